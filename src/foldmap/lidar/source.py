@@ -1,0 +1,97 @@
+"""What the lidar layer folds (rasters) and what a vehicle brings (sweeps): plain validated data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from foldmap.errors import MapInputError, SweepInputError
+from foldmap.geometry import MetricGrid
+from foldmap.types import BoolArray, FloatArray
+
+
+class RasterSource(Protocol):
+    """A ground-intensity raster that is read window by window: a GeoTIFF, a generated town, an array."""
+
+    @property
+    def grid(self) -> MetricGrid:
+        """Placement of the whole raster."""
+        ...
+
+    def read(self, row: int, col: int, height_px: int, width_px: int) -> RasterMap:
+        """Read a window, which may reach beyond the raster; pixels outside are unobserved."""
+        ...
+
+
+@dataclass(frozen=True)
+class RasterMap:
+    """A ground-intensity raster in memory; itself a `RasterSource`.
+
+    Attributes:
+        grid: placement.
+        intensity: float32 (H, W), any linear unit; meaningless (0) where not observed.
+        observed: bool (H, W).
+
+    Raises:
+        MapInputError: shapes disagree, or observed pixels are not finite.
+    """
+
+    grid: MetricGrid
+    intensity: FloatArray
+    observed: BoolArray
+
+    def __post_init__(self) -> None:
+        if self.intensity.shape != self.grid.shape or self.observed.shape != self.grid.shape:
+            raise MapInputError(
+                f"intensity {self.intensity.shape}, observed {self.observed.shape} and grid {self.grid.shape} differ",
+                "give three of one shape",
+            )
+        if not np.isfinite(self.intensity[self.observed]).all():
+            raise MapInputError("observed pixels hold NaN or infinity", "mark them as nodata")
+
+    def read(self, row: int, col: int, height_px: int, width_px: int) -> RasterMap:
+        """Cut a window; pixels outside this raster are unobserved."""
+        intensity = np.zeros((height_px, width_px), np.float32)
+        observed = np.zeros((height_px, width_px), bool)
+        top, left = max(row, 0), max(col, 0)
+        bottom, right = min(row + height_px, self.grid.height_px), min(col + width_px, self.grid.width_px)
+        if bottom > top and right > left:
+            inside = np.s_[top - row : bottom - row, left - col : right - col]
+            intensity[inside] = self.intensity[top:bottom, left:right]
+            observed[inside] = self.observed[top:bottom, left:right]
+        return RasterMap(self.grid.window(row, col, height_px, width_px), intensity, observed)
+
+    @property
+    def observed_m2(self) -> float:
+        """Observed ground in square metres."""
+        return float(self.observed.sum()) * self.grid.resolution_m**2
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """One lidar revolution, motion-compensated.
+
+    Attributes:
+        points_sensor_m: float32 (N, 3), sensor frame x forward, y left, z up, metres.
+        intensity: float32 (N,), 0 to 1.
+
+    Raises:
+        SweepInputError: no points, shapes disagree, or values are not finite.
+    """
+
+    points_sensor_m: FloatArray
+    intensity: FloatArray
+
+    def __post_init__(self) -> None:
+        if self.points_sensor_m.ndim != 2 or self.points_sensor_m.shape[1:] != (3,):
+            raise SweepInputError(f"points have shape {self.points_sensor_m.shape}", "give (N, 3)")
+        if self.intensity.shape != self.points_sensor_m.shape[:1]:
+            raise SweepInputError(
+                f"{self.intensity.shape} intensities for {len(self.points_sensor_m)} points", "give one a point"
+            )
+        if len(self.intensity) == 0:
+            raise SweepInputError("the sweep has no points", "leave this sweep and its pose out")
+        if not (np.isfinite(self.points_sensor_m).all() and np.isfinite(self.intensity).all()):
+            raise SweepInputError("the sweep holds NaN or infinite values", "drop those returns before giving the sweep")
