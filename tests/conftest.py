@@ -1,0 +1,17 @@
+"""Shared fixtures."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real recordings, or a skip with the reason."""
+    folder = Path(os.environ.get("FOLDMAP_SHARED", Path(__file__).resolve().parents[2] / "shared")) / "data"
+    if not folder.is_dir():
+        pytest.skip(f"no real recordings at {folder}; set FOLDMAP_SHARED to a folder that holds data/")
+    return folder
