@@ -1,0 +1,155 @@
+"""What the vehicle brings: a few sweeps laid together and drawn as a bird's-eye intensity image."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from foldmap.errors import ConfigError, PoseInputError, SweepInputError
+from foldmap.geometry import SE3
+from foldmap.lidar.ground import ground_mask
+from foldmap.lidar.source import Sweep
+from foldmap.types import BoolArray, DoubleArray, FloatArray
+
+HALF_LENGTH_M = 15.0
+HALF_WIDTH_M = 12.0
+
+
+@dataclass(frozen=True)
+class Observation:
+    """A bird's-eye intensity image in the vehicle frame, the vehicle's origin at its centre.
+
+    Column grows with x (forward), row 0 is the left edge (+y): at heading 0 the image lies on the map as it is.
+
+    Attributes:
+        intensity: float32 (H, W), 0 where not observed.
+        observed: bool (H, W).
+        resolution_m: pixel size.
+        half_length_m: the image spans x in [-half_length_m, half_length_m).
+        half_width_m: the image spans y in (-half_width_m, half_width_m].
+
+    Raises:
+        SweepInputError: shapes disagree with each other or with the extent, or observed pixels are not finite.
+    """
+
+    intensity: FloatArray
+    observed: BoolArray
+    resolution_m: float
+    half_length_m: float = HALF_LENGTH_M
+    half_width_m: float = HALF_WIDTH_M
+
+    def __post_init__(self) -> None:
+        shape = _image_shape(self.resolution_m, self.half_length_m, self.half_width_m)
+        if self.intensity.shape != shape or self.observed.shape != shape:
+            raise SweepInputError(
+                f"intensity {self.intensity.shape} and observed {self.observed.shape} should be {shape}",
+                "give images that cover the extent at the resolution",
+            )
+        if not np.isfinite(self.intensity[self.observed]).all():
+            raise SweepInputError("observed pixels hold NaN or infinity", "mark them as not observed")
+
+    @property
+    def observed_m2(self) -> float:
+        """Observed ground in square metres."""
+        return float(self.observed.sum()) * self.resolution_m**2
+
+
+def _image_shape(resolution_m: float, half_length_m: float, half_width_m: float) -> tuple[int, int]:
+    lengths = {"resolution_m": resolution_m, "half_length_m": half_length_m, "half_width_m": half_width_m}
+    for name, value in lengths.items():
+        if not (math.isfinite(value) and value > 0):
+            raise ConfigError(f"{name} is {value}", "give a positive length in metres")
+    return max(1, round(2 * half_width_m / resolution_m)), max(1, round(2 * half_length_m / resolution_m))
+
+
+def levelled(world_SE3_sensor: SE3) -> SE3:
+    """The vehicle frame of a sensor pose: same origin, x along the sensor's heading in the plane, z up."""
+    forward = world_SE3_sensor.matrix[:2, 0]
+    if float(np.hypot(*forward)) < 1e-3:
+        raise PoseInputError("the sensor's x axis is vertical, it has no heading", "give poses with x forward, z up")
+    return SE3.from_se2(world_SE3_sensor.to_se2(), float(world_SE3_sensor.translation_m[2]))
+
+
+def aggregate(
+    sweeps: Sequence[Sweep],
+    world_SE3_sensors: Sequence[SE3],
+    reference_index: int,
+    *,
+    ground_only: bool = True,
+    sensor_height_m: float | None = None,
+) -> tuple[DoubleArray, FloatArray]:
+    """Lay sweeps together in the levelled vehicle frame of one of them.
+
+    Args:
+        sweeps: the sweeps, any order.
+        world_SE3_sensors: one pose a sweep, as from odometry; only their differences matter (and which way is up).
+        reference_index: the sweep whose vehicle frame is used; negative counts from the end.
+        ground_only: drop what does not lie on the ground.
+        sensor_height_m: passed to `ground_mask`.
+
+    Returns:
+        Points float64 (N, 3) in the reference vehicle frame, metres, and their intensities float32 (N,).
+
+    Raises:
+        PoseInputError: the number of poses differs from the number of sweeps, or the reference has no heading.
+        SweepInputError: there are no sweeps, or no such reference.
+    """
+    if len(sweeps) != len(world_SE3_sensors):
+        raise PoseInputError(f"{len(sweeps)} sweeps and {len(world_SE3_sensors)} poses", "give one pose a sweep")
+    if not -len(sweeps) <= reference_index < len(sweeps):
+        raise SweepInputError(f"no sweep {reference_index} among {len(sweeps)}", "give a reference among the sweeps")
+    vehicle_SE3_world = levelled(world_SE3_sensors[reference_index]).inverse()
+    points: list[DoubleArray] = []
+    intensities: list[FloatArray] = []
+    for sweep, world_SE3_sensor in zip(sweeps, world_SE3_sensors, strict=True):
+        kept = np.ones(len(sweep.intensity), bool)
+        if ground_only:
+            kept = ground_mask(sweep.points_sensor_m, sensor_height_m)
+        points.append((vehicle_SE3_world @ world_SE3_sensor).apply(sweep.points_sensor_m[kept].astype(np.float64)))
+        intensities.append(sweep.intensity[kept])
+    return np.concatenate(points), np.concatenate(intensities)
+
+
+def rasterize(
+    points_m: DoubleArray,
+    intensity: FloatArray,
+    resolution_m: float,
+    half_length_m: float = HALF_LENGTH_M,
+    half_width_m: float = HALF_WIDTH_M,
+) -> Observation:
+    """Draw points as the mean intensity of each pixel.
+
+    Args:
+        points_m: (N, 2) or (N, 3), vehicle frame, x forward, y left.
+        intensity: (N,).
+        resolution_m: pixel size.
+        half_length_m: extent ahead and behind.
+        half_width_m: extent to each side.
+
+    Returns:
+        The observation; points outside the extent are left out, and an image without any point is all unobserved.
+
+    Raises:
+        SweepInputError: shapes disagree or values are not finite.
+        ConfigError: resolution or extent is not positive.
+    """
+    shape = _image_shape(resolution_m, half_length_m, half_width_m)
+    points = np.asarray(points_m)
+    values = np.asarray(intensity)
+    if points.ndim != 2 or points.shape[1] not in (2, 3) or values.shape != points.shape[:1]:
+        raise SweepInputError(f"points {points.shape} and intensity {values.shape}", "give (N, 3) and (N,)")
+    if not (np.isfinite(points).all() and np.isfinite(values).all()):
+        raise SweepInputError("the points hold NaN or infinite values", "drop those returns first")
+    row = np.floor((half_width_m - points[:, 1]) / resolution_m)
+    col = np.floor((points[:, 0] + half_length_m) / resolution_m)
+    inside = (row >= 0) & (row < shape[0]) & (col >= 0) & (col < shape[1])
+    flat = row[inside].astype(np.int64) * shape[1] + col[inside].astype(np.int64)
+    count = np.bincount(flat, minlength=shape[0] * shape[1])
+    total = np.bincount(flat, weights=values[inside].astype(np.float64), minlength=shape[0] * shape[1])
+    mean = np.divide(total, count, out=np.zeros_like(total), where=count > 0)
+    return Observation(
+        mean.reshape(shape).astype(np.float32), (count > 0).reshape(shape), resolution_m, half_length_m, half_width_m
+    )
