@@ -34,8 +34,8 @@ def read_pcd(path: Path, intensity_scale: float | None = None) -> Sweep:
 
     Args:
         path: the file.
-        intensity_scale: the value that stands for full reflectance. By default the type's maximum for integer fields and
-            1 for floating-point ones.
+        intensity_scale: the value that stands for full reflectance. By default the type's maximum for integer fields
+            and 1 for floating-point ones.
 
     Raises:
         SweepInputError: the file cannot be read, is damaged, has no points, or has no x, y, z or intensity.
@@ -138,8 +138,11 @@ def _cut_short(path: Path) -> SweepInputError:
 def _read_ascii(path: Path, header: _Header, body: memoryview, wanted: tuple[str, ...]) -> list[AnyArray]:
     width = sum(int(np.prod(header.dtype[i].shape)) for i in range(len(header.names)))
     tokens = bytes(body).split()
-    if len(tokens) < header.points * width:
-        raise _cut_short(path)
+    if len(tokens) != header.points * width:
+        raise SweepInputError(
+            f"{path} holds {len(tokens)} values for {header.points} points of {width}",
+            "the file is damaged or cut short",
+        )
     starts = np.cumsum([0] + [int(np.prod(header.dtype[i].shape)) for i in range(len(header.names))])
     try:
         table = np.array(tokens[: header.points * width]).reshape(header.points, width)
@@ -173,10 +176,10 @@ def _read_compressed(path: Path, header: _Header, body: memoryview, wanted: tupl
 
 @njit(cache=True)
 def _lzf_decompress(packed: ByteArray, out: ByteArray) -> int:
-    """Undo LZF into ``out``; the number of bytes written, or -1 where the stream does not fit. No read leaves the arrays."""
+    """Undo LZF into ``out``; the number of bytes written, or -1 where the stream does not fit either array."""
     i, o = 0, 0
     while i < packed.size:
-        control = np.int64(packed[i])
+        control = int(packed[i])
         i += 1
         if control < 32:
             length = control + 1
@@ -191,11 +194,11 @@ def _lzf_decompress(packed: ByteArray, out: ByteArray) -> int:
         if length == 7:
             if i >= packed.size:
                 return -1
-            length += np.int64(packed[i])
+            length += int(packed[i])
             i += 1
         if i >= packed.size:
             return -1
-        source = o - ((control & 31) << 8) - np.int64(packed[i]) - 1
+        source = o - ((control & 31) << 8) - int(packed[i]) - 1
         i += 1
         length += 2
         if source < 0 or o + length > out.size:

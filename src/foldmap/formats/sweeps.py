@@ -94,8 +94,8 @@ def open_sweeps(source: Path | str, intensity_scale: float | None = None) -> Swe
         intensity_scale: see `read_sweep`.
 
     Returns:
-        The sequence; nothing is read yet. In a folder, files that start with a dot or are no sweep format (readme, poses)
-        are passed over.
+        The sequence; nothing is read yet. In a folder, files that start with a dot or are no sweep format (readme,
+        poses) are passed over.
 
     Raises:
         SweepInputError: nothing is there, or files of different formats are mixed.
