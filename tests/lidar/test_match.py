@@ -12,6 +12,7 @@ from scipy.signal import correlate as scipy_correlate
 
 from foldmap.errors import ConfigError
 from foldmap.lidar import match
+from foldmap.lidar.correlate import partial_irfft2
 
 HEADINGS = np.deg2rad([-4.0, 0.0, 2.5])
 
@@ -91,11 +92,19 @@ def test_batch_equals_single_and_gradients_equal_direct() -> None:
         torch.testing.assert_close(ours, plain, rtol=1e-4, atol=1e-4 * float(plain.abs().max()))
 
 
+def test_each_pair_may_have_its_own_headings() -> None:
+    maps, observations = torch.from_numpy(_field(5, (2, 3, 44, 50))), torch.from_numpy(_field(6, (2, 3, 32, 38)))
+    own = torch.tensor([[0.1, 0.4], [-2.0, 1.5]])
+    scores = match.match_batch(maps, observations, own, 4)
+    for b in range(2):
+        torch.testing.assert_close(scores[b], match.match_batch(maps, observations, own[b], 4)[b])
+
+
 def test_partial_inverse_equals_a_whole_one() -> None:
     image = torch.from_numpy(_field(8, (2, 126, 128)))
-    for columns in (127, 128):
-        spectrum = torch.fft.rfft2(image[..., :columns])
-        part = match.partial_irfft2(spectrum, (126, columns), 9)
+    for rows, columns in ((126, 127), (125, 128)):
+        spectrum = torch.fft.rfft2(image[..., :rows, :columns])
+        part = partial_irfft2(spectrum, (rows, columns), 9)
         torch.testing.assert_close(part, image[..., :9, :9], rtol=1e-4, atol=1e-4)
 
 

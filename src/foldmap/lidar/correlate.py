@@ -1,0 +1,103 @@
+"""Correlation of a crop with templates over a small window of shifts, by FFT with a partial inverse."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import torch
+from scipy.fft import next_fast_len
+
+Matrices = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
+
+
+def correlate(map_BCHW: torch.Tensor, turned_BTCHW: torch.Tensor, radius_px: int) -> torch.Tensor:
+    """Correlate crops with templates over the window, differentiably.
+
+    A template is 2 * radius smaller than its crop, so the wanted shifts are free of wrap-around without padding.
+
+    Args:
+        map_BCHW: crops, float32.
+        turned_BTCHW: templates, 2 * radius_px smaller in rows and columns.
+        radius_px: half the window.
+
+    Returns:
+        (B, T, 2 * radius + 1, 2 * radius + 1).
+    """
+    size = fft_shape(map_BCHW.shape[-2], map_BCHW.shape[-1])
+    map_spectrum = torch.fft.rfft2(map_BCHW, s=size)
+    template_spectrum = torch.fft.rfft2(turned_BTCHW, s=size)
+    cross = template_spectrum.conj() * map_spectrum[:, None]
+    cross_BTHF = cross.sum(2) if cross.shape[2] > 1 else cross[:, :, 0]
+    return partial_irfft2(cross_BTHF, size, 2 * radius_px + 1)
+
+
+def correlate_one(map_CHW: torch.Tensor, turned_TCHW: torch.Tensor, radius_px: int) -> torch.Tensor:
+    """Do as `correlate` for one pair, without gradients: image by image, so that the spectra stay in the cache.
+
+    Returns:
+        (T, 2 * radius + 1, 2 * radius + 1).
+    """
+    size = fft_shape(map_CHW.shape[-2], map_CHW.shape[-1])
+    cross_THF = torch.empty(len(turned_TCHW), size[0], size[1] // 2 + 1, dtype=torch.complex64)
+    with torch.inference_mode():
+        map_spectrum = torch.fft.rfft2(map_CHW, s=size)
+        for cross_HF, turned_CHW in zip(cross_THF, turned_TCHW, strict=True):
+            torch.mul(torch.fft.rfft2(turned_CHW[0], s=size).conj(), map_spectrum[0], out=cross_HF)
+            for turned_HW, spectrum_HF in zip(turned_CHW[1:], map_spectrum[1:], strict=True):
+                cross_HF.addcmul_(torch.fft.rfft2(turned_HW, s=size).conj(), spectrum_HF)
+        return partial_irfft2(cross_THF, size, 2 * radius_px + 1)
+
+
+def fft_shape(rows: int, columns: int) -> tuple[int, int]:
+    """Return the next sizes with small prime factors."""
+    return next_fast_len(rows, real=True), next_fast_len(columns, real=True)
+
+
+def partial_irfft2(spectrum: torch.Tensor, size: tuple[int, int], count: int) -> torch.Tensor:
+    """Return the first ``count`` rows and columns of the inverse of a half spectrum.
+
+    Small matrix products with the wanted rows of the inverse DFT. A pair of rows +k and -k shares its cosine and its
+    (negated) sine, so real matrices of half the size do for the complex product. On one core, 11 spectra of 540 x 640
+    and 41 shifts: 5.4 ms, against 10 ms for the plain complex product and 13.5 ms for a whole inverse.
+
+    Args:
+        spectrum: (..., size[0], size[1] // 2 + 1) as `torch.fft.rfft2` gives it.
+        size: rows and columns of the real image.
+        count: rows and columns wanted.
+    """
+    rows, columns = size
+    if count > min(rows, columns) // 5:
+        whole: torch.Tensor = torch.fft.irfft2(spectrum, s=size)
+        return whole[..., :count, :count]
+    cos_down, sin_down, nyquist, across = _matrices(rows, columns, count)
+    pairs, frequencies = (rows - 1) // 2, spectrum.shape[-1]
+    upper = spectrum[..., 1 : pairs + 1, :]
+    lower = spectrum[..., rows - pairs :, :].flip(-2)
+    even = torch.view_as_real(upper + lower).flatten(-2)
+    odd = torch.view_as_real(upper - lower).flatten(-2)
+    shape = (*spectrum.shape[:-2], count, frequencies, 2)
+    cosines = torch.view_as_complex(torch.matmul(cos_down, even).reshape(shape))
+    sines = torch.view_as_complex(torch.matmul(sin_down, odd).reshape(shape))
+    down = cosines + 1j * sines + spectrum[..., :1, :] / rows
+    if rows % 2 == 0:
+        down = down + nyquist * spectrum[..., rows // 2 : rows // 2 + 1, :]
+    result: torch.Tensor = torch.matmul(torch.view_as_real(down).flatten(-2), across)
+    return result
+
+
+@lru_cache(maxsize=32)
+def _matrices(rows: int, columns: int, count: int) -> Matrices:
+    """Cosines and sines of the row frequencies 1.., the row Nyquist's signs, and the columns' inverse half DFT."""
+    with torch.inference_mode(False):
+        lag = torch.arange(count, dtype=torch.float64)
+        angle = 2 * math.pi / rows * torch.outer(lag, torch.arange(1, (rows - 1) // 2 + 1, dtype=torch.float64))
+        nyquist = torch.cos(math.pi * lag)[:, None] / rows
+        frequencies = columns // 2 + 1
+        weight = torch.full((frequencies, 1), 2.0 / columns, dtype=torch.float64)
+        weight[0] = 1.0 / columns
+        if columns % 2 == 0:
+            weight[-1] = 1.0 / columns
+        turn = 2 * math.pi / columns * torch.outer(torch.arange(frequencies, dtype=torch.float64), lag)
+        across = torch.stack([weight * torch.cos(turn), -weight * torch.sin(turn)], dim=1).flatten(0, 1)
+        return (torch.cos(angle) / rows).float(), (torch.sin(angle) / rows).float(), nyquist.float(), across.float()
