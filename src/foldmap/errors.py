@@ -13,6 +13,7 @@ The tree::
     |   |-- NewerVersionError        written by a later format version
     |   |-- ChecksumError            stored bytes do not match their checksum
     |   `-- LimitError               a declared size exceeds what a reader will allocate
+    |-- WriteError                   a .fold file cannot be written: folder missing, disk full, another writer at work
     |-- LayerError                   the file has no such layer, or it is of another kind
     |-- ModelError                   a model does not fit the layer, preset or version
     |-- BudgetError                  no operating point fits the size that was asked for
@@ -101,6 +102,12 @@ class LimitError(MapFormatError):
     """A declared size is larger than a reader will allocate."""
 
     code = "limit"
+
+
+class WriteError(FoldmapError):
+    """A .fold file cannot be written."""
+
+    code = "write"
 
 
 class LayerError(FoldmapError):

@@ -1,0 +1,60 @@
+"""The checksum of a row and the seal over all rows (``docs/format.md``, section *Checksums*).
+
+Both are BLAKE2b over a byte string in which every field carries its length, so no two different rows share one string.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Iterable
+
+ROW_CHECKSUM_BYTES = 8
+SEAL_BYTES = 16
+
+Field = int | str | bytes
+
+
+def _feed(digest: hashlib.blake2b, field: Field) -> None:
+    if isinstance(field, int):
+        digest.update(struct.pack("<q", field))
+        return
+    data = field.encode() if isinstance(field, str) else field
+    digest.update(struct.pack("<Q", len(data)))
+    digest.update(data)
+
+
+def row_checksum(table: str, *fields: Field) -> bytes:
+    """Checksum of one row.
+
+    Args:
+        table: the table's name.
+        fields: all columns in the table's order, the key first, without ``checksum``.
+
+    Returns:
+        8 bytes of BLAKE2b.
+    """
+    digest = hashlib.blake2b(digest_size=ROW_CHECKSUM_BYTES)
+    _feed(digest, table)
+    for field in fields:
+        _feed(digest, field)
+    return digest.digest()
+
+
+def seal_checksum(rows: Iterable[tuple[str, int, bytes]]) -> bytes:
+    """Seal over all rows.
+
+    The rows of ``tiles`` are sealed through their layer: its directory lists their checksums, and its own covers that.
+
+    Args:
+        rows: ``(table, id, checksum)`` of metadata, layers and models, in this order, ascending in id.
+
+    Returns:
+        16 bytes of BLAKE2b.
+    """
+    digest = hashlib.blake2b(digest_size=SEAL_BYTES)
+    for table, row_id, checksum in rows:
+        _feed(digest, table)
+        _feed(digest, row_id)
+        _feed(digest, checksum)
+    return digest.digest()

@@ -1,0 +1,53 @@
+"""JSON as the format allows it: one canonical text for one value, nothing that two readers could take differently."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from foldmap.atlas.limits import MAX_JSON_BYTES
+from foldmap.errors import ConfigError, LimitError, MapFormatError
+
+
+def dump_json(what: str, value: Any) -> str:
+    """Canonical text: sorted keys, no blanks, no NaN.
+
+    Args:
+        what: name of the value, for messages.
+        value: anything that JSON can say.
+
+    Raises:
+        ConfigError: JSON cannot say it.
+        LimitError: it is longer than a reader accepts.
+    """
+    try:
+        text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+        size = len(text.encode())
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ConfigError(f"{what} cannot be written as JSON: {error}", "use plain numbers, texts and lists") from error
+    if size > MAX_JSON_BYTES:
+        raise LimitError(f"{what} has {size} bytes of JSON, the limit is {MAX_JSON_BYTES}", "store less")
+    return text
+
+
+def load_json(what: str, text: str) -> Any:
+    """Parse strictly.
+
+    Raises:
+        MapFormatError: not JSON, NaN or infinity, one key twice, or nested too deeply.
+    """
+    try:
+        return json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:
+        raise MapFormatError(f"{what} is not valid JSON: {error}") from error
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key occurs twice")
+    return found
+
+
+def _refuse(constant: str) -> Any:
+    raise ValueError(f"{constant} is not a number")

@@ -1,0 +1,69 @@
+"""Tiles on their way into a file: any order in, ascending order out, memory independent of their number."""
+
+from __future__ import annotations
+
+import heapq
+import sqlite3
+from collections.abc import Iterator
+
+from foldmap.atlas.reader import FoldFile, TileKey
+
+
+class Staging:
+    """Tiles and models that were put but not yet written.
+
+    They spill to an unnamed temporary file, which dies with the process.
+    """
+
+    def __init__(self) -> None:
+        self._connection = sqlite3.connect("", isolation_level=None, check_same_thread=False)
+        self._connection.execute("PRAGMA journal_mode=OFF")
+        self._connection.execute(
+            "CREATE TABLE tiles(layer TEXT,row INT,column INT,payload BLOB,PRIMARY KEY(layer,row,column))WITHOUT ROWID"
+        )
+        self._connection.execute(
+            "CREATE TABLE models(layer TEXT,name TEXT,role TEXT,payload BLOB,PRIMARY KEY(layer,name))"
+        )
+        self._connection.execute("BEGIN")
+
+    def put_tile(self, layer: str, column: int, row: int, payload: bytes | None) -> None:
+        """Stage a payload, or with None the removal of a tile."""
+        self._connection.execute("INSERT OR REPLACE INTO tiles VALUES(?,?,?,?)", (layer, row, column, payload))
+
+    def put_model(self, layer: str, name: str, role: str, payload: bytes) -> None:
+        """Stage a model."""
+        self._connection.execute("INSERT OR REPLACE INTO models VALUES(?,?,?,?)", (layer, name, role, payload))
+
+    def tiles(self, layer: str, old: FoldFile | None) -> Iterator[tuple[int, int, bytes]]:
+        """All ``(column, row, payload)`` of a layer, ascending by (row, column): old ones with the staged laid over."""
+        query = "SELECT row,column,payload FROM tiles WHERE layer=? ORDER BY row,column"
+        staged: Iterator[tuple[int, int, bytes | None]] = self._connection.execute(query, (layer,))
+        if old is None:
+            yield from ((column, row, payload) for row, column, payload in staged if payload is not None)
+            return
+        # the new version of a key sorts before the old one, which then is skipped; old payloads are read only when kept
+        keys: list[TileKey] = old.tiles(layer)
+        fresh = ((row, column, 0, payload) for row, column, payload in staged)
+        kept = ((row, column, 1, None) for column, row in keys)
+        last: tuple[int, int] | None = None
+        for row, column, age, payload in heapq.merge(fresh, kept, key=lambda entry: entry[:3]):
+            if (row, column) == last:
+                continue
+            last = (row, column)
+            found = old.tile(layer, column, row) if age else payload
+            if found is not None:
+                yield column, row, found
+
+    def model_names(self, layer: str) -> list[str]:
+        """Names of the staged models of a layer."""
+        return [name for (name,) in self._connection.execute("SELECT name FROM models WHERE layer=?", (layer,))]
+
+    def model(self, layer: str, name: str) -> tuple[str, bytes]:
+        """Role and payload of a staged model."""
+        query = "SELECT role,payload FROM models WHERE layer=? AND name=?"
+        role, payload = self._connection.execute(query, (layer, name)).fetchone()
+        return role, payload
+
+    def close(self) -> None:
+        """Forget everything."""
+        self._connection.close()
