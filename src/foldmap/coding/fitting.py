@@ -1,0 +1,161 @@
+"""Training of the context coder: trees per group, smoothed leaf probabilities, adaptation chosen on held-out tiles."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from foldmap.coding import kernel, neighbours
+from foldmap.coding.checks import checked_codes
+from foldmap.coding.context import ContextModel, feature_values, heap_depth
+from foldmap.coding.trees import Tree, grow
+from foldmap.errors import ConfigError
+from foldmap.types import AnyArray, ByteArray
+
+SAMPLE_LIMIT = 250_000
+_HOLD_OUT_EVERY = 5
+_BLOCKS = (4, 2)
+_PRIORS = (16, 48, 128, 400, 1020)
+_MEMORY = 1020
+_DEFAULT_PRIORS = {"flag_prior": 400, "symbol_prior": 128, "memory": _MEMORY}
+
+
+def untrained(groups: int, symbols: int, block: int = 4) -> ContextModel:
+    """A model without questions, every decision at one half; it learns within each tile."""
+    inner, values = (1 << heap_depth(symbols)) - 1, feature_values(groups, symbols, block)
+    return ContextModel(
+        groups=groups, symbols=symbols, block=block, **_DEFAULT_PRIORS,
+        tree_nodes=np.zeros((3, groups), np.int16), node_source=np.zeros(0, np.uint8),
+        node_step=np.zeros((0, 2), np.int8), node_set=np.zeros((0, -(-values // 8)), np.uint8),
+        node_child=np.zeros((0, 2), np.int16),
+        bit_chance=np.full(2 * groups, 32768, np.uint16), bit_weight=np.zeros(2 * groups, np.uint8),
+        symbol_chance=np.full((groups, inner), 32768, np.uint16), symbol_weight=np.zeros((groups, inner), np.uint8),
+    )  # fmt: skip
+
+
+def fit(
+    tiles: Sequence[ByteArray],
+    symbols: int | None = None,
+    *,
+    block: int | None = None,
+    max_leaves: tuple[int, int, int] = (16, 64, 32),
+) -> ContextModel:
+    """Learn a context coder from tiles; the same tiles give the same model.
+
+    Args:
+        tiles: uint8 arrays (G, H, W), all of one G.
+        symbols: channels per group; by default the largest code.
+        block: cells per side of a flagged block; by default chosen by measuring.
+        max_leaves: bound of leaves per group in the flag, activity and symbol trees.
+
+    Raises:
+        ConfigError: no tiles, or arrays that are not codes.
+        ModelError: tiles of different G, or codes above ``symbols``.
+    """
+    if not tiles:
+        raise ConfigError("no code tiles to fit a context coder on", "pass at least one")
+    symbols = symbols or max(1, max(int(t.max(initial=0)) for t in tiles))
+    groups = int(tiles[0].shape[0])
+    checked = [checked_codes(tile, symbols, groups) for tile in tiles]
+    held = checked[::_HOLD_OUT_EVERY] if len(checked) >= _HOLD_OUT_EVERY else []
+    kept = [tile for k, tile in enumerate(checked) if k % _HOLD_OUT_EVERY] if held else checked
+    best: tuple[float, ContextModel] | None = None
+    for side in (block,) if block else _BLOCKS:
+        model = _grow_model(kept, untrained(groups, symbols, side), max_leaves)
+        total, model = _choose_adaptation(model, held)
+        if best is None or total < best[0]:
+            best = (total, model)
+    assert best is not None
+    return best[1]
+
+
+def _choose_adaptation(model: ContextModel, held: list[ByteArray]) -> tuple[float, ContextModel]:
+    """Priors and memory that cost least on held-out tiles, one after the other; and that cost."""
+
+    def cost(candidate: ContextModel) -> float:
+        return sum(candidate.cross_entropy_bits(tile) for tile in held)
+
+    best = (cost(model), model)
+    for name in ("flag_prior", "symbol_prior"):
+        trials = [replace(best[1], **{name: value}, _runtime={}) for value in _PRIORS] if held else []
+        best = min([best, *((cost(trial), trial) for trial in trials)], key=lambda pair: pair[0])
+    static = replace(best[1], memory=0, _runtime={})
+    return min([best, (cost(static), static)], key=lambda pair: pair[0]) if held else best
+
+
+def _samples(
+    tiles: Sequence[ByteArray], base: ContextModel, kind: int, group: int
+) -> tuple[ByteArray, AnyArray, list[neighbours.Feature], int]:
+    """Features uint8 (N, F), outcomes (N,), the features' names, and of how many decisions one was taken."""
+    names = neighbours.candidates(kind, group)
+    table = np.array(names, np.int16).reshape(-1, 3)
+    tally = np.zeros(1, np.int64)
+
+    def gather(features: ByteArray, outcomes: AnyArray, stride: int) -> None:
+        tally[0] = 0
+        for tile in tiles:
+            shape = (tile.shape[0], tile.shape[1], tile.shape[2])
+            steps = neighbours.offsets(kind, group, table, shape, base.block)
+            base.collect(tile, kind, group, (features, outcomes, tally, steps, stride))
+
+    gather(np.zeros((0, len(names)), np.uint8), np.zeros(0, np.int64), 1)
+    total = int(tally[0])
+    stride = max(1, -(-total // SAMPLE_LIMIT))
+    rows = -(-total // stride)
+    features, outcomes = np.zeros((rows, len(names)), np.uint8), np.zeros(rows, np.int64)
+    gather(features, outcomes, stride)
+    return features, outcomes, names, stride
+
+
+def _grow_model(tiles: Sequence[ByteArray], base: ContextModel, max_leaves: tuple[int, int, int]) -> ContextModel:
+    values = feature_values(base.groups, base.symbols, base.block)
+    parts: dict[str, list[Any]] = {"source": [], "step": [], "set": [], "child": [], "bit": [], "symbol": []}
+    sizes = np.zeros((3, base.groups), np.int16)
+    for kind in (kernel.FLAG, kernel.ACTIVE, kernel.SYMBOL):
+        kinds = base.symbols + 1 if kind == kernel.SYMBOL else 2
+        for group in range(base.groups):
+            features, outcomes, names, stride = _samples(tiles, base, kind, group)
+            tree = grow(features, outcomes, names, values=values, kinds=kinds, max_leaves=max_leaves[kind])
+            sizes[kind, group] = len(tree.features)
+            for (source, dy, dx), inside, child in zip(tree.features, tree.sets, tree.children, strict=True):
+                parts["source"].append(source)
+                parts["step"].append((dy, dx))
+                parts["set"].append(inside)
+                parts["child"].append(child)
+            parts["symbol" if kind == kernel.SYMBOL else "bit"] += _leaves(tree, kind, base.symbols, stride)
+    inner = (1 << heap_depth(base.symbols)) - 1
+    bits = np.array(parts["bit"])
+    heaps = np.array(parts["symbol"]).reshape(-1, inner, 2)
+    return replace(
+        base, _runtime={}, tree_nodes=sizes, node_source=np.array(parts["source"], np.uint8),
+        node_step=np.array(parts["step"], np.int8).reshape(-1, 2),
+        node_set=np.packbits(np.array(parts["set"], bool).reshape(-1, values), axis=1, bitorder="little"),
+        node_child=np.array(parts["child"], np.int16).reshape(-1, 2),
+        bit_chance=bits[:, 0].astype(np.uint16), bit_weight=bits[:, 1].astype(np.uint8),
+        symbol_chance=heaps[..., 0].astype(np.uint16), symbol_weight=heaps[..., 1].astype(np.uint8),
+    )  # fmt: skip
+
+
+def _leaves(tree: Tree, kind: int, symbols: int, stride: int) -> list[AnyArray]:
+    """Per leaf (chance, weight), or such pairs for each decision of the symbol heap; pulled towards the whole tree's."""
+    counts = np.array(tree.leaf_counts)
+    if kind != kernel.SYMBOL:
+        pairs = counts
+    else:
+        depth = heap_depth(symbols)
+        pairs = np.zeros((len(counts), (1 << depth) - 1, 2))
+        outcomes = np.zeros((len(counts), 1 << depth))
+        outcomes[:, :symbols] = counts[:, 1:]
+        for level in range(depth):
+            halves = outcomes.reshape(len(counts), 1 << level, 2, -1).sum(axis=3)
+            pairs[:, (1 << level) - 1 : (2 << level) - 1] = halves
+    whole = pairs.sum(axis=0)
+    share = (whole[..., 1] + 0.4) / (whole.sum(axis=-1) + 0.8)
+    pull = 2.0 if kind == kernel.SYMBOL else 0.5
+    chance = (pairs[..., 1] + pull * share) / (pairs.sum(axis=-1) + pull)
+    weight = np.minimum(255, np.ceil(pairs.sum(axis=-1) * stride / 4))
+    quantized = np.clip(np.round(chance * 65536), 1, 65535)
+    return list(np.stack([quantized, weight], axis=-1))
