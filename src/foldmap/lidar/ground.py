@@ -42,14 +42,27 @@ def ground_mask(
     Returns:
         bool (N,); all False where no ground can be made out. Returns beyond 80 m are never ground.
     """
+    return np.asarray(np.abs(height_above_ground(points_sensor_m, sensor_height_m)) <= tolerance_m)
+
+
+def height_above_ground(points_sensor_m: FloatArray, sensor_height_m: float | None = None) -> FloatArray:
+    """Measure every return's height above the ground around it.
+
+    Args:
+        points_sensor_m: (N, 3), sensor frame, z up.
+        sensor_height_m: as in `ground_mask`.
+
+    Returns:
+        float32 (N,) metres along z; NaN where no ground is near.
+    """
     points = np.ascontiguousarray(points_sensor_m, dtype=np.float32)
     side = 2 * int(_REACH_M / _CELL_M)
     lowest = _lowest_returns(points, side)
     plane = _seed_plane(lowest, sensor_height_m)
     if plane is None:
-        return np.zeros(len(points), bool)
+        return np.full(len(points), np.nan, np.float32)
     height = _walk_outwards(lowest, plane, _by_range(side))
-    return _near_local_planes(points, height, tolerance_m)
+    return _above_local_planes(points, height)
 
 
 def _by_range(side: int) -> AnyArray:
@@ -144,7 +157,7 @@ def _walk_outwards(lowest: AnyArray, plane: AnyArray, order: AnyArray) -> AnyArr
 
 
 @njit(cache=True)
-def _near_local_planes(points: AnyArray, height: AnyArray, tolerance_m: float) -> AnyArray:
+def _above_local_planes(points: AnyArray, height: AnyArray) -> AnyArray:
     side = height.shape[0]
     sums = np.zeros((side, side, 9))
     count = points.shape[0]
@@ -169,7 +182,7 @@ def _near_local_planes(points: AnyArray, height: AnyArray, tolerance_m: float) -
         cell[7] += x * points[i, 2]
         cell[8] += y * points[i, 2]
     planes = _solve_planes(sums)
-    ground = np.zeros(count, np.bool_)
+    above = np.full(count, np.nan, np.float32)
     for i in range(count):
         row, col = _cell_of(points[i, 0], points[i, 1], side)
         if not (0 <= row < side and 0 <= col < side):
@@ -177,8 +190,8 @@ def _near_local_planes(points: AnyArray, height: AnyArray, tolerance_m: float) -
         x = points[i, 0] - (col + 0.5 - side / 2) * _CELL_M
         y = points[i, 1] - (row + 0.5 - side / 2) * _CELL_M
         a, b, c = planes[row, col, 0], planes[row, col, 1], planes[row, col, 2]
-        ground[i] = abs(points[i, 2] - (a * x + b * y + c)) <= tolerance_m  # NaN planes compare False
-    return ground
+        above[i] = points[i, 2] - (a * x + b * y + c)
+    return above
 
 
 @njit(cache=True)

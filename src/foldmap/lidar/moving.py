@@ -1,0 +1,92 @@
+"""What stands on the road: its returns are kept out of the map, and where it always stands there is no ground.
+
+Within a sweep, ground returns beside anything upright (wheels, bumpers, feet) are dropped, wherever it moves. Over the
+sweeps, every cell counts how often it was seen as ground and how often something stood there: a cell that is ground
+more often has only been crossed and stays; a cell that is occupied more often is a wall, a hedge or a parked car and is
+left out.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from foldmap.types import AnyArray, BoolArray, FloatArray
+
+CELL_M = 0.25
+_LOWEST_M = 0.3
+_HIGHEST_M = 2.5
+_REACH_M = 80.0
+
+
+def upright(height_m: FloatArray) -> BoolArray:
+    """Returns between 0.3 and 2.5 m above the ground: what occupies the road, not the canopy above it."""
+    return np.asarray((height_m > _LOWEST_M) & (height_m < _HIGHEST_M))
+
+
+def beside_upright(points_sensor_m: FloatArray, obstacle: BoolArray) -> BoolArray:
+    """Mark the returns within one cell (0.25 m) of an upright one, seen from above.
+
+    Args:
+        points_sensor_m: (N, 3), sensor frame.
+        obstacle: bool (N,), as from `upright`.
+
+    Returns:
+        bool (N,).
+    """
+    return np.asarray(_beside(points_sensor_m, obstacle, 2 * int(_REACH_M / CELL_M) + 2))
+
+
+@njit(cache=True)
+def _beside(points: AnyArray, obstacle: AnyArray, side: int) -> AnyArray:
+    taken = np.zeros((side, side), np.bool_)
+    half = side / 2
+    for i in range(points.shape[0]):
+        if obstacle[i]:
+            row, col = int(np.floor(points[i, 1] / CELL_M + half)), int(np.floor(points[i, 0] / CELL_M + half))
+            if 0 < row < side - 1 and 0 < col < side - 1:
+                taken[row - 1 : row + 2, col - 1 : col + 2] = True
+    beside = np.zeros(points.shape[0], np.bool_)
+    for i in range(points.shape[0]):
+        row, col = int(np.floor(points[i, 1] / CELL_M + half)), int(np.floor(points[i, 0] / CELL_M + half))
+        if 0 <= row < side and 0 <= col < side:
+            beside[i] = taken[row, col]
+    return beside
+
+
+def mostly_occupied(
+    row: AnyArray, col: AnyArray, sweep: AnyArray, occupied: AnyArray, tile_px: int, cell_px: int
+) -> BoolArray:
+    """Find the pixels of a tile that stand full more often than they are seen as ground.
+
+    Args:
+        row: (N,) pixel row of each look, looks in the order of their sweeps.
+        col: (N,) pixel column.
+        sweep: (N,) number of its sweep.
+        occupied: bool (N,), True for an upright return, False for a ground return.
+        tile_px: side of the tile.
+        cell_px: side of an evidence cell.
+
+    Returns:
+        bool (tile_px, tile_px).
+    """
+    cells = -(-tile_px // cell_px)
+    votes = _count_sweeps(row, col, sweep, occupied, cells, cell_px)
+    full = votes[1] > votes[0]
+    return np.asarray(np.repeat(np.repeat(full, cell_px, axis=0), cell_px, axis=1)[:tile_px, :tile_px])
+
+
+@njit(cache=True)
+def _count_sweeps(
+    row: AnyArray, col: AnyArray, sweep: AnyArray, occupied: AnyArray, cells: int, cell_px: int
+) -> AnyArray:
+    """Sweeps (not returns) that voted ground [0] and occupied [1] in each cell."""
+    votes = np.zeros((2, cells, cells), np.int32)
+    last = np.full((2, cells, cells), -1, np.int64)
+    for i in range(row.size):
+        kind = 1 if occupied[i] else 0
+        r, c = row[i] // cell_px, col[i] // cell_px
+        if last[kind, r, c] != sweep[i]:
+            last[kind, r, c] = sweep[i]
+            votes[kind, r, c] += 1
+    return votes
