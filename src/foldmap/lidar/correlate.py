@@ -70,7 +70,7 @@ def partial_irfft2(spectrum: torch.Tensor, size: tuple[int, int], count: int) ->
     if count > min(rows, columns) // 5:
         whole: torch.Tensor = torch.fft.irfft2(spectrum, s=size)
         return whole[..., :count, :count]
-    cos_down, sin_down, nyquist, across = _matrices(rows, columns, count)
+    cos_down, sin_down, nyquist, across = _matrices(rows, columns, count, spectrum.real.dtype)
     pairs, frequencies = (rows - 1) // 2, spectrum.shape[-1]
     upper = spectrum[..., 1 : pairs + 1, :]
     lower = spectrum[..., rows - pairs :, :].flip(-2)
@@ -87,7 +87,7 @@ def partial_irfft2(spectrum: torch.Tensor, size: tuple[int, int], count: int) ->
 
 
 @lru_cache(maxsize=32)
-def _matrices(rows: int, columns: int, count: int) -> Matrices:
+def _matrices(rows: int, columns: int, count: int, dtype: torch.dtype) -> Matrices:
     """Cosines and sines of the row frequencies 1.., the row Nyquist's signs, and the columns' inverse half DFT."""
     with torch.inference_mode(False):
         lag = torch.arange(count, dtype=torch.float64)
@@ -100,4 +100,5 @@ def _matrices(rows: int, columns: int, count: int) -> Matrices:
             weight[-1] = 1.0 / columns
         turn = 2 * math.pi / columns * torch.outer(torch.arange(frequencies, dtype=torch.float64), lag)
         across = torch.stack([weight * torch.cos(turn), -weight * torch.sin(turn)], dim=1).flatten(0, 1)
-        return (torch.cos(angle) / rows).float(), (torch.sin(angle) / rows).float(), nyquist.float(), across.float()
+        cos_down, sin_down = torch.cos(angle) / rows, torch.sin(angle) / rows
+        return cos_down.to(dtype), sin_down.to(dtype), nyquist.to(dtype), across.to(dtype)
