@@ -1,0 +1,101 @@
+"""What a lidar reports for a reflectance: compiled, shared by single sweeps and by maps made of many."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+
+from foldmap.town.hashing import grain_normal, unit_hash
+
+BASE = 0.25
+"""Reflectance about which the channels' gains turn: that of plain asphalt."""
+
+_HEIGHT, _FALLOFF, _INCIDENCE, _NOISE, _GAMMA, _SPILL, _STEPS, _DROPOUT, _RANGE_NOISE = range(9)
+
+
+@njit(cache=True, inline="always")
+def answer_one(reflectance, horizontal, channel, kind, previous, gain, offset, ripple, row, index, seed):
+    """Intensity of one return; below 0 when the return is lost. ``previous`` is the answer before it in firing order."""
+    if unit_hash(index, 1, seed) < row[7]:
+        return -1.0
+    cosine = row[0] / math.sqrt(horizontal * horizontal + row[0] * row[0]) if kind == 0 else 0.7
+    signal = reflectance * max(1.0 - row[1] * horizontal, 0.2) * (cosine / BASE) ** row[2]
+    if row[4] < 0.0:
+        signal = 0.214 * math.log1p(9.0 * signal)
+    elif row[4] != 1.0:
+        signal = signal ** row[4] * BASE ** (1.0 - row[4])
+    value = BASE + gain[channel] * (signal - BASE) + offset[channel]
+    value += ripple[channel, 0] * math.sin(ripple[channel, 1] * horizontal + ripple[channel, 2])
+    if previous >= 0.0:
+        value += row[5] * (previous - value)
+    value += row[3] * grain_normal(index, 7, seed)
+    return math.floor(min(max(value, 0.0), 1.0) * row[6] + 0.5) / row[6]
+
+
+@njit(cache=True)
+def answer_all(horizontal, channel, kind, reflectance, gain, offset, ripple, row, seed):
+    """Intensity (N,) of all returns and whether each came back."""
+    out = np.zeros(len(horizontal), np.float32)
+    back = np.zeros(len(horizontal), np.bool_)
+    previous = -1.0
+    for n in range(len(horizontal)):
+        value = answer_one(
+            reflectance[n], horizontal[n], channel[n], kind[n], previous, gain, offset, ripple, row, n, seed
+        )
+        if value >= 0.0:
+            out[n], back[n], previous = value, True, value
+    return out, back
+
+
+@njit(cache=True)
+def splat(hits, truth, truth_frame, gain, offset, ripple, row, seed, shift, error, total, squares, count, frame):
+    """Add one revolution's ground returns to a raster's sums.
+
+    ``hits`` is (xyz, range, channel, kind); ``truth`` holds reflectance, its ``truth_frame`` and the raster's ``frame`` are
+    (left, top, resolution) of pixel (0, 0)'s centre. ``shift`` (x, y) displaces the result, ``error`` (x, y, heading, gain,
+    offset) is the mistake of that revolution's pose and level.
+    """
+    xyz, horizontal, channels, kinds = hits
+    rows, cols = truth.shape
+    height, width = total.shape
+    previous = -1.0
+    for n in range(len(horizontal)):
+        x, y = xyz[n, 0], xyz[n, 1]
+        kind = kinds[n]
+        if kind == 1 or (kind == 2 and xyz[n, 2] > 0.3):
+            continue
+        stretch = row[8] * grain_normal(n, 11, seed) / max(horizontal[n], 1.0)
+        if kind == 0:
+            u, v = (x - truth_frame[0]) / truth_frame[2], (truth_frame[1] - y) / truth_frame[2]
+            i, j = int(math.floor(v)), int(math.floor(u))
+            if i < 0 or j < 0 or i >= rows - 1 or j >= cols - 1:
+                continue
+            v -= i
+            u -= j
+            reflectance = (1 - v) * ((1 - u) * truth[i, j] + u * truth[i, j + 1])
+            reflectance += v * ((1 - u) * truth[i + 1, j] + u * truth[i + 1, j + 1])
+        else:
+            reflectance = 0.1 + 0.4 * unit_hash(int(x), int(y), seed)
+        value = answer_one(
+            reflectance, horizontal[n], channels[n], kind, previous, gain, offset, ripple, row, n, seed
+        )
+        if value < 0.0:
+            continue
+        previous = value
+        ox, oy = hits_origin(x, y, stretch, error)
+        c = int(math.floor((ox + shift[0] - frame[0]) / frame[2] + 0.5))
+        r = int(math.floor((frame[1] - oy - shift[1]) / frame[2] + 0.5))
+        if 0 <= r < height and 0 <= c < width:
+            value = value * error[3] + error[4]
+            total[r, c] += value
+            squares[r, c] += value * value
+            count[r, c] += 1
+
+
+@njit(cache=True, inline="always")
+def hits_origin(x, y, stretch, error):
+    """Where a return at (x, y) is believed to be: ``error`` is (dx, dy, turn, gain, offset, sensor x, sensor y)."""
+    px, py = (x - error[5]) * (1.0 + stretch), (y - error[6]) * (1.0 + stretch)
+    return error[5] + px - error[2] * py + error[0], error[6] + py + error[2] * px + error[1]

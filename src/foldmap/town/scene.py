@@ -1,0 +1,150 @@
+"""A patch of town around one pose, in that pose's frame, with the traffic of one day on it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from foldmap.geometry import SE2
+from foldmap.town.plan import Street
+from foldmap.town.sensors import Terrain
+from foldmap.town.traffic import moving_boxes, parked_boxes
+from foldmap.town.world import KERB_STEP_M, TownWorld
+from foldmap.types import DoubleArray, FloatArray
+
+_TERRAIN_M = 0.25
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One drive past the patch.
+
+    Attributes:
+        lateral_m: offset from the patch's path, positive to the left.
+        direction: +1 along the path, -1 against it.
+        boxes: vehicles of that day in the patch frame, float64 (B, 7).
+        gain: level of that day's intensities.
+        offset: added to them.
+    """
+
+    lateral_m: float
+    direction: int
+    boxes: DoubleArray
+    gain: float = 1.0
+    offset: float = 0.0
+
+
+@dataclass(frozen=True)
+class Patch:
+    """Ground truth and terrain about a pose: x ahead, y left, origin at the pose.
+
+    Attributes:
+        resolution_m: pixel size of what is made from it.
+        size_px: rows, columns of the map crop.
+        truth: float32 reflectance; ``truth_frame`` is (left, top, resolution) of its pixel (0, 0)'s centre.
+        terrain: heights for the rays.
+        path_m: float64 (N, 2) driven path in the patch frame; ``arc_m`` (N,) its arc length, 0 at the origin.
+        streets: those in reach.
+        world_SE2_patch: where the patch lies.
+        reach_m: farthest useful return.
+    """
+
+    resolution_m: float
+    size_px: tuple[int, int]
+    truth: FloatArray
+    truth_frame: tuple[float, float, float]
+    terrain: Terrain
+    path_m: DoubleArray
+    arc_m: DoubleArray
+    streets: list[Street]
+    world_SE2_patch: SE2
+    reach_m: float
+    _cache: dict[int, DoubleArray] = field(default_factory=dict, repr=False)
+
+    def pose_at(self, arc_m: float, drive: Pass) -> tuple[float, float, float]:
+        """Pose x, y, heading of a drive at an arc length, in the patch frame; straight on beyond the path's ends."""
+        low, high = float(self.arc_m[0]), float(self.arc_m[-1])
+        inside = min(max(arc_m, low), high)
+        here = self._point(inside)
+        ahead, behind = self._point(min(inside + 0.8, high)), self._point(max(inside - 0.8, low))
+        heading = math.atan2(ahead[1] - behind[1], ahead[0] - behind[0])
+        beyond = arc_m - inside
+        x = here[0] + beyond * math.cos(heading) - drive.lateral_m * math.sin(heading)
+        y = here[1] + beyond * math.sin(heading) + drive.lateral_m * math.cos(heading)
+        return x, y, heading + (0.0 if drive.direction > 0 else math.pi)
+
+    def traffic(self, rng: np.random.Generator, moving: bool, density: float = 0.25) -> DoubleArray:
+        """Vehicles of a random day in the patch frame, none of them on the path at the origin."""
+        day = int(rng.integers(1 << 30))
+        boxes = [parked_boxes(self.streets, day, float(rng.uniform(0.1, 0.9)))]
+        if moving:
+            boxes.append(moving_boxes(self.streets, day, float(rng.uniform(0, 600)), density))
+        world = np.concatenate(boxes)
+        inverse = self.world_SE2_patch.inverse()
+        cos, sin = math.cos(inverse.heading_rad), math.sin(inverse.heading_rad)
+        local = world.copy()
+        local[:, :2] = inverse.apply(world[:, :2])
+        local[:, 2] = cos * world[:, 2] - sin * world[:, 3]
+        local[:, 3] = sin * world[:, 2] + cos * world[:, 3]
+        near = np.abs(local[:, :2]).max(axis=1, initial=0) < self.reach_m + 30
+        on_path = np.hypot(local[:, 0], local[:, 1]) < 6.0
+        return local[near & ~on_path]
+
+    def _point(self, arc_m: float) -> DoubleArray:
+        return np.array([np.interp(arc_m, self.arc_m, self.path_m[:, k]) for k in (0, 1)])
+
+
+def new_patch(
+    world: TownWorld,
+    path_world_m: DoubleArray,
+    at_m: float,
+    resolution_m: float,
+    size_px: tuple[int, int],
+    rng: np.random.Generator,
+) -> Patch:
+    """Render the truth and the terrain about the pose at an arc length of a path, with a small error of steering."""
+    arc = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(path_world_m, axis=0), axis=1))])
+    place = [np.array([np.interp(at_m + k, arc, path_world_m[:, a]) for a in (0, 1)]) for k in (-1.0, 0.0, 1.0)]
+    chord = place[2] - place[0]
+    heading = math.atan2(chord[1], chord[0])
+    side = float(rng.normal(0, 0.3))
+    pose = SE2(float(place[1][0]), float(place[1][1]), heading) @ SE2(0.0, side, float(rng.normal(0, 0.03)))
+    height, width = size_px
+    split = max(1, round(resolution_m / 0.1))
+    fine = resolution_m / split
+    truth_size = (height * split, width * split)
+    frame = (-0.5 * (truth_size[1] - 1) * fine, 0.5 * (truth_size[0] - 1) * fine, fine)
+    truth = world.ground_along(pose @ SE2(frame[0], frame[1], 0.0), fine, *truth_size).reflectance
+    reach = 0.5 * math.hypot(height, width) * resolution_m
+    margin = 14.0
+    cells = [math.ceil((n * resolution_m + 2 * margin) / _TERRAIN_M) for n in size_px]
+    corner = (-0.5 * (cells[1] - 1) * _TERRAIN_M, 0.5 * (cells[0] - 1) * _TERRAIN_M)
+    coarse = world.ground_along(pose @ SE2(*corner, 0.0), _TERRAIN_M, *cells)
+    ground = np.clip(coarse.kerb_m / 0.1, 0.0, 1.0) * KERB_STEP_M
+    heights = np.where(coarse.obstacle_m > 0, coarse.obstacle_m, ground).astype(np.float32)
+    low = [pose.x_m - reach - 20, pose.y_m - reach - 20, pose.x_m + reach + 20, pose.y_m + reach + 20]
+    return Patch(
+        resolution_m=resolution_m,
+        size_px=size_px,
+        truth=truth,
+        truth_frame=frame,
+        terrain=Terrain(*corner, _TERRAIN_M, heights),
+        path_m=pose.inverse().apply(path_world_m),
+        arc_m=arc - at_m,
+        streets=world.streets_near(*low),
+        world_SE2_patch=pose,
+        reach_m=reach,
+    )
+
+
+def draw_pass(patch: Patch, rng: np.random.Generator, same_lane: bool) -> Pass:
+    """A drive of another day: in the same lane, the next one, or the other way."""
+    lateral, direction = float(rng.normal(0, 0.35)), 1
+    if not same_lane:
+        which = rng.random()
+        lateral += 0.0 if which < 0.4 else (3.3 if which < 0.75 else -3.3)
+        direction = -1 if 0.4 <= which < 0.75 else 1
+    boxes = patch.traffic(rng, moving=bool(rng.random() < 0.5), density=0.1)
+    return Pass(lateral, direction, boxes, float(np.exp(rng.normal(0, 0.08))), float(rng.normal(0, 0.01)))

@@ -1,0 +1,113 @@
+"""The generated town itself, apart from any sensor."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from foldmap.errors import ConfigError
+from foldmap.geometry import SE2, MetricGrid
+from foldmap.town.plan import REACH_M, Street, StreetKey, StreetPlan
+from foldmap.town.render import CELL_M, nearest_segments, render_lattice
+from foldmap.town.tables import PackedStreet, StreetTable, join_streets, pack_street
+from foldmap.types import BoolArray, FloatArray
+
+KERB_STEP_M = 0.12
+
+
+@dataclass(frozen=True)
+class Ground:
+    """The ground on a lattice of points.
+
+    Attributes:
+        reflectance: float32 (H, W), 0 to 1.
+        kerb_m: float32 (H, W), signed distance to the kerb, negative on the carriageway.
+        obstacle_m: float32 (H, W), height of what stands there; 0 where the ground is open.
+    """
+
+    reflectance: FloatArray
+    kerb_m: FloatArray
+    obstacle_m: FloatArray
+
+
+class TownWorld:
+    """A seeded town; every part of it is generated when it is asked for, the same whatever was asked before.
+
+    Args:
+        seed: any integer; another seed is another town.
+        extent_m: side of the square, centred on the origin, that maps of the town cover.
+
+    Raises:
+        ConfigError: the extent is not positive.
+    """
+
+    def __init__(self, seed: int, extent_m: float = 2000.0) -> None:
+        if not (math.isfinite(extent_m) and extent_m > 0):
+            raise ConfigError(f"a town of {extent_m} m", "give a positive extent in metres")
+        self.seed = seed
+        self.extent_m = extent_m
+        self.plan = StreetPlan(seed)
+        self._packed: dict[StreetKey, PackedStreet] = {}
+
+    def ground(self, grid: MetricGrid) -> Ground:
+        """Evaluate the ground on a north-up grid."""
+        half = 0.5 * grid.resolution_m
+        origin = SE2(grid.west_m + half, grid.north_m - half, 0.0)
+        return self.ground_along(origin, grid.resolution_m, grid.height_px, grid.width_px)
+
+    def ground_along(self, world_SE2_corner: SE2, resolution_m: float, height_px: int, width_px: int) -> Ground:
+        """Evaluate the ground on a turned lattice.
+
+        Args:
+            world_SE2_corner: centre of pixel (0, 0); its x axis is the direction of columns, minus y that of rows.
+            resolution_m: spacing, and the footprint over which marks are averaged.
+            height_px: rows.
+            width_px: columns.
+        """
+        cos, sin = math.cos(world_SE2_corner.heading_rad), math.sin(world_SE2_corner.heading_rad)
+        step = np.array([[cos, sin], [sin, -cos]]) * resolution_m  # per column, per row
+        corner = np.array([world_SE2_corner.x_m, world_SE2_corner.y_m])
+        far = [corner + step[0] * c + step[1] * r for c in (0, width_px - 1) for r in (0, height_px - 1)]
+        low, high = np.min(far, axis=0), np.max(far, axis=0)
+        table = self.table(low[0], low[1], high[0], high[1])
+        if table is None:
+            flat = np.full((height_px, width_px), 0.25, np.float32)
+            return Ground(flat, flat + 99, flat * 0 + 6)
+        cell0 = np.floor(low / CELL_M).astype(int) - 1
+        cells = np.floor(high / CELL_M).astype(int) + 2 - cell0
+        near = nearest_segments(*cell0, *cells, table.points_m, table.first, REACH_M)
+        rendered = render_lattice(
+            *corner, *step[0], *step[1], height_px, width_px, resolution_m, self.seed & 0xFFFFFFF, *cell0, cells[0], near,
+            tuple(table),
+        )  # fmt: skip
+        return Ground(*rendered)
+
+    def intensity(self, grid: MetricGrid) -> FloatArray:
+        """Ground reflectance, float32 (H, W), 0 to 1."""
+        return self.ground(grid).reflectance
+
+    def height(self, grid: MetricGrid) -> FloatArray:
+        """Ground height in metres, float32 (H, W): the carriageway is 0, what lies behind a kerb is a step above it."""
+        return np.clip(self.ground(grid).kerb_m / 0.03, 0.0, 1.0).astype(np.float32) * np.float32(KERB_STEP_M)
+
+    def occupied(self, grid: MetricGrid) -> BoolArray:
+        """Where buildings, hedges, walls and poles stand, bool (H, W)."""
+        return self.ground(grid).obstacle_m > 0
+
+    def streets_near(self, west_m: float, south_m: float, east_m: float, north_m: float) -> list[Street]:
+        """The streets that reach into a box."""
+        return self.plan.streets_near(west_m, south_m, east_m, north_m)
+
+    def table(self, west_m: float, south_m: float, east_m: float, north_m: float) -> StreetTable | None:
+        """The streets that reach into a box as flat arrays, or None where there are none."""
+        streets = self.streets_near(west_m, south_m, east_m, north_m)
+        return join_streets(streets, [self._pack(s) for s in streets]) if streets else None
+
+    def _pack(self, street: Street) -> PackedStreet:
+        if street.key not in self._packed:
+            if len(self._packed) > 1024:
+                self._packed.clear()
+            self._packed[street.key] = pack_street(street)
+        return self._packed[street.key]
