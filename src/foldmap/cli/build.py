@@ -1,0 +1,196 @@
+"""``foldmap build``: maps from what was recorded."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from foldmap.formats.sweeps import SweepSequence
+    from foldmap.geometry import SE3
+    from foldmap.lidar.build import BuildSettings, BuiltMap
+    from foldmap.lidar.source import Sweep
+
+app = typer.Typer(help="Build maps from recordings.", no_args_is_help=True)
+
+
+@app.callback()
+def _build() -> None:
+    """Build maps from recordings."""
+
+
+@app.command(
+    epilog="Example: foldmap build lidar drive/velodyne --poses drive/poses.txt --crs EPSG:25832 -o map.tif --preview"
+)
+def lidar(
+    sweeps: Annotated[str, typer.Argument(help="Folder, file or glob of .las .laz .pcd or KITTI .bin sweeps.")],
+    poses: Annotated[Path, typer.Option(help="KITTI or TUM poses, world_T_sensor, one a sweep.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The map, a Cloud Optimized GeoTIFF.")],
+    resolution: Annotated[float, typer.Option(help="Pixel size in metres.")] = 0.05,
+    crs: Annotated[str, typer.Option(help="CRS of the poses, like EPSG:25832; local where left out.")] = "",
+    calibration: Annotated[Path | None, typer.Option(help="KITTI calib.txt, when the poses are the camera's.")] = None,
+    intensity_scale: Annotated[
+        float | None, typer.Option(help="Intensity of full reflectance, like 255; the format's own where left out.")
+    ] = None,
+    max_range: Annotated[float, typer.Option(help="Leave out returns farther than this, metres.")] = 40.0,
+    sensor_height: Annotated[
+        float | None, typer.Option(help="Height of the sensor above the road, metres; estimated where left out.")
+    ] = None,
+    preview: Annotated[bool, typer.Option("--preview", help="Also draw the map as a PNG beside it.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+) -> None:
+    """Build a ground-intensity map from lidar sweeps and their poses.
+
+    Keeps ground returns, leaves out what stands or moves on the road, averages intensity robustly, and writes the bands
+    intensity, count and spread. Its settings are written beside it as OUTPUT.settings.json.
+    """
+    from foldmap.errors import FoldmapError
+    from foldmap.lidar.build import BuildSettings
+
+    try:
+        settings = BuildSettings(resolution_m=resolution, max_range_m=max_range, sensor_height_m=sensor_height)
+        summary = build_lidar(
+            sweeps,
+            poses,
+            output,
+            settings,
+            crs=crs,
+            calibration=calibration,
+            intensity_scale=intensity_scale,
+            preview=preview,
+        )
+    except FoldmapError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(2) from error
+    if as_json:
+        typer.echo(json.dumps(summary, indent=2))
+    else:
+        _print_summary(summary)
+
+
+def build_lidar(
+    sweeps: str | Path,
+    poses: Path,
+    output: Path,
+    settings: BuildSettings,
+    *,
+    crs: str = "",
+    calibration: Path | None = None,
+    intensity_scale: float | None = None,
+    preview: bool = False,
+) -> dict[str, Any]:
+    """Build and write a lidar map; the command without its printing.
+
+    Args:
+        sweeps: folder, file or glob.
+        poses: KITTI or TUM file.
+        output: the GeoTIFF; ``OUTPUT.settings.json`` is written beside it.
+        settings: how the map is built.
+        crs: CRS of the poses; local where empty.
+        calibration: KITTI calib.txt, when the poses are the camera's.
+        intensity_scale: see `foldmap.formats.sweeps.read_sweep`.
+        preview: draw OUTPUT with suffix .png as well.
+
+    Returns:
+        The summary: observed_m2, sweeps, resolution_m, seconds and more.
+
+    Raises:
+        FoldmapError: what was brought cannot be used; the output is then left as it was.
+    """
+    import time
+    from dataclasses import asdict
+
+    from foldmap import __version__
+    from foldmap.errors import ConfigError
+    from foldmap.formats.geotiff_write import crs_wkt_of, write_map_geotiff, write_preview
+    from foldmap.formats.poses import read_poses
+    from foldmap.formats.sweeps import open_sweeps
+    from foldmap.lidar.build import build_map
+
+    started_s = time.perf_counter()
+    if not output.parent.is_dir():
+        raise ConfigError(f"there is no folder {output.parent}", "make it first")
+    crs_wkt = crs_wkt_of(crs)
+    sequence = open_sweeps(sweeps, intensity_scale)
+    trajectory = read_poses(poses, calibration)
+    world_SE3_sensors = trajectory.for_sweeps(len(sequence))
+    drive = _with_progress(sequence, world_SE3_sensors)
+    with build_map(drive, settings, crs_wkt, scratch=output.parent) as built:
+        observed_m2 = write_map_geotiff(output, built.grid, built.tiles(), _block_px(settings))
+        summary = _summary(built, output, observed_m2)
+    chosen = {
+        "foldmap": __version__,
+        "command": "build lidar",
+        "sweeps": str(sweeps),
+        "poses": str(poses),
+        "pose_layout": trajectory.layout,
+        "calibration": str(calibration) if calibration else None,
+        "intensity_scale": intensity_scale,
+        "crs": crs or None,
+        **asdict(settings),
+    }
+    Path(f"{output}.settings.json").write_text(json.dumps(chosen, indent=2) + "\n", encoding="utf-8")
+    if preview:
+        picture = output.with_suffix(".png")
+        write_preview(output, picture)
+        summary["preview"] = str(picture)
+    summary["seconds"] = round(time.perf_counter() - started_s, 2)
+    return summary
+
+
+def _block_px(settings: BuildSettings) -> int:
+    return settings.tile_px if settings.tile_px in (128, 256, 512, 1024) else 512
+
+
+def _with_progress(sequence: SweepSequence, world_SE3_sensors: list[SE3]) -> Iterator[tuple[Sweep, SE3]]:
+    """Pair sweeps with poses; a bar on stderr where somebody is watching."""
+    from rich.console import Console
+    from rich.progress import track
+
+    console = Console(stderr=True)
+    pairs = zip(sequence, world_SE3_sensors, strict=True)
+    yield from track(
+        pairs, "Reading sweeps", total=len(sequence), console=console, disable=not sys.stderr.isatty(), transient=True
+    )
+
+
+def _summary(built: BuiltMap, output: Path, observed_m2: float) -> dict[str, Any]:
+    counts, grid = built.counts, built.grid
+    return {
+        "map": str(output),
+        "bytes": output.stat().st_size,
+        "observed_m2": round(observed_m2, 2),
+        "resolution_m": grid.resolution_m,
+        "width_px": grid.width_px,
+        "height_px": grid.height_px,
+        "sweeps": counts.sweeps,
+        "sweeps_skipped_standing": counts.skipped_standing,
+        "sweeps_without_ground": counts.without_ground,
+        "ground_looks": counts.ground_looks,
+        "dropped_beside_obstacles": counts.dropped_beside_obstacles,
+    }
+
+
+def _print_summary(summary: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    rows = {
+        "map": summary["map"],
+        "observed ground": f"{summary['observed_m2']:,.1f} m2",
+        "sweeps": f"{summary['sweeps']}, of which {summary['sweeps_skipped_standing']} standing, "
+        f"{summary['sweeps_without_ground']} without ground",
+        "resolution": f"{summary['resolution_m']:g} m, {summary['width_px']} x {summary['height_px']} px",
+        "looks at the ground": f"{summary['ground_looks']:,}",
+        "file": f"{summary['bytes'] / 1e6:.2f} MB",
+        "time": f"{summary['seconds']:.1f} s",
+    }
+    table = Table(show_header=False, box=None)
+    for name, value in rows.items():
+        table.add_row(name, value)
+    Console().print(table)
