@@ -1,0 +1,162 @@
+"""One self-contained HTML page: headings, words, tables and pictures, nothing fetched from anywhere."""
+
+from __future__ import annotations
+
+import base64
+import html
+import math
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from foldmap.errors import InputError
+
+_CSS = """
+:root{--ink:#1d2733;--quiet:#5f6b78;--line:#dfe3e8;--accent:#d1495b;--pale:#f6f7f9}
+*{box-sizing:border-box}
+body{font:16px/1.55 system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,sans-serif;color:var(--ink);
+background:#fff;margin:0;padding:3rem 1.25rem 5rem}
+main{max-width:66rem;margin:0 auto}
+h1{font-size:2rem;line-height:1.2;margin:0 0 .4rem;letter-spacing:-.015em}
+h2{font-size:1.3rem;margin:3rem 0 .6rem;padding-top:1rem;border-top:2px solid var(--ink)}
+h3{font-size:1.05rem;margin:2rem 0 .4rem}
+p{max-width:46rem;margin:.5rem 0 1rem}
+.lead{font-size:1.1rem;color:var(--quiet)}
+figure{margin:1.2rem 0 1.8rem;overflow-x:auto}
+figure img{display:block;max-width:100%;height:auto}
+figcaption,caption{color:var(--quiet);font-size:.9rem;text-align:left;margin-top:.5rem;max-width:46rem}
+.scroll{overflow-x:auto;margin:1rem 0 1.8rem}
+table{border-collapse:collapse;font-size:.92rem;font-variant-numeric:tabular-nums;min-width:60%}
+caption{caption-side:bottom;padding-top:.5rem}
+th{text-align:right;font-weight:600;padding:.4rem .8rem;border-bottom:1.5px solid var(--ink);vertical-align:bottom}
+td{text-align:right;padding:.32rem .8rem;border-bottom:1px solid var(--line);white-space:nowrap}
+th:first-child,td:first-child{text-align:left;padding-left:.2rem}
+tr.ours td{font-weight:600;color:var(--accent);background:var(--pale)}
+code,pre{font:.88rem/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;background:var(--pale)}
+code{padding:.1em .3em;border-radius:3px}
+pre{padding:.8rem 1rem;border-radius:6px;overflow-x:auto}
+@media print{body{padding:0}h2{break-after:avoid}figure,table{break-inside:avoid}}
+"""
+
+
+class Page:
+    """A report that is written top to bottom.
+
+    Args:
+        title: of the page.
+        lead: one or two sentences below it.
+    """
+
+    def __init__(self, title: str, lead: str = "") -> None:
+        self._title = title
+        self._parts = [f"<h1>{html.escape(title)}</h1>"]
+        if lead:
+            self._parts.append(f'<p class="lead">{html.escape(lead)}</p>')
+
+    def heading(self, text: str, level: int = 2) -> Page:
+        """Add a heading of level 2 or 3."""
+        level = min(max(level, 2), 3)
+        self._parts.append(f"<h{level}>{html.escape(text)}</h{level}>")
+        return self
+
+    def text(self, text: str) -> Page:
+        """Add a paragraph of plain text."""
+        self._parts.append(f"<p>{html.escape(text)}</p>")
+        return self
+
+    def command(self, text: str) -> Page:
+        """Add a command that reproduces what stands beside it."""
+        self._parts.append(f"<pre>{html.escape(text)}</pre>")
+        return self
+
+    def figure(self, image: bytes, caption: str, alt: str = "") -> Page:
+        """Add a PNG or SVG picture, embedded.
+
+        Raises:
+            InputError: it is neither.
+        """
+        if image.startswith(b"\x89PNG\r\n"):
+            kind = "image/png"
+        elif b"<svg" in image[:2000]:
+            kind = "image/svg+xml"
+        else:
+            raise InputError("a picture is neither PNG nor SVG", "render it with foldmap.report")
+        data = base64.b64encode(image).decode("ascii")
+        self._parts.append(
+            f'<figure><img alt="{html.escape(alt or caption, quote=True)}" src="data:{kind};base64,{data}">'
+            f"<figcaption>{html.escape(caption)}</figcaption></figure>"
+        )
+        return self
+
+    def table(
+        self,
+        rows: Sequence[Mapping[str, Any]],
+        columns: Mapping[str, str],
+        caption: str = "",
+        emphasis: str = "foldmap",
+    ) -> Page:
+        """Add a table.
+
+        Args:
+            rows: one mapping a row; a missing or not measured value shows as a dash.
+            columns: key -> heading, in order; numbers are written with three significant digits.
+            caption: below the table.
+            emphasis: rows whose first column starts with this are set off.
+        """
+        head = "".join(f"<th>{html.escape(title)}</th>" for title in columns.values())
+        body = []
+        for row in rows:
+            cells = [format_cell(row.get(key)) for key in columns]
+            ours = ' class="ours"' if emphasis and cells and cells[0].startswith(emphasis) else ""
+            body.append(f"<tr{ours}>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells) + "</tr>")
+        note = f"<caption>{html.escape(caption)}</caption>" if caption else ""
+        self._parts.append(
+            f'<div class="scroll"><table>{note}<thead><tr>{head}</tr></thead>'
+            f"<tbody>{''.join(body)}</tbody></table></div>"
+        )
+        return self
+
+    def html(self) -> str:
+        """Return the whole page."""
+        return (
+            '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+            '<meta name="viewport" content="width=device-width,initial-scale=1">'
+            f"<title>{html.escape(self._title)}</title><style>{_CSS}</style></head>\n<body><main>\n"
+            + "\n".join(self._parts)
+            + "\n</main></body></html>\n"
+        )
+
+    def write(self, path: Path) -> Path:
+        """Write the page through a sibling file, so that an interrupted write leaves the old page.
+
+        Raises:
+            InputError: the folder cannot be written.
+        """
+        path = Path(path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, delete=False) as file:
+                file.write(self.html())
+            os.chmod(file.name, 0o644)
+            os.replace(file.name, path)
+        except OSError as error:
+            raise InputError(f"{path} cannot be written: {error.strerror or error}", "choose another folder") from error
+        return path
+
+
+def format_cell(value: Any) -> str:
+    """Write a table cell: text as it is, integers whole, numbers with three significant digits, nothing as a dash."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "–"  # noqa: RUF001 - the dash of a table
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    if isinstance(value, int):
+        return f"{value:,}"
+    if math.isinf(value):
+        return "∞"
+    if value == 0:
+        return "0"
+    decimals = min(5, max(0, 2 - math.floor(math.log10(abs(value)) + 1e-9)))
+    return f"{value:,.{decimals}f}"
