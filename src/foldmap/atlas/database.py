@@ -16,7 +16,13 @@ from foldmap.atlas.schema import HEADER_BYTES, check_header, check_schema
 from foldmap.errors import LimitError, MapFormatError, NotAFoldFileError
 
 _STEPS_BETWEEN_CLOCK_READS = 20_000
+_REFOLD = "copy the file again, or fold the map again"
 _LONGEST_QUERY = 1024  # the limit on fields holds for the text of a query too
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Open without waiting, as a pipe would have us do for someone to write into it."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 class Database:
@@ -39,7 +45,7 @@ class Database:
         self._lock = threading.Lock()
         self._deadline = 0.0
         try:
-            with path.open("rb", buffering=0) as file:
+            with open(path, "rb", buffering=0, opener=_open_at_once) as file:
                 status = os.fstat(file.fileno())
                 if not stat.S_ISREG(status.st_mode):
                     raise NotAFoldFileError(f"{path} is not a regular file", "give a file made by `foldmap fold`")
@@ -100,15 +106,24 @@ class Database:
             self._deadline = time.monotonic() + MAX_QUERY_S
             self._connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, max(longest, _LONGEST_QUERY))
             try:
-                found = self._connection.execute(query, values).fetchmany(most + 1)
+                found = self._fetch(query, values, most)
             except sqlite3.DataError as error:
                 raise LimitError(f"{self.name}: a field is longer than {longest} bytes") from error
             except (sqlite3.Error, UnicodeError, OverflowError, MemoryError) as error:
                 if self._late():
                     raise LimitError(f"{self.name}: reading takes longer than {MAX_QUERY_S} s") from error
-                raise MapFormatError(f"{self.name} is damaged: {error}") from error
-        if len(found) > most:
-            raise LimitError(f"{self.name}: more than {most} rows where that is the limit")
+                raise MapFormatError(f"{self.name} is damaged: {error}", _REFOLD) from error
+        return found
+
+    def _fetch(self, query: str, values: tuple[int, ...], most: int) -> list[tuple[Any, ...]]:
+        found = []
+        total = 0
+        # a damaged tree can lead to one long field many times; honest rows never add up to more than the file
+        for row in self._connection.execute(query, values):
+            found.append(row)
+            total += sum(len(field) for field in row if isinstance(field, (str, bytes)))
+            if len(found) > most or total > self.file_bytes:
+                raise LimitError(f"{self.name}: more than {most} rows, or {total} bytes in them", _REFOLD)
         return found
 
     def check_pages(self) -> list[str]:

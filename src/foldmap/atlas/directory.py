@@ -51,7 +51,7 @@ class Directory:
     lengths: IntArray
 
     def __post_init__(self) -> None:
-        self._keys = self.rows * (1 << 32) + self.columns
+        self._keys = _keys(self.rows, self.columns)
         self._ends = np.concatenate(([0], np.cumsum(self.lengths)))
         self._starts = np.concatenate(([0], np.cumsum(self.bundle_tiles)))
 
@@ -62,7 +62,7 @@ class Directory:
         """Index of a tile, or -1."""
         if not (-_INT32 <= column < _INT32 and -_INT32 <= row < _INT32):
             return -1
-        key = row * (1 << 32) + column
+        key = (row << 32) + column + _INT32
         at = int(np.searchsorted(self._keys, key))
         return at if at < len(self._keys) and int(self._keys[at]) == key else -1
 
@@ -99,12 +99,13 @@ def pack_directory(directory: Directory) -> bytes:
     return head + zlib.compress(body, 9)
 
 
-def unpack_directory(name: str, data: bytes) -> Directory:
+def unpack_directory(name: str, data: bytes, file_bytes: int) -> Directory:
     """Read a directory.
 
     Args:
         name: the layer, for messages.
         data: what `pack_directory` made.
+        file_bytes: size of the whole file; a layer has no more tiles than that.
 
     Raises:
         LimitError: it declares more than a reader will allocate, or more than its bytes can hold.
@@ -115,7 +116,8 @@ def unpack_directory(name: str, data: bytes) -> Directory:
     first, bundles, tiles = _HEAD.unpack_from(data)
     size = bundles * _PER_BUNDLE + tiles * _PER_TILE
     packed = len(data) - _HEAD.size
-    if tiles > MAX_TILES or bundles > tiles or size > min(MAX_DIRECTORY_BYTES, packed * MAX_DEFLATE_RATIO + 64):
+    most = min(MAX_DIRECTORY_BYTES, packed * MAX_DEFLATE_RATIO + 64)
+    if tiles > min(MAX_TILES, file_bytes) or bundles > tiles or size > most:
         raise LimitError(f"{name}: the tile directory of {packed} bytes declares {tiles} tiles in {bundles} bundles")
     inflate = zlib.decompressobj()
     try:
@@ -136,13 +138,18 @@ def unpack_directory(name: str, data: bytes) -> Directory:
 
 
 def _check(name: str, directory: Directory) -> None:
-    keys = directory.rows * (1 << 32) + directory.columns
-    if (np.diff(keys) <= 0).any() or (directory.bundle_tiles < 1).any():
+    keys = _keys(directory.rows, directory.columns)
+    if (keys[1:] <= keys[:-1]).any() or (directory.bundle_tiles < 1).any():
         raise MapFormatError(f"{name}: the tile directory is not in order")
     if int(directory.bundle_tiles.sum()) != len(directory):
         raise MapFormatError(f"{name}: the tile directory's bundles do not hold its tiles")
     if len(directory) and int(np.add.reduceat(directory.lengths, _firsts(directory)).max()) > MAX_PAYLOAD_BYTES:
         raise LimitError(f"{name}: a bundle of tiles is longer than {MAX_PAYLOAD_BYTES} bytes")
+
+
+def _keys(rows: IntArray, columns: IntArray) -> IntArray:
+    """One ascending number per tile; columns are lifted to be positive, so that the lowest row does not overflow."""
+    return (rows << 32) + (columns + _INT32)
 
 
 def _firsts(directory: Directory) -> IntArray:

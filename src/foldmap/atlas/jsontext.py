@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 from foldmap.atlas.limits import MAX_JSON_BYTES
@@ -34,10 +35,10 @@ def load_json(what: str, text: str) -> Any:
     """Parse strictly.
 
     Raises:
-        MapFormatError: not JSON, NaN or infinity, one key twice, or nested too deeply.
+        MapFormatError: not JSON, NaN, infinity or beyond 64-bit floats, one key twice, or nested too deeply.
     """
     try:
-        return json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse)
+        return json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse, parse_float=_finite)
     except (ValueError, RecursionError) as error:
         raise MapFormatError(f"{what} is not valid JSON: {error}") from error
 
@@ -47,6 +48,13 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) != len(pairs):
         raise ValueError("a key occurs twice")
     return found
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is too large for a 64-bit float")
+    return value
 
 
 def _refuse(constant: str) -> Any:

@@ -260,7 +260,7 @@ class FoldFile:
     def _read_layers(self) -> list[tuple[str, int, bytes]]:
         query = "SELECT id,name,kind,length(directory),checksum FROM layers ORDER BY id"
         sealed, names = [], {}
-        for fields in self._database.rows(query, most=limits.MAX_LAYERS, longest=limits.MAX_DIRECTORY_BYTES):
+        for fields in self._database.rows(query, most=limits.MAX_LAYERS, longest=limits.MAX_NAME_BYTES):
             what = f"{self._database.name}: layers row {fields[0]!r}"
             row_id, name, kind, size, checksum = _typed(what, fields, int, str, str, int, bytes)
             if kind not in KINDS or name in self._ids or not 0 < len(name.encode()) <= limits.MAX_NAME_BYTES:
@@ -287,7 +287,7 @@ class FoldFile:
         parameters = load_json(what, text)
         if not isinstance(parameters, dict):
             raise MapFormatError(f"{what}: the parameters are not an object")
-        directory = unpack_directory(what, packed)
+        directory = unpack_directory(what, packed, self._database.file_bytes)
         tile_bytes = int(directory.lengths.sum())
         if tile_bytes > self._database.file_bytes:
             raise LimitError(f"{what}: the directory declares {tile_bytes} bytes of tiles, more than the file has")
@@ -301,7 +301,7 @@ class FoldFile:
     ) -> tuple[dict[int, list[ModelInfo]], list[tuple[str, int, bytes]]]:
         query = "SELECT id,layer,name,role,length(payload),checksum FROM models ORDER BY id"
         sealed = []
-        for fields in self._database.rows(query, most=limits.MAX_MODELS, longest=limits.MAX_MODEL_BYTES):
+        for fields in self._database.rows(query, most=limits.MAX_MODELS, longest=limits.MAX_NAME_BYTES):
             what = f"{self._database.name}: models row {fields[0]!r}"
             row_id, layer, name, role, size, checksum = _typed(what, fields, int, int, str, str, int, bytes)
             if size > min(self._database.file_bytes, limits.MAX_MODEL_BYTES):

@@ -17,7 +17,7 @@ from typing import Any, Self
 
 from foldmap.atlas import limits
 from foldmap.atlas.checksum import row_checksum, seal_checksum
-from foldmap.atlas.directory import Bundler, pack_directory, unpack_directory
+from foldmap.atlas.directory import Bundler, pack_directory
 from foldmap.atlas.jsontext import dump_json
 from foldmap.atlas.reader import KINDS, FoldFile
 from foldmap.atlas.schema import APPLICATION_ID, FORMAT_VERSION, PAGE_SIZE, TABLES
@@ -48,6 +48,7 @@ class FoldWriter:
         self._old: FoldFile | None = None
         self._layers: dict[str, tuple[str, str]] = {}
         self._metadata: dict[str, str] = {}
+        self._closed = False
         self._sibling = Sibling(self.path)
         self._staging = Staging()
 
@@ -139,6 +140,7 @@ class FoldWriter:
         """
         try:
             self._write(self._sibling.path)
+            FoldFile.open(self._sibling.path).close()  # nothing is put in place that a reader would refuse
             self._sibling.replace()
         except (OSError, sqlite3.Error) as error:
             raise WriteError(f"{self.path} cannot be written: {error}", "check space and rights") from error
@@ -147,6 +149,7 @@ class FoldWriter:
 
     def close(self) -> None:
         """Give up whatever was not committed; the file under the path stays as it was."""
+        self._closed = True
         self._staging.close()
         self._sibling.close()
         if self._old is not None:
@@ -158,7 +161,7 @@ class FoldWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is None:
+        if error is None and not self._closed:
             self.commit()
         else:
             self.close()
@@ -214,7 +217,6 @@ class FoldWriter:
                 bundler.seal(checksum)
                 first_bundle = row_id + 1
             packed = pack_directory(bundler.directory())
-            unpack_directory(f"layer {name!r}", packed)  # a reader's limits, before the file is put in place
             checksum = row_checksum("layers", layer_id, name, kind, text, packed)
             connection.execute("INSERT INTO layers VALUES(?,?,?,?,?,?)", (layer_id, name, kind, text, packed, checksum))
             yield "layers", layer_id, checksum
