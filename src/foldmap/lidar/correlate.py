@@ -49,6 +49,16 @@ def correlate_one(map_CHW: torch.Tensor, turned_TCHW: torch.Tensor, radius_px: i
         return partial_irfft2(cross_THF, size, 2 * radius_px + 1)
 
 
+def correlate_direct(map_CHW: torch.Tensor, turned_TCHW: torch.Tensor) -> torch.Tensor:
+    """Do as `correlate_one` by conv2d, for tiny windows; the window is what the crop exceeds the templates by."""
+    with torch.inference_mode():
+        scores = torch.nn.functional.conv2d(map_CHW[None, :1].float(), turned_TCHW[:, :1].contiguous())[0]
+        for c in range(1, len(map_CHW)):
+            kernels = turned_TCHW[:, c : c + 1].contiguous()
+            scores += torch.nn.functional.conv2d(map_CHW[None, c : c + 1].float(), kernels)[0]
+    return scores
+
+
 def fft_shape(rows: int, columns: int) -> tuple[int, int]:
     """Return the next sizes with small prime factors."""
     return next_fast_len(rows, real=True), next_fast_len(columns, real=True)

@@ -1,0 +1,1 @@
+"""Level 4: from matching scores to honest estimates, once and over time."""

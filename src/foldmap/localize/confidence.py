@@ -1,0 +1,179 @@
+"""From the features of a match to its status: whom to believe, decided by thresholds that are calibrated on data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+
+from foldmap.errors import ConfigError, ModelError
+from foldmap.localize.estimate import Status
+
+
+@dataclass(frozen=True)
+class MatchFeatures:
+    """What is known of one match; `Diagnostics` says what each value means."""
+
+    score: float
+    evidence_sigma: float
+    margin_sigma: float
+    agreement: float
+    sigma_m: float
+    observed_fraction: float
+    known_fraction: float
+    at_edge: bool
+
+
+@dataclass(frozen=True)
+class ConfidenceThresholds:
+    """Where a signal warns (the estimate is at best `degraded`) and where it rejects (no pose).
+
+    Stored with the model whose embeddings it was calibrated on.
+    """
+
+    warn_margin_sigma: float = 3.5
+    reject_margin_sigma: float = 2.5
+    reject_evidence_sigma: float = 6.0
+    warn_agreement: float = 0.95
+    reject_agreement: float = 0.7
+    warn_score: float = 0.08
+    reject_score: float = 0.05
+    warn_sigma_m: float = 0.1
+    reject_sigma_m: float = 0.3
+    warn_observed_fraction: float = 0.04
+    reject_observed_fraction: float = 0.01
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if type(value) is not float or not np.isfinite(value):
+                raise ConfigError(f"the threshold {field.name} is {value!r}", "give a finite number")
+
+    def to_dict(self) -> dict[str, float]:
+        """As plain data for a model file."""
+        return {field.name: float(getattr(self, field.name)) for field in fields(self)}
+
+    @staticmethod
+    def from_dict(data: dict[str, Any]) -> ConfidenceThresholds:
+        """Read back what `to_dict` gave.
+
+        Raises:
+            ModelError: fields are missing, unknown or no finite numbers.
+        """
+        names = {field.name for field in fields(ConfidenceThresholds)}
+        if not isinstance(data, dict) or set(data) != names:
+            raise ModelError("the model's confidence thresholds have unknown or missing fields", "calibrate it again")
+        try:
+            return ConfidenceThresholds(**data)
+        except ConfigError as error:
+            raise ModelError(f"the model's confidence thresholds are unusable: {error.message}") from error
+
+
+def decide(features: MatchFeatures, thresholds: ConfidenceThresholds) -> tuple[Status, str]:
+    """Judge one match.
+
+    Returns:
+        The status, and in words the signal that decided (empty for `ok`).
+    """
+    f, t = features, thresholds
+    if f.known_fraction < t.reject_observed_fraction:
+        return Status.NO_MAP, f"known map under {f.known_fraction:.3f} of the observation"
+    if f.observed_fraction < t.reject_observed_fraction:
+        return Status.NO_OBSERVATION, f"observed_fraction {f.observed_fraction:.3f} < {t.reject_observed_fraction:g}"
+    if f.evidence_sigma < t.reject_evidence_sigma:
+        return Status.NO_MATCH, f"evidence_sigma {f.evidence_sigma:.1f} < {t.reject_evidence_sigma:g}"
+    if f.score < t.reject_score:
+        return Status.NO_MATCH, f"score {f.score:.3f} < {t.reject_score:g}"
+    if f.margin_sigma < t.reject_margin_sigma:
+        return Status.AMBIGUOUS, f"margin_sigma {f.margin_sigma:.1f} < {t.reject_margin_sigma:g}"
+    if f.agreement < t.reject_agreement:
+        return Status.AMBIGUOUS, f"agreement {f.agreement:.2f} < {t.reject_agreement:g}"
+    if f.sigma_m > t.reject_sigma_m:
+        return Status.AMBIGUOUS, f"sigma_m {f.sigma_m:.2f} > {t.reject_sigma_m:g}"
+    if f.at_edge:
+        return Status.AMBIGUOUS, "the best pose lies at the rim of the search"
+    if f.margin_sigma < t.warn_margin_sigma:
+        return Status.DEGRADED, f"margin_sigma {f.margin_sigma:.1f} < {t.warn_margin_sigma:g}"
+    if f.agreement < t.warn_agreement:
+        return Status.DEGRADED, f"agreement {f.agreement:.2f} < {t.warn_agreement:g}"
+    if f.score < t.warn_score:
+        return Status.DEGRADED, f"score {f.score:.3f} < {t.warn_score:g}"
+    if f.sigma_m > t.warn_sigma_m:
+        return Status.DEGRADED, f"sigma_m {f.sigma_m:.2f} > {t.warn_sigma_m:g}"
+    if f.observed_fraction < t.warn_observed_fraction:
+        return Status.DEGRADED, f"observed_fraction {f.observed_fraction:.3f} < {t.warn_observed_fraction:g}"
+    return Status.OK, ""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Thresholds and what they do on the data they were set on.
+
+    Attributes:
+        thresholds: the result.
+        positive_ok: share of right matches that are `ok`.
+        negative_ok: number of wrong ones that are `ok`.
+        headroom: warn_margin_sigma over the largest margin_sigma of a negative that every other signal lets pass.
+    """
+
+    thresholds: ConfidenceThresholds
+    positive_ok: float
+    negative_ok: int
+    headroom: float
+
+
+_SAFETY = 1.25
+_LOST_PER_SIGNAL = 0.005
+
+
+def calibrate(positives: Sequence[MatchFeatures], negatives: Sequence[MatchFeatures]) -> Calibration:
+    """Set the thresholds so that no negative is `ok`, with room to spare, and as many positives as possible are.
+
+    The secondary signals each give up 0.5 % of the positives, with slack. `margin_sigma`, the one with a null
+    distribution, then goes between what the remaining negatives reach and what the positives have: at the geometric
+    mean of the negatives' largest and the positives' 2 % quantile, and never less than 1.25 times the former.
+
+    Args:
+        positives: features of matches against the right place.
+        negatives: features of matches against wrong maps, of shuffled and of blank observations.
+
+    Raises:
+        ConfigError: fewer than 20 of either.
+    """
+    if len(positives) < 20 or len(negatives) < 20:
+        raise ConfigError(
+            f"{len(positives)} right and {len(negatives)} wrong matches", "calibrate with 20 or more each"
+        )
+
+    def low(name: str, quantile: float, slack: float) -> float:
+        return float(np.quantile([getattr(f, name) for f in positives], quantile)) * slack
+
+    base = ConfidenceThresholds()
+    evidence = min(base.reject_evidence_sigma, low("evidence_sigma", _LOST_PER_SIGNAL, 0.8))
+    score = low("score", _LOST_PER_SIGNAL, 0.7)
+    sigma = float(np.quantile([f.sigma_m for f in positives], 1 - _LOST_PER_SIGNAL)) * 1.3
+    agreement = min(base.warn_agreement, low("agreement", _LOST_PER_SIGNAL, 0.95))
+    observed = min(base.warn_observed_fraction, low("observed_fraction", _LOST_PER_SIGNAL, 0.7))
+    open_margin = replace(
+        base,
+        warn_margin_sigma=0.0,
+        reject_margin_sigma=0.0,
+        reject_evidence_sigma=max(evidence, 0.0),
+        warn_agreement=agreement,
+        reject_agreement=min(base.reject_agreement, agreement),
+        warn_score=score,
+        reject_score=score * 0.7,
+        warn_sigma_m=sigma,
+        reject_sigma_m=max(base.reject_sigma_m, sigma),
+        warn_observed_fraction=observed,
+        reject_observed_fraction=min(base.reject_observed_fraction, observed),
+    )
+    passing = [f.margin_sigma for f in negatives if decide(f, open_margin)[0] is Status.OK]
+    worst = max([*passing, 1.0])
+    room = max(low("margin_sigma", 0.02, 1.0), worst)
+    warn = max(_SAFETY * worst, float(np.sqrt(worst * room)))
+    thresholds = replace(open_margin, warn_margin_sigma=warn, reject_margin_sigma=max(0.7 * warn, min(worst, warn)))
+    ok = [sum(decide(f, thresholds)[0] is Status.OK for f in group) for group in (positives, negatives)]
+    return Calibration(thresholds, ok[0] / len(positives), ok[1], warn / worst)
