@@ -1,0 +1,226 @@
+"""The histogram filter: a belief over a small grid of poses that travels with the vehicle (eq. 1-4, 8)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.ndimage import correlate1d, shift
+
+from foldmap.errors import ConfigError, PoseInputError
+from foldmap.geometry import SE2, wrap_rad
+from foldmap.localize.motion import check_increment
+from foldmap.types import DoubleArray
+
+_BLUR_REACH = 4.0
+
+
+@dataclass(frozen=True)
+class BeliefGrid:
+    """A probability over (heading, row, col) around a centre; immutable, each step gives a new one.
+
+    Rows go south and columns east in steps of the resolution, headings counter-clockwise in steps of
+    ``heading_step_rad``; the middle cell is the pose `centre`, which is continuous: the grid is not tied to map pixels.
+
+    Attributes:
+        centre: world pose of the middle cell.
+        resolution_m: step of rows and columns.
+        heading_step_rad: step of headings.
+        probability: float64 (T, N, N), odd sizes, sums to 1.
+    """
+
+    centre: SE2
+    resolution_m: float
+    heading_step_rad: float
+    probability: DoubleArray
+
+    def __post_init__(self) -> None:
+        shape = self.probability.shape
+        if len(shape) != 3 or shape[1] != shape[2] or any(side % 2 == 0 for side in shape):
+            raise ConfigError(f"a belief of shape {shape}", "give (T, N, N) with odd T and N")
+        if self.resolution_m <= 0 or self.heading_step_rad <= 0:
+            raise ConfigError("a belief grid without positive steps", "give a resolution and a heading step > 0")
+
+    @staticmethod
+    def gaussian(
+        pose: SE2,
+        covariance: DoubleArray,
+        radius_m: float,
+        headings: int,
+        resolution_m: float = 0.05,
+        heading_step_rad: float = math.radians(0.5),
+    ) -> BeliefGrid:
+        """Start from a Gaussian, cut off at the grid's rim.
+
+        Raises:
+            PoseInputError: the covariance is not positive definite or the pose is not finite.
+        """
+        if not np.isfinite([pose.x_m, pose.y_m, pose.heading_rad]).all():
+            raise PoseInputError(f"the prior {pose} is not finite", "give a finite pose")
+        if not np.isfinite(covariance).all() or np.linalg.eigvalsh(covariance).min() <= 0:
+            raise PoseInputError("the prior's covariance is not positive definite", "give one that is")
+        side = 2 * math.ceil(radius_m / resolution_m) + 1
+        empty = BeliefGrid(pose, resolution_m, heading_step_rad, np.ones((headings | 1, side, side)))
+        offsets = np.stack(np.broadcast_arrays(*empty.offsets()), axis=-1)
+        square = np.einsum("...i,ij,...j->...", offsets, np.linalg.inv(covariance), offsets)
+        return empty._with(np.exp(-0.5 * square))
+
+    def _with(self, weight: DoubleArray, centre: SE2 | None = None) -> BeliefGrid:
+        total = float(weight.sum())
+        if not (math.isfinite(total) and total > 0):
+            raise PoseInputError("the belief vanished", "start the filter again from a prior or a GPS fix")
+        return BeliefGrid(centre or self.centre, self.resolution_m, self.heading_step_rad, weight / total)
+
+    def offsets(self) -> tuple[DoubleArray, DoubleArray, DoubleArray]:
+        """East (m), north (m) and heading (rad) of each cell from the centre, broadcastable over (T, N, N)."""
+        count, side, _ = self.probability.shape
+        axis = (np.arange(side) - side // 2) * self.resolution_m
+        heading = (np.arange(count) - count // 2) * self.heading_step_rad
+        return axis[None, None, :], -axis[None, :, None], heading[:, None, None]
+
+    def headings_rad(self) -> DoubleArray:
+        """World headings of the bins, around the centre's (not wrapped)."""
+        return self.centre.heading_rad + self.offsets()[2][:, 0, 0]
+
+    @property
+    def radius_m(self) -> float:
+        """From the centre to the rim."""
+        return float(self.probability.shape[1] // 2) * self.resolution_m
+
+    def mean_and_covariance(self, alpha: float = 1.0) -> tuple[SE2, DoubleArray]:
+        """Eq. 8: the mean under belief ** alpha; and the covariance of the belief itself about it, (3, 3)."""
+        if alpha < 1:
+            raise ConfigError(f"alpha {alpha}", "give alpha >= 1")
+        axes = self.offsets()
+        sharp = self.probability**alpha if alpha != 1 else self.probability
+        mean = _moment(sharp / sharp.sum(), axes)
+        covariance = np.zeros((3, 3))
+        centred = [(np.ravel(axis) - m) for axis, m in zip(axes, mean, strict=True)]
+        positions = (2, 1, 0)  # array axis of east, north, heading
+        for i, j in ((0, 1), (0, 2), (1, 2)):
+            rest = ({0, 1, 2} - {positions[i], positions[j]}).pop()
+            joint = self.probability.sum(rest)
+            joint = joint if positions[i] < positions[j] else joint.T
+            covariance[i, j] = covariance[j, i] = centred[i] @ joint @ centred[j]
+        for i in range(3):
+            others = tuple({0, 1, 2} - {positions[i]})
+            covariance[i, i] = self.probability.sum(others) @ centred[i] ** 2
+        floor = np.array([self.resolution_m, self.resolution_m, self.heading_step_rad]) ** 2 / 12
+        pose = SE2(self.centre.x_m + mean[0], self.centre.y_m + mean[1], wrap_rad(self.centre.heading_rad + mean[2]))
+        return pose, covariance + np.diag(floor)
+
+    def predict(self, increment: SE2, sigma: DoubleArray) -> BeliefGrid:
+        """Eq. 2: move the belief by an odometry increment and blur it by the increment's covariance.
+
+        The centre moves exactly; what is left is, per heading bin, the little by which a bin that points elsewhere
+        drives elsewhere. Linear interpolation of that shift blurs by f (1 - f) px^2, which is taken off the Gaussian's
+        variance.
+
+        Args:
+            increment: in the vehicle frame.
+            sigma: (3, 3), `increment_covariance`; its position part must be the same along both axes.
+
+        Raises:
+            PoseInputError: the increment is not finite.
+        """
+        check_increment(increment)
+        moved = self.centre @ increment
+        driven = moved.x_m - self.centre.x_m, moved.y_m - self.centre.y_m
+        variance_px = float(np.trace(sigma[:2, :2])) / 2 / self.resolution_m**2
+        weight = np.empty_like(self.probability)
+        for t, turn in enumerate(np.ravel(self.offsets()[2])):
+            cos, sin = math.cos(turn) - 1.0, math.sin(turn)
+            east, north = cos * driven[0] - sin * driven[1], sin * driven[0] + cos * driven[1]
+            image = self.probability[t]
+            for axis, step in ((0, -north / self.resolution_m), (1, east / self.resolution_m)):
+                fraction = step - math.floor(step)
+                whole = [0.0, 0.0]
+                whole[axis] = step
+                image = shift(image, whole, order=1, mode="constant") if abs(step) > 1e-9 else image
+                image = _blurred(image, max(0.0, variance_px - fraction * (1 - fraction)), axis)
+            weight[t] = image
+        weight = _blurred(weight, float(sigma[2, 2]) / self.heading_step_rad**2, 0)
+        return self._with(weight, moved).recentred()
+
+    def recentred(self) -> BeliefGrid:
+        """Move the grid by whole cells so that the mean is in the middle cell; what falls off the rim is lost."""
+        mean = _moment(self.probability, self.offsets())
+        cells = [
+            round(mean[2] / self.heading_step_rad),
+            round(-mean[1] / self.resolution_m),
+            round(mean[0] / self.resolution_m),
+        ]
+        if not any(cells):
+            return self
+        centre = SE2(
+            self.centre.x_m + cells[2] * self.resolution_m,
+            self.centre.y_m - cells[1] * self.resolution_m,
+            wrap_rad(self.centre.heading_rad + cells[0] * self.heading_step_rad),
+        )
+        return self._with(_slid(self.probability, cells), centre)
+
+    def resized(self, radius_m: float, headings: int) -> BeliefGrid:
+        """Return the same belief on a wider or narrower grid around the same centre."""
+        side = 2 * math.ceil(radius_m / self.resolution_m - 1e-9) + 1
+        shape = (headings | 1, side, side)
+        if shape == self.probability.shape:
+            return self
+        weight = np.zeros(shape)
+        keep = [min(a, b) // 2 for a, b in zip(shape, self.probability.shape, strict=True)]
+        target = tuple(slice(a // 2 - k, a // 2 + k + 1) for a, k in zip(shape, keep, strict=True))
+        source = tuple(slice(a // 2 - k, a // 2 + k + 1) for a, k in zip(self.probability.shape, keep, strict=True))
+        weight[target] = self.probability[source]
+        return self._with(weight)
+
+    def updated(self, log_likelihood: DoubleArray) -> BeliefGrid:
+        """Eq. 1: multiply by a likelihood given as its logarithm, broadcastable over (T, N, N)."""
+        with np.errstate(divide="ignore"):
+            posterior = np.log(self.probability) + log_likelihood
+        top = float(posterior.max())
+        if not math.isfinite(top):
+            raise PoseInputError("the belief vanished", "start the filter again from a prior or a GPS fix")
+        return self._with(np.exp(posterior - top))
+
+    def gps_log_likelihood(self, east_m: float, north_m: float, sigma_m: float) -> DoubleArray:
+        """Eq. 4, up to a constant, (1, N, N).
+
+        Raises:
+            PoseInputError: a value is not finite or sigma is not positive.
+        """
+        if not all(math.isfinite(v) for v in (east_m, north_m, sigma_m)) or sigma_m <= 0:
+            raise PoseInputError(f"GPS fix ({east_m}, {north_m}) +- {sigma_m} m", "give finite values and sigma > 0")
+        east, north, _ = self.offsets()
+        square = (self.centre.x_m + east - east_m) ** 2 + (self.centre.y_m + north - north_m) ** 2
+        return -0.5 * square / sigma_m**2
+
+
+def _moment(weight: DoubleArray, axes: tuple[DoubleArray, DoubleArray, DoubleArray]) -> DoubleArray:
+    east, north, heading = (np.ravel(axis) for axis in axes)
+    return np.array([weight.sum((0, 1)) @ east, weight.sum((0, 2)) @ north, weight.sum((1, 2)) @ heading])
+
+
+def _blurred(image: DoubleArray, variance: float, axis: int) -> DoubleArray:
+    """Convolve with a sampled kernel of exactly this variance (in cells); mass that leaves the grid is lost."""
+    if variance <= 1e-12:
+        return image
+    if variance < 0.2:  # narrower than sampling can show: three taps have the right moments
+        taps = np.array([variance / 2, 1 - variance, variance / 2])
+    else:
+        reach = math.ceil(_BLUR_REACH * math.sqrt(variance))
+        taps = np.exp(-0.5 * np.arange(-reach, reach + 1) ** 2 / variance)
+        taps /= taps.sum()
+    blurred: DoubleArray = correlate1d(image, taps, axis=axis, mode="constant")
+    return blurred
+
+
+def _slid(weight: DoubleArray, cells: list[int]) -> DoubleArray:
+    """Take out[i] = weight[i + cells], zero outside."""
+    out = np.zeros_like(weight)
+    target, source = [], []
+    for step, side in zip(cells, weight.shape, strict=True):
+        step = max(-side, min(side, step))
+        target.append(slice(max(0, -step), side - max(0, step)))
+        source.append(slice(max(0, step), side - max(0, -step)))
+    out[tuple(target)] = weight[tuple(source)]
+    return out
