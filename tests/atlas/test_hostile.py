@@ -14,24 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from fold_samples import contents, write_large, write_small
-from foldmap.atlas.checksum import row_checksum, seal_checksum
+from fold_samples import contents, reseal, write_large, write_small
 from foldmap.errors import LimitError, MapFormatError, NewerVersionError, NotAFoldFileError
-
-
-def reseal(connection: sqlite3.Connection) -> None:
-    """Give all rows but those of tiles correct checksums, as a liar would."""
-    sealed = []
-    for table, columns in (
-        ("metadata", "id,key,value"),
-        ("layers", "id,name,kind,parameters,directory"),
-        ("models", "id,layer,name,role,payload"),
-    ):
-        for row in connection.execute(f"SELECT {columns} FROM {table} ORDER BY id").fetchall():
-            checksum = row_checksum(table, *row)
-            connection.execute(f"UPDATE {table} SET checksum=? WHERE id=?", (checksum, row[0]))
-            sealed.append((table, row[0], checksum))
-    connection.execute("UPDATE seal SET checksum=?", (seal_checksum(sealed),))
 
 
 def forge(path: Path, *statements: str | tuple, sealed: bool = True) -> None:

@@ -1,0 +1,91 @@
+"""Rules that hold for every file: small ones, nothing unsafe to load, no path of anybody's machine."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCES = sorted((ROOT / "src").rglob("*.py"))
+MOST_LINES_FILE = 450
+MOST_LINES_FUNCTION = 90
+TEXT = {".py", ".md", ".toml", ".txt", ".json", ".yml", ".yaml", ".cfg", ".sh", ".html", ".csv", ""}
+
+UNSAFE_MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"}
+UNSAFE_CALLS = {"eval", "exec", "compile", "__import__"}
+
+
+def unsafe(tree: ast.AST) -> list[str]:
+    """What a module uses that runs or may run what a file brings."""
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
+            found += [f"line {node.lineno}: {name}" for name in names if name.split(".")[0] in UNSAFE_MODULES]
+        elif isinstance(node, ast.Call):
+            found += _unsafe_call(node)
+    return found
+
+
+def _unsafe_call(node: ast.Call) -> list[str]:
+    name = ast.unparse(node.func)
+    given = {word.arg: ast.unparse(word.value) for word in node.keywords}
+    bad = (
+        name in UNSAFE_CALLS
+        or given.get("allow_pickle", "False") != "False"
+        or (name.endswith("torch.load") and given.get("weights_only") != "True")
+        or (name.endswith("yaml.load") and "Safe" not in given.get("Loader", ""))
+    )
+    return [f"line {node.lineno}: {name}"] if bad else []
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_sources_are_small_and_safe(path: Path) -> None:
+    text = path.read_text()
+    tree = ast.parse(text)
+    assert text.count("\n") <= MOST_LINES_FILE
+    functions = [node for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
+    long = {
+        node.name: length for node in functions if (length := node.end_lineno - node.lineno + 1) > MOST_LINES_FUNCTION
+    }
+    assert long == {}
+    assert unsafe(tree) == []
+
+
+@pytest.mark.parametrize(
+    ("code", "bad"),
+    [
+        ("import pickle", 1),
+        ("from joblib import load", 1),
+        ("np.load(path)", 0),
+        ("np.load(path, allow_pickle=True)", 1),
+        ("np.load(path, allow_pickle=flag)", 1),
+        ("torch.load(path)", 1),
+        ("torch.load(path, weights_only=True)", 0),
+        ("model.eval()", 0),
+        ("eval(text)", 1),
+        ("re.compile(text)", 0),
+    ],
+)
+def test_the_check_sees_what_it_must(code: str, bad: int) -> None:
+    assert len(unsafe(ast.parse(code))) == bad
+
+
+def test_no_path_of_a_machine_in_the_tracked_texts() -> None:
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    # put together here, so that this file does not find itself
+    roots = "|".join(["tmp", "work", "home/[a-z]", "root", "Users/[A-Za-z]", "mnt"])
+    pattern = re.compile(rf"""(?:^|[\s"'`(=:])/(?:{roots})(?:/|\b)""")
+    found = []
+    for name in listed.stdout.splitlines():
+        path = ROOT / name
+        if path.suffix in TEXT and path.is_file() and path.stat().st_size < 2_000_000:
+            lines = path.read_text(errors="replace").splitlines()
+            found += [f"{name}:{n}: {line.strip()[:80]}" for n, line in enumerate(lines, 1) if pattern.search(line)]
+    assert found == []
