@@ -1,0 +1,106 @@
+"""Trajectories against SciPy's rotations, and every way a pose file can be wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from foldmap.errors import PoseInputError
+from foldmap.formats.poses import read_poses
+
+
+@pytest.fixture
+def matrices() -> np.ndarray:
+    rng = np.random.default_rng(1)
+    matrices = np.tile(np.eye(4), (6, 1, 1))
+    matrices[:, :3, :3] = Rotation.random(6, random_state=2).as_matrix()
+    matrices[:, :3, 3] = rng.normal(0, 100, (6, 3))
+    return matrices
+
+
+def kitti_text(matrices: np.ndarray) -> str:
+    return "\n".join(" ".join(f"{v:.12g}" for v in m[:3].ravel()) for m in matrices) + "\n"
+
+
+def test_kitti(tmp_path: Path, matrices: np.ndarray) -> None:
+    path = tmp_path / "poses.txt"
+    path.write_text("# comment\n\n" + kitti_text(matrices))
+    trajectory = read_poses(path)
+    assert trajectory.layout == "kitti"
+    assert trajectory.times_s is None
+    np.testing.assert_allclose([p.matrix for p in trajectory.for_sweeps(6)], matrices, atol=1e-9)
+    with pytest.raises(PoseInputError, match="6 poses for 7 sweeps"):
+        trajectory.for_sweeps(7)
+
+
+def test_kitti_camera(tmp_path: Path, matrices: np.ndarray) -> None:
+    camera_T_sensor = np.eye(4)
+    camera_T_sensor[:3] = np.array([[0, -1, 0, 0.1], [0, 0, -1, -0.2], [1, 0, 0, -0.3]])
+    (tmp_path / "poses.txt").write_text(kitti_text(matrices))
+    row = " ".join(str(v) for v in camera_T_sensor[:3].ravel())
+    (tmp_path / "calib.txt").write_text(f"P0: 1 0 0 0 0 1 0 0 0 0 1 0\nTr: {row}\n")
+    poses = read_poses(tmp_path / "poses.txt", tmp_path / "calib.txt").world_SE3_sensors
+    expected = np.linalg.inv(camera_T_sensor) @ matrices @ camera_T_sensor
+    np.testing.assert_allclose([p.matrix for p in poses], expected, atol=1e-9)
+    for text, match in (("P0: 1\n", "no row Tr"), ("Tr: 1 2 3\n", "not twelve"), ("Tr: " + "0 " * 12, "line 1")):
+        (tmp_path / "calib.txt").write_text(text)
+        with pytest.raises(PoseInputError, match=match):
+            read_poses(tmp_path / "poses.txt", tmp_path / "calib.txt")
+
+
+def test_tum(tmp_path: Path, matrices: np.ndarray) -> None:
+    quaternions = Rotation.from_matrix(matrices[:, :3, :3]).as_quat()
+    rows = [f"{10 + i} {' '.join(map(repr, [*m[:3, 3].tolist(), *q.tolist()]))}" for i, (m, q) in enumerate(
+        zip(matrices, quaternions, strict=True)
+    )]  # fmt: skip
+    path = tmp_path / "poses.tum"
+    path.write_text("\n".join(rows))
+    trajectory = read_poses(path)
+    assert trajectory.layout == "tum"
+    np.testing.assert_allclose([p.matrix for p in trajectory.world_SE3_sensors], matrices, atol=1e-9)
+    np.testing.assert_array_equal(trajectory.times_s, np.arange(10, 16))
+    with pytest.raises(PoseInputError, match="takes no calibration"):
+        read_poses(path, path)
+
+
+GOOD_KITTI = "1 0 0 0 0 1 0 0 0 0 1 0\n"
+GOOD_TUM = "1 0 0 0 0 0 0 1\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ("", "holds no poses"),
+        ("# only a comment\n", "holds no poses"),
+        ("1 2 3\n", "line 1: 3 columns"),
+        (GOOD_KITTI + "1 0 0 0 0 1 0 0 0 0 1\n", "line 2: 11 columns"),
+        (GOOD_KITTI + "1 0 0 0 0 1 0 x 0 0 1 0\n", "line 2: .*'x'"),
+        (GOOD_KITTI + "1 0 0 nan 0 1 0 0 0 0 1 0\n", "line 2: NaN"),
+        (GOOD_KITTI + "1 0 0 inf 0 1 0 0 0 0 1 0\n", "line 2: NaN or infinite"),
+        (GOOD_KITTI + "\n2 0 0 0 0 1 0 0 0 0 1 0\n", "line 3: .*orthonormal"),
+        ("1 0 0 0 0 1 0 0 0 0 -1 0\n", "line 1: .*right-handed"),
+        (GOOD_TUM + "0.5 0 0 0 0 0 0 1\n", "line 2: time 0.5 s does not follow 1 s"),
+        (GOOD_TUM + GOOD_TUM, "line 2: time 1 s does not follow"),
+        (GOOD_TUM + "2 0 0 0 0 0 0 0\n", "line 2: the quaternion has length 0"),
+        (GOOD_TUM + "2 0 0 0 0 0 0 nan\n", "line 2: NaN"),
+        (GOOD_TUM + GOOD_KITTI, "line 2: 12 columns"),
+    ],
+)
+def test_bad_files(tmp_path: Path, text: str, match: str) -> None:
+    path = tmp_path / "poses.txt"
+    path.write_text(text)
+    with pytest.raises(PoseInputError, match=match):
+        read_poses(path)
+
+
+def test_missing_and_binary(tmp_path: Path) -> None:
+    with pytest.raises(PoseInputError, match="cannot be read"):
+        read_poses(tmp_path / "missing.txt")
+    with pytest.raises(PoseInputError, match="cannot be read"):
+        read_poses(tmp_path)
+    (tmp_path / "b.txt").write_bytes(b"\xff\xfe\x00\x81")
+    with pytest.raises(PoseInputError, match="not a text file"):
+        read_poses(tmp_path / "b.txt")
