@@ -2,8 +2,8 @@
 
 Each round takes a sound file, mutates it as bytes, as database pages or as rows, and reads everything in it. Mutations
 that do not mend the checksums must give the identical contents or a MapFormatError; those that do (a liar can) may give
-other contents, but nothing else than a MapFormatError either, in bounded time and memory. Whatever breaks this is kept in
-``tests/corpus/fold``, which the normal tests replay.
+other contents, but nothing else than a MapFormatError either, in bounded time and memory. Whatever breaks this is kept
+in ``tests/corpus/fold``, which the normal tests replay.
 """
 
 from __future__ import annotations
