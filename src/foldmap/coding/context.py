@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -77,10 +77,10 @@ class ContextModel:
     bit_weight: AnyArray
     symbol_chance: AnyArray
     symbol_weight: AnyArray
-    _runtime: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    _runtime: dict[str, Any] = field(init=False, default_factory=dict, repr=False, compare=False)
 
-    name = "context"
-    format = FORMAT
+    name: ClassVar[str] = "context"
+    format: ClassVar[int] = FORMAT
 
     def __post_init__(self) -> None:
         _check_model(self)
@@ -133,7 +133,7 @@ class ContextModel:
 
     def cross_entropy_bits(self, codes: ByteArray, *, adaptive: bool = True) -> float:
         """Ideal length of ``codes`` under the model in bits, with or without adaptation."""
-        model = self if adaptive else replace(self, memory=0, _runtime={})
+        model = self if adaptive else replace(self, memory=0)
         histogram = np.zeros((2, 1 << 16), np.int64)
         model._run(kernel.COST, checked_codes(codes, self.symbols, self.groups), _NO_BYTES, histogram)
         chance: DoubleArray = np.arange(1, 1 << 16) / float(1 << 16)
@@ -171,7 +171,8 @@ class ContextModel:
             "symbol_weight": (np.uint8, (None, inner)),
         }
         checked = {name: checked_array(arrays, name, dtype, shape) for name, (dtype, shape) in shapes.items()}
-        return cls(*numbers, **checked)
+        block, flag_prior, symbol_prior, memory = numbers[2:]
+        return cls(groups, symbols, block, flag_prior, symbol_prior, memory, **checked)
 
     def collect(self, codes: ByteArray, kind: int, group: int, sample: tuple[Any, ...]) -> None:
         """Gather features and outcomes of one kind of decision of one group; for fitting."""
@@ -193,9 +194,11 @@ class ContextModel:
         adapt = (runtime["chance"].copy(), runtime["seen"].copy(), runtime["rates"], self.memory)
         alphabet = (self.symbols, heap_depth(self.symbols))
         pad = neighbours.cell_pad(self.block)
+        block_bytes, cell_bytes = kernel.buffer_sizes(shape, self.block, pad)
         length = kernel.code_tile(
-            mode, codes, self.block, pad, runtime["roots"], tables, adapt, alphabet, payload, histogram, collect, sample
-        )
+            mode, codes, self.block, pad, runtime["roots"], tables, adapt, alphabet, payload, histogram,
+            collect, sample, np.zeros(block_bytes, np.uint8), np.zeros(cell_bytes, np.uint8), np.zeros(4, np.uint64),
+        )  # fmt: skip
         return int(length)
 
     def _steps(self, shape: tuple[int, int, int]) -> AnyArray:

@@ -17,10 +17,10 @@ from foldmap.types import AnyArray, ByteArray
 
 SAMPLE_LIMIT = 250_000
 _HOLD_OUT_EVERY = 5
-_BLOCKS = (4, 2)
+_BLOCKS = (4, 8)
 _PRIORS = (16, 48, 128, 400, 1020)
 _MEMORY = 1020
-_DEFAULT_PRIORS = {"flag_prior": 400, "symbol_prior": 128, "memory": _MEMORY}
+_DEFAULT_PRIORS: dict[str, Any] = {"flag_prior": 400, "symbol_prior": 128, "memory": _MEMORY}
 
 
 def untrained(groups: int, symbols: int, block: int = 4) -> ContextModel:
@@ -68,8 +68,17 @@ def fit(
         total, model = _choose_adaptation(model, held)
         if best is None or total < best[0]:
             best = (total, model)
-    assert best is not None
-    return best[1]
+    if best is None:
+        raise ConfigError("no block size to try")
+    if not held:
+        return best[1]
+    # The choices are made; now learn from the held-out tiles too.
+    chosen = best[1]
+    return _grow_model(checked, replace(untrained(groups, symbols, chosen.block), **_adaptation(chosen)), max_leaves)
+
+
+def _adaptation(model: ContextModel) -> dict[str, Any]:
+    return {"flag_prior": model.flag_prior, "symbol_prior": model.symbol_prior, "memory": model.memory}
 
 
 def _choose_adaptation(model: ContextModel, held: list[ByteArray]) -> tuple[float, ContextModel]:
@@ -80,9 +89,10 @@ def _choose_adaptation(model: ContextModel, held: list[ByteArray]) -> tuple[floa
 
     best = (cost(model), model)
     for name in ("flag_prior", "symbol_prior"):
-        trials = [replace(best[1], **{name: value}, _runtime={}) for value in _PRIORS] if held else []
+        settings: list[dict[str, Any]] = [{name: value} for value in _PRIORS]
+        trials = [replace(best[1], **setting) for setting in settings] if held else []
         best = min([best, *((cost(trial), trial) for trial in trials)], key=lambda pair: pair[0])
-    static = replace(best[1], memory=0, _runtime={})
+    static = replace(best[1], memory=0)
     return min([best, (cost(static), static)], key=lambda pair: pair[0]) if held else best
 
 
@@ -126,11 +136,9 @@ def _grow_model(tiles: Sequence[ByteArray], base: ContextModel, max_leaves: tupl
                 parts["set"].append(inside)
                 parts["child"].append(child)
             parts["symbol" if kind == kernel.SYMBOL else "bit"] += _leaves(tree, kind, base.symbols, stride)
-    inner = (1 << heap_depth(base.symbols)) - 1
-    bits = np.array(parts["bit"])
-    heaps = np.array(parts["symbol"]).reshape(-1, inner, 2)
+    bits, heaps = np.array(parts["bit"]), np.array(parts["symbol"])
     return replace(
-        base, _runtime={}, tree_nodes=sizes, node_source=np.array(parts["source"], np.uint8),
+        base, tree_nodes=sizes, node_source=np.array(parts["source"], np.uint8),
         node_step=np.array(parts["step"], np.int8).reshape(-1, 2),
         node_set=np.packbits(np.array(parts["set"], bool).reshape(-1, values), axis=1, bitorder="little"),
         node_child=np.array(parts["child"], np.int16).reshape(-1, 2),
@@ -140,7 +148,7 @@ def _grow_model(tiles: Sequence[ByteArray], base: ContextModel, max_leaves: tupl
 
 
 def _leaves(tree: Tree, kind: int, symbols: int, stride: int) -> list[AnyArray]:
-    """Per leaf (chance, weight), or such pairs for each decision of the symbol heap; pulled towards the whole tree's."""
+    """Per leaf (chance, weight), or such pairs for each decision of the symbol heap; pulled to the tree's."""
     counts = np.array(tree.leaf_counts)
     if kind != kernel.SYMBOL:
         pairs = counts

@@ -2,22 +2,22 @@
 
 The paper gives two sentences and an example, ``5555558`` -> ``5 6 8 1``: pairs of a symbol and its run length. Read as
 favourably as that allows: the map is flattened group by group, row by row; each run is one Huffman codeword for its
-symbol and one for its length class (lengths ``2^c .. 2^(c+1) - 1``, then ``c`` plain bits), with one table for the symbols
-and two for the length classes, of runs of nothing (symbol 0) and of active symbols. The dictionary is fitted on all the
-tiles of a model. The bitstream is specified in ``docs/coders.md``.
+symbol and one for its length class (lengths ``2^c .. 2^(c+1) - 1``, then ``c`` plain bits), with one table for the
+symbols and two for the length classes, of runs of nothing (symbol 0) and of active symbols. The dictionary is fitted
+on all the tiles of a model. The bitstream is specified in ``docs/coders.md``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
-from numba import njit
 
 from foldmap.coding.checks import checked_array, checked_codes, checked_payload, checked_shape, header
 from foldmap.coding.huffman import MAX_LENGTH, check_lengths, code_lengths, codewords, lookup
+from foldmap.coding.jit import inner_loop, loop
 from foldmap.errors import ConfigError, MapFormatError, ModelError
 from foldmap.types import AnyArray, ByteArray
 
@@ -25,7 +25,7 @@ FORMAT = 1
 CLASSES = 27  # run lengths up to 2^27 - 1, more than a tile may hold
 
 
-@njit(cache=True)
+@loop
 def _runs(codes, symbols, classes):  # type: ignore[no-untyped-def]
     """Count runs by symbol, and length classes by (active, class); returns the number of runs."""
     at, runs = 0, 0
@@ -42,7 +42,7 @@ def _runs(codes, symbols, classes):  # type: ignore[no-untyped-def]
     return runs
 
 
-@njit(cache=True, inline="always")
+@inner_loop
 def _put(payload, at, word, length):  # type: ignore[no-untyped-def]
     """Write ``length`` bits, most significant first, into a zeroed payload from bit ``at``; returns the next bit."""
     left = length
@@ -56,7 +56,7 @@ def _put(payload, at, word, length):  # type: ignore[no-untyped-def]
     return at
 
 
-@njit(cache=True)
+@loop
 def _encode(codes, words, lengths, class_words, class_lengths, payload):  # type: ignore[no-untyped-def]
     at, bit = 0, 0
     while at < codes.size:
@@ -73,11 +73,11 @@ def _encode(codes, words, lengths, class_words, class_lengths, payload):  # type
     return (bit + 7) >> 3
 
 
-@njit(cache=True, inline="always")
+@inner_loop
 def _peek(payload, at):  # type: ignore[no-untyped-def]
     """The next 32 bits from bit ``at``, zeros past the end."""
     first = at >> 3
-    window = 0
+    window = np.int64(0)
     for k in range(5):
         window <<= 8
         if first + k < payload.size:
@@ -85,7 +85,7 @@ def _peek(payload, at):  # type: ignore[no-untyped-def]
     return (window >> (8 - (at & 7))) & 0xFFFFFFFF
 
 
-@njit(cache=True)
+@loop
 def _decode(payload, table, class_tables, codes):  # type: ignore[no-untyped-def]
     """Fill ``codes``; False for bytes that no encoder writes."""
     at, bit, before = 0, 0, -1
@@ -100,8 +100,10 @@ def _decode(payload, table, class_tables, codes):  # type: ignore[no-untyped-def
         bit += order
         if entry == 0 or class_entry == 0 or symbol == before or length > codes.size - at or bit > 8 * payload.size:
             return False
-        codes[at : at + length] = symbol
-        at += length
+        end = at + length
+        while at < end:
+            codes[at] = symbol
+            at += 1
         before = symbol
     spare = 8 * payload.size - bit
     return spare < 8 and (spare == 0 or np.int64(payload[payload.size - 1]) & ((1 << spare) - 1) == 0)
@@ -120,10 +122,10 @@ class HuffmanRleModel:
     symbols: int
     symbol_lengths: AnyArray
     class_lengths: AnyArray
-    _runtime: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    _runtime: dict[str, Any] = field(init=False, default_factory=dict, repr=False, compare=False)
 
-    name = "huffman-rle"
-    format = FORMAT
+    name: ClassVar[str] = "huffman-rle"
+    format: ClassVar[int] = FORMAT
 
     def __post_init__(self) -> None:
         if not 1 <= self.symbols <= 255 or self.symbol_lengths.shape != (self.symbols + 1,):

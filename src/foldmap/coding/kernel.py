@@ -1,16 +1,16 @@
 """The walk of the context coder over one tile: one function for encoding, decoding, costing and gathering samples.
 
 Encoder and decoder are the same code with another mode, so they cannot fall out of step. Order of decisions, per group:
-first one flag per ``block x block`` cells (does it hold any active code?), row by row; then, row by row over the cells of
-the flagged blocks, whether the code is active, and if so its symbol as a path in a binary heap. The context of a decision
-is a leaf of that group's decision tree, found by looking up neighbours that the decoder already knows.
+first one flag per ``block x block`` cells (does it hold any active code?), row by row; then, row by row over the cells
+of the flagged blocks, whether the code is active, and if so its symbol as a path in a binary heap. The context of a
+decision is a leaf of that group's decision tree, found by looking up neighbours that the decoder already knows.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from foldmap.coding.jit import inner_loop, loop
 from foldmap.coding.rangecoder import (
     COLLECT,
     COST,
@@ -38,14 +38,14 @@ BLOCK_PAD = 2
 _CEILING = 65536 - PROBABILITY_FLOOR
 
 
-@njit(cache=True, inline="always")
+@inner_loop
 def _leaf(node, buffer, base, offsets, children):  # type: ignore[no-untyped-def]
     while node >= 0:
         node = children[node, buffer[base + offsets[node]]]
     return -1 - node
 
 
-@njit(cache=True, inline="always")
+@inner_loop
 def _decide(mode, bit, slot, chance, seen, rates, limit, state, payload, histogram):  # type: ignore[no-untyped-def]
     """Code one binary decision in context ``slot`` and move that context's probability towards its outcome."""
     wide = chance[slot]
@@ -71,7 +71,7 @@ def _decide(mode, bit, slot, chance, seen, rates, limit, state, payload, histogr
     return bit
 
 
-@njit(cache=True)
+@loop
 def _symbol(mode, symbol, first, symbols, depth, chance, seen, rates, limit, state, payload, histogram):  # type: ignore[no-untyped-def]
     """Code ``symbol`` 1..symbols as ``depth`` decisions down a heap, most significant bit first."""
     node = 1
@@ -89,7 +89,7 @@ def _symbol(mode, symbol, first, symbols, depth, chance, seen, rates, limit, sta
     return reached + 1
 
 
-@njit(cache=True, inline="always")
+@inner_loop
 def _gather(sample, buffer, base, target):  # type: ignore[no-untyped-def]
     """Note the candidate features and the outcome of a decision, one in ``stride``."""
     features, outcomes, tally, offsets, stride = sample
@@ -102,7 +102,7 @@ def _gather(sample, buffer, base, target):  # type: ignore[no-untyped-def]
             features[row, k] = buffer[base + offsets[k]]
 
 
-@njit(cache=True)
+@loop
 def _near(cells, at, width):  # type: ignore[no-untyped-def]
     """How many of the ten nearest earlier cells of this group are active."""
     up = at - width
@@ -115,7 +115,7 @@ def _near(cells, at, width):  # type: ignore[no-untyped-def]
     return np.uint8(total)
 
 
-@njit(cache=True)
+@loop
 def _flags(mode, g, codes, block, blocks, roots, tables, adapt, stream, collect, sample):  # type: ignore[no-untyped-def]
     """Code the block flags of group ``g`` into their plane."""
     groups, height, width = codes.shape
@@ -146,7 +146,7 @@ def _flags(mode, g, codes, block, blocks, roots, tables, adapt, stream, collect,
         blocks[groups * size + i] += blocks[g * size + i]
 
 
-@njit(cache=True)
+@loop
 def _prepare(mode, g, codes, block, blocks, cells, pad):  # type: ignore[no-untyped-def]
     """Lay out what the cells of group ``g`` look at: the pending marks, the spread flags, and when known the codes."""
     groups, height, width = codes.shape
@@ -155,9 +155,10 @@ def _prepare(mode, g, codes, block, blocks, cells, pad):  # type: ignore[no-unty
     size = (height + 2 * pad) * pitch
     block_pitch = across + 2 * BLOCK_PAD
     block_size = (down + 2 * BLOCK_PAD) * block_pitch
-    cells[(groups + FLAGGED) * size : (groups + FLAGGED + 1) * size] = 0
-    cells[(groups + NEAR) * size : (groups + NEAR + 1) * size] = 0
-    pending, flagged = (groups + PENDING) * size, (groups + FLAGGED) * size
+    pending, flagged, near = (groups + PENDING) * size, (groups + FLAGGED) * size, (groups + NEAR) * size
+    for i in range(size):
+        cells[flagged + i] = 0
+        cells[near + i] = 0
     for by in range(down):
         for bx in range(across):
             if blocks[g * block_size + (by + BLOCK_PAD) * block_pitch + bx + BLOCK_PAD] == 0:
@@ -174,7 +175,7 @@ def _prepare(mode, g, codes, block, blocks, cells, pad):  # type: ignore[no-unty
                 cells[at + x] = codes[g, y, x]
 
 
-@njit(cache=True)
+@loop
 def _cells(mode, g, codes, block, cells, pad, roots, tables, adapt, stream, collect, sample, alphabet):  # type: ignore[no-untyped-def]
     """Code the cells of the flagged blocks of group ``g``; False when the payload ran out."""
     groups, height, width = codes.shape
@@ -221,7 +222,8 @@ def _cells(mode, g, codes, block, cells, pad, roots, tables, adapt, stream, coll
                 if cells[at + pending] != done:
                     top = at - (x - x0) - (y % block) * pitch + pending
                     for k in range(block):
-                        cells[top + k * pitch : top + k * pitch + block] = done
+                        for j in range(block):
+                            cells[top + k * pitch + j] = done
         if mode == DECODE and np.int64(state[POSITION]) >= payload.size:
             return False
     count = groups * size
@@ -232,8 +234,10 @@ def _cells(mode, g, codes, block, cells, pad, roots, tables, adapt, stream, coll
     return True
 
 
-@njit(cache=True)
-def code_tile(mode, codes, block, pad, roots, tables, adapt, alphabet, payload, histogram, collect, sample):  # type: ignore[no-untyped-def]
+@loop
+def code_tile(  # type: ignore[no-untyped-def]
+    mode, codes, block, pad, roots, tables, adapt, alphabet, payload, histogram, collect, sample, blocks, cells, state
+):
     """Encode, decode, cost or sample one tile; see the module's docstring.
 
     Args:
@@ -249,27 +253,24 @@ def code_tile(mode, codes, block, pad, roots, tables, adapt, alphabet, payload, 
         histogram: int64 (2, 65536), counts of outcome and probability when costing.
         collect: ``(kind, group)`` whose decisions are sampled.
         sample: ``(features, outcomes, tally, offsets, stride)``.
+        blocks: uint8 zeros, the buffer of block flags; see ``buffer_sizes``.
+        cells: uint8 zeros, the buffer of cells.
+        state: uint64 (4,), the range coder's.
 
     Returns:
         Payload length when encoding; when decoding 0, or -1 for a payload that no encoder writes.
     """
     groups, height, width = codes.shape
-    down, across = (height + block - 1) // block, (width + block - 1) // block
-    blocks = np.zeros((groups + 1) * (down + 2 * BLOCK_PAD) * (across + 2 * BLOCK_PAD), np.uint8)
-    pitch = width + 2 * pad
-    size = (height + 2 * pad) * pitch
-    cells = np.zeros((groups + CELL_EXTRA_PLANES) * size, np.uint8)
-    state = np.zeros(4, np.uint64)
     stream = (state, payload, histogram)
     if not start(state, payload, mode == DECODE):
         return -1
     for g in range(groups):
         here = collect[1] == g
-        _flags(mode, g, codes, block, blocks, roots, tables, adapt, stream, here and collect[0] == FLAG, sample)
+        kind = collect[0] if here else -1
+        _flags(mode, g, codes, block, blocks, roots, tables, adapt, stream, kind == FLAG, sample)
         if mode == DECODE and np.int64(state[POSITION]) >= payload.size:
             return -1
         _prepare(mode, g, codes, block, blocks, cells, pad)
-        kind = collect[0] if here else -1
         if not _cells(mode, g, codes, block, cells, pad, roots, tables, adapt, stream, kind, sample, alphabet):
             return -1
     if mode == ENCODE:
@@ -277,9 +278,17 @@ def code_tile(mode, codes, block, pad, roots, tables, adapt, alphabet, payload, 
     if mode == DECODE:
         if not finish_decoding(state, payload):
             return -1
+        pitch = width + 2 * pad
         for g in range(groups):
             for y in range(height):
-                at = g * size + (y + pad) * pitch + pad
+                at = (g * (height + 2 * pad) + y + pad) * pitch + pad
                 for x in range(width):
                     codes[g, y, x] = cells[at + x]
     return 0
+
+
+def buffer_sizes(shape: tuple[int, int, int], block: int, pad: int) -> tuple[int, int]:
+    """Bytes of the block and the cell buffer for a tile (G, H, W)."""
+    groups, height, width = shape
+    down, across = -(-height // block) + 2 * BLOCK_PAD, -(-width // block) + 2 * BLOCK_PAD
+    return (groups + 1) * down * across, (groups + CELL_EXTRA_PLANES) * (height + 2 * pad) * (width + 2 * pad)

@@ -57,9 +57,9 @@ def measure(
         repeats: the fastest of so many passes is reported.
 
     Returns:
-        ``tiles``, ``codes``, ``active_share``, ``fitted_on`` ("train", "self" or "given"); ``bounds_bytes`` of zero order
-        (pooled and per group), order 1 (west) and 2 (west, north), and the context model's own cross-entropy (static and
-        adaptive); ``coders``: per name bytes, bits per code, model bytes and codes per second.
+        ``tiles``, ``codes``, ``active_share``, ``fitted_on`` ("train", "self" or "given"); ``bounds_bytes`` of zero
+        order (pooled and per group), order 1 (west) and 2 (west, north), and the context model's own cross-entropy
+        (static and adaptive); ``coders``: per name bytes, bits per code, model bytes and codes per second.
 
     Raises:
         ConfigError: no tiles.

@@ -1,11 +1,11 @@
 """A binary adaptive range coder whose payloads are a prefix-free code.
 
 The state is an interval ``[low, low + range)`` of 64-bit numbers. A decision with probability ``p / 2^16`` of being one
-splits it at ``bound = (range >> 16) * p``: the lower part is a one. When ``range`` falls below ``2^32`` the upper 32 bits
-of ``low`` are written (big-endian) and both are shifted; a carry runs back into the bytes already written. The end is the
-shortest byte string all of whose continuations lie inside the interval. So no payload is a prefix of another one, and a
-decoder that follows ``low`` and ``range`` can demand the one canonical ending: each truncated or extended payload is
-refused, and an accepted payload is exactly what the encoder writes. The cost over the ideal length is 1 to 2 bytes.
+splits it at ``bound = (range >> 16) * p``: the lower part is a one. When ``range`` falls below ``2^32`` the upper 32
+bits of ``low`` are written (big-endian) and both are shifted; a carry runs back into the bytes already written. The end
+is the shortest byte string all of whose continuations lie inside the interval. So no payload is a prefix of another
+one, and a decoder that follows ``low`` and ``range`` can demand the one canonical ending: each truncated or extended
+payload is refused, and an accepted payload is exactly what the encoder writes. That costs 1 to 2 bytes over the ideal.
 
 All arithmetic is in 64-bit integers, so every machine writes the same bytes.
 """
@@ -13,7 +13,8 @@ All arithmetic is in 64-bit integers, so every machine writes the same bytes.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from foldmap.coding.jit import inner_loop, loop
 
 ENCODE, DECODE, COST, COLLECT = 0, 1, 2, 3
 
@@ -30,7 +31,7 @@ _BYTE = np.uint64(0xFF)
 _EIGHT = np.uint64(8)
 
 
-@njit(cache=True)
+@loop
 def _read_word(payload, position):  # type: ignore[no-untyped-def]
     """Big-endian 32-bit word at ``position``; bytes past the end read as zero."""
     word = np.uint64(0)
@@ -41,7 +42,7 @@ def _read_word(payload, position):  # type: ignore[no-untyped-def]
     return word
 
 
-@njit(cache=True)
+@loop
 def start(state, payload, decoding):  # type: ignore[no-untyped-def]
     """Initialise ``state``; False when the payload cannot be the start of any."""
     state[LOW] = np.uint64(0)
@@ -54,7 +55,7 @@ def start(state, payload, decoding):  # type: ignore[no-untyped-def]
     return True
 
 
-@njit(cache=True, inline="always")
+@inner_loop
 def encode_bit(state, payload, probability, bit):  # type: ignore[no-untyped-def]
     """Narrow the interval to ``bit``; ``payload`` must have room (2 bytes a decision are enough)."""
     bound = (state[RANGE] >> _SHIFT16) * np.uint64(probability)
@@ -73,7 +74,7 @@ def encode_bit(state, payload, probability, bit):  # type: ignore[no-untyped-def
         state[RANGE] = state[RANGE] << _SHIFT32
 
 
-@njit(cache=True, inline="always")
+@inner_loop
 def decode_bit(state, payload, probability):  # type: ignore[no-untyped-def]
     """Next decision; the caller checks now and then that ``POSITION`` has not left the payload."""
     bound = (state[RANGE] >> _SHIFT16) * np.uint64(probability)
@@ -93,13 +94,13 @@ def decode_bit(state, payload, probability):  # type: ignore[no-untyped-def]
     return bit
 
 
-@njit(cache=True)
+@loop
 def _write_word(payload, position, word):  # type: ignore[no-untyped-def]
     for k in range(4):
         payload[position + k] = np.uint8((word >> np.uint64(24 - 8 * k)) & _BYTE)
 
 
-@njit(cache=True)
+@loop
 def _carry(payload, position):  # type: ignore[no-untyped-def]
     """Add one to the bytes written so far; the interval lies below one, so it never runs out at the front."""
     i = np.int64(position) - 1
@@ -109,7 +110,7 @@ def _carry(payload, position):  # type: ignore[no-untyped-def]
     payload[i] += np.uint8(1)
 
 
-@njit(cache=True)
+@loop
 def _ending(low, range_):  # type: ignore[no-untyped-def]
     """Fewest bytes (1..5) and their value so that every continuation stays in ``[low, low + range)``."""
     for count in range(1, 8):
@@ -122,7 +123,7 @@ def _ending(low, range_):  # type: ignore[no-untyped-def]
     return 8, low
 
 
-@njit(cache=True)
+@loop
 def finish_encoding(state, payload):  # type: ignore[no-untyped-def]
     """Write the canonical ending; returns the payload's length in bytes."""
     count, value = _ending(state[LOW], state[RANGE])
@@ -134,7 +135,7 @@ def finish_encoding(state, payload):  # type: ignore[no-untyped-def]
     return position + count
 
 
-@njit(cache=True)
+@loop
 def finish_decoding(state, payload):  # type: ignore[no-untyped-def]
     """Whether the payload ends exactly as the encoder would have ended it."""
     count, value = _ending(state[LOW], state[RANGE])

@@ -1,8 +1,8 @@
 """Decision trees for contexts: grown best-first by information gain, stopped by description length.
 
 A question asks whether the value of one neighbour lies in a set. For two outcomes the best set is a threshold on the
-values sorted by how often the outcome is one (Breiman et al. 1984); for many outcomes the sets come from the best single
-value, improved by Chou's alternating assignment (1991).
+values sorted by how often the outcome is one (Breiman et al. 1984); for many outcomes the sets come from the best
+single value, improved by Chou's alternating assignment (1991).
 """
 
 from __future__ import annotations
