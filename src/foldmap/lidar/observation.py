@@ -149,7 +149,7 @@ def rasterize(
     flat = row[inside].astype(np.int64) * shape[1] + col[inside].astype(np.int64)
     count = np.bincount(flat, minlength=shape[0] * shape[1])
     total = np.bincount(flat, weights=values[inside].astype(np.float64), minlength=shape[0] * shape[1])
-    mean = np.divide(total, count, out=np.zeros_like(total), where=count > 0)
+    mean = np.divide(total, count, out=np.zeros(len(total)), where=count > 0)
     return Observation(
         mean.reshape(shape).astype(np.float32), (count > 0).reshape(shape), resolution_m, half_length_m, half_width_m
     )
