@@ -154,7 +154,7 @@ class ThresholdMapCodec:
 
     pixel_m: float = 0.4
     sigma_m: float = 2.0
-    quantile: float = 0.6
+    quantile: float = 0.5
     name: str = field(init=False)
 
     def __post_init__(self) -> None:

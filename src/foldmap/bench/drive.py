@@ -72,7 +72,7 @@ def load_drive(
     name: str,
     sweeps: Iterable[Sweep],
     world_SE3_sensor: Sequence[SE3],
-    max_range_m: float = 30.0,
+    max_range_m: float = 20.0,
     sensor_height_m: float | None = None,
 ) -> Drive:
     """Reduce sweeps to their ground returns, one at a time.
@@ -81,7 +81,8 @@ def load_drive(
         name: what tables call it.
         sweeps: one a pose, read lazily.
         world_SE3_sensor: poses in driving order.
-        max_range_m: returns farther away are left out: they are sparse and graze the ground.
+        max_range_m: returns farther away are left out: they are sparse, graze the ground, and lie beyond the
+            corners of a 24 x 30 m query.
         sensor_height_m: of the sensor above the road where known.
 
     Raises:
