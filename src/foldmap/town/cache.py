@@ -8,6 +8,7 @@ import numpy as np
 
 from foldmap.errors import ConfigError
 from foldmap.town.pairs import TrainingPair, sample_pair
+from foldmap.town.sensors import SensorName
 from foldmap.types import BoolArray, ByteArray, DoubleArray, FloatArray
 
 SHARD_PAIRS = 25
@@ -54,15 +55,16 @@ def _draw(seed: int, index: int, coarse: bool) -> TrainingPair:
     rng = np.random.default_rng([seed, index])
     if not coarse:
         return sample_pair(rng)
-    names = ("spinning64", "spinning128", "rosette")
+    names: tuple[SensorName, ...] = ("spinning64", "spinning128", "rosette")
+    sensor = names[rng.integers(3)]
     return sample_pair(
         rng,
         resolution_m=0.33,
         map_size_px=(192, 192),
         sweep_size_px=(128, 128),
-        sensor=names[rng.integers(3)],
+        sensor=sensor,
         map_sensor=names[rng.integers(3)],
-        query_sweeps=int(rng.choice([1, 5, 20, 40])),
+        query_sweeps=int(rng.choice([20, 40] if sensor == "rosette" else [1, 5, 20, 40])),
     )
 
 

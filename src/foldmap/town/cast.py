@@ -59,10 +59,10 @@ def cast_rays(pose, tan_all, azimuth, terrain, left, top, resolution, boxes, max
     horizontal ranges, channels and kinds (0 ground, 1 standing thing, 2 vehicle).
     """
     channels, columns = tan_all.shape
-    xyz = np.empty((channels * columns, 3))
-    ranges = np.empty(channels * columns)
-    channel_of = np.empty(channels * columns, np.int64)
-    kind_of = np.empty(channels * columns, np.int64)
+    xyz = np.empty((channels * columns, 3), np.float32)
+    ranges = np.empty(channels * columns, np.float32)
+    channel_of = np.empty(channels * columns, np.int16)
+    kind_of = np.empty(channels * columns, np.uint8)
     spans = np.empty((32, 3))
     tan = np.empty(channels)
     n = 0

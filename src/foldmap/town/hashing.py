@@ -10,6 +10,7 @@ _MIX_B = np.uint64(0xC2B2AE3D27D4EB4F)
 _MIX_C = np.uint64(0xD6E8FEB86659FD93)
 _SHIFT = np.uint64(32)
 _DROP = np.uint64(11)
+_BITS_21, _BITS_42, _LOW_21 = np.uint64(21), np.uint64(42), np.uint64((1 << 21) - 1)
 _TO_UNIT = 2.0**-53
 
 
@@ -37,11 +38,14 @@ def value_noise(x: float, y: float, seed: int) -> float:
     return 2.0 * (low * (1.0 - v) + high * v) - 1.0
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def grain_normal(i: int, j: int, seed: int) -> float:
-    """Approximately standard normal noise of a lattice cell (sum of three uniforms)."""
-    total = unit_hash(i, j, seed) + unit_hash(i, j, seed + 101) + unit_hash(i, j, seed + 202)
-    return (total - 1.5) * 2.0
+    """Approximately standard normal noise of a lattice cell: three uniforms of 21 bits out of one hash, summed."""
+    h = np.uint64(unit_hash(i, j, seed) * 9007199254740992.0)
+    h = (h ^ (np.uint64(j) + np.uint64(seed)) * _MIX_A) * _MIX_C
+    h ^= h >> _SHIFT
+    total = (h & _LOW_21) + ((h >> _BITS_21) & _LOW_21) + ((h >> _BITS_42) & _LOW_21)
+    return (np.float64(total) * 2.0**-21 - 1.5) * 2.0
 
 
 def block_rng(seed: int, *key: int) -> np.random.Generator:

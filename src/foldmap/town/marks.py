@@ -40,7 +40,9 @@ class _Marks:
         along = (math.cos(angle), math.sin(angle))
         self.rows.append([RECT, *s, *sorted(d), period, on, *along, phase, value, layer])
 
-    def stroke(self, a: tuple[float, float], b: tuple[float, float], width: float, value: float, layer: int = PAINT) -> None:
+    def stroke(
+        self, a: tuple[float, float], b: tuple[float, float], width: float, value: float, layer: int = PAINT
+    ) -> None:
         """Add a straight stroke between (s, d) points."""
         self.rows.append([STROKE, a[0], b[0], a[1], b[1], 0.0, width, 0, 0, 0, value, layer])
 
@@ -210,7 +212,9 @@ def _arrow(marks: _Marks, s: float, d: float, forward: float, kind: int, value: 
 
     def put(points: list[tuple[float, float]], width: float) -> None:
         for a, b in zip(points[:-1], points[1:], strict=True):
-            marks.stroke((s + forward * a[0], d + forward * a[1]), (s + forward * b[0], d + forward * b[1]), width, value)
+            marks.stroke(
+                (s + forward * a[0], d + forward * a[1]), (s + forward * b[0], d + forward * b[1]), width, value
+            )
 
     put([(-2.5, 0.0), (0.5, 0.0)], 0.15)
     if kind in (0, 3):

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import argparse
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from foldmap.errors import ConfigError
-from foldmap.geometry import SE2, MetricGrid
+from foldmap.geometry import MetricGrid
 from foldmap.lidar.source import RasterMap
 from foldmap.town.answer import splat
 from foldmap.town.lanes import street_lanes, wander
 from foldmap.town.plan import PITCH_M
-from foldmap.town.scene import Patch, Pass, draw_pass, new_patch
-from foldmap.town.sensors import Lidar, SensorName, build_lidar, response_row, scan
+from foldmap.town.scene import Pass, Patch, day_field, draw_pass, new_patch
+from foldmap.town.sensors import Lidar, SensorName, another_day, build_lidar, response_tables, scan
 from foldmap.town.world import TownWorld
 from foldmap.types import BoolArray, DoubleArray, FloatArray
 
@@ -73,38 +73,20 @@ def sample_pair(
     world = world or TownWorld(int(rng.integers(_WORLDS)))
     path, at = _draw_place(world, rng)
     patch = new_patch(world, path, at, resolution_m, map_size_px, rng)
-    miscalibration = float(rng.uniform(0.4, 1.3))
+    miscalibration = float(rng.uniform(0.7, 1.8))
     map_lidar = build_lidar(map_sensor or sensor, rng, miscalibration)
     lidar = build_lidar(sensor, rng, miscalibration) if map_sensor or rng.random() < 0.5 else map_lidar
-    intensity, count = _map_raster(patch, _vary(map_lidar, rng), rng)
+    intensity, count = _map_raster(patch, another_day(map_lidar, rng), rng)
     offset = rng.uniform(-0.5, 0.5, 2)
-    sweep, seen = _query_raster(patch, _vary(lidar, rng), sweep_size_px, query_sweeps, offset, rng)
+    today = replace(patch, truth=patch.truth * day_field(rng, patch.truth.shape, wet=rng.random() < 0.2))
+    sweep, seen = _query_raster(today, another_day(lidar, rng), sweep_size_px, query_sweeps, offset, rng)
     grid = _centred_grid(resolution_m, map_size_px)
-    return TrainingPair(
-        RasterMap(grid, intensity, count > 0), sweep, seen, (float(offset[0]), float(offset[1])), count
-    )
+    return TrainingPair(RasterMap(grid, intensity, count > 0), sweep, seen, (float(offset[0]), float(offset[1])), count)
 
 
 def _centred_grid(resolution_m: float, size_px: tuple[int, int]) -> MetricGrid:
     height, width = size_px
     return MetricGrid(-0.5 * width * resolution_m, 0.5 * height * resolution_m, resolution_m, height, width)
-
-
-def _vary(lidar: Lidar, rng: np.random.Generator) -> Lidar:
-    """The same specimen on another day: dirt, another firmware's response, another level."""
-    from dataclasses import replace
-
-    level = np.exp(rng.normal(0, 0.15))
-    return replace(
-        lidar,
-        gain=lidar.gain * level * np.exp(rng.normal(0, 0.05, len(lidar.gain))),
-        offset=lidar.offset + rng.normal(0, 0.02) + rng.normal(0, 0.012, len(lidar.offset)),
-        noise=float(np.clip(lidar.noise * np.exp(rng.normal(0, 0.35)), 0.01, 0.12)),
-        gamma=lidar.gamma if lidar.gamma < 0 else float(lidar.gamma * np.exp(rng.normal(0, 0.15))),
-        falloff_per_m=float(rng.uniform(0.0, 0.018)),
-        incidence_power=float(rng.uniform(0.0, 0.3)),
-        dropout=float(rng.uniform(0.0, 0.1)),
-    )
 
 
 def _draw_place(world: TownWorld, rng: np.random.Generator) -> tuple[DoubleArray, float]:
@@ -128,11 +110,12 @@ def _map_raster(patch: Patch, lidar: Lidar, rng: np.random.Generator) -> tuple[F
     reach = 0.5 * width * patch.resolution_m + rng.uniform(2.0, 14.0)
     per_pass = rng.uniform(8, 90) if passes == 1 else 70.0 / min(passes, 4)
     spacing = max(2 * reach / per_pass, 0.3)
-    total, squares, count = (np.zeros((height, width)) for _ in range(3))
+    sums = np.zeros((height, width, 2), np.float32)
     shared = math.sqrt(max(passes / 4.0, 1.0))  # a cast revolution stands for that many squared
     for _ in range(min(passes, 4)):
         drive = draw_pass(patch, rng, same_lane=passes == 1 and rng.random() < 0.7)
-        _cast_pass(patch, drive, lidar, reach, spacing, shared, rng, (0.0, 0.0), (total, squares, count))
+        _cast_pass(patch, drive, lidar, reach, spacing, shared, rng, (0.0, 0.0), sums, survey=True)
+    total, count = sums[..., 0], sums[..., 1]
     seen = count > 0
     mean = np.where(seen, total / np.maximum(count, 1), 0.0)
     if passes >= 2 or rng.random() < 0.3:
@@ -164,11 +147,12 @@ def _fill_gaps(mean: DoubleArray, count: DoubleArray) -> tuple[DoubleArray, Doub
 def _query_raster(
     patch: Patch, lidar: Lidar, size_px: tuple[int, int], sweeps: int, offset_px: DoubleArray, rng: np.random.Generator
 ) -> tuple[FloatArray, BoolArray]:
-    total, squares, count = (np.zeros(size_px) for _ in range(3))
+    sums = np.zeros((*size_px, 2), np.float32)
     drive = Pass(0.0, 1, patch.traffic(rng, moving=True))
     spacing = float(rng.uniform(0.3, 1.2))
     shift = (offset_px[1] * patch.resolution_m, -offset_px[0] * patch.resolution_m)
-    _cast_pass(patch, drive, lidar, 0.5 * (sweeps - 1) * spacing + 1e-6, spacing, 1.0, rng, shift, (total, squares, count))
+    _cast_pass(patch, drive, lidar, 0.5 * (sweeps - 1) * spacing + 1e-6, spacing, 1.0, rng, shift, sums, survey=False)
+    total, count = sums[..., 0], sums[..., 1]
     seen = count > 0
     return np.where(seen, total / np.maximum(count, 1), 0.0).astype(np.float32), seen
 
@@ -182,29 +166,30 @@ def _cast_pass(
     shared: float,
     rng: np.random.Generator,
     shift_m: tuple[float, float],
-    sums: tuple[DoubleArray, DoubleArray, DoubleArray],
+    sums: FloatArray,
+    survey: bool,
 ) -> None:
     """Cast the revolutions of one pass between -reach and +reach along the path and add them to the sums."""
-    from dataclasses import replace
-
     lidar = replace(lidar, noise=lidar.noise / shared)
-    height, width = sums[0].shape
+    tables = response_tables(lidar)
+    height, width = sums.shape[:2]
     resolution = patch.resolution_m
     frame = (-0.5 * (width - 1) * resolution, 0.5 * (height - 1) * resolution, resolution)
-    is_query = reach_m < 8.0
     stations = np.arange(-reach_m, reach_m + 1e-9, spacing_m)
-    if not is_query:
+    if survey:
         stations = stations + rng.uniform(-0.1, 0.1, len(stations)) * spacing_m
-    drift = rng.normal(0, 0.004 if is_query else 0.012, (len(stations), 2)).cumsum(axis=0) * 0.3
-    drift -= drift[len(drift) // 2] if is_query else drift.mean(axis=0)
+    drift = rng.normal(0, 0.012 if survey else 0.004, (len(stations), 2)).cumsum(axis=0) * 0.3
+    drift -= drift.mean(axis=0) if survey else drift[len(drift) // 2]
     for station, wrong in zip(stations, drift, strict=True):
         x, y, heading = patch.pose_at(float(station), drive)
         error = np.array([*wrong, rng.normal(0, 0.0006), drive.gain, drive.offset, x, y])
         tilt = (float(rng.normal(0, 0.003)), float(rng.normal(0, 0.003)))
-        hits = scan(lidar, patch.terrain, drive.boxes, (x, y, heading), rng, 0.8 * min(spacing_m, 1.0), tilt, patch.reach_m)
+        hits = scan(
+            lidar, patch.terrain, drive.boxes, (x, y, heading), rng, 0.8 * min(spacing_m, 1.0), tilt, patch.reach_m
+        )
         splat(
-            tuple(hits), patch.truth, patch.truth_frame, lidar.gain, lidar.offset, lidar.ripple, response_row(lidar),
-            int(rng.integers(1 << 30)), shift_m, error, *sums, frame,
+            tuple(hits), patch.truth, patch.truth_frame, tables,
+            int(rng.integers(1 << 30)), shift_m, error, sums, frame,
         )  # fmt: skip
 
 

@@ -10,27 +10,49 @@ import math
 import numpy as np
 from numba import njit
 
-from foldmap.town.hashing import grain_normal, unit_hash, value_noise
-from foldmap.town.tables import BIN_M
+from foldmap.town.hashing import value_noise
+from foldmap.town.plan import SEGMENT_M
+from foldmap.town.ground import asphalt, beside, box_share, obstacle_m, paint_left
+from foldmap.town.tables import (
+    AXIS,
+    BIN_D_M,
+    BIN_S_M,
+    BINS_D,
+    EXTRA_L,
+    EXTRA_R,
+    HALF,
+    KERB,
+    LANE,
+    LENGTH,
+    RAMP_0,
+    RAMP_1,
+    SEED,
+)
 
 CELL_M = 1.0
 """Side of the world-anchored cells for which the nearest part of each street is found once."""
 
-_LOT_M = 13.0
+BUILT_REFLECTANCE = 0.25
 _BLEND_M = 5.0
-_HALF, _EXTRA_L, _EXTRA_R, _RAMP_0, _RAMP_1, _WALK_L, _WALK_R, _TONE = 0, 1, 2, 3, 4, 5, 6, 7
-_LANE, _LANES, _AXIS, _SEED, _LENGTH, _PAVING, _SLAB, _KERB = 8, 9, 10, 11, 12, 13, 14, 15
 
 
 @njit(cache=True)
-def nearest_segments(cell0_x, cell0_y, cells_x, cells_y, points, first, reach):
-    """Nearest segment of every street for every cell centre: int32 (cells, E), -1 beyond ``reach`` metres."""
-    streets = len(first) - 1
-    out = np.full((cells_y * cells_x, streets), -1, np.int32)
+def nearest_segments(cell0_x, cell0_y, cells_x, cells_y, points, first, streets, reach):
+    """The streets that can decide something in each world-anchored cell, and the point of each nearest to its centre.
+
+    Returns int32 (cells, M, 2): (street, point), ending with -1. A street is left out where its kerb is certainly farther
+    than another's by more than the blending of corners.
+    """
+    count = len(first) - 1
+    near = np.empty(count, np.int32)
+    away = np.empty(count)
+    out = np.full((cells_y * cells_x, count, 2), -1, np.int32)
+    most = 1
     for cy in range(cells_y):
         for cx in range(cells_x):
             x, y = (cell0_x + cx + 0.5) * CELL_M, (cell0_y + cy + 0.5) * CELL_M
-            for e in range(streets):
+            bound = 1e9
+            for e in range(count):
                 best, where = 1e18, -1
                 k = first[e]
                 last = first[e + 1] - 1
@@ -39,18 +61,26 @@ def nearest_segments(cell0_x, cell0_y, cells_x, cells_y, points, first, reach):
                     squared = dx * dx + dy * dy
                     if squared < best:
                         best, where = squared, k
-                    # a curve advances at most one step a point: skip what cannot be nearer
-                    gap = math.sqrt(squared) - math.sqrt(best)
-                    k += max(1, int(gap / 0.8))
-                if best < (reach + CELL_M) ** 2:
-                    out[cy * cells_x + cx, e] = where
-    return out
+                        k += 1
+                    else:  # a curve advances at most one step a point: skip what cannot be nearer
+                        k += max(1, int((math.sqrt(squared) - math.sqrt(best)) / SEGMENT_M))
+                near[e], away[e] = where, math.sqrt(best)
+                bound = min(bound, away[e] - streets[e, HALF])
+            found = 0
+            for e in range(count):
+                widest = streets[e, HALF] + max(streets[e, EXTRA_L], streets[e, EXTRA_R])
+                if away[e] < reach and away[e] - widest < bound + _BLEND_M + 2.0 * CELL_M:
+                    out[cy * cells_x + cx, found, 0] = e
+                    out[cy * cells_x + cx, found, 1] = near[e]
+                    found += 1
+            most = max(most, found)
+    return out[:, :most].copy()
 
 
 @njit(cache=True, inline="always")
 def _project(x, y, near, begin, end, points, arc):
     """(arc, lateral, distance) of a point on a street, searching two segments either side of point ``near``."""
-    low, high = max(near - 3, begin), min(near + 2, end - 2)
+    low, high = max(near - 2, begin), min(near + 1, end - 2)
     best, s_best, d_best = 1e18, 0.0, 0.0
     for k in range(low, high + 1):
         ax, ay = points[k, 0], points[k, 1]
@@ -71,12 +101,6 @@ def _project(x, y, near, begin, end, points, arc):
 
 
 @njit(cache=True, inline="always")
-def _box(value, low, high, footprint):
-    """Share of a footprint centred at ``value`` that lies in [low, high]."""
-    return max(0.0, min(value + 0.5 * footprint, high) - max(value - 0.5 * footprint, low)) / footprint
-
-
-@njit(cache=True, inline="always")
 def _stripe_integral(u, period, on):
     whole = math.floor(u / period)
     return whole * on + min(u - whole * period, on)
@@ -87,48 +111,51 @@ def _coverage(mark, s, d, footprint):
     """Share of the footprint at (s, d) that a mark covers."""
     kind = int(mark[0])
     if kind == 0:
-        across = _box(d, mark[3], mark[4], footprint)
+        across = box_share(d, mark[3], mark[4], footprint)
         if across <= 0.0:
             return 0.0
-        cover = across * _box(s, mark[1], mark[2], footprint)
+        cover = across * box_share(s, mark[1], mark[2], footprint)
         if cover > 0.0 and mark[5] > 0.0:
             u = s * mark[7] + d * mark[8] + mark[9]
             upper = _stripe_integral(u + 0.5 * footprint, mark[5], mark[6])
             cover *= (upper - _stripe_integral(u - 0.5 * footprint, mark[5], mark[6])) / footprint
         return cover
     if kind == 1:
+        room = 0.5 * (mark[6] + footprint)
+        if d < min(mark[3], mark[4]) - room or d > max(mark[3], mark[4]) + room:
+            return 0.0
         ds, dd = mark[2] - mark[1], mark[4] - mark[3]
         ps, pd = s - mark[1], d - mark[3]
         t = min(max((ps * ds + pd * dd) / (ds * ds + dd * dd + 1e-12), 0.0), 1.0)
-        away = math.hypot(ps - t * ds, pd - t * dd)
-        return _box(away, -0.5 * mark[6], 0.5 * mark[6], footprint)
-    away = math.hypot(s - mark[1], d - mark[3])
-    return _box(away, mark[4] if mark[4] > 0.0 else -mark[2], mark[2], footprint)
+        away = math.sqrt((ps - t * ds) ** 2 + (pd - t * dd) ** 2)
+        return box_share(away, -0.5 * mark[6], 0.5 * mark[6], footprint)
+    away = math.sqrt((s - mark[1]) ** 2 + (d - mark[3]) ** 2)
+    return box_share(away, mark[4] if mark[4] > 0.0 else -mark[2], mark[2], footprint)
 
 
 @njit(cache=True, inline="always")
 def _edge_m(row, s, d):
     """Distance of the kerb from the centre line at (s, side of d)."""
-    ramp = min(max((s - row[_RAMP_0]) / 3.0, 0.0), 1.0) * min(max((row[_RAMP_1] - s) / 3.0, 0.0), 1.0)
-    return row[_HALF] + ramp * (row[_EXTRA_L] if d > 0 else row[_EXTRA_R])
+    ramp = min(max((s - row[RAMP_0]) / 3.0, 0.0), 1.0) * min(max((row[RAMP_1] - s) / 3.0, 0.0), 1.0)
+    return row[HALF] + ramp * (row[EXTRA_L] if d > 0 else row[EXTRA_R])
 
 
-@njit(cache=True)
+@njit(cache=True, fastmath=True)
 def locate(x, y, cell, table_points, table_arc, first, streets, s_out, d_out):
     """Signed distance to the kerb (negative on the carriageway) and the street nearest in that sense.
 
-    Crossing streets are blended, which rounds the corners. Arc and lateral of every street go to ``s_out``, ``d_out``.
+    Crossing streets are blended, which rounds the corners. Arc and lateral of the cell's streets go to ``s_out``, ``d_out``.
     """
     by_axis_0, by_axis_1 = 1e9, 1e9
     best, nearest = 1e9, -1
-    for e in range(len(first) - 1):
-        s_out[e] = -1e9
-        if cell[e] < 0:
-            continue
-        s, d, distance = _project(x, y, cell[e], first[e], first[e + 1], table_points, table_arc)
+    for m in range(len(cell)):
+        e = cell[m, 0]
+        if e < 0:
+            break
+        s, d, distance = _project(x, y, cell[m, 1], first[e], first[e + 1], table_points, table_arc)
         s_out[e], d_out[e] = s, d
         signed = distance - _edge_m(streets[e], s, d)
-        if streets[e, _AXIS] == 0.0:
+        if streets[e, AXIS] == 0.0:
             by_axis_0 = min(by_axis_0, signed)
         else:
             by_axis_1 = min(by_axis_1, signed)
@@ -138,102 +165,31 @@ def locate(x, y, cell, table_points, table_arc, first, streets, s_out, d_out):
     return min(by_axis_0, by_axis_1) - 0.25 * h * h * _BLEND_M, nearest
 
 
-@njit(cache=True)
-def obstacle_m(kerb_m, row, s, d):
-    """Height of what stands at that place: 0 ground, above 2 m a facade, between them hedges, walls and poles."""
-    walk = row[_WALK_L] if d > 0 else row[_WALK_R]
-    seed = int(row[_SEED]) + (1 if d > 0 else 2)
-    if 0.35 < kerb_m < 0.9:  # poles and trees stand behind the kerb
-        slot = math.floor(s / 7.0)
-        if unit_hash(slot, 3, seed) < 0.35:
-            at = (slot + 0.2 + 0.6 * unit_hash(slot, 4, seed)) * 7.0
-            if (s - at) ** 2 + (kerb_m - 0.6) ** 2 < (0.08 + 0.17 * unit_hash(slot, 5, seed)) ** 2:
-                return 5.0
-    if kerb_m < walk:
-        return 0.0
-    lot = math.floor(s / _LOT_M)
-    kind = unit_hash(lot, 11, seed)
-    setback = walk + (0.0 if kind < 0.45 else 9.0 * unit_hash(lot, 12, seed) ** 2)
-    if kind < 0.75:
-        return 4.0 + 14.0 * unit_hash(lot, 13, seed) if kerb_m > setback else 0.0
-    if kind < 0.9:
-        return 0.9 if kerb_m > walk + 0.2 else 0.0
-    return 8.0 if kerb_m > walk + 16.0 else 0.0
-
-
-@njit(cache=True)
-def _texture(x, y, footprint, seed, fine):
-    """Mottled brightness of the ground, about zero: octaves from 30 m down to the grain that the footprint resolves."""
-    value = 0.5 * value_noise(x / 31.0, y / 31.0, seed) + 0.5 * value_noise(x / 9.0 + 0.37, y / 9.0, seed + 1)
-    value += 0.45 * value_noise(x / 2.6, y / 2.6 + 0.71, seed + 2) + 0.35 * value_noise(x / 0.73, y / 0.73, seed + 3)
-    if footprint < 0.2:
-        value += fine * 0.5 * value_noise(x / 0.21, y / 0.21, seed + 4)
-        value += fine * 0.35 * grain_normal(int(math.floor(x / 0.05)), int(math.floor(y / 0.05)), seed + 5)
-    return value
-
-
-@njit(cache=True)
-def _asphalt(x, y, s, d, row, footprint, seed):
-    """Carriageway without marks: tone, polish of the wheel tracks and stains along the lanes, cracks."""
-    value = row[_TONE] * (1.0 + 0.16 * _texture(x, y, footprint, seed, 1.0))
-    lane = row[_LANE]
-    index = math.floor(d / lane)
-    inside = d - (index + 0.5) * lane
-    local = int(row[_SEED])
-    band = unit_hash(int(index), 21, local) - 0.35
-    value *= 1.0 - 0.3 * band * math.exp(-((inside / 1.1) ** 2)) * (1.0 + value_noise(s / 22.0, index * 7.3, local))
-    track = abs(abs(inside) - 0.8) / 0.28
-    value *= 1.0 - 0.12 * (unit_hash(int(index), 22, local) - 0.4) * math.exp(-track * track)
-    value *= 1.0 + 0.09 * value_noise(s / 11.0, d / 0.45, local + 5)
-    damage = value_noise(x / 17.0, y / 17.0, seed + 31)
-    if damage > 0.25:
-        warp = 0.35 * value_noise(x / 0.8, y / 0.8, seed + 32)
-        level = abs(value_noise(x / 2.1 + warp, y / 2.1 - warp, seed + 33))
-        value *= 1.0 - 0.45 * max(0.0, 1.0 - level / (0.02 + 0.3 * footprint)) * min(1.0, 3 * (damage - 0.25))
-    return value
-
-
-@njit(cache=True)
-def _beside(x, y, s, d, kerb_m, row, footprint, seed):
-    """Sidewalk paving and, beyond it, grass, gravel or yard."""
-    walk = row[_WALK_L] if d > 0 else row[_WALK_R]
-    local = int(row[_SEED]) + (3 if d > 0 else 4)
-    if kerb_m < walk:
-        value = row[_PAVING] * (1.0 + 0.2 * _texture(x, y, footprint, seed + 50, 1.0))
-        slab = row[_SLAB]
-        if slab > 0.0 and footprint < 0.2:
-            u, v = s / slab, kerb_m / slab
-            value *= 0.9 + 0.2 * unit_hash(int(math.floor(u)), int(math.floor(v)), local)
-            joint = min(min(u - math.floor(u), v - math.floor(v)), min(math.ceil(u) - u, math.ceil(v) - v)) * slab
-            value *= 1.0 - 0.25 * _box(joint, -0.01, 0.01, footprint)
-        return value
-    kind = unit_hash(int(math.floor(s / 26.0)), 41, local)
-    if kind < 0.4:  # grass: bright and restless
-        return 0.33 * (1.0 + 0.45 * _texture(x, y, footprint, seed + 60, 2.0))
-    if kind < 0.7:
-        return 0.22 * (1.0 + 0.3 * _texture(x, y, footprint, seed + 70, 2.0))
-    return 0.27 * (1.0 + 0.18 * _texture(x, y, footprint, seed + 80, 1.0))
-
-
-@njit(cache=True)
-def _paint(x, y, value, on_road, s_all, d_all, footprint, seed, streets, marks, bin_first, bin_ptr, bin_marks):
+@njit(cache=True, fastmath=True)
+def _paint(x, y, value, on_road, cell, s_all, d_all, footprint, seed, streets, marks, bin_first, bin_ptr, bin_marks):
     """Draw the marks of all streets over the ground."""
-    wear = 0.62 + 0.3 * value_noise(x / 13.0, y / 13.0, seed + 91) + 0.22 * value_noise(x / 0.9, y / 0.9, seed + 92)
-    wear += 0.18 * value_noise(x / 0.16, y / 0.16, seed + 93)
-    wear = min(max(wear, 0.08), 1.0)
-    for e in range(len(streets)):
+    wear = -1.0
+    for m in range(len(cell)):
+        e = cell[m, 0]
+        if e < 0:
+            break
         s, d = s_all[e], d_all[e]
         row = streets[e]
-        if s < -BIN_M or s >= row[_LENGTH] + BIN_M or abs(d) > row[_HALF] + 6.5:
+        if s < -BIN_S_M or s >= row[LENGTH] + BIN_S_M or abs(d) > row[HALF] + 6.5:
             continue
-        b = bin_first[e] + int(math.floor(s / BIN_M)) + 1
+        across = int(math.floor(d / BIN_D_M + 0.5 * BINS_D))
+        if across < 0 or across >= BINS_D:
+            continue
+        b = bin_first[e] + (int(math.floor(s / BIN_S_M)) + 1) * BINS_D + across
         for p in range(bin_ptr[b], bin_ptr[b + 1]):
             mark = marks[bin_marks[p]]
             cover = _coverage(mark, s, d, footprint) * on_road
             if cover <= 0.0:
                 continue
             if mark[11] == 0.0:
-                lane = row[_LANE]
+                if wear < 0.0:
+                    wear = paint_left(x, y, seed)
+                lane = row[LANE]
                 inside = abs(abs(d - (math.floor(d / lane) + 0.5) * lane) - 0.8) / 0.3
                 kept = wear * (1.0 - 0.45 * math.exp(-inside * inside))
                 value += cover * kept * (mark[10] - value)
@@ -244,48 +200,73 @@ def _paint(x, y, value, on_road, s_all, d_all, footprint, seed, streets, marks, 
     return value
 
 
-@njit(cache=True)
-def reflectance_at(x, y, footprint, seed, cell, table, s_all, d_all):
-    """Reflectance 0..1 and signed kerb distance at one point; ``s_all``, ``d_all`` are scratch (E,)."""
-    points, arc, first, streets, marks, bin_first, bin_ptr, bin_marks = table
-    kerb_m, e = locate(x, y, cell, points, arc, first, streets, s_all, d_all)
-    if e < 0:
-        return 0.25 * (1.0 + 0.25 * _texture(x, y, footprint, seed + 60, 2.0)), 99.0, e
+@njit(cache=True, fastmath=True)
+def reflectance_of(x, y, footprint, seed, cell, kerb_m, e, table, s_all, d_all):
+    """Reflectance 0..1 at a point whose kerb distance, nearest street and street coordinates `locate` gave."""
+    _, _, _, streets, marks, bin_first, bin_ptr, bin_marks = table
     row, s, d = streets[e], s_all[e], d_all[e]
-    on_road = _box(kerb_m, -1e9, 0.0, footprint)
+    on_road = box_share(kerb_m, -1e9, 0.0, footprint)
     value = 0.0
     if on_road > 0.0:
         value = on_road * _paint(
-            x, y, _asphalt(x, y, s, d, row, footprint, seed), 1.0, s_all, d_all, footprint, seed,
+            x, y, asphalt(x, y, s, d, row, footprint, seed), 1.0, cell, s_all, d_all, footprint, seed,
             streets, marks, bin_first, bin_ptr, bin_marks,
         )  # fmt: skip
     if on_road < 1.0:
-        side = _beside(x, y, s, d, kerb_m, row, footprint, seed)
-        stone = _box(kerb_m, 0.0, 0.15, footprint) / max(1e-9, 1.0 - on_road)
-        kerb = row[_KERB] * (1.0 + 0.25 * value_noise(s / 0.8, 0.0, int(row[_SEED]) + 9))
+        side = beside(x, y, s, d, kerb_m, row, footprint, seed)
+        stone = box_share(kerb_m, 0.0, 0.15, footprint) / max(1e-9, 1.0 - on_road)
+        kerb = row[KERB] * (1.0 + 0.25 * value_noise(s / 0.8, 0.0, int(row[SEED]) + 9))
         value += (1.0 - on_road) * (side + min(stone, 1.0) * (kerb - side))
-    return min(max(value, 0.01), 1.0), kerb_m, e
+    return min(max(value, 0.01), 1.0)
 
 
-@njit(cache=True)
-def render_lattice(x0, y0, col_x, col_y, row_x, row_y, height, width, footprint, seed, cell0_x, cell0_y, cells_x, cells, table):
+@njit(cache=True, inline="always")
+def _snap(metres):
+    """Round to a micrometre, so that a point is the same whichever window it was reached from."""
+    return math.floor(metres * 1048576.0 + 0.5) / 1048576.0
+
+
+@njit(cache=True, fastmath=True)
+def render_points(xy, footprint, seed, cell0_x, cell0_y, cells_x, cells, table):
+    """Reflectance float64 (N,) at points (N, 2) that lie in the cells."""
+    value = np.empty(len(xy))
+    count = len(table[2]) - 1
+    s_all, d_all = np.empty(count), np.empty(count)
+    for n in range(len(xy)):
+        x, y = xy[n, 0], xy[n, 1]
+        cell = cells[(int(math.floor(y / CELL_M)) - cell0_y) * cells_x + int(math.floor(x / CELL_M)) - cell0_x]
+        k, e = locate(x, y, cell, table[0], table[1], table[2], table[3], s_all, d_all)
+        value[n] = (
+            reflectance_of(x, y, footprint, seed, cell, k, e, table, s_all, d_all) if e >= 0 else BUILT_REFLECTANCE
+        )
+    return value
+
+
+@njit(cache=True, fastmath=True)
+def render_lattice(
+    x0, y0, col_x, col_y, row_x, row_y, height, width, footprint, seed, cell0_x, cell0_y, cells_x, cells, table, shade
+):
     """Evaluate a lattice of points (x0, y0) + col * (col_x, col_y) + row * (row_x, row_y).
 
-    Returns reflectance, signed kerb distance and obstacle height, each float32 (height, width).
+    Without ``shade`` reflectance is left flat. Returns reflectance, signed kerb distance and obstacle height, each float32 (height, width).
     """
     value = np.empty((height, width), np.float32)
     kerb = np.empty((height, width), np.float32)
     obstacle = np.zeros((height, width), np.float32)
-    streets = len(table[2]) - 1
-    s_all, d_all = np.empty(streets), np.empty(streets)
+    count = len(table[2]) - 1
+    s_all, d_all = np.empty(count), np.empty(count)
     for r in range(height):
         for c in range(width):
-            x, y = x0 + c * col_x + r * row_x, y0 + c * col_y + r * row_y
+            x, y = _snap(x0 + c * col_x + r * row_x), _snap(y0 + c * col_y + r * row_y)
             cell = cells[(int(math.floor(y / CELL_M)) - cell0_y) * cells_x + int(math.floor(x / CELL_M)) - cell0_x]
-            v, k, e = reflectance_at(x, y, footprint, seed, cell, table, s_all, d_all)
-            value[r, c], kerb[r, c] = v, k
+            k, e = locate(x, y, cell, table[0], table[1], table[2], table[3], s_all, d_all)
+            kerb[r, c] = k
             if e < 0:
                 obstacle[r, c] = 6.0
-            elif k > 0.0:
+            elif k > 0.35:
                 obstacle[r, c] = obstacle_m(k, table[3][e], s_all[e], d_all[e])
+            if obstacle[r, c] > 0.0 or not shade:  # nobody sees the ground below a building
+                value[r, c] = BUILT_REFLECTANCE
+            else:
+                value[r, c] = reflectance_of(x, y, footprint, seed, cell, k, e, table, s_all, d_all)
     return value, kerb, obstacle

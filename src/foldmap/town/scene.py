@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from foldmap.geometry import SE2
 from foldmap.town.plan import Street
 from foldmap.town.sensors import Terrain
 from foldmap.town.traffic import moving_boxes, parked_boxes
-from foldmap.town.world import KERB_STEP_M, TownWorld
+from foldmap.town.world import KERB_STEP_M, Ground, TownWorld
 from foldmap.types import DoubleArray, FloatArray
 
 _TERRAIN_M = 0.25
@@ -61,7 +61,6 @@ class Patch:
     streets: list[Street]
     world_SE2_patch: SE2
     reach_m: float
-    _cache: dict[int, DoubleArray] = field(default_factory=dict, repr=False)
 
     def pose_at(self, arc_m: float, drive: Pass) -> tuple[float, float, float]:
         """Pose x, y, heading of a drive at an arc length, in the patch frame; straight on beyond the path's ends."""
@@ -117,13 +116,14 @@ def new_patch(
     truth_size = (height * split, width * split)
     frame = (-0.5 * (truth_size[1] - 1) * fine, 0.5 * (truth_size[0] - 1) * fine, fine)
     truth = world.ground_along(pose @ SE2(frame[0], frame[1], 0.0), fine, *truth_size).reflectance
+    level = float(truth.mean())
+    truth = np.maximum(level + float(rng.uniform(0.3, 1.1)) * (truth - level), 0.01).astype(np.float32)
+    truth *= day_field(rng, truth_size, wet=rng.random() < 0.5)  # stains that stay
     reach = 0.5 * math.hypot(height, width) * resolution_m
     margin = 14.0
     cells = [math.ceil((n * resolution_m + 2 * margin) / _TERRAIN_M) for n in size_px]
     corner = (-0.5 * (cells[1] - 1) * _TERRAIN_M, 0.5 * (cells[0] - 1) * _TERRAIN_M)
-    coarse = world.ground_along(pose @ SE2(*corner, 0.0), _TERRAIN_M, *cells)
-    ground = np.clip(coarse.kerb_m / 0.1, 0.0, 1.0) * KERB_STEP_M
-    heights = np.where(coarse.obstacle_m > 0, coarse.obstacle_m, ground).astype(np.float32)
+    heights = terrain_heights(world.ground_along(pose @ SE2(*corner, 0.0), _TERRAIN_M, *cells, shade=False))
     low = [pose.x_m - reach - 20, pose.y_m - reach - 20, pose.x_m + reach + 20, pose.y_m + reach + 20]
     return Patch(
         resolution_m=resolution_m,
@@ -137,6 +137,25 @@ def new_patch(
         world_SE2_patch=pose,
         reach_m=reach,
     )
+
+
+def terrain_heights(ground: Ground) -> FloatArray:
+    """What rays meet, float32 (H, W): the height of standing things, else of the ground."""
+    step = np.clip(ground.kerb_m / 0.1, 0.0, 1.0) * KERB_STEP_M
+    return np.where(ground.obstacle_m > 0, ground.obstacle_m, step).astype(np.float32)
+
+
+def day_field(rng: np.random.Generator, shape: tuple[int, int], wet: bool) -> FloatArray:
+    """Factor on reflectance that one day brings, float32: dust and, when ``wet``, dark damp patches."""
+    coarse = rng.normal(0, 0.05, (7, 7))
+    if wet:
+        coarse = coarse - 0.35 * np.clip(rng.normal(0.1, 0.8, (7, 7)), 0, 1)
+    rows, cols = np.linspace(0, 5.999, shape[0]), np.linspace(0, 5.999, shape[1])
+    i, j = rows.astype(int), cols.astype(int)
+    u, v = (rows - i)[:, None], cols - j
+    upper = coarse[i][:, j] * (1 - v) + coarse[i][:, j + 1] * v
+    lower = coarse[i + 1][:, j] * (1 - v) + coarse[i + 1][:, j + 1] * v
+    return np.exp(upper * (1 - u) + lower * u).astype(np.float32)
 
 
 def draw_pass(patch: Patch, rng: np.random.Generator, same_lane: bool) -> Pass:

@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from foldmap.errors import ConfigError
-from foldmap.town.answer import answer_all
+from foldmap.town.answer import BASE, RANGE_STEP_M, SIGNAL_STEP, answer_all
 from foldmap.town.cast import cast_rays
-from foldmap.types import BoolArray, DoubleArray, FloatArray, IntArray
+from foldmap.types import BoolArray, ByteArray, DoubleArray, FloatArray
 
 SensorName = Literal["spinning64", "spinning128", "rosette"]
 
@@ -63,16 +64,16 @@ class Hits(NamedTuple):
     """Returns of one revolution, sensor origin at the middle of the revolution.
 
     Attributes:
-        xyz_m: float64 (N, 3), in the frame of the terrain; z above the carriageway.
-        range_m: float64 (N,), horizontal.
-        channel: int64 (N,).
-        kind: int64 (N,), 0 ground, 1 standing thing, 2 vehicle.
+        xyz_m: float32 (N, 3), in the frame of the terrain; z above the carriageway.
+        range_m: float32 (N,), horizontal.
+        channel: int16 (N,).
+        kind: uint8 (N,), 0 ground, 1 standing thing, 2 vehicle.
     """
 
-    xyz_m: DoubleArray
-    range_m: DoubleArray
-    channel: IntArray
-    kind: IntArray
+    xyz_m: FloatArray
+    range_m: FloatArray
+    channel: NDArray[np.int16]
+    kind: ByteArray
 
 
 class Terrain(NamedTuple):
@@ -127,7 +128,24 @@ def build_lidar(name: SensorName, rng: np.random.Generator, miscalibration: floa
     )
     if name == "spinning64":
         return lidar
-    return replace(lidar, gamma=-1.0 if name == "rosette" else 0.7, spill=0.25 if name == "rosette" else 0.05, steps=255)
+    return replace(
+        lidar, gamma=-1.0 if name == "rosette" else 0.7, spill=0.25 if name == "rosette" else 0.05, steps=255
+    )
+
+
+def another_day(lidar: Lidar, rng: np.random.Generator) -> Lidar:
+    """The same specimen on another day: dirt, temperature, another level and response."""
+    level = np.exp(rng.normal(0, 0.15))
+    return replace(
+        lidar,
+        gain=lidar.gain * level * np.exp(rng.normal(0, 0.05, len(lidar.gain))),
+        offset=lidar.offset + rng.normal(0, 0.02) + rng.normal(0, 0.012, len(lidar.offset)),
+        noise=float(np.clip(lidar.noise * np.exp(rng.normal(0, 0.35)), 0.01, 0.12)),
+        gamma=lidar.gamma if lidar.gamma < 0 else float(lidar.gamma * np.exp(rng.normal(0, 0.15))),
+        falloff_per_m=float(rng.uniform(0.0, 0.018)),
+        incidence_power=float(rng.uniform(0.0, 0.3)),
+        dropout=float(rng.uniform(0.0, 0.1)),
+    )
 
 
 def scan(
@@ -174,14 +192,20 @@ def scan(
     return Hits(xyz, horizontal, channel, kind)
 
 
-def response_row(lidar: Lidar) -> DoubleArray:
-    """The scalars of a lidar's response in the order that `answer.answer_one` reads them, float64 (9,)."""
-    return np.array(
-        [
-            lidar.height_m, lidar.falloff_per_m, lidar.incidence_power, lidar.noise, lidar.gamma, lidar.spill,
-            lidar.steps, lidar.dropout, lidar.range_noise_m,
-        ]
-    )  # fmt: skip
+def response_tables(
+    lidar: Lidar,
+) -> tuple[DoubleArray, DoubleArray, DoubleArray, DoubleArray, DoubleArray, DoubleArray]:
+    """The response of a lidar as `answer.answer_one` reads it: range factor, curve, gain, offset, ripple, scalars."""
+    horizontal = np.arange(0.0, lidar.max_range_m + 1.0, RANGE_STEP_M)
+    cosine = lidar.height_m / np.hypot(horizontal, lidar.height_m)
+    factor = np.maximum(1.0 - lidar.falloff_per_m * horizontal, 0.2) * (cosine / BASE) ** lidar.incidence_power
+    signal = np.arange(0.0, 1.5, SIGNAL_STEP)
+    if lidar.gamma < 0:
+        curve = 0.214 * np.log1p(9.0 * signal)
+    else:
+        curve = signal**lidar.gamma * BASE ** (1.0 - lidar.gamma)
+    row = np.array([lidar.noise, lidar.spill, lidar.steps, lidar.dropout, lidar.range_noise_m])
+    return factor, curve, lidar.gain, lidar.offset, lidar.ripple, row
 
 
 def respond(lidar: Lidar, hits: Hits, reflectance: DoubleArray, seed: int) -> tuple[FloatArray, BoolArray]:
@@ -190,7 +214,5 @@ def respond(lidar: Lidar, hits: Hits, reflectance: DoubleArray, seed: int) -> tu
     Returns:
         Intensity float32 (N,), 0 to 1, and which returns came back at all, bool (N,).
     """
-    return answer_all(
-        hits.range_m, hits.channel, hits.kind, np.asarray(reflectance, np.float64), lidar.gain, lidar.offset, lidar.ripple,
-        response_row(lidar), seed,
-    )  # fmt: skip
+    reflectance = np.asarray(reflectance, np.float64)
+    return answer_all(hits.range_m, hits.channel, hits.kind, reflectance, response_tables(lidar), seed)

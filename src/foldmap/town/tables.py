@@ -6,15 +6,20 @@ import math
 from typing import NamedTuple
 
 import numpy as np
+from numba import njit
 
 from foldmap.town.marks import COLUMNS, RECT, RING, street_marks
 from foldmap.town.plan import Street
 from foldmap.types import DoubleArray, IntArray
 
-BIN_M = 6.0
-"""Marks are looked up in bins of this arc length."""
+BIN_S_M, BIN_D_M, BINS_D = 3.0, 1.2, 36
+"""Marks are looked up in bins of this arc length and width; so many bins lie across."""
+MARGIN_M = 0.5
+"""Half of the largest footprint for which marks are found."""
 
-(HALF, EXTRA_L, EXTRA_R, RAMP_0, RAMP_1, WALK_L, WALK_R, TONE, LANE, LANES, AXIS, SEED, LENGTH, PAVING, SLAB, KERB) = range(16)
+(HALF, EXTRA_L, EXTRA_R, RAMP_0, RAMP_1, WALK_L, WALK_R, TONE, LANE, LANES, AXIS, SEED, LENGTH, PAVING, SLAB, KERB) = (
+    range(16)
+)
 STREET_COLUMNS = 16
 
 
@@ -47,13 +52,7 @@ def pack_street(street: Street) -> PackedStreet:
     """Pack one street (its marks are generated here)."""
     rng = np.random.default_rng([street.seed, 5])
     marks = street_marks(street)
-    bins = math.ceil(street.length_m / BIN_M) + 2
-    low, high = _arc_span(marks)
-    chosen: list[list[int]] = [[] for _ in range(bins)]
-    for index in range(len(marks)):
-        first = max(int(low[index] // BIN_M) + 1, 0)
-        for k in range(first, min(int(high[index] // BIN_M) + 1, bins - 1) + 1):
-            chosen[k].append(index)
+    counts, bin_marks = _fill_bins(_extent_bins(marks), math.ceil(street.length_m / BIN_S_M) + 2, BINS_D)
     row = np.zeros(STREET_COLUMNS)
     row[[HALF, EXTRA_L, EXTRA_R]] = street.base_half_m, *street.extra_m
     row[[RAMP_0, RAMP_1]] = street.setback_m[0] + 8.0, street.length_m - street.setback_m[1] - 8.0
@@ -63,8 +62,7 @@ def pack_street(street: Street) -> PackedStreet:
     row[PAVING] = np.clip(rng.normal(0.28, 0.05), 0.14, 0.45)
     row[SLAB] = rng.choice([0.3, 0.4, 0.5, 0.0], p=[0.25, 0.3, 0.2, 0.25])
     row[KERB] = np.clip(rng.normal(0.36, 0.06), 0.2, 0.55)
-    counts = np.array([len(c) for c in chosen], np.int64)
-    return PackedStreet(row, marks, counts, np.array([m for c in chosen for m in c], np.int64))
+    return PackedStreet(row, marks, counts, bin_marks)
 
 
 def join_streets(streets: list[Street], packed: list[PackedStreet]) -> StreetTable:
@@ -85,15 +83,35 @@ def join_streets(streets: list[Street], packed: list[PackedStreet]) -> StreetTab
     )
 
 
-def _arc_span(marks: DoubleArray) -> tuple[DoubleArray, DoubleArray]:
-    """First and last arc length that each mark touches, with a margin for coarse pixels."""
-    if not len(marks):
-        return np.zeros(0), np.zeros(0)
+def _extent_bins(marks: DoubleArray) -> IntArray:
+    """First and last bin along and across that each mark touches, int64 (M, 4), with a margin for coarse pixels."""
     assert marks.shape[1] == COLUMNS
-    kind, margin = marks[:, 0], 0.7
-    low, high = np.minimum(marks[:, 1], marks[:, 2]), np.maximum(marks[:, 1], marks[:, 2])
-    ring = kind == RING
-    low = np.where(ring, marks[:, 1] - marks[:, 2], low)
-    high = np.where(ring, marks[:, 1] + marks[:, 2], high)
-    grow = np.where(kind == RECT, margin, margin + marks[:, 6])
-    return low - grow, high + grow
+    kind = marks[:, 0]
+    grow = np.where(kind == RECT, MARGIN_M, MARGIN_M + marks[:, 6])
+    spans = []
+    for first, size, shift in ((1, BIN_S_M, 1.0), (3, BIN_D_M, 0.5 * BINS_D)):
+        low, high = np.minimum(marks[:, first], marks[:, first + 1]), np.maximum(marks[:, first], marks[:, first + 1])
+        low = np.where(kind == RING, marks[:, first] - marks[:, 2], low) - grow
+        high = np.where(kind == RING, marks[:, first] + marks[:, 2], high) + grow
+        spans += [np.floor(low / size + shift), np.floor(high / size + shift)]
+    return np.stack(spans, axis=1).astype(np.int64)
+
+
+@njit(cache=True)
+def _fill_bins(spans, bins_s, bins_d):
+    """Marks of every bin, in drawing order: counts (bins_s * bins_d,) and the concatenated indices."""
+    counts = np.zeros(bins_s * bins_d, np.int64)
+    for fill in range(2):
+        if fill == 1:
+            place = np.cumsum(counts) - counts
+            chosen = np.empty(counts.sum(), np.int64)
+        for m in range(len(spans)):
+            for i in range(max(spans[m, 0], 0), min(spans[m, 1], bins_s - 1) + 1):
+                for j in range(max(spans[m, 2], 0), min(spans[m, 3], bins_d - 1) + 1):
+                    b = i * bins_d + j
+                    if fill == 0:
+                        counts[b] += 1
+                    else:
+                        chosen[place[b]] = m
+                        place[b] += 1
+    return counts, chosen

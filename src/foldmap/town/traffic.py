@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from foldmap.town.hashing import block_rng
-from foldmap.town.lanes import street_lanes
 from foldmap.town.plan import Street
 from foldmap.types import DoubleArray
 
@@ -15,40 +14,50 @@ _GAP_M = 19.0
 
 def parked_boxes(streets: list[Street], day_seed: int, fill: float = 0.6) -> DoubleArray:
     """Parked vehicles as boxes, float64 (B, 7): centre x, y, cosine and sine of heading, half length, half width, height."""
-    rows = []
+    found = [np.zeros((0, 7))]
     for street in streets:
         rng = block_rng(street.seed, 31, day_seed)
+        slots = np.arange(street.setback_m[0] + 14, street.length_m - street.setback_m[1] - 14, _SLOT_M)
         for sign, bike, park in ((1, street.bike_m[0], street.park_m[0]), (-1, street.bike_m[1], street.park_m[1])):
-            share = fill if park else 0.06 * fill
+            taken = rng.random(len(slots)) < (fill if park else 0.06 * fill)
             width = park if park else 2.0
             base = street.style.lanes_each_way * street.style.lane_width_m + 0.1 + (bike if park else -1.6)
-            for slot in np.arange(street.setback_m[0] + 14, street.length_m - street.setback_m[1] - 14, _SLOT_M):
-                if rng.random() < share:
-                    d = sign * (base + 0.5 * width + rng.normal(0, 0.1))
-                    rows.append(_vehicle(street, float(slot + rng.uniform(0, 1)), float(d), rng))
-    return np.array(rows, np.float64).reshape(-1, 7)
+            lateral = sign * (base + 0.5 * width + rng.normal(0, 0.1, len(slots)))
+            found.append(_vehicles(street, (slots + rng.uniform(0, 1, len(slots)))[taken], lateral[taken], rng))
+    return np.concatenate(found)
 
 
 def moving_boxes(streets: list[Street], day_seed: int, time_s: float, density: float = 0.25) -> DoubleArray:
-    """Moving vehicles at one time as boxes, as `parked_boxes`; they keep their lanes at constant speeds."""
-    rows = []
+    """Moving vehicles at one time as boxes, as `parked_boxes`; each keeps its lane, its speed and its size."""
+    found = [np.zeros((0, 7))]
     for street in streets:
-        for lane in street_lanes(street):
-            rng = block_rng(street.seed, 37, day_seed, lane.key[1] + 1, lane.key[2])
-            speed, shift = rng.uniform(6, 13), rng.uniform(0, _GAP_M)
-            d = -lane.key[1] * (lane.key[2] + 0.5) * street.style.lane_width_m
-            for slot in range(int(street.length_m // _GAP_M) + 1):
-                there = (slot * _GAP_M + shift + speed * time_s) % (street.length_m + _GAP_M)
-                if rng.random() < density and there < street.length_m:
-                    arc = there if lane.key[1] == 1 else street.length_m - there
-                    rows.append(_vehicle(street, arc, d + float(rng.normal(0, 0.15)), rng))
-    return np.array(rows, np.float64).reshape(-1, 7)
+        loop = street.length_m + _GAP_M
+        for direction in (1, -1):
+            for index in range(street.style.lanes_each_way):
+                rng = block_rng(street.seed, 37, day_seed, direction + 1, index)
+                count = int(street.length_m // _GAP_M) + 1
+                driven = rng.uniform(0, _GAP_M) + rng.uniform(6, 13) * time_s
+                there = (np.arange(count) * _GAP_M + driven) % loop
+                taken = rng.random(count) < density
+                lateral = -direction * (index + 0.5) * street.style.lane_width_m + rng.normal(0, 0.15, count)
+                boxes = _vehicles(
+                    street, (there if direction == 1 else street.length_m - there)[taken], lateral[taken], rng
+                )
+                found.append(boxes[(there < street.length_m)[taken]])
+    return np.concatenate(found)
 
 
-def _vehicle(street: Street, arc_m: float, lateral_m: float, rng: np.random.Generator) -> list[float]:
-    _, tangent = street.frame_at(np.array([arc_m]))
-    centre = street.offset_path(np.array([arc_m]), lateral_m)[0]
-    van = rng.random() < 0.12
-    length, width = (rng.uniform(5, 7), rng.uniform(1.9, 2.1)) if van else (rng.uniform(3.6, 4.9), rng.uniform(1.65, 1.9))
-    height = rng.uniform(1.9, 2.9) if van else rng.uniform(1.4, 1.75)
-    return [*centre, *tangent[0], 0.5 * length, 0.5 * width, height]
+def _vehicles(street: Street, arc_m: DoubleArray, lateral_m: DoubleArray, rng: np.random.Generator) -> DoubleArray:
+    """Vehicles of random sizes at places of a street, along it."""
+    count = len(arc_m)
+    van = rng.random(count) < 0.12
+    share = rng.random((3, count))
+    boxes = np.empty((count, 7))
+    if count == 0:
+        return boxes
+    _, boxes[:, 2:4] = street.frame_at(arc_m)
+    boxes[:, :2] = street.offset_path(arc_m, lateral_m)
+    boxes[:, 4] = 0.5 * np.where(van, 5.0 + 2.0 * share[0], 3.6 + 1.3 * share[0])
+    boxes[:, 5] = 0.5 * np.where(van, 1.9 + 0.2 * share[1], 1.65 + 0.25 * share[1])
+    boxes[:, 6] = np.where(van, 1.9 + 1.0 * share[2], 1.4 + 0.35 * share[2])
+    return boxes

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from foldmap.errors import ConfigError
 from foldmap.geometry import SE2, MetricGrid
 from foldmap.town.plan import REACH_M, Street, StreetKey, StreetPlan
-from foldmap.town.render import CELL_M, nearest_segments, render_lattice
-from foldmap.town.tables import PackedStreet, StreetTable, join_streets, pack_street
-from foldmap.types import BoolArray, FloatArray
+from foldmap.town.render import BUILT_REFLECTANCE, CELL_M, nearest_segments, render_lattice, render_points
+from foldmap.town.tables import PackedStreet, join_streets, pack_street
+from foldmap.types import AnyArray, BoolArray, DoubleArray, FloatArray
 
 KERB_STEP_M = 0.12
 
@@ -30,6 +31,16 @@ class Ground:
     reflectance: FloatArray
     kerb_m: FloatArray
     obstacle_m: FloatArray
+
+
+class Neighbourhood(NamedTuple):
+    """The streets about a box and, for each world-anchored cell of it, which of them matter."""
+
+    cell0_x: int
+    cell0_y: int
+    cells_x: int
+    cells: AnyArray
+    table: tuple[AnyArray, ...]
 
 
 class TownWorld:
@@ -51,13 +62,21 @@ class TownWorld:
         self.plan = StreetPlan(seed)
         self._packed: dict[StreetKey, PackedStreet] = {}
 
-    def ground(self, grid: MetricGrid) -> Ground:
-        """Evaluate the ground on a north-up grid."""
+    def _shape(self, grid: MetricGrid) -> Ground:
+        return self._on(grid, shade=False)
+
+    def _on(self, grid: MetricGrid, shade: bool) -> Ground:
         half = 0.5 * grid.resolution_m
         origin = SE2(grid.west_m + half, grid.north_m - half, 0.0)
-        return self.ground_along(origin, grid.resolution_m, grid.height_px, grid.width_px)
+        return self.ground_along(origin, grid.resolution_m, grid.height_px, grid.width_px, shade=shade)
 
-    def ground_along(self, world_SE2_corner: SE2, resolution_m: float, height_px: int, width_px: int) -> Ground:
+    def ground(self, grid: MetricGrid) -> Ground:
+        """Evaluate the ground on a north-up grid."""
+        return self._on(grid, shade=True)
+
+    def ground_along(
+        self, world_SE2_corner: SE2, resolution_m: float, height_px: int, width_px: int, *, shade: bool = True
+    ) -> Ground:
         """Evaluate the ground on a turned lattice.
 
         Args:
@@ -65,24 +84,36 @@ class TownWorld:
             resolution_m: spacing, and the footprint over which marks are averaged.
             height_px: rows.
             width_px: columns.
+            shade: whether reflectance is wanted; without it only shape is evaluated, which is faster.
         """
         cos, sin = math.cos(world_SE2_corner.heading_rad), math.sin(world_SE2_corner.heading_rad)
         step = np.array([[cos, sin], [sin, -cos]]) * resolution_m  # per column, per row
         corner = np.array([world_SE2_corner.x_m, world_SE2_corner.y_m])
         far = [corner + step[0] * c + step[1] * r for c in (0, width_px - 1) for r in (0, height_px - 1)]
-        low, high = np.min(far, axis=0), np.max(far, axis=0)
-        table = self.table(low[0], low[1], high[0], high[1])
-        if table is None:
-            flat = np.full((height_px, width_px), 0.25, np.float32)
+        near = self.neighbourhood(np.min(far, axis=0), np.max(far, axis=0))
+        if near is None:
+            flat = np.full((height_px, width_px), BUILT_REFLECTANCE, np.float32)
             return Ground(flat, flat + 99, flat * 0 + 6)
-        cell0 = np.floor(low / CELL_M).astype(int) - 1
-        cells = np.floor(high / CELL_M).astype(int) + 2 - cell0
-        near = nearest_segments(*cell0, *cells, table.points_m, table.first, REACH_M)
+        seed = self.seed & 0xFFFFFFF
         rendered = render_lattice(
-            *corner, *step[0], *step[1], height_px, width_px, resolution_m, self.seed & 0xFFFFFFF, *cell0, cells[0], near,
-            tuple(table),
+            *corner, *step[0], *step[1], height_px, width_px, resolution_m, seed, *near, shade
         )  # fmt: skip
         return Ground(*rendered)
+
+    def neighbourhood(self, low_m: DoubleArray, high_m: DoubleArray) -> Neighbourhood | None:
+        """Everything that decides the ground in the box low..high (x, y), or None where no street reaches."""
+        streets = self.plan.streets_near(low_m[0], low_m[1], high_m[0], high_m[1])
+        if not streets:
+            return None
+        table = join_streets(streets, [self._pack(s) for s in streets])
+        cell0 = np.floor(low_m / CELL_M).astype(int) - 1
+        cells = np.floor(high_m / CELL_M).astype(int) + 2 - cell0
+        near = nearest_segments(*cell0, *cells, table.points_m, table.first, table.streets, REACH_M)
+        return Neighbourhood(int(cell0[0]), int(cell0[1]), int(cells[0]), near, tuple(table))
+
+    def reflectance_at(self, xy_m: DoubleArray, near: Neighbourhood, footprint_m: float = 0.02) -> DoubleArray:
+        """Reflectance float64 (N,) at points (N, 2) inside the box for which ``near`` was made."""
+        return render_points(np.asarray(xy_m, np.float64), footprint_m, self.seed & 0xFFFFFFF, *near)
 
     def intensity(self, grid: MetricGrid) -> FloatArray:
         """Ground reflectance, float32 (H, W), 0 to 1."""
@@ -90,20 +121,15 @@ class TownWorld:
 
     def height(self, grid: MetricGrid) -> FloatArray:
         """Ground height in metres, float32 (H, W): the carriageway is 0, what lies behind a kerb is a step above it."""
-        return np.clip(self.ground(grid).kerb_m / 0.03, 0.0, 1.0).astype(np.float32) * np.float32(KERB_STEP_M)
+        return np.clip(self._shape(grid).kerb_m / 0.03, 0.0, 1.0).astype(np.float32) * np.float32(KERB_STEP_M)
 
     def occupied(self, grid: MetricGrid) -> BoolArray:
         """Where buildings, hedges, walls and poles stand, bool (H, W)."""
-        return self.ground(grid).obstacle_m > 0
+        return self._shape(grid).obstacle_m > 0
 
     def streets_near(self, west_m: float, south_m: float, east_m: float, north_m: float) -> list[Street]:
         """The streets that reach into a box."""
         return self.plan.streets_near(west_m, south_m, east_m, north_m)
-
-    def table(self, west_m: float, south_m: float, east_m: float, north_m: float) -> StreetTable | None:
-        """The streets that reach into a box as flat arrays, or None where there are none."""
-        streets = self.streets_near(west_m, south_m, east_m, north_m)
-        return join_streets(streets, [self._pack(s) for s in streets]) if streets else None
 
     def _pack(self, street: Street) -> PackedStreet:
         if street.key not in self._packed:
