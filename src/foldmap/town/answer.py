@@ -1,5 +1,7 @@
 """What a lidar reports for a reflectance: compiled, shared by single sweeps and by maps made of many."""
 
+# mypy: allow-untyped-defs, allow-untyped-calls, allow-untyped-decorators, allow-any-generics
+# (compiled loops: numba infers their types)
 from __future__ import annotations
 
 import math
@@ -54,9 +56,9 @@ def answer_all(horizontal, channel, kind, reflectance, tables, seed):
 def splat(hits, truth, truth_frame, tables, seed, shift, error, sums, frame):
     """Add one revolution's ground returns to a raster's sums.
 
-    ``hits`` is (xyz, range, channel, kind); ``truth`` holds reflectance, its ``truth_frame`` and the raster's ``frame`` are
-    (left, top, resolution) of pixel (0, 0)'s centre. ``sums`` float32 (H, W, 2) holds sum and count. ``shift`` (x, y) displaces the result, ``error`` (x, y, heading, gain,
-    offset) is the mistake of that revolution's pose and level.
+    ``hits`` is (xyz, range, channel, kind); ``truth`` holds reflectance; its ``truth_frame`` and the raster's
+    ``frame`` are (left, top, resolution) of pixel (0, 0)'s centre. ``sums`` float32 (H, W, 2) holds sum and count. ``shift``
+    (x, y) displaces the result; ``error`` is its mistake: (x, y, heading, gain, offset) and the sensor's (x, y).
     """
     xyz, horizontal, channels, kinds = hits
     rows, cols = truth.shape
@@ -74,7 +76,7 @@ def splat(hits, truth, truth_frame, tables, seed, shift, error, sums, frame):
         stretch = spread * grain_normal(n, 11, seed) / max(horizontal[n], 1.0)
         if kind == 0:
             u, v = (x - truth_frame[0]) / truth_frame[2], (truth_frame[1] - y) / truth_frame[2]
-            i, j = int(math.floor(v)), int(math.floor(u))
+            i, j = math.floor(v), math.floor(u)
             if i < 0 or j < 0 or i >= rows - 1 or j >= cols - 1:
                 continue
             v -= i
@@ -87,9 +89,9 @@ def splat(hits, truth, truth_frame, tables, seed, shift, error, sums, frame):
         if value < 0.0:
             continue
         previous = value
-        ox, oy = hits_origin(x, y, stretch, error)
-        c = int(math.floor((ox + shift[0] - frame[0]) / frame[2] + 0.5))
-        r = int(math.floor((frame[1] - oy - shift[1]) / frame[2] + 0.5))
+        ox, oy = _believed(x, y, stretch, error)
+        c = math.floor((ox + shift[0] - frame[0]) / frame[2] + 0.5)
+        r = math.floor((frame[1] - oy - shift[1]) / frame[2] + 0.5)
         if 0 <= r < height and 0 <= c < width:
             value = value * error[3] + error[4]
             sums[r, c, 0] += value
@@ -97,7 +99,7 @@ def splat(hits, truth, truth_frame, tables, seed, shift, error, sums, frame):
 
 
 @njit(cache=True, inline="always")
-def hits_origin(x, y, stretch, error):
+def _believed(x, y, stretch, error):
     """Where a return at (x, y) is believed to be: ``error`` is (dx, dy, turn, gain, offset, sensor x, sensor y)."""
     px, py = (x - error[5]) * (1.0 + stretch), (y - error[6]) * (1.0 + stretch)
     return error[5] + px - error[2] * py + error[0], error[6] + py + error[2] * px + error[1]

@@ -1,5 +1,7 @@
 """The look of bare ground, and what stands on it: compiled functions of a point and its street coordinates."""
 
+# mypy: allow-untyped-defs, allow-untyped-calls, allow-untyped-decorators, allow-any-generics
+# (compiled loops: numba infers their types)
 from __future__ import annotations
 
 import math
@@ -7,7 +9,7 @@ import math
 from numba import njit
 
 from foldmap.town.hashing import grain_normal, unit_hash, value_noise
-from foldmap.town.tables import HALF, LANE, PAVING, SEED, SLAB, TONE, WALK_L, WALK_R
+from foldmap.town.tables import LANE, PAVING, SEED, SLAB, TONE, WALK_L, WALK_R
 
 _LOT_M = 13.0
 
@@ -25,7 +27,7 @@ def texture(x, y, footprint, seed, fine):
     value += 0.45 * value_noise(x / 2.6, y / 2.6 + 0.71, seed + 2) + 0.35 * value_noise(x / 0.73, y / 0.73, seed + 3)
     if footprint < 0.2:
         value += fine * 0.5 * value_noise(x / 0.21, y / 0.21, seed + 4)
-        value += fine * 0.35 * grain_normal(int(math.floor(x / 0.05)), int(math.floor(y / 0.05)), seed + 5)
+        value += fine * 0.35 * grain_normal(math.floor(x / 0.05), math.floor(y / 0.05), seed + 5)
     return value
 
 
@@ -60,11 +62,11 @@ def beside(x, y, s, d, kerb_m, row, footprint, seed):
         slab = row[SLAB]
         if slab > 0.0 and footprint < 0.2:
             u, v = s / slab, kerb_m / slab
-            value *= 0.9 + 0.2 * unit_hash(int(math.floor(u)), int(math.floor(v)), local)
+            value *= 0.9 + 0.2 * unit_hash(math.floor(u), math.floor(v), local)
             joint = min(min(u - math.floor(u), v - math.floor(v)), min(math.ceil(u) - u, math.ceil(v) - v)) * slab
             value *= 1.0 - 0.25 * box_share(joint, -0.01, 0.01, footprint)
         return value
-    kind = unit_hash(int(math.floor(s / 26.0)), 41, local)
+    kind = unit_hash(math.floor(s / 26.0), 41, local)
     if kind < 0.4:  # grass: bright and restless
         return 0.33 * (1.0 + 0.45 * texture(x, y, footprint, seed + 60, 2.0))
     if kind < 0.7:

@@ -85,7 +85,7 @@ def lane_graph(plan: StreetPlan, west_m: float, south_m: float, east_m: float, n
 
 
 def wander(plan: StreetPlan, start: Lane, length_m: float, rng: np.random.Generator) -> DoubleArray:
-    """Drive from the beginning of a lane for at least ``length_m`` if the streets allow: points (N, 2) about 1 m apart."""
+    """Drive on from the beginning of a lane, ``length_m`` or until a street ends: points (N, 2) about 1 m apart."""
     parts, done, lane = [start.points_m], _length(start.points_m), start
     while done < length_m:
         choices = next_lanes(plan, lane)
@@ -96,7 +96,8 @@ def wander(plan: StreetPlan, start: Lane, length_m: float, rng: np.random.Genera
         done += _length(curve) + _length(lane.points_m)
     path = np.concatenate(parts)
     distinct = np.concatenate([[True], np.linalg.norm(np.diff(path, axis=0), axis=1) > 0.05])
-    return path[distinct]
+    kept: DoubleArray = path[distinct]
+    return kept
 
 
 def _length(points: DoubleArray) -> float:
@@ -111,4 +112,5 @@ def _connector(before: DoubleArray, after: DoubleArray) -> DoubleArray:
     a = start + leave / np.linalg.norm(leave) * 0.42 * reach
     b = end - arrive / np.linalg.norm(arrive) * 0.42 * reach
     t = np.linspace(0, 1, max(4, round(reach / STATION_M)) + 1)[1:-1, None]
-    return (1 - t) ** 3 * start + 3 * (1 - t) ** 2 * t * a + 3 * (1 - t) * t**2 * b + t**3 * end
+    curve: DoubleArray = (1 - t) ** 3 * start + 3 * (1 - t) ** 2 * t * a + 3 * (1 - t) * t**2 * b + t**3 * end
+    return curve

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -14,8 +15,9 @@ PAINT, SURFACE, METAL = 0, 1, 2
 COLUMNS = 12
 """kind, s0, s1, d0, d1, period, on, stripe direction (s, d), phase, value, layer.
 
-RECT: the box s0..s1 x d0..d1, striped along its direction when period > 0. STROKE: a line (s0, d0)-(s1, d1) of width ``on``.
-RING: centre (s0, d0), outer radius s1, inner radius d1. Layers: PAINT wears; SURFACE multiplies the ground; METAL stays."""
+RECT: the box s0..s1 x d0..d1, striped along its direction when period > 0. STROKE: a line (s0, d0)-(s1, d1) of
+width ``on``. RING: centre (s0, d0), outer radius s1, inner radius d1.
+PAINT wears; SURFACE multiplies the ground; METAL stays."""
 
 
 class _Marks:
@@ -106,7 +108,7 @@ def _surface(marks: _Marks, street: Street, rng: np.random.Generator) -> None:
 
 
 def _rails(marks: _Marks, street: Street, rng: np.random.Generator) -> None:
-    """Two tracks of 1.4 m gauge: a dark or bright rail with a groove beside it, perhaps on a strip of its own paving."""
+    """Two tracks of 1.4 m gauge: rails dark or bright, a groove beside each, perhaps on their own paving."""
     dark = rng.random() < 0.75
     rail, groove = (0.12, 0.3) if dark else (0.5, 0.1)
     ends = (0.0, street.length_m)
@@ -119,6 +121,10 @@ def _rails(marks: _Marks, street: Street, rng: np.random.Generator) -> None:
             marks.rect(ends, (track + side - 0.035, track + side + 0.035), rail, METAL)
             inner = track + side - math.copysign(0.06, side)
             marks.rect(ends, (inner - 0.025, inner + 0.025), groove if rng.random() < 0.7 else 0.1, METAL)
+
+
+def _span(a: float, b: float) -> tuple[float, float]:
+    return min(a, b), max(a, b)
 
 
 def _inner(street: Street, gap_m: float = 0.0) -> tuple[float, float]:
@@ -185,18 +191,18 @@ def _junction_marks(marks: _Marks, street: Street, rng: np.random.Generator) -> 
         walk, style = float(rng.uniform(2.4, 4.0)), rng.random()
         if style < 0.35:
             period = float(rng.uniform(0.8, 1.2))
-            box = tuple(sorted((at(0.4), at(0.4 + walk))))
-            marks.rect(box, (-half, half), bright, PAINT, (period, period / 2, math.pi / 2), rng.uniform(0, 1))
+            box = _span(at(0.4), at(0.4 + walk))
+            marks.rect(box, (-half, half), bright, PAINT, (period, period / 2, math.pi / 2), float(rng.uniform(0, 1)))
         elif style < 0.65:
             dashed = (1.0, 0.5, math.pi / 2) if rng.random() < 0.6 else None
             for edge in (0.4, 0.4 + walk):
-                box = tuple(sorted((at(edge), at(edge + 0.15))))
+                box = _span(at(edge), at(edge + 0.15))
                 marks.rect(box, (-half, half), bright, PAINT, dashed)
         # traffic keeps right: lanes towards the junction lie left of the axis at its start, right of it at its end
         inward = 1.0 if end == 0 else -1.0
         if rng.random() < 0.75:
             stripes = (1.0, 0.5, math.pi / 2) if rng.random() < 0.3 else None
-            box = tuple(sorted((at(4.6), at(4.6 + rng.uniform(0.3, 0.5)))))
+            box = _span(at(4.6), at(4.6 + float(rng.uniform(0.3, 0.5))))
             marks.rect(box, (0.1 * inward, inward * lanes * lane), bright, PAINT, stripes)
         for k in range(lanes):
             d = inward * (k + 0.5) * lane
@@ -208,10 +214,10 @@ def _junction_marks(marks: _Marks, street: Street, rng: np.random.Generator) -> 
 
 
 def _arrow(marks: _Marks, s: float, d: float, forward: float, kind: int, value: float) -> None:
-    """A lane arrow 5 m long whose tip points ``forward`` along the axis: 0 ahead, 1 left, 2 right, 3 ahead and right."""
+    """A lane arrow 5 m long, tip towards ``forward`` along the axis: 0 ahead, 1 left, 2 right, 3 ahead and right."""
 
     def put(points: list[tuple[float, float]], width: float) -> None:
-        for a, b in zip(points[:-1], points[1:], strict=True):
+        for a, b in itertools.pairwise(points):
             marks.stroke(
                 (s + forward * a[0], d + forward * a[1]), (s + forward * b[0], d + forward * b[1]), width, value
             )
@@ -231,7 +237,7 @@ def _letters(marks: _Marks, s: float, d: float, forward: float, value: float, rn
     for letter in range(int(rng.integers(2, 5))):
         across = (letter - 1.2) * 0.62
         nodes = [(float(rng.integers(3)) * 0.9, float(rng.integers(3)) * 0.2) for _ in range(5)]
-        for a, b in zip(nodes[:-1], nodes[1:], strict=True):
+        for a, b in itertools.pairwise(nodes):
             start = (s + forward * a[0], d - forward * (across + a[1]))
             marks.stroke(start, (s + forward * b[0], d - forward * (across + b[1])), 0.12, value)
 

@@ -31,7 +31,7 @@ class TrainingPair:
         map: crop of a map; its grid is a local frame centred on the query.
         sweep_intensity: float32 (h, w), mean intensity of the aggregated sweeps; 0 where nothing returned.
         sweep_observed: bool (h, w).
-        offset_px: (row, column) by which the query's content is displaced from the exact alignment, within half a pixel.
+        offset_px: (row, column) by which the query's content is displaced from exact alignment, within half a pixel.
         map_count: float32 (H, W), returns averaged in each map pixel.
     """
 
@@ -115,7 +115,7 @@ def _map_raster(patch: Patch, lidar: Lidar, rng: np.random.Generator) -> tuple[F
     for _ in range(min(passes, 4)):
         drive = draw_pass(patch, rng, same_lane=passes == 1 and rng.random() < 0.7)
         _cast_pass(patch, drive, lidar, reach, spacing, shared, rng, (0.0, 0.0), sums, survey=True)
-    total, count = sums[..., 0], sums[..., 1]
+    total, count = sums[..., 0].astype(np.float64), sums[..., 1].astype(np.float64)
     seen = count > 0
     mean = np.where(seen, total / np.maximum(count, 1), 0.0)
     if passes >= 2 or rng.random() < 0.3:

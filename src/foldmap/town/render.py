@@ -3,6 +3,8 @@
 Marks are box-filtered analytically over the pixel's footprint, so a paint edge is placed to a fraction of a pixel.
 """
 
+# mypy: allow-untyped-defs, allow-untyped-calls, allow-untyped-decorators, allow-any-generics
+# (compiled loops: numba infers their types)
 from __future__ import annotations
 
 import math
@@ -10,9 +12,9 @@ import math
 import numpy as np
 from numba import njit
 
+from foldmap.town.ground import asphalt, beside, box_share, obstacle_m, paint_left
 from foldmap.town.hashing import value_noise
 from foldmap.town.plan import SEGMENT_M
-from foldmap.town.ground import asphalt, beside, box_share, obstacle_m, paint_left
 from foldmap.town.tables import (
     AXIS,
     BIN_D_M,
@@ -40,8 +42,8 @@ _BLEND_M = 5.0
 def nearest_segments(cell0_x, cell0_y, cells_x, cells_y, points, first, streets, reach):
     """The streets that can decide something in each world-anchored cell, and the point of each nearest to its centre.
 
-    Returns int32 (cells, M, 2): (street, point), ending with -1. A street is left out where its kerb is certainly farther
-    than another's by more than the blending of corners.
+    Returns int32 (cells, M, 2): (street, point), ending with -1. A street is left out where its kerb is certainly
+    farther than another's by more than the blending of corners.
     """
     count = len(first) - 1
     near = np.empty(count, np.int32)
@@ -144,7 +146,8 @@ def _edge_m(row, s, d):
 def locate(x, y, cell, table_points, table_arc, first, streets, s_out, d_out):
     """Signed distance to the kerb (negative on the carriageway) and the street nearest in that sense.
 
-    Crossing streets are blended, which rounds the corners. Arc and lateral of the cell's streets go to ``s_out``, ``d_out``.
+    Crossing streets are blended, which rounds the corners. Arc and lateral of the cell's streets go to
+    ``s_out``, ``d_out``.
     """
     by_axis_0, by_axis_1 = 1e9, 1e9
     best, nearest = 1e9, -1
@@ -177,10 +180,10 @@ def _paint(x, y, value, on_road, cell, s_all, d_all, footprint, seed, streets, m
         row = streets[e]
         if s < -BIN_S_M or s >= row[LENGTH] + BIN_S_M or abs(d) > row[HALF] + 6.5:
             continue
-        across = int(math.floor(d / BIN_D_M + 0.5 * BINS_D))
+        across = math.floor(d / BIN_D_M + 0.5 * BINS_D)
         if across < 0 or across >= BINS_D:
             continue
-        b = bin_first[e] + (int(math.floor(s / BIN_S_M)) + 1) * BINS_D + across
+        b = bin_first[e] + (math.floor(s / BIN_S_M) + 1) * BINS_D + across
         for p in range(bin_ptr[b], bin_ptr[b + 1]):
             mark = marks[bin_marks[p]]
             cover = _coverage(mark, s, d, footprint) * on_road
@@ -234,7 +237,7 @@ def render_points(xy, footprint, seed, cell0_x, cell0_y, cells_x, cells, table):
     s_all, d_all = np.empty(count), np.empty(count)
     for n in range(len(xy)):
         x, y = xy[n, 0], xy[n, 1]
-        cell = cells[(int(math.floor(y / CELL_M)) - cell0_y) * cells_x + int(math.floor(x / CELL_M)) - cell0_x]
+        cell = cells[(math.floor(y / CELL_M) - cell0_y) * cells_x + math.floor(x / CELL_M) - cell0_x]
         k, e = locate(x, y, cell, table[0], table[1], table[2], table[3], s_all, d_all)
         value[n] = (
             reflectance_of(x, y, footprint, seed, cell, k, e, table, s_all, d_all) if e >= 0 else BUILT_REFLECTANCE
@@ -248,7 +251,8 @@ def render_lattice(
 ):
     """Evaluate a lattice of points (x0, y0) + col * (col_x, col_y) + row * (row_x, row_y).
 
-    Without ``shade`` reflectance is left flat. Returns reflectance, signed kerb distance and obstacle height, each float32 (height, width).
+    Without ``shade`` reflectance is left flat. Returns reflectance, signed kerb distance and obstacle height, each
+    float32 (height, width).
     """
     value = np.empty((height, width), np.float32)
     kerb = np.empty((height, width), np.float32)
@@ -258,7 +262,7 @@ def render_lattice(
     for r in range(height):
         for c in range(width):
             x, y = _snap(x0 + c * col_x + r * row_x), _snap(y0 + c * col_y + r * row_y)
-            cell = cells[(int(math.floor(y / CELL_M)) - cell0_y) * cells_x + int(math.floor(x / CELL_M)) - cell0_x]
+            cell = cells[(math.floor(y / CELL_M) - cell0_y) * cells_x + math.floor(x / CELL_M) - cell0_x]
             k, e = locate(x, y, cell, table[0], table[1], table[2], table[3], s_all, d_all)
             kerb[r, c] = k
             if e < 0:

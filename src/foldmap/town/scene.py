@@ -59,7 +59,7 @@ class Patch:
     path_m: DoubleArray
     arc_m: DoubleArray
     streets: list[Street]
-    world_SE2_patch: SE2
+    world_SE2_patch: SE2  # noqa: N815 - the field's name for a pose
     reach_m: float
 
     def pose_at(self, arc_m: float, drive: Pass) -> tuple[float, float, float]:
@@ -89,7 +89,8 @@ class Patch:
         local[:, 3] = sin * world[:, 2] + cos * world[:, 3]
         near = np.abs(local[:, :2]).max(axis=1, initial=0) < self.reach_m + 30
         on_path = np.hypot(local[:, 0], local[:, 1]) < 6.0
-        return local[near & ~on_path]
+        kept: DoubleArray = local[near & ~on_path]
+        return kept
 
     def _point(self, arc_m: float) -> DoubleArray:
         return np.array([np.interp(arc_m, self.arc_m, self.path_m[:, k]) for k in (0, 1)])
@@ -155,7 +156,8 @@ def day_field(rng: np.random.Generator, shape: tuple[int, int], wet: bool) -> Fl
     u, v = (rows - i)[:, None], cols - j
     upper = coarse[i][:, j] * (1 - v) + coarse[i][:, j + 1] * v
     lower = coarse[i + 1][:, j] * (1 - v) + coarse[i + 1][:, j + 1] * v
-    return np.exp(upper * (1 - u) + lower * u).astype(np.float32)
+    field: FloatArray = np.exp(upper * (1 - u) + lower * u).astype(np.float32)
+    return field
 
 
 def draw_pass(patch: Patch, rng: np.random.Generator, same_lane: bool) -> Pass:

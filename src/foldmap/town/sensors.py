@@ -200,10 +200,8 @@ def response_tables(
     cosine = lidar.height_m / np.hypot(horizontal, lidar.height_m)
     factor = np.maximum(1.0 - lidar.falloff_per_m * horizontal, 0.2) * (cosine / BASE) ** lidar.incidence_power
     signal = np.arange(0.0, 1.5, SIGNAL_STEP)
-    if lidar.gamma < 0:
-        curve = 0.214 * np.log1p(9.0 * signal)
-    else:
-        curve = signal**lidar.gamma * BASE ** (1.0 - lidar.gamma)
+    logarithmic = lidar.gamma < 0
+    curve = 0.214 * np.log1p(9.0 * signal) if logarithmic else signal**lidar.gamma * BASE ** (1.0 - lidar.gamma)
     row = np.array([lidar.noise, lidar.spill, lidar.steps, lidar.dropout, lidar.range_noise_m])
     return factor, curve, lidar.gain, lidar.offset, lidar.ripple, row
 
@@ -215,4 +213,7 @@ def respond(lidar: Lidar, hits: Hits, reflectance: DoubleArray, seed: int) -> tu
         Intensity float32 (N,), 0 to 1, and which returns came back at all, bool (N,).
     """
     reflectance = np.asarray(reflectance, np.float64)
-    return answer_all(hits.range_m, hits.channel, hits.kind, reflectance, response_tables(lidar), seed)
+    reported: tuple[FloatArray, BoolArray] = answer_all(
+        hits.range_m, hits.channel, hits.kind, reflectance, response_tables(lidar), seed
+    )
+    return reported

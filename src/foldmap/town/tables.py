@@ -1,5 +1,7 @@
 """Streets packed into flat arrays that compiled loops walk."""
 
+# mypy: allow-untyped-defs, allow-untyped-calls, allow-untyped-decorators, allow-any-generics
+# (compiled loops: numba infers their types)
 from __future__ import annotations
 
 import math
@@ -26,7 +28,8 @@ STREET_COLUMNS = 16
 class StreetTable(NamedTuple):
     """Flat arrays of some streets; see the column names above.
 
-    ``first`` (E + 1,) delimits each street's points, ``bin_first`` (E,) its first bin, ``bin_ptr`` the marks of each bin.
+    ``first`` (E + 1,) delimits each street's points, ``bin_first`` (E,) is its first bin, ``bin_ptr`` delimits the
+    marks of each bin.
     """
 
     points_m: DoubleArray

@@ -6,24 +6,24 @@ import numpy as np
 
 from foldmap.town.hashing import block_rng
 from foldmap.town.plan import Street
-from foldmap.types import DoubleArray
+from foldmap.types import AnyArray, DoubleArray
 
 _SLOT_M = 6.2
 _GAP_M = 19.0
 
 
 def parked_boxes(streets: list[Street], day_seed: int, fill: float = 0.6) -> DoubleArray:
-    """Parked vehicles as boxes, float64 (B, 7): centre x, y, cosine and sine of heading, half length, half width, height."""
+    """Parked vehicles as boxes, float64 (B, 7): centre x, y, cosine, sine, half length, half width, height."""
     found = [np.zeros((0, 7))]
     for street in streets:
         rng = block_rng(street.seed, 31, day_seed)
-        slots = np.arange(street.setback_m[0] + 14, street.length_m - street.setback_m[1] - 14, _SLOT_M)
+        slots: DoubleArray = np.arange(street.setback_m[0] + 14, street.length_m - street.setback_m[1] - 14, _SLOT_M)
         for sign, bike, park in ((1, street.bike_m[0], street.park_m[0]), (-1, street.bike_m[1], street.park_m[1])):
             taken = rng.random(len(slots)) < (fill if park else 0.06 * fill)
             width = park if park else 2.0
             base = street.style.lanes_each_way * street.style.lane_width_m + 0.1 + (bike if park else -1.6)
             lateral = sign * (base + 0.5 * width + rng.normal(0, 0.1, len(slots)))
-            found.append(_vehicles(street, (slots + rng.uniform(0, 1, len(slots)))[taken], lateral[taken], rng))
+            found.append(_vehicles(street, (slots + rng.random(len(slots)))[taken], lateral[taken], rng))
     return np.concatenate(found)
 
 
@@ -47,7 +47,7 @@ def moving_boxes(streets: list[Street], day_seed: int, time_s: float, density: f
     return np.concatenate(found)
 
 
-def _vehicles(street: Street, arc_m: DoubleArray, lateral_m: DoubleArray, rng: np.random.Generator) -> DoubleArray:
+def _vehicles(street: Street, arc_m: AnyArray, lateral_m: DoubleArray, rng: np.random.Generator) -> DoubleArray:
     """Vehicles of random sizes at places of a street, along it."""
     count = len(arc_m)
     van = rng.random(count) < 0.12

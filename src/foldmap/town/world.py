@@ -95,25 +95,25 @@ class TownWorld:
             flat = np.full((height_px, width_px), BUILT_REFLECTANCE, np.float32)
             return Ground(flat, flat + 99, flat * 0 + 6)
         seed = self.seed & 0xFFFFFFF
-        rendered = render_lattice(
-            *corner, *step[0], *step[1], height_px, width_px, resolution_m, seed, *near, shade
-        )  # fmt: skip
+        place = (*corner, *step[0], *step[1], height_px, width_px, resolution_m, seed)
+        rendered: tuple[FloatArray, FloatArray, FloatArray] = render_lattice(*(*place, *near, shade))
         return Ground(*rendered)
 
     def neighbourhood(self, low_m: DoubleArray, high_m: DoubleArray) -> Neighbourhood | None:
         """Everything that decides the ground in the box low..high (x, y), or None where no street reaches."""
-        streets = self.plan.streets_near(low_m[0], low_m[1], high_m[0], high_m[1])
+        streets = self.plan.streets_near(low_m[0] - 2, low_m[1] - 2, high_m[0] + 2, high_m[1] + 2)
         if not streets:
             return None
         table = join_streets(streets, [self._pack(s) for s in streets])
         cell0 = np.floor(low_m / CELL_M).astype(int) - 1
         cells = np.floor(high_m / CELL_M).astype(int) + 2 - cell0
-        near = nearest_segments(*cell0, *cells, table.points_m, table.first, table.streets, REACH_M)
+        near = nearest_segments(*(*cell0, *cells, table.points_m, table.first, table.streets, REACH_M))
         return Neighbourhood(int(cell0[0]), int(cell0[1]), int(cells[0]), near, tuple(table))
 
     def reflectance_at(self, xy_m: DoubleArray, near: Neighbourhood, footprint_m: float = 0.02) -> DoubleArray:
         """Reflectance float64 (N,) at points (N, 2) inside the box for which ``near`` was made."""
-        return render_points(np.asarray(xy_m, np.float64), footprint_m, self.seed & 0xFFFFFFF, *near)
+        value: DoubleArray = render_points(np.asarray(xy_m, np.float64), footprint_m, self.seed & 0xFFFFFFF, *near)
+        return value
 
     def intensity(self, grid: MetricGrid) -> FloatArray:
         """Ground reflectance, float32 (H, W), 0 to 1."""
@@ -121,7 +121,8 @@ class TownWorld:
 
     def height(self, grid: MetricGrid) -> FloatArray:
         """Ground height in metres, float32 (H, W): the carriageway is 0, what lies behind a kerb is a step above it."""
-        return np.clip(self._shape(grid).kerb_m / 0.03, 0.0, 1.0).astype(np.float32) * np.float32(KERB_STEP_M)
+        step: FloatArray = np.clip(self._shape(grid).kerb_m / 0.03, 0.0, 1.0).astype(np.float32)
+        return step * np.float32(KERB_STEP_M)
 
     def occupied(self, grid: MetricGrid) -> BoolArray:
         """Where buildings, hedges, walls and poles stand, bool (H, W)."""
