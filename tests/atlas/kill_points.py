@@ -56,11 +56,26 @@ def killed(path: Path, action: Callable[[], None], calls: int, seconds: float) -
         if calls:
             sys.setprofile(count)
         action()
+        sys.setprofile(None)
         os._exit(0)
     if seconds:
         time.sleep(seconds)
         os.kill(child, signal.SIGKILL)
     return os.waitpid(child, 0)[1] != 0
+
+
+def count_calls(action: Callable[[], None]) -> int:
+    """Number of calls, in Python and into C, that the action makes."""
+    calls = 0
+
+    def count(frame: object, event: str, argument: object) -> None:
+        nonlocal calls
+        calls += 1
+
+    sys.setprofile(count)
+    action()
+    sys.setprofile(None)
+    return calls
 
 
 def main(folder: Path) -> None:
@@ -69,10 +84,14 @@ def main(folder: Path) -> None:
     change, before, after = versions(path)
     good = path.read_bytes()
     left = {"old": 0, "new": 0, "mixture": 0, "finished": 0}
-    points = [(calls, 0.0) for calls in range(1, 4000, 29)] + [(0, 0.0005 * n) for n in range(1, 40)]
-    for calls, seconds in points:
+    calls = count_calls(change)
+    assert contents(path) == after
+    # all along, each of the last ones (around the rename), and by the clock
+    points = [(n, 0.0) for n in [*range(1, calls, calls // 100), *range(calls - 40, calls + 1)]]
+    points += [(0, 0.001 * n) for n in range(1, 20)]
+    for limit, seconds in points:
         path.write_bytes(good)
-        if not killed(path, change, calls, seconds):
+        if not killed(path, change, limit, seconds):
             left["finished"] += 1
             assert contents(path) == after
             continue

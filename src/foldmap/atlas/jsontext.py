@@ -9,6 +9,8 @@ from typing import Any
 from foldmap.atlas.limits import MAX_JSON_BYTES
 from foldmap.errors import ConfigError, LimitError, MapFormatError
 
+_LONGEST_INTEGER = 20
+
 
 def dump_json(what: str, value: Any) -> str:
     """Canonical text: sorted keys, no blanks, no NaN.
@@ -24,7 +26,8 @@ def dump_json(what: str, value: Any) -> str:
     try:
         text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
         size = len(text.encode())
-    except (TypeError, ValueError, RecursionError) as error:
+        load_json(what, text)  # nothing is written that a reader would refuse
+    except (TypeError, ValueError, RecursionError, MapFormatError) as error:
         raise ConfigError(f"{what} cannot be written as JSON: {error}", "use plain numbers, texts and lists") from error
     if size > MAX_JSON_BYTES:
         raise LimitError(f"{what} has {size} bytes of JSON, the limit is {MAX_JSON_BYTES}", "store less")
@@ -35,10 +38,12 @@ def load_json(what: str, text: str) -> Any:
     """Parse strictly.
 
     Raises:
-        MapFormatError: not JSON, NaN, infinity or beyond 64-bit floats, one key twice, or nested too deeply.
+        MapFormatError: not JSON, NaN, infinity or beyond 64 bits, one key twice, or nested too deeply.
     """
     try:
-        return json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse, parse_float=_finite)
+        return json.loads(
+            text, object_pairs_hook=_unique, parse_constant=_refuse, parse_float=_finite, parse_int=_integer
+        )
     except (ValueError, RecursionError) as error:
         raise MapFormatError(f"{what} is not valid JSON: {error}") from error
 
@@ -55,6 +60,12 @@ def _finite(text: str) -> float:
     if not math.isfinite(value):
         raise ValueError(f"{text} is too large for a 64-bit float")
     return value
+
+
+def _integer(text: str) -> int:
+    if len(text) > _LONGEST_INTEGER or not -(1 << 63) <= int(text) < 1 << 63:
+        raise ValueError(f"{text[:30]} does not fit a signed 64-bit integer")
+    return int(text)
 
 
 def _refuse(constant: str) -> Any:

@@ -55,7 +55,7 @@ class FoldFile:
     """
 
     def __init__(self, database: Database) -> None:
-        self._database = database
+        self.database = database
         self._metadata: dict[str, Any] = {}
         self._layers: dict[str, Layer] = {}
         self._ids: dict[str, int] = {}
@@ -88,7 +88,7 @@ class FoldFile:
     @property
     def path(self) -> Path:
         """Where the file was opened."""
-        return self._database.path
+        return self.database.path
 
     def layers(self) -> list[Layer]:
         """All layers, in the order they were added."""
@@ -102,7 +102,7 @@ class FoldFile:
         """
         if name not in self._layers:
             there = ", ".join(self._layers) or "none"
-            raise LayerError(f"{self._database.name} has no layer {name!r}", f"layers in this file: {there}")
+            raise LayerError(f"{self.database.name} has no layer {name!r}", f"layers in this file: {there}")
         return self._layers[name]
 
     def metadata(self) -> dict[str, Any]:
@@ -158,10 +158,10 @@ class FoldFile:
 
     def _fetch_bundle(self, layer: str, bundle: int, row_id: int) -> bytes:
         directory = self._directory(layer)
-        what = f"{self._database.name}: layer {layer!r}, tiles row {row_id}"
+        what = f"{self.database.name}: layer {layer!r}, tiles row {row_id}"
         size = directory.bundle_bytes(bundle)
         self._check_declared(what, "tiles", row_id, size, limits.MAX_PAYLOAD_BYTES)
-        found = self._database.rows(
+        found = self.database.rows(
             "SELECT layer,payload,checksum FROM tiles WHERE id=?", row_id, most=1, longest=limits.MAX_PAYLOAD_BYTES
         )
         owner, payload, checksum = _typed(what, found[0] if found else (), int, bytes, bytes)
@@ -182,9 +182,9 @@ class FoldFile:
         if name not in models:
             raise LayerError(f"layer {layer!r} has no model {name!r}", f"models there: {', '.join(models) or 'none'}")
         info = models[name]
-        what = f"{self._database.name}: model {name!r} of layer {layer!r}"
+        what = f"{self.database.name}: model {name!r} of layer {layer!r}"
         self._check_declared(what, "models", info.row_id, info.payload_bytes, limits.MAX_MODEL_BYTES)
-        found = self._database.rows(
+        found = self.database.rows(
             "SELECT payload FROM models WHERE id=?", info.row_id, most=1, longest=limits.MAX_MODEL_BYTES
         )
         (payload,) = _typed(what, found[0] if found else (), bytes)
@@ -194,7 +194,7 @@ class FoldFile:
 
     def size_bytes(self) -> int:
         """Size of the file on disk."""
-        return self._database.file_bytes
+        return self.database.file_bytes
 
     def byte_report(self) -> dict[str, Any]:
         """Where the bytes are.
@@ -227,7 +227,7 @@ class FoldFile:
 
     def close(self) -> None:
         """Close the file."""
-        self._database.close()
+        self.database.close()
 
     def __enter__(self) -> FoldFile:
         return self
@@ -245,8 +245,8 @@ class FoldFile:
         query = "SELECT id,key,value,checksum FROM metadata ORDER BY id"
         sealed = []
         self._own_bytes["metadata"] = 0
-        for fields in self._database.rows(query, most=limits.MAX_METADATA, longest=limits.MAX_JSON_BYTES):
-            what = f"{self._database.name}: metadata row {fields[0]!r}"
+        for fields in self.database.rows(query, most=limits.MAX_METADATA, longest=limits.MAX_JSON_BYTES):
+            what = f"{self.database.name}: metadata row {fields[0]!r}"
             row_id, key, value, checksum = _typed(what, fields, int, str, str, bytes)
             if row_checksum("metadata", row_id, key, value) != checksum:
                 raise ChecksumError(f"{what}: the checksum does not match", "copy or fold the map again")
@@ -260,12 +260,12 @@ class FoldFile:
     def _read_layers(self) -> list[tuple[str, int, bytes]]:
         query = "SELECT id,name,kind,length(directory),checksum FROM layers ORDER BY id"
         sealed, names = [], {}
-        for fields in self._database.rows(query, most=limits.MAX_LAYERS, longest=limits.MAX_NAME_BYTES):
-            what = f"{self._database.name}: layers row {fields[0]!r}"
+        for fields in self.database.rows(query, most=limits.MAX_LAYERS, longest=limits.MAX_NAME_BYTES):
+            what = f"{self.database.name}: layers row {fields[0]!r}"
             row_id, name, kind, size, checksum = _typed(what, fields, int, str, str, int, bytes)
             if kind not in KINDS or name in self._ids or not 0 < len(name.encode()) <= limits.MAX_NAME_BYTES:
                 raise MapFormatError(f"{what}: {name[:40]!r} of kind {kind[:20]!r} is no valid layer")
-            if size > min(self._database.file_bytes, limits.MAX_DIRECTORY_BYTES):
+            if size > min(self.database.file_bytes, limits.MAX_DIRECTORY_BYTES):
                 raise LimitError(f"{what}: the directory declares {size} bytes")
             sealed.append(("layers", row_id, checksum))
             self._ids[name] = row_id
@@ -276,9 +276,9 @@ class FoldFile:
         return sealed + sealed_models
 
     def _read_layer(self, row_id: int, name: str, kind: str, checksum: bytes, models: tuple[ModelInfo, ...]) -> None:
-        what = f"{self._database.name}: layer {name!r}"
+        what = f"{self.database.name}: layer {name!r}"
         query = "SELECT parameters,directory FROM layers WHERE id=?"
-        found = self._database.rows(query, row_id, most=1, longest=limits.MAX_DIRECTORY_BYTES)
+        found = self.database.rows(query, row_id, most=1, longest=limits.MAX_DIRECTORY_BYTES)
         text, packed = _typed(what, found[0] if found else (), str, bytes)
         if row_checksum("layers", row_id, name, kind, text, packed) != checksum:
             raise ChecksumError(f"{what}: the checksum does not match", "copy or fold the map again")
@@ -287,9 +287,9 @@ class FoldFile:
         parameters = load_json(what, text)
         if not isinstance(parameters, dict):
             raise MapFormatError(f"{what}: the parameters are not an object")
-        directory = unpack_directory(what, packed, self._database.file_bytes)
+        directory = unpack_directory(what, packed, self.database.file_bytes)
         tile_bytes = int(directory.lengths.sum())
-        if tile_bytes > self._database.file_bytes:
+        if tile_bytes > self.database.file_bytes:
             raise LimitError(f"{what}: the directory declares {tile_bytes} bytes of tiles, more than the file has")
         self._directories[name] = directory
         self._own_bytes[f"directory {name}"] = len(packed)
@@ -301,11 +301,13 @@ class FoldFile:
     ) -> tuple[dict[int, list[ModelInfo]], list[tuple[str, int, bytes]]]:
         query = "SELECT id,layer,name,role,length(payload),checksum FROM models ORDER BY id"
         sealed = []
-        for fields in self._database.rows(query, most=limits.MAX_MODELS, longest=limits.MAX_NAME_BYTES):
-            what = f"{self._database.name}: models row {fields[0]!r}"
+        for fields in self.database.rows(query, most=limits.MAX_MODELS, longest=limits.MAX_NAME_BYTES):
+            what = f"{self.database.name}: models row {fields[0]!r}"
             row_id, layer, name, role, size, checksum = _typed(what, fields, int, int, str, str, int, bytes)
-            if size > min(self._database.file_bytes, limits.MAX_MODEL_BYTES):
+            if size > min(self.database.file_bytes, limits.MAX_MODEL_BYTES):
                 raise LimitError(f"{what}: declares {size} bytes")
+            if max(len(name.encode()), len(role.encode())) > limits.MAX_NAME_BYTES:
+                raise LimitError(f"{what}: a name is longer than {limits.MAX_NAME_BYTES} bytes")
             if layer not in of_layer or name in {model.name for model in of_layer[layer]}:
                 raise MapFormatError(f"{what}: {name[:40]!r} belongs to no layer, or to it twice")
             of_layer[layer].append(ModelInfo(name, role, size, row_id, checksum))
@@ -313,8 +315,8 @@ class FoldFile:
         return of_layer, sealed
 
     def _check_seal(self, sealed: list[tuple[str, int, bytes]]) -> None:
-        found = self._database.rows("SELECT id,checksum FROM seal", most=1, longest=SEAL_BYTES)
-        what = f"{self._database.name}: the seal"
+        found = self.database.rows("SELECT id,checksum FROM seal", most=1, longest=SEAL_BYTES)
+        what = f"{self.database.name}: the seal"
         row_id, checksum = _typed(what, found[0] if found else (), int, bytes)
         if row_id != 1 or checksum != seal_checksum(sealed):
             raise ChecksumError(f"{what} over all rows does not match", "copy or fold the map again")
@@ -323,7 +325,7 @@ class FoldFile:
         """Compare the length a row declares with the one it must have, before its payload is fetched."""
         # SQLite takes the length from the record's head: nothing as long as the payload is allocated or read here
         query = f"SELECT length(payload) FROM {table} WHERE id=?"
-        found = self._database.rows(query, row_id, most=1, longest=most)
+        found = self.database.rows(query, row_id, most=1, longest=most)
         if not found:
             raise MapFormatError(f"{what}: the row is missing", "copy or fold the map again")
         if found[0][0] != size:

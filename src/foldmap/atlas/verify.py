@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from foldmap.atlas import limits
-from foldmap.atlas.database import Database
 from foldmap.atlas.reader import FoldFile
 from foldmap.errors import MapFormatError
 
@@ -45,14 +44,12 @@ def _contents(fold: FoldFile) -> Iterator[str]:
 
 
 def _pages(fold: FoldFile) -> Iterator[str]:
-    database = Database(fold.path)
+    database = fold.database
     try:
-        listed = sum(len(list(fold.bundles(layer.name))) for layer in fold.layers())
+        listed = sum(len(fold.bundles(layer.name)) for layer in fold.layers())
         rows = database.rows("SELECT count(*) FROM tiles", most=1, longest=limits.MAX_NAME_BYTES)[0][0]
         if rows != listed:
             yield f"{fold.path.name}: {rows} rows in table tiles, {listed} in the directories"
-        yield from (f"{fold.path.name}: {complaint}" for complaint in database.check_pages())
     except MapFormatError as error:
         yield str(error)
-    finally:
-        database.close()
+    yield from (f"{fold.path.name}: {complaint}" for complaint in database.check_pages())
