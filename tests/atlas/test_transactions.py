@@ -22,7 +22,7 @@ TESTS = Path(__file__).parents[1]
 
 def _python(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, *arguments], capture_output=True, text=True, check=False, cwd=TESTS, timeout=100
+        [sys.executable, *arguments], capture_output=True, text=True, check=False, cwd=TESTS, timeout=600
     )
 
 
