@@ -246,6 +246,11 @@ class TestModels:
         one, two = (ContextModel.fit(train[:6], SYMBOLS).to_arrays() for _ in range(2))
         assert all(np.array_equal(one[name], two[name]) for name in one)
 
+    def test_model_fits_the_bytes_it_may_take(self, train):
+        for limit in (6_000, 1_500):
+            model = ContextModel.fit(train[:4], SYMBOLS, block=4, model_bytes=limit)
+            assert sum(a.nbytes for a in model.to_arrays().values()) <= limit
+
     def test_damaged_arrays_raise_or_stay_lossless(self, coder):
         tile = np.random.default_rng(0).integers(0, 3, (GROUPS, 12, 14)).astype(np.uint8)
         rng = np.random.default_rng(1)

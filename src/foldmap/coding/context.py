@@ -93,12 +93,13 @@ class ContextModel:
         symbols: int | None = None,
         *,
         block: int | None = None,
-        max_leaves: tuple[int, int, int] = (16, 64, 32),
+        max_leaves: tuple[int, int, int] = (32, 128, 128),
+        model_bytes: int = 40_000,
     ) -> ContextModel:
         """Learn trees, probabilities and adaptation from ``tiles``; same tiles, same model. See ``fitting.fit``."""
         from foldmap.coding.fitting import fit
 
-        return fit(tiles, symbols, block=block, max_leaves=max_leaves)
+        return fit(tiles, symbols, block=block, max_leaves=max_leaves, model_bytes=model_bytes)
 
     def encode(self, codes: ByteArray) -> bytes:
         """Payload of one tile.

@@ -41,7 +41,8 @@ def fit(
     symbols: int | None = None,
     *,
     block: int | None = None,
-    max_leaves: tuple[int, int, int] = (16, 64, 32),
+    max_leaves: tuple[int, int, int] = (32, 128, 128),
+    model_bytes: int = 40_000,
 ) -> ContextModel:
     """Learn a context coder from tiles; the same tiles give the same model.
 
@@ -50,6 +51,7 @@ def fit(
         symbols: channels per group; by default the largest code.
         block: cells per side of a flagged block; by default chosen by measuring.
         max_leaves: bound of leaves per group in the flag, activity and symbol trees.
+        model_bytes: bound of the stored model; trees are grown smaller until it fits.
 
     Raises:
         ConfigError: no tiles, or arrays that are not codes.
@@ -64,7 +66,7 @@ def fit(
     kept = [tile for k, tile in enumerate(checked) if k % _HOLD_OUT_EVERY] if held else checked
     best: tuple[float, ContextModel] | None = None
     for side in (block,) if block else _BLOCKS:
-        model = _grow_model(kept, untrained(groups, symbols, side), max_leaves)
+        model = _grow_within(model_bytes, kept, untrained(groups, symbols, side), max_leaves)
         total, model = _choose_adaptation(model, held)
         if best is None or total < best[0]:
             best = (total, model)
@@ -74,7 +76,8 @@ def fit(
         return best[1]
     # The choices are made; now learn from the held-out tiles too.
     chosen = best[1]
-    return _grow_model(checked, replace(untrained(groups, symbols, chosen.block), **_adaptation(chosen)), max_leaves)
+    base = replace(untrained(groups, symbols, chosen.block), **_adaptation(chosen))
+    return _grow_within(model_bytes, checked, base, max_leaves)
 
 
 def _adaptation(model: ContextModel) -> dict[str, Any]:
@@ -118,6 +121,20 @@ def _samples(
     features, outcomes = np.zeros((rows, len(names)), np.uint8), np.zeros(rows, np.int64)
     gather(features, outcomes, stride)
     return features, outcomes, names, stride
+
+
+def _grow_within(
+    model_bytes: int, tiles: Sequence[ByteArray], base: ContextModel, max_leaves: tuple[int, int, int]
+) -> ContextModel:
+    """Grow with fewer and fewer leaves until the arrays fit ``model_bytes``, or no question is left."""
+    while True:
+        model = _grow_model(tiles, base, max_leaves)
+        size = sum(array.nbytes for array in model.to_arrays().values())
+        if size <= model_bytes or max(max_leaves) == 1:
+            return model
+        shrink = min(0.9, model_bytes / size)
+        flag, active, symbol = (max(1, int(leaves * shrink)) for leaves in max_leaves)
+        max_leaves = (flag, active, symbol)
 
 
 def _grow_model(tiles: Sequence[ByteArray], base: ContextModel, max_leaves: tuple[int, int, int]) -> ContextModel:
