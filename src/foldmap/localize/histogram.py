@@ -107,7 +107,11 @@ class BeliefGrid:
             others = tuple({0, 1, 2} - {positions[i]})
             covariance[i, i] = self.probability.sum(others) @ centred[i] ** 2
         floor = np.array([self.resolution_m, self.resolution_m, self.heading_step_rad]) ** 2 / 12
-        pose = SE2(self.centre.x_m + mean[0], self.centre.y_m + mean[1], wrap_rad(self.centre.heading_rad + mean[2]))
+        pose = SE2(
+            self.centre.x_m + float(mean[0]),
+            self.centre.y_m + float(mean[1]),
+            wrap_rad(self.centre.heading_rad + float(mean[2])),
+        )
         return pose, covariance + np.diag(floor)
 
     def predict(self, increment: SE2, sigma: DoubleArray) -> BeliefGrid:
@@ -147,9 +151,9 @@ class BeliefGrid:
         """Move the grid by whole cells so that the mean is in the middle cell; what falls off the rim is lost."""
         mean = _moment(self.probability, self.offsets())
         cells = [
-            round(mean[2] / self.heading_step_rad),
-            round(-mean[1] / self.resolution_m),
-            round(mean[0] / self.resolution_m),
+            round(float(mean[2]) / self.heading_step_rad),
+            round(-float(mean[1]) / self.resolution_m),
+            round(float(mean[0]) / self.resolution_m),
         ]
         if not any(cells):
             return self

@@ -98,10 +98,16 @@ def match_window(
         sigma_m=float(np.sqrt(np.linalg.eigvalsh(covariance[:2, :2]).max())),
         observed_fraction=common,
         known_fraction=known_fraction,
-        at_edge=row in (0, 2 * radius_px) or col in (0, 2 * radius_px),
+        at_edge=bool({row, col} & {0, 2 * radius_px}) or _turned_to_the_rim(float(heading), fine, t, headings_rad),
     )
     offset = SE2(float(x_px) * resolution_m, float(y_px) * resolution_m, float(heading))
     return WindowMatch(volume, headings_rad, offset, covariance, statistics.temperature, peak.entropy, features)
+
+
+def _turned_to_the_rim(heading: float, fine: DoubleArray, t: int, headings: DoubleArray) -> bool:
+    """Whether the heading ran against the end of what was searched: the first or last bin's own outer fine heading."""
+    rim = 0.1 * (fine[1] - fine[0])
+    return bool((t == 0 and heading <= fine[0] + rim) or (t == len(headings) - 1 and heading >= fine[-1] - rim))
 
 
 def _local_scores(

@@ -1,0 +1,153 @@
+"""Who is believed: right, wrong, shuffled, blank and straight-road queries, in numbers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from tests.localize.conftest import texture
+
+from foldmap.errors import ConfigError, ModelError
+from foldmap.lidar.match import coarse_headings_rad
+from foldmap.lidar.rotate import rotate_embedding
+from foldmap.localize.blocks import block_scores, block_statistics
+from foldmap.localize.confidence import ConfidenceThresholds, MatchFeatures, calibrate, decide
+from foldmap.localize.estimate import Status
+from foldmap.localize.search import WindowMatch, match_window
+
+RADIUS, ROWS, COLS = 14, 120, 150
+HEADINGS = coarse_headings_rad(np.radians(5.0), 5)
+GOOD = MatchFeatures(0.6, 15.0, 9.0, 1.0, 0.02, 0.5, 1.0, False)
+
+
+def _match(crop: np.ndarray, own: torch.Tensor) -> WindowMatch:
+    known = np.ones(crop.shape, bool)
+    return match_window(torch.from_numpy(crop)[None], known, own, np.ones(own.shape[1:], bool), HEADINGS, RADIUS, 0.05)
+
+
+def _crop(seed: int) -> np.ndarray:
+    return texture(seed, (ROWS + 2 * RADIUS, COLS + 2 * RADIUS))
+
+
+def _query(crop: np.ndarray, rng: np.random.Generator, noise: float) -> torch.Tensor:
+    """What a vehicle would see somewhere in the crop, turned a little, with noise as strong as told."""
+    row, col = rng.integers(3, 2 * RADIUS - 3, 2)
+    own = torch.from_numpy(crop[row : row + ROWS, col : col + COLS].copy())
+    turned = rotate_embedding(own[None, None], [rng.uniform(-0.05, 0.05)], (ROWS, COLS))[0, 0]
+    return turned + noise * torch.from_numpy(texture(int(rng.integers(1 << 30)), (ROWS, COLS)))
+
+
+def _shuffled(own: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+    """The same picture with its 30 px tiles dealt anew."""
+    tiles = own.reshape(1, ROWS // 30, 30, COLS // 30, 30).permute(1, 3, 0, 2, 4).reshape(-1, 1, 30, 30)
+    dealt = tiles[torch.from_numpy(rng.permutation(len(tiles)))]
+    return dealt.reshape(ROWS // 30, COLS // 30, 1, 30, 30).permute(2, 0, 3, 1, 4).reshape(1, ROWS, COLS)
+
+
+@pytest.fixture(scope="module")
+def measured() -> tuple[list[MatchFeatures], list[MatchFeatures]]:
+    """Features of 60 right queries and of 520 that have no right answer."""
+    rng = np.random.default_rng(0)
+    crops = [_crop(seed) for seed in range(60)]
+    right = [_match(crop, _query(crop, rng, 1.0)).features for crop in crops]
+    wrong = []
+    for k in range(520):
+        crop, own = crops[(7 * k + 1) % 60], _query(crops[k % 60], rng, 1.0)
+        if k % 4 == 0:
+            crop, own = crops[k % 60], _shuffled(own, rng)
+        elif k % 40 == 1:
+            own = torch.full_like(own, 0.5)
+        elif (7 * k + 1) % 60 == k % 60:
+            crop = crops[(k + 1) % 60]
+        wrong.append(_match(crop, own).features)
+    return right, wrong
+
+
+def test_nothing_wrong_is_ok_and_the_right_is(measured) -> None:
+    right, wrong = measured
+    assert len(wrong) >= 500
+    assert sum(decide(f, ConfidenceThresholds())[0].has_pose for f in wrong) == 0
+    assert np.mean([decide(f, ConfidenceThresholds())[0] is Status.OK for f in right]) >= 0.95
+
+
+def test_calibration_on_one_half_holds_on_the_other(measured) -> None:
+    right, wrong = measured
+    calibration = calibrate(right[::2], wrong[::2])
+    assert calibration.negative_ok == 0
+    assert calibration.positive_ok >= 0.95
+    assert calibration.headroom >= 1.25
+    assert sum(decide(f, calibration.thresholds)[0] is Status.OK for f in wrong[1::2]) == 0
+    assert np.mean([decide(f, calibration.thresholds)[0] is Status.OK for f in right[1::2]]) >= 0.95
+    with pytest.raises(ConfigError):
+        calibrate(right[:5], wrong)
+
+
+def test_a_straight_road_is_ambiguous_and_its_covariance_lies_along_it() -> None:
+    rng = np.random.default_rng(1)
+    for seed in range(10):
+        profile = texture(seed, (ROWS + 2 * RADIUS, 1))
+        crop = np.repeat(profile, COLS + 2 * RADIUS, axis=1)
+        match = _match(crop, _query(crop, rng, 0.5))
+        status, reason = decide(match.features, ConfidenceThresholds())
+        assert status is Status.AMBIGUOUS, reason
+        across, along = np.sqrt(np.diag(match.covariance)[[1, 0]])
+        assert along > 5 * across
+
+
+def test_blocks_sum_to_the_whole() -> None:
+    crop, own = torch.from_numpy(_crop(3))[None], torch.from_numpy(texture(4, (ROWS, COLS)))[None]
+    whole = torch.nn.functional.conv2d(crop[None], own[None])[0, 0].numpy()
+    blocks = block_scores(crop, own, RADIUS, block_px=37)
+    np.testing.assert_allclose(blocks.sum(0), whole, atol=1e-4 * np.abs(whole).max())
+    assert len(block_scores(crop, torch.zeros_like(own), RADIUS)) == 0
+
+
+def test_bootstrap_spread_is_the_spread_of_repeated_experiments() -> None:
+    """Peaks of many independent noises scatter as much as one experiment's blocks say."""
+    crop, rng = _crop(5), np.random.default_rng(2)
+    own = crop[RADIUS : RADIUS + ROWS, RADIUS : RADIUS + COLS]
+    peaks, claimed = [], []
+    for k in range(40):
+        noisy = torch.from_numpy(own + 3.0 * texture(int(rng.integers(1 << 30)), (ROWS, COLS)))[None]
+        scores = block_scores(torch.from_numpy(crop)[None], noisy, RADIUS)
+        claimed.append(block_statistics(scores, 0.05, seed=k).position_covariance_m2)
+        peaks.append(np.unravel_index(scores.sum(0).argmax(), scores.shape[1:]))
+    observed = np.var(np.array(peaks) * 0.05, axis=0).mean()
+    assert np.mean([np.trace(c) / 2 for c in claimed]) == pytest.approx(observed, rel=0.6)
+
+
+@pytest.mark.parametrize(
+    ("change", "status"),
+    [
+        ({}, Status.OK),
+        ({"known_fraction": 0.001}, Status.NO_MAP),
+        ({"observed_fraction": 0.001}, Status.NO_OBSERVATION),
+        ({"evidence_sigma": 5.0}, Status.NO_MATCH),
+        ({"score": 0.01}, Status.NO_MATCH),
+        ({"margin_sigma": 1.0}, Status.AMBIGUOUS),
+        ({"agreement": 0.5}, Status.AMBIGUOUS),
+        ({"sigma_m": 0.5}, Status.AMBIGUOUS),
+        ({"at_edge": True}, Status.AMBIGUOUS),
+        ({"margin_sigma": 3.0}, Status.DEGRADED),
+        ({"agreement": 0.9}, Status.DEGRADED),
+        ({"score": 0.06}, Status.DEGRADED),
+        ({"sigma_m": 0.2}, Status.DEGRADED),
+        ({"observed_fraction": 0.02}, Status.DEGRADED),
+    ],
+)
+def test_each_signal_warns_and_rejects_where_it_says(change: dict[str, float], status: Status) -> None:
+    decided, reason = decide(replace(GOOD, **change), ConfidenceThresholds())
+    assert decided is status
+    assert (reason == "") == (status is Status.OK)
+
+
+def test_thresholds_travel_with_a_model() -> None:
+    thresholds = ConfidenceThresholds(warn_margin_sigma=4.25)
+    assert ConfidenceThresholds.from_dict(thresholds.to_dict()) == thresholds
+    for bad in ({}, {**thresholds.to_dict(), "more": 1.0}, {**thresholds.to_dict(), "warn_score": "x"}):
+        with pytest.raises(ModelError):
+            ConfidenceThresholds.from_dict(bad)
+    with pytest.raises(ConfigError):
+        ConfidenceThresholds(warn_score=float("nan"))
