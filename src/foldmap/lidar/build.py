@@ -41,6 +41,8 @@ class BuildSettings:
             does not outvote driving.
         robust: biweight mean of each pixel's looks; a plain mean where False.
         remove_moving: keep out what stands on the road; see `foldmap.lidar.moving`.
+        buffer_looks: looks held in memory before they go to disk, 8 bytes each.
+        max_tile_looks: a tile with more is thinned evenly over its sweeps.
 
     Raises:
         ConfigError: a value is out of range.
@@ -55,6 +57,8 @@ class BuildSettings:
     min_step_m: float = 0.02
     robust: bool = True
     remove_moving: bool = True
+    buffer_looks: int = 2_000_000
+    max_tile_looks: int = 6_000_000
 
     def __post_init__(self) -> None:
         for name in ("resolution_m", "max_range_m", "ground_tolerance_m"):
@@ -65,6 +69,8 @@ class BuildSettings:
             raise ConfigError(f"min_range_m is {self.min_range_m}", "give a length from 0 to below max_range_m")
         if self.tile_px % 16 or not 16 <= self.tile_px <= 8192:
             raise ConfigError(f"tile_px is {self.tile_px}", "give a multiple of 16 up to 8192")
+        if self.buffer_looks < 1 or self.max_tile_looks < 1:
+            raise ConfigError("buffer_looks and max_tile_looks count looks", "give positive numbers")
         if not self.min_step_m >= 0:
             raise ConfigError(f"min_step_m is {self.min_step_m}", "give a length in metres, 0 to use every sweep")
         if self.sensor_height_m is not None and not (math.isfinite(self.sensor_height_m) and self.sensor_height_m > 0):
@@ -186,7 +192,7 @@ def build_map(
     settings = settings or BuildSettings()
     folder = Path(tempfile.mkdtemp(prefix="foldmap-looks-", dir=scratch))
     try:
-        log = LookLog(folder)
+        log = LookLog(folder, settings.buffer_looks, settings.max_tile_looks)
         counts = _log_drive(drive, log, settings)
         log.flush()
         if counts.sweeps == 0:

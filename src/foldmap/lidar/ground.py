@@ -22,6 +22,7 @@ _PLANE_RADIUS_M = 20.0
 _SELF_RADIUS_M = 2.0
 _STEP_M = 0.2
 _SLOPE = 0.12
+_NEAR_GROUND_M = 0.2
 _LOOK_CELLS = 4
 _MIN_SEED_CELLS = 6
 _FITS_M = ((_SEED_RADIUS_M, 0.6), (_SEED_RADIUS_M, 0.3), (_PLANE_RADIUS_M, 0.4), (_PLANE_RADIUS_M, 0.2))
@@ -166,7 +167,7 @@ def _above_local_planes(points: AnyArray, height: AnyArray) -> AnyArray:
         if not (0 <= row < side and 0 <= col < side) or math.isnan(height[row, col]):
             continue
         z = points[i, 2] - height[row, col]
-        if z > 0.3:
+        if z > _NEAR_GROUND_M:
             continue
         # Moments about the cell's own centre; a plane is solved over the 3 x 3 cells around it.
         x = points[i, 0] - (col + 0.5 - side / 2) * _CELL_M

@@ -37,7 +37,7 @@ class LookLog:
         max_looks: looks of one tile that `read` returns at most.
     """
 
-    def __init__(self, folder: Path, buffer_looks: int = 2_000_000, max_looks: int = 6_000_000) -> None:
+    def __init__(self, folder: Path, buffer_looks: int, max_looks: int) -> None:
         self._folder = folder
         self._buffer_looks = buffer_looks
         self._max_looks = max_looks

@@ -15,6 +15,7 @@ _TUKEY = 4.685  # 95 % efficient on Gaussian looks
 _MAD_TO_SIGMA = 1.4826
 _PRIOR_LOOKS = 4.0
 _FLOOR = 0.01
+_SPREAD_TO_SIGMA = 1.099  # the biweight makes Gaussian looks appear 9 % closer than they are
 _UNKNOWN_SIGMA = 0.05
 _ITERATIONS = 3
 _MIN_LOOKS = 4
@@ -116,6 +117,8 @@ def _biweight(values: AnyArray, count: AnyArray) -> tuple[AnyArray, AnyArray]:
                 break  # two looks that contradict each other: their midpoint stands
             centre = total / weights
             variance = max(0.0, squares / weights - centre * centre)
+        if n > 2:
+            variance *= _SPREAD_TO_SIGMA**2
         intensity[i] = centre
         spread[i] = np.sqrt(variance) if variance > 0.0 or n > 2 else 0.5 * abs(looks[n - 1] - looks[0])
     return intensity, spread

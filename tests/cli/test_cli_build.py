@@ -1,0 +1,109 @@
+"""``foldmap build lidar`` from files on disk to the map, its settings and its picture."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from typer.testing import CliRunner
+
+from foldmap.cli.build import app
+from foldmap.formats.geotiff import open_raster
+
+
+@pytest.fixture
+def drive(tmp_path: Path) -> Path:
+    """Four KITTI sweeps of a flat ground whose brightness follows x, one metre apart."""
+    rng = np.random.default_rng(6)
+    (tmp_path / "sweeps").mkdir()
+    rows = []
+    for i in range(4):
+        xy = rng.uniform(-14, 14, (20_000, 2))
+        brightness = 0.5 + 0.02 * (xy[:, 0] + i)
+        cloud = np.column_stack([xy, rng.normal(-1.73, 0.01, 20_000), brightness]).astype("<f4")
+        (tmp_path / "sweeps" / f"{i}.bin").write_bytes(cloud.tobytes())
+        rows.append(f"1 0 0 {i} 0 1 0 0 0 0 1 0")
+    (tmp_path / "poses.txt").write_text("\n".join(rows) + "\n")
+    return tmp_path
+
+
+def run(drive: Path, *more: str) -> tuple[int, str, str]:
+    arguments = ["lidar", str(drive / "sweeps"), "--poses", str(drive / "poses.txt"), "-o", str(drive / "map.tif")]
+    result = CliRunner().invoke(app, [*arguments, *more])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.exit_code, result.stdout, result.stderr
+
+
+def test_build(drive: Path) -> None:
+    status, out, err = run(drive, "--resolution", "0.2", "--crs", "EPSG:25832", "--preview", "--json")
+    assert (status, err) == (0, "")
+    summary = json.loads(out)
+    assert summary["sweeps"] == 4
+    assert summary["observed_m2"] == pytest.approx(28 * 31, rel=0.1)
+    assert summary["bytes"] == (drive / "map.tif").stat().st_size
+    with open_raster(drive / "map.tif") as raster:
+        assert raster.grid.resolution_m == 0.2
+        window = raster.read(0, 0, *raster.grid.shape)
+        assert window.observed_m2 == pytest.approx(summary["observed_m2"], abs=0.01)
+        rows, cols = np.nonzero(window.observed)
+        east = raster.grid.world_of(np.stack([rows, cols], axis=1).astype(float))[:, 0]
+        assert np.abs(window.intensity[window.observed] - (0.5 + 0.02 * east)).max() < 0.005
+    with rasterio.open(drive / "map.tif") as dataset:
+        assert dataset.crs.to_epsg() == 25832
+    settings = json.loads((drive / "map.tif.settings.json").read_text())
+    assert (settings["resolution_m"], settings["crs"], settings["pose_layout"]) == (0.2, "EPSG:25832", "kitti")
+    assert (drive / "map.png").read_bytes().startswith(b"\x89PNG")
+    assert sorted(entry.name for entry in drive.iterdir()) == [
+        "map.png",
+        "map.tif",
+        "map.tif.settings.json",
+        "poses.txt",
+        "sweeps",
+    ]
+    before = (drive / "map.tif").read_bytes()
+    assert run(drive, "--resolution", "0.2", "--crs", "EPSG:25832")[0] == 0
+    assert (drive / "map.tif").read_bytes() == before
+
+
+def test_table(drive: Path) -> None:
+    status, out, _ = run(drive, "--resolution", "0.2")
+    assert status == 0
+    assert "observed ground" in out
+    assert "m2" in out
+
+
+@pytest.mark.parametrize(
+    ("more", "poses", "message"),
+    [
+        (["--resolution", "-1"], None, "resolution_m is -1"),
+        (["--crs", "EPSG:4326"], None, "not in metres"),
+        (["--intensity-scale", "0.1"], None, "outside 0 to 1"),
+        ([], "1 0 0 0 0 1 0 0 0 0 1 0\n", "1 poses for 4 sweeps"),
+        ([], "", "holds no poses"),
+        ([], "1 0 0 nan 0 1 0 0 0 0 1 0\n" * 4, "line 1: NaN"),
+        ([], "2 0 0 0 0 0 0 1\n1 0 0 0 0 0 0 1\n", "line 2: time 1 s does not follow"),
+    ],
+)
+def test_bad_input_is_one_line(drive: Path, more: list[str], poses: str | None, message: str) -> None:
+    if poses is not None:
+        (drive / "poses.txt").write_text(poses)
+    status, out, err = run(drive, *more)
+    assert (status, out) == (2, "")
+    assert message in err
+    assert err.count("\n") == 1
+    assert not (drive / "map.tif").exists()
+
+
+@pytest.mark.parametrize(("data", "message"), [(b"", "is empty"), (b"\0" * 10, "not a multiple"), (None, "NaN")])
+def test_bad_sweep_names_its_file(drive: Path, data: bytes | None, message: str) -> None:
+    bad = np.full((2, 4), np.nan, "<f4").tobytes() if data is None else data
+    (drive / "sweeps" / "2.bin").write_bytes(bad)
+    status, _, err = run(drive)
+    assert status == 2
+    assert message in err
+    assert "2.bin" in err
+    assert sorted(entry.name for entry in drive.iterdir()) == ["poses.txt", "sweeps"]
