@@ -1,0 +1,181 @@
+"""A trained operating point as bytes: safetensors, convolutions in 8 bits, and JSON beside them.
+
+One bundle is one point of the rate-accuracy curve: networks, the fitted entropy coder and the calibrated thresholds of the
+localizer. A .fold file carries the half of it that localizing needs (`parts="localize"`); folding needs all of it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+from torch import Tensor
+
+from foldmap.coding.registry import Coder, coder_from_arrays
+from foldmap.errors import ConfigError, FoldmapError, ModelError
+from foldmap.lidar.model import LidarModel
+from foldmap.lidar.presets import Preset
+from foldmap.types import AnyArray
+
+FORMAT = 1
+MAX_BYTES = 256 << 20
+_LOCALIZE = ("sweep_embedding.", "decoder.", "log_temperature")
+_INFO = "info"
+
+
+@dataclass
+class Bundle:
+    """One trained operating point.
+
+    Attributes:
+        model: networks, in evaluation mode; those that a localizer does not need may be untrained when `can_fold` is false.
+        coder: fitted lossless coder of its codes.
+        resolution_m: pixel size it was trained at.
+        rate_bit_m2: bits per m2 of observed ground that it spent on held-out maps.
+        name: what people call it, for example "fine-16x-3".
+        thresholds: of the localizer, as plain numbers (`foldmap.localize.ConfidenceThresholds.to_dict`).
+        provenance: how it was trained.
+        can_fold: whether the map's networks are inside.
+    """
+
+    model: LidarModel
+    coder: Coder
+    resolution_m: float
+    rate_bit_m2: float
+    name: str
+    thresholds: dict[str, float] = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=dict)
+    can_fold: bool = True
+
+    def to_bytes(self, *, localize_only: bool = False) -> bytes:
+        """Serialize; the same bundle gives the same bytes."""
+        arrays: dict[str, AnyArray] = {}
+        for name, value in sorted(self.model.state_dict().items()):
+            if name.endswith("num_batches_tracked") or (localize_only and not name.startswith(_LOCALIZE)):
+                continue
+            arrays.update(_pack(name, value))
+        arrays.update({f"coder.{name}": np.ascontiguousarray(value) for name, value in self.coder.to_arrays().items()})
+        info = {
+            "format": FORMAT,
+            "name": self.name,
+            "preset": self.model.preset.to_dict(),
+            "coder": self.coder.name,
+            "resolution_m": self.resolution_m,
+            "rate_bit_m2": self.rate_bit_m2,
+            "thresholds": self.thresholds,
+            "provenance": self.provenance,
+            "can_fold": self.can_fold and not localize_only,
+        }
+        return bytes(save(arrays, metadata={_INFO: json.dumps(info, sort_keys=True)}))
+
+    @staticmethod
+    def from_bytes(payload: bytes) -> Bundle:
+        """Rebuild, trusting nothing.
+
+        Raises:
+            ModelError: the bytes are no bundle of this version.
+        """
+        if len(payload) > MAX_BYTES:
+            raise ModelError(f"a model of {len(payload)} bytes is too large", "use a model written by foldmap")
+        try:
+            info = _read_info(payload)
+            arrays = load(payload)
+            preset = Preset.from_dict(info["preset"])
+            model = LidarModel(preset)
+            _unpack(model, arrays, can_fold=bool(info["can_fold"]))
+            prefix = "coder."
+            coder_arrays = {name[len(prefix) :]: value for name, value in arrays.items() if name.startswith(prefix)}
+            bundle = Bundle(
+                model=model.eval(),
+                coder=coder_from_arrays(str(info["coder"]), coder_arrays),
+                resolution_m=_positive(info["resolution_m"], "resolution"),
+                rate_bit_m2=_positive(info["rate_bit_m2"], "rate"),
+                name=str(info["name"]),
+                thresholds={str(key): float(value) for key, value in dict(info["thresholds"]).items()},
+                provenance=dict(info["provenance"]),
+                can_fold=bool(info["can_fold"]),
+            )
+        except FoldmapError:
+            raise
+        except (SafetensorError, KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            raise ModelError(f"the model cannot be read: {error}", "use a model written by foldmap") from error
+        return bundle
+
+
+def _positive(value: object, what: str) -> float:
+    if not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
+        raise ModelError(f"the model's {what} is {value!r}", "use a model written by foldmap")
+    return float(value)
+
+
+def _read_info(payload: bytes) -> dict[str, Any]:
+    if len(payload) < 8:
+        raise ModelError("the model is shorter than its header", "use a model written by foldmap")
+    length = int.from_bytes(payload[:8], "little")
+    if length > min(len(payload) - 8, 1 << 22):
+        raise ModelError("the model's header is longer than the model", "use a model written by foldmap")
+    header = json.loads(payload[8 : 8 + length])
+    info = json.loads(header["__metadata__"][_INFO])
+    if not isinstance(info, dict) or info.get("format") != FORMAT:
+        raise ModelError(
+            f"the model has format {info.get('format') if isinstance(info, dict) else None}, this version reads {FORMAT}",
+            "update foldmap or train the model again",
+        )
+    return info
+
+
+def _pack(name: str, value: Tensor) -> dict[str, AnyArray]:
+    """Convolution kernels as 8-bit integers with one scale an output channel, everything else in half precision."""
+    array = value.detach().float().cpu().numpy()
+    if array.ndim < 4:
+        return {name: array.astype(np.float32 if array.ndim == 0 or "running" in name else np.float16)}
+    peak = np.abs(array).reshape(array.shape[0], -1).max(axis=1)
+    scale = np.maximum(peak / 127.0, 1e-12).astype(np.float32)
+    quantized = np.round(array / scale[:, None, None, None]).clip(-127, 127).astype(np.int8)
+    return {name: quantized, f"{name}.scale": scale}
+
+
+def _unpack(model: LidarModel, arrays: Mapping[str, AnyArray], *, can_fold: bool) -> None:
+    state = model.state_dict()
+    for name, value in state.items():
+        if name.endswith("num_batches_tracked") or (not can_fold and not name.startswith(_LOCALIZE)):
+            continue
+        if name not in arrays:
+            raise ModelError(f"the model lacks {name}", "use a model written by foldmap")
+        array = arrays[name]
+        if array.shape != tuple(value.shape):
+            raise ModelError(f"the model's {name} has shape {array.shape}", f"its preset asks for {tuple(value.shape)}")
+        numbers = array.astype(np.float32)
+        if array.dtype == np.int8:
+            scale = arrays[f"{name}.scale"]
+            if scale.shape != array.shape[:1]:
+                raise ModelError(f"the model's {name} has {scale.shape} scales", "use a model written by foldmap")
+            numbers = numbers * scale.astype(np.float32)[:, None, None, None]
+        if not np.isfinite(numbers).all():
+            raise ModelError(f"the model's {name} is not finite", "train the model again")
+        state[name] = torch.from_numpy(numbers)
+    model.load_state_dict(state)
+
+
+def quantized(bundle: Bundle) -> Bundle:
+    """The bundle as it will be after a round trip through its bytes; fit coders and thresholds on this one."""
+    return Bundle.from_bytes(bundle.to_bytes())
+
+
+def require_fold(bundle: Bundle) -> None:
+    """Check that a bundle can fold.
+
+    Raises:
+        ConfigError: it came out of a .fold file, which carries the localizing half alone.
+    """
+    if not bundle.can_fold:
+        raise ConfigError(
+            f"the model {bundle.name} can localize but not fold", "give the model file it was folded with"
+        )

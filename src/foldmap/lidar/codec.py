@@ -1,0 +1,195 @@
+"""Fold a raster into codes and unfold codes into the embedding that a localizer matches.
+
+    raster --blocks on a fixed lattice--> codes --tiles, coder--> payloads          encode
+    payloads --tiles in reach, overlap--> codes --decoder--> embedding of a window  decode
+
+Codes are made on a lattice of blocks that starts at the raster's corner and knows nothing of tiles, so they are the same
+however the map is tiled; the decoder sees `DECODE_HALO` cells around a window, which is more than it reaches.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from foldmap.errors import ModelError
+from foldmap.lidar.bundle import Bundle
+from foldmap.lidar.model import BINARY_THRESHOLD, INPUT_CHANNELS, CodeDecoder, Embedding
+from foldmap.lidar.normalize import network_input, spread_of
+from foldmap.lidar.source import RasterMap, RasterSource
+from foldmap.types import BoolArray, ByteArray, IntArray
+
+BLOCK_PX = 512
+HALO_PX = 128
+DECODE_HALO = 8
+SPREAD_BLOCKS = 64
+
+
+@dataclass(frozen=True)
+class CodedBlock:
+    """Codes of one block of the lattice.
+
+    Attributes:
+        row: block row; its first pixel row is `row * BLOCK_PX`.
+        column: block column.
+        codes: uint8 (G, BLOCK_PX / s, BLOCK_PX / s), 0 where no channel of a group is on.
+        observed_px: observed pixels inside the block.
+    """
+
+    row: int
+    column: int
+    codes: ByteArray
+    observed_px: int
+
+
+def lattice_shape(source: RasterSource) -> tuple[int, int]:
+    """Block rows and columns that cover a raster."""
+    grid = source.grid
+    return -(-grid.height_px // BLOCK_PX), -(-grid.width_px // BLOCK_PX)
+
+
+def global_spread(source: RasterSource) -> float:
+    """The map's intensity spread from up to `SPREAD_BLOCKS` blocks spread evenly over the lattice; 0 when all unobserved."""
+    rows, columns = lattice_shape(source)
+    picks = np.unique(np.linspace(0, rows * columns - 1, 8 * SPREAD_BLOCKS).astype(int))
+    spreads, weights = [], []
+    for pick in np.random.default_rng(0).permutation(picks):
+        row, column = divmod(int(pick), columns)
+        block = source.read(row * BLOCK_PX, column * BLOCK_PX, BLOCK_PX, BLOCK_PX)
+        if block.observed.any():
+            spreads.append(spread_of(block.intensity, block.observed, source.grid.resolution_m))
+            weights.append(int(block.observed.sum()))
+        if len(spreads) == SPREAD_BLOCKS:
+            break
+    if not spreads:
+        return 0.0
+    order = np.argsort(spreads, kind="stable")
+    cumulative = np.cumsum(np.asarray(weights)[order])
+    return float(spreads[order[int(np.searchsorted(cumulative, cumulative[-1] / 2))]])
+
+
+@torch.inference_mode()
+def encode_raster(bundle: Bundle, raster: RasterMap, spread: float) -> ByteArray:
+    """Codes of one raster window whose sides are multiples of the downsampling, uint8 (G, H/s, W/s).
+
+    Cells without observed ground hold 0 in every group.
+    """
+    model, scale = bundle.model, bundle.model.preset.downsample
+    x = _padded(network_input(raster, spread))
+    logits = model.encoder(model.map_embedding(x.to(memory_format=torch.channels_last)))
+    probability, channel = logits.softmax(dim=2).max(dim=2)
+    codes = torch.where(probability >= BINARY_THRESHOLD, channel + 1, 0)[0].to(torch.uint8).numpy()
+    height, width = raster.grid.height_px // scale, raster.grid.width_px // scale
+    seen = raster.observed.reshape(height, scale, width, scale).any(axis=(1, 3))
+    cut: ByteArray = codes[:, :height, :width] * seen
+    return cut
+
+
+def encode_block(bundle: Bundle, source: RasterSource, spread: float, row: int, column: int) -> CodedBlock | None:
+    """Code one block of the lattice; None when nothing was observed in it."""
+    scale = bundle.model.preset.downsample
+    side = BLOCK_PX + 2 * HALO_PX
+    raster = source.read(row * BLOCK_PX - HALO_PX, column * BLOCK_PX - HALO_PX, side, side)
+    observed_px = int(raster.observed[HALO_PX:-HALO_PX, HALO_PX:-HALO_PX].sum())
+    if observed_px == 0:
+        return None
+    inner = slice(HALO_PX // scale, (HALO_PX + BLOCK_PX) // scale)
+    codes = np.ascontiguousarray(encode_raster(bundle, raster, spread)[:, inner, inner])
+    return CodedBlock(row, column, codes, observed_px)
+
+
+def _padded(x_BCHW: Tensor) -> Tensor:
+    """Grow to multiples of the U-Net's stride, unobserved."""
+    height, width = x_BCHW.shape[-2:]
+    return nn.functional.pad(x_BCHW, (0, -width % 16, 0, -height % 16))
+
+
+class Decoder:
+    """The localizing half of a bundle, made fast: batch norms folded in, channels last, bfloat16 where the processor has it.
+
+    Args:
+        bundle: whose networks to use; it is left as it is.
+        fast: use bfloat16 when the processor computes in it; otherwise float32.
+    """
+
+    def __init__(self, bundle: Bundle, *, fast: bool = True) -> None:
+        has_bf16 = bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+        self.dtype = torch.bfloat16 if fast and has_bf16 else torch.float32
+        self.preset = bundle.model.preset
+        self._decoder = _fast(bundle.model.decoder, self.dtype)
+        self._sweep = _fast(bundle.model.sweep_embedding, self.dtype)
+
+    @torch.inference_mode()
+    def embed(self, x_12HW: Tensor) -> Tensor:
+        """Embed a normalized observation: (1, 2, H, W) -> (C, H, W) float32."""
+        height, width = x_12HW.shape[-2:]
+        x = _padded(x_12HW).to(self.dtype, memory_format=torch.channels_last)
+        return self._sweep(x)[0, :, :height, :width].float()  # type: ignore[no-any-return]
+
+    @torch.inference_mode()
+    def decode(self, codes_GHW: ByteArray | IntArray) -> Tensor:
+        """Decode codes (G, h, w) -> (C, h * s, w * s) float32.
+
+        Raises:
+            ModelError: a code exceeds the preset's channels.
+        """
+        preset = self.preset
+        if codes_GHW.shape[0] != preset.groups or int(codes_GHW.max(initial=0)) > preset.group_channels:
+            raise ModelError("the codes do not fit the model", "the file mixes a map with another map's model")
+        one_hot = nn.functional.one_hot(torch.from_numpy(codes_GHW.astype(np.int64)), preset.group_channels + 1)
+        code_1GKHW = one_hot[..., 1:].permute(0, 3, 1, 2)[None]
+        flat = code_1GKHW.flatten(1, 2).to(self.dtype, memory_format=torch.channels_last)
+        return self._decoder.layers(flat)[0].float()  # type: ignore[no-any-return,operator]
+
+
+def _fast(network: CodeDecoder | Embedding, dtype: torch.dtype) -> nn.Module:
+    """Copy a network for inference."""
+    network = copy.deepcopy(network).eval()
+    _fuse(network)
+    return network.to(dtype=dtype, memory_format=torch.channels_last)
+
+
+def _fuse(module: nn.Module) -> None:
+    """Fold each batch norm into the convolution in front of it."""
+    for child in module.modules():
+        if isinstance(child, nn.Sequential):
+            names = list(child._modules)
+            for first, second in zip(names[:-1], names[1:], strict=True):
+                conv, norm = child._modules[first], child._modules[second]
+                if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                    child._modules[first], child._modules[second] = fuse_conv_bn_eval(conv, norm), nn.Identity()
+        grow, norm = getattr(child, "grow", None), getattr(child, "norm", None)
+        if isinstance(grow, nn.ConvTranspose2d) and isinstance(norm, nn.BatchNorm2d):
+            child.grow, child.norm = fuse_conv_bn_eval(grow, norm, transpose=True), nn.Identity()
+
+
+def known_of(codes_GHW: ByteArray, downsample: int) -> BoolArray:
+    """Pixels whose cell, or a neighbouring one, holds any code: where there is map."""
+    cells = (codes_GHW != 0).any(axis=0)
+    padded = np.pad(cells, 1)
+    near = np.zeros_like(cells)
+    for row in range(3):
+        for col in range(3):
+            near |= padded[row : row + cells.shape[0], col : col + cells.shape[1]]
+    known: BoolArray = near.repeat(downsample, axis=0).repeat(downsample, axis=1)
+    return known
+
+
+__all__ = [
+    "BLOCK_PX",
+    "DECODE_HALO",
+    "HALO_PX",
+    "INPUT_CHANNELS",
+    "CodedBlock",
+    "Decoder",
+    "encode_block",
+    "encode_raster",
+    "global_spread",
+    "known_of",
+    "lattice_shape",
+]

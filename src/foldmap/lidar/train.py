@@ -1,0 +1,334 @@
+"""Train a lidar model: the matcher first, then the codec inserted, end to end (paper section 4, "Experimental Setup").
+
+Modes: `match` is the paper's method; `scratch` is the same without the first stage; `recon` trains the codec on the
+reconstruction of the embedding alone, "Ours (recon)". A run resumes from its last checkpoint and is the same run.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from foldmap.errors import ConfigError
+from foldmap.lidar.checkpoint import load_checkpoint, save_checkpoint
+from foldmap.lidar.losses import (
+    code_length_loss,
+    hard_binary_loss,
+    match_accuracy,
+    matching_loss,
+    pose_target,
+    reconstruction_loss,
+)
+from foldmap.lidar.match import correlate, rotate_embedding
+from foldmap.lidar.model import LidarModel, binarize
+from foldmap.lidar.presets import Preset
+from foldmap.lidar.sampling import Batch, PairSampler, cell_weight
+
+MODES = ("match", "scratch", "recon")
+WARM_RATE = 4.0  # while warming up, codes poorer than this multiple of the target rate are pushed to spread
+WARM_SPREAD = 0.05
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """Everything that decides a run, apart from the pairs.
+
+    Attributes:
+        mode: one of `MODES`.
+        matcher_steps: steps of the first stage, without the codec.
+        codec_steps: steps with the codec.
+        batch: pairs a step.
+        radius_px: half the search window.
+        headings: candidate headings a step, the true one among them.
+        heading_range_rad: the others are drawn from +- this range.
+        learning_rate: Adam's, decayed to a tenth along a cosine in each stage (paper: 1e-3).
+        rate_bit_m2: the zero-order code entropy aimed at, in bits per m2 of observed cells; lambda_1 follows it.
+        hard_weight: lambda_2 of eq. 7.
+        recon_weight: of the reconstruction beside the match; 0 is the paper's.
+        warmup: fraction of the codec's steps in which the code is free and the reconstruction helps, so that it does not
+            collapse to nothing before the decoder can use it.
+        raw_weight: of the match of the uncompressed embedding beside the decoded one, which keeps it useful.
+        validate_every: steps between validations.
+        seed: of everything random.
+    """
+
+    mode: str = "match"
+    matcher_steps: int = 1500
+    codec_steps: int = 3000
+    batch: int = 4
+    radius_px: int = 20
+    headings: int = 3
+    heading_range_rad: float = math.radians(5)
+    learning_rate: float = 1e-3
+    rate_bit_m2: float = 3.0
+    hard_weight: float = 0.02
+    recon_weight: float = 0.0
+    warmup: float = 0.15
+    raw_weight: float = 0.3
+    validate_every: int = 250
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.mode not in MODES:
+            raise ConfigError(f"there is no training mode {self.mode!r}", f"choose one of {', '.join(MODES)}")
+        if self.codec_steps < 0 or self.matcher_steps < 0 or self.batch < 1 or self.headings < 1:
+            raise ConfigError("steps, batch and headings must not be negative or empty", "give positive numbers")
+        if not self.rate_bit_m2 > 0:
+            raise ConfigError(f"a rate of {self.rate_bit_m2} bit/m2", "give a positive rate")
+
+    @property
+    def first_stage(self) -> int:
+        """Steps before the codec is inserted."""
+        return 0 if self.mode == "scratch" else self.matcher_steps
+
+    @property
+    def steps(self) -> int:
+        """All steps."""
+        return self.first_stage + self.codec_steps
+
+
+@dataclass
+class Progress:
+    """One line of the training log; rates are in bit/m2 of observed cells, losses in nats."""
+
+    step: int
+    loss: float
+    match: float
+    rate_bit_m2: float
+    hard: float
+    code_weight: float
+    top1: float
+    top9: float
+
+
+class RateControl:
+    """Moves lambda_1 so that the code entropy settles at the rate asked for (dual ascent on its logarithm)."""
+
+    def __init__(self, target_bit_m2: float) -> None:
+        self.target = target_bit_m2
+        self.log_weight = math.log(3e-4)
+        self.smooth: float | None = None
+
+    @property
+    def weight(self) -> float:
+        """lambda_1, per bit/m2."""
+        return math.exp(self.log_weight)
+
+    def update(self, rate_bit_m2: float) -> None:
+        """Take one step towards the target."""
+        self.smooth = rate_bit_m2 if self.smooth is None else 0.9 * self.smooth + 0.1 * rate_bit_m2
+        error = math.log(max(self.smooth, 1e-3) / self.target)
+        self.log_weight = min(max(self.log_weight + 0.01 * max(-1.0, min(1.0, error)), math.log(1e-5)), math.log(3.0))
+
+
+@dataclass
+class Forward:
+    """What one pass gives."""
+
+    scores_BTHW: Tensor
+    raw_scores_BTHW: Tensor | None
+    target_BTHW: Tensor
+    rate_bit_m2: Tensor
+    hard_bits: Tensor
+    recon: Tensor
+
+
+def scale_scores(model: LidarModel, scores: Tensor, observed_B1HW: Tensor) -> Tensor:
+    """Divide inner products by the root of the observed pixels, which is what noise grows with, and apply the temperature."""
+    count = observed_B1HW.sum(dim=(1, 2, 3)).clamp_min(1.0)
+    return scores * (model.log_temperature.exp() / count.sqrt())[:, None, None, None]
+
+
+def forward(
+    model: LidarModel, batch: Batch, headings_rad_BT: Tensor, settings: TrainSettings, cell_m: float, *, codec: bool
+) -> Forward:
+    """Embed both sides, fold and unfold the map's, match."""
+    preset = model.preset
+    side = (batch.map_B2HW.shape[-1], batch.sweep_B2HW.shape[-1])
+    sweep = model.sweep_embedding(batch.sweep_B2HW).float()
+    embedding = model.map_embedding(batch.map_B2HW).float()
+    observed = batch.map_B2HW[:, 1:2]
+    zero = embedding.new_zeros(())
+    rate, hard, recon, decoded = zero, zero, zero, embedding
+    if codec:
+        source = embedding.detach() if settings.mode == "recon" else embedding
+        probability, code = binarize(model.encoder(source))
+        weight = cell_weight(observed, preset.downsample)
+        decoded = model.decoder(code * weight[:, None, None]).float()
+        per_cell_m2 = cell_m**2
+        rate = code_length_loss(probability, weight) / per_cell_m2
+        hard = hard_binary_loss(probability, weight)
+        recon = reconstruction_loss(decoded, embedding, observed)
+    window = side[1] + 2 * settings.radius_px
+    cut = (side[0] - window) // 2
+    canvas = window - 2 * settings.radius_px
+    turned = torch.stack(
+        [
+            rotate_embedding(one[None], headings + turn, (canvas, canvas))[0]
+            for one, headings, turn in zip(sweep, headings_rad_BT, batch.turn_rad_B, strict=True)
+        ]
+    )
+
+    def scores(of: Tensor) -> Tensor:
+        crop = of[..., cut : cut + window, cut : cut + window]
+        return scale_scores(model, correlate(crop, turned, settings.radius_px), batch.sweep_B2HW[:, 1:2])
+
+    matched = scores(decoded)
+    raw = scores(embedding) if codec and settings.raw_weight > 0 and settings.mode != "recon" else None
+    truth = headings_rad_BT.abs().argmin(dim=1)
+    target = pose_target(matched, truth, batch.shift_px_B2)
+    return Forward(matched, raw, target, rate, hard, recon)
+
+
+def draw_headings(batch: int, settings: TrainSettings, generator: torch.Generator) -> Tensor:
+    """Candidate headings around the truth, (B, T); index 0 is the truth itself, the others at least half a degree away."""
+    others = torch.rand(batch, settings.headings - 1, generator=generator) * 2 - 1
+    away = others.sign() * math.radians(0.5) + others * settings.heading_range_rad
+    return torch.cat([torch.zeros(batch, 1), away], dim=1)
+
+
+def warmup_left(settings: TrainSettings, step: int) -> float:
+    """1 when the codec has just been inserted, falling to 0 at the end of the warm-up."""
+    length = settings.warmup * settings.codec_steps
+    return max(0.0, 1.0 - (step - settings.first_stage) / length) if length > 0 else 0.0
+
+
+def objective(result: Forward, settings: TrainSettings, code_weight: float, warm: float, *, codec: bool) -> Tensor:
+    """Eq. 7, with the terms that the mode uses; `warm` from `warmup_left`."""
+    if not codec:
+        return matching_loss(result.scores_BTHW, result.target_BTHW)
+    coded = (1 - warm) * (code_weight * result.rate_bit_m2 + settings.hard_weight * result.hard_bits)
+    if settings.mode == "recon":
+        return result.recon + coded
+    recon_weight = settings.recon_weight + warm
+    idle = functional.relu(WARM_RATE * settings.rate_bit_m2 - result.rate_bit_m2)
+    loss = matching_loss(result.scores_BTHW, result.target_BTHW) + coded + recon_weight * result.recon
+    loss = loss + warm * WARM_SPREAD * idle
+    if result.raw_scores_BTHW is not None:
+        loss = loss + settings.raw_weight * matching_loss(result.raw_scores_BTHW, result.target_BTHW)
+    return loss
+
+
+def train(
+    preset: Preset,
+    sampler: PairSampler,
+    validation: PairSampler,
+    settings: TrainSettings,
+    resolution_m: float,
+    folder: Path,
+    *,
+    start: LidarModel | None = None,
+    device: str = "cpu",
+    report: Callable[[Progress], None] = lambda progress: None,
+) -> Iterator[Progress]:
+    """Train, yielding the validation curve; the model is in `folder` afterwards and `load_checkpoint` reads it.
+
+    Args:
+        preset: sizes of the networks.
+        sampler: training pairs.
+        validation: pairs from places that are not trained on.
+        settings: the run.
+        resolution_m: pixel size of the pairs.
+        folder: checkpoint and log; a checkpoint of the same settings is resumed, of others refused.
+        start: a trained model to begin with instead of random weights.
+        device: "cpu" or "cuda".
+        report: called after each step, for a progress bar.
+
+    Raises:
+        ConfigError: the folder holds a run with other settings.
+    """
+    torch.manual_seed(settings.seed)
+    model = LidarModel(preset)
+    if start is not None:
+        model.load_state_dict(start.state_dict())
+    model = model.to(device, memory_format=torch.channels_last)
+    optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)
+    control = RateControl(settings.rate_bit_m2)
+    identity = {"preset": preset.to_dict(), "settings": asdict(settings), "resolution_m": resolution_m}
+    done = load_checkpoint(folder, model, optimizer, control, identity)
+    held_out = [validation.batch(settings.batch) for _ in range(8)]
+    for _ in range(done):
+        sampler.batch(settings.batch)  # the random stream goes on where it stopped
+    cell_m = preset.downsample * resolution_m
+    for step in range(done + 1, settings.steps + 1):
+        codec = step > settings.first_stage
+        _set_rate(optimizer, settings, step)
+        batch = _to(sampler.batch(settings.batch), device)
+        generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + step)
+        headings = draw_headings(settings.batch, settings, generator).to(device)
+        model.train()
+        with torch.autocast(device_type=device, dtype=torch.bfloat16):
+            result = forward(model, batch, headings, settings, cell_m, codec=codec)
+        warm = warmup_left(settings, step)
+        loss = objective(result, settings, control.weight, warm, codec=codec)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        if codec and warm == 0:
+            control.update(float(result.rate_bit_m2.detach()))
+        report(_progress(step, loss, result, control))
+        if step % settings.validate_every == 0 or step == settings.steps:
+            yield validate(model, held_out, settings, cell_m, control, step, codec=codec, device=device)
+            save_checkpoint(folder, model, optimizer, control, identity, step)
+
+
+@torch.no_grad()
+def validate(
+    model: LidarModel,
+    held_out: list[Batch],
+    settings: TrainSettings,
+    cell_m: float,
+    control: RateControl,
+    step: int,
+    *,
+    codec: bool,
+    device: str,
+) -> Progress:
+    """Average the objective and the accuracies over held-out batches."""
+    model.eval()
+    lines = []
+    for index, batch in enumerate(held_out):
+        headings = draw_headings(len(batch.turn_rad_B), settings, torch.Generator().manual_seed(index)).to(device)
+        result = forward(model, _to(batch, device), headings, settings, cell_m, codec=codec)
+        lines.append(_progress(step, objective(result, settings, control.weight, 0.0, codec=codec), result, control))
+    means = {
+        name: sum(getattr(line, name) for line in lines) / len(lines)
+        for name in ("loss", "match", "rate_bit_m2", "hard", "top1", "top9")
+    }
+    return Progress(step=step, code_weight=control.weight, **means)
+
+
+def _progress(step: int, loss: Tensor, result: Forward, control: RateControl) -> Progress:
+    top1, top9 = match_accuracy(result.scores_BTHW.detach(), result.target_BTHW)
+    match = matching_loss(result.scores_BTHW.detach(), result.target_BTHW)
+    numbers = [float(value.detach()) for value in (loss, match, result.rate_bit_m2, result.hard_bits)]
+    return Progress(step, numbers[0], numbers[1], numbers[2], numbers[3], control.weight, top1, top9)
+
+
+def _set_rate(optimizer: torch.optim.Optimizer, settings: TrainSettings, step: int) -> None:
+    first = settings.first_stage
+    done, length = (step, first) if step <= first else (step - first, settings.codec_steps)
+    factor = 0.1 + 0.45 * (1 + math.cos(math.pi * min(done / max(length, 1), 1.0)))
+    for group in optimizer.param_groups:
+        group["lr"] = settings.learning_rate * factor * min(1.0, done / 50)
+
+
+def _to(batch: Batch, device: str) -> Batch:
+    tensors: dict[str, Any] = {
+        "map_B2HW": batch.map_B2HW.to(device, memory_format=torch.channels_last),
+        "sweep_B2HW": batch.sweep_B2HW.to(device, memory_format=torch.channels_last),
+        "turn_rad_B": batch.turn_rad_B.to(device),
+        "shift_px_B2": batch.shift_px_B2.to(device),
+    }
+    return Batch(**tensors)
+
+
+__all__ = ["MODES", "Progress", "TrainSettings", "train"]
