@@ -21,6 +21,7 @@ from foldmap.bench import (
     Match,
     Method,
     NccMatcher,
+    Negatives,
     OnlineProtocol,
     Query,
     RasterProtocol,
@@ -34,7 +35,6 @@ from foldmap.bench import (
     predict,
     predict_all,
     run_online,
-    shuffled,
     storage_rows,
     write_matching,
 )
@@ -211,11 +211,40 @@ def test_a_map_is_folded_once_for_all_its_queries_and_matchers() -> None:
 
 
 def test_shuffled_queries_come_from_elsewhere() -> None:
-    cases = list(_protocol().cases())
-    for case, other in zip(cases, shuffled(cases), strict=True):
-        assert other.world_SE2_true == case.world_SE2_true
-        assert other.query.world_SE2_prior == case.query.world_SE2_prior
-        assert not np.array_equal(other.query.intensity, case.query.intensity)
+    benchmark = _protocol()
+    cases = list(benchmark.cases())
+    negatives = list(Negatives(benchmark, "shuffled").cases())
+    assert len(negatives) == len(cases)
+    for index, (case, negative) in enumerate(zip(cases, negatives, strict=True)):
+        assert negative.world_SE2_true == case.world_SE2_true
+        assert negative.query.world_SE2_prior == case.query.world_SE2_prior
+        source = cases[(index + len(cases) // 2) % len(cases)]
+        assert source.name != case.name
+        assert np.array_equal(negative.query.points_vehicle_m, source.query.points_vehicle_m)
+    assert Negatives(benchmark, "shuffled").configuration() != benchmark.configuration()
+
+
+def test_blank_queries_have_no_contrast_and_ncc_scores_them_nothing() -> None:
+    benchmark = _protocol(every=9)
+    for case in Negatives(benchmark, "blank").cases():
+        assert np.ptp(case.query.intensity) == 0
+        assert NccMatcher().match(case.query, case.raster, benchmark.search).score < 0.05
+
+
+def test_a_wrong_map_lies_under_the_prior() -> None:
+    benchmark = _protocol(every=9)
+    other = painted_raster()
+    for case in Negatives(benchmark, "wrong-map", other).cases():
+        prior = case.query.world_SE2_prior
+        row, col = case.raster.grid.pixel_of(np.array([prior.x_m, prior.y_m]))
+        assert (row, col) == pytest.approx((119.5, 119.5))
+        assert case.raster.intensity is other.intensity
+        match = NccMatcher().match(case.query, case.raster, benchmark.search)
+        right = NccMatcher().match(case.query, benchmark.maps.without(0, 0), benchmark.search)
+        assert match.score < right.score - 0.2
+    for kind, raster in (("wrong-map", None), ("blank", other), ("upside-down", None)):
+        with pytest.raises(ConfigError):
+            Negatives(benchmark, kind, raster)
 
 
 class _Fixed:

@@ -1,9 +1,10 @@
 """Level 6: baselines, protocols and the papers' tables: predict, keep, score, show."""
 
 from foldmap.bench.baselines import ImageMapCodec, MapCodec, ThresholdMapCodec, standard_codecs
-from foldmap.bench.cases import Benchmark, Case, Codec, Match, Matcher, Method, Query, Search, shuffled
+from foldmap.bench.cases import Benchmark, Case, Codec, Match, Matcher, Method, Query, Search
 from foldmap.bench.drive import Drive, LeaveOutMaps, load_drive
 from foldmap.bench.ncc_matcher import NccMatcher
+from foldmap.bench.negatives import Negatives
 from foldmap.bench.online_protocol import (
     OnlineLocalizer,
     OnlineProtocol,
@@ -32,6 +33,7 @@ __all__ = [
     "Matcher",
     "Method",
     "NccMatcher",
+    "Negatives",
     "OnlineLocalizer",
     "OnlineProtocol",
     "Prediction",
@@ -48,7 +50,6 @@ __all__ = [
     "predict",
     "predict_all",
     "run_online",
-    "shuffled",
     "standard_codecs",
     "storage_rows",
     "write_matching",

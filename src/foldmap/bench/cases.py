@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -156,12 +156,3 @@ def perturbed(world_SE2_true: SE2, search: Search, rng: np.random.Generator) -> 
     dx_m, dy_m = rng.uniform(-search.radius_m, search.radius_m, 2)
     turn_rad = rng.uniform(-search.heading_rad, search.heading_rad) if search.heading_rad else 0.0
     return SE2(world_SE2_true.x_m + dx_m, world_SE2_true.y_m + dy_m, world_SE2_true.heading_rad + turn_rad)
-
-
-def shuffled(cases: Iterable[Case], offset: int = 1) -> Iterator[Case]:
-    """Give every case another case's points: queries that must not be answered ``ok``."""
-    kept = list(cases)
-    for index, case in enumerate(kept):
-        other = kept[(index + offset) % len(kept)].query
-        query = Query(other.points_vehicle_m, other.intensity, case.query.world_SE2_prior)
-        yield Case(f"{case.name}-shuffled", query, case.world_SE2_true, case.map_key, case.raster)

@@ -52,7 +52,7 @@ class RasterProtocol:
     query_raster: RasterMap
     name: str
     size_m: float = 21.0
-    stride_m: float = 7.0
+    stride_m: float = 10.5
     scored: str = "east"
     min_observed: float = 0.5
     search: Search = field(default_factory=lambda: Search(radius_m=5.0))

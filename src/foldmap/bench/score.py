@@ -78,6 +78,9 @@ def matching_row(predictions: Predictions) -> dict[str, Any]:
         "top1_px_pct": 100 * top_px_accuracy(row_px, col_px, 0),
         "top9_px_pct": 100 * top_px_accuracy(row_px, col_px, 1),
     }
+    statuses = [row.diagnostics.get("status") for row in rows]
+    if any(status == "ok" for status in statuses):
+        result["ok_pct"] = 100 * statuses.count("ok") / len(rows)
     if predictions.heading_searched:
         degrees = np.degrees(np.abs(errors.heading_rad))
         result["heading_median_deg"] = float(np.median(degrees))
