@@ -56,9 +56,10 @@ def answer_all(horizontal, channel, kind, reflectance, tables, seed):
 def splat(hits, truth, truth_frame, tables, seed, shift, error, sums, frame):
     """Add one revolution's ground returns to a raster's sums.
 
-    ``hits`` is (xyz, range, channel, kind); ``truth`` holds reflectance; its ``truth_frame`` and the raster's
-    ``frame`` are (left, top, resolution) of pixel (0, 0)'s centre. ``sums`` float32 (H, W, 2) holds sum and count. ``shift``
-    (x, y) displaces the result; ``error`` is its mistake: (x, y, heading, gain, offset) and the sensor's (x, y).
+    ``hits`` is (xyz, range, channel, kind); ``truth`` holds reflectance; its ``truth_frame`` and the raster's ``frame``
+    are (left, top, resolution) of pixel (0, 0)'s centre. ``sums`` float32 (H, W, 2) holds sum and count. ``shift``
+    (x, y) displaces the result; ``error`` is that revolution's mistake (x, y, heading, gain, offset) and the sensor's
+    (x, y).
     """
     xyz, horizontal, channels, kinds = hits
     rows, cols = truth.shape

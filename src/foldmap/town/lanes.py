@@ -43,7 +43,7 @@ class LaneGraph:
 
 def street_lanes(street: Street) -> list[Lane]:
     """All lanes of a street; traffic keeps right."""
-    first, last = (back + (1.0 if back else 0.0) for back in street.setback_m)
+    first, last = (back + 1.0 for back in street.setback_m)
     arc = np.linspace(first, street.length_m - last, max(3, round((street.length_m - first - last) / STATION_M)))
     lanes = []
     for direction in (1, -1):

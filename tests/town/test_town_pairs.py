@@ -1,0 +1,110 @@
+"""Training pairs: aligned, repeatable, and near to what real sweeps look like."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from foldmap.errors import ConfigError
+from foldmap.town.cache import LEVELS, PairCache, write_pairs
+from foldmap.town.pairs import TrainingPair, sample_pair
+
+SMALL = {"map_size_px": (320, 360), "sweep_size_px": (240, 260)}
+
+
+def _sample(seed: int) -> TrainingPair:
+    return sample_pair(np.random.default_rng(seed), **SMALL)  # type: ignore[arg-type]
+
+
+def _peak(pair: TrainingPair, reach: int = 4) -> tuple[int, int]:
+    """Shift of the map against the query with the highest correlation over shared pixels, counted out plainly."""
+    height, width = pair.sweep_intensity.shape
+    top, left = ((m - s) // 2 for m, s in zip(pair.map.grid.shape, (height, width), strict=True))
+    scores = {}
+    for i in range(-reach, reach + 1):
+        for j in range(-reach, reach + 1):
+            window = np.s_[top + i : top + i + height, left + j : left + j + width]
+            both = pair.map.observed[window] & pair.sweep_observed
+            scores[i, j] = np.corrcoef(pair.map.intensity[window][both], pair.sweep_intensity[both])[0, 1]
+    return max(scores, key=lambda shift: scores[shift])
+
+
+def test_same_state_same_pair() -> None:
+    a, b, c = _sample(5), _sample(5), _sample(6)
+    assert a.map.intensity.tobytes() == b.map.intensity.tobytes()
+    assert a.sweep_intensity.tobytes() == b.sweep_intensity.tobytes()
+    assert a.offset_px == b.offset_px
+    assert a.sweep_intensity.tobytes() != c.sweep_intensity.tobytes()
+
+
+def test_truth_is_centre_on_centre() -> None:
+    shifts = np.array([_peak(_sample(seed)) for seed in range(6)])
+    assert (np.abs(shifts) <= 1).all(axis=1).mean() >= 0.8
+    assert np.abs(np.median(shifts, axis=0)).max() == 0
+
+
+def test_pairs_vary_and_hold_sane_values() -> None:
+    pairs = [_sample(seed) for seed in range(20, 25)]
+    shares = [p.map.observed.mean() for p in pairs]
+    assert min(shares) > 0.02
+    assert max(shares) - min(shares) > 0.1
+    for pair in pairs:
+        assert 0.0 <= pair.sweep_intensity.min() <= pair.sweep_intensity.max() <= 1.0
+        assert not pair.sweep_intensity[~pair.sweep_observed].any()
+        assert max(abs(o) for o in pair.offset_px) <= 0.5
+
+
+def test_a_query_larger_than_the_crop_is_refused() -> None:
+    with pytest.raises(ConfigError, match="larger map crop"):
+        sample_pair(np.random.default_rng(0), map_size_px=(100, 100), sweep_size_px=(120, 80))
+
+
+def test_cache_gives_back_what_was_drawn(tmp_path: Path) -> None:
+    write_pairs(tmp_path, 3, seed=2, coarse=True)
+    cache = PairCache(tmp_path)
+    assert len(cache) == 3
+    assert cache.resolution_m == 0.33
+    again = tmp_path / "again"
+    write_pairs(again, 2, seed=2, coarse=True)
+    for index, twin in enumerate(PairCache(again)[k] for k in range(2)):
+        for ours, theirs in zip(cache[index], twin, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+    map_intensity, map_observed, sweep_intensity, sweep_observed, offset = cache[0]
+    assert map_intensity.shape == map_observed.shape == (192, 192)
+    assert sweep_intensity.shape == sweep_observed.shape == (128, 128)
+    assert np.abs(offset).max() <= 0.5
+    np.testing.assert_allclose(sweep_intensity * LEVELS, np.round(sweep_intensity * LEVELS), atol=1e-3)
+
+
+def test_an_empty_cache_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="holds no pairs"):
+        PairCache(tmp_path)
+
+
+@pytest.mark.shared
+def test_queries_look_like_real_ones(shared_data: Path) -> None:
+    """Share of observed pixels and spread of intensity of five aggregated HDL-64E sweeps, against the town's."""
+    laspy = pytest.importorskip("laspy")
+    folder = shared_data / "lidar" / "kitti-hdl64"
+    poses = np.loadtxt(folder / "poses.txt").reshape(-1, 3, 4)
+    real_share, real_spread = [], []
+    for middle in (30, 85):
+        middle_SE3_world = np.linalg.inv(np.vstack([poses[middle], [0, 0, 0, 1]]))
+        sums, counts = np.zeros(480 * 600), np.zeros(480 * 600)
+        for index in range(middle - 2, middle + 3):
+            sweep = laspy.read(folder / "sweeps" / f"{index:06d}.laz")
+            xyz = np.stack([sweep.x, sweep.y, sweep.z, np.ones(len(sweep.x))])
+            x, y, z = (middle_SE3_world @ np.vstack([poses[index], [0, 0, 0, 1]]) @ xyz)[:3]
+            keep = (np.abs(z + 1.73) < 0.35) & (np.abs(x) < 15) & (np.abs(y) < 12)
+            pixel = ((12 - y[keep]) // 0.05).astype(int) * 600 + ((x[keep] + 15) // 0.05).astype(int)
+            sums += np.bincount(pixel, np.asarray(sweep.intensity)[keep] / 65535, 480 * 600)
+            counts += np.bincount(pixel, minlength=480 * 600)
+        real_share.append((counts > 0).mean())
+        real_spread.append((sums[counts > 0] / counts[counts > 0]).std())
+    pairs = [sample_pair(np.random.default_rng(seed)) for seed in range(4)]
+    share = np.median([p.sweep_observed.mean() for p in pairs])
+    spread = np.median([p.sweep_intensity[p.sweep_observed].std() for p in pairs])
+    assert share == pytest.approx(np.mean(real_share), abs=0.12)
+    assert spread == pytest.approx(np.mean(real_spread), rel=0.4)
