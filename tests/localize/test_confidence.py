@@ -7,12 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from tests.localize.conftest import texture
+from textured_world import texture
 
 from foldmap.errors import ConfigError, ModelError
 from foldmap.lidar.match import coarse_headings_rad
 from foldmap.lidar.rotate import rotate_embedding
-from foldmap.localize.blocks import block_scores, block_statistics
+from foldmap.localize.blocks import block_scores, block_statistics, peaks_px
 from foldmap.localize.confidence import ConfidenceThresholds, MatchFeatures, calibrate, decide
 from foldmap.localize.estimate import Status
 from foldmap.localize.search import WindowMatch, match_window
@@ -104,18 +104,19 @@ def test_blocks_sum_to_the_whole() -> None:
     assert len(block_scores(crop, torch.zeros_like(own), RADIUS)) == 0
 
 
-def test_bootstrap_spread_is_the_spread_of_repeated_experiments() -> None:
-    """Peaks of many independent noises scatter as much as one experiment's blocks say."""
+@pytest.mark.parametrize("noise", [1.0, 3.0])
+def test_bootstrap_spread_is_the_spread_of_repeated_experiments(noise: float) -> None:
+    """Peaks under many independent noises scatter as much as one experiment's blocks say."""
     crop, rng = _crop(5), np.random.default_rng(2)
     own = crop[RADIUS : RADIUS + ROWS, RADIUS : RADIUS + COLS]
-    peaks, claimed = [], []
-    for k in range(40):
-        noisy = torch.from_numpy(own + 3.0 * texture(int(rng.integers(1 << 30)), (ROWS, COLS)))[None]
+    peaks_m, claimed_m2 = [], []
+    for k in range(30):
+        noisy = torch.from_numpy(own + noise * texture(int(rng.integers(1 << 30)), (ROWS, COLS)))[None]
         scores = block_scores(torch.from_numpy(crop)[None], noisy, RADIUS)
-        claimed.append(block_statistics(scores, 0.05, seed=k).position_covariance_m2)
-        peaks.append(np.unravel_index(scores.sum(0).argmax(), scores.shape[1:]))
-    observed = np.var(np.array(peaks) * 0.05, axis=0).mean()
-    assert np.mean([np.trace(c) / 2 for c in claimed]) == pytest.approx(observed, rel=0.6)
+        claimed_m2.append(np.trace(block_statistics(scores, 0.05, seed=k).position_covariance_m2) / 2)
+        peaks_m.append(peaks_px(scores.sum(0)[None])[0] * 0.05)
+    # The median: a resample that jumps to another mode is rare here, but weighs much.
+    assert np.median(claimed_m2) == pytest.approx(np.var(peaks_m, axis=0).mean(), rel=0.5)
 
 
 @pytest.mark.parametrize(
