@@ -9,6 +9,7 @@ import pytest
 
 from foldmap.errors import ConfigError
 from foldmap.town.cache import LEVELS, PairCache, write_pairs
+from foldmap.town.cache import _draw as draw
 from foldmap.town.pairs import TrainingPair, sample_pair
 
 SMALL = {"map_size_px": (320, 360), "sweep_size_px": (240, 260)}
@@ -69,13 +70,18 @@ def test_cache_gives_back_what_was_drawn(tmp_path: Path) -> None:
     again = tmp_path / "again"
     write_pairs(again, 2, seed=2, coarse=True)
     for index, twin in enumerate(PairCache(again)[k] for k in range(2)):
-        for ours, theirs in zip(cache[index], twin, strict=True):
-            np.testing.assert_array_equal(ours, theirs)
-    map_intensity, map_observed, sweep_intensity, sweep_observed, offset = cache[0]
-    assert map_intensity.shape == map_observed.shape == (192, 192)
-    assert sweep_intensity.shape == sweep_observed.shape == (128, 128)
-    assert np.abs(offset).max() <= 0.5
-    np.testing.assert_allclose(sweep_intensity * LEVELS, np.round(sweep_intensity * LEVELS), atol=1e-3)
+        ours = cache[index]
+        for name in ("map_intensity", "map_observed", "sweep_intensity", "sweep_observed", "shift_px"):
+            np.testing.assert_array_equal(getattr(ours, name), getattr(twin, name))
+    drawn = draw(2, 0, True)
+    first = cache[0]
+    assert first.map_intensity.shape == first.map_observed.shape == (192, 192)
+    assert first.sweep_intensity.shape == first.sweep_observed.shape == (128, 128)
+    np.testing.assert_array_equal(first.sweep_observed, drawn.sweep_observed)
+    # The content was displaced by the offset, so the centre lies the other way.
+    np.testing.assert_allclose(first.shift_px, (-drawn.offset_px[0], -drawn.offset_px[1]))
+    stored = first.sweep_intensity * LEVELS
+    np.testing.assert_allclose(stored, np.round(stored), atol=1e-3)
 
 
 def test_an_empty_cache_is_refused(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +73,26 @@ def _bytes(intensity: FloatArray) -> ByteArray:
     return np.clip(np.round(intensity * LEVELS), 0, 255).astype(np.uint8)
 
 
+@dataclass(frozen=True)
+class CachedPair:
+    """One place seen twice, as `foldmap.lidar.sampling.Pair` wants it.
+
+    Attributes:
+        map_intensity: float32 (Hm, Wm).
+        map_observed: bool (Hm, Wm).
+        sweep_intensity: float32 (Hs, Ws).
+        sweep_observed: bool (Hs, Ws).
+        shift_px: where the sweep's centre lies on the map, row and column from the map's centre: the content was displaced
+            by the pair's offset, so the centre lies the other way.
+    """
+
+    map_intensity: FloatArray
+    map_observed: BoolArray
+    sweep_intensity: FloatArray
+    sweep_observed: BoolArray
+    shift_px: tuple[float, float]
+
+
 class PairCache:
     """All pairs of a folder in memory, one byte a pixel; indexing gives float32 and bool arrays.
 
@@ -102,13 +123,16 @@ class PairCache:
     def __len__(self) -> int:
         return len(self.map_intensity)
 
-    def __getitem__(self, index: int) -> tuple[FloatArray, BoolArray, FloatArray, BoolArray, DoubleArray]:
-        """(map intensity, map observed, sweep intensity, sweep observed, offset_px) of one pair."""
+    def __getitem__(self, index: int) -> CachedPair:
+        """One pair; a negative index or one past the end raises IndexError."""
+        if not 0 <= index < len(self):
+            raise IndexError(index)
         width, sweep_width = self.map_intensity.shape[2], self.sweep_intensity.shape[2]
-        return (
+        row_px, column_px = (float(value) for value in self.offset_px[index])
+        return CachedPair(
             self.map_intensity[index].astype(np.float32) / np.float32(LEVELS),
             np.unpackbits(self.map_observed[index], axis=-1, count=width).astype(bool),
             self.sweep_intensity[index].astype(np.float32) / np.float32(LEVELS),
             np.unpackbits(self.sweep_observed[index], axis=-1, count=sweep_width).astype(bool),
-            self.offset_px[index],
+            (-row_px, -column_px),
         )
