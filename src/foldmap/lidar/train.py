@@ -50,6 +50,7 @@ class TrainSettings:
         heading_range_rad: the others are drawn from +- this range.
         learning_rate: Adam's, decayed to a tenth along a cosine in each stage (paper: 1e-3).
         rate_bit_m2: the zero-order code entropy aimed at, in bits per m2 of observed cells; lambda_1 follows it.
+        code_weight: lambda_1 to begin with, per bit/m2.
         hard_weight: lambda_2 of eq. 7.
         recon_weight: of the reconstruction beside the match; 0 is the paper's.
         warmup: fraction of the codec's steps in which the code is free and the reconstruction helps, so that it does not
@@ -68,6 +69,7 @@ class TrainSettings:
     heading_range_rad: float = math.radians(5)
     learning_rate: float = 1e-3
     rate_bit_m2: float = 3.0
+    code_weight: float = 3e-4
     hard_weight: float = 0.02
     recon_weight: float = 0.0
     warmup: float = 0.15
@@ -111,9 +113,9 @@ class Progress:
 class RateControl:
     """Moves lambda_1 so that the code entropy settles at the rate asked for (dual ascent on its logarithm)."""
 
-    def __init__(self, target_bit_m2: float) -> None:
+    def __init__(self, target_bit_m2: float, weight: float = 3e-4) -> None:
         self.target = target_bit_m2
-        self.log_weight = math.log(3e-4)
+        self.log_weight = math.log(weight)
         self.smooth: float | None = None
 
     @property
@@ -250,7 +252,7 @@ def train(
         model.load_state_dict(start.state_dict())
     model = model.to(device, memory_format=torch.channels_last)
     optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)
-    control = RateControl(settings.rate_bit_m2)
+    control = RateControl(settings.rate_bit_m2, settings.code_weight)
     identity = {"preset": preset.to_dict(), "settings": asdict(settings), "resolution_m": resolution_m}
     done = load_checkpoint(folder, model, optimizer, control, identity)
     held_out = [validation.batch(settings.batch) for _ in range(8)]
