@@ -37,6 +37,7 @@ from foldmap.bench import (
     run_online,
     storage_rows,
     write_matching,
+    write_online,
 )
 from foldmap.bench.ncc_matcher import masked_ncc_window
 from foldmap.bench.predict import read_predictions
@@ -233,7 +234,9 @@ def test_blank_queries_have_no_contrast_and_ncc_scores_them_nothing() -> None:
 
 def test_a_wrong_map_lies_under_the_prior() -> None:
     benchmark = _protocol(every=9)
-    other = painted_raster()
+    here = painted_raster()
+    # The same kind of ground, turned, so that nothing in it is where the query saw it.
+    other = RasterMap(here.grid, np.rot90(here.intensity).copy(), np.rot90(here.observed).copy())
     for case in Negatives(benchmark, "wrong-map", other).cases():
         prior = case.query.world_SE2_prior
         row, col = case.raster.grid.pixel_of(np.array([prior.x_m, prior.y_m]))
@@ -325,7 +328,7 @@ def test_online_blocks_leave_all_their_frames_out() -> None:
     assert len({protocol.left_out(frame) for frame in protocol.frames}) == math.ceil(29 / 4)
 
 
-def test_online_drive_is_tracked_and_scored() -> None:
+def test_online_drive_is_tracked_and_scored(tmp_path: Path) -> None:
     drive = painted_drive(frames=18, points=3000)
     protocol = OnlineProtocol(drive, 0.1, sweeps=2, guard=2, block=8, half_length_m=6.0, half_width_m=6.0)
     localizer = TrackingLocalizer(NccMatcher(), Search(0.6, math.radians(0.8)))
@@ -337,6 +340,11 @@ def test_online_drive_is_tracked_and_scored() -> None:
     assert row["fail_end_pct"] == 0.0
     assert row["segment_m"] == pytest.approx(8.0, abs=0.1)
     assert math.isnan(row["fail_100_m_pct"])
+    write_online([result], tmp_path, "Painted drive")
+    (written,) = json.loads((tmp_path / "online.json").read_text())
+    assert written["fail_100_m_pct"] is None  # not measured is not zero
+    assert written["median_cm"] == row["median_cm"]
+    assert "data:image/svg+xml" in (tmp_path / "online.html").read_text()
 
 
 def test_odometry_noise_and_gps_are_what_they_say() -> None:

@@ -54,7 +54,7 @@ def test_one_lidars_map_in_anothers(shared_data: Path) -> None:
     aeva, avia = (
         _window(folder / f"roundabout_{name}.tif", (float(east_m), float(north_m)), 100.0) for name in ("aeva", "avia")
     )
-    protocol = RasterProtocol(aeva, avia, "roundabout", stride_m=15.0)
+    protocol = RasterProtocol(aeva, avia, "roundabout", stride_m=5.25)
     assert np.abs(protocol.alignment_m).max() < 1.0  # "aligned to within a few pixels" of 0.33 m
     assert len(protocol) >= 8
     row = matching_row(predict(Method(ImageMapCodec("png16"), NccMatcher()), protocol))

@@ -17,7 +17,7 @@ from foldmap.bench.predict import Prediction, Predictions, predict, predict_all
 from foldmap.bench.protocol import DriveProtocol, GivenMapProtocol
 from foldmap.bench.raster_protocol import RasterProtocol
 from foldmap.bench.score import matching_row, storage_rows
-from foldmap.bench.tables import write_matching
+from foldmap.bench.tables import write_matching, write_online
 
 __all__ = [
     "Benchmark",
@@ -53,4 +53,5 @@ __all__ = [
     "standard_codecs",
     "storage_rows",
     "write_matching",
+    "write_online",
 ]

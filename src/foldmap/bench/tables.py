@@ -11,10 +11,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from foldmap.bench.online_protocol import ONLINE_COLUMNS, online_row
 from foldmap.bench.predict import Predictions
 from foldmap.bench.score import MATCHING_COLUMNS, errors_of, matching_row, storage_rows
 from foldmap.metrics import LA_COUNTY, UNITED_STATES, RoadNetwork, format_bytes
-from foldmap.report import Page, accuracy_plot, error_cdf_plot, failure_plot
+from foldmap.report import Page, accuracy_plot, error_cdf_plot, failure_plot, trajectory_plot
 
 
 def to_json(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -98,6 +101,61 @@ def write_matching(
         for caption, picture in strips:
             page.figure(picture, caption)
     page.write(folder / "index.html")
+    return rows
+
+
+def write_online(
+    results: Sequence[Predictions],
+    folder: Path,
+    title: str,
+    lead: str = "",
+    command: str = "",
+    segment_m: float = 1000.0,
+) -> list[dict[str, Any]]:
+    """Score drives and write ``online.json``, ``online.csv``, plots and ``online.html`` (tables 2 to 4, figure 1).
+
+    Args:
+        results: of `run_online`, one a method, all on one drive.
+        folder: where to write; made where missing.
+        title: of the page.
+        lead: one sentence that says what was measured on what.
+        command: that reproduces it.
+        segment_m: of the failure rates; the table says how long segments really were.
+
+    Returns:
+        The rows of the table.
+    """
+    rows = [online_row(result, segment_m) for result in results]
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "online.json").write_text(to_json(rows), encoding="utf-8")
+    (folder / "online.csv").write_text(to_csv(rows), encoding="utf-8")
+    rates = {str(row["method"]): row["fail_end_pct"] / 100 for row in rows}
+    sizes = {str(row["method"]): row["bits_per_m2"] for row in rows}
+    truth = np.array([row.true_pose[:2] for row in results[0].rows])
+    tracks = {
+        result.method: np.array([row.pose[:2] if row.pose else (math.nan, math.nan) for row in result.rows])
+        for result in results
+    }
+    pictures = {
+        "online-failures": (failure_plot(rates, sizes), "Share of the segments lost, as figure 1 of the paper."),
+        "online-cdf": (
+            error_cdf_plot({result.method: errors_of(result).total_m for result in results}),
+            "Share of the frames below an error.",
+        ),
+        "online-drive": (trajectory_plot(truth, tracks), "The drive from above."),
+    }
+    page = Page(title, lead)
+    if command:
+        page.command(command)
+    page.heading("Online localization").table(
+        rows,
+        ONLINE_COLUMNS,
+        "A segment fails when the error exceeds 1 m in it. A horizon that no segment reaches is not measured.",
+    )
+    for name, (picture, caption) in pictures.items():
+        (folder / f"{name}.svg").write_bytes(picture)
+        page.figure(picture, caption)
+    page.write(folder / "online.html")
     return rows
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from foldmap.errors import InputError
 from foldmap.report.page import format_cell
@@ -72,7 +72,8 @@ def accuracy_plot(
         if y_log:
             axes.set_yscale("log")
             axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
-            axes.yaxis.set_minor_formatter(NullFormatter())
+            axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 1.5, 2.0, 3.0, 5.0, 7.0)))
+            axes.yaxis.set_minor_locator(NullLocator())
         axes.set(xlabel=x_label, ylabel=y_label, title=title)
         axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=8.5)
         return to_svg(figure)
