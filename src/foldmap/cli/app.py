@@ -1,0 +1,71 @@
+"""The command line as a whole: its verbs, and how an error becomes one line."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import click
+import typer
+from typer.core import TyperGroup
+
+from foldmap import __version__
+from foldmap.cli import bench, build, demo, evaluate, fold, localize, show, train, unfold, verify
+from foldmap.errors import FoldmapError
+
+
+class Verbs(TyperGroup):
+    """The group of all verbs; every `FoldmapError` leaves it as one line and exit status 2."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the verb."""
+        try:
+            return super().invoke(ctx)
+        except FoldmapError as error:
+            typer.echo("error: " + " ".join(str(error).split()), err=True)
+            raise typer.Exit(2) from error
+
+
+app = typer.Typer(
+    cls=Verbs,
+    help="Fold a map into one small file, and localize in that file.",
+    epilog="\b\nStart here:\n  foldmap demo -o out/demo\n  foldmap fold map.tif -o map.fold --budget 1MB\n"
+    "  foldmap localize map.fold sweeps/ --poses prior.txt -o estimates.txt",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"foldmap {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _foldmap(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Fold a map into one small file, and localize in that file."""
+
+
+app.command("demo", short_help="Map, fold and localize in a generated town; writes a report.", epilog=demo.EXAMPLES)(
+    demo.demo
+)
+app.add_typer(build.app, name="build")
+app.add_typer(train.app, name="train")
+app.command("fold", short_help="Fold a map into one small file.", epilog=fold.EXAMPLES)(fold.fold)
+app.command("localize", short_help="Localize sweeps in a folded map.", epilog=localize.EXAMPLES)(localize.localize)
+app.command("evaluate", short_help="Compare estimates with the truth.", epilog=evaluate.EXAMPLES)(evaluate.evaluate)
+app.add_typer(bench.app, name="bench")
+app.command("show", short_help="Show what a file holds and where its bytes go.", epilog=show.EXAMPLES)(show.show)
+app.command("verify", short_help="Check that a file is sound.", epilog=verify.EXAMPLES)(verify.verify)
+app.command("unfold", short_help="Decode the embedding into a GeoTIFF.", epilog=unfold.EXAMPLES)(unfold.unfold)
+
+
+def main() -> None:
+    """Run the command line."""
+    app(prog_name="foldmap")

@@ -1,0 +1,165 @@
+"""What the verbs share: bars, summaries, settings beside results, sizes in words."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from foldmap.errors import ConfigError, MapFormatError, ModelError
+
+if TYPE_CHECKING:
+    from foldmap.lidar.bundle import Bundle
+
+_UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+
+
+def say(message: str) -> None:
+    """Write a message for people, on stderr."""
+    typer.echo(message, err=True)
+
+
+@contextmanager
+def bar(label: str) -> Iterator[Callable[[int, int], None]]:
+    """Give a callback ``(done, total)`` that draws a bar on stderr, where that is a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda done, total: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as shown:
+        task = shown.add_task(label, total=None)
+        yield lambda done, total: shown.update(task, completed=done, total=total)
+
+
+def plain(value: Any) -> Any:
+    """Make a value that JSON knows: infinity becomes "inf", NaN null, arrays lists."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if hasattr(value, "tolist"):
+        return plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else ("inf" if value > 0 else "-inf")
+    return str(value) if isinstance(value, Path) else value
+
+
+def put(summary: Mapping[str, Any], as_json: bool) -> None:
+    """Print a summary on stdout: JSON, or one aligned line a value."""
+    if as_json:
+        typer.echo(json.dumps(plain(summary), indent=2))
+        return
+    width = max(len(key) for key in summary)
+    for key, value in summary.items():
+        typer.echo(f"{key.replace('_', ' '):<{width}}  {_words(value)}")
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_words(item)}" for key, item in value.items()) or "none"
+    if isinstance(value, bool) or value is None:
+        return {True: "yes", False: "no", None: "-"}[value]
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def save_settings(output: Path, command: str, settings: Mapping[str, Any]) -> None:
+    """Write the effective settings beside a result, as OUTPUT.settings.json."""
+    from foldmap import __version__
+
+    chosen = {"foldmap": __version__, "command": command, **plain(settings)}
+    write_text(Path(f"{output}.settings.json"), json.dumps(chosen, indent=2) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a small text file.
+
+    Raises:
+        ConfigError: it cannot be written.
+    """
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be written: {error.strerror or error}", "choose another place") from error
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a small file, for example a picture; errors as `write_text`."""
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be written: {error.strerror or error}", "choose another place") from error
+
+
+def require_folder(output: Path) -> None:
+    """Check that the folder of a result is there.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    if not output.parent.is_dir():
+        raise ConfigError(f"there is no folder {output.parent}", "make it first")
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder for results.
+
+    Raises:
+        ConfigError: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{folder} cannot be made: {error.strerror or error}", "choose another folder") from error
+
+
+def require_file(path: Path) -> None:
+    """Check that a .fold file is there at all.
+
+    Raises:
+        MapFormatError: it is not.
+    """
+    if not path.is_file():
+        raise MapFormatError(f"there is no file {path}", "check the path")
+
+
+def parse_size(text: str) -> int:
+    """Read a size: ``1MB``, ``300 kB``, ``2MiB``, ``250000``.
+
+    Raises:
+        ConfigError: it is no positive size.
+    """
+    match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*([A-Za-z]*)\s*", text)
+    if match is None or match[2].lower() not in _UNITS or float(match[1]) <= 0:
+        raise ConfigError(f"{text!r} is no size", "write it like 1MB, 300kB or 250000")
+    return int(float(match[1]) * _UNITS[match[2].lower()])
+
+
+def read_bundle(path: Path) -> Bundle:
+    """Read a model file.
+
+    Raises:
+        ModelError: it is missing or no model of this version.
+    """
+    from foldmap.lidar.bundle import MAX_BYTES, Bundle
+
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise ModelError(f"{path} is too large to be a model", "give a model written by foldmap train")
+        payload = path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror or error}", "check the path of the model") from error
+    try:
+        return Bundle.from_bytes(payload)
+    except ModelError as error:
+        raise ModelError(f"{path}: {error.message}", error.cure) from error

@@ -1,0 +1,207 @@
+"""``foldmap localize``: sweeps in a folded map, one by one or along a drive."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from foldmap.cli.common import bar, plain, put, require_file, require_folder, save_settings, write_text
+from foldmap.errors import ConfigError
+
+if TYPE_CHECKING:
+    from foldmap.lidar.unfold import FoldedLidar
+    from foldmap.localize.estimate import Estimate
+    from foldmap.localize.lidar import LidarLocalizer
+
+EXAMPLES = (
+    "\b\nExamples:\n  foldmap localize map.fold sweeps/ --poses prior.txt -o estimates.txt\n"
+    "  foldmap localize map.fold 'drive/*.bin' --poses odometry.txt --online -o estimates.txt --json"
+)
+SWEEP_PERIOD_S = 0.1
+
+
+def localize(
+    fold_file: Annotated[Path, typer.Argument(metavar="MAP.fold", help="The folded map.")],
+    sweeps: Annotated[str, typer.Argument(help="Folder, file or glob of .las .laz .pcd or KITTI .bin sweeps.")],
+    poses: Annotated[Path, typer.Option(help="Prior poses, KITTI or TUM, world_T_sensor, one a sweep.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="TUM file of the poses that were answered.")],
+    radius: Annotated[float, typer.Option(help="Search so far around the prior, metres.")] = 1.0,
+    heading_range: Annotated[float, typer.Option(help="And so far in heading, degrees.")] = 5.0,
+    online: Annotated[
+        bool, typer.Option("--online", help="Filter along the drive: start from the first pose, then use increments.")
+    ] = False,
+    aggregate: Annotated[int, typer.Option(help="Sweeps an observation.")] = 5,
+    calibration: Annotated[Path | None, typer.Option(help="KITTI calib.txt, when the poses are the camera's.")] = None,
+    intensity_scale: Annotated[float | None, typer.Option(help="Intensity of full reflectance, like 255.")] = None,
+    sensor_height: Annotated[float | None, typer.Option(help="Height of the sensor above the road, metres.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+) -> None:
+    """Localize sweeps in a folded map.
+
+    Writes the answered poses as TUM rows and, beside them as OUTPUT.jsonl, one line for every sweep with its status,
+    pose, covariance and diagnostics. A sweep without an answer has no pose. Exit status 1 when no sweep was answered.
+    """
+    with bar("Localizing") as report:
+        summary = localize_sweeps(
+            fold_file,
+            sweeps,
+            poses,
+            output,
+            radius_m=radius,
+            heading_range_rad=math.radians(heading_range),
+            online=online,
+            aggregate=aggregate,
+            calibration=calibration,
+            intensity_scale=intensity_scale,
+            sensor_height_m=sensor_height,
+            report=report,
+        )
+    put(summary, as_json)
+    if summary["answered"] == 0:
+        raise typer.Exit(1)
+
+
+def open_localizer(folded: FoldedLidar) -> LidarLocalizer:
+    """A localizer with the thresholds that were calibrated with the map's model."""
+    from foldmap.localize.confidence import ConfidenceThresholds
+    from foldmap.localize.lidar import LidarLocalizer, LocalizerSettings
+
+    stored = folded.bundle.thresholds
+    thresholds = ConfidenceThresholds.from_dict(stored) if stored else ConfidenceThresholds()
+    return LidarLocalizer(folded, LocalizerSettings(thresholds=thresholds))
+
+
+def localize_sweeps(
+    fold_file: Path,
+    sweeps: str | Path,
+    poses: Path,
+    output: Path,
+    *,
+    radius_m: float = 1.0,
+    heading_range_rad: float = math.radians(5.0),
+    online: bool = False,
+    aggregate: int = 5,
+    calibration: Path | None = None,
+    intensity_scale: float | None = None,
+    sensor_height_m: float | None = None,
+    report: Callable[[int, int], None] = lambda done, total: None,
+) -> dict[str, Any]:
+    """Localize a drive's sweeps; the command without its printing.
+
+    Args:
+        fold_file: the map.
+        sweeps: folder, file or glob.
+        poses: priors, one a sweep; online only their increments count, after the first.
+        output: TUM file; OUTPUT.jsonl and OUTPUT.settings.json are written beside it.
+        radius_m: half the search window; online, three standard deviations of the first pose.
+        heading_range_rad: the same in heading.
+        online: filter along the drive.
+        aggregate: sweeps an observation.
+        calibration: KITTI calib.txt.
+        intensity_scale: see `foldmap.formats.sweeps.read_sweep`.
+        sensor_height_m: above the road.
+        report: called with sweeps done and in all.
+
+    Returns:
+        The summary: sweeps, answered, by_status, median_time_s.
+
+    Raises:
+        FoldmapError: what was brought cannot be used.
+    """
+    import numpy as np
+
+    from foldmap.atlas import FoldFile
+    from foldmap.cli.observations import observations
+    from foldmap.formats.poses import read_poses
+    from foldmap.formats.sweeps import open_sweeps
+    from foldmap.geometry import SE2
+    from foldmap.lidar.unfold import FoldedLidar
+
+    require_file(fold_file)
+    require_folder(output)
+    if not (math.isfinite(radius_m) and radius_m > 0 and 0 <= heading_range_rad <= math.pi):
+        raise ConfigError(f"a search of {radius_m} m", "give a positive radius, and 0 to 180 degrees of heading")
+    sequence = open_sweeps(sweeps, intensity_scale)
+    trajectory = read_poses(poses, calibration)
+    world_SE3_priors = trajectory.for_sweeps(len(sequence))
+    times_s = trajectory.times_s if trajectory.times_s is not None else np.arange(len(sequence), dtype=np.float64)
+    estimates: list[Estimate] = []
+    with FoldFile.open(fold_file) as file:
+        folded = FoldedLidar(file)
+        localizer = open_localizer(folded)
+        seen = observations(sequence, world_SE3_priors, folded.grid.resolution_m, aggregate, sensor_height_m)
+        for index, observation in enumerate(seen):
+            prior = world_SE3_priors[index].to_se2()
+            if not online:
+                estimate = localizer.localize_once(observation, prior, radius_m, heading_range_rad)
+            else:
+                if index == 0:
+                    localizer.start(prior, radius_m / 3, max(heading_range_rad / 3, math.radians(0.1)))
+                before = world_SE3_priors[max(index - 1, 0)].to_se2()
+                motion = before.inverse() @ prior if index else SE2(0.0, 0.0, 0.0)
+                step_s = (
+                    float(times_s[index] - times_s[index - 1]) if index and trajectory.times_s is not None else None
+                )
+                estimate = localizer.step(observation, motion, SWEEP_PERIOD_S if step_s is None else step_s)
+            estimates.append(estimate)
+            report(index + 1, len(sequence))
+    heights_m = [float(pose.translation_m[2]) for pose in world_SE3_priors]
+    write_text(output, tum_rows(times_s.tolist(), estimates, heights_m))
+    names = [path.name for path in sequence.paths]
+    write_text(Path(f"{output}.jsonl"), json_lines(times_s.tolist(), names, estimates))
+    settings = {
+        "map": str(fold_file),
+        "sweeps": str(sweeps),
+        "poses": str(poses),
+        "pose_layout": trajectory.layout,
+        "radius_m": radius_m,
+        "heading_range_rad": heading_range_rad,
+        "online": online,
+        "aggregate": aggregate,
+        "intensity_scale": intensity_scale,
+        "sensor_height_m": sensor_height_m,
+        "model": folded.bundle.name,
+    }
+    save_settings(output, "localize", settings)
+    return {
+        "estimates": str(output),
+        "sweeps": len(estimates),
+        "answered": sum(estimate.pose is not None for estimate in estimates),
+        "by_status": dict(Counter(estimate.status.value for estimate in estimates)),
+        "median_time_s": float(np.median([estimate.diagnostics.time_s for estimate in estimates])),
+    }
+
+
+def tum_rows(times_s: list[float], estimates: list[Estimate], heights_m: list[float]) -> str:
+    """TUM rows ``t x y z qx qy qz qw`` of the estimates that have a pose."""
+    rows = ["# t x y z qx qy qz qw, world_T_vehicle, metres"]
+    for time_s, estimate, z_m in zip(times_s, estimates, heights_m, strict=True):
+        if estimate.pose is not None:
+            x, y, half = estimate.pose.x_m, estimate.pose.y_m, 0.5 * estimate.pose.heading_rad
+            rows.append(f"{time_s:.6f} {x:.4f} {y:.4f} {z_m:.4f} 0 0 {math.sin(half):.9f} {math.cos(half):.9f}")
+    return "\n".join(rows) + "\n"
+
+
+def json_lines(times_s: list[float], names: list[str], estimates: list[Estimate]) -> str:
+    """One JSON object a sweep: time, status, pose and covariance where there is one, diagnostics."""
+    from dataclasses import asdict
+
+    lines = []
+    for time_s, name, estimate in zip(times_s, names, estimates, strict=True):
+        pose = estimate.pose
+        row = {
+            "time_s": time_s,
+            "sweep": name,
+            "status": estimate.status.value,
+            "pose": None if pose is None else asdict(pose),
+            "covariance": estimate.covariance,
+            "diagnostics": asdict(estimate.diagnostics),
+        }
+        lines.append(json.dumps(plain(row)))
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,120 @@
+"""Where training pairs come from: the generated town, real maps, real sweeps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from foldmap.errors import ConfigError
+from foldmap.lidar.pairs_from_raster import PlacePair, RasterPairs
+from foldmap.lidar.pairs_from_sweeps import SweepPairs
+
+if TYPE_CHECKING:
+    from foldmap.lidar.sampling import Pair
+    from foldmap.town.cache import PairCache
+
+HELD_OUT = 0.2
+
+
+@dataclass(frozen=True)
+class Source:
+    """Pairs to train on, and pairs of other places to validate with.
+
+    Attributes:
+        training: pairs.
+        validation: pairs of places that are not trained on.
+        resolution_m: pixel size of all.
+        sweep_px: side of the crop of a query that a step sees, a multiple of 16.
+        map_px: the same of the map.
+        name: for the settings.
+    """
+
+    training: Sequence[Pair]
+    validation: Sequence[Pair]
+    resolution_m: float
+    sweep_px: int
+    map_px: int
+    name: str
+
+
+class TownPairs(Sequence[PlacePair]):
+    """A part of a cache of the town's pairs, as the sampler reads them."""
+
+    def __init__(self, cache: PairCache, indices: range) -> None:
+        self._cache, self._indices = cache, indices
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def __getitem__(self, index):  # type: ignore[no-untyped-def]
+        """One pair."""
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        values, observed, sweep, seen, offset_px = self._cache[self._indices[index]]
+        # Content displaced by the offset means that the query's centre lies at minus the offset on the map.
+        return PlacePair(values, observed, sweep, seen, (-float(offset_px[0]), -float(offset_px[1])))
+
+
+def crop_sizes(resolution_m: float, smoke: bool) -> tuple[int, int]:
+    """Query and map side of a training step: 12.8 m on fine maps; 42 m on coarse ones, whose pixels are few."""
+    if smoke:
+        return 64, 112
+    return (256, 320) if resolution_m < 0.15 else (128, 192)
+
+
+def town_source(folder: Path, count: int, seed: int, *, coarse: bool, smoke: bool) -> Source:
+    """Pairs of the generated town, written to a folder once and read from there."""
+    from foldmap.town.cache import PairCache, write_pairs
+
+    if not any(folder.glob("pairs-*.npz")):
+        write_pairs(folder, count, seed, coarse=coarse)
+    cache = PairCache(folder)
+    kept = max(1, round((1 - HELD_OUT) * len(cache)))
+    if kept == len(cache):
+        raise ConfigError(f"{len(cache)} pairs are too few", "give more, some are held out for validation")
+    return Source(
+        TownPairs(cache, range(kept)),
+        TownPairs(cache, range(kept, len(cache))),
+        cache.resolution_m,
+        *crop_sizes(cache.resolution_m, smoke),
+        "town",
+    )
+
+
+def raster_source(
+    map_tif: Path, query_tif: Path | None, offset_m: tuple[float, float], count: int, seed: int, *, smoke: bool
+) -> Source:
+    """Pairs of a real map; its eastern fifth validates."""
+    from foldmap.formats.geotiff import open_raster
+
+    source = open_raster(map_tif)
+    query = open_raster(query_tif) if query_tif is not None else None
+    resolution_m = source.grid.resolution_m
+    sweep_px, map_px = crop_sizes(resolution_m, smoke)
+    # Twice the crop: the sampler cuts its own out of these at a random place and angle.
+    sizes = {"sweep_px": sweep_px, "map_px": map_px + map_px // 2}
+    training, validation = (
+        RasterPairs(source, size, seed + k, query=query, query_offset_m=offset_m, east=east, **sizes)
+        for k, (size, east) in enumerate(
+            ((count, (0.0, 0.95 - HELD_OUT)), (max(16, round(HELD_OUT * count)), (1 - HELD_OUT, 1.0)))
+        )
+    )
+    return Source(training, validation, resolution_m, sweep_px, map_px, f"{map_tif} {query_tif or ''}".strip())
+
+
+def sweep_source(
+    sweeps: str, poses: Path, resolution_m: float, guard: int, intensity_scale: float | None, *, smoke: bool
+) -> Source:
+    """Pairs of a real drive; its last fifth validates."""
+    from foldmap.formats.poses import read_poses
+    from foldmap.formats.sweeps import open_sweeps
+
+    sequence = open_sweeps(sweeps, intensity_scale)
+    world_SE3_sensors = read_poses(poses).for_sweeps(len(sequence))
+    sweep_px, map_px = crop_sizes(resolution_m, smoke)
+    pairs = SweepPairs(
+        sequence, world_SE3_sensors, resolution_m, guard=guard, sweep_px=sweep_px * 3 // 2, map_px=map_px * 3 // 2
+    )
+    return Source(pairs.part(0, 1 - HELD_OUT), pairs.part(1 - HELD_OUT, 1), resolution_m, sweep_px, map_px, sweeps)

@@ -1,0 +1,96 @@
+"""``foldmap unfold``: the decoded embedding as a GeoTIFF."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from foldmap.cli.common import bar, put, require_file, require_folder
+from foldmap.errors import ConfigError
+
+EXAMPLES = "\b\nExample:\n  foldmap unfold map.fold -o embedding.tif"
+_BLOCK_PX = 512
+
+
+def unfold(
+    fold_file: Annotated[Path, typer.Argument(metavar="MAP.fold", help="The file.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The GeoTIFF.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+) -> None:
+    """Decode the embedding that a localizer matches: one float32 band a channel, NaN where there is no map."""
+    with bar("Unfolding") as report:
+        summary = unfold_map(fold_file, output, report=report)
+    put(summary, as_json)
+
+
+def unfold_map(
+    path: Path, output: Path, *, report: Callable[[int, int], None] = lambda done, total: None
+) -> dict[str, Any]:
+    """Write the decoded embedding window by window; memory does not grow with the map.
+
+    Args:
+        path: the .fold file.
+        output: the GeoTIFF, in the map's CRS; it appears only when it is whole.
+        report: called with windows done and in all.
+
+    Raises:
+        FoldmapError: the file has no lidar layer or is damaged, or the output cannot be written.
+    """
+    import numpy as np
+    import rasterio
+    from rasterio.errors import RasterioError
+    from rasterio.windows import Window
+
+    from foldmap.atlas import FoldFile
+    from foldmap.lidar.unfold import FoldedLidar
+
+    require_file(path)
+    require_folder(output)
+    with FoldFile.open(path) as file, tempfile.TemporaryDirectory(prefix=".foldmap-", dir=output.parent) as scratch:
+        folded = FoldedLidar(file)
+        grid, channels = folded.grid, folded.bundle.model.preset.embedding_channels
+        profile = {
+            "driver": "GTiff",
+            "dtype": "float32",
+            "count": channels,
+            "height": grid.height_px,
+            "width": grid.width_px,
+            "nodata": float("nan"),
+            "crs": grid.crs_wkt or None,
+            "transform": rasterio.Affine(grid.resolution_m, 0, grid.west_m, 0, -grid.resolution_m, grid.north_m),
+            "tiled": True,
+            "blockxsize": _BLOCK_PX,
+            "blockysize": _BLOCK_PX,
+            "compress": "deflate",
+            "predictor": 3,
+            "sparse_ok": True,
+            "bigtiff": "IF_SAFER",
+        }
+        corners = [(r, c) for r in range(0, grid.height_px, _BLOCK_PX) for c in range(0, grid.width_px, _BLOCK_PX)]
+        known_px = 0
+        try:
+            with rasterio.open(Path(scratch) / "embedding.tif", "w", **profile) as dataset:
+                for done, (row, column) in enumerate(corners, start=1):
+                    height = min(_BLOCK_PX, grid.height_px - row)
+                    width = min(_BLOCK_PX, grid.width_px - column)
+                    decoded, known = folded.embedding(grid.window(row, column, height, width))
+                    if known.any():
+                        known_px += int(known.sum())
+                        values = np.where(known, decoded.numpy(), np.float32("nan")).astype(np.float32)
+                        dataset.write(values, window=Window(column, row, width, height))
+                    report(done, len(corners))
+            os.replace(Path(scratch) / "embedding.tif", output)
+        except (RasterioError, OSError) as error:
+            raise ConfigError(f"{output} cannot be written: {error}", "check space and permissions") from error
+    return {
+        "file": str(output),
+        "channels": channels,
+        "width_px": grid.width_px,
+        "height_px": grid.height_px,
+        "known_px": known_px,
+    }

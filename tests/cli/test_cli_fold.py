@@ -1,0 +1,225 @@
+"""``foldmap fold``, ``show``, ``verify`` and ``unfold``."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+
+from conftest import Ran, ground, make_bundle, write_tif
+from foldmap.atlas import FoldFile
+from foldmap.formats.geotiff import open_raster
+from foldmap.lidar.codec import encode_raster
+from foldmap.lidar.unfold import FoldedLidar
+
+Run = Callable[..., Ran]
+
+
+def test_fold_counts_what_is_on_disk(run: Run, place: Path, tmp_path: Path) -> None:
+    out = tmp_path / "map.fold"
+    ran = run("fold", place / "map.tif", "-o", out, "--model", place / "model.safetensors", "--json")
+    assert (ran.status, ran.err) == (0, "")
+    summary = json.loads(ran.out)
+    assert summary["file_bytes"] == out.stat().st_size
+    assert summary["observed_m2"] == pytest.approx((ground() >= 0).sum() * 0.2**2)
+    assert summary["bit_per_m2"] == pytest.approx(8 * summary["payload_bytes"] / summary["observed_m2"])
+    assert summary["bpp_of_raster"] == pytest.approx(8 * summary["payload_bytes"] / 400**2)
+    assert json.loads((tmp_path / "map.fold.settings.json").read_text())["chosen_model"] == "untrained"
+    assert out.read_bytes() == (place / "map.fold").read_bytes() or summary["tiles"] == 1
+
+
+def test_fold_without_default_weights_says_so(
+    run: Run, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("foldmap.lidar.defaults.weights_folder", lambda: tmp_path)
+    ran = run("fold", place / "map.tif", "-o", tmp_path / "map.fold")
+    assert (ran.status, ran.out) == (2, "")
+    assert "no default models are installed" in ran.err
+    assert ran.err.count("\n") == 1
+    assert not (tmp_path / "map.fold").exists()
+
+
+def test_defaults_are_chosen_by_resolution_and_rate(
+    run: Run, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = tmp_path / "weights"
+    weights.mkdir()
+    for name, rate, resolution_m in (("rich", 9.0, 0.2), ("usual", 3.2, 0.2), ("lean", 0.4, 0.2), ("other", 3.0, 0.05)):
+        bundle = make_bundle(name, resolution_m=resolution_m)
+        bundle.rate_bit_m2 = rate
+        (weights / f"{name}.safetensors").write_bytes(bundle.to_bytes())
+    monkeypatch.setattr("foldmap.lidar.defaults.weights_folder", lambda: weights)
+    out = tmp_path / "map.fold"
+
+    def chosen(*more: object) -> str:
+        ran = run("fold", place / "map.tif", "-o", out, "--json", *more)
+        assert ran.status == 0, ran.err
+        return str(json.loads(ran.out)["model"])
+
+    assert chosen() == "usual"
+    assert chosen("--budget", "10MB") == "rich"
+    ran = run("fold", place / "map.tif", "-o", out, "--rate", "0.1")
+    assert (ran.status, ran.err.count("\n")) == (2, 1)
+    assert "leanest spends about 0.4" in ran.err
+
+
+def test_budget_names_the_smallest_size_and_leaves_the_old_file(run: Run, place: Path, tmp_path: Path) -> None:
+    out = tmp_path / "map.fold"
+    out.write_bytes(b"old")
+    ran = run("fold", place / "map.tif", "-o", out, "--model", place / "model.safetensors", "--budget", "2kB")
+    assert (ran.status, ran.out) == (2, "")
+    assert f"smallest size reached is {(place / 'map.fold').stat().st_size:,}"[:-3] in ran.err
+    assert out.read_bytes() == b"old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["map.fold"]
+
+
+def test_update_folds_what_changed_and_nothing_else(run: Run, tmp_path: Path) -> None:
+    values = np.tile(np.abs(ground()), (2, 4))[:600, :1400]
+    values[:, 1100:] = -1.0
+    write_tif(tmp_path / "old.tif", values)
+    model = tmp_path / "model.safetensors"
+    model.write_bytes(make_bundle().to_bytes())
+    out = tmp_path / "map.fold"
+    assert run("fold", tmp_path / "old.tif", "-o", out, "--model", model, "--tile-blocks", 1).status == 0
+    changed = values.copy()
+    changed[100:200, 1000:1090] = 1.0 - changed[100:200, 1000:1090]
+    write_tif(tmp_path / "new.tif", changed)
+    with FoldFile.open(out) as file:
+        before = {key: file.tile("lidar", *key) for key in file.tiles("lidar")}
+    ran = run("fold", "--update", out, tmp_path / "new.tif", "--model", model, "--json")
+    assert ran.status == 0, ran.err
+    with FoldFile.open(out) as file, open_raster(tmp_path / "new.tif") as source:
+        after = {key: file.tile("lidar", *key) for key in file.tiles("lidar")}
+        folded = FoldedLidar(file)
+        assert set(after) == set(before)
+        differing = {key for key in after if after[key] != before[key]}
+        assert json.loads(ran.out)["tiles_changed"] == len(differing) >= 1
+        assert all(column >= 1 and row == 0 for column, row in differing)
+        # The codes are those of the new raster, coded in one piece with the spread of the old one.
+        whole = source.read(0, 0, 600, 1400)
+        codes = encode_raster(
+            folded.bundle if folded.bundle.can_fold else make_bundle(), whole, folded.parameters["spread"]
+        )
+        assert np.mean(folded.codes(0, 0, *codes.shape[1:]) == codes) > 0.97
+        assert folded.parameters["spread"] != 0
+    other = tmp_path / "other.safetensors"
+    other.write_bytes(make_bundle("another", seed=1).to_bytes())
+    ran = run("fold", "--update", out, tmp_path / "new.tif", "--model", other)
+    assert (ran.status, ran.err.count("\n")) == (2, 1)
+    assert "is not the one" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["missing.tif", "-o", "x.fold"], "cannot be opened as a raster"),
+        (["map.tif"], "say where the map goes"),
+        (["map.tif", "-o", "x.fold", "--budget", "many"], "is no size"),
+        (["map.tif", "-o", "x.fold", "--rate", "-1"], "a rate of -1"),
+        (["map.tif", "-o", "none/x.fold"], "there is no folder"),
+        (["map.tif", "-o", "x.fold", "--model", "missing"], "cannot be read"),
+        (["map.tif", "-o", "x.fold", "--model", "map.tif"], "the model"),
+        (["map.tif", "-o", "x.fold", "--band", "3", "--model", "model.safetensors"], "has no band 3"),
+        (["rotated.tif", "-o", "x.fold", "--model", "model.safetensors"], "rotated"),
+        (["empty.tif", "-o", "x.fold", "--model", "model.safetensors"], "no observed ground"),
+        (["coarse.tif", "-o", "x.fold", "--model", "model.safetensors"], "1 m pixels"),
+        (["map.tif", "--update", "missing.fold", "--model", "model.safetensors"], "there is no file"),
+        (["map.tif", "--update", "map.tif", "--model", "model.safetensors"], "map.tif"),
+    ],
+)
+def test_bad_input_is_one_line(
+    run: Run, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "map.tif").write_bytes((place / "map.tif").read_bytes())
+    (tmp_path / "model.safetensors").write_bytes((place / "model.safetensors").read_bytes())
+    write_tif(tmp_path / "rotated.tif", ground(), transform=rasterio.Affine(0.2, 0.05, 0, 0.05, -0.2, 0))
+    write_tif(tmp_path / "empty.tif", np.full((40, 40), -1.0))
+    write_tif(tmp_path / "coarse.tif", ground(), transform=rasterio.Affine(1, 0, 0, 0, -1, 0))
+    ran = run("fold", *arguments)
+    assert (ran.status, ran.out) == (2, "")
+    assert message in ran.err
+    assert ran.err.count("\n") == 1
+    assert not (tmp_path / "x.fold").exists()
+
+
+def test_show_adds_up(run: Run, place: Path, tmp_path: Path) -> None:
+    codes, embedding = tmp_path / "codes.png", tmp_path / "embedding.png"
+    ran = run("show", place / "map.fold", "--json", "--codes", codes, "--embedding", embedding)
+    assert (ran.status, ran.err) == (0, "")
+    shown = json.loads(ran.out)
+    layer = shown["layers"]["lidar"]
+    assert shown["file_bytes"] == (place / "map.fold").stat().st_size
+    assert shown["file_bytes"] == layer["tile_bytes"] + sum(layer["model_bytes"].values()) + shown["overhead_bytes"]
+    assert layer["bit_per_m2"] == pytest.approx(8 * layer["tile_bytes"] / layer["observed_m2"], rel=1e-3)
+    assert shown["provenance"]["map"] == str(place / "map.tif")
+    assert codes.read_bytes().startswith(b"\x89PNG")
+    assert embedding.read_bytes().startswith(b"\x89PNG")
+    words = run("show", place / "map.fold")
+    assert words.status == 0
+    assert "file bytes" in words.out
+
+
+def test_verify(run: Run, place: Path, tmp_path: Path) -> None:
+    assert run("verify", place / "map.fold").status == 0
+    data = bytearray((place / "map.fold").read_bytes())
+    data[len(data) // 2] ^= 4
+    (tmp_path / "bad.fold").write_bytes(data)
+    ran = run("verify", tmp_path / "bad.fold", "--json")
+    assert ran.status == 1
+    assert json.loads(ran.out)["faults"]
+    (tmp_path / "text.fold").write_text("no map")
+    assert run("verify", tmp_path / "text.fold").status == 1
+    ran = run("verify", tmp_path / "missing.fold")
+    assert (ran.status, ran.out, ran.err.count("\n")) == (2, "", 1)
+
+
+def test_verify_decodes_every_tile(run: Run, place: Path, tmp_path: Path) -> None:
+    from foldmap.atlas import FoldUpdater
+
+    path = tmp_path / "sealed.fold"
+    path.write_bytes((place / "map.fold").read_bytes())
+    with FoldUpdater(path) as updater:  # every checksum is right, the payload is rubbish
+        updater.put_tile("lidar", 0, 0, b"\xff" * 9)
+        updater.put_tile("lidar", 7, 7, b"\xff" * 9)
+    assert sqlite3.connect(path).execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    ran = run("verify", path)
+    assert ran.status == 1
+    assert "tile (0, 0) does not decode" in ran.out
+    assert "tile (7, 7) lies off the map" in ran.out
+
+
+def test_unfold_is_the_embedding(run: Run, place: Path, tmp_path: Path) -> None:
+    ran = run("unfold", place / "map.fold", "-o", tmp_path / "embedding.tif", "--json")
+    assert (ran.status, ran.err) == (0, "")
+    with FoldFile.open(place / "map.fold") as file, rasterio.open(tmp_path / "embedding.tif") as dataset:
+        folded = FoldedLidar(file)
+        expected, known = folded.embedding(folded.grid)
+        values = dataset.read()
+        assert dataset.transform == rasterio.Affine(0.2, 0, -40, 0, -0.2, 40)
+        assert np.array_equal(np.isfinite(values[0]), known)
+        assert 0.6 < known.mean() < 0.85
+        np.testing.assert_allclose(values[:, known], expected.numpy()[:, known], atol=0.02, rtol=0.02)
+
+
+def test_a_file_of_another_layer(run: Run, place: Path, tmp_path: Path) -> None:
+    from foldmap.atlas import FoldWriter
+
+    path = tmp_path / "visual.fold"
+    with FoldWriter(path) as writer:
+        writer.add_layer("visual", "visual", {})
+    for command in (
+        ["unfold", path, "-o", tmp_path / "x.tif"],
+        ["localize", path, place / "sweeps", "--poses", place / "prior.txt", "-o", tmp_path / "x.txt"],
+        ["show", path, "--codes", tmp_path / "x.png"],
+    ):
+        ran = run(*command)
+        assert ran.status == 2
+        assert ran.err.count("\n") == 1
+        assert "lidar" in ran.err
+    assert run("verify", path).status == 0
