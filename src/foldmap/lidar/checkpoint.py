@@ -63,7 +63,8 @@ def load_checkpoint(
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         control.log_weight = float(state["control"]["log_weight"])
-        control.smooth = state["control"]["smooth"]
+        smooth = state["control"]["smooth"]
+        control.smooth = None if smooth is None else float(smooth)
         return int(state["step"])
     except ConfigError:
         raise

@@ -1,7 +1,7 @@
 """The paper's objective, eq. 7, term by term.
 
-As printed, the three terms of eq. 7 are log-likelihoods and negative entropies; what is minimised is the cross-entropy of the
-match, the entropy of the batch-mean code and each pixel's own entropy.
+As printed, the three terms of eq. 7 are log-likelihoods and negative entropies; what is minimised is the cross-entropy
+of the match, the entropy of the batch-mean code and each pixel's own entropy.
 """
 
 from __future__ import annotations
@@ -36,7 +36,10 @@ def pose_target(scores_BTHW: Tensor, heading_index_B: Tensor, shift_px_B2: Tenso
 
 
 def code_length_loss(probability_BGKHW: Tensor, weight_BHW: Tensor | None = None) -> Tensor:
-    """l_CODELEN: entropy in bits a cell of the batch-mean code, summed over groups, with "none" as a symbol of its own.
+    """l_CODELEN: entropy in bits a cell of the batch-mean code, summed over groups.
+
+    The soft p has no "none" symbol; the stored code has (no channel reached 0.5), which is why the rate that is
+    reported of a trained model is measured on its payloads.
 
     Args:
         probability_BGKHW: grouped softmax p.
@@ -65,7 +68,7 @@ def reconstruction_loss(decoded_BCHW: Tensor, embedding_BCHW: Tensor, observed_B
 
 
 def match_accuracy(scores_BTHW: Tensor, target_BTHW: Tensor) -> tuple[float, float]:
-    """Top-1 px and top-9 px: the best score falls in the true pixel, or in the 3x3 pixels around it (paper section 4)."""
+    """Shares of top-1 px and top-9 px: best score in the true pixel, or in the 3x3 around it (paper section 4)."""
     width = scores_BTHW.shape[-1]
     best = scores_BTHW.amax(dim=1).flatten(1).argmax(dim=1)
     true = target_BTHW.amax(dim=1).flatten(1).argmax(dim=1)

@@ -1,8 +1,8 @@
 """Bring any sensor's intensity to one scale: subtract the local mean, divide by the local spread, honour the mask.
 
-Lidars differ in gain, offset and response curve, and wet asphalt differs from dry; what stays is the contrast of paint, rails
-and kerbs with the ground around them. Everything here is local except one number a map, `global_spread`, which keeps plain
-asphalt from being amplified to noise; it is stored with the folded map so that tiles fold independently.
+Lidars differ in gain, offset and response curve, and wet asphalt differs from dry; what stays is the contrast of paint,
+rails and kerbs with the ground around them. Everything here is local except one number a map, `global_spread`, which
+keeps plain asphalt from being amplified to noise; it is stored with the folded map so that tiles fold independently.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def normalize(intensity: Tensor, observed: Tensor, resolution_m: float, global_s
     """Make the networks' input.
 
     Args:
-        intensity: (B, 1, H, W), linear, any unit.
+        intensity: (B, 1, H, W), linear, any unit; what is not observed has no influence, NaN included.
         observed: (B, 1, H, W), 0 or 1.
         resolution_m: pixel size.
         global_spread: scalar or (B, 1, 1, 1), see `spread_of`; same unit as the intensity.
@@ -63,7 +63,7 @@ def normalize(intensity: Tensor, observed: Tensor, resolution_m: float, global_s
     Returns:
         (B, 2, H, W): normalized intensity in +-CLIP, zero where unobserved; and the mask.
     """
-    intensity = intensity * observed
+    intensity = torch.where(observed > 0, intensity, 0.0)
     mean, spread = _local_moments(intensity, observed, cell_px(resolution_m))
     floor = SPREAD_FLOOR * global_spread
     scale = torch.maximum(spread, torch.as_tensor(floor, dtype=spread.dtype)) + _EPSILON

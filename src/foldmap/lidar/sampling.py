@@ -1,8 +1,8 @@
 """Training pairs and how a batch is cut from them: crop, turn, mirror, change gain.
 
-A pair is a map crop and a sweep image of one place, both with the vehicle's heading along the columns, centre on centre. In
-use the map lies north up, so the map is turned by a random angle here (nearest pixel, which keeps its noise as it is) and the
-sweep stays in the vehicle frame; the matcher turns the sweep's embedding, as the localizer does.
+A pair is a map crop and a sweep image of one place, both with the vehicle's heading along the columns, centre on
+centre. In use the map lies north up, so the map is turned by a random angle here (nearest pixel, which keeps its noise
+as it is) and the sweep stays in the vehicle frame; the matcher turns the sweep's embedding, as the localizer does.
 """
 
 from __future__ import annotations
@@ -63,10 +63,10 @@ class Batch:
         shift_px_B2: where the sweep's centre then lies on the map crop, row and column from its centre.
     """
 
-    map_B2HW: Tensor
-    sweep_B2HW: Tensor
-    turn_rad_B: Tensor
-    shift_px_B2: Tensor
+    map_B2HW: Tensor  # noqa: N815 - the axes are part of the name
+    sweep_B2HW: Tensor  # noqa: N815
+    turn_rad_B: Tensor  # noqa: N815
+    shift_px_B2: Tensor  # noqa: N815
 
 
 @njit(cache=True, nogil=True)
@@ -78,7 +78,7 @@ def _turned(
     centre_col: float,
     size_px: int,
 ) -> FloatArray:
-    """Cut a square around a centre, turned counter-clockwise, nearest pixel: float32 (2, size, size), values and mask."""
+    """Cut a square around a centre, turned counter-clockwise, nearest pixel: (2, size, size), values and mask."""
     half = (size_px - 1) / 2
     cos, sin = math.cos(turn_rad), math.sin(turn_rad)
     height, width = intensity_HW.shape
@@ -87,8 +87,8 @@ def _turned(
         for col in range(size_px):
             # Output (x right, v down) to source: R(-turn) with y = -v.
             right, down = col - half, row - half
-            source_col = int(round(cos * right - sin * down + centre_col))
-            source_row = int(round(sin * right + cos * down + centre_row))
+            source_col = round(cos * right - sin * down + centre_col)
+            source_row = round(sin * right + cos * down + centre_row)
             inside = 0 <= source_row < height and 0 <= source_col < width
             if inside and observed_HW[source_row, source_col]:
                 cut[0, row, col] = intensity_HW[source_row, source_col]
