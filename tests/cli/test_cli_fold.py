@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-import sqlite3
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import rasterio
+from cli_place import Ran, ground, make_bundle, write_tif
 
-from conftest import Ran, ground, make_bundle, write_tif
 from foldmap.atlas import FoldFile
 from foldmap.formats.geotiff import open_raster
-from foldmap.lidar.codec import encode_raster
+from foldmap.lidar.bundle import Bundle
+from foldmap.lidar.codec import encode_block
 from foldmap.lidar.unfold import FoldedLidar
 
 Run = Callable[..., Ran]
@@ -30,7 +31,7 @@ def test_fold_counts_what_is_on_disk(run: Run, place: Path, tmp_path: Path) -> N
     assert summary["bit_per_m2"] == pytest.approx(8 * summary["payload_bytes"] / summary["observed_m2"])
     assert summary["bpp_of_raster"] == pytest.approx(8 * summary["payload_bytes"] / 400**2)
     assert json.loads((tmp_path / "map.fold.settings.json").read_text())["chosen_model"] == "untrained"
-    assert out.read_bytes() == (place / "map.fold").read_bytes() or summary["tiles"] == 1
+    assert summary["tiles"] == 1
 
 
 def test_fold_without_default_weights_says_so(
@@ -73,7 +74,8 @@ def test_budget_names_the_smallest_size_and_leaves_the_old_file(run: Run, place:
     out.write_bytes(b"old")
     ran = run("fold", place / "map.tif", "-o", out, "--model", place / "model.safetensors", "--budget", "2kB")
     assert (ran.status, ran.out) == (2, "")
-    assert f"smallest size reached is {(place / 'map.fold').stat().st_size:,}"[:-3] in ran.err
+    named = int(re.search(r"smallest size reached is ([0-9,]+) bytes", ran.err)[1].replace(",", ""))  # type: ignore[index]
+    assert named == pytest.approx((place / "map.fold").stat().st_size, rel=0.05)
     assert out.read_bytes() == b"old"
     assert [entry.name for entry in tmp_path.iterdir()] == ["map.fold"]
 
@@ -100,13 +102,11 @@ def test_update_folds_what_changed_and_nothing_else(run: Run, tmp_path: Path) ->
         differing = {key for key in after if after[key] != before[key]}
         assert json.loads(ran.out)["tiles_changed"] == len(differing) >= 1
         assert all(column >= 1 and row == 0 for column, row in differing)
-        # The codes are those of the new raster, coded in one piece with the spread of the old one.
-        whole = source.read(0, 0, 600, 1400)
-        codes = encode_raster(
-            folded.bundle if folded.bundle.can_fold else make_bundle(), whole, folded.parameters["spread"]
-        )
-        assert np.mean(folded.codes(0, 0, *codes.shape[1:]) == codes) > 0.97
-        assert folded.parameters["spread"] != 0
+        bundle = Bundle.from_bytes(model.read_bytes())
+        for column, row in after:  # each tile holds the codes of its block of the new raster
+            block = encode_block(bundle, source, folded.parameters["spread"], row, column)
+            assert block is not None
+            np.testing.assert_array_equal(folded.codes(row * 64, column * 64, 64, 64), block.codes)
     other = tmp_path / "other.safetensors"
     other.write_bytes(make_bundle("another", seed=1).to_bytes())
     ran = run("fold", "--update", out, tmp_path / "new.tif", "--model", other)
@@ -187,7 +187,6 @@ def test_verify_decodes_every_tile(run: Run, place: Path, tmp_path: Path) -> Non
     with FoldUpdater(path) as updater:  # every checksum is right, the payload is rubbish
         updater.put_tile("lidar", 0, 0, b"\xff" * 9)
         updater.put_tile("lidar", 7, 7, b"\xff" * 9)
-    assert sqlite3.connect(path).execute("PRAGMA integrity_check").fetchone() == ("ok",)
     ran = run("verify", path)
     assert ran.status == 1
     assert "tile (0, 0) does not decode" in ran.out

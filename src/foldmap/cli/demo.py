@@ -231,7 +231,7 @@ def _localize(
         driven.estimates.append(localizer.step(observation, motion, 0.2 if index else 0.0))
         driven.seconds += time.perf_counter() - began_s
         driven.truth.append(truth)
-        if index == min(settings.steps, 10) - 1:
+        if index in (0, min(settings.steps, 10) - 1):
             prior = truth @ SE2(0.4, -0.3, math.radians(1.0))
             found = localizer.attempt_once(observation, prior)
             driven.shown = {"observation": observation, "prior": prior, "truth": truth, "found": found}

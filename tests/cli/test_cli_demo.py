@@ -1,0 +1,62 @@
+"""``foldmap demo`` and ``bench`` on the smallest input that has all parts."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from cli_place import Ran, make_bundle, tum, write_sweeps
+
+from foldmap.cli.demo import DemoSettings, run_demo
+from foldmap.errors import ConfigError
+
+Run = Callable[..., Ran]
+
+
+def test_demo_writes_map_file_estimates_and_page(tmp_path: Path) -> None:
+    settings = DemoSettings(seed=3, length_m=12.0, spacing_m=3.0, steps=2, aggregate=2)
+    summary = run_demo(tmp_path, make_bundle(), settings)
+    assert summary["folded_file_bytes"] == (tmp_path / "map.fold").stat().st_size
+    assert summary["steps"] == 2
+    page = (tmp_path / "index.html").read_text()
+    assert page.count("<img ") == 5
+    assert not re.search(r"(?:src|href)=.(?!data:)", page)  # nothing is fetched from anywhere
+    for row in ("PNG, 16 bit", "WebP, quality 50", "folded file on disk", f"{summary['folded_file_bytes']:,}"):
+        assert row in page
+    lines = (tmp_path / "estimates.txt.jsonl").read_text().splitlines()
+    assert len(lines) == 2
+    with pytest.raises(ConfigError):
+        DemoSettings(steps=0)
+
+
+def test_demo_without_weights_says_so(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("foldmap.lidar.defaults.weights_folder", lambda: tmp_path)
+    ran = run("demo", "-o", tmp_path / "out")
+    assert (ran.status, ran.out, ran.err.count("\n")) == (2, "", 1)
+    assert "no default models" in ran.err
+
+
+def test_bench_composes_learned_and_classical(run: Run, tmp_path: Path) -> None:
+    frames = 9
+    write_sweeps(tmp_path / "sweeps", frames)
+    (tmp_path / "poses.txt").write_text(tum(frames))
+    (tmp_path / "model.safetensors").write_bytes(make_bundle().to_bytes())
+    out = tmp_path / "out"
+    common = ["bench", "lidar", "--sweeps", tmp_path / "sweeps", "--poses", tmp_path / "poses.txt", "-o", out]
+    small = ["--resolution", "0.2", "--guard", "1", "--aggregate", "2", "--every", "4", "--quick", "--heading", "1"]
+    some = ["--methods", "foldmap", "--methods", "webp", "--model", tmp_path / "model.safetensors"]
+    ran = run(*common, *small, *some, "--json")
+    assert ran.status == 0, ran.err
+    rows = {row["method"]: row for row in json.loads(ran.out)}
+    assert set(rows) == {"foldmap-untrained + localizer", "webp-5 + ncc"}
+    assert all(row["queries"] == 2 for row in rows.values())
+    # Every map here was driven over with the query's own ground truth: plain correlation finds it to a pixel.
+    assert rows["webp-5 + ncc"]["median_cm"] < 20
+    assert rows["foldmap-untrained + localizer"]["bits_per_m2"] > 0
+    assert (out / "index.html").is_file()
+    assert (out / "matching.csv").read_text().count("\n") == 3
+    ran = run(*common, *small, "--methods", "telepathy", "--model", tmp_path / "model.safetensors")
+    assert (ran.status, ran.err.count("\n")) == (2, 1)

@@ -1,0 +1,145 @@
+"""``foldmap localize`` and ``evaluate``: honest statuses, paired truth, one-line errors."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cli_place import Ran, truth_of, tum
+
+from foldmap.atlas import FoldFile
+from foldmap.cli.observations import observations
+from foldmap.formats.poses import read_poses
+from foldmap.formats.sweeps import open_sweeps
+from foldmap.lidar.unfold import FoldedLidar
+
+Run = Callable[..., Ran]
+
+
+def localize(run: Run, place: Path, output: Path, *more: object, poses: Path | None = None) -> Ran:
+    return run(
+        "localize", place / "map.fold", place / "sweeps", "--poses", poses or place / "prior.txt", "-o", output, *more
+    )
+
+
+@pytest.mark.parametrize("more", [[], ["--online", "--aggregate", "1"]])
+def test_every_sweep_has_a_status_and_only_answers_have_poses(
+    run: Run, place: Path, tmp_path: Path, more: list[str]
+) -> None:
+    out = tmp_path / "estimates.txt"
+    ran = localize(run, place, out, "--json", *more)
+    summary = json.loads(ran.out)
+    assert ran.status == (0 if summary["answered"] else 1)
+    rows = [json.loads(line) for line in Path(f"{out}.jsonl").read_text().splitlines()]
+    assert [row["sweep"] for row in rows] == ["000.bin", "001.bin", "002.bin"]
+    assert [row["time_s"] for row in rows] == pytest.approx([100.0, 100.1, 100.2])
+    assert sum(summary["by_status"].values()) == summary["sweeps"] == 3
+    written = [line for line in out.read_text().splitlines() if not line.startswith("#")]
+    assert len(written) == summary["answered"] == sum(row["pose"] is not None for row in rows)
+    for row in rows:
+        assert (row["pose"] is not None) == (row["covariance"] is not None) == (row["status"] in ("ok", "degraded"))
+    settings = json.loads(Path(f"{out}.settings.json").read_text())
+    assert settings["model"] == "untrained"
+    assert settings["online"] == ("--online" in more)
+
+
+def test_an_observation_off_the_map_is_no_map(run: Run, place: Path, tmp_path: Path) -> None:
+    (tmp_path / "far.txt").write_text(tum(3, (5000.0, 0.0)))
+    ran = localize(run, place, tmp_path / "estimates.txt", "--json", poses=tmp_path / "far.txt")
+    assert ran.status == 1
+    assert json.loads(ran.out)["by_status"] == {"no_map": 3}
+    assert all(line.startswith("#") for line in (tmp_path / "estimates.txt").read_text().splitlines())
+    ran = run("evaluate", tmp_path / "estimates.txt", place / "truth.txt", "--json")
+    assert ran.status == 0
+    shown = json.loads(ran.out)
+    assert (shown["answered"], shown["total_median_m"], shown["by_status"]) == (0, "inf", {"no_map": 3})
+
+
+def test_observations_lie_in_the_frame_of_the_last_sweep(place: Path) -> None:
+    poses = read_poses(place / "truth.txt").world_SE3_sensors
+    with FoldFile.open(place / "map.fold") as file:
+        resolution_m = FoldedLidar(file).grid.resolution_m
+    from cli_place import brightness
+
+    drawn = list(observations(open_sweeps(place / "sweeps"), poses, resolution_m, 3))
+    assert drawn[0].observed.sum() < drawn[2].observed.sum()
+    last = drawn[2]
+    x, y, heading = truth_of(2)
+    rows, cols = np.nonzero(last.observed)
+    ahead = (cols + 0.5) * resolution_m - last.half_length_m
+    left = last.half_width_m - (rows + 0.5) * resolution_m
+    east = x + math.cos(heading) * ahead - math.sin(heading) * left
+    north = y + math.sin(heading) * ahead + math.cos(heading) * left
+    error = last.intensity[rows, cols] - brightness(east, north)
+    assert np.sqrt(np.mean(error**2)) < 0.05  # a heading or a shift that is off would leave the full contrast, 0.14
+
+
+@pytest.mark.parametrize(
+    ("sweeps", "poses", "message"),
+    [
+        (None, "", "holds no poses"),
+        (None, tum(2), "2 poses for 3 sweeps"),
+        (None, "\n".join(reversed(tum(3).splitlines())), "does not follow"),
+        (None, "missing", "cannot be read"),
+        (b"", tum(3), "is empty"),
+        (np.full((9, 4), np.nan, "<f4").tobytes(), tum(3), "NaN"),
+        (np.array([[1, 0, -1.7, 0]] * 9, "<f4").tobytes(), tum(3), "no intensity"),
+    ],
+)
+def test_bad_input_is_one_line(
+    run: Run, place: Path, tmp_path: Path, sweeps: bytes | None, poses: str, message: str
+) -> None:
+    folder = tmp_path / "sweeps"
+    folder.mkdir()
+    for path in (place / "sweeps").iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    if sweeps is not None:
+        (folder / "001.bin").write_bytes(sweeps)
+    path = tmp_path / "poses.txt"
+    if poses != "missing":
+        path.write_text(poses)
+    out = tmp_path / "estimates.txt"
+    ran = run("localize", place / "map.fold", folder, "--poses", path, "-o", out)
+    assert (ran.status, ran.out) == (2, "")
+    assert message in ran.err
+    assert ran.err.count("\n") == 1
+    assert not out.exists()
+
+
+def test_a_file_that_is_no_map(run: Run, place: Path, tmp_path: Path) -> None:
+    ran = run("localize", place / "map.tif", place / "sweeps", "--poses", place / "prior.txt", "-o", tmp_path / "x")
+    assert (ran.status, ran.err.count("\n")) == (2, 1)
+
+
+def test_evaluate_against_errors_known_beforehand(run: Run, tmp_path: Path) -> None:
+    count, rows = 20, []
+    (tmp_path / "truth.txt").write_text(tum(count))
+    for frame, line in enumerate(tum(count).splitlines()):
+        if frame == 7:
+            continue
+        time, x, y, z, *turn = line.split()
+        heading = truth_of(frame)[2]
+        ahead, left = 0.01 * frame, -0.02
+        east = float(x) + math.cos(heading) * ahead - math.sin(heading) * left
+        north = float(y) + math.sin(heading) * ahead + math.cos(heading) * left
+        rows.append(" ".join([time, f"{east:.9f}", f"{north:.9f}", z, *turn]))
+    (tmp_path / "estimates.txt").write_text("\n".join(rows))
+    arguments = [tmp_path / "estimates.txt", tmp_path / "truth.txt"]
+    ran = run("evaluate", *arguments, "--json", "--plot", tmp_path / "errors.svg")
+    assert (ran.status, ran.err) == (0, "")
+    shown = json.loads(ran.out)
+    along = np.sort(np.r_[[0.01 * f for f in range(count) if f != 7], np.inf])
+    assert shown["longitudinal_median_m"] == pytest.approx((along[9] + along[10]) / 2, abs=1e-5)
+    assert shown["lateral_median_m"] == pytest.approx(0.02, abs=1e-5)
+    assert shown["total_p99_m"] == "inf"
+    assert shown["fail_at_end"] == 1.0  # no answer at frame 7
+    assert (shown["poses"], shown["answered"]) == (20, 19)
+    assert b"<svg" in (tmp_path / "errors.svg").read_bytes()[:600]
+    (tmp_path / "estimates.txt").write_text("5 0 0 0 0 0 0 1\n")
+    ran = run("evaluate", *arguments)
+    assert (ran.status, ran.err.count("\n")) == (2, 1)
+    assert "no true pose at their time" in ran.err

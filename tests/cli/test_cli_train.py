@@ -1,0 +1,59 @@
+"""``foldmap train lidar``: a tiny run end to end, resumed, and what it refuses."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from cli_place import Ran
+
+from foldmap.lidar.bundle import Bundle
+
+Run = Callable[..., Ran]
+
+
+def test_a_run_makes_a_model_that_folds(run: Run, place: Path, tmp_path: Path) -> None:
+    arguments = ["train", "lidar", "-o", tmp_path, "--map", place / "map.tif", "--smoke", "--device", "cpu", "--json"]
+    ran = run(*arguments)
+    assert ran.status == 0, ran.err
+    summary = json.loads(ran.out)
+    payload = (tmp_path / "model.safetensors").read_bytes()
+    bundle = Bundle.from_bytes(payload)
+    assert (bundle.resolution_m, bundle.model.preset.name, bundle.can_fold) == (0.2, "tiny-8x", True)
+    assert summary["rate_bit_m2"] == bundle.rate_bit_m2 > 0
+    rows = list(csv.DictReader((tmp_path / "curve.csv").open()))
+    assert [int(float(row["step"])) for row in rows] == [8, 16, 24]
+    assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
+    settings = json.loads((tmp_path / "train.settings.json").read_text())
+    assert (settings["preset"], settings["seed"], settings["source"]) == ("tiny-8x", 0, str(place / "map.tif"))
+    ran = run("fold", place / "map.tif", "-o", tmp_path / "map.fold", "--model", tmp_path / "model.safetensors")
+    assert ran.status == 0, ran.err
+    # A finished run resumes to the same model; another seed in the same folder is refused.
+    assert run(*arguments).status == 0
+    assert (tmp_path / "model.safetensors").read_bytes() == payload
+    ran = run(*arguments, "--seed", "1")
+    assert (ran.status, ran.err.count("\n")) == (2, 1)
+    assert "other settings" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--preset", "huge"], "no preset 'huge'"),
+        (["--mode", "dream"], "no training mode"),
+        (["--rate", "0"], "a rate of 0"),
+        (["--device", "abacus"], "no device"),
+        (["--town", "--map", "map.tif"], "several sources"),
+        (["--sweeps", "sweeps"], "go together"),
+        (["--map", "missing.tif"], "cannot be opened"),
+        (["--sweeps", "missing", "--poses", "missing"], "no sweeps at"),
+    ],
+)
+def test_bad_input_is_one_line(run: Run, tmp_path: Path, arguments: list[str], message: str) -> None:
+    ran = run("train", "lidar", "-o", tmp_path / "out", *arguments)
+    assert (ran.status, ran.out) == (2, "")
+    assert message in ran.err
+    assert ran.err.count("\n") == 1

@@ -1,0 +1,59 @@
+"""The commands that README.md marks as tested, run one after another on a tiny generated place."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+sys.path.insert(0, str(Path(__file__).parent / "cli"))
+README = Path(__file__).resolve().parents[1] / "README.md"
+BLOCK = re.compile(r"<!-- tested(, may answer no)? -->\n```sh\n(.*?)```", re.DOTALL)
+
+
+def commands() -> list[tuple[str, set[int]]]:
+    """Marked commands with the exit statuses they may have."""
+    found = []
+    for maybe_no, text in BLOCK.findall(README.read_text(encoding="utf-8")):
+        found += [(line, {0, 1} if maybe_no else {0}) for line in text.splitlines() if line.strip()]
+    return found
+
+
+def test_marked_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import cli_place as place
+
+    place.write_tif(tmp_path / "map.tif", place.ground())
+    changed = place.ground()
+    changed[50:90, 60:120] = 0.2
+    place.write_tif(tmp_path / "new.tif", changed)
+    place.write_sweeps(tmp_path / "sweeps", 2)
+    (tmp_path / "truth.txt").write_text(place.tum(2))
+    (tmp_path / "prior.txt").write_text(place.tum(2, (0.2, 0.1)))
+    weights = tmp_path / "weights"
+    weights.mkdir()
+    bundle = place.make_bundle()
+    bundle.rate_bit_m2 = 6.0
+    (weights / "untrained.safetensors").write_bytes(bundle.to_bytes())
+    monkeypatch.setattr("foldmap.lidar.defaults.weights_folder", lambda: weights)
+    monkeypatch.chdir(tmp_path)
+    from foldmap.cli import app
+
+    assert len(commands()) >= 10
+    for line, allowed in commands():
+        words = shlex.split(line)
+        assert words[0] == "foldmap"
+        result = CliRunner().invoke(app, words[1:])
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        assert result.exit_code in allowed, f"{line}: {result.stderr}"
+    made = ("built.tif", "map.fold", "small.fold", "lean.fold", "estimates.txt", "errors.svg", "embedding.tif")
+    assert all((tmp_path / name).is_file() for name in made)
+
+
+def test_the_file_of_every_link_is_there() -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", README.read_text(encoding="utf-8")):
+        assert target.startswith("docs/") or (README.parent / target).is_file(), target
