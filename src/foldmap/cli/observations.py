@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from foldmap.errors import ConfigError
 
 if TYPE_CHECKING:
-    from foldmap.geometry import SE3
+    from foldmap.geometry import SE2, SE3
     from foldmap.lidar.observation import Observation
     from foldmap.lidar.source import Sweep
+    from foldmap.types import DoubleArray, FloatArray
 
 COARSE_M = 0.15
 COARSE_HALF_M = 20.0
@@ -50,12 +51,12 @@ def observations(
     if not 1 <= aggregate_sweeps <= 100:
         raise ConfigError(f"{aggregate_sweeps} sweeps an observation", "give 1 to 100")
     half_length_m, half_width_m = extent_of(resolution_m)
-    kept: deque[tuple[object, ...]] = deque(maxlen=aggregate_sweeps)
+    kept: deque[tuple[DoubleArray, FloatArray, SE2]] = deque(maxlen=aggregate_sweeps)
     for sweep, world_SE3_sensor in zip(sweeps, world_SE3_sensors, strict=True):
         points, intensity = aggregate([sweep], [world_SE3_sensor], 0, sensor_height_m=sensor_height_m)
         world_SE2_vehicle = world_SE3_sensor.to_se2()
         kept.append((points[:, :2], intensity, world_SE2_vehicle))
         vehicle_SE2_world = world_SE2_vehicle.inverse()
-        laid = [(vehicle_SE2_world @ pose).apply(xy) for xy, _, pose in kept]  # type: ignore[operator]
-        values = np.concatenate([value for _, value, _ in kept])  # type: ignore[arg-type]
+        laid = [(vehicle_SE2_world @ pose).apply(xy) for xy, _, pose in kept]
+        values = np.concatenate([value for _, value, _ in kept])
         yield rasterize(np.concatenate(laid), values, resolution_m, half_length_m, half_width_m)

@@ -98,10 +98,9 @@ def train_lidar(folder: Path, source: Source, run: RunSettings) -> dict[str, Any
     save_settings(
         folder / "train", "train lidar", {**asdict(run), "source": source.name, "pairs": len(source.training)}
     )
-    samplers = [
-        PairSampler(pairs, source.resolution_m, source.sweep_px, source.map_px, run.seed + k)
-        for k, pairs in enumerate((source.training, source.validation))
-    ]
+    sizes = (source.resolution_m, source.sweep_px, source.map_px)
+    sampler = PairSampler(source.training, *sizes, run.seed)
+    validation = PairSampler(source.validation, *sizes, run.seed + 1)
     start = read_bundle(run.start).model if run.start is not None else None
     if start is not None and start.preset.to_dict() != preset.to_dict():
         raise ConfigError(f"{run.start} has the preset {start.preset.name}", f"give --preset {start.preset.name}")
@@ -109,7 +108,8 @@ def train_lidar(folder: Path, source: Source, run: RunSettings) -> dict[str, Any
     with bar("Training") as report:
         for line in train(
             preset,
-            *samplers,
+            sampler,
+            validation,
             settings,
             source.resolution_m,
             folder,

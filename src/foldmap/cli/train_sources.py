@@ -93,14 +93,22 @@ def raster_source(
     query = open_raster(query_tif) if query_tif is not None else None
     resolution_m = source.grid.resolution_m
     sweep_px, map_px = crop_sizes(resolution_m, smoke)
-    # Twice the crop: the sampler cuts its own out of these at a random place and angle.
-    sizes = {"sweep_px": sweep_px, "map_px": map_px + map_px // 2}
-    training, validation = (
-        RasterPairs(source, size, seed + k, query=query, query_offset_m=offset_m, east=east, **sizes)
-        for k, (size, east) in enumerate(
-            ((count, (0.0, 0.95 - HELD_OUT)), (max(16, round(HELD_OUT * count)), (1 - HELD_OUT, 1.0)))
+
+    def part(size: int, part_seed: int, east: tuple[float, float]) -> RasterPairs:
+        # Half as large again as the crop: the sampler turns its own out of it.
+        return RasterPairs(
+            source,
+            size,
+            part_seed,
+            query=query,
+            query_offset_m=offset_m,
+            map_px=map_px + map_px // 2,
+            sweep_px=sweep_px,
+            east=east,
         )
-    )
+
+    training = part(count, seed, (0.0, 0.95 - HELD_OUT))
+    validation = part(max(16, round(HELD_OUT * count)), seed + 1, (1 - HELD_OUT, 1.0))
     return Source(training, validation, resolution_m, sweep_px, map_px, f"{map_tif} {query_tif or ''}".strip())
 
 

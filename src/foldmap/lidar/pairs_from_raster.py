@@ -12,7 +12,7 @@ import numpy as np
 from foldmap.errors import ConfigError, MapInputError
 from foldmap.geometry import SE2
 from foldmap.lidar.source import RasterSource
-from foldmap.types import BoolArray, FloatArray
+from foldmap.types import BoolArray, DoubleArray, FloatArray
 
 _TRIES = 200
 _SENSOR_HEIGHT_M = 1.73
@@ -106,7 +106,7 @@ def simulate_sweeps(
     return mean.astype(np.float32), count > 0
 
 
-def _hidden(along_m: FloatArray, left_m: FloatArray, range_m: FloatArray, rng: np.random.Generator) -> BoolArray:
+def _hidden(along_m: DoubleArray, left_m: DoubleArray, range_m: DoubleArray, rng: np.random.Generator) -> BoolArray:
     """Sectors behind a few obstacles."""
     bearing = np.arctan2(left_m, along_m)
     hidden = np.zeros(bearing.shape, np.bool_)

@@ -14,7 +14,7 @@ from foldmap.geometry import SE2, SE3
 from foldmap.lidar.observation import aggregate, rasterize
 from foldmap.lidar.pairs_from_raster import PlacePair
 from foldmap.lidar.source import Sweep
-from foldmap.types import FloatArray
+from foldmap.types import BoolArray, FloatArray
 
 _KEPT_PAIRS = 256
 
@@ -116,7 +116,7 @@ class SweepPairs(Sequence[PlacePair]):
         ground = self._draw(others, anchor, self._map_px)
         return PlacePair(*ground, *sweep, (0.0, 0.0))
 
-    def _draw(self, frames: Iterable[int], anchor: SE2, side_px: int) -> tuple[FloatArray, np.ndarray]:  # type: ignore[type-arg]
+    def _draw(self, frames: Iterable[int], anchor: SE2, side_px: int) -> tuple[FloatArray, BoolArray]:
         """Frames laid together in the vehicle frame of an anchor."""
         vehicle_SE2_world = anchor.inverse()
         half_m = 0.5 * side_px * self._resolution_m
