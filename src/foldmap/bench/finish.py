@@ -1,7 +1,7 @@
 """Make a trained model ready for use: fit its entropy coder, measure its rate, calibrate its localizer.
 
-All three on what the model will be when it is read back (8-bit weights), and on training pairs; the rate and the calibration
-on pairs that the coder was not fitted on.
+All three on what the model will be when it is read back (8-bit weights), and on training pairs; the rate and the
+calibration on pairs that the coder was not fitted on.
 """
 
 from __future__ import annotations
@@ -170,12 +170,14 @@ def _features(
     wrongs: list[MatchFeatures] = []
 
     def attempt(place: int, observation: Observation, into: list[MatchFeatures], accept_m: float) -> None:
-        prior = SE2(*rng.uniform(-radius_m, radius_m, 2), math.radians(rng.uniform(-5, 5)))
+        east_m, south_m = (resolution_m * pairs[place].shift_px[axis] for axis in (1, 0))
+        away_m = rng.uniform(-radius_m, radius_m, 2)
+        prior = SE2(float(away_m[0]) + east_m, float(away_m[1]) - south_m, math.radians(rng.uniform(-5, 5)))
         result = localize_once(maps[place], observation, prior, 1.5 * radius_m)
         if result.match is None or result.features is None:
             return
         pose = prior @ result.match.offset
-        if math.hypot(pose.x_m, pose.y_m) <= accept_m:
+        if math.hypot(pose.x_m - east_m, pose.y_m + south_m) <= accept_m:
             into.append(result.features)
 
     for index in held:

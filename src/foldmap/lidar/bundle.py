@@ -1,7 +1,7 @@
 """A trained operating point as bytes: safetensors, convolutions in 8 bits, and JSON beside them.
 
-One bundle is one point of the rate-accuracy curve: networks, the fitted entropy coder and the calibrated thresholds of the
-localizer. A .fold file carries the half of it that localizing needs (`parts="localize"`); folding needs all of it.
+One bundle is one point of the rate-accuracy curve: networks, the fitted entropy coder and the calibrated thresholds of
+the localizer. A .fold file carries the half of it that localizing needs (`localize_only`); folding needs all of it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ class Bundle:
     """One trained operating point.
 
     Attributes:
-        model: networks, in evaluation mode; those that a localizer does not need may be untrained when `can_fold` is false.
+        model: networks, in evaluation mode; when `can_fold` is false the map's are without weights (on torch's meta
+            device).
         coder: fitted lossless coder of its codes.
         resolution_m: pixel size it was trained at.
         rate_bit_m2: bits per m2 of observed ground that it spent on held-out maps.
@@ -55,7 +56,15 @@ class Bundle:
     can_fold: bool = True
 
     def to_bytes(self, *, localize_only: bool = False) -> bytes:
-        """Serialize; the same bundle gives the same bytes."""
+        """Serialize; the same bundle gives the same bytes.
+
+        Args:
+            localize_only: leave the map's networks out; so it is anyway when `can_fold` is false.
+
+        Raises:
+            ModelError: a weight is not finite in the precision that is stored.
+        """
+        localize_only = localize_only or not self.can_fold
         arrays: dict[str, AnyArray] = {}
         for name, value in sorted(self.model.state_dict().items()):
             if name.endswith("num_batches_tracked") or (localize_only and not name.startswith(_LOCALIZE)):
@@ -71,7 +80,7 @@ class Bundle:
             "rate_bit_m2": self.rate_bit_m2,
             "thresholds": self.thresholds,
             "provenance": self.provenance,
-            "can_fold": self.can_fold and not localize_only,
+            "can_fold": not localize_only,
         }
         return bytes(save(arrays, metadata={_INFO: json.dumps(info, sort_keys=True)}))
 
@@ -88,7 +97,8 @@ class Bundle:
             info = _read_info(payload)
             arrays = load(payload)
             preset = Preset.from_dict(info["preset"])
-            model = LidarModel(preset)
+            with torch.device("meta"):  # shapes without memory: the arrays are checked before anything is allocated
+                model = LidarModel(preset)
             _unpack(model, arrays, can_fold=bool(info["can_fold"]))
             prefix = "coder."
             coder_arrays = {name[len(prefix) :]: value for name, value in arrays.items() if name.startswith(prefix)}
@@ -104,7 +114,7 @@ class Bundle:
             )
         except FoldmapError:
             raise
-        except (SafetensorError, KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        except (SafetensorError, KeyError, TypeError, ValueError, AttributeError, RuntimeError, OverflowError) as error:
             raise ModelError(f"the model cannot be read: {error}", "use a model written by foldmap") from error
         return bundle
 
@@ -124,44 +134,58 @@ def _read_info(payload: bytes) -> dict[str, Any]:
     header = json.loads(payload[8 : 8 + length])
     info = json.loads(header["__metadata__"][_INFO])
     if not isinstance(info, dict) or info.get("format") != FORMAT:
+        found = info.get("format") if isinstance(info, dict) else None
         raise ModelError(
-            f"the model has format {info.get('format') if isinstance(info, dict) else None}, this version reads {FORMAT}",
+            f"the model has format {found!r}, this version reads {FORMAT}",
             "update foldmap or train the model again",
         )
     return info
 
 
 def _pack(name: str, value: Tensor) -> dict[str, AnyArray]:
-    """Convolution kernels as 8-bit integers with one scale an output channel, everything else in half precision."""
+    """Kernels as 8-bit integers with one scale an entry of their first axis, the rest in half precision.
+
+    Running moments and scalars stay in single precision.
+    """
     array = value.detach().float().cpu().numpy()
+    with np.errstate(over="ignore"):
+        short = array.astype(np.float32 if array.ndim in (0, 4) or "running" in name else np.float16)
+    if not np.isfinite(short).all():
+        raise ModelError(f"the model's {name} is not finite in {short.dtype}", "train the model again")
     if array.ndim < 4:
-        return {name: array.astype(np.float32 if array.ndim == 0 or "running" in name else np.float16)}
+        return {name: short}
     peak = np.abs(array).reshape(array.shape[0], -1).max(axis=1)
-    scale = np.maximum(peak / 127.0, 1e-12).astype(np.float32)
+    # Rounded up to 17 bits, so that 127 * scale is exact and packing what was unpacked gives the same bytes.
+    bits = np.maximum(peak / 127.0, 1e-12).astype(np.float32).view(np.uint32)
+    scale = ((bits + np.uint32(127)) & np.uint32(0xFFFFFF80)).view(np.float32)
     quantized = np.round(array / scale[:, None, None, None]).clip(-127, 127).astype(np.int8)
     return {name: quantized, f"{name}.scale": scale}
 
 
 def _unpack(model: LidarModel, arrays: Mapping[str, AnyArray], *, can_fold: bool) -> None:
-    state = model.state_dict()
-    for name, value in state.items():
-        if name.endswith("num_batches_tracked") or (not can_fold and not name.startswith(_LOCALIZE)):
+    state: dict[str, Tensor] = {}
+    for name, value in model.state_dict().items():
+        if not can_fold and not name.startswith(_LOCALIZE):
+            continue
+        if name.endswith("num_batches_tracked"):
+            state[name] = torch.zeros((), dtype=torch.long)
             continue
         if name not in arrays:
             raise ModelError(f"the model lacks {name}", "use a model written by foldmap")
         array = arrays[name]
         if array.shape != tuple(value.shape):
             raise ModelError(f"the model's {name} has shape {array.shape}", f"its preset asks for {tuple(value.shape)}")
-        numbers = array.astype(np.float32)
-        if array.dtype == np.int8:
-            scale = arrays[f"{name}.scale"]
-            if scale.shape != array.shape[:1]:
-                raise ModelError(f"the model's {name} has {scale.shape} scales", "use a model written by foldmap")
-            numbers = numbers * scale.astype(np.float32)[:, None, None, None]
-        if not np.isfinite(numbers).all():
-            raise ModelError(f"the model's {name} is not finite", "train the model again")
+        with np.errstate(all="ignore"):  # what overflows is refused below
+            numbers = array.astype(np.float32)
+            if array.dtype == np.int8:
+                scale = arrays[f"{name}.scale"]
+                if array.ndim != 4 or scale.shape != array.shape[:1]:
+                    raise ModelError(f"the model's {name} has {scale.shape} scales", "use a model written by foldmap")
+                numbers = numbers * scale.astype(np.float32)[:, None, None, None]
+        if not np.isfinite(numbers).all() or (name.endswith("running_var") and (numbers < 0).any()):
+            raise ModelError(f"the model's {name} is not finite, or a negative variance", "train the model again")
         state[name] = torch.from_numpy(numbers)
-    model.load_state_dict(state)
+    model.load_state_dict(state, strict=False, assign=True)
 
 
 def quantized(bundle: Bundle) -> Bundle:

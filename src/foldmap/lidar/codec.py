@@ -3,14 +3,15 @@
     raster --blocks on a fixed lattice--> codes --tiles, coder--> payloads          encode
     payloads --tiles in reach, overlap--> codes --decoder--> embedding of a window  decode
 
-Codes are made on a lattice of blocks that starts at the raster's corner and knows nothing of tiles, so they are the same
-however the map is tiled; the decoder sees `DECODE_HALO` cells around a window, which is more than it reaches.
+Codes are made on a lattice of blocks that starts at the raster's corner and knows nothing of tiles, so they are the
+same however the map is tiled; the decoder sees `DECODE_HALO` cells around a window, no fewer than it reaches.
 """
 
 from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -27,6 +28,7 @@ from foldmap.types import BoolArray, ByteArray, IntArray
 BLOCK_PX = 512
 HALO_PX = 128
 DECODE_HALO = 8
+MIN_SHARE = 0.2  # cells observed less than this hold no code: streaks of far rings cost bits and tell little
 SPREAD_BLOCKS = 64
 
 
@@ -54,18 +56,20 @@ def lattice_shape(source: RasterSource) -> tuple[int, int]:
 
 
 def global_spread(source: RasterSource) -> float:
-    """The map's intensity spread from up to `SPREAD_BLOCKS` blocks spread evenly over the lattice; 0 when all unobserved."""
+    """The map's intensity spread from up to `SPREAD_BLOCKS` blocks even over the lattice; 0 if all unobserved."""
     rows, columns = lattice_shape(source)
+    spreads: list[float] = []
+    weights: list[int] = []
     picks = np.unique(np.linspace(0, rows * columns - 1, 8 * SPREAD_BLOCKS).astype(int))
-    spreads, weights = [], []
-    for pick in np.random.default_rng(0).permutation(picks):
+    others = np.setdiff1d(np.arange(rows * columns), picks)  # for a map so empty that no pick hits it
+    for index, pick in enumerate([*np.random.default_rng(0).permutation(picks), *others]):
+        if len(spreads) == SPREAD_BLOCKS or (spreads and index == len(picks)):
+            break
         row, column = divmod(int(pick), columns)
         block = source.read(row * BLOCK_PX, column * BLOCK_PX, BLOCK_PX, BLOCK_PX)
         if block.observed.any():
             spreads.append(spread_of(block.intensity, block.observed, source.grid.resolution_m))
             weights.append(int(block.observed.sum()))
-        if len(spreads) == SPREAD_BLOCKS:
-            break
     if not spreads:
         return 0.0
     order = np.argsort(spreads, kind="stable")
@@ -77,7 +81,7 @@ def global_spread(source: RasterSource) -> float:
 def encode_raster(bundle: Bundle, raster: RasterMap, spread: float) -> ByteArray:
     """Codes of one raster window whose sides are multiples of the downsampling, uint8 (G, H/s, W/s).
 
-    Cells without observed ground hold 0 in every group.
+    Cells with less than `MIN_SHARE` of observed ground hold 0 in every group.
     """
     model, scale = bundle.model, bundle.model.preset.downsample
     x = _padded(network_input(raster, spread))
@@ -85,7 +89,7 @@ def encode_raster(bundle: Bundle, raster: RasterMap, spread: float) -> ByteArray
     probability, channel = logits.softmax(dim=2).max(dim=2)
     codes = torch.where(probability >= BINARY_THRESHOLD, channel + 1, 0)[0].to(torch.uint8).numpy()
     height, width = raster.grid.height_px // scale, raster.grid.width_px // scale
-    seen = raster.observed.reshape(height, scale, width, scale).any(axis=(1, 3))
+    seen = raster.observed.reshape(height, scale, width, scale).mean(axis=(1, 3)) >= MIN_SHARE
     cut: ByteArray = codes[:, :height, :width] * seen
     return cut
 
@@ -110,7 +114,7 @@ def _padded(x_BCHW: Tensor) -> Tensor:
 
 
 class Decoder:
-    """The localizing half of a bundle, made fast: batch norms folded in, channels last, bfloat16 where the processor has it.
+    """The localizing half of a bundle, made fast: batch norms folded in, channels last, bfloat16 where it is native.
 
     Args:
         bundle: whose networks to use; it is left as it is.
@@ -151,7 +155,7 @@ def _fast(network: CodeDecoder | Embedding, dtype: torch.dtype) -> nn.Module:
     """Copy a network for inference."""
     network = copy.deepcopy(network).eval()
     _fuse(network)
-    return network.to(dtype=dtype, memory_format=torch.channels_last)
+    return network.to(dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
 def _fuse(module: nn.Module) -> None:
@@ -159,13 +163,13 @@ def _fuse(module: nn.Module) -> None:
     for child in module.modules():
         if isinstance(child, nn.Sequential):
             names = list(child._modules)
-            for first, second in zip(names[:-1], names[1:], strict=True):
+            for first, second in pairwise(names):
                 conv, norm = child._modules[first], child._modules[second]
                 if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
                     child._modules[first], child._modules[second] = fuse_conv_bn_eval(conv, norm), nn.Identity()
-        grow, norm = getattr(child, "grow", None), getattr(child, "norm", None)
-        if isinstance(grow, nn.ConvTranspose2d) and isinstance(norm, nn.BatchNorm2d):
-            child.grow, child.norm = fuse_conv_bn_eval(grow, norm, transpose=True), nn.Identity()
+        grow, after = getattr(child, "grow", None), getattr(child, "norm", None)
+        if isinstance(grow, nn.ConvTranspose2d) and isinstance(after, nn.BatchNorm2d):
+            child.grow, child.norm = fuse_conv_bn_eval(grow, after, transpose=True), nn.Identity()
 
 
 def known_of(codes_GHW: ByteArray, downsample: int) -> BoolArray:

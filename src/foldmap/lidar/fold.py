@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from foldmap.atlas import FoldUpdater, FoldWriter
-from foldmap.errors import ConfigError, MapInputError
+from foldmap.errors import ConfigError, MapInputError, ModelError
 from foldmap.lidar.bundle import Bundle, require_fold
 from foldmap.lidar.codec import BLOCK_PX, encode_block, global_spread, lattice_shape
 from foldmap.lidar.source import RasterSource
@@ -84,24 +84,44 @@ def encode_tiles(
     if not 1 <= tile_blocks <= 16:
         raise ConfigError(f"{tile_blocks} blocks a tile", "give 1 to 16")
     rows, columns = lattice_shape(source)
-    cells = BLOCK_PX // bundle.model.preset.downsample
     done = 0
+
+    def one_more() -> None:
+        nonlocal done
+        done += 1
+        report(done, rows * columns)
+
     for tile_row in range(-(-rows // tile_blocks)):
         for tile_column in range(-(-columns // tile_blocks)):
-            codes = np.zeros((bundle.model.preset.groups, tile_blocks * cells, tile_blocks * cells), np.uint8)
-            observed_px = 0
-            for row in range(tile_row * tile_blocks, min((tile_row + 1) * tile_blocks, rows)):
-                for column in range(tile_column * tile_blocks, min((tile_column + 1) * tile_blocks, columns)):
-                    block = encode_block(bundle, source, spread, row, column)
-                    done += 1
-                    report(done, rows * columns)
-                    if block is None:
-                        continue
-                    top, left = (row % tile_blocks) * cells, (column % tile_blocks) * cells
-                    codes[:, top : top + cells, left : left + cells] = block.codes
-                    observed_px += block.observed_px
-            if observed_px:
-                yield CodedTile(tile_row, tile_column, codes, observed_px)
+            tile = _encode_tile(bundle, source, spread, tile_blocks, tile_row, tile_column, one_more)
+            if tile is not None:
+                yield tile
+
+
+def _encode_tile(
+    bundle: Bundle,
+    source: RasterSource,
+    spread: float,
+    tile_blocks: int,
+    tile_row: int,
+    tile_column: int,
+    report: Callable[[], None] = lambda: None,
+) -> CodedTile | None:
+    """Code one tile; None when nothing was observed in it."""
+    rows, columns = lattice_shape(source)
+    cells = BLOCK_PX // bundle.model.preset.downsample
+    codes = np.zeros((bundle.model.preset.groups, tile_blocks * cells, tile_blocks * cells), np.uint8)
+    observed_px = 0
+    for row in range(tile_row * tile_blocks, min((tile_row + 1) * tile_blocks, rows)):
+        for column in range(tile_column * tile_blocks, min((tile_column + 1) * tile_blocks, columns)):
+            block = encode_block(bundle, source, spread, row, column)
+            report()
+            if block is None:
+                continue
+            top, left = (row % tile_blocks) * cells, (column % tile_blocks) * cells
+            codes[:, top : top + cells, left : left + cells] = block.codes
+            observed_px += block.observed_px
+    return CodedTile(tile_row, tile_column, codes, observed_px) if observed_px else None
 
 
 def fold_lidar(
@@ -152,6 +172,10 @@ def update_lidar(
 ) -> int:
     """Fold some tiles of an open update again, from a raster on the same grid; returns the payload bytes written.
 
+    A tile in which nothing is observed any more is removed. Only the tiles that are asked for are read and coded. Codes
+    near a tile's border depend on the ground up to `codec.HALO_PX` beyond it: where that changed, name the neighbour
+    too.
+
     Args:
         updater: the open update; nothing changes before it commits.
         source: the new raster, on the grid of the folded one.
@@ -160,18 +184,33 @@ def update_lidar(
         tiles: (column, row) to fold again.
 
     Raises:
-        MapInputError: the raster lies on another grid.
+        MapInputError: the raster lies on another grid, or a tile outside of it.
+        ModelError: the file was folded with another model.
+        ConfigError: the bundle cannot fold.
     """
+    require_fold(bundle)
+    if (bundle.name, bundle.model.preset.name) != (parameters["model"], parameters["codec"]):
+        raise ModelError(
+            f"the map was folded with the model {parameters['model']}, not {bundle.name}",
+            "give that model, or fold anew",
+        )
     grid = asdict(source.grid)
     if any(grid[name] != parameters["grid"][name] for name in grid if name != "crs_wkt"):
         raise MapInputError("the new raster lies on another grid than the folded map", "resample it to the map's grid")
+    spread, tile_blocks = parameters["spread"], parameters["tile_blocks"]
+    rows, columns = (-(-blocks // tile_blocks) for blocks in lattice_shape(source))
+    for column, row in tiles:
+        if not (0 <= row < rows and 0 <= column < columns):
+            raise MapInputError(f"the map has no tile ({column}, {row})", f"it has {columns} columns and {rows} rows")
     written = 0
-    wanted = set(tiles)
-    for tile in encode_tiles(bundle, source, parameters["spread"], parameters["tile_blocks"]):
-        if (tile.column, tile.row) in wanted:
-            payload = bundle.coder.encode(tile.codes)
-            updater.put_tile(LAYER, tile.column, tile.row, payload)
-            written += len(payload)
+    for column, row in sorted(set(tiles)):
+        tile = _encode_tile(bundle, source, spread, tile_blocks, row, column)
+        if tile is None:
+            updater.remove_tile(LAYER, column, row)
+            continue
+        payload = bundle.coder.encode(tile.codes)
+        updater.put_tile(LAYER, column, row, payload)
+        written += len(payload)
     return written
 
 
@@ -184,7 +223,7 @@ def check_resolution(source: RasterSource, bundle: Bundle) -> None:
     ratio = source.grid.resolution_m / bundle.resolution_m
     if not 1 / _RESOLUTION_SLACK <= ratio <= _RESOLUTION_SLACK:
         raise MapInputError(
-            f"the map has {source.grid.resolution_m:g} m pixels, the model {bundle.name} is for {bundle.resolution_m:g} m",
+            f"the map has {source.grid.resolution_m:g} m pixels, the model {bundle.name} {bundle.resolution_m:g} m",
             "choose a model for this resolution (--model), resample the map, or train one",
         )
 

@@ -4,14 +4,15 @@
     code  -> CodeDecoder -> map embedding                                 (localizing)
     sweep -> Embedding -> sweep embedding                                 (localizing)
 
-Source: Learning to Localize Through Compressed Binary Maps, section 3.2 and figures 2, 3. Inputs are two channels, locally
-normalized intensity and the observed mask (`foldmap.lidar.normalize`), where the paper has one: a map with holes must tell a
-hole from dark asphalt.
+Source: Learning to Localize Through Compressed Binary Maps, section 3.2 and figures 2, 3. Inputs are two channels,
+locally normalized intensity and the observed mask (`foldmap.lidar.normalize`), where the paper has one: a map with
+holes must tell a hole from dark asphalt.
 """
 
 from __future__ import annotations
 
-from typing import cast
+from itertools import pairwise
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +23,7 @@ from foldmap.lidar.presets import Preset
 INPUT_CHANNELS = 2
 UNET_STRIDE = 16
 BINARY_THRESHOLD = 0.5
-INITIAL_LOGIT_GAIN = 12.0
+INITIAL_LOGIT_GAIN = 4.0
 
 
 def _conv(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
@@ -103,7 +104,10 @@ class _Residual(nn.Module):
 
 
 class CodeEncoder(nn.Module):
-    """Map embedding (B, C, H, W) -> logits (B, G, K, H/s, W/s): two residual blocks a scale, stride 2 between, PReLU."""
+    """Map embedding (B, C, H, W) -> logits (B, G, K, H/s, W/s).
+
+    Two residual blocks a scale, a stride-2 convolution between scales, PReLU (paper section 3.2).
+    """
 
     def __init__(self, preset: Preset) -> None:
         super().__init__()
@@ -124,6 +128,7 @@ class CodeEncoder(nn.Module):
         self.groups = preset.groups
 
     def forward(self, embedding_BCHW: Tensor) -> Tensor:
+        """Logits f of eq. 6."""
         logits = self.layers(embedding_BCHW)
         batch, channels, height, width = logits.shape
         return cast(Tensor, logits.view(batch, self.groups, channels // self.groups, height, width))
@@ -138,12 +143,13 @@ class CodeDecoder(nn.Module):
         layers: list[nn.Module] = [nn.Conv2d(preset.groups * preset.group_channels, widths[0], 3, padding=1)]
         layers.append(nn.PReLU(widths[0]))
         layers += [_Residual(widths[0]) for _ in range(preset.decoder_blocks)]
-        for inputs, outputs in zip(widths[:-1], widths[1:], strict=True):
+        for inputs, outputs in pairwise(widths):
             layers += [nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1), nn.PReLU(outputs)]
         layers.append(nn.Conv2d(widths[-1], preset.embedding_channels, 3, padding=1))
         self.layers = nn.Sequential(*layers)
 
     def forward(self, code_BGKHW: Tensor) -> Tensor:
+        """Decode; all channels of a cell without map are 0."""
         return cast(Tensor, self.layers(code_BGKHW.flatten(1, 2)))
 
 
@@ -151,11 +157,11 @@ class _Binarize(torch.autograd.Function):
     """Threshold at 0.5 forward, identity backward (eq. 6 and the straight-through estimator of section 3.3)."""
 
     @staticmethod
-    def forward(ctx: object, probability: Tensor) -> Tensor:  # noqa: ARG004
+    def forward(ctx: Any, probability: Tensor) -> Tensor:
         return (probability >= BINARY_THRESHOLD).to(probability.dtype)
 
     @staticmethod
-    def backward(ctx: object, gradient: Tensor) -> Tensor:  # type: ignore[override]  # noqa: ARG004
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
         return gradient
 
 
@@ -166,7 +172,7 @@ def binarize(logits_BGKHW: Tensor) -> tuple[Tensor, Tensor]:
         probability p and binary code b, both (B, G, K, h, w); gradients of b pass to p unchanged.
     """
     probability = logits_BGKHW.float().softmax(dim=2)
-    return probability, cast(Tensor, _Binarize.apply(probability))
+    return probability, cast(Tensor, _Binarize.apply(probability))  # type: ignore[no-untyped-call]
 
 
 class LidarModel(nn.Module):

@@ -7,8 +7,9 @@ from typing import Any
 
 from foldmap.errors import ConfigError, ModelError
 
-_SIDES = (8, 16)
+_SIDES = (4, 8, 16)
 _MAX_WIDTH = 1024
+_MAX_DECODER_BLOCKS = 2  # more would reach beyond `codec.DECODE_HALO`
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Preset:
         codec_widths: channels a scale of the compression encoder; one more stride-2 step a further entry.
         decoder_widths: channels a scale of the decoder, from code resolution to full resolution.
         decoder_blocks: residual blocks at code resolution in front of the transposed convolutions (paper: 0).
-        downsample: pixels a code cell, 8 or 16 (paper: 8x and 16x).
+        downsample: pixels a code cell, 4, 8 or 16 (paper: 8x and 16x of 5 cm).
         groups: softmax groups (paper eq. 6: the index sets S_j).
         group_channels: channels in a group; a symbol is 0 (none reached 0.5) or 1..group_channels.
     """
@@ -42,7 +43,7 @@ class Preset:
 
     def __post_init__(self) -> None:
         if self.downsample not in _SIDES:
-            raise ConfigError(f"downsample is {self.downsample}", "choose 8 or 16")
+            raise ConfigError(f"downsample is {self.downsample}", "choose 4, 8 or 16")
         if self.stem not in (1, 4) or self.stem * 2 ** (len(self.codec_widths) - 1) != self.downsample:
             raise ConfigError(
                 f"{len(self.codec_widths)} codec widths after a stem of {self.stem} do not make {self.downsample}x",
@@ -60,8 +61,8 @@ class Preset:
             raise ConfigError(
                 "the numbers of channels are unusable", "embedding 1-32, groups 1-32, channels a group 1-254"
             )
-        if not 0 <= self.decoder_blocks <= 8:
-            raise ConfigError("the number of decoder blocks is unusable", "give 0 to 8")
+        if not 0 <= self.decoder_blocks <= _MAX_DECODER_BLOCKS:
+            raise ConfigError("the number of decoder blocks is unusable", f"give 0 to {_MAX_DECODER_BLOCKS}")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
@@ -101,7 +102,7 @@ PRESETS = {
         Preset("paper-16x", (64, 128, 256, 512), 1, 1, (8, 16, 32, 64, 64), (64, 64, 32, 16, 8), 0, 16, 4, 16),
         Preset("small-8x", (12, 24, 48, 64), 2, 4, (32, 64), (64, 32, 16, 8), 1, 8, 2, 16),
         Preset("small-16x", (12, 24, 48, 64), 2, 4, (32, 64, 64), (64, 48, 32, 16, 8), 1, 16, 4, 16),
-        Preset("coarse-8x", (12, 24, 48, 64), 2, 4, (32, 64), (64, 32, 16, 8), 1, 8, 8, 16),
+        Preset("coarse-4x", (12, 24, 48, 64), 2, 4, (64,), (64, 32, 16), 2, 4, 4, 16),
         Preset("tiny-8x", (4, 8, 16, 32), 1, 4, (8, 16), (16, 8, 4, 4), 0, 8, 1, 8),
     )
 }

@@ -94,4 +94,6 @@ class Sweep:
         if len(self.intensity) == 0:
             raise SweepInputError("the sweep has no points", "leave this sweep and its pose out")
         if not (np.isfinite(self.points_sensor_m).all() and np.isfinite(self.intensity).all()):
-            raise SweepInputError("the sweep holds NaN or infinite values", "drop those returns before giving the sweep")
+            raise SweepInputError(
+                "the sweep holds NaN or infinite values", "drop those returns before giving the sweep"
+            )

@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from foldmap.errors import ConfigError
 from foldmap.lidar.checkpoint import load_checkpoint, save_checkpoint
+from foldmap.lidar.correlate import correlate
 from foldmap.lidar.losses import (
     code_length_loss,
     hard_binary_loss,
@@ -26,14 +27,15 @@ from foldmap.lidar.losses import (
     pose_target,
     reconstruction_loss,
 )
-from foldmap.lidar.match import correlate, rotate_embedding
 from foldmap.lidar.model import LidarModel, binarize
 from foldmap.lidar.presets import Preset
+from foldmap.lidar.rotate import rotate_embedding
 from foldmap.lidar.sampling import Batch, PairSampler, cell_weight
 
 MODES = ("match", "scratch", "recon")
-WARM_RATE = 4.0  # while warming up, codes poorer than this multiple of the target rate are pushed to spread
-WARM_SPREAD = 0.05
+WARM_RATE = 4.0  # while warming up, codes poorer than this multiple of the target rate are pushed to spread,
+WARM_FILL = 0.7  # or than this share of what the code can hold at all,
+WARM_SPREAD = 4.0  # with this weight
 
 
 @dataclass(frozen=True)
@@ -53,8 +55,8 @@ class TrainSettings:
         code_weight: lambda_1 to begin with, per bit/m2.
         hard_weight: lambda_2 of eq. 7.
         recon_weight: of the reconstruction beside the match; 0 is the paper's.
-        warmup: fraction of the codec's steps in which the code is free and the reconstruction helps, so that it does not
-            collapse to nothing before the decoder can use it.
+        warmup: fraction of the codec's steps in which the code is free and the reconstruction helps, so that it does
+            not collapse to nothing before the decoder can use it.
         raw_weight: of the match of the uncompressed embedding beside the decoded one, which keeps it useful.
         validate_every: steps between validations.
         seed: of everything random.
@@ -82,8 +84,10 @@ class TrainSettings:
             raise ConfigError(f"there is no training mode {self.mode!r}", f"choose one of {', '.join(MODES)}")
         if self.codec_steps < 0 or self.matcher_steps < 0 or self.batch < 1 or self.headings < 1:
             raise ConfigError("steps, batch and headings must not be negative or empty", "give positive numbers")
-        if not self.rate_bit_m2 > 0:
-            raise ConfigError(f"a rate of {self.rate_bit_m2} bit/m2", "give a positive rate")
+        if not (self.rate_bit_m2 > 0 and self.code_weight > 0):
+            raise ConfigError(
+                f"a rate of {self.rate_bit_m2} bit/m2, weight {self.code_weight}", "give positive numbers"
+            )
 
     @property
     def first_stage(self) -> int:
@@ -134,24 +138,32 @@ class RateControl:
 class Forward:
     """What one pass gives."""
 
-    scores_BTHW: Tensor
-    raw_scores_BTHW: Tensor | None
-    target_BTHW: Tensor
+    scores_BTHW: Tensor  # noqa: N815 - the axes are part of the name
+    raw_scores_BTHW: Tensor | None  # noqa: N815
+    target_BTHW: Tensor  # noqa: N815
     rate_bit_m2: Tensor
     hard_bits: Tensor
     recon: Tensor
+    most_bit_m2: float
 
 
 def scale_scores(model: LidarModel, scores: Tensor, observed_B1HW: Tensor) -> Tensor:
-    """Divide inner products by the root of the observed pixels, which is what noise grows with, and apply the temperature."""
+    """Divide inner products by the root of the observed pixels, as noise grows, and apply the temperature."""
     count = observed_B1HW.sum(dim=(1, 2, 3)).clamp_min(1.0)
     return scores * (model.log_temperature.exp() / count.sqrt())[:, None, None, None]
 
 
 def forward(
-    model: LidarModel, batch: Batch, headings_rad_BT: Tensor, settings: TrainSettings, cell_m: float, *, codec: bool
+    model: LidarModel,
+    batch: Batch,
+    headings_rad_BT: Tensor,
+    settings: TrainSettings,
+    cell_m: float,
+    *,
+    codec: bool,
+    warm: float = 0.0,
 ) -> Forward:
-    """Embed both sides, fold and unfold the map's, match."""
+    """Embed both sides, fold and unfold the map's, match; `warm` of the code is the soft p instead of the binary b."""
     preset = model.preset
     side = (batch.map_B2HW.shape[-1], batch.sweep_B2HW.shape[-1])
     sweep = model.sweep_embedding(batch.sweep_B2HW).float()
@@ -163,11 +175,13 @@ def forward(
         source = embedding.detach() if settings.mode == "recon" else embedding
         probability, code = binarize(model.encoder(source))
         weight = cell_weight(observed, preset.downsample)
+        code = (1 - warm) * code + warm * probability
         decoded = model.decoder(code * weight[:, None, None]).float()
         per_cell_m2 = cell_m**2
         rate = code_length_loss(probability, weight) / per_cell_m2
         hard = hard_binary_loss(probability, weight)
-        recon = reconstruction_loss(decoded, embedding, observed)
+        power = embedding.detach().square().mean().clamp_min(1e-9)
+        recon = reconstruction_loss(decoded, embedding, observed) / power
     window = side[1] + 2 * settings.radius_px
     cut = (side[0] - window) // 2
     canvas = window - 2 * settings.radius_px
@@ -186,11 +200,12 @@ def forward(
     raw = scores(embedding) if codec and settings.raw_weight > 0 and settings.mode != "recon" else None
     truth = headings_rad_BT.abs().argmin(dim=1)
     target = pose_target(matched, truth, batch.shift_px_B2)
-    return Forward(matched, raw, target, rate, hard, recon)
+    most_bit_m2 = preset.groups * math.log2(preset.group_channels + 1) / cell_m**2
+    return Forward(matched, raw, target, rate, hard, recon, most_bit_m2)
 
 
 def draw_headings(batch: int, settings: TrainSettings, generator: torch.Generator) -> Tensor:
-    """Candidate headings around the truth, (B, T); index 0 is the truth itself, the others at least half a degree away."""
+    """Candidate headings around the truth, (B, T); the first is the truth, the others at least half a degree away."""
     others = torch.rand(batch, settings.headings - 1, generator=generator) * 2 - 1
     away = others.sign() * math.radians(0.5) + others * settings.heading_range_rad
     return torch.cat([torch.zeros(batch, 1), away], dim=1)
@@ -210,7 +225,8 @@ def objective(result: Forward, settings: TrainSettings, code_weight: float, warm
     if settings.mode == "recon":
         return result.recon + coded
     recon_weight = settings.recon_weight + warm
-    idle = functional.relu(WARM_RATE * settings.rate_bit_m2 - result.rate_bit_m2)
+    free_rate = min(WARM_RATE * settings.rate_bit_m2, WARM_FILL * result.most_bit_m2)
+    idle = functional.relu(1 - result.rate_bit_m2 / free_rate)
     loss = matching_loss(result.scores_BTHW, result.target_BTHW) + coded + recon_weight * result.recon
     loss = loss + warm * WARM_SPREAD * idle
     if result.raw_scores_BTHW is not None:
@@ -250,7 +266,7 @@ def train(
     model = LidarModel(preset)
     if start is not None:
         model.load_state_dict(start.state_dict())
-    model = model.to(device, memory_format=torch.channels_last)
+    model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)
     control = RateControl(settings.rate_bit_m2, settings.code_weight)
     identity = {"preset": preset.to_dict(), "settings": asdict(settings), "resolution_m": resolution_m}
@@ -266,9 +282,9 @@ def train(
         generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + step)
         headings = draw_headings(settings.batch, settings, generator).to(device)
         model.train()
+        warm = warmup_left(settings, step) if codec else 0.0
         with torch.autocast(device_type=device, dtype=torch.bfloat16):
-            result = forward(model, batch, headings, settings, cell_m, codec=codec)
-        warm = warmup_left(settings, step)
+            result = forward(model, batch, headings, settings, cell_m, codec=codec, warm=warm)
         loss = objective(result, settings, control.weight, warm, codec=codec)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -278,8 +294,9 @@ def train(
             control.update(float(result.rate_bit_m2.detach()))
         report(_progress(step, loss, result, control))
         if step % settings.validate_every == 0 or step == settings.steps:
-            yield validate(model, held_out, settings, cell_m, control, step, codec=codec, device=device)
-            save_checkpoint(folder, model, optimizer, control, identity, step)
+            progress = validate(model, held_out, settings, cell_m, control, step, codec=codec, device=device)
+            save_checkpoint(folder, model, optimizer, control, identity, step)  # before anyone stops at the yield
+            yield progress
 
 
 @torch.no_grad()

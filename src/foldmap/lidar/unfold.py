@@ -89,9 +89,10 @@ class FoldedLidar:
             LimitError: the window is too large to decode at once.
         """
         row, column = self._pixel_offset(grid)
-        if grid.height_px * grid.width_px > MAX_WINDOW_PX:
-            raise LimitError(f"a window of {grid.height_px} x {grid.width_px} pixels", "decode smaller windows")
         scale = self.scale
+        around_px = 2 * DECODE_HALO * scale
+        if (grid.height_px + around_px) * (grid.width_px + around_px) > MAX_WINDOW_PX:
+            raise LimitError(f"a window of {grid.height_px} x {grid.width_px} pixels", "decode smaller windows")
         top, left = row // scale - DECODE_HALO, column // scale - DECODE_HALO
         bottom = -(-(row + grid.height_px) // scale) + DECODE_HALO
         right = -(-(column + grid.width_px) // scale) + DECODE_HALO

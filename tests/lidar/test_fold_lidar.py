@@ -1,0 +1,255 @@
+"""Folding into a file and unfolding from it."""
+
+from __future__ import annotations
+
+import tracemalloc
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from core_scene import RESOLUTION_M, TINY, blob_raster, random_bundle
+
+from foldmap.atlas import FoldFile, FoldUpdater, FoldWriter
+from foldmap.errors import ConfigError, LayerError, LimitError, MapFormatError, MapInputError, ModelError
+from foldmap.geometry import MetricGrid
+from foldmap.lidar.bundle import Bundle, quantized
+from foldmap.lidar.codec import BLOCK_PX, encode_block, global_spread
+from foldmap.lidar.fold import LAYER, MODEL, encode_tiles, fold_lidar, update_lidar
+from foldmap.lidar.source import RasterMap
+from foldmap.lidar.unfold import FoldedLidar
+
+
+@pytest.fixture(scope="module")
+def bundle() -> Bundle:
+    return quantized(random_bundle())
+
+
+@pytest.fixture(scope="module")
+def raster() -> RasterMap:
+    return blob_raster(1100, 900)
+
+
+@pytest.fixture(scope="module")
+def folded(tmp_path_factory: pytest.TempPathFactory, bundle: Bundle, raster: RasterMap) -> dict[int, Path]:
+    folder = tmp_path_factory.mktemp("folded")
+    paths = {tile_blocks: folder / f"{tile_blocks}.fold" for tile_blocks in (1, 2)}
+    for tile_blocks, path in paths.items():
+        report = fold_lidar(path, raster, bundle, tile_blocks=tile_blocks, provenance={"from": "blobs"})
+        assert report.file_bytes == path.stat().st_size
+        assert report.tiles == (6 if tile_blocks == 1 else 2)
+        assert report.observed_m2 == pytest.approx(raster.observed_m2)
+        assert report.raster_px == 1100 * 900
+        assert report.bit_per_m2 == pytest.approx(8 * report.payload_bytes / raster.observed_m2)
+        assert report.bpp == pytest.approx(8 * report.payload_bytes / (1100 * 900))
+    return paths
+
+
+def test_the_file_gives_the_codes_back(folded: dict[int, Path], bundle: Bundle, raster: RasterMap) -> None:
+    spread = global_spread(raster)
+    block = encode_block(bundle, raster, spread, 1, 0)
+    assert block is not None
+    for path in folded.values():
+        with FoldFile.open(path) as file:
+            layer = FoldedLidar(file)
+            assert layer.grid == raster.grid
+            assert layer.parameters["observed_px"] == int(raster.observed.sum())
+            assert file.metadata()["provenance"] == {"from": "blobs"}
+            np.testing.assert_array_equal(layer.codes(64, 0, 64, 64), block.codes)
+            assert (layer.codes(-20, -20, 20, 400) == 0).all()
+            assert (layer.codes(400, 0, 30, 200) == 0).all()
+
+
+def test_windows_do_not_depend_on_tiles(folded: dict[int, Path], raster: RasterMap) -> None:
+    windows = [(480, 470, 90, 100), (1000, 830, 120, 90), (-30, -17, 60, 50), (3, 1, 700, 600), (505, 0, 14, 9)]
+    with FoldFile.open(folded[1]) as one, FoldFile.open(folded[2]) as two:
+        layers = [FoldedLidar(file, fast=False) for file in (one, two)]
+        whole, whole_known = layers[0].embedding(raster.grid.window(-64, -64, 1100 + 128, 900 + 128))
+        for row, col, height, width in windows:
+            grid = raster.grid.window(row, col, height, width)
+            (first, known), (second, other_known) = (layer.embedding(grid) for layer in layers)
+            assert torch.equal(first, second)
+            np.testing.assert_array_equal(known, other_known)
+            cut = np.s_[row + 64 : row + 64 + height, col + 64 : col + 64 + width]
+            torch.testing.assert_close(first, whole[(slice(None), *cut)], rtol=1e-4, atol=1e-5)
+            np.testing.assert_array_equal(known, whole_known[cut])
+        assert float(whole.abs().max()) > 0
+
+
+def test_a_window_touches_the_tiles_in_reach_and_each_once(
+    folded: dict[int, Path], raster: RasterMap, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with FoldFile.open(folded[1]) as file:
+        layer = FoldedLidar(file)
+        asked: list[tuple[int, int]] = []
+        real = file.tile
+        monkeypatch.setattr(
+            file, "tile", lambda name, column, row: (asked.append((column, row)), real(name, column, row))[1]
+        )
+        layer.embedding(raster.grid.window(600, 100, 100, 100))
+        assert asked == [(0, 1)]
+        layer.embedding(raster.grid.window(500, 500, 30, 30))
+        assert sorted(asked[1:]) == [(0, 0), (1, 0), (1, 1)]
+        layer.forget()
+        layer.embedding(raster.grid.window(600, 100, 100, 100))
+        assert asked[4:] == [(0, 1)]
+
+
+def test_far_from_the_map_nothing_is_known(folded: dict[int, Path], raster: RasterMap) -> None:
+    with FoldFile.open(folded[2]) as file:
+        embedding, known = FoldedLidar(file).embedding(raster.grid.window(9000, -9000, 40, 50))
+        assert embedding.shape == (1, 40, 50)
+        assert not embedding.any()
+        assert not known.any()
+
+
+def test_unusable_windows_are_refused(folded: dict[int, Path], raster: RasterMap) -> None:
+    with FoldFile.open(folded[2]) as file:
+        layer = FoldedLidar(file)
+        for grid in (replace(raster.grid, west_m=100.07), replace(raster.grid, resolution_m=0.25)):
+            with pytest.raises(MapInputError, match="pixels"):
+                layer.embedding(grid)
+        for height, width in ((1 << 14, 1 << 13), (1, 1 << 26)):
+            with pytest.raises(LimitError):
+                layer.embedding(raster.grid.window(0, 0, height, width))
+
+
+def test_the_same_map_gives_the_same_file(tmp_path: Path, bundle: Bundle) -> None:
+    raster = blob_raster(300, 560, seed=4)
+    for name in ("a", "b"):
+        fold_lidar(tmp_path / name, raster, bundle)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_unusable_maps_are_refused_and_leave_no_file(tmp_path: Path, bundle: Bundle) -> None:
+    raster = blob_raster(100, 100)
+    empty = RasterMap(raster.grid, raster.intensity, np.zeros((100, 100), bool))
+    coarse = RasterMap(replace(raster.grid, resolution_m=0.5), raster.intensity, raster.observed)
+    path = tmp_path / "map.fold"
+    for source, words in ((empty, "no observed ground"), (coarse, "0.5 m pixels")):
+        with pytest.raises(MapInputError, match=words):
+            fold_lidar(path, source, bundle)
+    with pytest.raises(ConfigError, match="not fold"):
+        fold_lidar(path, raster, Bundle.from_bytes(bundle.to_bytes(localize_only=True)))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_other_layers_and_broken_parameters_are_refused(
+    tmp_path: Path, bundle: Bundle, folded: dict[int, Path]
+) -> None:
+    with FoldFile.open(folded[2]) as file:
+        parameters = file.layer(LAYER).parameters
+        with pytest.raises(LayerError):
+            FoldedLidar(file, "elsewhere")
+    broken: list[dict[str, object]] = [
+        {"grid": None},
+        {"grid": {**parameters["grid"], "resolution_m": -1.0}},
+        {"grid": {**parameters["grid"], "height_px": "many"}},
+        {"grid": {**parameters["grid"], "colour": 1}},
+        {"tile_blocks": 0},
+        {"tile_blocks": 1 << 30},
+        {"tile_blocks": 2.0},
+        {"block_px": 256},
+    ]
+    for index, change in enumerate([{}, *broken]):
+        path = tmp_path / f"{index}.fold"
+        with FoldWriter(path) as writer:
+            writer.add_layer(LAYER, "visual" if index == 0 else "lidar", {**parameters, **change})
+            writer.put_model(LAYER, MODEL, b"no model")
+        with FoldFile.open(path) as file, pytest.raises(LayerError if index == 0 else MapFormatError):
+            FoldedLidar(file)
+    with FoldWriter(tmp_path / "model.fold") as writer:
+        writer.add_layer(LAYER, "lidar", parameters)
+        writer.put_model(LAYER, MODEL, b"no model")
+    with FoldFile.open(tmp_path / "model.fold") as file, pytest.raises(ModelError):
+        FoldedLidar(file)
+
+
+class _Counting:
+    """A raster that notes which windows are read."""
+
+    def __init__(self, raster: RasterMap) -> None:
+        self._raster, self.grid, self.reads = raster, raster.grid, []
+
+    def read(self, row: int, col: int, height_px: int, width_px: int) -> RasterMap:
+        self.reads.append((row, col))
+        return self._raster.read(row, col, height_px, width_px)
+
+
+def test_an_update_replaces_its_tiles_and_no_others(
+    tmp_path: Path, folded: dict[int, Path], bundle: Bundle, raster: RasterMap
+) -> None:
+    path = tmp_path / "map.fold"
+    path.write_bytes(folded[1].read_bytes())
+    intensity, observed = raster.intensity.copy(), raster.observed.copy()
+    intensity[512:1024, :512] = intensity[512:1024, :512][::-1]
+    observed[:512, 512:] = False
+    changed = _Counting(RasterMap(raster.grid, intensity, observed))
+    with FoldFile.open(path) as file:
+        before = {(key.column, key.row): file.tile(LAYER, key.column, key.row) for key in file.tiles(LAYER)}
+        parameters = file.layer(LAYER).parameters
+    with FoldUpdater(path) as updater:
+        written = update_lidar(updater, changed, bundle, parameters, [(0, 1), (1, 0)])
+    assert len(changed.reads) == 2
+    with FoldFile.open(path) as file:
+        after = {(key.column, key.row): file.tile(LAYER, key.column, key.row) for key in file.tiles(LAYER)}
+        layer = FoldedLidar(file)
+        block = encode_block(bundle, changed, parameters["spread"], 1, 0)
+        assert block is not None
+        np.testing.assert_array_equal(layer.codes(64, 0, 64, 64), block.codes)
+    assert before.keys() - after.keys() == {(1, 0)}
+    assert after[0, 1] != before[0, 1]
+    assert written == len(after[0, 1] or b"")
+    assert all(after[key] == before[key] for key in after if key != (0, 1))
+
+
+def test_an_update_that_does_not_fit_is_refused(tmp_path: Path, folded: dict[int, Path], bundle: Bundle) -> None:
+    path = tmp_path / "map.fold"
+    path.write_bytes(folded[1].read_bytes())
+    with FoldFile.open(path) as file:
+        parameters = file.layer(LAYER).parameters
+    raster = blob_raster(1100, 900)
+    moved = RasterMap(replace(raster.grid, west_m=raster.grid.west_m + RESOLUTION_M), raster.intensity, raster.observed)
+    half = Bundle.from_bytes(bundle.to_bytes(localize_only=True))
+    for source, model, tile, error in (
+        (moved, bundle, (0, 0), MapInputError),
+        (raster, bundle, (0, 3), MapInputError),
+        (raster, bundle, (-1, 0), MapInputError),
+        (raster, random_bundle(name="another"), (0, 0), ModelError),
+        (raster, half, (0, 0), ConfigError),
+    ):
+        with FoldUpdater(path) as updater, pytest.raises(error):
+            update_lidar(updater, source, model, parameters, [tile])
+    assert path.read_bytes() == folded[1].read_bytes()
+
+
+class _Endless:
+    """Blobs repeated over any area, made window by window."""
+
+    def __init__(self, height: int, width: int) -> None:
+        self.grid = MetricGrid(0.0, 0.0, RESOLUTION_M, height, width)
+        self._ground = blob_raster(256, 256, holes=False).intensity
+
+    def read(self, row: int, col: int, height_px: int, width_px: int) -> RasterMap:
+        rows, cols = np.arange(row, row + height_px), np.arange(col, col + width_px)
+        inside = ((rows >= 0) & (rows < self.grid.height_px))[:, None] & ((cols >= 0) & (cols < self.grid.width_px))
+        intensity = self._ground[rows[:, None] % 256, cols % 256] * inside
+        return RasterMap(self.grid.window(row, col, height_px, width_px), intensity, inside)
+
+
+def test_memory_does_not_grow_with_the_map(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of everything but the networks, whose work is the same for each block (they are replaced by a constant)."""
+    codes = np.ones((TINY.groups, 96, 96), np.uint8)
+    monkeypatch.setattr("foldmap.lidar.codec.encode_raster", lambda bundle, raster, spread: codes)
+    peaks = {}
+    for blocks in (4, 20):
+        source = _Endless(blocks * BLOCK_PX, blocks * BLOCK_PX)
+        tracemalloc.start()
+        count = sum(1 for tile in encode_tiles(bundle, source, 0.1))
+        peaks[blocks] = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert count == (blocks // 2) ** 2
+    area_km2 = (20 * BLOCK_PX * RESOLUTION_M) ** 2 / 1e6
+    assert area_km2 > 4
+    assert peaks[20] < 1.2 * peaks[4]

@@ -1,0 +1,138 @@
+"""Training learns, resumes bit for bit, and refuses what is not its run."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from core_scene import RESOLUTION_M, TINY, blob_pairs
+
+from foldmap.errors import ConfigError, ModelError
+from foldmap.lidar.checkpoint import FILE, load_checkpoint
+from foldmap.lidar.model import LidarModel
+from foldmap.lidar.sampling import PairSampler
+from foldmap.lidar.train import Progress, RateControl, TrainSettings, draw_headings, train, warmup_left
+
+QUICK = TrainSettings(matcher_steps=2, codec_steps=4, batch=1, radius_px=14, validate_every=2, warmup=0.5)
+
+
+def _samplers(seed: int = 0) -> tuple[PairSampler, PairSampler]:
+    return PairSampler(blob_pairs(8, 1), RESOLUTION_M, 64, 96, seed), PairSampler(
+        blob_pairs(3, 2), RESOLUTION_M, 64, 96, 9
+    )
+
+
+def _run(folder: Path, settings: TrainSettings, stop: int | None = None) -> list[Progress]:
+    lines = []
+    for line in train(TINY, *_samplers(), settings, RESOLUTION_M, folder):
+        lines.append(line)
+        if line.step == stop:
+            break
+    return lines
+
+
+def _state(folder: Path) -> dict[str, torch.Tensor]:
+    return torch.load(folder / FILE, weights_only=True)["model"]
+
+
+@pytest.fixture(scope="module")
+def learned(tmp_path_factory: pytest.TempPathFactory) -> list[Progress]:
+    settings = TrainSettings(
+        matcher_steps=40, codec_steps=40, batch=2, radius_px=14, headings=2, learning_rate=5e-3, validate_every=20
+    )
+    return _run(tmp_path_factory.mktemp("learned"), settings)
+
+
+def test_the_loss_falls_and_the_matches_beat_chance(learned: list[Progress]) -> None:
+    assert [line.step for line in learned] == [20, 40, 60, 80]
+    chance = 9 / (2 * 14 + 1) ** 2
+    assert learned[1].match < learned[0].match < math.log(2 * 29 * 29)
+    assert learned[1].top9 > 10 * chance
+    assert learned[3].match < math.log(2 * 29 * 29)  # through the code
+    assert learned[3].rate_bit_m2 > 0
+
+
+def test_a_resumed_run_is_the_same_run(tmp_path: Path) -> None:
+    _run(tmp_path / "whole", QUICK)
+    assert [line.step for line in _run(tmp_path / "parts", QUICK, stop=4)] == [2, 4]
+    assert [line.step for line in _run(tmp_path / "parts", QUICK)] == [6]
+    whole, parts = _state(tmp_path / "whole"), _state(tmp_path / "parts")
+    assert whole.keys() == parts.keys()
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+    assert _run(tmp_path / "parts", QUICK) == []
+
+
+def test_other_settings_are_refused_and_damage_is_named(tmp_path: Path) -> None:
+    _run(tmp_path, replace(QUICK, matcher_steps=1, codec_steps=0))
+    with pytest.raises(ConfigError, match="other settings"):
+        _run(tmp_path, QUICK)
+    whole = (tmp_path / FILE).read_bytes()
+    model = LidarModel(TINY)
+    for damaged in (b"", b"nonsense", whole[: len(whole) // 2], whole[:-200]):
+        (tmp_path / FILE).write_bytes(damaged)
+        with pytest.raises(ModelError, match="cannot be read"):
+            load_checkpoint(tmp_path, model, torch.optim.Adam(model.parameters()), RateControl(1.0), {})
+
+
+def test_a_checkpoint_cannot_run_code(tmp_path: Path) -> None:
+    torch.save({"identity": "{}", "step": 1, "model": Path("x")}, tmp_path / FILE)
+    model = LidarModel(TINY)
+    with pytest.raises(ModelError, match="cannot be read"):
+        load_checkpoint(tmp_path, model, torch.optim.Adam(model.parameters()), RateControl(1.0), {})
+
+
+@pytest.mark.parametrize("mode", ["scratch", "recon"])
+def test_the_other_modes_run(tmp_path: Path, mode: str) -> None:
+    settings = replace(QUICK, mode=mode, validate_every=100)
+    lines = _run(tmp_path, settings)
+    assert lines[-1].step == settings.steps == (4 if mode == "scratch" else 6)
+    assert math.isfinite(lines[-1].loss)
+
+
+def test_recon_leaves_the_matcher_alone(tmp_path: Path) -> None:
+    """In the second stage of `recon` the embeddings get no gradient: Adam moves them by nothing but old momentum."""
+    settings = replace(QUICK, mode="recon", matcher_steps=0, codec_steps=2)
+    torch.manual_seed(settings.seed)
+    fresh = LidarModel(TINY).state_dict()
+    _run(tmp_path, settings)
+    for name, value in _state(tmp_path).items():
+        if name.endswith(("weight", "bias")) and "embedding" in name:
+            assert torch.equal(value, fresh[name]), name
+    assert any(not torch.equal(v, fresh[k]) for k, v in _state(tmp_path).items() if k.startswith("decoder"))
+
+
+@pytest.mark.parametrize("start", [0.05, 200.0])
+def test_rate_control_brings_the_rate_to_the_target(start: float) -> None:
+    """On a plant whose rate falls with the weight as codes do."""
+    control = RateControl(3.0)
+    control.log_weight = math.log(start / 1000)
+    for _ in range(3000):
+        control.update(20.0 / (1 + 50 * control.weight))
+    assert 20.0 / (1 + 50 * control.weight) == pytest.approx(3.0, rel=0.05)
+
+
+def test_warm_up_falls_from_one_to_nothing() -> None:
+    settings = TrainSettings(matcher_steps=10, codec_steps=100, warmup=0.2)
+    assert [warmup_left(settings, step) for step in (10, 20, 30, 90)] == [1.0, 0.5, 0.0, 0.0]
+    assert warmup_left(replace(settings, warmup=0.0), 10) == 0.0
+
+
+def test_the_first_heading_is_the_truth_and_the_others_are_not_near() -> None:
+    settings = TrainSettings(headings=5)
+    headings = draw_headings(400, settings, torch.Generator().manual_seed(0))
+    assert (headings[:, 0] == 0).all()
+    away = headings[:, 1:].abs()
+    assert float(away.min()) >= math.radians(0.5)
+    assert float(away.max()) <= math.radians(0.5) + settings.heading_range_rad
+    assert 0.4 < float((headings[:, 1:] > 0).float().mean()) < 0.6
+
+
+@pytest.mark.parametrize(
+    "change", [{"mode": "best"}, {"batch": 0}, {"codec_steps": -1}, {"rate_bit_m2": 0.0}, {"rate_bit_m2": float("nan")}]
+)
+def test_unusable_settings_are_refused(change: dict[str, object]) -> None:
+    with pytest.raises(ConfigError):
+        TrainSettings(**change)
