@@ -216,5 +216,4 @@ class Curve:
             for axes, (key, label) in zip(figure.subplots(1, len(shown)), shown, strict=True):
                 axes.plot(steps, [row[key] for row in self._rows], marker="o", markersize=3)
                 axes.set(xlabel="step", ylabel=label)
-            figure.tight_layout()
             return to_png(figure)
