@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from foldmap.errors import ConfigError
-from foldmap.lidar.pairs_from_raster import PlacePair, RasterPairs
+from foldmap.lidar.pairs_from_raster import RasterPairs
 from foldmap.lidar.pairs_from_sweeps import SweepPairs
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Source:
     name: str
 
 
-class TownPairs(Sequence[PlacePair]):
+class TownPairs(Sequence[Any]):
     """A part of a cache of the town's pairs, as the sampler reads them."""
 
     def __init__(self, cache: PairCache, indices: range) -> None:
@@ -52,16 +52,18 @@ class TownPairs(Sequence[PlacePair]):
         """One pair."""
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
-        values, observed, sweep, seen, offset_px = self._cache[self._indices[index]]
-        # Content displaced by the offset means that the query's centre lies at minus the offset on the map.
-        return PlacePair(values, observed, sweep, seen, (-float(offset_px[0]), -float(offset_px[1])))
+        return self._cache[self._indices[index]]
 
 
 def crop_sizes(resolution_m: float, smoke: bool) -> tuple[int, int]:
-    """Query and map side of a training step: 12.8 m on fine maps; 42 m on coarse ones, whose pixels are few."""
-    if smoke:
+    """Query and map side of a training step: 9.6 m on fine maps; 21 m on coarse ones, whose pixels are few.
+
+    Smaller than what a localizer matches on purpose: a crop that is hard to place teaches the codec to keep something of
+    every piece of ground, not only of the best mark in sight.
+    """
+    if smoke or resolution_m >= 0.15:
         return 64, 112
-    return (256, 320) if resolution_m < 0.15 else (128, 192)
+    return 192, 240
 
 
 def town_source(folder: Path, count: int, seed: int, *, coarse: bool, smoke: bool) -> Source:

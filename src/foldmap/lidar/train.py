@@ -54,7 +54,7 @@ class TrainSettings:
         rate_bit_m2: the zero-order code entropy aimed at, in bits per m2 of observed cells; lambda_1 follows it.
         code_weight: lambda_1 to begin with, per bit/m2.
         hard_weight: lambda_2 of eq. 7.
-        recon_weight: of the reconstruction beside the match; 0 is the paper's.
+        recon_weight: of the relative reconstruction error beside the match; 0 is the paper's.
         warmup: fraction of the codec's steps in which the code is free and the reconstruction helps, so that it does
             not collapse to nothing before the decoder can use it.
         raw_weight: of the match of the uncompressed embedding beside the decoded one, which keeps it useful.
@@ -65,15 +65,15 @@ class TrainSettings:
     mode: str = "match"
     matcher_steps: int = 1500
     codec_steps: int = 3000
-    batch: int = 4
+    batch: int = 8
     radius_px: int = 20
     headings: int = 3
     heading_range_rad: float = math.radians(5)
-    learning_rate: float = 1e-3
-    rate_bit_m2: float = 3.0
+    learning_rate: float = 1.5e-3
+    rate_bit_m2: float = 2.2
     code_weight: float = 3e-4
     hard_weight: float = 0.02
-    recon_weight: float = 0.0
+    recon_weight: float = 2.0
     warmup: float = 0.15
     raw_weight: float = 0.3
     validate_every: int = 250
