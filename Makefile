@@ -7,7 +7,7 @@ LAYER  ?= lidar
 SECONDS_OF_FUZZ ?= 300
 SEED   ?= 0
 
-.PHONY: demo test lint format fuzz scoreboard clean
+.PHONY: demo test lint format fuzz scoreboard weights clean
 
 demo: $(STAMP)
 	$(VENV)/bin/foldmap demo -o out/demo
@@ -34,6 +34,21 @@ $(STAMP): pyproject.toml constraints.txt
 	test -x $(RUN) || $(PYTHON) -m venv $(VENV)
 	$(RUN) -m pip install --quiet -c constraints.txt -e '.[dev]'
 	touch $@
+
+# Train the default weights again, from the generated town alone: about three hours on two cores.
+WEIGHTS := out/weights
+FINE    := --pairs $(WEIGHTS)/pairs-fine --pair-count 700 --preset small-16x
+weights: $(STAMP)
+	$(VENV)/bin/foldmap train lidar $(FINE) --rate 2.2 --matcher-steps 600 --steps 4500 --name fine-16x-3 -o $(WEIGHTS)/fine-16x-3
+	$(VENV)/bin/foldmap train lidar $(FINE) --rate 4.5 --matcher-steps 0 --steps 500 --name fine-16x-6 \
+	    --start $(WEIGHTS)/fine-16x-3/model.safetensors -o $(WEIGHTS)/fine-16x-6
+	$(VENV)/bin/foldmap train lidar $(FINE) --rate 1.1 --matcher-steps 0 --steps 500 --name fine-16x-1 \
+	    --start $(WEIGHTS)/fine-16x-3/model.safetensors -o $(WEIGHTS)/fine-16x-1
+	$(VENV)/bin/foldmap train lidar --coarse --pairs $(WEIGHTS)/pairs-coarse --pair-count 300 --preset coarse-4x --rate 3.5 \
+	    --matcher-steps 500 --steps 1700 --name coarse-4x-3 -o $(WEIGHTS)/coarse-4x-3
+	mkdir -p src/foldmap/lidar/weights
+	for name in fine-16x-3 fine-16x-6 fine-16x-1 coarse-4x-3; do \
+	    cp $(WEIGHTS)/$$name/model.safetensors src/foldmap/lidar/weights/$$name.safetensors; done
 
 clean:
 	rm -rf out build dist .pytest_cache .ruff_cache .mypy_cache

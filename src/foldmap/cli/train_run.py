@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from foldmap.lidar.train import Progress, TrainSettings
 
 
+STARTED_CODE_WEIGHT = 0.15
+
+
 @dataclass(frozen=True)
 class RunSettings:
     """What a person decides about a run; see the options of ``foldmap train lidar``."""
@@ -59,6 +62,8 @@ class RunSettings:
             rate_bit_m2=self.rate_bit_m2,
             seed=self.seed,
         )
+        if self.start is not None:  # the codec works already: no warm-up, and the rate is weighed from the first step
+            settings = replace(settings, warmup=0.0, code_weight=STARTED_CODE_WEIGHT)
         return replace(settings, radius_px=8, headings=2, validate_every=8) if self.smoke else settings
 
 
