@@ -10,6 +10,7 @@ same however the map is tiled; the decoder sees `DECODE_HALO` cells around a win
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -20,8 +21,10 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from foldmap.errors import ModelError
 from foldmap.lidar.bundle import Bundle
-from foldmap.lidar.model import BINARY_THRESHOLD, INPUT_CHANNELS, CodeDecoder, Embedding
+from foldmap.lidar.inference import Box, FastDecoder
+from foldmap.lidar.model import BINARY_THRESHOLD, INPUT_CHANNELS, Embedding
 from foldmap.lidar.normalize import network_input, spread_of
+from foldmap.lidar.region import STRIP_PX
 from foldmap.lidar.source import RasterMap, RasterSource
 from foldmap.types import BoolArray, ByteArray, IntArray
 
@@ -125,7 +128,7 @@ class Decoder:
         has_bf16 = bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
         self.dtype = torch.bfloat16 if fast and has_bf16 else torch.float32
         self.preset = bundle.model.preset
-        self._decoder = _fast(bundle.model.decoder, self.dtype)
+        self._decoder = FastDecoder(bundle.model.decoder, self.dtype)
         self._sweep = _fast(bundle.model.sweep_embedding, self.dtype)
 
     @torch.inference_mode()
@@ -135,9 +138,25 @@ class Decoder:
         x = _padded(x_12HW).to(self.dtype, memory_format=torch.channels_last)
         return self._sweep(x)[0, :, :height, :width].float()  # type: ignore[no-any-return]
 
-    @torch.inference_mode()
     def decode(self, codes_GHW: ByteArray | IntArray) -> Tensor:
-        """Decode codes (G, h, w) -> (C, h * s, w * s) float32.
+        """Decode codes (G, h, w) -> (C, h * s, w * s) float32; errors as `decode_window`."""
+        height, width = (side * self.preset.downsample for side in codes_GHW.shape[1:])
+        return self.decode_window(codes_GHW, (0, 0), (height, width), [(0, height, 0, width)])
+
+    @torch.inference_mode()
+    def decode_window(
+        self, codes_GHW: ByteArray | IntArray, first_rc: tuple[int, int], shape: tuple[int, int], boxes: Sequence[Box]
+    ) -> Tensor:
+        """Decode a window of what codes (G, h, w) hold.
+
+        Args:
+            codes_GHW: symbols.
+            first_rc: the window's first row and column, in pixels from the codes' corner.
+            shape: rows and columns of the window.
+            boxes: the window's pixels that are wanted, disjoint; the others stay 0.
+
+        Returns:
+            (C, *shape) float32.
 
         Raises:
             ModelError: a code exceeds the preset's channels.
@@ -145,13 +164,20 @@ class Decoder:
         preset = self.preset
         if codes_GHW.shape[0] != preset.groups or int(codes_GHW.max(initial=0)) > preset.group_channels:
             raise ModelError("the codes do not fit the model", "the file mixes a map with another map's model")
-        one_hot = nn.functional.one_hot(torch.from_numpy(codes_GHW.astype(np.int64)), preset.group_channels + 1)
-        code_1GKHW = one_hot[..., 1:].permute(0, 3, 1, 2)[None]
-        flat = code_1GKHW.flatten(1, 2).to(self.dtype, memory_format=torch.channels_last)
-        return self._decoder.layers(flat)[0].float()  # type: ignore[no-any-return,operator]
+        symbols_HWG = np.ascontiguousarray(codes_GHW.transpose(1, 2, 0)).astype(np.uint8)
+        one_hot = symbols_HWG[..., None] == np.arange(1, preset.group_channels + 1, dtype=np.uint8)
+        code_1KHW = torch.from_numpy(one_hot).flatten(2).to(self.dtype).permute(2, 0, 1)[None]
+        window = torch.zeros(preset.embedding_channels, *shape)
+        # In strips, which stay in the cache from layer to layer.
+        strips = [(r, min(r + STRIP_PX, box[1]), *box[2:]) for box in boxes for r in range(box[0], box[1], STRIP_PX)]
+        row, column = first_rc
+        inside = [(r + row, r_end + row, c + column, c_end + column) for r, r_end, c, c_end in strips]
+        for (r, r_end, c, c_end), part in zip(strips, self._decoder.boxes(code_1KHW, inside), strict=True):
+            window[:, r:r_end, c:c_end] = part
+        return window
 
 
-def _fast(network: CodeDecoder | Embedding, dtype: torch.dtype) -> nn.Module:
+def _fast(network: Embedding, dtype: torch.dtype) -> nn.Module:
     """Copy a network for inference."""
     network = copy.deepcopy(network).eval()
     _fuse(network)

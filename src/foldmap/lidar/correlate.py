@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import lru_cache
 
+import numpy as np
 import torch
 from scipy.fft import next_fast_len
+
+from foldmap.types import FloatArray
 
 Matrices = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
 
@@ -32,20 +36,33 @@ def correlate(map_BCHW: torch.Tensor, turned_BTCHW: torch.Tensor, radius_px: int
     return partial_irfft2(cross_BTHF, size, 2 * radius_px + 1)
 
 
-def correlate_one(map_CHW: torch.Tensor, turned_TCHW: torch.Tensor, radius_px: int) -> torch.Tensor:
-    """Do as `correlate` for one pair, without gradients: image by image, so that the spectra stay in the cache.
+def correlate_one(
+    map_CHW: torch.Tensor, turn_into: Callable[[int, FloatArray], None], count: int, radius_px: int
+) -> torch.Tensor:
+    """Do as `correlate` for one pair, without gradients: template by template, so that all of it stays in the cache.
+
+    Args:
+        map_CHW: crop, float32.
+        turn_into: writes template t into the upper left corner of a zero image.
+        count: number of templates.
+        radius_px: half the window.
 
     Returns:
         (T, 2 * radius + 1, 2 * radius + 1).
     """
     size = fft_shape(map_CHW.shape[-2], map_CHW.shape[-1])
-    cross_THF = torch.empty(len(turned_TCHW), size[0], size[1] // 2 + 1, dtype=torch.complex64)
+    template_CHW = np.zeros((len(map_CHW), *size), np.float32)
     with torch.inference_mode():
-        map_spectrum = torch.fft.rfft2(map_CHW, s=size)
-        for cross_HF, turned_CHW in zip(cross_THF, turned_TCHW, strict=True):
-            torch.mul(torch.fft.rfft2(turned_CHW[0], s=size).conj(), map_spectrum[0], out=cross_HF)
-            for turned_HW, spectrum_HF in zip(turned_CHW[1:], map_spectrum[1:], strict=True):
-                cross_HF.addcmul_(torch.fft.rfft2(turned_HW, s=size).conj(), spectrum_HF)
+        cross_THF = torch.empty(count, size[0], size[1] // 2 + 1, dtype=torch.complex64)
+        # Conjugated here and once more at the end, where there is least to conjugate.
+        map_spectrum = torch.fft.rfft2(map_CHW, s=size).conj().resolve_conj()
+        for t, cross_HF in enumerate(cross_THF):
+            turn_into(t, template_CHW)
+            spectrum = torch.fft.rfft2(torch.from_numpy(template_CHW))
+            torch.mul(spectrum[0], map_spectrum[0], out=cross_HF)
+            for own, other in zip(spectrum[1:], map_spectrum[1:], strict=True):
+                cross_HF.addcmul_(own, other)
+        torch.conj_physical(cross_THF, out=cross_THF)
         return partial_irfft2(cross_THF, size, 2 * radius_px + 1)
 
 

@@ -24,8 +24,8 @@ import torch
 
 from foldmap.errors import ConfigError
 from foldmap.lidar.correlate import correlate, correlate_direct, correlate_one
-from foldmap.lidar.rotate import Headings, rotate_embedding, rotate_embedding_fast
-from foldmap.types import DoubleArray
+from foldmap.lidar.rotate import Headings, Turner, rotate_embedding, rotate_embedding_fast
+from foldmap.types import DoubleArray, FloatArray
 
 __all__ = [
     "coarse_headings_rad",
@@ -81,9 +81,12 @@ def match_fft(map_CHW: torch.Tensor, observation_CHW: torch.Tensor, headings: He
     Arguments, result and errors are `match_direct`'s.
     """
     canvas = _canvas(map_CHW[None], observation_CHW[None], radius_px)
-    with torch.inference_mode():
-        turned_BTCHW = rotate_embedding_fast(observation_CHW[None], headings, canvas)
-        return correlate_one(map_CHW.float(), turned_BTCHW[0], radius_px)
+    angles, turner = np.asarray(headings, dtype=np.float64), Turner(observation_CHW)
+
+    def turn_into(t: int, out_CHW: FloatArray) -> None:
+        turner.into(float(angles[t]), out_CHW, canvas)
+
+    return correlate_one(map_CHW.float(), turn_into, len(angles), radius_px)
 
 
 def match_auto(

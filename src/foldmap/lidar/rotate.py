@@ -50,18 +50,48 @@ def rotate_embedding(embedding_BCHW: torch.Tensor, headings: Headings, out_shape
 def rotate_embedding_fast(embedding_BCHW: torch.Tensor, headings: Headings, out_shape: tuple[int, int]) -> torch.Tensor:
     """Do as `rotate_embedding`, without gradients and several times faster on a CPU; uses torch's number of threads."""
     angles = np.asarray(headings, dtype=np.float64)
-    batch, channels, height, width = embedding_BCHW.shape
-    images = embedding_BCHW.detach().reshape(batch * channels, height, width).to("cpu", torch.float32)
-    # One pixel of zeros around spares the kernel every bounds check but one per row.
-    padded = functional.pad(images, (1, 1, 1, 1)).numpy()
-    out = np.zeros((len(angles), batch * channels, *out_shape), np.float32)
-    threads = min(torch.get_num_threads(), len(angles))
-    if threads > 1:
-        list(_pool(threads).map(lambda k: _turn(padded, angles[k::threads], out[k::threads]), range(threads)))
-    else:
-        _turn(padded, angles, out)
+    batch, channels = embedding_BCHW.shape[:2]
+    turner = Turner(embedding_BCHW.flatten(0, 1))
+    out = np.empty((len(angles), batch * channels, *out_shape), np.float32)
+    for angle, turned_CHW in zip(angles, out, strict=True):
+        turner.into(float(angle), turned_CHW, out_shape)
     turned = torch.from_numpy(out).reshape(len(angles), batch, channels, *out_shape)
     return turned.transpose(0, 1).to(embedding_BCHW.device)
+
+
+class Turner:
+    """Turns one image about its centre again and again, into memory that is given; uses torch's number of threads.
+
+    Args:
+        image_CHW: any real type.
+    """
+
+    def __init__(self, image_CHW: torch.Tensor) -> None:
+        images = image_CHW.detach().to("cpu", torch.float32)
+        # One pixel of zeros around spares the kernel every bounds check but one per row.
+        padded = functional.pad(images, (1, 1, 1, 1)).numpy()
+        self._in_pairs = len(padded) == 2  # side by side, both channels are one access
+        self._source = np.ascontiguousarray(padded.transpose(1, 2, 0) if self._in_pairs else padded)
+
+    def into(self, heading_rad: float, out_CHW: FloatArray, shape: tuple[int, int]) -> None:
+        """Turn the image as `rotate_embedding` does.
+
+        Args:
+            heading_rad: counter-clockwise.
+            out_CHW: contiguous; its first rows and columns are written, the others left as they are.
+            shape: how many rows and columns.
+        """
+        kernel = _turn_pair if self._in_pairs else _turn
+        threads = torch.get_num_threads()
+        if threads == 1:
+            kernel(self._source, heading_rad, out_CHW, shape[0], shape[1], 0, shape[0])
+            return
+        bounds = [shape[0] * k // threads for k in range(threads + 1)]
+
+        def part(k: int) -> None:
+            kernel(self._source, heading_rad, out_CHW, shape[0], shape[1], bounds[k], bounds[k + 1])
+
+        list(_pool(threads).map(part, range(threads)))
 
 
 @cache
@@ -82,29 +112,68 @@ def _span(start: float, step: float, limit: float, first: int, last: int) -> tup
 
 
 @numba.njit(nogil=True, cache=True, fastmath=True)
-def _turn(padded: FloatArray, angles: DoubleArray, out: FloatArray) -> None:
-    """Fill out (T, C, rows, columns) from padded (C, H + 2, W + 2), whose rim is zero."""
+def _turn(
+    padded: FloatArray, angle: float, out: FloatArray, rows: int, columns: int, first_row: int, end_row: int
+) -> None:
+    """Fill rows of out (C, >= rows, >= columns) from padded (C, H + 2, W + 2), whose rim is zero."""
     channels, tall, wide = padded.shape
-    rows, columns = out.shape[2], out.shape[3]
     flat = padded.reshape(channels, tall * wide)
     limit_v, limit_u = tall - 1.0 - 1e-4, wide - 1.0 - 1e-4
-    for t in range(len(angles)):
-        cos, sin = math.cos(angles[t]), math.sin(angles[t])
-        for row in range(rows):
-            dv = row - (rows - 1) / 2
-            dx = -(columns - 1) / 2
-            u0 = (wide - 1) / 2 + cos * dx - sin * dv
-            v0 = (tall - 1) / 2 + sin * dx + cos * dv
-            first, last = _span(u0, cos, limit_u, 0, columns)
-            first, last = _span(v0, sin, limit_v, first, last)
-            for c in range(channels):
-                source = flat[c]
-                for col in range(first, last):
-                    u = np.float32(u0 + cos * col)
-                    v = np.float32(v0 + sin * col)
-                    iu, iv = np.int32(u), np.int32(v)
-                    fu, fv = u - np.float32(iu), v - np.float32(iv)
-                    k = iv * np.int32(wide) + iu
-                    upper = source[k] + fu * (source[k + 1] - source[k])
-                    lower = source[k + wide] + fu * (source[k + wide + 1] - source[k + wide])
-                    out[t, c, row, col] = upper + fv * (lower - upper)
+    cos, sin = math.cos(angle), math.sin(angle)
+    dx = -(columns - 1) / 2
+    for row in range(first_row, end_row):
+        dv = row - (rows - 1) / 2
+        u0 = (wide - 1) / 2 + cos * dx - sin * dv
+        v0 = (tall - 1) / 2 + sin * dx + cos * dv
+        first, last = _span(u0, cos, limit_u, 0, columns)
+        first, last = _span(v0, sin, limit_v, first, last)
+        last = max(first, last)
+        for c in range(channels):
+            source, line = flat[c], out[c, row]
+            line[:first] = 0.0
+            line[last:columns] = 0.0
+            for col in range(first, last):
+                u = np.float32(u0 + cos * col)
+                v = np.float32(v0 + sin * col)
+                iu, iv = np.int32(u), np.int32(v)
+                fu, fv = u - np.float32(iu), v - np.float32(iv)
+                k = iv * np.int32(wide) + iu
+                upper = source[k] + fu * (source[k + 1] - source[k])
+                lower = source[k + wide] + fu * (source[k + wide + 1] - source[k + wide])
+                line[col] = upper + fv * (lower - upper)
+
+
+@numba.njit(nogil=True, cache=True, fastmath=True)
+def _turn_pair(
+    padded: FloatArray, angle: float, out: FloatArray, rows: int, columns: int, first_row: int, end_row: int
+) -> None:
+    """Do as `_turn` for two channels that lie side by side in padded (H + 2, W + 2, 2): 0.6 of its time."""
+    tall, wide = padded.shape[:2]
+    flat = padded.reshape(tall * wide, 2)
+    limit_v, limit_u = tall - 1.0 - 1e-4, wide - 1.0 - 1e-4
+    cos, sin = math.cos(angle), math.sin(angle)
+    dx = -(columns - 1) / 2
+    for row in range(first_row, end_row):
+        dv = row - (rows - 1) / 2
+        u0 = (wide - 1) / 2 + cos * dx - sin * dv
+        v0 = (tall - 1) / 2 + sin * dx + cos * dv
+        first, last = _span(u0, cos, limit_u, 0, columns)
+        first, last = _span(v0, sin, limit_v, first, last)
+        last = max(first, last)
+        line0, line1 = out[0, row], out[1, row]
+        line0[:first] = 0.0
+        line1[:first] = 0.0
+        line0[last:columns] = 0.0
+        line1[last:columns] = 0.0
+        for col in range(first, last):
+            u = np.float32(u0 + cos * col)
+            v = np.float32(v0 + sin * col)
+            iu, iv = np.int32(u), np.int32(v)
+            fu, fv = u - np.float32(iu), v - np.float32(iv)
+            k = iv * np.int32(wide) + iu
+            upper = flat[k, 0] + fu * (flat[k + 1, 0] - flat[k, 0])
+            lower = flat[k + wide, 0] + fu * (flat[k + wide + 1, 0] - flat[k + wide, 0])
+            line0[col] = upper + fv * (lower - upper)
+            upper = flat[k, 1] + fu * (flat[k + 1, 1] - flat[k, 1])
+            lower = flat[k + wide, 1] + fu * (flat[k + wide + 1, 1] - flat[k + wide, 1])
+            line1[col] = upper + fv * (lower - upper)

@@ -16,8 +16,10 @@ from foldmap.geometry import MetricGrid
 from foldmap.lidar.bundle import Bundle
 from foldmap.lidar.codec import BLOCK_PX, DECODE_HALO, Decoder, known_of
 from foldmap.lidar.fold import LAYER, MODEL
+from foldmap.lidar.inference import Box
 from foldmap.lidar.normalize import normalize, spread_of
 from foldmap.lidar.observation import Observation
+from foldmap.lidar.region import strips_of_turned
 from foldmap.types import BoolArray, ByteArray
 
 MAX_WINDOW_PX = 1 << 26
@@ -88,6 +90,22 @@ class FoldedLidar:
             MapInputError: the window does not lie on the map's pixels.
             LimitError: the window is too large to decode at once.
         """
+        return self._decoded(grid, [(0, grid.height_px, 0, grid.width_px)])
+
+    def embedding_for_crop(
+        self, grid: MetricGrid, centre_rc: tuple[float, float], heading_rad: float, crop_shape: tuple[int, int]
+    ) -> tuple[Tensor, BoolArray]:
+        """Do as `embedding`, but decode only what a turned crop reads; the rest of the window is 0.
+
+        Args:
+            grid: the window.
+            centre_rc: of the crop, fractional row and column in the window.
+            heading_rad: of the crop's columns.
+            crop_shape: rows and columns.
+        """
+        return self._decoded(grid, strips_of_turned(grid.shape, centre_rc, heading_rad, crop_shape))
+
+    def _decoded(self, grid: MetricGrid, boxes: list[Box]) -> tuple[Tensor, BoolArray]:
         row, column = self._pixel_offset(grid)
         scale = self.scale
         around_px = 2 * DECODE_HALO * scale
@@ -103,7 +121,7 @@ class FoldedLidar:
         if not codes.any():
             channels = self.bundle.model.preset.embedding_channels
             return torch.zeros(channels, grid.height_px, grid.width_px), known
-        return self._decoder.decode(codes)[(slice(None), *cut)].contiguous(), known
+        return self._decoder.decode_window(codes, (first_row, first_column), grid.shape, boxes), known
 
     def embed_observation(self, observation: Observation) -> Tensor:
         """Embed what the vehicle sees, in its own axes: (C, H, W) float32."""

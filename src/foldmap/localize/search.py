@@ -9,7 +9,8 @@ import numpy as np
 import torch
 
 from foldmap.geometry import SE2
-from foldmap.lidar.correlate import correlate_direct, correlate_one
+from foldmap.lidar.correlate import correlate_direct
+from foldmap.lidar.match import match_fft
 from foldmap.lidar.peak import MODE_RADIUS_M, pose_from_scores
 from foldmap.lidar.rotate import rotate_embedding_fast
 from foldmap.localize.blocks import BlockStatistics, block_scores, block_statistics, peaks_px
@@ -70,8 +71,7 @@ def match_window(
     if not known_HW.all():
         map_CHW = map_CHW * known
     canvas = (map_CHW.shape[1] - 2 * radius_px, map_CHW.shape[2] - 2 * radius_px)
-    scores = correlate_one(map_CHW, rotate_embedding_fast(observation_CHW[None], headings_rad, canvas)[0], radius_px)
-    volume: FloatArray = scores.numpy()
+    volume: FloatArray = match_fft(map_CHW, observation_CHW, headings_rad, radius_px).numpy()
     t, row, col = (int(i) for i in np.unravel_index(volume.argmax(), volume.shape))
     step = float(headings_rad[1] - headings_rad[0]) if len(headings_rad) > 1 else math.radians(1.0)
     fine = headings_rad[t] + np.arange(1 - _FINE_STEPS, _FINE_STEPS) * step / _FINE_STEPS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -32,6 +32,17 @@ class DecodedMap(Protocol):
 
     def embed_observation(self, observation: Observation) -> torch.Tensor:
         """Embed an observation in its own axes: (C, H, W) float32."""
+        ...
+
+
+@runtime_checkable
+class CropDecoder(Protocol):
+    """A decoded map that can leave out what a turned crop of the window does not read."""
+
+    def embedding_for_crop(
+        self, grid: MetricGrid, centre_rc: tuple[float, float], heading_rad: float, crop_shape: tuple[int, int]
+    ) -> tuple[torch.Tensor, BoolArray]:
+        """Do as `DecodedMap.embedding`; values that the crop does not read are arbitrary."""
         ...
 
 
@@ -69,10 +80,13 @@ def cut(decoded: DecodedMap, prior: SE2, observation_shape: tuple[int, int], rad
     row, col = decoded.grid.pixel_of(np.array([[prior.x_m, prior.y_m]]))[0]
     top, left = math.floor(row) - half_rows, math.floor(col) - half_cols
     window = decoded.grid.window(top, left, 2 * half_rows + 2, 2 * half_cols + 2)
-    embedding_CHW, known = decoded.embedding(window)
+    centre = (float(row) - top, float(col) - left)
+    if isinstance(decoded, CropDecoder):
+        embedding_CHW, known = decoded.embedding_for_crop(window, centre, prior.heading_rad, (rows, columns))
+    else:
+        embedding_CHW, known = decoded.embedding(window)
     if not known.any():
         return MapCrop(torch.zeros(len(embedding_CHW), rows, columns), np.zeros((rows, columns), np.bool_))
-    centre = (float(row) - top, float(col) - left)
     crop_CHW, known_HW = turned_crop(
         embedding_CHW, np.ascontiguousarray(known, np.bool_), centre, prior.heading_rad, (rows, columns)
     )

@@ -1,0 +1,159 @@
+"""The decoder as it runs in a localizer: the same numbers as `CodeDecoder`, in less time and only where they are asked.
+
+A transposed convolution with a 4 x 4 kernel and stride 2 puts a 2 x 2 block of pixels around every corner between four
+input pixels, and nothing but those four reaches it. So it is a plain 2 x 2 convolution that makes four times the
+channels, one set a pixel of the block, and a reordering. Plain convolutions are what processors' libraries are best
+at, they need no padding inside the map, and the activation may run before the reordering, on long rows.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from foldmap.lidar.model import CodeDecoder
+
+Box = tuple[int, int, int, int]
+"""Rows [row, row_end), columns [column, column_end)."""
+
+
+class FastPReLU(nn.Module):
+    """PReLU of channels-last images, in place: two passes over whole rows of pixels.
+
+    Args:
+        plain: whose slopes; where one exceeds 1, max(x, slope * x) is not PReLU and the plain one runs.
+    """
+
+    def __init__(self, plain: nn.PReLU, repeats: int = 1) -> None:
+        super().__init__()
+        self.slope = nn.Parameter(plain.weight.detach().repeat(repeats), requires_grad=False)
+        self.simple = bool((self.slope <= 1).all())
+        self._rows: dict[tuple[int, torch.dtype], Tensor] = {}
+
+    def forward(self, x_1CHW: Tensor) -> Tensor:
+        """Activate; the argument is overwritten where possible."""
+        rows_HWC = x_1CHW.permute(0, 2, 3, 1)
+        if not self.simple or len(x_1CHW) != 1 or not rows_HWC.is_contiguous():
+            return functional.prelu(x_1CHW, self.slope)
+        rows = rows_HWC.view(x_1CHW.shape[2], -1)
+        key = x_1CHW.shape[3], x_1CHW.dtype
+        if key not in self._rows:
+            if len(self._rows) >= 64:
+                self._rows.clear()
+            self._rows[key] = self.slope.to(x_1CHW.dtype).repeat(x_1CHW.shape[3])
+        torch.maximum(rows, rows * self._rows[key], out=rows)
+        return x_1CHW
+
+
+class _Grow(nn.Module):
+    """A transposed convolution (kernel 4, stride 2, padding 1) and its PReLU, without padding: n -> 2 (n - 1) pixels.
+
+    With input pixels r .. r + n - 1 of an image it makes pixels 2 r + 1 .. 2 (r + n - 1) of the result.
+    """
+
+    def __init__(self, plain: nn.ConvTranspose2d, activation: nn.PReLU) -> None:
+        super().__init__()
+        weight = plain.weight.detach()  # (inputs, outputs, 4, 4)
+        # Pixel 2i + 1 + a gets input i by kernel row 2 + a and input i + 1 by kernel row a; columns alike.
+        taps = weight.reshape(*weight.shape[:2], 2, 2, 2, 2).flip(2, 4)  # (I, O, input row, a, input column, b)
+        corners = taps.permute(3, 5, 1, 0, 2, 4).flatten(0, 2)  # (a, b, O), I, 2, 2
+        self.weight = nn.Parameter(corners.contiguous(memory_format=torch.channels_last), requires_grad=False)
+        self.bias = nn.Parameter(cast(Tensor, plain.bias).detach().repeat(4), requires_grad=False)
+        self.activate = FastPReLU(activation, 4)
+
+    def forward(self, x_1CHW: Tensor) -> Tensor:
+        made = functional.conv2d(x_1CHW, self.weight, self.bias).contiguous(memory_format=torch.channels_last)
+        made = cast(Tensor, self.activate(made))
+        _, channels, height, width = made.shape
+        # Rows (i, a) of columns (j, b): b and the channels lie together already.
+        pixels = made.permute(0, 2, 3, 1).reshape(height, width, 2, channels // 2).transpose(1, 2)
+        pixels_HWC = pixels.reshape(2 * height, 2 * width, channels // 4)
+        return pixels_HWC.permute(2, 0, 1)[None]
+
+
+class FastDecoder(nn.Module):
+    """Decodes boxes of a window of codes.
+
+    Args:
+        plain: the trained decoder; copied, in evaluation mode.
+        dtype: to compute in.
+    """
+
+    def __init__(self, plain: CodeDecoder, dtype: torch.dtype) -> None:
+        super().__init__()
+        layers = list(copy.deepcopy(plain).eval().layers)
+        first_grow = next(i for i, layer in enumerate(layers) if isinstance(layer, nn.ConvTranspose2d))
+        self.cells = nn.Sequential(*layers[:first_grow])
+        pairs = zip(layers[first_grow:-1:2], layers[first_grow + 1 : -1 : 2], strict=True)
+        self.grow = nn.ModuleList(
+            _Grow(cast(nn.ConvTranspose2d, conv), cast(nn.PReLU, activation)) for conv, activation in pairs
+        )
+        self.head = cast(nn.Conv2d, layers[-1])
+        use_fast_prelu(self.cells)
+        self.to(dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def boxes(self, code_1KHW: Tensor, boxes: Sequence[Box]) -> Iterator[Tensor]:
+        """Decode boxes of pixels.
+
+        Args:
+            code_1KHW: one-hot codes, (1, G * K, h, w), channels last.
+            boxes: in pixels of the decoded window (h * s, w * s), inside of it.
+
+        Yields:
+            (C, rows, columns) of each box, in the network's precision.
+        """
+        features = self.cells(code_1KHW)
+        for box in boxes:
+            yield self._decode_box(features, box)
+
+    def _decode_box(self, x_1CHW: Tensor, box: Box) -> Tensor:
+        size = x_1CHW.shape[2], x_1CHW.shape[3]
+        boxes = [(box[0] - 1, box[1] + 1, box[2] - 1, box[3] + 1)]  # what the head's 3 x 3 kernel sees
+        full = [(size[0] << level, size[1] << level) for level in range(len(self.grow) + 1)]
+        for height, width in reversed(full[1:]):
+            row, row_end, column, column_end = boxes[-1]
+            row, row_end = max(row, 0), min(row_end, height)
+            column, column_end = max(column, 0), min(column_end, width)
+            boxes.append(((row - 1) // 2, row_end // 2 + 1, (column - 1) // 2, column_end // 2 + 1))
+        at = (0, 0)
+        for grow, wanted in zip(self.grow, reversed(boxes[1:]), strict=True):
+            x_1CHW = grow(_cut(x_1CHW, at, wanted))
+            at = 2 * wanted[0] + 1, 2 * wanted[2] + 1
+            size = 2 * size[0], 2 * size[1]
+            x_1CHW, at = _inside(x_1CHW, at, size)
+        head = functional.conv2d(_cut(x_1CHW, at, boxes[0]), self.head.weight, self.head.bias)
+        return head[0]
+
+
+def _cut(x_1CHW: Tensor, at: tuple[int, int], box: Box) -> Tensor:
+    """Cut a box out of an image whose first pixel is `at`; zero beyond it, as the plain network pads."""
+    height, width = x_1CHW.shape[2:]
+    row, row_end, column, column_end = box[0] - at[0], box[1] - at[0], box[2] - at[1], box[3] - at[1]
+    part = x_1CHW[:, :, max(row, 0) : min(row_end, height), max(column, 0) : min(column_end, width)]
+    pad = (max(-column, 0), max(column_end - width, 0), max(-row, 0), max(row_end - height, 0))
+    if any(pad):
+        part = functional.pad(part, pad)
+    return part.contiguous(memory_format=torch.channels_last)
+
+
+def _inside(x_1CHW: Tensor, at: tuple[int, int], size: tuple[int, int]) -> tuple[Tensor, tuple[int, int]]:
+    """Drop what corners at the rim put outside of an image of some size."""
+    row, column = max(at[0], 0), max(at[1], 0)
+    part = x_1CHW[:, :, row - at[0] : size[0] - at[0], column - at[1] : size[1] - at[1]]
+    return part, (row, column)
+
+
+def use_fast_prelu(module: nn.Module) -> None:
+    """Replace every PReLU below a module."""
+    for child in module.modules():
+        for name, part in list(child._modules.items()):
+            if isinstance(part, nn.PReLU):
+                child._modules[name] = FastPReLU(part)
+
+
+__all__ = ["Box", "FastDecoder", "FastPReLU", "use_fast_prelu"]
