@@ -143,20 +143,23 @@ def with_coder(model: LidarModel, places: Places, name: str, provenance: dict[st
     """Fit the coder on three quarters of up to 200 pairs and measure the rate on the rest, as the bundle will be read.
 
     Raises:
-        ModelError: the code collapsed: held-out maps have nothing to store.
+        ModelError: the held-out maps show no ground.
     """
-    pairs = [places.pairs[k] for k in range(min(len(places.pairs), _CODER_PAIRS))]
+    count = min(len(places.pairs), _CODER_PAIRS)
     blank = np.zeros((model.preset.groups, 2, 2), np.uint8)
     coder = ContextModel.fit([blank], model.preset.group_channels)
     draft = quantized(Bundle(model.eval().cpu(), coder, places.resolution_m, 1.0, name))
     decoder = Decoder(draft)
-    codes = [UnfoldedRaster(draft, decoder, raster_of(pair, places.resolution_m)).codes for pair in pairs]
+    codes, ground_m2 = [], 0.0
+    for k in range(count):
+        raster = raster_of(places.pairs[k], places.resolution_m)
+        codes.append(UnfoldedRaster(draft, decoder, raster).codes)
+        ground_m2 += 0.0 if k % _HOLD_OUT else raster.observed_m2
     coder = ContextModel.fit([c for k, c in enumerate(codes) if k % _HOLD_OUT], model.preset.group_channels)
-    held = range(0, len(pairs), _HOLD_OUT)
+    held = range(0, count, _HOLD_OUT)
     bits = sum(8 * len(coder.encode(codes[k])) for k in held)
-    ground_m2 = sum(float(pairs[k].map_observed.sum()) for k in held) * places.resolution_m**2
     if bits == 0 or ground_m2 == 0:
-        raise ModelError(f"{name} has nothing to store of {len(held)} held-out maps", "train it longer")
+        raise ModelError(f"the {len(held)} held-out maps of {places.name} hold no ground", "give other pairs")
     return replace(draft, coder=coder, rate_bit_m2=bits / ground_m2, provenance=provenance)
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from foldmap.bench.baselines import MapCodec
@@ -21,10 +22,29 @@ from foldmap.lidar.presets import Preset
 from foldmap.lidar.sampling import Pair, PairSampler
 from foldmap.lidar.source import RasterMap
 from foldmap.lidar.train import TrainSettings, train
-from foldmap.types import BoolArray, FloatArray
+from foldmap.types import AnyArray, BoolArray, ByteArray, FloatArray
 
 _COARSE_M = 0.15
 _VALIDATION = 10  # every tenth pair
+
+
+class Part(Sequence[Pair]):
+    """Some of the pairs of a sequence, made when they are asked for: a cache's pairs are a few MB each.
+
+    Args:
+        pairs: all.
+        indices: which.
+    """
+
+    def __init__(self, pairs: Sequence[Pair], indices: Sequence[int]) -> None:
+        self._pairs, self._indices = pairs, indices
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def __getitem__(self, index: Any) -> Any:
+        """One pair."""
+        return self._pairs[self._indices[index]]
 
 
 @dataclass(frozen=True)
@@ -61,8 +81,8 @@ class Places:
         """Training and validation batches."""
         crops = (64, 112) if self.resolution_m >= _COARSE_M else (192, 240)
         sweep_px, map_px = self.sweep_px or crops[0], self.map_px or crops[1]
-        validation = [pairs[k] for k in range(0, len(pairs), _VALIDATION)]
-        training = [pairs[k] for k in range(len(pairs)) if k % _VALIDATION]
+        validation = Part(pairs, range(0, len(pairs), _VALIDATION))
+        training = Part(pairs, [k for k in range(len(pairs)) if k % _VALIDATION])
         return (
             PairSampler(training, self.resolution_m, sweep_px, map_px, self.seed),
             PairSampler(validation, self.resolution_m, sweep_px, map_px, self.seed + 1),
@@ -87,6 +107,40 @@ class CodedPair:
     shift_px: tuple[float, float]
 
 
+class CodedPairs(Sequence[Pair]):
+    """Pairs whose maps went through a codec, those maps kept in 16 bits; pairs that it finds nothing in are left out.
+
+    Args:
+        pairs: as they were.
+        codec: what the maps go through.
+        resolution_m: their pixel size.
+    """
+
+    def __init__(self, pairs: Sequence[Pair], codec: MapCodec, resolution_m: float) -> None:
+        self._pairs = pairs
+        self._kept: list[tuple[int, AnyArray, float, float, ByteArray]] = []
+        for index in range(len(pairs)):
+            coded = through_codec(pairs[index], codec, resolution_m)
+            if coded is None:
+                continue
+            seen = coded.map_intensity[coded.map_observed]
+            low, step = float(seen.min()), max(float(seen.max() - seen.min()) / 65535, 1e-12)
+            levels = np.where(coded.map_observed, np.rint((coded.map_intensity - low) / step), 0).astype(np.uint16)
+            self._kept.append((index, levels, low, step, np.packbits(coded.map_observed, axis=-1)))
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def __getitem__(self, index: Any) -> Any:
+        """One pair."""
+        at, levels, low, step, bits = self._kept[index]
+        pair = self._pairs[at]
+        observed = np.unpackbits(bits, axis=-1, count=levels.shape[1]).astype(bool)
+        intensity = np.where(observed, levels * np.float32(step) + np.float32(low), 0).astype(np.float32)
+        row_px, col_px = pair.shift_px
+        return CodedPair(intensity, observed, pair.sweep_intensity, pair.sweep_observed, (row_px, col_px))
+
+
 def through_codec(pair: Pair, codec: MapCodec, resolution_m: float) -> CodedPair | None:
     """Encode and decode a pair's map; None where the codec finds nothing in it to encode."""
     height, width = pair.map_observed.shape
@@ -95,9 +149,7 @@ def through_codec(pair: Pair, codec: MapCodec, resolution_m: float) -> CodedPair
         decoded = codec.decode(codec.encode(RasterMap(grid, pair.map_intensity, pair.map_observed)))
     except MapInputError:
         return None
-    return CodedPair(
-        decoded.intensity, decoded.observed, pair.sweep_intensity, pair.sweep_observed, (*pair.shift_px,)[:2]
-    )
+    return CodedPair(decoded.intensity, decoded.observed, pair.sweep_intensity, pair.sweep_observed, pair.shift_px)
 
 
 def tune_matcher(
@@ -127,8 +179,7 @@ def tune_matcher(
     require_fold(bundle)
     if steps < 1:
         raise ConfigError(f"{steps} steps of training", "ask for at least one")
-    coded = [c for pair in places.pairs if (c := through_codec(pair, codec, places.resolution_m)) is not None]
-    places = replace(places, pairs=coded)
+    places = replace(places, pairs=CodedPairs(places.pairs, codec, places.resolution_m))
     settings = places.settings(
         mode="match", matcher_steps=steps, codec_steps=0, learning_rate=places.learning_rate, raw_weight=0.0
     )

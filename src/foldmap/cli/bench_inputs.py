@@ -51,14 +51,13 @@ def read_places(folder: Path | None, most: int, seed: int) -> Places | None:
     Raises:
         ConfigError: the folder holds no pairs.
     """
-    from foldmap.bench.tuning import Places
+    from foldmap.bench.tuning import Part, Places
     from foldmap.town.cache import PairCache
 
     if folder is None:
         return None
     cache = PairCache(folder)
-    pairs = [cache[k] for k in range(min(len(cache), most))]
-    return Places(pairs, cache.resolution_m, seed=seed)
+    return Places(Part(cache, range(min(len(cache), most))), cache.resolution_m, seed=seed)
 
 
 @contextmanager
