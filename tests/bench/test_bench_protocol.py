@@ -309,7 +309,7 @@ def test_raster_queries_come_from_the_scored_side_and_the_offset_from_the_other(
     assert protocol.alignment_m == pytest.approx((0.6, -0.4), abs=0.02)
     cases = list(protocol.cases())
     assert len(cases) == len(protocol) > 5
-    divide = protocol._divide_m
+    divide = protocol.divide_m
     assert min(c.world_SE2_true.x_m - 0.6 for c in cases) >= divide + 4.0 + 1.5
     result = predict(Method(ImageMapCodec("raw16"), NccMatcher()), protocol)
     # Drawing a crop on the map's lattice moves all its points by one fraction of a pixel, which must be undone.

@@ -16,18 +16,20 @@ from foldmap.errors import MapFormatError
 from foldmap.geometry import SE2, MetricGrid
 from foldmap.lidar.bundle import Bundle
 from foldmap.lidar.codec import BLOCK_PX, Decoder, global_spread
-from foldmap.lidar.fold import encode_tiles
+from foldmap.lidar.fold import TILE_BLOCKS, encode_tiles
+from foldmap.lidar.match import coarse_headings_rad
 from foldmap.lidar.observation import Observation, rasterize
 from foldmap.lidar.source import RasterMap
 from foldmap.lidar.unfold import FoldedLidar
 from foldmap.localize.confidence import ConfidenceThresholds
 from foldmap.localize.estimate import Estimate
 from foldmap.localize.lidar import LidarLocalizer, LocalizerSettings
-from foldmap.localize.once import localize_once
+from foldmap.localize.once import attempt, localize_once
 
 _HEADER = struct.Struct("<dddIII")  # west, north, resolution, rows, columns, tiles
 _TILE = struct.Struct("<HHI")  # column, row, bytes
-_TILE_BLOCKS = 1
+_EXHAUSTIVE_PX = 100
+"""Searches of up to this radius score every pose, however many metres that is."""
 
 
 class UnfoldedPayload(FoldedLidar):
@@ -44,7 +46,7 @@ class UnfoldedPayload(FoldedLidar):
         self, bundle: Bundle, decoder: Decoder, grid: MetricGrid, payloads: dict[tuple[int, int], bytes]
     ) -> None:
         self.parameters = {}
-        self.bundle, self.tile_blocks = bundle, _TILE_BLOCKS
+        self.bundle, self.tile_blocks = bundle, TILE_BLOCKS
         self._grid, self._decoder, self._payloads = grid, decoder, payloads
         self._tiles = OrderedDict()
 
@@ -52,7 +54,7 @@ class UnfoldedPayload(FoldedLidar):
         key = (column, row)
         if key not in self._tiles:
             payload, preset = self._payloads.get(key), self.bundle.model.preset
-            side = _TILE_BLOCKS * BLOCK_PX // self.scale
+            side = self.tile_blocks * BLOCK_PX // self.scale
             shape = (preset.groups, side, side)
             self._tiles[key] = None if payload is None else self.bundle.coder.decode(payload, shape)
         return self._tiles[key]
@@ -77,7 +79,7 @@ class LearnedCodec:
     def encode(self, raster: RasterMap) -> bytes:
         """Return placement and coded tiles; see `Codec`."""
         parts = []
-        for tile in encode_tiles(self.bundle, raster, global_spread(raster), _TILE_BLOCKS):
+        for tile in encode_tiles(self.bundle, raster, global_spread(raster), TILE_BLOCKS):
             payload = self.bundle.coder.encode(tile.codes)
             parts.append(_TILE.pack(tile.column, tile.row, len(payload)) + payload)
         grid = raster.grid
@@ -139,19 +141,28 @@ class LearnedMatcher:
     def match(self, query: Query, decoded_map: UnfoldedPayload, search: Search) -> Match:
         """Answer one query; see `Matcher`."""
         half_m = (self.half_length_m, self.half_width_m)
-        observation = observe(query.points_vehicle_m, query.intensity, decoded_map.grid.resolution_m, half_m)
-        result = localize_once(
-            decoded_map,
-            observation,
-            query.world_SE2_prior,
-            search.radius_m,
-            max(search.heading_rad, math.radians(0.5)),
-            heading_count=max(3, 2 * math.ceil(math.degrees(search.heading_rad)) + 1),
-            thresholds=thresholds_of(decoded_map.bundle),
-        )
+        resolution_m, prior = decoded_map.grid.resolution_m, query.world_SE2_prior
+        observation = observe(query.points_vehicle_m, query.intensity, resolution_m, half_m)
+        heading_rad = max(search.heading_rad, math.radians(0.5))
+        count = max(3, 2 * math.ceil(math.degrees(search.heading_rad) - 1e-9) + 1)
+        thresholds = thresholds_of(decoded_map.bundle)
+        if search.radius_m > _EXHAUSTIVE_PX * resolution_m:
+            found = localize_once(
+                decoded_map,
+                observation,
+                prior,
+                search.radius_m,
+                heading_rad,
+                heading_count=count,
+                thresholds=thresholds,
+            )
+            # Matches of a wide search lie around candidates, not around the prior: nothing to say where it refuses.
+            return Match(found.estimate.pose, *_said(found.estimate))
+        headings_rad = coarse_headings_rad(heading_rad, count)
+        result = attempt(decoded_map, observation, prior, search.radius_m, headings_rad, thresholds)
         pose = result.estimate.pose
         if pose is None and self.keep_refused and result.match is not None:
-            pose = query.world_SE2_prior @ result.match.offset
+            pose = prior @ result.match.offset
         return Match(pose, *_said(result.estimate))
 
 

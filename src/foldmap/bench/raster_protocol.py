@@ -84,7 +84,7 @@ class RasterProtocol:
         }
 
     @cached_property
-    def _divide_m(self) -> float:
+    def divide_m(self) -> float:
         """East (or north) of the line that halves the ground that both rasters observed."""
         rows, cols = np.nonzero(self.query_raster.observed)
         points = self.query_raster.grid.world_of(np.stack([rows, cols], 1).astype(np.float64))
@@ -98,7 +98,7 @@ class RasterProtocol:
     def on_side(self, east_m: float, north_m: float, side: str) -> bool:
         """Whether a crop centred there lies on a side, clear of what the other side's crops and searches touch."""
         clear_m = self.size_m / 2 + self.search.radius_m
-        position_m = (east_m if side in ("west", "east") else north_m) - self._divide_m
+        position_m = (east_m if side in ("west", "east") else north_m) - self.divide_m
         return position_m >= clear_m if side in ("east", "north") else position_m <= -clear_m
 
     @property

@@ -1,0 +1,170 @@
+"""Measure every figure that the lidar layer must reach, afresh: name, measured, target, met or short.
+
+python -m foldmap.bench.scoreboard --layer lidar [--only ROW] [--data FOLDER] [--model FILE] [-o FILE]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from foldmap import __version__
+from foldmap.bench.board.coders import Coders
+from foldmap.bench.board.context import Board
+from foldmap.bench.board.folding import Demo, Folding, Overhead
+from foldmap.bench.board.given_map import GivenMap
+from foldmap.bench.board.hdl64 import AgainstClassical, Street
+from foldmap.bench.board.lines import Line, Row, RowSkipped
+from foldmap.bench.board.refusing import Refusing
+from foldmap.bench.board.roundabout import Roundabout
+from foldmap.bench.board.stepping import Stepping
+from foldmap.errors import ConfigError, FoldmapError
+from foldmap.lidar.bundle import Bundle
+
+
+def lidar_rows() -> list[Row]:
+    """All rows, in the order of the issue's table."""
+    return [
+        Street(),
+        AgainstClassical(),
+        GivenMap(),
+        Roundabout(),
+        Refusing(),
+        Coders(),
+        Stepping(),
+        Folding(),
+        Demo(),
+        Overhead(),
+    ]
+
+
+def chosen(rows: Sequence[Row], only: Sequence[str]) -> list[Row]:
+    """Rows by number or name; all where none are named.
+
+    Raises:
+        ConfigError: a name is no row's.
+    """
+    unknown = [name for name in only if not any(name in (str(row.number), row.name) for row in rows)]
+    if unknown:
+        known = ", ".join(f"{row.number} ({row.name})" for row in rows)
+        raise ConfigError(f"there is no row {unknown[0]!r}", f"choose from {known}")
+    return [row for row in rows if not only or str(row.number) in only or row.name in only]
+
+
+def measure_row(row: Row, board: Board) -> list[Line]:
+    """Measure one row; one that cannot be measured gives one line that says why."""
+    lines: list[Line] = []
+    try:
+        for line in row.lines(board):
+            lines.append(line)
+            print(line.text(), flush=True)
+    except RowSkipped as skipped:
+        lines.append(Line(row.number, row.title, None, note=str(skipped)))
+        print(lines[-1].text(), flush=True)
+    except FoldmapError as error:
+        lines.append(Line(row.number, row.title, None, note=f"failed: {error.message}"))
+        print(lines[-1].text(), flush=True)
+    return lines
+
+
+def run(rows: Sequence[Row], board: Board) -> dict[str, Any]:
+    """Measure rows, printing as they come; the result is JSON values."""
+    results = []
+    for row in rows:
+        print(f"{row.number:>2}  {row.title} ...", file=sys.stderr, flush=True)
+        begin_s = time.perf_counter()
+        lines = measure_row(row, board)
+        results.append(
+            {
+                "row": row.number,
+                "name": row.name,
+                "title": row.title,
+                "parameters": asdict(row),  # type: ignore[call-overload]
+                "seconds": round(time.perf_counter() - begin_s, 1),
+                "lines": [line.to_dict() for line in lines],
+            }
+        )
+    return {
+        "layer": "lidar",
+        "foldmap": __version__,
+        "torch": torch.__version__,
+        "machine": platform.machine(),
+        "cpus": os.cpu_count(),
+        "threads": board.threads,
+        "models": [model.name for model in board.models],
+        "rows": results,
+    }
+
+
+def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    shared = Path(os.environ.get("FOLDMAP_SHARED", Path.cwd().parent / "shared"))
+    parser = argparse.ArgumentParser(prog="python -m foldmap.bench.scoreboard", description=__doc__.splitlines()[0])
+    parser.add_argument("--layer", default="lidar", help="only lidar so far")
+    parser.add_argument("--only", action="append", default=[], metavar="ROW", help="number or name; repeat for more")
+    parser.add_argument("--data", type=Path, default=shared / "data" / "lidar", help="folder of the recordings")
+    parser.add_argument("--model", type=Path, action="append", default=[], help="use it for maps of its resolution")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--train-roundabout", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument("--train-steps", type=int, default=None, help="of adapting to the roundabout's sensors")
+    parser.add_argument("--every", type=int, default=None, help="rows 1, 2, 5: a query at every so many sweeps")
+    parser.add_argument("--json", action="store_true", help="print the JSON at the end")
+    parser.add_argument("--quiet", action="store_true", help="no progress on stderr")
+    parser.add_argument("-o", "--output", type=Path, help="write the JSON here")
+    return parser.parse_args(argv)
+
+
+def adjusted(rows: Sequence[Row], given: argparse.Namespace) -> list[Row]:
+    """Apply the options that change rows; what they change shows in the row's parameters."""
+    result: list[Row] = []
+    for row in rows:
+        if isinstance(row, Roundabout):
+            steps = row.adaptation.steps if given.train_steps is None else given.train_steps
+            row = replace(row, adapt=given.train_roundabout, adaptation=replace(row.adaptation, steps=steps))
+        elif given.every is not None and isinstance(row, Street | AgainstClassical | Refusing | Coders | Overhead):
+            row = replace(row, asked=replace(row.asked, every=given.every))
+        result.append(row)
+    return result
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the scoreboard; 0 where no figure is short and no row failed, 1 otherwise, 2 for bad arguments."""
+    given = arguments(argv)
+    try:
+        if given.layer != "lidar":
+            raise ConfigError(f"there is no scoreboard of the layer {given.layer!r}", "choose lidar")
+        if given.threads < 1:
+            raise ConfigError(f"{given.threads} threads", "give 1 or more")
+        rows = adjusted(chosen(lidar_rows(), given.only), given)
+        models = [Bundle.from_bytes(path.read_bytes()) for path in given.model]
+    except (FoldmapError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    torch.set_num_threads(given.threads)
+    result = run(rows, Board(given.data, models, given.threads, given.quiet))
+    text = json.dumps(result, indent=2, default=str) + "\n"
+    if given.output:
+        given.output.parent.mkdir(parents=True, exist_ok=True)
+        given.output.write_text(text, encoding="utf-8")
+    if given.json:
+        print(text, end="")
+    lines = [line for row in result["rows"] for line in row["lines"]]
+    bad = sum(line["verdict"] == "short" or line["verdict"].startswith("failed") for line in lines)
+    met = sum(line["verdict"] == "met" for line in lines)
+    skipped = sum(line["verdict"].startswith("skipped") for line in lines)
+    print(f"{met} met, {bad} short or failed, {skipped} skipped", file=sys.stderr)
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,119 @@
+"""The learned codec and the localizer as the benchmarks see them."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from bench_scene import apart, painted_drive, painted_raster
+
+from foldmap.atlas import FoldFile
+from foldmap.bench.cases import Query, Search, perturbed
+from foldmap.bench.learned import LearnedCodec, LearnedMatcher
+from foldmap.coding.context import ContextModel
+from foldmap.errors import MapFormatError
+from foldmap.geometry import SE2, MetricGrid
+from foldmap.lidar.bundle import Bundle
+from foldmap.lidar.fold import fold_lidar
+from foldmap.lidar.model import LidarModel
+from foldmap.lidar.normalize import normalize, spread_of
+from foldmap.lidar.observation import Observation
+from foldmap.lidar.presets import preset_named
+from foldmap.lidar.source import RasterMap
+from foldmap.lidar.unfold import FoldedLidar
+
+
+def tiny_bundle(resolution_m: float = 0.1, seed: int = 0) -> Bundle:
+    """An untrained model with sharp codes, so that a good share of them is not 0."""
+    torch.manual_seed(seed)
+    preset = preset_named("tiny-8x")
+    model = LidarModel(preset).eval()
+    with torch.no_grad():
+        kernels = [parameter for parameter in model.encoder.parameters() if parameter.ndim == 4]
+        kernels[-1].mul_(300.0)  # logits far apart, so that most groups have a channel above one half
+    blank = np.zeros((preset.groups, 4, 4), np.uint8)
+    return Bundle(model, ContextModel.fit([blank], preset.group_channels), resolution_m, 1.0, "tiny")
+
+
+def test_payload_and_embedding_are_those_of_a_file(tmp_path: Path) -> None:
+    raster, bundle = painted_raster(size_px=600), tiny_bundle()
+    codec = LearnedCodec(bundle)
+    payload = codec.encode(raster)
+    report = fold_lidar(tmp_path / "map.fold", raster, bundle)
+    assert len(payload) == report.payload_bytes + 36 + 8 * report.tiles
+    unfolded = codec.decode(payload)
+    assert unfolded.grid == raster.grid
+    window = raster.grid.window(100, 60, 200, 240)
+    embedding, known = unfolded.embedding(window)
+    with FoldFile.open(tmp_path / "map.fold") as file:
+        wanted, wanted_known = FoldedLidar(file).embedding(window)
+    assert wanted_known.any()
+    np.testing.assert_array_equal(known, wanted_known)
+    # The file's networks went through 8 bits, the codec's did not.
+    assert len(np.unique(unfolded.codes(0, 0, 75, 75))) > 1
+    error = float((embedding - wanted).abs().mean() / wanted.abs().mean())
+    assert error < 0.1
+    unfolded.forget()
+    assert torch.equal(unfolded.embedding(window)[0], embedding)
+
+
+@pytest.mark.parametrize("cut", [10, 40, -1])
+def test_a_payload_cut_short_is_refused(cut: int) -> None:
+    codec = LearnedCodec(tiny_bundle())
+    payload = codec.encode(painted_raster())
+    with pytest.raises(MapFormatError):
+        codec.decode(payload[:cut])
+
+
+class PaintItself:
+    """A map whose embedding is its normalized intensity, and that embeds observations alike."""
+
+    def __init__(self, raster: RasterMap) -> None:
+        self.raster, self.bundle = raster, SimpleNamespace(thresholds={})
+
+    @property
+    def grid(self) -> MetricGrid:
+        return self.raster.grid
+
+    def embedding(self, grid: MetricGrid) -> tuple[torch.Tensor, np.ndarray]:
+        row = round((self.grid.north_m - grid.north_m) / grid.resolution_m)
+        col = round((grid.west_m - self.grid.west_m) / grid.resolution_m)
+        piece = self.raster.read(row, col, *grid.shape)
+        return self._seen(piece.intensity, piece.observed), piece.observed
+
+    def embed_observation(self, observation: Observation) -> torch.Tensor:
+        return self._seen(observation.intensity, observation.observed)
+
+    def _seen(self, intensity: np.ndarray, observed: np.ndarray) -> torch.Tensor:
+        resolution_m = self.grid.resolution_m
+        values, mask = (torch.from_numpy(a.astype(np.float32))[None, None] for a in (intensity, observed))
+        spread = max(spread_of(intensity, observed, resolution_m), 1e-6)
+        return normalize(values, mask, resolution_m, spread)[0, :1]
+
+
+@pytest.mark.parametrize(("radius_m", "heading_deg"), [(1.0, 5.0), (5.0, 0.0)])
+def test_the_matcher_finds_the_truth(radius_m: float, heading_deg: float) -> None:
+    decoded = PaintItself(painted_raster(0.2, 300, -20.0, 30.0))
+    drive = painted_drive(frames=12, points=20_000)
+    search = Search(radius_m, math.radians(heading_deg))
+    matcher = LearnedMatcher(7.0, 7.0)
+    for frame in (3, 8):
+        truth = drive.frames[frame].world_SE2_vehicle
+        prior = perturbed(truth, search, np.random.default_rng(frame))
+        query = Query(drive.frames[frame].points_vehicle_m, drive.frames[frame].intensity, prior)
+        match = matcher.match(query, decoded, search)  # type: ignore[arg-type]
+        assert match.world_SE2_vehicle is not None
+        assert apart(match.world_SE2_vehicle, truth) < 0.2
+        assert isinstance(match.diagnostics["status"], str)
+
+
+def test_a_query_off_the_map_has_no_pose() -> None:
+    decoded = PaintItself(painted_raster(0.2, 300, -20.0, 30.0))
+    query = Query(np.ones((50, 2), np.float32), np.ones(50, np.float32), SE2(900.0, 0.0, 0.0))
+    match = LearnedMatcher(7.0, 7.0).match(query, decoded, Search(1.0))  # type: ignore[arg-type]
+    assert match.world_SE2_vehicle is None
+    assert match.diagnostics["status"] in ("no_map", "no_observation")
