@@ -55,13 +55,13 @@ def correlate_one(
     with torch.inference_mode():
         cross_THF = torch.empty(count, size[0], size[1] // 2 + 1, dtype=torch.complex64)
         # Conjugated here and once more at the end, where there is least to conjugate.
-        map_spectrum = torch.fft.rfft2(map_CHW, s=size).conj().resolve_conj()
+        map_spectrum = torch.fft.rfft2(map_CHW, s=size).conj_physical()
+        images = torch.from_numpy(template_CHW)
         for t, cross_HF in enumerate(cross_THF):
             turn_into(t, template_CHW)
-            spectrum = torch.fft.rfft2(torch.from_numpy(template_CHW))
-            torch.mul(spectrum[0], map_spectrum[0], out=cross_HF)
-            for own, other in zip(spectrum[1:], map_spectrum[1:], strict=True):
-                cross_HF.addcmul_(own, other)
+            torch.mul(torch.fft.rfft2(images[0]), map_spectrum[0], out=cross_HF)
+            for image_HW, spectrum_HF in zip(images[1:], map_spectrum[1:], strict=True):
+                cross_HF.addcmul_(torch.fft.rfft2(image_HW), spectrum_HF)
         torch.conj_physical(cross_THF, out=cross_THF)
         return partial_irfft2(cross_THF, size, 2 * radius_px + 1)
 
