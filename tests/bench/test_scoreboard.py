@@ -70,7 +70,9 @@ def test_bits_at_an_error_lie_on_the_front() -> None:
 
 def test_rows_without_recordings_are_skipped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     only = [word for row in ("1", "ratio", "3", "4", "5") for word in ("--only", row)]
-    status = scoreboard.main(["--data", str(tmp_path / "none"), "-o", str(tmp_path / "b.json"), "--quiet", *only])
+    status = scoreboard.main(
+        ["--data", str(tmp_path / "none"), "-o", str(tmp_path / "b.json"), "--quiet", "--threads", "1", *only]
+    )
     printed = capsys.readouterr().out.strip().splitlines()
     assert status == 0
     assert len(printed) == 5
