@@ -74,6 +74,8 @@ def random_model(preset: Preset = TINY, seed: int = 0) -> LidarModel:
                 value.copy_(0.5 + torch.rand(value.shape, generator=generator))
             elif name.endswith("second.weight"):
                 value.copy_(0.1 * torch.randn(value.shape, generator=generator))
+        # Logits wide enough that some channel passes 0.5, as in a trained encoder.
+        list(model.encoder.parameters())[-2].mul_(40.0)
     return model
 
 

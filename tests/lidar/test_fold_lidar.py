@@ -187,13 +187,13 @@ def test_an_update_replaces_its_tiles_and_no_others(
     observed[:512, 512:] = False
     changed = _Counting(RasterMap(raster.grid, intensity, observed))
     with FoldFile.open(path) as file:
-        before = {(key.column, key.row): file.tile(LAYER, key.column, key.row) for key in file.tiles(LAYER)}
+        before = {key: file.tile(LAYER, *key) for key in file.tiles(LAYER)}
         parameters = file.layer(LAYER).parameters
     with FoldUpdater(path) as updater:
         written = update_lidar(updater, changed, bundle, parameters, [(0, 1), (1, 0)])
     assert len(changed.reads) == 2
     with FoldFile.open(path) as file:
-        after = {(key.column, key.row): file.tile(LAYER, key.column, key.row) for key in file.tiles(LAYER)}
+        after = {key: file.tile(LAYER, *key) for key in file.tiles(LAYER)}
         layer = FoldedLidar(file)
         block = encode_block(bundle, changed, parameters["spread"], 1, 0)
         assert block is not None

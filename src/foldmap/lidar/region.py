@@ -35,6 +35,8 @@ def strips_of_turned(
     for row in range(first, last, STRIP_PX):
         end = min(row + STRIP_PX, last)
         low, high = _extent(rows, columns, row - CUBIC_REACH_PX, end - 1 + CUBIC_REACH_PX)
+        if low > high:  # the strip lies beyond the turned crop's last corner
+            continue
         column = max(math.floor(low) - CUBIC_REACH_PX, 0)
         column_end = min(math.ceil(high) + CUBIC_REACH_PX + 1, window_shape[1])
         if column < column_end:
