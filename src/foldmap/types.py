@@ -1,8 +1,8 @@
 """Array aliases, and how frames and units are named.
 
-Names carry frame and unit: ``world_SE3_sensor`` maps sensor coordinates into the world, ``points_sensor_m`` are metres in
-the sensor frame, ``heading_rad`` is counter-clockwise from east (x). Tensors carry their axes: ``code_BKHW``. Image row 0
-is the north edge; pixel ``(row, col)`` means the pixel's centre.
+Names carry frame and unit: ``world_SE3_sensor`` maps sensor coordinates into the world, ``points_sensor_m`` are metres
+in the sensor frame, ``heading_rad`` is counter-clockwise from east (x). Tensors carry their axes: ``code_BKHW``. Image
+row 0 is the north edge; pixel ``(row, col)`` means the pixel's centre.
 """
 
 from __future__ import annotations

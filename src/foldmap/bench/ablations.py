@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from foldmap.bench.finish import UnfoldedRaster
-from foldmap.bench.tuning import Places, run_folder, trained
+from foldmap.bench.tuning import Places, from_step, run_folder, trained
 from foldmap.coding.context import ContextModel
 from foldmap.errors import ConfigError, ModelError
 from foldmap.geometry import MetricGrid
@@ -99,7 +99,7 @@ def train_variants(
         settings = places.settings(mode="match", matcher_steps=variants.matcher_steps, codec_steps=0)
         run = run_folder(folder, f"matcher-{first.name}", None, places)
         matcher = trained(first, None, places, settings, run, lambda done, _: report(done, total))
-    bundles = []
+    bundles: list[Bundle] = []
     for preset in variants.presets:
         for mode in variants.modes:
             done = before + len(bundles) * variants.steps
@@ -108,7 +108,7 @@ def train_variants(
             )
             start = with_matcher(preset, matcher)
             run = run_folder(folder, f"{mode}-{preset}", lender, places)
-            model = trained(start.preset, start, places, settings, run, lambda k, _, done=done: report(done + k, total))
+            model = trained(start.preset, start, places, settings, run, from_step(report, done, total))
             provenance = {
                 "mode": mode,
                 "preset": preset,

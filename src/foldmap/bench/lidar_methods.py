@@ -13,7 +13,7 @@ from foldmap.bench.cases import Method
 from foldmap.bench.embedded import LearnedRasterMatcher
 from foldmap.bench.learned import LearnedCodec, LearnedMatcher
 from foldmap.bench.ncc_matcher import NccMatcher
-from foldmap.bench.tuning import Places, tune_matcher
+from foldmap.bench.tuning import Places, from_step, tune_matcher
 from foldmap.errors import ConfigError, ModelError
 from foldmap.lidar.bundle import Bundle, require_fold
 from foldmap.lidar.defaults import RESOLUTION_SLACK, bundles_for
@@ -158,7 +158,7 @@ def _tuned(
         done = index * choice.train_matchers
         there = _at_resolution(codec, choice.resolution_m, places.resolution_m)
         steps = choice.train_matchers
-        own = tune_matcher(matcher, there, places, steps, folder, lambda k, _, done=done: report(done + k, total))
+        own = tune_matcher(matcher, there, places, steps, folder, from_step(report, done, total))
         methods.append(Method(codec, LearnedRasterMatcher(own, choice.half_m, TUNED), said_of(own)))
     return methods
 

@@ -39,7 +39,7 @@ class OnlineInGivenMap(OnlineProtocol):
         return {**super().configuration(), "protocol": "online-given-map", "map_fingerprint": fingerprint}
 
     @property
-    def maps(self) -> LeaveOutMaps:  # type: ignore[override]
+    def maps(self) -> LeaveOutMaps:
         """The one map, whatever is asked to be left out."""
         assert self.raster is not None
         return cast(LeaveOutMaps, _OneMap(self.raster))

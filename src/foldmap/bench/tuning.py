@@ -217,6 +217,11 @@ def trained(
     return model.eval()
 
 
+def from_step(report: Callable[[int, int], None], before: int, total: int) -> Callable[[int, int], None]:
+    """A progress callback of one part of a longer task, which begins after `before` of `total` steps."""
+    return lambda done, _: report(before + done, total)
+
+
 def run_folder(folder: Path, name: str, start: Bundle | None, places: Places) -> Path:
     """A folder whose name says what is trained, and from what: a resumed run never mixes two."""
     digest = hashlib.sha256(start.to_bytes() if start is not None else b"")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import typer
 
@@ -16,6 +16,7 @@ from foldmap.errors import ConfigError
 if TYPE_CHECKING:
     from foldmap.bench.tuning import Places
     from foldmap.lidar.bundle import Bundle
+    from foldmap.lidar.sampling import Pair
     from foldmap.lidar.source import RasterMap
 
 
@@ -57,7 +58,7 @@ def read_places(folder: Path | None, most: int, seed: int) -> Places | None:
     if folder is None:
         return None
     cache = PairCache(folder)
-    return Places(Part(cache, range(min(len(cache), most))), cache.resolution_m, seed=seed)
+    return Places(Part(cast("Sequence[Pair]", cache), range(min(len(cache), most))), cache.resolution_m, seed=seed)
 
 
 @contextmanager

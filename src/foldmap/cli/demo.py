@@ -217,7 +217,8 @@ def _localize(
         points, intensity = aggregate(sweeps, poses, -1)
         observation = rasterize(points, intensity, folded.grid.resolution_m, *extent_of(folded.grid.resolution_m))
         if index == 0:
-            prior = truth @ SE2(*rng.normal(0, settings.prior_m, 2), rng.normal(0, settings.prior_rad))
+            east_m, north_m = (float(value) for value in rng.normal(0, settings.prior_m, 2))
+            prior = truth @ SE2(east_m, north_m, float(rng.normal(0, settings.prior_rad)))
             localizer.start(prior, settings.prior_m, settings.prior_rad)
             driven.dead_reckoned.append(prior)
             motion = SE2(0.0, 0.0, 0.0)
@@ -225,7 +226,8 @@ def _localize(
             motion = driven.truth[-1].inverse() @ truth
             length_m = math.hypot(motion.x_m, motion.y_m)
             shift, turn = (scale * length_m for scale in settings.odometry)
-            motion = motion @ SE2(*rng.normal(0, shift, 2), rng.normal(0, turn))
+            ahead_m, aside_m = (float(value) for value in rng.normal(0, shift, 2))
+            motion = motion @ SE2(ahead_m, aside_m, float(rng.normal(0, turn)))
             driven.dead_reckoned.append(driven.dead_reckoned[-1] @ motion)
         began_s = time.perf_counter()
         driven.estimates.append(localizer.step(observation, motion, 0.2 if index else 0.0))

@@ -58,8 +58,8 @@ class TownPairs(Sequence[Any]):
 def crop_sizes(resolution_m: float, smoke: bool) -> tuple[int, int]:
     """Query and map side of a training step: 9.6 m on fine maps; 21 m on coarse ones, whose pixels are few.
 
-    Smaller than what a localizer matches on purpose: a crop that is hard to place teaches the codec to keep something of
-    every piece of ground, not only of the best mark in sight.
+    Smaller than what a localizer matches on purpose: a crop that is hard to place teaches the codec to keep something
+    of every piece of ground, not only of the best mark in sight.
     """
     if smoke or resolution_m >= 0.15:
         return 64, 112

@@ -39,7 +39,9 @@ class MetricGrid:
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.resolution_m) and self.resolution_m > 0):
-            raise MapInputError(f"the map's resolution is {self.resolution_m} m", "give a positive pixel size in metres")
+            raise MapInputError(
+                f"the map's resolution is {self.resolution_m} m", "give a positive pixel size in metres"
+            )
         if not (math.isfinite(self.west_m) and math.isfinite(self.north_m)):
             raise MapInputError("the map's origin is not finite", "check the geotransform")
         if self.height_px < 1 or self.width_px < 1:

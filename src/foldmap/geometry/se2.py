@@ -51,4 +51,5 @@ class SE2:
         """Transform points of shape (N, 2) from the source to the target frame."""
         cos, sin = math.cos(self.heading_rad), math.sin(self.heading_rad)
         rotation = np.array([[cos, -sin], [sin, cos]])
-        return np.asarray(points_source_m, dtype=np.float64) @ rotation.T + (self.x_m, self.y_m)
+        points_target_m: DoubleArray = np.asarray(points_source_m, dtype=np.float64) @ rotation.T + (self.x_m, self.y_m)
+        return points_target_m

@@ -34,7 +34,9 @@ class SE3:
             raise PoseInputError("a pose has NaN or infinite entries", "remove that pose and its sweep")
         rotation = matrix[:3, :3]
         if np.abs(rotation @ rotation.T - np.eye(3)).max() > _ORTHONORMAL_TOLERANCE or np.linalg.det(rotation) < 0:
-            raise PoseInputError("a pose's rotation is not orthonormal and right-handed", "check the row order of the file")
+            raise PoseInputError(
+                "a pose's rotation is not orthonormal and right-handed", "check the row order of the file"
+            )
         matrix.setflags(write=False)
         object.__setattr__(self, "matrix", matrix)
 

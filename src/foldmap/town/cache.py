@@ -82,8 +82,8 @@ class CachedPair:
         map_observed: bool (Hm, Wm).
         sweep_intensity: float32 (Hs, Ws).
         sweep_observed: bool (Hs, Ws).
-        shift_px: where the sweep's centre lies on the map, row and column from the map's centre: the content was displaced
-            by the pair's offset, so the centre lies the other way.
+        shift_px: where the sweep's centre lies on the map, row and column from the map's centre: the content was
+            displaced by the pair's offset, so the centre lies the other way.
     """
 
     map_intensity: FloatArray
