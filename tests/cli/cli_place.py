@@ -99,6 +99,11 @@ def make_bundle(name: str = "untrained", seed: int = 0, resolution_m: float = RE
     codes = np.random.default_rng(seed).integers(0, preset.group_channels + 1, (preset.groups, 32, 32)).astype(np.uint8)
     model = LidarModel(preset).eval()
     with torch.no_grad():  # untrained logits are all alike; spread them so that codes differ from place to place
-        for parameter in list(model.encoder.parameters())[-2:]:
-            parameter.mul_(40)
+        image = torch.nn.functional.avg_pool2d(torch.randn(1, 2, 128, 128), 5, stride=1, padding=2) * 5
+        image[:, 1] = 1.0
+        logits = model.encoder(model.map_embedding(image)).flatten(1, 2)
+        spread, mean = logits.std(dim=(0, 2, 3)), logits.mean(dim=(0, 2, 3))
+        weight, bias = list(model.encoder.parameters())[-2:]
+        weight.mul_(4.0 / spread[:, None, None, None])
+        bias.copy_((bias - mean) * 4.0 / spread)
     return Bundle(model, ContextModel.fit([codes], preset.group_channels), resolution_m, 3.0, name)

@@ -138,9 +138,9 @@ def test_bad_input_is_one_line(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "map.tif").write_bytes((place / "map.tif").read_bytes())
     (tmp_path / "model.safetensors").write_bytes((place / "model.safetensors").read_bytes())
-    write_tif(tmp_path / "rotated.tif", ground(), transform=rasterio.Affine(0.2, 0.05, 0, 0.05, -0.2, 0))
+    write_tif(tmp_path / "rotated.tif", ground(), transform=rasterio.Affine(0.2, 0.05, 5, 0.05, -0.2, 7))
     write_tif(tmp_path / "empty.tif", np.full((40, 40), -1.0))
-    write_tif(tmp_path / "coarse.tif", ground(), transform=rasterio.Affine(1, 0, 0, 0, -1, 0))
+    write_tif(tmp_path / "coarse.tif", ground(), transform=rasterio.Affine(1, 0, 5, 0, -1, 7))
     ran = run("fold", *arguments)
     assert (ran.status, ran.out) == (2, "")
     assert message in ran.err

@@ -24,7 +24,7 @@ def test_a_run_makes_a_model_that_folds(run: Run, place: Path, tmp_path: Path) -
     bundle = Bundle.from_bytes(payload)
     assert (bundle.resolution_m, bundle.model.preset.name, bundle.can_fold) == (0.2, "tiny-8x", True)
     assert summary["rate_bit_m2"] == bundle.rate_bit_m2 > 0
-    rows = list(csv.DictReader((tmp_path / "curve.csv").open()))
+    rows = list(csv.DictReader((tmp_path / "curve.csv").read_text().splitlines()))
     assert [int(float(row["step"])) for row in rows] == [8, 16, 24]
     assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
     settings = json.loads((tmp_path / "train.settings.json").read_text())

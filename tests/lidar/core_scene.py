@@ -7,11 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter
+from torch import nn
+from torch.nn import functional
 
 from foldmap.coding.context import ContextModel
 from foldmap.geometry import MetricGrid
 from foldmap.lidar.bundle import Bundle
-from foldmap.lidar.model import LidarModel
+from foldmap.lidar.model import INPUT_CHANNELS, LidarModel
 from foldmap.lidar.presets import PRESETS, Preset
 from foldmap.lidar.source import RasterMap
 
@@ -74,9 +76,22 @@ def random_model(preset: Preset = TINY, seed: int = 0) -> LidarModel:
                 value.copy_(0.5 + torch.rand(value.shape, generator=generator))
             elif name.endswith("second.weight"):
                 value.copy_(0.1 * torch.randn(value.shape, generator=generator))
-        # Logits wide enough that some channel passes 0.5, as in a trained encoder.
-        list(model.encoder.parameters())[-2].mul_(40.0)
+        _liven(model, generator)
     return model
+
+
+def _liven(model: LidarModel, generator: torch.Generator) -> None:
+    """Spread and centre the encoder's logits over an image: channels take turns passing 0.5, as trained ones do."""
+    image = torch.randn(1, INPUT_CHANNELS, 128, 128, generator=generator)
+    image[:, 1] = 1.0
+    image[:, 0] = functional.avg_pool2d(image[:, :1], 5, stride=1, padding=2)[:, 0] * 5
+    logits = model.encoder(model.map_embedding(image)).flatten(1, 2)
+    spread, mean = logits.std(dim=(0, 2, 3)), logits.mean(dim=(0, 2, 3))
+    head = list(model.encoder.modules())[-1]
+    assert isinstance(head, nn.Conv2d)
+    assert head.bias is not None
+    head.weight.mul_(4.0 / spread[:, None, None, None])
+    head.bias.copy_((head.bias - mean) * 4.0 / spread)
 
 
 def random_bundle(preset: Preset = TINY, seed: int = 0, name: str = "untrained") -> Bundle:

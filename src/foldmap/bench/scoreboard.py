@@ -29,6 +29,7 @@ from foldmap.bench.board.refusing import Refusing
 from foldmap.bench.board.roundabout import Roundabout
 from foldmap.bench.board.stepping import Stepping
 from foldmap.errors import ConfigError, FoldmapError
+from foldmap.lidar.allocator import keep_freed_memory
 from foldmap.lidar.bundle import Bundle
 
 
@@ -140,6 +141,7 @@ def adjusted(rows: Sequence[Row], given: argparse.Namespace) -> list[Row]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the scoreboard; 0 where no figure is short and no row failed, 1 otherwise, 2 for bad arguments."""
     given = arguments(argv)
+    keep_freed_memory()
     try:
         if given.layer != "lidar":
             raise ConfigError(f"there is no scoreboard of the layer {given.layer!r}", "choose lidar")

@@ -28,6 +28,7 @@ from foldmap.coding.context import ContextModel
 from foldmap.errors import ConfigError
 from foldmap.geometry import SE2, MetricGrid
 from foldmap.lidar import codec, unfold
+from foldmap.lidar.allocator import keep_freed_memory
 from foldmap.lidar.bundle import Bundle
 from foldmap.lidar.codec import BLOCK_PX
 from foldmap.lidar.fold import LAYER, MODEL, TILE_BLOCKS
@@ -227,6 +228,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--steps", type=int, default=20)
     given = parser.parse_args(arguments)
+    keep_freed_memory()
     for name in given.preset or ["small-16x", "paper-16x"]:
         sys.stdout.write(report(step_times(name, given.threads, given.steps)) + "\n")
 

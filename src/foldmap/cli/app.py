@@ -67,4 +67,7 @@ app.command("unfold", short_help="Decode the embedding into a GeoTIFF.", epilog=
 
 def main() -> None:
     """Run the command line."""
+    from foldmap.lidar.allocator import keep_freed_memory
+
+    keep_freed_memory()
     app(prog_name="foldmap")

@@ -15,9 +15,12 @@ from foldmap.cli.common import bar, plain, put, require_file, require_folder, sa
 from foldmap.errors import ConfigError
 
 if TYPE_CHECKING:
+    from foldmap.geometry import SE2
+    from foldmap.lidar.observation import Observation
     from foldmap.lidar.unfold import FoldedLidar
     from foldmap.localize.estimate import Estimate
     from foldmap.localize.lidar import LidarLocalizer
+    from foldmap.types import DoubleArray
 
 EXAMPLES = (
     "\b\nExamples:\n  foldmap localize map.fold sweeps/ --poses prior.txt -o estimates.txt\n"
@@ -120,7 +123,6 @@ def localize_sweeps(
     from foldmap.cli.observations import observations
     from foldmap.formats.poses import read_poses
     from foldmap.formats.sweeps import open_sweeps
-    from foldmap.geometry import SE2
     from foldmap.lidar.unfold import FoldedLidar
 
     require_file(fold_file)
@@ -136,19 +138,14 @@ def localize_sweeps(
         folded = FoldedLidar(file)
         localizer = open_localizer(folded)
         seen = observations(sequence, world_SE3_priors, folded.grid.resolution_m, aggregate, sensor_height_m)
+        search = (radius_m, heading_range_rad)
+        poses_SE2 = [pose.to_se2() for pose in world_SE3_priors]
+        clock_s = times_s if trajectory.times_s is not None else None
         for index, observation in enumerate(seen):
-            prior = world_SE3_priors[index].to_se2()
-            if not online:
-                estimate = localizer.localize_once(observation, prior, radius_m, heading_range_rad)
+            if online:
+                estimate = _filtered(localizer, observation, index, poses_SE2, clock_s, search)
             else:
-                if index == 0:
-                    localizer.start(prior, radius_m / 3, max(heading_range_rad / 3, math.radians(0.1)))
-                before = world_SE3_priors[max(index - 1, 0)].to_se2()
-                motion = before.inverse() @ prior if index else SE2(0.0, 0.0, 0.0)
-                step_s = (
-                    float(times_s[index] - times_s[index - 1]) if index and trajectory.times_s is not None else None
-                )
-                estimate = localizer.step(observation, motion, SWEEP_PERIOD_S if step_s is None else step_s)
+                estimate = localizer.localize_once(observation, poses_SE2[index], *search)
             estimates.append(estimate)
             report(index + 1, len(sequence))
     heights_m = [float(pose.translation_m[2]) for pose in world_SE3_priors]
@@ -169,6 +166,13 @@ def localize_sweeps(
         "model": folded.bundle.name,
     }
     save_settings(output, "localize", settings)
+    return summarized(output, estimates)
+
+
+def summarized(output: Path, estimates: list[Estimate]) -> dict[str, Any]:
+    """What the command prints: how many sweeps got which status."""
+    import numpy as np
+
     return {
         "estimates": str(output),
         "sweeps": len(estimates),
@@ -176,6 +180,26 @@ def localize_sweeps(
         "by_status": dict(Counter(estimate.status.value for estimate in estimates)),
         "median_time_s": float(np.median([estimate.diagnostics.time_s for estimate in estimates])),
     }
+
+
+def _filtered(
+    localizer: LidarLocalizer,
+    observation: Observation,
+    index: int,
+    world_SE2_priors: list[SE2],
+    times_s: DoubleArray | None,
+    search: tuple[float, float],
+) -> Estimate:
+    """One step of the filter: the first pose starts it, of the others only the increments count."""
+    from foldmap.geometry import SE2
+
+    prior = world_SE2_priors[index]
+    if index == 0:
+        radius_m, heading_range_rad = search
+        localizer.start(prior, radius_m / 3, max(heading_range_rad / 3, math.radians(0.1)))
+        return localizer.step(observation, SE2(0.0, 0.0, 0.0), SWEEP_PERIOD_S)
+    step_s = SWEEP_PERIOD_S if times_s is None else float(times_s[index] - times_s[index - 1])
+    return localizer.step(observation, world_SE2_priors[index - 1].inverse() @ prior, step_s)
 
 
 def tum_rows(times_s: list[float], estimates: list[Estimate], heights_m: list[float]) -> str:

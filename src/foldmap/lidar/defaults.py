@@ -9,7 +9,7 @@ from pathlib import Path
 from foldmap.errors import BudgetError, ModelError
 from foldmap.lidar.bundle import Bundle
 
-DEFAULT_RATE_BIT_M2 = 3.0
+DEFAULT_RATE_BIT_M2 = 2.5  # on the town; a map of a real lidar spends about half as much again
 RESOLUTION_SLACK = 1.6
 """Pixel sizes that a model takes, as `foldmap.lidar.fold.check_resolution` has it."""
 _TRAIN = "train one (foldmap train lidar -o DIR) and give it with --model"
