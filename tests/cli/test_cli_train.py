@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from cli_place import Ran
 
+from foldmap.cli import train_sources
+from foldmap.errors import ConfigError
 from foldmap.lidar.bundle import Bundle
 
 Run = Callable[..., Ran]
@@ -37,6 +39,19 @@ def test_a_run_makes_a_model_that_folds(run: Run, place: Path, tmp_path: Path) -
     ran = run(*arguments, "--seed", "1")
     assert (ran.status, ran.err.count("\n")) == (2, 1)
     assert "other settings" in ran.err
+
+
+def test_a_drive_and_the_town_alternate() -> None:
+    real, town = list("ab"), list("12345")
+    mixed = train_sources.Alternating(real, town)  # type: ignore[arg-type]
+    assert "".join(mixed[i] for i in range(len(mixed))) == "a1b2a3b4a5"
+    assert mixed[2:5] == ["b", "2", "a"]
+
+    def source(resolution_m: float) -> train_sources.Source:
+        return train_sources.Source([], [], resolution_m, 64, 112, "")
+
+    with pytest.raises(ConfigError, match="pixels|drawn at"):
+        train_sources.mixed_source(source(0.05), source(0.33))
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,8 @@ EXAMPLES = (
     "\b\nExamples:\n  foldmap train lidar -o out/train --preset small-16x --rate 3\n"
     "  foldmap train lidar -o out/train --map city.tif --start model.safetensors\n"
     "  foldmap train lidar -o out/train --map aeva.tif --map-query avia.tif\n"
-    "  foldmap train lidar -o out/train --sweeps drive/ --poses poses.txt"
+    "  foldmap train lidar -o out/train --sweeps drive/ --poses poses.txt\n"
+    "  foldmap train lidar -o out/train --sweeps drive/ --poses poses.txt --pairs out/pairs --start model.safetensors"
 )
 
 
@@ -58,12 +59,13 @@ def lidar(
     """Train a matcher and codec, and write OUTPUT/model.safetensors, ready for foldmap fold --model.
 
     OUTPUT also gets the validation curve (curve.csv, curve.png) and the settings. Without --map or --sweeps, pairs
-    of the generated town are drawn.
+    of the generated town are drawn; with --sweeps and --pairs, half are of the drive and half of the town, which is
+    how to adapt a shipped model (--start) to a sensor from a short drive.
     """
     from foldmap.cli import train_sources
     from foldmap.cli.train_run import RunSettings, train_lidar
 
-    if sum((town or pairs is not None, map_tif is not None, sweeps is not None)) > 1:
+    if sum((town, map_tif is not None, sweeps is not None)) > 1 or (map_tif is not None and pairs is not None):
         raise ConfigError("several sources of pairs were named", "give one of --town, --map and --sweeps")
     if (sweeps is None) != (poses is None):
         raise ConfigError("sweeps and poses go together", "give both --sweeps and --poses")
@@ -75,6 +77,9 @@ def lidar(
         source = train_sources.raster_source(map_tif, map_query, query_offset, pair_count, seed, smoke=smoke)
     elif sweeps is not None and poses is not None:
         source = train_sources.sweep_source(sweeps, poses, resolution, guard, intensity_scale, smoke=smoke)
+        if pairs is not None:
+            town_pairs = train_sources.town_source(pairs, pair_count, seed, coarse=coarse, smoke=smoke)
+            source = train_sources.mixed_source(source, town_pairs)
     else:
         folder = pairs or output / "pairs"
         source = train_sources.town_source(folder, pair_count, seed, coarse=coarse, smoke=smoke)

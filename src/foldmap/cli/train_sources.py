@@ -128,3 +128,35 @@ def sweep_source(
         sequence, world_SE3_sensors, resolution_m, guard=guard, sweep_px=sweep_px * 3 // 2, map_px=map_px * 3 // 2
     )
     return Source(pairs.part(0, 1 - HELD_OUT), pairs.part(1 - HELD_OUT, 1), resolution_m, sweep_px, map_px, sweeps)
+
+
+class Alternating(Sequence[Any]):
+    """Two sources in turn, the shorter one repeated, so that neither outweighs the other."""
+
+    def __init__(self, first: Sequence[Pair], second: Sequence[Pair]) -> None:
+        self._sides = (first, second)
+
+    def __len__(self) -> int:
+        return 2 * max(len(side) for side in self._sides)
+
+    def __getitem__(self, index):  # type: ignore[no-untyped-def]
+        """One pair."""
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        side = self._sides[index % 2]
+        return side[index // 2 % len(side)]
+
+
+def mixed_source(real: Source, town: Source) -> Source:
+    """A real drive and the town in equal parts; the drive's last fifth validates.
+
+    Raises:
+        ConfigError: their pixels differ.
+    """
+    if abs(real.resolution_m / town.resolution_m - 1) > 0.01:
+        raise ConfigError(
+            f"the drive is drawn at {real.resolution_m:g} m, the town's pairs at {town.resolution_m:g} m",
+            "give --resolution as the pairs have it",
+        )
+    training = Alternating(real.training, town.training)
+    return Source(training, real.validation, real.resolution_m, real.sweep_px, real.map_px, f"{real.name} and town")
