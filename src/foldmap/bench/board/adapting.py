@@ -38,16 +38,16 @@ class Adaptation:
         seed: of everything.
     """
 
-    steps: int = 600
-    pairs: int = 400
+    steps: int = 1500
+    pairs: int = 600
     batch: int = 8
     map_px: int = 192
     query_px: int = 128
     map_crop_px: int = 112
     query_crop_px: int = 64
     radius_px: int = 16
-    learning_rate: float = 4e-4
-    rate_bit_m2: float = 3.0
+    learning_rate: float = 1e-3
+    rate_bit_m2: float = 2.6
     code_weight: float = 0.15
     gap_m: float = 5.0
     wrong: int = 120
