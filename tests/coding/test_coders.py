@@ -35,7 +35,7 @@ def train():
 
 
 @pytest.fixture(scope="module")
-def test_tiles():
+def held_out_tiles():
     return tiles(6, 2, groups=GROUPS, symbols=SYMBOLS, side=64)
 
 
@@ -50,8 +50,8 @@ def coder(request, fitted):
 
 
 class TestLossless:
-    def test_structured_tiles(self, coder, test_tiles):
-        for tile in test_tiles:
+    def test_structured_tiles(self, coder, held_out_tiles):
+        for tile in held_out_tiles:
             np.testing.assert_array_equal(coder.decode(coder.encode(tile), tile.shape), tile)
 
     @SETTINGS
@@ -73,8 +73,8 @@ class TestLossless:
         for coder in (HuffmanRleModel.fit([tile], symbols), ContextModel.fit([tile], symbols, block=block)):
             np.testing.assert_array_equal(coder.decode(coder.encode(tile), tile.shape), tile)
 
-    def test_read_only_and_strided_input(self, coder, test_tiles):
-        tile = test_tiles[0][:, ::2, ::-1]
+    def test_read_only_and_strided_input(self, coder, held_out_tiles):
+        tile = held_out_tiles[0][:, ::2, ::-1]
         payload = coder.encode(tile)
         frozen = np.ascontiguousarray(tile)
         frozen.flags.writeable = False
@@ -92,8 +92,8 @@ class TestHostileBytes:
         assert codes.max(initial=0) <= SYMBOLS
         assert coder.encode(codes) == payload
 
-    def test_every_truncation_and_extension_raises(self, coder, test_tiles):
-        tile = test_tiles[0]
+    def test_every_truncation_and_extension_raises(self, coder, held_out_tiles):
+        tile = held_out_tiles[0]
         payload = coder.encode(tile)
         for length in range(len(payload)):
             with pytest.raises(MapFormatError):
@@ -102,8 +102,8 @@ class TestHostileBytes:
             with pytest.raises(MapFormatError):
                 coder.decode(payload + tail, tile.shape)
 
-    def test_every_bit_flip_changes_the_codes_or_raises(self, coder, test_tiles):
-        tile = np.ascontiguousarray(test_tiles[0][:, :24, :24])
+    def test_every_bit_flip_changes_the_codes_or_raises(self, coder, held_out_tiles):
+        tile = np.ascontiguousarray(held_out_tiles[0][:, :24, :24])
         payload = coder.encode(tile)
         for bit in range(8 * len(payload)):
             flipped = bytearray(payload)
@@ -128,10 +128,14 @@ class TestTwins:
             payload = fitted[name].encode(tile)
             np.testing.assert_array_equal(twin(fitted[name].to_arrays(), payload, tile.shape), tile)
 
-    def test_plain_twin_on_structure_and_untrained(self, fitted, test_tiles):
-        tile = np.ascontiguousarray(max(test_tiles, key=np.count_nonzero)[:, :34, :30])
+    def test_plain_twin_on_structure_and_untrained(self, fitted, held_out_tiles):
+        tile = np.ascontiguousarray(max(held_out_tiles, key=np.count_nonzero)[:, :34, :30])
         assert np.count_nonzero(tile) > 20
-        for model in (fitted["context"], untrained(GROUPS, SYMBOLS, 4), ContextModel.fit(test_tiles, SYMBOLS, block=2)):
+        for model in (
+            fitted["context"],
+            untrained(GROUPS, SYMBOLS, 4),
+            ContextModel.fit(held_out_tiles, SYMBOLS, block=2),
+        ):
             np.testing.assert_array_equal(decode_context(model.to_arrays(), model.encode(tile), tile.shape), tile)
 
     def test_carries_run_through_long_rows_of_ones(self):
@@ -158,34 +162,34 @@ FROZEN = ["72d3534f8c8c2dd2", "e4428da13f6a9aea"]
 
 
 class TestRates:
-    def test_context_payload_is_its_cross_entropy(self, fitted, test_tiles):
-        for tile in test_tiles:
+    def test_context_payload_is_its_cross_entropy(self, fitted, held_out_tiles):
+        for tile in held_out_tiles:
             ideal = fitted["context"].cross_entropy_bits(tile) / 8
             assert ideal <= len(fitted["context"].encode(tile)) <= 1.002 * ideal + 2.5
 
-    def test_context_beats_huffman_and_zero_order(self, fitted, test_tiles):
-        size = {name: sum(len(coder.encode(tile)) for tile in test_tiles) for name, coder in fitted.items()}
+    def test_context_beats_huffman_and_zero_order(self, fitted, held_out_tiles):
+        size = {name: sum(len(coder.encode(tile)) for tile in held_out_tiles) for name, coder in fitted.items()}
         assert size["context"] < 0.7 * size["huffman-rle"]
-        assert size["context"] < zero_order_bits(test_tiles) / 8
-        assert size["context"] < conditional_bits(test_tiles, order=2) / 8
+        assert size["context"] < zero_order_bits(held_out_tiles) / 8
+        assert size["context"] < conditional_bits(held_out_tiles, order=2) / 8
 
-    def test_untrained_model_still_compresses(self, test_tiles):
+    def test_untrained_model_still_compresses(self, held_out_tiles):
         model = untrained(GROUPS, SYMBOLS)
-        assert sum(len(model.encode(tile)) for tile in test_tiles) < zero_order_bits(test_tiles) / 8
+        assert sum(len(model.encode(tile)) for tile in held_out_tiles) < zero_order_bits(held_out_tiles) / 8
 
     def test_empty_tile_is_tiny(self, coder):
         assert len(coder.encode(np.zeros((GROUPS, 128, 128), np.uint8))) <= 4
 
-    def test_foreign_statistics_cost_little(self, fitted, test_tiles):
-        renamed = [np.where(t > 0, SYMBOLS + 1 - t, 0).astype(np.uint8) for t in test_tiles]
+    def test_foreign_statistics_cost_little(self, fitted, held_out_tiles):
+        renamed = [np.where(t > 0, SYMBOLS + 1 - t, 0).astype(np.uint8) for t in held_out_tiles]
         adapted = sum(fitted["context"].cross_entropy_bits(t) for t in renamed)
         static = sum(fitted["context"].cross_entropy_bits(t, adaptive=False) for t in renamed)
         assert adapted < static
 
-    def test_zero_order_bits_agree_with_scipy_and_constriction(self, test_tiles):
-        flat = np.concatenate([t.ravel() for t in test_tiles]).astype(np.int32)
+    def test_zero_order_bits_agree_with_scipy_and_constriction(self, held_out_tiles):
+        flat = np.concatenate([t.ravel() for t in held_out_tiles]).astype(np.int32)
         counts = np.bincount(flat)
-        bits = zero_order_bits(test_tiles)
+        bits = zero_order_bits(held_out_tiles)
         assert bits == pytest.approx(flat.size * entropy(counts, base=2), rel=1e-9)
         encoder = constriction.stream.queue.RangeEncoder()
         model = constriction.stream.model.Categorical(counts / counts.sum(), perfect=False)
@@ -237,9 +241,9 @@ def _complete_codes(size: int, limit: int, least: int = 1, room: int | None = No
 
 
 class TestModels:
-    def test_arrays_round_trip(self, coder, test_tiles):
+    def test_arrays_round_trip(self, coder, held_out_tiles):
         again = coder_from_arrays(CODER_IDS[coder.name], coder.to_arrays())
-        assert again.encode(test_tiles[0]) == coder.encode(test_tiles[0])
+        assert again.encode(held_out_tiles[0]) == coder.encode(held_out_tiles[0])
         assert sum(a.nbytes for a in coder.to_arrays().values()) < 40_000
 
     def test_fit_is_deterministic(self, train):
@@ -303,10 +307,10 @@ class TestModels:
             coder_from_arrays(99, {})
 
 
-def test_measure_reports_what_it_measured(train, test_tiles):
-    result = measure(test_tiles, train=train, repeats=1)
+def test_measure_reports_what_it_measured(train, held_out_tiles):
+    result = measure(held_out_tiles, train=train, repeats=1)
     assert result["fitted_on"] == "train"
-    assert result["codes"] == sum(t.size for t in test_tiles)
+    assert result["codes"] == sum(t.size for t in held_out_tiles)
     rows, bounds = result["coders"], result["bounds_bytes"]
     assert bounds["context_adaptive"] < rows["context"]["payload_bytes"] < bounds["order_1"] < bounds["zero_order"]
     assert all(row["decode_codes_per_s"] > 0 and row["model_bytes"] > 0 for row in rows.values())
