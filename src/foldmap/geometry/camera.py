@@ -1,0 +1,82 @@
+"""Cameras as COLMAP parametrizes them: intrinsics and distortion, pixels <-> rays."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from foldmap.errors import MapInputError
+from foldmap.types import DoubleArray
+
+CAMERA_MODELS: dict[str, tuple[int, int]] = {
+    "SIMPLE_PINHOLE": (0, 3),
+    "PINHOLE": (1, 4),
+    "SIMPLE_RADIAL": (2, 4),
+    "RADIAL": (3, 5),
+    "OPENCV": (4, 8),
+    "OPENCV_FISHEYE": (5, 8),
+    "FULL_OPENCV": (6, 12),
+    "SIMPLE_RADIAL_FISHEYE": (8, 4),
+    "RADIAL_FISHEYE": (9, 5),
+}
+"""COLMAP's name -> (its number in binary models, how many parameters)."""
+
+_ONE_FOCAL = {"SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL", "SIMPLE_RADIAL_FISHEYE", "RADIAL_FISHEYE"}
+_MAX_SIDE_PX = 1 << 20
+
+
+@dataclass(frozen=True)
+class Camera:
+    """Intrinsics of one camera.
+
+    Pixels are COLMAP's: x right, y down, the centre of the first pixel is (0.5, 0.5). The camera frame is x right,
+    y down, z ahead.
+
+    Attributes:
+        model: a name of `CAMERA_MODELS`.
+        width_px, height_px: size of its images.
+        params: float64, COLMAP's parameters in COLMAP's order (focal length or lengths, principal point, distortion).
+
+    Raises:
+        MapInputError: unknown model, wrong number of parameters, a size or focal length that is not positive.
+    """
+
+    model: str
+    width_px: int
+    height_px: int
+    params: DoubleArray
+
+    def __post_init__(self) -> None:
+        if self.model not in CAMERA_MODELS:
+            known = ", ".join(CAMERA_MODELS)
+            raise MapInputError(f"camera model {self.model!r} is not known", f"undistort the images, or use {known}")
+        params = np.array(self.params, dtype=np.float64)
+        wanted = CAMERA_MODELS[self.model][1]
+        if params.shape != (wanted,):
+            raise MapInputError(
+                f"a {self.model} camera has {params.size} parameters, not {wanted}", "check the camera's line"
+            )
+        if not np.isfinite(params).all() or not (params[: 1 if self.model in _ONE_FOCAL else 2] > 0).all():
+            raise MapInputError(f"a {self.model} camera has parameters {params}", "give a positive focal length in px")
+        if not (0 < self.width_px <= _MAX_SIDE_PX and 0 < self.height_px <= _MAX_SIDE_PX):
+            raise MapInputError(f"a camera of {self.width_px} x {self.height_px} px", "give its image size")
+        params.setflags(write=False)
+        object.__setattr__(self, "params", params)
+
+    @property
+    def focal_px(self) -> tuple[float, float]:
+        """Focal lengths in x and y."""
+        return float(self.params[0]), float(self.params[0 if self.model in _ONE_FOCAL else 1])
+
+    @property
+    def centre_px(self) -> tuple[float, float]:
+        """Principal point."""
+        at = 1 if self.model in _ONE_FOCAL else 2
+        return float(self.params[at]), float(self.params[at + 1])
+
+    @property
+    def diagonal_px(self) -> float:
+        """Of the image."""
+        return math.hypot(self.width_px, self.height_px)

@@ -1,0 +1,278 @@
+"""What the visual layer folds (a structure-from-motion scene) and what a camera brings: plain validated data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+
+from foldmap.errors import MapInputError
+from foldmap.geometry.camera import Camera
+from foldmap.types import AnyArray, DoubleArray, FloatArray, IntArray
+
+
+@dataclass(frozen=True)
+class Tracks:
+    """Which image sees which point, where, and how it looked: one row an observation, sorted by point.
+
+    Attributes:
+        point: int64 (O,), index into the scene's points, ascending.
+        image: int64 (O,), index into the scene's images.
+        xy_px: float32 (O, 2), COLMAP pixels.
+        descriptors: (O, D) as the extractor wrote them: uint8 (COLMAP's SIFT), float16 or float32; None before
+            features were joined to the model.
+    """
+
+    point: IntArray
+    image: IntArray
+    xy_px: FloatArray
+    descriptors: AnyArray | None
+
+    def __len__(self) -> int:
+        return len(self.point)
+
+    def take(self, kept: AnyArray) -> Tracks:
+        """Some rows, by mask or index."""
+        described = None if self.descriptors is None else self.descriptors[kept]
+        return Tracks(self.point[kept], self.image[kept], self.xy_px[kept], described)
+
+
+@dataclass(frozen=True)
+class SceneModel:
+    """A structure-from-motion map.
+
+    Lengths are in world units: metres where the model is metric (`metric`), else whatever scale it was built at.
+
+    Attributes:
+        cameras: intrinsics.
+        image_names: (I,) names, as the model writes them.
+        image_camera: int64 (I,), index into `cameras`.
+        camera_SE3_world: float64 (I, 4, 4), poses of the images.
+        points_world: float64 (P, 3).
+        tracks: observations.
+        feature: which extractor made the descriptors: "sift", "aliked-n16", "xfeat", "superpoint", ...
+        global_descriptors: float32 (I, G) one an image, or None.
+        metric: whether world units are metres.
+
+    Raises:
+        MapInputError: an array has another shape, an index points nowhere, a value is not finite, a track is empty or
+            observations are not sorted by point; the message names the first offender.
+    """
+
+    cameras: tuple[Camera, ...]
+    image_names: tuple[str, ...]
+    image_camera: IntArray
+    camera_SE3_world: DoubleArray
+    points_world: DoubleArray
+    tracks: Tracks
+    feature: str = "sift"
+    global_descriptors: FloatArray | None = None
+    metric: bool = False
+
+    def __post_init__(self) -> None:
+        images, points, rows = len(self.image_names), len(self.points_world), len(self.tracks)
+        _shape("image_camera", self.image_camera, (images,))
+        _shape("camera_SE3_world", self.camera_SE3_world, (images, 4, 4))
+        _shape("points_world", self.points_world, (points, 3))
+        _shape("tracks.point", self.tracks.point, (rows,))
+        _shape("tracks.image", self.tracks.image, (rows,))
+        _shape("tracks.xy_px", self.tracks.xy_px, (rows, 2))
+        if len(set(self.image_names)) != images:
+            raise MapInputError("two images of the scene have one name", "rename one")
+        _within("image_camera", self.image_camera, len(self.cameras), "cameras")
+        _within("tracks.point", self.tracks.point, points, "points")
+        _within("tracks.image", self.tracks.image, images, "images")
+        if (np.diff(self.tracks.point) < 0).any():
+            raise MapInputError("observations are not sorted by point", "sort the rows of the tracks by point")
+        empty = np.flatnonzero(np.bincount(self.tracks.point, minlength=points) == 0)
+        if len(empty):
+            raise MapInputError(f"point {empty[0]} has an empty track", "drop points that no image sees")
+        _finite("points_world", self.points_world)
+        _finite("camera_SE3_world", self.camera_SE3_world)
+        _finite("tracks.xy_px", self.tracks.xy_px)
+        described = self.tracks.descriptors
+        if described is not None:
+            if described.ndim != 2 or len(described) != rows or described.shape[1] == 0:
+                raise MapInputError(
+                    f"descriptors have shape {described.shape} for {rows} observations", "give one a row"
+                )
+            if described.dtype not in (np.uint8, np.float16, np.float32):
+                raise MapInputError(f"descriptors are {described.dtype}", "give uint8, float16 or float32")
+            if described.dtype != np.uint8:
+                _finite("descriptors", described)
+        if self.global_descriptors is not None:
+            if self.global_descriptors.ndim != 2 or len(self.global_descriptors) != images:
+                raise MapInputError(
+                    f"global descriptors have shape {self.global_descriptors.shape} for {images} images",
+                    "give one an image",
+                )
+            _finite("global descriptors", self.global_descriptors)
+
+    @property
+    def track_first(self) -> IntArray:
+        """int64 (P + 1,): observations of point p are rows ``track_first[p]`` to ``track_first[p + 1]``."""
+        counts = np.bincount(self.tracks.point, minlength=len(self.points_world))
+        first: IntArray = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        return first
+
+    @property
+    def centres_world(self) -> DoubleArray:
+        """Where the images were taken, float64 (I, 3)."""
+        rotation, shift = self.camera_SE3_world[:, :3, :3], self.camera_SE3_world[:, :3, 3]
+        centres: DoubleArray = -np.einsum("iba,ib->ia", rotation, shift)
+        return centres
+
+    @property
+    def radius_world(self) -> float:
+        """The scene's radius: 80th percentile of the points' distance from their median."""
+        if not len(self.points_world):
+            raise MapInputError("the scene has no points", "triangulate points first")
+        from_median = np.linalg.norm(self.points_world - np.median(self.points_world, axis=0), axis=1)
+        return float(np.percentile(from_median, 80))
+
+    def camera_of(self, image: int) -> Camera:
+        """Intrinsics of an image."""
+        return self.cameras[int(self.image_camera[image])]
+
+    def keep_points(self, kept: AnyArray) -> SceneModel:
+        """The scene with some of its points only, in their order.
+
+        Args:
+            kept: bool (P,) or ascending indices.
+        """
+        mask = np.zeros(len(self.points_world), bool)
+        mask[kept] = True
+        renumber = np.cumsum(mask) - 1
+        tracks = self.tracks.take(mask[self.tracks.point])
+        tracks = replace(tracks, point=renumber[tracks.point].astype(np.int64))
+        return replace(self, points_world=self.points_world[mask], tracks=tracks)
+
+    def without_images(self, names: Sequence[str], min_observations: int = 3) -> SceneModel:
+        """The scene as if some images had never been taken, for honest tests.
+
+        Their observations leave every track, then points with fewer than ``min_observations`` leave.
+
+        Raises:
+            MapInputError: a name is no image of the scene, or no point is left.
+        """
+        gone = set(names)
+        unknown = gone - set(self.image_names)
+        if unknown:
+            raise MapInputError(f"the scene has no image {min(unknown)!r}", "check the list of names")
+        stay = np.array([name not in gone for name in self.image_names], dtype=bool)
+        renumber = (np.cumsum(stay) - 1).astype(np.int64)
+        tracks = self.tracks.take(stay[self.tracks.image])
+        counts = np.bincount(tracks.point, minlength=len(self.points_world))
+        seen = counts >= min_observations
+        if not seen.any():
+            raise MapInputError(f"no point is left with {min_observations} observations", "take fewer images away")
+        tracks = tracks.take(seen[tracks.point])
+        point = (np.cumsum(seen) - 1)[tracks.point].astype(np.int64)
+        return SceneModel(
+            cameras=self.cameras,
+            image_names=tuple(name for name in self.image_names if name not in gone),
+            image_camera=self.image_camera[stay],
+            camera_SE3_world=self.camera_SE3_world[stay],
+            points_world=self.points_world[seen],
+            tracks=Tracks(point, renumber[tracks.image], tracks.xy_px, tracks.descriptors),
+            feature=self.feature,
+            global_descriptors=None if self.global_descriptors is None else self.global_descriptors[stay],
+            metric=self.metric,
+        )
+
+
+class FeatureSource(Protocol):
+    """Features of images, read one image at a time: an hloc HDF5 file, a COLMAP database, an extractor at work."""
+
+    @property
+    def feature(self) -> str:
+        """Which extractor: "sift", "aliked-n16", ..."""
+        ...
+
+    def names(self) -> Sequence[str]:
+        """The images it has features of."""
+        ...
+
+    def load(self, name: str) -> Features:
+        """Read one image's features.
+
+        Raises:
+            MapInputError: there are none of that image, or they are damaged.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Features:
+    """Local features of one image.
+
+    Attributes:
+        xy_px: float32 (N, 2) keypoints, COLMAP pixels.
+        descriptors: (N, D) uint8, float16 or float32.
+        scores: float32 (N,) of the detector, higher is better (SIFT: the keypoint's scale in px), or None.
+
+    Raises:
+        MapInputError: shapes disagree or values are not finite.
+    """
+
+    xy_px: FloatArray
+    descriptors: AnyArray
+    scores: FloatArray | None = None
+
+    def __post_init__(self) -> None:
+        count = len(self.xy_px)
+        _shape("keypoints", self.xy_px, (count, 2))
+        if self.descriptors.ndim != 2 or len(self.descriptors) != count:
+            raise MapInputError(f"{self.descriptors.shape} descriptors, {count} keypoints", "give one a keypoint")
+        _finite("keypoints", self.xy_px)
+        if self.descriptors.dtype not in (np.uint8, np.float16, np.float32):
+            raise MapInputError(f"descriptors are {self.descriptors.dtype}", "give uint8, float16 or float32")
+        if self.descriptors.dtype != np.uint8:
+            _finite("descriptors", self.descriptors)
+        if self.scores is not None:
+            _shape("scores", self.scores, (count,))
+
+
+@dataclass(frozen=True)
+class Query:
+    """What one camera image brings to be localized.
+
+    Attributes:
+        name: for messages and results.
+        camera: intrinsics.
+        features: local features.
+        global_descriptor: float32 (G,) for retrieval with the user's own global descriptors, or None.
+        camera_SE3_rig: float64 (4, 4) extrinsics within a rig; None for a single camera.
+    """
+
+    name: str
+    camera: Camera
+    features: Features
+    global_descriptor: FloatArray | None = None
+    camera_SE3_rig: DoubleArray | None = None
+
+
+def unit_descriptors(descriptors: AnyArray) -> FloatArray:
+    """Rows as float32 of length 1; an all-zero row stays zero."""
+    values = np.asarray(descriptors, dtype=np.float32)
+    norm = np.linalg.norm(values, axis=1, keepdims=True)
+    unit: FloatArray = values / np.where(norm > 0, norm, np.float32(1))
+    return unit
+
+
+def _shape(what: str, array: AnyArray, shape: tuple[int, ...]) -> None:
+    if array.shape != shape:
+        raise MapInputError(f"{what} has shape {array.shape}, not {shape}", "check what made the scene")
+
+
+def _within(what: str, index: AnyArray, size: int, of: str) -> None:
+    if len(index) and not (index.min() >= 0 and index.max() < size):
+        raise MapInputError(f"{what} points to {index.min()}..{index.max()} of {size} {of}", "the model is damaged")
+
+
+def _finite(what: str, array: AnyArray) -> None:
+    if not np.isfinite(array).all():
+        row = int(np.argwhere(~np.isfinite(array))[0][0])
+        raise MapInputError(f"{what} has NaN or infinite values, first in row {row}", "recompute or drop that row")
