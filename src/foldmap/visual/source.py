@@ -258,7 +258,7 @@ def unit_descriptors(descriptors: AnyArray) -> FloatArray:
     """Rows as float32 of length 1; an all-zero row stays zero."""
     values = np.asarray(descriptors, dtype=np.float32)
     norm = np.linalg.norm(values, axis=1, keepdims=True)
-    unit: FloatArray = values / np.where(norm > 0, norm, np.float32(1))
+    unit: FloatArray = (values / np.where(norm > 0, norm, 1)).astype(np.float32)
     return unit
 
 
