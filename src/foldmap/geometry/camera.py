@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from foldmap.errors import MapInputError
-from foldmap.types import DoubleArray
+from foldmap.geometry.distortion import distort, undistort
+from foldmap.types import AnyArray, DoubleArray
 
 CAMERA_MODELS: dict[str, tuple[int, int]] = {
     "SIMPLE_PINHOLE": (0, 3),
@@ -80,3 +81,37 @@ class Camera:
     def diagonal_px(self) -> float:
         """Of the image."""
         return math.hypot(self.width_px, self.height_px)
+
+    @property
+    def distortion(self) -> DoubleArray:
+        """The parameters after the principal point; empty for a pinhole."""
+        return self.params[3 if self.model in _ONE_FOCAL else 4 :]
+
+    def project(self, points_camera: AnyArray) -> DoubleArray:
+        """Image points of the camera frame.
+
+        Args:
+            points_camera: (N, 3), x right, y down, z ahead, any unit.
+
+        Returns:
+            float64 (N, 2) COLMAP pixels, inside the image or not; NaN for points that are not ahead of the camera.
+            Far outside the field of view a distortion polynomial may fold points back into the image, as it does in
+            COLMAP.
+        """
+        points = np.asarray(points_camera, dtype=np.float64)
+        ahead = points[:, 2] > 0
+        rays = points[:, :2] / np.where(ahead, points[:, 2], np.nan)[:, None]
+        xy_px: DoubleArray = distort(self.model, self.distortion, rays) * self.focal_px + self.centre_px
+        return xy_px
+
+    def unproject(self, xy_px: AnyArray) -> DoubleArray:
+        """Find the rays of pixels, to 1e-9 in normalized coordinates (`foldmap.geometry.distortion.undistort`).
+
+        Args:
+            xy_px: (N, 2) COLMAP pixels.
+
+        Returns:
+            float64 (N, 2), ``x / z, y / z`` in the camera frame; NaN where the model images no ray.
+        """
+        distorted = (np.asarray(xy_px, dtype=np.float64) - self.centre_px) / self.focal_px
+        return undistort(self.model, self.distortion, distorted)
