@@ -1,0 +1,64 @@
+"""Quaternions ``w x y z``, as COLMAP, hloc and kapture write rotations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from foldmap.errors import PoseInputError
+from foldmap.types import AnyArray, DoubleArray
+
+_UNIT_TOLERANCE = 1e-2
+
+
+def rigid_from_wxyz(
+    quaternion_wxyz: AnyArray | Sequence[float], translation: AnyArray | Sequence[float]
+) -> DoubleArray:
+    """Rigid transforms from rotations and translations.
+
+    Args:
+        quaternion_wxyz: (..., 4), of length 1 within 1 %; they are normalized.
+        translation: (..., 3).
+
+    Returns:
+        float64 (..., 4, 4).
+
+    Raises:
+        PoseInputError: a value is not finite or a quaternion's length is not 1.
+    """
+    wxyz = np.asarray(quaternion_wxyz, dtype=np.float64)
+    shift = np.asarray(translation, dtype=np.float64)
+    if not (np.isfinite(wxyz).all() and np.isfinite(shift).all()):
+        raise PoseInputError("a pose has NaN or infinite entries", "remove that pose")
+    length = np.linalg.norm(wxyz, axis=-1)
+    if (np.abs(length - 1) > _UNIT_TOLERANCE).any():
+        worst = float(np.ravel(length)[np.argmax(np.abs(np.ravel(length) - 1))])
+        raise PoseInputError(f"a quaternion has length {worst:.4g}", "give unit quaternions as qw qx qy qz")
+    pose = np.zeros((*wxyz.shape[:-1], 4, 4))
+    pose[..., :3, :3] = (
+        Rotation.from_quat(wxyz.reshape(-1, 4)[:, [1, 2, 3, 0]]).as_matrix().reshape((*wxyz.shape[:-1], 3, 3))
+    )
+    pose[..., :3, 3] = shift
+    pose[..., 3, 3] = 1
+    return pose
+
+
+def wxyz_from_rigid(pose: AnyArray) -> DoubleArray:
+    """Unit quaternions ``w x y z`` with ``w >= 0``, float64 (..., 4), of rigid transforms (..., 4, 4)."""
+    matrix = np.asarray(pose, dtype=np.float64)[..., :3, :3]
+    xyzw = Rotation.from_matrix(matrix.reshape(-1, 3, 3)).as_quat(canonical=True)
+    wxyz: DoubleArray = np.roll(xyzw, 1, axis=1).reshape((*matrix.shape[:-2], 4))
+    return wxyz
+
+
+def inverse_rigid(pose: AnyArray) -> DoubleArray:
+    """``b_SE3_a`` from ``a_SE3_b``, (..., 4, 4)."""
+    matrix = np.asarray(pose, dtype=np.float64)
+    turned = np.swapaxes(matrix[..., :3, :3], -1, -2)
+    inverse = np.zeros_like(matrix)
+    inverse[..., :3, :3] = turned
+    inverse[..., :3, 3] = -(turned @ matrix[..., :3, 3:])[..., 0]
+    inverse[..., 3, 3] = 1
+    return inverse
