@@ -1,0 +1,132 @@
+"""What hloc's HDF5 files have in common: a group an image (folders are groups), arrays read within limits."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NoReturn, Self
+
+import h5py
+import numpy as np
+
+from foldmap.errors import MapInputError
+from foldmap.types import AnyArray
+
+_DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError, MemoryError)
+"""What h5py raises over broken files."""
+
+_MAX_VALUES = 1 << 28
+"""No array of one image is larger: 32,767 keypoints of 8,192 values."""
+
+
+class ImageGroups:
+    """An HDF5 file of which each group that holds a given dataset is an image.
+
+    Args:
+        path: the file; it stays open until `close`.
+        dataset: the name of the dataset that makes a group an image.
+        what: what the file should be, for messages.
+
+    Raises:
+        MapInputError: the file is missing, truncated, or no HDF5.
+    """
+
+    def __init__(self, path: Path | str, dataset: str, what: str) -> None:
+        self.path = Path(path)
+        self._dataset = dataset
+        self._what = what
+        self._names: list[str] | None = None
+        try:
+            self._file = h5py.File(self.path, "r")
+        except _DAMAGE as error:
+            reason = "it is missing" if not self.path.exists() else str(error)
+            raise MapInputError(f"{self.path} cannot be read: {reason}", f"give {what}") from error
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def names(self) -> Sequence[str]:
+        """The images in the file, sorted.
+
+        Raises:
+            MapInputError: the file is damaged, or holds no image.
+        """
+        if self._names is None:
+            found: list[str] = []
+
+            def visit(name: str, item: object) -> None:
+                group, _, last = name.rpartition("/")
+                if last == self._dataset and group and isinstance(item, h5py.Dataset):
+                    found.append(group)
+
+            try:
+                self._file.visititems(visit)
+            except _DAMAGE as error:
+                raise MapInputError(f"{self.path} is damaged: {error}", f"write {self._what} again") from error
+            if not found:
+                raise MapInputError(f"{self.path} holds no {self._dataset} of any image", f"give {self._what}")
+            self._names = sorted(found)
+        return self._names
+
+    def array(self, name: str, dataset: str, dimensions: int) -> AnyArray:
+        """Read one numeric array of an image.
+
+        Raises:
+            MapInputError: naming the file, the image and what is wrong: not there, of another kind, shape or size,
+                or damaged.
+        """
+        item = self.find(f"{name}/{dataset}")
+        if item is None:
+            self._refuse(name, dataset)
+        at = f"{dataset} of {name!r} in {self.path}"
+        try:
+            if not isinstance(item, h5py.Dataset) or item.shape is None or item.dtype.kind not in "fiu":
+                raise MapInputError(f"{at} is no array of numbers", f"give {self._what}")
+            if len(item.shape) != dimensions:
+                raise MapInputError(f"{at} has shape {item.shape}, not {dimensions} axes", f"give {self._what}")
+            if item.size > _MAX_VALUES:
+                raise MapInputError(f"{at} declares {item.size} values", "this is no array of one image")
+            array: AnyArray = np.asarray(item[()])
+        except _DAMAGE as error:
+            raise MapInputError(f"{at} is damaged: {error}", f"write {self._what} again") from error
+        return array
+
+    def find(self, key: str) -> Any:
+        """The item under a key, or None; soft and external links are not followed: they may lead out of the file."""
+        try:
+            item: Any = self._file
+            for part in key.split("/"):
+                if not isinstance(item, h5py.Group) or not isinstance(item.get(part, getlink=True), h5py.HardLink):
+                    return None
+                item = item[part]
+            return item
+        except _DAMAGE as error:
+            raise MapInputError(f"{self.path} is damaged at {key!r}: {error}", f"write {self._what} again") from error
+
+    @property
+    def attributes(self) -> dict[str, str]:
+        """The file's own attributes that are text."""
+        try:
+            return {key: value for key, value in self._file.attrs.items() if isinstance(value, str)}
+        except _DAMAGE as error:
+            raise MapInputError(f"{self.path} is damaged: {error}", f"write {self._what} again") from error
+
+    def _refuse(self, name: str, dataset: str) -> NoReturn:
+        names = self.names()
+        if name in names:
+            raise MapInputError(f"{self.path} has no {dataset} of {name!r}", f"give {self._what}")
+        near = difflib.get_close_matches(name, names, n=1) or [names[0]]
+        raise MapInputError(
+            f"{self.path} has no image {name!r}", f"it has {len(names)} images, such as {near[0]!r}: check the names"
+        )
