@@ -1,0 +1,255 @@
+"""Map compression Gamma_alpha (equation 2 of the paper): points that many images see and that lie far apart.
+
+    min_v  v'Kv - tau d'v    with  sum v = 1,  0 <= v_i <= 1 / (alpha m)
+
+The text calls K the matrix of distances. Minimising v'Kv then gathers mass where distances are small: it picks one
+clump (and the problem is concave). Points spread only if K is large for close points, so K is a kernel here; the
+literal reading stays at hand as `clumped` for comparison.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from foldmap.errors import ConfigError, MapInputError
+from foldmap.types import AnyArray, DoubleArray, IntArray
+from foldmap.visual.select.pairwise import Cells, cells_of, improve, kernel_times, start
+
+REACH = 2.0
+"""The default bandwidth holds about this many times as many points as one kept point stands for."""
+BALANCE = 1.0
+"""Default weight of distinctiveness against spread, see `gamma`."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Points that were chosen.
+
+    Attributes:
+        kept: int64 (N,), ascending indices of points.
+        weight: float64 (P,), solution of the relaxed problem (for Gamma), else 1 where kept and 0 elsewhere.
+        objective: value of what was minimised (Gamma) or maximised (cover).
+        gap: duality gap: the objective lies at most this much above the optimum of the relaxed problem; 0 for methods
+            that know none.
+        iterations: steps taken.
+        order: int64 (N,), `kept` in order of choice where the method has one (a prefix is the choice of fewer points),
+            else ascending.
+    """
+
+    kept: IntArray
+    weight: DoubleArray
+    objective: float
+    gap: float
+    iterations: int
+    order: IntArray
+
+
+def gamma(
+    points_world: DoubleArray,
+    distinctiveness: AnyArray,
+    *,
+    count: int | None = None,
+    alpha: float | None = None,
+    tau: float | None = None,
+    bandwidth_world: float | None = None,
+    tolerance: float = 1e-4,
+    max_steps: int | None = None,
+    rounding: str = "systematic",
+) -> Selection:
+    """Choose points by equation 2 with Wendland's C2 kernel, solved by pairwise Frank-Wolfe.
+
+    Rounding to exactly `count` points: "systematic" walks the points cell by cell and takes one each time the running
+    sum of the weights passes (k + 1/2) / count. As no weight exceeds 1 / count none is taken twice, and every run of
+    cells gets its share to within a point. "top" takes the largest weights (ties: the more distinctive,
+    then the earlier point).
+
+    Args:
+        points_world: float64 (P, 3).
+        distinctiveness: (P,), d of the paper: the fraction of the images that see a point.
+        count: how many to keep, or
+        alpha: which fraction of them, in (0, 1]; the count is alpha P rounded down, at least 1.
+        tau: weight of distinctiveness. By default BALANCE / (count * mean d): at BALANCE = 1 and mean distinctiveness
+            both terms weigh the same, for v'Kv of `count` points out of each other's reach is 1 / count.
+        bandwidth_world: where the kernel reaches zero. By default the median distance to the neighbour number
+            REACH * P / count (of up to 2,000 points taken evenly).
+        tolerance: stop when the duality gap is below this fraction of v'Kv.
+        max_steps: stop after this many steps anyway; 20 a point by default, at least 100,000. The gap says how far off
+            the answer may be.
+        rounding: "systematic" or "top".
+
+    Returns:
+        The selection; `weight` is the relaxed solution.
+
+    Raises:
+        ConfigError: neither or both of count and alpha, or a value out of range.
+        MapInputError: values are not finite, lengths differ, or all points lie in one place.
+    """
+    points, distinct = checked_points(points_world), np.asarray(distinctiveness, np.float64)
+    if distinct.shape != (len(points),) or not np.isfinite(distinct).all():
+        raise MapInputError(
+            f"distinctiveness has shape {distinct.shape} or values that are not finite", "give a finite one a point"
+        )
+    if rounding not in ("systematic", "top"):
+        raise ConfigError(f"no rounding {rounding!r}", "take 'systematic' or 'top'")
+    if not (np.isfinite(tolerance) and tolerance > 0):
+        raise ConfigError(f"tolerance is {tolerance}", "give a positive number")
+    count, cap = _size(len(points), count, alpha)
+    tau = _tau(distinct, count) if tau is None else tau
+    bandwidth = _bandwidth(points, count) if bandwidth_world is None else bandwidth_world
+    if not (np.isfinite(bandwidth) and bandwidth > 0 and np.isfinite(tau) and tau >= 0):
+        raise ConfigError(f"bandwidth is {bandwidth}, tau is {tau}", "the one must be positive, the other not negative")
+    cells = cells_of(points, bandwidth)
+    steps = max(20 * len(points), 100_000) if max_steps is None else max_steps
+    v, objective, gap, taken = _solve(cells, tau * distinct[cells.order], cap, tolerance, steps)
+    weight = np.empty(len(points))
+    weight[cells.order] = v
+    if rounding == "top":
+        chosen = np.lexsort((np.arange(len(points)), -distinct, -weight))[:count]
+    else:
+        chosen = cells.order[_systematic(v, count)]
+    kept = np.sort(chosen).astype(np.int64)
+    return Selection(kept, weight, objective, gap, taken, kept)
+
+
+def clumped(points_world: DoubleArray, distinctiveness: AnyArray, count: int, tau: float | None = None) -> Selection:
+    """Equation 2 to the letter, K the matrix of distances (divided by their mean): a local optimum by Frank-Wolfe.
+
+    v'Kv is concave on the simplex, so steps are full ones between corners, `count` points each. For comparison only:
+    the points end up in one clump. Takes P * count distances an iteration.
+
+    Args:
+        points_world: float64 (P, 3).
+        distinctiveness: (P,).
+        count: how many to keep.
+        tau: weight of distinctiveness; by default 1 / (count * mean d), as in `gamma`.
+
+    Raises:
+        ConfigError: count is out of range.
+        MapInputError: points are not finite or lie in one place.
+    """
+    points, distinct = checked_points(points_world), np.asarray(distinctiveness, np.float64)
+    count, _ = _size(len(points), count, None)
+    pull = (_tau(distinct, count) if tau is None else tau) * distinct
+    sample = points[np.linspace(0, len(points) - 1, min(len(points), 2000)).astype(int)]
+    scale = float(np.linalg.norm(sample[:, None] - sample[None], axis=2).mean())
+    chosen, far, iterations = np.arange(len(sample)), _mean_distance(points, sample) / scale, 0
+    while iterations < 100:
+        following = np.sort(np.argsort(2 * far - pull, kind="stable")[:count])
+        if np.array_equal(following, chosen):
+            break
+        chosen, far = following, _mean_distance(points, points[following]) / scale
+        iterations += 1
+    weight = np.zeros(len(points))
+    weight[chosen] = 1 / count
+    kept = chosen.astype(np.int64)
+    return Selection(kept, weight, float(weight @ (far - pull)), 0.0, iterations, kept)
+
+
+def checked_points(points_world: AnyArray) -> DoubleArray:
+    """Points as float64 (P, 3).
+
+    Raises:
+        MapInputError: another shape, values that are not finite, or all points in one place.
+    """
+    points = np.ascontiguousarray(points_world, dtype=np.float64)
+    if points.ndim != 2 or points.shape[1] != 3 or not len(points):
+        raise MapInputError(f"points have shape {points.shape}, not (P, 3)", "give x, y and z of at least one point")
+    bad = np.flatnonzero(~np.isfinite(points).all(1))
+    if len(bad):
+        raise MapInputError(f"point {bad[0]} is not finite", "drop that point")
+    if len(points) > 1 and not np.ptp(points, axis=0).any():
+        raise MapInputError("all points lie in one place", "check what made the scene")
+    return points
+
+
+def _size(points: int, count: int | None, alpha: float | None) -> tuple[int, float]:
+    """How many points to keep and the largest weight of one."""
+    if (count is None) == (alpha is None):
+        raise ConfigError("give either a count or alpha", "drop one of them" if count is not None else "give one")
+    if alpha is not None:
+        if not 0 < alpha <= 1:
+            raise ConfigError(f"alpha is {alpha}", "give a fraction above 0 and up to 1")
+        return max(1, int(alpha * points + 1e-9)), min(1.0, 1 / (alpha * points))
+    checked = checked_count(count, points)
+    return checked, 1 / checked
+
+
+def checked_count(count: int | None, points: int) -> int:
+    """A number of points to keep that makes sense.
+
+    Raises:
+        ConfigError: it is not a whole number from 1 to the number of points.
+    """
+    if isinstance(count, bool) or not isinstance(count, (int, np.integer)) or not 1 <= count <= points:
+        raise ConfigError(f"cannot choose {count} of {points} points", f"give a whole number from 1 to {points}")
+    return int(count)
+
+
+def _tau(distinct: DoubleArray, count: int) -> float:
+    mean = float(np.abs(distinct).mean())
+    return BALANCE / (count * mean) if mean else 0.0
+
+
+def _bandwidth(points: DoubleArray, count: int) -> float:
+    """Median distance to the neighbour number REACH * P / count."""
+    if len(points) == 1:
+        return 1.0
+    rank = int(np.clip(round(REACH * len(points) / count), 1, len(points) - 1))
+    sample = points[np.linspace(0, len(points) - 1, min(len(points), 2000)).astype(int)]
+    near, _ = cKDTree(points).query(sample, k=[rank + 1])
+    width = float(np.median(near))
+    # Many points in one place: the smallest distance that is one.
+    return width if width > 0 else float(np.linalg.norm(np.ptp(points, axis=0))) * 1e-3
+
+
+def _solve(
+    cells: Cells, pull: DoubleArray, cap: float, tolerance: float, max_steps: int
+) -> tuple[DoubleArray, float, float, int]:
+    """Weights in sorted order, objective, duality gap and steps."""
+    grid = (cells.xyz, cells.first, cells.cell, cells.runs)
+    v, gradient, room, held = start(*grid, pull, cap)
+    taken, batch = 0, min(max_steps, max(2000, len(pull) // 2))
+    while True:
+        spread, gap = _spread_and_gap(v, gradient, pull, cap)
+        if gap <= tolerance * spread or taken >= max_steps:
+            break
+        done = improve(*grid, v, gradient, room, held, cap, min(batch, max_steps - taken), 0.0)
+        taken += done
+        if not done:
+            break
+    # The running gradient has gathered rounding: what is reported is computed afresh.
+    spread, gap = _spread_and_gap(v, 2 * kernel_times(*grid, v) - pull, pull, cap)
+    return v, spread - float(pull @ v), gap, taken
+
+
+def _spread_and_gap(v: DoubleArray, gradient: DoubleArray, pull: DoubleArray, cap: float) -> tuple[float, float]:
+    """The term v'Kv and the Frank-Wolfe gap max_s g'(v - s), s filling the smallest gradients to the cap."""
+    full = min(len(v), int(1 / cap * (1 + 1e-12)))
+    smallest = np.partition(gradient, min(full, len(v) - 1))
+    best = cap * smallest[:full].sum() + ((1 - cap * full) * smallest[full] if full < len(v) else 0.0)
+    return 0.5 * float(v @ (gradient + pull)), max(0.0, float(gradient @ v - best))
+
+
+def _systematic(v: DoubleArray, count: int) -> IntArray:
+    """Rows at which the running sum of the weights passes (k + 1/2) / count."""
+    total = np.cumsum(v)
+    rows = np.searchsorted(total, (np.arange(count) + 0.5) / count * total[-1])
+    # Rounding of the sums can make two ticks fall on one full row: the next free row takes the second.
+    for k in range(1, count):
+        rows[k] = max(rows[k], rows[k - 1] + 1)
+    over = len(v) - 1 - np.arange(count)[::-1]
+    return np.asarray(np.minimum(rows, over), dtype=np.int64)
+
+
+def _mean_distance(points: DoubleArray, chosen: DoubleArray) -> DoubleArray:
+    """Mean distance from every point to the chosen ones, float64 (P,)."""
+    result = np.empty(len(points))
+    squared = (chosen**2).sum(1)
+    for first in range(0, len(points), 2048):
+        block = points[first : first + 2048]
+        product = (block**2).sum(1)[:, None] + squared - 2 * block @ chosen.T
+        result[first : first + 2048] = np.sqrt(np.maximum(product, 0)).mean(1)
+    return result
