@@ -1,0 +1,97 @@
+"""Objectives of the D-PQED layer: what makes decoded descriptors match (paper section 4.2 and supplement B.1).
+
+Everywhere `raw_ND` are descriptors as a camera sees them, `decoded_ND` what the folded map gives back for them, row by
+row, and `point_N` the 3D point each row belongs to. In the paper `raw_ND` is the layer's own input; given other
+observations of the same points instead, the very same terms ask that the map matches what queries bring. Rows of one
+3D point are related and never count as each other's negatives.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from foldmap.errors import ConfigError
+
+FAR = 1e4  # stands for a negative that a batch does not have: its triplet is satisfied
+
+
+def distances(a_ND: Tensor, b_MD: Tensor) -> Tensor:
+    """Euclidean distances (N, M), with a gradient that stays finite where two rows coincide."""
+    square = a_ND.square().sum(1)[:, None] + b_MD.square().sum(1)[None] - 2 * a_ND @ b_MD.T
+    return square.clamp_min(1e-8).sqrt()
+
+
+def positive_distance(raw_ND: Tensor, decoded_ND: Tensor) -> Tensor:
+    """pos(x) = ||x - d(e(x))||, (N,)."""
+    return (raw_ND - decoded_ND).square().sum(1).clamp_min(1e-8).sqrt()
+
+
+def hardest_negative(decoded_ND: Tensor, others_ND: Tensor, point_N: Tensor) -> Tensor:
+    """Distance of each decoded row to the nearest row of another point, (N,); `FAR` where the batch has none.
+
+    Eq. 5 with raw descriptors as the others, eq. 6 with decoded ones.
+    """
+    away = distances(decoded_ND, others_ND)
+    return away.masked_fill(point_N[:, None] == point_N[None], FAR).amin(1)
+
+
+def triplet_loss(
+    raw_ND: Tensor, decoded_ND: Tensor, point_N: Tensor, margin: float = 0.9, decoded_weight: float = 1.0
+) -> Tensor:
+    """L = L_raw + lambda_1 L_d, both with in-batch hard negatives (eq. 3 to 7).
+
+    Args:
+        raw_ND: raw descriptors.
+        decoded_ND: decoded descriptors.
+        point_N: which 3D point a row belongs to.
+        margin: m.
+        decoded_weight: lambda_1.
+    """
+    positive = positive_distance(raw_ND, decoded_ND)
+    raw = functional.relu(margin + positive - hardest_negative(decoded_ND, raw_ND, point_N)).mean()
+    if decoded_weight == 0:
+        return raw
+    decoded = functional.relu(margin + positive - hardest_negative(decoded_ND, decoded_ND, point_N)).mean()
+    return raw + decoded_weight * decoded
+
+
+def reconstruction_loss(raw_ND: Tensor, decoded_ND: Tensor) -> Tensor:
+    """Mean squared distance ||x - d(e(x))||^2, the L2 loss of the supplement's table 1."""
+    return (raw_ND - decoded_ND).square().sum(1).mean()
+
+
+def n_pair_loss(raw_ND: Tensor, decoded_ND: Tensor, point_N: Tensor, pairs: int = 10) -> Tensor:
+    """N-pair loss (supplement eq. 1): each raw row against its decoded row and its N - 1 hardest decoded negatives.
+
+    Args:
+        raw_ND: anchors.
+        decoded_ND: positives, and negatives of the other rows.
+        point_N: which 3D point a row belongs to.
+        pairs: N, at least 2; fewer negatives are used when the batch has fewer.
+
+    Raises:
+        ConfigError: N below 2.
+    """
+    if pairs < 2:
+        raise ConfigError(f"an N-pair loss with N = {pairs} has no negatives", "take N of at least 2")
+    likeness = raw_ND @ decoded_ND.T
+    positive = likeness.diagonal()
+    related = point_N[:, None] == point_N[None]
+    negatives = likeness.masked_fill(related, -FAR).topk(min(pairs - 1, len(raw_ND)), dim=1).values
+    gap = torch.cat([torch.zeros_like(positive)[:, None], negatives - positive[:, None]], dim=1)
+    return gap.logsumexp(1).mean()
+
+
+def contrast_loss(raw_ND: Tensor, decoded_ND: Tensor, point_N: Tensor, temperature: float = 0.05) -> Tensor:
+    """Cross entropy of finding one's own row among all rows of the batch, from raw to decoded and back.
+
+    Not in the paper: the likelihood of the very match that a query makes, softmax(-||x - d||^2 / (2 t)), with every
+    row of the batch as negative; the hard ones weigh most. Rows of unit length make it InfoNCE.
+    """
+    score = -distances(raw_ND, decoded_ND).square() / (2 * temperature)
+    own = torch.eye(len(raw_ND), dtype=torch.bool, device=raw_ND.device)
+    score = score.masked_fill((point_N[:, None] == point_N[None]) & ~own, -FAR)
+    target = torch.arange(len(raw_ND), device=raw_ND.device)
+    return (functional.cross_entropy(score, target) + functional.cross_entropy(score.T, target)) / 2

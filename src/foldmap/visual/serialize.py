@@ -1,0 +1,240 @@
+"""The half of a D-PQED layer that a file keeps: codebooks and decoder as numbers, as bytes, and at work in NumPy.
+
+Bytes are safetensors with the shape as JSON beside. A layer of D = 128, hidden 256, K = 256 takes, whatever M is
+(codebooks hold K D values; int8 and int4 add 4 bytes a part for scales):
+
+    M                   2         4         8        16        32      without decoder
+    half          197,968   197,968   197,968   197,968   197,968      65,816 to 65,824
+    int8          101,424   101,432   101,448   101,480   101,544      33,128 to 33,248
+    int4           52,264    52,272    52,288    52,320    52,384      16,736 to 16,864
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from foldmap.coding.pq import MAX_CENTROIDS, gather
+from foldmap.errors import FoldmapError, ModelError
+from foldmap.types import AnyArray, ByteArray, FloatArray
+
+FORMAT = 1
+MAX_BYTES = 64 << 20
+PRECISIONS = ("half", "int8", "int4")
+_MAX_SIDE = 4096
+_LEVELS = {"int8": 127, "int4": 7}
+_ROWS = 16384
+_CURE = "use a layer written by foldmap"
+
+
+@dataclass(frozen=True)
+class LayerShape:
+    """Sizes and variant of a layer.
+
+    Attributes:
+        dimension: D of the descriptors.
+        parts: M, bytes a descriptor.
+        centroids: K, at most 256.
+        hidden: width of the decoder (paper: 256); 0 for no decoder: decoded are the centroids.
+        shortcut: what is added to the decoder's output: "" nothing (the paper's), "identity" the centroids
+            themselves, so that training starts at plain PQ, "linear" a learned linear map of them.
+        unit: whether decoded descriptors are brought to unit length, as the raw ones are.
+        front: network before the codebooks: 0 none (the paper's), 1 linear, more the hidden width of an MLP. It is
+            used when folding and not stored.
+
+    Raises:
+        ModelError: a size out of range, M does not divide D, an unknown shortcut.
+    """
+
+    dimension: int = 128
+    parts: int = 4
+    centroids: int = 256
+    hidden: int = 256
+    shortcut: str = ""
+    unit: bool = True
+    front: int = 0
+
+    def __post_init__(self) -> None:
+        for name, low, high in (
+            ("dimension", 1, _MAX_SIDE),
+            ("parts", 1, 256),
+            ("centroids", 1, MAX_CENTROIDS),
+            ("hidden", 0, _MAX_SIDE),
+            ("front", 0, _MAX_SIDE),
+        ):
+            value = getattr(self, name)
+            if type(value) is not int or not low <= value <= high:
+                raise ModelError(f"a layer with {name} {value!r}", f"take {low} to {high}")
+        if self.dimension % self.parts:
+            raise ModelError(f"descriptors of {self.dimension} values do not split into {self.parts} equal parts")
+        if self.shortcut not in ("", "identity", "linear") or type(self.unit) is not bool:
+            raise ModelError(f"a layer with shortcut {self.shortcut!r}, unit {self.unit!r}", _CURE)
+
+    def without_front(self) -> LayerShape:
+        """The shape of what is stored."""
+        return replace(self, front=0)
+
+    def tensors(self) -> dict[str, tuple[int, ...]]:
+        """Stored tensors and their shapes."""
+        side, wide = self.dimension, self.hidden
+        named: dict[str, tuple[int, ...]] = {"codebooks": (self.parts, self.centroids, side // self.parts)}
+        if wide:
+            named |= {"first.weight": (wide, side), "first.bias": (wide,)}
+            named |= {"second.weight": (side, wide), "second.bias": (side,)}
+        if self.shortcut == "linear":
+            named["shortcut.weight"] = (side, side)
+        return named
+
+
+@dataclass(frozen=True)
+class StoredLayer:
+    """Codebooks and decoder as float32 arrays.
+
+    Attributes:
+        shape: sizes and variant, without front.
+        tensors: by name, as `LayerShape.tensors` lists them.
+
+    Raises:
+        ModelError: a tensor is missing, of another shape, or not finite.
+    """
+
+    shape: LayerShape
+    tensors: Mapping[str, FloatArray]
+
+    def __post_init__(self) -> None:
+        wanted = self.shape.tensors()
+        if set(self.tensors) != set(wanted):
+            raise ModelError(f"the layer holds {sorted(self.tensors)}, not {sorted(wanted)}", _CURE)
+        for name, size in wanted.items():
+            array = self.tensors[name]
+            if array.dtype != np.float32 or array.shape != size or not np.isfinite(array).all():
+                raise ModelError(f"{name} is {array.dtype} {array.shape}, not finite float32 {size}", _CURE)
+
+    def dequantize(self, codes: ByteArray) -> FloatArray:
+        """Decoded descriptors, uint8 (N, M) -> float32 (N, D).
+
+        Raises:
+            ModelError: codes that do not go with this layer.
+        """
+        decoded = np.empty((len(codes), self.shape.dimension), np.float32)
+        for first in range(0, len(codes), _ROWS):
+            rows = slice(first, first + _ROWS)
+            decoded[rows] = self._decode(gather(self.tensors["codebooks"], codes[rows]))
+        return decoded
+
+    def to_bytes(self, precision: str = "int8") -> bytes:
+        """Serialize; the same layer gives the same bytes.
+
+        Args:
+            precision: "half" for float16; "int8" or "int4" for whole numbers with a float32 scale for each row of a
+                matrix and each part of the codebooks; biases are float16 always.
+
+        Raises:
+            ModelError: unknown precision, or values beyond float16.
+        """
+        if precision not in PRECISIONS:
+            raise ModelError(f"a layer is not stored in {precision!r}", f"choose one of {', '.join(PRECISIONS)}")
+        packed: dict[str, AnyArray] = {}
+        for name, array in sorted(self.tensors.items()):
+            if precision == "half" or array.ndim == 1:
+                if float(np.abs(array).max(initial=0)) > float(np.finfo(np.float16).max):
+                    raise ModelError(f"{name} exceeds half precision", "train with a smaller learning rate")
+                packed[name] = np.ascontiguousarray(array.astype(np.float16))
+            else:
+                packed[name], packed[name + ".scale"] = _quantized(array, _LEVELS[precision])
+        info = {"format": FORMAT, "precision": precision, "shape": asdict(self.shape)}
+        return bytes(save(packed, metadata={"info": json.dumps(info, sort_keys=True)}))
+
+    @staticmethod
+    def from_bytes(payload: bytes) -> StoredLayer:
+        """Rebuild, trusting nothing.
+
+        Raises:
+            ModelError: the bytes are no layer of this version.
+        """
+        if len(payload) > MAX_BYTES:
+            raise ModelError(f"a layer of {len(payload)} bytes is too large", _CURE)
+        try:
+            shape, precision = _read_info(payload)
+            arrays = load(payload)
+            tensors = {name: _unpacked(arrays, name, size, precision) for name, size in shape.tensors().items()}
+            if arrays:
+                raise ModelError(f"the layer holds {min(arrays)!r} besides", _CURE)
+            return StoredLayer(shape, tensors)
+        except FoldmapError:
+            raise
+        except (SafetensorError, KeyError, TypeError, ValueError, AttributeError, RuntimeError, OverflowError) as error:
+            raise ModelError(f"the layer cannot be read: {error}", _CURE) from error
+
+    def _decode(self, joined_ND: FloatArray) -> FloatArray:
+        shape, held = self.shape, self.tensors
+        out = joined_ND
+        if shape.hidden:
+            hidden = np.maximum(joined_ND @ held["first.weight"].T + held["first.bias"], 0)
+            out = hidden @ held["second.weight"].T + held["second.bias"]
+            if shape.shortcut == "identity":
+                out = out + joined_ND
+        if shape.shortcut == "linear":
+            straight = joined_ND @ held["shortcut.weight"].T
+            out = out + straight if shape.hidden else straight
+        if shape.unit:
+            out = out / np.maximum(np.linalg.norm(out, axis=1, keepdims=True), 1e-12)
+        return np.asarray(out, dtype=np.float32)
+
+
+def _quantized(array: FloatArray, levels: int) -> tuple[AnyArray, FloatArray]:
+    """Whole numbers, two to a byte when they are of 4 bits, and a scale for each index of the first axis."""
+    rows = array.reshape(len(array), -1)
+    scale = (np.abs(rows).max(1) / levels).astype(np.float32)
+    whole = np.rint(rows / np.where(scale > 0, scale, 1)[:, None]).astype(np.int8)
+    if levels == 127:
+        return whole.reshape(array.shape), scale
+    nibbles = (whole.ravel() + 8).astype(np.uint8)
+    nibbles = np.append(nibbles, np.zeros(nibbles.size % 2, np.uint8))
+    return nibbles[::2] | (nibbles[1::2] << 4), scale
+
+
+def _unpacked(arrays: dict[str, AnyArray], name: str, size: tuple[int, ...], precision: str) -> FloatArray:
+    """Take a tensor out of `arrays`, of the type and size that it must have."""
+    if precision == "half" or len(size) == 1:
+        value: FloatArray = _taken(arrays, name, np.float16, size).astype(np.float32)
+        return value
+    scale = _taken(arrays, name + ".scale", np.float32, size[:1])
+    if precision == "int8":
+        whole = _taken(arrays, name, np.int8, size)
+    else:
+        count = int(np.prod(size))
+        pairs = _taken(arrays, name, np.uint8, (-(-count // 2),))
+        whole = np.stack([pairs & 15, pairs >> 4], axis=1).ravel()[:count].astype(np.int8).reshape(size) - np.int8(8)
+    scaled: FloatArray = whole.astype(np.float32) * scale.reshape(-1, *[1] * (len(size) - 1))
+    return scaled
+
+
+def _taken(arrays: dict[str, AnyArray], name: str, dtype: type, size: tuple[int, ...]) -> AnyArray:
+    array = arrays.pop(name)
+    if array.dtype != dtype or array.shape != size:
+        raise ModelError(f"{name} is {array.dtype} {array.shape}, not {np.dtype(dtype)} {size}", _CURE)
+    if not np.isfinite(array).all():
+        raise ModelError(f"{name} holds NaN or infinite values", _CURE)
+    return array
+
+
+def _read_info(payload: bytes) -> tuple[LayerShape, str]:
+    length = int.from_bytes(payload[:8], "little")
+    if len(payload) < 8 or length > min(len(payload) - 8, 1 << 16):
+        raise ModelError("the layer is shorter than its header", _CURE)
+    info: Any = json.loads(json.loads(payload[8 : 8 + length])["__metadata__"]["info"])
+    if info["format"] != FORMAT:
+        raise ModelError(f"the layer has format {info['format']!r}, this version reads {FORMAT}", "update foldmap")
+    if info["precision"] not in PRECISIONS:
+        raise ModelError(f"the layer is stored in {info['precision']!r}", _CURE)
+    shape = LayerShape(**info["shape"])
+    if shape.front:
+        raise ModelError("a stored layer has no front", _CURE)
+    return shape, str(info["precision"])

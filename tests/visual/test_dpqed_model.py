@@ -1,0 +1,148 @@
+"""The D-PQED layer against Algorithm 1 written as loops, plain PQ and the chain rule."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from foldmap.coding.pq import ProductQuantizer
+from foldmap.errors import ModelError
+from foldmap.types import FloatArray
+from foldmap.visual.model import AdapterSize, DpqedLayer
+from foldmap.visual.serialize import LayerShape
+
+SMALL = LayerShape(dimension=8, parts=2, centroids=5, hidden=7)
+VARIANTS = [
+    SMALL,
+    LayerShape(dimension=8, parts=4, centroids=5, hidden=0),
+    LayerShape(dimension=8, parts=2, centroids=5, hidden=7, shortcut="identity", unit=False),
+    LayerShape(dimension=8, parts=2, centroids=5, hidden=7, shortcut="linear", front=1),
+    LayerShape(dimension=8, parts=2, centroids=5, hidden=0, shortcut="linear", front=6),
+]
+
+
+def rows(count: int = 40, dimension: int = 8) -> FloatArray:
+    values = np.random.default_rng(0).normal(size=(count, dimension))
+    unit: FloatArray = (values / np.linalg.norm(values, axis=1, keepdims=True)).astype(np.float32)
+    return unit
+
+
+def layer_of(shape: LayerShape) -> DpqedLayer:
+    torch.manual_seed(0)
+    layer = DpqedLayer(shape)
+    with torch.no_grad():
+        for one in layer.parameters():
+            one.add_(0.3 * torch.randn_like(one))
+    return layer
+
+
+def plain_algorithm_1(x: FloatArray, books: FloatArray, tau: float) -> tuple[list[float], list[float]]:
+    """(hard, soft) quantized vectors of one descriptor, lines 1 to 9."""
+    hard: list[float] = []
+    soft: list[float] = []
+    width = books.shape[2]
+    for m, book in enumerate(books):
+        part = x[m * width : (m + 1) * width].astype(np.float64)
+        away = [float(np.linalg.norm(part - centroid)) for centroid in book]
+        weight = np.exp([-d / tau for d in away])
+        hard += list(book[int(np.argmin(away))])
+        soft += list(sum(w * c for w, c in zip(weight / weight.sum(), book, strict=True)))
+    return hard, soft
+
+
+def test_forward_is_hard_and_backward_is_soft() -> None:
+    layer = layer_of(SMALL)
+    x = rows()
+    books = layer.codebooks.detach().numpy()
+    hard, soft = zip(*(plain_algorithm_1(one, books, layer.tau) for one in x), strict=True)
+    entering = torch.from_numpy(x).requires_grad_()
+    out = layer.quantize(entering)
+    np.testing.assert_allclose(out.detach().numpy(), hard, atol=1e-5)
+    out[:, 3].sum().backward()  # type: ignore[no-untyped-call]
+    assert entering.grad is not None
+    step = 1e-4
+    for axis in range(4):
+        bumped = x.astype(np.float64).copy()
+        bumped[:, axis] += step
+        higher = [plain_algorithm_1(one, books, layer.tau)[1][3] for one in bumped]
+        bumped[:, axis] -= 2 * step
+        lower = [plain_algorithm_1(one, books, layer.tau)[1][3] for one in bumped]
+        slope = (np.array(higher) - np.array(lower)) / (2 * step)
+        np.testing.assert_allclose(entering.grad[:, axis], slope, rtol=0.02, atol=2e-3)
+    assert not np.allclose(hard, soft, atol=1e-2)
+
+
+@pytest.mark.parametrize("shape", VARIANTS)
+def test_assign_then_dequantize_is_forward(shape: LayerShape) -> None:
+    layer, x = layer_of(shape), rows()
+    codes = layer.assign(x)
+    assert codes.dtype == np.uint8
+    assert codes.shape == (len(x), shape.parts)
+    forward = layer(torch.from_numpy(x)).detach().numpy()
+    np.testing.assert_allclose(layer.dequantize(codes), forward, atol=2e-5)
+    if shape.unit:
+        np.testing.assert_allclose(np.linalg.norm(forward, axis=1), 1, atol=1e-5)
+    assert layer.assign(x[:0]).shape == (0, shape.parts)
+
+
+@pytest.mark.parametrize("shape", VARIANTS)
+def test_every_weight_gets_a_gradient(shape: LayerShape) -> None:
+    layer = layer_of(shape)
+    (layer(torch.from_numpy(rows())) * torch.arange(8.0)).sum().backward()
+    for name, one in layer.named_parameters():
+        assert one.grad is not None, name
+        assert float(one.grad.abs().max()) > 0, name
+
+
+@pytest.mark.parametrize("hidden", [0, 7])
+def test_a_layer_with_shortcut_starts_as_plain_pq(hidden: int) -> None:
+    x = rows(300)
+    quantizer = ProductQuantizer.fit(x, 2, 16)
+    layer = DpqedLayer(LayerShape(8, 2, 16, hidden, shortcut="identity", unit=False))
+    layer.start_from(quantizer)
+    codes = layer.assign(x)
+    np.testing.assert_array_equal(codes, quantizer.encode(x))
+    np.testing.assert_allclose(layer.dequantize(codes), quantizer.decode(codes), atol=1e-6)
+
+
+def test_a_layer_with_front_starts_as_opq() -> None:
+    x = rows(300)
+    quantizer = ProductQuantizer.fit(x, 2, 16, rotate=True)
+    layer = DpqedLayer(LayerShape(8, 2, 16, 7, shortcut="linear", unit=False, front=1))
+    layer.start_from(quantizer)
+    codes = layer.assign(x)
+    assert (codes == quantizer.encode(x)).mean() > 0.99
+    np.testing.assert_allclose(layer.dequantize(codes), quantizer.decode(codes), atol=1e-5)
+    with pytest.raises(ModelError, match="cannot hold a rotation"):
+        DpqedLayer(LayerShape(8, 2, 16, 7)).start_from(quantizer)
+    with pytest.raises(ModelError, match="do not fit"):
+        DpqedLayer(LayerShape(8, 4, 16, 7)).start_from(quantizer)
+
+
+def test_lora_trains_little_and_merges() -> None:
+    layer, x = layer_of(SMALL), torch.from_numpy(rows())
+    before = layer(x).detach()
+    trained = layer.decoder.adapt(2)
+    torch.testing.assert_close(layer(x).detach(), before)
+    assert sum(one.numel() for one in trained) == 2 * (8 + 7) * 2
+    assert {id(one) for one in layer.decoder.parameters() if one.requires_grad} == {id(one) for one in trained}
+    with torch.no_grad():
+        for one in trained:
+            one.add_(torch.randn_like(one))
+    after = layer(x).detach()
+    assert float((after - before).abs().max()) > 0.01
+    np.testing.assert_allclose(layer.stored().dequantize(layer.assign(x.numpy())), after.numpy(), atol=1e-5)
+    with pytest.raises(ModelError, match="nothing to adapt"):
+        layer_of(VARIANTS[1]).decoder.adapt(2)
+
+
+def test_lora_of_the_paper_has_2048_parameters() -> None:
+    assert AdapterSize.within(LayerShape(dimension=256)) == AdapterSize(2, 2048)
+    assert AdapterSize.within(LayerShape(dimension=128)) == AdapterSize(2, 1536)
+    assert AdapterSize.within(LayerShape(dimension=128), 1).rank == 1
+
+
+def test_foreign_descriptors_are_refused() -> None:
+    with pytest.raises(ModelError, match="takes \\(N, 8\\)"):
+        layer_of(SMALL).assign(np.zeros((3, 9), np.float32))

@@ -1,0 +1,152 @@
+"""Training a D-PQED layer: that it learns to match, that a run is reproducible and resumable, that LoRA stays small."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from foldmap.coding.pq import ProductQuantizer
+from foldmap.errors import ConfigError, MapInputError, ModelError
+from foldmap.types import FloatArray
+from foldmap.visual.layer_checkpoint import FILE
+from foldmap.visual.serialize import LayerShape
+from foldmap.visual.train import LOSSES, Descriptors, LayerProgress, LayerSettings, train_layer
+
+SHAPE = LayerShape(dimension=16, parts=2, centroids=16, hidden=32, shortcut="linear", front=1)
+QUICK = LayerSettings(loss="contrast", epochs=3, batch=100, observed=1.0, temperature=0.05, patience=0)
+
+
+@cache
+def scene() -> Descriptors:
+    """600 points near a curved sheet in 16 dimensions, each seen 3 to 6 times through noise."""
+    random = np.random.default_rng(0)
+    flat = random.normal(size=(600, 5))
+    rows = np.tanh(flat @ random.normal(size=(5, 24))) @ random.normal(size=(24, 16))
+    point = np.repeat(np.arange(600), random.integers(3, 7, 600))
+    seen = rows[point] + 0.35 * random.normal(size=(len(point), 16))
+    return Descriptors.of_tracks(seen.astype(np.float32), point)
+
+
+def found(data: Descriptors, decoded: FloatArray) -> float:
+    """Share of observations whose nearest decoded descriptor is their own point's."""
+    point = np.repeat(np.arange(len(data.mean_PD)), np.diff(data.first))
+    away = ((data.seen_OD[:, None] - decoded[None]) ** 2).sum(2)
+    return float((away.argmin(1) == point).mean())
+
+
+def test_means_are_the_tracks() -> None:
+    data = scene()
+    for point in (0, 17, 599):
+        mean = data.seen_OD[data.first[point] : data.first[point + 1]].mean(0)
+        np.testing.assert_allclose(data.mean_PD[point], mean / np.linalg.norm(mean), atol=1e-6)
+
+
+def test_training_finds_more_of_the_observations_than_plain_pq() -> None:
+    data = scene()
+    quantizer = ProductQuantizer.fit(data.mean_PD, 2, 16)
+    plain = found(data, quantizer.decode(quantizer.encode(data.mean_PD)))
+    lines: list[LayerProgress] = []
+    run = train_layer(data, SHAPE, replace(QUICK, epochs=40, rotate=True), report=lines.append)
+    learned = found(data, run.layer.dequantize(run.layer.assign(data.mean_PD)))
+    assert learned > 1.3 * plain
+    assert lines == run.curve
+    assert run.curve[-1].loss < run.curve[0].loss
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_every_loss_falls(loss: str) -> None:
+    shape = replace(SHAPE, shortcut="", front=0)
+    run = train_layer(scene(), shape, LayerSettings(loss=loss, epochs=8, batch=100))
+    assert run.curve[-1].loss < run.curve[0].loss
+
+
+@pytest.mark.parametrize("settings", [QUICK, replace(QUICK, hard_cells=4, decay=True)])
+def test_a_resumed_run_is_the_same_run(tmp_path: Path, settings: LayerSettings) -> None:
+    whole = train_layer(scene(), SHAPE, settings, folder=tmp_path / "whole")
+
+    class Stop(Exception):  # noqa: N818 - as a person at the keyboard
+        pass
+
+    def stop_after_two(progress: LayerProgress) -> None:
+        if progress.epoch == 2:
+            raise Stop
+
+    with pytest.raises(Stop):
+        train_layer(scene(), SHAPE, settings, folder=tmp_path / "cut", report=stop_after_two)
+    resumed = train_layer(scene(), SHAPE, settings, folder=tmp_path / "cut")
+    assert resumed.curve == whole.curve
+    for one, other in zip(resumed.layer.parameters(), whole.layer.parameters(), strict=True):
+        assert torch.equal(one, other)
+    assert (tmp_path / "cut" / FILE).read_bytes() == (tmp_path / "whole" / FILE).read_bytes()
+
+
+def test_a_folder_of_another_run_is_refused(tmp_path: Path) -> None:
+    train_layer(scene(), SHAPE, replace(QUICK, epochs=1), folder=tmp_path)
+    with pytest.raises(ConfigError, match="other settings"):
+        train_layer(scene(), SHAPE, replace(QUICK, epochs=1, seed=1), folder=tmp_path)
+    (tmp_path / FILE).write_bytes(b"damaged")
+    with pytest.raises(ModelError, match="cannot be read"):
+        train_layer(scene(), SHAPE, replace(QUICK, epochs=1), folder=tmp_path)
+
+
+def test_early_stop_keeps_the_best() -> None:
+    settings = replace(QUICK, epochs=200, learning_rate=0.05, patience=2, validation=0.3)
+    run = train_layer(scene(), SHAPE, settings)
+    assert len(run.curve) < 200
+    top1 = [line.held_out_top1 for line in run.curve]
+    assert max(top1[-2:]) <= max(top1[:-2])
+
+
+def test_lora_adapts_the_decoder_alone() -> None:
+    base = train_layer(scene(), SHAPE, replace(QUICK, epochs=20)).layer
+    random = np.random.default_rng(5)
+    turn = np.linalg.qr(np.eye(16) + 0.2 * random.normal(size=(16, 16)))[0].astype(np.float32)
+    other = Descriptors(scene().mean_PD @ turn, scene().seen_OD @ turn, scene().first)
+    before = found(other, base.dequantize(base.assign(other.mean_PD)))
+    adapted = train_layer(
+        other, SHAPE, replace(QUICK, epochs=30, learning_rate=0.01, validation=0.0), start=base, rank=2
+    ).layer
+    assert torch.equal(adapted.codebooks, base.codebooks)
+    assert base.decoder.first is not None
+    assert adapted.decoder.first is not None
+    assert torch.equal(adapted.decoder.first.weight, base.decoder.first.weight)
+    assert found(other, adapted.dequantize(adapted.assign(other.mean_PD))) > before
+    with pytest.raises(ConfigError, match="there is none"):
+        train_layer(scene(), SHAPE, QUICK, rank=2)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"loss": "hinge"}, "no loss 'hinge'"),
+        ({"epochs": 0}, "positive"),
+        ({"batch": 1}, "positive"),
+        ({"learning_rate": float("nan")}, "positive"),
+        ({"observed": 1.5}, "out of range"),
+        ({"validation": 1.0}, "out of range"),
+    ],
+)
+def test_bad_settings_are_named(change: dict[str, object], says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        replace(QUICK, **change)
+
+
+@pytest.mark.parametrize(
+    ("rows", "point", "says"),
+    [
+        (np.ones((3, 4)), [0, 1], "3, 4.* for 2"),
+        (np.ones((3, 4)), [0, 2, 2], "not sorted"),
+        (np.ones((3, 4)), [1, 1, 2], "not sorted"),
+        (np.ones((3, 4)), [0, 1, 0], "not sorted"),
+        (np.full((3, 4), np.nan), [0, 1, 2], "NaN"),
+        (np.ones((0, 4)), [], "0 observations"),
+    ],
+)
+def test_bad_descriptors_are_named(rows: FloatArray, point: list[int], says: str) -> None:
+    with pytest.raises(MapInputError, match=says):
+        Descriptors.of_tracks(rows, np.array(point, np.int64))
