@@ -1,0 +1,37 @@
+"""Where the files of a COLMAP model are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from foldmap.errors import MapInputError
+
+MODEL_FILES = ("cameras", "images", "points3D")
+
+
+def find_model(folder: Path) -> Path:
+    """The folder of the model: the given one, its ``sparse`` or its ``sparse/0``, the first that holds one.
+
+    Raises:
+        MapInputError: there is none; the message says what is missing.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise MapInputError(f"there is no folder {folder}", "check the path of the scene")
+    partly = ""
+    for place in (folder, folder / "sparse", folder / "sparse" / "0"):
+        for suffix in (".bin", ".txt"):
+            missing = [name + suffix for name in MODEL_FILES if not (place / (name + suffix)).is_file()]
+            if not missing:
+                return place
+            if len(missing) < len(MODEL_FILES):
+                partly = partly or f"{place} lacks {' and '.join(missing)}"
+    raise MapInputError(
+        partly or f"{folder} holds no COLMAP model",
+        "give a folder with cameras, images and points3D as .bin or .txt, itself or in sparse/ or sparse/0/",
+    )
+
+
+def model_suffix(folder: Path) -> str:
+    """``.bin`` where the binary model is complete, else ``.txt``, as COLMAP chooses."""
+    return ".bin" if all((folder / f"{name}.bin").is_file() for name in MODEL_FILES) else ".txt"

@@ -1,0 +1,98 @@
+"""What the files of a COLMAP model say, before they are joined to a scene: shared by binary and text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from foldmap.errors import MapInputError
+from foldmap.geometry.camera import CAMERA_MODELS, Camera
+from foldmap.types import AnyArray, DoubleArray, IntArray
+
+REWRITE = "copy the model again, or write it again with COLMAP"
+NO_POINT = -1
+KEYPOINT = np.dtype([("x", "<f8"), ("y", "<f8"), ("point_id", "<i8")])
+"""A keypoint of images.bin: pixel, and the id of the point that it sees or `NO_POINT`."""
+
+
+@dataclass(frozen=True)
+class RawImages:
+    """The images file, in its order.
+
+    Attributes:
+        ids, camera_ids: int64 (I,).
+        names: (I,).
+        wxyz: float64 (I, 4), translation_world: float64 (I, 3): `camera_SE3_world`.
+        keypoints: reads the keypoints of an image, an array of `KEYPOINT`.
+    """
+
+    ids: IntArray
+    camera_ids: IntArray
+    names: list[str]
+    wxyz: DoubleArray
+    translation_world: DoubleArray
+    keypoints: Callable[[int], AnyArray]
+
+
+@dataclass(frozen=True)
+class RawPoints:
+    """The points file, in its order.
+
+    Attributes:
+        ids: int64 (P,).
+        points_world: float64 (P, 3).
+        lengths: int64 (P,), observations of each.
+        image_ids, keypoint: int64 (O,), of all observations, point by point.
+    """
+
+    ids: IntArray
+    points_world: DoubleArray
+    lengths: IntArray
+    image_ids: IntArray
+    keypoint: IntArray
+
+
+OTHER_MODELS = {
+    7: "FOV", 10: "THIN_PRISM_FISHEYE", 11: "RAD_TAN_THIN_PRISM_FISHEYE", 12: "SIMPLE_DIVISION", 13: "DIVISION",
+    14: "SIMPLE_FISHEYE", 15: "FISHEYE", 16: "EUCM", 17: "EQUIRECTANGULAR",
+}  # fmt: skip
+"""Models of COLMAP that foldmap does not know, to be named in messages."""
+
+
+def make_camera(path: Path, camera_id: int, model: str, size_px: tuple[int, int], params: DoubleArray) -> Camera:
+    """A camera, its errors naming file and id.
+
+    Raises:
+        MapInputError: as `Camera`.
+    """
+    try:
+        return Camera(model, *size_px, params)
+    except MapInputError as error:
+        raise MapInputError(f"{path}, camera {camera_id}: {error.message}", error.cure) from error
+
+
+def unknown_model(path: Path, camera_id: int, model: str) -> MapInputError:
+    """The error for a camera model that foldmap does not know."""
+    known = ", ".join(CAMERA_MODELS)
+    return MapInputError(
+        f"{path}, camera {camera_id}: camera model {model} is not known", f"undistort the images, or use {known}"
+    )
+
+
+def put_camera(path: Path, cameras: dict[int, Camera], camera_id: int, camera: Camera) -> None:
+    """Add a camera to those read so far.
+
+    Raises:
+        MapInputError: its id was there already.
+    """
+    if camera_id in cameras:
+        raise MapInputError(f"{path} lists camera {camera_id} twice", REWRITE)
+    cameras[camera_id] = camera
+
+
+def cannot_read(path: Path, error: OSError) -> MapInputError:
+    """The error for a file that the system does not let us read."""
+    return MapInputError(f"{path} cannot be read: {error.strerror or error}", "check the path and its rights")
