@@ -213,7 +213,7 @@ def _table(state: _Joining, name: str, found: Features, feature: str) -> AnyArra
     size, kind = found.descriptors.shape[1], found.descriptors.dtype
     if state.descriptors is None:
         expected = _DIMENSIONS.get(feature, size)
-        if size != expected or (kind == np.uint8 and feature not in ("sift", "unknown")):
+        if size != expected or (kind == np.uint8 and feature in _DIMENSIONS and feature != "sift"):
             raise MapInputError(
                 f"descriptors of {name!r} have {size} values of type {kind}, {feature} has {expected}",
                 "name the extractor that made the features",
