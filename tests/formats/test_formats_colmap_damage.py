@@ -133,6 +133,7 @@ CONTRADICTIONS: dict[str, tuple[str, Callable[[str], str], str]] = {
         "cameras", line_of("2 ", lambda line: "2 FOV 640 480 500 500 320 240 0.9"),
         "camera 2: camera model FOV is not known"),
     "camera twice": ("cameras", line_of("2 ", lambda line: "1" + line[1:]), "lists camera 1 twice"),
+    "camera of a long id": ("cameras", line_of("2 ", lambda line: "2" * 30 + line[1:]), "a camera of id 222"),
     "camera not listed": (
         "images", line_of("1 ", lambda line: re.sub(r" 1 (\S+ \S+)$", r" 9 \1", line)),
         "has camera 9, which is not listed"),

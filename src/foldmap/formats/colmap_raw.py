@@ -86,8 +86,10 @@ def put_camera(path: Path, cameras: dict[int, Camera], camera_id: int, camera: C
     """Add a camera to those read so far.
 
     Raises:
-        MapInputError: its id was there already.
+        MapInputError: its id was there already, or does not fit COLMAP's 32 bits.
     """
+    if not 0 <= camera_id < 1 << 32:
+        raise MapInputError(f"{path} has a camera of id {camera_id}", REWRITE)
     if camera_id in cameras:
         raise MapInputError(f"{path} lists camera {camera_id} twice", REWRITE)
     cameras[camera_id] = camera
