@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from foldmap.cli import build_visual
+
 if TYPE_CHECKING:
     from foldmap.formats.sweeps import SweepSequence
     from foldmap.geometry import SE3
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from foldmap.lidar.source import Sweep
 
 app = typer.Typer(help="Build maps from recordings.", no_args_is_help=True)
+app.command("visual", short_help="Build a scene from photos.", epilog=build_visual.EXAMPLES)(build_visual.visual)
 
 
 @app.callback()

@@ -1,0 +1,252 @@
+"""``foldmap build visual``: a scene from photos."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from foldmap.visual.build import BuildSettings
+    from foldmap.visual.known_poses import KnownPoses
+    from foldmap.visual.mapping import BuiltScene
+
+EXAMPLES = (
+    "\b\nExamples:\n  foldmap build visual photos/ -o scene/\n"
+    "  foldmap build visual photos/ -o scene/ --poses poses.txt --camera PINHOLE,525,525,320,240\n"
+    "  foldmap build visual photos/ -o scene/ --features aliked --weights aliked-n16.pth"
+)
+_NAMED = 10
+
+
+def visual(
+    images: Annotated[Path, typer.Argument(help="Folder of photos; folders below count too.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the scene: new, empty or a former scene.")],
+    features: Annotated[str, typer.Option(help="sift, aliked (or aliked-n16, -n32, -t16), xfeat.")] = "sift",
+    weights: Annotated[Path | None, typer.Option(help="The network's weights: a file, or a folder with it.")] = None,
+    poses: Annotated[
+        Path | None,
+        typer.Option(help="Known poses: hloc text, TUM, folder of 7-Scenes .pose.txt, or a COLMAP model."),
+    ] = None,
+    matching: Annotated[
+        str, typer.Option(help="exhaustive, sequential, or a file of two names a line.")
+    ] = "exhaustive",
+    overlap: Annotated[int, typer.Option(help="Of sequential matching, photos.")] = 10,
+    camera: Annotated[str, typer.Option(help="Intrinsics of all photos like PINHOLE,fx,fy,cx,cy; else guessed.")] = "",
+    max_keypoints: Annotated[int, typer.Option(help="At most that many features a photo.")] = 8192,
+    first_octave: Annotated[int, typer.Option(help="Of SIFT: -1 doubles photos first, 0 is faster.")] = -1,
+    max_side: Annotated[int | None, typer.Option(help="Scale larger photos down to this, px.")] = None,
+    metric: Annotated[
+        bool | None, typer.Option("--metric/--not-metric", help="Whether known poses are in metres.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of every random choice.")] = 0,
+    threads: Annotated[int, typer.Option(help="Of extraction and matching; -1 for all cores.")] = -1,
+    mapping_threads: Annotated[int, typer.Option(help="More are faster, but results vary in the last digits.")] = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+) -> None:
+    """Build a scene from photos: features, matches, structure from motion.
+
+    Writes sparse/ (a COLMAP model), features.h5 (hloc's layout), scene.json and scene.png. Needs foldmap[sfm]; ALIKED
+    and XFeat need foldmap[learned] and weights of your own.
+    """
+    from foldmap.cli.common import put, say
+    from foldmap.errors import FoldmapError
+    from foldmap.visual.build import BuildSettings
+    from foldmap.visual.extract import ExtractorSettings
+
+    listed = matching not in ("exhaustive", "sequential")
+    try:
+        settings = BuildSettings(
+            feature=features,
+            weights=weights,
+            extractor=ExtractorSettings(max_keypoints, max_side, first_octave),
+            matching="listed" if listed else matching,
+            overlap=overlap,
+            seed=seed,
+            threads=threads,
+            mapping_threads=mapping_threads,
+        )
+        summary = build_visual(
+            images,
+            output,
+            settings,
+            poses=poses,
+            pairs=Path(matching) if listed else None,
+            camera=camera,
+            metric=metric,
+        )
+    except FoldmapError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(2) from error
+    left_out = summary["left_out"]
+    if left_out:
+        more = f" and {len(left_out) - _NAMED} more" if len(left_out) > _NAMED else ""
+        say(f"warning: {len(left_out)} photos found no place: {', '.join(left_out[:_NAMED])}{more}")
+    if not as_json:
+        summary["left_out"] = len(left_out)
+    put(summary, as_json)
+
+
+def build_visual(
+    images: Path,
+    output: Path,
+    settings: BuildSettings,
+    *,
+    poses: Path | None = None,
+    pairs: Path | None = None,
+    camera: str = "",
+    metric: bool | None = None,
+) -> dict[str, Any]:
+    """Build and write a scene; the command without its printing.
+
+    Args:
+        images: folder of photos.
+        output: folder of the scene; an interrupted or failed build leaves a former scene as it was.
+        settings: how.
+        poses: known poses, see `foldmap.formats.image_poses.read_image_poses`.
+        pairs: a list of two names a line, for ``settings.matching == "listed"``.
+        camera: ``MODEL,params`` of all photos; guessed where empty.
+        metric: whether known poses are metres; by default what their layout says.
+
+    Returns:
+        What scene.json holds.
+
+    Raises:
+        FoldmapError: what was brought cannot be used.
+    """
+    import tempfile
+    import time
+    from dataclasses import replace
+
+    from foldmap.cli.common import make_folder, write_bytes
+    from foldmap.errors import ConfigError
+    from foldmap.formats.hloc_features import HlocFeatureWriter
+    from foldmap.formats.hloc_lists import read_pairs
+    from foldmap.report.scene_view import scene_png
+    from foldmap.visual.build import build_scene, camera_from_text
+    from foldmap.visual.extract import open_extractor
+    from foldmap.visual.images import find_images, image_size_px, read_image
+
+    started_s = time.perf_counter()
+    names = find_images(images)
+    if metric is not None and poses is None:
+        raise ConfigError("photos alone have no scale", "leave --metric out, or give known poses")
+    _require_scene_folder(output)
+    if camera:
+        size_px = image_size_px(read_image(images / names[0]))
+        settings = replace(settings, camera=camera_from_text(camera, *size_px))
+    known = _known(poses, names, metric)
+    feature = open_extractor(settings.feature, settings.weights, settings.extractor).feature
+    make_folder(output)
+    with tempfile.TemporaryDirectory(prefix=".building-", dir=output) as temporary, _bars() as report:
+        folder = Path(temporary)
+        with HlocFeatureWriter(folder / "features.h5", feature) as sink:
+            listed = read_pairs(pairs) if pairs is not None else None
+            built = build_scene(images, folder, settings, sink, known, listed, report)
+        picture = scene_png(built.points_world, built.colours, built.centres_world, built.metric)
+        write_bytes(folder / "scene.png", picture)
+        summary = _summary(built, output, settings, known, time.perf_counter() - started_s)
+        write_bytes(folder / "scene.json", _json(summary, settings, poses, pairs))
+        _move_in(folder, output)
+    return summary
+
+
+def _require_scene_folder(output: Path) -> None:
+    """Refuse to write among files that are not ours."""
+    from foldmap.errors import ConfigError
+
+    if output.exists() and not output.is_dir():
+        raise ConfigError(f"{output} is a file", "name a folder for the scene")
+    ours = (output / "scene.json").is_file()
+    if output.is_dir() and not ours and any(not entry.name.startswith(".") for entry in output.iterdir()):
+        raise ConfigError(f"{output} holds other files", "choose a new or empty folder")
+
+
+def _known(poses: Path | None, names: list[str], metric: bool | None) -> KnownPoses | None:
+    from dataclasses import replace
+
+    from foldmap.formats.image_poses import read_image_poses
+
+    if poses is None:
+        return None
+    known = read_image_poses(poses, names)
+    return known if metric is None else replace(known, metric=metric)
+
+
+def _bars() -> Any:
+    """A report callback that draws one bar for each kind of work, where somebody is watching."""
+    import sys
+    from contextlib import contextmanager
+
+    @contextmanager
+    def drawn() -> Any:
+        if not sys.stderr.isatty():
+            yield None
+            return
+        from rich.console import Console
+        from rich.progress import Progress
+
+        with Progress(console=Console(stderr=True), transient=True) as shown:
+            tasks: dict[str, Any] = {}
+
+            def report(doing: str, done: int, total: int) -> None:
+                if doing not in tasks:
+                    tasks[doing] = shown.add_task(doing.capitalize())
+                shown.update(tasks[doing], completed=done, total=total)
+
+            yield report
+
+    return drawn()
+
+
+def _summary(
+    built: BuiltScene, output: Path, settings: BuildSettings, known: KnownPoses | None, seconds: float
+) -> dict[str, Any]:
+    return {
+        "scene": str(output),
+        "feature": built.feature,
+        "photos": len(built.images),
+        "registered": len(built.registered),
+        "left_out": list(built.left_out),
+        "poses": "found" if known is None else known.layout,
+        "matching": settings.matching,
+        "pairs": built.pairs,
+        "points": built.points,
+        "observations": built.observations,
+        "mean_reprojection_error_px": round(built.mean_reprojection_error_px, 4),
+        "metric": built.metric,
+        "seconds": round(seconds, 2),
+    }
+
+
+def _json(summary: dict[str, Any], settings: BuildSettings, poses: Path | None, pairs: Path | None) -> bytes:
+    import json
+    from dataclasses import asdict
+    from importlib.metadata import version
+
+    from foldmap import __version__
+    from foldmap.cli.common import plain
+
+    chosen = {
+        **summary,
+        "versions": {"foldmap": __version__, "pycolmap": version("pycolmap")},
+        "settings": {**asdict(settings), "poses": poses, "pairs": pairs},
+    }
+    return (json.dumps(plain(chosen), indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def _move_in(folder: Path, output: Path) -> None:
+    """Put what is finished in the place of what was there; scene.json, which says it is a scene, last."""
+    import os
+    import shutil
+
+    from foldmap.errors import WriteError
+
+    try:
+        if (output / "sparse").exists():
+            shutil.rmtree(output / "sparse")
+        for name in ("sparse", "features.h5", "scene.png", "scene.json"):
+            os.replace(folder / name, output / name)
+    except OSError as error:
+        raise WriteError(f"{output} cannot be written: {error}", "check the folder and its rights") from error

@@ -1,0 +1,47 @@
+"""A scene from above: its points and where its photos were taken."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from foldmap.report.style import ACCENT, INK, new_figure, styled, to_png
+from foldmap.types import AnyArray, DoubleArray
+
+_MOST_POINTS = 60_000
+
+
+def scene_png(points_world: DoubleArray, colours: AnyArray, centres_world: DoubleArray, metric: bool) -> bytes:
+    """Draw a scene onto the plane in which the cameras and points spread most.
+
+    The world of a scene built from photos has no up; the plane of the two longest axes of the points is what one would
+    call its plan for most scenes.
+
+    Args:
+        points_world: float64 (P, 3).
+        colours: uint8 (P, 3) RGB of the points.
+        centres_world: float64 (I, 3).
+        metric: whether world units are metres.
+
+    Returns:
+        PNG bytes, the same for the same scene.
+    """
+    step = max(1, len(points_world) // _MOST_POINTS)
+    points, colours = points_world[::step], colours[::step]
+    middle = np.median(points, axis=0)
+    near = np.linalg.norm(points - middle, axis=1)
+    inner = near <= np.percentile(near, 98)
+    axes = np.linalg.svd(points[inner] - middle, full_matrices=False)[2][:2]
+    axes *= np.where(axes[np.arange(2), np.abs(axes).argmax(axis=1)] < 0, -1, 1)[:, None]
+    flat, cameras = (points[inner] - middle) @ axes.T, (centres_world - middle) @ axes.T
+    with styled():
+        figure = new_figure(7.0, 5.0)
+        plot = figure.add_subplot()
+        plot.scatter(flat[:, 0], flat[:, 1], s=1.2, c=np.clip(colours[inner] / 255, 0, 0.85), linewidths=0)
+        plot.scatter(cameras[:, 0], cameras[:, 1], s=14, color=ACCENT, edgecolor=INK, linewidth=0.4, label="photos")
+        plot.set_aspect("equal")
+        unit = "m" if metric else "world units"
+        plot.set_xlabel(f"along the longest axis, {unit}")
+        plot.set_ylabel(f"across, {unit}")
+        plot.set_title(f"{len(points_world):,} points, {len(centres_world):,} photos")
+        plot.legend(loc="upper right")
+        return to_png(figure)

@@ -1,0 +1,64 @@
+"""Poses that the user knows already: then only points have to be found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from foldmap.errors import MapInputError, PoseInputError
+from foldmap.geometry.camera import Camera
+from foldmap.geometry.se3 import SE3
+from foldmap.types import DoubleArray
+
+
+@dataclass(frozen=True)
+class KnownPoses:
+    """Poses of images by name.
+
+    Attributes:
+        camera_SE3_world: float64 (4, 4) by image name.
+        cameras: intrinsics by image name, where the poses came with some.
+        metric: whether translations are metres.
+        layout: what they were read from, for records.
+
+    Raises:
+        PoseInputError: a pose is not finite or its rotation is none; the message names the image.
+    """
+
+    camera_SE3_world: Mapping[str, DoubleArray]
+    cameras: Mapping[str, Camera] = field(default_factory=dict)
+    metric: bool = False
+    layout: str = "given"
+
+    def __post_init__(self) -> None:
+        for name, pose in self.camera_SE3_world.items():
+            try:
+                SE3(pose)
+            except PoseInputError as error:
+                raise PoseInputError(f"{name!r}: {error.message}", error.cure) from error
+
+    def of(self, names: Sequence[str]) -> dict[str, DoubleArray]:
+        """Poses of those images that have one, rotations made exactly orthonormal.
+
+        Raises:
+            MapInputError: fewer than two have one.
+        """
+        known = {name: _rigid(self.camera_SE3_world[name]) for name in names if name in self.camera_SE3_world}
+        if len(known) < 2:
+            example = next(iter(self.camera_SE3_world), "none")
+            raise MapInputError(
+                f"{len(known)} of {len(names)} images have a known pose (images like {names[0]!r}, poses like "
+                f"{example!r})",
+                "name images in the poses as they are named in the folder",
+            )
+        return known
+
+
+def _rigid(pose: DoubleArray) -> DoubleArray:
+    """The nearest rigid pose; text files round rotations, and COLMAP wants quaternions."""
+    left, _, right = np.linalg.svd(np.asarray(pose, dtype=np.float64)[:3, :3])
+    rigid = np.array(pose, dtype=np.float64)
+    rigid[:3, :3] = left @ right
+    return rigid

@@ -1,0 +1,160 @@
+"""Structure from motion on a scratch database of verified matches, and what came out of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from foldmap.errors import MapInputError
+from foldmap.types import ByteArray, DoubleArray
+
+_MORE = "take more photos with more overlap and texture, match exhaustively, or raise --max-keypoints"
+
+
+@dataclass(frozen=True)
+class BuiltScene:
+    """What was built.
+
+    Attributes:
+        feature: which extractor.
+        images: names of all photos.
+        registered: names of those with a pose.
+        pairs: how many pairs were matched.
+        points: how many points the scene has.
+        observations: of all points.
+        mean_reprojection_error_px: over observations.
+        metric: whether world units are metres.
+        points_world: float64 (P, 3).
+        colours: uint8 (P, 3) RGB.
+        centres_world: float64 (I, 3), where the registered images were taken.
+    """
+
+    feature: str
+    images: tuple[str, ...]
+    registered: tuple[str, ...]
+    pairs: int
+    points: int
+    observations: int
+    mean_reprojection_error_px: float
+    metric: bool
+    points_world: DoubleArray
+    colours: ByteArray
+    centres_world: DoubleArray
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """Photos that found no place in the scene."""
+        placed = set(self.registered)
+        return tuple(name for name in self.images if name not in placed)
+
+
+def map_incrementally(
+    pycolmap: Any,
+    database: Path,
+    images_folder: Path,
+    scratch: Path,
+    seed: int,
+    threads: int,
+    fixed_camera: bool,
+    step: Callable[[int], None],
+) -> Any:
+    """Find poses and points; the largest model that was found.
+
+    Args:
+        pycolmap: the module.
+        database: with verified matches.
+        images_folder: for the points' colours.
+        scratch: a folder for models.
+        seed: of every random choice.
+        threads: of bundle adjustment.
+        fixed_camera: keep the intrinsics as they are.
+        step: called with the number of images placed.
+
+    Raises:
+        MapInputError: no model was found.
+    """
+    options = _options(pycolmap, seed, threads)
+    options.min_model_size = 2
+    options.ba_refine_focal_length = options.ba_refine_extra_params = not fixed_camera
+    options.mapper.abs_pose_refine_focal_length = options.mapper.abs_pose_refine_extra_params = not fixed_camera
+    models = scratch / "models"
+    models.mkdir()
+    placed = [0]
+
+    def another() -> None:
+        placed[0] += 1
+        step(placed[0])
+
+    found = pycolmap.incremental_mapping(database, images_folder, models, options=options, next_image_callback=another)
+    best = max(found.values(), key=lambda model: (model.num_reg_images(), model.num_points3D()), default=None)
+    if best is None or best.num_points3D() == 0:
+        raise MapInputError("no two photos overlap well enough to start a scene", _MORE)
+    return best
+
+
+def triangulate(
+    pycolmap: Any,
+    database: Path,
+    images_folder: Path,
+    scratch: Path,
+    camera_SE3_world: Mapping[str, DoubleArray],
+    seed: int,
+    threads: int,
+) -> Any:
+    """Find points where poses and intrinsics are known; both stay as they are.
+
+    Raises:
+        MapInputError: no point was found.
+    """
+    posed = pycolmap.Reconstruction()
+    with pycolmap.Database.open(database) as opened:
+        for camera in opened.read_all_cameras():
+            posed.add_camera_with_trivial_rig(camera)
+        for image in opened.read_all_images():
+            keypoints = np.asarray(opened.read_keypoints(image.image_id), dtype=np.float64)[:, :2]
+            fresh = pycolmap.Image(
+                name=image.name, keypoints=keypoints, camera_id=image.camera_id, image_id=image.image_id
+            )
+            posed.add_image_with_trivial_frame(fresh, pycolmap.Rigid3d(camera_SE3_world[image.name][:3]))
+    models = scratch / "triangulated"
+    models.mkdir()
+    model = pycolmap.triangulate_points(
+        posed, database, images_folder, models, options=_options(pycolmap, seed, threads)
+    )
+    if model.num_points3D() == 0:
+        raise MapInputError(
+            "the known poses explain no matches",
+            "check that poses are camera_SE3_world (hloc, COLMAP) or world_SE3_camera (TUM, 7-Scenes), and the camera",
+        )
+    return model
+
+
+def statistics(model: Any, images: Sequence[str], feature: str, metric: bool, pairs: int) -> BuiltScene:
+    """Sum up a pycolmap reconstruction."""
+    model.update_point_3d_errors()
+    ids = sorted(model.points3D)
+    placed = sorted((model.images[image].name, image) for image in model.reg_image_ids())
+    return BuiltScene(
+        feature=feature,
+        images=tuple(images),
+        registered=tuple(name for name, _ in placed),
+        pairs=pairs,
+        points=len(ids),
+        observations=int(model.compute_num_observations()),
+        mean_reprojection_error_px=float(model.compute_mean_reprojection_error()),
+        metric=metric,
+        points_world=np.array([model.points3D[point].xyz for point in ids]).reshape(-1, 3),
+        colours=np.array([model.points3D[point].color for point in ids], dtype=np.uint8).reshape(-1, 3),
+        centres_world=np.array([model.images[image].projection_center() for _, image in placed]).reshape(-1, 3),
+    )
+
+
+def _options(pycolmap: Any, seed: int, threads: int) -> Any:
+    options = pycolmap.IncrementalPipelineOptions()
+    options.random_seed = options.mapper.random_seed = options.triangulation.random_seed = seed
+    options.num_threads = options.mapper.num_threads = threads
+    return options

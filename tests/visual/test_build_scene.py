@@ -1,0 +1,256 @@
+"""Scenes from photos of a room whose geometry is known: poses, points, files, and what cannot be built."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import photo_room
+import pytest
+from PIL import Image  # before pycolmap, see foldmap.visual.colmap_library
+from typer.testing import CliRunner
+
+pytest.importorskip("pycolmap")
+
+from foldmap.cli.build import app
+from foldmap.formats.colmap import read_model_with_keypoints
+from foldmap.formats.hloc_features import HlocFeatures
+from foldmap.formats.hloc_results import write_results
+from foldmap.formats.image_poses import read_image_poses
+from foldmap.geometry.camera import Camera
+from foldmap.visual.source import SceneModel
+
+COUNT = 7
+FAST = ("--first-octave", "0", "--threads", "1", "--json")
+
+
+@dataclass
+class Room:
+    folder: Path
+    true: dict[str, np.ndarray]
+
+    @property
+    def photos(self) -> Path:
+        return self.folder / "photos"
+
+
+def run(*arguments: object) -> tuple[int, str, str]:
+    result = CliRunner().invoke(app, ["visual", *map(str, arguments)])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.exit_code, result.stdout, result.stderr
+
+
+def build(room: Room, name: str, *more: object) -> dict[str, object]:
+    status, out, err = run(room.photos, "-o", room.folder / name, *FAST, *more)
+    assert status == 0, err
+    summary: dict[str, object] = json.loads(out)
+    return summary
+
+
+@pytest.fixture(scope="module")
+def room(tmp_path_factory: pytest.TempPathFactory) -> Room:
+    """Photos of the room; beside them one of noise, which belongs nowhere."""
+    folder = tmp_path_factory.mktemp("room")
+    true = photo_room.write_photos(folder / "photos", COUNT)
+    return Room(folder, true)
+
+
+@pytest.fixture(scope="module")
+def found(room: Room) -> tuple[dict[str, object], SceneModel]:
+    """The scene from photos and nothing else; one photo is noise."""
+    noise = np.random.default_rng(0).integers(0, 255, (240, 320), dtype=np.uint8)
+    Image.fromarray(noise).save(room.photos / "noise.png")
+    summary = build(room, "found")
+    (room.photos / "noise.png").unlink()
+    return summary, read_model_with_keypoints(room.folder / "found").scene
+
+
+@pytest.fixture(scope="module")
+def known(room: Room) -> tuple[dict[str, object], SceneModel]:
+    """The scene of known poses and intrinsics."""
+    write_results_of(room, room.folder / "poses.txt")
+    summary = build(room, "known", "--poses", room.folder / "poses.txt", "--camera", photo_room.CAMERA, "--metric")
+    return summary, read_model_with_keypoints(room.folder / "known").scene
+
+
+def write_results_of(room: Room, path: Path) -> None:
+    """hloc's layout, written by hand: the writer wants names without spaces."""
+    write_results(path, {name.replace(" ", "_"): pose for name, pose in room.true.items()})
+    path.write_text(path.read_text().replace("photo_", "photo "))
+
+
+def test_poses_are_found(room: Room, found: tuple[dict[str, object], SceneModel]) -> None:
+    summary, scene = found
+    assert summary["left_out"] == ["noise.png"]
+    assert (summary["registered"], summary["photos"], summary["metric"]) == (COUNT, COUNT + 1, False)
+    assert set(scene.image_names) == set(room.true)
+    true = np.stack([room.true[name] for name in scene.image_names])
+    centres = -np.einsum("iba,ib->ia", true[:, :3, :3], true[:, :3, 3])
+    scale, rotation, shift = photo_room.align(scene.centres_world, centres)
+    error = np.linalg.norm(scale * scene.centres_world @ rotation.T + shift - centres, axis=1)
+    # the cameras stand 4 units from the corner: 0.5 % of that
+    assert error.max() < 0.02
+    turned = scene.camera_SE3_world[:, :3, :3] @ rotation.T @ true[:, :3, :3].transpose(0, 2, 1)
+    angle_rad = np.arccos(np.clip((np.trace(turned, axis1=1, axis2=2) - 1) / 2, -1, 1))
+    assert np.degrees(angle_rad).max() < 0.3
+    # and the points lie on the room's planes
+    points = scale * scene.points_world @ rotation.T + shift
+    assert np.median(photo_room.distance_to_room(points)) < 0.01
+    # focal length was guessed at 384 px and refined
+    assert scene.cameras[0].focal_px[0] == pytest.approx(photo_room.FOCAL_PX, rel=0.02)
+
+
+def test_points_of_known_poses_lie_on_the_room(room: Room, known: tuple[dict[str, object], SceneModel]) -> None:
+    summary, scene = known
+    assert summary["registered"] == COUNT
+    assert summary["metric"] is True
+    assert len(scene.points_world) > 300
+    distance = photo_room.distance_to_room(scene.points_world)
+    assert np.median(distance) < 0.005
+    assert np.percentile(distance, 90) < 0.03
+    for name, pose in zip(scene.image_names, scene.camera_SE3_world, strict=True):
+        assert np.abs(pose - room.true[name]).max() < 1e-5
+    assert scene.cameras[0].params == pytest.approx([300, 300, 160, 120])
+    assert float(str(summary["mean_reprojection_error_px"])) < 0.7
+
+
+def test_features_are_those_of_the_model(room: Room, found: tuple[dict[str, object], SceneModel]) -> None:
+    model = read_model_with_keypoints(room.folder / "found")
+    with HlocFeatures(room.folder / "found" / "features.h5") as features:
+        assert features.feature == "sift"
+        assert set(features.names()) == {*room.true, "noise.png"}
+        for index, name in enumerate(model.scene.image_names):
+            mine = model.scene.tracks.image == index
+            loaded = features.load(name)
+            assert loaded.descriptors.dtype == np.uint8
+            xy_px = loaded.xy_px[model.keypoint_index[mine]]
+            assert np.abs(xy_px - model.scene.tracks.xy_px[mine]).max() < 1e-4
+
+
+def test_files_and_summary(room: Room, known: tuple[dict[str, object], SceneModel]) -> None:
+    summary, scene = known
+    folder = room.folder / "known"
+    assert sorted(entry.name for entry in folder.iterdir()) == ["features.h5", "scene.json", "scene.png", "sparse"]
+    stored = json.loads((folder / "scene.json").read_text(encoding="utf-8"))
+    assert stored["points"] == summary["points"] == len(scene.points_world)
+    assert stored["observations"] == len(scene.tracks)
+    assert stored["settings"]["camera"]["model"] == "PINHOLE"
+    with Image.open(folder / "scene.png") as picture:
+        assert picture.width > 400
+
+
+def test_the_same_again_gives_the_same_bytes(room: Room, known: tuple[dict[str, object], SceneModel]) -> None:
+    before = {path.name: path.read_bytes() for path in (room.folder / "known" / "sparse").iterdir()}
+    features = (room.folder / "known" / "features.h5").read_bytes()
+    build(room, "known", "--poses", room.folder / "poses.txt", "--camera", photo_room.CAMERA, "--threads", "2")
+    assert {path.name: path.read_bytes() for path in (room.folder / "known" / "sparse").iterdir()} == before
+    assert (room.folder / "known" / "features.h5").read_bytes() == features
+
+
+def test_listed_pairs_alone_are_matched(room: Room) -> None:
+    names = sorted(room.true)
+    rename = {name: name.replace(" ", "_") for name in names}
+    photos = room.folder / "plain"
+    (photos / "süd").mkdir(parents=True)
+    for name in names:
+        (photos / rename[name]).write_bytes((room.photos / name).read_bytes())
+    lines = [f"{rename[a]} {rename[b]}" for a, b in pairwise(names)]
+    (room.folder / "pairs.txt").write_text("\n".join(lines) + "\n")
+    write_results(room.folder / "plain.txt", {rename[name]: pose for name, pose in room.true.items()})
+    posed = ("--poses", room.folder / "plain.txt", "--camera", photo_room.CAMERA)
+    status, out, err = run(photos, "-o", room.folder / "listed", *FAST, *posed, "--matching", room.folder / "pairs.txt")
+    assert status == 0, err
+    assert json.loads(out)["pairs"] == COUNT - 1
+    assert json.loads(out)["points"] > 100
+
+
+def test_pose_layouts_agree(room: Room, known: tuple[dict[str, object], SceneModel]) -> None:
+    names = sorted(room.true)
+    world_SE3_camera = {name: np.linalg.inv(pose) for name, pose in room.true.items()}
+    seven = room.folder / "seven"
+    seven.mkdir()
+    for name, pose in world_SE3_camera.items():
+        np.savetxt(seven / f"{Path(name).stem}.pose.txt", pose)
+    from scipy.spatial.transform import Rotation
+
+    rows = []
+    for number, name in enumerate(names):
+        pose = world_SE3_camera[name]
+        quaternion = Rotation.from_matrix(pose[:3, :3]).as_quat()
+        rows.append(" ".join(map(repr, map(float, [number / 10, *pose[:3, 3], *quaternion]))))
+    (room.folder / "tum.txt").write_text("\n".join(rows))
+    for source, layout in ((seven, "7-scenes"), (room.folder / "tum.txt", "tum"), (room.folder / "known", "colmap"),
+                           (room.folder / "poses.txt", "hloc")):  # fmt: skip
+        read = read_image_poses(source, names)
+        assert read.layout == layout
+        assert set(read.camera_SE3_world) == set(names)
+        for name in names:
+            assert np.abs(read.camera_SE3_world[name] - room.true[name]).max() < 1e-5
+        assert bool(read.cameras) == (layout == "colmap")
+        assert not read.cameras or isinstance(read.cameras[names[0]], Camera)
+
+
+@pytest.mark.parametrize(
+    ("more", "what"),
+    [
+        (("--features", "superpoint"), "superpoint"),
+        (("--features", "aliked"), "weights"),
+        (("--features", "xfeat", "--weights", "nowhere.pt"), "nowhere.pt"),
+        (("--weights", "some.pt"), "needs no weights"),
+        (("--matching", "nowhere.txt"), "nowhere.txt"),
+        (("--poses", "nowhere.txt"), "nowhere.txt"),
+        (("--camera", "PINHOLE,300"), "PINHOLE"),
+        (("--camera", "PINHOLE,a,b,c,d"), "PINHOLE"),
+        (("--max-keypoints", "40000"), "40000"),
+        (("--metric",), "no scale"),
+        (("--seed", "-1"), "seed"),
+    ],
+)
+def test_wrong_settings_are_refused(room: Room, more: tuple[str, ...], what: str) -> None:
+    status, _, err = run(room.photos, "-o", room.folder / "refused", *more)
+    assert status == 2
+    assert what in err
+    assert not (room.folder / "refused" / "scene.json").exists()
+
+
+def test_photos_that_show_nothing_common_are_no_scene(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    (tmp_path / "in").mkdir()
+    for number in range(3):
+        Image.fromarray(rng.integers(0, 255, (100, 120), dtype=np.uint8)).save(tmp_path / "in" / f"{number}.png")
+    status, _, err = run(tmp_path / "in", "-o", tmp_path / "out")
+    assert status == 2
+    assert "overlap" in err
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_poses_without_intrinsics_and_of_other_names(room: Room, tmp_path: Path) -> None:
+    write_results_of(room, tmp_path / "poses.txt")
+    status, _, err = run(room.photos, "-o", tmp_path / "out", "--poses", tmp_path / "poses.txt")
+    assert (status, "--camera" in err) == (2, True)
+    (tmp_path / "other.txt").write_text("elsewhere.jpg 1 0 0 0 0 0 0\n")
+    status, _, err = run(room.photos, "-o", tmp_path / "out", "--poses", tmp_path / "other.txt")
+    assert (status, "elsewhere.jpg" in err) == (2, True)
+
+
+def test_other_files_are_not_written_among(room: Room, tmp_path: Path) -> None:
+    (tmp_path / "diary.txt").write_text("dear diary")
+    status, _, err = run(room.photos, "-o", tmp_path)
+    assert (status, "other files" in err) == (2, True)
+
+
+def test_a_broken_photo_is_named_and_the_former_scene_stays(
+    room: Room, known: tuple[dict[str, object], SceneModel]
+) -> None:
+    before = (room.folder / "known" / "scene.json").read_bytes()
+    broken = room.photos / "süd" / "zz.png"
+    broken.write_bytes((room.photos / min(room.true)).read_bytes()[:5000])
+    status, _, err = run(room.photos, "-o", room.folder / "known", *FAST)
+    broken.unlink()
+    assert (status, "zz.png" in err) == (2, True)
+    assert (room.folder / "known" / "scene.json").read_bytes() == before
+    assert (room.folder / "known" / "sparse" / "images.bin").is_file()
