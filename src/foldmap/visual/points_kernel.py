@@ -1,0 +1,309 @@
+"""The walk of the point coder: one function for encoding and decoding, so that they cannot fall out of step.
+
+Points are integers in a box of power-of-two sides. The box is halved level by level, each time along the same axis for
+all boxes of a level. Of a box with n points the number in its lower half is coded; a box of one point codes one
+decision a level. What is told of the neighbours in the list of boxes, which lie near in space, predicts it: the mean
+of their positions along the axis, weighted by how near they are across it, and how much they scatter. From a first
+level on each box also says whether it is small enough for all its points.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from foldmap.coding.jit import inner_loop, loop
+from foldmap.coding.mixing import code, code_even
+from foldmap.coding.rangecoder import DECODE, ENCODE, POSITION, finish_decoding, finish_encoding, start
+
+SPLIT_INPUTS, STOP_INPUTS, COUNT_INPUTS = 4, 3, 2
+_LEVELS = 96
+_BINS, _SPREAD_BINS = 7, 6
+_SIGNED_BINS = 2 * _BINS - 1
+_FINE_BINS = 32
+# Where the contexts of each input begin.
+_SPLIT_MEAN = 0
+_SPLIT_NEAREST = _SPLIT_MEAN + _BINS * _SPREAD_BINS
+_SPLIT_BOTH = _SPLIT_NEAREST + _SIGNED_BINS * _SPREAD_BINS
+_SPLIT_FINE = _SPLIT_BOTH + _BINS * _SIGNED_BINS * _SPREAD_BINS
+_STOP_LEVEL = _SPLIT_FINE + _FINE_BINS * _SPREAD_BINS
+_STOP_AROUND = _STOP_LEVEL + _LEVELS * 2
+_STOP_BOTH = _STOP_AROUND + 64 * 2
+_COUNT_HEAP = _STOP_BOTH + 64 * 64
+_COUNT_PULL = _COUNT_HEAP + 32 * 64
+SLOTS = _COUNT_PULL + _BINS * 32 * 64
+# And their weights.
+_W_SPLIT = 0
+_W_STOP = _W_SPLIT + _SPREAD_BINS
+_W_COUNT = _W_STOP + 1
+SETS = _W_COUNT + 1
+INPUTS = 4
+_LIMIT, _SPEED = 250, 6
+
+# Rows of the box table, int64 (ROWS, P): twice the coordinates of a box's centre, how many points it holds, the first
+# of them in the sorted points, and one more than the level it ended at (0: not yet).
+MID_X, MID_Y, MID_Z, COUNT, FIRST, DONE = 0, 1, 2, 3, 4, 5
+ROWS = 6
+
+# What is told of a box's neighbours.
+MEAN, SPREAD, NEAREST, ACROSS, FINE, MIRROR = 0, 1, 2, 3, 4, 5
+
+
+@inner_loop
+def _bin(value, unit):  # type: ignore[no-untyped-def]
+    """-6..6 for how many ``unit`` a value is off centre, finer near zero."""
+    size = abs(value)
+    if 8 * size < unit:
+        k = 0
+    elif 4 * size < unit:
+        k = 1
+    elif 2 * size < unit:
+        k = 2
+    elif size < unit:
+        k = 3
+    elif size < 2 * unit:
+        k = 4
+    elif size < 4 * unit:
+        k = 5
+    else:
+        k = 6
+    return k if value >= 0 else -k
+
+
+@loop
+def _look(boxes, after, i, written, total, axis, bits, reach, near, look):  # type: ignore[no-untyped-def]
+    """What the neighbours say of box ``i``: fills ``look`` with the contexts of a split.
+
+    Boxes before ``i`` are known one level further (``after``, the last ``written`` of them), those behind at this one.
+    """
+    size = np.int64(1) << bits[axis]
+    side_b, side_c = (axis + 1) % 3, (axis + 2) % 3
+    floor = (np.int64(1) << bits[side_b]) + (np.int64(1) << bits[side_c])
+    best = np.int64(-1)
+    best_along = np.int64(0)
+    best_across = np.int64(0)
+    found = 0
+    for turn in range(2):
+        table = after if turn == 0 else boxes
+        for k in range(1, reach + 1):
+            j = written - k if turn == 0 else i + k
+            if j < 0 or (turn == 1 and j >= total):
+                break
+            along = table[axis, j] - boxes[axis, i]
+            across = max(abs(table[side_b, j] - boxes[side_b, i]), abs(table[side_c, j] - boxes[side_c, i]))
+            distance = across + (abs(along) >> 1) + floor
+            near[0, found] = distance
+            near[1, found] = along
+            found += 1
+            if best < 0 or distance < best:
+                best = distance
+                best_along = along
+                best_across = across
+    look[MEAN] = 0
+    look[SPREAD] = _SPREAD_BINS - 1
+    look[NEAREST] = _BINS - 1
+    look[ACROSS] = _SPREAD_BINS - 1
+    look[FINE] = 0
+    look[MIRROR] = 0
+    if found == 0:
+        return
+    sum_w = np.int64(0)
+    sum_wd = np.int64(0)
+    for k in range(found):
+        closeness = (best << 10) // near[0, k]
+        weight = closeness * closeness
+        near[0, k] = weight
+        sum_w += weight
+        sum_wd += weight * near[1, k]
+    mean = sum_wd // sum_w
+    spread = np.int64(0)
+    for k in range(found):
+        spread += near[0, k] * abs(near[1, k] - mean)
+    spread = spread // sum_w
+    # A box and its mirror image are one context: half as many to learn.
+    if mean < 0:
+        mean = -mean
+        best_along = -best_along
+        look[MIRROR] = 1
+    look[MEAN] = _bin(mean, size)
+    look[SPREAD] = _scale(spread, size)
+    look[NEAREST] = _BINS - 1 + _bin(best_along, size)
+    look[ACROSS] = _scale(best_across, size)
+    look[FINE] = min(_FINE_BINS - 1, (mean * 16) // size)
+
+
+@inner_loop
+def _scale(value, unit):  # type: ignore[no-untyped-def]
+    k = 0
+    while k < _SPREAD_BINS - 1 and 2 * value >= (unit << k):
+        k += 1
+    return k
+
+
+@loop
+def _split_one(mode, lower, look, model, fixed, state, payload):  # type: ignore[no-untyped-def]
+    """Code whether the point of a box is in the lower half."""
+    scratch = model[3]
+    scratch[0] = _SPLIT_MEAN + look[MEAN] * _SPREAD_BINS + look[SPREAD]
+    scratch[1] = _SPLIT_NEAREST + look[NEAREST] * _SPREAD_BINS + look[ACROSS]
+    scratch[2] = _SPLIT_BOTH + (look[MEAN] * _SIGNED_BINS + look[NEAREST]) * _SPREAD_BINS + look[SPREAD]
+    scratch[3] = _SPLIT_FINE + look[FINE] * _SPREAD_BINS + look[SPREAD]
+    weights = _W_SPLIT + look[SPREAD] * INPUTS
+    bit = lower ^ look[MIRROR]
+    return look[MIRROR] ^ code(mode, bit, SPLIT_INPUTS, weights, _LIMIT, _SPEED, model, fixed, state, payload)
+
+
+@loop
+def _split_count(mode, lower, count, look, model, fixed, state, payload):  # type: ignore[no-untyped-def]
+    """Code how many of ``count`` points lie in the lower half, 0..count: up to five decisions known, the rest even."""
+    depth = 0
+    while (np.int64(1) << depth) <= count:
+        depth += 1
+    scratch = model[3]
+    kind = count if count < 16 else np.int64(11 + depth)  # 16.. -> 16, 17, ...
+    if kind > 31:
+        kind = np.int64(31)
+    node = 1
+    value = np.int64(0)
+    for k in range(depth - 1, -1, -1):
+        # A one here would already be more than there are; so no stream can claim it.
+        if ((2 * value + 1) << k) > count:
+            value <<= 1
+            node = 2 * node
+            continue
+        bit = (lower >> k) & 1
+        if node < 64:
+            scratch[0] = _COUNT_HEAP + kind * 64 + node
+            scratch[1] = _COUNT_PULL + (look[MEAN] * 32 + kind) * 64 + node
+            bit = code(mode, bit, COUNT_INPUTS, _W_COUNT * INPUTS, _LIMIT, _SPEED, model, fixed, state, payload)
+        else:
+            bit = code_even(mode, bit, state, payload)
+        value = (value << 1) | bit
+        node = 2 * node + bit
+    return value
+
+
+@loop
+def _stop(mode, bit, level, boxes, after, i, written, total, model, fixed, state, payload):  # type: ignore[no-untyped-def]
+    """Whether box ``i`` is small enough."""
+    # Level at which each of three neighbours ended, compared with this one: 0 long ago .. 3 not yet.
+    around = 0
+    for k in range(1, 4):
+        j = written - k
+        note = 3
+        if j >= 0:
+            done = after[DONE, j]
+            note = 3 if done == 0 else max(0, 2 - (level - (done - 1)))
+        around = around * 4 + note
+    ahead = 0
+    for k in range(1, 4):
+        j = i + k
+        note = 3
+        if j < total:
+            done = boxes[DONE, j]
+            note = 3 if done == 0 else max(0, 3 - (level - (done - 1)))
+        ahead = ahead * 4 + note
+    many = 1 if boxes[COUNT, i] > 1 else 0
+    scratch = model[3]
+    scratch[0] = _STOP_LEVEL + level * 2 + many
+    scratch[1] = _STOP_AROUND + around * 2 + many
+    scratch[2] = _STOP_BOTH + around * 64 + ahead
+    return code(mode, bit, STOP_INPUTS, _W_STOP * INPUTS, _LIMIT, _SPEED, model, fixed, state, payload)
+
+
+@inner_loop
+def _put(after, written, boxes, i, axis, shift, count, first, done):  # type: ignore[no-untyped-def]
+    for k in range(3):
+        after[k, written] = boxes[k, i]
+    after[axis, written] += shift
+    after[COUNT, written] = count
+    after[FIRST, written] = first
+    after[DONE, written] = done
+
+
+@loop
+def _halve(mode, level, axis, total, points, ends, first_stop, reach, scratch, model, fixed, state, payload):  # type: ignore[no-untyped-def]
+    """One level: ``after`` becomes the boxes of the next one; returns how many, or -1 for a damaged payload."""
+    boxes, after, near, look, bits = scratch
+    half = np.int64(1) << (bits[axis] - 1)
+    written = np.int64(0)
+    for i in range(total):
+        count = boxes[COUNT, i]
+        first = boxes[FIRST, i]
+        done = boxes[DONE, i]
+        if done == 0 and level >= first_stop:
+            bit = np.int64(1)
+            if mode == ENCODE:
+                for p in range(first, first + count):
+                    if ends[p] > level:
+                        bit = np.int64(0)
+            if _stop(mode, bit, level, boxes, after, i, written, total, model, fixed, state, payload):
+                done = np.int64(level + 1)
+        if done:
+            _put(after, written, boxes, i, axis, np.int64(0), count, first, done)
+            written += 1
+            continue
+        lower = np.int64(0)
+        if mode == ENCODE:
+            for p in range(first, first + count):
+                lower += 1 - ((points[axis, p] >> (bits[axis] - 1)) & 1)
+        _look(boxes, after, i, written, total, axis, bits, reach, near, look)
+        if count == 1:
+            lower = _split_one(mode, lower, look, model, fixed, state, payload)
+        else:
+            lower = count - lower if look[MIRROR] else lower
+            lower = _split_count(mode, lower, count, look, model, fixed, state, payload)
+            lower = count - lower if look[MIRROR] else lower
+        if lower:
+            _put(after, written, boxes, i, axis, -half, lower, first, np.int64(0))
+            written += 1
+        if lower < count:
+            _put(after, written, boxes, i, axis, half, count - lower, first + lower, np.int64(0))
+            written += 1
+        if mode == DECODE and np.int64(state[POSITION]) >= payload.size:
+            return np.int64(-1)
+    return written
+
+
+@loop
+def walk(mode, points, ends, axes, first_stop, reach, boxes, after, near, look, bits, model, fixed, state, payload):  # type: ignore[no-untyped-def]
+    """Encode or decode; see the module's docstring.
+
+    Args:
+        mode: ENCODE or DECODE.
+        points: int64 (3, P), sorted so that the points of every box stand together; unused when decoding.
+        ends: int64 (P,), level at which each point's box is small enough; unused when decoding.
+        axes: int64 (L,), the axis of each level; after the last all boxes end.
+        first_stop: first level at which boxes may end early.
+        reach: neighbours looked at on each side.
+        boxes: int64 (ROWS, P); ``boxes[:, 0]`` is the whole, and the result stands there again.
+        after: scratch, as ``boxes``.
+        near: scratch, int64 (2, 2 * reach).
+        look: scratch, int64 (8,).
+        bits: int64 (3,), log2 of the whole's sides; changed.
+        model: see ``mixing.fresh``.
+        fixed: see ``mixing.tables``.
+        state: uint64 (4,), the range coder's.
+        payload: uint8, the range coder's.
+
+    Returns:
+        ``(boxes, bytes)``: how many boxes there are, and the payload's length when encoding; boxes is -1 for a payload
+        that no encoder writes.
+    """
+    if not start(state, payload, mode == DECODE):
+        return -1, 0
+    scratch = (boxes, after, near, look, bits)
+    total = np.int64(1)
+    for level in range(axes.size):
+        axis = axes[level]
+        total = _halve(mode, level, axis, total, points, ends, first_stop, reach, scratch, model, fixed, state, payload)
+        if total < 0:
+            return -1, 0
+        bits[axis] -= 1
+        for k in range(ROWS):
+            for i in range(total):
+                boxes[k, i] = after[k, i]
+    if mode == ENCODE:
+        return total, finish_encoding(state, payload)
+    if not finish_decoding(state, payload):
+        return -1, 0
+    return total, 0

@@ -1,0 +1,155 @@
+"""The walk of the visibility coder: one function for encoding and decoding, so that they cannot fall out of step.
+
+Points are coded one after the other, each point's row image by image. What predicts a bit: the bits of the nearest
+points coded before (near points are seen from the same places), the row's own bits so far (a camera that moves on keeps
+seeing what it saw), how often the image sees anything, and whether this point is seen more or less than its neighbours.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from foldmap.coding.jit import inner_loop, loop
+from foldmap.coding.mixing import code
+from foldmap.coding.rangecoder import DECODE, ENCODE, POSITION, finish_decoding, finish_encoding, start
+
+NEIGHBOURS = 12
+INPUTS = 6
+_BINS = 16
+_RUN = 0
+_SAME = _RUN + 16 * 8 * 4
+_AROUND = _SAME + 64 * 16
+_POPULAR = _AROUND + _BINS * _BINS * 4
+_PACE = _POPULAR + 16 * 8 * 4
+_IMAGE = _PACE + 9 * 9 * _BINS
+FIXED_SLOTS = _IMAGE
+SETS = _BINS
+_LIMIT, _SPEED = 250, 4
+
+
+@inner_loop
+def _log_bin(value):  # type: ignore[no-untyped-def]
+    """0, 1, 2, 3, then two bins an octave."""
+    if value < 4:
+        return value
+    k = 2
+    while (value >> k) > 1:
+        k += 1
+    return 2 * k + ((value >> (k - 1)) & 1)
+
+
+@loop
+def _nearest(points, p, window, found, distance):  # type: ignore[no-untyped-def]
+    """Indices of up to NEIGHBOURS nearest of the ``window`` points before ``p``, nearest first; returns how many."""
+    total = 0
+    for j in range(max(0, p - window), p):
+        d = np.int64(0)
+        for a in range(3):
+            offset = points[p, a] - points[j, a]
+            d += offset * offset
+        if total < NEIGHBOURS:
+            k = total
+            total += 1
+        elif d < distance[NEIGHBOURS - 1]:
+            k = NEIGHBOURS - 1
+        else:
+            continue
+        while k > 0 and distance[k - 1] > d:
+            distance[k] = distance[k - 1]
+            found[k] = found[k - 1]
+            k -= 1
+        distance[k] = d
+        found[k] = j
+    return total
+
+
+@loop
+def _support(seen, found, distance, total, support):  # type: ignore[no-untyped-def]
+    """Of each image the share of neighbours that it sees, weighted by nearness, 0..255."""
+    images = support.size
+    for i in range(images):
+        support[i] = 0
+    weights = np.int64(0)
+    scale = distance[min(total, 3) - 1] + 1 if total else np.int64(1)
+    for k in range(total):
+        weight = (scale << 6) // (distance[k] + scale) + 1
+        weights += weight
+        row = found[k]
+        for i in range(images):
+            support[i] += weight * seen[row, i]
+    if weights:
+        for i in range(images):
+            support[i] = (support[i] * 255) // weights
+
+
+@loop
+def walk(mode, points, window, seen, popular, support, found, distance, model, fixed, state, payload):  # type: ignore[no-untyped-def]
+    """Encode or decode; see the module's docstring.
+
+    Args:
+        mode: ENCODE or DECODE.
+        points: int64 (P, 3), coordinates below 2^20, in coding order.
+        window: how many of the points before are searched for neighbours.
+        seen: uint8 (P, I), read or filled.
+        popular: int64 (I,) zeros.
+        support: scratch, int64 (I,).
+        found: scratch, int64 (NEIGHBOURS,).
+        distance: scratch, int64 (NEIGHBOURS,).
+        model: see ``mixing.fresh``.
+        fixed: see ``mixing.tables``.
+        state: uint64 (4,), the range coder's.
+        payload: uint8, the range coder's.
+
+    Returns:
+        Payload length when encoding; when decoding 0, or -1 for a payload that no encoder writes.
+    """
+    if not start(state, payload, mode == DECODE):
+        return -1
+    images = support.size
+    scratch = model[3]
+    for p in range(points.shape[0]):
+        total = _nearest(points, p, window, found, distance)
+        _support(seen, found, distance, total, support)
+        before = np.int64(0)  # the last eight bits of this row
+        ones = np.int64(0)
+        expected = np.int64(0)
+        for i in range(images):
+            here = (support[i] * _BINS) >> 8
+            if support[i] and here == 0:
+                here = np.int64(1)
+            beside = support[i - 1] if i else np.int64(0)
+            ahead = support[i + 1] if i + 1 < images else np.int64(0)
+            beside = (max(beside, ahead) * _BINS) >> 8
+            nearest = np.int64(0)
+            for k in range(min(total, 3)):
+                nearest = nearest * 2 + seen[found[k], i]
+            rose = np.int64(0)
+            if total and i:
+                rose = np.int64(seen[found[0], i - 1])
+            share = _log_bin((popular[i] * 255) // p) if p else np.int64(0)
+            last = before & 3
+            own = min(np.int64(8), _log_bin(ones))
+            pace = min(np.int64(8), _log_bin(expected >> 8))
+            recent = before & 255
+            run = 0
+            while run < 7 and (recent >> run) & 1 == 0:
+                run += 1
+            scratch[0] = _RUN + ((before & 15) * 8 + run) * 4 + min(here, np.int64(3))
+            scratch[1] = _SAME + (nearest * 8 + (before & 7)) * 16 + rose * 8 + min(here >> 1, np.int64(7))
+            scratch[2] = _AROUND + (here * _BINS + beside) * 4 + last
+            scratch[3] = _POPULAR + (share * 8 + min(here, np.int64(7))) * 4 + last
+            scratch[4] = _PACE + (own * 9 + pace) * _BINS + here
+            scratch[5] = _IMAGE + i * 4 + last
+            bit = code(mode, np.int64(seen[p, i]), INPUTS, here * INPUTS, _LIMIT, _SPEED, model, fixed, state, payload)
+            seen[p, i] = bit
+            before = (before << 1) | bit
+            ones += bit
+            expected += support[i]
+            popular[i] += bit
+        if mode == DECODE and np.int64(state[POSITION]) >= payload.size:
+            return -1
+    if mode == ENCODE:
+        return finish_encoding(state, payload)
+    if not finish_decoding(state, payload):
+        return -1
+    return 0
