@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -112,6 +114,20 @@ def test_distinctiveness_counts_images_not_keypoints(room: SceneModel) -> None:
     )
     np.testing.assert_array_equal(distinctiveness_of(scene), np.bincount(tracks.point) / 24)
     np.testing.assert_array_equal(choose_points(scene, 80).order, choose_points(room, 80).order)
+
+
+def test_points_that_look_the_same_are_preferred_by_default(room: SceneModel) -> None:
+    rng = np.random.default_rng(5)
+    steady = rng.random(len(room.points_world)) < 0.5
+    look = rng.normal(size=(len(room.points_world), 32))
+    noise = np.where(steady, 0.1, 1.0)[room.tracks.point, None] * rng.normal(size=(len(room.tracks), 32))
+    described = replace(room, tracks=replace(room.tracks, descriptors=(look[room.tracks.point] + noise).astype("f4")))
+    share = [steady[choose_points(described, 200, tight=tight).kept].mean() for tight in (True, False)]
+    assert share[0] > share[1] + 0.15
+    assert 0.35 < share[1] < 0.65
+    np.testing.assert_array_equal(choose_points(described, 200, tight=False).order, choose_points(room, 200).order)
+    ones = np.ones(len(room.points_world))
+    np.testing.assert_array_equal(choose_points(described, 200, weights=ones).order, choose_points(room, 200).order)
 
 
 def test_a_budget_in_bytes_and_alpha_replace_the_count(room: SceneModel) -> None:

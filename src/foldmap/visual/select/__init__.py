@@ -3,6 +3,7 @@
 from foldmap.visual.select.choose import choose_points, distinctiveness_of
 from foldmap.visual.select.cover import Coverage, by_cell, by_image, k_cover
 from foldmap.visual.select.gamma import Selection, clumped, gamma
+from foldmap.visual.select.tightness import scatter_of, tightness_of
 
 __all__ = [
     "Coverage",
@@ -14,4 +15,6 @@ __all__ = [
     "distinctiveness_of",
     "gamma",
     "k_cover",
+    "scatter_of",
+    "tightness_of",
 ]

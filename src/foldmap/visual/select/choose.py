@@ -11,6 +11,7 @@ from foldmap.errors import ConfigError, MapInputError
 from foldmap.types import AnyArray, DoubleArray, IntArray
 from foldmap.visual.select.cover import by_cell, by_image, k_cover
 from foldmap.visual.select.gamma import Selection, checked_count, checked_points, gamma
+from foldmap.visual.select.tightness import tightness_of
 from foldmap.visual.source import SceneModel
 
 CELLS = 8
@@ -27,7 +28,8 @@ def choose_points(
     """Choose points of a scene to keep.
 
     Methods:
-        "spread": greedy cover of images and of a grid of cells on each, capacities doubling (the default).
+        "spread": greedy cover of images and of a grid of cells on each, capacities doubling, points with alike
+            descriptors preferred (the default).
         "cover": greedy K-cover of images alone.
         "gamma": equation 2 of the paper, kernel reading.
         "longest": the longest tracks.
@@ -39,8 +41,9 @@ def choose_points(
             gamma).
         method: one of the above.
         seed: for "random".
-        settings: of the method: `cells`, `per_image`, `per_cell`, `growth`, `weights`, `cost_bytes`, `budget_bytes` for
-            "spread" and "cover" (the latter without the cells'); those of `gamma` for "gamma".
+        settings: of the method. Both covers take `per_image`, `growth`, `weights`, `cost_bytes`, `budget_bytes` and
+            `tight`: whether points with alike descriptors weigh more where no weights are given (`tightness_of`; by
+            default for "spread" alone). "spread" takes `cells` and `per_cell` too, "gamma" what `gamma` takes.
 
     Returns:
         The selection; pass `kept` to `SceneModel.keep_points`.
@@ -82,7 +85,7 @@ def visibility_of(scene: SceneModel) -> tuple[IntArray, IntArray]:
 
 
 def _spread(scene: SceneModel, count: int | None, seed: int, settings: dict[str, Any]) -> Selection:
-    options = dict(settings)
+    options = _weighted(scene, settings, tight=True)
     cells, per_cell = options.pop("cells", CELLS), options.pop("per_cell", PER_CELL)
     per_image = options.pop("per_image", PER_IMAGE)
     size_px = np.array([(camera.width_px, camera.height_px) for camera in scene.cameras], np.float64)
@@ -96,8 +99,17 @@ def _spread(scene: SceneModel, count: int | None, seed: int, settings: dict[str,
     return k_cover(coverage, count, **options)
 
 
-def _cover(scene: SceneModel, count: int | None, seed: int, settings: dict[str, Any]) -> Selection:
+def _weighted(scene: SceneModel, settings: dict[str, Any], tight: bool) -> dict[str, Any]:
+    """The settings with weights in place of `tight`, which is the default for it."""
     options = dict(settings)
+    wanted = options.pop("tight", tight)
+    if wanted and options.get("weights") is None:
+        options["weights"] = tightness_of(scene)
+    return options
+
+
+def _cover(scene: SceneModel, count: int | None, seed: int, settings: dict[str, Any]) -> Selection:
+    options = _weighted(scene, settings, tight=False)
     per_image = options.pop("per_image", PER_IMAGE)
     return k_cover(by_image(*visibility_of(scene), len(scene.image_names), per_image), count, **options)
 
@@ -122,7 +134,7 @@ def _listed(order: AnyArray, count: int | None) -> Selection:
     return Selection(np.sort(chosen), mask, 0.0, 0.0, 0, chosen)
 
 
-_COVER = {"per_image", "growth", "weights", "cost_bytes", "budget_bytes"}
+_COVER = {"tight", "per_image", "growth", "weights", "cost_bytes", "budget_bytes"}
 METHODS: dict[str, tuple[Callable[[SceneModel, int | None, int, dict[str, Any]], Selection], set[str]]] = {
     "spread": (_spread, _COVER | {"cells", "per_cell"}),
     "cover": (_cover, _COVER),
