@@ -167,8 +167,10 @@ def read_images(folder: Path | str) -> list[ListedImage]:
     kapture_version(folder)
     cameras, poses = read_cameras(folder), read_trajectories(folder)
     mounted: dict[str, tuple[str, DoubleArray]] = {}
-    for rig, members in members_of(read_rigs(folder), Path(folder) / "sensors" / "rigs.txt").items():
-        for sensor, sensor_SE3_rig in members.items():
+    rigs = members_of(read_rigs(folder), Path(folder) / "sensors" / "rigs.txt")
+    inner = {sensor for members in rigs.values() for sensor in members}
+    for rig in sorted(rigs.keys() - inner):
+        for sensor, sensor_SE3_rig in rigs[rig].items():
             mounted.setdefault(sensor, (rig, sensor_SE3_rig))
     images = []
     for time, device, name in read_records(folder):
