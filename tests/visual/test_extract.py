@@ -55,20 +55,20 @@ def test_networks_find_the_same_points_again(shared_data: Path, feature: str, fi
     weights = shared_data.parent / "weights" / file
     if not weights.is_file():
         pytest.skip(f"no weights at {weights}")
-    extractor = open_extractor(feature, weights, ExtractorSettings(max_keypoints=600))
+    extractor = open_extractor(feature, weights, ExtractorSettings(max_keypoints=300))
     assert extractor.feature == ("aliked-t16" if feature == "aliked" else "xfeat")
-    image = photos()[0][:230, :310]
-    moved = image[13:, 21:]
+    image = photos()[0][:150, :190]
+    moved = image[5:, 9:]
     one, other = extractor.extract(image), extractor.extract(moved)
     assert one.descriptors.shape == (len(one.xy_px), extractor.dimension)
     assert np.linalg.norm(one.descriptors, axis=1) == pytest.approx(1, abs=1e-3)
     assert one.scores is not None
     assert (np.diff(one.scores) <= 0).all()
     matches = mutual_matches(one.descriptors, other.descriptors)
-    assert len(matches) > 100
+    assert len(matches) > 40
     shift = one.xy_px[matches[:, 0]] - other.xy_px[matches[:, 1]]
-    assert np.median(shift, axis=0) == pytest.approx([21, 13], abs=0.3)
-    assert (np.abs(shift - [21, 13]).max(axis=1) < 2).mean() > 0.7
+    assert np.median(shift, axis=0) == pytest.approx([9, 5], abs=0.3)
+    assert (np.abs(shift - [9, 5]).max(axis=1) < 2).mean() > 0.7
     again = extractor.extract(image)
     assert np.array_equal(again.xy_px, one.xy_px)
     assert np.array_equal(again.descriptors, one.descriptors)

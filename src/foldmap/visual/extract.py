@@ -136,11 +136,10 @@ class SiftExtractor:
         check_image(image)
         width, height = image_size_px(image)
         inner = scaled_size_px(width, height, self._side_px)
-        if inner != (width, height):  # in colour, as COLMAP does: grey is rounded after scaling
-            bitmap = self._pycolmap.Bitmap.from_array(image)
+        bitmap = self._pycolmap.Bitmap.from_array(grey(image))
+        if inner != (width, height):
             bitmap.rescale(*inner)
-            image = np.asarray(bitmap.to_array(), dtype=np.uint8).reshape(inner[1], inner[0], -1).squeeze()
-        keypoints, descriptors = self._extractor.extract(self._pycolmap.Bitmap.from_array(grey(image)))
+        keypoints, descriptors = self._extractor.extract(bitmap)
         if not len(keypoints):
             return Features(np.zeros((0, 2), np.float32), np.zeros((0, 128), np.uint8), np.zeros(0, np.float32))
         matrix = np.asarray(self._pycolmap.keypoints_to_matrix(keypoints), dtype=np.float32)
