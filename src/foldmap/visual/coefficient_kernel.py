@@ -1,0 +1,228 @@
+"""The walk of the coefficient coder: one function for encoding and decoding, so that they cannot fall out of step.
+
+Row by row, coefficient by coefficient: is it zero, its sign, and its magnitude in unary. The log-odds of a decision are
+a sum: what this coefficient's decisions were before, a shift by where the row's first coefficients predict it, and a
+shift by how large the row has been so far. The shifts belong to classes that all coefficients share, so that they are
+learned from few rows; they follow the outcomes by gradient descent on the cost.
+
+The prediction is a quadratic form in the first coefficients: descriptors lie on a bent surface, which a basis alone
+cannot follow. Integers only, so that every machine predicts the same.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from foldmap.coding.jit import inner_loop, loop
+from foldmap.coding.mixing import code_even
+from foldmap.coding.rangecoder import (
+    DECODE,
+    ENCODE,
+    POSITION,
+    decode_bit,
+    encode_bit,
+    finish_decoding,
+    finish_encoding,
+    start,
+)
+
+UNARY = 12
+"""Magnitudes up to this are told in adaptive decisions; what is beyond in even ones."""
+MAX_MAGNITUDE = 16383
+MEMORY = 1000
+"""Outcomes that a coefficient's chance remembers at most."""
+WIDTHS = 24
+FLOOR = 16  # in 1 / 2^16
+VALUE_ONE = 1024
+LEAN_ONE = 8
+"""Predictions are in 1 / 8 of a quantization step, at most `MAX_LEAN`."""
+MAX_LEAN = 127
+LEANS = 10
+ACTIVITIES = 12
+_CEILING = 65536 - FLOOR
+_MAX_VALUE = 2047
+MAX_SQUARE = 4095
+
+# Where the shifts of each kind begin: is it zero, its sign, is it larger than one, larger still.
+_ZERO = 0
+_SIGN = _ZERO + WIDTHS * LEANS
+_TWO = _SIGN + WIDTHS * LEANS
+_MORE = _TWO + WIDTHS * 2 * LEANS
+_ACTIVE = _MORE + WIDTHS * 2 * LEANS
+SHIFTS = _ACTIVE + 3 * ACTIVITIES
+
+
+@inner_loop
+def _decide(mode, bit, slot, lean, turned, activity, rate, model, fixed, state, payload):  # type: ignore[no-untyped-def]
+    """Code one decision and learn from it; ``turned`` negates the shift ``lean``; no ``activity`` when negative."""
+    chance, seen, shift = model
+    squash, stretch, rates = fixed
+    wide = chance[slot]
+    push = shift[lean] if turned == 0 else -shift[lean]
+    if activity >= 0:
+        push += shift[activity]
+    logit = stretch[wide >> 20] + (push >> 16)
+    if logit > 2047:
+        logit = np.int64(2047)
+    elif logit < -2047:
+        logit = np.int64(-2047)
+    probability = squash[logit + 2048]
+    if probability < FLOOR:
+        probability = np.int64(FLOOR)
+    elif probability > _CEILING:
+        probability = np.int64(_CEILING)
+    if mode == ENCODE:
+        encode_bit(state, payload, probability, bit)
+    elif mode == DECODE:
+        bit = np.int64(decode_bit(state, payload, probability))
+    error = ((bit << 16) - probability) * rate
+    shift[lean] += error if turned == 0 else -error
+    if activity >= 0:
+        shift[activity] += error
+    count = seen[slot]
+    if bit:
+        chance[slot] = wide + (((4294967295 - wide) * rates[count]) >> 16)
+    else:
+        chance[slot] = wide - ((wide * rates[count]) >> 16)
+    if count < MEMORY:
+        seen[slot] = count + 1
+    return bit
+
+
+@inner_loop
+def _lean_class(size):  # type: ignore[no-untyped-def]
+    """0..9 for how far a prediction is from zero, in 1 / 8 step."""
+    if size < 4:
+        return size
+    if size < 6:
+        return np.int64(4)
+    if size < 8:
+        return np.int64(5)
+    if size < 12:
+        return np.int64(6)
+    if size < 16:
+        return np.int64(7)
+    return np.int64(8) if size < 28 else np.int64(9)
+
+
+@inner_loop
+def _activity(got, expected):  # type: ignore[no-untyped-def]
+    """0..11: how large the row has been over what was expected of it, in quarters."""
+    return min((4 * got + 2 * 256) // (expected + 256), np.int64(ACTIVITIES - 1))
+
+
+@inner_loop
+def _take_in(value, k, square, bend, values, sums):  # type: ignore[no-untyped-def]
+    """Add the products of coefficient ``k`` with those before it, and its square, to all predictions after it."""
+    values[k] = value
+    first = (k * (k + 1)) // 2
+    rank = sums.size
+    for i in range(k + 1):
+        product = np.int32((values[i] * value) >> 10)
+        if i == k:
+            product -= np.int32(square)
+        if product != 0:
+            row = bend[first + i]
+            for j in range(k + 1, rank):
+                sums[j] += row[j] * product
+
+
+@loop
+def walk(mode, symbols, leans, basis, bend, sums, values, rate, model, fixed, state, payload):  # type: ignore[no-untyped-def]
+    """Encode or decode; see the module's docstring.
+
+    Args:
+        mode: ENCODE or DECODE.
+        symbols: int16 (N, R), magnitudes at most `MAX_MAGNITUDE`, read or filled.
+        leans: int8 (N, R), filled with the predictions in 1 / `LEAN_ONE` of a step.
+        basis: int64 (5, R): class of a coefficient's width, its expected magnitude in 1 / 256, its step in 1 / 65536,
+            its square in 1 / `VALUE_ONE`, and what turns a sum into 1 / `LEAN_ONE` step, in 1 / 2^24.
+        bend: int32 (m (m + 1) / 2, R), of magnitude at most 127: what the product of coefficients i <= k, in row
+            k (k + 1) / 2 + i, adds to the prediction of each.
+        sums: int32 (R,), scratch.
+        values: int64 (m,), scratch.
+        rate: of the shifts, 256 times the learning rate.
+        model: ``(chance, seen, shift)``; changed.
+        fixed: see ``mixing.tables``.
+        state: the range coder's, uint64 (4,).
+        payload: bytes read or written.
+
+    Returns:
+        Payload length when encoding; when decoding 0, or -1 for a payload that no encoder writes.
+    """
+    if not start(state, payload, mode == DECODE):
+        return -1
+    rank = symbols.shape[1]
+    products = values.size
+    unary = UNARY + 1
+    for n in range(symbols.shape[0]):
+        got = np.int64(0)
+        expected = np.int64(0)
+        for j in range(rank):
+            sums[j] = 0
+        for j in range(rank):
+            value = np.int64(symbols[n, j])
+            size = abs(value)
+            lean = (np.int64(sums[j]) * basis[4, j]) >> 24
+            lean = max(np.int64(-MAX_LEAN), min(np.int64(MAX_LEAN), lean))
+            leans[n, j] = lean
+            away = _lean_class(abs(lean))
+            active = _activity(got, expected)
+            own = j * (unary + 1)
+            cell = basis[0, j] * LEANS + away
+            bit = _decide(
+                mode, np.int64(size > 0), own, _ZERO + cell, 0, _ACTIVE + active, rate, model, fixed, state, payload
+            )
+            expected += basis[1, j]
+            if bit == 0:
+                symbols[n, j] = 0
+                if j < products:
+                    _take_in(np.int64(0), j, basis[3, j], bend, values, sums)
+                continue
+            toward = 1 if lean < 0 else 0  # a decision for minus is likelier then
+            negative = _decide(
+                mode, np.int64(value < 0), own + unary, _SIGN + cell, 1 - toward, -1, rate, model, fixed, state, payload
+            )
+            cell = (2 * basis[0, j] + (1 if negative == toward else 0)) * LEANS + away
+            reached = np.int64(1)
+            while reached < UNARY:
+                kind = (_TWO if reached == 1 else _MORE) + cell
+                activity = _ACTIVE + (1 if reached == 1 else 2) * ACTIVITIES + active
+                more = np.int64(size > reached)
+                if _decide(mode, more, own + reached, kind, 0, activity, rate, model, fixed, state, payload) == 0:
+                    break
+                reached += 1
+            if reached == UNARY:
+                reached += _beyond(mode, size - UNARY, state, payload)
+                if reached > MAX_MAGNITUDE:
+                    return -1
+            value = -reached if negative else reached
+            symbols[n, j] = value
+            got += 256 * reached
+            if j < products:
+                held = (value * basis[2, j]) >> 6
+                held = max(np.int64(-_MAX_VALUE), min(np.int64(_MAX_VALUE), held))
+                _take_in(held, j, basis[3, j], bend, values, sums)
+        if mode == DECODE and np.int64(state[POSITION]) >= payload.size:
+            return -1
+    if mode == ENCODE:
+        return finish_encoding(state, payload)
+    if not finish_decoding(state, payload):
+        return -1
+    return 0
+
+
+@loop
+def _beyond(mode, value, state, payload):  # type: ignore[no-untyped-def]
+    """Exp-Golomb code of 0.., with at most 15 leading decisions."""
+    value += 1
+    depth = 0
+    while depth < 15:
+        bit = code_even(mode, np.int64((value >> (depth + 1)) > 0), state, payload)
+        if bit == 0:
+            break
+        depth += 1
+    out = np.int64(1)
+    for k in range(depth - 1, -1, -1):
+        out = (out << 1) | code_even(mode, (value >> k) & 1, state, payload)
+    return out - 1
