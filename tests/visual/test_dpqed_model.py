@@ -144,5 +144,7 @@ def test_lora_of_the_paper_has_2048_parameters() -> None:
 
 
 def test_foreign_descriptors_are_refused() -> None:
+    with pytest.raises(ModelError, match="fitted, not trained"):
+        DpqedLayer(LayerShape(8, 2, 5, 7, additive=True))
     with pytest.raises(ModelError, match="takes \\(N, 8\\)"):
         layer_of(SMALL).assign(np.zeros((3, 9), np.float32))

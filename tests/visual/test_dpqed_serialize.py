@@ -12,6 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load, save
 
+from foldmap.coding.additive import AdditiveQuantizer
+from foldmap.coding.pq import ProductQuantizer
 from foldmap.errors import ModelError
 from foldmap.visual.model import DpqedLayer
 from foldmap.visual.serialize import PRECISIONS, LayerShape, StoredLayer
@@ -21,6 +23,7 @@ SHAPES = [
     LayerShape(8, 4, 5, 0, unit=False),
     LayerShape(9, 3, 3, 5, shortcut="linear"),
     LayerShape(9, 9, 256, 5, shortcut="identity"),
+    LayerShape(9, 4, 6, 5, additive=True),
 ]
 
 
@@ -60,7 +63,7 @@ def test_values_come_back_within_their_precision(shape: LayerShape, precision: s
 
 
 def test_decoding_is_the_networks() -> None:
-    for shape in SHAPES:
+    for shape in SHAPES[:4]:
         layer = DpqedLayer(shape)
         with torch.no_grad():
             for name, value in stored(shape).tensors.items():
@@ -76,11 +79,48 @@ def test_decoding_is_the_networks() -> None:
 def test_sizes_are_as_documented(parts: int) -> None:
     shape = LayerShape(128, parts)
     sizes = {precision: len(stored(shape).to_bytes(precision)) for precision in PRECISIONS}
-    assert sizes == {"half": 197_968, "int8": 101_416 + 4 * parts, "int4": pytest.approx(52_256 + 4 * parts, abs=8)}
+    documented = {
+        "half": [197_992] * 5,
+        "int8": [100_668, 100_672, 100_680, 100_696, 100_728],
+        "int4": [51_508, 51_512, 51_520, 51_544, 51_576],
+    }
+    at = [2, 4, 8, 16, 32].index(parts)
+    assert sizes == {precision: pytest.approx(numbers[at], abs=8) for precision, numbers in documented.items()}
+    added = stored(LayerShape(128, parts, hidden=0, additive=True))
+    assert len(added.to_bytes("int4")) == pytest.approx(16 * 1024 * parts + 2 * 256 * parts, abs=600)
     bare = {precision: len(stored(LayerShape(128, parts, hidden=0)).to_bytes(precision)) for precision in PRECISIONS}
     assert bare["half"] <= 66_000
     assert bare["int8"] <= 33_500
     assert bare["int4"] <= 17_000
+
+
+def test_plain_quantizers_are_layers_too() -> None:
+    random = np.random.default_rng(0)
+    rows = (random.normal(size=(500, 8)) @ random.normal(size=(8, 8))).astype(np.float32)
+    for quantizer in (
+        ProductQuantizer.fit(rows, 4, 16),
+        ProductQuantizer.fit(rows, 4, 16, rotate=True),
+        AdditiveQuantizer.fit(rows, 4, 16),
+    ):
+        layer = StoredLayer.of_quantizer(quantizer)
+        codes = quantizer.encode(rows)
+        np.testing.assert_allclose(layer.dequantize(codes), quantizer.decode(codes), atol=1e-5)
+        if layer.shape.shortcut == "":
+            np.testing.assert_array_equal(layer.assign(rows), codes)
+        unit = StoredLayer.of_quantizer(quantizer, unit=True).dequantize(codes)
+        np.testing.assert_allclose(np.linalg.norm(unit, axis=1), 1, atol=1e-5)
+
+
+def test_codes_found_with_rounded_codebooks_make_up_for_their_rounding() -> None:
+    random = np.random.default_rng(0)
+    rows = random.normal(size=(2000, 8)).astype(np.float32)
+    quantizer = AdditiveQuantizer.fit(rows, 4, 64)
+    rounded = StoredLayer.from_bytes(StoredLayer.of_quantizer(quantizer).to_bytes("int4"))
+    kept, anew = (
+        ((rows - rounded.dequantize(codes)) ** 2).sum(1).mean()
+        for codes in (quantizer.encode(rows), rounded.assign(rows))
+    )
+    assert anew < 0.95 * kept
 
 
 def rewritten(payload: bytes, **changes: Any) -> bytes:
@@ -109,6 +149,8 @@ def test_hostile_headers_are_refused() -> None:
         {"shortcut": 3},
         {"unit": "yes"},
         {"front": 1},
+        {"additive": True},
+        {"additive": 1},
         {"other": 1},
     ):
         with pytest.raises(ModelError):
@@ -155,6 +197,8 @@ def test_what_cannot_be_stored_is_said() -> None:
     big = StoredLayer(layer.shape, {name: value * np.float32(1e6) for name, value in layer.tensors.items()})
     with pytest.raises(ModelError, match="half precision"):
         big.to_bytes("half")
+    with pytest.raises(ModelError, match="half precision"):
+        big.to_bytes("int8")
     with pytest.raises(ModelError, match="not finite"):
         StoredLayer(layer.shape, {name: value * np.float32("nan") for name, value in layer.tensors.items()})
     with pytest.raises(ModelError, match="holds"):

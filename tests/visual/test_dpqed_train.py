@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -108,9 +109,8 @@ def test_lora_adapts_the_decoder_alone() -> None:
     turn = np.linalg.qr(np.eye(16) + 0.2 * random.normal(size=(16, 16)))[0].astype(np.float32)
     other = Descriptors(scene().mean_PD @ turn, scene().seen_OD @ turn, scene().first)
     before = found(other, base.dequantize(base.assign(other.mean_PD)))
-    adapted = train_layer(
-        other, SHAPE, replace(QUICK, epochs=30, learning_rate=0.01, validation=0.0), start=base, rank=2
-    ).layer
+    settings = replace(QUICK, epochs=30, learning_rate=0.01, validation=0.0)
+    adapted = train_layer(other, SHAPE, settings, start=base, rank=2).layer
     assert torch.equal(adapted.codebooks, base.codebooks)
     assert base.decoder.first is not None
     assert adapted.decoder.first is not None
@@ -131,7 +131,7 @@ def test_lora_adapts_the_decoder_alone() -> None:
         ({"validation": 1.0}, "out of range"),
     ],
 )
-def test_bad_settings_are_named(change: dict[str, object], says: str) -> None:
+def test_bad_settings_are_named(change: dict[str, Any], says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         replace(QUICK, **change)
 

@@ -90,7 +90,7 @@ class ProductQuantizer:
             ConfigError: M does not divide D, K is not 1..256.
             MapInputError: no vectors, or values that are not finite.
         """
-        rows = _checked(vectors)
+        rows = checked_vectors(vectors)
         if parts < 1 or rows.shape[1] % parts:
             raise ConfigError(
                 f"vectors of {rows.shape[1]} values do not split into {parts} equal parts", "take a divisor"
@@ -112,7 +112,7 @@ class ProductQuantizer:
             ModelError: vectors of another dimension.
             MapInputError: values that are not finite.
         """
-        rows = _checked(vectors)
+        rows = checked_vectors(vectors)
         if rows.shape[1] != self.dimension:
             raise ModelError(f"vectors of {rows.shape[1]} values do not fit codebooks of {self.dimension}")
         return _nearest(self.codebooks, rows if self.rotation is None else rows @ self.rotation.T)
@@ -153,7 +153,12 @@ def one_thread() -> Iterator[None]:
         faiss.omp_set_num_threads(before)
 
 
-def _checked(vectors: AnyArray) -> FloatArray:
+def checked_vectors(vectors: AnyArray) -> FloatArray:
+    """Vectors as contiguous float32 (N, D).
+
+    Raises:
+        MapInputError: another shape, or values that are not finite.
+    """
     rows = np.ascontiguousarray(vectors, dtype=np.float32)
     if rows.ndim != 2 or rows.shape[1] == 0:
         raise MapInputError(f"vectors have shape {rows.shape}, not (N, D)", "give one a row")

@@ -30,10 +30,15 @@ class DpqedLayer(nn.Module):
     Args:
         shape: sizes and variant.
         tau: temperature of the soft assignment; only gradients depend on it.
+
+    Raises:
+        ModelError: the shape is additive.
     """
 
     def __init__(self, shape: LayerShape, tau: float = TAU) -> None:
         super().__init__()
+        if shape.additive:
+            raise ModelError("additive codebooks are fitted, not trained here", "use AdditiveQuantizer.fit")
         self.shape, self.tau = shape, tau
         self.codebooks = nn.Parameter(torch.randn(shape.parts, shape.centroids, shape.dimension // shape.parts) * 0.1)
         self.decoder = Decoder(shape)

@@ -1,12 +1,18 @@
 """The half of a D-PQED layer that a file keeps: codebooks and decoder as numbers, as bytes, and at work in NumPy.
 
 Bytes are safetensors with the shape as JSON beside. A layer of D = 128, hidden 256, K = 256 takes, whatever M is
-(codebooks hold K D values; int8 and int4 add 4 bytes a part for scales):
+(product codebooks hold K D values, and their scales take 2 bytes a part):
 
-    M                   2         4         8        16        32      without decoder
-    half          197,968   197,968   197,968   197,968   197,968      65,816 to 65,824
-    int8          101,424   101,432   101,448   101,480   101,544      33,128 to 33,248
-    int4           52,264    52,272    52,288    52,320    52,384      16,736 to 16,864
+    M                        2         4         8        16        32      without decoder
+    half               197,992   197,992   197,992   197,992   197,992       66 kB
+    int8               100,668   100,672   100,680   100,696   100,728       33 kB
+    int4                51,508    51,512    51,520    51,544    51,576       17 kB
+
+Additive codebooks hold M K D values; without decoder:
+
+    half               131,376   262,448   524,592 1,048,888 2,097,464
+    int8                66,936   133,504   266,624   532,864 1,065,344
+    int4                34,168    67,960   135,544   270,712   541,056
 """
 
 from __future__ import annotations
@@ -20,7 +26,8 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from foldmap.coding.pq import MAX_CENTROIDS, gather
+from foldmap.coding.additive import AdditiveQuantizer, add_up
+from foldmap.coding.pq import MAX_CENTROIDS, ProductQuantizer, gather
 from foldmap.errors import FoldmapError, ModelError
 from foldmap.types import AnyArray, ByteArray, FloatArray
 
@@ -47,6 +54,8 @@ class LayerShape:
         unit: whether decoded descriptors are brought to unit length, as the raw ones are.
         front: network before the codebooks: 0 none (the paper's), 1 linear, more the hidden width of an MLP. It is
             used when folding and not stored.
+        additive: whether a code names full-length centroids that are summed (`foldmap.coding.additive`) instead of
+            one for each part.
 
     Raises:
         ModelError: a size out of range, M does not divide D, an unknown shortcut.
@@ -59,6 +68,7 @@ class LayerShape:
     shortcut: str = ""
     unit: bool = True
     front: int = 0
+    additive: bool = False
 
     def __post_init__(self) -> None:
         for name, low, high in (
@@ -71,7 +81,9 @@ class LayerShape:
             value = getattr(self, name)
             if type(value) is not int or not low <= value <= high:
                 raise ModelError(f"a layer with {name} {value!r}", f"take {low} to {high}")
-        if self.dimension % self.parts:
+        if type(self.additive) is not bool or (self.additive and self.front):
+            raise ModelError(f"a layer with additive {self.additive!r} and front {self.front}", _CURE)
+        if self.dimension % self.parts and not self.additive:
             raise ModelError(f"descriptors of {self.dimension} values do not split into {self.parts} equal parts")
         if self.shortcut not in ("", "identity", "linear") or type(self.unit) is not bool:
             raise ModelError(f"a layer with shortcut {self.shortcut!r}, unit {self.unit!r}", _CURE)
@@ -83,7 +95,8 @@ class LayerShape:
     def tensors(self) -> dict[str, tuple[int, ...]]:
         """Stored tensors and their shapes."""
         side, wide = self.dimension, self.hidden
-        named: dict[str, tuple[int, ...]] = {"codebooks": (self.parts, self.centroids, side // self.parts)}
+        length = side if self.additive else side // self.parts
+        named: dict[str, tuple[int, ...]] = {"codebooks": (self.parts, self.centroids, length)}
         if wide:
             named |= {"first.weight": (wide, side), "first.bias": (wide,)}
             named |= {"second.weight": (side, wide), "second.bias": (side,)}
@@ -122,18 +135,50 @@ class StoredLayer:
         Raises:
             ModelError: codes that do not go with this layer.
         """
+        look_up = add_up if self.shape.additive else gather
         decoded = np.empty((len(codes), self.shape.dimension), np.float32)
         for first in range(0, len(codes), _ROWS):
             rows = slice(first, first + _ROWS)
-            decoded[rows] = self._decode(gather(self.tensors["codebooks"], codes[rows]))
+            decoded[rows] = self._decode(look_up(self.tensors["codebooks"], codes[rows]))
         return decoded
+
+    def assign(self, vectors: AnyArray) -> ByteArray:
+        """Codes by these very codebooks, rounded as they are stored: nearest centroids, or beam search if additive.
+
+        A layer that was trained with a front assigns by `DpqedLayer.assign` instead. Decoding what this returns for a
+        query's descriptors is what symmetric matching compares with the map.
+
+        Raises:
+            ModelError: vectors of another dimension.
+            MapInputError: values that are not finite.
+        """
+        books = self.tensors["codebooks"]
+        return (AdditiveQuantizer(books) if self.shape.additive else ProductQuantizer(books)).encode(vectors)
+
+    @staticmethod
+    def of_quantizer(quantizer: ProductQuantizer | AdditiveQuantizer, *, unit: bool = False) -> StoredLayer:
+        """A layer of plain codebooks, without decoder; a rotation becomes its linear shortcut.
+
+        Args:
+            quantizer: fitted codebooks.
+            unit: whether decoded descriptors are brought to unit length.
+        """
+        parts, centroids, length = quantizer.codebooks.shape
+        additive = isinstance(quantizer, AdditiveQuantizer)
+        tensors = {"codebooks": quantizer.codebooks}
+        turn = None if isinstance(quantizer, AdditiveQuantizer) else quantizer.rotation
+        if turn is not None:
+            tensors["shortcut.weight"] = np.ascontiguousarray(turn.T)
+        shortcut = "" if turn is None else "linear"
+        side = length if additive else parts * length
+        return StoredLayer(LayerShape(side, parts, centroids, 0, shortcut, unit, additive=additive), tensors)
 
     def to_bytes(self, precision: str = "int8") -> bytes:
         """Serialize; the same layer gives the same bytes.
 
         Args:
-            precision: "half" for float16; "int8" or "int4" for whole numbers with a float32 scale for each row of a
-                matrix and each part of the codebooks; biases are float16 always.
+            precision: "half" for float16; "int8" or "int4" for whole numbers with a float16 scale for each row of a
+                matrix, part of product codebooks or centroid of additive ones; biases are float16 always.
 
         Raises:
             ModelError: unknown precision, or values beyond float16.
@@ -142,12 +187,13 @@ class StoredLayer:
             raise ModelError(f"a layer is not stored in {precision!r}", f"choose one of {', '.join(PRECISIONS)}")
         packed: dict[str, AnyArray] = {}
         for name, array in sorted(self.tensors.items()):
+            if float(np.abs(array).max(initial=0)) > float(np.finfo(np.float16).max):
+                raise ModelError(f"{name} exceeds half precision", "train with a smaller learning rate")
             if precision == "half" or array.ndim == 1:
-                if float(np.abs(array).max(initial=0)) > float(np.finfo(np.float16).max):
-                    raise ModelError(f"{name} exceeds half precision", "train with a smaller learning rate")
                 packed[name] = np.ascontiguousarray(array.astype(np.float16))
             else:
-                packed[name], packed[name + ".scale"] = _quantized(array, _LEVELS[precision])
+                groups = _groups(self.shape, array.shape)
+                packed[name], packed[name + ".scale"] = _quantized(array, _LEVELS[precision], groups)
         info = {"format": FORMAT, "precision": precision, "shape": asdict(self.shape)}
         return bytes(save(packed, metadata={"info": json.dumps(info, sort_keys=True)}))
 
@@ -163,7 +209,8 @@ class StoredLayer:
         try:
             shape, precision = _read_info(payload)
             arrays = load(payload)
-            tensors = {name: _unpacked(arrays, name, size, precision) for name, size in shape.tensors().items()}
+            wanted = shape.tensors()
+            tensors = {name: _unpacked(arrays, shape, name, size, precision) for name, size in wanted.items()}
             if arrays:
                 raise ModelError(f"the layer holds {min(arrays)!r} besides", _CURE)
             return StoredLayer(shape, tensors)
@@ -188,11 +235,12 @@ class StoredLayer:
         return np.asarray(out, dtype=np.float32)
 
 
-def _quantized(array: FloatArray, levels: int) -> tuple[AnyArray, FloatArray]:
-    """Whole numbers, two to a byte when they are of 4 bits, and a scale for each index of the first axis."""
-    rows = array.reshape(len(array), -1)
-    scale = (np.abs(rows).max(1) / levels).astype(np.float32)
-    whole = np.rint(rows / np.where(scale > 0, scale, 1)[:, None]).astype(np.int8)
+def _quantized(array: FloatArray, levels: int, groups: int) -> tuple[AnyArray, AnyArray]:
+    """Whole numbers, two to a byte when they are of 4 bits, and a float16 scale for each of equal groups of values."""
+    rows = array.reshape(groups, -1)
+    scale = (np.abs(rows).max(1) / levels).astype(np.float16)
+    step = np.where(scale > 0, scale, 1).astype(np.float32)[:, None]
+    whole = np.clip(np.rint(rows / step), -levels, levels).astype(np.int8)
     if levels == 127:
         return whole.reshape(array.shape), scale
     nibbles = (whole.ravel() + 8).astype(np.uint8)
@@ -200,19 +248,26 @@ def _quantized(array: FloatArray, levels: int) -> tuple[AnyArray, FloatArray]:
     return nibbles[::2] | (nibbles[1::2] << 4), scale
 
 
-def _unpacked(arrays: dict[str, AnyArray], name: str, size: tuple[int, ...], precision: str) -> FloatArray:
+def _groups(shape: LayerShape, size: tuple[int, ...]) -> int:
+    """Values that share a scale: a row of a matrix, a part of product codebooks, one centroid of additive ones."""
+    return size[0] * size[1] if shape.additive and len(size) == 3 else size[0]
+
+
+def _unpacked(
+    arrays: dict[str, AnyArray], shape: LayerShape, name: str, size: tuple[int, ...], precision: str
+) -> FloatArray:
     """Take a tensor out of `arrays`, of the type and size that it must have."""
     if precision == "half" or len(size) == 1:
         value: FloatArray = _taken(arrays, name, np.float16, size).astype(np.float32)
         return value
-    scale = _taken(arrays, name + ".scale", np.float32, size[:1])
+    groups, count = _groups(shape, size), int(np.prod(size))
+    scale = _taken(arrays, name + ".scale", np.float16, (groups,)).astype(np.float32)
     if precision == "int8":
         whole = _taken(arrays, name, np.int8, size)
     else:
-        count = int(np.prod(size))
         pairs = _taken(arrays, name, np.uint8, (-(-count // 2),))
-        whole = np.stack([pairs & 15, pairs >> 4], axis=1).ravel()[:count].astype(np.int8).reshape(size) - np.int8(8)
-    scaled: FloatArray = whole.astype(np.float32) * scale.reshape(-1, *[1] * (len(size) - 1))
+        whole = np.stack([pairs & 15, pairs >> 4], axis=1).ravel()[:count].astype(np.int8) - np.int8(8)
+    scaled: FloatArray = (whole.reshape(groups, -1).astype(np.float32) * scale[:, None]).reshape(size)
     return scaled
 
 

@@ -1,0 +1,182 @@
+"""Additive quantization: a vector as M bytes, the sum of one full-length centroid from each of M codebooks.
+
+    vector (D) --beam search over the codebooks--> M bytes --sum of M centroids--> vector (D)
+
+At equal bytes it errs less than product quantization, whose parts cannot share what they know of each other, and its
+codebooks are M times as large. Encoding searches; decoding is as plain as a lookup. (Chen et al. 2010, residual vector
+quantization; Babenko and Lempitsky 2014, additive quantization and its least-squares codebooks.)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import faiss
+import numpy as np
+from scipy import linalg, sparse
+
+from foldmap.coding.pq import MAX_CENTROIDS, POINTS_A_CENTROID, checked_vectors, one_thread
+from foldmap.errors import ConfigError, MapInputError, ModelError
+from foldmap.types import AnyArray, ByteArray, FloatArray
+
+BEAM = 8
+_ROWS = 2048
+_HOLD = 0.1  # pull of a refitted centroid towards where it was, in vectors: one that no vector uses stays
+
+
+@dataclass(frozen=True)
+class AdditiveQuantizer:
+    """M codebooks of K centroids as long as the vectors.
+
+    Attributes:
+        codebooks: float32 (M, K, D).
+
+    Raises:
+        ModelError: codebooks of another type or shape, more than 256 centroids, values that are not finite.
+    """
+
+    codebooks: FloatArray
+
+    def __post_init__(self) -> None:
+        books = self.codebooks
+        if books.dtype != np.float32 or books.ndim != 3 or 0 in books.shape or books.shape[1] > MAX_CENTROIDS:
+            raise ModelError(f"codebooks are {books.dtype} {books.shape}, not float32 (M, K <= {MAX_CENTROIDS}, D)")
+        if not np.isfinite(books).all():
+            raise ModelError("codebooks hold NaN or infinite values", "fit them anew")
+
+    @classmethod
+    def fit(
+        cls,
+        vectors: AnyArray,
+        books: int,
+        centroids: int = 256,
+        *,
+        seed: int = 0,
+        iterations: int = 10,
+        rounds: int = 3,
+    ) -> AdditiveQuantizer:
+        """Train codebooks: k-means of what the codebooks before leave, then rounds of encoding and least squares.
+
+        Args:
+            vectors: (N, D).
+            books: M, bytes a vector.
+            centroids: K, at most 256; K = N when there are fewer vectors.
+            seed: of k-means and of the sample of at most 256 K vectors that everything is fitted to.
+            iterations: of k-means.
+            rounds: of refitting all codebooks together to the codes that beam search gives.
+
+        Raises:
+            ConfigError: no codebook, K is not 1..256.
+            MapInputError: no vectors, or values that are not finite.
+        """
+        rows = checked_vectors(vectors)
+        if books < 1 or not 1 <= centroids <= MAX_CENTROIDS:
+            raise ConfigError(f"{books} codebooks of {centroids} centroids", f"take 1 to {MAX_CENTROIDS} centroids")
+        if not len(rows):
+            raise MapInputError("there is no vector to fit codebooks to", "give some descriptors")
+        centroids = min(centroids, len(rows))
+        most = centroids * POINTS_A_CENTROID // 4
+        if len(rows) > most:
+            rows = rows[np.sort(np.random.default_rng(seed).permutation(len(rows))[:most])]
+        left = rows
+        found: list[FloatArray] = []
+        with one_thread():
+            for number in range(books):
+                means = faiss.Kmeans(
+                    rows.shape[1], centroids, niter=iterations, seed=seed + number, min_points_per_centroid=1
+                )
+                means.train(np.ascontiguousarray(left))
+                book = np.asarray(means.centroids, dtype=np.float32).reshape(centroids, -1)
+                found.append(book)
+                left = left - book[faiss.knn(np.ascontiguousarray(left), book, 1)[1][:, 0]]
+        quantizer = cls(np.stack(found))
+        for _ in range(rounds):
+            quantizer = quantizer.refitted(rows, quantizer.encode(rows, beam=4))
+        return quantizer
+
+    def refitted(self, vectors: FloatArray, codes: ByteArray) -> AdditiveQuantizer:
+        """The codebooks that decode these codes to these vectors with the least squared error."""
+        books, centroids, dimension = self.codebooks.shape
+        count = books * centroids
+        columns = (codes + centroids * np.arange(books)).ravel()
+        first = np.arange(len(codes) + 1) * books
+        chosen = sparse.csr_matrix((np.ones(columns.size), columns, first), shape=(len(codes), count))
+        together = (chosen.T @ chosen).toarray()
+        sums = chosen.T @ vectors.astype(np.float64)
+        together[np.diag_indices(count)] += _HOLD
+        solved = linalg.solve(together, sums + _HOLD * self.codebooks.reshape(count, dimension), assume_a="pos")
+        return AdditiveQuantizer(solved.reshape(self.codebooks.shape).astype(np.float32))
+
+    def encode(self, vectors: AnyArray, beam: int = BEAM) -> ByteArray:
+        """Codes whose sum comes closest, by beam search through the codebooks in their order.
+
+        Args:
+            vectors: (N, D).
+            beam: how many partial sums are kept; 1 is greedy.
+
+        Returns:
+            uint8 (N, M).
+
+        Raises:
+            ConfigError: a beam without width.
+            ModelError: vectors of another dimension.
+            MapInputError: values that are not finite.
+        """
+        rows = checked_vectors(vectors)
+        if beam < 1:
+            raise ConfigError(f"a beam of {beam}", "take 1 or more")
+        if rows.shape[1] != self.codebooks.shape[2]:
+            raise ModelError(f"vectors of {rows.shape[1]} values do not fit codebooks of {self.codebooks.shape[2]}")
+        codes = np.empty((len(rows), len(self.codebooks)), np.uint8)
+        for first in range(0, len(rows), _ROWS):
+            codes[first : first + _ROWS] = self._search(rows[first : first + _ROWS], beam)
+        return codes
+
+    def decode(self, codes: ByteArray) -> FloatArray:
+        """Sums of the centroids that codes name, uint8 (N, M) -> float32 (N, D).
+
+        Raises:
+            ModelError: codes of another shape or type, or that name no centroid.
+        """
+        return add_up(self.codebooks, codes)
+
+    def _search(self, rows: FloatArray, beam: int) -> ByteArray:
+        """Beam search for a block of vectors; errors of partial sums come from inner products alone."""
+        centroids = self.codebooks.shape[1]
+        each = np.arange(len(rows))[:, None]
+        paths = np.zeros((len(rows), 1, 0), np.uint8)
+        left = rows[:, None]
+        error = np.zeros((len(rows), 1), np.float32)
+        for book in self.codebooks:
+            wide = left.shape[1]
+            grown = (
+                error[..., None]
+                + (book**2).sum(1)
+                - 2 * (left.reshape(-1, rows.shape[1]) @ book.T).reshape(len(rows), wide, centroids)
+            )
+            flat = grown.reshape(len(rows), -1)
+            keep = min(beam, flat.shape[1])
+            best = np.argpartition(flat, keep - 1, axis=1)[:, :keep]
+            parent, code = best // centroids, best % centroids
+            error = flat[each, best]
+            left = left[each, parent] - book[code]
+            paths = np.concatenate([paths[each, parent], code[..., None].astype(np.uint8)], axis=2)
+        chosen: ByteArray = paths[np.arange(len(rows)), error.argmin(axis=1)]
+        return chosen
+
+
+def add_up(codebooks: FloatArray, codes: ByteArray) -> FloatArray:
+    """Sums of centroids: (M, K, D) and uint8 (N, M) -> float32 (N, D).
+
+    Raises:
+        ModelError: codes of another shape or type, or that name no centroid.
+    """
+    books, centroids, dimension = codebooks.shape
+    if codes.dtype != np.uint8 or codes.ndim != 2 or codes.shape[1] != books:
+        raise ModelError(f"codes are {codes.dtype} {codes.shape}, not uint8 (N, {books})", "use the layer they go with")
+    if codes.size and int(codes.max()) >= centroids:
+        raise ModelError(f"code {int(codes.max())} names none of {centroids} centroids", "use the layer they go with")
+    total = np.zeros((len(codes), dimension), np.float32)
+    for number, book in enumerate(codebooks):
+        total += book[codes[:, number]]
+    return total
