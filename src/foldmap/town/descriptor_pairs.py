@@ -15,18 +15,19 @@ from pathlib import Path
 
 import numpy as np
 
-from foldmap.errors import ConfigError, MissingExtraError
+from foldmap.errors import ConfigError
 from foldmap.town.hashing import block_rng
 from foldmap.town.leaf_tracks import group_keypoints
 from foldmap.town.leaf_views import photograph
 from foldmap.town.leaves import dead_leaves
 from foldmap.types import AnyArray, IntArray
+from foldmap.visual.colmap_library import quiet
 
 _PICTURE_CAP = 3000
 _MIN_VIEWS = 3
 
 Sift = Callable[[AnyArray], tuple[AnyArray, AnyArray]]
-"""Image uint8 (H, W) -> keypoints float32 (N, 4) (x, y, scale in px, direction in rad) and descriptors uint8 (N, 128)."""
+"""Image uint8 (H, W) -> keypoints float32 (N, 4): x, y, scale in px, direction in rad; descriptors uint8 (N, 128)."""
 
 
 @dataclass(frozen=True)
@@ -108,21 +109,19 @@ def colmap_sift(max_features: int = 3000) -> Sift:
     Raises:
         MissingExtraError: pycolmap is not installed.
     """
-    try:
-        import pycolmap
-    except ImportError as error:
-        raise MissingExtraError("SIFT needs pycolmap", 'pip install "foldmap[sfm]"') from error
-    options = pycolmap.FeatureExtractionOptions()
-    options.use_gpu, options.num_threads = False, 1
-    options.sift.max_num_features = max_features
-    if hasattr(pycolmap, "FeatureExtractor"):
+    with quiet() as pycolmap:
+        options = pycolmap.FeatureExtractionOptions()
+        options.use_gpu, options.num_threads = False, 1
+        options.sift.max_num_features = max_features
         extractor = pycolmap.FeatureExtractor.create(options, pycolmap.Device.cpu)
-    else:
-        extractor = pycolmap.Sift(options, pycolmap.Device.cpu)
 
     def extract(image: AnyArray) -> tuple[AnyArray, AnyArray]:
-        keys, described = extractor.extract(np.ascontiguousarray(image))
-        return np.asarray(keys), np.clip(np.rint(512.0 * np.asarray(described)), 0, 255).astype(np.uint8)
+        bitmap = pycolmap.Bitmap.from_array(np.ascontiguousarray(image))
+        keypoints, descriptors = extractor.extract(bitmap)
+        if not len(keypoints):
+            return np.zeros((0, 4), np.float32), np.zeros((0, 128), np.uint8)
+        keys = np.asarray(pycolmap.keypoints_to_matrix(keypoints), np.float32)
+        return keys, np.array(descriptors.data, np.uint8)
 
     return extract
 

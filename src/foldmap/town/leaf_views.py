@@ -44,7 +44,7 @@ def photograph(
         size_px: (height, width) of each.
     """
     pyramid = _pyramid(canvas)
-    distance = math.exp(rng.uniform(math.log(0.6), math.log(1.6)))  # canvas pixels a pixel, of the whole group
+    distance = math.exp(rng.uniform(math.log(0.4), math.log(1.5)))  # canvas pixels a pixel, of the whole group
     place = 0.5 * len(canvas) + rng.uniform(-60, 60, 2)
     return [_one(pyramid, rng, distance, place, size_px) for _ in range(count)]
 
@@ -55,9 +55,10 @@ def expose(radiance: FloatArray, rng: np.random.Generator) -> AnyArray:
     lit = np.clip(lit, 0.0, None) * math.exp(rng.normal(0, 0.22))
     value = 255.0 * lit ** math.exp(rng.normal(-0.25, 0.22)) + rng.normal(0, 6.0)
     value += math.exp(rng.normal(0.3, 0.6)) * rng.standard_normal(lit.shape, np.float32)
-    image = np.clip(np.rint(value), 0, 255).astype(np.uint8)
+    image: AnyArray = np.clip(np.rint(value), 0, 255).astype(np.uint8)
     if rng.random() < 0.7:
-        image = imagecodecs.jpeg_decode(imagecodecs.jpeg_encode(image, level=int(rng.integers(70, 97))))
+        coded = imagecodecs.jpeg_encode(image, level=int(rng.integers(70, 97)))
+        image = np.asarray(imagecodecs.jpeg_decode(coded), np.uint8)
     return image
 
 
@@ -73,7 +74,8 @@ def _pyramid(canvas: FloatArray) -> FloatArray:
     for k in range(1, _LEVELS):
         sigma = 0.55 * _BLUR_STEP**k
         levels.append(gaussian_filter(canvas, sigma, mode="nearest"))
-    return np.stack(levels)
+    pyramid: FloatArray = np.stack(levels)
+    return pyramid
 
 
 def _one(

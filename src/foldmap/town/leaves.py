@@ -37,7 +37,7 @@ from foldmap.types import DoubleArray, FloatArray
     SEED,
 ) = range(18)
 _COLUMNS = 18
-_LARGEST_PX = 260.0
+_LARGEST_PX = 320.0
 _SKIRT_PX = 14.0
 
 
@@ -51,7 +51,7 @@ def dead_leaves(rng: np.random.Generator, size_px: int = 900) -> FloatArray:
     Returns:
         float32 (size_px, size_px), radiance about 0 to 1.
     """
-    smallest = math.exp(rng.uniform(math.log(2.5), math.log(14.0)))
+    smallest = math.exp(rng.uniform(math.log(2.5), math.log(26.0)))
     count = int(size_px * size_px * 0.05 / smallest ** rng.uniform(1.1, 1.8))
     canvas: FloatArray = _paint(_shapes(rng, count, size_px, smallest), size_px, int(rng.integers(1 << 28)))
     return canvas
@@ -62,6 +62,7 @@ def _shapes(rng: np.random.Generator, count: int, size_px: int, smallest_px: flo
     rows = np.zeros((count, _COLUMNS))
     power = rng.uniform(0.8, 2.0)  # of the cumulative distribution of radii
     low, high = smallest_px**-power, _LARGEST_PX**-power
+    bright, dark = (float(k) for k in rng.uniform(0.8, 2.5, 2))  # how tones are distributed
     smoothness = rng.uniform(0.0, 1.0)  # a tidy room or a rough wall
     rows[:, KIND] = rng.choice(4, count, p=rng.dirichlet([0.5, 4.0, 0.6, 1.0]))
     rows[:, X], rows[:, Y] = rng.uniform(-40, size_px + 40, (2, count))
@@ -70,7 +71,7 @@ def _shapes(rng: np.random.Generator, count: int, size_px: int, smallest_px: flo
     upright = rng.random(count) < rng.uniform(0.0, 0.9)
     angle = np.where(upright, rng.choice(4, count) * (math.pi / 2) + rng.normal(0, 0.02), rng.uniform(0, 7, count))
     rows[:, COS], rows[:, SIN] = np.cos(angle), np.sin(angle)
-    rows[:, TONE] = np.clip(rng.beta(*rng.uniform(0.8, 2.5, 2), count), 0.02, 0.98)
+    rows[:, TONE] = np.clip(rng.beta(bright, dark, count), 0.02, 0.98)
     rows[:, SLOPE_X : SLOPE_Y + 1] = rng.normal(0, 0.25, (count, 2)) * rng.random((count, 1))
     rows[:, NOISE] = np.exp(rng.normal(-3.0 - 2.0 * smoothness, 0.8, count))
     rows[:, WAVE] = np.exp(rng.uniform(math.log(3.0), math.log(40.0), count))

@@ -52,7 +52,7 @@ class TownPhotos:
         size_px: (width, height).
         focal_px: focal length; 0.8 of the width where it is None.
         route: "walk" or "orbit".
-        spacing_m: between successive places.
+        spacing_m: between successive places of a walk, at each of which four photographs are taken.
 
     Raises:
         ConfigError: an unknown route, or counts, sizes or spacing that are not positive.
@@ -81,7 +81,8 @@ class TownPhotos:
         street = _main_street(world, seed)
         middle = street.frame_at(np.array([0.5 * street.length_m if route == "walk" else 0.0]))[0][0]
         self._town = TownCamera(world, middle)
-        self._street, self._route, self._spacing = street, route, spacing_m
+        self._street, self._route = street, route
+        self._way_m = spacing_m * math.ceil(map_count / len(_YAWS_RAD))
         self.map_photos = tuple(self._photo(k, map_count, query=False) for k in range(map_count))
         self.query_photos = tuple(self._photo(k, query_count, query=True) for k in range(query_count))
 
@@ -94,12 +95,9 @@ class TownPhotos:
         """Photograph ``index``; a query at a random place of the way, the first that is open ground."""
         day = 2 * self.seed + (1 if query else 0)
         rng = block_rng(self.seed, 71, int(query), index)
+        places = math.ceil(count / len(_YAWS_RAD))
         for _ in range(_TRIES):
-            share = (
-                float(rng.uniform(0.1, 0.9))
-                if query
-                else (index // len(_YAWS_RAD) + 0.5) / math.ceil(count / len(_YAWS_RAD))
-            )
+            share = float(rng.uniform(0.1, 0.9)) if query else (index // len(_YAWS_RAD) + 0.5) / places
             pose = self._pose(share, _YAWS_RAD[index % len(_YAWS_RAD)], rng, query)
             if self._town.is_open(pose.translation_m[:2], day):
                 break
@@ -113,8 +111,7 @@ class TownPhotos:
         height = 1.6 + rng.normal(0, 0.1 * loose)
         pitch = 0.1 + rng.normal(0, 0.04 * loose)
         if self._route == "walk":
-            places = math.ceil(len(_YAWS_RAD) * 10 / len(_YAWS_RAD))
-            arc = 0.5 * self._street.length_m + (share - 0.5) * places * self._spacing
+            arc = 0.5 * self._street.length_m + (share - 0.5) * self._way_m
             ahead = float(rng.normal(0, 0.3))
             lateral = float(rng.normal(0, 0.8 * loose))
             place = self._street.offset_path(np.array([arc + ahead * loose]), lateral)[0]
@@ -149,11 +146,11 @@ def town_scene(photos: TownPhotos, extractor: Callable[[AnyArray], Features], fe
 
     Args:
         photos: of the town.
-        extractor: local features of an image uint8 (H, W).
+        extractor: local features of an image uint8 (H, W), for example `open_extractor("sift").extract`.
         feature: its name, for the scene.
 
     Returns:
-        A metric scene; at most 20000 points would need another method.
+        A metric scene.
 
     Raises:
         MapInputError: no point is seen by three photographs.
