@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 
 import numpy as np
@@ -70,6 +71,18 @@ def test_what_is_coded_comes_back(seed: int, count: int, rank: int, products: in
     assert np.array_equal(back, symbols)
     assert np.array_equal(leans, predicted(coder, symbols))
     assert coder.encode(symbols) == payload
+
+
+def test_bytes_of_this_format_stay_what_they_are() -> None:
+    """Rows and basis from a formula in integers: the payload may change with a new format only."""
+    place = np.arange(200 * 12).reshape(200, 12)
+    symbols = ((place * 2654435761 >> 7) % 7 // (1 + place % 12) - (place * 40503 >> 5) % 2).astype(np.int16)
+    bend = (np.arange(triangle(4) * 12).reshape(-1, 12) * 37 % 255 - 127).astype(np.int8)
+    curvature = Curvature(bend, np.arange(12) * 700 + 99, (np.arange(kernel.SHIFTS) % 61 - 30).astype(np.int8))
+    coder = CoefficientCoder(14000 // (np.arange(12) + 1), np.full(12, 6554) + 300 * np.arange(12), curvature)
+    payload = coder.encode(symbols)
+    assert np.array_equal(coder.decode(payload, 200)[0], symbols)
+    assert hashlib.sha256(payload).hexdigest()[:16] == "451c30cca6782e3d"
 
 
 def test_largest_magnitudes_come_back() -> None:

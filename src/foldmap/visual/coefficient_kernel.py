@@ -115,16 +115,25 @@ def _activity(got, expected):  # type: ignore[no-untyped-def]
 def _take_in(value, k, square, bend, values, sums):  # type: ignore[no-untyped-def]
     """Add the products of coefficient ``k`` with those before it, and its square, to all predictions after it."""
     values[k] = value
-    first = (k * (k + 1)) // 2
+    row = (k * (k + 1)) // 2
     rank = sums.size
-    for i in range(k + 1):
-        product = np.int32((values[i] * value) >> 10)
-        if i == k:
-            product -= np.int32(square)
-        if product != 0:
-            row = bend[first + i]
-            for j in range(k + 1, rank):
-                sums[j] += row[j] * product
+    plain = np.int32((value * value) >> 10) - np.int32(square)
+    last = bend[row + k]
+    for j in range(k + 1, rank):
+        sums[j] += last[j] * plain
+    if value == 0:
+        return
+    # Two at a time: the sums are read and written half as often.
+    for i in range(0, k - 1, 2):
+        one, two = np.int32((values[i] * value) >> 10), np.int32((values[i + 1] * value) >> 10)
+        first, second = bend[row + i], bend[row + i + 1]
+        for j in range(k + 1, rank):
+            sums[j] += first[j] * one + second[j] * two
+    if k % 2:
+        one = np.int32((values[k - 1] * value) >> 10)
+        first = bend[row + k - 1]
+        for j in range(k + 1, rank):
+            sums[j] += first[j] * one
 
 
 @loop
