@@ -26,7 +26,7 @@ _CLASS_C = _CLASS_B + 64 * 64
 _SIGN = _CLASS_C + 16 * 16 * 64
 _TOP = _SIGN + 9
 _PER_COLUMN = _TOP + 64 * 8
-_LIMIT, _SPEED = 120, 4
+_LIMIT, _SPEED = 120, 8
 
 
 @loop

@@ -74,7 +74,7 @@ def code(mode, bit, inputs, first_weight, limit, speed, model, fixed, state, pay
         inputs: how many contexts; the slot of context k stands in ``scratch[k]``.
         first_weight: index of the first of the weights.
         limit: outcomes that a probability remembers at most, below 256.
-        speed: learning rate of the weights, 1..32 or so.
+        speed: learning rate of the weights, 4..64 or so.
         model: ``(chance, seen, weights, scratch)``; changed.
         fixed: ``tables()``.
         state: uint64 (4,), the range coder's.
@@ -111,7 +111,7 @@ def code(mode, bit, inputs, first_weight, limit, speed, model, fixed, state, pay
         bit = decode_bit(state, payload, mixed)
     error = ((bit << 16) - mixed) * speed
     for k in range(inputs):
-        weights[first_weight + k] += (scratch[MAX_INPUTS + k] * error + 8192) >> 14
+        weights[first_weight + k] += (scratch[MAX_INPUTS + k] * error + (1 << 17)) >> 18
         slot = scratch[k]
         count = seen[slot]
         wide = chance[slot]

@@ -37,7 +37,7 @@ _W_STOP = _W_SPLIT + _SPREAD_BINS
 _W_COUNT = _W_STOP + 1
 SETS = _W_COUNT + 1
 INPUTS = 4
-_LIMIT, _SPEED = 250, 6
+_LIMIT, _SPEED = 250, 24
 
 # Rows of the box table, int64 (ROWS, P): twice the coordinates of a box's centre, how many points it holds, the first
 # of them in the sorted points, and one more than the level it ended at (0: not yet).
