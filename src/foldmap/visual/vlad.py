@@ -1,0 +1,247 @@
+"""An image as one short vector made of its local descriptors (VLAD), without downloaded weights.
+
+descriptors (N, D) --axes of the map--> (N, R) --nearest of K words--> sum of residuals a word --signed root, each word
+made unit, the whole made unit--> (K R)
+
+Jegou et al. 2010, with the reduction before the sum (Delhumeau et al. 2013) and the normalization within words of
+Arandjelovic and Zisserman 2013. Axes and words are stored in a byte a number, and used as stored.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import faiss
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from foldmap.coding.pq import checked_vectors, one_thread
+from foldmap.errors import ConfigError, FoldmapError, MapInputError, ModelError
+from foldmap.types import AnyArray, FloatArray
+from foldmap.visual.source import SceneModel, unit_descriptors
+
+WORDS = 32
+RANK = 16
+MAX_WORDS = 1024
+MAX_RANK = 256
+MAX_DIMENSION = 4096
+MAX_BYTES = 4 << 20
+FITTED_ON = 65_536
+_AN_IMAGE = 200  # descriptors of one image that a vocabulary is learned from
+_FORMAT = np.array([1], np.uint8)
+_CURE = "fold the map again"
+
+
+@dataclass(frozen=True)
+class Vlad:
+    """Axes and words, in the numbers that are stored, so that map and query see the same ones.
+
+    Attributes:
+        mean: float16 (D,), of unit descriptors.
+        axes: int8 (D, R), directions in which they vary most, in units of `axis_scale`.
+        axis_scale: float32 (R,).
+        words: int8 (K, R), in units of `word_scale`.
+        word_scale: float32 (R,).
+
+    Raises:
+        ModelError: other types or shapes, too many words or axes, values that are not finite.
+    """
+
+    mean: AnyArray
+    axes: AnyArray
+    axis_scale: FloatArray
+    words: AnyArray
+    word_scale: FloatArray
+
+    def __post_init__(self) -> None:
+        if self.axes.ndim != 2 or self.words.ndim != 2:
+            raise ModelError(f"axes {self.axes.shape} and words {self.words.shape} are not tables", _CURE)
+        (dimension, rank), count = self.axes.shape, len(self.words)
+        if not (1 <= rank <= min(dimension, MAX_RANK) and dimension <= MAX_DIMENSION and 1 <= count <= MAX_WORDS):
+            raise ModelError(f"a vocabulary of {count} words and {dimension} x {rank} axes is out of range", _CURE)
+        for what, array, dtype, shape in (
+            ("mean", self.mean, np.float16, (dimension,)),
+            ("axes", self.axes, np.int8, (dimension, rank)),
+            ("axis_scale", self.axis_scale, np.float32, (rank,)),
+            ("words", self.words, np.int8, (count, rank)),
+            ("word_scale", self.word_scale, np.float32, (rank,)),
+        ):
+            if array.dtype != dtype or array.shape != shape:
+                raise ModelError(f"the vocabulary's {what} is {array.dtype} {array.shape}, not {shape}", _CURE)
+        if not (np.abs(self.mean) <= 2).all():
+            raise ModelError("the vocabulary's mean is not that of unit vectors", _CURE)
+        scales = np.concatenate([self.axis_scale, self.word_scale])
+        if not ((scales > 0) & (scales <= 1)).all():
+            raise ModelError("the vocabulary's scales are out of range", _CURE)
+
+    @property
+    def dimension(self) -> int:
+        """D, length of a local descriptor."""
+        return int(self.axes.shape[0])
+
+    @property
+    def size(self) -> int:
+        """G = K R, length of an image's descriptor."""
+        return int(self.words.size)
+
+    @cached_property
+    def _directions(self) -> FloatArray:
+        directions: FloatArray = self.axes.astype(np.float32) * self.axis_scale
+        return directions
+
+    @cached_property
+    def _centres(self) -> FloatArray:
+        centres: FloatArray = self.words.astype(np.float32) * self.word_scale
+        return centres
+
+    @classmethod
+    def fit(cls, descriptors: AnyArray, *, words: int = WORDS, rank: int = RANK, seed: int = 0) -> Vlad:
+        """Learn axes (PCA) and words (k-means, FAISS on one thread); the same input and seed give the same.
+
+        Args:
+            descriptors: (N, D) local descriptors of the map's images; at most `FITTED_ON` of them are looked at.
+            words: K; when there are fewer descriptors, each becomes a word.
+            rank: R, at most D is taken.
+            seed: of the sample and of k-means.
+
+        Raises:
+            ConfigError: words or rank out of range.
+            MapInputError: no descriptors, or values that are not finite.
+        """
+        rows = checked_vectors(descriptors)
+        if not 1 <= words <= MAX_WORDS or not 1 <= rank <= MAX_RANK:
+            raise ConfigError(f"{words} words of rank {rank}", f"take 1..{MAX_WORDS} words, rank 1..{MAX_RANK}")
+        if not len(rows):
+            raise MapInputError("there is no descriptor to learn a vocabulary from", "join features to the scene")
+        if len(rows) > FITTED_ON:
+            rows = rows[np.sort(np.random.default_rng(seed).permutation(len(rows))[:FITTED_ON])]
+        rows = unit_descriptors(rows)
+        mean = rows.mean(axis=0).astype(np.float16)
+        axes, axis_scale = _bytes_a_column(_principal(rows - mean.astype(np.float32), min(rank, rows.shape[1])))
+        reduced = (rows - mean.astype(np.float32)) @ (axes.astype(np.float32) * axis_scale)
+        word, word_scale = _bytes_a_column(_centroids(reduced, min(words, len(rows)), seed))
+        return cls(mean, axes, axis_scale, word, word_scale)
+
+    def describe(self, descriptors: AnyArray) -> FloatArray:
+        """One vector of an image.
+
+        Args:
+            descriptors: (N, D) local descriptors; they are made unit.
+
+        Returns:
+            float32 (G,) of length 1.
+
+        Raises:
+            MapInputError: no descriptors, values that are not finite, or of another dimension than the map's.
+        """
+        rows = checked_vectors(descriptors)
+        if rows.shape[1] != self.dimension:
+            raise MapInputError(
+                f"descriptors of {rows.shape[1]} numbers, the map's vocabulary is of {self.dimension}",
+                "extract the features that the map was built with",
+            )
+        if not len(rows):
+            raise MapInputError("an image without keypoints cannot be retrieved", "use an image that shows something")
+        reduced = (unit_descriptors(rows) - self.mean.astype(np.float32)) @ self._directions
+        centres = self._centres
+        word = np.argmax(reduced @ centres.T - 0.5 * np.square(centres).sum(axis=1), axis=1)
+        chosen = np.zeros((len(centres), len(rows)), np.float32)
+        chosen[word, np.arange(len(rows))] = 1.0
+        total = chosen @ (reduced - centres[word])
+        rooted = unit_descriptors(np.sign(total) * np.sqrt(np.abs(total)))
+        pooled: FloatArray = unit_descriptors(rooted.reshape(1, -1))[0]
+        return pooled
+
+    def to_bytes(self) -> bytes:
+        """Safetensors; the same vocabulary gives the same bytes."""
+        names = ("mean", "axes", "axis_scale", "words", "word_scale")
+        arrays = {name: np.ascontiguousarray(getattr(self, name)) for name in names}
+        return bytes(save({**arrays, "format": _FORMAT}))
+
+    @classmethod
+    def from_bytes(cls, payload: bytes) -> Vlad:
+        """Rebuild, trusting nothing.
+
+        Raises:
+            ModelError: the bytes are no vocabulary of this version.
+        """
+        if len(payload) > MAX_BYTES:
+            raise ModelError(f"a vocabulary of {len(payload)} bytes is too large", _CURE)
+        try:
+            arrays = load(payload)
+            if not np.array_equal(arrays.pop("format"), _FORMAT):
+                raise ModelError("the vocabulary is of another format", "update foldmap")
+            return cls(**arrays)
+        except FoldmapError:
+            raise
+        except (SafetensorError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+            raise ModelError(f"the vocabulary cannot be read: {error}", _CURE) from error
+
+
+def fit_vlad(scene: SceneModel, *, words: int = WORDS, rank: int = RANK, seed: int = 0) -> Vlad:
+    """A vocabulary of a scene's observations, equally many from each image as far as there are.
+
+    Raises:
+        MapInputError: features were not joined to the scene.
+    """
+    described = _described(scene)
+    rng = np.random.default_rng(seed)
+    images = len(scene.image_names)
+    most = max(1, min(_AN_IMAGE, FITTED_ON // max(images, 1)))
+    mixed = rng.permutation(len(described))
+    by_image = mixed[np.argsort(scene.tracks.image[mixed], kind="stable")]
+    count = np.bincount(scene.tracks.image, minlength=images)
+    within = np.arange(len(by_image)) - np.repeat(np.cumsum(count) - count, count)
+    kept = np.sort(by_image[within < most])
+    return Vlad.fit(described[kept], words=words, rank=rank, seed=seed)
+
+
+def describe_images(scene: SceneModel, vlad: Vlad) -> FloatArray:
+    """The vector of each image of a scene, from what it observed: float32 (I, G); zeros where it observed nothing.
+
+    Raises:
+        MapInputError: features were not joined to the scene, or are of another dimension.
+    """
+    described = _described(scene)
+    order = np.argsort(scene.tracks.image, kind="stable")
+    first = np.searchsorted(scene.tracks.image[order], np.arange(len(scene.image_names) + 1))
+    vectors = np.zeros((len(scene.image_names), vlad.size), np.float32)
+    for image in np.flatnonzero(np.diff(first)):
+        vectors[image] = vlad.describe(described[order[first[image] : first[image + 1]]])
+    return vectors
+
+
+def _described(scene: SceneModel) -> AnyArray:
+    if scene.tracks.descriptors is None:
+        raise MapInputError("the scene has no descriptors", "give its features: features.h5, or a database")
+    return scene.tracks.descriptors
+
+
+def _principal(centred: FloatArray, rank: int) -> FloatArray:
+    """Directions of most variance, float32 (D, R), each with its largest number positive so that signs are settled."""
+    _, vectors = np.linalg.eigh(centred.T.astype(np.float64) @ centred)
+    axes = vectors[:, ::-1][:, :rank]
+    peak = np.abs(axes).argmax(axis=0)
+    signed: FloatArray = (axes * np.sign(axes[peak, np.arange(rank)])).astype(np.float32)
+    return signed
+
+
+def _bytes_a_column(values: FloatArray) -> tuple[AnyArray, FloatArray]:
+    """Int8 and the scale of each column; a column of zeros keeps a tiny scale."""
+    scale = np.maximum(np.abs(values).max(axis=0), 1e-6).astype(np.float32) / np.float32(127)
+    return np.rint(values / scale).astype(np.int8), scale
+
+
+def _centroids(rows: FloatArray, count: int, seed: int) -> FloatArray:
+    rows = np.ascontiguousarray(rows, dtype=np.float32)
+    if len(rows) == count:
+        return rows
+    with one_thread():
+        means = faiss.Kmeans(
+            rows.shape[1], count, niter=25, seed=seed, min_points_per_centroid=1, max_points_per_centroid=FITTED_ON
+        )
+        means.train(rows)
+    centroids: FloatArray = np.asarray(means.centroids, dtype=np.float32).reshape(count, -1)
+    return centroids

@@ -1,0 +1,284 @@
+"""Retrieval finds the images that see what a query sees; vectors and votes are those of plain twins."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from corridor import SEEN, corridor, descriptors_of_places, noisy, seen
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from foldmap.errors import ConfigError, MapInputError, ModelError
+from foldmap.geometry.camera import Camera
+from foldmap.visual.covisibility import covisible_groups
+from foldmap.visual.retrieval import ImageIndex, Retriever, fold_retrieval
+from foldmap.visual.source import Features, Query, SceneModel
+from foldmap.visual.vlad import Vlad, describe_images, fit_vlad
+from foldmap.visual.voting import LEAST_SIMILARITY, PointVotes
+
+SMALL = Vlad.fit(descriptors_of_places(60, 16), words=4, rank=4).to_bytes()
+CAMERA = Camera("SIMPLE_PINHOLE", 640, 480, np.array([500.0, 320.0, 240.0]))
+
+
+def query_of(descriptors: np.ndarray, vector: np.ndarray | None = None) -> Query:
+    xy = np.zeros((len(descriptors), 2), np.float32)
+    return Query("q.jpg", CAMERA, Features(xy, descriptors), vector)
+
+
+def plain_vlad(vlad: Vlad, descriptors: np.ndarray) -> np.ndarray:
+    """Word by word, descriptor by descriptor."""
+    axes = vlad.axes.astype(float) * vlad.axis_scale
+    words = vlad.words.astype(float) * vlad.word_scale
+    total = np.zeros(words.shape)
+    for row in descriptors.astype(float):
+        reduced = (row / np.linalg.norm(row) - vlad.mean.astype(float)) @ axes
+        nearest = int(np.argmin([np.sum((reduced - word) ** 2) for word in words]))
+        total[nearest] += reduced - words[nearest]
+    for word in range(len(words)):
+        total[word] = np.sign(total[word]) * np.sqrt(np.abs(total[word]))
+        total[word] /= np.linalg.norm(total[word]) or 1.0
+    return total.ravel() / np.linalg.norm(total)
+
+
+@pytest.mark.parametrize("dimension", [64, 128, 256])
+@pytest.mark.parametrize("dtype", [np.float32, np.uint8])
+def test_a_vector_is_that_of_a_plain_twin(dimension: int, dtype: type) -> None:
+    rows = descriptors_of_places(700, dimension)
+    rows = np.clip(rows * 512 + 100, 0, 255).astype(np.uint8) if dtype == np.uint8 else rows
+    vlad = Vlad.fit(rows[:500], words=12, rank=10)
+    vector = vlad.describe(rows[500:])
+    assert vector.shape == (120,)
+    np.testing.assert_allclose(vector, plain_vlad(vlad, rows[500:]), atol=2e-4)
+    np.testing.assert_allclose(vlad.describe(rows[500:][::-1]), vector, atol=1e-4)
+
+
+def test_axes_are_the_principal_ones() -> None:
+    rows = descriptors_of_places(3000, 64)
+    vlad = Vlad.fit(rows, rank=8)
+    axes = vlad.axes.astype(float) * vlad.axis_scale
+    values = np.sort(np.linalg.eigvalsh(np.cov(rows.T)))[::-1]
+    kept = np.var((rows - rows.mean(0)) @ axes, axis=0, ddof=1)
+    np.testing.assert_allclose(kept, values[:8], rtol=0.02)
+
+
+def test_the_same_input_gives_the_same_bytes_and_bytes_the_same_vector() -> None:
+    rows = descriptors_of_places(2000, 64)
+    vlad = Vlad.fit(rows, seed=3)
+    payload = vlad.to_bytes()
+    assert Vlad.fit(rows, seed=3).to_bytes() == payload
+    assert Vlad.fit(rows, seed=4).to_bytes() != payload
+    again = Vlad.from_bytes(payload)
+    assert again.to_bytes() == payload
+    assert (again.describe(rows[:50]) == vlad.describe(rows[:50])).all()
+    assert len(payload) < 64 * 16 + 32 * 16 + 64 * 2 + 2 * 64 + 600
+
+
+def test_few_or_equal_descriptors_still_make_a_vocabulary() -> None:
+    rows = descriptors_of_places(5, 64)
+    assert np.isfinite(Vlad.fit(rows).describe(rows)).all()
+    same = np.tile(rows[:1], (40, 1))
+    assert np.isfinite(Vlad.fit(same).describe(rows)).all()
+
+
+@pytest.mark.parametrize("cut", [0, 7, 8, 100, -1])
+def test_truncated_vocabularies_are_refused(cut: int) -> None:
+    with pytest.raises(ModelError):
+        Vlad.from_bytes(Vlad.fit(descriptors_of_places(100, 32)).to_bytes()[:cut])
+
+
+def test_hostile_vocabularies_are_refused() -> None:
+    good = Vlad.fit(descriptors_of_places(100, 32), words=4, rank=4)
+    arrays = {name: getattr(good, name) for name in ("mean", "axes", "axis_scale", "words", "word_scale")}
+    nan = np.full(4, np.nan, np.float32)
+    for bad in (
+        {"words": arrays["words"][:, :3]},
+        {"words": arrays["words"].ravel()},
+        {"words": np.zeros((0, 4), np.int8)},
+        {"words": np.zeros((5000, 4), np.int8)},
+        {"axes": arrays["axes"].astype(np.float32)},
+        {"axes": np.zeros((2, 4), np.int8)},
+        {"axis_scale": nan},
+        {"word_scale": -arrays["word_scale"]},
+        {"mean": np.full(32, np.inf, np.float16)},
+        {"mean": arrays["mean"][:5]},
+    ):
+        with pytest.raises(ModelError):
+            Vlad(**{**arrays, **bad})
+
+
+@settings(max_examples=150, deadline=None)
+@given(at=st.integers(0, 10_000), value=st.integers(0, 255))
+def test_a_changed_byte_is_refused_or_still_describes(at: int, value: int) -> None:
+    payload = bytearray(SMALL)
+    payload[at % len(payload)] = value
+    try:
+        vlad = Vlad.from_bytes(bytes(payload))
+    except ModelError:
+        return
+    assert np.isfinite(vlad.describe(descriptors_of_places(9, vlad.dimension))).all()
+
+
+@pytest.mark.parametrize(
+    ("rows", "says"),
+    [
+        (np.zeros((0, 64), np.float32), "without keypoints"),
+        (np.full((3, 64), np.nan, np.float32), "NaN"),
+        (np.ones((3, 32), np.float32), "of 32 numbers"),
+        (np.ones(64, np.float32), "shape"),
+    ],
+)
+def test_descriptors_that_cannot_be_used(rows: np.ndarray, says: str) -> None:
+    truth = descriptors_of_places(200, 64)
+    with pytest.raises(MapInputError, match=says):
+        Vlad.fit(truth).describe(rows)
+    with pytest.raises(MapInputError, match=says):
+        PointVotes(truth, np.arange(200), np.zeros(200, np.int64), 1).rank(rows, 1)
+
+
+def test_a_vocabulary_of_nothing_is_refused() -> None:
+    with pytest.raises(MapInputError, match="no descriptor"):
+        Vlad.fit(np.zeros((0, 64), np.float32))
+    with pytest.raises(ConfigError):
+        Vlad.fit(descriptors_of_places(9, 64), words=0)
+
+
+@pytest.mark.parametrize("dimension", [64, 128])
+def test_a_place_is_found_in_its_folded_form(dimension: int) -> None:
+    """Queries stand between two images; both see nearly all that the query sees."""
+    scene, truth = corridor(dimension=dimension)
+    folded = fold_retrieval(scene)
+    assert folded.size < 40 * 64 + 12_000
+    retriever = Retriever.stored(folded.images, folded.vlad)
+    rng = np.random.default_rng(5)
+    shares = []
+    for image in range(0, 39, 3):
+        at = image * 12 + 6
+        clutter = descriptors_of_places(60, dimension, seed=100 + image)
+        ranking = retriever.rank(query_of(np.concatenate([noisy(truth[at : at + SEEN], rng), clutter])), 5)
+        assert len(ranking) == 5
+        assert (np.diff(ranking.scores) <= 0).all()
+        best = set(seen(int(ranking.images[0])))
+        shares.append(len(best & set(range(at, at + SEEN))) / SEEN)
+    assert np.mean(shares) > 0.8
+
+
+def test_votes_are_those_of_a_plain_twin_and_find_the_place() -> None:
+    scene, truth = corridor()
+    rng = np.random.default_rng(0)
+    chosen = np.sort(rng.permutation(len(truth))[:250])
+    number = np.full(len(truth), -1)
+    number[chosen] = np.arange(250)
+    row = number[scene.tracks.point] >= 0
+    point, image = number[scene.tracks.point[row]], scene.tracks.image[row]
+    votes = PointVotes(truth[chosen], point, image, 40)
+    query = noisy(truth[126 : 126 + SEEN], rng)
+    ranking = votes.rank(query, 40)
+    unit = query / np.linalg.norm(query, axis=1, keepdims=True)
+    vote = np.zeros(250)
+    for similarity in unit.astype(float) @ truth[chosen].T.astype(float):
+        first, second = np.sort(similarity)[::-1][:2]
+        if first > LEAST_SIMILARITY:
+            distinct = 1 - np.sqrt(2 - 2 * first) / np.sqrt(2 - 2 * second)
+            vote[np.argmax(similarity)] = max(vote[np.argmax(similarity)], distinct)
+    expected = [vote[point[image == i]].sum() / np.sqrt(max(1, (image == i).sum())) for i in range(40)]
+    np.testing.assert_allclose(ranking.scores, np.array(expected)[ranking.images], atol=1e-4)
+    assert set(ranking.images[:2]) == {10, 11}
+
+
+def test_votes_need_points_and_observations_of_them() -> None:
+    truth = descriptors_of_places(9, 64)
+    with pytest.raises(MapInputError, match="outside"):
+        PointVotes(truth, np.array([9]), np.array([0]), 1)
+    with pytest.raises(MapInputError, match="outside"):
+        PointVotes(truth, np.array([0]), np.array([1]), 1)
+    with pytest.raises(MapInputError, match="cannot vote"):
+        PointVotes(truth[:1], np.array([0]), np.array([0]), 1).rank(truth, 1)
+
+
+def test_the_users_global_descriptors_are_taken() -> None:
+    scene, truth = corridor()
+    vectors = np.random.default_rng(2).normal(size=(40, 96)).astype(np.float32)
+    scene = with_globals(scene, vectors)
+    folded = fold_retrieval(scene)
+    assert folded.vlad is None
+    retriever = Retriever.stored(folded.images, None)
+    for image in (0, 17, 39):
+        assert retriever.rank(query_of(truth[:5], vectors[image]), 1).images[0] == image
+    with pytest.raises(MapInputError, match="no global descriptor"):
+        retriever.rank(query_of(truth[:5]), 1)
+    with pytest.raises(MapInputError, match="of 95 numbers"):
+        retriever.rank(query_of(truth[:5], vectors[0, :95]), 1)
+    with pytest.raises(MapInputError, match="NaN"):
+        retriever.rank(query_of(truth[:5], np.full(96, np.nan, np.float32)), 1)
+    assert fold_retrieval(scene, own=False).vlad is not None
+
+
+def with_globals(scene: SceneModel, vectors: np.ndarray) -> SceneModel:
+    return SceneModel(
+        scene.cameras, scene.image_names, scene.image_camera, scene.camera_SE3_world, scene.points_world, scene.tracks,
+        global_descriptors=vectors,
+    )  # fmt: skip
+
+
+def test_search_is_exact_and_equals_come_in_order() -> None:
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(300, 20))
+    rows[200] = 3 * rows[100]
+    query = rows[100] + 0.1 * rng.normal(size=20)
+    ranking = ImageIndex(rows).search(query, 7)
+    cosine = rows @ query / np.linalg.norm(rows, axis=1) / np.linalg.norm(query)
+    np.testing.assert_allclose(ranking.scores, np.sort(cosine)[::-1][:7], atol=1e-5)
+    assert set(ranking.images[:2]) == {100, 200}
+    assert len(ImageIndex(rows).search(query, 1000)) == 300
+    assert len(ImageIndex(np.zeros((0, 20))).search(query, 5)) == 0
+    tied = ImageIndex(np.ones((6, 4))).search(np.ones(4), 6)
+    assert tied.images.tolist() == [0, 1, 2, 3, 4, 5]
+    with pytest.raises(ConfigError):
+        ImageIndex(rows).search(query, 0)
+
+
+def test_images_that_observed_nothing_are_zeros_and_scenes_without_descriptors_refused() -> None:
+    scene, _ = corridor(images=6)
+    scene = scene.keep_points(np.arange(scene.tracks.point[scene.tracks.image == 1].min()))
+    assert set(scene.tracks.image.tolist()) == {0}
+    vectors = describe_images(scene, fit_vlad(scene))
+    assert np.linalg.norm(vectors[0]) == pytest.approx(1)
+    assert not vectors[1:].any()
+    bare = with_globals(scene, vectors)
+    object.__setattr__(bare.tracks, "descriptors", None)
+    with pytest.raises(MapInputError, match="no descriptors"):
+        fit_vlad(bare)
+
+
+def test_parts_of_two_maps_do_not_fit() -> None:
+    with pytest.raises(MapInputError, match="one map"):
+        Retriever(ImageIndex(np.ones((3, 100))), Vlad.fit(descriptors_of_places(80, 64)))
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10_000), images=st.integers(1, 12), rows=st.integers(0, 30), least=st.integers(1, 2))
+def test_groups_are_those_of_a_walk(seed: int, images: int, rows: int, least: int) -> None:
+    rng = np.random.default_rng(seed)
+    point, image = rng.integers(0, 15, rows), rng.integers(0, 14, rows)
+    chosen = rng.permutation(14)[:images]
+    sees = {int(i): set(point[image == i].tolist()) for i in chosen}
+    left, expected = [int(i) for i in chosen], []
+    while left:
+        group, edge = {left[0]}, [left[0]]
+        while edge:
+            one = edge.pop()
+            new = [o for o in left if o not in group and len(sees[one] & sees[o]) >= least]
+            group.update(new)
+            edge += new
+        expected.append([i for i in left if i in group])
+        left = [i for i in left if i not in group]
+    expected.sort(key=lambda g: -len(g))
+    got = covisible_groups(chosen, point, image, least)
+    assert [g.tolist() for g in got] == expected
+
+
+def test_groups_of_nothing_and_of_what_is_no_ranking() -> None:
+    none = np.zeros(0, np.int64)
+    assert covisible_groups(none, none, none) == []
+    with pytest.raises(MapInputError):
+        covisible_groups(np.array([1, 1]), none, none)
