@@ -14,7 +14,7 @@ from functools import cache
 
 import numpy as np
 
-from foldmap.coding.jit import inner_loop
+from foldmap.coding.jit import inner_loop, loop
 from foldmap.coding.rangecoder import DECODE, ENCODE, decode_bit, encode_bit
 from foldmap.types import AnyArray
 
@@ -64,7 +64,7 @@ def fresh(slots: int, sets: int, inputs: int) -> tuple[AnyArray, AnyArray, AnyAr
     return chance, seen, weights, np.zeros(2 * MAX_INPUTS, np.int64)
 
 
-@inner_loop
+@loop
 def code(mode, bit, inputs, first_weight, limit, speed, model, fixed, state, payload):  # type: ignore[no-untyped-def]
     """Code one decision and learn from it.
 
