@@ -47,7 +47,7 @@ def test_error_is_that_of_a_uniform_quantizer(bits: int, most: float, size: int)
     rows = walk(300, size)
     name = "1 bit" if bits == 1 else f"{bits} bits"
     payload = GlobalCodec(name).encode(rows)
-    assert len(payload) == 12 + 4 + 4 * size + -(-300 * size * bits // 8)
+    assert len(payload) == 12 + 8 + 2 * size + -(-300 * size * bits // 8)
     off = np.linalg.norm(decode_globals(payload) - rows) / np.linalg.norm(rows - rows.mean(axis=0))
     assert off < most
     assert GlobalCodec(name).encode(4 * rows) == payload
@@ -92,7 +92,7 @@ def test_a_codebook_is_taken_where_it_pays() -> None:
     payload = GlobalCodec(parts=(8,)).encode(rows)
     assert len(payload) == 12 + 2 + 8 * 4 + 256 * 512 + 3000 * 8
     few = GlobalCodec(parts=(8,)).encode(rows[:300])
-    assert len(few) == 12 + 4 + 4 * 512 + 300 * 512 // 8
+    assert len(few) == 12 + 8 + 2 * 512 + 300 * 512 // 8
 
 
 def test_quality_is_one_for_exact_and_near_zero_for_noise() -> None:

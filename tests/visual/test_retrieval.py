@@ -29,11 +29,11 @@ def plain_vlad(vlad: Vlad, descriptors: np.ndarray) -> np.ndarray:
     """Word by word, descriptor by descriptor."""
     axes = vlad.axes.astype(float) * vlad.axis_scale
     words = vlad.words.astype(float) * vlad.word_scale
-    total = np.zeros(words.shape)
+    total = np.zeros((len(words), vlad.left))
     for row in descriptors.astype(float):
         reduced = (row / np.linalg.norm(row) - vlad.mean.astype(float)) @ axes
         nearest = int(np.argmin([np.sum((reduced - word) ** 2) for word in words]))
-        total[nearest] += reduced - words[nearest]
+        total[nearest] += (reduced - words[nearest])[: vlad.left]
     for word in range(len(words)):
         total[word] = np.sign(total[word]) * np.sqrt(np.abs(total[word]))
         total[word] /= np.linalg.norm(total[word]) or 1.0
@@ -45,9 +45,9 @@ def plain_vlad(vlad: Vlad, descriptors: np.ndarray) -> np.ndarray:
 def test_a_vector_is_that_of_a_plain_twin(dimension: int, dtype: type) -> None:
     rows = descriptors_of_places(700, dimension)
     rows = np.clip(rows * 512 + 100, 0, 255).astype(np.uint8) if dtype == np.uint8 else rows
-    vlad = Vlad.fit(rows[:500], words=12, rank=10)
+    vlad = Vlad.fit(rows[:500], words=12, rank=10, left=3)
     vector = vlad.describe(rows[500:])
-    assert vector.shape == (120,)
+    assert vector.shape == (36,)
     np.testing.assert_allclose(vector, plain_vlad(vlad, rows[500:]), atol=2e-4)
     np.testing.assert_allclose(vlad.describe(rows[500:][::-1]), vector, atol=1e-4)
 
@@ -70,7 +70,7 @@ def test_the_same_input_gives_the_same_bytes_and_bytes_the_same_vector() -> None
     again = Vlad.from_bytes(payload)
     assert again.to_bytes() == payload
     assert (again.describe(rows[:50]) == vlad.describe(rows[:50])).all()
-    assert len(payload) < 64 * 16 + 32 * 16 + 64 * 2 + 2 * 64 + 600
+    assert len(payload) < 64 * 16 + 256 * 16 + 64 * 2 + 2 * 64 + 700
 
 
 def test_few_or_equal_descriptors_still_make_a_vocabulary() -> None:
@@ -88,7 +88,7 @@ def test_truncated_vocabularies_are_refused(cut: int) -> None:
 
 def test_hostile_vocabularies_are_refused() -> None:
     good = Vlad.fit(descriptors_of_places(100, 32), words=4, rank=4)
-    arrays = {name: getattr(good, name) for name in ("mean", "axes", "axis_scale", "words", "word_scale")}
+    arrays = {name: getattr(good, name) for name in ("mean", "axes", "axis_scale", "words", "word_scale", "left")}
     nan = np.full(4, np.nan, np.float32)
     for bad in (
         {"words": arrays["words"][:, :3]},
@@ -101,6 +101,8 @@ def test_hostile_vocabularies_are_refused() -> None:
         {"word_scale": -arrays["word_scale"]},
         {"mean": np.full(32, np.inf, np.float16)},
         {"mean": arrays["mean"][:5]},
+        {"left": 0},
+        {"left": 5},
     ):
         with pytest.raises(ModelError):
             Vlad(**{**arrays, **bad})
@@ -147,7 +149,7 @@ def test_a_place_is_found_in_its_folded_form(dimension: int) -> None:
     """Queries stand between two images; both see nearly all that the query sees."""
     scene, truth = corridor(dimension=dimension)
     folded = fold_retrieval(scene)
-    assert folded.size < 40 * 64 + 12_000
+    assert folded.size < 40 * 128 + 13_000
     retriever = Retriever.stored(folded.images, folded.vlad)
     rng = np.random.default_rng(5)
     shares = []

@@ -28,7 +28,6 @@ CENTROIDS = 256
 _HEADER = struct.Struct("<BBHII")  # version, bits or 0 for PQ, parts or 0, images, numbers each
 _VERSION = 1
 _SCALE = np.dtype("<f4")
-_HALF = np.dtype("<f2")
 _STEP = {1: 1.596, 2: 0.996, 4: 0.335}  # of a uniform quantizer with least error on a normal distribution (Max 1960)
 _FOUND, _PROBES = 10, 256
 _CURE = "the file is damaged; fold the map again"
@@ -94,7 +93,7 @@ class GlobalCodec:
         forms: list[tuple[int, Callable[[FloatArray], bytes]]] = []
         for bits in BITS:
             if self.method in ("auto", _name(bits)):
-                forms.append((4 * size + -(-images * size * bits // 8), partial(_write_scalar, bits=bits)))
+                forms.append((8 + 2 * size + -(-images * size * bits // 8), partial(_write_scalar, bits=bits)))
         fitting = [m for m in self.parts if 1 <= m <= size and size % m == 0]
         if self.method == "pq":
             if not fitting or not images:
@@ -104,7 +103,7 @@ class GlobalCodec:
             return [(0, partial(_write_pq, parts=fitting[0], seed=self.seed))]
         if self.method == "auto" and images > CENTROIDS:
             for m in fitting:
-                forms.append((4 * m + CENTROIDS * size + images * m, partial(_write_pq, parts=m, seed=self.seed)))
+                forms.append((2 + 4 * m + CENTROIDS * size + images * m, partial(_write_pq, parts=m, seed=self.seed)))
         return sorted(forms, key=lambda form: form[0])
 
 
@@ -160,32 +159,36 @@ def _name(bits: int) -> str:
 
 
 def _write_scalar(rows: FloatArray, bits: int) -> bytes:
-    """Each number about its mean, in 2^b steps that lie evenly around zero."""
+    """Each number about its mean, in 2^b steps that lie evenly around zero; means and steps in a byte each."""
     turned = turn(rows)
     images, size = rows.shape
-    mean = turned.mean(axis=0).astype(_HALF) if images else np.zeros(size, _HALF)
-    off = turned - mean.astype(np.float32)
+    mean = turned.mean(axis=0) if images else np.zeros(size, np.float32)
+    mean_scale = np.array(max(float(np.abs(mean).max()), 1e-9) / 127, _SCALE)
+    means = np.rint(mean / mean_scale).astype(np.int8)
+    off = turned - means.astype(np.float32) * mean_scale  # so a mean's own rounding is coded along
     if bits == 8:
         step = np.abs(off).max(axis=0, initial=0.0) / 127.5
     else:
         step = _STEP[bits] * np.sqrt(np.square(off).mean(axis=0)) if images else np.zeros(size)
-    scale = np.array([max(float(step.max()), 1e-9)], _SCALE)
-    steps = np.maximum(step / scale[0], 1e-3).astype(_HALF)
-    codes = np.floor(off / (steps.astype(np.float32) * scale[0])) + (1 << bits >> 1)
+    step_scale = np.array(max(float(step.max()), 1e-9) / 255, _SCALE)
+    steps = np.clip(np.ceil(step / step_scale), 1, 255).astype(np.uint8)
+    codes = np.floor(off / (steps.astype(np.float32) * step_scale)) + (1 << bits >> 1)
     codes = np.clip(codes, 0, (1 << bits) - 1).astype(np.uint8)
     head = _HEADER.pack(_VERSION, bits, 0, images, size)
-    return b"".join([head, scale.tobytes(), mean.tobytes(), steps.tobytes(), _pack(codes.ravel(), bits).tobytes()])
+    side = [mean_scale.tobytes(), step_scale.tobytes(), means.tobytes(), steps.tobytes()]
+    return b"".join([head, *side, _pack(codes.ravel(), bits).tobytes()])
 
 
 def _read_scalar(body: memoryview, bits: int, images: int, size: int) -> FloatArray:
-    _exactly(body, 4 + 4 * size + -(-images * size * bits // 8))
-    scale = np.frombuffer(body, _SCALE, 1)[0].astype(np.float32)
-    mean, steps = (np.frombuffer(body, _HALF, size, 4 + 2 * k * size).astype(np.float32) for k in range(2))
-    if not (0 < scale <= 2 and (np.abs(mean) <= 2).all() and ((steps > 0) & (steps <= 1)).all()):
+    _exactly(body, 8 + 2 * size + -(-images * size * bits // 8))
+    mean_scale, step_scale = np.frombuffer(body, _SCALE, 2).astype(np.float32)
+    means = np.frombuffer(body, np.int8, size, 8).astype(np.float32)
+    steps = np.frombuffer(body, np.uint8, size, 8 + size).astype(np.float32)
+    if not (0 < mean_scale <= 1 and 0 < step_scale <= 1 and steps.all()):
         raise MapFormatError("global descriptors have steps out of range", _CURE)
-    codes = _unpack(np.frombuffer(body, np.uint8, offset=4 + 4 * size), bits, images * size).reshape(images, size)
+    codes = _unpack(np.frombuffer(body, np.uint8, offset=8 + 2 * size), bits, images * size).reshape(images, size)
     middle = np.float32((1 << bits >> 1) - 0.5)
-    return turn_back((codes.astype(np.float32) - middle) * (steps * scale) + mean)
+    return turn_back((codes.astype(np.float32) - middle) * (steps * step_scale) + means * mean_scale)
 
 
 def _write_pq(rows: FloatArray, parts: int, seed: int) -> bytes:

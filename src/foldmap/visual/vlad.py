@@ -1,10 +1,11 @@
 """An image as one short vector made of its local descriptors (VLAD), without downloaded weights.
 
-descriptors (N, D) --axes of the map--> (N, R) --nearest of K words--> sum of residuals a word --signed root, each word
-made unit, the whole made unit--> (K R)
+    descriptors (N, D) --axes of the map--> (N, R) --nearest of K words--> what is left of the first L axes, summed by
+    word (K, L) --signed root, each word made unit, the whole made unit--> (K L)
 
 Jegou et al. 2010, with the reduction before the sum (Delhumeau et al. 2013) and the normalization within words of
-Arandjelovic and Zisserman 2013. Axes and words are stored in a byte a number, and used as stored.
+Arandjelovic and Zisserman 2013. Many words with few axes left tell more, byte for byte, than few words with many axes:
+all R axes decide which word a descriptor is nearest to. Axes and words are stored in a byte a number and used so.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ from foldmap.errors import ConfigError, FoldmapError, MapInputError, ModelError
 from foldmap.types import AnyArray, FloatArray
 from foldmap.visual.source import SceneModel, unit_descriptors
 
-WORDS = 32
+WORDS = 256
 RANK = 16
+LEFT = 4
 MAX_WORDS = 1024
 MAX_RANK = 256
 MAX_DIMENSION = 4096
@@ -44,6 +46,7 @@ class Vlad:
         axis_scale: float32 (R,).
         words: int8 (K, R), in units of `word_scale`.
         word_scale: float32 (R,).
+        left: L, axes that residuals are summed in, 1..R.
 
     Raises:
         ModelError: other types or shapes, too many words or axes, values that are not finite.
@@ -54,6 +57,7 @@ class Vlad:
     axis_scale: FloatArray
     words: AnyArray
     word_scale: FloatArray
+    left: int
 
     def __post_init__(self) -> None:
         if self.axes.ndim != 2 or self.words.ndim != 2:
@@ -72,6 +76,8 @@ class Vlad:
                 raise ModelError(f"the vocabulary's {what} is {array.dtype} {array.shape}, not {shape}", _CURE)
         if not (np.abs(self.mean) <= 2).all():
             raise ModelError("the vocabulary's mean is not that of unit vectors", _CURE)
+        if not 1 <= self.left <= rank:
+            raise ModelError(f"residuals in {self.left} of {rank} axes", _CURE)
         scales = np.concatenate([self.axis_scale, self.word_scale])
         if not ((scales > 0) & (scales <= 1)).all():
             raise ModelError("the vocabulary's scales are out of range", _CURE)
@@ -83,8 +89,8 @@ class Vlad:
 
     @property
     def size(self) -> int:
-        """G = K R, length of an image's descriptor."""
-        return int(self.words.size)
+        """G = K L, length of an image's descriptor."""
+        return len(self.words) * self.left
 
     @cached_property
     def _directions(self) -> FloatArray:
@@ -97,22 +103,28 @@ class Vlad:
         return centres
 
     @classmethod
-    def fit(cls, descriptors: AnyArray, *, words: int = WORDS, rank: int = RANK, seed: int = 0) -> Vlad:
+    def fit(
+        cls, descriptors: AnyArray, *, words: int = WORDS, rank: int = RANK, left: int = LEFT, seed: int = 0
+    ) -> Vlad:
         """Learn axes (PCA) and words (k-means, FAISS on one thread); the same input and seed give the same.
 
         Args:
             descriptors: (N, D) local descriptors of the map's images; at most `FITTED_ON` of them are looked at.
             words: K; when there are fewer descriptors, each becomes a word.
             rank: R, at most D is taken.
+            left: L, at most R is taken.
             seed: of the sample and of k-means.
 
         Raises:
-            ConfigError: words or rank out of range.
+            ConfigError: words, rank or left out of range.
             MapInputError: no descriptors, or values that are not finite.
         """
         rows = checked_vectors(descriptors)
-        if not 1 <= words <= MAX_WORDS or not 1 <= rank <= MAX_RANK:
-            raise ConfigError(f"{words} words of rank {rank}", f"take 1..{MAX_WORDS} words, rank 1..{MAX_RANK}")
+        if not 1 <= words <= MAX_WORDS or not 1 <= rank <= MAX_RANK or left < 1:
+            raise ConfigError(
+                f"{words} words of rank {rank}, {left} left",
+                f"take 1..{MAX_WORDS} words, rank 1..{MAX_RANK}, at least one left",
+            )
         if not len(rows):
             raise MapInputError("there is no descriptor to learn a vocabulary from", "join features to the scene")
         if len(rows) > FITTED_ON:
@@ -122,7 +134,7 @@ class Vlad:
         axes, axis_scale = _bytes_a_column(_principal(rows - mean.astype(np.float32), min(rank, rows.shape[1])))
         reduced = (rows - mean.astype(np.float32)) @ (axes.astype(np.float32) * axis_scale)
         word, word_scale = _bytes_a_column(_centroids(reduced, min(words, len(rows)), seed))
-        return cls(mean, axes, axis_scale, word, word_scale)
+        return cls(mean, axes, axis_scale, word, word_scale, min(left, axes.shape[1]))
 
     def describe(self, descriptors: AnyArray) -> FloatArray:
         """One vector of an image.
@@ -149,7 +161,7 @@ class Vlad:
         word = np.argmax(reduced @ centres.T - 0.5 * np.square(centres).sum(axis=1), axis=1)
         chosen = np.zeros((len(centres), len(rows)), np.float32)
         chosen[word, np.arange(len(rows))] = 1.0
-        total = chosen @ (reduced - centres[word])
+        total = chosen @ (reduced - centres[word])[:, : self.left]
         rooted = unit_descriptors(np.sign(total) * np.sqrt(np.abs(total)))
         pooled: FloatArray = unit_descriptors(rooted.reshape(1, -1))[0]
         return pooled
@@ -158,7 +170,7 @@ class Vlad:
         """Safetensors; the same vocabulary gives the same bytes."""
         names = ("mean", "axes", "axis_scale", "words", "word_scale")
         arrays = {name: np.ascontiguousarray(getattr(self, name)) for name in names}
-        return bytes(save({**arrays, "format": _FORMAT}))
+        return bytes(save({**arrays, "left": np.array([self.left], np.uint16), "format": _FORMAT}))
 
     @classmethod
     def from_bytes(cls, payload: bytes) -> Vlad:
@@ -173,14 +185,17 @@ class Vlad:
             arrays = load(payload)
             if not np.array_equal(arrays.pop("format"), _FORMAT):
                 raise ModelError("the vocabulary is of another format", "update foldmap")
-            return cls(**arrays)
+            left = arrays.pop("left")
+            if left.dtype != np.uint16 or left.shape != (1,):
+                raise ModelError(f"the vocabulary's left is {left.dtype} {left.shape}", _CURE)
+            return cls(**arrays, left=int(left[0]))
         except FoldmapError:
             raise
         except (SafetensorError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise ModelError(f"the vocabulary cannot be read: {error}", _CURE) from error
 
 
-def fit_vlad(scene: SceneModel, *, words: int = WORDS, rank: int = RANK, seed: int = 0) -> Vlad:
+def fit_vlad(scene: SceneModel, *, words: int = WORDS, rank: int = RANK, left: int = LEFT, seed: int = 0) -> Vlad:
     """A vocabulary of a scene's observations, equally many from each image as far as there are.
 
     Raises:
@@ -195,7 +210,7 @@ def fit_vlad(scene: SceneModel, *, words: int = WORDS, rank: int = RANK, seed: i
     count = np.bincount(scene.tracks.image, minlength=images)
     within = np.arange(len(by_image)) - np.repeat(np.cumsum(count) - count, count)
     kept = np.sort(by_image[within < most])
-    return Vlad.fit(described[kept], words=words, rank=rank, seed=seed)
+    return Vlad.fit(described[kept], words=words, rank=rank, left=left, seed=seed)
 
 
 def describe_images(scene: SceneModel, vlad: Vlad) -> FloatArray:
