@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from corridor import SEEN, corridor, descriptors_of_places, noisy, seen
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scene_samples import colmap_scene
 
 from foldmap.errors import ConfigError, MapInputError, ModelError
 from foldmap.geometry.camera import Camera
 from foldmap.visual.covisibility import covisible_groups
+from foldmap.visual.extract import ExtractorSettings, SiftExtractor
+from foldmap.visual.global_codec import GlobalCodec, decode_globals
+from foldmap.visual.images import read_image
 from foldmap.visual.retrieval import ImageIndex, Retriever, fold_retrieval
 from foldmap.visual.source import Features, Query, SceneModel
+from foldmap.visual.visibility_codec import visibility_matrix
 from foldmap.visual.vlad import Vlad, describe_images, fit_vlad
 from foldmap.visual.voting import LEAST_SIMILARITY, PointVotes
 
@@ -284,3 +291,27 @@ def test_groups_of_nothing_and_of_what_is_no_ranking() -> None:
     assert covisible_groups(none, none, none) == []
     with pytest.raises(MapInputError):
         covisible_groups(np.array([1, 1]), none, none)
+
+
+@pytest.mark.shared
+def test_real_photos_find_those_that_share_their_points(shared_data: Path) -> None:
+    """Every 20th frame is the map, frames ten later the queries; COLMAP's tracks say what they share."""
+    pycolmap = pytest.importorskip("pycolmap")
+    folder = shared_data / "visual" / "redkitchen"
+    _, scene = colmap_scene(pycolmap, folder / "sparse")
+    count = len(scene.image_names)
+    chosen, queries = np.arange(0, count, 20), np.arange(10, count, 40)
+    extractor = SiftExtractor(ExtractorSettings(max_keypoints=1500, first_octave=0))
+    described = {
+        int(i): extractor.extract(read_image(folder / "images" / scene.image_names[i])).descriptors
+        for i in (*chosen, *queries)
+    }
+    vlad = Vlad.fit(np.concatenate([described[int(i)] for i in chosen]))
+    vectors = np.stack([vlad.describe(described[int(i)]) for i in chosen])
+    index = ImageIndex(decode_globals(GlobalCodec("1 bit").encode(vectors)))
+    seen = visibility_matrix(scene.tracks.point, scene.tracks.image, (len(scene.points_world), count))
+    shared = seen[:, queries].astype(np.int64).T @ seen[:, chosen]
+    found = [int(index.search(vlad.describe(described[int(i)]), 1).images[0]) for i in queries]
+    got = shared[np.arange(len(queries)), found]
+    assert got.mean() > 0.8 * shared.max(axis=1).mean()
+    assert got.mean() > 2 * shared.mean()
