@@ -14,7 +14,8 @@ from foldmap.types import AnyArray, FloatArray
 from foldmap.visual.global_codec import GlobalCodec, decode_globals
 from foldmap.visual.ranking import Ranking, best_first
 from foldmap.visual.source import Query, SceneModel, unit_descriptors
-from foldmap.visual.vlad import Vlad, describe_images, fit_vlad
+from foldmap.visual.vlad import Vlad
+from foldmap.visual.vlad_scene import describe_images, fit_vlad
 
 SMALL_MAP = 30_000
 """Up to so many points a map is searched whole, and stores nothing to retrieve by."""

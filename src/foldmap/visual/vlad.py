@@ -11,7 +11,6 @@ all R axes decide which word a descriptor is nearest to. Axes and words are stor
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import faiss
 import numpy as np
@@ -20,8 +19,8 @@ from safetensors.numpy import load, save
 
 from foldmap.coding.pq import checked_vectors, one_thread
 from foldmap.errors import ConfigError, FoldmapError, MapInputError, ModelError
-from foldmap.types import AnyArray, FloatArray
-from foldmap.visual.source import SceneModel, unit_descriptors
+from foldmap.types import AnyArray, DoubleArray, FloatArray
+from foldmap.visual.source import unit_descriptors
 
 WORDS = 256
 RANK = 16
@@ -31,7 +30,7 @@ MAX_RANK = 256
 MAX_DIMENSION = 4096
 MAX_BYTES = 4 << 20
 FITTED_ON = 65_536
-_AN_IMAGE = 200  # descriptors of one image that a vocabulary is learned from
+_GRID = 65_536.0
 _FORMAT = np.array([1], np.uint8)
 _CURE = "fold the map again"
 
@@ -92,16 +91,6 @@ class Vlad:
         """G = K L, length of an image's descriptor."""
         return len(self.words) * self.left
 
-    @cached_property
-    def _directions(self) -> FloatArray:
-        directions: FloatArray = self.axes.astype(np.float32) * self.axis_scale
-        return directions
-
-    @cached_property
-    def _centres(self) -> FloatArray:
-        centres: FloatArray = self.words.astype(np.float32) * self.word_scale
-        return centres
-
     @classmethod
     def fit(
         cls, descriptors: AnyArray, *, words: int = WORDS, rank: int = RANK, left: int = LEFT, seed: int = 0
@@ -129,10 +118,10 @@ class Vlad:
             raise MapInputError("there is no descriptor to learn a vocabulary from", "join features to the scene")
         if len(rows) > FITTED_ON:
             rows = rows[np.sort(np.random.default_rng(seed).permutation(len(rows))[:FITTED_ON])]
-        rows = unit_descriptors(rows)
-        mean = rows.mean(axis=0).astype(np.float16)
-        axes, axis_scale = _bytes_a_column(_principal(rows - mean.astype(np.float32), min(rank, rows.shape[1])))
-        reduced = (rows - mean.astype(np.float32)) @ (axes.astype(np.float32) * axis_scale)
+        grid = _on_grid(rows)
+        mean = (grid.mean(axis=0) / _GRID).astype(np.float16)
+        axes, axis_scale = _bytes_a_column(_principal(grid, min(rank, rows.shape[1])))
+        reduced = _reduce(grid, mean, axes, axis_scale)
         word, word_scale = _bytes_a_column(_centroids(reduced, min(words, len(rows)), seed))
         return cls(mean, axes, axis_scale, word, word_scale, min(left, axes.shape[1]))
 
@@ -156,12 +145,11 @@ class Vlad:
             )
         if not len(rows):
             raise MapInputError("an image without keypoints cannot be retrieved", "use an image that shows something")
-        reduced = (unit_descriptors(rows) - self.mean.astype(np.float32)) @ self._directions
-        centres = self._centres
+        reduced = _reduce(_on_grid(rows), self.mean, self.axes, self.axis_scale)
+        centres = self.words.astype(np.float64) * self.word_scale
         word = np.argmax(reduced @ centres.T - 0.5 * np.square(centres).sum(axis=1), axis=1)
-        chosen = np.zeros((len(centres), len(rows)), np.float32)
-        chosen[word, np.arange(len(rows))] = 1.0
-        total = chosen @ (reduced - centres[word])[:, : self.left]
+        off = reduced - centres[word]
+        total = np.stack([np.bincount(word, off[:, axis], len(centres)) for axis in range(self.left)], axis=1)
         rooted = unit_descriptors(np.sign(total) * np.sqrt(np.abs(total)))
         pooled: FloatArray = unit_descriptors(rooted.reshape(1, -1))[0]
         return pooled
@@ -195,62 +183,38 @@ class Vlad:
             raise ModelError(f"the vocabulary cannot be read: {error}", _CURE) from error
 
 
-def fit_vlad(scene: SceneModel, *, words: int = WORDS, rank: int = RANK, left: int = LEFT, seed: int = 0) -> Vlad:
-    """A vocabulary of a scene's observations, equally many from each image as far as there are.
-
-    Raises:
-        MapInputError: features were not joined to the scene.
-    """
-    described = _described(scene)
-    rng = np.random.default_rng(seed)
-    images = len(scene.image_names)
-    most = max(1, min(_AN_IMAGE, FITTED_ON // max(images, 1)))
-    mixed = rng.permutation(len(described))
-    by_image = mixed[np.argsort(scene.tracks.image[mixed], kind="stable")]
-    count = np.bincount(scene.tracks.image, minlength=images)
-    within = np.arange(len(by_image)) - np.repeat(np.cumsum(count) - count, count)
-    kept = np.sort(by_image[within < most])
-    return Vlad.fit(described[kept], words=words, rank=rank, left=left, seed=seed)
+def _on_grid(rows: AnyArray) -> DoubleArray:
+    """Unit descriptors in whole steps: sums of their products are exact, so any number of threads gets the same."""
+    grid: DoubleArray = np.rint(unit_descriptors(rows).astype(np.float64) * _GRID)
+    return grid
 
 
-def describe_images(scene: SceneModel, vlad: Vlad) -> FloatArray:
-    """The vector of each image of a scene, from what it observed: float32 (I, G); zeros where it observed nothing.
-
-    Raises:
-        MapInputError: features were not joined to the scene, or are of another dimension.
-    """
-    described = _described(scene)
-    order = np.argsort(scene.tracks.image, kind="stable")
-    first = np.searchsorted(scene.tracks.image[order], np.arange(len(scene.image_names) + 1))
-    vectors = np.zeros((len(scene.image_names), vlad.size), np.float32)
-    for image in np.flatnonzero(np.diff(first)):
-        vectors[image] = vlad.describe(described[order[first[image] : first[image + 1]]])
-    return vectors
+def _reduce(grid: DoubleArray, mean: AnyArray, axes: AnyArray, axis_scale: FloatArray) -> DoubleArray:
+    """Coefficients float64 (N, R) about the mean."""
+    whole = axes.astype(np.float64)
+    middle = (mean.astype(np.float64)[:, None] * whole).sum(axis=0)
+    reduced: DoubleArray = ((grid @ whole) / _GRID - middle) * axis_scale
+    return reduced
 
 
-def _described(scene: SceneModel) -> AnyArray:
-    if scene.tracks.descriptors is None:
-        raise MapInputError("the scene has no descriptors", "give its features: features.h5, or a database")
-    return scene.tracks.descriptors
-
-
-def _principal(centred: FloatArray, rank: int) -> FloatArray:
-    """Directions of most variance, float32 (D, R), each with its largest number positive so that signs are settled."""
-    _, vectors = np.linalg.eigh(centred.T.astype(np.float64) @ centred)
+def _principal(grid: DoubleArray, rank: int) -> DoubleArray:
+    """Directions of most variance, float64 (D, R), each with its largest number positive so that signs are settled."""
+    total = grid.sum(axis=0)
+    _, vectors = np.linalg.eigh(grid.T @ grid - total[:, None] * total / len(grid))
     axes = vectors[:, ::-1][:, :rank]
     peak = np.abs(axes).argmax(axis=0)
-    signed: FloatArray = (axes * np.sign(axes[peak, np.arange(rank)])).astype(np.float32)
+    signed: DoubleArray = axes * np.sign(axes[peak, np.arange(rank)])
     return signed
 
 
-def _bytes_a_column(values: FloatArray) -> tuple[AnyArray, FloatArray]:
+def _bytes_a_column(values: AnyArray) -> tuple[AnyArray, FloatArray]:
     """Int8 and the scale of each column; a column of zeros keeps a tiny scale."""
     scale = np.maximum(np.abs(values).max(axis=0), 1e-6).astype(np.float32) / np.float32(127)
     return np.rint(values / scale).astype(np.int8), scale
 
 
-def _centroids(rows: FloatArray, count: int, seed: int) -> FloatArray:
-    rows = np.ascontiguousarray(rows, dtype=np.float32)
+def _centroids(reduced: DoubleArray, count: int, seed: int) -> FloatArray:
+    rows: FloatArray = np.ascontiguousarray(reduced, dtype=np.float32)
     if len(rows) == count:
         return rows
     with one_thread():
