@@ -1,0 +1,123 @@
+"""How strongly an image supports a pose: points found where the pose puts them, against what chance finds elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from foldmap.types import DoubleArray, FloatArray
+from foldmap.visual.decoded import MapPoints
+from foldmap.visual.guided import best_nearby, one_point_a_keypoint, thinned
+from foldmap.visual.view import View
+
+CHANCE = 0.02
+"""The similarity that a point must exceed is set so that chance finds this share of them."""
+
+SHIFTS = ((0.31, 0.17), (-0.23, 0.37), (0.41, -0.29), (-0.37, -0.43))
+"""Where chance is measured: the same points moved by these shares of the image, around its rim."""
+
+RADII = (1.0, 0.5, 0.25)
+"""Shares of the inlier error within which points are counted."""
+
+MOST_POINTS = 3000
+"""So many points in view are asked; more would tell no more."""
+
+
+@dataclass(frozen=True)
+class Support:
+    """What speaks for a pose.
+
+    Attributes:
+        found: points that are found, each by a keypoint of its own, among `asked`.
+        asked: points in view that were looked for: at most `MOST_POINTS` a view.
+        visible: points in view.
+        chance: share that chance finds, at least 1 in as many as were asked.
+        evidence: minus log10 of the probability that chance finds as many: whether the pose is right at all.
+    """
+
+    found: int
+    asked: int
+    visible: int
+    chance: float
+    evidence: float
+
+    @property
+    def explained(self) -> float:
+        """Keypoints that the pose explains beyond chance: which of two poses is better."""
+        return (self.found - self.chance * self.asked) * self.visible / max(self.asked, 1)
+
+
+def support_of(views: Sequence[View], around: MapPoints, rig_SE3_world: DoubleArray, radius_px: float) -> Support:
+    """Count the points found within a radius of where a pose puts them, and compare with what is wrong for certain.
+
+    Keypoints crowd where texture is, and repeated texture looks like itself: so chance is measured in the image at
+    hand, both at moved places and with the descriptors of other points at the same places; the stricter of the two
+    counts. A right pose has its points close to where they belong, a lucky one anywhere within the radius: the best of
+    several radii is taken.
+    """
+    looks = [_Look.at(view, around, rig_SE3_world) for view in views]
+    supports = [_within(looks, share * radius_px) for share in RADII]
+    return max(supports, key=lambda support: support.evidence)
+
+
+@dataclass(frozen=True)
+class _Look:
+    """The points that a pose puts in one view, and where."""
+
+    view: View
+    visible: int
+    xy_px: DoubleArray
+    descriptors: FloatArray
+
+    @staticmethod
+    def at(view: View, around: MapPoints, rig_SE3_world: DoubleArray) -> _Look:
+        xy_px, seen = view.project(rig_SE3_world, around.points_world)
+        asked = thinned(np.flatnonzero(seen), MOST_POINTS)
+        return _Look(view, int(seen.sum()), xy_px[asked], around.descriptors[asked])
+
+    def own(self, radius_px: float) -> FloatArray:
+        """Similarity of each point to its keypoint, -1 where another point has that or there is none."""
+        found = best_nearby(self.view, self.xy_px, self.descriptors, radius_px)
+        similarity = np.full(len(self.xy_px), -1.0, np.float32)
+        rows = one_point_a_keypoint(found)
+        similarity[rows] = found.similarity[rows]
+        return similarity
+
+    def moved(self, radius_px: float) -> FloatArray:
+        """The same at moved places."""
+        low = np.asarray(self.view.low_px)
+        size = np.asarray(self.view.high_px) - low
+        places = [low + (self.xy_px - low + np.asarray(shift) * size) % size for shift in SHIFTS]
+        return np.concatenate([best_nearby(self.view, xy, self.descriptors, radius_px).similarity for xy in places])
+
+    def swapped(self, radius_px: float) -> FloatArray:
+        """The same with the descriptors of other points."""
+        count = len(self.xy_px)
+        turns = [max(1, round(shift[0] % 1.0 * count)) for shift in SHIFTS]
+        others = [np.roll(self.descriptors, turn, axis=0) for turn in turns]
+        return np.concatenate([best_nearby(self.view, self.xy_px, other, radius_px).similarity for other in others])
+
+
+def _within(looks: Sequence[_Look], radius_px: float) -> Support:
+    own = np.concatenate([look.own(radius_px) for look in looks])
+    if not len(own):
+        return Support(0, 0, 0, 1.0, 0.0)
+    controls = [np.concatenate([look.moved(radius_px) for look in looks])]
+    controls.append(np.concatenate([look.swapped(radius_px) for look in looks]))
+    least = max(float(np.quantile(control, 1.0 - CHANCE)) for control in controls)
+    beyond = max(int((control > least).sum()) for control in controls)
+    chance = (beyond + 1.0) / (len(controls[0]) + 1.0)
+    found = int((own > least).sum())
+    visible = sum(look.visible for look in looks)
+    return Support(found, len(own), visible, chance, _surprise(found, len(own), chance))
+
+
+def _surprise(found: int, asked: int, chance: float) -> float:
+    """Minus log10 of Chernoff's bound on the probability of ``found`` or more successes among ``asked``."""
+    share = found / asked
+    if share <= chance:
+        return 0.0
+    missed = (1.0 - share) * np.log((1.0 - share) / (1.0 - chance)) if share < 1.0 else 0.0
+    return float(asked * (share * np.log(share / chance) + missed) / np.log(10.0))

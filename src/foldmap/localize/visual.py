@@ -1,0 +1,300 @@
+"""Localize a camera, or a rig of cameras, in a visual map: match, solve, look again with the pose in hand, judge."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from foldmap.errors import MapInputError
+from foldmap.localize.camera_estimate import CameraDiagnostics, CameraEstimate
+from foldmap.localize.estimate import Status
+from foldmap.localize.support import Support, support_of
+from foldmap.types import DoubleArray, FloatArray
+from foldmap.visual.decoded import MapPoints, VisualMap
+from foldmap.visual.guided import best_nearby, one_point_a_keypoint, thinned
+from foldmap.visual.matching import Matches, mutual
+from foldmap.visual.solve import (
+    MIN_MATCHES,
+    Correspondences,
+    noise_px,
+    pose_covariance,
+    ransac_pose,
+    refine_pose,
+    residuals_px,
+)
+from foldmap.visual.source import Query
+from foldmap.visual.view import View, prepare
+
+SEARCHED_AT_FIRST = 30_000_000
+"""Pairs of a keypoint and a point that are compared at first: some tens of milliseconds."""
+
+LEAST_NOISE_PX = 0.2
+
+
+@dataclass(frozen=True)
+class VisualSettings:
+    """How a camera is localized.
+
+    Attributes:
+        matcher: "direct" takes every keypoint's nearest point, "mutual" only those that are each other's nearest.
+        ratio: most distance to the nearest point over that to the second nearest.
+        trials: how many of the most distinct matches are given to RANSAC, trial by trial; the best pose is kept.
+        error: largest reprojection error of an inlier, as a share of the image's diagonal, and at least `error_px`.
+        error_px: see there.
+        iterations: most samples of RANSAC.
+        similarity: least cosine of a point found with the pose in hand.
+        rounds: radii of looking again, in units of the inlier error; the last one shrinks to four times the noise.
+        evidence_ok, evidence_least: see `CameraDiagnostics.evidence`; below the first at best degraded, below the
+            second no match.
+        evidence_enough: a pose with so much needs no further trials.
+        keypoints: at least so many are matched at first, evenly chosen, more in small maps; all of them where those do
+            not give a pose with enough evidence.
+        look: so many points in view are looked for in each round.
+        rival: a second pose that explains more than this share of what the best one explains makes the answer
+            ambiguous.
+        sigma_rad_ok, sigma_rad_most: largest standard deviation of the rotation of an `ok` and of a degraded answer.
+        seed: of RANSAC.
+    """
+
+    matcher: str = "direct"
+    ratio: float = 0.97
+    trials: tuple[int, ...] = (150, 400, 1000)
+    error: float = 0.006
+    error_px: float = 4.0
+    iterations: int = 10_000
+    similarity: float = 0.75
+    rounds: tuple[float, ...] = (2.0, 1.0, 1.0, 1.0)
+    evidence_ok: float = 13.0
+    evidence_least: float = 10.0
+    evidence_enough: float = 60.0
+    keypoints: int = 1500
+    look: tuple[int, ...] = (1500, 1500, 1500, 6000)
+    rival: float = 0.9
+    sigma_rad_ok: float = math.radians(0.5)
+    sigma_rad_most: float = math.radians(5.0)
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class _Hypothesis:
+    """A pose, what supports it, and how strongly."""
+
+    rig_SE3_world: DoubleArray
+    inliers: list[Correspondences]
+    support: Support
+
+
+class VisualLocalizer:
+    """Localizes in one map.
+
+    Args:
+        visual_map: folded or not.
+        settings: see there.
+    """
+
+    def __init__(self, visual_map: VisualMap, settings: VisualSettings | None = None) -> None:
+        self._map = visual_map
+        self.settings = settings or VisualSettings()
+        if self.settings.matcher not in ("direct", "mutual"):
+            raise MapInputError(f"there is no matcher {self.settings.matcher!r}", "choose direct or mutual")
+
+    def localize(self, query: Query | Sequence[Query]) -> CameraEstimate:
+        """Find the pose of one camera, or of a rig whose cameras saw one moment.
+
+        Args:
+            query: the image; several with `camera_SE3_rig` make a rig.
+
+        Raises:
+            MapInputError: the query's descriptors are not those of the map.
+        """
+        started_s = time.perf_counter()
+        queries = [query] if isinstance(query, Query) else list(query)
+        self._check(queries)
+        estimate = self._estimate(queries)
+        timed = replace(estimate.diagnostics, time_s=time.perf_counter() - started_s)
+        return replace(estimate, diagnostics=timed)
+
+    def _estimate(self, queries: Sequence[Query]) -> CameraEstimate:
+        views = [prepare(query) for query in queries]
+        health = CameraDiagnostics(keypoints=sum(len(view.xy_px) for view in views))
+        if health.keypoints < 2 * self.settings.error_px:
+            return _without(Status.NO_OBSERVATION, health, f"{health.keypoints} keypoints")
+        around = self._map.around(queries, views)
+        health = replace(health, images=around.images)
+        if len(around) < 4:
+            return _without(Status.NO_MAP, health, "the map has no points here")
+        best, matches = None, list[Matches]()
+        first = max(self.settings.keypoints, SEARCHED_AT_FIRST // len(around))
+        for most in (first, max(len(view.xy_px) for view in views)):
+            matches = [self._match(view, around, most) for view in views]
+            found = self._best(views, matches, around)
+            if best is None or (found is not None and found.support.explained > best.support.explained):
+                best = found
+            enough = best is not None and best.support.evidence > self.settings.evidence_enough
+            if enough or most >= max(len(view.xy_px) for view in views):
+                break
+        health = replace(health, matches=sum(len(part) for part in matches))
+        if best is None:
+            return _without(Status.NO_MATCH, health, "no pose explains four matches")
+        rival = self._rival(views, matches, around, best)
+        if rival is not None and rival.support.explained > best.support.explained:
+            best, rival = rival, best
+        return self._judge(views, best, rival, health)
+
+    def _check(self, queries: Sequence[Query]) -> None:
+        if not queries:
+            raise MapInputError("a rig without cameras", "give at least one image")
+        for query in queries:
+            dimension = query.features.descriptors.shape[1]
+            if len(query.features.xy_px) and dimension != self._map.dimension:
+                raise MapInputError(
+                    f"image {query.name!r} has descriptors of {dimension} numbers, the map of {self._map.dimension}",
+                    f"extract {self._map.feature} features",
+                )
+
+    def _match(self, view: View, around: MapPoints, most: int) -> Matches:
+        asked = thinned(np.arange(len(view.xy_px)), most)
+        found = around.index.match(view.descriptors[asked])
+        found = replace(found, keypoint=asked[found.keypoint])
+        found = found.take(found.ratio < self.settings.ratio)
+        if self.settings.matcher == "mutual" and len(found):
+            found = found.take(mutual(found, view.descriptors, around.descriptors))
+        return found
+
+    def _best(self, views: Sequence[View], matches: Sequence[Matches], around: MapPoints) -> _Hypothesis | None:
+        """The best supported of the poses that RANSAC finds in more and more of the matches."""
+        best: _Hypothesis | None = None
+        tried = 0
+        for most in self.settings.trials:
+            taken = sum(min(most, len(part)) for part in matches)
+            if taken == tried:
+                break
+            tried = taken
+            found = self._try(views, [part.take(slice(most)) for part in matches], around)
+            if found is not None and (best is None or found.support.explained > best.support.explained):
+                best = found
+            if best is not None and best.support.evidence > self.settings.evidence_enough:
+                break
+        return best
+
+    def _try(self, views: Sequence[View], matches: Sequence[Matches], around: MapPoints) -> _Hypothesis | None:
+        """One pose by RANSAC, then look again where it puts the map's points, and refine."""
+        settings = self.settings
+        pairs = [
+            Correspondences(view.xy_px[part.keypoint], around.points_world[part.point])
+            for view, part in zip(views, matches, strict=True)
+        ]
+        solved = ransac_pose(views, pairs, self._error_px(views[0]), settings.iterations, settings.seed)
+        if solved is None:
+            return None
+        rig_SE3_world = solved[0]
+        inliers = pairs
+        radius_px = settings.rounds[0] * self._error_px(views[0])
+        for round_, most in enumerate(settings.look):
+            inliers, similar = self._look(views, around, rig_SE3_world, radius_px, most)
+            if sum(len(part) for part in inliers) < MIN_MATCHES:
+                return None
+            # chance finds hide among the less similar: the noise is read off the better half
+            errors = _residuals(views, inliers, rig_SE3_world)
+            noise = max(noise_px(errors[similar >= np.median(similar)]), LEAST_NOISE_PX)
+            rig_SE3_world = refine_pose(views, inliers, rig_SE3_world, 3.0 * noise)
+            radius_px = settings.rounds[min(round_ + 1, len(settings.rounds) - 1)] * self._error_px(views[0])
+            if round_ + 2 == len(settings.look):
+                radius_px = min(radius_px, max(4.0 * noise, 1.5))
+        support = support_of(views, around, rig_SE3_world, self._error_px(views[0]))
+        return _Hypothesis(rig_SE3_world, inliers, support)
+
+    def _look(
+        self, views: Sequence[View], around: MapPoints, rig_SE3_world: DoubleArray, radius_px: float, most: int
+    ) -> tuple[list[Correspondences], FloatArray]:
+        """Points found within a radius of where a pose puts them, each by a keypoint of its own, and how similar."""
+        inliers, similarity = [], []
+        for view in views:
+            xy_px, seen = view.project(rig_SE3_world, around.points_world)
+            visible = thinned(np.flatnonzero(seen), most)
+            found = best_nearby(view, xy_px[visible], around.descriptors[visible], radius_px)
+            rows = one_point_a_keypoint(found)
+            rows = rows[found.similarity[rows] > self.settings.similarity]
+            inliers.append(Correspondences(view.xy_px[found.keypoint[rows]], around.points_world[visible[rows]]))
+            similarity.append(found.similarity[rows])
+        return inliers, np.concatenate(similarity)
+
+    def _rival(
+        self, views: Sequence[View], matches: Sequence[Matches], around: MapPoints, best: _Hypothesis
+    ) -> _Hypothesis | None:
+        """The best pose elsewhere among the matches that the best pose does not explain."""
+        left = []
+        for view, part in zip(views, matches, strict=True):
+            xy_px, seen = view.project(best.rig_SE3_world, around.points_world[part.point])
+            off = np.linalg.norm(xy_px - view.xy_px[part.keypoint], axis=1) > 3.0 * self._error_px(view)
+            left.append(part.take(off | ~seen).take(slice(self.settings.trials[0])))
+        found = self._try(views, left, around)
+        return None if found is None or _same(found, best) else found
+
+    def _judge(
+        self, views: Sequence[View], best: _Hypothesis, rival: _Hypothesis | None, health: CameraDiagnostics
+    ) -> CameraEstimate:
+        settings, support = self.settings, best.support
+        errors = _residuals(views, best.inliers, best.rig_SE3_world)
+        noise = max(noise_px(errors), LEAST_NOISE_PX)
+        health = replace(
+            health,
+            found=support.found,
+            visible=support.visible,
+            chance=support.chance,
+            evidence=support.evidence,
+            rival=None if rival is None else max(0.0, rival.support.explained / max(support.explained, 1.0)),
+            noise_px=noise,
+        )
+        if support.evidence < settings.evidence_least:
+            return _without(Status.NO_MATCH, health, "the map's points are not where the best pose puts them")
+        if rival is not None and health.rival is not None and self._rivals(health.rival, rival):
+            return _without(Status.AMBIGUOUS, health, "another pose is nearly as well supported")
+        close = [
+            Correspondences(part.xy_px[near], part.points_world[near])
+            for view, part in zip(views, best.inliers, strict=True)
+            for near in [np.linalg.norm(residuals_px(view, part, best.rig_SE3_world), axis=1) < 3.0 * noise]
+        ]
+        covariance = pose_covariance(views, close, best.rig_SE3_world, noise)
+        if covariance is None:
+            return _without(Status.AMBIGUOUS, health, "the matches do not fix the pose")
+        sigma_world, sigma_rad = (
+            float(np.sqrt(np.linalg.eigvalsh(block)[-1])) for block in (covariance[:3, :3], covariance[3:, 3:])
+        )
+        health = replace(health, sigma_world=sigma_world, sigma_rad=sigma_rad)
+        if sigma_rad > settings.sigma_rad_most:
+            return _without(Status.AMBIGUOUS, health, "the matches barely fix the pose")
+        weak = support.evidence < settings.evidence_ok
+        loose = sigma_rad > settings.sigma_rad_ok
+        status = Status.DEGRADED if weak or loose else Status.OK
+        reason = "few points support the pose" if weak else "the pose is loose" if loose else ""
+        return CameraEstimate(status, best.rig_SE3_world, covariance, replace(health, reason=reason))
+
+    def _rivals(self, share: float, rival: _Hypothesis) -> bool:
+        return share > self.settings.rival and rival.support.evidence > self.settings.evidence_least
+
+    def _error_px(self, view: View) -> float:
+        return max(self.settings.error_px, self.settings.error * view.diagonal_px)
+
+
+def _residuals(views: Sequence[View], inliers: Sequence[Correspondences], rig_SE3_world: DoubleArray) -> DoubleArray:
+    return np.concatenate([residuals_px(view, part, rig_SE3_world) for view, part in zip(views, inliers, strict=True)])
+
+
+def _same(one: _Hypothesis, other: _Hypothesis) -> bool:
+    """Whether two poses are one answer: they look the same way, and stand close for the depth that they see."""
+    relative = one.rig_SE3_world @ np.linalg.inv(other.rig_SE3_world)
+    turn_rad = math.acos(min(1.0, max(-1.0, 0.5 * (float(np.trace(relative[:3, :3])) - 1.0))))
+    points = np.concatenate([part.points_world for part in other.inliers])
+    depth = float(
+        np.median(np.linalg.norm(points @ other.rig_SE3_world[:3, :3].T + other.rig_SE3_world[:3, 3], axis=1))
+    )
+    return turn_rad < math.radians(5.0) and float(np.linalg.norm(relative[:3, 3])) < 0.1 * depth
+
+
+def _without(status: Status, health: CameraDiagnostics, reason: str) -> CameraEstimate:
+    return CameraEstimate.without_pose(status, replace(health, reason=reason))

@@ -1,0 +1,76 @@
+"""What a matcher needs of a map: points with descriptors, ready to be searched."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from foldmap.types import DoubleArray, FloatArray
+from foldmap.visual.average import track_means
+from foldmap.visual.matching import DescriptorIndex
+from foldmap.visual.source import Query, SceneModel
+from foldmap.visual.view import View
+
+
+@dataclass(frozen=True)
+class MapPoints:
+    """Some points of a map with their descriptors.
+
+    Attributes:
+        points_world: float64 (P, 3).
+        descriptors: float32 (P, D), unit rows, decoded.
+        images: map images that retrieval chose these points by; 0 where they are the whole map.
+        index: the descriptors ready to be searched.
+    """
+
+    points_world: DoubleArray
+    descriptors: FloatArray
+    images: int = 0
+    index: DescriptorIndex = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "index", DescriptorIndex(self.descriptors))
+
+    def __len__(self) -> int:
+        return len(self.points_world)
+
+
+class VisualMap(Protocol):
+    """A map that cameras can be localized in: a folded one, or a scene in memory."""
+
+    @property
+    def feature(self) -> str:
+        """Which extractor made its descriptors."""
+        ...
+
+    @property
+    def dimension(self) -> int:
+        """Length of a descriptor."""
+        ...
+
+    def around(self, queries: Sequence[Query], views: Sequence[View]) -> MapPoints:
+        """The points that the queries may see: the whole map, or what retrieval finds."""
+        ...
+
+
+class UnfoldedMap:
+    """A scene as it was built: every point, the mean descriptor of its track, nothing quantized."""
+
+    def __init__(self, scene: SceneModel) -> None:
+        self._feature = scene.feature
+        self._points = MapPoints(scene.points_world, track_means(scene))
+
+    @property
+    def feature(self) -> str:
+        """Which extractor made its descriptors."""
+        return self._feature
+
+    @property
+    def dimension(self) -> int:
+        """Length of a descriptor."""
+        return int(self._points.descriptors.shape[1])
+
+    def around(self, queries: Sequence[Query], views: Sequence[View]) -> MapPoints:
+        """The whole map."""
+        return self._points

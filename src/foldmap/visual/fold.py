@@ -1,0 +1,213 @@
+"""Write a scene's chosen points into a .fold file: tiles of points, and what finds them again.
+
+Tiles of row 0 hold points; (0, 1) the images, (1, 1) which tiles each group of images sees, (0, 2) the images' global
+descriptors. Small maps have one tile and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from foldmap.atlas import FoldWriter
+from foldmap.errors import ConfigError, MapInputError
+from foldmap.types import BoolArray, DoubleArray, FloatArray, IntArray
+from foldmap.visual.codecs import DescriptorCodec
+from foldmap.visual.noise import reprojection_noise_px
+from foldmap.visual.points_codec import tolerance_from_views
+from foldmap.visual.poses_codec import MapImages, encode_images
+from foldmap.visual.retrieval import SMALL_MAP, FoldedRetrieval, fold_retrieval
+from foldmap.visual.source import SceneModel
+from foldmap.visual.tile import pack_tile
+from foldmap.visual.visibility_codec import group_images, visibility_matrix
+
+LAYER = "visual"
+CODEC_MODEL, VLAD_MODEL = "codec", "vlad"
+IMAGES_KEY, TILES_KEY, GLOBALS_KEY = (0, 1), (1, 1), (0, 2)
+TILE_POINTS = 8192
+_POSE_ERROR = 1e-3
+
+
+@dataclass(frozen=True)
+class VisualPlan:
+    """What of a scene goes into a file, and how.
+
+    Attributes:
+        kept: int64, ascending indices of the points.
+        codec: of their descriptors.
+        error_px: how far quantized positions may move reprojections, root mean square; None: a third of the noise.
+        images: keep the images' poses, names, visibility and what retrieval needs; None: only for maps of more than
+            `SMALL_MAP` points, which need it.
+        group: images in sequence that share one visibility.
+        tile_points: most points of a tile.
+        seed: of retrieval's vocabulary.
+    """
+
+    kept: IntArray
+    codec: DescriptorCodec
+    error_px: float | None = None
+    images: bool | None = None
+    group: int = 4
+    tile_points: int = TILE_POINTS
+    seed: int = 0
+
+    @property
+    def keeps_images(self) -> bool:
+        """Whether the file is searched by image."""
+        return len(self.kept) > SMALL_MAP if self.images is None else self.images
+
+
+@dataclass(frozen=True)
+class VisualReport:
+    """Where the bytes of a folded scene went.
+
+    Attributes:
+        points: kept.
+        tiles: of points.
+        images: kept.
+        bytes: by use: geometry, codes, visibility, images, retrieval, codec.
+        error_px: of the positions, as `VisualPlan.error_px`.
+        noise_px: of the scene's reprojections, one direction, robust.
+    """
+
+    points: int
+    tiles: int
+    images: int
+    bytes: Mapping[str, int]
+    error_px: float
+    noise_px: float
+
+
+def fold_scene(
+    scene: SceneModel,
+    means: FloatArray,
+    writer: FoldWriter,
+    plan: VisualPlan,
+    *,
+    layer: str = LAYER,
+    report: Callable[[int, int], None] = lambda done, total: None,
+) -> VisualReport:
+    """Add a visual layer to a file that is being written.
+
+    Args:
+        scene: what is folded.
+        means: float32 (P, D), one unit descriptor for each point of the scene (`track_means`).
+        writer: of the file; the caller commits.
+        plan: see there.
+        layer: its name.
+        report: called with tiles done and in all.
+
+    Raises:
+        MapInputError: nothing is kept, or descriptors do not fit the points or the codec.
+        ConfigError: a plan that makes no sense.
+    """
+    _check(scene, means, plan)
+    chosen = scene.keep_points(plan.kept)
+    means = means[plan.kept]
+    noise_px = reprojection_noise_px(chosen)
+    error_px = noise_px / 3.0 if plan.error_px is None else plan.error_px
+    tolerance_world = tolerance_from_views(chosen, error_px)
+    tiles = split(chosen.points_world, plan.tile_points)
+    grouped = _groups(chosen, plan)
+    writer.add_layer(layer, "visual", {})
+    used = {"geometry": 0, "codes": 0, "visibility": 0}
+    sees = np.zeros((len(tiles), 0 if grouped is None else grouped.shape[1]), bool)
+    for number, rows in enumerate(tiles):
+        visible = None if grouped is None else grouped[rows]
+        packed = pack_tile(chosen.points_world[rows], tolerance_world[rows], means[rows], visible, plan.codec)
+        writer.put_tile(layer, number, 0, packed.payload)
+        if visible is not None:
+            sees[number] = visible.any(axis=0)
+        for use in used:
+            used[use] += getattr(packed, use)
+        report(number + 1, len(tiles))
+    retrieval = _put_images(chosen, writer, layer, plan, sees) if grouped is not None else None
+    model = plan.codec.model()
+    if model is not None:
+        writer.put_model(layer, CODEC_MODEL, model, "descriptor codec")
+    writer.set_parameters(layer, _parameters(chosen, plan, len(tiles), error_px, noise_px, retrieval))
+    used["codec"] = len(model or b"")
+    used["retrieval"] = 0 if retrieval is None else retrieval.size
+    kept_images = 0 if grouped is None else len(chosen.image_names)
+    return VisualReport(len(chosen.points_world), len(tiles), kept_images, used, error_px, noise_px)
+
+
+def split(points_world: DoubleArray, most: int) -> list[IntArray]:
+    """Cut points into boxes of at most ``most``: halved at the median of the longest side, again and again.
+
+    Returns:
+        Indices (int64, ascending) of each box.
+    """
+    pending, done = [np.arange(len(points_world), dtype=np.int64)], []
+    while pending:
+        rows = pending.pop()
+        if len(rows) <= most:
+            done.append(np.sort(rows))
+            continue
+        side = int(np.argmax(np.ptp(points_world[rows], axis=0)))
+        order = rows[np.argsort(points_world[rows, side], kind="stable")]
+        pending += [order[len(order) // 2 :], order[: len(order) // 2]]
+    return done
+
+
+def _check(scene: SceneModel, means: FloatArray, plan: VisualPlan) -> None:
+    if not len(plan.kept):
+        raise MapInputError("no points are kept", "keep some")
+    if means.shape != (len(scene.points_world), plan.codec.dimension):
+        raise MapInputError(
+            f"descriptors {means.shape} do not fit {len(scene.points_world)} points of {plan.codec.dimension} numbers",
+            "give the mean descriptor of each track, and a codec of that feature",
+        )
+    if plan.tile_points < 1 or plan.group < 1:
+        raise ConfigError(f"tiles of {plan.tile_points} points, groups of {plan.group} images", "give at least 1")
+
+
+def _groups(scene: SceneModel, plan: VisualPlan) -> BoolArray | None:
+    """Which groups of images see which points, bool (P, groups)."""
+    if not plan.keeps_images:
+        return None
+    images = len(scene.image_names)
+    visible = visibility_matrix(scene.tracks.point, scene.tracks.image, (len(scene.points_world), images))
+    return group_images(visible, np.arange(images) // plan.group)
+
+
+def _put_images(
+    scene: SceneModel, writer: FoldWriter, layer: str, plan: VisualPlan, sees: BoolArray
+) -> FoldedRetrieval:
+    images = MapImages(scene.cameras, scene.image_camera, scene.camera_SE3_world, scene.image_names)
+    writer.put_tile(layer, *IMAGES_KEY, encode_images(images, _POSE_ERROR * scene.radius_world, _POSE_ERROR))
+    writer.put_tile(layer, *TILES_KEY, np.packbits(sees).tobytes())
+    retrieval = fold_retrieval(scene, seed=plan.seed)
+    writer.put_tile(layer, *GLOBALS_KEY, retrieval.images)
+    if retrieval.vlad is not None:
+        writer.put_model(layer, VLAD_MODEL, retrieval.vlad, "retrieval")
+    return retrieval
+
+
+def _parameters(
+    scene: SceneModel,
+    plan: VisualPlan,
+    tiles: int,
+    error_px: float,
+    noise_px: float,
+    retrieval: FoldedRetrieval | None,
+) -> dict[str, Any]:
+    kept = retrieval is not None
+    searched = "none" if retrieval is None else "vlad" if retrieval.vlad is not None else "global"
+    return {
+        **plan.codec.parameters(),
+        "feature": scene.feature,
+        "dimension": plan.codec.dimension,
+        "points": len(scene.points_world),
+        "tiles": tiles,
+        "error_px": round(error_px, 4),
+        "noise_px": round(noise_px, 4),
+        "metric": scene.metric,
+        "radius_world": float(f"{scene.radius_world:.6g}"),
+        "images": len(scene.image_names) if kept else 0,
+        "group": plan.group if kept else 0,
+        "retrieval": searched,
+    }

@@ -1,0 +1,107 @@
+"""One tile of a folded visual map as bytes: positions, descriptor codes, and which groups of images see what."""
+
+from __future__ import annotations
+
+import itertools
+import struct
+from dataclasses import dataclass
+
+import numpy as np
+
+from foldmap.errors import MapFormatError
+from foldmap.types import BoolArray, DoubleArray, FloatArray, IntArray
+from foldmap.visual.codecs import DescriptorCodec
+from foldmap.visual.points_codec import decode_points, encode_points
+from foldmap.visual.visibility_codec import decode_visibility, encode_visibility
+
+_HEADER = struct.Struct("<BIIII")
+_VERSION = 1
+_CURE = "fold the map again"
+
+
+@dataclass(frozen=True)
+class PointTile:
+    """Decoded points of one tile.
+
+    Attributes:
+        points_world: float64 (P, 3).
+        descriptors: float32 (P, D), unit rows.
+        visible: bool (P, groups of images), or None where the map keeps no images.
+    """
+
+    points_world: DoubleArray
+    descriptors: FloatArray
+    visible: BoolArray | None
+
+    def __len__(self) -> int:
+        return len(self.points_world)
+
+
+@dataclass(frozen=True)
+class PackedTile:
+    """A tile as it is stored, and where its bytes go.
+
+    Attributes:
+        payload: the bytes.
+        order: int64 (P,): row i of the tile is row ``order[i]`` of what was packed.
+        geometry, codes, visibility: bytes of each part.
+    """
+
+    payload: bytes
+    order: IntArray
+    geometry: int
+    codes: int
+    visibility: int
+
+
+def pack_tile(
+    points_world: DoubleArray,
+    tolerance_world: DoubleArray,
+    descriptors: FloatArray,
+    visible: BoolArray | None,
+    codec: DescriptorCodec,
+) -> PackedTile:
+    """Code some points; the positions' coder chooses their order.
+
+    Args:
+        points_world: float64 (P, 3), P > 0.
+        tolerance_world: float64 (P,), how far each may move.
+        descriptors: float32 (P, D), unit rows.
+        visible: bool (P, groups), or None.
+        codec: of the descriptors.
+    """
+    geometry, order = encode_points(points_world, tolerance_world)
+    codes = codec.encode(descriptors[order])
+    seen = b"" if visible is None else encode_visibility(visible[order], decode_points(geometry))
+    header = _HEADER.pack(_VERSION, len(points_world), len(geometry), len(codes), len(seen))
+    return PackedTile(header + geometry + codes + seen, order, len(geometry), len(codes), len(seen))
+
+
+def unpack_tile(payload: bytes, codec: DescriptorCodec, groups: int) -> PointTile:
+    """Decode a tile.
+
+    Args:
+        payload: of `pack_tile`.
+        codec: that the layer names.
+        groups: of images that the layer has; 0 where the map keeps none.
+
+    Raises:
+        MapFormatError: bytes that `pack_tile` does not write for this layer.
+    """
+    if len(payload) < _HEADER.size:
+        raise MapFormatError("a tile of the visual layer is cut", _CURE)
+    version, count, *sizes = _HEADER.unpack_from(payload)
+    if version != _VERSION:
+        raise MapFormatError(f"a tile of the visual layer has version {version}", "update foldmap")
+    if _HEADER.size + sum(sizes) != len(payload) or count == 0:
+        raise MapFormatError("a tile of the visual layer does not have the length it says", _CURE)
+    ends = np.cumsum([_HEADER.size, *sizes]).tolist()
+    geometry, codes, seen = (payload[begin:end] for begin, end in itertools.pairwise(ends))
+    points_world = decode_points(geometry)
+    if len(points_world) != count:
+        raise MapFormatError(f"a tile says {count} points and holds {len(points_world)}", _CURE)
+    descriptors = codec.decode(codes, count)
+    visible = decode_visibility(seen, points_world) if groups else None
+    if visible is not None and visible.shape != (count, groups):
+        raise MapFormatError(f"a tile's visibility is {visible.shape}, not {(count, groups)}", _CURE)
+    return PointTile(points_world, descriptors, visible)

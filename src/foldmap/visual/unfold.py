@@ -1,0 +1,179 @@
+"""Read the visual layer of a .fold file: the points that a query may see, tile by tile as it needs them."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from foldmap.atlas import FoldFile
+from foldmap.errors import LayerError, MapFormatError
+from foldmap.types import BoolArray, IntArray
+from foldmap.visual.codecs import read_codec
+from foldmap.visual.decoded import MapPoints
+from foldmap.visual.fold import CODEC_MODEL, GLOBALS_KEY, IMAGES_KEY, LAYER, TILES_KEY, VLAD_MODEL
+from foldmap.visual.poses_codec import MapImages, decode_images
+from foldmap.visual.retrieval import Retriever
+from foldmap.visual.source import Query
+from foldmap.visual.tile import PointTile, unpack_tile
+from foldmap.visual.view import View
+
+MAX_POINTS = 1 << 24
+_CURE = "fold the map again"
+
+
+class FoldedVisual:
+    """A folded visual map: the `VisualMap` of the localizer.
+
+    Args:
+        file: an open .fold file.
+        layer: name of its visual layer.
+        images: map images that retrieval looks at, where the map is searched by image.
+        tiles_kept: decoded tiles that stay in memory.
+
+    Raises:
+        LayerError: no such layer, or one of another kind.
+        MapFormatError: the layer's parameters do not make sense.
+        ModelError: a model inside does not fit.
+    """
+
+    def __init__(self, file: FoldFile, layer: str = LAYER, *, images: int = 20, tiles_kept: int = 64) -> None:
+        info = file.layer(layer)
+        if info.kind != "visual":
+            raise LayerError(f"layer {layer!r} is a {info.kind} layer, not a visual layer", "name a visual layer")
+        self._file, self._layer = file, layer
+        self.parameters = info.parameters
+        self._feature = str(_get(info.parameters, "feature", str))
+        self._dimension = _within(info.parameters, "dimension", 1, 1 << 16)
+        self.points = _within(info.parameters, "points", 1, MAX_POINTS)
+        self.tiles = _within(info.parameters, "tiles", 1, self.points)
+        self.image_count = _within(info.parameters, "images", 0, 1 << 20)
+        self._group = _within(info.parameters, "group", 0, 1 << 20)
+        models = {model.name for model in info.models}
+        self.codec = read_codec(
+            info.parameters, self._dimension, file.model(layer, CODEC_MODEL) if CODEC_MODEL in models else None
+        )
+        self._vlad = file.model(layer, VLAD_MODEL) if VLAD_MODEL in models else None
+        self._most_images, self._tiles_kept = images, tiles_kept
+        self._tiles: OrderedDict[int, PointTile] = OrderedDict()
+        self._whole: MapPoints | None = None
+        self._retriever: Retriever | None = None
+        self._sees: BoolArray | None = None
+
+    @property
+    def feature(self) -> str:
+        """Which extractor made its descriptors."""
+        return self._feature
+
+    @property
+    def dimension(self) -> int:
+        """Length of a descriptor."""
+        return self._dimension
+
+    @property
+    def groups(self) -> int:
+        """Groups of images that share one visibility; 0 where the map keeps no images."""
+        return -(-self.image_count // self._group) if self._group else 0
+
+    @property
+    def needs_global(self) -> bool:
+        """Whether queries must bring the user's global descriptors."""
+        return self.parameters.get("retrieval") == "global"
+
+    def around(self, queries: Sequence[Query], views: Sequence[View]) -> MapPoints:
+        """The points that the queries may see: the whole map, or what retrieval finds."""
+        if not self.groups:
+            return self.whole()
+        each = max(1, self._most_images // len(queries))
+        images = np.unique(np.concatenate([self.retriever().rank(query, each).images for query in queries]))
+        return self.seen_by(images)
+
+    def whole(self) -> MapPoints:
+        """Every point of the map."""
+        if self._whole is None:
+            tiles = [self.tile(number) for number in range(self.tiles)]
+            self._whole = _joined(tiles, 0)
+        return self._whole
+
+    def seen_by(self, images: IntArray) -> MapPoints:
+        """The points that some of the map's images see; reads the tiles they lie in."""
+        groups = np.unique(np.asarray(images) // max(self._group, 1))
+        parts = []
+        for number in np.flatnonzero(self._tile_groups()[:, groups].any(axis=1)).tolist():
+            tile = self.tile(number)
+            seen = np.ones(len(tile), bool) if tile.visible is None else tile.visible[:, groups].any(axis=1)
+            parts.append(PointTile(tile.points_world[seen], tile.descriptors[seen], None))
+        return _joined(parts, len(images), self._dimension)
+
+    def tile(self, number: int) -> PointTile:
+        """One tile, decoded; the last ones stay in memory."""
+        if number in self._tiles:
+            self._tiles.move_to_end(number)
+            return self._tiles[number]
+        tile = unpack_tile(self._payload((number, 0)), self.codec, self.groups)
+        self._tiles[number] = tile
+        if len(self._tiles) > self._tiles_kept:
+            self._tiles.popitem(last=False)
+        return tile
+
+    def images(self) -> MapImages:
+        """Cameras, poses and names of the map's images.
+
+        Raises:
+            LayerError: the map keeps none.
+        """
+        if not self.groups:
+            raise LayerError("this map keeps no images", "fold it with --images")
+        images = decode_images(self._payload(IMAGES_KEY))
+        if len(images.camera_SE3_world) != self.image_count:
+            raise MapFormatError("the map's images are not as many as it says", _CURE)
+        return images
+
+    def retriever(self) -> Retriever:
+        """Finds the images that a query resembles."""
+        if self._retriever is None:
+            self._retriever = Retriever.stored(self._payload(GLOBALS_KEY), self._vlad)
+            if len(self._retriever.index) != self.image_count:
+                raise MapFormatError("the map's global descriptors are not as many as its images", _CURE)
+        return self._retriever
+
+    def _tile_groups(self) -> BoolArray:
+        if self._sees is None:
+            packed = np.frombuffer(self._payload(TILES_KEY), np.uint8)
+            cells = self.tiles * self.groups
+            if len(packed) != -(-cells // 8):
+                raise MapFormatError("the list of tiles that images see has the wrong length", _CURE)
+            self._sees = np.unpackbits(packed, count=cells).reshape(self.tiles, self.groups).astype(bool)
+        return self._sees
+
+    def _payload(self, key: tuple[int, int]) -> bytes:
+        payload = self._file.tile(self._layer, *key)
+        if payload is None:
+            raise MapFormatError(f"tile {key} of the visual layer is missing", _CURE)
+        return payload
+
+
+def _joined(tiles: Sequence[PointTile], images: int, dimension: int = 1) -> MapPoints:
+    if not tiles:
+        return MapPoints(np.zeros((0, 3)), np.zeros((0, dimension), np.float32), images)
+    return MapPoints(
+        np.concatenate([tile.points_world for tile in tiles]),
+        np.concatenate([tile.descriptors for tile in tiles]),
+        images,
+    )
+
+
+def _get(parameters: dict[str, Any], key: str, kind: type) -> Any:
+    value = parameters.get(key)
+    if type(value) is not kind:
+        raise MapFormatError(f"the visual layer's {key} is {value!r}", _CURE)
+    return value
+
+
+def _within(parameters: dict[str, Any], key: str, low: int, high: int) -> int:
+    value = int(_get(parameters, key, int))
+    if not low <= value <= high:
+        raise MapFormatError(f"the visual layer's {key} is {value}", _CURE)
+    return value
