@@ -1,0 +1,119 @@
+"""A scene as it lies on disk: a COLMAP model with features beside it, or a kapture dataset."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+from foldmap.errors import MapInputError
+from foldmap.formats.colmap import find_model, read_model_with_keypoints
+from foldmap.formats.colmap_database import ColmapDatabase
+from foldmap.formats.hloc_features import HlocFeatures
+from foldmap.formats.hloc_globals import HlocGlobals
+from foldmap.formats.kapture import read_kapture
+from foldmap.formats.kapture_features import KaptureFeatures
+from foldmap.types import IntArray
+from foldmap.visual.join import JoinReport, join_features, join_global_descriptors
+from foldmap.visual.source import FeatureSource, SceneModel
+
+HDF5 = {".h5", ".hdf5"}
+DATABASE = {".db", ".sqlite"}
+
+
+def open_features(path: Path, feature: str | None = None) -> HlocFeatures | ColmapDatabase:
+    """Open a file of local features by its suffix; close it after use.
+
+    Args:
+        path: an hloc HDF5 file (.h5), or a COLMAP database (.db).
+        feature: which extractor made it, where the file does not say.
+
+    Raises:
+        MapInputError: it is missing, or neither.
+    """
+    if not path.is_file():
+        raise MapInputError(f"there is no file of features {path}", "check the path, or build the scene again")
+    if path.suffix.lower() in HDF5:
+        return HlocFeatures(path, feature)
+    if path.suffix.lower() in DATABASE:
+        return ColmapDatabase(path)
+    raise MapInputError(f"{path} is no file of features that foldmap knows", "give hloc's .h5 or COLMAP's .db")
+
+
+def find_features(scene: Path) -> Path | None:
+    """The features that lie beside a model: features.h5, hloc's feats*.h5, or database.db."""
+    named = [scene / "features.h5", *sorted(scene.glob("feats*.h5")), scene / "database.db"]
+    return next((path for path in named if path.is_file()), None)
+
+
+def read_scene(
+    folder: Path,
+    features: Path | None = None,
+    *,
+    extracted: FeatureSource | None = None,
+    global_descriptors: Path | None = None,
+    feature: str | None = None,
+    metric: bool | None = None,
+    report: Callable[[JoinReport], None] = lambda joined: None,
+) -> SceneModel:
+    """Read a scene with its descriptors.
+
+    Args:
+        folder: a scene of ``foldmap build visual``, a COLMAP model (itself, sparse/ or sparse/0/), or kapture.
+        features: hloc HDF5 or COLMAP database; what lies beside the model where None.
+        extracted: features that are computed as they are asked for, instead of a file.
+        global_descriptors: hloc HDF5 of one descriptor an image, for retrieval.
+        feature: which extractor made the features, where they do not say.
+        metric: whether world units are metres; what scene.json says where None, else not.
+        report: called once with how features were joined.
+
+    Raises:
+        MapInputError: something is missing, damaged, or does not fit; the message says what.
+    """
+    if (folder / "sensors").is_dir():
+        scene, index = read_kapture(folder)
+        source: FeatureSource = extracted or KaptureFeatures(folder)
+        scene = join_features(scene, source, index, report=report)
+    else:
+        model = read_model_with_keypoints(
+            find_model(folder), bool(_said(folder, "metric") if metric is None else metric)
+        )
+        if extracted is not None:
+            scene = join_features(model.scene, extracted, model.keypoint_index, report=report)
+        else:
+            scene = _joined(folder, model.scene, model.keypoint_index, features, feature, report)
+    if global_descriptors is not None:
+        with closing(HlocGlobals(global_descriptors)) as globals_:
+            scene = join_global_descriptors(scene, globals_)
+    return scene
+
+
+def _joined(
+    folder: Path,
+    scene: SceneModel,
+    keypoint_index: IntArray,
+    features: Path | None,
+    feature: str | None,
+    report: Callable[[JoinReport], None],
+) -> SceneModel:
+    path = features or find_features(folder)
+    if path is None:
+        raise MapInputError(
+            f"no features lie beside the model in {folder}",
+            "give --features (hloc's .h5 or COLMAP's .db), or --images to extract SIFT again",
+        )
+    with closing(open_features(path, feature)) as source:
+        return join_features(scene, source, keypoint_index, report=report)
+
+
+def _said(folder: Path, key: str) -> object:
+    """What scene.json of ``foldmap build visual`` says; None where there is none."""
+    path = folder / "scene.json"
+    if not path.is_file():
+        return None
+    try:
+        said = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise MapInputError(f"{path} cannot be read: {error}", "build the scene again, or remove that file") from error
+    return said.get(key) if isinstance(said, dict) else None
