@@ -123,9 +123,19 @@ class ModelError(FoldmapError):
 
 
 class BudgetError(FoldmapError):
-    """No operating point fits the size that was asked for."""
+    """No operating point fits the size that was asked for.
+
+    Args:
+        message: what is wrong.
+        cure: what the user can do about it.
+        needed_bytes: a size that would do, where one is known.
+    """
 
     code = "budget"
+
+    def __init__(self, message: str, cure: str = "", needed_bytes: int | None = None) -> None:
+        super().__init__(message, cure)
+        self.needed_bytes = needed_bytes
 
 
 class MissingExtraError(FoldmapError):

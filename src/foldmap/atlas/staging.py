@@ -34,6 +34,11 @@ class Staging:
         """Stage a model."""
         self._connection.execute("INSERT OR REPLACE INTO models VALUES(?,?,?,?)", (layer, name, role, payload))
 
+    def forget(self, layer: str) -> None:
+        """Drop what is staged for a layer."""
+        for table in ("tiles", "models"):
+            self._connection.execute(f"DELETE FROM {table} WHERE layer=?", (layer,))
+
     def tiles(self, layer: str, old: FoldFile | None) -> Iterator[tuple[int, int, bytes]]:
         """All ``(column, row, payload)`` of a layer, ascending by (row, column): old ones with the staged laid over."""
         query = "SELECT row,column,payload FROM tiles WHERE layer=? ORDER BY row,column"

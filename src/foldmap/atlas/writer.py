@@ -23,7 +23,7 @@ from foldmap.atlas.reader import KINDS, FoldFile
 from foldmap.atlas.schema import APPLICATION_ID, FORMAT_VERSION, PAGE_SIZE, TABLES
 from foldmap.atlas.sibling import Sibling
 from foldmap.atlas.staging import Staging
-from foldmap.errors import ConfigError, LayerError, LimitError, WriteError
+from foldmap.errors import BudgetError, ConfigError, LayerError, LimitError, WriteError
 
 _INT32 = 1 << 31
 
@@ -47,6 +47,7 @@ class FoldWriter:
         self.path = Path(path)
         self._old: FoldFile | None = None
         self._layers: dict[str, tuple[str, str]] = {}
+        self._gone: set[str] = set()
         self._metadata: dict[str, str] = {}
         self._closed = False
         self._sibling = Sibling(self.path)
@@ -132,14 +133,21 @@ class FoldWriter:
         if len(self._metadata) > limits.MAX_METADATA:
             raise LimitError(f"more than {limits.MAX_METADATA} metadata keys", "group them")
 
-    def commit(self) -> None:
+    def commit(self, most_bytes: int | None = None) -> None:
         """Write everything and put it in place; the ``with`` block calls this.
 
+        Args:
+            most_bytes: put nothing in place that is larger than this.
+
         Raises:
+            BudgetError: the file would be larger than ``most_bytes``; what was there stays.
             WriteError: the disk is full, or the folder cannot be written.
         """
         try:
             self._write(self._sibling.path)
+            size = self._sibling.path.stat().st_size
+            if most_bytes is not None and size > most_bytes:
+                raise BudgetError(f"the file would take {size:,} bytes, more than {most_bytes:,}", "allow more", size)
             FoldFile.open(self._sibling.path).close()  # nothing is put in place that a reader would refuse
             self._sibling.replace()
         except (OSError, sqlite3.Error) as error:
@@ -246,11 +254,12 @@ class FoldWriter:
                 yield name, kept[name], old.model(layer, name)
 
     def _old_with(self, layer: str) -> FoldFile | None:
-        return self._old if self._old and layer in {there.name for there in self._old.layers()} else None
+        there = self._old is not None and layer in {kept.name for kept in self._old.layers()} - self._gone
+        return self._old if there else None
 
 
 class FoldUpdater(FoldWriter):
-    """Replaces, adds and removes tiles, models and metadata of an existing file, in one transaction.
+    """Replaces, adds and removes layers, tiles, models and metadata of an existing file, in one transaction.
 
     Everything that is not put again stays, bit for bit. Updaters of one file wait for nobody: the second is refused.
 
@@ -273,6 +282,17 @@ class FoldUpdater(FoldWriter):
             self._layers[layer.name] = (layer.kind, dump_json("parameters", layer.parameters))
         for key, value in self._old.metadata().items():
             self._metadata[key] = dump_json(key, value)
+
+    def remove_layer(self, layer: str) -> None:
+        """Remove a layer with its tiles and models; `add_layer` may then add another of that name.
+
+        Raises:
+            LayerError: no such layer.
+        """
+        self._check_layer(layer)
+        del self._layers[layer]
+        self._gone.add(layer)
+        self._staging.forget(layer)
 
     def remove_tile(self, layer: str, column: int, row: int) -> None:
         """Remove a tile; no tile there is no error.
