@@ -77,6 +77,23 @@ def pack_tile(
     return PackedTile(header + geometry + codes + seen, order, len(geometry), len(codes), len(seen))
 
 
+def tile_sizes(payload: bytes) -> tuple[int, int, int, int]:
+    """Points of a tile, and bytes of its geometry, codes and visibility; what is left of it is its header.
+
+    Raises:
+        MapFormatError: bytes that `pack_tile` does not write.
+    """
+    if len(payload) < _HEADER.size:
+        raise MapFormatError("a tile of the visual layer is cut", _CURE)
+    version, count, *sizes = _HEADER.unpack_from(payload)
+    if version != _VERSION:
+        raise MapFormatError(f"a tile of the visual layer has version {version}", "update foldmap")
+    if _HEADER.size + sum(sizes) != len(payload) or count == 0:
+        raise MapFormatError("a tile of the visual layer does not have the length it says", _CURE)
+    geometry, codes, visibility = sizes
+    return count, geometry, codes, visibility
+
+
 def unpack_tile(payload: bytes, codec: DescriptorCodec, groups: int) -> PointTile:
     """Decode a tile.
 
@@ -88,13 +105,7 @@ def unpack_tile(payload: bytes, codec: DescriptorCodec, groups: int) -> PointTil
     Raises:
         MapFormatError: bytes that `pack_tile` does not write for this layer.
     """
-    if len(payload) < _HEADER.size:
-        raise MapFormatError("a tile of the visual layer is cut", _CURE)
-    version, count, *sizes = _HEADER.unpack_from(payload)
-    if version != _VERSION:
-        raise MapFormatError(f"a tile of the visual layer has version {version}", "update foldmap")
-    if _HEADER.size + sum(sizes) != len(payload) or count == 0:
-        raise MapFormatError("a tile of the visual layer does not have the length it says", _CURE)
+    count, *sizes = tile_sizes(payload)
     ends = np.cumsum([_HEADER.size, *sizes]).tolist()
     geometry, codes, seen = (payload[begin:end] for begin, end in itertools.pairwise(ends))
     points_world = decode_points(geometry)

@@ -1,0 +1,46 @@
+"""Features of photos in a folder, extracted as they are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from foldmap.errors import MapInputError
+from foldmap.visual.extract import Extractor
+from foldmap.visual.images import find_images, read_image
+from foldmap.visual.source import Features
+
+
+class PhotoFeatures:
+    """A `FeatureSource` of photos; nothing is kept, each `load` extracts anew.
+
+    Args:
+        folder: of photos, named as the scene names them.
+        extractor: finds and describes keypoints.
+
+    Raises:
+        MapInputError: there is no such folder, or no photo in it.
+    """
+
+    def __init__(self, folder: Path, extractor: Extractor) -> None:
+        self._folder, self._extractor = folder, extractor
+        self._names = find_images(folder)
+
+    @property
+    def feature(self) -> str:
+        """Which extractor."""
+        return self._extractor.feature
+
+    def names(self) -> Sequence[str]:
+        """The photos' names, relative to the folder."""
+        return self._names
+
+    def load(self, name: str) -> Features:
+        """Extract the features of one photo.
+
+        Raises:
+            MapInputError: there is no such photo, or it cannot be decoded.
+        """
+        if name not in self._names:
+            raise MapInputError(f"there is no photo {name!r} in {self._folder}", "check the folder of photos")
+        return self._extractor.extract(read_image(self._folder / name))
