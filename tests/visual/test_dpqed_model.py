@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from foldmap.coding.additive import AdditiveQuantizer
 from foldmap.coding.pq import ProductQuantizer
 from foldmap.errors import ModelError
 from foldmap.types import FloatArray
 from foldmap.visual.model import AdapterSize, DpqedLayer
-from foldmap.visual.serialize import LayerShape
+from foldmap.visual.serialize import ASSIGN_BEAM, LayerShape
 
 SMALL = LayerShape(dimension=8, parts=2, centroids=5, hidden=7)
 VARIANTS = [
@@ -19,6 +20,8 @@ VARIANTS = [
     LayerShape(dimension=8, parts=2, centroids=5, hidden=7, shortcut="identity", unit=False),
     LayerShape(dimension=8, parts=2, centroids=5, hidden=7, shortcut="linear", front=1),
     LayerShape(dimension=8, parts=2, centroids=5, hidden=0, shortcut="linear", front=6),
+    LayerShape(dimension=8, parts=3, centroids=5, hidden=7, shortcut="identity", additive=True),
+    LayerShape(dimension=8, parts=2, centroids=5, hidden=0, unit=False, additive=True),
 ]
 
 
@@ -30,7 +33,7 @@ def rows(count: int = 40, dimension: int = 8) -> FloatArray:
 
 def layer_of(shape: LayerShape) -> DpqedLayer:
     torch.manual_seed(0)
-    layer = DpqedLayer(shape)
+    layer = DpqedLayer(shape, beam=ASSIGN_BEAM)
     with torch.no_grad():
         for one in layer.parameters():
             one.add_(0.3 * torch.randn_like(one))
@@ -95,6 +98,40 @@ def test_every_weight_gets_a_gradient(shape: LayerShape) -> None:
         assert float(one.grad.abs().max()) > 0, name
 
 
+def test_additive_codes_are_the_decoders_choice() -> None:
+    """All 5^2 codes decoded one by one: the layer's is the nearest, and the stored layer names the same."""
+    layer = layer_of(LayerShape(dimension=8, parts=2, centroids=5, hidden=7, shortcut="identity", additive=True))
+    x = rows()
+    every = np.stack(np.meshgrid(range(5), range(5), indexing="ij"), -1).reshape(-1, 2).astype(np.uint8)
+    errors = ((x[:, None] - layer.dequantize(every)[None]) ** 2).sum(2)
+    codes = layer.assign(x)
+    reached = ((x - layer.dequantize(codes)) ** 2).sum(1)
+    wide = (errors.argsort(1).argsort(1)[np.arange(len(x)), codes[:, 0] * 5 + codes[:, 1]] == 0).mean()
+    assert wide > 0.9  # the search keeps 16 of 25 sums
+    assert reached.mean() < 1.02 * errors.min(1).mean()
+    greedy = AdditiveQuantizer(layer.codebooks.detach().numpy()).encode(x)
+    assert reached.mean() < ((x - layer.dequantize(greedy)) ** 2).sum(1).mean()
+    np.testing.assert_array_equal(layer.stored().assign(x), codes)
+
+
+def test_additive_gradients_are_algorithm_1_of_what_the_other_codebooks_leave() -> None:
+    layer = layer_of(LayerShape(dimension=8, parts=3, centroids=5, hidden=0, unit=False, additive=True))
+    x, pull = torch.from_numpy(rows()), torch.randn(40, 8)
+    codes = torch.from_numpy(layer.assign(x.numpy()).astype(np.int64))
+    out = layer.quantize(x)
+    np.testing.assert_allclose(out.detach(), sum(layer.codebooks[m][codes[:, m]].detach() for m in range(3)), atol=1e-5)
+    (out * pull).sum().backward()
+    books = layer.codebooks.detach().double()
+    for m in range(3):
+        others = sum(books[j][codes[:, j]] for j in range(3) if j != m)
+        book = books[m].clone().requires_grad_()
+        weight = torch.exp(-torch.cdist(x.double() - others, book) / layer.tau)
+        ((weight / weight.sum(1, keepdim=True)) @ book * pull).sum().backward()
+        assert layer.codebooks.grad is not None
+        assert book.grad is not None
+        torch.testing.assert_close(layer.codebooks.grad[m].double(), book.grad, rtol=1e-3, atol=1e-3)
+
+
 @pytest.mark.parametrize("hidden", [0, 7])
 def test_a_layer_with_shortcut_starts_as_plain_pq(hidden: int) -> None:
     x = rows(300)
@@ -103,6 +140,18 @@ def test_a_layer_with_shortcut_starts_as_plain_pq(hidden: int) -> None:
     layer.start_from(quantizer)
     codes = layer.assign(x)
     np.testing.assert_array_equal(codes, quantizer.encode(x))
+    np.testing.assert_allclose(layer.dequantize(codes), quantizer.decode(codes), atol=1e-6)
+
+
+def test_an_additive_layer_starts_as_its_quantizer() -> None:
+    x = rows(300)
+    quantizer = AdditiveQuantizer.fit(x, 2, 16)
+    layer = DpqedLayer(LayerShape(8, 2, 16, 7, shortcut="identity", unit=False, additive=True))
+    layer.start_from(quantizer)
+    codes = layer.assign(x)
+    assert ((x - layer.dequantize(codes)) ** 2).sum() <= (
+        (x - quantizer.decode(quantizer.encode(x))) ** 2
+    ).sum() * 1.001
     np.testing.assert_allclose(layer.dequantize(codes), quantizer.decode(codes), atol=1e-6)
 
 
@@ -144,7 +193,5 @@ def test_lora_of_the_paper_has_2048_parameters() -> None:
 
 
 def test_foreign_descriptors_are_refused() -> None:
-    with pytest.raises(ModelError, match="fitted, not trained"):
-        DpqedLayer(LayerShape(8, 2, 5, 7, additive=True))
     with pytest.raises(ModelError, match="takes \\(N, 8\\)"):
         layer_of(SMALL).assign(np.zeros((3, 9), np.float32))

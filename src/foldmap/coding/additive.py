@@ -122,15 +122,32 @@ class AdditiveQuantizer:
             ModelError: vectors of another dimension.
             MapInputError: values that are not finite.
         """
+        rows = self._fitting(vectors, beam)
+        codes = np.empty((len(rows), len(self.codebooks)), np.uint8)
+        for first in range(0, len(rows), _ROWS):
+            paths, error = self._search(rows[first : first + _ROWS], beam)
+            codes[first : first + _ROWS] = paths[np.arange(len(paths)), error.argmin(axis=1)]
+        return codes
+
+    def candidates(self, vectors: AnyArray, beam: int = BEAM) -> ByteArray:
+        """All codes that a beam search ends with, in no order, (N, D) -> uint8 (N, at most `beam`, M).
+
+        A decoder that bends sums may like another than `encode`'s best.
+
+        Raises:
+            ConfigError: a beam without width.
+            ModelError: vectors of another dimension.
+            MapInputError: values that are not finite.
+        """
+        return self._search(self._fitting(vectors, beam), beam)[0]
+
+    def _fitting(self, vectors: AnyArray, beam: int) -> FloatArray:
         rows = checked_vectors(vectors)
         if beam < 1:
             raise ConfigError(f"a beam of {beam}", "take 1 or more")
         if rows.shape[1] != self.codebooks.shape[2]:
             raise ModelError(f"vectors of {rows.shape[1]} values do not fit codebooks of {self.codebooks.shape[2]}")
-        codes = np.empty((len(rows), len(self.codebooks)), np.uint8)
-        for first in range(0, len(rows), _ROWS):
-            codes[first : first + _ROWS] = self._search(rows[first : first + _ROWS], beam)
-        return codes
+        return rows
 
     def decode(self, codes: ByteArray) -> FloatArray:
         """Sums of the centroids that codes name, uint8 (N, M) -> float32 (N, D).
@@ -140,8 +157,8 @@ class AdditiveQuantizer:
         """
         return add_up(self.codebooks, codes)
 
-    def _search(self, rows: FloatArray, beam: int) -> ByteArray:
-        """Beam search for a block of vectors; errors of partial sums come from inner products alone."""
+    def _search(self, rows: FloatArray, beam: int) -> tuple[ByteArray, FloatArray]:
+        """Beam search for a block of vectors, codes (N, beam, M) and their squared errors less the vectors' own."""
         centroids = self.codebooks.shape[1]
         each = np.arange(len(rows))[:, None]
         paths = np.zeros((len(rows), 1, 0), np.uint8)
@@ -161,8 +178,7 @@ class AdditiveQuantizer:
             error = flat[each, best]
             left = left[each, parent] - book[code]
             paths = np.concatenate([paths[each, parent], code[..., None].astype(np.uint8)], axis=2)
-        chosen: ByteArray = paths[np.arange(len(rows)), error.argmin(axis=1)]
-        return chosen
+        return paths, error
 
 
 def add_up(codebooks: FloatArray, codes: ByteArray) -> FloatArray:

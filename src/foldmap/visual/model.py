@@ -2,6 +2,8 @@
 
 x (D) --front, if any--> M parts --nearest centroid, straight-through--> (D) --2-layer MLP--> decoded (D)
 `------------------ encoder: free, only its codes are kept -----'   `-- decoder: kept in the file --'
+
+Additive layers have codebooks of full-length centroids, found by beam search and summed, in place of parts.
 """
 
 from __future__ import annotations
@@ -12,16 +14,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from foldmap.coding.additive import AdditiveQuantizer
 from foldmap.coding.pq import MAX_CENTROIDS, ProductQuantizer
 from foldmap.errors import ModelError
 from foldmap.types import AnyArray, ByteArray, FloatArray
-from foldmap.visual.serialize import LayerShape, StoredLayer
+from foldmap.visual.assignment import away, beam_codes, best_decoded, straight_through, summed
+from foldmap.visual.serialize import ASSIGN_BEAM, LayerShape, StoredLayer
 
 TAU = 0.05
 """Temperature of the soft assignment: softmax(-d / tau). Algorithm 1 prints softmax(-d); with unit descriptors, whose
 distances stay below 2, that would be almost flat and every gradient would see the mean of all centroids."""
 
-_ROWS = 16384
+_ROWS = 2048
 
 
 class DpqedLayer(nn.Module):
@@ -30,22 +34,19 @@ class DpqedLayer(nn.Module):
     Args:
         shape: sizes and variant.
         tau: temperature of the soft assignment; only gradients depend on it.
-
-    Raises:
-        ModelError: the shape is additive.
+        beam: width of the search of additive codes in `quantize`; `assign` searches wider.
     """
 
-    def __init__(self, shape: LayerShape, tau: float = TAU) -> None:
+    def __init__(self, shape: LayerShape, tau: float = TAU, beam: int = 4) -> None:
         super().__init__()
-        if shape.additive:
-            raise ModelError("additive codebooks are fitted, not trained here", "use AdditiveQuantizer.fit")
-        self.shape, self.tau = shape, tau
-        self.codebooks = nn.Parameter(torch.randn(shape.parts, shape.centroids, shape.dimension // shape.parts) * 0.1)
+        self.shape, self.tau, self.beam = shape, tau, beam
+        length = shape.dimension if shape.additive else shape.dimension // shape.parts
+        self.codebooks = nn.Parameter(torch.randn(shape.parts, shape.centroids, length) * 0.1)
         self.decoder = Decoder(shape)
         self.front: Front | None = Front(shape.dimension, shape.front) if shape.front else None
 
-    def start_from(self, quantizer: ProductQuantizer) -> None:
-        """Take over plain PQ's codebooks, "initialized using standard PQ".
+    def start_from(self, quantizer: ProductQuantizer | AdditiveQuantizer) -> None:
+        """Take over fitted codebooks, "initialized using standard PQ".
 
         A quantizer with a rotation gives it to the front; the decoder's shortcut turns back.
 
@@ -56,7 +57,7 @@ class DpqedLayer(nn.Module):
             raise ModelError(f"codebooks {quantizer.codebooks.shape} do not fit a layer {tuple(self.codebooks.shape)}")
         with torch.no_grad():
             self.codebooks.copy_(torch.from_numpy(quantizer.codebooks))
-            if quantizer.rotation is None:
+            if isinstance(quantizer, AdditiveQuantizer) or quantizer.rotation is None:
                 return
             if self.front is None or self.decoder.shortcut is None:
                 raise ModelError("a layer without front or shortcut cannot hold a rotation", "fit without rotation")
@@ -69,13 +70,9 @@ class DpqedLayer(nn.Module):
         The printed algorithm ends by concatenating the soft vectors x-hat; then nothing would be quantized in
         training and the straight-through line 10 would be unused. What is meant, and returned here, is line 10's.
         """
-        parts_MBd = self._parts(x_BD)
-        away_MBK = self._distances(parts_MBd)
-        soft_assignment = functional.softmax(-away_MBK / self.tau, dim=2)
-        hard = away_MBK.argmin(dim=2)
-        soft_MBd = soft_assignment @ self.codebooks
-        hard_MBd = self.codebooks.gather(1, hard[..., None].expand(-1, -1, self.codebooks.shape[2]))
-        through_MBd = soft_MBd + (hard_MBd - soft_MBd).detach()
+        if self.shape.additive:
+            return summed(x_BD, self.codebooks, self.tau, self._search(x_BD, self.beam))
+        through_MBd = straight_through(self._parts(x_BD), self.codebooks, self.tau)
         return through_MBd.transpose(0, 1).reshape(len(x_BD), -1)
 
     def forward(self, x_BD: Tensor) -> Tensor:
@@ -92,10 +89,9 @@ class DpqedLayer(nn.Module):
         """
         if vectors.ndim != 2 or vectors.shape[1] != self.shape.dimension:
             raise ModelError(f"descriptors have shape {vectors.shape}, the layer takes (N, {self.shape.dimension})")
-        chunks = [
-            self._distances(self._parts(torch.from_numpy(vectors[first : first + _ROWS]).float())).argmin(2).T
-            for first in range(0, len(vectors), _ROWS)
-        ]
+        choose = self._nearest if not self.shape.additive else lambda rows: self._search(rows, ASSIGN_BEAM)
+        blocks = range(0, len(vectors), _ROWS)
+        chunks = [choose(torch.from_numpy(vectors[first : first + _ROWS]).float()) for first in blocks]
         codes: ByteArray = torch.cat(chunks or [torch.empty(0, self.shape.parts)]).to(torch.uint8).numpy()
         return codes
 
@@ -114,9 +110,11 @@ class DpqedLayer(nn.Module):
             x_BD = self.front(x_BD)
         return x_BD.reshape(len(x_BD), self.shape.parts, -1).transpose(0, 1)
 
-    def _distances(self, parts_MBd: Tensor) -> Tensor:
-        square = parts_MBd.square().sum(2, keepdim=True) + self.codebooks.square().sum(2)[:, None]
-        return (square - 2 * parts_MBd @ self.codebooks.transpose(1, 2)).clamp_min(1e-8).sqrt()
+    def _nearest(self, x_BD: Tensor) -> Tensor:
+        return away(self._parts(x_BD), self.codebooks).argmin(2).T
+
+    def _search(self, x_BD: Tensor, beam: int) -> Tensor:
+        return best_decoded(x_BD, beam_codes(x_BD, self.codebooks, beam), self.codebooks, self.decoder)
 
 
 class Front(nn.Module):

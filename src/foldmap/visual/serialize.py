@@ -36,7 +36,10 @@ MAX_BYTES = 64 << 20
 PRECISIONS = ("half", "int8", "int4")
 _MAX_SIDE = 4096
 _LEVELS = {"int8": 127, "int4": 7}
+ASSIGN_BEAM = 16
+"""Candidates of additive codes among which the decoder picks when a map is folded."""
 _ROWS = 16384
+_SEARCH_ROWS = 2048
 _CURE = "use a layer written by foldmap"
 
 
@@ -153,7 +156,11 @@ class StoredLayer:
             MapInputError: values that are not finite.
         """
         books = self.tensors["codebooks"]
-        return (AdditiveQuantizer(books) if self.shape.additive else ProductQuantizer(books)).encode(vectors)
+        if not self.shape.additive:
+            return ProductQuantizer(books).encode(vectors)
+        if not self.shape.hidden:
+            return AdditiveQuantizer(books).encode(vectors)
+        return self._best_decoded(vectors)
 
     @staticmethod
     def of_quantizer(quantizer: ProductQuantizer | AdditiveQuantizer, *, unit: bool = False) -> StoredLayer:
@@ -218,6 +225,18 @@ class StoredLayer:
             raise
         except (SafetensorError, KeyError, TypeError, ValueError, AttributeError, RuntimeError, OverflowError) as error:
             raise ModelError(f"the layer cannot be read: {error}", _CURE) from error
+
+    def _best_decoded(self, vectors: AnyArray) -> ByteArray:
+        """Of the codes that beam search ends with, those that the decoder brings closest."""
+        search = AdditiveQuantizer(self.tensors["codebooks"])
+        codes = np.empty((len(vectors), self.shape.parts), np.uint8)
+        for first in range(0, len(vectors), _SEARCH_ROWS):
+            rows = vectors[first : first + _SEARCH_ROWS]
+            found = search.candidates(rows, ASSIGN_BEAM)
+            decoded = self.dequantize(found.reshape(-1, self.shape.parts)).reshape(*found.shape[:2], -1)
+            chosen = ((decoded - rows[:, None]) ** 2).sum(2).argmin(1)
+            codes[first : first + len(rows)] = found[np.arange(len(rows)), chosen]
+        return codes
 
     def _decode(self, joined_ND: FloatArray) -> FloatArray:
         shape, held = self.shape, self.tensors

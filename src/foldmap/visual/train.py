@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from foldmap.coding.additive import AdditiveQuantizer
 from foldmap.coding.pq import ProductQuantizer
 from foldmap.errors import ConfigError, MapInputError
 from foldmap.types import AnyArray, FloatArray, IntArray
@@ -47,6 +48,8 @@ class LayerSettings:
             draws them at random as in the paper.
         rotate: start from OPQ instead of PQ; needs a front and a linear shortcut.
         tau: temperature of the soft assignment.
+        beam: width of the search of additive codes while training.
+        l2_weight: of the reconstruction loss, added to the chosen one; 0 leaves it out.
         validation: share of the points kept for validation.
         patience: epochs without a better validation after which the run stops; 0 never.
         seed: of everything random.
@@ -65,6 +68,8 @@ class LayerSettings:
     hard_cells: int = 0
     rotate: bool = False
     tau: float = 0.05
+    beam: int = 4
+    l2_weight: float = 0.0
     validation: float = 0.05
     patience: int = 0
     seed: int = 0
@@ -207,14 +212,16 @@ def _set_rate(optimizer: torch.optim.Optimizer, settings: LayerSettings, done: f
 
 
 def _first_layer(data: Descriptors, shape: LayerShape, settings: LayerSettings, start: DpqedLayer | None) -> DpqedLayer:
-    layer = DpqedLayer(shape, settings.tau)
+    layer = DpqedLayer(shape, settings.tau, settings.beam)
     if start is not None:
         layer.load_state_dict(start.state_dict())
         return layer
-    quantizer = ProductQuantizer.fit(
-        data.mean_PD, shape.parts, shape.centroids, seed=settings.seed, rotate=settings.rotate
-    )
-    layer.start_from(quantizer)
+    if shape.additive:
+        layer.start_from(AdditiveQuantizer.fit(data.mean_PD, shape.parts, shape.centroids, seed=settings.seed))
+    else:
+        layer.start_from(
+            ProductQuantizer.fit(data.mean_PD, shape.parts, shape.centroids, seed=settings.seed, rotate=settings.rotate)
+        )
     return layer
 
 
@@ -253,7 +260,9 @@ def _objective(
     mean = data.mean_PD[points]
     use = random.random((len(points), 1)) < settings.observed
     raw = torch.from_numpy(np.where(use, _seen(data, points, random), mean) if settings.observed else mean)
-    return objective(raw, layer(torch.from_numpy(mean)), torch.from_numpy(points), settings)
+    decoded = layer(torch.from_numpy(mean))
+    loss = objective(raw, decoded, torch.from_numpy(points), settings)
+    return loss + settings.l2_weight * reconstruction_loss(raw, decoded) if settings.l2_weight else loss
 
 
 def objective(raw_ND: Tensor, decoded_ND: Tensor, point_N: Tensor, settings: LayerSettings) -> Tensor:
