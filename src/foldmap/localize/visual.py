@@ -6,17 +6,19 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
-from foldmap.errors import MapInputError
+from foldmap.errors import ConfigError, MapInputError
 from foldmap.localize.camera_estimate import CameraDiagnostics, CameraEstimate
 from foldmap.localize.estimate import Status
 from foldmap.localize.support import Support, support_of
 from foldmap.types import DoubleArray, FloatArray
 from foldmap.visual.decoded import MapPoints, VisualMap
 from foldmap.visual.guided import best_nearby, one_point_a_keypoint, thinned
-from foldmap.visual.matching import Matches, mutual
+from foldmap.visual.matchers import MATCHERS, Matcher, NearestMatcher
+from foldmap.visual.matching import Matches
 from foldmap.visual.solve import (
     MIN_MATCHES,
     Correspondences,
@@ -27,6 +29,7 @@ from foldmap.visual.solve import (
     residuals_px,
 )
 from foldmap.visual.source import Query
+from foldmap.visual.unfold import FoldedVisual
 from foldmap.visual.view import View, prepare
 
 SEARCHED_AT_FIRST = 30_000_000
@@ -40,7 +43,9 @@ class VisualSettings:
     """How a camera is localized.
 
     Attributes:
-        matcher: "direct" takes every keypoint's nearest point, "mutual" only those that are each other's nearest.
+        matcher: "direct" takes every keypoint's nearest point, "mutual" only those that are each other's nearest,
+            "lightglue" asks a network, for maps that keep their images.
+        weights: of that network.
         ratio: most distance to the nearest point over that to the second nearest.
         trials: how many of the most distinct matches are given to RANSAC, trial by trial; the best pose is kept.
         error: largest reprojection error of an inlier, as a share of the image's diagonal, and at least `error_px`.
@@ -61,6 +66,7 @@ class VisualSettings:
     """
 
     matcher: str = "direct"
+    weights: Path | None = None
     ratio: float = 0.97
     trials: tuple[int, ...] = (150, 400, 1000)
     error: float = 0.006
@@ -94,13 +100,21 @@ class VisualLocalizer:
     Args:
         visual_map: folded or not.
         settings: see there.
+        matcher: one of the caller's own, instead of `VisualSettings.matcher`.
+
+    Raises:
+        ConfigError: there is no such matcher, or its weights are not given.
+        LayerError: a learned matcher wants images, and the map keeps none.
+        ModelError: the matcher's weights do not fit.
+        MissingExtraError: what the matcher runs on is not installed.
     """
 
-    def __init__(self, visual_map: VisualMap, settings: VisualSettings | None = None) -> None:
+    def __init__(
+        self, visual_map: VisualMap, settings: VisualSettings | None = None, matcher: Matcher | None = None
+    ) -> None:
         self._map = visual_map
         self.settings = settings or VisualSettings()
-        if self.settings.matcher not in ("direct", "mutual"):
-            raise MapInputError(f"there is no matcher {self.settings.matcher!r}", "choose direct or mutual")
+        self._matcher = matcher or _matcher(visual_map, self.settings)
 
     def localize(self, query: Query | Sequence[Query]) -> CameraEstimate:
         """Find the pose of one camera, or of a rig whose cameras saw one moment.
@@ -130,7 +144,7 @@ class VisualLocalizer:
         best, matches = None, list[Matches]()
         first = max(self.settings.keypoints, SEARCHED_AT_FIRST // len(around))
         for most in (first, max(len(view.xy_px) for view in views)):
-            matches = [self._match(view, around, most) for view in views]
+            matches = [self._matcher.match(view, around, most) for view in views]
             found = self._best(views, matches, around)
             if best is None or (found is not None and found.support.explained > best.support.explained):
                 best = found
@@ -155,15 +169,6 @@ class VisualLocalizer:
                     f"image {query.name!r} has descriptors of {dimension} numbers, the map of {self._map.dimension}",
                     f"extract {self._map.feature} features",
                 )
-
-    def _match(self, view: View, around: MapPoints, most: int) -> Matches:
-        asked = thinned(np.arange(len(view.xy_px)), most)
-        found = around.index.match(view.descriptors[asked])
-        found = replace(found, keypoint=asked[found.keypoint])
-        found = found.take(found.ratio < self.settings.ratio)
-        if self.settings.matcher == "mutual" and len(found):
-            found = found.take(mutual(found, view.descriptors, around.descriptors))
-        return found
 
     def _best(self, views: Sequence[View], matches: Sequence[Matches], around: MapPoints) -> _Hypothesis | None:
         """The best supported of the poses that RANSAC finds in more and more of the matches."""
@@ -279,6 +284,20 @@ class VisualLocalizer:
 
     def _error_px(self, view: View) -> float:
         return max(self.settings.error_px, self.settings.error * view.diagonal_px)
+
+
+def _matcher(visual_map: VisualMap, settings: VisualSettings) -> Matcher:
+    if settings.matcher not in MATCHERS:
+        raise ConfigError(f"there is no matcher {settings.matcher!r}", f"choose {', '.join(MATCHERS)}")
+    if settings.matcher != "lightglue":
+        return NearestMatcher(settings.ratio, settings.matcher == "mutual")
+    if not isinstance(visual_map, FoldedVisual):
+        raise ConfigError("the learned matcher needs the map's images", "fold the scene with --images")
+    # torch is imported where a network is wanted, not before
+    from foldmap.visual.learned_matcher import LearnedMatcher
+    from foldmap.visual.pair_networks import open_pair_network
+
+    return LearnedMatcher(open_pair_network(settings.weights), visual_map)
 
 
 def _residuals(views: Sequence[View], inliers: Sequence[Correspondences], rig_SE3_world: DoubleArray) -> DoubleArray:

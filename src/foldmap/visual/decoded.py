@@ -9,6 +9,7 @@ from typing import Protocol
 from foldmap.types import DoubleArray, FloatArray
 from foldmap.visual.average import track_means
 from foldmap.visual.matching import DescriptorIndex
+from foldmap.visual.sights import Sights
 from foldmap.visual.source import Query, SceneModel
 from foldmap.visual.view import View
 
@@ -21,12 +22,14 @@ class MapPoints:
         points_world: float64 (P, 3).
         descriptors: float32 (P, D), unit rows, decoded.
         images: map images that retrieval chose these points by; 0 where they are the whole map.
+        sights: those images and what they see; None where the points are the whole map.
         index: the descriptors ready to be searched.
     """
 
     points_world: DoubleArray
     descriptors: FloatArray
     images: int = 0
+    sights: Sights | None = None
     index: DescriptorIndex = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

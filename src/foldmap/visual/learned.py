@@ -136,6 +136,15 @@ def load_weights(network: torch.nn.Module, path: Path, computed: set[str] | None
     Raises:
         ModelError: the file is damaged, holds more than tensors, or is another network's.
     """
+    load_state(network, read_weights(path), path, computed)
+
+
+def read_weights(path: Path) -> dict[str, torch.Tensor]:
+    """Tensors by name, of safetensors or of a torch file with tensors only.
+
+    Raises:
+        ModelError: the file is damaged, or holds more than tensors.
+    """
     try:
         if path.stat().st_size > _MAX_BYTES:
             raise ModelError(f"{path} is larger than 1 GiB", "this cannot be a feature network")
@@ -152,6 +161,17 @@ def load_weights(network: torch.nn.Module, path: Path, computed: set[str] | None
         raise ModelError(f"{path} cannot be read as weights: {first[:120]}", "download it again") from error
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise ModelError(f"{path} holds no table of weights", "give the network's state_dict")
+    return dict(state)
+
+
+def load_state(
+    network: torch.nn.Module, state: dict[str, torch.Tensor], path: Path, computed: set[str] | None = None
+) -> None:
+    """Put weights into a network, every one of them, and set it to evaluation; arguments as `load_weights`.
+
+    Raises:
+        ModelError: they are another network's.
+    """
     try:
         missing, unexpected = network.load_state_dict(state, strict=False)
     except RuntimeError as error:

@@ -16,6 +16,7 @@ from foldmap.visual.decoded import MapPoints
 from foldmap.visual.fold import CODEC_MODEL, GLOBALS_KEY, IMAGES_KEY, LAYER, TILES_KEY, VLAD_MODEL
 from foldmap.visual.poses_codec import MapImages, decode_images
 from foldmap.visual.retrieval import Retriever
+from foldmap.visual.sights import Sights, interleaved
 from foldmap.visual.source import Query
 from foldmap.visual.tile import PointTile, unpack_tile
 from foldmap.visual.view import View
@@ -60,6 +61,7 @@ class FoldedVisual:
         self._tiles: OrderedDict[int, PointTile] = OrderedDict()
         self._whole: MapPoints | None = None
         self._retriever: Retriever | None = None
+        self._images: MapImages | None = None
         self._sees: BoolArray | None = None
 
     @property
@@ -87,25 +89,32 @@ class FoldedVisual:
         if not self.groups:
             return self.whole()
         each = max(1, self._most_images // len(queries))
-        images = np.unique(np.concatenate([self.retriever().rank(query, each).images for query in queries]))
-        return self.seen_by(images)
+        return self.seen_by(interleaved([self.retriever().rank(query, each).images for query in queries]))
 
     def whole(self) -> MapPoints:
         """Every point of the map."""
         if self._whole is None:
             tiles = [self.tile(number) for number in range(self.tiles)]
-            self._whole = _joined(tiles, 0)
+            self._whole = _joined(tiles, None)
         return self._whole
 
     def seen_by(self, images: IntArray) -> MapPoints:
-        """The points that some of the map's images see; reads the tiles they lie in."""
-        groups = np.unique(np.asarray(images) // max(self._group, 1))
-        parts = []
+        """The points that some of the map's images see; reads the tiles they lie in.
+
+        Args:
+            images: int64, numbers of images; `MapPoints.sights` keeps their order.
+        """
+        groups, column = np.unique(np.asarray(images) // max(self._group, 1), return_inverse=True)
+        parts, visible = [], []
         for number in np.flatnonzero(self._tile_groups()[:, groups].any(axis=1)).tolist():
             tile = self.tile(number)
-            seen = np.ones(len(tile), bool) if tile.visible is None else tile.visible[:, groups].any(axis=1)
+            sees = np.ones((len(tile), len(groups)), bool) if tile.visible is None else tile.visible[:, groups]
+            seen = sees.any(axis=1)
             parts.append(PointTile(tile.points_world[seen], tile.descriptors[seen], None))
-        return _joined(parts, len(images), self._dimension)
+            visible.append(sees[seen])
+        joined = np.concatenate(visible) if visible else np.zeros((0, len(groups)), bool)
+        sights = Sights(np.asarray(images, dtype=np.int64), joined, column.astype(np.int64))
+        return _joined(parts, sights, self._dimension)
 
     def tile(self, number: int) -> PointTile:
         """One tile, decoded; the last ones stay in memory."""
@@ -126,9 +135,12 @@ class FoldedVisual:
         """
         if not self.groups:
             raise LayerError("this map keeps no images", "fold it with --images")
+        if self._images is not None:
+            return self._images
         images = decode_images(self._payload(IMAGES_KEY))
         if len(images.camera_SE3_world) != self.image_count:
             raise MapFormatError("the map's images are not as many as it says", _CURE)
+        self._images = images
         return images
 
     def retriever(self) -> Retriever:
@@ -155,13 +167,15 @@ class FoldedVisual:
         return payload
 
 
-def _joined(tiles: Sequence[PointTile], images: int, dimension: int = 1) -> MapPoints:
+def _joined(tiles: Sequence[PointTile], sights: Sights | None, dimension: int = 1) -> MapPoints:
+    images = 0 if sights is None else len(sights)
     if not tiles:
-        return MapPoints(np.zeros((0, 3)), np.zeros((0, dimension), np.float32), images)
+        return MapPoints(np.zeros((0, 3)), np.zeros((0, dimension), np.float32), images, sights)
     return MapPoints(
         np.concatenate([tile.points_world for tile in tiles]),
         np.concatenate([tile.descriptors for tile in tiles]),
         images,
+        sights,
     )
 
 

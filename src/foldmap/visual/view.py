@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from foldmap.errors import MapInputError
+from foldmap.geometry.camera import Camera
 from foldmap.types import AnyArray, BoolArray, DoubleArray, FloatArray, IntArray
 from foldmap.visual.source import Query, unit_descriptors
 
@@ -107,10 +108,10 @@ def prepare(query: Query, cell_px: float = 8.0) -> View:
         raise MapInputError(
             f"image {query.name!r}: extrinsics of shape {extrinsics.shape}", "give a 4x4 camera_SE3_rig"
         )
-    xy_px = _ideal(query, np.asarray(features.xy_px, dtype=np.float64))
+    xy_px = _ideal(camera, np.asarray(features.xy_px, dtype=np.float64))
     imaged = np.isfinite(xy_px).all(axis=1)
     xy_px = xy_px[imaged]
-    low, high = _extent(query)
+    low, high = ideal_extent(camera)
     return View(
         xy_px=xy_px,
         descriptors=unit_descriptors(features.descriptors[imaged]),
@@ -123,23 +124,23 @@ def prepare(query: Query, cell_px: float = 8.0) -> View:
     )
 
 
-def _ideal(query: Query, xy_px: AnyArray) -> DoubleArray:
-    ideal: DoubleArray = query.camera.unproject(xy_px) * query.camera.focal_px + query.camera.centre_px
-    return ideal
-
-
-def _extent(query: Query) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Corners of the box that the image's border fills once distortion is removed."""
-    width, height = query.camera.width_px, query.camera.height_px
+def ideal_extent(camera: Camera) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Corners, lowest and highest, of the box that the image's border fills once distortion is removed, px."""
+    width, height = camera.width_px, camera.height_px
     along = np.linspace(0.0, 1.0, 9)
     edges = [(along * width, 0 * along), (along * width, 0 * along + height)]
     edges += [(0 * along, along * height), (0 * along + width, along * height)]
-    border = _ideal(query, np.concatenate([np.stack(edge, axis=1) for edge in edges]))
+    border = _ideal(camera, np.concatenate([np.stack(edge, axis=1) for edge in edges]))
     border = border[np.isfinite(border).all(axis=1)]
     if not len(border):
         return (0.0, 0.0), (float(width), float(height))
     low, high = border.min(axis=0), border.max(axis=0)
     # a lens of 180 degrees has its border at infinity: nothing useful lies farther than this
-    limit = 4.0 * query.camera.diagonal_px
+    limit = 4.0 * camera.diagonal_px
     low, high = np.maximum(low, -limit), np.minimum(high, limit)
     return (float(low[0]), float(low[1])), (float(high[0]), float(high[1]))
+
+
+def _ideal(camera: Camera, xy_px: AnyArray) -> DoubleArray:
+    ideal: DoubleArray = camera.unproject(xy_px) * camera.focal_px + camera.centre_px
+    return ideal
