@@ -40,6 +40,24 @@ def bar(label: str) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: shown.update(task, completed=done, total=total)
 
 
+@contextmanager
+def bars() -> Iterator[Callable[[str], Callable[[int, int], None]]]:
+    """Give what makes callbacks ``(done, total)``, one bar for each kind of work; see `bar`."""
+    if not sys.stderr.isatty():
+        yield lambda doing: lambda done, total: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as shown:
+
+        def begin(doing: str) -> Callable[[int, int], None]:
+            task = shown.add_task(doing, total=None)
+            return lambda done, total: shown.update(task, completed=done, total=total)
+
+        yield begin
+
+
 def plain(value: Any) -> Any:
     """Make a value that JSON knows: infinity becomes "inf", NaN null, arrays lists."""
     if isinstance(value, Mapping):

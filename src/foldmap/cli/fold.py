@@ -1,4 +1,4 @@
-"""``foldmap fold``: a raster map into a .fold file, and the tiles of one that changed."""
+"""``foldmap fold``: a raster map or a scene into a .fold file, and the tiles of one that changed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from foldmap.cli.common import bar, parse_size, put, read_bundle, require_file, require_folder, save_settings, say
+from foldmap.cli.common import bar, bars, parse_size, put, read_bundle, require_file, require_folder, save_settings, say
 from foldmap.errors import BudgetError, ConfigError, MapInputError, ModelError
 
 if TYPE_CHECKING:
@@ -23,39 +23,129 @@ if TYPE_CHECKING:
 EXAMPLES = (
     "\b\nExamples:\n  foldmap fold map.tif -o map.fold\n  foldmap fold map.tif -o map.fold --budget 1MB\n"
     "  foldmap fold map.tif -o map.fold --model out/train/model.safetensors --json\n"
-    "  foldmap fold --update map.fold new.tif"
+    "  foldmap fold --update map.fold new.tif\n"
+    "  foldmap fold scene/ -o scene.fold --budget 100kB --report out/report\n"
+    "  foldmap fold colmap/sparse/0 -o scene.fold --features feats-superpoint-n4096-r1024.h5\n"
+    "  foldmap fold scene/ --into map.fold"
 )
 Report = Callable[[int, int], None]
 
 
 def fold(
-    map_tif: Annotated[Path, typer.Argument(metavar="MAP.tif", help="GeoTIFF of ground intensity.")],
+    source: Annotated[Path, typer.Argument(metavar="MAP.tif|SCENE", help="GeoTIFF of ground intensity, or a scene.")],
     output: Annotated[Path | None, typer.Option("-o", "--output", help="The .fold file.")] = None,
-    model: Annotated[Path | None, typer.Option(help="A model of foldmap train; a shipped one where left out.")] = None,
-    rate: Annotated[float | None, typer.Option(help="Spend at most so many bit per m2 of observed ground.")] = None,
     budget: Annotated[str | None, typer.Option(help="Largest size of the file, like 1MB.")] = None,
-    band: Annotated[int, typer.Option(help="Band that holds intensity, from 1.")] = 1,
-    tile_blocks: Annotated[int, typer.Option(help="Blocks of 512 pixels a tile side, 1 to 16.")] = 2,
+    model: Annotated[Path | None, typer.Option(help="Map: a model of foldmap train; else a shipped one.")] = None,
+    rate: Annotated[float | None, typer.Option(help="Map: most bits per m2 of observed ground.")] = None,
+    band: Annotated[int | None, typer.Option(help="Map: band that holds intensity, from 1.")] = None,
+    tile_blocks: Annotated[int | None, typer.Option(help="Map: blocks of 512 px a tile side, 1 to 16; 2.")] = None,
     update: Annotated[
-        Path | None, typer.Option(metavar="MAP.fold", help="Fold the tiles of this file again that MAP.tif changes.")
+        Path | None, typer.Option(metavar="MAP.fold", help="Map: fold the tiles of this file again that changed.")
     ] = None,
+    into: Annotated[
+        Path | None, typer.Option(metavar="MAP.fold", help="Scene: add to this file, or replace what it has of one.")
+    ] = None,
+    features: Annotated[
+        Path | None, typer.Option(help="Scene: hloc .h5 or COLMAP .db; else what lies beside the model.")
+    ] = None,
+    photos: Annotated[Path | None, typer.Option(help="Scene: folder of its photos, to extract SIFT again.")] = None,
+    globals_: Annotated[
+        Path | None, typer.Option("--globals", help="Scene: hloc .h5 of one descriptor a photo, for retrieval.")
+    ] = None,
+    points: Annotated[int | None, typer.Option(help="Scene: at most so many points.")] = None,
+    select: Annotated[str | None, typer.Option(help="Scene: spread, cover, gamma, longest or random.")] = None,
+    alpha: Annotated[float | None, typer.Option(help="Scene: of --select gamma, 0 to 1.")] = None,
+    codec: Annotated[str | None, typer.Option(help="Scene: transform, pq, dpqed or raw.")] = None,
+    step: Annotated[float | None, typer.Option(help="Scene: of transform codes; larger is smaller.")] = None,
+    parts: Annotated[int | None, typer.Option(help="Scene: bytes a descriptor of pq and dpqed.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Scene: of training dpqed.")] = None,
+    decoder: Annotated[Path | None, typer.Option(help="Scene: a trained dpqed layer, to be adapted.")] = None,
+    error_px: Annotated[
+        float | None, typer.Option(help="Scene: error of positions as reprojected; a third of the noise.")
+    ] = None,
+    images: Annotated[
+        bool | None, typer.Option("--keep-images/--no-images", help="Scene: poses of its photos; if large.")
+    ] = None,
+    metric: Annotated[bool | None, typer.Option("--metric/--not-metric", help="Scene: whether in metres.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Scene: of every random choice.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Scene: folder for the curve of accuracy against bytes.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
-    """Fold a ground-intensity map into one small file that holds all a localizer needs."""
-    if (output is None) == (update is None):
-        raise ConfigError("say where the map goes", "give -o MAP.fold, or --update MAP.fold")
-    with bar("Folding") as report:
+    """Fold a map into one small file that holds all a localizer needs.
+
+    A file is a raster of ground intensity. A folder is a scene: of foldmap build visual, COLMAP or kapture.
+    """
+    of_map = {"--model": model, "--rate": rate, "--band": band, "--tile-blocks": tile_blocks, "--update": update}
+    of_scene: dict[str, Any] = {
+        "features": features,
+        "photos": photos,
+        "globals": globals_,
+        "points": points,
+        "select": select,
+        "alpha": alpha,
+        "codec": codec,
+        "step": step,
+        "parts": parts,
+        "epochs": epochs,
+        "decoder": decoder,
+        "error_px": error_px,
+        "images": images,
+        "metric": metric,
+        "seed": seed,
+    }
+    if sum(target is not None for target in (output, update, into)) != 1:
+        raise ConfigError("say where the map goes", "give one of -o MAP.fold, --update MAP.fold and --into MAP.fold")
+    size = parse_size(budget) if budget is not None else None
+    said = {key: value for key, value in of_scene.items() if value is not None}
+    if source.is_dir():
+        _refuse([name for name, value in of_map.items() if value is not None], f"{source} is a scene", "a raster")
+        put(_fold_scene(source, output, into, said, size, report), as_json)
+        return
+    others = [_option(name) for name in said] + [
+        name for name, value in (("--into", into), ("--report", report)) if value is not None
+    ]
+    _refuse(others, f"{source} is no folder", "a scene, which is a folder")
+    with bar("Folding") as drawn:
         if update is not None:
             if rate is not None or budget is not None:
                 raise ConfigError("an update keeps the file's model", "leave --rate and --budget out")
-            summary = update_map(update, map_tif, model, band=band, report=report)
+            summary = update_map(update, source, model, band=band or 1, report=drawn)
         else:
             assert output is not None
-            size = parse_size(budget) if budget is not None else None
+            blocks = 2 if tile_blocks is None else tile_blocks
             summary = fold_map(
-                map_tif, output, model, rate=rate, budget_bytes=size, band=band, tile_blocks=tile_blocks, report=report
+                source, output, model, rate=rate, budget_bytes=size, band=band or 1, tile_blocks=blocks, report=drawn
             )
     put(summary, as_json)
+
+
+def _option(name: str) -> str:
+    return {"images": "--keep-images"}.get(name, "--" + name.replace("_", "-"))
+
+
+def _refuse(options: list[str], what: str, belongs: str) -> None:
+    if options:
+        raise ConfigError(f"{what}, and {options[0]} is for {belongs}", f"leave {options[0]} out, or check the path")
+
+
+def _fold_scene(
+    scene: Path, output: Path | None, into: Path | None, said: dict[str, Any], size: int | None, report: Path | None
+) -> dict[str, Any]:
+    from foldmap.cli.fold_visual import fold_scene_folder
+    from foldmap.cli.scene_options import SceneOptions
+
+    target = output or into
+    assert target is not None
+    with bars() as drawn:
+        return fold_scene_folder(
+            scene,
+            target,
+            SceneOptions(**said),
+            budget_bytes=size,
+            into=into is not None,
+            report_folder=report,
+            report=drawn,
+        )
 
 
 def fold_map(
