@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 EXAMPLES = (
     "\b\nExamples:\n  foldmap show map.fold\n  foldmap show map.fold --json\n"
-    "  foldmap show map.fold --codes codes.png --embedding embedding.png"
+    "  foldmap show map.fold --codes codes.png --embedding embedding.png\n"
+    "  foldmap show scene.fold --picture scene.png"
 )
 PICTURE_PX = 2048
 
@@ -26,6 +27,7 @@ def show(
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
     codes: Annotated[Path | None, typer.Option(help="Draw the binary channels to this PNG.")] = None,
     embedding: Annotated[Path | None, typer.Option(help="Draw the decoded embedding to this PNG.")] = None,
+    picture: Annotated[Path | None, typer.Option(help="Draw a scene's points from above to this PNG.")] = None,
 ) -> None:
     """Show the layers of a file, where its bytes go, what was folded and with which settings.
 
@@ -34,6 +36,8 @@ def show(
     put(describe(fold_file), as_json)
     if codes is not None or embedding is not None:
         draw(fold_file, codes, embedding)
+    if picture is not None:
+        draw_scene(fold_file, picture)
 
 
 def describe(path: Path) -> dict[str, Any]:
@@ -55,6 +59,8 @@ def describe(path: Path) -> dict[str, Any]:
 def _layer(file: FoldFile, name: str, bytes_of: dict[str, Any]) -> dict[str, Any]:
     layer = file.layer(name)
     shown: dict[str, Any] = {**bytes_of, **{k: v for k, v in layer.parameters.items() if k != "grid"}}
+    if layer.kind == "visual":
+        return {**shown, **_scene(file, name)}
     grid = layer.parameters.get("grid")
     if layer.kind == "lidar" and isinstance(grid, dict):
         shown["grid"] = grid
@@ -65,6 +71,42 @@ def _layer(file: FoldFile, name: str, bytes_of: dict[str, Any]) -> dict[str, Any
             shown["bit_per_m2"] = round(8 * layer.tile_bytes / observed_m2, 4)
             shown["bpp_of_raster"] = 8 * layer.tile_bytes / (grid["height_px"] * grid["width_px"])
     return shown
+
+
+def _scene(file: FoldFile, name: str) -> dict[str, Any]:
+    """Bytes of a visual layer by use, which add up to its tiles and models, and of a point."""
+    from foldmap.visual.accounting import bytes_by_use
+
+    layer = file.layer(name)
+    used = bytes_by_use(file, name)
+    points = layer.parameters.get("points")
+    known = isinstance(points, int) and points > 0
+    return {"bytes": used, "bytes_a_point": round(sum(used.values()) / points, 3) if known else None}
+
+
+def draw_scene(path: Path, picture_png: Path) -> None:
+    """Draw the decoded points of a visual layer, and where its photos were taken if it keeps them.
+
+    Raises:
+        FoldmapError: the file has no visual layer, or the picture cannot be written.
+    """
+    import numpy as np
+
+    from foldmap.atlas import FoldFile
+    from foldmap.report.scene_view import scene_png
+    from foldmap.visual.unfold import FoldedVisual
+
+    require_file(path)
+    with FoldFile.open(path) as file:
+        folded = FoldedVisual(file)
+        points_world = folded.whole().points_world
+        centres_world = np.zeros((0, 3))
+        if folded.groups:
+            poses = folded.images().camera_SE3_world
+            centres_world = -np.einsum("iba,ib->ia", poses[:, :3, :3], poses[:, :3, 3])
+        colours = np.full((len(points_world), 3), 70, np.uint8)
+        picture = scene_png(points_world, colours, centres_world, folded.parameters.get("metric") is True)
+    write_bytes(picture_png, picture)
 
 
 def draw(path: Path, codes_png: Path | None, embedding_png: Path | None) -> None:

@@ -1,4 +1,4 @@
-"""``foldmap unfold``: the decoded embedding as a GeoTIFF."""
+"""``foldmap unfold``: the decoded embedding as a GeoTIFF, a scene's decoded points as PLY or NPZ."""
 
 from __future__ import annotations
 
@@ -13,16 +13,28 @@ import typer
 from foldmap.cli.common import bar, put, require_file, require_folder
 from foldmap.errors import ConfigError
 
-EXAMPLES = "\b\nExample:\n  foldmap unfold map.fold -o embedding.tif"
+EXAMPLES = (
+    "\b\nExamples:\n  foldmap unfold map.fold -o embedding.tif\n  foldmap unfold scene.fold -o points.ply\n"
+    "  foldmap unfold scene.fold -o points.npz"
+)
 _BLOCK_PX = 512
 
 
 def unfold(
     fold_file: Annotated[Path, typer.Argument(metavar="MAP.fold", help="The file.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="The GeoTIFF.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The GeoTIFF; of a scene a .ply or .npz.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
-    """Decode the embedding that a localizer matches: one float32 band a channel, NaN where there is no map."""
+    """Decode what a localizer matches.
+
+    Of a map, the embedding: one float32 band a channel, NaN where there is no map. Of a scene, its points: .ply holds
+    x, y, z; .npz also descriptors, and names and poses of its images where it keeps them.
+    """
+    if output.suffix.lower() in (".ply", ".npz"):
+        from foldmap.cli.unfold_visual import unfold_scene
+
+        put(unfold_scene(fold_file, output), as_json)
+        return
     with bar("Unfolding") as report:
         summary = unfold_map(fold_file, output, report=report)
     put(summary, as_json)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +14,7 @@ from foldmap.errors import FoldmapError
 
 if TYPE_CHECKING:
     from foldmap.atlas import FoldFile
+    from foldmap.visual.unfold import FoldedVisual
 
 EXAMPLES = "\b\nExamples:\n  foldmap verify map.fold\n  foldmap verify map.fold --json && echo sound"
 
@@ -45,7 +47,51 @@ def find_faults(path: Path) -> list[str]:
     if faults:
         return faults
     with atlas.FoldFile.open(path) as file:
-        return [fault for layer in file.layers() if layer.kind == "lidar" for fault in _undecodable(file, layer.name)]
+        checks = {"lidar": _undecodable, "visual": _unreadable}
+        found = [checks[layer.kind](file, layer.name) for layer in file.layers() if layer.kind in checks]
+        return [fault for faults in found for fault in faults]
+
+
+def _unreadable(file: FoldFile, layer: str) -> list[str]:
+    """What of a visual layer does not decode: tiles of points, images, what retrieval needs."""
+    from foldmap.visual.fold import GLOBALS_KEY, IMAGES_KEY, TILES_KEY
+    from foldmap.visual.unfold import FoldedVisual
+
+    try:
+        folded = FoldedVisual(file, layer, tiles_kept=1)
+    except FoldmapError as error:
+        return [f"layer {layer}: {error}"]
+    faults, points = [], 0
+    for number in range(folded.tiles):
+        try:
+            points += len(folded.tile(number))
+        except FoldmapError as error:
+            faults.append(f"layer {layer}: tile ({number}, 0) does not decode: {error}")
+    if not faults and points != folded.points:
+        faults.append(f"layer {layer}: {points} points are there, {folded.points} are said to be")
+    known = {(number, 0) for number in range(folded.tiles)}
+    if folded.groups:
+        known |= {IMAGES_KEY, TILES_KEY, GLOBALS_KEY}
+        faults += _unreadable_images(folded, layer)
+    strange = sorted(set(file.tiles(layer)) - known)
+    return [*faults, *(f"layer {layer}: tile {key} belongs to nothing" for key in strange)]
+
+
+def _unreadable_images(folded: FoldedVisual, layer: str) -> list[str]:
+    import numpy as np
+
+    faults = []
+    checks: dict[str, Callable[[], object]] = {
+        "images": folded.images,
+        "retrieval": folded.retriever,
+        "visibility": lambda: folded.seen_by(np.zeros(1, np.int64)),
+    }
+    for what, check in checks.items():
+        try:
+            check()
+        except FoldmapError as error:
+            faults.append(f"layer {layer}: {what} does not decode: {error}")
+    return faults
 
 
 def _undecodable(file: FoldFile, layer: str) -> list[str]:
