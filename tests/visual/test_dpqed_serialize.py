@@ -105,8 +105,7 @@ def test_plain_quantizers_are_layers_too() -> None:
         layer = StoredLayer.of_quantizer(quantizer)
         codes = quantizer.encode(rows)
         np.testing.assert_allclose(layer.dequantize(codes), quantizer.decode(codes), atol=1e-5)
-        if layer.shape.shortcut == "":
-            np.testing.assert_array_equal(layer.assign(rows), codes)
+        assert (layer.assign(rows) == codes).all(axis=1).mean() > (0.99 if layer.shape.shortcut else 0.9999)
         unit = StoredLayer.of_quantizer(quantizer, unit=True).dequantize(codes)
         np.testing.assert_allclose(np.linalg.norm(unit, axis=1), 1, atol=1e-5)
 

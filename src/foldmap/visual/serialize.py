@@ -157,7 +157,8 @@ class StoredLayer:
         """
         books = self.tensors["codebooks"]
         if not self.shape.additive:
-            return ProductQuantizer(books).encode(vectors)
+            turned = self.shape.shortcut == "linear" and not self.shape.hidden  # a plain turn back: OPQ's
+            return ProductQuantizer(books).encode(vectors @ self.tensors["shortcut.weight"] if turned else vectors)
         if not self.shape.hidden:
             return AdditiveQuantizer(books).encode(vectors)
         return self._best_decoded(vectors)
