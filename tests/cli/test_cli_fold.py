@@ -209,9 +209,9 @@ def test_unfold_is_the_embedding(run: Run, place: Path, tmp_path: Path) -> None:
 def test_a_file_of_another_layer(run: Run, place: Path, tmp_path: Path) -> None:
     from foldmap.atlas import FoldWriter
 
-    path = tmp_path / "visual.fold"
+    path = tmp_path / "street.fold"
     with FoldWriter(path) as writer:
-        writer.add_layer("visual", "visual", {})
+        writer.add_layer("street", "street", {})
     for command in (
         ["unfold", path, "-o", tmp_path / "x.tif"],
         ["localize", path, place / "sweeps", "--poses", place / "prior.txt", "-o", tmp_path / "x.txt"],

@@ -135,6 +135,7 @@ def _write_to_fit(
 ) -> tuple[Planned, Any]:
     """Plan and fold until the file fits; it is put in place only then."""
     from foldmap.atlas import FoldUpdater, FoldWriter
+    from foldmap.atlas.schema import PAGE_SIZE
     from foldmap.localize.plan_visual import plan_for_budget
     from foldmap.visual.fold import LAYER, fold_scene
 
@@ -162,7 +163,8 @@ def _write_to_fit(
         except BudgetError as error:
             if error.needed_bytes is None or budget_bytes is None:
                 raise
-            taken += error.needed_bytes - budget_bytes
+            # files grow by whole pages: a smaller step might change nothing
+            taken += -(-(error.needed_bytes - budget_bytes) // PAGE_SIZE) * PAGE_SIZE
     raise BudgetError(f"no file of {budget_bytes} bytes was found", "allow a little more")
 
 

@@ -80,8 +80,8 @@ def _scene(file: FoldFile, name: str) -> dict[str, Any]:
     layer = file.layer(name)
     used = bytes_by_use(file, name)
     points = layer.parameters.get("points")
-    known = isinstance(points, int) and points > 0
-    return {"bytes": used, "bytes_a_point": round(sum(used.values()) / points, 3) if known else None}
+    each = round(sum(used.values()) / points, 3) if isinstance(points, int) and points > 0 else None
+    return {"bytes": used, "bytes_a_point": each}
 
 
 def draw_scene(path: Path, picture_png: Path) -> None:
