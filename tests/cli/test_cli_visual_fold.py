@@ -17,6 +17,7 @@ from scipy.spatial import cKDTree
 from foldmap.atlas import FoldFile, FoldUpdater
 from foldmap.formats.scenes import read_scene
 from foldmap.visual.average import track_means
+from foldmap.visual.serialize import StoredLayer
 from foldmap.visual.unfold import FoldedVisual
 
 Run = Callable[..., Ran]
@@ -85,7 +86,7 @@ def test_no_budget_is_too_small_without_saying_which_would_do(run: Run, scene: P
         (["--codec", "zip"], "no codec 'zip'"),
         (["--select", "best"], "'best'"),
         (["--alpha", "0.5"], "--alpha belongs to --select gamma"),
-        (["--parts", "8"], "--parts belongs to --codec pq or dpqed"),
+        (["--parts", "8"], "--parts belongs to a product code"),
         (["--codec", "pq", "--parts", "7"], "7 equal parts"),
         (["--points", "0"], "--points 0"),
         (["--rate", "2"], "is a scene, and --rate is for a raster"),
@@ -119,6 +120,26 @@ def test_other_codecs_fold_and_decode(run: Run, scene: Path, tmp_path: Path, cod
     assert summary["bytes"]["codes"] == 200 * {"raw": 128}.get(codec[0], 4)
     assert (summary["bytes"]["codec"] > 0) == (codec[0] != "raw")
     assert run("verify", out).out == f"{out} is sound\n"
+
+
+def test_a_trained_decoder_is_adapted(run: Run, scene: Path, tmp_path: Path) -> None:
+    first, decoder = tmp_path / "first.fold", tmp_path / "decoder.safetensors"
+    trained = ("--points", "200", "--codec", "dpqed")
+    _folded(run, scene, "-o", first, *trained, "--parts", "4", "--epochs", "1")
+    with FoldFile.open(first) as file:
+        decoder.write_bytes(file.model("visual", "codec"))
+    _folded(run, scene, "-o", tmp_path / "second.fold", *trained, "--decoder", decoder, "--epochs", "40")
+    with FoldFile.open(tmp_path / "second.fold") as file:
+        start, adapted = (
+            StoredLayer.from_bytes(held) for held in (decoder.read_bytes(), file.model("visual", "codec"))
+        )
+    np.testing.assert_allclose(adapted.tensors["codebooks"], start.tensors["codebooks"], atol=1e-3)
+    change = adapted.tensors["second.weight"] - start.tensors["second.weight"]
+    sizes = np.linalg.svd(change, compute_uv=False)
+    assert sizes[0] > 4 * sizes[3]  # of rank 2, but for rounding to bytes
+    write_scene(room_scene(dimension=32), tmp_path / "other", "other")
+    ran = run("fold", tmp_path / "other", "-o", tmp_path / "third.fold", *trained, "--decoder", decoder)
+    assert (ran.status, "descriptors of 128 numbers" in ran.err) == (2, True)
 
 
 def test_features_without_a_standard_basis_bring_their_own(run: Run, tmp_path: Path) -> None:

@@ -55,7 +55,9 @@ def fold(
     points: Annotated[int | None, typer.Option(help="Scene: at most so many points.")] = None,
     select: Annotated[str | None, typer.Option(help="Scene: spread, cover, gamma, longest or random.")] = None,
     alpha: Annotated[float | None, typer.Option(help="Scene: of --select gamma, 0 to 1.")] = None,
-    codec: Annotated[str | None, typer.Option(help="Scene: transform, pq, dpqed or raw.")] = None,
+    codec: Annotated[
+        str | None, typer.Option(help="Scene: transform, pq, opq, additive, dpqed, dpqed+ or raw.")
+    ] = None,
     step: Annotated[float | None, typer.Option(help="Scene: of transform codes; larger is smaller.")] = None,
     parts: Annotated[int | None, typer.Option(help="Scene: bytes a descriptor of pq and dpqed.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Scene: of training dpqed.")] = None,

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from foldmap.types import FloatArray
     from foldmap.visual.codecs import DescriptorCodec
     from foldmap.visual.source import SceneModel
+    from foldmap.visual.train import LayerProgress
+
+PARTS = (2, 4, 8, 16, 32)
+"""M of the paper's tables."""
 
 Report = Callable[[int, int], None]
 
@@ -28,7 +32,7 @@ class SceneOptions:
         points: at most so many.
         select: how points are chosen.
         alpha: of ``select="gamma"``.
-        codec: transform, pq, dpqed or raw.
+        codec: transform, raw, or one of `foldmap.visual.fit_codecs.KINDS`.
         step: of transform codes.
         parts: M of product codes, bytes a descriptor.
         epochs: of training a D-PQED layer.
@@ -61,19 +65,20 @@ class SceneOptions:
         Raises:
             ConfigError: naming the option.
         """
-        from foldmap.visual.codecs import CODECS
+        from foldmap.visual.fit_codecs import KINDS, TRAINED
         from foldmap.visual.select.choose import METHODS
 
-        if self.codec not in CODECS:
-            raise ConfigError(f"there is no codec {self.codec!r}", f"choose one of {', '.join(CODECS)}")
+        codecs = ("transform", *KINDS, "raw")
+        if self.codec not in codecs:
+            raise ConfigError(f"there is no codec {self.codec!r}", f"choose one of {', '.join(codecs)}")
         if self.select not in METHODS:
             raise ConfigError(f"no way to choose points is called {self.select!r}", f"take one of {', '.join(METHODS)}")
         only = (
             ("--alpha", self.alpha, self.select == "gamma", "--select gamma"),
             ("--step", self.step, self.codec == "transform", "--codec transform"),
-            ("--parts", self.parts, self.codec in ("pq", "dpqed"), "--codec pq or dpqed"),
-            ("--epochs", self.epochs, self.codec == "dpqed", "--codec dpqed"),
-            ("--decoder", self.decoder, self.codec == "dpqed", "--codec dpqed"),
+            ("--parts", self.parts, self.codec in KINDS, "a product code like --codec pq"),
+            ("--epochs", self.epochs, self.codec in TRAINED, "--codec dpqed or dpqed+"),
+            ("--decoder", self.decoder, self.codec in TRAINED, "--codec dpqed or dpqed+"),
         )
         for option, value, fits, partner in only:
             if value is not None and not fits:
@@ -113,24 +118,23 @@ def codecs_of(
         return transform_codecs(scene, means, STEPS if options.step is None else (options.step,))
     if options.codec == "raw":
         return [raw_for(means)]
-    from foldmap.visual.product_codecs import PARTS, dpqed_codec, pq_codec, read_layer
-    from foldmap.visual.train import LayerSettings
+    from foldmap.visual.adapt_codec import adapted_codec, read_layer
+    from foldmap.visual.fit_codecs import DEFAULT_PARTS, TRAINED, descriptors_of, fit_codec, settings_for
 
-    if options.codec == "pq":
-        fits = [parts for parts in PARTS if means.shape[1] % parts == 0] or [1]
-        usual = fits if several else [max(parts for parts in fits if parts <= 16)]
-        return [pq_codec(means, m, seed=options.seed) for m in ([options.parts] if options.parts else usual)]
-    pretrained = None if options.decoder is None else read_layer(options.decoder)
-    settings = LayerSettings(seed=options.seed)
+    data = descriptors_of(scene)
+    if options.codec not in TRAINED:
+        fits = [parts for parts in PARTS if options.codec == "additive" or means.shape[1] % parts == 0]
+        usual = fits if several else [max(parts for parts in (*fits, 1) if parts <= 16)]
+        chosen = [options.parts] if options.parts else usual
+        return [fit_codec(data, parts, options.codec, seed=options.seed) for parts in chosen]
+    settings = replace(settings_for(options.codec), seed=options.seed)
     if options.epochs is not None:
         settings = replace(settings, epochs=options.epochs)
     done = report("Training the decoder")
-    return [
-        dpqed_codec(
-            scene,
-            options.parts or 8,
-            settings,
-            pretrained=pretrained,
-            report=lambda progress: done(progress.epoch, settings.epochs),
-        )
-    ]
+
+    def drawn(progress: LayerProgress) -> None:
+        done(progress.epoch, settings.epochs)
+
+    if options.decoder is not None:
+        return [adapted_codec(data, read_layer(options.decoder), settings, report=drawn)]
+    return [fit_codec(data, options.parts or DEFAULT_PARTS, options.codec, settings, drawn)]
