@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from foldmap.types import DoubleArray, FloatArray
+from foldmap.types import DoubleArray, FloatArray, IntArray
 from foldmap.visual.decoded import MapPoints
-from foldmap.visual.guided import best_nearby, one_point_a_keypoint, thinned
+from foldmap.visual.guided import Nearby, best_within, one_point_a_keypoint, thinned
 from foldmap.visual.view import View
 
 CHANCE = 0.02
@@ -49,7 +49,13 @@ class Support:
         return (self.found - self.chance * self.asked) * self.visible / max(self.asked, 1)
 
 
-def support_of(views: Sequence[View], around: MapPoints, rig_SE3_world: DoubleArray, radius_px: float) -> Support:
+def support_of(
+    views: Sequence[View],
+    around: MapPoints,
+    rig_SE3_world: DoubleArray,
+    radius_px: float,
+    radii: Sequence[float] = RADII,
+) -> Support:
     """Count the points found within a radius of where a pose puts them, and compare with what is wrong for certain.
 
     Keypoints crowd where texture is, and repeated texture looks like itself: so chance is measured in the image at
@@ -58,59 +64,75 @@ def support_of(views: Sequence[View], around: MapPoints, rig_SE3_world: DoubleAr
     several radii is taken.
     """
     looks = [_Look.at(view, around, rig_SE3_world) for view in views]
-    supports = [_within(looks, share * radius_px) for share in RADII]
+    visible = sum(look.visible for look in looks)
+    if not visible:
+        return Support(0, 0, 0, 1.0, 0.0)
+    radii_px = [share * radius_px for share in radii]
+    # of each kind: a view each, a radius each
+    own, moved, swapped = (
+        [np.concatenate(each) for each in zip(*kind, strict=True)]
+        for kind in (
+            [look.own(radii_px) for look in looks],
+            [look.moved(radii_px) for look in looks],
+            [look.swapped(radii_px) for look in looks],
+        )
+    )
+    supports = [_judged(*each, visible) for each in zip(own, zip(moved, swapped, strict=True), strict=True)]
     return max(supports, key=lambda support: support.evidence)
 
 
 @dataclass(frozen=True)
 class _Look:
-    """The points that a pose puts in one view, and where."""
+    """The points that a pose puts in one view (rows of the map's descriptors), and where."""
 
     view: View
     visible: int
     xy_px: DoubleArray
+    rows: IntArray
     descriptors: FloatArray
 
     @staticmethod
     def at(view: View, around: MapPoints, rig_SE3_world: DoubleArray) -> _Look:
-        xy_px, seen = view.project(rig_SE3_world, around.points_world)
-        asked = thinned(np.flatnonzero(seen), MOST_POINTS)
-        return _Look(view, int(seen.sum()), xy_px[asked], around.descriptors[asked])
+        rows, xy_px = view.in_view(rig_SE3_world, around.points_world)
+        asked = thinned(np.arange(len(rows)), MOST_POINTS)
+        return _Look(view, len(rows), xy_px[asked], rows[asked], around.descriptors)
 
-    def own(self, radius_px: float) -> FloatArray:
-        """Similarity of each point to its keypoint, -1 where another point has that or there is none."""
-        found = best_nearby(self.view, self.xy_px, self.descriptors, radius_px)
-        similarity = np.full(len(self.xy_px), -1.0, np.float32)
-        rows = one_point_a_keypoint(found)
-        similarity[rows] = found.similarity[rows]
-        return similarity
+    def own(self, radii_px: Sequence[float]) -> list[FloatArray]:
+        """Similarity of each point to its keypoint, -1 where another point has that or there is none; a radius each."""
+        return [_alone(found) for found in self._found(self.xy_px, self.rows, radii_px)]
 
-    def moved(self, radius_px: float) -> FloatArray:
+    def moved(self, radii_px: Sequence[float]) -> list[FloatArray]:
         """The same at moved places."""
         low = np.asarray(self.view.low_px)
         size = np.asarray(self.view.high_px) - low
         places = [low + (self.xy_px - low + np.asarray(shift) * size) % size for shift in SHIFTS]
-        return np.concatenate([best_nearby(self.view, xy, self.descriptors, radius_px).similarity for xy in places])
+        return _by_radius([self._found(xy_px, self.rows, radii_px) for xy_px in places])
 
-    def swapped(self, radius_px: float) -> FloatArray:
+    def swapped(self, radii_px: Sequence[float]) -> list[FloatArray]:
         """The same with the descriptors of other points."""
-        count = len(self.xy_px)
-        turns = [max(1, round(shift[0] % 1.0 * count)) for shift in SHIFTS]
-        others = [np.roll(self.descriptors, turn, axis=0) for turn in turns]
-        return np.concatenate([best_nearby(self.view, self.xy_px, other, radius_px).similarity for other in others])
+        turns = [max(1, round(shift[0] % 1.0 * len(self.rows))) for shift in SHIFTS]
+        return _by_radius([self._found(self.xy_px, np.roll(self.rows, turn), radii_px) for turn in turns])
+
+    def _found(self, xy_px: DoubleArray, rows: IntArray, radii_px: Sequence[float]) -> list[Nearby]:
+        return best_within(self.view, xy_px, self.descriptors, radii_px, rows)
 
 
-def _within(looks: Sequence[_Look], radius_px: float) -> Support:
-    own = np.concatenate([look.own(radius_px) for look in looks])
-    if not len(own):
-        return Support(0, 0, 0, 1.0, 0.0)
-    controls = [np.concatenate([look.moved(radius_px) for look in looks])]
-    controls.append(np.concatenate([look.swapped(radius_px) for look in looks]))
+def _alone(found: Nearby) -> FloatArray:
+    similarity = np.full(len(found.similarity), -1.0, np.float32)
+    kept = one_point_a_keypoint(found)
+    similarity[kept] = found.similarity[kept]
+    return similarity
+
+
+def _by_radius(looks: Sequence[Sequence[Nearby]]) -> list[FloatArray]:
+    return [np.concatenate([found.similarity for found in each]) for each in zip(*looks, strict=True)]
+
+
+def _judged(own: FloatArray, controls: Sequence[FloatArray], visible: int) -> Support:
     least = max(float(np.quantile(control, 1.0 - CHANCE)) for control in controls)
     beyond = max(int((control > least).sum()) for control in controls)
     chance = (beyond + 1.0) / (len(controls[0]) + 1.0)
     found = int((own > least).sum())
-    visible = sum(look.visible for look in looks)
     return Support(found, len(own), visible, chance, _surprise(found, len(own), chance))
 
 

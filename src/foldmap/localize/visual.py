@@ -32,8 +32,14 @@ from foldmap.visual.source import Query
 from foldmap.visual.unfold import FoldedVisual
 from foldmap.visual.view import View, prepare
 
-SEARCHED_AT_FIRST = 30_000_000
-"""Pairs of a keypoint and a point that are compared at first: some tens of milliseconds."""
+SEARCHED_AT_FIRST = (5_000_000, 30_000_000)
+"""Pairs of a keypoint and a point that are compared at first, and then where those give no clear pose."""
+
+LEAST_KEYPOINTS = 8
+"""With fewer an image has nothing to be judged by."""
+
+GLANCE = 0.3
+"""A rival that at first sight explains less than this share of what the best pose does is not followed up."""
 
 LEAST_NOISE_PX = 0.2
 
@@ -56,8 +62,8 @@ class VisualSettings:
         evidence_ok, evidence_least: see `CameraDiagnostics.evidence`; below the first at best degraded, below the
             second no match.
         evidence_enough: a pose with so much needs no further trials.
-        keypoints: at least so many are matched at first, evenly chosen, more in small maps; all of them where those do
-            not give a pose with enough evidence.
+        keypoints: at least so many are matched at first, and then, evenly chosen, more in small maps; all of them
+            where those do not give a pose with enough evidence. A learned matcher begins with the second number.
         look: so many points in view are looked for in each round.
         rival: a second pose that explains more than this share of what the best one explains makes the answer
             ambiguous.
@@ -77,7 +83,7 @@ class VisualSettings:
     evidence_ok: float = 13.0
     evidence_least: float = 10.0
     evidence_enough: float = 60.0
-    keypoints: int = 1500
+    keypoints: tuple[int, int] = (300, 1500)
     look: tuple[int, ...] = (1500, 1500, 1500, 6000)
     rival: float = 0.9
     sigma_rad_ok: float = math.radians(0.5)
@@ -135,21 +141,19 @@ class VisualLocalizer:
     def _estimate(self, queries: Sequence[Query]) -> CameraEstimate:
         views = [prepare(query) for query in queries]
         health = CameraDiagnostics(keypoints=sum(len(view.xy_px) for view in views))
-        if health.keypoints < 2 * self.settings.error_px:
+        if health.keypoints < LEAST_KEYPOINTS:
             return _without(Status.NO_OBSERVATION, health, f"{health.keypoints} keypoints")
         around = self._map.around(queries, views)
         health = replace(health, images=around.images)
         if len(around) < 4:
             return _without(Status.NO_MAP, health, "the map has no points here")
         best, matches = None, list[Matches]()
-        first = max(self.settings.keypoints, SEARCHED_AT_FIRST // len(around))
-        for most in (first, max(len(view.xy_px) for view in views)):
+        for most in self._portions(views, around):
             matches = [self._matcher.match(view, around, most) for view in views]
             found = self._best(views, matches, around)
             if best is None or (found is not None and found.support.explained > best.support.explained):
                 best = found
-            enough = best is not None and best.support.evidence > self.settings.evidence_enough
-            if enough or most >= max(len(view.xy_px) for view in views):
+            if best is not None and best.support.evidence > self.settings.evidence_enough:
                 break
         health = replace(health, matches=sum(len(part) for part in matches))
         if best is None:
@@ -158,6 +162,14 @@ class VisualLocalizer:
         if rival is not None and rival.support.explained > best.support.explained:
             best, rival = rival, best
         return self._judge(views, best, rival, health)
+
+    def _portions(self, views: Sequence[View], around: MapPoints) -> list[int]:
+        """How many keypoints of an image are matched at first, then where that is not enough, up to all of them."""
+        every = max(len(view.xy_px) for view in views)
+        portions = [max(*each) for each in zip(self.settings.keypoints, _pairs(len(around)), strict=True)]
+        if not isinstance(self._matcher, NearestMatcher):
+            portions = portions[1:]
+        return [most for most in portions if most < every] + [every]
 
     def _check(self, queries: Sequence[Query]) -> None:
         if not queries:
@@ -186,17 +198,27 @@ class VisualLocalizer:
                 break
         return best
 
-    def _try(self, views: Sequence[View], matches: Sequence[Matches], around: MapPoints) -> _Hypothesis | None:
-        """One pose by RANSAC, then look again where it puts the map's points, and refine."""
+    def _try(
+        self, views: Sequence[View], matches: Sequence[Matches], around: MapPoints, least: float = -np.inf
+    ) -> _Hypothesis | None:
+        """One pose by RANSAC, then look again where it puts the map's points, and refine.
+
+        With ``least``, fewer samples are drawn, and a pose that explains less at first sight is given up.
+        """
         settings = self.settings
         pairs = [
             Correspondences(view.xy_px[part.keypoint], around.points_world[part.point])
             for view, part in zip(views, matches, strict=True)
         ]
-        solved = ransac_pose(views, pairs, self._error_px(views[0]), settings.iterations, settings.seed)
+        iterations = settings.iterations if least <= 0.0 else settings.iterations // 4
+        solved = ransac_pose(views, pairs, self._error_px(views[0]), iterations, settings.seed)
         if solved is None:
             return None
         rig_SE3_world = solved[0]
+        if least > 0.0:
+            glance = support_of(views, around, rig_SE3_world, self._error_px(views[0]), radii=(1.0,))
+            if glance.explained < least:
+                return None
         inliers = pairs
         radius_px = settings.rounds[0] * self._error_px(views[0])
         for round_, most in enumerate(settings.look):
@@ -219,9 +241,10 @@ class VisualLocalizer:
         """Points found within a radius of where a pose puts them, each by a keypoint of its own, and how similar."""
         inliers, similarity = [], []
         for view in views:
-            xy_px, seen = view.project(rig_SE3_world, around.points_world)
-            visible = thinned(np.flatnonzero(seen), most)
-            found = best_nearby(view, xy_px[visible], around.descriptors[visible], radius_px)
+            visible, xy_px = view.in_view(rig_SE3_world, around.points_world)
+            asked = thinned(np.arange(len(visible)), most)
+            visible = visible[asked]
+            found = best_nearby(view, xy_px[asked], around.descriptors, radius_px, visible)
             rows = one_point_a_keypoint(found)
             rows = rows[found.similarity[rows] > self.settings.similarity]
             inliers.append(Correspondences(view.xy_px[found.keypoint[rows]], around.points_world[visible[rows]]))
@@ -237,7 +260,7 @@ class VisualLocalizer:
             xy_px, seen = view.project(best.rig_SE3_world, around.points_world[part.point])
             off = np.linalg.norm(xy_px - view.xy_px[part.keypoint], axis=1) > 3.0 * self._error_px(view)
             left.append(part.take(off | ~seen).take(slice(self.settings.trials[0])))
-        found = self._try(views, left, around)
+        found = self._try(views, left, around, least=GLANCE * best.support.explained)
         return None if found is None or _same(found, best) else found
 
     def _judge(
@@ -298,6 +321,10 @@ def _matcher(visual_map: VisualMap, settings: VisualSettings) -> Matcher:
     from foldmap.visual.pair_networks import open_pair_network
 
     return LearnedMatcher(open_pair_network(settings.weights), visual_map)
+
+
+def _pairs(points: int) -> list[int]:
+    return [pairs // points for pairs in SEARCHED_AT_FIRST]
 
 
 def _residuals(views: Sequence[View], inliers: Sequence[Correspondences], rig_SE3_world: DoubleArray) -> DoubleArray:

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from foldmap.errors import MapFormatError
+from foldmap.errors import LimitError, MapFormatError
 from foldmap.types import BoolArray, DoubleArray, FloatArray, IntArray
 from foldmap.visual.codecs import DescriptorCodec
 from foldmap.visual.points_codec import decode_points, encode_points
-from foldmap.visual.visibility_codec import decode_visibility, encode_visibility
+from foldmap.visual.visibility_codec import MAX_DECISIONS, decode_visibility, encode_visibility
 
 _HEADER = struct.Struct("<BIIII")
 _VERSION = 1
@@ -72,7 +72,7 @@ def pack_tile(
     """
     geometry, order = encode_points(points_world, tolerance_world)
     codes = codec.encode(descriptors[order])
-    seen = b"" if visible is None else encode_visibility(visible[order], decode_points(geometry))
+    seen = b"" if visible is None else _pack_visible(visible[order], decode_points(geometry))
     header = _HEADER.pack(_VERSION, len(points_world), len(geometry), len(codes), len(seen))
     return PackedTile(header + geometry + codes + seen, order, len(geometry), len(codes), len(seen))
 
@@ -112,7 +112,29 @@ def unpack_tile(payload: bytes, codec: DescriptorCodec, groups: int) -> PointTil
     if len(points_world) != count:
         raise MapFormatError(f"a tile says {count} points and holds {len(points_world)}", _CURE)
     descriptors = codec.decode(codes, count)
-    visible = decode_visibility(seen, points_world) if groups else None
-    if visible is not None and visible.shape != (count, groups):
-        raise MapFormatError(f"a tile's visibility is {visible.shape}, not {(count, groups)}", _CURE)
+    if seen and not groups:
+        raise MapFormatError("a tile says which images see it, and the map has none", _CURE)
+    visible = _unpack_visible(seen, points_world, groups) if groups else None
     return PointTile(points_world, descriptors, visible)
+
+
+def _pack_visible(visible: BoolArray, points_world: DoubleArray) -> bytes:
+    """A bit a group, whether it sees the tile at all, then the matrix of those that do."""
+    looking = visible.any(axis=0)
+    return bytes(np.packbits(looking).tobytes()) + encode_visibility(visible[:, looking], points_world)
+
+
+def _unpack_visible(seen: bytes, points_world: DoubleArray, groups: int) -> BoolArray:
+    size = -(-groups // 8)
+    bits = np.unpackbits(np.frombuffer(seen[:size], np.uint8)).astype(bool)
+    if len(bits) < groups or bits[groups:].any():
+        raise MapFormatError("a tile does not say which groups of images see it", _CURE)
+    looking = bits[:groups]
+    columns = decode_visibility(seen[size:], points_world)
+    if columns.shape[1] != looking.sum():
+        raise MapFormatError(f"a tile's visibility is of {columns.shape[1]} groups, not {looking.sum()}", _CURE)
+    if len(points_world) * groups > MAX_DECISIONS:
+        raise LimitError(f"a tile of {len(points_world)} points and {groups} groups of images is too large", _CURE)
+    visible = np.zeros((len(points_world), groups), bool)
+    visible[:, looking] = columns
+    return visible

@@ -1,10 +1,12 @@
 """One camera image made ready to be matched: distortion removed, descriptors of unit length, keypoints in cells."""
 
+# mypy: allow-untyped-decorators
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
+from numba import njit
 
 from foldmap.errors import MapInputError
 from foldmap.geometry.camera import Camera
@@ -57,6 +59,13 @@ class View:
         )
         seen: BoolArray = ahead & (xy_px >= self.low_px).all(axis=1) & (xy_px <= self.high_px).all(axis=1)
         return xy_px, seen
+
+    def in_view(self, rig_SE3_world: DoubleArray, points_world: DoubleArray) -> tuple[IntArray, DoubleArray]:
+        """Which points lie in view, int64 (V,) ascending, and where, float64 (V, 2): as `project`, in one pass."""
+        camera_SE3_world = np.ascontiguousarray(self.camera_SE3_rig @ rig_SE3_world)
+        points = np.ascontiguousarray(points_world)
+        rows, xy_px = _in_view(camera_SE3_world, points, *self.focal_px, *self.centre_px, *self.low_px, *self.high_px)
+        return rows, xy_px
 
 
 @dataclass(frozen=True)
@@ -144,3 +153,31 @@ def ideal_extent(camera: Camera) -> tuple[tuple[float, float], tuple[float, floa
 def _ideal(camera: Camera, xy_px: AnyArray) -> DoubleArray:
     ideal: DoubleArray = camera.unproject(xy_px) * camera.focal_px + camera.centre_px
     return ideal
+
+
+@njit(cache=True)
+def _in_view(
+    pose: AnyArray,
+    points: AnyArray,
+    focal_x: float,
+    focal_y: float,
+    centre_x: float,
+    centre_y: float,
+    low_x: float,
+    low_y: float,
+    high_x: float,
+    high_y: float,
+) -> tuple[AnyArray, AnyArray]:
+    count = 0
+    rows, xy = np.empty(len(points), np.int64), np.empty((len(points), 2), np.float64)
+    for p in range(len(points)):
+        a, b, c = points[p, 0], points[p, 1], points[p, 2]
+        z = pose[2, 0] * a + pose[2, 1] * b + pose[2, 2] * c + pose[2, 3]
+        if not z > 1e-9:
+            continue
+        x = (pose[0, 0] * a + pose[0, 1] * b + pose[0, 2] * c + pose[0, 3]) / z * focal_x + centre_x
+        y = (pose[1, 0] * a + pose[1, 1] * b + pose[1, 2] * c + pose[1, 3]) / z * focal_y + centre_y
+        if low_x <= x <= high_x and low_y <= y <= high_y:
+            rows[count], xy[count, 0], xy[count, 1] = p, x, y
+            count += 1
+    return rows[:count].copy(), xy[:count].copy()
