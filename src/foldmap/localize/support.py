@@ -24,6 +24,9 @@ RADII = (1.0, 0.5, 0.25)
 MOST_POINTS = 3000
 """So many points in view are asked; more would tell no more."""
 
+GLANCED_POINTS = 800
+"""So many suffice to know how similar chance finds are."""
+
 
 @dataclass(frozen=True)
 class Support:
@@ -81,6 +84,24 @@ def support_of(
     return max(supports, key=lambda support: support.evidence)
 
 
+def chance_similarity(views: Sequence[View], around: MapPoints, rig_SE3_world: DoubleArray, radius_px: float) -> float:
+    """The similarity that chance exceeds in the share `CHANCE` of the points that a pose puts in view.
+
+    What is less similar at its place than this says nothing: among ten thousand keypoints there is always one nearby.
+    """
+    looks = [_Look.at(view, around, rig_SE3_world, GLANCED_POINTS) for view in views]
+    looks = [look for look in looks if look.visible]
+    if not looks:
+        return -1.0
+    controls = [np.concatenate([look.moved([radius_px])[0] for look in looks])]
+    controls.append(np.concatenate([look.swapped([radius_px])[0] for look in looks]))
+    return _exceeded_by(CHANCE, controls)
+
+
+def _exceeded_by(share: float, controls: Sequence[FloatArray]) -> float:
+    return max(float(np.quantile(control, 1.0 - share)) for control in controls)
+
+
 @dataclass(frozen=True)
 class _Look:
     """The points that a pose puts in one view (rows of the map's descriptors), and where."""
@@ -92,9 +113,9 @@ class _Look:
     descriptors: FloatArray
 
     @staticmethod
-    def at(view: View, around: MapPoints, rig_SE3_world: DoubleArray) -> _Look:
+    def at(view: View, around: MapPoints, rig_SE3_world: DoubleArray, most: int = MOST_POINTS) -> _Look:
         rows, xy_px = view.in_view(rig_SE3_world, around.points_world)
-        asked = thinned(np.arange(len(rows)), MOST_POINTS)
+        asked = thinned(np.arange(len(rows)), most)
         return _Look(view, len(rows), xy_px[asked], rows[asked], around.descriptors)
 
     def own(self, radii_px: Sequence[float]) -> list[FloatArray]:
@@ -129,7 +150,7 @@ def _by_radius(looks: Sequence[Sequence[Nearby]]) -> list[FloatArray]:
 
 
 def _judged(own: FloatArray, controls: Sequence[FloatArray], visible: int) -> Support:
-    least = max(float(np.quantile(control, 1.0 - CHANCE)) for control in controls)
+    least = _exceeded_by(CHANCE, controls)
     beyond = max(int((control > least).sum()) for control in controls)
     chance = (beyond + 1.0) / (len(controls[0]) + 1.0)
     found = int((own > least).sum())
