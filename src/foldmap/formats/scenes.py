@@ -101,7 +101,7 @@ def _joined(
     if path is None:
         raise MapInputError(
             f"no features lie beside the model in {folder}",
-            "give --features (hloc's .h5 or COLMAP's .db), or --images to extract SIFT again",
+            "give --features (hloc's .h5 or COLMAP's .db), or --photos to extract SIFT again",
         )
     with closing(open_features(path, feature)) as source:
         return join_features(scene, source, keypoint_index, report=report)
