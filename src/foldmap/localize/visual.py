@@ -57,7 +57,7 @@ class VisualSettings:
         error: largest reprojection error of an inlier, as a share of the image's diagonal, and at least `error_px`.
         error_px: see there.
         iterations: most samples of RANSAC.
-        similarity: least cosine of a point found with the pose in hand.
+        similarity: least cosine of a point found with the pose in hand; None for what the map says.
         rounds: radii of looking again, in units of the inlier error; the last one shrinks to four times the noise.
         evidence_ok, evidence_least: see `CameraDiagnostics.evidence`; below the first at best degraded, below the
             second no match.
@@ -78,7 +78,7 @@ class VisualSettings:
     error: float = 0.006
     error_px: float = 4.0
     iterations: int = 10_000
-    similarity: float = 0.75
+    similarity: float | None = None
     rounds: tuple[float, ...] = (2.0, 1.0, 1.0, 1.0)
     evidence_ok: float = 13.0
     evidence_least: float = 10.0
@@ -240,13 +240,14 @@ class VisualLocalizer:
     ) -> tuple[list[Correspondences], FloatArray]:
         """Points found within a radius of where a pose puts them, each by a keypoint of its own, and how similar."""
         inliers, similarity = [], []
+        least = around.similarity if self.settings.similarity is None else self.settings.similarity
         for view in views:
             visible, xy_px = view.in_view(rig_SE3_world, around.points_world)
             asked = thinned(np.arange(len(visible)), most)
             visible = visible[asked]
             found = best_nearby(view, xy_px[asked], around.descriptors, radius_px, visible)
             rows = one_point_a_keypoint(found)
-            rows = rows[found.similarity[rows] > self.settings.similarity]
+            rows = rows[found.similarity[rows] > least]
             inliers.append(Correspondences(view.xy_px[found.keypoint[rows]], around.points_world[visible[rows]]))
             similarity.append(found.similarity[rows])
         return inliers, np.concatenate(similarity)

@@ -6,8 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import numpy as np
+
 from foldmap.types import DoubleArray, FloatArray
 from foldmap.visual.average import track_means
+from foldmap.visual.likeness import USUAL, least_similarity
 from foldmap.visual.matching import DescriptorIndex
 from foldmap.visual.sights import Sights
 from foldmap.visual.source import Query, SceneModel
@@ -23,6 +26,7 @@ class MapPoints:
         descriptors: float32 (P, D), unit rows, decoded.
         images: map images that retrieval chose these points by; 0 where they are the whole map.
         sights: those images and what they see; None where the points are the whole map.
+        similarity: least cosine of a keypoint and a point that are one, see `foldmap.visual.likeness`.
         index: the descriptors ready to be searched.
     """
 
@@ -30,6 +34,7 @@ class MapPoints:
     descriptors: FloatArray
     images: int = 0
     sights: Sights | None = None
+    similarity: float = USUAL
     index: DescriptorIndex = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -62,7 +67,9 @@ class UnfoldedMap:
 
     def __init__(self, scene: SceneModel) -> None:
         self._feature = scene.feature
-        self._points = MapPoints(scene.points_world, track_means(scene))
+        means = track_means(scene)
+        similarity = least_similarity(scene, np.arange(len(means), dtype=np.int64), means)
+        self._points = MapPoints(scene.points_world, means, similarity=similarity)
 
     @property
     def feature(self) -> str:

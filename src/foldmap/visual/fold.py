@@ -16,6 +16,8 @@ from foldmap.atlas import FoldWriter
 from foldmap.errors import ConfigError, MapInputError
 from foldmap.types import BoolArray, DoubleArray, FloatArray, IntArray
 from foldmap.visual.codecs import DescriptorCodec
+from foldmap.visual.guided import thinned
+from foldmap.visual.likeness import least_similarity
 from foldmap.visual.noise import reprojection_noise_px
 from foldmap.visual.points_codec import tolerance_from_views
 from foldmap.visual.poses_codec import MapImages, encode_images
@@ -28,6 +30,7 @@ LAYER = "visual"
 CODEC_MODEL, VLAD_MODEL = "codec", "vlad"
 IMAGES_KEY, TILES_KEY, GLOBALS_KEY = (0, 1), (1, 1), (0, 2)
 TILE_POINTS = 8192
+SAMPLED_POINTS = 4096
 _POSE_ERROR = 1e-3
 
 
@@ -128,7 +131,8 @@ def fold_scene(
     model = plan.codec.model()
     if model is not None:
         writer.put_model(layer, CODEC_MODEL, model, "descriptor codec")
-    writer.set_parameters(layer, _parameters(chosen, plan, len(tiles), error_px, noise_px, retrieval))
+    similarity = _similarity(chosen, means, plan.codec)
+    writer.set_parameters(layer, _parameters(chosen, plan, len(tiles), error_px, noise_px, similarity, retrieval))
     used["codec"] = len(model or b"")
     used["retrieval"] = 0 if retrieval is None else retrieval.size
     kept_images = 0 if grouped is None else len(chosen.image_names)
@@ -174,6 +178,12 @@ def _groups(scene: SceneModel, plan: VisualPlan) -> BoolArray | None:
     return group_images(visible, np.arange(images) // plan.group)
 
 
+def _similarity(scene: SceneModel, means: FloatArray, codec: DescriptorCodec) -> float:
+    """What `least_similarity` says of some of the points, as they will be decoded."""
+    rows = thinned(np.arange(len(means), dtype=np.int64), SAMPLED_POINTS)
+    return least_similarity(scene, rows, codec.decode(codec.encode(means[rows]), len(rows)))
+
+
 def _put_images(
     scene: SceneModel, writer: FoldWriter, layer: str, plan: VisualPlan, sees: BoolArray
 ) -> FoldedRetrieval:
@@ -193,6 +203,7 @@ def _parameters(
     tiles: int,
     error_px: float,
     noise_px: float,
+    similarity: float,
     retrieval: FoldedRetrieval | None,
 ) -> dict[str, Any]:
     kept = retrieval is not None
@@ -205,6 +216,7 @@ def _parameters(
         "tiles": tiles,
         "error_px": round(error_px, 4),
         "noise_px": round(noise_px, 4),
+        "similarity": round(similarity, 3),
         "metric": scene.metric,
         "radius_world": float(f"{scene.radius_world:.6g}"),
         "images": len(scene.image_names) if kept else 0,

@@ -14,6 +14,7 @@ from foldmap.types import BoolArray, IntArray
 from foldmap.visual.codecs import read_codec
 from foldmap.visual.decoded import MapPoints
 from foldmap.visual.fold import CODEC_MODEL, GLOBALS_KEY, IMAGES_KEY, LAYER, TILES_KEY, VLAD_MODEL
+from foldmap.visual.likeness import USUAL
 from foldmap.visual.poses_codec import MapImages, decode_images
 from foldmap.visual.retrieval import Retriever
 from foldmap.visual.sights import Sights, interleaved
@@ -52,6 +53,7 @@ class FoldedVisual:
         self.tiles = _within(info.parameters, "tiles", 1, self.points)
         self.image_count = _within(info.parameters, "images", 0, 1 << 20)
         self._group = _within(info.parameters, "group", 0, 1 << 20)
+        self.similarity = _similarity(info.parameters)
         models = {model.name for model in info.models}
         self.codec = read_codec(
             info.parameters, self._dimension, file.model(layer, CODEC_MODEL) if CODEC_MODEL in models else None
@@ -95,7 +97,7 @@ class FoldedVisual:
         """Every point of the map."""
         if self._whole is None:
             tiles = [self.tile(number) for number in range(self.tiles)]
-            self._whole = _joined(tiles, None)
+            self._whole = self._joined(tiles, None)
         return self._whole
 
     def seen_by(self, images: IntArray) -> MapPoints:
@@ -114,7 +116,7 @@ class FoldedVisual:
             visible.append(sees[seen])
         joined = np.concatenate(visible) if visible else np.zeros((0, len(groups)), bool)
         sights = Sights(np.asarray(images, dtype=np.int64), joined, column.astype(np.int64))
-        return _joined(parts, sights, self._dimension)
+        return self._joined(parts, sights)
 
     def tile(self, number: int) -> PointTile:
         """One tile, decoded; the last ones stay in memory."""
@@ -160,6 +162,17 @@ class FoldedVisual:
             self._sees = np.unpackbits(packed, count=cells).reshape(self.tiles, self.groups).astype(bool)
         return self._sees
 
+    def _joined(self, tiles: Sequence[PointTile], sights: Sights | None) -> MapPoints:
+        none = PointTile(np.zeros((0, 3)), np.zeros((0, self._dimension), np.float32), None)
+        tiles = tiles or [none]
+        return MapPoints(
+            np.concatenate([tile.points_world for tile in tiles]),
+            np.concatenate([tile.descriptors for tile in tiles]),
+            0 if sights is None else len(sights),
+            sights,
+            self.similarity,
+        )
+
     def _payload(self, key: tuple[int, int]) -> bytes:
         payload = self._file.tile(self._layer, *key)
         if payload is None:
@@ -167,16 +180,11 @@ class FoldedVisual:
         return payload
 
 
-def _joined(tiles: Sequence[PointTile], sights: Sights | None, dimension: int = 1) -> MapPoints:
-    images = 0 if sights is None else len(sights)
-    if not tiles:
-        return MapPoints(np.zeros((0, 3)), np.zeros((0, dimension), np.float32), images, sights)
-    return MapPoints(
-        np.concatenate([tile.points_world for tile in tiles]),
-        np.concatenate([tile.descriptors for tile in tiles]),
-        images,
-        sights,
-    )
+def _similarity(parameters: dict[str, Any]) -> float:
+    value = parameters.get("similarity", USUAL)
+    if not isinstance(value, float | int) or isinstance(value, bool) or not -1 <= value <= 1:
+        raise MapFormatError(f"the visual layer's similarity is {value!r}", _CURE)
+    return float(value)
 
 
 def _get(parameters: dict[str, Any], key: str, kind: type) -> Any:
