@@ -1,0 +1,136 @@
+"""How far an estimated camera pose lies from the true one, and how many lie close.
+
+A query that got no pose has infinite error: it counts in every share and median, and is never left out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from foldmap.errors import InputError
+from foldmap.types import AnyArray, BoolArray, DoubleArray
+
+Threshold = tuple[float, float]
+"""Largest error of the centre (in the unit of the errors) and of the rotation (degrees)."""
+
+NAMED_THRESHOLDS: dict[str, tuple[Threshold, ...]] = {
+    "aachen": ((0.25, 2.0), (0.5, 5.0), (5.0, 10.0)),
+    "cambridge": ((0.25, 2.0), (0.5, 5.0), (5.0, 10.0)),
+    "7scenes": ((0.05, 5.0),),
+    "tight": ((0.005, 0.5), (0.02, 2.0)),
+}
+"""Thresholds in metres and degrees: Aachen's three and 7-Scenes' one are the paper's (Metrics); of Cambridge the paper
+gives medians alone, Aachen's stand beside them. "tight" is what exact poses allow to tell apart."""
+
+
+@dataclass(frozen=True)
+class CameraErrors:
+    """Errors of N queries; infinite where no pose was answered.
+
+    Attributes:
+        centre: float64 (N,), distance of the camera centres, world units or whatever they were scaled to.
+        rotation_deg: float64 (N,), angle between the two orientations, 0 to 180.
+    """
+
+    centre: DoubleArray
+    rotation_deg: DoubleArray
+
+    def __len__(self) -> int:
+        return len(self.centre)
+
+    def take(self, kept: AnyArray) -> CameraErrors:
+        """Some of the queries, by mask or index."""
+        return CameraErrors(self.centre[kept], self.rotation_deg[kept])
+
+    def within(self, threshold: Threshold) -> BoolArray:
+        """Which queries are at most so far off, bool (N,)."""
+        close: BoolArray = (self.centre <= threshold[0]) & (self.rotation_deg <= threshold[1])
+        return close
+
+
+def rotation_error_deg(camera_SE3_world_true: AnyArray, camera_SE3_world_estimated: AnyArray) -> DoubleArray:
+    """Angle between orientations, degrees, (...) of poses (..., 4, 4).
+
+    The paper's ``e_R = arccos((tr(R_est' R) - 1) / 2)`` (Metrics; its text misplaces a parenthesis), computed from sine
+    and cosine: the arccosine alone cannot tell angles below 1e-6 degrees apart.
+    """
+    estimated = np.asarray(camera_SE3_world_estimated, np.float64)[..., :3, :3]
+    true = np.asarray(camera_SE3_world_true, np.float64)[..., :3, :3]
+    turn = np.swapaxes(estimated, -1, -2) @ true
+    cosine = 0.5 * (np.trace(turn, axis1=-2, axis2=-1) - 1.0)
+    axis = np.stack(
+        [
+            turn[..., 2, 1] - turn[..., 1, 2],
+            turn[..., 0, 2] - turn[..., 2, 0],
+            turn[..., 1, 0] - turn[..., 0, 1],
+        ],
+        axis=-1,
+    )
+    angle: DoubleArray = np.degrees(np.arctan2(0.5 * np.linalg.norm(axis, axis=-1), cosine))
+    return angle
+
+
+def centre_error(camera_SE3_world_true: AnyArray, camera_SE3_world_estimated: AnyArray) -> DoubleArray:
+    """Distance of camera centres, world units, (...) of poses (..., 4, 4).
+
+    The paper's ``e_t = |R_est' t_est - R' t|``, the length and not its square: its thresholds are in metres.
+    """
+    apart: DoubleArray = np.linalg.norm(_centre(camera_SE3_world_true) - _centre(camera_SE3_world_estimated), axis=-1)
+    return apart
+
+
+def camera_errors(
+    camera_SE3_world_true: Sequence[AnyArray],
+    camera_SE3_world_estimated: Sequence[AnyArray | None],
+    unit: float = 1.0,
+) -> CameraErrors:
+    """Compare poses (4, 4) one by one.
+
+    Args:
+        camera_SE3_world_true: N true poses.
+        camera_SE3_world_estimated: N estimates; None where nothing was answered.
+        unit: centre errors are given in so many world units.
+
+    Raises:
+        InputError: the two have different lengths, are empty, or the unit is not positive.
+    """
+    count = len(camera_SE3_world_true)
+    if count != len(camera_SE3_world_estimated) or not count:
+        raise InputError(
+            f"{len(camera_SE3_world_estimated)} estimates for {count} true poses",
+            "give one estimate (or None) a true pose, and at least one",
+        )
+    if not (math.isfinite(unit) and unit > 0):
+        raise InputError(f"a unit of {unit} world units", "give a positive length")
+    centre, rotation_deg = np.full(count, np.inf), np.full(count, np.inf)
+    pairs = [
+        (row, true, estimate)
+        for row, (true, estimate) in enumerate(zip(camera_SE3_world_true, camera_SE3_world_estimated, strict=True))
+        if estimate is not None
+    ]
+    if pairs:
+        rows = [row for row, _, _ in pairs]
+        true, estimated = np.stack([t for _, t, _ in pairs]), np.stack([e for _, _, e in pairs])
+        centre[rows] = centre_error(true, estimated) / unit
+        rotation_deg[rows] = rotation_error_deg(true, estimated)
+    return CameraErrors(centre, rotation_deg)
+
+
+def accuracy(errors: CameraErrors, threshold: Threshold) -> float:
+    """Share of the queries whose centre AND rotation are within a threshold, 0 to 1 (the paper's accuracy)."""
+    return float(errors.within(threshold).mean())
+
+
+def median_errors(errors: CameraErrors) -> tuple[float, float]:
+    """Median of the centre errors and of the rotation errors (degrees); infinite where most are unanswered."""
+    return float(np.median(errors.centre)), float(np.median(errors.rotation_deg))
+
+
+def _centre(camera_SE3_world: AnyArray) -> DoubleArray:
+    pose = np.asarray(camera_SE3_world, np.float64)
+    centre: DoubleArray = -np.einsum("...ba,...b->...a", pose[..., :3, :3], pose[..., :3, 3])
+    return centre
