@@ -1,4 +1,4 @@
-"""``foldmap localize``: sweeps in a folded map, one by one or along a drive."""
+"""``foldmap localize``: sweeps in a folded map, one by one or along a drive; photos are `localize_visual`'s."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from foldmap.cli import localize_options as options
 from foldmap.cli.common import bar, plain, put, require_file, require_folder, save_settings, write_text
 from foldmap.errors import ConfigError
 
@@ -24,47 +25,96 @@ if TYPE_CHECKING:
 
 EXAMPLES = (
     "\b\nExamples:\n  foldmap localize map.fold sweeps/ --poses prior.txt -o estimates.txt\n"
-    "  foldmap localize map.fold 'drive/*.bin' --poses odometry.txt --online -o estimates.txt --json"
+    "  foldmap localize map.fold 'drive/*.bin' --poses odometry.txt --online -o estimates.txt --json\n"
+    "  foldmap localize scene.fold --queries list.txt --features feats.h5 -o poses.txt\n"
+    "  foldmap localize scene.fold --queries names.txt --camera PINHOLE,525,525,320,240 --photos photos/ -o poses.txt\n"
+    "  foldmap localize scene.fold --rigs rigs.txt --features database.db --layout both -o poses.txt"
 )
 SWEEP_PERIOD_S = 0.1
 
 
 def localize(
+    context: typer.Context,
     fold_file: Annotated[Path, typer.Argument(metavar="MAP.fold", help="The folded map.")],
-    sweeps: Annotated[str, typer.Argument(help="Folder, file or glob of .las .laz .pcd or KITTI .bin sweeps.")],
-    poses: Annotated[Path, typer.Option(help="Prior poses, KITTI or TUM, world_T_sensor, one a sweep.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="TUM file of the poses that were answered.")],
-    radius: Annotated[float, typer.Option(help="Search so far around the prior, metres.")] = 1.0,
-    heading_range: Annotated[float, typer.Option(help="And so far in heading, degrees.")] = 5.0,
+    output: Annotated[Path, typer.Option("-o", "--output", help="File of the poses that were answered.")],
+    sweeps: Annotated[
+        str | None,
+        typer.Argument(metavar="[SWEEPS]", help="Sweeps: folder, file or glob of .las .laz .pcd, KITTI .bin."),
+    ] = None,
+    poses: Annotated[
+        Path | None, typer.Option(help="Sweeps: prior poses, KITTI or TUM, world_T_sensor, one a sweep.")
+    ] = None,
+    radius: Annotated[float, typer.Option(help="Sweeps: search so far around the prior, metres.")] = 1.0,
+    heading_range: Annotated[float, typer.Option(help="Sweeps: and so far in heading, degrees.")] = 5.0,
     online: Annotated[
-        bool, typer.Option("--online", help="Filter along the drive: start from the first pose, then use increments.")
+        bool, typer.Option("--online", help="Sweeps: filter along the drive from the first pose, then by increments.")
     ] = False,
     aggregate: Annotated[int, typer.Option(help="Sweeps an observation.")] = 5,
-    calibration: Annotated[Path | None, typer.Option(help="KITTI calib.txt, when the poses are the camera's.")] = None,
-    intensity_scale: Annotated[float | None, typer.Option(help="Intensity of full reflectance, like 255.")] = None,
-    sensor_height: Annotated[float | None, typer.Option(help="Height of the sensor above the road, metres.")] = None,
+    calibration: options.Calibration = None,
+    intensity_scale: options.IntensityScale = None,
+    sensor_height: options.SensorHeight = None,
+    queries: options.Queries = None,
+    rigs: options.Rigs = None,
+    features: options.Features = None,
+    photos: options.Photos = None,
+    global_descriptors: options.Globals = None,
+    camera: options.Intrinsics = "",
+    model: options.Model = None,
+    weights: options.Weights = None,
+    matcher: options.Matcher = "direct",
+    matcher_weights: options.MatcherWeights = None,
+    max_keypoints: options.MaxKeypoints = 8192,
+    layout: options.Layout = "hloc",
+    seed: options.Seed = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
-    """Localize sweeps in a folded map.
+    """Localize sweeps, or photos, in a folded map.
 
-    Writes the answered poses as TUM rows and, beside them as OUTPUT.jsonl, one line for every sweep with its status,
-    pose, covariance and diagnostics. A sweep without an answer has no pose. Exit status 1 when no sweep was answered.
+    Sweeps: SWEEPS and --poses are given; the answered poses are written as TUM rows. Photos: --queries or --rigs is
+    given; they are written as name qw qx qy qz tx ty tz (world to camera), or TUM (camera to world; the time is the
+    name's where names are numbers, else the query's number). Beside them OUTPUT.jsonl has one line for every sweep or
+    query with its status, pose, covariance and diagnostics. What is not answered has no pose. Exit status 1 when
+    nothing was answered.
     """
+    given = queries is not None or rigs is not None
+    options.refuse_mixed(context, sweeps, given)
     with bar("Localizing") as report:
-        summary = localize_sweeps(
-            fold_file,
-            sweeps,
-            poses,
-            output,
-            radius_m=radius,
-            heading_range_rad=math.radians(heading_range),
-            online=online,
-            aggregate=aggregate,
-            calibration=calibration,
-            intensity_scale=intensity_scale,
-            sensor_height_m=sensor_height,
-            report=report,
-        )
+        if given:
+            from foldmap.cli.localize_visual import CameraOptions, localize_cameras
+
+            asked = CameraOptions(
+                queries=queries,
+                rigs=rigs,
+                features=features,
+                photos=photos,
+                global_descriptors=global_descriptors,
+                camera=camera,
+                model=model,
+                weights=weights,
+                matcher=matcher,
+                matcher_weights=matcher_weights,
+                max_keypoints=max_keypoints,
+                layout=layout,
+                seed=seed,
+            )
+            summary = localize_cameras(fold_file, output, asked, report)
+        else:
+            assert sweeps is not None
+            assert poses is not None
+            summary = localize_sweeps(
+                fold_file,
+                sweeps,
+                poses,
+                output,
+                radius_m=radius,
+                heading_range_rad=math.radians(heading_range),
+                online=online,
+                aggregate=aggregate,
+                calibration=calibration,
+                intensity_scale=intensity_scale,
+                sensor_height_m=sensor_height,
+                report=report,
+            )
     put(summary, as_json)
     if summary["answered"] == 0:
         raise typer.Exit(1)
