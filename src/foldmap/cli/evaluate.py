@@ -11,31 +11,57 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from foldmap.cli.common import put, write_bytes
-from foldmap.errors import PoseInputError
+from foldmap.errors import ConfigError, PoseInputError
 
 if TYPE_CHECKING:
     from foldmap.geometry import SE2
 
 EXAMPLES = (
     "\b\nExamples:\n  foldmap evaluate estimates.txt truth.txt\n"
-    "  foldmap evaluate estimates.txt truth.txt --json --plot errors.svg"
+    "  foldmap evaluate estimates.txt truth.txt --json --plot errors.svg\n"
+    "  foldmap evaluate poses.txt scene/sparse --thresholds '0.005,0.5 0.02,2'\n"
+    "  foldmap evaluate poses.txt.jsonl scene/sparse --unit radius --plot errors.svg"
 )
 
 
 def evaluate(
-    estimates: Annotated[Path, typer.Argument(help="TUM file of foldmap localize.")],
-    truth: Annotated[Path, typer.Argument(help="True poses, TUM or KITTI, world_T_sensor.")],
-    calibration: Annotated[Path | None, typer.Option(help="KITTI calib.txt, when the truth is the camera's.")] = None,
-    segment: Annotated[float, typer.Option(help="Failure rates are over segments of so many metres.")] = 1000.0,
-    limit: Annotated[float, typer.Option(help="A segment fails at an error beyond this, metres.")] = 1.0,
-    plot: Annotated[Path | None, typer.Option(help="Draw the distribution of the error to this SVG.")] = None,
+    estimates: Annotated[Path, typer.Argument(help="What foldmap localize wrote: TUM, hloc text, or .jsonl.")],
+    truth: Annotated[
+        Path, typer.Argument(help="True poses. Sweeps: TUM or KITTI. Photos: COLMAP, 7-Scenes, TUM or hloc.")
+    ],
+    calibration: Annotated[
+        Path | None, typer.Option(help="Sweeps: KITTI calib.txt, when the truth is the camera's.")
+    ] = None,
+    segment: Annotated[float, typer.Option(help="Sweeps: failure rates are over segments of so many metres.")] = 1000.0,
+    limit: Annotated[float, typer.Option(help="Sweeps: a segment fails at an error beyond this, metres.")] = 1.0,
+    thresholds: Annotated[
+        str, typer.Option(help="Photos: '0.05,5 0.25,2' (centre,degrees), or aachen, cambridge, 7scenes, tight.")
+    ] = "",
+    unit: Annotated[
+        str | None, typer.Option(help="Photos: m, world, or radius (percent of the true model's radius).")
+    ] = None,
+    queries: Annotated[
+        Path | None, typer.Option(help="Photos: list of what was asked, where no .jsonl lies beside.")
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", "--picture", help="Draw the distribution of the error to this SVG.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> None:
     """Compare estimates with the truth.
 
-    Every true pose counts; one that has no estimate has infinite error. Statuses are counted from ESTIMATES.jsonl where
-    that is there.
+    Sweeps: every true pose counts; one that has no estimate has infinite error. Statuses are counted from
+    ESTIMATES.jsonl where that is there. Photos: every query that has a true pose counts; one that was not answered has
+    infinite error. ESTIMATES.jsonl tells which were asked; without it give --queries.
     """
+    from foldmap.cli.evaluate_cameras import compare_cameras, is_about_cameras
+
+    if queries is not None or is_about_cameras(estimates, truth):
+        shown = compare_cameras(estimates, truth, queries=queries, thresholds=thresholds, unit=unit, plot=plot)
+        put(shown, as_json)
+        return
+    if thresholds or unit is not None:
+        raise ConfigError(f"{estimates} is not about photos", "leave --thresholds and --unit out")
     put(compare(estimates, truth, calibration, segment, limit, plot), as_json)
 
 

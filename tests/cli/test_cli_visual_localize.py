@@ -1,0 +1,474 @@
+"""``foldmap localize`` and ``evaluate`` of photos: a generated street, its true poses, and what users get wrong."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from cli_place import Ran
+from scipy.spatial.transform import Rotation
+
+from foldmap.atlas import FoldWriter
+from foldmap.formats.camera_answers import read_answers
+from foldmap.formats.hloc_features import HlocFeatureWriter
+from foldmap.formats.hloc_lists import write_query_list
+from foldmap.formats.hloc_results import read_results, write_results
+from foldmap.formats.image_poses import read_image_poses
+from foldmap.formats.listing import ListedImage
+from foldmap.formats.rig_lists import write_rig_list
+from foldmap.geometry.quaternion import inverse_rigid
+from foldmap.types import DoubleArray
+from foldmap.visual.average import track_means
+from foldmap.visual.basis import standard_basis
+from foldmap.visual.codecs import Transform
+from foldmap.visual.fold import VisualPlan, fold_scene
+from foldmap.visual.source import Features, Query, SceneModel
+
+Run = Callable[..., Ran]
+
+NEAR_M, NEAR_DEG = 0.10, 1.0
+"""How far the street's poses may be off: they are found to 2 cm or so on pictures of 320 x 240 px."""
+
+
+@dataclass(frozen=True)
+class Street:
+    """A folded street.
+
+    Attributes:
+        folder: holds map.fold, feats.h5, list.txt, photos/.
+        queries: what was photographed, with true camera_SE3_world.
+        scene: what was folded.
+    """
+
+    folder: Path
+    queries: list[tuple[Query, DoubleArray]]
+    scene: SceneModel
+
+    @property
+    def truth(self) -> dict[str, DoubleArray]:
+        return {query.name: pose for query, pose in self.queries}
+
+
+def fold_to(path: Path, scene: SceneModel) -> None:
+    plan = VisualPlan(np.arange(len(scene.points_world)), Transform(standard_basis("sift"), 0.1, standard=True))
+    with FoldWriter(path) as writer:
+        fold_scene(scene, track_means(scene), writer, plan)
+        writer.commit()
+
+
+def write_features(path: Path, named: dict[str, Features], feature: str = "sift") -> Path:
+    with HlocFeatureWriter(path, feature) as sink:
+        for name, features in named.items():
+            sink.add(name, features, (320, 240))
+    return path
+
+
+@pytest.fixture(scope="session")
+def street(tmp_path_factory: pytest.TempPathFactory) -> Street:
+    """Twelve photographs of a street in a map, four to be localized; read only."""
+    pytest.importorskip("pycolmap")
+    from PIL import Image
+
+    from foldmap.town.visual_scene import TownPhotos, town_queries, town_scene
+    from foldmap.visual.extract import open_extractor
+
+    folder = tmp_path_factory.mktemp("street")
+    photos = TownPhotos(3, 12, 4, size_px=(320, 240))
+    extract = open_extractor("sift").extract
+    scene, queries = town_scene(photos, extract), town_queries(photos, extract)
+    fold_to(folder / "map.fold", scene)
+    write_features(folder / "feats.h5", {query.name: query.features for query, _ in queries})
+    write_query_list(folder / "list.txt", {query.name: query.camera for query, _ in queries})
+    (folder / "names.txt").write_text("".join(f"{query.name}\n" for query, _ in queries))
+    (folder / "photos").mkdir()
+    for photo in photos.query_photos:
+        Image.fromarray(photo.picture.image).save(folder / "photos" / photo.name)
+    return Street(folder, queries, scene)
+
+
+def localize(run: Run, street: Street, output: Path, *more: object) -> Ran:
+    return run("localize", street.folder / "map.fold", "-o", output, *more)
+
+
+def usual(street: Street) -> list[object]:
+    return ["--queries", street.folder / "list.txt", "--features", street.folder / "feats.h5"]
+
+
+def off(estimated: DoubleArray, true: DoubleArray) -> tuple[float, float]:
+    """Distance of the centres and angle between the views, by SciPy alone."""
+    one, other = (Rotation.from_matrix(pose[:3, :3]) for pose in (estimated, true))
+    apart = one.inv().apply(-estimated[:3, 3]) - other.inv().apply(-true[:3, 3])
+    return float(np.linalg.norm(apart)), float(np.degrees((one * other.inv()).magnitude()))
+
+
+def assert_near(poses: dict[str, DoubleArray], truth: dict[str, DoubleArray]) -> None:
+    assert poses
+    for name, pose in poses.items():
+        metres, degrees = off(pose, truth[name])
+        assert metres < NEAR_M, name
+        assert degrees < NEAR_DEG, name
+
+
+def test_photos_are_where_they_were_taken(run: Run, street: Street, tmp_path: Path) -> None:
+    out = tmp_path / "poses.txt"
+    ran = localize(run, street, out, *usual(street), "--json", "--layout", "both")
+    summary = json.loads(ran.out)
+    assert ran.status == 0
+    assert (summary["queries"], summary["answered"]) == (4, 4)
+    assert summary["loading_s"] > 0
+    assert summary["median_time_s"] > 0
+    poses = read_results(out)
+    assert list(poses) == list(street.truth)
+    assert_near(poses, street.truth)
+    rows = [json.loads(line) for line in Path(f"{out}.jsonl").read_text().splitlines()]
+    for row, (name, pose) in zip(rows, poses.items(), strict=True):
+        assert row["query"] == name
+        assert row["status"] in ("ok", "degraded")
+        assert np.linalg.eigvalsh(np.array(row["covariance"])).min() > 0
+        turn = Rotation.from_quat(row["pose"][:4], scalar_first=True).as_matrix()
+        assert np.allclose(np.column_stack([turn, row["pose"][4:]]), pose[:3], atol=1e-9)
+        assert row["diagnostics"]["evidence"] > 13
+    tum = read_image_poses(Path(f"{out}.tum"), list(poses)).camera_SE3_world  # no times in names: in their order
+    for name, pose in poses.items():
+        assert np.allclose(tum[name], pose, atol=1e-6)
+    settings = json.loads(Path(f"{out}.settings.json").read_text())
+    assert settings["seed"] == 0
+    assert settings["localizer"]["matcher"] == "direct"
+
+
+def test_the_same_seed_gives_the_same_poses(run: Run, street: Street, tmp_path: Path) -> None:
+    for name in ("one.txt", "two.txt"):
+        assert localize(run, street, tmp_path / name, *usual(street), "--seed", 7).status == 0
+    assert (tmp_path / "one.txt").read_bytes() == (tmp_path / "two.txt").read_bytes()
+
+
+def test_tum_rows_are_timed_by_names_that_are_times(run: Run, street: Street, tmp_path: Path) -> None:
+    times = ["1305031102.500000", "1305031101.250000", "1305031100.000001", "1305031103.0"]  # not in order
+    named = {f"{time}.png": query for time, (query, _) in zip(times, street.queries, strict=True)}
+    write_features(tmp_path / "f.h5", {name: query.features for name, query in named.items()})
+    write_query_list(tmp_path / "l.txt", {name: query.camera for name, query in named.items()})
+    out = tmp_path / "poses.txt"
+    given = ["--queries", tmp_path / "l.txt", "--features", tmp_path / "f.h5", "--layout", "tum"]
+    assert localize(run, street, out, *given).status == 0
+    rows = [line.split() for line in out.read_text().splitlines() if not line.startswith("#")]
+    assert [row[0] for row in rows] == sorted(times)
+    truth = dict(zip(times, street.truth.values(), strict=True))
+    for row in rows:
+        place, xyzw = np.array(row[1:4], float), np.array(row[4:], float)
+        world_SE3_camera = np.eye(4)
+        world_SE3_camera[:3, :3], world_SE3_camera[:3, 3] = Rotation.from_quat(xyzw).as_matrix(), place
+        metres, degrees = off(inverse_rigid(world_SE3_camera), truth[row[0]])
+        assert (metres < NEAR_M, degrees < NEAR_DEG) == (True, True)
+
+
+def test_photos_are_extracted_on_the_fly_and_cameras_given_for_all(run: Run, street: Street, tmp_path: Path) -> None:
+    first = street.queries[0][0]
+    params = ",".join(str(value) for value in first.camera.params)
+    given = ["--queries", street.folder / "names.txt", "--photos", street.folder / "photos"]
+    out = tmp_path / "poses.txt"
+    assert localize(run, street, out, *given, "--camera", f"PINHOLE,{params}").status == 0
+    assert len(read_results(out)) == 4
+    assert_near(read_results(out), street.truth)
+    # the same from a file that knows the photos' size
+    listed = ["--queries", street.folder / "names.txt", "--features", street.folder / "feats.h5"]
+    assert localize(run, street, tmp_path / "h5.txt", *listed, "--camera", f"PINHOLE,{params}").status == 0
+    assert (tmp_path / "h5.txt").read_bytes() == out.read_bytes()
+    wrong = localize(run, street, out, *given, "--camera", f"PINHOLE 640 480 {params.replace(',', ' ')}")
+    assert (wrong.status, "320 x 240 px, its camera 640 x 480" in wrong.err) == (2, True)
+
+
+def test_a_rig_is_one_query_with_a_pose_for_every_camera(run: Run, street: Street, tmp_path: Path) -> None:
+    """Two photographs of the street as a rig: the rig's frame is somewhere else than either camera."""
+    rig_SE3_world = np.eye(4)
+    rig_SE3_world[:3, :3] = Rotation.from_rotvec([0.3, -0.2, 0.5]).as_matrix()
+    rig_SE3_world[:3, 3] = 1.0, -2.0, 3.0
+    images = [
+        ListedImage(query.name, query.camera, query_id="shot-1", camera_SE3_rig=pose @ inverse_rigid(rig_SE3_world))
+        for query, pose in street.queries[:2]
+    ]
+    blank = ListedImage("blank.png", images[0].camera, query_id="shot-1", camera_SE3_rig=images[0].camera_SE3_rig)
+    named = {query.name: query.features for query, _ in street.queries[:2]}
+    nothing = Features(np.zeros((0, 2), np.float32), np.zeros((0, 128), np.uint8))
+    write_features(tmp_path / "f.h5", {**named, "blank.png": nothing})
+    write_rig_list(tmp_path / "rigs.txt", [*images, blank])
+    out = tmp_path / "poses.txt"
+    ran = localize(run, street, out, "--rigs", tmp_path / "rigs.txt", "--features", tmp_path / "f.h5", "--json")
+    assert ran.status == 0
+    assert json.loads(ran.out)["queries"] == 1
+    poses = read_results(out)
+    assert list(poses) == [image.name for image in images] + ["blank.png"]
+    assert_near(poses, {**street.truth, "blank.png": street.truth[images[0].name]})
+    row = json.loads(Path(f"{out}.jsonl").read_text())
+    turn = Rotation.from_quat(row["pose"][:4], scalar_first=True).as_matrix()
+    found = np.vstack([np.column_stack([turn, row["pose"][4:]]), [0, 0, 0, 1]])
+    for image in images:
+        assert np.allclose(image.camera_SE3_rig @ found, poses[image.name], atol=1e-9)
+    assert read_answers(f"{out}.jsonl")[0].images == tuple(poses)
+
+
+FORBIDDING = """
+import sys
+class Forbid:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {"pycolmap", "kornia", "torch", "PIL", "rasterio", "matplotlib", "laspy"}:
+            raise ImportError(f"{name} is forbidden here")
+sys.meta_path.insert(0, Forbid())
+from foldmap.cli import main
+main()
+"""
+
+
+def test_needs_no_images_no_colmap_and_no_torch(street: Street, tmp_path: Path) -> None:
+    given = [str(word) for word in ("-o", tmp_path / "poses.txt", *usual(street))]
+    command = [sys.executable, "-c", FORBIDDING, "localize", str(street.folder / "map.fold"), *given]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert ran.returncode == 0, ran.stderr
+    assert len(read_results(tmp_path / "poses.txt")) == 4
+
+
+def altered(street: Street, tmp_path: Path, **changed: Features) -> list[object]:
+    """Features and list of the first query alone, some of it changed."""
+    query = street.queries[0][0]
+    write_features(tmp_path / "f.h5", {query.name: changed.get("features", query.features)})
+    write_query_list(tmp_path / "l.txt", {query.name: query.camera})
+    return ["--queries", tmp_path / "l.txt", "--features", tmp_path / "f.h5"]
+
+
+def only_status(run: Run, street: Street, tmp_path: Path, given: list[object]) -> str:
+    """The status of the one query, which must not be answered."""
+    ran = localize(run, street, tmp_path / "poses.txt", *given, "--json")
+    assert ran.status == 1
+    assert read_results(tmp_path / "poses.txt") == {}
+    row = json.loads((tmp_path / "poses.txt.jsonl").read_text())
+    assert (row["pose"], row["covariance"], row["image_poses"]) == (None, None, None)
+    assert row["diagnostics"]["reason"]
+    assert json.loads(ran.out)["by_status"] == {row["status"]: 1}
+    return str(row["status"])
+
+
+@pytest.mark.parametrize("keypoints", [0, 3])
+def test_a_blank_image_is_no_observation(run: Run, street: Street, tmp_path: Path, keypoints: int) -> None:
+    features = street.queries[0][0].features
+    few = Features(features.xy_px[:keypoints], features.descriptors[:keypoints])
+    assert only_status(run, street, tmp_path, altered(street, tmp_path, features=few)) == "no_observation"
+
+
+def test_features_of_elsewhere_are_no_match(run: Run, street: Street, tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    features = street.queries[0][0].features
+    places = rng.uniform(0, 240, features.xy_px.shape).astype(np.float32)
+    noise = Features(places, rng.permuted(features.descriptors, axis=1))
+    assert only_status(run, street, tmp_path, altered(street, tmp_path, features=noise)) in ("no_match", "ambiguous")
+
+
+def test_points_on_a_line_fix_no_pose(run: Run, street: Street, tmp_path: Path) -> None:
+    """A map whose points all lie on one line, seen exactly where the line is: any turn about it looks the same."""
+    from foldmap.visual.source import Tracks
+
+    rng = np.random.default_rng(3)
+    count, images = 400, 3
+    points = np.column_stack([np.linspace(-4, 4, count), np.zeros(count), np.full(count, 8.0)])
+    descriptors = rng.integers(0, 60, (count, 128)).astype(np.uint8)
+    poses = np.tile(np.eye(4), (images, 1, 1))
+    poses[:, 0, 3] = np.arange(images) * 0.3
+    camera = street.queries[0][0].camera
+    xy = np.stack([camera.project(points + pose[:3, 3]) for pose in poses], axis=1).reshape(-1, 2)
+    tracks = Tracks(
+        np.repeat(np.arange(count), images),
+        np.tile(np.arange(images), count),
+        xy.astype(np.float32),
+        np.repeat(descriptors, images, axis=0),
+    )
+    names = tuple(f"{i}.png" for i in range(images))
+    line = SceneModel((camera,), names, np.zeros(images, np.int64), poses, points, tracks)
+    fold_to(tmp_path / "line.fold", line)
+    seen = camera.project(points + np.array([0.1, 0.2, 0.0]))
+    given = altered(street, tmp_path, features=Features(seen.astype(np.float32), descriptors))
+    ran = run("localize", tmp_path / "line.fold", "-o", tmp_path / "p.txt", *given, "--json")
+    assert ran.status == 1
+    assert set(json.loads(ran.out)["by_status"]) <= {"ambiguous", "no_match"}
+    assert read_results(tmp_path / "p.txt") == {}
+
+
+def damaged(street: Street, path: Path, what: str) -> Path:
+    """A features file with one array of the first image spoilt."""
+    query = street.queries[0][0]
+    write_features(path, {query.name: query.features})
+    with h5py.File(path, "r+") as file:
+        group = file[query.name]
+        descriptors = group["descriptors"][()].astype(np.float32)
+        if what == "nan":
+            descriptors[3, 5] = np.nan
+        elif what == "dimension":
+            descriptors = descriptors[:64]
+        del group["descriptors"]
+        group["descriptors"] = descriptors
+        if what == "many":
+            del group["keypoints"], group["descriptors"]
+            group["keypoints"] = np.zeros((32_768, 2), np.float32)
+            group["descriptors"] = np.zeros((128, 32_768), np.uint8)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("what", "says"),
+    [
+        ("nan", "NaN or infinite"),
+        ("dimension", "has descriptors of 64 numbers, the map of 128"),
+        ("many", "has 32768 keypoints"),
+    ],
+)
+def test_damaged_features_are_named(run: Run, street: Street, tmp_path: Path, what: str, says: str) -> None:
+    query = street.queries[0][0]
+    write_query_list(tmp_path / "l.txt", {query.name: query.camera})
+    features = damaged(street, tmp_path / "f.h5", what)
+    ran = localize(run, street, tmp_path / "p.txt", "--queries", tmp_path / "l.txt", "--features", features)
+    assert (ran.status, ran.err.count("\n")) == (2, 1)
+    assert says in ran.err
+    assert query.name in ran.err
+    assert not (tmp_path / "p.txt").exists()
+
+
+def test_non_ascii_names_go_through(run: Run, street: Street, tmp_path: Path) -> None:
+    name = "straße/Zürich_日本.png"
+    query, pose = street.queries[0]
+    write_features(tmp_path / "f.h5", {name: query.features})
+    write_query_list(tmp_path / "l.txt", {name: query.camera})
+    given = ["--queries", tmp_path / "l.txt", "--features", tmp_path / "f.h5"]
+    assert localize(run, street, tmp_path / "p.txt", *given).status == 0
+    assert_near(read_results(tmp_path / "p.txt"), {name: pose})
+    write_results(tmp_path / "truth.txt", {name: pose})
+    shown = run("evaluate", tmp_path / "p.txt", tmp_path / "truth.txt", "--json")
+    assert json.loads(shown.out)["answered"] == 1
+
+
+MISUSES = {
+    "nothing at all": ([], "there is nothing to localize"),
+    "both": (["SWEEPS", "--queries", "LIST"], "either sweeps or photos"),
+    "sweeps without priors": (["SWEEPS"], "sweeps need prior poses"),
+    "an option of sweeps": (["--queries", "LIST", "--features", "FEATS", "--radius", "2"], "--radius is for sweeps"),
+    "an option of photos": (["SWEEPS", "--poses", "x.txt", "--features", "FEATS"], "--features is for photos"),
+    "no features": (["--queries", "LIST"], "--features FILE.h5 or .db, or --photos"),
+    "two lists": (["--queries", "LIST", "--rigs", "LIST", "--features", "FEATS"], "either single photos or rigs"),
+    "names without cameras": (["--queries", "NAMES", "--features", "FEATS"], "names photos without cameras"),
+    "cameras twice": (["--queries", "LIST", "--features", "FEATS", "--camera", "PINHOLE,1,1,1,1"], "brings its cam"),
+    "no such camera": (["--queries", "NAMES", "--features", "FEATS", "--camera", "PINHOLE,9"], "has 1 parameters"),
+    "no such layout": (["--queries", "LIST", "--features", "FEATS", "--layout", "csv"], "no layout 'csv'"),
+    "no such matcher": (["--queries", "LIST", "--features", "FEATS", "--matcher", "magic"], "no matcher 'magic'"),
+    "weights of a file": (["--queries", "LIST", "--features", "FEATS", "--weights", "w.pth"], "need no weights"),
+    "no such features": (["--queries", "LIST", "--features", "gone.h5"], "gone.h5"),
+    "no such list": (["--queries", "gone.txt", "--features", "FEATS"], "gone.txt"),
+}
+
+
+@pytest.mark.parametrize("misuse", MISUSES)
+def test_misuse_is_one_line(run: Run, street: Street, tmp_path: Path, misuse: str) -> None:
+    words, says = MISUSES[misuse]
+    places = {"LIST": "list.txt", "NAMES": "names.txt", "FEATS": "feats.h5"}
+    given = [street.folder / places[word] if word in places else word for word in words]
+    ran = localize(run, street, tmp_path / "p.txt", *given)
+    assert (ran.status, ran.err.count("\n")) == (2, 1)
+    assert says in ran.err
+    assert not (tmp_path / "p.txt").exists()
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("query_0000.png PINHOLE 320 240", "the camera has no parameters"),
+        ("query_0000.png PINHOLE 320 240 nan 1 1 1", "NaN or infinite"),
+        ("elsewhere.png PINHOLE 320 240 256 256 160 120", "no features, first 'elsewhere.png'"),
+    ],
+)
+def test_a_wrong_line_of_the_list_is_named(run: Run, street: Street, tmp_path: Path, line: str, says: str) -> None:
+    (tmp_path / "l.txt").write_text(line + "\n")
+    given = ["--queries", tmp_path / "l.txt", "--features", street.folder / "feats.h5"]
+    ran = localize(run, street, tmp_path / "p.txt", *given)
+    assert ran.status == 2
+    assert says in ran.err
+
+
+def test_features_of_another_extractor_are_refused(run: Run, street: Street, tmp_path: Path) -> None:
+    query = street.queries[0][0]
+    write_features(tmp_path / "f.h5", {query.name: query.features}, feature="disk")
+    write_query_list(tmp_path / "l.txt", {query.name: query.camera})
+    ran = localize(run, street, tmp_path / "p.txt", "--queries", tmp_path / "l.txt", "--features", tmp_path / "f.h5")
+    assert (ran.status, "the features are disk, the map's are sift" in ran.err) == (2, True)
+
+
+def test_a_file_without_a_visual_layer_is_refused(run: Run, street: Street, tmp_path: Path, place: Path) -> None:
+    ran = run("localize", place / "map.fold", "-o", tmp_path / "p.txt", *usual(street))
+    assert ran.status == 2
+    assert "no layer 'visual'" in ran.err
+    ran = run("localize", street.folder / "list.txt", "-o", tmp_path / "p.txt", *usual(street))
+    assert ran.status == 2
+
+
+def test_evaluation_counts_who_was_not_answered(run: Run, street: Street, tmp_path: Path) -> None:
+    """Errors that are put in are the errors that come out, and silence is an infinite one."""
+    out, truth = tmp_path / "poses.txt", tmp_path / "truth.txt"
+    write_results(truth, street.truth)
+    moved = {}
+    for number, (name, pose) in enumerate(list(street.truth.items())[:3]):
+        world_SE3_camera = inverse_rigid(pose)
+        world_SE3_camera[:3, 3] += [0.0, 0.0, 0.01 * (number + 1)]
+        turn = Rotation.from_rotvec([0, np.radians(0.2 * (number + 1)), 0]).as_matrix()
+        world_SE3_camera[:3, :3] = world_SE3_camera[:3, :3] @ turn
+        moved[name] = inverse_rigid(world_SE3_camera)
+    write_results(out, moved)
+    told = run(
+        *("evaluate", out, truth, "--queries", street.folder / "names.txt", "--unit", "m", "--json"),
+        *("--thresholds", "0.025,2 0.05,5 0.05,0.3"),
+    )
+    assert told.status == 0, told.err
+    shown = json.loads(told.out)
+    assert (shown["images"], shown["answered"]) == (4, 3)
+    assert shown["centre_median_m"] == pytest.approx(0.025, abs=1e-9)
+    assert shown["rotation_median_deg"] == pytest.approx(0.5, abs=1e-6)
+    assert shown["within_0.025_m_2_deg_percent"] == pytest.approx(50.0)
+    assert shown["within_0.05_m_0.3_deg_percent"] == pytest.approx(25.0)
+    assert shown["within_0.05_m_5_deg_percent"] == pytest.approx(75.0)
+    assert "unknown" in json.loads(run("evaluate", out, truth, "--json").out)["unanswered"]
+    ran = run("evaluate", out, truth, "--thresholds", "0.015,0.3 1,1", "--json", "--plot", tmp_path / "cdf.svg")
+    shown = json.loads(ran.out)
+    assert shown["within_0.015_world_0.3_deg_percent"] == pytest.approx(100 / 3)
+    assert b"<svg" in (tmp_path / "cdf.svg").read_bytes()
+
+
+def test_localized_photos_are_evaluated_by_status(run: Run, street: Street, tmp_path: Path) -> None:
+    out, truth = tmp_path / "poses.txt", tmp_path / "truth.txt"
+    write_results(truth, street.truth)
+    query = street.queries[0][0]
+    nothing = Features(np.zeros((0, 2), np.float32), np.zeros((0, 128), np.uint8))
+    features = {one.name: one.features for one, _ in street.queries} | {query.name: nothing}
+    write_features(tmp_path / "f.h5", features)
+    given = ["--queries", street.folder / "list.txt", "--features", tmp_path / "f.h5"]
+    assert localize(run, street, out, *given).status == 0
+    for estimates in (out, Path(f"{out}.jsonl")):
+        shown = json.loads(run("evaluate", estimates, truth, "--json", "--thresholds", "0.1,1").out)
+        assert (shown["images"], shown["answered"]) == (4, 3)
+        assert shown["within_0.1_world_1_deg_percent"] == pytest.approx(75.0)
+        assert shown["by_status"]["no_observation"] == 1
+        assert shown["ok"]["within_0.1_world_1_deg_percent"] == pytest.approx(100.0)
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (["--thresholds", "5"], "'5' is no threshold"),
+        (["--thresholds", "-1,2"], "is no threshold"),
+        (["--unit", "miles"], "there is no unit 'miles'"),
+        (["--unit", "radius"], "only a COLMAP model has a radius"),
+    ],
+)
+def test_wrong_options_of_evaluate(run: Run, street: Street, tmp_path: Path, more: list[str], says: str) -> None:
+    write_results(tmp_path / "truth.txt", street.truth)
+    ran = run("evaluate", tmp_path / "truth.txt", tmp_path / "truth.txt", *more)
+    assert (ran.status, says in ran.err) == (2, True)
