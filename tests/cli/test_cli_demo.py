@@ -10,14 +10,16 @@ from pathlib import Path
 import pytest
 from cli_place import Ran, make_bundle, tum, write_sweeps
 
+from foldmap.atlas import FoldFile
 from foldmap.cli.demo import DemoSettings, run_demo
-from foldmap.errors import ConfigError
+from foldmap.cli.demo_visual import PhotoSettings
+from foldmap.errors import ConfigError, MissingExtraError
 
 Run = Callable[..., Ran]
 
 
 def test_demo_writes_map_file_estimates_and_page(tmp_path: Path) -> None:
-    settings = DemoSettings(seed=3, length_m=12.0, spacing_m=3.0, steps=2, aggregate=2)
+    settings = DemoSettings(seed=3, length_m=12.0, spacing_m=3.0, steps=2, aggregate=2, photos=None)
     summary = run_demo(tmp_path, make_bundle(), settings)
     assert summary["folded_file_bytes"] == (tmp_path / "map.fold").stat().st_size
     assert summary["steps"] == 2
@@ -30,6 +32,40 @@ def test_demo_writes_map_file_estimates_and_page(tmp_path: Path) -> None:
     assert len(lines) == 2
     with pytest.raises(ConfigError):
         DemoSettings(steps=0)
+
+
+def test_photos_join_the_file_of_the_lidar_layer(tmp_path: Path) -> None:
+    pytest.importorskip("pycolmap")
+    photos = PhotoSettings(map_photos=8, queries=2, strangers=1, size_px=(320, 240), points=400)
+    settings = DemoSettings(seed=0, length_m=8.0, spacing_m=4.0, steps=1, aggregate=1, photos=photos)
+    summary = run_demo(tmp_path, make_bundle(), settings)
+    with FoldFile.open(tmp_path / "map.fold") as file:
+        assert {layer.name: layer.kind for layer in file.layers()} == {"lidar": "lidar", "visual": "visual"}
+    whole = (tmp_path / "map.fold").stat().st_size
+    assert summary["file_bytes"] == whole
+    assert summary["visual_layer_bytes"] == whole - summary["folded_file_bytes"]
+    assert summary["photo_points"] <= 400
+    # exact truth of the generated town: centimetres, or an honest refusal
+    assert summary["photos_answered"] >= 1
+    assert summary["median_photo_error_cm"] < 10 or summary["photos_answered"] < 2
+    assert summary["strangers_refused"] == 1
+    page = (tmp_path / "index.html").read_text()
+    assert page.count("<img ") == 8
+    assert "Photos in the same file" in page
+
+
+def test_photos_are_left_out_where_pycolmap_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def missing(*_: object, **__: object) -> None:
+        raise MissingExtraError("pycolmap is not installed", "pip install foldmap[sfm]")
+
+    monkeypatch.setattr("foldmap.visual.extract.open_extractor", missing)
+    summary = run_demo(tmp_path, make_bundle(), DemoSettings(seed=3, length_m=8.0, spacing_m=4.0, steps=1, aggregate=1))
+    assert "photo_queries" not in summary
+    told = [line for line in capsys.readouterr().err.splitlines() if "photos" in line]
+    assert told == ["photos left out: pycolmap is not installed (pip install foldmap[sfm])"]
+    assert (tmp_path / "index.html").read_text().count("<img ") == 5
 
 
 def test_demo_without_weights_says_so(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""``foldmap demo``: a generated town is mapped on one day, folded, and driven through on another."""
+"""``foldmap demo``: a generated town is mapped on one day, folded, and driven through and photographed on another."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from foldmap.cli.common import bar, make_folder, put, save_settings, write_text
-from foldmap.errors import ConfigError
+from foldmap.cli.common import bar, make_folder, put, save_settings, say, write_text
+from foldmap.cli.demo_visual import DemoPhotos, PhotoSettings, add_photos, summary_of
+from foldmap.errors import ConfigError, MissingExtraError
 
 if TYPE_CHECKING:
     from foldmap.geometry import SE2, SE3
@@ -39,6 +40,7 @@ class DemoSettings:
         prior_m: standard deviation of the GPS-like first pose, in each axis.
         prior_rad: the same in heading.
         odometry: standard deviation of odometry per metre, in metres and in radians.
+        photos: the visual layer's part; None leaves it out.
     """
 
     seed: int = 0
@@ -50,6 +52,7 @@ class DemoSettings:
     prior_m: float = 0.5
     prior_rad: float = math.radians(1.0)
     odometry: tuple[float, float] = (0.02, 0.001)
+    photos: PhotoSettings | None = field(default_factory=PhotoSettings)
 
     def __post_init__(self) -> None:
         if not (self.length_m > 0 and self.spacing_m > 0 and self.step_m > 0 and self.steps >= 1):
@@ -81,7 +84,7 @@ def demo(
     model: Annotated[Path | None, typer.Option(help="A model of foldmap train; a shipped one where left out.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
-    """Map a generated street, fold the map, localize in it on another day, and write a report."""
+    """Map a generated town by lidar and photos, fold both into one file, localize in it, write a report."""
     from foldmap.cli.common import read_bundle
     from foldmap.lidar.defaults import default_bundle
 
@@ -101,7 +104,8 @@ def run_demo(folder: Path, bundle: Bundle, settings: DemoSettings) -> dict[str, 
         The summary that the command prints.
     """
     from foldmap.atlas import FoldFile
-    from foldmap.cli.demo_page import write_page
+    from foldmap.cli.demo_page import demo_page
+    from foldmap.cli.demo_visual_page import add_visual
     from foldmap.cli.fold import fold_to_fit
     from foldmap.cli.localize import json_lines, tum_rows
     from foldmap.formats.geotiff import open_raster
@@ -116,6 +120,7 @@ def run_demo(folder: Path, bundle: Bundle, settings: DemoSettings) -> dict[str, 
         provenance = {"map": "generated town", **asdict(settings)}
         _, folded_as = fold_to_fit(source, folder / "map.fold", [bundle], None, None, 1, provenance, report)
         raster = source.read(0, 0, *source.grid.shape)
+    made = _photos(folder / "map.fold", settings)
     with FoldFile.open(folder / "map.fold") as file:
         folded = FoldedLidar(file)
         with bar("Drive 2 localizes") as report:
@@ -126,9 +131,26 @@ def run_demo(folder: Path, bundle: Bundle, settings: DemoSettings) -> dict[str, 
         write_text(folder / "estimates.txt.jsonl", json_lines(times_s, names, driven.estimates))
         save_settings(folder / "demo", "demo", {**asdict(settings), "model": bundle.name})
         summary = _summary(folder, driven, folded_as.bit_per_m2, folded_as.file_bytes, observed_m2)
-        write_page(folder / "index.html", raster, folded, folded_as, driven, summary, settings)
+        page = demo_page(raster, folded, folded_as, driven, summary, settings, folder.name)
+    if made is not None:
+        photographed = summary_of(made)
+        add_visual(page, folder / "map.fold", made, photographed)
+        summary |= {**photographed, "file_bytes": (folder / "map.fold").stat().st_size}
+    page.write(folder / "index.html")
     summary["seconds"] = round(time.perf_counter() - started_s, 1)
     return {**summary, "report": str(folder / "index.html")}
+
+
+def _photos(path: Path, settings: DemoSettings) -> DemoPhotos | None:
+    """The visual layer, or one line that says why there is none."""
+    if settings.photos is None:
+        return None
+    try:
+        with bar("Photos join the file") as report:
+            return add_photos(path, settings.seed, settings.photos, report)
+    except MissingExtraError as error:
+        say(f"photos left out: {error.message} ({error.cure})")
+        return None
 
 
 def _street(settings: DemoSettings) -> tuple[Any, DoubleArray]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -10,20 +9,21 @@ if TYPE_CHECKING:
     from foldmap.lidar.fold import FoldReport
     from foldmap.lidar.source import RasterMap
     from foldmap.lidar.unfold import FoldedLidar
+    from foldmap.report import Page
 
 _CROP_M = 40.0
 
 
-def write_page(
-    path: Path,
+def demo_page(
     raster: RasterMap,
     folded: FoldedLidar,
     folded_as: FoldReport,
     driven: DemoDrive,
     summary: dict[str, Any],
     settings: DemoSettings,
-) -> None:
-    """Write one self-contained page: map, embeddings, codes, a sweep, its scores, the drive, the bytes."""
+    folder: str,
+) -> Page:
+    """One self-contained page: map, embeddings, codes, a sweep, its scores, the drive, the bytes; not yet written."""
     import numpy as np
 
     from foldmap.metrics import pose_errors
@@ -33,7 +33,7 @@ def write_page(
         f"A generated street was mapped on one day ({summary['observed_m2']:,.0f} m² of ground), folded to "
         f"{folded_as.bit_per_m2:.2f} bit/m², and localized in on another day with another lidar."
     )
-    page = Page("foldmap demo", lead).command(f"foldmap demo -o {path.parent.name} --seed {settings.seed}")
+    page = Page("foldmap demo", lead).command(f"foldmap demo -o {folder} --seed {settings.seed}")
     page.heading("Where the bytes go").table(
         size_rows(raster, folded_as),
         {"what": "what", "bytes": "bytes", "bit_per_m2": "bit/m² observed", "bpp": "bit/px of raster"},
@@ -68,7 +68,7 @@ def write_page(
     page.heading("What the codec sees")
     for caption, picture in pictures(raster, folded, driven):
         page.figure(picture, caption)
-    page.write(path)
+    return page
 
 
 def size_rows(raster: RasterMap, folded_as: FoldReport) -> list[dict[str, Any]]:
