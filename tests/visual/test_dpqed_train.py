@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from foldmap.coding.additive import AdditiveQuantizer
 from foldmap.coding.pq import ProductQuantizer
 from foldmap.errors import ConfigError, MapInputError, ModelError
 from foldmap.types import FloatArray
@@ -59,6 +60,29 @@ def test_training_finds_more_of_the_observations_than_plain_pq() -> None:
     assert run.curve[-1].loss < run.curve[0].loss
 
 
+def test_training_additive_codes_lowers_their_error_and_finds_more() -> None:
+    data = scene()
+    fitted = AdditiveQuantizer.fit(data.mean_PD, 2, 16)
+    plain = fitted.decode(fitted.encode(data.mean_PD))
+    shape = LayerShape(16, 2, 16, 32, shortcut="identity", additive=True)
+    settings = LayerSettings(
+        margin=0.1, l2_weight=4, observed=1.0, epochs=30, batch=100, tau=0.005, decay=True, validation=0.0
+    )
+    layer = train_layer(data, shape, settings).layer
+    learned = layer.dequantize(layer.assign(data.mean_PD))
+    assert ((learned - data.mean_PD) ** 2).sum() < 0.97 * ((plain - data.mean_PD) ** 2).sum()
+    assert found(data, learned) > 1.03 * found(data, plain)
+
+
+def test_the_weight_of_reconstruction_is_part_of_the_loss() -> None:
+    both, alone = (
+        train_layer(scene(), SHAPE, replace(QUICK, epochs=1, batch=600, learning_rate=1e-9, l2_weight=weight)).curve[0]
+        for weight in (2.0, 0.0)
+    )
+    l2 = train_layer(scene(), SHAPE, replace(QUICK, loss="l2", epochs=1, batch=600, learning_rate=1e-9)).curve[0]
+    assert both.loss == pytest.approx(alone.loss + 2 * l2.loss, rel=1e-5)
+
+
 @pytest.mark.parametrize("loss", LOSSES)
 def test_every_loss_falls(loss: str) -> None:
     shape = replace(SHAPE, shortcut="", front=0)
@@ -66,9 +90,16 @@ def test_every_loss_falls(loss: str) -> None:
     assert run.curve[-1].loss < run.curve[0].loss
 
 
-@pytest.mark.parametrize("settings", [QUICK, replace(QUICK, hard_cells=4, decay=True)])
-def test_a_resumed_run_is_the_same_run(tmp_path: Path, settings: LayerSettings) -> None:
-    whole = train_layer(scene(), SHAPE, settings, folder=tmp_path / "whole")
+@pytest.mark.parametrize(
+    ("shape", "settings"),
+    [
+        (SHAPE, QUICK),
+        (SHAPE, replace(QUICK, hard_cells=4, decay=True)),
+        (replace(SHAPE, front=0, additive=True), replace(QUICK, l2_weight=2.0)),
+    ],
+)
+def test_a_resumed_run_is_the_same_run(tmp_path: Path, shape: LayerShape, settings: LayerSettings) -> None:
+    whole = train_layer(scene(), shape, settings, folder=tmp_path / "whole")
 
     class Stop(Exception):  # noqa: N818 - as a person at the keyboard
         pass
@@ -78,8 +109,8 @@ def test_a_resumed_run_is_the_same_run(tmp_path: Path, settings: LayerSettings) 
             raise Stop
 
     with pytest.raises(Stop):
-        train_layer(scene(), SHAPE, settings, folder=tmp_path / "cut", report=stop_after_two)
-    resumed = train_layer(scene(), SHAPE, settings, folder=tmp_path / "cut")
+        train_layer(scene(), shape, settings, folder=tmp_path / "cut", report=stop_after_two)
+    resumed = train_layer(scene(), shape, settings, folder=tmp_path / "cut")
     assert resumed.curve == whole.curve
     for one, other in zip(resumed.layer.parameters(), whole.layer.parameters(), strict=True):
         assert torch.equal(one, other)

@@ -53,7 +53,7 @@ class AdditiveQuantizer:
         *,
         seed: int = 0,
         iterations: int = 10,
-        rounds: int = 3,
+        rounds: int = 12,
     ) -> AdditiveQuantizer:
         """Train codebooks: k-means of what the codebooks before leave, then rounds of encoding and least squares.
 
