@@ -48,8 +48,8 @@ class PairSettings:
     """
 
     images: int = 5
-    keypoints: int = 2048
-    points: int = 2048
+    keypoints: int = 1024
+    points: int = 1024
     score: float = 0.1
 
 
