@@ -57,7 +57,9 @@ app.command("demo", short_help="Map, fold and localize in a generated town; writ
 app.add_typer(build.app, name="build")
 app.add_typer(train.app, name="train")
 app.command("fold", short_help="Fold a map into one small file.", epilog=fold.EXAMPLES)(fold.fold)
-app.command("localize", short_help="Localize sweeps in a folded map.", epilog=localize.EXAMPLES)(localize.localize)
+app.command("localize", short_help="Localize sweeps or photos in a folded map.", epilog=localize.EXAMPLES)(
+    localize.localize
+)
 app.command("evaluate", short_help="Compare estimates with the truth.", epilog=evaluate.EXAMPLES)(evaluate.evaluate)
 app.add_typer(bench.app, name="bench")
 app.command("show", short_help="Show what a file holds and where its bytes go.", epilog=show.EXAMPLES)(show.show)
