@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +18,12 @@ from foldmap.bench.visual_tables import Sizes, chosen_tables, wanted_by
 from foldmap.bench.visual_workshop import Workshop
 from foldmap.errors import ConfigError
 from foldmap.metrics.camera_pose import Threshold
+from foldmap.visual.train import LayerSettings
 
 BUDGETS = (300_000, 150_000, 60_000, 30_000)
-_QUICK_QUERIES, _QUICK_EPOCHS, _QUICK_BUDGETS, _QUICK_TRIALS = 12, 3, 2, 8
+EPOCHS, STEPS = 30, 1000
+"""The paper's epochs, of 1.5 million points; small scenes get as many as make so many steps."""
+_QUICK_QUERIES, _QUICK_EPOCHS, _QUICK_STEPS, _QUICK_BUDGETS, _QUICK_TRIALS = 12, 3, 60, 2, 8
 
 Stage = Callable[[str], Callable[[int, int], None]]
 
@@ -33,8 +37,9 @@ class VisualBenchSettings:
         methods: keep maps whose name starts with one of these; all where empty.
         budgets: bytes of table 2 and of foldmap's and the simple files.
         thresholds: of accuracy, in the scenes' unit and degrees.
-        epochs: of training (paper: 30).
-        quick: a dozen queries, three epochs, two budgets, fewer M.
+        epochs: of training; None for the paper's 30, or what gives 1,000 steps of 1,000 points.
+        weights: of a learned matcher; None leaves it out.
+        quick: a dozen queries, 60 steps of training, two budgets, fewer M.
         seed: of every random choice.
     """
 
@@ -42,14 +47,15 @@ class VisualBenchSettings:
     methods: tuple[str, ...] = ()
     budgets: tuple[int, ...] = BUDGETS
     thresholds: tuple[Threshold, ...] = DEFAULT_THRESHOLDS
-    epochs: int = 30
+    epochs: int | None = None
+    weights: Path | None = None
     quick: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:
         if not self.thresholds or any(not (a > 0 and b > 0) for a, b in self.thresholds):
             raise ConfigError(f"thresholds {self.thresholds}", "give positive distances and angles")
-        if any(budget < 1 for budget in self.budgets) or self.epochs < 1:
+        if any(budget < 1 for budget in self.budgets) or (self.epochs is not None and self.epochs < 1):
             raise ConfigError(f"budgets {self.budgets}, {self.epochs} epochs", "give positive numbers")
         chosen_tables(self.tables)
 
@@ -106,7 +112,7 @@ def run_visual(
 
 def _measured(scene: BenchScene, folder: Path, settings: VisualBenchSettings, stage: Stage) -> SceneResults:
     held_out = scene.held_out.thinned(_QUICK_QUERIES) if settings.quick else scene.held_out
-    epochs = min(settings.epochs, _QUICK_EPOCHS) if settings.quick else settings.epochs
+    epochs = _epochs(len(held_out.scene.points_world), settings)
     kept = folder / "kept" / held_out.name
     workshop = Workshop(
         held_out.scene,
@@ -130,6 +136,12 @@ def _measured(scene: BenchScene, folder: Path, settings: VisualBenchSettings, st
     return SceneResults(held_out, lines, found, pictures, note)
 
 
+def _epochs(points: int, settings: VisualBenchSettings) -> int:
+    least, steps = (_QUICK_EPOCHS, _QUICK_STEPS) if settings.quick else (EPOCHS, STEPS)
+    each = math.ceil(points * (1 - LayerSettings.validation) / LayerSettings.batch)
+    return settings.epochs or max(least, math.ceil(steps / each))
+
+
 class _Progress:
     """Names a stage after the map that is being made."""
 
@@ -144,7 +156,8 @@ class _Progress:
 def _lines(workshop: Workshop, settings: VisualBenchSettings) -> dict[str, list[Line]]:
     points, dimension = workshop.means.shape
     budgets = settings.budgets[-_QUICK_BUDGETS:] if settings.quick else settings.budgets
-    sizes = Sizes(points, dimension, budgets, (32, 4, 2) if settings.quick else (32, 16, 8, 4, 2))
+    parts = (32, 4, 2) if settings.quick else (32, 16, 8, 4, 2)
+    sizes = Sizes(points, dimension, budgets, parts, "" if settings.weights is None else str(settings.weights))
     tables = chosen_tables(settings.tables)
     found = {name: table.rows(sizes, settings.methods) for name, table in tables.items()}
     if not any(found.values()):
@@ -163,7 +176,7 @@ def _compared(lines: dict[str, list[Line]]) -> list[MapSpec]:
 
 
 def _lead(settings: VisualBenchSettings) -> str:
-    short = " A quick run: few queries, three epochs of training; its figures are no results." if settings.quick else ""
+    short = " A quick run: few queries, sixty steps of training; its figures are no results." if settings.quick else ""
     return (
         "Images taken out of each scene, with all that they observed, are localized in what is left of it. A query "
         f"without an answer has infinite error and counts in every figure.{short}"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
 from foldmap.coding.pq import ProductQuantizer
 from foldmap.errors import ConfigError
+from foldmap.visual.codecs import Product
+from foldmap.visual.fit_codecs import fit_codec, settings_for, shape_for
 from foldmap.visual.model import DpqedLayer
 from foldmap.visual.serialize import LayerShape
 from foldmap.visual.train import Descriptors, LayerSettings, objective, train_layer
@@ -23,45 +24,41 @@ class Recipe:
     """How one layer is trained.
 
     Attributes:
-        settings: loss and schedule; epochs are the benchmark's.
-        shape: of the layer, where it differs from the paper's.
-        decoder_only: plain PQ's codebooks stay as they are, and a decoder is trained behind them.
+        settings: loss and schedule; the benchmark's epochs bound them.
+        kind: of `foldmap.visual.fit_codecs`, or "encoder" (codebooks are trained, nothing decodes), or "decoder" (plain
+            PQ's codebooks stay as they are, and a decoder is trained behind them).
     """
 
     settings: LayerSettings = field(default_factory=LayerSettings)
-    shape: dict[str, Any] = field(default_factory=dict)
-    decoder_only: bool = False
+    kind: str = "dpqed"
 
 
 RECIPES: dict[str, Recipe] = {
     "dpqed": Recipe(),
-    "encoder": Recipe(shape={"hidden": 0}),
-    "decoder-l2": Recipe(LayerSettings(loss="l2"), decoder_only=True),
-    "decoder-triplet": Recipe(decoder_only=True),
+    "encoder": Recipe(kind="encoder"),
+    "decoder-l2": Recipe(LayerSettings(loss="l2"), "decoder"),
+    "decoder-triplet": Recipe(kind="decoder"),
     "dpqed-l2": Recipe(LayerSettings(loss="l2")),
     "dpqed-n-pair-10": Recipe(LayerSettings(loss="n-pair", pairs=10)),
     "dpqed-n-pair-20": Recipe(LayerSettings(loss="n-pair", pairs=20)),
     "dpqed-triplet-0.3": Recipe(LayerSettings(margin=0.3)),
     "dpqed-triplet-0.5": Recipe(LayerSettings(margin=0.5)),
-    "dpqed-observed": Recipe(
-        LayerSettings(loss="contrast", observed=1.0, hard_cells=4, decay=True, rotate=True),
-        {"shortcut": "linear", "front": 256},
-    ),
+    "dpqed+": Recipe(settings_for("dpqed+"), "dpqed+"),
 }
-"""Name -> recipe. "dpqed" is the paper's: triplet loss of margin 0.9 on codebooks and decoder together; the last one is
-foldmap's: asked to match what other images observed, from a rotated start, with a linear path beside the MLP."""
+"""Name -> recipe. "dpqed" is the paper's: triplet loss of margin 0.9 on codebooks and decoder together; "dpqed+" is
+foldmap's."""
 
 
 def train_recipe(
     name: str, data: Descriptors, parts: int, *, epochs: int, seed: int = 0, folder: Path | None = None
-) -> DpqedLayer:
+) -> Product:
     """Train one of `RECIPES` on a scene's descriptors.
 
     Args:
         name: of the recipe.
         data: of the scene.
         parts: M.
-        epochs: of training.
+        epochs: of training, at most; a recipe with fewer keeps its own.
         seed: of everything random.
         folder: of checkpoints; a finished run there is taken as it is.
 
@@ -71,12 +68,15 @@ def train_recipe(
     if name not in RECIPES:
         raise ConfigError(f"there is no recipe {name!r}", f"choose one of {', '.join(RECIPES)}")
     recipe = RECIPES[name]
-    settings = replace(recipe.settings, epochs=epochs, seed=seed)
-    dimension = data.mean_PD.shape[1]
-    shape = LayerShape(dimension, parts, min(256, len(data.mean_PD)), **recipe.shape)
-    if recipe.decoder_only:
-        return train_decoder(data, shape, settings)
-    return train_layer(data, shape, settings, folder=folder).layer
+    settings = replace(recipe.settings, epochs=min(epochs, recipe.settings.epochs), seed=seed)
+    if recipe.kind not in ("encoder", "decoder"):
+        return fit_codec(data, parts, recipe.kind, settings, folder=folder)
+    shape = shape_for("dpqed", data, parts)
+    if recipe.kind == "encoder":
+        layer = train_layer(data, replace(shape, hidden=0), settings, folder=folder).layer
+    else:
+        layer = train_decoder(data, shape, settings)
+    return Product(layer.stored(), name="dpqed")
 
 
 def train_decoder(data: Descriptors, shape: LayerShape, settings: LayerSettings) -> DpqedLayer:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from foldmap.errors import ConfigError
 
@@ -18,7 +18,8 @@ class MapSpec:
         codec: "observations" (hloc: every descriptor of every track), "means" (HLoc-avg, in memory), "raw", "pq",
             "layer" (a trained one), "transform" (foldmap's), "budget" (foldmap chooses), "simple-raw", "simple-pq".
         parts: M of "pq", "layer" and "simple-pq".
-        recipe: of "layer", see `foldmap.bench.visual_layers.RECIPES`.
+        recipe: of "layer", see `foldmap.bench.visual_layers.RECIPES`; of "pq" a kind of `foldmap.visual.fit_codecs`
+            that nothing is trained for.
         select: which points.
         code_bytes: keep as many points as have codes of so many bytes together; 0 keeps all.
         share: keep this share of the points; 0 says nothing.
@@ -47,7 +48,7 @@ class MapSpec:
         base = {
             "observations": "hloc",
             "means": "hloc-avg",
-            "pq": f"pq{self.parts}",
+            "pq": f"{self.recipe or 'pq'}{self.parts}",
             "layer": f"pq{self.parts}-{self.recipe}",
             "transform": "foldmap",
             "budget": "foldmap",
@@ -81,12 +82,14 @@ class Matcher:
         looks: whether foldmap's localizer is used.
         ratio: see `PlainLocalizer`, of those that do not look again.
         both_ways: mutual nearest neighbours only.
+        weights: file of a learned matcher's network; it looks, too, in maps that keep their images.
     """
 
     name: str
     looks: bool = False
     ratio: float = 0.85
     both_ways: bool = False
+    weights: str = ""
 
 
 FOLDMAP = Matcher("foldmap", looks=True)
@@ -174,7 +177,9 @@ def ablation(part: int) -> list[Line]:
         Line("+ decoder, triplet loss", MapSpec("layer", part, "decoder-triplet")),
         Line("d-pqed, symmetric", MapSpec("layer", part, "dpqed", symmetric=True)),
         Line("d-pqed", MapSpec("layer", part, "dpqed")),
-        Line("d-pqed, trained on observations", MapSpec("layer", part, "dpqed-observed")),
+        Line(f"opq{part}", MapSpec("pq", part, "opq")),
+        Line(f"additive{part}", MapSpec("pq", part, "additive")),
+        Line("d-pqed+ (additive, foldmap's)", MapSpec("layer", part, "dpqed+")),
         Line("foldmap (transform, all points)", MapSpec("transform")),
         Line("hloc-avg (unfolded)", MapSpec("means")),
     ]
@@ -190,19 +195,25 @@ def losses(part: int) -> list[Line]:
         Line("d-pqed, triplet, m = 0.3", MapSpec("layer", part, "dpqed-triplet-0.3")),
         Line("d-pqed, triplet, m = 0.5", MapSpec("layer", part, "dpqed-triplet-0.5")),
         Line("d-pqed, triplet, m = 0.9", MapSpec("layer", part, "dpqed")),
-        Line("d-pqed, contrast of observations", MapSpec("layer", part, "dpqed-observed")),
+        Line("d-pqed+ (additive, foldmap's)", MapSpec("layer", part, "dpqed+")),
     ]
 
 
-def matchers(part: int) -> list[Line]:
-    """Supplementary table 2."""
+def matchers(part: int, weights: str = "") -> list[Line]:
+    """Supplementary table 2; a learned matcher where its weights are at hand."""
     maps = [
         ("hloc-avg", MapSpec("means")),
         (f"pq{part}", MapSpec("pq", part)),
         ("d-pqed", MapSpec("layer", part, "dpqed")),
         ("foldmap", MapSpec("transform")),
     ]
-    return [Line(f"{name}, {way.name}", spec, way) for way in MATCHERS.values() for name, spec in maps]
+    lines = [Line(f"{name}, {way.name}", spec, way) for way in MATCHERS.values() for name, spec in maps]
+    if not weights:
+        return lines
+    learned = Matcher("learned", looks=True, weights=weights)
+    # the network pairs images: it needs a file that keeps them
+    maps[0] = ("hloc-avg, a byte a number", MapSpec("raw"))
+    return lines + [Line(f"{name}, learned", replace(spec, images=True), learned) for name, spec in maps]
 
 
 def selections(points: int, shares: tuple[float, ...] = (0.25, 0.064)) -> list[Line]:

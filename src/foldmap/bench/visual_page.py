@@ -23,7 +23,7 @@ Rows = list[dict[str, Any]]
 
 PLOTTED = (
     *("foldmap", "simple-raw", "simple-pq", "hloc", "hloc-avg", "raw", "raw+gamma", "pq", "pq+gamma"),
-    *("dpqed", "dpqed+gamma"),
+    *("dpqed", "dpqed+gamma", "dpqed+"),
 )
 """Families of the plots, in their order; the tables hold the rest."""
 

@@ -137,7 +137,8 @@ def _localized(spec: MapSpec, matcher: Matcher, built: BuiltMap, held_out: HeldO
 
 def _asker(visual_map: VisualMap, matcher: Matcher) -> Callable[[Query], tuple[DoubleArray | None, str]]:
     if matcher.looks:
-        settings = VisualSettings(matcher="mutual" if matcher.both_ways else "direct")
+        name = "lightglue" if matcher.weights else "mutual" if matcher.both_ways else "direct"
+        settings = VisualSettings(matcher=name, weights=Path(matcher.weights) if matcher.weights else None)
         localizer = VisualLocalizer(visual_map, settings)
 
         def look(query: Query) -> tuple[DoubleArray | None, str]:

@@ -20,12 +20,14 @@ class Sizes:
         dimension: of its descriptors.
         budgets: bytes.
         parts: M of the product codes that are measured, most first.
+        weights: file of a learned matcher's network, or empty.
     """
 
     points: int
     dimension: int
     budgets: tuple[int, ...]
     parts: tuple[int, ...] = (32, 16, 8, 4, 2)
+    weights: str = ""
 
     @property
     def usual(self) -> tuple[int, ...]:
@@ -106,8 +108,10 @@ TABLES: dict[str, Table] = {
         "matchers",
         "Supplementary table 2: matchers",
         "nn: every nearest neighbour; mutual: nearest both ways; plain: nearest with ratio 0.85; mutual-ratio: both. "
-        "Those match and solve once. foldmap looks again with the pose in hand and judges its answer.",
-        lambda sizes: methods.matchers(sizes.one),
+        "Those match and solve once. foldmap looks again with the pose in hand and judges its answer; "
+        "learned (where weights are given): a network of the "
+        "LightGlue family on the images that retrieval finds, then the same.",
+        lambda sizes: methods.matchers(sizes.one, sizes.weights),
     ),
     "select": Table(
         "selection",

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 
 from foldmap.atlas import FoldFile, FoldWriter
-from foldmap.bench.visual_layers import RECIPES, train_recipe
+from foldmap.bench.visual_layers import train_recipe
 from foldmap.bench.visual_maps import XYZ_BYTES, ObservationPoints, WholeMap, simple_map
 from foldmap.bench.visual_methods import MapSpec
 from foldmap.errors import BudgetError
 from foldmap.localize.plan_visual import DEFAULT_STEP, PlanOptions, plan_for_budget, transform_codecs
 from foldmap.types import FloatArray, IntArray
+from foldmap.visual.accounting import bytes_by_use
 from foldmap.visual.average import track_means
-from foldmap.visual.codecs import DescriptorCodec, Product, raw_for
+from foldmap.visual.codecs import DescriptorCodec, raw_for
 from foldmap.visual.decoded import UnfoldedMap, VisualMap
+from foldmap.visual.fit_codecs import descriptors_of, fit_codec
 from foldmap.visual.fold import VisualPlan, fold_scene
-from foldmap.visual.model import DpqedLayer
-from foldmap.visual.product_codecs import pq_codec
 from foldmap.visual.select import choose_points
 from foldmap.visual.serialize import StoredLayer
 from foldmap.visual.source import SceneModel
@@ -91,12 +91,20 @@ class Workshop:
         with TemporaryDirectory() as folder:
             path = Path(folder) / "map.fold"
             with FoldWriter(path) as writer:
-                report = fold_scene(self.scene, self.means, writer, plan)
+                fold_scene(self.scene, self.means, writer, plan)
                 writer.commit()
             size = path.stat().st_size
             with FoldFile.open(path) as file:
-                parts = _parts(report.bytes, plan.codec, size)
-                yield BuiltMap(FoldedVisual(file), report.points, report.bytes["codes"], size, parts, plan.codec)
+                used = bytes_by_use(file)
+                parts = _parts(used, plan.codec, size)
+                yield BuiltMap(FoldedVisual(file), len(plan.kept), used["codes"], size, parts, plan.codec)
+
+    @property
+    def data(self) -> Descriptors:
+        """The scene's descriptors, ready to be trained on."""
+        if self._data is None:
+            self._data = descriptors_of(self.scene)
+        return self._data
 
     def codec(self, spec: MapSpec) -> DescriptorCodec:
         """The codec of a spec, fitted or trained to all of the scene's points."""
@@ -111,16 +119,9 @@ class Workshop:
         if spec.codec == "transform":
             return min(transform_codecs(self.scene, self.means), key=lambda c: abs(_step(c) - DEFAULT_STEP))
         if spec.codec in ("pq", "simple-pq"):
-            return pq_codec(self.means, spec.parts, seed=self._seed)
-        layer = self._trained(spec)
-        return Product(layer.stored(), name="dpqed", front=layer if layer.front is not None else None)
-
-    def _trained(self, spec: MapSpec) -> DpqedLayer:
-        if self._data is None:
-            assert self.scene.tracks.descriptors is not None  # their means were taken
-            self._data = Descriptors.of_tracks(self.scene.tracks.descriptors, self.scene.tracks.point)
+            return fit_codec(self.data, spec.parts, spec.recipe or "pq", seed=self._seed)
         kept = None if self._folder is None else self._folder / f"pq{spec.parts}-{spec.recipe}-{self._epochs}"
-        return train_recipe(spec.recipe, self._data, spec.parts, epochs=self._epochs, seed=self._seed, folder=kept)
+        return train_recipe(spec.recipe, self.data, spec.parts, epochs=self._epochs, seed=self._seed, folder=kept)
 
     def _in_memory(self, spec: MapSpec) -> BuiltMap:
         described = self.scene.tracks.descriptors
@@ -172,11 +173,6 @@ def symmetric(codec: DescriptorCodec, descriptors: FloatArray) -> FloatArray:
     return codec.decode(codec.encode(descriptors), len(descriptors))
 
 
-def is_trained(spec: MapSpec) -> bool:
-    """Whether a network is trained for a map."""
-    return spec.codec == "layer" and spec.recipe in RECIPES
-
-
 def _step(codec: DescriptorCodec) -> float:
     return float(codec.parameters()["step"])
 
@@ -187,10 +183,8 @@ def _parts(used: Mapping[str, int], codec: DescriptorCodec, size: int) -> dict[s
     codebooks = 0
     if model is not None and codec.name in ("pq", "dpqed"):
         books = StoredLayer.from_bytes(model)
-        bare = type(books.shape)(
-            books.shape.dimension, books.shape.parts, books.shape.centroids, 0, unit=books.shape.unit
-        )
+        bare = replace(books.shape, hidden=0, shortcut="")
         codebooks = len(StoredLayer(bare, {"codebooks": books.tensors["codebooks"]}).to_bytes())
-    parts = {key: value for key, value in used.items() if key != "codec"}
+    parts = {key: value for key, value in used.items() if key not in ("codec", "headers")}
     parts |= {"codebooks": min(codebooks, used["codec"]), "decoder": used["codec"] - min(codebooks, used["codec"])}
     return {**parts, "rest": size - sum(parts.values())}

@@ -1,4 +1,4 @@
-"""``foldmap bench lidar``: the tables of the paper, on anybody's recordings."""
+"""``foldmap bench``: the tables of the papers, on anybody's recordings and scenes."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from foldmap.cli import bench_visual
 from foldmap.cli.common import plain, put
 
 app = typer.Typer(help="Measure methods against each other.", no_args_is_help=True)
@@ -25,6 +26,9 @@ EXAMPLES = (
 @app.callback()
 def _bench() -> None:
     """Measure methods against each other."""
+
+
+app.command(epilog=bench_visual.EXAMPLES)(bench_visual.visual)
 
 
 Radius = Annotated[float, typer.Option(help="Priors are off by up to so many metres.")]
