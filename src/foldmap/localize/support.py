@@ -13,7 +13,11 @@ from foldmap.visual.guided import Nearby, best_within, one_point_a_keypoint, thi
 from foldmap.visual.view import View
 
 CHANCE = 0.02
-"""The similarity that a point must exceed is set so that chance finds this share of them."""
+"""The similarity that a point must exceed is set so that chance finds this share of them, less where there are fewer
+keypoints than points: else the few that a right pose explains would drown among the many that it cannot."""
+
+LEAST_BY_CHANCE = 10
+"""So many finds by chance set the similarity at least: fewer would not tell where it lies."""
 
 SHIFTS = ((0.31, 0.17), (-0.23, 0.37), (0.41, -0.29), (-0.37, -0.43))
 """Where chance is measured: the same points moved by these shares of the image, around its rim."""
@@ -80,7 +84,8 @@ def support_of(
             [look.swapped(radii_px) for look in looks],
         )
     )
-    supports = [_judged(*each, visible) for each in zip(own, zip(moved, swapped, strict=True), strict=True)]
+    keypoints = sum(len(view.xy_px) for view in views)
+    supports = [_judged(*each, visible, keypoints) for each in zip(own, zip(moved, swapped, strict=True), strict=True)]
     return max(supports, key=lambda support: support.evidence)
 
 
@@ -149,8 +154,9 @@ def _by_radius(looks: Sequence[Sequence[Nearby]]) -> list[FloatArray]:
     return [np.concatenate([found.similarity for found in each]) for each in zip(*looks, strict=True)]
 
 
-def _judged(own: FloatArray, controls: Sequence[FloatArray], visible: int) -> Support:
-    least = _exceeded_by(CHANCE, controls)
+def _judged(own: FloatArray, controls: Sequence[FloatArray], visible: int, keypoints: int) -> Support:
+    share = max(CHANCE * min(1.0, keypoints / len(own)), LEAST_BY_CHANCE / len(controls[0]))
+    least = _exceeded_by(min(share, CHANCE), controls)
     beyond = max(int((control > least).sum()) for control in controls)
     chance = (beyond + 1.0) / (len(controls[0]) + 1.0)
     found = int((own > least).sum())

@@ -85,7 +85,7 @@ class VisualSettings:
     evidence_enough: float = 60.0
     keypoints: tuple[int, int] = (300, 1500)
     look: tuple[int, ...] = (1500, 1500, 1500, 6000)
-    rival: float = 0.9
+    rival: float = 0.6
     sigma_rad_ok: float = math.radians(0.5)
     sigma_rad_most: float = math.radians(5.0)
     seed: int = 0
@@ -167,6 +167,8 @@ class VisualLocalizer:
         """How many keypoints of an image are matched at first, then where that is not enough, up to all of them."""
         every = max(len(view.xy_px) for view in views)
         portions = [max(*each) for each in zip(self.settings.keypoints, _pairs(len(around)), strict=True)]
+        if portions[1] >= every:
+            return [every]
         if not isinstance(self._matcher, NearestMatcher):
             portions = portions[1:]
         return [most for most in portions if most < every] + [every]
@@ -288,6 +290,7 @@ class VisualLocalizer:
             for view, part in zip(views, best.inliers, strict=True)
             for near in [np.linalg.norm(residuals_px(view, part, best.rig_SE3_world), axis=1) < 3.0 * noise]
         ]
+        health = replace(health, inliers=sum(len(part) for part in close))
         covariance = pose_covariance(views, close, best.rig_SE3_world, noise)
         if covariance is None:
             return _without(Status.AMBIGUOUS, health, "the matches do not fix the pose")

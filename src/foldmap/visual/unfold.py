@@ -90,8 +90,10 @@ class FoldedVisual:
         """The points that the queries may see: the whole map, or what retrieval finds."""
         if not self.groups:
             return self.whole()
-        each = max(1, self._most_images // len(queries))
-        return self.seen_by(interleaved([self.retriever().rank(query, each).images for query in queries]))
+        # a blank camera of a rig resembles nothing
+        seeing = [query for query, view in zip(queries, views, strict=True) if len(view.xy_px)]
+        each = max(1, self._most_images // max(len(seeing), 1))
+        return self.seen_by(interleaved([self.retriever().rank(query, each).images for query in seeing]))
 
     def whole(self) -> MapPoints:
         """Every point of the map."""
