@@ -1,6 +1,6 @@
-"""Measure every figure that the lidar layer must reach, afresh: name, measured, target, met or short.
+"""Measure every figure that a layer must reach, afresh: name, measured, target, met or short.
 
-python -m foldmap.bench.scoreboard --layer lidar [--only ROW] [--data FOLDER] [--model FILE] [-o FILE]
+python -m foldmap.bench.scoreboard --layer lidar|visual [--only ROW] [--data FOLDER] [--model FILE] [-o FILE]
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,11 @@ from foldmap.bench.board.lines import Line, Row, RowSkipped
 from foldmap.bench.board.refusing import Refusing
 from foldmap.bench.board.roundabout import Roundabout
 from foldmap.bench.board.stepping import Stepping
+from foldmap.bench.board.visual_budgets import Unfolded, budget_rows
+from foldmap.bench.board.visual_codes import FourBytes, Geometry
+from foldmap.bench.board.visual_data import VisualBoard
+from foldmap.bench.board.visual_refusing import Refusing as RefusingPhotos
+from foldmap.bench.board.visual_speed import Selecting, Speed
 from foldmap.errors import ConfigError, FoldmapError
 from foldmap.lidar.allocator import keep_freed_memory
 from foldmap.lidar.bundle import Bundle
@@ -47,6 +53,14 @@ def lidar_rows() -> list[Row]:
         Demo(),
         Overhead(),
     ]
+
+
+def visual_rows() -> list[Row]:
+    """All rows of the visual layer, in the order of its issue's table."""
+    return [Unfolded(), *budget_rows(), FourBytes(), Geometry(), Speed(), Selecting(), RefusingPhotos()]
+
+
+LAYERS: dict[str, Callable[[], list[Row]]] = {"lidar": lidar_rows, "visual": visual_rows}
 
 
 def chosen(rows: Sequence[Row], only: Sequence[str]) -> list[Row]:
@@ -78,7 +92,7 @@ def measure_row(row: Row, board: Board) -> list[Line]:
     return lines
 
 
-def run(rows: Sequence[Row], board: Board) -> dict[str, Any]:
+def run(rows: Sequence[Row], board: Board, layer: str = "lidar") -> dict[str, Any]:
     """Measure rows, printing as they come; the result is JSON values."""
     results = []
     for row in rows:
@@ -96,7 +110,7 @@ def run(rows: Sequence[Row], board: Board) -> dict[str, Any]:
             }
         )
     return {
-        "layer": "lidar",
+        "layer": layer,
         "foldmap": __version__,
         "torch": torch.__version__,
         "machine": platform.machine(),
@@ -111,9 +125,9 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     shared = Path(os.environ.get("FOLDMAP_SHARED", Path.cwd().parent / "shared"))
     parser = argparse.ArgumentParser(prog="python -m foldmap.bench.scoreboard", description=__doc__.splitlines()[0])
-    parser.add_argument("--layer", default="lidar", help="only lidar so far")
+    parser.add_argument("--layer", default="lidar", help="lidar or visual")
     parser.add_argument("--only", action="append", default=[], metavar="ROW", help="number or name; repeat for more")
-    parser.add_argument("--data", type=Path, default=shared / "data" / "lidar", help="folder of the recordings")
+    parser.add_argument("--data", type=Path, help="folder of the recordings; ../shared/data/LAYER where left out")
     parser.add_argument("--model", type=Path, action="append", default=[], help="use it for maps of its resolution")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--train-roundabout", action=argparse.BooleanOptionalAction, default=True)
@@ -122,7 +136,11 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--json", action="store_true", help="print the JSON at the end")
     parser.add_argument("--quiet", action="store_true", help="no progress on stderr")
     parser.add_argument("-o", "--output", type=Path, help="write the JSON here")
-    return parser.parse_args(argv)
+    parser.add_argument("--features", type=Path, help="visual: keep extracted features here between runs")
+    parser.add_argument("--queries", type=int, default=None, help="visual: at most so many queries a scene")
+    given = parser.parse_args(argv)
+    given.data = given.data or shared / "data" / given.layer
+    return given
 
 
 def adjusted(rows: Sequence[Row], given: argparse.Namespace) -> list[Row]:
@@ -138,22 +156,32 @@ def adjusted(rows: Sequence[Row], given: argparse.Namespace) -> list[Row]:
     return result
 
 
+def open_board(given: argparse.Namespace, models: Sequence[Bundle]) -> Board:
+    """The layer's board."""
+    if given.layer == "visual":
+        return VisualBoard(given.data, given.threads, given.quiet, given.features, given.queries)
+    return Board(given.data, models, given.threads, given.quiet)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the scoreboard; 0 where no figure is short and no row failed, 1 otherwise, 2 for bad arguments."""
     given = arguments(argv)
     keep_freed_memory()
     try:
-        if given.layer != "lidar":
-            raise ConfigError(f"there is no scoreboard of the layer {given.layer!r}", "choose lidar")
+        if given.layer not in LAYERS:
+            raise ConfigError(f"there is no scoreboard of the layer {given.layer!r}", f"choose {' or '.join(LAYERS)}")
         if given.threads < 1:
             raise ConfigError(f"{given.threads} threads", "give 1 or more")
-        rows = adjusted(chosen(lidar_rows(), given.only), given)
+        if given.queries is not None and given.queries < 1:
+            raise ConfigError(f"{given.queries} queries a scene", "give 1 or more")
+        rows = adjusted(chosen(LAYERS[given.layer](), given.only), given)
         models = [Bundle.from_bytes(path.read_bytes()) for path in given.model]
     except (FoldmapError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     torch.set_num_threads(given.threads)
-    result = run(rows, Board(given.data, models, given.threads, given.quiet))
+    with closing(open_board(given, models)) as board:
+        result = run(rows, board, given.layer)
     text = json.dumps(result, indent=2, default=str) + "\n"
     if given.output:
         given.output.parent.mkdir(parents=True, exist_ok=True)

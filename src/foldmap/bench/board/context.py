@@ -40,6 +40,10 @@ class Board:
             self._kept[key] = make()
         return self._kept[key]
 
+    def close(self) -> None:
+        """Give back what was kept for this run."""
+        self._kept.clear()
+
     def bundle(self, resolution_m: float) -> Bundle:
         """The model for maps of a pixel size.
 

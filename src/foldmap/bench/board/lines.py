@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from foldmap.bench.board.context import Board
@@ -98,9 +98,20 @@ def information(row: int, name: str, measured: float, unit: str = "", **more: An
 class Row(Protocol):
     """One row of the table: a frozen dataclass whose fields are its parameters."""
 
-    number: ClassVar[int]
-    name: ClassVar[str]
-    title: ClassVar[str]
+    @property
+    def number(self) -> int:
+        """Of the row in its issue's table."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """By which ``--only`` knows it."""
+        ...
+
+    @property
+    def title(self) -> str:
+        """For people."""
+        ...
 
     def lines(self, board: Board) -> Iterator[Line]:
         """Measure.
