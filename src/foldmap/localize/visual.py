@@ -13,7 +13,7 @@ import numpy as np
 from foldmap.errors import ConfigError, MapInputError
 from foldmap.localize.camera_estimate import CameraDiagnostics, CameraEstimate
 from foldmap.localize.estimate import Status
-from foldmap.localize.support import Support, support_of
+from foldmap.localize.support import Support, chance_similarity, support_of
 from foldmap.types import DoubleArray, FloatArray
 from foldmap.visual.decoded import MapPoints, VisualMap
 from foldmap.visual.guided import best_nearby, one_point_a_keypoint, thinned
@@ -43,6 +43,9 @@ GLANCE = 0.3
 
 LEAST_NOISE_PX = 0.2
 
+AGAIN = 1000
+"""Samples of the second RANSAC, among points that were found where a first pose puts them: most are right."""
+
 
 @dataclass(frozen=True)
 class VisualSettings:
@@ -61,7 +64,9 @@ class VisualSettings:
         rounds: radii of looking again, in units of the inlier error; the last one shrinks to four times the noise.
         evidence_ok, evidence_least: see `CameraDiagnostics.evidence`; below the first at best degraded, below the
             second no match.
-        evidence_enough: a pose with so much needs no further trials.
+        evidence_enough: a pose with so much evidence needs no further trials: after the first, smallest portion of the
+            keypoints, and after more of them.
+        sharp: unless its points are off by more than this share of the inlier error.
         keypoints: at least so many are matched at first, and then, evenly chosen, more in small maps; all of them
             where those do not give a pose with enough evidence. A learned matcher begins with the second number.
         look: so many points in view are looked for in each round.
@@ -79,12 +84,13 @@ class VisualSettings:
     error_px: float = 4.0
     iterations: int = 10_000
     similarity: float | None = None
-    rounds: tuple[float, ...] = (2.0, 1.0, 1.0, 1.0)
+    rounds: tuple[float, ...] = (2.0, 1.0, 1.0, 1.0, 0.5)
     evidence_ok: float = 13.0
     evidence_least: float = 10.0
-    evidence_enough: float = 60.0
+    evidence_enough: tuple[float, float] = (150.0, 60.0)
+    sharp: float = 0.22
     keypoints: tuple[int, int] = (300, 1500)
-    look: tuple[int, ...] = (1500, 1500, 1500, 6000)
+    look: tuple[int, ...] = (1500, 1500, 1500, 3000, 6000)
     rival: float = 0.6
     sigma_rad_ok: float = math.radians(0.5)
     sigma_rad_most: float = math.radians(5.0)
@@ -148,12 +154,13 @@ class VisualLocalizer:
         if len(around) < 4:
             return _without(Status.NO_MAP, health, "the map has no points here")
         best, matches = None, list[Matches]()
-        for most in self._portions(views, around):
+        for number, most in enumerate(self._portions(views, around)):
             matches = [self._matcher.match(view, around, most) for view in views]
             found = self._best(views, matches, around)
             if best is None or (found is not None and found.support.explained > best.support.explained):
                 best = found
-            if best is not None and best.support.evidence > self.settings.evidence_enough:
+            enough = self.settings.evidence_enough[0 if number == 0 else 1]
+            if best is not None and self._is_clear(best, views, enough):
                 break
         health = replace(health, matches=sum(len(part) for part in matches))
         if best is None:
@@ -196,7 +203,7 @@ class VisualLocalizer:
             found = self._try(views, [part.take(slice(most)) for part in matches], around)
             if found is not None and (best is None or found.support.explained > best.support.explained):
                 best = found
-            if best is not None and best.support.evidence > self.settings.evidence_enough:
+            if best is not None and self._is_clear(best, views, self.settings.evidence_enough[1]):
                 break
         return best
 
@@ -224,9 +231,18 @@ class VisualLocalizer:
         inliers = pairs
         radius_px = settings.rounds[0] * self._error_px(views[0])
         for round_, most in enumerate(settings.look):
-            inliers, similar = self._look(views, around, rig_SE3_world, radius_px, most)
+            # what chance finds as well says nothing, however similar the map expects its points to be
+            least_similar = max(
+                around.similarity if settings.similarity is None else settings.similarity,
+                chance_similarity(views, around, rig_SE3_world, radius_px),
+            )
+            inliers, similar = self._look(views, around, rig_SE3_world, radius_px, most, least_similar)
             if sum(len(part) for part in inliers) < MIN_MATCHES:
                 return None
+            if round_ < 2:
+                # the first pose may hang on a few near points: what was found around it is asked once more
+                again = ransac_pose(views, _by_similarity(inliers, similar), self._error_px(views[0]) / 2, AGAIN)
+                rig_SE3_world = rig_SE3_world if again is None else again[0]
             # chance finds hide among the less similar: the noise is read off the better half
             errors = _residuals(views, inliers, rig_SE3_world)
             noise = max(noise_px(errors[similar >= np.median(similar)]), LEAST_NOISE_PX)
@@ -238,18 +254,23 @@ class VisualLocalizer:
         return _Hypothesis(rig_SE3_world, inliers, support)
 
     def _look(
-        self, views: Sequence[View], around: MapPoints, rig_SE3_world: DoubleArray, radius_px: float, most: int
+        self,
+        views: Sequence[View],
+        around: MapPoints,
+        rig_SE3_world: DoubleArray,
+        radius_px: float,
+        most: int,
+        least_similar: float,
     ) -> tuple[list[Correspondences], FloatArray]:
         """Points found within a radius of where a pose puts them, each by a keypoint of its own, and how similar."""
         inliers, similarity = [], []
-        least = around.similarity if self.settings.similarity is None else self.settings.similarity
         for view in views:
             visible, xy_px = view.in_view(rig_SE3_world, around.points_world)
             asked = thinned(np.arange(len(visible)), most)
             visible = visible[asked]
             found = best_nearby(view, xy_px[asked], around.descriptors, radius_px, visible)
             rows = one_point_a_keypoint(found)
-            rows = rows[found.similarity[rows] > least]
+            rows = rows[found.similarity[rows] > least_similar]
             inliers.append(Correspondences(view.xy_px[found.keypoint[rows]], around.points_world[visible[rows]]))
             similarity.append(found.similarity[rows])
         return inliers, np.concatenate(similarity)
@@ -306,11 +327,26 @@ class VisualLocalizer:
         reason = "few points support the pose" if weak else "the pose is loose" if loose else ""
         return CameraEstimate(status, best.rig_SE3_world, covariance, replace(health, reason=reason))
 
+    def _is_clear(self, found: _Hypothesis, views: Sequence[View], evidence: float) -> bool:
+        """Whether a pose needs no further trials: well supported, and its points where it puts them."""
+        noise = noise_px(_residuals(views, found.inliers, found.rig_SE3_world))
+        sharp = noise < self.settings.sharp * self._error_px(views[0])
+        return sharp and found.support.evidence > evidence
+
     def _rivals(self, share: float, rival: _Hypothesis) -> bool:
         return share > self.settings.rival and rival.support.evidence > self.settings.evidence_least
 
     def _error_px(self, view: View) -> float:
         return max(self.settings.error_px, self.settings.error * view.diagonal_px)
+
+
+def _by_similarity(parts: Sequence[Correspondences], similarity: FloatArray) -> list[Correspondences]:
+    """The most similar first, as progressive sampling wants them."""
+    ends = np.cumsum([len(part) for part in parts])[:-1]
+    orders = [np.argsort(-each, kind="stable") for each in np.split(similarity, ends)]
+    return [
+        Correspondences(part.xy_px[order], part.points_world[order]) for part, order in zip(parts, orders, strict=True)
+    ]
 
 
 def _matcher(visual_map: VisualMap, settings: VisualSettings) -> Matcher:
