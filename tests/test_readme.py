@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,26 @@ def commands() -> list[tuple[str, set[int]]]:
     return found
 
 
+def write_photographed_scene(folder: Path) -> None:
+    """A scene/ as README's commands expect it, and queries: four of its own images."""
+    import scene_place
+
+    from foldmap.formats.hloc_features import HlocFeatureWriter
+    from foldmap.formats.hloc_lists import write_query_list
+    from foldmap.visual.source import Features
+
+    scene = scene_place.room_scene()
+    scene = replace(scene, image_names=tuple(name.replace(" ", "-") for name in scene.image_names))
+    scene_place.write_scene(scene, folder / "scene")
+    asked = range(0, len(scene.image_names), 6)
+    write_query_list(folder / "queries.txt", {scene.image_names[image]: scene.camera_of(image) for image in asked})
+    assert scene.tracks.descriptors is not None
+    with HlocFeatureWriter(folder / "queries.h5", "sift") as sink:
+        for image in asked:
+            rows = scene.tracks.image == image
+            sink.add(scene.image_names[image], Features(scene.tracks.xy_px[rows], scene.tracks.descriptors[rows]))
+
+
 def test_marked_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import cli_place as place
 
@@ -39,10 +60,11 @@ def test_marked_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     bundle.rate_bit_m2 = 6.0
     (weights / "untrained.safetensors").write_bytes(bundle.to_bytes())
     monkeypatch.setattr("foldmap.lidar.defaults.weights_folder", lambda: weights)
+    write_photographed_scene(tmp_path)
     monkeypatch.chdir(tmp_path)
     from foldmap.cli import app
 
-    assert len(commands()) >= 10
+    assert len(commands()) >= 15
     for line, allowed in commands():
         words = shlex.split(line)
         assert words[0] == "foldmap"
@@ -51,6 +73,7 @@ def test_marked_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
             raise result.exception
         assert result.exit_code in allowed, f"{line}: {result.stderr}"
     made = ("built.tif", "map.fold", "small.fold", "lean.fold", "estimates.txt", "errors.svg", "embedding.tif")
+    made += ("scene.fold", "poses.txt", "poses.txt.jsonl")
     assert all((tmp_path / name).is_file() for name in made)
 
 
