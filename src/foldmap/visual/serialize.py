@@ -159,7 +159,7 @@ class StoredLayer:
         if not self.shape.additive:
             turned = self.shape.shortcut == "linear" and not self.shape.hidden  # a plain turn back: OPQ's
             return ProductQuantizer(books).encode(vectors @ self.tensors["shortcut.weight"] if turned else vectors)
-        if not self.shape.hidden:
+        if not (self.shape.hidden or self.shape.unit):  # what is decoded is the sum itself
             return AdditiveQuantizer(books).encode(vectors)
         return self._best_decoded(vectors)
 
