@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from coefficient_reader import read_basis, read_transform
+from format_samples import POINTS, codec_of, scene_of, sift_like
 from range_reader import SQUASH, STRETCH, read_integers
 from retrieval_reader import describe, read_globals, read_tiles_seen, turn_back
 from scipy.spatial.transform import Rotation
@@ -19,18 +20,24 @@ from visual_reader import PARAMETERS, read_images, read_positions, read_tile, re
 
 from foldmap.atlas import FoldFile, FoldWriter
 from foldmap.coding import integers
-from foldmap.coding.additive import AdditiveQuantizer
-from foldmap.coding.pq import ProductQuantizer
 from foldmap.geometry.camera import CAMERA_MODELS, Camera
-from foldmap.visual import points_codec, poses_codec, visibility_codec
+from foldmap.visual import (
+    basis,
+    coefficient_coder,
+    global_codec,
+    points_codec,
+    poses_codec,
+    serialize,
+    transform,
+    unfold,
+    visibility_codec,
+    vlad,
+)
 from foldmap.visual.average import track_means
 from foldmap.visual.basis import Basis, standard_basis
-from foldmap.visual.codecs import DescriptorCodec, Product, Raw, Transform
 from foldmap.visual.coefficient_coder import Curvature
 from foldmap.visual.fold import VisualPlan, fold_scene
 from foldmap.visual.global_codec import GlobalCodec, decode_globals
-from foldmap.visual.serialize import LayerShape, StoredLayer
-from foldmap.visual.source import SceneModel, Tracks
 from foldmap.visual.transform import TransformCodec
 from foldmap.visual.turn import turn_back as packages_turn_back
 from foldmap.visual.unfold import FoldedVisual
@@ -41,77 +48,12 @@ DOCS = Path(__file__).resolve().parents[2] / "docs"
 DOCUMENT = (DOCS / "visual-codes.md").read_text()
 STANDARD = (Path(str(resources.files("foldmap.visual"))) / "weights" / "sift-1.safetensors").read_bytes()
 EXAMPLES = [bytes.fromhex(text) for text in re.findall(r"```\n([0-9a-f]+)\n```", DOCUMENT)]
-POINTS, IMAGES = 48, 11
-
-
-def sift_like(count: int, rng: np.random.Generator) -> np.ndarray:
-    """Descriptors uint8 (N, 128) with the statistics of the standard basis."""
-    basis = standard_basis("sift")
-    assert basis is not None
-    coefficients = rng.laplace(size=(count, basis.rank)) * basis.spread / 65536 / np.sqrt(2)
-    return np.clip(np.rint(512 * (coefficients @ basis.vectors.T + basis.centre)), 0, 255).astype(np.uint8)
-
-
-def scene_of(seed: int = 0, names: str = "a/{:03d}.png") -> SceneModel:
-    rng = np.random.default_rng(seed)
-    points = rng.normal(size=(POINTS, 3)) * [4, 3, 1]
-    points[7:10] = points[6]  # several in one place
-    seen = np.abs(points[:, :1] / 4 - np.linspace(-1.5, 1.5, IMAGES)) < 0.8
-    seen[~seen.any(axis=1), 4] = True
-    point, image = np.nonzero(seen)
-    poses = np.tile(np.eye(4), (IMAGES, 1, 1))
-    turns = np.linspace([0, 0, 0], [0.2, 3.0, 0.4], IMAGES) + rng.normal(size=(IMAGES, 3)) * 0.02
-    poses[:, :3, :3] = Rotation.from_rotvec(turns).as_matrix()
-    poses[:, :3, 3] = np.linspace([-3, 0, 9], [3, 1, 9], IMAGES) + rng.normal(size=(IMAGES, 3)) * 0.05
-    cameras = (
-        Camera("OPENCV", 640, 480, np.array([500.0, 501, 320, 240, 0.1, -0.05, 0.001, 0])),
-        Camera("SIMPLE_PINHOLE", 320, 240, np.array([300.0, 160, 120])),
-    )
-    described = sift_like(POINTS, rng)[point].astype(int) + rng.integers(-6, 7, (len(point), 128))
-    return SceneModel(
-        cameras=cameras,
-        image_names=tuple(names.format(k * k) for k in range(IMAGES)),
-        image_camera=(np.arange(IMAGES) % 3 == 1).astype(np.int64),
-        camera_SE3_world=poses,
-        points_world=points,
-        tracks=Tracks(
-            point.astype(np.int64),
-            image.astype(np.int64),
-            rng.uniform(0, 300, (len(point), 2)).astype(np.float32),
-            np.clip(described, 0, 255).astype(np.uint8),
-        ),
-    )
-
-
-def stored_layer(kind: str, rng: np.random.Generator) -> StoredLayer:
-    shape = {
-        "plain": LayerShape(128, 8, 20, 0, unit=False),
-        "deep": LayerShape(128, 4, 30, 24, "identity"),
-        "linear": LayerShape(128, 4, 16, 10, "linear"),
-        "additive": LayerShape(128, 3, 16, 12, additive=True),
-    }[kind]
-    tensors = {name: rng.normal(size=size).astype(np.float32) * 0.3 for name, size in shape.tensors().items()}
-    return StoredLayer(shape, tensors)
-
-
-def codec_of(kind: str, means: np.ndarray) -> DescriptorCodec:
-    rng = np.random.default_rng(5)
-    standard = standard_basis("sift")
-    assert standard is not None
-    if kind == "standard":
-        return Transform(standard, 0.1, standard=True)
-    if kind == "fine":
-        return Transform(standard, 0.006, standard=True)
-    if kind == "own":
-        return Transform(Basis.fit(means, 12, feature="sift"), 0.05, standard=False)
-    if kind == "raw":
-        return Raw(128, -0.01, 0.4)
-    if kind == "opq":
-        return Product(StoredLayer.of_quantizer(ProductQuantizer.fit(means, 8, 16, seed=0, rotate=True)), "half")
-    if kind == "sums":
-        return Product(StoredLayer.of_quantizer(AdditiveQuantizer.fit(means, 2, 16, seed=0)), "int4")
-    kind, precision = kind.split()
-    return Product(stored_layer(kind, rng), precision, "dpqed")
+FORMAT = (DOCS / "format.md").read_text()
+LAYER = FORMAT[FORMAT.index("## 7. The visual layer") : FORMAT.index("## 8.")]
+PARAMETERS_TOLD = {
+    name for row in re.findall(r"^\| (`[a-z].*?) \|", LAYER, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)
+}
+MODELS_TOLD = dict(re.findall(r"^\| `(codec|vlad)` \| `([a-z ]+)` \|", LAYER, re.MULTILINE))
 
 
 CODECS = ["standard", "fine", "own", "raw", "opq", "sums", "plain int8", "deep int4", "linear int8", "additive half"]
@@ -130,13 +72,15 @@ def test_the_second_reader_agrees(kind: str, tmp_path: Path) -> None:
     tiles, models = found["tiles"][name], found["models"][name]
     assert (name, layer_kind) == ("visual", "visual")
     assert parameters["retrieval"] == "vlad"
-    basis = STANDARD if parameters.get("basis") == "sift-1" else models.get("codec", (None, None))[1]
+    assert set(parameters) <= PARAMETERS_TOLD
+    assert {key: role for key, (role, _) in models.items()}.items() <= MODELS_TOLD.items()
+    model = STANDARD if parameters.get("basis") == "sift-1" else models.get("codec", (None, None))[1]
     groups = -(-parameters["images"] // parameters["group"])
     with FoldFile.open(path) as file:
         folded = FoldedVisual(file)
         total, sees = 0, []
         for number in range(parameters["tiles"]):
-            ours, theirs = folded.tile(number), read_tile(tiles[number, 0], parameters, basis, groups)
+            ours, theirs = folded.tile(number), read_tile(tiles[number, 0], parameters, model, groups)
             assert ours.points_world.tobytes() == theirs[0].tobytes()
             np.testing.assert_allclose(ours.descriptors, theirs[1], rtol=0, atol=1e-6)
             np.testing.assert_array_equal(ours.visible, theirs[2])
@@ -150,8 +94,28 @@ def test_the_second_reader_agrees(kind: str, tmp_path: Path) -> None:
         retriever = folded.retriever()
         np.testing.assert_allclose(retriever.index.descriptors, read_globals(tiles[0, 2]), rtol=0, atol=1e-6)
         query = sift_like(30, np.random.default_rng(9))
-        vlad = Vlad.from_bytes(models["vlad"][1])
-        np.testing.assert_allclose(vlad.describe(query), describe(models["vlad"][1], query), rtol=0, atol=1e-6)
+        vocabulary = Vlad.from_bytes(models["vlad"][1])
+        np.testing.assert_allclose(vocabulary.describe(query), describe(models["vlad"][1], query), rtol=0, atol=1e-6)
+
+
+def test_a_map_without_images(tmp_path: Path) -> None:
+    scene, path = scene_of(), tmp_path / "a.fold"
+    means = track_means(scene)
+    with FoldWriter(path) as writer:
+        fold_scene(scene, means, writer, VisualPlan(np.arange(POINTS), codec_of("standard", means)))
+        writer.commit()
+    found = read(path)
+    ((_, _, parameters),) = found["layers"]
+    assert (parameters["images"], parameters["group"], parameters["retrieval"]) == (0, 0, "none")
+    assert found["models"] == {"visual": {}}
+    ((key, payload),) = found["tiles"]["visual"].items()
+    assert key == (0, 0)
+    positions, descriptors, seen = read_tile(payload, parameters, STANDARD, 0)
+    with FoldFile.open(path) as file:
+        whole = FoldedVisual(file).whole()
+    assert whole.points_world.tobytes() == positions.tobytes()
+    np.testing.assert_allclose(whole.descriptors, descriptors, rtol=0, atol=1e-6)
+    assert seen.shape == (POINTS, 0)
 
 
 def same_images(ours: poses_codec.MapImages, theirs: tuple[Any, ...]) -> None:
@@ -222,20 +186,23 @@ def test_visibility(points: int, groups: int) -> None:
 
 def test_integers() -> None:
     rng = np.random.default_rng(0)
-    for shape, scale in (((60, 3), 3), ((40, 1), 1000), ((12, 4), 2**58), ((0, 3), 1)):
+    for shape, scale in (((60, 3), 3), ((500, 1), 1), ((40, 1), 1000), ((12, 4), 2**58), ((0, 3), 1)):
         values = np.rint(rng.normal(size=shape) * scale).astype(np.int64)
         np.testing.assert_array_equal(read_integers(integers.encode_integers(values), *shape), values)
+    dull = np.zeros((1500, 1), np.int64)  # as sure as a prediction can be, and then wrong
+    dull[[700, 1300]] = 1
+    np.testing.assert_array_equal(read_integers(integers.encode_integers(dull), 1500, 1), dull)
 
 
 @pytest.mark.parametrize("step", [1.0, 0.1, 0.01, 1 / 512])
 def test_coefficients(step: float) -> None:
     """Symbols of any size: the statistics of the basis, noise beyond it, escapes of all lengths."""
-    basis = standard_basis("sift")
-    assert basis is not None
+    held = standard_basis("sift")
+    assert held is not None
     rng = np.random.default_rng(int(1 / step))
-    codec = TransformCodec(basis, step)
+    codec = TransformCodec(held, step)
     told = codec.coder.rank
-    spread = basis.spread[:told] / (codec.steps * 65536)
+    spread = held.spread[:told] / (codec.steps * 65536)
     symbols = np.rint(rng.laplace(size=(25, told)) * spread).astype(np.int64)
     symbols[5, : min(told, 8)] = [16383, -16383, 12, -13, 0, 27, 28, 500][:told]
     symbols[20] = np.rint(rng.normal(size=told) * 4)
@@ -243,10 +210,10 @@ def test_coefficients(step: float) -> None:
     same_coefficients(codec, symbols, read_basis(STANDARD))
 
 
-def same_coefficients(codec: TransformCodec, symbols: np.ndarray, basis: dict[str, Any]) -> None:
+def same_coefficients(codec: TransformCodec, symbols: np.ndarray, held: dict[str, Any]) -> None:
     data = codec.coder.encode(symbols)
     _, ours = codec.coder.decode(data, len(symbols))
-    theirs, descriptors, leans = read_transform(data, len(symbols), basis, codec.step)
+    theirs, descriptors, leans = read_transform(data, len(symbols), held, codec.step)
     np.testing.assert_array_equal(theirs, symbols)
     np.testing.assert_array_equal(leans, ours)
     assert np.abs(codec.decode(data, len(symbols)) - descriptors).max() < 1e-6
@@ -257,7 +224,7 @@ def test_coefficients_of_an_odd_basis() -> None:
     rng = np.random.default_rng(2)
     axes = np.zeros((40, 40), np.int8)
     np.fill_diagonal(axes, 127)
-    basis = Basis(
+    odd = Basis(
         np.zeros(40, np.float16),
         axes,
         np.full(40, 1 / 127, np.float32),
@@ -265,11 +232,11 @@ def test_coefficients_of_an_odd_basis() -> None:
         rng.integers(16, 256, 40).astype(np.uint8),
         Curvature(rng.integers(-127, 128, (28, 40)).astype(np.int8), np.full(40, 60000), np.zeros(0, np.int8)),
     )
-    codec = TransformCodec(basis, 0.2)
+    codec = TransformCodec(odd, 0.2)
     symbols = np.rint(rng.normal(size=(20, codec.coder.rank)) * 2).astype(np.int16)
-    held = read_basis(basis.to_bytes())
+    held = read_basis(odd.to_bytes())
     same_coefficients(codec, symbols, held)
-    bare = Basis.from_bytes(basis.to_bytes())
+    bare = Basis.from_bytes(odd.to_bytes())
     object.__setattr__(bare, "curvature", Curvature.flat(40))
     plain = TransformCodec(bare, 0.2)
     symbols[3] = 0
@@ -283,6 +250,34 @@ def test_global_descriptors(method: str, size: int) -> None:
     data = GlobalCodec(method, parts=(4, 1)).encode(rows)
     np.testing.assert_allclose(decode_globals(data), read_globals(data), rtol=0, atol=1e-6)
     np.testing.assert_allclose(packages_turn_back(rows), turn_back(rows.astype(np.float64)), rtol=0, atol=1e-5)
+
+
+def test_no_descriptors_are_no_bytes() -> None:
+    symbols, descriptors, _ = read_transform(b"", 0, read_basis(STANDARD), 0.25)
+    assert len(symbols) == len(descriptors) == 0
+    with pytest.raises(AssertionError):
+        read_transform(b"\0", 0, read_basis(STANDARD), 0.25)
+
+
+def test_the_limits_are_those_of_the_package() -> None:
+    for row in (
+        f"| points of a tile | {power(points_codec.MAX_POINTS)} |",
+        f"groups of images | {power(transform.MAX_VALUES)} |",
+        f"| groups that see one tile | {visibility_codec.MAX_IMAGES} |",
+        f"| {power(poses_codec.MAX_IMAGES)}; {power(poses_codec.MAX_CAMERAS)}; ",
+        f"; {poses_codec.MAX_NAMES_BYTES >> 20} MiB |",
+        f"| {global_codec.MAX_SIZE}; {power(global_codec.MAX_NUMBERS)} |",
+        f"| {serialize.MAX_BYTES >> 20} MiB; {basis.MAX_BYTES >> 20} MiB; {vlad.MAX_BYTES >> 20} MiB |",
+        f"| `points` | integer, 1 to {power(unfold.MAX_POINTS)} |",
+        f"SHA-256\n`{hashlib.sha256(STANDARD).hexdigest()}`",
+    ):
+        assert row in LAYER
+    assert visibility_codec.MAX_DECISIONS == transform.MAX_VALUES == coefficient_coder.MAX_COEFFICIENTS
+    assert f"at most 64 columns and {power(integers.MAX_VALUES)} numbers" in DOCUMENT
+
+
+def power(limit: int) -> str:
+    return f"2^{limit.bit_length() - 1}"
 
 
 def test_the_constants_are_right() -> None:
