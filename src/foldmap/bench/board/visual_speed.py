@@ -147,9 +147,14 @@ class Speed:
                 folded.tile(tile)
             loaded_s = time.perf_counter() - began_s
             localizer = VisualLocalizer(folded)
-            began_s, began_cpu_s = time.perf_counter(), time.process_time()
+            began_s = time.perf_counter()
             answers = board.ask(localizer.localize, asked, "queries in the large map")
-            took_s, cpu_s = time.perf_counter() - began_s, time.process_time() - began_cpu_s
+            took_s = time.perf_counter() - began_s
+            faiss.omp_set_num_threads(1)  # threads that wait for each other count as processor time, too
+            began_cpu_s = time.process_time()
+            board.ask(localizer.localize, asked, "the same on one thread")
+            cpu_s = time.process_time() - began_cpu_s
+            faiss.omp_set_num_threads(board.threads)
         detail = {
             "points": self.points,
             "tiles": folded.tiles,
@@ -159,7 +164,8 @@ class Speed:
         }
         each = f"on {board.threads} threads"
         yield at_least(n, f"queries a second, {each}", len(asked) / took_s, self.least_hz, "1/s", detail=detail)
-        yield information(n, "the same, a second of processor time", len(asked) / max(cpu_s, 1e-9), "1/s")
+        each_s = len(asked) / max(cpu_s, 1e-9)
+        yield information(n, "queries a second of processor time, on one thread", each_s, "1/s")
         yield at_most(n, "loading: opened and ready for the first query", opened_s, self.most_loading_s, "s")
         yield at_most(n, "loading: every tile decoded", loaded_s, self.most_loading_s, "s")
         yield information(n, "queries answered ok", 100 * detail["ok"] / len(asked), "%")
