@@ -25,7 +25,7 @@ class CameraDiagnostics:
         chance: share of the points in view that chance alone would find, measured in the same image.
         evidence: minus log10 of the probability that chance finds so many. Rejects below 10 (no_match), warns below 13.
         rival: keypoints that the best pose elsewhere explains, as a share of those that this one does. Rejects above
-            0.6 (ambiguous).
+            0.5 (ambiguous) where this one does not explain more by four standard deviations.
         noise_px: robust standard deviation of the inliers' reprojection errors.
         sigma_world: largest standard deviation of the position, world units.
         sigma_rad: largest standard deviation of the rotation.

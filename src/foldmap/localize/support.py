@@ -55,6 +55,11 @@ class Support:
         """Keypoints that the pose explains beyond chance: which of two poses is better."""
         return (self.found - self.chance * self.asked) * self.visible / max(self.asked, 1)
 
+    def exceeds(self, other: Support, sigmas: float) -> bool:
+        """Whether this pose explains more than another by so many standard deviations of the difference."""
+        spread = sum(each.found * (each.visible / max(each.asked, 1)) ** 2 for each in (self, other))
+        return self.explained - other.explained > sigmas * float(np.sqrt(spread))
+
 
 def support_of(
     views: Sequence[View],
@@ -62,6 +67,7 @@ def support_of(
     rig_SE3_world: DoubleArray,
     radius_px: float,
     radii: Sequence[float] = RADII,
+    most: int = MOST_POINTS,
 ) -> Support:
     """Count the points found within a radius of where a pose puts them, and compare with what is wrong for certain.
 
@@ -70,7 +76,7 @@ def support_of(
     counts. A right pose has its points close to where they belong, a lucky one anywhere within the radius: the best of
     several radii is taken.
     """
-    looks = [_Look.at(view, around, rig_SE3_world) for view in views]
+    looks = [_Look.at(view, around, rig_SE3_world, most) for view in views]
     visible = sum(look.visible for look in looks)
     if not visible:
         return Support(0, 0, 0, 1.0, 0.0)

@@ -70,8 +70,9 @@ class VisualSettings:
         keypoints: at least so many are matched at first, and then, evenly chosen, more in small maps; all of them
             where those do not give a pose with enough evidence. A learned matcher begins with the second number.
         look: so many points in view are looked for in each round.
-        rival: a second pose that explains more than this share of what the best one explains makes the answer
-            ambiguous.
+        rival: a second pose that explains more than this share of what the best one explains is counted point by point,
+        rival_sigmas: and makes the answer ambiguous where the best one does not explain more by so many standard
+            deviations.
         sigma_rad_ok, sigma_rad_most: largest standard deviation of the rotation of an `ok` and of a degraded answer.
         seed: of RANSAC.
     """
@@ -91,7 +92,8 @@ class VisualSettings:
     sharp: float = 0.22
     keypoints: tuple[int, int] = (300, 1500)
     look: tuple[int, ...] = (1500, 1500, 1500, 3000, 6000)
-    rival: float = 0.6
+    rival: float = 0.5
+    rival_sigmas: float = 4.0
     sigma_rad_ok: float = math.radians(0.5)
     sigma_rad_most: float = math.radians(5.0)
     seed: int = 0
@@ -166,8 +168,10 @@ class VisualLocalizer:
         if best is None:
             return _without(Status.NO_MATCH, health, "no pose explains four matches")
         rival = self._rival(views, matches, around, best)
-        if rival is not None and rival.support.explained > best.support.explained:
-            best, rival = rival, best
+        if rival is not None and rival.support.explained > self.settings.rival * best.support.explained:
+            best, rival = self._counted(views, around, best), self._counted(views, around, rival)
+            if rival.support.explained > best.support.explained:
+                best, rival = rival, best
         return self._judge(views, best, rival, health)
 
     def _portions(self, views: Sequence[View], around: MapPoints) -> list[int]:
@@ -304,7 +308,7 @@ class VisualLocalizer:
         )
         if support.evidence < settings.evidence_least:
             return _without(Status.NO_MATCH, health, "the map's points are not where the best pose puts them")
-        if rival is not None and health.rival is not None and self._rivals(health.rival, rival):
+        if rival is not None and self._rivals(best, rival):
             return _without(Status.AMBIGUOUS, health, "another pose is nearly as well supported")
         close = [
             Correspondences(part.xy_px[near], part.points_world[near])
@@ -333,8 +337,17 @@ class VisualLocalizer:
         sharp = noise < self.settings.sharp * self._error_px(views[0])
         return sharp and found.support.evidence > evidence
 
-    def _rivals(self, share: float, rival: _Hypothesis) -> bool:
-        return share > self.settings.rival and rival.support.evidence > self.settings.evidence_least
+    def _counted(self, views: Sequence[View], around: MapPoints, found: _Hypothesis) -> _Hypothesis:
+        """The same pose, its support counted over all points in view instead of some."""
+        counted = support_of(views, around, found.rig_SE3_world, self._error_px(views[0]), most=len(around))
+        return replace(found, support=counted)
+
+    def _rivals(self, best: _Hypothesis, rival: _Hypothesis) -> bool:
+        """Whether another pose cannot be told from the best one."""
+        if rival.support.evidence < self.settings.evidence_least:
+            return False
+        close = rival.support.explained > self.settings.rival * best.support.explained
+        return close and not best.support.exceeds(rival.support, self.settings.rival_sigmas)
 
     def _error_px(self, view: View) -> float:
         return max(self.settings.error_px, self.settings.error * view.diagonal_px)
