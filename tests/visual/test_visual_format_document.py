@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import struct
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,11 @@ import numpy as np
 import pytest
 from coefficient_reader import read_basis, read_transform
 from format_samples import POINTS, codec_of, scene_of, sift_like
+from points_reader import read_positions, read_visibility
 from range_reader import SQUASH, STRETCH, read_integers
 from retrieval_reader import describe, read_globals, read_tiles_seen, turn_back
 from scipy.spatial.transform import Rotation
-from visual_reader import PARAMETERS, read_images, read_positions, read_tile, read_visibility
+from visual_reader import PARAMETERS, read_images, read_tile
 
 from foldmap.atlas import FoldFile, FoldWriter
 from foldmap.coding import integers
@@ -46,6 +48,7 @@ from second_reader import read
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 DOCUMENT = (DOCS / "visual-codes.md").read_text()
+PROSE = " ".join(DOCUMENT.split())
 STANDARD = (Path(str(resources.files("foldmap.visual"))) / "weights" / "sift-1.safetensors").read_bytes()
 EXAMPLES = [bytes.fromhex(text) for text in re.findall(r"```\n([0-9a-f]+)\n```", DOCUMENT)]
 FORMAT = (DOCS / "format.md").read_text()
@@ -184,11 +187,23 @@ def test_visibility(points: int, groups: int) -> None:
     np.testing.assert_array_equal(read_visibility(data, positions), seen)
 
 
+def test_visibility_of_a_lattice_that_many_groups_see() -> None:
+    """Whole coordinates are the positions' own here, and some are next to each other."""
+    rng = np.random.default_rng(8)
+    positions = rng.integers(0, 4, (60, 3)) * 1.0 + rng.choice([0, 700_000], (60, 1))
+    positions[[0, 30]] = [[0, 0, 0], [1048575, 5, 9]]
+    seen = rng.uniform(size=(60, 70)) < np.where(positions[:, :1] > 9, 0.9, 0.5)
+    data = visibility_codec.encode_visibility(seen, positions)
+    np.testing.assert_array_equal(read_visibility(data, positions), seen)
+
+
 def test_integers() -> None:
     rng = np.random.default_rng(0)
     for shape, scale in (((60, 3), 3), ((500, 1), 1), ((40, 1), 1000), ((12, 4), 2**58), ((0, 3), 1)):
         values = np.rint(rng.normal(size=shape) * scale).astype(np.int64)
         np.testing.assert_array_equal(read_integers(integers.encode_integers(values), *shape), values)
+    wild = 2 ** rng.integers(0, 61, (60, 3)) * rng.choice([-1, 1], (60, 3))
+    np.testing.assert_array_equal(read_integers(integers.encode_integers(wild), 60, 3), wild)
     dull = np.zeros((1500, 1), np.int64)  # as sure as a prediction can be, and then wrong
     dull[[700, 1300]] = 1
     np.testing.assert_array_equal(read_integers(integers.encode_integers(dull), 1500, 1), dull)
@@ -219,28 +234,54 @@ def same_coefficients(codec: TransformCodec, symbols: np.ndarray, held: dict[str
     assert np.abs(codec.decode(data, len(symbols)) - descriptors).max() < 1e-6
 
 
+def flat_basis(spread: list[int], ratio: list[int]) -> Basis:
+    """Axes of the space itself, without a mean, shifts or products."""
+    rank = len(spread)
+    return Basis(
+        np.zeros(rank, np.float16),
+        np.eye(rank, dtype=np.int8) * np.int8(127),
+        np.full(rank, 1 / 127, np.float32),
+        np.array(spread, np.int64),
+        np.array(ratio, np.uint8),
+        Curvature.flat(rank),
+    )
+
+
+def test_coefficients_of_extreme_spreads() -> None:
+    """The finest step with the widest spread, coefficients too narrow to tell before ones that are not, and none."""
+    rng = np.random.default_rng(4)
+    spreads = {5: [65535, 1, 60000, 2, 65535, 1], 1: [9] * 6, 6: [1, 65535, 1, 1, 1, 8192]}  # 8192: just worth telling
+    for (wanted, spread), step in zip(spreads.items(), (1 / 512, 1.0, 1.0), strict=True):
+        held = flat_basis(spread, [16, 255, 16, 16, 255, 64])
+        codec = TransformCodec(held, step)
+        told = codec.coder.rank
+        assert told == wanted
+        symbols = np.rint(rng.laplace(size=(30, told)) * np.array(spread[:told]) / (codec.steps * 65536) + 0.5)
+        same_coefficients(codec, np.clip(symbols, -16383, 16383).astype(np.int16), read_basis(held.to_bytes()))
+
+
+def test_coefficients_of_many_dull_rows() -> None:
+    """More outcomes than a chance remembers, as sure as a prediction can be, and then wrong."""
+    held = flat_basis([20000, 3000], [64, 64])
+    codec = TransformCodec(held, 0.2)
+    symbols = np.zeros((1500, 2), np.int16)
+    symbols[:, 0] = np.random.default_rng(3).integers(-1, 2, 1500)
+    symbols[[700, 1200, 1499], 1] = [2, -1, 1]
+    same_coefficients(codec, symbols, read_basis(held.to_bytes()))
+
+
 def test_coefficients_of_an_odd_basis() -> None:
     """An odd number of strong products, no shifts, no mean: predictions at their limits, and a row that is zero."""
     rng = np.random.default_rng(2)
-    axes = np.zeros((40, 40), np.int8)
-    np.fill_diagonal(axes, 127)
-    odd = Basis(
-        np.zeros(40, np.float16),
-        axes,
-        np.full(40, 1 / 127, np.float32),
-        np.sort(rng.integers(300, 40000, 40))[::-1].astype(np.int64),
-        rng.integers(16, 256, 40).astype(np.uint8),
-        Curvature(rng.integers(-127, 128, (28, 40)).astype(np.int8), np.full(40, 60000), np.zeros(0, np.int8)),
-    )
+    flat = flat_basis(np.sort(rng.integers(300, 40000, 40))[::-1].tolist(), rng.integers(16, 256, 40).tolist())
+    bend = rng.integers(-127, 128, (28, 40)).astype(np.int8)
+    odd = replace(flat, curvature=Curvature(bend, np.full(40, 60000), np.zeros(0, np.int8)))
     codec = TransformCodec(odd, 0.2)
     symbols = np.rint(rng.normal(size=(20, codec.coder.rank)) * 2).astype(np.int16)
     held = read_basis(odd.to_bytes())
     same_coefficients(codec, symbols, held)
-    bare = Basis.from_bytes(odd.to_bytes())
-    object.__setattr__(bare, "curvature", Curvature.flat(40))
-    plain = TransformCodec(bare, 0.2)
     symbols[3] = 0
-    same_coefficients(plain, symbols, read_basis(bare.to_bytes()))
+    same_coefficients(TransformCodec(flat, 0.2), symbols, read_basis(flat.to_bytes()))
 
 
 @pytest.mark.parametrize("method", ["1 bit", "2 bits", "4 bits", "8 bits", "pq"])
@@ -273,7 +314,7 @@ def test_the_limits_are_those_of_the_package() -> None:
     ):
         assert row in LAYER
     assert visibility_codec.MAX_DECISIONS == transform.MAX_VALUES == coefficient_coder.MAX_COEFFICIENTS
-    assert f"at most 64 columns and {power(integers.MAX_VALUES)} numbers" in DOCUMENT
+    assert f"at most 64 columns and {power(integers.MAX_VALUES)} numbers" in PROSE
 
 
 def power(limit: int) -> str:
@@ -281,11 +322,11 @@ def power(limit: int) -> str:
 
 
 def test_the_constants_are_right() -> None:
-    told = re.search(r"([\d,]+) bytes, SHA-256 `(\w+)`", DOCUMENT)
+    told = re.search(r"([\d,]+) bytes, SHA-256 `(\w+)`", PROSE)
     assert told
     assert told[1] == f"{len(STANDARD):,}"
     assert told[2] == hashlib.sha256(STANDARD).hexdigest()
-    assert (sum(SQUASH), sum(STRETCH)) == tuple(map(int, re.search(r"are (\d+) and (\d+)\.", DOCUMENT).groups()))  # type: ignore[union-attr]
+    assert (sum(SQUASH), sum(STRETCH)) == tuple(map(int, re.search(r"are (\d+) and (\d+)\.", PROSE).groups()))  # type: ignore[union-attr]
 
 
 def test_the_examples_are_right() -> None:
@@ -295,11 +336,11 @@ def test_the_examples_are_right() -> None:
     shown = [points[0], points[1], points[3], points[4]]
     assert (points[1] == points[2]).all()
     text = [f"({x:.4f}, {y:.4f}, {z:.4f})" for x, y, z in shown]
-    assert f"{text[0]}, {text[1]} twice, {text[2]}, {text[3]}." in DOCUMENT
+    assert f"{text[0]}, {text[1]} twice, {text[2]}, {text[3]}." in PROSE
     assert struct.unpack_from("<BB", positions, 7) == (10, 19)
     seen = read_visibility(visibility, points).astype(int)
-    assert f"rows `{' '.join(''.join(map(str, row)) for row in seen)}`" in DOCUMENT
+    assert f"rows `{' '.join(''.join(map(str, row)) for row in seen)}`" in PROSE
     symbols, _, leans = read_transform(coefficients, 2, read_basis(STANDARD), 0.100006103515625)
     for row in symbols:
-        assert f"`{' '.join(map(str, np.trim_zeros(row, 'b')))}`" in DOCUMENT
-    assert f"`{' '.join(map(str, leans[1, :12]))}`" in DOCUMENT
+        assert f"`{' '.join(map(str, np.trim_zeros(row, 'b')))}`" in PROSE
+    assert f"`{' '.join(map(str, leans[1, :12]))}`" in PROSE
