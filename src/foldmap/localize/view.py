@@ -55,7 +55,7 @@ class MapCrop:
         known: (H, W), where it holds map.
     """
 
-    embedding_CHW: torch.Tensor  # noqa: N815 - the axes are part of the name
+    embedding_CHW: torch.Tensor
     known: BoolArray
 
 
