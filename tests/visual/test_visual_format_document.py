@@ -188,9 +188,9 @@ def test_visibility(points: int, groups: int) -> None:
 
 
 def test_visibility_of_a_lattice_that_many_groups_see() -> None:
-    """Whole coordinates are the positions' own here, and some are next to each other."""
+    """Whole coordinates are the positions' own here but for the fractions, and some are next to each other."""
     rng = np.random.default_rng(8)
-    positions = rng.integers(0, 4, (60, 3)) * 1.0 + rng.choice([0, 700_000], (60, 1))
+    positions = rng.integers(0, 4, (60, 3)) + rng.choice([0, 0.6], (60, 3)) + rng.choice([0, 700_000], (60, 1))
     positions[[0, 30]] = [[0, 0, 0], [1048575, 5, 9]]
     seen = rng.uniform(size=(60, 70)) < np.where(positions[:, :1] > 9, 0.9, 0.5)
     data = visibility_codec.encode_visibility(seen, positions)
