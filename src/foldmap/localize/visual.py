@@ -91,7 +91,7 @@ class VisualSettings:
     evidence_enough: tuple[float, float] = (150.0, 60.0)
     sharp: float = 0.22
     keypoints: tuple[int, int] = (300, 1500)
-    look: tuple[int, ...] = (1500, 1500, 1500, 3000, 6000)
+    look: tuple[int, ...] = (1500, 1500, 3000, 6000, 6000)
     rival: float = 0.5
     rival_sigmas: float = 4.0
     sigma_rad_ok: float = math.radians(0.5)

@@ -41,7 +41,7 @@ class FoldedVisual:
         ModelError: a model inside does not fit.
     """
 
-    def __init__(self, file: FoldFile, layer: str = LAYER, *, images: int = 20, tiles_kept: int = 64) -> None:
+    def __init__(self, file: FoldFile, layer: str = LAYER, *, images: int = 10, tiles_kept: int = 64) -> None:
         info = file.layer(layer)
         if info.kind != "visual":
             raise LayerError(f"layer {layer!r} is a {info.kind} layer, not a visual layer", "name a visual layer")
