@@ -43,7 +43,7 @@ class Query:
 
     points_vehicle_m: FloatArray
     intensity: FloatArray
-    world_SE2_prior: SE2  # noqa: N815
+    world_SE2_prior: SE2
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Case:
 
     name: str
     query: Query
-    world_SE2_true: SE2  # noqa: N815
+    world_SE2_true: SE2
     map_key: str
     raster: RasterMap
 
@@ -75,7 +75,7 @@ class Match:
         diagnostics: anything else that can be written as JSON.
     """
 
-    world_SE2_vehicle: SE2 | None  # noqa: N815
+    world_SE2_vehicle: SE2 | None
     score: float
     diagnostics: dict[str, float | str] = field(default_factory=dict)
 

@@ -28,7 +28,7 @@ class GroundFrame:
 
     points_vehicle_m: FloatArray
     intensity: FloatArray
-    world_SE2_vehicle: SE2  # noqa: N815
+    world_SE2_vehicle: SE2
 
     def points_world_m(self) -> DoubleArray:
         """The points in the world, float64 (N, 2)."""

@@ -50,7 +50,7 @@ class Step:
 
     points_vehicle_m: FloatArray
     intensity: FloatArray
-    previous_SE2_current: SE2  # noqa: N815
+    previous_SE2_current: SE2
     gps_world_m: tuple[float, float] | None
 
 

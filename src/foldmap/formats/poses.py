@@ -26,7 +26,7 @@ class Trajectory:
 
     path: Path
     layout: str
-    world_SE3_sensors: list[SE3]  # noqa: N815
+    world_SE3_sensors: list[SE3]
     times_s: DoubleArray | None = None
 
     def __len__(self) -> int:

@@ -23,7 +23,7 @@ _KEPT_PAIRS = 256
 class _Frame:
     points_vehicle_m: FloatArray
     intensity: FloatArray
-    world_SE2_vehicle: SE2  # noqa: N815
+    world_SE2_vehicle: SE2
 
 
 class SweepPairs(Sequence[PlacePair]):

@@ -63,10 +63,10 @@ class Batch:
         shift_px_B2: where the sweep's centre then lies on the map crop, row and column from its centre.
     """
 
-    map_B2HW: Tensor  # noqa: N815 - the axes are part of the name
-    sweep_B2HW: Tensor  # noqa: N815
-    turn_rad_B: Tensor  # noqa: N815
-    shift_px_B2: Tensor  # noqa: N815
+    map_B2HW: Tensor
+    sweep_B2HW: Tensor
+    turn_rad_B: Tensor
+    shift_px_B2: Tensor
 
 
 @njit(cache=True, nogil=True)

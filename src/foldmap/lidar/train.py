@@ -138,9 +138,9 @@ class RateControl:
 class Forward:
     """What one pass gives."""
 
-    scores_BTHW: Tensor  # noqa: N815 - the axes are part of the name
-    raw_scores_BTHW: Tensor | None  # noqa: N815
-    target_BTHW: Tensor  # noqa: N815
+    scores_BTHW: Tensor
+    raw_scores_BTHW: Tensor | None
+    target_BTHW: Tensor
     rate_bit_m2: Tensor
     hard_bits: Tensor
     recon: Tensor

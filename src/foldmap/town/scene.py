@@ -59,7 +59,7 @@ class Patch:
     path_m: DoubleArray
     arc_m: DoubleArray
     streets: list[Street]
-    world_SE2_patch: SE2  # noqa: N815 - the field's name for a pose
+    world_SE2_patch: SE2
     reach_m: float
 
     def pose_at(self, arc_m: float, drive: Pass) -> tuple[float, float, float]:
