@@ -35,6 +35,9 @@ from foldmap.visual.view import View, prepare
 SEARCHED_AT_FIRST = (5_000_000, 30_000_000)
 """Pairs of a keypoint and a point that are compared at first, and then where those give no clear pose."""
 
+SEARCHED_AT_ONCE = 12_000_000
+"""So few pairs are all compared at first: a part of the keypoints would save little."""
+
 LEAST_KEYPOINTS = 8
 """With fewer an image has nothing to be judged by."""
 
@@ -43,8 +46,8 @@ GLANCE = 0.3
 
 LEAST_NOISE_PX = 0.2
 
-AGAIN = 1000
-"""Samples of the second RANSAC, among points that were found where a first pose puts them: most are right."""
+AGAIN = 5000
+"""Most samples of the second RANSAC, among points that were found where a first pose puts them: most are right."""
 
 
 @dataclass(frozen=True)
@@ -178,7 +181,7 @@ class VisualLocalizer:
         """How many keypoints of an image are matched at first, then where that is not enough, up to all of them."""
         every = max(len(view.xy_px) for view in views)
         portions = [max(*each) for each in zip(self.settings.keypoints, _pairs(len(around)), strict=True)]
-        if portions[1] >= every:
+        if every * len(around) <= SEARCHED_AT_ONCE:
             return [every]
         if not isinstance(self._matcher, NearestMatcher):
             portions = portions[1:]

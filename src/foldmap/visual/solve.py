@@ -55,7 +55,7 @@ def ransac_pose(
     options: dict[str, Any] = {
         "max_reproj_error": error_px,
         "max_iterations": iterations,
-        "min_iterations": min(1000, iterations),
+        "min_iterations": iterations // 10,
         "progressive_sampling": len(views) == 1,
         "seed": seed,
     }
