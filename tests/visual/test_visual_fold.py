@@ -237,3 +237,10 @@ def test_a_tile_refuses_what_was_not_packed() -> None:
     ):
         with pytest.raises(MapFormatError):
             unpack_tile(payload, codec, groups)
+
+
+def test_what_no_reader_would_decode_is_not_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("foldmap.visual.fold.MAX_DECISIONS", 10)
+    with pytest.raises(ConfigError, match="more than a reader decodes"):
+        fold(tmp_path / "a.fold", everything(images=True, group=1))
+    assert not (tmp_path / "a.fold").exists()

@@ -24,7 +24,7 @@ from foldmap.visual.poses_codec import MapImages, encode_images
 from foldmap.visual.retrieval import SMALL_MAP, FoldedRetrieval, fold_retrieval
 from foldmap.visual.source import SceneModel
 from foldmap.visual.tile import pack_tile
-from foldmap.visual.visibility_codec import group_images, visibility_matrix
+from foldmap.visual.visibility_codec import MAX_DECISIONS, group_images, visibility_matrix
 
 LAYER = "visual"
 CODEC_MODEL, VLAD_MODEL = "codec", "vlad"
@@ -167,6 +167,12 @@ def _check(scene: SceneModel, means: FloatArray, plan: VisualPlan) -> None:
         )
     if plan.tile_points < 1 or plan.group < 1:
         raise ConfigError(f"tiles of {plan.tile_points} points, groups of {plan.group} images", "give at least 1")
+    groups = -(-len(scene.image_names) // plan.group)
+    if plan.keeps_images and min(plan.tile_points, len(plan.kept)) * groups > MAX_DECISIONS:
+        raise ConfigError(
+            f"tiles of {plan.tile_points} points seen by {groups} groups of images are more than a reader decodes",
+            "share visibility among more images in a group, or make tiles smaller",
+        )
 
 
 def _groups(scene: SceneModel, plan: VisualPlan) -> BoolArray | None:
