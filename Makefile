@@ -26,6 +26,7 @@ format: $(STAMP)
 
 fuzz: $(STAMP)
 	$(RUN) tests/fuzz/fuzz_fold.py --seconds $(SECONDS_OF_FUZZ) --seed $(SEED)
+	$(RUN) tests/fuzz/fuzz_visual.py --seconds $(SECONDS_OF_FUZZ) --seed $(SEED)
 
 scoreboard: $(STAMP)
 	$(RUN) -m foldmap.bench.scoreboard --layer $(LAYER)
