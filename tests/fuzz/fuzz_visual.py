@@ -77,9 +77,8 @@ def damaged(rng: np.random.Generator, payload: bytes) -> bytes:
         if rng.random() < 0.5:
             data[place] ^= 1 << int(rng.integers(8))
         else:
-            data[place : place + 4] = rng.choice(
-                [b"\0" * 4, b"\xff" * 4, b"\1\0\0\0", b"\xff\xff\xff\x7f", rng.bytes(4)]
-            )
+            word = [*WORDS, rng.bytes(4)][int(rng.integers(len(WORDS) + 1))]
+            data[place : place + 4] = word[: len(data) - place]
     return bytes(data)
 
 

@@ -63,11 +63,12 @@ def encode_points(points_world: DoubleArray, tolerance_world: float | DoubleArra
     return min((_encode(*quantize(points, tolerance, shrink)) for shrink in shrinks), key=lambda each: len(each[0]))
 
 
-def decode_points(data: bytes) -> DoubleArray:
+def decode_points(data: bytes, most: int = MAX_POINTS) -> DoubleArray:
     """Positions as coded.
 
     Args:
         data: of `encode_points`.
+        most: points that whoever asks expects at most; memory is taken for no more.
 
     Returns:
         float64 (P, 3), world units.
@@ -79,6 +80,8 @@ def decode_points(data: bytes) -> DoubleArray:
     if not data:
         return np.zeros((0, 3))
     count, first_stop, depth, grid, start = _read_header(data)
+    if count > most:
+        raise MapFormatError(f"coded points claim to be {count}, where {most} are expected", "fold the map again")
     boxes = _boxes(count, grid)
     payload = np.frombuffer(data, np.uint8, offset=start).copy()
     nothing = np.zeros((3, 0), np.int64)

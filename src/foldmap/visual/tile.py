@@ -11,7 +11,7 @@ import numpy as np
 from foldmap.errors import LimitError, MapFormatError
 from foldmap.types import BoolArray, DoubleArray, FloatArray, IntArray
 from foldmap.visual.codecs import DescriptorCodec
-from foldmap.visual.points_codec import decode_points, encode_points
+from foldmap.visual.points_codec import MAX_POINTS, decode_points, encode_points
 from foldmap.visual.visibility_codec import MAX_DECISIONS, decode_visibility, encode_visibility
 
 _HEADER = struct.Struct("<BIIII")
@@ -94,13 +94,14 @@ def tile_sizes(payload: bytes) -> tuple[int, int, int, int]:
     return count, geometry, codes, visibility
 
 
-def unpack_tile(payload: bytes, codec: DescriptorCodec, groups: int) -> PointTile:
+def unpack_tile(payload: bytes, codec: DescriptorCodec, groups: int, most: int = MAX_POINTS) -> PointTile:
     """Decode a tile.
 
     Args:
         payload: of `pack_tile`.
         codec: that the layer names.
         groups: of images that the layer has; 0 where the map keeps none.
+        most: points of the whole layer: no tile holds more.
 
     Raises:
         MapFormatError: bytes that `pack_tile` does not write for this layer.
@@ -108,7 +109,9 @@ def unpack_tile(payload: bytes, codec: DescriptorCodec, groups: int) -> PointTil
     count, *sizes = tile_sizes(payload)
     ends = np.cumsum([_HEADER.size, *sizes]).tolist()
     geometry, codes, seen = (payload[begin:end] for begin, end in itertools.pairwise(ends))
-    points_world = decode_points(geometry)
+    if count > most:
+        raise MapFormatError(f"a tile says {count} points, the layer has {most}", _CURE)
+    points_world = decode_points(geometry, count)
     if len(points_world) != count:
         raise MapFormatError(f"a tile says {count} points and holds {len(points_world)}", _CURE)
     descriptors = codec.decode(codes, count)

@@ -125,7 +125,7 @@ class FoldedVisual:
         if number in self._tiles:
             self._tiles.move_to_end(number)
             return self._tiles[number]
-        tile = unpack_tile(self._payload((number, 0)), self.codec, self.groups)
+        tile = unpack_tile(self._payload((number, 0)), self.codec, self.groups, self.points)
         self._tiles[number] = tile
         if len(self._tiles) > self._tiles_kept:
             self._tiles.popitem(last=False)
