@@ -48,3 +48,36 @@ def test_the_module_is_the_command() -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "error: there is no file no such file.fold (check the path)\n"
+
+
+def test_options_that_errors_name_exist() -> None:
+    """A cure that names an option which no verb takes would send a user from one error to the next."""
+    import ast
+    import re
+    from pathlib import Path
+
+    from typer.main import get_command
+
+    from foldmap.cli import app
+
+    known: set[str] = set()
+    pending = [get_command(app)]
+    while pending:
+        verb = pending.pop()
+        pending += getattr(verb, "commands", {}).values()
+        for option in verb.params:
+            known |= {*option.opts, *option.secondary_opts}
+    source = Path(__file__).resolve().parents[2] / "src" / "foldmap"
+    unknown = []
+    for path in sorted(source.rglob("*.py")):
+        own_command = "argparse" in path.read_text(encoding="utf-8")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.Raise) or own_command:
+                continue
+            constants = [part.value for part in ast.walk(node) if isinstance(part, ast.Constant)]
+            texts = [text for text in constants if isinstance(text, str)]
+            named = {option for text in texts for option in re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)}
+            unknown += [f"{path.name}:{node.lineno} {option}" for option in sorted(named - known)]
+    assert len(known) > 50
+    of_other_programs = ("--upgrade", "cache.py")  # pip's, and that of the town's pairs
+    assert [each for each in unknown if not any(name in each for name in of_other_programs)] == []

@@ -66,7 +66,7 @@ def fold(
         float | None, typer.Option(help="Scene: error of positions as reprojected; a third of the noise.")
     ] = None,
     images: Annotated[
-        bool | None, typer.Option("--keep-images/--no-images", help="Scene: poses of its photos; if large.")
+        bool | None, typer.Option("--keep-images/--no-images", help="Scene: poses of photos, who sees what.")
     ] = None,
     metric: Annotated[bool | None, typer.Option("--metric/--not-metric", help="Scene: whether in metres.")] = None,
     seed: Annotated[int | None, typer.Option(help="Scene: of every random choice.")] = None,

@@ -248,7 +248,9 @@ class VisualLocalizer:
                 return None
             if round_ < 2:
                 # the first pose may hang on a few near points: what was found around it is asked once more
-                again = ransac_pose(views, _by_similarity(inliers, similar), self._error_px(views[0]) / 2, AGAIN)
+                again = ransac_pose(
+                    views, _by_similarity(inliers, similar), self._error_px(views[0]) / 2, AGAIN, settings.seed
+                )
                 rig_SE3_world = rig_SE3_world if again is None else again[0]
             # chance finds hide among the less similar: the noise is read off the better half
             errors = _residuals(views, inliers, rig_SE3_world)
@@ -371,7 +373,7 @@ def _matcher(visual_map: VisualMap, settings: VisualSettings) -> Matcher:
     if settings.matcher != "lightglue":
         return NearestMatcher(settings.ratio, settings.matcher == "mutual")
     if not isinstance(visual_map, FoldedVisual):
-        raise ConfigError("the learned matcher needs the map's images", "fold the scene with --images")
+        raise ConfigError("the learned matcher needs the map's images", "fold the scene with --keep-images")
     # torch is imported where a network is wanted, not before
     from foldmap.visual.learned_matcher import LearnedMatcher
     from foldmap.visual.pair_networks import open_pair_network

@@ -71,7 +71,7 @@ class VisualReport:
         points: kept.
         tiles: of points.
         images: kept.
-        bytes: by use: geometry, codes, visibility, images, retrieval, codec.
+        bytes: by use: geometry, codes, visibility, retrieval, codec; `foldmap.visual.accounting` counts a whole file.
         error_px: of the positions, as `VisualPlan.error_px`.
         noise_px: of the scene's reprojections, one direction, robust.
     """

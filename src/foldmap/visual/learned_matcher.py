@@ -84,7 +84,7 @@ class LearnedMatcher:
             MapInputError: the points do not say which images see them.
         """
         if around.sights is None:
-            raise MapInputError("the map's points come without images", "localize in a map folded with --images")
+            raise MapInputError("the map's points come without images", "localize in a map folded with --keep-images")
         settings = self.settings
         count = min(most, settings.keypoints, len(view.xy_px))
         query = Side(_centred(view.xy_px[:count], view.low_px, view.high_px), view.descriptors[:count])

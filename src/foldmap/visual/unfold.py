@@ -138,7 +138,7 @@ class FoldedVisual:
             LayerError: the map keeps none.
         """
         if not self.groups:
-            raise LayerError("this map keeps no images", "fold it with --images")
+            raise LayerError("this map keeps no images", "fold it with --keep-images")
         if self._images is not None:
             return self._images
         images = decode_images(self._payload(IMAGES_KEY))

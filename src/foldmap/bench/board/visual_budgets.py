@@ -15,7 +15,7 @@ from foldmap.bench.visual_maps import XYZ_BYTES, simple_map
 from foldmap.metrics.camera_pose import median_errors
 from foldmap.types import DoubleArray
 from foldmap.visual.codecs import DescriptorCodec, raw_for
-from foldmap.visual.product_codecs import pq_codec
+from foldmap.visual.fit_codecs import descriptors_of, fit_codec
 from foldmap.visual.select import choose_points
 
 KB = 1000
@@ -125,7 +125,7 @@ class Budget:
 
 def simple_codec(place: Place, kind: str) -> DescriptorCodec:
     """Raw bytes, or product codes of 16 bytes, fitted to all points of the map."""
-    return raw_for(place.means) if kind == "raw" else pq_codec(place.means, 16)
+    return raw_for(place.means) if kind == "raw" else fit_codec(descriptors_of(place.scene), 16, "pq")
 
 
 def budget_rows() -> list[Budget]:
