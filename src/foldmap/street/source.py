@@ -1,0 +1,227 @@
+"""What the street layer folds: lane graphs, plain validated data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from foldmap.errors import MapInputError
+from foldmap.geometry import SE2
+from foldmap.types import AnyArray, ByteArray, DoubleArray, IntArray
+
+LANE = 0
+"""Kind of an edge that follows a lane."""
+LINK = 1
+"""Kind of an edge that joins lanes inside a junction: a turning link, a lane connector."""
+KINDS = (LANE, LINK)
+
+
+@dataclass(frozen=True)
+class LaneAttributes:
+    """What a map says about one lane; None where it says nothing.
+
+    Attributes:
+        identity: the map's own name of the lane.
+        width_m: mean width.
+        speed_limit_mps: metres a second.
+        lane_type: the map's own word: "VEHICLE", "BUS", "road", "bicycle_lane", ...
+    """
+
+    identity: str
+    width_m: float | None = None
+    speed_limit_mps: float | None = None
+    lane_type: str | None = None
+
+
+@dataclass(frozen=True)
+class LaneGraph:
+    """A directed lane graph in a metric frame: centre lines as vertices, and edges in driving direction.
+
+    Any number of vertices, none included. Arrays are made read-only.
+
+    Attributes:
+        vertices_m: float64 (V, 2), x east (or ahead, in an ego frame), y north (or left).
+        edges: int64 (E, 2), (from, to) indices of vertices, in driving direction.
+        kind: uint8 (E,), `LANE` or `LINK`; all `LANE` if not given.
+        lane: int64 (E,), index into `lanes`, -1 where unknown; all -1 if not given.
+        lanes: attributes of the lanes where the map has them.
+
+    Raises:
+        MapInputError: an array has another shape, a coordinate is not finite, an edge points nowhere, is a self-loop or
+            is there twice; the message names the first offender.
+    """
+
+    vertices_m: DoubleArray
+    edges: IntArray
+    kind: ByteArray = field(default_factory=lambda: np.zeros(0, np.uint8))
+    lane: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
+    lanes: tuple[LaneAttributes, ...] = ()
+
+    def __post_init__(self) -> None:
+        edges = len(self.edges)
+        if edges and not len(self.kind):
+            object.__setattr__(self, "kind", np.zeros(edges, np.uint8))
+        if edges and not len(self.lane):
+            object.__setattr__(self, "lane", np.full(edges, -1, np.int64))
+        _typed("vertices_m", self.vertices_m, (len(self.vertices_m), 2), np.float64)
+        _typed("edges", self.edges, (edges, 2), np.int64)
+        _typed("kind", self.kind, (edges,), np.uint8)
+        _typed("lane", self.lane, (edges,), np.int64)
+        self._check_values()
+        for name in ("vertices_m", "edges", "kind", "lane"):
+            getattr(self, name).setflags(write=False)
+
+    def _check_values(self) -> None:
+        lost = np.flatnonzero(~np.isfinite(self.vertices_m).all(1))
+        if len(lost):
+            raise MapInputError(f"vertex {lost[0]} of the lane graph is not finite", "drop or mend it")
+        count = len(self.vertices_m)
+        outside = np.flatnonzero(((self.edges < 0) | (self.edges >= count)).any(1))
+        if len(outside):
+            raise MapInputError(
+                f"edge {outside[0]} of the lane graph is {self.edges[outside[0]].tolist()}, there are {count} vertices",
+                "drop it",
+            )
+        loops = np.flatnonzero(self.edges[:, 0] == self.edges[:, 1])
+        if len(loops):
+            raise MapInputError(
+                f"edge {loops[0]} of the lane graph is a self-loop at vertex {self.edges[loops[0], 0]}",
+                "drop it, or let `foldmap.street.repair` drop it",
+            )
+        keys = self.edges[:, 0] * max(1, count) + self.edges[:, 1]
+        order = np.argsort(keys, kind="stable")
+        twice = np.flatnonzero(np.diff(keys[order]) == 0)
+        if len(twice):
+            raise MapInputError(
+                f"edge {order[twice[0] + 1]} of the lane graph is there twice",
+                "drop one, or let `foldmap.street.repair` drop it",
+            )
+        if len(self.kind) and int(self.kind.max()) > max(KINDS):
+            raise MapInputError(f"an edge of the lane graph has kind {int(self.kind.max())}", f"give one of {KINDS}")
+        if len(self.lane) and not (-1 <= int(self.lane.min()) and int(self.lane.max()) < len(self.lanes)):
+            raise MapInputError(
+                f"edges name lanes {int(self.lane.min())}..{int(self.lane.max())}, there are {len(self.lanes)}",
+                "give -1 where the lane is unknown",
+            )
+
+    @staticmethod
+    def empty() -> LaneGraph:
+        """A graph of nothing: what a window without streets holds."""
+        return LaneGraph(np.zeros((0, 2)), np.zeros((0, 2), np.int64))
+
+    @staticmethod
+    def from_polylines(
+        polylines_m: Sequence[DoubleArray], kinds: Sequence[int] = (), lanes: Sequence[LaneAttributes] = ()
+    ) -> LaneGraph:
+        """One chain of edges a polyline; ends are not joined (see `foldmap.street.joining`).
+
+        Args:
+            polylines_m: float64 (P, 2) each, in driving direction; repeated points are dropped.
+            kinds: one a polyline; all `LANE` if empty.
+            lanes: one a polyline, or none.
+
+        Raises:
+            MapInputError: a polyline of another shape, or with fewer than two distinct points.
+        """
+        vertices, edges, kind, lane, start = [], [], [], [], 0
+        for number, line in enumerate(polylines_m):
+            points = np.asarray(line, np.float64)
+            if points.ndim != 2 or points.shape[1] != 2:
+                raise MapInputError(f"polyline {number} has shape {points.shape}", "give (P, 2)")
+            distinct = np.concatenate([[True], np.abs(np.diff(points, axis=0)).sum(1) > 0])[: len(points)]
+            points = points[distinct]
+            if len(points) < 2:
+                raise MapInputError(f"polyline {number} has fewer than two distinct points", "drop it")
+            chain = start + np.arange(len(points))
+            vertices.append(points)
+            edges.append(np.stack([chain[:-1], chain[1:]], 1))
+            kind.append(np.full(len(points) - 1, kinds[number] if len(kinds) else LANE, np.uint8))
+            lane.append(np.full(len(points) - 1, number if len(lanes) else -1, np.int64))
+            start += len(points)
+        if not vertices:
+            return LaneGraph.empty()
+        return LaneGraph(
+            np.concatenate(vertices), np.concatenate(edges), np.concatenate(kind), np.concatenate(lane), tuple(lanes)
+        )
+
+    def __len__(self) -> int:
+        return len(self.vertices_m)
+
+    @property
+    def edge_lengths_m(self) -> DoubleArray:
+        """Length of each edge, (E,)."""
+        ends = self.vertices_m[self.edges]
+        lengths: DoubleArray = np.hypot(*(ends[:, 1] - ends[:, 0]).T)
+        return lengths
+
+    @property
+    def length_m(self) -> float:
+        """Lane metres: the sum of all edges."""
+        return float(self.edge_lengths_m.sum())
+
+    @property
+    def out_degree(self) -> IntArray:
+        """Edges that leave each vertex, (V,)."""
+        return np.bincount(self.edges[:, 0], minlength=len(self))
+
+    @property
+    def in_degree(self) -> IntArray:
+        """Edges that enter each vertex, (V,)."""
+        return np.bincount(self.edges[:, 1], minlength=len(self))
+
+    def moved(self, target_SE2_source: SE2) -> LaneGraph:
+        """The same graph in another frame."""
+        return replace(self, vertices_m=target_SE2_source.apply(self.vertices_m))
+
+    def take_edges(self, kept: AnyArray) -> LaneGraph:
+        """Some edges, by mask or index, and the vertices that they use, in their order; attributes stay whole."""
+        edges = self.edges[kept]
+        used = np.unique(edges)
+        place = np.full(len(self), -1, np.int64)
+        place[used] = np.arange(len(used))
+        return replace(
+            self, vertices_m=self.vertices_m[used], edges=place[edges], kind=self.kind[kept], lane=self.lane[kept]
+        )
+
+    def take_vertices(self, kept: AnyArray) -> LaneGraph:
+        """Some vertices, by mask or ascending index, and the edges among them."""
+        index = np.flatnonzero(kept) if kept.dtype == np.bool_ else np.asarray(kept)
+        place = np.full(len(self), -1, np.int64)
+        place[index] = np.arange(len(index))
+        inside = (place[self.edges] >= 0).all(1)
+        return replace(
+            self,
+            vertices_m=self.vertices_m[index],
+            edges=place[self.edges[inside]],
+            kind=self.kind[inside],
+            lane=self.lane[inside],
+        )
+
+
+@dataclass(frozen=True)
+class StreetMap:
+    """A lane graph that is somewhere.
+
+    Attributes:
+        name: of the map: a city, a tile, a log. Unique in a library.
+        graph: in metres.
+        crs: what pyproj reads (EPSG code, PROJ string, WKT) such that `vertices_m` are (easting, northing) of it; None
+            for a local frame that nobody placed on Earth.
+    """
+
+    name: str
+    graph: LaneGraph
+    crs: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            raise MapInputError("a street map has no name", "give one, such as the city or the file's name")
+
+
+def _typed(name: str, array: Any, shape: tuple[int, ...], dtype: type) -> None:
+    if not isinstance(array, np.ndarray) or array.shape != shape or array.dtype != dtype:
+        found = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
+        raise MapInputError(f"{name} of the lane graph is {found}", f"give {np.dtype(dtype)} {shape}")
