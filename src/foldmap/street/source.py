@@ -101,7 +101,7 @@ class LaneGraph:
             )
         if len(self.kind) and int(self.kind.max()) > max(KINDS):
             raise MapInputError(f"an edge of the lane graph has kind {int(self.kind.max())}", f"give one of {KINDS}")
-        if len(self.lane) and not (-1 <= int(self.lane.min()) and int(self.lane.max()) < len(self.lanes)):
+        if len(self.lane) and not (int(self.lane.min()) >= -1 and int(self.lane.max()) < len(self.lanes)):
             raise MapInputError(
                 f"edges name lanes {int(self.lane.min())}..{int(self.lane.max())}, there are {len(self.lanes)}",
                 "give -1 where the lane is unknown",
