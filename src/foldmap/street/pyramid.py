@@ -59,7 +59,7 @@ def _halve(pixels, above, below):
                 pixels[at, k] = total >> np.uint32(2)
 
 
-@njit(cache=True, inline="always")
+@njit(cache=True, fastmath=True)
 def _bilinear(pixels, first, rows, columns, x, y, share, out):
     """Add ``share`` of the colour at (x, y), pixel centres at halves, edges repeated."""
     u = min(max(x - 0.5, 0.0), columns - 1.0)
@@ -81,7 +81,7 @@ def _bilinear(pixels, first, rows, columns, x, y, share, out):
         )
 
 
-@njit(cache=True)
+@njit(cache=True, fastmath=True)
 def sample(pixels, table, x, y, ax, ay, short, weight, out):
     """Add the mean colour about (x, y), times a weight.
 
