@@ -1,0 +1,207 @@
+"""Image-graph pairs out of ortho tiles with street maps: aerial crops, and the same tiles as a camera ring sees them.
+
+Any ortho image with a street map in its frame will do. Pairs are made when they are asked for; the same index of the
+same source gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import overload
+
+import numpy as np
+
+from foldmap.errors import ConfigError, MapInputError
+from foldmap.geometry import SE2
+from foldmap.street.chains import resample
+from foldmap.street.ground_image import GroundImage, window_shape
+from foldmap.street.ground_warp import RANGE_M, RingWarp
+from foldmap.street.observation import AerialCrop, CameraRing, Observation, Pair, RingFrame
+from foldmap.street.photometric import draw_light
+from foldmap.street.source import LaneGraph, StreetMap
+from foldmap.street.stations import pose_of, stations
+from foldmap.street.window import AROUND, Window, cut
+from foldmap.types import DoubleArray
+
+
+@dataclass(frozen=True)
+class GroundTile:
+    """An ortho image and the street map in its frame.
+
+    Raises:
+        MapInputError: the two have no place in common.
+    """
+
+    ground: GroundImage
+    map: StreetMap
+
+    def __post_init__(self) -> None:
+        vertices = self.map.graph.vertices_m
+        if len(vertices) and not self.ground.inside(vertices).any():
+            raise MapInputError(
+                f"no vertex of the street map {self.map.name!r} lies on its ground image",
+                "bring both into one frame: metres, x east, y north",
+            )
+
+
+@dataclass(frozen=True)
+class Jitter:
+    """How poses and images are varied for training.
+
+    Attributes:
+        lateral_m: largest offset to either side of the lane.
+        along_m: largest offset along it.
+        heading_rad: largest turn.
+        light: strength of the photometric change, 0 for none.
+        seed: of the draws; another seed is another epoch.
+    """
+
+    lateral_m: float = 1.0
+    along_m: float = 2.0
+    heading_rad: float = math.radians(5.0)
+    light: float = 1.0
+    seed: int = 0
+
+    def pose(self, world_SE2_place: SE2, rng: np.random.Generator) -> SE2:
+        """Move a pose."""
+        along, side, turn = rng.uniform(-1, 1, 3) * (self.along_m, self.lateral_m, self.heading_rad)
+        return world_SE2_place @ SE2(float(along), float(side), float(turn))
+
+
+class TilePairs(Sequence[Pair]):
+    """What aerial and ring pairs share: the places along the lanes of some tiles, and their graphs.
+
+    Args:
+        tiles: ortho images with maps; the names of the maps are the pairs' places.
+        spacing_m: between places along each lane.
+        window: of the graphs.
+        jitter: for training; None renders every place as it is.
+
+    Raises:
+        ConfigError: no tile, two of one name, or no place whose window lies within its tile.
+    """
+
+    def __init__(
+        self, tiles: Sequence[GroundTile], spacing_m: float = 5.0, window: Window = AROUND, jitter: Jitter | None = None
+    ) -> None:
+        names = [tile.map.name for tile in tiles]
+        if not tiles or len(set(names)) < len(names):
+            raise ConfigError(f"pairs of the tiles {names}", "give at least one tile, each with a name of its own")
+        self.tiles = tuple(tiles)
+        self.window = window
+        self.jitter = jitter
+        reach = math.hypot(jitter.lateral_m, jitter.along_m) if jitter else 0.0
+        rows = []
+        for number, tile in enumerate(tiles):
+            poses = stations(tile.map.graph, spacing_m)
+            kept = poses[tile.ground.inside(poses[:, :2], window.radius_m + reach)]
+            rows.append(np.column_stack([np.full(len(kept), number), kept]))
+        self.places: DoubleArray = np.concatenate(rows)
+        if not len(self.places):
+            raise ConfigError(
+                f"no lane of {', '.join(names)} is {window.radius_m + reach:.0f} m away from its image's edges",
+                "give larger images or a smaller window",
+            )
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    @overload
+    def __getitem__(self, index: int) -> Pair: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Pair]: ...
+    def __getitem__(self, index: int | slice) -> Pair | Sequence[Pair]:
+        """Render a pair (or, for a slice, a list of them)."""
+        if isinstance(index, slice):
+            return [self[k] for k in range(*index.indices(len(self)))]
+        number = range(len(self))[index]  # negative counts from the end, IndexError beyond
+        tile, pose = self.tiles[int(self.places[number, 0])], pose_of(self.places[number, 1:])
+        if self.jitter is None:
+            return Pair(self.observe(tile, pose), self.graph(tile, pose), tile.map.name, pose)
+        rng = np.random.default_rng([self.jitter.seed, number])
+        pose = self.jitter.pose(pose, rng)
+        seen = self.observe(tile, pose)
+        if self.jitter.light > 0:
+            seen = relit(seen, rng, self.jitter.light)
+        return Pair(seen, self.graph(tile, pose), tile.map.name, pose)
+
+    def graph(self, tile: GroundTile, world_SE2_ego: SE2) -> LaneGraph:
+        """The truth at a pose: cut to the window, vertices 1 m apart."""
+        return resample(cut(tile.map.graph, world_SE2_ego, self.window), 1.0)
+
+    def observe(self, tile: GroundTile, world_SE2_ego: SE2) -> Observation:
+        """Render what is seen at a pose."""
+        raise NotImplementedError
+
+
+class AerialPairs(TilePairs):
+    """Aerial crops in the ego frame with the lane graphs below them.
+
+    Args:
+        tiles: as `TilePairs`.
+        spacing_m: as `TilePairs`.
+        window: of crops and graphs.
+        size_px: rows of a crop.
+        jitter: as `TilePairs`.
+    """
+
+    def __init__(
+        self,
+        tiles: Sequence[GroundTile],
+        spacing_m: float = 5.0,
+        window: Window = AROUND,
+        size_px: int = 160,
+        jitter: Jitter | None = None,
+    ) -> None:
+        window_shape(window, size_px)
+        super().__init__(tiles, spacing_m, window, jitter)
+        self.size_px = size_px
+
+    def observe(self, tile: GroundTile, world_SE2_ego: SE2) -> AerialCrop:
+        """Cut the crop."""
+        return tile.ground.crop(world_SE2_ego, self.window, self.size_px)
+
+
+class RingPairs(TilePairs):
+    """The same tiles as a camera ring sees flat ground (SEMI-SYNTHETIC, see `foldmap.street.ground_warp`).
+
+    Args:
+        tiles: as `TilePairs`.
+        ring: calibration.
+        spacing_m: as `TilePairs`.
+        window: of the graphs.
+        width_px: of the widest camera's image.
+        range_m: farthest ground that is drawn.
+        jitter: as `TilePairs`.
+    """
+
+    def __init__(
+        self,
+        tiles: Sequence[GroundTile],
+        ring: CameraRing,
+        spacing_m: float = 5.0,
+        window: Window = AROUND,
+        width_px: int = 400,
+        range_m: float = RANGE_M,
+        jitter: Jitter | None = None,
+    ) -> None:
+        super().__init__(tiles, spacing_m, window, jitter)
+        self.warp = RingWarp(ring, width_px, range_m)
+
+    def observe(self, tile: GroundTile, world_SE2_ego: SE2) -> RingFrame:
+        """Draw the frame."""
+        return self.warp(tile.ground, world_SE2_ego)
+
+
+def relit(seen: Observation, rng: np.random.Generator, strength: float) -> Observation:
+    """Change the light of an observation: alike over all cameras, and a little for each of them."""
+    light = draw_light(rng, strength)
+    if isinstance(seen, AerialCrop):
+        return replace(seen, image=light(seen.image))
+    images = []
+    for image in seen.images:
+        own = draw_light(rng, 0.25 * strength)
+        images.append(None if image is None else own(light(image)))
+    return replace(seen, images=tuple(images))
