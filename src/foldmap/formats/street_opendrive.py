@@ -1,0 +1,136 @@
+"""OpenDRIVE maps (``.xodr``).
+
+After ASAM OpenDRIVE 1.4 to 1.8: lanes lie beside a reference line, their widths are cubics along it; lanes are linked
+through sections, roads and junctions. Elevation and lateral profiles are laid flat.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from foldmap.errors import ConfigError, MapInputError
+from foldmap.formats.street_build import MapLane, MapReading, build_graph
+from foldmap.formats.street_opendrive_links import Contact, Place, contacts
+from foldmap.formats.street_opendrive_roads import Road, read_road
+from foldmap.formats.street_opendrive_xml import Element, read_tree
+from foldmap.formats.street_xml import real
+from foldmap.street.source import LANE, LINK, LaneAttributes, StreetMap
+from foldmap.types import DoubleArray
+
+DRIVING = (
+    "driving", "entry", "exit", "onRamp", "offRamp", "connectingRamp", "mwyEntry", "mwyExit", "slipLane",
+    "bidirectional",
+)  # fmt: skip
+"""Types of lanes that are read by default."""
+_READ_BY_PYPROJ = ("+proj", "EPSG:", "epsg:", "PROJCS", "PROJCRS", "COMPD_CS", "COMPOUNDCRS")
+
+
+def read_opendrive(
+    path: Path | str, lane_types: Collection[str] = DRIVING, step_m: float = 1.0, name: str | None = None
+) -> StreetMap:
+    """Read the lanes of the given types, joined by the links of the map.
+
+    Lanes on the right of the reference line run along it, those on the left against it (the other way round where the
+    road's rule is LHT); a lane for both directions becomes two, the second named with ``/reversed``. Lanes of junction
+    roads become `LINK` edges. Lanes are named ``ROAD/SECTION/LANE``.
+
+    Args:
+        path: ``.xodr``, plain or gzip.
+        lane_types: OpenDRIVE's words.
+        step_m: between vertices along the reference line, at most.
+        name: of the map; the file's name if not given.
+
+    Raises:
+        MapInputError: not an OpenDRIVE map, cut short, damaged, or with elements that move lanes and are not read (lane
+            borders, includes, geometries outside of the standard); the message names road and lane.
+        ConfigError: a step that is not positive.
+    """
+    return read_opendrive_counted(path, lane_types, step_m, name).street_map
+
+
+def read_opendrive_counted(
+    path: Path | str, lane_types: Collection[str] = DRIVING, step_m: float = 1.0, name: str | None = None
+) -> MapReading:
+    """`read_opendrive`, and how much of the file was left out and why."""
+    if not step_m > 0:
+        raise ConfigError(f"a step of {step_m} m along lanes", "give a positive one")
+    path = Path(path)
+    left_out: Counter[str] = Counter()
+    root = read_tree(path, left_out)
+    roads: dict[str, Road] = {}
+    for element in root.all("road"):
+        road = read_road(element, left_out)
+        if road.identity in roads:
+            raise MapInputError(f"{path}: road {road.identity} is there twice", "the map is damaged")
+        roads[road.identity] = road
+    if not roads:
+        raise MapInputError(f"{path} holds no road", "give a map with roads")
+    crs, turn, shift = _placed(root.one("header"), left_out)
+    lanes: list[MapLane] = []
+    directed: dict[Place, list[tuple[int, bool]]] = {}
+    for place, lane, forward in _lanes(roads, lane_types, step_m, left_out):
+        directed.setdefault(place, []).append((len(lanes), forward))
+        lanes.append(MapLane(lane.line_m @ turn.T + shift, lane.attributes, lane.kind))
+    graph = build_graph(lanes, list(_follows(contacts(roads, root.all("junction"), left_out), directed)))
+    return MapReading(
+        StreetMap(name or path.name.removesuffix(".gz").removesuffix(".xodr") or path.name, graph, crs), dict(+left_out)
+    )
+
+
+def _placed(header: Element | None, left_out: Counter[str]) -> tuple[str | None, DoubleArray, DoubleArray]:
+    """The projection, and how coordinates are turned and shifted into it."""
+    turn, shift = np.eye(2), np.zeros(2)
+    reference = header.one("geoReference") if header else None
+    crs = reference.text.strip() if reference is not None else ""
+    if not crs:
+        return None, turn, shift
+    if not crs.startswith(_READ_BY_PYPROJ) or "longlat" in crs or "latlong" in crs:
+        left_out[f"geographic reference {crs[:60]!r}, which is not metric or not read"] += 1
+        return None, turn, shift
+    offset = header.one("offset") if header else None
+    if offset is not None:
+        what = "the offset of the header"
+        x, y, heading = (real(offset.attributes, key, what, 0.0) for key in ("x", "y", "hdg"))
+        turn = np.array([[np.cos(heading), -np.sin(heading)], [np.sin(heading), np.cos(heading)]])
+        shift = np.array([x, y])
+    return crs, turn, shift
+
+
+def _lanes(
+    roads: dict[str, Road], lane_types: Collection[str], step_m: float, left_out: Counter[str]
+) -> Iterator[tuple[Place, MapLane, bool]]:
+    """Lanes in driving direction, with their place and whether they run along s."""
+    for road in roads.values():
+        kind = LANE if road.junction is None else LINK
+        for number, section in enumerate(road.sections):
+            middles = road.middles(section, step_m)
+            for identity, lane in section.lanes.items():
+                if lane.lane_type not in lane_types:
+                    left_out[f"lane of type {lane.lane_type}"] += 1
+                    continue
+                line, width = middles[identity]
+                speed = lane.speed_mps if lane.speed_mps is not None else road.speed_mps
+                standard = (identity < 0) != road.left_hand
+                both = lane.direction == "both" or lane.lane_type == "bidirectional"
+                for forward in (True, False) if both else (standard != (lane.direction == "reversed"),):
+                    title = f"{road.identity}/{number}/{identity}" + ("/reversed" if both and not forward else "")
+                    attributes = LaneAttributes(title, width if width > 0 else None, speed, lane.lane_type)
+                    yield (
+                        (road.identity, number, identity),
+                        MapLane(line if forward else line[::-1], attributes, kind),
+                        forward,
+                    )
+
+
+def _follows(met: set[Contact], directed: dict[Place, list[tuple[int, bool]]]) -> Iterator[tuple[int, int]]:
+    """(lane, next lane) wherever the end of one lane is the start of another."""
+    for contact in sorted(met):
+        for (place, end), (other, other_end) in (contact, contact[::-1]):
+            for lane, forward in directed.get(place, []):
+                for after, along in directed.get(other, []):
+                    if forward == bool(end) and along != bool(other_end):
+                        yield lane, after
