@@ -1,0 +1,173 @@
+"""Street maps of any format: what a file is, and who reads it."""
+
+from __future__ import annotations
+
+import gzip
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from foldmap.errors import ConfigError, MapInputError
+from foldmap.street.source import StreetMap
+
+KINDS: Mapping[str, str] = {
+    "argoverse2": "Argoverse 2 vector maps (log_map_archive_*.json)",
+    "lanelet2": "Lanelet2 (.osm)",
+    "sumo": "SUMO networks (.net.xml, .net.xml.gz)",
+    "opendrive": "OpenDRIVE (.xodr)",
+    "geojson": "GeoJSON LineStrings (.geojson, .json)",
+    "geoparquet": "GeoParquet LineStrings (.parquet)",
+    "csv": "polylines (.csv with line,x_m,y_m)",
+    "aerial": "labelled ortho tiles (tile_N_graph.npz)",
+    "nuscenes": "nuScenes lanes (.npz with <scene>/points, offsets, token)",
+}
+"""Kind of map -> what files it comes in."""
+
+_HEAD_BYTES = 1 << 16
+
+
+def read_street_maps(path: Path, kind: str | None = None) -> list[StreetMap]:
+    """Read the street maps of a file, or of all files in a folder that hold some.
+
+    Args:
+        path: a file of any kind of `KINDS`, or a folder (its subfolders are left out).
+        kind: a key of `KINDS`, where the content does not tell it; in a folder, only those are read.
+
+    Returns:
+        Maps in the order of the file names; names are made unique by a number.
+
+    Raises:
+        ConfigError: `kind` is unknown.
+        MapInputError: nothing here is a street map, or one that should be cannot be read.
+        MissingExtraError: a format needs a library that is not installed.
+    """
+    path = Path(path)
+    if kind is not None and kind not in KINDS:
+        raise ConfigError(f"there is no kind of street map {kind!r}", f"give one of {', '.join(KINDS)}")
+    if path.is_dir():
+        maps = _folder(path, kind)
+    else:
+        found = kind or kind_of(path)
+        if found is None:
+            raise MapInputError(f"{path} is no street map that foldmap reads", _known())
+        maps = _reader(found)(path)
+    return _unique(maps)
+
+
+def _folder(path: Path, kind: str | None) -> list[StreetMap]:
+    files = [file for file in sorted(path.iterdir()) if file.is_file() and not file.name.startswith(".")]
+    told = [(file, found) for file in files if (found := kind_of(file)) is not None and kind in (None, found)]
+    if not told:
+        raise MapInputError(f"{path} holds no {kind or 'street'} map that foldmap reads", _known())
+    return [street_map for file, found in told for street_map in _reader(found)(file)]
+
+
+def _known() -> str:
+    return "read are " + "; ".join(KINDS.values())
+
+
+def kind_of(path: Path) -> str | None:
+    """The kind of map in a file, by its name and content; None where it is none.
+
+    Raises:
+        MapInputError: the file cannot be read.
+    """
+    path = Path(path)
+    name = path.name.lower()
+    if name.endswith((".json", ".geojson")):
+        return _json_kind(path)
+    if name.endswith((".xml", ".osm", ".xodr", ".gz")):
+        return _xml_kind(path)
+    if name.endswith(".npz"):
+        return _npz_kind(path)
+    if name.endswith((".parquet", ".geoparquet")):
+        return "geoparquet"
+    if name.endswith(".csv"):
+        return "csv" if b"line" in _head(path).split(b"\n", 1)[0] else None
+    return None
+
+
+def _json_kind(path: Path) -> str | None:
+    from foldmap.formats.street_json import read_json
+
+    if path.name.startswith("log_map_archive_"):
+        return "argoverse2"
+    content = read_json(path, "GeoJSON or an Argoverse 2 map")
+    if isinstance(content, dict) and "lane_segments" in content:
+        return "argoverse2"
+    return "geojson" if isinstance(content, dict) and content.get("type") == "FeatureCollection" else None
+
+
+def _head(path: Path) -> bytes:
+    """The first bytes of a file, unpacked where it is gzip."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD_BYTES)
+        if head[:2] != b"\x1f\x8b":
+            return head
+        with gzip.open(path) as packed:
+            return packed.read(_HEAD_BYTES)
+    except EOFError as error:
+        raise MapInputError(f"{path} is cut short", "fetch it again") from error
+    except (OSError, zlib.error) as error:
+        raise MapInputError(f"{path} cannot be read: {error}", "check the path") from error
+
+
+def _xml_kind(path: Path) -> str | None:
+    head = _head(path)
+    for mark, kind in ((b"<OpenDRIVE", "opendrive"), (b"<net", "sumo"), (b"<osm", "lanelet2")):
+        at = head.find(mark)
+        if at >= 0 and head[at + len(mark) : at + len(mark) + 1] in (b" ", b">", b"\n", b"\r", b"\t"):
+            return kind
+    return None
+
+
+def _npz_kind(path: Path) -> str | None:
+    try:
+        with zipfile.ZipFile(path) as packed:
+            names = packed.namelist()
+    except (OSError, zipfile.BadZipFile) as error:
+        raise MapInputError(f"{path} cannot be read: {error}", "give an npz of lanes") from error
+    if "nodes_px.npy" in names:
+        return "aerial"
+    return "nuscenes" if any(name.endswith("/token.npy") for name in names) else None
+
+
+def _reader(kind: str) -> Callable[[Path], list[StreetMap]]:
+    """Who reads a kind; imported when it is needed."""
+    if kind == "argoverse2":
+        from foldmap.formats.street_argoverse2 import read_argoverse2 as read
+    elif kind == "lanelet2":
+        from foldmap.formats.street_lanelet2 import read_lanelet2 as read
+    elif kind == "sumo":
+        from foldmap.formats.street_sumo import read_sumo as read
+    elif kind == "opendrive":
+        from foldmap.formats.street_opendrive import read_opendrive as read
+    elif kind == "geojson":
+        from foldmap.formats.street_geojson import read_geojson as read
+    elif kind == "geoparquet":
+        from foldmap.formats.street_geoparquet import read_geoparquet as read
+    elif kind == "csv":
+        from foldmap.formats.street_polylines import read_csv as read
+    elif kind == "aerial":
+        from foldmap.formats.street_aerial import read_aerial_tile as read
+    else:
+        from foldmap.formats.street_nuscenes import read_nuscenes_lanes
+
+        return read_nuscenes_lanes
+    return lambda path: [read(path)]
+
+
+def _unique(maps: list[StreetMap]) -> list[StreetMap]:
+    taken: set[str] = set()
+    found = []
+    for street_map in maps:
+        name, number = street_map.name, 1
+        while name in taken:
+            number += 1
+            name = f"{street_map.name}-{number}"
+        taken.add(name)
+        found.append(street_map if name == street_map.name else replace(street_map, name=name))
+    return found
