@@ -16,9 +16,9 @@ from foldmap.street.ground_image import GroundImage
 from foldmap.street.observation import AerialCrop, RingFrame
 from foldmap.street.pairs import AerialPairs, GroundTile, Jitter, RingPairs
 from foldmap.street.photometric import Light, draw_light
+from foldmap.street.places import sample_places
 from foldmap.street.rig import surround_ring
 from foldmap.street.source import LINK, LaneGraph, StreetMap
-from foldmap.street.stations import stations
 
 
 def painted_tile(name: str = "painted") -> GroundTile:
@@ -39,20 +39,6 @@ def painted_tile(name: str = "painted") -> GroundTile:
 
 
 TILE = painted_tile()
-
-
-def test_stations_are_evenly_spaced_and_headed_along_the_lane() -> None:
-    poses = stations(TILE.map.graph, 5.0)
-    assert len(poses) == int(35 * math.pi // 5) + 16
-    bend = poses[: int(35 * math.pi // 5)]
-    assert np.allclose(np.hypot(*(bend[:, :2] - (20, 90)).T), 70, atol=0.05)
-    bearing = np.arctan2(bend[:, 1] - 90, bend[:, 0] - 20)
-    assert np.allclose(np.cos(bend[:, 2] - bearing - math.pi / 2), 1, atol=1e-4)
-    assert np.allclose(np.diff(bearing) * 70, 5, atol=0.01)
-    assert len(stations(TILE.map.graph, 5.0, links=False)) == len(bend)
-    assert len(stations(LaneGraph.empty())) == 0
-    with pytest.raises(ConfigError, match="apart"):
-        stations(TILE.map.graph, 0.0)
 
 
 @pytest.mark.parametrize("jitter", [None, Jitter(light=0.0)])
@@ -97,11 +83,9 @@ def test_the_same_index_gives_the_same_bytes_and_another_seed_another_pose() -> 
 
 
 def test_jitter_stays_within_its_bounds() -> None:
-    plain, moved = AerialPairs([TILE], 6.0), AerialPairs([TILE], 6.0, jitter=Jitter(1.0, 0.0, 0.1, 0.0, 9))
-    byplace = {(round(p[1]), round(p[2])): p for p in plain.places}
-    for k, place in enumerate(moved.places):
-        start = byplace[round(place[1]), round(place[2])]
-        off = SE2(*start[1:]).inverse() @ moved[k].world_SE2_ego
+    moved = AerialPairs([TILE], 6.0, jitter=Jitter(1.0, 0.0, 0.1, 0.0, 9))
+    for k in range(len(moved)):
+        off = moved.place(k)[1].inverse() @ moved[k].world_SE2_ego
         assert abs(off.x_m) < 1e-6
         assert abs(off.y_m) <= 1.0
         assert abs(off.heading_rad) <= 0.1
@@ -147,7 +131,9 @@ def test_real_tiles_traffic_keeps_right_of_its_oncoming_lane(shared_data: Path) 
     )
     image = np.asarray(Image.open(folder / "tile_24.jpg").convert("RGB"))
     ground = GroundImage(image, MetricGrid(0.0, 512.0, 0.125, 4096, 4096))
-    poses = stations(graph, 25.0, links=False)
+    places = sample_places(graph, 25.0)
+    lanes = places.take(graph.kind[places.edge] == 0)
+    poses = np.column_stack([lanes.xy_m, lanes.heading_rad])
     left = right = 0
     for place in poses:
         off = poses[:, :2] - place[:2]

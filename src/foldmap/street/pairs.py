@@ -20,10 +20,9 @@ from foldmap.street.ground_image import GroundImage, window_shape
 from foldmap.street.ground_warp import RANGE_M, RingWarp
 from foldmap.street.observation import AerialCrop, CameraRing, Observation, Pair, RingFrame
 from foldmap.street.photometric import draw_light
+from foldmap.street.places import Places, sample_places
 from foldmap.street.source import LaneGraph, StreetMap
-from foldmap.street.stations import pose_of, stations
 from foldmap.street.window import AROUND, Window, cut
-from foldmap.types import DoubleArray
 
 
 @dataclass(frozen=True)
@@ -93,20 +92,19 @@ class TilePairs(Sequence[Pair]):
         self.window = window
         self.jitter = jitter
         reach = math.hypot(jitter.lateral_m, jitter.along_m) if jitter else 0.0
-        rows = []
-        for number, tile in enumerate(tiles):
-            poses = stations(tile.map.graph, spacing_m)
-            kept = poses[tile.ground.inside(poses[:, :2], window.radius_m + reach)]
-            rows.append(np.column_stack([np.full(len(kept), number), kept]))
-        self.places: DoubleArray = np.concatenate(rows)
-        if not len(self.places):
+        self._places: list[tuple[GroundTile, Places]] = []
+        for tile in tiles:
+            places = sample_places(tile.map.graph, spacing_m)
+            self._places.append((tile, places.take(tile.ground.inside(places.xy_m, window.radius_m + reach))))
+        self._ends = np.cumsum([len(places) for _, places in self._places])
+        if not len(self):
             raise ConfigError(
                 f"no lane of {', '.join(names)} is {window.radius_m + reach:.0f} m away from its image's edges",
                 "give larger images or a smaller window",
             )
 
     def __len__(self) -> int:
-        return len(self.places)
+        return int(self._ends[-1])
 
     @overload
     def __getitem__(self, index: int) -> Pair: ...
@@ -117,7 +115,7 @@ class TilePairs(Sequence[Pair]):
         if isinstance(index, slice):
             return [self[k] for k in range(*index.indices(len(self)))]
         number = range(len(self))[index]  # negative counts from the end, IndexError beyond
-        tile, pose = self.tiles[int(self.places[number, 0])], pose_of(self.places[number, 1:])
+        tile, pose = self.place(number)
         if self.jitter is None:
             return Pair(self.observe(tile, pose), self.graph(tile, pose), tile.map.name, pose)
         rng = np.random.default_rng([self.jitter.seed, number])
@@ -126,6 +124,12 @@ class TilePairs(Sequence[Pair]):
         if self.jitter.light > 0:
             seen = relit(seen, rng, self.jitter.light)
         return Pair(seen, self.graph(tile, pose), tile.map.name, pose)
+
+    def place(self, number: int) -> tuple[GroundTile, SE2]:
+        """Tile and pose of a pair before any jitter, without rendering it."""
+        which = int(np.searchsorted(self._ends, number, side="right"))
+        tile, places = self._places[which]
+        return tile, places.pose(number - int(self._ends[which]) + len(places))
 
     def graph(self, tile: GroundTile, world_SE2_ego: SE2) -> LaneGraph:
         """The truth at a pose: cut to the window, vertices 1 m apart."""
