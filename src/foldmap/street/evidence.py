@@ -11,7 +11,7 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 from foldmap.errors import ModelError
 from foldmap.geometry import SE2
 from foldmap.street.chains import resample
-from foldmap.street.field import FieldSpec, draw_all
+from foldmap.street.field import FieldSpec, draw_all, heading_weights
 from foldmap.street.field_model import FieldEmbedding
 from foldmap.street.observation import Observation
 from foldmap.street.source import LaneGraph
@@ -50,9 +50,7 @@ def gather(model: FieldEmbedding, observations: Sequence[Observation], old_maps:
         ModelError: the model's network takes no map.
     """
     if not model.network.shape.with_map:
-        raise ModelError(
-            "this model takes no map to compare with", "train one with `foldmap train street --update`"
-        )
+        raise ModelError("this model takes no map to compare with", "train one with `foldmap train street --update`")
     drawn = draw_all([resample(old, 1.0) for old in old_maps], model.field)
     fields = model.read_fields(observations, drawn)
     found = []
@@ -83,17 +81,8 @@ def along(field_CRS: FloatArray, pieces: DoubleArray, spec: FieldSpec) -> Double
     headings, rows, columns = spec.shape
     row = (spec.window.ahead_m - pieces[:, 0]) / spec.cell_m - 0.5
     column = (spec.window.left_m - pieces[:, 1]) / spec.cell_m - 0.5
-    channel = np.mod(pieces[:, 2] / (2 * np.pi) * headings, headings)
-    wrapped = np.concatenate([field_CRS, field_CRS[:1]])
-    # a lane between two headings has half its ink in each: their weighted sum over the two nearest, not one of them
-    low = np.floor(channel)
-    share = channel - low
-    here = [
-        map_coordinates(wrapped, np.stack([np.mod(low + k, headings), row, column]), order=1, mode="nearest")
-        for k in (0, 1)
-    ]
-    ink = (1 - share) ** 2 + share**2
-    value = ((1 - share) * here[0] + share * here[1]) / ink
+    planes = [map_coordinates(plane, np.stack([row, column]), order=1, mode="nearest") for plane in field_CRS]
+    value = (heading_weights(pieces[:, 2], headings) * np.stack(planes, 1)).sum(1)
     outside = (row < -0.5) | (row > rows - 0.5) | (column < -0.5) | (column > columns - 0.5)
     result: DoubleArray = np.where(outside, np.nan, value)
     return result

@@ -122,6 +122,18 @@ def draw_strokes(pieces: AnyArray, spec: FieldSpec) -> FloatArray:
     return np.minimum(field, 1.0, out=field)
 
 
+def heading_weights(heading_rad: AnyArray, headings: int) -> DoubleArray:
+    """Which channels count as lanes of a heading, (N, headings): 1 up to a channel away, 0 from two channels on.
+
+    A lane between two headings has its ink in both, and a field that was turned once more in three: their sum is the
+    lane, none of them alone.
+    """
+    turn = np.asarray(heading_rad, np.float64)[:, None] / (2 * np.pi) * headings
+    apart = np.mod(turn - np.arange(headings) + headings / 2, headings) - headings / 2
+    weights: DoubleArray = np.clip(2 - np.abs(apart), 0, 1)
+    return weights
+
+
 def _pen(spec: FieldSpec) -> tuple[float, float, float, float, float]:
     return spec.window.ahead_m, spec.window.left_m, spec.cell_m, spec.sigma_m, spec.gain_m
 

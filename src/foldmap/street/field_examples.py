@@ -76,7 +76,7 @@ class PairExamples:
 
     def batch(self, size: int, seed: int, step: int) -> FieldBatch:
         """Render a batch; each epoch is a permutation of its own."""
-        epoch, rows = _rows(len(self), size, seed, step)
+        epoch, rows = epoch_rows(len(self), size, seed, step)
         if epoch != self._current[0]:
             self._current = (epoch, self._epoch_pairs(epoch))
         images, seen, targets, olds = [], [], [], []
@@ -119,7 +119,8 @@ def change_target(truth: FloatArray, old: FloatArray) -> FloatArray:
     return np.concatenate([truth, lacking, gone])
 
 
-def _rows(count: int, size: int, seed: int, step: int) -> tuple[int, IntArray]:
+def epoch_rows(count: int, size: int, seed: int, step: int) -> tuple[int, IntArray]:
+    """Epoch of a step, and the rows of its batch: each epoch is a permutation of its own."""
     an_epoch = count // size
     if not an_epoch:
         raise ConfigError(f"{count} windows are less than a batch of {size}", "give more images")
