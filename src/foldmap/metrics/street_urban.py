@@ -1,0 +1,117 @@
+"""Urban-planning measures of street maps: density, reach, connectivity (as in Neural Turtle Graphics, ICCV 2019)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.sparse import csr_matrix
+from scipy.sparse.csgraph import breadth_first_order
+
+from foldmap.metrics.street_sampled import Sampled
+from foldmap.street.window import AROUND, Window
+from foldmap.types import BoolArray
+
+START_M = 5.0
+"""A lane within this of the ego can be the one that it is on."""
+START_COS = 0.5
+"""And within 60 degrees of its heading."""
+
+
+@dataclass(frozen=True)
+class UrbanMeasures:
+    """What a planner counts in one window.
+
+    Attributes:
+        density: vertices at 1 m per 100 m2 of the window: nearly lane metres per 100 m2.
+        reach_m: lane metres that can be driven inside the window from the ego's lane, along the edges' directions.
+        connectivity: chains per key vertex (a key vertex: where chains start, end, fork or join). 0.5 where no lane
+            meets another, 1 for a ring, more where lanes branch; 0 without lanes.
+        vertices: at 1 m.
+        key_vertices: vertices where chains start or end.
+    """
+
+    density: float
+    reach_m: float
+    connectivity: float
+    vertices: int
+    key_vertices: int
+
+
+@dataclass(frozen=True)
+class UrbanErrors:
+    """How far the measures of a prediction are from the truth's, each at least 0.
+
+    Attributes:
+        density: ``|p - t|``, vertices per 100 m2.
+        reach_m: ``|p - t|``, metres.
+        connectivity: ``|p - t|``, chains per key vertex.
+        density_relative: ``|p - t| / max(p, t)``, 0 to 1; 0 where both are 0, 1 where one is.
+        reach_relative: the same of reach.
+    """
+
+    density: float
+    reach_m: float
+    connectivity: float
+    density_relative: float
+    reach_relative: float
+
+
+def urban_measures(graph: Sampled, window: Window = AROUND) -> UrbanMeasures:
+    """Measure a graph in the ego frame, clipped to its window."""
+    length, width = window.size_m
+    ends = {int(v) for line in graph.lines for v in (line[0], line[-1])}
+    return UrbanMeasures(
+        density=100.0 * len(graph) / (length * width),
+        reach_m=reach_m(graph),
+        connectivity=len(graph.lines) / len(ends) if ends else 0.0,
+        vertices=len(graph),
+        key_vertices=len(ends),
+    )
+
+
+def urban_errors(predicted: UrbanMeasures, truth: UrbanMeasures) -> UrbanErrors:
+    """Compare two windows of the same size."""
+    return UrbanErrors(
+        density=abs(predicted.density - truth.density),
+        reach_m=abs(predicted.reach_m - truth.reach_m),
+        connectivity=abs(predicted.connectivity - truth.connectivity),
+        density_relative=_relative(predicted.density, truth.density),
+        reach_relative=_relative(predicted.reach_m, truth.reach_m),
+    )
+
+
+def ego_edge(graph: Sampled) -> int | None:
+    """The edge that the ego is on: nearest to the origin of those that head ahead; None if none is within 5 m."""
+    ends = graph.points_m[graph.graph.edges]
+    if not len(ends):
+        return None
+    a, step = ends[:, 0], ends[:, 1] - ends[:, 0]
+    squared = np.maximum((step * step).sum(1), 1e-18)
+    share = (-(a * step).sum(1) / squared).clip(0.0, 1.0)
+    distance = np.hypot(*(a + share[:, None] * step).T)
+    ahead = step[:, 0] >= START_COS * np.sqrt(squared)
+    distance = np.where(ahead, distance, np.inf)
+    best = int(distance.argmin())
+    return best if distance[best] <= START_M else None
+
+
+def reach_m(graph: Sampled) -> float:
+    """Lane metres from the start of the ego's edge as far as one can drive inside the graph; 0 if it is on none.
+
+    From the edge's start: an ego that stands on the vertex of a fork reaches both arms, whichever edge is named first.
+    """
+    start = ego_edge(graph)
+    if start is None:
+        return 0.0
+    edges, lengths = graph.graph.edges, graph.graph.edge_lengths_m
+    count = len(graph)
+    links = csr_matrix((np.ones(len(edges)), (edges[:, 0], edges[:, 1])), shape=(count, count))
+    reached: BoolArray = np.zeros(count, bool)
+    reached[breadth_first_order(links, int(edges[start, 0]), directed=True, return_predecessors=False)] = True
+    return float(lengths[reached[edges[:, 0]]].sum())
+
+
+def _relative(predicted: float, truth: float) -> float:
+    larger = max(predicted, truth)
+    return abs(predicted - truth) / larger if larger > 0 else 0.0
