@@ -1,0 +1,133 @@
+"""Integer vectors and adaptive numbers, as the walk of the lane graph coder uses them: the same on every machine."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from foldmap.coding.jit import loop
+from foldmap.coding.mixing import code, code_even
+
+UNIT = 4096
+"""Length of a unit vector in integers."""
+
+_HALF = 1 << 15
+LENGTHS = 32
+"""Bit lengths that a number's contexts tell apart, 0..31."""
+
+COARSE, FINE = 16, 256
+"""Contexts of a number: of its first input, and of its second."""
+
+PER_NUMBER = LENGTHS * (1 + COARSE + FINE) + 9 + 3 * LENGTHS * 4
+"""Slots that one kind of number takes."""
+
+_SIGN = LENGTHS * (1 + COARSE + FINE)
+_TOP = _SIGN + 9
+_LIMIT, _SPEED = 200, 12
+
+
+@loop
+def bits(value):  # type: ignore[no-untyped-def]
+    """Bit length of a number's size."""
+    size = abs(value)
+    k = 0
+    while size:
+        size >>= 1
+        k += 1
+    return k
+
+
+@loop
+def root(square):  # type: ignore[no-untyped-def]
+    """Integer square root, rounded down; exact below 2^62."""
+    found = np.int64(np.sqrt(np.float64(square)))
+    while found * found > square:
+        found -= 1
+    while (found + 1) * (found + 1) <= square:
+        found += 1
+    return found
+
+
+@loop
+def unit(dx, dy):  # type: ignore[no-untyped-def]
+    """A direction of length `UNIT`; (0, 0) stays."""
+    length = root(dx * dx + dy * dy)
+    if length == 0:
+        return np.int64(0), np.int64(0)
+    return (dx * UNIT) // length, (dy * UNIT) // length
+
+
+@loop
+def into(dx, dy, ux, uy):  # type: ignore[no-untyped-def]
+    """Rotate an integer vector into the frame whose x axis is ``(ux, uy)``: one to one, by quarter turns and shears."""
+    while not (ux > 0 and abs(uy) <= ux):
+        if ux == 0 and uy == 0:
+            return dx, dy
+        dx, dy = dy, -dx  # a quarter turn clockwise of both
+        ux, uy = uy, -ux
+    half, full = (uy << 16) // (ux + UNIT), (uy << 16) // UNIT
+    dx += (dy * half + _HALF) >> 16
+    dy -= (dx * full + _HALF) >> 16
+    dx += (dy * half + _HALF) >> 16
+    return dx, dy
+
+
+@loop
+def out_of(along, across, ux, uy):  # type: ignore[no-untyped-def]
+    """Undo `into`."""
+    turns = 0
+    while not (ux > 0 and abs(uy) <= ux):
+        if ux == 0 and uy == 0:
+            return along, across
+        ux, uy = uy, -ux
+        turns += 1
+    half, full = (uy << 16) // (ux + UNIT), (uy << 16) // UNIT
+    along -= (across * half + _HALF) >> 16
+    across += (along * full + _HALF) >> 16
+    along -= (across * half + _HALF) >> 16
+    for _ in range(turns):
+        along, across = -across, along
+    return along, across
+
+
+@loop
+def flag(mode, bit, base, a, b, c, weights, model, fixed, state, payload):  # type: ignore[no-untyped-def]
+    """A decision in three contexts, each below 64, 512 and 512."""
+    scratch = model[3]
+    scratch[0] = base + a
+    scratch[1] = base + 64 + b
+    scratch[2] = base + 576 + c
+    return code(mode, np.int64(bit), 3, 3 * weights, _LIMIT, _SPEED, model, fixed, state, payload)
+
+
+PER_FLAG = 64 + 512 + 512
+
+
+@loop
+def number(mode, value, signed, base, a, b, sign, weights, model, fixed, state, payload):  # type: ignore[no-untyped-def]
+    """A number: its bit length in unary in contexts `a` < 16 and `b` < 256, its sign in `sign` < 9, its bits."""
+    scratch = model[3]
+    length = bits(value)
+    k = 0
+    while k < LENGTHS - 1:
+        scratch[0] = base + k
+        scratch[1] = base + (1 + a) * LENGTHS + k
+        scratch[2] = base + (1 + COARSE + b) * LENGTHS + k
+        if code(mode, np.int64(length > k), 3, 3 * weights, _LIMIT, _SPEED, model, fixed, state, payload) == 0:
+            break
+        k += 1
+    if k == 0:
+        return np.int64(0)
+    negative = np.int64(value < 0)
+    if signed:
+        scratch[0] = base + _SIGN + sign
+        negative = code(mode, negative, 1, 0, _LIMIT, _SPEED, model, fixed, state, payload)
+    size = np.int64(1)
+    for place in range(k - 2, -1, -1):
+        bit = (abs(value) >> place) & 1
+        if place >= k - 3:
+            scratch[0] = base + _TOP + k * 4 + (0 if place == k - 2 else 1 + (size & 1))
+            bit = code(mode, bit, 1, 0, _LIMIT, _SPEED, model, fixed, state, payload)
+        else:
+            bit = code_even(mode, bit, state, payload)
+        size = (size << 1) | bit
+    return -size if negative else size
