@@ -6,10 +6,11 @@ same source gives the same bytes.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import overload
+from typing import Self, overload
 
 import numpy as np
 
@@ -63,6 +64,11 @@ class Jitter:
     light: float = 1.0
     seed: int = 0
 
+    @property
+    def reach_m(self) -> float:
+        """Farthest from its place that a pose is moved."""
+        return math.hypot(self.lateral_m, self.along_m)
+
     def pose(self, world_SE2_place: SE2, rng: np.random.Generator) -> SE2:
         """Move a pose."""
         along, side, turn = rng.uniform(-1, 1, 3) * (self.along_m, self.lateral_m, self.heading_rad)
@@ -91,7 +97,7 @@ class TilePairs(Sequence[Pair]):
         self.tiles = tuple(tiles)
         self.window = window
         self.jitter = jitter
-        reach = math.hypot(jitter.lateral_m, jitter.along_m) if jitter else 0.0
+        reach = jitter.reach_m if jitter else 0.0
         self._places: list[tuple[GroundTile, Places]] = []
         for tile in tiles:
             places = sample_places(tile.map.graph, spacing_m)
@@ -130,6 +136,18 @@ class TilePairs(Sequence[Pair]):
         which = int(np.searchsorted(self._ends, number, side="right"))
         tile, places = self._places[which]
         return tile, places.pose(number - int(self._ends[which]) + len(places))
+
+    def with_jitter(self, jitter: Jitter) -> Self:
+        """The same places with other draws: another epoch; it may not reach farther than the one it was made with.
+
+        Raises:
+            ConfigError: it moves windows farther.
+        """
+        if self.jitter is None or jitter.reach_m > self.jitter.reach_m:
+            raise ConfigError(f"these pairs were placed for {self.jitter}", "make them anew for a wider jitter")
+        other = copy.copy(self)
+        other.jitter = jitter
+        return other
 
     def graph(self, tile: GroundTile, world_SE2_ego: SE2) -> LaneGraph:
         """The truth at a pose: cut to the window, vertices 1 m apart."""
