@@ -121,6 +121,12 @@ def test_scenes_that_contradict_each_other_and_other_archives(tmp_path: Path) ->
         read_nuscenes_lanes(archive(tmp_path, s1=missing))
     with pytest.raises(MapInputError, match="holds no scenes"):
         read_nuscenes_lanes(archive(tmp_path, s1={"points": np.zeros(3)}))
+    np.savez_compressed(path, **{f"s1/{part}": value for part, value in scene((0, 0), *[A, B, C] * 9).items()})
+    whole = path.read_bytes()
+    for at in range(40, 200, 8):  # in the packed bytes, wherever they lie
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :])
+        with pytest.raises(MapInputError):
+            read_nuscenes_lanes(path)
     path.write_bytes(b"PK no archive")
     with pytest.raises(MapInputError, match="damaged"):
         read_nuscenes_lanes(path)

@@ -121,17 +121,19 @@ def _table(path: Path, columns: tuple[str, ...], error: type[InputError]) -> dic
         if path.stat().st_size > _MAX_BYTES:
             raise error(f"{path} is larger than 1 GiB", "this cannot be a calibration or trajectory")
         table = feather.read_table(str(path), memory_map=False)
+        missing = [name for name in columns if name not in table.column_names]
+        if missing:
+            raise error(f"{path} has no column {missing[0]}", f"it has {', '.join(table.column_names)}")
+        table = table.select(list(columns))
+        table.validate(full=True)
+        found: dict[str, AnyArray] = {name: table.column(name).to_numpy() for name in columns}
     except OSError as caught:
-        raise error(f"{path} cannot be read: {caught.strerror or caught}", "give a feather file") from caught
+        raise error(f"{path} cannot be read: {str(caught)[:200]}", "give a feather file") from caught
     except arrow.ArrowException as caught:
-        raise error(f"{path} is no feather file: {caught}", "give one of Argoverse 2") from caught
-    missing = [name for name in columns if name not in table.column_names]
-    if missing:
-        raise error(f"{path} has no column {missing[0]}", f"it has {', '.join(table.column_names)}")
-    found: dict[str, AnyArray] = {}
-    for name in columns:
-        values = table.column(name).to_numpy()
+        raise error(
+            f"{path} is no feather file, or damaged: {str(caught)[:200]}", "give one of Argoverse 2"
+        ) from caught
+    for name, values in found.items():
         if table.column(name).null_count or (name != "sensor_name" and values.dtype.kind not in "iuf"):
             raise error(f"{path}: column {name} has empty or other than number entries", "complete it")
-        found[name] = values
     return found

@@ -113,7 +113,7 @@ def _frame(path: Path) -> tuple[Any, dict[str, Any]]:
     except OSError as error:
         raise MapInputError(f"{path} cannot be read: {error.strerror or error}", f"give {_WHAT}") from error
     except (arrow.ArrowException, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise MapInputError(f"{path} is damaged or no GeoParquet: {error}", f"give {_WHAT}") from error
+        raise MapInputError(f"{path} is damaged or no GeoParquet: {str(error)[:200]}", f"give {_WHAT}") from error
     noted = noted if isinstance(noted, dict) else {}
     if noted.get("street", VERSION) != VERSION:
         raise MapInputError(f"{path} is of version {str(noted['street'])[:20]}, known is {VERSION}", "update foldmap")

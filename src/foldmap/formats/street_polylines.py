@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -219,5 +220,5 @@ def open_npz(path: Path, what: str) -> dict[str, AnyArray]:
             return {name: arrays[name] for name in arrays.files}
     except OSError as error:
         raise MapInputError(f"{path} cannot be read: {error.strerror or error}", "check the path") from error
-    except (zipfile.BadZipFile, ValueError, KeyError, EOFError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, zlib.error, ValueError, KeyError, EOFError, NotImplementedError) as error:
         raise MapInputError(f"{path} is damaged or holds something else: {error}", f"give {what}") from error
