@@ -104,6 +104,10 @@ def test_other_settings_are_refused_and_damage_is_named(
         (tmp_path / FILE).write_bytes(damaged)
         with pytest.raises(ModelError, match="cannot be read"):
             _run(tmp_path, pairs, QUICK)
+    (tmp_path / FILE).write_bytes(whole)
+    (tmp_path / LOG).write_text("")
+    with pytest.raises(ModelError, match="has 0 lines, the checkpoint beside it 2 steps"):
+        _run(tmp_path, pairs, QUICK)
 
 
 def test_places_are_never_in_both_parts(tmp_path: Path, pairs: tuple[PreparedPairs, PreparedPairs]) -> None:

@@ -46,7 +46,8 @@ class PaperEmbedding:
     @property
     def name(self) -> str:
         """Of the network's sizes."""
-        return f"paper-{self._network.shape.name}".removeprefix("paper-paper") or "paper"
+        name = self._network.shape.name
+        return name if name == "paper" else f"paper-{name}"
 
     @property
     def window(self) -> Window:

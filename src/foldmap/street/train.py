@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from foldmap.errors import ConfigError
+from foldmap.errors import ConfigError, ModelError
 from foldmap.street.checkpoint import load_checkpoint, save_checkpoint
 from foldmap.street.encoders.image import PackedViews
 from foldmap.street.encoders.network import PaperNetwork
@@ -134,6 +134,7 @@ def train(
 
     Raises:
         ConfigError: the folder holds a run with other settings, fewer pairs than a batch, or a place in both parts.
+        ModelError: checkpoint or log are damaged.
         MissingExtraError: ImageNet weights are asked for and not installed.
     """
     _check_parts(learn, held_out, settings)
@@ -151,7 +152,7 @@ def train(
     lines = _kept_lines(folder / LOG, done)
     folder.mkdir(parents=True, exist_ok=True)
     if done == settings.steps:
-        yield network.eval(), Progress(**json.loads(lines[-1]))
+        yield network.eval(), _read_line(lines[-1])
         return
     with (folder / LOG).open("w") as log:
         log.writelines(lines)
@@ -267,9 +268,19 @@ def _set_rate(optimizer: torch.optim.Optimizer, settings: TrainSettings, step: i
 
 def _kept_lines(path: Path, done: int) -> list[str]:
     """Lines of the log up to the checkpoint: those after it are about to be written again."""
-    if not path.exists():
-        return []
-    return path.read_text().splitlines(keepends=True)[:done]
+    lines = path.read_text().splitlines(keepends=True)[:done] if path.exists() else []
+    if len(lines) < done:
+        raise ModelError(
+            f"{path.name} has {len(lines)} lines, the checkpoint beside it {done} steps", "remove both and train anew"
+        )
+    return lines
+
+
+def _read_line(line: str) -> Progress:
+    try:
+        return Progress(**json.loads(line))
+    except (ValueError, TypeError) as error:
+        raise ModelError(f"the last line of {LOG} cannot be read: {error}", "remove the run and train anew") from error
 
 
 __all__ = ["LOG", "Progress", "TrainSettings", "train", "validated"]
