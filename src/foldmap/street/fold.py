@@ -1,0 +1,304 @@
+"""Write street maps into a .fold file: one layer, a region a map, tiles of lane graph with places and embeddings.
+
+Tile (column, row) of the layer belongs to region ``row >> 16``; within it, ``column`` and ``(row & 0xffff) - 32768``
+count tiles from the region's origin. What a tile holds depends on the graph within it alone, so an update writes the
+tiles that changed and no others; embeddings alone look beyond their tile, as far as the window reaches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from foldmap.atlas import FoldWriter
+from foldmap.errors import ConfigError, MapInputError, ModelError
+from foldmap.street.graph_codec import without_lanes
+from foldmap.street.graph_grid import GridGraph, to_grid
+from foldmap.street.model import EmbeddingModel
+from foldmap.street.places import SPACING_M, Places, first_of_near, on_edges, unlike, windows
+from foldmap.street.source import LaneGraph, StreetMap
+from foldmap.street.tile import PARTS, StreetTile, candidates, coded_order, pack_tile
+from foldmap.street.tiling import MAX_TILE, TilePosition, join_tiles, split_tiles
+from foldmap.street.vectors import FORMS, VectorCodec
+from foldmap.street.window import AROUND
+from foldmap.types import FloatArray
+
+LAYER = "street"
+CODEC = "lanes-1"
+MODEL, VECTORS_MODEL = "embedding", "codebooks"
+MAX_REGIONS = 4096
+LANES = ("none", "traits", "all")
+_BATCH = 256
+
+
+@dataclass(frozen=True)
+class StreetPlan:
+    """How street maps are stored.
+
+    Attributes:
+        error_m: largest distance between original and stored lane lines.
+        tile_m: side of a tile; larger tiles cost fewer bytes, smaller ones are quicker to read and to replace.
+        spacing_m: between places along a lane; 0: no places.
+        vectors: how embeddings are stored, one of `foldmap.street.vectors.FORMS`.
+        parts: bytes of an embedding with "pq".
+        lanes: attributes to keep: "none", "traits" (width, speed, type) or "all" (the lanes' names too).
+        most_cosine: places within 25 m whose embeddings are more alike than this are one; None: all stay.
+        seed: of codebooks.
+
+    Raises:
+        ConfigError: a plan that makes no sense.
+    """
+
+    error_m: float = 0.10
+    tile_m: float = 512.0
+    spacing_m: float = SPACING_M
+    vectors: str = "int8"
+    parts: int = 64
+    lanes: str = "none"
+    most_cosine: float | None = None
+    seed: int = field(default=0, kw_only=True)
+
+    def __post_init__(self) -> None:
+        if not 0.001 <= self.error_m <= 10 or not 10 * self.error_m <= self.tile_m <= 1e6:
+            raise ConfigError(
+                f"tiles of {self.tile_m} m with an error of {self.error_m} m", "give an error from 1 mm, larger tiles"
+            )
+        if self.vectors not in FORMS or self.lanes not in LANES:
+            raise ConfigError(f"vectors {self.vectors!r}, lanes {self.lanes!r}", f"one of {FORMS}, one of {LANES}")
+        if not (np.isfinite(self.spacing_m) and self.spacing_m >= 0):
+            raise ConfigError(f"places every {self.spacing_m} m", "give metres, or 0 for none")
+
+
+@dataclass(frozen=True)
+class StreetReport:
+    """Where the bytes of a street layer went.
+
+    Attributes:
+        regions, tiles, places: how many.
+        lane_km: of the stored lanes.
+        bytes: by use: "graph", "places", "vectors", "lanes", "headers", "model".
+    """
+
+    regions: int
+    tiles: int
+    places: int
+    lane_km: float
+    bytes: Mapping[str, int]
+
+    @property
+    def bytes_per_km(self) -> dict[str, float]:
+        """Bytes of each use over the length of lanes."""
+        return {use: size / max(self.lane_km, 1e-9) for use, size in self.bytes.items()}
+
+
+@dataclass
+class Laid:
+    """A region on its way into the file: decoded tiles by position, and what they code to.
+
+    Attributes:
+        grid: the region as it will be read, edges in the order of the tiles.
+        tiles: by position, ascending by row, then column.
+        graphs: coded graph of each.
+    """
+
+    grid: GridGraph
+    tiles: dict[TilePosition, StreetTile]
+    graphs: dict[TilePosition, bytes]
+
+    def places(self, position: TilePosition) -> Places:
+        """The places of one tile, in the region's frame, edges numbered within the tile."""
+        tile = self.tiles[position]
+        return on_edges(tile.part.grid.graph(), tile.edge, tile.along.astype(np.float64) * self.grid.step_m)
+
+
+def fold_street(
+    maps: Sequence[StreetMap],
+    writer: FoldWriter,
+    plan: StreetPlan | None = None,
+    model: EmbeddingModel | None = None,
+    *,
+    layer: str = LAYER,
+    report: Callable[[int, int], None] = lambda done, total: None,
+) -> StreetReport:
+    """Add a street layer to a file that is being written.
+
+    Args:
+        maps: one a region; names must differ.
+        writer: of the file; the caller commits.
+        plan: see there.
+        model: makes the embeddings, and is stored; without one there are places and graphs only.
+        layer: its name.
+        report: called with maps done and in all.
+
+    Raises:
+        MapInputError: no map, two of one name, a map without lanes, or one that reaches too far.
+        ConfigError: a plan that makes no sense.
+        ModelError: the model makes other vectors than it says.
+    """
+    plan = plan or StreetPlan()
+    _check(maps)
+    step = to_grid(LaneGraph.empty(), plan.error_m).step_m
+    side = max(16, round(plan.tile_m / step))
+    spacing = max(1, round(plan.spacing_m / step)) if plan.spacing_m else 0
+    laid: list[Laid] = []
+    regions: list[dict[str, Any]] = []
+    for one in maps:
+        grid = to_grid(with_lanes(one.graph, plan.lanes), plan.error_m)
+        low = grid.xy.min(axis=0) // side * side
+        origin = (int(low[0]), int(low[1]))
+        laid.append(lay_region(grid, origin, side, spacing))
+        regions.append({"name": one.name, "crs": one.crs, "origin": list(origin)})
+    codec = embed_regions(laid, model, plan)
+    writer.add_layer(layer, "street", {})
+    used = dict.fromkeys((*PARTS, "headers", "model"), 0)
+    for number, region in enumerate(laid):
+        for position in region.tiles:
+            payload, sizes = pack_tile(region.graphs[position], region.tiles[position], spacing, plan.lanes)
+            writer.put_tile(layer, *tile_key(number, position), payload)
+            for use, size in sizes.items():
+                used[use] += size
+            used["headers"] += len(payload) - sum(sizes.values())
+        x, y = regions[number]["origin"]
+        regions[number] |= region_facts(region, (x, y), side)
+        report(number + 1, len(maps))
+    used["model"] = _put_models(writer, layer, model, codec)
+    writer.set_parameters(layer, _parameters(plan, step, (side, spacing), model, codec, regions))
+    places = sum(int(region["places"]) for region in regions)
+    length = sum(float(region["length_m"]) for region in regions) / 1000
+    return StreetReport(len(maps), sum(len(region.tiles) for region in laid), places, length, used)
+
+
+def with_lanes(graph: LaneGraph, kept: str) -> LaneGraph:
+    """A graph with what a file keeps of its lanes (`LANES`); with "traits", lanes of equal traits are one."""
+    if kept == "none":
+        return without_lanes(graph)
+    if kept == "all" or not graph.lanes:
+        return graph
+    bare = [replace(lane, identity="") for lane in graph.lanes]
+    table = list(dict.fromkeys(bare))
+    place = {lane: number for number, lane in enumerate(table)}
+    number = np.array([*(place[lane] for lane in bare), -1], np.int64)
+    return replace(graph, lane=number[graph.lane], lanes=tuple(table))
+
+
+def tile_key(region: int, position: TilePosition) -> tuple[int, int]:
+    """``(column, row)`` in the layer."""
+    return position[0], (region << 16) + MAX_TILE + position[1]
+
+
+def lay_region(grid: GridGraph, origin: tuple[int, int], side: int, spacing: int) -> Laid:
+    """Cut a region into tiles, code their graphs, and put places on what decodes."""
+    tiles, graphs = {}, {}
+    for position, part in split_tiles(grid, origin, side).items():
+        graphs[position], decoded = coded_order(part)
+        edge, along = candidates(decoded.grid, spacing)
+        kept = first_of_near(on_edges(decoded.grid.graph(), edge, along.astype(np.float64) * grid.step_m))
+        tiles[position] = StreetTile(decoded, edge[kept], along[kept])
+    whole, _ = join_tiles([tile.part for tile in tiles.values()], grid.step_m)
+    return Laid(whole, tiles, graphs)
+
+
+def embed_tile(laid: Laid, position: TilePosition, model: EmbeddingModel) -> FloatArray:
+    """Embeddings of a tile's places, float32 (P, D) unit rows; their windows look over the tile's rim."""
+    places = laid.places(position)
+    rows = [np.zeros((0, model.dim), np.float32)]
+    batch: list[LaneGraph] = []
+    for number, window in enumerate(windows(laid.grid.graph(), places, model.window)):
+        batch.append(window)
+        if len(batch) == _BATCH or number == len(places) - 1:
+            rows.append(np.asarray(model.embed_graphs(batch), np.float32))
+            batch = []
+    found = np.concatenate(rows)
+    if found.shape != (len(places), model.dim) or not np.isfinite(found).all():
+        raise ModelError(
+            f"the model {model.name} made embeddings {found.shape}", f"({len(places)}, {model.dim}) belong"
+        )
+    return found
+
+
+def embed_regions(laid: Sequence[Laid], model: EmbeddingModel | None, plan: StreetPlan) -> VectorCodec | None:
+    """Give every tile its embeddings, and drop places that look like their neighbours if the plan says so."""
+    if model is None:
+        return None
+    rows: dict[tuple[int, TilePosition], FloatArray] = {}
+    for number, region in enumerate(laid):
+        for position, tile in region.tiles.items():
+            found = embed_tile(region, position, model)
+            if plan.most_cosine is not None:
+                kept = unlike(found, region.places(position), plan.most_cosine)
+                found = found[kept]
+                region.tiles[position] = StreetTile(tile.part, tile.edge[kept], tile.along[kept])
+            rows[number, position] = found
+    every = np.concatenate([np.zeros((0, model.dim), np.float32), *rows.values()])
+    codec = VectorCodec.fit(plan.vectors if len(every) else "int8", every, parts=plan.parts, seed=plan.seed)
+    for (number, position), found in rows.items():
+        tile = laid[number].tiles[position]
+        laid[number].tiles[position] = StreetTile(tile.part, tile.edge, tile.along, codec.encode(found))
+    return codec
+
+
+def region_facts(laid: Laid, origin: tuple[int, int], side: int) -> dict[str, Any]:
+    """What the parameters say of a region: how many edges and places, how long, how far edges leave their tiles."""
+    reach = 0
+    for position, tile in laid.tiles.items():
+        low = np.array(origin) + np.array(position) * side
+        xy = tile.part.grid.xy
+        reach = max(reach, int((low - xy.min(axis=0)).max()), int((xy.max(axis=0) - low - side).max()))
+    return {
+        "edges": len(laid.grid.edges),
+        "places": sum(len(tile.edge) for tile in laid.tiles.values()),
+        "length_m": round(laid.grid.graph().length_m, 1),
+        "reach": max(0, reach),
+    }
+
+
+def _check(maps: Sequence[StreetMap]) -> None:
+    if not maps or len(maps) > MAX_REGIONS:
+        raise MapInputError(f"{len(maps)} street maps to fold", f"give 1 to {MAX_REGIONS}")
+    names = [one.name for one in maps]
+    twice = {name for name in names if names.count(name) > 1} if len(set(names)) < len(names) else set()
+    if twice:
+        raise MapInputError(f"two street maps are named {min(twice)!r}", "rename one")
+    for one in maps:
+        if not len(one.graph.edges):
+            raise MapInputError(f"the street map {one.name!r} has no lanes", "leave it out")
+
+
+def _put_models(writer: FoldWriter, layer: str, model: EmbeddingModel | None, codec: VectorCodec | None) -> int:
+    size = 0
+    if model is not None:
+        data = model.payload()
+        writer.put_model(layer, MODEL, data, "embedding")
+        size += len(data)
+    if codec is not None and codec.quantizer is not None:
+        writer.put_model(layer, VECTORS_MODEL, codec.model(), "vector codec")
+        size += len(codec.model())
+    return size
+
+
+def _parameters(
+    plan: StreetPlan,
+    step: float,
+    sizes: tuple[int, int],
+    model: EmbeddingModel | None,
+    codec: VectorCodec | None,
+    regions: list[dict[str, Any]],
+) -> dict[str, Any]:
+    window = AROUND if model is None else model.window
+    return {
+        "codec": CODEC,
+        "step_m": step,
+        "error_m": plan.error_m,
+        "tile": sizes[0],
+        "spacing": sizes[1],
+        "lanes": plan.lanes,
+        "model": None if model is None else model.name,
+        "window_m": [window.back_m, window.ahead_m, window.right_m, window.left_m],
+        "vectors": "none" if codec is None else codec.form,
+        "dimension": 0 if codec is None else codec.dimension,
+        "most_cosine": plan.most_cosine,
+        "regions": regions,
+    }

@@ -1,0 +1,277 @@
+"""Read the street layer of a .fold file: regions, their lane graphs, places and embeddings, tile by tile as needed."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from foldmap.atlas import FoldFile
+from foldmap.errors import ConfigError, FoldmapError, LayerError, LimitError, MapFormatError
+from foldmap.street.fold import CODEC, LANES, LAYER, MAX_REGIONS, MODEL, VECTORS_MODEL, tile_key
+from foldmap.street.graph_grid import GridGraph
+from foldmap.street.places import EdgeIndex, Places, on_edges
+from foldmap.street.source import LaneGraph
+from foldmap.street.tile import PARTS, StreetTile, tile_sizes, unpack_tile
+from foldmap.street.tiling import MAX_TILE, TilePosition, join_tiles
+from foldmap.street.vectors import FORMS, MAX_DIMENSION, VectorCodec
+from foldmap.street.window import Window
+from foldmap.types import FloatArray, IntArray
+
+MAX_EDGES = 1 << 25
+_MOST = 1 << 50
+_CURE = "fold the map again"
+
+
+@dataclass(frozen=True)
+class Region:
+    """One street map of a layer.
+
+    Attributes:
+        name: unique in the layer.
+        crs: what pyproj reads, or None for a local frame.
+        number: of its block of tiles.
+        origin: grid coordinates of the lower left corner of its tile (0, 0).
+        reach: grid steps by which edges leave the tile that they are in, at most.
+        edges, places: how many.
+        length_m: of all lanes.
+    """
+
+    name: str
+    crs: str | None
+    number: int
+    origin: tuple[int, int]
+    reach: int
+    edges: int
+    places: int
+    length_m: float
+
+
+class StreetLayer:
+    """A folded street map.
+
+    Args:
+        file: an open .fold file.
+        name: of its street layer.
+
+    Raises:
+        LayerError: no such layer, or one of another kind.
+        MapFormatError: the layer's parameters do not make sense.
+    """
+
+    def __init__(self, file: FoldFile, name: str = LAYER) -> None:
+        info = file.layer(name)
+        if info.kind != "street":
+            raise LayerError(f"layer {name!r} is a {info.kind} layer, not a street layer", "name a street layer")
+        self._file, self._name, self.parameters = file, name, info.parameters
+        if _get(info.parameters, "codec", str) != CODEC:
+            raise MapFormatError(f"lane graphs are coded as {info.parameters['codec']!r}", "update foldmap")
+        self.step_m = _number(info.parameters, "step_m", 1e-6, 1e6)
+        self.error_m = _number(info.parameters, "error_m", 1e-6, 1e6)
+        self.spacing = _whole(info.parameters, "spacing", 0, 1 << 40)
+        self._side = _whole(info.parameters, "tile", 1, 1 << 40)
+        self.dimension = _whole(info.parameters, "dimension", 0, MAX_DIMENSION)
+        self.lanes = _get(info.parameters, "lanes", str)
+        if self.lanes not in LANES:
+            raise MapFormatError(f"the street layer keeps lanes {self.lanes[:20]!r}", "update foldmap")
+        self.window = _window(info.parameters)
+        self.codec = self._vector_codec()
+        self.regions = _regions(info.parameters)
+        self._joined: dict[int, tuple[GridGraph, IntArray]] = {}
+        self._tiles: dict[int, dict[TilePosition, StreetTile]] = {}
+
+    @property
+    def model_name(self) -> str | None:
+        """Of the model that made the embeddings; None where there are none."""
+        name = self.parameters.get("model")
+        return name if isinstance(name, str) else None
+
+    def region(self, name: str) -> Region:
+        """One region by name.
+
+        Raises:
+            LayerError: there is none of that name.
+        """
+        for region in self.regions:
+            if region.name == name:
+                return region
+        there = ", ".join(region.name for region in self.regions[:8])
+        raise LayerError(f"the street layer has no region {name!r}", f"regions there: {there}")
+
+    def graph(self, region: str) -> LaneGraph:
+        """The whole lane graph of a region, in metres of its frame."""
+        found = self.region(region)
+        return self._whole(found)[0].graph()
+
+    def graph_near(self, region: str, x_m: float, y_m: float, radius_m: float) -> LaneGraph:
+        """The edges that come within `radius_m` of a point in x and in y; reads the tiles around it only.
+
+        Raises:
+            ConfigError: a point or radius that is not finite.
+        """
+        if not (math.isfinite(x_m) and math.isfinite(y_m) and math.isfinite(radius_m) and radius_m >= 0):
+            raise ConfigError(f"lanes within {radius_m} m of ({x_m}, {y_m})", "give finite metres")
+        found = self.region(region)
+        bounds = []
+        for at, origin in zip((x_m, y_m), found.origin, strict=True):
+            for sign in (-1, 1):
+                steps = (at + sign * radius_m) / self.step_m + sign * (found.reach + 1) - origin
+                bounds.append(int(np.clip(steps // self._side, -MAX_TILE, MAX_TILE - 1)))
+        tiles = [self._tile(found, key).part for key in self._keys(found, *bounds)]
+        graph = join_tiles(tiles, self.step_m)[0].graph()
+        return graph.take_edges(EdgeIndex(graph).near(x_m, y_m, radius_m))
+
+    def places(self, region: str) -> Places:
+        """All places of a region; their edges are those of `graph`."""
+        found = self.region(region)
+        tiles = list(self.tiles(found).values())
+        grid, offset = self._whole(found)
+        edge = [tile.edge + offset[k] for k, tile in enumerate(tiles)]
+        along = [tile.along for tile in tiles]
+        none = np.zeros(0, np.int64)
+        places = on_edges(grid.graph(), np.concatenate([none, *edge]), np.concatenate([none, *along]) * self.step_m)
+        if len(places) != found.places:
+            raise MapFormatError(f"region {region!r} has {len(places)} places, not the {found.places} it says", _CURE)
+        return places
+
+    def embeddings(self, region: str) -> FloatArray:
+        """Embeddings of a region's places, float32 (N, D) unit rows, in their order.
+
+        Raises:
+            LayerError: the layer was folded without a model.
+        """
+        if self.codec is None:
+            raise LayerError("the street layer has no embeddings", "fold the map with a model")
+        codec = self.codec
+        tiles = self.tiles(self.region(region)).values()
+        rows = [codec.decode(tile.vectors, len(tile.edge)) for tile in tiles]
+        return np.concatenate([np.zeros((0, self.dimension), np.float32), *rows])
+
+    def model_bytes(self, name: str = MODEL) -> bytes:
+        """One of the layer's models.
+
+        Raises:
+            LayerError: there is none of that name.
+        """
+        return self._file.model(self._name, name)
+
+    def byte_report(self) -> dict[str, Any]:
+        """Bytes of the layer by use: "graph", "places", "vectors", "lanes", "headers", "model".
+
+        Returns:
+            ``lane_km``, ``bytes`` by use, and ``bytes_per_km`` by use.
+        """
+        used = dict.fromkeys((*PARTS, "headers", "model"), 0)
+        for column, row in self._file.tiles(self._name):
+            payload = self._file.tile(self._name, column, row) or b""
+            _, sizes, _, _ = tile_sizes(payload)
+            for use, size in sizes.items():
+                used[use] += size
+            used["headers"] += len(payload) - sum(sizes.values())
+        used["model"] = sum(model.payload_bytes for model in self._file.layer(self._name).models)
+        km = sum(region.length_m for region in self.regions) / 1000
+        return {"lane_km": km, "bytes": used, "bytes_per_km": {use: n / max(km, 1e-9) for use, n in used.items()}}
+
+    def tiles(self, region: Region) -> dict[TilePosition, StreetTile]:
+        """All tiles of a region, decoded, ascending by row, then column; kept in memory.
+
+        Raises:
+            MapFormatError: damaged, or more in them than the region says.
+        """
+        if region.number not in self._tiles:
+            found: dict[TilePosition, StreetTile] = {}
+            edges = 0
+            for key in self._keys(region, -MAX_TILE, MAX_TILE - 1, -MAX_TILE, MAX_TILE - 1):
+                found[key] = self._tile(region, key)
+                edges += len(found[key].part.grid.edges)
+                if edges > region.edges:
+                    raise MapFormatError(f"region {region.name!r} has more than the edges it says", _CURE)
+            self._tiles[region.number] = found
+        return self._tiles[region.number]
+
+    def _whole(self, region: Region) -> tuple[GridGraph, IntArray]:
+        if region.number not in self._joined:
+            tiles = self.tiles(region).values()
+            grid, offset = join_tiles([tile.part for tile in tiles], self.step_m)
+            if len(grid.edges) != region.edges:
+                raise MapFormatError(f"region {region.name!r} has {len(grid.edges)} edges, not {region.edges}", _CURE)
+            self._joined[region.number] = grid, offset
+        return self._joined[region.number]
+
+    def _keys(self, region: Region, left: int, right: int, low: int, high: int) -> list[TilePosition]:
+        base = tile_key(region.number, (0, 0))[1]
+        keys = self._file.tiles_in(self._name, left, right + 1, base + low, base + high + 1)
+        return [(column, row - base) for column, row in keys]
+
+    def _tile(self, region: Region, position: TilePosition) -> StreetTile:
+        kept = self._tiles.get(region.number, {}).get(position)
+        if kept is not None:
+            return kept
+        payload = self._file.tile(self._name, *tile_key(region.number, position))
+        row_bytes = 0 if self.codec is None else self.codec.row_bytes
+        return unpack_tile(payload or b"", self.step_m, self.spacing, row_bytes, region.edges)
+
+    def _vector_codec(self) -> VectorCodec | None:
+        form = _get(self.parameters, "vectors", str)
+        if form == "none":
+            return None
+        if form not in FORMS or not self.dimension:
+            raise MapFormatError(f"embeddings are stored as {form[:20]!r}", "update foldmap")
+        if form == "pq":
+            return VectorCodec.from_model(self.model_bytes(VECTORS_MODEL), self.dimension)
+        return VectorCodec(form, self.dimension)
+
+
+def _regions(parameters: dict[str, Any]) -> tuple[Region, ...]:
+    rows = _get(parameters, "regions", list)
+    if len(rows) > MAX_REGIONS:
+        raise LimitError(f"the street layer declares {len(rows)} regions", _CURE)
+    regions = []
+    for number, row in enumerate(rows):
+        if not isinstance(row, dict):
+            raise MapFormatError(f"region {number} of the street layer is not an object", _CURE)
+        origin, crs = _get(row, "origin", list), row.get("crs")
+        if len(origin) != 2 or not all(type(v) is int and abs(v) < _MOST for v in origin):
+            raise MapFormatError(f"region {number} of the street layer has the origin {origin!r}"[:120], _CURE)
+        if not (crs is None or isinstance(crs, str)):
+            raise MapFormatError(f"region {number} of the street layer has a crs of another type", _CURE)
+        edges, places = _whole(row, "edges", 0, MAX_EDGES), _whole(row, "places", 0, MAX_EDGES)
+        reach, length = _whole(row, "reach", 0, 1 << 40), _number(row, "length_m", 0.0, 1e12)
+        name = _get(row, "name", str)
+        regions.append(Region(name, crs, number, (origin[0], origin[1]), reach, edges, places, length))
+    if len({region.name for region in regions}) < len(regions):
+        raise MapFormatError("two regions of the street layer have one name", _CURE)
+    return tuple(regions)
+
+
+def _window(parameters: dict[str, Any]) -> Window:
+    sides = _get(parameters, "window_m", list)
+    if len(sides) != 4 or not all(isinstance(v, int | float) and not isinstance(v, bool) for v in sides):
+        raise MapFormatError("the street layer's window_m is no rectangle", _CURE)
+    try:
+        return Window(*map(float, sides))
+    except FoldmapError as error:
+        raise MapFormatError(f"the street layer's window_m: {error.message}", _CURE) from error
+
+
+def _get(parameters: dict[str, Any], key: str, kind: type) -> Any:
+    value = parameters.get(key)
+    if type(value) is not kind:
+        raise MapFormatError(f"the street layer's {key} is {value!r}"[:200], _CURE)
+    return value
+
+
+def _whole(parameters: dict[str, Any], key: str, low: int, high: int) -> int:
+    value = int(_get(parameters, key, int))
+    if not low <= value <= high:
+        raise MapFormatError(f"the street layer's {key} is {value}", _CURE)
+    return value
+
+
+def _number(parameters: dict[str, Any], key: str, low: float, high: float) -> float:
+    value = parameters.get(key)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+        raise MapFormatError(f"the street layer's {key} is {value!r}"[:200], _CURE)
+    return float(value)
