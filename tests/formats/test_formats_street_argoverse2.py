@@ -277,6 +277,10 @@ def test_missing_columns_and_files(tmp_path: Path) -> None:
         read_ring(*files)
     with pytest.raises(MapInputError, match="cannot be read"):
         read_ring(tmp_path / "none.feather", files[1])
+    feather.write_feather(pa.table(RIG), files[0], compression="uncompressed")
+    files[0].write_bytes(files[0].read_bytes().replace(b"width_px", b"wid\xffh_px"))
+    with pytest.raises(MapInputError, match="damaged"):
+        read_ring(*files)
     files[0].write_bytes(b"no feather at all")
     with pytest.raises(MapInputError, match="no feather file"):
         read_ring(*files)

@@ -10,6 +10,7 @@ from typing import Any
 
 import geopandas
 import numpy as np
+import pyarrow.parquet as pq
 import pyogrio
 import pyproj
 import pytest
@@ -192,6 +193,12 @@ def test_plain_parquet_is_projected_and_joined(tmp_path: Path) -> None:
         read_geoparquet(path)
     geopandas.GeoDataFrame({"a": [1, 2]}, geometry=lines, crs=2263).to_parquet(path)
     with pytest.raises(MapInputError, match="not in metres"):
+        read_geoparquet(path)
+    write_geoparquet(town(), path)
+    whole = pq.read_table(path)
+    notes = {key: value.replace(b"ProjectedCRS", b"ProjektedCRS") for key, value in whole.schema.metadata.items()}
+    pq.write_table(whole.replace_schema_metadata(notes), path)
+    with pytest.raises(MapInputError, match="damaged"):
         read_geoparquet(path)
     path.write_bytes(b"PAR1 and no more")
     with pytest.raises(MapInputError, match="damaged"):

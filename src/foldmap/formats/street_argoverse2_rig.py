@@ -129,7 +129,7 @@ def _table(path: Path, columns: tuple[str, ...], error: type[InputError]) -> dic
         found: dict[str, AnyArray] = {name: table.column(name).to_numpy() for name in columns}
     except OSError as caught:
         raise error(f"{path} cannot be read: {str(caught)[:200]}", "give a feather file") from caught
-    except arrow.ArrowException as caught:
+    except (arrow.ArrowException, ValueError) as caught:
         raise error(
             f"{path} is no feather file, or damaged: {str(caught)[:200]}", "give one of Argoverse 2"
         ) from caught

@@ -104,7 +104,7 @@ def _libraries() -> tuple[Any, Any, Any]:
 
 def _frame(path: Path) -> tuple[Any, dict[str, Any]]:
     geopandas, parquet, _ = _libraries()
-    arrow = extra("pyarrow", "GeoParquet")
+    arrow, pyproj = extra("pyarrow", "GeoParquet"), extra("pyproj", "GeoParquet")
     try:
         if path.stat().st_size > _MAX_BYTES:
             raise MapInputError(f"{path} is larger than 1 GiB", "split the map")
@@ -112,7 +112,7 @@ def _frame(path: Path) -> tuple[Any, dict[str, Any]]:
         noted = json.loads((parquet.read_schema(path).metadata or {}).get(b"foldmap", b"{}"))
     except OSError as error:
         raise MapInputError(f"{path} cannot be read: {error.strerror or error}", f"give {_WHAT}") from error
-    except (arrow.ArrowException, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (arrow.ArrowException, pyproj.exceptions.CRSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise MapInputError(f"{path} is damaged or no GeoParquet: {str(error)[:200]}", f"give {_WHAT}") from error
     noted = noted if isinstance(noted, dict) else {}
     if noted.get("street", VERSION) != VERSION:
