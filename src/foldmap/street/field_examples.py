@@ -101,6 +101,27 @@ class PairExamples:
         )
 
 
+class Alternating:
+    """Batches of several sources in turn: step 1 from the first, step 2 from the second, and around again.
+
+    Args:
+        sources: at least one.
+    """
+
+    def __init__(self, *sources: FieldExamples) -> None:
+        if not sources:
+            raise ConfigError("there are no examples to train on", "give images with lane graphs")
+        self._sources = sources
+
+    def __len__(self) -> int:
+        return sum(len(source) for source in self._sources)
+
+    def batch(self, size: int, seed: int, step: int) -> FieldBatch:
+        """The batch of a step."""
+        turn, index = divmod(step - 1, len(self._sources))
+        return self._sources[index].batch(size, seed + index, turn + 1)
+
+
 def birds_eye(field: FieldSpec) -> BirdsEye:
     """The view that the field network takes."""
     return BirdsEye(field.window, field.shape[1] * IMAGE_PER_CELL)
