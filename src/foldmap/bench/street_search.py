@@ -14,8 +14,8 @@ from foldmap.street.search import SearchIndex
 from foldmap.types import AnyArray, FloatArray
 
 _LANE_PLACES = 200
-_LATENT = 16
-_HIDDEN = 64
+_LATENT = 20
+_HIDDEN = 512
 _STEP_CORRELATION = 0.95
 _ROWS_AT_ONCE = 50_000
 
@@ -54,7 +54,7 @@ class SearchFigures:
 def street_like_rows(count: int, dim: int, seed: int) -> AnyArray:
     """Embeddings as those of windows along lanes: neighbours are nearly alike, and few directions hold most of it.
 
-    Each lane is a random walk of 200 places in 16 dimensions, which a random network of two layers embeds. Like the
+    Each lane is a random walk of 200 places in 20 dimensions, which a random network of two layers embeds. Like the
     blurred rasters of real lane windows, 64 axes hold about 90 % of it, and a row's nearest other is a near-duplicate.
 
     Returns:
@@ -77,7 +77,7 @@ def street_like_rows(count: int, dim: int, seed: int) -> AnyArray:
             walk[:, step] = place
             drift = rng.standard_normal((lanes, _LATENT)).astype(np.float32)
             place = _STEP_CORRELATION * place + np.float32(np.sqrt(1 - _STEP_CORRELATION**2)) * drift
-        embedded = np.tanh(1.5 * walk.reshape(-1, _LATENT) @ first) @ second
+        embedded = np.tanh(2.5 * walk.reshape(-1, _LATENT) @ first) @ second
         rows[start : start + len(embedded)] = _unit(embedded)[: count - start]
     return rows
 

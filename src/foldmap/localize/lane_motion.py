@@ -14,7 +14,7 @@ from foldmap.localize.lane_places import LanePlaces
 from foldmap.localize.motion import check_increment
 from foldmap.types import DoubleArray
 
-_REACH_SIGMA = 3.5
+_REACH_SIGMA = 4.5
 _LEAST_BRANCH = 1e-4
 _LEAST_BELIEF = 1e-12
 _LEAST_HOP_M = 0.05

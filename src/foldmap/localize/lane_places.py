@@ -14,6 +14,7 @@ from foldmap.street.source import LaneGraph
 from foldmap.types import AnyArray, DoubleArray, IntArray
 
 _LANE_APART_M = (1.8, 5.5)
+_SHARPEST_RAD = np.radians(135.0)
 _PARALLEL_RAD = np.radians(30.0)
 
 
@@ -82,7 +83,7 @@ class LanePlaces:
 def lane_places(graph: LaneGraph, step_m: float = 2.0) -> LanePlaces:
     """One place an edge of the graph, resampled: in its middle, along it, followed by the edges that leave its end.
 
-    Turning back on the spot, from an edge to the one against it, does not count as following.
+    Turning back on the spot, by more than 135 degrees, does not count as following.
 
     Args:
         graph: in metres, in the map's frame.
@@ -108,7 +109,7 @@ def lane_places(graph: LaneGraph, step_m: float = 2.0) -> LanePlaces:
     source = np.repeat(np.arange(len(edges)), count)
     rank = np.arange(len(source)) - np.repeat(np.cumsum(count) - count, count)
     target = by_start[np.repeat(first, count) + rank]
-    onward = edges[target, 1] != edges[source, 0]
+    onward = np.abs(turn_between(heading[source], heading[target])) <= _SHARPEST_RAD
     source, target = source[onward], target[onward]
     offset = np.searchsorted(source, np.arange(len(edges) + 1))
     left, right = _beside(middle, heading, step_m)

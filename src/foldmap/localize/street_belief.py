@@ -18,6 +18,7 @@ MODE_M = 15.0
 """A mode is what lies within this of the best place."""
 _SAME_WAY_RAD = np.radians(45.0)
 _SAME_LANE_M = 1.5
+_MIDDLE = 0.01
 _MOST_MARGIN = 30.0
 
 
@@ -97,13 +98,15 @@ class Modes:
         """Summarize a belief float64 (N,) that sums to 1; N is at least 1."""
         p = self._places
         spots = self.spots(belief)
-        top = int(np.argmax(spots))
+        broad = self._near @ spots  # of spots almost alike, the one in their middle
+        top = int(np.argmax(spots / spots.max() + _MIDDLE * broad / broad.max()))
         spot = np.flatnonzero(self.around(top, SPOT_M))
-        place = int(spot[np.argmax(belief[spot])])
-        guess = self._guess(belief, place)
-        mode = self.around(place, MODE_M)
+        apart = np.hypot(*(self._positions[spot] - self._positions[top]).T)
+        place = int(spot[np.lexsort((apart, -belief[spot].round(9)))[0]])  # of equal ones the middle
+        guess = self._guess(belief, top, place)
+        mode = self.around(top, MODE_M)
         mass = float(belief[mode].sum())
-        other = float(spots[~mode].max(initial=0.0))
+        other = float(self.spots(belief * ~mode).max())
         margin = _MOST_MARGIN if other <= 0 else min(_MOST_MARGIN, float(np.log(spots[top] / other)))
         covariance = self._covariance(belief, mode, guess, float(np.median(p.length_m)))
         cos, sin = np.cos(guess.heading_rad), np.sin(guess.heading_rad)
@@ -121,10 +124,10 @@ class Modes:
             entropy=max(0.0, entropy),
         )
 
-    def _guess(self, belief: DoubleArray, place: int) -> SE2:
-        """The mean over the lane of the place: a mean over neighbouring lanes would lie between them."""
+    def _guess(self, belief: DoubleArray, top: int, place: int) -> SE2:
+        """The mean over the spot in the lane of the place: a mean over neighbouring lanes would lie between them."""
         p = self._places
-        near = np.flatnonzero(self.around(place, SPOT_M))
+        near = np.flatnonzero(self.around(top, SPOT_M))
         apart = self._positions[near] - self._positions[place]
         across = np.cos(p.heading_rad[place]) * apart[:, 1] - np.sin(p.heading_rad[place]) * apart[:, 0]
         near = near[np.abs(across) <= _SAME_LANE_M]
