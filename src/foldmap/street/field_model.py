@@ -20,7 +20,7 @@ from foldmap.street.field_symmetry import check_turns, turn_field, turn_image
 from foldmap.street.model import read_info
 from foldmap.street.observation import Observation
 from foldmap.street.source import LaneGraph
-from foldmap.street.spectrum import SpectrumSpec, spectrum
+from foldmap.street.spectrum import SpectrumSpec, check_terms, spectrum
 from foldmap.street.window import Window
 from foldmap.types import FloatArray
 
@@ -52,6 +52,7 @@ class FieldEmbedding:
 
     def __post_init__(self) -> None:
         check_turns(self.field.headings, self.turns)
+        check_terms(self.field, self.frequencies)
         if self.network.shape.headings != self.field.headings:
             raise ModelError("the network and the field have other headings", _CURE)
         self.network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -58,9 +58,8 @@ def spectrum(fields_BCHW: AnyArray, field: FieldSpec, spec: SpectrumSpec) -> Flo
     """
     if fields_BCHW.shape[1:] != field.shape:
         raise ConfigError(f"lane fields of shape {fields_BCHW.shape[1:]}", f"draw them as {field.shape}")
+    check_terms(field, spec)
     headings, rows, columns = field.shape
-    if spec.spatial > rows * columns or 2 * spec.angular >= headings:
-        raise ConfigError(f"a field of {field.shape} has fewer terms than {spec}", "keep fewer")
     chosen_row, chosen_column = _lowest(rows, columns, spec.spatial)
     row_basis = dct(np.eye(rows), axis=0, norm="ortho")[: int(chosen_row.max()) + 1].astype(np.float32)
     column_basis = dct(np.eye(columns), axis=0, norm="ortho")[: int(chosen_column.max()) + 1].astype(np.float32)
@@ -70,6 +69,17 @@ def spectrum(fields_BCHW: AnyArray, field: FieldSpec, spec: SpectrumSpec) -> Flo
     length = np.linalg.norm(kept, axis=1, keepdims=True)
     unit: FloatArray = np.divide(kept, length, out=np.zeros_like(kept), where=length > 1e-6)
     return unit
+
+
+def check_terms(field: FieldSpec, spec: SpectrumSpec) -> None:
+    """A field must have the terms that are to be kept.
+
+    Raises:
+        ConfigError: it has fewer.
+    """
+    headings, rows, columns = field.shape
+    if spec.spatial > rows * columns or 2 * spec.angular >= headings:
+        raise ConfigError(f"a field of {field.shape} has fewer terms than {spec}", "keep fewer")
 
 
 def _lowest(rows: int, columns: int, count: int) -> tuple[IntArray, IntArray]:
