@@ -36,7 +36,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(RUN) -m pip install --quiet -c constraints.txt -e '.[dev]'
 	touch $@
 
-# Train the default weights again, from the generated town alone: about three hours on two cores.
+# Train the default weights again, from generated towns alone: about five hours on two cores.
 WEIGHTS := out/weights
 FINE    := --pairs $(WEIGHTS)/pairs-fine --pair-count 700 --preset small-16x
 weights: $(STAMP)
@@ -50,6 +50,12 @@ weights: $(STAMP)
 	mkdir -p src/foldmap/lidar/weights
 	for name in fine-16x-3 fine-16x-6 fine-16x-1 coarse-4x-3; do \
 	    cp $(WEIGHTS)/$$name/model.safetensors src/foldmap/lidar/weights/$$name.safetensors; done
+	$(RUN) -m foldmap.town.street_training -o $(WEIGHTS)/street-field-1
+	$(RUN) -m foldmap.town.street_training --update --start $(WEIGHTS)/street-field-1/model.safetensors \
+	    -o $(WEIGHTS)/street-update-1
+	mkdir -p src/foldmap/street/weights
+	for name in street-field-1 street-update-1; do \
+	    cp $(WEIGHTS)/$$name/model.safetensors src/foldmap/street/weights/$$name.safetensors; done
 
 clean:
 	rm -rf out build dist .pytest_cache .ruff_cache .mypy_cache

@@ -1,0 +1,47 @@
+"""The trained street models that ship with the package: they have seen generated towns alone.
+
+To train them again::
+
+    python -m foldmap.town.street_training -o FOLDER
+    python -m foldmap.town.street_training -o OTHER --update --start FOLDER/model.safetensors
+"""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+
+from foldmap.errors import ModelError
+from foldmap.street.field_model import FieldEmbedding
+
+NAMES = {False: "street-field-1", True: "street-update-1"}
+"""Files of the shipped models: the one that embeds, and the one that compares images with a map."""
+
+
+def weights_folder() -> Path:
+    """Where the shipped models lie."""
+    return Path(str(resources.files("foldmap.street"))) / "weights"
+
+
+def default_model(update: bool = False, folder: Path | None = None) -> FieldEmbedding:
+    """Load a shipped model.
+
+    Args:
+        update: the one whose network takes a map and finds changes (`foldmap.street.evidence`); else the one that
+            embeds.
+        folder: read it from here instead.
+
+    Raises:
+        ModelError: it is not installed, it is damaged, or it is the other one.
+    """
+    path = (folder or weights_folder()) / f"{NAMES[update]}.safetensors"
+    more = " --update" if update else ""
+    cure = f"train one (foldmap train street{more} -o DIR) and give it with --model"
+    try:
+        payload = path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"the default street model {NAMES[update]} is not installed", cure) from error
+    model = FieldEmbedding.from_payload(payload)
+    if model.network.shape.with_map != update:
+        raise ModelError(f"{path.name} is {'no' if update else 'a'} model that takes a map", cure)
+    return model
