@@ -34,7 +34,7 @@ from foldmap.geometry import SE2
 from foldmap.geometry.se2 import wrap_rad
 from foldmap.street.chains import resample
 from foldmap.street.observation import AerialCrop, CameraRing, Observation, Pair, RingFrame
-from foldmap.street.source import StreetMap
+from foldmap.street.source import LaneGraph, StreetMap
 from foldmap.street.window import AROUND, Window, cut
 
 _PLACE = ("map", "x_m", "y_m", "heading_rad", "heading_deg")
@@ -89,8 +89,21 @@ class FolderPairs(Sequence[Pair]):
                 seen = AerialCrop(images[0], self.window)
         except MapInputError as error:
             raise MapInputError(f"{self.path}, line {row.line}: {error.message}", error.cure) from error
-        graph = resample(cut(row.map.graph, row.world_SE2_ego, self.window), 1.0)
-        return Pair(seen, graph, row.map.name, row.world_SE2_ego)
+        return Pair(seen, self.graph(index), row.map.name, row.world_SE2_ego)
+
+    def places(self) -> list[tuple[str, SE2]]:
+        """Map and world_SE2_ego of each pair; no image is decoded."""
+        return [(row.map.name, row.world_SE2_ego) for row in self._rows]
+
+    def graph(self, index: int) -> LaneGraph:
+        """The truth of a pair, in the ego frame, cut to the window, vertices 1 m apart."""
+        row = self._rows[index]
+        return resample(cut(row.map.graph, row.world_SE2_ego, self.window), 1.0)
+
+    def place(self, number: int) -> tuple[str, SE2]:
+        """Map and pose of a pair, without decoding its images."""
+        row = self._rows[number]
+        return row.map.name, row.world_SE2_ego
 
 
 def read_pairs(folder: Path | str, window: Window = AROUND) -> FolderPairs:

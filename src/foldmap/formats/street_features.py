@@ -1,0 +1,83 @@
+"""GeoJSON of findings: lines with properties, such as retrieved graphs and changes, on Earth or in a local frame."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from foldmap.errors import MapInputError, WriteError
+from foldmap.formats.street_crs import to_lonlat
+from foldmap.types import DoubleArray
+
+_LONLAT_DIGITS, _METRE_DIGITS = 10, 3
+
+
+@dataclass(frozen=True)
+class LineFeature:
+    """Some lines that belong together.
+
+    Attributes:
+        lines_m: float64 (P, 2) each, in the frame of `crs`; none makes a feature without a geometry.
+        crs: what pyproj reads, or None for a local frame.
+        properties: for people and programs.
+        other_lines_m: by property name: a line that is written as coordinates, for example where a lane was before.
+    """
+
+    lines_m: Sequence[DoubleArray]
+    crs: str | None
+    properties: Mapping[str, Any]
+    other_lines_m: Mapping[str, DoubleArray] = field(default_factory=dict)
+
+
+def write_features(path: Path, features: Sequence[LineFeature], members: Mapping[str, Any] | None = None) -> None:
+    """Write a FeatureCollection.
+
+    Coordinates are longitude and latitude where all features have a crs; metres of the local frame where none has one,
+    which ``"foldmap:crs": null`` says.
+
+    Args:
+        path: the file.
+        features: in order.
+        members: further members of the collection.
+
+    Raises:
+        MapInputError: some features have a crs and some have none.
+        MissingExtraError: features on Earth, without pyproj.
+        WriteError: the file cannot be written.
+    """
+    placed = {one.crs is not None for one in features}
+    if len(placed) > 1:
+        raise MapInputError(
+            "some of the street maps are placed on Earth and some are in local frames", "write them one by one"
+        )
+    on_earth = placed == {True}
+    found = []
+    for number, one in enumerate(features):
+        lines = [_coordinates(line, one.crs) for line in one.lines_m]
+        geometry = None
+        if len(lines) == 1:
+            geometry = {"type": "LineString", "coordinates": lines[0]}
+        elif lines:
+            geometry = {"type": "MultiLineString", "coordinates": lines}
+        others = {name: _coordinates(line, one.crs) for name, line in one.other_lines_m.items()}
+        properties = {**one.properties, **others}
+        found.append({"type": "Feature", "id": number, "properties": properties, "geometry": geometry})
+    crs = {} if on_earth else {"foldmap:crs": None}
+    content = {"type": "FeatureCollection", **crs, **(members or {}), "features": found}
+    try:
+        Path(path).write_text(json.dumps(content, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise WriteError(f"{path} cannot be written: {error.strerror or error}", "check the folder") from error
+
+
+def _coordinates(line_m: DoubleArray, crs: str | None) -> list[list[float]]:
+    if crs is None:
+        rounded: list[list[float]] = np.round(line_m, _METRE_DIGITS).tolist()
+        return rounded
+    lonlat: list[list[float]] = np.round(to_lonlat(line_m, crs), _LONLAT_DIGITS).tolist()
+    return lonlat
