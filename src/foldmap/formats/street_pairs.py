@@ -100,11 +100,6 @@ class FolderPairs(Sequence[Pair]):
         row = self._rows[index]
         return resample(cut(row.map.graph, row.world_SE2_ego, self.window), 1.0)
 
-    def place(self, number: int) -> tuple[str, SE2]:
-        """Map and pose of a pair, without decoding its images."""
-        row = self._rows[number]
-        return row.map.name, row.world_SE2_ego
-
 
 def read_pairs(folder: Path | str, window: Window = AROUND) -> FolderPairs:
     """Open a folder of images, poses and maps; everything but the images' content is checked at once.
