@@ -74,6 +74,7 @@ class Retrieval:
         truths: their graphs.
         library: what was retrieved from.
         distances: from queries to training places.
+        window: of graphs.
         methods: by name, in order.
     """
 
@@ -82,6 +83,7 @@ class Retrieval:
     truths: tuple[LaneGraph, ...]
     library: Library
     distances: Distances
+    window: Window
     methods: dict[str, Scored]
 
     def way(self, name: str) -> float:
@@ -149,7 +151,8 @@ def measure_retrieval(
     answers += bench.single(next(iter(models.values())), front)
     answers += [bench.generator(style) for style in settings.generators]
     begin(f"{data.label}: scores")
-    return Retrieval(data.label, queries, truths, library, found, score(answers, truths, data.window))
+    scored = score(answers, truths, data.window)
+    return Retrieval(data.label, queries, truths, library, found, data.window, scored)
 
 
 def score(answers: Sequence[Answers], truths: Sequence[LaneGraph], window: Window) -> dict[str, Scored]:

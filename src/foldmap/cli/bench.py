@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from foldmap.cli import bench_visual
+from foldmap.cli import bench_street, bench_visual
 from foldmap.cli.common import plain, put
 
 app = typer.Typer(help="Measure methods against each other.", no_args_is_help=True)
@@ -29,6 +29,7 @@ def _bench() -> None:
 
 
 app.command(epilog=bench_visual.EXAMPLES)(bench_visual.visual)
+app.command(epilog=bench_street.EXAMPLES)(bench_street.street)
 
 
 Radius = Annotated[float, typer.Option(help="Priors are off by up to so many metres.")]
