@@ -207,11 +207,9 @@ def test_unfold_is_the_embedding(run: Run, place: Path, tmp_path: Path) -> None:
 
 
 def test_a_file_of_another_layer(run: Run, place: Path, tmp_path: Path) -> None:
-    from foldmap.atlas import FoldWriter
-
     path = tmp_path / "street.fold"
-    with FoldWriter(path) as writer:
-        writer.add_layer("street", "street", {})
+    (tmp_path / "lane.csv").write_text("line,x_m,y_m\n0,0,0\n0,40,0\n")
+    assert run("fold", tmp_path / "lane.csv", "-o", path, "--embeddings", "none").status == 0
     for command in (
         ["unfold", path, "-o", tmp_path / "x.tif"],
         ["localize", path, place / "sweeps", "--poses", place / "prior.txt", "-o", tmp_path / "x.txt"],

@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from foldmap import __version__
-from foldmap.cli import bench, build, demo, evaluate, fold, localize, show, train, unfold, verify
+from foldmap.cli import bench, build, demo, evaluate, fold, localize, show, street, train, unfold, verify
 from foldmap.errors import FoldmapError
 
 
@@ -61,6 +61,7 @@ app.command("localize", short_help="Localize sweeps or photos in a folded map.",
     localize.localize
 )
 app.command("evaluate", short_help="Compare estimates with the truth.", epilog=evaluate.EXAMPLES)(evaluate.evaluate)
+app.add_typer(street.app, name="street")
 app.add_typer(bench.app, name="bench")
 app.command("show", short_help="Show what a file holds and where its bytes go.", epilog=show.EXAMPLES)(show.show)
 app.command("verify", short_help="Check that a file is sound.", epilog=verify.EXAMPLES)(verify.verify)

@@ -1,4 +1,4 @@
-"""``foldmap fold``: a raster map or a scene into a .fold file, and the tiles of one that changed."""
+"""``foldmap fold``: a raster map, a scene or street maps into a .fold file; the tiles of a raster that changed."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from foldmap.cli import fold_options as options
 from foldmap.cli.common import bar, bars, parse_size, put, read_bundle, require_file, require_folder, save_settings, say
 from foldmap.errors import BudgetError, ConfigError, MapInputError, ModelError
 
@@ -26,128 +27,125 @@ EXAMPLES = (
     "  foldmap fold --update map.fold new.tif\n"
     "  foldmap fold scene/ -o scene.fold --budget 100kB --report out/report\n"
     "  foldmap fold colmap/sparse/0 -o scene.fold --features feats-superpoint-n4096-r1024.h5\n"
-    "  foldmap fold scene/ --into map.fold"
+    "  foldmap fold scene/ --into map.fold\n"
+    "  foldmap fold karlsruhe.osm -o streets.fold --error 0.05\n"
+    "  foldmap fold berlin.net.xml.gz bologna.net.xml.gz -o streets.fold --embeddings none\n"
+    "  foldmap fold tiles/ -o streets.fold --model out/street/model.safetensors --spacing 5"
 )
 Report = Callable[[int, int], None]
 
 
 def fold(
-    source: Annotated[Path, typer.Argument(metavar="MAP.tif|SCENE", help="GeoTIFF of ground intensity, or a scene.")],
+    context: typer.Context,
+    sources: options.Sources,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="The .fold file.")] = None,
-    budget: Annotated[str | None, typer.Option(help="Largest size of the file, like 1MB.")] = None,
-    model: Annotated[Path | None, typer.Option(help="Map: a model of foldmap train; else a shipped one.")] = None,
-    rate: Annotated[float | None, typer.Option(help="Map: most bits per m2 of observed ground.")] = None,
-    band: Annotated[int | None, typer.Option(help="Map: band that holds intensity, from 1.")] = None,
-    tile_blocks: Annotated[int | None, typer.Option(help="Map: blocks of 512 px a tile side, 1 to 16; 2.")] = None,
-    update: Annotated[
-        Path | None, typer.Option(metavar="MAP.fold", help="Map: fold the tiles of this file again that changed.")
-    ] = None,
-    into: Annotated[
-        Path | None, typer.Option(metavar="MAP.fold", help="Scene: add to this file, or replace what it has of one.")
-    ] = None,
-    features: Annotated[
-        Path | None, typer.Option(help="Scene: hloc .h5 or COLMAP .db; else what lies beside the model.")
-    ] = None,
-    photos: Annotated[Path | None, typer.Option(help="Scene: folder of its photos, to extract SIFT again.")] = None,
-    globals_: Annotated[
-        Path | None, typer.Option("--globals", help="Scene: hloc .h5 of one descriptor a photo, for retrieval.")
-    ] = None,
-    points: Annotated[int | None, typer.Option(help="Scene: at most so many points.")] = None,
-    select: Annotated[str | None, typer.Option(help="Scene: spread, cover, gamma, longest or random.")] = None,
-    alpha: Annotated[float | None, typer.Option(help="Scene: of --select gamma, 0 to 1.")] = None,
-    codec: Annotated[
-        str | None, typer.Option(help="Scene: transform, pq, opq, additive, dpqed, dpqed+ or raw.")
-    ] = None,
-    step: Annotated[float | None, typer.Option(help="Scene: of transform codes; larger is smaller.")] = None,
-    parts: Annotated[int | None, typer.Option(help="Scene: bytes a descriptor of pq and dpqed.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Scene: of training dpqed.")] = None,
-    decoder: Annotated[Path | None, typer.Option(help="Scene: a trained dpqed layer, to be adapted.")] = None,
-    error_px: Annotated[
-        float | None, typer.Option(help="Scene: error of positions as reprojected; a third of the noise.")
-    ] = None,
-    images: Annotated[
-        bool | None, typer.Option("--keep-images/--no-images", help="Scene: poses of photos, who sees what.")
-    ] = None,
-    metric: Annotated[bool | None, typer.Option("--metric/--not-metric", help="Scene: whether in metres.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Scene: of every random choice.")] = None,
-    report: Annotated[Path | None, typer.Option(help="Scene: folder for the curve of accuracy against bytes.")] = None,
+    as_: options.As = None,
+    budget: options.Budget = None,
+    model: options.Model = None,
+    rate: options.Rate = None,
+    band: options.Band = None,
+    tile_blocks: options.TileBlocks = None,
+    update: options.Update = None,
+    into: options.Into = None,
+    features: options.Features = None,
+    photos: options.Photos = None,
+    globals_: options.Globals = None,
+    points: options.Points = None,
+    select: options.Select = None,
+    alpha: options.Alpha = None,
+    codec: options.Codec = None,
+    step: options.Step = None,
+    parts: options.Parts = None,
+    epochs: options.Epochs = None,
+    decoder: options.Decoder = None,
+    error_px: options.ErrorPx = None,
+    images: options.Images = None,
+    metric: options.Metric = None,
+    error_m: options.ErrorM = None,
+    spacing: options.Spacing = None,
+    embeddings: options.Embeddings = None,
+    lanes: options.Lanes = None,
+    tile_m: options.TileM = None,
+    name: options.Name = None,
+    format_: options.Format = None,
+    seed: options.Seed = None,
+    report: options.Report = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
     """Fold a map into one small file that holds all a localizer needs.
 
-    A file is a raster of ground intensity. A folder is a scene: of foldmap build visual, COLMAP or kapture.
+    A GeoTIFF is a raster of ground intensity. A folder with a COLMAP model or kapture is a scene, also what foldmap
+    build visual made. Lane graphs are street maps, one file or many: Argoverse 2, Lanelet2, SUMO, OpenDRIVE, GeoJSON,
+    GeoParquet, CSV of polylines, labelled ortho tiles.
     """
-    of_map = {"--model": model, "--rate": rate, "--band": band, "--tile-blocks": tile_blocks, "--update": update}
-    of_scene: dict[str, Any] = {
-        "features": features,
-        "photos": photos,
-        "globals": globals_,
-        "points": points,
-        "select": select,
-        "alpha": alpha,
-        "codec": codec,
-        "step": step,
-        "parts": parts,
-        "epochs": epochs,
-        "decoder": decoder,
-        "error_px": error_px,
-        "images": images,
-        "metric": metric,
-        "seed": seed,
-    }
     if sum(target is not None for target in (output, update, into)) != 1:
         raise ConfigError("say where the map goes", "give one of -o MAP.fold, --update MAP.fold and --into MAP.fold")
+    said, kind = options.said_in(context), options.kind_of_sources(sources, as_)
+    options.refuse_strange(said, kind, sources[0])
+    given = {key: value for key, value in context.params.items() if key in said}
     size = parse_size(budget) if budget is not None else None
-    said = {key: value for key, value in of_scene.items() if value is not None}
-    if source.is_dir():
-        _refuse([name for name, value in of_map.items() if value is not None], f"{source} is a scene", "a raster")
-        put(_fold_scene(source, output, into, said, size, report), as_json)
-        return
-    others = [_option(name) for name in said] + [
-        name for name, value in (("--into", into), ("--report", report)) if value is not None
-    ]
-    _refuse(others, f"{source} is no folder", "a scene, which is a folder")
+    target = output or into
+    if kind == options.STREET:
+        assert target is not None
+        put(_fold_street(sources, target, into is not None, given, size), as_json)
+    elif kind == options.SCENE:
+        assert target is not None
+        put(_fold_scene(sources[0], target, into is not None, given, size, report), as_json)
+    else:
+        put(_fold_raster(sources[0], output, update, given, size), as_json)
+
+
+def _fold_raster(
+    source: Path, output: Path | None, update: Path | None, given: dict[str, Any], size: int | None
+) -> dict[str, Any]:
+    model, band, rate = given.get("model"), given.get("band") or 1, given.get("rate")
     with bar("Folding") as drawn:
         if update is not None:
-            if rate is not None or budget is not None:
+            if rate is not None or size is not None:
                 raise ConfigError("an update keeps the file's model", "leave --rate and --budget out")
-            summary = update_map(update, source, model, band=band or 1, report=drawn)
-        else:
-            assert output is not None
-            blocks = 2 if tile_blocks is None else tile_blocks
-            summary = fold_map(
-                source, output, model, rate=rate, budget_bytes=size, band=band or 1, tile_blocks=blocks, report=drawn
-            )
-    put(summary, as_json)
+            return update_map(update, source, model, band=band, report=drawn)
+        assert output is not None
+        blocks = given.get("tile_blocks", 2)
+        return fold_map(
+            source, output, model, rate=rate, budget_bytes=size, band=band, tile_blocks=blocks, report=drawn
+        )
 
 
-def _option(name: str) -> str:
-    return {"images": "--keep-images"}.get(name, "--" + name.replace("_", "-"))
-
-
-def _refuse(options: list[str], what: str, belongs: str) -> None:
-    if options:
-        raise ConfigError(f"{what}, and {options[0]} is for {belongs}", f"leave {options[0]} out, or check the path")
+_OF_SCENE = {
+    **dict.fromkeys(["features", "photos", "points", "select", "alpha", "codec", "step", "parts", "epochs", "decoder"]),
+    **dict.fromkeys(["globals", "error_px", "images", "metric", "seed"]),
+}
 
 
 def _fold_scene(
-    scene: Path, output: Path | None, into: Path | None, said: dict[str, Any], size: int | None, report: Path | None
+    scene: Path, target: Path, into: bool, given: dict[str, Any], size: int | None, report: Path | None
 ) -> dict[str, Any]:
     from foldmap.cli.fold_visual import fold_scene_folder
     from foldmap.cli.scene_options import SceneOptions
 
-    target = output or into
-    assert target is not None
+    named = {key.rstrip("_"): value for key, value in given.items()}
+    said = {key: named[key] for key in _OF_SCENE if key in named}
     with bars() as drawn:
         return fold_scene_folder(
             scene,
             target,
             SceneOptions(**said),
             budget_bytes=size,
-            into=into is not None,
+            into=into,
             report_folder=report,
             report=drawn,
         )
+
+
+def _fold_street(
+    sources: list[Path], target: Path, into: bool, given: dict[str, Any], size: int | None
+) -> dict[str, Any]:
+    from foldmap.cli.fold_street import StreetOptions, fold_street_maps
+
+    named = {"format_": "format", "seed": "seed"} | {key: key for key in StreetOptions.__dataclass_fields__}
+    said = {named[key]: value for key, value in given.items() if key in named}
+    with bar("Folding") as drawn:
+        return fold_street_maps(sources, target, StreetOptions(**said), budget_bytes=size, into=into, report=drawn)
 
 
 def fold_map(

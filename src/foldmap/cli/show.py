@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 EXAMPLES = (
     "\b\nExamples:\n  foldmap show map.fold\n  foldmap show map.fold --json\n"
     "  foldmap show map.fold --codes codes.png --embedding embedding.png\n"
-    "  foldmap show scene.fold --picture scene.png"
+    "  foldmap show scene.fold --picture scene.png\n  foldmap show streets.fold --picture streets.png"
 )
 PICTURE_PX = 2048
 
@@ -27,7 +27,7 @@ def show(
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
     codes: Annotated[Path | None, typer.Option(help="Draw the binary channels to this PNG.")] = None,
     embedding: Annotated[Path | None, typer.Option(help="Draw the decoded embedding to this PNG.")] = None,
-    picture: Annotated[Path | None, typer.Option(help="Draw a scene's points from above to this PNG.")] = None,
+    picture: Annotated[Path | None, typer.Option(help="Draw a scene's points, or streets, to this PNG.")] = None,
 ) -> None:
     """Show the layers of a file, where its bytes go, what was folded and with which settings.
 
@@ -37,7 +37,20 @@ def show(
     if codes is not None or embedding is not None:
         draw(fold_file, codes, embedding)
     if picture is not None:
-        draw_scene(fold_file, picture)
+        _draw_picture(fold_file, picture)
+
+
+def _draw_picture(path: Path, picture_png: Path) -> None:
+    """Streets where the file has no scene."""
+    from foldmap.atlas import FoldFile
+    from foldmap.cli.show_street import draw_street
+
+    with FoldFile.open(path) as file:
+        kinds = {layer.kind for layer in file.layers()}
+    if "street" in kinds and "visual" not in kinds:
+        draw_street(path, picture_png)
+    else:
+        draw_scene(path, picture_png)
 
 
 def describe(path: Path) -> dict[str, Any]:
@@ -58,6 +71,12 @@ def describe(path: Path) -> dict[str, Any]:
 
 def _layer(file: FoldFile, name: str, bytes_of: dict[str, Any]) -> dict[str, Any]:
     layer = file.layer(name)
+    if layer.kind == "street":
+        from foldmap.cli.show_street import describe_street
+
+        dropped = ("regions", "tile", "spacing")
+        known = {key: value for key, value in layer.parameters.items() if key not in dropped}
+        return {**bytes_of, **known, **describe_street(file, name)}
     shown: dict[str, Any] = {**bytes_of, **{k: v for k, v in layer.parameters.items() if k != "grid"}}
     if layer.kind == "visual":
         return {**shown, **_scene(file, name)}

@@ -1,4 +1,4 @@
-"""``foldmap unfold``: the decoded embedding as a GeoTIFF, a scene's decoded points as PLY or NPZ."""
+"""``foldmap unfold``: the decoded embedding as a GeoTIFF, a scene's points as PLY or NPZ, streets for any GIS."""
 
 from __future__ import annotations
 
@@ -15,21 +15,33 @@ from foldmap.errors import ConfigError
 
 EXAMPLES = (
     "\b\nExamples:\n  foldmap unfold map.fold -o embedding.tif\n  foldmap unfold scene.fold -o points.ply\n"
-    "  foldmap unfold scene.fold -o points.npz"
+    "  foldmap unfold scene.fold -o points.npz\n  foldmap unfold streets.fold -o streets.geojson\n"
+    "  foldmap unfold streets.fold --region karlsruhe -o karlsruhe.osm"
 )
 _BLOCK_PX = 512
 
 
 def unfold(
     fold_file: Annotated[Path, typer.Argument(metavar="MAP.fold", help="The file.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="The GeoTIFF; of a scene a .ply or .npz.")],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="By its suffix: .tif; .ply, .npz; .geojson, .osm, .parquet.")
+    ],
+    region: Annotated[str | None, typer.Option(help="Of a street map that has several.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
     """Decode what a localizer matches.
 
     Of a map, the embedding: one float32 band a channel, NaN where there is no map. Of a scene, its points: .ply holds
-    x, y, z; .npz also descriptors, and names and poses of its images where it keeps them.
+    x, y, z; .npz also descriptors, and names and poses of its images where it keeps them. Of a street map, the lane
+    graph of a region: GeoJSON (.geojson, .json), Lanelet2 (.osm) or GeoParquet (.parquet).
     """
+    from foldmap.cli.show_street import SUFFIXES, unfold_street
+
+    if output.suffix.lower() in SUFFIXES:
+        put(unfold_street(fold_file, output, region), as_json)
+        return
+    if region is not None:
+        raise ConfigError(f"{output} is no file of streets", "leave --region out, or name it .geojson, .osm, .parquet")
     if output.suffix.lower() in (".ply", ".npz"):
         from foldmap.cli.unfold_visual import unfold_scene
 

@@ -41,13 +41,14 @@ def find_faults(path: Path) -> list[str]:
         MapFormatError: there is no such file.
     """
     from foldmap import atlas
+    from foldmap.cli.show_street import faults_of_street
 
     require_file(path)
     faults = atlas.verify(path)
     if faults:
         return faults
     with atlas.FoldFile.open(path) as file:
-        checks = {"lidar": _undecodable, "visual": _unreadable}
+        checks = {"lidar": _undecodable, "visual": _unreadable, "street": faults_of_street}
         found = [checks[layer.kind](file, layer.name) for layer in file.layers() if layer.kind in checks]
         return [fault for faults in found for fault in faults]
 

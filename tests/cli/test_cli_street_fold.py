@@ -1,0 +1,231 @@
+"""``foldmap fold`` of street maps, and ``show``, ``verify``, ``unfold`` of what it makes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from cli_place import Ran
+from scipy.spatial import cKDTree
+from street_place import town_map, write_town
+
+from foldmap.atlas import FoldFile, FoldUpdater
+from foldmap.formats.streets import read_street_maps
+from foldmap.street.chains import resample
+from foldmap.street.source import LaneGraph
+from foldmap.street.unfold import StreetLayer
+
+Run = Callable[..., Ran]
+
+
+@pytest.fixture(scope="module")
+def town(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A town's street map and models, and map.fold of it; read only."""
+    folder = tmp_path_factory.mktemp("town")
+    write_town(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folded(town: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from foldmap.cli.fold_street import StreetOptions, fold_street_maps
+
+    out = tmp_path_factory.mktemp("folded") / "map.fold"
+    options = StreetOptions(model=town / "model.safetensors", spacing=12.0, lanes="traits", tile_m=128.0)
+    fold_street_maps([town / "town.geojson"], out, options)
+    return out
+
+
+def away_m(a: LaneGraph, b: LaneGraph) -> float:
+    """Largest distance of a point of either from the other."""
+    one, other = resample(a, 0.5).vertices_m, resample(b, 0.5).vertices_m
+    far = [cKDTree(x).query(y)[0].max() for x, y in ((one, other), (other, one))]
+    return float(max(far))
+
+
+def _plain(run: Run, *arguments: object) -> dict[str, Any]:
+    ran = run("fold", *arguments, "--json")
+    assert ran.status == 0, ran.err
+    summary: dict[str, Any] = json.loads(ran.out)
+    return summary
+
+
+def test_graphs_alone(run: Run, town: Path, tmp_path: Path) -> None:
+    out = tmp_path / "map.fold"
+    summary = _plain(run, town / "town.geojson", "-o", out, "--embeddings", "none", "--error", "0.05", "--name", "here")
+    street = town_map()
+    assert summary["file_bytes"] == out.stat().st_size
+    assert summary["lane_km"] == pytest.approx(street.graph.length_m / 1000, rel=0.005)
+    assert (summary["model"], summary["embeddings"], summary["bytes"]["vectors"]) == (None, "none", 0)
+    per_km = summary["bytes_a_lane_km"]
+    assert per_km["graph"] == pytest.approx(summary["bytes"]["graph"] / summary["lane_km"], rel=0.01)
+    assert per_km["all"] < 2000
+    settings = json.loads((tmp_path / "map.fold.settings.json").read_text())
+    assert (settings["plan"]["error_m"], settings["plan"]["spacing_m"]) == (0.05, 5.0)
+    with FoldFile.open(out) as file:
+        layer = StreetLayer(file)
+        assert [region.name for region in layer.regions] == ["here"]
+        assert away_m(layer.graph("here"), street.graph) < 0.05 + 0.25 * 0.01 + 0.26  # half a sample apart at worst
+
+
+def test_show_verify_unfold(run: Run, folded: Path, tmp_path: Path) -> None:
+    shown = json.loads(run("show", folded, "--json").out)["layers"]["street"]
+    assert shown["regions"]["town"]["places"] > 50
+    assert shown["bytes"]["vectors"] == shown["regions"]["town"]["places"] * 502  # 500 numbers and a scale
+    assert run("show", folded, "--picture", tmp_path / "town.png").status == 0
+    assert (tmp_path / "town.png").read_bytes()[:4] == b"\x89PNG"
+    assert run("verify", folded).out.strip() == f"{folded} is sound"
+    with FoldFile.open(folded) as file:
+        stored = StreetLayer(file).graph("town")
+    for suffix in ("geojson", "parquet", "osm"):
+        out = tmp_path / f"town.{suffix}"
+        ran = run("unfold", folded, "-o", out, "--json")
+        assert (ran.status, ran.err) == (0, "")
+        back = read_street_maps(out)[0].graph
+        assert abs(back.length_m / stored.length_m - 1) < 0.01
+        if suffix != "osm":  # Lanelet2 has borders, whose middle is not the line to the millimetre
+            assert away_m(back, stored) < 0.3
+            assert (back.in_degree > 1).sum() == (stored.in_degree > 1).sum()
+
+
+def test_verify_names_what_does_not_decode(run: Run, folded: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.fold"
+    shutil.copyfile(folded, broken)
+    with FoldFile.open(broken) as file:
+        key = file.tiles("street")[0]
+        payload = file.tile("street", *key)
+    assert payload is not None
+    with FoldUpdater(broken) as updater:
+        updater.put_tile("street", *key, payload[:-7])
+        updater.put_tile("street", 0, 9 << 16, payload)
+        updater.commit()
+    ran = run("verify", broken)
+    assert ran.status == 1
+    assert "region 'town' does not decode" in ran.out
+    assert "belongs to no region" in ran.out
+
+
+def test_several_maps_and_formats_are_regions_of_one_file(run: Run, town: Path, tmp_path: Path) -> None:
+    polylines = "line,x_m,y_m\n" + "".join(f"{k},{x},{4 * k}\n" for k in range(2) for x in (0, 30, 60))
+    (tmp_path / "two.csv").write_text(polylines)
+    out = tmp_path / "map.fold"
+    ran = run("fold", town / "town.geojson", tmp_path / "two.csv", "-o", out, "--embeddings", "none", "--json")
+    assert json.loads(ran.out)["regions"] == 2
+    assert "none of the 2 lanes is joined to another" in ran.err  # a map without topology folds, and it is said
+    assert "name one with --region: town, two" in run("unfold", out, "-o", tmp_path / "x.geojson").err
+    again = run("unfold", out, "-o", tmp_path / "x.geojson", "--region", "two")
+    assert again.status == 0
+    assert read_street_maps(tmp_path / "x.geojson")[0].graph.length_m == pytest.approx(120, abs=0.2)
+    run("fold", tmp_path / "two.csv", "--into", out, "--embeddings", "none")
+    assert list(json.loads(run("show", out, "--json").out)["layers"]["street"]["regions"]) == ["two"]
+
+
+def test_disconnected_pieces_and_duplicate_vertices_are_said(run: Run, tmp_path: Path) -> None:
+    rows = [(0, 0, 0), (0, 50, 0), (1, 50, 0), (1, 90, 20), (2, 0, 80), (2, 60, 80), (3, 60, 80), (3, 0, 80)]
+    text = "line,x_m,y_m\n" + "".join(f"{line},{x},{y}\n" for line, x, y in rows)
+    (tmp_path / "map.csv").write_text(text)
+    ran = run("fold", tmp_path / "map.csv", "-o", tmp_path / "m.fold", "--embeddings", "none")
+    assert ran.status == 0
+    assert "pieces" in ran.err
+
+
+def _nodes(folder: Path, edges: np.ndarray) -> Path:
+    path = folder / "tile_1_graph.npz"
+    nodes = np.array([[0, 0], [400, 0], [800, 300]], np.int64)
+    np.savez(path, nodes_px=nodes, edges=edges.astype(np.int64), node_type=np.zeros(3, np.int64))
+    return path
+
+
+def test_self_loops_are_dropped_or_refused(run: Run, tmp_path: Path) -> None:
+    path = _nodes(tmp_path, np.array([[0, 1, 0], [1, 1, 0], [1, 2, 0]]))
+    ran = run("fold", path, "-o", tmp_path / "m.fold", "--embeddings", "none", "--json")
+    if ran.status == 0:
+        with FoldFile.open(tmp_path / "m.fold") as file:
+            assert len(StreetLayer(file).graph("tile_1").edges) == 2
+    else:
+        assert (ran.status, ran.err.count("\n")) == (2, 1)
+        assert "loop" in ran.err
+
+
+LANELET = """<osm version="0.6">
+<node id="1" lat="" lon=""><tag k="local_x" v="0"/><tag k="local_y" v="0"/></node>
+<node id="2" lat="" lon=""><tag k="local_x" v="40"/><tag k="local_y" v="0"/></node>
+<node id="3" lat="" lon=""><tag k="local_x" v="0"/><tag k="local_y" v="3"/></node>
+<node id="4" lat="" lon=""><tag k="local_x" v="40"/><tag k="local_y" v="3"/></node>
+<way id="10"><nd ref="1"/><nd ref="2"/></way><way id="11"><nd ref="3"/><nd ref="4"/></way>
+<relation id="20"><member type="way" ref="11" role="left"/><member type="way" ref="10" role="right"/>
+<tag k="type" v="lanelet"/><tag k="subtype" v="road"/></relation>
+<relation id="21"><tag k="type" v="teleporter"/></relation>
+</osm>
+"""
+
+
+def test_unsupported_tags_are_counted(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "map.osm").write_text(LANELET)
+    ran = run("fold", tmp_path / "map.osm", "-o", tmp_path / "m.fold", "--embeddings", "none", "--json")
+    assert json.loads(ran.out)["lane_km"] == pytest.approx(0.04, rel=0.01)
+    assert "left out 1 x" in ran.err
+    assert "teleporter" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "options", "message"),
+    [
+        ("map.csv", "line,x_m,y_m\n0,8.40001,49.00001\n0,8.40002,49.00002\n", [], "degrees, not metres"),
+        ("map.csv", "line,x_m,y_m\n", [], "no line with two distinct points"),
+        ("map.csv", "line,x_m,y_m\n0,0,0\n0,nan,3\n", [], "row 3"),
+        ("map.geojson", '{"type": "FeatureCollection", "features": []}', [], "holds no LineString"),
+        ("map.csv", "GOOD", ["--embeddings", "gif"], "cannot be stored as 'gif'"),
+        ("map.csv", "GOOD", ["--error", "-1"], "error of -1"),
+        ("map.csv", "GOOD", ["--points", "5"], "is a street map, and --points is for a scene"),
+        ("map.csv", "GOOD", ["--rate", "2"], "is a street map, and --rate is for a raster"),
+        ("map.csv", "GOOD", ["--model", "gone.safetensors"], "gone.safetensors cannot be read"),
+        ("map.csv", "GOOD", ["--as", "painting"], "no kind of map 'painting'"),
+        ("map.csv", "GOOD", ["--format", "painting"], "no format of street maps 'painting'"),
+        ("map.osm", "<html></html>", ["--as", "street"], "is no street map that foldmap reads"),
+    ],
+)
+def test_what_cannot_be_folded(
+    run: Run, tmp_path: Path, name: str, text: str, options: list[str], message: str
+) -> None:
+    good = "line,x_m,y_m\n0,0,0\n0,40,0\n"
+    (tmp_path / name).write_text(good if text == "GOOD" else text)
+    if "--embeddings" not in options and "--model" not in options:
+        options = [*options, "--embeddings", "none"]
+    ran = run("fold", tmp_path / name, "-o", tmp_path / "m.fold", *options)
+    assert (ran.status, ran.out) == (2, "")
+    assert ran.err.splitlines()[-1].startswith("error: ")
+    assert message in ran.err
+    assert not (tmp_path / "m.fold").exists()
+
+
+def test_a_folder_that_is_both_asks(run: Run, town: Path, tmp_path: Path) -> None:
+    both = tmp_path / "both"
+    (both / "sensors").mkdir(parents=True)
+    shutil.copyfile(town / "town.geojson", both / "town.geojson")
+    ran = run("fold", both, "-o", tmp_path / "m.fold", "--embeddings", "none")
+    assert ran.status == 2
+    assert "--as scene or --as street" in ran.err
+    told = run("fold", both, "-o", tmp_path / "m.fold", "--embeddings", "none", "--as", "street")
+    assert told.status == 0
+
+
+def test_a_map_without_streets_has_no_street_layer(run: Run, place: Path, tmp_path: Path) -> None:
+    for arguments in (["unfold", place / "map.fold", "-o", tmp_path / "x.geojson"],):
+        ran = run(*arguments)
+        assert (ran.status, ran.err.count("\n")) == (2, 1)
+        assert "has no street layer" in ran.err
+
+
+def test_shared_maps_fold(run: Run, shared_data: Path, tmp_path: Path) -> None:
+    path = shared_data / "street" / "lanelet2" / "kit_karlsruhe_mapping_example.osm"
+    if not path.exists():
+        pytest.skip("no shared maps")
+    summary = _plain(run, path, "-o", tmp_path / "k.fold", "--embeddings", "none")
+    assert summary["lane_km"] == pytest.approx(5.17, abs=0.05)
+    assert summary["bytes_a_lane_km"]["all"] < 2000
