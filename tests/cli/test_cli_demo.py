@@ -19,7 +19,7 @@ Run = Callable[..., Ran]
 
 
 def test_demo_writes_map_file_estimates_and_page(tmp_path: Path) -> None:
-    settings = DemoSettings(seed=3, length_m=12.0, spacing_m=3.0, steps=2, aggregate=2, photos=None)
+    settings = DemoSettings(seed=3, length_m=12.0, spacing_m=3.0, steps=2, aggregate=2, photos=None, streets=None)
     summary = run_demo(tmp_path, make_bundle(), settings)
     assert summary["folded_file_bytes"] == (tmp_path / "map.fold").stat().st_size
     assert summary["steps"] == 2
@@ -37,7 +37,7 @@ def test_demo_writes_map_file_estimates_and_page(tmp_path: Path) -> None:
 def test_photos_join_the_file_of_the_lidar_layer(tmp_path: Path) -> None:
     pytest.importorskip("pycolmap")
     photos = PhotoSettings(map_photos=8, queries=2, strangers=1, size_px=(320, 240), points=400)
-    settings = DemoSettings(seed=0, length_m=8.0, spacing_m=4.0, steps=1, aggregate=1, photos=photos)
+    settings = DemoSettings(seed=0, length_m=8.0, spacing_m=4.0, steps=1, aggregate=1, photos=photos, streets=None)
     summary = run_demo(tmp_path, make_bundle(), settings)
     with FoldFile.open(tmp_path / "map.fold") as file:
         assert {layer.name: layer.kind for layer in file.layers()} == {"lidar": "lidar", "visual": "visual"}
@@ -61,7 +61,8 @@ def test_photos_are_left_out_where_pycolmap_is_missing(
         raise MissingExtraError("pycolmap is not installed", "pip install foldmap[sfm]")
 
     monkeypatch.setattr("foldmap.visual.extract.open_extractor", missing)
-    summary = run_demo(tmp_path, make_bundle(), DemoSettings(seed=3, length_m=8.0, spacing_m=4.0, steps=1, aggregate=1))
+    settings = DemoSettings(seed=3, length_m=8.0, spacing_m=4.0, steps=1, aggregate=1, streets=None)
+    summary = run_demo(tmp_path, make_bundle(), settings)
     assert "photo_queries" not in summary
     told = [line for line in capsys.readouterr().err.splitlines() if "photos" in line]
     assert told == ["photos left out: pycolmap is not installed (pip install foldmap[sfm])"]

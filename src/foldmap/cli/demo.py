@@ -1,4 +1,4 @@
-"""``foldmap demo``: a generated town is mapped on one day, folded, and driven through and photographed on another."""
+"""``foldmap demo``: a generated town is mapped on one day, folded, driven through and photographed on another."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from foldmap.cli.common import bar, make_folder, put, save_settings, say, write_text
+from foldmap.cli.demo_street import DemoStreets, StreetSettings, add_streets
+from foldmap.cli.demo_street import summary_of as street_summary
 from foldmap.cli.demo_visual import DemoPhotos, PhotoSettings, add_photos, summary_of
-from foldmap.errors import ConfigError, MissingExtraError
+from foldmap.errors import ConfigError, MissingExtraError, ModelError
 
 if TYPE_CHECKING:
     from foldmap.geometry import SE2, SE3
@@ -41,6 +43,7 @@ class DemoSettings:
         prior_rad: the same in heading.
         odometry: standard deviation of odometry per metre, in metres and in radians.
         photos: the visual layer's part; None leaves it out.
+        streets: the street layer's part; None leaves it out.
     """
 
     seed: int = 0
@@ -53,6 +56,7 @@ class DemoSettings:
     prior_rad: float = math.radians(1.0)
     odometry: tuple[float, float] = (0.02, 0.001)
     photos: PhotoSettings | None = field(default_factory=PhotoSettings)
+    streets: StreetSettings | None = field(default_factory=StreetSettings)
 
     def __post_init__(self) -> None:
         if not (self.length_m > 0 and self.spacing_m > 0 and self.step_m > 0 and self.steps >= 1):
@@ -84,7 +88,7 @@ def demo(
     model: Annotated[Path | None, typer.Option(help="A model of foldmap train; a shipped one where left out.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
-    """Map a generated town by lidar and photos, fold both into one file, localize in it, write a report."""
+    """Map a generated town by lidar, photos and lanes, fold all into one file, localize in it, write a report."""
     from foldmap.cli.common import read_bundle
     from foldmap.lidar.defaults import default_bundle
 
@@ -105,6 +109,7 @@ def run_demo(folder: Path, bundle: Bundle, settings: DemoSettings) -> dict[str, 
     """
     from foldmap.atlas import FoldFile
     from foldmap.cli.demo_page import demo_page
+    from foldmap.cli.demo_street_page import add_street
     from foldmap.cli.demo_visual_page import add_visual
     from foldmap.cli.fold import fold_to_fit
     from foldmap.cli.localize import json_lines, tum_rows
@@ -121,6 +126,7 @@ def run_demo(folder: Path, bundle: Bundle, settings: DemoSettings) -> dict[str, 
         _, folded_as = fold_to_fit(source, folder / "map.fold", [bundle], None, None, 1, provenance, report)
         raster = source.read(0, 0, *source.grid.shape)
     made = _photos(folder / "map.fold", settings)
+    streets = _streets(folder / "map.fold", world_and_path[0], settings)
     with FoldFile.open(folder / "map.fold") as file:
         folded = FoldedLidar(file)
         with bar("Drive 2 localizes") as report:
@@ -136,6 +142,9 @@ def run_demo(folder: Path, bundle: Bundle, settings: DemoSettings) -> dict[str, 
         photographed = summary_of(made)
         add_visual(page, folder / "map.fold", made, photographed)
         summary |= {**photographed, "file_bytes": (folder / "map.fold").stat().st_size}
+    if streets is not None:
+        add_street(page, folder / "map.fold", streets)
+        summary |= {**street_summary(streets), "file_bytes": (folder / "map.fold").stat().st_size}
     page.write(folder / "index.html")
     summary["seconds"] = round(time.perf_counter() - started_s, 1)
     return {**summary, "report": str(folder / "index.html")}
@@ -151,6 +160,26 @@ def _photos(path: Path, settings: DemoSettings) -> DemoPhotos | None:
     except MissingExtraError as error:
         say(f"photos left out: {error.message} ({error.cure})")
         return None
+
+
+def _streets(path: Path, world: Any, settings: DemoSettings) -> DemoStreets | None:
+    """The street layer, or one line that says what of it is left out."""
+    from foldmap.street.defaults import default_model
+
+    if settings.streets is None:
+        return None
+    finder = None
+    try:
+        model = default_model()
+    except ModelError as error:
+        say(f"lanes left out: {error.message} ({error.cure})")
+        return None
+    try:
+        finder = default_model(update=True)
+    except ModelError as error:
+        say(f"changes of lanes left out: {error.message} ({error.cure})")
+    with bar("Lanes join the file") as report:
+        return add_streets(path, world, settings.streets, (model, finder), report)
 
 
 def _street(settings: DemoSettings) -> tuple[Any, DoubleArray]:

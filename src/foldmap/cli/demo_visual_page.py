@@ -68,14 +68,14 @@ def add_visual(page: Page, path: Path, made: DemoPhotos, summary: dict[str, Any]
 
 
 def byte_rows(path: Path, made: DemoPhotos) -> list[dict[str, Any]]:
-    """Bytes of the scene in memory, of the parts of its layer, and of the whole file with the lidar layer."""
+    """Bytes of the scene in memory, of the parts of its layer, and of the whole file."""
     scene, folded = made.scene, made.folded
     points = len(scene.points_world)
     described = 0 if scene.tracks.descriptors is None else scene.tracks.descriptors.nbytes
     rows = [("scene: descriptors of all observations", described, points)]
     rows += [(f"visual layer: {use}", size, folded.points) for use, size in folded.bytes.items() if size]
     rows += [("visual layer in the file, overhead included", made.layer_bytes, folded.points)]
-    rows += [("whole file, lidar and visual layer", path.stat().st_size, 0)]
+    rows += [("whole file, all layers", path.stat().st_size, 0)]
     return [{"what": name, "bytes": size, "each": size / count if count else None} for name, size, count in rows]
 
 

@@ -1,0 +1,150 @@
+"""The street part of ``foldmap demo``: layers in one file, known edits found and written, pages and refusals."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from cli_place import make_bundle
+from scipy.spatial import cKDTree
+
+from foldmap.atlas import FoldFile, FoldWriter, update
+from foldmap.cli.demo import DemoSettings, run_demo
+from foldmap.cli.demo_street import REGION, StreetSettings, add_streets, ring_pairs, seen_from_above, summary_of
+from foldmap.cli.demo_street_page import add_street
+from foldmap.cli.demo_street_update import KINDS, age_map, bring_up_to_date, line_of, passing, update_rows
+from foldmap.errors import ConfigError
+from foldmap.report import Page
+from foldmap.street.chains import resample
+from foldmap.street.evidence import Evidence
+from foldmap.street.field import draw
+from foldmap.street.field_examples import change_target
+from foldmap.street.field_model import FieldEmbedding
+from foldmap.street.field_network import FieldNetwork, FieldShape
+from foldmap.street.fold import fold_street
+from foldmap.street.source import LaneGraph, StreetMap
+from foldmap.street.unfold import StreetLayer
+from foldmap.street.window import cut
+from foldmap.town.street_map import town_street_map
+from foldmap.town.world import TownWorld
+
+SMALL = StreetSettings(side_m=200.0, queries=3, rendered=0, frames=4, learnt=20, passing=6)
+
+
+def untrained(with_map: bool = False) -> FieldEmbedding:
+    """A network of random weights: what it answers is worthless, how it is used is the same."""
+    torch.manual_seed(1)
+    return FieldEmbedding(FieldNetwork(FieldShape(width=8, with_map=with_map)), turns=1)
+
+
+@pytest.fixture(scope="module")
+def world() -> TownWorld:
+    return TownWorld(0, 2000.0)
+
+
+def file_of(path: Path) -> Path:
+    with FoldWriter(path) as writer:
+        writer.add_layer("lidar", "lidar", {"note": "stays"})
+        writer.commit()
+    return path
+
+
+def test_streets_join_a_file(tmp_path: Path, world: TownWorld) -> None:
+    path = file_of(tmp_path / "map.fold")
+    before = path.stat().st_size
+    made = add_streets(path, world, SMALL, (untrained(), None), lambda done, total: None)
+    with FoldFile.open(path) as file:
+        assert {layer.name: layer.kind for layer in file.layers()} == {"lidar": "lidar", "street": "street"}
+        assert file.layer("lidar").parameters == {"note": "stays"}
+        graph = StreetLayer(file).graph(REGION)
+    assert made.layer_bytes == path.stat().st_size - before
+    far = 0.5 * SMALL.side_m + 60.0
+    truth = town_street_map(world, -far, -far, far, far).graph
+    assert made.folded.lane_km == pytest.approx(truth.length_m / 1000, rel=0.01)
+    gap = cKDTree(resample(graph, 0.5).vertices_m).query(truth.vertices_m)[0]
+    assert gap.max() < 0.36  # 0.1 m from the line, and up to a quarter metre along it
+    for one in made.retrieved:
+        assert one.oracle_m <= one.chamfer_m
+        assert one.oracle_m <= one.random_m
+    assert min(one.oracle_m for one in made.retrieved) < 0.5  # the place itself is in the file
+    summary = summary_of(made)
+    assert summary["street_frames"] == SMALL.frames
+    assert "street_edits" not in summary
+    page = Page("demo")
+    add_street(page, path, made)
+    text = page.html()
+    assert text.count("<img ") == 4
+    assert f"{made.layer_bytes:,}" in text
+
+
+def test_known_edits_are_found_and_written(tmp_path: Path, world: TownWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    side = 300.0
+    far = 0.5 * side + 60.0
+    truth = town_street_map(world, -far, -far, far, far, REGION).graph
+    aged = age_map(truth, 0, 0.5 * side - 45.0)
+    assert [edit.kind for edit in aged.edits] == list(KINDS)
+    for number, edit in enumerate(aged.edits):
+        line = line_of(edit)
+        assert np.abs(line).max() <= 0.5 * side - 45.0
+        for other in aged.edits[:number]:
+            assert cKDTree(line_of(other)).query(line)[0].min() > 45.0
+        for pose in passing(truth, line, 9):
+            assert cKDTree(line).query([pose.x_m, pose.y_m])[0] < 8.0
+    path = file_of(tmp_path / "map.fold")
+    model, finder = untrained(), untrained(with_map=True)
+    with update(path) as writer:
+        fold_street([StreetMap(REGION, aged.graph)], writer, None, model)
+        writer.commit()
+    settings = dataclasses.replace(SMALL, passing=30)
+    poses = [pose for edit in aged.edits for pose in passing(truth, line_of(edit), settings.passing)]
+
+    def sees_all(used: FieldEmbedding, seen: Sequence[object], old: Sequence[LaneGraph]) -> list[Evidence]:
+        """The evidence of a network that makes no mistake."""
+        found = []
+        for pose, window in zip(poses, old, strict=True):
+            now = draw(resample(cut(truth, pose, used.window), 1.0), used.field)
+            three = change_target(now, draw(resample(window, 1.0), used.field))
+            found.append(Evidence(*np.split(three, 3), 1.0))
+        assert len(seen) == len(poses)
+        return found
+
+    monkeypatch.setattr("foldmap.street.evidence.gather", sees_all)
+    pairs = ring_pairs(seen_from_above(TownWorld(0), side, 2))
+    updated = bring_up_to_date(path, aged, truth, pairs, (model, finder), settings)
+    assert updated.found == [True, True, True]
+    assert updated.wrong == 0
+    assert updated.off_m[1] < 0.25 * updated.off_m[0]
+    with FoldFile.open(path) as file:
+        after = StreetLayer(file).graph(REGION)
+        assert file.layer("lidar").parameters == {"note": "stays"}
+    for edit in aged.edits:
+        if len(edit.before_m):  # what is there is on the map now
+            assert np.median(cKDTree(resample(after, 0.5).vertices_m).query(edit.before_m)[0]) < 1.0
+        else:  # what is not there is off it
+            assert np.median(cKDTree(resample(after, 0.5).vertices_m).query(edit.after_m)[0]) > 2.0
+    assert [row["found"] for row in update_rows(updated)] == ["yes"] * 3
+
+
+def test_demo_without_street_weights_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("foldmap.street.defaults.weights_folder", lambda: tmp_path / "none")
+    settings = DemoSettings(seed=3, length_m=8.0, spacing_m=4.0, steps=1, aggregate=1, photos=None)
+    summary = run_demo(tmp_path / "out", make_bundle(), settings)
+    assert "street_lane_km" not in summary
+    told = [line for line in capsys.readouterr().err.splitlines() if "left out" in line]
+    assert len(told) == 1
+    assert told[0].startswith("lanes left out: the default street model street-field-1 is not installed")
+
+
+def test_settings_and_towns_without_room() -> None:
+    with pytest.raises(ConfigError, match="street demo"):
+        StreetSettings(learnt=19)
+    with pytest.raises(ConfigError, match="street demo"):
+        StreetSettings(side_m=100.0)
+    with pytest.raises(ConfigError, match="can be edited"):
+        age_map(LaneGraph.from_polylines([np.array([[0.0, 0.0], [3.0, 0.0]])]), 0, 50.0)
