@@ -1,4 +1,4 @@
-"""``foldmap train lidar``: a model of one's own."""
+"""``foldmap train``: models of one's own."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from foldmap.cli import train_street
 from foldmap.cli.common import put
 from foldmap.errors import ConfigError
 
@@ -24,6 +25,9 @@ EXAMPLES = (
 @app.callback()
 def _train() -> None:
     """Train models."""
+
+
+app.command(short_help="Train a street model.", epilog=train_street.EXAMPLES)(train_street.street)
 
 
 @app.command(epilog=EXAMPLES)
