@@ -19,7 +19,7 @@ from foldmap.bench.street_localization import (
     through_images,
 )
 from foldmap.bench.street_page import StreetResults, write_street
-from foldmap.bench.street_predict import Kept
+from foldmap.bench.street_predict import Kept, seal_of
 from foldmap.bench.street_retrieval import Retrieval, RetrievalSettings, Scored, measure_retrieval, score
 from foldmap.bench.street_sizes import FRACTIONS, Size, measure_sizes
 from foldmap.bench.street_tables import chosen_tables
@@ -188,14 +188,20 @@ class _Run:
         library = _training_library(data, few.images, few.seed)
         asked = methods.embed_pairs(self.models.main, main.queries)
         name = f"foldmap, the same {len(library)} windows"
-        same = methods.retrieved(
-            name, asked, self.models.main.embed_graphs(library.graphs), library,
-            self.models.main.embed_graphs(main.truths),
-        )  # fmt: skip
+        rows = self.models.main.embed_graphs(library.graphs)
+        truths = self.models.main.embed_graphs(main.truths)
+        identity = {
+            "data": data.fingerprint(),
+            "settings": [few.queries, few.images, few.seed],
+            "model": seal_of(self.models.main.payload()),
+        }
+        same = self.kept("main").answers(
+            "same-windows", identity, lambda: methods.retrieved(name, asked, rows, library, truths)
+        )
         taken = [one for one in ("random", "oracle", "unimodal", "unimodal-own") if one in main.methods]
-        rows: dict[str, Scored] = {one: main.methods[one] for one in taken}
-        rows |= score([same], main.truths, data.window) | {"foldmap": main.methods["foldmap"]}
-        return replace(main, methods=rows)
+        compared: dict[str, Scored] = {one: main.methods[one] for one in taken}
+        compared |= score([same], main.truths, data.window) | {"foldmap": main.methods["foldmap"]}
+        return replace(main, methods=compared)
 
     def sizes(self, data: StreetData, main: Retrieval, more: Sequence[StreetMap]) -> list[Size]:
         assert self.models.main is not None
@@ -212,8 +218,9 @@ class _Run:
         if main is not None and self.models.main is not None:
             retrieval = self.models.main, main.library, self.models.main.embed_graphs(main.library.graphs)
         return measure_updates(
-            data, self.models.update, self.settings.updates, plain=plain, retrieval=retrieval, stage=self.stage
-        )
+            data, self.models.update, self.settings.updates,
+            plain=plain, retrieval=retrieval, kept=self.kept("update"), stage=self.stage,
+        )  # fmt: skip
 
     def localization(self, data: StreetData) -> Localization:
         model = self.models.main

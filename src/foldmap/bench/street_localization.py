@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -172,20 +172,23 @@ def measure_localization(
         asked[name] = _asked(data, model, name, settings, kept, name in names)
         told(done + 1, len(names) + len(more))
     found: dict[tuple[str, str], Found] = {}
+    identity = {"data": data.fingerprint(), "model": seal_of(model.payload()), "settings": asdict(settings)}
     ways: dict[str, Embed] = {"foldmap": lambda pairs: embed_pairs(model, pairs)}
     if unimodal is not None:
         ways["unimodal"] = unimodal
     example, temperature = None, {}
     for way, embed in ways.items():
         told = begin(f"{data.label}: {way}, localization")
-        seen = {name: embed(one.singles) for name, one in asked.items()}
+        keep = _Keeper(way, embed, kept if way == "foldmap" else Kept(None), identity)
+        seen = {name: keep(f"{name}-singles", one.singles) for name, one in asked.items()}
         for done, name in enumerate(names):
             others = [(asked[other], seen[other]) for other in asked if other != name]
             tuned = _tuned(others)
             temperature[f"{way}, {name}"] = tuned.temperature
             local = StreetLocalizer(asked[name].places, asked[name].embeddings, tuned)
             _singles(found, way, local, asked[name].singles, seen[name], settings)
-            ended = _drives(found, way, local, asked[name].drives, embed)
+            drives = [(drive, keep(f"{name}-drive-{k}", drive.frames)) for k, drive in enumerate(asked[name].drives)]
+            ended = _drives(found, way, local, drives)
             example = example or (ended if way == "foldmap" else None)
             told(done + 1, len(names))
     for name in names:
@@ -283,13 +286,26 @@ def _priors(singles: Sequence[Pair], settings: LocalizationSettings) -> list[tup
     return made
 
 
+@dataclass(frozen=True)
+class _Keeper:
+    """Embeds images, or takes up what an earlier run made of them."""
+
+    way: str
+    embed: Embed
+    kept: Kept
+    identity: dict[str, Any]
+
+    def __call__(self, name: str, pairs: Sequence[Pair]) -> FloatArray:
+        return self.kept.rows(name, {**self.identity, "way": self.way, "name": name}, lambda: self.embed(pairs))
+
+
 def _drives(
-    found: dict[tuple[str, str], Found], way: str, local: StreetLocalizer, drives: Sequence[Drive], embed: Embed
+    found: dict[tuple[str, str], Found], way: str, local: StreetLocalizer, drives: Sequence[tuple[Drive, FloatArray]]
 ) -> tuple[LanePlaces, StreetEstimate, tuple[SE2, ...]] | None:
     example = None
-    for drive in drives:
+    for drive, seen in drives:
         belief = local.start()
-        for increment, truth, row in zip(drive.increments, drive.poses, embed(drive.frames), strict=True):
+        for increment, truth, row in zip(drive.increments, drive.poses, seen, strict=True):
             estimate = belief.step(increment, row)
             _of(found, "drive, all frames", way).add(truth, estimate.guess, estimate.pose is not None)
         _of(found, "drive, last frame", way).add(truth, estimate.guess, estimate.pose is not None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from scipy.spatial import cKDTree
 
 from foldmap.bench.street_data import Drive, Library, StreetData, batches, graphs_of
 from foldmap.bench.street_methods import nearest_rows
+from foldmap.bench.street_predict import Kept, graphs_seal, seal_of
 from foldmap.errors import ConfigError, ModelError
 from foldmap.geometry import SE2
 from foldmap.metrics.detection import DetectionScore
@@ -29,6 +30,7 @@ from foldmap.street.window import Window, cut
 from foldmap.types import BoolArray, DoubleArray, FloatArray
 
 SAME = "same"
+METHODS = ("foldmap", "residual without a map", "retrieved graph against map")
 _REGION_M = 90.0
 _HIT_M = 2.5
 _HIT_SHARE = 0.5
@@ -115,6 +117,7 @@ def measure_updates(
     *,
     plain: FieldEmbedding | None = None,
     retrieval: tuple[EmbeddingModel, Library, FloatArray] | None = None,
+    kept: Kept | None = None,
     stage: Any = None,
 ) -> Updates:
     """Edit maps of held-out windows and drives, and count which edits are noticed.
@@ -128,6 +131,7 @@ def measure_updates(
         settings: see there.
         plain: a model whose network takes no map, for the residual baseline; None leaves that out.
         retrieval: model, library and its rows, for the baseline of retrieval; None leaves that out.
+        kept: scores of windows of earlier runs; nothing is kept where None.
         stage: called with a stage's name, gives a callback (done, total); None tells nobody.
 
     Raises:
@@ -143,7 +147,7 @@ def measure_updates(
     made, scores = {}, {}
     for done, name in enumerate((*names, *more)):
         made[name] = edited_windows(data, name, settings)
-        scores[name] = _scores(made[name], model, plain, retrieval)
+        scores[name] = _kept_scores(data, name, made[name], settings, kept or Kept(None), (model, plain, retrieval))
         told(done + 1, len(names) + len(more))
     windows, by_kind, thresholds = {}, {}, {}
     for method in next(iter(scores.values())):
@@ -208,6 +212,31 @@ def best_threshold(scores: DoubleArray, edited: BoolArray) -> float:
     return float(max(limits, key=lambda limit: (DetectionScore.of_flags(scores > limit, edited).f1, -limit)))
 
 
+Rivals = tuple[FieldEmbedding, FieldEmbedding | None, tuple[EmbeddingModel, Library, FloatArray] | None]
+
+
+def _kept_scores(
+    data: StreetData, name: str, made: Windows, settings: UpdateSettings, kept: Kept, rivals: Rivals
+) -> dict[str, DoubleArray]:
+    """`_scores`, or what an earlier run found."""
+    model, plain, retrieval = rivals
+    identity = {
+        "data": data.fingerprint(),
+        "settings": asdict(settings),
+        "models": [seal_of(one.payload()) for one in (model, plain) if one is not None],
+        "retrieval": None if retrieval is None else [seal_of(retrieval[0].payload()), graphs_seal(retrieval[1].graphs)],
+        "old": graphs_seal(made.old),
+    }
+    names = [method for method, there in zip(METHODS, (1, plain, retrieval), strict=True) if there is not None]
+
+    def make() -> FloatArray:
+        found = _scores(made, *rivals)
+        return np.stack([found[method] for method in names]).astype(np.float32)
+
+    rows = kept.rows(f"changes-{name}", identity, make)
+    return {method: np.asarray(row, np.float64) for method, row in zip(names, rows, strict=True)}
+
+
 def _scores(
     made: Windows,
     model: FieldEmbedding,
@@ -215,17 +244,17 @@ def _scores(
     retrieval: tuple[EmbeddingModel, Library, FloatArray] | None,
 ) -> dict[str, DoubleArray]:
     """How changed each window looks to each method."""
-    found: dict[str, list[float]] = {"foldmap": []}
+    found: dict[str, list[float]] = {METHODS[0]: []}
     at = 0
     for some in batches(made.pairs):
         seen = [pair.observation for pair in some]
         old = list(made.old[at : at + len(some)])
         at += len(some)
-        found["foldmap"] += [one.score for one in gather(model, seen, old)]
+        found[METHODS[0]] += [one.score for one in gather(model, seen, old)]
         if plain is not None:
             residual = plain.read_fields(seen) - draw_all(old, plain.field)
             values = [max(blob(one.clip(0)), blob((-one).clip(0))) for one in residual]
-            found.setdefault("residual without a map", []).extend(values)
+            found.setdefault(METHODS[1], []).extend(values)
         if retrieval is not None:
             by, library, rows = retrieval
             best = nearest_rows(by.embed_observations(seen), rows)[:, 0]
@@ -234,7 +263,7 @@ def _scores(
                 chamfer_m(sampled(library.graphs[k], window).points_m, sampled(g, window).points_m, empty_m(window))
                 for k, g in zip(best, old, strict=True)
             ]
-            found.setdefault("retrieved graph against map", []).extend(values)
+            found.setdefault(METHODS[2], []).extend(values)
     return {method: np.array(values) for method, values in found.items()}
 
 

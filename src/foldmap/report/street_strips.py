@@ -16,7 +16,7 @@ from foldmap.street.window import Window
 from foldmap.types import AnyArray, ByteArray
 
 _LANE, _LINK = "#2e6f9e", "#e09f3e"
-_ARROW_M = 8.0
+_ARROW_M = 12.0
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def street_strips(strips: Sequence[StreetStrip], window: Window) -> bytes:
     with styled():
         figure = new_figure(2.35 * columns, 2.35 * len(strips) + 0.3)
         grid = figure.subplots(len(strips), columns, squeeze=False)
-        for row, strip in zip(grid, strips, strict=True):
+        for number, (row, strip) in enumerate(zip(grid, strips, strict=True)):
             row[0].imshow(strip.image, extent=(-window.left_m, -window.right_m, window.back_m, window.ahead_m))
             row[0].set_ylabel(strip.title, fontsize=8.5)
             truth = next(iter(strip.graphs.values()))
@@ -62,9 +62,9 @@ def street_strips(strips: Sequence[StreetStrip], window: Window) -> bytes:
                     _lines(axes, truth, (QUIET, QUIET), 3.0, 0.35)
                 _lines(axes, graph, (_LANE, _LINK), 1.2, 1.0)
                 _arrows(axes, graph)
-                if row is grid[0]:
+                if number == 0:
                     axes.set_title(name, fontsize=9.5)
-            if row is grid[0]:
+            if number == 0:
                 row[0].set_title("image", fontsize=9.5)
             for axes in row:
                 axes.plot([0], [0], marker="^", color=ACCENT, markersize=5, markeredgecolor="white", zorder=6)
@@ -90,7 +90,7 @@ def _lines(axes: Axes, graph: LaneGraph, colours: tuple[str, str], width: float,
 
 
 def _arrows(axes: Axes, graph: LaneGraph) -> None:
-    """An arrow every 8 m of lane."""
+    """An arrow every 12 m of lane."""
     along = np.cumsum(graph.edge_lengths_m)
     at = np.flatnonzero(np.diff(np.floor(along / _ARROW_M), prepend=0.0) > 0)
     ends = _screen(graph.vertices_m[graph.edges[at]])
