@@ -282,3 +282,21 @@ def test_map2pix_finds_the_image_of_a_place(
     ran = run("street", "map2pix", town / "map.fold", town / "pairs", "--at", "5000,0,0", "-o", tmp_path / "x.jsonl")
     assert ran.status == 2
     assert "has no lane in the window" in ran.err
+
+
+def test_what_shows_no_lanes_has_no_match(
+    run: Run, town: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from foldmap.street.field_model import FieldEmbedding
+
+    def evenly_faint(self: FieldEmbedding, observations: list, maps_BCRS: object = None) -> np.ndarray:
+        """As networks read ground without lanes: a little of everything, everywhere."""
+        rng = np.random.default_rng(len(observations))
+        return rng.uniform(0, 0.02, (len(observations), *self.field.shape)).astype(np.float32)
+
+    monkeypatch.setattr(FieldEmbedding, "read_fields", evenly_faint)
+    out = tmp_path / "x.jsonl"
+    ran = run("street", "retrieve", town / "map.fold", town / "crops", "-o", out, "--json")
+    assert ran.status == 1
+    assert json.loads(ran.out)["by_status"] == {"no_match": POSES}
+    assert all(line["results"] == [] for line in lines_of(out))

@@ -50,7 +50,7 @@ class LocalizeOptions:
         compass_deg: standard deviation of the prior's heading; None: it is not used.
         drive: odometry, of which increments count: one sequence.
         step_m: between the places that are told apart.
-        temperature, min_similarity: belong to the model; defaults of the localizer where None.
+        temperature, min_similarity: belong to the model; the default, and what suits the model, where None.
         model: instead of the map's.
         poses, ring, cameras: of the observations.
         truth: true poses.
@@ -96,7 +96,9 @@ def localize(
     region: options.OneRegion = None,
     step: Annotated[float, typer.Option(help="Places along lanes that are told apart, metres.")] = 2.0,
     temperature: Annotated[float | None, typer.Option(help="Of similarity, as calibrated for the model.")] = None,
-    min_similarity: Annotated[float | None, typer.Option(help="Below this cosine nothing matches.")] = None,
+    min_similarity: Annotated[
+        float | None, typer.Option(help="Below this cosine nothing matches; else what suits the model.")
+    ] = None,
     picture: Annotated[Path | None, typer.Option(help="Draw the heat map to this PNG.")] = None,
     picture_of: Annotated[
         int | None, typer.Option(help="Of this observation, from 1; the last where left out.")
@@ -240,6 +242,7 @@ def open_localizer(
 
     import numpy as np
 
+    from foldmap.cli.street_model import least_similarity
     from foldmap.localize.lane_places import lane_places
     from foldmap.localize.street import StreetLocalizer, StreetSettings
     from foldmap.street.places import EdgeIndex, Places, windows
@@ -263,8 +266,8 @@ def open_localizer(
     settings = StreetSettings()
     if asked.temperature is not None:
         settings = replace(settings, temperature=asked.temperature)
-    if asked.min_similarity is not None:
-        settings = replace(settings, thresholds=replace(settings.thresholds, reject_score=asked.min_similarity))
+    least = least_similarity(model, asked.min_similarity)
+    settings = replace(settings, thresholds=replace(settings.thresholds, reject_score=least))
     return StreetLocalizer(places, np.concatenate(rows), settings)
 
 

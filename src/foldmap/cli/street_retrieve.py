@@ -9,7 +9,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -43,7 +43,7 @@ class RetrieveOptions:
     Attributes:
         top: results an observation.
         apart_m: two results of one region are at least so far apart; 0: all places count.
-        min_similarity: below it an observation has no match.
+        min_similarity: below it an observation has no match; what suits the model where None.
         regions: to search; all where empty.
         fence: within the region.
         search: auto, exact, lists or hnsw.
@@ -53,7 +53,7 @@ class RetrieveOptions:
 
     top: int = 5
     apart_m: float = 10.0
-    min_similarity: float = 0.2
+    min_similarity: float | None = None
     regions: tuple[str, ...] = ()
     fence: Fence = Fence()  # noqa: RUF009 - frozen
     search: str = "auto"
@@ -63,7 +63,7 @@ class RetrieveOptions:
     cameras: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.top < 1 or not 0 <= self.apart_m < math.inf or not -1 <= self.min_similarity <= 1:
+        if self.top < 1 or not 0 <= self.apart_m < math.inf or not -1 <= (self.min_similarity or 0) <= 1:
             raise ConfigError(
                 f"{self.top} results {self.apart_m} m apart, from a similarity of {self.min_similarity}",
                 "give at least one result, metres from 0, and a similarity from -1 to 1",
@@ -97,7 +97,9 @@ def retrieve(
     apart: Annotated[
         float, typer.Option(help="One result a place: others are so far away, metres; 0 for all places.")
     ] = 10.0,
-    min_similarity: Annotated[float, typer.Option(help="Below this cosine an observation has no match.")] = 0.2,
+    min_similarity: Annotated[
+        float | None, typer.Option(help="Below this cosine an observation has no match; else what suits the model.")
+    ] = None,
     region: options.Region = None,
     near: Annotated[str | None, typer.Option(metavar="X,Y", help="Search around this point (with --radius).")] = None,
     radius: Annotated[float | None, typer.Option(help="So far around it, metres.")] = None,
@@ -153,7 +155,7 @@ def retrieve_graphs(
     Raises:
         FoldmapError: what was brought cannot be used.
     """
-    from foldmap.cli.street_model import layer_model
+    from foldmap.cli.street_model import layer_model, least_similarity
 
     for target in (output, geojson, picture):
         if target is not None:
@@ -162,6 +164,7 @@ def retrieve_graphs(
         raise ConfigError(f"results cannot be written as {output.suffix or output.name!r}", "name it .jsonl or .csv")
     with open_street(fold_file) as layer:
         model = layer_model(layer, asked.model)
+        asked = replace(asked, min_similarity=least_similarity(model, asked.min_similarity))
         seen = open_seen(observations, model.window, ring=asked.ring, cameras=asked.cameras, poses=asked.poses)
         for note in seen.notes:
             say(f"note: {note}")
@@ -212,7 +215,8 @@ def search_one(
     else:
         many, rows = index.search(row, asked.top, among)
         scores, ids = many[0], rows[0]
-    pairs = [(float(s), int(i)) for s, i in zip(scores, ids, strict=True) if s >= asked.min_similarity]
+    least = -1.0 if asked.min_similarity is None else asked.min_similarity
+    pairs = [(float(s), int(i)) for s, i in zip(scores, ids, strict=True) if s >= least]
     best = float(scores[0]) if len(scores) else None
     return Retrieved(name, "ok" if pairs else "no_match", [s for s, _ in pairs], [i for _, i in pairs], best)
 

@@ -66,7 +66,7 @@ class ChangeOptions:
     cameras: tuple[str, ...] = ()
     free_m: float = 10.0
     library: Path | None = None
-    min_similarity: float = 0.2
+    min_similarity: float | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.min_confidence <= 1:
@@ -110,7 +110,9 @@ def expand(
     from_library: Annotated[
         Path | None, typer.Option(metavar="LIBRARY.fold", help="Take the most similar graphs of this map instead.")
     ] = None,
-    min_similarity: Annotated[float, typer.Option(help="Of a graph from the library, cosine.")] = 0.2,
+    min_similarity: Annotated[
+        float | None, typer.Option(help="Least cosine of a graph from the library; else what suits the model.")
+    ] = None,
     poses: options.Poses = None,
     region: options.OneRegion = None,
     ring: options.Ring = None,
@@ -230,9 +232,11 @@ def _from_library(
     """The most similar graph at each place, drawn as a field."""
     from foldmap.cli.street_changes import retrieved_fields
     from foldmap.cli.street_library import read_library, search_index
+    from foldmap.cli.street_model import least_similarity
     from foldmap.cli.street_observations import embed
     from foldmap.street.field import FieldSpec
 
+    least = least_similarity(model, asked.min_similarity)
     seen, poses, numbers = brought
     assert asked.library is not None
     field = spec or FieldSpec(window=model.window)
@@ -250,7 +254,7 @@ def _from_library(
             if row is None:
                 continue
             scores, rows = index.search(row, 1)
-            if float(scores[0, 0]) < asked.min_similarity:
+            if float(scores[0, 0]) < least:
                 unlike += 1
                 continue
             kept.append(poses[k])
