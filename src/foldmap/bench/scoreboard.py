@@ -1,6 +1,6 @@
 """Measure every figure that a layer must reach, afresh: name, measured, target, met or short.
 
-python -m foldmap.bench.scoreboard --layer lidar|visual [--only ROW] [--data FOLDER] [--model FILE] [-o FILE]
+python -m foldmap.bench.scoreboard --layer lidar|visual|street|all [--only ROW] [--data FOLDER] [--model FILE] [-o FILE]
 """
 
 from __future__ import annotations
@@ -29,6 +29,13 @@ from foldmap.bench.board.lines import Line, Row, RowSkipped
 from foldmap.bench.board.refusing import Refusing
 from foldmap.bench.board.roundabout import Roundabout
 from foldmap.bench.board.stepping import Stepping
+from foldmap.bench.board.street_board import StreetBoard
+from foldmap.bench.board.street_changing import Changing
+from foldmap.bench.board.street_coding import Coding
+from foldmap.bench.board.street_encoding import Encoding
+from foldmap.bench.board.street_finding import Finding
+from foldmap.bench.board.street_million import Million
+from foldmap.bench.board.street_retrieving import Aerial, Ring
 from foldmap.bench.board.visual_budgets import Unfolded, budget_rows
 from foldmap.bench.board.visual_codes import FourBytes, Geometry
 from foldmap.bench.board.visual_data import VisualBoard
@@ -60,7 +67,13 @@ def visual_rows() -> list[Row]:
     return [Unfolded(), *budget_rows(), FourBytes(), Geometry(), Speed(), Selecting(), RefusingPhotos()]
 
 
-LAYERS: dict[str, Callable[[], list[Row]]] = {"lidar": lidar_rows, "visual": visual_rows}
+def street_rows() -> list[Row]:
+    """All rows of the street layer, in the order of its issue's table."""
+    return [Aerial(), Ring(), Finding(), Changing(), Coding(), Encoding(), Million()]
+
+
+LAYERS: dict[str, Callable[[], list[Row]]] = {"lidar": lidar_rows, "visual": visual_rows, "street": street_rows}
+ALL = "all"
 
 
 def chosen(rows: Sequence[Row], only: Sequence[str]) -> list[Row]:
@@ -125,7 +138,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     shared = Path(os.environ.get("FOLDMAP_SHARED", Path.cwd().parent / "shared"))
     parser = argparse.ArgumentParser(prog="python -m foldmap.bench.scoreboard", description=__doc__.splitlines()[0])
-    parser.add_argument("--layer", default="lidar", help="lidar or visual")
+    parser.add_argument("--layer", default="lidar", help="lidar, visual, street or all")
     parser.add_argument("--only", action="append", default=[], metavar="ROW", help="number or name; repeat for more")
     parser.add_argument("--data", type=Path, help="folder of the recordings; ../shared/data/LAYER where left out")
     parser.add_argument("--model", type=Path, action="append", default=[], help="use it for maps of its resolution")
@@ -138,8 +151,21 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("-o", "--output", type=Path, help="write the JSON here")
     parser.add_argument("--features", type=Path, help="visual: keep extracted features here between runs")
     parser.add_argument("--queries", type=int, default=None, help="visual: at most so many queries a scene")
+    models = os.environ.get("FOLDMAP_STREET_MODELS")
+    parser.add_argument(
+        "--street-models",
+        type=Path,
+        default=Path(models) if models else None,
+        help="street: measure the trained models of this folder ($FOLDMAP_STREET_MODELS); else they are trained",
+    )
+    parser.add_argument(
+        "--street-cache",
+        type=Path,
+        default=Path("out/board/street/models"),
+        help="street: trained models are kept here",
+    )
     given = parser.parse_args(argv)
-    given.data = given.data or shared / "data" / given.layer
+    given.shared = shared / "data"
     return given
 
 
@@ -156,11 +182,14 @@ def adjusted(rows: Sequence[Row], given: argparse.Namespace) -> list[Row]:
     return result
 
 
-def open_board(given: argparse.Namespace, models: Sequence[Bundle]) -> Board:
-    """The layer's board."""
-    if given.layer == "visual":
-        return VisualBoard(given.data, given.threads, given.quiet, given.features, given.queries)
-    return Board(given.data, models, given.threads, given.quiet)
+def open_board(given: argparse.Namespace, models: Sequence[Bundle], layer: str) -> Board:
+    """A layer's board."""
+    data = given.data or given.shared / layer
+    if layer == "visual":
+        return VisualBoard(data, given.threads, given.quiet, given.features, given.queries)
+    if layer == "street":
+        return StreetBoard(data, given.threads, given.quiet, given.street_models, given.street_cache)
+    return Board(data, models, given.threads, given.quiet)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -168,27 +197,33 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = arguments(argv)
     keep_freed_memory()
     try:
-        if given.layer not in LAYERS:
-            raise ConfigError(f"there is no scoreboard of the layer {given.layer!r}", f"choose {' or '.join(LAYERS)}")
+        layers = list(LAYERS) if given.layer == ALL else [given.layer]
+        if layers[0] not in LAYERS:
+            known = " or ".join([*LAYERS, ALL])
+            raise ConfigError(f"there is no scoreboard of the layer {given.layer!r}", f"choose {known}")
+        if given.layer == ALL and (given.only or given.data):
+            raise ConfigError("rows or a data folder of all layers", "name one layer")
         if given.threads < 1:
             raise ConfigError(f"{given.threads} threads", "give 1 or more")
         if given.queries is not None and given.queries < 1:
             raise ConfigError(f"{given.queries} queries a scene", "give 1 or more")
-        rows = adjusted(chosen(LAYERS[given.layer](), given.only), given)
+        rows = {layer: adjusted(chosen(LAYERS[layer](), given.only), given) for layer in layers}
         models = [Bundle.from_bytes(path.read_bytes()) for path in given.model]
     except (FoldmapError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     torch.set_num_threads(given.threads)
-    with closing(open_board(given, models)) as board:
-        result = run(rows, board, given.layer)
-    text = json.dumps(result, indent=2, default=str) + "\n"
+    results = []
+    for layer in layers:
+        with closing(open_board(given, models, layer)) as board:
+            results.append(run(rows[layer], board, layer))
+    text = json.dumps(results[0] if len(results) == 1 else results, indent=2, default=str) + "\n"
     if given.output:
         given.output.parent.mkdir(parents=True, exist_ok=True)
         given.output.write_text(text, encoding="utf-8")
     if given.json:
         print(text, end="")
-    lines = [line for row in result["rows"] for line in row["lines"]]
+    lines = [line for result in results for row in result["rows"] for line in row["lines"]]
     bad = sum(line["verdict"] == "short" or line["verdict"].startswith("failed") for line in lines)
     met = sum(line["verdict"] == "met" for line in lines)
     skipped = sum(line["verdict"].startswith("skipped") for line in lines)

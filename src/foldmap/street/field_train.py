@@ -45,7 +45,7 @@ class FieldTrainSettings:
         seed: of everything random.
     """
 
-    steps: int = 3000
+    steps: int = 5000
     batch: int = 16
     learning_rate: float = 2e-3
     trunk_rate: float = 0.3
