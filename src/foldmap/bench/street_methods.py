@@ -95,7 +95,7 @@ def _described(network: Lite0, observation: Observation) -> FloatArray:
         if image is None:
             parts.append(np.zeros(network.channels, np.float32))
             continue
-        pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].float()
+        pixels = torch.tensor(image).permute(2, 0, 1)[None].float()
         scale = _FEATURE_PX / min(pixels.shape[2:])
         if scale < 1:
             pixels = torch.nn.functional.interpolate(pixels, scale_factor=scale, mode="area")
