@@ -107,7 +107,7 @@ def test_the_issues_targets_are_asked() -> None:
     ]
     for row, wanted in zip(rows, targets, strict=True):
         assert {key: getattr(row, key) for key in wanted} == wanted
-    assert (rows[2].asked.frames, rows[2].asked.step_m, rows[2].asked.prior_m) == (20, 5.0, 64.0)
+    assert (rows[2].asked.frames, rows[2].asked.step_m, rows[2].asked.prior_m) == (20, 10.0, 64.0)
     with closing(StreetBoard(Path("none"))) as made:
         assert made.held_out == ("tile_3", "tile_9", "tile_15", "tile_24")
 
@@ -150,7 +150,7 @@ def test_a_perfect_reader_retrieves_and_localizes(board: Painted, monkeypatch: p
     asked = LocalizationSettings(singles=30, drives=2, frames=12)
     where = by_name(Finding(asked=asked).lines(board))
     assert where["single image, 64 m prior: recall at 5 m"].measured >= 80
-    assert where["last of 12 frames, whole tile: recall at 5 m"].measured == 100
+    assert where["last of 12 frames 5 m apart, whole tile: recall at 5 m"].measured == 100
     assert where["single images"].measured == 30
     assert where["odometry alone, last frame: recall at 5 m"].measured < 100
 

@@ -18,7 +18,7 @@ from foldmap.street.source import LaneGraph
 from foldmap.street.window import cut
 from foldmap.types import DoubleArray, FloatArray
 
-_BLOB_CELLS = 3.0
+_BLOB_CELLS = 2.0
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def windows_of(graph: LaneGraph, poses: Sequence[SE2], field: FieldSpec) -> list
 
 
 def blob(field_CRS: FloatArray) -> float:
-    """The strongest blob of a change field, all headings together, over about 3 m."""
+    """The strongest blob of a change field, all headings together, over about 2 m."""
     return float(gaussian_filter(field_CRS.sum(0), _BLOB_CELLS).max())
 
 

@@ -1,8 +1,8 @@
 """The lane spectrum: a lane field in a few hundred numbers, by a fixed transform that nobody has to store.
 
 Fourier over headings, cosine transform over the window, low frequencies kept: inner products of spectra are those of
-smoothed fields. Measured against principal axes of the same size learned from the library, the fixed transform
-retrieves as well (docs/methods.md), so no basis travels in the file and a new map never needs another one.
+smoothed fields. Principal axes of a library would have to travel in the file, and would fit the next library less; a
+fixed transform does neither.
 """
 
 from __future__ import annotations

@@ -76,8 +76,8 @@ RECIPES = {
     recipe.name: recipe
     for recipe in (
         Recipe("aerial", FieldTrainSettings(steps=5000)),
-        Recipe("ring", FieldTrainSettings(steps=2500, learning_rate=1.5e-3), (), start="aerial"),
-        Recipe("front", FieldTrainSettings(steps=2500, learning_rate=1.5e-3), ("ring_front_center",), start="aerial"),
+        Recipe("ring", FieldTrainSettings(steps=1200, learning_rate=1.5e-3), (), start="aerial"),
+        Recipe("front", FieldTrainSettings(steps=800, learning_rate=1.5e-3), ("ring_front_center",), start="aerial"),
         Recipe("update", FieldTrainSettings(steps=3000), update=True, start="aerial"),
     )
 }
