@@ -44,6 +44,35 @@ def write_photographed_scene(folder: Path) -> None:
             sink.add(scene.image_names[image], Features(scene.tracks.xy_px[rows], scene.tracks.descriptors[rows]))
 
 
+def write_streets(folder: Path) -> None:
+    """streets.geojson, ortho.tif and drive.csv: a corner of a town, seen from above."""
+    import rasterio
+
+    from foldmap.formats.street_geojson import write_geojson
+    from foldmap.street.places import sample_places
+    from foldmap.town.street_ortho import town_tile
+    from foldmap.town.world import TownWorld
+
+    tile = town_tile(TownWorld(3), -60.0, -60.0, 120.0, 0.4)
+    write_geojson(tile.map, folder / "streets.geojson")
+    grid = tile.ground.grid
+    with rasterio.open(
+        folder / "ortho.tif",
+        "w",
+        driver="GTiff",
+        dtype="uint8",
+        count=3,
+        height=grid.height_px,
+        width=grid.width_px,
+        transform=rasterio.Affine(grid.resolution_m, 0, grid.west_m, 0, -grid.resolution_m, grid.north_m),
+    ) as dataset:
+        dataset.write(tile.ground.image.transpose(2, 0, 1))
+    places = sample_places(tile.map.graph, 10.0)
+    seen = places.take(tile.ground.inside(places.xy_m, 30.0))
+    rows = [f"{x},{y},{h}" for x, y, h in zip(seen.x_m[:3], seen.y_m[:3], seen.heading_rad[:3], strict=True)]
+    (folder / "drive.csv").write_text("\n".join(["x_m,y_m,heading_rad", *rows]) + "\n")
+
+
 def test_marked_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import cli_place as place
 
@@ -61,6 +90,7 @@ def test_marked_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     (weights / "untrained.safetensors").write_bytes(bundle.to_bytes())
     monkeypatch.setattr("foldmap.lidar.defaults.weights_folder", lambda: weights)
     write_photographed_scene(tmp_path)
+    write_streets(tmp_path)
     monkeypatch.chdir(tmp_path)
     from foldmap.cli import app
 
@@ -74,6 +104,7 @@ def test_marked_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         assert result.exit_code in allowed, f"{line}: {result.stderr}"
     made = ("built.tif", "map.fold", "small.fold", "lean.fold", "estimates.txt", "errors.svg", "embedding.tif")
     made += ("scene.fold", "poses.txt", "poses.txt.jsonl")
+    made += ("streets.fold", "again.geojson", "found.jsonl", "where.csv", "changes.geojson")
     assert all((tmp_path / name).is_file() for name in made)
 
 

@@ -17,7 +17,7 @@ class Chains:
     """The edges of a graph, sorted into directed chains.
 
     A chain starts and ends at key vertices: those that do not have exactly one edge in and one out, or where the kind
-    or lane changes. A ring without any is one chain that starts at its lowest vertex. Every edge is in exactly one chain.
+    or lane changes. A ring without any is one chain that starts at its lowest vertex. Every edge is in one chain.
 
     Attributes:
         edge: int64 (E,), edges in the order of the chains.

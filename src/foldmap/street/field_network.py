@@ -55,6 +55,9 @@ class FieldNetwork(nn.Module):
         shape: of the network.
     """
 
+    mean_rgb: Tensor
+    std_rgb: Tensor
+
     def __init__(self, shape: FieldShape) -> None:
         super().__init__()
         self.shape = shape

@@ -68,7 +68,8 @@ def lay_together(fields_NCRS: Sequence[FloatArray], poses: Sequence[SE2], spec: 
         added, covered = _laid(field, pose, spec, (west, south), low, high)
         total[:, here[0], here[1]] += added
         windows[here] += covered
-    return WorldField(west, south, spec.cell_m, total / np.maximum(windows, 1), windows)
+    mean: FloatArray = np.asarray(total / np.maximum(windows, 1), np.float32)
+    return WorldField(float(west), float(south), spec.cell_m, mean, windows)
 
 
 def _laid(
