@@ -12,8 +12,10 @@ from scipy.spatial import cKDTree
 from street_sight import AllSeeing, patched, shown, tiny_tiles
 
 from foldmap.bench import street_methods, street_updates
-from foldmap.bench.street_data import Library, TileData, graphs_of, lane_walk, odometry, places_of, thinned
+from foldmap.bench.street_data import TileData, graphs_of, places_of, thinned
+from foldmap.bench.street_drives import lane_walk, odometry
 from foldmap.bench.street_generators import GENERATORS, PRESETS
+from foldmap.bench.street_library import Library
 from foldmap.bench.street_localization import LocalizationSettings, measure_localization
 from foldmap.bench.street_page import StreetResults, write_street
 from foldmap.bench.street_predict import NOTHING, Answers, Kept

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from foldmap.bench import street_methods as methods
-from foldmap.bench.street_data import Library, StreetData, graphs_of, places_of, thinned
+from foldmap.bench.street_data import StreetData, graphs_of, places_of, thinned
 from foldmap.bench.street_generators import GENERATORS, PRESETS
+from foldmap.bench.street_library import Library
 from foldmap.bench.street_localization import (
     Localization,
     LocalizationSettings,

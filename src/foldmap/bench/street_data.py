@@ -3,93 +3,29 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from typing import overload
 
 import numpy as np
 
+from foldmap.bench.street_drives import Drive, lane_walk, odometry, off_lane
+from foldmap.bench.street_library import SPACING_M, Library, cut_all
 from foldmap.bench.street_split import Distances, Split, check_disjoint, distances
-from foldmap.errors import ConfigError, MapInputError
+from foldmap.errors import MapInputError
 from foldmap.formats.street_pairs import FolderPairs
 from foldmap.geometry import SE2
-from foldmap.localize.lane_places import LanePlaces, lane_places
-from foldmap.street.chains import resample
+from foldmap.localize.lane_places import lane_places
 from foldmap.street.observation import CameraRing, Pair
 from foldmap.street.pairs import AerialPairs, GroundTile, RingPairs, TilePairs
-from foldmap.street.places import EdgeIndex, sample_places, windows
 from foldmap.street.source import LaneGraph, StreetMap
-from foldmap.street.window import AROUND, Window, cut
-from foldmap.types import DoubleArray, IntArray
+from foldmap.street.window import AROUND, Window
+from foldmap.types import IntArray
 
-SPACING_M = 5.0
 SEMI_SYNTHETIC = "SEMI-SYNTHETIC: ortho images warped into the cameras over flat ground"
-_DRIFT_SHARE, _DRIFT_RAD = 0.02, math.radians(0.5)
-_OFF_LANE_M, _OFF_HEADING_RAD = 0.3, math.radians(2.0)
 _STEP_M = 1.0
 _DRIVE_TRIES = 400
-
-
-@dataclass(frozen=True)
-class Library:
-    """Windows of lane graph that can be retrieved.
-
-    Attributes:
-        graphs: N, in ego frames.
-        maps: N names.
-        poses: float64 (N, 3): x_m, y_m, heading_rad in the map's frame.
-    """
-
-    graphs: tuple[LaneGraph, ...]
-    maps: tuple[str, ...]
-    poses: DoubleArray
-
-    def __len__(self) -> int:
-        return len(self.graphs)
-
-    def take(self, rows: IntArray) -> Library:
-        """Some rows."""
-        return Library(tuple(self.graphs[k] for k in rows), tuple(self.maps[k] for k in rows), self.poses[rows])
-
-    @staticmethod
-    def of(maps: Sequence[StreetMap], window: Window = AROUND, spacing_m: float = SPACING_M, most: int = 0) -> Library:
-        """Windows along all lanes of some maps; an even random choice where there are more than `most` (0: all).
-
-        Raises:
-            ConfigError: the maps have no lanes.
-        """
-        placed = [(street, sample_places(street.graph, spacing_m)) for street in maps]
-        count = sum(len(places) for _, places in placed)
-        if not count:
-            raise ConfigError("the library has no lane graph", "give maps with lanes")
-        kept = np.zeros(count, bool)
-        kept[np.random.default_rng(0).permutation(count)[: most or count]] = True
-        graphs, names, poses, at = [], [], [], 0
-        for street, places in placed:
-            some = places.take(kept[at : at + len(places)])
-            at += len(places)
-            graphs += list(windows(street.graph, some, window))
-            names += [street.name] * len(some)
-            poses.append(np.column_stack([some.xy_m, some.heading_rad]))
-        return Library(tuple(graphs), tuple(names), np.concatenate(poses))
-
-
-@dataclass(frozen=True)
-class Drive:
-    """Frames along lanes, and what odometry said between them.
-
-    Attributes:
-        frames: in order, rendered when asked for.
-        poses: where each was.
-        increments: from the frame before, in its vehicle frame; None at the first.
-    """
-
-    frames: Sequence[Pair]
-    poses: tuple[SE2, ...]
-    increments: tuple[SE2 | None, ...]
 
 
 class StreetData(ABC):
@@ -309,7 +245,7 @@ class TileData(StreetData):
             graphs.append(pose)
             names.append(tile.map.name)
             poses.append([pose.x_m, pose.y_m, pose.heading_rad])
-        return Library(tuple(_cut_all(self.maps, names, graphs, self.window)), tuple(names), np.array(poses))
+        return Library(tuple(cut_all(self.maps, names, graphs, self.window)), tuple(names), np.array(poses))
 
     def frame(self, name: str, world_SE2_ego: SE2) -> Pair:
         """Render what is seen anywhere on a tile."""
@@ -446,46 +382,23 @@ class FolderData(StreetData):
         seal.update(np.array([[*_xy(pose), pose.heading_rad] for pose in self._poses]).tobytes())
 
 
-def off_lane(world_SE2_lane: SE2, rng: np.random.Generator) -> SE2:
-    """Where a vehicle really is on a lane: some decimetres and degrees off its centre line."""
-    return world_SE2_lane @ SE2(0.0, float(rng.normal(0, _OFF_LANE_M)), float(rng.normal(0, _OFF_HEADING_RAD)))
-
-
-def odometry(poses: Sequence[SE2], rng: np.random.Generator) -> tuple[SE2 | None, ...]:
-    """Increments with 2 % of noise along and half a degree of turn, a step."""
-    found: list[SE2 | None] = [None]
-    for before, after in itertools.pairwise(poses):
-        step = before.inverse() @ after
-        scale = 1 + float(rng.normal(0, _DRIFT_SHARE))
-        found.append(SE2(step.x_m * scale, step.y_m * scale, step.heading_rad + float(rng.normal(0, _DRIFT_RAD))))
-    return tuple(found)
-
-
-def lane_walk(places: LanePlaces, frames: int, step_m: float, rng: np.random.Generator) -> list[SE2]:
-    """Poses every so many metres from a random place onward, a random branch at each fork; shorter at a dead end."""
-    at = int(rng.integers(len(places)))
-    poses, driven = [places.pose(at)], 0.0
-    while len(poses) < frames:
-        onward = places.follow[places.follow_offset[at] : places.follow_offset[at + 1]]
-        if not len(onward):
-            break
-        after = int(onward[int(rng.integers(len(onward)))])
-        driven += 0.5 * float(places.length_m[at] + places.length_m[after])
-        at = after
-        if driven >= step_m * len(poses):
-            poses.append(places.pose(at))
-    return poses
-
-
-def _cut_all(
-    maps: Mapping[str, StreetMap], names: Sequence[str], poses: Sequence[SE2], window: Window
-) -> Iterator[LaneGraph]:
-    """Windows at poses, map by map: each map's edges are sorted into cells once."""
-    index = {name: EdgeIndex(maps[name].graph) for name in dict.fromkeys(names)}
-    for name, pose in zip(names, poses, strict=True):
-        near = index[name].near(pose.x_m, pose.y_m, window.radius_m)
-        yield resample(cut(maps[name].graph.take_edges(near), pose, window), 1.0)
-
-
 def _xy(pose: SE2) -> tuple[float, float]:
     return pose.x_m, pose.y_m
+
+
+__all__ = [
+    "SEMI_SYNTHETIC",
+    "SPACING_M",
+    "Drive",
+    "FolderData",
+    "Frames",
+    "LazyPairs",
+    "Library",
+    "Some",
+    "StreetData",
+    "TileData",
+    "batches",
+    "graphs_of",
+    "places_of",
+    "thinned",
+]

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from foldmap.bench.street_data import Drive, StreetData, places_of
+from foldmap.bench.street_data import StreetData, places_of
+from foldmap.bench.street_drives import Drive
 from foldmap.bench.street_methods import embed_pairs
 from foldmap.bench.street_predict import Kept, seal_of
 from foldmap.errors import ConfigError

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from foldmap.bench.street_data import Library, batches, graphs_of
+from foldmap.bench.street_data import batches, graphs_of
 from foldmap.bench.street_generators import GENERATORS, Generator, GeneratorSettings, load_generator
+from foldmap.bench.street_library import Library
 from foldmap.bench.street_predict import NOTHING, Answers, Kept
 from foldmap.errors import ConfigError
 from foldmap.metrics.retrieval import true_ranks

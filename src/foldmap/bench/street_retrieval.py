@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from foldmap.bench import street_methods as methods
-from foldmap.bench.street_data import LazyPairs, Library, StreetData, graphs_of, thinned
+from foldmap.bench.street_data import LazyPairs, StreetData, graphs_of, thinned
 from foldmap.bench.street_generators import GeneratorSettings
+from foldmap.bench.street_library import Library
 from foldmap.bench.street_predict import Answers, Kept, graphs_seal, seal_of
 from foldmap.bench.street_split import Distances
 from foldmap.errors import ConfigError

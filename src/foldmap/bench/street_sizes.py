@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from foldmap.bench.street_data import Library, StreetData
+from foldmap.bench.street_data import StreetData
+from foldmap.bench.street_library import Library
 from foldmap.bench.street_methods import embed_pairs, nearest_rows, point_sets
 from foldmap.bench.street_predict import Kept, graphs_seal, seal_of
 from foldmap.bench.street_retrieval import Retrieval

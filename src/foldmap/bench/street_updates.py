@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 from scipy.spatial import cKDTree
 
-from foldmap.bench.street_data import Drive, Library, StreetData, batches, graphs_of
+from foldmap.bench.street_data import StreetData, batches, graphs_of
+from foldmap.bench.street_drives import Drive
+from foldmap.bench.street_library import Library
 from foldmap.bench.street_methods import nearest_rows
 from foldmap.bench.street_predict import Kept, graphs_seal, seal_of
 from foldmap.errors import ConfigError, ModelError
