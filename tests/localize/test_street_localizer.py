@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from foldmap.localize.estimate import Status
 from foldmap.localize.lane_places import lane_places
 from foldmap.localize.street import StreetLocalizer, StreetPrior, StreetSettings
 from foldmap.localize.street_calibrate import calibrated, fit_temperature, near_truth
-from foldmap.localize.street_estimate import StreetThresholds
+from foldmap.localize.street_estimate import StreetDiagnostics, StreetThresholds, decide
 from foldmap.street.source import LaneGraph
 
 NOISE = 0.8
@@ -239,3 +240,13 @@ def test_real_lane_graphs(shared_data: Path) -> None:
         late.append(error(estimate.guess, poses[-1])[0])
     assert max(late) <= 5, late
     assert wrong_ok == 0
+
+
+def test_a_path_that_fits_too_little_is_not_answered() -> None:
+    """Each window may fit somewhere; their mean over ten tells a foreign town."""
+    fits = StreetDiagnostics(score=0.9, mode_mass=0.99, margin=9.0, sigma_m=1.0, frames_unmatched=0, path_score=0.9)
+    strict = StreetThresholds(reject_path_score=0.95)
+    assert decide(fits, StreetThresholds())[0] is Status.OK
+    assert decide(fits, strict)[0] is Status.AMBIGUOUS
+    assert decide(replace(fits, path_score=None), strict)[0] is Status.OK
+    assert decide(replace(fits, path_score=0.96), strict)[0] is Status.OK

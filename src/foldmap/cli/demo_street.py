@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 Report = Callable[[int, int], None]
 REGION = "town"
 _MARGIN_M = 60.0
-_STRANGE_SIDE_M = 224.0
 _PIXEL_M = 0.25
+_SPACING_M = 8.0
 
 
 @dataclass(frozen=True)
@@ -40,11 +40,11 @@ class StreetSettings:
         passing: at most so many frames past each edit of the map.
     """
 
-    side_m: float = 360.0
+    side_m: float = 300.0
     queries: int = 16
     rendered: int = 2
     frames: int = 20
-    step_m: float = 5.0
+    step_m: float = 8.0
     learnt: int = 20
     passing: int = 16
 
@@ -120,7 +120,7 @@ def add_streets(
     from foldmap.atlas import FoldFile, update
     from foldmap.cli.demo_street_drive import drive_streets
     from foldmap.cli.demo_street_update import age_map, bring_up_to_date
-    from foldmap.street.fold import fold_street
+    from foldmap.street.fold import StreetPlan, fold_street
     from foldmap.street.source import StreetMap
     from foldmap.street.unfold import StreetLayer
     from foldmap.town.street_map import town_street_map
@@ -132,7 +132,7 @@ def add_streets(
     before = path.stat().st_size
     with update(path) as writer:
         graph = truth if aged is None else aged.graph
-        folded = fold_street([StreetMap(REGION, graph)], writer, None, model)
+        folded = fold_street([StreetMap(REGION, graph)], writer, StreetPlan(spacing_m=_SPACING_M), model)
         writer.commit()
     grown = path.stat().st_size - before
     report(1, 6)
@@ -146,7 +146,7 @@ def add_streets(
         layer = StreetLayer(file)
         made.retrieved = _retrieve(layer, model, _observed(world, tile, settings))
         report(4, 6)
-        stranger = seen_from_above(type(world)(world.seed + 1), _STRANGE_SIDE_M, 2)
+        stranger = seen_from_above(type(world)(world.seed + 1), settings.side_m, 2)
         learnt = ring_pairs(seen_from_above(world, settings.side_m, 1))
         report(5, 6)
         made.driven = drive_streets(layer, model, (learnt, ring_pairs(tile), ring_pairs(stranger)), settings)

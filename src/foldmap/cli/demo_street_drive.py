@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from foldmap.cli.demo_street import REGION, StreetSettings, spread
+from foldmap.cli.demo_street import REGION, StreetSettings
 from foldmap.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from foldmap.street.unfold import StreetLayer
     from foldmap.types import DoubleArray, FloatArray
 
-_STEP_M = 2.5
+_STEP_M = 3.0
 _MARGIN_M = 30.0
 _ODOMETRY = 0.02, 0.002
 """Standard deviation of the increments, a metre driven: of the length in metres, of the turn in radians."""
@@ -64,8 +64,6 @@ def drive_streets(
         pairs: of the map's day, of another day, of another town.
         settings: lengths.
     """
-    import numpy as np
-
     from foldmap.localize.lane_places import lane_places
     from foldmap.localize.street import StreetLocalizer
     from foldmap.localize.street import StreetSettings as Localizing
@@ -74,10 +72,12 @@ def drive_streets(
     learnt, here, there = pairs
     places = lane_places(layer.graph(REGION), _STEP_M)
     embeddings = embed_places(layer.graph(REGION), places, model)
-    known = spread(learnt, settings.learnt, 5)
-    seen = model.embed_observations([pair.observation for pair in known])
-    truth = np.array([(p.x_m, p.y_m, p.heading_rad) for p in (pair.world_SE2_ego for pair in known)])
-    fitted = calibrated(Localizing(), seen @ embeddings.T, near_truth(places, truth), places.length_m)
+    known, truth = on_the_map(learnt, places, settings.learnt)
+    tile = learnt.tiles[0]
+    seen = model.embed_observations([learnt.observe(tile, pose) for pose in known])
+    # neighbouring frames see the same ground but for one step of it: they count for as much as is new
+    new = min(0.5, settings.step_m / model.window.size_m[0])
+    fitted = calibrated(Localizing(frame_weight=new), seen @ embeddings.T, near_truth(places, truth), places.length_m)
     localizer = StreetLocalizer(places, embeddings, fitted)
     poses = way(here, settings, 1)
     rows = _embedded(here, poses, model)
@@ -88,6 +88,18 @@ def drive_streets(
     strange = _filtered(localizer, other, _embedded(there, other, model), 3)
     singles = [localizer.localize(row) for row in rows]
     return Driven(places, poses, estimates, singles, strange, seconds, fitted.temperature)
+
+
+def on_the_map(pairs: RingPairs, places: LanePlaces, count: int) -> tuple[list[SE2], DoubleArray]:
+    """Poses of some pairs that stand on lanes of the map, which may lack some; and the same as float64 (N, 3)."""
+    import numpy as np
+
+    from foldmap.localize.street_calibrate import near_truth
+
+    poses = [pairs.place(number)[1] for number in np.random.default_rng(5).permutation(len(pairs)).tolist()]
+    every = np.array([(pose.x_m, pose.y_m, pose.heading_rad) for pose in poses])
+    rows = np.flatnonzero(near_truth(places, every).any(1))[:count]
+    return [poses[int(row)] for row in rows], every[rows]
 
 
 def embed_places(graph: LaneGraph, places: LanePlaces, model: FieldEmbedding) -> FloatArray:

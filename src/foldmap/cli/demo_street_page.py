@@ -133,12 +133,13 @@ def _rows_picture(made: DemoStreets) -> bytes:
     rows = []
     for kind in dict.fromkeys(one.kind for one in made.retrieved):
         some = sorted((one for one in made.retrieved if one.kind == kind), key=lambda one: one.chamfer_m)
-        for place, one in (("best", some[0]), ("median", some[len(some) // 2])):
-            if place == "median" and one is some[0]:
+        for place, one in (("best", some[0]), ("median" if len(some) > 2 else "worse", some[len(some) // 2])):
+            if place != "best" and one is some[0]:
                 continue
             pictures = [("seen", seen_strip(one.pair.observation)), ("ground", _ground(made.model, one))]
             graphs = [("true lanes", one.pair.graph), (f"retrieved, {one.chamfer_m:.2f} m", one.best)]
-            rows.append(WindowRow(f"{kind}\n({place} of {len(some)})", pictures, graphs))
+            of = f"{place} of {len(some)}" if len(some) > 1 else "the only one"
+            rows.append(WindowRow(f"{kind}\n({of})", pictures, graphs))
     return window_rows(rows, made.model.window)
 
 

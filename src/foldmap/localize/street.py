@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import deque
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -17,6 +18,9 @@ from foldmap.localize.street_belief import Modes
 from foldmap.localize.street_estimate import StreetDiagnostics, StreetEstimate, StreetThresholds, decide
 from foldmap.street.search import check_unit_rows
 from foldmap.types import AnyArray, DoubleArray, FloatArray
+
+_PATH_FRAMES = 10
+_LEAST_FRAMES = 5
 
 
 @dataclass(frozen=True)
@@ -183,6 +187,7 @@ class StreetLocalizer:
         start: tuple[float, float] | None,
         frames_unmatched: int | None,
         begin_s: float,
+        path_score: float | None = None,
     ) -> StreetEstimate:
         """Judge a belief; `start` is where it was thought to be before, for information."""
         if not len(self.places) or not float(belief.sum()) > 0:
@@ -202,6 +207,7 @@ class StreetLocalizer:
             if start is None
             else math.hypot(mode.guess.x_m - start[0], mode.guess.y_m - start[1]),
             frames_unmatched=frames_unmatched,
+            path_score=path_score,
             places=int((belief > 0).sum()),
         )
         status, reason = decide(diagnostics, self.settings.thresholds)
@@ -230,6 +236,7 @@ class StreetFilter:
             raise PoseInputError("there is no lane to start the filter on", "give a prior that holds lanes of the map")
         self._walker = LaneWalker(localizer.places, localizer.settings.motion)
         self._unmatched = 0
+        self._scores: deque[float] = deque(maxlen=_PATH_FRAMES)
 
     @property
     def belief(self) -> DoubleArray:
@@ -259,4 +266,7 @@ class StreetFilter:
         self._belief = belief
         matched = similarity is not None and float(similarity[int(np.argmax(belief))]) >= s.thresholds.reject_score
         self._unmatched = 0 if matched else self._unmatched + 1
-        return local.answer(belief.copy(), similarity, predicted, self._unmatched, begin_s)
+        if similarity is not None:
+            self._scores.append(float(similarity[int(np.argmax(belief))]))
+        path = float(np.mean(self._scores)) if len(self._scores) >= _LEAST_FRAMES else None
+        return local.answer(belief.copy(), similarity, predicted, self._unmatched, begin_s, path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -16,6 +17,9 @@ from foldmap.types import AnyArray, BoolArray, DoubleArray
 _LEAST_QUERIES = 20
 _BOUNDS = (1e-3, 1.0)
 _LOST = 0.01
+_PATH_SIGMA = 1.5
+_INDEPENDENT = 3.0
+"""Of ten observations in a row: neighbouring windows overlap and err alike."""
 
 
 def near_truth(places: LanePlaces, truth: DoubleArray, radius_m: float = 3.0, turn_rad: float = 0.5) -> BoolArray:
@@ -66,7 +70,7 @@ def fit_temperature(similarity: AnyArray, near: BoolArray, length_m: DoubleArray
 def calibrated(
     settings: StreetSettings, similarity: AnyArray, near: BoolArray, length_m: DoubleArray
 ) -> StreetSettings:
-    """Settings with a temperature, and a score threshold that 1 % of the right matches miss.
+    """Settings with a temperature, a score threshold that 1 % of the right matches miss, and one for a whole path.
 
     A wrong map whose streets look like the right one's passes this threshold: no score tells them apart, the mass of
     the belief does.
@@ -77,4 +81,6 @@ def calibrated(
     temperature = fit_temperature(similarity, near, length_m)
     best = np.where(near, similarity, -np.inf).max(1)[near.any(1)]
     reject = float(np.quantile(best, _LOST))
-    return replace(settings, temperature=temperature, thresholds=replace(settings.thresholds, reject_score=reject))
+    path = float(best.mean() - _PATH_SIGMA * best.std() / math.sqrt(_INDEPENDENT))
+    thresholds = replace(settings.thresholds, reject_score=reject, reject_path_score=path)
+    return replace(settings, temperature=temperature, thresholds=thresholds)

@@ -27,6 +27,8 @@ class StreetDiagnostics:
         entropy: of the belief, 0 (one place) to 1 (all places alike). Information.
         prior_distance_m: from the prior's, or the predicted, position to the guess. Information.
         frames_unmatched: steps since an observation last matched (filter).
+        path_score: mean score of the last ten observations, from five on (filter). One window of a foreign town may fit
+            somewhere; ten in a row fit less.
         places: how many were in question.
         time_s: time spent.
     """
@@ -41,6 +43,7 @@ class StreetDiagnostics:
     entropy: float | None = None
     prior_distance_m: float | None = None
     frames_unmatched: int | None = None
+    path_score: float | None = None
     places: int = 0
     time_s: float = 0.0
 
@@ -85,6 +88,7 @@ class StreetThresholds:
         warn_mass, reject_mass: of `mode_mass`; below is `ambiguous`.
         warn_margin, reject_margin: of `margin`.
         warn_sigma_m, reject_sigma_m: of `sigma_m`; above is `ambiguous`.
+        reject_path_score: of `path_score`; below is `ambiguous`. It depends on the model; -1: none.
         most_unmatched: steps without a match after which a filter has no pose.
     """
 
@@ -95,6 +99,7 @@ class StreetThresholds:
     reject_margin: float = 1.0
     warn_sigma_m: float = 4.0
     reject_sigma_m: float = 8.0
+    reject_path_score: float = -1.0
     most_unmatched: int = 5
 
     def __post_init__(self) -> None:
@@ -117,6 +122,8 @@ def decide(diagnostics: StreetDiagnostics, thresholds: StreetThresholds) -> tupl
         return Status.NO_MATCH, f"nothing has matched for {d.frames_unmatched} steps"
     if d.frames_unmatched is None and d.score is not None and d.score < t.reject_score:
         return Status.NO_MATCH, f"score {d.score:.3f} < {t.reject_score:g}"
+    if d.path_score is not None and d.path_score < t.reject_path_score:
+        return Status.AMBIGUOUS, f"path_score {d.path_score:.3f} < {t.reject_path_score:.3f}"
     if d.mode_mass < t.reject_mass:
         return Status.AMBIGUOUS, f"mode_mass {d.mode_mass:.2f} < {t.reject_mass:g}"
     if d.margin < t.reject_margin:

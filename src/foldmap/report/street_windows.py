@@ -62,6 +62,7 @@ def window_rows(rows: Sequence[WindowRow], window: Window) -> bytes:
             for axes, (title, image) in zip(cells, row.pictures, strict=False):
                 axes.imshow(image, interpolation="lanczos")
                 axes.axis("off")
+                axes.set_anchor("W")
                 axes.set_title(title, fontsize=8.5)
             for axes, (title, graph) in zip(cells[len(row.pictures) :], row.graphs, strict=True):
                 draw_window(axes, graph, window)
