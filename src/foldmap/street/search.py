@@ -31,7 +31,7 @@ class SearchIndex:
 
     Scores are exact inner products whatever the kind, and of equal scores the lower row comes first; what the
     approximate kinds may do is to miss a row. "lists" looks through the inverted lists of the cells nearest to the
-    query, "hnsw" walks a graph of neighbours; both compare 8-bit principal components, and rank the best 128 or more
+    query, "hnsw" walks a graph of neighbours; both compare 8-bit principal components, and rank the best 512 or more
     exactly by the vectors themselves.
 
     Attributes:
@@ -116,7 +116,7 @@ class SearchIndex:
             among = self._checked_subset(among)
         if among is not None or self._index is None or k > len(self) // 4:
             return self._exact(rows, k, among)
-        listed = self._index.search(np.ascontiguousarray(rows @ self.axes), max(128, 4 * k), params=self._effort(k))[1]
+        listed = self._index.search(np.ascontiguousarray(rows @ self.axes), max(512, 4 * k), params=self._effort(k))[1]
         scores, ids = np.empty((len(rows), k), np.float32), np.empty((len(rows), k), np.int64)
         for number, (row, near) in enumerate(zip(rows, listed, strict=True)):
             found = near[near >= 0].astype(np.int64)
@@ -129,7 +129,7 @@ class SearchIndex:
     def _effort(self, k: int) -> Any:
         if self.kind == "hnsw":
             return _library.SearchParametersHNSW(efSearch=max(_HNSW_SEARCH, 8 * k))
-        return _library.SearchParametersIVF(nprobe=max(32, self._index.nlist // 64))
+        return _library.SearchParametersIVF(nprobe=max(48, self._index.nlist // 40))
 
     def _checked_subset(self, among: IntArray) -> IntArray:
         subset = np.unique(np.asarray(among))
