@@ -253,8 +253,10 @@ def summary_of(made: DemoStreets) -> dict[str, Any]:
         summary |= {
             "street_frames": own["frames"],
             "street_frames_answered": own["answered"],
+            "street_median_error_m": own["median_m"],
             "street_final_error_m": own["final_m"],
-            "street_stranger_frames_answered": other["answered"],
+            "street_stranger_frames_ok": other["ok"],
+            "street_stranger_frames_degraded": other["degraded"],
         }
     if made.updated is not None:
         summary |= {

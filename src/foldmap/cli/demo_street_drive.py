@@ -207,6 +207,8 @@ def drive_rows(driven: Driven) -> list[dict[str, Any]]:
             "what": what,
             "frames": len(estimates),
             "answered": int(answered.sum()),
+            "ok": statuses.count("ok"),
+            "degraded": statuses.count("degraded"),
             "ambiguous": statuses.count("ambiguous"),
             "no_match": statuses.count("no_match"),
             "median_m": None if sure is None else float(np.median(sure)),

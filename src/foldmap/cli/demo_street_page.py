@@ -183,15 +183,18 @@ def _show_drive(page: Page, driven: Driven) -> None:
         {
             "what": "what",
             "frames": "frames",
-            "answered": "answered",
+            "ok": "ok",
+            "degraded": "degraded",
             "ambiguous": "ambiguous",
             "no_match": "no match",
             "median_m": "median [m]",
             "within_5_m": "within 5 m",
             "final_m": "last frame [m]",
         },
-        "The vehicle may be anywhere on the map at first. Median and share are of the answered frames; what is not "
-        f"answered is refused with a status. A step of the filter takes {1000 * driven.seconds:.1f} ms.",
+        "The vehicle may be anywhere on the map at first. Poses are answered with the first two statuses, the others "
+        "refuse; median and share are of the answered frames. Streets of another town can look like some of this one "
+        "for a while, which a pose that is degraded warns of. "
+        f"A step of the filter takes {1000 * driven.seconds:.1f} ms.",
     )
     last = len(driven.truth) - 1
     for number in (0, last):
