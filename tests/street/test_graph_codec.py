@@ -100,9 +100,11 @@ def test_damage_is_noticed_or_harmless(seed: int, changes: int, cut: bool) -> No
 @given(st.binary(max_size=200))
 def test_any_bytes_are_a_graph_or_refused(data: bytes) -> None:
     try:
-        decode_graph(b"\x01" + np.float64(0.1).tobytes() + data)
+        graph = decode_graph(b"\x01" + np.float64(0.1).tobytes() + data)
     except MapFormatError:
         return
+    assert np.isfinite(graph.vertices_m).all()
+    assert encode_graph(graph, 0.05)  # what was accepted is a graph like any other
 
 
 @settings(max_examples=200, deadline=None)

@@ -101,9 +101,9 @@ class StreetData(ABC):
 class LazyPairs(Sequence[Pair]):
     """Pairs that are rendered when they are asked for."""
 
+    @abstractmethod
     def one(self, number: int) -> Pair:
         """Render a pair."""
-        raise NotImplementedError
 
     @overload
     def __getitem__(self, index: int) -> Pair: ...

@@ -181,11 +181,9 @@ class Fence:
 
 
 def search_index(library: Library, kind: str) -> SearchIndex:
-    """An index over the library: "auto" is exact up to 50,000 places and HNSW beyond."""
-    from foldmap.street.search import EXACT_UP_TO, SearchIndex
+    """An index over the library, of a kind that `SearchIndex.build` knows."""
+    from foldmap.street.search import SearchIndex
 
-    if kind == "auto":
-        kind = "exact" if len(library) <= EXACT_UP_TO else "hnsw"
     return SearchIndex.build(library.vectors, kind)
 
 

@@ -104,7 +104,9 @@ def retrieve(
     near: Annotated[str | None, typer.Option(metavar="X,Y", help="Search around this point (with --radius).")] = None,
     radius: Annotated[float | None, typer.Option(help="So far around it, metres.")] = None,
     box: Annotated[str | None, typer.Option(metavar="W,S,E,N", help="Search within these edges, metres.")] = None,
-    search: Annotated[str, typer.Option(help="auto (exact to 50,000 places, else hnsw), exact, lists, hnsw.")] = "auto",
+    search: Annotated[
+        str, typer.Option(help="auto (exact to 50,000 places, then lists), exact, lists, hnsw.")
+    ] = "auto",
     geojson: Annotated[Path | None, typer.Option(help="Write the retrieved lane graphs, in the map's place.")] = None,
     picture: Annotated[Path | None, typer.Option(help="Draw images beside retrieved graphs to this PNG.")] = None,
     poses: options.Poses = None,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Self, overload
@@ -153,9 +154,9 @@ class TilePairs(Sequence[Pair]):
         """The truth at a pose: cut to the window, vertices 1 m apart."""
         return resample(cut(tile.map.graph, world_SE2_ego, self.window), 1.0)
 
+    @abstractmethod
     def observe(self, tile: GroundTile, world_SE2_ego: SE2) -> Observation:
         """Render what is seen at a pose."""
-        raise NotImplementedError
 
 
 class AerialPairs(TilePairs):
