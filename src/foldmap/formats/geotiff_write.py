@@ -15,6 +15,7 @@ from rasterio.errors import CRSError, RasterioError
 from rasterio.windows import Window
 
 from foldmap.errors import ConfigError, MapInputError
+from foldmap.formats.crs import is_world_mercator, require_metric, require_true
 from foldmap.geometry import MetricGrid
 from foldmap.types import AnyArray, FloatArray, IntArray
 
@@ -53,22 +54,30 @@ class BandTile(Protocol):
         ...
 
 
-def crs_wkt_of(name: str) -> str:
+def crs_wkt_of(name: str, xy_m: AnyArray | None = None) -> str:
     """WKT of a CRS given as ``EPSG:25832``, PROJ string or WKT; empty stays empty (a local map).
 
+    Args:
+        name: of the CRS.
+        xy_m: (N, 2) where in it the map is, once that is known.
+
     Raises:
-        ConfigError: unknown, in degrees, or not in metres.
+        ConfigError: unknown, not in metres, or in such as are no metres of ground there.
     """
     if not name:
         return ""
+    cure = "give a metric CRS like a UTM zone, EPSG:25832"
     try:
-        crs = rasterio.crs.CRS.from_user_input(name)
-        metric = not crs.is_geographic and abs(crs.linear_units_factor[1] - 1.0) < 1e-9
+        text = require_metric(name, name[:40], cure)
+        if is_world_mercator(name):
+            raise MapInputError(f"metres of {name[:40]} are metres of ground on the equator only", cure)
+        if xy_m is not None and len(xy_m):
+            require_true(name, xy_m, name[:40], "give poses in a UTM zone, here {utm}, and name that")
+        return str(rasterio.crs.CRS.from_user_input(text).to_wkt())
+    except MapInputError as error:
+        raise ConfigError(error.message, error.cure or cure) from error
     except CRSError as error:
-        raise ConfigError(f"{name!r} is no known CRS: {error}", "give one like EPSG:25832") from error
-    if not metric:
-        raise ConfigError(f"{name} is not in metres", "give a metric CRS like a UTM zone, EPSG:25832")
-    return str(crs.to_wkt())
+        raise ConfigError(f"{name!r} is no known CRS: {error}", cure) from error
 
 
 def write_map_geotiff(path: Path | str, grid: MetricGrid, tiles: Iterable[BandTile], block_px: int = 512) -> float:

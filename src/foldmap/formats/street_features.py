@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from foldmap.errors import MapInputError, WriteError
-from foldmap.formats.street_crs import to_lonlat
+from foldmap.formats.crs import to_lonlat
 from foldmap.types import DoubleArray
 
 _LONLAT_DIGITS, _METRE_DIGITS = 10, 3
@@ -47,7 +47,6 @@ def write_features(path: Path, features: Sequence[LineFeature], members: Mapping
 
     Raises:
         MapInputError: some features have a crs and some have none.
-        MissingExtraError: features on Earth, without pyproj.
         WriteError: the file cannot be written.
     """
     placed = {one.crs is not None for one in features}

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from foldmap.errors import MapInputError, WriteError
-from foldmap.formats.street_crs import from_lonlat, to_lonlat
+from foldmap.formats.crs import lonlat_lines, to_lonlat
 from foldmap.formats.street_json import numbers, read_json
 from foldmap.formats.street_polylines import KIND_NAMES, TOLERANCE_M, attributes_of, features, plain_geojson
 from foldmap.formats.street_table import KIND_WORDS, ChainRow, chain_rows, graph_of_rows
@@ -35,7 +35,6 @@ def write_geojson(street_map: StreetMap, path: Path) -> None:
 
     Raises:
         MapInputError: pyproj does not read the crs, or coordinates are outside of it.
-        MissingExtraError: a map with crs, without pyproj.
         WriteError: the file cannot be written.
     """
     rows = chain_rows(street_map.graph)
@@ -43,7 +42,7 @@ def write_geojson(street_map: StreetMap, path: Path) -> None:
     digits = _METRE_DIGITS
     if street_map.crs is not None and rows:
         cuts = np.cumsum([len(line) for line in lines])[:-1]
-        lines = np.split(to_lonlat(np.concatenate(lines), street_map.crs), cuts)
+        lines = np.split(to_lonlat(np.concatenate(lines), street_map.crs, street_map.name), cuts)
         digits = _LONLAT_DIGITS
     found = [
         {
@@ -118,7 +117,6 @@ def read_geojson(path: Path, tolerance_m: float = TOLERANCE_M) -> StreetMap:
 
     Raises:
         MapInputError: the file is something else, of a later version, or lines do not fit together.
-        MissingExtraError: longitudes and latitudes, without pyproj.
     """
     path = Path(path)
     content = read_json(path, "GeoJSON")
@@ -137,8 +135,7 @@ def read_geojson(path: Path, tolerance_m: float = TOLERANCE_M) -> StreetMap:
         lines.append(numbers(geometry.get("coordinates"), f"{path}, feature {number}"))
     crs = _crs(content, path)
     if crs is not None:
-        cuts = np.cumsum([len(line) for line in lines])[:-1]
-        lines = np.split(from_lonlat(np.concatenate(lines), crs), cuts)
+        lines, crs = lonlat_lines(np.concatenate(lines), [len(line) for line in lines], str(path), crs)
     rows = [
         row_of(feature.get("properties") or {}, line, f"{path}, feature {number}")
         for number, (feature, line) in enumerate(zip(found, lines, strict=True))

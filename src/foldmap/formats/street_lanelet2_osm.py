@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from foldmap.errors import ConfigError, MapInputError
-from foldmap.formats.street_crs import about, from_lonlat, local_crs, require_metric
+from foldmap.formats.crs import about, from_lonlat, local_crs, require_metric
 from foldmap.formats.street_xml import Attributes, needed, parse_xml, real
 from foldmap.types import DoubleArray
 

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from foldmap.errors import MapInputError
-from foldmap.formats.street_crs import about, from_lonlat, require_metric
+from foldmap.formats.crs import lonlat_lines, metric_lines
 from foldmap.formats.street_json import numbers, positive, read_json, word
 from foldmap.street.joining import Joined, join_ends
-from foldmap.street.repair import evidently_degrees, require_metres
+from foldmap.street.repair import METRES, UNSURE, require_metres, unit_of
 from foldmap.street.source import LANE, LINK, LaneAttributes, LaneGraph, StreetMap
 from foldmap.types import AnyArray, DoubleArray
 
@@ -120,14 +120,14 @@ def read_plain_geojson(path: Path, tolerance_m: float = TOLERANCE_M) -> StreetMa
     """Read LineStrings and MultiLineStrings that are lanes in driving direction, other geometries are passed over.
 
     Longitude and latitude, as RFC 7946 has it, are projected to a transverse Mercator about the middle of the map. A
-    ``crs`` member, as GeoJSON had before, may name a metric crs; coordinates that cannot be degrees are taken for
-    metres of a local frame.
+    ``crs`` member, as GeoJSON had before, may name another crs, and ``"foldmap:crs": null`` says that coordinates are
+    metres of a local frame; coordinates that cannot be degrees are taken for such.
 
     Properties that are read: ``kind`` ("lane" or "link"), ``lane_type``, ``width_m``, ``speed_limit_mps``, ``id``.
 
     Raises:
-        MapInputError: the file is something else, holds no line, or a coordinate is not usable.
-        MissingExtraError: degrees without pyproj.
+        MapInputError: the file is something else, holds no line, a coordinate is not usable, or coordinates may be
+            degrees as well as metres.
     """
     path = Path(path)
     return plain_geojson(read_json(path, "GeoJSON"), path, tolerance_m)
@@ -148,7 +148,7 @@ def plain_geojson(content: Any, path: Path, tolerance_m: float = TOLERANCE_M) ->
             lanes.append(attributes_of(properties, str(properties.get("id", feature.get("id", number)))))
     if not lines:
         raise MapInputError(f"{path} holds no LineString", "give lanes as LineStrings in driving direction")
-    lines, crs = _metric(lines, content.get("crs"), path)
+    lines, crs = _metric(lines, content, path)
     return polyline_map(path.stem, lines, kinds, lanes, crs, tolerance_m)[0]
 
 
@@ -188,21 +188,39 @@ def _geometry_lines(geometry: Mapping[str, Any] | None, where: str) -> list[Doub
     return []
 
 
-def _metric(lines: list[DoubleArray], named: Any, path: Path) -> tuple[list[DoubleArray], str | None]:
-    """Lines in metres and their crs."""
-    whole = np.concatenate(lines)
-    if isinstance(named, Mapping):
-        label = named["properties"].get("name") if isinstance(named.get("properties"), Mapping) else None
-        if not isinstance(label, str):
-            raise MapInputError(f"{path}: its crs has no name", "drop the crs member, or name an EPSG code")
-        if not label.upper().endswith(("CRS84", "EPSG::4326", "EPSG:4326")):
-            return lines, require_metric(label, str(path))
-    loose = _loose(lines)
-    if not isinstance(named, Mapping) and not evidently_degrees(loose.vertices_m, loose.edges):
+def _metric(lines: list[DoubleArray], content: Mapping[str, Any], path: Path) -> tuple[list[DoubleArray], str | None]:
+    """Lines in metres and their crs: what the file says of itself; else degrees, as RFC 7946 has it.
+
+    Files of local metres are common in spite of the RFC: coordinates that cannot be degrees are taken for such.
+    """
+    label = _named_crs(content, path)
+    if label is not None:
+        return metric_lines(lines, label, str(path))
+    if content.get("foldmap:crs", "") is None:
         return lines, None
-    crs = about(whole)
-    cuts = np.cumsum([len(line) for line in lines])[:-1]
-    return np.split(from_lonlat(whole, crs), cuts), crs
+    whole, lengths = np.concatenate(lines), [len(line) for line in lines]
+    unit = unit_of(lines)
+    if unit == METRES:
+        return lines, None
+    if unit == UNSURE:
+        raise MapInputError(
+            f"{path}: coordinates such as {whole[0].tolist()} may be degrees of a coarse map or metres of a small one",
+            'name it: "crs": {"type": "name", "properties": {"name": "urn:ogc:def:crs:OGC:1.3:CRS84"}} for degrees, '
+            '"foldmap:crs": null for metres of a local frame',
+        )
+    return lonlat_lines(whole, lengths, str(path))
+
+
+def _named_crs(content: Mapping[str, Any], path: Path) -> Any:
+    """What the ``crs`` member that GeoJSON had before RFC 7946 names, None where there is none."""
+    crs = content.get("crs")
+    if crs is None:
+        return None
+    named = crs.get("properties") if isinstance(crs, Mapping) else None
+    label = named.get("name", named.get("code")) if isinstance(named, Mapping) else None
+    if isinstance(label, bool) or not isinstance(label, str | int):
+        raise MapInputError(f"{path}: its crs has no name", "drop the crs member, or name an EPSG code")
+    return label
 
 
 def open_npz(path: Path, what: str) -> dict[str, AnyArray]:

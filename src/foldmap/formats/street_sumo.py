@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from foldmap.errors import MapInputError
+from foldmap.formats.crs import metric_lines
 from foldmap.formats.street_build import MapLane, MapReading, build_graph
 from foldmap.formats.street_xml import Attributes, needed, parse_xml, points, real
 from foldmap.street.source import LANE, LINK, LaneAttributes, StreetMap
@@ -35,7 +36,8 @@ def read_sumo(path: Path | str, vehicle_class: str = "passenger", name: str | No
         name: of the map; the file's name if not given.
 
     Returns:
-        The map; its crs is the network's projection, and coordinates are those of the projection, where it has one.
+        The map; its crs is the network's projection, and coordinates are those of the projection, where it has one;
+        where the projection stretches the ground, those of `foldmap.formats.crs.metric_lines`.
 
     Raises:
         MapInputError: not a network, cut short, or a lane or connection is damaged; the message names it.
@@ -62,6 +64,8 @@ def read_sumo_counted(path: Path | str, vehicle_class: str = "passenger", name: 
         )
         for each in kept
     ]
+    lines, crs = metric_lines([each.line_m for each in lanes], crs, str(path), degrees=False)
+    lanes = [replace(each, line_m=line) for each, line in zip(lanes, lines, strict=True)]
     graph = build_graph(lanes, follows)
     title = name or path.name.removesuffix(".gz").removesuffix(".xml").removesuffix(".net")
     return MapReading(StreetMap(title or path.name, graph, crs), dict(net.left_out))
@@ -137,12 +141,10 @@ class _Net:
         """The projection, and what is to be taken off coordinates."""
         projection = self.location.get("projParameter", "!").strip()
         offset = points(self.location.get("netOffset", "0,0"), f"the offset of {path.name}")[0]
-        if not projection.startswith(("+proj=", "EPSG:", "epsg:")):
+        if not projection.startswith(("+proj=", "+init=", "EPSG:", "epsg:")):
             if projection not in ("", "!"):
                 self.left_out[f"projection {projection!r}, which pyproj does not read"] += 1
             return None, offset * 0
-        if "longlat" in projection or "latlong" in projection:
-            raise MapInputError(f"{path} is in degrees ({projection})", "convert it with a metric projection")
         return projection, offset
 
     def topology(self, path: Path, vehicle_class: str) -> tuple[list[_Lane], list[tuple[int, int]]]:
