@@ -258,8 +258,8 @@ ONE = section([lane(-1)])
         (document(road("r", [geometry(0, 0, 0, 0, 3, "<arc/>")], ONE, 10.0)), "the arc of road r at s = 0 has no"),
         (document(road("r", [LINE], "", 10.0)), "road r has no lane section"),
         (document(road("r", [LINE], section([lane(-1, widths="")]), 10.0)), "lane -1 of road r, section 0 has no"),
-        (document(road("r", [LINE], section([lane(-1, widths=width(1, -0.2))]), 10.0)), "lane -1 of road r, section 0 is -1 m wide at s = 10"),
-        (document(road("r", [LINE], section([lane(-1, widths='<border a="1"/>')]), 10.0)), "lane -1 of road r, section 0 has borders instead of a width"),
+        (document(road("r", [LINE], section([lane(-1, widths=width(1, -0.2))]), 10.0)), "is -1 m wide at s = 10"),
+        (document(road("r", [LINE], section([lane(-1, widths='<border a="1"/>')]), 10.0)), "has borders instead"),
         (document(road("r", [LINE], ONE, 10.0), "<include file='b'/>"), "<include>"),
     ],
 )  # fmt: skip

@@ -129,9 +129,10 @@ def faults_in_words(faults: Iterable[Fault]) -> list[str]:
     lines = []
     for what, of_kind in kinds.items():
         lanes, length_m = sum(fault.lanes for fault in of_kind), sum(fault.length_m for fault in of_kind)
-        lost = f" ({lanes} lanes, {length_m:.0f} m)" if lanes else ""
+        metres = f", {length_m:,.0f} m" if length_m else ""
+        lost = f" ({lanes} lane{'s' * (lanes > 1)} lost{metres})" if lanes else ""
         more = f", and {len(of_kind) - 1} more" if len(of_kind) > 1 else ""
-        lines.append(f"passed over {len(of_kind)} x damaged {what}{lost}: {of_kind[0].where}{more}")
+        lines.append(f"damaged: {len(of_kind)} x {what}{lost}: {of_kind[0].where}{more}")
     return lines
 
 
@@ -141,7 +142,7 @@ def naming_file(
     """Let every message of a reader begin with the file that it was about, where it does not name that already."""
 
     @functools.wraps(read)
-    def named(path: Path | str, *args: _Given.args, **given: _Given.kwargs) -> _Read:
+    def named(path: Path | str, /, *args: _Given.args, **given: _Given.kwargs) -> _Read:
         path = Path(path)
         try:
             return read(path, *args, **given)
