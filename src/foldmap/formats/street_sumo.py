@@ -141,11 +141,14 @@ class _Net:
 
     def _number(self, attributes: Attributes, key: str, what: str) -> float | None:
         """A number from 0 on, or None with a note where it is damaged."""
-        value: float | None = None
-        with self.left_out.dropping(f"{key} of a lane"):
-            if key in attributes and (number := real(attributes, key, what)) < 0:
-                raise MapInputError(f"{key} of {what} is {number:g}", "give none that is negative")
+        try:
             value = real(attributes, key, what) if key in attributes else None
+        except MapInputError as error:
+            self.left_out.fault(f"{key} of a lane", error.message)
+            return None
+        if value is not None and value < 0:
+            self.left_out.fault(f"{key} of a lane", f"{key} of {what} is {value:g}")
+            return None
         return value
 
     def place(self, path: Path) -> tuple[str | None, DoubleArray]:
