@@ -68,6 +68,7 @@ def fold(
     tile_m: options.TileM = None,
     name: options.Name = None,
     format_: options.Format = None,
+    strict: options.Strict = None,
     seed: options.Seed = None,
     report: options.Report = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,

@@ -30,8 +30,9 @@ _LEAST_PIXEL_M = 1e-3
 class RasterFile:
     """One band of a raster file as a `RasterSource`; windows are read when asked for, nothing is kept.
 
-    Integer bands become 0 to 1 (`foldmap.formats.geotiff_values.check_band`) unless the band declares a scale and offset
-    of its own; floats stay as they are. Not observed is: nodata, an empty mask or alpha, NaN and infinity, everything off the raster.
+    Integer bands become 0 to 1 (`foldmap.formats.geotiff_values.check_band`) unless the band declares a scale and
+    offset of its own; floats stay as they are. Not observed is: nodata, an empty mask or alpha, NaN and infinity,
+    everything off the raster.
     """
 
     def __init__(self, path: Path, dataset: Any, band: int, grid: MetricGrid) -> None:

@@ -31,7 +31,7 @@ def declared_scale(path: Path, dataset: Any, band: int) -> tuple[float, float] |
     scale, offset = float(dataset.scales[band - 1]), float(dataset.offsets[band - 1])
     if scale == 0 or not (math.isfinite(scale) and math.isfinite(offset)):
         raise MapInputError(
-            f"{path}: band {band} declares the GDAL scale {scale:g} and offset {offset:g}, under which no value is left",
+            f"{path}: band {band} declares the GDAL scale {scale:g} and offset {offset:g}, which leaves no value",
             "set what its values mean: gdal_edit.py -scale 1 -offset 0",
         )
     return None if (scale, offset) == (1.0, 0.0) else (scale, offset)
@@ -77,7 +77,7 @@ def check_band(
     low, high = some.low * scale + offset, some.high * scale + offset
     if abs(high - low) < _LEAST_RANGE:
         raise MapInputError(
-            f"{path} has values from {some.low:g} to {some.high:g}, which is {low:.3g} to {high:.3g} of full reflectance",
+            f"{path} has values from {some.low:g} to {some.high:g}, {low:.3g} to {high:.3g} of full reflectance",
             "rescale it so that full reflectance is 1: gdal_translate -ot Float32 -scale",
         )
     return scale, offset

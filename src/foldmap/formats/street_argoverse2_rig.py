@@ -66,9 +66,9 @@ def read_ring(
         rows.append(placed.index(name))
     try:
         matrices = rigid_from_wxyz(*_pose_columns(poses, rows))
-    except PoseInputError as error:
+        return CameraRing(tuple(taken), tuple(found), matrices, ground_z_m)
+    except (PoseInputError, MapInputError) as error:
         raise MapInputError(f"{egovehicle_SE3_sensor}: {error.message}", error.cure) from error
-    return CameraRing(tuple(taken), tuple(found), matrices, ground_z_m)
 
 
 def _camera(lens: dict[str, AnyArray], row: int, distorted: bool, where: str) -> Camera:

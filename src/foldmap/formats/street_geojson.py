@@ -13,6 +13,7 @@ from foldmap.errors import MapInputError, WriteError
 from foldmap.formats.crs import lonlat_lines, to_lonlat
 from foldmap.formats.street_json import numbers, read_json
 from foldmap.formats.street_polylines import KIND_NAMES, TOLERANCE_M, attributes_of, features, plain_geojson
+from foldmap.formats.street_reading import MapReading, naming_file
 from foldmap.formats.street_table import KIND_WORDS, ChainRow, chain_rows, graph_of_rows
 from foldmap.street.repair import require_metres
 from foldmap.street.source import StreetMap
@@ -108,6 +109,12 @@ def row_of(properties: Mapping[str, Any], line: DoubleArray, where: str) -> Chai
 
 
 def read_geojson(path: Path, tolerance_m: float = TOLERANCE_M) -> StreetMap:
+    """Read GeoJSON of lanes; see `read_geojson_counted`."""
+    return read_geojson_counted(path, tolerance_m).street_map
+
+
+@naming_file
+def read_geojson_counted(path: Path, tolerance_m: float = TOLERANCE_M) -> MapReading:
     """Read what `write_geojson` wrote, or any GeoJSON of lanes (`foldmap.formats.street_polylines.plain_geojson`).
 
     Args:
@@ -118,13 +125,14 @@ def read_geojson(path: Path, tolerance_m: float = TOLERANCE_M) -> StreetMap:
     Raises:
         MapInputError: the file is something else, of a later version, or lines do not fit together.
     """
-    path = Path(path)
     content = read_json(path, "GeoJSON")
     found = features(content, path)
     version = content.get("foldmap:street")
     exact = [feature for feature in found if {"from", "to"} <= set(feature.get("properties") or {})]
     if version is None or not exact:
-        return _empty(content, path) if version is not None and not found else plain_geojson(content, path, tolerance_m)
+        if version is not None and not found:
+            return MapReading(_empty(content, path))
+        return plain_geojson(content, path, tolerance_m)
     if version != VERSION:
         raise MapInputError(f"{path} is of version {str(version)[:20]}, known is {VERSION}", "update foldmap")
     lines = []
@@ -142,7 +150,7 @@ def read_geojson(path: Path, tolerance_m: float = TOLERANCE_M) -> StreetMap:
     ]
     graph = graph_of_rows(rows, str(path))
     require_metres(graph, str(path))
-    return StreetMap(_name(content, path), graph, crs)
+    return MapReading(StreetMap(_name(content, path), graph, crs))
 
 
 def _empty(content: Mapping[str, Any], path: Path) -> StreetMap:
