@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from foldmap.cli.common import require_file, require_folder, save_settings, say, write_text
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from foldmap.visual.unfold import FoldedVisual
 
 LAYOUTS = ("hloc", "tum", "both")
-_NUMBER = re.compile(r"[0-9]{1,20}(\.[0-9]{1,20})?")
 
 
 @dataclass(frozen=True)
@@ -206,9 +204,10 @@ def tum_rows(names: Sequence[str], estimates: Sequence[CameraEstimate]) -> str:
     The time is what the names say where each is a number of its own (``1305031102.175304.png``), else the query's
     number from 0.
     """
+    from foldmap.formats.name_times import query_times
     from foldmap.geometry.quaternion import inverse_rigid, wxyz_from_rigid
 
-    times = _times(names)
+    times = query_times(names)
     rows = ["# t x y z qx qy qz qw, world_SE3_camera, world units"]
     for at in sorted(range(len(names)), key=lambda number: float(times[number])):
         pose = estimates[at].camera_SE3_world
@@ -218,12 +217,3 @@ def tum_rows(names: Sequence[str], estimates: Sequence[CameraEstimate]) -> str:
             place = " ".join(repr(float(value)) for value in world_SE3_camera[:3, 3])
             rows.append(f"{times[at]} {place} {x:.12g} {y:.12g} {z:.12g} {w:.12g}")
     return "\n".join(rows) + "\n"
-
-
-def _times(names: Sequence[str]) -> list[str]:
-    """Times as text: what is written in a name keeps its digits."""
-    bases = [PurePosixPath(name).name for name in names]
-    stems = [base if _NUMBER.fullmatch(base) else PurePosixPath(base).stem for base in bases]
-    if all(_NUMBER.fullmatch(stem) for stem in stems) and len({float(stem) for stem in stems}) == len(stems):
-        return stems
-    return [str(number) for number in range(len(names))]

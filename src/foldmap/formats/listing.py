@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -135,6 +136,32 @@ def one_word(name: str) -> str:
     if not name or name.split() != [name] or name.startswith("#"):
         raise WriteError(f"the name {name!r} cannot stand in a list", "rename the image without spaces")
     return name
+
+
+def listed_name(name: str) -> str:
+    """The name as it begins a line whose other words are numbers: spaces are no harm there.
+
+    Raises:
+        WriteError: it is empty, has a line break, or begins or ends with white space.
+    """
+    if not name or name.strip() != name or len(name.splitlines()) != 1:
+        raise WriteError(f"the name {name!r} cannot stand in a list", "rename the image")
+    return f"./{name}" if name.startswith("#") else name
+
+
+def plain_name(name: str) -> str:
+    """The name without a leading ``./``."""
+    while name.startswith("./") and len(name) > 2:
+        name = name[2:].lstrip("/")
+    return name
+
+
+def is_number(word: str) -> bool:
+    """Whether a word is a finite number."""
+    try:
+        return math.isfinite(float(word))
+    except ValueError:
+        return False
 
 
 def write_lines(path: Path | str, lines: Sequence[str]) -> None:
