@@ -135,10 +135,7 @@ def _told(beside: Path, poses: dict[str, DoubleArray], numbered: bool) -> Answer
         answers = read_answers(beside)
     except FoldmapError:
         return f"{beside.name} does not tell of these photos, and is not used"
-    if numbered:
-        named = _by_time(answers, poses)
-    else:
-        named = poses
+    named = _by_time(answers, poses) if numbered else poses
     told = {
         image: pose
         for answer in answers

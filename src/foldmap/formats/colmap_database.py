@@ -116,6 +116,23 @@ class ColmapDatabase:
         except MapInputError as error:
             raise MapInputError(f"{self.path}, image {name!r}: {error.message}", error.cure) from error
 
+    def image_size(self, name: str) -> tuple[int, int] | None:
+        """Width and height of an image's camera in px, where the database has cameras.
+
+        Raises:
+            MapInputError: the database is damaged.
+        """
+        known = {row[1] for table in ("cameras", "images") for row in self._rows(f"PRAGMA table_info({table})")}
+        if not {"camera_id", "width", "height"} <= known or name not in self._image_ids:
+            return None
+        found = self._rows(
+            "SELECT width, height FROM cameras WHERE camera_id = (SELECT camera_id FROM images WHERE image_id = ?)",
+            self._image_ids[name],
+        )
+        if not found or not all(isinstance(value, int) and value > 0 for value in found[0]):
+            return None
+        return int(found[0][0]), int(found[0][1])
+
     def _matrix(self, table: str, name: str, dtype: np.dtype[Any]) -> AnyArray:
         """One image's row of a table, its declared size compared with the stored one before it is read."""
         image_id = self._image_ids[name]

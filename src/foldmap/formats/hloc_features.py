@@ -83,6 +83,17 @@ class HlocFeatures(ImageGroups):
         except MapInputError as error:
             raise MapInputError(f"{at}: {error.message}", error.cure) from error
 
+    def image_size(self, name: str) -> tuple[int, int] | None:
+        """Width and height of an image in px, where the file says them.
+
+        Raises:
+            MapInputError: what it says is damaged.
+        """
+        if self.find(f"{name}/image_size") is None:
+            return None
+        values = self.array(name, "image_size", 1)
+        return (int(values[0]), int(values[1])) if len(values) == 2 and np.isfinite(values).all() else None
+
 
 class HlocFeatureWriter:
     """Writes features in hloc's layout, an image at a time; the file appears when the writer closes without error.

@@ -18,8 +18,8 @@ from foldmap.formats.tum import read_tum_poses
 from foldmap.geometry.association import DEFAULT_LIMIT_S, associate_times
 from foldmap.geometry.se3 import SE3
 from foldmap.types import DoubleArray
-from foldmap.visual.images import files_below
 from foldmap.visual.known_poses import KnownPoses
+from foldmap.visual.photo_names import files_below
 
 _SUFFIX = ".pose.txt"
 Value = TypeVar("Value")

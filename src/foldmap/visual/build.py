@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from foldmap.errors import ConfigError, MapInputError
-from foldmap.geometry.camera import CAMERA_MODELS, Camera
+from foldmap.geometry.camera import CAMERA_MODELS, Camera, require_plausible
 from foldmap.types import ByteArray
 from foldmap.visual import colmap_database as scratch
 from foldmap.visual.colmap_library import quiet
@@ -233,7 +233,9 @@ def camera_from_text(text: str, width_px: int, height_px: int) -> Camera:
     """
     model, *rest = text.split(",")
     try:
-        return Camera(model.strip().upper(), width_px, height_px, np.array([float(word) for word in rest]))
+        camera = Camera(model.strip().upper(), width_px, height_px, np.array([float(word) for word in rest]))
+        require_plausible(camera)
+        return camera
     except (ValueError, MapInputError) as error:
         reason = error.message if isinstance(error, MapInputError) else str(error)
         raise ConfigError(f"{text!r} is no camera: {reason}", "write it like PINHOLE,525,525,320,240") from error

@@ -1,10 +1,8 @@
-"""Photos: found in a folder, decoded to 8 bits as COLMAP decodes them."""
+"""Photos decoded to 8 bits as COLMAP decodes them."""
 
 from __future__ import annotations
 
-import os
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,65 +10,12 @@ from PIL import Image, UnidentifiedImageError
 
 from foldmap.errors import MapInputError
 from foldmap.types import AnyArray, ByteArray
+from foldmap.visual.photo_names import find_images
 
-OTHER_SUFFIXES = {".heic", ".heif", ".avif", ".jxl", ".jp2", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raw", ".gif"}
-"""Photos that are not read."""
+__all__ = ["find_images", "grey", "image_size_px", "photo_size_px", "read_image"]
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".ppm", ".pgm"}
-CONVERT = "convert them to JPEG or PNG"
 _LUMA = np.array([0.2126, 0.7152, 0.0722], dtype=np.float32)
 """Rec. 709, which COLMAP uses; Pillow's own grey is Rec. 601 and moves keypoints."""
-
-
-def find_images(folder: Path) -> list[str]:
-    """Names of all photos below a folder, relative to it, with slashes, sorted; linked folders are followed.
-
-    Raises:
-        MapInputError: there is no such folder, no photo in it, or a folder in it cannot be read.
-    """
-    if not folder.is_dir():
-        raise MapInputError(f"there is no folder {folder}", "give a folder of photos")
-    names = _named(folder, SUFFIXES)
-    if not names:
-        others = _named(folder, OTHER_SUFFIXES)
-        if others:
-            raise MapInputError(f"{folder} holds photos like {others[0]!r}, which are not read", CONVERT)
-        raise MapInputError(f"there are no photos in {folder}", f"give files ending in {', '.join(sorted(SUFFIXES))}")
-    return names
-
-
-def find_other_images(folder: Path) -> list[str]:
-    """Names of the photos below a folder that are in formats which are not read, sorted."""
-    return _named(folder, OTHER_SUFFIXES)
-
-
-def files_below(folder: Path) -> Iterator[Path]:
-    """All files below a folder, linked folders followed, each circle of links once, in the order of names.
-
-    Raises:
-        MapInputError: a folder cannot be read.
-    """
-
-    def walk(place: Path, above: tuple[str, ...]) -> Iterator[Path]:
-        here = os.path.realpath(place)
-        if here in above:
-            return
-        try:
-            entries = sorted(place.iterdir())
-        except OSError as error:
-            raise MapInputError(f"{place} cannot be read: {error.strerror}", "check its rights") from error
-        for entry in entries:
-            if entry.is_dir():
-                yield from walk(entry, (*above, here))
-            elif entry.is_file() or entry.is_symlink():  # a link that leads nowhere is a file that cannot be read
-                yield entry
-
-    return walk(Path(folder), ())
-
-
-def _named(folder: Path, suffixes: set[str]) -> list[str]:
-    found = (path for path in files_below(folder) if path.suffix.lower() in suffixes)
-    return sorted(path.relative_to(folder).as_posix() for path in found if not path.name.startswith("."))
 
 
 def read_image(path: Path) -> ByteArray:
@@ -111,6 +56,19 @@ def grey(image: ByteArray) -> ByteArray:
 def image_size_px(image: ByteArray) -> tuple[int, int]:
     """Width and height."""
     return int(image.shape[1]), int(image.shape[0])
+
+
+def photo_size_px(path: Path) -> tuple[int, int]:
+    """Width and height of a photo, from its head.
+
+    Raises:
+        MapInputError: it cannot be read.
+    """
+    try:
+        with Image.open(path) as image:
+            return int(image.width), int(image.height)
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError) as error:
+        raise MapInputError(f"{path} cannot be read: {error}", "copy it again, or leave it out of the list") from error
 
 
 def _decoded(image: Image.Image) -> AnyArray:
