@@ -14,6 +14,7 @@ import numpy as np
 
 from foldmap.errors import MapInputError
 from foldmap.formats.colmap_raw import cannot_read
+from foldmap.formats.dummies import refuse_dummies
 from foldmap.types import AnyArray, FloatArray
 from foldmap.visual.source import Features
 
@@ -64,6 +65,10 @@ class ColmapDatabase:
             "AND image_id IN (SELECT image_id FROM descriptors) ORDER BY name"
         )
         self._image_ids = {str(name): image_id for name, image_id in listed}
+        if not self._image_ids and self._rows("SELECT 1 FROM images LIMIT 1"):
+            raise MapInputError(
+                f"{self.path} has no image with keypoints and descriptors", "give hloc's .h5, or " + _REDO
+            )
         columns = {row[1] for row in self._rows("PRAGMA table_info(descriptors)")}
         kinds = self._rows("SELECT DISTINCT type FROM descriptors") if "type" in columns else []
         if len(kinds) > 1:
@@ -112,6 +117,7 @@ class ColmapDatabase:
         if len(raw) == 0:
             raw = raw.reshape(0, 2)
         try:
+            refuse_dummies(described)
             return Features(np.ascontiguousarray(raw[:, :2]), described, _scales(raw))
         except MapInputError as error:
             raise MapInputError(f"{self.path}, image {name!r}: {error.message}", error.cure) from error

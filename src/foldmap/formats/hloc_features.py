@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 
 from foldmap.errors import MapInputError, WriteError
+from foldmap.formats.dummies import refuse_dummies
 from foldmap.formats.hdf5 import ImageGroups
 from foldmap.types import AnyArray
 from foldmap.visual.source import Features
@@ -75,6 +76,7 @@ class HlocFeatures(ImageGroups):
             descriptors = descriptors.astype(np.float32)
         scores = self.array(name, "scores", 1) if self.find(f"{name}/scores") is not None else None
         try:
+            refuse_dummies(descriptors.T)
             return Features(
                 keypoints.astype(np.float32) + np.float32(_CORNER_PX),
                 np.ascontiguousarray(descriptors.T),

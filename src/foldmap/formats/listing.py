@@ -100,7 +100,7 @@ def split_camera(path: Path | str, line: int, text: str) -> tuple[str, list[str]
     words = text.split()
     at = next((at for at in range(len(words) - 1, 0, -1) if words[at].upper() in _MODELS), 0)
     if at:
-        name = text
+        name = text.strip()
         for word in reversed(words[at:]):
             name = name.removesuffix(word).rstrip()
         if words[at] not in _MODELS:
