@@ -117,10 +117,11 @@ class ColmapDatabase:
         if len(raw) == 0:
             raw = raw.reshape(0, 2)
         try:
+            features = Features(np.ascontiguousarray(raw[:, :2]), described, _scales(raw))
             refuse_dummies(described)
-            return Features(np.ascontiguousarray(raw[:, :2]), described, _scales(raw))
         except MapInputError as error:
             raise MapInputError(f"{self.path}, image {name!r}: {error.message}", error.cure) from error
+        return features
 
     def image_size(self, name: str) -> tuple[int, int] | None:
         """Width and height of an image's camera in px, where the database has cameras.

@@ -76,14 +76,15 @@ class HlocFeatures(ImageGroups):
             descriptors = descriptors.astype(np.float32)
         scores = self.array(name, "scores", 1) if self.find(f"{name}/scores") is not None else None
         try:
-            refuse_dummies(descriptors.T)
-            return Features(
+            features = Features(
                 keypoints.astype(np.float32) + np.float32(_CORNER_PX),
                 np.ascontiguousarray(descriptors.T),
                 None if scores is None else scores.astype(np.float32),
             )
+            refuse_dummies(features.descriptors)
         except MapInputError as error:
             raise MapInputError(f"{at}: {error.message}", error.cure) from error
+        return features
 
     def image_size(self, name: str) -> tuple[int, int] | None:
         """Width and height of an image in px, where the file says them.

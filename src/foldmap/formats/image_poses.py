@@ -11,7 +11,7 @@ import numpy as np
 from foldmap.errors import PoseInputError
 from foldmap.formats.colmap_poses import read_model_poses
 from foldmap.formats.hloc_results import is_results, read_results
-from foldmap.formats.name_times import in_order, name_times_s
+from foldmap.formats.name_times import are_seconds, in_order, name_times_s
 from foldmap.formats.same_names import pair_names
 from foldmap.formats.textual import content_lines, number_rows
 from foldmap.formats.tum import read_tum_poses
@@ -95,20 +95,21 @@ def _tum(path: Path, names: Sequence[str], limit_s: float) -> KnownPoses:
     times_s, world_SE3_camera = read_tum_poses(path)
     inverse = [pose.inverse().matrix for pose in world_SE3_camera]
     said_s = name_times_s(names, times_s)
-    near = 0
+    why = "whose names are no times of it"
     if said_s is not None:
         mine, theirs, apart_s = associate_times(said_s, times_s, limit_s)
-        near = len(mine)
-        if 2 * near > len(names):
+        if 2 * len(mine) > len(names):
             timely = {names[row]: inverse[other] for row, other in zip(mine, theirs, strict=True)}
             most_s = float(np.abs(apart_s).max())
-            paired = f"{near} of {len(names)} by time, at most {most_s:.6f} s apart (limit {limit_s:g} s)"
+            paired = f"{len(mine)} of {len(names)} by time, at most {most_s:.6f} s apart (limit {limit_s:g} s)"
             return KnownPoses(timely, metric=True, layout="tum", paired=paired, by_time=True)
-    if len(inverse) != len(names):
-        most = "are no times of it" if not near else f"are times of it for {near} alone (limit {limit_s:g} s)"
+        near_s = float(np.abs(said_s[0] - times_s).min())
+        why = f"{len(mine)} of which are named by a time of it within {limit_s:g} s ({names[0]!r}: {near_s:.6g} s off)"
+    if len(inverse) != len(names) or (said_s is not None and are_seconds(said_s)):
         raise PoseInputError(
-            f"{path} holds {len(inverse)} poses for {len(names)} photos, whose names {most}",
-            "give one pose a photo in the order of names, or name photos by their time in seconds",
+            f"{path} holds {len(inverse)} poses for {len(names)} photos, {why}",
+            "name photos by their time in seconds and allow for clocks with --time-limit, or give one pose a photo in "
+            "the order of names that are no times",
         )
     ordered = {names[at]: pose for at, pose in zip(in_order(names), inverse, strict=True)}
     paired = f"{len(names)} of {len(names)} in the order of names"

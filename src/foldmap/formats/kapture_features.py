@@ -138,11 +138,12 @@ class KaptureFeatures:
         if descriptors.dtype.kind == "i" or descriptors.dtype.itemsize > 4:
             descriptors = descriptors.astype(np.float32)
         try:
-            refuse_dummies(descriptors)
             xy_px = keypoints[:, :2].astype(np.float32) + self._shift_px
-            return Features(xy_px, descriptors)
+            features = Features(xy_px, descriptors)
+            refuse_dummies(descriptors)
         except MapInputError as error:
             raise MapInputError(f"{name!r} in {self._descriptors.folder}: {error.message}", error.cure) from error
+        return features
 
 
 class KaptureGlobals:

@@ -65,6 +65,11 @@ def name_times_s(names: Sequence[str], times_s: DoubleArray) -> DoubleArray | No
     return values
 
 
+def are_seconds(times_s: DoubleArray) -> bool:
+    """Whether such times are surely some, not numbers of frames."""
+    return bool(np.median(times_s) >= _EPOCH_S or (times_s != np.rint(times_s)).any())
+
+
 def in_order(names: Sequence[str]) -> list[int]:
     """Where each next name stands, numbers in names by their value: ``frame-9`` before ``frame-10``."""
 
