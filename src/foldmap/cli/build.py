@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from foldmap.cli import build_visual
+from foldmap.cli.verbs import App
 
 if TYPE_CHECKING:
     from foldmap.formats.sweeps import SweepSequence
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from foldmap.lidar.build import BuildSettings, BuiltMap
     from foldmap.lidar.source import Sweep
 
-app = typer.Typer(help="Build maps from recordings.", no_args_is_help=True)
+app = App(help="Build maps from recordings.", no_args_is_help=True)
 app.command("visual", short_help="Build a scene from photos.", epilog=build_visual.EXAMPLES)(build_visual.visual)
 
 
