@@ -11,6 +11,7 @@ from foldmap.cli import bench, build, demo, evaluate, fold, localize, show, stre
 from foldmap.cli.verbs import App, Verbs
 
 app = App(
+    name="foldmap",
     cls=Verbs,
     help="Fold a map into one small file, and localize in that file.",
     epilog="\b\nStart here:\n  foldmap demo -o out/demo\n  foldmap fold map.tif -o map.fold --budget 1MB\n"

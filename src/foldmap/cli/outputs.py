@@ -112,8 +112,8 @@ def _refusal(output: Named, path: Path, source: Named, inside: bool) -> ConfigEr
     what = f"{output.label} {output.path}"
     if path != output.path:
         what += f" would write {path}, which"
-    where = f"lies in the {source.label} {source.path} and is read" if inside else f"is the {source.label} that is read"
-    return ConfigError(f"{what} {where}", f"choose another name for {output.label}")
+    where = f"lies in {source.path}, which is read as" if inside else "is also read as"
+    return ConfigError(f"{what} {where} {source.label}", f"choose another name for {output.label}")
 
 
 def _refuse_twice(made: list[tuple[Named, Path]]) -> None:

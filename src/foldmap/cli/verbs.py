@@ -19,6 +19,14 @@ _UsageError: Any = typer.BadParameter.__base__  # typer brings a click of its ow
 class Verb(TyperCommand):
     """One verb; no output of it may be what it reads."""
 
+    def parse_args(self, ctx: Any, args: list[str]) -> Any:
+        """Read the options; what is wrong with them is said to be of this verb."""
+        try:
+            return super().parse_args(ctx, args)
+        except _UsageError as error:
+            error.ctx = error.ctx or ctx
+            raise
+
     def invoke(self, ctx: Any) -> Any:
         """Check what would be written, then run the verb."""
         command = words_of(ctx)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from foldmap.atlas.whole import write_whole
 from foldmap.errors import InputError, MapInputError, PoseInputError, WriteError
 from foldmap.geometry.camera import Camera
 from foldmap.geometry.quaternion import rigid_from_wxyz, wxyz_from_rigid
@@ -144,8 +145,8 @@ def write_lines(path: Path | str, lines: Sequence[str]) -> None:
         WriteError: the file cannot be written.
     """
     try:
-        Path(path).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    except (OSError, UnicodeEncodeError) as error:
+        write_whole(path, "".join(f"{line}\n" for line in lines))
+    except UnicodeEncodeError as error:
         raise WriteError(f"{path} cannot be written: {error}", "check the folder and its rights") from error
 
 
