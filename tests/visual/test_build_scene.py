@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 pytest.importorskip("pycolmap")
 
-from foldmap.cli.build import app
+from foldmap.cli import app
 from foldmap.formats.colmap import read_model_with_keypoints
 from foldmap.formats.hloc_features import HlocFeatures
 from foldmap.formats.hloc_results import write_results
@@ -38,7 +38,7 @@ class Room:
 
 
 def run(*arguments: object) -> tuple[int, str, str]:
-    result = CliRunner().invoke(app, ["visual", *map(str, arguments)])
+    result = CliRunner().invoke(app, ["build", "visual", *map(str, arguments)])
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     return result.exit_code, result.stdout, result.stderr

@@ -56,39 +56,35 @@ def visual(
     and XFeat need foldmap[learned] and weights of your own.
     """
     from foldmap.cli.common import put
-    from foldmap.errors import ConfigError, FoldmapError
+    from foldmap.errors import ConfigError
     from foldmap.visual.build import BuildSettings
     from foldmap.visual.extract import ExtractorSettings
 
     listed = matching not in ("exhaustive", "sequential")
-    try:
-        if overlap is not None and matching != "sequential":
-            raise ConfigError("--overlap is of sequential matching", "give --matching sequential, or leave it out")
-        if first_octave is not None and features != "sift":
-            raise ConfigError("--first-octave is of SIFT", "leave it out")
-        settings = BuildSettings(
-            feature=features,
-            weights=weights,
-            extractor=ExtractorSettings(max_keypoints, max_side, -1 if first_octave is None else first_octave),
-            matching="listed" if listed else matching,
-            overlap=10 if overlap is None else overlap,
-            seed=seed,
-            threads=threads,
-            mapping_threads=mapping_threads,
-        )
-        summary = build_visual(
-            images,
-            output,
-            settings,
-            poses=poses,
-            pairs=Path(matching) if listed else None,
-            camera=camera,
-            metric=metric,
-            time_limit_s=time_limit,
-        )
-    except FoldmapError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(2) from error
+    if overlap is not None and matching != "sequential":
+        raise ConfigError("--overlap is of sequential matching", "give --matching sequential, or leave it out")
+    if first_octave is not None and features != "sift":
+        raise ConfigError("--first-octave is of SIFT", "leave it out")
+    settings = BuildSettings(
+        feature=features,
+        weights=weights,
+        extractor=ExtractorSettings(max_keypoints, max_side, -1 if first_octave is None else first_octave),
+        matching="listed" if listed else matching,
+        overlap=10 if overlap is None else overlap,
+        seed=seed,
+        threads=threads,
+        mapping_threads=mapping_threads,
+    )
+    summary = build_visual(
+        images,
+        output,
+        settings,
+        poses=poses,
+        pairs=Path(matching) if listed else None,
+        camera=camera,
+        metric=metric,
+        time_limit_s=time_limit,
+    )
     _warn(summary, images)
     left_out = summary["left_out"]
     if not as_json:
@@ -143,11 +139,11 @@ def build_visual(
     Raises:
         FoldmapError: what was brought cannot be used.
     """
-    import tempfile
     import time
     from dataclasses import replace
 
-    from foldmap.cli.common import make_folder, write_bytes
+    from foldmap.atlas.whole import scratch_beside
+    from foldmap.cli.common import write_bytes
     from foldmap.errors import ConfigError
     from foldmap.formats.hloc_features import HlocFeatureWriter
     from foldmap.formats.hloc_lists import read_pairs
@@ -165,9 +161,7 @@ def build_visual(
         settings = replace(settings, camera=camera_from_text(camera, *_first_size_px(images, names)))
     known = _known(poses, names, metric, time_limit_s)
     feature = open_extractor(settings.feature, settings.weights, settings.extractor).feature
-    make_folder(output)
-    with tempfile.TemporaryDirectory(prefix=".building-", dir=output) as temporary, _bars() as report:
-        folder = Path(temporary)
+    with scratch_beside(_anchor(output), "building") as folder, _bars() as report:
         with HlocFeatureWriter(folder / "features.h5", feature) as sink:
             listed = read_pairs(pairs) if pairs is not None else None
             built = build_scene(images, folder, settings, sink, known, listed, report)
@@ -177,6 +171,19 @@ def build_visual(
         write_bytes(folder / "scene.json", _json(summary, settings, poses, pairs))
         _move_in(folder, output)
     return summary
+
+
+def _anchor(output: Path) -> Path:
+    """What the scene is made beside: in a folder that is there, which may be a disk of its own; else where it will be.
+
+    Nothing of a build that fails or is killed is taken for a scene; the next build of the same scene clears it.
+    """
+    from foldmap.cli.common import make_folder
+
+    if output.is_dir():
+        return output / "scene"
+    make_folder(output.parent)
+    return output
 
 
 def _require_scene_folder(output: Path) -> None:
@@ -285,16 +292,18 @@ def _json(summary: dict[str, Any], settings: BuildSettings, poses: Path | None, 
 
 
 def _move_in(folder: Path, output: Path) -> None:
-    """Put what is finished in the place of what was there; scene.json, which says it is a scene, last."""
+    """Put what is finished in the place of what was there, by renames alone; scene.json, which says it is one, last."""
     import os
-    import shutil
 
     from foldmap.errors import WriteError
 
+    former = folder / "former"
     try:
-        if (output / "sparse").exists():
-            shutil.rmtree(output / "sparse")
+        output.mkdir(exist_ok=True)
+        former.mkdir()
         for name in ("sparse", "features.h5", "scene.png", "scene.json"):
+            if (output / name).exists():
+                os.replace(output / name, former / name)
             os.replace(folder / name, output / name)
     except OSError as error:
         raise WriteError(f"{output} cannot be written: {error}", "check the folder and its rights") from error

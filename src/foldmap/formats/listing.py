@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from foldmap.atlas.whole import write_whole
 from foldmap.errors import InputError, MapInputError, PoseInputError, WriteError
 from foldmap.formats.colmap_raw import OTHER_MODELS
 from foldmap.geometry.camera import CAMERA_MODELS, Camera, require_plausible
@@ -234,14 +234,8 @@ def write_lines(path: Path | str, lines: Sequence[str]) -> None:
     path = Path(path)
     text = "".join(f"{line}\n" for line in lines)
     try:
-        if path.exists() and not path.is_file():
-            path.write_text(text, encoding="utf-8")  # a pipe or /dev/stdout
-            return
-        place = Path(os.path.realpath(path))
-        partial = place.with_name(f".{place.name}.partial")
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, place)
-    except (OSError, UnicodeEncodeError) as error:
+        write_whole(path, text)
+    except UnicodeEncodeError as error:
         raise WriteError(f"{path} cannot be written: {error}", "check the folder and its rights") from error
 
 

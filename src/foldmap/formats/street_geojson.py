@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from foldmap.errors import MapInputError, WriteError
+from foldmap.atlas.whole import write_whole
+from foldmap.errors import MapInputError
 from foldmap.formats.crs import lonlat_lines, to_lonlat
 from foldmap.formats.street_json import numbers, read_json
 from foldmap.formats.street_polylines import KIND_NAMES, TOLERANCE_M, attributes_of, features, plain_geojson
@@ -61,10 +62,7 @@ def write_geojson(street_map: StreetMap, path: Path) -> None:
         "foldmap:crs": street_map.crs,
         "features": found,
     }
-    try:
-        Path(path).write_text(json.dumps(content, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise WriteError(f"{path} cannot be written: {error.strerror or error}", "check the folder") from error
+    write_whole(path, json.dumps(content, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def properties_of(row: ChainRow) -> dict[str, Any]:

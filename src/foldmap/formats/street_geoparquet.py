@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from foldmap.errors import MapInputError, WriteError
+from foldmap.atlas.whole import write_whole
+from foldmap.errors import MapInputError
 from foldmap.formats.crs import metric_lines, require_metric
 from foldmap.formats.extras import extra
 from foldmap.formats.street_geojson import VERSION, properties_of, row_of
@@ -69,10 +70,7 @@ def write_geoparquet(street_map: StreetMap, path: Path) -> None:
     metadata = {**(table.schema.metadata or {}), b"foldmap": json.dumps(about_map, ensure_ascii=False).encode()}
     marked = io.BytesIO()
     parquet.write_table(table.replace_schema_metadata(metadata), marked)
-    try:
-        Path(path).write_bytes(marked.getvalue())
-    except OSError as error:
-        raise WriteError(f"{path} cannot be written: {error.strerror or error}", "check the folder") from error
+    write_whole(path, marked.getvalue())
 
 
 def read_geoparquet(path: Path, tolerance_m: float = TOLERANCE_M) -> StreetMap:
