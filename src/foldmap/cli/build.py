@@ -108,8 +108,6 @@ def build_lidar(
     import time
     from dataclasses import asdict
 
-    import numpy as np
-
     from foldmap import __version__
     from foldmap.errors import ConfigError
     from foldmap.formats.geotiff_write import crs_wkt_of, write_map_geotiff, write_preview
@@ -124,7 +122,6 @@ def build_lidar(
     sequence = open_sweeps(sweeps, intensity_scale)
     trajectory = read_poses(poses, calibration)
     world_SE3_sensors = trajectory.for_sweeps(len(sequence))
-    crs_wkt_of(crs, np.array([pose.matrix[:2, 3] for pose in world_SE3_sensors]))
     drive = _with_progress(sequence, world_SE3_sensors)
     with build_map(drive, settings, crs_wkt, scratch=output.parent) as built:
         observed_m2 = write_map_geotiff(output, built.grid, built.tiles(), _block_px(settings))
