@@ -103,8 +103,6 @@ def build_lidar(
     import time
     from dataclasses import asdict
 
-    import numpy as np
-
     from foldmap.atlas.whole import scratch_beside
     from foldmap.cli.common import save_settings
     from foldmap.errors import ConfigError
@@ -120,7 +118,6 @@ def build_lidar(
     sequence = open_sweeps(sweeps, intensity_scale)
     trajectory = read_poses(poses, calibration)
     world_SE3_sensors = trajectory.for_sweeps(len(sequence))
-    crs_wkt_of(crs, np.array([pose.matrix[:2, 3] for pose in world_SE3_sensors]))
     drive = _with_progress(sequence, world_SE3_sensors)
     with (
         scratch_beside(output, "building") as scratch,

@@ -54,15 +54,11 @@ class BandTile(Protocol):
         ...
 
 
-def crs_wkt_of(name: str, xy_m: AnyArray | None = None) -> str:
+def crs_wkt_of(name: str) -> str:
     """WKT of a CRS given as ``EPSG:25832``, PROJ string or WKT; empty stays empty (a local map).
 
-    Args:
-        name: of the CRS.
-        xy_m: (N, 2) where in it the map is, once that is known.
-
     Raises:
-        ConfigError: unknown, not in metres, or in such as are no metres of ground there.
+        ConfigError: unknown, in degrees, not in metres, or in such as are metres of ground on the equator only.
     """
     if not name:
         return ""
@@ -71,8 +67,6 @@ def crs_wkt_of(name: str, xy_m: AnyArray | None = None) -> str:
         text = require_metric(name, name[:40], cure)
         if is_world_mercator(name):
             raise MapInputError(f"metres of {name[:40]} are metres of ground on the equator only", cure)
-        if xy_m is not None and len(xy_m):
-            require_true(name, xy_m, name[:40], "give poses in a UTM zone, here {utm}, and name that")
         return str(rasterio.crs.CRS.from_user_input(text).to_wkt())
     except MapInputError as error:
         raise ConfigError(error.message, error.cure or cure) from error
@@ -97,13 +91,17 @@ def write_map_geotiff(path: Path | str, grid: MetricGrid, tiles: Iterable[BandTi
 
     Raises:
         ConfigError: the block size is no multiple of 16, or the folder cannot be written to.
-        MapInputError: an intensity is outside 0 to 1, or a tile reaches out of the grid.
+        MapInputError: an intensity is outside 0 to 1, a tile reaches out of the grid, or metres of its CRS are none
+            of ground there.
     """
     path = Path(path)
     if block_px % 16 or block_px < 128:
         raise ConfigError(f"blocks of {block_px} px", "give a multiple of 16 from 128 up")
     if not path.parent.is_dir():
         raise ConfigError(f"there is no folder {path.parent}", "make it first")
+    if grid.crs_wkt:
+        corners = grid.world_of(np.array([[0, 0], [grid.height_px, grid.width_px]], np.float64))
+        require_true(grid.crs_wkt, corners, str(path), "give poses in {utm}, and name that")
     try:
         with (
             scratch_beside(path, "writing") as scratch,

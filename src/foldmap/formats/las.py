@@ -8,6 +8,7 @@ import laspy
 import numpy as np
 
 from foldmap.errors import SweepInputError
+from foldmap.formats.las_crs import require_metric_las
 from foldmap.lidar.source import Sweep
 
 _FULL_SCALE = 65535.0
@@ -21,6 +22,9 @@ def read_las(path: Path) -> Sweep:
     """
     try:
         cloud = laspy.read(path)
+        require_metric_las(cloud.header, str(path))
+    except SweepInputError:
+        raise
     except Exception as error:
         # laspy and its decompressor raise a dozen kinds of exception on damaged input, panics of lazrs included.
         raise SweepInputError(f"{path} cannot be read as LAS/LAZ: {error}", "check that the file is whole") from error

@@ -13,6 +13,7 @@ import numpy as np
 
 from foldmap.errors import PoseInputError
 from foldmap.formats.poses import read_poses
+from foldmap.formats.street_track import require_headings, require_metres_of_track
 from foldmap.formats.textual import read_text
 from foldmap.geometry import SE2
 from foldmap.geometry.se2 import wrap_rad
@@ -102,6 +103,7 @@ def read_pose_table(path: Path | str) -> PoseTable:
         trajectory = read_poses(path)
         flat = [pose.to_se2() for pose in trajectory.world_SE3_sensors]
         xy = np.array([(pose.x_m, pose.y_m) for pose in flat]).reshape(-1, 2)
+        require_metres_of_track(path, xy)
         return PoseTable(path, xy, np.array([pose.heading_rad for pose in flat]), None, trajectory.times_s)
     table = csv.reader(io.StringIO(text), skipinitialspace=True)
     try:
@@ -121,17 +123,18 @@ def read_pose_table(path: Path | str) -> PoseTable:
     heading = None
     if unit is not None:
         values = _numbers(path, unit, columns[unit])
-        if unit == "heading_rad" and float(np.abs(values).max()) > 4 * math.pi:
-            raise PoseInputError(f"{path} has headings beyond two turns", "call the column heading_deg if degrees")
         radians = values if unit == "heading_rad" else np.radians(values)
         heading = np.array([wrap_rad(float(value)) for value in radians])
     xy = np.stack([_numbers(path, name, columns[name]) for name in ("x_m", "y_m")], 1)
+    maps = tuple(cell for _, cell in columns["map"]) if "map" in columns else None
+    require_metres_of_track(path, xy)
+    if unit is not None:
+        require_headings(path, unit, xy, values, maps)
     times = _times(path, columns["time_s"]) if "time_s" in columns else None
     names = tuple(cell for _, cell in columns["name"]) if "name" in columns else None
     if names is not None and len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise PoseInputError(f"{path} has two poses of {twice!r}", "keep one")
-    maps = tuple(cell for _, cell in columns["map"]) if "map" in columns else None
     return PoseTable(path, xy, heading, names, times, maps)
 
 
