@@ -10,6 +10,7 @@ from foldmap.types import DoubleArray
 
 HIGHEST_M, FARTHEST_M = 20.0, 30.0
 """No camera of a road vehicle is higher above the ground, or farther from the vehicle's origin."""
+_USUAL_M = 0.3, 5.0
 _STEEPEST = np.sin(np.radians(45))
 _SEEN_M = 100.0
 _GRID = np.linspace(0.02, 0.98, 9)
@@ -47,7 +48,8 @@ def check_mounting(name: str, camera: Camera, vehicle_SE3_camera: DoubleArray, g
         (upside, "give the vehicle frame with x ahead, y left, z up"),
     ]
     for pose, cure in cures:
-        if _upright(pose) and _wrong(camera, pose, ground_z_m) is None:
+        height_m = pose[2, 3] - ground_z_m
+        if _USUAL_M[0] < height_m < _USUAL_M[1] and _upright(pose) and _wrong(camera, pose, ground_z_m) is None:
             raise MapInputError(f"camera {name} {wrong}", cure)
     raise MapInputError(
         f"camera {name} {wrong}", "give poses in metres, camera to vehicle, and ground_z_m, or leave the camera out"
