@@ -31,7 +31,7 @@ def check_mounting(name: str, camera: Camera, vehicle_SE3_camera: DoubleArray, g
         MapInputError: names the camera and what is wrong; the cure is what would make the pose a possible one.
     """
     wrong = _wrong(camera, vehicle_SE3_camera, ground_z_m)
-    turned = np.linalg.inv(vehicle_SE3_camera)
+    turned: DoubleArray = np.linalg.inv(vehicle_SE3_camera).astype(np.float64)
     if wrong is None:
         if _upright(vehicle_SE3_camera) or not _upright(turned) or _wrong(camera, turned, ground_z_m) is not None:
             return
