@@ -17,7 +17,7 @@ import shapely
 from scipy.spatial.transform import Rotation
 
 from foldmap.errors import MapInputError, MissingExtraError, PoseInputError
-from foldmap.formats import street_crs
+from foldmap.formats import extras
 from foldmap.formats.street_argoverse2 import _CITY_UTM, read_argoverse2, read_argoverse2_counted
 from foldmap.formats.street_argoverse2_rig import GROUND_Z_M, read_ego_poses, read_ring
 from foldmap.geometry import Camera
@@ -323,7 +323,7 @@ def test_without_pyarrow_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.
     def missing(name: str) -> None:
         raise ImportError(name)
 
-    monkeypatch.setattr(street_crs.importlib, "import_module", missing)
+    monkeypatch.setattr(extras.importlib, "import_module", missing)
     with pytest.raises(MissingExtraError, match="pyarrow") as caught:
         read_ego_poses(tmp_path / "poses.feather")
     assert caught.value.cure == "pip install foldmap[street]"

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from foldmap.errors import FoldmapError, InputError, MapInputError, PoseInputError
-from foldmap.formats.street_crs import extra
+from foldmap.formats.extras import extra
 from foldmap.geometry import Camera
 from foldmap.geometry.quaternion import rigid_from_wxyz
 from foldmap.street.observation import CameraRing

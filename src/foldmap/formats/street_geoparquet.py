@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from foldmap.errors import MapInputError, WriteError
-from foldmap.formats.street_crs import about, extra, from_lonlat, require_metric
+from foldmap.atlas.whole import write_whole
+from foldmap.errors import MapInputError
+from foldmap.formats.crs import metric_lines, require_metric
+from foldmap.formats.extras import extra
 from foldmap.formats.street_geojson import VERSION, properties_of, row_of
 from foldmap.formats.street_polylines import (
     TOLERANCE_M,
@@ -68,10 +70,7 @@ def write_geoparquet(street_map: StreetMap, path: Path) -> None:
     metadata = {**(table.schema.metadata or {}), b"foldmap": json.dumps(about_map, ensure_ascii=False).encode()}
     marked = io.BytesIO()
     parquet.write_table(table.replace_schema_metadata(metadata), marked)
-    try:
-        Path(path).write_bytes(marked.getvalue())
-    except OSError as error:
-        raise WriteError(f"{path} cannot be written: {error.strerror or error}", "check the folder") from error
+    write_whole(path, marked.getvalue())
 
 
 def read_geoparquet(path: Path, tolerance_m: float = TOLERANCE_M) -> StreetMap:
@@ -84,8 +83,8 @@ def read_geoparquet_counted(path: Path, tolerance_m: float = TOLERANCE_M) -> Map
     """Read what `write_geoparquet` wrote, or any GeoParquet of lanes in driving direction.
 
     Args:
-        path: the file; columns ``from`` and ``to`` give topology exactly, without them ends are matched. Longitude and
-            latitude are projected to a transverse Mercator about the middle of the map.
+        path: the file; columns ``from`` and ``to`` give topology exactly, without them ends are matched. Coordinates
+            that are no metres of ground are projected (`foldmap.formats.crs.metric_lines`).
         tolerance_m: for matching ends.
 
     Raises:
@@ -173,13 +172,7 @@ def _metric(
     crs: Any, noted: dict[str, Any], lines: list[DoubleArray], path: Path
 ) -> tuple[str | None, list[DoubleArray]]:
     own = noted.get("crs")
-    if isinstance(own, str):
-        require_metric(own, str(path))
-        return own, lines
-    if crs is None or ("street" in noted and own is None):
-        return None, lines
-    if crs.is_geographic and lines:
-        whole = np.concatenate(lines)
-        local = about(whole)
-        return local, np.split(from_lonlat(whole, local), np.cumsum([len(line) for line in lines])[:-1])
-    return require_metric(crs, str(path)), lines
+    if not isinstance(own, str):
+        own = None if "street" in noted else crs
+    placed, found = metric_lines(lines, own, str(path))
+    return found, placed

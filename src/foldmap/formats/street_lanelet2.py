@@ -17,7 +17,8 @@ import numpy as np
 from foldmap.errors import ConfigError, MapInputError
 from foldmap.formats.street_bounds import aligned, at_steps, middle_line
 from foldmap.formats.street_build import MapLane, build_graph
-from foldmap.formats.street_lanelet2_osm import USERS, OsmFile, Relation, place_nodes, read_osm
+from foldmap.formats.street_lanelet2_osm import USERS, OsmFile, Relation, read_osm
+from foldmap.formats.street_lanelet2_place import place_nodes
 from foldmap.formats.street_lanelet2_write import write_lanelet2
 from foldmap.formats.street_reading import LeftOut, MapReading, naming_file, reading_of
 from foldmap.formats.street_speed import metres_a_second
@@ -46,8 +47,8 @@ def read_lanelet2(
     Args:
         path: OSM XML.
         participant: "vehicle", "vehicle:bus", "bicycle", "pedestrian", ...; None for all lanelets.
-        positions: where nodes are: "geographic" (lat, lon), "tags" (``local_x``, ``local_y``), or "auto": tags only
-            where latitudes and longitudes are empty or hold a place.
+        positions: where nodes are: "geographic" (lat, lon), "tags" (``local_x``, ``local_y``), or "auto"
+            (`foldmap.formats.street_lanelet2_place.place_nodes`).
         crs: to project latitudes and longitudes to: "local" (transverse Mercator about the middle of the map), "utm",
             or what pyproj reads.
         step_m: between vertices of centre lines, at most.
@@ -57,7 +58,6 @@ def read_lanelet2(
         MapInputError: not a Lanelet2 map, cut short, without positions, or damaged in most of its lanelets: one without
             bounds, or of ways or nodes that are not there, is dropped (`read_lanelet2_counted` tells).
         ConfigError: an option is something else.
-        MissingExtraError: latitudes and longitudes without pyproj.
     """
     return read_lanelet2_counted(path, participant, positions, crs, step_m, name).street_map
 

@@ -6,13 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
-from foldmap.errors import ConfigError, MapInputError
-from foldmap.formats.street_crs import about, from_lonlat, local_crs, require_metric
+from foldmap.errors import MapInputError
 from foldmap.formats.street_reading import LeftOut
-from foldmap.formats.street_xml import Attributes, needed, parse_xml, real
-from foldmap.types import DoubleArray
+from foldmap.formats.street_xml import Attributes, needed, parse_xml
 
 WHAT = "a Lanelet2 map (OSM XML)"
 _WALK, _RIDE, _DRIVE = ("pedestrian",), ("bicycle",), ("vehicle", "bicycle")
@@ -22,10 +18,7 @@ USERS: dict[str, tuple[str, ...]] = {
     "bicycle_lane": _RIDE, "walkway": _WALK, "shared_walkway": _WALK + _RIDE, "crosswalk": _WALK, "stairs": _WALK,
 }  # fmt: skip
 """Who may pass a lanelet of a subtype, if no tag says otherwise; of none, as lanelet2's traffic rules have it."""
-POSITIONS = ("auto", "geographic", "tags")
 _AGAIN = "\0again"
-_NULL_ISLAND_DEG = 1.0
-"""No street is within a degree of (0, 0): such latitudes and longitudes hold a place for local coordinates."""
 
 
 @dataclass
@@ -140,79 +133,3 @@ def read_osm(path: Path, left_out: LeftOut) -> OsmFile:
     if not osm.found:
         raise MapInputError(f"{path} has no <osm> element", f"give {WHAT}")
     return osm
-
-
-def place_nodes(osm: OsmFile, used: list[str], positions: str, crs: str) -> tuple[dict[str, DoubleArray], str | None]:
-    """Metric coordinates of nodes.
-
-    Args:
-        osm: the file.
-        used: ids of nodes.
-        positions: "geographic" (latitude, longitude), "tags" (``local_x``, ``local_y``), or "auto": tags only where
-            latitudes and longitudes hold a place (empty, or within a degree of 0, 0).
-        crs: of geographic positions: "local" (transverse Mercator about the middle of the map), "utm", or what pyproj
-            reads.
-
-    Returns:
-        float64 (2,) by id, without those whose position is damaged; the coordinate reference system, None for local
-        tags.
-
-    Raises:
-        MapInputError: a node without any position, or a crs that is not metric.
-        ConfigError: `positions` is something else.
-        MissingExtraError: geographic positions without pyproj.
-    """
-    if positions not in POSITIONS:
-        raise ConfigError(f"positions {positions!r}", f"give one of {', '.join(POSITIONS)}")
-    if positions == "auto":
-        placed = any(_placed(osm.nodes[identity]) for identity in used)
-        positions = "geographic" if placed or not used else "tags"
-    if positions == "tags":
-        placed_tags: dict[str, DoubleArray] = {}
-        for identity in used:
-            tags, what = osm.local.get(identity, {}), f"node {identity}"
-            if not tags:
-                raise MapInputError(
-                    f"{osm.path}: {what} has neither latitude and longitude nor local_x and local_y",
-                    "write the map with positions",
-                )
-            try:
-                placed_tags[identity] = np.array([real(tags, key, what) for key in ("local_x", "local_y")])
-            except MapInputError as error:
-                osm.lost[identity] = error.message
-        return placed_tags, None
-    lonlat: dict[str, tuple[float, float]] = {}
-    for identity in used:
-        try:
-            lonlat[identity] = _lonlat(osm.nodes[identity], f"node {identity}")
-        except MapInputError as error:
-            osm.lost[identity] = error.message
-    xy_m, found = _project(np.array(list(lonlat.values())).reshape(-1, 2), crs)
-    return dict(zip(lonlat, xy_m, strict=True)), found
-
-
-def _placed(node: Attributes) -> bool:
-    try:
-        latitude, longitude = float(node.get("lat", "")), float(node.get("lon", ""))
-    except ValueError:
-        return False
-    return max(abs(latitude), abs(longitude)) > _NULL_ISLAND_DEG
-
-
-def _lonlat(node: Attributes, what: str) -> tuple[float, float]:
-    latitude, longitude = real(node, "lat", what), real(node, "lon", what)
-    if abs(latitude) > 90 or abs(longitude) > 360:
-        raise MapInputError(f"{what} is at latitude {latitude}, longitude {longitude}", "give degrees")
-    return longitude, latitude
-
-
-def _project(lonlat_deg: DoubleArray, crs: str) -> tuple[DoubleArray, str]:
-    if crs == "local":
-        crs = about(lonlat_deg) if len(lonlat_deg) else local_crs(0.0, 0.0)
-    elif crs == "utm":
-        longitude, latitude = lonlat_deg.mean(0) if len(lonlat_deg) else (0.0, 0.0)
-        zone = int((longitude + 180) % 360 // 6) + 1
-        crs = f"EPSG:{(32600 if latitude >= 0 else 32700) + zone}"
-    else:
-        require_metric(crs, "the option crs")
-    return from_lonlat(lonlat_deg, crs), crs

@@ -10,9 +10,9 @@ from xml.sax.saxutils import quoteattr
 import numpy as np
 
 from foldmap.errors import ConfigError, MapInputError
+from foldmap.formats.crs import require_metric, to_lonlat
 from foldmap.formats.listing import write_lines
 from foldmap.formats.street_bounds import aligned, middle_line
-from foldmap.formats.street_crs import require_metric, to_lonlat
 from foldmap.formats.street_lanelet2_osm import USERS
 from foldmap.street.chains import chains
 from foldmap.street.source import LINK, LaneGraph, StreetMap
@@ -49,7 +49,6 @@ def write_lanelet2(path: Path | str, street_map: StreetMap, width_m: float = WID
         MapInputError: no lanes at all, a crs that pyproj does not read or that is not metric, or
             a map without crs that is over 200 km wide.
         ConfigError: a width that is not positive.
-        MissingExtraError: a map with crs, without pyproj.
         WriteError: the file cannot be written.
     """
     if not (np.isfinite(width_m) and width_m > 0):

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Collection, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from foldmap.errors import ConfigError, MapInputError
+from foldmap.formats.crs import metric_lines
 from foldmap.formats.street_build import MapLane, build_graph
 from foldmap.formats.street_opendrive_links import Contact, Place, contacts
 from foldmap.formats.street_opendrive_read import read_road
@@ -28,7 +30,10 @@ DRIVING = (
     "bidirectional",
 )  # fmt: skip
 """Types of lanes that are read by default."""
-_READ_BY_PYPROJ = ("+proj", "EPSG:", "epsg:", "PROJCS", "PROJCRS", "COMPD_CS", "COMPOUNDCRS")
+_READ_BY_PYPROJ = (
+    "+proj", "+init", "EPSG:", "epsg:", "urn:ogc:def:crs:", "PROJCS", "PROJCRS", "COMPD_CS", "COMPOUNDCRS", "BOUNDCRS",
+    "LOCAL_CS", "ENGCRS", "ENGINEERINGCRS",
+)  # fmt: skip
 
 
 def read_opendrive(
@@ -74,6 +79,8 @@ def read_opendrive_counted(
     for place, lane, forward in _lanes(roads, lane_types, step_m, left_out):
         directed.setdefault(place, []).append((len(lanes), forward))
         lanes.append(MapLane(lane.line_m @ turn.T + shift, lane.attributes, lane.kind))
+    lines, crs = metric_lines([each.line_m for each in lanes], crs, str(path))
+    lanes = [replace(each, line_m=line) for each, line in zip(lanes, lines, strict=True)]
     graph = build_graph(lanes, list(_follows(contacts(roads, root.all("junction"), left_out), directed)))
     street_map = StreetMap(name or path.name.removesuffix(".gz").removesuffix(".xodr") or path.name, graph, crs)
     return reading_of(street_map, left_out, path)

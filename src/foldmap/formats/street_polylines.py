@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from foldmap.errors import MapInputError
-from foldmap.formats.street_crs import about, from_lonlat, require_metric
 from foldmap.formats.street_json import numbers, positive, word
 from foldmap.formats.street_reading import LeftOut, MapReading, naming_file, reading_of
+from foldmap.formats.street_units import metric_geojson
 from foldmap.street.joining import Joined, join_ends
-from foldmap.street.repair import evidently_degrees, require_metres
+from foldmap.street.repair import require_metres
 from foldmap.street.source import LANE, LINK, LaneAttributes, LaneGraph, StreetMap
 from foldmap.types import AnyArray, DoubleArray
 
@@ -209,13 +209,14 @@ def plain_geojson(content: Any, path: Path, tolerance_m: float = TOLERANCE_M) ->
 
     LineStrings, MultiLineStrings and those in GeometryCollections are read. Longitude and latitude, as RFC 7946 has it,
     are projected to a transverse Mercator about the middle of the map. A ``crs`` member, as GeoJSON had before, may
-    name a metric crs; coordinates that cannot be degrees are taken for metres of a local frame.
+    name another crs, and ``"foldmap:crs": null`` says that coordinates are metres of a local frame; coordinates that
+    cannot be degrees are taken for such.
 
     Properties that are read: ``kind`` ("lane" or "link"), ``lane_type``, ``width_m``, ``speed_limit_mps``, ``id``.
 
     Raises:
-        MapInputError: the content is something else, holds no line, or most of its lines are damaged.
-        MissingExtraError: degrees without pyproj.
+        MapInputError: the content is something else, holds no line, most of its lines are damaged, or coordinates may
+            be degrees as well as metres.
     """
     left_out = LeftOut()
     lines: list[DoubleArray] = []
@@ -239,7 +240,7 @@ def plain_geojson(content: Any, path: Path, tolerance_m: float = TOLERANCE_M) ->
         return reading_of(StreetMap(path.stem, LaneGraph.empty()), left_out, path)
     names = unique_names([lane.identity for lane in lanes])
     lanes = [replace(lane, identity=name) for lane, name in zip(lanes, names, strict=True)]
-    lines, crs = _metric(lines, content.get("crs"), path)
+    lines, crs = metric_geojson(lines, content, path)
     return reading_of(polyline_map(path.stem, lines, kinds, lanes, crs, tolerance_m, left_out)[0], left_out, path)
 
 
@@ -303,23 +304,6 @@ def _geometry_lines(geometry: Any, where: str, left_out: LeftOut, depth: int = 0
             with left_out.dropping("line", 1):
                 found.append(numbers(row, where))
     return found
-
-
-def _metric(lines: list[DoubleArray], named: Any, path: Path) -> tuple[list[DoubleArray], str | None]:
-    """Lines in metres and their crs."""
-    whole = np.concatenate(lines)
-    if isinstance(named, Mapping):
-        label = named["properties"].get("name") if isinstance(named.get("properties"), Mapping) else None
-        if not isinstance(label, str):
-            raise MapInputError(f"{path}: its crs has no name", "drop the crs member, or name an EPSG code")
-        if not label.upper().endswith(("CRS84", "EPSG::4326", "EPSG:4326")):
-            return lines, require_metric(label, str(path))
-    loose = _loose(lines)
-    if not isinstance(named, Mapping) and not evidently_degrees(loose.vertices_m, loose.edges):
-        return lines, None
-    crs = about(whole)
-    cuts = np.cumsum([len(line) for line in lines])[:-1]
-    return np.split(from_lonlat(whole, crs), cuts), crs
 
 
 def open_npz(path: Path, what: str) -> dict[str, AnyArray]:

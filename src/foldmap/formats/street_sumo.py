@@ -8,12 +8,13 @@ goes on into another, across the junction ``via`` an internal lane where the net
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from foldmap.errors import MapInputError
+from foldmap.formats.crs import metric_lines
 from foldmap.formats.street_build import MapLane, build_graph
 from foldmap.formats.street_reading import LeftOut, MapReading, naming_file, reading_of
 from foldmap.formats.street_xml import Attributes, needed, parse_xml, points, real
@@ -37,7 +38,8 @@ def read_sumo(path: Path | str, vehicle_class: str = "passenger", name: str | No
         name: of the map; the file's name if not given.
 
     Returns:
-        The map; its crs is the network's projection, and coordinates are those of the projection, where it has one.
+        The map; its crs is the network's projection, and coordinates are those of the projection, where it has one;
+        where the projection stretches the ground, those of `foldmap.formats.crs.metric_lines`.
 
     Raises:
         MapInputError: no network, cut short, or damaged in most of its lanes: a lane or connection that is damaged is
@@ -65,6 +67,8 @@ def read_sumo_counted(path: Path, vehicle_class: str = "passenger", name: str | 
         )
         for each in kept
     ]
+    lines, crs = metric_lines([each.line_m for each in lanes], crs, str(path), degrees=False)
+    lanes = [replace(each, line_m=line) for each, line in zip(lanes, lines, strict=True)]
     graph = build_graph(lanes, follows)
     title = name or path.name.removesuffix(".gz").removesuffix(".xml").removesuffix(".net")
     return reading_of(StreetMap(title or path.name, graph, crs), net.left_out, path)
@@ -155,12 +159,10 @@ class _Net:
         """The projection, and what is to be taken off coordinates."""
         projection = self.location.get("projParameter", "!").strip()
         offset = points(self.location.get("netOffset", "0,0"), f"the offset of {path.name}")[0]
-        if not projection.startswith(("+proj=", "EPSG:", "epsg:")):
+        if not projection.startswith(("+proj=", "+init=", "EPSG:", "epsg:")):
             if projection not in ("", "!"):
                 self.left_out[f"projection {projection!r}, which pyproj does not read"] += 1
             return None, offset * 0
-        if "longlat" in projection or "latlong" in projection:
-            raise MapInputError(f"{path} is in degrees ({projection})", "convert it with a metric projection")
         return projection, offset
 
     def topology(self, vehicle_class: str) -> tuple[list[_Lane], list[tuple[int, int]]]:
