@@ -46,7 +46,9 @@ def write_kapture(scene: SceneModel, folder: Path, types: tuple[str, ...] = ("si
     sensors = folder / "sensors"
     sensors.mkdir(parents=True)
     parameters = ", ".join(f"{value:g}" for value in camera.params)
-    (sensors / "sensors.txt").write_text(head + f"cam, , camera, PINHOLE, 640, 480, {parameters}\n")
+    (sensors / "sensors.txt").write_text(
+        head + f"cam, , camera, PINHOLE, {camera.width_px}, {camera.height_px}, {parameters}\n"
+    )
     poses, records, seen = "", "", dict[int, list[str]]()
     made = folder / "reconstruction"
     (made / "keypoints" / "kp").mkdir(parents=True)
@@ -272,3 +274,49 @@ def test_the_number_of_retrieved_images_is_one_number() -> None:
     assert told is not None
     assert also is not None
     assert {int(told[1]), int(also[1])} == {RETRIEVED_IMAGES}
+
+
+def turned(scene: SceneModel) -> SceneModel:
+    poses = scene.camera_SE3_world.copy()
+    poses[:, :3, :3] = np.swapaxes(poses[:, :3, :3], 1, 2)
+    return replace(scene, camera_SE3_world=poses)
+
+
+def qw_last(scene: SceneModel) -> SceneModel:
+    poses = scene.camera_SE3_world.copy()
+    xyzw = Rotation.from_matrix(poses[:, :3, :3]).as_quat()
+    poses[:, :3, :3] = Rotation.from_quat(np.roll(xyzw, 1, axis=1)).as_matrix()
+    return replace(scene, camera_SE3_world=poses)
+
+
+def world_from_camera(scene: SceneModel) -> SceneModel:
+    return replace(scene, camera_SE3_world=np.linalg.inv(scene.camera_SE3_world))
+
+
+def in_millimetres(scene: SceneModel) -> SceneModel:
+    camera = scene.cameras[0]
+    return replace(scene, cameras=(replace(camera, params=np.array([4.2, 4.2, 320.0, 240.0])),))
+
+
+def of_half_size(scene: SceneModel) -> SceneModel:
+    camera = scene.cameras[0]
+    return replace(scene, cameras=(replace(camera, width_px=320, height_px=240, params=camera.params / 2),))
+
+
+@pytest.mark.parametrize("fault", [turned, qw_last, world_from_camera, in_millimetres, of_half_size])
+@pytest.mark.parametrize("kind", ["colmap", "kapture"])
+def test_scenes_that_contradict_themselves_are_refused(
+    run: Run, tmp_path: Path, kind: str, fault: Callable[[SceneModel], SceneModel]
+) -> None:
+    scene = fault(room_scene())
+    if kind == "colmap":
+        write_scene(scene, tmp_path / "scene")
+    elif fault is in_millimetres:
+        write_kapture(scene, tmp_path / "scene")
+        assert "focal length of 4.2 px" in refused(run, tmp_path / "scene", "-o", tmp_path / "v.fold")
+        return
+    else:
+        write_kapture(scene, tmp_path / "scene")
+    said = refused(run, tmp_path / "scene", "-o", tmp_path / "v.fold")
+    assert f"{tmp_path / 'scene'}: the points are not where the images see them" in said
+    assert not (tmp_path / "v.fold").exists()

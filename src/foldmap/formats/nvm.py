@@ -20,6 +20,7 @@ from foldmap.geometry.quaternion import rigid_from_wxyz
 from foldmap.types import DoubleArray, IntArray
 from foldmap.visual.source import SceneModel, Tracks
 
+_UNIT = 0.05
 _WHAT = "a VisualSFM model (NVM_V3)"
 
 
@@ -99,9 +100,13 @@ def _images(
     if not names:
         raise MapInputError(f"{path} holds no image", f"give {_WHAT}")
     length = np.linalg.norm(wxyz, axis=1, keepdims=True)  # written with few digits, not always of length 1
-    wrong = np.flatnonzero(~(length[:, 0] > 0.5))
+    wrong = np.flatnonzero(np.abs(length[:, 0] - 1.0) > _UNIT)
     if len(wrong):
-        raise MapInputError(f"{path}: the quaternion of image {names[wrong[0]]!r} is {wxyz[wrong[0]]}", "drop it")
+        at = int(wrong[0])
+        raise MapInputError(
+            f"{path}: the quaternion of image {names[at]!r} has length {length[at, 0]:.4g}",
+            "save the model again, or drop that image",
+        )
     poses = rigid_from_wxyz(np.array(wxyz) / length, np.zeros((len(names), 3)))
     poses[:, :3, 3] = -np.einsum("iab,ib->ia", poses[:, :3, :3], np.array(centres))
     return names, cameras, poses

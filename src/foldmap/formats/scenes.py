@@ -17,6 +17,7 @@ from foldmap.formats.kapture import read_kapture
 from foldmap.formats.kapture_features import KaptureFeatures
 from foldmap.types import IntArray
 from foldmap.visual.join import JoinReport, join_features, join_global_descriptors
+from foldmap.visual.noise import require_consistent
 from foldmap.visual.source import FeatureSource, SceneModel
 
 HDF5 = {".h5", ".hdf5"}
@@ -84,6 +85,10 @@ def read_scene(
             scene = _join(folder, model.scene, extracted, model.keypoint_index, report)
         else:
             scene = _joined(folder, model.scene, model.keypoint_index, features, feature, report)
+    try:
+        require_consistent(scene)
+    except MapInputError as error:
+        raise MapInputError(f"{folder}: {error.message}", error.cure) from error
     if global_descriptors is not None:
         with closing(HlocGlobals(global_descriptors)) as globals_:
             scene = join_global_descriptors(scene, globals_)
