@@ -339,7 +339,7 @@ def test_epipolar_errors_are_distances_to_the_line() -> None:
     second_SE3_first = np.eye(4)
     second_SE3_first[:3, 3] = [1.0, 0.0, 0.0]  # epipolar lines are rows
     points = np.column_stack([rng.uniform(-1, 1, (50, 2)), rng.uniform(4, 8, 50)])
-    first, moved = points[:, :2] / points[:, 2:], points + [1.0, 0.0, 0.0]
+    first, moved = points[:, :2] / points[:, 2:], points + np.array([1.0, 0.0, 0.0])
     second = moved[:, :2] / moved[:, 2:]
     assert epipolar_errors(second_SE3_first, first, second) == pytest.approx(0.0, abs=1e-12)
     off = rng.uniform(-1e-3, 1e-3, 50)

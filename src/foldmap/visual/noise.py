@@ -55,9 +55,9 @@ def require_consistent(scene: SceneModel) -> None:
     Raises:
         MapInputError: most observations are farther from their points than `_FAR` of the image, or behind the camera.
     """
-    some = scene.tracks.take(slice(None, None, -(-len(scene.tracks) // _CHECKED_ROWS) or 1))
-    if not len(some):
+    if not len(scene.tracks):
         return
+    some = scene.tracks.take(np.arange(0, len(scene.tracks), -(-len(scene.tracks) // _CHECKED_ROWS)))
     lengths = np.linalg.norm(_errors_px(scene, some), axis=1)
     diagonal_px = np.array([camera.diagonal_px for camera in scene.cameras])[scene.image_camera[some.image]]
     off = ~(lengths <= _FAR * diagonal_px)
