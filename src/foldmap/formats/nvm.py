@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 
@@ -59,7 +60,8 @@ def read_nvm(
     seen, dense = np.unique(rows[:, 0].astype(np.int64), return_inverse=True)
     image = rows[:, 1].astype(np.int64)
     centre = np.array([camera.centre_px for camera in cameras]).reshape(-1, 2)
-    scene = SceneModel(
+    scene = _scene(
+        path,
         cameras=tuple(cameras),
         image_names=tuple(names),
         image_camera=np.arange(len(names), dtype=np.int64),
@@ -69,6 +71,13 @@ def read_nvm(
         feature="sift",
     )
     return scene, rows[:, 2].astype(np.int64)
+
+
+def _scene(path: Path, **parts: Any) -> SceneModel:
+    try:
+        return SceneModel(**parts)
+    except MapInputError as error:
+        raise MapInputError(f"{path}: {error.message}", error.cure) from error
 
 
 def _images(

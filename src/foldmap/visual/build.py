@@ -184,7 +184,7 @@ def _extract(
             image = read_image(folder / name)
             check_image(image)
         except MapInputError as error:
-            unreadable[name] = str(error)
+            unreadable[name] = str(error) if name in error.message else f"{name}: {error}"
             continue
         size_px = image_size_px(image)
         features = extractor.extract(image)
