@@ -153,9 +153,7 @@ def test_a_rig_goes_on_without_a_bad_camera(run: Run, room: Path, tmp_path: Path
     poses = {name: scene.camera_SE3_world[scene.image_names.index(name)] for name in NAMES}
     world_SE3_rig = np.linalg.inv(poses[NAMES[0]])
     images = [
-        ListedImage(
-            name, scene.cameras[0], query_id="shot-1", camera_SE3_rig=poses[name] @ np.linalg.inv(rig_SE3_world)
-        )
+        ListedImage(name, scene.cameras[0], query_id="shot-1", camera_SE3_rig=poses[name] @ world_SE3_rig)
         for name in NAMES[:3]
     ]
     write_rig_list(tmp_path / "rigs.txt", images)

@@ -99,9 +99,7 @@ def test_names_that_are_times(tmp_path: Path, form: str) -> None:
     assert_right({name: known.camera_SE3_world[name] for name in names}, names, true[2:9])
     assert re.fullmatch(r"7 of 7 by time, at most 0\.0040\d\d s apart \(limit 0\.01 s\)", known.paired)
     assert known.by_time
-    with pytest.raises(
-        PoseInputError, match=r"0 of which are named by a time of it within 0\.001 s .*0\.00399\d+ s off"
-    ):
+    with pytest.raises(PoseInputError, match=r"0 of which are named .* within 0\.001 s .*0\.00399\d+ s off"):
         read_image_poses(path, names, limit_s=0.001)
     # as many photos as poses, yet of other times: their order says nothing
     with pytest.raises(PoseInputError, match=r"within 0\.01 s"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -21,6 +22,7 @@ from foldmap.formats.hloc_features import HlocFeatures
 from foldmap.formats.hloc_results import write_results
 from foldmap.formats.image_poses import read_image_poses
 from foldmap.geometry.camera import Camera
+from foldmap.visual.agreement import epipolar_errors
 from foldmap.visual.source import SceneModel
 
 COUNT = 7
@@ -309,3 +311,37 @@ def test_known_poses_far_from_the_origin(room: Room, known: tuple[dict[str, obje
 def test_what_would_be_ignored_is_refused(room: Room, tmp_path: Path, given: list[str], says: str) -> None:
     status, _, err = run(room.photos, "-o", tmp_path / "s", *given)
     assert (status, says in err) == (2, True)
+
+
+def turned_back(true: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {name: np.linalg.inv(pose) for name, pose in true.items()}
+
+
+def of_the_next_photo(true: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    names = sorted(true)
+    return {name: true[other] for name, other in zip(names, [*names[1:], names[0]], strict=True)}
+
+
+@pytest.mark.parametrize("fault", [turned_back, of_the_next_photo])
+def test_poses_of_something_else_are_refused(
+    room: Room, tmp_path: Path, fault: Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]
+) -> None:
+    write_results(tmp_path / "poses.txt", fault(room.true))
+    given = ("--poses", tmp_path / "poses.txt", "--camera", photo_room.CAMERA)
+    status, _, err = run(room.photos, "-o", tmp_path / "s", *FAST, *given)
+    assert (status, err.count("\n")) == (2, 1)
+    assert "the known poses explain" in err
+
+
+def test_epipolar_errors_are_distances_to_the_line() -> None:
+    """A point that is moved by a little off its epipolar line is off by that little, shared by both photos."""
+    rng = np.random.default_rng(3)
+    second_SE3_first = np.eye(4)
+    second_SE3_first[:3, 3] = [1.0, 0.0, 0.0]  # epipolar lines are rows
+    points = np.column_stack([rng.uniform(-1, 1, (50, 2)), rng.uniform(4, 8, 50)])
+    first, moved = points[:, :2] / points[:, 2:], points + np.array([1.0, 0.0, 0.0])
+    second = moved[:, :2] / moved[:, 2:]
+    assert epipolar_errors(second_SE3_first, first, second) == pytest.approx(0.0, abs=1e-12)
+    off = rng.uniform(-1e-3, 1e-3, 50)
+    found = epipolar_errors(second_SE3_first, first, second + np.column_stack([np.zeros(50), off]))
+    assert found == pytest.approx(np.abs(off) / np.sqrt(2.0), rel=1e-9)

@@ -213,7 +213,7 @@ def _first_size_px(images: Path, names: list[str]) -> tuple[int, int]:
 def _known(poses: Path | None, names: list[str], metric: bool | None, time_limit_s: float | None) -> KnownPoses | None:
     from dataclasses import replace
 
-    from foldmap.errors import ConfigError
+    from foldmap.errors import ConfigError, MapInputError
     from foldmap.formats.image_poses import read_image_poses
     from foldmap.geometry.association import DEFAULT_LIMIT_S
 
@@ -224,6 +224,10 @@ def _known(poses: Path | None, names: list[str], metric: bool | None, time_limit
     known = read_image_poses(poses, names, DEFAULT_LIMIT_S if time_limit_s is None else time_limit_s)
     if time_limit_s is not None and not known.by_time:
         raise ConfigError(f"poses are paired {known.paired}, not by time", "leave --time-limit out")
+    try:
+        known.of(names)
+    except MapInputError as error:
+        raise MapInputError(f"{poses}: {error.message}", error.cure) from error
     return known if metric is None else replace(known, metric=metric)
 
 

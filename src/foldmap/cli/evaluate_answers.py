@@ -45,12 +45,17 @@ def why_cameras(estimates: Path, truth: Path) -> str:
     What was named decides: lines about images, a true model, the file's own first comment, rows that begin with names.
     A trajectory that says nothing is one of sweeps if its poses turn about the vertical alone, as `foldmap localize`
     writes them.
+
+    Raises:
+        PoseInputError: a file cannot be read, or its lines are about something else.
     """
     from foldmap.formats.camera_answers import is_about_images
     from foldmap.formats.hloc_results import is_results
 
     if estimates.suffix == ".jsonl":
-        return "its lines are about photos" if is_about_images(estimates) else ""
+        if estimates.is_file() and not is_about_images(estimates):
+            raise PoseInputError(f"{estimates} has no lines about photos", "of sweeps give the poses beside it")
+        return "its lines are about photos"
     if truth.is_dir():
         return "the truth is a folder"
     if not estimates.is_file():

@@ -11,11 +11,13 @@ import numpy as np
 from foldmap.errors import PoseInputError
 from foldmap.formats.colmap_poses import read_model_poses
 from foldmap.formats.hloc_results import is_results, read_results
+from foldmap.formats.kapture_text import read_images, read_records, read_trajectories
 from foldmap.formats.name_times import are_seconds, in_order, name_times_s
 from foldmap.formats.same_names import pair_names
 from foldmap.formats.textual import content_lines, number_rows
 from foldmap.formats.tum import read_tum_poses
 from foldmap.geometry.association import DEFAULT_LIMIT_S, associate_times
+from foldmap.geometry.camera import Camera
 from foldmap.geometry.se3 import SE3
 from foldmap.types import DoubleArray
 from foldmap.visual.known_poses import KnownPoses
@@ -34,10 +36,10 @@ def read_image_poses(
         path: a text file ``name qw qx qy qz tx ty tz`` (camera_SE3_world, hloc), a TUM trajectory (world_SE3_camera; by
             time where most photos are named by a time of it, else one a photo in the order of names), a folder of
             ``STEM.pose.txt`` (7-Scenes, 4 x 4 world_SE3_camera; ``frame-000000.pose.txt`` for
-            ``frame-000000.color.png``), or the folder of a COLMAP model, whose cameras are taken too.
+            ``frame-000000.color.png``), or the folder of a COLMAP model or a kapture, whose cameras are taken too.
         names: of the photos, relative to their folder; see `pair_names`.
         limit_s: times farther apart are of different photos.
-        cameras: whether the cameras of a COLMAP model are wanted.
+        cameras: whether the cameras of a COLMAP model or a kapture are wanted.
 
     Returns:
         Poses by name; some photos may have none. TUM and 7-Scenes are taken as metres.
@@ -46,6 +48,8 @@ def read_image_poses(
         PoseInputError: the file is of no known layout, a line is wrong, or a name may mean two poses.
         MapInputError: the model cannot be read.
     """
+    if (path / "sensors").is_dir():
+        return _kapture(path, names, cameras)
     if path.is_dir():
         files = pose_files(path)
         return _seven_scenes(path, files, names) if files else _colmap(path, names, cameras)
@@ -70,6 +74,17 @@ def _colmap(folder: Path, names: Sequence[str], cameras: bool) -> KnownPoses:
     pairs = _pairs(folder, names, model.camera_SE3_world)
     poses, given = _renamed(model.camera_SE3_world, pairs), _renamed(model.cameras, pairs)
     return KnownPoses(poses, given, layout="colmap", paired=_by_name(pairs, names))
+
+
+def _kapture(folder: Path, names: Sequence[str], cameras: bool) -> KnownPoses:
+    given: dict[str, Camera] = {}
+    if cameras:
+        given = {image.name: image.camera for image in read_images(folder) if image.camera is not None}
+    taken = read_trajectories(folder)
+    known = {name: taken[time, device] for time, device, name in read_records(folder) if (time, device) in taken}
+    pairs = _pairs(folder, names, known)
+    poses, mine = _renamed(known, pairs), _renamed(given, pairs)
+    return KnownPoses(poses, mine, layout="kapture", paired=_by_name(pairs, names))
 
 
 def _seven_scenes(folder: Path, files: dict[str, Path], names: Sequence[str]) -> KnownPoses:

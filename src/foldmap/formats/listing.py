@@ -205,7 +205,7 @@ def listed_name(name: str) -> str:
     Raises:
         WriteError: it is empty, has a line break, or begins or ends with white space.
     """
-    if not name or name.strip() != name or len(name.splitlines()) != 1:
+    if not name or name.strip() != name or "\n" in name or "\r" in name:
         raise WriteError(f"the name {name!r} cannot stand in a list", "rename the image")
     return f"./{name}" if name.startswith("#") else name
 

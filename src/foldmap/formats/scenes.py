@@ -17,6 +17,7 @@ from foldmap.formats.kapture import read_kapture
 from foldmap.formats.kapture_features import KaptureFeatures
 from foldmap.types import IntArray
 from foldmap.visual.join import JoinReport, join_features, join_global_descriptors
+from foldmap.visual.noise import require_consistent
 from foldmap.visual.source import FeatureSource, SceneModel
 
 HDF5 = {".h5", ".hdf5"}
@@ -73,21 +74,37 @@ def read_scene(
     Raises:
         MapInputError: something is missing, damaged, or does not fit; the message says what.
     """
+    try:
+        scene = _read(folder, features, extracted, feature, metric, report)
+        require_consistent(scene)
+    except MapInputError as error:
+        named = str(folder) in error.message or (features is not None and str(features) in error.message)
+        raise error if named else MapInputError(f"{folder}: {error.message}", error.cure) from error
+    if global_descriptors is None:
+        return scene
+    with closing(HlocGlobals(global_descriptors)) as globals_:
+        try:
+            return join_global_descriptors(scene, globals_)
+        except MapInputError as error:
+            named = str(global_descriptors) in error.message
+            raise error if named else MapInputError(f"{global_descriptors}: {error.message}", error.cure) from error
+
+
+def _read(
+    folder: Path,
+    features: Path | None,
+    extracted: FeatureSource | None,
+    feature: str | None,
+    metric: bool | None,
+    report: Callable[[JoinReport], None],
+) -> SceneModel:
     if (folder / "sensors").is_dir():
         scene = _kapture(folder, features, extracted, feature, report)
-        scene = scene if metric is None else replace(scene, metric=metric)
-    else:
-        model = read_model_with_keypoints(
-            find_model(folder), bool(_said(folder, "metric") if metric is None else metric)
-        )
-        if extracted is not None:
-            scene = _join(folder, model.scene, extracted, model.keypoint_index, report)
-        else:
-            scene = _joined(folder, model.scene, model.keypoint_index, features, feature, report)
-    if global_descriptors is not None:
-        with closing(HlocGlobals(global_descriptors)) as globals_:
-            scene = join_global_descriptors(scene, globals_)
-    return scene
+        return scene if metric is None else replace(scene, metric=metric)
+    model = read_model_with_keypoints(find_model(folder), bool(_said(folder, "metric") if metric is None else metric))
+    if extracted is not None:
+        return _join(folder, model.scene, extracted, model.keypoint_index, report)
+    return _joined(folder, model.scene, model.keypoint_index, features, feature, report)
 
 
 def _kapture(

@@ -14,6 +14,7 @@ from foldmap.errors import ConfigError, MapInputError
 from foldmap.geometry.camera import CAMERA_MODELS, Camera, require_plausible
 from foldmap.types import ByteArray
 from foldmap.visual import colmap_database as scratch
+from foldmap.visual.agreement import require_agreement
 from foldmap.visual.colmap_library import quiet
 from foldmap.visual.extract import Extractor, ExtractorSettings, check_image, open_extractor
 from foldmap.visual.images import find_images, image_size_px, read_image
@@ -141,6 +142,8 @@ def build_scene(
                                       lambda done: say("mapping", done, len(names)))  # fmt: skip
         else:
             say("triangulating", 0, 1)
+            given = {name: settings.camera or known.cameras[name] for name in names if name not in unreadable}
+            require_agreement(pycolmap, path, chosen, names, given, poses)
             model = triangulate(
                 pycolmap, path, images_folder, Path(temporary), poses, settings.seed, settings.mapping_threads
             )
@@ -181,7 +184,7 @@ def _extract(
             image = read_image(folder / name)
             check_image(image)
         except MapInputError as error:
-            unreadable[name] = str(error)
+            unreadable[name] = str(error) if name in error.message else f"{name}: {error}"
             continue
         size_px = image_size_px(image)
         features = extractor.extract(image)

@@ -44,7 +44,11 @@ class PhotoFeatures:
         """
         if name not in self._known:
             raise MapInputError(f"there is no photo {name!r} in {self._folder}", "check the folder of photos")
-        return self._extractor.extract(read_image(self._folder / name))
+        image = read_image(self._folder / name)
+        try:
+            return self._extractor.extract(image)
+        except MapInputError as error:
+            raise MapInputError(f"{self._folder / name}: {error.message}", error.cure) from error
 
     def image_size(self, name: str) -> tuple[int, int]:
         """Width and height of a photo in px, from its head.

@@ -32,7 +32,8 @@ class FoldedVisual:
     Args:
         file: an open .fold file.
         layer: name of its visual layer.
-        images: map images that retrieval looks at for a query (for a rig: in all), where the map is searched by image.
+        images: map images that retrieval looks at for a query (for a rig in all, at least one a camera), where the map
+            is searched by image.
         tiles_kept: decoded tiles that stay in memory.
 
     Raises:
