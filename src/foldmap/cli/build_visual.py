@@ -51,29 +51,34 @@ def visual(
     and XFeat need foldmap[learned] and weights of your own.
     """
     from foldmap.cli.common import put, say
+    from foldmap.errors import FoldmapError
     from foldmap.visual.build import BuildSettings
     from foldmap.visual.extract import ExtractorSettings
 
     listed = matching not in ("exhaustive", "sequential")
-    settings = BuildSettings(
-        feature=features,
-        weights=weights,
-        extractor=ExtractorSettings(max_keypoints, max_side, first_octave),
-        matching="listed" if listed else matching,
-        overlap=overlap,
-        seed=seed,
-        threads=threads,
-        mapping_threads=mapping_threads,
-    )
-    summary = build_visual(
-        images,
-        output,
-        settings,
-        poses=poses,
-        pairs=Path(matching) if listed else None,
-        camera=camera,
-        metric=metric,
-    )
+    try:
+        settings = BuildSettings(
+            feature=features,
+            weights=weights,
+            extractor=ExtractorSettings(max_keypoints, max_side, first_octave),
+            matching="listed" if listed else matching,
+            overlap=overlap,
+            seed=seed,
+            threads=threads,
+            mapping_threads=mapping_threads,
+        )
+        summary = build_visual(
+            images,
+            output,
+            settings,
+            poses=poses,
+            pairs=Path(matching) if listed else None,
+            camera=camera,
+            metric=metric,
+        )
+    except FoldmapError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(2) from error
     left_out = summary["left_out"]
     if left_out:
         more = f" and {len(left_out) - _NAMED} more" if len(left_out) > _NAMED else ""
