@@ -70,7 +70,8 @@ def test_what_a_killed_run_left_is_cleared_by_the_next(tmp_path: Path) -> None:
     code = (
         "import sys, time\nfrom pathlib import Path\nfrom foldmap.atlas.whole import scratch_beside\n"
         "with scratch_beside(Path(sys.argv[1]), 'building') as folder:\n"
-        "    (folder / 'models').mkdir()\n    (folder / 'models' / 'big').write_text('x')\n    print('there', flush=True)\n"
+        "    (folder / 'models').mkdir()\n    (folder / 'models' / 'big').write_text('x')\n"
+        "    print('there', flush=True)\n"
         "    time.sleep(60)\n"
     )
     with subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "map")], stdout=subprocess.PIPE) as run:

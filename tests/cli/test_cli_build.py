@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -114,4 +117,44 @@ def test_bad_sweep_names_its_file(drive: Path, data: bytes | None, message: str)
     assert status == 2
     assert message in err
     assert "2.bin" in err
+    assert sorted(entry.name for entry in drive.iterdir()) == ["poses.txt", "sweeps"]
+
+
+KILLED = """
+import os, signal, sys
+import foldmap.formats.geotiff_write as writing
+def killed(*arguments, **more):
+    os.kill(os.getpid(), signal.SIGKILL)
+writing.rasterio.shutil.copy = killed
+from foldmap.cli import main
+sys.argv = ["foldmap", *sys.argv[1:]]
+main()
+"""
+
+
+def test_a_killed_build_leaves_the_former_map_and_the_next_build_clears_up(drive: Path) -> None:
+    arguments = ["build", "lidar", drive / "sweeps", "--poses", drive / "poses.txt", "-o", drive / "map.tif"]
+    command = [sys.executable, "-c", KILLED, *map(str, arguments)]
+    (drive / "map.tif").write_text("former")
+    assert subprocess.run(command, capture_output=True, check=False).returncode == -signal.SIGKILL
+    assert (drive / "map.tif").read_text() == "former"
+    assert len([entry for entry in drive.iterdir() if entry.name.startswith(".")]) == 2
+    assert run(drive, "--resolution", "0.2")[0] == 0
+    assert sorted(entry.name for entry in drive.iterdir()) == [
+        "map.tif",
+        "map.tif.settings.json",
+        "poses.txt",
+        "sweeps",
+    ]
+
+
+def test_a_failed_build_leaves_nothing(drive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import foldmap.formats.geotiff_write as writing
+
+    def full(*arguments: object, **more: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(writing.rasterio.shutil, "copy", full)
+    status, _, err = run(drive)
+    assert (status, "No space left" in err) == (2, True)
     assert sorted(entry.name for entry in drive.iterdir()) == ["poses.txt", "sweeps"]

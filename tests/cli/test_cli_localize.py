@@ -12,9 +12,9 @@ import pytest
 from cli_place import Ran, truth_of, tum
 
 from foldmap.atlas import FoldFile
-from foldmap.cli.observations import observations
 from foldmap.formats.poses import read_poses
 from foldmap.formats.sweeps import open_sweeps
+from foldmap.lidar.observations import observations
 from foldmap.lidar.unfold import FoldedLidar
 
 Run = Callable[..., Ran]

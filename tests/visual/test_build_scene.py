@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
@@ -227,7 +230,7 @@ def test_photos_that_show_nothing_common_are_no_scene(tmp_path: Path) -> None:
     status, _, err = run(tmp_path / "in", "-o", tmp_path / "out")
     assert status == 2
     assert "overlap" in err
-    assert list((tmp_path / "out").iterdir()) == []
+    assert not (tmp_path / "out").exists()
 
 
 def test_poses_without_intrinsics_and_of_other_names(room: Room, tmp_path: Path) -> None:
@@ -345,3 +348,45 @@ def test_epipolar_errors_are_distances_to_the_line() -> None:
     off = rng.uniform(-1e-3, 1e-3, 50)
     found = epipolar_errors(second_SE3_first, first, second + np.column_stack([np.zeros(50), off]))
     assert found == pytest.approx(np.abs(off) / np.sqrt(2.0), rel=1e-9)
+
+
+KILLED = """
+import os, signal, sys
+import foldmap.visual.build as building
+def killed(*arguments):
+    os.kill(os.getpid(), signal.SIGKILL)
+building._match = killed
+from foldmap.cli import main
+sys.argv = ["foldmap", *sys.argv[1:]]
+main()
+"""
+
+
+def listing(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+def test_builds_that_fail_or_are_killed_leave_no_scene_and_the_next_one_clears_up(
+    room: Room, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_match(*arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    output = tmp_path / "scene"
+    with monkeypatch.context() as patched:
+        patched.setattr("foldmap.visual.build._match", no_match)
+        status, _, err = run(room.photos, "-o", output, *FAST)
+    assert (status, "No space left" in err) == (2, True)
+    assert listing(tmp_path) == []
+    arguments = ["build", "visual", room.photos, "-o", output, *FAST]
+    command = [sys.executable, "-c", KILLED, *map(str, arguments)]
+    for again in range(2):  # at first there is no scene, then a former one
+        assert subprocess.run(command, capture_output=True, check=False).returncode == -signal.SIGKILL
+        assert (output / "scene.json").is_file() == (again == 1)
+        left = [name for name in listing(tmp_path) if "building" in name]
+        assert any(name.endswith(".db") for name in left)
+        status, _, err = run(room.photos, "-o", output, *FAST)
+        assert status == 0, err
+        files = {name for name in listing(tmp_path) if "sparse/" not in name}
+        assert files == {"scene", *(f"scene/{name}" for name in ("features.h5", "scene.json", "scene.png", "sparse"))}
+    assert read_model_with_keypoints(output).scene.image_names

@@ -253,13 +253,13 @@ def _localize(
     """Filter along drive 2 from a GPS-like prior."""
     import numpy as np
 
-    from foldmap.cli.localize import open_localizer
-    from foldmap.cli.observations import extent_of
     from foldmap.geometry import SE2
     from foldmap.lidar.observation import aggregate, rasterize
+    from foldmap.lidar.observations import extent_of
+    from foldmap.localize.lidar import LidarLocalizer
 
     rng = np.random.default_rng([settings.seed, 4])
-    localizer, driven = open_localizer(folded), DemoDrive()
+    localizer, driven = LidarLocalizer(folded), DemoDrive()
     for index, burst in enumerate(_passing(world, path, settings)):
         if index == settings.steps:
             break

@@ -18,7 +18,6 @@ from foldmap.errors import ConfigError
 if TYPE_CHECKING:
     from foldmap.geometry import SE2
     from foldmap.lidar.observation import Observation
-    from foldmap.lidar.unfold import FoldedLidar
     from foldmap.localize.estimate import Estimate
     from foldmap.localize.lidar import LidarLocalizer
     from foldmap.types import DoubleArray
@@ -120,16 +119,6 @@ def localize(
         raise typer.Exit(1)
 
 
-def open_localizer(folded: FoldedLidar) -> LidarLocalizer:
-    """A localizer with the thresholds that were calibrated with the map's model."""
-    from foldmap.localize.confidence import ConfidenceThresholds
-    from foldmap.localize.lidar import LidarLocalizer, LocalizerSettings
-
-    stored = folded.bundle.thresholds
-    thresholds = ConfidenceThresholds.from_dict(stored) if stored else ConfidenceThresholds()
-    return LidarLocalizer(folded, LocalizerSettings(thresholds=thresholds))
-
-
 def localize_sweeps(
     fold_file: Path,
     sweeps: str | Path,
@@ -170,10 +159,11 @@ def localize_sweeps(
     import numpy as np
 
     from foldmap.atlas import FoldFile
-    from foldmap.cli.observations import observations
     from foldmap.formats.poses import read_poses
     from foldmap.formats.sweeps import open_sweeps
+    from foldmap.lidar.observations import observations
     from foldmap.lidar.unfold import FoldedLidar
+    from foldmap.localize.lidar import LidarLocalizer
 
     require_file(fold_file)
     require_folder(output)
@@ -186,7 +176,7 @@ def localize_sweeps(
     estimates: list[Estimate] = []
     with FoldFile.open(fold_file) as file:
         folded = FoldedLidar(file)
-        localizer = open_localizer(folded)
+        localizer = LidarLocalizer(folded)
         seen = observations(sequence, world_SE3_priors, folded.grid.resolution_m, aggregate, sensor_height_m)
         search = (radius_m, heading_range_rad)
         poses_SE2 = [pose.to_se2() for pose in world_SE3_priors]

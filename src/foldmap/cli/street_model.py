@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from foldmap.street.unfold import StreetLayer
 
 MAX_BYTES = 1 << 30
-_LEAST_SIMILARITY = {"field": 0.7}
-_LEAST = 0.2
 
 
 def read_street_model(path: Path) -> EmbeddingModel:
@@ -35,16 +33,6 @@ def read_street_model(path: Path) -> EmbeddingModel:
         return read_model(payload)
     except ModelError as error:
         raise ModelError(f"{path}: {error.message}", error.cure) from error
-
-
-def least_similarity(model: EmbeddingModel, told: float | None) -> float:
-    """Below which cosine nothing matches, where nobody says.
-
-    Lane spectra are of lane densities, so even unlike ones have much in common: of a field model on a tile that it had
-    not seen, 100 crops on lanes all had a graph above 0.71, 12 without lanes and grey, black and noisy ones none
-    above 0.70. Other models spread their embeddings over the sphere.
-    """
-    return told if told is not None else _LEAST_SIMILARITY.get(model.name, _LEAST)
 
 
 def layer_model(layer: StreetLayer, given: Path | None = None) -> EmbeddingModel:

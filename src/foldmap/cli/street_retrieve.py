@@ -157,7 +157,8 @@ def retrieve_graphs(
     Raises:
         FoldmapError: what was brought cannot be used.
     """
-    from foldmap.cli.street_model import layer_model, least_similarity
+    from foldmap.cli.street_model import layer_model
+    from foldmap.localize.street_estimate import least_similarity
 
     for target in (output, geojson, picture):
         if target is not None:

@@ -232,8 +232,8 @@ def _from_library(
     """The most similar graph at each place, drawn as a field."""
     from foldmap.cli.street_changes import retrieved_fields
     from foldmap.cli.street_library import read_library, search_index
-    from foldmap.cli.street_model import least_similarity
     from foldmap.cli.street_observations import embed
+    from foldmap.localize.street_estimate import least_similarity
     from foldmap.street.field import FieldSpec
 
     least = least_similarity(model, asked.min_similarity)
