@@ -7,7 +7,7 @@ import pytest
 
 from foldmap.bench.street_split import LEAKY, check_disjoint, cities, distances, split_maps
 from foldmap.errors import ConfigError
-from foldmap.formats.street_crs import local_crs, to_lonlat
+from foldmap.formats.crs import local_crs, to_lonlat
 from foldmap.geometry import SE2
 from foldmap.street.source import LaneGraph, StreetMap
 from foldmap.street.window import AROUND

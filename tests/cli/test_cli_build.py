@@ -10,7 +10,7 @@ import pytest
 import rasterio
 from typer.testing import CliRunner
 
-from foldmap.cli.build import app
+from foldmap.cli import app
 from foldmap.formats.geotiff import open_raster
 
 
@@ -31,7 +31,15 @@ def drive(tmp_path: Path) -> Path:
 
 
 def run(drive: Path, *more: str) -> tuple[int, str, str]:
-    arguments = ["lidar", str(drive / "sweeps"), "--poses", str(drive / "poses.txt"), "-o", str(drive / "map.tif")]
+    arguments = [
+        "build",
+        "lidar",
+        str(drive / "sweeps"),
+        "--poses",
+        str(drive / "poses.txt"),
+        "-o",
+        str(drive / "map.tif"),
+    ]
     result = CliRunner().invoke(app, [*arguments, *more])
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception

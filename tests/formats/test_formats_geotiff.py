@@ -252,7 +252,10 @@ def test_write_refuses(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(("name", "match"), [("EPSG:4326", "metres"), ("EPSG:2263", "metres"), ("EPSG:1", "no known")])
+@pytest.mark.parametrize(
+    ("name", "match"),
+    [("EPSG:4326", "metres"), ("EPSG:2263", "metres"), ("EPSG:1", "no coordinate"), ("EPSG:3857", "equator")],
+)
 def test_bad_crs(name: str, match: str) -> None:
     with pytest.raises(ConfigError, match=match):
         crs_wkt_of(name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import shapely
 from scipy.spatial.transform import Rotation
 
 from foldmap.errors import MapInputError, MissingExtraError, PoseInputError
-from foldmap.formats import street_crs
+from foldmap.formats import extras
 from foldmap.formats.street_argoverse2 import _CITY_UTM, read_argoverse2, read_argoverse2_counted
 from foldmap.formats.street_argoverse2_rig import GROUND_Z_M, read_ego_poses, read_ring
 from foldmap.geometry import Camera
@@ -94,12 +95,19 @@ def test_a_centerline_is_taken_as_it_is(tmp_path: Path) -> None:
         ({"id": 2}, "twice"),
     ],
 )
-def test_bad_lanes_are_named(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+def test_bad_lanes_are_dropped_and_named(tmp_path: Path, change: dict[str, Any], message: str) -> None:
     first, second = two_lanes()
     path = tmp_path / "map.json"
     path.write_text(json.dumps({"lane_segments": {"1": first | change, "2": second}}))
-    with pytest.raises(MapInputError, match=message):
-        read_argoverse2(path)
+    reading = read_argoverse2_counted(path)
+    (fault,) = reading.faults
+    assert re.search(message, fault.where)
+    kept = ["1", "2"] if not fault.lanes else ["2"]
+    assert [lane.identity for lane in reading.street_map.graph.lanes] == kept
+    path.write_text(json.dumps({"lane_segments": {"1": first | change, "3": first | {"id": 3} | change}}))
+    if fault.lanes and "id" not in change:
+        with pytest.raises(MapInputError, match=r"map\.json: 2 of 2 lanes are damaged, .*" + message):
+            read_argoverse2(path)
 
 
 @pytest.mark.parametrize(
@@ -315,7 +323,7 @@ def test_without_pyarrow_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.
     def missing(name: str) -> None:
         raise ImportError(name)
 
-    monkeypatch.setattr(street_crs.importlib, "import_module", missing)
+    monkeypatch.setattr(extras.importlib, "import_module", missing)
     with pytest.raises(MissingExtraError, match="pyarrow") as caught:
         read_ego_poses(tmp_path / "poses.feather")
     assert caught.value.cure == "pip install foldmap[street]"

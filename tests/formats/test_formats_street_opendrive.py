@@ -13,6 +13,7 @@ from scipy.integrate import quad, solve_ivp
 
 from foldmap.errors import MapInputError
 from foldmap.formats.street_opendrive import read_opendrive, read_opendrive_counted
+from foldmap.formats.street_reading import strict
 from foldmap.street.source import LINK, StreetMap
 from foldmap.types import DoubleArray
 
@@ -249,18 +250,30 @@ ONE = section([lane(-1)])
         ('<!DOCTYPE a [<!ENTITY b "c">]>' + document(road("r", [LINE], ONE, 10.0))[21:], "document type"),
         ("<osm/>", "no <OpenDRIVE>"),
         (document(), "holds no road"),
-        (document(road("r", [LINE], ONE, 10.0), road("r", [LINE], ONE, 10.0)), "road r is there twice"),
         (document(road("r", [], ONE, 10.0)), "road r has no plan view"),
-        (document(road("r", [LINE, LINE], ONE, 10.0)), "road r are out of order"),
+        (document(road("r", [LINE, LINE], ONE, 10.0)), "geometries of road r start at one place"),
         (document(road("r", [geometry(0, 0, 0, 0, -3, "<line/>")], ONE, 10.0)), "road r at s = 0 is -3.0 m long"),
         (document(road("r", [geometry(0, 0, float("nan"), 0, 3, "<line/>")], ONE, 10.0)), "y of a geometry of road r"),
         (document(road("r", [geometry(0, 0, 0, 0, 3, "<bezier/>")], ONE, 10.0)), "road r at s = 0 holds bezier"),
         (document(road("r", [geometry(0, 0, 0, 0, 3, "<arc/>")], ONE, 10.0)), "the arc of road r at s = 0 has no"),
         (document(road("r", [LINE], "", 10.0)), "road r has no lane section"),
         (document(road("r", [LINE], section([lane(-1, widths="")]), 10.0)), "lane -1 of road r, section 0 has no"),
-        (document(road("r", [LINE], section([lane(-1, widths=width(1, -0.2))]), 10.0)), "lane -1 of road r is -1 m"),
-        (document(road("r", [LINE], section([lane(-1, widths='<border a="1"/>')]), 10.0)), "road r, lane -1: <border>"),
+        (document(road("r", [LINE], section([lane(-1, widths=width(1, -0.2))]), 10.0)), "is -1 m wide at s = 10"),
+        (document(road("r", [LINE], section([lane(-1, widths='<border a="1"/>')]), 10.0)), "has borders instead"),
         (document(road("r", [LINE], ONE, 10.0), "<include file='b'/>"), "<include>"),
+    ],
+)  # fmt: skip
+def test_damage_is_named(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(MapInputError) as caught:
+        read_opendrive(put(tmp_path, text))
+    assert message in caught.value.message
+    assert caught.value.cure
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (document(road("r", [LINE], ONE, 10.0), road("r", [LINE], ONE, 10.0)), "road r is there twice"),
         (document(road("r", [LINE], section([lane(-1), lane(-1)]), 10.0)), "lane -1 is there twice"),
         (document(road("r", [LINE], ONE, 10.0, link=joined("successor", "x", "end"))), "road x, which is not there"),
         (document(road("r", [LINE], ONE, 10.0, link=joined("successor", "r", "up"))), "contact point 'up'"),
@@ -272,11 +285,12 @@ ONE = section([lane(-1)])
         (document(*three_ways()).replace('from="1" to="1"', 'from="5" to="1"'), "linked to lane 5 of road S"),
     ],
 )  # fmt: skip
-def test_damage_is_named(tmp_path: Path, text: str, message: str) -> None:
-    with pytest.raises(MapInputError) as caught:
-        read_opendrive(put(tmp_path, text))
-    assert message in caught.value.message
-    assert caught.value.cure
+def test_one_bad_piece_is_dropped_and_named(tmp_path: Path, text: str, message: str) -> None:
+    reading = read_opendrive_counted(put(tmp_path, text))
+    assert [fault.where for fault in reading.faults if message in fault.where]
+    assert reading.street_map.graph.length_m >= 10
+    with pytest.raises(MapInputError, match=r"the first: .*--strict"):
+        strict(reading)
 
 
 def test_a_missing_file(tmp_path: Path) -> None:

@@ -99,18 +99,6 @@ def test_other_vehicles_and_places(tmp_path: Path) -> None:
         ("</net>", "", "no element found"),
         ("<net ", "<nut ", "line"),
         ('<?xml version="1.0" encoding="UTF-8"?>', '<!DOCTYPE n [<!ENTITY a "a"><!ENTITY b "&a;&a;">]>', "document"),
-        ('shape="60,0 100,0"', 'shape="60,0 nan,0"', "lane 'out_0' has a coordinate that is not finite"),
-        ('shape="60,0 100,0"', 'shape="60 100"', "shape of lane 'out_0'"),
-        ('shape="60,0 100,0"', 'shape="60,0 1e3x,0"', "shape of lane 'out_0'"),
-        ('shape="60,0 100,0"', "", "lane 'out_0' has no 'shape'"),
-        ('width="3.2"', 'width="-3.2"', "lane 'in_1' is -3.2 m wide"),
-        ('width="3.2"', 'width="wide"', "width of lane 'in_1' is 'wide'"),
-        ('speed="13.89"', 'speed="inf"', "speed of lane 'in_1' is 'inf'"),
-        ('speed="13.89"', 'speed="-1"', "lane 'in_1' has a speed of -1.0 m/s"),
-        ('id="out_0"', 'id="up_0"', "lane 'up_0' is there twice"),
-        ('from="out" to="far"', 'from="out" to="fur"', "there is no lane 0 of edge 'fur'"),
-        ('via=":J_0_0"', 'via=":J_9_0"', "there is no lane ':J_9_0'"),
-        ('toLane="0" via=":J_0_0"', 'via=":J_0_0"', "from 'in' to 'out' has no 'toLane'"),
         ('projParameter="!"', 'projParameter="+proj=longlat"', "in degrees"),
         ('netOffset="-1000.00,-2000.00"', 'netOffset="-1000.00"', "the offset of town.net.xml"),
     ],
@@ -122,6 +110,53 @@ def test_damage_is_named(tmp_path: Path, old: str, new: str, message: str) -> No
         read_sumo(put(tmp_path, text.replace(old, new, 1)))
     assert message in caught.value.message
     assert caught.value.cure
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('shape="60,0 100,0"', 'shape="60,0 nan,0"', "lane 'out_0' has a coordinate that is not finite"),
+        ('shape="60,0 100,0"', 'shape="60 100"', "shape of lane 'out_0'"),
+        ('shape="60,0 100,0"', 'shape="60,0 1e3x,0"', "shape of lane 'out_0'"),
+        ('shape="60,0 100,0"', "", "lane 'out_0' has no 'shape'"),
+        ('width="3.2"', 'width="-3.2"', "width of lane 'in_1' is -3.2"),
+        ('width="3.2"', 'width="wide"', "width of lane 'in_1' is 'wide'"),
+        ('speed="13.89"', 'speed="inf"', "speed of lane 'in_1' is 'inf'"),
+        ('speed="13.89"', 'speed="-1"', "speed of lane 'in_1' is -1"),
+        ('id="out_0"', 'id="up_0"', "lane 'up_0' is there twice"),
+        ('from="out" to="far"', 'from="out" to="fur"', "there is no lane 0 of edge 'fur'"),
+        ('via=":J_0_0"', 'via=":J_9_0"', "there is no lane ':J_9_0'"),
+        ('toLane="0" via=":J_0_0"', 'via=":J_0_0"', "from 'in' to 'out' has no 'toLane'"),
+    ],
+)  # fmt: skip
+def test_one_bad_piece_is_dropped_and_named(tmp_path: Path, old: str, new: str, message: str) -> None:
+    text = NET.format(projection="!")
+    assert old in text
+    whole = read_sumo(put(tmp_path, text)).graph
+    reading = read_sumo_counted(put(tmp_path, text.replace(old, new, 1)))
+    assert message in reading.faults[0].where
+    kept = reading.street_map.graph
+    trait = any(word in message for word in ("width", "speed"))
+    assert (kept.length_m == whole.length_m) == trait
+    assert len(kept.lanes) >= len(whole.lanes) - 2
+    assert all(fault.lanes == ("connection" not in fault.what and not trait) for fault in reading.faults[:1])
+
+
+def test_an_index_that_is_repeated_is_the_place_in_the_edge(tmp_path: Path) -> None:
+    """Some writers leave ``index`` at 0: connections mean the order of the lanes. A shuffled index counts."""
+    plain = """<net><edge id="a"><lane id="a_0" index="0" shape="0,0 50,0"/><lane id="a_1" index="{second}"
+        shape="0,3 50,3"/></edge><edge id="b"><lane id="b_0" index="0" shape="60,0 90,0"/></edge>
+        <edge id="c"><lane id="c_0" index="0" shape="60,3 90,3"/></edge>
+        <connection from="a" to="b" fromLane="0" toLane="0"/>
+        <connection from="a" to="c" fromLane="1" toLane="0"/></net>"""
+    good = read_sumo_counted(put(tmp_path, plain.format(second=1)))
+    again = read_sumo_counted(put(tmp_path, plain.format(second=0)))
+    assert not again.faults
+    np.testing.assert_array_equal(again.street_map.graph.vertices_m, good.street_map.graph.vertices_m)
+    np.testing.assert_array_equal(again.street_map.graph.edges, good.street_map.graph.edges)
+    turned = plain.format(second=0).replace('id="a_0" index="0"', 'id="a_0" index="1"')
+    crossed = read_sumo(put(tmp_path, turned)).graph
+    assert crossed.length_m > good.street_map.graph.length_m  # links from the other lane each
 
 
 def test_files_that_are_no_networks(tmp_path: Path) -> None:

@@ -68,8 +68,8 @@ def test_a_tile_on_earth(tmp_path: Path) -> None:
         (NODES, EDGES[:, :2], "edges \\(4, 2\\)"),
         (NODES * 9, EDGES, "far outside"),
         (NODES * np.nan, EDGES, "far outside"),
-        (NODES, EDGES + np.array([0, 0, 2]), "type 3"),
-        (NODES, EDGES + np.array([0, 9, 0]), "there are 4 vertices"),
+        (NODES, EDGES + np.array([0, 0, 2]), "4 of 4 lanes are damaged.* of type 2, not 0 or 1"),
+        (NODES, EDGES + np.array([0, 9, 0]), "edge 0 is of nodes .0, 10.; there are 4 nodes"),
     ],
 )
 def test_bad_tiles_are_named(tmp_path: Path, nodes: Any, edges: Any, message: str) -> None:

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 pytest.importorskip("pycolmap")
 
-from foldmap.cli.build import app
+from foldmap.cli import app
 from foldmap.formats.colmap import read_model_with_keypoints
 from foldmap.formats.hloc_features import HlocFeatures
 from foldmap.formats.hloc_results import write_results
@@ -38,7 +38,7 @@ class Room:
 
 
 def run(*arguments: object) -> tuple[int, str, str]:
-    result = CliRunner().invoke(app, ["visual", *map(str, arguments)])
+    result = CliRunner().invoke(app, ["build", "visual", *map(str, arguments)])
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     return result.exit_code, result.stdout, result.stderr
@@ -243,14 +243,69 @@ def test_other_files_are_not_written_among(room: Room, tmp_path: Path) -> None:
     assert (status, "other files" in err) == (2, True)
 
 
-def test_a_broken_photo_is_named_and_the_former_scene_stays(
-    room: Room, known: tuple[dict[str, object], SceneModel]
+def test_broken_photos_are_left_out_and_named(room: Room) -> None:
+    broken, other = room.photos / "aa first.png", room.photos / "süd" / "zz.heic"
+    broken.write_bytes((room.photos / min(room.true)).read_bytes()[:5000])
+    other.write_bytes(b"\0\0\0\x18ftypheic")
+    write_results_of(room, room.folder / "poses.txt")
+    poses = {name: room.true[min(room.true)] for name in ("aa_first.png",)}
+    write_results(room.folder / "more.txt", poses)
+    more = (room.folder / "more.txt").read_text().replace("aa_first", "aa first")
+    (room.folder / "poses.txt").write_text((room.folder / "poses.txt").read_text() + more)
+    given = ("--poses", room.folder / "poses.txt", "--camera", photo_room.CAMERA)
+    status, out, err = run(room.photos, "-o", room.folder / "broken", *FAST, *given)
+    broken.unlink()
+    other.unlink()
+    assert status == 0, err
+    summary = json.loads(out)
+    assert (summary["photos"], summary["registered"]) == (COUNT + 1, COUNT)
+    assert summary["left_out"] == list(summary["unreadable"]) == ["aa first.png"]
+    assert summary["poses_paired"] == f"{COUNT + 1} of {COUNT + 1} by name"
+    assert "1 photos cannot be read: aa first.png" in err
+    assert "format that is not read, like süd/zz.heic" in err
+    scene = read_model_with_keypoints(room.folder / "broken").scene
+    assert set(scene.image_names) == set(room.true)
+    assert np.median(photo_room.distance_to_room(scene.points_world)) < 0.005
+    assert HlocFeatures(room.folder / "broken" / "features.h5").names() == sorted(room.true)
+
+
+def test_a_failed_build_names_photos_and_the_former_scene_stays(
+    room: Room, known: tuple[dict[str, object], SceneModel], tmp_path: Path
 ) -> None:
     before = (room.folder / "known" / "scene.json").read_bytes()
-    broken = room.photos / "süd" / "zz.png"
-    broken.write_bytes((room.photos / min(room.true)).read_bytes()[:5000])
-    status, _, err = run(room.photos, "-o", room.folder / "known", *FAST)
-    broken.unlink()
-    assert (status, "zz.png" in err) == (2, True)
+    photo = (room.photos / min(room.true)).read_bytes()
+    (tmp_path / "a.png").write_bytes(photo)
+    (tmp_path / "zz.png").write_bytes(photo[:5000])
+    status, _, err = run(tmp_path, "-o", room.folder / "known", *FAST)
+    assert (status, "1 of 2 photos cannot be read" in err, "zz.png" in err) == (2, True, True)
     assert (room.folder / "known" / "scene.json").read_bytes() == before
     assert (room.folder / "known" / "sparse" / "images.bin").is_file()
+
+
+def test_known_poses_far_from_the_origin(room: Room, known: tuple[dict[str, object], SceneModel]) -> None:
+    """Poses of UTM's size give the points that they give at the origin, moved."""
+    shift = np.array([691_000.0, 5_334_000.0, 520.0])
+    far = {name: pose.copy() for name, pose in room.true.items()}
+    for pose in far.values():
+        pose[:3, 3] -= pose[:3, :3] @ shift
+    write_results(room.folder / "far.txt", far)
+    summary = build(room, "far", "--poses", room.folder / "far.txt", "--camera", photo_room.CAMERA)
+    scene = read_model_with_keypoints(room.folder / "far").scene
+    near = known[1]
+    assert len(scene.points_world) == pytest.approx(len(near.points_world), rel=0.01)
+    assert np.median(photo_room.distance_to_room(scene.points_world - shift)) < 0.005
+    mean = float(str(summary["mean_reprojection_error_px"]))
+    assert mean == pytest.approx(float(str(known[0]["mean_reprojection_error_px"])), rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (["--overlap", "5"], "--overlap is of sequential matching"),
+        (["--features", "xfeat", "--first-octave", "0"], "--first-octave is of SIFT"),
+        (["--time-limit", "0.1"], "--time-limit is of known poses"),
+    ],
+)
+def test_what_would_be_ignored_is_refused(room: Room, tmp_path: Path, given: list[str], says: str) -> None:
+    status, _, err = run(room.photos, "-o", tmp_path / "s", *given)
+    assert (status, says in err) == (2, True)

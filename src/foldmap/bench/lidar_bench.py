@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from foldmap.atlas.whole import write_whole
 from foldmap.bench.ablations import Variants, train_variants
 from foldmap.bench.cases import Benchmark, Method, Search
 from foldmap.bench.drive import Drive, load_drive
@@ -163,7 +164,7 @@ def run_bench(
         command,
     )
     rows = write_lidar(results, folder)
-    (folder / "settings.json").write_text(to_json([asdict(settings)]), encoding="utf-8")
+    write_whole(folder / "settings.json", to_json([asdict(settings)]))
     return rows
 
 

@@ -11,7 +11,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from foldmap.errors import ConfigError
-from foldmap.formats.street_crs import to_lonlat
+from foldmap.formats.crs import to_lonlat
 from foldmap.street.source import StreetMap
 from foldmap.street.window import Window
 from foldmap.types import AnyArray, BoolArray, DoubleArray

@@ -11,8 +11,9 @@ import typer
 
 from foldmap.cli import bench_street, bench_visual
 from foldmap.cli.common import plain, put
+from foldmap.cli.verbs import App
 
-app = typer.Typer(help="Measure methods against each other.", no_args_is_help=True)
+app = App(help="Measure methods against each other.", no_args_is_help=True)
 
 EXAMPLES = (
     "\b\nExamples:\n  foldmap bench lidar --sweeps drive/ --poses poses.txt -o out/bench --online\n"

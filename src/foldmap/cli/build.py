@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from foldmap.cli import build_visual
+from foldmap.cli.verbs import App
 
 if TYPE_CHECKING:
     from foldmap.formats.sweeps import SweepSequence
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from foldmap.lidar.build import BuildSettings, BuiltMap
     from foldmap.lidar.source import Sweep
 
-app = typer.Typer(help="Build maps from recordings.", no_args_is_help=True)
+app = App(help="Build maps from recordings.", no_args_is_help=True)
 app.command("visual", short_help="Build a scene from photos.", epilog=build_visual.EXAMPLES)(build_visual.visual)
 
 
@@ -52,24 +53,18 @@ def lidar(
     Keeps ground returns, leaves out what stands or moves on the road, averages intensity robustly, and writes the bands
     intensity, count and spread. Its settings are written beside it as OUTPUT.settings.json.
     """
-    from foldmap.errors import FoldmapError
     from foldmap.lidar.build import BuildSettings
 
-    try:
-        settings = BuildSettings(resolution_m=resolution, max_range_m=max_range, sensor_height_m=sensor_height)
-        summary = build_lidar(
-            sweeps,
-            poses,
-            output,
-            settings,
-            crs=crs,
-            calibration=calibration,
-            intensity_scale=intensity_scale,
-            preview=preview,
-        )
-    except FoldmapError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(2) from error
+    summary = build_lidar(
+        sweeps,
+        poses,
+        output,
+        BuildSettings(resolution_m=resolution, max_range_m=max_range, sensor_height_m=sensor_height),
+        crs=crs,
+        calibration=calibration,
+        intensity_scale=intensity_scale,
+        preview=preview,
+    )
     if as_json:
         typer.echo(json.dumps(summary, indent=2))
     else:
@@ -108,7 +103,10 @@ def build_lidar(
     import time
     from dataclasses import asdict
 
-    from foldmap import __version__
+    import numpy as np
+
+    from foldmap.atlas.whole import scratch_beside
+    from foldmap.cli.common import save_settings
     from foldmap.errors import ConfigError
     from foldmap.formats.geotiff_write import crs_wkt_of, write_map_geotiff, write_preview
     from foldmap.formats.poses import read_poses
@@ -122,13 +120,15 @@ def build_lidar(
     sequence = open_sweeps(sweeps, intensity_scale)
     trajectory = read_poses(poses, calibration)
     world_SE3_sensors = trajectory.for_sweeps(len(sequence))
+    crs_wkt_of(crs, np.array([pose.matrix[:2, 3] for pose in world_SE3_sensors]))
     drive = _with_progress(sequence, world_SE3_sensors)
-    with build_map(drive, settings, crs_wkt, scratch=output.parent) as built:
+    with (
+        scratch_beside(output, "building") as scratch,
+        build_map(drive, settings, crs_wkt, scratch=scratch) as built,
+    ):
         observed_m2 = write_map_geotiff(output, built.grid, built.tiles(), _block_px(settings))
         summary = _summary(built, output, observed_m2)
     chosen = {
-        "foldmap": __version__,
-        "command": "build lidar",
         "sweeps": str(sweeps),
         "poses": str(poses),
         "pose_layout": trajectory.layout,
@@ -137,7 +137,7 @@ def build_lidar(
         "crs": crs or None,
         **asdict(settings),
     }
-    Path(f"{output}.settings.json").write_text(json.dumps(chosen, indent=2) + "\n", encoding="utf-8")
+    save_settings(output, "build lidar", chosen)
     if preview:
         picture = output.with_suffix(".png")
         write_preview(output, picture)

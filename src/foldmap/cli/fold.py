@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -68,6 +67,7 @@ def fold(
     tile_m: options.TileM = None,
     name: options.Name = None,
     format_: options.Format = None,
+    strict: options.Strict = None,
     seed: options.Seed = None,
     report: options.Report = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
@@ -235,11 +235,12 @@ def fold_to_fit(
         BudgetError: none fits.
     """
     from foldmap import __version__
+    from foldmap.atlas.whole import scratch_beside
     from foldmap.lidar.fold import fold_lidar
 
     smallest: FoldReport | None = None
-    with tempfile.TemporaryDirectory(prefix=".foldmap-", dir=output.parent) as scratch:
-        attempt = Path(scratch) / "attempt.fold"
+    with scratch_beside(output, "folding") as scratch:
+        attempt = scratch / "attempt.fold"
         for bundle in bundles:
             made = {"foldmap": __version__, **provenance, "model": bundle.name, "trained": bundle.provenance}
             done = fold_lidar(attempt, source, bundle, tile_blocks=tile_blocks, provenance=made, report=report)

@@ -60,6 +60,9 @@ Name = Annotated[str | None, typer.Option(help="Street: name of the region, wher
 Format = Annotated[
     str | None, typer.Option("--format", help="Street: the maps' format, where their content does not tell.")
 ]
+Strict = Annotated[
+    bool | None, typer.Option("--strict", help="Street: refuse a map in which anything is damaged, drop nothing.")
+]
 
 _FOR = {
     "model": ("--model", (RASTER, STREET)),
@@ -91,6 +94,7 @@ _FOR = {
     "tile_m": ("--tile", (STREET,)),
     "name": ("--name", (STREET,)),
     "format_": ("--format", (STREET,)),
+    "strict": ("--strict", (STREET,)),
 }
 
 

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from foldmap.cli.common import require_file, require_folder, save_settings, say
-from foldmap.errors import ConfigError, MapInputError
+from foldmap.errors import ConfigError
 
 if TYPE_CHECKING:
-    from foldmap.formats.street_build import MapReading
+    from foldmap.formats.street_reading import MapReading
     from foldmap.street.fold import StreetPlan, StreetReport
     from foldmap.street.model import EmbeddingModel
-    from foldmap.street.source import StreetMap
 
 FORMS = {"half": "float16", "int8": "int8", "int4": "int4", "1bit": "1bit", "pq": "pq", "none": "none"}
 Report = Callable[[int, int], None]
@@ -37,6 +36,7 @@ class StreetOptions:
         name: of the only region.
         format: of the maps, a key of `foldmap.formats.streets.KINDS`.
         seed: of codebooks.
+        strict: refuse maps in which anything is damaged.
     """
 
     model: Path | None = None
@@ -48,6 +48,7 @@ class StreetOptions:
     name: str | None = None
     format: str | None = None
     seed: int | None = None
+    strict: bool = False
 
     def plan(self) -> StreetPlan:
         """How maps are stored.
@@ -109,7 +110,8 @@ def fold_street_maps(
     require_folder(output)
     if into:
         require_file(output)
-    maps = named(read_all(sources, options.format), options.name)
+    readings = named(read_all(sources, options.format, strictly=options.strict), options.name)
+    maps = [reading.street_map for reading in readings]
     model = model_of(options)
     said = {"foldmap": __version__, "maps": [source.resolve().name for source in sources]}
     writer = FoldUpdater(output) if into else FoldWriter(output)
@@ -128,6 +130,7 @@ def fold_street_maps(
         "embeddings": "none" if model is None else plan.vectors,
         "model": None if model is None else model.name,
         "error_m": plan.error_m,
+        **account_of(readings),
         "seconds": round(time.perf_counter() - started_s, 2),
     }
 
@@ -154,106 +157,84 @@ def model_of(options: StreetOptions) -> EmbeddingModel | None:
     return read_street_model(options.model) if options.model is not None else shipped_model()
 
 
-def read_all(sources: list[Path], kind: str | None = None) -> list[StreetMap]:
-    """Read maps, and say on stderr what was left out and what is odd.
+def read_all(sources: list[Path], kind: str | None = None, *, strictly: bool = False) -> list[MapReading]:
+    """Read maps, and say on stderr what was left out, what is damaged and what is odd.
+
+    Args:
+        sources: files and folders.
+        kind: their format, where the content does not tell it.
+        strictly: refuse maps in which anything is damaged.
 
     Raises:
         MapInputError: nothing there is a street map, or one cannot be read.
     """
+    from foldmap.formats.street_reading import strict
+    from foldmap.formats.streets import read_street_maps_counted
     from foldmap.street.repair import findings
 
-    maps: list[StreetMap] = []
-    for source in sources:
-        for one, left_out in read_counted(source, kind):
-            maps.append(one)
-            for note in notes_on(left_out):
-                say(f"note: {one.name}: {note}")
-            for finding in findings(one.graph):
-                say(f"note: {one.name}: {finding.message}")
+    readings: list[MapReading] = []
     taken: Counter[str] = Counter()
-    for number, one in enumerate(maps):
-        taken[one.name] += 1
-        if taken[one.name] > 1:
-            maps[number] = replace(one, name=f"{one.name}-{taken[one.name]}")
-    return maps
+    for source in sources:
+        for one in read_street_maps_counted(source, kind):
+            for note in notes_on(one):
+                say(f"note: {one.street_map.name}: {note}")
+            if strictly:
+                strict(one)
+            for finding in findings(one.street_map.graph):
+                say(f"note: {one.street_map.name}: {finding.message}")
+            name = one.street_map.name
+            taken[name] += 1
+            known = one.street_map if taken[name] == 1 else replace(one.street_map, name=f"{name}-{taken[name]}")
+            readings.append(replace(one, street_map=known))
+    return readings
 
 
-def notes_on(left_out: Mapping[str, int]) -> list[str]:
-    """What a reader left out, a line each, the most frequent first; of many only the first."""
-    ordered = sorted(left_out.items(), key=lambda row: (-row[1], row[0]))
-    lines = [f"left out {count} x {what}" for what, count in ordered[:_MOST_NOTES]]
+def notes_on(reading: MapReading) -> list[str]:
+    """What is wrong in a file, and what its reader left out, a line each kind; of many only the most frequent."""
+    from foldmap.formats.street_reading import faults_in_words
+
+    ordered = sorted(reading.left_out.items(), key=lambda row: (-row[1], row[0]))
+    lines = faults_in_words(reading.faults)
+    for what, count in ordered[:_MOST_NOTES]:
+        length_m = reading.left_out_m.get(what)
+        lines.append(f"left out {count} x {what}" + ("" if length_m is None else f" ({length_m:,.0f} m)"))
     rest = ordered[_MOST_NOTES:]
     return [*lines, f"left out {sum(n for _, n in rest)} x of {len(rest)} other kinds"] if rest else lines
 
 
-def read_counted(source: Path, kind: str | None = None) -> list[tuple[StreetMap, Mapping[str, int]]]:
-    """The maps of a file or folder, each with what of it was left out.
-
-    Raises:
-        MapInputError: nothing there is a street map, or one cannot be read.
-    """
-    from foldmap.formats.streets import KINDS, kind_of
-
-    if kind is not None and kind not in KINDS:
-        raise ConfigError(f"there is no format of street maps {kind!r}", f"give one of {', '.join(KINDS)}")
-    if source.is_dir():
-        files = [file for file in sorted(source.iterdir()) if file.is_file() and not file.name.startswith(".")]
-        told = [(file, found) for file in files if (found := kind_of(file)) is not None and kind in (None, found)]
-        if not told:
-            raise MapInputError(f"{source} holds no {kind or 'street'} map that foldmap reads", _formats())
-        return [row for file, found in told for row in _read(file, found)]
-    if not source.is_file():
-        raise MapInputError(f"there is no file {source}", "check the path")
-    found = kind or kind_of(source)
-    if found is None:
-        raise MapInputError(f"{source} is no street map that foldmap reads", _formats())
-    return _read(source, found)
+def account_of(readings: list[MapReading]) -> dict[str, Any]:
+    """What of each map was left out and what is damaged, as the summary gives it."""
+    left_out: dict[str, Any] = {}
+    damaged: dict[str, Any] = {}
+    for one in readings:
+        name = one.street_map.name
+        if one.left_out:
+            metres = {what: round(length_m, 1) for what, length_m in one.left_out_m.items()}
+            left_out[name] = {
+                what: {"count": count} | ({"lane_m": metres[what]} if what in metres else {})
+                for what, count in one.left_out.items()
+            }
+        if one.faults:
+            damaged[name] = {
+                "faults": len(one.faults),
+                "lanes": sum(fault.lanes for fault in one.faults),
+                "lane_m": round(sum(fault.length_m for fault in one.faults), 1),
+                "first": one.faults[0].where,
+            }
+    return {"left_out": left_out, "damaged": damaged}
 
 
-def _formats() -> str:
-    from foldmap.formats.streets import KINDS
-
-    return "read are " + "; ".join(KINDS.values())
-
-
-def _read(path: Path, kind: str) -> list[tuple[StreetMap, Mapping[str, int]]]:
-    from foldmap.formats.streets import read_street_maps
-
-    if kind == "argoverse2":
-        from foldmap.formats.street_argoverse2 import read_argoverse2_counted
-
-        read = read_argoverse2_counted(path)
-        return [(read.street_map, {"link to a lane beyond the map": read.dangling} if read.dangling else {})]
-    counted: Callable[[Path], MapReading]
-    if kind == "lanelet2":
-        from foldmap.formats.street_lanelet2 import read_lanelet2_counted
-
-        counted = read_lanelet2_counted
-    elif kind == "sumo":
-        from foldmap.formats.street_sumo import read_sumo_counted
-
-        counted = read_sumo_counted
-    elif kind == "opendrive":
-        from foldmap.formats.street_opendrive import read_opendrive_counted
-
-        counted = read_opendrive_counted
-    else:
-        return [(one, {}) for one in read_street_maps(path, kind)]
-    found = counted(path)
-    return [(found.street_map, found.left_out)]
-
-
-def named(maps: list[StreetMap], name: str | None) -> list[StreetMap]:
+def named(readings: list[MapReading], name: str | None) -> list[MapReading]:
     """Maps with the name that the user gave.
 
     Raises:
         ConfigError: one name for several maps.
     """
     if name is None:
-        return maps
-    if len(maps) != 1:
-        raise ConfigError(f"one name for {len(maps)} street maps", "leave --name out, or fold one map")
-    return [replace(maps[0], name=name)]
+        return readings
+    if len(readings) != 1:
+        raise ConfigError(f"one name for {len(readings)} street maps", "leave --name out, or fold one map")
+    return [replace(readings[0], street_map=replace(readings[0].street_map, name=name))]
 
 
 def _has(path: Path, layer: str) -> bool:

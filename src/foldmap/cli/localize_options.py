@@ -79,5 +79,9 @@ def refuse_mixed(context: typer.Context, sweeps: str | None, photos: bool) -> No
     strange = [option for name, option in (_FOR_SWEEPS if photos else _FOR_PHOTOS).items() if name in said]
     if strange:
         raise ConfigError(f"{strange[0]} is for {'sweeps' if photos else 'photos'}", "leave it out")
+    if "max_keypoints" in said and "photos" not in said:
+        raise ConfigError("--max-keypoints is of features that are extracted", "give --photos, or leave it out")
+    if "matcher_weights" in said and context.params["matcher"] != "lightglue":
+        raise ConfigError("--matcher-weights is of --matcher lightglue", "give that too, or leave it out")
     if not photos and "poses" not in said:
         raise ConfigError("sweeps need prior poses", "give --poses, one a sweep")

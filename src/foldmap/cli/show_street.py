@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -120,6 +119,7 @@ def unfold_street(path: Path, output: Path, region: str | None = None) -> dict[s
         ConfigError: several regions, and none is named.
         FoldmapError: the file has no street layer or is damaged, or the output cannot be written.
     """
+    from foldmap.atlas.whole import scratch_beside
     from foldmap.cli.street_library import open_street
     from foldmap.street.source import StreetMap
 
@@ -130,8 +130,8 @@ def unfold_street(path: Path, output: Path, region: str | None = None) -> dict[s
             raise ConfigError(f"{path} has {len(layer.regions)} regions", f"name one with --region: {shown}")
         found = layer.region(region) if region is not None else layer.regions[0]
         street_map = StreetMap(found.name, layer.graph(found.name), found.crs)
-    with tempfile.TemporaryDirectory(prefix=".foldmap-", dir=output.parent) as scratch:
-        part = Path(scratch) / f"map{output.suffix.lower()}"
+    with scratch_beside(output, "unfolding") as scratch:
+        part = scratch / f"map{output.suffix.lower()}"
         _write(street_map, part)
         try:
             os.replace(part, output)

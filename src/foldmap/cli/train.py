@@ -9,9 +9,10 @@ import typer
 
 from foldmap.cli import train_street
 from foldmap.cli.common import put
+from foldmap.cli.verbs import App
 from foldmap.errors import ConfigError
 
-app = typer.Typer(help="Train models.", no_args_is_help=True)
+app = App(help="Train models.", no_args_is_help=True)
 
 EXAMPLES = (
     "\b\nExamples:\n  foldmap train lidar -o out/train --preset small-16x --rate 3\n"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -71,11 +70,12 @@ def unfold_map(
     from rasterio.windows import Window
 
     from foldmap.atlas import FoldFile
+    from foldmap.atlas.whole import scratch_beside
     from foldmap.lidar.unfold import FoldedLidar
 
     require_file(path)
     require_folder(output)
-    with FoldFile.open(path) as file, tempfile.TemporaryDirectory(prefix=".foldmap-", dir=output.parent) as scratch:
+    with FoldFile.open(path) as file, scratch_beside(output, "unfolding") as scratch:
         folded = FoldedLidar(file)
         grid, channels = folded.grid, folded.bundle.model.preset.embedding_channels
         profile = {
@@ -98,7 +98,7 @@ def unfold_map(
         corners = [(r, c) for r in range(0, grid.height_px, _BLOCK_PX) for c in range(0, grid.width_px, _BLOCK_PX)]
         known_px = 0
         try:
-            with rasterio.open(Path(scratch) / "embedding.tif", "w", **profile) as dataset:
+            with rasterio.open(scratch / "embedding.tif", "w", **profile) as dataset:
                 for done, (row, column) in enumerate(corners, start=1):
                     height = min(_BLOCK_PX, grid.height_px - row)
                     width = min(_BLOCK_PX, grid.width_px - column)
@@ -108,7 +108,7 @@ def unfold_map(
                         values = np.where(known, decoded.numpy(), np.float32("nan")).astype(np.float32)
                         dataset.write(values, window=Window(column, row, width, height))
                     report(done, len(corners))
-            os.replace(Path(scratch) / "embedding.tif", output)
+            os.replace(scratch / "embedding.tif", output)
         except (RasterioError, OSError) as error:
             raise ConfigError(f"{output} cannot be written: {error}", "check space and permissions") from error
     return {

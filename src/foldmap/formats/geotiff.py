@@ -12,23 +12,27 @@ from typing import Any
 import numpy as np
 import rasterio
 from rasterio.enums import ColorInterp
-from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window
 
 from foldmap.errors import MapInputError
+from foldmap.formats.crs import require_true
+from foldmap.formats.geotiff_values import check_band, declared_scale, refuse_nodata
 from foldmap.geometry import MetricGrid
 from foldmap.lidar.source import RasterMap, RasterSource
-from foldmap.types import FloatArray
+from foldmap.types import BoolArray, FloatArray
 
 _SQUARE_TOLERANCE = 1e-6
 _ALIGNED_TOLERANCE_PX = 0.01
+_LEAST_PIXEL_M = 1e-3
 
 
 class RasterFile:
     """One band of a raster file as a `RasterSource`; windows are read when asked for, nothing is kept.
 
-    Integer bands become 0 to 1 by their type's maximum unless the band declares a scale and offset of its own; floats
-    stay as they are. Not observed is: nodata, an empty mask or alpha, NaN and infinity, everything off the raster.
+    Integer bands become 0 to 1 (`foldmap.formats.geotiff_values.check_band`) unless the band declares a scale and
+    offset of its own; floats stay as they are. Not observed is: nodata, an empty mask or alpha, NaN and infinity,
+    everything off the raster.
     """
 
     def __init__(self, path: Path, dataset: Any, band: int, grid: MetricGrid) -> None:
@@ -36,10 +40,12 @@ class RasterFile:
         self.band = band
         self._dataset = dataset
         self._grid = grid
-        self._scale, self._offset = _unit_scale(dataset, band)
+        self._kind = np.dtype(dataset.dtypes[band - 1])
         self._alpha = [
             i for i, meaning in enumerate(dataset.colorinterp, 1) if meaning == ColorInterp.alpha and i != band
         ]
+        declared = declared_scale(path, dataset, band)
+        self._scale, self._offset = check_band(path, self._kind, declared, grid.shape, self._observed)
 
     @property
     def grid(self) -> MetricGrid:
@@ -57,20 +63,30 @@ class RasterFile:
         top, left = max(row, 0), max(col, 0)
         bottom, right = min(row + height_px, self._grid.height_px), min(col + width_px, self._grid.width_px)
         if bottom > top and right > left:
-            window = Window(left, top, right - left, bottom - top)
-            try:
-                raw = self._dataset.read(self.band, window=window)
-                valid = self._dataset.read_masks(self.band, window=window) > 0
-                for alpha in self._alpha:
-                    valid &= self._dataset.read(alpha, window=window) > 0
-            except RasterioError as error:
-                raise MapInputError(f"{self.path} cannot be read at row {top}, column {left}: {error}") from error
+            raw, valid = self._stored(top, left, bottom - top, right - left)
+            refuse_nodata(self.path, self._kind, raw[valid])
             values, finite = self._to_unit(raw)
             valid &= finite
             inside = np.s_[top - row : bottom - row, left - col : right - col]
             intensity[inside] = np.where(valid, values, np.float32(0))
             observed[inside] = valid
         return RasterMap(self._grid.window(row, col, height_px, width_px), intensity, observed)
+
+    def _stored(self, row: int, col: int, height_px: int, width_px: int) -> tuple[Any, BoolArray]:
+        """Values as they are in the file, and which of them are observed."""
+        window = Window(col, row, width_px, height_px)
+        try:
+            raw = self._dataset.read(self.band, window=window)
+            valid = self._dataset.read_masks(self.band, window=window) > 0
+            for alpha in self._alpha:
+                valid &= self._dataset.read(alpha, window=window) > 0
+        except RasterioError as error:
+            raise MapInputError(f"{self.path} cannot be read at row {row}, column {col}: {error}") from error
+        return raw, valid & np.isfinite(raw)
+
+    def _observed(self, row: int, col: int, height_px: int, width_px: int) -> Any:
+        raw, valid = self._stored(row, col, height_px, width_px)
+        return raw[valid]
 
     def _to_unit(self, raw: Any) -> tuple[FloatArray, Any]:
         with np.errstate(over="ignore", invalid="ignore"):
@@ -98,9 +114,26 @@ def open_raster(path: Path | str, band: int = 1) -> RasterFile:
         band: counted from 1.
 
     Raises:
-        MapInputError: the file cannot be read; has no such band; is rotated, south-up, not square, or not in metres.
+        MapInputError: the file cannot be read; has no such band; is rotated, south-up, not square, or not in metres of
+            ground; or holds what no ground intensities are (`foldmap.formats.geotiff_values`).
     """
     path = Path(path)
+    dataset = _opened(path, band)
+    try:
+        return RasterFile(path, dataset, band, _grid_of(path, dataset))
+    except MapInputError:
+        dataset.close()
+        raise
+
+
+def raster_grid(path: Path | str) -> MetricGrid:
+    """Where a raster lies, whatever it holds; errors of `open_raster`."""
+    path = Path(path)
+    with _opened(path, 1) as dataset:
+        return _grid_of(path, dataset)
+
+
+def _opened(path: Path, band: int) -> Any:
     try:
         with warnings.catch_warnings():
             # A raster without a geotransform is refused below, with a cure.
@@ -113,18 +146,15 @@ def open_raster(path: Path | str, band: int = 1) -> RasterFile:
             raise MapInputError(f"{path} has no band {band}, only 1 to {dataset.count}", "choose one of its bands")
         if np.dtype(dataset.dtypes[band - 1]).kind not in "iuf":
             raise MapInputError(f"{path} has {dataset.dtypes[band - 1]} values", "give an integer or float raster")
-        return RasterFile(path, dataset, band, _grid_of(path, dataset))
+        meaning = dataset.colorinterp[band - 1]
+        if meaning == ColorInterp.palette:
+            raise MapInputError(f"{path}: band {band} holds numbers of colours", "run gdal_translate -expand gray")
+        if meaning == ColorInterp.alpha:
+            raise MapInputError(f"{path}: band {band} is the alpha band", "choose the band of intensity with --band")
     except MapInputError:
         dataset.close()
         raise
-
-
-def _unit_scale(dataset: Any, band: int) -> tuple[float, float]:
-    scale, offset = float(dataset.scales[band - 1]), float(dataset.offsets[band - 1])
-    kind = np.dtype(dataset.dtypes[band - 1])
-    if (scale, offset) == (1.0, 0.0) and kind.kind in "iu":
-        return 1.0 / float(np.iinfo(kind).max), 0.0
-    return scale, offset
+    return dataset
 
 
 def _grid_of(path: Path, dataset: Any) -> MetricGrid:
@@ -135,33 +165,21 @@ def _grid_of(path: Path, dataset: Any) -> MetricGrid:
         raise MapInputError(f"{path} has a rotated geotransform", "resample it north up with gdalwarp")
     if transform.a <= 0 or transform.e >= 0:
         raise MapInputError(f"{path} is not north up (pixel {transform.a} x {transform.e})", "run gdalwarp on it")
+    crs_wkt = dataset.crs.to_wkt() if dataset.crs is not None else ""
+    if crs_wkt:
+        west, south, east, north = dataset.bounds
+        corners = np.array([(west, south), (west, north), (east, south), (east, north)])
+        require_true(crs_wkt, corners, str(path))
+    elif transform.a < _LEAST_PIXEL_M:
+        raise MapInputError(
+            f"{path} has pixels of {transform.a:.3g} and no CRS: such are degrees",
+            "name its CRS with gdal_edit.py -a_srs EPSG:4326, and reproject it with gdalwarp -t_srs",
+        )
     if abs(transform.a + transform.e) > _SQUARE_TOLERANCE * transform.a:
         raise MapInputError(
             f"{path} has pixels of {transform.a:g} x {-transform.e:g}, not square", "resample it with gdalwarp -tr"
         )
-    crs_wkt = ""
-    if dataset.crs is not None:
-        crs_wkt = dataset.crs.to_wkt()
-        _require_metres(path, dataset.crs)
     return MetricGrid(transform.c, transform.f, transform.a, dataset.height, dataset.width, crs_wkt)
-
-
-def _require_metres(path: Path, crs: Any) -> None:
-    if crs.is_geographic:
-        raise MapInputError(
-            f"{path} is in degrees ({_name(crs)})", "reproject it to a metric CRS such as UTM with gdalwarp -t_srs"
-        )
-    try:
-        unit, metres = crs.linear_units_factor
-    except CRSError:
-        return  # an engineering CRS without a unit: local metres
-    if not math.isclose(metres, 1.0, rel_tol=1e-9):
-        raise MapInputError(f"{path} is in {unit} ({_name(crs)})", "reproject it to a metric CRS with gdalwarp -t_srs")
-
-
-def _name(crs: Any) -> str:
-    authority = crs.to_authority()
-    return ":".join(authority) if authority else "unnamed CRS"
 
 
 class RasterMosaic:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
@@ -14,7 +13,9 @@ import rasterio.shutil
 from rasterio.errors import CRSError, RasterioError
 from rasterio.windows import Window
 
+from foldmap.atlas.whole import scratch_beside, write_whole
 from foldmap.errors import ConfigError, MapInputError
+from foldmap.formats.crs import is_world_mercator, require_metric, require_true
 from foldmap.geometry import MetricGrid
 from foldmap.types import AnyArray, FloatArray, IntArray
 
@@ -53,22 +54,30 @@ class BandTile(Protocol):
         ...
 
 
-def crs_wkt_of(name: str) -> str:
+def crs_wkt_of(name: str, xy_m: AnyArray | None = None) -> str:
     """WKT of a CRS given as ``EPSG:25832``, PROJ string or WKT; empty stays empty (a local map).
 
+    Args:
+        name: of the CRS.
+        xy_m: (N, 2) where in it the map is, once that is known.
+
     Raises:
-        ConfigError: unknown, in degrees, or not in metres.
+        ConfigError: unknown, not in metres, or in such as are no metres of ground there.
     """
     if not name:
         return ""
+    cure = "give a metric CRS like a UTM zone, EPSG:25832"
     try:
-        crs = rasterio.crs.CRS.from_user_input(name)
-        metric = not crs.is_geographic and abs(crs.linear_units_factor[1] - 1.0) < 1e-9
+        text = require_metric(name, name[:40], cure)
+        if is_world_mercator(name):
+            raise MapInputError(f"metres of {name[:40]} are metres of ground on the equator only", cure)
+        if xy_m is not None and len(xy_m):
+            require_true(name, xy_m, name[:40], "give poses in a UTM zone, here {utm}, and name that")
+        return str(rasterio.crs.CRS.from_user_input(text).to_wkt())
+    except MapInputError as error:
+        raise ConfigError(error.message, error.cure or cure) from error
     except CRSError as error:
-        raise ConfigError(f"{name!r} is no known CRS: {error}", "give one like EPSG:25832") from error
-    if not metric:
-        raise ConfigError(f"{name} is not in metres", "give a metric CRS like a UTM zone, EPSG:25832")
-    return str(crs.to_wkt())
+        raise ConfigError(f"{name!r} is no known CRS: {error}", cure) from error
 
 
 def write_map_geotiff(path: Path | str, grid: MetricGrid, tiles: Iterable[BandTile], block_px: int = 512) -> float:
@@ -97,10 +106,10 @@ def write_map_geotiff(path: Path | str, grid: MetricGrid, tiles: Iterable[BandTi
         raise ConfigError(f"there is no folder {path.parent}", "make it first")
     try:
         with (
-            tempfile.TemporaryDirectory(prefix=".foldmap-", dir=path.parent) as scratch,
+            scratch_beside(path, "writing") as scratch,
             rasterio.Env(GDAL_CACHEMAX=64, GDAL_NUM_THREADS=1),
         ):
-            plain, cloud = Path(scratch) / "plain.tif", Path(scratch) / "cloud.tif"
+            plain, cloud = scratch / "plain.tif", scratch / "cloud.tif"
             observed_px = _write_plain(plain, grid, tiles, block_px)
             rasterio.shutil.copy(
                 plain,
@@ -187,7 +196,4 @@ def write_preview(map_path: Path | str, picture_path: Path | str, longest_px: in
         low, high = np.percentile(values[observed], [1, 99])
         stretched = (values[observed] - low) / max(high - low, 1e-9)
         grey[observed] = (32 + 223 * np.clip(stretched, 0, 1)).astype(np.uint8)
-    try:
-        Path(picture_path).write_bytes(imagecodecs.png_encode(grey))
-    except OSError as error:
-        raise ConfigError(f"{picture_path} cannot be written: {error}", "check space and permissions") from error
+    write_whole(picture_path, imagecodecs.png_encode(grey))

@@ -99,7 +99,10 @@ def _images(
     if not names:
         raise MapInputError(f"{path} holds no image", f"give {_WHAT}")
     length = np.linalg.norm(wxyz, axis=1, keepdims=True)  # written with few digits, not always of length 1
-    poses = rigid_from_wxyz(np.array(wxyz) / np.where(length > 0.5, length, 1), np.zeros((len(names), 3)))
+    wrong = np.flatnonzero(~(length[:, 0] > 0.5))
+    if len(wrong):
+        raise MapInputError(f"{path}: the quaternion of image {names[wrong[0]]!r} is {wxyz[wrong[0]]}", "drop it")
+    poses = rigid_from_wxyz(np.array(wxyz) / length, np.zeros((len(names), 3)))
     poses[:, :3, 3] = -np.einsum("iab,ib->ia", poses[:, :3, :3], np.array(centres))
     return names, cameras, poses
 

@@ -12,6 +12,7 @@ import numpy as np
 from foldmap.errors import MapInputError
 from foldmap.formats.street_json import read_json
 from foldmap.formats.street_polylines import open_npz
+from foldmap.formats.street_reading import LeftOut, MapReading, naming_file, reading_of
 from foldmap.street.repair import repair
 from foldmap.street.source import LANE, LINK, StreetMap
 from foldmap.types import ByteArray
@@ -26,6 +27,12 @@ _MARGIN_PX = 1024.0
 
 
 def read_aerial_tile(path: Path) -> StreetMap:
+    """Read the lane graph of a tile; see `read_aerial_tile_counted`."""
+    return read_aerial_tile_counted(path).street_map
+
+
+@naming_file
+def read_aerial_tile_counted(path: Path) -> MapReading:
     """Read the lane graph of a tile, in metres from its south-west corner, x east, y north.
 
     Labels are pixel indices, x right and y down; a pixel means its centre, so pixel (x, y) lies at
@@ -40,9 +47,10 @@ def read_aerial_tile(path: Path) -> StreetMap:
         The map, named ``tile_<number>``; crs None where there is no index, or the tile is not in it.
 
     Raises:
-        MapInputError: the file is damaged or something else, or the index is.
+        MapInputError: the file is damaged or something else, or the index is. Edges of another type, or of nodes that
+            are not there, are dropped.
     """
-    path = Path(path)
+    left_out = LeftOut()
     name = path.name.removesuffix(".npz").removesuffix("_graph")
     arrays = open_npz(path, _WHAT)
     missing = [part for part in ("nodes_px", "edges") if part not in arrays]
@@ -54,16 +62,22 @@ def read_aerial_tile(path: Path) -> StreetMap:
     nodes = nodes.astype(np.float64)
     if not ((nodes > -_MARGIN_PX) & (nodes < TILE_PX + _MARGIN_PX)).all():
         raise MapInputError(f"{path} has nodes far outside of its {TILE_PX} px", "give x right, y down, in pixels")
-    if len(edges) and not np.isin(edges[:, 2], (0, 1)).all():
-        raise MapInputError(f"{path} has an edge of type {int(edges[:, 2].max())}", "give 0 (lane) or 1 (link)")
+    odd = ~np.isin(edges[:, 2], (0, 1))
+    outside = ((edges[:, :2] < 0) | (edges[:, :2] >= len(nodes))).any(1)
+    for number in np.flatnonzero(odd | outside):
+        what = f"of type {edges[number, 2]}, not 0 or 1" if odd[number] else f"of nodes {edges[number, :2].tolist()}"
+        left_out.fault("edge", f"edge {number} is {what}; there are {len(nodes)} nodes", 1)
+    edges = edges[~(odd | outside)]
     east_m = (nodes[:, 0] + 0.5) * PIXEL_M
     north_m = (TILE_PX - nodes[:, 1] - 0.5) * PIXEL_M
     kind = np.where(edges[:, 2] == 1, LINK, LANE).astype(np.uint8)
     try:
-        graph, _ = repair(np.stack([east_m, north_m], 1), edges[:, :2], kind)
+        graph, repairs = repair(np.stack([east_m, north_m], 1), edges[:, :2], kind)
     except MapInputError as error:
         raise MapInputError(f"{path}: {error.message}", error.cure) from error
-    return StreetMap(name, graph, _crs(path, name))
+    left_out["edge that is there twice"] += repairs.duplicate_edges
+    left_out["edge from a place to itself"] += repairs.self_loops
+    return reading_of(StreetMap(name, graph, _crs(path, name)), left_out, path, kept=len(graph.edges))
 
 
 def _crs(path: Path, name: str) -> str | None:

@@ -12,6 +12,8 @@ import numpy as np
 
 from foldmap.errors import MapInputError
 from foldmap.formats.street_json import numbers, read_json
+from foldmap.formats.street_polylines import name_of
+from foldmap.formats.street_reading import LeftOut, MapReading, naming_file, reading_of
 from foldmap.street.joining import connect
 from foldmap.street.repair import require_metres
 from foldmap.street.source import LANE, LINK, LaneAttributes, LaneGraph, StreetMap
@@ -35,20 +37,18 @@ _CITY_UTM = {
 
 
 @dataclass(frozen=True)
-class Argoverse2Reading:
-    """A map and what its file says about topology.
+class Argoverse2Reading(MapReading):
+    """A map, named ``<city>-<log>`` or after the log alone, and what its file says about topology.
 
     Attributes:
-        street_map: name ``<city>-<log>``, or the log alone; crs where the city is known.
         links: successor relations between lanes of the map, those that only the predecessors tell included.
         dangling: relations with lanes outside of the map: where it was cut.
         bridged: links whose lanes do not meet, or not all of a group, so that they became edges of their own.
     """
 
-    street_map: StreetMap
-    links: int
-    dangling: int
-    bridged: int
+    links: int = 0
+    dangling: int = 0
+    bridged: int = 0
 
 
 def read_argoverse2(path: Path) -> StreetMap:
@@ -56,6 +56,7 @@ def read_argoverse2(path: Path) -> StreetMap:
     return read_argoverse2_counted(path).street_map
 
 
+@naming_file
 def read_argoverse2_counted(path: Path) -> Argoverse2Reading:
     """Read the lanes of a vector map, and count links.
 
@@ -70,9 +71,10 @@ def read_argoverse2_counted(path: Path) -> Argoverse2Reading:
         The map in the city's frame, metres, with lane type and mean width.
 
     Raises:
-        MapInputError: the file is something else, a lane lacks its boundaries or its id, or coordinates are degrees.
+        MapInputError: the file is something else, most of its lanes lack boundaries, or coordinates are degrees. A lane
+            that is damaged is dropped.
     """
-    path = Path(path)
+    left_out = LeftOut()
     content = read_json(path, _WHAT)
     segments = content.get("lane_segments") if isinstance(content, Mapping) else None
     if not isinstance(segments, Mapping):
@@ -82,37 +84,43 @@ def read_argoverse2_counted(path: Path) -> Argoverse2Reading:
     lanes: list[LaneAttributes] = []
     rows: dict[str, int] = {}
     for key, segment in segments.items():
-        where = f"{path}, lane {str(key)[:40]}"
-        if not isinstance(segment, Mapping):
-            raise MapInputError(f"{where} is no object", f"give {_WHAT}")
-        identity = str(segment.get("id", key))
-        if identity in rows:
-            raise MapInputError(f"{where}: the id is there twice", "drop one of the lanes")
-        rows[identity] = len(lines)
-        line, width_m = _centre(segment, where)
-        lines.append(line)
-        kinds.append(LINK if segment.get("is_intersection") is True else LANE)
-        lane_type = segment.get("lane_type")
-        lanes.append(LaneAttributes(identity, width_m, None, lane_type if isinstance(lane_type, str) else None))
+        where = f"lane {str(key)[:40]}"
+        with left_out.dropping("lane", 1):
+            if not isinstance(segment, Mapping):
+                raise MapInputError(f"{where} is no object", f"give {_WHAT}")
+            identity = name_of((segment.get("id"),), key)
+            if identity in rows:
+                raise MapInputError(f"{where}: the id is there twice", "drop one of the lanes")
+            line, width_m = _centre(segment, where)
+            rows[identity] = len(lines)
+            lines.append(line)
+            kinds.append(LINK if segment.get("is_intersection") is True else LANE)
+            lane_type = segment.get("lane_type")
+            lanes.append(LaneAttributes(identity, width_m, None, lane_type if isinstance(lane_type, str) else None))
     graph = LaneGraph.from_polylines(lines, kinds, lanes)
     require_metres(graph, str(path))
-    links, dangling = _links(segments, rows, path)
+    links, dangling = _links(segments, rows, left_out)
     first, last = np.flatnonzero(graph.in_degree == 0), np.flatnonzero(graph.out_degree == 0)
     joined = connect(graph, np.stack([last[links[:, 0]], first[links[:, 1]]], 1), _MERGE_M)
     name, crs = _place(path)
-    return Argoverse2Reading(StreetMap(name, joined.graph, crs), joined.links, dangling, joined.bridged)
+    left_out["link to a lane beyond the map"] += dangling
+    read = reading_of(StreetMap(name, joined.graph, crs), left_out, path)
+    return Argoverse2Reading(
+        read.street_map, read.left_out, read.left_out_m, read.faults, joined.links, dangling, joined.bridged
+    )
 
 
-def _links(segments: Mapping[str, Any], rows: dict[str, int], path: Path) -> tuple[Any, int]:
+def _links(segments: Mapping[str, Any], rows: dict[str, int], left_out: LeftOut) -> tuple[Any, int]:
     """(lane, next lane) rows, int64 (L, 2), and how many relations lead out of the map."""
     found: set[tuple[int, int]] = set()
     outside: set[tuple[str, str]] = set()
     for key, segment in segments.items():
-        own = str(segment.get("id", key))
-        for word in ("successors", "predecessors"):
+        own = name_of((segment.get("id"),), key) if isinstance(segment, Mapping) else ""
+        for word in ("successors", "predecessors") if own in rows else ():
             others = segment.get(word) or []
             if not isinstance(others, list):
-                raise MapInputError(f"{path}, lane {own[:40]}: {word} is no list", f"give {_WHAT}")
+                left_out.fault("lane link", f"lane {own[:40]}: {word} is no list")
+                continue
             for other in map(str, others):
                 pair = (own, other) if word == "successors" else (other, own)
                 if other in rows:

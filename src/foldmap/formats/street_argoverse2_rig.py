@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from foldmap.errors import FoldmapError, InputError, MapInputError, PoseInputError
-from foldmap.formats.street_crs import extra
+from foldmap.formats.extras import extra
 from foldmap.geometry import Camera
 from foldmap.geometry.quaternion import rigid_from_wxyz
 from foldmap.street.observation import CameraRing
@@ -66,9 +66,9 @@ def read_ring(
         rows.append(placed.index(name))
     try:
         matrices = rigid_from_wxyz(*_pose_columns(poses, rows))
-    except PoseInputError as error:
+        return CameraRing(tuple(taken), tuple(found), matrices, ground_z_m)
+    except (PoseInputError, MapInputError) as error:
         raise MapInputError(f"{egovehicle_SE3_sensor}: {error.message}", error.cure) from error
-    return CameraRing(tuple(taken), tuple(found), matrices, ground_z_m)
 
 
 def _camera(lens: dict[str, AnyArray], row: int, distorted: bool, where: str) -> Camera:

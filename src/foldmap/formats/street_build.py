@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from foldmap.errors import MapInputError
-from foldmap.street.source import LANE, LINK, LaneAttributes, LaneGraph, StreetMap
+from foldmap.street.source import LANE, LINK, LaneAttributes, LaneGraph
 from foldmap.types import BoolArray, DoubleArray, IntArray
 
 JOIN_M = 0.1
@@ -33,19 +33,6 @@ class MapLane:
     line_m: DoubleArray
     attributes: LaneAttributes
     kind: int = LANE
-
-
-@dataclass(frozen=True)
-class MapReading:
-    """A map, and what of the file is not in it.
-
-    Attributes:
-        street_map: what was read.
-        left_out: how often each thing that the file has was left out, such as ``{"lanelet of subtype walkway": 2}``.
-    """
-
-    street_map: StreetMap
-    left_out: Mapping[str, int] = field(default_factory=dict)
 
 
 def build_graph(lanes: Sequence[MapLane], follows: Sequence[tuple[int, int]], join_m: float = JOIN_M) -> LaneGraph:

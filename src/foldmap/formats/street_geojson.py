@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from foldmap.errors import MapInputError, WriteError
-from foldmap.formats.street_crs import from_lonlat, to_lonlat
+from foldmap.atlas.whole import write_whole
+from foldmap.errors import MapInputError
+from foldmap.formats.crs import lonlat_lines, to_lonlat
 from foldmap.formats.street_json import numbers, read_json
 from foldmap.formats.street_polylines import KIND_NAMES, TOLERANCE_M, attributes_of, features, plain_geojson
+from foldmap.formats.street_reading import MapReading, naming_file
 from foldmap.formats.street_table import KIND_WORDS, ChainRow, chain_rows, graph_of_rows
 from foldmap.street.repair import require_metres
 from foldmap.street.source import StreetMap
@@ -35,7 +37,6 @@ def write_geojson(street_map: StreetMap, path: Path) -> None:
 
     Raises:
         MapInputError: pyproj does not read the crs, or coordinates are outside of it.
-        MissingExtraError: a map with crs, without pyproj.
         WriteError: the file cannot be written.
     """
     rows = chain_rows(street_map.graph)
@@ -43,7 +44,7 @@ def write_geojson(street_map: StreetMap, path: Path) -> None:
     digits = _METRE_DIGITS
     if street_map.crs is not None and rows:
         cuts = np.cumsum([len(line) for line in lines])[:-1]
-        lines = np.split(to_lonlat(np.concatenate(lines), street_map.crs), cuts)
+        lines = np.split(to_lonlat(np.concatenate(lines), street_map.crs, street_map.name), cuts)
         digits = _LONLAT_DIGITS
     found = [
         {
@@ -61,10 +62,7 @@ def write_geojson(street_map: StreetMap, path: Path) -> None:
         "foldmap:crs": street_map.crs,
         "features": found,
     }
-    try:
-        Path(path).write_text(json.dumps(content, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise WriteError(f"{path} cannot be written: {error.strerror or error}", "check the folder") from error
+    write_whole(path, json.dumps(content, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def properties_of(row: ChainRow) -> dict[str, Any]:
@@ -109,6 +107,12 @@ def row_of(properties: Mapping[str, Any], line: DoubleArray, where: str) -> Chai
 
 
 def read_geojson(path: Path, tolerance_m: float = TOLERANCE_M) -> StreetMap:
+    """Read GeoJSON of lanes; see `read_geojson_counted`."""
+    return read_geojson_counted(path, tolerance_m).street_map
+
+
+@naming_file
+def read_geojson_counted(path: Path, tolerance_m: float = TOLERANCE_M) -> MapReading:
     """Read what `write_geojson` wrote, or any GeoJSON of lanes (`foldmap.formats.street_polylines.plain_geojson`).
 
     Args:
@@ -118,15 +122,15 @@ def read_geojson(path: Path, tolerance_m: float = TOLERANCE_M) -> StreetMap:
 
     Raises:
         MapInputError: the file is something else, of a later version, or lines do not fit together.
-        MissingExtraError: longitudes and latitudes, without pyproj.
     """
-    path = Path(path)
     content = read_json(path, "GeoJSON")
     found = features(content, path)
     version = content.get("foldmap:street")
     exact = [feature for feature in found if {"from", "to"} <= set(feature.get("properties") or {})]
     if version is None or not exact:
-        return _empty(content, path) if version is not None and not found else plain_geojson(content, path, tolerance_m)
+        if version is not None and not found:
+            return MapReading(_empty(content, path))
+        return plain_geojson(content, path, tolerance_m)
     if version != VERSION:
         raise MapInputError(f"{path} is of version {str(version)[:20]}, known is {VERSION}", "update foldmap")
     lines = []
@@ -137,15 +141,14 @@ def read_geojson(path: Path, tolerance_m: float = TOLERANCE_M) -> StreetMap:
         lines.append(numbers(geometry.get("coordinates"), f"{path}, feature {number}"))
     crs = _crs(content, path)
     if crs is not None:
-        cuts = np.cumsum([len(line) for line in lines])[:-1]
-        lines = np.split(from_lonlat(np.concatenate(lines), crs), cuts)
+        lines, crs = lonlat_lines(np.concatenate(lines), [len(line) for line in lines], str(path), crs)
     rows = [
         row_of(feature.get("properties") or {}, line, f"{path}, feature {number}")
         for number, (feature, line) in enumerate(zip(found, lines, strict=True))
     ]
     graph = graph_of_rows(rows, str(path))
     require_metres(graph, str(path))
-    return StreetMap(_name(content, path), graph, crs)
+    return MapReading(StreetMap(_name(content, path), graph, crs))
 
 
 def _empty(content: Mapping[str, Any], path: Path) -> StreetMap:

@@ -9,13 +9,23 @@ from typing import Any
 
 import numpy as np
 
-from foldmap.errors import MapInputError, WriteError
-from foldmap.formats.street_crs import about, extra, from_lonlat, require_metric
+from foldmap.atlas.whole import write_whole
+from foldmap.errors import MapInputError
+from foldmap.formats.crs import metric_lines, require_metric
+from foldmap.formats.extras import extra
 from foldmap.formats.street_geojson import VERSION, properties_of, row_of
-from foldmap.formats.street_polylines import KIND_NAMES, TOLERANCE_M, attributes_of, polyline_map
+from foldmap.formats.street_polylines import (
+    TOLERANCE_M,
+    attributes_of,
+    kind_of_line,
+    name_of,
+    polyline_map,
+    unique_names,
+)
+from foldmap.formats.street_reading import LeftOut, MapReading, naming_file, reading_of
 from foldmap.formats.street_table import chain_rows, graph_of_rows
 from foldmap.street.repair import require_metres
-from foldmap.street.source import StreetMap
+from foldmap.street.source import LaneGraph, StreetMap
 from foldmap.types import DoubleArray
 
 _COLUMNS = {
@@ -24,6 +34,9 @@ _COLUMNS = {
 }  # fmt: skip
 _WHAT = "a GeoParquet file of LineStrings"
 _MAX_BYTES = 1 << 30
+_NESTED = (4, 5, 6, 7)
+"""Shapely's numbers of geometries that hold others."""
+_DEEPEST = 8
 
 
 def write_geoparquet(street_map: StreetMap, path: Path) -> None:
@@ -57,18 +70,21 @@ def write_geoparquet(street_map: StreetMap, path: Path) -> None:
     metadata = {**(table.schema.metadata or {}), b"foldmap": json.dumps(about_map, ensure_ascii=False).encode()}
     marked = io.BytesIO()
     parquet.write_table(table.replace_schema_metadata(metadata), marked)
-    try:
-        Path(path).write_bytes(marked.getvalue())
-    except OSError as error:
-        raise WriteError(f"{path} cannot be written: {error.strerror or error}", "check the folder") from error
+    write_whole(path, marked.getvalue())
 
 
 def read_geoparquet(path: Path, tolerance_m: float = TOLERANCE_M) -> StreetMap:
+    """Read a table of lines; see `read_geoparquet_counted`."""
+    return read_geoparquet_counted(path, tolerance_m).street_map
+
+
+@naming_file
+def read_geoparquet_counted(path: Path, tolerance_m: float = TOLERANCE_M) -> MapReading:
     """Read what `write_geoparquet` wrote, or any GeoParquet of lanes in driving direction.
 
     Args:
-        path: the file; columns ``from`` and ``to`` give topology exactly, without them ends are matched. Longitude and
-            latitude are projected to a transverse Mercator about the middle of the map.
+        path: the file; columns ``from`` and ``to`` give topology exactly, without them ends are matched. Coordinates
+            that are no metres of ground are projected (`foldmap.formats.crs.metric_lines`).
         tolerance_m: for matching ends.
 
     Raises:
@@ -76,25 +92,27 @@ def read_geoparquet(path: Path, tolerance_m: float = TOLERANCE_M) -> StreetMap:
             lines do not fit together.
         MissingExtraError: geopandas or pyarrow is not installed.
     """
-    path = Path(path)
     frame, noted = _frame(path)
+    left_out = LeftOut()
     name = noted.get("name") if isinstance(noted.get("name"), str) and noted["name"] else path.stem
-    lines = _lines(frame, path)
+    rows, lines = _lines(frame, path, left_out)
+    if not lines and len(frame):
+        return reading_of(StreetMap(str(name), LaneGraph.empty()), left_out, path)
     crs, lines = _metric(frame.crs, noted, lines, path)
-    properties = frame.drop(columns=frame.geometry.name).astype(object).to_dict("records")
-    if {"from", "to"} <= set(frame.columns):
-        rows = [
-            row_of(found, line, f"{path}, row {k}")
-            for k, (found, line) in enumerate(zip(properties, lines, strict=True))
-        ]
-        graph = graph_of_rows(rows, str(path))
+    table = frame.drop(columns=frame.geometry.name).astype(object)
+    listed = table.where(table.notna(), None).to_dict("records") if len(table.columns) else [{}] * len(frame)
+    properties = [listed[row] for row in rows]
+    if {"from", "to"} <= set(frame.columns) and ("street" in noted or "kind" in frame.columns):
+        found = [row_of(listed[k], line, f"{path}, row {k}") for k, line in zip(rows, lines, strict=True)]
+        graph = graph_of_rows(found, str(path))
         require_metres(graph, str(path))
-        return StreetMap(str(name), graph, crs)
-    kinds = [KIND_NAMES.get(str(found.get("kind")), 0) for found in properties]
-    lanes = [attributes_of(found, str(found.get("id", k))) for k, found in enumerate(properties)]
-    found_map, _ = polyline_map(str(name), lines, kinds, lanes, crs, tolerance_m)
+        return reading_of(StreetMap(str(name), graph, crs), left_out, path)
+    kinds = [kind_of_line(each.get("kind"), left_out) for each in properties]
+    names = unique_names([name_of((each.get("id"),), row) for row, each in zip(rows, properties, strict=True)])
+    lanes = [attributes_of(each, title) for each, title in zip(properties, names, strict=True)]
+    found_map, _ = polyline_map(str(name), lines, kinds, lanes, crs, tolerance_m, left_out)
     require_metres(found_map.graph, str(path))
-    return found_map
+    return reading_of(found_map, left_out, path)
 
 
 def _libraries() -> tuple[Any, Any, Any]:
@@ -120,30 +138,41 @@ def _frame(path: Path) -> tuple[Any, dict[str, Any]]:
     return frame, noted
 
 
-def _lines(frame: Any, path: Path) -> list[DoubleArray]:
-    """Coordinates of each row, float64 (P, 2)."""
+def _lines(frame: Any, path: Path, left_out: LeftOut) -> tuple[list[int], list[DoubleArray]]:
+    """Row and coordinates of each line, float64 (P, 2): also those of MultiLineStrings and GeometryCollections."""
     _, _, shapely = _libraries()
-    shapes = frame.geometry.to_numpy()
-    other = np.flatnonzero((shapely.get_type_id(shapes) != 1) | (shapely.get_num_points(shapes) < 2))
-    if len(other):
-        raise MapInputError(f"{path}, row {other[0]} is no LineString", "give one lane a row")
-    points = np.asarray(shapely.get_coordinates(shapes), np.float64)
-    if not np.isfinite(points).all():
-        raise MapInputError(f"{path}: a coordinate is not finite", "drop or mend its line")
-    return np.split(points, np.cumsum(shapely.get_num_points(shapes))[:-1]) if len(shapes) else []
+    shapes, row = frame.geometry.to_numpy(), np.arange(len(frame))
+    for _ in range(_DEEPEST):
+        nested = np.isin(shapely.get_type_id(shapes), _NESTED)
+        if not nested.any():
+            break
+        parts, of = shapely.get_parts(shapes[nested], return_index=True)
+        row = np.concatenate([row[~nested], row[nested][of]])
+        shapes = np.concatenate([shapes[~nested], parts])
+    order = np.argsort(row, kind="stable")
+    rows, lines = [], []
+    for shape, number in zip(shapes[order], row[order].tolist(), strict=True):
+        if shape is None or shape.is_empty:
+            left_out["feature without a geometry"] += 1
+        elif shape.geom_type not in ("LineString", "LinearRing"):
+            left_out[f"geometry of type {shape.geom_type}"] += 1
+        else:
+            points = np.asarray(shapely.get_coordinates(shape), np.float64)
+            if np.isfinite(points).all():
+                rows.append(number)
+                lines.append(points)
+            else:
+                left_out.fault("line", f"row {number}: a coordinate is not finite", 1)
+    if not lines and len(frame) and not left_out.faults:
+        raise MapInputError(f"{path}, row 0 is no LineString", "give one lane a row")
+    return rows, lines
 
 
 def _metric(
     crs: Any, noted: dict[str, Any], lines: list[DoubleArray], path: Path
 ) -> tuple[str | None, list[DoubleArray]]:
     own = noted.get("crs")
-    if isinstance(own, str):
-        require_metric(own, str(path))
-        return own, lines
-    if crs is None or ("street" in noted and own is None):
-        return None, lines
-    if crs.is_geographic and lines:
-        whole = np.concatenate(lines)
-        local = about(whole)
-        return local, np.split(from_lonlat(whole, local), np.cumsum([len(line) for line in lines])[:-1])
-    return require_metric(crs, str(path)), lines
+    if not isinstance(own, str):
+        own = None if "street" in noted else crs
+    placed, found = metric_lines(lines, own, str(path))
+    return found, placed

@@ -11,7 +11,7 @@ from PIL import Image, UnidentifiedImageError
 from rasterio.errors import CRSError, RasterioError
 
 from foldmap.errors import MapInputError
-from foldmap.formats.geotiff import open_raster
+from foldmap.formats.geotiff import raster_grid
 from foldmap.formats.street_aerial import PIXEL_M, TILE_PX, read_aerial_tile, tile_image
 from foldmap.formats.streets import read_street_maps
 from foldmap.geometry import MetricGrid
@@ -56,12 +56,11 @@ def read_ground_image(path: Path | str) -> GroundImage:
     """Read a georeferenced ortho image (GeoTIFF, or anything GDAL reads): three bands of 8 bits, or a grey one.
 
     Raises:
-        MapInputError: no raster, not north up or not in metres (see `foldmap.formats.geotiff.open_raster`), two bands,
+        MapInputError: no raster, not north up or not in metres (see `foldmap.formats.geotiff.raster_grid`), two bands,
             more than 8 bits, or larger than half a gigapixel.
     """
     path = Path(path)
-    with open_raster(path) as first:
-        grid = first.grid
+    grid = raster_grid(path)
     if grid.height_px * grid.width_px > _MOST_PX:
         raise MapInputError(f"{path} has {grid.width_px} x {grid.height_px} px", "cut it with gdal_translate -srcwin")
     try:

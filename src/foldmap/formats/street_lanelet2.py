@@ -8,7 +8,6 @@ both bounds go on from the same nodes; subtype, ``participant:*`` and ``one_way`
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,18 +16,19 @@ import numpy as np
 
 from foldmap.errors import ConfigError, MapInputError
 from foldmap.formats.street_bounds import aligned, at_steps, middle_line
-from foldmap.formats.street_build import MapLane, MapReading, build_graph
-from foldmap.formats.street_lanelet2_osm import USERS, OsmFile, Relation, place_nodes, read_osm
+from foldmap.formats.street_build import MapLane, build_graph
+from foldmap.formats.street_lanelet2_osm import USERS, OsmFile, Relation, read_osm
+from foldmap.formats.street_lanelet2_place import place_nodes
 from foldmap.formats.street_lanelet2_write import write_lanelet2
-from foldmap.formats.street_xml import real
+from foldmap.formats.street_reading import LeftOut, MapReading, naming_file, reading_of
+from foldmap.formats.street_speed import metres_a_second
 from foldmap.street.source import LANE, LINK, LaneAttributes, StreetMap
 from foldmap.types import DoubleArray
 
 __all__ = ["read_lanelet2", "read_lanelet2_counted", "write_lanelet2"]
 
 _SLIMMEST_M = 0.01
-_NO = {"no", "false", "0"}
-_UNITS = {"": 1 / 3.6, "km/h": 1 / 3.6, "kmh": 1 / 3.6, "kph": 1 / 3.6, "mph": 0.44704, "m/s": 1.0, "mps": 1.0}
+_NO, _YES = {"no", "false", "0"}, {"yes", "true", "1"}
 
 
 def read_lanelet2(
@@ -47,24 +47,24 @@ def read_lanelet2(
     Args:
         path: OSM XML.
         participant: "vehicle", "vehicle:bus", "bicycle", "pedestrian", ...; None for all lanelets.
-        positions: where nodes are: "geographic" (lat, lon), "tags" (``local_x``, ``local_y``), or "auto": tags only
-            where latitudes and longitudes are empty or hold a place.
+        positions: where nodes are: "geographic" (lat, lon), "tags" (``local_x``, ``local_y``), or "auto"
+            (`foldmap.formats.street_lanelet2_place.place_nodes`).
         crs: to project latitudes and longitudes to: "local" (transverse Mercator about the middle of the map), "utm",
             or what pyproj reads.
         step_m: between vertices of centre lines, at most.
         name: of the map; the file's name if not given.
 
     Raises:
-        MapInputError: not a Lanelet2 map, cut short, a lanelet without bounds, a way or node that is not there; the
-            message names the element.
+        MapInputError: not a Lanelet2 map, cut short, without positions, or damaged in most of its lanelets: one without
+            bounds, or of ways or nodes that are not there, is dropped (`read_lanelet2_counted` tells).
         ConfigError: an option is something else.
-        MissingExtraError: latitudes and longitudes without pyproj.
     """
     return read_lanelet2_counted(path, participant, positions, crs, step_m, name).street_map
 
 
+@naming_file
 def read_lanelet2_counted(
-    path: Path | str,
+    path: Path,
     participant: str | None = "vehicle",
     positions: str = "auto",
     crs: str = "local",
@@ -74,24 +74,30 @@ def read_lanelet2_counted(
     """`read_lanelet2`, and how much of the file was left out and why."""
     if not step_m > 0:
         raise ConfigError(f"a step of {step_m} m along centre lines", "give a positive one")
-    path = Path(path)
-    osm = read_osm(path)
-    left_out: Counter[str] = Counter()
+    left_out = LeftOut()
+    osm = read_osm(path, left_out)
     chosen = _chosen(osm, participant, left_out)
-    bounds = {identity: _bounds(osm, identity, relation) for identity, relation in chosen.items()}
+    bounds: dict[str, list[list[str]]] = {}
+    for identity, relation in chosen.items():
+        with left_out.dropping("lanelet", 1):
+            bounds[identity] = _bounds(osm, identity, relation, left_out)
     used = list(dict.fromkeys(node for ways in bounds.values() for way in ways for node in way))
     place, found_crs = place_nodes(osm, used, positions, crs)
     lanes: list[MapLane] = []
     ends: list[tuple[tuple[str, str], tuple[str, str]]] = []
-    for identity, relation in chosen.items():
-        for each in _lanes(identity, relation, bounds[identity], place, step_m, participant, left_out):
+    for identity, ways in bounds.items():
+        lost = next((node for way in ways for node in way if node not in place), None)
+        if lost is not None:
+            left_out.fault("lanelet", f"{osm.lost[lost]} (lanelet {identity})", 1)
+            continue
+        for each in _lanes(identity, chosen[identity], ways, place, step_m, participant, left_out):
             lanes.append(each.lane)
             ends.append((each.start, each.end))
     graph = build_graph(lanes, _follows(ends))
-    return MapReading(StreetMap(name or path.stem or path.name, graph, found_crs), dict(left_out))
+    return reading_of(StreetMap(name or path.stem or path.name, graph, found_crs), left_out, path)
 
 
-def _chosen(osm: OsmFile, participant: str | None, left_out: Counter[str]) -> dict[str, Relation]:
+def _chosen(osm: OsmFile, participant: str | None, left_out: LeftOut) -> dict[str, Relation]:
     """Lanelets that the participant may pass; the rest is counted."""
     chosen, lanelets = {}, 0
     for identity, relation in osm.relations.items():
@@ -111,10 +117,11 @@ def _chosen(osm: OsmFile, participant: str | None, left_out: Counter[str]) -> di
 
 
 def _passes(relation: Relation, participant: str) -> bool:
-    said = {key.partition(":")[2]: value for key, value in relation.tags.items() if key.startswith("participant:")}
+    """As the traffic rules of lanelet2 have it: tags that name participants count, whatever the subtype is."""
+    said = {key.partition(":")[2]: value for key, value in relation.tags.items() if key.startswith("participant")}
     if said:
         mine = [key for key in said if _covers(key, participant)]
-        return bool(mine) and said[max(mine, key=len)] not in _NO
+        return bool(mine) and said[max(mine, key=len)] in _YES
     return any(_covers(user, participant) for user in USERS.get(relation.tags.get("subtype", ""), ()))
 
 
@@ -128,31 +135,67 @@ def _both_ways(relation: Relation, participant: str | None) -> bool:
     return bool(mine) and said[max(mine, key=len)] in _NO
 
 
-def _bounds(osm: OsmFile, identity: str, relation: Relation) -> list[list[str]]:
-    """Nodes of the left bound, the right bound and, where the map draws one, the centre line."""
+def _bounds(osm: OsmFile, identity: str, relation: Relation, left_out: LeftOut) -> list[list[str]]:
+    """Nodes of the left bound, the right bound and, where the map draws one, the centre line.
+
+    Raises:
+        MapInputError: a bound is not there, or there are several; the message names the lanelet.
+    """
     found = []
-    for role in ("left", "right", "centerline"):
+    for role in ("left", "right"):
         ways = [ref for kind, its, ref in relation.members if its == role and kind == "way"]
-        if role == "centerline" and not ways:
-            continue
-        if len(ways) != 1:
-            raise MapInputError(
-                f"{osm.path}: lanelet {identity} has {len(ways)} {role} ways", "a lanelet has one way on each side"
-            )
-        nodes = osm.ways.get(ways[0])
-        if nodes is None:
-            raise MapInputError(
-                f"{osm.path}: way {ways[0]}, {role} of lanelet {identity}, is not there", "mend the map"
-            )
-        if len(nodes) < 2:
-            raise MapInputError(
-                f"{osm.path}: way {ways[0]} of lanelet {identity} has {len(nodes)} nodes", "mend the map"
-            )
-        for node in nodes:
-            if node not in osm.nodes:
-                raise MapInputError(f"{osm.path}: node {node} of way {ways[0]} is not there", "mend the map")
-        found.append(nodes)
+        line = _one_line([_nodes(osm, way, f"{role} of lanelet {identity}") for way in ways])
+        if line is None:
+            raise MapInputError(f"lanelet {identity} has {len(ways)} {role} ways", "a lanelet has one on each side")
+        left_out["bound of several ways, joined end to end"] += len(ways) > 1
+        found.append(line)
+    drawn = [ref for kind, its, ref in relation.members if its == "centerline" and kind == "way"]
+    with left_out.dropping("centre line, for which the middle of the bounds counts"):
+        if len(drawn) > 1:
+            raise MapInputError(f"lanelet {identity} has {len(drawn)} centerline ways", "give it one")
+        found += [_nodes(osm, way, f"centerline of lanelet {identity}") for way in drawn]
     return found
+
+
+def _one_line(ways: Sequence[list[str]]) -> list[str] | None:
+    """Ways that share end nodes, in any order and direction, as one; None where they make no line."""
+    if not ways:
+        return None
+    line, rest = list(ways[0]), list(ways[1:])
+    while rest:
+        for way in rest:
+            for nodes in (way, way[::-1]):
+                if nodes[0] == line[-1]:
+                    line = line + nodes[1:]
+                elif nodes[-1] == line[0]:
+                    line = nodes[:-1] + line
+                else:
+                    continue
+                break
+            else:
+                continue
+            rest.remove(way)
+            break
+        else:
+            return None
+    return line if len(set(line)) == len(line) or len(ways) == 1 else None
+
+
+def _nodes(osm: OsmFile, way: str, what: str) -> list[str]:
+    nodes = osm.ways.get(way)
+    if nodes is None:
+        raise MapInputError(f"way {way}, {what}, is not there", "mend the map")
+    if len(nodes) < 2:
+        raise MapInputError(f"way {way}, {what}, has {len(nodes)} nodes", "mend the map")
+    lost = next((node for node in nodes if node not in osm.nodes), None)
+    if lost is not None:
+        raise MapInputError(f"node {lost} of way {way}, {what}, is not there", "mend the map")
+    twice = ("way", way) in osm.unclear
+    unclear = next((node for node in nodes if ("node", node) in osm.unclear), None)
+    if twice or unclear is not None:
+        which = f"way {way}, {what}," if twice else f"node {unclear} of way {way}, {what},"
+        raise MapInputError(f"{which} is there twice, not alike", "mend the map")
+    return nodes
 
 
 @dataclass(frozen=True)
@@ -169,7 +212,7 @@ def _lanes(
     place: dict[str, DoubleArray],
     step_m: float,
     participant: str | None,
-    left_out: Counter[str],
+    left_out: LeftOut,
 ) -> list[_Lane]:
     """One lane, or two where the lanelet is open in both directions, with the nodes where it starts and ends."""
     lines = [np.stack([place[node] for node in nodes]) for nodes in bounds]
@@ -182,7 +225,7 @@ def _lanes(
         drawn = lines[2] if (lines[2][-1] - lines[2][0]) @ (line[-1] - line[0]) >= 0 else lines[2][::-1]
         line = at_steps(drawn, step_m)
     if not np.abs(np.diff(line, axis=0)).sum() > 0 or width < _SLIMMEST_M:
-        left_out[f"lanelet {identity}, which has no extent: both bounds are the same"] += 1
+        left_out.fault("lanelet", f"both bounds of lanelet {identity} are the same")
         return []
     tags = relation.tags
     turns = {"turn_direction", "intersection", "junction"} & tags.keys()
@@ -200,19 +243,17 @@ def _lanes(
     return found
 
 
-def _speed(identity: str, tags: dict[str, str], left_out: Counter[str]) -> float | None:
+def _speed(identity: str, tags: dict[str, str], left_out: LeftOut) -> float | None:
     """The tag ``speed_limit``: a number (kilometres an hour), or with a unit."""
     text = tags.get("speed_limit")
     if text is None:
         return None
-    match = re.fullmatch(r"\s*([-+\w.]*?)\s*(km/h|kmh|kph|mph|m/s|mps|)\s*", text)
-    if match is None or not re.match(r"[-+.\d]|nan|inf", match[1]):
-        left_out[f"speed limit {text[:40]!r}"] += 1
+    number, unit = re.fullmatch(r"\s*([-+.\d]*(?:[eE][-+]?\d+)?)\s*(.*?)\s*", text, re.DOTALL).groups()  # type: ignore[union-attr]
+    try:
+        return metres_a_second(number or text, unit if number and unit else "km/h")
+    except ValueError as error:
+        left_out.fault("speed limit", f"the speed limit of lanelet {identity} {error}")
         return None
-    value = real({"speed_limit": match[1]}, "speed_limit", f"lanelet {identity}")
-    if value < 0:
-        raise MapInputError(f"lanelet {identity} has a speed limit of {text[:40]}", "give none that is negative")
-    return value * _UNITS[match[2]]
 
 
 def _follows(ends: Sequence[tuple[tuple[str, str], tuple[str, str]]]) -> list[tuple[int, int]]:

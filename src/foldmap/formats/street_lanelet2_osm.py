@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
-from foldmap.errors import ConfigError, MapInputError
-from foldmap.formats.street_crs import about, from_lonlat, local_crs, require_metric
-from foldmap.formats.street_xml import Attributes, needed, parse_xml, real
-from foldmap.types import DoubleArray
+from foldmap.errors import MapInputError
+from foldmap.formats.street_reading import LeftOut
+from foldmap.formats.street_xml import Attributes, needed, parse_xml
 
 WHAT = "a Lanelet2 map (OSM XML)"
 _WALK, _RIDE, _DRIVE = ("pedestrian",), ("bicycle",), ("vehicle", "bicycle")
 USERS: dict[str, tuple[str, ...]] = {
-    "road": _DRIVE, "highway": ("vehicle",), "play_street": _WALK + _DRIVE, "exit": _WALK + _DRIVE,
+    "": ("vehicle",), "road": _DRIVE, "highway": ("vehicle",), "play_street": _WALK + _DRIVE, "exit": _WALK + _DRIVE,
     "emergency_lane": ("vehicle:emergency",), "bus_lane": ("vehicle:bus", "vehicle:emergency", "vehicle:taxi"),
     "bicycle_lane": _RIDE, "walkway": _WALK, "shared_walkway": _WALK + _RIDE, "crosswalk": _WALK, "stairs": _WALK,
 }  # fmt: skip
-"""Who may pass a lanelet of a subtype, if no tag says otherwise."""
-POSITIONS = ("auto", "geographic", "tags")
-_NULL_ISLAND_DEG = 1.0
-"""No street is within a degree of (0, 0): such latitudes and longitudes hold a place for local coordinates."""
+"""Who may pass a lanelet of a subtype, if no tag says otherwise; of none, as lanelet2's traffic rules have it."""
+_AGAIN = "\0again"
 
 
 @dataclass
@@ -42,28 +38,34 @@ class OsmFile:
         local: the tags ``local_x`` and ``local_y`` of nodes that have both.
         ways: ids of nodes by id.
         relations: by id, in the order of the file.
+        unclear: kinds and ids of nodes and ways that are there twice, not alike.
+        lost: what is wrong with the position of a node, by id.
     """
 
     path: Path
+    left_out: LeftOut
     found: bool = False
     nodes: dict[str, Attributes] = field(default_factory=dict)
     local: dict[str, dict[str, str]] = field(default_factory=dict)
     ways: dict[str, list[str]] = field(default_factory=dict)
     relations: dict[str, Relation] = field(default_factory=dict)
+    unclear: set[tuple[str, str]] = field(default_factory=set)
+    lost: dict[str, str] = field(default_factory=dict)
     _open: tuple[str, str] | None = None
 
     def enter(self, name: str, attributes: Attributes) -> None:
         """One element of the file."""
         if name in ("node", "way", "relation"):
-            identity = needed(attributes, "id", f"a {name} in {self.path}")
             self._open = None
+            identity = attributes.get("id")
+            if identity is None:
+                self.left_out.fault(f"{name} without id", f"a {name} has no 'id'")
+                return
             if attributes.get("action") == "delete":
                 return
+            if identity in self._known(name):
+                identity += _AGAIN
             self._open = (name, identity)
-            known: dict[str, Attributes] | dict[str, list[str]] | dict[str, Relation]
-            known = self.nodes if name == "node" else self.ways if name == "way" else self.relations
-            if identity in known:
-                raise MapInputError(f"{self.path}: {name} {identity} is there twice", "the map is damaged")
             if name == "node":
                 self.nodes[identity] = attributes
             elif name == "way":
@@ -73,10 +75,14 @@ class OsmFile:
         elif name == "osm":
             self.found = True
         elif self._open is not None:
-            self._part(name, attributes, *self._open)
+            with self.left_out.dropping(f"part of a {self._open[0]}"):
+                self._part(name, attributes, *self._open)
+
+    def _known(self, name: str) -> Mapping[str, object]:
+        return self.nodes if name == "node" else self.ways if name == "way" else self.relations
 
     def _part(self, name: str, attributes: Attributes, owner: str, identity: str) -> None:
-        what = f"{owner} {identity}"
+        what = f"{owner} {identity.removesuffix(_AGAIN)}"
         if name == "tag":
             key, value = needed(attributes, "k", f"a tag of {what}"), needed(attributes, "v", f"a tag of {what}")
             if owner == "relation":
@@ -92,84 +98,38 @@ class OsmFile:
     def leave(self, name: str) -> None:
         """The end of an element."""
         if name in ("node", "way", "relation"):
+            if self._open is not None and self._open[1].endswith(_AGAIN):
+                self._compare(*self._open)
             self._open = None
 
+    def _compare(self, name: str, again: str) -> None:
+        """An id that comes again: the same once more does no harm, something else leaves open which is meant."""
+        identity = again.removesuffix(_AGAIN)
+        if name == "node":
+            places = [(self.nodes[key].get("lat"), self.nodes[key].get("lon")) for key in (identity, again)]
+            same = places[0] == places[1] and self.local.get(identity) == self.local.get(again)
+            del self.nodes[again]
+            self.local.pop(again, None)
+        elif name == "way":
+            same = self.ways[identity] == self.ways.pop(again)
+        else:
+            same = self.relations[identity] == self.relations.pop(again)
+        if same:
+            self.left_out[f"{name} that is there twice, alike"] += 1
+        elif name == "relation":
+            self.left_out.fault(f"{name} of an id that was there before", f"{name} {identity} is there twice", 1)
+        else:
+            self.unclear.add((name, identity))
 
-def read_osm(path: Path) -> OsmFile:
+
+def read_osm(path: Path, left_out: LeftOut) -> OsmFile:
     """Read an OSM file.
 
     Raises:
-        MapInputError: not OSM XML, damaged, or with an id twice; the message names the element.
+        MapInputError: not OSM XML, or cut short.
     """
-    osm = OsmFile(path)
+    osm = OsmFile(path, left_out)
     parse_xml(path, WHAT, osm.enter, osm.leave)
     if not osm.found:
         raise MapInputError(f"{path} has no <osm> element", f"give {WHAT}")
     return osm
-
-
-def place_nodes(osm: OsmFile, used: list[str], positions: str, crs: str) -> tuple[dict[str, DoubleArray], str | None]:
-    """Metric coordinates of nodes.
-
-    Args:
-        osm: the file.
-        used: ids of nodes.
-        positions: "geographic" (latitude, longitude), "tags" (``local_x``, ``local_y``), or "auto": tags only where
-            latitudes and longitudes hold a place (empty, or within a degree of 0, 0).
-        crs: of geographic positions: "local" (transverse Mercator about the middle of the map), "utm", or what pyproj
-            reads.
-
-    Returns:
-        float64 (2,) by id; the coordinate reference system, None for local tags.
-
-    Raises:
-        MapInputError: a node without position, or a crs that is not metric.
-        ConfigError: `positions` is something else.
-        MissingExtraError: geographic positions without pyproj.
-    """
-    if positions not in POSITIONS:
-        raise ConfigError(f"positions {positions!r}", f"give one of {', '.join(POSITIONS)}")
-    if positions == "auto":
-        placed = any(_placed(osm.nodes[identity]) for identity in used)
-        positions = "geographic" if placed or not used else "tags"
-    if positions == "tags":
-        rows = []
-        for identity in used:
-            tags, what = osm.local.get(identity, {}), f"node {identity}"
-            if not tags:
-                raise MapInputError(
-                    f"{osm.path}: {what} has neither latitude and longitude nor local_x and local_y",
-                    "write the map with positions",
-                )
-            rows.append([real(tags, "local_x", what), real(tags, "local_y", what)])
-        return dict(zip(used, np.array(rows, np.float64).reshape(-1, 2), strict=True)), None
-    lonlat_deg = np.array([_lonlat(osm.nodes[identity], f"node {identity}") for identity in used]).reshape(-1, 2)
-    xy_m, found = _project(lonlat_deg, crs)
-    return dict(zip(used, xy_m, strict=True)), found
-
-
-def _placed(node: Attributes) -> bool:
-    try:
-        latitude, longitude = float(node.get("lat", "")), float(node.get("lon", ""))
-    except ValueError:
-        return False
-    return max(abs(latitude), abs(longitude)) > _NULL_ISLAND_DEG
-
-
-def _lonlat(node: Attributes, what: str) -> tuple[float, float]:
-    latitude, longitude = real(node, "lat", what), real(node, "lon", what)
-    if abs(latitude) > 90 or abs(longitude) > 360:
-        raise MapInputError(f"{what} is at latitude {latitude}, longitude {longitude}", "give degrees")
-    return longitude, latitude
-
-
-def _project(lonlat_deg: DoubleArray, crs: str) -> tuple[DoubleArray, str]:
-    if crs == "local":
-        crs = about(lonlat_deg) if len(lonlat_deg) else local_crs(0.0, 0.0)
-    elif crs == "utm":
-        longitude, latitude = lonlat_deg.mean(0) if len(lonlat_deg) else (0.0, 0.0)
-        zone = int((longitude + 180) % 360 // 6) + 1
-        crs = f"EPSG:{(32600 if latitude >= 0 else 32700) + zone}"
-    else:
-        require_metric(crs, "the option crs")
-    return from_lonlat(lonlat_deg, crs), crs

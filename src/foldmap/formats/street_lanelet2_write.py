@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from xml.sax.saxutils import quoteattr
 
 import numpy as np
 
 from foldmap.errors import ConfigError, MapInputError
+from foldmap.formats.crs import require_metric, to_lonlat
 from foldmap.formats.listing import write_lines
 from foldmap.formats.street_bounds import aligned, middle_line
-from foldmap.formats.street_crs import require_metric, to_lonlat
 from foldmap.formats.street_lanelet2_osm import USERS
 from foldmap.street.chains import chains
 from foldmap.street.source import LINK, LaneGraph, StreetMap
@@ -23,6 +23,7 @@ WIDTH_M = 3.5
 _ERROR_M = 0.03
 _SLIMMEST_M = 0.05
 _TAPER = 0.2
+_SPREAD_M, _MOST_SPREADS = 0.05, 16
 _STRAIGHT_RAD = np.radians(20)
 _DEGREE_NORTH_M, _DEGREE_EAST_M = 110574.2758, 111319.4908
 """Metres a degree at (0, 0), where maps in a local frame are put."""
@@ -34,7 +35,8 @@ def write_lanelet2(path: Path | str, street_map: StreetMap, width_m: float = WID
 
     Bounds are half the lane's width from its centre line, less where it turns too sharply or where lanes part at an
     angle, so that the middle of the bounds stays within 5 cm of it. All lanelets that meet at a vertex share the two
-    nodes there, so each that ends at it is followed by each that starts. `LINK` edges get a ``turn_direction``. A map
+    nodes there, so each that ends at it is followed by each that starts. Edges of no length become some centimetres
+    long. `LINK` edges get a ``turn_direction``. A map
     without crs is written about latitude and longitude 0, 0, with tags ``local_x`` and ``local_y``.
 
     Args:
@@ -43,14 +45,14 @@ def write_lanelet2(path: Path | str, street_map: StreetMap, width_m: float = WID
         width_m: of lanes whose attributes have none.
 
     Raises:
-        MapInputError: an edge of no length, no lanes at all, a crs that pyproj does not read or that is not metric, or
+        MapInputError: no lanes at all, a crs that pyproj does not read or that is not metric, or
             a map without crs that is over 200 km wide.
         ConfigError: a width that is not positive.
-        MissingExtraError: a map with crs, without pyproj.
         WriteError: the file cannot be written.
     """
     if not (np.isfinite(width_m) and width_m > 0):
         raise ConfigError(f"lanes {width_m} m wide", "give a positive width")
+    street_map = replace(street_map, graph=_spread(street_map.graph))
     if not len(street_map.graph.edges):
         raise MapInputError(f"{street_map.name} holds no lane to write", "give a map with lanes")
     lines = _lines(street_map.graph)
@@ -68,10 +70,36 @@ class _Line:
     edge: int
 
 
+def _spread(graph: LaneGraph) -> LaneGraph:
+    """The graph with its edges of no length drawn out by some centimetres along the lanes that they join.
+
+    Folding puts ends that lie closer than its grid on one point. The edge between them still says which lane goes on
+    into which; a lanelet of no length would have no direction. Edges that join nothing are dropped.
+    """
+    vertices = graph.vertices_m.copy()
+    for _ in range(_MOST_SPREADS):
+        ends = vertices[graph.edges]
+        step = ends[:, 1] - ends[:, 0]
+        length = np.hypot(*step.T)
+        short = length <= 0
+        if not short.any():
+            break
+        moved = np.zeros_like(vertices)
+        weight = np.zeros(len(vertices))
+        unit = np.divide(step, length[:, None], out=np.zeros_like(step), where=~short[:, None])
+        draw = (unit.T * np.minimum(_SPREAD_M, length / 4)).T
+        for end, sign in ((1, -1), (0, 1)):  # starts of short edges move back, their ends move on
+            near = np.isin(graph.edges[:, end], graph.edges[short, 1 - end]) & ~short
+            np.add.at(moved, graph.edges[near, end], sign * draw[near])
+            np.add.at(weight, graph.edges[near, end], 1.0)
+        if not weight.any():
+            break
+        vertices += np.divide(moved, weight[:, None], out=np.zeros_like(moved), where=weight[:, None] > 0)
+    spread = replace(graph, vertices_m=vertices)
+    return spread.take_edges(spread.edge_lengths_m > 0)
+
+
 def _lines(graph: LaneGraph) -> list[_Line]:
-    short = np.flatnonzero(graph.edge_lengths_m <= 0)
-    if len(short):
-        raise MapInputError(f"edge {short[0]} of the lane graph has no length", "let `foldmap.street.repair` drop it")
     found, runs = chains(graph), []
     for c in range(len(found)):
         run = found.edge[found.offset[c] : found.offset[c + 1]]

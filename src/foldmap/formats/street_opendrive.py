@@ -6,18 +6,22 @@ through sections, roads and junctions. Elevation and lateral profiles are laid f
 
 from __future__ import annotations
 
-from collections import Counter
+import itertools
 from collections.abc import Collection, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from foldmap.errors import ConfigError, MapInputError
-from foldmap.formats.street_build import MapLane, MapReading, build_graph
+from foldmap.formats.crs import metric_lines
+from foldmap.formats.street_build import MapLane, build_graph
 from foldmap.formats.street_opendrive_links import Contact, Place, contacts
-from foldmap.formats.street_opendrive_roads import Road, read_road
+from foldmap.formats.street_opendrive_read import read_road
+from foldmap.formats.street_opendrive_roads import Road
 from foldmap.formats.street_opendrive_xml import Element, read_tree
-from foldmap.formats.street_xml import real
+from foldmap.formats.street_reading import LeftOut, MapReading, naming_file, reading_of
+from foldmap.formats.street_xml import needed, real
 from foldmap.street.source import LANE, LINK, LaneAttributes, StreetMap
 from foldmap.types import DoubleArray
 
@@ -26,7 +30,10 @@ DRIVING = (
     "bidirectional",
 )  # fmt: skip
 """Types of lanes that are read by default."""
-_READ_BY_PYPROJ = ("+proj", "EPSG:", "epsg:", "PROJCS", "PROJCRS", "COMPD_CS", "COMPOUNDCRS")
+_READ_BY_PYPROJ = (
+    "+proj", "+init", "EPSG:", "epsg:", "urn:ogc:def:crs:", "PROJCS", "PROJCRS", "COMPD_CS", "COMPOUNDCRS", "BOUNDCRS",
+    "LOCAL_CS", "ENGCRS", "ENGINEERINGCRS",
+)  # fmt: skip
 
 
 def read_opendrive(
@@ -45,29 +52,26 @@ def read_opendrive(
         name: of the map; the file's name if not given.
 
     Raises:
-        MapInputError: not an OpenDRIVE map, cut short, damaged, or with elements that move lanes and are not read (lane
-            borders, includes, geometries outside of the standard); the message names road and lane.
+        MapInputError: not an OpenDRIVE map, cut short, with parts in other files, or damaged in most of its lanes: a
+            road, lane or link that is damaged is dropped (`read_opendrive_counted` tells).
         ConfigError: a step that is not positive.
     """
     return read_opendrive_counted(path, lane_types, step_m, name).street_map
 
 
+@naming_file
 def read_opendrive_counted(
-    path: Path | str, lane_types: Collection[str] = DRIVING, step_m: float = 1.0, name: str | None = None
+    path: Path, lane_types: Collection[str] = DRIVING, step_m: float = 1.0, name: str | None = None
 ) -> MapReading:
     """`read_opendrive`, and how much of the file was left out and why."""
     if not step_m > 0:
         raise ConfigError(f"a step of {step_m} m along lanes", "give a positive one")
-    path = Path(path)
-    left_out: Counter[str] = Counter()
+    left_out = LeftOut()
     root = read_tree(path, left_out)
     roads: dict[str, Road] = {}
     for element in root.all("road"):
-        road = read_road(element, left_out)
-        if road.identity in roads:
-            raise MapInputError(f"{path}: road {road.identity} is there twice", "the map is damaged")
-        roads[road.identity] = road
-    if not roads:
+        _add_road(element, roads, lane_types, left_out)
+    if not root.all("road"):
         raise MapInputError(f"{path} holds no road", "give a map with roads")
     crs, turn, shift = _placed(root.one("header"), left_out)
     lanes: list[MapLane] = []
@@ -75,13 +79,30 @@ def read_opendrive_counted(
     for place, lane, forward in _lanes(roads, lane_types, step_m, left_out):
         directed.setdefault(place, []).append((len(lanes), forward))
         lanes.append(MapLane(lane.line_m @ turn.T + shift, lane.attributes, lane.kind))
+    lines, crs = metric_lines([each.line_m for each in lanes], crs, str(path))
+    lanes = [replace(each, line_m=line) for each, line in zip(lanes, lines, strict=True)]
     graph = build_graph(lanes, list(_follows(contacts(roads, root.all("junction"), left_out), directed)))
-    return MapReading(
-        StreetMap(name or path.name.removesuffix(".gz").removesuffix(".xodr") or path.name, graph, crs), dict(+left_out)
-    )
+    street_map = StreetMap(name or path.name.removesuffix(".gz").removesuffix(".xodr") or path.name, graph, crs)
+    return reading_of(street_map, left_out, path)
 
 
-def _placed(header: Element | None, left_out: Counter[str]) -> tuple[str | None, DoubleArray, DoubleArray]:
+def _add_road(element: Element, roads: dict[str, Road], lane_types: Collection[str], left_out: LeftOut) -> None:
+    """Read a road, or drop it with its lanes."""
+    sections = [each for lanes in element.all("lanes") for each in lanes.all("laneSection")]
+    sides = [group for each in sections for group in each.children if group.name in ("left", "right")]
+    lanes = sum(lane.attributes.get("type") in lane_types for side in sides for lane in side.all("lane"))
+    try:
+        length_m = lanes / max(1, len(sections)) * real(element.attributes, "length", "a road", 0.0)
+    except MapInputError:
+        length_m = 0.0
+    with left_out.dropping("road", lanes, length_m):
+        identity = needed(element.attributes, "id", "a road")
+        if identity in roads:
+            raise MapInputError(f"road {identity} is there twice", "drop one")
+        roads[identity] = read_road(element, lane_types, left_out)
+
+
+def _placed(header: Element | None, left_out: LeftOut) -> tuple[str | None, DoubleArray, DoubleArray]:
     """The projection, and how coordinates are turned and shifted into it."""
     turn, shift = np.eye(2), np.zeros(2)
     reference = header.one("geoReference") if header else None
@@ -101,26 +122,30 @@ def _placed(header: Element | None, left_out: Counter[str]) -> tuple[str | None,
 
 
 def _lanes(
-    roads: dict[str, Road], lane_types: Collection[str], step_m: float, left_out: Counter[str]
+    roads: dict[str, Road], lane_types: Collection[str], step_m: float, left_out: LeftOut
 ) -> Iterator[tuple[Place, MapLane, bool]]:
     """Lanes in driving direction, with their place and whether they run along s."""
     for road in roads.values():
         kind = LANE if road.junction is None else LINK
-        for number, section in enumerate(road.sections):
+        for section in sorted(itertools.chain(*road.sections.values()), key=lambda each: each.number):
+            if not section.length_m:
+                continue
             middles = road.middles(section, step_m)
             for identity, lane in section.lanes.items():
                 if lane.lane_type not in lane_types:
-                    left_out[f"lane of type {lane.lane_type}"] += 1
+                    if lane.lane_type is not None:
+                        left_out.lane(f"lane of type {lane.lane_type}", section.length_m)
                     continue
                 line, width = middles[identity]
                 speed = lane.speed_mps if lane.speed_mps is not None else road.speed_mps
                 standard = (identity < 0) != road.left_hand
                 both = lane.direction == "both" or lane.lane_type == "bidirectional"
                 for forward in (True, False) if both else (standard != (lane.direction == "reversed"),):
-                    title = f"{road.identity}/{number}/{identity}" + ("/reversed" if both and not forward else "")
+                    title = f"{road.identity}/{section.number}/{identity}"
+                    title += "/reversed" if both and not forward else ""
                     attributes = LaneAttributes(title, width if width > 0 else None, speed, lane.lane_type)
                     yield (
-                        (road.identity, number, identity),
+                        (road.identity, section.number, identity),
                         MapLane(line if forward else line[::-1], attributes, kind),
                         forward,
                     )

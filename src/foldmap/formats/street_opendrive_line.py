@@ -13,6 +13,7 @@ from scipy.special import fresnel
 
 from foldmap.errors import MapInputError
 from foldmap.formats.street_opendrive_xml import Element
+from foldmap.formats.street_reading import LeftOut
 from foldmap.formats.street_xml import real
 from foldmap.types import DoubleArray, IntArray
 
@@ -116,26 +117,31 @@ class ReferenceLine:
         return points, headings
 
 
-def reference_line(road: Element, what: str) -> ReferenceLine:
-    """The plan view of a road.
+def reference_line(road: Element, what: str, left_out: LeftOut) -> ReferenceLine:
+    """The plan view of a road, its pieces in the order of s; those of no length are dropped.
 
     Raises:
-        MapInputError: none, out of order, of no length, or of a geometry that is not in the standard; names the road.
+        MapInputError: none, two at one place, or of a geometry that is not in the standard; names the road.
     """
     view = road.one("planView")
     pieces = [_piece(each, what) for each in (view.all("geometry") if view else [])]
     if not pieces:
         raise MapInputError(f"{what} has no plan view", "give a reference line of geometries")
-    if any(b.s_m <= a.s_m for a, b in itertools.pairwise(pieces)):
-        raise MapInputError(f"the geometries of {what} are out of order", "sort them by s")
-    return ReferenceLine(tuple(pieces))
+    empty = [piece for piece in pieces if not piece.length_m > 0]
+    if len(empty) == len(pieces):
+        where = f"the geometry of {what} at s = {pieces[0].s_m:g}"
+        raise MapInputError(f"{where} is {pieces[0].length_m} m long", "give a positive length, or drop it")
+    for piece in empty:
+        left_out.fault("geometry", f"the geometry of {what} at s = {piece.s_m:g} is {piece.length_m:g} m long")
+    kept = sorted((piece for piece in pieces if piece.length_m > 0), key=lambda piece: piece.s_m)
+    if any(b.s_m <= a.s_m for a, b in itertools.pairwise(kept)):
+        raise MapInputError(f"two geometries of {what} start at one place", "drop one")
+    return ReferenceLine(tuple(kept))
 
 
 def _piece(geometry: Element, what: str) -> Piece:
     start = [real(geometry.attributes, key, f"a geometry of {what}") for key in ("s", "x", "y", "hdg", "length")]
     where = f"the geometry of {what} at s = {start[0]:g}"
-    if not start[4] > 0:
-        raise MapInputError(f"{where} is {start[4]} m long", "give a positive length, or drop it")
     shapes = [child for child in geometry.children if child.name in _GEOMETRIES]
     if len(shapes) != 1:
         names = ", ".join(child.name for child in geometry.children) or "nothing"

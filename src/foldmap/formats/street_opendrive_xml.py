@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from foldmap.errors import MapInputError
+from foldmap.formats.street_reading import LeftOut
 from foldmap.formats.street_xml import Attributes, parse_xml
 
 WHAT = "an OpenDRIVE map (.xodr)"
@@ -17,7 +17,6 @@ _SKIPPED = {
     "visibility": "", "boundary": "", "planView3D": "",
 }  # fmt: skip
 """What is not read, with the word it is counted under where it could matter to someone who drives."""
-_REFUSED = {"include": "a file that is not in this one", "border": "lane borders instead of widths"}
 
 
 @dataclass
@@ -45,11 +44,11 @@ class Element:
         return next((child for child in self.children if child.name == name), None)
 
 
-def read_tree(path: Path, left_out: Counter[str]) -> Element:
+def read_tree(path: Path, left_out: LeftOut) -> Element:
     """The root element.
 
     Raises:
-        MapInputError: not an OpenDRIVE file, or with elements that change where lanes are and are not read; names them.
+        MapInputError: not an OpenDRIVE file, or with parts of it in other files.
     """
     top = Element("", {})
     stack = [top]
@@ -62,11 +61,8 @@ def read_tree(path: Path, left_out: Counter[str]) -> Element:
                 left_out[_SKIPPED[name]] += 1
             skipping += 1
             return
-        if name in _REFUSED and (name == "include" or stack[-1].name == "lane"):
-            road = next((each.attributes.get("id") for each in stack if each.name == "road"), None)
-            lane = stack[-1].attributes.get("id") if stack[-1].name == "lane" else None
-            where = "".join(f", {kind} {key}" for kind, key in (("road", road), ("lane", lane)) if key is not None)
-            raise MapInputError(f"{path}{where}: <{name}>: {_REFUSED[name]}", "write the map without")
+        if name == "include":
+            raise MapInputError(f"{path}: <include>: a file that is not in this one", "write the map without")
         element = Element(name, attributes)
         stack[-1].children.append(element)
         stack.append(element)

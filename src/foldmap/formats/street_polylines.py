@@ -1,4 +1,4 @@
-"""Maps that are polylines without topology: nuScenes lanes (npz), plain GeoJSON, CSV. Lane ends are matched."""
+"""Maps that are polylines without topology: plain GeoJSON, CSV, and what others share. Lane ends are matched."""
 
 from __future__ import annotations
 
@@ -6,16 +6,18 @@ import csv
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from foldmap.errors import MapInputError
-from foldmap.formats.street_crs import about, from_lonlat, require_metric
-from foldmap.formats.street_json import numbers, positive, read_json, word
+from foldmap.formats.street_json import numbers, positive, word
+from foldmap.formats.street_reading import LeftOut, MapReading, naming_file, reading_of
+from foldmap.formats.street_units import metric_geojson
 from foldmap.street.joining import Joined, join_ends
-from foldmap.street.repair import evidently_degrees, require_metres
+from foldmap.street.repair import require_metres
 from foldmap.street.source import LANE, LINK, LaneAttributes, LaneGraph, StreetMap
 from foldmap.types import AnyArray, DoubleArray
 
@@ -23,6 +25,10 @@ TOLERANCE_M = 0.5
 """How far the end of a lane may be from the start of the next, unless told otherwise."""
 
 KIND_NAMES = {"lane": LANE, "link": LINK}
+
+LINE_TYPES = ("LineString", "MultiLineString", "GeometryCollection")
+"""Geometries of GeoJSON that are or hold lines."""
+_DEEPEST = 8
 
 _MAX_NUMBERS = 1 << 26
 
@@ -34,6 +40,7 @@ def polyline_map(
     lanes: Sequence[LaneAttributes] = (),
     crs: str | None = None,
     tolerance_m: float = TOLERANCE_M,
+    left_out: LeftOut | None = None,
 ) -> tuple[StreetMap, Joined]:
     """Join polylines to a map.
 
@@ -44,71 +51,152 @@ def polyline_map(
         lanes: attributes a line, or none.
         crs: of the coordinates.
         tolerance_m: of `foldmap.street.joining.join_ends`.
+        left_out: where lines without length, and edges that are there twice, are counted.
 
     Raises:
         MapInputError: no line has length.
     """
+    left_out = LeftOut() if left_out is None else left_out
     kept = [k for k, line in enumerate(lines) if len(line) > 1 and np.ptp(line, axis=0).any()]
+    left_out["line without length"] += len(lines) - len(kept)
     if not kept:
+        reading_of(StreetMap(name, LaneGraph.empty()), left_out, name)  # says so, if lines were damaged
         raise MapInputError(f"{name}: there is no line with two distinct points", "give lanes as polylines")
     graph = LaneGraph.from_polylines(
         [lines[k] for k in kept], [kinds[k] for k in kept] if kinds else (), [lanes[k] for k in kept] if lanes else ()
     )
     joined = join_ends(graph, tolerance_m)
+    left_out["edge that is there twice"] += joined.repairs.duplicate_edges
+    left_out["edge shorter than the gap that is closed"] += joined.repairs.self_loops
     return StreetMap(name, joined.graph, crs), joined
 
 
 def read_csv(path: Path, tolerance_m: float = TOLERANCE_M) -> StreetMap:
+    """Read polylines from a table; see `read_csv_counted`."""
+    return read_csv_counted(path, tolerance_m).street_map
+
+
+@naming_file
+def read_csv_counted(path: Path, tolerance_m: float = TOLERANCE_M) -> MapReading:
     """Read polylines from a table with the header ``line,x_m,y_m`` (and ``kind``, ``lane_type`` if wanted).
 
-    Rows of one line follow each other in driving direction; ``kind`` is "lane" or "link".
+    Rows of one line follow each other in driving direction; ``kind`` is "lane" or "link". A name that comes again after
+    other lines is another line; a line with a row that is damaged is dropped.
 
     Raises:
-        MapInputError: the file cannot be read, a column is missing, a number is none, or coordinates are degrees; the
-            message names the row.
+        MapInputError: the file cannot be read, a column is missing, most lines are damaged, single rows of lines lie
+            among those of others, or coordinates are degrees; the message names the row.
     """
-    path = Path(path)
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             rows = list(csv.reader(file, strict=True))
     except OSError as error:
         raise MapInputError(f"{path} cannot be read: {error.strerror or error}", "check the path") from error
     except (csv.Error, UnicodeDecodeError) as error:
-        raise MapInputError(f"{path} is no table: {error}", "give columns line,x_m,y_m") from error
+        raise MapInputError(f"{path} is no table: {error}", "give columns line,x_m,y_m in UTF-8") from error
     header = [cell.strip() for cell in rows[0]] if rows else []
     missing = [column for column in ("line", "x_m", "y_m") if column not in header]
     if missing:
         raise MapInputError(f"{path} has no column {missing[0]}", "give columns line,x_m,y_m with a header")
-    at = {column: header.index(column) for column in header}
-    points: dict[str, list[tuple[float, float]]] = {}
-    about_line: dict[str, tuple[int, LaneAttributes]] = {}
-    for number, row in enumerate(rows[1:], start=2):
-        if not any(cell.strip() for cell in row):
-            continue
-        line, point, kind, lane_type = _csv_row(row, at, f"{path}, row {number}")
-        points.setdefault(line, []).append(point)
-        about_line.setdefault(line, (kind, LaneAttributes(line, lane_type=lane_type)))
-    lines = [np.array(run, np.float64) for run in points.values()]
+    left_out = LeftOut()
+    runs = _runs(rows[1:], {column: header.index(column) for column in header}, left_out)
+    lines = [np.array(run.points, np.float64) for run in runs]
     if lines:
         require_metres(_loose(lines), str(path))
-    kinds = [kind for kind, _ in about_line.values()]
-    return polyline_map(path.stem, lines, kinds, [lane for _, lane in about_line.values()], None, tolerance_m)[0]
+    names = unique_names([run.name for run in runs])
+    lanes = [LaneAttributes(name, lane_type=run.lane_type) for name, run in zip(names, runs, strict=True)]
+    found, _ = polyline_map(path.stem, lines, [run.kind for run in runs], lanes, None, tolerance_m, left_out)
+    return reading_of(found, left_out, path)
 
 
-def _csv_row(row: list[str], at: Mapping[str, int], where: str) -> tuple[str, tuple[float, float], int, str | None]:
-    cells = {column: row[k].strip() if k < len(row) else "" for column, k in at.items()}
-    try:
-        point = (float(cells["x_m"]), float(cells["y_m"]))
-    except ValueError as error:
-        raise MapInputError(f"{where}: {error}", "give metres in x_m and y_m") from error
-    if not np.isfinite(point).all():
-        raise MapInputError(f"{where}: a coordinate is not finite", "drop or mend the row")
-    if not cells["line"]:
-        raise MapInputError(f"{where}: the line has no name", "number the lines")
-    kind = cells.get("kind") or "lane"
-    if kind not in KIND_NAMES:
-        raise MapInputError(f"{where}: kind {kind!r}", "give lane or link")
-    return cells["line"], point, KIND_NAMES[kind], cells.get("lane_type") or None
+@dataclass
+class _Run:
+    """Rows of one line that follow each other."""
+
+    name: str
+    first_row: int
+    kind: int = LANE
+    lane_type: str | None = None
+    points: list[tuple[float, float]] = field(default_factory=list)
+    fault: str | None = None
+
+
+def _runs(rows: Sequence[list[str]], at: Mapping[str, int], left_out: LeftOut) -> list[_Run]:
+    runs: list[_Run] = []
+    for number, row in enumerate(rows, start=2):
+        cells = {column: row[k].strip() if k < len(row) else "" for column, k in at.items()}
+        if not any(cells.values()):
+            continue
+        if not cells["line"]:
+            left_out.fault("row", f"row {number}: the line has no name")
+            continue
+        if not runs or runs[-1].name != cells["line"]:
+            runs.append(_Run(cells["line"], number, lane_type=cells.get("lane_type") or None))
+            kind = cells.get("kind") or "lane"
+            runs[-1].kind = KIND_NAMES.get(kind, LANE)
+            if kind not in KIND_NAMES:
+                left_out.fault(
+                    "kind of a line, taken for a lane", f"row {number}: kind {kind[:40]!r} is neither lane nor link"
+                )
+        try:
+            point = (float(cells["x_m"]), float(cells["y_m"]))
+        except ValueError as error:
+            runs[-1].fault = runs[-1].fault or f"row {number}: {error}"
+            continue
+        if not np.isfinite(point).all():
+            runs[-1].fault = runs[-1].fault or f"row {number}: a coordinate is not finite"
+        runs[-1].points.append(point)
+    _check_repeated(runs, left_out)
+    for run in runs:
+        if run.fault is not None:
+            left_out.fault("line", run.fault, 1)
+    return [run for run in runs if run.fault is None]
+
+
+def _check_repeated(runs: Sequence[_Run], left_out: LeftOut) -> None:
+    """Look at names that come again after other lines.
+
+    Raises:
+        MapInputError: with single rows: lines that are mixed row by row would fall apart.
+    """
+    first: dict[str, _Run] = {}
+    for run in runs:
+        before = first.setdefault(run.name, run)
+        if before is run:
+            continue
+        if min(len(before.points), len(run.points)) < 2:
+            raise MapInputError(
+                f"row {run.first_row}: line {run.name} comes again after rows of other lines",
+                "sort the table by line, or give each line a name of its own",
+            )
+        left_out.fault(
+            "name of a line, used again and taken for another line",
+            f"row {run.first_row}: line {run.name} comes again after others",
+        )
+
+
+def name_of(ids: Sequence[Any], row: object) -> str:
+    """The first id that is one, of a line; the number of its row where there is none, null or NaN."""
+    for identity in ids:
+        if isinstance(identity, (str, int, np.integer)) and identity != "":
+            return str(identity)
+        if isinstance(identity, (float, np.floating)) and identity == identity:
+            return str(int(identity)) if identity == int(identity) else str(identity)
+    return str(row)
+
+
+def unique_names(names: Sequence[str]) -> list[str]:
+    """The same names, those that were there before with a number."""
+    taken, found = set(names), []
+    seen: set[str] = set()
+    for name in names:
+        unique, number = name, 1
+        while unique in seen or (unique != name and unique in taken):
+            number += 1
+            unique = f"{name}-{number}"
+        seen.add(unique)
+        found.append(unique)
+    return found
 
 
 def _loose(lines: Sequence[DoubleArray]) -> LaneGraph:
@@ -116,50 +204,70 @@ def _loose(lines: Sequence[DoubleArray]) -> LaneGraph:
     return LaneGraph.from_polylines([line for line in lines if len(line) > 1 and np.ptp(line, axis=0).any()])
 
 
-def read_plain_geojson(path: Path, tolerance_m: float = TOLERANCE_M) -> StreetMap:
-    """Read LineStrings and MultiLineStrings that are lanes in driving direction, other geometries are passed over.
+def plain_geojson(content: Any, path: Path, tolerance_m: float = TOLERANCE_M) -> MapReading:
+    """Read lines that are lanes in driving direction from parsed GeoJSON; other geometries are counted.
 
-    Longitude and latitude, as RFC 7946 has it, are projected to a transverse Mercator about the middle of the map. A
-    ``crs`` member, as GeoJSON had before, may name a metric crs; coordinates that cannot be degrees are taken for
-    metres of a local frame.
+    LineStrings, MultiLineStrings and those in GeometryCollections are read. Longitude and latitude, as RFC 7946 has it,
+    are projected to a transverse Mercator about the middle of the map. A ``crs`` member, as GeoJSON had before, may
+    name another crs, and ``"foldmap:crs": null`` says that coordinates are metres of a local frame; coordinates that
+    cannot be degrees are taken for such.
 
     Properties that are read: ``kind`` ("lane" or "link"), ``lane_type``, ``width_m``, ``speed_limit_mps``, ``id``.
 
     Raises:
-        MapInputError: the file is something else, holds no line, or a coordinate is not usable.
-        MissingExtraError: degrees without pyproj.
+        MapInputError: the content is something else, holds no line, most of its lines are damaged, or coordinates may
+            be degrees as well as metres.
     """
-    path = Path(path)
-    return plain_geojson(read_json(path, "GeoJSON"), path, tolerance_m)
-
-
-def plain_geojson(content: Any, path: Path, tolerance_m: float = TOLERANCE_M) -> StreetMap:
-    """What `read_plain_geojson` makes of a parsed file."""
-    lines, kinds, lanes = [], [], []
+    left_out = LeftOut()
+    lines: list[DoubleArray] = []
+    kinds: list[int] = []
+    lanes: list[LaneAttributes] = []
+    taken: set[str] = set()
     for number, feature in enumerate(features(content, path)):
-        where = f"{path}, feature {number}"
+        where = f"feature {number}"
         properties = feature.get("properties") or {}
-        kind = properties.get("kind") or "lane"
-        if kind not in KIND_NAMES:
-            raise MapInputError(f"{where}: kind {str(kind)[:40]!r}", "give lane or link")
-        for line in _geometry_lines(feature.get("geometry"), where):
-            lines.append(line)
-            kinds.append(KIND_NAMES[kind])
-            lanes.append(attributes_of(properties, str(properties.get("id", feature.get("id", number)))))
-    if not lines:
+        name = name_of((properties.get("id"), feature.get("id")), number)
+        found = _geometry_lines(feature.get("geometry"), where, left_out)
+        if found and name in taken:
+            left_out["id that was there before, numbered on"] += 1
+        taken.add(name)
+        lines += found
+        kinds += [kind_of_line(properties.get("kind"), left_out)] * len(found)
+        lanes += [attributes_of(properties, name)] * len(found)
+    if not lines and not left_out.faults:
         raise MapInputError(f"{path} holds no LineString", "give lanes as LineStrings in driving direction")
-    lines, crs = _metric(lines, content.get("crs"), path)
-    return polyline_map(path.stem, lines, kinds, lanes, crs, tolerance_m)[0]
+    if not lines:
+        return reading_of(StreetMap(path.stem, LaneGraph.empty()), left_out, path)
+    names = unique_names([lane.identity for lane in lanes])
+    lanes = [replace(lane, identity=name) for lane, name in zip(lanes, names, strict=True)]
+    lines, crs = metric_geojson(lines, content, path)
+    return reading_of(polyline_map(path.stem, lines, kinds, lanes, crs, tolerance_m, left_out)[0], left_out, path)
+
+
+def kind_of_line(kind: Any, left_out: LeftOut) -> int:
+    """`LANE` or `LINK`; other words, which other people's files may hold, are counted and taken for a lane."""
+    if kind is None or kind != kind or kind == "":
+        return LANE
+    if kind not in KIND_NAMES:
+        left_out[f"kind {str(kind)[:40]!r}, which is neither lane nor link: taken for a lane"] += 1
+    return KIND_NAMES.get(str(kind), LANE)
 
 
 def features(content: Any, path: Path) -> list[Mapping[str, Any]]:
-    """The features of a parsed GeoJSON file.
+    """The features of parsed GeoJSON: of a collection, or the single feature or geometry that it is.
 
     Raises:
-        MapInputError: it is no FeatureCollection of features.
+        MapInputError: it is neither.
     """
-    found = content.get("features") if isinstance(content, Mapping) else None
-    if not isinstance(found, list) or content.get("type") != "FeatureCollection":
+    kind = content.get("type") if isinstance(content, Mapping) else None
+    found: Any
+    if kind == "Feature":
+        found = [content]
+    elif kind in LINE_TYPES:
+        found = [{"type": "Feature", "properties": {}, "geometry": content}]
+    else:
+        found = content.get("features") if kind == "FeatureCollection" else None
+    if not isinstance(found, list):
         raise MapInputError(f"{path} is no GeoJSON FeatureCollection", "give one of LineStrings")
     for number, feature in enumerate(found):
         good = isinstance(feature, Mapping) and isinstance(feature.get("properties") or {}, Mapping)
@@ -178,31 +286,24 @@ def attributes_of(properties: Mapping[str, Any], identity: str) -> LaneAttribute
     )
 
 
-def _geometry_lines(geometry: Mapping[str, Any] | None, where: str) -> list[DoubleArray]:
-    kind = geometry.get("type") if geometry else None
-    rows = geometry.get("coordinates") if geometry else None
-    if kind == "LineString":
-        return [numbers(rows, where)]
-    if kind == "MultiLineString" and isinstance(rows, list):
-        return [numbers(part, where) for part in rows]
-    return []
-
-
-def _metric(lines: list[DoubleArray], named: Any, path: Path) -> tuple[list[DoubleArray], str | None]:
-    """Lines in metres and their crs."""
-    whole = np.concatenate(lines)
-    if isinstance(named, Mapping):
-        label = named["properties"].get("name") if isinstance(named.get("properties"), Mapping) else None
-        if not isinstance(label, str):
-            raise MapInputError(f"{path}: its crs has no name", "drop the crs member, or name an EPSG code")
-        if not label.upper().endswith(("CRS84", "EPSG::4326", "EPSG:4326")):
-            return lines, require_metric(label, str(path))
-    loose = _loose(lines)
-    if not isinstance(named, Mapping) and not evidently_degrees(loose.vertices_m, loose.edges):
-        return lines, None
-    crs = about(whole)
-    cuts = np.cumsum([len(line) for line in lines])[:-1]
-    return np.split(from_lonlat(whole, crs), cuts), crs
+def _geometry_lines(geometry: Any, where: str, left_out: LeftOut, depth: int = 0) -> list[DoubleArray]:
+    """All lines of a geometry; those that are damaged are noted, geometries that are no lines counted."""
+    if not geometry:
+        left_out["feature without a geometry"] += 1
+        return []
+    kind = geometry.get("type") if isinstance(geometry, Mapping) else None
+    parts = geometry.get({"GeometryCollection": "geometries"}.get(str(kind), "coordinates")) if kind else None
+    found: list[DoubleArray] = []
+    if kind not in LINE_TYPES or depth > _DEEPEST:
+        left_out[f"geometry of type {str(kind)[:40]}"] += 1
+    elif kind == "GeometryCollection" and isinstance(parts, list):
+        found = [line for part in parts for line in _geometry_lines(part, where, left_out, depth + 1)]
+    else:
+        rows = parts if kind == "MultiLineString" and isinstance(parts, list) else [parts]
+        for row in rows:
+            with left_out.dropping("line", 1):
+                found.append(numbers(row, where))
+    return found
 
 
 def open_npz(path: Path, what: str) -> dict[str, AnyArray]:

@@ -25,6 +25,39 @@ Attributes = dict[str, str]
 Start = Callable[[str, Attributes], None]
 
 
+def first_element(path: Path) -> str | None:
+    """The name of the first element of an XML file, plain or gzip, whatever comments come before it.
+
+    Returns:
+        None where the file is no XML up to there, or larger than is read.
+
+    Raises:
+        MapInputError: the file cannot be read or is a damaged gzip file.
+    """
+
+    def enter(name: str, _: Attributes) -> None:
+        raise _FoundError(name)
+
+    def refuse(*_: Any) -> NoReturn:
+        raise ValueError("a document type")
+
+    parser = expat.ParserCreate()
+    parser.StartElementHandler = enter
+    parser.StartDoctypeDeclHandler = refuse
+    try:
+        for chunk in _chunks(path, "an XML map"):
+            parser.Parse(chunk, False)
+    except _FoundError as found:
+        return str(found)
+    except (expat.ExpatError, ValueError, LookupError):
+        return None
+    return None
+
+
+class _FoundError(Exception):
+    """Ends a parse at the element that was looked for."""
+
+
 def parse_xml(
     path: Path,
     what: str,
@@ -80,11 +113,28 @@ def parse_xml(
             parser.Parse(chunk, False)
         parser.Parse(b"", True)
     except expat.ExpatError as error:
+        if error.code == expat.errors.codes[expat.errors.XML_ERROR_INVALID_TOKEN] and parser.ErrorByteIndex >= 0:
+            _check_encoding(path, parser.ErrorByteIndex, error.lineno)
         raise MapInputError(
             f"{path}, line {error.lineno}: {expat.ErrorString(error.code)}", f"give {what}, not cut short"
         ) from error
     except (ValueError, LookupError) as error:  # an encoding that Python does not know or cannot decode
         raise MapInputError(f"{path} is not readable XML: {error}", f"give {what} in UTF-8") from error
+
+
+def _check_encoding(path: Path, index: int, line: int) -> None:
+    """Refuse a file for its encoding, if what is at a byte is not UTF-8."""
+    done = 0
+    for chunk in _chunks(path, "XML"):
+        if index < done + len(chunk):
+            around = chunk[max(0, index - done) :][:4]
+            if around[:1] > b"\x7f":
+                raise MapInputError(
+                    f"{path}, line {line}: byte 0x{around[0]:02X} is not UTF-8, the encoding of XML that declares none",
+                    'save the file in UTF-8, or declare its encoding: <?xml version="1.0" encoding="ISO-8859-1"?>',
+                )
+            return
+        done += len(chunk)
 
 
 def _chunks(path: Path, what: str) -> Iterator[bytes]:

@@ -10,6 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from foldmap.errors import ConfigError, MapInputError
+from foldmap.formats.street_reading import MapReading, naming_file
+from foldmap.formats.street_xml import first_element
 from foldmap.street.source import StreetMap
 
 KINDS: Mapping[str, str] = {
@@ -26,10 +28,16 @@ KINDS: Mapping[str, str] = {
 """Kind of map -> what files it comes in."""
 
 _HEAD_BYTES = 1 << 16
+_XML_NAMES = {".xodr": "opendrive", ".net.xml": "sumo", ".osm": "lanelet2"}
 
 
 def read_street_maps(path: Path, kind: str | None = None) -> list[StreetMap]:
-    """Read the street maps of a file, or of all files in a folder that hold some.
+    """Read the street maps of a file, or of all files in a folder that hold some; see `read_street_maps_counted`."""
+    return [reading.street_map for reading in read_street_maps_counted(path, kind)]
+
+
+def read_street_maps_counted(path: Path, kind: str | None = None) -> list[MapReading]:
+    """Read the street maps of a file or a folder, each with what of its file is not in it.
 
     Args:
         path: a file of any kind of `KINDS`, or a folder (its subfolders are left out).
@@ -40,28 +48,34 @@ def read_street_maps(path: Path, kind: str | None = None) -> list[StreetMap]:
 
     Raises:
         ConfigError: `kind` is unknown.
-        MapInputError: nothing here is a street map, or one that should be cannot be read.
+        MapInputError: nothing here is a street map, or one that should be cannot be read, or is damaged in most of its
+            lanes; the message names the file.
         MissingExtraError: a format needs a library that is not installed.
     """
     path = Path(path)
     if kind is not None and kind not in KINDS:
         raise ConfigError(f"there is no kind of street map {kind!r}", f"give one of {', '.join(KINDS)}")
     if path.is_dir():
-        maps = _folder(path, kind)
+        readings = _folder(path, kind)
     else:
         found = kind or kind_of(path)
         if found is None:
             raise MapInputError(f"{path} is no street map that foldmap reads", _known())
-        maps = _reader(found)(path)
-    return _unique(maps)
+        readings = _read(path, found)
+    return _unique(readings)
 
 
-def _folder(path: Path, kind: str | None) -> list[StreetMap]:
+def _folder(path: Path, kind: str | None) -> list[MapReading]:
     files = [file for file in sorted(path.iterdir()) if file.is_file() and not file.name.startswith(".")]
     told = [(file, found) for file in files if (found := kind_of(file)) is not None and kind in (None, found)]
     if not told:
         raise MapInputError(f"{path} holds no {kind or 'street'} map that foldmap reads", _known())
-    return [street_map for file, found in told for street_map in _reader(found)(file)]
+    return [reading for file, found in told for reading in _read(file, found)]
+
+
+@naming_file
+def _read(path: Path, kind: str) -> list[MapReading]:
+    return _reader(kind)(path)
 
 
 def _known() -> str:
@@ -97,7 +111,8 @@ def _json_kind(path: Path) -> str | None:
     content = read_json(path, "GeoJSON or an Argoverse 2 map")
     if isinstance(content, dict) and "lane_segments" in content:
         return "argoverse2"
-    return "geojson" if isinstance(content, dict) and content.get("type") == "FeatureCollection" else None
+    kinds = ("FeatureCollection", "Feature", "LineString", "MultiLineString", "GeometryCollection")
+    return "geojson" if isinstance(content, dict) and content.get("type") in kinds else None
 
 
 def _head(path: Path) -> bytes:
@@ -116,12 +131,12 @@ def _head(path: Path) -> bytes:
 
 
 def _xml_kind(path: Path) -> str | None:
-    head = _head(path)
-    for mark, kind in ((b"<OpenDRIVE", "opendrive"), (b"<net", "sumo"), (b"<osm", "lanelet2")):
-        at = head.find(mark)
-        if at >= 0 and head[at + len(mark) : at + len(mark) + 1] in (b" ", b">", b"\n", b"\r", b"\t"):
-            return kind
-    return None
+    """By the first element, after whatever comments; by the name where the file is damaged before that."""
+    first = first_element(path)
+    if first is not None:
+        return {"OpenDRIVE": "opendrive", "net": "sumo", "osm": "lanelet2"}.get(first)
+    name = path.name.lower().removesuffix(".gz")
+    return next((kind for suffix, kind in _XML_NAMES.items() if name.endswith(suffix)), None)
 
 
 def _npz_kind(path: Path) -> str | None:
@@ -135,39 +150,41 @@ def _npz_kind(path: Path) -> str | None:
     return "nuscenes" if any(name.endswith("/token.npy") for name in names) else None
 
 
-def _reader(kind: str) -> Callable[[Path], list[StreetMap]]:
+def _reader(kind: str) -> Callable[[Path], list[MapReading]]:
     """Who reads a kind; imported when it is needed."""
+    read: Callable[[Path], MapReading]
     if kind == "argoverse2":
-        from foldmap.formats.street_argoverse2 import read_argoverse2 as read
+        from foldmap.formats.street_argoverse2 import read_argoverse2_counted as read
     elif kind == "lanelet2":
-        from foldmap.formats.street_lanelet2 import read_lanelet2 as read
+        from foldmap.formats.street_lanelet2 import read_lanelet2_counted as read
     elif kind == "sumo":
-        from foldmap.formats.street_sumo import read_sumo as read
+        from foldmap.formats.street_sumo import read_sumo_counted as read
     elif kind == "opendrive":
-        from foldmap.formats.street_opendrive import read_opendrive as read
+        from foldmap.formats.street_opendrive import read_opendrive_counted as read
     elif kind == "geojson":
-        from foldmap.formats.street_geojson import read_geojson as read
+        from foldmap.formats.street_geojson import read_geojson_counted as read
     elif kind == "geoparquet":
-        from foldmap.formats.street_geoparquet import read_geoparquet as read
+        from foldmap.formats.street_geoparquet import read_geoparquet_counted as read
     elif kind == "csv":
-        from foldmap.formats.street_polylines import read_csv as read
+        from foldmap.formats.street_polylines import read_csv_counted as read
     elif kind == "aerial":
-        from foldmap.formats.street_aerial import read_aerial_tile as read
+        from foldmap.formats.street_aerial import read_aerial_tile_counted as read
     else:
-        from foldmap.formats.street_nuscenes import read_nuscenes_lanes
+        from foldmap.formats.street_nuscenes import read_nuscenes_lanes_counted
 
-        return read_nuscenes_lanes
+        return read_nuscenes_lanes_counted
     return lambda path: [read(path)]
 
 
-def _unique(maps: list[StreetMap]) -> list[StreetMap]:
+def _unique(readings: list[MapReading]) -> list[MapReading]:
     taken: set[str] = set()
     found = []
-    for street_map in maps:
-        name, number = street_map.name, 1
+    for reading in readings:
+        name, number = reading.street_map.name, 1
         while name in taken:
             number += 1
-            name = f"{street_map.name}-{number}"
+            name = f"{reading.street_map.name}-{number}"
         taken.add(name)
-        found.append(street_map if name == street_map.name else replace(street_map, name=name))
+        named = replace(reading.street_map, name=name)
+        found.append(reading if name == reading.street_map.name else replace(reading, street_map=named))
     return found

@@ -8,6 +8,7 @@ import numpy as np
 
 from foldmap.errors import MapInputError
 from foldmap.geometry import SE2, Camera
+from foldmap.street.mounting import check_mounting
 from foldmap.street.source import LaneGraph
 from foldmap.street.window import AROUND, Window
 from foldmap.types import ByteArray, DoubleArray
@@ -25,7 +26,7 @@ class CameraRing:
         ground_z_m: height of the (flat) ground in the vehicle frame; negative where the axle is above it.
 
     Raises:
-        MapInputError: no camera, counts differ, two names agree, or a pose is not rigid.
+        MapInputError: no camera, counts differ, two names agree, a pose is not rigid, or no ground can be seen from it.
     """
 
     names: tuple[str, ...]
@@ -49,6 +50,8 @@ class CameraRing:
             turns @ turns.transpose(0, 2, 1), np.eye(3), atol=1e-3
         ):
             raise MapInputError("a camera's pose in the ring is not rigid", "give rotations and metres")
+        for name, camera, pose in zip(self.names, self.cameras, self.vehicle_SE3_camera, strict=True):
+            check_mounting(name, camera, pose, self.ground_z_m)
 
     def __len__(self) -> int:
         return len(self.names)

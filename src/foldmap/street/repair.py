@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,8 +15,9 @@ from foldmap.street.chains import chains
 from foldmap.street.source import LANE, LaneAttributes, LaneGraph
 from foldmap.types import AnyArray, DoubleArray, IntArray
 
-_DEGREE_EDGE = 2e-3
-_DEGREE_EXTENT = 0.05
+METRES, DEGREES, UNSURE = "metres", "degrees", "unsure"
+_DEGREE_EDGE, _DEGREE_EXTENT = 5e-3, 1.0
+_METRE_EDGE, _METRE_LINE = 0.2, 5.0
 
 
 @dataclass(frozen=True)
@@ -199,21 +201,38 @@ def piece_sizes(graph: LaneGraph) -> IntArray:
     return np.sort(np.bincount(label))[::-1].astype(np.int64)
 
 
-def evidently_degrees(vertices: DoubleArray, edges: IntArray) -> bool:
-    """Whether coordinates can only be longitude and latitude.
+def unit_of(lines: Sequence[DoubleArray]) -> str:
+    """What the coordinates of lanes can be, judged by what a map has: `METRES`, `DEGREES` or `UNSURE`.
 
-    They lie in the range of such, and as metres they would make no street map: half of the edges are shorter than 2 mm,
-    or all of the map is smaller than 5 cm.
+    All of a map of streets is not within a metre, and half of its vertices are not within 5 mm of the next: such are
+    longitude and latitude. Half of its vertices are not 20 km from the next either, nor half of its lanes longer than
+    500 km: such are metres.
+
+    Args:
+        lines: float64 (P, 2) each.
     """
-    if not len(edges) or (np.abs(vertices) > (180.0, 90.0)).any():
-        return False
+    steps = [np.hypot(*np.diff(line, axis=0).T) for line in lines]
+    whole = np.concatenate([np.zeros((0, 2)), *lines])
+    lengths = np.array([step.sum() for step in steps])
+    return _unit(whole, np.concatenate([np.zeros(0), *steps]), lengths)
+
+
+def _unit(points: DoubleArray, steps: DoubleArray, lengths: DoubleArray) -> str:
+    steps = steps[steps > 0]
+    if not len(steps) or (np.abs(points) > (180.0, 90.0)).any():
+        return METRES
+    if float(np.ptp(points, axis=0).max()) < _DEGREE_EXTENT or np.median(steps) < _DEGREE_EDGE:
+        return DEGREES
+    if np.median(steps) > _METRE_EDGE or np.median(lengths[lengths > 0]) > _METRE_LINE:
+        return METRES
+    return UNSURE
+
+
+def evidently_degrees(vertices: DoubleArray, edges: IntArray) -> bool:
+    """Whether coordinates of a graph can only be longitude and latitude (`unit_of`)."""
     ends = vertices[edges]
-    length = np.hypot(*(ends[:, 1] - ends[:, 0]).T)
-    length = length[length > 0]
-    if not len(length):
-        return False
-    extent = float(np.ptp(vertices, axis=0).max())
-    return bool(np.median(length) < _DEGREE_EDGE or extent < _DEGREE_EXTENT)
+    steps = np.hypot(*(ends[:, 1] - ends[:, 0]).T)
+    return _unit(vertices, steps, steps) == DEGREES
 
 
 def require_metres(graph: LaneGraph, where: str) -> None:

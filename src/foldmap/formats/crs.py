@@ -1,0 +1,312 @@
+"""Coordinate reference systems: the one place that knows what a crs means for coordinates that must be metres.
+
+A map is matched with what a vehicle sees, so a metre of it must be a metre of ground. That needs more than the word
+"metre" in the crs: Web Mercator is in metres and stretches a street at 48 degrees north by half.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from pyproj import CRS, Proj, Transformer
+from pyproj.exceptions import CRSError, ProjError
+
+from foldmap.errors import MapInputError
+from foldmap.types import AnyArray, DoubleArray
+
+TRUE_SCALE = 0.005
+"""A crs whose scale at the map's place is farther than this from 1 is no frame to measure in; UTM has 0.0004 by design,
+0.0027 at the far edge of a national grid that uses one zone for two."""
+
+_LOST_SCALE = 0.1
+"""A crs made for a region is never this wrong within it: the coordinates are of another one."""
+_WGS84 = "EPSG:4326"
+_MOST_TEXT = 1 << 16
+_HEIGHTS = re.compile(r"\+(?:geoidgrids|geoid_crs|vunits|vto_meter)(?:=\S*)?")
+_INIT = re.compile(r"\+init=(\w+):(\w+).*", re.IGNORECASE | re.DOTALL)
+_METRES, _DEGREES, _LOCAL = "metres", "degrees", "local"
+_REGIONAL = ("Transverse", "Oblique", "Hotine", "Laborde")
+_TO_METRES = "project the map to UTM or another metric crs"
+_PLANE_AXES = ({"east", "north"}, {"north"}, {"south"})
+"""Directions of the axes of a grid, and of a polar grid."""
+
+
+def read_crs(crs: Any, where: str) -> CRS:
+    """The horizontal part of a crs: heights, and the geoid grids they would need, do not matter to a map of the ground.
+
+    Args:
+        crs: what pyproj reads: EPSG code, PROJ text, WKT, PROJJSON, an URN.
+        where: the file or option, for the message.
+
+    Raises:
+        MapInputError: it is none.
+    """
+    given = crs
+    if isinstance(crs, str):
+        given = _HEIGHTS.sub("", _INIT.sub(r"\1:\2", crs.strip())).strip()
+        if len(given) > _MOST_TEXT:
+            raise MapInputError(f"{where}: its crs has {len(given):,} characters", "give an EPSG code")
+    try:
+        found = CRS.from_user_input(given)
+        while found.is_compound and found.sub_crs_list:
+            found = found.sub_crs_list[0]
+        return found.to_2d() if len(found.axis_info) > 2 else found
+    except (CRSError, ProjError, ValueError, TypeError) as error:
+        raise MapInputError(
+            f"{where}: {str(crs)[:80]!r} is no coordinate reference system", "give an EPSG code"
+        ) from error
+
+
+def name_of(crs: CRS) -> str:
+    """What to call a crs in a message: its code, or its name."""
+    authority = crs.to_authority()
+    return ":".join(authority) if authority else str(crs.name)[:80]
+
+
+def text_of(crs: CRS, given: Any = None) -> str:
+    """What is kept of a crs: a PROJ text as it was given, an EPSG code where there is one, else what pyproj reads."""
+    if isinstance(given, str) and given.lstrip().startswith("+proj"):
+        return " ".join(_HEIGHTS.sub("", given).split())
+    code = crs.to_epsg()
+    return f"EPSG:{code}" if code else str(crs.srs)
+
+
+def local_crs(latitude_deg: float, longitude_deg: float) -> str:
+    """A transverse Mercator about a place: metres east and north of it, true to 2 ppm within 10 km."""
+    return f"+proj=tmerc +lat_0={latitude_deg:.7f} +lon_0={longitude_deg:.7f} +k=1 +x_0=0 +y_0=0 +datum=WGS84 +units=m"
+
+
+def about(lonlat_deg: AnyArray) -> str:
+    """The `local_crs` about the middle of some places, (N, 2) longitude and latitude; they may lie across 180 E."""
+    first = float(lonlat_deg[0, 0])
+    longitude = first + (lonlat_deg[:, 0] - first + 180.0) % 360.0 - 180.0
+    middle = (float(longitude.min() + longitude.max()) / 2 + 180.0) % 360.0 - 180.0
+    return local_crs(float(lonlat_deg[:, 1].min() + lonlat_deg[:, 1].max()) / 2, middle)
+
+
+def utm_of(lonlat_deg: AnyArray) -> str:
+    """The UTM zone of the middle of some places."""
+    longitude, latitude = lonlat_deg.mean(0) if len(lonlat_deg) else (0.0, 0.0)
+    return f"EPSG:{(32600 if latitude >= 0 else 32700) + int((longitude + 180) % 360 // 6) + 1}"
+
+
+def to_lonlat(xy_m: AnyArray, crs: Any, where: str = "the map") -> DoubleArray:
+    """Coordinates to WGS84.
+
+    Args:
+        xy_m: (N, 2) easting, northing; or longitude, latitude of a geographic crs.
+        crs: what pyproj reads.
+        where: the file, for the message.
+
+    Returns:
+        float64 (N, 2), longitude and latitude in degrees.
+
+    Raises:
+        MapInputError: pyproj does not read the crs, or a point is outside of it.
+    """
+    return _transform(xy_m, read_crs(crs, where), where, back=True)
+
+
+def from_lonlat(lonlat_deg: AnyArray, crs: Any, where: str = "the map") -> DoubleArray:
+    """WGS84 longitude and latitude, (N, 2) degrees, to metric coordinates, float64 (N, 2); errors of `to_lonlat`."""
+    return _transform(lonlat_deg, read_crs(crs, where), where, back=False)
+
+
+def _transform(points: AnyArray, crs: CRS, where: str, back: bool) -> DoubleArray:
+    given = np.asarray(points, np.float64).reshape(-1, 2)
+    try:
+        change = Transformer.from_crs(*((crs, _WGS84) if back else (_WGS84, crs)), always_xy=True)
+        moved = np.stack(change.transform(given[:, 0], given[:, 1]), 1) if len(given) else np.zeros((0, 2))
+    except (CRSError, ProjError) as error:
+        raise MapInputError(f"{where}: PROJ cannot use {name_of(crs)}: {error}"[:300], "give an EPSG code") from error
+    lost = np.flatnonzero(~np.isfinite(moved).all(1))
+    if len(lost):
+        raise MapInputError(
+            f"{where}: {given[lost[0]].tolist()} is outside of {name_of(crs)}",
+            "check the crs, and the order of the coordinates",
+        )
+    return np.asarray(moved, np.float64)
+
+
+def require_metric(crs: Any, where: str, cure: str = _TO_METRES) -> str:
+    """A crs as text, after a look at its axes.
+
+    Args:
+        crs: what pyproj reads.
+        where: the file or option, for the message.
+        cure: what to do about one that is not metric.
+
+    Raises:
+        MapInputError: pyproj does not read it, or it is not projected to metres east and north.
+    """
+    found = read_crs(crs, where)
+    kind = _kind(found, where, cure)
+    if kind != _METRES:
+        raise MapInputError(f"{where} is in {_said(kind, found)}, not in metres on Earth", cure)
+    return text_of(found, crs)
+
+
+def _said(kind: str, crs: CRS) -> str:
+    return f"{'degrees' if kind == _DEGREES else 'a local frame'} ({name_of(crs)})"
+
+
+def _kind(crs: CRS, where: str, cure: str) -> str:
+    """Whether coordinates are metres on Earth, metres of a local frame, or degrees; all else is refused."""
+    if crs.is_geographic:
+        return _DEGREES
+    if not (crs.is_projected or crs.is_engineering):
+        raise MapInputError(f"{where} is in {name_of(crs)}, a {crs.type_name} without eastings and northings", cure)
+    axes = crs.axis_info[:2]
+    for axis in axes:
+        if not math.isclose(axis.unit_conversion_factor, 1.0, rel_tol=1e-9):
+            unit = f"{axis.unit_name} of {axis.unit_conversion_factor:.9g} m"
+            raise MapInputError(f"{where} is in {unit} ({name_of(crs)}), not in metres", cure)
+    if crs.is_projected and {axis.direction for axis in axes} not in _PLANE_AXES:
+        directions = " and ".join(axis.direction for axis in axes)
+        raise MapInputError(f"{where}: the axes of {name_of(crs)} point {directions}, not east and north", cure)
+    return _METRES if crs.is_projected else _LOCAL
+
+
+def scale_error(crs: Any, lonlat_deg: AnyArray) -> float:
+    """How far a projection's scale is from 1 at worst, over directions and over some places; infinite outside of it.
+
+    Args:
+        crs: a projected one.
+        lonlat_deg: (N, 2) longitude and latitude.
+    """
+    try:
+        factors = Proj(crs).get_factors(lonlat_deg[:, 0], lonlat_deg[:, 1])
+    except (CRSError, ProjError):
+        return math.inf
+    scales = np.stack([factors.tissot_semimajor, factors.tissot_semiminor])
+    return float(np.abs(scales - 1.0).max()) if np.isfinite(scales).all() else math.inf
+
+
+def _extremes(points: AnyArray) -> AnyArray:
+    """The outermost of some points, and one in between."""
+    outer = [point for by in (points, points @ [[1, 1], [1, -1]]) for point in (*by.argmin(0), *by.argmax(0))]
+    return points[[*outer, len(points) // 2]]
+
+
+def require_true(crs: Any, xy: AnyArray, where: str, cure: str = "reproject it with gdalwarp -t_srs {utm}") -> str:
+    """A crs as text, whose metres are metres at a place; one of an engineering crs is such everywhere.
+
+    Args:
+        crs: what pyproj reads.
+        xy: (N, 2) coordinates in it, N >= 1.
+        where: the file or option, for the message.
+        cure: what to do about one that is not; ``{utm}`` in it becomes the UTM zone of the place.
+
+    Raises:
+        MapInputError: not in metres, or its scale there is off by more than `TRUE_SCALE`.
+    """
+    plain = cure.format(utm="EPSG:326XX of its UTM zone")
+    found = read_crs(crs, where)
+    kind = _kind(found, where, plain)
+    if kind == _DEGREES:
+        raise MapInputError(f"{where} is in {_said(kind, found)}, not in metres", plain)
+    if kind == _METRES:
+        lonlat = _transform(_extremes(xy), found, where, back=True)
+        error = scale_error(found, lonlat)
+        if error > TRUE_SCALE:
+            longitude, latitude = lonlat[-1]
+            raise MapInputError(
+                f"{where}: metres of {name_of(found)} are not metres of ground at {latitude:.2f} N, {longitude:.2f} E, "
+                f"but off by {100 * error:.3g} %",
+                cure.format(utm=utm_of(lonlat)),
+            )
+    return text_of(found, crs)
+
+
+def metric_lines(
+    lines: Sequence[DoubleArray], crs: Any, where: str, degrees: bool = True
+) -> tuple[list[DoubleArray], str | None]:
+    """Lines of any crs in metres of ground, and on Earth as their file has them.
+
+    Metric coordinates stay as they are. Those in degrees, or in a projection whose scale is off by more than
+    `TRUE_SCALE` there, are projected to a transverse Mercator about the middle of the map.
+
+    Args:
+        lines: float64 (P, 2) each.
+        crs: what pyproj reads; None for a local frame, which stays.
+        where: the file, for messages.
+        degrees: whether the format can be in degrees.
+
+    Returns:
+        The lines, and the crs they are in now; None for a local frame.
+
+    Raises:
+        MapInputError: pyproj does not read the crs, it is in feet or other units, its axes point elsewhere than east
+            and north, or a coordinate is outside of it.
+    """
+    if crs is None:
+        return list(lines), None
+    found = read_crs(crs, where)
+    kind = _kind(found, where, _TO_METRES)
+    if kind == _LOCAL:
+        return list(lines), None
+    if kind == _DEGREES and not degrees:
+        raise MapInputError(f"{where} is in {_said(kind, found)}, not in metres", _TO_METRES)
+    if not lines:
+        return [], text_of(found, crs) if kind == _METRES else None
+    lonlat = _transform(np.concatenate(lines), found, where, back=True)
+    if kind == _METRES:
+        error = scale_error(found, _extremes(lonlat))
+        if error <= TRUE_SCALE:
+            return list(lines), text_of(found, crs)
+        if error > _LOST_SCALE and not is_world_mercator(found):
+            raise MapInputError(
+                f"{where}: coordinates such as {lines[0][0].tolist()} are far outside of {name_of(found)}",
+                "check the crs and the offset of the map",
+            )
+    return lonlat_lines(lonlat, [len(line) for line in lines], where)
+
+
+def is_world_mercator(crs: Any) -> bool:
+    """Whether a crs is a Mercator of the whole world, which stretches the ground the more the farther from the equator.
+
+    Raises:
+        MapInputError: pyproj does not read it.
+    """
+    found = read_crs(crs, "the crs")
+    operation = (found.source_crs if found.is_bound and found.source_crs else found).coordinate_operation
+    if operation is None or "Mercator" not in operation.method_name or operation.method_name.startswith(_REGIONAL):
+        return False
+    return not any(each.name == "Latitude of 1st standard parallel" and each.value for each in operation.params)
+
+
+def lonlat_lines(
+    lonlat_deg: DoubleArray, lengths: Sequence[int], where: str, crs: str | None = None
+) -> tuple[list[DoubleArray], str]:
+    """Longitudes and latitudes of lines in metres, and their crs.
+
+    Args:
+        lonlat_deg: float64 (N, 2), all lines one after another.
+        lengths: points of each line.
+        where: the file, for messages.
+        crs: to project to where that is true there; else, and where None, `about` the middle.
+
+    Raises:
+        MapInputError: no degrees, or the map is too large for one frame in metres.
+    """
+    given = None if crs is None else require_metric(crs, where)
+    outside = np.flatnonzero((np.abs(lonlat_deg) > (360.0, 90.0)).any(1))
+    if len(outside):
+        raise MapInputError(
+            f"{where}: {lonlat_deg[outside[0]].tolist()} is no longitude and latitude",
+            "check the crs, and the order of the coordinates",
+        )
+    extremes, local = _extremes(lonlat_deg), about(lonlat_deg)
+    if given is not None and scale_error(read_crs(given, where), extremes) <= TRUE_SCALE:
+        local = given
+    elif scale_error(read_crs(local, where), extremes) > TRUE_SCALE:
+        spans = " to ".join(f"({x:.2f}, {y:.2f})" for x, y in (lonlat_deg.min(0), lonlat_deg.max(0)))
+        raise MapInputError(
+            f"{where} spans longitudes and latitudes {spans}: no metres of {local[:40]} fit all of it",
+            "cut it into regions; if these are metres of a local frame, name no geographic crs",
+        )
+    return np.split(from_lonlat(lonlat_deg, local, where), np.cumsum(lengths)[:-1]), local

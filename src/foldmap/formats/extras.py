@@ -1,0 +1,26 @@
+"""Libraries that only some formats need: imported when a file of such a format is met."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from foldmap.errors import MissingExtraError
+
+
+def extra(module: str, what: str) -> Any:
+    """Import a module of the extra "street".
+
+    Args:
+        module: its name.
+        what: what needs it, for the message.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise MissingExtraError(
+            f"{what} needs {module.split('.')[0]}, which is not installed", "pip install foldmap[street]"
+        ) from error

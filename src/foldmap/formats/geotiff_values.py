@@ -1,0 +1,169 @@
+"""What the numbers of a raster band can be: full scale, and what gives away that they are no ground intensities."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from foldmap.errors import MapInputError
+from foldmap.types import AnyArray
+
+_SIDE_PX, _PICKS = 256, 24
+_SCALES = (255, 65_535)
+_HUGE = 1e30
+_KNOWN_NODATA = (-999.0, -9999.0, -99999.0, -32767.0, -32768.0)
+_GAP, _SHARE = 8.0, 1e-3
+_LEAST_RANGE = 1e-4
+Valid = Callable[[int, int, int, int], AnyArray]
+"""Row, column, height and width of a window -> its observed values as stored, one-dimensional."""
+
+
+def declared_scale(path: Path, dataset: Any, band: int) -> tuple[float, float] | None:
+    """The band's own scale and offset; None where it declares none.
+
+    Raises:
+        MapInputError: a scale under which all values are the same, or that is no number.
+    """
+    scale, offset = float(dataset.scales[band - 1]), float(dataset.offsets[band - 1])
+    if scale == 0 or not (math.isfinite(scale) and math.isfinite(offset)):
+        raise MapInputError(
+            f"{path}: band {band} declares the GDAL scale {scale:g} and offset {offset:g}, which leaves no value",
+            "set what its values mean: gdal_edit.py -scale 1 -offset 0",
+        )
+    return None if (scale, offset) == (1.0, 0.0) else (scale, offset)
+
+
+def check_band(
+    path: Path, kind: np.dtype[Any], declared: tuple[float, float] | None, shape: tuple[int, int], valid: Valid
+) -> tuple[float, float]:
+    """Scale and offset to full reflectance 1 of a band, after a look at some of its values; at all where those are odd.
+
+    Integers of 8 and 16 bits are divided by their type's maximum, wider ones by the least of 255, 65535 and that which
+    holds all values. Floats, and bands with a declared scale, stay as they are.
+
+    Args:
+        path: for messages.
+        kind: of the stored values.
+        declared: scale and offset, see `declared_scale`.
+        shape: (height_px, width_px).
+        valid: reads a window.
+
+    Raises:
+        MapInputError: nothing but one or two values, what looks like nodata that is not declared, or values that span
+            too little.
+    """
+    some = _Seen()
+    for window in _windows(shape, _PICKS):
+        some.add(path, kind, valid(*window))
+    if not some.count:
+        return declared or (1.0, 0.0)
+    wide = kind.kind in "iu" and declared is None and kind.itemsize > 2
+    if len(some.distinct) < 3 or (wide and some.high <= _SCALES[-1]):
+        some = _Seen()
+        for window in _windows(shape):
+            some.add(path, kind, valid(*window))
+    if len(some.distinct) < 3:
+        held = " and ".join(f"{value:g}" for value in sorted(some.distinct))
+        raise MapInputError(
+            f"{path} holds nothing but {held} where it is observed: no ground intensities",
+            "choose the band of intensity with --band, or write the map with it",
+        )
+    _refuse_top(path, some)
+    scale, offset = declared or _full_scale(kind, some.high)
+    low, high = some.low * scale + offset, some.high * scale + offset
+    if abs(high - low) < _LEAST_RANGE:
+        raise MapInputError(
+            f"{path} has values from {some.low:g} to {some.high:g}, {low:.3g} to {high:.3g} of full reflectance",
+            "rescale it so that full reflectance is 1: gdal_translate -ot Float32 -scale",
+        )
+    return scale, offset
+
+
+def _full_scale(kind: np.dtype[Any], high: float) -> tuple[float, float]:
+    if kind.kind == "f":
+        return 1.0, 0.0
+    most = float(np.iinfo(kind).max)
+    if kind.itemsize > 2:
+        most = next((float(full) for full in _SCALES if high <= full), most)
+    return 1.0 / most, 0.0
+
+
+class _Seen:
+    """Values met so far: how many, from where to where, the highest two and their count, the first few distinct."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.low, self.high, self.second = math.inf, -math.inf, -math.inf
+        self.at_top = 0
+        self.distinct: set[float] = set()
+
+    def add(self, path: Path, kind: np.dtype[Any], values: AnyArray) -> None:
+        refuse_nodata(path, kind, values)
+        if not values.size:
+            return
+        self.count += values.size
+        self.low = min(self.low, float(values.min()))
+        top = float(values.max())
+        below = values[values < top]
+        second = float(below.max()) if below.size else -math.inf
+        at_top = int(values.size - below.size)
+        if top > self.high:
+            self.high, self.second, self.at_top = top, max(second, self.high), at_top
+        elif top == self.high:
+            self.second, self.at_top = max(second, self.second), self.at_top + at_top
+        else:
+            self.second = max(self.second, top)
+        if len(self.distinct) < 3:
+            self.distinct |= set(np.unique(values[:: max(1, values.size >> 12)])[:3].tolist())
+            self.distinct |= {float(values.min()), top, *([second] if below.size else [])}
+
+
+def refuse_nodata(path: Path, kind: np.dtype[Any], values: AnyArray) -> None:
+    """Refuse values that stand for nothing observed and are not declared as such.
+
+    Args:
+        path: for the message.
+        kind: of the stored values.
+        values: as stored, finite.
+
+    Raises:
+        MapInputError: huge values, a usual nodata value, or negative integers; names the value.
+    """
+    if not values.size:
+        return
+    low, high = values.min(), values.max()
+    found = None
+    if kind.kind == "f" and max(-float(low), float(high)) >= _HUGE:
+        found = high if float(high) >= _HUGE else low
+    elif float(low) in _KNOWN_NODATA or (low <= -1 and float(low).is_integer() and (values[values < 0] == low).all()):
+        found = low
+    if found is not None:
+        _refuse(path, float(found))
+
+
+def _refuse_top(path: Path, some: _Seen) -> None:
+    """Refuse a highest value that many pixels have and none comes near to."""
+    far = some.high > _GAP * max(some.second, 0.0) and some.high.is_integer() and some.high >= 255
+    if far and some.at_top >= max(16, _SHARE * some.count):
+        _refuse(path, some.high)
+
+
+def _refuse(path: Path, value: float) -> None:
+    raise MapInputError(
+        f"{path}: values of {value:.9g} look like nodata, which the file does not declare",
+        f"declare it: gdal_edit.py -a_nodata {value:.17g} {path}",
+    )
+
+
+def _windows(shape: tuple[int, int], most: int | None = None) -> Iterator[tuple[int, int, int, int]]:
+    """Windows that tile a raster; of more than `most` only so many, evenly over it."""
+    rows, columns = (-(-side // _SIDE_PX) for side in shape)
+    numbers = range(rows * columns)
+    picked = numbers if most is None else np.unique(np.linspace(0, len(numbers) - 1, most).astype(int))
+    for number in picked:
+        row, column = (int(one) * _SIDE_PX for one in divmod(int(number), columns))
+        yield row, column, min(_SIDE_PX, shape[0] - row), min(_SIDE_PX, shape[1] - column)

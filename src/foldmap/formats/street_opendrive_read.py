@@ -1,0 +1,211 @@
+"""Reading the roads of an OpenDRIVE file; what of a road is damaged is dropped and noted, the rest is kept."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Collection
+from dataclasses import replace
+
+import numpy as np
+
+from foldmap.errors import MapInputError
+from foldmap.formats.street_opendrive_line import ReferenceLine, reference_line
+from foldmap.formats.street_opendrive_roads import LEFT, RIGHT, SHORTEST_M, Cubics, Lane, Road, Section
+from foldmap.formats.street_opendrive_xml import Element
+from foldmap.formats.street_reading import LeftOut
+from foldmap.formats.street_speed import metres_a_second
+from foldmap.formats.street_xml import needed, real, whole
+
+_SLIGHT_M, _MOST_NEGATIVE_M = 0.01, 0.5
+_NO_LIMIT = {"no limit", "undefined"}
+_SIDES = {"left": LEFT, "right": RIGHT}
+
+
+def read_road(element: Element, lane_types: Collection[str], left_out: LeftOut) -> Road:
+    """One road; lanes, sections and links of it that are damaged are dropped.
+
+    Args:
+        element: of the file.
+        lane_types: that someone wants: damaged ones of these are lost lanes.
+        left_out: where it is noted.
+
+    Raises:
+        MapInputError: it has no reference line or no lanes that can be placed; the message names the road.
+    """
+    identity = needed(element.attributes, "id", "a road")
+    what = f"road {identity}"
+    line = reference_line(element, what, left_out)
+    with left_out.dropping("road length, for which that of the geometries counts"):
+        if abs(real(element.attributes, "length", what) - line.length_m) > 0.5:
+            left_out["road whose length is not that of its geometries, which count"] += 1
+    tilt = element.one("lateralProfile")
+    if tilt is not None and any(child.name in ("superelevation", "crossfall", "shape") for child in tilt.children):
+        left_out["lateral profile of a road, laid flat"] += 1
+    lanes = element.one("lanes")
+    if lanes is None:
+        raise MapInputError(f"{what} has no lanes", "give each road at least one lane section")
+    rule = element.attributes.get("rule", "RHT")
+    if rule not in ("RHT", "LHT"):
+        raise MapInputError(f"{what} has the rule {rule[:40]!r}", "give RHT or LHT")
+    junction = element.attributes.get("junction", "-1")
+    return Road(
+        identity,
+        None if junction in ("-1", "") else junction,
+        rule == "LHT",
+        line,
+        _cubics(lanes.all("laneOffset"), "s", f"laneOffset of {what}"),
+        _sections(lanes, line, what, lane_types, left_out),
+        _speed([type_.one("speed") for type_ in element.all("type")], what, left_out),
+        _links(element.one("link"), what, left_out),
+    )
+
+
+def _links(link: Element | None, what: str, left_out: LeftOut) -> dict[int, tuple[str, str, str | None]]:
+    found = {}
+    for end, name in enumerate(("predecessor", "successor")):
+        there = link.one(name) if link else None
+        if there is None:
+            continue
+        kind = there.attributes.get("elementType", "road")
+        contact = there.attributes.get("contactPoint")
+        if kind not in ("road", "junction") or (kind == "road" and contact not in ("start", "end")):
+            left_out.fault("road link", f"the {name} of {what} is a {kind[:40]!r} with contact point {contact!r}")
+            continue
+        with left_out.dropping("road link"):
+            found[end] = (kind, needed(there.attributes, "elementId", f"the {name} of {what}"), contact)
+    return found
+
+
+def _sections(
+    lanes: Element, line: ReferenceLine, what: str, lane_types: Collection[str], left_out: LeftOut
+) -> dict[int, list[Section]]:
+    """Sections of each side, in the order of s, between the start and the end of the road."""
+    elements = lanes.all("laneSection")
+    if not elements:
+        raise MapInputError(f"{what} has no lane section", "give each road at least one")
+    starts = [real(each.attributes, "s", f"a lane section of {what}") for each in elements]
+    if any(b < a for a, b in itertools.pairwise(starts)):
+        left_out.fault("order of lane sections", f"the lane sections of {what} are not in the order of s: sorted")
+    order = sorted(range(len(starts)), key=starts.__getitem__)
+    found: dict[int, list[Section]] = {LEFT: [], RIGHT: []}
+    for name, side in _SIDES.items():
+        mine = [number for number in order if _covers(elements[number], name)]
+        bounds = [min(max(starts[number], 0.0), line.length_m) for number in mine] + [line.length_m]
+        for number, start, end in zip(mine, bounds, bounds[1:], strict=False):
+            found[side].append(Section(number, start, end, {}))
+            _fill(found[side][-1], elements[number].one(name), name, what, lane_types, left_out)
+    for number, start in enumerate(starts):
+        of_it = [each for sections in found.values() for each in sections if each.number == number]
+        if of_it and not any(each.length_m for each in of_it):
+            extent = f"starts at {start:g} m of {line.length_m:g}" if start > line.length_m else "has no length"
+            left_out.fault("lane section", f"lane section {number} of {what} {extent}")
+    return found
+
+
+def _covers(section: Element, side: str) -> bool:
+    """Whether a lane section says anything of a side: one of a single side leaves the other as it was before."""
+    if section.attributes.get("singleSide", "false").lower() not in ("true", "1"):
+        return True
+    given = {name for name in _SIDES if (group := section.one(name)) is not None and group.all("lane")}
+    return side in given or len(given) != 1
+
+
+def _fill(
+    section: Section, group: Element | None, side: str, what: str, lane_types: Collection[str], left_out: LeftOut
+) -> None:
+    """Read the lanes of a side. Where one cannot be placed, neither can those beyond it."""
+    where = f"{what}, section {section.number}"
+    beyond: int | None = None
+    elements = group.all("lane") if group else []
+    for each in sorted(elements, key=_rank):
+        wanted = int(each.attributes.get("type") in lane_types)
+        with left_out.dropping("lane", wanted, section.length_m * wanted):
+            identity = whole(each.attributes, "id", f"a lane of {where}")
+            if identity == 0:
+                continue
+            if (identity > 0) != (side == "left"):
+                raise MapInputError(f"lane {identity} of {where} is on the {side}", "ids are positive on the left")
+            if identity in section.lanes:
+                raise MapInputError(f"{where}: lane {identity} is there twice", "drop one")
+            if beyond is not None:
+                raise MapInputError(f"lane {identity} of {where} lies beyond lane {beyond}, which is damaged", "")
+            beyond = identity
+            section.lanes[identity] = _lane(each, identity, section, where, wanted, left_out)
+            beyond = None
+
+
+def _rank(lane: Element) -> int:
+    """How far a lane is from the reference line; one without a number is last."""
+    try:
+        return abs(int(lane.attributes.get("id", "")))
+    except ValueError:
+        return 1 << 30
+
+
+def _lane(element: Element, identity: int, section: Section, where: str, wanted: int, left_out: LeftOut) -> Lane:
+    """One lane.
+
+    Raises:
+        MapInputError: how wide it is cannot be known; the message names the lane.
+    """
+    what = f"lane {identity} of {where}"
+    borders, records = element.all("border"), element.all("width")
+    if not records:
+        has = "borders instead of a width" if borders else "no width"
+        raise MapInputError(f"{what} has {has}", "give a width record")
+    left_out["lane border beside a width, which counts"] += bool(borders)
+    left_out["access rule of a lane"] += len(element.all("access"))
+    lane = Lane(identity, None, _width(_cubics(records, "sOffset", f"width of {what}"), section, what, left_out))
+    with left_out.dropping("lane", wanted, section.length_m * wanted):
+        direction = element.attributes.get("direction", "standard")
+        if direction not in ("standard", "reversed", "both"):
+            raise MapInputError(f"{what} has the direction {direction[:40]!r}", "give standard, reversed or both")
+        lane = replace(lane, lane_type=needed(element.attributes, "type", what), direction=direction)
+    link = element.one("link")
+    for name, ids in (("predecessor", lane.before), ("successor", lane.after)):
+        for each in link.all(name) if link else []:
+            with left_out.dropping("lane link"):
+                ids.append(whole(each.attributes, "id", f"the {name} of {what}"))
+    lane.speed_mps = _speed(list(element.all("speed")), what, left_out)
+    return lane
+
+
+def _width(width: Cubics, section: Section, what: str, left_out: LeftOut) -> Cubics:
+    """The width, after a look at its least value."""
+    length = section.end_m - section.start_m
+    if length < SHORTEST_M:
+        return width
+    s = np.linspace(0, length, max(2, min(1000, int(length) + 2)))
+    values = width.at(s, length)
+    if values.min() < -_MOST_NEGATIVE_M:
+        raise MapInputError(
+            f"{what} is {values.min():.3g} m wide at s = {section.start_m + s[values.argmin()]:.6g}",
+            "give widths of 0 or more",
+        )
+    if values.min() < -_SLIGHT_M:
+        left_out.fault("lane width, taken as 0", f"{what} is {values.min():.3g} m wide at its narrowest")
+    return width
+
+
+def _cubics(elements: list[Element], key: str, what: str) -> Cubics:
+    """Records by where they start, in that order."""
+    rows = [[real(each.attributes, name, what) for name in (key, "a", "b", "c", "d")] for each in elements]
+    table = np.array(rows, np.float64).reshape(-1, 5)
+    table = table[np.argsort(table[:, 0], kind="stable")]
+    return Cubics(table[:, 0], table[:, 1:])
+
+
+def _speed(elements: list[Element | None], what: str, left_out: LeftOut) -> float | None:
+    """The lowest limit, in metres a second."""
+    found = []
+    for each in elements:
+        if each is None or each.attributes.get("max") in _NO_LIMIT:
+            continue
+        try:
+            limit = needed(each.attributes, "max", f"the speed limit of {what}")
+            found.append(metres_a_second(limit, each.attributes.get("unit", "m/s")))
+        except ValueError as error:
+            left_out.fault("speed limit", f"the speed limit of {what} {error}")
+        except MapInputError as error:
+            left_out.fault("speed limit", error.message)
+    return min(found, default=None)
