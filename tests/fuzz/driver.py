@@ -1,7 +1,7 @@
 """What every fuzzer of a reader shares: numbered cases, a child process that may die, limits of time and memory.
 
-A case is made by its family, seed and number alone, so ``--family F --seed S --first N --cases 1`` shows it again. Cases run in
-forked children, a batch each: a crash of a library, a hang or a request for a gigabyte ends one child and is a finding.
+A case is made by its family, seed and number alone, so ``--family F --seed S --first N --cases 1`` shows it again.
+Cases run in forked children, a batch each: a crash of a library, a hang or a request for a gigabyte is a finding.
 """
 
 from __future__ import annotations

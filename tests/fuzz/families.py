@@ -39,8 +39,8 @@ from foldmap.formats.kitti import read_kitti_calibration
 from foldmap.formats.street_polylines import read_csv
 from foldmap.formats.sweeps import read_sweep
 
-SEED = np.random.default_rng(5)
-POINTS = np.column_stack([SEED.uniform(-20, 20, (40, 2)), SEED.normal(-1.8, 0.02, 40), SEED.uniform(0.1, 1, 40)])
+_DRAW = np.random.default_rng(5)
+POINTS = np.column_stack([_DRAW.uniform(-20, 20, (40, 2)), _DRAW.normal(-1.8, 0.02, 40), _DRAW.uniform(0.1, 1, 40)])
 
 
 def only(folder: Path) -> Path:
@@ -92,7 +92,10 @@ def bytes_of(fields: Callable[[Rng, bytes], bytes] = raw) -> Callable[[Rng, File
 
 
 def pcd_seeds() -> Sequence[Files]:
-    head = "# .PCD v0.7\nVERSION 0.7\nFIELDS x y z intensity ring\nSIZE 4 4 4 {s} 2\nTYPE F F F {t} U\nCOUNT 1 1 1 1 1\nWIDTH 40\nHEIGHT 1\nVIEWPOINT 0 0 0 1 0 0 0\nPOINTS 40\nDATA {d}\n"
+    head = (
+        "# .PCD v0.7\nVERSION 0.7\nFIELDS x y z intensity ring\nSIZE 4 4 4 {s} 2\nTYPE F F F {t} U\nCOUNT 1 1 1 1 1\n"
+        "WIDTH 40\nHEIGHT 1\nVIEWPOINT 0 0 0 1 0 0 0\nPOINTS 40\nDATA {d}\n"
+    )
     ring = np.arange(40)
     rows = "\n".join(" ".join(f"{v:.4f}" for v in p) + f" {k}" for k, p in enumerate(POINTS))
     made = [(head.format(s=4, t="F", d="ascii") + rows + "\n").encode()]
@@ -142,7 +145,8 @@ def las_seeds() -> Sequence[Files]:
 
 
 LAS_FIELDS = (
-    (24, "B"), (25, "B"), (94, "H"), (96, "I"), (100, "I"), (104, "B"), (105, "H"), (107, "I"), (111, "I"), (131, "d"), (139, "d"),
+    (24, "B"), (25, "B"), (94, "H"), (96, "I"), (100, "I"), (104, "B"), (105, "H"), (107, "I"),
+    (111, "I"), (131, "d"), (139, "d"),
     (147, "d"), (155, "d"), (179, "d"), (187, "d"), (227, "Q"), (235, "Q"), (243, "I"), (247, "Q"), (255, "Q"),
 )  # fmt: skip
 
@@ -216,7 +220,7 @@ def tiff_tag(rng: Rng, data: bytes) -> bytes:
     if entry + 12 > len(changed):
         return raw(rng, data)
     kind = int(rng.integers(6))
-    tag, typed, many, value = struct.unpack_from("<HHII", data, entry)
+    _, typed, many, value = struct.unpack_from("<HHII", data, entry)
     if kind == 0:
         struct.pack_into(
             "<H", changed, entry, int(pick(rng, (256, 257, 258, 259, 277, 33550, 33922, 34264, 34735, 42113, 0)))
@@ -262,9 +266,13 @@ def table_seeds() -> Sequence[Files]:
         for k in range(2)
         for s, x in (("l", 0), ("r", 0.5))
     )
-    sfm = "NVM_V3\n\n2\na.jpg\t500 1 0 0 0 0 0 0 0 0\nb.jpg\t500 1 0 0 0 1 0 0 0 0\n\n2\n1 2 9 10 20 30 2 0 0 10 20 1 0 5 20\n0 1 8 10 20 30 2 0 1 1 2 1 1 3 4\n"
+    sfm = (
+        "NVM_V3\n\n2\na.jpg\t500 1 0 0 0 0 0 0 0 0\nb.jpg\t500 1 0 0 0 1 0 0 0 0\n\n2\n"
+        "1 2 9 10 20 30 2 0 0 10 20 1 0 5 20\n0 1 8 10 20 30 2 0 1 1 2 1 1 3 4\n"
+    )
     return [
-        {"kitti.txt": kitti.encode()}, {"tum.txt": tum.encode()}, {"calib.txt": calibration.encode()}, {"names.txt": names.encode()},
+        {"kitti.txt": kitti.encode()}, {"tum.txt": tum.encode()}, {"calib.txt": calibration.encode()},
+        {"names.txt": names.encode()},
         {"queries.txt": queries.encode()}, {"results.txt": results.encode()}, {"rigs.txt": rigs.encode()},
         {"pairs.txt": b"a.jpg b.jpg\na.jpg c.jpg\nb.jpg c.jpg\n"}, {"sfm.nvm": sfm.encode()},
         {"poses.csv": b"name,x_m,y_m,heading_deg\na.png,1,2,30\nb.png,2,2.5,31\nc.png,3,3,32\n"},
@@ -320,7 +328,8 @@ def database_seeds() -> Sequence[Files]:
         base = sqlite3.connect(path)
         base.executescript(
             "CREATE TABLE cameras(camera_id INTEGER PRIMARY KEY,model INTEGER,width INTEGER,height INTEGER,params BLOB,"
-            "prior_focal_length INTEGER);CREATE TABLE images(image_id INTEGER PRIMARY KEY,name TEXT UNIQUE,camera_id INTEGER);"
+            "prior_focal_length INTEGER);"
+            "CREATE TABLE images(image_id INTEGER PRIMARY KEY,name TEXT UNIQUE,camera_id INTEGER);"
             "CREATE TABLE keypoints(image_id INTEGER PRIMARY KEY,rows INTEGER,cols INTEGER,data BLOB);"
             "CREATE TABLE descriptors(image_id INTEGER PRIMARY KEY,rows INTEGER,cols INTEGER,data BLOB);"
         )
@@ -328,7 +337,7 @@ def database_seeds() -> Sequence[Files]:
             xy = np.arange(20, dtype="<f4").reshape(5, 4) + number
             base.execute("INSERT INTO images VALUES(?,?,1)", (number, f"{number}.jpg"))
             base.execute("INSERT INTO keypoints VALUES(?,5,4,?)", (number, xy.tobytes()))
-            looks = np.arange(640, dtype=np.int64).astype(np.uint8) + np.uint8(number)
+            looks = np.random.default_rng(number).integers(0, 256, 640, dtype=np.uint8)
             base.execute("INSERT INTO descriptors VALUES(?,5,128,?)", (number, looks.tobytes()))
         base.commit()
         base.close()
@@ -345,7 +354,7 @@ def database_cell(rng: Rng, data: bytes) -> bytes:
         base.execute("PRAGMA journal_mode=MEMORY")
         try:
             name = pick(rng, ("images", "keypoints", "descriptors"))
-            columns = [row[1] for row in base.execute(f"PRAGMA table_info({name})")]
+            columns = [row[1] for row in base.execute(f"PRAGMA table_info({name})")] or ["data"]
             value = pick(rng, (0, 1, -1, 2**31, 2**62, None, "", "x", "é", b"", b"\xff", b"\0" * 7, 1.5, float("inf")))
             kind = int(rng.integers(8))
             if kind == 0:

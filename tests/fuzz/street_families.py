@@ -67,13 +67,17 @@ def opendrive_seeds() -> Sequence[Files]:
     poly = '<paramPoly3 aU="0" bU="1" cU="0" dU="0" aV="0" bV="0" cV="0.001" dV="0" pRange="arcLength"/>'
     first = xodr.road(
         "1", [xodr.geometry(0, 0, 0, 0, 25.0, line), xodr.geometry(25.0, 25.0, 0, 0, 15.0, arc)], lanes + later, 40.0,
-        link=xodr.joined("successor", "2", "start"), before='<type s="0" type="town"><speed max="50" unit="km/h"/></type>',
+        link=xodr.joined("successor", "2", "start"),
+        before='<type s="0" type="town"><speed max="50" unit="km/h"/></type>',
     )  # fmt: skip
     second = xodr.road(
         "2", [xodr.geometry(0, 39.9, 1.1, 0.15, 10.0, spiral), xodr.geometry(10.0, 50, 2, 0.2, 10.0, poly)],
         xodr.section([xodr.lane(-1), xodr.lane(1)]), 20.0, link=xodr.joined("predecessor", "1", "end"),
     )  # fmt: skip
-    junction = '<junction id="9" name="j"><connection id="0" incomingRoad="1" connectingRoad="2" contactPoint="start"><laneLink from="-1" to="-1"/></connection></junction>'
+    junction = (
+        '<junction id="9" name="j"><connection id="0" incomingRoad="1" connectingRoad="2" contactPoint="start">'
+        '<laneLink from="-1" to="-1"/></connection></junction>'
+    )
     head = "<geoReference><![CDATA[+proj=utm +zone=32 +datum=WGS84 +units=m]]></geoReference>"
     return [
         {"a.xodr": xodr.document(first, second, header=head).encode()},
