@@ -53,14 +53,14 @@ class Family:
         seeds: makes valid inputs.
         mutate: changes one of them.
         read: reads the folder that holds the files; what it returns holds arrays, numbers and texts.
-        entry: file or folder that a refusal must name; the folder's name where empty.
+        slice_cases: how many of them the tests run.
     """
 
     name: str
     seeds: Callable[[], Sequence[Files]]
     mutate: Callable[[Rng, Files], Case]
     read: Callable[[Path], Any]
-    entry: str = ""
+    slice_cases: int = 120
 
 
 @dataclass
@@ -215,7 +215,9 @@ def run(
 def _batch(family: Family, seeds: Sequence[Files], seed: int, numbers: range, tally: Tally, stop_s: float) -> int:
     """Run one child; the number of the first case that it did not do."""
     out, to = os.pipe()
-    child = os.fork()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of threads: libraries are used in children alone
+        child = os.fork()
     if child == 0:
         status = 1
         try:

@@ -526,6 +526,6 @@ def camera_families() -> list[Family]:
         Family("colmap-text", lambda: [_model(".txt")], texts(table, plain_table), read_colmap),
         Family("colmap-binary", lambda: [_model(".bin")], bytes_of(), read_colmap),
         Family("colmap-database", database_seeds, bytes_of(database_cell), read_database),
-        Family("kapture", kapture_seeds, kapture_change, read_kapture_folder),
+        Family("kapture", kapture_seeds, kapture_change, read_kapture_folder, 30),
         Family("hdf5", hdf5_seeds, bytes_of(hdf5_node), read_hdf5),
     ]

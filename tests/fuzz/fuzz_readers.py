@@ -28,6 +28,7 @@ def main() -> None:
     parser.add_argument("--family", action="append", default=[], help="by name; all where left out")
     parser.add_argument("--seconds", type=float, default=60.0, help="of each family, at most")
     parser.add_argument("--cases", type=int, default=None, help="of each family, at most")
+    parser.add_argument("--slice", action="store_true", help="as many cases as the tests run")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--first", type=int, default=0, help="number of the first case")
     parser.add_argument("--keep", type=Path, default=None, help="write findings here")
@@ -39,7 +40,8 @@ def main() -> None:
     found = cases = 0
     for name in given.family or every:
         begin_s = time.monotonic()
-        tally = run(every[name], given.seed, given.cases, given.seconds, given.keep, given.first)
+        cases_asked = every[name].slice_cases if given.slice else given.cases
+        tally = run(every[name], given.seed, cases_asked, given.seconds, given.keep, given.first)
         found, cases = found + len(tally.findings), cases + tally.cases
         outcomes = ", ".join(f"{count} {outcome}" for outcome, count in sorted(tally.outcomes.items()))
         print(f"{name}: {tally.cases} cases in {time.monotonic() - begin_s:.0f} s: {outcomes}", flush=True)

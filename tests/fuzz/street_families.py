@@ -184,6 +184,6 @@ def street_families() -> list[Family]:
         Family("lanelet2", lanelet2_seeds, xml, read_maps("lanelet2")),
         Family("argoverse2", argoverse_seeds, tree, read_maps("argoverse2")),
         Family("geojson", geojson_seeds, tree, read_maps()),
-        Family("geoparquet", lambda: [written(write_geoparquet, "a.parquet")], geoparquet_column, read_parquet),
+        Family("geoparquet", lambda: [written(write_geoparquet, "a.parquet")], geoparquet_column, read_parquet, 20),
         Family("ring", ring_seeds, tree, read_ring),
     ]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -10,20 +13,23 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from driver import Case, Family, Files, run
-from fuzz_readers import families
 from mutations import Rng
 
 from foldmap.errors import InputError
 
-CASES = 120
+FUZZ = Path(__file__).resolve().parent / "fuzz_readers.py"
 
 
-@pytest.mark.parametrize("family", families(), ids=lambda family: family.name)
-def test_right_or_refused(family: Family) -> None:
-    tally = run(family, seed=1, cases=CASES, seconds=20.0)
-    assert tally.findings == []
-    assert tally.outcomes["refused"] + tally.outcomes["unnamed"] > 0  # the changes bite
-    assert tally.outcomes["read"] > 0  # and leave something whole
+def test_right_or_refused() -> None:
+    """In a process of its own: children of one whose libraries have threads would wait for them forever."""
+    done = subprocess.run(
+        [sys.executable, str(FUZZ), "--slice", "--seed", "1"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = done.stdout.splitlines()
+    assert len(lines) == 18
+    assert all(" read" in line and (" refused" in line or " unnamed" in line) for line in lines[:-1])
+    assert lines[-1].endswith(" 0 findings")
 
 
 def _seeds() -> list[Files]:
@@ -44,9 +50,7 @@ def _greedy(folder: Path) -> object:
 
 def _deadly(folder: Path) -> object:
     if _later(folder):
-        import os
-
-        os.abort()
+        os.kill(os.getpid(), signal.SIGKILL)
     return 1
 
 
