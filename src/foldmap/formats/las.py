@@ -9,6 +9,7 @@ import numpy as np
 
 from foldmap.errors import SweepInputError
 from foldmap.formats.las_crs import require_metric_las
+from foldmap.formats.las_header import check_header
 from foldmap.lidar.source import Sweep
 
 _FULL_SCALE = 65535.0
@@ -20,6 +21,7 @@ def read_las(path: Path) -> Sweep:
     Raises:
         SweepInputError: the file cannot be read, is empty, or its intensity channel was never filled.
     """
+    check_header(path)
     try:
         cloud = laspy.read(path)
         require_metric_las(cloud.header, str(path))

@@ -91,14 +91,14 @@ def row_of(properties: Mapping[str, Any], line: DoubleArray, where: str) -> Chai
         value = properties.get(name)
         if name == "lane" and (value is None or value != value):
             value = -1
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or int(value) != value or abs(value) > 2**53:
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= 2**53 or value % 1:
             raise MapInputError(
                 f"{where}: {name} is {str(value)[:40]!r}",
                 "give the number of the vertex, or drop from and to of all lines, so that ends are matched",
             )
         whole[name] = int(value)
     kind = properties.get("kind")
-    if kind not in KIND_NAMES:
+    if not isinstance(kind, str) or kind not in KIND_NAMES:
         raise MapInputError(f"{where}: kind is {str(kind)[:40]!r}", "give lane or link")
     lane = max(-1, whole["lane"])
     identity = properties.get("lane_id")

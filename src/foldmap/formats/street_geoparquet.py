@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from foldmap.atlas.whole import write_whole
-from foldmap.errors import MapInputError
+from foldmap.errors import FoldmapError, MapInputError
 from foldmap.formats.crs import metric_lines, require_metric
 from foldmap.formats.extras import extra
 from foldmap.formats.street_geojson import VERSION, properties_of, row_of
@@ -122,7 +122,6 @@ def _libraries() -> tuple[Any, Any, Any]:
 
 def _frame(path: Path) -> tuple[Any, dict[str, Any]]:
     geopandas, parquet, _ = _libraries()
-    arrow, pyproj = extra("pyarrow", "GeoParquet"), extra("pyproj", "GeoParquet")
     try:
         if path.stat().st_size > _MAX_BYTES:
             raise MapInputError(f"{path} is larger than 1 GiB", "split the map")
@@ -130,7 +129,10 @@ def _frame(path: Path) -> tuple[Any, dict[str, Any]]:
         noted = json.loads((parquet.read_schema(path).metadata or {}).get(b"foldmap", b"{}"))
     except OSError as error:
         raise MapInputError(f"{path} cannot be read: {error.strerror or error}", f"give {_WHAT}") from error
-    except (arrow.ArrowException, pyproj.exceptions.CRSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except FoldmapError:
+        raise
+    except Exception as error:
+        # pyarrow, pyproj, GEOS and the JSON inside: each has exceptions of its own for damage
         raise MapInputError(f"{path} is damaged or no GeoParquet: {str(error)[:200]}", f"give {_WHAT}") from error
     noted = noted if isinstance(noted, dict) else {}
     if noted.get("street", VERSION) != VERSION:
