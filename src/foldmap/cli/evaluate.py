@@ -81,9 +81,11 @@ def compare(
     import numpy as np
 
     from foldmap.formats.poses import read_poses
+    from foldmap.lidar.belonging import check_poses
     from foldmap.metrics import failure_rates, pose_errors, summarize, travelled_m
 
     true = read_poses(truth, calibration)
+    check_poses(true.world_SE3_sensors, str(truth))
     times_s = true.times_s if true.times_s is not None else np.arange(len(true), dtype=np.float64)
     answered = read_answers(estimates)
     keys = [round(float(time_s), 4) for time_s in times_s]
