@@ -110,14 +110,30 @@ def test_bad_input_is_one_line(drive: Path, more: list[str], poses: str | None, 
 
 
 @pytest.mark.parametrize(("data", "message"), [(b"", "is empty"), (b"\0" * 10, "not a multiple"), (None, "NaN")])
-def test_bad_sweep_names_its_file(drive: Path, data: bytes | None, message: str) -> None:
+def test_a_bad_sweep_is_left_out_and_named(drive: Path, data: bytes | None, message: str) -> None:
+    assert run(drive, "--resolution", "0.2", "--json")[0] == 0
+    whole = open_raster(drive / "map.tif").read(0, 0, 512, 512).observed
     bad = np.full((2, 4), np.nan, "<f4").tobytes() if data is None else data
     (drive / "sweeps" / "2.bin").write_bytes(bad)
-    status, _, err = run(drive)
-    assert status == 2
+    status, out, err = run(drive, "--resolution", "0.2", "--json")
+    assert status == 0
+    assert "1 of 4 sweeps were left out" in err
     assert message in err
     assert "2.bin" in err
-    assert sorted(entry.name for entry in drive.iterdir()) == ["poses.txt", "sweeps"]
+    summary = json.loads(out)
+    assert (summary["sweeps"], summary["sweeps_left_out"]) == (3, 1)
+    assert "2.bin" in json.loads((drive / "map.tif.settings.json").read_text())["sweeps_left_out"][0]
+    rest = open_raster(drive / "map.tif").read(0, 0, 512, 512).observed
+    assert not (rest & ~whole).any()
+    for number in (0, 1):
+        (drive / "sweeps" / f"{number}.bin").write_bytes(bad)
+    (drive / "map.tif").unlink()
+    status, _, err = run(drive)
+    assert status == 2
+    assert "3 of 4 sweeps cannot be used" in err
+    assert not (drive / "map.tif").exists()
+    (drive / "sweeps" / "3.bin").write_bytes(bad)
+    assert run(drive)[0] == 2
 
 
 KILLED = """

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from foldmap.errors import PoseInputError
-from foldmap.formats.name_times import in_order, name_times_s, query_times
+from foldmap.formats.photo_times import in_order, name_times_s, query_times
 from foldmap.formats.same_names import pair_names
 
 

@@ -24,8 +24,7 @@ from foldmap.bench.raster_protocol import RasterProtocol
 from foldmap.bench.tables import to_json
 from foldmap.bench.tuning import Places
 from foldmap.errors import ConfigError
-from foldmap.formats.poses import read_poses
-from foldmap.formats.sweeps import open_sweeps
+from foldmap.formats.drives import open_drive
 from foldmap.lidar.bundle import Bundle
 from foldmap.lidar.source import RasterMap
 
@@ -114,12 +113,15 @@ class BenchData:
 
 
 def read_drive(
-    sweeps: str | Path, poses: Path, calibration: Path | None = None, intensity_scale: float | None = None
+    sweeps: str | Path,
+    poses: Path,
+    calibration: Path | None = None,
+    intensity_scale: float | None = None,
+    time_limit_s: float = 0.01,
 ) -> Drive:
     """Read a drive's ground returns from sweeps and poses on disk; errors as the readers'."""
-    sequence = open_sweeps(sweeps, intensity_scale)
-    world_SE3_sensors = read_poses(poses, calibration).for_sweeps(len(sequence))
-    return load_drive(Path(str(sweeps)).name, sequence, world_SE3_sensors)
+    recorded = open_drive(sweeps, poses, calibration, intensity_scale, time_limit_s=time_limit_s)
+    return load_drive(Path(str(sweeps)).name, recorded.sweeps, recorded.world_SE3_sensors)
 
 
 def run_bench(

@@ -104,11 +104,13 @@ def compare(
 
     from foldmap.formats.poses import read_poses
     from foldmap.geometry.association import DEFAULT_LIMIT_S, associate_times
+    from foldmap.lidar.belonging import check_poses
     from foldmap.metrics import failure_rates, pose_errors, travelled_m
 
     true = read_poses(truth, calibration)
     if time_limit_s is not None and true.times_s is None:
         raise ConfigError(f"{truth} has no times", "leave --time-limit out")
+    check_poses(true.world_SE3_sensors, str(truth))
     times_s = true.times_s if true.times_s is not None else np.arange(len(true), dtype=np.float64)
     answered_s, answered = read_answers(estimates)
     limit_s = DEFAULT_LIMIT_S if time_limit_s is None else time_limit_s

@@ -12,6 +12,7 @@ from foldmap.errors import ConfigError
 Calibration = Annotated[Path | None, typer.Option(help="Sweeps: KITTI calib.txt, when the poses are the camera's.")]
 IntensityScale = Annotated[float | None, typer.Option(help="Sweeps: intensity of full reflectance, like 255.")]
 SensorHeight = Annotated[float | None, typer.Option(help="Sweeps: height of the sensor above the road, metres.")]
+TimeLimit = Annotated[float, typer.Option(help="Sweeps: where they are named by times, seconds to their pose at most.")]
 Queries = Annotated[
     Path | None, typer.Option(metavar="LIST", help="Photos: a line each, name MODEL width height params.")
 ]
@@ -43,6 +44,7 @@ _FOR_SWEEPS = {
     "calibration": "--calibration",
     "intensity_scale": "--intensity-scale",
     "sensor_height": "--sensor-height",
+    "time_limit": "--time-limit",
 }
 _FOR_PHOTOS = {
     "features": "--features",

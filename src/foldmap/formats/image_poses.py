@@ -12,7 +12,7 @@ from foldmap.errors import PoseInputError
 from foldmap.formats.colmap_poses import read_model_poses
 from foldmap.formats.hloc_results import is_results, read_results
 from foldmap.formats.kapture_text import read_images, read_records, read_trajectories
-from foldmap.formats.name_times import are_seconds, in_order, name_times_s
+from foldmap.formats.photo_times import are_seconds, in_order, name_times_s
 from foldmap.formats.same_names import pair_names
 from foldmap.formats.textual import content_lines, number_rows
 from foldmap.formats.tum import read_tum_poses

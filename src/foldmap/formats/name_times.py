@@ -1,79 +1,73 @@
-"""Times in the names of photos: where names say when they were taken, and where they are frame numbers."""
+"""Times in the names of files: decimal seconds, seconds and nanoseconds, or stamps since 1970."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from pathlib import PurePosixPath
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
+from foldmap.formats.tum import seconds_per_unit
 from foldmap.types import DoubleArray
 
-_NUMBER = re.compile(r"[0-9]{1,20}(\.[0-9]{1,20})?")
-_DIGITS = re.compile(r"(\d+)")
-_EPOCH_S = 1e8
-"""Whole seconds from 1973 on; smaller whole numbers are frame numbers, unless the trajectory counts frames too."""
-
-_UNITS_S = (1.0, 1e-3, 1e-6, 1e-9)
-
-
-def number_names(names: Sequence[str]) -> list[str] | None:
-    """The numbers that the names are (``rgb/1305031102.175304.png``), digit by digit; None unless each is one."""
-    bases = [PurePosixPath(name).name for name in names]
-    stems = [base if _NUMBER.fullmatch(base) else PurePosixPath(base).stem for base in bases]
-    return stems if all(_NUMBER.fullmatch(stem) for stem in stems) else None
+_SUFFIXES = re.compile(r"(\.(las|laz|pcd|bin))+$", re.IGNORECASE)
+_PAIR = re.compile(r"(?<![\d.])(\d+)\.(\d+)(?![\d.])")
+_STAMP_PAIR = re.compile(r"(?<!\d)(\d{9,10})[._-](\d{1,9})(?!\d)")
+_STAMP = re.compile(r"(?<!\d)(\d{10,19})(?!\d)")
+_LEAST_STAMP_S = 1e8
+"""Seconds since 1970 (1973): whole numbers below are frame numbers, never times."""
 
 
-def query_times(names: Sequence[str]) -> list[str]:
-    """What stands as the time of each query in a trajectory: its number, where each has one of its own, else its place.
+@dataclass(frozen=True)
+class NameTimes:
+    """One way to read times out of names.
 
-    As text: what is written in a name keeps its digits.
+    Attributes:
+        what: the way, in words.
+        times_s: float64 (N,), no two alike.
     """
-    stems = number_names(names)
-    if stems and len({float(stem) for stem in stems}) == len(stems):
-        return stems
-    return [str(number) for number in range(len(names))]
+
+    what: str
+    times_s: DoubleArray
+
+    @property
+    def step_s(self) -> float:
+        """The middle step between times in order; infinite for one time."""
+        return float(np.median(np.diff(np.sort(self.times_s)))) if len(self.times_s) > 1 else np.inf
 
 
-def name_times_s(names: Sequence[str], times_s: DoubleArray) -> DoubleArray | None:
-    """The times that names say, in the seconds of a trajectory's clock, where they can be times at all.
+def read_name_times(names: Sequence[str]) -> list[NameTimes]:
+    """Every way in which all of these names are times; empty where they are something else, like frame numbers.
 
-    Numbers with a fraction are seconds; whole ones seconds, or milli-, micro- or nanoseconds since 1970, whichever lies
-    within the trajectory. Small whole numbers count frames: they are times of a trajectory that counts frames too.
-
-    Args:
-        names: of photos.
-        times_s: (N,) of the trajectory.
-
-    Returns:
-        float64, one a name; None where the names are no times.
+    What stands before and after the time must be the same in all names. ``900.5`` may be half a second (decimal) or
+    five nanoseconds (seconds and nanoseconds, not padded): both are given, and what the times are used for decides.
     """
-    stems = number_names(names)
-    if not stems or not len(times_s):
-        return None
-    values = np.array([float(stem) for stem in stems])
-    if any("." in stem for stem in stems):
-        return values
-    if np.median(values) < _EPOCH_S:
-        return values if (times_s == np.rint(times_s)).all() else None
-    low, high = float(times_s.min()) - 1.0, float(times_s.max()) + 1.0
-    for unit in _UNITS_S:
-        scaled: DoubleArray = values * unit
-        if low <= float(np.median(scaled)) <= high:
-            return scaled
-    return values
+    stems = [_SUFFIXES.sub("", name) for name in names]
+    found: list[NameTimes] = []
+    for parts in _matches(stems, _PAIR):
+        found += _kept("decimal seconds", [float(f"{whole}.{part}") for whole, part in parts])
+        if all(len(part) <= 9 for _, part in parts):
+            found += _kept("seconds and nanoseconds", [int(whole) + int(part) * 1e-9 for whole, part in parts])
+    if not found:
+        for parts in _matches(stems, _STAMP_PAIR):
+            found += _kept("seconds and nanoseconds", [int(whole) + int(part) * 1e-9 for whole, part in parts])
+    if not found:
+        for parts in _matches(stems, _STAMP):
+            found += _kept("stamps", [int(stamp) * seconds_per_unit(int(stamp)) for (stamp,) in parts])
+    return found
 
 
-def are_seconds(times_s: DoubleArray) -> bool:
-    """Whether such times are surely some, not numbers of frames."""
-    return bool(np.median(times_s) >= _EPOCH_S or (times_s != np.rint(times_s)).any())
+def _kept(what: str, times_s: list[float]) -> list[NameTimes]:
+    if len(set(times_s)) < len(times_s) or (what == "stamps" and min(times_s) < _LEAST_STAMP_S):
+        return []
+    return [NameTimes(what, np.array(times_s))]
 
 
-def in_order(names: Sequence[str]) -> list[int]:
-    """Where each next name stands, numbers in names by their value: ``frame-9`` before ``frame-10``."""
-
-    def key(at: int) -> list[tuple[int, int, str]]:
-        return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in _DIGITS.split(names[at]) if part]
-
-    return sorted(range(len(names)), key=lambda at: (key(at), names[at]))
+def _matches(stems: Sequence[str], pattern: re.Pattern[str]) -> Iterator[list[tuple[str, ...]]]:
+    """The groups of the pattern's k-th match in every stem, for each k where all that is around it is the same."""
+    every = [list(pattern.finditer(stem)) for stem in stems]
+    for k in range(min(map(len, every), default=0)):
+        around = {(stem[: m[k].start()], stem[m[k].end() :]) for stem, m in zip(stems, every, strict=True)}
+        if len(around) == 1:
+            yield [m[k].groups() for m in every]
