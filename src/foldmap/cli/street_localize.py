@@ -35,7 +35,6 @@ EXAMPLES = (
     "  foldmap street localize map.fold ortho.tif --poses truth.csv --truth truth.csv -o estimates.txt"
 )
 RECALL_M = (1.0, 3.0, 5.0, 10.0)
-_BATCH = 256
 Begin = Callable[[str], Callable[[int, int], None]]
 
 
@@ -245,7 +244,8 @@ def open_localizer(
     from foldmap.cli.street_model import least_similarity
     from foldmap.localize.lane_places import lane_places
     from foldmap.localize.street import StreetLocalizer, StreetSettings
-    from foldmap.street.places import EdgeIndex, Places, windows
+    from foldmap.street.embed import embed_places
+    from foldmap.street.places import EdgeIndex, Places
 
     graph = layer.graph(region)
     lanes = graph
@@ -256,19 +256,13 @@ def open_localizer(
     places = lane_places(lanes, asked.step_m)
     none = np.zeros(len(places), np.int64)
     poses = Places(places.x_m, places.y_m, places.heading_rad, none, none.astype(np.float64))
-    rows, batch = [np.zeros((0, model.dim), np.float32)], []
-    for number, window in enumerate(windows(graph, poses, model.window), start=1):
-        batch.append(window)
-        if len(batch) == _BATCH or number == len(places):
-            rows.append(np.asarray(model.embed_graphs(batch), np.float32))
-            batch = []
-            report(number, len(places))
+    rows = embed_places(graph, poses, model, report)
     settings = StreetSettings()
     if asked.temperature is not None:
         settings = replace(settings, temperature=asked.temperature)
     least = least_similarity(model, asked.min_similarity)
     settings = replace(settings, thresholds=replace(settings.thresholds, reject_score=least))
-    return StreetLocalizer(places, np.concatenate(rows), settings)
+    return StreetLocalizer(places, rows, settings)
 
 
 def answers(
