@@ -49,7 +49,7 @@ def town(seed: int = 0) -> LaneGraph:
 def folded(path: Path, model: Counts | None = None, **plan: object) -> Path:
     maps = [StreetMap("here", town()), StreetMap("there", town(1).moved(SE2(5e5, 5.4e6, 0.3)), "EPSG:25832")]
     with FoldWriter(path) as writer:
-        fold_street(maps, writer, StreetPlan(**{"tile_m": 64.0, **plan}), model)  # type: ignore[arg-type]
+        fold_street(maps, writer, StreetPlan(**{"tile_m": 64.0, "vectors": "int8", **plan}), model)  # type: ignore[arg-type]
     return path
 
 
@@ -92,7 +92,7 @@ def test_near_reads_what_the_whole_has(tmp_path: Path) -> None:
             layer.graph_near("here", float("nan"), 0, 1)
         with pytest.raises(LayerError, match="no region"):
             layer.graph("nowhere")
-        with pytest.raises(LayerError, match="no embeddings"):
+        with pytest.raises(LayerError, match="without a model"):
             layer.embeddings("here")
 
 

@@ -19,6 +19,9 @@ Sources = Annotated[
 As = Annotated[str | None, typer.Option("--as", help="raster, scene or street, where the content does not tell.")]
 Budget = Annotated[str | None, typer.Option(help="Largest size of the file, like 1MB.")]
 Model = Annotated[Path | None, typer.Option(help="Raster, street: a model of foldmap train; else a shipped one.")]
+EmbedModel = Annotated[
+    bool, typer.Option("--embed-model", help="Raster, street: put a shipped model in, too; else it is named.")
+]
 Rate = Annotated[float | None, typer.Option(help="Raster: most bits per m2 of observed ground.")]
 Band = Annotated[int | None, typer.Option(help="Raster: band that holds intensity, from 1.")]
 TileBlocks = Annotated[int | None, typer.Option(help="Raster: blocks of 512 px a tile side, 1 to 16; 2.")]
@@ -52,7 +55,7 @@ Report = Annotated[Path | None, typer.Option(help="Scene: folder for the curve o
 ErrorM = Annotated[float | None, typer.Option("--error", help="Street: error of the stored lanes, metres; 0.10.")]
 Spacing = Annotated[float | None, typer.Option(help="Street: metres between places along a lane; 5, 0 for none.")]
 Embeddings = Annotated[
-    str | None, typer.Option(help="Street: half, int8 (the default), int4, 1bit, pq, or none: graphs alone.")
+    str | None, typer.Option(help="Street: none (the default: drawn when wanted), half, int8, int4, 1bit or pq.")
 ]
 Lanes = Annotated[str | None, typer.Option(help="Street: of lanes keep none, traits (width, speed, type) or all.")]
 TileM = Annotated[float | None, typer.Option("--tile", help="Street: metres a tile side; 512.")]
@@ -66,6 +69,7 @@ Strict = Annotated[
 
 _FOR = {
     "model": ("--model", (RASTER, STREET)),
+    "embed_model": ("--embed-model", (RASTER, STREET)),
     "rate": ("--rate", (RASTER,)),
     "band": ("--band", (RASTER,)),
     "tile_blocks": ("--tile-blocks", (RASTER,)),

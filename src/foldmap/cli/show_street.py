@@ -39,8 +39,6 @@ def describe_street(file: FoldFile, name: str) -> dict[str, Any]:
 
 def faults_of_street(file: FoldFile, name: str) -> list[str]:
     """What of a street layer does not decode: tiles, graphs, places, embeddings, the model."""
-    from foldmap.street.fold import MODEL
-    from foldmap.street.model import read_model
     from foldmap.street.unfold import StreetLayer
 
     try:
@@ -58,7 +56,7 @@ def faults_of_street(file: FoldFile, name: str) -> list[str]:
             faults.append(f"layer {name}: region {region.name!r} does not decode: {error}")
     if layer.model_name is not None:
         try:
-            model = read_model(layer.model_bytes(MODEL))
+            model = layer.model()
             made = (model.name, model.dim, model.window)
             if layer.codec is not None and made != (layer.model_name, layer.dimension, layer.window):
                 raise ModelError("it did not make the layer's embeddings", "fold the map again")

@@ -41,15 +41,11 @@ def layer_model(layer: StreetLayer, given: Path | None = None) -> EmbeddingModel
     Raises:
         ModelError: the map was folded without one, or the given one does not fit the map's embeddings.
     """
-    from foldmap.street.model import read_model
-
     if given is not None:
         model = read_street_model(given)
-        if layer.codec is not None and (model.name, model.dim, model.window) != (
-            layer.model_name,
-            layer.dimension,
-            layer.window,
-        ):
+        dimension = model.dim if layer.codec is None else layer.dimension
+        made = layer.model_name, dimension, layer.window
+        if layer.model_name is not None and (model.name, model.dim, model.window) != made:
             raise ModelError(
                 f"{given} is a model {model.name} of {model.dim} numbers, the map has embeddings of {layer.model_name}",
                 "give the model that the map was folded with, or one trained from it",
@@ -57,7 +53,7 @@ def layer_model(layer: StreetLayer, given: Path | None = None) -> EmbeddingModel
         return model
     if layer.model_name is None:
         raise ModelError("the street layer was folded without a model", "give --model, or fold the map with one")
-    return read_model(layer.model_bytes())
+    return layer.model()
 
 
 def shipped_model() -> EmbeddingModel:

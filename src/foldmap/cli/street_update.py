@@ -216,9 +216,9 @@ def _opened(
 
 def _embedder(layer: StreetLayer) -> EmbeddingModel | None:
     """The model that the file's embeddings are of: they are made again where lanes changed."""
-    from foldmap.cli.street_model import layer_model
+    from foldmap.street.refold import depends_on_model
 
-    return None if layer.codec is None else layer_model(layer)
+    return layer.model() if depends_on_model(layer) else None
 
 
 def _from_library(
@@ -242,12 +242,12 @@ def _from_library(
     field = spec or FieldSpec(window=model.window)
     part = Seen(tuple(seen.names[k] for k in numbers), lambda k: seen.look(numbers[k]))
     with open_street(asked.library) as layer:
-        if layer.dimension != model.dim:
+        if layer.codec is not None and layer.dimension != model.dim:
             raise ModelError(
                 f"{asked.library} has embeddings of {layer.dimension} numbers, the model makes {model.dim}",
                 "fold the library with this model",
             )
-        library = read_library(layer)
+        library = read_library(layer, model=model)
         index = search_index(library, "auto")
         kept, graphs, unlike = [], [], 0
         for k, row in zip(numbers, embed(model, part, report), strict=True):

@@ -9,13 +9,13 @@ import numpy as np
 
 from foldmap.errors import ConfigError
 from foldmap.localize.lane_places import LanePlaces, lane_places
+from foldmap.street.embed import embed_places
 from foldmap.street.model import EmbeddingModel
-from foldmap.street.places import EdgeIndex, Places, windows
+from foldmap.street.places import EdgeIndex, Places
 from foldmap.street.unfold import StreetLayer
 from foldmap.types import FloatArray
 
 STEP_M = 2.0
-_BATCH = 256
 
 
 class Disc(Protocol):
@@ -60,11 +60,4 @@ def embedded_places(
     places = lane_places(lanes, step_m)
     none = np.zeros(len(places), np.int64)
     poses = Places(places.x_m, places.y_m, places.heading_rad, none, none.astype(np.float64))
-    rows, batch = [np.zeros((0, model.dim), np.float32)], []
-    for number, window in enumerate(windows(graph, poses, model.window), start=1):
-        batch.append(window)
-        if len(batch) == _BATCH or number == len(places):
-            rows.append(np.asarray(model.embed_graphs(batch), np.float32))
-            batch = []
-            report(number, len(places))
-    return places, np.concatenate(rows)
+    return places, embed_places(graph, poses, model, report)
