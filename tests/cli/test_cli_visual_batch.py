@@ -83,6 +83,12 @@ def of_another_size(file: h5py.File, group: h5py.Group) -> None:
     replaced(group, "image_size", np.array([1280, 960]))
 
 
+def of_a_larger_image(file: h5py.File, group: h5py.Group) -> None:
+    """Features that do not say the size of their image."""
+    del group["image_size"]
+    group["keypoints"][...] *= 1.25
+
+
 def of_other_length(file: h5py.File, group: h5py.Group) -> None:
     replaced(group, "descriptors", group["descriptors"][:64])
 
@@ -106,6 +112,7 @@ FAULTS = {
     all_zero: "are all zero",
     constant: "are one and the same",
     of_another_size: "photo 'photo 05.jpg' is 1280 x 960 px, its camera 640 x 480",
+    of_a_larger_image: "keypoints of 'photo 05.jpg' lie outside of its camera's 640 x 480 px",
     of_other_length: "descriptors of 64 numbers, the map of 128",
     missing: "has no 'photo 05.jpg'",
     cut_off: "keypoints",

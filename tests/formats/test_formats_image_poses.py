@@ -121,6 +121,11 @@ def test_only_poses_of_a_model_are_read(tmp_path: Path, camera: str, points: str
     for place in (folder, tmp_path / "scene"):
         known = read_image_poses(place, names, cameras=False)
         assert_right(dict(known.camera_SE3_world), names, true)
+    # pose files below do not come before a model
+    np.savetxt(tmp_path / "scene" / "my photo 0.pose.txt", np.eye(4))
+    known = read_image_poses(tmp_path / "scene", names, cameras=False)
+    assert known.layout == "colmap"
+    assert_right(dict(known.camera_SE3_world), names, true)
     if camera == "damaged":
         with pytest.raises(InputError):
             read_image_poses(folder, names)  # cameras are wanted

@@ -76,7 +76,7 @@ def compare_cameras(
         from foldmap.report.camera_figures import camera_error_plot
 
         write_bytes(plot, camera_error_plot({"foldmap": (errors.centre, errors.rotation_deg)}, chosen, limits))
-    summary = _summary(errors, chosen, limits) | {"paired": known.paired}
+    summary = _summary(errors, chosen, limits) | {"truth": known.layout, "paired": known.paired}
     if answered.note:
         summary["beside"] = answered.note
     if not answered.complete:

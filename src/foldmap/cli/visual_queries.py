@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 Size = Callable[[str], tuple[int, int]]
 _COMPARED = 2000
+_OUTSIDE = 0.02
+"""Share of the keypoints that may lie outside of the image."""
 
 
 class SizedSource(Protocol):
@@ -207,7 +209,15 @@ class Seen:
                 "give the camera of that size",
             )
         vector = None if self.global_descriptors is None else self.global_descriptors.load(image.name)
-        return Query(image.name, image.camera, self.source.load(image.name), vector, image.camera_SE3_rig)
+        features = self.source.load(image.name)
+        outside = ((features.xy_px < -1.0) | (features.xy_px > [wanted[0] + 1.0, wanted[1] + 1.0])).any(axis=1)
+        if outside.sum() > _OUTSIDE * len(outside):
+            raise MapInputError(
+                f"{int(outside.sum())} of {len(outside)} keypoints of {image.name!r} lie outside of its camera's "
+                f"{wanted[0]} x {wanted[1]} px",
+                "give the camera of the image that they were extracted from",
+            )
+        return Query(image.name, image.camera, features, vector, image.camera_SE3_rig)
 
     def _require(self, name: str) -> None:
         """Refuse a name that has no features, with the one that may be meant."""

@@ -51,6 +51,15 @@ def find_images_file(folder: Path) -> Path:
     )
 
 
+def has_images_file(folder: Path) -> bool:
+    """Whether a folder holds a COLMAP model's images file, see `find_images_file`."""
+    try:
+        find_images_file(folder)
+    except MapInputError:
+        return False
+    return True
+
+
 def model_suffix(folder: Path) -> str:
     """``.bin`` where the binary model is complete, else ``.txt``, as COLMAP chooses."""
     return ".bin" if all((folder / f"{name}.bin").is_file() for name in MODEL_FILES) else ".txt"

@@ -9,6 +9,7 @@ from typing import TypeVar
 import numpy as np
 
 from foldmap.errors import PoseInputError
+from foldmap.formats.colmap_files import has_images_file
 from foldmap.formats.colmap_poses import read_model_poses
 from foldmap.formats.hloc_results import is_results, read_results
 from foldmap.formats.kapture_text import read_images, read_records, read_trajectories
@@ -36,7 +37,8 @@ def read_image_poses(
         path: a text file ``name qw qx qy qz tx ty tz`` (camera_SE3_world, hloc), a TUM trajectory (world_SE3_camera; by
             time where most photos are named by a time of it, else one a photo in the order of names), a folder of
             ``STEM.pose.txt`` (7-Scenes, 4 x 4 world_SE3_camera; ``frame-000000.pose.txt`` for
-            ``frame-000000.color.png``), or the folder of a COLMAP model or a kapture, whose cameras are taken too.
+            ``frame-000000.color.png``), or the folder of a COLMAP model or a kapture, whose cameras are taken too. Of a
+            folder with a model and pose files the model is taken.
         names: of the photos, relative to their folder; see `pair_names`.
         limit_s: times farther apart are of different photos.
         cameras: whether the cameras of a COLMAP model or a kapture are wanted.
@@ -51,7 +53,7 @@ def read_image_poses(
     if (path / "sensors").is_dir():
         return _kapture(path, names, cameras)
     if path.is_dir():
-        files = pose_files(path)
+        files = {} if has_images_file(path) else pose_files(path)
         return _seven_scenes(path, files, names) if files else _colmap(path, names, cameras)
     first = next(content_lines(path), None)
     if first is None:
