@@ -186,18 +186,16 @@ def localize_sweeps(
         poses_SE2 = [pose.to_se2() for pose in world_SE3_priors]
         for index, observation in enumerate(seen):
             if online:
-                estimate = _filtered(localizer, observation, index, poses_SE2, drive.times_s, search)
-            elif not isinstance(observation, SweepInputError):
-                estimate = localizer.localize_once(observation, poses_SE2[index], *search)
-            if isinstance(observation, SweepInputError):
-                estimate = unobserved(str(observation))
-            estimates.append(estimate)
+                estimates.append(_filtered(localizer, observation, index, poses_SE2, drive.times_s, search))
+            elif isinstance(observation, SweepInputError):
+                estimates.append(unobserved(str(observation)))
+            else:
+                estimates.append(localizer.localize_once(observation, poses_SE2[index], *search))
             report(index + 1, len(drive))
     heights_m = [float(pose.translation_m[2]) for pose in world_SE3_priors]
     write_text(output, tum_rows(times_s.tolist(), estimates, heights_m))
-    rows = list(zip(times_s.tolist(), drive.names, estimates, strict=True))
-    rows += [(time_s, name, unobserved(f"no prior within {time_limit_s:g} s")) for name, time_s in drive.alone]
-    rows.sort(key=lambda row: row[0])
+    alone = [(time_s, name, unobserved(f"no prior within {time_limit_s:g} s")) for name, time_s in drive.alone]
+    rows = sorted([*zip(times_s.tolist(), drive.names, estimates, strict=True), *alone], key=lambda row: row[0])
     write_text(Path(f"{output}.jsonl"), json_lines(rows))
     settings = {
         "map": str(fold_file),
@@ -246,18 +244,21 @@ def _filtered(
 ) -> Estimate:
     """One step of the filter: the first pose starts it, of the others only the increments count.
 
-    Where the sweep cannot be used the filter only moves.
+    Where the sweep cannot be used the filter only moves, and nothing is answered.
     """
     from foldmap.geometry import SE2
 
+    broken = unobserved(str(observation)) if isinstance(observation, SweepInputError) else None
     image = None if isinstance(observation, SweepInputError) else observation
     prior = world_SE2_priors[index]
     if index == 0:
         radius_m, heading_range_rad = search
         localizer.start(prior, radius_m / 3, max(heading_range_rad / 3, math.radians(0.1)))
-        return localizer.step(image, SE2(0.0, 0.0, 0.0), SWEEP_PERIOD_S)
+        estimate = localizer.step(image, SE2(0.0, 0.0, 0.0), SWEEP_PERIOD_S)
+        return broken or estimate
     step_s = SWEEP_PERIOD_S if times_s is None else float(times_s[index] - times_s[index - 1])
-    return localizer.step(image, world_SE2_priors[index - 1].inverse() @ prior, step_s)
+    estimate = localizer.step(image, world_SE2_priors[index - 1].inverse() @ prior, step_s)
+    return broken or estimate
 
 
 def tum_rows(times_s: list[float], estimates: list[Estimate], heights_m: list[float]) -> str:

@@ -79,7 +79,7 @@ class Cloud:
 
 def native_scale(kind: np.dtype[np.generic]) -> float:
     """Full reflectance in a field of this type: its largest value for integers, 1 for floating-point numbers."""
-    return float(np.iinfo(kind).max) if kind.kind in "iu" else 1.0
+    return float(np.iinfo(kind.name).max) if kind.kind in "iu" else 1.0
 
 
 def is_sliver(kind: np.dtype[np.generic], highest: float) -> bool:
@@ -103,7 +103,7 @@ def scale_of(kind: np.dtype[np.generic], highest: float, where: str) -> float:
     if kind.kind in "iu" and _CERTAIN_EIGHT_BITS <= highest <= _EIGHT_BITS:
         return _EIGHT_BITS
     raise SweepInputError(
-        f"{where}: no intensity exceeds {highest:.4g}, of {native_scale(kind):.10g} that {kind.name} stands for",
+        f"{where}: no intensity exceeds {highest:.6g}, of {native_scale(kind):.10g} that {kind.name} stands for",
         f"give the value of full reflectance as intensity scale (--intensity-scale), like {usual_scale(highest)}",
     )
 

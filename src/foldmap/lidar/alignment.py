@@ -117,11 +117,10 @@ def compare_sweeps(first: Outline, second: Outline, first_SE3_second: SE3) -> Di
     fits, contradicted = (_STANDING_FITS if here is not None else _BEYOND_FITS), _CONTRADICTED
     if score < _STANDING_FITS:
         # A lidar's rings differ in brightness, and their pattern moves with the sensor: no displacement is no evidence.
-        texture = _significance(a, drawings[0])
-        texture[np.hypot(*reach) <= _NEAR_M] = 0.0
-        best = scores[0] = texture
-        found, score = _peak(texture, reach)
-        here = _around(texture, reach, given_m)
+        scores = [np.where(np.hypot(*reach) > _NEAR_M, _significance(a, b), 0.0) for b in drawings]
+        best = max(scores, key=np.max)
+        found, score = _peak(best, reach)
+        here = _around(scores[0], reach, given_m)
         fits, contradicted = _TEXTURE_FITS, _TEXTURE_CONTRADICTED
     if score < fits:
         return Displacement(given_m, None, False)

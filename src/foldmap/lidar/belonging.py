@@ -189,7 +189,7 @@ def _explanation(wrong: Sequence[tuple[Displacement, SE3, SE3]]) -> str:
         return float(np.median(np.linalg.norm(other - measured, axis=1) / np.maximum(size, 1.0))) < 0.5
 
     if fits(inverse):
-        return "these are sensor_T_world: give world_T_sensor, their inverse"
+        return "give world_T_sensor: these look like sensor_T_world, their inverse, or stand in reverse order"
     if fits(w_first):
         return f"quaternions look like qw first: {_ORDER}"
     if float(np.median(moved)) < 0.05 * float(np.median(size)):
