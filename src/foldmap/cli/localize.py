@@ -186,11 +186,10 @@ def localize_sweeps(
         poses_SE2 = [pose.to_se2() for pose in world_SE3_priors]
         for index, observation in enumerate(seen):
             if online:
-                estimates.append(_filtered(localizer, observation, index, poses_SE2, drive.times_s, search))
-            elif isinstance(observation, SweepInputError):
-                estimates.append(unobserved(str(observation)))
-            else:
-                estimates.append(localizer.localize_once(observation, poses_SE2[index], *search))
+                estimate = _filtered(localizer, observation, index, poses_SE2, drive.times_s, search)
+            elif not isinstance(observation, SweepInputError):
+                estimate = localizer.localize_once(observation, poses_SE2[index], *search)
+            estimates.append(unobserved(str(observation)) if isinstance(observation, SweepInputError) else estimate)
             report(index + 1, len(drive))
     heights_m = [float(pose.translation_m[2]) for pose in world_SE3_priors]
     write_text(output, tum_rows(times_s.tolist(), estimates, heights_m))

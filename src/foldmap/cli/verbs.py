@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -14,6 +14,8 @@ from foldmap.cli.outputs import named_paths, refuse_to_overwrite
 from foldmap.errors import FoldmapError
 
 _UsageError: Any = typer.BadParameter.__base__  # typer brings a click of its own or uses the one that is installed
+
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class Verb(TyperCommand):
@@ -52,9 +54,10 @@ class Verbs(TyperGroup):
 class App(typer.Typer):
     """A group of verbs, each a `Verb`."""
 
-    def command(self, *args: Any, **kwargs: Any) -> Any:
+    def command(self, *args: Any, **kwargs: Any) -> Callable[[Function], Function]:
         """Register a verb."""
-        return super().command(*args, **{"cls": Verb, **kwargs})
+        register: Callable[[Function], Function] = super().command(*args, **{"cls": Verb, **kwargs})
+        return register
 
 
 def words_of(ctx: Any) -> str:

@@ -299,7 +299,7 @@ def _best_of(losses: DoubleArray) -> int:
     """
     candidates, images = losses.shape
     if not images:
-        return candidates // 2
+        return int(candidates) // 2
     worse = losses - losses[losses.mean(axis=1).argmin()]
     noise = worse.std(axis=1, ddof=1) / np.sqrt(images) if images > 1 else np.full(candidates, np.inf)
     return int(np.flatnonzero(worse.mean(axis=1) <= np.maximum(noise, _EQUAL_LOSS))[-1])

@@ -46,13 +46,13 @@ def _row_ids(folder: Path, _: Answer) -> float:
 
 def _beyond_plain(folder: Path, done: Answer) -> float:
     plain = sum(one.graph.length_m for one in read_street_maps(folder / "plain.net.xml"))
-    return LANE_M(folder, done) - plain
+    return float(LANE_M(folder, done)) - plain
 
 
 def unseen(folder: Path, _: Answer) -> float:
     """Share of the observations that are said to show nothing."""
     rows = [json.loads(line) for line in (folder / "found.jsonl").read_text(encoding="utf-8").splitlines()]
-    return sum(row["status"] == "no_observation" for row in rows) / len(rows)
+    return sum(1 for row in rows if row["status"] == "no_observation") / len(rows)
 
 
 RING = """from pathlib import Path
