@@ -211,10 +211,10 @@ class Seen:
         vector = None if self.global_descriptors is None else self.global_descriptors.load(image.name)
         features = self.source.load(image.name)
         beyond = (features.xy_px < -1.0) | (features.xy_px > [wanted[0] + 1.0, wanted[1] + 1.0])
-        outside = int(beyond.any(axis=1).sum())
-        if outside > _OUTSIDE * len(features.xy_px):
+        outside, count = int(beyond.any(axis=1).sum()), len(features.xy_px)
+        if outside > _OUTSIDE * count:
             raise MapInputError(
-                f"{outside} of {len(features.xy_px)} keypoints of {image.name!r} lie outside of its camera's "
+                f"{outside} of {count} keypoints of {image.name!r} lie outside of its camera's "
                 f"{wanted[0]} x {wanted[1]} px",
                 "give the camera of the image that they were extracted from",
             )
