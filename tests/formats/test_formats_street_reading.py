@@ -202,3 +202,16 @@ def test_a_bad_row_or_feature_costs_its_line_only(tmp_path: Path) -> None:
     (reading,) = read_street_maps_counted(put(tmp_path, {"type": "FeatureCollection", "features": features}))
     assert reading.street_map.graph.length_m == 270
     assert [each.where[:9] for each in reading.faults] == ["feature 1", "feature 2"]
+
+
+@pytest.mark.parametrize("number", ["1e308", "-1e200", "1e9"])
+@pytest.mark.parametrize("name", [*XML, "a.csv", "a.geojson"])
+def test_numbers_beyond_any_place_are_damage(tmp_path: Path, name: str, number: str) -> None:
+    """They cost the lane that they belong to, and no arithmetic overflows on the way (warnings are errors)."""
+    csv = "line,x_m,y_m\n1,0,0\n1,50,0\n"
+    text = {**XML, "a.csv": csv, "a.geojson": json.dumps({"type": "LineString", "coordinates": [[0, 0], [50, 0]]})}[name]
+    for old in ("50,0", "50, 0", 'v="50"', 'length="50"', 'a="3.5"'):
+        if old in text:
+            put(tmp_path, text.replace(old, old.replace("50", number).replace("3.5", number), 1), name)
+            with pytest.raises(MapInputError, match="1 of 1 lanes are damaged"):
+                read_street_maps(tmp_path / name)

@@ -22,7 +22,7 @@ from foldmap.formats.street_polylines import (
     polyline_map,
     unique_names,
 )
-from foldmap.formats.street_reading import LeftOut, MapReading, naming_file, reading_of
+from foldmap.formats.street_reading import FARTHEST_M, LeftOut, MapReading, naming_file, reading_of
 from foldmap.formats.street_table import chain_rows, graph_of_rows
 from foldmap.street.repair import require_metres
 from foldmap.street.source import LaneGraph, StreetMap
@@ -160,7 +160,7 @@ def _lines(frame: Any, path: Path, left_out: LeftOut) -> tuple[list[int], list[D
             left_out[f"geometry of type {shape.geom_type}"] += 1
         else:
             points = np.asarray(shapely.get_coordinates(shape), np.float64)
-            if np.isfinite(points).all():
+            if (np.abs(points) < FARTHEST_M).all():
                 rows.append(number)
                 lines.append(points)
             else:

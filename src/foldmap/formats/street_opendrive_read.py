@@ -13,11 +13,12 @@ from foldmap.errors import MapInputError
 from foldmap.formats.street_opendrive_line import ReferenceLine, reference_line
 from foldmap.formats.street_opendrive_roads import LEFT, RIGHT, SHORTEST_M, Cubics, Lane, Road, Section
 from foldmap.formats.street_opendrive_xml import Element
-from foldmap.formats.street_reading import LeftOut
+from foldmap.formats.street_reading import FARTHEST_M, LeftOut
 from foldmap.formats.street_speed import metres_a_second
 from foldmap.formats.street_xml import needed, real, whole
 
 _SLIGHT_M, _MOST_NEGATIVE_M = 0.01, 0.5
+_WIDEST_M = 1000.0
 _NO_LIMIT = {"no limit", "undefined"}
 _SIDES = {"left": LEFT, "right": RIGHT}
 _Found: TypeAlias = tuple[int, Element]
@@ -180,6 +181,8 @@ def _width(width: Cubics, section: Section, what: str, left_out: LeftOut) -> Cub
         return width
     s = np.linspace(0, length, max(2, min(1000, int(length) + 2)))
     values = width.at(s, length)
+    if values.max() > _WIDEST_M:
+        raise MapInputError(f"{what} is {values.max():.3g} m wide", "give metres")
     if values.min() < -_MOST_NEGATIVE_M:
         raise MapInputError(
             f"{what} is {values.min():.3g} m wide at s = {section.start_m + s[values.argmin()]:.6g}",
@@ -194,6 +197,8 @@ def _cubics(elements: list[Element], key: str, what: str) -> Cubics:
     """Records by where they start, in that order."""
     rows = [[real(each.attributes, name, what) for name in (key, "a", "b", "c", "d")] for each in elements]
     table = np.array(rows, np.float64).reshape(-1, 5)
+    if (np.abs(table) > FARTHEST_M).any():
+        raise MapInputError(f"{what} has numbers beyond {FARTHEST_M:g}", "give metres")
     table = table[np.argsort(table[:, 0], kind="stable")]
     return Cubics(table[:, 0], table[:, 1:])
 
