@@ -206,7 +206,8 @@ def named_paths(command: str, given: Mapping[str, tuple[str, Any]]) -> tuple[lis
         command: its words.
         given: label and value of each parameter, by its name.
     """
-    outputs, inputs = [], []
+    outputs: list[Named] = []
+    inputs: list[Named] = []
     for name, (label, value) in given.items():
         values = value if isinstance(value, list | tuple) else [value]
         paths = [one for one in values if isinstance(one, Path)]

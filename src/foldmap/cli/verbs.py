@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -13,6 +13,7 @@ from typer.core import TyperCommand, TyperGroup
 from foldmap.cli.outputs import named_paths, refuse_to_overwrite
 from foldmap.errors import FoldmapError
 
+F = TypeVar("F", bound=Callable[..., Any])
 _UsageError: Any = typer.BadParameter.__base__  # typer brings a click of its own or uses the one that is installed
 
 
@@ -52,7 +53,7 @@ class Verbs(TyperGroup):
 class App(typer.Typer):
     """A group of verbs, each a `Verb`."""
 
-    def command(self, *args: Any, **kwargs: Any) -> Any:
+    def command(self, *args: Any, **kwargs: Any) -> Callable[[F], F]:
         """Register a verb."""
         return super().command(*args, **{"cls": Verb, **kwargs})
 

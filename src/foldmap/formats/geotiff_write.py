@@ -187,4 +187,4 @@ def write_preview(map_path: Path | str, picture_path: Path | str, longest_px: in
         low, high = np.percentile(values[observed], [1, 99])
         stretched = (values[observed] - low) / max(high - low, 1e-9)
         grey[observed] = (32 + 223 * np.clip(stretched, 0, 1)).astype(np.uint8)
-    write_whole(picture_path, imagecodecs.png_encode(grey))
+    write_whole(picture_path, bytes(imagecodecs.png_encode(grey)))
