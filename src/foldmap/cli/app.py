@@ -52,7 +52,9 @@ app.add_typer(street.app, name="street")
 app.add_typer(bench.app, name="bench")
 app.command("show", short_help="Show what a file holds and where its bytes go.", epilog=show.EXAMPLES)(show.show)
 app.command("verify", short_help="Check that a file is sound.", epilog=verify.EXAMPLES)(verify.verify)
-app.command("unfold", short_help="Decode the embedding into a GeoTIFF.", epilog=unfold.EXAMPLES)(unfold.unfold)
+app.command(
+    "unfold", short_help="Decode what a localizer matches, into files that others read.", epilog=unfold.EXAMPLES
+)(unfold.unfold)
 
 
 def main() -> None:

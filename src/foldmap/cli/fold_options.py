@@ -7,8 +7,12 @@ from typing import Annotated
 
 import typer
 
-from foldmap.errors import ConfigError, FoldmapError
+from foldmap.errors import ConfigError, FoldmapError, MapInputError
 
+_STREETS = (
+    "a street map of Argoverse 2, Lanelet2 (.osm), SUMO (.net.xml), OpenDRIVE (.xodr), GeoJSON, GeoParquet, CSV of "
+    "lines or a labelled tile (.npz)"
+)
 RASTER, SCENE, STREET = "raster", "scene", "street"
 KINDS = {"raster": "a raster", "scene": "a scene, which is a folder", "street": "a street map"}
 
@@ -146,10 +150,42 @@ def _kind(source: Path) -> str:
         scene, street = _is_scene(source), _has_street_maps(source)
         if scene and street:
             raise ConfigError(f"{source} holds a scene and street maps", "say which with --as scene or --as street")
+        if not scene and not street and not _is_part_of_scene(source):
+            raise MapInputError(
+                f"{source} holds no COLMAP model, no kapture and no street maps",
+                "give a folder with cameras, images and points3D as .bin or .txt (itself, in sparse/ or in sparse/0/), "
+                f"with kapture's sensors/, or with {_STREETS}",
+            )
         return STREET if street else SCENE
+    if not source.exists():
+        raise MapInputError(f"there is no file or folder {source}", "check the path")
     from foldmap.formats.streets import kind_of
 
-    return STREET if source.is_file() and kind_of(source) is not None else RASTER
+    if kind_of(source) is not None:
+        return STREET
+    if not _is_raster(source):
+        raise MapInputError(*_what_else(source))
+    return RASTER
+
+
+def _is_raster(source: Path) -> bool:
+    import rasterio
+    from rasterio.errors import RasterioError
+
+    try:
+        with rasterio.open(source):
+            return True
+    except RasterioError:
+        # a GeoTIFF that is damaged is named by its reader
+        return source.suffix.lower() in (".tif", ".tiff")
+
+
+def _what_else(source: Path) -> tuple[str, str]:
+    """What a file is that cannot be folded, and the cure."""
+    if source.suffix.lower() == ".fold":
+        return f"{source} is folded already", "see what it holds with foldmap show, decode it with foldmap unfold"
+    cure = f"give a GeoTIFF, a folder with a scene, or {_STREETS}"
+    return f"{source} is no map: neither a raster nor a street map", cure
 
 
 def _is_scene(folder: Path) -> bool:
@@ -161,6 +197,12 @@ def _is_scene(folder: Path) -> bool:
         for inner in (".", "sparse", "sparse/0")
         for suffix in ("bin", "txt")
     )
+
+
+def _is_part_of_scene(folder: Path) -> bool:
+    """Whether a folder has a file of a COLMAP model at least, so that what is missing can be named."""
+    names = [f"{name}.{suffix}" for name in ("images", "points3D") for suffix in ("bin", "txt")]
+    return any((folder / inner / name).is_file() for inner in (".", "sparse", "sparse/0") for name in names)
 
 
 def _has_street_maps(folder: Path) -> bool:

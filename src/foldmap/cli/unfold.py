@@ -36,6 +36,7 @@ def unfold(
     """
     from foldmap.cli.show_street import SUFFIXES, unfold_street
 
+    check_suffix(fold_file, output)
     if output.suffix.lower() in SUFFIXES:
         put(unfold_street(fold_file, output, region), as_json)
         return
@@ -49,6 +50,31 @@ def unfold(
     with bar("Unfolding") as report:
         summary = unfold_map(fold_file, output, report=report)
     put(summary, as_json)
+
+
+def check_suffix(path: Path, output: Path) -> None:
+    """Check that an output is named as a format that what the file holds is written in.
+
+    Raises:
+        ConfigError: names what the file holds, and the suffixes for it.
+        MapFormatError: there is no such file, or it is no .fold file.
+    """
+    from foldmap.atlas import FoldFile
+    from foldmap.cli.show_street import SUFFIXES
+
+    written = {"lidar": (".tif", ".tiff"), "visual": (".ply", ".npz"), "street": SUFFIXES}
+    what = {"lidar": "a lidar map", "visual": "a scene", "street": "street maps"}
+    require_file(path)
+    with FoldFile.open(path) as file:
+        kinds = sorted({layer.kind for layer in file.layers() if layer.kind in written})
+    if not any(output.suffix.lower() in written[kind] for kind in kinds):
+        held = " and ".join(what[kind] for kind in kinds) or "no layer"
+        as_ = f"as {output.suffix}" if output.suffix else f"to {output.name}, which has no suffix"
+        suffixes = ", ".join(suffix for kind in kinds for suffix in written[kind])
+        raise ConfigError(
+            f"{path} holds {held}, which cannot be unfolded {as_}",
+            f"name the output {suffixes}" if kinds else "fold a map first",
+        )
 
 
 def unfold_map(

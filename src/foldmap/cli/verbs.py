@@ -13,9 +13,8 @@ from typer.core import TyperCommand, TyperGroup
 from foldmap.cli.outputs import named_paths, refuse_to_overwrite
 from foldmap.errors import FoldmapError
 
+F = TypeVar("F", bound=Callable[..., Any])
 _UsageError: Any = typer.BadParameter.__base__  # typer brings a click of its own or uses the one that is installed
-
-Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class Verb(TyperCommand):
@@ -54,10 +53,9 @@ class Verbs(TyperGroup):
 class App(typer.Typer):
     """A group of verbs, each a `Verb`."""
 
-    def command(self, *args: Any, **kwargs: Any) -> Callable[[Function], Function]:
+    def command(self, *args: Any, **kwargs: Any) -> Callable[[F], F]:
         """Register a verb."""
-        register: Callable[[Function], Function] = super().command(*args, **{"cls": Verb, **kwargs})
-        return register
+        return super().command(*args, **{"cls": Verb, **kwargs})
 
 
 def words_of(ctx: Any) -> str:
