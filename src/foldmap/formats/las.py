@@ -23,8 +23,10 @@ def read_las(path: Path) -> Sweep:
     check_header(path)
     try:
         cloud = laspy.read(path)
-    except Exception as error:
-        # laspy and its decompressor raise a dozen kinds of exception on damaged input, panics of lazrs included.
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:
+        # laspy and its decompressor raise a dozen kinds on damaged input; a panic of lazrs is no Exception.
         raise SweepInputError(f"{path} cannot be read as LAS/LAZ: {error}", "check that the file is whole") from error
     if len(cloud.points) == 0:
         raise SweepInputError(f"{path} has no points", "leave this sweep and its pose out")
