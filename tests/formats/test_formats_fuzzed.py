@@ -49,6 +49,23 @@ def test_las_headers_that_lie(tmp_path: Path, suffix: str, at: int, kind: str, v
         read_las(path)
 
 
+class Panic(BaseException):
+    """As a library in Rust raises it."""
+
+
+def test_a_panic_of_the_decompressor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    las = laspy.LasData(laspy.LasHeader(point_format=6, version="1.4"))
+    las.x = las.y = las.z = np.arange(9.0)
+    las.write(tmp_path / "a.laz")
+
+    def panic(self: object, count: int) -> None:
+        raise Panic("attempt to calculate the remainder with a divisor of zero")
+
+    monkeypatch.setattr(laspy.LasReader, "read_points", panic)
+    with pytest.raises(SweepInputError, match=r"a\.laz cannot be read"):
+        read_las(tmp_path / "a.laz")
+
+
 @pytest.mark.parametrize("far", [1e11, 1e308])
 def test_lanes_as_long_as_memory(tmp_path: Path, far: float) -> None:
     def bound(y_m: float) -> list[dict[str, float]]:

@@ -209,7 +209,9 @@ def test_a_bad_row_or_feature_costs_its_line_only(tmp_path: Path) -> None:
 def test_numbers_beyond_any_place_are_damage(tmp_path: Path, name: str, number: str) -> None:
     """They cost the lane that they belong to, and no arithmetic overflows on the way (warnings are errors)."""
     csv = "line,x_m,y_m\n1,0,0\n1,50,0\n"
-    text = {**XML, "a.csv": csv, "a.geojson": json.dumps({"type": "LineString", "coordinates": [[0, 0], [50, 0]]})}[name]
+    text = {**XML, "a.csv": csv, "a.geojson": json.dumps({"type": "LineString", "coordinates": [[0, 0], [50, 0]]})}[
+        name
+    ]
     for old in ("50,0", "50, 0", 'v="50"', 'length="50"', 'a="3.5"'):
         if old in text:
             put(tmp_path, text.replace(old, old.replace("50", number).replace("3.5", number), 1), name)

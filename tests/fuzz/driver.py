@@ -141,7 +141,7 @@ def judge(family: Family, case: Case, right: str) -> tuple[str, str]:
             outcome, wrong = "memory", "more than a gigabyte of memory"
         except TooSlow:
             outcome, wrong = "slow", f"more than {LONGEST_S} s"
-        except Exception as error:
+        except BaseException as error:  # a panic of a library in Rust is no Exception
             where = [f for f in traceback.extract_tb(error.__traceback__) if "foldmap" in f.filename] or [None]
             at = f" at {Path(where[-1].filename).name}:{where[-1].lineno}" if where[-1] else ""
             outcome, wrong = "foreign", f"{type(error).__name__}: {error}"[:200] + at

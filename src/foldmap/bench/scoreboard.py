@@ -21,7 +21,9 @@ import torch
 
 from foldmap import __version__
 from foldmap.bench.board.cases import CasesRow
+from foldmap.bench.board.cases_fuzz import Fuzzed
 from foldmap.bench.board.cases_lidar import LIDAR
+from foldmap.bench.board.cases_outputs import Outputs
 from foldmap.bench.board.cases_street import STREET
 from foldmap.bench.board.cases_visual import VISUAL
 from foldmap.bench.board.coders import Coders
@@ -82,6 +84,8 @@ def case_rows() -> list[Row]:
         CasesRow(1, "lidar", "cases of sweeps, poses and rasters", LIDAR),
         CasesRow(2, "street", "cases of street maps and camera rings", STREET),
         CasesRow(3, "visual", "cases of photos and scenes", VISUAL),
+        Outputs(),
+        Fuzzed(),
     ]
 
 

@@ -26,10 +26,10 @@ def read_las(path: Path) -> Cloud:
             declared = int(reader.header.point_count)
             cloud = reader.read()
         require_metric_las(cloud.header, str(path))
-    except SweepInputError:
+    except (SweepInputError, KeyboardInterrupt, SystemExit):
         raise
-    except Exception as error:
-        # laspy and its decompressor raise a dozen kinds of exception on damaged input, panics of lazrs included.
+    except BaseException as error:
+        # laspy and its decompressor raise a dozen kinds on damaged input; a panic of lazrs is no Exception.
         raise SweepInputError(f"{path} cannot be read as LAS/LAZ: {error}", "check that the file is whole") from error
     found = len(cloud.points)
     if found != declared:

@@ -154,12 +154,12 @@ class CasesRow:
         """See `Row`; ``board.data`` is the folder of cases."""
         if not board.data.is_dir():
             raise RowSkipped(f"skipped: no cases at {board.data}")
-        commands: Commands = board.once("commands", Commands)
-        for case in self.cases:
-            try:
-                yield from case.lines(self.number, board.data, commands)
-            except RowSkipped as skipped:
-                yield Line(self.number, case.folder, None, note=str(skipped))
+        with board.once("commands", Commands) as commands:
+            for case in self.cases:
+                try:
+                    yield from case.lines(self.number, board.data, commands)
+                except RowSkipped as skipped:
+                    yield Line(self.number, case.folder, None, note=str(skipped))
 
 
 def summary(key: str, factor: float = 1.0) -> Figure:

@@ -55,12 +55,15 @@ def unseen(folder: Path, _: Answer) -> float:
     return sum(1 for row in rows if row["status"] == "no_observation") / len(rows)
 
 
-RING = """from pathlib import Path
-from PIL import Image
+TOWN = """from pathlib import Path
 from foldmap.formats.street_geojson import write_geojson
 from foldmap.town.street_map import town_street_map
 from foldmap.town.world import TownWorld
 write_geojson(town_street_map(TownWorld(3),-40.0,-40.0,40.0,40.0,'town'),Path('town.geojson'))
+"""
+RING = (
+    TOWN
+    + """from PIL import Image
 mm=json.load(open('ring_ok.json'))
 for row in mm['cameras'][0]['vehicle_SE3_camera'][:3]: row[3]*=1000
 json.dump(mm,open('ring_mm.json','w'))
@@ -68,6 +71,7 @@ for name in ('ok','flu','mm','inv'):
     os.makedirs(f'{name}/front'); shutil.copy(f'ring_{name}.json',f'{name}/ring.json')
     Image.fromarray(np.random.default_rng(1).integers(0,255,(1080,1920,3),np.uint8)).save(f'{name}/front/0.png')
 """
+)
 NETS = """lane='<lane id="a_0" index="0" speed="13.89" length="50" shape="0,0 50,0"/>'
 bounds='convBoundary="0,0,100,100" origBoundary="9,48,10,49"'
 def net(crs):
