@@ -199,8 +199,8 @@ def _explanation(wrong: Sequence[tuple[Displacement, SE3, SE3]]) -> str:
     if along > 0.8 and not 0.8 < ratio < 1.25:
         return f"positions are about {ratio:.3g} times too large: give metres"
     return (
-        "give the poses of these sweeps in their order, world_T_sensor, metres, x forward, y left, z up; priors that are "
-        "too rough to lay sweeps together are for localize --aggregate 1"
+        "give the poses of these sweeps in their order, world_T_sensor, metres, x forward, y left, z up; priors too "
+        "rough to lay sweeps together are for localize --aggregate 1"
     )
 
 
