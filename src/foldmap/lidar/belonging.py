@@ -198,7 +198,10 @@ def _explanation(wrong: Sequence[tuple[Displacement, SE3, SE3]]) -> str:
     along = float(np.median((given * measured).sum(axis=1) / np.maximum(size * moved, 1e-9)))
     if along > 0.8 and not 0.8 < ratio < 1.25:
         return f"positions are about {ratio:.3g} times too large: give metres"
-    return "give the poses of these sweeps in their order, world_T_sensor, metres, x forward, y left, z up"
+    return (
+        "give the poses of these sweeps in their order, world_T_sensor, metres, x forward, y left, z up; priors too "
+        "rough to lay sweeps together are for localize --aggregate 1"
+    )
 
 
 def _w_first(pose: SE3) -> SE3:
