@@ -19,6 +19,7 @@ from foldmap.street.field_network import FieldNetwork, FieldShape
 from foldmap.street.ground_warp import warp_to_ring
 from foldmap.street.model import EmbeddingModel, model_kind, read_model
 from foldmap.street.observation import AerialCrop
+from foldmap.street.places import sample_places
 from foldmap.street.rig import surround_ring
 from foldmap.street.source import LaneGraph
 from foldmap.street.window import AROUND, Window, cut

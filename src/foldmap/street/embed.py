@@ -1,4 +1,4 @@
-"""What is around each place of a map, embedded: when it is folded, or when embeddings are wanted that it does not store."""
+"""What is around each place of a map, embedded: as a map is folded, or when embeddings are wanted and not stored."""
 
 from __future__ import annotations
 
