@@ -36,7 +36,9 @@ def folded(town: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     from foldmap.cli.fold_street import StreetOptions, fold_street_maps
 
     out = tmp_path_factory.mktemp("folded") / "map.fold"
-    options = StreetOptions(model=town / "model.safetensors", spacing=12.0, lanes="traits", tile_m=128.0)
+    options = StreetOptions(
+        model=town / "model.safetensors", spacing=12.0, embeddings="int8", lanes="traits", tile_m=128.0
+    )
     fold_street_maps([town / "town.geojson"], out, options)
     return out
 
@@ -57,7 +59,7 @@ def _plain(run: Run, *arguments: object) -> dict[str, Any]:
 
 def test_graphs_alone(run: Run, town: Path, tmp_path: Path) -> None:
     out = tmp_path / "map.fold"
-    summary = _plain(run, town / "town.geojson", "-o", out, "--embeddings", "none", "--error", "0.05", "--name", "here")
+    summary = _plain(run, town / "town.geojson", "-o", out, "--spacing", "0", "--error", "0.05", "--name", "here")
     street = town_map()
     assert summary["file_bytes"] == out.stat().st_size
     assert summary["lane_km"] == pytest.approx(street.graph.length_m / 1000, rel=0.005)
@@ -66,7 +68,7 @@ def test_graphs_alone(run: Run, town: Path, tmp_path: Path) -> None:
     assert per_km["graph"] == pytest.approx(summary["bytes"]["graph"] / summary["lane_km"], rel=0.01)
     assert per_km["all"] < 2000
     settings = json.loads((tmp_path / "map.fold.settings.json").read_text())
-    assert (settings["plan"]["error_m"], settings["plan"]["spacing_m"]) == (0.05, 5.0)
+    assert (settings["plan"]["error_m"], settings["plan"]["spacing_m"]) == (0.05, 0.0)
     with FoldFile.open(out) as file:
         layer = StreetLayer(file)
         assert [region.name for region in layer.regions] == ["here"]

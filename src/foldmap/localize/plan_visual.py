@@ -297,7 +297,7 @@ def _best_of(losses: DoubleArray) -> int:
     Args:
         losses: float64 (candidates, images), candidates coarse to fine.
     """
-    candidates, images = losses.shape
+    candidates, images = len(losses), int(losses.shape[1])
     if not images:
         return int(candidates) // 2
     worse = losses - losses[losses.mean(axis=1).argmin()]

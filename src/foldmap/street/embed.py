@@ -1,4 +1,4 @@
-"""What is around each place of a map, embedded: at folding, or when it is wanted and not stored."""
+"""What is around each place of a map, embedded: as a map is folded, or when embeddings are wanted and not stored."""
 
 from __future__ import annotations
 
