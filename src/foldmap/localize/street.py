@@ -24,7 +24,7 @@ from foldmap.localize.street_estimate import (
     least_similarity,
 )
 from foldmap.localize.street_places import STEP_M, embedded_places
-from foldmap.street.model import EmbeddingModel, read_model
+from foldmap.street.model import EmbeddingModel
 from foldmap.street.search import check_unit_rows
 from foldmap.street.unfold import StreetLayer
 from foldmap.types import AnyArray, DoubleArray, FloatArray
@@ -144,7 +144,7 @@ class StreetLocalizer:
             ConfigError: the map has several, and none is named.
             ModelError: the map has no model.
         """
-        model = model or read_model(layer.model_bytes())
+        model = model or layer.model()
         places, embeddings = embedded_places(layer, region, model, step_m, near, report)
         return cls(places, embeddings, settings or StreetSettings.of(model))
 
