@@ -98,7 +98,8 @@ class Outputs:
         """See `Row`; the generators lie in ``board.data``."""
         if not board.data.is_dir():
             raise RowSkipped(f"skipped: no cases at {board.data}")
-        tried, lost = 0, []
+        tried = 0
+        lost: list[str] = []
         with Commands() as commands:
             for group, script, before, pairs in GROUPS:
                 with tempfile.TemporaryDirectory(prefix="foldmap-outputs-") as scratch:
