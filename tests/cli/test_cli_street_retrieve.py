@@ -258,7 +258,7 @@ def test_maps_without_model_or_streets_say_so(run: Run, town: Path, place: Path,
     with_model = run(
         "street", "retrieve", bare, town / "crops", "-o", tmp_path / "x.jsonl", "--model", town / "model.safetensors"
     )
-    assert "no embeddings" in with_model.err
+    assert "has no places to retrieve" in with_model.err
 
 
 def test_map2pix_finds_the_image_of_a_place(

@@ -257,7 +257,8 @@ def test_memory_does_not_grow_with_the_map(bundle: Bundle, monkeypatch: pytest.M
 
 
 def test_a_shipped_model_is_named_and_one_of_your_own_held(tmp_path: Path, bundle: Bundle) -> None:
-    shipped, raster = bundle_named("fine-16x-3"), blob_raster(600, 500)
+    shipped, blobs = bundle_named("fine-16x-3"), blob_raster(600, 500)
+    raster = RasterMap(replace(blobs.grid, resolution_m=0.05), blobs.intensity, blobs.observed)
     sizes, codes = [], []
     for name, embed in (("named.fold", False), ("held.fold", True)):
         fold_lidar(tmp_path / name, raster, shipped, embed_model=embed)
