@@ -179,6 +179,7 @@ tum('gt.tum',[(f'{i*.1:.6f}',s.R[i].T,s.C[i]) for i in range(40)])""",
                 0,
                 "my photo",
             ),
+            Right("a name that begins as comments do", ASK.replace("q.txt", "h.txt"), refused=r"#1\.jpg & \./#1\.jpg"),
         ),
         script=SCENE
         + """n=[f'db/img_{i:03d}.jpg' for i in range(14)]
@@ -189,8 +190,9 @@ q=[4,9,11]
 s=Scene(n_pts=500,names=n)
 s.txt('sc',s.split(q))
 s.h5('f.h5',range(14))
-s.queries('q.txt',q)
-open('n.txt','w').write(''.join(n[i]+'\\n' for i in q))""",
+s.queries('h.txt',q)
+open('q.txt','w').write(open('h.txt').read().replace('#1','./#1'))
+open('n.txt','w').write(''.join(n[i].replace('#1','./#1')+'\\n' for i in q))""",
     ),
     Case(
         "visual/output-overwrites-input",
