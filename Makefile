@@ -4,7 +4,7 @@ PYTHON ?= python3
 RUN    := $(VENV)/bin/python
 STAMP  := $(VENV)/.installed
 LAYER  ?= lidar
-SECONDS_OF_FUZZ ?= 300
+SECONDS_OF_FUZZ ?= 1140
 SEED   ?= 0
 
 .PHONY: demo test lint format fuzz scoreboard weights clean
@@ -24,9 +24,12 @@ format: $(STAMP)
 	$(RUN) -m ruff check --fix .
 	$(RUN) -m ruff format .
 
+# SECONDS_OF_FUZZ are shared out among the files' two fuzzers and seventeen families of readers.
+EACH = $(shell expr $(SECONDS_OF_FUZZ) / 19)
 fuzz: $(STAMP)
-	$(RUN) tests/fuzz/fuzz_fold.py --seconds $(SECONDS_OF_FUZZ) --seed $(SEED)
-	$(RUN) tests/fuzz/fuzz_visual.py --seconds $(SECONDS_OF_FUZZ) --seed $(SEED)
+	$(RUN) tests/fuzz/fuzz_fold.py --seconds $(EACH) --seed $(SEED)
+	$(RUN) tests/fuzz/fuzz_visual.py --seconds $(EACH) --seed $(SEED)
+	$(RUN) tests/fuzz/fuzz_readers.py --seconds $(EACH) --seed $(SEED)
 
 scoreboard: $(STAMP)
 	$(RUN) -m foldmap.bench.scoreboard --layer $(LAYER)

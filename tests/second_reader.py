@@ -77,3 +77,13 @@ def tiles(connection: sqlite3.Connection, layer: int, directory: bytes) -> dict:
             index += 1
         assert at == len(payload)
     return found
+
+
+def named(payload: bytes) -> dict | None:
+    """What a model's payload names (section 2); None for one that is the model itself."""
+    if payload[:8] != b'{"name":' or len(payload) > 1024:
+        return None
+    said = json.loads(payload)
+    assert set(said) == {"name", "release", "sha256"}
+    assert len(bytes.fromhex(said["sha256"])) == 32
+    return said

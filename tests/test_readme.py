@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
+from foldmap.localize.confidence import ConfidenceThresholds
+
 sys.path.insert(0, str(Path(__file__).parent / "cli"))
 README = Path(__file__).resolve().parents[1] / "README.md"
 BLOCK = re.compile(r"<!-- tested(, may answer no)? -->\n```sh\n(.*?)```", re.DOTALL)
+
+
+BELIEVING = ConfidenceThresholds(
+    reject_margin_sigma=-1e3, reject_evidence_sigma=-1e3, reject_agreement=-1.0, reject_score=-1.0, reject_sigma_m=1e3
+)
+"""Thresholds that an untrained model passes, unlike the default ones."""
+PYTHON = re.compile(r"```python\n(.*?)```", re.DOTALL)
 
 
 def commands() -> list[tuple[str, set[int]]]:
@@ -87,6 +98,7 @@ def test_marked_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     weights.mkdir()
     bundle = place.make_bundle()
     bundle.rate_bit_m2 = 6.0
+    bundle.thresholds = BELIEVING.to_dict()
     (weights / "untrained.safetensors").write_bytes(bundle.to_bytes())
     monkeypatch.setattr("foldmap.lidar.defaults.weights_folder", lambda: weights)
     write_photographed_scene(tmp_path)
@@ -106,6 +118,55 @@ def test_marked_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     made += ("scene.fold", "poses.txt", "poses.txt.jsonl")
     made += ("streets.fold", "again.geojson", "found.jsonl", "where.csv", "changes.geojson")
     assert all((tmp_path / name).is_file() for name in made)
+
+    check_python_answers(tmp_path)
+
+
+def check_python_answers(folder: Path) -> None:
+    """README's Python gives what the commands give now, to the last digit."""
+    from foldmap.cli import app
+    from foldmap.cli.localize import json_lines
+    from foldmap.formats.camera_answers import write_answers
+    from foldmap.localize.lidar import LidarLocalizer, LocalizerSettings
+
+    visual, lidar = (run_python(text) for text in PYTHON.findall(README.read_text(encoding="utf-8")))
+    for words in (
+        "localize scene.fold --queries queries.txt --features queries.h5 -o again-poses.txt",
+        "localize map.fold sweeps/ --poses prior.txt -o again.txt --radius 1.0",
+    ):
+        assert CliRunner().invoke(app, words.split()).exit_code in (0, 1)
+    names = [image.name for image in visual["images"]]
+    write_answers("python.jsonl", [(name, [name], [None]) for name in names], visual["estimates"])
+    answers = answers_of(folder / "again-poses.txt.jsonl")
+    assert answers_of(folder / "python.jsonl") == answers
+    assert len(answers) > 3
+    assert all(answer["status"] == "ok" for answer in answers)
+    answers = answers_of(folder / "again.txt.jsonl")
+    times_s = [answer["time_s"] for answer in answers]
+    (folder / "python.jsonl").write_text(
+        json_lines(times_s, [path.name for path in lidar["sweeps"].paths], lidar["estimates"])
+    )
+    assert answers_of(folder / "python.jsonl") == answers
+    assert len(answers) == 2
+    # the thresholds in the file decide: others would have refused
+    assert lidar["localizer"]._thresholds == BELIEVING
+    told = LocalizerSettings(thresholds=ConfidenceThresholds())
+    assert LidarLocalizer(lidar["folded"], told)._thresholds == ConfidenceThresholds()
+
+
+def run_python(text: str) -> dict[str, Any]:
+    """Run a block; give its variables."""
+    names: dict[str, Any] = {}
+    exec(compile(text, "README.md", "exec"), names)
+    return names
+
+
+def answers_of(path: Path) -> list[dict[str, Any]]:
+    """Lines of answers without the time that they took."""
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    for row in rows:
+        assert row["diagnostics"].pop("time_s") > 0
+    return rows
 
 
 def test_the_file_of_every_link_is_there() -> None:

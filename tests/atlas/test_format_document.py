@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import sqlite3
 from pathlib import Path
@@ -50,3 +51,14 @@ def test_schema_and_limits_are_those_of_the_package() -> None:
         f"| one query | {limits.MAX_QUERY_S:.0f} s |",
     ):
         assert row in DOCUMENT
+
+
+def test_named_models_are_the_shipped_ones_to_the_bit() -> None:
+    said = re.findall(r"^\| `([a-z0-9.-]+)` \| (lidar|street) \| `([0-9a-f]{64})` \|$", DOCUMENT, re.MULTILINE)
+    package = Path(limits.__file__).parents[1]
+    shipped = [
+        (path.stem, layer, hashlib.sha256(path.read_bytes()).hexdigest())
+        for layer in ("lidar", "street")
+        for path in (package / layer / "weights").glob("*.safetensors")
+    ]
+    assert sorted(said) == sorted(shipped)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from cli_place import Ran
@@ -31,6 +32,38 @@ def test_help_shows_an_example(run: Run, verb: list[str]) -> None:
 @pytest.mark.parametrize("wrong", [["nothing"], ["fold", "--nothing"], ["show"]])
 def test_wrong_use_is_exit_2(run: Run, wrong: list[str]) -> None:
     assert run(*wrong).status == 2
+
+
+def test_wrong_use_of_every_verb_is_one_line_with_a_cure(run: Run) -> None:
+    from typer.main import get_command
+
+    from foldmap.cli import app
+
+    pending: list[tuple[list[str], Any]] = [([], get_command(app))]
+    tried = 0
+    while pending:
+        words, verb = pending.pop()
+        pending += [([*words, name], inner) for name, inner in getattr(verb, "commands", {}).items()]
+        wrongs = [[*words, "--no-such-option"]]
+        if words and not hasattr(verb, "commands"):
+            numbers = [one for one in verb.params if one.type_descriptor.annotation in (int, float)]
+            wrongs += [[*words, one.opts[0], "many"] for one in numbers]
+            wrongs += [[*words, one.opts[0]] for one in verb.params if one.param_type_name == "option"][:1]
+            if any(one.required for one in verb.params):
+                wrongs.append(words)
+        elif words:
+            wrongs.append([*words, "no-such-verb"])
+        for wrong in wrongs:
+            if wrong[-1] == "--json":
+                continue
+            ran = run(*wrong)
+            name = " ".join(["foldmap", *words])
+            assert (ran.status, ran.out) == (2, ""), wrong
+            assert ran.err.startswith("error: "), ran.err
+            assert ran.err.endswith(f"({name} --help says what it takes)\n"), ran.err
+            assert ran.err.count("\n") == 1, ran.err
+            tried += 1
+    assert tried > 100
 
 
 def test_help_loads_nothing_heavy() -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +13,7 @@ import pytest
 import rasterio
 from typer.testing import CliRunner
 
-from foldmap.cli.build import app
+from foldmap.cli import app
 from foldmap.formats.geotiff import open_raster
 
 
@@ -31,7 +34,15 @@ def drive(tmp_path: Path) -> Path:
 
 
 def run(drive: Path, *more: str) -> tuple[int, str, str]:
-    arguments = ["lidar", str(drive / "sweeps"), "--poses", str(drive / "poses.txt"), "-o", str(drive / "map.tif")]
+    arguments = [
+        "build",
+        "lidar",
+        str(drive / "sweeps"),
+        "--poses",
+        str(drive / "poses.txt"),
+        "-o",
+        str(drive / "map.tif"),
+    ]
     result = CliRunner().invoke(app, [*arguments, *more])
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
@@ -99,11 +110,67 @@ def test_bad_input_is_one_line(drive: Path, more: list[str], poses: str | None, 
 
 
 @pytest.mark.parametrize(("data", "message"), [(b"", "is empty"), (b"\0" * 10, "not a multiple"), (None, "NaN")])
-def test_bad_sweep_names_its_file(drive: Path, data: bytes | None, message: str) -> None:
+def test_a_bad_sweep_is_left_out_and_named(drive: Path, data: bytes | None, message: str) -> None:
+    assert run(drive, "--resolution", "0.2", "--json")[0] == 0
+    whole = open_raster(drive / "map.tif").read(0, 0, 512, 512).observed
     bad = np.full((2, 4), np.nan, "<f4").tobytes() if data is None else data
     (drive / "sweeps" / "2.bin").write_bytes(bad)
-    status, _, err = run(drive)
-    assert status == 2
+    status, out, err = run(drive, "--resolution", "0.2", "--json")
+    assert status == 0
+    assert "1 of 4 sweeps were left out" in err
     assert message in err
     assert "2.bin" in err
+    summary = json.loads(out)
+    assert (summary["sweeps"], summary["sweeps_left_out"]) == (3, 1)
+    assert "2.bin" in json.loads((drive / "map.tif.settings.json").read_text())["sweeps_left_out"][0]
+    rest = open_raster(drive / "map.tif").read(0, 0, 512, 512).observed
+    assert not (rest & ~whole).any()
+    for number in (0, 1):
+        (drive / "sweeps" / f"{number}.bin").write_bytes(bad)
+    (drive / "map.tif").unlink()
+    status, _, err = run(drive)
+    assert status == 2
+    assert "3 of 4 sweeps cannot be used" in err
+    assert not (drive / "map.tif").exists()
+    (drive / "sweeps" / "3.bin").write_bytes(bad)
+    assert run(drive)[0] == 2
+
+
+KILLED = """
+import os, signal, sys
+import foldmap.formats.geotiff_write as writing
+def killed(*arguments, **more):
+    os.kill(os.getpid(), signal.SIGKILL)
+writing.rasterio.shutil.copy = killed
+from foldmap.cli import main
+sys.argv = ["foldmap", *sys.argv[1:]]
+main()
+"""
+
+
+def test_a_killed_build_leaves_the_former_map_and_the_next_build_clears_up(drive: Path) -> None:
+    arguments = ["build", "lidar", drive / "sweeps", "--poses", drive / "poses.txt", "-o", drive / "map.tif"]
+    command = [sys.executable, "-c", KILLED, *map(str, arguments)]
+    (drive / "map.tif").write_text("former")
+    assert subprocess.run(command, capture_output=True, check=False).returncode == -signal.SIGKILL
+    assert (drive / "map.tif").read_text() == "former"
+    assert len([entry for entry in drive.iterdir() if entry.name.startswith(".")]) == 2
+    assert run(drive, "--resolution", "0.2")[0] == 0
+    assert sorted(entry.name for entry in drive.iterdir()) == [
+        "map.tif",
+        "map.tif.settings.json",
+        "poses.txt",
+        "sweeps",
+    ]
+
+
+def test_a_failed_build_leaves_nothing(drive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import foldmap.formats.geotiff_write as writing
+
+    def full(*arguments: object, **more: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(writing.rasterio.shutil, "copy", full)
+    status, _, err = run(drive)
+    assert (status, "No space left" in err) == (2, True)
     assert sorted(entry.name for entry in drive.iterdir()) == ["poses.txt", "sweeps"]

@@ -117,7 +117,7 @@ def test_update_folds_what_changed_and_nothing_else(run: Run, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["missing.tif", "-o", "x.fold"], "cannot be opened as a raster"),
+        (["missing.tif", "-o", "x.fold"], "there is no file or folder missing.tif"),
         (["map.tif"], "say where the map goes"),
         (["map.tif", "-o", "x.fold", "--budget", "many"], "is no size"),
         (["map.tif", "-o", "x.fold", "--rate", "-1"], "a rate of -1"),
@@ -218,5 +218,39 @@ def test_a_file_of_another_layer(run: Run, place: Path, tmp_path: Path) -> None:
         ran = run(*command)
         assert ran.status == 2
         assert ran.err.count("\n") == 1
-        assert "lidar" in ran.err
+        assert "lidar" in ran.err or "holds street maps, which cannot be unfolded as .tif" in ran.err
     assert run("verify", path).status == 0
+
+
+@pytest.mark.parametrize("name", ["x.osm", "x.ply", "x.txt", "x"])
+def test_unfold_names_what_the_file_holds_and_how_it_is_written(
+    run: Run, place: Path, tmp_path: Path, name: str
+) -> None:
+    ran = run("unfold", place / "map.fold", "-o", tmp_path / name)
+    assert ran.status == 2
+    assert ran.err.startswith(f"error: {place / 'map.fold'} holds a lidar map, which cannot be unfolded ")
+    assert ran.err.endswith("(name the output .tif, .tiff)\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_fold_names_what_it_was_given_and_what_it_takes(run: Run, place: Path, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("nothing to fold")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "notes.txt").write_text("nothing to fold")
+    (tmp_path / "damaged.tif").write_text("no GeoTIFF")
+    takes = "give a GeoTIFF, a folder with a scene, or a street map of Argoverse 2, Lanelet2 (.osm), "
+    for source, message in (
+        (tmp_path / "notes.txt", f"notes.txt is no map: neither a raster nor a street map ({takes}"),
+        (place / "model.safetensors", f"model.safetensors is no map: neither a raster nor a street map ({takes}"),
+        (place / "map.fold", "map.fold is folded already (see what it holds with foldmap show"),
+        (tmp_path / "empty", "empty holds no COLMAP model, no kapture and no street maps (give a folder with cameras"),
+        (tmp_path / "texts", "texts holds no COLMAP model, no kapture and no street maps (give a folder with cameras"),
+        (tmp_path / "none.osm", "there is no file or folder "),
+        (tmp_path / "damaged.tif", "damaged.tif cannot be opened as a raster"),
+    ):
+        ran = run("fold", source, "-o", tmp_path / "out.fold")
+        assert ran.status == 2
+        assert message in ran.err, ran.err
+        assert ran.err.count("\n") == 1
+    assert not (tmp_path / "out.fold").exists()

@@ -12,9 +12,9 @@ import pytest
 from cli_place import Ran, truth_of, tum
 
 from foldmap.atlas import FoldFile
-from foldmap.cli.observations import observations
 from foldmap.formats.poses import read_poses
 from foldmap.formats.sweeps import open_sweeps
+from foldmap.lidar.observations import observations
 from foldmap.lidar.unfold import FoldedLidar
 
 Run = Callable[..., Ran]
@@ -79,35 +79,85 @@ def test_observations_lie_in_the_frame_of_the_last_sweep(place: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("sweeps", "poses", "message"),
+    ("poses", "message"),
     [
-        (None, "", "holds no poses"),
-        (None, tum(2), "2 poses for 3 sweeps"),
-        (None, "\n".join(reversed(tum(3).splitlines())), "does not follow"),
-        (None, "missing", "cannot be read"),
-        (b"", tum(3), "is empty"),
-        (np.full((9, 4), np.nan, "<f4").tobytes(), tum(3), "NaN"),
-        (np.array([[1, 0, -1.7, 0]] * 9, "<f4").tobytes(), tum(3), "no intensity"),
+        ("", "holds no poses"),
+        (tum(2), "2 poses for 3 sweeps"),
+        ("\n".join(reversed(tum(3).splitlines())), "does not follow"),
+        ("missing", "cannot be read"),
     ],
 )
-def test_bad_input_is_one_line(
-    run: Run, place: Path, tmp_path: Path, sweeps: bytes | None, poses: str, message: str
-) -> None:
-    folder = tmp_path / "sweeps"
-    folder.mkdir()
-    for path in (place / "sweeps").iterdir():
-        (folder / path.name).write_bytes(path.read_bytes())
-    if sweeps is not None:
-        (folder / "001.bin").write_bytes(sweeps)
+def test_bad_input_is_one_line(run: Run, place: Path, tmp_path: Path, poses: str, message: str) -> None:
     path = tmp_path / "poses.txt"
     if poses != "missing":
         path.write_text(poses)
     out = tmp_path / "estimates.txt"
-    ran = run("localize", place / "map.fold", folder, "--poses", path, "-o", out)
+    ran = localize(run, place, out, poses=path)
     assert (ran.status, ran.out) == (2, "")
     assert message in ran.err
     assert ran.err.count("\n") == 1
     assert not out.exists()
+
+
+def copied(place: Path, folder: Path, names: Callable[[int], str] = lambda frame: f"{frame:03d}.bin") -> Path:
+    """The place's sweeps in another folder, by other names."""
+    folder.mkdir()
+    for frame, path in enumerate(sorted((place / "sweeps").iterdir())):
+        (folder / names(frame)).write_bytes(path.read_bytes())
+    return folder
+
+
+@pytest.mark.parametrize("more", [[], ["--online"]])
+@pytest.mark.parametrize("frame", [0, 1])
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        (b"", "is empty"),
+        (np.full((9, 4), np.nan, "<f4").tobytes(), "NaN"),
+        (np.array([[1, 0, -1.7, 0]] * 9, "<f4").tobytes(), "no intensity"),
+    ],
+)
+def test_a_bad_sweep_is_no_observation_and_the_rest_goes_on(
+    run: Run, place: Path, tmp_path: Path, bad: bytes, reason: str, frame: int, more: list[str]
+) -> None:
+    folder = copied(place, tmp_path / "sweeps")
+    (folder / f"{frame:03d}.bin").write_bytes(bad)
+    out = tmp_path / "estimates.txt"
+    ran = run(
+        "localize", place / "map.fold", folder, "--poses", place / "prior.txt", "-o", out, "--aggregate", "1", *more
+    )
+    assert ran.status in (0, 1)
+    assert ran.err == ""
+    rows = [json.loads(line) for line in Path(f"{out}.jsonl").read_text().splitlines()]
+    assert [row["sweep"] for row in rows] == ["000.bin", "001.bin", "002.bin"]
+    assert rows[frame]["status"] == "no_observation"
+    assert rows[frame]["pose"] is None
+    assert reason in rows[frame]["diagnostics"]["reason"]
+    assert f"{frame:03d}.bin" in rows[frame]["diagnostics"]["reason"]
+    if not more:
+        whole = tmp_path / "whole.txt"
+        localize(run, place, whole, "--aggregate", "1")
+        expected = [json.loads(line) for line in Path(f"{whole}.jsonl").read_text().splitlines()]
+        assert [row["pose"] for i, row in enumerate(rows) if i != frame] == [
+            row["pose"] for i, row in enumerate(expected) if i != frame
+        ]
+
+
+def test_sweeps_named_by_times_get_the_priors_of_their_times(run: Run, place: Path, tmp_path: Path) -> None:
+    folder = copied(place, tmp_path / "sweeps", lambda frame: f"{100 + 0.1 * (frame + 1):g}.bin")
+    out = tmp_path / "estimates.txt"
+    ran = run(
+        "localize", place / "map.fold", folder, "--poses", place / "prior.txt", "-o", out, "--aggregate", "1", "--json"
+    )
+    assert "2 of 3 sweeps by time" in json.loads(ran.out)["paired"]
+    rows = [json.loads(line) for line in Path(f"{out}.jsonl").read_text().splitlines()]
+    assert [(row["sweep"], row["time_s"]) for row in rows] == [
+        ("100.1.bin", 100.1),
+        ("100.2.bin", 100.2),
+        ("100.3.bin", 100.3),
+    ]
+    assert (rows[2]["status"], rows[2]["pose"]) == ("no_observation", None)
+    assert "no prior within 0.01 s" in rows[2]["diagnostics"]["reason"]
 
 
 def test_a_file_that_is_no_map(run: Run, place: Path, tmp_path: Path) -> None:

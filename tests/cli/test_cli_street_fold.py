@@ -36,7 +36,9 @@ def folded(town: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     from foldmap.cli.fold_street import StreetOptions, fold_street_maps
 
     out = tmp_path_factory.mktemp("folded") / "map.fold"
-    options = StreetOptions(model=town / "model.safetensors", spacing=12.0, lanes="traits", tile_m=128.0)
+    options = StreetOptions(
+        model=town / "model.safetensors", spacing=12.0, embeddings="int8", lanes="traits", tile_m=128.0
+    )
     fold_street_maps([town / "town.geojson"], out, options)
     return out
 
@@ -57,7 +59,7 @@ def _plain(run: Run, *arguments: object) -> dict[str, Any]:
 
 def test_graphs_alone(run: Run, town: Path, tmp_path: Path) -> None:
     out = tmp_path / "map.fold"
-    summary = _plain(run, town / "town.geojson", "-o", out, "--embeddings", "none", "--error", "0.05", "--name", "here")
+    summary = _plain(run, town / "town.geojson", "-o", out, "--spacing", "0", "--error", "0.05", "--name", "here")
     street = town_map()
     assert summary["file_bytes"] == out.stat().st_size
     assert summary["lane_km"] == pytest.approx(street.graph.length_m / 1000, rel=0.005)
@@ -66,7 +68,7 @@ def test_graphs_alone(run: Run, town: Path, tmp_path: Path) -> None:
     assert per_km["graph"] == pytest.approx(summary["bytes"]["graph"] / summary["lane_km"], rel=0.01)
     assert per_km["all"] < 2000
     settings = json.loads((tmp_path / "map.fold.settings.json").read_text())
-    assert (settings["plan"]["error_m"], settings["plan"]["spacing_m"]) == (0.05, 5.0)
+    assert (settings["plan"]["error_m"], settings["plan"]["spacing_m"]) == (0.05, 0.0)
     with FoldFile.open(out) as file:
         layer = StreetLayer(file)
         assert [region.name for region in layer.regions] == ["here"]
@@ -186,7 +188,7 @@ def test_unsupported_tags_are_counted(run: Run, tmp_path: Path) -> None:
         ("map.csv", "GOOD", ["--rate", "2"], "is a street map, and --rate is for a raster"),
         ("map.csv", "GOOD", ["--model", "gone.safetensors"], "gone.safetensors cannot be read"),
         ("map.csv", "GOOD", ["--as", "painting"], "no kind of map 'painting'"),
-        ("map.csv", "GOOD", ["--format", "painting"], "no format of street maps 'painting'"),
+        ("map.csv", "GOOD", ["--format", "painting"], "no kind of street map 'painting'"),
         ("map.osm", "<html></html>", ["--as", "street"], "is no street map that foldmap reads"),
     ],
 )
@@ -219,7 +221,7 @@ def test_a_map_without_streets_has_no_street_layer(run: Run, place: Path, tmp_pa
     for arguments in (["unfold", place / "map.fold", "-o", tmp_path / "x.geojson"],):
         ran = run(*arguments)
         assert (ran.status, ran.err.count("\n")) == (2, 1)
-        assert "has no street layer" in ran.err
+        assert "holds a lidar map, which cannot be unfolded as .geojson (name the output .tif, .tiff)" in ran.err
 
 
 def test_shared_maps_fold(run: Run, shared_data: Path, tmp_path: Path) -> None:
@@ -229,3 +231,61 @@ def test_shared_maps_fold(run: Run, shared_data: Path, tmp_path: Path) -> None:
     summary = _plain(run, path, "-o", tmp_path / "k.fold", "--embeddings", "none")
     assert summary["lane_km"] == pytest.approx(5.17, abs=0.05)
     assert summary["bytes_a_lane_km"]["all"] < 2000
+
+
+ROAD = """<?xml version="1.0"?><OpenDRIVE><header revMajor="1" revMinor="7"/>
+<road id="1" junction="-1" length="50"><link><successor elementType="road" elementId="9" contactPoint="start"/></link>
+<planView><geometry s="0" x="0" y="0" hdg="0" length="50"><line/></geometry></planView><lanes><laneSection s="0">
+<left><lane id="1" type="driving"><width sOffset="0" a="3.5" b="0" c="0" d="0"/></lane></left>
+<center><lane id="0" type="none"/></center><right>
+<lane id="-1" type="driving"><width sOffset="0" a="3.5" b="0" c="0" d="0"/></lane>
+<lane id="-2" type="driving"/>
+<lane id="-3" type="sidewalk"><width sOffset="0" a="2" b="0" c="0" d="0"/></lane></right></laneSection>
+<laneSection s="50"><center><lane id="0" type="none"/></center></laneSection></lanes></road></OpenDRIVE>"""
+
+
+def test_what_is_damaged_is_said_and_strict_refuses_it(run: Run, tmp_path: Path) -> None:
+    path, out = tmp_path / "town.xodr", tmp_path / "m.fold"
+    path.write_text(ROAD)
+    ran = run("fold", path, "-o", out, "--embeddings", "none", "--json")
+    assert ran.status == 0, ran.err
+    assert "note: town: damaged: 2 x lane (1 lane lost, 50 m): lane -2 of road 1, section 0 has no width" in ran.err
+    assert "note: town: damaged: 1 x road link: the successor of road 1 is road 9, which is not there" in ran.err
+    summary = json.loads(ran.out)
+    assert summary["lane_km"] == pytest.approx(0.1)
+    assert summary["damaged"]["town"]["faults"] == 4
+    assert (summary["damaged"]["town"]["lanes"], summary["damaged"]["town"]["lane_m"]) == (1, 50.0)
+    assert "lane -2 of road 1" in summary["damaged"]["town"]["first"]
+    ran = run("fold", path, "-o", tmp_path / "strict.fold", "--embeddings", "none", "--strict")
+    assert (ran.status, ran.out) == (2, "")
+    assert "town has 4 faults, the first: lane -2 of road 1, section 0 has no width" in ran.err
+    assert not (tmp_path / "strict.fold").exists()
+    mended = ROAD.replace('<lane id="-2" type="driving"/>', "").replace('elementId="9"', 'elementId="1"')
+    path.write_text(mended.replace('<laneSection s="50"', '<laneSection s="25"'))
+    ran = run("fold", path, "-o", out, "--embeddings", "none", "--strict", "--json")
+    assert ran.status == 0, ran.err
+    assert json.loads(ran.out)["left_out"] == {"town": {"lane of type sidewalk": {"count": 1, "lane_m": 25.0}}}
+
+
+@pytest.mark.parametrize("suffix", ["geojson", "osm", "parquet"])
+def test_whatever_folds_is_unfolded(run: Run, tmp_path: Path, suffix: str) -> None:
+    """Lanes that lie closer together than the grid of a fold still come out, and say which goes on into which."""
+    rows = [
+        (0, 0, 0),
+        (0, 40, 0),
+        (1, 40.02, 0),
+        (1, 40.04, 0.01),
+        (2, 40.05, 0),
+        (2, 80, 0),
+        (3, 40.05, 0),
+        (3, 60, 9),
+    ]
+    text = "line,x_m,y_m\n" + "".join(f"{line},{x},{y}\n" for line, x, y in rows)
+    (tmp_path / "map.csv").write_text(text)
+    out = tmp_path / f"back.{suffix}"
+    assert run("fold", tmp_path / "map.csv", "-o", tmp_path / "m.fold", "--embeddings", "none").status == 0
+    ran = run("unfold", tmp_path / "m.fold", "-o", out)
+    assert (ran.status, ran.err) == (0, "")
+    back = read_street_maps(out)[0].graph
+    assert back.length_m == pytest.approx(40 + 40 + 22, abs=1.5)
+    assert (back.out_degree > 1).any()

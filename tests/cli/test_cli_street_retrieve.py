@@ -250,7 +250,7 @@ def test_an_uncalibrated_camera_of_ring_json_is_refused(run: Run, town: Path, tm
 
 def test_maps_without_model_or_streets_say_so(run: Run, town: Path, place: Path, tmp_path: Path) -> None:
     bare = tmp_path / "bare.fold"
-    run("fold", town / "town.geojson", "-o", bare, "--embeddings", "none")
+    run("fold", town / "town.geojson", "-o", bare, "--spacing", "0")
     for path, message in ((bare, "folded without a model"), (place / "map.fold", "has no street layer")):
         ran = run("street", "retrieve", path, town / "crops", "-o", tmp_path / "x.jsonl")
         assert (ran.status, ran.err.count("\n")) == (2, 1)
@@ -258,7 +258,7 @@ def test_maps_without_model_or_streets_say_so(run: Run, town: Path, place: Path,
     with_model = run(
         "street", "retrieve", bare, town / "crops", "-o", tmp_path / "x.jsonl", "--model", town / "model.safetensors"
     )
-    assert "no embeddings" in with_model.err
+    assert "has no places to retrieve" in with_model.err
 
 
 def test_map2pix_finds_the_image_of_a_place(

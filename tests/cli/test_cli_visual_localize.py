@@ -184,6 +184,39 @@ def test_photos_are_extracted_on_the_fly_and_cameras_given_for_all(run: Run, str
     assert (wrong.status, "320 x 240 px, its camera 640 x 480" in wrong.err) == (2, True)
 
 
+@pytest.mark.parametrize("cameras", ["in the list", "for all"])
+def test_damaged_photos_do_not_end_the_batch(run: Run, street: Street, tmp_path: Path, cameras: str) -> None:
+    """One cut short, one no photo, one turned, one of another format, one missing: each says so; four are answered."""
+    from PIL import Image
+
+    photos, good = tmp_path / "photos", sorted(street.truth)
+    photos.mkdir()
+    (photos / "linked").symlink_to(street.folder / "photos")
+    whole = (street.folder / "photos" / good[0]).read_bytes()
+    (photos / "cut.png").write_bytes(whole[: len(whole) // 2])
+    (photos / "none.png").write_bytes(b"not a photo")
+    (photos / "c.heic").write_bytes(b"\0\0\0\x18ftypheic")
+    with Image.open(street.folder / "photos" / good[0]) as picture:
+        picture.rotate(90, expand=True).save(photos / "portrait.png")
+    params = street.queries[0][0].camera.params
+    bad = ["cut.png", "none.png", "c.heic", "gone.png"] + ["portrait.png"] * (cameras == "in the list")
+    names = [f"linked/{good[0]}", *bad, *(f"linked/{name}" for name in good[1:])]
+    camera = " PINHOLE 320 240 " + " ".join(str(value) for value in params) if cameras == "in the list" else ""
+    (tmp_path / "q.txt").write_text("".join(f"{name}{camera}\n" for name in names))
+    given = [] if camera else ["--camera", "PINHOLE," + ",".join(str(value) for value in params)]
+    out = tmp_path / "poses.txt"
+    ran = localize(run, street, out, "--queries", tmp_path / "q.txt", "--photos", photos, *given)
+    assert ran.status == 0, ran.err
+    rows = {row["query"]: row for row in map(json.loads, Path(f"{out}.jsonl").read_text().splitlines())}
+    assert list(rows) == names
+    says = ["cut.png cannot be", "none.png", "convert them to JPEG", "has no 'gone.png'", "is 240 x 320 px, its camera"]
+    for name, reason in zip(bad, says, strict=False):
+        assert rows[name]["status"] == "no_observation"
+        assert reason in rows[name]["diagnostics"]["reason"]
+    assert f"{len(bad)} of {len(names)} queries cannot be used" in ran.err
+    assert_near(read_results(out), {f"linked/{name}": pose for name, pose in street.truth.items()})
+
+
 def test_a_rig_is_one_query_with_a_pose_for_every_camera(run: Run, street: Street, tmp_path: Path) -> None:
     """Two photographs of the street as a rig: the rig's frame is somewhere else than either camera."""
     rig_SE3_world = np.eye(4)

@@ -66,6 +66,56 @@ def test_tum(tmp_path: Path, matrices: np.ndarray) -> None:
         read_poses(path, path)
 
 
+HEADS = {
+    "#timestamp [ns], p_x [m], p_y [m], p_z [m], q_w [], q_x [], q_y [], q_z []": "wxyz",
+    "#timestamp, p_RS_R_x [m], p_RS_R_y [m], p_RS_R_z [m], q_RS_w [], q_RS_x [], q_RS_y [], q_RS_z [], v_x []": "wxyz",
+    "timestamp,tx,ty,tz,qw,qx,qy,qz": "wxyz",
+    "time_ns x y z qx qy qz qw": "xyzw",
+    "# t x y z w x y z": "wxyz",
+    "# t x y z qx qy qz qw, world_T_vehicle, metres": "xyzw",
+    "# timestamp tx ty tz qx qy qz qw": "xyzw",
+    "# from the SLAM of Tuesday": "xyzw",
+    "time,pose.position.x,pose.position.y,pose.position.z,"
+    "pose.orientation.x,pose.orientation.y,pose.orientation.z,pose.orientation.w": "xyzw",
+}
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_columns_are_those_that_the_header_names(tmp_path: Path, matrices: np.ndarray, head: str) -> None:
+    order = ["xyzw".index(axis) for axis in HEADS[head]]
+    quaternions = Rotation.from_matrix(matrices[:, :3, :3]).as_quat()[:, order]
+    more = [0.5] if "v_x" in head else []
+    rows = [
+        ",".join(map(str, [(1305031102 + i) * 10**9, *m[:3, 3].tolist(), *q.tolist(), *more]))
+        for i, (m, q) in enumerate(zip(matrices, quaternions, strict=True))
+    ]
+    (tmp_path / "poses.csv").write_text("\n".join([head, *rows]))
+    trajectory = read_poses(tmp_path / "poses.csv")
+    np.testing.assert_allclose([p.matrix for p in trajectory.world_SE3_sensors], matrices, atol=1e-9)
+    np.testing.assert_allclose(trajectory.times_s, 1305031102 + np.arange(6), atol=1e-5)
+
+
+@pytest.mark.parametrize("unit", [1, 10**3, 10**6, 10**9])
+def test_stamps_since_1970_become_seconds(tmp_path: Path, unit: int) -> None:
+    rows = [f"{(1305031102 * 10 + i) * unit // 10} {i} 0 0 0 0 0 1" for i in range(0, 50, 10)]
+    (tmp_path / "poses.txt").write_text("\n".join(rows))
+    np.testing.assert_allclose(read_poses(tmp_path / "poses.txt").times_s, 1305031102 + np.arange(5), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("head", "match"),
+    [
+        ("# position, then quaternion (w, x, y, z)", "line 1 puts qw before qx"),
+        ("# t, x [mm], y [mm], z [mm], qx, qy, qz, qw", "positions are in mm"),
+        ("# t [h], x, y, z, qx, qy, qz, qw", "times are in h"),
+    ],
+)
+def test_headers_that_tell_of_other_rows_are_believed(tmp_path: Path, head: str, match: str) -> None:
+    (tmp_path / "poses.txt").write_text(head + "\n1 0 0 0 0 0 0 1\n")
+    with pytest.raises(PoseInputError, match=match):
+        read_poses(tmp_path / "poses.txt")
+
+
 GOOD_KITTI = "1 0 0 0 0 1 0 0 0 0 1 0\n"
 GOOD_TUM = "1 0 0 0 0 0 0 1\n"
 

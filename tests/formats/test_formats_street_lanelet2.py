@@ -270,6 +270,32 @@ def test_lanes_that_part_at_right_angles(tmp_path: Path) -> None:
     assert following(found, rules, routes) == our_following(again)
 
 
+def test_edges_without_length_keep_what_they_join(tmp_path: Path) -> None:
+    """Two lanes end where two start, but only one way round: short lanes, edges of no length, in rows as well."""
+    vertices = np.array([[0.0, 0], [30, 0], [30, 0], [60, 0], [30, 0], [30, 0], [30, 40], [0, 4], [30, 0]])
+    edges = np.array([[0, 1], [1, 2], [2, 3], [1, 4], [4, 5], [5, 6], [7, 8], [8, 2]])
+    graph = LaneGraph(vertices, edges)
+    write_lanelet2(tmp_path / "t.osm", StreetMap("t", graph))
+    again = read_lanelet2(tmp_path / "t.osm").graph
+    assert apart(graph, again) < 0.12
+    assert networkx.is_isomorphic(contracted(graph), contracted(again))
+    found, rules, routes = reference(tmp_path / "t.osm", 0.0, 0.0)
+    assert following(found, rules, routes) == our_following(again)
+
+
+@pytest.mark.parametrize("back_m", [0.13, 0.54, 2.0])
+@pytest.mark.parametrize("turn", [0.05, -0.05, 0.5])
+def test_lanes_that_turn_back_on_themselves(tmp_path: Path, back_m: float, turn: float) -> None:
+    """A kink that no bounds can follow is left out; the lane keeps its direction and what it joins."""
+    kink = np.array([30.3 - back_m * np.cos(turn), -back_m * np.sin(turn)])
+    vertices = np.array([[0.0, 0], [15, 0], [30.3, 0], kink, [45, 0.5], [60, 0], [60, 20]])
+    graph = LaneGraph(vertices, np.array([[0, 1], [1, 2], [2, 3], [3, 4], [4, 5], [4, 6]]))
+    write_lanelet2(tmp_path / "t.osm", StreetMap("t", graph))
+    again = read_lanelet2(tmp_path / "t.osm").graph
+    assert apart(graph, again) < max(0.06, back_m)
+    assert same_topology(graph, again)
+
+
 def test_writing_what_cannot_be_written(tmp_path: Path) -> None:
     street = by_hand(np.random.default_rng(0), None)
     with pytest.raises(WriteError):
@@ -278,7 +304,7 @@ def test_writing_what_cannot_be_written(tmp_path: Path) -> None:
         write_lanelet2(tmp_path / "a.osm", street, width_m=-1)
     with pytest.raises(MapInputError, match="holds no lane"):
         write_lanelet2(tmp_path / "a.osm", StreetMap("void", LaneGraph.empty()))
-    with pytest.raises(MapInputError, match="edge 0 of the lane graph has no length"):
+    with pytest.raises(MapInputError, match="holds no lane"):  # a point
         write_lanelet2(tmp_path / "a.osm", StreetMap("s", LaneGraph(np.zeros((2, 2)), np.array([[0, 1]]))))
     wrong = LaneGraph(np.eye(2), np.array([[0, 1]]), lane=np.array([0]), lanes=(LaneAttributes("w", -2.0),))
     with pytest.raises(MapInputError, match=r"lane w is -2.0 m wide"):
@@ -375,6 +401,11 @@ def tag(key: str, value: str) -> str:
         (tag("subtype", "bus_lane"), "vehicle:bus", 1),
         (tag("subtype", "shared_walkway"), "bicycle", 1),
         (tag("subtype", "hovercraft"), "vehicle", 0),
+        (tag("subtype", ""), "vehicle", 1),
+        (tag("subtype", ""), "bicycle", 0),
+        (tag("participant:vehicle", "True"), "vehicle", 0),
+        (tag("participant:vehicle", "1"), "vehicle", 1),
+        (tag("participant", "vehicle"), "vehicle", 0),
     ],
 )
 def test_who_may_pass(tmp_path: Path, tags: str, participant: str | None, lanes: int) -> None:
@@ -447,6 +478,62 @@ def test_damage_is_named(tmp_path: Path, old: str, new: str, message: str) -> No
         read_lanelet2(tmp_path / "a.osm")
     assert message in caught.value.message
     assert caught.value.cure
+
+
+TWO = osm(np.array([[0.0, 3], [10, 3], [20, 3]]), np.array([[0.0, 0], [10, 0], [20, 0]]))
+
+
+def with_second_lanelet(left: str, right: str, ways: str = "") -> str:
+    """The map of one lanelet, and another one between ways of a member's own."""
+    lanelet = f'<relation id="300">{left}{right}{tag("type", "lanelet")}</relation>'
+    return TWO.replace("</osm>", f"{ways}{lanelet}</osm>")
+
+
+def member(role: str, *ways: int) -> str:
+    return "".join(f'<member type="way" ref="{way}" role="{role}"/>' for way in ways)
+
+
+RIGHT = '<way id="103"><nd ref="4"/><nd ref="5"/></way><way id="104"><nd ref="6"/><nd ref="5"/></way>'
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "ways", "lanes", "fault"),
+    [
+        (member("left", 101), member("right", 103, 104), RIGHT, 2, None),  # ways that make one line
+        (member("left", 101), member("right", 104, 103), RIGHT, 2, None),
+        (member("left", 101), member("right", 102, 103), RIGHT, 1, "lanelet 300 has 2 right ways"),
+        (member("left", 101), "", "", 1, "lanelet 300 has 0 right ways"),
+        (member("left", 101), member("right", 999), "", 1, "way 999, right of lanelet 300, is not there"),
+        (member("left", 101), member("right", 101), "", 1, "both bounds of lanelet 300 are the same"),
+        (member("left", 101), member("right", 102) + '<member type="relation" ref="77" role="regulatory_element"/>', "",
+         2, None),
+        (member("left", 101), member("right", 102) + member("centerline", 77), "", 2, "way 77, centerline of"),
+    ],
+)  # fmt: skip
+def test_a_bad_lanelet_is_dropped_as_the_reference_drops_it(
+    tmp_path: Path, left: str, right: str, ways: str, lanes: int, fault: str | None
+) -> None:
+    (tmp_path / "a.osm").write_text(with_second_lanelet(left, right, ways))
+    reading = read_lanelet2_counted(tmp_path / "a.osm")
+    assert len(reading.street_map.graph.lanes) == lanes
+    assert [each.where for each in reading.faults if fault is None or fault not in each.where] == []
+    assert len(reading.faults) == (fault is not None)
+
+
+def test_ids_that_come_again(tmp_path: Path) -> None:
+    """The same once more does no harm; something else leaves open which is meant."""
+    good = with_second_lanelet(member("left", 101), member("right", 102))
+    start = good.index('<way id="101"')
+    way = good[start : good.index("</way>", start) + 6]
+    (tmp_path / "a.osm").write_text(good.replace("</osm>", f"{way}</osm>"))
+    reading = read_lanelet2_counted(tmp_path / "a.osm")
+    assert (len(reading.street_map.graph.lanes), reading.faults) == (2, ())
+    assert reading.left_out == {"way that is there twice, alike": 1}
+    again = f'<relation id="300">{member("left", 102)}{member("right", 101)}{tag("type", "lanelet")}</relation>'
+    (tmp_path / "a.osm").write_text(good.replace("</osm>", f"{again}</osm>"))
+    reading = read_lanelet2_counted(tmp_path / "a.osm")
+    assert len(reading.street_map.graph.lanes) == 2
+    assert [each.where for each in reading.faults] == ["relation 300 is there twice"]
 
 
 def test_degrees_that_are_none(tmp_path: Path) -> None:

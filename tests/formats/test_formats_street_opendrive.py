@@ -13,7 +13,7 @@ from scipy.integrate import quad, solve_ivp
 
 from foldmap.errors import MapInputError
 from foldmap.formats.street_opendrive import read_opendrive, read_opendrive_counted
-from foldmap.formats.street_reading import strict
+from foldmap.formats.street_reading import faults_in_words, strict
 from foldmap.street.source import LINK, StreetMap
 from foldmap.types import DoubleArray
 
@@ -237,6 +237,98 @@ def test_place_on_earth(tmp_path: Path) -> None:
     reading = read_opendrive_counted(put(tmp_path, document(one, header=degrees)))
     assert reading.street_map.crs is None
     assert any("longlat" in key for key in reading.left_out)
+
+
+def single(text: str) -> str:
+    return text.replace("<laneSection", '<laneSection singleSide="true"')
+
+
+STRAIGHT = geometry(0, 0, 0, 0, 100, "<line/>")
+
+
+@pytest.mark.parametrize(
+    ("lanes", "spans", "links"),
+    [
+        (  # the left lane goes on while the right side changes, and the other way round
+            section([lane(1), lane(-1, after=-1)]) + single(section([lane(-1, before=-1), lane(-2)], 30.0))
+            + single(section([lane(1), lane(2)], 60.0)),
+            {"r/0/1": (60, 0), "r/0/-1": (0, 30), "r/1/-1": (30, 100), "r/1/-2": (30, 100), "r/2/1": (100, 60),
+             "r/2/2": (100, 60)},
+            {("r/0/-1", "r/1/-1")},
+        ),
+        (  # linked over a section of the other side
+            section([lane(1, after=1), lane(-1)]) + single(section([lane(-1)], 30.0))
+            + single(section([lane(1, before=1)], 60.0)),
+            {"r/0/1": (60, 0), "r/0/-1": (0, 30), "r/1/-1": (30, 100), "r/2/1": (100, 60)},
+            {("r/2/1", "r/0/1")},
+        ),
+        (  # not of a single side: the left lane ends
+            section([lane(1), lane(-1)]) + section([lane(-1)], 30.0),
+            {"r/0/1": (30, 0), "r/0/-1": (0, 30), "r/1/-1": (30, 100)},
+            set(),
+        ),
+        (  # sections in another order than that of s
+            section([lane(-1, before=-1)], 30.0) + section([lane(-1, after=-1)]),
+            {"r/0/-1": (30, 100), "r/1/-1": (0, 30)},
+            {("r/1/-1", "r/0/-1")},
+        ),
+    ],
+)  # fmt: skip
+def test_sections_of_a_single_side(
+    tmp_path: Path, lanes: str, spans: dict[str, tuple[float, float]], links: set[tuple[str, str]]
+) -> None:
+    street = read_opendrive(put(tmp_path, document(road("r", [STRAIGHT], lanes, 100.0))))
+    found = lines_of(street)
+    assert {name: (line[0, 0], line[-1, 0]) for name, line in found.items()} == spans
+    assert street.graph.length_m == pytest.approx(sum(abs(b - a) for a, b in spans.values()))
+    assert follows(street) == links
+
+
+@pytest.mark.parametrize("at", [0.0, 40.0, 100.0, 100.0 - 1e-10, 140.0])
+@pytest.mark.parametrize("copies", [1, 3])
+def test_sections_without_length_hand_their_links_on(tmp_path: Path, at: float, copies: int) -> None:
+    """At the start, in the middle, at the end of a road and past it: lanes stay straight, no link edge appears."""
+    one = lane(-1, before=-1, after=-1)
+    starts = sorted([0.0, 40.0, *[at] * copies])
+    sections = "".join(section([one], s) for s in starts)
+    first = road("1", [STRAIGHT], sections, 100.0, link=joined("successor", "2", "start"))
+    line = geometry(0, 100, 0, 0, 50, "<line/>")
+    second = road("2", [line], section([one]), 50.0, link=joined("predecessor", "1", "end"))
+    reading = read_opendrive_counted(put(tmp_path, document(first, second)))
+    graph = reading.street_map.graph
+    assert graph.length_m == pytest.approx(150.0)
+    assert set(graph.kind.tolist()) == {0}
+    np.testing.assert_allclose(graph.vertices_m[:, 1], -1.75)
+    assert len(follows(reading.street_map)) == 2  # section to section, road to road
+    assert [fault.what for fault in reading.faults] == ["lane section"] * copies
+
+
+def test_lanes_that_cannot_be_placed_go_with_those_beyond_them(tmp_path: Path) -> None:
+    lanes = section([lane(1), lane(2), lane(-1), lane(-2, widths=""), lane(-3), lane(-4, kind="sidewalk")])
+    reading = read_opendrive_counted(put(tmp_path, document(road("r", [STRAIGHT], lanes, 100.0))))
+    assert set(lines_of(reading.street_map)) == {"r/0/1", "r/0/2", "r/0/-1"}
+    assert [(fault.lanes, fault.length_m) for fault in reading.faults] == [(1, 100), (1, 100), (0, 0)]
+    assert faults_in_words(reading.faults) == [
+        "damaged: 3 x lane (2 lanes lost, 200 m): lane -2 of road r, section 0 has no width, and 2 more"
+    ]
+
+
+def test_a_width_counts_where_a_border_is_given_too(tmp_path: Path) -> None:
+    one = section([lane(-1, widths=width(3.5) + '<border sOffset="0" a="-9" b="0" c="0" d="0"/>')])
+    reading = read_opendrive_counted(put(tmp_path, document(road("r", [STRAIGHT], one, 100.0))))
+    np.testing.assert_allclose(reading.street_map.graph.vertices_m[:, 1], -1.75)
+    assert reading.left_out == {"lane border beside a width, which counts": 1}
+    assert not reading.faults
+
+
+@pytest.mark.parametrize(
+    ("unit", "mps"), [("KMH", 10 / 3.6), ("km/h", 10 / 3.6), ("MPH", 4.4704), ("m/s", 10.0), ("knots", None)]
+)
+def test_units_of_speed(tmp_path: Path, unit: str, mps: float | None) -> None:
+    one = section([lane(-1, extra=f'<speed sOffset="0" max="10" unit="{unit}"/>')])
+    reading = read_opendrive_counted(put(tmp_path, document(road("r", [STRAIGHT], one, 100.0))))
+    assert reading.street_map.graph.lanes[0].speed_limit_mps == (None if mps is None else pytest.approx(mps))
+    assert len(reading.faults) == (mps is None)
 
 
 LINE = geometry(0, 0, 0, 0, 10, "<line/>")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -251,3 +252,48 @@ def test_hand_labelled_tiles(shared_data: Path) -> None:
     assert tile.ground.grid.shape == (4096, 4096)
     assert tile.map.name == "tile_7"
     assert tile.ground.inside(tile.map.graph.vertices_m).mean() > 0.95
+
+
+FLU = np.array([[1.0, 0, 0, 1.6], [0, 1, 0, 0.2], [0, 0, 1, 1.4], [0, 0, 0, 1]])
+OPTICAL = FLU @ np.array([[0.0, 0, 1, 0], [-1, 0, 0, 0], [0, -1, 0, 0], [0, 0, 0, 1]])
+PITCHED = OPTICAL @ np.array([[1.0, 0, 0, 0], [0, 0, -1, 0], [0, 1, 0, 0], [0, 0, 0, 1]])
+
+
+def scaled(pose: np.ndarray, factor: float) -> np.ndarray:
+    return np.concatenate([pose[:, :3], pose[:, 3:] * [[factor], [factor], [factor], [1]]], 1)
+
+
+@pytest.mark.parametrize(
+    ("pose", "ground_z_m", "message"),
+    [
+        (FLU, 0.0, "camera camera_1 looks up .*optical frame"),
+        (np.linalg.inv(OPTICAL), 0.0, "camera camera_1 is 1.6 m below the ground .*not its inverse"),
+        (np.linalg.inv(OPTICAL), -3.0, "camera camera_1 lies on its side .*not its inverse"),
+        (scaled(OPTICAL, 1000), 0.0, "camera camera_1 is 1400 m above the ground .*not millimetres"),
+        (scaled(OPTICAL, 100), 0.0, "camera camera_1 is 140 m above the ground .*not centimetres"),
+        (np.diag([1.0, -1, -1, 1]) @ OPTICAL, 0.0, "camera camera_1 is 1.4 m below the ground .*z up"),
+        (OPTICAL, 1.4, "camera camera_1 is 0 m below the ground"),
+        (PITCHED, 0.0, "camera camera_1 looks up"),
+        (OPTICAL + 4e5 * np.eye(4, k=3), 0.0, "camera camera_1 is 4e.05 m away"),
+        (OPTICAL @ np.diag([-1.0, -1, 1, 1]), 0.0, None),  # hung upside down
+        (OPTICAL, -0.3, None),
+        (PITCHED @ np.diag([1.0, -1, -1, 1]), 0.0, None),  # straight down
+    ],
+)
+def test_a_camera_that_sees_no_ground_is_named_with_the_cure(
+    ring_folder: Path, pose: np.ndarray, ground_z_m: float, message: str | None
+) -> None:
+    """Reading, and every other way to make a ring, refuse it; the cure is what makes the pose a possible one."""
+    ring = read_ring_file(ring_folder / "ring.json")
+    content = json.loads((ring_folder / "ring.json").read_text())
+    content["cameras"] = content["cameras"][1:2]
+    content["cameras"][0]["vehicle_SE3_camera"] = pose.tolist()
+    content["ground_z_m"] = ground_z_m
+    (ring_folder / "ring.json").write_text(json.dumps(content))
+    if message is None:
+        assert len(read_ring_file(ring_folder / "ring.json")) == 1
+        return
+    with pytest.raises(MapInputError, match=rf"ring\.json: {message}"):
+        read_ring_file(ring_folder / "ring.json")
+    with pytest.raises(MapInputError, match=message):
+        replace(ring.take("camera_1"), vehicle_SE3_camera=pose[None], ground_z_m=ground_z_m)

@@ -129,7 +129,7 @@ def test_pcd(tmp_path: Path, kind: str) -> None:
     if kind == "binary":
         assert len(data) - len(HEADER.format(n=4, kind=kind)) == 4 * 22
     (tmp_path / "a.pcd").write_bytes(data)
-    sweep = read_pcd(tmp_path / "a.pcd")
+    sweep = read_sweep(tmp_path / "a.pcd")
     np.testing.assert_array_equal(sweep.points_sensor_m, [(x, y, z) for _, _, x, y, z in ROWS])
     np.testing.assert_allclose(sweep.intensity, [1, 0.2, 0, 128 / 255], rtol=1e-6)
     # Text cut within its last number is a shorter number: nobody can tell.
@@ -153,7 +153,7 @@ def test_pcd_no_return_and_float_intensity(tmp_path: Path) -> None:
     ):
         (tmp_path / "b.pcd").write_text(head + body)
         with pytest.raises(SweepInputError, match=match):
-            read_pcd(tmp_path / "b.pcd")
+            read_sweep(tmp_path / "b.pcd")
 
 
 @pytest.mark.parametrize(

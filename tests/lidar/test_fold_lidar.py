@@ -16,7 +16,8 @@ from foldmap.errors import ConfigError, LayerError, LimitError, MapFormatError, 
 from foldmap.geometry import MetricGrid
 from foldmap.lidar.bundle import Bundle, quantized
 from foldmap.lidar.codec import BLOCK_PX, encode_block, global_spread
-from foldmap.lidar.fold import LAYER, MODEL, encode_tiles, fold_lidar, update_lidar
+from foldmap.lidar.defaults import bundle_named
+from foldmap.lidar.fold import LAYER, MODEL, encode_tiles, fold_lidar, stored_model, update_lidar
 from foldmap.lidar.source import RasterMap
 from foldmap.lidar.unfold import FoldedLidar
 
@@ -253,3 +254,19 @@ def test_memory_does_not_grow_with_the_map(bundle: Bundle, monkeypatch: pytest.M
     area_km2 = (20 * BLOCK_PX * RESOLUTION_M) ** 2 / 1e6
     assert area_km2 > 4
     assert peaks[20] < 1.2 * peaks[4]
+
+
+def test_a_shipped_model_is_named_and_one_of_your_own_held(tmp_path: Path, bundle: Bundle) -> None:
+    shipped, blobs = bundle_named("fine-16x-3"), blob_raster(600, 500)
+    raster = RasterMap(replace(blobs.grid, resolution_m=0.05), blobs.intensity, blobs.observed)
+    sizes, codes = [], []
+    for name, embed in (("named.fold", False), ("held.fold", True)):
+        fold_lidar(tmp_path / name, raster, shipped, embed_model=embed)
+        sizes.append((tmp_path / name).stat().st_size)
+        with FoldFile.open(tmp_path / name) as file:
+            layer = FoldedLidar(file, fast=False)
+            assert layer.bundle.to_bytes(localize_only=True) == shipped.to_bytes(localize_only=True)
+            codes.append(layer.codes(0, 0, 40, 40))
+    assert np.array_equal(*codes)
+    assert sizes[0] <= 12_000 < 500_000 < sizes[1]
+    assert stored_model(bundle) == bundle.to_bytes(localize_only=True)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import itertools
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from foldmap.errors import ConfigError, PoseInputError
+from foldmap.errors import ConfigError, ModelError, PoseInputError
 from foldmap.geometry import SE2
+from foldmap.localize.confidence import ConfidenceThresholds
 from foldmap.localize.estimate import Status
 from foldmap.localize.lidar import LidarLocalizer, LocalizerSettings
+from foldmap.localize.once import localize_once
 
 TRUE_STEP = SE2(0.4, 0.0, 0.03)
 START = SE2(522.0, -230.0, 0.6)
@@ -143,3 +146,36 @@ def test_misuse_is_refused(world) -> None:
         localizer.step(None, SE2(0.0, 0.0, 0.0), 0.1, gps=(0.0, 0.0, -1.0))
     with pytest.raises(ConfigError):
         LocalizerSettings(min_radius_m=3.0, max_radius_m=2.0)
+
+
+class _Modelled:
+    """The world as a folded map with a model that was calibrated."""
+
+    def __init__(self, world, stored: dict[str, float] | None) -> None:
+        self.bundle, self._world = SimpleNamespace(thresholds=stored), world
+
+    def __getattr__(self, name: str):
+        return getattr(self._world, name)
+
+
+def test_thresholds_are_those_in_the_file_unless_others_are_given(world) -> None:
+    usual, strict = ConfidenceThresholds(), ConfidenceThresholds(reject_evidence_sigma=1e6)
+    seen, prior = world.look(START, 1.5, SEED), START @ SE2(0.1, 0.1, 0.0)
+
+    def status(localizer: LidarLocalizer) -> tuple[Status, Status]:
+        localizer.start(prior)
+        return localizer.localize_once(seen, prior).status, localizer.step(seen, SE2(0.0, 0.0, 0.0), 0.1).status
+
+    accepted = status(LidarLocalizer(world))
+    assert accepted == (Status.OK, Status.OK)
+    assert status(LidarLocalizer(_Modelled(world, None))) == accepted
+    assert status(LidarLocalizer(_Modelled(world, strict.to_dict())))[0] is Status.NO_MATCH
+    assert (
+        status(LidarLocalizer(_Modelled(world, strict.to_dict()), LocalizerSettings(alpha=2.0)))[0] is Status.NO_MATCH
+    )
+    assert status(LidarLocalizer(_Modelled(world, strict.to_dict())))[1] is not Status.OK
+    given = LocalizerSettings(thresholds=usual)
+    assert status(LidarLocalizer(_Modelled(world, strict.to_dict()), given)) == accepted
+    assert localize_once(_Modelled(world, strict.to_dict()), seen, prior).estimate.status is Status.NO_MATCH
+    with pytest.raises(ModelError, match="thresholds"):
+        LidarLocalizer(_Modelled(world, {"reject_score": 0.1}))

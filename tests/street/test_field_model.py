@@ -11,6 +11,7 @@ from safetensors.torch import load, save
 from foldmap.errors import ConfigError, MapInputError, ModelError
 from foldmap.geometry import SE2
 from foldmap.street.bev import BirdsEye
+from foldmap.street.embed import _drawn, _windowed, embed_places
 from foldmap.street.encoders.lite import Lite0
 from foldmap.street.field import FieldSpec, draw_all
 from foldmap.street.field_model import FieldEmbedding
@@ -18,6 +19,7 @@ from foldmap.street.field_network import FieldNetwork, FieldShape
 from foldmap.street.ground_warp import warp_to_ring
 from foldmap.street.model import EmbeddingModel, model_kind, read_model
 from foldmap.street.observation import AerialCrop
+from foldmap.street.places import sample_places
 from foldmap.street.rig import surround_ring
 from foldmap.street.source import LaneGraph
 from foldmap.street.window import AROUND, Window, cut
@@ -141,3 +143,13 @@ def test_shapes_are_checked() -> None:
         FieldShape(headings=1)
     with pytest.raises(ModelError, match="headings"):
         FieldEmbedding(FieldNetwork(FieldShape(headings=4, width=8)), SMALL)
+
+
+def test_windows_are_drawn_from_the_whole_graph_as_if_cut_out() -> None:
+    model, graph = _model(), tile(0).map.graph
+    places = sample_places(graph, 9.0)
+    silent = lambda done, total: None  # noqa: E731
+    cut_out, drawn = _windowed(graph, places, model, silent), _drawn(graph, places, model, silent)
+    assert np.einsum("nd,nd->n", cut_out, drawn).min() > 0.9995  # corners are cut where windows are resampled
+    assert np.array_equal(embed_places(graph, places, model), drawn)
+    assert embed_places(graph, places.take(np.zeros(0, int)), model).shape == (0, model.dim)

@@ -49,7 +49,7 @@ def town(seed: int = 0) -> LaneGraph:
 def folded(path: Path, model: Counts | None = None, **plan: object) -> Path:
     maps = [StreetMap("here", town()), StreetMap("there", town(1).moved(SE2(5e5, 5.4e6, 0.3)), "EPSG:25832")]
     with FoldWriter(path) as writer:
-        fold_street(maps, writer, StreetPlan(**{"tile_m": 64.0, **plan}), model)  # type: ignore[arg-type]
+        fold_street(maps, writer, StreetPlan(**{"tile_m": 64.0, "vectors": "int8", **plan}), model)  # type: ignore[arg-type]
     return path
 
 
@@ -79,6 +79,30 @@ def test_regions_come_back(tmp_path: Path) -> None:
         assert layer.model_bytes() == Counts().payload()
 
 
+@pytest.mark.parametrize("most_cosine", [None, 0.9])
+def test_embeddings_that_are_not_stored_are_drawn(tmp_path: Path, most_cosine: float | None) -> None:
+    stored = folded(tmp_path / "a.fold", Counts(), vectors="float16", most_cosine=most_cosine)
+    path = folded(tmp_path / "b.fold", Counts(), vectors="none", most_cosine=most_cosine)
+    with FoldFile.open(stored) as one, FoldFile.open(path) as two:
+        kept, drawn = StreetLayer(one), StreetLayer(two)
+        for name in ("here", "there"):
+            assert np.array_equal(kept.places(name).xy_m, drawn.places(name).xy_m)
+            rows = drawn.embeddings(name, Counts())
+            assert np.einsum("nd,nd->n", rows, kept.embeddings(name)).min() > 0.99999
+        graph = drawn.graph("here")
+    assert path.stat().st_size < 0.75 * stored.stat().st_size
+    gone = np.hypot(*(graph.vertices_m[graph.edges].mean(axis=1) - [45, -1.75]).T) < 3
+    for target in (stored, path):
+        update_street(target, "here", graph.take_edges(~gone), model=Counts())
+    with FoldFile.open(stored) as one, FoldFile.open(path) as two:
+        kept, drawn = StreetLayer(one), StreetLayer(two)
+        assert np.array_equal(kept.places("here").xy_m, drawn.places("here").xy_m)
+        rows = drawn.embeddings("here", Counts())
+        assert np.einsum("nd,nd->n", rows, kept.embeddings("here")).min() > 0.99999
+    if most_cosine is None:
+        update_street(path, "here", graph)  # nothing depends on a model
+
+
 def test_near_reads_what_the_whole_has(tmp_path: Path) -> None:
     with FoldFile.open(folded(tmp_path / "a.fold")) as file:
         layer = StreetLayer(file)
@@ -92,7 +116,7 @@ def test_near_reads_what_the_whole_has(tmp_path: Path) -> None:
             layer.graph_near("here", float("nan"), 0, 1)
         with pytest.raises(LayerError, match="no region"):
             layer.graph("nowhere")
-        with pytest.raises(LayerError, match="no embeddings"):
+        with pytest.raises(LayerError, match="without a model"):
             layer.embeddings("here")
 
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -15,12 +19,13 @@ from typer.testing import CliRunner
 
 pytest.importorskip("pycolmap")
 
-from foldmap.cli.build import app
+from foldmap.cli import app
 from foldmap.formats.colmap import read_model_with_keypoints
 from foldmap.formats.hloc_features import HlocFeatures
 from foldmap.formats.hloc_results import write_results
 from foldmap.formats.image_poses import read_image_poses
 from foldmap.geometry.camera import Camera
+from foldmap.visual.agreement import epipolar_errors
 from foldmap.visual.source import SceneModel
 
 COUNT = 7
@@ -38,7 +43,7 @@ class Room:
 
 
 def run(*arguments: object) -> tuple[int, str, str]:
-    result = CliRunner().invoke(app, ["visual", *map(str, arguments)])
+    result = CliRunner().invoke(app, ["build", "visual", *map(str, arguments)])
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     return result.exit_code, result.stdout, result.stderr
@@ -225,7 +230,7 @@ def test_photos_that_show_nothing_common_are_no_scene(tmp_path: Path) -> None:
     status, _, err = run(tmp_path / "in", "-o", tmp_path / "out")
     assert status == 2
     assert "overlap" in err
-    assert list((tmp_path / "out").iterdir()) == []
+    assert not (tmp_path / "out").exists()
 
 
 def test_poses_without_intrinsics_and_of_other_names(room: Room, tmp_path: Path) -> None:
@@ -243,14 +248,145 @@ def test_other_files_are_not_written_among(room: Room, tmp_path: Path) -> None:
     assert (status, "other files" in err) == (2, True)
 
 
-def test_a_broken_photo_is_named_and_the_former_scene_stays(
-    room: Room, known: tuple[dict[str, object], SceneModel]
+def test_broken_photos_are_left_out_and_named(room: Room) -> None:
+    broken, other = room.photos / "aa first.png", room.photos / "süd" / "zz.heic"
+    broken.write_bytes((room.photos / min(room.true)).read_bytes()[:5000])
+    other.write_bytes(b"\0\0\0\x18ftypheic")
+    write_results_of(room, room.folder / "poses.txt")
+    poses = {name: room.true[min(room.true)] for name in ("aa_first.png",)}
+    write_results(room.folder / "more.txt", poses)
+    more = (room.folder / "more.txt").read_text().replace("aa_first", "aa first")
+    (room.folder / "poses.txt").write_text((room.folder / "poses.txt").read_text() + more)
+    given = ("--poses", room.folder / "poses.txt", "--camera", photo_room.CAMERA)
+    status, out, err = run(room.photos, "-o", room.folder / "broken", *FAST, *given)
+    broken.unlink()
+    other.unlink()
+    assert status == 0, err
+    summary = json.loads(out)
+    assert (summary["photos"], summary["registered"]) == (COUNT + 1, COUNT)
+    assert summary["left_out"] == list(summary["unreadable"]) == ["aa first.png"]
+    assert summary["poses_paired"] == f"{COUNT + 1} of {COUNT + 1} by name"
+    assert "1 photos cannot be read: aa first.png" in err
+    assert "format that is not read, like süd/zz.heic" in err
+    scene = read_model_with_keypoints(room.folder / "broken").scene
+    assert set(scene.image_names) == set(room.true)
+    assert np.median(photo_room.distance_to_room(scene.points_world)) < 0.005
+    assert HlocFeatures(room.folder / "broken" / "features.h5").names() == sorted(room.true)
+
+
+def test_a_failed_build_names_photos_and_the_former_scene_stays(
+    room: Room, known: tuple[dict[str, object], SceneModel], tmp_path: Path
 ) -> None:
     before = (room.folder / "known" / "scene.json").read_bytes()
-    broken = room.photos / "süd" / "zz.png"
-    broken.write_bytes((room.photos / min(room.true)).read_bytes()[:5000])
-    status, _, err = run(room.photos, "-o", room.folder / "known", *FAST)
-    broken.unlink()
-    assert (status, "zz.png" in err) == (2, True)
+    photo = (room.photos / min(room.true)).read_bytes()
+    (tmp_path / "a.png").write_bytes(photo)
+    (tmp_path / "zz.png").write_bytes(photo[:5000])
+    status, _, err = run(tmp_path, "-o", room.folder / "known", *FAST)
+    assert (status, "1 of 2 photos cannot be read" in err, "zz.png" in err) == (2, True, True)
     assert (room.folder / "known" / "scene.json").read_bytes() == before
     assert (room.folder / "known" / "sparse" / "images.bin").is_file()
+
+
+def test_known_poses_far_from_the_origin(room: Room, known: tuple[dict[str, object], SceneModel]) -> None:
+    """Poses of UTM's size give the points that they give at the origin, moved."""
+    shift = np.array([691_000.0, 5_334_000.0, 520.0])
+    far = {name: pose.copy() for name, pose in room.true.items()}
+    for pose in far.values():
+        pose[:3, 3] -= pose[:3, :3] @ shift
+    write_results(room.folder / "far.txt", far)
+    summary = build(room, "far", "--poses", room.folder / "far.txt", "--camera", photo_room.CAMERA)
+    scene = read_model_with_keypoints(room.folder / "far").scene
+    near = known[1]
+    assert len(scene.points_world) == pytest.approx(len(near.points_world), rel=0.01)
+    assert np.median(photo_room.distance_to_room(scene.points_world - shift)) < 0.005
+    mean = float(str(summary["mean_reprojection_error_px"]))
+    assert mean == pytest.approx(float(str(known[0]["mean_reprojection_error_px"])), rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (["--overlap", "5"], "--overlap is of sequential matching"),
+        (["--features", "xfeat", "--first-octave", "0"], "--first-octave is of SIFT"),
+        (["--time-limit", "0.1"], "--time-limit is of known poses"),
+    ],
+)
+def test_what_would_be_ignored_is_refused(room: Room, tmp_path: Path, given: list[str], says: str) -> None:
+    status, _, err = run(room.photos, "-o", tmp_path / "s", *given)
+    assert (status, says in err) == (2, True)
+
+
+def turned_back(true: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {name: np.linalg.inv(pose) for name, pose in true.items()}
+
+
+def of_the_next_photo(true: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    names = sorted(true)
+    return {name: true[other] for name, other in zip(names, [*names[1:], names[0]], strict=True)}
+
+
+@pytest.mark.parametrize("fault", [turned_back, of_the_next_photo])
+def test_poses_of_something_else_are_refused(
+    room: Room, tmp_path: Path, fault: Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]
+) -> None:
+    write_results(tmp_path / "poses.txt", fault(room.true))
+    given = ("--poses", tmp_path / "poses.txt", "--camera", photo_room.CAMERA)
+    status, _, err = run(room.photos, "-o", tmp_path / "s", *FAST, *given)
+    assert (status, err.count("\n")) == (2, 1)
+    assert "the known poses explain" in err
+
+
+def test_epipolar_errors_are_distances_to_the_line() -> None:
+    """A point that is moved by a little off its epipolar line is off by that little, shared by both photos."""
+    rng = np.random.default_rng(3)
+    second_SE3_first = np.eye(4)
+    second_SE3_first[:3, 3] = [1.0, 0.0, 0.0]  # epipolar lines are rows
+    points = np.column_stack([rng.uniform(-1, 1, (50, 2)), rng.uniform(4, 8, 50)])
+    first, moved = points[:, :2] / points[:, 2:], points + np.array([1.0, 0.0, 0.0])
+    second = moved[:, :2] / moved[:, 2:]
+    assert epipolar_errors(second_SE3_first, first, second) == pytest.approx(0.0, abs=1e-12)
+    off = rng.uniform(-1e-3, 1e-3, 50)
+    found = epipolar_errors(second_SE3_first, first, second + np.column_stack([np.zeros(50), off]))
+    assert found == pytest.approx(np.abs(off) / np.sqrt(2.0), rel=1e-9)
+
+
+KILLED = """
+import os, signal, sys
+import foldmap.visual.build as building
+def killed(*arguments):
+    os.kill(os.getpid(), signal.SIGKILL)
+building._match = killed
+from foldmap.cli import main
+sys.argv = ["foldmap", *sys.argv[1:]]
+main()
+"""
+
+
+def listing(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+def test_builds_that_fail_or_are_killed_leave_no_scene_and_the_next_one_clears_up(
+    room: Room, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_match(*arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    output = tmp_path / "scene"
+    with monkeypatch.context() as patched:
+        patched.setattr("foldmap.visual.build._match", no_match)
+        status, _, err = run(room.photos, "-o", output, *FAST)
+    assert (status, "No space left" in err) == (2, True)
+    assert listing(tmp_path) == []
+    arguments = ["build", "visual", room.photos, "-o", output, *FAST]
+    command = [sys.executable, "-c", KILLED, *map(str, arguments)]
+    for again in range(2):  # at first there is no scene, then a former one
+        assert subprocess.run(command, capture_output=True, check=False).returncode == -signal.SIGKILL
+        assert (output / "scene.json").is_file() == (again == 1)
+        left = [name for name in listing(tmp_path) if "building" in name]
+        assert any(name.endswith(".db") for name in left)
+        status, _, err = run(room.photos, "-o", output, *FAST)
+        assert status == 0, err
+        files = {name for name in listing(tmp_path) if "sparse/" not in name}
+        assert files == {"scene", *(f"scene/{name}" for name in ("features.h5", "scene.json", "scene.png", "sparse"))}
+    assert read_model_with_keypoints(output).scene.image_names

@@ -11,7 +11,7 @@ from PIL import Image  # before pycolmap, see foldmap.visual.colmap_library
 
 from foldmap.errors import ConfigError, FoldmapError, MapInputError, ModelError
 from foldmap.visual.colmap_database import mutual_matches
-from foldmap.visual.extract import ExtractorSettings, open_extractor
+from foldmap.visual.extract import ExtractorSettings, SiftExtractor, open_extractor
 from foldmap.visual.images import find_images, grey, read_image
 from foldmap.visual.pair_lists import exhaustive_pairs, listed_pairs, sequential_pairs
 
@@ -40,12 +40,27 @@ def test_sift_is_what_colmap_writes(tmp_path: Path, settings: ExtractorSettings,
     pycolmap.extract_features(tmp_path / "db", tmp_path / "in", extraction_options=options, device=pycolmap.Device.cpu)
     with pycolmap.Database.open(tmp_path / "db") as database:
         keypoints, descriptors = database.read_keypoints(1), database.read_descriptors(1).data
-    found = open_extractor("sift", settings=settings).extract(read_image(tmp_path / "in" / "a.jpg"))
+    found = SiftExtractor(settings, as_colmap=True).extract(read_image(tmp_path / "in" / "a.jpg"))
     assert len(found.xy_px) > 100
     assert np.abs(found.xy_px - keypoints[:, :2]).max() < 1e-4
     assert np.array_equal(found.descriptors, descriptors)
     scale_px = np.sqrt(np.abs(np.linalg.det(keypoints[:, 2:].reshape(-1, 2, 2))))
     assert found.scores == pytest.approx(scale_px, rel=0.02)
+
+
+@pytest.mark.parametrize("most", [1, 50, 200])
+def test_the_most_keypoints_are_the_most(most: int) -> None:
+    """COLMAP counts places, and describes some of them in several orientations."""
+    pytest.importorskip("pycolmap")
+    image = photos()[0]
+    every = SiftExtractor(ExtractorSettings(max_keypoints=most), as_colmap=True).extract(image)
+    found = open_extractor("sift", settings=ExtractorSettings(max_keypoints=most)).extract(image)
+    assert len(every.xy_px) >= len(found.xy_px) == len(found.descriptors) == most
+    assert found.scores is not None
+    assert every.scores is not None
+    assert np.sort(found.scores) == pytest.approx(np.sort(every.scores)[-most:])
+    kept = {tuple(row) for row in np.concatenate([every.xy_px, every.descriptors], axis=1)}
+    assert all(tuple(row) in kept for row in np.concatenate([found.xy_px, found.descriptors], axis=1))
 
 
 @pytest.mark.parametrize(("feature", "file"), [("aliked", "aliked-t16.pth"), ("xfeat", "xfeat-kornia.pt")])

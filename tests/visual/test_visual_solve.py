@@ -120,3 +120,29 @@ def test_noise_is_read_off_the_median() -> None:
     errors[:400] = rng.uniform(-50, 50, (400, 2))
     assert abs(noise_px(errors) - 0.8) < 0.1
     assert noise_px(np.zeros((0, 2))) == 0.0
+
+
+@pytest.mark.parametrize("far", [1e5, 6.4e6, 1e7])
+@pytest.mark.parametrize("cameras", [1, 3])
+def test_far_from_the_origin_nothing_changes(far: float, cameras: int) -> None:
+    """Coordinates of the size of UTM or ECEF give the pose and the covariance that they give at the origin."""
+    shift = np.array([0.654, 0.134, 0.74]) * far
+    seen_by = [seen(k, 0.3, rig) for k, rig in enumerate(rigged()[:cameras])] if cameras > 1 else [seen(2, 0.3)]
+    views = [view for view, _ in seen_by]
+    poses, covariances = [], []
+    for moved_by in (np.zeros(3), shift):
+        matched = [Correspondences(part.xy_px, part.points_world + moved_by) for _, part in seen_by]
+        found = ransac_pose(views, matched, 4.0, 2000)
+        assert found is not None
+        refined = refine_pose(views, matched, found[0], 1.0)
+        covariance = pose_covariance(views, matched, refined, 0.3)
+        assert covariance is not None
+        back = refined.copy()
+        back[:3, 3] += back[:3, :3] @ moved_by
+        poses.append(back)
+        covariances.append(covariance)
+    distance, angle = apart(poses[1], poses[0])
+    # float64 resolves 2e-9 at 1e7; the noise moves a pose by 2e-3
+    assert distance < 2e-5
+    assert angle < 5e-6
+    assert covariances[1] == pytest.approx(covariances[0], rel=1e-3, abs=1e-9)

@@ -21,7 +21,7 @@ from foldmap.lidar.match import coarse_headings_rad
 from foldmap.lidar.observation import Observation, rasterize
 from foldmap.lidar.source import RasterMap
 from foldmap.lidar.unfold import FoldedLidar
-from foldmap.localize.confidence import ConfidenceThresholds
+from foldmap.localize.confidence import thresholds_of
 from foldmap.localize.estimate import Estimate
 from foldmap.localize.lidar import LidarLocalizer, LocalizerSettings
 from foldmap.localize.once import attempt, localize_once
@@ -108,11 +108,6 @@ class LearnedCodec:
         return UnfoldedPayload(self.bundle, self._decoder, grid, payloads)
 
 
-def thresholds_of(bundle: Bundle) -> ConfidenceThresholds:
-    """The thresholds that were calibrated with a bundle; the defaults where it has none."""
-    return ConfidenceThresholds.from_dict(bundle.thresholds) if bundle.thresholds else ConfidenceThresholds()
-
-
 def observe(query_points_m: Any, intensity: Any, resolution_m: float, half_m: tuple[float, float]) -> Observation:
     """Draw a query's points."""
     return rasterize(np.asarray(query_points_m, np.float64), intensity, resolution_m, *half_m)
@@ -145,7 +140,7 @@ class LearnedMatcher:
         observation = observe(query.points_vehicle_m, query.intensity, resolution_m, half_m)
         heading_rad = max(search.heading_rad, math.radians(0.5))
         count = max(3, 2 * math.ceil(math.degrees(search.heading_rad) - 1e-9) + 1)
-        thresholds = thresholds_of(decoded_map.bundle)
+        thresholds = thresholds_of(decoded_map)
         if search.radius_m > _EXHAUSTIVE_PX * resolution_m:
             found = localize_once(
                 decoded_map,

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from foldmap.atlas.whole import write_whole
 from foldmap.bench.ablations import Variants, train_variants
 from foldmap.bench.cases import Benchmark, Method, Search
 from foldmap.bench.drive import Drive, load_drive
@@ -23,8 +24,7 @@ from foldmap.bench.raster_protocol import RasterProtocol
 from foldmap.bench.tables import to_json
 from foldmap.bench.tuning import Places
 from foldmap.errors import ConfigError
-from foldmap.formats.poses import read_poses
-from foldmap.formats.sweeps import open_sweeps
+from foldmap.formats.drives import open_drive
 from foldmap.lidar.bundle import Bundle
 from foldmap.lidar.source import RasterMap
 
@@ -113,12 +113,15 @@ class BenchData:
 
 
 def read_drive(
-    sweeps: str | Path, poses: Path, calibration: Path | None = None, intensity_scale: float | None = None
+    sweeps: str | Path,
+    poses: Path,
+    calibration: Path | None = None,
+    intensity_scale: float | None = None,
+    time_limit_s: float = 0.01,
 ) -> Drive:
     """Read a drive's ground returns from sweeps and poses on disk; errors as the readers'."""
-    sequence = open_sweeps(sweeps, intensity_scale)
-    world_SE3_sensors = read_poses(poses, calibration).for_sweeps(len(sequence))
-    return load_drive(Path(str(sweeps)).name, sequence, world_SE3_sensors)
+    recorded = open_drive(sweeps, poses, calibration, intensity_scale, time_limit_s=time_limit_s)
+    return load_drive(Path(str(sweeps)).name, recorded.sweeps, recorded.world_SE3_sensors)
 
 
 def run_bench(
@@ -163,7 +166,7 @@ def run_bench(
         command,
     )
     rows = write_lidar(results, folder)
-    (folder / "settings.json").write_text(to_json([asdict(settings)]), encoding="utf-8")
+    write_whole(folder / "settings.json", to_json([asdict(settings)]))
     return rows
 
 

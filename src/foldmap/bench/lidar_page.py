@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from foldmap.atlas.whole import write_whole
 from foldmap.bench.ablations import ABLATION_COLUMNS, ablation_rows
 from foldmap.bench.cases import Method
 from foldmap.bench.lidar_tables import (
@@ -102,19 +103,19 @@ def write_lidar(results: LidarResults, folder: Path) -> list[dict[str, Any]]:
     if results.pictures:
         page.heading("Pictures")
     for picture in results.pictures:
-        (folder / f"{picture.name}.png").write_bytes(picture.png)
+        write_whole(folder / f"{picture.name}.png", picture.png)
         page.figure(picture.png, picture.caption)
     page.write(folder / "index.html")
     return rows
 
 
 def _kept(folder: Path, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    (folder / f"{name}.json").write_text(to_json(rows), encoding="utf-8")
-    (folder / f"{name}.csv").write_text(to_csv(rows), encoding="utf-8")
+    write_whole(folder / f"{name}.json", to_json(rows))
+    write_whole(folder / f"{name}.csv", to_csv(rows))
 
 
 def _figure(page: Page, folder: Path, name: str, svg: bytes, caption: str) -> None:
-    (folder / f"{name}.svg").write_bytes(svg)
+    write_whole(folder / f"{name}.svg", svg)
     page.figure(svg, caption)
 
 

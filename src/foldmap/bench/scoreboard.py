@@ -1,6 +1,6 @@
 """Measure every figure that a layer must reach, afresh: name, measured, target, met or short.
 
-python -m foldmap.bench.scoreboard --layer lidar|visual|street|all [--only ROW] [--data FOLDER] [--model FILE] [-o FILE]
+python -m foldmap.bench.scoreboard --layer lidar|visual|street|cases|all [--only ROW] [--data FOLDER] [-o FILE]
 """
 
 from __future__ import annotations
@@ -20,6 +20,12 @@ from typing import Any
 import torch
 
 from foldmap import __version__
+from foldmap.bench.board.cases import CasesRow
+from foldmap.bench.board.cases_fuzz import Fuzzed
+from foldmap.bench.board.cases_lidar import LIDAR
+from foldmap.bench.board.cases_outputs import Outputs
+from foldmap.bench.board.cases_street import STREET
+from foldmap.bench.board.cases_visual import VISUAL
 from foldmap.bench.board.coders import Coders
 from foldmap.bench.board.context import Board
 from foldmap.bench.board.folding import Demo, Folding, Overhead
@@ -72,7 +78,19 @@ def street_rows() -> list[Row]:
     return [Aerial(), Ring(), Finding(), Changing(), Coding(), Encoding(), Million()]
 
 
+def case_rows() -> list[Row]:
+    """Inputs that once went wrong, each with its right value."""
+    return [
+        CasesRow(1, "lidar", "cases of sweeps, poses and rasters", LIDAR),
+        CasesRow(2, "street", "cases of street maps and camera rings", STREET),
+        CasesRow(3, "visual", "cases of photos and scenes", VISUAL),
+        Outputs(),
+        Fuzzed(),
+    ]
+
+
 LAYERS: dict[str, Callable[[], list[Row]]] = {"lidar": lidar_rows, "visual": visual_rows, "street": street_rows}
+CASES = "cases"
 ALL = "all"
 
 
@@ -138,7 +156,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     shared = Path(os.environ.get("FOLDMAP_SHARED", Path.cwd().parent / "shared"))
     parser = argparse.ArgumentParser(prog="python -m foldmap.bench.scoreboard", description=__doc__.splitlines()[0])
-    parser.add_argument("--layer", default="lidar", help="lidar, visual, street or all")
+    parser.add_argument("--layer", default="lidar", help="lidar, visual, street, cases or all")
     parser.add_argument("--only", action="append", default=[], metavar="ROW", help="number or name; repeat for more")
     parser.add_argument("--data", type=Path, help="folder of the recordings; ../shared/data/LAYER where left out")
     parser.add_argument("--model", type=Path, action="append", default=[], help="use it for maps of its resolution")
@@ -165,7 +183,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         help="street: trained models are kept here",
     )
     given = parser.parse_args(argv)
-    given.shared = shared / "data"
+    given.shared = shared
     return given
 
 
@@ -184,7 +202,7 @@ def adjusted(rows: Sequence[Row], given: argparse.Namespace) -> list[Row]:
 
 def open_board(given: argparse.Namespace, models: Sequence[Bundle], layer: str) -> Board:
     """A layer's board."""
-    data = given.data or given.shared / layer
+    data = given.data or (given.shared / CASES if layer == CASES else given.shared / "data" / layer)
     if layer == "visual":
         return VisualBoard(data, given.threads, given.quiet, given.features, given.queries)
     if layer == "street":
@@ -197,9 +215,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = arguments(argv)
     keep_freed_memory()
     try:
+        boards = {**LAYERS, CASES: case_rows}
         layers = list(LAYERS) if given.layer == ALL else [given.layer]
-        if layers[0] not in LAYERS:
-            known = " or ".join([*LAYERS, ALL])
+        if layers[0] not in boards:
+            known = " or ".join([*boards, ALL])
             raise ConfigError(f"there is no scoreboard of the layer {given.layer!r}", f"choose {known}")
         if given.layer == ALL and (given.only or given.data):
             raise ConfigError("rows or a data folder of all layers", "name one layer")
@@ -207,7 +226,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise ConfigError(f"{given.threads} threads", "give 1 or more")
         if given.queries is not None and given.queries < 1:
             raise ConfigError(f"{given.queries} queries a scene", "give 1 or more")
-        rows = {layer: adjusted(chosen(LAYERS[layer](), given.only), given) for layer in layers}
+        rows = {layer: adjusted(chosen(boards[layer](), given.only), given) for layer in layers}
         models = [Bundle.from_bytes(path.read_bytes()) for path in given.model]
     except (FoldmapError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

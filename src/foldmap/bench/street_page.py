@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from foldmap.atlas.whole import write_whole
 from foldmap.bench.street_data import SEMI_SYNTHETIC, StreetData
 from foldmap.bench.street_localization import Localization
 from foldmap.bench.street_retrieval import Retrieval
@@ -117,8 +118,8 @@ def _labelled(text: str, label: str, leaky: bool) -> str:
 def _table(page: Page, folder: Path, name: str, rows: Rows, label: str, separation: str) -> Rows:
     leaky = LEAKY in separation
     rows = [{**row, "images": label, "leaky": leaky} for row in rows]
-    (folder / f"{name}.json").write_text(to_json(rows), encoding="utf-8")
-    (folder / f"{name}.csv").write_text(to_csv(rows), encoding="utf-8")
+    write_whole(folder / f"{name}.json", to_json(rows))
+    write_whole(folder / f"{name}.csv", to_csv(rows))
     table = TABLES[name]
     columns = {key: title for key, title in table.columns.items() if any(key in row for row in rows)}
     page.heading(_labelled(table.title, label, leaky))
@@ -194,7 +195,7 @@ def _localization(page: Page, folder: Path, done: Localization, separation: str,
 
 
 def _figure(page: Page, folder: Path, name: str, picture: bytes, caption: str) -> None:
-    (folder / name).write_bytes(picture)
+    write_whole(folder / name, picture)
     page.figure(picture, caption)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from foldmap.atlas.whole import write_whole
 from foldmap.bench.online_protocol import ONLINE_COLUMNS, online_row
 from foldmap.bench.predict import Predictions
 from foldmap.bench.score import MATCHING_COLUMNS, errors_of, matching_row, storage_rows
@@ -66,11 +67,11 @@ def write_matching(
     """
     rows = [matching_row(result) for result in results]
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "matching.json").write_text(to_json(rows), encoding="utf-8")
-    (folder / "matching.csv").write_text(to_csv(rows), encoding="utf-8")
+    write_whole(folder / "matching.json", to_json(rows))
+    write_whole(folder / "matching.csv", to_csv(rows))
     pictures = matching_plots(results, rows)
     for name, picture in pictures.items():
-        (folder / f"{name}.svg").write_bytes(picture)
+        write_whole(folder / f"{name}.svg", picture)
     page = Page(title, lead)
     if command:
         page.command(command)
@@ -127,8 +128,8 @@ def write_online(
     """
     rows = [online_row(result, segment_m) for result in results]
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "online.json").write_text(to_json(rows), encoding="utf-8")
-    (folder / "online.csv").write_text(to_csv(rows), encoding="utf-8")
+    write_whole(folder / "online.json", to_json(rows))
+    write_whole(folder / "online.csv", to_csv(rows))
     rates = {str(row["method"]): row["fail_end_pct"] / 100 for row in rows}
     sizes = {str(row["method"]): row["bits_per_m2"] for row in rows}
     truth = np.array([row.true_pose[:2] for row in results[0].rows])
@@ -153,7 +154,7 @@ def write_online(
         "A segment fails when the error exceeds 1 m in it. A horizon that no segment reaches is not measured.",
     )
     for name, (picture, caption) in pictures.items():
-        (folder / f"{name}.svg").write_bytes(picture)
+        write_whole(folder / f"{name}.svg", picture)
         page.figure(picture, caption)
     page.write(folder / "online.html")
     return rows

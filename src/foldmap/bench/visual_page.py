@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from foldmap.atlas.whole import write_whole
 from foldmap.bench.lidar_page import Picture
 from foldmap.bench.tables import to_csv, to_json
 from foldmap.bench.visual_methods import Line
@@ -125,10 +126,10 @@ def _scene(page: Page, folder: Path, scene: SceneResults, results: VisualResults
         page.heading(table.title, level=3).table(rows, _columns(table, scene, results), _caption(table, rows))
     page.heading("Accuracy against bytes", level=3)
     for name, svg, caption in scene_plots(every.values(), held_out, thresholds):
-        (folder / f"{name}.svg").write_bytes(svg)
+        write_whole(folder / f"{name}.svg", svg)
         page.figure(svg, caption)
     for picture in scene.pictures:
-        (folder / f"{picture.name}.png").write_bytes(picture.png)
+        write_whole(folder / f"{picture.name}.png", picture.png)
         page.figure(picture.png, picture.caption)
     return written
 
@@ -213,5 +214,5 @@ def family_of(name: str) -> str:
 
 
 def _kept(folder: Path, name: str, rows: Rows) -> None:
-    (folder / f"{name}.json").write_text(to_json(rows), encoding="utf-8")
-    (folder / f"{name}.csv").write_text(to_csv(rows), encoding="utf-8")
+    write_whole(folder / f"{name}.json", to_json(rows))
+    write_whole(folder / f"{name}.csv", to_csv(rows))

@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from typer.core import TyperGroup
 
 from foldmap import __version__
 from foldmap.cli import bench, build, demo, evaluate, fold, localize, show, street, train, unfold, verify
-from foldmap.errors import FoldmapError
+from foldmap.cli.verbs import App, Verbs
 
-
-class Verbs(TyperGroup):
-    """The group of all verbs; every `FoldmapError` leaves it as one line and exit status 2."""
-
-    def invoke(self, ctx: Any) -> Any:
-        """Run the verb."""
-        try:
-            return super().invoke(ctx)
-        except FoldmapError as error:
-            typer.echo("error: " + " ".join(str(error).split()), err=True)
-            raise typer.Exit(2) from error
-
-
-app = typer.Typer(
+app = App(
+    name="foldmap",
     cls=Verbs,
     help="Fold a map into one small file, and localize in that file.",
     epilog="\b\nStart here:\n  foldmap demo -o out/demo\n  foldmap fold map.tif -o map.fold --budget 1MB\n"
@@ -65,7 +52,9 @@ app.add_typer(street.app, name="street")
 app.add_typer(bench.app, name="bench")
 app.command("show", short_help="Show what a file holds and where its bytes go.", epilog=show.EXAMPLES)(show.show)
 app.command("verify", short_help="Check that a file is sound.", epilog=verify.EXAMPLES)(verify.verify)
-app.command("unfold", short_help="Decode the embedding into a GeoTIFF.", epilog=unfold.EXAMPLES)(unfold.unfold)
+app.command(
+    "unfold", short_help="Decode what a localizer matches, into files that others read.", epilog=unfold.EXAMPLES
+)(unfold.unfold)
 
 
 def main() -> None:

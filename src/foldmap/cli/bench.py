@@ -11,8 +11,9 @@ import typer
 
 from foldmap.cli import bench_street, bench_visual
 from foldmap.cli.common import plain, put
+from foldmap.cli.verbs import App
 
-app = typer.Typer(help="Measure methods against each other.", no_args_is_help=True)
+app = App(help="Measure methods against each other.", no_args_is_help=True)
 
 EXAMPLES = (
     "\b\nExamples:\n  foldmap bench lidar --sweeps drive/ --poses poses.txt -o out/bench --online\n"
@@ -82,6 +83,9 @@ def lidar(
     quick: Annotated[bool, typer.Option("--quick", help="A dozen queries, few codecs, a short drive.")] = False,
     calibration: Annotated[Path | None, typer.Option(help="KITTI calib.txt, when the poses are the camera's.")] = None,
     intensity_scale: Annotated[float | None, typer.Option(help="Intensity of full reflectance, like 255.")] = None,
+    time_limit: Annotated[
+        float, typer.Option(help="Where sweeps are named by times: seconds to their pose, at most.")
+    ] = 0.01,
     seed: Annotated[int, typer.Option(help="Of the priors and of training.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")] = False,
 ) -> None:
@@ -113,7 +117,7 @@ def lidar(
     )
     make_folder(output)
     data = BenchData(
-        drive=read_drive(sweeps, poses, calibration, intensity_scale) if sweeps and poses else None,
+        drive=read_drive(sweeps, poses, calibration, intensity_scale, time_limit) if sweeps and poses else None,
         raster=inputs.read_raster(map_tif),
         query_raster=inputs.read_raster(map_query),
         map_name=" ".join(path.name for path in (map_tif, map_query) if path is not None),

@@ -126,7 +126,11 @@ def _held_out(
     listed = read_query_list(queries) if queries is not None else None
     names = None if listed is None else [image.name for image in listed]
     cameras = {image.name: image.camera for image in listed or [] if image.camera is not None}
-    known = read_image_poses(poses, names).camera_SE3_world if poses is not None and names is not None else {}
+    known = (
+        read_image_poses(poses, names, cameras=False).camera_SE3_world
+        if poses is not None and names is not None
+        else {}
+    )
     if (path / "sensors").is_dir():
         return hold_out(scene, KaptureFeatures(path), name=name, names=names, cameras=cameras, poses=known, unit=unit)
     found = features or find_features(path)

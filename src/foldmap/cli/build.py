@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from foldmap.cli import build_visual
+from foldmap.cli.verbs import App
 
 if TYPE_CHECKING:
-    from foldmap.formats.sweeps import SweepSequence
+    from foldmap.formats.drives import RecordedDrive
     from foldmap.geometry import SE3
     from foldmap.lidar.build import BuildSettings, BuiltMap
     from foldmap.lidar.source import Sweep
 
-app = typer.Typer(help="Build maps from recordings.", no_args_is_help=True)
+app = App(help="Build maps from recordings.", no_args_is_help=True)
 app.command("visual", short_help="Build a scene from photos.", epilog=build_visual.EXAMPLES)(build_visual.visual)
 
 
@@ -44,6 +45,9 @@ def lidar(
     sensor_height: Annotated[
         float | None, typer.Option(help="Height of the sensor above the road, metres; estimated where left out.")
     ] = None,
+    time_limit: Annotated[
+        float, typer.Option(help="Where sweeps are named by times: seconds to their pose, at most.")
+    ] = 0.01,
     preview: Annotated[bool, typer.Option("--preview", help="Also draw the map as a PNG beside it.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
@@ -52,24 +56,21 @@ def lidar(
     Keeps ground returns, leaves out what stands or moves on the road, averages intensity robustly, and writes the bands
     intensity, count and spread. Its settings are written beside it as OUTPUT.settings.json.
     """
-    from foldmap.errors import FoldmapError
     from foldmap.lidar.build import BuildSettings
 
-    try:
-        settings = BuildSettings(resolution_m=resolution, max_range_m=max_range, sensor_height_m=sensor_height)
-        summary = build_lidar(
-            sweeps,
-            poses,
-            output,
-            settings,
-            crs=crs,
-            calibration=calibration,
-            intensity_scale=intensity_scale,
-            preview=preview,
-        )
-    except FoldmapError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(2) from error
+    summary = build_lidar(
+        sweeps,
+        poses,
+        output,
+        BuildSettings(resolution_m=resolution, max_range_m=max_range, sensor_height_m=sensor_height),
+        crs=crs,
+        calibration=calibration,
+        intensity_scale=intensity_scale,
+        time_limit_s=time_limit,
+        preview=preview,
+    )
+    for note in summary["notes"]:
+        typer.echo(f"note: {note}", err=True)
     if as_json:
         typer.echo(json.dumps(summary, indent=2))
     else:
@@ -85,6 +86,7 @@ def build_lidar(
     crs: str = "",
     calibration: Path | None = None,
     intensity_scale: float | None = None,
+    time_limit_s: float = 0.01,
     preview: bool = False,
 ) -> dict[str, Any]:
     """Build and write a lidar map; the command without its printing.
@@ -97,6 +99,7 @@ def build_lidar(
         crs: CRS of the poses; local where empty.
         calibration: KITTI calib.txt, when the poses are the camera's.
         intensity_scale: see `foldmap.formats.sweeps.read_sweep`.
+        time_limit_s: where sweeps are named by times, their poses lie no farther away.
         preview: draw OUTPUT with suffix .png as well.
 
     Returns:
@@ -108,36 +111,37 @@ def build_lidar(
     import time
     from dataclasses import asdict
 
-    from foldmap import __version__
+    from foldmap.atlas.whole import scratch_beside
+    from foldmap.cli.common import save_settings
     from foldmap.errors import ConfigError
+    from foldmap.formats.drives import open_drive
     from foldmap.formats.geotiff_write import crs_wkt_of, write_map_geotiff, write_preview
-    from foldmap.formats.poses import read_poses
-    from foldmap.formats.sweeps import open_sweeps
     from foldmap.lidar.build import build_map
 
     started_s = time.perf_counter()
     if not output.parent.is_dir():
         raise ConfigError(f"there is no folder {output.parent}", "make it first")
     crs_wkt = crs_wkt_of(crs)
-    sequence = open_sweeps(sweeps, intensity_scale)
-    trajectory = read_poses(poses, calibration)
-    world_SE3_sensors = trajectory.for_sweeps(len(sequence))
-    drive = _with_progress(sequence, world_SE3_sensors)
-    with build_map(drive, settings, crs_wkt, scratch=output.parent) as built:
+    drive = open_drive(sweeps, poses, calibration, intensity_scale, time_limit_s=time_limit_s)
+    left_out: list[str] = []
+    with (
+        scratch_beside(output, "building") as scratch,
+        build_map(_usable(drive, left_out), settings, crs_wkt, scratch=scratch) as built,
+    ):
         observed_m2 = write_map_geotiff(output, built.grid, built.tiles(), _block_px(settings))
         summary = _summary(built, output, observed_m2)
+    summary |= drive.provenance() | {"sweeps_left_out": len(left_out), "notes": _notes(drive, left_out)}
     chosen = {
-        "foldmap": __version__,
-        "command": "build lidar",
         "sweeps": str(sweeps),
         "poses": str(poses),
-        "pose_layout": trajectory.layout,
+        **drive.provenance(),
         "calibration": str(calibration) if calibration else None,
-        "intensity_scale": intensity_scale,
+        "time_limit_s": time_limit_s,
+        "sweeps_left_out": left_out,
         "crs": crs or None,
         **asdict(settings),
     }
-    Path(f"{output}.settings.json").write_text(json.dumps(chosen, indent=2) + "\n", encoding="utf-8")
+    save_settings(output, "build lidar", chosen)
     if preview:
         picture = output.with_suffix(".png")
         write_preview(output, picture)
@@ -150,16 +154,41 @@ def _block_px(settings: BuildSettings) -> int:
     return settings.tile_px if settings.tile_px in (128, 256, 512, 1024) else 512
 
 
-def _with_progress(sequence: SweepSequence, world_SE3_sensors: list[SE3]) -> Iterator[tuple[Sweep, SE3]]:
-    """Pair sweeps with poses; a bar on stderr where somebody is watching."""
+def _usable(drive: RecordedDrive, left_out: list[str]) -> Iterator[tuple[Sweep, SE3]]:
+    """Sweeps with their poses; those that cannot be used are noted. A bar on stderr where somebody is watching.
+
+    Raises:
+        SweepInputError: more than half of the sweeps cannot be used.
+    """
     from rich.console import Console
     from rich.progress import track
 
+    from foldmap.errors import SweepInputError
+
     console = Console(stderr=True)
-    pairs = zip(sequence, world_SE3_sensors, strict=True)
-    yield from track(
-        pairs, "Reading sweeps", total=len(sequence), console=console, disable=not sys.stderr.isatty(), transient=True
-    )
+    pairs = zip(drive.read(), drive.world_SE3_sensors, strict=True)
+    for sweep, world_SE3_sensor in track(
+        pairs, "Reading sweeps", total=len(drive), console=console, disable=not sys.stderr.isatty(), transient=True
+    ):
+        if isinstance(sweep, SweepInputError):
+            left_out.append(sweep.message)
+        else:
+            yield sweep, world_SE3_sensor
+    if 2 * len(left_out) > len(drive):
+        raise SweepInputError(
+            f"{len(left_out)} of {len(drive)} sweeps cannot be used; the first: {left_out[0]}",
+            "a map of the rest would mislead: export the sweeps again",
+        )
+
+
+def _notes(drive: RecordedDrive, left_out: list[str]) -> list[str]:
+    """What is missing in the map, in words."""
+    notes = []
+    if left_out:
+        notes.append(f"{len(left_out)} of {len(drive)} sweeps were left out; the first: {left_out[0]}")
+    if drive.alone:
+        notes.append(f"{len(drive.alone)} sweeps have no pose and were left out; the first: {drive.alone[0][0]}")
+    return notes
 
 
 def _summary(built: BuiltMap, output: Path, observed_m2: float) -> dict[str, Any]:
@@ -188,6 +217,7 @@ def _print_summary(summary: dict[str, Any]) -> None:
         "observed ground": f"{summary['observed_m2']:,.1f} m2",
         "sweeps": f"{summary['sweeps']}, of which {summary['sweeps_skipped_standing']} standing, "
         f"{summary['sweeps_without_ground']} without ground",
+        "poses": summary["paired"],
         "resolution": f"{summary['resolution_m']:g} m, {summary['width_px']} x {summary['height_px']} px",
         "looks at the ground": f"{summary['ground_looks']:,}",
         "file": f"{summary['bytes'] / 1e6:.2f} MB",

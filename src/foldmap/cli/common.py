@@ -100,23 +100,21 @@ def save_settings(output: Path, command: str, settings: Mapping[str, Any]) -> No
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a small text file.
+    """Write a small text file; it appears only when it is whole.
 
     Raises:
-        ConfigError: it cannot be written.
+        WriteError: it cannot be written.
     """
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be written: {error.strerror or error}", "choose another place") from error
+    from foldmap.atlas.whole import write_whole
+
+    write_whole(path, text)
 
 
 def write_bytes(path: Path, data: bytes) -> None:
     """Write a small file, for example a picture; errors as `write_text`."""
-    try:
-        path.write_bytes(data)
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be written: {error.strerror or error}", "choose another place") from error
+    from foldmap.atlas.whole import write_whole
+
+    write_whole(path, data)
 
 
 def require_folder(output: Path) -> None:

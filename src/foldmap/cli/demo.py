@@ -134,7 +134,7 @@ def run_demo(folder: Path, bundle: Bundle, settings: DemoSettings) -> dict[str, 
         times_s = [0.1 * index for index in range(len(driven.truth))]
         write_text(folder / "estimates.txt", tum_rows(times_s, driven.estimates, [0.0] * len(times_s)))
         names = [f"step {index}" for index in range(len(times_s))]
-        write_text(folder / "estimates.txt.jsonl", json_lines(times_s, names, driven.estimates))
+        write_text(folder / "estimates.txt.jsonl", json_lines(list(zip(times_s, names, driven.estimates, strict=True))))
         save_settings(folder / "demo", "demo", {**asdict(settings), "model": bundle.name})
         summary = _summary(folder, driven, folded_as.bit_per_m2, folded_as.file_bytes, observed_m2)
         page = demo_page(raster, folded, folded_as, driven, summary, settings, folder.name)
@@ -253,13 +253,13 @@ def _localize(
     """Filter along drive 2 from a GPS-like prior."""
     import numpy as np
 
-    from foldmap.cli.localize import open_localizer
-    from foldmap.cli.observations import extent_of
     from foldmap.geometry import SE2
     from foldmap.lidar.observation import aggregate, rasterize
+    from foldmap.lidar.observations import extent_of
+    from foldmap.localize.lidar import LidarLocalizer
 
     rng = np.random.default_rng([settings.seed, 4])
-    localizer, driven = open_localizer(folded), DemoDrive()
+    localizer, driven = LidarLocalizer(folded), DemoDrive()
     for index, burst in enumerate(_passing(world, path, settings)):
         if index == settings.steps:
             break

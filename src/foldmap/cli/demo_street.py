@@ -201,7 +201,7 @@ def _retrieve(layer: StreetLayer, model: FieldEmbedding, observed: list[tuple[st
     places = layer.places(REGION)
     graphs = list(windows(layer.graph(REGION), places, layer.window))
     rows = model.embed_observations([pair.observation for _, pair in observed])
-    _, ids = SearchIndex.build(layer.embeddings(REGION)).search(rows, 1)
+    _, ids = SearchIndex.build(layer.embeddings(REGION, model)).search(rows, 1)
     truths = PointSets.of([pair.graph.vertices_m for _, pair in observed])
     matrix = chamfer_matrix(truths, PointSets.of([graph.vertices_m for graph in graphs]))
     found = []

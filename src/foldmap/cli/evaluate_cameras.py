@@ -4,50 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from foldmap.errors import ConfigError, MapInputError, PoseInputError
+from foldmap.errors import ConfigError, PoseInputError
 
 if TYPE_CHECKING:
     from foldmap.metrics.camera_pose import CameraErrors, Threshold
-    from foldmap.types import DoubleArray
 
 UNITS = ("world", "m", "radius")
 _DEFAULT = ((0.005, 0.5), (0.02, 2.0), (0.05, 5.0), (0.25, 2.0), (0.5, 5.0), (5.0, 10.0))
 _DEFAULT_PERCENT = ((0.5, 0.5), (2.0, 2.0), (5.0, 5.0))
-
-
-@dataclass(frozen=True)
-class Answered:
-    """What was said about the images that were asked.
-
-    Attributes:
-        names: of all images that were asked; without ``complete`` of those that were answered.
-        poses: camera_SE3_world by name of those that were answered.
-        statuses: by name, where they are known.
-        complete: whether unanswered images are among the names.
-    """
-
-    names: list[str]
-    poses: dict[str, DoubleArray]
-    statuses: dict[str, str]
-    complete: bool
-
-
-def is_about_cameras(estimates: Path, truth: Path) -> bool:
-    """Whether estimates are those of photos: JSON lines about queries, rows that begin with names, or a true model."""
-    from foldmap.formats.textual import content_lines
-
-    lines = _lines_beside(estimates)
-    if lines is not None:
-        with lines.open(encoding="utf-8", errors="replace") as file:
-            return '"image_poses"' in file.readline()
-    if truth.is_dir():
-        return True
-    first = next(content_lines(estimates), None) if estimates.is_file() else None
-    return first is not None and len(first[1]) == 8 and not _is_number(first[1][0])
 
 
 def compare_cameras(
@@ -58,12 +25,14 @@ def compare_cameras(
     thresholds: str = "",
     unit: str | None = None,
     plot: Path | None = None,
+    limit_s: float | None = None,
 ) -> dict[str, Any]:
     """Compute errors of camera poses.
 
     Args:
-        estimates: hloc results or JSON lines of ``foldmap localize``; lines beside results (RESULTS.jsonl) tell of the
-            queries that were not answered, which count as infinitely far off.
+        estimates: hloc results, a TUM trajectory of cameras, or JSON lines of ``foldmap localize``; lines beside poses
+            (POSES.jsonl) that tell of the same ones tell of the queries that were not answered, which count as
+            infinitely far off.
         truth: folder of a COLMAP model or of 7-Scenes poses, TUM or hloc text.
         queries: list of the images that were asked, where no JSON lines tell.
         thresholds: ``0.005,0.5 0.02,2`` (centre, degrees), or a name of
@@ -71,6 +40,7 @@ def compare_cameras(
         unit: "m", "world" (as the truth has it) or "radius" (percent of the radius of a true COLMAP model); metres
             where the truth is known to have them, else world units.
         plot: draw the distribution of the errors to this SVG.
+        limit_s: times of photos and of a true trajectory that are farther apart do not belong together.
 
     Returns:
         The summary that the command prints.
@@ -78,11 +48,16 @@ def compare_cameras(
     Raises:
         FoldmapError: a file or an option cannot be used, or no image that was asked has a true pose.
     """
+    from foldmap.cli.evaluate_answers import read_answered
     from foldmap.formats.image_poses import read_image_poses
+    from foldmap.geometry.association import DEFAULT_LIMIT_S
     from foldmap.metrics.camera_pose import camera_errors
 
     answered = read_answered(estimates, queries)
-    known = read_image_poses(_model_folder(truth), answered.names)
+    limit = DEFAULT_LIMIT_S if limit_s is None else limit_s
+    known = read_image_poses(truth, answered.names, limit, cameras=False)
+    if limit_s is not None and not known.by_time:
+        raise ConfigError(f"poses are paired {known.paired}, not by time", "leave --time-limit out")
     names = [name for name in answered.names if name in known.camera_SE3_world]
     if not names:
         example = next(iter(known.camera_SE3_world), "none")
@@ -101,7 +76,9 @@ def compare_cameras(
         from foldmap.report.camera_figures import camera_error_plot
 
         write_bytes(plot, camera_error_plot({"foldmap": (errors.centre, errors.rotation_deg)}, chosen, limits))
-    summary = _summary(errors, chosen, limits)
+    summary = _summary(errors, chosen, limits) | {"truth": known.layout, "paired": known.paired}
+    if answered.note:
+        summary["beside"] = answered.note
     if not answered.complete:
         summary["unanswered"] = "unknown: give --queries LIST, or keep the .jsonl beside"
     statuses = [answered.statuses.get(name, "answered" if name in answered.poses else "none") for name in names]
@@ -111,42 +88,6 @@ def compare_cameras(
         "by_status": dict(Counter(statuses)),
         **_by_status(errors, statuses, chosen, limits),
     }
-
-
-def read_answered(estimates: Path, queries: Path | None) -> Answered:
-    """Read what was answered, and what was asked as far as files tell.
-
-    Raises:
-        FoldmapError: a file cannot be read, or nothing was asked.
-    """
-    from foldmap.formats.camera_answers import read_answers
-    from foldmap.formats.hloc_lists import read_names
-    from foldmap.formats.hloc_results import read_results
-
-    names: list[str] = []
-    poses: dict[str, DoubleArray] = {}
-    statuses: dict[str, str] = {}
-    lines = _lines_beside(estimates)
-    if lines is not None:
-        for answer in read_answers(lines):
-            names += answer.images
-            statuses |= dict.fromkeys(answer.images, answer.status)
-            if answer.camera_SE3_world is not None:
-                poses |= zip(answer.images, answer.camera_SE3_world, strict=True)
-    else:
-        poses = read_results(estimates)
-        names = list(poses)
-    if queries is not None:
-        asked = read_names(queries)
-        strays = set(poses) - set(asked)
-        if strays:
-            raise PoseInputError(
-                f"{estimates} answers {min(strays)!r}, which {queries} does not ask", "give the list that was localized"
-            )
-        names = asked
-    if not names:
-        raise PoseInputError(f"{estimates} holds no poses", "give --queries LIST to count unanswered queries")
-    return Answered(names, poses, statuses, lines is not None or queries is not None)
 
 
 def read_thresholds(text: str, unit: str) -> tuple[Threshold, ...]:
@@ -211,7 +152,7 @@ def _within(limit: Threshold, unit: str) -> str:
 
 def _unit(unit: str, truth: Path) -> tuple[str, float]:
     """Its name in results, and its length in world units."""
-    from foldmap.formats.colmap import find_model, read_model
+    from foldmap.formats.colmap_poses import model_radius_world
 
     if unit not in UNITS:
         raise ConfigError(f"there is no unit {unit!r}", f"choose {', '.join(UNITS)}")
@@ -219,29 +160,7 @@ def _unit(unit: str, truth: Path) -> tuple[str, float]:
         return unit, 1.0
     if not truth.is_dir():
         raise ConfigError("only a COLMAP model has a radius", "give the model as the truth, or another --unit")
-    return "percent_of_radius", 0.01 * read_model(find_model(truth)).radius_world
-
-
-def _model_folder(truth: Path) -> Path:
-    """The folder that holds the model, where there is one; the path itself otherwise."""
-    from foldmap.formats.colmap import find_model
-
-    if not truth.is_dir():
-        return truth
-    try:
-        return find_model(truth)
-    except MapInputError:
-        if next(truth.rglob("*.pose.txt"), None) is None:
-            raise
-        return truth
-
-
-def _lines_beside(estimates: Path) -> Path | None:
-    """The JSON lines: the file itself, or the one beside results."""
-    if estimates.suffix == ".jsonl":
-        return estimates if estimates.is_file() else None
-    beside = Path(f"{estimates}.jsonl")
-    return beside if beside.is_file() else None
+    return "percent_of_radius", 0.01 * model_radius_world(truth)
 
 
 def _is_number(word: str) -> bool:

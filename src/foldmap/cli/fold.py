@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -29,7 +28,7 @@ EXAMPLES = (
     "  foldmap fold colmap/sparse/0 -o scene.fold --features feats-superpoint-n4096-r1024.h5\n"
     "  foldmap fold scene/ --into map.fold\n"
     "  foldmap fold karlsruhe.osm -o streets.fold --error 0.05\n"
-    "  foldmap fold berlin.net.xml.gz bologna.net.xml.gz -o streets.fold --embeddings none\n"
+    "  foldmap fold berlin.net.xml.gz bologna.net.xml.gz -o streets.fold --embeddings int8\n"
     "  foldmap fold tiles/ -o streets.fold --model out/street/model.safetensors --spacing 5"
 )
 Report = Callable[[int, int], None]
@@ -42,6 +41,7 @@ def fold(
     as_: options.As = None,
     budget: options.Budget = None,
     model: options.Model = None,
+    embed_model: options.EmbedModel = False,
     rate: options.Rate = None,
     band: options.Band = None,
     tile_blocks: options.TileBlocks = None,
@@ -73,7 +73,7 @@ def fold(
     report: options.Report = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
-    """Fold a map into one small file that holds all a localizer needs.
+    """Fold a map into one small file that holds, or names, all a localizer needs.
 
     A GeoTIFF is a raster of ground intensity. A folder with a COLMAP model or kapture is a scene, also what foldmap
     build visual made. Lane graphs are street maps, one file or many: Argoverse 2, Lanelet2, SUMO, OpenDRIVE, GeoJSON,
@@ -102,13 +102,22 @@ def _fold_raster(
     model, band, rate = given.get("model"), given.get("band") or 1, given.get("rate")
     with bar("Folding") as drawn:
         if update is not None:
-            if rate is not None or size is not None:
-                raise ConfigError("an update keeps the file's model", "leave --rate and --budget out")
+            if rate is not None or size is not None or "embed_model" in given:
+                raise ConfigError("an update keeps the file's model", "leave --rate, --budget and --embed-model out")
             return update_map(update, source, model, band=band, report=drawn)
         assert output is not None
         blocks = given.get("tile_blocks", 2)
+        embed = given.get("embed_model", False)
         return fold_map(
-            source, output, model, rate=rate, budget_bytes=size, band=band, tile_blocks=blocks, report=drawn
+            source,
+            output,
+            model,
+            rate=rate,
+            budget_bytes=size,
+            band=band,
+            tile_blocks=blocks,
+            embed_model=embed,
+            report=drawn,
         )
 
 
@@ -158,6 +167,7 @@ def fold_map(
     budget_bytes: int | None = None,
     band: int = 1,
     tile_blocks: int = 2,
+    embed_model: bool = False,
     report: Report = lambda done, total: None,
 ) -> dict[str, Any]:
     """Fold a GeoTIFF.
@@ -170,6 +180,7 @@ def fold_map(
         budget_bytes: most bytes of the file on disk.
         band: that holds intensity.
         tile_blocks: blocks a tile side.
+        embed_model: put a shipped model into the file, too.
         report: called with blocks done and in all.
 
     Returns:
@@ -195,7 +206,9 @@ def fold_map(
             "budget_bytes": budget_bytes,
             "tile_blocks": tile_blocks,
         }
-        bundle, done = fold_to_fit(source, output, bundles, rate, budget_bytes, tile_blocks, settings, report)
+        bundle, done = fold_to_fit(
+            source, output, bundles, rate, budget_bytes, tile_blocks, settings, report, embed_model=embed_model
+        )
     save_settings(output, "fold", {**settings, "chosen_model": bundle.name})
     return {
         "file": str(output),
@@ -229,6 +242,8 @@ def fold_to_fit(
     tile_blocks: int,
     provenance: dict[str, Any],
     report: Report = lambda done, total: None,
+    *,
+    embed_model: bool = False,
 ) -> tuple[Bundle, FoldReport]:
     """Fold with the first bundle, richest to leanest, whose result fits; the output appears only then.
 
@@ -236,14 +251,23 @@ def fold_to_fit(
         BudgetError: none fits.
     """
     from foldmap import __version__
+    from foldmap.atlas.whole import scratch_beside
     from foldmap.lidar.fold import fold_lidar
 
     smallest: FoldReport | None = None
-    with tempfile.TemporaryDirectory(prefix=".foldmap-", dir=output.parent) as scratch:
-        attempt = Path(scratch) / "attempt.fold"
+    with scratch_beside(output, "folding") as scratch:
+        attempt = scratch / "attempt.fold"
         for bundle in bundles:
             made = {"foldmap": __version__, **provenance, "model": bundle.name, "trained": bundle.provenance}
-            done = fold_lidar(attempt, source, bundle, tile_blocks=tile_blocks, provenance=made, report=report)
+            done = fold_lidar(
+                attempt,
+                source,
+                bundle,
+                tile_blocks=tile_blocks,
+                embed_model=embed_model,
+                provenance=made,
+                report=report,
+            )
             fits = budget_bytes is None or done.file_bytes <= budget_bytes
             if fits and (rate is None or done.bit_per_m2 <= rate):
                 os.replace(attempt, output)
@@ -281,7 +305,7 @@ def update_map(
     from foldmap.atlas import FoldFile, FoldUpdater
     from foldmap.formats.geotiff import open_raster
     from foldmap.lidar.defaults import bundle_named
-    from foldmap.lidar.fold import LAYER, MODEL, encode_tiles
+    from foldmap.lidar.fold import LAYER, encode_tiles
     from foldmap.lidar.unfold import FoldedLidar
 
     require_file(fold_path)
@@ -289,7 +313,7 @@ def update_map(
         folded = FoldedLidar(file)
         parameters = folded.parameters
         bundle = read_bundle(model) if model is not None else bundle_named(folded.bundle.name)
-        if bundle.to_bytes(localize_only=True) != file.model(LAYER, MODEL):
+        if bundle.to_bytes(localize_only=True) != folded.bundle.to_bytes(localize_only=True):
             raise ModelError(
                 f"the model {bundle.name} is not the one that {fold_path} was folded with",
                 "give that model with --model, or fold the whole map anew",

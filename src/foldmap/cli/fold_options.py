@@ -7,8 +7,12 @@ from typing import Annotated
 
 import typer
 
-from foldmap.errors import ConfigError, FoldmapError
+from foldmap.errors import ConfigError, FoldmapError, MapInputError
 
+_STREETS = (
+    "a street map of Argoverse 2, Lanelet2 (.osm), SUMO (.net.xml), OpenDRIVE (.xodr), GeoJSON, GeoParquet, CSV of "
+    "lines or a labelled tile (.npz)"
+)
 RASTER, SCENE, STREET = "raster", "scene", "street"
 KINDS = {"raster": "a raster", "scene": "a scene, which is a folder", "street": "a street map"}
 
@@ -19,6 +23,9 @@ Sources = Annotated[
 As = Annotated[str | None, typer.Option("--as", help="raster, scene or street, where the content does not tell.")]
 Budget = Annotated[str | None, typer.Option(help="Largest size of the file, like 1MB.")]
 Model = Annotated[Path | None, typer.Option(help="Raster, street: a model of foldmap train; else a shipped one.")]
+EmbedModel = Annotated[
+    bool, typer.Option("--embed-model", help="Raster, street: put a shipped model in, too; else it is named.")
+]
 Rate = Annotated[float | None, typer.Option(help="Raster: most bits per m2 of observed ground.")]
 Band = Annotated[int | None, typer.Option(help="Raster: band that holds intensity, from 1.")]
 TileBlocks = Annotated[int | None, typer.Option(help="Raster: blocks of 512 px a tile side, 1 to 16; 2.")]
@@ -52,7 +59,7 @@ Report = Annotated[Path | None, typer.Option(help="Scene: folder for the curve o
 ErrorM = Annotated[float | None, typer.Option("--error", help="Street: error of the stored lanes, metres; 0.10.")]
 Spacing = Annotated[float | None, typer.Option(help="Street: metres between places along a lane; 5, 0 for none.")]
 Embeddings = Annotated[
-    str | None, typer.Option(help="Street: half, int8 (the default), int4, 1bit, pq, or none: graphs alone.")
+    str | None, typer.Option(help="Street: none (the default: drawn when wanted), half, int8, int4, 1bit or pq.")
 ]
 Lanes = Annotated[str | None, typer.Option(help="Street: of lanes keep none, traits (width, speed, type) or all.")]
 TileM = Annotated[float | None, typer.Option("--tile", help="Street: metres a tile side; 512.")]
@@ -66,6 +73,7 @@ Strict = Annotated[
 
 _FOR = {
     "model": ("--model", (RASTER, STREET)),
+    "embed_model": ("--embed-model", (RASTER, STREET)),
     "rate": ("--rate", (RASTER,)),
     "band": ("--band", (RASTER,)),
     "tile_blocks": ("--tile-blocks", (RASTER,)),
@@ -142,10 +150,42 @@ def _kind(source: Path) -> str:
         scene, street = _is_scene(source), _has_street_maps(source)
         if scene and street:
             raise ConfigError(f"{source} holds a scene and street maps", "say which with --as scene or --as street")
+        if not scene and not street and not _is_part_of_scene(source):
+            raise MapInputError(
+                f"{source} holds no COLMAP model, no kapture and no street maps",
+                "give a folder with cameras, images and points3D as .bin or .txt (itself, in sparse/ or in sparse/0/), "
+                f"with kapture's sensors/, or with {_STREETS}",
+            )
         return STREET if street else SCENE
+    if not source.exists():
+        raise MapInputError(f"there is no file or folder {source}", "check the path")
     from foldmap.formats.streets import kind_of
 
-    return STREET if source.is_file() and kind_of(source) is not None else RASTER
+    if kind_of(source) is not None:
+        return STREET
+    if not _is_raster(source):
+        raise MapInputError(*_what_else(source))
+    return RASTER
+
+
+def _is_raster(source: Path) -> bool:
+    import rasterio
+    from rasterio.errors import RasterioError
+
+    try:
+        with rasterio.open(source):
+            return True
+    except RasterioError:
+        # a GeoTIFF that is damaged is named by its reader
+        return source.suffix.lower() in (".tif", ".tiff")
+
+
+def _what_else(source: Path) -> tuple[str, str]:
+    """What a file is that cannot be folded, and the cure."""
+    if source.suffix.lower() == ".fold":
+        return f"{source} is folded already", "see what it holds with foldmap show, decode it with foldmap unfold"
+    cure = f"give a GeoTIFF, a folder with a scene, or {_STREETS}"
+    return f"{source} is no map: neither a raster nor a street map", cure
 
 
 def _is_scene(folder: Path) -> bool:
@@ -157,6 +197,12 @@ def _is_scene(folder: Path) -> bool:
         for inner in (".", "sparse", "sparse/0")
         for suffix in ("bin", "txt")
     )
+
+
+def _is_part_of_scene(folder: Path) -> bool:
+    """Whether a folder has a file of a COLMAP model at least, so that what is missing can be named."""
+    names = [f"{name}.{suffix}" for name in ("images", "points3D") for suffix in ("bin", "txt")]
+    return any((folder / inner / name).is_file() for inner in (".", "sparse", "sparse/0") for name in names)
 
 
 def _has_street_maps(folder: Path) -> bool:

@@ -31,6 +31,7 @@ class StreetOptions:
         error_m: of the stored lanes.
         spacing: metres between places along a lane.
         embeddings: a key of `FORMS`.
+        embed_model: put a shipped model into the file, too.
         lanes: attributes of lanes to keep.
         tile_m: side of a tile.
         name: of the only region.
@@ -49,6 +50,7 @@ class StreetOptions:
     format: str | None = None
     seed: int | None = None
     strict: bool = False
+    embed_model: bool = False
 
     def plan(self) -> StreetPlan:
         """How maps are stored.
@@ -60,8 +62,8 @@ class StreetOptions:
 
         if self.embeddings is not None and self.embeddings not in FORMS:
             raise ConfigError(f"embeddings cannot be stored as {self.embeddings!r}", f"give one of {', '.join(FORMS)}")
-        if self.embeddings == "none" and self.model is not None:
-            raise ConfigError("a model makes embeddings, and none are wanted", "leave --model or --embeddings out")
+        if self.spacing == 0 and (self.model is not None or self.embed_model):
+            raise ConfigError("a model embeds places, and none are wanted", "leave the model or --spacing 0 out")
         said: dict[str, Any] = {
             "error_m": self.error_m,
             "spacing_m": self.spacing,
@@ -70,7 +72,7 @@ class StreetOptions:
         }
         said |= {
             "seed": self.seed,
-            "vectors": FORMS[self.embeddings] if self.embeddings not in (None, "none") else None,
+            "vectors": None if self.embeddings is None else FORMS[self.embeddings],
         }
         return StreetPlan(**{key: value for key, value in said.items() if value is not None})
 
@@ -118,7 +120,7 @@ def fold_street_maps(
     with writer:
         if isinstance(writer, FoldUpdater) and _has(output, LAYER):
             writer.remove_layer(LAYER)
-        done = fold_street(maps, writer, plan, model, report=report)
+        done = fold_street(maps, writer, plan, model, embed_model=options.embed_model, report=report)
         writer.put_metadata("street", said)
         writer.commit(budget_bytes)
     asked = {**asdict(options), "sources": sources, "budget_bytes": budget_bytes, "into": into}
@@ -149,10 +151,10 @@ def summary_of(done: StreetReport) -> dict[str, Any]:
 
 
 def model_of(options: StreetOptions) -> EmbeddingModel | None:
-    """The model that embeds the places, or None where none is wanted."""
+    """The model that embeds the places, or None where there are none."""
     from foldmap.cli.street_model import read_street_model, shipped_model
 
-    if options.embeddings == "none" or options.spacing == 0:
+    if options.spacing == 0:
         return None
     return read_street_model(options.model) if options.model is not None else shipped_model()
 

@@ -55,7 +55,7 @@ def fold_scene_folder(
     from foldmap.visual.average import track_means
 
     started_s = time.perf_counter()
-    options.check()
+    options.check(budget_bytes is not None)
     require_folder(output)
     if into:
         require_file(output)
@@ -63,7 +63,9 @@ def fold_scene_folder(
     means = track_means(scene)
     codecs = codecs_of(scene, means, options, budget_bytes is not None, report)
     settings = {"alpha": options.alpha} if options.alpha is not None else {}
-    wanted = PlanOptions(options.points, options.select, settings, options.error_px, options.images, seed=options.seed)
+    # global descriptors are for retrieval: who gives them wants the map searched by image
+    images = True if options.globals is not None else options.images
+    wanted = PlanOptions(options.points, options.select, settings, options.error_px, images, seed=options.seed)
     metadata = provenance(scene_folder, options, budget_bytes)
     planned, folded = _write_to_fit(
         scene, means, codecs, wanted, output, into, budget_bytes, metadata, report("Choosing points and codes")
@@ -96,10 +98,10 @@ def read(scene_folder: Path, options: SceneOptions) -> tuple[SceneModel, JoinRep
     told: list[JoinReport] = []
     extracted = None
     if options.photos is not None:
-        from foldmap.visual.extract import open_extractor
+        from foldmap.visual.extract import SiftExtractor
         from foldmap.visual.photos import PhotoFeatures
 
-        extracted = PhotoFeatures(options.photos, open_extractor("sift"))
+        extracted = PhotoFeatures(options.photos, SiftExtractor(as_colmap=True))
     scene = read_scene(
         scene_folder,
         options.features,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,12 +13,11 @@ import typer
 
 from foldmap.cli import localize_options as options
 from foldmap.cli.common import bar, plain, put, require_file, require_folder, save_settings, write_text
-from foldmap.errors import ConfigError
+from foldmap.errors import ConfigError, SweepInputError
 
 if TYPE_CHECKING:
     from foldmap.geometry import SE2
     from foldmap.lidar.observation import Observation
-    from foldmap.lidar.unfold import FoldedLidar
     from foldmap.localize.estimate import Estimate
     from foldmap.localize.lidar import LidarLocalizer
     from foldmap.types import DoubleArray
@@ -53,6 +52,7 @@ def localize(
     calibration: options.Calibration = None,
     intensity_scale: options.IntensityScale = None,
     sensor_height: options.SensorHeight = None,
+    time_limit: options.TimeLimit = 0.01,
     queries: options.Queries = None,
     rigs: options.Rigs = None,
     features: options.Features = None,
@@ -113,21 +113,12 @@ def localize(
                 calibration=calibration,
                 intensity_scale=intensity_scale,
                 sensor_height_m=sensor_height,
+                time_limit_s=time_limit,
                 report=report,
             )
     put(summary, as_json)
     if summary["answered"] == 0:
         raise typer.Exit(1)
-
-
-def open_localizer(folded: FoldedLidar) -> LidarLocalizer:
-    """A localizer with the thresholds that were calibrated with the map's model."""
-    from foldmap.localize.confidence import ConfidenceThresholds
-    from foldmap.localize.lidar import LidarLocalizer, LocalizerSettings
-
-    stored = folded.bundle.thresholds
-    thresholds = ConfidenceThresholds.from_dict(stored) if stored else ConfidenceThresholds()
-    return LidarLocalizer(folded, LocalizerSettings(thresholds=thresholds))
 
 
 def localize_sweeps(
@@ -143,6 +134,7 @@ def localize_sweeps(
     calibration: Path | None = None,
     intensity_scale: float | None = None,
     sensor_height_m: float | None = None,
+    time_limit_s: float = 0.01,
     report: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, Any]:
     """Localize a drive's sweeps; the command without its printing.
@@ -159,6 +151,7 @@ def localize_sweeps(
         calibration: KITTI calib.txt.
         intensity_scale: see `foldmap.formats.sweeps.read_sweep`.
         sensor_height_m: above the road.
+        time_limit_s: where sweeps are named by times, their priors lie no farther away.
         report: called with sweeps done and in all.
 
     Returns:
@@ -170,53 +163,61 @@ def localize_sweeps(
     import numpy as np
 
     from foldmap.atlas import FoldFile
-    from foldmap.cli.observations import observations
-    from foldmap.formats.poses import read_poses
-    from foldmap.formats.sweeps import open_sweeps
+    from foldmap.formats.drives import open_drive
+    from foldmap.lidar.observations import observations
     from foldmap.lidar.unfold import FoldedLidar
+    from foldmap.localize.lidar import LidarLocalizer
 
     require_file(fold_file)
     require_folder(output)
     if not (math.isfinite(radius_m) and radius_m > 0 and 0 <= heading_range_rad <= math.pi):
         raise ConfigError(f"a search of {radius_m} m", "give a positive radius, and 0 to 180 degrees of heading")
-    sequence = open_sweeps(sweeps, intensity_scale)
-    trajectory = read_poses(poses, calibration)
-    world_SE3_priors = trajectory.for_sweeps(len(sequence))
-    times_s = trajectory.times_s if trajectory.times_s is not None else np.arange(len(sequence), dtype=np.float64)
+    # Priors of single sweeps need not agree with each other; those that lay sweeps together are odometry and must.
+    together = online or aggregate > 1
+    drive = open_drive(sweeps, poses, calibration, intensity_scale, time_limit_s=time_limit_s, aligned=together)
+    world_SE3_priors = drive.world_SE3_sensors
+    times_s = drive.times_s if drive.times_s is not None else np.arange(len(drive), dtype=np.float64)
     estimates: list[Estimate] = []
     with FoldFile.open(fold_file) as file:
         folded = FoldedLidar(file)
-        localizer = open_localizer(folded)
-        seen = observations(sequence, world_SE3_priors, folded.grid.resolution_m, aggregate, sensor_height_m)
+        localizer = LidarLocalizer(folded)
+        seen = observations(drive.read(), world_SE3_priors, folded.grid.resolution_m, aggregate, sensor_height_m)
         search = (radius_m, heading_range_rad)
         poses_SE2 = [pose.to_se2() for pose in world_SE3_priors]
-        clock_s = times_s if trajectory.times_s is not None else None
         for index, observation in enumerate(seen):
             if online:
-                estimate = _filtered(localizer, observation, index, poses_SE2, clock_s, search)
-            else:
+                estimate = _filtered(localizer, observation, index, poses_SE2, drive.times_s, search)
+            elif not isinstance(observation, SweepInputError):
                 estimate = localizer.localize_once(observation, poses_SE2[index], *search)
-            estimates.append(estimate)
-            report(index + 1, len(sequence))
+            estimates.append(unobserved(str(observation)) if isinstance(observation, SweepInputError) else estimate)
+            report(index + 1, len(drive))
     heights_m = [float(pose.translation_m[2]) for pose in world_SE3_priors]
     write_text(output, tum_rows(times_s.tolist(), estimates, heights_m))
-    names = [path.name for path in sequence.paths]
-    write_text(Path(f"{output}.jsonl"), json_lines(times_s.tolist(), names, estimates))
+    alone = [(time_s, name, unobserved(f"no prior within {time_limit_s:g} s")) for name, time_s in drive.alone]
+    rows = sorted([*zip(times_s.tolist(), drive.names, estimates, strict=True), *alone], key=lambda row: row[0])
+    write_text(Path(f"{output}.jsonl"), json_lines(rows))
     settings = {
         "map": str(fold_file),
         "sweeps": str(sweeps),
         "poses": str(poses),
-        "pose_layout": trajectory.layout,
+        **drive.provenance(),
+        "time_limit_s": time_limit_s,
         "radius_m": radius_m,
         "heading_range_rad": heading_range_rad,
         "online": online,
         "aggregate": aggregate,
-        "intensity_scale": intensity_scale,
         "sensor_height_m": sensor_height_m,
         "model": folded.bundle.name,
     }
     save_settings(output, "localize", settings)
-    return summarized(output, estimates)
+    return summarized(output, [estimate for _, _, estimate in rows]) | {"paired": drive.pairing.words}
+
+
+def unobserved(reason: str) -> Estimate:
+    """The estimate of a sweep that shows nothing."""
+    from foldmap.localize.estimate import Diagnostics, Estimate, Status
+
+    return Estimate.without_pose(Status.NO_OBSERVATION, Diagnostics(reason=reason))
 
 
 def summarized(output: Path, estimates: list[Estimate]) -> dict[str, Any]:
@@ -234,22 +235,29 @@ def summarized(output: Path, estimates: list[Estimate]) -> dict[str, Any]:
 
 def _filtered(
     localizer: LidarLocalizer,
-    observation: Observation,
+    observation: Observation | SweepInputError,
     index: int,
     world_SE2_priors: list[SE2],
     times_s: DoubleArray | None,
     search: tuple[float, float],
 ) -> Estimate:
-    """One step of the filter: the first pose starts it, of the others only the increments count."""
+    """One step of the filter: the first pose starts it, of the others only the increments count.
+
+    Where the sweep cannot be used the filter only moves, and nothing is answered.
+    """
     from foldmap.geometry import SE2
 
+    broken = unobserved(str(observation)) if isinstance(observation, SweepInputError) else None
+    image = None if isinstance(observation, SweepInputError) else observation
     prior = world_SE2_priors[index]
     if index == 0:
         radius_m, heading_range_rad = search
         localizer.start(prior, radius_m / 3, max(heading_range_rad / 3, math.radians(0.1)))
-        return localizer.step(observation, SE2(0.0, 0.0, 0.0), SWEEP_PERIOD_S)
+        estimate = localizer.step(image, SE2(0.0, 0.0, 0.0), SWEEP_PERIOD_S)
+        return broken or estimate
     step_s = SWEEP_PERIOD_S if times_s is None else float(times_s[index] - times_s[index - 1])
-    return localizer.step(observation, world_SE2_priors[index - 1].inverse() @ prior, step_s)
+    estimate = localizer.step(image, world_SE2_priors[index - 1].inverse() @ prior, step_s)
+    return broken or estimate
 
 
 def tum_rows(times_s: list[float], estimates: list[Estimate], heights_m: list[float]) -> str:
@@ -262,12 +270,12 @@ def tum_rows(times_s: list[float], estimates: list[Estimate], heights_m: list[fl
     return "\n".join(rows) + "\n"
 
 
-def json_lines(times_s: list[float], names: list[str], estimates: list[Estimate]) -> str:
+def json_lines(rows: Sequence[tuple[float, str, Estimate]]) -> str:
     """One JSON object a sweep: time, status, pose and covariance where there is one, diagnostics."""
     from dataclasses import asdict
 
     lines = []
-    for time_s, name, estimate in zip(times_s, names, estimates, strict=True):
+    for time_s, name, estimate in rows:
         pose = estimate.pose
         row = {
             "time_s": time_s,

@@ -12,6 +12,7 @@ from foldmap.errors import ConfigError
 Calibration = Annotated[Path | None, typer.Option(help="Sweeps: KITTI calib.txt, when the poses are the camera's.")]
 IntensityScale = Annotated[float | None, typer.Option(help="Sweeps: intensity of full reflectance, like 255.")]
 SensorHeight = Annotated[float | None, typer.Option(help="Sweeps: height of the sensor above the road, metres.")]
+TimeLimit = Annotated[float, typer.Option(help="Sweeps: where they are named by times, seconds to their pose at most.")]
 Queries = Annotated[
     Path | None, typer.Option(metavar="LIST", help="Photos: a line each, name MODEL width height params.")
 ]
@@ -43,6 +44,7 @@ _FOR_SWEEPS = {
     "calibration": "--calibration",
     "intensity_scale": "--intensity-scale",
     "sensor_height": "--sensor-height",
+    "time_limit": "--time-limit",
 }
 _FOR_PHOTOS = {
     "features": "--features",
@@ -79,5 +81,9 @@ def refuse_mixed(context: typer.Context, sweeps: str | None, photos: bool) -> No
     strange = [option for name, option in (_FOR_SWEEPS if photos else _FOR_PHOTOS).items() if name in said]
     if strange:
         raise ConfigError(f"{strange[0]} is for {'sweeps' if photos else 'photos'}", "leave it out")
+    if "max_keypoints" in said and "photos" not in said:
+        raise ConfigError("--max-keypoints is of features that are extracted", "give --photos, or leave it out")
+    if "matcher_weights" in said and context.params["matcher"] != "lightglue":
+        raise ConfigError("--matcher-weights is of --matcher lightglue", "give that too, or leave it out")
     if not photos and "poses" not in said:
         raise ConfigError("sweeps need prior poses", "give --poses, one a sweep")

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
-from pathlib import Path, PurePosixPath
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from foldmap.cli.common import require_file, require_folder, save_settings, say, write_text
-from foldmap.errors import ConfigError, MapInputError
+from foldmap.errors import ConfigError, InputError, MapInputError
 
 if TYPE_CHECKING:
     from foldmap.cli.visual_queries import Asked, Seen
     from foldmap.localize.camera_estimate import CameraEstimate
+    from foldmap.localize.visual import VisualLocalizer
     from foldmap.types import DoubleArray
     from foldmap.visual.source import Query
     from foldmap.visual.unfold import FoldedVisual
 
 LAYOUTS = ("hloc", "tum", "both")
-_NUMBER = re.compile(r"[0-9]{1,20}(\.[0-9]{1,20})?")
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ class CameraOptions:
         weights: of the map's extractor, where it is a network.
         matcher: of `foldmap.localize.visual.VisualSettings`.
         matcher_weights: of a learned matcher.
-        max_keypoints: of a photo.
+        max_keypoints: most of a photo.
         layout: "hloc", "tum" or "both".
         seed: of RANSAC.
     """
@@ -125,12 +124,7 @@ def localize_cameras(
         ) as seen:
             asked = read_asked(options.queries, options.rigs, options.camera, options.model, seen.size)
             seen.check(asked, folded.feature)
-            estimates = []
-            for number, one in enumerate(asked):
-                with clock.on("features"):
-                    queries = _queries(one, seen, options)
-                estimates.append(localizer.localize(queries))
-                report(number + 1, len(asked))
+            estimates = _answers(asked, seen, localizer, clock, report)
     extrinsics = [[image.camera_SE3_rig for image in one.images] for one in asked]
     images = [[image.name for image in one.images] for one in asked]
     _write_poses(output, options.layout, asked, estimates)
@@ -144,7 +138,7 @@ def summarized(output: Path, estimates: Sequence[CameraEstimate], clock: Clock) 
     """What the command prints. Times are of one query; loading is the map's, features are read or extracted."""
     import numpy as np
 
-    times_s = [estimate.diagnostics.time_s for estimate in estimates]
+    times_s = [estimate.diagnostics.time_s for estimate in estimates if estimate.diagnostics.time_s > 0]
     return {
         "poses": str(output),
         "queries": len(estimates),
@@ -168,20 +162,66 @@ def _globals_needed(folded: FoldedVisual, given: Path | None) -> Path | None:
     return given if needed else None
 
 
-def _queries(one: Asked, seen: Seen, options: CameraOptions) -> list[Query]:
-    """The images of a query; blank ones of a rig add nothing and are left out."""
-    queries = []
+def _answers(
+    asked: Sequence[Asked],
+    seen: Seen,
+    localizer: VisualLocalizer,
+    clock: Clock,
+    report: Callable[[int, int], None],
+) -> list[CameraEstimate]:
+    """An estimate a query; one that cannot be used is `no_observation` with its reason, and the others go on.
+
+    Raises:
+        InputError: none can be used; that of the first.
+    """
+    from foldmap.localize.camera_estimate import CameraDiagnostics, CameraEstimate
+    from foldmap.localize.estimate import Status
+
+    estimates, problems = [], []
+    for number, one in enumerate(asked):
+        try:
+            with clock.on("features"):
+                queries, lost = _queries(one, seen)
+            estimate = localizer.localize(queries)
+            if lost:
+                reason = "; ".join(filter(None, [estimate.diagnostics.reason, *lost]))
+                estimate = replace(estimate, diagnostics=replace(estimate.diagnostics, reason=reason))
+        except InputError as error:
+            problems.append((one.name, error))
+            health = CameraDiagnostics(reason=str(error))
+            estimate = CameraEstimate.without_pose(Status.NO_OBSERVATION, health)
+        estimates.append(estimate)
+        report(number + 1, len(asked))
+    if problems:
+        name, first = problems[0]
+        if len(problems) == len(asked):
+            more = f"; none of {len(asked)} queries can be used" if len(asked) > 1 else ""
+            raise type(first)(f"{first.message}{more}", first.cure)
+        say(f"warning: {len(problems)} of {len(asked)} queries cannot be used, first {name!r}: {first}")
+    return estimates
+
+
+def _queries(one: Asked, seen: Seen) -> tuple[list[Query], list[str]]:
+    """The images of a query, and why some are missing.
+
+    Blank images of a rig add nothing and are left out; of those that cannot be used the others tell.
+
+    Raises:
+        InputError: no image can be used.
+    """
+    if one.problem is not None:
+        raise one.problem
+    queries, problems = [], []
     for image in one.images:
-        if options.photos is not None:
-            assert image.camera is not None
-            wanted, found = (image.camera.width_px, image.camera.height_px), seen.size(image.name)
-            if wanted != found:
-                raise MapInputError(
-                    f"photo {image.name!r} is {found[0]} x {found[1]} px, its camera {wanted[0]} x {wanted[1]}",
-                    "give the camera of that size",
-                )
-        queries.append(seen.query(image))
-    return [query for query in queries if len(query.features.xy_px)] or queries[:1]
+        try:
+            queries.append(seen.query(image))
+        except InputError as error:
+            problems.append(error)
+    if not queries:
+        raise problems[0]
+    return [query for query in queries if len(query.features.xy_px)] or queries[:1], [
+        f"without {error}" for error in problems
+    ]
 
 
 def _write_poses(output: Path, layout: str, asked: Sequence[Asked], estimates: Sequence[CameraEstimate]) -> None:
@@ -206,9 +246,10 @@ def tum_rows(names: Sequence[str], estimates: Sequence[CameraEstimate]) -> str:
     The time is what the names say where each is a number of its own (``1305031102.175304.png``), else the query's
     number from 0.
     """
+    from foldmap.formats.photo_times import query_times
     from foldmap.geometry.quaternion import inverse_rigid, wxyz_from_rigid
 
-    times = _times(names)
+    times = query_times(names)
     rows = ["# t x y z qx qy qz qw, world_SE3_camera, world units"]
     for at in sorted(range(len(names)), key=lambda number: float(times[number])):
         pose = estimates[at].camera_SE3_world
@@ -218,12 +259,3 @@ def tum_rows(names: Sequence[str], estimates: Sequence[CameraEstimate]) -> str:
             place = " ".join(repr(float(value)) for value in world_SE3_camera[:3, 3])
             rows.append(f"{times[at]} {place} {x:.12g} {y:.12g} {z:.12g} {w:.12g}")
     return "\n".join(rows) + "\n"
-
-
-def _times(names: Sequence[str]) -> list[str]:
-    """Times as text: what is written in a name keeps its digits."""
-    bases = [PurePosixPath(name).name for name in names]
-    stems = [base if _NUMBER.fullmatch(base) else PurePosixPath(base).stem for base in bases]
-    if all(_NUMBER.fullmatch(stem) for stem in stems) and len({float(stem) for stem in stems}) == len(stems):
-        return stems
-    return [str(number) for number in range(len(names))]

@@ -59,8 +59,11 @@ class SceneOptions:
     metric: bool | None = None
     seed: int = 0
 
-    def check(self) -> None:
+    def check(self, budget: bool) -> None:
         """Refuse what goes with nothing.
+
+        Args:
+            budget: whether a size is asked for.
 
         Raises:
             ConfigError: naming the option.
@@ -83,6 +86,10 @@ class SceneOptions:
         for option, value, fits, partner in only:
             if value is not None and not fits:
                 raise ConfigError(f"{option} belongs to {partner}", f"give that too, or leave {option} out")
+        if self.select != SceneOptions.select and self.points is None and not budget:
+            raise ConfigError("--select chooses points, and all are kept", "give --points or --budget, or leave it out")
+        if self.globals is not None and self.images is False:
+            raise ConfigError("--globals is for retrieval, which needs images", "leave --globals or --no-images out")
         if self.features is not None and self.photos is not None:
             raise ConfigError("features come from a file or from photos", "give --features or --photos")
         if self.parts is not None and self.decoder is not None:

@@ -70,7 +70,11 @@ def describe(path: Path) -> dict[str, Any]:
 
 
 def _layer(file: FoldFile, name: str, bytes_of: dict[str, Any]) -> dict[str, Any]:
+    from foldmap.atlas.shelf import named_models
+
     layer = file.layer(name)
+    if named := named_models(file, name):
+        bytes_of = {**bytes_of, "named_models": named}
     if layer.kind == "street":
         from foldmap.cli.show_street import describe_street
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,8 +39,6 @@ def describe_street(file: FoldFile, name: str) -> dict[str, Any]:
 
 def faults_of_street(file: FoldFile, name: str) -> list[str]:
     """What of a street layer does not decode: tiles, graphs, places, embeddings, the model."""
-    from foldmap.street.fold import MODEL
-    from foldmap.street.model import read_model
     from foldmap.street.unfold import StreetLayer
 
     try:
@@ -59,7 +56,7 @@ def faults_of_street(file: FoldFile, name: str) -> list[str]:
             faults.append(f"layer {name}: region {region.name!r} does not decode: {error}")
     if layer.model_name is not None:
         try:
-            model = read_model(layer.model_bytes(MODEL))
+            model = layer.model()
             made = (model.name, model.dim, model.window)
             if layer.codec is not None and made != (layer.model_name, layer.dimension, layer.window):
                 raise ModelError("it did not make the layer's embeddings", "fold the map again")
@@ -120,6 +117,7 @@ def unfold_street(path: Path, output: Path, region: str | None = None) -> dict[s
         ConfigError: several regions, and none is named.
         FoldmapError: the file has no street layer or is damaged, or the output cannot be written.
     """
+    from foldmap.atlas.whole import scratch_beside
     from foldmap.cli.street_library import open_street
     from foldmap.street.source import StreetMap
 
@@ -130,8 +128,8 @@ def unfold_street(path: Path, output: Path, region: str | None = None) -> dict[s
             raise ConfigError(f"{path} has {len(layer.regions)} regions", f"name one with --region: {shown}")
         found = layer.region(region) if region is not None else layer.regions[0]
         street_map = StreetMap(found.name, layer.graph(found.name), found.crs)
-    with tempfile.TemporaryDirectory(prefix=".foldmap-", dir=output.parent) as scratch:
-        part = Path(scratch) / f"map{output.suffix.lower()}"
+    with scratch_beside(output, "unfolding") as scratch:
+        part = scratch / f"map{output.suffix.lower()}"
         _write(street_map, part)
         try:
             os.replace(part, output)

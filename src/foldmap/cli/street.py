@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import typer
-
 from foldmap.cli import street_localize, street_map2pix, street_retrieve, street_update
+from foldmap.cli.verbs import App
 
-app = typer.Typer(help="Work with street maps: retrieve, localize, update, expand, map2pix.", no_args_is_help=True)
+app = App(help="Work with street maps: retrieve, localize, update, expand, map2pix.", no_args_is_help=True)
 
 
 @app.callback()

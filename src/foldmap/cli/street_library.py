@@ -13,6 +13,7 @@ from foldmap.errors import ConfigError, LayerError, MapInputError
 
 if TYPE_CHECKING:
     from foldmap.geometry import SE2
+    from foldmap.street.model import EmbeddingModel
     from foldmap.street.search import SearchIndex
     from foldmap.street.source import LaneGraph
     from foldmap.street.unfold import StreetLayer
@@ -87,12 +88,15 @@ def window_at(layer: StreetLayer, region: str, pose: SE2, window: Window) -> Lan
 
 
 def read_library(
-    layer: StreetLayer, regions: Sequence[str] = (), report: Callable[[int, int], None] = lambda done, total: None
+    layer: StreetLayer,
+    regions: Sequence[str] = (),
+    report: Callable[[int, int], None] = lambda done, total: None,
+    model: EmbeddingModel | None = None,
 ) -> Library:
-    """Decode places and embeddings.
+    """Decode places and embeddings; draw those that are not stored with the model, the map's own where None.
 
     Raises:
-        LayerError: no such region, or the map has no embeddings.
+        LayerError: no such region, or the map has neither embeddings nor a model.
         MapInputError: the regions have no places.
     """
     import numpy as np
@@ -104,7 +108,7 @@ def read_library(
     xy, heading, number, vectors = [], [], [], []
     for index, one in enumerate(chosen):
         places = layer.places(one.name)
-        rows = layer.embeddings(one.name)
+        rows = layer.embeddings(one.name, model)
         useful = np.einsum("nd,nd->n", rows, rows) > 0.25  # a place whose window held nothing is like nothing
         xy.append(places.xy_m[useful])
         heading.append(places.heading_rad[useful])

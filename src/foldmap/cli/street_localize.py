@@ -23,7 +23,7 @@ from foldmap.errors import ConfigError
 
 if TYPE_CHECKING:
     from foldmap.geometry import SE2
-    from foldmap.localize.street import StreetLocalizer, StreetPrior
+    from foldmap.localize.street import StreetLocalizer, StreetPrior, StreetSettings
     from foldmap.localize.street_estimate import StreetEstimate
     from foldmap.street.model import EmbeddingModel
     from foldmap.street.unfold import StreetLayer
@@ -35,7 +35,6 @@ EXAMPLES = (
     "  foldmap street localize map.fold ortho.tif --poses truth.csv --truth truth.csv -o estimates.txt"
 )
 RECALL_M = (1.0, 3.0, 5.0, 10.0)
-_BATCH = 256
 Begin = Callable[[str], Callable[[int, int], None]]
 
 
@@ -153,6 +152,7 @@ def localize_street(
         FoldmapError: what was brought cannot be used.
     """
     from foldmap.cli.street_model import layer_model
+    from foldmap.localize.street import StreetLocalizer
 
     for target in (output, picture):
         if target is not None:
@@ -168,7 +168,15 @@ def localize_street(
         drive = None if asked.drive is None else pose_table(asked.drive).for_observations(seen.names)
         truth = None if asked.truth is None else pose_table(asked.truth).for_observations(seen.names).poses()
         region = one_region(layer, seen, asked.region)
-        localizer = open_localizer(layer, region, model, asked, priors, begin("Embedding the map"))
+        localizer = StreetLocalizer.open(
+            layer,
+            region,
+            model,
+            _settings(asked, model),
+            step_m=asked.step_m,
+            near=priors if asked.drive is None else None,
+            report=begin("Embedding the map"),
+        )
         rows = embed(model, seen, begin("Looking at images"))
         increments = None
         if drive is not None:
@@ -226,49 +234,17 @@ def _priors(seen: Seen, asked: LocalizeOptions) -> list[StreetPrior] | None:
     ]
 
 
-def open_localizer(
-    layer: StreetLayer,
-    region: str,
-    model: EmbeddingModel,
-    asked: LocalizeOptions,
-    priors: Sequence[StreetPrior] | None = None,
-    report: Callable[[int, int], None] = lambda done, total: None,
-) -> StreetLocalizer:
-    """Lay places along the lanes and embed what is around each.
-
-    Single images that all have priors need the lanes around those only; a drive may leave them.
-    """
+def _settings(asked: LocalizeOptions, model: EmbeddingModel) -> StreetSettings:
     from dataclasses import replace
 
-    import numpy as np
+    from foldmap.localize.street import StreetSettings
 
-    from foldmap.cli.street_model import least_similarity
-    from foldmap.localize.lane_places import lane_places
-    from foldmap.localize.street import StreetLocalizer, StreetSettings
-    from foldmap.street.places import EdgeIndex, Places, windows
-
-    graph = layer.graph(region)
-    lanes = graph
-    if priors is not None and asked.drive is None:
-        index = EdgeIndex(graph)
-        near = [index.near(prior.x_m, prior.y_m, prior.radius_m) for prior in priors]
-        lanes = graph.take_edges(np.unique(np.concatenate(near)))
-    places = lane_places(lanes, asked.step_m)
-    none = np.zeros(len(places), np.int64)
-    poses = Places(places.x_m, places.y_m, places.heading_rad, none, none.astype(np.float64))
-    rows, batch = [np.zeros((0, model.dim), np.float32)], []
-    for number, window in enumerate(windows(graph, poses, model.window), start=1):
-        batch.append(window)
-        if len(batch) == _BATCH or number == len(places):
-            rows.append(np.asarray(model.embed_graphs(batch), np.float32))
-            batch = []
-            report(number, len(places))
-    settings = StreetSettings()
+    settings = StreetSettings.of(model)
     if asked.temperature is not None:
         settings = replace(settings, temperature=asked.temperature)
-    least = least_similarity(model, asked.min_similarity)
-    settings = replace(settings, thresholds=replace(settings.thresholds, reject_score=least))
-    return StreetLocalizer(places, np.concatenate(rows), settings)
+    if asked.min_similarity is not None:
+        settings = replace(settings, thresholds=replace(settings.thresholds, reject_score=asked.min_similarity))
+    return settings
 
 
 def answers(

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from foldmap.street.unfold import StreetLayer
 
 MAX_BYTES = 1 << 30
-_LEAST_SIMILARITY = {"field": 0.7}
-_LEAST = 0.2
 
 
 def read_street_model(path: Path) -> EmbeddingModel:
@@ -37,31 +35,17 @@ def read_street_model(path: Path) -> EmbeddingModel:
         raise ModelError(f"{path}: {error.message}", error.cure) from error
 
 
-def least_similarity(model: EmbeddingModel, told: float | None) -> float:
-    """Below which cosine nothing matches, where nobody says.
-
-    Lane spectra are of lane densities, so even unlike ones have much in common: of a field model on a tile that it had
-    not seen, 100 crops on lanes all had a graph above 0.71, 12 without lanes and grey, black and noisy ones none
-    above 0.70. Other models spread their embeddings over the sphere.
-    """
-    return told if told is not None else _LEAST_SIMILARITY.get(model.name, _LEAST)
-
-
 def layer_model(layer: StreetLayer, given: Path | None = None) -> EmbeddingModel:
     """The model of a map, or another one that is given and makes embeddings of the same kind.
 
     Raises:
         ModelError: the map was folded without one, or the given one does not fit the map's embeddings.
     """
-    from foldmap.street.model import read_model
-
     if given is not None:
         model = read_street_model(given)
-        if layer.codec is not None and (model.name, model.dim, model.window) != (
-            layer.model_name,
-            layer.dimension,
-            layer.window,
-        ):
+        dimension = model.dim if layer.codec is None else layer.dimension
+        made = layer.model_name, dimension, layer.window
+        if layer.model_name is not None and (model.name, model.dim, model.window) != made:
             raise ModelError(
                 f"{given} is a model {model.name} of {model.dim} numbers, the map has embeddings of {layer.model_name}",
                 "give the model that the map was folded with, or one trained from it",
@@ -69,7 +53,7 @@ def layer_model(layer: StreetLayer, given: Path | None = None) -> EmbeddingModel
         return model
     if layer.model_name is None:
         raise ModelError("the street layer was folded without a model", "give --model, or fold the map with one")
-    return read_model(layer.model_bytes())
+    return layer.model()
 
 
 def shipped_model() -> EmbeddingModel:

@@ -143,7 +143,7 @@ def retrieve_graphs(
     """Retrieve; the command without its printing.
 
     Args:
-        fold_file: with a street layer that has embeddings.
+        fold_file: with a street layer that has places.
         observations: see `foldmap.cli.street_observations.open_seen`.
         output: .jsonl or .csv; its settings are written beside it.
         asked: see there.
@@ -157,7 +157,8 @@ def retrieve_graphs(
     Raises:
         FoldmapError: what was brought cannot be used.
     """
-    from foldmap.cli.street_model import layer_model, least_similarity
+    from foldmap.cli.street_model import layer_model
+    from foldmap.localize.street_estimate import least_similarity
 
     for target in (output, geojson, picture):
         if target is not None:
@@ -170,7 +171,7 @@ def retrieve_graphs(
         seen = open_seen(observations, model.window, ring=asked.ring, cameras=asked.cameras, poses=asked.poses)
         for note in seen.notes:
             say(f"note: {note}")
-        library = read_library(layer, asked.regions, begin("Reading the map"))
+        library = read_library(layer, asked.regions, begin("Reading the map"), model)
         among = asked.fence.rows(library)
         index = search_index(library, asked.search)
         rows = embed(model, seen, begin("Looking at images"))

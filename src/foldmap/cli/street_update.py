@@ -216,9 +216,9 @@ def _opened(
 
 def _embedder(layer: StreetLayer) -> EmbeddingModel | None:
     """The model that the file's embeddings are of: they are made again where lanes changed."""
-    from foldmap.cli.street_model import layer_model
+    from foldmap.street.refold import depends_on_model
 
-    return None if layer.codec is None else layer_model(layer)
+    return layer.model() if depends_on_model(layer) else None
 
 
 def _from_library(
@@ -232,8 +232,8 @@ def _from_library(
     """The most similar graph at each place, drawn as a field."""
     from foldmap.cli.street_changes import retrieved_fields
     from foldmap.cli.street_library import read_library, search_index
-    from foldmap.cli.street_model import least_similarity
     from foldmap.cli.street_observations import embed
+    from foldmap.localize.street_estimate import least_similarity
     from foldmap.street.field import FieldSpec
 
     least = least_similarity(model, asked.min_similarity)
@@ -242,12 +242,12 @@ def _from_library(
     field = spec or FieldSpec(window=model.window)
     part = Seen(tuple(seen.names[k] for k in numbers), lambda k: seen.look(numbers[k]))
     with open_street(asked.library) as layer:
-        if layer.dimension != model.dim:
+        if layer.codec is not None and layer.dimension != model.dim:
             raise ModelError(
                 f"{asked.library} has embeddings of {layer.dimension} numbers, the model makes {model.dim}",
                 "fold the library with this model",
             )
-        library = read_library(layer)
+        library = read_library(layer, model=model)
         index = search_index(library, "auto")
         kept, graphs, unlike = [], [], 0
         for k, row in zip(numbers, embed(model, part, report), strict=True):

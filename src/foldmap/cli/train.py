@@ -9,9 +9,10 @@ import typer
 
 from foldmap.cli import train_street
 from foldmap.cli.common import put
+from foldmap.cli.verbs import App
 from foldmap.errors import ConfigError
 
-app = typer.Typer(help="Train models.", no_args_is_help=True)
+app = App(help="Train models.", no_args_is_help=True)
 
 EXAMPLES = (
     "\b\nExamples:\n  foldmap train lidar -o out/train --preset small-16x --rate 3\n"
@@ -57,6 +58,9 @@ def lidar(
     start: Annotated[Path | None, typer.Option(help="Begin with this model.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     name: Annotated[str, typer.Option(help="Name of the model; PRESET-RATE where left out.")] = "",
+    time_limit: Annotated[
+        float, typer.Option(help="Where sweeps are named by times: seconds to their pose, at most.")
+    ] = 0.01,
     smoke: Annotated[bool, typer.Option("--smoke", help="A tiny run that shows that all parts fit together.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
@@ -80,7 +84,9 @@ def lidar(
     if map_tif is not None:
         source = train_sources.raster_source(map_tif, map_query, query_offset, pair_count, seed, smoke=smoke)
     elif sweeps is not None and poses is not None:
-        source = train_sources.sweep_source(sweeps, poses, resolution, guard, intensity_scale, smoke=smoke)
+        source = train_sources.sweep_source(
+            sweeps, poses, resolution, guard, intensity_scale, smoke=smoke, time_limit_s=time_limit
+        )
         if pairs is not None:
             town_pairs = train_sources.town_source(pairs, pair_count, seed, coarse=coarse, smoke=smoke)
             source = train_sources.mixed_source(source, town_pairs)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import csv
-import os
+import io
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from foldmap.cli.common import bar, make_folder, read_bundle, save_settings, say, write_bytes
+from foldmap.cli.common import bar, make_folder, read_bundle, save_settings, say, write_bytes, write_text
 from foldmap.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -124,9 +124,7 @@ def train_lidar(folder: Path, source: Source, run: RunSettings) -> dict[str, Any
         ):
             curve.add(line)
     bundle = finished(trained_model(folder, run.preset), source, run)
-    part = folder / "model.safetensors.part"
-    write_bytes(part, bundle.to_bytes())
-    os.replace(part, folder / "model.safetensors")
+    write_bytes(folder / "model.safetensors", bundle.to_bytes())
     return {
         "model": str(folder / "model.safetensors"),
         "name": bundle.name,
@@ -205,10 +203,11 @@ class Curve:
         """Add a validation and write both files."""
         row = {key: float(value) for key, value in asdict(line).items()}
         self._rows = [kept for kept in self._rows if kept["step"] < row["step"]] + [row]
-        with self._csv.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, list(row), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(self._rows)
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(row), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self._rows)
+        write_text(self._csv, text.getvalue())
         write_bytes(self._png, self._picture())
 
     def _picture(self) -> bytes:

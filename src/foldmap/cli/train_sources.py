@@ -115,17 +115,27 @@ def raster_source(
 
 
 def sweep_source(
-    sweeps: str, poses: Path, resolution_m: float, guard: int, intensity_scale: float | None, *, smoke: bool
+    sweeps: str,
+    poses: Path,
+    resolution_m: float,
+    guard: int,
+    intensity_scale: float | None,
+    *,
+    smoke: bool,
+    time_limit_s: float = 0.01,
 ) -> Source:
     """Pairs of a real drive; its last fifth validates."""
-    from foldmap.formats.poses import read_poses
-    from foldmap.formats.sweeps import open_sweeps
+    from foldmap.formats.drives import open_drive
 
-    sequence = open_sweeps(sweeps, intensity_scale)
-    world_SE3_sensors = read_poses(poses).for_sweeps(len(sequence))
+    drive = open_drive(sweeps, poses, None, intensity_scale, time_limit_s=time_limit_s)
     sweep_px, map_px = crop_sizes(resolution_m, smoke)
     pairs = SweepPairs(
-        sequence, world_SE3_sensors, resolution_m, guard=guard, sweep_px=sweep_px * 3 // 2, map_px=map_px * 3 // 2
+        drive.sweeps,
+        drive.world_SE3_sensors,
+        resolution_m,
+        guard=guard,
+        sweep_px=sweep_px * 3 // 2,
+        map_px=map_px * 3 // 2,
     )
     return Source(pairs.part(0, 1 - HELD_OUT), pairs.part(1 - HELD_OUT, 1), resolution_m, sweep_px, map_px, sweeps)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -138,9 +137,7 @@ def train_street(
 
 
 def _put_model(folder: Path, payload: bytes) -> None:
-    part = folder / "model.safetensors.part"
-    write_bytes(part, payload)
-    os.replace(part, folder / "model.safetensors")
+    write_bytes(folder / "model.safetensors", payload)
 
 
 def _field(brought: Brought, folder: Path, run: StreetRun, begin: Begin) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -37,6 +36,7 @@ def unfold(
     """
     from foldmap.cli.show_street import SUFFIXES, unfold_street
 
+    check_suffix(fold_file, output)
     if output.suffix.lower() in SUFFIXES:
         put(unfold_street(fold_file, output, region), as_json)
         return
@@ -50,6 +50,31 @@ def unfold(
     with bar("Unfolding") as report:
         summary = unfold_map(fold_file, output, report=report)
     put(summary, as_json)
+
+
+def check_suffix(path: Path, output: Path) -> None:
+    """Check that an output is named as a format that what the file holds is written in.
+
+    Raises:
+        ConfigError: names what the file holds, and the suffixes for it.
+        MapFormatError: there is no such file, or it is no .fold file.
+    """
+    from foldmap.atlas import FoldFile
+    from foldmap.cli.show_street import SUFFIXES
+
+    written = {"lidar": (".tif", ".tiff"), "visual": (".ply", ".npz"), "street": SUFFIXES}
+    what = {"lidar": "a lidar map", "visual": "a scene", "street": "street maps"}
+    require_file(path)
+    with FoldFile.open(path) as file:
+        kinds = sorted({layer.kind for layer in file.layers() if layer.kind in written})
+    if not any(output.suffix.lower() in written[kind] for kind in kinds):
+        held = " and ".join(what[kind] for kind in kinds) or "no layer"
+        as_ = f"as {output.suffix}" if output.suffix else f"to {output.name}, which has no suffix"
+        suffixes = ", ".join(suffix for kind in kinds for suffix in written[kind])
+        raise ConfigError(
+            f"{path} holds {held}, which cannot be unfolded {as_}",
+            f"name the output {suffixes}" if kinds else "fold a map first",
+        )
 
 
 def unfold_map(
@@ -71,11 +96,12 @@ def unfold_map(
     from rasterio.windows import Window
 
     from foldmap.atlas import FoldFile
+    from foldmap.atlas.whole import scratch_beside
     from foldmap.lidar.unfold import FoldedLidar
 
     require_file(path)
     require_folder(output)
-    with FoldFile.open(path) as file, tempfile.TemporaryDirectory(prefix=".foldmap-", dir=output.parent) as scratch:
+    with FoldFile.open(path) as file, scratch_beside(output, "unfolding") as scratch:
         folded = FoldedLidar(file)
         grid, channels = folded.grid, folded.bundle.model.preset.embedding_channels
         profile = {
@@ -98,7 +124,7 @@ def unfold_map(
         corners = [(r, c) for r in range(0, grid.height_px, _BLOCK_PX) for c in range(0, grid.width_px, _BLOCK_PX)]
         known_px = 0
         try:
-            with rasterio.open(Path(scratch) / "embedding.tif", "w", **profile) as dataset:
+            with rasterio.open(scratch / "embedding.tif", "w", **profile) as dataset:
                 for done, (row, column) in enumerate(corners, start=1):
                     height = min(_BLOCK_PX, grid.height_px - row)
                     width = min(_BLOCK_PX, grid.width_px - column)
@@ -108,7 +134,7 @@ def unfold_map(
                         values = np.where(known, decoded.numpy(), np.float32("nan")).astype(np.float32)
                         dataset.write(values, window=Window(column, row, width, height))
                     report(done, len(corners))
-            os.replace(Path(scratch) / "embedding.tif", output)
+            os.replace(scratch / "embedding.tif", output)
         except (RasterioError, OSError) as error:
             raise ConfigError(f"{output} cannot be written: {error}", "check space and permissions") from error
     return {

@@ -102,6 +102,15 @@ def read_answers(path: Path | str) -> list[CameraAnswer]:
     return answers
 
 
+def is_about_images(path: Path) -> bool:
+    """Whether a file holds JSON lines about images; those about sweeps are others."""
+    try:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            return '"image_poses"' in file.readline()
+    except OSError:
+        return False
+
+
 def _answer(row: Any) -> CameraAnswer:
     query, status, images, poses = row["query"], row["status"], row["images"], row["image_poses"]
     if not (isinstance(query, str) and isinstance(status, str) and isinstance(images, list)):

@@ -14,6 +14,7 @@ import numpy as np
 
 from foldmap.errors import MapInputError
 from foldmap.formats.colmap_raw import cannot_read
+from foldmap.formats.dummies import refuse_dummies
 from foldmap.types import AnyArray, FloatArray
 from foldmap.visual.source import Features
 
@@ -64,6 +65,10 @@ class ColmapDatabase:
             "AND image_id IN (SELECT image_id FROM descriptors) ORDER BY name"
         )
         self._image_ids = {str(name): image_id for name, image_id in listed}
+        if not self._image_ids and self._rows("SELECT 1 FROM images LIMIT 1"):
+            raise MapInputError(
+                f"{self.path} has no image with keypoints and descriptors", "give hloc's .h5, or " + _REDO
+            )
         columns = {row[1] for row in self._rows("PRAGMA table_info(descriptors)")}
         kinds = self._rows("SELECT DISTINCT type FROM descriptors") if "type" in columns else []
         if len(kinds) > 1:
@@ -112,9 +117,28 @@ class ColmapDatabase:
         if len(raw) == 0:
             raw = raw.reshape(0, 2)
         try:
-            return Features(np.ascontiguousarray(raw[:, :2]), described, _scales(raw))
+            features = Features(np.ascontiguousarray(raw[:, :2]), described, _scales(raw))
+            refuse_dummies(described)
         except MapInputError as error:
             raise MapInputError(f"{self.path}, image {name!r}: {error.message}", error.cure) from error
+        return features
+
+    def image_size(self, name: str) -> tuple[int, int] | None:
+        """Width and height of an image's camera in px, where the database has cameras.
+
+        Raises:
+            MapInputError: the database is damaged.
+        """
+        known = {row[1] for table in ("cameras", "images") for row in self._rows(f"PRAGMA table_info({table})")}
+        if not {"camera_id", "width", "height"} <= known or name not in self._image_ids:
+            return None
+        found = self._rows(
+            "SELECT width, height FROM cameras WHERE camera_id = (SELECT camera_id FROM images WHERE image_id = ?)",
+            self._image_ids[name],
+        )
+        if not found or not all(isinstance(value, int) and value > 0 for value in found[0]):
+            return None
+        return int(found[0][0]), int(found[0][1])
 
     def _matrix(self, table: str, name: str, dtype: np.dtype[Any]) -> AnyArray:
         """One image's row of a table, its declared size compared with the stored one before it is read."""

@@ -32,6 +32,34 @@ def find_model(folder: Path) -> Path:
     )
 
 
+def find_images_file(folder: Path) -> Path:
+    """The images file of a model: in the given folder, its ``sparse`` or its ``sparse/0``; binary before text.
+
+    Raises:
+        MapInputError: there is none.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise MapInputError(f"there is no folder {folder}", "check the path of the scene")
+    for place in (folder, folder / "sparse", folder / "sparse" / "0"):
+        for suffix in (".bin", ".txt"):
+            if (place / f"images{suffix}").is_file():
+                return place / f"images{suffix}"
+    raise MapInputError(
+        f"{folder} holds no COLMAP model",
+        "give a folder with images.bin or images.txt, itself or in sparse/ or sparse/0/",
+    )
+
+
+def has_images_file(folder: Path) -> bool:
+    """Whether a folder holds a COLMAP model's images file, see `find_images_file`."""
+    try:
+        find_images_file(folder)
+    except MapInputError:
+        return False
+    return True
+
+
 def model_suffix(folder: Path) -> str:
     """``.bin`` where the binary model is complete, else ``.txt``, as COLMAP chooses."""
     return ".bin" if all((folder / f"{name}.bin").is_file() for name in MODEL_FILES) else ".txt"

@@ -74,15 +74,15 @@ def join(
         raise MapInputError(f"{paths[0]} holds no images", "give a model with registered images")
     by_name = np.array(sorted(range(len(images.names)), key=images.names.__getitem__), dtype=np.int64)
     names = tuple(images.names[at] for at in by_name)
-    _no_twins(paths[0], "image", images.ids)
-    _no_twins(paths[1], "point", points.ids)
+    no_twins(paths[0], "image", images.ids)
+    no_twins(paths[1], "point", points.ids)
     camera_ids = np.array(sorted(cameras), dtype=np.int64)
     image_camera = _look_up(images.camera_ids[by_name], camera_ids)
     if (image_camera < 0).any():
         lost = int(np.argmax(image_camera < 0))
         wanted = images.camera_ids[by_name][lost]
         raise MapInputError(f"{paths[0]}: image {names[lost]!r} has camera {wanted}, which is not listed", _MISMATCH)
-    poses = _poses(paths[0], names, images.wxyz[by_name], images.translation_world[by_name])
+    poses = poses_of(paths[0], names, images.wxyz[by_name], images.translation_world[by_name])
 
     by_id = np.argsort(points.ids)
     rank = np.empty_like(by_id)
@@ -114,7 +114,12 @@ def join(
     return ColmapModel(scene, keypoint, camera_ids, images.ids[by_name], point_ids)
 
 
-def _poses(path: Path, names: tuple[str, ...], wxyz: DoubleArray, translation_world: DoubleArray) -> DoubleArray:
+def poses_of(path: Path, names: tuple[str, ...], wxyz: DoubleArray, translation_world: DoubleArray) -> DoubleArray:
+    """Poses (I, 4, 4) of what an images file says.
+
+    Raises:
+        MapInputError: naming the image whose pose is none.
+    """
     far = ~(np.abs(translation_world) < _FARTHEST_WORLD).all(axis=1) & np.isfinite(translation_world).all(axis=1)
     if far.any():
         raise MapInputError(f"{path}: image {names[int(np.argmax(far))]!r} has its pose far beyond any scene", REWRITE)
@@ -209,7 +214,7 @@ def _look_up(wanted: IntArray, known: IntArray) -> IntArray:
     return found
 
 
-def _no_twins(path: Path, what: str, ids: IntArray) -> None:
+def no_twins(path: Path, what: str, ids: IntArray) -> None:
     """Refuse ids that are negative or there twice."""
     ordered = np.sort(ids)
     wrong = ordered[:-1][np.diff(ordered) == 0]

@@ -119,7 +119,11 @@ def from_lonlat(lonlat_deg: AnyArray, crs: Any, where: str = "the map") -> Doubl
 def _transform(points: AnyArray, crs: CRS, where: str, back: bool) -> DoubleArray:
     given = np.asarray(points, np.float64).reshape(-1, 2)
     try:
-        change = Transformer.from_crs(*((crs, _WGS84) if back else (_WGS84, crs)), always_xy=True)
+        change = (
+            Transformer.from_crs(crs, _WGS84, always_xy=True)
+            if back
+            else Transformer.from_crs(_WGS84, crs, always_xy=True)
+        )
         moved = np.stack(change.transform(given[:, 0], given[:, 1]), 1) if len(given) else np.zeros((0, 2))
     except (CRSError, ProjError) as error:
         raise MapInputError(f"{where}: PROJ cannot use {name_of(crs)}: {error}"[:300], "give an EPSG code") from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
@@ -14,6 +13,7 @@ import rasterio.shutil
 from rasterio.errors import CRSError, RasterioError
 from rasterio.windows import Window
 
+from foldmap.atlas.whole import scratch_beside, write_whole
 from foldmap.errors import ConfigError, MapInputError
 from foldmap.formats.crs import is_world_mercator, require_metric, require_true
 from foldmap.geometry import MetricGrid
@@ -104,10 +104,10 @@ def write_map_geotiff(path: Path | str, grid: MetricGrid, tiles: Iterable[BandTi
         require_true(grid.crs_wkt, corners, str(path), "give poses in {utm}, and name that")
     try:
         with (
-            tempfile.TemporaryDirectory(prefix=".foldmap-", dir=path.parent) as scratch,
+            scratch_beside(path, "writing") as scratch,
             rasterio.Env(GDAL_CACHEMAX=64, GDAL_NUM_THREADS=1),
         ):
-            plain, cloud = Path(scratch) / "plain.tif", Path(scratch) / "cloud.tif"
+            plain, cloud = scratch / "plain.tif", scratch / "cloud.tif"
             observed_px = _write_plain(plain, grid, tiles, block_px)
             rasterio.shutil.copy(
                 plain,
@@ -194,7 +194,4 @@ def write_preview(map_path: Path | str, picture_path: Path | str, longest_px: in
         low, high = np.percentile(values[observed], [1, 99])
         stretched = (values[observed] - low) / max(high - low, 1e-9)
         grey[observed] = (32 + 223 * np.clip(stretched, 0, 1)).astype(np.uint8)
-    try:
-        Path(picture_path).write_bytes(imagecodecs.png_encode(grey))
-    except OSError as error:
-        raise ConfigError(f"{picture_path} cannot be written: {error}", "check space and permissions") from error
+    write_whole(picture_path, bytes(imagecodecs.png_encode(grey)))

@@ -17,8 +17,8 @@ from foldmap.types import AnyArray
 _DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError, MemoryError)
 """What h5py raises over broken files."""
 
-_MAX_VALUES = 1 << 28
-"""No array of one image is larger: 32,767 keypoints of 8,192 values."""
+_MAX_BYTES = 1 << 28
+"""No array of one image is larger: 32,767 keypoints of 2,048 float32 values."""
 
 
 class ImageGroups:
@@ -95,7 +95,7 @@ class ImageGroups:
                 raise MapInputError(f"{at} is no array of numbers", f"give {self._what}")
             if len(item.shape) != dimensions:
                 raise MapInputError(f"{at} has shape {item.shape}, not {dimensions} axes", f"give {self._what}")
-            if item.size > _MAX_VALUES:
+            if item.size * item.dtype.itemsize > _MAX_BYTES:
                 raise MapInputError(f"{at} declares {item.size} values", "this is no array of one image")
             array: AnyArray = np.asarray(item[()])
         except _DAMAGE as error:

@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 
 from foldmap.errors import MapInputError, WriteError
+from foldmap.formats.dummies import refuse_dummies
 from foldmap.formats.hdf5 import ImageGroups
 from foldmap.types import AnyArray
 from foldmap.visual.source import Features
@@ -75,13 +76,26 @@ class HlocFeatures(ImageGroups):
             descriptors = descriptors.astype(np.float32)
         scores = self.array(name, "scores", 1) if self.find(f"{name}/scores") is not None else None
         try:
-            return Features(
+            features = Features(
                 keypoints.astype(np.float32) + np.float32(_CORNER_PX),
                 np.ascontiguousarray(descriptors.T),
                 None if scores is None else scores.astype(np.float32),
             )
+            refuse_dummies(features.descriptors)
         except MapInputError as error:
             raise MapInputError(f"{at}: {error.message}", error.cure) from error
+        return features
+
+    def image_size(self, name: str) -> tuple[int, int] | None:
+        """Width and height of an image in px, where the file says them.
+
+        Raises:
+            MapInputError: what it says is damaged.
+        """
+        if self.find(f"{name}/image_size") is None:
+            return None
+        values = self.array(name, "image_size", 1)
+        return (int(values[0]), int(values[1])) if len(values) == 2 and np.isfinite(values).all() else None
 
 
 class HlocFeatureWriter:

@@ -35,8 +35,10 @@ class HlocGlobals(ImageGroups):
             MapInputError: there is none of that image, or it is damaged, empty or not finite.
         """
         vector: FloatArray = self.array(name, "global_descriptor", 1).astype(np.float32)
-        if not len(vector) or not np.isfinite(vector).all():
-            raise MapInputError(f"the global descriptor of {name!r} in {self.path} is empty or NaN", "compute it again")
+        if not np.isfinite(vector).all() or not vector.any():
+            raise MapInputError(
+                f"the global descriptor of {name!r} in {self.path} is empty, NaN or all zero", "compute it again"
+            )
         return vector
 
     def stack(self, names: Sequence[str]) -> FloatArray:

@@ -7,17 +7,29 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from foldmap.errors import MapInputError
-from foldmap.formats.listing import ListedImage, camera_of, camera_text, content, one_word, unique, write_lines
+from foldmap.formats.listing import (
+    ListedImage,
+    camera_of,
+    camera_text,
+    content,
+    listed_name,
+    named_lines,
+    one_word,
+    split_camera,
+    unique,
+    write_lines,
+)
 from foldmap.geometry.camera import Camera
 
 
 def read_names(path: Path | str) -> list[str]:
-    """Read a list of image names; what follows the first word of a line is left alone, as hloc does.
+    """Read a list of image names, which may hold spaces; cameras and numbers after them are left alone.
 
     Raises:
         MapInputError: it cannot be read, is empty, or names an image twice.
     """
-    names = [text.split()[0] for _, text in content(path, "a list of image names, one a line")]
+    lines = named_lines(path, "a list of image names, one a line")
+    names = [split_camera(path, line, text)[0] for line, text in lines]
     if not names:
         raise MapInputError(f"{path} names no image", "give one name a line")
     unique(path, names)
@@ -45,8 +57,8 @@ def read_query_list(path: Path | str) -> list[ListedImage]:
             raise MapInputError(f"no file is called {path}", "check the pattern of the query lists")
     queries: list[ListedImage] = []
     for each in paths:
-        for line, text in content(each, "a query list"):
-            name, *rest = text.split()
+        for line, text in named_lines(each, "a query list"):
+            name, rest = split_camera(each, line, text)
             queries.append(ListedImage(name, camera_of(each, line, rest) if rest else None))
     if not queries:
         raise MapInputError(f"{path} names no query", "give one image a line")
@@ -61,9 +73,9 @@ def write_query_list(path: Path | str, cameras: Mapping[str, Camera]) -> None:
     """Write ``name MODEL width height params...`` lines, as hloc reads them.
 
     Raises:
-        WriteError: a name has white space, or the file cannot be written.
+        WriteError: a name has a line break, or the file cannot be written.
     """
-    write_lines(path, [f"{one_word(name)} {camera_text(camera)}" for name, camera in cameras.items()])
+    write_lines(path, [f"{listed_name(name)} {camera_text(camera)}" for name, camera in cameras.items()])
 
 
 def read_pairs(path: Path | str) -> dict[str, list[str]]:
@@ -76,7 +88,9 @@ def read_pairs(path: Path | str) -> dict[str, list[str]]:
     for line, text in content(path, "a pairs list"):
         words = text.split()
         if len(words) != 2:
-            raise MapInputError(f"{path}, line {line}: {len(words)} words", "expected two image names a line")
+            raise MapInputError(
+                f"{path}, line {line}: {len(words)} words", "expected two image names a line, without spaces"
+            )
         pairs.setdefault(words[0], []).append(words[1])
     if not pairs:
         raise MapInputError(f"{path} holds no pair", "give two image names a line")

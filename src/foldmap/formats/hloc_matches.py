@@ -55,6 +55,10 @@ class HlocMatches(ImageGroups):
                 f"{self.path}: {len(other)} matches and {len(scores)} scores of {name0!r} and {name1!r}",
                 f"give {_WHAT}",
             )
+        if not np.isfinite(scores).all():
+            raise MapInputError(
+                f"{self.path}: scores of {name0!r} and {name1!r} hold NaN or infinite values", "match them again"
+            )
         first = np.flatnonzero(other >= 0)
         pairs = np.stack([first, other[first]], axis=1)
         return (pairs[:, ::-1] if turned else pairs).copy(), scores[first]

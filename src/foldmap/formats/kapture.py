@@ -23,7 +23,7 @@ def read_kapture(folder: Path | str, keypoints_type: str | None = None) -> tuple
 
     Args:
         folder: that holds ``sensors/`` and ``reconstruction/``; versions 1.0 and 1.1.
-        keypoints_type: whose observations are read (version 1.1); None where there is just one type of keypoints.
+        keypoints_type: whose observations are read (version 1.1); None where only one type of keypoints is observed.
 
     Returns:
         The scene without descriptors; int64 (O,), which keypoint of its image each observation is, for `join_features`
@@ -39,6 +39,7 @@ def read_kapture(folder: Path | str, keypoints_type: str | None = None) -> tuple
     if not posed:
         raise MapInputError(f"{folder}: no image has a pose", "give trajectories.txt of the mapping images")
     points = _points(folder / "reconstruction" / "points3d.txt")
+    keypoints_type = keypoints_type or _observed_type(folder)
     if len(points):
         point, image, keypoint = _observations(folder, posed, len(points), keypoints_type)
         order = np.lexsort((keypoint, image, point))
@@ -66,6 +67,18 @@ def _points(path: Path) -> DoubleArray:
         return np.zeros((0, 3))
     found = [numbers(path, line, fields[:3], "X, Y, Z") for line, fields in rows(path, 3, "X, Y, Z, [R, G, B]")]
     return np.stack(found) if found else np.zeros((0, 3))
+
+
+def _observed_type(folder: Path) -> str | None:
+    """The type of keypoints that has observations, where that is one."""
+    base, path = folder / "reconstruction" / "keypoints", folder / "reconstruction" / "observations.txt"
+    if kapture_version(folder) == "1.0" or not path.is_file():
+        return None
+    there = {fields[1] for _, fields in rows(path, 2, "point3d_id, keypoints_type, [image_path, feature_id]*")}
+    named = [
+        name for name in sorted(there) if "/" not in name and name not in ("", ".", "..") and (base / name).is_dir()
+    ]
+    return named[0] if len(named) == 1 else None
 
 
 def _observations(
@@ -108,7 +121,8 @@ def _places(table: KaptureTable, posed: list[ListedImage], image: IntArray, keyp
         found = table.load(posed[at].name)
         if table.width < 2 or keypoint[mine].max() >= len(found):
             raise MapInputError(
-                f"an observation is keypoint {keypoint[mine].max()} of {posed[at].name!r}, which has {len(found)}",
+                f"{table.folder}: an observation is keypoint {keypoint[mine].max()} of {posed[at].name!r}, "
+                f"which has {len(found)}",
                 "give the keypoints that the points were made from",
             )
         xy_px[mine] = found[keypoint[mine], :2]

@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from foldmap.errors import MapInputError
+from foldmap.formats.dummies import refuse_dummies
 from foldmap.formats.kapture_text import kapture_version, rows
 from foldmap.types import AnyArray, FloatArray
+from foldmap.visual.photo_names import files_below
 from foldmap.visual.source import Features
 
 _TYPES = {"float": "f8", "int": "i8"} | {
@@ -39,7 +41,8 @@ class KaptureTable:
         self.kind = kind
         self.suffix = self._SUFFIX[kind]
         base = Path(folder) / "reconstruction" / kind
-        self.folder = base if kapture_version(folder) == "1.0" else _only(base, type_name)
+        self.flat = kapture_version(folder) == "1.0"
+        self.folder = base if self.flat else _only(base, type_name)
         path = self.folder / f"{kind}.txt"
         described = list(rows(path, 3, "name, dtype, dsize"))
         if len(described) != 1:
@@ -58,7 +61,7 @@ class KaptureTable:
         if self._tar is not None:
             found = list(self._members)
         else:
-            found = [path.relative_to(self.folder).as_posix() for path in self.folder.rglob(f"*{self.suffix}")]
+            found = [path.relative_to(self.folder).as_posix() for path in files_below(self.folder)]
         return sorted(name.removesuffix(self.suffix) for name in found if name.endswith(self.suffix))
 
     def load(self, name: str) -> AnyArray:
@@ -112,6 +115,11 @@ class KaptureFeatures:
             raise MapInputError(f"keypoints of {folder} have {self._keypoints.width} values", "give at least x and y")
 
     @property
+    def keypoints_type(self) -> str | None:
+        """Of which keypoints they are (version 1.1)."""
+        return None if self._keypoints.flat else self._keypoints.folder.name
+
+    @property
     def feature(self) -> str:
         """The descriptors' name, in lower case."""
         return self._descriptors.name.lower()
@@ -131,9 +139,11 @@ class KaptureFeatures:
             descriptors = descriptors.astype(np.float32)
         try:
             xy_px = keypoints[:, :2].astype(np.float32) + self._shift_px
-            return Features(xy_px, descriptors)
+            features = Features(xy_px, descriptors)
+            refuse_dummies(descriptors)
         except MapInputError as error:
             raise MapInputError(f"{name!r} in {self._descriptors.folder}: {error.message}", error.cure) from error
+        return features
 
 
 class KaptureGlobals:
@@ -161,8 +171,10 @@ class KaptureGlobals:
             MapInputError: there is none, or it is damaged or not finite.
         """
         table = self._table.load(name)
-        if len(table) != 1 or not np.isfinite(table).all():
-            raise MapInputError(f"{name!r} in {self._table.folder} is no finite global feature", "compute it again")
+        if len(table) != 1 or not np.isfinite(table).all() or not table.any():
+            raise MapInputError(
+                f"{name!r} in {self._table.folder} is no finite global feature, or all zero", "compute it again"
+            )
         vector: FloatArray = table[0].astype(np.float32)
         return vector
 
@@ -175,7 +187,10 @@ def _only(base: Path, type_name: str | None) -> Path:
     types = sorted(path for path in base.iterdir() if path.is_dir()) if base.is_dir() else []
     if len(types) != 1:
         names = ", ".join(path.name for path in types) or "none"
-        raise MapInputError(f"{base} has {len(types)} types: {names}", "name the one to be read")
+        cure = "check the kapture"
+        if base.name == "descriptors":
+            cure = f"name one, like --features {types[0]}" if types else "give --features FILE.h5 or .db, or --photos"
+        raise MapInputError(f"{base} has {len(types)} types: {names}", cure)
     return types[0]
 
 

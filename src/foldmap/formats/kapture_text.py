@@ -175,7 +175,10 @@ def read_images(folder: Path | str) -> list[ListedImage]:
     images = []
     for time, device, name in read_records(folder):
         if device not in cameras:
-            raise MapInputError(f"image {name!r} was taken by {device!r}, no camera of sensors.txt", "list that camera")
+            at = Path(folder) / "sensors" / "sensors.txt"
+            raise MapInputError(
+                f"image {name!r} was taken by {device!r}, which is no camera of {at}", "list that camera"
+            )
         rig, extrinsics = mounted.get(device, (device, None))
         images.append(ListedImage(name, cameras[device], poses.get((time, device)), f"{time}/{rig}", extrinsics))
     return images

@@ -7,39 +7,56 @@ from pathlib import Path
 import numpy as np
 
 from foldmap.errors import PoseInputError, SweepInputError
+from foldmap.formats.bin_layout import describe_layout
+from foldmap.formats.cloud import Cloud
 from foldmap.formats.textual import number_rows, read_text
 from foldmap.geometry import SE3
-from foldmap.lidar.source import Sweep
 
 _BYTES_PER_POINT = 16
+_FARTHEST_M = 1e8
+"""Coordinates beyond the Earth: these bytes are no float32."""
 
 
-def read_kitti_bin(path: Path) -> Sweep:
-    """Read one sweep of float32 x, y, z, reflectance (0 to 1); returns that are not finite are an error.
+def read_kitti_bin(path: Path) -> Cloud:
+    """Read one sweep of float32 x, y, z, reflectance (0 to 1).
 
     Raises:
-        SweepInputError: the file cannot be read, is cut short, is empty, or has no intensity.
+        SweepInputError: the file cannot be read, is cut short, is empty, has no intensity, or has another layout.
     """
+    path = Path(path)
     try:
-        data = Path(path).read_bytes()
+        data = path.read_bytes()
     except OSError as error:
         raise SweepInputError(f"{path} cannot be read: {error.strerror or error}", "check the path") from error
     if len(data) == 0:
         raise SweepInputError(f"{path} is empty", "leave this sweep and its pose out")
     if len(data) % _BYTES_PER_POINT:
-        raise SweepInputError(
-            f"{path} has {len(data)} bytes, not a multiple of {_BYTES_PER_POINT} (x y z reflectance as float32)",
+        raise _other_layout(
+            path,
+            data,
+            f"has {len(data)} bytes, not a multiple of {_BYTES_PER_POINT}",
             "the file is cut short, or has another layout",
         )
     columns = np.frombuffer(data, "<f4").reshape(-1, 4)
-    if not columns[:, 3].any():
-        raise SweepInputError(
-            f"{path} has no intensity: reflectance is zero throughout", "export the sweeps with their intensity"
+    if not np.isfinite(columns).all():
+        raise _other_layout(path, data, "holds NaN or infinite values", "drop those returns before giving the sweep")
+    low, high = float(columns[:, 3].min()), float(columns[:, 3].max())
+    if low < 0 or np.abs(columns[:, :3]).max() > _FARTHEST_M:
+        raise _other_layout(
+            path,
+            data,
+            f"has intensities from {low:.4g} to {high:.4g}, outside 0 to 1, at up to "
+            f"{np.abs(columns[:, :3]).max():.4g} m",
+            "reflectance is never negative: this is another layout, or another channel",
         )
-    try:
-        return Sweep(columns[:, :3].astype(np.float32), columns[:, 3].astype(np.float32))
-    except SweepInputError as error:
-        raise SweepInputError(f"{path}: {error.message}", error.cure) from error
+    return Cloud(path, columns[:, :3].astype(np.float32), columns[:, 3])
+
+
+def _other_layout(path: Path, data: bytes, found: str, cure: str) -> SweepInputError:
+    """An error that names the layout which the bytes have instead, where that can be told."""
+    seen = describe_layout(data)
+    message = f"{path} {found} as x y z reflectance (float32, four columns)"
+    return SweepInputError(f"{message}; it looks like {seen[0]}", seen[1]) if seen else SweepInputError(message, cure)
 
 
 def read_kitti_poses(path: Path, camera_SE3_sensor: SE3 | None = None) -> list[SE3]:

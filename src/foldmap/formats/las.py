@@ -8,31 +8,32 @@ import laspy
 import numpy as np
 
 from foldmap.errors import SweepInputError
+from foldmap.formats.cloud import Cloud
 from foldmap.formats.las_crs import require_metric_las
-from foldmap.lidar.source import Sweep
-
-_FULL_SCALE = 65535.0
+from foldmap.formats.las_header import check_header
 
 
-def read_las(path: Path) -> Sweep:
-    """Read one sweep from a LAS or LAZ file; intensity 0 to 65535 becomes 0 to 1.
+def read_las(path: Path) -> Cloud:
+    """Read one sweep from a LAS or LAZ file; intensities are 16-bit integers.
 
     Raises:
-        SweepInputError: the file cannot be read, is empty, or its intensity channel was never filled.
+        SweepInputError: the file cannot be read, is empty, holds fewer points than it declares, or its intensity
+            channel was never filled.
     """
+    check_header(path)
     try:
-        cloud = laspy.read(path)
+        with laspy.open(path) as reader:
+            declared = int(reader.header.point_count)
+            cloud = reader.read()
         require_metric_las(cloud.header, str(path))
-    except SweepInputError:
+    except (SweepInputError, KeyboardInterrupt, SystemExit):
         raise
-    except Exception as error:
-        # laspy and its decompressor raise a dozen kinds of exception on damaged input, panics of lazrs included.
+    except BaseException as error:
+        # laspy and its decompressor raise a dozen kinds on damaged input; a panic of lazrs is no Exception.
         raise SweepInputError(f"{path} cannot be read as LAS/LAZ: {error}", "check that the file is whole") from error
-    if len(cloud.points) == 0:
-        raise SweepInputError(f"{path} has no points", "leave this sweep and its pose out")
-    raw = np.asarray(cloud.intensity)
-    if not raw.any():
+    found = len(cloud.points)
+    if found != declared:
         raise SweepInputError(
-            f"{path} has no intensity: the channel is zero throughout", "export the sweeps with their intensity"
+            f"{path} is cut short: {declared} points declared, {found} there", "copy or export the file again"
         )
-    return Sweep(np.asarray(cloud.xyz, dtype=np.float32), (raw / np.float32(_FULL_SCALE)).astype(np.float32))
+    return Cloud(Path(path), np.asarray(cloud.xyz, dtype=np.float32).reshape(-1, 3), np.asarray(cloud.intensity))

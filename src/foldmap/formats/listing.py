@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from foldmap.atlas.whole import write_whole
 from foldmap.errors import InputError, MapInputError, PoseInputError, WriteError
-from foldmap.geometry.camera import Camera
+from foldmap.formats.colmap_raw import OTHER_MODELS
+from foldmap.geometry.camera import CAMERA_MODELS, Camera, require_plausible
 from foldmap.geometry.quaternion import rigid_from_wxyz, wxyz_from_rigid
 from foldmap.types import AnyArray, DoubleArray
+from foldmap.visual.photo_names import OTHER_SUFFIXES, SUFFIXES
 
 _MAX_BYTES = 1 << 32
+_MODELS = {*CAMERA_MODELS, *OTHER_MODELS.values()}
+_PHOTOS = SUFFIXES | OTHER_SUFFIXES
 
 
 @dataclass(frozen=True)
@@ -65,6 +71,60 @@ def content(path: Path | str, what: str) -> Iterator[tuple[int, str]]:
         raise MapInputError(f"{path} is not UTF-8 text after line {number}", f"give {what}") from error
 
 
+def named_lines(path: Path | str, what: str) -> Iterator[tuple[int, str]]:
+    """As `content`, of a file whose lines begin with names of images.
+
+    Raises:
+        MapInputError: a comment may be a photo whose name begins with ``#``.
+    """
+    path = Path(path)
+    yield from content(path, what)
+    for line, text in _comments(path):
+        word = text.split()[0]
+        if not word[1:].startswith("#") and PurePosixPath(word).suffix.lower() in _PHOTOS and len(word) > 1:
+            raise MapInputError(
+                f"{path}, line {line}: {word!r} begins with #, as comments do",
+                f"write ./{word} if that is a photo, or '# {word[1:]}' with a space if the line is to be left out",
+            )
+
+
+def split_camera(path: Path | str, line: int, text: str) -> tuple[str, list[str]]:
+    """The name and the camera's words of ``name MODEL width height params...``; names may hold spaces.
+
+    The camera begins at the last word that is a camera model. A line without one is a name, and numbers after it are
+    left alone.
+
+    Raises:
+        MapInputError: words of a camera are there, but not as such.
+    """
+    words = text.split()
+    at = next((at for at in range(len(words) - 1, 0, -1) if words[at].upper() in _MODELS), 0)
+    if at:
+        name = text.strip()
+        for word in reversed(words[at:]):
+            name = name.removesuffix(word).rstrip()
+        if words[at] not in _MODELS:
+            raise MapInputError(f"{path}, line {line}: camera model {words[at]!r}", f"write {words[at].upper()}")
+        return plain_name(name), words[at:]
+    if len(words) == 1 and any(part.strip().upper() in _MODELS for part in text.split(",")[1:]):
+        raise MapInputError(f"{path}, line {line}: words are separated by commas", "separate them by spaces")
+    count = len(words)
+    while count > 1 and is_number(words[count - 1]):
+        count -= 1
+    if len(words) - count >= 3 and count > 1:  # MODEL width height params...
+        return plain_name(" ".join(words[: count - 1])), words[count - 1 :]
+    if len(words) - count < 2:
+        return plain_name(text), []
+    return plain_name(" ".join(words[:count])), []
+
+
+def _comments(path: Path) -> Iterator[tuple[int, str]]:
+    with path.open(encoding="utf-8-sig") as lines:
+        for number, line in enumerate(lines, start=1):
+            if line.lstrip().startswith("#"):
+                yield number, line.strip()
+
+
 def numbers(path: Path | str, line: int, tokens: Sequence[str], what: str) -> DoubleArray:
     """Finite float64 numbers of a line.
 
@@ -108,7 +168,9 @@ def camera_of(path: Path | str, line: int, tokens: Sequence[str]) -> Camera:
         params = numbers(path, line, tokens[3:], "the camera's parameters")
         if (size != np.round(size)).any():
             raise MapInputError(f"the image size is {size[0]:g} x {size[1]:g}", "give whole pixels")
-        return Camera(tokens[0], int(size[0]), int(size[1]), params)
+        camera = Camera(tokens[0], int(size[0]), int(size[1]), params)
+        require_plausible(camera)
+        return camera
     except InputError as error:
         at = "" if error.message.startswith(str(path)) else f"{path}, line {line}: "
         raise MapInputError(f"{at}{error.message}", error.cure) from error
@@ -137,15 +199,43 @@ def one_word(name: str) -> str:
     return name
 
 
+def listed_name(name: str) -> str:
+    """The name as it begins a line whose other words are numbers: spaces are no harm there.
+
+    Raises:
+        WriteError: it is empty, has a line break, or begins or ends with white space.
+    """
+    if not name or name.strip() != name or "\n" in name or "\r" in name:
+        raise WriteError(f"the name {name!r} cannot stand in a list", "rename the image")
+    return f"./{name}" if name.startswith("#") else name
+
+
+def plain_name(name: str) -> str:
+    """The name without a leading ``./``."""
+    while name.startswith("./") and len(name) > 2:
+        name = name[2:].lstrip("/")
+    return name
+
+
+def is_number(word: str) -> bool:
+    """Whether a word is a finite number."""
+    try:
+        return math.isfinite(float(word))
+    except ValueError:
+        return False
+
+
 def write_lines(path: Path | str, lines: Sequence[str]) -> None:
-    """Write UTF-8 lines.
+    """Write UTF-8 lines: the file is there whole, or as it was.
 
     Raises:
         WriteError: the file cannot be written.
     """
+    path = Path(path)
+    text = "".join(f"{line}\n" for line in lines)
     try:
-        Path(path).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    except (OSError, UnicodeEncodeError) as error:
+        write_whole(path, text)
+    except UnicodeEncodeError as error:
         raise WriteError(f"{path} cannot be written: {error}", "check the folder and its rights") from error
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from foldmap.geometry.quaternion import rigid_from_wxyz
 from foldmap.types import DoubleArray, IntArray
 from foldmap.visual.source import SceneModel, Tracks
 
+_UNIT = 0.05
 _WHAT = "a VisualSFM model (NVM_V3)"
 
 
@@ -58,7 +60,8 @@ def read_nvm(
     seen, dense = np.unique(rows[:, 0].astype(np.int64), return_inverse=True)
     image = rows[:, 1].astype(np.int64)
     centre = np.array([camera.centre_px for camera in cameras]).reshape(-1, 2)
-    scene = SceneModel(
+    scene = _scene(
+        path,
         cameras=tuple(cameras),
         image_names=tuple(names),
         image_camera=np.arange(len(names), dtype=np.int64),
@@ -68,6 +71,13 @@ def read_nvm(
         feature="sift",
     )
     return scene, rows[:, 2].astype(np.int64)
+
+
+def _scene(path: Path, **parts: Any) -> SceneModel:
+    try:
+        return SceneModel(**parts)
+    except MapInputError as error:
+        raise MapInputError(f"{path}: {error.message}", error.cure) from error
 
 
 def _images(
@@ -99,7 +109,14 @@ def _images(
     if not names:
         raise MapInputError(f"{path} holds no image", f"give {_WHAT}")
     length = np.linalg.norm(wxyz, axis=1, keepdims=True)  # written with few digits, not always of length 1
-    poses = rigid_from_wxyz(np.array(wxyz) / np.where(length > 0.5, length, 1), np.zeros((len(names), 3)))
+    wrong = np.flatnonzero(np.abs(length[:, 0] - 1.0) > _UNIT)
+    if len(wrong):
+        at = int(wrong[0])
+        raise MapInputError(
+            f"{path}: the quaternion of image {names[at]!r} has length {length[at, 0]:.4g}",
+            "save the model again, or drop that image",
+        )
+    poses = rigid_from_wxyz(np.array(wxyz) / length, np.zeros((len(names), 3)))
     poses[:, :3, 3] = -np.einsum("iab,ib->ia", poses[:, :3, :3], np.array(centres))
     return names, cameras, poses
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,12 +10,13 @@ import numpy as np
 from numba import njit
 
 from foldmap.errors import SweepInputError
-from foldmap.lidar.source import Sweep
+from foldmap.formats.cloud import Cloud
 from foldmap.types import AnyArray, ByteArray
 
 _MAX_POINTS = 50_000_000
 _MAX_HEADER_BYTES = 65_536
 _INTENSITY_NAMES = ("intensity", "reflectivity", "reflectance", "i")
+_NEVER_INTENSITY = re.compile(r"_|.*(ring|time|stamp|normal|curvature|range|label|line|tag|rgb).*|t|[xyz]")
 _NOT_PCD = "give a PCD file of version 0.6 or 0.7"
 
 
@@ -27,21 +29,17 @@ class _Header:
     body_at: int
 
 
-def read_pcd(path: Path, intensity_scale: float | None = None) -> Sweep:
-    """Read one sweep from a PCD file.
+def read_pcd(path: Path) -> Cloud:
+    """Read one sweep from a PCD file; its intensities keep the type of their field.
 
     Returns whose x, y and z are all NaN are how organised clouds mark "no return"; they are left out.
-
-    Args:
-        path: the file.
-        intensity_scale: the value that stands for full reflectance. By default the type's maximum for integer fields
-            and 1 for floating-point ones.
 
     Raises:
         SweepInputError: the file cannot be read, is damaged, has no points, or has no x, y, z or intensity.
     """
+    path = Path(path)
     try:
-        data = Path(path).read_bytes()
+        data = path.read_bytes()
     except OSError as error:
         raise SweepInputError(f"{path} cannot be read: {error.strerror or error}", "check the path") from error
     header = _parse_header(path, data)
@@ -57,16 +55,21 @@ def read_pcd(path: Path, intensity_scale: float | None = None) -> Sweep:
         )
     body = memoryview(data)[header.body_at :]
     columns = _read_body(path, header, body, ("x", "y", "z", name))
-    field = header.dtype[name].base
-    if intensity_scale is None:
-        intensity_scale = float(np.iinfo(field).max) if field.kind in "iu" else 1.0
     points = np.stack(columns[:3], axis=1).astype(np.float32)
-    intensity = (columns[3].astype(np.float64) / intensity_scale).astype(np.float32)
     returned = ~np.isnan(points).all(axis=1)
-    try:
-        return Sweep(points[returned], intensity[returned])
-    except SweepInputError as error:
-        raise SweepInputError(f"{path}: {error.message}", error.cure) from error
+    others = () if columns[3].any() else _other_channels(path, header, body, name)
+    return Cloud(path, points[returned], columns[3][returned], others)
+
+
+def _other_channels(path: Path, header: _Header, body: memoryview, intensity: str) -> tuple[str, ...]:
+    """Fields that could be meant as the intensity: scalar, with values, and their range."""
+    names = tuple(
+        name
+        for name in dict.fromkeys(header.names)
+        if name != intensity and not _NEVER_INTENSITY.fullmatch(name) and not header.dtype[name].shape
+    )
+    columns = zip(names, _read_body(path, header, body, names), strict=True)
+    return tuple(f"{name} {column.min():.4g} to {column.max():.4g}" for name, column in columns if column.any())
 
 
 def _parse_header(path: Path, data: bytes) -> _Header:
@@ -86,10 +89,13 @@ def _parse_header(path: Path, data: bytes) -> _Header:
         kinds = entries["TYPE"]
         counts = [int(count) for count in entries.get("COUNT", ["1"] * len(names))]
         points = int(entries["POINTS"][0]) if "POINTS" in entries else _product(entries)
+        size = _product(entries) if "WIDTH" in entries and "HEIGHT" in entries else points
         encoding = entries["DATA"][0].lower()
         dtype = _point_type(names, sizes, kinds, counts)
     except (KeyError, IndexError, ValueError, TypeError) as error:
         raise SweepInputError(f"{path} has a damaged PCD header: {error}", _NOT_PCD) from error
+    if points and size != points:
+        raise SweepInputError(f"{path} declares {points} points, but WIDTH x HEIGHT are {size}", "write the file again")
     if not 0 <= points <= _MAX_POINTS:
         raise SweepInputError(f"{path} declares {points} points", f"give at most {_MAX_POINTS} points a sweep")
     if encoding not in ("ascii", "binary", "binary_compressed"):
@@ -126,6 +132,8 @@ def _read_body(path: Path, header: _Header, body: memoryview, wanted: tuple[str,
     if header.encoding == "binary":
         if len(body) < header.points * header.dtype.itemsize:
             raise _cut_short(path)
+        if np.frombuffer(body, np.uint8)[header.points * header.dtype.itemsize :].any():
+            raise SweepInputError(f"{path} holds more than its {header.points} declared points", "write the file again")
         cloud = np.frombuffer(body, header.dtype, header.points)
         return [cloud[name] for name in wanted]
     return _read_compressed(path, header, body, wanted)
@@ -146,9 +154,20 @@ def _read_ascii(path: Path, header: _Header, body: memoryview, wanted: tuple[str
     starts = np.cumsum([0] + [int(np.prod(header.dtype[i].shape)) for i in range(len(header.names))])
     try:
         table = np.array(tokens[: header.points * width]).reshape(header.points, width)
-        return [table[:, starts[header.names.index(name)]].astype(np.float64) for name in wanted]
+        columns = [table[:, starts[header.names.index(name)]].astype(np.float64) for name in wanted]
     except ValueError as error:
         raise SweepInputError(f"{path} holds text where numbers belong: {error}", "check the file's rows") from error
+    return [_typed(path, header, name, column) for name, column in zip(wanted, columns, strict=True)]
+
+
+def _typed(path: Path, header: _Header, name: str, column: AnyArray) -> AnyArray:
+    """A column of text in the type that the header gives it."""
+    kind = header.dtype[name]
+    with np.errstate(over="ignore", invalid="ignore"):
+        typed = column.astype(kind)
+    if kind.kind in "iu" and not np.array_equal(typed, column):
+        raise SweepInputError(f"{path}: {name} holds values that are no {kind.name}", "check TYPE and SIZE")
+    return typed
 
 
 def _read_compressed(path: Path, header: _Header, body: memoryview, wanted: tuple[str, ...]) -> list[AnyArray]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from foldmap.errors import PoseInputError
 from foldmap.formats.kitti import read_kitti_calibration, read_kitti_poses
+from foldmap.formats.pose_columns import pose_columns
 from foldmap.formats.textual import content_lines
 from foldmap.formats.tum import read_tum_poses
 from foldmap.geometry import SE3
@@ -56,6 +57,12 @@ def read_poses(path: Path | str, calibration: Path | str | None = None) -> Traje
         PoseInputError: the file is missing, of neither layout, or wrong at a line that the message names.
     """
     path = Path(path)
+    columns = pose_columns(path)
+    if columns is not None:
+        if calibration is not None:
+            raise PoseInputError(f"{path} is a table of times and poses, which takes no calibration", "leave it out")
+        times_s, poses = read_tum_poses(path, columns)
+        return Trajectory(path, "tum", poses, times_s)
     first = next(content_lines(path), None)
     if first is None:
         raise PoseInputError(f"{path} holds no poses", "give one pose a sweep")

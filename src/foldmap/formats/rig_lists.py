@@ -18,10 +18,12 @@ from foldmap.formats.listing import (
     ListedImage,
     camera_of,
     camera_text,
-    content,
+    listed_name,
+    named_lines,
     one_word,
     pose_of,
     pose_text,
+    split_camera,
     unique,
     write_lines,
 )
@@ -35,16 +37,17 @@ def read_rig_list(path: Path | str) -> dict[str, list[ListedImage]]:
         PoseInputError: naming the line whose extrinsics are no pose.
     """
     rigs: dict[str, list[ListedImage]] = {}
-    for line, text in content(path, "a rig list"):
+    for line, text in named_lines(path, "a rig list"):
         head, bar, tail = text.partition("|")
-        words = head.split()
-        if not bar or len(words) < 3:
+        query, rest = (*head.split(maxsplit=1), "", "")[:2]
+        name, words = split_camera(path, line, rest)
+        if not bar or not words:
             raise MapInputError(
                 f"{path}, line {line}: no line of a rig list",
                 "expected query_id image MODEL width height params | qw qx qy qz tx ty tz",
             )
-        camera, pose = camera_of(path, line, words[2:]), pose_of(path, line, tail.split())
-        rigs.setdefault(words[0], []).append(ListedImage(words[1], camera, query_id=words[0], camera_SE3_rig=pose))
+        camera, pose = camera_of(path, line, words), pose_of(path, line, tail.split())
+        rigs.setdefault(query, []).append(ListedImage(name, camera, query_id=query, camera_SE3_rig=pose))
     if not rigs:
         raise MapInputError(f"{path} names no query", "give one image a line")
     unique(path, [image.name for images in rigs.values() for image in images])
@@ -61,6 +64,6 @@ def write_rig_list(path: Path | str, images: Sequence[ListedImage]) -> None:
     for image in images:
         if image.camera is None or image.camera_SE3_rig is None:
             raise WriteError(f"{image.name!r} has no camera or no place in its rig", "give both")
-        names = f"{one_word(image.query_id)} {one_word(image.name)}"
+        names = f"{one_word(image.query_id)} {listed_name(image.name)}"
         lines.append(f"{names} {camera_text(image.camera)} | {pose_text(image.camera_SE3_rig)}")
     write_lines(path, lines)

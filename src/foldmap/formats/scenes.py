@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 from foldmap.errors import MapInputError
@@ -16,6 +17,7 @@ from foldmap.formats.kapture import read_kapture
 from foldmap.formats.kapture_features import KaptureFeatures
 from foldmap.types import IntArray
 from foldmap.visual.join import JoinReport, join_features, join_global_descriptors
+from foldmap.visual.noise import require_consistent
 from foldmap.visual.source import FeatureSource, SceneModel
 
 HDF5 = {".h5", ".hdf5"}
@@ -61,7 +63,8 @@ def read_scene(
 
     Args:
         folder: a scene of ``foldmap build visual``, a COLMAP model (itself, sparse/ or sparse/0/), or kapture.
-        features: hloc HDF5 or COLMAP database; what lies beside the model where None.
+        features: hloc HDF5 or COLMAP database, of a kapture also its folder ``reconstruction/descriptors/TYPE``; what
+            lies beside the model, or in the kapture, where None.
         extracted: features that are computed as they are asked for, instead of a file.
         global_descriptors: hloc HDF5 of one descriptor an image, for retrieval.
         feature: which extractor made the features, where they do not say.
@@ -71,22 +74,59 @@ def read_scene(
     Raises:
         MapInputError: something is missing, damaged, or does not fit; the message says what.
     """
+    try:
+        scene = _read(folder, features, extracted, feature, metric, report)
+        require_consistent(scene)
+    except MapInputError as error:
+        named = str(folder) in error.message or (features is not None and str(features) in error.message)
+        raise error if named else MapInputError(f"{folder}: {error.message}", error.cure) from error
+    if global_descriptors is None:
+        return scene
+    with closing(HlocGlobals(global_descriptors)) as globals_:
+        try:
+            return join_global_descriptors(scene, globals_)
+        except MapInputError as error:
+            named = str(global_descriptors) in error.message
+            raise error if named else MapInputError(f"{global_descriptors}: {error.message}", error.cure) from error
+
+
+def _read(
+    folder: Path,
+    features: Path | None,
+    extracted: FeatureSource | None,
+    feature: str | None,
+    metric: bool | None,
+    report: Callable[[JoinReport], None],
+) -> SceneModel:
     if (folder / "sensors").is_dir():
-        scene, index = read_kapture(folder)
-        source: FeatureSource = extracted or KaptureFeatures(folder)
-        scene = join_features(scene, source, index, report=report)
-    else:
-        model = read_model_with_keypoints(
-            find_model(folder), bool(_said(folder, "metric") if metric is None else metric)
-        )
-        if extracted is not None:
-            scene = join_features(model.scene, extracted, model.keypoint_index, report=report)
-        else:
-            scene = _joined(folder, model.scene, model.keypoint_index, features, feature, report)
-    if global_descriptors is not None:
-        with closing(HlocGlobals(global_descriptors)) as globals_:
-            scene = join_global_descriptors(scene, globals_)
-    return scene
+        scene = _kapture(folder, features, extracted, feature, report)
+        return scene if metric is None else replace(scene, metric=metric)
+    model = read_model_with_keypoints(find_model(folder), bool(_said(folder, "metric") if metric is None else metric))
+    if extracted is not None:
+        return _join(folder, model.scene, extracted, model.keypoint_index, report)
+    return _joined(folder, model.scene, model.keypoint_index, features, feature, report)
+
+
+def _kapture(
+    folder: Path,
+    features: Path | None,
+    extracted: FeatureSource | None,
+    feature: str | None,
+    report: Callable[[JoinReport], None],
+) -> SceneModel:
+    types = folder / "reconstruction" / "descriptors"
+    if extracted is None and (features is None or features.is_dir()):
+        if features is not None and features.resolve().parent != types.resolve():
+            raise MapInputError(f"{features} is no type of descriptors of {folder}", f"name a folder in {types}")
+        inside = KaptureFeatures(folder, None if features is None else features.name)
+        scene, index = read_kapture(folder, inside.keypoints_type)
+        return _join(folder, scene, inside, index, report)
+    scene, index = read_kapture(folder)
+    if extracted is not None:
+        return _join(folder, scene, extracted, index, report)
+    assert features is not None
+    with closing(open_features(features, feature)) as source:
+        return _join(features, scene, source, index, report)
 
 
 def _joined(
@@ -104,7 +144,23 @@ def _joined(
             "give --features (hloc's .h5 or COLMAP's .db), or --photos to extract SIFT again",
         )
     with closing(open_features(path, feature)) as source:
+        return _join(path, scene, source, keypoint_index, report)
+
+
+def _join(
+    where: Path,
+    scene: SceneModel,
+    source: FeatureSource,
+    keypoint_index: IntArray,
+    report: Callable[[JoinReport], None],
+) -> SceneModel:
+    """Join; what is refused names the file or folder of the features."""
+    try:
         return join_features(scene, source, keypoint_index, report=report)
+    except MapInputError as error:
+        if str(where) in error.message:
+            raise
+        raise MapInputError(f"{where}: {error.message}", error.cure) from error
 
 
 def _said(folder: Path, key: str) -> object:

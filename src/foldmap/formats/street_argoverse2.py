@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from foldmap.errors import MapInputError
+from foldmap.formats.street_bounds import pieces_of
 from foldmap.formats.street_json import numbers, read_json
 from foldmap.formats.street_polylines import name_of
 from foldmap.formats.street_reading import LeftOut, MapReading, naming_file, reading_of
@@ -143,7 +144,7 @@ def _centre(segment: Mapping[str, Any], where: str) -> tuple[DoubleArray, float 
     width_m = None
     line = _points(given, f"{where}, centerline") if given else np.zeros((0, 2))
     if len(sides) == 2:
-        count = max(2, round(max(_arc(side)[-1] for side in sides) / STEP_M) + 1)
+        count = 1 + pieces_of(max(float(_arc(side)[-1]) for side in sides), STEP_M)
         line = line if given else (at_shares(sides[0], count) + at_shares(sides[1], count)) / 2
         across = at_shares(sides[0], count + _WIDTHS) - at_shares(sides[1], count + _WIDTHS)
         width_m = float(np.hypot(*across.T).mean()) or None

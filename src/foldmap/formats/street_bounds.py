@@ -5,8 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from foldmap.errors import MapInputError
 from foldmap.types import DoubleArray
 
+LONGEST_M = 1_000_000.0
+"""No lane is longer; lines are drawn in steps, which takes memory by their length."""
 _SAMPLE_M = 0.5
 _MOST_SAMPLES = 4000
 
@@ -103,11 +106,22 @@ def _sampled(line: DoubleArray) -> DoubleArray:
     return np.concatenate([inner, line[-1:]])
 
 
+def pieces_of(length_m: float, step_m: float) -> int:
+    """How many steps of at most `step_m` a line takes, 1 or more.
+
+    Raises:
+        MapInputError: it is longer than any lane.
+    """
+    if not length_m <= LONGEST_M:
+        raise MapInputError(f"a line of {length_m / 1000:,.0f} km is no lane", "mend its coordinates, in metres")
+    return max(1, int(np.ceil(length_m / step_m - 1e-9)))
+
+
 def at_steps(line_m: DoubleArray, step_m: float) -> DoubleArray:
     """A polyline at equal steps of at most `step_m` along it; its ends stay."""
     length = np.hypot(*np.diff(line_m, axis=0).T)
     along = np.concatenate([[0.0], np.cumsum(length)])
-    pieces = max(1, int(np.ceil(along[-1] / step_m - 1e-9)))
+    pieces = pieces_of(float(along[-1]), step_m)
     at = np.linspace(0, along[-1], pieces + 1)
     found = np.stack([np.interp(at, along, line_m[:, axis]) for axis in range(2)], 1)
     found[0], found[-1] = line_m[0], line_m[-1]

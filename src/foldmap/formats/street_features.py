@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from foldmap.errors import MapInputError, WriteError
+from foldmap.atlas.whole import write_whole
+from foldmap.errors import MapInputError
 from foldmap.formats.crs import to_lonlat
 from foldmap.types import DoubleArray
 
@@ -68,10 +69,7 @@ def write_features(path: Path, features: Sequence[LineFeature], members: Mapping
         found.append({"type": "Feature", "id": number, "properties": properties, "geometry": geometry})
     crs = {} if on_earth else {"foldmap:crs": None}
     content = {"type": "FeatureCollection", **crs, **(members or {}), "features": found}
-    try:
-        Path(path).write_text(json.dumps(content, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise WriteError(f"{path} cannot be written: {error.strerror or error}", "check the folder") from error
+    write_whole(path, json.dumps(content, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def _coordinates(line_m: DoubleArray, crs: str | None) -> list[list[float]]:

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from foldmap.errors import MapInputError, WriteError
+from foldmap.atlas.whole import write_whole
+from foldmap.errors import MapInputError
 from foldmap.formats.crs import lonlat_lines, to_lonlat
 from foldmap.formats.street_json import numbers, read_json
 from foldmap.formats.street_polylines import KIND_NAMES, TOLERANCE_M, attributes_of, features, plain_geojson
@@ -61,10 +62,7 @@ def write_geojson(street_map: StreetMap, path: Path) -> None:
         "foldmap:crs": street_map.crs,
         "features": found,
     }
-    try:
-        Path(path).write_text(json.dumps(content, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise WriteError(f"{path} cannot be written: {error.strerror or error}", "check the folder") from error
+    write_whole(path, json.dumps(content, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def properties_of(row: ChainRow) -> dict[str, Any]:
@@ -93,14 +91,14 @@ def row_of(properties: Mapping[str, Any], line: DoubleArray, where: str) -> Chai
         value = properties.get(name)
         if name == "lane" and (value is None or value != value):
             value = -1
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or int(value) != value or abs(value) > 2**53:
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= 2**53 or value % 1:
             raise MapInputError(
                 f"{where}: {name} is {str(value)[:40]!r}",
                 "give the number of the vertex, or drop from and to of all lines, so that ends are matched",
             )
         whole[name] = int(value)
     kind = properties.get("kind")
-    if kind not in KIND_NAMES:
+    if not isinstance(kind, str) or kind not in KIND_NAMES:
         raise MapInputError(f"{where}: kind is {str(kind)[:40]!r}", "give lane or link")
     lane = max(-1, whole["lane"])
     identity = properties.get("lane_id")

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from foldmap.errors import MapInputError, WriteError
+from foldmap.atlas.whole import write_whole
+from foldmap.errors import FoldmapError, MapInputError
 from foldmap.formats.crs import metric_lines, require_metric
 from foldmap.formats.extras import extra
 from foldmap.formats.street_geojson import VERSION, properties_of, row_of
@@ -21,7 +22,7 @@ from foldmap.formats.street_polylines import (
     polyline_map,
     unique_names,
 )
-from foldmap.formats.street_reading import LeftOut, MapReading, naming_file, reading_of
+from foldmap.formats.street_reading import FARTHEST_M, LeftOut, MapReading, naming_file, reading_of
 from foldmap.formats.street_table import chain_rows, graph_of_rows
 from foldmap.street.repair import require_metres
 from foldmap.street.source import LaneGraph, StreetMap
@@ -69,10 +70,7 @@ def write_geoparquet(street_map: StreetMap, path: Path) -> None:
     metadata = {**(table.schema.metadata or {}), b"foldmap": json.dumps(about_map, ensure_ascii=False).encode()}
     marked = io.BytesIO()
     parquet.write_table(table.replace_schema_metadata(metadata), marked)
-    try:
-        Path(path).write_bytes(marked.getvalue())
-    except OSError as error:
-        raise WriteError(f"{path} cannot be written: {error.strerror or error}", "check the folder") from error
+    write_whole(path, marked.getvalue())
 
 
 def read_geoparquet(path: Path, tolerance_m: float = TOLERANCE_M) -> StreetMap:
@@ -124,7 +122,6 @@ def _libraries() -> tuple[Any, Any, Any]:
 
 def _frame(path: Path) -> tuple[Any, dict[str, Any]]:
     geopandas, parquet, _ = _libraries()
-    arrow, pyproj = extra("pyarrow", "GeoParquet"), extra("pyproj", "GeoParquet")
     try:
         if path.stat().st_size > _MAX_BYTES:
             raise MapInputError(f"{path} is larger than 1 GiB", "split the map")
@@ -132,7 +129,10 @@ def _frame(path: Path) -> tuple[Any, dict[str, Any]]:
         noted = json.loads((parquet.read_schema(path).metadata or {}).get(b"foldmap", b"{}"))
     except OSError as error:
         raise MapInputError(f"{path} cannot be read: {error.strerror or error}", f"give {_WHAT}") from error
-    except (arrow.ArrowException, pyproj.exceptions.CRSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except FoldmapError:
+        raise
+    except Exception as error:
+        # pyarrow, pyproj, GEOS and the JSON inside: each has exceptions of its own for damage
         raise MapInputError(f"{path} is damaged or no GeoParquet: {str(error)[:200]}", f"give {_WHAT}") from error
     noted = noted if isinstance(noted, dict) else {}
     if noted.get("street", VERSION) != VERSION:
@@ -160,7 +160,7 @@ def _lines(frame: Any, path: Path, left_out: LeftOut) -> tuple[list[int], list[D
             left_out[f"geometry of type {shape.geom_type}"] += 1
         else:
             points = np.asarray(shapely.get_coordinates(shape), np.float64)
-            if np.isfinite(points).all():
+            if (np.abs(points) < FARTHEST_M).all():
                 rows.append(number)
                 lines.append(points)
             else:

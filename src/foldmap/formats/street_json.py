@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from foldmap.errors import MapInputError
+from foldmap.formats.street_reading import FARTHEST_M
 from foldmap.types import DoubleArray
 
 _MAX_BYTES = 1 << 29
@@ -50,7 +51,7 @@ def numbers(rows: Any, where: str, least: int = 2) -> DoubleArray:
         points = np.array([(row[0], row[1]) for row in rows], np.float64).reshape(-1, 2)
     except (TypeError, ValueError, IndexError, KeyError, OverflowError) as error:
         raise MapInputError(f"{where} is no list of points: {error}", "give two numbers a point") from error
-    if len(points) < least or not np.isfinite(points).all():
+    if len(points) < least or not (np.abs(points) < FARTHEST_M).all():
         raise MapInputError(f"{where} has {len(points)} points, or one that is not finite", f"give {least} or more")
     return points
 

@@ -20,7 +20,7 @@ from foldmap.formats.street_build import MapLane, build_graph
 from foldmap.formats.street_lanelet2_osm import USERS, OsmFile, Relation, read_osm
 from foldmap.formats.street_lanelet2_place import place_nodes
 from foldmap.formats.street_lanelet2_write import write_lanelet2
-from foldmap.formats.street_reading import LeftOut, MapReading, naming_file, reading_of
+from foldmap.formats.street_reading import FARTHEST_M, LeftOut, MapReading, naming_file, reading_of
 from foldmap.formats.street_speed import metres_a_second
 from foldmap.street.source import LANE, LINK, LaneAttributes, StreetMap
 from foldmap.types import DoubleArray
@@ -83,6 +83,8 @@ def read_lanelet2_counted(
             bounds[identity] = _bounds(osm, identity, relation, left_out)
     used = list(dict.fromkeys(node for ways in bounds.values() for way in ways for node in way))
     place, found_crs = place_nodes(osm, used, positions, crs)
+    for node in [node for node, at in place.items() if max(abs(at[0]), abs(at[1])) >= FARTHEST_M]:
+        osm.lost[node] = f"node {node} is at {place.pop(node).tolist()}"
     lanes: list[MapLane] = []
     ends: list[tuple[tuple[str, str], tuple[str, str]]] = []
     for identity, ways in bounds.items():

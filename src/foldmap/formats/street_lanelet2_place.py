@@ -9,6 +9,7 @@ import numpy as np
 from foldmap.errors import ConfigError, MapInputError
 from foldmap.formats.crs import TRUE_SCALE, about, from_lonlat, local_crs, require_metric, require_true, utm_of
 from foldmap.formats.street_lanelet2_osm import OsmFile
+from foldmap.formats.street_reading import FARTHEST_M
 from foldmap.formats.street_xml import Attributes, real
 from foldmap.types import DoubleArray
 
@@ -57,6 +58,7 @@ def _by_tags(osm: OsmFile, used: list[str]) -> bool:
     """Whether tags say where nodes are; if against latitudes and longitudes, that is counted."""
     lonlat = np.array([_numbers(osm.nodes[identity], "lon", "lat") for identity in used])
     local = np.array([_numbers(osm.local.get(identity, {}), "local_x", "local_y") for identity in used])
+    lonlat, local = (np.where(np.abs(each) < FARTHEST_M, each, np.nan) for each in (lonlat, local))
     known, tagged = np.isfinite(lonlat).all(1), np.isfinite(local).all(1)
     if not known.any():
         return True

@@ -24,6 +24,7 @@ _ERROR_M = 0.03
 _SLIMMEST_M = 0.05
 _TAPER = 0.2
 _SPREAD_M, _MOST_SPREADS = 0.05, 16
+_BLUNT_COSINE = 0.9
 _STRAIGHT_RAD = np.radians(20)
 _DEGREE_NORTH_M, _DEGREE_EAST_M = 110574.2758, 111319.4908
 """Metres a degree at (0, 0), where maps in a local frame are put."""
@@ -36,7 +37,7 @@ def write_lanelet2(path: Path | str, street_map: StreetMap, width_m: float = WID
     Bounds are half the lane's width from its centre line, less where it turns too sharply or where lanes part at an
     angle, so that the middle of the bounds stays within 5 cm of it. All lanelets that meet at a vertex share the two
     nodes there, so each that ends at it is followed by each that starts. Edges of no length become some centimetres
-    long. `LINK` edges get a ``turn_direction``. A map
+    long, points at which a lane turns back on itself are left out. `LINK` edges get a ``turn_direction``. A map
     without crs is written about latitude and longitude 0, 0, with tags ``local_x`` and ``local_y``.
 
     Args:
@@ -111,10 +112,12 @@ def _lines(graph: LaneGraph) -> list[_Line]:
 def _line(graph: LaneGraph, run: IntArray) -> _Line:
     """A run of edges with at least one point between its ends, so that its bounds have a middle of their own."""
     vertices = np.append(graph.edges[run, 0], graph.edges[run[-1], 1])
-    points = graph.vertices_m[vertices]
-    if len(points) == 2:
-        points = np.stack([points[0], points.mean(0), points[1]])
+    points = _with_middle(graph.vertices_m[vertices])
     return _Line(points, int(vertices[0]), int(vertices[-1]), int(run[0]))
+
+
+def _with_middle(points: DoubleArray) -> DoubleArray:
+    return np.stack([points[0], points.mean(0), points[1]]) if len(points) == 2 else points
 
 
 def _fitted(
@@ -127,16 +130,26 @@ def _fitted(
         inner = [_offset(line.points, _tapered(line, h, nodes)) for line, h in zip(lines, half, strict=True)]
         bad = [i for i, line in enumerate(lines) if not _good(line, *_bounds(line, inner[i], nodes))]
         slim = [i for i in bad if half[i] <= _SLIMMEST_M]
-        if not bad or len(slim) == len(bad):
+        turned = [i for i in slim if aligned(*_bounds(lines[i], inner[i], nodes)) != (False, False)]
+        if len(slim) == len(bad) and not turned:
             break
         half[bad] = np.maximum(half[bad] / 2, _SLIMMEST_M)
-    for i in bad:
-        if aligned(*_bounds(lines[i], inner[i], nodes)) != (False, False):
-            raise MapInputError(
-                f"the lane from {lines[i].points[0].round(2).tolist()} turns too sharply for bounds",
-                "let `foldmap.street.repair` mend the graph, or resample it",
-            )
+        for i in turned if len(slim) == len(bad) else ():
+            lines[i] = _blunted(lines[i])
     return inner, nodes
+
+
+def _blunted(line: _Line) -> _Line:
+    """The line without the inner point at which it turns back on itself most: no bounds lie on both sides of that."""
+    steps = np.diff(line.points, axis=0)
+    units = steps / np.hypot(*steps.T)[:, None]
+    cosine = (units[:-1] * units[1:]).sum(1)
+    if cosine.min() > _BLUNT_COSINE:
+        raise MapInputError(
+            f"the lane from {line.points[0].round(2).tolist()} turns too sharply for bounds",
+            "let `foldmap.street.repair` mend the graph, or resample it",
+        )
+    return replace(line, points=_with_middle(np.delete(line.points, 1 + int(cosine.argmin()), axis=0)))
 
 
 def _width(graph: LaneGraph, line: _Line, width_m: float) -> float:

@@ -9,7 +9,7 @@ import numpy as np
 
 from foldmap.errors import MapInputError
 from foldmap.formats.street_polylines import TOLERANCE_M, open_npz, polyline_map
-from foldmap.formats.street_reading import LeftOut, MapReading, naming_file, reading_of
+from foldmap.formats.street_reading import FARTHEST_M, LeftOut, MapReading, naming_file, reading_of
 from foldmap.geometry import SE2
 from foldmap.street.joining import Joined
 from foldmap.street.source import LaneAttributes, StreetMap
@@ -96,7 +96,7 @@ def _scenes(path: Path, left_out: dict[str, LeftOut]) -> dict[str, dict[str, Dou
         for token, line in zip(tokens, np.split(points[:, :2].astype(np.float64), offsets[1:-1]), strict=True):
             if token in found[name]:
                 left_out[name].fault("lane", f"{name}: the token {token[:40]} is there twice", 1)
-            elif not np.isfinite(line).all():
+            elif not (np.abs(line) < FARTHEST_M).all():
                 left_out[name].fault("lane", f"{name}: a point of the lane {token[:40]} is not finite", 1)
             else:
                 found[name][token] = line

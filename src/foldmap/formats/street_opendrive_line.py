@@ -13,7 +13,7 @@ from scipy.special import fresnel
 
 from foldmap.errors import MapInputError
 from foldmap.formats.street_opendrive_xml import Element
-from foldmap.formats.street_reading import LeftOut
+from foldmap.formats.street_reading import FARTHEST_M, LeftOut
 from foldmap.formats.street_xml import real
 from foldmap.types import DoubleArray, IntArray
 
@@ -21,6 +21,7 @@ _ComplexArray: TypeAlias = NDArray[np.complex128]
 
 _STRAIGHT = 1e-10
 """Curvatures (1/m) and their rates (1/m2) below this are none: over a kilometre they move a line by 0.2 mm."""
+_LONGEST_M = 1e6
 _POLY_STEP_M = 0.05
 _GEOMETRIES = ("line", "arc", "spiral", "poly3", "paramPoly3")
 
@@ -136,7 +137,10 @@ def reference_line(road: Element, what: str, left_out: LeftOut) -> ReferenceLine
     kept = sorted((piece for piece in pieces if piece.length_m > 0), key=lambda piece: piece.s_m)
     if any(b.s_m <= a.s_m for a, b in itertools.pairwise(kept)):
         raise MapInputError(f"two geometries of {what} start at one place", "drop one")
-    return ReferenceLine(tuple(kept))
+    line = ReferenceLine(tuple(kept))
+    if line.length_m > _LONGEST_M:
+        raise MapInputError(f"{what} is {line.length_m:g} m long", "give metres")
+    return line
 
 
 def _piece(geometry: Element, what: str) -> Piece:
@@ -159,4 +163,6 @@ def _piece(geometry: Element, what: str) -> Piece:
             raise MapInputError(f"pRange of {its} is {span[:40]!r}", "give arcLength or normalized")
         numbers.append(float(span == "normalized"))
     s_m, x_m, y_m, heading_rad, length_m = start
+    if max(map(abs, [*start, *numbers])) > FARTHEST_M:
+        raise MapInputError(f"{where} has numbers beyond {FARTHEST_M:g}", "give metres")
     return Piece(s_m, x_m, y_m, heading_rad, length_m, shape.name, tuple(numbers))

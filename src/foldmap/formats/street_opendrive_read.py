@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Collection
 from dataclasses import replace
+from typing import TypeAlias
 
 import numpy as np
 
@@ -12,13 +13,16 @@ from foldmap.errors import MapInputError
 from foldmap.formats.street_opendrive_line import ReferenceLine, reference_line
 from foldmap.formats.street_opendrive_roads import LEFT, RIGHT, SHORTEST_M, Cubics, Lane, Road, Section
 from foldmap.formats.street_opendrive_xml import Element
-from foldmap.formats.street_reading import LeftOut
+from foldmap.formats.street_reading import FARTHEST_M, LeftOut
 from foldmap.formats.street_speed import metres_a_second
 from foldmap.formats.street_xml import needed, real, whole
 
 _SLIGHT_M, _MOST_NEGATIVE_M = 0.01, 0.5
+_WIDEST_M = 1000.0
 _NO_LIMIT = {"no limit", "undefined"}
 _SIDES = {"left": LEFT, "right": RIGHT}
+_Found: TypeAlias = tuple[int, Element]
+"""The id of a lane, and its element."""
 
 
 def read_road(element: Element, lane_types: Collection[str], left_out: LeftOut) -> Road:
@@ -87,13 +91,14 @@ def _sections(
     if any(b < a for a, b in itertools.pairwise(starts)):
         left_out.fault("order of lane sections", f"the lane sections of {what} are not in the order of s: sorted")
     order = sorted(range(len(starts)), key=starts.__getitem__)
+    of_side = [_by_side(each, f"{what}, section {number}", left_out) for number, each in enumerate(elements)]
     found: dict[int, list[Section]] = {LEFT: [], RIGHT: []}
-    for name, side in _SIDES.items():
-        mine = [number for number in order if _covers(elements[number], name)]
+    for side in found:
+        mine = [number for number in order if _covers(elements[number], of_side[number], side)]
         bounds = [min(max(starts[number], 0.0), line.length_m) for number in mine] + [line.length_m]
         for number, start, end in zip(mine, bounds, bounds[1:], strict=False):
             found[side].append(Section(number, start, end, {}))
-            _fill(found[side][-1], elements[number].one(name), name, what, lane_types, left_out)
+            _fill(found[side][-1], of_side[number][side], what, lane_types, left_out)
     for number, start in enumerate(starts):
         of_it = [each for sections in found.values() for each in sections if each.number == number]
         if of_it and not any(each.length_m for each in of_it):
@@ -102,44 +107,43 @@ def _sections(
     return found
 
 
-def _covers(section: Element, side: str) -> bool:
+def _by_side(section: Element, where: str, left_out: LeftOut) -> dict[int, list[_Found]]:
+    """The lanes of a section left and right of the reference line, from the innermost on: their ids say which side."""
+    found: dict[int, list[_Found]] = {LEFT: [], RIGHT: []}
+    for name, side in _SIDES.items():
+        group = section.one(name)
+        for each in group.all("lane") if group else []:
+            with left_out.dropping("lane", 1):
+                identity = whole(each.attributes, "id", f"a lane of {where}")
+                own = LEFT if identity > 0 else RIGHT
+                if identity and own != side:
+                    left_out.fault("side of a lane", f"lane {identity} of {where} is on the {name}, its id counts")
+                if identity:
+                    found[own].append((identity, each))
+    return {side: sorted(rows, key=lambda row: abs(row[0])) for side, rows in found.items()}
+
+
+def _covers(section: Element, of_side: dict[int, list[_Found]], side: int) -> bool:
     """Whether a lane section says anything of a side: one of a single side leaves the other as it was before."""
-    if section.attributes.get("singleSide", "false").lower() not in ("true", "1"):
-        return True
-    given = {name for name in _SIDES if (group := section.one(name)) is not None and group.all("lane")}
-    return side in given or len(given) != 1
+    single = section.attributes.get("singleSide", "false").lower() in ("true", "1")
+    given = [each for each, lanes in of_side.items() if lanes]
+    return not single or side in given or len(given) != 1
 
 
-def _fill(
-    section: Section, group: Element | None, side: str, what: str, lane_types: Collection[str], left_out: LeftOut
-) -> None:
+def _fill(section: Section, elements: list[_Found], what: str, lane_types: Collection[str], left_out: LeftOut) -> None:
     """Read the lanes of a side. Where one cannot be placed, neither can those beyond it."""
     where = f"{what}, section {section.number}"
-    beyond: int | None = None
-    elements = group.all("lane") if group else []
-    for each in sorted(elements, key=_rank):
+    damaged: int | None = None
+    for identity, each in elements:
         wanted = int(each.attributes.get("type") in lane_types)
         with left_out.dropping("lane", wanted, section.length_m * wanted):
-            identity = whole(each.attributes, "id", f"a lane of {where}")
-            if identity == 0:
-                continue
-            if (identity > 0) != (side == "left"):
-                raise MapInputError(f"lane {identity} of {where} is on the {side}", "ids are positive on the left")
             if identity in section.lanes:
                 raise MapInputError(f"{where}: lane {identity} is there twice", "drop one")
-            if beyond is not None:
-                raise MapInputError(f"lane {identity} of {where} lies beyond lane {beyond}, which is damaged", "")
-            beyond = identity
+            if damaged is not None:
+                raise MapInputError(f"lane {identity} of {where} lies beyond lane {damaged}, which is damaged", "")
+            damaged = identity
             section.lanes[identity] = _lane(each, identity, section, where, wanted, left_out)
-            beyond = None
-
-
-def _rank(lane: Element) -> int:
-    """How far a lane is from the reference line; one without a number is last."""
-    try:
-        return abs(int(lane.attributes.get("id", "")))
-    except ValueError:
-        return 1 << 30
+            damaged = None
 
 
 def _lane(element: Element, identity: int, section: Section, where: str, wanted: int, left_out: LeftOut) -> Lane:
@@ -177,6 +181,8 @@ def _width(width: Cubics, section: Section, what: str, left_out: LeftOut) -> Cub
         return width
     s = np.linspace(0, length, max(2, min(1000, int(length) + 2)))
     values = width.at(s, length)
+    if values.max() > _WIDEST_M:
+        raise MapInputError(f"{what} is {values.max():.3g} m wide", "give metres")
     if values.min() < -_MOST_NEGATIVE_M:
         raise MapInputError(
             f"{what} is {values.min():.3g} m wide at s = {section.start_m + s[values.argmin()]:.6g}",
@@ -191,6 +197,8 @@ def _cubics(elements: list[Element], key: str, what: str) -> Cubics:
     """Records by where they start, in that order."""
     rows = [[real(each.attributes, name, what) for name in (key, "a", "b", "c", "d")] for each in elements]
     table = np.array(rows, np.float64).reshape(-1, 5)
+    if (np.abs(table) > FARTHEST_M).any():
+        raise MapInputError(f"{what} has numbers beyond {FARTHEST_M:g}", "give metres")
     table = table[np.argsort(table[:, 0], kind="stable")]
     return Cubics(table[:, 0], table[:, 1:])
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from foldmap.formats.street_bounds import pieces_of
 from foldmap.formats.street_opendrive_line import ReferenceLine
 from foldmap.types import DoubleArray
 
@@ -125,7 +126,6 @@ def _samples(road: Road, section: Section, step_m: float) -> DoubleArray:
     inside = inside[(inside > section.start_m + 1e-6) & (inside < section.end_m - 1e-6)]
     marks_m = np.unique(np.concatenate([[section.start_m, section.end_m], inside]))
     pieces = [
-        np.linspace(a, b, max(1, int(np.ceil((b - a) / step_m - 1e-9))), endpoint=False)
-        for a, b in itertools.pairwise(marks_m)
+        np.linspace(a, b, pieces_of(float(b - a), step_m), endpoint=False) for a, b in itertools.pairwise(marks_m)
     ]
     return np.append(np.concatenate(pieces), section.end_m) if pieces else marks_m

@@ -14,7 +14,7 @@ import numpy as np
 
 from foldmap.errors import MapInputError
 from foldmap.formats.street_json import numbers, positive, word
-from foldmap.formats.street_reading import LeftOut, MapReading, naming_file, reading_of
+from foldmap.formats.street_reading import FARTHEST_M, LeftOut, MapReading, naming_file, reading_of
 from foldmap.formats.street_units import metric_geojson
 from foldmap.street.joining import Joined, join_ends
 from foldmap.street.repair import require_metres
@@ -143,7 +143,7 @@ def _runs(rows: Sequence[list[str]], at: Mapping[str, int], left_out: LeftOut) -
         except ValueError as error:
             runs[-1].fault = runs[-1].fault or f"row {number}: {error}"
             continue
-        if not np.isfinite(point).all():
+        if not (np.abs(point) < FARTHEST_M).all():
             runs[-1].fault = runs[-1].fault or f"row {number}: a coordinate is not finite"
         runs[-1].points.append(point)
     _check_repeated(runs, left_out)

@@ -13,6 +13,8 @@ from typing import Concatenate, ParamSpec, TypeVar
 from foldmap.errors import InputError, MapInputError
 from foldmap.street.source import StreetMap
 
+FARTHEST_M = 1e8
+"""Coordinates beyond this are no place on Earth in any frame, and too large to compute with."""
 _Given = ParamSpec("_Given")
 _Read = TypeVar("_Read")
 

@@ -20,7 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from foldmap.errors import FoldmapError, MapInputError, WriteError
+from foldmap.atlas.whole import write_whole
+from foldmap.errors import FoldmapError, MapInputError
 from foldmap.formats.street_json import read_json
 from foldmap.geometry import Camera
 from foldmap.street.observation import CameraRing
@@ -71,10 +72,7 @@ def write_ring_file(path: Path | str, ring: CameraRing) -> None:
         for name, camera, pose in zip(ring.names, ring.cameras, ring.vehicle_SE3_camera, strict=True)
     ]
     text = json.dumps({"ground_z_m": ring.ground_z_m, "cameras": cameras}, indent=1)
-    try:
-        Path(path).write_text(text + "\n", encoding="utf-8")
-    except OSError as error:
-        raise WriteError(f"{path} cannot be written: {error}", "check the folder and its rights") from error
+    write_whole(path, text + "\n")
 
 
 def _lens(path: Path, row: Mapping[str, Any]) -> Camera:

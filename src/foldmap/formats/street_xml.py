@@ -13,6 +13,7 @@ from xml.parsers import expat
 import numpy as np
 
 from foldmap.errors import MapInputError
+from foldmap.formats.street_reading import FARTHEST_M
 from foldmap.types import DoubleArray
 
 MAX_BYTES = 1 << 30
@@ -212,6 +213,6 @@ def points(text: str, element: str) -> DoubleArray:
     if not rows or any(len(row) not in (2, 3) for row in rows):
         raise MapInputError(f"the shape of {element} is {text[:40]!r}", "give x,y pairs")
     found = np.array([row[:2] for row in rows], np.float64)
-    if not np.isfinite(found).all():
+    if not (np.abs(found) < FARTHEST_M).all():
         raise MapInputError(f"the shape of {element} has a coordinate that is not finite", "drop or mend it")
     return found

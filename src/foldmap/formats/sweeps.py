@@ -3,59 +3,60 @@
 from __future__ import annotations
 
 import glob
+import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from foldmap.errors import ConfigError, SweepInputError
+from foldmap.formats.cloud import Cloud, is_sliver, native_scale, scale_of
 from foldmap.formats.kitti import read_kitti_bin
 from foldmap.formats.las import read_las
 from foldmap.formats.pcd import read_pcd
 from foldmap.lidar.source import Sweep
 
 _FORMATS = {".las": "las", ".laz": "las", ".pcd": "pcd", ".bin": "kitti"}
+_READERS = {"las": read_las, "pcd": read_pcd, "kitti": read_kitti_bin}
 _SUPPORTED = ".las .laz .pcd .bin"
 
 
+def read_cloud(path: Path | str) -> Cloud:
+    """Read one sweep as its file holds it, the format told by the extension.
+
+    Raises:
+        SweepInputError: the file is unsupported or cannot be read.
+    """
+    path = Path(path)
+    reader = _READERS.get(_FORMATS.get(path.suffix.lower(), ""))
+    if reader is None:
+        raise SweepInputError(f"{path} is no sweep format that is read here", f"give {_SUPPORTED} files")
+    return reader(path)
+
+
 def read_sweep(path: Path | str, intensity_scale: float | None = None) -> Sweep:
-    """Read one sweep, its format told by the extension.
+    """Read one sweep.
 
     Args:
         path: a .las, .laz, .pcd or KITTI .bin file.
-        intensity_scale: the value that stands for full reflectance; each format's own where None (65535 for LAS, 1 for
-            KITTI, the type's maximum or 1 for PCD).
+        intensity_scale: the value that stands for full reflectance; the format's own where None (65535 for LAS, 1 for
+            KITTI, the type's maximum or 1 for PCD; 255 where integers of more bits hold bytes).
 
     Raises:
         SweepInputError: the file is unsupported, cannot be read, or its intensities leave 0 to 1.
         ConfigError: the scale is not positive.
     """
-    path = Path(path)
+    _check_scale(intensity_scale)
+    cloud = read_cloud(path)
+    return cloud.sweep(intensity_scale or scale_of(cloud.values.dtype, cloud.highest, str(path)))
+
+
+def _check_scale(intensity_scale: float | None) -> None:
     if intensity_scale is not None and not (np.isfinite(intensity_scale) and intensity_scale > 0):
         raise ConfigError(f"the intensity scale is {intensity_scale}", "give the value of full reflectance, like 255")
-    kind = _FORMATS.get(path.suffix.lower())
-    if kind == "las":
-        sweep = read_las(path)
-        native = 65535.0
-    elif kind == "kitti":
-        sweep = read_kitti_bin(path)
-        native = 1.0
-    elif kind == "pcd":
-        sweep = read_pcd(path, intensity_scale)
-        native = intensity_scale or 1.0
-    else:
-        raise SweepInputError(f"{path} is no sweep format that is read here", f"give {_SUPPORTED} files")
-    if intensity_scale is not None and intensity_scale != native:
-        sweep = Sweep(sweep.points_sensor_m, sweep.intensity * np.float32(native / intensity_scale))
-    low, high = float(sweep.intensity.min()), float(sweep.intensity.max())
-    if low < 0 or high > 1.0 + 1e-6:
-        raise SweepInputError(
-            f"{path} has intensities from {low:.4g} to {high:.4g}, outside 0 to 1",
-            "give the value of full reflectance as intensity scale, like 255",
-        )
-    return sweep
 
 
 @dataclass(frozen=True)
@@ -74,16 +75,63 @@ class SweepSequence:
         return len(self.paths)
 
     def __getitem__(self, index: int) -> Sweep:
-        return read_sweep(self.paths[index], self.intensity_scale)
+        return read_cloud(self.paths[index]).sweep(self.full_scale)
 
     def __iter__(self) -> Iterator[Sweep]:
-        return (read_sweep(path, self.intensity_scale) for path in self.paths)
+        return (self[index] for index in range(len(self)))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The files' names relative to the folder that holds them all."""
+        if len({path.parent for path in self.paths}) <= 1:
+            return tuple(path.name for path in self.paths)
+        root = os.path.commonpath([path.parent for path in self.paths])
+        return tuple(Path(os.path.relpath(path, root)).as_posix() for path in self.paths)
+
+    def chosen(self, indices: Iterable[int]) -> SweepSequence:
+        """Some of the sweeps, at the scale of all."""
+        return SweepSequence(tuple(self.paths[index] for index in indices), self.full_scale)
+
+    @cached_property
+    def full_scale(self) -> float:
+        """The intensity that stands for full reflectance, one for the whole drive; files that are damaged do not count.
+
+        Raises:
+            SweepInputError: the values fill a sliver of their type, and their scale cannot be known.
+            ConfigError: the scale that was given is not positive.
+        """
+        _check_scale(self.intensity_scale)
+        if self.intensity_scale is not None:
+            return self.intensity_scale
+        highest: dict[np.dtype[np.generic], float] = {}
+        for path in self.paths:
+            try:
+                cloud = read_cloud(path)
+            except SweepInputError:
+                continue
+            kind = cloud.values.dtype
+            highest[kind] = max(highest.get(kind, 0.0), cloud.highest)
+            if not is_sliver(kind, highest[kind]):
+                return native_scale(kind)
+        scales = {scale_of(kind, most, f"{self.paths[0].parent}") for kind, most in highest.items()}
+        if len(scales) > 1:
+            raise SweepInputError(
+                f"{self.paths[0].parent} mixes intensities of {' and '.join(kind.name for kind in highest)}",
+                "give one drive of one sensor",
+            )
+        return scales.pop() if scales else 1.0
 
 
-def natural_key(path: Path) -> tuple[tuple[int, int, str], ...]:
-    """Sort key under which ``sweep_2`` comes before ``sweep_10``."""
-    pieces = re.split(r"(\d+)", path.name)
-    return tuple((0, int(piece), piece) if piece.isdigit() else (1, 0, piece) for piece in pieces if piece)
+def natural_key(path: Path) -> tuple[tuple[tuple[int, int, str], ...], ...]:
+    """Sort key under which ``sweep_2`` comes before ``sweep_10``; folder by folder."""
+    return tuple(
+        tuple(
+            (0, int(piece), piece) if piece.isdecimal() else (1, 0, piece)
+            for piece in re.split(r"(\d+)", part)
+            if piece
+        )
+        for part in path.parts
+    )
 
 
 def open_sweeps(source: Path | str, intensity_scale: float | None = None) -> SweepSequence:

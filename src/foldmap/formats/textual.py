@@ -30,21 +30,28 @@ def read_text(path: Path) -> str:
         raise PoseInputError(f"{path} is not a text file", "give poses as KITTI or TUM text") from error
 
 
-def content_lines(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Yield (line number, tokens) of the lines that are neither blank nor ``#`` comments; commas separate too."""
+def content_lines(path: Path, after: int = 0) -> Iterator[tuple[int, list[str]]]:
+    """Yield (line number, tokens) of the lines that are neither blank nor ``#`` comments; commas separate too.
+
+    Args:
+        path: the file.
+        after: number of a header's line, which is passed over with all before it.
+    """
     for number, line in enumerate(read_text(path).splitlines(), start=1):
         tokens = line.split("#", 1)[0].replace(",", " ").split()
-        if tokens:
+        if tokens and number > after:
             yield number, tokens
 
 
-def number_rows(path: Path, columns: int, what: str) -> Iterator[tuple[int, DoubleArray]]:
+def number_rows(path: Path, columns: int, what: str, after: int = 0) -> Iterator[tuple[int, DoubleArray]]:
     """Yield (line number, float64 (columns,)) and refuse anything that is not that many finite numbers.
+
+    Lines up to ``after`` are a header.
 
     Raises:
         PoseInputError: naming file, line and what is wrong there.
     """
-    for number, tokens in content_lines(path):
+    for number, tokens in content_lines(path, after):
         if len(tokens) != columns:
             raise PoseInputError(f"{path}, line {number}: {len(tokens)} columns", f"expected a {what}")
         try:

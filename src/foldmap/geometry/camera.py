@@ -26,6 +26,8 @@ CAMERA_MODELS: dict[str, tuple[int, int]] = {
 
 _ONE_FOCAL = {"SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL", "SIMPLE_RADIAL_FISHEYE", "RADIAL_FISHEYE"}
 _MAX_SIDE_PX = 1 << 20
+_LEAST_FOCAL = 0.05
+"""Of a pinhole, share of the longer side."""
 
 
 @dataclass(frozen=True)
@@ -115,3 +117,20 @@ class Camera:
         """
         distorted = (np.asarray(xy_px, dtype=np.float64) - self.centre_px) / self.focal_px
         return undistort(self.model, self.distortion, distorted)
+
+
+def require_plausible(camera: Camera) -> None:
+    """Refuse parameters in another order or unit, which nothing tells but what the numbers can be.
+
+    Raises:
+        MapInputError: the principal point lies outside of the image, or a pinhole sees 168 degrees or more.
+    """
+    (x, y), (fx, fy) = camera.centre_px, camera.focal_px
+    size = f"{camera.width_px} x {camera.height_px} px"
+    if not (0 <= x <= camera.width_px and 0 <= y <= camera.height_px):
+        raise MapInputError(
+            f"the principal point {x:g}, {y:g} lies outside of an image of {size}",
+            "expected MODEL width height params, in COLMAP's order",
+        )
+    if "FISHEYE" not in camera.model and min(fx, fy) < _LEAST_FOCAL * max(camera.width_px, camera.height_px):
+        raise MapInputError(f"a focal length of {min(fx, fy):g} px for an image of {size}", "give it in px, not in mm")

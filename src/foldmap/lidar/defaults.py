@@ -6,6 +6,7 @@ import math
 from importlib import resources
 from pathlib import Path
 
+from foldmap.atlas.shelf import Shelf
 from foldmap.errors import BudgetError, ModelError
 from foldmap.lidar.bundle import Bundle
 
@@ -18,6 +19,11 @@ _TRAIN = "train one (foldmap train lidar -o DIR) and give it with --model"
 def weights_folder() -> Path:
     """Where the shipped models lie."""
     return Path(str(resources.files("foldmap.lidar"))) / "weights"
+
+
+def shelf() -> Shelf:
+    """The shipped models, which files name instead of holding."""
+    return Shelf(weights_folder())
 
 
 def default_bundles(folder: Path | None = None) -> list[Bundle]:

@@ -13,6 +13,7 @@ from foldmap.atlas import FoldUpdater, FoldWriter
 from foldmap.errors import ConfigError, MapInputError, ModelError
 from foldmap.lidar.bundle import Bundle, require_fold
 from foldmap.lidar.codec import BLOCK_PX, encode_block, global_spread, lattice_shape
+from foldmap.lidar.defaults import shelf
 from foldmap.lidar.source import RasterSource
 from foldmap.types import ByteArray
 
@@ -130,6 +131,7 @@ def fold_lidar(
     bundle: Bundle,
     *,
     tile_blocks: int = TILE_BLOCKS,
+    embed_model: bool = False,
     provenance: dict[str, Any] | None = None,
     report: Callable[[int, int], None] = lambda done, total: None,
 ) -> FoldReport:
@@ -140,6 +142,7 @@ def fold_lidar(
         source: ground intensity.
         bundle: the operating point.
         tile_blocks: lattice blocks a tile side.
+        embed_model: put a shipped model into the file, too; else the file names it. Others are always put in.
         provenance: what was folded and with which settings, kept in the file.
         report: called with blocks done and blocks in all.
 
@@ -152,7 +155,7 @@ def fold_lidar(
     with FoldWriter(path) as writer:
         parameters = _parameters(source, bundle, spread, tile_blocks)
         writer.add_layer(LAYER, "lidar", parameters)
-        writer.put_model(LAYER, MODEL, bundle.to_bytes(localize_only=True), role="localizer")
+        writer.put_model(LAYER, MODEL, stored_model(bundle, embed=embed_model), role="localizer")
         for tile in encode_tiles(bundle, source, spread, tile_blocks, report):
             payload = bundle.coder.encode(tile.codes)
             writer.put_tile(LAYER, tile.column, tile.row, payload)
@@ -165,6 +168,17 @@ def fold_lidar(
     return FoldReport(
         payload_bytes, path.stat().st_size, tiles, observed_px * grid.resolution_m**2, grid.height_px * grid.width_px
     )
+
+
+def stored_model(bundle: Bundle, *, embed: bool = False) -> bytes:
+    """What a file holds of an operating point: the name of a shipped one, else the half that localizes.
+
+    Args:
+        bundle: the operating point.
+        embed: hold a shipped one, too.
+    """
+    named = shelf().stored(bundle.to_bytes(), embed=embed) if bundle.can_fold else None
+    return named or bundle.to_bytes(localize_only=True)
 
 
 def update_lidar(

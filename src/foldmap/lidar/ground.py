@@ -17,6 +17,7 @@ from foldmap.types import AnyArray, BoolArray, DoubleArray, FloatArray
 
 _CELL_M = 1.0
 _REACH_M = 80.0
+_SIDE = 2 * int(_REACH_M / _CELL_M)
 _SEED_RADIUS_M = 10.0
 _PLANE_RADIUS_M = 20.0
 _SELF_RADIUS_M = 2.0
@@ -57,13 +58,24 @@ def height_above_ground(points_sensor_m: FloatArray, sensor_height_m: float | No
         float32 (N,) metres along z; NaN where no ground is near.
     """
     points = np.ascontiguousarray(points_sensor_m, dtype=np.float32)
-    side = 2 * int(_REACH_M / _CELL_M)
-    lowest = _lowest_returns(points, side)
+    lowest = _lowest_returns(points, _SIDE)
     plane = _seed_plane(lowest, sensor_height_m)
     if plane is None:
         return np.full(len(points), np.nan, np.float32)
-    height = _walk_outwards(lowest, plane, _by_range(side))
+    height = _walk_outwards(lowest, plane, _by_range(_SIDE))
     return _above_local_planes(points, height)
+
+
+def ground_plane(points_sensor_m: FloatArray) -> DoubleArray | None:
+    """Fit the ground around the sensor: ``z = a x + b y + c`` in the sensor frame.
+
+    Args:
+        points_sensor_m: (N, 3), sensor frame, z up.
+
+    Returns:
+        a, b, c (3,), c in metres; None where no ground can be made out.
+    """
+    return _seed_plane(_lowest_returns(np.ascontiguousarray(points_sensor_m, dtype=np.float32), _SIDE), None)
 
 
 def _by_range(side: int) -> AnyArray:

@@ -15,6 +15,7 @@ from foldmap.errors import LayerError, LimitError, MapFormatError, MapInputError
 from foldmap.geometry import MetricGrid
 from foldmap.lidar.bundle import Bundle
 from foldmap.lidar.codec import BLOCK_PX, DECODE_HALO, Decoder, known_of
+from foldmap.lidar.defaults import shelf
 from foldmap.lidar.fold import LAYER, MODEL
 from foldmap.lidar.inference import Box
 from foldmap.lidar.normalize import normalize, spread_of
@@ -37,7 +38,7 @@ class FoldedLidar:
     Raises:
         LayerError: no such layer, or one of another kind.
         MapFormatError: the layer's parameters do not make sense.
-        ModelError: the model inside does not fit.
+        ModelError: the model inside does not fit, or the one that is named is not installed.
     """
 
     def __init__(self, file: FoldFile, layer: str = LAYER, *, fast: bool = True) -> None:
@@ -47,7 +48,7 @@ class FoldedLidar:
         self._file, self._layer = file, layer
         self.parameters = info.parameters
         self._grid, self.tile_blocks = _read_parameters(info.parameters)
-        self.bundle = Bundle.from_bytes(file.model(layer, MODEL))
+        self.bundle = Bundle.from_bytes(shelf().read(file, layer, MODEL))
         self._decoder = Decoder(self.bundle, fast=fast)
         self._tiles: OrderedDict[tuple[int, int], ByteArray | None] = OrderedDict()
 

@@ -71,6 +71,19 @@ class ConfidenceThresholds:
             raise ModelError(f"the model's confidence thresholds are unusable: {error.message}") from error
 
 
+def thresholds_of(calibrated: object) -> ConfidenceThresholds:
+    """The thresholds that a map's model was calibrated to; the defaults where it was to none.
+
+    Args:
+        calibrated: a folded map, which has a ``bundle``; a bundle; or a map without a model.
+
+    Raises:
+        ModelError: as `ConfidenceThresholds.from_dict`.
+    """
+    stored = getattr(getattr(calibrated, "bundle", calibrated), "thresholds", None)
+    return ConfidenceThresholds.from_dict(stored) if stored else ConfidenceThresholds()
+
+
 def decide(features: MatchFeatures, thresholds: ConfidenceThresholds) -> tuple[Status, str]:
     """Judge one match.
 

@@ -13,7 +13,7 @@ from foldmap.errors import ConfigError
 from foldmap.geometry import SE2, wrap_rad
 from foldmap.lidar.observation import Observation
 from foldmap.lidar.rotate import rotate_embedding_fast
-from foldmap.localize.confidence import ConfidenceThresholds
+from foldmap.localize.confidence import ConfidenceThresholds, thresholds_of
 from foldmap.localize.estimate import Diagnostics, Estimate, Status
 from foldmap.localize.histogram import BeliefGrid
 from foldmap.localize.motion import MotionNoise, increment_covariance
@@ -40,7 +40,7 @@ class LocalizerSettings:
         warn_sigma_m: above, the estimate is `degraded`.
         lost_sigma_m: above, there is no pose.
         wide_after_s: without lidar for so long, the whole grid is searched as if there were no belief.
-        thresholds: of single matches.
+        thresholds: of single matches; None for those that the map's model was calibrated to.
     """
 
     motion: MotionNoise = field(default_factory=MotionNoise)
@@ -55,7 +55,7 @@ class LocalizerSettings:
     warn_sigma_m: float = 0.15
     lost_sigma_m: float = 0.5
     wide_after_s: float = 1.0
-    thresholds: ConfidenceThresholds = field(default_factory=ConfidenceThresholds)
+    thresholds: ConfidenceThresholds | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.min_radius_m <= self.max_radius_m or not 3 <= self.min_headings <= self.max_headings:
@@ -67,16 +67,20 @@ class LocalizerSettings:
 
 
 class LidarLocalizer:
-    """Localizes a vehicle in a folded map.
+    """Localizes a vehicle in a folded map, as ``foldmap localize`` does.
 
     Args:
-        decoded: the map.
-        settings: how.
+        decoded: the map, for example `foldmap.lidar.unfold.FoldedLidar`.
+        settings: how; thresholds are those in the file unless others are given here.
+
+    Raises:
+        ModelError: the thresholds in the file cannot be used.
     """
 
     def __init__(self, decoded: DecodedMap, settings: LocalizerSettings | None = None) -> None:
         self._decoded = decoded
         self._settings = settings or LocalizerSettings()
+        self._thresholds = self._settings.thresholds or thresholds_of(decoded)
         self._belief: BeliefGrid | None = None
         self._lidar_age_s = math.inf
         self._last_refusal = Status.NO_MATCH
@@ -113,7 +117,7 @@ class LidarLocalizer:
             radius_m,
             heading_range_rad,
             heading_count=heading_count,
-            thresholds=self._settings.thresholds,
+            thresholds=self._thresholds,
         )
 
     def start(self, prior: SE2, sigma_m: float = 0.3, sigma_heading_rad: float = math.radians(1.0)) -> None:
@@ -168,7 +172,7 @@ class LidarLocalizer:
             prior,
             belief.radius_m,
             belief.headings_rad() - prior.heading_rad,
-            self._settings.thresholds,
+            self._thresholds,
         )
         self._belief = self._with_lidar(belief, result).recentred()
         diagnostics = replace(

@@ -14,7 +14,7 @@ from foldmap.geometry import SE2, wrap_rad
 from foldmap.lidar.match import coarse_headings_rad, match_fft
 from foldmap.lidar.observation import Observation
 from foldmap.lidar.peak import MODE_RADIUS_M
-from foldmap.localize.confidence import ConfidenceThresholds, MatchFeatures, decide
+from foldmap.localize.confidence import ConfidenceThresholds, MatchFeatures, decide, thresholds_of
 from foldmap.localize.estimate import Diagnostics, Estimate, Status
 from foldmap.localize.search import WindowMatch, match_window
 from foldmap.localize.view import DecodedMap, check_resolution, cut
@@ -106,10 +106,12 @@ def localize_once(
 ) -> Attempt:
     """Localize one observation near a prior; arguments and errors as `attempt`.
 
+    Thresholds that are not given are those that the map's model was calibrated to.
+
     Up to 4 m the search is exhaustive at full resolution. A wider one looks for candidates at a quarter of it, attempts
     each, and answers `ambiguous` when two places match almost equally well.
     """
-    limits = thresholds or ConfidenceThresholds()
+    limits = thresholds or thresholds_of(decoded)
     headings = coarse_headings_rad(heading_range_rad, heading_count)
     if radius_m <= _WIDE_M:
         return attempt(decoded, observation, prior, radius_m, headings, limits)

@@ -4,7 +4,7 @@
 
 Candidates are judged on the scene itself: blocks of consecutive images are taken out of every track, and localized in
 what each candidate keeps of the rest. So the choice between fewer faithful descriptors and more coarse ones is
-measured, not assumed.
+measured, not assumed. Where the trial cannot tell two of them apart, the finer one is taken.
 """
 
 from __future__ import annotations
@@ -35,7 +35,11 @@ DEFAULT_STEP = 0.08
 LEAST_POINTS = 50
 _OWN_RANK = 48
 _EQUAL_LOSS = 0.03
-"""Losses so close are noise of the trial: the candidate of the finest codes is taken."""
+"""Losses so close are the same to a user, however surely one is the smaller."""
+_UNANSWERED, _EXACT = 1.0, 1e-12
+"""Errors, shares of the scene's radius, that count for no answer, and below which logarithms stop."""
+_TURNS = 3
+"""Times that other blocks of images are held out, where one time gives fewer than are asked for."""
 _ROUGHLY, _CLOSELY = 0.04, 0.01
 """How much of the budget a candidate may leave unused, in the trial and in the end."""
 _BLOCKS = (0.15, 0.4, 0.65, 0.9)
@@ -53,7 +57,7 @@ class PlanOptions:
         select_settings: of that method, like alpha of "gamma".
         error_px: as `VisualPlan.error_px`.
         images: as `VisualPlan.images`.
-        trials: map images that candidates are judged by; 0 takes the middle candidate unseen.
+        trials: up to so many map images that candidates are judged by; 0 takes the middle candidate unseen.
         seed: of every random choice.
     """
 
@@ -62,7 +66,7 @@ class PlanOptions:
     select_settings: Mapping[str, Any] = field(default_factory=dict)
     error_px: float | None = None
     images: bool | None = None
-    trials: int = 24
+    trials: int = 48
     seed: int = 0
 
 
@@ -77,7 +81,7 @@ class Candidate:
         answered: share of the held-out map images that were answered; NaN where nothing was tried.
         median_error: of their centres' distances from the truth, share of the scene's radius; infinite where most were
             not answered.
-        loss: mean log10 of those distances, clipped to 1e-4..1; what the choice minimizes.
+        loss: mean log10 of those distances, 1 where nothing was answered; what the choice minimizes.
     """
 
     points: int
@@ -149,15 +153,15 @@ def plan_for_budget(
             return Planned(plan, chosen, (chosen,))
         desk.rank(min(most, max(LEAST_POINTS, budget_bytes // 3)))
         filled = [desk.fill(codec, budget_bytes, most, _ROUGHLY) for codec in codecs]
-        fitting = [plan for plan in filled if plan is not None]
+        fitting = _worth_trying([plan for plan in filled if plan is not None], most)
         if not fitting:
             least = min(desk.size_of(desk.plan(desk.first(min(most, LEAST_POINTS)), codec)) for codec in codecs)
             raise BudgetError(
                 f"{budget_bytes} bytes hold no map: {min(most, LEAST_POINTS)} points need {least}",
                 f"give at least {least} bytes",
             )
-        curve = _judged(desk, fitting, options, report)
-        best = _best_of(curve)
+        curve, losses = _judged(desk, fitting, options, report)
+        best = _best_of(losses)
         closer = desk.fill(fitting[best].codec, budget_bytes, most, _CLOSELY) or fitting[best]
         chosen = replace(curve[best], points=len(closer.kept), file_bytes=desk.size_of(closer))
         return Planned(closer, chosen, tuple(curve))
@@ -248,36 +252,71 @@ class _Desk:
         return best
 
 
-def _judged(desk: _Desk, plans: Sequence[VisualPlan], options: PlanOptions, report: Report) -> list[Candidate]:
-    """How far held-out map images err in each plan; not tried where there is nothing to choose or to try with."""
-    names = _held_out(desk.scene, options.trials)
+def _worth_trying(plans: Sequence[VisualPlan], most: int) -> list[VisualPlan]:
+    """Of the plans, coarse to fine, that keep every point only the finest: the coarser ones are worse for nothing."""
+    whole = [number for number, plan in enumerate(plans) if len(plan.kept) >= most]
+    return [plan for number, plan in enumerate(plans) if len(plan.kept) < most or number == whole[-1]]
+
+
+def _judged(
+    desk: _Desk, plans: Sequence[VisualPlan], options: PlanOptions, report: Report
+) -> tuple[list[Candidate], DoubleArray]:
+    """How far held-out map images err in each plan; not tried where there is nothing to choose or to try with.
+
+    Returns:
+        The candidates, and float64 (plans, images), the log10 of each image's error in each.
+    """
+    turns = _held_out(desk.scene, options.trials)
     curve = [Candidate(len(plan.kept), plan.codec.parameters(), desk.size_of(plan)) for plan in plans]
-    if len(plans) == 1 or not names:
-        return curve
-    trial = _Trial.of(desk.scene, names)
-    for number, plan in enumerate(plans):
-        errors = trial.errors(desk, plan)
-        loss = float(np.log10(np.clip(errors, 1e-4, 1.0)).mean())
-        answered = float(np.isfinite(errors).mean())
-        curve[number] = replace(curve[number], answered=answered, median_error=float(np.median(errors)), loss=loss)
-        report(number + 1, len(plans))
-    return curve
+    if len(plans) == 1 or not turns:
+        return curve, np.zeros((len(plans), 0))
+    found: list[list[DoubleArray]] = [[] for _ in plans]
+    for turn, names in enumerate(turns):
+        trial = _Trial.of(desk.scene, names)
+        for number, plan in enumerate(plans):
+            found[number].append(trial.errors(desk, plan))
+            report(turn * len(plans) + number + 1, len(turns) * len(plans))
+    errors = np.array([np.concatenate(one) for one in found])
+    losses: DoubleArray = np.log10(np.where(np.isfinite(errors), np.maximum(errors, _EXACT), _UNANSWERED))
+    for number, row in enumerate(errors):
+        curve[number] = replace(
+            curve[number],
+            answered=float(np.isfinite(row).mean()),
+            median_error=float(np.median(row)),
+            loss=float(losses[number].mean()),
+        )
+    return curve, losses
 
 
-def _best_of(curve: Sequence[Candidate]) -> int:
-    """The finest of those that err least; the middle one where nothing was tried."""
-    losses = np.array([candidate.loss for candidate in curve])
-    if np.isnan(losses).any():
-        return len(curve) // 2
-    return int(np.flatnonzero(losses <= losses.min() + _EQUAL_LOSS)[-1])
+def _best_of(losses: DoubleArray) -> int:
+    """The finest of the candidates that the trial cannot tell from the one that errs least; the middle one untried.
+
+    The same images are localized in all, so image by image they are compared: what is within one standard error of the
+    mean difference is not told apart.
+
+    Args:
+        losses: float64 (candidates, images), candidates coarse to fine.
+    """
+    candidates, images = len(losses), int(losses.shape[1])
+    if not images:
+        return int(candidates) // 2
+    worse = losses - losses[losses.mean(axis=1).argmin()]
+    noise = worse.std(axis=1, ddof=1) / np.sqrt(images) if images > 1 else np.full(candidates, np.inf)
+    return int(np.flatnonzero(worse.mean(axis=1) <= np.maximum(noise, _EQUAL_LOSS))[-1])
 
 
-def _held_out(scene: SceneModel, trials: int) -> list[str]:
-    """Names of up to so many images, in blocks along the sequence, never more than a sixth of the images."""
+def _held_out(scene: SceneModel, trials: int) -> list[list[str]]:
+    """Names of up to so many images, in turns; each turn's are blocks along the sequence, at most a sixth of all."""
     names = sorted(scene.image_names)
     block = min(trials // len(_BLOCKS), len(names) // (6 * len(_BLOCKS)))
+    if block < 1:
+        return []
+    turns = min(_TURNS, -(-trials // (block * len(_BLOCKS))))
     starts = [int(share * (len(names) - block)) for share in _BLOCKS]
-    return [name for start in starts for name in names[start : start + block]]
+    return [
+        [name for start in starts for name in names[start + turn * block : start + (turn + 1) * block]]
+        for turn in range(turns)
+    ]
 
 
 @dataclass(frozen=True)

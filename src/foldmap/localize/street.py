@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -15,8 +16,17 @@ from foldmap.localize.estimate import Status
 from foldmap.localize.lane_motion import LaneMotion, LaneWalker
 from foldmap.localize.lane_places import LanePlaces, turn_between
 from foldmap.localize.street_belief import Modes
-from foldmap.localize.street_estimate import StreetDiagnostics, StreetEstimate, StreetThresholds, decide
+from foldmap.localize.street_estimate import (
+    StreetDiagnostics,
+    StreetEstimate,
+    StreetThresholds,
+    decide,
+    least_similarity,
+)
+from foldmap.localize.street_places import STEP_M, embedded_places
+from foldmap.street.model import EmbeddingModel
 from foldmap.street.search import check_unit_rows
+from foldmap.street.unfold import StreetLayer
 from foldmap.types import AnyArray, DoubleArray, FloatArray
 
 _PATH_FRAMES = 10
@@ -53,6 +63,11 @@ class StreetSettings:
             raise ConfigError(
                 f"frame weight {self.frame_weight}, outlier share {self.outlier_share}", "give (0, 1] and (0, 1)"
             )
+
+    @staticmethod
+    def of(model: EmbeddingModel) -> StreetSettings:
+        """What suits a model, as ``foldmap street localize`` has it."""
+        return StreetSettings(thresholds=StreetThresholds(reject_score=least_similarity(model)))
 
 
 @dataclass(frozen=True)
@@ -100,6 +115,38 @@ class StreetLocalizer:
         self.modes = Modes(places)
         self._embeddings = np.ascontiguousarray(embeddings, np.float32)
         check_unit_rows("of place", self._embeddings)
+
+    @classmethod
+    def open(
+        cls,
+        layer: StreetLayer,
+        region: str | None = None,
+        model: EmbeddingModel | None = None,
+        settings: StreetSettings | None = None,
+        *,
+        step_m: float = STEP_M,
+        near: Sequence[StreetPrior] | None = None,
+        report: Callable[[int, int], None] = lambda done, total: None,
+    ) -> StreetLocalizer:
+        """Lay places along the lanes of a folded map and embed what is around each, as ``foldmap street localize``.
+
+        Args:
+            layer: of the file.
+            region: of the map; needed where there are several.
+            model: one of the layer's kind; the layer's own where None.
+            settings: what suits the model where None.
+            step_m: between places.
+            near: the lanes around these alone, which is enough for single images that all have priors.
+            report: called with places done and in all.
+
+        Raises:
+            LayerError: no such region.
+            ConfigError: the map has several, and none is named.
+            ModelError: the map has no model.
+        """
+        model = model or layer.model()
+        places, embeddings = embedded_places(layer, region, model, step_m, near, report)
+        return cls(places, embeddings, settings or StreetSettings.of(model))
 
     def similarity(self, embedding: AnyArray) -> FloatArray:
         """Cosine similarity of one observation, float (D,), to each place: float32 (N,).

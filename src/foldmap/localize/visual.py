@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from foldmap.errors import ConfigError, MapInputError
+from foldmap.geometry.quaternion import inverse_rigid
 from foldmap.localize.camera_estimate import CameraDiagnostics, CameraEstimate
 from foldmap.localize.estimate import Status
 from foldmap.localize.support import Support, chance_similarity, support_of
@@ -391,7 +392,7 @@ def _residuals(views: Sequence[View], inliers: Sequence[Correspondences], rig_SE
 
 def _same(one: _Hypothesis, other: _Hypothesis) -> bool:
     """Whether two poses are one answer: they look the same way, and stand close for the depth that they see."""
-    relative = one.rig_SE3_world @ np.linalg.inv(other.rig_SE3_world)
+    relative = one.rig_SE3_world @ inverse_rigid(other.rig_SE3_world)
     turn_rad = math.acos(min(1.0, max(-1.0, 0.5 * (float(np.trace(relative[:3, :3])) - 1.0))))
     points = np.concatenate([part.points_world for part in other.inliers])
     depth = float(

@@ -5,13 +5,12 @@ from __future__ import annotations
 import base64
 import html
 import math
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from foldmap.errors import InputError
+from foldmap.atlas.whole import write_whole
+from foldmap.errors import InputError, WriteError
 
 _CSS = """
 :root{--ink:#1d2733;--quiet:#5f6b78;--line:#dfe3e8;--accent:#d1495b;--pale:#f6f7f9}
@@ -137,12 +136,10 @@ class Page:
         path = Path(path)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, delete=False) as file:
-                file.write(self.html())
-            os.chmod(file.name, 0o644)
-            os.replace(file.name, path)
-        except OSError as error:
-            raise InputError(f"{path} cannot be written: {error.strerror or error}", "choose another folder") from error
+            write_whole(path, self.html())
+        except (OSError, WriteError) as error:
+            why = error.message if isinstance(error, WriteError) else f"{path} cannot be written: {error.strerror}"
+            raise InputError(why, "choose another folder") from error
         return path
 
 

@@ -10,9 +10,13 @@ from __future__ import annotations
 
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from foldmap.atlas.shelf import Shelf
 from foldmap.errors import ModelError
-from foldmap.street.field_model import FieldEmbedding
+
+if TYPE_CHECKING:
+    from foldmap.street.field_model import FieldEmbedding
 
 NAMES = {False: "street-field-1", True: "street-update-1"}
 """Files of the shipped models: the one that embeds, and the one that compares images with a map."""
@@ -21,6 +25,11 @@ NAMES = {False: "street-field-1", True: "street-update-1"}
 def weights_folder() -> Path:
     """Where the shipped models lie."""
     return Path(str(resources.files("foldmap.street"))) / "weights"
+
+
+def shelf() -> Shelf:
+    """The shipped models, which files name instead of holding."""
+    return Shelf(weights_folder())
 
 
 def default_model(update: bool = False, folder: Path | None = None) -> FieldEmbedding:
@@ -34,6 +43,8 @@ def default_model(update: bool = False, folder: Path | None = None) -> FieldEmbe
     Raises:
         ModelError: it is not installed, it is damaged, or it is the other one.
     """
+    from foldmap.street.field_model import FieldEmbedding
+
     path = (folder or weights_folder()) / f"{NAMES[update]}.safetensors"
     more = " --update" if update else ""
     cure = f"train one (foldmap train street{more} -o DIR) and give it with --model"

@@ -100,6 +100,24 @@ def draw_all(graphs: Sequence[LaneGraph], spec: FieldSpec) -> FloatArray:
     return np.minimum(fields, 1.0, out=fields)
 
 
+def draw_around(ends_m: DoubleArray, poses: DoubleArray, spec: FieldSpec) -> FloatArray:
+    """The lane fields of windows of one graph: those of its parts in each window, in each ego frame.
+
+    Args:
+        ends_m: float64 (E, 2, 2), from where to where the graph's edges go.
+        poses: float64 (N, 3), x, y (m) and heading (rad) of each window's ego in the graph's frame.
+        spec: how lanes are drawn.
+
+    Returns:
+        float32 (N, headings, rows, columns), 0 to 1.
+    """
+    fields = np.zeros((len(poses), *spec.shape), np.float32)
+    window = spec.window
+    sides = window.back_m, window.ahead_m, window.right_m, window.left_m
+    _around(np.ascontiguousarray(ends_m), np.ascontiguousarray(poses), fields, sides, _pen(spec))
+    return np.minimum(fields, 1.0, out=fields)
+
+
 def strokes(graph: LaneGraph) -> DoubleArray:
     """Straight pieces of all edges, about 1 m at most, float64 (S, 4): middle x, y (m), heading (rad), length (m)."""
     if not len(graph.edges):
@@ -144,6 +162,7 @@ def _ink(pieces, field, ahead_m, left_m, cell_m, sigma_m, gain_m):  # type: igno
     reach = _REACH_SIGMA * sigma_m / cell_m
     peak = gain_m / (2 * np.pi * sigma_m * sigma_m)
     sharp = cell_m * cell_m / (2 * sigma_m * sigma_m)
+    along, across = np.empty(rows), np.empty(columns)
     for n in range(len(pieces)):
         x, y, heading, length = pieces[n]
         row, column = (ahead_m - x) / cell_m - 0.5, (left_m - y) / cell_m - 0.5
@@ -151,8 +170,63 @@ def _ink(pieces, field, ahead_m, left_m, cell_m, sigma_m, gain_m):  # type: igno
         low = int(np.floor(turn))
         share = turn - low
         first, second = low % headings, (low + 1) % headings
-        for i in range(max(0, int(np.ceil(row - reach))), min(rows, int(np.floor(row + reach)) + 1)):
-            for j in range(max(0, int(np.ceil(column - reach))), min(columns, int(np.floor(column + reach)) + 1)):
-                ink = length * peak * np.exp(-((i - row) ** 2 + (j - column) ** 2) * sharp)
+        top, bottom = max(0, int(np.ceil(row - reach))), min(rows, int(np.floor(row + reach)) + 1)
+        left, right = max(0, int(np.ceil(column - reach))), min(columns, int(np.floor(column + reach)) + 1)
+        for i in range(top, bottom):  # a round pen is the product of two
+            along[i] = length * peak * np.exp(-((i - row) ** 2) * sharp)
+        for j in range(left, right):
+            across[j] = np.exp(-((j - column) ** 2) * sharp)
+        for i in range(top, bottom):
+            for j in range(left, right):
+                ink = along[i] * across[j]
                 field[first, i, j] += ink * (1 - share)
                 field[second, i, j] += ink * share
+
+
+@njit(cache=True)
+def _clipped(start, end, kept, back_m, ahead_m, right_m, left_m):  # type: ignore[no-untyped-def]
+    """Liang-Barsky: the pieces of edges within a window, as `strokes` gives them, into ``kept``; returns how many."""
+    count = 0
+    for n in range(len(start)):
+        a, step = start[n], end[n] - start[n]
+        enter, leave = 0.0, 1.0
+        for axis in range(2):
+            low, high = (back_m, ahead_m) if axis == 0 else (right_m, left_m)
+            if step[axis] == 0:
+                if a[axis] < low or a[axis] > high:
+                    leave = -1.0
+                continue
+            first, second = (low - a[axis]) / step[axis], (high - a[axis]) / step[axis]
+            enter, leave = max(enter, min(first, second)), min(leave, max(first, second))
+        if leave <= enter:
+            continue
+        length = (leave - enter) * np.hypot(step[0], step[1])
+        pieces = max(1, int(np.ceil(length / _STEP_M - 0.25)))
+        heading = np.arctan2(step[1], step[0])
+        for rank in range(pieces):
+            if count < len(kept):
+                at = enter + (rank + 0.5) / pieces * (leave - enter)
+                kept[count, 0], kept[count, 1] = a[0] + at * step[0], a[1] + at * step[1]
+                kept[count, 2], kept[count, 3] = heading, length / pieces
+            count += 1
+    return count
+
+
+@njit(cache=True)
+def _around(ends, poses, fields, sides, pen):  # type: ignore[no-untyped-def]
+    """Draw the edges (E, 2, 2) into a field for each pose (N, 3), in its own frame, cut to its window."""
+    kept = np.empty((256, 4))
+    start, end = np.empty((len(ends), 2)), np.empty((len(ends), 2))
+    for n in range(len(poses)):
+        x, y, heading = poses[n]
+        c, s = np.cos(heading), np.sin(heading)
+        for e in range(len(ends)):
+            for side in range(2):
+                dx, dy = ends[e, side, 0] - x, ends[e, side, 1] - y
+                into = start if side == 0 else end
+                into[e, 0], into[e, 1] = c * dx + s * dy, c * dy - s * dx
+        count = _clipped(start, end, kept, *sides)
+        if count > len(kept):
+            kept = np.empty((count, 4))
+            _clipped(start, end, kept, *sides)
+        _ink(kept[:count], fields[n], *pen)

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from foldmap.errors import FoldmapError, ModelError
-from foldmap.street.field import FieldSpec, draw_all
+from foldmap.street.field import FieldSpec, draw_all, draw_around
 from foldmap.street.field_examples import birds_eye, ground_tensors
 from foldmap.street.field_network import FieldNetwork, FieldShape
 from foldmap.street.field_symmetry import check_turns, turn_field, turn_image
@@ -22,12 +22,13 @@ from foldmap.street.observation import Observation
 from foldmap.street.source import LaneGraph
 from foldmap.street.spectrum import SpectrumSpec, check_terms, spectrum
 from foldmap.street.window import Window
-from foldmap.types import FloatArray
+from foldmap.types import DoubleArray, FloatArray
 
 FORMAT = 1
 MAX_BYTES = 256 << 20
 _BATCH = 16
 _GRAPHS_AT_ONCE = 2048
+_BATCH_AROUND = 64
 _CURE = "use a model written by `foldmap train street`"
 
 
@@ -78,6 +79,14 @@ class FieldEmbedding:
         parts = [
             spectrum(draw_all(graphs[at : at + _GRAPHS_AT_ONCE], self.field), self.field, self.frequencies)
             for at in range(0, len(graphs), _GRAPHS_AT_ONCE)
+        ]
+        return np.concatenate(parts) if parts else np.zeros((0, self.dim), np.float32)
+
+    def embed_around(self, ends_m: DoubleArray, poses: DoubleArray) -> FloatArray:
+        """Unit rows float32 (N, dim) of the windows of one graph: arguments as `draw_around`."""
+        parts = [
+            self.embed_fields(draw_around(ends_m, poses[at : at + _BATCH_AROUND], self.field))
+            for at in range(0, len(poses), _BATCH_AROUND)
         ]
         return np.concatenate(parts) if parts else np.zeros((0, self.dim), np.float32)
 

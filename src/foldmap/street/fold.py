@@ -14,11 +14,13 @@ from typing import Any
 import numpy as np
 
 from foldmap.atlas import FoldWriter
-from foldmap.errors import ConfigError, MapInputError, ModelError
+from foldmap.errors import ConfigError, MapInputError
+from foldmap.street.defaults import shelf
+from foldmap.street.embed import embed_places
 from foldmap.street.graph_codec import without_lanes
 from foldmap.street.graph_grid import GridGraph, to_grid
 from foldmap.street.model import EmbeddingModel
-from foldmap.street.places import SPACING_M, Places, first_of_near, on_edges, unlike, windows
+from foldmap.street.places import SPACING_M, Places, first_of_near, on_edges, unlike
 from foldmap.street.source import LaneGraph, StreetMap
 from foldmap.street.tile import PARTS, StreetTile, candidates, coded_order, pack_tile
 from foldmap.street.tiling import MAX_TILE, TilePosition, join_tiles, split_tiles
@@ -31,7 +33,6 @@ CODEC = "lanes-1"
 MODEL, VECTORS_MODEL = "embedding", "codebooks"
 MAX_REGIONS = 4096
 LANES = ("none", "traits", "all")
-_BATCH = 256
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,8 @@ class StreetPlan:
         error_m: largest distance between original and stored lane lines.
         tile_m: side of a tile; larger tiles cost fewer bytes, smaller ones are quicker to read and to replace.
         spacing_m: between places along a lane; 0: no places.
-        vectors: how embeddings are stored, one of `foldmap.street.vectors.FORMS`.
+        vectors: how embeddings are stored, one of `foldmap.street.vectors.FORMS`; "none": they are drawn from the
+            graph when they are wanted, which is as exact and costs seconds for every 10,000 places.
         parts: bytes of an embedding with "pq".
         lanes: attributes to keep: "none", "traits" (width, speed, type) or "all" (the lanes' names too).
         most_cosine: places within 25 m whose embeddings are more alike than this are one; None: all stay.
@@ -55,7 +57,7 @@ class StreetPlan:
     error_m: float = 0.10
     tile_m: float = 512.0
     spacing_m: float = SPACING_M
-    vectors: str = "int8"
+    vectors: str = "none"
     parts: int = 64
     lanes: str = "none"
     most_cosine: float | None = None
@@ -66,8 +68,10 @@ class StreetPlan:
             raise ConfigError(
                 f"tiles of {self.tile_m} m with an error of {self.error_m} m", "give an error from 1 mm, larger tiles"
             )
-        if self.vectors not in FORMS or self.lanes not in LANES:
-            raise ConfigError(f"vectors {self.vectors!r}, lanes {self.lanes!r}", f"one of {FORMS}, one of {LANES}")
+        if self.vectors not in ("none", *FORMS) or self.lanes not in LANES:
+            raise ConfigError(
+                f"vectors {self.vectors!r}, lanes {self.lanes!r}", f"one of none, {FORMS}, one of {LANES}"
+            )
         if not (np.isfinite(self.spacing_m) and self.spacing_m >= 0):
             raise ConfigError(f"places every {self.spacing_m} m", "give metres, or 0 for none")
 
@@ -121,6 +125,7 @@ def fold_street(
     model: EmbeddingModel | None = None,
     *,
     layer: str = LAYER,
+    embed_model: bool = False,
     report: Callable[[int, int], None] = lambda done, total: None,
 ) -> StreetReport:
     """Add a street layer to a file that is being written.
@@ -129,8 +134,10 @@ def fold_street(
         maps: one a region; names must differ.
         writer: of the file; the caller commits.
         plan: see there.
-        model: makes the embeddings, and is stored; without one there are places and graphs only.
+        model: makes the embeddings, and is stored, by its name if it is one that ships; without one there are places
+            and graphs only.
         layer: its name.
+        embed_model: put a model that ships into the file, too.
         report: called with maps done and in all.
 
     Raises:
@@ -164,7 +171,7 @@ def fold_street(
         x, y = regions[number]["origin"]
         regions[number] |= region_facts(region, (x, y), side)
         report(number + 1, len(maps))
-    used["model"] = _put_models(writer, layer, model, codec)
+    used["model"] = _put_models(writer, layer, model, codec, embed_model)
     writer.set_parameters(layer, _parameters(plan, step, (side, spacing), model, codec, regions))
     places = sum(int(region["places"]) for region in regions)
     length = sum(float(region["length_m"]) for region in regions) / 1000
@@ -203,25 +210,12 @@ def lay_region(grid: GridGraph, origin: tuple[int, int], side: int, spacing: int
 
 def embed_tile(laid: Laid, position: TilePosition, model: EmbeddingModel) -> FloatArray:
     """Embeddings of a tile's places, float32 (P, D) unit rows; their windows look over the tile's rim."""
-    places = laid.places(position)
-    rows = [np.zeros((0, model.dim), np.float32)]
-    batch: list[LaneGraph] = []
-    for number, window in enumerate(windows(laid.grid.graph(), places, model.window)):
-        batch.append(window)
-        if len(batch) == _BATCH or number == len(places) - 1:
-            rows.append(np.asarray(model.embed_graphs(batch), np.float32))
-            batch = []
-    found = np.concatenate(rows)
-    if found.shape != (len(places), model.dim) or not np.isfinite(found).all():
-        raise ModelError(
-            f"the model {model.name} made embeddings {found.shape}", f"({len(places)}, {model.dim}) belong"
-        )
-    return found
+    return embed_places(laid.grid.graph(), laid.places(position), model)
 
 
 def embed_regions(laid: Sequence[Laid], model: EmbeddingModel | None, plan: StreetPlan) -> VectorCodec | None:
-    """Give every tile its embeddings, and drop places that look like their neighbours if the plan says so."""
-    if model is None:
+    """Give every tile its embeddings, and drop places that look like their neighbours; each if the plan says so."""
+    if model is None or (plan.vectors == "none" and plan.most_cosine is None):
         return None
     rows: dict[tuple[int, TilePosition], FloatArray] = {}
     for number, region in enumerate(laid):
@@ -232,6 +226,8 @@ def embed_regions(laid: Sequence[Laid], model: EmbeddingModel | None, plan: Stre
                 found = found[kept]
                 region.tiles[position] = StreetTile(tile.part, tile.edge[kept], tile.along[kept])
             rows[number, position] = found
+    if plan.vectors == "none":
+        return None
     every = np.concatenate([np.zeros((0, model.dim), np.float32), *rows.values()])
     codec = VectorCodec.fit(plan.vectors if len(every) else "int8", every, parts=plan.parts, seed=plan.seed)
     for (number, position), found in rows.items():
@@ -267,10 +263,13 @@ def _check(maps: Sequence[StreetMap]) -> None:
             raise MapInputError(f"the street map {one.name!r} has no lanes", "leave it out")
 
 
-def _put_models(writer: FoldWriter, layer: str, model: EmbeddingModel | None, codec: VectorCodec | None) -> int:
+def _put_models(
+    writer: FoldWriter, layer: str, model: EmbeddingModel | None, codec: VectorCodec | None, embed: bool
+) -> int:
     size = 0
     if model is not None:
-        data = model.payload()
+        payload = model.payload()
+        data = shelf().stored(payload, embed=embed) or payload
         writer.put_model(layer, MODEL, data, "embedding")
         size += len(data)
     if codec is not None and codec.quantizer is not None:

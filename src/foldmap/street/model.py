@@ -10,7 +10,7 @@ from foldmap.errors import ModelError
 from foldmap.street.observation import Observation
 from foldmap.street.source import LaneGraph
 from foldmap.street.window import Window
-from foldmap.types import FloatArray
+from foldmap.types import DoubleArray, FloatArray
 
 _CURE = "use a model written by `foldmap train street`"
 
@@ -44,6 +44,15 @@ class EmbeddingModel(Protocol):
 
     def payload(self) -> bytes:
         """All of it, as `read_model` takes it."""
+        ...
+
+
+@runtime_checkable
+class DrawingModel(EmbeddingModel, Protocol):
+    """One that embeds the windows of a map without cutting them out first."""
+
+    def embed_around(self, ends_m: DoubleArray, poses: DoubleArray) -> FloatArray:
+        """Unit rows float32 (N, dim); arguments as `foldmap.street.field.draw_around`."""
         ...
 
 

@@ -10,6 +10,7 @@ from foldmap.types import DoubleArray
 
 HIGHEST_M, FARTHEST_M = 20.0, 30.0
 """No camera of a road vehicle is higher above the ground, or farther from the vehicle's origin."""
+_USUAL_M = 0.3, 5.0
 _STEEPEST = np.sin(np.radians(45))
 _SEEN_M = 100.0
 _GRID = np.linspace(0.02, 0.98, 9)
@@ -30,7 +31,7 @@ def check_mounting(name: str, camera: Camera, vehicle_SE3_camera: DoubleArray, g
         MapInputError: names the camera and what is wrong; the cure is what would make the pose a possible one.
     """
     wrong = _wrong(camera, vehicle_SE3_camera, ground_z_m)
-    turned = np.linalg.inv(vehicle_SE3_camera)
+    turned: DoubleArray = np.linalg.inv(vehicle_SE3_camera).astype(np.float64)
     if wrong is None:
         if _upright(vehicle_SE3_camera) or not _upright(turned) or _wrong(camera, turned, ground_z_m) is not None:
             return
@@ -47,7 +48,8 @@ def check_mounting(name: str, camera: Camera, vehicle_SE3_camera: DoubleArray, g
         (upside, "give the vehicle frame with x ahead, y left, z up"),
     ]
     for pose, cure in cures:
-        if _upright(pose) and _wrong(camera, pose, ground_z_m) is None:
+        height_m = pose[2, 3] - ground_z_m
+        if _USUAL_M[0] < height_m < _USUAL_M[1] and _upright(pose) and _wrong(camera, pose, ground_z_m) is None:
             raise MapInputError(f"camera {name} {wrong}", cure)
     raise MapInputError(
         f"camera {name} {wrong}", "give poses in metres, camera to vehicle, and ground_z_m, or leave the camera out"

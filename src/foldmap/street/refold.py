@@ -17,7 +17,6 @@ from foldmap.street.source import LaneGraph
 from foldmap.street.tile import StreetTile, pack_tile
 from foldmap.street.tiling import TilePosition, join_tiles
 from foldmap.street.unfold import Region, StreetLayer
-from foldmap.street.vectors import VectorCodec
 from foldmap.types import BoolArray, DoubleArray
 
 _SAME_M = 1e-6
@@ -59,12 +58,12 @@ def update_street(
         path: the file.
         region: whose graph is replaced.
         graph: all of the new graph, in the region's frame.
-        model: that made the file's embeddings; needed where it has any.
+        model: that made the file's embeddings; needed where they are stored, or thin the places out.
         layer: name of the street layer.
 
     Raises:
         LayerError: no such layer or region.
-        ConfigError: the file has embeddings and no model is given.
+        ConfigError: places or stored embeddings depend on a model, and none is given.
         ModelError: a model of another name, size or window.
         MapInputError: the new graph has no lanes, or reaches too far.
     """
@@ -80,14 +79,15 @@ def update_street(
         laid = lay_region(grid, found.origin, source.parameters["tile"], source.spacing)
         changed = [key for key in laid.tiles if not _same(laid, before, key)]
         removed = [key for key in before if key not in laid.tiles]
-        seen = _reached(source, found, laid, before, [*changed, *removed]) if model is not None else changed
+        embeds = model if depends_on_model(source) else None
+        seen = _reached(source, found, laid, before, [*changed, *removed]) if embeds is not None else changed
         places = 0
         for key in list(laid.tiles):
             if key not in seen:
                 laid.tiles[key] = before[key]
                 continue
-            if model is not None and source.codec is not None:
-                laid.tiles[key] = _embedded(source, source.codec, laid, key, model)
+            if embeds is not None:
+                laid.tiles[key] = _embedded(source, laid, key, embeds)
             places += len(laid.tiles[key].edge)
             payload, _ = pack_tile(laid.graphs[key], laid.tiles[key], source.spacing, source.lanes)
             updater.put_tile(layer, *tile_key(found.number, key), payload)
@@ -103,17 +103,25 @@ def update_street(
 def _check(source: StreetLayer, graph: LaneGraph, model: EmbeddingModel | None) -> None:
     if not len(graph.edges):
         raise MapInputError("the new street map has no lanes", "give the whole graph of the region")
-    if source.codec is None:
-        if model is not None:
-            raise ModelError("the street layer has no embeddings to replace", "fold the map with the model")
-        return
     if model is None:
-        raise ConfigError("the street layer has embeddings that would no longer fit", "give the model that made them")
-    if (model.name, model.dim, model.window) != (source.model_name, source.dimension, source.window):
+        if depends_on_model(source):
+            raise ConfigError(
+                "the street layer has embeddings that would no longer fit", "give the model that made them"
+            )
+        return
+    if source.model_name is None:
+        raise ModelError("the street layer has no embeddings to replace", "fold the map with the model")
+    dimension = model.dim if source.codec is None else source.dimension
+    if (model.name, model.dim, model.window) != (source.model_name, dimension, source.window):
         raise ModelError(
             f"the model {model.name} of {model.dim} numbers did not make the embeddings, {source.model_name} did",
             "give that one, or fold the map again",
         )
+
+
+def depends_on_model(source: StreetLayer) -> bool:
+    """Whether what the tiles hold depends on the model, beside the graph."""
+    return source.codec is not None or isinstance(source.parameters.get("most_cosine"), int | float)
 
 
 def _unmoved(graph: LaneGraph, old: GridGraph) -> BoolArray:
@@ -141,9 +149,7 @@ def _lanes(tile: StreetTile) -> list[object]:
     return [grid.lanes[k] if k >= 0 else None for k in grid.lane.tolist()]
 
 
-def _embedded(
-    source: StreetLayer, codec: VectorCodec, laid: Laid, key: TilePosition, model: EmbeddingModel
-) -> StreetTile:
+def _embedded(source: StreetLayer, laid: Laid, key: TilePosition, model: EmbeddingModel) -> StreetTile:
     tile = laid.tiles[key]
     rows = embed_tile(laid, key, model)
     most = source.parameters.get("most_cosine")
@@ -151,7 +157,7 @@ def _embedded(
     if isinstance(most, int | float):
         kept = unlike(rows, laid.places(key), float(most))
         rows, edge, along = rows[kept], edge[kept], along[kept]
-    return StreetTile(tile.part, edge, along, codec.encode(rows))
+    return StreetTile(tile.part, edge, along, b"" if source.codec is None else source.codec.encode(rows))
 
 
 def _reached(

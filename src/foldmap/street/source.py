@@ -19,6 +19,10 @@ LINK = 1
 KINDS = (LANE, LINK)
 
 
+FARTHEST_M = 1e9
+"""Beyond any coordinate of a map of the Earth, false origins included."""
+
+
 @dataclass(frozen=True)
 class LaneAttributes:
     """What a map says about one lane; None where it says nothing.
@@ -78,6 +82,12 @@ class LaneGraph:
         lost = np.flatnonzero(~np.isfinite(self.vertices_m).all(1))
         if len(lost):
             raise MapInputError(f"vertex {lost[0]} of the lane graph is not finite", "drop or mend it")
+        far = np.flatnonzero((np.abs(self.vertices_m) > FARTHEST_M).any(1))
+        if len(far):
+            raise MapInputError(
+                f"vertex {far[0]} of the lane graph is at {self.vertices_m[far[0]].tolist()}: no place on Earth",
+                "mend it; coordinates are metres",
+            )
         count = len(self.vertices_m)
         outside = np.flatnonzero(((self.edges < 0) | (self.edges >= count)).any(1))
         if len(outside):

@@ -63,9 +63,10 @@ def spectrum(fields_BCHW: AnyArray, field: FieldSpec, spec: SpectrumSpec) -> Flo
     chosen_row, chosen_column = _lowest(rows, columns, spec.spatial)
     row_basis = dct(np.eye(rows), axis=0, norm="ortho")[: int(chosen_row.max()) + 1].astype(np.float32)
     column_basis = dct(np.eye(columns), axis=0, norm="ortho")[: int(chosen_column.max()) + 1].astype(np.float32)
-    turned = np.einsum("kc,bchw->bkhw", _angular(headings, spec.angular), fields_BCHW.astype(np.float32), optimize=True)
-    waves = np.einsum("rh,bkhw,sw->bkrs", row_basis, turned, column_basis, optimize=True)
-    kept = waves[:, :, chosen_row, chosen_column].reshape(len(fields_BCHW), spec.dim)
+    # columns first, then rows: both leave little, and the turns then cost nothing
+    waves = row_basis @ (fields_BCHW.astype(np.float32, copy=False) @ column_basis.T)
+    turned = _angular(headings, spec.angular) @ waves[:, :, chosen_row, chosen_column]
+    kept = turned.reshape(len(fields_BCHW), spec.dim)
     length = np.linalg.norm(kept, axis=1, keepdims=True)
     unit: FloatArray = np.divide(kept, length, out=np.zeros_like(kept), where=length > 1e-6)
     return unit

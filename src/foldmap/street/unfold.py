@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +11,11 @@ import numpy as np
 
 from foldmap.atlas import FoldFile
 from foldmap.errors import ConfigError, FoldmapError, LayerError, LimitError, MapFormatError
+from foldmap.street.defaults import shelf
+from foldmap.street.embed import embed_places
 from foldmap.street.fold import CODEC, LANES, LAYER, MAX_REGIONS, MODEL, VECTORS_MODEL, tile_key
 from foldmap.street.graph_grid import GridGraph
+from foldmap.street.model import EmbeddingModel, read_model
 from foldmap.street.places import EdgeIndex, Places, on_edges
 from foldmap.street.source import LaneGraph
 from foldmap.street.tile import PARTS, StreetTile, tile_sizes, unpack_tile
@@ -81,10 +85,12 @@ class StreetLayer:
         self.regions = _regions(info.parameters)
         self._joined: dict[int, tuple[GridGraph, IntArray]] = {}
         self._tiles: dict[int, dict[TilePosition, StreetTile]] = {}
+        self._model: EmbeddingModel | None = None
+        self._drawn: dict[int, tuple[EmbeddingModel, FloatArray]] = {}
 
     @property
     def model_name(self) -> str | None:
-        """Of the model that made the embeddings; None where there are none."""
+        """Kind of the model that makes the embeddings; None where there is none."""
         name = self.parameters.get("model")
         return name if isinstance(name, str) else None
 
@@ -136,26 +142,58 @@ class StreetLayer:
             raise MapFormatError(f"region {region!r} has {len(places)} places, not the {found.places} it says", _CURE)
         return places
 
-    def embeddings(self, region: str) -> FloatArray:
-        """Embeddings of a region's places, float32 (N, D) unit rows, in their order.
+    def embeddings(
+        self,
+        region: str,
+        model: EmbeddingModel | None = None,
+        report: Callable[[int, int], None] = lambda done, total: None,
+    ) -> FloatArray:
+        """Embeddings of a region's places, float32 (N, D) unit rows, in their order: what is stored, else drawn once.
+
+        Args:
+            region: whose places.
+            model: that draws them where none are stored; the layer's own where None.
+            report: called with places drawn and in all.
 
         Raises:
-            LayerError: the layer was folded without a model.
+            LayerError: none are stored, and there is no model to draw them.
+            ModelError: the layer's model is not installed here.
         """
         if self.codec is None:
-            raise LayerError("the street layer has no embeddings", "fold the map with a model")
+            return self._draw(self.region(region), model or self.model(), report)
         codec = self.codec
         tiles = self.tiles(self.region(region)).values()
         rows = [codec.decode(tile.vectors, len(tile.edge)) for tile in tiles]
         return np.concatenate([np.zeros((0, self.dimension), np.float32), *rows])
 
+    def _draw(self, region: Region, model: EmbeddingModel, report: Callable[[int, int], None]) -> FloatArray:
+        kept = self._drawn.get(region.number)
+        if kept is None or kept[0] is not model:
+            kept = model, embed_places(self.graph(region.name), self.places(region.name), model, report)
+            self._drawn[region.number] = kept
+        return kept[1]
+
+    def model(self) -> EmbeddingModel:
+        """The model that makes the layer's embeddings, read once: held by the file, or shipped and named in it.
+
+        Raises:
+            LayerError: the layer was folded without one.
+            ModelError: it is not installed here, or cannot be read.
+        """
+        if self._model is None:
+            if self.model_name is None:
+                raise LayerError("the street layer was folded without a model", "give one, or fold the map with one")
+            self._model = read_model(self.model_bytes())
+        return self._model
+
     def model_bytes(self, name: str = MODEL) -> bytes:
-        """One of the layer's models.
+        """One of the layer's models: what the file holds, or the shipped one that it names.
 
         Raises:
             LayerError: there is none of that name.
+            ModelError: it is named, and not installed here.
         """
-        return self._file.model(self._name, name)
+        return shelf().read(self._file, self._name, name)
 
     def byte_report(self) -> dict[str, Any]:
         """Bytes of the layer by use: "graph", "places", "vectors", "lanes", "headers", "model".

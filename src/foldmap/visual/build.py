@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from foldmap.errors import ConfigError, MapInputError
-from foldmap.geometry.camera import CAMERA_MODELS, Camera
+from foldmap.geometry.camera import CAMERA_MODELS, Camera, require_plausible
 from foldmap.types import ByteArray
 from foldmap.visual import colmap_database as scratch
+from foldmap.visual.agreement import require_agreement
 from foldmap.visual.colmap_library import quiet
-from foldmap.visual.extract import Extractor, ExtractorSettings, open_extractor
+from foldmap.visual.extract import Extractor, ExtractorSettings, check_image, open_extractor
 from foldmap.visual.images import find_images, image_size_px, read_image
 from foldmap.visual.known_poses import KnownPoses
 from foldmap.visual.mapping import BuiltScene, map_incrementally, statistics, triangulate
@@ -97,8 +98,9 @@ def build_scene(
 ) -> BuiltScene:
     """Build a scene and write its COLMAP model.
 
-    Keypoint ``i`` of an image in the model is feature ``i`` of that image in ``sink``, which gets all features of all
-    images. The same images and settings give the same model.
+    Photos that cannot be read are left out, and named with their reasons in the result. Keypoint ``i`` of an image in
+    the model is feature ``i`` of that image in ``sink``, which gets all features of all images. The same images and
+    settings give the same model.
 
     Args:
         images_folder: photos, also in folders below; names are paths relative to it.
@@ -110,7 +112,7 @@ def build_scene(
         report: progress.
 
     Raises:
-        MapInputError: photos that cannot be read, or of which no scene can be built; nothing is written then.
+        MapInputError: fewer than two photos can be read, or no scene can be built; nothing is written then.
         ConfigError: settings contradict each other; known poses lack intrinsics.
         MissingExtraError: pycolmap, or kornia for networks, is not installed.
     """
@@ -126,7 +128,12 @@ def build_scene(
         extractor = open_extractor(settings.feature, settings.weights, settings.extractor, settings.threads)
         path = Path(temporary) / "scratch.db"
         with pycolmap.Database.open(path) as database:
-            _extract(pycolmap, database, images_folder, names, settings, extractor, sink, known, say)
+            unreadable = _extract(pycolmap, database, images_folder, names, settings, extractor, sink, known, say)
+        lost = {index for index, name in enumerate(names) if name in unreadable}
+        if len(names) - len(lost) < 2:
+            first = next(iter(unreadable.values()))
+            raise MapInputError(f"{len(lost)} of {len(names)} photos cannot be read, first {first}", "copy them again")
+        chosen = [pair for pair in chosen if lost.isdisjoint(pair)]
         _match(pycolmap, path, chosen, settings, extractor.feature, say)
         _rename(pycolmap, path, names)
         if known is None:
@@ -135,10 +142,13 @@ def build_scene(
                                       lambda done: say("mapping", done, len(names)))  # fmt: skip
         else:
             say("triangulating", 0, 1)
+            given = {name: settings.camera or known.cameras[name] for name in names if name not in unreadable}
+            require_agreement(pycolmap, path, chosen, names, given, poses)
             model = triangulate(
                 pycolmap, path, images_folder, Path(temporary), poses, settings.seed, settings.mapping_threads
             )
         built = statistics(model, names, extractor.feature, known is not None and known.metric, len(chosen))
+        built = replace(built, unreadable=unreadable)
         sparse = output_folder / "sparse"
         sparse.mkdir(exist_ok=True)
         model.write_binary(sparse)
@@ -165,11 +175,17 @@ def _extract(
     sink: FeatureSink,
     known: KnownPoses | None,
     say: Report,
-) -> None:
-    """Features of all images into the sink and the scratch database, cameras with them."""
+) -> dict[str, str]:
+    """Features of all images into the sink and the scratch database, cameras with them; why some cannot be read."""
     numbers: dict[Any, int] = {}
+    unreadable: dict[str, str] = {}
     for index, name in enumerate(names):
-        image = read_image(folder / name)
+        try:
+            image = read_image(folder / name)
+            check_image(image)
+        except MapInputError as error:
+            unreadable[name] = str(error) if name in error.message else f"{name}: {error}"
+            continue
         size_px = image_size_px(image)
         features = extractor.extract(image)
         sink.add(name, features, size_px)
@@ -179,6 +195,7 @@ def _extract(
             scratch.write_camera(database, pycolmap, camera, numbers[key])
         scratch.write_image(database, pycolmap, index + 1, scratch.stand_in(index), numbers[key], features)
         say("extracting", index + 1, len(names))
+    return unreadable
 
 
 def _camera(
@@ -233,7 +250,9 @@ def camera_from_text(text: str, width_px: int, height_px: int) -> Camera:
     """
     model, *rest = text.split(",")
     try:
-        return Camera(model.strip().upper(), width_px, height_px, np.array([float(word) for word in rest]))
+        camera = Camera(model.strip().upper(), width_px, height_px, np.array([float(word) for word in rest]))
+        require_plausible(camera)
+        return camera
     except (ValueError, MapInputError) as error:
         reason = error.message if isinstance(error, MapInputError) else str(error)
         raise ConfigError(f"{text!r} is no camera: {reason}", "write it like PINHOLE,525,525,320,240") from error

@@ -18,6 +18,7 @@ from foldmap.visual.source import Features
 FEATURES = ("sift", "aliked", "xfeat")
 """What `open_extractor` knows; of ALIKED also its variants by their names, like "aliked-n16"."""
 
+MOST_KEYPOINTS = 32767
 _SIFT_SIDE_PX = 3200
 _LEARNED_SIDE_PX = 1600
 
@@ -68,7 +69,7 @@ class ExtractorSettings:
     detection_threshold: float | None = None
 
     def __post_init__(self) -> None:
-        if not 1 <= self.max_keypoints <= 32767:
+        if not 1 <= self.max_keypoints <= MOST_KEYPOINTS:
             raise ConfigError(f"{self.max_keypoints} keypoints an image", "take 1 to 32767")
         if self.max_side_px is not None and self.max_side_px < 32:
             raise ConfigError(f"images of at most {self.max_side_px} px", "take 32 or more")
@@ -112,14 +113,18 @@ def open_extractor(
 class SiftExtractor:
     """SIFT as COLMAP computes it: the same keypoints, descriptors and order that it writes into its database.
 
+    Of an image with more than `ExtractorSettings.max_keypoints` those of the largest scale stay, which COLMAP too takes
+    first; COLMAP itself keeps more, as it counts a place of several orientations once (``as_colmap``).
+
     Scores are the keypoints' scales in px. Deterministic: the order does not depend on the number of threads.
     """
 
     feature = "sift"
     dimension = 128
 
-    def __init__(self, settings: ExtractorSettings | None = None, threads: int = 1) -> None:
+    def __init__(self, settings: ExtractorSettings | None = None, threads: int = 1, *, as_colmap: bool = False) -> None:
         settings = settings or ExtractorSettings()
+        self._most = MOST_KEYPOINTS if as_colmap else settings.max_keypoints
         self._pycolmap = pycolmap_module()
         if threads < 1:
             threads = os.cpu_count() or 1
@@ -143,9 +148,13 @@ class SiftExtractor:
         if not len(keypoints):
             return Features(np.zeros((0, 2), np.float32), np.zeros((0, 128), np.uint8), np.zeros(0, np.float32))
         matrix = np.asarray(self._pycolmap.keypoints_to_matrix(keypoints), dtype=np.float32)
+        described = np.array(descriptors.data, dtype=np.uint8)
+        if len(matrix) > self._most:  # COLMAP counts places, and describes some of them in several orientations
+            kept = np.sort(np.argsort(-matrix[:, 2], kind="stable")[: self._most])
+            matrix, described = matrix[kept], described[kept]
         stretch = np.array([width / inner[0], height / inner[1]], dtype=np.float32)
         scale_px = (matrix[:, 2] * stretch.mean()).astype(np.float32)
-        return Features(matrix[:, :2] * stretch, np.array(descriptors.data, dtype=np.uint8), scale_px)
+        return Features(matrix[:, :2] * stretch, described, scale_px)
 
 
 def check_image(image: ByteArray) -> None:

@@ -1,4 +1,4 @@
-"""Photos: found in a folder, decoded to 8 bits as COLMAP decodes them."""
+"""Photos decoded to 8 bits as COLMAP decodes them."""
 
 from __future__ import annotations
 
@@ -10,25 +10,12 @@ from PIL import Image, UnidentifiedImageError
 
 from foldmap.errors import MapInputError
 from foldmap.types import AnyArray, ByteArray
+from foldmap.visual.photo_names import find_images
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".ppm", ".pgm"}
+__all__ = ["find_images", "grey", "image_size_px", "photo_size_px", "read_image"]
+
 _LUMA = np.array([0.2126, 0.7152, 0.0722], dtype=np.float32)
 """Rec. 709, which COLMAP uses; Pillow's own grey is Rec. 601 and moves keypoints."""
-
-
-def find_images(folder: Path) -> list[str]:
-    """Names of all photos below a folder, relative to it, with slashes, sorted.
-
-    Raises:
-        MapInputError: there is no such folder, or no photo in it.
-    """
-    if not folder.is_dir():
-        raise MapInputError(f"there is no folder {folder}", "give a folder of photos")
-    found = (path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
-    names = sorted(path.relative_to(folder).as_posix() for path in found if not path.name.startswith("."))
-    if not names:
-        raise MapInputError(f"there are no photos in {folder}", f"give files ending in {', '.join(sorted(SUFFIXES))}")
-    return names
 
 
 def read_image(path: Path) -> ByteArray:
@@ -69,6 +56,19 @@ def grey(image: ByteArray) -> ByteArray:
 def image_size_px(image: ByteArray) -> tuple[int, int]:
     """Width and height."""
     return int(image.shape[1]), int(image.shape[0])
+
+
+def photo_size_px(path: Path) -> tuple[int, int]:
+    """Width and height of a photo, from its head.
+
+    Raises:
+        MapInputError: it cannot be read.
+    """
+    try:
+        with Image.open(path) as image:
+            return int(image.width), int(image.height)
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError) as error:
+        raise MapInputError(f"{path} cannot be read: {error}", "copy it again, or leave it out of the list") from error
 
 
 def _decoded(image: Image.Image) -> AnyArray:

@@ -155,6 +155,8 @@ def join_global_descriptors(scene: SceneModel, source: GlobalSource) -> SceneMod
     for name, row in zip(scene.image_names, rows, strict=True):
         if row.shape != rows[0].shape:
             raise MapInputError(f"global descriptors of {name!r} have shape {row.shape}, not {rows[0].shape}", "")
+    if len(rows) > 1 and all((row == rows[0]).all() for row in rows):
+        raise MapInputError(f"the global descriptors of all {len(rows)} images are the same", "compute them again")
     return replace(scene, global_descriptors=np.stack(rows).astype(np.float32))
 
 

@@ -22,6 +22,8 @@ class KnownPoses:
         cameras: intrinsics by image name, where the poses came with some.
         metric: whether translations are metres.
         layout: what they were read from, for records.
+        paired: how many images were given one, and how, in words.
+        by_time: whether that was by times.
 
     Raises:
         PoseInputError: a pose is not finite or its rotation is none; the message names the image.
@@ -31,6 +33,8 @@ class KnownPoses:
     cameras: Mapping[str, Camera] = field(default_factory=dict)
     metric: bool = False
     layout: str = "given"
+    paired: str = ""
+    by_time: bool = False
 
     def __post_init__(self) -> None:
         for name, pose in self.camera_SE3_world.items():

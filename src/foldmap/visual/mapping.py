@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ class BuiltScene:
         points_world: float64 (P, 3).
         colours: uint8 (P, 3) RGB.
         centres_world: float64 (I, 3), where the registered images were taken.
+        unreadable: why a photo could not be read, by name.
     """
 
     feature: str
@@ -44,6 +45,7 @@ class BuiltScene:
     points_world: DoubleArray
     colours: ByteArray
     centres_world: DoubleArray
+    unreadable: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def left_out(self) -> tuple[str, ...]:
@@ -110,6 +112,7 @@ def triangulate(
     Raises:
         MapInputError: no point was found.
     """
+    origin = _origin(list(camera_SE3_world.values()))
     posed = pycolmap.Reconstruction()
     with pycolmap.Database.open(database) as opened:
         for camera in opened.read_all_cameras():
@@ -119,7 +122,9 @@ def triangulate(
             fresh = pycolmap.Image(
                 name=image.name, keypoints=keypoints, camera_id=image.camera_id, image_id=image.image_id
             )
-            posed.add_image_with_trivial_frame(fresh, pycolmap.Rigid3d(camera_SE3_world[image.name][:3]))
+            local = np.array(camera_SE3_world[image.name][:3], dtype=np.float64)
+            local[:, 3] += local[:, :3] @ origin
+            posed.add_image_with_trivial_frame(fresh, pycolmap.Rigid3d(local))
     models = scratch / "triangulated"
     models.mkdir()
     model = pycolmap.triangulate_points(
@@ -130,7 +135,19 @@ def triangulate(
             "the known poses explain no matches",
             "check that poses are camera_SE3_world (hloc, COLMAP) or world_SE3_camera (TUM, 7-Scenes), and the camera",
         )
+    if origin.any():
+        model.transform(pycolmap.Sim3d(1.0, pycolmap.Rotation3d(), origin))
     return model
+
+
+def _origin(camera_SE3_world: Sequence[DoubleArray]) -> DoubleArray:
+    """Where the cameras stand, zero where that is near: COLMAP squares coordinates, and loses those of UTM or ECEF."""
+    poses = np.stack(camera_SE3_world)
+    centres = -np.einsum("iba,ib->ia", poses[:, :3, :3], poses[:, :3, 3])
+    middle = np.rint(np.median(centres, axis=0))
+    near = np.abs(middle).max() < 16.0 * max(float(np.ptp(centres, axis=0).max()), 1.0)
+    origin: DoubleArray = np.zeros(3) if near else middle
+    return origin
 
 
 def statistics(model: Any, images: Sequence[str], feature: str, metric: bool, pairs: int) -> BuiltScene:

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import numpy as np
 
+from foldmap.errors import MapInputError
 from foldmap.types import DoubleArray
-from foldmap.visual.source import SceneModel
+from foldmap.visual.source import SceneModel, Tracks
 
 _ROWS_AT_ONCE = 1 << 18
 LEAST_NOISE_PX = 0.05
+_FAR = 0.05
+"""Share of the image's diagonal."""
+
+_CHECKED_ROWS = 1 << 17
 
 
 def reprojection_errors_px(scene: SceneModel) -> DoubleArray:
     """Where each observation is minus where its point projects, float64 (O, 2) px; NaN behind the camera."""
-    tracks = scene.tracks
+    return _errors_px(scene, scene.tracks)
+
+
+def _errors_px(scene: SceneModel, tracks: Tracks) -> DoubleArray:
     errors = np.full((len(tracks), 2), np.nan)
     for number, camera in enumerate(scene.cameras):
         rows = np.flatnonzero(scene.image_camera[tracks.image] == number)
@@ -36,3 +44,28 @@ def reprojection_noise_px(scene: SceneModel) -> float:
         return LEAST_NOISE_PX
     # the length of a 2D normal error has its median at sqrt(2 ln 2) standard deviations
     return max(LEAST_NOISE_PX, float(np.median(lengths) / np.sqrt(2.0 * np.log(2.0))))
+
+
+def require_consistent(scene: SceneModel) -> None:
+    """Refuse a scene whose points do not appear where its images see them, whatever poses and cameras say.
+
+    Poses in the other direction, quaternions in another order, focal lengths in millimetres and images of another size
+    all give scenes that look like ones.
+
+    Raises:
+        MapInputError: most observations are farther from their points than `_FAR` of the image, or behind the camera.
+    """
+    if not len(scene.tracks):
+        return
+    some = scene.tracks.take(np.arange(0, len(scene.tracks), -(-len(scene.tracks) // _CHECKED_ROWS)))
+    lengths = np.linalg.norm(_errors_px(scene, some), axis=1)
+    diagonal_px = np.array([camera.diagonal_px for camera in scene.cameras])[scene.image_camera[some.image]]
+    off = ~(lengths <= _FAR * diagonal_px)
+    if 2 * int(off.sum()) > len(off):
+        behind = float(np.isnan(lengths).mean())
+        median_px = float(np.median(np.where(np.isnan(lengths), np.inf, lengths)))
+        raise MapInputError(
+            f"the points are not where the images see them: {100 * off.mean():.0f} % of the observations are off, "
+            f"{100 * behind:.0f} % lie behind their camera (median {median_px:.4g} px)",
+            "give poses from world to camera with quaternions qw qx qy qz, and the cameras of these images in px",
+        )

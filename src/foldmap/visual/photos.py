@@ -7,7 +7,7 @@ from pathlib import Path
 
 from foldmap.errors import MapInputError
 from foldmap.visual.extract import Extractor
-from foldmap.visual.images import find_images, read_image
+from foldmap.visual.images import find_images, photo_size_px, read_image
 from foldmap.visual.source import Features
 
 
@@ -25,6 +25,7 @@ class PhotoFeatures:
     def __init__(self, folder: Path, extractor: Extractor) -> None:
         self._folder, self._extractor = folder, extractor
         self._names = find_images(folder)
+        self._known = frozenset(self._names)
 
     @property
     def feature(self) -> str:
@@ -41,6 +42,18 @@ class PhotoFeatures:
         Raises:
             MapInputError: there is no such photo, or it cannot be decoded.
         """
-        if name not in self._names:
+        if name not in self._known:
             raise MapInputError(f"there is no photo {name!r} in {self._folder}", "check the folder of photos")
-        return self._extractor.extract(read_image(self._folder / name))
+        image = read_image(self._folder / name)
+        try:
+            return self._extractor.extract(image)
+        except MapInputError as error:
+            raise MapInputError(f"{self._folder / name}: {error.message}", error.cure) from error
+
+    def image_size(self, name: str) -> tuple[int, int]:
+        """Width and height of a photo in px, from its head.
+
+        Raises:
+            MapInputError: it cannot be read.
+        """
+        return photo_size_px(self._folder / name)

@@ -17,6 +17,9 @@ from foldmap.visual.source import Query, SceneModel, unit_descriptors
 from foldmap.visual.vlad import Vlad
 from foldmap.visual.vlad_scene import describe_images, fit_vlad
 
+RETRIEVED_IMAGES = 10
+"""So many of a map's images are looked at for a query."""
+
 SMALL_MAP = 30_000
 """Up to so many points a map is searched whole, and stores nothing to retrieve by."""
 

@@ -52,6 +52,7 @@ def ransac_pose(
     """
     if sum(len(part) for part in matched) < MIN_MATCHES:
         return None
+    origin, matched = _about_origin(matched)
     options: dict[str, Any] = {
         "max_reproj_error": error_px,
         "max_iterations": iterations,
@@ -78,13 +79,15 @@ def ransac_pose(
         rig_SE3_world = _matrix(pose)
     if int(info["num_inliers"]) < MIN_MATCHES or not np.isfinite(rig_SE3_world).all():
         return None
-    return rig_SE3_world, int(info["num_inliers"])
+    return _shifted(rig_SE3_world, -origin), int(info["num_inliers"])
 
 
 def refine_pose(
     views: Sequence[View], matched: Sequence[Correspondences], rig_SE3_world: DoubleArray, loss_px: float
 ) -> DoubleArray:
     """Minimize reprojection errors from a start; residuals beyond ``loss_px`` have no say (truncated least squares)."""
+    origin, matched = _about_origin(matched)
+    given, rig_SE3_world = rig_SE3_world, _shifted(rig_SE3_world, origin)
     bundle: dict[str, Any] = {"loss_type": "TRUNCATED", "loss_scale": loss_px, "max_iterations": 50}
     if len(views) == 1:
         start = _pose(views[0].camera_SE3_rig @ rig_SE3_world)
@@ -102,7 +105,7 @@ def refine_pose(
             bundle,
         )
         refined = _matrix(pose)
-    return refined if np.isfinite(refined).all() else rig_SE3_world
+    return _shifted(refined, -origin) if np.isfinite(refined).all() else given
 
 
 def residuals_px(view: View, matched: Correspondences, rig_SE3_world: DoubleArray) -> DoubleArray:
@@ -156,6 +159,30 @@ def pose_covariance(
         return None
     covariance: DoubleArray = np.linalg.inv(scaled) / np.outer(scale, scale) * sigma_px**2
     return 0.5 * (covariance + covariance.T)
+
+
+def _about_origin(matched: Sequence[Correspondences]) -> tuple[DoubleArray, Sequence[Correspondences]]:
+    """Points counted from an origin among them: solvers square coordinates, and lose the millimetres of UTM or ECEF.
+
+    The origin is a multiple of a power of two, so nothing is rounded; it is zero where the points lie around zero.
+    """
+    points = np.concatenate([part.points_world for part in matched])
+    if not len(points):
+        return np.zeros(3), matched
+    middle = np.median(points, axis=0)
+    spread = float(np.median(np.abs(points - middle).max(axis=1)))
+    step = 2.0 ** np.ceil(np.log2(16.0 * max(spread, 1e-12 * float(np.abs(middle).max()), 1e-300)))
+    origin: DoubleArray = np.rint(middle / step) * step
+    if not origin.any():
+        return origin, matched
+    return origin, [Correspondences(part.xy_px, part.points_world - origin) for part in matched]
+
+
+def _shifted(rig_SE3_world: DoubleArray, origin: DoubleArray) -> DoubleArray:
+    """The same pose in a world whose zero lies at ``origin``."""
+    shifted = np.array(rig_SE3_world)
+    shifted[:3, 3] += shifted[:3, :3] @ origin
+    return shifted
 
 
 def _pose(target_SE3_source: DoubleArray) -> Any:

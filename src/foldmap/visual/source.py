@@ -80,7 +80,8 @@ class SceneModel:
         _shape("tracks.image", self.tracks.image, (rows,))
         _shape("tracks.xy_px", self.tracks.xy_px, (rows, 2))
         if len(set(self.image_names)) != images:
-            raise MapInputError("two images of the scene have one name", "rename one")
+            twice = next(name for at, name in enumerate(self.image_names) if name in self.image_names[:at])
+            raise MapInputError(f"two images of the scene are called {twice!r}", "rename one")
         _within("image_camera", self.image_camera, len(self.cameras), "cameras")
         _within("tracks.point", self.tracks.point, points, "points")
         _within("tracks.image", self.tracks.image, images, "images")

@@ -16,7 +16,7 @@ from foldmap.visual.decoded import MapPoints
 from foldmap.visual.fold import CODEC_MODEL, GLOBALS_KEY, IMAGES_KEY, LAYER, TILES_KEY, VLAD_MODEL
 from foldmap.visual.likeness import USUAL
 from foldmap.visual.poses_codec import MapImages, decode_images
-from foldmap.visual.retrieval import Retriever
+from foldmap.visual.retrieval import RETRIEVED_IMAGES, Retriever
 from foldmap.visual.sights import Sights, interleaved
 from foldmap.visual.source import Query
 from foldmap.visual.tile import PointTile, unpack_tile
@@ -32,7 +32,8 @@ class FoldedVisual:
     Args:
         file: an open .fold file.
         layer: name of its visual layer.
-        images: map images that retrieval looks at, where the map is searched by image.
+        images: map images that retrieval looks at for a query (for a rig in all, at least one a camera), where the map
+            is searched by image.
         tiles_kept: decoded tiles that stay in memory.
 
     Raises:
@@ -41,7 +42,9 @@ class FoldedVisual:
         ModelError: a model inside does not fit.
     """
 
-    def __init__(self, file: FoldFile, layer: str = LAYER, *, images: int = 10, tiles_kept: int = 64) -> None:
+    def __init__(
+        self, file: FoldFile, layer: str = LAYER, *, images: int = RETRIEVED_IMAGES, tiles_kept: int = 64
+    ) -> None:
         info = file.layer(layer)
         if info.kind != "visual":
             raise LayerError(f"layer {layer!r} is a {info.kind} layer, not a visual layer", "name a visual layer")

@@ -10,9 +10,8 @@ from typing import Any
 from foldmap.bench.board.lines import RowSkipped
 from foldmap.bench.drive import Drive, load_drive
 from foldmap.errors import ModelError
+from foldmap.formats.drives import open_drive
 from foldmap.formats.geotiff import open_raster
-from foldmap.formats.poses import read_poses
-from foldmap.formats.sweeps import open_sweeps
 from foldmap.lidar.bundle import Bundle
 from foldmap.lidar.defaults import RESOLUTION_SLACK, default_bundle
 from foldmap.lidar.source import RasterMap
@@ -74,9 +73,8 @@ class Board:
 
         def load() -> Drive:
             folder = self.recordings(name)
-            sweeps = open_sweeps(folder / "sweeps")
-            poses = read_poses(folder / "poses.txt").for_sweeps(len(sweeps))
-            return load_drive(name, sweeps, poses, max_range_m=max_range_m)
+            recorded = open_drive(folder / "sweeps", folder / "poses.txt")
+            return load_drive(name, recorded.sweeps, recorded.world_SE3_sensors, max_range_m=max_range_m)
 
         return self.once(("drive", name, max_range_m), load)  # type: ignore[no-any-return]
 

@@ -17,7 +17,7 @@ from foldmap.atlas import FoldFile
 from foldmap.bench.board.context import Board
 from foldmap.bench.board.lines import Line, RowSkipped, at_least, information
 from foldmap.bench.board.town import town_raster
-from foldmap.bench.learned import UnfoldedPayload, thresholds_of
+from foldmap.bench.learned import UnfoldedPayload
 from foldmap.coding.context import ContextModel
 from foldmap.errors import MapInputError
 from foldmap.geometry import SE2
@@ -30,7 +30,7 @@ from foldmap.lidar.pairs_from_raster import turned_cut
 from foldmap.lidar.presets import preset_named
 from foldmap.lidar.source import RasterMap
 from foldmap.lidar.unfold import FoldedLidar
-from foldmap.localize.lidar import LidarLocalizer, LocalizerSettings
+from foldmap.localize.lidar import LidarLocalizer
 
 _LENGTH_M, _WIDTH_M = 30.0, 24.0
 
@@ -132,7 +132,7 @@ def step_times_s(decoded: FoldedLidar, raster: RasterMap, poses: list[SE2]) -> t
         Seconds and statuses of the steps, and the filter's grid: headings, rows, columns.
     """
     resolution_m = raster.grid.resolution_m
-    localizer = LidarLocalizer(decoded, LocalizerSettings(thresholds=thresholds_of(decoded.bundle)))
+    localizer = LidarLocalizer(decoded)
     shape = round(_WIDTH_M / resolution_m), round(_LENGTH_M / resolution_m)
     times_s, statuses, window = [], [], [0]
     for index, pose in enumerate(poses):

@@ -16,8 +16,7 @@ import numpy as np
 from foldmap.bench.board.adapting import Adaptation, adapted_model
 from foldmap.bench.board.context import Board
 from foldmap.bench.finish import finish
-from foldmap.formats.poses import read_poses
-from foldmap.formats.sweeps import open_sweeps
+from foldmap.formats.drives import open_drive
 from foldmap.lidar.bundle import Bundle
 from foldmap.lidar.pairs_from_raster import PlacePair
 from foldmap.lidar.pairs_from_sweeps import SweepPairs
@@ -69,8 +68,8 @@ def street_bundle(board: Board, adaptation: Adaptation = STREET) -> Bundle:
 def real_pairs(board: Board) -> list[PlacePair]:
     """One pair a query of five sweeps; so short a drive has no room for a guard, and nothing is scored on it."""
     folder = board.recordings(RECORDING)
-    sweeps = open_sweeps(folder / "sweeps")
-    poses = read_poses(folder / "poses.txt").for_sweeps(len(sweeps))
+    drive = open_drive(folder / "sweeps", folder / "poses.txt")
+    sweeps, poses = drive.sweeps, drive.world_SE3_sensors
     map_px, query_px = REACH_PX
     pairs = SweepPairs(sweeps, poses, RESOLUTION_M, guard=0, map_px=map_px, sweep_px=query_px, max_range_m=MAX_RANGE_M)
     return list(pairs)

@@ -10,6 +10,7 @@ from PIL import Image
 
 from foldmap.errors import MapInputError
 from foldmap.formats.listing import ListedImage
+from foldmap.visual.photo_names import files_below
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def need_images(folder: Path, names: list[str]) -> None:
 def pictures(folder: Path) -> list[str]:
     """Names of all images below a folder, sorted, relative to it."""
     kinds = {".jpg", ".jpeg", ".png"}
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.suffix.lower() in kinds)
+    return sorted(path.relative_to(folder).as_posix() for path in files_below(folder) if path.suffix.lower() in kinds)
 
 
 def size_px(path: Path) -> tuple[int, int]:

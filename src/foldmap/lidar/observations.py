@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from foldmap.errors import ConfigError
+from foldmap.errors import ConfigError, SweepInputError
 
 if TYPE_CHECKING:
     from foldmap.geometry import SE2, SE3
@@ -26,16 +26,17 @@ def extent_of(resolution_m: float) -> tuple[float, float]:
 
 
 def observations(
-    sweeps: Iterable[Sweep],
+    sweeps: Iterable[Sweep | SweepInputError],
     world_SE3_sensors: Sequence[SE3],
     resolution_m: float,
     aggregate_sweeps: int = 5,
     sensor_height_m: float | None = None,
-) -> Iterator[Observation]:
+) -> Iterator[Observation | SweepInputError]:
     """Draw, for every sweep, the last few sweeps' ground in its own vehicle frame.
 
     Args:
-        sweeps: in driving order, read lazily; only the last few are kept.
+        sweeps: in driving order, read lazily; only the last few are kept. One that could not be read is its error,
+            which is handed on in its place.
         world_SE3_sensors: one a sweep, as from odometry: only their differences matter.
         resolution_m: of the images.
         aggregate_sweeps: how many sweeps are laid together, the current one included; fewer at the beginning.
@@ -53,6 +54,9 @@ def observations(
     half_length_m, half_width_m = extent_of(resolution_m)
     kept: deque[tuple[DoubleArray, FloatArray, SE2]] = deque(maxlen=aggregate_sweeps)
     for sweep, world_SE3_sensor in zip(sweeps, world_SE3_sensors, strict=True):
+        if isinstance(sweep, SweepInputError):
+            yield sweep
+            continue
         points, intensity = aggregate([sweep], [world_SE3_sensor], 0, sensor_height_m=sensor_height_m)
         world_SE2_vehicle = world_SE3_sensor.to_se2()
         kept.append((points[:, :2], intensity, world_SE2_vehicle))

@@ -1,0 +1,218 @@
+"""No output of a command may be one of its inputs: the one check, made before any work."""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from foldmap.errors import ConfigError
+
+_ALONE = ("{}",)
+_TOLD = ("{}", "{}.settings.json")
+_PAGES = ("{}/*.html", "{}/*.json", "{}/*.csv", "{}/*.svg", "{}/*.png")
+_RUN = ("{}/model.safetensors*", "{}/checkpoint*", "{}/curve.*", "{}/train.settings.json", "{}/log.jsonl")
+_KEPT = ("{}/answers/**/*", "{}/training/**/*", "{}/kept/**/*")
+
+WRITTEN: dict[str, dict[str, tuple[str, ...]]] = {
+    "demo": {"output": (*_PAGES, "{}/map.tif", "{}/map.fold", "{}/estimates.txt", "{}/estimates.txt.jsonl")},
+    "build lidar": {"output": (*_TOLD, "{stem}.png")},
+    "build visual": {"output": ("{}/sparse/**/*", "{}/features.h5", "{}/scene.png", "{}/scene.json")},
+    "train lidar": {"output": _RUN},
+    "train street": {"output": _RUN},
+    "fold": {
+        "output": _TOLD,
+        "into": _TOLD,
+        "update": _ALONE,
+        "report": ("{}/index.html", "{}/curve.json", "{}/curve.svg"),
+    },
+    "localize": {"output": (*_TOLD, "{}.jsonl", "{}.tum")},
+    "evaluate": {"plot": _ALONE},
+    "show": {"codes": _ALONE, "embedding": _ALONE, "picture": _ALONE},
+    "verify": {},
+    "unfold": {"output": _ALONE},
+    "street retrieve": {"output": _TOLD, "geojson": _ALONE, "picture": _ALONE},
+    "street localize": {"output": (*_TOLD, "{}.jsonl"), "picture": _ALONE},
+    "street update": {"output": _TOLD},
+    "street expand": {"output": _TOLD},
+    "street map2pix": {"output": _TOLD, "picture": _ALONE},
+    "bench lidar": {"output": (*_PAGES, *_KEPT)},
+    "bench visual": {"output": (*_PAGES, *_KEPT)},
+    "bench street": {"output": (*_PAGES, *_KEPT)},
+}
+"""Of each command the parameters that name what is written, and which files that makes: ``{}`` is the path that was
+given, ``{stem}`` the same without its suffix; patterns stand for what is there. Every other path is read."""
+
+TEXT_THAT_NAMES_FILES = {"sweeps": (), "matching": ("exhaustive", "sequential")}
+"""Parameters that are no `Path`, but name files to read, unless they are one of these words."""
+
+_BESIDE = ("{}.jsonl", "{}.aux.xml", "{}.ovr", "{}.msk", "{}-wal", "{stem}.tfw", "{stem}.prj", "{dir}/index.json")
+"""Files that readers look for beside the one that was named."""
+
+_PICTURES = frozenset((".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".ppm", ".pgm"))
+_ONLY = {
+    "sweeps": frozenset((".las", ".laz", ".pcd", ".bin", ".ply")),
+    "images": _PICTURES,
+    "photos": _PICTURES,
+    "observations": _PICTURES | {".npz", ".vrt", ".csv", ".json", ".feather"},
+}
+"""What is read of folders, by parameter; of others anything but what no reader reads."""
+_NEVER = frozenset((".fold", ".svg", ".html"))
+_NO_PICTURES = ("poses", "truth", "estimates", "queries", "ring", "prior", "drive", "features", "model", "weights")
+
+
+@dataclass(frozen=True)
+class Named:
+    """A parameter with the path that it was given.
+
+    Attributes:
+        name: of the parameter.
+        label: as the user knows it: ``--plot``, or what an argument stands for.
+        path: as it was given.
+    """
+
+    name: str
+    label: str
+    path: Path
+
+
+def refuse_to_overwrite(command: str, outputs: list[Named], inputs: list[Named]) -> None:
+    """Check that nothing that a command will write is something that it will read, or is written twice.
+
+    Files are told apart by what they are, not by how they are spelled: another spelling, a symbolic or a hard link is
+    the same file. Files of a folder that is read count as read, where they have a suffix that is read there; what the
+    same command wrote there before does not.
+
+    Args:
+        command: its words, like ``street retrieve``.
+        outputs: what is written; the files that this makes are in `WRITTEN`.
+        inputs: what is read: files, folders or glob patterns.
+
+    Raises:
+        ConfigError: names the output and the input.
+    """
+    made = [(one, path) for one in outputs for path in _files_of(one.path, WRITTEN[command][one.name])]
+    _refuse_twice(made)
+    there = {found: (one, path) for one, path in made if (found := _identity(path)) is not None}
+    if not there:
+        return
+    for source in inputs:
+        for path, inside in _read_by(source, command):
+            hit = there.get(_identity(path) or (-1, -1))
+            if hit is not None:
+                raise _refusal(*hit, source, inside)
+
+
+def _refusal(output: Named, path: Path, source: Named, inside: bool) -> ConfigError:
+    what = f"{output.label} {output.path}"
+    if path != output.path:
+        what += f" would write {path}, which"
+    where = f"lies in {source.path}, which is read as" if inside else "is also read as"
+    return ConfigError(f"{what} {where} {source.label}", f"choose another name for {output.label}")
+
+
+def _refuse_twice(made: list[tuple[Named, Path]]) -> None:
+    """Check that two outputs are not one file, which need not be there yet."""
+    taken: dict[object, Named] = {}
+    for one, path in made:
+        if path.exists() and not path.is_file() and not path.is_dir():
+            continue  # a device, like /dev/null, takes any number of outputs
+        keys = {os.path.normcase(os.path.realpath(path)), _identity(path)} - {None}
+        other = next((taken[key] for key in keys if key in taken and taken[key] is not one), None)
+        if other is not None:
+            raise ConfigError(f"{one.label} and {other.label} would both write {path}", "give them different names")
+        taken |= dict.fromkeys(keys, one)
+
+
+def _files_of(path: Path, patterns: tuple[str, ...]) -> Iterator[Path]:
+    """Files that an output stands for; of patterns those that are there."""
+    for pattern in patterns:
+        if "*" not in pattern:
+            yield _named(pattern, path)
+        elif path.is_dir():
+            yield from (found for found in path.glob(pattern.removeprefix("{}/")) if found.is_file())
+
+
+def _named(pattern: str, path: Path) -> Path:
+    text = pattern.replace("{dir}", str(path.parent)).replace("{stem}", str(path.parent / path.stem))
+    return Path(text.replace("{}", str(path)))
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Which file a path leads to; None where there is none, or where it is no file."""
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return (found.st_dev, found.st_ino) if stat.S_ISREG(found.st_mode) else None
+
+
+def _read_by(source: Named, command: str) -> Iterator[tuple[Path, bool]]:
+    """Files that an input stands for, and whether they are there because their folder was named."""
+    paths = [source.path]
+    if not source.path.exists() and glob.has_magic(str(source.path)):
+        paths = [Path(found) for found in glob.glob(str(source.path), recursive=True)]
+    for path in paths:
+        if path.is_dir():
+            yield from ((found, True) for found in _walk(path) if _is_read(found, source.name, command))
+        else:
+            yield path, False
+            yield from ((_named(pattern, path), False) for pattern in _BESIDE)
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """Files below a folder, through links too, each folder once."""
+    seen: set[tuple[int, int]] = set()
+    for inner, folders, files in os.walk(folder, followlinks=True):
+        found = os.stat(inner)
+        if (found.st_dev, found.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((found.st_dev, found.st_ino))
+        yield from (Path(inner, name) for name in files)
+
+
+def _is_read(file: Path, name: str, command: str) -> bool:
+    suffix = file.suffix.lower()
+    if name in _ONLY:
+        return suffix in _ONLY[name] and not _written_before(file, command)
+    if suffix in _NEVER or (suffix in _PICTURES and name in _NO_PICTURES):
+        return False
+    return not _written_before(file, command)
+
+
+def _written_before(file: Path, command: str) -> bool:
+    """Whether the settings beside a file say that this command wrote it."""
+    own = str(file).removesuffix(".settings.json")
+    for main in (own, own.removesuffix(".jsonl").removesuffix(".tum")):
+        try:
+            said = json.loads(Path(f"{main}.settings.json").read_bytes())
+        except (OSError, ValueError):
+            continue
+        if isinstance(said, dict) and said.get("command") == command:
+            return True
+    return False
+
+
+def named_paths(command: str, given: Mapping[str, tuple[str, Any]]) -> tuple[list[Named], list[Named]]:
+    """Sort the paths that a command was given into what it writes and what it reads.
+
+    Args:
+        command: its words.
+        given: label and value of each parameter, by its name.
+    """
+    outputs: list[Named] = []
+    inputs: list[Named] = []
+    for name, (label, value) in given.items():
+        values = value if isinstance(value, list | tuple) else [value]
+        paths = [one for one in values if isinstance(one, Path)]
+        if name in TEXT_THAT_NAMES_FILES and value not in (None, *TEXT_THAT_NAMES_FILES[name]):
+            paths = [Path(value)]
+        chosen = outputs if name in WRITTEN[command] else inputs
+        chosen += [Named(name, label, path) for path in paths]
+    return outputs, inputs

@@ -1,0 +1,101 @@
+"""How every verb is run: its outputs are checked first, and whatever goes wrong is one line and exit status 2."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from foldmap.cli.outputs import named_paths, refuse_to_overwrite
+from foldmap.errors import FoldmapError
+
+F = TypeVar("F", bound=Callable[..., Any])
+_UsageError: Any = typer.BadParameter.__base__  # typer brings a click of its own or uses the one that is installed
+
+
+class Verb(TyperCommand):
+    """One verb; no output of it may be what it reads."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> Any:
+        """Read the options; what is wrong with them is said to be of this verb."""
+        try:
+            return super().parse_args(ctx, args)
+        except _UsageError as error:
+            error.ctx = error.ctx or ctx
+            raise
+
+    def invoke(self, ctx: Any) -> Any:
+        """Check what would be written, then run the verb."""
+        command = words_of(ctx)
+        given = {one.name: (label_of(one), ctx.params.get(one.name)) for one in self.params if one.name}
+        refuse_to_overwrite(command, *named_paths(command, given))
+        return super().invoke(ctx)
+
+
+class Verbs(TyperGroup):
+    """The group of all verbs; every error that is no bug leaves it as one line and exit status 2."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> Any:
+        """Read the options before the verb."""
+        with _one_line():
+            return super().make_context(*args, **kwargs)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the verb."""
+        with _one_line():
+            return super().invoke(ctx)
+
+
+class App(typer.Typer):
+    """A group of verbs, each a `Verb`."""
+
+    def command(self, *args: Any, **kwargs: Any) -> Callable[[F], F]:
+        """Register a verb."""
+        return super().command(*args, **{"cls": Verb, **kwargs})
+
+
+def words_of(ctx: Any) -> str:
+    """The words of a verb, like ``street retrieve``."""
+    words: list[str] = []
+    while ctx.parent is not None:
+        words.insert(0, ctx.info_name)
+        ctx = ctx.parent
+    return " ".join(words)
+
+
+def label_of(parameter: Any) -> str:
+    """What a user calls a parameter: its long option, or what stands for an argument in the usage."""
+    if parameter.param_type_name == "option":
+        return str(max(parameter.opts, key=len))
+    return str(parameter.metavar or parameter.name).strip("[].").lower().removesuffix("...")
+
+
+@contextmanager
+def _one_line() -> Iterator[None]:
+    try:
+        yield
+    except FoldmapError as error:
+        line = str(error)
+    except _UsageError as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            raise
+        line = _wrong_use(error)
+    except OSError as error:
+        if error.errno == errno.EPIPE or error.strerror is None:
+            raise
+        line = f"{error.filename or 'a file'}: {error.strerror} (check the path, its rights and the space left)"
+    else:
+        return
+    typer.echo("error: " + " ".join(line.split()), err=True)
+    raise typer.Exit(2)
+
+
+def _wrong_use(error: Any) -> str:
+    """What the parser has to say, and where to read how the verb is used."""
+    said = " ".join(error.format_message().split()).rstrip(".")
+    verb = error.ctx.command_path if error.ctx is not None else "foldmap"
+    return f"{said[:1].lower()}{said[1:]} ({verb} --help says what it takes)"

@@ -1,0 +1,116 @@
+"""Sweeps and poses are paired by time where names are times, by order where order is certain, else not at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from foldmap.errors import ConfigError, PoseInputError
+from foldmap.formats.pairing import pair_sweeps
+from foldmap.formats.sweeps import natural_key
+
+
+def ordered(names: list[str]) -> list[str]:
+    return [str(path) for path in sorted(map(Path, names), key=natural_key)]
+
+
+def paired(names: list[str], times_s: list[float] | None, poses: int = 0, limit_s: float = 0.01) -> dict[str, int]:
+    """Row of the pose of every name that has one."""
+    times = None if times_s is None else np.array(times_s)
+    names = ordered(names)
+    found = pair_sweeps(names, poses or len(times_s or names), times, "poses.txt", limit_s)
+    return {names[sweep]: pose for sweep, pose in zip(found.sweeps, found.poses, strict=True)}
+
+
+EPOCH = 1305031102
+SPELLINGS = {
+    "decimal": lambda ms: f"{ms / 1000:g}.bin",
+    "decimal, prefixed": lambda ms: f"lidar2_{ms / 1000:g}.pcd",
+    "padded": lambda ms: f"{ms / 1000:013.6f}.bin",
+    "sec.nanosec": lambda ms: f"{ms // 1000}.{ms % 1000 * 1_000_000}.bin",
+    "sec_nanosec": lambda ms: f"cloud_{EPOCH + ms // 1000}_{ms % 1000 * 1_000_000:09d}.pcd",
+    "nanoseconds": lambda ms: f"{(EPOCH * 1000 + ms) * 1_000_000}.bin",
+    "microseconds": lambda ms: f"n015__LIDAR_TOP__{(EPOCH * 1000 + ms) * 1000}.pcd",
+    "milliseconds": lambda ms: f"{EPOCH * 1000 + ms}.las",
+    "seconds and fraction": lambda ms: f"{EPOCH + ms // 1000}.{ms % 1000:03d}.laz",
+}
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.sampled_from(sorted(SPELLINGS)),
+    st.lists(st.integers(1, 400), min_size=3, max_size=12),
+    st.integers(8_000, 12_000),
+    st.floats(-0.004, 0.004),
+)
+def test_every_spelling_of_a_time_finds_its_pose(spelling: str, steps: list[int], start: int, off_s: float) -> None:
+    stamps = (start + 10 * np.cumsum(steps)).tolist()
+    names = {SPELLINGS[spelling](ms): row for row, ms in enumerate(stamps)}
+    base = EPOCH if str(EPOCH)[:6] in next(iter(names)) else 0
+    assert paired(list(names), [base + ms / 1000 + off_s for ms in stamps]) == names
+
+
+def test_decimal_seconds_that_sort_wrongly() -> None:
+    times = [10.9 + 0.05 * k for k in range(8)]
+    names = {f"{round(time, 2)}.bin": row for row, time in enumerate(times)}
+    assert ordered(list(names)) != list(names)
+    assert paired(list(names), times) == names
+    assert paired(list(names), None) == names  # as nanoseconds they would be 41 ns apart: no lidar
+    nanoseconds = {f"900.{k * 50_000_000}.bin": k for k in range(8)}
+    assert paired(list(nanoseconds), [900 + 0.05 * k for k in range(8)]) == nanoseconds
+
+
+def test_an_order_that_the_names_do_not_tell_is_refused() -> None:
+    names = ["900.0.bin", "900.50000000.bin", "900.100000000.bin", "900.150000000.bin"]
+    with pytest.raises(PoseInputError, match="do not tell the order"):
+        paired(names, None)
+    assert paired([name.replace(".5", ".05") for name in names], None)["900.050000000.bin"] == 1
+
+
+def test_some_sweeps_or_poses_more() -> None:
+    names = {f"{5 + 0.1 * k:.1f}.bin": k for k in range(10)}
+    times = [5 + 0.1 * k for k in range(10)]
+    assert paired(list(names), times[2:]) == {name: k - 2 for name, k in names.items() if k >= 2}
+    assert paired(list(names)[3:6], times) == {name: k for name, k in names.items() if 3 <= k < 6}
+    found = pair_sweeps(ordered(list(names)), 8, np.array(times[2:]), "poses.txt")
+    assert (found.how, [list(names)[i] for i in found.alone]) == ("time", ["5.0.bin", "5.1.bin"])
+    assert "8 of 10 sweeps by time" in found.words
+
+
+def test_the_limit_is_kept_and_named() -> None:
+    names = [f"{5 + 0.1 * k:.2f}.bin" for k in range(6)]
+    times = [5.03 + 0.1 * k for k in range(6)]
+    with pytest.raises(PoseInputError, match=r"0 have a pose within 0\.01 s.*0\.03 s away") as caught:
+        paired(names, times)
+    assert "--time-limit" in caught.value.cure
+    assert list(paired(names, times, limit_s=0.03).values()) == list(range(6))
+    with pytest.raises(ConfigError):
+        paired(names, times, limit_s=-1)
+
+
+def test_another_clock_of_the_same_rate_goes_by_order_and_says_so() -> None:
+    names = [f"{EPOCH + 0.1 * k:.6f}.bin" for k in range(6)]
+    found = pair_sweeps(ordered(names), 6, np.array([0.1 * k for k in range(6)]), "poses.txt")
+    assert (found.how, found.poses) == ("order", tuple(range(6)))
+    assert "clock" in found.words
+    with pytest.raises(PoseInputError, match="0 have a pose within"):
+        paired(names, [0.0, 0.1, 0.2, 0.35, 0.4, 0.5])
+    with pytest.raises(PoseInputError, match="0 have a pose within"):
+        paired(names, [0.1 * k for k in range(5)])
+
+
+def test_frame_numbers_are_no_times() -> None:
+    names = [f"{k:06d}.bin" for k in (0, 10, 20, 30)]
+    with pytest.raises(PoseInputError, match="1000 poses for 4 sweeps"):
+        paired(names, [0.1 * k for k in range(1000)])
+    assert list(paired(names, [0.0, 1.0, 2.0, 3.0]).values()) == [0, 1, 2, 3]
+    assert list(paired(["s9.bin", "s10.bin"], None).values()) == [0, 1]
+
+
+def test_files_of_one_name_in_two_folders_go_folder_by_folder() -> None:
+    names = [f"{folder}/{k:03d}.bin" for folder in ("part1", "part2", "part10") for k in range(3)]
+    assert ordered(names[::-1]) == names
