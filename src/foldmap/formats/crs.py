@@ -262,7 +262,7 @@ def metric_lines(
         error = scale_error(found, _extremes(lonlat))
         if error <= TRUE_SCALE:
             return list(lines), text_of(found, crs)
-        if error > _LOST_SCALE and not is_world_mercator(found):
+        if error > _LOST_SCALE and not _worldwide(found):
             raise MapInputError(
                 f"{where}: coordinates such as {lines[0][0].tolist()} are far outside of {name_of(found)}",
                 "check the crs and the offset of the map",
@@ -277,10 +277,22 @@ def is_world_mercator(crs: Any) -> bool:
         MapInputError: pyproj does not read it.
     """
     found = read_crs(crs, "the crs")
-    operation = (found.source_crs if found.is_bound and found.source_crs else found).coordinate_operation
-    if operation is None or "Mercator" not in operation.method_name or operation.method_name.startswith(_REGIONAL):
+    operation = _operation(found)
+    if "Mercator" not in _worldwide(found):
         return False
     return not any(each.name == "Latitude of 1st standard parallel" and each.value for each in operation.params)
+
+
+def _worldwide(crs: CRS) -> str:
+    """The name of a projection that is used for the whole world; empty for one that is made for a region."""
+    operation = _operation(crs)
+    name = operation.method_name if operation is not None else ""
+    cylindrical = "Mercator" in name or "Cylindrical" in name
+    return name if cylindrical and not name.startswith(_REGIONAL) else ""
+
+
+def _operation(crs: CRS) -> Any:
+    return (crs.source_crs if crs.is_bound and crs.source_crs else crs).coordinate_operation
 
 
 def lonlat_lines(

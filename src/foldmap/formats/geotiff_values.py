@@ -13,7 +13,6 @@ from foldmap.errors import MapInputError
 from foldmap.types import AnyArray
 
 _SIDE_PX, _PICKS = 256, 24
-_SCALES = (255, 65_535)
 _HUGE = 1e30
 _KNOWN_NODATA = (-999.0, -9999.0, -99999.0, -32767.0, -32768.0)
 _GAP, _SHARE = 8.0, 1e-3
@@ -42,8 +41,8 @@ def check_band(
 ) -> tuple[float, float]:
     """Scale and offset to full reflectance 1 of a band, after a look at some of its values; at all where those are odd.
 
-    Integers of 8 and 16 bits are divided by their type's maximum, wider ones by the least of 255, 65535 and that which
-    holds all values. Floats, and bands with a declared scale, stay as they are.
+    Integers of 8 and 16 bits are divided by their type's maximum, wider ones by the most that the bytes hold which all
+    values need: 255, 65535 and so on. Floats, and bands with a declared scale, stay as they are.
 
     Args:
         path: for messages.
@@ -62,7 +61,7 @@ def check_band(
     if not some.count:
         return declared or (1.0, 0.0)
     wide = kind.kind in "iu" and declared is None and kind.itemsize > 2
-    if len(some.distinct) < 3 or (wide and some.high <= _SCALES[-1]):
+    if len(some.distinct) < 3 or wide:
         some = _Seen()
         for window in _windows(shape):
             some.add(path, kind, valid(*window))
@@ -86,9 +85,9 @@ def check_band(
 def _full_scale(kind: np.dtype[Any], high: float) -> tuple[float, float]:
     if kind.kind == "f":
         return 1.0, 0.0
-    most = float(np.iinfo(kind).max)
+    most = int(np.iinfo(kind).max)
     if kind.itemsize > 2:
-        most = next((float(full) for full in _SCALES if high <= full), most)
+        most = min(most, (1 << 8 * max(1, -(-int(high).bit_length() // 8))) - 1)
     return 1.0 / most, 0.0
 
 

@@ -1,0 +1,216 @@
+"""Values that cannot be ground intensities, and placements that are no metres, in rasters written with rasterio."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+from rasterio.enums import ColorInterp
+
+from foldmap.errors import ConfigError, MapInputError
+from foldmap.formats import geotiff_values
+from foldmap.formats.crs import from_lonlat
+from foldmap.formats.geotiff import open_raster, raster_grid
+from foldmap.formats.geotiff_write import crs_wkt_of, write_map_geotiff
+from foldmap.geometry import MetricGrid
+
+SHAPE = (90, 120)
+
+
+def texture(low: float, high: float, kind: str, shape: tuple[int, int] = SHAPE) -> np.ndarray:
+    values = np.random.default_rng(4).uniform(low, high, shape)
+    return (np.round(values) if np.dtype(kind).kind in "iu" else values).astype(kind)
+
+
+def write(
+    path: Path, values: np.ndarray, crs: str | None = None, at: tuple[float, float] = (0, 0), **more: Any
+) -> Path:
+    path = path / "map.tif"
+    place = {"crs": crs, "transform": rasterio.Affine(0.33, 0, at[0], 0, -0.33, at[1])} | more
+    profile = {
+        "driver": "GTiff",
+        "height": values.shape[0],
+        "width": values.shape[1],
+        "count": 1,
+        "dtype": values.dtype,
+    }
+    with rasterio.open(path, "w", **profile, **place) as dataset:
+        dataset.write(values, 1)
+    return path
+
+
+def read(path: Path) -> np.ndarray:
+    with open_raster(path) as raster:
+        return raster.read(0, 0, *raster.grid.shape).intensity
+
+
+@pytest.mark.parametrize(
+    ("kind", "most", "full"),
+    [
+        ("uint8", 200, 255), ("uint16", 200, 65535), ("uint16", 4095, 65535), ("int16", 4095, 32767),
+        ("uint32", 255, 255), ("int32", 255, 255), ("int32", 4000, 65535), ("uint32", 65535, 65535),
+        ("int32", 100_000, 2**24 - 1), ("int32", 10**9, 2**31 - 1), ("uint32", 2**32 - 2, 2**32 - 1),
+        ("int64", 255, 255),
+        ("float32", 0.8, 1), ("float32", 255, 1), ("float64", 65535, 1),
+    ],
+)  # fmt: skip
+def test_full_scale_of_what_a_band_holds(tmp_path: Path, kind: str, most: float, full: float) -> None:
+    values = texture(0, most, kind)
+    values[3, 4] = most
+    np.testing.assert_allclose(read(write(tmp_path, values)), values / full, rtol=1e-6)
+
+
+def test_wide_integers_are_looked_at_to_the_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One value above 255, where no sample lies, changes what all others mean."""
+    monkeypatch.setattr(geotiff_values, "_SIDE_PX", 16)
+    monkeypatch.setattr(geotiff_values, "_PICKS", 2)
+    values = texture(0, 255, "uint32")
+    assert read(write(tmp_path, values)).max() > 0.9
+    values[40, 60] = 300
+    np.testing.assert_allclose(read(write(tmp_path, values)), values / 65535, rtol=1e-6)
+    mask = np.zeros(SHAPE, np.uint16)
+    mask[40, 60] = 7
+    with pytest.raises(MapInputError, match="nothing but 0 and 7"):
+        read(write(tmp_path, mask))
+    mask[41] = np.arange(120) * 100
+    assert read(write(tmp_path, mask)).max() == pytest.approx(11900 / 65535)
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        ("float32", -3.4028234663852886e38), ("float64", -1.7976931348623157e308), ("float32", 1e30),
+        ("float32", -9999.0),
+        ("float32", -32768.0), ("float64", -999.0), ("float32", -1.0), ("float32", 1e20), ("float32", 9999.0),
+        ("int16", -9999), ("int16", -32768), ("int32", -2147483648), ("int16", -1), ("uint32", 4294967295),
+        ("uint16", 65535), ("int64", -9999),
+    ],
+)  # fmt: skip
+def test_nodata_that_is_not_declared(tmp_path: Path, kind: str, value: float) -> None:
+    values = texture(0, 1 if np.dtype(kind).kind == "f" else 255, kind)
+    values[:30] = np.array(value).astype(kind)
+    with pytest.raises(MapInputError, match="look like nodata") as caught:
+        read(write(tmp_path, values))
+    assert "map.tif" in caught.value.message
+    assert float(caught.value.message.split("values of ")[1].split()[0]) == pytest.approx(value, rel=1e-7)
+    told = caught.value.cure.split("-a_nodata ")[1].split()[0]
+    with open_raster(write(tmp_path, values, nodata=float(told))) as raster:
+        assert raster.read(0, 0, *SHAPE).observed.sum() == 60 * 120
+
+
+def test_nodata_far_from_where_samples_lie(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(geotiff_values, "_SIDE_PX", 16)
+    monkeypatch.setattr(geotiff_values, "_PICKS", 2)
+    values = texture(0, 1, "float32")
+    values[40, 60] = -9999
+    with open_raster(write(tmp_path, values)) as raster:
+        raster.read(0, 0, 30, 30)
+        with pytest.raises(MapInputError, match="values of -9999 look like nodata"):
+            raster.read(20, 40, 40, 40)
+
+
+def test_values_that_only_look_odd_are_kept(tmp_path: Path) -> None:
+    bright = texture(0, 0.6, "float32")
+    bright[5, :40] = 1.0
+    decibel = texture(-30, -1, "float32")
+    white = texture(0, 60, "uint8")
+    white[:20] = 255
+    for values in (bright, decibel, white, texture(0, 30, "uint16")):
+        read(write(tmp_path, values))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (np.zeros(SHAPE, np.uint8), "nothing but 0 where"),
+        (np.full(SHAPE, 0.5, np.float32), "nothing but 0.5 where"),
+        (texture(0, 1, "uint16"), "nothing but 0 and 1 where"),
+        (texture(0, 6e-8, "float32"), "of full reflectance"),
+    ],
+)
+def test_bands_that_are_no_intensities(tmp_path: Path, values: np.ndarray, message: str) -> None:
+    with pytest.raises(MapInputError, match=message) as caught:
+        read(write(tmp_path, values))
+    assert caught.value.cure
+
+
+@pytest.mark.parametrize(("scale", "offset"), [(0.0, 0.0), (0.0, 5.0), (float("nan"), 0.0), (1.0, float("inf"))])
+def test_scales_that_leave_no_value(tmp_path: Path, scale: float, offset: float) -> None:
+    path = write(tmp_path, texture(0, 255, "uint8"))
+    with rasterio.open(path, "r+") as dataset:
+        dataset.scales, dataset.offsets = (scale,), (offset,)
+    with pytest.raises(MapInputError, match="declares the GDAL scale"):
+        open_raster(path)
+
+
+def test_bands_of_another_meaning(tmp_path: Path) -> None:
+    path = tmp_path / "two.tif"
+    profile = {"driver": "GTiff", "height": 90, "width": 120, "count": 2, "dtype": "uint8"}
+    with rasterio.open(path, "w", **profile, transform=rasterio.Affine(0.33, 0, 0, 0, -0.33, 0)) as dataset:
+        dataset.write(np.stack([texture(0, 255, "uint8")] * 2))
+    with rasterio.open(path, "r+") as dataset:
+        dataset.colorinterp = (ColorInterp.gray, ColorInterp.alpha)
+    open_raster(path).close()
+    with pytest.raises(MapInputError, match="band 2 is the alpha band"):
+        open_raster(path, 2)
+    path = write(tmp_path, texture(0, 9, "uint8"))
+    with rasterio.open(path, "r+") as dataset:
+        dataset.write_colormap(1, {value: (value, 255 - value, 0, 255) for value in range(10)})
+    for opened in (open_raster, raster_grid):
+        with pytest.raises(MapInputError, match="numbers of colours"):
+            opened(path)
+
+
+@pytest.mark.parametrize(
+    ("crs", "place", "message"),
+    [
+        ("EPSG:3857", (11, 48), "EPSG:3857 are not metres of ground at 48.00 N, 11.00 E, but off by 49.4 %"),
+        ("EPSG:3395", (11, 48), "not metres of ground"),
+        ("EPSG:3035", (-8, 38), "not metres of ground"),
+        ("EPSG:4087", (11, 48), "not metres of ground"),
+        ("EPSG:2263", None, "US survey foot"),
+        ("EPSG:2053", None, "point west and south"),
+        ('LOCAL_CS["a",UNIT["US survey foot",0.304800609601219]]', None, "US survey foot"),
+        ('LOCAL_CS["a",UNIT["kilometre",1000]]', None, "1000 m"),
+        ("EPSG:2263+6360", None, "US survey foot"),
+        (None, None, "such are degrees"),
+    ],
+)
+def test_placements_that_are_no_metres(tmp_path: Path, crs: str | None, place: Any, message: str) -> None:
+    at = (0.0, 0.0) if place is None else tuple(from_lonlat(np.array([place], float), str(crs))[0])
+    more = {} if crs else {"transform": rasterio.Affine(3e-6, 0, 8.4, 0, -3e-6, 49.0)}
+    path = write(tmp_path, texture(0, 255, "uint8"), crs, at, **more)
+    for opened in (open_raster, raster_grid):
+        with pytest.raises(MapInputError, match=message) as caught:
+            opened(path)
+        assert "map.tif" in caught.value.message
+    if place == (11, 48):
+        assert caught.value.cure == "reproject it with gdalwarp -t_srs EPSG:32632"
+
+
+@pytest.mark.parametrize("crs", ["EPSG:32632", "EPSG:5555", "EPSG:3857", 'LOCAL_CS["a",UNIT["metre",1]]', "EPSG:25832"])
+def test_placements_that_are(tmp_path: Path, crs: str) -> None:
+    """Web Mercator too, on the equator."""
+    at = (0.0, 0.0) if "EPSG" not in crs or "3857" in crs else (6e5, 5.4e6)
+    open_raster(write(tmp_path, texture(0, 255, "uint8"), crs, at)).close()
+
+
+@pytest.mark.parametrize(
+    "crs", ["EPSG:3857", "EPSG:3395", "+proj=merc +lon_0=0", "+proj=tmercator", "EPSG:4978", "EPSG:2263"]
+)
+def test_maps_are_not_built_in_such(crs: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        crs_wkt_of(crs)
+    assert "EPSG" in caught.value.cure
+
+
+def test_maps_are_not_written_where_their_crs_stretches_the_ground(tmp_path: Path) -> None:
+    east, north = from_lonlat(np.array([[-8.0, 38.0]]), "EPSG:3035")[0]
+    grid = MetricGrid(float(east), float(north), 0.1, 100, 100, crs_wkt_of("EPSG:3035"))
+    with pytest.raises(MapInputError, match="not metres of ground") as caught:
+        write_map_geotiff(tmp_path / "a.tif", grid, [], 128)
+    assert "EPSG:32629" in caught.value.cure
+    assert not list(tmp_path.iterdir())
