@@ -20,7 +20,7 @@ from foldmap.formats.las import read_las
 from foldmap.formats.street_argoverse2 import read_argoverse2
 from foldmap.formats.street_geojson import read_geojson, write_geojson
 from foldmap.formats.street_geoparquet import read_geoparquet, write_geoparquet
-from foldmap.formats.street_polylines import read_csv
+from foldmap.formats.street_polylines import read_csv_counted
 from foldmap.street.source import LaneGraph, StreetMap
 
 
@@ -81,8 +81,12 @@ def test_lanes_as_long_as_memory(tmp_path: Path, far: float) -> None:
 def test_coordinates_that_are_no_place_on_earth(tmp_path: Path) -> None:
     path = tmp_path / "lines.csv"
     path.write_text("line,x_m,y_m\n1,0,0\n1,10,0\n2,1e200,50\n2,1e201,50\n")
-    with pytest.raises(MapInputError, match="no place on Earth"):
-        read_csv(path)
+    reading = read_csv_counted(path)
+    assert reading.street_map.graph.edge_lengths_m.sum() == pytest.approx(10.0)
+    assert [fault.lanes for fault in reading.faults] == [1]
+    path.write_text("line,x_m,y_m\n1,0,0\n1,10,0\n2,1e200,50\n2,1e201,50\n3,1e200,90\n3,1e201,90\n")
+    with pytest.raises(MapInputError, match=r"lines\.csv"):
+        read_csv_counted(path)
 
 
 @pytest.mark.parametrize("kind", [["lane"], {}, 0, None])

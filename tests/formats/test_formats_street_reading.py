@@ -217,3 +217,10 @@ def test_numbers_beyond_any_place_are_damage(tmp_path: Path, name: str, number: 
             put(tmp_path, text.replace(old, old.replace("50", number).replace("3.5", number), 1), name)
             with pytest.raises(MapInputError, match="1 of 1 lanes are damaged"):
                 read_street_maps(tmp_path / name)
+
+
+def test_a_library_that_reads_maps_is_told_what_was_dropped(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "lines.csv"
+    path.write_text("line,x_m,y_m\n1,0,0\n1,10,0\n2,1e200,50\n2,1e201,50\n")
+    assert read_street_maps(path)[0].graph.length_m == pytest.approx(10.0)
+    assert "lines: 1 damaged pieces were dropped, 1 lanes with them" in caplog.text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import logging
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
@@ -27,13 +28,25 @@ KINDS: Mapping[str, str] = {
 }
 """Kind of map -> what files it comes in."""
 
+_log = logging.getLogger(__name__)
 _HEAD_BYTES = 1 << 16
 _XML_NAMES = {".xodr": "opendrive", ".net.xml": "sumo", ".osm": "lanelet2"}
 
 
 def read_street_maps(path: Path, kind: str | None = None) -> list[StreetMap]:
-    """Read the street maps of a file, or of all files in a folder that hold some; see `read_street_maps_counted`."""
-    return [reading.street_map for reading in read_street_maps_counted(path, kind)]
+    """Read the street maps of a file, or of all files in a folder that hold some; see `read_street_maps_counted`.
+
+    What is damaged and dropped is logged as a warning, which Python shows on stderr unless told otherwise.
+    """
+    readings = read_street_maps_counted(path, kind)
+    for reading in readings:
+        if reading.faults:
+            lanes, first = sum(fault.lanes for fault in reading.faults), reading.faults[0]
+            _log.warning(
+                "%s: %d damaged pieces were dropped, %d lanes with them; the first, a %s: %s",
+                *(reading.street_map.name, len(reading.faults), lanes, first.what, first.where),
+            )
+    return [reading.street_map for reading in readings]
 
 
 def read_street_maps_counted(path: Path, kind: str | None = None) -> list[MapReading]:
