@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import struct
 from pathlib import Path
 
@@ -11,9 +12,13 @@ import laspy
 import numpy as np
 import pyarrow as pa
 import pytest
+import rasterio
 from pyarrow import parquet
 
 from foldmap.errors import MapInputError, SweepInputError
+from foldmap.formats.colmap_database import ColmapDatabase
+from foldmap.formats.crs import read_crs, text_of
+from foldmap.formats.geotiff import open_raster
 from foldmap.formats.hdf5 import ImageGroups
 from foldmap.formats.hloc_matches import HlocMatches
 from foldmap.formats.las import read_las
@@ -143,3 +148,87 @@ def test_an_array_of_many_bytes_in_few_values(tmp_path: Path) -> None:
         file.create_dataset("a.jpg/keypoints", shape=(1 << 26, 2), dtype="f8", chunks=True)
     with ImageGroups(path, "keypoints", "features") as groups, pytest.raises(MapInputError, match="declares"):
         groups.array("a.jpg", "keypoints", 2)
+
+
+def laz(path: Path, extra: bool = False, count: int = 120_000) -> bytes:
+    """Three chunks of points in layers."""
+    header = laspy.LasHeader(point_format=7, version="1.4")
+    if extra:
+        header.add_extra_dim(laspy.ExtraBytesParams("range", "f4"))
+    las = laspy.LasData(header)
+    las.x = las.y = las.z = np.arange(count) % 900 / 10
+    las.intensity = (np.arange(count) % 60000).astype(np.uint16)
+    las.write(path)
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("extra", [False, True])
+def test_laz_sizes_that_lie(tmp_path: Path, extra: bool) -> None:
+    """The decompressor would ask for as much memory, and end the process where there is not as much."""
+    path = tmp_path / "a.laz"
+    good = laz(path, extra)
+    assert len(read_las(path).values) == 120_000
+    record = good.index(b"laszip encoded") + 52
+    points_at = struct.unpack_from("<I", good, 96)[0]
+    layers = points_at + 8 + (40 if extra else 36) + 4
+    table_at = struct.unpack_from("<q", good, points_at)[0]
+    lies = [(layers + 4 * k, "I", 2**31 - 1) for k in range(14 if extra else 10)]
+    lies += [(layers, "I", 1), (table_at + 4, "I", 2**32 - 1), (table_at + 4, "I", 0), (table_at + 4, "I", 2)]
+    lies += [(points_at, "q", 2**40), (points_at, "q", points_at + 8), (record + 12, "I", 5), (record + 36, "H", 65535)]
+    for at, kind, value in lies:
+        data = bytearray(good)
+        struct.pack_into(f"<{kind}", data, at, value)
+        path.write_bytes(data)
+        with pytest.raises(SweepInputError, match=r"a\.laz"):
+            read_las(path)
+
+
+def test_a_laz_whose_chunks_may_be_larger_than_memory(tmp_path: Path) -> None:
+    path = tmp_path / "a.laz"
+    data = bytearray(laz(path, count=900))
+    right = read_las(path)
+    struct.pack_into("<I", data, data.index(b"laszip encoded") + 52 + 12, 2**32 - 2)
+    path.write_bytes(data)
+    assert np.array_equal(read_las(path).points_sensor_m, right.points_sensor_m)
+
+
+def test_a_laz_that_was_streamed(tmp_path: Path) -> None:
+    """Where the table of chunks is, such files say at their end."""
+    path = tmp_path / "a.laz"
+    data = bytearray(laz(path))
+    points_at = struct.unpack_from("<I", data, 96)[0]
+    table = data[points_at : points_at + 8]
+    data[points_at : points_at + 8] = struct.pack("<q", -1)
+    path.write_bytes(data + table)
+    assert len(read_las(path).values) == 120_000
+
+
+def test_a_code_of_a_crs_that_json_wrote_as_a_fraction() -> None:
+    assert text_of(read_crs("EPSG:25833.0", "a")) == "EPSG:25833"
+
+
+def test_a_raster_with_keys_of_no_type(tmp_path: Path) -> None:
+    """GDAL notices late that it has no pixel size and a key that is none, and raises what no error of rasterio is."""
+    path = tmp_path / "map.tif"
+    with rasterio.open(
+        path, "w", driver="GTiff", width=40, height=32, count=1, dtype="uint8", crs="EPSG:25832",
+        transform=rasterio.Affine(0.2, 0, 500000, 0, -0.2, 5400000),
+    ) as dataset:  # fmt: skip
+        dataset.write((np.arange(1280).reshape(32, 40) % 200 + 1).astype(np.uint8), 1)
+    data = path.read_bytes()
+    no_size = data.replace(struct.pack("<HHI", 33550, 12, 3), struct.pack("<HHI", 259, 12, 3))
+    key = no_size.index(struct.pack("<HHHH", 3072, 0, 1, 25832))
+    path.write_bytes(no_size[: key + 2] + struct.pack("<H", 46512) + no_size[key + 4 :])
+    with pytest.raises(MapInputError, match=r"map\.tif"):
+        open_raster(path)
+
+
+def test_a_database_whose_schema_is_no_text(tmp_path: Path) -> None:
+    path = tmp_path / "features.db"
+    base = sqlite3.connect(path)
+    base.execute("CREATE TABLE images(image_id INTEGER PRIMARY KEY, name TEXT)")
+    base.close()
+    data = path.read_bytes()
+    path.write_bytes(data.replace(b"name TEXT)", b"na\xff( TEXT)"[:10]))
+    with pytest.raises(MapInputError, match=r"features\.db"):
+        ColmapDatabase(path)

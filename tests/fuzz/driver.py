@@ -136,7 +136,9 @@ def judge(family: Family, case: Case, right: str) -> tuple[str, str]:
         except FoldmapError as error:
             named = any(Path(name).name in error.message for name in case.files) or folder.name in error.message
             outcome = "refused" if named else "unnamed"
-            wrong = f"refused though nothing of meaning changed: {error}" if case.neutral else ""
+            wrong = "" if named else f"a refusal that does not name the file: {error}"
+            if case.neutral:
+                wrong = f"refused though nothing of meaning changed: {error}"
         except MemoryError:
             outcome, wrong = "memory", "more than a gigabyte of memory"
         except TooSlow:

@@ -166,7 +166,7 @@ class ColmapDatabase:
         try:
             with self._lock:
                 return self._connection.execute(query, values).fetchall()
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeError) as error:  # what SQLite says of a damaged schema may be no text
             raise MapInputError(f"{self.path} cannot be read: {error}", _REDO) from error
 
 
