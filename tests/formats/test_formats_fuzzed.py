@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 import struct
 from pathlib import Path
@@ -25,7 +26,9 @@ from foldmap.formats.las import read_las
 from foldmap.formats.street_argoverse2 import read_argoverse2
 from foldmap.formats.street_geojson import read_geojson, write_geojson
 from foldmap.formats.street_geoparquet import read_geoparquet, write_geoparquet
-from foldmap.formats.street_polylines import read_csv
+from foldmap.formats.street_polylines import read_csv, read_csv_counted
+from foldmap.formats.street_ring import read_ring_file, write_ring_file
+from foldmap.street.rig import surround_ring
 from foldmap.street.source import LaneGraph, StreetMap
 
 
@@ -86,8 +89,46 @@ def test_lanes_as_long_as_memory(tmp_path: Path, far: float) -> None:
 def test_coordinates_that_are_no_place_on_earth(tmp_path: Path) -> None:
     path = tmp_path / "lines.csv"
     path.write_text("line,x_m,y_m\n1,0,0\n1,10,0\n2,1e200,50\n2,1e201,50\n")
-    with pytest.raises(MapInputError, match="no place on Earth"):
+    reading = read_csv_counted(path)
+    assert len(reading.street_map.graph.edges) == 1
+    assert len(reading.faults) == 1
+    path.write_text("line,x_m,y_m\n2,1e200,50\n2,1e201,50\n")
+    with pytest.raises(MapInputError, match=r"lines\.csv"):
         read_csv(path)
+
+
+HUGE = 10**400
+"""An integer of JSON that no float holds."""
+
+
+@pytest.mark.parametrize("value", [HUGE, 1e999], ids=["integer", "infinite"])
+def test_numbers_of_a_street_that_no_float_holds(tmp_path: Path, value: float) -> None:
+    path = tmp_path / "a.geojson"
+    write_geojson(street(), path)
+    good = path.read_text()
+    for key in ("width_m", "speed_limit_mps", "id"):
+        content = json.loads(good)
+        content["features"][0]["properties"][key] = value
+        path.write_text(json.dumps(content).replace("Infinity", "1e999"))
+        found = read_geojson(path).graph
+        assert np.isfinite(found.vertices_m).all()
+        assert all(lane.width_m is None and lane.speed_limit_mps is None for lane in found.lanes)
+    content = json.loads(good)
+    content["features"][0]["geometry"]["coordinates"][0][0] = value
+    path.write_text(json.dumps(content).replace("Infinity", "1e999"))
+    with pytest.raises(MapInputError, match=r"a\.geojson"):
+        read_geojson(path)
+
+
+@pytest.mark.parametrize("key", ["ground_z_m", "params"])
+def test_numbers_of_a_ring_that_no_float_holds(tmp_path: Path, key: str) -> None:
+    path = tmp_path / "ring.json"
+    write_ring_file(path, surround_ring(size_px=(96, 72)))
+    text = re.sub(rf'("{key}": \[?\s*)[-+.e\d]+', lambda hit: hit.group(1) + str(HUGE), path.read_text(), count=1)
+    assert str(HUGE) in text
+    path.write_text(text)
+    with pytest.raises(MapInputError, match=r"ring\.json"):
+        read_ring_file(path)
 
 
 @pytest.mark.parametrize("kind", [["lane"], {}, 0, None])
