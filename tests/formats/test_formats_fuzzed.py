@@ -6,6 +6,7 @@ import json
 import re
 import sqlite3
 import struct
+from contextlib import closing
 from pathlib import Path
 
 import h5py
@@ -19,7 +20,7 @@ from pyarrow import parquet
 from foldmap.errors import MapInputError, SweepInputError
 from foldmap.formats.colmap_database import ColmapDatabase
 from foldmap.formats.crs import read_crs, text_of
-from foldmap.formats.geotiff import open_raster
+from foldmap.formats.geotiff import open_raster, raster_grid
 from foldmap.formats.hdf5 import ImageGroups
 from foldmap.formats.hloc_matches import HlocMatches
 from foldmap.formats.las import read_las
@@ -248,8 +249,9 @@ def test_a_code_of_a_crs_that_json_wrote_as_a_fraction() -> None:
     assert text_of(read_crs("EPSG:25833.0", "a")) == "EPSG:25833"
 
 
-def test_a_raster_with_keys_of_no_type(tmp_path: Path) -> None:
-    """GDAL notices late that it has no pixel size and a key that is none, and raises what no error of rasterio is."""
+@pytest.mark.parametrize("lost", ["pixel size", "key", "version of the keys"])
+def test_a_raster_whose_tags_are_damaged(tmp_path: Path, lost: str) -> None:
+    """GDAL reads some as maps without a crs, and raises what no error of rasterio is at others."""
     path = tmp_path / "map.tif"
     with rasterio.open(
         path, "w", driver="GTiff", width=40, height=32, count=1, dtype="uint8", crs="EPSG:25832",
@@ -257,11 +259,32 @@ def test_a_raster_with_keys_of_no_type(tmp_path: Path) -> None:
     ) as dataset:  # fmt: skip
         dataset.write((np.arange(1280).reshape(32, 40) % 200 + 1).astype(np.uint8), 1)
     data = path.read_bytes()
-    no_size = data.replace(struct.pack("<HHI", 33550, 12, 3), struct.pack("<HHI", 259, 12, 3))
-    key = no_size.index(struct.pack("<HHHH", 3072, 0, 1, 25832))
-    path.write_bytes(no_size[: key + 2] + struct.pack("<H", 46512) + no_size[key + 4 :])
-    with pytest.raises(MapInputError, match=r"map\.tif"):
-        open_raster(path)
+    with open_raster(path) as raster:
+        assert "25832" in raster.grid.crs_wkt
+    if lost == "version of the keys":
+        data = data.replace(struct.pack("<HHH", 1, 1, 0), struct.pack("<HHH", 9, 1, 0))
+    else:
+        key = data.index(struct.pack("<HHHH", 3072, 0, 1, 25832))
+        data = data[: key + 2] + struct.pack("<H", 46512) + data[key + 4 :]
+    if lost == "pixel size":
+        data = data.replace(struct.pack("<HHI", 33550, 12, 3), struct.pack("<HHI", 259, 12, 3))
+    path.write_bytes(data)
+    for read in (open_raster, raster_grid):
+        with pytest.raises(MapInputError, match=r"map\.tif"):
+            read(path)
+
+
+def test_a_database_with_two_rows_of_an_image(tmp_path: Path) -> None:
+    path = tmp_path / "features.db"
+    with closing(sqlite3.connect(path)) as base:
+        base.execute("CREATE TABLE images(image_id INTEGER PRIMARY KEY, name TEXT)")
+        base.execute("INSERT INTO images VALUES(1, 'a.jpg')")
+        for table in ("keypoints", "descriptors"):
+            base.execute(f"CREATE TABLE {table}(image_id INTEGER, rows INTEGER, cols INTEGER, data BLOB)")
+            base.executemany(f"INSERT INTO {table} VALUES(1, 1, 2, ?)", [(bytes(8),)] * 2)
+        base.commit()
+    with ColmapDatabase(path) as features, pytest.raises(MapInputError, match=r"features\.db has 2 rows"):
+        features.load("a.jpg")
 
 
 def test_a_database_whose_schema_is_no_text(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import warnings
 from collections.abc import Iterator, Sequence
@@ -148,11 +149,19 @@ def _refusing(path: Path, why: str) -> Iterator[None]:
 
 
 def _opened(path: Path, band: int) -> Any:
-    with warnings.catch_warnings():
-        # A raster without a geotransform is refused below, with a cure.
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        dataset = rasterio.open(path)
+    said = _Said()
+    log = logging.getLogger("rasterio._env")
+    log.addHandler(said)
     try:
+        with warnings.catch_warnings():
+            # A raster without a geotransform is refused below, with a cure.
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            dataset = rasterio.open(path)
+    finally:
+        log.removeHandler(said)
+    try:
+        if said.damaged:
+            raise MapInputError(f"{path} has GeoTIFF tags that are damaged: its CRS is lost", "write it again")
         if not 1 <= band <= dataset.count:
             raise MapInputError(f"{path} has no band {band}, only 1 to {dataset.count}", "choose one of its bands")
         if np.dtype(dataset.dtypes[band - 1]).kind not in "iuf":
@@ -166,6 +175,15 @@ def _opened(path: Path, band: int) -> Any:
         dataset.close()
         raise
     return dataset
+
+
+class _Said(logging.Handler):
+    """Whether GDAL said that it passes over the tags of a place: it reads such a map as one without a CRS."""
+
+    damaged = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.damaged = self.damaged or "GeoTIFF tags apparently corrupt" in record.getMessage()
 
 
 def _grid_of(path: Path, dataset: Any) -> MetricGrid:
