@@ -54,6 +54,7 @@ class Family:
         mutate: changes one of them.
         read: reads the folder that holds the files; what it returns holds arrays, numbers and texts.
         slice_cases: how many of them the tests run.
+        names_file: whether its refusals must name the file; those of an open .fold file need not.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Family:
     mutate: Callable[[Rng, Files], Case]
     read: Callable[[Path], Any]
     slice_cases: int = 120
+    names_file: bool = True
 
 
 @dataclass
@@ -136,7 +138,9 @@ def judge(family: Family, case: Case, right: str) -> tuple[str, str]:
         except FoldmapError as error:
             named = any(Path(name).name in error.message for name in case.files) or folder.name in error.message
             outcome = "refused" if named else "unnamed"
-            wrong = f"refused though nothing of meaning changed: {error}" if case.neutral else ""
+            wrong = "" if named or not family.names_file else f"a refusal that does not name the file: {error}"
+            if case.neutral:
+                wrong = f"refused though nothing of meaning changed: {error}"
         except MemoryError:
             outcome, wrong = "memory", "more than a gigabyte of memory"
         except TooSlow:

@@ -153,23 +153,24 @@ LAS_FIELDS = (
 )  # fmt: skip
 
 
+WHOLE = (0, 1, 2, 4, 34, 35, 60, 127, 128, 227, 255, 375, 65535, 2**31 - 1, 2**32 - 1, 2**40, 2**64 - 1)
+
+
 def las_head(rng: Rng, data: bytes) -> bytes:
-    """One field of the header, or of the first record after it."""
+    """One field of the header or of the first record after it; of what the decompressor goes by, where there is one."""
+    record = data.find(b"laszip encoded")
     at, kind = pick(rng, LAS_FIELDS)
+    if record > 0 and rng.random() < 0.4:
+        points_at = struct.unpack_from("<I", data, 96)[0]
+        begin, length = pick(
+            rng, ((record + 52, 52), (points_at, 112), (struct.unpack_from("<q", data, points_at)[0], 16))
+        )
+        at, kind = begin + 2 * int(rng.integers(length // 2)), pick(rng, "BHIQ")
     value: Any
     if kind == "d":
         value = pick(rng, (0.0, -1.0, 1e308, 1e-308, float("nan"), float("inf"), 1.0, 1e6))
     else:
-        top = (1 << 8 * struct.calcsize(kind)) - 1
-        value = (
-            int(
-                pick(
-                    rng,
-                    (0, 1, 2, 4, 34, 35, 60, 127, 128, 227, 255, 375, 65535, 2**31 - 1, 2**32 - 1, 2**40, 2**64 - 1),
-                )
-            )
-            & top
-        )
+        value = int(pick(rng, WHOLE)) & ((1 << 8 * struct.calcsize(kind)) - 1)
     changed = bytearray(data)
     if at + struct.calcsize(kind) <= len(changed):
         struct.pack_into("<" + kind, changed, at, value)

@@ -1,4 +1,4 @@
-"""Every reader of the outside world's files: right, or a FoldmapError; nothing else, in bounded time and memory.
+"""Every reader of files, and of a street layer: right, or a FoldmapError; nothing else, in bounded time and memory.
 
 ``python tests/fuzz/fuzz_readers.py --seconds 60 --family sumo``
 """
@@ -14,12 +14,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from driver import Family, run
 from families import camera_families
+from fold_families import fold_families
 from street_families import street_families
 
 
 def families() -> list[Family]:
     """All of them."""
-    return [*camera_families(), *street_families()]
+    return [*camera_families(), *street_families(), *fold_families()]
 
 
 def main() -> None:

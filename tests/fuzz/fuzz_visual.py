@@ -39,28 +39,29 @@ VALUES = [0, 1, -1, 2, 255, 1 << 16, 1 << 24, 1 << 31, -(1 << 40), 0.0, -1.0, 1e
 
 @dataclass
 class Parts:
-    """All of a file with one visual layer."""
+    """All of a file with one layer, that is called as its kind is."""
 
     parameters: dict[str, Any]
     tiles: dict[tuple[int, int], bytes]
     models: dict[str, tuple[str, bytes]] = field(default_factory=dict)
+    layer: str = LAYER
 
     @staticmethod
-    def of(path: Path) -> Parts:
+    def of(path: Path, layer: str = LAYER) -> Parts:
         with FoldFile.open(path) as file:
-            info = file.layer(LAYER)
-            tiles = {key: file.tile(LAYER, *key) or b"" for key in file.tiles(LAYER)}
-            models = {model.name: (model.role, file.model(LAYER, model.name)) for model in info.models}
-            return Parts(dict(info.parameters), tiles, models)
+            info = file.layer(layer)
+            tiles = {key: file.tile(layer, *key) or b"" for key in file.tiles(layer)}
+            models = {model.name: (model.role, file.model(layer, model.name)) for model in info.models}
+            return Parts(dict(info.parameters), tiles, models, layer)
 
     def write(self, path: Path) -> None:
         path.unlink(missing_ok=True)
         with FoldWriter(path) as writer:
-            writer.add_layer(LAYER, "visual", self.parameters)
+            writer.add_layer(self.layer, self.layer, self.parameters)
             for key, payload in self.tiles.items():
-                writer.put_tile(LAYER, *key, payload)
+                writer.put_tile(self.layer, *key, payload)
             for name, (role, payload) in self.models.items():
-                writer.put_model(LAYER, name, payload, role)
+                writer.put_model(self.layer, name, payload, role)
             writer.commit()
 
 
@@ -84,13 +85,13 @@ def damaged(rng: np.random.Generator, payload: bytes) -> bytes:
 
 def mutated(rng: np.random.Generator, good: Parts) -> tuple[str, Parts]:
     """One lie and what it is about."""
-    parts = Parts(dict(good.parameters), dict(good.tiles), dict(good.models))
+    parts = Parts(dict(good.parameters), dict(good.tiles), dict(good.models), good.layer)
     choice = rng.random()
     if choice < 0.2:
         key = str(rng.choice(sorted(parts.parameters)))
         parts.parameters[key] = VALUES[int(rng.integers(len(VALUES)))]
         return f"parameter {key}", parts
-    if choice < 0.45:
+    if choice < 0.45 and parts.models:
         name = str(rng.choice(sorted(parts.models)))
         role, payload = parts.models[name]
         parts.models[name] = (role, damaged(rng, payload))

@@ -78,7 +78,7 @@ def table(rng: Rng, text: str) -> str:
         fields[int(rng.integers(len(fields)))] = str(pick(rng, NUMBERS))
         lines[at] = "".join(fields)
     elif kind == 12:
-        lines[at] = lines[at] * int(pick(rng, (2, 50, 5000)))
+        lines[at] = lines[at][:2000] * int(pick(rng, (2, 50, 5000)))
     elif kind == 13:
         lines[at] = lines[at][: int(rng.integers(len(lines[at]) + 1))]
     else:

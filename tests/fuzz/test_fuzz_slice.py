@@ -27,7 +27,7 @@ def test_right_or_refused() -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     lines = done.stdout.splitlines()
-    assert len(lines) == 18
+    assert len(lines) == 19
     assert all(" read" in line and (" refused" in line or " unnamed" in line) for line in lines[:-1])
     assert lines[-1].endswith(" 0 findings")
 

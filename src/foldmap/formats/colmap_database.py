@@ -143,10 +143,7 @@ class ColmapDatabase:
     def _matrix(self, table: str, name: str, dtype: np.dtype[Any]) -> AnyArray:
         """One image's row of a table, its declared size compared with the stored one before it is read."""
         image_id = self._image_ids[name]
-        ((rows, columns, size),) = self._rows(
-            f"SELECT rows, cols, length(data) FROM {table} WHERE image_id = ?",
-            image_id,
-        )
+        rows, columns, size = self._row(f"SELECT rows, cols, length(data) FROM {table} WHERE image_id = ?", image_id)
         if not (isinstance(rows, int) and isinstance(columns, int) and rows >= 0 and columns >= 0):
             raise MapInputError(f"{self.path}: {table} of {name!r} are {rows} x {columns}", _REDO)
         width = 1 if table == "descriptors" else dtype.itemsize  # COLMAP counts descriptors in bytes
@@ -155,18 +152,25 @@ class ColmapDatabase:
             raise MapInputError(f"{self.path}: {table} of {name!r} are {rows:,} x {columns:,} in {held}", _REDO)
         if rows == 0 or columns == 0:
             return np.empty((rows, 0), dtype)
-        ((data,),) = self._rows(f"SELECT data FROM {table} WHERE image_id = ?", image_id)
+        (data,) = self._row(f"SELECT data FROM {table} WHERE image_id = ?", image_id)
         if not isinstance(data, bytes):
             raise MapInputError(f"{self.path}: {table} of {name!r} are no bytes", _REDO)
         if len(data) != size or size % (rows * dtype.itemsize):
             raise MapInputError(f"{self.path}: {columns} bytes of descriptors of {name!r} are no {dtype.name}", _REDO)
         return np.frombuffer(data, dtype).reshape(rows, -1).astype(dtype.newbyteorder("="))
 
+    def _row(self, query: str, image_id: int) -> tuple[Any, ...]:
+        """The one row of an image, which a damaged index may promise or repeat."""
+        found = self._rows(query, image_id)
+        if len(found) != 1:
+            raise MapInputError(f"{self.path} has {len(found)} rows of image {image_id} where it listed one", _REDO)
+        return found[0]
+
     def _rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
         try:
             with self._lock:
                 return self._connection.execute(query, values).fetchall()
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeError) as error:  # what SQLite says of a damaged schema may be no text
             raise MapInputError(f"{self.path} cannot be read: {error}", _REDO) from error
 
 

@@ -71,8 +71,9 @@ def text_of(crs: CRS, given: Any = None) -> str:
     """What is kept of a crs: a PROJ text as it was given, an EPSG code where there is one, else what pyproj reads."""
     if isinstance(given, str) and given.lstrip().startswith("+proj"):
         return " ".join(_HEIGHTS.sub("", given).split())
-    code = crs.to_epsg()
-    return f"EPSG:{code}" if code else str(crs.srs)
+    authority = crs.to_authority("EPSG")
+    code = authority[1].removesuffix(".0") if authority else ""  # as JSON may write it; no other text is a code
+    return f"EPSG:{code}" if code.isdecimal() else str(crs.srs)
 
 
 def local_crs(latitude_deg: float, longitude_deg: float) -> str:

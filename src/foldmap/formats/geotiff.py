@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -12,7 +14,7 @@ from typing import Any
 import numpy as np
 import rasterio
 from rasterio.enums import ColorInterp
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.errors import NotGeoreferencedWarning
 from rasterio.windows import Window
 
 from foldmap.errors import MapInputError
@@ -75,13 +77,11 @@ class RasterFile:
     def _stored(self, row: int, col: int, height_px: int, width_px: int) -> tuple[Any, BoolArray]:
         """Values as they are in the file, and which of them are observed."""
         window = Window(col, row, width_px, height_px)
-        try:
+        with _refusing(self.path, f"cannot be read at row {row}, column {col}"):
             raw = self._dataset.read(self.band, window=window)
             valid = self._dataset.read_masks(self.band, window=window) > 0
             for alpha in self._alpha:
                 valid &= self._dataset.read(alpha, window=window) > 0
-        except RasterioError as error:
-            raise MapInputError(f"{self.path} cannot be read at row {row}, column {col}: {error}") from error
         return raw, valid & np.isfinite(raw)
 
     def _observed(self, row: int, col: int, height_px: int, width_px: int) -> Any:
@@ -118,30 +118,50 @@ def open_raster(path: Path | str, band: int = 1) -> RasterFile:
             ground; or holds what no ground intensities are (`foldmap.formats.geotiff_values`).
     """
     path = Path(path)
-    dataset = _opened(path, band)
-    try:
-        return RasterFile(path, dataset, band, _grid_of(path, dataset))
-    except MapInputError:
-        dataset.close()
-        raise
+    with _refusing(path, "cannot be opened as a raster"):
+        dataset = _opened(path, band)
+        try:
+            return RasterFile(path, dataset, band, _grid_of(path, dataset))
+        except Exception:
+            dataset.close()
+            raise
 
 
 def raster_grid(path: Path | str) -> MetricGrid:
     """Where a raster lies, whatever it holds; errors of `open_raster`."""
     path = Path(path)
-    with _opened(path, 1) as dataset:
+    with _refusing(path, "cannot be opened as a raster"), _opened(path, 1) as dataset:
         return _grid_of(path, dataset)
 
 
+@contextmanager
+def _refusing(path: Path, why: str) -> Iterator[None]:
+    """Turn whatever goes wrong within into a `MapInputError` that names the file."""
+    try:
+        yield
+    except MapInputError as error:
+        if str(path) in error.message:
+            raise
+        raise MapInputError(f"{path}: {error.message}", error.cure) from error
+    except Exception as error:
+        # GDAL raises RasterioError and a dozen kinds more, whenever a property is asked for
+        raise MapInputError(f"{path} {why}: {error}", "write it again as a GeoTIFF") from error
+
+
 def _opened(path: Path, band: int) -> Any:
+    said = _Said()
+    log = logging.getLogger("rasterio._env")
+    log.addHandler(said)
     try:
         with warnings.catch_warnings():
             # A raster without a geotransform is refused below, with a cure.
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             dataset = rasterio.open(path)
-    except RasterioError as error:
-        raise MapInputError(f"{path} cannot be opened as a raster: {error}", "give a GeoTIFF") from error
+    finally:
+        log.removeHandler(said)
     try:
+        if said.damaged:
+            raise MapInputError(f"{path} has GeoTIFF tags that are damaged: its CRS is lost", "write it again")
         if not 1 <= band <= dataset.count:
             raise MapInputError(f"{path} has no band {band}, only 1 to {dataset.count}", "choose one of its bands")
         if np.dtype(dataset.dtypes[band - 1]).kind not in "iuf":
@@ -151,10 +171,19 @@ def _opened(path: Path, band: int) -> Any:
             raise MapInputError(f"{path}: band {band} holds numbers of colours", "run gdal_translate -expand gray")
         if meaning == ColorInterp.alpha:
             raise MapInputError(f"{path}: band {band} is the alpha band", "choose the band of intensity with --band")
-    except MapInputError:
+    except Exception:
         dataset.close()
         raise
     return dataset
+
+
+class _Said(logging.Handler):
+    """Whether GDAL said that it passes over the tags of a place: it reads such a map as one without a CRS."""
+
+    damaged = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.damaged = self.damaged or "GeoTIFF tags apparently corrupt" in record.getMessage()
 
 
 def _grid_of(path: Path, dataset: Any) -> MetricGrid:

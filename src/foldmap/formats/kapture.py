@@ -125,7 +125,13 @@ def _places(table: KaptureTable, posed: list[ListedImage], image: IntArray, keyp
                 f"which has {len(found)}",
                 "give the keypoints that the points were made from",
             )
-        xy_px[mine] = found[keypoint[mine], :2]
+        with np.errstate(over="ignore"):
+            xy_px[mine] = found[keypoint[mine], :2]
+        if not np.isfinite(xy_px[mine]).all():
+            raise MapInputError(
+                f"{posed[at].name}{table.suffix} of {table.folder} has keypoints that are no finite numbers",
+                "extract them again",
+            )
     return xy_px
 
 

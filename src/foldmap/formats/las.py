@@ -9,6 +9,7 @@ import numpy as np
 
 from foldmap.errors import SweepInputError
 from foldmap.formats.cloud import Cloud
+from foldmap.formats.las_chunks import check_chunks
 from foldmap.formats.las_crs import require_metric_las
 from foldmap.formats.las_header import check_header
 
@@ -22,8 +23,11 @@ def read_las(path: Path) -> Cloud:
     """
     check_header(path)
     try:
-        with laspy.open(path) as reader:
+        # not the parallel decompressor: that allocates as many points as a chunk is said to have
+        with laspy.open(path, laz_backend=laspy.LazBackend.Lazrs) as reader:
             declared = int(reader.header.point_count)
+            if reader.header.are_points_compressed:
+                check_chunks(path, reader.header)
             cloud = reader.read()
         require_metric_las(cloud.header, str(path))
     except (SweepInputError, KeyboardInterrupt, SystemExit):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -60,8 +61,8 @@ def positive(value: Any) -> float | None:
     """A number above zero, or None: a width or speed that the map does not know."""
     if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
         return None
-    number = float(value)
-    return number if np.isfinite(number) and number > 0 else None
+    # compared before it is converted: an integer may be too large for a float
+    return float(value) if 0 < value <= sys.float_info.max else None
 
 
 def word(value: Any) -> str | None:

@@ -181,7 +181,7 @@ def name_of(ids: Sequence[Any], row: object) -> str:
         if isinstance(identity, (str, int, np.integer)) and identity != "":
             return str(identity)
         if isinstance(identity, (float, np.floating)) and identity == identity:
-            return str(int(identity)) if identity == int(identity) else str(identity)
+            return str(int(identity)) if float(identity).is_integer() else str(identity)
     return str(row)
 
 

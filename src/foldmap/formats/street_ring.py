@@ -23,6 +23,7 @@ import numpy as np
 from foldmap.atlas.whole import write_whole
 from foldmap.errors import FoldmapError, MapInputError
 from foldmap.formats.street_json import read_json
+from foldmap.formats.street_reading import FARTHEST_M
 from foldmap.geometry import Camera
 from foldmap.street.observation import CameraRing
 
@@ -92,7 +93,7 @@ def _lens(path: Path, row: Mapping[str, Any]) -> Camera:
 def _numbers(path: Path, row: Mapping[str, Any], key: str, shape: tuple[int, ...] | None) -> Any:
     try:
         values = np.array(row[key], np.float64)
-    except (TypeError, ValueError, KeyError) as error:
+    except (TypeError, ValueError, KeyError, OverflowError) as error:
         raise MapInputError(f"{path}: {row['name']} has no numbers in {key}", f"give {_WHAT}") from error
     if (shape is not None and values.shape != shape) or values.ndim not in (1, 2) or not np.isfinite(values).all():
         raise MapInputError(f"{path}: {row['name']} has {key} of shape {values.shape}", "give finite numbers, all")
@@ -100,6 +101,6 @@ def _numbers(path: Path, row: Mapping[str, Any], key: str, shape: tuple[int, ...
 
 
 def _scalar(path: Path, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not np.isfinite(value):
-        raise MapInputError(f"{path} has the ground_z_m {value!r}", "give metres, as a number")
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < FARTHEST_M:
+        raise MapInputError(f"{path} has the ground_z_m {str(value)[:40]}", "give metres, as a number")
     return float(value)
