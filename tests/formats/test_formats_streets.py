@@ -153,7 +153,7 @@ def test_a_folder_holds_all_it_can_read(tmp_path: Path) -> None:
         ("a.osm", b'<?xml version="1.0"?>\n<osm version="0.6">', "lanelet2"),
         ("a.xml", b"<osm>", "lanelet2"),
         ("a.net.xml", b'<?xml version="1.0"?><!-- by netconvert -->\n<net version="1.9">', "sumo"),
-        ("a.net.xml.gz", gzip.compress(b'<net version="1.9">'), "sumo"),
+        ("a.net.xml.gz", gzip.compress(b'<net version="1.9">', mtime=0), "sumo"),
         ("a.xodr", b'<?xml version="1.0"?><OpenDRIVE>', "opendrive"),
         ("a.xml", b"<network>", None),
         ("log_map_archive_a.json", b"{}", "argoverse2"),
@@ -178,7 +178,7 @@ def test_what_is_refused(tmp_path: Path) -> None:
         read_street_maps(tmp_path, "shp")
     with pytest.raises(MapInputError, match="cannot be read"):
         read_street_maps(tmp_path / "none.osm")
-    (tmp_path / "a.net.xml.gz").write_bytes(gzip.compress(b"<net>" * 9)[:-12])
+    (tmp_path / "a.net.xml.gz").write_bytes(gzip.compress(b"<net>" * 9, mtime=0)[:-12])
     with pytest.raises(MapInputError, match="cut short"):
         read_street_maps(tmp_path / "a.net.xml.gz")
     (tmp_path / "a.npz").write_bytes(b"no archive")
