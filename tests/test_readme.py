@@ -143,9 +143,8 @@ def check_python_answers(folder: Path) -> None:
     assert all(answer["status"] == "ok" for answer in answers)
     answers = answers_of(folder / "again.txt.jsonl")
     times_s = [answer["time_s"] for answer in answers]
-    (folder / "python.jsonl").write_text(
-        json_lines(times_s, [path.name for path in lidar["sweeps"].paths], lidar["estimates"])
-    )
+    rows = list(zip(times_s, lidar["drive"].names, lidar["estimates"], strict=True))
+    (folder / "python.jsonl").write_text(json_lines(rows))
     assert answers_of(folder / "python.jsonl") == answers
     assert len(answers) == 2
     # the thresholds in the file decide: others would have refused
