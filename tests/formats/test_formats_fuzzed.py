@@ -296,3 +296,20 @@ def test_a_database_whose_schema_is_no_text(tmp_path: Path) -> None:
     path.write_bytes(data.replace(b"name TEXT)", b"na\xff( TEXT)"[:10]))
     with pytest.raises(MapInputError, match=r"features\.db"):
         ColmapDatabase(path)
+
+
+@pytest.mark.parametrize("lie", ["last row", "mirrored", "too large"])
+def test_poses_of_a_ring_that_are_not_rigid(tmp_path: Path, lie: str) -> None:
+    path = tmp_path / "ring.json"
+    write_ring_file(path, surround_ring(size_px=(96, 72)))
+    content = json.loads(path.read_text())
+    pose = content["cameras"][0]["vehicle_SE3_camera"]
+    if lie == "last row":
+        pose[3] = [0, 0, 0, 0]
+    elif lie == "mirrored":
+        content["cameras"][0]["vehicle_SE3_camera"] = [[-row[0], *row[1:]] for row in pose]
+    else:
+        pose[0][0] = 1e300
+    path.write_text(json.dumps(content))
+    with pytest.raises(MapInputError, match=r"ring\.json: the pose of camera \S+ is not rigid"):
+        read_ring_file(path)

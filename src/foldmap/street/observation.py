@@ -45,12 +45,12 @@ class CameraRing:
             )
         if len(set(self.names)) != count:
             raise MapInputError("two cameras of the ring have one name", "rename one")
-        turns = self.vehicle_SE3_camera[:, :3, :3]
-        if not np.isfinite(self.vehicle_SE3_camera).all() or not np.allclose(
-            turns @ turns.transpose(0, 2, 1), np.eye(3), atol=1e-3
-        ):
-            raise MapInputError("a camera's pose in the ring is not rigid", "give rotations and metres")
         for name, camera, pose in zip(self.names, self.cameras, self.vehicle_SE3_camera, strict=True):
+            if not _is_rigid(pose):
+                raise MapInputError(
+                    f"the pose of camera {name} is not rigid",
+                    "give rotations (right-handed) and metres, and 0 0 0 1 as the last row",
+                )
             check_mounting(name, camera, pose, self.ground_z_m)
 
     def __len__(self) -> int:
@@ -67,6 +67,13 @@ class CameraRing:
             raise MapInputError(f"the ring has no camera {missing[0]!r}", f"it has {', '.join(self.names)}")
         rows = [self.names.index(name) for name in names]
         return CameraRing(names, tuple(self.cameras[i] for i in rows), self.vehicle_SE3_camera[rows], self.ground_z_m)
+
+
+def _is_rigid(pose: DoubleArray) -> bool:
+    turn = pose[:3, :3]
+    if not np.isfinite(pose).all() or not np.array_equal(pose[3], [0, 0, 0, 1]) or np.abs(turn).max() > 2:
+        return False
+    return np.allclose(turn @ turn.T, np.eye(3), atol=1e-3) and bool(np.linalg.det(turn) > 0)
 
 
 @dataclass(frozen=True)
