@@ -34,7 +34,7 @@ class Waves(Counts):
 
 def folded(path: Path, graph: LaneGraph) -> tuple[LaneGraph, np.ndarray, np.ndarray]:
     with FoldWriter(path) as writer:
-        fold_street([StreetMap("t", graph)], writer, StreetPlan(tile_m=64.0), Waves())
+        fold_street([StreetMap("t", graph)], writer, StreetPlan(tile_m=64.0, vectors="int8"), Waves())
     return stored(path)
 
 
