@@ -11,9 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-sys.path[:0] = [str(Path(__file__).resolve().parents[k]) for k in (0, 1)] + [
-    str(Path(__file__).resolve().parents[1] / "visual")
-]
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "visual"))
 
 import second_reader
 from graph_reader import Graph, read_graph, varint

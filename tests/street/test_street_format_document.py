@@ -78,7 +78,11 @@ def wild(seed: int) -> LaneGraph:
 def test_the_second_reader_agrees_on_other_maps(
     vectors: str, lanes: str, tile_m: float, spacing_m: float, tmp_path: Path
 ) -> None:
-    graphs = [junction(), far(), wild(SEEDS[vectors]), wild(SEEDS[vectors] + 1)] if lanes != "none" else [crossing(3, blocks=2)]
+    graphs = (
+        [junction(), far(), wild(SEEDS[vectors]), wild(SEEDS[vectors] + 1)]
+        if lanes != "none"
+        else [crossing(3, blocks=2)]
+    )
     maps = [StreetMap(str(k), graph) for k, graph in enumerate(graphs) if len(graph.edges)]
     plan = StreetPlan(tile_m=tile_m, spacing_m=spacing_m, vectors=vectors, lanes=lanes, parts=4)
     with FoldWriter(tmp_path / "a.fold") as writer:

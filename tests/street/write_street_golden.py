@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 from pathlib import Path
@@ -55,7 +56,7 @@ def junction() -> LaneGraph:
         ([0, 1, 2, 3], LANE, 0), ([4, 5, 6], LANE, 1), ([1, *range(7, 15)], LINK, 2), ([14, 15], LANE, 3),
         ([16, 17, 18, 19, 20, 16], LANE, -1), ([21, 22, 23], LANE, 4), ([5, 24], LINK, -1), ([24, 2], LINK, 2),
     ]  # fmt: skip
-    edges = [(a, b, kind, lane) for line, kind, lane in runs for a, b in zip(line[:-1], line[1:], strict=True)]
+    edges = [(a, b, kind, lane) for line, kind, lane in runs for a, b in itertools.pairwise(line)]
     table = np.array(edges, np.int64)
     lanes = (
         LaneAttributes("east", 3.5, 13.9, "VEHICLE"), LaneAttributes("west", 3.5, 13.9, "VEHICLE"),
