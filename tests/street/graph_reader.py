@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from dataclasses import dataclass, field
 from math import isqrt
@@ -316,6 +317,6 @@ def read_graph(data: bytes, step_m: float) -> Graph:
     graph = Graph([plus(at, origin) for at in (*reader.at, *reader.inner)])
     for (tail, head_, kind), (line, back) in zip(reader.chains, reader.lines, strict=True):
         stops = [tail, *(keys + k for k in (line[::-1] if back else line)), head_]
-        graph.edges += zip(stops[:-1], stops[1:], strict=True)
+        graph.edges += itertools.pairwise(stops)
         graph.kind += [kind] * (len(stops) - 1)
     return graph

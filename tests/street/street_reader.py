@@ -14,9 +14,10 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "visual"))
 
-import second_reader
 from graph_reader import Graph, read_graph, varint
 from range_reader import read_integers
+
+import second_reader
 
 
 @dataclass
