@@ -24,11 +24,12 @@ format: $(STAMP)
 	$(RUN) -m ruff check --fix .
 	$(RUN) -m ruff format .
 
-# SECONDS_OF_FUZZ are shared out among the files' two fuzzers and eighteen families of readers.
-EACH = $(shell expr $(SECONDS_OF_FUZZ) / 20)
+# SECONDS_OF_FUZZ are shared out among the files' three fuzzers and eighteen families of readers.
+EACH = $(shell expr $(SECONDS_OF_FUZZ) / 21)
 fuzz: $(STAMP)
 	$(RUN) tests/fuzz/fuzz_fold.py --seconds $(EACH) --seed $(SEED)
 	$(RUN) tests/fuzz/fuzz_visual.py --seconds $(EACH) --seed $(SEED)
+	$(RUN) tests/fuzz/fuzz_street.py --seconds $(EACH) --seed $(SEED)
 	$(RUN) tests/fuzz/fuzz_readers.py --seconds $(EACH) --seed $(SEED)
 
 scoreboard: $(STAMP)

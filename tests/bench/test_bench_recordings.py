@@ -21,7 +21,7 @@ from foldmap.bench import (
 )
 from foldmap.formats.geotiff import open_raster
 from foldmap.formats.kitti import read_kitti_poses
-from foldmap.formats.las import read_las
+from foldmap.formats.sweeps import read_sweep
 from foldmap.lidar.source import RasterMap
 
 pytestmark = pytest.mark.shared
@@ -37,7 +37,7 @@ def _window(path: Path, centre_m: tuple[float, float], half_m: float) -> RasterM
 def test_single_sweeps_in_a_map_made_by_others(shared_data: Path) -> None:
     folder = shared_data / "lidar" / "kitti-odometry00"
     poses = read_kitti_poses(folder / "poses.txt")[:4]
-    sweeps = [read_las(folder / "sweeps" / f"{k:06d}.laz") for k in range(4)]
+    sweeps = [read_sweep(folder / "sweeps" / f"{k:06d}.laz") for k in range(4)]
     drive = load_drive("kitti-odometry00", sweeps, poses, max_range_m=30.0)
     raster = _window(shared_data / "lidar" / "groundloc-maps" / "kitti_00.tif", (2.0, 0.0), 60.0)
     protocol = GivenMapProtocol(drive, raster, "kitti_00.tif", search=Search(2.0, math.radians(2)))

@@ -235,7 +235,8 @@ def test_the_report_holds_a_curve(run: Run, scene: Path, tmp_path: Path) -> None
     assert len(curve["candidates"]) >= 6
     assert all(one["file_bytes"] <= 9000 for one in curve["candidates"])
     best = min((one for one in curve["candidates"] if one["file_bytes"] > 4600), key=lambda one: one["loss"])
-    assert curve["chosen"]["loss"] == pytest.approx(best["loss"])
+    # what cannot be told from the best goes to the finer codes
+    assert best["loss"] <= curve["chosen"]["loss"] < best["loss"] + 0.1
     assert max(one["answered"] for one in curve["candidates"]) == 1.0
     assert "data:image/svg+xml" in (folder / "index.html").read_text()
 

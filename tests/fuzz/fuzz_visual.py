@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 import tracemalloc
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,7 @@ VALUES = [0, 1, -1, 2, 255, 1 << 16, 1 << 24, 1 << 31, -(1 << 40), 0.0, -1.0, 1e
 
 @dataclass
 class Parts:
-    """All of a file with one layer, that is called as its kind is."""
+    """All of a file with one layer, named after its kind."""
 
     parameters: dict[str, Any]
     tiles: dict[tuple[int, int], bytes]
@@ -127,7 +128,7 @@ def use(path: Path) -> bool:
     return all(np.isfinite(array).all() for array in numbers)
 
 
-def judge(path: Path) -> tuple[str, str]:
+def judge(path: Path, use: Callable[[Path], bool] = use) -> tuple[str, str]:
     """Outcome of one mutant, and what is wrong with that (empty when nothing is)."""
     tracemalloc.reset_peak()
     start = time.process_time()
@@ -146,10 +147,17 @@ def judge(path: Path) -> tuple[str, str]:
     return outcome, f"{peak} bytes of memory" if peak > MOST_MEMORY else fault
 
 
-def rounds(seed: int, count: int, seconds: float, folder: Path) -> tuple[collections.Counter[str], list[str]]:
+def rounds(
+    seed: int,
+    count: int,
+    seconds: float,
+    folder: Path,
+    good: Parts | None = None,
+    use: Callable[[Path], bool] = use,
+) -> tuple[collections.Counter[str], list[str]]:
     """Outcomes of so many mutants at most, and the findings; a finding's file stays in the folder."""
     rng = np.random.default_rng(seed)
-    good = Parts.of(GOLDEN)
+    good = good or Parts.of(GOLDEN)
     outcomes: collections.Counter[str] = collections.Counter()
     findings = []
     stop = time.monotonic() + seconds
@@ -162,7 +170,7 @@ def rounds(seed: int, count: int, seconds: float, folder: Path) -> tuple[collect
             parts.write(path)
         except (MapFormatError, ModelError, LimitError, ValueError):
             continue
-        outcome, fault = judge(path)
+        outcome, fault = judge(path, use)
         outcomes[outcome] += 1
         if fault:
             findings.append(f"{path.name}: {what}: {fault}")
@@ -171,18 +179,18 @@ def rounds(seed: int, count: int, seconds: float, folder: Path) -> tuple[collect
     return outcomes, findings
 
 
-def main() -> None:
+def main(document: str | None, good: Parts, use: Callable[[Path], bool]) -> None:
     """Read the arguments and fuzz; exit status 1 when something was found."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=document, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=300.0)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     tracemalloc.start()
     with tempfile.TemporaryDirectory() as folder:
-        outcomes, findings = rounds(arguments.seed, 1 << 30, arguments.seconds, Path(folder))
+        outcomes, findings = rounds(arguments.seed, 1 << 30, arguments.seconds, Path(folder), good, use)
     print(f"seed {arguments.seed}: {dict(sorted(outcomes.items()))}", *findings, sep="\n")
     sys.exit(1 if findings else 0)
 
 
 if __name__ == "__main__":
-    main()
+    main(__doc__, Parts.of(GOLDEN), use)
