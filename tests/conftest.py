@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import PIL.Image  # noqa: F401  before any test imports pycolmap, see foldmap.visual.colmap_library
+import PIL.Image  # noqa: F401  before any test imports pycolmap, see foldmap.visual.scene.colmap_library
 import pytest
 
 

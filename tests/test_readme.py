@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from foldmap.localize.confidence import ConfidenceThresholds
+from foldmap.localize.lidar.confidence import ConfidenceThresholds
 
 sys.path.insert(0, str(Path(__file__).parent / "cli"))
 README = Path(__file__).resolve().parents[1] / "README.md"
@@ -39,8 +39,8 @@ def write_photographed_scene(folder: Path) -> None:
     """A scene/ as README's commands expect it, and queries: four of its own images."""
     import scene_place
 
-    from foldmap.formats.hloc_features import HlocFeatureWriter
-    from foldmap.formats.hloc_lists import write_query_list
+    from foldmap.formats.hloc.features import HlocFeatureWriter
+    from foldmap.formats.hloc.lists import write_query_list
     from foldmap.visual.source import Features
 
     scene = scene_place.room_scene()
@@ -59,9 +59,9 @@ def write_streets(folder: Path) -> None:
     """streets.geojson, ortho.tif and drive.csv: a corner of a town, seen from above."""
     import rasterio
 
-    from foldmap.formats.street_geojson import write_geojson
+    from foldmap.formats.street.geojson import write_geojson
     from foldmap.street.places import sample_places
-    from foldmap.town.street_ortho import town_tile
+    from foldmap.town.street.ortho import town_tile
     from foldmap.town.world import TownWorld
 
     tile = town_tile(TownWorld(3), -60.0, -60.0, 120.0, 0.4)
@@ -125,9 +125,9 @@ def test_marked_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 def check_python_answers(folder: Path) -> None:
     """README's Python gives what the commands give now, to the last digit."""
     from foldmap.cli import app
-    from foldmap.cli.localize import json_lines
-    from foldmap.formats.camera_answers import write_answers
-    from foldmap.localize.lidar import LidarLocalizer, LocalizerSettings
+    from foldmap.cli.localize.command import json_lines
+    from foldmap.formats.poses.answers import write_answers
+    from foldmap.localize.lidar.localizer import LidarLocalizer, LocalizerSettings
 
     visual, lidar = (run_python(text) for text in PYTHON.findall(README.read_text(encoding="utf-8")))
     for words in (

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from foldmap.bench.drive import Drive, GroundFrame
+from foldmap.bench.lidar.drive import Drive, GroundFrame
 from foldmap.geometry import SE2, MetricGrid
 from foldmap.lidar.source import RasterMap
 

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from foldmap.bench.board.visual_data import Place
-from foldmap.bench.visual_protocol import hold_out
+from benchmarks.visual.data import Place
+from foldmap.bench.visual.protocol import hold_out
 from foldmap.geometry.camera import Camera
-from foldmap.visual.average import track_means
+from foldmap.visual.scene.average import track_means
 from foldmap.visual.source import Features, SceneModel, Tracks
 
 CAMERA = Camera("PINHOLE", 640, 480, np.array([500.0, 500.0, 320.0, 240.0]))

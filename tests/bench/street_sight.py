@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from foldmap.geometry import SE2
-from foldmap.street.field import FieldSpec, draw_all
-from foldmap.street.observation import AerialCrop, Observation
-from foldmap.street.pairs import AerialPairs, GroundTile
+from foldmap.street.field.draw import FieldSpec, draw_all
+from foldmap.street.field.spectrum import SpectrumSpec, spectrum
+from foldmap.street.graph.window import AROUND, Window
+from foldmap.street.images.observation import AerialCrop, Observation
+from foldmap.street.paper.pairs import AerialPairs, GroundTile
 from foldmap.street.source import LaneGraph
-from foldmap.street.spectrum import SpectrumSpec, spectrum
-from foldmap.street.window import AROUND, Window
-from foldmap.town.street_ortho import town_tile
+from foldmap.town.street.ortho import town_tile
 from foldmap.town.world import TownWorld
 from foldmap.types import FloatArray
 

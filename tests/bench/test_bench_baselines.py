@@ -8,8 +8,14 @@ import pytest
 from bench_scene import painted_raster
 from scipy.ndimage import gaussian_filter
 
-from foldmap.bench.baselines import ImageMapCodec, ThresholdMapCodec, decode_mask, encode_mask, standard_codecs
-from foldmap.bench.rasters import block_sum, enlarge, inpaint, local_mean, reduce_observed
+from foldmap.bench.lidar.baselines.image_codecs import (
+    ImageMapCodec,
+    ThresholdMapCodec,
+    decode_mask,
+    encode_mask,
+    standard_codecs,
+)
+from foldmap.bench.lidar.baselines.rasters import block_sum, enlarge, inpaint, local_mean, reduce_observed
 from foldmap.errors import ConfigError, MapFormatError, MapInputError
 from foldmap.geometry import MetricGrid
 from foldmap.lidar.source import RasterMap

@@ -12,8 +12,8 @@ import torch
 from bench_scene import apart, painted_drive, painted_raster
 
 from foldmap.atlas import FoldFile
-from foldmap.bench.cases import Query, Search, perturbed
-from foldmap.bench.learned import LearnedCodec, LearnedMatcher
+from foldmap.bench.lidar.cases import Query, Search, perturbed
+from foldmap.bench.lidar.learned import LearnedCodec, LearnedMatcher
 from foldmap.coding.context import ContextModel
 from foldmap.errors import MapFormatError
 from foldmap.geometry import SE2, MetricGrid

@@ -13,38 +13,20 @@ import pytest
 from bench_scene import apart, painted_drive, painted_raster
 from scipy.fft import next_fast_len, rfft2
 
-from foldmap.bench import (
-    DriveProtocol,
-    GivenMapProtocol,
-    ImageMapCodec,
-    LeaveOutMaps,
-    Match,
-    Method,
-    NccMatcher,
-    Negatives,
-    OnlineProtocol,
-    Query,
-    RasterProtocol,
-    Search,
-    Step,
-    ThresholdMapCodec,
-    TrackingLocalizer,
-    load_drive,
-    matching_row,
-    online_row,
-    predict,
-    predict_all,
-    run_online,
-    storage_rows,
-    write_matching,
-    write_online,
-)
-from foldmap.bench.ncc_matcher import masked_ncc_window
-from foldmap.bench.predict import read_predictions
-from foldmap.bench.tables import family_of
+from benchmarks.lidar.negatives import Negatives
+from foldmap.bench.common.tables import family_of, write_matching, write_online
+from foldmap.bench.lidar.baselines.image_codecs import ImageMapCodec, ThresholdMapCodec
+from foldmap.bench.lidar.baselines.ncc import ncc_scores
+from foldmap.bench.lidar.baselines.ncc_matcher import NccMatcher, masked_ncc_window
+from foldmap.bench.lidar.cases import Match, Method, Query, Search
+from foldmap.bench.lidar.drive import LeaveOutMaps, load_drive
+from foldmap.bench.lidar.online_protocol import OnlineProtocol, Step, TrackingLocalizer, online_row, run_online
+from foldmap.bench.lidar.predict import predict, predict_all, read_predictions
+from foldmap.bench.lidar.protocol import DriveProtocol, GivenMapProtocol
+from foldmap.bench.lidar.raster_protocol import RasterProtocol
+from foldmap.bench.lidar.score import matching_row, storage_rows
 from foldmap.errors import ConfigError, PoseInputError
 from foldmap.geometry import SE2, SE3, MetricGrid
-from foldmap.lidar.ncc import ncc_scores
 from foldmap.lidar.source import RasterMap, Sweep
 from foldmap.metrics import LA_COUNTY
 

@@ -8,20 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from foldmap.bench import (
-    GivenMapProtocol,
-    ImageMapCodec,
-    Method,
-    NccMatcher,
-    RasterProtocol,
-    Search,
-    load_drive,
-    matching_row,
-    predict,
-)
-from foldmap.formats.geotiff import open_raster
-from foldmap.formats.kitti import read_kitti_poses
-from foldmap.formats.sweeps import read_sweep
+from foldmap.bench.lidar.baselines.image_codecs import ImageMapCodec
+from foldmap.bench.lidar.baselines.ncc_matcher import NccMatcher
+from foldmap.bench.lidar.cases import Method, Search
+from foldmap.bench.lidar.drive import load_drive
+from foldmap.bench.lidar.predict import predict
+from foldmap.bench.lidar.protocol import GivenMapProtocol
+from foldmap.bench.lidar.raster_protocol import RasterProtocol
+from foldmap.bench.lidar.score import matching_row
+from foldmap.formats.raster.geotiff import open_raster
+from foldmap.formats.sweeps.files import read_sweep
+from foldmap.formats.sweeps.kitti import read_kitti_poses
 from foldmap.lidar.source import RasterMap
 
 pytestmark = pytest.mark.shared

@@ -16,26 +16,20 @@ from bench_scene import painted_drive, painted_raster
 from scipy.ndimage import gaussian_filter
 from typer.testing import CliRunner
 
-from foldmap.bench import (
-    DriveProtocol,
-    ImageMapCodec,
-    Method,
-    NccMatcher,
-    Search,
-    ThresholdMapCodec,
-    TrackingLocalizer,
-    matching_row,
-    online_row,
-    predict_all,
-    run_online,
-)
-from foldmap.bench.ablations import Variants, ablation_rows, train_variants
-from foldmap.bench.embedded import LearnedRasterMatcher, RasterEmbedding
-from foldmap.bench.lidar_bench import BenchData, BenchSettings, run_bench
-from foldmap.bench.lidar_methods import Choice, chosen_bundles, chosen_codecs, classical_methods
-from foldmap.bench.lidar_tables import projected_rows, reduced_rows, representatives, with_online
-from foldmap.bench.online_map import OnlineInGivenMap
-from foldmap.bench.tuning import CodedPairs, Places, through_codec, tune_matcher
+from foldmap.bench.lidar.ablations import Variants, ablation_rows, train_variants
+from foldmap.bench.lidar.baselines.embedded import LearnedRasterMatcher, RasterEmbedding
+from foldmap.bench.lidar.baselines.image_codecs import ImageMapCodec, ThresholdMapCodec
+from foldmap.bench.lidar.baselines.ncc_matcher import NccMatcher
+from foldmap.bench.lidar.baselines.tuning import CodedPairs, Places, through_codec, tune_matcher
+from foldmap.bench.lidar.benchmark import BenchData, BenchSettings, run_bench
+from foldmap.bench.lidar.cases import Method, Search
+from foldmap.bench.lidar.methods import Choice, chosen_bundles, chosen_codecs, classical_methods
+from foldmap.bench.lidar.online_map import OnlineInGivenMap
+from foldmap.bench.lidar.online_protocol import TrackingLocalizer, online_row, run_online
+from foldmap.bench.lidar.predict import predict_all
+from foldmap.bench.lidar.protocol import DriveProtocol
+from foldmap.bench.lidar.score import matching_row
+from foldmap.bench.lidar.tables import projected_rows, reduced_rows, representatives, with_online
 from foldmap.cli.app import app
 from foldmap.coding.context import ContextModel
 from foldmap.errors import ConfigError, ModelError

@@ -12,19 +12,22 @@ import pytest
 from bench_scene import painted_drive, painted_raster
 from test_bench_learned import tiny_bundle
 
-from foldmap.bench import ImageMapCodec, RasterProtocol, Search, scoreboard
-from foldmap.bench.board.adapting import Adaptation, adapted_model
-from foldmap.bench.board.coders import Coders, codes_of
-from foldmap.bench.board.context import Board
-from foldmap.bench.board.fold_probe import probe
-from foldmap.bench.board.folding import Overhead
-from foldmap.bench.board.hdl64 import AgainstClassical, Street, StreetProtocol, bits_at_error
-from foldmap.bench.board.lines import Line, at_least, at_most, information, number
-from foldmap.bench.board.refusing import Remade, elsewhere, scrambled
-from foldmap.bench.board.roundabout import training_pairs, training_part
-from foldmap.bench.board.stepping import poses_over, random_map, step_times_s
-from foldmap.bench.board.street_model import STREET
-from foldmap.bench.protocol import GivenMapProtocol
+from benchmarks import scoreboard
+from benchmarks.context import Board
+from benchmarks.lidar.adapted_model import STREET
+from benchmarks.lidar.adapting import Adaptation, adapted_model
+from benchmarks.lidar.coders import Coders, codes_of
+from benchmarks.lidar.fold_probe import probe
+from benchmarks.lidar.folding import Overhead
+from benchmarks.lidar.hdl64 import AgainstClassical, Street, StreetProtocol, bits_at_error
+from benchmarks.lidar.refusing import Remade, elsewhere, scrambled
+from benchmarks.lidar.roundabout import training_pairs, training_part
+from benchmarks.lidar.stepping import poses_over, random_map, step_times_s
+from benchmarks.lines import Line, at_least, at_most, information, number
+from foldmap.bench.lidar.baselines.image_codecs import ImageMapCodec
+from foldmap.bench.lidar.cases import Search
+from foldmap.bench.lidar.protocol import GivenMapProtocol
+from foldmap.bench.lidar.raster_protocol import RasterProtocol
 from foldmap.lidar.bundle import Bundle
 from foldmap.lidar.codec import encode_raster, global_spread
 
@@ -115,7 +118,7 @@ def test_the_street_rows(board: Board, asked: StreetProtocol, monkeypatch: pytes
     assert lines["median error"].measured == pytest.approx(100 * float(np.median(away)), rel=1e-4)
     # The raw map of an ideal scanner is matched to half a pixel, whatever an untrained network does.
     assert lines["raw16 + ncc: median error"].measured < 10.0
-    monkeypatch.setattr("foldmap.bench.board.hdl64.STRONG", [ImageMapCodec("raw16"), ImageMapCodec("png16")])
+    monkeypatch.setattr("benchmarks.lidar.hdl64.STRONG", [ImageMapCodec("raw16"), ImageMapCodec("png16")])
     ratio = next(iter(AgainstClassical(asked=asked).lines(board)))
     assert ratio.measured is not None
     assert ratio.measured > 0

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from foldmap.bench import scoreboard
-from foldmap.bench.board.cases import Case, CasesRow, Right, found, summary
-from foldmap.bench.board.cases_worker import FOREIGN, Answer, Commands
-from foldmap.bench.board.context import Board
+from benchmarks import scoreboard
+from benchmarks.cases.rows import Case, CasesRow, Right, found, summary
+from benchmarks.cases.worker import FOREIGN, Answer, Commands
+from benchmarks.context import Board
 
 
 class Told(Commands):

@@ -14,34 +14,37 @@ import numpy as np
 import pytest
 import shapely
 
-from foldmap.bench import scoreboard, street_localization, street_methods
-from foldmap.bench.board import street_million, street_recipes
-from foldmap.bench.board.lines import Line, RowSkipped
-from foldmap.bench.board.street_board import StreetBoard, better
-from foldmap.bench.board.street_changing import Changing, aged_run, inside_m
-from foldmap.bench.board.street_coding import apart_m, topojson_xz
-from foldmap.bench.board.street_encoding import Encoding, random_frame
-from foldmap.bench.board.street_finding import Finding
-from foldmap.bench.board.street_million import window_rows
-from foldmap.bench.board.street_recipes import RECIPES, Measured, Recipe, given_model, trained_model
-from foldmap.bench.board.street_retrieving import NEAREST, OURS, Aerial, Ring, against, measured
-from foldmap.bench.board.street_topology import same_topology
-from foldmap.bench.street_localization import LocalizationSettings
+from benchmarks import scoreboard
+from benchmarks.lines import Line, RowSkipped
+from benchmarks.street import million as street_million
+from benchmarks.street import recipes as street_recipes
+from benchmarks.street.changing import Changing, aged_run, inside_m
+from benchmarks.street.coding import apart_m, topojson_xz
+from benchmarks.street.data import StreetBoard, better
+from benchmarks.street.encoding import Encoding, random_frame
+from benchmarks.street.finding import Finding
+from benchmarks.street.million import window_rows
+from benchmarks.street.recipes import RECIPES, Measured, Recipe, given_model, trained_model
+from benchmarks.street.retrieving import NEAREST, OURS, Aerial, Ring, against, measured
+from benchmarks.street.topology import same_topology
+from foldmap.bench.street import localization as street_localization
+from foldmap.bench.street import methods as street_methods
+from foldmap.bench.street.localization import LocalizationSettings
 from foldmap.errors import ConfigError
 from foldmap.geometry import SE2, MetricGrid
-from foldmap.street.chains import resample
-from foldmap.street.edits import EDITS
-from foldmap.street.field_model import FieldEmbedding
-from foldmap.street.field_network import FieldNetwork, FieldShape
-from foldmap.street.field_train import FieldTrainSettings
-from foldmap.street.graph_codec import decode_graph, encode_graph
-from foldmap.street.graph_grid import to_grid
-from foldmap.street.ground_image import GroundImage
-from foldmap.street.observation import CameraRing, Pair
-from foldmap.street.pairs import GroundTile
-from foldmap.street.rig import surround_ring
+from foldmap.street.changes.edits import EDITS
+from foldmap.street.field.model import FieldEmbedding
+from foldmap.street.field.network import FieldNetwork, FieldShape
+from foldmap.street.field.train import FieldTrainSettings
+from foldmap.street.graph.chains import resample
+from foldmap.street.graph.codec import decode_graph, encode_graph
+from foldmap.street.graph.grid import to_grid
+from foldmap.street.graph.window import Window, cut
+from foldmap.street.images.ground_image import GroundImage
+from foldmap.street.images.observation import CameraRing, Pair
+from foldmap.street.images.rig import surround_ring
+from foldmap.street.paper.pairs import GroundTile
 from foldmap.street.source import LaneGraph, StreetMap
-from foldmap.street.window import Window, cut
 
 SIDE_M, PIXEL_M = 160.0, 1.0
 TILES = ("tile_1", "tile_2", "tile_3")

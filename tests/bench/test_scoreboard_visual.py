@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from board_room import place, room
 
-from foldmap.bench import scoreboard
-from foldmap.bench.board.lines import Line
-from foldmap.bench.board.selection_probe import probe, street_scene
-from foldmap.bench.board.visual_budgets import Budget, Unfolded, budget_rows
-from foldmap.bench.board.visual_codes import FourBytes, Geometry, moved_px
-from foldmap.bench.board.visual_data import KeptFeatures, VisualBoard, is_ok
-from foldmap.bench.board.visual_refusing import Refusing, blank_image
-from foldmap.bench.board.visual_speed import Speed, joined, mirrored
+from benchmarks import scoreboard
+from benchmarks.lines import Line
+from benchmarks.visual.budgets import Budget, Unfolded, budget_rows
+from benchmarks.visual.codes import FourBytes, Geometry, moved_px
+from benchmarks.visual.data import KeptFeatures, VisualBoard, is_ok
+from benchmarks.visual.refusing import Refusing, blank_image
+from benchmarks.visual.selection_probe import probe, street_scene
+from benchmarks.visual.speed import Speed, joined, mirrored
 from foldmap.visual.source import Features
 
 

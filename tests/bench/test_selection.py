@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from foldmap.bench.selection import coverage_of, main
-from foldmap.formats.colmap import write_model
+from benchmarks.visual.selection import coverage_of, main
+from foldmap.formats.colmap.scene import write_model
 from foldmap.geometry import Camera
 from foldmap.visual.source import SceneModel, Tracks
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from foldmap.bench import step_speed
+from benchmarks.lidar import step_speed
 from foldmap.errors import ConfigError
 from foldmap.lidar.unfold import FoldedLidar
-from foldmap.localize import search
+from foldmap.localize.lidar import search
 
 
 def test_steps_are_timed_whole_and_by_stage() -> None:

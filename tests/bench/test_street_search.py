@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from matplotlib.path import Path as Outline
 
-from foldmap.bench.street_search import measure_rows, noisy_queries, street_like_rows
+from benchmarks.street.search_speed import measure_rows, noisy_queries, street_like_rows
 from foldmap.errors import ConfigError, MapInputError
 from foldmap.street import search
 from foldmap.street.fences import inside_box, inside_polygon, inside_radius, one_result_a_place, search_places

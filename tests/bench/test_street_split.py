@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from foldmap.bench.street_split import LEAKY, check_disjoint, cities, distances, split_maps
+from foldmap.bench.street.split import LEAKY, check_disjoint, cities, distances, split_maps
 from foldmap.errors import ConfigError
 from foldmap.formats.crs import local_crs, to_lonlat
 from foldmap.geometry import SE2
+from foldmap.street.graph.window import AROUND
 from foldmap.street.source import LaneGraph, StreetMap
-from foldmap.street.window import AROUND
 
 pyproj = pytest.importorskip("pyproj")
 

@@ -11,27 +11,27 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from foldmap.bench.plain_localizer import PlainLocalizer
-from foldmap.bench.visual_layers import train_decoder
-from foldmap.bench.visual_maps import ObservationPoints, in_16_bits
-from foldmap.bench.visual_methods import FOLDMAP, PLAIN, Line, MapSpec
-from foldmap.bench.visual_page import family_of
-from foldmap.bench.visual_pictures import RIGHT_PX, matched_pair
-from foldmap.bench.visual_predict import Answer, Measured, measure_all
-from foldmap.bench.visual_protocol import HeldOut, Scale, block_names, hold_out
-from foldmap.bench.visual_score import row_of
-from foldmap.bench.visual_workshop import Workshop
+from foldmap.bench.visual.layers import train_decoder
+from foldmap.bench.visual.maps import ObservationPoints, in_16_bits
+from foldmap.bench.visual.methods import FOLDMAP, PLAIN, Line, MapSpec
+from foldmap.bench.visual.page import family_of
+from foldmap.bench.visual.pictures import RIGHT_PX, matched_pair
+from foldmap.bench.visual.plain_localizer import PlainLocalizer
+from foldmap.bench.visual.predict import Answer, Measured, measure_all
+from foldmap.bench.visual.protocol import HeldOut, Scale, block_names, hold_out
+from foldmap.bench.visual.score import row_of
+from foldmap.bench.visual.workshop import Workshop
 from foldmap.cli.app import app
 from foldmap.coding.pq import ProductQuantizer
 from foldmap.errors import ConfigError, FoldmapError, MapInputError
-from foldmap.formats.hloc_features import HlocFeatures
+from foldmap.formats.hloc.features import HlocFeatures
 from foldmap.formats.scenes import read_scene
 from foldmap.metrics.camera_pose import camera_errors
-from foldmap.visual.average import track_means
 from foldmap.visual.decoded import UnfoldedMap
-from foldmap.visual.serialize import LayerShape
+from foldmap.visual.dpq.serialize import LayerShape
+from foldmap.visual.dpq.train import LayerSettings
+from foldmap.visual.scene.average import track_means
 from foldmap.visual.source import SceneModel, unit_descriptors
-from foldmap.visual.train import LayerSettings
 
 pytest.importorskip("pycolmap", reason="the town's photos are described by COLMAP's SIFT")
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from foldmap.formats.colmap_write import write_model
-from foldmap.formats.hloc_features import HlocFeatureWriter
-from foldmap.town.visual_scene import TownPhotos, town_scene
+from foldmap.formats.colmap.write import write_model
+from foldmap.formats.hloc.features import HlocFeatureWriter
+from foldmap.town.camera.visual_scene import TownPhotos, town_scene
 from foldmap.types import IntArray
-from foldmap.visual.extract import ExtractorSettings, open_extractor
+from foldmap.visual.features.extract import ExtractorSettings, open_extractor
 from foldmap.visual.source import Features, SceneModel
 
 

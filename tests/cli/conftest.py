@@ -27,7 +27,7 @@ def run() -> Callable[..., Ran]:
 @pytest.fixture(scope="session")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """map.tif, model.safetensors, sweeps/, truth.txt, prior.txt and map.fold; read only."""
-    from foldmap.cli.fold import fold_map
+    from foldmap.cli.fold.command import fold_map
 
     folder = tmp_path_factory.mktemp("place")
     write_tif(folder / "map.tif", ground())

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from foldmap.formats.colmap_write import write_model
-from foldmap.formats.hloc_features import HlocFeatureWriter
+from foldmap.formats.colmap.write import write_model
+from foldmap.formats.hloc.features import HlocFeatureWriter
 from foldmap.geometry.camera import Camera
-from foldmap.visual.basis import basis_named
+from foldmap.visual.codes.basis import basis_named
 from foldmap.visual.source import Features, SceneModel, Tracks
 
 POINTS, IMAGES = 900, 24

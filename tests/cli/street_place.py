@@ -12,19 +12,19 @@ import rasterio
 import torch
 from PIL import Image
 
-from foldmap.formats.street_geojson import write_geojson
-from foldmap.formats.street_ring import write_ring_file
+from foldmap.formats.street.geojson import write_geojson
+from foldmap.formats.street.observations.ring import write_ring_file
 from foldmap.geometry import SE2
-from foldmap.street.chains import resample
-from foldmap.street.field import draw_all
-from foldmap.street.field_model import FieldEmbedding
-from foldmap.street.field_network import FieldNetwork, FieldShape
-from foldmap.street.observation import AerialCrop, Observation
+from foldmap.street.field.draw import draw_all
+from foldmap.street.field.model import FieldEmbedding
+from foldmap.street.field.network import FieldNetwork, FieldShape
+from foldmap.street.graph.chains import resample
+from foldmap.street.graph.window import AROUND, cut
+from foldmap.street.images.observation import AerialCrop, Observation
+from foldmap.street.images.rig import surround_ring
 from foldmap.street.places import sample_places
-from foldmap.street.rig import surround_ring
 from foldmap.street.source import LaneGraph, StreetMap
-from foldmap.street.window import AROUND, cut
-from foldmap.town.street_map import town_street_map
+from foldmap.town.street.map import town_street_map
 from foldmap.town.world import TownWorld
 
 HALF_M = 110.0

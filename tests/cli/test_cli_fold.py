@@ -13,7 +13,7 @@ import rasterio
 from cli_place import Ran, ground, make_bundle, write_tif
 
 from foldmap.atlas import FoldFile
-from foldmap.formats.geotiff import open_raster
+from foldmap.formats.raster.geotiff import open_raster
 from foldmap.lidar.bundle import Bundle
 from foldmap.lidar.codec import encode_block
 from foldmap.lidar.unfold import FoldedLidar

@@ -11,11 +11,11 @@ import pytest
 import rasterio
 from cli_place import RESOLUTION_M, brightness, truth_of, tum, write_tif
 
-from foldmap.cli.build import build_lidar
-from foldmap.cli.fold import fold_map
-from foldmap.cli.localize import localize_sweeps
-from foldmap.formats.geotiff import open_raster
-from foldmap.lidar.build import BuildSettings
+from foldmap.cli.build.lidar import build_lidar
+from foldmap.cli.fold.command import fold_map
+from foldmap.cli.localize.command import localize_sweeps
+from foldmap.formats.raster.geotiff import open_raster
+from foldmap.lidar.build.raster import BuildSettings
 
 ORIGINS_M = [(512345.67, 5412345.67), (-1.2e7, 8.8e6)]
 WEST_M, NORTH_M = -30.0, 30.0

@@ -12,8 +12,8 @@ import pytest
 from cli_place import Ran, truth_of, tum
 
 from foldmap.atlas import FoldFile
-from foldmap.formats.poses import read_poses
-from foldmap.formats.sweeps import open_sweeps
+from foldmap.formats.poses.trajectories import read_poses
+from foldmap.formats.sweeps.files import open_sweeps
 from foldmap.lidar.observations import observations
 from foldmap.lidar.unfold import FoldedLidar
 

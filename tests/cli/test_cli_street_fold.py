@@ -15,8 +15,8 @@ from scipy.spatial import cKDTree
 from street_place import town_map, write_town
 
 from foldmap.atlas import FoldFile, FoldUpdater
-from foldmap.formats.streets import read_street_maps
-from foldmap.street.chains import resample
+from foldmap.formats.street.maps import read_street_maps
+from foldmap.street.graph.chains import resample
 from foldmap.street.source import LaneGraph
 from foldmap.street.unfold import StreetLayer
 
@@ -33,7 +33,7 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def folded(town: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from foldmap.cli.fold_street import StreetOptions, fold_street_maps
+    from foldmap.cli.fold.street import StreetOptions, fold_street_maps
 
     out = tmp_path_factory.mktemp("folded") / "map.fold"
     options = StreetOptions(

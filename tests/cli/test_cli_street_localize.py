@@ -22,9 +22,9 @@ from street_place import (
     write_town,
 )
 
-from foldmap.formats.tum import read_tum_poses
+from foldmap.formats.poses.tum import read_tum_poses
 from foldmap.geometry import SE2
-from foldmap.localize.lane_places import lane_places
+from foldmap.localize.street.lane_places import lane_places
 from foldmap.street.source import StreetMap
 
 Run = Callable[..., Ran]
@@ -64,7 +64,7 @@ def drive(street: StreetMap) -> list[SE2]:
 @pytest.fixture(scope="module")
 def town(tmp_path_factory: pytest.TempPathFactory, drive: list[SE2]) -> Path:
     """map.fold, crops/ of a drive, truth.csv, odometry.csv in a frame of its own, prior.csv 20 m off; read only."""
-    from foldmap.cli.fold_street import StreetOptions, fold_street_maps
+    from foldmap.cli.fold.street import StreetOptions, fold_street_maps
 
     folder = tmp_path_factory.mktemp("town")
     write_town(folder)

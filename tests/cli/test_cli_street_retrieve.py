@@ -26,12 +26,12 @@ from street_place import (
 )
 
 from foldmap.atlas import FoldFile
-from foldmap.cli.street_model import read_street_model
+from foldmap.cli.street.model import read_street_model
 from foldmap.geometry import SE2
-from foldmap.street.chains import resample
+from foldmap.street.graph.chains import resample
+from foldmap.street.graph.window import AROUND, cut
 from foldmap.street.source import StreetMap
 from foldmap.street.unfold import StreetLayer
-from foldmap.street.window import AROUND, cut
 
 Run = Callable[..., Ran]
 POSES = 6
@@ -51,7 +51,7 @@ def poses(street: StreetMap) -> list[SE2]:
 @pytest.fixture(scope="module")
 def town(tmp_path_factory: pytest.TempPathFactory, street: StreetMap, poses: list[SE2]) -> Path:
     """map.fold with a place every 6 m, crops/, ring/ and pairs/; read only."""
-    from foldmap.cli.fold_street import StreetOptions, fold_street_maps
+    from foldmap.cli.fold.street import StreetOptions, fold_street_maps
 
     folder = tmp_path_factory.mktemp("town")
     write_town(folder)
@@ -287,7 +287,7 @@ def test_map2pix_finds_the_image_of_a_place(
 def test_what_shows_no_lanes_has_no_match(
     run: Run, town: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from foldmap.street.field_model import FieldEmbedding
+    from foldmap.street.field.model import FieldEmbedding
 
     def evenly_faint(self: FieldEmbedding, observations: list, maps_BCRS: object = None) -> np.ndarray:
         """As networks read ground without lanes: a little of everything, everywhere."""

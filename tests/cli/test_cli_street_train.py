@@ -10,8 +10,8 @@ import pytest
 from cli_place import Ran
 from street_place import lines_of, poses_along, write_pairs, write_ring_frames, write_town
 
-from foldmap.cli.street_model import read_street_model
-from foldmap.street.field_model import FieldEmbedding
+from foldmap.cli.street.model import read_street_model
+from foldmap.street.field.model import FieldEmbedding
 
 Run = Callable[..., Ran]
 SHORT = ["--preset", "tiny", "--steps", "2", "--batch", "2", "--random-start", "--json"]

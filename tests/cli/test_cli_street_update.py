@@ -14,13 +14,13 @@ from scipy.spatial import cKDTree
 from street_place import PerfectReader, pose_rows, poses_along, town_map, write_numbered, write_pairs, write_town
 
 from foldmap.atlas import FoldFile, verify
-from foldmap.formats.street_geojson import write_geojson
+from foldmap.formats.street.geojson import write_geojson
 from foldmap.geometry import SE2
-from foldmap.street.chains import resample
-from foldmap.street.edits import Edit, edit
+from foldmap.street.changes.edits import Edit, edit
+from foldmap.street.graph.chains import resample
+from foldmap.street.graph.window import Window
 from foldmap.street.source import LaneGraph, StreetMap
 from foldmap.street.unfold import StreetLayer
-from foldmap.street.window import Window
 
 Run = Callable[..., Ran]
 INSIDE = Window(-60.0, 60.0, -60.0, 60.0)
@@ -60,7 +60,7 @@ def perfect(monkeypatch: pytest.MonkeyPatch, street: StreetMap, poses: list[SE2]
 
 
 def folded(town: Path, street: StreetMap, out: Path, **options: object) -> Path:
-    from foldmap.cli.fold_street import StreetOptions, fold_street_maps
+    from foldmap.cli.fold.street import StreetOptions, fold_street_maps
 
     source = out.with_suffix(".geojson")
     write_geojson(street, source)

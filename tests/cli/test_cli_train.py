@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from cli_place import Ran
 
-from foldmap.cli import train_sources
+from foldmap.cli.train import sources as train_sources
 from foldmap.errors import ConfigError
 from foldmap.lidar.bundle import Bundle
 

@@ -13,8 +13,8 @@ import pytest
 from cli_place import Ran
 from scene_place import room_scene, write_scene
 
-from foldmap.formats.hloc_features import HlocFeatureWriter
-from foldmap.formats.hloc_results import read_results
+from foldmap.formats.hloc.features import HlocFeatureWriter
+from foldmap.formats.hloc.results import read_results
 from foldmap.formats.listing import ListedImage
 from foldmap.formats.rig_lists import write_rig_list
 from foldmap.visual.source import Features, SceneModel
@@ -27,8 +27,8 @@ NAMES = ["photo 00.jpg", "photo 05.jpg", "photo 11.jpg", "photo 17.jpg"]
 @pytest.fixture(scope="session")
 def room(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folded room: room.fold, sparse/, features.h5; read only."""
-    from foldmap.cli.fold_visual import fold_scene_folder
-    from foldmap.cli.scene_options import SceneOptions
+    from foldmap.cli.fold.scene_options import SceneOptions
+    from foldmap.cli.fold.visual import fold_scene_folder
 
     folder = tmp_path_factory.mktemp("room")
     write_scene(room_scene(), folder)

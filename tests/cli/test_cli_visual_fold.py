@@ -16,8 +16,8 @@ from scipy.spatial import cKDTree
 
 from foldmap.atlas import FoldFile, FoldUpdater
 from foldmap.formats.scenes import read_scene
-from foldmap.visual.average import track_means
-from foldmap.visual.serialize import StoredLayer
+from foldmap.visual.dpq.serialize import StoredLayer
+from foldmap.visual.scene.average import track_means
 from foldmap.visual.unfold import FoldedVisual
 
 Run = Callable[..., Ran]

@@ -16,19 +16,19 @@ from cli_place import Ran
 from scipy.spatial.transform import Rotation
 
 from foldmap.atlas import FoldWriter
-from foldmap.formats.camera_answers import read_answers
-from foldmap.formats.hloc_features import HlocFeatureWriter
-from foldmap.formats.hloc_lists import write_query_list
-from foldmap.formats.hloc_results import read_results, write_results
-from foldmap.formats.image_poses import read_image_poses
+from foldmap.formats.hloc.features import HlocFeatureWriter
+from foldmap.formats.hloc.lists import write_query_list
+from foldmap.formats.hloc.results import read_results, write_results
 from foldmap.formats.listing import ListedImage
+from foldmap.formats.poses.answers import read_answers
+from foldmap.formats.poses.photos import read_image_poses
 from foldmap.formats.rig_lists import write_rig_list
 from foldmap.geometry.quaternion import inverse_rigid
 from foldmap.types import DoubleArray
-from foldmap.visual.average import track_means
-from foldmap.visual.basis import standard_basis
-from foldmap.visual.codecs import Transform
+from foldmap.visual.codes.basis import standard_basis
+from foldmap.visual.codes.codecs import Transform
 from foldmap.visual.fold import VisualPlan, fold_scene
+from foldmap.visual.scene.average import track_means
 from foldmap.visual.source import Features, Query, SceneModel
 
 Run = Callable[..., Ran]
@@ -76,8 +76,8 @@ def street(tmp_path_factory: pytest.TempPathFactory) -> Street:
     pytest.importorskip("pycolmap")
     from PIL import Image
 
-    from foldmap.town.visual_scene import TownPhotos, town_queries, town_scene
-    from foldmap.visual.extract import open_extractor
+    from foldmap.town.camera.visual_scene import TownPhotos, town_queries, town_scene
+    from foldmap.visual.features.extract import open_extractor
 
     folder = tmp_path_factory.mktemp("street")
     photos = TownPhotos(3, 12, 4, size_px=(320, 240))

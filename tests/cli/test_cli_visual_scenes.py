@@ -17,8 +17,8 @@ from cli_place import Ran
 from scene_place import room_scene, write_scene
 from scipy.spatial.transform import Rotation
 
-from foldmap.formats.hloc_features import HlocFeatureWriter
-from foldmap.visual.retrieval import RETRIEVED_IMAGES
+from foldmap.formats.hloc.features import HlocFeatureWriter
+from foldmap.visual.retrieval.image_index import RETRIEVED_IMAGES
 from foldmap.visual.source import Features, SceneModel
 
 Run = Callable[..., Ran]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from foldmap.errors import SweepInputError
-from foldmap.formats.sweeps import read_sweep
+from foldmap.formats.sweeps.files import read_sweep
 
 
 def cloud(points: int, shuffled: bool) -> np.ndarray:

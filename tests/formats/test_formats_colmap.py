@@ -10,7 +10,7 @@ import pytest
 from colmap_samples import NAMES, assert_same, small_scene, with_loose_keypoints
 
 from foldmap.errors import MapInputError, WriteError
-from foldmap.formats.colmap import (
+from foldmap.formats.colmap.scene import (
     ColmapModel,
     find_model,
     read_cameras,

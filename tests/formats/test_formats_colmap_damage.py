@@ -13,7 +13,7 @@ import pytest
 from colmap_samples import assert_same, small_scene, with_loose_keypoints
 
 from foldmap.errors import MapInputError
-from foldmap.formats.colmap import read_frames, read_model, read_rigs, write_model
+from foldmap.formats.colmap.scene import read_frames, read_model, read_rigs, write_model
 
 
 def write(folder: Path, text: bool) -> str:

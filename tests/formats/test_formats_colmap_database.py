@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from foldmap.errors import MapInputError
-from foldmap.formats.colmap_database import ColmapDatabase
+from foldmap.formats.colmap.database import ColmapDatabase
 from foldmap.visual.source import FeatureSource
 
 NAMES = ["b c.png", "Straße/1.jpg", "empty.png"]

@@ -28,9 +28,9 @@ from foldmap.formats.crs import (
     to_lonlat,
     utm_of,
 )
-from foldmap.formats.street_geojson import read_geojson, write_geojson
-from foldmap.formats.street_lanelet2_write import write_lanelet2
-from foldmap.formats.streets import read_street_maps
+from foldmap.formats.street.geojson import read_geojson, write_geojson
+from foldmap.formats.street.lanelet2.write import write_lanelet2
+from foldmap.formats.street.maps import read_street_maps
 from foldmap.street.source import StreetMap
 
 GEOD = pyproj.Geod(ellps="WGS84")

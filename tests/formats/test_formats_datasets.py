@@ -9,8 +9,7 @@ import pytest
 from PIL import Image
 from scipy.optimize import brentq
 
-from foldmap.errors import InputError, MapInputError
-from foldmap.formats.datasets import (
+from benchmarks.datasets import (
     READERS,
     read_aachen,
     read_cambridge,
@@ -18,7 +17,8 @@ from foldmap.formats.datasets import (
     read_eth_microsoft,
     read_seven_scenes,
 )
-from foldmap.formats.nvm import read_nvm
+from benchmarks.datasets.nvm import read_nvm
+from foldmap.errors import InputError, MapInputError
 from foldmap.geometry.quaternion import inverse_rigid, rigid_from_wxyz
 from foldmap.types import DoubleArray
 
@@ -202,7 +202,7 @@ def test_seven_scenes(tmp_path: Path) -> None:
 def test_poses_of_a_real_seven_scenes_sequence(shared_data: Path) -> None:
     """The owners' own frames of RedKitchen: poses agree with a model of the same images in metres, to centimetres."""
     pycolmap = pytest.importorskip("pycolmap")
-    from foldmap.formats.datasets.seven_scenes import read_camera_to_world
+    from benchmarks.datasets.seven_scenes import read_camera_to_world
 
     folder = shared_data / "visual" / "redkitchen"
     model = pycolmap.Reconstruction(folder / "sparse")

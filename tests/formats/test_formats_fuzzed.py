@@ -18,18 +18,18 @@ import rasterio
 from pyarrow import parquet
 
 from foldmap.errors import MapInputError, SweepInputError
-from foldmap.formats.colmap_database import ColmapDatabase
+from foldmap.formats.colmap.database import ColmapDatabase
 from foldmap.formats.crs import read_crs, text_of
-from foldmap.formats.geotiff import open_raster, raster_grid
-from foldmap.formats.hdf5 import ImageGroups
-from foldmap.formats.hloc_matches import HlocMatches
-from foldmap.formats.las import read_las
-from foldmap.formats.street_argoverse2 import read_argoverse2
-from foldmap.formats.street_geojson import read_geojson, write_geojson
-from foldmap.formats.street_geoparquet import read_geoparquet, write_geoparquet
-from foldmap.formats.street_polylines import read_csv, read_csv_counted
-from foldmap.formats.street_ring import read_ring_file, write_ring_file
-from foldmap.street.rig import surround_ring
+from foldmap.formats.hloc.hdf5 import ImageGroups
+from foldmap.formats.hloc.matches import HlocMatches
+from foldmap.formats.raster.geotiff import open_raster, raster_grid
+from foldmap.formats.street.argoverse2 import read_argoverse2
+from foldmap.formats.street.geojson import read_geojson, write_geojson
+from foldmap.formats.street.geoparquet import read_geoparquet, write_geoparquet
+from foldmap.formats.street.observations.ring import read_ring_file, write_ring_file
+from foldmap.formats.street.polylines import read_csv, read_csv_counted
+from foldmap.formats.sweeps.las import read_las
+from foldmap.street.images.rig import surround_ring
 from foldmap.street.source import LaneGraph, StreetMap
 
 

@@ -13,8 +13,8 @@ import rasterio
 from rasterio.enums import ColorInterp
 
 from foldmap.errors import ConfigError, MapInputError
-from foldmap.formats.geotiff import combine, open_mosaic, open_raster
-from foldmap.formats.geotiff_write import NODATA, crs_wkt_of, write_map_geotiff, write_preview
+from foldmap.formats.raster.geotiff import combine, open_mosaic, open_raster
+from foldmap.formats.raster.write import NODATA, crs_wkt_of, write_map_geotiff, write_preview
 from foldmap.geometry import MetricGrid
 from foldmap.lidar.source import RasterMap
 

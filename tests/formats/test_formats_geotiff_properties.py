@@ -10,7 +10,7 @@ import rasterio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from foldmap.formats.geotiff import open_raster
+from foldmap.formats.raster.geotiff import open_raster
 from foldmap.lidar.source import RasterMap
 
 QUICK = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

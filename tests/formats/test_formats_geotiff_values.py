@@ -11,10 +11,10 @@ import rasterio
 from rasterio.enums import ColorInterp
 
 from foldmap.errors import ConfigError, MapInputError
-from foldmap.formats import geotiff_values
 from foldmap.formats.crs import from_lonlat
-from foldmap.formats.geotiff import open_raster, raster_grid
-from foldmap.formats.geotiff_write import crs_wkt_of, write_map_geotiff
+from foldmap.formats.raster import values as geotiff_values
+from foldmap.formats.raster.geotiff import open_raster, raster_grid
+from foldmap.formats.raster.write import crs_wkt_of, write_map_geotiff
 from foldmap.geometry import MetricGrid
 
 SHAPE = (90, 120)

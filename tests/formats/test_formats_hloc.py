@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from foldmap.errors import InputError, MapInputError, WriteError
-from foldmap.formats.hloc_features import MAX_KEYPOINTS, HlocFeatures, HlocFeatureWriter
-from foldmap.formats.hloc_globals import HlocGlobals, write_globals
-from foldmap.formats.hloc_matches import HlocMatches
+from foldmap.formats.hloc.features import MAX_KEYPOINTS, HlocFeatures, HlocFeatureWriter
+from foldmap.formats.hloc.global_descriptors import HlocGlobals, write_globals
+from foldmap.formats.hloc.matches import HlocMatches
 from foldmap.types import AnyArray
 from foldmap.visual.source import Features
 

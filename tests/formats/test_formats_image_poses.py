@@ -10,8 +10,8 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from foldmap.errors import InputError, PoseInputError
-from foldmap.formats.hloc_results import is_results, read_results, write_results
-from foldmap.formats.image_poses import read_image_poses
+from foldmap.formats.hloc.results import is_results, read_results, write_results
+from foldmap.formats.poses.photos import read_image_poses
 
 COUNT = 12
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from foldmap.errors import SweepInputError
-from foldmap.formats.sweeps import open_sweeps, read_sweep
+from foldmap.formats.sweeps.files import open_sweeps, read_sweep
 
 
 def write_pcd(

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from foldmap.errors import InputError, MapInputError
-from foldmap.formats.kapture import read_kapture
-from foldmap.formats.kapture_features import KaptureFeatures, KaptureGlobals
-from foldmap.formats.kapture_text import read_images
-from foldmap.visual.join import join_features, join_global_descriptors
+from foldmap.formats.kapture.features import KaptureFeatures, KaptureGlobals
+from foldmap.formats.kapture.scene import read_kapture
+from foldmap.formats.kapture.text import read_images
+from foldmap.visual.scene.join import join_features, join_global_descriptors
 from foldmap.visual.source import FeatureSource
 
 HALF = np.sqrt(0.5)

@@ -12,7 +12,7 @@ import pytest
 from laspy.vlrs.known import GeoKeyDirectoryVlr
 
 from foldmap.errors import SweepInputError
-from foldmap.formats.las import read_las
+from foldmap.formats.sweeps.las import read_las
 
 
 def write(path: Path, crs: Any = None, unit_key: tuple[int, int] | None = None) -> Path:

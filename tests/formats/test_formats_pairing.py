@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foldmap.errors import ConfigError, PoseInputError
-from foldmap.formats.pairing import pair_sweeps
-from foldmap.formats.sweeps import natural_key
+from foldmap.formats.sweeps.files import natural_key
+from foldmap.formats.sweeps.pairing import pair_sweeps
 
 
 def ordered(names: list[str]) -> list[str]:

@@ -9,7 +9,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from foldmap.errors import PoseInputError
-from foldmap.formats.poses import read_poses
+from foldmap.formats.poses.trajectories import read_poses
 
 
 @pytest.fixture

@@ -15,13 +15,13 @@ from colmap_samples import small_scene
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from foldmap.formats.colmap import read_model
-from foldmap.formats.colmap_write import write_model
-from foldmap.formats.street_geojson import write_geojson
-from foldmap.formats.street_geoparquet import write_geoparquet
-from foldmap.formats.street_lanelet2_write import write_lanelet2
-from foldmap.formats.streets import read_street_maps
-from foldmap.formats.sweeps import read_sweep
+from foldmap.formats.colmap.scene import read_model
+from foldmap.formats.colmap.write import write_model
+from foldmap.formats.street.geojson import write_geojson
+from foldmap.formats.street.geoparquet import write_geoparquet
+from foldmap.formats.street.lanelet2.write import write_lanelet2
+from foldmap.formats.street.maps import read_street_maps
+from foldmap.formats.sweeps.files import read_sweep
 from foldmap.street.source import LaneAttributes, LaneGraph, StreetMap
 
 FEW = settings(max_examples=6, deadline=None)

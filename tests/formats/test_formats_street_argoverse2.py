@@ -18,8 +18,8 @@ from scipy.spatial.transform import Rotation
 
 from foldmap.errors import MapInputError, MissingExtraError, PoseInputError
 from foldmap.formats import extras
-from foldmap.formats.street_argoverse2 import _CITY_UTM, read_argoverse2, read_argoverse2_counted
-from foldmap.formats.street_argoverse2_rig import GROUND_Z_M, read_ego_poses, read_ring
+from foldmap.formats.street.argoverse2 import _CITY_UTM, read_argoverse2, read_argoverse2_counted
+from foldmap.formats.street.observations.argoverse2_rig import GROUND_Z_M, read_ego_poses, read_ring
 from foldmap.geometry import Camera
 from foldmap.street.source import LANE, LINK, LaneGraph
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foldmap.errors import MapInputError
-from foldmap.formats.street_build import MapLane, build_graph
+from foldmap.formats.street.build import MapLane, build_graph
 from foldmap.street.source import LINK, LaneAttributes, LaneGraph
 
 

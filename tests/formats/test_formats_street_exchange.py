@@ -19,10 +19,10 @@ from scipy.spatial import cKDTree
 
 from foldmap.errors import MapInputError, MissingExtraError, WriteError
 from foldmap.formats import extras
-from foldmap.formats.street_argoverse2 import read_argoverse2
-from foldmap.formats.street_geojson import read_geojson, write_geojson
-from foldmap.formats.street_geoparquet import read_geoparquet, write_geoparquet
-from foldmap.street.chains import chains, polylines
+from foldmap.formats.street.argoverse2 import read_argoverse2
+from foldmap.formats.street.geojson import read_geojson, write_geojson
+from foldmap.formats.street.geoparquet import read_geoparquet, write_geoparquet
+from foldmap.street.graph.chains import chains, polylines
 from foldmap.street.source import LANE, LINK, LaneAttributes, LaneGraph, StreetMap
 
 UTM = "EPSG:32632"

@@ -15,9 +15,9 @@ import shapely
 from scipy.spatial import cKDTree
 
 from foldmap.errors import ConfigError, MapInputError, WriteError
-from foldmap.formats.street_bounds import aligned, middle_line, side
-from foldmap.formats.street_lanelet2 import read_lanelet2, read_lanelet2_counted, write_lanelet2
-from foldmap.street.chains import chains
+from foldmap.formats.street.bounds import aligned, middle_line, side
+from foldmap.formats.street.lanelet2.read import read_lanelet2, read_lanelet2_counted, write_lanelet2
+from foldmap.street.graph.chains import chains
 from foldmap.street.source import LINK, LaneAttributes, LaneGraph, StreetMap
 from foldmap.types import DoubleArray
 

@@ -9,7 +9,7 @@ import pytest
 
 from foldmap.errors import MapInputError
 from foldmap.formats.crs import about, to_lonlat
-from foldmap.formats.street_lanelet2 import read_lanelet2, read_lanelet2_counted
+from foldmap.formats.street.lanelet2.read import read_lanelet2, read_lanelet2_counted
 
 LOCAL = np.add([[0.0, 3.5], [25, 3.5], [50, 3.5], [0, 0], [25, 0], [50, 0]], (80_000, 40_000))
 TOKYO = np.array([[139.0, 35.0]])

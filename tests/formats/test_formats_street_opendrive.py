@@ -12,8 +12,8 @@ from opendrive_samples import at_junction, document, geometry, joined, lane, roa
 from scipy.integrate import quad, solve_ivp
 
 from foldmap.errors import MapInputError
-from foldmap.formats.street_opendrive import read_opendrive, read_opendrive_counted
-from foldmap.formats.street_reading import faults_in_words, strict
+from foldmap.formats.street.opendrive.graph import read_opendrive, read_opendrive_counted
+from foldmap.formats.street.reading import faults_in_words, strict
 from foldmap.street.source import LINK, StreetMap
 from foldmap.types import DoubleArray
 

@@ -14,12 +14,12 @@ from PIL import Image
 from rasterio.transform import Affine
 
 from foldmap.errors import FoldmapError, MapInputError, PoseInputError
-from foldmap.formats.street_images import read_ground_image, read_ground_tile, read_rgb
-from foldmap.formats.street_pairs import read_pairs
-from foldmap.formats.street_ring import read_ring_file, write_ring_file
-from foldmap.street.observation import AerialCrop, RingFrame
-from foldmap.street.pairs import AerialPairs
-from foldmap.street.rig import surround_ring
+from foldmap.formats.street.observations.images import read_ground_image, read_ground_tile, read_rgb
+from foldmap.formats.street.observations.pairs import read_pairs
+from foldmap.formats.street.observations.ring import read_ring_file, write_ring_file
+from foldmap.street.images.observation import AerialCrop, RingFrame
+from foldmap.street.images.rig import surround_ring
+from foldmap.street.paper.pairs import AerialPairs
 
 RING = surround_ring((0.0, 120.0, -120.0), (160, 96), distortion=(-0.1, 0.02))
 COLOURS = np.random.default_rng(0).integers(0, 256, (96, 160, 3), np.uint8)

@@ -14,8 +14,8 @@ import shapely
 from opendrive_samples import document, geometry, lane, road, section
 
 from foldmap.errors import MapInputError
-from foldmap.formats.street_reading import LeftOut, faults_in_words, reading_of, strict
-from foldmap.formats.streets import read_street_maps, read_street_maps_counted
+from foldmap.formats.street.maps import read_street_maps, read_street_maps_counted
+from foldmap.formats.street.reading import LeftOut, faults_in_words, reading_of, strict
 from foldmap.street.source import LaneAttributes, LaneGraph, StreetMap
 
 NET = '<net version="1.9"><edge id="a"><lane id="a_0" index="0" shape="0,0 50,0"/></edge></net>'

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from foldmap.errors import MapInputError
-from foldmap.formats.street_sumo import read_sumo, read_sumo_counted
+from foldmap.formats.street.sumo import read_sumo, read_sumo_counted
 from foldmap.street.source import LINK
 
 NET = """<?xml version="1.0" encoding="UTF-8"?>

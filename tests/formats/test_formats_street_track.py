@@ -10,7 +10,7 @@ import pytest
 
 from foldmap.errors import PoseInputError
 from foldmap.formats.crs import about, to_lonlat
-from foldmap.formats.street_poses import read_pose_table
+from foldmap.formats.street.observations.poses import read_pose_table
 
 
 def drive(count: int = 30, step_m: float = 2.0) -> tuple[np.ndarray, np.ndarray]:

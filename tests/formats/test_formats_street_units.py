@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from foldmap.errors import MapInputError
 from foldmap.formats.crs import about, to_lonlat
-from foldmap.formats.street_geojson import read_geojson, write_geojson
-from foldmap.formats.street_geoparquet import read_geoparquet
+from foldmap.formats.street.geojson import read_geojson, write_geojson
+from foldmap.formats.street.geoparquet import read_geoparquet
 from foldmap.street.source import LaneGraph, StreetMap
 
 GEOD = pyproj.Geod(ellps="WGS84")

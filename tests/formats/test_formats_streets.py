@@ -13,10 +13,10 @@ import pytest
 from PIL import Image
 
 from foldmap.errors import ConfigError, MapInputError
-from foldmap.formats.street_aerial import read_aerial_tile, tile_image
-from foldmap.formats.street_geojson import write_geojson
-from foldmap.formats.street_geoparquet import write_geoparquet
-from foldmap.formats.streets import KINDS, kind_of, read_street_maps
+from foldmap.formats.street.geojson import write_geojson
+from foldmap.formats.street.geoparquet import write_geoparquet
+from foldmap.formats.street.maps import KINDS, kind_of, read_street_maps
+from foldmap.formats.street.observations.aerial import read_aerial_tile, tile_image
 from foldmap.street.source import LANE, LINK, LaneGraph, StreetMap
 
 NODES = np.array([[0, 4095], [4095, 0], [100, 100], [7, 7]], np.float32)

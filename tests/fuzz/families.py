@@ -24,21 +24,25 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "formats"))
 
 from colmap_samples import small_scene, with_loose_keypoints
 
-from foldmap.formats import image_poses, nvm, poses, rig_lists, street_poses
-from foldmap.formats.colmap import read_model_with_keypoints
-from foldmap.formats.colmap_database import ColmapDatabase
-from foldmap.formats.colmap_write import write_model
-from foldmap.formats.geotiff import open_raster
-from foldmap.formats.hloc_features import HlocFeatures
-from foldmap.formats.hloc_globals import HlocGlobals
-from foldmap.formats.hloc_lists import read_names, read_pairs, read_query_list
-from foldmap.formats.hloc_matches import HlocMatches
-from foldmap.formats.hloc_results import read_results
-from foldmap.formats.kapture import read_kapture
-from foldmap.formats.kapture_features import KaptureFeatures
-from foldmap.formats.kitti import read_kitti_calibration
-from foldmap.formats.street_polylines import read_csv
-from foldmap.formats.sweeps import read_sweep
+from benchmarks.datasets import nvm
+from foldmap.formats import rig_lists
+from foldmap.formats.colmap.database import ColmapDatabase
+from foldmap.formats.colmap.scene import read_model_with_keypoints
+from foldmap.formats.colmap.write import write_model
+from foldmap.formats.hloc.features import HlocFeatures
+from foldmap.formats.hloc.global_descriptors import HlocGlobals
+from foldmap.formats.hloc.lists import read_names, read_pairs, read_query_list
+from foldmap.formats.hloc.matches import HlocMatches
+from foldmap.formats.hloc.results import read_results
+from foldmap.formats.kapture.features import KaptureFeatures
+from foldmap.formats.kapture.scene import read_kapture
+from foldmap.formats.poses import photos as image_poses
+from foldmap.formats.poses import trajectories as poses
+from foldmap.formats.raster.geotiff import open_raster
+from foldmap.formats.street.observations import poses as street_poses
+from foldmap.formats.street.polylines import read_csv
+from foldmap.formats.sweeps.files import read_sweep
+from foldmap.formats.sweeps.kitti import read_kitti_calibration
 
 _DRAW = np.random.default_rng(5)
 POINTS = np.column_stack([_DRAW.uniform(-20, 20, (40, 2)), _DRAW.normal(-1.8, 0.02, 40), _DRAW.uniform(0.1, 1, 40)])

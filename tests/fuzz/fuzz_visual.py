@@ -26,7 +26,7 @@ from point_shell import photo, pose_at, shell
 
 from foldmap.atlas import FoldFile, FoldWriter
 from foldmap.errors import LimitError, MapFormatError, ModelError
-from foldmap.localize.visual import VisualLocalizer
+from foldmap.localize.visual.localizer import VisualLocalizer
 from foldmap.visual.source import Query
 from foldmap.visual.unfold import FoldedVisual
 

@@ -20,12 +20,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "formats"))
 
 import opendrive_samples as xodr
 
-from foldmap.formats.street_geojson import write_geojson
-from foldmap.formats.street_geoparquet import read_geoparquet, write_geoparquet
-from foldmap.formats.street_lanelet2_write import write_lanelet2
-from foldmap.formats.street_ring import read_ring_file, write_ring_file
-from foldmap.formats.streets import read_street_maps
-from foldmap.street.rig import surround_ring
+from foldmap.formats.street.geojson import write_geojson
+from foldmap.formats.street.geoparquet import read_geoparquet, write_geoparquet
+from foldmap.formats.street.lanelet2.write import write_lanelet2
+from foldmap.formats.street.maps import read_street_maps
+from foldmap.formats.street.observations.ring import read_ring_file, write_ring_file
+from foldmap.street.images.rig import surround_ring
 from foldmap.street.source import LaneAttributes, LaneGraph, StreetMap
 
 UTM = "EPSG:25832"

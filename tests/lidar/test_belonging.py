@@ -13,8 +13,8 @@ from scipy.spatial.transform import Rotation
 
 from foldmap.errors import FoldmapError, PoseInputError, SweepInputError
 from foldmap.geometry import SE3
-from foldmap.lidar.alignment import compare_sweeps, outline
-from foldmap.lidar.belonging import check_alignment, check_ground, check_poses, pairs_to_compare, probed
+from foldmap.lidar.build.alignment import compare_sweeps, outline
+from foldmap.lidar.build.belonging import check_alignment, check_ground, check_poses, pairs_to_compare, probed
 from foldmap.lidar.source import Sweep
 
 BOXES = [
@@ -169,7 +169,7 @@ def test_sweeps_of_another_frame(sweeps: list[Sweep], change: Callable[[np.ndarr
 @pytest.mark.shared
 @pytest.mark.parametrize("name", ["lidar/kitti-hdl64", "lidar/kitti-odometry00", "joint/kitti-drive0001"])
 def test_real_drives_pass_and_their_inverses_do_not(shared_data: Path, tmp_path: Path, name: str) -> None:
-    from foldmap.formats.drives import open_drive
+    from foldmap.formats.sweeps.drives import open_drive
 
     folder = shared_data / name
     recorded = open_drive(folder / "sweeps", folder / "poses.txt")

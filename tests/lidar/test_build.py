@@ -12,10 +12,10 @@ from scene import albedo, cast, pose_at
 
 from foldmap.errors import ConfigError, MapInputError, SweepInputError
 from foldmap.geometry import SE3
-from foldmap.lidar.build import BuildSettings, BuiltMap, build_map
-from foldmap.lidar.ground import ground_mask
-from foldmap.lidar.looks import LookLog, pack_looks
-from foldmap.lidar.robust import summarize
+from foldmap.lidar.build.ground import ground_mask
+from foldmap.lidar.build.looks import LookLog, pack_looks
+from foldmap.lidar.build.raster import BuildSettings, BuiltMap, build_map
+from foldmap.lidar.build.robust import summarize
 from foldmap.lidar.source import Sweep
 
 COARSE = BuildSettings(resolution_m=0.2, tile_px=64)
@@ -183,7 +183,7 @@ def cheap_drive(sweeps: int) -> Iterator[tuple[Sweep, SE3]]:
 
 
 def peak_of(sweeps: int, folder: Path) -> tuple[int, int]:
-    from foldmap.formats.geotiff_write import write_map_geotiff
+    from foldmap.formats.raster.write import write_map_geotiff
 
     settings = BuildSettings(resolution_m=0.05, tile_px=128, buffer_looks=100_000)
     tracemalloc.start()
@@ -276,8 +276,8 @@ def test_bad_settings(name: str, value: float) -> None:
 @pytest.mark.shared
 def test_real_sweeps_agree_with_each_other(shared_data: Path) -> None:
     """Even and odd sweeps of a real street give the same picture where both saw it often."""
-    from foldmap.formats.poses import read_poses
-    from foldmap.formats.sweeps import open_sweeps
+    from foldmap.formats.poses.trajectories import read_poses
+    from foldmap.formats.sweeps.files import open_sweeps
 
     folder = shared_data / "lidar" / "kitti-hdl64"
     sweeps = open_sweeps(folder / "sweeps")

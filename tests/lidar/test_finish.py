@@ -10,13 +10,13 @@ import torch
 from core_scene import RESOLUTION_M, TINY, blob_pairs
 from torch import nn
 
-from foldmap.bench.finish import Finished, _raster, finish
+from foldmap.bench.lidar.finish import Finished, _raster, finish
 from foldmap.errors import ConfigError
 from foldmap.lidar.bundle import Bundle
 from foldmap.lidar.codec import encode_raster
 from foldmap.lidar.model import LidarModel
 from foldmap.lidar.normalize import spread_of
-from foldmap.localize.confidence import ConfidenceThresholds
+from foldmap.localize.lidar.confidence import ConfidenceThresholds
 
 LEVELS = np.linspace(-1.75, 1.75, 8)
 

@@ -12,10 +12,10 @@ from torch import nn
 
 from foldmap.lidar.codec import Decoder
 from foldmap.lidar.inference import FastDecoder, FastPReLU
+from foldmap.lidar.match.region import STRIP_PX, strips_of_turned
+from foldmap.lidar.match.rotate import Turner, rotate_embedding
+from foldmap.lidar.match.warp import turned_crop
 from foldmap.lidar.presets import PRESETS, Preset
-from foldmap.lidar.region import STRIP_PX, strips_of_turned
-from foldmap.lidar.rotate import Turner, rotate_embedding
-from foldmap.lidar.warp import turned_crop
 
 CODES = (6, 9)
 

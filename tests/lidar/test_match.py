@@ -11,8 +11,8 @@ from scipy.ndimage import affine_transform, gaussian_filter
 from scipy.signal import correlate as scipy_correlate
 
 from foldmap.errors import ConfigError
-from foldmap.lidar import match
-from foldmap.lidar.correlate import partial_irfft2
+from foldmap.lidar.match import exhaustive as match
+from foldmap.lidar.match.correlate import partial_irfft2
 
 HEADINGS = np.deg2rad([-4.0, 0.0, 2.5])
 

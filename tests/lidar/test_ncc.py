@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
+from foldmap.bench.lidar.baselines.ncc import ncc_scores
 from foldmap.errors import ConfigError
-from foldmap.lidar.ncc import ncc_scores
 
 
 def _masked_pair(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

@@ -9,8 +9,8 @@ import pytest
 
 from foldmap.errors import ConfigError, MapInputError, PoseInputError
 from foldmap.geometry import SE2, SE3, MetricGrid
-from foldmap.lidar.pairs_from_raster import RasterPairs, simulate_sweeps, turned_cut
-from foldmap.lidar.pairs_from_sweeps import SweepPairs
+from foldmap.lidar.pairs.from_raster import RasterPairs, simulate_sweeps, turned_cut
+from foldmap.lidar.pairs.from_sweeps import SweepPairs
 from foldmap.lidar.source import RasterMap, Sweep
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from foldmap.errors import ConfigError
-from foldmap.lidar.peak import pose_from_scores
+from foldmap.lidar.match.peak import pose_from_scores
 
 HEADINGS = np.linspace(-0.1, 0.1, 21)
 

@@ -8,8 +8,8 @@ import torch
 from core_scene import BlobPair, blob_pairs, blobs
 
 from foldmap.errors import ConfigError
-from foldmap.lidar.match import match_fft
-from foldmap.lidar.sampling import PairSampler, cell_weight
+from foldmap.lidar.match.exhaustive import match_fft
+from foldmap.lidar.pairs.sampling import PairSampler, cell_weight
 
 
 def _clean_pair(seed: int, sweep_px: int, shift: tuple[int, int]) -> BlobPair:

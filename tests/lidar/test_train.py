@@ -13,7 +13,7 @@ from core_scene import RESOLUTION_M, TINY, blob_pairs
 from foldmap.errors import ConfigError, ModelError
 from foldmap.lidar.checkpoint import FILE, load_checkpoint
 from foldmap.lidar.model import LidarModel
-from foldmap.lidar.sampling import PairSampler
+from foldmap.lidar.pairs.sampling import PairSampler
 from foldmap.lidar.train import Progress, RateControl, TrainSettings, draw_headings, train, warmup_left
 
 QUICK = TrainSettings(matcher_steps=2, codec_steps=4, batch=1, radius_px=14, validate_every=2, warmup=0.5)

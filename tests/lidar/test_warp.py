@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from foldmap.geometry import SE2, MetricGrid
-from foldmap.lidar.warp import turned_crop
+from foldmap.lidar.match.warp import turned_crop
 
 GRID = MetricGrid(west_m=10.0, north_m=50.0, resolution_m=0.5, height_px=120, width_px=140)
 

@@ -10,8 +10,8 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from foldmap.geometry import SE2
-from foldmap.localize.lane_places import LanePlaces, lane_places, turn_between
-from foldmap.street.chains import resample
+from foldmap.localize.street.lane_places import LanePlaces, lane_places, turn_between
+from foldmap.street.graph.chains import resample
 from foldmap.street.source import LANE, LINK, LaneGraph
 from foldmap.town.lanes import lane_graph
 from foldmap.town.plan import StreetPlan

@@ -10,12 +10,12 @@ import torch
 from textured_world import texture
 
 from foldmap.errors import ConfigError, ModelError
-from foldmap.lidar.match import coarse_headings_rad
-from foldmap.lidar.rotate import rotate_embedding
-from foldmap.localize.blocks import block_scores, block_statistics, peaks_px
-from foldmap.localize.confidence import ConfidenceThresholds, MatchFeatures, calibrate, decide
+from foldmap.lidar.match.exhaustive import coarse_headings_rad
+from foldmap.lidar.match.rotate import rotate_embedding
 from foldmap.localize.estimate import Status
-from foldmap.localize.search import WindowMatch, match_window
+from foldmap.localize.lidar.blocks import block_scores, block_statistics, peaks_px
+from foldmap.localize.lidar.confidence import ConfidenceThresholds, MatchFeatures, calibrate, decide
+from foldmap.localize.lidar.search import WindowMatch, match_window
 
 RADIUS, ROWS, COLS = 14, 120, 150
 HEADINGS = coarse_headings_rad(np.radians(5.0), 5)

@@ -9,7 +9,7 @@ import pytest
 
 from foldmap.errors import ConfigError, PoseInputError
 from foldmap.geometry import SE2
-from foldmap.localize.histogram import BeliefGrid
+from foldmap.localize.lidar.histogram import BeliefGrid
 from foldmap.localize.motion import MotionNoise, compose_gaussian, increment_covariance
 
 START = SE2(100.0, -50.0, 2.4)

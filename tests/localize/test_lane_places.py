@@ -11,8 +11,8 @@ from street_world import drive, town_graph
 
 from foldmap.errors import ConfigError, MapInputError, PoseInputError
 from foldmap.geometry import SE2
-from foldmap.localize.lane_motion import LaneMotion, LaneWalker, driven_m
-from foldmap.localize.lane_places import LanePlaces, lane_places, turn_between
+from foldmap.localize.street.lane_motion import LaneMotion, LaneWalker, driven_m
+from foldmap.localize.street.lane_places import LanePlaces, lane_places, turn_between
 from foldmap.street.source import LaneGraph
 
 

@@ -11,10 +11,10 @@ import pytest
 
 from foldmap.errors import ConfigError, ModelError, PoseInputError
 from foldmap.geometry import SE2
-from foldmap.localize.confidence import ConfidenceThresholds
 from foldmap.localize.estimate import Status
-from foldmap.localize.lidar import LidarLocalizer, LocalizerSettings
-from foldmap.localize.once import localize_once
+from foldmap.localize.lidar.confidence import ConfidenceThresholds
+from foldmap.localize.lidar.localizer import LidarLocalizer, LocalizerSettings
+from foldmap.localize.lidar.once import localize_once
 
 TRUE_STEP = SE2(0.4, 0.0, 0.03)
 START = SE2(522.0, -230.0, 0.6)

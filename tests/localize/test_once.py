@@ -12,7 +12,7 @@ from foldmap.errors import ConfigError, PoseInputError
 from foldmap.geometry import SE2, wrap_rad
 from foldmap.lidar.observation import Observation
 from foldmap.localize.estimate import Status
-from foldmap.localize.once import localize_once
+from foldmap.localize.lidar.once import localize_once
 
 CENTRE = (525.0, -225.0)
 

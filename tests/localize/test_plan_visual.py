@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from foldmap.localize.plan_visual import _best_of, _held_out, _worth_trying
+from foldmap.localize.visual.plan import _best_of, _held_out, _worth_trying
 
 
 def losses(means: list[float], spread: float, images: int, seed: int = 0) -> np.ndarray:

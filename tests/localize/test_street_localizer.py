@@ -13,10 +13,10 @@ from street_world import DIM, Streets, aerial_graph, drive, error, noisy, odomet
 from foldmap.errors import ConfigError, MapInputError, PoseInputError
 from foldmap.geometry import SE2
 from foldmap.localize.estimate import Status
-from foldmap.localize.lane_places import lane_places
-from foldmap.localize.street import StreetLocalizer, StreetPrior, StreetSettings
-from foldmap.localize.street_calibrate import calibrated, fit_temperature, near_truth
-from foldmap.localize.street_estimate import StreetDiagnostics, StreetThresholds, decide
+from foldmap.localize.street.calibrate import calibrated, fit_temperature, near_truth
+from foldmap.localize.street.estimate import StreetDiagnostics, StreetThresholds, decide
+from foldmap.localize.street.lane_places import lane_places
+from foldmap.localize.street.localizer import StreetLocalizer, StreetPrior, StreetSettings
 from foldmap.street.source import LaneGraph
 
 NOISE = 0.8

@@ -9,8 +9,8 @@ import pytest
 from street_world import Streets, drive, noisy, odometry, streets, town_graph
 
 from foldmap.geometry import SE2
-from foldmap.localize.lane_places import lane_places
-from foldmap.localize.street import StreetLocalizer, StreetPrior
+from foldmap.localize.street.lane_places import lane_places
+from foldmap.localize.street.localizer import StreetLocalizer, StreetPrior
 
 SHIFTS = [(5e5, 5.4e6), (-4.123456e6, 7.7e5)]
 

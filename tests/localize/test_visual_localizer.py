@@ -16,17 +16,17 @@ from point_shell import CAMERA, apart, photo, pose_at, scene, shell
 from foldmap.atlas import FoldFile, FoldWriter
 from foldmap.errors import ConfigError, MapInputError
 from foldmap.geometry.camera import Camera
-from foldmap.localize.camera_estimate import CameraEstimate
 from foldmap.localize.estimate import Status
-from foldmap.localize.support import support_of
-from foldmap.localize.visual import VisualLocalizer, VisualSettings
-from foldmap.visual.average import track_means
-from foldmap.visual.codecs import raw_for
+from foldmap.localize.visual.estimate import CameraEstimate
+from foldmap.localize.visual.localizer import VisualLocalizer, VisualSettings
+from foldmap.localize.visual.support import support_of
+from foldmap.visual.codes.codecs import raw_for
 from foldmap.visual.decoded import MapPoints, UnfoldedMap
 from foldmap.visual.fold import VisualPlan, fold_scene
+from foldmap.visual.match.view import View, prepare
+from foldmap.visual.scene.average import track_means
 from foldmap.visual.source import Features, Query, SceneModel
 from foldmap.visual.unfold import FoldedVisual
-from foldmap.visual.view import View, prepare
 
 FISHEYE = Camera("OPENCV_FISHEYE", 640, 480, np.array([330.0, 331, 320, 240, 0.02, -0.01, 2e-3, -1e-4]))
 OPENCV = Camera("OPENCV", 640, 480, np.array([500.0, 498, 318, 242, -0.12, 0.03, 1e-3, -8e-4]))

@@ -21,8 +21,8 @@ from foldmap.metrics.street_chamfer import (
 from foldmap.metrics.street_clusters import rand_index, rand_loss
 from foldmap.metrics.street_mmd import WORST, mmd, mmd_squared
 from foldmap.metrics.street_sampled import EMPTY_M, empty_m, sampled
+from foldmap.street.graph.window import AROUND, FRONTAL
 from foldmap.street.source import LaneGraph
-from foldmap.street.window import AROUND, FRONTAL
 
 NOTHING = np.zeros((0, 2))
 

@@ -14,9 +14,9 @@ from foldmap.geometry import SE2
 from foldmap.metrics.street_chamfer import PointSets, best_in_library, chamfer_matrix
 from foldmap.metrics.street_sampled import EMPTY_M, sampled
 from foldmap.metrics.street_scores import LOWER_IS_BETTER, StreetScores, mean_scores, sampled_scores, street_scores
-from foldmap.street.chains import resample
+from foldmap.street.graph.chains import resample
+from foldmap.street.graph.window import AROUND, FRONTAL, cut
 from foldmap.street.source import LaneGraph
-from foldmap.street.window import AROUND, FRONTAL, cut
 
 FORK = LaneGraph(
     np.array([(-30, 0), (0, 0), (30, 0), (0, 30), (30, 4), (-30, 4)], np.float64),

@@ -24,8 +24,8 @@ from foldmap.metrics.street_openlane import (
 from foldmap.metrics.street_sampled import Sampled, sampled
 from foldmap.metrics.street_topology import match_vertices, reachable, topology_scores
 from foldmap.metrics.street_urban import UrbanErrors, ego_edge, urban_errors, urban_measures
+from foldmap.street.graph.window import AROUND, Window
 from foldmap.street.source import LaneGraph
-from foldmap.street.window import AROUND, Window
 
 NOTHING = sampled(LaneGraph.empty())
 

@@ -11,8 +11,8 @@ import pytest
 from foldmap.errors import InputError
 from foldmap.geometry import SE2
 from foldmap.localize.estimate import Status
-from foldmap.localize.lane_places import lane_places
-from foldmap.localize.street_estimate import StreetDiagnostics, StreetEstimate
+from foldmap.localize.street.estimate import StreetDiagnostics, StreetEstimate
+from foldmap.localize.street.lane_places import lane_places
 from foldmap.report.street_map import street_map
 from foldmap.street.source import LaneGraph
 

@@ -10,9 +10,9 @@ from PIL import Image
 
 from foldmap.errors import InputError
 from foldmap.report.street_windows import WindowRow, change_map, error_line, window_rows
-from foldmap.street.changes import ADDED, MOVED, Change
+from foldmap.street.changes.detect import ADDED, MOVED, Change
+from foldmap.street.graph.window import AROUND
 from foldmap.street.source import LaneGraph
-from foldmap.street.window import AROUND
 
 AHEAD = LaneGraph.from_polylines([np.array([[-15.0, 10.0], [15.0, 10.0]])])
 """A lane on the left side of the ego, in its direction."""

@@ -6,9 +6,9 @@ import numpy as np
 from scipy.ndimage import distance_transform_edt
 
 from foldmap.geometry import MetricGrid
-from foldmap.street.chains import resample
-from foldmap.street.ground_image import GroundImage
-from foldmap.street.pairs import GroundTile
+from foldmap.street.graph.chains import resample
+from foldmap.street.images.ground_image import GroundImage
+from foldmap.street.paper.pairs import GroundTile
 from foldmap.street.source import LaneGraph, StreetMap
 
 SIDE_M = 120.0

@@ -6,7 +6,7 @@ import networkx as nx
 import numpy as np
 import shapely
 
-from foldmap.street.chains import key_vertices
+from foldmap.street.graph.chains import key_vertices
 from foldmap.street.source import LaneGraph
 
 

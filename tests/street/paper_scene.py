@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from foldmap.geometry import SE2, Camera
-from foldmap.street.chains import resample
-from foldmap.street.observation import AerialCrop, CameraRing, Pair, RingFrame
+from foldmap.street.graph.chains import resample
+from foldmap.street.images.observation import AerialCrop, CameraRing, Pair, RingFrame
 from foldmap.street.source import LINK, LaneGraph
 from foldmap.types import ByteArray
 

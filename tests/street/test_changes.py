@@ -6,17 +6,17 @@ from scipy.spatial.distance import directed_hausdorff
 
 from foldmap.errors import LimitError, MapInputError, ModelError
 from foldmap.geometry import SE2
-from foldmap.street.chains import resample
-from foldmap.street.changes import ADDED, MOVED, REMOVED, apply_changes, find_changes
-from foldmap.street.edits import edit
-from foldmap.street.evidence import Evidence, along, blob, gather
-from foldmap.street.field import FieldSpec, draw, strokes
-from foldmap.street.field_model import FieldEmbedding
-from foldmap.street.field_network import FieldNetwork, FieldShape
+from foldmap.street.changes.detect import ADDED, MOVED, REMOVED, apply_changes, find_changes
+from foldmap.street.changes.edits import edit
+from foldmap.street.changes.evidence import Evidence, along, blob, gather
+from foldmap.street.changes.tracing import trace_lines
+from foldmap.street.field.draw import FieldSpec, draw, strokes
+from foldmap.street.field.model import FieldEmbedding
+from foldmap.street.field.network import FieldNetwork, FieldShape
+from foldmap.street.field.world import lay_together
+from foldmap.street.graph.chains import resample
+from foldmap.street.graph.window import cut
 from foldmap.street.source import LaneGraph
-from foldmap.street.tracing import trace_lines
-from foldmap.street.window import cut
-from foldmap.street.world_field import lay_together
 
 SPEC = FieldSpec()
 POSES = [SE2(x, 2.0, 0.2) for x in (-10.0, -5.0, 0.0, 5.0, 10.0)]

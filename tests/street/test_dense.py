@@ -8,8 +8,8 @@ import pytest
 from graph_samples import crossing
 
 from foldmap.errors import MapInputError
-from foldmap.street.dense import densified, thinned
-from foldmap.street.simplify import simplify
+from foldmap.street.changes.dense import densified, thinned
+from foldmap.street.graph.grid import to_grid
 from foldmap.street.source import LaneGraph
 
 
@@ -21,7 +21,7 @@ def keys(graph: LaneGraph) -> set[tuple[tuple[float, float], tuple[float, float]
 
 @pytest.mark.parametrize("seed", range(4))
 def test_there_and_back(seed: int) -> None:
-    graph = simplify(crossing(seed), 0.1)
+    graph = crossing(seed)
     dense, between = densified(graph, 1.0)
     assert dense.edge_lengths_m.max() <= 1.0 + 1e-9
     assert dense.length_m == pytest.approx(graph.length_m)
@@ -35,7 +35,7 @@ def test_there_and_back(seed: int) -> None:
 
 
 def test_an_edit_changes_its_edge_alone() -> None:
-    graph = simplify(crossing(1), 0.1)
+    graph = to_grid(crossing(1)).graph()
     dense, between = densified(graph, 1.0)
     longest = int(graph.edge_lengths_m.argmax())
     pieces = np.maximum(1, np.ceil(graph.edge_lengths_m)).astype(int)

@@ -5,10 +5,10 @@ import pytest
 from scipy.spatial import cKDTree
 
 from foldmap.errors import ConfigError
-from foldmap.street.chains import chains, resample
-from foldmap.street.edits import EDITS, RandomAging, edit
+from foldmap.street.changes.edits import EDITS, RandomAging, edit
+from foldmap.street.graph.chains import chains, resample
+from foldmap.street.graph.window import AROUND
 from foldmap.street.source import LINK, LaneGraph
-from foldmap.street.window import AROUND
 
 
 def _junction() -> LaneGraph:

@@ -7,10 +7,10 @@ import pytest
 
 from foldmap.errors import ConfigError
 from foldmap.geometry import SE2
-from foldmap.street.chains import resample
-from foldmap.street.field import FieldSpec, draw, draw_all, strokes
+from foldmap.street.field.draw import FieldSpec, draw, draw_all, strokes
+from foldmap.street.graph.chains import resample
+from foldmap.street.graph.window import Window, cut
 from foldmap.street.source import LaneGraph
-from foldmap.street.window import Window, cut
 
 
 def _plain(graph: LaneGraph, spec: FieldSpec) -> np.ndarray:

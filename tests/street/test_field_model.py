@@ -10,19 +10,19 @@ from safetensors.torch import load, save
 
 from foldmap.errors import ConfigError, MapInputError, ModelError
 from foldmap.geometry import SE2
-from foldmap.street.bev import BirdsEye
 from foldmap.street.embed import _drawn, _windowed, embed_places
-from foldmap.street.encoders.lite import Lite0
-from foldmap.street.field import FieldSpec, draw_all
-from foldmap.street.field_model import FieldEmbedding
-from foldmap.street.field_network import FieldNetwork, FieldShape
-from foldmap.street.ground_warp import warp_to_ring
+from foldmap.street.field.draw import FieldSpec, draw_all
+from foldmap.street.field.model import FieldEmbedding
+from foldmap.street.field.network import FieldNetwork, FieldShape
+from foldmap.street.graph.window import AROUND, Window, cut
+from foldmap.street.images.bev import BirdsEye
+from foldmap.street.images.ground_warp import warp_to_ring
+from foldmap.street.images.observation import AerialCrop
+from foldmap.street.images.rig import surround_ring
 from foldmap.street.model import EmbeddingModel, model_kind, read_model
-from foldmap.street.observation import AerialCrop
+from foldmap.street.paper.encoders.lite import Lite0
 from foldmap.street.places import sample_places
-from foldmap.street.rig import surround_ring
 from foldmap.street.source import LaneGraph
-from foldmap.street.window import AROUND, Window, cut
 
 SMALL = FieldSpec(Window(-16, 16, -16, 16))
 

@@ -8,16 +8,16 @@ import torch
 from field_scene import tile
 
 from foldmap.errors import ConfigError
-from foldmap.street.edits import RandomAging
-from foldmap.street.field import FieldSpec, draw
-from foldmap.street.field_cache import CachedExamples
-from foldmap.street.field_examples import Alternating, FieldExamples, PairExamples
-from foldmap.street.field_model import FieldEmbedding
-from foldmap.street.field_network import FieldNetwork, FieldShape
-from foldmap.street.field_sources import aerial_examples
-from foldmap.street.field_train import FieldTrainSettings, field_loss, train_field
-from foldmap.street.pairs import AerialPairs
-from foldmap.street.window import Window
+from foldmap.street.changes.edits import RandomAging
+from foldmap.street.field.cache import CachedExamples
+from foldmap.street.field.draw import FieldSpec, draw
+from foldmap.street.field.examples import Alternating, FieldExamples, PairExamples
+from foldmap.street.field.model import FieldEmbedding
+from foldmap.street.field.network import FieldNetwork, FieldShape
+from foldmap.street.field.sources import aerial_examples
+from foldmap.street.field.train import FieldTrainSettings, field_loss, train_field
+from foldmap.street.graph.window import Window
+from foldmap.street.paper.pairs import AerialPairs
 
 SPEC = FieldSpec(Window(-8, 8, -8, 8))
 SETTINGS = FieldTrainSettings(steps=6, batch=4, warmup_steps=2, checkpoint_every=3, imagenet=False, seed=3)

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foldmap.errors import ConfigError, LimitError, MapFormatError, MapInputError
-from foldmap.street.graph_codec import decode_graph, decode_grid, encode_graph, encode_grid
-from foldmap.street.graph_grid import to_grid
-from foldmap.street.graph_numbers import UNIT, into, out_of, root
+from foldmap.street.graph.codec import decode_graph, decode_grid, encode_graph, encode_grid
+from foldmap.street.graph.grid import to_grid
+from foldmap.street.graph.numbers import UNIT, into, out_of, root
 from foldmap.street.source import LaneGraph
 
 

@@ -12,11 +12,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from foldmap.errors import ConfigError, MapInputError
-from foldmap.street.encoders.graph import AdjacencyAttention, GraphEncoder
-from foldmap.street.encoders.packing import GraphRows, graph_rows, pack
-from foldmap.street.encoders.shape import GraphShape
+from foldmap.street.graph.window import AROUND
+from foldmap.street.paper.encoders.graph import AdjacencyAttention, GraphEncoder
+from foldmap.street.paper.encoders.packing import GraphRows, graph_rows, pack
+from foldmap.street.paper.encoders.shape import GraphShape
 from foldmap.street.source import LaneGraph
-from foldmap.street.window import AROUND
 
 SHAPE = GraphShape(4.0, width=16, heads=2, layers=3, frequencies=3, edge_bias=True, pooling="mean-max")
 

@@ -10,8 +10,8 @@ import torch
 from paper_scene import crossing
 from scipy.spatial import cKDTree
 
-from foldmap.street.losses import EPS, chamfer_loss, contrastive_loss, edge_loss, similarities, soft_retrieval
-from foldmap.street.soft_targets import SoftTargets, soft_targets
+from foldmap.street.paper.losses import EPS, chamfer_loss, contrastive_loss, edge_loss, similarities, soft_retrieval
+from foldmap.street.paper.soft_targets import SoftTargets, soft_targets
 from foldmap.street.source import LaneGraph
 
 

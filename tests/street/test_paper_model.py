@@ -12,13 +12,13 @@ from paper_scene import crops, crossing, frame, ring
 from safetensors.torch import load, save
 
 from foldmap.errors import MapInputError, ModelError
-from foldmap.street.encoders.network import PaperNetwork
-from foldmap.street.encoders.shape import PRESETS, PaperShape, shape_named
-from foldmap.street.observation import AerialCrop
-from foldmap.street.paper import PaperEmbedding
-from foldmap.street.serialize import from_bytes, to_bytes
+from foldmap.street.graph.window import FRONTAL
+from foldmap.street.images.observation import AerialCrop
+from foldmap.street.paper.encoders.network import PaperNetwork
+from foldmap.street.paper.encoders.shape import PRESETS, PaperShape, shape_named
+from foldmap.street.paper.model import PaperEmbedding
+from foldmap.street.paper.serialize import from_bytes, to_bytes
 from foldmap.street.source import LaneGraph
-from foldmap.street.window import FRONTAL
 
 
 @pytest.fixture(scope="module")

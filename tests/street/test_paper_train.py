@@ -14,14 +14,14 @@ from paper_scene import crops, frame, ring
 from foldmap.errors import ConfigError, ModelError
 from foldmap.geometry import SE2
 from foldmap.street.checkpoint import FILE
-from foldmap.street.encoders.network import PaperNetwork
-from foldmap.street.encoders.packing import graph_rows
-from foldmap.street.encoders.shape import shape_named
-from foldmap.street.observation import AerialCrop, Pair
-from foldmap.street.prepared import PreparedPairs
-from foldmap.street.serialize import to_bytes
+from foldmap.street.images.observation import AerialCrop, Pair
+from foldmap.street.paper.encoders.network import PaperNetwork
+from foldmap.street.paper.encoders.packing import graph_rows
+from foldmap.street.paper.encoders.shape import shape_named
+from foldmap.street.paper.prepared import PreparedPairs
+from foldmap.street.paper.serialize import to_bytes
+from foldmap.street.paper.train import LOG, Progress, TrainSettings, train
 from foldmap.street.source import LaneGraph
-from foldmap.street.train import LOG, Progress, TrainSettings, train
 
 SHAPE = shape_named("tiny")
 QUICK = TrainSettings(steps=6, batch=4, warmup_steps=2, validate_every=2)

@@ -6,9 +6,9 @@ from scipy.fft import dctn
 
 from foldmap.errors import ConfigError
 from foldmap.geometry import SE2
-from foldmap.street.field import FieldSpec, draw_all
+from foldmap.street.field.draw import FieldSpec, draw_all
+from foldmap.street.field.spectrum import SpectrumSpec, spectrum
 from foldmap.street.source import LaneGraph
-from foldmap.street.spectrum import SpectrumSpec, spectrum
 
 
 def _fields(count: int = 5) -> np.ndarray:

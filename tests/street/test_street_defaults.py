@@ -12,14 +12,14 @@ import torch
 from foldmap.errors import ModelError
 from foldmap.metrics.street_chamfer import PointSets, chamfer_matrix
 from foldmap.street.defaults import NAMES, default_model, weights_folder
-from foldmap.street.field_model import FieldEmbedding
-from foldmap.street.field_network import FieldNetwork, FieldShape
-from foldmap.street.observation import Pair
-from foldmap.street.pairs import AerialPairs, GroundTile, RingPairs
+from foldmap.street.field.model import FieldEmbedding
+from foldmap.street.field.network import FieldNetwork, FieldShape
+from foldmap.street.images.observation import Pair
+from foldmap.street.images.rig import surround_ring
+from foldmap.street.paper.pairs import AerialPairs, GroundTile, RingPairs
 from foldmap.street.places import sample_places, windows
-from foldmap.street.rig import surround_ring
-from foldmap.town.street_ortho import town_tile
-from foldmap.town.street_training import TRAINED_SEEDS
+from foldmap.town.street.ortho import town_tile
+from foldmap.town.street.training import TRAINED_SEEDS
 from foldmap.town.world import TownWorld
 
 UNSEEN = 7

@@ -12,18 +12,18 @@ from safetensors.numpy import save
 from foldmap.atlas import FoldFile, FoldWriter, update, verify
 from foldmap.errors import ConfigError, FoldmapError, LayerError, MapFormatError, MapInputError, ModelError
 from foldmap.geometry import SE2
-from foldmap.street.chains import resample
 from foldmap.street.fold import StreetPlan, fold_street
-from foldmap.street.graph_codec import HEADER_BYTES, encode_grid
-from foldmap.street.graph_grid import to_grid
+from foldmap.street.graph.chains import resample
+from foldmap.street.graph.codec import HEADER_BYTES, encode_grid
+from foldmap.street.graph.grid import to_grid
+from foldmap.street.graph.tiling import join_tiles, split_tiles
+from foldmap.street.graph.window import AROUND, cut
 from foldmap.street.places import EdgeIndex, sample_places, unlike, windows
 from foldmap.street.refold import update_street
 from foldmap.street.source import LaneAttributes, LaneGraph, StreetMap
 from foldmap.street.tile import StreetTile, pack_tile, unpack_tile
-from foldmap.street.tiling import join_tiles, split_tiles
 from foldmap.street.unfold import StreetLayer
 from foldmap.street.vectors import FORMS, VectorCodec, cosine_error
-from foldmap.street.window import AROUND, cut
 
 
 class Counts:

@@ -11,9 +11,9 @@ from test_street_fold import Counts, town
 
 from foldmap.atlas import FoldFile, FoldWriter
 from foldmap.geometry import SE2
-from foldmap.street.changes import apply_changes, find_changes
+from foldmap.street.changes.detect import apply_changes, find_changes
 from foldmap.street.fold import StreetPlan, fold_street
-from foldmap.street.joining import join_ends
+from foldmap.street.graph.joining import join_ends
 from foldmap.street.refold import update_street
 from foldmap.street.source import LaneGraph, StreetMap
 from foldmap.street.unfold import StreetLayer

@@ -11,13 +11,13 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 
 from foldmap.errors import ConfigError, MapInputError
 from foldmap.geometry import SE2, Camera, MetricGrid
-from foldmap.street.ground import GroundView, ipm, main_axes, project_from_vehicle
-from foldmap.street.ground_image import GroundImage, window_points_m
-from foldmap.street.ground_warp import NEUTRAL, RingWarp, ground_of_pixels, warp_to_ring
-from foldmap.street.observation import RingFrame
-from foldmap.street.pyramid import build_pyramid
-from foldmap.street.rig import surround_ring
-from foldmap.street.window import AROUND, FRONTAL, Window
+from foldmap.street.graph.window import AROUND, FRONTAL, Window
+from foldmap.street.images.ground import GroundView, ipm, main_axes, project_from_vehicle
+from foldmap.street.images.ground_image import GroundImage, window_points_m
+from foldmap.street.images.ground_warp import NEUTRAL, RingWarp, ground_of_pixels, warp_to_ring
+from foldmap.street.images.observation import RingFrame
+from foldmap.street.images.pyramid import build_pyramid
+from foldmap.street.images.rig import surround_ring
 
 LENS = (-0.28, -0.04, 0.001, -0.001, 0.1)
 RING = surround_ring(distortion=LENS)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from foldmap.errors import MapInputError
-from foldmap.street.joining import connect, join_ends
+from foldmap.street.graph.joining import connect, join_ends
 from foldmap.street.source import LANE, LINK, LaneAttributes, LaneGraph
 
 

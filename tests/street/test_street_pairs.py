@@ -12,12 +12,12 @@ from PIL import Image
 
 from foldmap.errors import ConfigError, MapInputError
 from foldmap.geometry import SE2, MetricGrid
-from foldmap.street.ground_image import GroundImage
-from foldmap.street.observation import AerialCrop, RingFrame
-from foldmap.street.pairs import AerialPairs, GroundTile, Jitter, RingPairs
-from foldmap.street.photometric import Light, draw_light
+from foldmap.street.images.ground_image import GroundImage
+from foldmap.street.images.observation import AerialCrop, RingFrame
+from foldmap.street.images.photometric import Light, draw_light
+from foldmap.street.images.rig import surround_ring
+from foldmap.street.paper.pairs import AerialPairs, GroundTile, Jitter, RingPairs
 from foldmap.street.places import sample_places
-from foldmap.street.rig import surround_ring
 from foldmap.street.source import LINK, LaneGraph, StreetMap
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foldmap.errors import MapInputError
-from foldmap.street.repair import evidently_degrees, findings, piece_sizes, repair, require_metres
+from foldmap.street.graph.repair import evidently_degrees, findings, piece_sizes, repair, require_metres
 from foldmap.street.source import LaneAttributes, LaneGraph
 
 

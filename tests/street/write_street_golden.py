@@ -15,9 +15,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from foldmap.atlas import FoldFile, FoldWriter
 from foldmap.street.defaults import NAMES, weights_folder
 from foldmap.street.fold import StreetPlan, fold_street
+from foldmap.street.graph.window import AROUND
 from foldmap.street.source import LANE, LINK, LaneAttributes, LaneGraph, StreetMap
 from foldmap.street.unfold import StreetLayer
-from foldmap.street.window import AROUND
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from foldmap.errors import ConfigError
-from foldmap.town.cast import cast_rays
-from foldmap.town.sensors import Hits, build_lidar, respond
+from foldmap.town.lidar.cast import cast_rays
+from foldmap.town.lidar.sensors import Hits, build_lidar, respond
 
 HEIGHT_M = 1.7
 BOXES = np.array(

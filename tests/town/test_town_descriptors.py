@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from foldmap.errors import ConfigError
-from foldmap.town.descriptor_pairs import colmap_sift, generate_tracks, main
-from foldmap.town.leaf_tracks import group_keypoints
-from foldmap.town.leaf_views import LeafView, map_points, photograph
-from foldmap.town.leaves import dead_leaves
+from foldmap.town.leaves.descriptor_pairs import colmap_sift, generate_tracks, main
+from foldmap.town.leaves.picture import dead_leaves
+from foldmap.town.leaves.tracks import group_keypoints
+from foldmap.town.leaves.views import LeafView, map_points, photograph
 
 
 def test_pictures_have_the_statistics_of_photographs() -> None:

@@ -12,10 +12,10 @@ from foldmap.errors import ConfigError, MapInputError, PoseInputError
 from foldmap.geometry import SE3
 from foldmap.geometry.camera import Camera
 from foldmap.town import TownWorld
-from foldmap.town.camera_cast import GROUND, SKY, WALL
-from foldmap.town.camera_render import Light, Optics, TownCamera
-from foldmap.town.photo_tracks import SeenImage, join_tracks
-from foldmap.town.visual_scene import TownPhotos, look_along, town_queries, town_scene
+from foldmap.town.camera.cast import GROUND, SKY, WALL
+from foldmap.town.camera.photo_tracks import SeenImage, join_tracks
+from foldmap.town.camera.render import Light, Optics, TownCamera
+from foldmap.town.camera.visual_scene import TownPhotos, look_along, town_queries, town_scene
 from foldmap.visual.source import Features, SceneModel
 
 CAMERA = Camera("PINHOLE", 240, 180, np.array([200.0, 190.0, 118.0, 92.0]))
@@ -84,7 +84,7 @@ def test_ground_depth_is_that_of_a_plane(town: TownCamera, ways: tuple[SE3, SE3]
     wall = points[kind == WALL][::37]
     away = wall[:, :2] - ways[0].translation_m[:2]
     away /= np.linalg.norm(away, axis=1, keepdims=True)
-    from foldmap.town.surfaces import height_at
+    from foldmap.town.camera.surfaces import height_at
 
     near = tuple(town._near)
     behind = np.array([height_at(*(p[:2] + 0.15 * d), *near) for p, d in zip(wall, away, strict=True)])
@@ -127,7 +127,7 @@ def photos() -> TownPhotos:
 @pytest.fixture(scope="module")
 def scene(photos: TownPhotos) -> SceneModel:
     pytest.importorskip("pycolmap")
-    from foldmap.visual.extract import open_extractor
+    from foldmap.visual.features.extract import open_extractor
 
     return town_scene(photos, open_extractor("sift").extract)
 
@@ -149,7 +149,7 @@ def test_scene_reprojects(photos: TownPhotos, scene: SceneModel) -> None:
 
 
 def test_queries_of_another_day_give_the_true_pose(photos: TownPhotos, scene: SceneModel) -> None:
-    from foldmap.visual.extract import open_extractor
+    from foldmap.visual.features.extract import open_extractor
 
     described = scene.tracks.descriptors
     assert described is not None

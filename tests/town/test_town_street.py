@@ -8,17 +8,17 @@ import pytest
 
 from foldmap.errors import ConfigError
 from foldmap.geometry import SE2, MetricGrid
-from foldmap.street.ground import ipm
-from foldmap.street.ground_image import window_points_m
-from foldmap.street.observation import RingFrame
-from foldmap.street.pairs import AerialPairs
-from foldmap.street.rig import surround_ring
+from foldmap.street.graph.window import Window
+from foldmap.street.images.ground import ipm
+from foldmap.street.images.ground_image import window_points_m
+from foldmap.street.images.observation import RingFrame
+from foldmap.street.images.rig import surround_ring
+from foldmap.street.paper.pairs import AerialPairs
 from foldmap.street.source import LANE, LINK
-from foldmap.street.window import Window
 from foldmap.town import TownWorld, lane_graph
-from foldmap.town.street_map import town_street_map
-from foldmap.town.street_ortho import town_ortho, town_tile
-from foldmap.town.street_pairs import TownRingPairs
+from foldmap.town.street.map import town_street_map
+from foldmap.town.street.ortho import town_ortho, town_tile
+from foldmap.town.street.pairs import TownRingPairs
 
 WORLD = TownWorld(7)
 BOX = (-60.0, -60.0, 60.0, 60.0)

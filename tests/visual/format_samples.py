@@ -8,9 +8,9 @@ from scipy.spatial.transform import Rotation
 from foldmap.coding.additive import AdditiveQuantizer
 from foldmap.coding.pq import ProductQuantizer
 from foldmap.geometry.camera import Camera
-from foldmap.visual.basis import Basis, standard_basis
-from foldmap.visual.codecs import DescriptorCodec, Product, Raw, Transform
-from foldmap.visual.serialize import LayerShape, StoredLayer
+from foldmap.visual.codes.basis import Basis, standard_basis
+from foldmap.visual.codes.codecs import DescriptorCodec, Product, Raw, Transform
+from foldmap.visual.dpq.serialize import LayerShape, StoredLayer
 from foldmap.visual.source import SceneModel, Tracks
 
 POINTS, IMAGES = 48, 11

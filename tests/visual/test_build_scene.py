@@ -14,18 +14,18 @@ from pathlib import Path
 import numpy as np
 import photo_room
 import pytest
-from PIL import Image  # before pycolmap, see foldmap.visual.colmap_library
+from PIL import Image  # before pycolmap, see foldmap.visual.scene.colmap_library
 from typer.testing import CliRunner
 
 pytest.importorskip("pycolmap")
 
 from foldmap.cli import app
-from foldmap.formats.colmap import read_model_with_keypoints
-from foldmap.formats.hloc_features import HlocFeatures
-from foldmap.formats.hloc_results import write_results
-from foldmap.formats.image_poses import read_image_poses
+from foldmap.formats.colmap.scene import read_model_with_keypoints
+from foldmap.formats.hloc.features import HlocFeatures
+from foldmap.formats.hloc.results import write_results
+from foldmap.formats.poses.photos import read_image_poses
 from foldmap.geometry.camera import Camera
-from foldmap.visual.agreement import epipolar_errors
+from foldmap.visual.scene.agreement import epipolar_errors
 from foldmap.visual.source import SceneModel
 
 COUNT = 7
@@ -352,7 +352,7 @@ def test_epipolar_errors_are_distances_to_the_line() -> None:
 
 KILLED = """
 import os, signal, sys
-import foldmap.visual.build as building
+import foldmap.visual.scene.build as building
 def killed(*arguments):
     os.kill(os.getpid(), signal.SIGKILL)
 building._match = killed
@@ -374,7 +374,7 @@ def test_builds_that_fail_or_are_killed_leave_no_scene_and_the_next_one_clears_u
 
     output = tmp_path / "scene"
     with monkeypatch.context() as patched:
-        patched.setattr("foldmap.visual.build._match", no_match)
+        patched.setattr("foldmap.visual.scene.build._match", no_match)
         status, _, err = run(room.photos, "-o", output, *FAST)
     assert (status, "No space left" in err) == (2, True)
     assert listing(tmp_path) == []

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from foldmap.errors import ConfigError
-from foldmap.visual.losses import (
+from foldmap.visual.dpq.losses import (
     FAR,
     contrast_loss,
     hardest_negative,

@@ -10,8 +10,8 @@ from foldmap.coding.additive import AdditiveQuantizer
 from foldmap.coding.pq import ProductQuantizer
 from foldmap.errors import ModelError
 from foldmap.types import FloatArray
-from foldmap.visual.model import AdapterSize, DpqedLayer
-from foldmap.visual.serialize import ASSIGN_BEAM, LayerShape
+from foldmap.visual.dpq.model import AdapterSize, DpqedLayer
+from foldmap.visual.dpq.serialize import ASSIGN_BEAM, LayerShape
 
 SMALL = LayerShape(dimension=8, parts=2, centroids=5, hidden=7)
 VARIANTS = [

@@ -15,8 +15,8 @@ from safetensors.numpy import load, save
 from foldmap.coding.additive import AdditiveQuantizer
 from foldmap.coding.pq import ProductQuantizer
 from foldmap.errors import ModelError
-from foldmap.visual.model import DpqedLayer
-from foldmap.visual.serialize import PRECISIONS, LayerShape, StoredLayer
+from foldmap.visual.dpq.model import DpqedLayer
+from foldmap.visual.dpq.serialize import PRECISIONS, LayerShape, StoredLayer
 
 SHAPES = [
     LayerShape(8, 2, 5, 7),

@@ -15,9 +15,9 @@ from foldmap.coding.additive import AdditiveQuantizer
 from foldmap.coding.pq import ProductQuantizer
 from foldmap.errors import ConfigError, MapInputError, ModelError
 from foldmap.types import FloatArray
-from foldmap.visual.layer_checkpoint import FILE
-from foldmap.visual.serialize import LayerShape
-from foldmap.visual.train import LOSSES, Descriptors, LayerProgress, LayerSettings, train_layer
+from foldmap.visual.dpq.layer_checkpoint import FILE
+from foldmap.visual.dpq.serialize import LayerShape
+from foldmap.visual.dpq.train import LOSSES, Descriptors, LayerProgress, LayerSettings, train_layer
 
 SHAPE = LayerShape(dimension=16, parts=2, centroids=16, hidden=32, shortcut="linear", front=1)
 QUICK = LayerSettings(loss="contrast", epochs=3, batch=100, observed=1.0, temperature=0.05, patience=0)

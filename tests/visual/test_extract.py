@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import photo_room
 import pytest
-from PIL import Image  # before pycolmap, see foldmap.visual.colmap_library
+from PIL import Image  # before pycolmap, see foldmap.visual.scene.colmap_library
 
 from foldmap.errors import ConfigError, FoldmapError, MapInputError, ModelError
-from foldmap.visual.colmap_database import mutual_matches
-from foldmap.visual.extract import ExtractorSettings, SiftExtractor, open_extractor
-from foldmap.visual.images import find_images, grey, read_image
-from foldmap.visual.pair_lists import exhaustive_pairs, listed_pairs, sequential_pairs
+from foldmap.visual.features.extract import ExtractorSettings, SiftExtractor, open_extractor
+from foldmap.visual.features.images import find_images, grey, read_image
+from foldmap.visual.scene.colmap_database import mutual_matches
+from foldmap.visual.scene.pair_lists import exhaustive_pairs, listed_pairs, sequential_pairs
 
 
 def photos() -> tuple[np.ndarray, np.ndarray]:

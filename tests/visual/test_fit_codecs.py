@@ -10,9 +10,9 @@ import pytest
 
 from foldmap.coding.pq import ProductQuantizer
 from foldmap.errors import ConfigError
-from foldmap.visual.codecs import Product, read_codec
-from foldmap.visual.fit_codecs import KINDS, TRAINED, fit_codec, settings_for
-from foldmap.visual.train import Descriptors, LayerProgress
+from foldmap.visual.codes.codecs import Product, read_codec
+from foldmap.visual.codes.fit_codecs import KINDS, TRAINED, fit_codec, settings_for
+from foldmap.visual.dpq.train import Descriptors, LayerProgress
 
 
 @cache

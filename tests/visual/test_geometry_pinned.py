@@ -7,8 +7,8 @@ import hashlib
 import numpy as np
 
 from foldmap.coding.integers import decode_integers, encode_integers
-from foldmap.visual.points_codec import encode_points
-from foldmap.visual.visibility_codec import encode_visibility
+from foldmap.visual.codes.points_codec import encode_points
+from foldmap.visual.codes.visibility_codec import encode_visibility
 
 
 def digest(data: bytes) -> str:

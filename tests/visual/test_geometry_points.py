@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foldmap.errors import LimitError, MapFormatError, MapInputError
-from foldmap.visual.points_codec import MAX_POINTS, decode_points, encode_points
-from foldmap.visual.points_quantize import tolerance_from_views
+from foldmap.visual.codes.points_codec import MAX_POINTS, decode_points, encode_points
+from foldmap.visual.codes.points_quantize import tolerance_from_views
 
 SHAPES = ("one", "duplicates", "line", "plane", "cube", "outlier")
 

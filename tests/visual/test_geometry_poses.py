@@ -10,7 +10,7 @@ from scipy.spatial.transform import Rotation
 
 from foldmap.errors import LimitError, MapFormatError, MapInputError
 from foldmap.geometry.camera import Camera
-from foldmap.visual.poses_codec import MapImages, decode_images, encode_images
+from foldmap.visual.codes.poses_codec import MapImages, decode_images, encode_images
 
 CAMERA = Camera("SIMPLE_RADIAL", 640, 480, np.array([526.25, 320.0, 240.0, -0.03125]))
 

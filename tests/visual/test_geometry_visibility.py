@@ -11,16 +11,15 @@ from hypothesis import strategies as st
 from scene_samples import colmap_scene
 
 from foldmap.errors import LimitError, MapFormatError, MapInputError
-from foldmap.visual.cones_codec import decode_cones, encode_cones, view_cones
-from foldmap.visual.points_codec import decode_points, encode_points
-from foldmap.visual.source import SceneModel, Tracks
-from foldmap.visual.visibility_codec import (
+from foldmap.visual.codes.points_codec import decode_points, encode_points
+from foldmap.visual.codes.visibility_codec import (
     decode_visibility,
     encode_visibility,
     group_images,
     thin,
     visibility_matrix,
 )
+from foldmap.visual.source import SceneModel, Tracks
 
 
 def walk_past(count: int, images: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -136,41 +135,9 @@ def ring(count: int, images: int) -> SceneModel:
     return SceneModel((camera,), names, np.zeros(images, np.int64), pose, points, tracks)
 
 
-def test_cones_hold_the_views_and_not_their_opposites() -> None:
-    scene = ring(300, 48)
-    cones = view_cones(scene)
-    data = encode_cones(cones)
-    back = decode_cones(data)
-    assert (back.codes == cones.codes).all()
-    assert back.unit_world == cones.unit_world
-    assert len(data) < 3 * 300
-    seen = visibility_matrix(scene.tracks.point, scene.tracks.image, (300, 48))
-    said = np.stack([back.visible_from(scene.points_world, centre) for centre in scene.centres_world], axis=1)
-    assert said[seen].mean() > 0.98
-    assert said[np.roll(seen, 24, axis=1)].mean() < 0.02
-
-
-def test_damaged_cones_are_noticed() -> None:
-    data = encode_cones(view_cones(ring(30, 12)))
-    for end in range(len(data)):
-        with pytest.raises(MapFormatError):
-            decode_cones(data[:end])
-    rng = np.random.default_rng(5)
-    noticed = 0
-    for _ in range(500):
-        bad = bytearray(data)
-        bad[rng.integers(len(bad))] ^= 1 << rng.integers(8)
-        try:
-            cones = decode_cones(bytes(bad))
-            assert np.isfinite(cones.directions_world).all()
-        except MapFormatError:
-            noticed += 1
-    assert noticed > 0
-
-
 def test_real_geometry_fits_six_bytes_a_point(shared_data: Path) -> None:
     pycolmap = pytest.importorskip("pycolmap")
-    from foldmap.visual.points_quantize import tolerance_from_views
+    from foldmap.visual.codes.points_quantize import tolerance_from_views
 
     model, scene = colmap_scene(pycolmap, shared_data / "visual" / "redkitchen" / "sparse")
     noise_px = np.mean([point.error for point in model.points3D.values()])

@@ -10,8 +10,8 @@ from scipy.linalg import hadamard
 from scipy.spatial import cKDTree
 
 from foldmap.errors import ConfigError, LimitError, MapFormatError, MapInputError
-from foldmap.visual.global_codec import MAX_NUMBERS, GlobalCodec, decode_globals, retrieval_quality
-from foldmap.visual.turn import turn, turn_back
+from foldmap.visual.codes.global_codec import MAX_NUMBERS, GlobalCodec, decode_globals, retrieval_quality
+from foldmap.visual.codes.turn import turn, turn_back
 
 
 def walk(images: int, size: int, seed: int = 0) -> np.ndarray:

@@ -10,16 +10,16 @@ import pytest
 from foldmap.atlas import FoldFile, FoldWriter
 from foldmap.errors import ConfigError, LayerError, MapInputError, ModelError
 from foldmap.geometry.camera import Camera
-from foldmap.localize.visual import VisualLocalizer, VisualSettings
-from foldmap.visual.average import track_means
-from foldmap.visual.codecs import raw_for
+from foldmap.localize.visual.localizer import VisualLocalizer, VisualSettings
+from foldmap.visual.codes.codecs import raw_for
 from foldmap.visual.fold import VisualPlan, fold_scene
-from foldmap.visual.learned_matcher import LearnedMatcher, PairSettings
-from foldmap.visual.pair_networks import Side, open_pair_network
-from foldmap.visual.sights import interleaved
+from foldmap.visual.match.learned_matcher import LearnedMatcher, PairSettings
+from foldmap.visual.match.pair_networks import Side, open_pair_network
+from foldmap.visual.match.sights import interleaved
+from foldmap.visual.match.view import prepare
+from foldmap.visual.scene.average import track_means
 from foldmap.visual.source import Features, Query, SceneModel, Tracks
 from foldmap.visual.unfold import FoldedVisual
-from foldmap.visual.view import prepare
 
 DIMENSION = 64
 CAMERA = Camera("SIMPLE_RADIAL", 640, 480, np.array([500.0, 320.0, 240.0, -0.03]))

@@ -9,15 +9,15 @@ import pytest
 from photo_room import CAMERA, photograph, poses, write_photos
 
 from foldmap.atlas import FoldFile, FoldWriter
-from foldmap.cli.build_visual import build_visual
+from foldmap.cli.build.visual import build_visual
 from foldmap.formats.scenes import read_scene
-from foldmap.localize.visual import VisualLocalizer, VisualSettings
-from foldmap.visual.average import track_means
-from foldmap.visual.basis import Basis
-from foldmap.visual.build import BuildSettings
-from foldmap.visual.codecs import Transform
-from foldmap.visual.extract import ExtractorSettings, open_extractor
+from foldmap.localize.visual.localizer import VisualLocalizer, VisualSettings
+from foldmap.visual.codes.basis import Basis
+from foldmap.visual.codes.codecs import Transform
+from foldmap.visual.features.extract import ExtractorSettings, open_extractor
 from foldmap.visual.fold import VisualPlan, fold_scene
+from foldmap.visual.scene.average import track_means
+from foldmap.visual.scene.build import BuildSettings
 from foldmap.visual.source import Query
 from foldmap.visual.unfold import FoldedVisual
 

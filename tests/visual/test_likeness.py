@@ -11,12 +11,12 @@ import pytest
 from foldmap.atlas import FoldFile, FoldWriter
 from foldmap.errors import MapFormatError
 from foldmap.geometry.camera import Camera
-from foldmap.localize.visual import VisualLocalizer, VisualSettings
-from foldmap.visual.average import track_means
-from foldmap.visual.basis import Basis
-from foldmap.visual.codecs import Transform, raw_for
+from foldmap.localize.visual.localizer import VisualLocalizer, VisualSettings
+from foldmap.visual.codes.basis import Basis
+from foldmap.visual.codes.codecs import Transform, raw_for
 from foldmap.visual.fold import VisualPlan, fold_scene
-from foldmap.visual.likeness import USUAL, least_similarity
+from foldmap.visual.match.likeness import USUAL, least_similarity
+from foldmap.visual.scene.average import track_means
 from foldmap.visual.source import Features, Query, SceneModel, Tracks
 from foldmap.visual.unfold import FoldedVisual
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from foldmap.errors import MapInputError
-from foldmap.visual.photo_names import files_below, find_images, find_other_images
+from foldmap.visual.features.photo_names import files_below, find_images, find_other_images
 
 
 def test_linked_folders_and_files_are_found(tmp_path: Path) -> None:

@@ -13,16 +13,14 @@ from scene_samples import colmap_scene
 
 from foldmap.errors import ConfigError, MapInputError, ModelError
 from foldmap.geometry.camera import Camera
-from foldmap.visual.covisibility import covisible_groups
-from foldmap.visual.extract import ExtractorSettings, SiftExtractor
-from foldmap.visual.global_codec import GlobalCodec, decode_globals
-from foldmap.visual.images import read_image
-from foldmap.visual.retrieval import ImageIndex, Retriever, fold_retrieval
+from foldmap.visual.codes.global_codec import GlobalCodec, decode_globals
+from foldmap.visual.codes.visibility_codec import visibility_matrix
+from foldmap.visual.features.extract import ExtractorSettings, SiftExtractor
+from foldmap.visual.features.images import read_image
+from foldmap.visual.retrieval.image_index import ImageIndex, Retriever, fold_retrieval
+from foldmap.visual.retrieval.vlad import Vlad
+from foldmap.visual.retrieval.vlad_scene import describe_images, fit_vlad
 from foldmap.visual.source import Features, Query, SceneModel
-from foldmap.visual.visibility_codec import visibility_matrix
-from foldmap.visual.vlad import Vlad
-from foldmap.visual.vlad_scene import describe_images, fit_vlad
-from foldmap.visual.voting import LEAST_SIMILARITY, PointVotes
 
 SMALL = Vlad.fit(descriptors_of_places(60, 16), words=4, rank=4).to_bytes()
 CAMERA = Camera("SIMPLE_PINHOLE", 640, 480, np.array([500.0, 320.0, 240.0]))
@@ -151,11 +149,8 @@ def test_a_changed_byte_is_refused_or_still_describes(at: int, value: int) -> No
     ],
 )
 def test_descriptors_that_cannot_be_used(rows: np.ndarray, says: str) -> None:
-    truth = descriptors_of_places(200, 64)
     with pytest.raises(MapInputError, match=says):
-        Vlad.fit(truth).describe(rows)
-    with pytest.raises(MapInputError, match=says):
-        PointVotes(truth, np.arange(200), np.zeros(200, np.int64), 1).rank(rows, 1)
+        Vlad.fit(descriptors_of_places(200, 64)).describe(rows)
 
 
 def test_a_vocabulary_of_nothing_is_refused() -> None:
@@ -183,39 +178,6 @@ def test_a_place_is_found_in_its_folded_form(dimension: int) -> None:
         best = set(seen(int(ranking.images[0])))
         shares.append(len(best & set(range(at, at + SEEN))) / SEEN)
     assert np.mean(shares) > 0.8
-
-
-def test_votes_are_those_of_a_plain_twin_and_find_the_place() -> None:
-    scene, truth = corridor()
-    rng = np.random.default_rng(0)
-    chosen = np.sort(rng.permutation(len(truth))[:250])
-    number = np.full(len(truth), -1)
-    number[chosen] = np.arange(250)
-    row = number[scene.tracks.point] >= 0
-    point, image = number[scene.tracks.point[row]], scene.tracks.image[row]
-    votes = PointVotes(truth[chosen], point, image, 40)
-    query = noisy(truth[126 : 126 + SEEN], rng)
-    ranking = votes.rank(query, 40)
-    unit = query / np.linalg.norm(query, axis=1, keepdims=True)
-    vote = np.zeros(250)
-    for similarity in unit.astype(float) @ truth[chosen].T.astype(float):
-        first, second = np.sort(similarity)[::-1][:2]
-        if first > LEAST_SIMILARITY:
-            distinct = 1 - np.sqrt(2 - 2 * first) / np.sqrt(2 - 2 * second)
-            vote[np.argmax(similarity)] = max(vote[np.argmax(similarity)], distinct)
-    expected = [vote[point[image == i]].sum() / np.sqrt(max(1, (image == i).sum())) for i in range(40)]
-    np.testing.assert_allclose(ranking.scores, np.array(expected)[ranking.images], atol=1e-4)
-    assert set(ranking.images[:2]) == {10, 11}
-
-
-def test_votes_need_points_and_observations_of_them() -> None:
-    truth = descriptors_of_places(9, 64)
-    with pytest.raises(MapInputError, match="outside"):
-        PointVotes(truth, np.array([9]), np.array([0]), 1)
-    with pytest.raises(MapInputError, match="outside"):
-        PointVotes(truth, np.array([0]), np.array([1]), 1)
-    with pytest.raises(MapInputError, match="cannot vote"):
-        PointVotes(truth[:1], np.array([0]), np.array([0]), 1).rank(truth, 1)
 
 
 def test_the_users_global_descriptors_are_taken() -> None:
@@ -276,35 +238,6 @@ def test_images_that_observed_nothing_are_zeros_and_scenes_without_descriptors_r
 def test_parts_of_two_maps_do_not_fit() -> None:
     with pytest.raises(MapInputError, match="one map"):
         Retriever(ImageIndex(np.ones((3, 100))), Vlad.fit(descriptors_of_places(80, 64)))
-
-
-@settings(max_examples=60, deadline=None)
-@given(seed=st.integers(0, 10_000), images=st.integers(1, 12), rows=st.integers(0, 30), least=st.integers(1, 2))
-def test_groups_are_those_of_a_walk(seed: int, images: int, rows: int, least: int) -> None:
-    rng = np.random.default_rng(seed)
-    point, image = rng.integers(0, 15, rows), rng.integers(0, 14, rows)
-    chosen = rng.permutation(14)[:images]
-    sees = {int(i): set(point[image == i].tolist()) for i in chosen}
-    left, expected = [int(i) for i in chosen], []
-    while left:
-        group, edge = {left[0]}, [left[0]]
-        while edge:
-            one = edge.pop()
-            new = [o for o in left if o not in group and len(sees[one] & sees[o]) >= least]
-            group.update(new)
-            edge += new
-        expected.append([i for i in left if i in group])
-        left = [i for i in left if i not in group]
-    expected.sort(key=lambda g: -len(g))
-    got = covisible_groups(chosen, point, image, least)
-    assert [g.tolist() for g in got] == expected
-
-
-def test_groups_of_nothing_and_of_what_is_no_ranking() -> None:
-    none = np.zeros(0, np.int64)
-    assert covisible_groups(none, none, none) == []
-    with pytest.raises(MapInputError):
-        covisible_groups(np.array([1, 1]), none, none)
 
 
 @pytest.mark.shared

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from safetensors.numpy import load, save
 
 from foldmap.errors import ConfigError, MapInputError, ModelError
-from foldmap.visual.basis import Basis, basis_named, main, standard_basis
-from foldmap.visual.basis_fit import read_track_means, track_means
-from foldmap.visual.coefficient_coder import UNIT
+from foldmap.visual.codes.basis import Basis, basis_named, main, standard_basis
+from foldmap.visual.codes.basis_fit import read_track_means, track_means
+from foldmap.visual.codes.coefficient_coder import UNIT
 
 
 @pytest.fixture(scope="module")

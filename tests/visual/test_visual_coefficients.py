@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from foldmap.errors import LimitError, MapFormatError, MapInputError, ModelError
 from foldmap.types import AnyArray
-from foldmap.visual import coefficient_kernel as kernel
-from foldmap.visual.coefficient_coder import UNIT, CoefficientCoder, Curvature, triangle
+from foldmap.visual.codes import coefficient_kernel as kernel
+from foldmap.visual.codes.coefficient_coder import UNIT, CoefficientCoder, Curvature, triangle
 
 
 def plain(rank: int, spread: float = 0.2, step: float = 0.1) -> CoefficientCoder:

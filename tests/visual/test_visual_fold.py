@@ -13,13 +13,13 @@ from point_shell import scene
 from foldmap.atlas import FoldFile, FoldWriter
 from foldmap.coding.pq import ProductQuantizer
 from foldmap.errors import ConfigError, LayerError, MapFormatError, MapInputError
-from foldmap.visual import basis_fit
-from foldmap.visual.average import track_means
-from foldmap.visual.codecs import DescriptorCodec, Product, Transform, raw_for
+from foldmap.visual.codes import basis_fit
+from foldmap.visual.codes.codecs import DescriptorCodec, Product, Transform, raw_for
+from foldmap.visual.codes.points_codec import tolerance_from_views
+from foldmap.visual.dpq.serialize import LayerShape, StoredLayer
 from foldmap.visual.fold import GLOBALS_KEY, IMAGES_KEY, TILES_KEY, VisualPlan, VisualReport, fold_scene, split
-from foldmap.visual.noise import reprojection_errors_px, reprojection_noise_px
-from foldmap.visual.points_codec import tolerance_from_views
-from foldmap.visual.serialize import LayerShape, StoredLayer
+from foldmap.visual.scene.average import track_means
+from foldmap.visual.scene.noise import reprojection_errors_px, reprojection_noise_px
 from foldmap.visual.source import SceneModel, unit_descriptors
 from foldmap.visual.tile import pack_tile, unpack_tile
 from foldmap.visual.unfold import FoldedVisual

@@ -23,27 +23,27 @@ from visual_reader import PARAMETERS, read_images, read_tile
 from foldmap.atlas import FoldFile, FoldWriter
 from foldmap.coding import integers
 from foldmap.geometry.camera import CAMERA_MODELS, Camera
-from foldmap.visual import (
+from foldmap.visual import unfold
+from foldmap.visual.codes import (
     basis,
     coefficient_coder,
     global_codec,
     points_codec,
     poses_codec,
-    serialize,
     transform,
-    unfold,
     visibility_codec,
-    vlad,
 )
-from foldmap.visual.average import track_means
-from foldmap.visual.basis import Basis, standard_basis
-from foldmap.visual.coefficient_coder import Curvature
+from foldmap.visual.codes.basis import Basis, standard_basis
+from foldmap.visual.codes.coefficient_coder import Curvature
+from foldmap.visual.codes.global_codec import GlobalCodec, decode_globals
+from foldmap.visual.codes.transform import TransformCodec
+from foldmap.visual.codes.turn import turn_back as packages_turn_back
+from foldmap.visual.dpq import serialize
 from foldmap.visual.fold import VisualPlan, fold_scene
-from foldmap.visual.global_codec import GlobalCodec, decode_globals
-from foldmap.visual.transform import TransformCodec
-from foldmap.visual.turn import turn_back as packages_turn_back
+from foldmap.visual.retrieval import vlad
+from foldmap.visual.retrieval.vlad import Vlad
+from foldmap.visual.scene.average import track_means
 from foldmap.visual.unfold import FoldedVisual
-from foldmap.visual.vlad import Vlad
 from second_reader import read
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"

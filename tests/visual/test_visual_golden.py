@@ -17,7 +17,7 @@ from write_visual_golden import GOLDEN, read
 from foldmap.atlas import FoldFile
 from foldmap.errors import MapFormatError, ModelError
 from foldmap.localize.estimate import Status
-from foldmap.localize.visual import VisualLocalizer
+from foldmap.localize.visual.localizer import VisualLocalizer
 from foldmap.visual.unfold import FoldedVisual
 
 FILE = GOLDEN / "v1-visual.fold"

@@ -12,7 +12,7 @@ import pytest
 from foldmap.errors import MapInputError
 from foldmap.geometry.camera import Camera
 from foldmap.types import AnyArray, IntArray
-from foldmap.visual.join import JoinReport, join_features, join_global_descriptors
+from foldmap.visual.scene.join import JoinReport, join_features, join_global_descriptors
 from foldmap.visual.source import Features, SceneModel, Tracks, unit_descriptors
 
 IMAGES = 12

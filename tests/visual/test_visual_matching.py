@@ -7,10 +7,10 @@ import pytest
 from point_shell import CAMERA
 from scipy.spatial import cKDTree
 
-from foldmap.visual.guided import best_nearby, best_within, one_point_a_keypoint, thinned
-from foldmap.visual.matching import DescriptorIndex, Matches, mutual
+from foldmap.visual.match.guided import best_nearby, best_within, one_point_a_keypoint, thinned
+from foldmap.visual.match.matching import DescriptorIndex, Matches, mutual
+from foldmap.visual.match.view import View, prepare
 from foldmap.visual.source import Features, Query, unit_descriptors
-from foldmap.visual.view import View, prepare
 
 
 def unit(rng: np.random.Generator, count: int, dimension: int = 24) -> np.ndarray:

@@ -8,8 +8,15 @@ from point_shell import apart, photo, pose_at, shell
 from scipy.optimize import least_squares
 from scipy.spatial.transform import Rotation
 
-from foldmap.visual.solve import Correspondences, noise_px, pose_covariance, ransac_pose, refine_pose, residuals_px
-from foldmap.visual.view import View, prepare
+from foldmap.visual.match.solve import (
+    Correspondences,
+    noise_px,
+    pose_covariance,
+    ransac_pose,
+    refine_pose,
+    residuals_px,
+)
+from foldmap.visual.match.view import View, prepare
 
 TRUE = pose_at(np.array([0.3, 0.1, -0.2]), 0.5, 0.05)
 

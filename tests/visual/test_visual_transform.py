@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from foldmap.errors import ConfigError, LimitError, MapFormatError, MapInputError, ModelError
 from foldmap.types import AnyArray
-from foldmap.visual.basis import Basis, standard_basis
-from foldmap.visual.coefficient_coder import Curvature
-from foldmap.visual.transform import TransformCodec
+from foldmap.visual.codes.basis import Basis, standard_basis
+from foldmap.visual.codes.coefficient_coder import Curvature
+from foldmap.visual.codes.transform import TransformCodec
 
 
 def descriptors(count: int, dimension: int = 128, seed: int = 0, mean: float = 3.0) -> AnyArray:

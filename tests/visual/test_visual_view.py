@@ -8,8 +8,8 @@ from point_shell import CAMERA, photo, pose_at, shell
 
 from foldmap.errors import MapInputError
 from foldmap.geometry.camera import Camera
+from foldmap.visual.match.view import View, prepare, sort_into_cells
 from foldmap.visual.source import Features, Query
-from foldmap.visual.view import View, prepare, sort_into_cells
 
 CAMERAS = {
     "pinhole": CAMERA,

@@ -15,10 +15,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from point_shell import scene
 
 from foldmap.atlas import FoldFile, FoldWriter
-from foldmap.visual import basis_fit
-from foldmap.visual.average import track_means
-from foldmap.visual.codecs import Transform
+from foldmap.visual.codes import basis_fit
+from foldmap.visual.codes.codecs import Transform
 from foldmap.visual.fold import VisualPlan, fold_scene
+from foldmap.visual.scene.average import track_means
 from foldmap.visual.unfold import FoldedVisual
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"

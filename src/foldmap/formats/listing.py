@@ -11,11 +11,11 @@ import numpy as np
 
 from foldmap.atlas.whole import write_whole
 from foldmap.errors import InputError, MapInputError, PoseInputError, WriteError
-from foldmap.formats.colmap_raw import OTHER_MODELS
+from foldmap.formats.colmap.raw import OTHER_MODELS
 from foldmap.geometry.camera import CAMERA_MODELS, Camera, require_plausible
 from foldmap.geometry.quaternion import rigid_from_wxyz, wxyz_from_rigid
 from foldmap.types import AnyArray, DoubleArray
-from foldmap.visual.photo_names import OTHER_SUFFIXES, SUFFIXES
+from foldmap.visual.features.photo_names import OTHER_SUFFIXES, SUFFIXES
 
 _MAX_BYTES = 1 << 32
 _MODELS = {*CAMERA_MODELS, *OTHER_MODELS.values()}

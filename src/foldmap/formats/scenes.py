@@ -9,15 +9,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from foldmap.errors import MapInputError
-from foldmap.formats.colmap import find_model, read_model_with_keypoints
-from foldmap.formats.colmap_database import ColmapDatabase
-from foldmap.formats.hloc_features import HlocFeatures
-from foldmap.formats.hloc_globals import HlocGlobals
-from foldmap.formats.kapture import read_kapture
-from foldmap.formats.kapture_features import KaptureFeatures
+from foldmap.formats.colmap.database import ColmapDatabase
+from foldmap.formats.colmap.scene import find_model, read_model_with_keypoints
+from foldmap.formats.hloc.features import HlocFeatures
+from foldmap.formats.hloc.global_descriptors import HlocGlobals
+from foldmap.formats.kapture.features import KaptureFeatures
+from foldmap.formats.kapture.scene import read_kapture
 from foldmap.types import IntArray
-from foldmap.visual.join import JoinReport, join_features, join_global_descriptors
-from foldmap.visual.noise import require_consistent
+from foldmap.visual.scene.join import JoinReport, join_features, join_global_descriptors
+from foldmap.visual.scene.noise import require_consistent
 from foldmap.visual.source import FeatureSource, SceneModel
 
 HDF5 = {".h5", ".hdf5"}

@@ -22,9 +22,9 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from foldmap.errors import ModelError
 from foldmap.lidar.bundle import Bundle
 from foldmap.lidar.inference import Box, FastDecoder
+from foldmap.lidar.match.region import STRIP_PX
 from foldmap.lidar.model import BINARY_THRESHOLD, INPUT_CHANNELS, Embedding
 from foldmap.lidar.normalize import network_input, spread_of
-from foldmap.lidar.region import STRIP_PX
 from foldmap.lidar.source import RasterMap, RasterSource
 from foldmap.types import BoolArray, ByteArray, IntArray
 

@@ -18,7 +18,6 @@ from torch.nn import functional
 
 from foldmap.errors import ConfigError
 from foldmap.lidar.checkpoint import load_checkpoint, save_checkpoint
-from foldmap.lidar.correlate import correlate
 from foldmap.lidar.losses import (
     code_length_loss,
     hard_binary_loss,
@@ -27,10 +26,11 @@ from foldmap.lidar.losses import (
     pose_target,
     reconstruction_loss,
 )
+from foldmap.lidar.match.correlate import correlate
+from foldmap.lidar.match.rotate import rotate_embedding
 from foldmap.lidar.model import LidarModel, binarize
+from foldmap.lidar.pairs.sampling import Batch, PairSampler, cell_weight
 from foldmap.lidar.presets import Preset
-from foldmap.lidar.rotate import rotate_embedding
-from foldmap.lidar.sampling import Batch, PairSampler, cell_weight
 
 MODES = ("match", "scratch", "recon")
 WARM_RATE = 4.0  # while warming up, codes poorer than this multiple of the target rate are pushed to spread,

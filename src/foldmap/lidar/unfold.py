@@ -18,9 +18,9 @@ from foldmap.lidar.codec import BLOCK_PX, DECODE_HALO, Decoder, known_of
 from foldmap.lidar.defaults import shelf
 from foldmap.lidar.fold import LAYER, MODEL
 from foldmap.lidar.inference import Box
+from foldmap.lidar.match.region import strips_of_turned
 from foldmap.lidar.normalize import normalize, spread_of
 from foldmap.lidar.observation import Observation
-from foldmap.lidar.region import strips_of_turned
 from foldmap.types import BoolArray, ByteArray
 
 MAX_WINDOW_PX = 1 << 26

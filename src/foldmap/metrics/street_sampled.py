@@ -8,9 +8,9 @@ from functools import cached_property
 import numpy as np
 
 from foldmap.geometry import SE2
-from foldmap.street.chains import chains, resample
+from foldmap.street.graph.chains import chains, resample
+from foldmap.street.graph.window import AROUND, Window, cut
 from foldmap.street.source import LaneGraph
-from foldmap.street.window import AROUND, Window, cut
 from foldmap.types import BoolArray, DoubleArray, IntArray
 
 DEFINITIONS_VERSION = 1

@@ -16,8 +16,8 @@ from foldmap.metrics.street_openlane import LaneLines, openlane_scores
 from foldmap.metrics.street_sampled import DEFINITIONS_VERSION, Sampled, empty_m, sampled
 from foldmap.metrics.street_topology import topology_scores
 from foldmap.metrics.street_urban import urban_errors, urban_measures
+from foldmap.street.graph.window import AROUND, Window
 from foldmap.street.source import LaneGraph
-from foldmap.street.window import AROUND, Window
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import breadth_first_order
 
 from foldmap.metrics.street_sampled import Sampled
-from foldmap.street.window import AROUND, Window
+from foldmap.street.graph.window import AROUND, Window
 from foldmap.types import BoolArray
 
 START_M = 5.0

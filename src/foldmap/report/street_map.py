@@ -10,8 +10,8 @@ from matplotlib.collections import LineCollection
 
 from foldmap.errors import InputError
 from foldmap.geometry import SE2
-from foldmap.localize.lane_places import LanePlaces
-from foldmap.localize.street_estimate import StreetEstimate
+from foldmap.localize.street.estimate import StreetEstimate
+from foldmap.localize.street.lane_places import LanePlaces
 from foldmap.report.style import ACCENT, INK, QUIET, new_figure, styled, to_png
 from foldmap.types import DoubleArray
 

@@ -11,8 +11,8 @@ from matplotlib.collections import LineCollection
 
 from foldmap.errors import InputError
 from foldmap.report.style import ACCENT, INK, QUIET, new_figure, styled, to_png
+from foldmap.street.graph.window import Window
 from foldmap.street.source import LINK, LaneGraph
-from foldmap.street.window import Window
 from foldmap.types import AnyArray, ByteArray
 
 _LANE, _LINK = "#2e6f9e", "#e09f3e"

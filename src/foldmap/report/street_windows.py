@@ -11,9 +11,9 @@ from matplotlib.collections import LineCollection
 
 from foldmap.errors import InputError
 from foldmap.report.style import ACCENT, INK, MARKERS, QUIET, SERIES, new_figure, styled, to_png, to_svg
-from foldmap.street.changes import ADDED, MOVED, REMOVED, Change
+from foldmap.street.changes.detect import ADDED, MOVED, REMOVED, Change
+from foldmap.street.graph.window import Window
 from foldmap.street.source import LINK, LaneGraph
-from foldmap.street.window import Window
 from foldmap.types import ByteArray, DoubleArray
 
 _SIDE_IN = 1.95

@@ -2,8 +2,8 @@
 
 To train them again::
 
-    python -m foldmap.town.street_training -o FOLDER
-    python -m foldmap.town.street_training -o OTHER --update --start FOLDER/model.safetensors
+    python -m foldmap.town.street.training -o FOLDER
+    python -m foldmap.town.street.training -o OTHER --update --start FOLDER/model.safetensors
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from foldmap.atlas.shelf import Shelf
 from foldmap.errors import ModelError
 
 if TYPE_CHECKING:
-    from foldmap.street.field_model import FieldEmbedding
+    from foldmap.street.field.model import FieldEmbedding
 
 NAMES = {False: "street-field-1", True: "street-update-1"}
 """Files of the shipped models: the one that embeds, and the one that compares images with a map."""
@@ -36,14 +36,14 @@ def default_model(update: bool = False, folder: Path | None = None) -> FieldEmbe
     """Load a shipped model.
 
     Args:
-        update: the one whose network takes a map and finds changes (`foldmap.street.evidence`); else the one that
+        update: the one whose network takes a map and finds changes (`street.changes.evidence`); else the one that
             embeds.
         folder: read it from here instead.
 
     Raises:
         ModelError: it is not installed, it is damaged, or it is the other one.
     """
-    from foldmap.street.field_model import FieldEmbedding
+    from foldmap.street.field.model import FieldEmbedding
 
     path = (folder or weights_folder()) / f"{NAMES[update]}.safetensors"
     more = " --update" if update else ""

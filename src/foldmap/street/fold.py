@@ -17,15 +17,15 @@ from foldmap.atlas import FoldWriter
 from foldmap.errors import ConfigError, MapInputError
 from foldmap.street.defaults import shelf
 from foldmap.street.embed import embed_places
-from foldmap.street.graph_codec import without_lanes
-from foldmap.street.graph_grid import GridGraph, to_grid
+from foldmap.street.graph.codec import without_lanes
+from foldmap.street.graph.grid import GridGraph, to_grid
+from foldmap.street.graph.tiling import MAX_TILE, TilePosition, join_tiles, split_tiles
+from foldmap.street.graph.window import AROUND
 from foldmap.street.model import EmbeddingModel
 from foldmap.street.places import SPACING_M, Places, first_of_near, on_edges, unlike
 from foldmap.street.source import LaneGraph, StreetMap
 from foldmap.street.tile import PARTS, StreetTile, candidates, coded_order, pack_tile
-from foldmap.street.tiling import MAX_TILE, TilePosition, join_tiles, split_tiles
 from foldmap.street.vectors import FORMS, VectorCodec
-from foldmap.street.window import AROUND
 from foldmap.types import FloatArray
 
 LAYER = "street"

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from foldmap.errors import ModelError
-from foldmap.street.observation import Observation
+from foldmap.street.graph.window import Window
+from foldmap.street.images.observation import Observation
 from foldmap.street.source import LaneGraph
-from foldmap.street.window import Window
 from foldmap.types import DoubleArray, FloatArray
 
 _CURE = "use a model written by `foldmap train street`"
@@ -52,7 +52,7 @@ class DrawingModel(EmbeddingModel, Protocol):
     """One that embeds the windows of a map without cutting them out first."""
 
     def embed_around(self, ends_m: DoubleArray, poses: DoubleArray) -> FloatArray:
-        """Unit rows float32 (N, dim); arguments as `foldmap.street.field.draw_around`."""
+        """Unit rows float32 (N, dim); arguments as `foldmap.street.field.draw.draw_around`."""
         ...
 
 
@@ -62,8 +62,8 @@ def read_model(payload: bytes) -> EmbeddingModel:
     Raises:
         ModelError: no model of this version.
     """
-    from foldmap.street.field_model import FieldEmbedding
-    from foldmap.street.paper import PaperEmbedding
+    from foldmap.street.field.model import FieldEmbedding
+    from foldmap.street.paper.model import PaperEmbedding
 
     kind = model_kind(payload)
     if kind == "street-field":

@@ -10,9 +10,9 @@ from numba import njit
 
 from foldmap.errors import ConfigError
 from foldmap.geometry import SE2
-from foldmap.street.chains import chains, resample
+from foldmap.street.graph.chains import chains, resample
+from foldmap.street.graph.window import AROUND, Window, cut
 from foldmap.street.source import LaneGraph
-from foldmap.street.window import AROUND, Window, cut
 from foldmap.types import AnyArray, BoolArray, DoubleArray, FloatArray, IntArray
 
 SPACING_M = 5.0

@@ -10,12 +10,12 @@ import numpy as np
 from foldmap.atlas import FoldFile, update
 from foldmap.errors import ConfigError, MapInputError, ModelError
 from foldmap.street.fold import LAYER, Laid, embed_tile, lay_region, region_facts, tile_key, with_lanes
-from foldmap.street.graph_grid import GridGraph, to_grid
+from foldmap.street.graph.grid import GridGraph, to_grid
+from foldmap.street.graph.tiling import TilePosition, join_tiles
 from foldmap.street.model import EmbeddingModel
 from foldmap.street.places import unlike
 from foldmap.street.source import LaneGraph
 from foldmap.street.tile import StreetTile, pack_tile
-from foldmap.street.tiling import TilePosition, join_tiles
 from foldmap.street.unfold import Region, StreetLayer
 from foldmap.types import BoolArray, DoubleArray
 

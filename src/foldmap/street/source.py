@@ -99,7 +99,7 @@ class LaneGraph:
         if len(loops):
             raise MapInputError(
                 f"edge {loops[0]} of the lane graph is a self-loop at vertex {self.edges[loops[0], 0]}",
-                "drop it, or let `foldmap.street.repair` drop it",
+                "drop it, or let `foldmap.street.graph.repair` drop it",
             )
         keys = self.edges[:, 0] * max(1, count) + self.edges[:, 1]
         order = np.argsort(keys, kind="stable")
@@ -107,7 +107,7 @@ class LaneGraph:
         if len(twice):
             raise MapInputError(
                 f"edge {order[twice[0] + 1]} of the lane graph is there twice",
-                "drop one, or let `foldmap.street.repair` drop it",
+                "drop one, or let `foldmap.street.graph.repair` drop it",
             )
         if len(self.kind) and int(self.kind.max()) > max(KINDS):
             raise MapInputError(f"an edge of the lane graph has kind {int(self.kind.max())}", f"give one of {KINDS}")
@@ -126,7 +126,7 @@ class LaneGraph:
     def from_polylines(
         polylines_m: Sequence[DoubleArray], kinds: Sequence[int] = (), lanes: Sequence[LaneAttributes] = ()
     ) -> LaneGraph:
-        """One chain of edges a polyline; ends are not joined (see `foldmap.street.joining`).
+        """One chain of edges a polyline; ends are not joined (see `foldmap.street.graph.joining`).
 
         Args:
             polylines_m: float64 (P, 2) each, in driving direction; repeated points are dropped.

@@ -13,12 +13,12 @@ import numpy as np
 
 from foldmap.coding.integers import decode_integers, encode_integers
 from foldmap.errors import LimitError, MapFormatError
-from foldmap.street.chains import chains
-from foldmap.street.graph_codec import HEADER_BYTES, MAX_VERTICES, decode_grid, encode_grid, header
-from foldmap.street.graph_grid import GridGraph
+from foldmap.street.graph.chains import chains
+from foldmap.street.graph.codec import HEADER_BYTES, MAX_VERTICES, decode_grid, encode_grid, header
+from foldmap.street.graph.grid import GridGraph
+from foldmap.street.graph.tiling import TileGraph
+from foldmap.street.graph.varint import pack, unpack
 from foldmap.street.source import LaneAttributes
-from foldmap.street.tiling import TileGraph
-from foldmap.street.varint import pack, unpack
 from foldmap.types import IntArray
 
 MAX_PLACES = 1 << 20

@@ -14,14 +14,14 @@ from foldmap.errors import ConfigError, FoldmapError, LayerError, LimitError, Ma
 from foldmap.street.defaults import shelf
 from foldmap.street.embed import embed_places
 from foldmap.street.fold import CODEC, LANES, LAYER, MAX_REGIONS, MODEL, VECTORS_MODEL, tile_key
-from foldmap.street.graph_grid import GridGraph
+from foldmap.street.graph.grid import GridGraph
+from foldmap.street.graph.tiling import MAX_TILE, TilePosition, join_tiles
+from foldmap.street.graph.window import Window
 from foldmap.street.model import EmbeddingModel, read_model
 from foldmap.street.places import EdgeIndex, Places, on_edges
 from foldmap.street.source import LaneGraph
 from foldmap.street.tile import PARTS, StreetTile, tile_sizes, unpack_tile
-from foldmap.street.tiling import MAX_TILE, TilePosition, join_tiles
 from foldmap.street.vectors import FORMS, MAX_DIMENSION, VectorCodec
-from foldmap.street.window import Window
 from foldmap.types import FloatArray, IntArray
 
 MAX_EDGES = 1 << 25

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from foldmap.geometry import SE2
+from foldmap.town.lidar.sensors import Terrain
 from foldmap.town.plan import Street
-from foldmap.town.sensors import Terrain
 from foldmap.town.traffic import moving_boxes, parked_boxes
 from foldmap.town.world import KERB_STEP_M, Ground, TownWorld
 from foldmap.types import DoubleArray, FloatArray

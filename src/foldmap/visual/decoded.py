@@ -9,12 +9,12 @@ from typing import Protocol
 import numpy as np
 
 from foldmap.types import DoubleArray, FloatArray
-from foldmap.visual.average import track_means
-from foldmap.visual.likeness import USUAL, least_similarity
-from foldmap.visual.matching import DescriptorIndex
-from foldmap.visual.sights import Sights
+from foldmap.visual.match.likeness import USUAL, least_similarity
+from foldmap.visual.match.matching import DescriptorIndex
+from foldmap.visual.match.sights import Sights
+from foldmap.visual.match.view import View
+from foldmap.visual.scene.average import track_means
 from foldmap.visual.source import Query, SceneModel
-from foldmap.visual.view import View
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class MapPoints:
         descriptors: float32 (P, D), unit rows, decoded.
         images: map images that retrieval chose these points by; 0 where they are the whole map.
         sights: those images and what they see; None where the points are the whole map.
-        similarity: least cosine of a keypoint and a point that are one, see `foldmap.visual.likeness`.
+        similarity: least cosine of a keypoint and a point that are one, see `foldmap.visual.match.likeness`.
         index: the descriptors ready to be searched.
     """
 

@@ -15,16 +15,16 @@ import numpy as np
 from foldmap.atlas import FoldWriter
 from foldmap.errors import ConfigError, MapInputError
 from foldmap.types import BoolArray, DoubleArray, FloatArray, IntArray
-from foldmap.visual.codecs import DescriptorCodec
-from foldmap.visual.guided import thinned
-from foldmap.visual.likeness import least_similarity
-from foldmap.visual.noise import reprojection_noise_px
-from foldmap.visual.points_codec import tolerance_from_views
-from foldmap.visual.poses_codec import MapImages, encode_images
-from foldmap.visual.retrieval import SMALL_MAP, FoldedRetrieval, fold_retrieval
+from foldmap.visual.codes.codecs import DescriptorCodec
+from foldmap.visual.codes.points_codec import tolerance_from_views
+from foldmap.visual.codes.poses_codec import MapImages, encode_images
+from foldmap.visual.codes.visibility_codec import MAX_DECISIONS, group_images, visibility_matrix
+from foldmap.visual.match.guided import thinned
+from foldmap.visual.match.likeness import least_similarity
+from foldmap.visual.retrieval.image_index import SMALL_MAP, FoldedRetrieval, fold_retrieval
+from foldmap.visual.scene.noise import reprojection_noise_px
 from foldmap.visual.source import SceneModel
 from foldmap.visual.tile import pack_tile
-from foldmap.visual.visibility_codec import MAX_DECISIONS, group_images, visibility_matrix
 
 LAYER = "visual"
 CODEC_MODEL, VLAD_MODEL = "codec", "vlad"

@@ -10,9 +10,9 @@ import numpy as np
 
 from foldmap.errors import LimitError, MapFormatError
 from foldmap.types import BoolArray, DoubleArray, FloatArray, IntArray
-from foldmap.visual.codecs import DescriptorCodec
-from foldmap.visual.points_codec import MAX_POINTS, decode_points, encode_points
-from foldmap.visual.visibility_codec import MAX_DECISIONS, decode_visibility, encode_visibility
+from foldmap.visual.codes.codecs import DescriptorCodec
+from foldmap.visual.codes.points_codec import MAX_POINTS, decode_points, encode_points
+from foldmap.visual.codes.visibility_codec import MAX_DECISIONS, decode_visibility, encode_visibility
 
 _HEADER = struct.Struct("<BIIII")
 _VERSION = 1

@@ -11,16 +11,16 @@ import numpy as np
 from foldmap.atlas import FoldFile
 from foldmap.errors import LayerError, MapFormatError
 from foldmap.types import BoolArray, IntArray
-from foldmap.visual.codecs import read_codec
+from foldmap.visual.codes.codecs import read_codec
+from foldmap.visual.codes.poses_codec import MapImages, decode_images
 from foldmap.visual.decoded import MapPoints
 from foldmap.visual.fold import CODEC_MODEL, GLOBALS_KEY, IMAGES_KEY, LAYER, TILES_KEY, VLAD_MODEL
-from foldmap.visual.likeness import USUAL
-from foldmap.visual.poses_codec import MapImages, decode_images
-from foldmap.visual.retrieval import RETRIEVED_IMAGES, Retriever
-from foldmap.visual.sights import Sights, interleaved
+from foldmap.visual.match.likeness import USUAL
+from foldmap.visual.match.sights import Sights, interleaved
+from foldmap.visual.match.view import View
+from foldmap.visual.retrieval.image_index import RETRIEVED_IMAGES, Retriever
 from foldmap.visual.source import Query
 from foldmap.visual.tile import PointTile, unpack_tile
-from foldmap.visual.view import View
 
 MAX_POINTS = 1 << 24
 _CURE = "fold the map again"

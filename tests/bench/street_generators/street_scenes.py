@@ -6,8 +6,8 @@ from itertools import pairwise
 
 import numpy as np
 
+from foldmap.street.graph.window import AROUND, Window
 from foldmap.street.source import LaneGraph
-from foldmap.street.window import AROUND, Window
 from foldmap.types import ByteArray, DoubleArray
 
 

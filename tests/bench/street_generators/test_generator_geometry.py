@@ -13,14 +13,14 @@ from scipy.interpolate import BPoly
 from scipy.ndimage import map_coordinates
 from scipy.spatial import cKDTree
 
-from foldmap.bench.street_generators.assemble import assemble
-from foldmap.bench.street_generators.pinet_link import KeyPoints, link, without_shortcuts
-from foldmap.bench.street_generators.targets import POINTS, equal_steps, line_targets, to_metres, to_unit
-from foldmap.bench.street_generators.topo_prnn import _at, left_first
-from foldmap.bench.street_generators.topo_tr import CONTROLS, anchors, bezier, match
-from foldmap.bench.street_generators.trunk import cell_places, sample
+from foldmap.bench.street.generators.assemble import assemble
+from foldmap.bench.street.generators.pinet_link import KeyPoints, link, without_shortcuts
+from foldmap.bench.street.generators.targets import POINTS, equal_steps, line_targets, to_metres, to_unit
+from foldmap.bench.street.generators.topo_prnn import _at, left_first
+from foldmap.bench.street.generators.topo_tr import CONTROLS, anchors, bezier, match
+from foldmap.bench.street.generators.trunk import cell_places, sample
+from foldmap.street.graph.window import AROUND, FRONTAL
 from foldmap.street.source import LaneGraph
-from foldmap.street.window import AROUND, FRONTAL
 
 FORK = LaneGraph(np.array([[-30.0, 0], [0, 0], [10, 5], [10, -5], [30, 5]]), np.array([[0, 1], [1, 2], [1, 3], [2, 4]]))
 

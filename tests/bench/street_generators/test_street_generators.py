@@ -12,10 +12,10 @@ from safetensors.torch import load_file, save_file
 from scipy.spatial import cKDTree
 from street_scenes import streets
 
-from foldmap.bench.street_generators import GENERATORS, GeneratorSettings, load_generator, preset
-from foldmap.bench.street_generators.trunk import Trunk
+from foldmap.bench.street.generators import GENERATORS, GeneratorSettings, load_generator, preset
+from foldmap.bench.street.generators.trunk import Trunk
 from foldmap.errors import ConfigError, MapInputError, MissingExtraError, ModelError
-from foldmap.street.chains import resample
+from foldmap.street.graph.chains import resample
 from foldmap.street.source import LaneGraph
 
 STYLES = tuple(GENERATORS)

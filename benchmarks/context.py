@@ -1,0 +1,101 @@
+"""What the scoreboard's rows share: recordings, models, and results that several rows need."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Hashable, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.lines import RowSkipped
+from foldmap.bench.lidar.drive import Drive, load_drive
+from foldmap.errors import ModelError
+from foldmap.formats.raster.geotiff import open_raster
+from foldmap.formats.sweeps.drives import open_drive
+from foldmap.lidar.bundle import Bundle
+from foldmap.lidar.defaults import RESOLUTION_SLACK, default_bundle
+from foldmap.lidar.source import RasterMap
+
+Report = Callable[[int, int], None]
+
+
+class Board:
+    """Recordings and models, each loaded once.
+
+    Args:
+        data: folder of the lidar recordings (kitti-hdl64, kitti-odometry00, groundloc-maps).
+        models: used instead of the shipped ones for maps of their resolution.
+        threads: of torch.
+        quiet: no progress on stderr.
+    """
+
+    def __init__(self, data: Path, models: Sequence[Bundle] = (), threads: int = 2, quiet: bool = False) -> None:
+        self.data, self.models, self.threads, self.quiet = data, tuple(models), threads, quiet
+        self._kept: dict[Hashable, Any] = {}
+
+    def once(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        """Make something that several rows share, in this run only."""
+        if key not in self._kept:
+            self._kept[key] = make()
+        return self._kept[key]
+
+    def close(self) -> None:
+        """Give back what was kept for this run."""
+        self._kept.clear()
+
+    def bundle(self, resolution_m: float) -> Bundle:
+        """The model for maps of a pixel size.
+
+        Raises:
+            RowSkipped: there is none.
+        """
+        for model in self.models:
+            if 1 / RESOLUTION_SLACK <= resolution_m / model.resolution_m <= RESOLUTION_SLACK:
+                return model
+        try:
+            return self.once(("bundle", resolution_m), lambda: default_bundle(resolution_m))  # type: ignore[no-any-return]
+        except ModelError as error:
+            raise RowSkipped(f"skipped: {error.message}") from error
+
+    def recordings(self, name: str) -> Path:
+        """A file or folder of the recordings.
+
+        Raises:
+            RowSkipped: it is not there.
+        """
+        path = self.data / name
+        if not path.exists():
+            raise RowSkipped(f"skipped: no recordings at {path}")
+        return path
+
+    def drive(self, name: str, max_range_m: float) -> Drive:
+        """Ground returns of a recorded drive: a folder with ``sweeps`` and ``poses.txt``."""
+
+        def load() -> Drive:
+            folder = self.recordings(name)
+            recorded = open_drive(folder / "sweeps", folder / "poses.txt")
+            return load_drive(name, recorded.sweeps, recorded.world_SE3_sensors, max_range_m=max_range_m)
+
+        return self.once(("drive", name, max_range_m), load)  # type: ignore[no-any-return]
+
+    def raster(self, name: str) -> RasterMap:
+        """A whole recorded map."""
+
+        def load() -> RasterMap:
+            with open_raster(self.recordings(name)) as source:
+                return source.read(0, 0, *source.grid.shape)
+
+        return self.once(("raster", name), load)  # type: ignore[no-any-return]
+
+    def report(self, what: str) -> Report:
+        """Progress on stderr, at most twenty lines a task."""
+        shown = -1
+
+        def say(done: int, total: int) -> None:
+            nonlocal shown
+            step = 20 * done // max(total, 1)
+            if not self.quiet and step > shown:
+                shown = step
+                print(f"    {what}: {done} of {total}", file=sys.stderr, flush=True)
+
+        return say

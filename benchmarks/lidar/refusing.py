@@ -1,0 +1,166 @@
+"""Row 5: queries without a right answer must not be answered ``ok``, right ones must."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
+
+import numpy as np
+
+from benchmarks.context import Board
+from benchmarks.lidar.adapted_model import street_bundle
+from benchmarks.lidar.hdl64 import StreetProtocol
+from benchmarks.lidar.negatives import Negatives
+from benchmarks.lidar.town import town_raster
+from benchmarks.lines import Line, at_least, at_most, information
+from foldmap.bench.lidar.cases import Benchmark, Case, Method, Search
+from foldmap.bench.lidar.learned import LearnedCodec, LearnedMatcher
+from foldmap.bench.lidar.predict import predict
+from foldmap.bench.lidar.protocol import GivenMapProtocol, raster_fingerprint
+from foldmap.geometry import SE2
+from foldmap.lidar.source import RasterMap
+
+_BLOCK_M = 0.8
+
+
+@dataclass(frozen=True)
+class Remade:
+    """A benchmark whose every case is changed, by a generator of the case's own.
+
+    Attributes:
+        benchmark: the answerable one.
+        kind: what the change is called.
+        remake: changes a case.
+        seed: of the changes.
+    """
+
+    benchmark: Benchmark
+    kind: str
+    remake: Callable[[Case, np.random.Generator], Case]
+    seed: int = 0
+
+    @property
+    def search(self) -> Search:
+        """See `Benchmark`."""
+        return self.benchmark.search
+
+    def configuration(self) -> dict[str, Any]:
+        """See `Benchmark`."""
+        return {**self.benchmark.configuration(), "remade": self.kind, "remade_seed": self.seed}
+
+    def __len__(self) -> int:
+        """Return how many queries there are."""
+        return len(self.benchmark)
+
+    def cases(self) -> Iterator[Case]:
+        """Yield the changed cases."""
+        for index, case in enumerate(self.benchmark.cases()):
+            yield self.remake(case, np.random.default_rng((self.seed, index)))
+
+
+def scrambled(case: Case, rng: np.random.Generator) -> Case:
+    """Move blocks of 0.8 m of the query to each other's places: its statistics stay, its place is lost."""
+    points = case.query.points_vehicle_m
+    blocks = np.floor(points / _BLOCK_M)
+    places, index = np.unique(blocks, axis=0, return_inverse=True)
+    moved = places[rng.permutation(len(places))]
+    offset = (moved - places)[index.ravel()] * _BLOCK_M
+    return replace(case, query=replace(case.query, points_vehicle_m=(points + offset).astype(np.float32)))
+
+
+def elsewhere(raster: RasterMap, least_observed: float = 0.2) -> Callable[[Case, np.random.Generator], Case]:
+    """Ask in another map, at a random pose over ground that it shows."""
+    rows, cols = np.nonzero(raster.observed)
+    side_px = round(20 / raster.grid.resolution_m)
+
+    def remake(case: Case, rng: np.random.Generator) -> Case:
+        for _ in range(1000):
+            pick = int(rng.integers(len(rows)))
+            around = raster.read(int(rows[pick]) - side_px // 2, int(cols[pick]) - side_px // 2, side_px, side_px)
+            if around.observed.mean() >= least_observed:
+                break
+        east_m, north_m = raster.grid.world_of(np.array([rows[pick], cols[pick]], np.float64))
+        pose = SE2(float(east_m), float(north_m), float(rng.uniform(-math.pi, math.pi)))
+        return replace(case, query=replace(case.query, world_SE2_prior=pose), map_key="elsewhere", raster=raster)
+
+    return remake
+
+
+@dataclass(frozen=True)
+class Refusing:
+    """Row 5.
+
+    Attributes:
+        asked: the right queries, those of row 1.
+        every: a wrong query ends at every so many sweeps, for each of the kinds.
+        wrong_map_priors: places in the wrong map a query.
+        town_extent_m: side of the wrong map.
+        town_seed: of the wrong map.
+        seed: of priors and changes.
+        least_wrong: how many wrong queries there must be.
+        least_ok_pct: right queries that must be ``ok``.
+    """
+
+    number: ClassVar[int] = 5
+    name: ClassVar[str] = "refusing"
+    title: ClassVar[str] = "wrong map, other place, blank and scrambled queries"
+    asked: StreetProtocol = field(default_factory=StreetProtocol)
+    every: int = 1
+    wrong_map_priors: int = 2
+    town_extent_m: float = 120.0
+    town_seed: int = 20
+    seed: int = 0
+    least_wrong: int = 500
+    least_ok_pct: float = 95.0
+
+    def lines(self, board: Board) -> Iterator[Line]:
+        """See `Row`."""
+        self.asked.protocol(board)  # missing recordings are the first thing to say
+        method = Method(LearnedCodec(street_bundle(board)), LearnedMatcher())
+        right = [row.diagnostics["status"] for row in self.asked.learned(board).rows]
+        counted: dict[str, dict[str, int]] = {}
+        for benchmark, kind in self._wrong(board):
+            statuses = [
+                str(row.diagnostics["status"])
+                for row in predict(method, benchmark, None, board.report(f"refusing, {kind}")).rows
+            ]
+            counted[kind] = {status: statuses.count(status) for status in sorted(set(statuses))}
+        total = sum(sum(kind.values()) for kind in counted.values())
+        ok = sum(kind.get("ok", 0) for kind in counted.values())
+        n = self.number
+        yield at_most(n, "wrong queries answered ok", ok, 0, detail={"statuses": counted})
+        yield at_least(n, "wrong queries asked", total, self.least_wrong)
+        ok_pct = 100 * right.count("ok") / len(right)
+        detail = {"statuses": {str(status): right.count(status) for status in sorted(set(map(str, right)))}}
+        yield at_least(n, "right queries answered ok", ok_pct, self.least_ok_pct, "%", detail=detail)
+        for kind, count in counted.items():
+            posed = count.get("ok", 0) + count.get("degraded", 0)
+            yield information(n, f"{kind}: of {sum(count.values())} answered ok or degraded", posed)
+
+    def _wrong(self, board: Board) -> Iterator[tuple[Benchmark, str]]:
+        """The kinds of wrong queries; all but the last are asked in the map of the whole drive, folded once each."""
+        street = self.asked.protocol(board)
+        whole = street.maps.without(0, -1)
+        towns = town_raster(self.town_extent_m, self.asked.resolution_m, self.town_seed)
+
+        def given(priors: int) -> GivenMapProtocol:
+            return GivenMapProtocol(
+                street.drive,
+                whole,
+                "whole drive",
+                self.asked.sweeps,
+                self.every,
+                street.half_length_m,
+                street.half_width_m,
+                self.asked.search,
+                priors,
+                self.seed,
+            )
+
+        yield Negatives(given(1), "shuffled"), "of another place"
+        yield Negatives(given(1), "blank"), "blank"
+        yield Remade(given(1), "scrambled", scrambled, self.seed), "scrambled"
+        kind = f"wrong-map {raster_fingerprint(towns)}"
+        yield Remade(given(self.wrong_map_priors), kind, elsewhere(towns), self.seed), "in a wrong map"

@@ -1,0 +1,151 @@
+"""Row 7: how many steps a second the online localizer makes, tile decoding included."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import torch
+
+from benchmarks.context import Board
+from benchmarks.lidar.town import town_raster
+from benchmarks.lines import Line, RowSkipped, at_least, information
+from foldmap.atlas import FoldFile
+from foldmap.bench.lidar.learned import UnfoldedPayload
+from foldmap.coding.context import ContextModel
+from foldmap.errors import MapInputError
+from foldmap.geometry import SE2
+from foldmap.lidar.bundle import Bundle
+from foldmap.lidar.codec import BLOCK_PX, Decoder
+from foldmap.lidar.fold import TILE_BLOCKS, fold_lidar
+from foldmap.lidar.model import LidarModel
+from foldmap.lidar.observation import Observation
+from foldmap.lidar.pairs.from_raster import turned_cut
+from foldmap.lidar.presets import preset_named
+from foldmap.lidar.source import RasterMap
+from foldmap.lidar.unfold import FoldedLidar
+from foldmap.localize.lidar.localizer import LidarLocalizer
+
+_LENGTH_M, _WIDTH_M = 30.0, 24.0
+
+
+@dataclass(frozen=True)
+class Stepping:
+    """Row 7: a step at the least window that the localizer has, +-1 m and 11 headings, from nothing cached.
+
+    The paper's networks have random weights and their map random codes: speed does not depend on what they are.
+
+    Attributes:
+        resolution_m: of the map.
+        steps: timed, after three that are not; the median counts.
+        extent_m: side of the town's map.
+        seed: of the town, the poses and the random networks.
+        paper_preset: the preset of the paper's size.
+        code_share: share of the random codes that are not 0.
+        least_small_hz: the target with the shipped model.
+        least_paper_hz: the target with the paper's networks.
+    """
+
+    number: ClassVar[int] = 7
+    name: ClassVar[str] = "step"
+    title: ClassVar[str] = "one localizer step"
+    resolution_m: float = 0.05
+    steps: int = 21
+    extent_m: float = 130.0
+    seed: int = 22
+    paper_preset: str = "paper-8x"
+    code_share: float = 0.3
+    least_small_hz: float = 15.0
+    least_paper_hz: float = 3.0
+
+    def lines(self, board: Board) -> Iterator[Line]:
+        """See `Row`."""
+        raster = town_raster(self.extent_m, self.resolution_m, self.seed)
+        poses = poses_over(raster, self.steps + 3, self.seed)
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                fold_lidar(Path(folder) / "map.fold", raster, board.bundle(self.resolution_m))
+            except RowSkipped as skipped:
+                yield Line(self.number, "steps with the shipped model", None, note=str(skipped))
+            else:
+                with FoldFile.open(Path(folder) / "map.fold") as file:
+                    yield from self._timed(FoldedLidar(file), raster, poses, self.least_small_hz)
+        paper = random_map(self.paper_preset, raster, self.code_share, self.seed)
+        yield from self._timed(paper, raster, poses, self.least_paper_hz)
+
+    def _timed(self, decoded: FoldedLidar, raster: RasterMap, poses: list[SE2], least_hz: float) -> Iterator[Line]:
+        times_s, statuses, window = step_times_s(decoded, raster, poses)
+        threads, model = torch.get_num_threads(), decoded.bundle.name
+        detail = {"step_s": times_s, "threads": threads, "model": model, "statuses": statuses, "window": window}
+        hz = 1 / float(np.median(times_s))
+        yield at_least(self.number, f"steps with {model} on {threads} threads", hz, least_hz, "1/s", detail=detail)
+        yield information(self.number, f"slowest step with {model}", 1000 * max(times_s), "ms")
+
+
+def random_map(preset_name: str, raster: RasterMap, code_share: float, seed: int) -> UnfoldedPayload:
+    """A map of random codes under random networks, on a raster's grid; its tiles are coded like any other's."""
+    rng = np.random.default_rng(seed)
+    torch.manual_seed(seed)
+    preset, side = preset_named(preset_name), TILE_BLOCKS * BLOCK_PX
+    cells = side // preset.downsample
+    tiles = {}
+    for column in range(-(-raster.grid.width_px // side)):
+        for row in range(-(-raster.grid.height_px // side)):
+            codes = rng.integers(1, preset.group_channels + 1, (preset.groups, cells, cells))
+            tiles[column, row] = np.where(rng.random(codes.shape) < code_share, codes, 0).astype(np.uint8)
+    coder = ContextModel.fit(list(tiles.values())[:1], preset.group_channels)
+    bundle = Bundle(LidarModel(preset).eval(), coder, raster.grid.resolution_m, 1.0, f"{preset_name} (random weights)")
+    payloads = {place: coder.encode(codes) for place, codes in tiles.items()}
+    return UnfoldedPayload(bundle, Decoder(bundle), raster.grid, payloads)
+
+
+def poses_over(raster: RasterMap, count: int, seed: int) -> list[SE2]:
+    """Random poses over observed ground, an observation's reach inside the map.
+
+    Raises:
+        MapInputError: there is no such ground.
+    """
+    rng = np.random.default_rng(seed)
+    margin_px = math.ceil(math.hypot(_LENGTH_M, _WIDTH_M) / 2 / raster.grid.resolution_m)
+    inner = raster.observed[margin_px:-margin_px, margin_px:-margin_px]
+    rows, cols = np.nonzero(inner)
+    if len(rows) == 0:
+        raise MapInputError("the map is too small or shows no ground in its middle", "give a larger one")
+    picks = rng.integers(0, len(rows), count)
+    points = raster.grid.world_of(np.stack([rows[picks], cols[picks]], 1).astype(np.float64) + margin_px)
+    return [SE2(float(x), float(y), float(rng.uniform(-math.pi, math.pi))) for x, y in points]
+
+
+def step_times_s(decoded: FoldedLidar, raster: RasterMap, poses: list[SE2]) -> tuple[list[float], list[str], list[int]]:
+    """Time one step of a fresh filter at each pose; the first three warm up and are left out.
+
+    The observation is the ground as the raster has it, with noise; drawing it is not timed, embedding it is. Before
+    each step the decoded tiles are forgotten.
+
+    Returns:
+        Seconds and statuses of the steps, and the filter's grid: headings, rows, columns.
+    """
+    resolution_m = raster.grid.resolution_m
+    localizer = LidarLocalizer(decoded)
+    shape = round(_WIDTH_M / resolution_m), round(_LENGTH_M / resolution_m)
+    times_s, statuses, window = [], [], [0]
+    for index, pose in enumerate(poses):
+        intensity, observed = turned_cut(raster, pose, shape)
+        noise = np.random.default_rng(index).normal(0, 0.02, shape)
+        seen = np.where(observed, intensity + noise, 0).astype(np.float32)
+        observation = Observation(seen, observed, resolution_m, _LENGTH_M / 2, _WIDTH_M / 2)
+        localizer.start(pose, 0.1, math.radians(0.5))
+        decoded.forget()
+        window = list(localizer.belief.probability.shape) if localizer.belief else [0]
+        begin_s = time.perf_counter()
+        estimate = localizer.step(observation, SE2(0.0, 0.0, 0.0), 0.1)
+        if index >= 3:
+            times_s.append(time.perf_counter() - begin_s)
+            statuses.append(estimate.status.value)
+    return times_s, statuses, window

@@ -1,0 +1,254 @@
+"""Measure every figure that a layer must reach, afresh: name, measured, target, met or short.
+
+python -m benchmarks.scoreboard --layer lidar|visual|street|cases|all [--only ROW] [--data FOLDER] [-o FILE]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.cases.fuzz import Fuzzed
+from benchmarks.cases.lidar import LIDAR
+from benchmarks.cases.outputs import Outputs
+from benchmarks.cases.rows import CasesRow
+from benchmarks.cases.street import STREET
+from benchmarks.cases.visual import VISUAL
+from benchmarks.context import Board
+from benchmarks.lidar.coders import Coders
+from benchmarks.lidar.folding import Demo, Folding, Overhead
+from benchmarks.lidar.given_map import GivenMap
+from benchmarks.lidar.hdl64 import AgainstClassical, Street
+from benchmarks.lidar.refusing import Refusing
+from benchmarks.lidar.roundabout import Roundabout
+from benchmarks.lidar.stepping import Stepping
+from benchmarks.lines import Line, Row, RowSkipped
+from benchmarks.street.changing import Changing
+from benchmarks.street.coding import Coding
+from benchmarks.street.data import StreetBoard
+from benchmarks.street.encoding import Encoding
+from benchmarks.street.finding import Finding
+from benchmarks.street.million import Million
+from benchmarks.street.retrieving import Aerial, Ring
+from benchmarks.visual.budgets import Unfolded, budget_rows
+from benchmarks.visual.codes import FourBytes, Geometry
+from benchmarks.visual.data import VisualBoard
+from benchmarks.visual.refusing import Refusing as RefusingPhotos
+from benchmarks.visual.speed import Selecting, Speed
+from foldmap import __version__
+from foldmap.errors import ConfigError, FoldmapError
+from foldmap.lidar.allocator import keep_freed_memory
+from foldmap.lidar.bundle import Bundle
+
+
+def lidar_rows() -> list[Row]:
+    """All rows, in the order of the issue's table."""
+    return [
+        Street(),
+        AgainstClassical(),
+        GivenMap(),
+        Roundabout(),
+        Refusing(),
+        Coders(),
+        Stepping(),
+        Folding(),
+        Demo(),
+        Overhead(),
+    ]
+
+
+def visual_rows() -> list[Row]:
+    """All rows of the visual layer, in the order of its issue's table."""
+    return [Unfolded(), *budget_rows(), FourBytes(), Geometry(), Speed(), Selecting(), RefusingPhotos()]
+
+
+def street_rows() -> list[Row]:
+    """All rows of the street layer, in the order of its issue's table."""
+    return [Aerial(), Ring(), Finding(), Changing(), Coding(), Encoding(), Million()]
+
+
+def case_rows() -> list[Row]:
+    """Inputs that once went wrong, each with its right value."""
+    return [
+        CasesRow(1, "lidar", "cases of sweeps, poses and rasters", LIDAR),
+        CasesRow(2, "street", "cases of street maps and camera rings", STREET),
+        CasesRow(3, "visual", "cases of photos and scenes", VISUAL),
+        Outputs(),
+        Fuzzed(),
+    ]
+
+
+LAYERS: dict[str, Callable[[], list[Row]]] = {"lidar": lidar_rows, "visual": visual_rows, "street": street_rows}
+CASES = "cases"
+ALL = "all"
+
+
+def chosen(rows: Sequence[Row], only: Sequence[str]) -> list[Row]:
+    """Rows by number or name; all where none are named.
+
+    Raises:
+        ConfigError: a name is no row's.
+    """
+    unknown = [name for name in only if not any(name in (str(row.number), row.name) for row in rows)]
+    if unknown:
+        known = ", ".join(f"{row.number} ({row.name})" for row in rows)
+        raise ConfigError(f"there is no row {unknown[0]!r}", f"choose from {known}")
+    return [row for row in rows if not only or str(row.number) in only or row.name in only]
+
+
+def measure_row(row: Row, board: Board) -> list[Line]:
+    """Measure one row; one that cannot be measured gives one line that says why."""
+    lines: list[Line] = []
+    try:
+        for line in row.lines(board):
+            lines.append(line)
+            print(line.text(), flush=True)
+    except RowSkipped as skipped:
+        lines.append(Line(row.number, row.title, None, note=str(skipped)))
+        print(lines[-1].text(), flush=True)
+    except FoldmapError as error:
+        lines.append(Line(row.number, row.title, None, note=f"failed: {error.message}"))
+        print(lines[-1].text(), flush=True)
+    return lines
+
+
+def run(rows: Sequence[Row], board: Board, layer: str = "lidar") -> dict[str, Any]:
+    """Measure rows, printing as they come; the result is JSON values."""
+    results = []
+    for row in rows:
+        print(f"{row.number:>2}  {row.title} ...", file=sys.stderr, flush=True)
+        begin_s = time.perf_counter()
+        lines = measure_row(row, board)
+        results.append(
+            {
+                "row": row.number,
+                "name": row.name,
+                "title": row.title,
+                "parameters": asdict(row),  # type: ignore[call-overload]
+                "seconds": round(time.perf_counter() - begin_s, 1),
+                "lines": [line.to_dict() for line in lines],
+            }
+        )
+    return {
+        "layer": layer,
+        "foldmap": __version__,
+        "torch": torch.__version__,
+        "machine": platform.machine(),
+        "cpus": os.cpu_count(),
+        "threads": board.threads,
+        "models": [model.name for model in board.models],
+        "rows": results,
+    }
+
+
+def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    shared = Path(os.environ.get("FOLDMAP_SHARED", Path.cwd().parent / "shared"))
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.scoreboard", description=__doc__.splitlines()[0])
+    parser.add_argument("--layer", default="lidar", help="lidar, visual, street, cases or all")
+    parser.add_argument("--only", action="append", default=[], metavar="ROW", help="number or name; repeat for more")
+    parser.add_argument("--data", type=Path, help="folder of the recordings; ../shared/data/LAYER where left out")
+    parser.add_argument("--model", type=Path, action="append", default=[], help="use it for maps of its resolution")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--train-roundabout", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument("--train-steps", type=int, default=None, help="of adapting to the roundabout's sensors")
+    parser.add_argument("--every", type=int, default=None, help="rows 1, 2, 5: a query at every so many sweeps")
+    parser.add_argument("--json", action="store_true", help="print the JSON at the end")
+    parser.add_argument("--quiet", action="store_true", help="no progress on stderr")
+    parser.add_argument("-o", "--output", type=Path, help="write the JSON here")
+    parser.add_argument("--features", type=Path, help="visual: keep extracted features here between runs")
+    parser.add_argument("--queries", type=int, default=None, help="visual: at most so many queries a scene")
+    models = os.environ.get("FOLDMAP_STREET_MODELS")
+    parser.add_argument(
+        "--street-models",
+        type=Path,
+        default=Path(models) if models else None,
+        help="street: measure the trained models of this folder ($FOLDMAP_STREET_MODELS); else they are trained",
+    )
+    parser.add_argument(
+        "--street-cache",
+        type=Path,
+        default=Path("out/board/street/models"),
+        help="street: trained models are kept here",
+    )
+    given = parser.parse_args(argv)
+    given.shared = shared
+    return given
+
+
+def adjusted(rows: Sequence[Row], given: argparse.Namespace) -> list[Row]:
+    """Apply the options that change rows; what they change shows in the row's parameters."""
+    result: list[Row] = []
+    for row in rows:
+        if isinstance(row, Roundabout):
+            steps = row.adaptation.steps if given.train_steps is None else given.train_steps
+            row = replace(row, adapt=given.train_roundabout, adaptation=replace(row.adaptation, steps=steps))
+        elif given.every is not None and isinstance(row, Street | AgainstClassical | Refusing | Coders | Overhead):
+            row = replace(row, asked=replace(row.asked, every=given.every))
+        result.append(row)
+    return result
+
+
+def open_board(given: argparse.Namespace, models: Sequence[Bundle], layer: str) -> Board:
+    """A layer's board."""
+    data = given.data or (given.shared / CASES if layer == CASES else given.shared / "data" / layer)
+    if layer == "visual":
+        return VisualBoard(data, given.threads, given.quiet, given.features, given.queries)
+    if layer == "street":
+        return StreetBoard(data, given.threads, given.quiet, given.street_models, given.street_cache)
+    return Board(data, models, given.threads, given.quiet)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the scoreboard; 0 where no figure is short and no row failed, 1 otherwise, 2 for bad arguments."""
+    given = arguments(argv)
+    keep_freed_memory()
+    try:
+        boards = {**LAYERS, CASES: case_rows}
+        layers = list(LAYERS) if given.layer == ALL else [given.layer]
+        if layers[0] not in boards:
+            known = " or ".join([*boards, ALL])
+            raise ConfigError(f"there is no scoreboard of the layer {given.layer!r}", f"choose {known}")
+        if given.layer == ALL and (given.only or given.data):
+            raise ConfigError("rows or a data folder of all layers", "name one layer")
+        if given.threads < 1:
+            raise ConfigError(f"{given.threads} threads", "give 1 or more")
+        if given.queries is not None and given.queries < 1:
+            raise ConfigError(f"{given.queries} queries a scene", "give 1 or more")
+        rows = {layer: adjusted(chosen(boards[layer](), given.only), given) for layer in layers}
+        models = [Bundle.from_bytes(path.read_bytes()) for path in given.model]
+    except (FoldmapError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    torch.set_num_threads(given.threads)
+    results = []
+    for layer in layers:
+        with closing(open_board(given, models, layer)) as board:
+            results.append(run(rows[layer], board, layer))
+    text = json.dumps(results[0] if len(results) == 1 else results, indent=2, default=str) + "\n"
+    if given.output:
+        given.output.parent.mkdir(parents=True, exist_ok=True)
+        given.output.write_text(text, encoding="utf-8")
+    if given.json:
+        print(text, end="")
+    lines = [line for result in results for row in result["rows"] for line in row["lines"]]
+    bad = sum(line["verdict"] == "short" or line["verdict"].startswith("failed") for line in lines)
+    met = sum(line["verdict"] == "met" for line in lines)
+    skipped = sum(line["verdict"].startswith("skipped") for line in lines)
+    print(f"{met} met, {bad} short or failed, {skipped} skipped", file=sys.stderr)
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

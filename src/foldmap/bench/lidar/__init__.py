@@ -1,0 +1,1 @@
+"""The lidar benchmark."""

@@ -1,0 +1,230 @@
+"""Train the matcher on one codec's output: the paper's "learned matcher trained on that codec's output"."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from foldmap.bench.lidar.baselines.image_codecs import MapCodec
+from foldmap.errors import ConfigError, MapInputError
+from foldmap.geometry import MetricGrid
+from foldmap.lidar.bundle import Bundle, require_fold
+from foldmap.lidar.checkpoint import FILE
+from foldmap.lidar.model import LidarModel
+from foldmap.lidar.pairs.sampling import Pair, PairSampler
+from foldmap.lidar.presets import Preset
+from foldmap.lidar.source import RasterMap
+from foldmap.lidar.train import TrainSettings, train
+from foldmap.types import AnyArray, BoolArray, ByteArray, FloatArray
+
+_COARSE_M = 0.15
+_VALIDATION = 10  # every tenth pair
+
+
+class Part(Sequence[Pair]):
+    """Some of the pairs of a sequence, made when they are asked for: a cache's pairs are a few MB each.
+
+    Args:
+        pairs: all.
+        indices: which.
+    """
+
+    def __init__(self, pairs: Sequence[Pair], indices: Sequence[int]) -> None:
+        self._pairs, self._indices = pairs, indices
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def __getitem__(self, index: Any) -> Any:
+        """One pair."""
+        return self._pairs[self._indices[index]]
+
+
+@dataclass(frozen=True)
+class Places:
+    """Training pairs and how steps are cut from them.
+
+    Attributes:
+        pairs: places seen twice.
+        resolution_m: their pixel size.
+        name: where they come from, for the tables.
+        sweep_px: side of the query crop of a step; 0 chooses by the resolution.
+        map_px: the same of the map crop.
+        radius_px: half the search window of a step.
+        batch: pairs a step.
+        learning_rate: of networks that are trained already.
+        seed: of the order and the crops.
+    """
+
+    pairs: Sequence[Pair]
+    resolution_m: float
+    name: str = "town"
+    sweep_px: int = 0
+    map_px: int = 0
+    radius_px: int = 20
+    batch: int = 8
+    learning_rate: float = 4e-4
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if len(self.pairs) < 2 * _VALIDATION:
+            raise ConfigError(f"{len(self.pairs)} pairs are too few to train on", f"give {2 * _VALIDATION} or more")
+
+    def samplers(self, pairs: Sequence[Pair]) -> tuple[PairSampler, PairSampler]:
+        """Training and validation batches."""
+        crops = (64, 112) if self.resolution_m >= _COARSE_M else (192, 240)
+        sweep_px, map_px = self.sweep_px or crops[0], self.map_px or crops[1]
+        validation = Part(pairs, range(0, len(pairs), _VALIDATION))
+        training = Part(pairs, [k for k in range(len(pairs)) if k % _VALIDATION])
+        return (
+            PairSampler(training, self.resolution_m, sweep_px, map_px, self.seed),
+            PairSampler(validation, self.resolution_m, sweep_px, map_px, self.seed + 1),
+        )
+
+    def settings(self, **changes: Any) -> TrainSettings:
+        """Settings of the training loop."""
+        steps = changes.get("matcher_steps", 0) + changes.get("codec_steps", 0)
+        return TrainSettings(
+            batch=self.batch, radius_px=self.radius_px, seed=self.seed, validate_every=max(1, steps), **changes
+        )
+
+
+@dataclass(frozen=True)
+class CodedPair:
+    """A pair whose map went through a codec."""
+
+    map_intensity: FloatArray
+    map_observed: BoolArray
+    sweep_intensity: FloatArray
+    sweep_observed: BoolArray
+    shift_px: tuple[float, float]
+
+
+class CodedPairs(Sequence[Pair]):
+    """Pairs whose maps went through a codec, those maps kept in 16 bits; pairs that it finds nothing in are left out.
+
+    Args:
+        pairs: as they were.
+        codec: what the maps go through.
+        resolution_m: their pixel size.
+    """
+
+    def __init__(self, pairs: Sequence[Pair], codec: MapCodec, resolution_m: float) -> None:
+        self._pairs = pairs
+        self._kept: list[tuple[int, AnyArray, float, float, ByteArray]] = []
+        for index in range(len(pairs)):
+            coded = through_codec(pairs[index], codec, resolution_m)
+            if coded is None:
+                continue
+            seen = coded.map_intensity[coded.map_observed]
+            low, step = float(seen.min()), max(float(seen.max() - seen.min()) / 65535, 1e-12)
+            levels = np.where(coded.map_observed, np.rint((coded.map_intensity - low) / step), 0).astype(np.uint16)
+            self._kept.append((index, levels, low, step, np.packbits(coded.map_observed, axis=-1)))
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def __getitem__(self, index: Any) -> Any:
+        """One pair."""
+        at, levels, low, step, bits = self._kept[index]
+        pair = self._pairs[at]
+        observed = np.unpackbits(bits, axis=-1, count=levels.shape[1]).astype(bool)
+        intensity = np.where(observed, levels * np.float32(step) + np.float32(low), 0).astype(np.float32)
+        row_px, col_px = pair.shift_px
+        return CodedPair(intensity, observed, pair.sweep_intensity, pair.sweep_observed, (row_px, col_px))
+
+
+def through_codec(pair: Pair, codec: MapCodec, resolution_m: float) -> CodedPair | None:
+    """Encode and decode a pair's map; None where the codec finds nothing in it to encode."""
+    height, width = pair.map_observed.shape
+    grid = MetricGrid(0.0, height * resolution_m, resolution_m, height, width)
+    try:
+        decoded = codec.decode(codec.encode(RasterMap(grid, pair.map_intensity, pair.map_observed)))
+    except MapInputError:
+        return None
+    return CodedPair(decoded.intensity, decoded.observed, pair.sweep_intensity, pair.sweep_observed, pair.shift_px)
+
+
+def tune_matcher(
+    bundle: Bundle,
+    codec: MapCodec,
+    places: Places,
+    steps: int,
+    folder: Path,
+    report: Callable[[int, int], None] = lambda done, total: None,
+) -> Bundle:
+    """Train both embeddings on, with maps that went through a codec.
+
+    Args:
+        bundle: to begin with; it is left as it is. Its own codec is not touched and no longer fits its embedding.
+        codec: what the maps go through.
+        places: training pairs at the bundle's resolution, none of the ground that is scored.
+        steps: of training.
+        folder: keeps the run, one folder a codec and model; an interrupted run goes on.
+        report: called with steps done and in all.
+
+    Returns:
+        A bundle for `LearnedRasterMatcher`, named after both.
+
+    Raises:
+        ConfigError: the bundle cannot fold, no steps, or too few pairs hold ground.
+    """
+    require_fold(bundle)
+    if steps < 1:
+        raise ConfigError(f"{steps} steps of training", "ask for at least one")
+    places = replace(places, pairs=CodedPairs(places.pairs, codec, places.resolution_m))
+    settings = places.settings(
+        mode="match", matcher_steps=steps, codec_steps=0, learning_rate=places.learning_rate, raw_weight=0.0
+    )
+    run = run_folder(folder, codec.name, bundle, places)
+    model = trained(bundle.model.preset, bundle.model, places, settings, run, report)
+    provenance = {**bundle.provenance, "tuned": {"codec": codec.name, "steps": steps, "on": places.name}}
+    return replace(bundle, model=model, name=f"{bundle.name}-on-{codec.name}", provenance=provenance)
+
+
+def trained(
+    preset: Preset,
+    start: LidarModel | None,
+    places: Places,
+    settings: TrainSettings,
+    folder: Path,
+    report: Callable[[int, int], None] = lambda done, total: None,
+) -> LidarModel:
+    """Run the training loop, on a GPU where there is one; a finished run in the folder is read, not run again."""
+    folder.mkdir(parents=True, exist_ok=True)
+    sampler, validation = places.samplers(places.pairs)
+    for _ in train(
+        preset,
+        sampler,
+        validation,
+        settings,
+        places.resolution_m,
+        folder,
+        start=start,
+        device="cuda" if torch.cuda.is_available() else "cpu",
+        report=lambda progress: report(progress.step, settings.steps),
+    ):
+        pass
+    model = LidarModel(preset)
+    model.load_state_dict(torch.load(folder / FILE, weights_only=True, map_location="cpu")["model"])
+    return model.eval()
+
+
+def from_step(report: Callable[[int, int], None], before: int, total: int) -> Callable[[int, int], None]:
+    """A progress callback of one part of a longer task, which begins after `before` of `total` steps."""
+    return lambda done, _: report(before + done, total)
+
+
+def run_folder(folder: Path, name: str, start: Bundle | None, places: Places) -> Path:
+    """A folder whose name says what is trained, and from what: a resumed run never mixes two."""
+    digest = hashlib.sha256(start.to_bytes() if start is not None else b"")
+    digest.update(repr((places.name, len(places.pairs), places.sweep_px, places.map_px)).encode())
+    label = name if start is None else f"{name}-{start.name}"
+    return folder / f"{re.sub(r'[^A-Za-z0-9.+-]+', '_', label)}-{digest.hexdigest()[:12]}"

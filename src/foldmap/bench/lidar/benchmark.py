@@ -1,0 +1,311 @@
+"""The lidar benchmark on anybody's drive, map or pair of maps: every table and figure of the paper on one page."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from foldmap.atlas.whole import write_whole
+from foldmap.bench.common.tables import to_json
+from foldmap.bench.lidar.ablations import Variants, train_variants
+from foldmap.bench.lidar.baselines.tuning import Places
+from foldmap.bench.lidar.cases import Benchmark, Method, Search
+from foldmap.bench.lidar.drive import Drive, load_drive
+from foldmap.bench.lidar.learned import LearnedCodec, LearnedOnline
+from foldmap.bench.lidar.methods import MATCHERS, Choice, chosen_bundles, classical_methods, fitting, learned_methods
+from foldmap.bench.lidar.online_map import OnlineInGivenMap
+from foldmap.bench.lidar.online_protocol import OnlineProtocol, TrackingLocalizer, run_online
+from foldmap.bench.lidar.page import LidarResults, Picture, write_lidar
+from foldmap.bench.lidar.pictures import query_codes, query_strip, spread_cases
+from foldmap.bench.lidar.predict import Predictions, predict_all
+from foldmap.bench.lidar.protocol import DriveProtocol, GivenMapProtocol
+from foldmap.bench.lidar.raster_protocol import RasterProtocol
+from foldmap.errors import ConfigError
+from foldmap.formats.sweeps.drives import open_drive
+from foldmap.lidar.bundle import Bundle
+from foldmap.lidar.source import RasterMap
+
+COARSE_M = 0.15
+_QUICK_QUERIES = 12
+_QUICK_STEPS = 24
+_STRIPS = 4
+
+Report = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class BenchSettings:
+    """What decides a benchmark apart from its data.
+
+    Attributes:
+        resolution_m: of leave-out maps; a given map has its own.
+        radius_m: priors are off by up to this, in x and in y.
+        heading_rad: and by up to this in heading.
+        guard: frames left out of the map on each side of a query.
+        sweeps: frames a query.
+        every: a query at every so many frames.
+        methods: keep methods whose name starts with one of these; all where empty.
+        matchers: what classical codecs are matched with: ncc, learned.
+        train_matchers: steps that the learned matcher is trained on each codec's output.
+        scored: of two maps, the side that is scored: west, east, north or south.
+        crop_m: side of the crops of a second map.
+        stride_m: between them.
+        online: localize along the drive too.
+        quick: a dozen queries, few codecs, a short drive.
+        seed: of the priors.
+    """
+
+    resolution_m: float = 0.05
+    radius_m: float = 1.0
+    heading_rad: float = math.radians(5.0)
+    guard: int = 15
+    sweeps: int = 5
+    every: int = 3
+    methods: tuple[str, ...] = ()
+    matchers: tuple[str, ...] = MATCHERS
+    train_matchers: int = 0
+    scored: str = "east"
+    crop_m: float = 21.0
+    stride_m: float = 10.5
+    online: bool = False
+    quick: bool = False
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class BenchData:
+    """What is measured on, and with which models.
+
+    Attributes:
+        drive: queries and, without a map, the maps; not needed with two maps.
+        raster: match in this map instead of the drive's leave-out maps.
+        query_raster: crops of this map are the queries, in ``raster``.
+        map_name: of the raster.
+        bundles: operating points; the shipped ones for this resolution where None.
+        ablations: more of them, trained by others, for the table of ablations.
+        matcher: whose embeddings match classical codes; the first of the bundles where None.
+        places: pairs to train matchers and variants on.
+        variants: train these for the table of ablations.
+    """
+
+    drive: Drive | None = None
+    raster: RasterMap | None = None
+    query_raster: RasterMap | None = None
+    map_name: str = ""
+    bundles: Sequence[Bundle] | None = None
+    ablations: Sequence[Bundle] = ()
+    matcher: Bundle | None = None
+    places: Places | None = None
+    variants: Variants | None = None
+
+    def __post_init__(self) -> None:
+        if self.query_raster is not None and self.raster is None:
+            raise ConfigError("crops of a map need another map to match in", "give both maps")
+        if self.query_raster is not None and self.drive is not None:
+            raise ConfigError("both sweeps and a second map are given as queries", "give one of them")
+        if self.query_raster is None and self.drive is None:
+            raise ConfigError("there are no queries", "give sweeps and poses, or a second map")
+        if self.variants is not None and self.places is None:
+            raise ConfigError("there are no pairs to train the ablations on", "name a folder of pairs (--pairs DIR)")
+
+
+def read_drive(
+    sweeps: str | Path,
+    poses: Path,
+    calibration: Path | None = None,
+    intensity_scale: float | None = None,
+    time_limit_s: float = 0.01,
+) -> Drive:
+    """Read a drive's ground returns from sweeps and poses on disk; errors as the readers'."""
+    recorded = open_drive(sweeps, poses, calibration, intensity_scale, time_limit_s=time_limit_s)
+    return load_drive(Path(str(sweeps)).name, recorded.sweeps, recorded.world_SE3_sensors)
+
+
+def run_bench(
+    data: BenchData,
+    folder: Path,
+    settings: BenchSettings,
+    *,
+    command: str = "",
+    stage: Callable[[str], Report] = lambda name: lambda done, total: None,
+) -> list[dict[str, Any]]:
+    """Measure the learned codec and the classical ones.
+
+    Args:
+        data: queries, maps and models.
+        folder: gets what `write_lidar` writes and settings.json. Answers are kept in ``answers`` and training runs in
+            ``training``, and used again.
+        settings: the protocol.
+        command: printed on the page, to make it again.
+        stage: called with the name of each long task; gives what is called with its steps done and in all.
+
+    Returns:
+        The rows of the matching table.
+
+    Raises:
+        FoldmapError: the data is too short, no method is left, or no model fits the resolution.
+    """
+    resolution_m = data.raster.grid.resolution_m if data.raster is not None else settings.resolution_m
+    half_m = _extent_m(data, settings, resolution_m)
+    choice = Choice(resolution_m, half_m, settings.methods, settings.matchers, settings.quick, settings.train_matchers)
+    benchmark = _benchmark(data, settings, half_m)
+    methods = _methods(data, choice, folder, stage)
+    matching = predict_all(methods, benchmark, folder / "answers", stage("Matching"))
+    online = _driven(data, settings, methods, half_m, folder, stage) if settings.online else []
+    results = LidarResults(
+        methods,
+        matching,
+        resolution_m,
+        {m.name: m.codec.bundle for m in methods if isinstance(m.codec, LearnedCodec)},
+        online,
+        _pictures(benchmark, methods, half_m, 1 if settings.quick else _STRIPS),
+        _lead(data, settings, benchmark),
+        command,
+    )
+    rows = write_lidar(results, folder)
+    write_whole(folder / "settings.json", to_json([asdict(settings)]))
+    return rows
+
+
+def _extent_m(data: BenchData, settings: BenchSettings, resolution_m: float) -> tuple[float, float]:
+    """Half length and half width of the queries: 30 x 24 m as in the paper, 40 x 40 m where pixels are large."""
+    if data.query_raster is not None:
+        return settings.crop_m / 2, settings.crop_m / 2
+    return (15.0, 12.0) if resolution_m < COARSE_M else (20.0, 20.0)
+
+
+def _lead(data: BenchData, settings: BenchSettings, benchmark: Benchmark) -> str:
+    """One sentence that says what was measured on what."""
+    if isinstance(benchmark, RasterProtocol):
+        queries = (
+            f"{len(benchmark)} crops of {settings.crop_m:g} m of one map in another, {settings.scored} side scored"
+        )
+        where = f"offset ({', '.join(f'{v:.2f}' for v in benchmark.alignment_m)}) m from the other side."
+    else:
+        assert data.drive is not None
+        queries = f"{len(benchmark)} queries of {settings.sweeps} sweeps of {data.drive.name}"
+        where = f"maps without {settings.guard} sweeps on each side."
+        where = "in a given map." if data.raster is not None else where
+    degrees = f"{math.degrees(settings.heading_rad):.3g}"
+    return f"{queries}, priors off by up to {settings.radius_m:g} m and {degrees} degrees, {where}"
+
+
+def _benchmark(data: BenchData, settings: BenchSettings, half_m: tuple[float, float]) -> Benchmark:
+    search = Search(settings.radius_m, settings.heading_rad)
+    if data.query_raster is not None and data.raster is not None:
+        stride_m = settings.stride_m * (2 if settings.quick else 1)
+        protocol = RasterProtocol(
+            data.raster, data.query_raster, data.map_name, settings.crop_m, stride_m, settings.scored, search=search
+        )
+        return replace(protocol, seed=settings.seed)
+    assert data.drive is not None  # BenchData has seen to it
+    every = settings.every
+    if settings.quick:
+        every = max(every, math.ceil((len(data.drive.frames) - settings.sweeps + 1) / _QUICK_QUERIES))
+    if data.raster is not None:
+        return GivenMapProtocol(
+            data.drive, data.raster, data.map_name, settings.sweeps, every, *half_m, search=search, seed=settings.seed
+        )
+    return DriveProtocol(
+        data.drive,
+        settings.resolution_m,
+        settings.sweeps,
+        every,
+        guard=settings.guard,
+        half_length_m=half_m[0],
+        half_width_m=half_m[1],
+        search=search,
+        seed=settings.seed,
+    )
+
+
+def _methods(data: BenchData, choice: Choice, folder: Path, stage: Callable[[str], Report]) -> list[Method]:
+    """The learned operating points, trained ablations among them, and the baselines: those that were asked for."""
+    bundles = chosen_bundles(choice, data.bundles)
+    if data.ablations:
+        bundles += fitting(data.ablations, choice.resolution_m)
+    if data.variants is not None and data.places is not None:
+        lenders = [*bundles, *([data.matcher] if data.matcher else [])]
+        bundles += train_variants(
+            data.variants, data.places, folder / "training", lenders, stage("Training the ablations")
+        )
+    matcher = data.matcher or next((bundle for bundle in bundles if bundle.can_fold), None)
+    methods = learned_methods(bundles, choice)
+    label = "Training matchers" if choice.train_matchers else "Preparing"
+    methods += classical_methods(choice, matcher, data.places, folder / "training", stage(label))
+    if not methods:
+        raise ConfigError(
+            f"no method starts with {' or '.join(choice.wanted)}",
+            "choose from foldmap, raw16, png16, jpeg, webp, jxl, avif, jpeg2000, 1bit",
+        )
+    return methods
+
+
+def _pictures(
+    benchmark: Benchmark, methods: Sequence[Method], half_m: tuple[float, float], strips: int
+) -> list[Picture]:
+    """Several strips of the first operating point, one of each other, and everyone's binary channels."""
+    codecs = [method.codec for method in methods if isinstance(method.codec, LearnedCodec)]
+    if not codecs:
+        return []
+    cases = spread_cases(benchmark.cases(), len(benchmark), strips)
+    pictures = []
+    for index, codec in enumerate(codecs):
+        for number, case in enumerate(cases if index == 0 else cases[:1]):
+            caption = f"Query {case.name} and its map through {codec.name} (as figures 5 to 12)."
+            png = query_strip(case, codec, half_m, benchmark.search)
+            pictures.append(Picture(f"strip-{codec.name}-{number}", caption, png))
+    for codec in codecs:
+        caption = f"Binary channels of the map around query {cases[0].name} through {codec.name} (as figure 13)."
+        pictures.append(Picture(f"codes-{codec.name}", caption, query_codes(cases[0], codec, half_m)))
+    return pictures
+
+
+def _driven(
+    data: BenchData,
+    settings: BenchSettings,
+    methods: Sequence[Method],
+    half_m: tuple[float, float],
+    folder: Path,
+    stage: Callable[[str], Report],
+) -> list[Predictions]:
+    """Tables 2 and 3: the learned filter, and dead reckoning corrected by a matcher on the classical codes."""
+    if data.drive is None:
+        raise ConfigError("there is no drive to localize along", "give sweeps and poses, or leave --online out")
+    drive = data.drive
+    block = OnlineProtocol.block
+    if settings.quick:
+        kept = settings.sweeps - 1 + block + 2 * settings.guard + _QUICK_STEPS
+        drive = replace(drive, frames=drive.frames[:kept], fingerprint=f"{drive.fingerprint}[:{kept}]")
+    if data.raster is not None:
+        protocol: OnlineProtocol = OnlineInGivenMap(
+            drive,
+            data.raster.grid.resolution_m,
+            settings.sweeps,
+            0,
+            half_length_m=half_m[0],
+            half_width_m=half_m[1],
+            seed=settings.seed,
+            raster=data.raster,
+        )
+    else:
+        protocol = OnlineProtocol(
+            drive,
+            settings.resolution_m,
+            settings.sweeps,
+            settings.guard,
+            half_length_m=half_m[0],
+            half_width_m=half_m[1],
+            seed=settings.seed,
+        )
+    results = []
+    for method in methods:
+        report = stage(f"Driving with {method.name}")
+        if isinstance(method.codec, LearnedCodec):
+            results.append(run_online(method.codec, LearnedOnline(method.codec.bundle, half_m), protocol, report))
+        else:
+            results.append(run_online(method.codec, TrackingLocalizer(method.matcher), protocol, report))
+    return results

@@ -1,0 +1,215 @@
+"""Make a trained model ready for use: fit its entropy coder, measure its rate, calibrate its localizer.
+
+All three on what the model will be when it is read back (8-bit weights), and on training pairs; the rate and the
+calibration on pairs that the coder was not fitted on.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from foldmap.coding.context import ContextModel
+from foldmap.errors import ConfigError
+from foldmap.geometry import SE2, MetricGrid
+from foldmap.lidar.bundle import Bundle, quantized
+from foldmap.lidar.codec import Decoder, encode_raster, known_of
+from foldmap.lidar.model import LidarModel
+from foldmap.lidar.normalize import normalize, spread_of
+from foldmap.lidar.observation import Observation
+from foldmap.lidar.pairs.sampling import Pair
+from foldmap.lidar.source import RasterMap
+from foldmap.localize.lidar.confidence import Calibration, MatchFeatures, calibrate
+from foldmap.localize.lidar.once import localize_once
+from foldmap.types import BoolArray, ByteArray
+
+_HOLD_OUT = 4  # every fourth pair measures, the others fit
+
+
+class UnfoldedRaster:
+    """One raster that went through the codec in memory: a `DecodedMap` without a file."""
+
+    def __init__(self, bundle: Bundle, decoder: Decoder, raster: RasterMap) -> None:
+        scale = bundle.model.preset.downsample
+        height, width = (side // scale * scale for side in raster.grid.shape)
+        raster = raster.read(0, 0, height, width)
+        spread = spread_of(raster.intensity, raster.observed, raster.grid.resolution_m)
+        self.grid: MetricGrid = raster.grid
+        self.codes: ByteArray = encode_raster(bundle, raster, spread)
+        self._decoder = decoder
+        self._embedding = decoder.decode(self.codes)
+        self._known = known_of(self.codes, scale)
+
+    def embedding(self, grid: MetricGrid) -> tuple[torch.Tensor, BoolArray]:
+        """Cut a window of the decoded raster; zero and unknown beyond it."""
+        row = round((self.grid.north_m - grid.north_m) / grid.resolution_m)
+        column = round((grid.west_m - self.grid.west_m) / grid.resolution_m)
+        height, width = grid.shape
+        window = torch.zeros(self._embedding.shape[0], height, width)
+        known = np.zeros((height, width), np.bool_)
+        top, left = max(row, 0), max(column, 0)
+        bottom, right = min(row + height, self.grid.height_px), min(column + width, self.grid.width_px)
+        if bottom > top and right > left:
+            into = np.s_[top - row : bottom - row, left - column : right - column]
+            window[(slice(None), *into)] = self._embedding[:, top:bottom, left:right]
+            known[into] = self._known[top:bottom, left:right]
+        return window, known
+
+    def embed_observation(self, observation: Observation) -> torch.Tensor:
+        """Embed what the vehicle sees."""
+        values = torch.from_numpy(observation.intensity)[None, None]
+        mask = torch.from_numpy(observation.observed.astype(np.float32))[None, None]
+        spread = spread_of(observation.intensity, observation.observed, observation.resolution_m)
+        return self._decoder.embed(normalize(values, mask, observation.resolution_m, spread))
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A bundle ready to ship and what was measured of it on held-out pairs.
+
+    Attributes:
+        bundle: with coder, rate and thresholds.
+        bit_m2: payload bits per observed square metre.
+        calibration: of the thresholds.
+    """
+
+    bundle: Bundle
+    bit_m2: float
+    calibration: Calibration
+
+
+def finish(
+    model: LidarModel,
+    pairs: Sequence[Pair],
+    resolution_m: float,
+    name: str,
+    provenance: dict[str, Any],
+    *,
+    wrong: int = 500,
+    radius_m: float = 1.0,
+    seed: int = 0,
+    report: Callable[[str, int, int], None] = lambda what, done, total: None,
+) -> Finished:
+    """Fit, measure and calibrate.
+
+    Args:
+        model: trained networks.
+        pairs: places; at least 80.
+        resolution_m: their pixel size.
+        name: of the bundle.
+        provenance: how the model was trained.
+        wrong: number of wrong, blank and shuffled queries to calibrate against.
+        radius_m: prior error in the calibration, each axis.
+        seed: of priors and of what is paired wrongly.
+        report: called with a task, what is done of it and in all.
+
+    Raises:
+        ConfigError: too few pairs.
+    """
+    if len(pairs) < 20 * _HOLD_OUT:
+        raise ConfigError(f"{len(pairs)} pairs are too few to calibrate on", f"give {20 * _HOLD_OUT} or more")
+    preset = model.preset
+    blank = np.zeros((preset.groups, 2, 2), np.uint8)
+    draft = Bundle(model.eval().cpu(), ContextModel.fit([blank], preset.group_channels), resolution_m, 1.0, name)
+    draft = quantized(draft)
+    decoder = Decoder(draft)
+    maps = []
+    for index, pair in enumerate(pairs):
+        maps.append(UnfoldedRaster(draft, decoder, _raster(pair, resolution_m)))
+        report("encode", index + 1, len(pairs))
+    fitted = [unfolded.codes for index, unfolded in enumerate(maps) if index % _HOLD_OUT]
+    turned = [np.ascontiguousarray(np.rot90(codes, k, axes=(1, 2))) for codes in fitted for k in (0, 1)]
+    coder = ContextModel.fit(turned, preset.group_channels)
+    held = range(0, len(pairs), _HOLD_OUT)
+    bits = sum(8 * len(coder.encode(maps[index].codes)) for index in held)
+    ground_m2 = sum(float(pairs[index].map_observed.sum()) for index in held) * resolution_m**2
+    right, wrong_features = _features(maps, pairs, list(held), resolution_m, wrong, radius_m, seed, report)
+    calibration = calibrate(right, wrong_features)
+    bundle = replace(
+        draft,
+        coder=coder,
+        rate_bit_m2=bits / ground_m2,
+        thresholds=calibration.thresholds.to_dict(),
+        provenance=provenance,
+    )
+    return Finished(bundle, bits / ground_m2, calibration)
+
+
+def _raster(pair: Pair, resolution_m: float) -> RasterMap:
+    height, width = pair.map_observed.shape
+    west_m, north_m = -0.5 * width * resolution_m, 0.5 * height * resolution_m
+    grid = MetricGrid(west_m, north_m, resolution_m, height, width)
+    return RasterMap(grid, pair.map_intensity, pair.map_observed)
+
+
+def _observation(pair: Pair, resolution_m: float) -> Observation:
+    height, width = pair.sweep_observed.shape
+    return Observation(
+        pair.sweep_intensity, pair.sweep_observed, resolution_m, 0.5 * width * resolution_m, 0.5 * height * resolution_m
+    )
+
+
+def _features(
+    maps: Sequence[UnfoldedRaster],
+    pairs: Sequence[Pair],
+    held: list[int],
+    resolution_m: float,
+    wrong: int,
+    radius_m: float,
+    seed: int,
+    report: Callable[[str, int, int], None],
+) -> tuple[list[MatchFeatures], list[MatchFeatures]]:
+    """Features of matches with the right map, and with wrong maps, shuffled and blank observations."""
+    rng = np.random.default_rng(seed)
+    right: list[MatchFeatures] = []
+    wrongs: list[MatchFeatures] = []
+
+    def attempt(place: int, observation: Observation, into: list[MatchFeatures], accept_m: float) -> None:
+        east_m, south_m = (resolution_m * pairs[place].shift_px[axis] for axis in (1, 0))
+        away_m = rng.uniform(-radius_m, radius_m, 2)
+        prior = SE2(float(away_m[0]) + east_m, float(away_m[1]) - south_m, math.radians(rng.uniform(-5, 5)))
+        result = localize_once(maps[place], observation, prior, 1.5 * radius_m)
+        if result.match is None or result.features is None:
+            return
+        pose = prior @ result.match.offset
+        if math.hypot(pose.x_m - east_m, pose.y_m + south_m) <= accept_m:
+            into.append(result.features)
+
+    for index in held:
+        attempt(index, _observation(pairs[index], resolution_m), right, 3 * max(resolution_m, 0.1))
+        report("right matches", len(right), len(held))
+    for index in range(wrong):
+        place = int(rng.integers(len(maps)))
+        other = int((place + rng.integers(1, len(pairs))) % len(pairs))
+        observation = _observation(pairs[other], resolution_m)
+        if index % 3 == 1:
+            observation = shuffled(observation, rng)
+        elif index % 3 == 2:
+            observation = blank_like(observation, rng)
+        attempt(place, observation, wrongs, math.inf)
+        report("wrong matches", index + 1, wrong)
+    return right, wrongs
+
+
+def shuffled(observation: Observation, rng: np.random.Generator) -> Observation:
+    """The same returns in 16-pixel blocks in another order: right statistics, no place."""
+    side = 16
+    height, width = (length // side * side for length in observation.observed.shape)
+    blocks = [(r, c) for r in range(0, height, side) for c in range(0, width, side)]
+    intensity, observed = np.zeros_like(observation.intensity), np.zeros_like(observation.observed)
+    for (r, c), k in zip(blocks, rng.permutation(len(blocks)), strict=True):
+        sr, sc = blocks[int(k)]
+        intensity[r : r + side, c : c + side] = observation.intensity[sr : sr + side, sc : sc + side]
+        observed[r : r + side, c : c + side] = observation.observed[sr : sr + side, sc : sc + side]
+    return replace(observation, intensity=intensity, observed=observed)
+
+
+def blank_like(observation: Observation, rng: np.random.Generator) -> Observation:
+    """The same pixels observed, with nothing on the ground but noise."""
+    noise = rng.normal(0.3, 0.02, observation.intensity.shape).astype(np.float32)
+    return replace(observation, intensity=np.where(observation.observed, noise, 0).astype(np.float32))

@@ -1,0 +1,204 @@
+"""The learned codec and the lidar localizer in the benchmarks' terms."""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from foldmap.bench.lidar.cases import Match, Query, Search
+from foldmap.bench.lidar.online_protocol import Step
+from foldmap.errors import MapFormatError
+from foldmap.geometry import SE2, MetricGrid
+from foldmap.lidar.bundle import Bundle
+from foldmap.lidar.codec import BLOCK_PX, Decoder, global_spread
+from foldmap.lidar.fold import TILE_BLOCKS, encode_tiles
+from foldmap.lidar.match.exhaustive import coarse_headings_rad
+from foldmap.lidar.observation import Observation, rasterize
+from foldmap.lidar.source import RasterMap
+from foldmap.lidar.unfold import FoldedLidar
+from foldmap.localize.estimate import Estimate
+from foldmap.localize.lidar.confidence import thresholds_of
+from foldmap.localize.lidar.localizer import LidarLocalizer, LocalizerSettings
+from foldmap.localize.lidar.once import attempt, localize_once
+
+_HEADER = struct.Struct("<dddIII")  # west, north, resolution, rows, columns, tiles
+_TILE = struct.Struct("<HHI")  # column, row, bytes
+_EXHAUSTIVE_PX = 100
+"""Searches of up to this radius score every pose, however many metres that is."""
+
+
+class UnfoldedPayload(FoldedLidar):
+    """A folded map in memory instead of in a file; everything else is the file's reader.
+
+    Args:
+        bundle: the operating point.
+        decoder: of it, shared by many maps.
+        grid: placement.
+        payloads: (column, row) -> coded tile.
+    """
+
+    def __init__(
+        self, bundle: Bundle, decoder: Decoder, grid: MetricGrid, payloads: dict[tuple[int, int], bytes]
+    ) -> None:
+        self.parameters = {}
+        self.bundle, self.tile_blocks = bundle, TILE_BLOCKS
+        self._grid, self._decoder, self._payloads = grid, decoder, payloads
+        self._tiles = OrderedDict()
+
+    def _tile(self, column: int, row: int) -> Any:
+        key = (column, row)
+        if key not in self._tiles:
+            payload, preset = self._payloads.get(key), self.bundle.model.preset
+            side = self.tile_blocks * BLOCK_PX // self.scale
+            shape = (preset.groups, side, side)
+            self._tiles[key] = None if payload is None else self.bundle.coder.decode(payload, shape)
+        return self._tiles[key]
+
+
+class LearnedCodec:
+    """A bundle as a map codec: the payload holds the tiles of a .fold file; networks are shared by all maps.
+
+    Args:
+        bundle: the operating point.
+    """
+
+    def __init__(self, bundle: Bundle) -> None:
+        self.bundle = bundle
+        self._decoder = Decoder(bundle)
+
+    @property
+    def name(self) -> str:
+        """``foldmap-`` and the bundle's name."""
+        return f"foldmap-{self.bundle.name}"
+
+    def encode(self, raster: RasterMap) -> bytes:
+        """Return placement and coded tiles; see `Codec`."""
+        parts = []
+        for tile in encode_tiles(self.bundle, raster, global_spread(raster), TILE_BLOCKS):
+            payload = self.bundle.coder.encode(tile.codes)
+            parts.append(_TILE.pack(tile.column, tile.row, len(payload)) + payload)
+        grid = raster.grid
+        head = _HEADER.pack(grid.west_m, grid.north_m, grid.resolution_m, grid.height_px, grid.width_px, len(parts))
+        return head + b"".join(parts)
+
+    def decode(self, payload: bytes) -> UnfoldedPayload:
+        """Return the map that the localizer reads.
+
+        Raises:
+            MapFormatError: the payload is not one of this codec.
+        """
+        try:
+            west_m, north_m, resolution_m, rows, columns, tiles = _HEADER.unpack_from(payload)
+            at, payloads = _HEADER.size, {}
+            for _ in range(tiles):
+                column, row, size = _TILE.unpack_from(payload, at)
+                at += _TILE.size
+                payloads[column, row] = payload[at : at + size]
+                at += size
+        except struct.error as error:
+            raise MapFormatError(f"the payload is cut short: {error}") from error
+        if at != len(payload):
+            raise MapFormatError("the payload's length is not what it declares")
+        grid = MetricGrid(west_m, north_m, resolution_m, rows, columns)
+        return UnfoldedPayload(self.bundle, self._decoder, grid, payloads)
+
+
+def observe(query_points_m: Any, intensity: Any, resolution_m: float, half_m: tuple[float, float]) -> Observation:
+    """Draw a query's points."""
+    return rasterize(np.asarray(query_points_m, np.float64), intensity, resolution_m, *half_m)
+
+
+@dataclass(frozen=True)
+class LearnedMatcher:
+    """The lidar localizer, once per query.
+
+    Attributes:
+        half_length_m: extent of the observation.
+        half_width_m: the same to the sides.
+        keep_refused: answer the best pose even where the localizer would not (its status stays in the diagnostics), so
+            that accuracy is compared on the same queries; an honest localizer answers less.
+    """
+
+    half_length_m: float = 15.0
+    half_width_m: float = 12.0
+    keep_refused: bool = True
+
+    @property
+    def name(self) -> str:
+        """``localizer``."""
+        return "localizer"
+
+    def match(self, query: Query, decoded_map: UnfoldedPayload, search: Search) -> Match:
+        """Answer one query; see `Matcher`."""
+        half_m = (self.half_length_m, self.half_width_m)
+        resolution_m, prior = decoded_map.grid.resolution_m, query.world_SE2_prior
+        observation = observe(query.points_vehicle_m, query.intensity, resolution_m, half_m)
+        heading_rad = max(search.heading_rad, math.radians(0.5))
+        count = max(3, 2 * math.ceil(math.degrees(search.heading_rad) - 1e-9) + 1)
+        thresholds = thresholds_of(decoded_map)
+        if search.radius_m > _EXHAUSTIVE_PX * resolution_m:
+            found = localize_once(
+                decoded_map,
+                observation,
+                prior,
+                search.radius_m,
+                heading_rad,
+                heading_count=count,
+                thresholds=thresholds,
+            )
+            # Matches of a wide search lie around candidates, not around the prior: nothing to say where it refuses.
+            return Match(found.estimate.pose, *_said(found.estimate))
+        headings_rad = coarse_headings_rad(heading_rad, count)
+        result = attempt(decoded_map, observation, prior, search.radius_m, headings_rad, thresholds)
+        pose = result.estimate.pose
+        if pose is None and self.keep_refused and result.match is not None:
+            pose = prior @ result.match.offset
+        return Match(pose, *_said(result.estimate))
+
+
+class LearnedOnline:
+    """The histogram filter along a drive whose map changes under it (leave-out maps).
+
+    Args:
+        bundle: for its thresholds.
+        half_m: extent of the observation, half length and half width.
+        step_s: time between frames.
+    """
+
+    name = "histogram-filter"
+
+    def __init__(self, bundle: Bundle, half_m: tuple[float, float] = (15.0, 12.0), step_s: float = 0.1) -> None:
+        self._settings = LocalizerSettings(thresholds=thresholds_of(bundle))
+        self._half_m, self._step_s = half_m, step_s
+        self._prior: SE2 | None = None
+        self._localizer: LidarLocalizer | None = None
+
+    def start(self, world_SE2_prior: SE2) -> None:
+        """See `OnlineLocalizer`."""
+        self._prior, self._localizer = world_SE2_prior, None
+
+    def step(self, step: Step, decoded_map: UnfoldedPayload) -> Match:
+        """See `OnlineLocalizer`."""
+        if self._localizer is None:
+            assert self._prior is not None
+            self._localizer = LidarLocalizer(decoded_map, self._settings)
+            self._localizer.start(self._prior)
+        self._localizer._decoded = decoded_map
+        resolution_m = decoded_map.grid.resolution_m
+        observation = observe(step.points_vehicle_m, step.intensity, resolution_m, self._half_m)
+        estimate = self._localizer.step(observation, step.previous_SE2_current, self._step_s)
+        return Match(estimate.pose, *_said(estimate))
+
+
+def _said(estimate: Estimate) -> tuple[float, dict[str, float | str]]:
+    """Score and diagnostics of an answer."""
+    diagnostics = estimate.diagnostics
+    said: dict[str, float | str] = {"status": estimate.status.value, "time_s": diagnostics.time_s}
+    if diagnostics.margin_sigma is not None:
+        said["margin_sigma"] = diagnostics.margin_sigma
+    return (diagnostics.score if diagnostics.score is not None else -1.0), said

@@ -1,0 +1,259 @@
+"""Localization along a drive, step by step: the errors behind tables 2 to 4 and figure 1."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+
+from foldmap.bench.lidar.cases import Codec, Match, Matcher, Query, Search, perturbed
+from foldmap.bench.lidar.drive import Drive, LeaveOutMaps
+from foldmap.bench.lidar.predict import Prediction, Predictions, prediction_of
+from foldmap.bench.lidar.protocol import cropped, drive_case
+from foldmap.bench.lidar.score import errors_of
+from foldmap.errors import ConfigError
+from foldmap.geometry import SE2
+from foldmap.metrics import bits_per_m2, bits_per_px, failure_rates, summarize, travelled_m
+from foldmap.types import FloatArray
+
+ONLINE_COLUMNS = {
+    "method": "method",
+    "lateral_median_cm": "lateral [cm]",
+    "longitudinal_median_cm": "longitudinal [cm]",
+    "median_cm": "total [cm]",
+    "p95_cm": "p95 [cm]",
+    "p99_cm": "p99 [cm]",
+    "fail_100_m_pct": "fail ≤ 100 m [%]",
+    "fail_500_m_pct": "fail ≤ 500 m [%]",
+    "fail_end_pct": "fail end [%]",
+    "bits_per_px": "bit/px of raster",
+    "bits_per_m2": "bit/m² observed",
+    "segments": "segments",
+    "segment_m": "segment [m]",
+}
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a vehicle has at one moment.
+
+    Attributes:
+        points_vehicle_m: float32 (N, 2) of the last sweeps, in the current vehicle frame.
+        intensity: float32 (N,).
+        previous_SE2_current: odometry since the last step, noise included; the identity at the first.
+        gps_world_m: east and north, or None.
+    """
+
+    points_vehicle_m: FloatArray
+    intensity: FloatArray
+    previous_SE2_current: SE2
+    gps_world_m: tuple[float, float] | None
+
+
+class OnlineLocalizer(Protocol):
+    """A filter that is started once and then stepped through a drive."""
+
+    @property
+    def name(self) -> str:
+        """What tables call it."""
+        ...
+
+    def start(self, world_SE2_prior: SE2) -> None:
+        """Forget everything and believe this."""
+        ...
+
+    def step(self, step: Step, decoded_map: Any) -> Match:
+        """Take one step in a map; a pose of None means that it declines to answer."""
+        ...
+
+
+class TrackingLocalizer:
+    """The plainest localizer: dead reckoning, corrected by a matcher at every step. No belief is kept.
+
+    Args:
+        matcher: finds the vehicle around the dead-reckoned pose.
+        search: how far around.
+    """
+
+    def __init__(self, matcher: Matcher, search: Search | None = None) -> None:
+        self._matcher, self._search = matcher, search or Search(1.0, math.radians(2.0))
+        self._world_SE2_vehicle: SE2 | None = None
+
+    @property
+    def name(self) -> str:
+        """``tracking-`` and the matcher's name."""
+        return f"tracking-{self._matcher.name}"
+
+    def start(self, world_SE2_prior: SE2) -> None:
+        """See `OnlineLocalizer`."""
+        self._world_SE2_vehicle = world_SE2_prior
+
+    def step(self, step: Step, decoded_map: Any) -> Match:
+        """See `OnlineLocalizer`.
+
+        Raises:
+            ConfigError: it was not started.
+        """
+        if self._world_SE2_vehicle is None:
+            raise ConfigError("the localizer was not started", "call start with a prior first")
+        predicted = self._world_SE2_vehicle @ step.previous_SE2_current
+        match = self._matcher.match(Query(step.points_vehicle_m, step.intensity, predicted), decoded_map, self._search)
+        self._world_SE2_vehicle = match.world_SE2_vehicle or predicted
+        return match
+
+
+@dataclass(frozen=True)
+class OnlineProtocol:
+    """A drive in the map of its other frames; consecutive frames share a map that leaves all of them out.
+
+    Attributes:
+        drive: the drive.
+        resolution_m: of the maps.
+        sweeps: frames aggregated a step, in the frame of the last.
+        guard: frames left out of the map before and after the block it serves.
+        block: steps that share a map.
+        half_length_m: points ahead and behind.
+        half_width_m: points to each side.
+        start: how far the first prior is off.
+        odometry_noise: standard deviation of the odometry's error per metre driven, in metres and in radians.
+        gps_sigma_m: of the GPS positions; None for no GPS.
+        seed: of all noise.
+    """
+
+    drive: Drive
+    resolution_m: float = 0.05
+    sweeps: int = 5
+    guard: int = 15
+    block: int = 10
+    half_length_m: float = 15.0
+    half_width_m: float = 12.0
+    start: Search = field(default_factory=lambda: Search(0.5, math.radians(1.0)))
+    odometry_noise: tuple[float, float] = (0.02, 0.001)
+    gps_sigma_m: float | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if min(self.sweeps, self.block) < 1 or self.guard < 0:
+            raise ConfigError(f"sweeps {self.sweeps}, block {self.block}, guard {self.guard}", "give positive counts")
+        if len(self.drive.frames) <= self.sweeps - 1 + self.block + 2 * self.guard:
+            raise ConfigError(
+                f"{len(self.drive.frames)} frames leave no map: blocks of {self.block}, guards of {self.guard}",
+                "give a longer drive, or a smaller block or guard",
+            )
+
+    @property
+    def frames(self) -> range:
+        """The frames at which the vehicle localizes."""
+        return range(self.sweeps - 1, len(self.drive.frames))
+
+    def left_out(self, frame: int) -> tuple[int, int]:
+        """First and last frame (unclipped) that the map used at ``frame`` does without."""
+        first = frame - (frame - self.frames.start) % self.block
+        return first - self.sweeps + 1 - self.guard, first + self.block - 1 + self.guard
+
+    def configuration(self) -> dict[str, Any]:
+        """Everything that decides the steps, as plain JSON values."""
+        names = ("resolution_m", "sweeps", "guard", "block", "half_length_m", "half_width_m", "gps_sigma_m", "seed")
+        return {
+            "protocol": "online",
+            **{name: getattr(self, name) for name in names},
+            "odometry_noise": list(self.odometry_noise),
+            # Heading is always estimated online, whatever the first prior's.
+            "search": asdict(self.start),
+            "data": self.drive.name,
+            "fingerprint": self.drive.fingerprint,
+        }
+
+    @cached_property
+    def maps(self) -> LeaveOutMaps:
+        """The leave-out maps, built on first use."""
+        return LeaveOutMaps(self.drive, self.resolution_m)
+
+    def step_at(self, frame: int) -> Step:
+        """What the vehicle has at a frame, its noise seeded by the frame."""
+        rng = np.random.default_rng((self.seed, frame, 1))
+        truth = self.drive.frames[frame].world_SE2_vehicle
+        points, intensity = self.drive.aggregated(frame - self.sweeps + 1, frame, frame)
+        case = drive_case(self.drive, frame, points, intensity, self.start, self.seed)
+        query = cropped(case, self.half_length_m, self.half_width_m).query
+        motion = SE2(0.0, 0.0, 0.0)
+        if frame > self.frames.start:
+            motion = self.drive.frames[frame - 1].world_SE2_vehicle.inverse() @ truth
+            driven_m = math.hypot(motion.x_m, motion.y_m)
+            dx_m, dy_m = rng.normal(0.0, self.odometry_noise[0] * driven_m, 2)
+            motion = motion @ SE2(dx_m, dy_m, rng.normal(0.0, self.odometry_noise[1] * driven_m))
+        gps_world_m = None
+        if self.gps_sigma_m is not None:
+            east_m, north_m = rng.normal((truth.x_m, truth.y_m), self.gps_sigma_m)
+            gps_world_m = float(east_m), float(north_m)
+        return Step(query.points_vehicle_m, query.intensity, motion, gps_world_m)
+
+
+def run_online(
+    codec: Codec,
+    localizer: OnlineLocalizer,
+    protocol: OnlineProtocol,
+    progress: Callable[[int, int], None] | None = None,
+) -> Predictions:
+    """Drive once with a codec and a localizer.
+
+    Returns:
+        One prediction a frame, in driving order.
+    """
+    rows: list[Prediction] = []
+    first = protocol.frames.start
+    folded: tuple[tuple[int, int], int, Any] | None = None
+    raster = None
+    for frame in protocol.frames:
+        truth = protocol.drive.frames[frame].world_SE2_vehicle
+        if frame == first:
+            localizer.start(perturbed(truth, protocol.start, np.random.default_rng((protocol.seed, frame))))
+        left_out = protocol.left_out(frame)
+        if folded is None or raster is None or folded[0] != left_out:
+            raster = protocol.maps.without(*left_out)
+            payload = codec.encode(raster)
+            folded = left_out, len(payload), codec.decode(payload)
+        match = localizer.step(protocol.step_at(frame), folded[2])
+        rows.append(prediction_of(f"{frame:06d}", truth, truth, match, folded[1], raster))
+        if progress:
+            progress(len(rows), len(protocol.frames))
+    configuration = {**protocol.configuration(), "codec": codec.name, "localizer": localizer.name}
+    return Predictions(f"{codec.name} + {localizer.name}", configuration, tuple(rows))
+
+
+def online_row(predictions: Predictions, segment_m: float = 1000.0, limit_m: float = 1.0) -> dict[str, Any]:
+    """Summarize one drive or several laid end to end (tables 2 to 4).
+
+    Args:
+        predictions: of `run_online`.
+        segment_m: the drive is cut into segments of this length; see `failure_rates` for shorter drives.
+        limit_m: error at which a segment fails.
+    """
+    errors = errors_of(predictions)
+    total = summarize(errors.total_m)
+    rates = failure_rates(errors.total_m, travelled_m([r.world_SE2_true for r in predictions.rows]), segment_m, limit_m)
+    size = sum(row.payload_bytes for row in predictions.rows)
+    return {
+        "method": predictions.method,
+        "median_cm": 100 * total.median_m,
+        "lateral_median_cm": 100 * summarize(errors.lateral_m).median_m,
+        "longitudinal_median_cm": 100 * summarize(errors.longitudinal_m).median_m,
+        "p95_cm": 100 * total.p95_m,
+        "p99_cm": 100 * total.p99_m,
+        "lateral_p95_cm": 100 * summarize(errors.lateral_m).p95_m,
+        "longitudinal_p95_cm": 100 * summarize(errors.longitudinal_m).p95_m,
+        "lateral_p99_cm": 100 * summarize(errors.lateral_m).p99_m,
+        "longitudinal_p99_cm": 100 * summarize(errors.longitudinal_m).p99_m,
+        "fail_100_m_pct": 100 * rates.within_100_m,
+        "fail_500_m_pct": 100 * rates.within_500_m,
+        "fail_end_pct": 100 * rates.at_end,
+        "segments": rates.segments,
+        "segment_m": rates.segment_m,
+        "bits_per_px": bits_per_px(size, sum(row.raster_px for row in predictions.rows)),
+        "bits_per_m2": bits_per_m2(size, sum(row.observed_m2 for row in predictions.rows)),
+        "frames": len(predictions.rows),
+    }

@@ -1,0 +1,203 @@
+"""Matching along a drive: in the map of its other frames, or in a map that is given."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from foldmap.bench.lidar.cases import Case, Query, Search, perturbed
+from foldmap.bench.lidar.drive import Drive, LeaveOutMaps
+from foldmap.errors import ConfigError, SweepInputError
+from foldmap.geometry import MetricGrid
+from foldmap.lidar.source import RasterMap
+from foldmap.types import FloatArray
+
+
+@dataclass(frozen=True)
+class DriveProtocol:
+    """Queries of a few aggregated sweeps of a drive in the map of the rest of the drive.
+
+    The query is the aggregate of ``sweeps`` frames in the vehicle frame of one of them. Its map leaves out these frames
+    and ``guard`` frames on each side of them: neighbouring sweeps share rings and noise and would flatter a localizer.
+
+    Attributes:
+        drive: the drive.
+        resolution_m: of the maps.
+        sweeps: frames a query.
+        every: a query starts at every so many frames.
+        anchor: whose frame the query is in: ``middle`` of them, or ``last`` as a vehicle has it online.
+        guard: frames left out on each side.
+        half_length_m: query points ahead and behind.
+        half_width_m: query points to each side.
+        search: how far priors are off, uniformly in x, y and heading.
+        seed: of the priors.
+
+    Raises:
+        ConfigError: counts out of range, or the drive is too short.
+    """
+
+    drive: Drive
+    resolution_m: float = 0.05
+    sweeps: int = 5
+    every: int = 3
+    anchor: str = "middle"
+    guard: int = 15
+    half_length_m: float = 15.0
+    half_width_m: float = 12.0
+    search: Search = field(default_factory=Search)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.sweeps < 1 or self.every < 1 or self.guard < 0:
+            raise ConfigError(f"sweeps {self.sweeps}, every {self.every}, guard {self.guard}", "give positive counts")
+        if self.anchor not in ("middle", "last"):
+            raise ConfigError(f"anchor {self.anchor!r}", "choose middle or last")
+        if len(self.drive.frames) <= self.sweeps + 2 * self.guard:
+            raise ConfigError(
+                f"{len(self.drive.frames)} frames leave no map around {self.sweeps} and guards of {self.guard}",
+                "give a longer drive or a smaller guard",
+            )
+
+    def __len__(self) -> int:
+        """Return how many queries there are."""
+        return len(self.first_frames)
+
+    @property
+    def first_frames(self) -> range:
+        """The first frame of each query."""
+        return range(0, len(self.drive.frames) - self.sweeps + 1, self.every)
+
+    def anchor_frame(self, first: int) -> int:
+        """The frame in whose vehicle frame the query starting at ``first`` is."""
+        return first + (self.sweeps // 2 if self.anchor == "middle" else self.sweeps - 1)
+
+    def left_out(self, first: int) -> tuple[int, int]:
+        """First and last frame (unclipped) that the map of the query starting at ``first`` does without."""
+        return first - self.guard, first + self.sweeps - 1 + self.guard
+
+    def configuration(self) -> dict[str, Any]:
+        """See `Benchmark`."""
+        names = ("resolution_m", "sweeps", "every", "anchor", "guard", "half_length_m", "half_width_m", "seed")
+        return {
+            "protocol": "drive",
+            **{name: getattr(self, name) for name in names},
+            "search": asdict(self.search),
+            "data": self.drive.name,
+            "fingerprint": self.drive.fingerprint,
+        }
+
+    @cached_property
+    def maps(self) -> LeaveOutMaps:
+        """The leave-out maps, built on first use."""
+        return LeaveOutMaps(self.drive, self.resolution_m)
+
+    def cases(self) -> Iterator[Case]:
+        """Yield one case a query, each with a map of its own."""
+        for first in self.first_frames:
+            frame = self.anchor_frame(first)
+            points, intensity = self.drive.aggregated(first, first + self.sweeps - 1, frame)
+            case = drive_case(self.drive, frame, points, intensity, self.search, self.seed)
+            case = cropped(case, self.half_length_m, self.half_width_m)
+            yield replace(case, map_key=f"without-{first}", raster=self.maps.without(*self.left_out(first)))
+
+
+@dataclass(frozen=True)
+class GivenMapProtocol:
+    """Queries of a drive in a map that somebody else made, such as a GeoTIFF.
+
+    Attributes:
+        drive: sweeps with poses in the map's frame; other recordings than the map was built from, or say so.
+        raster: the map, folded once.
+        map_name: and fingerprint of the map, for the configuration.
+        sweeps: frames a query, in the vehicle frame of the last.
+        every: a query ends at every so many frames.
+        half_length_m: query points ahead and behind.
+        half_width_m: query points to each side.
+        search: how far priors are off.
+        priors: per query, each with another prior.
+        seed: of the priors.
+    """
+
+    drive: Drive
+    raster: RasterMap
+    map_name: str
+    sweeps: int = 1
+    every: int = 1
+    half_length_m: float = 25.0
+    half_width_m: float = 25.0
+    search: Search = field(default_factory=Search)
+    priors: int = 1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not (1 <= self.sweeps <= len(self.drive.frames) and self.every >= 1 and self.priors >= 1):
+            raise ConfigError(f"sweeps {self.sweeps}, every {self.every}, priors {self.priors}", "give positive counts")
+
+    def __len__(self) -> int:
+        """Return how many queries there are."""
+        return len(range(self.sweeps - 1, len(self.drive.frames), self.every)) * self.priors
+
+    def configuration(self) -> dict[str, Any]:
+        """See `Benchmark`."""
+        names = ("map_name", "sweeps", "every", "half_length_m", "half_width_m", "priors", "seed")
+        return {
+            "protocol": "given-map",
+            **{name: getattr(self, name) for name in names},
+            "map_fingerprint": raster_fingerprint(self.raster),
+            "search": asdict(self.search),
+            "data": self.drive.name,
+            "fingerprint": self.drive.fingerprint,
+        }
+
+    def cases(self) -> Iterator[Case]:
+        """Yield the cases; all share the map."""
+        for last in range(self.sweeps - 1, len(self.drive.frames), self.every):
+            points, intensity = self.drive.aggregated(last - self.sweeps + 1, last, last)
+            for prior in range(self.priors):
+                case = drive_case(self.drive, last, points, intensity, self.search, self.seed, prior)
+                case = cropped(case, self.half_length_m, self.half_width_m)
+                yield replace(case, map_key="given", raster=self.raster)
+
+
+_NO_MAP = RasterMap(MetricGrid(0.0, 0.0, 1.0, 1, 1), np.zeros((1, 1), np.float32), np.zeros((1, 1), bool))
+
+
+def drive_case(
+    drive: Drive, frame: int, points: FloatArray, intensity: FloatArray, search: Search, seed: int, prior: int = 0
+) -> Case:
+    """Make a case, without a map as yet, of points in the vehicle frame of ``frame``.
+
+    The generator is the frame's own: its prior does not depend on which other frames are asked.
+    """
+    truth = drive.frames[frame].world_SE2_vehicle
+    believed = perturbed(truth, search, np.random.default_rng((seed, frame, prior)))
+    name = f"{frame:06d}" + (f"-{prior}" if prior else "")
+    return Case(name, Query(points, intensity, believed), truth, "", _NO_MAP)
+
+
+def cropped(case: Case, half_length_m: float, half_width_m: float) -> Case:
+    """Keep the query's points within the rectangle that it covers (section 4: 24 x 30 m).
+
+    Raises:
+        SweepInputError: no points remain.
+    """
+    query = case.query
+    kept = (np.abs(query.points_vehicle_m) <= (half_length_m, half_width_m)).all(1)
+    if not kept.any():
+        raise SweepInputError(f"query {case.name} has no ground returns in its rectangle", "widen it or drop the frame")
+    return replace(
+        case, query=replace(query, points_vehicle_m=query.points_vehicle_m[kept], intensity=query.intensity[kept])
+    )
+
+
+def raster_fingerprint(raster: RasterMap) -> str:
+    """SHA-256 over placement, observed pixels and their intensities."""
+    grid = raster.grid
+    digest = hashlib.sha256(repr((grid.west_m, grid.north_m, grid.resolution_m, grid.shape)).encode())
+    digest.update(np.packbits(raster.observed).tobytes() + raster.intensity[raster.observed].tobytes())
+    return digest.hexdigest()

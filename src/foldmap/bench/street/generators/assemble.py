@@ -1,0 +1,83 @@
+"""Predicted lines and connections to one lane graph."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from foldmap.geometry import SE2
+from foldmap.street.graph.chains import resample
+from foldmap.street.graph.window import Window, cut
+from foldmap.street.source import LaneGraph
+from foldmap.types import AnyArray, BoolArray, DoubleArray
+
+JOIN_M = 5.0
+"""A predicted connection over a wider gap than this is not made."""
+STEP_M = 1.0
+"""Between vertices of what generators answer."""
+
+
+def assemble(
+    lines_m: Sequence[DoubleArray], follows: BoolArray, window: Window, shortest_m: float = 1.0, join_m: float = JOIN_M
+) -> LaneGraph:
+    """Join lines where one follows another, and give the graph vertices 1 m apart.
+
+    Ends that are connected, directly or through others, become one vertex at their mean; each line is bent linearly
+    along its length so that it reaches them. A connection that would close a line onto itself is not made.
+
+    Args:
+        lines_m: (P, 2) each, ego frame, in driving direction.
+        follows: bool (C, C), whether line j starts where line i ends.
+        window: the graph is clipped to it.
+        shortest_m: lines shorter than this are dropped, before joining.
+        join_m: widest gap that a connection closes.
+
+    Returns:
+        The graph in the ego frame; empty where no line is long enough.
+    """
+    length = np.array([np.hypot(*np.diff(line, axis=0).T).sum() if len(line) > 1 else 0.0 for line in lines_m])
+    kept = np.flatnonzero(length >= shortest_m)
+    if not len(kept):
+        return LaneGraph.empty()
+    lines = [np.asarray(lines_m[int(k)], np.float64) for k in kept]
+    ends = np.stack([np.stack([line[0], line[-1]]) for line in lines]).reshape(
+        -1, 2
+    )  # start of i: 2 i, its end: 2 i + 1
+    node = _join(ends, follows[np.ix_(kept, kept)], join_m)
+    count = int(node.max()) + 1
+    sums = np.stack([np.bincount(node, ends[:, axis], count) for axis in (0, 1)], 1)
+    place: DoubleArray = np.asarray(sums / np.bincount(node, minlength=count)[:, None], np.float64)
+    graph = _chain(lines, node.reshape(-1, 2), place)
+    return resample(cut(graph, SE2(0.0, 0.0, 0.0), window), STEP_M)
+
+
+def _join(ends: DoubleArray, follows: BoolArray, join_m: float) -> AnyArray:
+    """The joint vertex of each end, nearest connections first."""
+    before, after = np.nonzero(follows)
+    gap = np.hypot(*(ends[2 * before + 1] - ends[2 * after]).T)
+    order = [k for k in np.argsort(gap, kind="stable") if gap[k] <= join_m and before[k] != after[k]]
+    node: AnyArray = np.arange(len(ends))
+    for k in order:
+        a, b = node[2 * before[k] + 1], node[2 * after[k]]
+        if a == b:
+            continue
+        trial = np.where(node == b, a, node)
+        if (trial[0::2] == trial[1::2]).any():  # a line would start where it ends
+            continue
+        node = trial
+    return np.unique(node, return_inverse=True)[1]
+
+
+def _chain(lines: Sequence[DoubleArray], node: AnyArray, place: DoubleArray) -> LaneGraph:
+    vertices, edges, filled = [place], [], len(place)
+    for line, (first, last) in zip(lines, node, strict=True):
+        at = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(line, axis=0).T))])
+        share = (at / at[-1])[:, None]
+        bent = line + (1 - share) * (place[first] - line[0]) + share * (place[last] - line[-1])
+        inner = np.arange(filled, filled + len(line) - 2)
+        run = np.concatenate([[first], inner, [last]])
+        vertices.append(bent[1:-1])
+        edges.append(np.stack([run[:-1], run[1:]], 1))
+        filled += len(inner)
+    return LaneGraph(np.concatenate(vertices), np.unique(np.concatenate(edges), axis=0).astype(np.int64))

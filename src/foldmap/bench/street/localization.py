@@ -1,0 +1,349 @@
+"""Localization measured: single images with a prior and without, and drives, each against what is no localization."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from foldmap.bench.street.data import StreetData, places_of
+from foldmap.bench.street.drives import Drive
+from foldmap.bench.street.methods import embed_pairs
+from foldmap.bench.street.predict import Kept, seal_of
+from foldmap.errors import ConfigError
+from foldmap.geometry import SE2
+from foldmap.localize.street.calibrate import calibrated, near_truth
+from foldmap.localize.street.estimate import StreetEstimate
+from foldmap.localize.street.lane_places import LanePlaces, lane_places
+from foldmap.localize.street.localizer import StreetLocalizer, StreetPrior, StreetSettings
+from foldmap.metrics.retrieval import LOCALIZATION_M, localization_scores
+from foldmap.street.images.observation import Pair
+from foldmap.street.model import EmbeddingModel
+from foldmap.street.places import on_edges, windows
+from foldmap.street.source import LaneGraph, StreetMap
+from foldmap.types import DoubleArray, FloatArray
+
+Embed = Callable[[Sequence[Pair]], FloatArray]
+"""Images to unit rows in the space of the places' graphs."""
+
+
+@dataclass(frozen=True)
+class LocalizationSettings:
+    """What decides a localization table apart from its data.
+
+    Attributes:
+        singles: single images a map, at most.
+        drives: a map, at most.
+        frames: of a drive.
+        step_m: between frames.
+        prior_m: radius of the disc that a single image is known to be in; its middle is drawn evenly about the truth.
+        place_m: between places of the map.
+        seed: of poses, priors and odometry.
+    """
+
+    singles: int = 60
+    drives: int = 12
+    frames: int = 20
+    step_m: float = 5.0
+    prior_m: float = 64.0
+    place_m: float = 2.0
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Found:
+    """Answers of one method to one question.
+
+    Attributes:
+        method: name.
+        question: "single, 64 m prior", "single, whole map", "drive, last frame" or "drive, all frames".
+        truth: poses.
+        guess: where it says the vehicle is; None where it says nothing.
+        stands: whether it has a pose it stands by.
+    """
+
+    method: str
+    question: str
+    truth: list[SE2] = field(default_factory=list)
+    guess: list[SE2 | None] = field(default_factory=list)
+    stands: list[bool] = field(default_factory=list)
+
+    def add(self, truth: SE2, guess: SE2 | None, stands: bool = False) -> None:
+        """One more."""
+        self.truth.append(truth)
+        self.guess.append(guess)
+        self.stands.append(stands)
+
+    @property
+    def error_m(self) -> DoubleArray:
+        """Distance of each guess, infinite where there is none."""
+        return np.array(
+            [
+                math.inf if guess is None else math.hypot(guess.x_m - truth.x_m, guess.y_m - truth.y_m)
+                for truth, guess in zip(self.truth, self.guess, strict=True)
+            ]
+        )
+
+    def row(self) -> dict[str, Any]:
+        """Its row."""
+        scores = localization_scores(self.truth, self.guess)
+        stands = np.array(self.stands, bool)
+        error = self.error_m
+        return {
+            "question": self.question,
+            "method": self.method,
+            "count": scores.count,
+            **{f"within_{limit:g}m_pct": 100 * scores.recall[limit] for limit in LOCALIZATION_M},
+            "median_m": scores.median_m,
+            "heading_median_deg": scores.heading_median_deg,
+            "heading_p95_deg": scores.heading_p95_deg,
+            "stands_pct": 100 * float(stands.mean()),
+            "right_when_stands_pct": 100 * float((error[stands] <= 10.0).mean()) if stands.any() else math.nan,
+        }
+
+
+@dataclass(frozen=True)
+class Localization:
+    """What was measured.
+
+    Attributes:
+        label: what the images are.
+        found: by (question, method), in order.
+        places: how many each map has.
+        temperature: of each method's likelihood, by map.
+        example: map, estimate and true poses of a drive's end, for a picture; None without drives.
+    """
+
+    label: str
+    found: dict[tuple[str, str], Found]
+    places: dict[str, int]
+    temperature: dict[str, float]
+    example: tuple[LanePlaces, StreetEstimate, tuple[SE2, ...]] | None = None
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One row a question and method."""
+        return [found.row() for found in self.found.values()]
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What is asked on one map."""
+
+    places: LanePlaces
+    embeddings: FloatArray
+    singles: Sequence[Pair]
+    drives: list[Drive]
+
+
+def measure_localization(
+    data: StreetData,
+    model: EmbeddingModel,
+    settings: LocalizationSettings = LocalizationSettings(),
+    *,
+    unimodal: Embed | None = None,
+    kept: Kept | None = None,
+    stage: Any = None,
+) -> Localization:
+    """Localize in each held-out map, all of its graph in the library.
+
+    Temperature and threshold of a map come from single images on the other held-out maps, never from its own; where
+    there is one only, from those on a training map, which flatters the model's confidence, not its order.
+
+    Args:
+        data: images, maps, split.
+        model: embeds images and graphs.
+        settings: see there.
+        unimodal: another way to embed images into the same space (`through_images`), as a baseline.
+        kept: embeddings of earlier runs; nothing is kept where None.
+        stage: called with a stage's name, gives a callback (done, total); None tells nobody.
+
+    Raises:
+        ConfigError: a held-out map has no images to localize, or all together are too few to calibrate with.
+    """
+    begin = stage or (lambda name: lambda done, total: None)
+    kept = kept or Kept(None)
+    names = data.split.test
+    more = () if len(names) > 1 else data.split.train[:1]
+    told = begin(f"{data.label}: places")
+    asked: dict[str, _Asked] = {}
+    for done, name in enumerate((*names, *more)):
+        asked[name] = _asked(data, model, name, settings, kept, name in names)
+        told(done + 1, len(names) + len(more))
+    found: dict[tuple[str, str], Found] = {}
+    identity = {"data": data.fingerprint(), "model": seal_of(model.payload()), "settings": asdict(settings)}
+    ways: dict[str, Embed] = {"foldmap": lambda pairs: embed_pairs(model, pairs)}
+    if unimodal is not None:
+        ways["unimodal"] = unimodal
+    example, temperature = None, {}
+    for way, embed in ways.items():
+        told = begin(f"{data.label}: {way}, localization")
+        keep = _Keeper(way, embed, kept if way == "foldmap" else Kept(None), identity)
+        seen = {name: keep(f"{name}-singles", one.singles) for name, one in asked.items()}
+        for done, name in enumerate(names):
+            others = [(asked[other], seen[other]) for other in asked if other != name]
+            tuned = _tuned(others)
+            temperature[f"{way}, {name}"] = tuned.temperature
+            local = StreetLocalizer(asked[name].places, asked[name].embeddings, tuned)
+            _singles(found, way, local, asked[name].singles, seen[name], settings)
+            drives = [(drive, keep(f"{name}-drive-{k}", drive.frames)) for k, drive in enumerate(asked[name].drives)]
+            ended = _drives(found, way, local, drives)
+            example = example or (ended if way == "foldmap" else None)
+            told(done + 1, len(names))
+    for name in names:
+        local = StreetLocalizer(asked[name].places, asked[name].embeddings)
+        _baselines(found, local, asked[name], settings)
+    sizes = {name: len(asked[name].places) for name in names}
+    return Localization(data.label, dict(sorted(found.items(), key=_order)), sizes, temperature, example)
+
+
+def place_graphs(street: StreetMap, place_m: float, data: StreetData) -> tuple[LanePlaces, list[LaneGraph]]:
+    """Places along all lanes of a map, and the window of graph around each."""
+    places = lane_places(street.graph, place_m)
+    none = np.zeros(len(places), np.int64)
+    poses = replace(
+        on_edges(street.graph, none[:0], np.zeros(0)),
+        x_m=places.x_m, y_m=places.y_m, heading_rad=places.heading_rad, edge=none, along_m=np.zeros(len(places)),
+    )  # fmt: skip
+    return places, list(windows(street.graph, poses, data.window))
+
+
+def through_images(queries: Callable[[Sequence[Pair]], FloatArray], rows: FloatArray, graph_rows: FloatArray) -> Embed:
+    """Unimodal localization: the embedding of the graph of the most similar training image stands for the query's.
+
+    Args:
+        queries: features of images, unit rows.
+        rows: float32 (N, F), features of the training images.
+        graph_rows: float32 (N, D), embeddings of their graphs.
+    """
+
+    def embed(pairs: Sequence[Pair]) -> FloatArray:
+        found: FloatArray = graph_rows[np.argmax(queries(pairs) @ rows.T, axis=1)]
+        return found
+
+    return embed
+
+
+def _asked(
+    data: StreetData, model: EmbeddingModel, name: str, settings: LocalizationSettings, kept: Kept, test: bool
+) -> _Asked:
+    places, graphs = place_graphs(data.maps[name], settings.place_m, data)
+    identity = {
+        "model": seal_of(model.payload()),
+        "map": seal_of(data.maps[name].graph.vertices_m.tobytes(), data.maps[name].graph.edges.tobytes()),
+        "place_m": settings.place_m,
+    }
+    rows = kept.rows(f"places-{name}", identity, lambda: model.embed_graphs(graphs))
+    shown = np.linalg.norm(rows, axis=1) > 0.5  # a window whose lanes only touch its rim has nothing to embed
+    if not shown.all():
+        raise ConfigError(f"{int((~shown).sum())} places of {name} have empty windows", "take a larger window")
+    singles = data.singles(name, settings.singles, settings.seed)
+    drives = data.drives(name, settings.drives, settings.frames, settings.step_m, settings.seed) if test else []
+    if not len(singles):
+        raise ConfigError(f"the map {name} has no images to localize", "hold out another map")
+    return _Asked(places, rows, singles, drives)
+
+
+def _tuned(others: Sequence[tuple[_Asked, FloatArray]]) -> StreetSettings:
+    """Temperature and threshold from images on other maps, their similarities side by side as if on one."""
+    count = max(len(one.places) for one, _ in others)
+    similarity, near, length = [], [], np.full(count, 1.0)
+    for one, seen in others:
+        truth = np.array([_row(pose) for _, pose in places_of(one.singles)])
+        wide = np.full((len(seen), count), -1e3, np.float32)  # places that the smaller map does not have
+        wide[:, : len(one.places)] = seen @ one.embeddings.T
+        mask = np.zeros((len(seen), count), bool)
+        mask[:, : len(one.places)] = near_truth(one.places, truth)
+        similarity.append(wide)
+        near.append(mask)
+    return calibrated(StreetSettings(), np.concatenate(similarity), np.concatenate(near), length)
+
+
+def _singles(
+    found: dict[tuple[str, str], Found],
+    way: str,
+    local: StreetLocalizer,
+    singles: Sequence[Pair],
+    seen: FloatArray,
+    settings: LocalizationSettings,
+) -> None:
+    prior_question = f"single, {settings.prior_m:g} m prior"
+    for (truth, prior), row in zip(_priors(singles, settings), seen, strict=True):
+        for question, given in ((prior_question, prior), ("single, whole map", None)):
+            estimate = local.localize(row, given)
+            _of(found, question, way).add(truth, estimate.guess, estimate.pose is not None)
+
+
+def _priors(singles: Sequence[Pair], settings: LocalizationSettings) -> list[tuple[SE2, StreetPrior]]:
+    """The truth of each image, and a disc that holds it, its middle evenly anywhere about it."""
+    rng = np.random.default_rng([settings.seed, 7])
+    made = []
+    for _, truth in places_of(singles):
+        far, way = settings.prior_m * math.sqrt(rng.uniform()), rng.uniform(0, 2 * math.pi)
+        x, y = truth.x_m + far * math.cos(way), truth.y_m + far * math.sin(way)
+        made.append((truth, StreetPrior(x, y, settings.prior_m)))
+    return made
+
+
+@dataclass(frozen=True)
+class _Keeper:
+    """Embeds images, or takes up what an earlier run made of them."""
+
+    way: str
+    embed: Embed
+    kept: Kept
+    identity: dict[str, Any]
+
+    def __call__(self, name: str, pairs: Sequence[Pair]) -> FloatArray:
+        return self.kept.rows(name, {**self.identity, "way": self.way, "name": name}, lambda: self.embed(pairs))
+
+
+def _drives(
+    found: dict[tuple[str, str], Found], way: str, local: StreetLocalizer, drives: Sequence[tuple[Drive, FloatArray]]
+) -> tuple[LanePlaces, StreetEstimate, tuple[SE2, ...]] | None:
+    example = None
+    for drive, seen in drives:
+        belief = local.start()
+        for increment, truth, row in zip(drive.increments, drive.poses, seen, strict=True):
+            estimate = belief.step(increment, row)
+            _of(found, "drive, all frames", way).add(truth, estimate.guess, estimate.pose is not None)
+        _of(found, "drive, last frame", way).add(truth, estimate.guess, estimate.pose is not None)
+        example = (local.places, estimate, drive.poses)
+    return example
+
+
+def _baselines(
+    found: dict[tuple[str, str], Found], local: StreetLocalizer, asked: _Asked, settings: LocalizationSettings
+) -> None:
+    """A place at random within the prior; and a random start carried on by odometry alone."""
+    rng = np.random.default_rng([settings.seed, 9])
+    prior_question = f"single, {settings.prior_m:g} m prior"
+    for truth, prior in _priors(asked.singles, settings):
+        for question, given in ((prior_question, prior), ("single, whole map", None)):
+            drawn = _anywhere(local, given, rng)
+            _of(found, question, "random place").add(truth, drawn)
+    for drive in asked.drives:
+        pose = _anywhere(local, None, rng)
+        for increment, truth in zip(drive.increments, drive.poses, strict=True):
+            pose = pose if pose is None or increment is None else pose @ increment
+            _of(found, "drive, all frames", "odometry alone").add(truth, pose)
+        _of(found, "drive, last frame", "odometry alone").add(truth, pose)
+
+
+def _anywhere(local: StreetLocalizer, prior: StreetPrior | None, rng: np.random.Generator) -> SE2 | None:
+    belief = local.prior_belief(prior)
+    return local.places.pose(int(rng.choice(len(belief), p=belief))) if belief.sum() > 0 else None
+
+
+def _of(found: dict[tuple[str, str], Found], question: str, method: str) -> Found:
+    return found.setdefault((question, method), Found(method, question))
+
+
+def _order(item: tuple[tuple[str, str], Found]) -> tuple[bool, str]:
+    return item[0][0].startswith("drive"), item[0][0]
+
+
+def _row(pose: SE2) -> tuple[float, float, float]:
+    return pose.x_m, pose.y_m, pose.heading_rad

@@ -1,0 +1,238 @@
+"""What is compared: chance, the best there is, nearest images, embedding models, one camera, generators."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from foldmap.bench.street.data import batches, graphs_of
+from foldmap.bench.street.generators import GENERATORS, Generator, GeneratorSettings, load_generator
+from foldmap.bench.street.library import Library
+from foldmap.bench.street.predict import NOTHING, Answers, Kept
+from foldmap.errors import ConfigError
+from foldmap.metrics.retrieval import true_ranks
+from foldmap.metrics.street_chamfer import PointSets, best_in_library
+from foldmap.metrics.street_sampled import empty_m, sampled
+from foldmap.street.graph.window import Window
+from foldmap.street.images.bev import BirdsEye
+from foldmap.street.images.observation import AerialCrop, Observation, Pair, RingFrame
+from foldmap.street.model import EmbeddingModel
+from foldmap.street.paper.encoders.lite import Lite0
+from foldmap.street.source import LaneGraph
+from foldmap.types import FloatArray, IntArray
+
+DRAWS = 4
+"""Random graphs a query."""
+_FEATURE_PX = 160
+_GROUND_PX = 160
+_MEAN = torch.tensor((0.485, 0.456, 0.406))[:, None, None] * 255
+_STD = torch.tensor((0.229, 0.224, 0.225))[:, None, None] * 255
+_AHEAD_DEG = 45.0
+
+Progress = Callable[[int, int], None]
+
+
+def quiet(done: int, total: int) -> None:
+    """Report nothing."""
+
+
+def random_answers(queries: int, library: Library, seed: int) -> Answers:
+    """Graphs drawn evenly from the library, several a query, so that chance is known well."""
+    rows = np.random.default_rng([seed, 3]).integers(len(library), size=DRAWS * queries)
+    return Answers("random", tuple(library.graphs[k] for k in rows), rows, len(library), NOTHING, 0.0)
+
+
+def oracle_answers(truths: Sequence[LaneGraph], library: Library, window: Window) -> Answers:
+    """The graph of the library with the least Chamfer distance to the truth: what no retrieval can beat."""
+    begin_s = time.process_time()
+    best = best_in_library(point_sets(truths, window), point_sets(library.graphs, window), cap_m=empty_m(window))
+    graphs = tuple(library.graphs[k] for k in best.index)
+    seconds = (time.process_time() - begin_s) / max(1, len(truths))
+    return Answers("oracle", graphs, best.index, len(library), NOTHING, seconds)
+
+
+def point_sets(graphs: Sequence[LaneGraph], window: Window) -> PointSets:
+    """Vertices at 1 m, as Chamfer distance looks at them."""
+    return PointSets.of([sampled(graph, window).points_m for graph in graphs])
+
+
+def embed_pairs(model: EmbeddingModel, pairs: Sequence[Pair], progress: Progress = quiet) -> FloatArray:
+    """Unit rows float32 (N, D) of observations, rendered a few at a time."""
+    return _in_batches(pairs, lambda seen: model.embed_observations(seen), model.dim, progress)
+
+
+def imagenet_features(pairs: Sequence[Pair], window: Window, progress: Progress = quiet) -> FloatArray:
+    """What the paper's unimodal baseline compares: mean features of EfficientNet-lite0 with ImageNet weights.
+
+    A ring's images are each described, and their features joined in the order of the cameras, as neighbours in that
+    space must show the same on the same sides.
+
+    Raises:
+        MissingExtraError: the package with the weights is not installed.
+    """
+    network = Lite0()
+    network.load_imagenet()
+    network.eval()
+    rows: list[FloatArray] = []
+    for some in batches(pairs):
+        for pair in some:
+            rows.append(_described(network, pair.observation))
+        progress(len(rows), len(pairs))
+    found: FloatArray = np.stack(rows)
+    found /= np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12)
+    return found
+
+
+@torch.inference_mode()
+def _described(network: Lite0, observation: Observation) -> FloatArray:
+    images = [observation.image] if isinstance(observation, AerialCrop) else list(observation.images)
+    parts = []
+    for image in images:
+        if image is None:
+            parts.append(np.zeros(network.channels, np.float32))
+            continue
+        pixels = torch.tensor(image).permute(2, 0, 1)[None].float()
+        scale = _FEATURE_PX / min(pixels.shape[2:])
+        if scale < 1:
+            pixels = torch.nn.functional.interpolate(pixels, scale_factor=scale, mode="area")
+        parts.append(network((pixels - _MEAN) / _STD).mean((0, 2, 3)).numpy())
+    row: FloatArray = np.concatenate(parts).astype(np.float32)
+    return row
+
+
+def nearest_rows(queries: FloatArray, rows: FloatArray, k: int = 1) -> IntArray:
+    """The `k` rows of largest inner product with each query, best first, int64 (Q, k); the lower of equals first."""
+    found = np.empty((len(queries), min(k, len(rows))), np.int64)
+    for number, query in enumerate(queries):
+        similarity = rows @ query
+        found[number] = np.lexsort((np.arange(len(rows)), -similarity))[: found.shape[1]]
+    return found
+
+
+def retrieved(
+    method: str, queries: FloatArray, rows: FloatArray, library: Library, truths: FloatArray | None
+) -> Answers:
+    """The most similar graph of the library for each query.
+
+    Args:
+        method: name.
+        queries: float32 (Q, D), unit rows of images.
+        rows: float32 (N, D), of the library.
+        library: N graphs.
+        truths: float32 (Q, D), of the queries' true graphs, for recall among library and truths; None leaves that out.
+    """
+    begin_s = time.process_time()
+    best = nearest_rows(queries, rows)[:, 0]
+    seconds = (time.process_time() - begin_s) / max(1, len(queries))
+    ranks = NOTHING
+    if truths is not None:
+        similarity = np.concatenate([queries @ rows.T, queries @ truths.T], 1)
+        ranks = true_ranks(similarity, len(rows) + np.arange(len(queries)))
+    return Answers(method, tuple(library.graphs[k] for k in best), best, len(library), ranks, seconds)
+
+
+def unimodal(method: str, queries: FloatArray, rows: FloatArray, graphs: Sequence[LaneGraph]) -> Answers:
+    """The graph of the most similar training image."""
+    best = nearest_rows(queries, rows)[:, 0]
+    return Answers(method, tuple(graphs[k] for k in best), best, len(graphs), NOTHING)
+
+
+def one_camera(pair: Pair, camera: str) -> Pair:
+    """A frame of a ring with all cameras but one missing.
+
+    Raises:
+        ConfigError: the frame is no ring's, or lacks that camera's image.
+    """
+    frame = pair.observation
+    if not isinstance(frame, RingFrame) or camera not in frame.ring.names:
+        raise ConfigError(f"there is no camera {camera!r}", "name one of the ring's")
+    images = tuple(
+        image if name == camera else None for name, image in zip(frame.ring.names, frame.images, strict=True)
+    )
+    if all(image is None for image in images):
+        raise ConfigError(f"the image of {camera} is missing", "leave frames without it out")
+    return replace(pair, observation=RingFrame(frame.ring, images))
+
+
+def front_camera(frame: RingFrame) -> str:
+    """The camera that looks most nearly ahead.
+
+    Raises:
+        ConfigError: none looks ahead within 45 degrees.
+    """
+    ahead = frame.ring.vehicle_SE3_camera[:, 0, 2]
+    best = int(np.argmax(ahead))
+    if ahead[best] < np.cos(np.radians(_AHEAD_DEG)):
+        raise ConfigError("no camera of the ring looks ahead", "leave the single camera out")
+    return frame.ring.names[best]
+
+
+def generated(
+    style: str,
+    train: Sequence[Pair],
+    queries: Sequence[Pair],
+    settings: GeneratorSettings,
+    seed: int,
+    kept: Kept,
+    identity: Mapping[str, Any],
+    progress: Progress = quiet,
+) -> Answers:
+    """Graphs that a generator draws; it is trained on the training pairs first, unless it was before.
+
+    Args:
+        style: of `GENERATORS`.
+        train: pairs.
+        queries: what to draw.
+        settings: of the generator.
+        seed: of its training.
+        kept: where networks are kept.
+        identity: what decides the training pairs.
+        progress: told of epochs.
+    """
+    if style not in GENERATORS:
+        raise ConfigError(f"there is no generator {style!r}", f"choose among {', '.join(GENERATORS)}")
+    path = kept.network(style, {**identity, "settings": repr(settings), "seed": seed, "pairs": len(train)})
+    if path is not None and path.exists():
+        network = load_generator(path)
+    else:
+        images, seen = _grounds(train, settings.window)
+        network = GENERATORS[style].fit(
+            images, graphs_of(train), seen, settings, seed,
+            lambda told: progress(told.epoch, told.epochs),
+        )  # fmt: skip
+        if path is not None:
+            network.save(path)
+    return drawn(network, queries)
+
+
+def drawn(network: Generator, queries: Sequence[Pair]) -> Answers:
+    """Graphs of a trained generator."""
+    begin_s = time.process_time()
+    graphs: list[LaneGraph] = []
+    for some in batches(queries):
+        graphs += network.predict(*_grounds(some, network.settings.window))
+    seconds = (time.process_time() - begin_s) / max(1, len(queries))
+    return Answers(network.name, tuple(graphs), NOTHING, 0, NOTHING, seconds)
+
+
+def _grounds(pairs: Sequence[Pair], window: Window):  # type: ignore[no-untyped-def]
+    eye = BirdsEye(window, _GROUND_PX)
+    views = [eye(pair.observation) for some in batches(pairs) for pair in some]
+    return np.stack([image for image, _ in views]), np.stack([seen for _, seen in views])
+
+
+def _in_batches(
+    pairs: Sequence[Pair], embed: Callable[[list[Observation]], FloatArray], dim: int, progress: Progress
+) -> FloatArray:
+    out = np.empty((len(pairs), dim), np.float32)
+    at = 0
+    for some in batches(pairs):
+        out[at : at + len(some)] = embed([pair.observation for pair in some])
+        at += len(some)
+        progress(at, len(pairs))
+    return out

@@ -1,0 +1,350 @@
+"""Update detection measured on maps with known edits: window by window, and over drives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from foldmap.bench.street.data import StreetData, batches, graphs_of
+from foldmap.bench.street.drives import Drive
+from foldmap.bench.street.library import Library
+from foldmap.bench.street.methods import nearest_rows
+from foldmap.bench.street.predict import Kept, graphs_seal, seal_of
+from foldmap.errors import ConfigError, ModelError
+from foldmap.geometry import SE2
+from foldmap.metrics.detection import DetectionScore
+from foldmap.metrics.street_chamfer import chamfer_m
+from foldmap.metrics.street_sampled import empty_m, sampled
+from foldmap.street.changes.detect import Change, ChangeSettings, find_changes
+from foldmap.street.changes.edits import EDITS, Edit, edit
+from foldmap.street.changes.evidence import blob, gather, windows_of
+from foldmap.street.field.draw import draw_all
+from foldmap.street.field.model import FieldEmbedding
+from foldmap.street.graph.chains import resample
+from foldmap.street.graph.window import Window, cut
+from foldmap.street.images.observation import Pair
+from foldmap.street.model import EmbeddingModel
+from foldmap.street.source import LaneGraph
+from foldmap.types import BoolArray, DoubleArray, FloatArray
+
+SAME = "same"
+METHODS = ("foldmap", "residual without a map", "retrieved graph against map")
+_REGION_M = 90.0
+_HIT_M = 2.5
+_HIT_SHARE = 0.5
+
+
+@dataclass(frozen=True)
+class UpdateSettings:
+    """What decides an update table apart from its data.
+
+    Attributes:
+        windows: a map; half of them are edited, each kind alike.
+        drives: a map; half of them have one edit.
+        frames: of a drive.
+        step_m: between its frames.
+        changes: when a change is reported.
+        seed: of everything drawn.
+    """
+
+    windows: int = 150
+    drives: int = 12
+    frames: int = 6
+    step_m: float = 8.0
+    changes: ChangeSettings = ChangeSettings()  # noqa: RUF009 - frozen
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Windows of one map with what was done to their maps.
+
+    Attributes:
+        pairs: rendered when asked for.
+        old: the windows' maps, edited or as they are.
+        kinds: of `EDITS`, or `SAME`.
+    """
+
+    pairs: Sequence[Pair]
+    old: tuple[LaneGraph, ...]
+    kinds: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Updates:
+    """What was measured.
+
+    Attributes:
+        label: what the images are.
+        windows: by method: how windows were told apart.
+        by_kind: by method and kind: share of the edited windows that were reported.
+        thresholds: by method and map.
+        drives: of edits found over drives; None without drives.
+        drives_by_kind: found and there, by kind.
+        count: windows.
+    """
+
+    label: str
+    windows: dict[str, DetectionScore]
+    by_kind: dict[str, dict[str, float]]
+    thresholds: dict[str, float]
+    drives: DetectionScore | None
+    drives_by_kind: dict[str, tuple[int, int]]
+    count: int
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One row a method, and one for drives."""
+        found = []
+        for method, score in self.windows.items():
+            kinds = {f"found_{kind.replace(' ', '_')}_pct": 100 * v for kind, v in self.by_kind[method].items()}
+            found.append({"method": method, "level": "window", "count": self.count, **_flat(score), **kinds})
+        if self.drives is not None:
+            kinds = {
+                f"found_{kind.replace(' ', '_')}_pct": 100 * hit / there if there else float("nan")
+                for kind, (hit, there) in self.drives_by_kind.items()
+            }
+            count = sum(there for _, there in self.drives_by_kind.values())
+            found.append({"method": "foldmap", "level": "drive", "count": count, **_flat(self.drives), **kinds})
+        return found
+
+
+def measure_updates(
+    data: StreetData,
+    model: FieldEmbedding,
+    settings: UpdateSettings = UpdateSettings(),
+    *,
+    plain: FieldEmbedding | None = None,
+    retrieval: tuple[EmbeddingModel, Library, FloatArray] | None = None,
+    kept: Kept | None = None,
+    stage: Any = None,
+) -> Updates:
+    """Edit maps of held-out windows and drives, and count which edits are noticed.
+
+    The threshold that a map's windows are told apart with is the best one of the other held-out maps' windows, never
+    its own; where there is one map only, of a training map's.
+
+    Args:
+        data: images, maps, split.
+        model: with a network that takes a map.
+        settings: see there.
+        plain: a model whose network takes no map, for the residual baseline; None leaves that out.
+        retrieval: model, library and its rows, for the baseline of retrieval; None leaves that out.
+        kept: scores of windows of earlier runs; nothing is kept where None.
+        stage: called with a stage's name, gives a callback (done, total); None tells nobody.
+
+    Raises:
+        ModelError: the model takes no map.
+        ConfigError: no window of a map can be edited.
+    """
+    if not model.network.shape.with_map:
+        raise ModelError("this model takes no map to compare with", "train one with `foldmap train street --update`")
+    begin = stage or (lambda name: lambda done, total: None)
+    names = data.split.test
+    more = () if len(names) > 1 else data.split.train[:1]
+    told = begin(f"{data.label}: changes, windows")
+    made, scores = {}, {}
+    for done, name in enumerate((*names, *more)):
+        made[name] = edited_windows(data, name, settings)
+        scores[name] = _kept_scores(data, name, made[name], settings, kept or Kept(None), (model, plain, retrieval))
+        told(done + 1, len(names) + len(more))
+    windows, by_kind, thresholds = {}, {}, {}
+    for method in next(iter(scores.values())):
+        flags, truth = [], []
+        kinds: list[str] = []
+        for name in names:
+            others = [other for other in made if other != name]
+            limit = best_threshold(
+                np.concatenate([scores[other][method] for other in others]),
+                np.concatenate([_edited(made[other]) for other in others]),
+            )
+            thresholds[f"{method}, {name}"] = limit
+            flags.append(scores[name][method] > limit)
+            truth.append(_edited(made[name]))
+            kinds += made[name].kinds
+        reported, of = np.concatenate(flags), np.asarray(kinds)
+        windows[method] = DetectionScore.of_flags(reported, np.concatenate(truth))
+        by_kind[method] = {kind: float(reported[of == kind].mean()) for kind in (*EDITS, SAME) if (of == kind).any()}
+    told = begin(f"{data.label}: changes, drives")
+    total, hits = None, dict.fromkeys(EDITS, (0, 0))
+    for done, name in enumerate(names):
+        for score, kind in _drives(data, name, model, settings):
+            total = score if total is None else total + score
+            if kind != SAME:
+                hits[kind] = hits[kind][0] + score.true_positives, hits[kind][1] + 1
+        told(done + 1, len(names))
+    count = sum(len(made[name].kinds) for name in names)
+    return Updates(data.label, windows, by_kind, thresholds, total, hits, count)
+
+
+def edited_windows(data: StreetData, name: str, settings: UpdateSettings) -> Windows:
+    """Windows on a map, every second with one edit of its map, the kinds in turn.
+
+    Raises:
+        ConfigError: no window can be edited.
+    """
+    rng = np.random.default_rng([settings.seed, 21])
+    pairs = data.singles(name, settings.windows, settings.seed + 1)
+    old: list[LaneGraph] = []
+    kinds: list[str] = []
+    turn = 0
+    for number, graph in enumerate(graphs_of(pairs)):
+        done, kind = None, SAME
+        if number % 2:
+            for offset in range(len(EDITS)):  # a window that has nothing for a kind takes the next one
+                kind = EDITS[(turn + offset) % len(EDITS)]
+                done = edit(graph, kind, rng, data.window)
+                if done is not None:
+                    break
+            turn += 1
+        old.append(graph if done is None else done[0])
+        kinds.append(SAME if done is None else kind)
+    if not any(kind != SAME for kind in kinds):
+        raise ConfigError(f"no window of {name} can be edited", "hold out a map with longer lanes")
+    return Windows(pairs, tuple(old), tuple(kinds))
+
+
+def best_threshold(scores: DoubleArray, edited: BoolArray) -> float:
+    """The limit above which scores tell edited windows with the best F1; the lowest of equals."""
+    ordered = np.unique(scores)
+    limits = np.concatenate([[ordered[0] - 1.0], 0.5 * (ordered[:-1] + ordered[1:])])
+    return float(max(limits, key=lambda limit: (DetectionScore.of_flags(scores > limit, edited).f1, -limit)))
+
+
+Rivals = tuple[FieldEmbedding, FieldEmbedding | None, tuple[EmbeddingModel, Library, FloatArray] | None]
+
+
+def _kept_scores(
+    data: StreetData, name: str, made: Windows, settings: UpdateSettings, kept: Kept, rivals: Rivals
+) -> dict[str, DoubleArray]:
+    """`_scores`, or what an earlier run found."""
+    model, plain, retrieval = rivals
+    identity = {
+        "data": data.fingerprint(),
+        "settings": asdict(settings),
+        "models": [seal_of(one.payload()) for one in (model, plain) if one is not None],
+        "retrieval": None if retrieval is None else [seal_of(retrieval[0].payload()), graphs_seal(retrieval[1].graphs)],
+        "old": graphs_seal(made.old),
+    }
+    names = [method for method, there in zip(METHODS, (1, plain, retrieval), strict=True) if there is not None]
+
+    def make() -> FloatArray:
+        found = _scores(made, *rivals)
+        return np.stack([found[method] for method in names]).astype(np.float32)
+
+    rows = kept.rows(f"changes-{name}", identity, make)
+    return {method: np.asarray(row, np.float64) for method, row in zip(names, rows, strict=True)}
+
+
+def _scores(
+    made: Windows,
+    model: FieldEmbedding,
+    plain: FieldEmbedding | None,
+    retrieval: tuple[EmbeddingModel, Library, FloatArray] | None,
+) -> dict[str, DoubleArray]:
+    """How changed each window looks to each method."""
+    found: dict[str, list[float]] = {METHODS[0]: []}
+    at = 0
+    for some in batches(made.pairs):
+        seen = [pair.observation for pair in some]
+        old = list(made.old[at : at + len(some)])
+        at += len(some)
+        found[METHODS[0]] += [one.score for one in gather(model, seen, old)]
+        if plain is not None:
+            residual = plain.read_fields(seen) - draw_all(old, plain.field)
+            values = [max(blob(one.clip(0)), blob((-one).clip(0))) for one in residual]
+            found.setdefault(METHODS[1], []).extend(values)
+        if retrieval is not None:
+            by, library, rows = retrieval
+            best = nearest_rows(by.embed_observations(seen), rows)[:, 0]
+            window = by.window
+            values = [
+                chamfer_m(sampled(library.graphs[k], window).points_m, sampled(g, window).points_m, empty_m(window))
+                for k, g in zip(best, old, strict=True)
+            ]
+            found.setdefault(METHODS[2], []).extend(values)
+    return {method: np.array(values) for method, values in found.items()}
+
+
+def _drives(
+    data: StreetData, name: str, model: FieldEmbedding, settings: UpdateSettings
+) -> list[tuple[DetectionScore, str]]:
+    """Each drive's detections and the kind of its edit; every second drive has none."""
+    rng = np.random.default_rng([settings.seed, 22])
+    found = []
+    drives = data.drives(name, settings.drives, settings.frames, settings.step_m, settings.seed + 2)
+    for number, drive in enumerate(drives):
+        poses, region = _region(data, name, drive)
+        kind, done = SAME, None
+        if number % 2:
+            kind = EDITS[(number // 2) % len(EDITS)]
+            done = edit(region, kind, rng, _seen(poses, data.window))
+            if done is None:
+                continue
+        old = resample(region if done is None else done[0], 1.0)
+        seen = [pair.observation for some in batches(drive.frames) for pair in some]
+        evidence = gather(model, seen, windows_of(old, poses, model.field))
+        changes = find_changes(old, poses, evidence, model.field, settings.changes)
+        found.append((match_changes(changes, None if done is None else done[1]), kind))
+    return found
+
+
+def _region(data: StreetData, name: str, drive: Drive) -> tuple[list[SE2], LaneGraph]:
+    """A drive and the map around it, in the frame of its middle pose."""
+    middle = drive.poses[len(drive.poses) // 2]
+    wide = Window(-_REGION_M, _REGION_M, -_REGION_M, _REGION_M)
+    region = resample(cut(data.maps[name].graph, middle, wide), 1.0)
+    return [middle.inverse() @ pose for pose in drive.poses], region
+
+
+def _seen(poses: Sequence[SE2], window: Window) -> Window:
+    """A box about the drive's middle that its windows cover."""
+    x, y = np.array([pose.x_m for pose in poses]), np.array([pose.y_m for pose in poses])
+    half = 0.5 * min(window.size_m)
+    return Window(
+        float(x.min()) - 0.5 * half, float(x.max()) + 0.5 * half, float(y.min()) - half, float(y.max()) + half
+    )
+
+
+def match_changes(changes: Sequence[Change], done: Edit | None) -> DetectionScore:
+    """Which reported changes are the edit, and which are not there.
+
+    A change is the edit where half of either line lies within 2.5 m of the other: of the lane as it truly is or as the
+    edited map has it, since a shifted lane may be told as one added and one removed.
+    """
+    lines = [] if done is None else [line for line in (done.before_m, done.after_m) if len(line)]
+    right = [any(_along(change, line) for line in lines) for change in changes]
+    hit = any(right)
+    return DetectionScore(int(hit), sum(not one for one in right), int(done is not None and not hit))
+
+
+def _along(change: Change, line_m: DoubleArray) -> bool:
+    for mine in (change.line_m, change.before_m):
+        if not len(mine):
+            continue
+        there = np.mean(cKDTree(line_m).query(mine)[0] <= _HIT_M)
+        back = np.mean(cKDTree(mine).query(line_m)[0] <= _HIT_M)
+        if max(there, back) >= _HIT_SHARE:
+            return True
+    return False
+
+
+def _edited(made: Windows) -> BoolArray:
+    return np.array([kind != SAME for kind in made.kinds])
+
+
+def _flat(score: DetectionScore) -> Mapping[str, Any]:
+    low, high = score.f1_interval
+    return {
+        "precision": score.precision,
+        "recall": score.recall,
+        "f1": score.f1,
+        "f1_95_low": low,
+        "f1_95_high": high,
+        "true_positives": score.true_positives,
+        "false_positives": score.false_positives,
+        "false_negatives": score.false_negatives,
+    }

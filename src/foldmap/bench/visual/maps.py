@@ -1,0 +1,115 @@
+"""Maps in memory that a benchmark localizes in: every observation by itself, and the simple baseline's bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from foldmap.errors import MapInputError
+from foldmap.types import DoubleArray, FloatArray, IntArray
+from foldmap.visual.codes.codecs import DescriptorCodec
+from foldmap.visual.decoded import MapPoints
+from foldmap.visual.match.matching import DescriptorIndex, Matches
+from foldmap.visual.match.view import View
+from foldmap.visual.scene.average import track_means
+from foldmap.visual.source import Query, SceneModel, unit_descriptors
+
+XYZ_BYTES = 6
+"""Of a point in the simple baseline: 16 bits an axis, over the box of the points."""
+
+_OBSERVATIONS_ASKED = 12
+
+
+class ObservationIndex(DescriptorIndex):
+    """Every observation of every point, searched for the nearest point and the nearest other point.
+
+    Args:
+        means: float32 (P, D), one descriptor a point, for whoever asks for one.
+        seen: float32 (O, D), unit rows: all observations.
+        point: int64 (O,), which point each belongs to.
+    """
+
+    def __init__(self, means: FloatArray, seen: FloatArray, point: IntArray) -> None:
+        super().__init__(means)
+        self._seen = DescriptorIndex(seen, probes=24)._index
+        self._point = point
+
+    def match(self, descriptors: FloatArray) -> Matches:
+        """Nearest point of each keypoint, by the ratio to the nearest observation of another point.
+
+        Where all observations that were asked are of one point, the farthest of them bounds the ratio from above.
+        """
+        most = min(_OBSERVATIONS_ASKED, self._seen.ntotal)
+        similarity, rows = self._seen.search(np.ascontiguousarray(descriptors, dtype=np.float32), most)
+        similarity = np.where(rows >= 0, similarity, -1.0)
+        distance = np.sqrt(np.maximum(2.0 - 2.0 * similarity, 0.0))
+        # an inverted file answers -1 where it found fewer
+        points = np.where(rows >= 0, self._point[rows], -1)
+        other = points != points[:, :1]
+        second = np.where(other.any(axis=1), other.argmax(axis=1), most - 1)
+        ratio = distance[:, 0] / np.maximum(distance[np.arange(len(rows)), second], 1e-6)
+        order = np.argsort(ratio, kind="stable")
+        order = order[points[order, 0] >= 0]
+        _, firsts = np.unique(points[order, 0], return_index=True)
+        order = order[np.sort(firsts)]
+        return Matches(order.astype(np.int64), points[order, 0].astype(np.int64), ratio[order].astype(np.float32))
+
+
+class ObservationPoints(MapPoints):
+    """A scene's points, searched by all their observations; `descriptors` are the means."""
+
+    def __init__(self, scene: SceneModel) -> None:
+        if scene.tracks.descriptors is None:
+            raise MapInputError("the scene has no descriptors", "give its features")
+        super().__init__(scene.points_world, track_means(scene))
+        index = ObservationIndex(self.descriptors, unit_descriptors(scene.tracks.descriptors), scene.tracks.point)
+        object.__setattr__(self, "index", index)
+
+
+@dataclass(frozen=True)
+class WholeMap:
+    """A map that is always searched whole.
+
+    Attributes:
+        feature: which extractor made its descriptors.
+        points: all of it.
+    """
+
+    feature: str
+    points: MapPoints
+
+    @property
+    def dimension(self) -> int:
+        """Length of a descriptor."""
+        return int(self.points.descriptors.shape[1])
+
+    def around(self, queries: Sequence[Query], views: Sequence[View]) -> MapPoints:
+        """The whole map."""
+        return self.points
+
+
+def simple_map(scene: SceneModel, means: FloatArray, kept: IntArray, codec: DescriptorCodec) -> tuple[WholeMap, int]:
+    """The simple baseline: 16 bits an axis, the codec's bytes, its model, and nothing else counted.
+
+    Args:
+        scene: the map.
+        means: float32 (P, D).
+        kept: int64, which points.
+        codec: raw bytes, or PQ with its codebook.
+
+    Returns:
+        The map as decoded, and its bytes.
+    """
+    codes = codec.encode(means[kept])
+    points = MapPoints(in_16_bits(scene.points_world[kept]), codec.decode(codes, len(kept)))
+    return WholeMap(scene.feature, points), XYZ_BYTES * len(kept) + len(codes) + len(codec.model() or b"")
+
+
+def in_16_bits(points_world: DoubleArray) -> DoubleArray:
+    """Positions as 16 bits an axis give them back."""
+    low = points_world.min(axis=0)
+    step = np.maximum((points_world.max(axis=0) - low) / 65535.0, 1e-12)
+    back: DoubleArray = low + np.rint((points_world - low) / step) * step
+    return back

@@ -1,0 +1,237 @@
+"""What is measured: maps by codec, selection and size, each named by how it is made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from foldmap.errors import ConfigError
+
+CODECS = ("observations", "means", "raw", "pq", "layer", "transform", "budget", "simple-raw", "simple-pq")
+SELECTIONS = ("all", "gamma", "cover", "spread", "longest", "random")
+
+
+@dataclass(frozen=True)
+class MapSpec:
+    """How a map is made.
+
+    Attributes:
+        codec: "observations" (hloc: every descriptor of every track), "means" (HLoc-avg, in memory), "raw", "pq",
+            "layer" (a trained one), "transform" (foldmap's), "budget" (foldmap chooses), "simple-raw", "simple-pq".
+        parts: M of "pq", "layer" and "simple-pq".
+        recipe: of "layer", see `layers.RECIPES`; of "pq" a kind of `foldmap.visual.codes.fit_codecs`
+            that nothing is trained for.
+        select: which points.
+        code_bytes: keep as many points as have codes of so many bytes together; 0 keeps all.
+        share: keep this share of the points; 0 says nothing.
+        file_bytes: of "budget", "simple-raw" and "simple-pq": keep what fits a file of so many bytes.
+        images: keep images, visibility and retrieval in the file whatever its size.
+        symmetric: query descriptors go through codebooks and decoder too.
+    """
+
+    codec: str
+    parts: int = 0
+    recipe: str = ""
+    select: str = "all"
+    code_bytes: int = 0
+    share: float = 0.0
+    file_bytes: int = 0
+    images: bool = False
+    symmetric: bool = False
+
+    def __post_init__(self) -> None:
+        if self.codec not in CODECS or self.select not in SELECTIONS:
+            raise ConfigError(f"there is no codec {self.codec!r} or selection {self.select!r}", "see MapSpec")
+
+    @property
+    def name(self) -> str:
+        """Like ``pq4+gamma@30kB``, ``pq4-dpqed``, ``foldmap@60kB``."""
+        base = {
+            "observations": "hloc",
+            "means": "hloc-avg",
+            "pq": f"{self.recipe or 'pq'}{self.parts}",
+            "layer": f"pq{self.parts}-{self.recipe}",
+            "transform": "foldmap",
+            "budget": "foldmap",
+            "simple-pq": f"simple-pq{self.parts}",
+        }.get(self.codec, self.codec)
+        if self.symmetric:
+            base += "-symmetric"
+        if self.select != "all":
+            base += f"+{self.select}"
+        if self.share:
+            base += f"-{self.share:g}"
+        if self.images:
+            base += "+images"
+        size = self.code_bytes or self.file_bytes
+        return base + (f"@{told(size)}" if size else "")
+
+
+def told(size: int) -> str:
+    """``30000`` -> ``30kB``; ``1200000`` -> ``1.2MB``."""
+    if size >= 10**6:
+        return f"{size / 10**6:.3g}MB"
+    return f"{size / 10**3:.3g}kB" if size >= 10**3 else f"{size}B"
+
+
+@dataclass(frozen=True)
+class Matcher:
+    """How a map is localized in.
+
+    Attributes:
+        name: "foldmap" looks again with the pose in hand and judges; the others match and solve once.
+        looks: whether foldmap's localizer is used.
+        ratio: see `PlainLocalizer`, of those that do not look again.
+        both_ways: mutual nearest neighbours only.
+        weights: file of a learned matcher's network; it looks, too, in maps that keep their images.
+    """
+
+    name: str
+    looks: bool = False
+    ratio: float = 0.85
+    both_ways: bool = False
+    weights: str = ""
+
+
+FOLDMAP = Matcher("foldmap", looks=True)
+PLAIN = Matcher("plain")
+MATCHERS = {
+    "nn": Matcher("nn", ratio=1.0),
+    "mutual": Matcher("mutual", ratio=1.0, both_ways=True),
+    "plain": PLAIN,
+    "mutual-ratio": Matcher("mutual-ratio", both_ways=True),
+    "foldmap": FOLDMAP,
+    "foldmap-mutual": Matcher("foldmap-mutual", looks=True, both_ways=True),
+}
+"""Name -> matcher; "plain" (direct 2D-3D with ratio 0.85) is what the simple baseline uses."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One row of a table: a heading, a map, and which matcher where the table compares them."""
+
+    label: str
+    spec: MapSpec
+    matcher: Matcher | None = None
+
+
+def _gamma(codec: str, parts: int, code_bytes: int, recipe: str = "") -> MapSpec:
+    return MapSpec(codec, parts, recipe, "gamma", code_bytes)
+
+
+def equal_bytes(points: int, dimension: int, parts: tuple[int, ...]) -> list[Line]:
+    """Table 1: PQ of all points against Gamma of raw descriptors, at equal bytes of descriptors."""
+    lines = [
+        Line("hloc (every observation)", MapSpec("observations")),
+        Line("hloc-avg (unfolded)", MapSpec("means")),
+        Line("raw (a byte a number)", MapSpec("raw")),
+    ]
+    for part in parts:
+        lines.append(Line(f"pq{part}", MapSpec("pq", part)))
+        size = points * part
+        if size // dimension >= 4:
+            lines.append(Line(f"gamma {part / dimension:.3f}, raw", _gamma("raw", 0, size)))
+    return [*lines, Line("foldmap (transform, all points)", MapSpec("transform"))]
+
+
+def extreme_budget(budgets: tuple[int, ...], parts: tuple[int, ...]) -> list[Line]:
+    """Table 2: few bytes."""
+    lines = []
+    for size in budgets:
+        for part in parts:
+            lines.append(Line(f"pq{part}+gamma, codes of {told(size)}", _gamma("pq", part, size)))
+            lines.append(Line(f"  +dpqed, codes of {told(size)}", _gamma("layer", part, size, "dpqed")))
+        lines += at_file_size(size)
+    return lines
+
+
+def at_file_size(size: int) -> list[Line]:
+    """What a whole file of so many bytes can do: the simple ways, and foldmap's."""
+    return [
+        Line(f"simple, raw, {told(size)}", MapSpec("simple-raw", 0, "", "cover", file_bytes=size)),
+        Line(f"simple, pq16, {told(size)}", MapSpec("simple-pq", 16, "", "cover", file_bytes=size)),
+        Line(f"foldmap, file of {told(size)}", MapSpec("budget", file_bytes=size)),
+    ]
+
+
+def memory_accounting(budgets: tuple[int, ...]) -> list[Line]:
+    """Table 3: everything that a map needs, counted."""
+    ours = MapSpec("layer", 4, "dpqed", "gamma", share=0.25, images=True)
+    lines = [
+        Line("hloc (every observation)", MapSpec("observations")),
+        Line("hloc-avg, a byte a number, with images", MapSpec("raw", images=True)),
+        Line("pq4 with images", MapSpec("pq", 4, images=True)),
+        Line("pq4+gamma 0.25+dpqed with images (the paper's)", ours),
+        Line("foldmap (transform, all points) with images", MapSpec("transform", images=True)),
+    ]
+    for size in budgets:
+        lines += at_file_size(size)
+    return lines
+
+
+def ablation(part: int) -> list[Line]:
+    """Table 4: what each part of the layer gives."""
+    return [
+        Line(f"pq{part}", MapSpec("pq", part)),
+        Line("+ encoder (learned codebooks)", MapSpec("layer", part, "encoder")),
+        Line("+ decoder, L2 loss", MapSpec("layer", part, "decoder-l2")),
+        Line("+ decoder, triplet loss", MapSpec("layer", part, "decoder-triplet")),
+        Line("d-pqed, symmetric", MapSpec("layer", part, "dpqed", symmetric=True)),
+        Line("d-pqed", MapSpec("layer", part, "dpqed")),
+        Line(f"opq{part}", MapSpec("pq", part, "opq")),
+        Line(f"additive{part}", MapSpec("pq", part, "additive")),
+        Line("d-pqed+ (additive, foldmap's)", MapSpec("layer", part, "dpqed+")),
+        Line("foldmap (transform, all points)", MapSpec("transform")),
+        Line("hloc-avg (unfolded)", MapSpec("means")),
+    ]
+
+
+def losses(part: int) -> list[Line]:
+    """Supplementary table 1."""
+    return [
+        Line(f"pq{part}", MapSpec("pq", part)),
+        Line("d-pqed, L2", MapSpec("layer", part, "dpqed-l2")),
+        Line("d-pqed, N-pair, N = 10", MapSpec("layer", part, "dpqed-n-pair-10")),
+        Line("d-pqed, N-pair, N = 20", MapSpec("layer", part, "dpqed-n-pair-20")),
+        Line("d-pqed, triplet, m = 0.3", MapSpec("layer", part, "dpqed-triplet-0.3")),
+        Line("d-pqed, triplet, m = 0.5", MapSpec("layer", part, "dpqed-triplet-0.5")),
+        Line("d-pqed, triplet, m = 0.9", MapSpec("layer", part, "dpqed")),
+        Line("d-pqed+ (additive, foldmap's)", MapSpec("layer", part, "dpqed+")),
+    ]
+
+
+def matchers(part: int, weights: str = "") -> list[Line]:
+    """Supplementary table 2; a learned matcher where its weights are at hand."""
+    maps = [
+        ("hloc-avg", MapSpec("means")),
+        (f"pq{part}", MapSpec("pq", part)),
+        ("d-pqed", MapSpec("layer", part, "dpqed")),
+        ("foldmap", MapSpec("transform")),
+    ]
+    lines = [Line(f"{name}, {way.name}", spec, way) for way in MATCHERS.values() for name, spec in maps]
+    if not weights:
+        return lines
+    learned = Matcher("learned", looks=True, weights=weights)
+    # the network pairs images: it needs a file that keeps them
+    maps[0] = ("hloc-avg, a byte a number", MapSpec("raw"))
+    return lines + [Line(f"{name}, learned", replace(spec, images=True), learned) for name, spec in maps]
+
+
+def selections(points: int, shares: tuple[float, ...] = (0.25, 0.064)) -> list[Line]:
+    """Which points: the paper's Gamma, greedy K-cover, foldmap's spread, and naive choices, raw descriptors."""
+    kept = [share for share in shares if share * points >= 20]
+    return [
+        Line(f"{way}, {share:g} of the points", MapSpec("raw", select=way, share=share))
+        for share in kept
+        for way in ("gamma", "cover", "spread", "longest", "random")
+    ]
+
+
+def per_scene(parts: tuple[int, ...]) -> list[Line]:
+    """Supplementary tables 3 and 4: the paper's rows, to be shown scene by scene."""
+    lines = [Line("hloc", MapSpec("observations")), Line("hloc-avg", MapSpec("means"))]
+    lines += [Line(f"pq{part}", MapSpec("pq", part)) for part in parts]
+    for part, share in ((32, 0.008), (4, 0.064), (2, 0.128)):
+        if part in parts:
+            lines.append(Line(f"pq{part}+gamma {share:g}", MapSpec("pq", part, "", "gamma", share=share)))
+            lines.append(Line("  +d-pqed", MapSpec("layer", part, "dpqed", "gamma", share=share)))
+    return [*lines, Line("foldmap (transform, all points)", MapSpec("transform"))]

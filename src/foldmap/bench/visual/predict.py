@@ -1,0 +1,218 @@
+"""Localize all queries with each method, and keep the answers: a second run reads what the first one found."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from foldmap.bench.visual.methods import MapSpec, Matcher
+from foldmap.bench.visual.plain_localizer import PlainLocalizer
+from foldmap.bench.visual.protocol import HeldOut
+from foldmap.bench.visual.workshop import BuiltMap, Workshop, symmetric
+from foldmap.errors import BudgetError, ConfigError
+from foldmap.localize.visual.localizer import VisualLocalizer, VisualSettings
+from foldmap.types import DoubleArray
+from foldmap.visual.codes.codecs import DescriptorCodec
+from foldmap.visual.decoded import VisualMap
+from foldmap.visual.source import Query, unit_descriptors
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back for one query.
+
+    Attributes:
+        name: of the query.
+        pose: camera_SE3_world as 16 numbers, row by row, or None.
+        status: of foldmap's localizer; "ok" or "no_match" of others.
+        cpu_s: processor time, features given.
+    """
+
+    name: str
+    pose: tuple[float, ...] | None
+    status: str
+    cpu_s: float
+
+    @property
+    def camera_SE3_world(self) -> DoubleArray | None:
+        """float64 (4, 4), or None."""
+        return None if self.pose is None else np.array(self.pose, np.float64).reshape(4, 4)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """All answers in one map with one matcher.
+
+    Attributes:
+        spec: the map.
+        matcher: how it was localized in.
+        points, code_bytes, file_bytes, parts: see `BuiltMap`.
+        answers: one a query; empty where no map can be made.
+        problem: why not.
+    """
+
+    spec: MapSpec
+    matcher: Matcher
+    points: int = 0
+    code_bytes: int = 0
+    file_bytes: int | None = None
+    parts: Mapping[str, int] = field(default_factory=dict)
+    answers: tuple[Answer, ...] = ()
+    problem: str = ""
+
+
+Wanted = tuple[MapSpec, Matcher]
+
+
+def measure_all(
+    wanted: Sequence[Wanted],
+    held_out: HeldOut,
+    workshop: Workshop,
+    identity: Mapping[str, Any],
+    folder: Path | None = None,
+    report: Callable[[str, int, int], None] = lambda name, done, total: None,
+) -> dict[Wanted, Measured]:
+    """Answer all queries in all maps; a map is made once for all its matchers, and not at all where answers are kept.
+
+    Args:
+        wanted: maps and matchers; repetitions are measured once.
+        held_out: scene and queries.
+        workshop: makes the maps.
+        identity: settings that decide the answers beside map, matcher and queries, as JSON values.
+        folder: where answers are kept; None keeps none.
+        report: called with the map's name, maps done and maps in all.
+
+    Raises:
+        ConfigError: kept answers come from another configuration.
+    """
+    found: dict[Wanted, Measured] = {}
+    by_map: dict[MapSpec, list[Matcher]] = {}
+    for spec, matcher in dict.fromkeys(wanted):
+        kept = _kept(folder, spec, matcher, _configuration(held_out, spec, matcher, identity))
+        if kept is None:
+            by_map.setdefault(spec, []).append(matcher)
+        else:
+            found[spec, matcher] = kept
+    for number, (spec, matchers) in enumerate(by_map.items()):
+        report(spec.name, number, len(by_map))
+        for measured in _measure(spec, matchers, held_out, workshop):
+            found[spec, measured.matcher] = measured
+            if folder is not None:
+                configuration = _configuration(held_out, spec, measured.matcher, identity)
+                _write(_path(folder, spec, measured.matcher), measured, configuration)
+    report("", len(by_map), len(by_map))
+    return found
+
+
+def _measure(spec: MapSpec, matchers: Sequence[Matcher], held_out: HeldOut, workshop: Workshop) -> list[Measured]:
+    try:
+        with workshop.open(spec) as built:
+            return [_localized(spec, matcher, built, held_out) for matcher in matchers]
+    except BudgetError as error:
+        return [Measured(spec, matcher, problem=str(error)) for matcher in matchers]
+
+
+def _localized(spec: MapSpec, matcher: Matcher, built: BuiltMap, held_out: HeldOut) -> Measured:
+    ask = _asker(built.visual_map, matcher)
+    answers = []
+    for query in held_out.queries:
+        started_s = time.process_time()
+        prepared = _coded(query, built.codec) if spec.symmetric and built.codec is not None else query
+        pose, status = ask(prepared)
+        numbers = None if pose is None else tuple(float(value) for value in pose.ravel())
+        answers.append(Answer(query.name, numbers, status, time.process_time() - started_s))
+    return Measured(spec, matcher, built.points, built.code_bytes, built.file_bytes, dict(built.parts), tuple(answers))
+
+
+def _asker(visual_map: VisualMap, matcher: Matcher) -> Callable[[Query], tuple[DoubleArray | None, str]]:
+    if matcher.looks:
+        name = "lightglue" if matcher.weights else "mutual" if matcher.both_ways else "direct"
+        settings = VisualSettings(matcher=name, weights=Path(matcher.weights) if matcher.weights else None)
+        localizer = VisualLocalizer(visual_map, settings)
+
+        def look(query: Query) -> tuple[DoubleArray | None, str]:
+            estimate = localizer.localize(query)
+            return estimate.camera_SE3_world, estimate.status.value
+
+        return look
+    plain = PlainLocalizer(visual_map, matcher.ratio, matcher.both_ways)
+
+    def solve(query: Query) -> tuple[DoubleArray | None, str]:
+        pose = plain.localize(query)
+        return pose, "no_match" if pose is None else "ok"
+
+    return solve
+
+
+def _coded(query: Query, codec: DescriptorCodec) -> Query:
+    descriptors = symmetric(codec, unit_descriptors(query.features.descriptors))
+    return replace(query, features=replace(query.features, descriptors=descriptors))
+
+
+def _configuration(held_out: HeldOut, spec: MapSpec, matcher: Matcher, identity: Mapping[str, Any]) -> dict[str, Any]:
+    """Everything that decides the answers, as JSON would give it back."""
+    parts = {"schema": SCHEMA, "queries": held_out.fingerprint, "map": asdict(spec), "matcher": asdict(matcher)}
+    plain: dict[str, Any] = json.loads(json.dumps({**parts, **identity}))
+    return plain
+
+
+def _path(folder: Path, spec: MapSpec, matcher: Matcher) -> Path:
+    return folder / (re.sub(r"[^A-Za-z0-9.+@-]+", "_", f"{spec.name}.{matcher.name}") + ".json")
+
+
+def _kept(folder: Path | None, spec: MapSpec, matcher: Matcher, wanted: dict[str, Any]) -> Measured | None:
+    if folder is None or not (path := _path(folder, spec, matcher)).exists():
+        return None
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        configuration = document["configuration"]
+        measured = Measured(
+            spec,
+            matcher,
+            int(document["points"]),
+            int(document["code_bytes"]),
+            None if document["file_bytes"] is None else int(document["file_bytes"]),
+            {str(key): int(value) for key, value in document["parts"].items()},
+            tuple(_read_answer(row) for row in document["answers"]),
+            str(document["problem"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(f"{path} does not hold answers: {error!r}", "delete it and run again") from error
+    if configuration != wanted:
+        differing = [k for k in sorted({*configuration, *wanted}) if configuration.get(k) != wanted.get(k)]
+        raise ConfigError(
+            f"{path} was made with other {', '.join(differing)}", "delete it, or write into another folder"
+        )
+    return measured
+
+
+def _read_answer(row: Mapping[str, Any]) -> Answer:
+    pose = None if row["pose"] is None else tuple(float(value) for value in row["pose"])
+    if pose is not None and len(pose) != 16:
+        raise ValueError(f"the pose of {row['name']}")
+    return Answer(str(row["name"]), pose, str(row["status"]), float(row["cpu_s"]))
+
+
+def _write(path: Path, measured: Measured, configuration: Mapping[str, Any]) -> None:
+    """Through a sibling file, so that an interrupted run leaves no half of one."""
+    document = {
+        "configuration": configuration,
+        **{key: getattr(measured, key) for key in ("points", "code_bytes", "file_bytes", "problem")},
+        "parts": dict(measured.parts),
+        "answers": [asdict(answer) for answer in measured.answers],
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, delete=False) as file:
+        json.dump(document, file, indent=1, sort_keys=True)
+    os.replace(file.name, path)

@@ -1,0 +1,190 @@
+"""Makes the maps of a visual benchmark: codecs are fitted once, layers trained once, files folded and opened."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from foldmap.atlas import FoldFile, FoldWriter
+from foldmap.bench.visual.layers import train_recipe
+from foldmap.bench.visual.maps import XYZ_BYTES, ObservationPoints, WholeMap, simple_map
+from foldmap.bench.visual.methods import MapSpec
+from foldmap.errors import BudgetError
+from foldmap.localize.visual.plan import DEFAULT_STEP, PlanOptions, plan_for_budget, transform_codecs
+from foldmap.types import FloatArray, IntArray
+from foldmap.visual.accounting import bytes_by_use
+from foldmap.visual.codes.codecs import DescriptorCodec, raw_for
+from foldmap.visual.codes.fit_codecs import descriptors_of, fit_codec
+from foldmap.visual.decoded import UnfoldedMap, VisualMap
+from foldmap.visual.dpq.serialize import StoredLayer
+from foldmap.visual.dpq.train import Descriptors
+from foldmap.visual.fold import VisualPlan, fold_scene
+from foldmap.visual.scene.average import track_means
+from foldmap.visual.select import choose_points
+from foldmap.visual.source import SceneModel
+from foldmap.visual.unfold import FoldedVisual
+
+LEAST_POINTS = 4
+
+
+@dataclass(frozen=True)
+class BuiltMap:
+    """A map ready to be localized in, and what it weighs.
+
+    Attributes:
+        visual_map: to localize in.
+        points: it keeps.
+        code_bytes: of the descriptors alone, without codebooks.
+        file_bytes: of the whole file; None where the method has no file.
+        parts: bytes by use: geometry, codes, visibility, images, retrieval, codebooks, decoder, rest.
+        codec: of the descriptors, where there is one.
+    """
+
+    visual_map: VisualMap
+    points: int
+    code_bytes: int
+    file_bytes: int | None
+    parts: Mapping[str, int] = field(default_factory=dict)
+    codec: DescriptorCodec | None = None
+
+
+class Workshop:
+    """Makes maps of one scene.
+
+    Args:
+        scene: without the queries.
+        epochs: of training.
+        seed: of every random choice.
+        folder: checkpoints of layers go below it; None keeps none.
+        trials: map images by which foldmap chooses among plans.
+    """
+
+    def __init__(
+        self, scene: SceneModel, *, epochs: int = 30, seed: int = 0, folder: Path | None = None, trials: int = 24
+    ) -> None:
+        self.scene, self.means = scene, track_means(scene)
+        self._epochs, self._seed, self._folder, self._trials = epochs, seed, folder, trials
+        self._codecs: dict[tuple[str, int, str], DescriptorCodec] = {}
+        self._orders: dict[tuple[str, int], IntArray] = {}
+        self._data: Descriptors | None = None
+
+    @contextmanager
+    def open(self, spec: MapSpec) -> Iterator[BuiltMap]:
+        """Make a map; its file is gone when the block ends.
+
+        Raises:
+            BudgetError: the bytes hold no map.
+            ConfigError: the descriptors do not split into so many parts.
+        """
+        if spec.codec in ("observations", "means"):
+            yield self._in_memory(spec)
+            return
+        if spec.codec.startswith("simple"):
+            yield self._simple(spec)
+            return
+        plan = self._plan(spec)
+        with TemporaryDirectory() as folder:
+            path = Path(folder) / "map.fold"
+            with FoldWriter(path) as writer:
+                fold_scene(self.scene, self.means, writer, plan)
+                writer.commit()
+            size = path.stat().st_size
+            with FoldFile.open(path) as file:
+                used = bytes_by_use(file)
+                parts = _parts(used, plan.codec, size)
+                yield BuiltMap(FoldedVisual(file), len(plan.kept), used["codes"], size, parts, plan.codec)
+
+    @property
+    def data(self) -> Descriptors:
+        """The scene's descriptors, ready to be trained on."""
+        if self._data is None:
+            self._data = descriptors_of(self.scene)
+        return self._data
+
+    def codec(self, spec: MapSpec) -> DescriptorCodec:
+        """The codec of a spec, fitted or trained to all of the scene's points."""
+        key = (spec.codec, spec.parts, spec.recipe)
+        if key not in self._codecs:
+            self._codecs[key] = self._fitted(spec)
+        return self._codecs[key]
+
+    def _fitted(self, spec: MapSpec) -> DescriptorCodec:
+        if spec.codec in ("raw", "simple-raw"):
+            return raw_for(self.means)
+        if spec.codec == "transform":
+            return min(transform_codecs(self.scene, self.means), key=lambda c: abs(_step(c) - DEFAULT_STEP))
+        if spec.codec in ("pq", "simple-pq"):
+            return fit_codec(self.data, spec.parts, spec.recipe or "pq", seed=self._seed)
+        kept = None if self._folder is None else self._folder / f"pq{spec.parts}-{spec.recipe}-{self._epochs}"
+        return train_recipe(spec.recipe, self.data, spec.parts, epochs=self._epochs, seed=self._seed, folder=kept)
+
+    def _in_memory(self, spec: MapSpec) -> BuiltMap:
+        described = self.scene.tracks.descriptors
+        assert described is not None  # their means were taken
+        count = len(self.scene.points_world)
+        if spec.codec == "means":
+            return BuiltMap(UnfoldedMap(self.scene), count, count * described[:1].nbytes, None)
+        whole = WholeMap(self.scene.feature, ObservationPoints(self.scene))
+        return BuiltMap(whole, count, described.nbytes, None)
+
+    def _simple(self, spec: MapSpec) -> BuiltMap:
+        codec = self.codec(spec)
+        each = XYZ_BYTES + (spec.parts or codec.dimension)
+        model = len(codec.model() or b"")
+        count = min((spec.file_bytes - model) // each, len(self.scene.points_world))
+        if count < LEAST_POINTS:
+            raise BudgetError(f"{spec.file_bytes} bytes hold no simple map", f"give {model + LEAST_POINTS * each}")
+        built, size = simple_map(self.scene, self.means, self._first(spec.select, count), codec)
+        codes = count * (spec.parts or codec.dimension)
+        parts = {"geometry": XYZ_BYTES * count, "codes": codes, "codebooks": model}
+        return BuiltMap(built, count, codes, size, parts, codec)
+
+    def _plan(self, spec: MapSpec) -> VisualPlan:
+        if spec.codec == "budget":
+            options = PlanOptions(trials=self._trials, seed=self._seed, images=True if spec.images else None)
+            codecs = transform_codecs(self.scene, self.means)
+            return plan_for_budget(self.scene, self.means, spec.file_bytes, codecs, options).plan
+        codec, count = self.codec(spec), len(self.scene.points_world)
+        if spec.code_bytes:
+            count = min(count, spec.code_bytes // (spec.parts or codec.dimension))
+        if spec.share:
+            count = round(spec.share * count)
+        if count < LEAST_POINTS:
+            raise BudgetError(f"{spec.name} would keep {count} points", f"keep {LEAST_POINTS} or more")
+        kept = self._first(spec.select, count)
+        return VisualPlan(kept, codec, images=True if spec.images else None, seed=self._seed)
+
+    def _first(self, select: str, count: int) -> IntArray:
+        """Indices of so many chosen points, ascending."""
+        if select == "all" or count >= len(self.scene.points_world):
+            return np.arange(len(self.scene.points_world))
+        if (select, count) not in self._orders:
+            self._orders[select, count] = choose_points(self.scene, count, select, seed=self._seed).kept
+        return self._orders[select, count]
+
+
+def symmetric(codec: DescriptorCodec, descriptors: FloatArray) -> FloatArray:
+    """Unit descriptors of a query as the map would hold them: coded and decoded."""
+    return codec.decode(codec.encode(descriptors), len(descriptors))
+
+
+def _step(codec: DescriptorCodec) -> float:
+    return float(codec.parameters()["step"])
+
+
+def _parts(used: Mapping[str, int], codec: DescriptorCodec, size: int) -> dict[str, int]:
+    """Bytes by use, with codebooks and decoder apart."""
+    model = codec.model()
+    codebooks = 0
+    if model is not None and codec.name in ("pq", "dpqed"):
+        books = StoredLayer.from_bytes(model)
+        bare = replace(books.shape, hidden=0, shortcut="")
+        codebooks = len(StoredLayer(bare, {"codebooks": books.tensors["codebooks"]}).to_bytes())
+    parts = {key: value for key, value in used.items() if key not in ("codec", "headers")}
+    parts |= {"codebooks": min(codebooks, used["codec"]), "decoder": used["codec"] - min(codebooks, used["codec"])}
+    return {**parts, "rest": size - sum(parts.values())}

@@ -1,0 +1,91 @@
+"""What ``foldmap bench`` reads: maps, models, pairs; its stages; the command that it was called with."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import typer
+
+from foldmap.cli.common import bar, read_bundle, say
+from foldmap.errors import ConfigError
+
+if TYPE_CHECKING:
+    from foldmap.bench.lidar.baselines.tuning import Places
+    from foldmap.lidar.bundle import Bundle
+    from foldmap.lidar.pairs.sampling import Pair
+    from foldmap.lidar.source import RasterMap
+
+
+def read_raster(path: Path | None) -> RasterMap | None:
+    """Read a whole GeoTIFF; None where no path is given."""
+    from foldmap.formats.raster.geotiff import open_raster
+
+    if path is None:
+        return None
+    with open_raster(path) as source:
+        return source.read(0, 0, *source.grid.shape)
+
+
+def read_models(paths: list[Path] | None) -> list[Bundle]:
+    """Read models from files, and from folders all that lie in them.
+
+    Raises:
+        ConfigError: a folder holds none.
+        ModelError: a file is no model.
+    """
+    found: list[Path] = []
+    for path in paths or []:
+        inside = sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
+        if not inside:
+            raise ConfigError(f"{path} holds no models (*.safetensors)", "check the folder")
+        found += inside
+    return [read_bundle(path) for path in found]
+
+
+def read_places(folder: Path | None, most: int, seed: int) -> Places | None:
+    """Read cached pairs of the generated town; None where no folder is given.
+
+    Raises:
+        ConfigError: the folder holds no pairs.
+    """
+    from foldmap.bench.lidar.baselines.tuning import Part, Places
+    from foldmap.town.lidar.cache import PairCache
+
+    if folder is None:
+        return None
+    cache = PairCache(folder)
+    return Places(Part(cast("Sequence[Pair]", cache), range(min(len(cache), most))), cache.resolution_m, seed=seed)
+
+
+@contextmanager
+def stages() -> Iterator[Callable[[str], Callable[[int, int], None]]]:
+    """Give a callback that starts a named stage: its name on stderr, and a bar where that is a terminal."""
+    with ExitStack() as shown:
+
+        def start(name: str) -> Callable[[int, int], None]:
+            shown.close()
+            say(f"{name} ...")
+            return shown.enter_context(bar(name))
+
+        yield start
+
+
+def spoken(context: typer.Context) -> str:
+    """The command line that gives the same run: every option that was typed, in the order of the help."""
+    words = context.command_path.split()
+    for option in context.command.params:
+        source = context.get_parameter_source(option.name or "")
+        value = context.params.get(option.name or "")
+        if source is None or source.name != "COMMANDLINE" or option.name == "as_json":
+            continue
+        name = max(option.opts, key=len)
+        if value is True:
+            words.append(name)
+        else:
+            for one in value if isinstance(value, list | tuple) else [value]:
+                words += [name, str(one)]
+    return shlex.join(words)

@@ -1,0 +1,170 @@
+"""The visual part of ``foldmap demo``: photos of the town join the lidar layer's file; others are localized in it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from foldmap.errors import ConfigError
+
+if TYPE_CHECKING:
+    from foldmap.localize.visual.estimate import CameraEstimate
+    from foldmap.town.camera.visual_scene import TownPhotos
+    from foldmap.types import DoubleArray
+    from foldmap.visual.fold import VisualPlan, VisualReport
+    from foldmap.visual.source import Query, SceneModel
+
+Report = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class PhotoSettings:
+    """How many photos the demo takes.
+
+    Attributes:
+        map_photos: of the map, taken on one day.
+        queries: photos of another day, to be localized.
+        strangers: photos of another town, to be refused.
+        size_px: width and height of all.
+        points: most points that the file keeps.
+        step: quantization step of the descriptors.
+    """
+
+    map_photos: int = 24
+    queries: int = 8
+    strangers: int = 2
+    size_px: tuple[int, int] = (480, 360)
+    points: int = 1500
+    step: float = 0.1
+
+    def __post_init__(self) -> None:
+        if min(self.map_photos, self.queries, self.points) < 1 or self.strangers < 0 or not self.step > 0:
+            raise ConfigError("a demo without photos, queries or points", "give positive numbers")
+
+
+@dataclass
+class DemoPhotos:
+    """What the visual part made.
+
+    Attributes:
+        photos: pictures with their true poses.
+        scene: of the map's photos.
+        folded: where the layer's bytes went.
+        layer_bytes: by which the file grew.
+        queries: with their true camera_SE3_world.
+        estimates: one a query.
+        strangers: answers to photos of another town.
+        seconds: spent in localizing the queries.
+        loading_s: spent in reading and decoding the layer.
+    """
+
+    photos: TownPhotos
+    scene: SceneModel
+    folded: VisualReport
+    layer_bytes: int
+    queries: list[tuple[Query, DoubleArray]]
+    estimates: list[CameraEstimate]
+    strangers: list[CameraEstimate]
+    seconds: float
+    loading_s: float
+
+
+def add_photos(path: Path, seed: int, settings: PhotoSettings, report: Report) -> DemoPhotos:
+    """Photograph the town, fold the scene into a file that is there already, and localize other photos in it.
+
+    Args:
+        path: a .fold file; its layers stay as they are.
+        seed: of the town.
+        settings: how many photos.
+        report: called with steps done and in all.
+
+    Raises:
+        MissingExtraError: pycolmap, which finds the keypoints, is not installed.
+    """
+    from foldmap.atlas import update
+    from foldmap.town.camera.visual_scene import TownPhotos, town_queries, town_scene
+    from foldmap.visual.features.extract import open_extractor
+    from foldmap.visual.fold import fold_scene
+    from foldmap.visual.scene.average import track_means
+
+    extract = open_extractor("sift").extract
+    photos = TownPhotos(seed, settings.map_photos, settings.queries, settings.size_px)
+    report(1, 4)
+    scene = town_scene(photos, extract)
+    before = path.stat().st_size
+    with update(path) as writer:
+        folded = fold_scene(scene, track_means(scene), writer, _plan(scene, settings))
+        writer.commit()
+    report(2, 4)
+    queries = town_queries(photos, extract)
+    others: list[tuple[Query, DoubleArray]] = []
+    if settings.strangers:
+        others = town_queries(TownPhotos(seed + 1, 1, settings.strangers, settings.size_px), extract)
+    report(3, 4)
+    loading_s, answers, took_s = _localize(path, [[query for query, _ in part] for part in (queries, others)])
+    report(4, 4)
+    grown = path.stat().st_size - before
+    return DemoPhotos(photos, scene, folded, grown, queries, answers[0], answers[1], took_s[0], loading_s)
+
+
+def _plan(scene: SceneModel, settings: PhotoSettings) -> VisualPlan:
+    """The chosen points, with transform codes."""
+    import numpy as np
+
+    from foldmap.visual.codes.basis import basis_named
+    from foldmap.visual.codes.codecs import Transform
+    from foldmap.visual.fold import VisualPlan
+    from foldmap.visual.select import choose_points
+
+    points = len(scene.points_world)
+    kept = np.arange(points)
+    if settings.points < points:
+        kept = np.sort(choose_points(scene, settings.points).order[: settings.points])
+    return VisualPlan(kept, Transform(basis_named("sift-1"), settings.step, standard=True))
+
+
+def _localize(path: Path, parts: Sequence[Sequence[Query]]) -> tuple[float, list[list[CameraEstimate]], list[float]]:
+    """Seconds of loading, then the estimates and the seconds of each part."""
+    from foldmap.atlas import FoldFile
+    from foldmap.localize.visual.localizer import VisualLocalizer
+    from foldmap.visual.unfold import FoldedVisual
+
+    began_s = time.perf_counter()
+    with FoldFile.open(path) as file:
+        folded = FoldedVisual(file)
+        if not folded.groups:
+            folded.whole()
+        loading_s = time.perf_counter() - began_s
+        localizer = VisualLocalizer(folded)
+        answers, took_s = [], []
+        for part in parts:
+            began_s = time.perf_counter()
+            answers.append([localizer.localize(query) for query in part])
+            took_s.append(time.perf_counter() - began_s)
+    return loading_s, answers, took_s
+
+
+def summary_of(made: DemoPhotos) -> dict[str, Any]:
+    """What the command prints of the visual layer."""
+    import numpy as np
+
+    from foldmap.metrics.camera_pose import camera_errors, median_errors
+
+    errors = camera_errors([truth for _, truth in made.queries], [e.camera_SE3_world for e in made.estimates])
+    median_m, median_deg = median_errors(errors)
+    return {
+        "photos": len(made.scene.image_names),
+        "photo_points": made.folded.points,
+        "visual_layer_bytes": made.layer_bytes,
+        "photo_queries": len(errors),
+        "photos_answered": int(np.isfinite(errors.centre).sum()),
+        "median_photo_error_cm": 100 * median_m,
+        "median_photo_error_deg": median_deg,
+        "worst_photo_error_cm": 100 * float(np.max(errors.centre)),
+        "photos_per_second": len(errors) / max(made.seconds, 1e-9),
+        "strangers": len(made.strangers),
+        "strangers_refused": sum(estimate.camera_SE3_world is None for estimate in made.strangers),
+    }

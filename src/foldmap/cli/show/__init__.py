@@ -1,0 +1,1 @@
+"""``foldmap show`` and ``verify``."""

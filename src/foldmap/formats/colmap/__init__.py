@@ -1,0 +1,1 @@
+"""COLMAP: models, binary or text, and databases."""

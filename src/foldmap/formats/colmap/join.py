@@ -1,0 +1,224 @@
+"""Cameras, images and points of a COLMAP model become one scene, if they tell the same story."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from foldmap.errors import FoldmapError, MapInputError
+from foldmap.formats.colmap.raw import NO_POINT, REWRITE, RawImages, RawPoints
+from foldmap.geometry.camera import Camera
+from foldmap.geometry.quaternion import rigid_from_wxyz
+from foldmap.types import AnyArray, DoubleArray, FloatArray, IntArray
+from foldmap.visual.source import SceneModel, Tracks
+
+_FARTHEST_WORLD = 1e12
+_FARTHEST_PX = 1e7
+_MISMATCH = "the files are not of one model, or one is damaged: write the model again with COLMAP"
+
+
+@dataclass(frozen=True)
+class ColmapModel:
+    """A scene, and what ties it to the files that it came from.
+
+    Attributes:
+        scene: images in order of name, points in order of id, each point's observations in order of image and keypoint.
+        keypoint_index: int64 (O,), which keypoint of its image each observation is: the row of the image's features
+            in the database or feature file that the model was built from.
+        camera_ids: int64 (C,), COLMAP's ids of ``scene.cameras``, ascending.
+        image_ids: int64 (I,), of the scene's images.
+        point_ids: int64 (P,), of the scene's points, ascending.
+    """
+
+    scene: SceneModel
+    keypoint_index: IntArray
+    camera_ids: IntArray
+    image_ids: IntArray
+    point_ids: IntArray
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """Observations: the id of the point, the index of the image in the scene, the keypoint of the image; int64 (O,)."""
+
+    point_id: IntArray
+    image: IntArray
+    keypoint: IntArray
+
+
+def join(
+    paths: tuple[Path, Path],
+    cameras: dict[int, Camera],
+    images: RawImages,
+    points: RawPoints,
+    metric: bool,
+    feature: str,
+) -> ColmapModel:
+    """Put cameras, images and points together.
+
+    Args:
+        paths: of the images and points files, for messages.
+        cameras: by id.
+        images: what the images file says.
+        points: what the points file says.
+        metric: for the scene.
+        feature: for the scene.
+
+    Raises:
+        MapInputError: the files contradict each other or themselves.
+    """
+    if not images.names:
+        raise MapInputError(f"{paths[0]} holds no images", "give a model with registered images")
+    by_name = np.array(sorted(range(len(images.names)), key=images.names.__getitem__), dtype=np.int64)
+    names = tuple(images.names[at] for at in by_name)
+    no_twins(paths[0], "image", images.ids)
+    no_twins(paths[1], "point", points.ids)
+    camera_ids = np.array(sorted(cameras), dtype=np.int64)
+    image_camera = _look_up(images.camera_ids[by_name], camera_ids)
+    if (image_camera < 0).any():
+        lost = int(np.argmax(image_camera < 0))
+        wanted = images.camera_ids[by_name][lost]
+        raise MapInputError(f"{paths[0]}: image {names[lost]!r} has camera {wanted}, which is not listed", _MISMATCH)
+    poses = poses_of(paths[0], names, images.wxyz[by_name], images.translation_world[by_name])
+
+    by_id = np.argsort(points.ids)
+    rank = np.empty_like(by_id)
+    rank[by_id] = np.arange(len(by_id))
+    point_ids = points.ids[by_id]
+    if not points.lengths.all():
+        lone = points.ids[int(np.argmin(points.lengths))]
+        raise MapInputError(f"{paths[1]}: point {lone} is seen by no image", "drop points without a track")
+    far = ~(np.abs(points.points_world) < _FARTHEST_WORLD).all(axis=1)
+    if far.any():
+        at = int(np.argmax(far))
+        raise MapInputError(f"{paths[1]}: point {points.ids[at]} lies at {points.points_world[at]}", REWRITE)
+    point = np.repeat(rank, points.lengths)
+    image = _rows_of_images(paths[1], images.ids[by_name], points)
+    order = np.lexsort((points.keypoint, image, point))
+    point, image, keypoint = point[order], image[order], points.keypoint[order]
+    seen = _Seen(point_ids[point], image, keypoint)
+    xy_px = _pixels(paths, names, lambda at: images.keypoints(int(by_name[at])), seen)
+    scene = SceneModel(
+        cameras=tuple(cameras[int(camera)] for camera in camera_ids),
+        image_names=names,
+        image_camera=image_camera,
+        camera_SE3_world=poses,
+        points_world=points.points_world[by_id],
+        tracks=Tracks(point, image, xy_px, None),
+        feature=feature,
+        metric=metric,
+    )
+    return ColmapModel(scene, keypoint, camera_ids, images.ids[by_name], point_ids)
+
+
+def poses_of(path: Path, names: tuple[str, ...], wxyz: DoubleArray, translation_world: DoubleArray) -> DoubleArray:
+    """Poses (I, 4, 4) of what an images file says.
+
+    Raises:
+        MapInputError: naming the image whose pose is none.
+    """
+    far = ~(np.abs(translation_world) < _FARTHEST_WORLD).all(axis=1) & np.isfinite(translation_world).all(axis=1)
+    if far.any():
+        raise MapInputError(f"{path}: image {names[int(np.argmax(far))]!r} has its pose far beyond any scene", REWRITE)
+    try:
+        with np.errstate(over="ignore"):  # absurd lengths become infinite, and are refused
+            return rigid_from_wxyz(wxyz, translation_world)
+    except FoldmapError:
+        for name, turn, shift in zip(names, wxyz, translation_world, strict=True):
+            try:
+                with np.errstate(over="ignore"):
+                    rigid_from_wxyz(turn, shift)
+            except FoldmapError as error:
+                raise MapInputError(f"{path}: image {name!r}: {error.message}", error.cure) from error
+        raise
+
+
+def _rows_of_images(path: Path, image_ids: IntArray, points: RawPoints) -> IntArray:
+    """Which image of the scene each observation is in."""
+    order = np.argsort(image_ids)
+    at = _look_up(points.image_ids, image_ids[order])
+    if (at < 0).any():
+        lost = int(np.argmax(at < 0))
+        owner = points.ids[int(np.searchsorted(np.cumsum(points.lengths), lost, "right"))]
+        raise MapInputError(
+            f"{path}: point {owner} is seen by image {points.image_ids[lost]}, which is not listed", _MISMATCH
+        )
+    image: IntArray = order[at].astype(np.int64)
+    return image
+
+
+def _pixels(
+    paths: tuple[Path, Path], names: tuple[str, ...], keypoints_of: Callable[[int], AnyArray], seen: _Seen
+) -> FloatArray:
+    """Pixels of the observations, image by image, while both files are held against each other."""
+    xy_px = np.empty((len(seen.image), 2), dtype=np.float32)
+    by_image = np.argsort(seen.image, kind="stable")
+    first = np.searchsorted(seen.image[by_image], np.arange(len(names) + 1))
+    for image, name in enumerate(names):
+        rows = by_image[first[image] : first[image + 1]]
+        records = keypoints_of(image)
+        _agree(paths, name, records["point_id"], seen.point_id[rows], seen.keypoint[rows])
+        seeing = records[seen.keypoint[rows]]
+        for axis, values in enumerate((seeing["x"], seeing["y"])):
+            if not (np.abs(values) < _FARTHEST_PX).all():  # true of NaN too
+                raise MapInputError(f"{paths[0]}: image {name!r} has keypoints far outside of it or NaN", REWRITE)
+            xy_px[rows, axis] = values
+    return xy_px
+
+
+def _agree(paths: tuple[Path, Path], name: str, claimed: IntArray, point_id: IntArray, keypoint: IntArray) -> None:
+    """Refuse an image whose keypoints and the points' tracks say different things."""
+    beyond = (keypoint < 0) | (keypoint >= len(claimed))
+    if beyond.any():
+        at = int(np.argmax(beyond))
+        raise MapInputError(
+            f"{paths[1]}: point {point_id[at]} is keypoint {keypoint[at]} of {name!r}, which has {len(claimed):,}",
+            _MISMATCH,
+        )
+    other = claimed[keypoint] != point_id
+    if other.any():
+        at = int(np.argmax(other))
+        raise MapInputError(
+            f"{paths[1]} says that keypoint {keypoint[at]} of image {name!r} sees point {point_id[at]}, "
+            f"{paths[0].name} says {_named(int(claimed[keypoint[at]]))}",
+            _MISMATCH,
+        )
+    tracked = np.zeros(len(claimed), dtype=bool)
+    tracked[keypoint] = True
+    loose = (claimed != NO_POINT) & ~tracked
+    if loose.any():
+        at = int(np.argmax(loose))
+        raise MapInputError(
+            f"{paths[0]} says that keypoint {at} of image {name!r} sees {_named(int(claimed[at]))}, "
+            f"{paths[1].name} does not",
+            _MISMATCH,
+        )
+    if tracked.sum() != len(keypoint):
+        twice = np.flatnonzero(np.bincount(keypoint) > 1)[0]
+        raise MapInputError(f"{paths[1]}: keypoint {twice} of image {name!r} is in a track twice", _MISMATCH)
+
+
+def _named(point_id: int) -> str:
+    return "no point" if point_id == NO_POINT else f"point {point_id}"
+
+
+def _look_up(wanted: IntArray, known: IntArray) -> IntArray:
+    """Index into ascending ``known`` of each wanted value, -1 where it is not there."""
+    if not len(known):
+        return np.full(len(wanted), -1, dtype=np.int64)
+    at = np.minimum(np.searchsorted(known, wanted), len(known) - 1)
+    found: IntArray = np.where(known[at] == wanted, at, -1).astype(np.int64)
+    return found
+
+
+def no_twins(path: Path, what: str, ids: IntArray) -> None:
+    """Refuse ids that are negative or there twice."""
+    ordered = np.sort(ids)
+    wrong = ordered[:-1][np.diff(ordered) == 0]
+    if len(wrong):
+        raise MapInputError(f"{path} lists {what} {wrong[0]} twice", _MISMATCH)
+    if len(ordered) and ordered[0] < 0:
+        raise MapInputError(f"{path} has a {what} of id {ordered[0]}", _MISMATCH)

@@ -1,0 +1,76 @@
+"""Only the poses of a COLMAP model, and its cameras where they are wanted: its points may be as they like."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from foldmap.errors import MapInputError
+from foldmap.formats.colmap import binary as colmap_binary
+from foldmap.formats.colmap import text as colmap_text
+from foldmap.formats.colmap.files import find_images_file
+from foldmap.formats.colmap.join import no_twins, poses_of
+from foldmap.geometry.camera import Camera
+from foldmap.types import DoubleArray
+
+
+@dataclass(frozen=True)
+class ModelPoses:
+    """Images of a model.
+
+    Attributes:
+        camera_SE3_world: float64 (4, 4) by name.
+        cameras: by name; empty where they were not wanted.
+    """
+
+    camera_SE3_world: dict[str, DoubleArray]
+    cameras: dict[str, Camera]
+
+
+def read_model_poses(folder: Path, cameras: bool = False) -> ModelPoses:
+    """Read poses of a COLMAP model, binary or text, old or with rigs and frames.
+
+    Args:
+        folder: of the model or of the scene.
+        cameras: whether to read the cameras file too; without, cameras may be of any model, or missing.
+
+    Raises:
+        MapInputError: there is no images file, a file is damaged, a pose is none, or an image comes twice.
+    """
+    path = find_images_file(folder)
+    reader = colmap_binary if path.suffix == ".bin" else colmap_text
+    images = reader.read_images(path)
+    if not images.names:
+        raise MapInputError(f"{path} holds no images", "give a model with registered images")
+    no_twins(path, "image", images.ids)
+    seen: set[str] = set()
+    for name in images.names:
+        if name in seen:
+            raise MapInputError(f"{path} lists image {name!r} twice", "keep each once")
+        seen.add(name)
+    poses = poses_of(path, tuple(images.names), images.wxyz, images.translation_world)
+    given: dict[str, Camera] = {}
+    if cameras:
+        listed = reader.read_cameras(path.with_name(f"cameras{path.suffix}"))
+        for name, camera_id in zip(images.names, images.camera_ids.tolist(), strict=True):
+            if camera_id not in listed:
+                raise MapInputError(f"{path}: image {name!r} has camera {camera_id}, which is not listed", "list it")
+            given[name] = listed[camera_id]
+    return ModelPoses(dict(zip(images.names, poses, strict=True)), given)
+
+
+def model_radius_world(folder: Path) -> float:
+    """The radius of a model's points, as `SceneModel.radius_world`; their tracks are not looked at.
+
+    Raises:
+        MapInputError: there is no points file, it is damaged, or it holds no points.
+    """
+    images = find_images_file(folder)
+    path = images.with_name(f"points3D{images.suffix}")
+    reader = colmap_binary if path.suffix == ".bin" else colmap_text
+    points = reader.read_points(path).points_world
+    if not len(points) or not np.isfinite(points).all():
+        raise MapInputError(f"{path} holds no points, or some that are not finite", "give another --unit")
+    return float(np.percentile(np.linalg.norm(points - np.median(points, axis=0), axis=1), 80))

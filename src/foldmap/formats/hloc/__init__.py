@@ -1,0 +1,1 @@
+"""hloc: HDF5 files of features, text lists, results."""

@@ -1,0 +1,179 @@
+"""hloc's HDF5 files of local features: keypoints (N, 2), descriptors (D, N), scores (N,), image_size (2,) an image."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import h5py
+import numpy as np
+
+from foldmap.errors import MapInputError, WriteError
+from foldmap.formats.dummies import refuse_dummies
+from foldmap.formats.hloc.hdf5 import ImageGroups
+from foldmap.types import AnyArray
+from foldmap.visual.source import Features
+
+MAX_KEYPOINTS = 32767
+"""hloc stores matches as int16: no later keypoint of an image can be named in a matches file."""
+
+_CORNER_PX = 0.5
+"""hloc's first pixel has its centre at (0, 0), COLMAP's at (0.5, 0.5)."""
+
+_WHAT = "an hloc features file"
+_KNOWN = ("superpoint", "aliked-n16rot", "aliked-n16", "aliked-n32", "xfeat", "disk", "r2d2", "d2net", "sosnet", "sift")
+
+
+class HlocFeatures(ImageGroups):
+    """Local features in an hloc file, read one image at a time (a FeatureSource).
+
+    Args:
+        path: the HDF5 file; it stays open until `close`.
+        feature: which extractor made it; by default the file's ``feature`` attribute, else what hloc's file name says
+            (``feats-superpoint-n4096-r1024.h5``), else "unknown".
+
+    Raises:
+        MapInputError: the file is missing, truncated, or no HDF5.
+    """
+
+    def __init__(self, path: Path | str, feature: str | None = None) -> None:
+        super().__init__(path, "keypoints", _WHAT)
+        stem = self.path.stem.lower()
+        by_name = next((known for known in _KNOWN if known in stem), "unknown")
+        self._feature = feature or self.attributes.get("feature") or by_name
+
+    @property
+    def feature(self) -> str:
+        """Which extractor: "superpoint", "sift", ..."""
+        return self._feature
+
+    def load(self, name: str) -> Features:
+        """Read one image's features; keypoints become COLMAP pixels.
+
+        Raises:
+            MapInputError: naming file and image: it is not in the file, arrays are missing, disagree, are damaged or
+                not finite, or there are more than 32,767 keypoints.
+        """
+        at = f"{name!r} in {self.path}"
+        keypoints = self.array(name, "keypoints", 2)
+        if keypoints.shape[1] != 2:
+            raise MapInputError(f"keypoints of {at} have shape {keypoints.shape}", "give x and y a keypoint")
+        if len(keypoints) > MAX_KEYPOINTS:
+            raise MapInputError(
+                f"{at} has {len(keypoints)} keypoints, more than the {MAX_KEYPOINTS} that hloc's matches can name",
+                "extract fewer an image",
+            )
+        descriptors = self.array(name, "descriptors", 2)
+        if descriptors.shape[1] != len(keypoints):
+            turned = " (transposed?)" if descriptors.shape[0] == len(keypoints) else ""
+            raise MapInputError(
+                f"descriptors of {at} have shape {descriptors.shape}{turned} for {len(keypoints)} keypoints",
+                "give one column a keypoint",
+            )
+        if descriptors.dtype.kind == "f" and descriptors.dtype.itemsize > 4:
+            descriptors = descriptors.astype(np.float32)
+        scores = self.array(name, "scores", 1) if self.find(f"{name}/scores") is not None else None
+        try:
+            features = Features(
+                keypoints.astype(np.float32) + np.float32(_CORNER_PX),
+                np.ascontiguousarray(descriptors.T),
+                None if scores is None else scores.astype(np.float32),
+            )
+            refuse_dummies(features.descriptors)
+        except MapInputError as error:
+            raise MapInputError(f"{at}: {error.message}", error.cure) from error
+        return features
+
+    def image_size(self, name: str) -> tuple[int, int] | None:
+        """Width and height of an image in px, where the file says them.
+
+        Raises:
+            MapInputError: what it says is damaged.
+        """
+        if self.find(f"{name}/image_size") is None:
+            return None
+        values = self.array(name, "image_size", 1)
+        return (int(values[0]), int(values[1])) if len(values) == 2 and np.isfinite(values).all() else None
+
+
+class HlocFeatureWriter:
+    """Writes features in hloc's layout, an image at a time; the file appears when the writer closes without error.
+
+    Same features in the same order give the same bytes.
+
+    Args:
+        path: the HDF5 file to be made or replaced.
+        feature: which extractor, kept in the file's ``feature`` attribute.
+        half: store floating-point descriptors and scores in half precision as hloc does; keypoints stay float32.
+
+    Raises:
+        WriteError: the file cannot be written.
+    """
+
+    def __init__(self, path: Path | str, feature: str, half: bool = True) -> None:
+        self.path = Path(path)
+        self._partial = self.path.with_name(f".{self.path.name}.partial")
+        self._half = half
+        try:
+            self._file = h5py.File(self._partial, "w", track_order=False)
+            self._file.attrs["feature"] = feature
+        except OSError as error:
+            raise WriteError(f"{self.path} cannot be written: {error}", "check the folder and its rights") from error
+
+    def add(self, name: str, features: Features, image_size_px: tuple[int, int] | None = None) -> None:
+        """Add one image.
+
+        Args:
+            name: the image's name; folders in it become groups.
+            features: with keypoints in COLMAP pixels.
+            image_size_px: width and height.
+
+        Raises:
+            MapInputError: the image has more than 32,767 keypoints.
+            WriteError: it is in the file already, or the file cannot be written.
+        """
+        if len(features.xy_px) > MAX_KEYPOINTS:
+            raise MapInputError(f"{name!r} has {len(features.xy_px)} keypoints", f"give at most {MAX_KEYPOINTS}")
+        arrays: dict[str, AnyArray] = {
+            "keypoints": (features.xy_px - np.float32(_CORNER_PX)).astype(np.float32),
+            "descriptors": self._stored(features.descriptors.T),
+        }
+        if features.scores is not None:
+            arrays["scores"] = self._stored(features.scores)
+        if image_size_px is not None:
+            arrays["image_size"] = np.array(image_size_px, dtype=np.int64)
+        try:
+            group = self._file.create_group(name)
+            for key, array in arrays.items():
+                group.create_dataset(key, data=array, track_times=False)
+        except (OSError, ValueError) as error:
+            raise WriteError(f"{name!r} cannot be added to {self.path}: {error}", "add each image once") from error
+
+    def close(self) -> None:
+        """Finish the file and put it in its place.
+
+        Raises:
+            WriteError: the disk is full or the folder read-only.
+        """
+        try:
+            self._file.close()
+            os.replace(self._partial, self.path)
+        except OSError as error:
+            raise WriteError(f"{self.path} cannot be written: {error}", "check the folder and its rights") from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self._file.close()
+            self._partial.unlink(missing_ok=True)
+
+    def _stored(self, array: AnyArray) -> AnyArray:
+        return array.astype(np.float16) if self._half and array.dtype.kind == "f" else array

@@ -1,0 +1,204 @@
+"""kapture's binary features: keypoints, descriptors and global features, in folders or tar files."""
+
+from __future__ import annotations
+
+import tarfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from foldmap.errors import MapInputError
+from foldmap.formats.dummies import refuse_dummies
+from foldmap.formats.kapture.text import kapture_version, rows
+from foldmap.types import AnyArray, FloatArray
+from foldmap.visual.features.photo_names import files_below
+from foldmap.visual.source import Features
+
+_TYPES = {"float": "f8", "int": "i8"} | {
+    str(np.dtype(kind)): np.dtype(kind).str[1:] for kind in ("f2", "f4", "f8", "u1", "i4", "i8")
+}
+"""Python's or NumPy's name of a type -> its little-endian form."""
+
+_MAX_BYTES = 1 << 30
+
+
+class KaptureTable:
+    """One type of one kind of feature: ``reconstruction/KIND/TYPE`` with its description, files or tar.
+
+    Args:
+        folder: of the kapture.
+        kind: "keypoints", "descriptors" or "global_features".
+        type_name: the folder within (version 1.1); None where there is just one.
+
+    Raises:
+        MapInputError: there is none, or several to choose from, or the description is malformed.
+    """
+
+    _SUFFIX = {"keypoints": ".kpt", "descriptors": ".desc", "global_features": ".gfeat"}  # noqa: RUF012
+
+    def __init__(self, folder: Path | str, kind: str, type_name: str | None = None) -> None:
+        self.kind = kind
+        self.suffix = self._SUFFIX[kind]
+        base = Path(folder) / "reconstruction" / kind
+        self.flat = kapture_version(folder) == "1.0"
+        self.folder = base if self.flat else _only(base, type_name)
+        path = self.folder / f"{kind}.txt"
+        described = list(rows(path, 3, "name, dtype, dsize"))
+        if len(described) != 1:
+            raise MapInputError(f"{path} has {len(described)} lines", "expected one: name, dtype, dsize")
+        line, self.fields = described[0]
+        if self.fields[1] not in _TYPES or not self.fields[2].isdigit() or not 0 < int(self.fields[2]) <= 1 << 16:
+            raise MapInputError(f"{path}, line {line}: type {self.fields[1]!r}, size {self.fields[2]!r}", "check it")
+        self.name, self.width = self.fields[0], int(self.fields[2])
+        self.dtype = np.dtype("<" + _TYPES[self.fields[1]])
+        tar = self.folder / f"{kind}.tar"
+        self._tar = tar if tar.exists() else None
+        self._members = _members(tar) if tar.exists() else {}
+
+    def names(self) -> list[str]:
+        """The images there are files of, sorted."""
+        if self._tar is not None:
+            found = list(self._members)
+        else:
+            found = [path.relative_to(self.folder).as_posix() for path in files_below(self.folder)]
+        return sorted(name.removesuffix(self.suffix) for name in found if name.endswith(self.suffix))
+
+    def load(self, name: str) -> AnyArray:
+        """Read the array of an image, (N, width).
+
+        Raises:
+            MapInputError: there is none, or its length is no multiple of a row.
+        """
+        at = f"{name}{self.suffix} of {self.folder}"
+        try:
+            content = self._bytes(f"{name}{self.suffix}")
+        except (OSError, KeyError) as error:
+            raise MapInputError(f"{at} cannot be read", "check the names and the kapture") from error
+        row = self.width * self.dtype.itemsize
+        if len(content) % row:
+            raise MapInputError(f"{at} has {len(content)} bytes, no multiple of {row}: truncated", "copy it again")
+        array: AnyArray = np.frombuffer(content, dtype=self.dtype).reshape(-1, self.width)
+        return array
+
+    def _bytes(self, name: str) -> bytes:
+        start, size = (0, (self.folder / name).stat().st_size) if self._tar is None else self._members[name]
+        if size > _MAX_BYTES:
+            raise MapInputError(f"{name} of {self.folder} is larger than 1 GiB", "this is no array of one image")
+        with (self._tar or self.folder / name).open("rb") as file:
+            file.seek(start)
+            return file.read(size)
+
+
+class KaptureFeatures:
+    """Local features of a kapture, read one image at a time (a FeatureSource).
+
+    kapture's ``[0, 0]`` is the upper left corner and its converters copy COLMAP's coordinates as they are, so pixels
+    are taken as COLMAP's; extractors that write the centre of the first pixel as ``(0, 0)`` need a shift of 0.5.
+
+    Args:
+        folder: of the kapture.
+        descriptors_type: which descriptors (version 1.1); None where there is just one.
+        shift_px: added to x and y.
+
+    Raises:
+        MapInputError: there are no such features, or their description is malformed.
+    """
+
+    def __init__(self, folder: Path | str, descriptors_type: str | None = None, shift_px: float = 0.0) -> None:
+        self._descriptors = KaptureTable(folder, "descriptors", descriptors_type)
+        fields = self._descriptors.fields
+        keypoints_type = fields[3] if len(fields) > 3 else None
+        self._keypoints = KaptureTable(folder, "keypoints", keypoints_type)
+        self._shift_px = np.float32(shift_px)
+        if self._keypoints.width < 2:
+            raise MapInputError(f"keypoints of {folder} have {self._keypoints.width} values", "give at least x and y")
+
+    @property
+    def keypoints_type(self) -> str | None:
+        """Of which keypoints they are (version 1.1)."""
+        return None if self._keypoints.flat else self._keypoints.folder.name
+
+    @property
+    def feature(self) -> str:
+        """The descriptors' name, in lower case."""
+        return self._descriptors.name.lower()
+
+    def names(self) -> Sequence[str]:
+        """The images that have descriptors, sorted."""
+        return self._descriptors.names()
+
+    def load(self, name: str) -> Features:
+        """Read one image's features.
+
+        Raises:
+            MapInputError: there are none of that image, or they are damaged, disagree or are not finite.
+        """
+        keypoints, descriptors = self._keypoints.load(name), self._descriptors.load(name)
+        if descriptors.dtype.kind == "i" or descriptors.dtype.itemsize > 4:
+            descriptors = descriptors.astype(np.float32)
+        try:
+            xy_px = keypoints[:, :2].astype(np.float32) + self._shift_px
+            features = Features(xy_px, descriptors)
+            refuse_dummies(descriptors)
+        except MapInputError as error:
+            raise MapInputError(f"{name!r} in {self._descriptors.folder}: {error.message}", error.cure) from error
+        return features
+
+
+class KaptureGlobals:
+    """Global features of a kapture.
+
+    Args:
+        folder: of the kapture.
+        type_name: which (version 1.1); None where there is just one.
+
+    Raises:
+        MapInputError: there are none, or their description is malformed.
+    """
+
+    def __init__(self, folder: Path | str, type_name: str | None = None) -> None:
+        self._table = KaptureTable(folder, "global_features", type_name)
+
+    def names(self) -> Sequence[str]:
+        """The images there are global features of, sorted."""
+        return self._table.names()
+
+    def load(self, name: str) -> FloatArray:
+        """Read one image's descriptor, float32 (G,).
+
+        Raises:
+            MapInputError: there is none, or it is damaged or not finite.
+        """
+        table = self._table.load(name)
+        if len(table) != 1 or not np.isfinite(table).all() or not table.any():
+            raise MapInputError(
+                f"{name!r} in {self._table.folder} is no finite global feature, or all zero", "compute it again"
+            )
+        vector: FloatArray = table[0].astype(np.float32)
+        return vector
+
+
+def _only(base: Path, type_name: str | None) -> Path:
+    if type_name is not None:
+        if "/" in type_name or type_name in ("", ".", "..") or not (base / type_name).is_dir():
+            raise MapInputError(f"{base} has no type {type_name!r}", "check the name")
+        return base / type_name
+    types = sorted(path for path in base.iterdir() if path.is_dir()) if base.is_dir() else []
+    if len(types) != 1:
+        names = ", ".join(path.name for path in types) or "none"
+        cure = "check the kapture"
+        if base.name == "descriptors":
+            cure = f"name one, like --features {types[0]}" if types else "give --features FILE.h5 or .db, or --photos"
+        raise MapInputError(f"{base} has {len(types)} types: {names}", cure)
+    return types[0]
+
+
+def _members(path: Path) -> dict[str, tuple[int, int]]:
+    """Where the files of an uncompressed tar lie: name -> (offset, bytes)."""
+    try:
+        with tarfile.open(path, "r:") as tar:
+            plain = [member for member in tar.getmembers() if member.isreg() and not member.issparse()]
+    except (OSError, tarfile.TarError) as error:
+        raise MapInputError(f"{path} cannot be read: {error}", "copy it again") from error
+    return {member.name.removeprefix("./"): (member.offset_data, member.size) for member in plain}

@@ -1,0 +1,1 @@
+"""Pose files: trajectories of vehicles, poses of photos, answers of `foldmap localize`."""

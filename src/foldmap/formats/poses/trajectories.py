@@ -1,0 +1,81 @@
+"""Trajectories of either layout, told apart by their number of columns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from foldmap.errors import PoseInputError
+from foldmap.formats.poses.columns import pose_columns
+from foldmap.formats.poses.tum import read_tum_poses
+from foldmap.formats.sweeps.kitti import read_kitti_calibration, read_kitti_poses
+from foldmap.formats.textual import content_lines
+from foldmap.geometry import SE3
+from foldmap.types import DoubleArray
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """Poses in the order of their sweeps.
+
+    Attributes:
+        path: where they came from, for messages.
+        layout: ``kitti`` or ``tum``.
+        world_SE3_sensors: one pose a sweep.
+        times_s: strictly increasing, where the file has times.
+    """
+
+    path: Path
+    layout: str
+    world_SE3_sensors: list[SE3]
+    times_s: DoubleArray | None = None
+
+    def __len__(self) -> int:
+        return len(self.world_SE3_sensors)
+
+    def for_sweeps(self, sweeps: int) -> list[SE3]:
+        """Return the poses, once their number is the number of sweeps.
+
+        Raises:
+            PoseInputError: it is not.
+        """
+        if len(self) != sweeps:
+            raise PoseInputError(
+                f"{self.path} holds {len(self)} poses for {sweeps} sweeps", "give one pose a sweep, in the same order"
+            )
+        return self.world_SE3_sensors
+
+
+def read_poses(path: Path | str, calibration: Path | str | None = None) -> Trajectory:
+    """Read a pose file: KITTI (twelve columns) or TUM (eight).
+
+    Args:
+        path: the text file; blank lines and ``#`` comments are skipped.
+        calibration: KITTI's calib.txt, when the rows are camera poses.
+
+    Raises:
+        PoseInputError: the file is missing, of neither layout, or wrong at a line that the message names.
+    """
+    path = Path(path)
+    columns = pose_columns(path)
+    if columns is not None:
+        if calibration is not None:
+            raise PoseInputError(f"{path} is a table of times and poses, which takes no calibration", "leave it out")
+        times_s, poses = read_tum_poses(path, columns)
+        return Trajectory(path, "tum", poses, times_s)
+    first = next(content_lines(path), None)
+    if first is None:
+        raise PoseInputError(f"{path} holds no poses", "give one pose a sweep")
+    line, tokens = first
+    if len(tokens) == 12:
+        camera_SE3_sensor = read_kitti_calibration(Path(calibration)) if calibration is not None else None
+        return Trajectory(path, "kitti", read_kitti_poses(path, camera_SE3_sensor))
+    if len(tokens) == 8:
+        if calibration is not None:
+            raise PoseInputError(f"{path} is a TUM trajectory, which takes no calibration", "leave the calibration out")
+        times_s, poses = read_tum_poses(path)
+        return Trajectory(path, "tum", poses, times_s)
+    raise PoseInputError(
+        f"{path}, line {line}: {len(tokens)} columns, neither KITTI (12) nor TUM (8)",
+        "give row-major 3x4 matrices or t x y z qx qy qz qw",
+    )

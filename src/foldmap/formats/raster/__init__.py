@@ -1,0 +1,1 @@
+"""Rasters: GeoTIFF in and out."""

@@ -1,0 +1,289 @@
+"""GeoTIFF maps in: any single- or multi-band raster, read window by window."""
+
+from __future__ import annotations
+
+import logging
+import math
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import rasterio
+from rasterio.enums import ColorInterp
+from rasterio.errors import NotGeoreferencedWarning
+from rasterio.windows import Window
+
+from foldmap.errors import MapInputError
+from foldmap.formats.crs import require_true
+from foldmap.formats.raster.values import check_band, declared_scale, refuse_nodata
+from foldmap.geometry import MetricGrid
+from foldmap.lidar.source import RasterMap, RasterSource
+from foldmap.types import BoolArray, FloatArray
+
+_SQUARE_TOLERANCE = 1e-6
+_ALIGNED_TOLERANCE_PX = 0.01
+_LEAST_PIXEL_M = 1e-3
+
+
+class RasterFile:
+    """One band of a raster file as a `RasterSource`; windows are read when asked for, nothing is kept.
+
+    Integer bands become 0 to 1 (`foldmap.formats.raster.values.check_band`) unless the band declares a scale and
+    offset of its own; floats stay as they are. Not observed is: nodata, an empty mask or alpha, NaN and infinity,
+    everything off the raster.
+    """
+
+    def __init__(self, path: Path, dataset: Any, band: int, grid: MetricGrid) -> None:
+        self.path = path
+        self.band = band
+        self._dataset = dataset
+        self._grid = grid
+        self._kind = np.dtype(dataset.dtypes[band - 1])
+        self._alpha = [
+            i for i, meaning in enumerate(dataset.colorinterp, 1) if meaning == ColorInterp.alpha and i != band
+        ]
+        declared = declared_scale(path, dataset, band)
+        self._scale, self._offset = check_band(path, self._kind, declared, grid.shape, self._observed)
+
+    @property
+    def grid(self) -> MetricGrid:
+        """Placement of the whole raster."""
+        return self._grid
+
+    def read(self, row: int, col: int, height_px: int, width_px: int) -> RasterMap:
+        """Read a window, which may reach beyond the raster; pixels outside are unobserved.
+
+        Raises:
+            MapInputError: the file is damaged there.
+        """
+        intensity = np.zeros((height_px, width_px), np.float32)
+        observed = np.zeros((height_px, width_px), bool)
+        top, left = max(row, 0), max(col, 0)
+        bottom, right = min(row + height_px, self._grid.height_px), min(col + width_px, self._grid.width_px)
+        if bottom > top and right > left:
+            raw, valid = self._stored(top, left, bottom - top, right - left)
+            refuse_nodata(self.path, self._kind, raw[valid])
+            values, finite = self._to_unit(raw)
+            valid &= finite
+            inside = np.s_[top - row : bottom - row, left - col : right - col]
+            intensity[inside] = np.where(valid, values, np.float32(0))
+            observed[inside] = valid
+        return RasterMap(self._grid.window(row, col, height_px, width_px), intensity, observed)
+
+    def _stored(self, row: int, col: int, height_px: int, width_px: int) -> tuple[Any, BoolArray]:
+        """Values as they are in the file, and which of them are observed."""
+        window = Window(col, row, width_px, height_px)
+        with _refusing(self.path, f"cannot be read at row {row}, column {col}"):
+            raw = self._dataset.read(self.band, window=window)
+            valid = self._dataset.read_masks(self.band, window=window) > 0
+            for alpha in self._alpha:
+                valid &= self._dataset.read(alpha, window=window) > 0
+        return raw, valid & np.isfinite(raw)
+
+    def _observed(self, row: int, col: int, height_px: int, width_px: int) -> Any:
+        raw, valid = self._stored(row, col, height_px, width_px)
+        return raw[valid]
+
+    def _to_unit(self, raw: Any) -> tuple[FloatArray, Any]:
+        with np.errstate(over="ignore", invalid="ignore"):
+            values = (raw.astype(np.float64) * self._scale + self._offset).astype(np.float32)
+        return values, np.isfinite(values)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._dataset.close()
+
+    def __enter__(self) -> RasterFile:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def open_raster(path: Path | str, band: int = 1) -> RasterFile:
+    """Open one band of a GeoTIFF (or any raster GDAL reads) as a map.
+
+    Args:
+        path: the file. Without a CRS it is a local map.
+        band: counted from 1.
+
+    Raises:
+        MapInputError: the file cannot be read; has no such band; is rotated, south-up, not square, or not in metres of
+            ground; or holds what no ground intensities are (`foldmap.formats.raster.values`).
+    """
+    path = Path(path)
+    with _refusing(path, "cannot be opened as a raster"):
+        dataset = _opened(path, band)
+        try:
+            return RasterFile(path, dataset, band, _grid_of(path, dataset))
+        except Exception:
+            dataset.close()
+            raise
+
+
+def raster_grid(path: Path | str) -> MetricGrid:
+    """Where a raster lies, whatever it holds; errors of `open_raster`."""
+    path = Path(path)
+    with _refusing(path, "cannot be opened as a raster"), _opened(path, 1) as dataset:
+        return _grid_of(path, dataset)
+
+
+@contextmanager
+def _refusing(path: Path, why: str) -> Iterator[None]:
+    """Turn whatever goes wrong within into a `MapInputError` that names the file."""
+    try:
+        yield
+    except MapInputError as error:
+        if str(path) in error.message:
+            raise
+        raise MapInputError(f"{path}: {error.message}", error.cure) from error
+    except Exception as error:
+        # GDAL raises RasterioError and a dozen kinds more, whenever a property is asked for
+        raise MapInputError(f"{path} {why}: {error}", "write it again as a GeoTIFF") from error
+
+
+def _opened(path: Path, band: int) -> Any:
+    said = _Said()
+    log = logging.getLogger("rasterio._env")
+    log.addHandler(said)
+    try:
+        with warnings.catch_warnings():
+            # A raster without a geotransform is refused below, with a cure.
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            dataset = rasterio.open(path)
+    finally:
+        log.removeHandler(said)
+    try:
+        if said.damaged:
+            raise MapInputError(f"{path} has GeoTIFF tags that are damaged: its CRS is lost", "write it again")
+        if not 1 <= band <= dataset.count:
+            raise MapInputError(f"{path} has no band {band}, only 1 to {dataset.count}", "choose one of its bands")
+        if np.dtype(dataset.dtypes[band - 1]).kind not in "iuf":
+            raise MapInputError(f"{path} has {dataset.dtypes[band - 1]} values", "give an integer or float raster")
+        meaning = dataset.colorinterp[band - 1]
+        if meaning == ColorInterp.palette:
+            raise MapInputError(f"{path}: band {band} holds numbers of colours", "run gdal_translate -expand gray")
+        if meaning == ColorInterp.alpha:
+            raise MapInputError(f"{path}: band {band} is the alpha band", "choose the band of intensity with --band")
+    except Exception:
+        dataset.close()
+        raise
+    return dataset
+
+
+class _Said(logging.Handler):
+    """Whether GDAL said that it passes over the tags of a place: it reads such a map as one without a CRS."""
+
+    damaged = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.damaged = self.damaged or "GeoTIFF tags apparently corrupt" in record.getMessage()
+
+
+def _grid_of(path: Path, dataset: Any) -> MetricGrid:
+    transform = dataset.transform
+    if transform.is_identity:
+        raise MapInputError(f"{path} has no geotransform", "georeference it, e.g. gdal_translate -a_ullr")
+    if transform.b != 0 or transform.d != 0:
+        raise MapInputError(f"{path} has a rotated geotransform", "resample it north up with gdalwarp")
+    if transform.a <= 0 or transform.e >= 0:
+        raise MapInputError(f"{path} is not north up (pixel {transform.a} x {transform.e})", "run gdalwarp on it")
+    crs_wkt = dataset.crs.to_wkt() if dataset.crs is not None else ""
+    if crs_wkt:
+        west, south, east, north = dataset.bounds
+        corners = np.array([(west, south), (west, north), (east, south), (east, north)])
+        require_true(crs_wkt, corners, str(path))
+    elif transform.a < _LEAST_PIXEL_M:
+        raise MapInputError(
+            f"{path} has pixels of {transform.a:.3g} and no CRS: such are degrees",
+            "name its CRS with gdal_edit.py -a_srs EPSG:4326, and reproject it with gdalwarp -t_srs",
+        )
+    if abs(transform.a + transform.e) > _SQUARE_TOLERANCE * transform.a:
+        raise MapInputError(
+            f"{path} has pixels of {transform.a:g} x {-transform.e:g}, not square", "resample it with gdalwarp -tr"
+        )
+    return MetricGrid(transform.c, transform.f, transform.a, dataset.height, dataset.width, crs_wkt)
+
+
+class RasterMosaic:
+    """Several rasters of one grid as one `RasterSource`; where they overlap, the first that observed a pixel counts."""
+
+    def __init__(self, parts: Sequence[RasterSource], placements: Sequence[tuple[int, int]], grid: MetricGrid) -> None:
+        self._parts = parts
+        self._placements = placements
+        self._grid = grid
+
+    @property
+    def grid(self) -> MetricGrid:
+        """Placement of the whole mosaic."""
+        return self._grid
+
+    def read(self, row: int, col: int, height_px: int, width_px: int) -> RasterMap:
+        """Read a window, which may reach beyond the parts; pixels outside are unobserved."""
+        intensity = np.zeros((height_px, width_px), np.float32)
+        observed = np.zeros((height_px, width_px), bool)
+        for part, (part_row, part_col) in zip(self._parts, self._placements, strict=True):
+            away_rows = row + height_px <= part_row or row >= part_row + part.grid.height_px
+            if away_rows or col + width_px <= part_col or col >= part_col + part.grid.width_px:
+                continue
+            piece = part.read(row - part_row, col - part_col, height_px, width_px)
+            new = piece.observed & ~observed
+            intensity[new] = piece.intensity[new]
+            observed |= new
+        return RasterMap(self._grid.window(row, col, height_px, width_px), intensity, observed)
+
+
+def open_mosaic(paths: Sequence[Path | str], band: int = 1) -> RasterSource:
+    """Open several rasters as one map.
+
+    Raises:
+        MapInputError: none is given, or they differ in CRS or resolution, or their pixels are not aligned; and all that
+            `open_raster` raises.
+    """
+    if not paths:
+        raise MapInputError("no raster was given", "give at least one GeoTIFF")
+    parts = [open_raster(path, band) for path in paths]
+    return parts[0] if len(parts) == 1 else combine(parts, [str(path) for path in paths])
+
+
+def combine(parts: Sequence[RasterSource], names: Sequence[str]) -> RasterMosaic:
+    """Lay rasters of one CRS, resolution and pixel grid together; ``names`` are for messages.
+
+    Raises:
+        MapInputError: they differ.
+    """
+    first = parts[0].grid
+    for part, name in zip(parts[1:], names[1:], strict=True):
+        if not _same_crs(part.grid.crs_wkt, first.crs_wkt):
+            raise MapInputError(f"{name} and {names[0]} have two CRSs", "reproject them to one with gdalwarp -t_srs")
+        if not math.isclose(part.grid.resolution_m, first.resolution_m, rel_tol=1e-6):
+            raise MapInputError(
+                f"{name} has {part.grid.resolution_m:g} m pixels, {names[0]} {first.resolution_m:g} m",
+                "resample them to one resolution with gdalwarp -tr",
+            )
+    placements = []
+    for part, name in zip(parts, names, strict=True):
+        row = (first.north_m - part.grid.north_m) / first.resolution_m
+        col = (part.grid.west_m - first.west_m) / first.resolution_m
+        if max(abs(row - round(row)), abs(col - round(col))) > _ALIGNED_TOLERANCE_PX:
+            raise MapInputError(f"{name} is not aligned to the pixels of {names[0]}", "resample it with gdalwarp -tap")
+        placements.append((round(row), round(col)))
+    top, left = min(row for row, _ in placements), min(col for _, col in placements)
+    bottom = max(row + part.grid.height_px for (row, _), part in zip(placements, parts, strict=True))
+    right = max(col + part.grid.width_px for (_, col), part in zip(placements, parts, strict=True))
+    grid = first.window(top, left, bottom - top, right - left)
+    return RasterMosaic(parts, [(row - top, col - left) for row, col in placements], grid)
+
+
+def _same_crs(one_wkt: str, other_wkt: str) -> bool:
+    if one_wkt == other_wkt:
+        return True
+    if not one_wkt or not other_wkt:
+        return False
+    return bool(rasterio.crs.CRS.from_wkt(one_wkt) == rasterio.crs.CRS.from_wkt(other_wkt))

@@ -1,0 +1,197 @@
+"""Built maps out: a Cloud Optimized GeoTIFF of intensity, looks and spread, written tile by tile."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import rasterio
+import rasterio.shutil
+from rasterio.errors import CRSError, RasterioError
+from rasterio.windows import Window
+
+from foldmap.atlas.whole import scratch_beside, write_whole
+from foldmap.errors import ConfigError, MapInputError
+from foldmap.formats.crs import is_world_mercator, require_metric, require_true
+from foldmap.geometry import MetricGrid
+from foldmap.types import AnyArray, FloatArray, IntArray
+
+BANDS = ("intensity", "count", "spread")
+NODATA = 65_535
+_FULL = 65_534
+_UNIT = 1.0 / 65_535.0
+
+
+class BandTile(Protocol):
+    """A rectangle of a map, like `foldmap.lidar.build.raster.MapTile`."""
+
+    @property
+    def row(self) -> int:
+        """Map row of its first pixel."""
+        ...
+
+    @property
+    def col(self) -> int:
+        """Map column of its first pixel."""
+        ...
+
+    @property
+    def intensity(self) -> FloatArray:
+        """float32 (h, w), 0 to 1."""
+        ...
+
+    @property
+    def count(self) -> IntArray:
+        """(h, w) looks; 0 where not observed."""
+        ...
+
+    @property
+    def spread(self) -> FloatArray:
+        """float32 (h, w), standard deviation of single looks."""
+        ...
+
+
+def crs_wkt_of(name: str) -> str:
+    """WKT of a CRS given as ``EPSG:25832``, PROJ string or WKT; empty stays empty (a local map).
+
+    Raises:
+        ConfigError: unknown, in degrees, not in metres, or in such as are metres of ground on the equator only.
+    """
+    if not name:
+        return ""
+    cure = "give a metric CRS like a UTM zone, EPSG:25832"
+    try:
+        text = require_metric(name, name[:40], cure)
+        if is_world_mercator(name):
+            raise MapInputError(f"metres of {name[:40]} are metres of ground on the equator only", cure)
+        return str(rasterio.crs.CRS.from_user_input(text).to_wkt())
+    except MapInputError as error:
+        raise ConfigError(error.message, error.cure or cure) from error
+    except CRSError as error:
+        raise ConfigError(f"{name!r} is no known CRS: {error}", cure) from error
+
+
+def write_map_geotiff(path: Path | str, grid: MetricGrid, tiles: Iterable[BandTile], block_px: int = 512) -> float:
+    """Write a map as a Cloud Optimized GeoTIFF with overviews; only one tile is in memory at a time.
+
+    Bands are uint16: intensity and spread in steps of 1/65535 (declared as the scale), looks up to 65534; nodata is
+    65535 in all. Tiles that are left out are nodata and take no space. The same tiles give the same bytes.
+
+    Args:
+        path: the file; it appears only when it is whole.
+        grid: placement of the whole map.
+        tiles: its tiles, whose edges best lie on multiples of ``block_px``.
+        block_px: side of the file's blocks, a multiple of 16.
+
+    Returns:
+        Observed ground in square metres.
+
+    Raises:
+        ConfigError: the block size is no multiple of 16, or the folder cannot be written to.
+        MapInputError: an intensity is outside 0 to 1, a tile reaches out of the grid, or metres of its CRS are none
+            of ground there.
+    """
+    path = Path(path)
+    if block_px % 16 or block_px < 128:
+        raise ConfigError(f"blocks of {block_px} px", "give a multiple of 16 from 128 up")
+    if not path.parent.is_dir():
+        raise ConfigError(f"there is no folder {path.parent}", "make it first")
+    if grid.crs_wkt:
+        corners = grid.world_of(np.array([[0, 0], [grid.height_px, grid.width_px]], np.float64))
+        require_true(grid.crs_wkt, corners, str(path), "give poses in {utm}, and name that")
+    try:
+        with (
+            scratch_beside(path, "writing") as scratch,
+            rasterio.Env(GDAL_CACHEMAX=64, GDAL_NUM_THREADS=1),
+        ):
+            plain, cloud = scratch / "plain.tif", scratch / "cloud.tif"
+            observed_px = _write_plain(plain, grid, tiles, block_px)
+            rasterio.shutil.copy(
+                plain,
+                cloud,
+                driver="COG",
+                COMPRESS="DEFLATE",
+                LEVEL=6,
+                PREDICTOR=2,
+                BLOCKSIZE=block_px,
+                OVERVIEW_RESAMPLING="AVERAGE",
+                BIGTIFF="IF_SAFER",
+                SPARSE_OK="TRUE",
+            )
+            os.replace(cloud, path)
+    except (OSError, RasterioError) as error:
+        raise ConfigError(f"{path} cannot be written: {error}", "check space and permissions") from error
+    return float(observed_px) * grid.resolution_m**2
+
+
+def _write_plain(path: Path, grid: MetricGrid, tiles: Iterable[BandTile], block_px: int) -> int:
+    observed_px = 0
+    profile = {
+        "driver": "GTiff",
+        "dtype": "uint16",
+        "count": len(BANDS),
+        "height": grid.height_px,
+        "width": grid.width_px,
+        "nodata": NODATA,
+        "crs": grid.crs_wkt or None,
+        "transform": rasterio.Affine(grid.resolution_m, 0, grid.west_m, 0, -grid.resolution_m, grid.north_m),
+        "tiled": True,
+        "blockxsize": block_px,
+        "blockysize": block_px,
+        "interleave": "band",
+        "compress": "deflate",
+        "zlevel": 1,
+        "sparse_ok": True,
+        "bigtiff": "IF_SAFER",
+    }
+    with rasterio.open(path, "w", **profile) as dataset:
+        dataset.descriptions = BANDS
+        dataset.scales = (_UNIT, 1.0, _UNIT)
+        dataset.update_tags(LAYER="foldmap lidar ground intensity")
+        for tile in tiles:
+            height_px, width_px = tile.count.shape
+            if not (0 <= tile.row <= grid.height_px - height_px and 0 <= tile.col <= grid.width_px - width_px):
+                raise MapInputError(f"a tile at row {tile.row}, column {tile.col} reaches out of the map")
+            observed = tile.count > 0
+            observed_px += int(observed.sum())
+            bands = np.stack(
+                [_unit(tile.intensity, observed), np.minimum(tile.count, _FULL), _unit(tile.spread, observed)]
+            )
+            bands[:, ~observed] = NODATA
+            dataset.write(bands.astype(np.uint16), window=Window(tile.col, tile.row, width_px, height_px))
+    return observed_px
+
+
+def _unit(values: FloatArray, observed: AnyArray) -> AnyArray:
+    seen = values[observed]
+    if seen.size and not (np.isfinite(seen).all() and seen.min() >= 0 and seen.max() <= 1.0 + 1e-6):
+        raise MapInputError("a map to be written has intensities outside 0 to 1", "scale them to full reflectance")
+    return np.minimum(np.round(np.where(observed, values, 0).astype(np.float64) / _UNIT), _FULL)
+
+
+def write_preview(map_path: Path | str, picture_path: Path | str, longest_px: int = 2000) -> None:
+    """Draw a written map as a grey PNG, north up, unobserved black; stretched to its 1st and 99th percentile.
+
+    Raises:
+        MapInputError: the map cannot be read.
+        ConfigError: the picture cannot be written.
+    """
+    import imagecodecs
+
+    try:
+        with rasterio.open(map_path) as dataset:
+            shrink = max(1.0, max(dataset.height, dataset.width) / longest_px)
+            shape = (max(1, int(dataset.height / shrink)), max(1, int(dataset.width / shrink)))
+            values = dataset.read(1, out_shape=shape).astype(np.float64)
+            observed = dataset.read_masks(1, out_shape=shape) > 0
+    except RasterioError as error:
+        raise MapInputError(f"{map_path} cannot be read: {error}", "give the map that was built") from error
+    grey = np.zeros(shape, np.uint8)
+    if observed.any():
+        low, high = np.percentile(values[observed], [1, 99])
+        stretched = (values[observed] - low) / max(high - low, 1e-9)
+        grey[observed] = (32 + 223 * np.clip(stretched, 0, 1)).astype(np.uint8)
+    write_whole(picture_path, bytes(imagecodecs.png_encode(grey)))

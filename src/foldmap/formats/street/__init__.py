@@ -1,0 +1,1 @@
+"""Street maps: every format that lanes come in."""

@@ -1,0 +1,180 @@
+"""GeoParquet: a lane graph as a table of lines with their coordinate reference system, and back, exactly."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from foldmap.atlas.whole import write_whole
+from foldmap.errors import FoldmapError, MapInputError
+from foldmap.formats.crs import metric_lines, require_metric
+from foldmap.formats.extras import extra
+from foldmap.formats.street.geojson import VERSION, properties_of, row_of
+from foldmap.formats.street.polylines import (
+    TOLERANCE_M,
+    attributes_of,
+    kind_of_line,
+    name_of,
+    polyline_map,
+    unique_names,
+)
+from foldmap.formats.street.reading import FARTHEST_M, LeftOut, MapReading, naming_file, reading_of
+from foldmap.formats.street.table import chain_rows, graph_of_rows
+from foldmap.street.graph.repair import require_metres
+from foldmap.street.source import LaneGraph, StreetMap
+from foldmap.types import DoubleArray
+
+_COLUMNS = {
+    "kind": "object", "from": "int64", "to": "int64", "lane": "Int64", "lane_id": "object", "lane_type": "object",
+    "width_m": "float64", "speed_limit_mps": "float64",
+}  # fmt: skip
+_WHAT = "a GeoParquet file of LineStrings"
+_MAX_BYTES = 1 << 30
+_NESTED = (4, 5, 6, 7)
+"""Shapely's numbers of geometries that hold others."""
+_DEEPEST = 8
+
+
+def write_geoparquet(street_map: StreetMap, path: Path) -> None:
+    """Write one LineString a chain, in metres of the map's crs, columns as the properties of `write_geojson`.
+
+    The schema's metadata ``foldmap`` holds version, name and crs.
+
+    Raises:
+        MapInputError: pyproj does not read the crs.
+        MissingExtraError: geopandas or pyarrow is not installed.
+        WriteError: the file cannot be written.
+    """
+    geopandas, parquet, shapely = _libraries()
+    pandas = extra("pandas", "GeoParquet")
+    if street_map.crs is not None:
+        require_metric(street_map.crs, street_map.name)
+    rows = chain_rows(street_map.graph)
+    listed = [properties_of(row) for row in rows]
+    columns = {
+        name: pandas.Series([row[name] for row in listed], dtype=dtype, name=name) for name, dtype in _COLUMNS.items()
+    }
+    index = np.repeat(np.arange(len(rows)), [len(row.line_m) for row in rows])
+    points = np.concatenate([row.line_m for row in rows]) if rows else np.zeros((0, 2))
+    lines = shapely.linestrings(points, indices=index) if rows else np.zeros(0, object)
+    frame = geopandas.GeoDataFrame(columns, geometry=geopandas.GeoSeries(lines, crs=street_map.crs))
+    plain = io.BytesIO()
+    frame.to_parquet(plain, index=False)
+    plain.seek(0)
+    table = parquet.read_table(plain)
+    about_map = {"street": VERSION, "name": street_map.name, "crs": street_map.crs}
+    metadata = {**(table.schema.metadata or {}), b"foldmap": json.dumps(about_map, ensure_ascii=False).encode()}
+    marked = io.BytesIO()
+    parquet.write_table(table.replace_schema_metadata(metadata), marked)
+    write_whole(path, marked.getvalue())
+
+
+def read_geoparquet(path: Path, tolerance_m: float = TOLERANCE_M) -> StreetMap:
+    """Read a table of lines; see `read_geoparquet_counted`."""
+    return read_geoparquet_counted(path, tolerance_m).street_map
+
+
+@naming_file
+def read_geoparquet_counted(path: Path, tolerance_m: float = TOLERANCE_M) -> MapReading:
+    """Read what `write_geoparquet` wrote, or any GeoParquet of lanes in driving direction.
+
+    Args:
+        path: the file; columns ``from`` and ``to`` give topology exactly, without them ends are matched. Coordinates
+            that are no metres of ground are projected (`foldmap.formats.crs.metric_lines`).
+        tolerance_m: for matching ends.
+
+    Raises:
+        MapInputError: the file is something else, has other geometries, is in feet or in degrees without saying so, or
+            lines do not fit together.
+        MissingExtraError: geopandas or pyarrow is not installed.
+    """
+    frame, noted = _frame(path)
+    left_out = LeftOut()
+    name = noted.get("name") if isinstance(noted.get("name"), str) and noted["name"] else path.stem
+    rows, lines = _lines(frame, path, left_out)
+    if not lines and len(frame):
+        return reading_of(StreetMap(str(name), LaneGraph.empty()), left_out, path)
+    crs, lines = _metric(frame.crs, noted, lines, path)
+    table = frame.drop(columns=frame.geometry.name).astype(object)
+    listed = table.where(table.notna(), None).to_dict("records") if len(table.columns) else [{}] * len(frame)
+    properties = [listed[row] for row in rows]
+    if {"from", "to"} <= set(frame.columns) and ("street" in noted or "kind" in frame.columns):
+        found = [row_of(listed[k], line, f"{path}, row {k}") for k, line in zip(rows, lines, strict=True)]
+        graph = graph_of_rows(found, str(path))
+        require_metres(graph, str(path))
+        return reading_of(StreetMap(str(name), graph, crs), left_out, path)
+    kinds = [kind_of_line(each.get("kind"), left_out) for each in properties]
+    names = unique_names([name_of((each.get("id"),), row) for row, each in zip(rows, properties, strict=True)])
+    lanes = [attributes_of(each, title) for each, title in zip(properties, names, strict=True)]
+    found_map, _ = polyline_map(str(name), lines, kinds, lanes, crs, tolerance_m, left_out)
+    require_metres(found_map.graph, str(path))
+    return reading_of(found_map, left_out, path)
+
+
+def _libraries() -> tuple[Any, Any, Any]:
+    what = "GeoParquet"
+    return extra("geopandas", what), extra("pyarrow.parquet", what), extra("shapely", what)
+
+
+def _frame(path: Path) -> tuple[Any, dict[str, Any]]:
+    geopandas, parquet, _ = _libraries()
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise MapInputError(f"{path} is larger than 1 GiB", "split the map")
+        frame = geopandas.read_parquet(path)
+        noted = json.loads((parquet.read_schema(path).metadata or {}).get(b"foldmap", b"{}"))
+    except OSError as error:
+        raise MapInputError(f"{path} cannot be read: {error.strerror or error}", f"give {_WHAT}") from error
+    except FoldmapError:
+        raise
+    except Exception as error:
+        # pyarrow, pyproj, GEOS and the JSON inside: each has exceptions of its own for damage
+        raise MapInputError(f"{path} is damaged or no GeoParquet: {str(error)[:200]}", f"give {_WHAT}") from error
+    noted = noted if isinstance(noted, dict) else {}
+    if noted.get("street", VERSION) != VERSION:
+        raise MapInputError(f"{path} is of version {str(noted['street'])[:20]}, known is {VERSION}", "update foldmap")
+    return frame, noted
+
+
+def _lines(frame: Any, path: Path, left_out: LeftOut) -> tuple[list[int], list[DoubleArray]]:
+    """Row and coordinates of each line, float64 (P, 2): also those of MultiLineStrings and GeometryCollections."""
+    _, _, shapely = _libraries()
+    shapes, row = frame.geometry.to_numpy(), np.arange(len(frame))
+    for _ in range(_DEEPEST):
+        nested = np.isin(shapely.get_type_id(shapes), _NESTED)
+        if not nested.any():
+            break
+        parts, of = shapely.get_parts(shapes[nested], return_index=True)
+        row = np.concatenate([row[~nested], row[nested][of]])
+        shapes = np.concatenate([shapes[~nested], parts])
+    order = np.argsort(row, kind="stable")
+    rows, lines = [], []
+    for shape, number in zip(shapes[order], row[order].tolist(), strict=True):
+        if shape is None or shape.is_empty:
+            left_out["feature without a geometry"] += 1
+        elif shape.geom_type not in ("LineString", "LinearRing"):
+            left_out[f"geometry of type {shape.geom_type}"] += 1
+        else:
+            points = np.asarray(shapely.get_coordinates(shape), np.float64)
+            if (np.abs(points) < FARTHEST_M).all():
+                rows.append(number)
+                lines.append(points)
+            else:
+                left_out.fault("line", f"row {number}: a coordinate is not finite", 1)
+    if not lines and len(frame) and not left_out.faults:
+        raise MapInputError(f"{path}, row 0 is no LineString", "give one lane a row")
+    return rows, lines
+
+
+def _metric(
+    crs: Any, noted: dict[str, Any], lines: list[DoubleArray], path: Path
+) -> tuple[str | None, list[DoubleArray]]:
+    own = noted.get("crs")
+    if not isinstance(own, str):
+        own = None if "street" in noted else crs
+    placed, found = metric_lines(lines, own, str(path))
+    return found, placed

@@ -1,0 +1,1 @@
+"""Lanelet2 maps in OSM XML."""

@@ -1,0 +1,1 @@
+"""What is seen of streets: images, camera rings, aerial tiles, and poses of them."""

@@ -1,0 +1,139 @@
+"""Argoverse 2: camera calibration and ego poses (feather tables)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from foldmap.errors import FoldmapError, InputError, MapInputError, PoseInputError
+from foldmap.formats.extras import extra
+from foldmap.geometry import Camera
+from foldmap.geometry.quaternion import rigid_from_wxyz
+from foldmap.street.images.observation import CameraRing
+from foldmap.types import AnyArray, DoubleArray, IntArray
+
+GROUND_Z_M = -0.33
+"""Height of the ground in the egovehicle frame, whose origin is the middle of the rear axle: a wheel's radius."""
+
+_POSE = ("qw", "qx", "qy", "qz", "tx_m", "ty_m", "tz_m")
+_INTRINSIC = ("fx_px", "fy_px", "cx_px", "cy_px", "k1", "k2", "k3")
+_MAX_BYTES = 1 << 30
+
+
+def read_ring(
+    intrinsics: Path,
+    egovehicle_SE3_sensor: Path,
+    cameras: str | Sequence[str] = "ring_",
+    distorted: bool = False,
+    ground_z_m: float = GROUND_Z_M,
+) -> CameraRing:
+    """Read the cameras of a log.
+
+    Args:
+        intrinsics: ``intrinsics.feather``.
+        egovehicle_SE3_sensor: ``egovehicle_SE3_sensor.feather``, other sensors in it are passed over.
+        cameras: the start of the names of those to take ("ring_" leaves the stereo pair out), or the names.
+        distorted: the images that Argoverse publishes are undistorted already, for which cameras are PINHOLE; True
+            gives the lens with k1, k2, k3 (FULL_OPENCV), as the raw images were.
+        ground_z_m: height of the ground in the egovehicle frame.
+
+    Returns:
+        The ring, in the order of the intrinsics; pixels as the file has them.
+
+    Raises:
+        MapInputError: a file cannot be read, lacks a column or has other types, no camera has such a name, a camera has
+            no pose, or values are not usable; the message names file and camera.
+        MissingExtraError: pyarrow is not installed.
+    """
+    lens = _table(intrinsics, ("sensor_name", *_INTRINSIC, "height_px", "width_px"), MapInputError)
+    poses = _table(egovehicle_SE3_sensor, ("sensor_name", *_POSE), MapInputError)
+    names = [str(name) for name in lens["sensor_name"]]
+    taken = [name for name in names if name.startswith(cameras)] if isinstance(cameras, str) else list(cameras)
+    missing = [name for name in taken if name not in names]
+    if missing or not taken:
+        raise MapInputError(
+            f"{intrinsics} has no camera {missing[0] if missing else cameras!r}", f"it has {', '.join(names) or 'none'}"
+        )
+    placed = [str(name) for name in poses["sensor_name"]]
+    found, rows = [], []
+    for name in taken:
+        if placed.count(name) != 1 or names.count(name) != 1:
+            raise MapInputError(f"{egovehicle_SE3_sensor}: {name} has {placed.count(name)} poses", "give it one")
+        found.append(_camera(lens, names.index(name), distorted, f"{intrinsics}, {name}"))
+        rows.append(placed.index(name))
+    try:
+        matrices = rigid_from_wxyz(*_pose_columns(poses, rows))
+        return CameraRing(tuple(taken), tuple(found), matrices, ground_z_m)
+    except (PoseInputError, MapInputError) as error:
+        raise MapInputError(f"{egovehicle_SE3_sensor}: {error.message}", error.cure) from error
+
+
+def _camera(lens: dict[str, AnyArray], row: int, distorted: bool, where: str) -> Camera:
+    fx, fy, cx, cy, k1, k2, k3 = (float(lens[name][row]) for name in _INTRINSIC)
+    model = "FULL_OPENCV" if distorted else "PINHOLE"
+    params = [fx, fy, cx, cy, k1, k2, 0.0, 0.0, k3, 0.0, 0.0, 0.0] if distorted else [fx, fy, cx, cy]
+    try:
+        return Camera(model, int(lens["width_px"][row]), int(lens["height_px"][row]), np.array(params))
+    except FoldmapError as error:
+        raise MapInputError(f"{where}: {error.message}", error.cure) from error
+
+
+def read_ego_poses(path: Path) -> tuple[IntArray, DoubleArray]:
+    """Read a trajectory, ``city_SE3_egovehicle.feather``.
+
+    Returns:
+        Timestamps in ns, int64 (N,), strictly rising, and ``city_SE3_egovehicle``, float64 (N, 4, 4).
+
+    Raises:
+        PoseInputError: the file cannot be read, lacks a column, is empty, times do not rise, a value is not finite or a
+            quaternion's length is not 1.
+        MissingExtraError: pyarrow is not installed.
+    """
+    table = _table(path, ("timestamp_ns", *_POSE), PoseInputError)
+    times = table["timestamp_ns"]
+    if not len(times):
+        raise PoseInputError(f"{path} holds no poses", "give one pose or more")
+    if times.dtype.kind not in "iu":
+        raise PoseInputError(f"{path}: timestamp_ns is {times.dtype}", "give whole nanoseconds")
+    falls = np.flatnonzero(np.diff(times.astype(np.int64)) <= 0)
+    if len(falls):
+        raise PoseInputError(f"{path}: the time of row {falls[0] + 1} is not after the one before", "sort by time")
+    try:
+        return times.astype(np.int64), rigid_from_wxyz(*_pose_columns(table, list(range(len(times)))))
+    except PoseInputError as error:
+        raise PoseInputError(f"{path}: {error.message}", error.cure) from error
+
+
+def _pose_columns(table: dict[str, AnyArray], rows: list[int]) -> tuple[DoubleArray, DoubleArray]:
+    columns = np.stack([np.asarray(table[name], np.float64)[rows] for name in _POSE], 1)
+    return columns[:, :4], columns[:, 4:]
+
+
+def _table(path: Path, columns: tuple[str, ...], error: type[InputError]) -> dict[str, AnyArray]:
+    """Columns of a feather file as arrays; numbers unless the name says otherwise."""
+    arrow = extra("pyarrow", "reading feather files")
+    feather: Any = extra("pyarrow.feather", "reading feather files")
+    path = Path(path)
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise error(f"{path} is larger than 1 GiB", "this cannot be a calibration or trajectory")
+        table = feather.read_table(str(path), memory_map=False)
+        missing = [name for name in columns if name not in table.column_names]
+        if missing:
+            raise error(f"{path} has no column {missing[0]}", f"it has {', '.join(table.column_names)}")
+        table = table.select(list(columns))
+        table.validate(full=True)
+        found: dict[str, AnyArray] = {name: table.column(name).to_numpy() for name in columns}
+    except OSError as caught:
+        raise error(f"{path} cannot be read: {str(caught)[:200]}", "give a feather file") from caught
+    except (arrow.ArrowException, ValueError) as caught:
+        raise error(
+            f"{path} is no feather file, or damaged: {str(caught)[:200]}", "give one of Argoverse 2"
+        ) from caught
+    for name, values in found.items():
+        if table.column(name).null_count or (name != "sensor_name" and values.dtype.kind not in "iuf"):
+            raise error(f"{path}: column {name} has empty or other than number entries", "complete it")
+    return found

@@ -1,0 +1,158 @@
+"""Vehicle poses on the ground as a table: CSV by column names, or a trajectory of either known layout."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from foldmap.errors import PoseInputError
+from foldmap.formats.poses.trajectories import read_poses
+from foldmap.formats.street.observations.track import require_headings, require_metres_of_track
+from foldmap.formats.textual import read_text
+from foldmap.geometry import SE2
+from foldmap.geometry.se2 import wrap_rad
+from foldmap.types import DoubleArray
+
+_WHAT = "a line of column names: x_m, y_m, heading_rad or heading_deg, and where known name, time_s and map"
+
+
+@dataclass(frozen=True)
+class PoseTable:
+    """Poses in the order of their lines.
+
+    Attributes:
+        path: where they came from, for messages.
+        xy_m: float64 (N, 2), in the map's frame.
+        heading_rad: float64 (N,), counter-clockwise from x, or None where the table has no headings.
+        names: of the observations, where the table has them.
+        times_s: strictly increasing, where the table has times.
+        maps: names of street maps, where the table has them.
+    """
+
+    path: Path
+    xy_m: DoubleArray
+    heading_rad: DoubleArray | None = None
+    names: tuple[str, ...] | None = None
+    times_s: DoubleArray | None = None
+    maps: tuple[str, ...] | None = None
+
+    def __len__(self) -> int:
+        return len(self.xy_m)
+
+    def poses(self) -> list[SE2]:
+        """world_SE2_ego of each line.
+
+        Raises:
+            PoseInputError: the table has no headings.
+        """
+        if self.heading_rad is None:
+            raise PoseInputError(f"{self.path} has no headings", "add a column heading_rad or heading_deg")
+        rows = zip(self.xy_m.tolist(), self.heading_rad.tolist(), strict=True)
+        return [SE2(x, y, heading) for (x, y), heading in rows]
+
+    def for_observations(self, names: Sequence[str]) -> PoseTable:
+        """The lines of some observations, in their order: by name where the table has names, else by number.
+
+        Raises:
+            PoseInputError: an observation has no line, or counts differ.
+        """
+        if self.names is None:
+            if len(self) != len(names):
+                raise PoseInputError(
+                    f"{self.path} holds {len(self)} poses for {len(names)} observations",
+                    "give one pose an observation, in their order, or a column name",
+                )
+            return self
+        line = {name: number for number, name in enumerate(self.names)}
+        missing = [name for name in names if name not in line]
+        if missing:
+            raise PoseInputError(f"{self.path} has no pose of {missing[0]!r}", "add it, or leave the observation out")
+        rows = np.array([line[name] for name in names], np.int64)
+        taken = [int(row) for row in rows]
+        return PoseTable(
+            self.path,
+            self.xy_m[rows],
+            None if self.heading_rad is None else self.heading_rad[rows],
+            tuple(names),
+            None if self.times_s is None else self.times_s[rows],
+            None if self.maps is None else tuple(self.maps[row] for row in taken),
+        )
+
+
+def read_pose_table(path: Path | str) -> PoseTable:
+    """Read a CSV with a line of column names; or TUM or KITTI rows, of which x, y and yaw are taken.
+
+    Other columns are passed over. The pairs.csv of a folder of pairs is such a table.
+
+    Raises:
+        PoseInputError: missing, without the columns, two lines of one name, times that do not increase, or a value that
+            is no finite number; the message names the line.
+    """
+    path = Path(path)
+    text = read_text(path)
+    first = next((line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")), "")
+    if "x_m" not in first:
+        if any(word in first.lower() for word in ("name", "time", "lat", "head", "yaw")):
+            raise PoseInputError(f"{path} has no column x_m", f"give {_WHAT}")
+        trajectory = read_poses(path)
+        flat = [pose.to_se2() for pose in trajectory.world_SE3_sensors]
+        xy = np.array([(pose.x_m, pose.y_m) for pose in flat]).reshape(-1, 2)
+        require_metres_of_track(path, xy)
+        return PoseTable(path, xy, np.array([pose.heading_rad for pose in flat]), None, trajectory.times_s)
+    table = csv.reader(io.StringIO(text), skipinitialspace=True)
+    try:
+        rows = [(table.line_num, [cell.strip() for cell in row]) for row in table if any(row) and row[0][:1] != "#"]
+    except csv.Error as error:
+        raise PoseInputError(f"{path}, line {table.line_num}: {error}", f"give {_WHAT}") from error
+    header, body = rows[0][1], rows[1:]
+    unit = next((name for name in ("heading_rad", "heading_deg") if name in header), None)
+    missing = [name for name in ("x_m", "y_m") if name not in header]
+    if missing or len(set(header)) < len(header) or not body:
+        what = f"no column {missing[0]}" if missing else "no rows" if not body else "two columns of one name"
+        raise PoseInputError(f"{path} has {what}", f"give {_WHAT}")
+    for line, row in body:
+        if len(row) != len(header):
+            raise PoseInputError(f"{path}, line {line}: {len(row)} cells for {len(header)} columns", f"give {_WHAT}")
+    columns = {name: [(line, row[k]) for line, row in body] for k, name in enumerate(header)}
+    heading = None
+    if unit is not None:
+        values = _numbers(path, unit, columns[unit])
+        radians = values if unit == "heading_rad" else np.radians(values)
+        heading = np.array([wrap_rad(float(value)) for value in radians])
+    xy = np.stack([_numbers(path, name, columns[name]) for name in ("x_m", "y_m")], 1)
+    maps = tuple(cell for _, cell in columns["map"]) if "map" in columns else None
+    require_metres_of_track(path, xy)
+    if unit is not None:
+        require_headings(path, unit, xy, values, maps)
+    times = _times(path, columns["time_s"]) if "time_s" in columns else None
+    names = tuple(cell for _, cell in columns["name"]) if "name" in columns else None
+    if names is not None and len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise PoseInputError(f"{path} has two poses of {twice!r}", "keep one")
+    return PoseTable(path, xy, heading, names, times, maps)
+
+
+def _numbers(path: Path, name: str, cells: Sequence[tuple[int, str]]) -> DoubleArray:
+    values = np.empty(len(cells))
+    for number, (line, cell) in enumerate(cells):
+        try:
+            values[number] = float(cell)
+        except ValueError as error:
+            raise PoseInputError(f"{path}, line {line}: {name} is {cell[:40]!r}", "give a number") from error
+        if not math.isfinite(values[number]):
+            raise PoseInputError(f"{path}, line {line}: NaN or infinite {name}", "remove that line")
+    return values
+
+
+def _times(path: Path, cells: Sequence[tuple[int, str]]) -> DoubleArray:
+    times = _numbers(path, "time_s", cells)
+    back = np.flatnonzero(np.diff(times) <= 0)
+    if len(back):
+        raise PoseInputError(f"{path}, line {cells[int(back[0]) + 1][0]}: time does not increase", "sort the lines")
+    return times

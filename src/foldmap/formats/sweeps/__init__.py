@@ -1,0 +1,1 @@
+"""Lidar sweeps (LAS, LAZ, PCD, KITTI .bin), and the one door for recorded drives."""

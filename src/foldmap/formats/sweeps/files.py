@@ -1,0 +1,170 @@
+"""A drive's sweeps, read one at a time."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from foldmap.errors import ConfigError, SweepInputError
+from foldmap.formats.sweeps.cloud import Cloud, is_sliver, native_scale, scale_of
+from foldmap.formats.sweeps.kitti import read_kitti_bin
+from foldmap.formats.sweeps.las import read_las
+from foldmap.formats.sweeps.pcd import read_pcd
+from foldmap.lidar.source import Sweep
+
+_FORMATS = {".las": "las", ".laz": "las", ".pcd": "pcd", ".bin": "kitti"}
+_READERS = {"las": read_las, "pcd": read_pcd, "kitti": read_kitti_bin}
+_SUPPORTED = ".las .laz .pcd .bin"
+
+
+def read_cloud(path: Path | str) -> Cloud:
+    """Read one sweep as its file holds it, the format told by the extension.
+
+    Raises:
+        SweepInputError: the file is unsupported or cannot be read.
+    """
+    path = Path(path)
+    reader = _READERS.get(_FORMATS.get(path.suffix.lower(), ""))
+    if reader is None:
+        raise SweepInputError(f"{path} is no sweep format that is read here", f"give {_SUPPORTED} files")
+    return reader(path)
+
+
+def read_sweep(path: Path | str, intensity_scale: float | None = None) -> Sweep:
+    """Read one sweep.
+
+    Args:
+        path: a .las, .laz, .pcd or KITTI .bin file.
+        intensity_scale: the value that stands for full reflectance; the format's own where None (65535 for LAS, 1 for
+            KITTI, the type's maximum or 1 for PCD; 255 where integers of more bits hold bytes).
+
+    Raises:
+        SweepInputError: the file is unsupported, cannot be read, or its intensities leave 0 to 1.
+        ConfigError: the scale is not positive.
+    """
+    _check_scale(intensity_scale)
+    cloud = read_cloud(path)
+    return cloud.sweep(intensity_scale or scale_of(cloud.values.dtype, cloud.highest, str(path)))
+
+
+def _check_scale(intensity_scale: float | None) -> None:
+    if intensity_scale is not None and not (np.isfinite(intensity_scale) and intensity_scale > 0):
+        raise ConfigError(f"the intensity scale is {intensity_scale}", "give the value of full reflectance, like 255")
+
+
+@dataclass(frozen=True)
+class SweepSequence:
+    """Sweep files in natural order (2 before 10); each is read when it is asked for, none is kept.
+
+    Attributes:
+        paths: the files.
+        intensity_scale: see `read_sweep`.
+    """
+
+    paths: tuple[Path, ...]
+    intensity_scale: float | None = None
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> Sweep:
+        return read_cloud(self.paths[index]).sweep(self.full_scale)
+
+    def __iter__(self) -> Iterator[Sweep]:
+        return (self[index] for index in range(len(self)))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The files' names relative to the folder that holds them all."""
+        if len({path.parent for path in self.paths}) <= 1:
+            return tuple(path.name for path in self.paths)
+        root = os.path.commonpath([path.parent for path in self.paths])
+        return tuple(Path(os.path.relpath(path, root)).as_posix() for path in self.paths)
+
+    def chosen(self, indices: Iterable[int]) -> SweepSequence:
+        """Some of the sweeps, at the scale of all."""
+        return SweepSequence(tuple(self.paths[index] for index in indices), self.full_scale)
+
+    @cached_property
+    def full_scale(self) -> float:
+        """The intensity that stands for full reflectance, one for the whole drive; files that are damaged do not count.
+
+        Raises:
+            SweepInputError: the values fill a sliver of their type, and their scale cannot be known.
+            ConfigError: the scale that was given is not positive.
+        """
+        _check_scale(self.intensity_scale)
+        if self.intensity_scale is not None:
+            return self.intensity_scale
+        highest: dict[np.dtype[np.generic], float] = {}
+        for path in self.paths:
+            try:
+                cloud = read_cloud(path)
+            except SweepInputError:
+                continue
+            kind = cloud.values.dtype
+            highest[kind] = max(highest.get(kind, 0.0), cloud.highest)
+            if not is_sliver(kind, highest[kind]):
+                return native_scale(kind)
+        scales = {scale_of(kind, most, f"{self.paths[0].parent}") for kind, most in highest.items()}
+        if len(scales) > 1:
+            raise SweepInputError(
+                f"{self.paths[0].parent} mixes intensities of {' and '.join(kind.name for kind in highest)}",
+                "give one drive of one sensor",
+            )
+        return scales.pop() if scales else 1.0
+
+
+def natural_key(path: Path) -> tuple[tuple[tuple[int, int, str], ...], ...]:
+    """Sort key under which ``sweep_2`` comes before ``sweep_10``; folder by folder."""
+    return tuple(
+        tuple(
+            (0, int(piece), piece) if piece.isdecimal() else (1, 0, piece)
+            for piece in re.split(r"(\d+)", part)
+            if piece
+        )
+        for part in path.parts
+    )
+
+
+def open_sweeps(source: Path | str, intensity_scale: float | None = None) -> SweepSequence:
+    """Find the sweeps of a drive.
+
+    Args:
+        source: a folder, one file, or a glob pattern.
+        intensity_scale: see `read_sweep`.
+
+    Returns:
+        The sequence; nothing is read yet. In a folder, files that start with a dot or are no sweep format (readme,
+        poses) are passed over.
+
+    Raises:
+        SweepInputError: nothing is there, or files of different formats are mixed.
+    """
+    path = Path(source)
+    if path.is_dir():
+        paths = [entry for entry in path.iterdir() if entry.is_file() and not entry.name.startswith(".")]
+        sweeps = [entry for entry in paths if entry.suffix.lower() in _FORMATS]
+        if paths and not sweeps:
+            found = " ".join(sorted({entry.suffix or entry.name for entry in paths})[:8])
+            raise SweepInputError(f"{source} holds no sweeps, only {found}", f"give {_SUPPORTED} files")
+    elif path.is_file():
+        sweeps = [path]
+    else:
+        sweeps = [Path(entry) for entry in glob.glob(str(source), recursive=True) if Path(entry).is_file()]
+    if not sweeps:
+        raise SweepInputError(f"no sweeps at {source}", f"give a folder or pattern of {_SUPPORTED} files")
+    unsupported = [entry for entry in sweeps if entry.suffix.lower() not in _FORMATS]
+    if unsupported:
+        raise SweepInputError(f"{unsupported[0]} is no sweep format that is read here", f"give {_SUPPORTED} files")
+    kinds = sorted({_FORMATS[entry.suffix.lower()] for entry in sweeps})
+    if len(kinds) > 1:
+        raise SweepInputError(f"{source} mixes {' and '.join(kinds)} sweeps", "give one drive of one format")
+    return SweepSequence(tuple(sorted(sweeps, key=natural_key)), intensity_scale)

@@ -1,0 +1,1 @@
+"""A ground-intensity raster from a drive."""

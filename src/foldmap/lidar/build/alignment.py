@@ -1,0 +1,197 @@
+"""Whether two sweeps lie on each other where their poses put them: what stands there, or the ground's texture, tells.
+
+Both sweeps are drawn from above, and one is slid over the other. What stands on the road (walls, poles, parked cars)
+correlates at one displacement only, or along a line where there are only rails; on open ground the texture does. Poses
+are contradicted where the sweeps fit well elsewhere and badly where the poses put them. That is never so for noise:
+where nothing fits, nothing is said.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.ndimage import gaussian_filter
+
+from foldmap.geometry import SE3
+from foldmap.lidar.build.ground import height_above_ground
+from foldmap.lidar.build.moving import upright
+from foldmap.lidar.source import Sweep
+from foldmap.types import BoolArray, DoubleArray
+
+_PX_M = 0.25
+_SIDE = 256
+_PADDED = 512
+_REACH_PX = 48
+_SELF_M = 3.0
+_GROUND_M = 0.12
+_NEAR_M = 0.75
+_APART_M = 1.0
+_STRAIGHT = math.cos(math.radians(0.5))
+_STANDING_FITS = 0.5
+_BEYOND_FITS = 0.7
+_TEXTURE_FITS = 20.0
+_LEAST_OVERLAP_PX = 200
+_CONTRADICTED = 0.7
+_TEXTURE_CONTRADICTED = 0.45
+"""Where right poses put them, real sweeps fit best of all: 0.6 to 0.9 for what stands."""
+
+
+@dataclass(frozen=True)
+class Displacement:
+    """How far a sensor moved between two sweeps, in the first one's frame.
+
+    Attributes:
+        by_poses_m: x, y as the poses say.
+        by_sweeps_m: x, y where the sweeps fit best; None where nothing fits.
+        contradicted: the sweeps fit well elsewhere, and badly where the poses put them.
+    """
+
+    by_poses_m: DoubleArray
+    by_sweeps_m: DoubleArray | None
+    contradicted: bool
+
+    @property
+    def telling(self) -> bool:
+        """Whether other poses would have been contradicted: something fits, and the sensor moved."""
+        return self.by_sweeps_m is not None and bool(np.hypot(*self.by_sweeps_m) >= _APART_M or self.contradicted)
+
+
+@dataclass(frozen=True)
+class Outline:
+    """What of a sweep can be laid on another: returns that stand, and the ground with its brightness.
+
+    Attributes:
+        standing_m: (N, 3), sensor frame.
+        ground_m: (M, 3).
+        brightness: (M,), without what depends on the range alone.
+    """
+
+    standing_m: DoubleArray
+    ground_m: DoubleArray
+    brightness: DoubleArray
+
+
+@dataclass(frozen=True)
+class _Drawing:
+    standing: DoubleArray
+    texture: DoubleArray
+    seen: DoubleArray
+
+
+def outline(sweep: Sweep) -> Outline:
+    """Take from a sweep what `compare_sweeps` needs."""
+    points = sweep.points_sensor_m
+    height_m = height_above_ground(points)
+    range_m = np.hypot(points[:, 0], points[:, 1])
+    near = (range_m > _SELF_M) & (range_m < _SIDE * _PX_M)
+    ground = near & (np.abs(height_m) <= _GROUND_M)
+    value = sweep.intensity[ground].astype(np.float64)
+    ring = (range_m[ground] / _PX_M).astype(np.int64)
+    mean = np.bincount(ring, value) / np.maximum(np.bincount(ring), 1)
+    return Outline(
+        points[near & upright(height_m)].astype(np.float64), points[ground].astype(np.float64), value - mean[ring]
+    )
+
+
+def compare_sweeps(first: Outline, second: Outline, first_SE3_second: SE3) -> Displacement:
+    """Measure the displacement between two sweeps and compare it with their poses'.
+
+    Args:
+        first: a sweep.
+        second: another, taken at most about ten metres away.
+        first_SE3_second: as the poses have it.
+    """
+    given_m, turned = first_SE3_second.translation_m[:2].copy(), first_SE3_second.matrix[:3, :3]
+    ways = [turned]
+    if turned[0, 0] < _STRAIGHT:  # what the poses call a turn may be none, or one to the other side
+        ways += [np.eye(3), turned.T]
+    a = _draw(first, np.eye(3))
+    drawings = [_draw(second, way) for way in ways]
+    reach = _offsets()
+    scores = [_correlate(a.standing, b.standing) for b in drawings]
+    best = max(scores, key=np.max)
+    found, score = _peak(best, reach)
+    here = _around(scores[0], reach, given_m)
+    fits, contradicted = (_STANDING_FITS if here is not None else _BEYOND_FITS), _CONTRADICTED
+    if score < _STANDING_FITS:
+        # A lidar's rings differ in brightness, and their pattern moves with the sensor: no displacement is no evidence.
+        scores = [np.where(np.hypot(*reach) > _NEAR_M, _significance(a, b), 0.0) for b in drawings]
+        best = max(scores, key=np.max)
+        found, score = _peak(best, reach)
+        here = _around(scores[0], reach, given_m)
+        fits, contradicted = _TEXTURE_FITS, _TEXTURE_CONTRADICTED
+    if score < fits:
+        return Displacement(given_m, None, False)
+    apart = best is not scores[0] or float(np.hypot(*(found - given_m))) > _APART_M
+    return Displacement(given_m, found, apart and (here or 0.0) < contradicted * score)
+
+
+def _offsets() -> DoubleArray:
+    """East and north of every displacement that is searched, (2, 97, 97) metres."""
+    axis = np.arange(-_REACH_PX, _REACH_PX + 1) * _PX_M
+    return np.stack(np.meshgrid(axis, axis))
+
+
+def _peak(score: DoubleArray, reach: DoubleArray) -> tuple[DoubleArray, float]:
+    """Where the score is best, and how good it is there."""
+    row, col = np.unravel_index(int(score.argmax()), score.shape)
+    return reach[:, row, col], float(score[row, col])
+
+
+def _around(score: DoubleArray, reach: DoubleArray, given_m: DoubleArray) -> float | None:
+    """The best score around a displacement; None where that is beyond the search."""
+    near = np.hypot(reach[0] - given_m[0], reach[1] - given_m[1]) <= _NEAR_M
+    return float(score[near].max()) if near.any() else None
+
+
+def _draw(seen: Outline, turned: DoubleArray) -> _Drawing:
+    standing = gaussian_filter((_counts(seen.standing_m, turned) > 0).astype(np.float64), 1.0)
+    count = _counts(seen.ground_m, turned)
+    total = _counts(seen.ground_m, turned, seen.brightness)
+    mean = np.divide(total, count, out=np.zeros_like(count), where=count > 0)
+    return _Drawing(
+        standing - gaussian_filter(standing, 6.0), _texture(mean, count > 0), (count > 0).astype(np.float64)
+    )
+
+
+def _counts(points_m: DoubleArray, turned: DoubleArray, weights: DoubleArray | None = None) -> DoubleArray:
+    """Points, or the sum of their weights, in each pixel seen from above."""
+    cell = np.floor(points_m @ turned[:2].T / _PX_M).astype(np.int64) + _SIDE // 2
+    inside = ((cell >= 0) & (cell < _SIDE)).all(axis=1)
+    flat = cell[inside, 1] * _SIDE + cell[inside, 0]
+    drawn = np.bincount(flat, None if weights is None else weights[inside], _SIDE * _SIDE)
+    image: DoubleArray = drawn.reshape(_SIDE, _SIDE).astype(np.float64)
+    return image
+
+
+def _texture(mean: DoubleArray, seen: BoolArray) -> DoubleArray:
+    """High-passed brightness in standard deviations, 0 where the ground was not seen."""
+    if not seen.any():
+        return mean
+    level = gaussian_filter(mean, 4.0) / np.maximum(gaussian_filter(seen.astype(np.float64), 4.0), 1e-6)
+    rough = np.where(seen, mean - level, 0.0)
+    return np.clip(rough / max(float(rough[seen].std()), 1e-9), -3.0, 3.0)
+
+
+def _slide(a: DoubleArray, b: DoubleArray) -> DoubleArray:
+    """Sum of ``a(x) b(x - d)`` for every displacement d that is searched."""
+    shape = (_PADDED, _PADDED)
+    full = np.fft.irfft2(np.fft.rfft2(a, shape) * np.conj(np.fft.rfft2(b, shape)), shape)
+    index = np.arange(-_REACH_PX, _REACH_PX + 1)
+    window: DoubleArray = full[np.ix_(index, index)]
+    return window
+
+
+def _correlate(a: DoubleArray, b: DoubleArray) -> DoubleArray:
+    energy = float((a * a).sum() * (b * b).sum())
+    return _slide(a, b) / np.sqrt(energy) if energy > 0 else np.zeros((2 * _REACH_PX + 1,) * 2)
+
+
+def _significance(a: _Drawing, b: _Drawing) -> DoubleArray:
+    """Correlation of the textures where both were seen, in standard errors of as many unrelated pixels."""
+    overlap = _slide(a.seen, b.seen)
+    energy = np.maximum(_slide(a.texture**2, b.seen), 1.0) * np.maximum(_slide(a.seen, b.texture**2), 1.0)
+    score = _slide(a.texture, b.texture) / np.sqrt(energy) * np.sqrt(np.maximum(overlap, 0.0))
+    return np.where(overlap >= _LEAST_OVERLAP_PX, score, 0.0)

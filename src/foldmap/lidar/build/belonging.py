@@ -1,0 +1,212 @@
+"""Whether poses and sweeps belong together: the geometry that holds for every lidar on the ground.
+
+The sensor's z axis points up, it moves in its own x-y plane, the ground lies below it and is level in the world,
+returns are near, and a sweep lies on the next one where the poses put it. What contradicts that is refused with what
+would cure it; what cannot be known (a vehicle that stands, open ground without texture) is let pass. The limits lie far
+beyond hills of 20 %, sensors that are mounted askew, and the noise of odometry.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from foldmap.errors import PoseInputError, SweepInputError
+from foldmap.geometry import SE3
+from foldmap.lidar.build.alignment import Displacement, Outline, compare_sweeps
+from foldmap.lidar.build.ground import ground_plane
+from foldmap.lidar.source import Sweep
+from foldmap.types import DoubleArray
+
+_STEEPEST_AXIS = math.radians(60)
+_OUT_OF_PLANE = math.sin(math.radians(45))
+_OFF_THE_GROUND = math.sin(math.radians(30))
+_STEEPEST_GROUND = math.radians(20)
+_STRIDE_M = 1.0
+_FARTHEST_M = 300.0
+_LOWEST_SENSOR_M = 0.1
+_PROBES = 5
+_STARTS = 4
+_GAPS = (1, 4, 10)
+_JUMPS = 2
+_WRONG_SHARE = 1 / 3
+_ORDER = "give rows t x y z qx qy qz qw (qw last), or name the columns in a header: # t x y z qw qx qy qz"
+_CAMERA = "if these are a camera's poses, give its --calibration; else give world_T_sensor with x forward, y left, z up"
+
+
+def check_poses(world_SE3_sensors: Sequence[SE3], where: str) -> None:
+    """Check what must hold for the poses of a lidar on the ground, whatever it saw.
+
+    Args:
+        world_SE3_sensors: in driving order.
+        where: their file, for messages.
+
+    Raises:
+        PoseInputError: the sensor's z axis does not point up, or it moves along that axis.
+    """
+    matrices = np.array([pose.matrix for pose in world_SE3_sensors])
+    if len(matrices) == 0:
+        return
+    moved = _strides(matrices)
+    along = np.abs(moved[:, 2]) / np.linalg.norm(moved, axis=1)
+    if len(along) and float(np.median(along)) > _OUT_OF_PLANE:
+        raise PoseInputError(
+            f"{where}: the sensor moves along its own z axis ({np.abs(moved[:, 2]).sum():.1f} of "
+            f"{np.linalg.norm(moved, axis=1).sum():.1f} m), not in its x-y plane",
+            _CAMERA,
+        )
+    tilt = np.arccos(np.clip(matrices[:, 2, 2], -1, 1))
+    steep = np.flatnonzero(tilt > _STEEPEST_AXIS)
+    if len(steep):
+        raise PoseInputError(
+            f"{where}: in pose {steep[0] + 1} ({len(steep)} of {len(tilt)}) the sensor's z axis lies "
+            f"{math.degrees(tilt[steep[0]]):.0f} degrees from upright",
+            f"for quaternions, {_ORDER}; {_CAMERA}",
+        )
+
+
+def _strides(matrices: DoubleArray) -> DoubleArray:
+    """Displacements of at least a metre, each in the frame of the sensor at its start, (N, 3)."""
+    strides: list[DoubleArray] = []
+    start = matrices[0]
+    for matrix in matrices[1:]:
+        moved = matrix[:3, 3] - start[:3, 3]
+        if float(np.linalg.norm(moved)) >= _STRIDE_M:
+            strides.append(start[:3, :3].T @ moved)
+            start = matrix
+    return np.array(strides).reshape(-1, 3)
+
+
+def probed(count: int) -> list[int]:
+    """Sweeps that are looked at to check a drive of so many: a few, evenly spread."""
+    return sorted(set(np.linspace(0, count - 1, min(count, _PROBES)).round().astype(int).tolist()))
+
+
+def check_ground(sweeps: Sequence[Sweep], world_SE3_sensors: Sequence[SE3], where: str) -> None:
+    """Check that sweeps are in the sensor's frame, z up, and that their ground is level in the world.
+
+    Args:
+        sweeps: a few of a drive.
+        world_SE3_sensors: one each.
+        where: the drive, for messages.
+
+    Raises:
+        SweepInputError: returns are too far away, or the ground lies above the sensor.
+        PoseInputError: the ground is not level under these poses.
+    """
+    middles_m = [np.median(sweep.points_sensor_m.astype(np.float64), axis=0) for sweep in sweeps]
+    ranges_m = [float(np.median(np.linalg.norm(sweep.points_sensor_m.astype(np.float64), axis=1))) for sweep in sweeps]
+    if ranges_m and float(np.median(ranges_m)) > _FARTHEST_M:
+        raise _far_away(float(np.median(ranges_m)), float(np.linalg.norm(np.median(middles_m, axis=0))), where)
+    planes = [
+        (ground_plane(sweep.points_sensor_m), pose) for sweep, pose in zip(sweeps, world_SE3_sensors, strict=True)
+    ]
+    found = [(plane, pose) for plane, pose in planes if plane is not None]
+    if not found:
+        return
+    level_m = float(np.median([plane[2] for plane, _ in found]))
+    if level_m > -_LOWEST_SENSOR_M:
+        raise SweepInputError(
+            f"{where}: the ground lies {level_m:.2f} m above the sensor",
+            "sweeps must be in the sensor's frame, x forward, y left, z up: turn them if z points down, and take the "
+            "pose off if they are in the world's frame",
+        )
+    normals = [np.array([-plane[0], -plane[1], 1.0]) / math.hypot(plane[0], plane[1], 1.0) for plane, _ in found]
+    tilts = [
+        math.acos(min(1.0, float((pose.matrix[:3, :3] @ n)[2]))) for n, (_, pose) in zip(normals, found, strict=True)
+    ]
+    if float(np.median(tilts)) > _STEEPEST_GROUND:
+        raise PoseInputError(
+            f"{where}: with these poses the ground leans {math.degrees(float(np.median(tilts))):.0f} degrees",
+            f"for quaternions, {_ORDER}; {_CAMERA}",
+        )
+    moved = _strides(np.array([pose.matrix for pose in world_SE3_sensors]))
+    normal = np.median(normals, axis=0)
+    if len(moved) and float(np.median(np.abs(moved @ normal) / np.linalg.norm(moved, axis=1))) > _OFF_THE_GROUND:
+        raise PoseInputError(
+            f"{where}: with these poses the sensor does not move along the ground that it sees", _CAMERA
+        )
+
+
+def _far_away(range_m: float, middle_m: float, where: str) -> SweepInputError:
+    away = f"{range_m / 1000:,.1f} km" if range_m >= 2000 else f"{range_m:,.0f} m"
+    if middle_m > 0.5 * range_m:
+        return SweepInputError(
+            f"{where}: points lie {away} from the sensor",
+            "sweeps must be in the sensor's frame, not in the world's: take the pose off before",
+        )
+    return SweepInputError(f"{where}: points lie {away} from the sensor all around", "give points in metres")
+
+
+def pairs_to_compare(world_SE3_sensors: Sequence[SE3]) -> list[tuple[int, int]]:
+    """Sweeps whose displacement is worth measuring: neighbours all over the drive, and where the poses jump."""
+    count = len(world_SE3_sensors)
+    starts = np.linspace(0, max(count - 1 - max(_GAPS), 0), _STARTS).round().astype(int).tolist()
+    pairs = {(start, start + gap) for gap in _GAPS for start in starts if start + gap < count}
+    at_m = np.array([pose.translation_m for pose in world_SE3_sensors]).reshape(-1, 3)
+    steps_m = np.linalg.norm(np.diff(at_m, axis=0), axis=1)
+    jumps = np.argsort(-steps_m, kind="stable")[:_JUMPS]
+    return sorted(pairs | {(int(i), int(i) + 1) for i in jumps})
+
+
+def check_alignment(pairs: Sequence[tuple[Outline, Outline, SE3, SE3]], where: str) -> None:
+    """Check that sweeps lie on each other where their poses put them.
+
+    Args:
+        pairs: two sweeps taken near each other and their ``world_SE3_sensor``.
+        where: the poses' file and the sweeps, for messages.
+
+    Raises:
+        PoseInputError: at least a third of the pairs that tell anything contradict their poses.
+    """
+    compared = [(compare_sweeps(first, second, a.inverse() @ b), a, b) for first, second, a, b in pairs]
+    telling = [entry for entry in compared if entry[0].telling]
+    wrong = [entry for entry in telling if entry[0].contradicted]
+    if not wrong or len(wrong) < max(min(2, len(pairs)), _WRONG_SHARE * len(telling)):
+        return
+    by_poses, by_sweeps = wrong[0][0].by_poses_m, wrong[0][0].by_sweeps_m
+    assert by_sweeps is not None
+    raise PoseInputError(
+        f"{where}: the sweeps do not lie on each other with these poses ({len(wrong)} of {len(telling)} pairs): the "
+        f"sensor moves by ({by_poses[0]:.2f}, {by_poses[1]:.2f}) m where the sweeps show ({by_sweeps[0]:.2f}, "
+        f"{by_sweeps[1]:.2f}) m",
+        _explanation(wrong),
+    )
+
+
+def _explanation(wrong: Sequence[tuple[Displacement, SE3, SE3]]) -> str:
+    """The way to read the poses that agrees with the sweeps, as a cure."""
+    measured = np.array([displacement.by_sweeps_m for displacement, _, _ in wrong])
+    given = np.array([displacement.by_poses_m for displacement, _, _ in wrong])
+    size, moved = np.linalg.norm(measured, axis=1), np.linalg.norm(given, axis=1)
+    inverse = np.array([(a @ b.inverse()).translation_m[:2] for _, a, b in wrong])
+    w_first = np.array([(_w_first(a).inverse() @ _w_first(b)).translation_m[:2] for _, a, b in wrong])
+
+    def fits(other: DoubleArray) -> bool:
+        return float(np.median(np.linalg.norm(other - measured, axis=1) / np.maximum(size, 1.0))) < 0.5
+
+    if fits(inverse):
+        return "give world_T_sensor: these look like sensor_T_world, their inverse, or stand in reverse order"
+    if fits(w_first):
+        return f"quaternions look like qw first: {_ORDER}"
+    if float(np.median(moved)) < 0.05 * float(np.median(size)):
+        return "positions barely change: give metres, not degrees or kilometres"
+    ratio = float(np.median(moved / np.maximum(size, 0.25)))
+    along = float(np.median((given * measured).sum(axis=1) / np.maximum(size * moved, 1e-9)))
+    if along > 0.8 and not 0.8 < ratio < 1.25:
+        return f"positions are about {ratio:.3g} times too large: give metres"
+    return (
+        "give the poses of these sweeps in their order, world_T_sensor, metres, x forward, y left, z up; priors too "
+        "rough to lay sweeps together are for localize --aggregate 1"
+    )
+
+
+def _w_first(pose: SE3) -> SE3:
+    """The pose that was meant if its quaternion was written qw first and read as qw last."""
+    matrix = pose.matrix.copy()
+    w, x, y, z = Rotation.from_matrix(matrix[:3, :3]).as_quat()
+    matrix[:3, :3] = Rotation.from_quat([x, y, z, w]).as_matrix()
+    return SE3(matrix)

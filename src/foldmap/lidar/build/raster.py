@@ -1,0 +1,275 @@
+"""A ground-intensity map from a drive: sweeps and their poses in, map tiles out.
+
+One pass sorts every sweep's ground looks into tiles on disk; then each tile is summarized on its own. Memory is that of
+one sweep and one tile, however long the drive.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+
+from foldmap.errors import ConfigError, MapInputError, SweepInputError
+from foldmap.geometry import SE3, MetricGrid
+from foldmap.lidar.build.ground import height_above_ground
+from foldmap.lidar.build.looks import LookLog, pack_looks, unpack_looks
+from foldmap.lidar.build.moving import CELL_M, beside_upright, mostly_occupied, upright
+from foldmap.lidar.build.robust import summarize
+from foldmap.lidar.source import RasterMap, Sweep
+from foldmap.types import AnyArray, BoolArray, DoubleArray, FloatArray, IntArray
+
+
+@dataclass(frozen=True)
+class BuildSettings:
+    """How a map is built.
+
+    Attributes:
+        resolution_m: pixel size.
+        tile_px: side of a tile, a multiple of 16.
+        max_range_m: returns farther from the sensor (in its plane) are left out.
+        min_range_m: nearer ones too (the vehicle itself).
+        ground_tolerance_m: largest distance of a ground return from its local plane.
+        sensor_height_m: height of the sensor above the road; estimated from each sweep where None.
+        min_step_m: a sweep taken nearer than this to the last one that was used is skipped, so that waiting at a light
+            does not outvote driving.
+        robust: biweight mean of each pixel's looks; a plain mean where False.
+        remove_moving: keep out what stands on the road; see `foldmap.lidar.build.moving`.
+        buffer_looks: looks held in memory before they go to disk, 8 bytes each.
+        max_tile_looks: a tile with more is thinned evenly over its sweeps.
+
+    Raises:
+        ConfigError: a value is out of range.
+    """
+
+    resolution_m: float = 0.05
+    tile_px: int = 512
+    max_range_m: float = 40.0
+    min_range_m: float = 2.0
+    ground_tolerance_m: float = 0.12
+    sensor_height_m: float | None = None
+    min_step_m: float = 0.02
+    robust: bool = True
+    remove_moving: bool = True
+    buffer_looks: int = 2_000_000
+    max_tile_looks: int = 6_000_000
+
+    def __post_init__(self) -> None:
+        for name in ("resolution_m", "max_range_m", "ground_tolerance_m"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value > 0):
+                raise ConfigError(f"{name} is {value}", "give a positive length in metres")
+        if not 0 <= self.min_range_m < self.max_range_m:
+            raise ConfigError(f"min_range_m is {self.min_range_m}", "give a length from 0 to below max_range_m")
+        if self.tile_px % 16 or not 16 <= self.tile_px <= 8192:
+            raise ConfigError(f"tile_px is {self.tile_px}", "give a multiple of 16 up to 8192")
+        if self.buffer_looks < 1 or self.max_tile_looks < 1:
+            raise ConfigError("buffer_looks and max_tile_looks count looks", "give positive numbers")
+        if not self.min_step_m >= 0:
+            raise ConfigError(f"min_step_m is {self.min_step_m}", "give a length in metres, 0 to use every sweep")
+        if self.sensor_height_m is not None and not (math.isfinite(self.sensor_height_m) and self.sensor_height_m > 0):
+            raise ConfigError(f"sensor_height_m is {self.sensor_height_m}", "give the height above the road in metres")
+
+
+@dataclass(frozen=True)
+class MapTile:
+    """A finished tile.
+
+    Attributes:
+        row: map row of its first pixel.
+        col: map column of its first pixel.
+        intensity: float32 (T, T), 0 to 1; 0 where not observed.
+        count: int64 (T, T), looks; 0 where not observed.
+        spread: float32 (T, T), standard deviation of single looks.
+    """
+
+    row: int
+    col: int
+    intensity: FloatArray
+    count: IntArray
+    spread: FloatArray
+
+
+@dataclass
+class BuildCounts:
+    """What went into a map."""
+
+    sweeps: int = 0
+    skipped_standing: int = 0
+    without_ground: int = 0
+    ground_looks: int = 0
+    dropped_beside_obstacles: int = 0
+
+
+@dataclass
+class BuiltMap:
+    """The looks of a drive on disk, summarized tile by tile on demand. Use as a context manager, or `close` it.
+
+    Attributes:
+        grid: placement of the whole map, whole tiles.
+        settings: how it was built.
+        counts: what went into it.
+    """
+
+    grid: MetricGrid
+    settings: BuildSettings
+    counts: BuildCounts
+    _log: LookLog = field(repr=False)
+    _folder: Path = field(repr=False)
+
+    def tiles(self) -> Iterator[MapTile]:
+        """Yield the tiles that have looks, row by row."""
+        size, resolution_m = self.settings.tile_px, self.settings.resolution_m
+        first_row = round(-self.grid.north_m / resolution_m) // size
+        first_col = round(self.grid.west_m / resolution_m) // size
+        for tile in self._log.tiles:
+            intensity, count, spread = self._summarize(tile)
+            if count.any():
+                row, col = (tile[0] - first_row) * size, (tile[1] - first_col) * size
+                yield MapTile(row, col, intensity, count, spread)
+
+    def _summarize(self, tile: tuple[int, int]) -> tuple[FloatArray, IntArray, FloatArray]:
+        size = self.settings.tile_px
+        pixel, value, sweep, occupied = unpack_looks(self._log.read(tile))
+        ground = ~occupied
+        flat = summarize(pixel[ground], value[ground], size * size, self.settings.robust)
+        intensity, count, spread = flat[0].reshape(size, size), flat[1].reshape(size, size), flat[2].reshape(size, size)
+        if self.settings.remove_moving:
+            cell_px = max(1, round(CELL_M / self.settings.resolution_m))
+            row, col = pixel // size, pixel % size
+            full = mostly_occupied(row, col, sweep.astype(np.int64), occupied, size, cell_px)
+            intensity[full], count[full], spread[full] = 0, 0, 0
+        return intensity, count, spread
+
+    def raster(self) -> RasterMap:
+        """Return the whole map in memory."""
+        intensity = np.zeros(self.grid.shape, np.float32)
+        observed = np.zeros(self.grid.shape, bool)
+        size = self.settings.tile_px
+        for tile in self.tiles():
+            window = np.s_[tile.row : tile.row + size, tile.col : tile.col + size]
+            intensity[window] = tile.intensity
+            observed[window] = tile.count > 0
+        return RasterMap(self.grid, intensity, observed)
+
+    def close(self) -> None:
+        """Remove the looks from disk."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def __enter__(self) -> BuiltMap:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def build_map(
+    drive: Iterable[tuple[Sweep, SE3]],
+    settings: BuildSettings | None = None,
+    crs_wkt: str = "",
+    scratch: Path | None = None,
+) -> BuiltMap:
+    """Build a ground-intensity map; sweeps are taken one at a time.
+
+    Args:
+        drive: sweeps with their ``world_SE3_sensor``, world x east, y north, z up, metres.
+        settings: how; the defaults where None.
+        crs_wkt: the world's CRS; empty for a local one.
+        scratch: folder for the looks (8 bytes each, about 0.5 MB a 64-beam sweep); the system's where None.
+
+    Raises:
+        SweepInputError: there is no sweep.
+        MapInputError: no sweep shows any ground.
+    """
+    settings = settings or BuildSettings()
+    folder = Path(tempfile.mkdtemp(prefix="foldmap-looks-", dir=scratch))
+    try:
+        log = LookLog(folder, settings.buffer_looks, settings.max_tile_looks)
+        counts = _log_drive(drive, log, settings)
+        log.flush()
+        if counts.sweeps == 0:
+            raise SweepInputError("there are no sweeps to build a map from", "give sweeps with their poses")
+        if counts.ground_looks == 0:
+            raise MapInputError("no sweep shows any ground", "check that z points up, and give the sensor's height")
+        return BuiltMap(_grid_of(log.tiles, settings, crs_wkt), settings, counts, log, folder)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def _log_drive(drive: Iterable[tuple[Sweep, SE3]], log: LookLog, settings: BuildSettings) -> BuildCounts:
+    counts = BuildCounts()
+    last_m: DoubleArray | None = None
+    for number, (sweep, world_SE3_sensor) in enumerate(drive):
+        counts.sweeps += 1
+        here_m = world_SE3_sensor.translation_m
+        if last_m is not None and float(np.linalg.norm(here_m - last_m)) < settings.min_step_m:
+            counts.skipped_standing += 1
+            continue
+        last_m = here_m
+        height_m = height_above_ground(sweep.points_sensor_m, settings.sensor_height_m)
+        ground = np.abs(height_m) <= settings.ground_tolerance_m
+        if not ground.any():
+            counts.without_ground += 1
+            continue
+        range_m = np.hypot(sweep.points_sensor_m[:, 0], sweep.points_sensor_m[:, 1])
+        reach = (range_m >= settings.min_range_m) & (range_m <= settings.max_range_m)
+        ground &= reach
+        if settings.remove_moving:
+            obstacle = upright(height_m) & reach
+            beside = beside_upright(sweep.points_sensor_m, obstacle)
+            counts.dropped_beside_obstacles += int((ground & beside).sum())
+            ground &= ~beside
+            _log_occupied(sweep, world_SE3_sensor, obstacle, number, log, settings)
+        counts.ground_looks += int(ground.sum())
+        tile_row, tile_col, pixel = _locate(sweep, world_SE3_sensor, ground, settings)
+        value = np.round(np.clip(sweep.intensity[ground], 0, 1) * 65535).astype(np.uint16)
+        log.add(tile_row, tile_col, pack_looks(pixel, value, number, occupied=False))
+    return counts
+
+
+def _log_occupied(
+    sweep: Sweep, world_SE3_sensor: SE3, obstacle: BoolArray, number: int, log: LookLog, settings: BuildSettings
+) -> None:
+    """Log upright returns once per evidence cell: the vote is per sweep."""
+    tile_row, tile_col, pixel = _locate(sweep, world_SE3_sensor, obstacle, settings)
+    cell_px = max(1, round(CELL_M / settings.resolution_m))
+    cells = -(-settings.tile_px // cell_px)
+    cell = (pixel // settings.tile_px // cell_px) * cells + pixel % settings.tile_px // cell_px
+    # A sweep reaches a few hundred tiles at most, so tile offsets and cell fit one integer.
+    tile = (tile_row - tile_row.min(initial=0)) * 100_000 + (tile_col - tile_col.min(initial=0))
+    _, first = np.unique(tile * cells * cells + cell, return_index=True)
+    looks = pack_looks(pixel[first], np.zeros(len(first), np.uint16), number, occupied=True)
+    log.add(tile_row[first], tile_col[first], looks)
+
+
+def _locate(
+    sweep: Sweep, world_SE3_sensor: SE3, kept: BoolArray, settings: BuildSettings
+) -> tuple[AnyArray, AnyArray, AnyArray]:
+    """Tile row, tile column and flat pixel in the tile; the pixel grid is anchored at the world's origin."""
+    world_m = world_SE3_sensor.apply(sweep.points_sensor_m[kept].astype(np.float64))
+    row = np.floor(-world_m[:, 1] / settings.resolution_m).astype(np.int64)
+    col = np.floor(world_m[:, 0] / settings.resolution_m).astype(np.int64)
+    size = settings.tile_px
+    return row // size, col // size, (row % size) * size + col % size
+
+
+def _grid_of(tiles: list[tuple[int, int]], settings: BuildSettings, crs_wkt: str) -> MetricGrid:
+    rows, cols = [row for row, _ in tiles], [col for _, col in tiles]
+    side_m = settings.tile_px * settings.resolution_m
+    return MetricGrid(
+        west_m=min(cols) * side_m,
+        north_m=-min(rows) * side_m,
+        resolution_m=settings.resolution_m,
+        height_px=(max(rows) - min(rows) + 1) * settings.tile_px,
+        width_px=(max(cols) - min(cols) + 1) * settings.tile_px,
+        crs_wkt=crs_wkt,
+    )

@@ -1,0 +1,148 @@
+"""Training pairs from a real drive: a few aggregated sweeps against the map of the drive's other frames."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import overload
+
+import numpy as np
+
+from foldmap.errors import ConfigError, PoseInputError
+from foldmap.geometry import SE2, SE3
+from foldmap.lidar.observation import aggregate, rasterize
+from foldmap.lidar.pairs.from_raster import PlacePair
+from foldmap.lidar.source import Sweep
+from foldmap.types import BoolArray, FloatArray
+
+_KEPT_PAIRS = 256
+
+
+@dataclass(frozen=True)
+class _Frame:
+    points_vehicle_m: FloatArray
+    intensity: FloatArray
+    world_SE2_vehicle: SE2
+
+
+class SweepPairs(Sequence[PlacePair]):
+    """One pair a frame: the frame with its neighbours as query, all frames but the nearest ones as map.
+
+    Sweeps next to the query share rings and noise with it and would flatter whatever is trained, so ``guard`` frames on
+    each side of the query stay out of its map.
+
+    Args:
+        sweeps: in driving order; their ground returns are kept, nothing else.
+        world_SE3_sensors: one a sweep.
+        resolution_m: pixel size.
+        aggregate_sweeps: frames a query.
+        guard: frames left out on each side of it.
+        map_px: side of the map crop.
+        sweep_px: side of the query.
+        max_range_m: returns farther away are left out.
+        share: of the drive, from and to, from which queries are taken; maps always are of the whole drive.
+
+    Raises:
+        PoseInputError: the counts differ.
+        ConfigError: the drive is too short, or sizes are impossible.
+    """
+
+    def __init__(
+        self,
+        sweeps: Iterable[Sweep],
+        world_SE3_sensors: Sequence[SE3],
+        resolution_m: float,
+        *,
+        aggregate_sweeps: int = 5,
+        guard: int = 15,
+        map_px: int = 640,
+        sweep_px: int = 480,
+        max_range_m: float = 20.0,
+        share: tuple[float, float] = (0.0, 1.0),
+    ) -> None:
+        if aggregate_sweeps < 1 or guard < 0 or not 16 <= sweep_px <= map_px or not 0 <= share[0] < share[1] <= 1:
+            raise ConfigError("the pairs' sizes are impossible", "give positive counts, and the map the larger crop")
+        self._frames = [_ground(s, p, max_range_m) for s, p in _paired(sweeps, world_SE3_sensors)]
+        if len(self._frames) <= aggregate_sweeps + 2 * guard:
+            raise ConfigError(
+                f"{len(self._frames)} sweeps leave no map beside {aggregate_sweeps} and guards of {guard}",
+                "give a longer drive or a smaller guard",
+            )
+        self._resolution_m, self._aggregate, self._guard = resolution_m, aggregate_sweeps, guard
+        self._map_px, self._sweep_px = map_px, sweep_px
+        starts = len(self._frames) - aggregate_sweeps + 1
+        self._starts = range(int(share[0] * starts), max(int(share[1] * starts), int(share[0] * starts) + 1))
+        self._kept: OrderedDict[int, PlacePair] = OrderedDict()
+
+    def part(self, low: float, high: float) -> SweepPairs:
+        """The pairs of a share of the drive, on the same frames."""
+        other = object.__new__(SweepPairs)
+        other.__dict__.update(self.__dict__)
+        starts = len(self._frames) - self._aggregate + 1
+        other._starts = range(int(low * starts), max(int(high * starts), int(low * starts) + 1))
+        other._kept = OrderedDict()
+        return other
+
+    def __len__(self) -> int:
+        return len(self._starts)
+
+    @overload
+    def __getitem__(self, index: int) -> PlacePair: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[PlacePair]: ...
+    def __getitem__(self, index: int | slice) -> PlacePair | list[PlacePair]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        first = self._starts[index]
+        if first not in self._kept:
+            self._kept[first] = self._make(first)
+            if len(self._kept) > _KEPT_PAIRS:
+                self._kept.popitem(last=False)
+        self._kept.move_to_end(first)
+        return self._kept[first]
+
+    def left_out(self, first: int) -> range:
+        """Frames that the map of the query starting at ``first`` does without."""
+        low, high = first - self._guard, first + self._aggregate + self._guard
+        return range(max(low, 0), min(high, len(self._frames)))
+
+    def _make(self, first: int) -> PlacePair:
+        anchor = self._frames[first + self._aggregate // 2].world_SE2_vehicle
+        query = range(first, first + self._aggregate)
+        out = self.left_out(first)
+        others = [i for i in range(len(self._frames)) if i not in out]
+        sweep = self._draw(query, anchor, self._sweep_px)
+        ground = self._draw(others, anchor, self._map_px)
+        return PlacePair(*ground, *sweep, (0.0, 0.0))
+
+    def _draw(self, frames: Iterable[int], anchor: SE2, side_px: int) -> tuple[FloatArray, BoolArray]:
+        """Frames laid together in the vehicle frame of an anchor."""
+        vehicle_SE2_world = anchor.inverse()
+        half_m = 0.5 * side_px * self._resolution_m
+        points, values = [np.zeros((0, 2))], [np.zeros(0, np.float32)]
+        for index in frames:
+            frame = self._frames[index]
+            anchor_SE2_frame = vehicle_SE2_world @ frame.world_SE2_vehicle
+            if max(abs(anchor_SE2_frame.x_m), abs(anchor_SE2_frame.y_m)) > 3 * half_m + 20:
+                continue
+            points.append(anchor_SE2_frame.apply(frame.points_vehicle_m.astype(np.float64)))
+            values.append(frame.intensity)
+        image = rasterize(np.concatenate(points), np.concatenate(values), self._resolution_m, half_m, half_m)
+        return image.intensity, image.observed
+
+
+def _paired(sweeps: Iterable[Sweep], poses: Sequence[SE3]) -> Iterable[tuple[Sweep, SE3]]:
+    count = 0
+    for count, sweep in enumerate(sweeps, start=1):
+        if count > len(poses):
+            break
+        yield sweep, poses[count - 1]
+    if count != len(poses):
+        raise PoseInputError(f"{len(poses)} poses for {count} sweeps or more", "give one pose a sweep")
+
+
+def _ground(sweep: Sweep, pose: SE3, max_range_m: float) -> _Frame:
+    points, intensity = aggregate([sweep], [pose], 0)
+    near = np.hypot(points[:, 0], points[:, 1]) <= max_range_m
+    return _Frame(points[near, :2].astype(np.float32), intensity[near], pose.to_se2())

@@ -1,0 +1,1 @@
+"""Sweeps in a folded lidar map."""

@@ -1,0 +1,147 @@
+"""How sure a peak is, from the observation's own blocks.
+
+Learned scores are not calibrated, so a softmax of them says little. But a score is a sum over the observation's
+pixels, and blocks of it are nearly independent witnesses: how much they disagree says how far the sum can be trusted.
+At the best heading each block is matched by itself. Then, paired over blocks,
+
+- a difference of scores between two poses has a standard error, so a margin has a unit (sigma);
+- resampling the blocks (bootstrap) shows where else the peak could have been: an honest covariance, long along a
+  straight road, and scattered over the window for a chance match.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from foldmap.lidar.match.correlate import correlate
+from foldmap.lidar.match.peak import MODE_RADIUS_M, mode_mask
+from foldmap.types import BoolArray, DoubleArray, FloatArray
+
+AGREEMENT_RADIUS_M = 0.15
+_REPLICATES = 64
+_MIN_BLOCK_PX = 32
+_CHUNK = 16
+
+
+@dataclass(frozen=True)
+class BlockStatistics:
+    """What the blocks of one observation say about its peak.
+
+    Attributes:
+        evidence_sigma: peak above the window's mean, in standard errors.
+        margin_sigma: smallest, over the shifts of other modes, of the peak's lead in standard errors; 0 without blocks.
+        agreement: share of bootstrap peaks within 0.15 m of the peak.
+        position_covariance_m2: (2, 2) of the bootstrap peaks, x east, y north in the crop's axes.
+        temperature: what divides the scores to make them log-likelihoods.
+        weights: (replicates, blocks), the bootstrap's counts, for further statistics of the same blocks.
+    """
+
+    evidence_sigma: float
+    margin_sigma: float
+    agreement: float
+    position_covariance_m2: DoubleArray
+    temperature: float
+    weights: FloatArray
+
+
+def block_scores(
+    map_CHW: torch.Tensor, turned_CHW: torch.Tensor, radius_px: int, block_px: int | None = None
+) -> FloatArray:
+    """Match each block of a turned observation by itself.
+
+    Args:
+        map_CHW: crop.
+        turned_CHW: observation, turned onto the crop, 2 * radius_px smaller.
+        radius_px: half the window.
+        block_px: side of a block; by default about a ninth of the image, at least 32.
+
+    Returns:
+        float32 (K, 2 * radius + 1, 2 * radius + 1); blocks without content are left out, so K may be 0. They sum to the
+        observation's scores.
+    """
+    _, rows, columns = turned_CHW.shape
+    side = block_px or max(_MIN_BLOCK_PX, math.ceil(max(rows, columns) / 9))
+    down, across = math.ceil(rows / side), math.ceil(columns / side)
+    pad = (0, across * side - columns, 0, down * side - rows)
+    own = torch.nn.functional.pad(turned_CHW, pad)
+    crop = torch.nn.functional.pad(map_CHW, pad)
+    corners = [(r * side, c * side) for r in range(down) for c in range(across)]
+    corners = [(r, c) for r, c in corners if bool(own[:, r : r + side, c : c + side].any())]
+    reach = side + 2 * radius_px
+    scores = []
+    with torch.inference_mode():
+        for start in range(0, len(corners), _CHUNK):
+            chunk = corners[start : start + _CHUNK]
+            crops = torch.stack([crop[:, r : r + reach, c : c + reach] for r, c in chunk])
+            templates = torch.stack([own[:, r : r + side, c : c + side] for r, c in chunk])
+            scores.append(correlate(crops, templates[:, None], radius_px)[:, 0])
+    if not scores:
+        return np.zeros((0, 2 * radius_px + 1, 2 * radius_px + 1), np.float32)
+    result: FloatArray = torch.cat(scores).numpy()
+    return result
+
+
+def block_statistics(scores_KHW: FloatArray, resolution_m: float, seed: int = 0) -> BlockStatistics:
+    """Judge the peak of the summed block scores; deterministic for a seed.
+
+    Args:
+        scores_KHW: one volume a block, as `block_scores` gives them.
+        resolution_m: pixel size.
+        seed: of the bootstrap.
+    """
+    count, height, width = scores_KHW.shape
+    window_m2 = np.diag([(width * resolution_m) ** 2, (height * resolution_m) ** 2]) / 12
+    if count < 4:
+        return BlockStatistics(0.0, 0.0, 0.0, window_m2, math.inf, np.ones((1, count), np.float32))
+    total = scores_KHW.sum(0)
+    row, col = (int(i) for i in np.unravel_index(total.argmax(), total.shape))
+    lead = scores_KHW[:, row, col][:, None, None] - scores_KHW
+    mean = lead.mean(0)
+    # Standard error of the mean over blocks; a lead without any spread is no lead at all.
+    error = np.sqrt(np.maximum((lead**2).mean(0) - mean**2, 0.0) / (count - 1))
+    far = ~mode_mask(total.shape, (row, col), MODE_RADIUS_M / resolution_m)
+    t_value = np.where(error > 0, mean / np.where(error > 0, error, 1.0), 0.0)
+    margin = float(t_value[far].min()) if far.any() else 0.0
+    own = lead.mean((1, 2))
+    own_error = float(own.std(ddof=1)) / math.sqrt(count)
+    evidence = float(own.mean()) / own_error if own_error > 0 else 0.0
+    rng = np.random.default_rng(seed)
+    weights = rng.multinomial(count, np.full(count, 1 / count), size=_REPLICATES).astype(np.float32)
+    peaks_m = peaks_px((weights @ scores_KHW.reshape(count, -1)).reshape(-1, height, width)) * resolution_m
+    centre_m = peaks_px(total[None])[0] * resolution_m
+    offset = peaks_m - centre_m
+    agreement = float((np.hypot(*offset.T) <= AGREEMENT_RADIUS_M).mean())
+    covariance = offset.T @ offset / len(offset)
+    return BlockStatistics(evidence, margin, agreement, covariance, _temperature(mean, error, far, count), weights)
+
+
+def _temperature(mean: DoubleArray, error: DoubleArray, far: BoolArray, count: int) -> float:
+    """For a lead that is Gaussian, with mean m and variance v, the log-likelihood ratio is lead / (v / 2m)."""
+    lead, variance = count * mean[far], (count * error[far]) ** 2
+    if not lead.size or float(np.median(lead)) <= 0:
+        return math.inf
+    return max(float(np.median(variance)) / (2 * float(np.median(lead))), 1e-12)
+
+
+def peaks_px(scores_BHW: FloatArray) -> DoubleArray:
+    """Return each image's peak to a fraction of a pixel, by parabolas: (B, 2) x east, y north, in pixels."""
+    batch, height, width = scores_BHW.shape
+    flat = scores_BHW.reshape(batch, -1).argmax(1)
+    row, col = flat // width, flat % width
+    b = np.arange(batch)
+
+    def vertex(before: FloatArray, at: FloatArray, after: FloatArray) -> DoubleArray:
+        bend = np.minimum(before - 2.0 * at + after, -1e-12)
+        return np.clip(0.5 * (before - after) / bend, -0.5, 0.5)
+
+    at = scores_BHW[b, row, col].astype(np.float64)
+    north, south = (scores_BHW[b, np.clip(row + step, 0, height - 1), col] for step in (-1, 1))
+    west, east = (scores_BHW[b, row, np.clip(col + step, 0, width - 1)] for step in (-1, 1))
+    inner_row, inner_col = (row > 0) & (row < height - 1), (col > 0) & (col < width - 1)
+    y = row + np.where(inner_row, vertex(north, at, south), 0.0)
+    x = col + np.where(inner_col, vertex(west, at, east), 0.0)
+    return np.stack([x, -y], axis=1)

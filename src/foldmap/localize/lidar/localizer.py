@@ -1,0 +1,277 @@
+"""The lidar localizer: once from a prior, or over time with a histogram filter (eq. 1-5, 8)."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+
+from foldmap.errors import ConfigError
+from foldmap.geometry import SE2, wrap_rad
+from foldmap.lidar.match.rotate import rotate_embedding_fast
+from foldmap.lidar.observation import Observation
+from foldmap.localize.estimate import Diagnostics, Estimate, Status
+from foldmap.localize.lidar.confidence import ConfidenceThresholds, thresholds_of
+from foldmap.localize.lidar.histogram import BeliefGrid
+from foldmap.localize.lidar.once import Attempt, attempt, localize_once
+from foldmap.localize.lidar.search import WindowMatch
+from foldmap.localize.lidar.view import DecodedMap
+from foldmap.localize.motion import MotionNoise, increment_covariance
+from foldmap.types import DoubleArray
+
+
+@dataclass(frozen=True)
+class LocalizerSettings:
+    """How the localizer searches and whom it believes.
+
+    Attributes:
+        motion: noise of the odometry.
+        alpha: eq. 8's temperature.
+        min_radius_m: the belief's grid is never smaller.
+        max_radius_m: nor larger; beyond, the vehicle is lost until lidar or GPS finds it.
+        min_headings: least number of heading bins.
+        max_headings: largest number.
+        heading_step_rad: between bins.
+        outlier_share: likelihood of an observation that has nothing to do with the map, relative to a perfect one.
+        conflict_m: lidar that peaks farther than this (and than 3 sigma) from the belief does not confirm it.
+        warn_sigma_m: above, the estimate is `degraded`.
+        lost_sigma_m: above, there is no pose.
+        wide_after_s: without lidar for so long, the whole grid is searched as if there were no belief.
+        thresholds: of single matches; None for those that the map's model was calibrated to.
+    """
+
+    motion: MotionNoise = field(default_factory=MotionNoise)
+    alpha: float = 2.0
+    min_radius_m: float = 1.0
+    max_radius_m: float = 4.0
+    min_headings: int = 11
+    max_headings: int = 41
+    heading_step_rad: float = math.radians(0.5)
+    outlier_share: float = 1e-3
+    conflict_m: float = 0.3
+    warn_sigma_m: float = 0.15
+    lost_sigma_m: float = 0.5
+    wide_after_s: float = 1.0
+    thresholds: ConfidenceThresholds | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 < self.min_radius_m <= self.max_radius_m or not 3 <= self.min_headings <= self.max_headings:
+            raise ConfigError("the localizer's grid limits are out of order", "give 0 < min <= max")
+        if not 0 < self.outlier_share < 1 or self.alpha < 1 or self.heading_step_rad <= 0:
+            raise ConfigError("the localizer's settings are out of range", "see LocalizerSettings")
+        if not 0 < self.warn_sigma_m <= self.lost_sigma_m:
+            raise ConfigError("warn_sigma_m must not exceed lost_sigma_m")
+
+
+class LidarLocalizer:
+    """Localizes a vehicle in a folded map, as ``foldmap localize`` does.
+
+    Args:
+        decoded: the map, for example `foldmap.lidar.unfold.FoldedLidar`.
+        settings: how; thresholds are those in the file unless others are given here.
+
+    Raises:
+        ModelError: the thresholds in the file cannot be used.
+    """
+
+    def __init__(self, decoded: DecodedMap, settings: LocalizerSettings | None = None) -> None:
+        self._decoded = decoded
+        self._settings = settings or LocalizerSettings()
+        self._thresholds = self._settings.thresholds or thresholds_of(decoded)
+        self._belief: BeliefGrid | None = None
+        self._lidar_age_s = math.inf
+        self._last_refusal = Status.NO_MATCH
+
+    @property
+    def belief(self) -> BeliefGrid | None:
+        """The filter's belief; None before `start`."""
+        return self._belief
+
+    def localize_once(
+        self,
+        observation: Observation,
+        prior: SE2,
+        radius_m: float = 1.0,
+        heading_range_rad: float = math.radians(5.0),
+        heading_count: int = 11,
+    ) -> Estimate:
+        """Localize without memory and without touching the filter; see `foldmap.localize.lidar.once.localize_once`."""
+        return self.attempt_once(observation, prior, radius_m, heading_range_rad, heading_count).estimate
+
+    def attempt_once(
+        self,
+        observation: Observation,
+        prior: SE2,
+        radius_m: float = 1.0,
+        heading_range_rad: float = math.radians(5.0),
+        heading_count: int = 11,
+    ) -> Attempt:
+        """Do as `localize_once`, and give the match and its features too (for calibration and pictures)."""
+        return localize_once(
+            self._decoded,
+            observation,
+            prior,
+            radius_m,
+            heading_range_rad,
+            heading_count=heading_count,
+            thresholds=self._thresholds,
+        )
+
+    def start(self, prior: SE2, sigma_m: float = 0.3, sigma_heading_rad: float = math.radians(1.0)) -> None:
+        """Start the filter (again) from a rough pose; it answers a pose once lidar has confirmed it.
+
+        Raises:
+            PoseInputError: the prior is not finite or a sigma is not positive.
+        """
+        s = self._settings
+        covariance = np.diag([sigma_m**2, sigma_m**2, sigma_heading_rad**2])
+        radius_m, headings = self._reach(covariance)
+        resolution_m = self._decoded.grid.resolution_m
+        self._belief = BeliefGrid.gaussian(prior, covariance, radius_m, headings, resolution_m, s.heading_step_rad)
+        self._lidar_age_s = math.inf
+
+    def step(
+        self,
+        observation: Observation | None,
+        odometry: SE2,
+        dt_s: float,
+        gps: tuple[float, float, float] | None = None,
+    ) -> Estimate:
+        """Move, weigh GPS and lidar, and answer.
+
+        Args:
+            observation: what lidar sees after the motion; None dead-reckons.
+            odometry: previous_SE2_current, the increment since the last step.
+            dt_s: time since the last step.
+            gps: east, north and standard deviation in metres, if there is a fix.
+
+        Raises:
+            ConfigError: the filter was not started, or time runs backwards.
+            PoseInputError: odometry or GPS are not finite.
+        """
+        begin_s = time.perf_counter()
+        if self._belief is None:
+            raise ConfigError("the localizer has no belief yet", "call start with a prior first")
+        if not (math.isfinite(dt_s) and dt_s >= 0):
+            raise ConfigError(f"a time step of {dt_s} s", "give a finite step >= 0")
+        belief = self._belief.predict(odometry, increment_covariance(odometry, dt_s, self._settings.motion))
+        belief = self._fitted(belief)
+        self._lidar_age_s += dt_s
+        if gps is not None:
+            belief = self._with_gps(belief, *gps)
+        if observation is None:
+            self._belief = belief.recentred()
+            return self._answer(Status.NO_OBSERVATION, Diagnostics(reason="no observation"), begin_s)
+        prior = belief.centre
+        result = attempt(
+            self._decoded,
+            observation,
+            prior,
+            belief.radius_m,
+            belief.headings_rad() - prior.heading_rad,
+            self._thresholds,
+        )
+        self._belief = self._with_lidar(belief, result).recentred()
+        diagnostics = replace(
+            result.estimate.diagnostics,
+            prior_distance_m=math.hypot(self._belief.centre.x_m - prior.x_m, self._belief.centre.y_m - prior.y_m),
+            prior_turn_rad=wrap_rad(self._belief.centre.heading_rad - prior.heading_rad),
+        )
+        return self._answer(result.estimate.status, diagnostics, begin_s)
+
+    def _reach(self, covariance: DoubleArray) -> tuple[float, int]:
+        """Radius and heading bins that hold 3.5 sigma of a belief."""
+        s = self._settings
+        sigma_m = math.sqrt(float(np.linalg.eigvalsh(covariance[:2, :2]).max()))
+        radius_m = min(max(3.5 * sigma_m + 0.2, s.min_radius_m), s.max_radius_m)
+        bins = 2 * math.ceil(3.5 * math.sqrt(covariance[2, 2]) / s.heading_step_rad) + 1
+        return radius_m, min(max(bins, s.min_headings), s.max_headings)
+
+    def _fitted(self, belief: BeliefGrid) -> BeliefGrid:
+        return belief.resized(*self._reach(belief.mean_and_covariance()[1]))
+
+    def _with_gps(self, belief: BeliefGrid, east_m: float, north_m: float, sigma_m: float) -> BeliefGrid:
+        """Weigh a fix (eq. 4); one that the belief excludes restarts it, if lidar has not confirmed it lately."""
+        log_likelihood = belief.gps_log_likelihood(east_m, north_m, sigma_m)
+        mean, covariance = belief.mean_and_covariance()
+        apart = np.array([east_m - mean.x_m, north_m - mean.y_m])
+        total = covariance[:2, :2] + np.eye(2) * sigma_m**2
+        excluded = float(apart @ np.linalg.solve(total, apart)) > 16.0
+        if excluded and self._lidar_age_s <= self._settings.wide_after_s:
+            return belief  # lidar knows better than a fix four sigmas off
+        if excluded:
+            heading = math.sqrt(covariance[2, 2])
+            self.start(SE2(east_m, north_m, mean.heading_rad), sigma_m, max(heading, math.radians(1.0)))
+            assert self._belief is not None
+            return self._belief
+        return belief.updated(log_likelihood)
+
+    def _with_lidar(self, belief: BeliefGrid, result: Attempt) -> BeliefGrid:
+        """Weigh a match (eq. 5) and note whether it confirms the belief."""
+        s, status = self._settings, result.estimate.status
+        if status is not Status.OK:
+            self._last_refusal = status
+        if result.match is None or not (status.has_pose or status is Status.AMBIGUOUS):
+            return belief
+        pose = result.estimate.pose
+        if status is Status.OK and pose is not None and self._lidar_age_s > s.wide_after_s:
+            # Nothing to defend after an outage: a sure match restarts the belief.
+            covariance = result.estimate.covariance
+            assert covariance is not None
+            self._lidar_age_s = 0.0
+            widened = covariance + np.diag([0.05**2, 0.05**2, s.heading_step_rad**2])
+            return BeliefGrid.gaussian(
+                pose, widened, s.min_radius_m, s.min_headings, belief.resolution_m, s.heading_step_rad
+            )
+        belief = belief.updated(_log_likelihood(belief, result.match, s.outlier_share))
+        if status is Status.OK and pose is not None:
+            mean, covariance = belief.mean_and_covariance()
+            reach = max(s.conflict_m, 3 * math.sqrt(float(np.linalg.eigvalsh(covariance[:2, :2]).max())))
+            if math.hypot(mean.x_m - pose.x_m, mean.y_m - pose.y_m) <= reach:
+                self._lidar_age_s = 0.0
+        return belief
+
+    def _answer(self, lidar: Status, diagnostics: Diagnostics, begin_s: float) -> Estimate:
+        s = self._settings
+        assert self._belief is not None
+        pose, covariance = self._belief.mean_and_covariance(s.alpha)
+        sigma_m = math.sqrt(float(np.linalg.eigvalsh(covariance[:2, :2]).max()))
+        age_s = self._lidar_age_s
+        diagnostics = replace(
+            diagnostics,
+            sigma_m=sigma_m,
+            lidar_age_s=age_s if math.isfinite(age_s) else None,
+            time_s=time.perf_counter() - begin_s,
+        )
+        if not math.isfinite(age_s) or sigma_m > s.lost_sigma_m:
+            refusal = lidar if not lidar.has_pose else Status.AMBIGUOUS
+            if refusal is Status.NO_OBSERVATION and self._last_refusal is Status.NO_MAP:
+                refusal = Status.NO_MAP
+            reason = diagnostics.reason or "lidar has not confirmed the belief"
+            return Estimate.without_pose(refusal, replace(diagnostics, reason=reason))
+        if lidar is Status.OK and age_s == 0 and sigma_m <= s.warn_sigma_m:
+            return Estimate(Status.OK, pose, covariance, diagnostics)
+        if not diagnostics.reason:
+            reason = f"sigma_m {sigma_m:.2f} > {s.warn_sigma_m:g}" if age_s == 0 else "lidar disagrees with the belief"
+            diagnostics = replace(diagnostics, reason=reason)
+        return Estimate(Status.DEGRADED, pose, covariance, diagnostics)
+
+
+def _log_likelihood(belief: BeliefGrid, match: WindowMatch, outlier_share: float) -> DoubleArray:
+    """Eq. 5 on the belief's cells: the volume at the temperature its blocks justify, turned north up, with a floor.
+
+    The floor is the chance that this observation has nothing to do with the map; it also stands for cells that the
+    search did not reach.
+    """
+    side = belief.probability.shape[1]
+    if not math.isfinite(match.temperature):
+        return np.zeros((1, 1, 1))
+    likelihood = np.exp((match.volume.astype(np.float64) - float(match.volume.max())) / match.temperature)
+    turned = rotate_embedding_fast(
+        torch.from_numpy(likelihood.astype(np.float32))[None], [belief.centre.heading_rad], (side, side)
+    )
+    result: DoubleArray = np.log(outlier_share + (1 - outlier_share) * turned[0, 0].numpy().astype(np.float64))
+    return result

@@ -1,0 +1,179 @@
+"""One observation against one map crop: coarse headings, fine headings, blocks, features."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from foldmap.geometry import SE2
+from foldmap.lidar.match.correlate import correlate_direct
+from foldmap.lidar.match.exhaustive import match_fft
+from foldmap.lidar.match.peak import MODE_RADIUS_M, pose_from_scores
+from foldmap.lidar.match.rotate import rotate_embedding_fast
+from foldmap.localize.lidar.blocks import BlockStatistics, block_scores, block_statistics, peaks_px
+from foldmap.localize.lidar.confidence import MatchFeatures
+from foldmap.types import BoolArray, DoubleArray, FloatArray
+
+_FINE_RADIUS_PX = 3
+_FINE_STEPS = 4
+_FLOOR_PX = 0.2
+_FLOOR_RAD = math.radians(0.05)
+_HEADING_BLOCKS = 10
+
+
+@dataclass(frozen=True)
+class WindowMatch:
+    """A matched window, in the axes of its crop.
+
+    Attributes:
+        volume: the coarse scores (T, H, W).
+        headings_rad: (T,) of the volume.
+        offset: best pose relative to the crop's centre: metres along columns and against rows, heading.
+        covariance: (3, 3) of the offset.
+        temperature: divides scores to make log-likelihoods; infinite when there is no evidence.
+        entropy: of the volume at that temperature.
+        features: for `confidence.decide`.
+    """
+
+    volume: FloatArray
+    headings_rad: DoubleArray
+    offset: SE2
+    covariance: DoubleArray
+    temperature: float
+    entropy: float
+    features: MatchFeatures
+
+
+def match_window(
+    map_CHW: torch.Tensor,
+    known_HW: BoolArray,
+    observation_CHW: torch.Tensor,
+    observed_HW: BoolArray,
+    headings_rad: DoubleArray,
+    radius_px: int,
+    resolution_m: float,
+) -> WindowMatch:
+    """Search the window, refine the heading, and judge the result by the observation's blocks.
+
+    Args:
+        map_CHW: crop, in the geometry of `foldmap.lidar.match.exhaustive` with margin 0 or more.
+        known_HW: where the crop holds map; elsewhere the embedding is taken as 0.
+        observation_CHW: embedding.
+        observed_HW: where the observation saw ground.
+        headings_rad: (T,) ascending, evenly spaced.
+        radius_px: half the window.
+        resolution_m: pixel size of both.
+    """
+    known = torch.from_numpy(known_HW)
+    if not known_HW.all():
+        map_CHW = map_CHW * known
+    canvas = (map_CHW.shape[1] - 2 * radius_px, map_CHW.shape[2] - 2 * radius_px)
+    volume: FloatArray = match_fft(map_CHW, observation_CHW, headings_rad, radius_px).numpy()
+    t, row, col = (int(i) for i in np.unravel_index(volume.argmax(), volume.shape))
+    step = float(headings_rad[1] - headings_rad[0]) if len(headings_rad) > 1 else math.radians(1.0)
+    fine = headings_rad[t] + np.arange(1 - _FINE_STEPS, _FINE_STEPS) * step / _FINE_STEPS
+    turned = rotate_embedding_fast(observation_CHW[None], fine, canvas)[0]
+    local, (row, col) = _local_scores(map_CHW, turned, (row, col))
+    profile = local.reshape(len(fine), -1).max(1)
+    heading = _vertex(profile[None], fine)[0]
+    best = rotate_embedding_fast(observation_CHW[None], [heading], canvas)[0, 0]
+    blocks_KHW = block_scores(map_CHW, best, radius_px)
+    statistics = block_statistics(blocks_KHW, resolution_m)
+    total = blocks_KHW.sum(0) if len(blocks_KHW) else np.zeros(volume.shape[1:], np.float32)
+    x_px, y_px = peaks_px(total[None])[0] - (radius_px, -radius_px)
+    row, col = (int(i) for i in np.unravel_index(total.argmax(), total.shape))
+    under = np.s_[row : row + canvas[0], col : col + canvas[1]]
+    spread_rad = _heading_spread(map_CHW[(slice(None), *under)], turned, fine)
+    peak = pose_from_scores(volume, headings_rad, resolution_m, temperature=max(statistics.temperature, 1e-12))
+    covariance = _covariance(statistics, spread_rad, resolution_m)
+    common, known_fraction = _fractions(known_HW[under], observed_HW)
+    features = MatchFeatures(
+        score=_cosine(map_CHW[(slice(None), *under)], best),
+        evidence_sigma=statistics.evidence_sigma,
+        margin_sigma=_volume_margin(volume, t, resolution_m, statistics.margin_sigma),
+        agreement=statistics.agreement,
+        sigma_m=float(np.sqrt(np.linalg.eigvalsh(covariance[:2, :2]).max())),
+        observed_fraction=common,
+        known_fraction=known_fraction,
+        at_edge=bool({row, col} & {0, 2 * radius_px}) or _turned_to_the_rim(float(heading), fine, t, headings_rad),
+    )
+    offset = SE2(float(x_px) * resolution_m, float(y_px) * resolution_m, float(heading))
+    return WindowMatch(volume, headings_rad, offset, covariance, statistics.temperature, peak.entropy, features)
+
+
+def _turned_to_the_rim(heading: float, fine: DoubleArray, t: int, headings: DoubleArray) -> bool:
+    """Whether the heading ran against the end of what was searched: the first or last bin's own outer fine heading."""
+    rim = 0.1 * (fine[1] - fine[0])
+    return bool((t == 0 and heading <= fine[0] + rim) or (t == len(headings) - 1 and heading >= fine[-1] - rim))
+
+
+def _local_scores(
+    map_CHW: torch.Tensor, turned_TCHW: torch.Tensor, peak_rc: tuple[int, int]
+) -> tuple[FloatArray, tuple[int, int]]:
+    """Score fine headings within a few pixels of a peak; also the top-left shift of that small window."""
+    rows, columns = turned_TCHW.shape[-2:]
+    shifts = [side - own for side, own in zip(map_CHW.shape[1:], (rows, columns), strict=True)]
+    first = [max(0, p - _FINE_RADIUS_PX) for p in peak_rc]
+    last = [min(s, p + _FINE_RADIUS_PX) for p, s in zip(peak_rc, shifts, strict=True)]
+    crop = map_CHW[:, first[0] : last[0] + rows, first[1] : last[1] + columns]
+    scores: FloatArray = correlate_direct(crop, turned_TCHW).numpy()
+    return scores, (first[0], first[1])
+
+
+def _vertex(profiles_BT: FloatArray | DoubleArray, headings: DoubleArray) -> DoubleArray:
+    """Return where each profile over evenly spaced headings peaks, by a parabola through its top three."""
+    t = np.clip(profiles_BT.argmax(1), 1, len(headings) - 2)
+    b = np.arange(len(profiles_BT))
+    before, at, after = (profiles_BT[b, t + k].astype(np.float64) for k in (-1, 0, 1))
+    bend = np.minimum(before - 2 * at + after, -1e-12)
+    vertex: DoubleArray = headings[t] + np.clip(0.5 * (before - after) / bend, -1.0, 1.0) * (headings[1] - headings[0])
+    return vertex
+
+
+def _heading_spread(under_CHW: torch.Tensor, turned_TCHW: torch.Tensor, headings: DoubleArray) -> float:
+    """Bootstrap over blocks of the heading's peak at the best shift: its standard deviation in radians."""
+    products = (turned_TCHW * under_CHW).sum(1)[:, None]
+    side = max(1, math.ceil(max(products.shape[-2:]) / _HEADING_BLOCKS))
+    per_block = torch.nn.functional.avg_pool2d(products, side, ceil_mode=True, divisor_override=1).flatten(1).numpy()
+    count = per_block.shape[1]
+    weights = np.random.default_rng(0).multinomial(count, np.full(count, 1 / count), size=64)
+    return float(_vertex(weights @ per_block.T, headings).std())
+
+
+def _covariance(statistics: BlockStatistics, spread_rad: float, resolution_m: float) -> DoubleArray:
+    covariance = np.zeros((3, 3))
+    covariance[:2, :2] = statistics.position_covariance_m2 + np.eye(2) * (_FLOOR_PX * resolution_m) ** 2
+    covariance[2, 2] = spread_rad**2 + _FLOOR_RAD**2
+    return covariance
+
+
+def _cosine(under_CHW: torch.Tensor, turned_CHW: torch.Tensor) -> float:
+    """Correlation coefficient of the embeddings as they lie on each other, each channel's mean removed."""
+    a = under_CHW - under_CHW.mean((1, 2), keepdim=True)
+    b = turned_CHW - turned_CHW.mean((1, 2), keepdim=True)
+    norm = math.sqrt(float((a * a).sum()) * float((b * b).sum()))
+    return float((a * b).sum()) / norm if norm > 0 else 0.0
+
+
+def _fractions(known_HW: BoolArray, observed_HW: BoolArray) -> tuple[float, float]:
+    """Share of the observation's pixels observed over known map, and share over known map."""
+    margin = [(k - o) // 2 for k, o in zip(known_HW.shape, observed_HW.shape, strict=True)]
+    inner = known_HW[margin[0] : margin[0] + observed_HW.shape[0], margin[1] : margin[1] + observed_HW.shape[1]]
+    return float((inner & observed_HW).mean()), float(inner.mean())
+
+
+def _volume_margin(volume: FloatArray, t: int, resolution_m: float, margin_sigma: float) -> float:
+    """Lower the margin for modes at other headings: scale by their lead over the lead of the best heading's own."""
+    row, col = np.unravel_index(volume[t].argmax(), volume.shape[1:])
+    rows, cols = np.ogrid[: volume.shape[1], : volume.shape[2]]
+    far = (rows - row) ** 2 + (cols - col) ** 2 > (MODE_RADIUS_M / resolution_m) ** 2
+    if not far.any():
+        return 0.0
+    own, all_headings = float(volume[t][far].max()), float(volume[:, far].max())
+    best = float(volume[t].max())
+    if best - own <= 0:
+        return 0.0
+    return margin_sigma * max(0.0, best - all_headings) / (best - own)

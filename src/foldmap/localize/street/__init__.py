@@ -1,0 +1,1 @@
+"""Camera rings and aerial crops in a folded street map."""

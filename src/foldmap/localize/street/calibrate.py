@@ -1,0 +1,86 @@
+"""Set a model's temperature and score threshold on observations whose places are known."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+from scipy.special import logsumexp
+
+from foldmap.errors import ConfigError
+from foldmap.localize.street.lane_places import LanePlaces, turn_between
+from foldmap.localize.street.localizer import StreetSettings
+from foldmap.types import AnyArray, BoolArray, DoubleArray
+
+_LEAST_QUERIES = 20
+_BOUNDS = (1e-3, 1.0)
+_LOST = 0.01
+_PATH_SIGMA = 1.5
+_INDEPENDENT = 3.0
+"""Of ten observations in a row: neighbouring windows overlap and err alike."""
+
+
+def near_truth(places: LanePlaces, truth: DoubleArray, radius_m: float = 3.0, turn_rad: float = 0.5) -> BoolArray:
+    """Which places count as right for each query, (Q, N).
+
+    Args:
+        places: of the map.
+        truth: float64 (Q, 3), x_m, y_m, heading_rad.
+        radius_m: how near a right place is.
+        turn_rad: how near in heading.
+    """
+    apart = np.hypot(places.x_m - truth[:, :1], places.y_m - truth[:, 1:2])
+    near: BoolArray = (apart <= radius_m) & (np.abs(turn_between(places.heading_rad, truth[:, 2:])) <= turn_rad)
+    return near
+
+
+def fit_temperature(similarity: AnyArray, near: BoolArray, length_m: DoubleArray) -> float:
+    """The temperature under which the right places are most probable: least mean ``-log P(near)``.
+
+    Args:
+        similarity: float (Q, N), of each query to each place.
+        near: (Q, N), see `near_truth`; queries without a right place are left out.
+        length_m: (N,), of the places: the prior.
+
+    Raises:
+        ConfigError: fewer than 20 queries with a right place, or shapes differ.
+    """
+    if similarity.shape != near.shape or length_m.shape != near.shape[1:]:
+        raise ConfigError(f"similarities {similarity.shape}, right places {near.shape}", "give (Q, N) of both")
+    known = near.any(1)
+    if int(known.sum()) < _LEAST_QUERIES:
+        raise ConfigError(f"{int(known.sum())} queries with a known place", f"calibrate with {_LEAST_QUERIES} or more")
+    scores, right = np.asarray(similarity, np.float64)[known], near[known]
+    prior = np.log(length_m / length_m.sum())
+
+    def loss(log_temperature: float) -> float:
+        logits = scores / np.exp(log_temperature) + prior
+        found = logsumexp(np.where(right, logits, -np.inf), axis=1)
+        return float(np.mean(logsumexp(logits, axis=1) - found))
+
+    coarse = np.linspace(np.log(_BOUNDS[0]), np.log(_BOUNDS[1]), 15)
+    best = int(np.argmin([loss(t) for t in coarse]))
+    low, high = coarse[max(0, best - 1)], coarse[min(len(coarse) - 1, best + 1)]
+    fitted = minimize_scalar(loss, bounds=(low, high), method="bounded", options={"xatol": 1e-3})
+    return float(np.exp(fitted.x))
+
+
+def calibrated(
+    settings: StreetSettings, similarity: AnyArray, near: BoolArray, length_m: DoubleArray
+) -> StreetSettings:
+    """Settings with a temperature, a score threshold that 1 % of the right matches miss, and one for a whole path.
+
+    A wrong map whose streets look like the right one's passes this threshold: no score tells them apart, the mass of
+    the belief does.
+
+    Raises:
+        ConfigError: see `fit_temperature`.
+    """
+    temperature = fit_temperature(similarity, near, length_m)
+    best = np.where(near, similarity, -np.inf).max(1)[near.any(1)]
+    reject = float(np.quantile(best, _LOST))
+    path = float(best.mean() - _PATH_SIGMA * best.std() / math.sqrt(_INDEPENDENT))
+    thresholds = replace(settings.thresholds, reject_score=reject, reject_path_score=path)
+    return replace(settings, temperature=temperature, thresholds=thresholds)

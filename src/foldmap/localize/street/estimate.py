@@ -1,0 +1,155 @@
+"""What a street localizer answers, and from which signals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from foldmap.errors import ConfigError
+from foldmap.geometry import SE2
+from foldmap.localize.estimate import Diagnostics, Estimate, Status
+from foldmap.street.model import EmbeddingModel
+from foldmap.types import DoubleArray
+
+_LEAST_SIMILARITY = {"field": 0.7}
+_LEAST = 0.2
+
+
+@dataclass(frozen=True)
+class StreetDiagnostics:
+    """Health signals of one street estimate. None: could not be computed for this status.
+
+    Attributes:
+        reason: the signal that decided, in words; empty when `ok`.
+        score: cosine similarity of the observation and the place of the guess, -1 to 1.
+        mode_mass: probability that the belief puts into the mode answered: within 15 m and 45 degrees of it.
+        margin: natural logarithm of the best spot's probability over that of the best spot outside the mode, at most
+            30.
+        sigma_m: largest position standard deviation within the mode.
+        along_m, across_m: the same along and across the road: a straight road looks the same all along.
+        entropy: of the belief, 0 (one place) to 1 (all places alike). Information.
+        prior_distance_m: from the prior's, or the predicted, position to the guess. Information.
+        frames_unmatched: steps since an observation last matched (filter).
+        path_score: mean score of the last ten observations, from five on (filter). One window of a foreign town may fit
+            somewhere; ten in a row fit less.
+        places: how many were in question.
+        time_s: time spent.
+    """
+
+    reason: str = ""
+    score: float | None = None
+    mode_mass: float | None = None
+    margin: float | None = None
+    sigma_m: float | None = None
+    along_m: float | None = None
+    across_m: float | None = None
+    entropy: float | None = None
+    prior_distance_m: float | None = None
+    frames_unmatched: int | None = None
+    path_score: float | None = None
+    places: int = 0
+    time_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class StreetEstimate:
+    """An honest answer from the street map.
+
+    Attributes:
+        status: always there.
+        pose: world_SE2_vehicle; there exactly when the status is `ok` or `degraded`.
+        covariance: (3, 3) over x_m, y_m, heading_rad in the world frame; there exactly when a pose is.
+        diagnostics: always there.
+        guess: where the belief is densest, for recall and pictures: what would be said if something had to be. None
+            where no place is in question.
+        belief: float64 (N,), probability of each place, sums to 1; all 0 where none is in question.
+
+    Raises:
+        PoseInputError: an invariant is violated, as of `foldmap.localize.estimate.Estimate`.
+    """
+
+    status: Status
+    pose: SE2 | None
+    covariance: DoubleArray | None
+    diagnostics: StreetDiagnostics
+    guess: SE2 | None
+    belief: DoubleArray
+
+    def __post_init__(self) -> None:
+        checked = Estimate(self.status, self.pose, self.covariance, Diagnostics())
+        object.__setattr__(self, "covariance", checked.covariance)
+        self.belief.setflags(write=False)
+
+
+@dataclass(frozen=True)
+class StreetThresholds:
+    """Where a signal warns (the estimate is at best `degraded`) and where it rejects (no pose).
+
+    Attributes:
+        reject_score: similarity below it is `no_match`; it depends on the model, see
+            `foldmap.localize.street.calibrate`.
+        warn_mass, reject_mass: of `mode_mass`; below is `ambiguous`.
+        warn_margin, reject_margin: of `margin`.
+        warn_sigma_m, reject_sigma_m: of `sigma_m`; above is `ambiguous`.
+        reject_path_score: of `path_score`; below is `ambiguous`. It depends on the model; -1: none.
+        most_unmatched: steps without a match after which a filter has no pose.
+    """
+
+    reject_score: float = 0.2
+    warn_mass: float = 0.95
+    reject_mass: float = 0.8
+    warn_margin: float = 3.0
+    reject_margin: float = 1.0
+    warn_sigma_m: float = 4.0
+    reject_sigma_m: float = 8.0
+    reject_path_score: float = -1.0
+    most_unmatched: int = 5
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if not isinstance(value, (int, float)) or not np.isfinite(value):
+                raise ConfigError(f"the threshold {field.name} is {value!r}", "give a finite number")
+
+
+def least_similarity(model: EmbeddingModel, told: float | None = None) -> float:
+    """Below which cosine nothing matches, where nobody says.
+
+    Lane spectra are of lane densities, so even unlike ones have much in common: of a field model on a tile that it had
+    not seen, 100 crops on lanes all had a graph above 0.71, 12 without lanes and grey, black and noisy ones none
+    above 0.70. Other models spread their embeddings over the sphere.
+    """
+    return told if told is not None else _LEAST_SIMILARITY.get(model.name, _LEAST)
+
+
+def decide(diagnostics: StreetDiagnostics, thresholds: StreetThresholds) -> tuple[Status, str]:
+    """Judge one belief.
+
+    Returns:
+        The status, and in words the signal that decided (empty for `ok`).
+    """
+    d, t = diagnostics, thresholds
+    if d.mode_mass is None or d.margin is None or d.sigma_m is None:
+        return Status.NO_MAP, d.reason or "no place in question"
+    if d.frames_unmatched is not None and d.frames_unmatched > t.most_unmatched:
+        return Status.NO_MATCH, f"nothing has matched for {d.frames_unmatched} steps"
+    if d.frames_unmatched is None and d.score is not None and d.score < t.reject_score:
+        return Status.NO_MATCH, f"score {d.score:.3f} < {t.reject_score:g}"
+    if d.path_score is not None and d.path_score < t.reject_path_score:
+        return Status.AMBIGUOUS, f"path_score {d.path_score:.3f} < {t.reject_path_score:.3f}"
+    if d.mode_mass < t.reject_mass:
+        return Status.AMBIGUOUS, f"mode_mass {d.mode_mass:.2f} < {t.reject_mass:g}"
+    if d.margin < t.reject_margin:
+        return Status.AMBIGUOUS, f"margin {d.margin:.1f} < {t.reject_margin:g}"
+    if d.sigma_m > t.reject_sigma_m:
+        return Status.AMBIGUOUS, f"sigma_m {d.sigma_m:.1f} > {t.reject_sigma_m:g}"
+    if d.frames_unmatched:
+        return Status.DEGRADED, f"the last match was {d.frames_unmatched} steps ago"
+    if d.mode_mass < t.warn_mass:
+        return Status.DEGRADED, f"mode_mass {d.mode_mass:.2f} < {t.warn_mass:g}"
+    if d.margin < t.warn_margin:
+        return Status.DEGRADED, f"margin {d.margin:.1f} < {t.warn_margin:g}"
+    if d.sigma_m > t.warn_sigma_m:
+        return Status.DEGRADED, f"sigma_m {d.sigma_m:.1f} > {t.warn_sigma_m:g}"
+    return Status.OK, ""

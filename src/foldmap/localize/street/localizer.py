@@ -1,0 +1,319 @@
+"""Where in the street map: a heatmap of similarity from one observation, a Bayes filter along the lanes from many."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from foldmap.errors import ConfigError, MapInputError, PoseInputError
+from foldmap.geometry import SE2
+from foldmap.localize.estimate import Status
+from foldmap.localize.street.belief import Modes
+from foldmap.localize.street.estimate import (
+    StreetDiagnostics,
+    StreetEstimate,
+    StreetThresholds,
+    decide,
+    least_similarity,
+)
+from foldmap.localize.street.lane_motion import LaneMotion, LaneWalker
+from foldmap.localize.street.lane_places import LanePlaces, turn_between
+from foldmap.localize.street.places import STEP_M, embedded_places
+from foldmap.street.model import EmbeddingModel
+from foldmap.street.search import check_unit_rows
+from foldmap.street.unfold import StreetLayer
+from foldmap.types import AnyArray, DoubleArray, FloatArray
+
+_PATH_FRAMES = 10
+_LEAST_FRAMES = 5
+
+
+@dataclass(frozen=True)
+class StreetSettings:
+    """How similarity becomes probability, and when an answer stands.
+
+    Attributes:
+        temperature: likelihood is ``exp(similarity / temperature)``; calibrate it for the model, see
+            `foldmap.localize.street.calibrate`.
+        outlier_share: chance that an observation says nothing about the place: the likelihood's floor.
+        frame_weight: exponent of each observation's likelihood in a filter: neighbouring frames err alike, so that
+            they count for less than independent ones.
+        motion: of the filter.
+        thresholds: of the status.
+
+    Raises:
+        ConfigError: a temperature or weight that is not positive, or a share outside (0, 1).
+    """
+
+    temperature: float = 0.05
+    outlier_share: float = 0.01
+    frame_weight: float = 0.5
+    motion: LaneMotion = field(default_factory=LaneMotion)
+    thresholds: StreetThresholds = field(default_factory=StreetThresholds)
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.temperature) and self.temperature > 0):
+            raise ConfigError(f"a temperature of {self.temperature}", "give a positive one")
+        if not (0 < self.frame_weight <= 1 and 0 < self.outlier_share < 1):
+            raise ConfigError(
+                f"frame weight {self.frame_weight}, outlier share {self.outlier_share}", "give (0, 1] and (0, 1)"
+            )
+
+    @staticmethod
+    def of(model: EmbeddingModel) -> StreetSettings:
+        """What suits a model, as ``foldmap street localize`` has it."""
+        return StreetSettings(thresholds=StreetThresholds(reject_score=least_similarity(model)))
+
+
+@dataclass(frozen=True)
+class StreetPrior:
+    """A disc that the vehicle is in, and a heading where one is known.
+
+    Attributes:
+        x_m, y_m: its centre in the map's frame.
+        radius_m: of the disc; nothing outside is considered.
+        heading_rad, heading_sigma_rad: a compass, or None.
+
+    Raises:
+        PoseInputError: a value is not finite, or radius or sigma is not positive.
+    """
+
+    x_m: float
+    y_m: float
+    radius_m: float
+    heading_rad: float | None = None
+    heading_sigma_rad: float = math.radians(20.0)
+
+    def __post_init__(self) -> None:
+        values = [self.x_m, self.y_m, self.radius_m, self.heading_rad or 0.0, self.heading_sigma_rad]
+        if not np.isfinite(values).all() or self.radius_m <= 0 or self.heading_sigma_rad <= 0:
+            raise PoseInputError(f"the prior {self} is not usable", "give finite values, radius and sigma positive")
+
+
+class StreetLocalizer:
+    """Finds observations among the places of a street map.
+
+    Args:
+        places: dense along the lanes, about every 2 m.
+        embeddings: float16 or float32 (N, D), unit rows: the model's, of the lane graph around each place.
+        settings: temperature and thresholds belong to the model.
+
+    Raises:
+        MapInputError: counts differ, or embeddings are not finite unit rows.
+    """
+
+    def __init__(self, places: LanePlaces, embeddings: AnyArray, settings: StreetSettings | None = None) -> None:
+        if embeddings.ndim != 2 or len(embeddings) != len(places):
+            raise MapInputError(f"embeddings {embeddings.shape} for {len(places)} places", "embed each place's graph")
+        self.places = places
+        self.settings = settings or StreetSettings()
+        self.modes = Modes(places)
+        self._embeddings = np.ascontiguousarray(embeddings, np.float32)
+        check_unit_rows("of place", self._embeddings)
+
+    @classmethod
+    def open(
+        cls,
+        layer: StreetLayer,
+        region: str | None = None,
+        model: EmbeddingModel | None = None,
+        settings: StreetSettings | None = None,
+        *,
+        step_m: float = STEP_M,
+        near: Sequence[StreetPrior] | None = None,
+        report: Callable[[int, int], None] = lambda done, total: None,
+    ) -> StreetLocalizer:
+        """Lay places along the lanes of a folded map and embed what is around each, as ``foldmap street localize``.
+
+        Args:
+            layer: of the file.
+            region: of the map; needed where there are several.
+            model: one of the layer's kind; the layer's own where None.
+            settings: what suits the model where None.
+            step_m: between places.
+            near: the lanes around these alone, which is enough for single images that all have priors.
+            report: called with places done and in all.
+
+        Raises:
+            LayerError: no such region.
+            ConfigError: the map has several, and none is named.
+            ModelError: the map has no model.
+        """
+        model = model or layer.model()
+        places, embeddings = embedded_places(layer, region, model, step_m, near, report)
+        return cls(places, embeddings, settings or StreetSettings.of(model))
+
+    def similarity(self, embedding: AnyArray) -> FloatArray:
+        """Cosine similarity of one observation, float (D,), to each place: float32 (N,).
+
+        Raises:
+            MapInputError: another width, or not a finite unit row.
+        """
+        row = np.asarray(embedding, np.float32)
+        if row.shape != self._embeddings.shape[1:]:
+            raise MapInputError(
+                f"an observation's embedding of shape {row.shape} among places of width {self._embeddings.shape[1]}",
+                "embed both with the same model",
+            )
+        check_unit_rows("of the observation, row", row[None])
+        similarity: FloatArray = self._embeddings @ row
+        return similarity
+
+    def prior_belief(self, prior: StreetPrior | None = None) -> DoubleArray:
+        """Each lane metre alike, within the prior: float64 (N,), sums to 1; all 0 where the prior holds no lane."""
+        p = self.places
+        belief: DoubleArray = p.length_m.copy()
+        if prior is not None:
+            belief[np.hypot(p.x_m - prior.x_m, p.y_m - prior.y_m) > prior.radius_m] = 0
+            if prior.heading_rad is not None:
+                turn = turn_between(prior.heading_rad, p.heading_rad)
+                belief = belief * np.exp(-0.5 * (turn / prior.heading_sigma_rad) ** 2)
+        total = float(belief.sum())
+        return belief / total if total > 0 else belief
+
+    def updated(
+        self, belief: DoubleArray, similarity: FloatArray, anywhere: DoubleArray, weight: float = 1.0
+    ) -> DoubleArray:
+        """Bayes' rule: the likelihood is a softmax of similarity over `anywhere`, mixed with the outliers' even one.
+
+        The mixture is over where the vehicle could be at all, not over the belief: so one wrong observation cannot draw
+        a sure belief away, and several can.
+
+        Args:
+            belief: float64 (N,), sums to 1, or all 0.
+            similarity: float32 (N,).
+            anywhere: float64 (N,), sums to 1; over it the likelihood is 1 on average.
+            weight: exponent of the likelihood.
+
+        Returns:
+            float64 (N,), sums to 1, or all 0.
+        """
+        inside = belief > 0
+        if not inside.any():
+            return belief
+        possible = inside | (anywhere > 0)
+        raised = np.zeros(len(belief))
+        best = float(similarity[possible].max())
+        raised[possible] = np.exp((similarity[possible].astype(np.float64) - best) / self.settings.temperature)
+        share = self.settings.outlier_share
+        likelihood = (1 - share) * raised / float(anywhere @ raised) + share
+        posterior = belief * likelihood**weight
+        result: DoubleArray = posterior / posterior.sum()
+        return result
+
+    def localize(self, embedding: AnyArray, prior: StreetPrior | None = None) -> StreetEstimate:
+        """Answer from one observation.
+
+        Args:
+            embedding: float (D,), unit.
+            prior: where to look; the whole map if None.
+
+        Raises:
+            MapInputError: see `similarity`.
+        """
+        begin_s = time.perf_counter()
+        similarity = self.similarity(embedding)
+        anywhere = self.prior_belief(prior)
+        belief = self.updated(anywhere, similarity, anywhere)
+        start = None if prior is None else (prior.x_m, prior.y_m)
+        return self.answer(belief, similarity, start, None, begin_s)
+
+    def start(self, prior: StreetPrior | None = None) -> StreetFilter:
+        """Begin a sequence; see `StreetFilter`."""
+        return StreetFilter(self, prior)
+
+    def answer(
+        self,
+        belief: DoubleArray,
+        similarity: FloatArray | None,
+        start: tuple[float, float] | None,
+        frames_unmatched: int | None,
+        begin_s: float,
+        path_score: float | None = None,
+    ) -> StreetEstimate:
+        """Judge a belief; `start` is where it was thought to be before, for information."""
+        if not len(self.places) or not float(belief.sum()) > 0:
+            reason = "the map has no lanes" if not len(self.places) else "no lane within the prior"
+            diagnostics = StreetDiagnostics(reason=reason, time_s=time.perf_counter() - begin_s)
+            return StreetEstimate(Status.NO_MAP, None, None, diagnostics, None, belief)
+        mode = self.modes.best(belief)
+        diagnostics = StreetDiagnostics(
+            score=None if similarity is None else float(similarity[mode.place]),
+            mode_mass=mode.mass,
+            margin=mode.margin,
+            sigma_m=mode.sigma_m,
+            along_m=mode.along_m,
+            across_m=mode.across_m,
+            entropy=mode.entropy,
+            prior_distance_m=None
+            if start is None
+            else math.hypot(mode.guess.x_m - start[0], mode.guess.y_m - start[1]),
+            frames_unmatched=frames_unmatched,
+            path_score=path_score,
+            places=int((belief > 0).sum()),
+        )
+        status, reason = decide(diagnostics, self.settings.thresholds)
+        diagnostics = replace(diagnostics, reason=reason, time_s=time.perf_counter() - begin_s)
+        if status.has_pose:
+            return StreetEstimate(status, mode.guess, mode.covariance, diagnostics, mode.guess, belief)
+        return StreetEstimate(status, None, None, diagnostics, mode.guess, belief)
+
+
+class StreetFilter:
+    """A Bayes filter along the lanes: forks, lane changes and restarts included.
+
+    Args:
+        localizer: places and their embeddings.
+        prior: where the sequence begins; anywhere if None. A restart may always be anywhere.
+
+    Raises:
+        PoseInputError: the prior holds no lane, or the map has none.
+    """
+
+    def __init__(self, localizer: StreetLocalizer, prior: StreetPrior | None = None) -> None:
+        self._localizer = localizer
+        self._anywhere = localizer.prior_belief()
+        self._belief = localizer.prior_belief(prior)
+        if not float(self._belief.sum()) > 0:
+            raise PoseInputError("there is no lane to start the filter on", "give a prior that holds lanes of the map")
+        self._walker = LaneWalker(localizer.places, localizer.settings.motion)
+        self._unmatched = 0
+        self._scores: deque[float] = deque(maxlen=_PATH_FRAMES)
+
+    @property
+    def belief(self) -> DoubleArray:
+        """float64 (N,), sums to 1."""
+        return self._belief.copy()
+
+    def step(self, increment: SE2 | None, embedding: AnyArray | None) -> StreetEstimate:
+        """Drive on and look.
+
+        Args:
+            increment: odometry since the last step, in the vehicle's frame then; None at the first step.
+            embedding: float (D,), unit, of what is seen now; None where nothing was seen: the step is dead-reckoned.
+
+        Raises:
+            MapInputError, PoseInputError: the embedding or the increment cannot be used; the belief stays as it was.
+        """
+        begin_s = time.perf_counter()
+        local, s = self._localizer, self._localizer.settings
+        similarity = None if embedding is None else local.similarity(embedding)
+        belief = self._belief
+        if increment is not None:
+            belief = self._walker.predict(belief, increment, self._anywhere)
+        top = int(np.argmax(belief))
+        predicted = (float(local.places.x_m[top]), float(local.places.y_m[top]))
+        if similarity is not None:
+            belief = local.updated(belief, similarity, self._anywhere, s.frame_weight)
+        self._belief = belief
+        matched = similarity is not None and float(similarity[int(np.argmax(belief))]) >= s.thresholds.reject_score
+        self._unmatched = 0 if matched else self._unmatched + 1
+        if similarity is not None:
+            self._scores.append(float(similarity[int(np.argmax(belief))]))
+        path = float(np.mean(self._scores)) if len(self._scores) >= _LEAST_FRAMES else None
+        return local.answer(belief.copy(), similarity, predicted, self._unmatched, begin_s, path)

@@ -1,0 +1,1 @@
+"""Photos in a folded visual map."""

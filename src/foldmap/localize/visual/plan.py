@@ -1,0 +1,368 @@
+"""Which points and which codes make the best file of a given size: every candidate is folded, and localized in.
+
+    budget -> for each codec, as many points as fit -> localize held-out map images in it -> the plan that errs least
+
+Candidates are judged on the scene itself: blocks of consecutive images are taken out of every track, and localized in
+what each candidate keeps of the rest. So the choice between fewer faithful descriptors and more coarse ones is
+measured, not assumed. Where the trial cannot tell two of them apart, the finer one is taken.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from foldmap.atlas import FoldFile, FoldWriter
+from foldmap.atlas.schema import PAGE_SIZE
+from foldmap.errors import BudgetError, ConfigError
+from foldmap.localize.visual.localizer import VisualLocalizer
+from foldmap.types import DoubleArray, FloatArray, IntArray
+from foldmap.visual.codes.basis import Basis, standard_basis
+from foldmap.visual.codes.codecs import DescriptorCodec, Transform
+from foldmap.visual.fold import VisualPlan, fold_scene
+from foldmap.visual.scene.average import track_means
+from foldmap.visual.select import choose_points
+from foldmap.visual.source import Features, Query, SceneModel
+from foldmap.visual.unfold import FoldedVisual
+
+STEPS = (0.15, 0.12, 0.1, 0.08, 0.065, 0.05)
+DEFAULT_STEP = 0.08
+LEAST_POINTS = 50
+_OWN_RANK = 48
+_EQUAL_LOSS = 0.03
+"""Losses so close are the same to a user, however surely one is the smaller."""
+_UNANSWERED, _EXACT = 1.0, 1e-12
+"""Errors, shares of the scene's radius, that count for no answer, and below which logarithms stop."""
+_TURNS = 3
+"""Times that other blocks of images are held out, where one time gives fewer than are asked for."""
+_ROUGHLY, _CLOSELY = 0.04, 0.01
+"""How much of the budget a candidate may leave unused, in the trial and in the end."""
+_BLOCKS = (0.15, 0.4, 0.65, 0.9)
+
+Report = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class PlanOptions:
+    """What is fixed before a plan is chosen.
+
+    Attributes:
+        points: at most so many; None: all that fit.
+        select: how points are chosen (`foldmap.visual.select.choose_points`).
+        select_settings: of that method, like alpha of "gamma".
+        error_px: as `VisualPlan.error_px`.
+        images: as `VisualPlan.images`.
+        trials: up to so many map images that candidates are judged by; 0 takes the middle candidate unseen.
+        seed: of every random choice.
+    """
+
+    points: int | None = None
+    select: str = "spread"
+    select_settings: Mapping[str, Any] = field(default_factory=dict)
+    error_px: float | None = None
+    images: bool | None = None
+    trials: int = 48
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One way to fill the budget.
+
+    Attributes:
+        points: kept.
+        codec: its parameters.
+        file_bytes: of the whole file.
+        answered: share of the held-out map images that were answered; NaN where nothing was tried.
+        median_error: of their centres' distances from the truth, share of the scene's radius; infinite where most were
+            not answered.
+        loss: mean log10 of those distances, 1 where nothing was answered; what the choice minimizes.
+    """
+
+    points: int
+    codec: Mapping[str, Any]
+    file_bytes: int
+    answered: float = float("nan")
+    median_error: float = float("nan")
+    loss: float = float("nan")
+
+
+@dataclass(frozen=True)
+class Planned:
+    """The plan that was chosen, and what it was chosen among."""
+
+    plan: VisualPlan
+    chosen: Candidate
+    curve: tuple[Candidate, ...]
+
+
+def transform_codecs(scene: SceneModel, means: FloatArray, steps: Sequence[float] = STEPS) -> list[DescriptorCodec]:
+    """Transform codecs of several steps, coarse to fine.
+
+    They share the format's own basis for the scene's feature where there is one, else one fitted to the scene, which
+    the file then holds.
+    """
+    basis = standard_basis(scene.feature)
+    if basis is not None and basis.dimension == means.shape[1]:
+        return [Transform(basis, step, standard=True) for step in steps]
+    rank = min(_OWN_RANK, means.shape[1], max(1, len(means) - 1))
+    own = Basis.fit(means, rank, feature=scene.feature)
+    return [Transform(own, step, standard=False) for step in steps]
+
+
+def plan_for_budget(
+    scene: SceneModel,
+    means: FloatArray,
+    budget_bytes: int | None,
+    codecs: Sequence[DescriptorCodec],
+    options: PlanOptions | None = None,
+    *,
+    metadata: Mapping[str, Any] | None = None,
+    report: Report = lambda done, total: None,
+) -> Planned:
+    """Choose points and codec for a file of at most a size.
+
+    Args:
+        scene: with tracks and descriptors.
+        means: float32 (P, D), `track_means` of it.
+        budget_bytes: of the whole file; None: every point (or ``options.points``), and the codec nearest to
+            `DEFAULT_STEP`.
+        codecs: candidates, coarse to fine.
+        options: see there.
+        metadata: rows that the file will hold beside the layer; they count.
+        report: called with steps done and in all.
+
+    Raises:
+        BudgetError: not even `LEAST_POINTS` points fit; the message names the smallest size that does.
+        ConfigError: no codecs.
+    """
+    options = options or PlanOptions()
+    if not codecs:
+        raise ConfigError("there is no descriptor codec to choose", "give at least one")
+    most = min(len(scene.points_world), options.points or len(scene.points_world))
+    with tempfile.TemporaryDirectory() as folder:
+        desk = _Desk(scene, means, options, dict(metadata or {}), Path(folder) / "candidate.fold")
+        if budget_bytes is None:
+            plan = desk.plan(desk.first(most), _default_of(codecs))
+            chosen = Candidate(most, plan.codec.parameters(), desk.size_of(plan))
+            return Planned(plan, chosen, (chosen,))
+        desk.rank(min(most, max(LEAST_POINTS, budget_bytes // 3)))
+        filled = [desk.fill(codec, budget_bytes, most, _ROUGHLY) for codec in codecs]
+        fitting = _worth_trying([plan for plan in filled if plan is not None], most)
+        if not fitting:
+            least = min(desk.size_of(desk.plan(desk.first(min(most, LEAST_POINTS)), codec)) for codec in codecs)
+            raise BudgetError(
+                f"{budget_bytes} bytes hold no map: {min(most, LEAST_POINTS)} points need {least}",
+                f"give at least {least} bytes",
+            )
+        curve, losses = _judged(desk, fitting, options, report)
+        best = _best_of(losses)
+        closer = desk.fill(fitting[best].codec, budget_bytes, most, _CLOSELY) or fitting[best]
+        chosen = replace(curve[best], points=len(closer.kept), file_bytes=desk.size_of(closer))
+        return Planned(closer, chosen, tuple(curve))
+
+
+def _default_of(codecs: Sequence[DescriptorCodec]) -> DescriptorCodec:
+    return min(codecs, key=lambda codec: abs(float(codec.parameters().get("step", DEFAULT_STEP)) - DEFAULT_STEP))
+
+
+class _Desk:
+    """Where candidates are folded and weighed."""
+
+    def __init__(
+        self, scene: SceneModel, means: FloatArray, options: PlanOptions, metadata: dict[str, Any], path: Path
+    ) -> None:
+        self.scene, self.means, self.options, self.path = scene, means, options, path
+        self._metadata = metadata
+        self._order: IntArray = np.zeros(0, np.int64)
+
+    def rank(self, most: int) -> None:
+        """Choose up to so many points, best first, where the method ranks them."""
+        chosen = choose_points(
+            self.scene, most, self.options.select, seed=self.options.seed, **self.options.select_settings
+        )
+        self._order = np.asarray(chosen.order) if chosen.order is not None else np.zeros(0, np.int64)
+
+    def first(self, count: int) -> IntArray:
+        """Indices of the best so many points, ascending."""
+        if count >= len(self.scene.points_world):
+            return np.arange(len(self.scene.points_world))
+        if count > len(self._order):
+            settings = self.options.select_settings
+            kept = choose_points(self.scene, count, self.options.select, seed=self.options.seed, **settings).kept
+            return np.asarray(kept)
+        return np.sort(self._order[:count])
+
+    def plan(self, kept: IntArray, codec: DescriptorCodec) -> VisualPlan:
+        """A plan under the options."""
+        return VisualPlan(kept, codec, self.options.error_px, self.options.images, seed=self.options.seed)
+
+    def fold(self, scene: SceneModel, means: FloatArray, plan: VisualPlan) -> int:
+        """Fold a scene to the desk's path; its bytes."""
+        with FoldWriter(self.path) as writer:
+            fold_scene(scene, means, writer, plan)
+            for key, value in self._metadata.items():
+                writer.put_metadata(key, value)
+            writer.commit()
+        return self.path.stat().st_size
+
+    def size_of(self, plan: VisualPlan) -> int:
+        """Bytes of the file that a plan gives."""
+        return self.fold(self.scene, self.means, plan)
+
+    def fill(self, codec: DescriptorCodec, budget_bytes: int, most: int, spare: float) -> VisualPlan | None:
+        """As many points as fit with a codec; None where not even the fewest do.
+
+        The size grows almost linearly with the points, but for the step where a map begins to need retrieval: so a few
+        foldings between two brackets find the number.
+
+        Args:
+            codec: of the descriptors.
+            budget_bytes: of the file.
+            most: points.
+            spare: share of the budget that may be left.
+        """
+        low = min(most, LEAST_POINTS)
+        best = self.plan(self.first(low), codec)
+        low_bytes = self.size_of(best)
+        if low_bytes > budget_bytes:
+            return None
+        high, slope = most + 1, 8.0
+        for _ in range(12):
+            # files grow by whole pages: what is left below one page is not worth another folding
+            if low + 1 >= high or budget_bytes - low_bytes < max(PAGE_SIZE, spare * budget_bytes):
+                break
+            guess = low + int((budget_bytes - low_bytes) / slope)
+            if high <= most:  # both brackets are known: never creep along one of them
+                margin = (high - low) // 8
+                guess = min(max(guess, low + margin), high - margin)
+            guess = min(max(guess, low + 1), high - 1)
+            plan = self.plan(self.first(guess), codec)
+            size = self.size_of(plan)
+            slope = max((size - low_bytes) / (guess - low), 1e-3)
+            if size <= budget_bytes:
+                low, low_bytes, best = guess, size, plan
+            else:
+                high = guess
+        return best
+
+
+def _worth_trying(plans: Sequence[VisualPlan], most: int) -> list[VisualPlan]:
+    """Of the plans, coarse to fine, that keep every point only the finest: the coarser ones are worse for nothing."""
+    whole = [number for number, plan in enumerate(plans) if len(plan.kept) >= most]
+    return [plan for number, plan in enumerate(plans) if len(plan.kept) < most or number == whole[-1]]
+
+
+def _judged(
+    desk: _Desk, plans: Sequence[VisualPlan], options: PlanOptions, report: Report
+) -> tuple[list[Candidate], DoubleArray]:
+    """How far held-out map images err in each plan; not tried where there is nothing to choose or to try with.
+
+    Returns:
+        The candidates, and float64 (plans, images), the log10 of each image's error in each.
+    """
+    turns = _held_out(desk.scene, options.trials)
+    curve = [Candidate(len(plan.kept), plan.codec.parameters(), desk.size_of(plan)) for plan in plans]
+    if len(plans) == 1 or not turns:
+        return curve, np.zeros((len(plans), 0))
+    found: list[list[DoubleArray]] = [[] for _ in plans]
+    for turn, names in enumerate(turns):
+        trial = _Trial.of(desk.scene, names)
+        for number, plan in enumerate(plans):
+            found[number].append(trial.errors(desk, plan))
+            report(turn * len(plans) + number + 1, len(turns) * len(plans))
+    errors = np.array([np.concatenate(one) for one in found])
+    losses: DoubleArray = np.log10(np.where(np.isfinite(errors), np.maximum(errors, _EXACT), _UNANSWERED))
+    for number, row in enumerate(errors):
+        curve[number] = replace(
+            curve[number],
+            answered=float(np.isfinite(row).mean()),
+            median_error=float(np.median(row)),
+            loss=float(losses[number].mean()),
+        )
+    return curve, losses
+
+
+def _best_of(losses: DoubleArray) -> int:
+    """The finest of the candidates that the trial cannot tell from the one that errs least; the middle one untried.
+
+    The same images are localized in all, so image by image they are compared: what is within one standard error of the
+    mean difference is not told apart.
+
+    Args:
+        losses: float64 (candidates, images), candidates coarse to fine.
+    """
+    candidates, images = len(losses), int(losses.shape[1])
+    if not images:
+        return int(candidates) // 2
+    worse = losses - losses[losses.mean(axis=1).argmin()]
+    noise = worse.std(axis=1, ddof=1) / np.sqrt(images) if images > 1 else np.full(candidates, np.inf)
+    return int(np.flatnonzero(worse.mean(axis=1) <= np.maximum(noise, _EQUAL_LOSS))[-1])
+
+
+def _held_out(scene: SceneModel, trials: int) -> list[list[str]]:
+    """Names of up to so many images, in turns; each turn's are blocks along the sequence, at most a sixth of all."""
+    names = sorted(scene.image_names)
+    block = min(trials // len(_BLOCKS), len(names) // (6 * len(_BLOCKS)))
+    if block < 1:
+        return []
+    turns = min(_TURNS, -(-trials // (block * len(_BLOCKS))))
+    starts = [int(share * (len(names) - block)) for share in _BLOCKS]
+    return [
+        [name for start in starts for name in names[start + turn * block : start + (turn + 1) * block]]
+        for turn in range(turns)
+    ]
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """Images taken out of a scene, and the rest of it.
+
+    Attributes:
+        rest: the scene without them.
+        alive: int64 (P,), where each point of the whole scene is in ``rest``; -1 where it is gone.
+        means: of the rest.
+        queries: what those images saw of all points, kept or not.
+        truth: float64 (Q, 4, 4), camera_SE3_world.
+    """
+
+    rest: SceneModel
+    alive: IntArray
+    means: FloatArray
+    queries: tuple[Query, ...]
+    truth: DoubleArray
+
+    @staticmethod
+    def of(scene: SceneModel, names: Sequence[str]) -> _Trial:
+        """Take images out."""
+        taken = np.isin(np.array(scene.image_names), np.array(names))
+        counts = np.bincount(scene.tracks.point[~taken[scene.tracks.image]], minlength=len(scene.points_world))
+        stays = counts >= 2
+        alive = np.where(stays, np.cumsum(stays) - 1, -1).astype(np.int64)
+        rest = scene.without_images(names, min_observations=2)
+        where = [scene.image_names.index(name) for name in names]
+        queries = []
+        assert scene.tracks.descriptors is not None
+        for name, image in zip(names, where, strict=True):
+            rows = scene.tracks.image == image
+            features = Features(scene.tracks.xy_px[rows], scene.tracks.descriptors[rows])
+            queries.append(Query(name, scene.camera_of(image), features))
+        return _Trial(rest, alive, track_means(rest), tuple(queries), scene.camera_SE3_world[where])
+
+    def errors(self, desk: _Desk, plan: VisualPlan) -> DoubleArray:
+        """Distance of each answer's centre from the truth, share of the scene's radius; infinite without an answer."""
+        kept = self.alive[plan.kept]
+        desk.fold(self.rest, self.means, replace(plan, kept=kept[kept >= 0]))
+        errors = np.full(len(self.queries), np.inf)
+        with FoldFile.open(desk.path) as file:
+            localizer = VisualLocalizer(FoldedVisual(file))
+            for number, (query, truth) in enumerate(zip(self.queries, self.truth, strict=True)):
+                centre = localizer.localize(query).centre_world
+                if centre is not None:
+                    errors[number] = np.linalg.norm(centre + truth[:3, :3].T @ truth[:3, 3])
+        return errors / self.rest.radius_world

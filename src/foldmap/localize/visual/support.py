@@ -1,0 +1,178 @@
+"""How strongly an image supports a pose: points found where the pose puts them, against what chance finds elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from foldmap.types import DoubleArray, FloatArray, IntArray
+from foldmap.visual.decoded import MapPoints
+from foldmap.visual.match.guided import Nearby, best_within, one_point_a_keypoint, thinned
+from foldmap.visual.match.view import View
+
+CHANCE = 0.02
+"""The similarity that a point must exceed is set so that chance finds this share of them, less where there are fewer
+keypoints than points: else the few that a right pose explains would drown among the many that it cannot."""
+
+LEAST_BY_CHANCE = 10
+"""So many finds by chance set the similarity at least: fewer would not tell where it lies."""
+
+SHIFTS = ((0.31, 0.17), (-0.23, 0.37), (0.41, -0.29), (-0.37, -0.43))
+"""Where chance is measured: the same points moved by these shares of the image, around its rim."""
+
+RADII = (1.0, 0.5, 0.25)
+"""Shares of the inlier error within which points are counted."""
+
+MOST_POINTS = 3000
+"""So many points in view are asked; more would tell no more."""
+
+GLANCED_POINTS = 800
+"""So many suffice to know how similar chance finds are."""
+
+
+@dataclass(frozen=True)
+class Support:
+    """What speaks for a pose.
+
+    Attributes:
+        found: points that are found, each by a keypoint of its own, among `asked`.
+        asked: points in view that were looked for: at most `MOST_POINTS` a view.
+        visible: points in view.
+        chance: share that chance finds, at least 1 in as many as were asked.
+        evidence: minus log10 of the probability that chance finds as many: whether the pose is right at all.
+    """
+
+    found: int
+    asked: int
+    visible: int
+    chance: float
+    evidence: float
+
+    @property
+    def explained(self) -> float:
+        """Keypoints that the pose explains beyond chance: which of two poses is better."""
+        return (self.found - self.chance * self.asked) * self.visible / max(self.asked, 1)
+
+    def exceeds(self, other: Support, sigmas: float) -> bool:
+        """Whether this pose explains more than another by so many standard deviations of the difference."""
+        spread = sum(each.found * (each.visible / max(each.asked, 1)) ** 2 for each in (self, other))
+        return self.explained - other.explained > sigmas * float(np.sqrt(spread))
+
+
+def support_of(
+    views: Sequence[View],
+    around: MapPoints,
+    rig_SE3_world: DoubleArray,
+    radius_px: float,
+    radii: Sequence[float] = RADII,
+    most: int = MOST_POINTS,
+) -> Support:
+    """Count the points found within a radius of where a pose puts them, and compare with what is wrong for certain.
+
+    Keypoints crowd where texture is, and repeated texture looks like itself: so chance is measured in the image at
+    hand, both at moved places and with the descriptors of other points at the same places; the stricter of the two
+    counts. A right pose has its points close to where they belong, a lucky one anywhere within the radius: the best of
+    several radii is taken.
+    """
+    looks = [_Look.at(view, around, rig_SE3_world, most) for view in views]
+    visible = sum(look.visible for look in looks)
+    if not visible:
+        return Support(0, 0, 0, 1.0, 0.0)
+    radii_px = [share * radius_px for share in radii]
+    # of each kind: a view each, a radius each
+    own, moved, swapped = (
+        [np.concatenate(each) for each in zip(*kind, strict=True)]
+        for kind in (
+            [look.own(radii_px) for look in looks],
+            [look.moved(radii_px) for look in looks],
+            [look.swapped(radii_px) for look in looks],
+        )
+    )
+    keypoints = sum(len(view.xy_px) for view in views)
+    supports = [_judged(*each, visible, keypoints) for each in zip(own, zip(moved, swapped, strict=True), strict=True)]
+    return max(supports, key=lambda support: support.evidence)
+
+
+def chance_similarity(views: Sequence[View], around: MapPoints, rig_SE3_world: DoubleArray, radius_px: float) -> float:
+    """The similarity that chance exceeds in the share `CHANCE` of the points that a pose puts in view.
+
+    What is less similar at its place than this says nothing: among ten thousand keypoints there is always one nearby.
+    """
+    looks = [_Look.at(view, around, rig_SE3_world, GLANCED_POINTS) for view in views]
+    looks = [look for look in looks if look.visible]
+    if not looks:
+        return -1.0
+    controls = [np.concatenate([look.moved([radius_px])[0] for look in looks])]
+    controls.append(np.concatenate([look.swapped([radius_px])[0] for look in looks]))
+    return _exceeded_by(CHANCE, controls)
+
+
+def _exceeded_by(share: float, controls: Sequence[FloatArray]) -> float:
+    return max(float(np.quantile(control, 1.0 - share)) for control in controls)
+
+
+@dataclass(frozen=True)
+class _Look:
+    """The points that a pose puts in one view (rows of the map's descriptors), and where."""
+
+    view: View
+    visible: int
+    xy_px: DoubleArray
+    rows: IntArray
+    descriptors: FloatArray
+
+    @staticmethod
+    def at(view: View, around: MapPoints, rig_SE3_world: DoubleArray, most: int = MOST_POINTS) -> _Look:
+        rows, xy_px = view.in_view(rig_SE3_world, around.points_world)
+        asked = thinned(np.arange(len(rows)), most)
+        return _Look(view, len(rows), xy_px[asked], rows[asked], around.descriptors)
+
+    def own(self, radii_px: Sequence[float]) -> list[FloatArray]:
+        """Similarity of each point to its keypoint, -1 where another point has that or there is none; a radius each."""
+        return [_alone(found) for found in self._found(self.xy_px, self.rows, radii_px)]
+
+    def moved(self, radii_px: Sequence[float]) -> list[FloatArray]:
+        """The same at moved places."""
+        low = np.asarray(self.view.low_px)
+        size = np.asarray(self.view.high_px) - low
+        places = [low + (self.xy_px - low + np.asarray(shift) * size) % size for shift in SHIFTS]
+        return _by_radius([self._found(xy_px, self.rows, radii_px) for xy_px in places])
+
+    def swapped(self, radii_px: Sequence[float]) -> list[FloatArray]:
+        """The same with the descriptors of other points."""
+        turns = [max(1, round(shift[0] % 1.0 * len(self.rows))) for shift in SHIFTS]
+        return _by_radius([self._found(self.xy_px, np.roll(self.rows, turn), radii_px) for turn in turns])
+
+    def _found(self, xy_px: DoubleArray, rows: IntArray, radii_px: Sequence[float]) -> list[Nearby]:
+        return best_within(self.view, xy_px, self.descriptors, radii_px, rows)
+
+
+def _alone(found: Nearby) -> FloatArray:
+    similarity = np.full(len(found.similarity), -1.0, np.float32)
+    kept = one_point_a_keypoint(found)
+    similarity[kept] = found.similarity[kept]
+    return similarity
+
+
+def _by_radius(looks: Sequence[Sequence[Nearby]]) -> list[FloatArray]:
+    return [np.concatenate([found.similarity for found in each]) for each in zip(*looks, strict=True)]
+
+
+def _judged(own: FloatArray, controls: Sequence[FloatArray], visible: int, keypoints: int) -> Support:
+    share = max(CHANCE * min(1.0, keypoints / len(own)), LEAST_BY_CHANCE / len(controls[0]))
+    least = _exceeded_by(min(share, CHANCE), controls)
+    beyond = max(int((control > least).sum()) for control in controls)
+    chance = (beyond + 1.0) / (len(controls[0]) + 1.0)
+    found = int((own > least).sum())
+    return Support(found, len(own), visible, chance, _surprise(found, len(own), chance))
+
+
+def _surprise(found: int, asked: int, chance: float) -> float:
+    """Minus log10 of Chernoff's bound on the probability of ``found`` or more successes among ``asked``."""
+    share = found / asked
+    if share <= chance:
+        return 0.0
+    missed = (1.0 - share) * np.log((1.0 - share) / (1.0 - chance)) if share < 1.0 else 0.0
+    return float(asked * (share * np.log(share / chance) + missed) / np.log(10.0))

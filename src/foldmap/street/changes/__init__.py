@@ -1,0 +1,1 @@
+"""What has changed on the ground since the map was made."""

@@ -1,0 +1,215 @@
+"""What has changed on the ground since the map was made: lanes added, removed and moved, each with a confidence."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from foldmap.errors import MapInputError
+from foldmap.geometry import SE2
+from foldmap.street.changes.evidence import Evidence
+from foldmap.street.changes.tracing import trace_lines
+from foldmap.street.field.draw import FieldSpec
+from foldmap.street.field.world import WorldField, lay_together
+from foldmap.street.graph.chains import chains
+from foldmap.street.source import LANE, LaneGraph
+from foldmap.types import BoolArray, DoubleArray, IntArray
+
+ADDED, REMOVED, MOVED = "added", "removed", "moved"
+
+
+@dataclass(frozen=True)
+class ChangeSettings:
+    """When evidence counts.
+
+    Attributes:
+        least: evidence from 0 to 1 that a reported lane has on the mean.
+        least_m: shortest change.
+        moved_m: an added lane beside a removed one of the same heading, not farther than this, is a moved lane.
+        join_m: an applied lane is joined to ends of others within this distance.
+    """
+
+    least: float = 0.35
+    least_m: float = 6.0
+    moved_m: float = 6.5
+    join_m: float = 2.5
+
+
+DEFAULT = ChangeSettings()
+
+
+@dataclass(frozen=True)
+class Change:
+    """One change of the world against the map.
+
+    Attributes:
+        kind: "added", "removed" or "moved".
+        line_m: float64 (P, 2) in the map's frame, in driving direction: the lane as it is now, or, where it was
+            removed, as the map has it.
+        before_m: float64 (Q, 2), the old line of a moved lane; empty otherwise.
+        edges: edges of the map that are gone.
+        confidence: mean evidence along it, 0 to 1.
+        windows: how many windows saw it, at the median of its points.
+    """
+
+    kind: str
+    line_m: DoubleArray
+    before_m: DoubleArray
+    edges: IntArray
+    confidence: float
+    windows: int
+
+
+def find_changes(
+    graph: LaneGraph,
+    poses: Sequence[SE2],
+    evidence: Sequence[Evidence],
+    field: FieldSpec,
+    settings: ChangeSettings = ChangeSettings(),
+) -> list[Change]:
+    """Lay the evidence of a drive together and name what changed, most confident first.
+
+    Args:
+        graph: the map, vertices about 1 m apart (`resample`).
+        poses: world_SE2_ego of each window.
+        evidence: of each window.
+        field: how fields are laid.
+        settings: thresholds.
+
+    Raises:
+        MapInputError: no window.
+    """
+    if not poses or len(poses) != len(evidence):
+        raise MapInputError(f"{len(evidence)} windows at {len(poses)} poses", "give one pose a window, at least one")
+    gone = lay_together([one.gone for one in evidence], poses, field)
+    lacking = lay_together([one.lacking for one in evidence], poses, field)
+    removed = _removed(graph, gone, settings)
+    added = [
+        Change(ADDED, line.line_m, np.zeros((0, 2)), np.zeros(0, np.int64), line.strength, _seen(lacking, line.line_m))
+        for line in trace_lines(lacking, settings.least, settings.least_m)
+        if line.strength >= settings.least
+    ]
+    found = _moved(removed, added, settings)
+    return sorted(found, key=lambda change: -change.confidence)
+
+
+def _removed(graph: LaneGraph, gone: WorldField, settings: ChangeSettings) -> list[Change]:
+    """Runs of a chain's edges along which the evidence holds on the mean."""
+    if not len(graph.edges):
+        return []
+    ends = graph.vertices_m[graph.edges]
+    middle, step = ends.mean(1), ends[:, 1] - ends[:, 0]
+    value = gone.at(middle[:, 0], middle[:, 1], np.arctan2(step[:, 1], step[:, 0]))
+    length = graph.edge_lengths_m
+    found = []
+    runs = chains(graph)
+    for c in range(len(runs)):
+        chain = runs.edge[runs.offset[c] : runs.offset[c + 1]]
+        strong = _closed(value[chain] >= 0.6 * settings.least)
+        for first, last in _runs(strong):
+            edges = chain[first:last]
+            mean = float(np.average(value[edges], weights=length[edges]))
+            if length[edges].sum() < settings.least_m or mean < settings.least:
+                continue
+            line = graph.vertices_m[np.append(graph.edges[edges, 0], graph.edges[edges[-1], 1])]
+            found.append(Change(REMOVED, line, np.zeros((0, 2)), edges, mean, _seen(gone, line)))
+    return found
+
+
+def _closed(
+    strong: np.ndarray[tuple[int], np.dtype[np.bool_]], gap: int = 3
+) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    """Gaps of up to three edges between strong ones are filled."""
+    index = np.flatnonzero(strong)
+    out = strong.copy()
+    for a, b in itertools.pairwise(index):
+        if b - a <= gap + 1:
+            out[a:b] = True
+    return out
+
+
+def _runs(strong: BoolArray) -> list[tuple[int, int]]:
+    edge = np.flatnonzero(np.diff(np.concatenate([[0], strong.astype(np.int8), [0]])))
+    return [(int(a), int(b)) for a, b in zip(edge[::2], edge[1::2], strict=True)]
+
+
+def _seen(field: WorldField, line: DoubleArray) -> int:
+    i = ((line[:, 0] - field.west_m) / field.cell_m).astype(int).clip(0, field.windows.shape[0] - 1)
+    j = ((line[:, 1] - field.south_m) / field.cell_m).astype(int).clip(0, field.windows.shape[1] - 1)
+    return int(np.median(field.windows[i, j]))
+
+
+def _moved(removed: list[Change], added: list[Change], settings: ChangeSettings) -> list[Change]:
+    """Pair each added lane with the removed one that runs beside it, if there is one."""
+    left = list(removed)
+    out = []
+    for new in added:
+        fitting = [(distance, k) for k, old in enumerate(left) if (distance := _beside(new, old)) < settings.moved_m]
+        if not fitting:
+            out.append(new)
+            continue
+        old = left.pop(min(fitting)[1])
+        confidence = 0.5 * (new.confidence + old.confidence)
+        windows = min(new.windows, old.windows)
+        out.append(Change(MOVED, new.line_m, old.line_m, old.edges, confidence, windows))
+    return out + left
+
+
+def _beside(new: Change, old: Change) -> float:
+    """Median distance of an added line from a removed one; infinite if they do not run the same way."""
+    distance, index = cKDTree(old.line_m).query(new.line_m)
+    way, other = np.gradient(new.line_m, axis=0), np.gradient(old.line_m, axis=0)[index]
+    along = (way * other).sum(1) / np.maximum(np.linalg.norm(way, axis=1) * np.linalg.norm(other, axis=1), 1e-9)
+    return float(np.median(distance)) if float(np.median(along)) > 0.8 else float("inf")
+
+
+def apply_changes(
+    graph: LaneGraph, changes: Sequence[Change], settings: ChangeSettings = ChangeSettings()
+) -> LaneGraph:
+    """The map brought up to date: gone edges out, new lanes in, their ends joined to vertices nearby.
+
+    Args:
+        graph: the map that the changes were found on.
+        changes: those to apply.
+        settings: `join_m`.
+
+    Raises:
+        MapInputError: a change names an edge that the map does not have.
+    """
+    dropped = np.unique(np.concatenate([np.zeros(0, np.int64), *(change.edges for change in changes)]))
+    if len(dropped) and (dropped[0] < 0 or dropped[-1] >= len(graph.edges)):
+        raise MapInputError("a change names an edge that the map does not have", "find the changes on this map")
+    kept = np.ones(len(graph.edges), bool)
+    kept[dropped] = False
+    result = graph.take_edges(kept)
+    for change in changes:
+        if change.kind != REMOVED:
+            result = _with_lane(result, change.line_m, settings.join_m)
+    return result
+
+
+def _with_lane(graph: LaneGraph, line: DoubleArray, join_m: float) -> LaneGraph:
+    """Add a lane; its first point becomes the nearest vertex where a lane ends or passes, its last likewise."""
+    chain = len(graph) + np.arange(len(line))
+    vertices = np.concatenate([graph.vertices_m, line])
+    if len(graph):
+        tree = cKDTree(graph.vertices_m)
+        for end, degree in ((0, graph.in_degree), (-1, graph.out_degree)):
+            near = [v for v in tree.query_ball_point(line[end], join_m) if degree[v] > 0]
+            if near:
+                gap = np.linalg.norm(graph.vertices_m[near] - line[end], axis=1)
+                chain[end] = near[int(gap.argmin())]
+    edges = np.stack([chain[:-1], chain[1:]], 1)
+    edges = edges[edges[:, 0] != edges[:, 1]]
+    joined = replace(
+        graph,
+        vertices_m=vertices,
+        edges=np.concatenate([graph.edges, edges]),
+        kind=np.append(graph.kind, np.full(len(edges), LANE, np.uint8)),
+        lane=np.append(graph.lane, np.full(len(edges), -1)),
+    )
+    return joined.take_vertices(np.unique(joined.edges))

@@ -1,0 +1,1 @@
+"""The lane field: graphs drawn, images read by a network, both compared as spectra."""

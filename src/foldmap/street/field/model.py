@@ -1,0 +1,189 @@
+"""The accurate street model: graphs are drawn, images are read, both become lane spectra."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+
+from foldmap.errors import FoldmapError, ModelError
+from foldmap.street.field.draw import FieldSpec, draw_all, draw_around
+from foldmap.street.field.examples import birds_eye, ground_tensors
+from foldmap.street.field.network import FieldNetwork, FieldShape
+from foldmap.street.field.spectrum import SpectrumSpec, check_terms, spectrum
+from foldmap.street.field.symmetry import check_turns, turn_field, turn_image
+from foldmap.street.graph.window import Window
+from foldmap.street.images.observation import Observation
+from foldmap.street.model import read_info
+from foldmap.street.source import LaneGraph
+from foldmap.types import DoubleArray, FloatArray
+
+FORMAT = 1
+MAX_BYTES = 256 << 20
+_BATCH = 16
+_GRAPHS_AT_ONCE = 2048
+_BATCH_AROUND = 64
+_CURE = "use a model written by `foldmap train street`"
+
+
+@dataclass(frozen=True)
+class FieldEmbedding:
+    """Embeds lane graphs and observations through the lane field (an `EmbeddingModel`).
+
+    The graph side has nothing learned: `draw_all`, then `spectrum`. The image side predicts the field, averaged over
+    quarter turns of the ground image, then takes the same spectrum.
+
+    Attributes:
+        network: image to field, in evaluation mode.
+        field: how graphs are drawn.
+        frequencies: of the spectrum.
+        turns: quarter turns that are averaged: 1, 2 or 4.
+    """
+
+    network: FieldNetwork
+    field: FieldSpec = FieldSpec()  # noqa: RUF009 - frozen
+    frequencies: SpectrumSpec = SpectrumSpec(100, 2)  # noqa: RUF009 - frozen
+    turns: int = 4
+
+    def __post_init__(self) -> None:
+        check_turns(self.field.headings, self.turns)
+        check_terms(self.field, self.frequencies)
+        if self.network.shape.headings != self.field.headings:
+            raise ModelError("the network and the field have other headings", _CURE)
+        self.network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        object.__setattr__(self, "_eye", birds_eye(self.field))
+
+    @property
+    def name(self) -> str:
+        """Kind of model."""
+        return "field"
+
+    @property
+    def window(self) -> Window:
+        """What graphs and observations cover."""
+        return self.field.window
+
+    @property
+    def dim(self) -> int:
+        """Numbers of an embedding."""
+        return self.frequencies.dim
+
+    def embed_graphs(self, graphs: Sequence[LaneGraph]) -> FloatArray:
+        """Unit rows float32 (N, dim); a graph without edges gets zeros."""
+        parts = [
+            spectrum(draw_all(graphs[at : at + _GRAPHS_AT_ONCE], self.field), self.field, self.frequencies)
+            for at in range(0, len(graphs), _GRAPHS_AT_ONCE)
+        ]
+        return np.concatenate(parts) if parts else np.zeros((0, self.dim), np.float32)
+
+    def embed_around(self, ends_m: DoubleArray, poses: DoubleArray) -> FloatArray:
+        """Unit rows float32 (N, dim) of the windows of one graph: arguments as `draw_around`."""
+        parts = [
+            self.embed_fields(draw_around(ends_m, poses[at : at + _BATCH_AROUND], self.field))
+            for at in range(0, len(poses), _BATCH_AROUND)
+        ]
+        return np.concatenate(parts) if parts else np.zeros((0, self.dim), np.float32)
+
+    def embed_observations(self, observations: Sequence[Observation]) -> FloatArray:
+        """Unit rows float32 (N, dim).
+
+        Raises:
+            MapInputError: an observation that does not fit the window.
+        """
+        return self.embed_fields(self.read_fields(observations))
+
+    def embed_fields(self, fields_BCRS: FloatArray) -> FloatArray:
+        """Unit rows of fields that were drawn or read."""
+        return spectrum(fields_BCRS, self.field, self.frequencies)
+
+    @torch.no_grad()
+    def read_fields(self, observations: Sequence[Observation], maps_BCRS: FloatArray | None = None) -> FloatArray:
+        """The lane fields that the network reads from observations, float32 (N, headings, rows, columns), 0 to 1.
+
+        Args:
+            observations: N of them.
+            maps_BCRS: fields of the old maps, for a network with a map: then three fields a window are answered, (N, 3
+                headings, rows, columns): present, lacking, gone.
+        """
+        out = []
+        for at in range(0, len(observations), _BATCH):
+            images, seen = ground_tensors(observations[at : at + _BATCH], self._eye)  # type: ignore[attr-defined]
+            old = None if maps_BCRS is None else torch.from_numpy(maps_BCRS[at : at + _BATCH])
+            total = torch.zeros(())
+            for turn in range(self.turns):
+                quarters = turn * 4 // self.turns
+                turned = None if old is None else turn_field(old, quarters)
+                logits = self.network(turn_image(images, quarters), turn_image(seen, quarters), turned)
+                parts = torch.sigmoid(logits.float()).chunk(logits.shape[1] // self.field.headings, 1)
+                total = total + torch.cat([turn_field(part, -quarters) for part in parts], 1)
+            out.append((total / self.turns).numpy())
+        channels = self.network.head.out_channels
+        return np.concatenate(out) if out else np.zeros((0, channels, *self.field.shape[1:]), np.float32)
+
+    def payload(self) -> bytes:
+        """Safetensors in half precision with everything as JSON beside; the same model gives the same bytes.
+
+        Raises:
+            ModelError: weights that are not finite in half precision.
+        """
+        packed = {}
+        for name, value in sorted(_stored(self.network).items()):
+            packed[name] = value.detach().to("cpu", torch.float16, copy=True).contiguous()
+            if not bool(packed[name].isfinite().all()):
+                raise ModelError(f"{name} is not finite in half precision", "train with a smaller learning rate")
+        info = {
+            "format": FORMAT,
+            "kind": "street-field",
+            "shape": asdict(self.network.shape),
+            "field": self.field.as_dict(),
+            "frequencies": asdict(self.frequencies),
+            "turns": self.turns,
+        }
+        return bytes(save(packed, metadata={"info": json.dumps(info, sort_keys=True)}))
+
+    @staticmethod
+    def from_payload(payload: bytes) -> FieldEmbedding:
+        """Rebuild a model, trusting nothing.
+
+        Raises:
+            ModelError: the bytes are no field model of this version.
+        """
+        if len(payload) > MAX_BYTES:
+            raise ModelError(f"a model of {len(payload)} bytes is too large", _CURE)
+        info = read_info(payload)
+        if info.get("kind") != "street-field" or info.get("format") != FORMAT:
+            raise ModelError(f"the model is {info.get('kind')!r} of format {info.get('format')!r}", _CURE)
+        try:
+            return _rebuild(payload, info)
+        except ModelError:
+            raise
+        except (FoldmapError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError, OverflowError) as error:
+            raise ModelError(f"the model cannot be read: {error}", _CURE) from error
+
+
+def _rebuild(payload: bytes, info: dict[str, Any]) -> FieldEmbedding:
+    shape, field = FieldShape(**info["shape"]), FieldSpec.from_dict(info["field"])
+    with torch.device("meta"):  # sizes are compared before anything is allocated
+        wanted = {name: tuple(value.shape) for name, value in _stored(FieldNetwork(shape)).items()}
+    tensors = load(payload)
+    if tensors.keys() != wanted.keys():
+        odd = min(tensors.keys() ^ wanted.keys())
+        raise ModelError(f"the model has {odd!r} besides, or lacks it", _CURE)
+    for name, size in wanted.items():
+        value = tensors[name]
+        if value.dtype != torch.float16 or tuple(value.shape) != size or not bool(value.isfinite().all()):
+            raise ModelError(f"{name} is {value.dtype} {tuple(value.shape)}, not finite half {size}", _CURE)
+    network = FieldNetwork(shape)
+    network.load_state_dict({name: value.float() for name, value in tensors.items()}, strict=False)
+    return FieldEmbedding(network, field, SpectrumSpec(**info["frequencies"]), int(info["turns"]))
+
+
+def _stored(network: FieldNetwork) -> dict[str, torch.Tensor]:
+    held: dict[str, torch.Tensor] = network.state_dict()
+    return {name: value for name, value in held.items() if not name.endswith("num_batches_tracked")}

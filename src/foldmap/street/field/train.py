@@ -1,0 +1,213 @@
+"""Train the lane field network: every cell of every window is a question with a known answer.
+
+Each step: a seeded batch of ground images and the fields of their graphs, one of the window's eight symmetries, the
+network, binary cross-entropy, AdamW. A run resumes from its last checkpoint and is the same run, byte for byte.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from foldmap.errors import ConfigError
+from foldmap.street.checkpoint import load_checkpoint, save_checkpoint
+from foldmap.street.field.examples import FieldBatch, FieldExamples
+from foldmap.street.field.network import FieldNetwork, FieldShape
+from foldmap.street.field.symmetry import mirror_field, mirror_image, turn_field, turn_image
+
+LOG = "log.jsonl"
+
+
+@dataclass(frozen=True)
+class FieldTrainSettings:
+    """Everything that decides a run, apart from the examples and the shape of the network.
+
+    Attributes:
+        steps: in all.
+        batch: windows a step.
+        learning_rate: AdamW's, for everything but the trunk; linear warm-up, then a cosine to zero.
+        trunk_rate: factor on it for the trunk, which starts from ImageNet.
+        warmup_steps: of the learning rate.
+        weight_decay: of all weights.
+        symmetries: whether windows are turned and mirrored (only square windows can be).
+        imagenet: whether the trunk starts from ImageNet.
+        present_weight: of the field itself where a map is given, beside what it lacks and what is gone.
+        checkpoint_every: steps.
+        seed: of everything random.
+    """
+
+    steps: int = 5000
+    batch: int = 16
+    learning_rate: float = 2e-3
+    trunk_rate: float = 0.3
+    warmup_steps: int = 100
+    weight_decay: float = 0.01
+    symmetries: bool = True
+    imagenet: bool = True
+    present_weight: float = 0.15
+    checkpoint_every: int = 250
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.steps < 1 or self.batch < 2 or self.warmup_steps < 0 or self.checkpoint_every < 1:
+            raise ConfigError(f"{self.steps} steps of {self.batch} windows", "give at least one step of two windows")
+        numbers = (self.learning_rate, self.trunk_rate, self.present_weight)
+        if not all(math.isfinite(n) and n > 0 for n in numbers) or not 0 <= self.weight_decay < 1:
+            raise ConfigError(f"rates of {numbers}", "give positive numbers")
+
+
+PRESETS = {
+    "tiny": FieldTrainSettings(steps=150, batch=8, warmup_steps=20, checkpoint_every=50),
+    "small": FieldTrainSettings(),
+    "paper": FieldTrainSettings(steps=20000, batch=32),
+}
+"""Preset -> settings; "small" takes less than an hour on two cores."""
+
+
+@dataclass(frozen=True)
+class FieldProgress:
+    """One line of the training log.
+
+    Attributes:
+        step: done.
+        loss: of the step's batch, nats a cell above the entropy of the targets: 0 is perfect.
+    """
+
+    step: int
+    loss: float
+
+
+def train_field(
+    examples: FieldExamples,
+    shape: FieldShape,
+    settings: FieldTrainSettings,
+    folder: Path,
+    *,
+    start: FieldNetwork | None = None,
+    report: Callable[[FieldProgress], None] = lambda progress: None,
+) -> Iterator[tuple[FieldNetwork, FieldProgress]]:
+    """Train, yielding network and progress at each checkpoint; the last yield is the finished run.
+
+    Args:
+        examples: what to learn from.
+        shape: of the network.
+        settings: the run.
+        folder: checkpoint and log (one JSON line a step); a checkpoint of the same run is resumed, of another refused.
+        start: a trained network; tensors of the same name and size are taken over.
+        report: called after each step, for a progress bar.
+
+    Raises:
+        ConfigError: the folder holds another run, or fewer windows than a batch.
+        MissingExtraError: ImageNet weights are asked for and not installed.
+    """
+    if len(examples) < settings.batch:
+        raise ConfigError(f"{len(examples)} windows are less than a batch of {settings.batch}", "give more images")
+    torch.manual_seed(settings.seed)
+    network = FieldNetwork(shape)
+    if start is not None:
+        _take_over(network, start)
+    elif settings.imagenet:
+        network.load_imagenet()
+    _remember(network, settings.steps)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer = _optimizer(network, settings)
+    identity = {"shape": asdict(shape), "settings": asdict(settings), "windows": len(examples), "start": bool(start)}
+    done = load_checkpoint(folder, network, optimizer, identity)
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = (folder / LOG).read_text().splitlines(keepends=True)[:done] if done else []
+    if done == settings.steps:
+        yield network.eval(), FieldProgress(**json.loads(lines[-1]))
+        return
+    with (folder / LOG).open("w") as log, ThreadPoolExecutor(1) as ahead:
+        log.writelines(lines)
+        waiting = ahead.submit(examples.batch, settings.batch, settings.seed, done + 1)
+        for step in range(done + 1, settings.steps + 1):
+            batch = waiting.result()
+            if step < settings.steps:  # drawn while the network works
+                waiting = ahead.submit(examples.batch, settings.batch, settings.seed, step + 1)
+            progress = FieldProgress(step, _step(network.train(), optimizer, batch, settings, step))
+            log.write(json.dumps(asdict(progress)) + "\n")
+            report(progress)
+            if step % settings.checkpoint_every == 0 or step == settings.steps:
+                log.flush()
+                save_checkpoint(folder, network, optimizer, identity, step)
+                yield network.eval(), progress
+
+
+def _step(
+    network: FieldNetwork,
+    optimizer: torch.optim.Optimizer,
+    batch: FieldBatch,
+    settings: FieldTrainSettings,
+    step: int,
+) -> float:
+    rate = min(1.0, step / max(1, settings.warmup_steps)) * 0.5 * (1 + math.cos(math.pi * step / settings.steps))
+    for group, factor in zip(optimizer.param_groups, (settings.trunk_rate, 1.0), strict=True):
+        group["lr"] = settings.learning_rate * factor * rate
+    if settings.symmetries:
+        batch = _one_of_eight(batch, np.random.default_rng([settings.seed, step, 8]))
+    logits = network(batch.image_B3HW, batch.seen_BHW, batch.map_BCRS)
+    excess = field_loss(logits, batch.target_BCRS)
+    if batch.map_BCRS is not None:
+        present, lacking, gone = excess.chunk(3)
+        loss = (settings.present_weight * present + lacking + gone).sum()
+    else:
+        loss = excess.sum()
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    optimizer.step()
+    return float(excess.detach().sum())
+
+
+def field_loss(logits_BCRS: Tensor, target_BCRS: Tensor) -> Tensor:
+    """Binary cross-entropy of each channel above the entropy of its target, mean over windows and cells, (C,).
+
+    The target is a share, not a class: its own entropy cannot be learned away, so it is taken off.
+    """
+    cross = functional.binary_cross_entropy_with_logits(logits_BCRS, target_BCRS, reduction="none")
+    own = functional.binary_cross_entropy(target_BCRS, target_BCRS, reduction="none")
+    return (cross - own).mean((0, 2, 3))
+
+
+def _one_of_eight(batch: FieldBatch, rng: np.random.Generator) -> FieldBatch:
+    quarters, mirrored = int(rng.integers(4)), bool(rng.integers(2))
+
+    def image(x: Tensor) -> Tensor:
+        return turn_image(mirror_image(x) if mirrored else x, quarters)
+
+    def field(x: Tensor) -> Tensor:
+        parts = x.chunk(x.shape[1] // batch.headings, 1)
+        return torch.cat([turn_field(mirror_field(part) if mirrored else part, quarters) for part in parts], 1)
+
+    old = None if batch.map_BCRS is None else field(batch.map_BCRS)
+    return FieldBatch(image(batch.image_B3HW), image(batch.seen_BHW), field(batch.target_BCRS), old, batch.headings)
+
+
+def _remember(network: FieldNetwork, steps: int) -> None:
+    """Batch norms keep means over the last fifth of a short run; lite0's own memory is a hundred steps."""
+    for part in network.modules():
+        if isinstance(part, torch.nn.BatchNorm2d):
+            part.momentum = max(part.momentum or 0.0, min(0.5, 5 / steps))
+
+
+def _take_over(network: FieldNetwork, start: FieldNetwork) -> None:
+    mine = network.state_dict()
+    fitting = {name: value for name, value in start.state_dict().items() if mine[name].shape == value.shape}
+    network.load_state_dict({**mine, **fitting})
+
+
+def _optimizer(network: FieldNetwork, settings: FieldTrainSettings) -> torch.optim.AdamW:
+    trunk = network.trunk_parameters()
+    known = {id(value) for value in trunk}
+    rest = [value for value in network.parameters() if id(value) not in known]
+    groups = [{"params": trunk}, {"params": rest}]
+    return torch.optim.AdamW(groups, lr=settings.learning_rate, weight_decay=settings.weight_decay)

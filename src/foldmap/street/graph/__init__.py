@@ -1,0 +1,1 @@
+"""Lane graphs: cut, simplified, repaired, and coded in few bytes."""

@@ -1,0 +1,253 @@
+"""Raw arrays to a valid lane graph, what is odd about a valid one, and whether its coordinates are metres at all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from foldmap.errors import MapInputError
+from foldmap.street.graph.chains import chains
+from foldmap.street.source import LANE, LaneAttributes, LaneGraph
+from foldmap.types import AnyArray, DoubleArray, IntArray
+
+METRES, DEGREES, UNSURE = "metres", "degrees", "unsure"
+_DEGREE_EDGE, _DEGREE_EXTENT = 5e-3, 1.0
+_METRE_EDGE, _METRE_LINE = 0.2, 5.0
+
+
+@dataclass(frozen=True)
+class Repairs:
+    """What `repair` changed.
+
+    Attributes:
+        merged_vertices: vertices that became one with a neighbour along an edge.
+        self_loops: edges from a vertex to itself that were dropped, those that a merge made included.
+        duplicate_edges: edges that were there before, dropped.
+        isolated_vertices: vertices without an edge, dropped.
+    """
+
+    merged_vertices: int = 0
+    self_loops: int = 0
+    duplicate_edges: int = 0
+    isolated_vertices: int = 0
+
+    @property
+    def total(self) -> int:
+        """Sum of all."""
+        return self.merged_vertices + self.self_loops + self.duplicate_edges + self.isolated_vertices
+
+    def __str__(self) -> str:
+        named = (
+            ("merged vertices", self.merged_vertices),
+            ("self-loops", self.self_loops),
+            ("duplicate edges", self.duplicate_edges),
+            ("isolated vertices", self.isolated_vertices),
+        )
+        return ", ".join(f"{count} {name}" for name, count in named if count) or "nothing to repair"
+
+
+def repair(
+    vertices_m: AnyArray,
+    edges: AnyArray,
+    kind: AnyArray | None = None,
+    lane: AnyArray | None = None,
+    lanes: tuple[LaneAttributes, ...] = (),
+    merge_m: float = 0.0,
+) -> tuple[LaneGraph, Repairs]:
+    """Build a lane graph from arrays that may break its rules.
+
+    Args:
+        vertices_m: (V, 2), any number type.
+        edges: (E, 2), (from, to).
+        kind: (E,), all `LANE` if not given.
+        lane: (E,), all unknown if not given.
+        lanes: attributes.
+        merge_m: vertices that an edge joins and that are no farther apart become one, where the first of them is; none
+            moves farther than this. 0 merges equal positions only.
+
+    Returns:
+        The graph, vertices and edges in their order, and what was changed.
+
+    Raises:
+        MapInputError: a coordinate is not finite, an edge points to a vertex that is not there, shapes do not fit, or
+            `merge_m` is negative.
+    """
+    points = np.ascontiguousarray(vertices_m, np.float64).reshape(-1, 2)
+    pairs = np.ascontiguousarray(edges, np.int64).reshape(-1, 2)
+    kinds = np.full(len(pairs), LANE, np.uint8) if kind is None else np.asarray(kind).astype(np.uint8)
+    owner = np.full(len(pairs), -1, np.int64) if lane is None else np.asarray(lane).astype(np.int64)
+    if len(kinds) != len(pairs) or len(owner) != len(pairs):
+        raise MapInputError(
+            f"{len(pairs)} edges, {len(kinds)} kinds and {len(owner)} lanes", "give one kind and one lane an edge"
+        )
+    if not merge_m >= 0:
+        raise MapInputError(f"cannot merge vertices within {merge_m} m", "give 0 or a positive distance")
+    lost = np.flatnonzero(~np.isfinite(points).all(1))
+    if len(lost):
+        raise MapInputError(f"vertex {lost[0]} is not finite", "drop or mend it")
+    outside = np.flatnonzero(((pairs < 0) | (pairs >= len(points))).any(1))
+    if len(outside):
+        raise MapInputError(
+            f"edge {outside[0]} is {pairs[outside[0]].tolist()}, there are {len(points)} vertices", "drop it"
+        )
+    root = _merge(points, pairs, float(merge_m))
+    pairs = root[pairs]
+    straight = pairs[:, 0] != pairs[:, 1]
+    first = _first_of_each(pairs)
+    kept = straight & first
+    used = np.unique(pairs[kept])
+    place = np.full(len(points), -1, np.int64)
+    place[used] = np.arange(len(used))
+    merged = int((root != np.arange(len(points))).sum())
+    done = Repairs(merged, int((~straight).sum()), int((straight & ~first).sum()), len(points) - merged - len(used))
+    return LaneGraph(points[used], place[pairs[kept]], kinds[kept], owner[kept], lanes), done
+
+
+def _first_of_each(pairs: IntArray) -> AnyArray:
+    first = np.zeros(len(pairs), np.bool_)
+    if len(pairs):
+        first[np.unique(pairs, axis=0, return_index=True)[1]] = True
+    return first
+
+
+@njit(cache=True)
+def _merge(points, edges, merge_m):  # type: ignore[no-untyped-def]
+    """The vertex that stands for each. One that stands for others never moves, so no vertex moves beyond merge_m."""
+    root = np.arange(len(points))
+    size = np.ones(len(points), np.int64)
+    for e in range(len(edges)):
+        a, b = edges[e, 0], edges[e, 1]
+        while root[a] != a:
+            a = root[a]
+        while root[b] != b:
+            b = root[b]
+        if a == b:
+            continue
+        apart = np.hypot(points[a, 0] - points[b, 0], points[a, 1] - points[b, 1])
+        if apart > merge_m or (size[a] > 1 and size[b] > 1 and apart > 0.0):
+            continue
+        if (size[b] > 1 and size[a] == 1) or (size[a] == 1 and size[b] == 1 and b < a):
+            a, b = b, a
+        root[b] = a
+        size[a] += size[b]
+    for v in range(len(points)):
+        r = v
+        while root[r] != r:
+            r = root[r]
+        root[v] = r
+    return root
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something odd in a graph that is valid nevertheless.
+
+    Attributes:
+        name: "duplicate-vertices", "pieces", "isolated-vertices", "no-topology" or "long-edges".
+        count: of what the name says.
+        message: a sentence.
+    """
+
+    name: str
+    count: int
+    message: str
+
+
+def findings(graph: LaneGraph, long_edge_m: float = 100.0) -> list[Finding]:
+    """What is odd about a graph; nothing of it prevents folding.
+
+    Args:
+        graph: any.
+        long_edge_m: longer edges are named.
+
+    Returns:
+        Named findings in a fixed order; none for a graph without any.
+    """
+    found: list[Finding] = []
+    same = len(graph) - len(np.unique(graph.vertices_m, axis=0))
+    if same:
+        found.append(Finding("duplicate-vertices", same, f"{same} vertices lie exactly where another one does"))
+    sizes = piece_sizes(graph)
+    lanes = sizes[sizes > 1]
+    if len(lanes) > 1:
+        text = ", ".join(str(size) for size in lanes[:5]) + (", ..." if len(lanes) > 5 else "")
+        found.append(Finding("pieces", len(lanes), f"the graph falls into {len(lanes)} pieces of {text} vertices"))
+    isolated = int((sizes == 1).sum())
+    if isolated:
+        found.append(Finding("isolated-vertices", isolated, f"{isolated} vertices have no edge"))
+    if len(lanes) > 1 and len(chains(graph)) == len(lanes):
+        text = f"none of the {len(lanes)} lanes is joined to another: join their ends with foldmap.street.graph.joining"
+        found.append(Finding("no-topology", len(lanes), text))
+    length = graph.edge_lengths_m
+    long = int((length > long_edge_m).sum())
+    if long:
+        text = f"{long} edges are longer than {long_edge_m:g} m, the longest has {length.max():.1f} m"
+        found.append(Finding("long-edges", long, text))
+    return found
+
+
+def piece_sizes(graph: LaneGraph) -> IntArray:
+    """Vertices of each weakly connected piece, largest first; an isolated vertex is a piece of one."""
+    if not len(graph):
+        return np.zeros(0, np.int64)
+    ones = np.ones(len(graph.edges), np.int8)
+    matrix = coo_array((ones, (graph.edges[:, 0], graph.edges[:, 1])), shape=(len(graph), len(graph)))
+    _, label = connected_components(matrix, directed=True, connection="weak")
+    return np.sort(np.bincount(label))[::-1].astype(np.int64)
+
+
+def unit_of(lines: Sequence[DoubleArray]) -> str:
+    """What the coordinates of lanes can be, judged by what a map has: `METRES`, `DEGREES` or `UNSURE`.
+
+    All of a map of streets is not within a metre, and half of its vertices are not within 5 mm of the next: such are
+    longitude and latitude. Half of its vertices are not 20 km from the next either, nor half of its lanes longer than
+    500 km: such are metres.
+
+    Args:
+        lines: float64 (P, 2) each.
+    """
+    steps = [np.hypot(*np.diff(line, axis=0).T) for line in lines]
+    whole = np.concatenate([np.zeros((0, 2)), *lines])
+    lengths = np.array([step.sum() for step in steps])
+    return _unit(whole, np.concatenate([np.zeros(0), *steps]), lengths)
+
+
+def _unit(points: DoubleArray, steps: DoubleArray, lengths: DoubleArray) -> str:
+    steps = steps[steps > 0]
+    if not len(steps) or (np.abs(points) > (180.0, 90.0)).any():
+        return METRES
+    if float(np.ptp(points, axis=0).max()) < _DEGREE_EXTENT or np.median(steps) < _DEGREE_EDGE:
+        return DEGREES
+    if np.median(steps) > _METRE_EDGE or np.median(lengths[lengths > 0]) > _METRE_LINE:
+        return METRES
+    return UNSURE
+
+
+def evidently_degrees(vertices: DoubleArray, edges: IntArray) -> bool:
+    """Whether coordinates of a graph can only be longitude and latitude (`unit_of`)."""
+    ends = vertices[edges]
+    steps = np.hypot(*(ends[:, 1] - ends[:, 0]).T)
+    return _unit(vertices, steps, steps) == DEGREES
+
+
+def require_metres(graph: LaneGraph, where: str) -> None:
+    """Refuse a graph in degrees.
+
+    Args:
+        graph: as read.
+        where: the file, for the message.
+
+    Raises:
+        MapInputError: its coordinates are evidently longitude and latitude.
+    """
+    if evidently_degrees(graph.vertices_m, graph.edges):
+        x, y = graph.vertices_m[0]
+        raise MapInputError(
+            f"{where}: coordinates such as ({x:.6f}, {y:.6f}) are degrees, not metres",
+            "project them to a metric frame such as UTM, or give them as GeoJSON in longitude and latitude",
+        )

@@ -1,0 +1,1 @@
+"""Cameras and aerial photos as images of the ground."""

@@ -1,0 +1,163 @@
+"""What a vehicle brings to the street layer: a ring of camera images, or an aerial crop."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from foldmap.errors import MapInputError
+from foldmap.geometry import SE2, Camera
+from foldmap.street.graph.window import AROUND, Window
+from foldmap.street.images.mounting import check_mounting
+from foldmap.street.source import LaneGraph
+from foldmap.types import ByteArray, DoubleArray
+
+
+@dataclass(frozen=True)
+class CameraRing:
+    """A rig of any number of calibrated cameras.
+
+    Attributes:
+        names: one a camera, unique.
+        cameras: intrinsics.
+        vehicle_SE3_camera: float64 (N, 4, 4); vehicle frame x ahead, y left, z up, its origin on the rear axle;
+            camera frame x right, y down, z ahead.
+        ground_z_m: height of the (flat) ground in the vehicle frame; negative where the axle is above it.
+
+    Raises:
+        MapInputError: no camera, counts differ, two names agree, a pose is not rigid, or no ground can be seen from it.
+    """
+
+    names: tuple[str, ...]
+    cameras: tuple[Camera, ...]
+    vehicle_SE3_camera: DoubleArray
+    ground_z_m: float = 0.0
+
+    def __post_init__(self) -> None:
+        count = len(self.names)
+        if not count:
+            raise MapInputError("a ring without cameras", "give at least one calibrated camera")
+        if len(self.cameras) != count or self.vehicle_SE3_camera.shape != (count, 4, 4):
+            raise MapInputError(
+                f"{count} names, {len(self.cameras)} cameras and poses {self.vehicle_SE3_camera.shape} in a ring",
+                "give a name, intrinsics and a 4x4 pose for each camera",
+            )
+        if len(set(self.names)) != count:
+            raise MapInputError("two cameras of the ring have one name", "rename one")
+        for name, camera, pose in zip(self.names, self.cameras, self.vehicle_SE3_camera, strict=True):
+            if not _is_rigid(pose):
+                raise MapInputError(
+                    f"the pose of camera {name} is not rigid",
+                    "give rotations (right-handed) and metres, and 0 0 0 1 as the last row",
+                )
+            check_mounting(name, camera, pose, self.ground_z_m)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def take(self, *names: str) -> CameraRing:
+        """Some cameras of the ring.
+
+        Raises:
+            MapInputError: a camera that the ring does not have.
+        """
+        missing = [name for name in names if name not in self.names]
+        if missing:
+            raise MapInputError(f"the ring has no camera {missing[0]!r}", f"it has {', '.join(self.names)}")
+        rows = [self.names.index(name) for name in names]
+        return CameraRing(names, tuple(self.cameras[i] for i in rows), self.vehicle_SE3_camera[rows], self.ground_z_m)
+
+
+def _is_rigid(pose: DoubleArray) -> bool:
+    turn = pose[:3, :3]
+    if not np.isfinite(pose).all() or not np.array_equal(pose[3], [0, 0, 0, 1]) or np.abs(turn).max() > 2:
+        return False
+    return np.allclose(turn @ turn.T, np.eye(3), atol=1e-3) and bool(np.linalg.det(turn) > 0)
+
+
+@dataclass(frozen=True)
+class RingFrame:
+    """What a ring saw at one moment.
+
+    Attributes:
+        ring: calibration.
+        images: uint8 (H, W, 3) one a camera, of any size with the calibration's aspect; None where a camera is missing.
+
+    Raises:
+        MapInputError: counts differ, no image at all, or an image that is not uint8 RGB; the message names the camera.
+    """
+
+    ring: CameraRing
+    images: tuple[ByteArray | None, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.images) != len(self.ring):
+            raise MapInputError(f"{len(self.images)} images for a ring of {len(self.ring)}", "give None where missing")
+        if all(image is None for image in self.images):
+            raise MapInputError("a frame without images", "give at least one camera's image")
+        for name, camera, image in zip(self.ring.names, self.ring.cameras, self.images, strict=True):
+            if image is None:
+                continue
+            check_rgb(f"the image of {name}", image)
+            scale = image.shape[1] / camera.width_px
+            if abs(image.shape[0] - scale * camera.height_px) > 1.5:
+                raise MapInputError(
+                    f"the image of {name} is {image.shape[1]} x {image.shape[0]} px, its calibration says "
+                    f"{camera.width_px} x {camera.height_px}",
+                    "give the whole image, scaled alike in both directions, or the calibration that belongs to it",
+                )
+
+
+@dataclass(frozen=True)
+class AerialCrop:
+    """The ground as seen from above, in the ego frame: row 0 is the edge ahead, column 0 the edge on the left.
+
+    Attributes:
+        image: uint8 (H, W, 3).
+        window: what it covers; pixels are square.
+    """
+
+    image: ByteArray
+    window: Window = AROUND
+
+    def __post_init__(self) -> None:
+        check_rgb("the aerial crop", self.image)
+        length, width = self.window.size_m
+        if abs(self.image.shape[0] / length - self.image.shape[1] / width) * max(length, width) > 1.5:
+            raise MapInputError(
+                f"an aerial crop of {self.image.shape[1]} x {self.image.shape[0]} px for {width:g} x {length:g} m",
+                "give square pixels",
+            )
+
+
+Observation = RingFrame | AerialCrop
+
+
+@dataclass(frozen=True)
+class Pair:
+    """An observation and the lane graph around it: what the networks learn from and are measured on.
+
+    Attributes:
+        observation: images.
+        graph: truth in the ego frame, cut to the window, vertices 1 m apart.
+        place: name of the map (tile, log, city) that it comes from: splits are by place.
+        world_SE2_ego: where, in that map's frame.
+    """
+
+    observation: Observation
+    graph: LaneGraph
+    place: str
+    world_SE2_ego: SE2
+
+
+def check_rgb(what: str, image: ByteArray) -> None:
+    """Refuse images of another mode or size.
+
+    Raises:
+        MapInputError: not uint8 (H, W, 3), or smaller than 16 px.
+    """
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise MapInputError(f"{what} is {image.dtype} {image.shape}", "give 8-bit RGB")
+    if min(image.shape[:2]) < 16:
+        raise MapInputError(f"{what} is {image.shape[1]} x {image.shape[0]} px", "give at least 16 px a side")

@@ -1,0 +1,1 @@
+"""The paper's embedding model (Pix2Map): encoders, losses, training."""

@@ -1,0 +1,167 @@
+"""The image encoder: one trunk for every camera of a ring, each with its calibration, pooled over the cameras."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import PIL.Image
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from foldmap.errors import MapInputError
+from foldmap.street.graph.window import Window
+from foldmap.street.images.observation import AerialCrop, Observation, RingFrame, check_rgb
+from foldmap.street.paper.encoders.lite import Lite0
+from foldmap.street.paper.encoders.rays import RAYS, camera_rays, crop_rays
+from foldmap.street.paper.encoders.shape import ImageShape
+from foldmap.types import ByteArray, FloatArray
+
+_MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, which the trunk's weights expect
+
+
+@dataclass(frozen=True)
+class Views:
+    """The images of one observation, ready for the encoder; only cameras that are there.
+
+    Attributes:
+        images_CHW3: uint8 (C, H, W, 3).
+        rays_CR: float32 (C, `RAYS`).
+    """
+
+    images_CHW3: ByteArray
+    rays_CR: FloatArray
+
+
+@dataclass(frozen=True)
+class PackedViews:
+    """A batch of observations with any number of cameras each.
+
+    Attributes:
+        images_K3HW: uint8, images of all cameras of all observations.
+        rays_KR: float32, their calibrations.
+        frame_K: int64, the observation of each.
+        count: observations.
+    """
+
+    images_K3HW: Tensor
+    rays_KR: Tensor
+    frame_K: Tensor
+    count: int
+
+
+def prepare(observation: Observation, shape: ImageShape, window: Window) -> Views:
+    """Resize the images by area and read the calibration.
+
+    Args:
+        observation: images of any size.
+        shape: of the encoder.
+        window: of the model, which an aerial crop must cover.
+
+    Raises:
+        MapInputError: an aerial crop of another window, or a calibration that images nothing.
+    """
+    if isinstance(observation, AerialCrop):
+        if observation.window != window:
+            raise MapInputError(
+                f"an aerial crop of {observation.window} for a model of {window}", "cut the crop to the model's window"
+            )
+        return Views(_resized(observation.image, shape)[None], crop_rays(window)[None])
+    if not isinstance(observation, RingFrame):
+        raise MapInputError(f"{type(observation).__name__} is no observation", "give a RingFrame or an AerialCrop")
+    ring, images, rays = observation.ring, [], []
+    for index, image in enumerate(observation.images):
+        if image is None:
+            continue
+        images.append(_resized(image, shape))
+        rays.append(
+            camera_rays(ring.cameras[index], ring.vehicle_SE3_camera[index], ring.ground_z_m, ring.names[index])
+        )
+    return Views(np.stack(images), np.stack(rays))
+
+
+def _resized(image: ByteArray, shape: ImageShape) -> ByteArray:
+    check_rgb("an image", image)
+    size = shape.width_px, shape.height_px
+    grown = size[0] > image.shape[1] or size[1] > image.shape[0]
+    way = PIL.Image.Resampling.BILINEAR if grown else PIL.Image.Resampling.BOX
+    return np.asarray(PIL.Image.fromarray(image).resize(size, way))
+
+
+def pack_views(views: Sequence[Views]) -> PackedViews:
+    """Join observations to a batch."""
+    images = np.concatenate([view.images_CHW3 for view in views])
+    frame = np.repeat(np.arange(len(views)), [len(view.rays_CR) for view in views])
+    rays = np.concatenate([view.rays_CR for view in views])
+    pixels = torch.from_numpy(images).permute(0, 3, 1, 2)  # channels last, as the convolutions like it
+    return PackedViews(pixels, torch.from_numpy(rays), torch.from_numpy(frame), len(views))
+
+
+class SmallTrunk(nn.Module):
+    """A plain convolutional trunk to train from scratch: a sixteenth of the resolution, dense kernels."""
+
+    channels = 160
+
+    def __init__(self) -> None:
+        super().__init__()
+        widths = (3, 24, 40, 80, self.channels)
+        self.down = nn.ModuleList([_conv(a, b, 2) for a, b in pairwise(widths)])
+        self.stay = nn.ModuleList([_conv(width, width, 1) for width in widths[2:]])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Features (N, 160, ceil(H / 16), ceil(W / 16)) of normalized images."""
+        x = self.down[0](x)
+        for down, stay in zip(self.down[1:], self.stay, strict=True):
+            x = down(x)
+            x = x + stay(x)
+        return x
+
+
+def _conv(channels: int, out: int, stride: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(channels, out, 3, stride, 1, bias=False), nn.BatchNorm2d(out), nn.ReLU(inplace=True))
+
+
+class ImageEncoder(nn.Module):
+    """Trunk, cells, calibration, mean over the cameras.
+
+    The feature map of a camera is averaged over grid x grid cells and flattened, so that where a lane is in the image
+    is kept (grid 1 forgets it, as global average pooling does); the embedded rays of the camera are concatenated, both
+    go through an MLP, and the mean over the cameras that are there goes through another.
+
+    Args:
+        shape: sizes.
+        dim: of the embedding.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, shape: ImageShape, dim: int) -> None:
+        super().__init__()
+        self.shape = shape
+        self.trunk = Lite0() if shape.trunk == "efficientnet-lite0" else SmallTrunk()
+        channels, cells = self.trunk.channels, shape.grid**2
+        direct = shape.cell_channels == channels
+        self.narrow = nn.Identity() if direct else nn.Conv2d(channels, shape.cell_channels, 1)
+        self.calibration = nn.Sequential(nn.Linear(RAYS, 64), nn.GELU(), nn.Linear(64, 64))
+        self.camera = nn.Sequential(
+            nn.Linear(shape.cell_channels * cells + 64, shape.width), nn.GELU(), nn.Linear(shape.width, shape.width)
+        )
+        self.head = nn.Sequential(nn.LayerNorm(shape.width), nn.Linear(shape.width, shape.width), nn.GELU())
+        self.out = nn.Linear(shape.width, dim)
+        self.register_buffer("mean", torch.tensor(_MEAN)[:, None, None] * 255, persistent=False)
+        self.register_buffer("deviation", torch.tensor(_DEVIATION)[:, None, None] * 255, persistent=False)
+
+    def forward(self, packed: PackedViews) -> Tensor:
+        """Embed a batch of observations: (N, dim), not yet of unit length."""
+        pixels = (packed.images_K3HW.float() - self.mean) / self.deviation
+        cells = functional.adaptive_avg_pool2d(self.narrow(self.trunk(pixels)), self.shape.grid).float()
+        rays = packed.rays_KR.view(len(packed.rays_KR), -1, 6) / packed.rays_KR.new_tensor([10.0, 10, 10, 1, 1, 1])
+        feature_KD = self.camera(torch.cat([cells.flatten(1), self.calibration(rays.flatten(1))], 1))
+        cameras_N = torch.bincount(packed.frame_K, minlength=packed.count)[:, None]
+        pooled = feature_KD.new_zeros(packed.count, feature_KD.shape[1]).index_add(0, packed.frame_K, feature_KD)
+        embedding: Tensor = self.out(self.head(pooled / cameras_N.clamp_min(1)))
+        return embedding

@@ -1,0 +1,110 @@
+"""The paper's embedding model: a trained network that embeds lane graphs and observations into one space."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from foldmap.errors import MapInputError
+from foldmap.street.graph.window import Window
+from foldmap.street.images.observation import Observation
+from foldmap.street.paper.encoders.image import pack_views, prepare
+from foldmap.street.paper.encoders.network import PaperNetwork
+from foldmap.street.paper.encoders.packing import graph_rows, pack
+from foldmap.street.paper.serialize import from_bytes, to_bytes
+from foldmap.street.source import LaneGraph
+from foldmap.types import FloatArray
+
+_BATCH = 32
+
+
+class PaperEmbedding:
+    """Embeds graphs and observations; their cosine says how well they fit.
+
+    Args:
+        network: trained; it is put into evaluation mode.
+    """
+
+    def __init__(self, network: PaperNetwork) -> None:
+        self._network = network.eval()
+
+    @staticmethod
+    def from_payload(payload: bytes) -> PaperEmbedding:
+        """Read what `payload` wrote.
+
+        Raises:
+            ModelError: the bytes are no paper network of this version.
+        """
+        return PaperEmbedding(from_bytes(payload))
+
+    def payload(self, precision: str = "half") -> bytes:
+        """The network as safetensors bytes."""
+        return to_bytes(self._network, precision)
+
+    @property
+    def name(self) -> str:
+        """Of the network's sizes."""
+        name = self._network.shape.name
+        return name if name == "paper" else f"paper-{name}"
+
+    @property
+    def window(self) -> Window:
+        """What a graph and an aerial crop must cover."""
+        return self._network.shape.window
+
+    @property
+    def dim(self) -> int:
+        """Of the embedding."""
+        return self._network.shape.dim
+
+    @torch.inference_mode()
+    def embed_graphs(self, graphs: Sequence[LaneGraph]) -> FloatArray:
+        """Embed windows of lane graphs.
+
+        Args:
+            graphs: in the ego frame, cut to `window`; empty ones have an embedding too.
+
+        Returns:
+            float32 (N, dim), unit rows.
+
+        Raises:
+            MapInputError: a graph that is not in the window; the message says which one.
+        """
+        shape, rows = self._network.shape, []
+        for number, graph in enumerate(graphs):
+            try:
+                rows.append(graph_rows(graph, shape.graph, shape.window))
+            except MapInputError as error:
+                raise MapInputError(f"graph {number}: {error.message}", error.cure) from error
+        out = np.empty((len(rows), self.dim), np.float32)
+        for first in range(0, len(rows), _BATCH):
+            packed = pack(rows[first : first + _BATCH], shape.graph.direction)
+            out[first : first + _BATCH] = self._network.embed_graphs(packed).numpy()
+        return out
+
+    @torch.inference_mode()
+    def embed_observations(self, observations: Sequence[Observation]) -> FloatArray:
+        """Embed camera rings or aerial crops.
+
+        Args:
+            observations: with images of any size; missing cameras are left out.
+
+        Returns:
+            float32 (N, dim), unit rows.
+
+        Raises:
+            MapInputError: a crop of another window, or an unusable calibration; the message says of which observation.
+        """
+        shape = self._network.shape
+        out = np.empty((len(observations), self.dim), np.float32)
+        for first in range(0, len(observations), _BATCH):
+            views = []
+            for number, observation in enumerate(observations[first : first + _BATCH], first):
+                try:
+                    views.append(prepare(observation, shape.image, shape.window))
+                except MapInputError as error:
+                    raise MapInputError(f"observation {number}: {error.message}", error.cure) from error
+            out[first : first + _BATCH] = self._network.embed_views(pack_views(views)).numpy()
+        return out

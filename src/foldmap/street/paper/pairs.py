@@ -1,0 +1,230 @@
+"""Image-graph pairs out of ortho tiles with street maps: aerial crops, and the same tiles as a camera ring sees them.
+
+Any ortho image with a street map in its frame will do. Pairs are made when they are asked for; the same index of the
+same source gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Self, overload
+
+import numpy as np
+
+from foldmap.errors import ConfigError, MapInputError
+from foldmap.geometry import SE2
+from foldmap.street.graph.chains import resample
+from foldmap.street.graph.window import AROUND, Window, cut
+from foldmap.street.images.ground_image import GroundImage, window_shape
+from foldmap.street.images.ground_warp import RANGE_M, RingWarp
+from foldmap.street.images.observation import AerialCrop, CameraRing, Observation, Pair, RingFrame
+from foldmap.street.images.photometric import draw_light
+from foldmap.street.places import Places, sample_places
+from foldmap.street.source import LaneGraph, StreetMap
+
+
+@dataclass(frozen=True)
+class GroundTile:
+    """An ortho image and the street map in its frame.
+
+    Raises:
+        MapInputError: the two have no place in common.
+    """
+
+    ground: GroundImage
+    map: StreetMap
+
+    def __post_init__(self) -> None:
+        vertices = self.map.graph.vertices_m
+        if len(vertices) and not self.ground.inside(vertices).any():
+            raise MapInputError(
+                f"no vertex of the street map {self.map.name!r} lies on its ground image",
+                "bring both into one frame: metres, x east, y north",
+            )
+
+
+@dataclass(frozen=True)
+class Jitter:
+    """How poses and images are varied for training.
+
+    Attributes:
+        lateral_m: largest offset to either side of the lane.
+        along_m: largest offset along it.
+        heading_rad: largest turn.
+        light: strength of the photometric change, 0 for none.
+        seed: of the draws; another seed is another epoch.
+    """
+
+    lateral_m: float = 1.0
+    along_m: float = 2.0
+    heading_rad: float = math.radians(5.0)
+    light: float = 1.0
+    seed: int = 0
+
+    @property
+    def reach_m(self) -> float:
+        """Farthest from its place that a pose is moved."""
+        return math.hypot(self.lateral_m, self.along_m)
+
+    def pose(self, world_SE2_place: SE2, rng: np.random.Generator) -> SE2:
+        """Move a pose."""
+        along, side, turn = rng.uniform(-1, 1, 3) * (self.along_m, self.lateral_m, self.heading_rad)
+        return world_SE2_place @ SE2(float(along), float(side), float(turn))
+
+
+class TilePairs(Sequence[Pair]):
+    """What aerial and ring pairs share: the places along the lanes of some tiles, and their graphs.
+
+    Args:
+        tiles: ortho images with maps; the names of the maps are the pairs' places.
+        spacing_m: between places along each lane.
+        window: of the graphs.
+        jitter: for training; None renders every place as it is.
+
+    Raises:
+        ConfigError: no tile, two of one name, or no place whose window lies within its tile.
+    """
+
+    def __init__(
+        self, tiles: Sequence[GroundTile], spacing_m: float = 5.0, window: Window = AROUND, jitter: Jitter | None = None
+    ) -> None:
+        names = [tile.map.name for tile in tiles]
+        if not tiles or len(set(names)) < len(names):
+            raise ConfigError(f"pairs of the tiles {names}", "give at least one tile, each with a name of its own")
+        self.tiles = tuple(tiles)
+        self.window = window
+        self.jitter = jitter
+        reach = jitter.reach_m if jitter else 0.0
+        self._places: list[tuple[GroundTile, Places]] = []
+        for tile in tiles:
+            places = sample_places(tile.map.graph, spacing_m)
+            self._places.append((tile, places.take(tile.ground.inside(places.xy_m, window.radius_m + reach))))
+        self._ends = np.cumsum([len(places) for _, places in self._places])
+        if not len(self):
+            raise ConfigError(
+                f"no lane of {', '.join(names)} is {window.radius_m + reach:.0f} m away from its image's edges",
+                "give larger images or a smaller window",
+            )
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    @overload
+    def __getitem__(self, index: int) -> Pair: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Pair]: ...
+    def __getitem__(self, index: int | slice) -> Pair | Sequence[Pair]:
+        """Render a pair (or, for a slice, a list of them)."""
+        if isinstance(index, slice):
+            return [self[k] for k in range(*index.indices(len(self)))]
+        number = range(len(self))[index]  # negative counts from the end, IndexError beyond
+        tile, pose = self.place(number)
+        if self.jitter is None:
+            return Pair(self.observe(tile, pose), self.graph(tile, pose), tile.map.name, pose)
+        rng = np.random.default_rng([self.jitter.seed, number])
+        pose = self.jitter.pose(pose, rng)
+        seen = self.observe(tile, pose)
+        if self.jitter.light > 0:
+            seen = relit(seen, rng, self.jitter.light)
+        return Pair(seen, self.graph(tile, pose), tile.map.name, pose)
+
+    def place(self, number: int) -> tuple[GroundTile, SE2]:
+        """Tile and pose of a pair before any jitter, without rendering it."""
+        which = int(np.searchsorted(self._ends, number, side="right"))
+        tile, places = self._places[which]
+        return tile, places.pose(number - int(self._ends[which]) + len(places))
+
+    def with_jitter(self, jitter: Jitter) -> Self:
+        """The same places with other draws: another epoch; it may not reach farther than the one it was made with.
+
+        Raises:
+            ConfigError: it moves windows farther.
+        """
+        if self.jitter is None or jitter.reach_m > self.jitter.reach_m:
+            raise ConfigError(f"these pairs were placed for {self.jitter}", "make them anew for a wider jitter")
+        other = copy.copy(self)
+        other.jitter = jitter
+        return other
+
+    def graph(self, tile: GroundTile, world_SE2_ego: SE2) -> LaneGraph:
+        """The truth at a pose: cut to the window, vertices 1 m apart."""
+        return resample(cut(tile.map.graph, world_SE2_ego, self.window), 1.0)
+
+    @abstractmethod
+    def observe(self, tile: GroundTile, world_SE2_ego: SE2) -> Observation:
+        """Render what is seen at a pose."""
+
+
+class AerialPairs(TilePairs):
+    """Aerial crops in the ego frame with the lane graphs below them.
+
+    Args:
+        tiles: as `TilePairs`.
+        spacing_m: as `TilePairs`.
+        window: of crops and graphs.
+        size_px: rows of a crop.
+        jitter: as `TilePairs`.
+    """
+
+    def __init__(
+        self,
+        tiles: Sequence[GroundTile],
+        spacing_m: float = 5.0,
+        window: Window = AROUND,
+        size_px: int = 160,
+        jitter: Jitter | None = None,
+    ) -> None:
+        window_shape(window, size_px)
+        super().__init__(tiles, spacing_m, window, jitter)
+        self.size_px = size_px
+
+    def observe(self, tile: GroundTile, world_SE2_ego: SE2) -> AerialCrop:
+        """Cut the crop."""
+        return tile.ground.crop(world_SE2_ego, self.window, self.size_px)
+
+
+class RingPairs(TilePairs):
+    """The same tiles as a camera ring sees flat ground (SEMI-SYNTHETIC, see `foldmap.street.images.ground_warp`).
+
+    Args:
+        tiles: as `TilePairs`.
+        ring: calibration.
+        spacing_m: as `TilePairs`.
+        window: of the graphs.
+        width_px: of the widest camera's image.
+        range_m: farthest ground that is drawn.
+        jitter: as `TilePairs`.
+    """
+
+    def __init__(
+        self,
+        tiles: Sequence[GroundTile],
+        ring: CameraRing,
+        spacing_m: float = 5.0,
+        window: Window = AROUND,
+        width_px: int = 400,
+        range_m: float = RANGE_M,
+        jitter: Jitter | None = None,
+    ) -> None:
+        super().__init__(tiles, spacing_m, window, jitter)
+        self.warp = RingWarp(ring, width_px, range_m)
+
+    def observe(self, tile: GroundTile, world_SE2_ego: SE2) -> RingFrame:
+        """Draw the frame."""
+        return self.warp(tile.ground, world_SE2_ego)
+
+
+def relit(seen: Observation, rng: np.random.Generator, strength: float) -> Observation:
+    """Change the light of an observation: alike over all cameras, and a little for each of them."""
+    light = draw_light(rng, strength)
+    if isinstance(seen, AerialCrop):
+        return replace(seen, image=light(seen.image))
+    images = []
+    for image in seen.images:
+        own = draw_light(rng, 0.25 * strength)
+        images.append(None if image is None else own(light(image)))
+    return replace(seen, images=tuple(images))

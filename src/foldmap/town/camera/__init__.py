@@ -1,0 +1,1 @@
+"""The town's cameras: what they see, exactly."""

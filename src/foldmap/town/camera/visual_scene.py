@@ -1,0 +1,188 @@
+"""Photographs of a generated street with exact poses, and a scene made of them without structure from motion."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from foldmap.errors import ConfigError
+from foldmap.geometry import SE3
+from foldmap.geometry.camera import Camera
+from foldmap.town.camera.photo_tracks import SeenImage, join_tracks
+from foldmap.town.camera.render import Picture, TownCamera
+from foldmap.town.hashing import block_rng
+from foldmap.town.plan import Street
+from foldmap.town.world import TownWorld
+from foldmap.types import AnyArray, DoubleArray
+from foldmap.visual.source import Features, Query, SceneModel
+
+_YAWS_RAD = (0.55, -0.55, 1.1, -1.1)
+_TRIES = 40
+
+
+@dataclass(frozen=True)
+class Photo:
+    """One photograph of the town.
+
+    Attributes:
+        name: for scenes and messages.
+        picture: image and true depth.
+        world_SE3_camera: its exact pose.
+        day_seed: the day it was taken.
+    """
+
+    name: str
+    picture: Picture
+    world_SE3_camera: SE3
+    day_seed: int
+
+
+class TownPhotos:
+    """A walk along a street, or an orbit about a junction: photographs for a map, and others for queries.
+
+    Map photographs are of one day; queries are of another, from other places beside the way and in other directions.
+
+    Args:
+        seed: of town, place and days.
+        map_count: photographs of the map.
+        query_count: photographs to localize.
+        size_px: (width, height).
+        focal_px: focal length; 0.8 of the width where it is None.
+        route: "walk" or "orbit".
+        spacing_m: between successive places of a walk, at each of which four photographs are taken.
+
+    Raises:
+        ConfigError: an unknown route, or counts, sizes or spacing that are not positive.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        map_count: int = 40,
+        query_count: int = 12,
+        size_px: tuple[int, int] = (480, 360),
+        focal_px: float | None = None,
+        *,
+        route: str = "walk",
+        spacing_m: float = 1.0,
+    ) -> None:
+        if route not in ("walk", "orbit"):
+            raise ConfigError(f"a route {route!r}", 'use "walk" or "orbit"')
+        if min(map_count, query_count, *size_px) < 1 or not spacing_m > 0:
+            raise ConfigError("a walk without photographs", "give positive counts, sizes and spacing")
+        width, height = size_px
+        focal = 0.8 * width if focal_px is None else focal_px
+        self.seed = seed
+        self.camera = Camera("PINHOLE", width, height, np.array([focal, focal, 0.5 * width, 0.5 * height]))
+        world = TownWorld(seed)
+        street = _main_street(world, seed)
+        middle = street.frame_at(np.array([0.5 * street.length_m if route == "walk" else 0.0]))[0][0]
+        self._town = TownCamera(world, middle)
+        self._street, self._route = street, route
+        self._way_m = spacing_m * math.ceil(map_count / len(_YAWS_RAD))
+        self.map_photos = tuple(self._photo(k, map_count, query=False) for k in range(map_count))
+        self.query_photos = tuple(self._photo(k, query_count, query=True) for k in range(query_count))
+
+    @property
+    def town(self) -> TownCamera:
+        """The renderer, for further pictures nearby."""
+        return self._town
+
+    def _photo(self, index: int, count: int, query: bool) -> Photo:
+        """Photograph ``index``; a query at a random place of the way, the first that is open ground."""
+        day = 2 * self.seed + (1 if query else 0)
+        rng = block_rng(self.seed, 71, int(query), index)
+        places = math.ceil(count / len(_YAWS_RAD))
+        for _ in range(_TRIES):
+            share = float(rng.uniform(0.1, 0.9)) if query else (index // len(_YAWS_RAD) + 0.5) / places
+            pose = self._pose(share, _YAWS_RAD[index % len(_YAWS_RAD)], rng, query)
+            if self._town.is_open(pose.translation_m[:2], day):
+                break
+        else:
+            raise ConfigError(f"town {self.seed} has no open ground on the way", "take another seed")
+        picture = self._town.picture(self.camera, pose, day, shot_seed=1000 * int(query) + index)
+        return Photo(f"{'query' if query else 'map'}_{index:04d}.png", picture, pose, day)
+
+    def _pose(self, share: float, yaw: float, rng: np.random.Generator, query: bool) -> SE3:
+        loose = 1.0 if query else 0.25
+        height = 1.6 + rng.normal(0, 0.1 * loose)
+        pitch = 0.1 + rng.normal(0, 0.04 * loose)
+        if self._route == "walk":
+            arc = 0.5 * self._street.length_m + (share - 0.5) * self._way_m
+            ahead = float(rng.normal(0, 0.3))
+            lateral = float(rng.normal(0, 0.8 * loose))
+            place = self._street.offset_path(np.array([arc + ahead * loose]), lateral)[0]
+            tangent = self._street.frame_at(np.array([arc]))[1][0]
+            heading = math.atan2(tangent[1], tangent[0]) + yaw
+        else:
+            turn = 2 * math.pi * share + 0.2 * yaw
+            radius = 3.0 + rng.normal(0, 0.5 * loose)
+            place = self._street.points_m[0] + radius * np.array([math.cos(turn), math.sin(turn)])
+            heading = turn + 0.3 * yaw
+        return look_along(place, height, heading + rng.normal(0, 0.08 * loose), pitch, rng.normal(0, 0.02 * loose))
+
+
+def look_along(place_m: DoubleArray, height_m: float, heading_rad: float, pitch_rad: float, roll_rad: float) -> SE3:
+    """``world_SE3_camera`` of a camera at (x, y) and a height, looking along a heading, ``pitch_rad`` upwards."""
+    cos, sin = math.cos(heading_rad), math.sin(heading_rad)
+    ahead = np.array([cos * math.cos(pitch_rad), sin * math.cos(pitch_rad), math.sin(pitch_rad)])
+    level = np.array([sin, -cos, 0.0])
+    down = np.cross(ahead, level)
+    right = math.cos(roll_rad) * level + math.sin(roll_rad) * down
+    pose = np.eye(4)
+    pose[:3, 0], pose[:3, 1], pose[:3, 2] = right, np.cross(ahead, right), ahead
+    pose[:3, 3] = place_m[0], place_m[1], height_m
+    return SE3(pose)
+
+
+def town_scene(photos: TownPhotos, extractor: Callable[[AnyArray], Features], feature: str = "sift") -> SceneModel:
+    """Make the scene that structure from motion would, with the exact poses.
+
+    Keypoints are lifted by the true depth, projected into the other photographs and joined with keypoints near there
+    that look alike; points are triangulated from their tracks, and those that three photographs or more see remain.
+
+    Args:
+        photos: of the town.
+        extractor: local features of an image uint8 (H, W), for example `open_extractor("sift").extract`.
+        feature: its name, for the scene.
+
+    Returns:
+        A metric scene.
+
+    Raises:
+        MapInputError: no point is seen by three photographs.
+    """
+    seen = [
+        SeenImage(extractor(photo.picture.image), photo.picture.depth_m, photo.picture.kind, photo.world_SE3_camera)
+        for photo in photos.map_photos
+    ]
+    points, tracks = join_tracks(seen, photos.camera)
+    return SceneModel(
+        cameras=(photos.camera,),
+        image_names=tuple(photo.name for photo in photos.map_photos),
+        image_camera=np.zeros(len(seen), np.int64),
+        camera_SE3_world=np.stack([photo.world_SE3_camera.inverse().matrix for photo in photos.map_photos]),
+        points_world=points,
+        tracks=tracks,
+        feature=feature,
+        metric=True,
+    )
+
+
+def town_queries(photos: TownPhotos, extractor: Callable[[AnyArray], Features]) -> list[tuple[Query, DoubleArray]]:
+    """The queries with their true ``camera_SE3_world``, float64 (4, 4)."""
+    return [
+        (Query(p.name, photos.camera, extractor(p.picture.image)), p.world_SE3_camera.inverse().matrix)
+        for p in photos.query_photos
+    ]
+
+
+def _main_street(world: TownWorld, seed: int) -> Street:
+    """A long street near the middle of the town."""
+    streets = world.streets_near(-60.0, -60.0, 60.0, 60.0)
+    if not streets:
+        raise ConfigError(f"town {seed} has no street in its middle", "take another seed")
+    return max(streets, key=lambda street: street.length_m)

@@ -1,0 +1,1 @@
+"""The town's lidars: sensors, drives, maps and pairs."""

@@ -1,0 +1,140 @@
+"""Pairs on disk: numbered .npz shards of unsigned bytes and packed bits, read without pickle."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from foldmap.errors import ConfigError
+from foldmap.town.lidar.pairs import TrainingPair, sample_pair
+from foldmap.town.lidar.sensors import SensorName
+from foldmap.types import BoolArray, ByteArray, DoubleArray, FloatArray
+
+SHARD_PAIRS = 25
+LEVELS = 250.0
+"""Stored byte = intensity x LEVELS, clipped: finer than the lidars' own steps."""
+
+
+def write_pairs(folder: Path, count: int, seed: int, *, coarse: bool = False) -> None:
+    """Write ``count`` pairs; pair k depends on (seed, k) alone, and shards that exist are kept.
+
+    Args:
+        folder: made if missing.
+        count: number of pairs.
+        seed: any integer.
+        coarse: 0.33 m pixels, crops of 192 px, queries of 128 px and mixed lidars, instead of 5 cm.
+
+    Raises:
+        ConfigError: no pairs were asked for.
+    """
+    if count < 1:
+        raise ConfigError(f"{count} pairs", "ask for at least one")
+    folder.mkdir(parents=True, exist_ok=True)
+    for first in range(0, count, SHARD_PAIRS):
+        path = folder / f"pairs-{first // SHARD_PAIRS:05d}.npz"
+        if path.exists():
+            continue
+        pairs = [_draw(seed, k, coarse) for k in range(first, min(first + SHARD_PAIRS, count))]
+        scratch = path.with_suffix(".part")
+        with scratch.open("wb") as stream:
+            np.savez(
+                stream,
+                map_intensity=np.stack([_bytes(p.map.intensity) for p in pairs]),
+                map_observed=np.stack([np.packbits(p.map.observed, axis=-1) for p in pairs]),
+                map_count=np.stack([np.clip(p.map_count, 0, 255).astype(np.uint8) for p in pairs]),
+                sweep_intensity=np.stack([_bytes(p.sweep_intensity) for p in pairs]),
+                sweep_observed=np.stack([np.packbits(p.sweep_observed, axis=-1) for p in pairs]),
+                offset_px=np.array([p.offset_px for p in pairs]),
+                resolution_m=np.array(pairs[0].map.grid.resolution_m),
+            )
+        scratch.replace(path)
+
+
+def _draw(seed: int, index: int, coarse: bool) -> TrainingPair:
+    rng = np.random.default_rng([seed, index])
+    if not coarse:
+        return sample_pair(rng)
+    names: tuple[SensorName, ...] = ("spinning64", "spinning128", "rosette")
+    sensor = names[rng.integers(3)]
+    return sample_pair(
+        rng,
+        resolution_m=0.33,
+        map_size_px=(192, 192),
+        sweep_size_px=(128, 128),
+        sensor=sensor,
+        map_sensor=names[rng.integers(3)],
+        query_sweeps=int(rng.choice([20, 40] if sensor == "rosette" else [1, 5, 20, 40])),
+    )
+
+
+def _bytes(intensity: FloatArray) -> ByteArray:
+    return np.clip(np.round(intensity * LEVELS), 0, 255).astype(np.uint8)
+
+
+@dataclass(frozen=True)
+class CachedPair:
+    """One place seen twice, as `foldmap.lidar.pairs.sampling.Pair` wants it.
+
+    Attributes:
+        map_intensity: float32 (Hm, Wm).
+        map_observed: bool (Hm, Wm).
+        sweep_intensity: float32 (Hs, Ws).
+        sweep_observed: bool (Hs, Ws).
+        shift_px: where the sweep's centre lies on the map, row and column from the map's centre: the content was
+            displaced by the pair's offset, so the centre lies the other way.
+    """
+
+    map_intensity: FloatArray
+    map_observed: BoolArray
+    sweep_intensity: FloatArray
+    sweep_observed: BoolArray
+    shift_px: tuple[float, float]
+
+
+class PairCache:
+    """All pairs of a folder in memory, one byte a pixel; indexing gives float32 and bool arrays.
+
+    Args:
+        folder: written by `write_pairs`.
+
+    Raises:
+        ConfigError: the folder holds no shards.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        paths = sorted(Path(folder).glob("pairs-*.npz"))
+        if not paths:
+            raise ConfigError(
+                f"{folder} holds no pairs", "write some: python -m foldmap.town.lidar.pairs --count N -o DIR"
+            )
+        shards = []
+        for path in paths:
+            with np.load(path, allow_pickle=False) as shard:
+                shards.append({name: shard[name] for name in shard.files})
+        self.resolution_m = float(shards[0]["resolution_m"])
+        joined = {n: np.concatenate([s[n] for s in shards]) for n in shards[0] if n != "resolution_m"}
+        self.map_intensity: ByteArray = joined["map_intensity"]
+        self.map_observed: ByteArray = joined["map_observed"]
+        self.map_count: ByteArray = joined["map_count"]
+        self.sweep_intensity: ByteArray = joined["sweep_intensity"]
+        self.sweep_observed: ByteArray = joined["sweep_observed"]
+        self.offset_px: DoubleArray = joined["offset_px"]
+
+    def __len__(self) -> int:
+        return len(self.map_intensity)
+
+    def __getitem__(self, index: int) -> CachedPair:
+        """One pair; a negative index or one past the end raises IndexError."""
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        width, sweep_width = self.map_intensity.shape[2], self.sweep_intensity.shape[2]
+        row_px, column_px = (float(value) for value in self.offset_px[index])
+        return CachedPair(
+            self.map_intensity[index].astype(np.float32) / np.float32(LEVELS),
+            np.unpackbits(self.map_observed[index], axis=-1, count=width).astype(bool),
+            self.sweep_intensity[index].astype(np.float32) / np.float32(LEVELS),
+            np.unpackbits(self.sweep_observed[index], axis=-1, count=sweep_width).astype(bool),
+            (-row_px, -column_px),
+        )

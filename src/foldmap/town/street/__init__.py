@@ -1,0 +1,1 @@
+"""The town's street map, its ortho images and training pairs."""

@@ -1,0 +1,124 @@
+"""Camera rings driven through the generated town: rendered street scenes with facades and traffic, and their lanes."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import overload
+
+import numpy as np
+
+from foldmap.errors import ConfigError
+from foldmap.geometry import SE2, SE3
+from foldmap.street.graph.chains import resample
+from foldmap.street.graph.window import AROUND, Window, cut
+from foldmap.street.images.observation import CameraRing, Pair, RingFrame
+from foldmap.street.images.rig import surround_ring
+from foldmap.street.paper.pairs import Jitter, relit
+from foldmap.street.places import sample_places
+from foldmap.street.source import LANE
+from foldmap.town.camera.render import TownCamera
+from foldmap.town.hashing import block_rng
+from foldmap.town.street.map import town_street_map
+from foldmap.town.world import TownWorld
+from foldmap.types import ByteArray
+
+_CELL_M = 24.0
+_KEPT = 6
+_DAYS = 12
+
+
+class TownRingPairs(Sequence[Pair]):
+    """Frames of a ring that stands on the lanes of a town, rendered ray by ray.
+
+    Each place has a day of its own: light, parked vehicles, exposure. Neighbouring places share what is traced of
+    their surroundings, so reading in order is faster.
+
+    Args:
+        world: the town.
+        ring: pinhole cameras, at least 0.2 m above ground; seven around the roof where None.
+        spacing_m: between places along each lane.
+        window: of the graphs.
+        reach_m: half side of the square whose lanes are driven, about the town's middle.
+        jitter: for training; None renders every place as it is.
+
+    Raises:
+        ConfigError: a camera with distortion, or no lane in reach.
+    """
+
+    def __init__(
+        self,
+        world: TownWorld,
+        ring: CameraRing | None = None,
+        spacing_m: float = 8.0,
+        window: Window = AROUND,
+        reach_m: float = 200.0,
+        jitter: Jitter | None = None,
+    ) -> None:
+        self.world = world
+        self.ring = ring or surround_ring()
+        for name, camera in zip(self.ring.names, self.ring.cameras, strict=True):
+            if camera.model not in ("PINHOLE", "SIMPLE_PINHOLE"):
+                raise ConfigError(f"{name} is a {camera.model} camera", "give pinholes to render the town with")
+        self.window, self.jitter = window, jitter
+        far = reach_m + window.radius_m
+        self.map = town_street_map(world, -far, -far, far, far, name=f"town-{world.seed}")
+        places = sample_places(self.map.graph, spacing_m)
+        driven = (np.abs(places.xy_m) <= reach_m).all(1) & (self.map.graph.kind[places.edge] == LANE)
+        self.places = places.take(driven)
+        if not len(self.places):
+            raise ConfigError(f"town {world.seed} has no lane within {reach_m:g} m", "take another seed or more reach")
+        self._towns: OrderedDict[tuple[int, int], TownCamera] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    @overload
+    def __getitem__(self, index: int) -> Pair: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Pair]: ...
+    def __getitem__(self, index: int | slice) -> Pair | Sequence[Pair]:
+        """Render a pair (or, for a slice, a list of them).
+
+        Raises:
+            ConfigError: vehicles stand at that place on a dozen days.
+        """
+        if isinstance(index, slice):
+            return [self[k] for k in range(*index.indices(len(self)))]
+        number = range(len(self))[index]
+        rng = block_rng(self.jitter.seed if self.jitter else 0, 91, self.world.seed, number)
+        pose = self.places.pose(number)
+        if self.jitter:
+            pose = self.jitter.pose(pose, rng)
+        frame = self._frame(pose, int(rng.integers(1 << 28)))
+        graph = resample(cut(self.map.graph, pose, self.window), 1.0)
+        if self.jitter and self.jitter.light > 0:
+            return Pair(relit(frame, rng, 0.5 * self.jitter.light), graph, self.map.name, pose)
+        return Pair(frame, graph, self.map.name, pose)
+
+    def _frame(self, world_SE2_ego: SE2, first_day: int) -> RingFrame:
+        town = self._town(world_SE2_ego)
+        lift = SE3.from_se2(world_SE2_ego, -self.ring.ground_z_m)
+        poses = [lift @ SE3(pose) for pose in self.ring.vehicle_SE3_camera]
+        for day in range(first_day, first_day + _DAYS):
+            if all(town.is_open(pose.translation_m[:2], day, 0.2) for pose in poses):
+                break
+        else:
+            raise ConfigError(
+                f"no camera can stand at ({world_SE2_ego.x_m:.1f}, {world_SE2_ego.y_m:.1f})", "use less jitter"
+            )
+        images: list[ByteArray | None] = []
+        for number, (camera, pose) in enumerate(zip(self.ring.cameras, poses, strict=True)):
+            images.append(town.picture(camera, pose, day, shot_seed=number, colour=True).image)
+        return RingFrame(self.ring, tuple(images))
+
+    def _town(self, world_SE2_ego: SE2) -> TownCamera:
+        """The surroundings, shared by all places of a cell."""
+        cell = math.floor(world_SE2_ego.x_m / _CELL_M), math.floor(world_SE2_ego.y_m / _CELL_M)
+        if cell not in self._towns:
+            self._towns[cell] = TownCamera(self.world, (np.array(cell) + 0.5) * _CELL_M)
+            if len(self._towns) > _KEPT:
+                self._towns.popitem(last=False)
+        self._towns.move_to_end(cell)
+        return self._towns[cell]

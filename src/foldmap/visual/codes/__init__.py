@@ -1,0 +1,1 @@
+"""Positions, descriptors, visibility and poses as few bytes."""

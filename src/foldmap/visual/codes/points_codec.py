@@ -1,0 +1,181 @@
+"""The positions of a map's points: each quantized to its own stated error, ordered and entropy-coded.
+
+    points --quantize--> integers in a box --halve the box, level by level--> counts --context mixing--> bytes
+
+What is coded is a set of boxes, so the order of the points costs nothing: it is the coder's to choose, and all other
+per-point arrays of a file follow it. See ``points_quantize`` for the boxes and ``points_kernel`` for the walk.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+
+import numpy as np
+
+from foldmap.coding import mixing
+from foldmap.coding.rangecoder import DECODE, ENCODE
+from foldmap.errors import LimitError, MapFormatError, MapInputError
+from foldmap.types import AnyArray, ByteArray, DoubleArray, IntArray
+from foldmap.visual.codes import points_kernel as kernel
+from foldmap.visual.codes.points_quantize import (
+    MAX_BITS,
+    MAX_ORIGIN,
+    Grid,
+    quantize,
+    tolerance_from_views,
+)
+
+__all__ = ["MAX_POINTS", "decode_points", "encode_points", "tolerance_from_views"]
+
+MAX_POINTS = 1 << 22
+"""Points of one stream; a reader takes about 100 bytes for each."""
+
+_HEADER = struct.Struct("<IBBBBBBf")
+_SHRINKS = (1.0, 0.89, 0.79)  # thirds of an octave: where between two halvings the tolerances fall is tried out
+_REACH_SMALL, _REACH_LARGE, _SMALL = 8, 4, 1 << 16
+
+
+def encode_points(points_world: DoubleArray, tolerance_world: float | DoubleArray) -> tuple[bytes, IntArray]:
+    """Code positions so that none moves further than its tolerance.
+
+    Args:
+        points_world: float64 (P, 3).
+        tolerance_world: largest distance that a point may move, world units: one for all or float64 (P,).
+
+    Returns:
+        The bytes, and ``order`` int64 (P,): row i of the decoded points is ``points_world[order[i]]``.
+
+    Raises:
+        MapInputError: shapes disagree, values are not finite or not positive, or the tolerance is too fine for the
+            extent (2^30 steps) or for the coordinates' size.
+        LimitError: more than `MAX_POINTS`.
+    """
+    points = np.ascontiguousarray(points_world, dtype=np.float64)
+    if points.ndim != 2 or points.shape[1] != 3 or not np.isfinite(points).all():
+        raise MapInputError(f"points have shape {points.shape} or values that are not finite", "give finite (P, 3)")
+    if len(points) > MAX_POINTS:
+        raise LimitError(f"{len(points)} points exceed the {MAX_POINTS} of one stream", "choose fewer points")
+    tolerance = _checked_tolerance(tolerance_world, len(points))
+    if not len(points):
+        return b"", np.zeros(0, np.int64)
+    shrinks = _SHRINKS if len(points) <= _SMALL else _SHRINKS[:1]
+    return min((_encode(*quantize(points, tolerance, shrink)) for shrink in shrinks), key=lambda each: len(each[0]))
+
+
+def decode_points(data: bytes, most: int = MAX_POINTS) -> DoubleArray:
+    """Positions as coded.
+
+    Args:
+        data: of `encode_points`.
+        most: points that whoever asks expects at most; memory is taken for no more.
+
+    Returns:
+        float64 (P, 3), world units.
+
+    Raises:
+        MapFormatError: bytes that `encode_points` does not write.
+        LimitError: more points than a reader accepts.
+    """
+    if not data:
+        return np.zeros((0, 3))
+    count, first_stop, depth, grid, start = _read_header(data)
+    if count > most:
+        raise MapFormatError(f"coded points claim to be {count}, where {most} are expected", "fold the map again")
+    boxes = _boxes(count, grid)
+    payload = np.frombuffer(data, np.uint8, offset=start).copy()
+    nothing = np.zeros((3, 0), np.int64)
+    total, _ = _walk(DECODE, nothing, nothing[0], grid, depth, first_stop, boxes, payload)
+    if total < 0:
+        raise MapFormatError("coded points are damaged", "fold the map again")
+    boxes = boxes[:, :total]
+    return grid.position(np.repeat(boxes[:3].T, boxes[kernel.COUNT], axis=0))
+
+
+def _checked_tolerance(tolerance_world: float | DoubleArray, count: int) -> DoubleArray:
+    tolerance = np.asarray(tolerance_world, dtype=np.float64)
+    if tolerance.ndim == 0:
+        tolerance = np.full(count, float(tolerance))
+    if tolerance.shape != (count,):
+        raise MapInputError(f"tolerances have shape {tolerance.shape} for {count} points", "give one a point")
+    if not (np.isfinite(tolerance) & (tolerance > 0)).all():
+        raise MapInputError("a tolerance of a point is not positive and finite", "give lengths in world units")
+    return tolerance
+
+
+def _encode(grid: Grid, integers: IntArray, ends: IntArray) -> tuple[bytes, IntArray]:
+    depth = int(ends.max())
+    first_stop = min(int(ends.min()), depth)
+    order = _order(integers, grid, depth)
+    payload = np.zeros(16 * len(integers) + 8 * depth + 64, np.uint8)
+    in_order = np.ascontiguousarray(integers[order].T)
+    _, size = _walk(ENCODE, in_order, ends[order], grid, depth, first_stop, _boxes(len(integers), grid), payload)
+    return _pack_header(len(integers), first_stop, depth, grid) + payload[:size].tobytes(), order
+
+
+def _pack_header(count: int, first_stop: int, depth: int, grid: Grid) -> bytes:
+    width = max(int(v).bit_length() // 8 + 1 for v in grid.origin)
+    head = _HEADER.pack(count, *grid.bits, first_stop, depth, width, grid.step)
+    return head + b"".join(int(v).to_bytes(width, "little", signed=True) for v in grid.origin)
+
+
+def _read_header(data: bytes) -> tuple[int, int, int, Grid, int]:
+    """``(count, first_stop, depth, grid, where the payload starts)``, all within limits."""
+    if len(data) < _HEADER.size:
+        raise MapFormatError(f"coded points of {len(data)} bytes are truncated", "fold the map again")
+    count, *bits, first_stop, depth, width, step = _HEADER.unpack_from(data)
+    start = _HEADER.size + 3 * width
+    if count > MAX_POINTS:
+        raise LimitError(f"coded points claim to be {count}", f"a reader accepts {MAX_POINTS}")
+    if not 1 <= width <= 8 or len(data) <= start:
+        raise MapFormatError("coded points are truncated or damaged", "fold the map again")
+    cut = [data[k : k + width] for k in range(_HEADER.size, start, width)]
+    origin = np.array([int.from_bytes(part, "little", signed=True) for part in cut], np.int64)
+    sane = count > 0 and max(bits) <= MAX_BITS and first_stop <= depth <= sum(bits)
+    sane = sane and origin.min() >= -MAX_ORIGIN and origin.max() <= MAX_ORIGIN
+    if not (sane and math.isfinite(step) and step > 0):
+        raise MapFormatError("coded points have an impossible header", "the file is damaged")
+    return count, first_stop, depth, Grid(step, origin, (bits[0], bits[1], bits[2])), start
+
+
+def _order(integers: IntArray, grid: Grid, depth: int) -> IntArray:
+    """Points sorted by their path through the boxes; equal paths keep the order they came in."""
+    left = list(grid.bits)
+    keys = []
+    key = np.zeros(len(integers), np.uint64)
+    for level, axis in enumerate(grid.axes()[:depth]):
+        left[axis] -= 1
+        key = (key << np.uint64(1)) | ((integers[:, axis] >> left[axis]) & 1).astype(np.uint64)
+        if level % 60 == 59:
+            keys.append(key)
+            key = np.zeros(len(integers), np.uint64)
+    order: IntArray = np.lexsort([key, *reversed(keys)]).astype(np.int64)
+    return order
+
+
+def _boxes(count: int, grid: Grid) -> AnyArray:
+    boxes = np.zeros((kernel.ROWS, count), np.int64)
+    boxes[:3, 0] = [1 << b for b in grid.bits]
+    boxes[kernel.COUNT, 0] = count
+    return boxes
+
+
+def _walk(
+    mode: int,
+    points: AnyArray,
+    ends: AnyArray,
+    grid: Grid,
+    depth: int,
+    first_stop: int,
+    boxes: AnyArray,
+    payload: ByteArray,
+) -> tuple[int, int]:
+    reach = _REACH_SMALL if boxes.shape[1] <= _SMALL else _REACH_LARGE
+    look, near = np.zeros(8, np.int64), np.zeros((2, 2 * reach), np.int64)
+    model = mixing.fresh(kernel.SLOTS, kernel.SETS, kernel.INPUTS)
+    bits = np.array(grid.bits, np.int64)
+    scratch = (boxes, np.zeros_like(boxes), near, look, bits)
+    stream = (np.zeros(4, np.uint64), payload)
+    axes = grid.axes()[:depth]
+    total, size = kernel.walk(mode, points, ends, axes, first_stop, reach, *scratch, model, mixing.tables(), *stream)
+    return int(total), int(size)

@@ -1,0 +1,143 @@
+"""Which image of a map sees which of its points: lossless context coding, and ways to say less.
+
+    visible (P, I) --nearest earlier points, the row so far--> probability of each bit --range coder--> bytes
+
+`thin` and `group_images` make the matrix smaller before it is coded.
+"""
+
+from __future__ import annotations
+
+import struct
+
+import numpy as np
+
+from foldmap.coding import mixing
+from foldmap.coding.rangecoder import DECODE, ENCODE
+from foldmap.errors import LimitError, MapFormatError, MapInputError
+from foldmap.types import AnyArray, BoolArray, DoubleArray, IntArray
+from foldmap.visual.codes import visibility_kernel as kernel
+
+MAX_DECISIONS = 1 << 28
+"""Points times images of one stream; a reader takes a byte for each."""
+
+MAX_IMAGES = 1 << 16
+"""Columns of one stream; a reader takes about 80 bytes for each."""
+
+_HEADER = struct.Struct("<II")
+_GRID = 1 << 20
+_SEARCH = 1 << 22
+
+
+def encode_visibility(visible: AnyArray, points_world: DoubleArray) -> bytes:
+    """Code which image sees which point, without loss.
+
+    Args:
+        visible: bool (P, I); rows in the order of the decoded points, columns in the order images were taken.
+        points_world: float64 (P, 3), the points as `decode_points` returns them: the decoder must have the same.
+
+    Raises:
+        MapInputError: shapes disagree.
+        LimitError: more than `MAX_DECISIONS` entries.
+    """
+    seen = np.array(visible, dtype=np.uint8)
+    if seen.ndim != 2 or points_world.shape != (len(seen), 3):
+        raise MapInputError(f"visibility {seen.shape} does not fit points {points_world.shape}", "give (P, I)")
+    if visible.dtype != np.bool_:
+        raise MapInputError(f"visibility is {visible.dtype}, not bool", "compare with zero first")
+    if seen.size > MAX_DECISIONS or seen.shape[1] > MAX_IMAGES:
+        raise LimitError(f"{len(seen)} points in {seen.shape[1]} images are too many", "group images")
+    header = _HEADER.pack(*seen.shape)
+    if not seen.size:
+        return header
+    payload = np.zeros(2 * seen.size + 64, np.uint8)
+    size = _walk(ENCODE, seen, points_world, payload)
+    return header + payload[:size].tobytes()
+
+
+def decode_visibility(data: bytes, points_world: DoubleArray) -> BoolArray:
+    """The matrix bool (P, I) of `encode_visibility`.
+
+    Raises:
+        MapFormatError: bytes that `encode_visibility` does not write for these points.
+        LimitError: a larger matrix than a reader accepts.
+    """
+    if len(data) < _HEADER.size:
+        raise MapFormatError(f"coded visibility of {len(data)} bytes is truncated", "fold the map again")
+    points, images = _HEADER.unpack_from(data)
+    if points * images > MAX_DECISIONS or images > MAX_IMAGES:
+        raise LimitError(f"coded visibility claims {points} points in {images} images", "the file is damaged")
+    if points_world.shape != (points, 3):
+        raise MapFormatError(f"visibility of {points} points, but {len(points_world)} points", "the file is damaged")
+    seen = np.zeros((points, images), np.uint8)
+    payload = np.frombuffer(data, np.uint8, offset=_HEADER.size).copy()
+    if seen.size:
+        if not payload.size or _walk(DECODE, seen, points_world, payload) < 0:
+            raise MapFormatError("coded visibility is damaged", "fold the map again")
+    elif payload.size:
+        raise MapFormatError("coded visibility of nothing has a payload", "the file is damaged")
+    visible: BoolArray = seen.astype(bool)
+    return visible
+
+
+def visibility_matrix(point: IntArray, image: IntArray, shape: tuple[int, int]) -> BoolArray:
+    """Bool (P, I) of tracks' rows ``point`` and ``image``, int64 (O,)."""
+    visible: BoolArray = np.zeros(shape, np.bool_)
+    visible[point, image] = True
+    return visible
+
+
+def group_images(visible: BoolArray, group: IntArray) -> BoolArray:
+    """Bool (P, G): whether any image of a group sees the point; a keyframe then stands for its neighbours.
+
+    Args:
+        visible: bool (P, I).
+        group: int64 (I,), 0..G-1.
+    """
+    grouped: BoolArray = np.zeros((len(visible), int(group.max(initial=-1)) + 1), np.bool_)
+    for g in range(grouped.shape[1]):
+        grouped[:, g] = visible[:, group == g].any(axis=1)
+    return grouped
+
+
+def thin(visible: BoolArray, most: int) -> BoolArray:
+    """At most ``most`` images a point, spread evenly over those that see it (in their order)."""
+    if most < 1:
+        raise MapInputError(f"{most} images a point", "keep at least one")
+    rank = np.cumsum(visible, axis=1, dtype=np.int64)
+    total = rank[:, -1:]
+    # Observation r of n stays where floor(r * most / n) rises.
+    count = np.maximum(total, 1)
+    stays = (rank * most) // count > ((rank - 1) * most) // count
+    kept: BoolArray = visible & (stays | (total <= most))
+    return kept
+
+
+def _integers(points_world: DoubleArray) -> IntArray:
+    """Points on a grid of 2^20 over their extent: one subtraction and one division, rounded alike everywhere."""
+    low = points_world.min(axis=0)
+    side = float((points_world - low).max())
+    if not 0 < side < np.inf:
+        return np.zeros(points_world.shape, np.int64)
+    cell = side / (_GRID - 1)
+    grid: IntArray = np.clip(np.floor((points_world - low) / max(cell, 1e-300)), 0, _GRID - 1).astype(np.int64)
+    return grid
+
+
+def _walk(mode: int, seen: AnyArray, points_world: DoubleArray, payload: AnyArray) -> int:
+    points, images = seen.shape
+    window = max(48, min(4096, _SEARCH // max(points, 1)))
+    size = kernel.walk(
+        mode,
+        _integers(np.asarray(points_world, dtype=np.float64)),
+        window,
+        seen,
+        np.zeros(images, np.int64),
+        np.zeros(images, np.int64),
+        np.zeros(kernel.NEIGHBOURS, np.int64),
+        np.zeros(kernel.NEIGHBOURS, np.int64),
+        mixing.fresh(kernel.FIXED_SLOTS + 4 * images, kernel.SETS, kernel.INPUTS),
+        mixing.tables(),
+        np.zeros(4, np.uint64),
+        payload,
+    )
+    return int(size)

@@ -1,0 +1,1 @@
+"""Differentiable product quantization: the D-PQED layer, its losses and training."""

@@ -1,0 +1,299 @@
+"""Train a D-PQED layer on one scene's descriptors, or adapt a trained one to it (paper section 4.2, supplement A).
+
+An epoch draws every point once. The layer folds a point's mean descriptor, as folding does, and is asked to match
+either that mean (`observed` 0, the paper's) or one observation of the same point drawn anew each time: what a query
+will bring. A run resumes from its last checkpoint and is the same run.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from foldmap.coding.additive import AdditiveQuantizer
+from foldmap.coding.pq import ProductQuantizer
+from foldmap.errors import ConfigError, MapInputError
+from foldmap.types import AnyArray, FloatArray, IntArray
+from foldmap.visual.dpq.layer_checkpoint import load_checkpoint, save_checkpoint
+from foldmap.visual.dpq.losses import contrast_loss, n_pair_loss, reconstruction_loss, triplet_loss
+from foldmap.visual.dpq.model import DpqedLayer
+from foldmap.visual.dpq.serialize import LayerShape
+from foldmap.visual.source import unit_descriptors
+
+LOSSES = ("triplet", "l2", "n-pair", "contrast")
+
+
+@dataclass(frozen=True)
+class LayerSettings:
+    """Everything that decides a run, apart from the descriptors; defaults without "paper" are measured ones.
+
+    Attributes:
+        loss: one of `LOSSES` (paper: "triplet").
+        epochs: at most (paper: 30).
+        batch: points a step (paper: 1000).
+        learning_rate: Adam's (paper: 1e-3), falling to a twentieth along a cosine when `decay`.
+        decay: whether it falls.
+        margin: m of the triplet loss (paper: 0.9).
+        decoded_weight: lambda_1 of eq. 7.
+        pairs: N of the N-pair loss.
+        temperature: of the contrast loss.
+        observed: share of the rows matched against an observation instead of the mean.
+        hard_cells: batches are drawn as whole cells of similar points, so many of them, to hold hard negatives; 0
+            draws them at random as in the paper.
+        rotate: start from OPQ instead of PQ; needs a front and a linear shortcut.
+        tau: temperature of the soft assignment.
+        beam: width of the search of additive codes while training.
+        l2_weight: of the reconstruction loss, added to the chosen one; 0 leaves it out.
+        validation: share of the points kept for validation.
+        patience: epochs without a better validation after which the run stops; 0 never.
+        seed: of everything random.
+    """
+
+    loss: str = "triplet"
+    epochs: int = 30
+    batch: int = 1000
+    learning_rate: float = 1e-3
+    decay: bool = False
+    margin: float = 0.9
+    decoded_weight: float = 1.0
+    pairs: int = 10
+    temperature: float = 0.05
+    observed: float = 0.0
+    hard_cells: int = 0
+    rotate: bool = False
+    tau: float = 0.05
+    beam: int = 4
+    l2_weight: float = 0.0
+    validation: float = 0.05
+    patience: int = 0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.loss not in LOSSES:
+            raise ConfigError(f"there is no loss {self.loss!r}", f"choose one of {', '.join(LOSSES)}")
+        if self.epochs < 1 or self.batch < 2 or not self.learning_rate > 0 or not self.tau > 0 or self.pairs < 2:
+            raise ConfigError("epochs, batch, rates and pairs must be positive", "give positive numbers")
+        if not (0 <= self.observed <= 1 and 0 <= self.validation < 0.9 and self.temperature > 0):
+            raise ConfigError(f"shares {self.observed}, {self.validation} or temperature out of range", "take shares")
+
+
+@dataclass(frozen=True)
+class Descriptors:
+    """What a layer is trained on, everything of unit length.
+
+    Attributes:
+        mean_PD: float32 (P, D), one descriptor a point (HLoc-avg).
+        seen_OD: float32 (O, D), observations sorted by point.
+        first: int64 (P + 1,): observations of point p are rows ``first[p]`` to ``first[p + 1]``.
+    """
+
+    mean_PD: FloatArray
+    seen_OD: FloatArray
+    first: IntArray
+
+    @staticmethod
+    def of_tracks(descriptors: AnyArray, point: IntArray) -> Descriptors:
+        """Average the observations of each point.
+
+        Args:
+            descriptors: (O, D), as the extractor wrote them.
+            point: int64 (O,), ascending, every point from 0 on at least once.
+
+        Raises:
+            MapInputError: lengths disagree, points are not ascending or have gaps, values are not finite.
+        """
+        steps = np.diff(point)
+        if descriptors.ndim != 2 or len(descriptors) != len(point) or not len(point):
+            raise MapInputError(f"{descriptors.shape} descriptors for {len(point)} observations", "give one a row")
+        if point[0] != 0 or ((steps != 0) & (steps != 1)).any():
+            raise MapInputError("observations are not sorted by point, or a point has none", "sort and renumber them")
+        seen = unit_descriptors(descriptors)
+        if not np.isfinite(seen).all():
+            raise MapInputError("descriptors have NaN or infinite values", "recompute or drop them")
+        first = np.concatenate([[0], np.flatnonzero(steps) + 1, [len(point)]]).astype(np.int64)
+        return Descriptors(unit_descriptors(np.add.reduceat(seen, first[:-1], axis=0)), seen, first)
+
+
+@dataclass(frozen=True)
+class LayerProgress:
+    """One line of the training log: losses, and the share of held-out observations that find their own point."""
+
+    epoch: int
+    loss: float
+    held_out_loss: float
+    held_out_top1: float
+
+
+@dataclass
+class LayerRun:
+    """A finished run.
+
+    Attributes:
+        layer: the best of the run by validation (the last where nothing was held out).
+        curve: one line an epoch, those of a resumed run included.
+    """
+
+    layer: DpqedLayer
+    curve: list[LayerProgress] = field(default_factory=list)
+
+
+def train_layer(
+    data: Descriptors,
+    shape: LayerShape,
+    settings: LayerSettings,
+    *,
+    folder: Path | None = None,
+    start: DpqedLayer | None = None,
+    rank: int = 0,
+    report: Callable[[LayerProgress], None] = lambda progress: None,
+) -> LayerRun:
+    """Fit codebooks by PQ, then train codebooks, decoder and front together.
+
+    Args:
+        data: the scene's descriptors.
+        shape: sizes and variant of the layer.
+        settings: the run.
+        folder: where checkpoints go; one of the same settings is resumed, of others refused.
+        start: a trained layer to go on from instead of PQ.
+        rank: adapt `start` by LoRA of this rank in its decoder, everything else frozen; 0 trains everything.
+        report: called after each epoch.
+
+    Raises:
+        ConfigError: the folder holds a run with other settings, LoRA without a layer to adapt.
+        ModelError: `start` is of another shape.
+    """
+    torch.manual_seed(settings.seed)
+    layer = _first_layer(data, shape, settings, start)
+    if rank and start is None:
+        raise ConfigError("LoRA adapts a trained layer, and there is none", "give one, or train without")
+    trained = layer.decoder.adapt(rank) if rank else list(layer.parameters())
+    optimizer = torch.optim.Adam(trained, lr=settings.learning_rate)
+    identity = {"shape": asdict(shape), "settings": asdict(settings), "points": len(data.mean_PD), "rank": rank}
+    learn, held_out = _split(len(data.mean_PD), settings)
+    run = LayerRun(layer)
+    best = {name: value.clone() for name, value in layer.state_dict().items()}
+    if folder is not None:
+        best, lines = load_checkpoint(folder, layer, optimizer, identity, best)
+        run.curve = [LayerProgress(**line) for line in lines]
+    for epoch in range(len(run.curve) + 1, settings.epochs + 1):
+        if _stale(run.curve, settings):
+            break
+        random = np.random.default_rng([settings.seed, epoch])  # an epoch's draws do not depend on those before it
+        batches = _batches(data, learn, settings, random)
+        losses = []
+        for index, points in enumerate(batches):
+            _set_rate(optimizer, settings, (epoch - 1 + index / len(batches)) / settings.epochs)
+            loss = _objective(layer, data, points, settings, random)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            losses.append(float(loss.detach()))
+        progress = _validated(layer, data, held_out, settings, epoch, float(np.mean(losses)))
+        if not run.curve or not len(held_out) or progress.held_out_top1 >= max(p.held_out_top1 for p in run.curve):
+            best = {name: value.clone() for name, value in layer.state_dict().items()}
+        run.curve.append(progress)
+        if folder is not None:
+            save_checkpoint(folder, layer, optimizer, identity, best, [asdict(line) for line in run.curve])
+        report(progress)
+    layer.load_state_dict(best)
+    return run
+
+
+def _set_rate(optimizer: torch.optim.Optimizer, settings: LayerSettings, done: float) -> None:
+    factor = 0.525 + 0.475 * math.cos(math.pi * done) if settings.decay else 1.0
+    for group in optimizer.param_groups:
+        group["lr"] = settings.learning_rate * factor
+
+
+def _first_layer(data: Descriptors, shape: LayerShape, settings: LayerSettings, start: DpqedLayer | None) -> DpqedLayer:
+    layer = DpqedLayer(shape, settings.tau, settings.beam)
+    if start is not None:
+        layer.load_state_dict(start.state_dict())
+        return layer
+    if shape.additive:
+        layer.start_from(AdditiveQuantizer.fit(data.mean_PD, shape.parts, shape.centroids, seed=settings.seed))
+    else:
+        layer.start_from(
+            ProductQuantizer.fit(data.mean_PD, shape.parts, shape.centroids, seed=settings.seed, rotate=settings.rotate)
+        )
+    return layer
+
+
+def _split(points: int, settings: LayerSettings) -> tuple[IntArray, IntArray]:
+    """Points to learn from, points to validate on."""
+    mixed = np.random.default_rng(settings.seed).permutation(points).astype(np.int64)
+    kept = int(settings.validation * points)
+    return np.sort(mixed[kept:]), np.sort(mixed[:kept])
+
+
+def _batches(
+    data: Descriptors, learn: IntArray, settings: LayerSettings, random: np.random.Generator
+) -> list[IntArray]:
+    """Points of each step; with hard cells, those nearest to one of a few drawn directions stay together."""
+    if settings.hard_cells:
+        at = data.mean_PD[learn]
+        centres = at[random.choice(len(at), max(1, len(at) * settings.hard_cells // settings.batch), replace=False)]
+        cell = np.concatenate([(rows @ centres.T).argmax(1) for rows in np.array_split(at, len(at) // 4096 + 1)])
+        order = np.lexsort((random.random(len(at)), random.permutation(len(centres))[cell]))
+    else:
+        order = random.permutation(len(learn))
+    cuts = list(range(settings.batch, len(learn), settings.batch))
+    return [batch for batch in np.split(learn[order], cuts) if len(batch) > 1]
+
+
+def _seen(data: Descriptors, points: IntArray, random: np.random.Generator) -> FloatArray:
+    """One observation of each point."""
+    first, end = data.first[points], data.first[points + 1]
+    seen: FloatArray = data.seen_OD[first + (random.random(len(points)) * (end - first)).astype(np.int64)]
+    return seen
+
+
+def _objective(
+    layer: DpqedLayer, data: Descriptors, points: IntArray, settings: LayerSettings, random: np.random.Generator
+) -> Tensor:
+    mean = data.mean_PD[points]
+    use = random.random((len(points), 1)) < settings.observed
+    raw = torch.from_numpy(np.where(use, _seen(data, points, random), mean) if settings.observed else mean)
+    decoded = layer(torch.from_numpy(mean))
+    loss = objective(raw, decoded, torch.from_numpy(points), settings)
+    return loss + settings.l2_weight * reconstruction_loss(raw, decoded) if settings.l2_weight else loss
+
+
+def objective(raw_ND: Tensor, decoded_ND: Tensor, point_N: Tensor, settings: LayerSettings) -> Tensor:
+    """The loss that the settings name, of one batch."""
+    if settings.loss == "l2":
+        return reconstruction_loss(raw_ND, decoded_ND)
+    if settings.loss == "n-pair":
+        return n_pair_loss(raw_ND, decoded_ND, point_N, settings.pairs)
+    if settings.loss == "contrast":
+        return contrast_loss(raw_ND, decoded_ND, point_N, settings.temperature)
+    return triplet_loss(raw_ND, decoded_ND, point_N, settings.margin, settings.decoded_weight)
+
+
+@torch.no_grad()
+def _validated(
+    layer: DpqedLayer, data: Descriptors, points: IntArray, settings: LayerSettings, epoch: int, loss: float
+) -> LayerProgress:
+    points = points[:4096]
+    if not len(points):
+        return LayerProgress(epoch, loss, float("nan"), float("nan"))
+    random = np.random.default_rng(settings.seed)
+    seen = torch.from_numpy(_seen(data, points, random))
+    decoded = layer(torch.from_numpy(data.mean_PD[points]))
+    held_out = float(objective(seen, decoded, torch.from_numpy(points), settings))
+    nearest = torch.cdist(seen, decoded).argmin(1)
+    return LayerProgress(epoch, loss, held_out, float((nearest == torch.arange(len(points))).double().mean()))
+
+
+def _stale(curve: list[LayerProgress], settings: LayerSettings) -> bool:
+    """Whether validation has not improved for `patience` epochs."""
+    if not settings.patience or len(curve) <= settings.patience:
+        return False
+    top1 = [line.held_out_top1 for line in curve]
+    return max(top1[-settings.patience :]) <= max(top1[: -settings.patience])

@@ -1,0 +1,177 @@
+"""Local features of an image: what all extractors share, and SIFT."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from foldmap.errors import ConfigError, MapInputError
+from foldmap.types import ByteArray
+from foldmap.visual.features.images import grey, image_size_px
+from foldmap.visual.scene.colmap_library import pycolmap_module, quiet
+from foldmap.visual.source import Features
+
+FEATURES = ("sift", "aliked", "xfeat")
+"""What `open_extractor` knows; of ALIKED also its variants by their names, like "aliked-n16"."""
+
+MOST_KEYPOINTS = 32767
+_SIFT_SIDE_PX = 3200
+_LEARNED_SIDE_PX = 1600
+
+
+class Extractor(Protocol):
+    """Finds and describes keypoints."""
+
+    @property
+    def feature(self) -> str:
+        """Its name, as scenes keep it: "sift", "aliked-n16", "xfeat"."""
+        ...
+
+    @property
+    def dimension(self) -> int:
+        """Of its descriptors."""
+        ...
+
+    def extract(self, image: ByteArray) -> Features:
+        """Extract features.
+
+        Args:
+            image: uint8 (H, W) or (H, W, 3) RGB.
+
+        Raises:
+            MapInputError: it has another shape or type.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class ExtractorSettings:
+    """How features are extracted.
+
+    Attributes:
+        max_keypoints: at most that many an image, the best ones; at most 32,767, which hloc's matches can name.
+        max_side_px: larger images are scaled down first (keypoints stay in pixels of the whole image); None for the
+            extractor's own: 3200 for SIFT as in COLMAP, 1600 for networks.
+        first_octave: of SIFT; -1 doubles the image first, 0 does not (faster, fewer small keypoints).
+        detection_threshold: of networks; None for the network's own.
+
+    Raises:
+        ConfigError: a value is out of range.
+    """
+
+    max_keypoints: int = 8192
+    max_side_px: int | None = None
+    first_octave: int = -1
+    detection_threshold: float | None = None
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.max_keypoints <= MOST_KEYPOINTS:
+            raise ConfigError(f"{self.max_keypoints} keypoints an image", "take 1 to 32767")
+        if self.max_side_px is not None and self.max_side_px < 32:
+            raise ConfigError(f"images of at most {self.max_side_px} px", "take 32 or more")
+        if not -1 <= self.first_octave <= 4:
+            raise ConfigError(f"first octave {self.first_octave}", "take -1 to 4")
+
+
+def open_extractor(
+    feature: str, weights: Path | None = None, settings: ExtractorSettings | None = None, threads: int = 1
+) -> Extractor:
+    """Make an extractor ready.
+
+    Args:
+        feature: "sift", "aliked", a variant of it like "aliked-n16", or "xfeat".
+        weights: file or folder with the network's weights; SIFT needs none.
+        settings: by default each extractor's own.
+        threads: of SIFT; networks run on the threads that torch has.
+
+    Raises:
+        ConfigError: there is no such extractor, or its weights are not given.
+        ModelError: the weights do not fit.
+        MissingExtraError: pycolmap or kornia is not installed.
+    """
+    settings = settings or ExtractorSettings()
+    if feature == "sift":
+        if weights is not None:
+            raise ConfigError("SIFT needs no weights", "leave them out, or choose aliked or xfeat")
+        return SiftExtractor(settings, threads)
+    if feature == "xfeat" or feature.startswith("aliked"):
+        from foldmap.visual.features import learned
+
+        side_px = settings.max_side_px or _LEARNED_SIDE_PX
+        if feature == "xfeat":
+            return learned.XFeatExtractor(weights, settings.max_keypoints, side_px, settings.detection_threshold)
+        return learned.AlikedExtractor(weights, feature, settings.max_keypoints, side_px, settings.detection_threshold)
+    raise ConfigError(
+        f"there is no extractor {feature!r}", f"choose {', '.join(FEATURES)}; SuperPoint only as your own hloc file"
+    )
+
+
+class SiftExtractor:
+    """SIFT as COLMAP computes it: the same keypoints, descriptors and order that it writes into its database.
+
+    Of an image with more than `ExtractorSettings.max_keypoints` those of the largest scale stay, which COLMAP too takes
+    first; COLMAP itself keeps more, as it counts a place of several orientations once (``as_colmap``).
+
+    Scores are the keypoints' scales in px. Deterministic: the order does not depend on the number of threads.
+    """
+
+    feature = "sift"
+    dimension = 128
+
+    def __init__(self, settings: ExtractorSettings | None = None, threads: int = 1, *, as_colmap: bool = False) -> None:
+        settings = settings or ExtractorSettings()
+        self._most = MOST_KEYPOINTS if as_colmap else settings.max_keypoints
+        self._pycolmap = pycolmap_module()
+        if threads < 1:
+            threads = os.cpu_count() or 1
+        options = self._pycolmap.FeatureExtractionOptions()
+        options.num_threads, options.use_gpu = threads, False
+        options.sift.max_num_features = settings.max_keypoints
+        options.sift.first_octave = settings.first_octave
+        self._side_px = settings.max_side_px or _SIFT_SIDE_PX
+        with quiet():
+            self._extractor = self._pycolmap.FeatureExtractor.create(options, self._pycolmap.Device.cpu)
+
+    def extract(self, image: ByteArray) -> Features:
+        """See `Extractor.extract`; descriptors are uint8 (N, 128), square root of L1-normalized, times 512."""
+        check_image(image)
+        width, height = image_size_px(image)
+        inner = scaled_size_px(width, height, self._side_px)
+        bitmap = self._pycolmap.Bitmap.from_array(grey(image))
+        if inner != (width, height):
+            bitmap.rescale(*inner)
+        keypoints, descriptors = self._extractor.extract(bitmap)
+        if not len(keypoints):
+            return Features(np.zeros((0, 2), np.float32), np.zeros((0, 128), np.uint8), np.zeros(0, np.float32))
+        matrix = np.asarray(self._pycolmap.keypoints_to_matrix(keypoints), dtype=np.float32)
+        described = np.array(descriptors.data, dtype=np.uint8)
+        if len(matrix) > self._most:  # COLMAP counts places, and describes some of them in several orientations
+            kept = np.sort(np.argsort(-matrix[:, 2], kind="stable")[: self._most])
+            matrix, described = matrix[kept], described[kept]
+        stretch = np.array([width / inner[0], height / inner[1]], dtype=np.float32)
+        scale_px = (matrix[:, 2] * stretch.mean()).astype(np.float32)
+        return Features(matrix[:, :2] * stretch, described, scale_px)
+
+
+def check_image(image: ByteArray) -> None:
+    """Refuse what is no 8-bit image.
+
+    Raises:
+        MapInputError: naming shape and type.
+    """
+    if image.dtype != np.uint8 or image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3):
+        raise MapInputError(f"an image of shape {image.shape}, {image.dtype}", "give uint8 (H, W) or (H, W, 3)")
+    if min(image.shape[:2]) < 16:
+        raise MapInputError(f"an image of {image.shape[1]} x {image.shape[0]} px", "give at least 16 x 16 px")
+
+
+def scaled_size_px(width: int, height: int, side_px: int) -> tuple[int, int]:
+    """Width and height once the longer side is at most ``side_px``, rounded as COLMAP does."""
+    longer = max(width, height)
+    if longer <= side_px:
+        return width, height
+    return max(1, int(width * (side_px / longer) + 0.5)), max(1, int(height * (side_px / longer) + 0.5))

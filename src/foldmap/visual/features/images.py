@@ -1,0 +1,81 @@
+"""Photos decoded to 8 bits as COLMAP decodes them."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from foldmap.errors import MapInputError
+from foldmap.types import AnyArray, ByteArray
+from foldmap.visual.features.photo_names import find_images
+
+__all__ = ["find_images", "grey", "image_size_px", "photo_size_px", "read_image"]
+
+_LUMA = np.array([0.2126, 0.7152, 0.0722], dtype=np.float32)
+"""Rec. 709, which COLMAP uses; Pillow's own grey is Rec. 601 and moves keypoints."""
+
+
+def read_image(path: Path) -> ByteArray:
+    """Decode a photo.
+
+    Pixels stay where the file has them: EXIF orientation is not applied, as in COLMAP. Alpha is dropped, 16 bits are
+    scaled to 8.
+
+    Returns:
+        uint8 (H, W) where the photo is grey, else (H, W, 3) RGB.
+
+    Raises:
+        MapInputError: it cannot be read, is cut short, or is no photo; the message names it.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path) as image:
+                pixels = _decoded(image)
+    except (UnidentifiedImageError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise MapInputError(f"{path} is no photo: {error}", "remove it from the folder") from error
+    except (OSError, ValueError, SyntaxError, EOFError, MemoryError) as error:
+        raise MapInputError(f"{path} cannot be decoded: {error}", "copy it again, or remove it") from error
+    if pixels.dtype == np.uint8:
+        return np.ascontiguousarray(pixels)
+    if pixels.dtype.kind not in "ui" or pixels.min() < 0 or pixels.max() > 65535:
+        raise MapInputError(f"{path} has {pixels.dtype} pixels", "convert it to 8 or 16 bits")
+    return np.asarray((pixels.astype(np.uint32) + 128) // 257, dtype=np.uint8)
+
+
+def grey(image: ByteArray) -> ByteArray:
+    """Grey of an image as COLMAP computes it, uint8 (H, W)."""
+    if image.ndim == 2:
+        return np.ascontiguousarray(image)
+    return np.asarray(np.floor(image.astype(np.float32) @ _LUMA + np.float32(0.5)), dtype=np.uint8)
+
+
+def image_size_px(image: ByteArray) -> tuple[int, int]:
+    """Width and height."""
+    return int(image.shape[1]), int(image.shape[0])
+
+
+def photo_size_px(path: Path) -> tuple[int, int]:
+    """Width and height of a photo, from its head.
+
+    Raises:
+        MapInputError: it cannot be read.
+    """
+    try:
+        with Image.open(path) as image:
+            return int(image.width), int(image.height)
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError) as error:
+        raise MapInputError(f"{path} cannot be read: {error}", "copy it again, or leave it out of the list") from error
+
+
+def _decoded(image: Image.Image) -> AnyArray:
+    if image.mode in ("L", "RGB") or image.mode.startswith("I"):
+        return np.asarray(image)
+    if image.mode == "F":
+        return np.asarray(image)
+    if image.mode in ("1", "LA"):
+        return np.asarray(image.convert("L" if image.mode == "1" else "LA").getchannel(0))
+    return np.asarray(image.convert("RGBA"))[..., :3]

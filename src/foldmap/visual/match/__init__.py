@@ -1,0 +1,1 @@
+"""A photo against the points of a map: matches, then a pose."""

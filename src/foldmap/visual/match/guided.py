@@ -1,0 +1,135 @@
+"""Matching with a pose in hand: each point in view looks only near where it must appear.
+
+A weak descriptor that is lost among all keypoints of an image is strong among the few within some pixels. The same
+search at shifted places tells what chance alone finds there, which is what a pose is judged by.
+"""
+
+# mypy: allow-untyped-decorators
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from foldmap.types import AnyArray, DoubleArray, FloatArray, IntArray
+from foldmap.visual.match.view import View
+
+
+@dataclass(frozen=True)
+class Nearby:
+    """The best keypoint near each place.
+
+    Attributes:
+        keypoint: int64 (P,), -1 where no keypoint is near.
+        similarity: float32 (P,), cosine of the descriptors; -1 where there is none.
+    """
+
+    keypoint: IntArray
+    similarity: FloatArray
+
+
+def best_nearby(
+    view: View, xy_px: DoubleArray, descriptors: FloatArray, radius_px: float, rows: IntArray | None = None
+) -> Nearby:
+    """For each place, the keypoint within a radius whose descriptor is most similar.
+
+    Args:
+        view: the image.
+        xy_px: float64 (P, 2), where to look.
+        descriptors: float32 (P, D), unit rows: what to look for; of the whole map where ``rows`` are given.
+        radius_px: how far.
+        rows: int64 (P,), which descriptor to look for at each place; None: in their order.
+    """
+    return best_within(view, xy_px, descriptors, (radius_px,), rows)[0]
+
+
+def best_within(
+    view: View, xy_px: DoubleArray, descriptors: FloatArray, radii_px: Sequence[float], rows: IntArray | None = None
+) -> list[Nearby]:
+    """As `best_nearby` for each of several radii, in one pass."""
+    cells = view.cells
+    wanted = np.arange(len(xy_px)) if rows is None else rows
+    keypoint, similarity = _best_within(
+        np.ascontiguousarray(xy_px, dtype=np.float64),
+        np.ascontiguousarray(descriptors, dtype=np.float32),
+        np.ascontiguousarray(wanted, dtype=np.int64),
+        view.xy_px,
+        view.descriptors,
+        cells.low_px[0],
+        cells.low_px[1],
+        cells.side_px,
+        cells.columns,
+        cells.rows,
+        cells.first,
+        cells.items,
+        np.array(radii_px, dtype=np.float64),
+    )
+    return [Nearby(*each) for each in zip(keypoint, similarity, strict=True)]
+
+
+def one_point_a_keypoint(nearby: Nearby) -> IntArray:
+    """Rows that keep their keypoint when several want the same: the most similar of each; ascending int64."""
+    found = np.flatnonzero(nearby.keypoint >= 0)
+    best_first = found[np.argsort(-nearby.similarity[found], kind="stable")]
+    _, firsts = np.unique(nearby.keypoint[best_first], return_index=True)
+    kept: IntArray = np.sort(best_first[firsts])
+    return kept
+
+
+def thinned(rows: IntArray, most: int) -> IntArray:
+    """At most so many of the rows, evenly spread: neighbours in a folded map are neighbours in space."""
+    if len(rows) <= most:
+        return rows
+    return rows[(np.arange(most) * len(rows)) // most]
+
+
+# sums in any order: the products of a descriptor are then added eight or sixteen at a time
+@njit(cache=True, fastmath={"reassoc", "contract"})
+def _cosine(one: AnyArray, other: AnyArray) -> Any:
+    total = np.float32(0.0)
+    for d in range(one.shape[0]):
+        total += one[d] * other[d]
+    return total
+
+
+@njit(cache=True)
+def _best_within(
+    xy: AnyArray,
+    descriptors: AnyArray,
+    wanted: AnyArray,
+    keypoint_xy: AnyArray,
+    keypoint_descriptor: AnyArray,
+    low_x: float,
+    low_y: float,
+    side: float,
+    columns: int,
+    rows: int,
+    first: AnyArray,
+    items: AnyArray,
+    radii: AnyArray,
+) -> tuple[AnyArray, AnyArray]:
+    keypoint = np.full((len(radii), len(xy)), -1, np.int64)
+    similarity = np.full((len(radii), len(xy)), np.float32(-1.0), np.float32)
+    radius = radii.max()
+    for p in range(len(xy)):
+        left = max(0, int((xy[p, 0] - radius - low_x) // side))
+        right = min(columns - 1, int((xy[p, 0] + radius - low_x) // side))
+        top = max(0, int((xy[p, 1] - radius - low_y) // side))
+        bottom = min(rows - 1, int((xy[p, 1] + radius - low_y) // side))
+        if left > right:
+            continue
+        for row in range(top, bottom + 1):
+            for at in range(first[row * columns + left], first[row * columns + right + 1]):
+                k = items[at]
+                dx, dy = keypoint_xy[k, 0] - xy[p, 0], keypoint_xy[k, 1] - xy[p, 1]
+                apart = dx * dx + dy * dy
+                if apart > radius * radius:
+                    continue
+                cosine = _cosine(descriptors[wanted[p]], keypoint_descriptor[k])
+                for r in range(len(radii)):
+                    if apart <= radii[r] * radii[r] and cosine > similarity[r, p]:
+                        similarity[r, p], keypoint[r, p] = cosine, k
+    return keypoint, similarity

@@ -1,0 +1,197 @@
+"""From 2D-3D matches to a pose: PoseLib's LO-RANSAC, robust refinement, and the covariance of the result."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import poselib
+
+from foldmap.types import DoubleArray
+from foldmap.visual.match.view import View
+
+MIN_MATCHES = 4
+"""Three points leave up to four poses; a fourth chooses."""
+
+
+@dataclass(frozen=True)
+class Correspondences:
+    """Places in one view and the points that are seen there.
+
+    Attributes:
+        xy_px: float64 (N, 2), distortion removed.
+        points_world: float64 (N, 3).
+    """
+
+    xy_px: DoubleArray
+    points_world: DoubleArray
+
+    def __len__(self) -> int:
+        return len(self.xy_px)
+
+
+def ransac_pose(
+    views: Sequence[View], matched: Sequence[Correspondences], error_px: float, iterations: int, seed: int = 0
+) -> tuple[DoubleArray, int] | None:
+    """Find the pose that most matches agree with.
+
+    Matches come best first: sampling is progressive (PROSAC). One view is solved as an absolute pose, several as a
+    generalized camera.
+
+    Args:
+        views: of one moment.
+        matched: one a view.
+        error_px: largest reprojection error of an inlier.
+        iterations: most samples.
+        seed: of the samples.
+
+    Returns:
+        rig_SE3_world (4, 4) and how many matches agree; None where there are too few matches or no pose.
+    """
+    if sum(len(part) for part in matched) < MIN_MATCHES:
+        return None
+    origin, matched = _about_origin(matched)
+    options: dict[str, Any] = {
+        "max_reproj_error": error_px,
+        "max_iterations": iterations,
+        "min_iterations": iterations // 10,
+        "progressive_sampling": len(views) == 1,
+        "seed": seed,
+    }
+    if len(views) == 1:
+        pose, info = poselib.estimate_absolute_pose(
+            matched[0].xy_px, matched[0].points_world, views[0].pinhole, options, {}
+        )
+        camera_SE3_world = _matrix(pose)
+        rig_SE3_world = np.linalg.inv(views[0].camera_SE3_rig) @ camera_SE3_world
+    else:
+        options["max_reproj_errors"] = [error_px] * len(views)
+        pose, info = poselib.estimate_generalized_absolute_pose(
+            [part.xy_px for part in matched],
+            [part.points_world for part in matched],
+            [_pose(view.camera_SE3_rig) for view in views],
+            [view.pinhole for view in views],
+            options,
+            {},
+        )
+        rig_SE3_world = _matrix(pose)
+    if int(info["num_inliers"]) < MIN_MATCHES or not np.isfinite(rig_SE3_world).all():
+        return None
+    return _shifted(rig_SE3_world, -origin), int(info["num_inliers"])
+
+
+def refine_pose(
+    views: Sequence[View], matched: Sequence[Correspondences], rig_SE3_world: DoubleArray, loss_px: float
+) -> DoubleArray:
+    """Minimize reprojection errors from a start; residuals beyond ``loss_px`` have no say (truncated least squares)."""
+    origin, matched = _about_origin(matched)
+    given, rig_SE3_world = rig_SE3_world, _shifted(rig_SE3_world, origin)
+    bundle: dict[str, Any] = {"loss_type": "TRUNCATED", "loss_scale": loss_px, "max_iterations": 50}
+    if len(views) == 1:
+        start = _pose(views[0].camera_SE3_rig @ rig_SE3_world)
+        pose, _ = poselib.refine_absolute_pose(
+            matched[0].xy_px, matched[0].points_world, start, views[0].pinhole, bundle
+        )
+        refined = np.linalg.inv(views[0].camera_SE3_rig) @ _matrix(pose)
+    else:
+        pose, _ = poselib.refine_generalized_absolute_pose(
+            [part.xy_px for part in matched],
+            [part.points_world for part in matched],
+            _pose(rig_SE3_world),
+            [_pose(view.camera_SE3_rig) for view in views],
+            [view.pinhole for view in views],
+            bundle,
+        )
+        refined = _matrix(pose)
+    return _shifted(refined, -origin) if np.isfinite(refined).all() else given
+
+
+def residuals_px(view: View, matched: Correspondences, rig_SE3_world: DoubleArray) -> DoubleArray:
+    """Reprojection errors, float64 (N, 2)."""
+    xy_px, _ = view.project(rig_SE3_world, matched.points_world)
+    return xy_px - matched.xy_px
+
+
+def noise_px(residuals: DoubleArray) -> float:
+    """Robust standard deviation in one direction of 2D residuals (N, 2), from the median of their lengths."""
+    return float(np.median(np.linalg.norm(residuals, axis=1)) / np.sqrt(2.0 * np.log(2.0))) if len(residuals) else 0.0
+
+
+def pose_covariance(
+    views: Sequence[View], matched: Sequence[Correspondences], rig_SE3_world: DoubleArray, sigma_px: float
+) -> DoubleArray | None:
+    """Covariance of the pose from the inliers' Jacobian: ``sigma^2 (J'J)^-1``.
+
+    Args:
+        views: of one moment.
+        matched: inliers, one set a view.
+        rig_SE3_world: the pose.
+        sigma_px: standard deviation of a residual in one direction.
+
+    Returns:
+        float64 (6, 6) over the rig's centre in the world (x, y, z, world units), then a rotation vector in the rig's
+        frame (rad); None where the matches do not fix the pose.
+    """
+    normal = np.zeros((6, 6))
+    world_R_rig = rig_SE3_world[:3, :3].T
+    for view, part in zip(views, matched, strict=True):
+        camera_R_rig = view.camera_SE3_rig[:3, :3]
+        points_rig = part.points_world @ rig_SE3_world[:3, :3].T + rig_SE3_world[:3, 3]
+        points_camera = points_rig @ camera_R_rig.T + view.camera_SE3_rig[:3, 3]
+        x, y, z = points_camera.T
+        fx, fy = view.focal_px
+        zero = np.zeros_like(z)
+        by_camera = np.stack(
+            [np.stack([fx / z, zero, -fx * x / z**2], axis=1), np.stack([zero, fy / z, -fy * y / z**2], axis=1)], axis=1
+        )
+        by_rig = by_camera @ camera_R_rig
+        # moving the centre by d moves points by -R d in the rig; turning the rig by w moves them by p x w
+        by_centre = -by_rig @ world_R_rig.T
+        by_turn = np.cross(by_rig, points_rig[:, None, :])
+        jacobian = np.concatenate([by_centre, by_turn], axis=2).reshape(-1, 6)
+        normal += jacobian.T @ jacobian
+    # translation and rotation have other units: judge the condition after scaling
+    scale = np.sqrt(np.maximum(np.diag(normal), 1e-300))
+    scaled = normal / np.outer(scale, scale)
+    if not np.isfinite(scaled).all() or np.linalg.eigvalsh(scaled)[0] < 1e-10:
+        return None
+    covariance: DoubleArray = np.linalg.inv(scaled) / np.outer(scale, scale) * sigma_px**2
+    return 0.5 * (covariance + covariance.T)
+
+
+def _about_origin(matched: Sequence[Correspondences]) -> tuple[DoubleArray, Sequence[Correspondences]]:
+    """Points counted from an origin among them: solvers square coordinates, and lose the millimetres of UTM or ECEF.
+
+    The origin is a multiple of a power of two, so nothing is rounded; it is zero where the points lie around zero.
+    """
+    points = np.concatenate([part.points_world for part in matched])
+    if not len(points):
+        return np.zeros(3), matched
+    middle = np.median(points, axis=0)
+    spread = float(np.median(np.abs(points - middle).max(axis=1)))
+    step = 2.0 ** np.ceil(np.log2(16.0 * max(spread, 1e-12 * float(np.abs(middle).max()), 1e-300)))
+    origin: DoubleArray = np.rint(middle / step) * step
+    if not origin.any():
+        return origin, matched
+    return origin, [Correspondences(part.xy_px, part.points_world - origin) for part in matched]
+
+
+def _shifted(rig_SE3_world: DoubleArray, origin: DoubleArray) -> DoubleArray:
+    """The same pose in a world whose zero lies at ``origin``."""
+    shifted = np.array(rig_SE3_world)
+    shifted[:3, 3] += shifted[:3, :3] @ origin
+    return shifted
+
+
+def _pose(target_SE3_source: DoubleArray) -> Any:
+    pose = poselib.CameraPose()
+    pose.R, pose.t = target_SE3_source[:3, :3], target_SE3_source[:3, 3]
+    return pose
+
+
+def _matrix(pose: Any) -> DoubleArray:
+    matrix = np.eye(4)
+    matrix[:3, :3], matrix[:3, 3] = pose.R, pose.t
+    return matrix

@@ -1,0 +1,1 @@
+"""Which images of a map a query resembles."""

@@ -1,0 +1,1 @@
+"""Structure-from-motion scenes: built from photos, checked, joined with their features."""

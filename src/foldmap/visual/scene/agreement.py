@@ -1,0 +1,83 @@
+"""Whether known poses explain the matches of photos, before points are made of the few that they explain by chance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from foldmap.errors import MapInputError
+from foldmap.geometry.camera import Camera
+from foldmap.geometry.quaternion import inverse_rigid
+from foldmap.types import DoubleArray
+from foldmap.visual.scene.pair_lists import Pair
+
+_FAR_PX = 4.0
+"""As far as matches may lie from their epipolar lines when pairs are verified without poses."""
+
+_LEAST_SHARE = 0.6
+_LEAST_MATCHES = 100
+
+
+def require_agreement(
+    pycolmap: Any,
+    database: Path,
+    pairs: Sequence[Pair],
+    names: Sequence[str],
+    cameras: Mapping[str, Camera],
+    camera_SE3_world: Mapping[str, DoubleArray],
+) -> None:
+    """Refuse poses that contradict what the photos show.
+
+    Matches of two photos were verified without poses: what is left has a geometry of its own. Right poses and cameras
+    put nearly all of those matches near their epipolar lines.
+
+    Args:
+        pycolmap: the module.
+        database: with verified matches; image ``i + 1`` is ``names[i]``.
+        pairs: that were matched.
+        names: of the photos.
+        cameras: by name.
+        camera_SE3_world: by name.
+
+    Raises:
+        MapInputError: fewer than 60 % of the matches, of 100 or more, lie within 4 px of their epipolar lines.
+    """
+    near = total = 0
+    with pycolmap.Database.open(database) as opened:
+        keypoints: dict[int, DoubleArray] = {}
+        for first, second in pairs:
+            verified = opened.read_two_view_geometry(first + 1, second + 1)
+            matches = np.asarray(verified.inlier_matches, dtype=np.int64).reshape(-1, 2)
+            if not len(matches):
+                continue
+            rays = []
+            for index, rows in ((first, matches[:, 0]), (second, matches[:, 1])):
+                if index not in keypoints:
+                    xy_px = np.asarray(opened.read_keypoints(index + 1), dtype=np.float64)[:, :2]
+                    keypoints[index] = cameras[names[index]].unproject(xy_px)
+                rays.append(keypoints[index][rows])
+            one, other = (camera_SE3_world[names[index]] for index in (first, second))
+            focal_px = float(np.mean([cameras[names[index]].focal_px for index in (first, second)]))
+            errors_px = epipolar_errors(other @ inverse_rigid(one), *rays) * focal_px
+            near += int((errors_px < _FAR_PX).sum())
+            total += len(matches)
+    if total >= _LEAST_MATCHES and near < _LEAST_SHARE * total:
+        raise MapInputError(
+            f"the known poses explain {100 * near / total:.0f} % of {total:,} matches of the photos",
+            "check that poses are camera_SE3_world (hloc, COLMAP) or world_SE3_camera (TUM, 7-Scenes), that each is of "
+            "its own photo, and the camera",
+        )
+
+
+def epipolar_errors(second_SE3_first: DoubleArray, first: DoubleArray, second: DoubleArray) -> DoubleArray:
+    """Sampson distances (N,) of rays (N, 2), ``x / z, y / z``, to first order the distance to the nearest true pair."""
+    x, y, z = second_SE3_first[:3, 3]
+    essential = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]]) @ second_SE3_first[:3, :3]
+    one, other = (np.column_stack([rays, np.ones(len(rays))]) for rays in (first, second))
+    lines, back = one @ essential.T, other @ essential
+    squared = (lines[:, :2] ** 2).sum(axis=1) + (back[:, :2] ** 2).sum(axis=1)
+    errors: DoubleArray = np.abs((other * lines).sum(axis=1)) / np.sqrt(np.maximum(squared, 1e-300))
+    return errors

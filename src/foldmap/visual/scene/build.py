@@ -1,0 +1,258 @@
+"""A scene from photos: features, matches, structure from motion, or points alone where poses are known."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from foldmap.errors import ConfigError, MapInputError
+from foldmap.geometry.camera import CAMERA_MODELS, Camera, require_plausible
+from foldmap.types import ByteArray
+from foldmap.visual.features.extract import Extractor, ExtractorSettings, check_image, open_extractor
+from foldmap.visual.features.images import find_images, image_size_px, read_image
+from foldmap.visual.scene import colmap_database as scratch
+from foldmap.visual.scene.agreement import require_agreement
+from foldmap.visual.scene.colmap_library import quiet
+from foldmap.visual.scene.known_poses import KnownPoses
+from foldmap.visual.scene.mapping import BuiltScene, map_incrementally, statistics, triangulate
+from foldmap.visual.scene.pair_lists import Pair, exhaustive_pairs, listed_pairs, sequential_pairs
+from foldmap.visual.source import Features
+
+MATCHINGS = ("exhaustive", "sequential", "listed")
+
+Report = Callable[[str, int, int], None]
+"""Called with what is being done, how much is done, and of how much."""
+
+
+class FeatureSink(Protocol):
+    """Where features go, an image at a time: an hloc file being written."""
+
+    def add(self, name: str, features: Features, image_size_px: tuple[int, int] | None = None) -> None:
+        """Take one image's features."""
+        ...
+
+
+@dataclass(frozen=True)
+class BuildSettings:
+    """How a scene is built.
+
+    Attributes:
+        feature: see `open_extractor`.
+        weights: of its network.
+        extractor: how features are extracted.
+        matching: "exhaustive", "sequential" or "listed".
+        overlap: of sequential matching, images.
+        max_ratio: of networks' descriptors, see `mutual_matches`; 1 leaves the test to the geometry.
+        camera: intrinsics of all images; None guesses from EXIF, else 1.2 times the longer side, and refines.
+        camera_model: COLMAP's model where intrinsics are guessed.
+        one_camera: whether images of one size share one camera.
+        seed: of every random choice.
+        threads: of extraction and matching, which do not depend on it; -1 for all cores.
+        mapping_threads: of bundle adjustment; with more than one, results differ in the last digits between runs.
+
+    Raises:
+        ConfigError: a value is not known or out of range.
+    """
+
+    feature: str = "sift"
+    weights: Path | None = None
+    extractor: ExtractorSettings = field(default_factory=ExtractorSettings)
+    matching: str = "exhaustive"
+    overlap: int = 10
+    max_ratio: float = 1.0
+    camera: Camera | None = None
+    camera_model: str = "SIMPLE_RADIAL"
+    one_camera: bool = True
+    seed: int = 0
+    threads: int = -1
+    mapping_threads: int = 1
+
+    def __post_init__(self) -> None:
+        if self.matching not in MATCHINGS:
+            raise ConfigError(f"there is no matching {self.matching!r}", f"choose {', '.join(MATCHINGS)}")
+        if not 1 <= self.overlap <= 20:
+            raise ConfigError(f"an overlap of {self.overlap} images", "take 1 to 20")
+        if not 0 < self.max_ratio <= 1:
+            raise ConfigError(f"a ratio of {self.max_ratio}", "take above 0, at most 1")
+        if self.camera_model not in CAMERA_MODELS:
+            raise ConfigError(f"there is no camera model {self.camera_model!r}", f"choose {', '.join(CAMERA_MODELS)}")
+        if not 0 <= self.seed < 2**31:
+            raise ConfigError(f"seed {self.seed}", "take 0 to 2147483647")
+        if min(self.threads, self.mapping_threads) < -1 or 0 in (self.threads, self.mapping_threads):
+            raise ConfigError("a number of threads below 1", "take 1 or more, or -1 for all cores")
+
+
+def build_scene(
+    images_folder: Path,
+    output_folder: Path,
+    settings: BuildSettings,
+    sink: FeatureSink,
+    known: KnownPoses | None = None,
+    pairs: Mapping[str, Sequence[str]] | None = None,
+    report: Report | None = None,
+) -> BuiltScene:
+    """Build a scene and write its COLMAP model.
+
+    Photos that cannot be read are left out, and named with their reasons in the result. Keypoint ``i`` of an image in
+    the model is feature ``i`` of that image in ``sink``, which gets all features of all images. The same images and
+    settings give the same model.
+
+    Args:
+        images_folder: photos, also in folders below; names are paths relative to it.
+        output_folder: exists; ``sparse/`` is written in it.
+        settings: how.
+        sink: takes the features.
+        known: poses, if known: then only points are found, in images that have a pose; others are left out.
+        pairs: names to be matched with each name, for ``settings.matching == "listed"``.
+        report: progress.
+
+    Raises:
+        MapInputError: fewer than two photos can be read, or no scene can be built; nothing is written then.
+        ConfigError: settings contradict each other; known poses lack intrinsics.
+        MissingExtraError: pycolmap, or kornia for networks, is not installed.
+    """
+    say = report or (lambda _doing, _done, _total: None)
+    names = find_images(images_folder)
+    if known is not None:
+        poses = known.of(names)
+        names = [name for name in names if name in poses]
+    if len(names) < 2:
+        raise MapInputError(f"{images_folder} holds one photo", "give at least two that overlap")
+    chosen = _pairs(names, settings, pairs)
+    with quiet() as pycolmap, tempfile.TemporaryDirectory(prefix=".building-", dir=output_folder) as temporary:
+        extractor = open_extractor(settings.feature, settings.weights, settings.extractor, settings.threads)
+        path = Path(temporary) / "scratch.db"
+        with pycolmap.Database.open(path) as database:
+            unreadable = _extract(pycolmap, database, images_folder, names, settings, extractor, sink, known, say)
+        lost = {index for index, name in enumerate(names) if name in unreadable}
+        if len(names) - len(lost) < 2:
+            first = next(iter(unreadable.values()))
+            raise MapInputError(f"{len(lost)} of {len(names)} photos cannot be read, first {first}", "copy them again")
+        chosen = [pair for pair in chosen if lost.isdisjoint(pair)]
+        _match(pycolmap, path, chosen, settings, extractor.feature, say)
+        _rename(pycolmap, path, names)
+        if known is None:
+            model = map_incrementally(pycolmap, path, images_folder, Path(temporary), settings.seed,
+                                      settings.mapping_threads, settings.camera is not None,
+                                      lambda done: say("mapping", done, len(names)))  # fmt: skip
+        else:
+            say("triangulating", 0, 1)
+            given = {name: settings.camera or known.cameras[name] for name in names if name not in unreadable}
+            require_agreement(pycolmap, path, chosen, names, given, poses)
+            model = triangulate(
+                pycolmap, path, images_folder, Path(temporary), poses, settings.seed, settings.mapping_threads
+            )
+        built = statistics(model, names, extractor.feature, known is not None and known.metric, len(chosen))
+        built = replace(built, unreadable=unreadable)
+        sparse = output_folder / "sparse"
+        sparse.mkdir(exist_ok=True)
+        model.write_binary(sparse)
+    return built
+
+
+def _pairs(names: Sequence[str], settings: BuildSettings, pairs: Mapping[str, Sequence[str]] | None) -> list[Pair]:
+    if (pairs is None) == (settings.matching == "listed"):
+        raise ConfigError("a list of pairs goes with listed matching, and with that alone", "give both or neither")
+    if pairs is not None:
+        return listed_pairs(names, pairs)
+    if settings.matching == "sequential":
+        return sequential_pairs(len(names), settings.overlap)
+    return exhaustive_pairs(len(names))
+
+
+def _extract(
+    pycolmap: Any,
+    database: Any,
+    folder: Path,
+    names: Sequence[str],
+    settings: BuildSettings,
+    extractor: Extractor,
+    sink: FeatureSink,
+    known: KnownPoses | None,
+    say: Report,
+) -> dict[str, str]:
+    """Features of all images into the sink and the scratch database, cameras with them; why some cannot be read."""
+    numbers: dict[Any, int] = {}
+    unreadable: dict[str, str] = {}
+    for index, name in enumerate(names):
+        try:
+            image = read_image(folder / name)
+            check_image(image)
+        except MapInputError as error:
+            unreadable[name] = str(error) if name in error.message else f"{name}: {error}"
+            continue
+        size_px = image_size_px(image)
+        features = extractor.extract(image)
+        sink.add(name, features, size_px)
+        key, camera = _camera(pycolmap, folder, name, image, settings, known)
+        if key not in numbers:
+            numbers[key] = len(numbers) + 1
+            scratch.write_camera(database, pycolmap, camera, numbers[key])
+        scratch.write_image(database, pycolmap, index + 1, scratch.stand_in(index), numbers[key], features)
+        say("extracting", index + 1, len(names))
+    return unreadable
+
+
+def _camera(
+    pycolmap: Any, folder: Path, name: str, image: ByteArray, settings: BuildSettings, known: KnownPoses | None
+) -> tuple[Any, Any]:
+    """The camera of an image, and a key that images of the same camera share."""
+    size_px = image_size_px(image)
+    given = settings.camera or (known.cameras.get(name) if known is not None else None)
+    if given is not None:
+        if (given.width_px, given.height_px) != size_px:
+            raise MapInputError(
+                f"{name!r} is {size_px[0]} x {size_px[1]} px, its camera {given.width_px} x {given.height_px}",
+                "give the camera of these images",
+            )
+        return (given.model, size_px, given.params.tobytes()), scratch.colmap_camera(pycolmap, given)
+    if known is not None:
+        raise ConfigError(f"the intrinsics of {name!r} are not known", "give --camera MODEL,params with known poses")
+    options = pycolmap.ImageReaderOptions()
+    options.camera_model = settings.camera_model
+    camera = pycolmap.infer_camera_from_image(folder / name, options)
+    if (camera.width, camera.height) != size_px:
+        raise MapInputError(f"{name!r} is read as {camera.width} x {camera.height} px by COLMAP", "save it upright")
+    key = (size_px, round(camera.mean_focal_length(), 3)) if settings.one_camera else name
+    return key, camera
+
+
+def _match(
+    pycolmap: Any, path: Path, pairs: Sequence[Pair], settings: BuildSettings, feature: str, say: Report
+) -> None:
+    def step(done: int, total: int) -> None:
+        say("matching", done, total)
+
+    if feature == "sift":
+        scratch.match_sift(pycolmap, path, pairs, settings.seed, settings.threads, step)
+    else:
+        scratch.match_learned(pycolmap, path, pairs, settings.max_ratio, settings.seed, settings.threads, step)
+
+
+def _rename(pycolmap: Any, path: Path, names: Sequence[str]) -> None:
+    """Give images their own names, now that no list has to be split at spaces."""
+    with pycolmap.Database.open(path) as database:
+        for image in database.read_all_images():
+            image.name = names[image.image_id - 1]
+            database.update_image(image)
+
+
+def camera_from_text(text: str, width_px: int, height_px: int) -> Camera:
+    """A camera of ``MODEL,param,param,...``, COLMAP's parameters in COLMAP's order.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    model, *rest = text.split(",")
+    try:
+        camera = Camera(model.strip().upper(), width_px, height_px, np.array([float(word) for word in rest]))
+        require_plausible(camera)
+        return camera
+    except (ValueError, MapInputError) as error:
+        reason = error.message if isinstance(error, MapInputError) else str(error)
+        raise ConfigError(f"{text!r} is no camera: {reason}", "write it like PINHOLE,525,525,320,240") from error

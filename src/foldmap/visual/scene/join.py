@@ -1,0 +1,261 @@
+"""Joins features to a structure-from-motion model: each observation gets the descriptor of its keypoint.
+
+A model either kept every keypoint of its features in order (hloc, COLMAP with its database): then the keypoint's index
+finds the descriptor, once the coordinates agree. Or it kept only those that saw a point: then the nearest keypoint is
+taken. Several keypoints may lie in one place (SIFT at different orientations or scales); then their order decides where
+the model kept them all, else a second pass takes the one that agrees best with how the track looks from where there was
+no choice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from foldmap.errors import MapInputError
+from foldmap.types import AnyArray, BoolArray, FloatArray, IntArray
+from foldmap.visual.scene.consensus import Choices, choose
+from foldmap.visual.scene.places import Places
+from foldmap.visual.source import Features, FeatureSource, SceneModel, Tracks
+
+_INDEX_AGREES = 0.9
+"""An image's keypoint indices are believed when this share of its observations lies at the named keypoint."""
+
+_AMBIGUOUS_PX = 0.1
+"""Keypoints at most this much farther than the nearest (or twice as far) are candidates too."""
+
+_MOST_CANDIDATES = 8
+
+_DIMENSIONS = {"sift": 128, "superpoint": 256, "aliked-n16": 128, "xfeat": 64, "disk": 128, "r2d2": 128, "d2net": 512}
+
+
+class GlobalSource(Protocol):
+    """Global descriptors by name of image."""
+
+    def load(self, name: str) -> FloatArray:
+        """Read one image's global descriptor, float32 (G,)."""
+        ...
+
+
+@dataclass(frozen=True)
+class JoinReport:
+    """How the join went.
+
+    Attributes:
+        observations: of the model.
+        by_index: joined by keypoint index.
+        by_place: joined by nearest coordinates.
+        ambiguous: of those, how many had several keypoints to choose from, and no order to tell them apart.
+        points: of the model.
+        points_left: with at least one joined observation.
+    """
+
+    observations: int
+    by_index: int
+    by_place: int
+    ambiguous: int
+    points: int
+    points_left: int
+
+    @property
+    def fraction(self) -> float:
+        """Share of the observations that found a descriptor."""
+        return (self.by_index + self.by_place) / max(self.observations, 1)
+
+
+@dataclass
+class _Joining:
+    """The state of a join while images pass by."""
+
+    descriptors: AnyArray | None
+    how: AnyArray  # int8 (O,): 0 not joined, 1 by index, 2 by place
+    choices: list[Choices]
+    beyond: str = ""
+
+
+def join_features(
+    scene: SceneModel,
+    features: FeatureSource,
+    keypoint_index: IntArray | None = None,
+    tolerance_px: float = 1.0,
+    min_fraction: float = 0.5,
+    report: Callable[[JoinReport], None] | None = None,
+) -> SceneModel:
+    """Give each observation of a model its descriptor.
+
+    Observations without a keypoint within the tolerance are dropped, and points that lose all of theirs.
+
+    Args:
+        scene: the model; descriptors it has are replaced.
+        features: of all its images that see points, read one at a time.
+        keypoint_index: int64 (O,), which keypoint of its image each observation was (COLMAP's POINT2D_IDX), -1 where
+            unknown; None to go by coordinates alone.
+        tolerance_px: how far a keypoint may lie from the observation.
+        min_fraction: the smallest share of the observations that must be joined.
+        report: is told how it went, before anything is refused.
+
+    Returns:
+        The scene with descriptors of the source's own type and the source's name of the feature.
+
+    Raises:
+        MapInputError: the model has no observations, an image has no features, descriptors change type or dimension
+            between images or are not those of the named extractor, or fewer observations than ``min_fraction`` found a
+            keypoint; the message says which.
+    """
+    tracks = scene.tracks
+    if not len(tracks):
+        raise MapInputError("the model has no observations", "triangulate points first")
+    if keypoint_index is not None and keypoint_index.shape != (len(tracks),):
+        raise MapInputError(f"keypoint indices have shape {keypoint_index.shape} for {len(tracks)} observations", "")
+    order = np.argsort(tracks.image, kind="stable")
+    bounds = np.searchsorted(tracks.image[order], np.arange(len(scene.image_names) + 1))
+    _all_there(scene, features, np.flatnonzero(np.diff(bounds)))
+    state = _Joining(None, np.zeros(len(tracks), dtype=np.int8), [])
+    for image, name in enumerate(scene.image_names):
+        rows = order[bounds[image] : bounds[image + 1]]
+        if len(rows):
+            index = None if keypoint_index is None else keypoint_index[rows]
+            _join_image(state, name, rows, tracks.xy_px[rows], features, index, tolerance_px)
+    if state.descriptors is None:
+        raise MapInputError("no image of the model has a feature", "extract features of these images")
+    choices = Choices.stack(state.choices, state.descriptors)
+    choose(choices, tracks.point, state.how > 0, state.descriptors)
+    joined = state.how > 0
+    left = np.bincount(tracks.point[joined], minlength=len(scene.points_world)) > 0
+    told = JoinReport(
+        observations=len(tracks),
+        by_index=int((state.how == 1).sum()),
+        by_place=int((state.how == 2).sum()),
+        ambiguous=len(choices.row),
+        points=len(left),
+        points_left=int(left.sum()),
+    )
+    if report is not None:
+        report(told)
+    if told.fraction < min_fraction:
+        raise MapInputError(
+            f"the features do not match the model: {100 * told.fraction:.1f} % of its {told.observations} observations "
+            f"lie within {tolerance_px:g} px of a {features.feature} keypoint{state.beyond}",
+            "give the features that the model was made from, in pixels of the same image size",
+        )
+    return _assemble(scene, features.feature, state.descriptors, joined, left)
+
+
+def join_global_descriptors(scene: SceneModel, source: GlobalSource) -> SceneModel:
+    """Give each image of a model its global descriptor.
+
+    Raises:
+        MapInputError: an image has none, or lengths differ.
+    """
+    rows = [source.load(name) for name in scene.image_names]
+    for name, row in zip(scene.image_names, rows, strict=True):
+        if row.shape != rows[0].shape:
+            raise MapInputError(f"global descriptors of {name!r} have shape {row.shape}, not {rows[0].shape}", "")
+    if len(rows) > 1 and all((row == rows[0]).all() for row in rows):
+        raise MapInputError(f"the global descriptors of all {len(rows)} images are the same", "compute them again")
+    return replace(scene, global_descriptors=np.stack(rows).astype(np.float32))
+
+
+def _all_there(scene: SceneModel, features: FeatureSource, seeing: IntArray) -> None:
+    known = set(features.names())
+    missing = [scene.image_names[image] for image in seeing if scene.image_names[image] not in known]
+    if missing:
+        raise MapInputError(
+            f"there are no features of image {missing[0]!r} and {len(missing) - 1} more of the model's {len(seeing)}",
+            f"extract features of all images; those there are called like {min(known, default='')!r}",
+        )
+
+
+def _join_image(
+    state: _Joining,
+    name: str,
+    rows: IntArray,
+    xy_px: FloatArray,
+    source: FeatureSource,
+    index: IntArray | None,
+    tolerance_px: float,
+) -> None:
+    """Find the keypoints of one image's observations."""
+    found = source.load(name)
+    if not len(found.xy_px):
+        return
+    table = _table(state, name, found, source.feature)
+    at_index, by_index = _by_index(state, name, found, xy_px, index, tolerance_px)
+    table[rows[by_index]] = found.descriptors[at_index[by_index]]
+    state.how[rows[by_index]] = 1
+    rest = np.flatnonzero(~by_index)
+    if not len(rest):
+        return
+    most = min(_MOST_CANDIDATES, len(found.xy_px))
+    distance, nearest = cKDTree(found.xy_px).query(
+        xy_px[rest], k=np.arange(1, most + 1), distance_upper_bound=np.nextafter(tolerance_px, np.inf)
+    )
+    near = np.isfinite(distance[:, 0])
+    rest, distance, nearest = rest[near], distance[near], nearest[near]
+    chosen = nearest[:, 0].copy()
+    reach = np.minimum(distance[:, :1] + np.maximum(_AMBIGUOUS_PX, distance[:, :1]), tolerance_px)
+    places = Places(distance <= reach, nearest)
+    open_ = places.several
+    if index is not None:
+        ranked, keypoint = places.by_rank(index[rest])
+        chosen[ranked] = keypoint[ranked]
+        open_ = open_ & ~ranked
+    table[rows[rest]] = found.descriptors[chosen]
+    state.how[rows[rest]] = 2
+    if open_.any():
+        state.choices.append(places.choices(open_, rows[rest], found.descriptors))
+
+
+def _table(state: _Joining, name: str, found: Features, feature: str) -> AnyArray:
+    """The descriptors of all observations, made for the first image and checked for the others."""
+    size, kind = found.descriptors.shape[1], found.descriptors.dtype
+    if state.descriptors is None:
+        expected = _DIMENSIONS.get(feature, size)
+        if size != expected or (kind == np.uint8 and feature in _DIMENSIONS and feature != "sift"):
+            raise MapInputError(
+                f"descriptors of {name!r} have {size} values of type {kind}, {feature} has {expected}",
+                "name the extractor that made the features",
+            )
+        state.descriptors = np.zeros((len(state.how), size), dtype=kind)
+    table = state.descriptors
+    if table.shape[1] != size:
+        raise MapInputError(
+            f"descriptors of {name!r} have dimension {size}, those before {table.shape[1]}",
+            "extract all images with one extractor",
+        )
+    if table.dtype != kind:
+        raise MapInputError(
+            f"descriptors of {name!r} have type {kind}, those before {table.dtype}", "write all with one type"
+        )
+    return table
+
+
+def _by_index(
+    state: _Joining, name: str, found: Features, xy_px: FloatArray, index: IntArray | None, tolerance_px: float
+) -> tuple[IntArray, BoolArray]:
+    """Which observations lie at the keypoint that their index names, if nearly all of the image do."""
+    nobody = np.zeros(len(xy_px), dtype=bool)
+    if index is None:
+        return np.zeros(len(xy_px), dtype=np.int64), nobody
+    count = len(found.xy_px)
+    if not state.beyond and index.max(initial=-1) >= count:
+        state.beyond = f"; the model has a keypoint {index.max()} in {name!r}, of which there are {count} features"
+    inside = (index >= 0) & (index < count)
+    safe = np.where(inside, index, 0)
+    agrees = inside & (np.linalg.norm(found.xy_px[safe] - xy_px, axis=1) <= tolerance_px)
+    return safe, agrees if agrees.mean() >= _INDEX_AGREES else nobody
+
+
+def _assemble(scene: SceneModel, feature: str, descriptors: AnyArray, joined: BoolArray, left: BoolArray) -> SceneModel:
+    tracks = scene.tracks
+    point = (np.cumsum(left) - 1)[tracks.point[joined]].astype(np.int64)
+    return replace(
+        scene,
+        points_world=scene.points_world[left],
+        tracks=Tracks(point, tracks.image[joined], tracks.xy_px[joined], descriptors[joined]),
+        feature=feature,
+    )
