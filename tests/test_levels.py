@@ -6,7 +6,10 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "foldmap"
 
@@ -14,12 +17,14 @@ LEVELS = {
     "errors": 0, "types": 0,
     "geometry": 1, "coding": 1,
     "atlas": 2,
-    "lidar": 3, "visual": 3, "street": 3,
-    "localize": 4,
-    "formats": 5, "town": 5, "metrics": 5,
-    "report": 6, "bench": 6,
-    "service": 7,
-    "cli": 8, "__main__": 9,
+    "training": 3,
+    "lidar": 4, "visual": 4, "street": 4,
+    "localize": 5,
+    "formats": 6, "town": 6, "metrics": 6,
+    "report": 7, "bench": 7,
+    "api": 8,
+    "service": 9,
+    "cli": 10, "__main__": 11,
 }  # fmt: skip
 SIDEWAYS = {("bench", "report")}
 """The one pair of siblings of which the first may import the second."""
@@ -50,18 +55,61 @@ def breaches(room: str, tree: ast.AST, package: list[str]) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("path", sorted(SOURCE.rglob("*.py")), ids=lambda path: str(path.relative_to(SOURCE)))
-def test_imports_go_down(path: Path) -> None:
-    inside = path.relative_to(SOURCE).with_suffix("").parts
-    package = ["foldmap", *inside[:-1]]
-    tree = ast.parse(path.read_text())
-    if inside == ("__init__",):
-        # the front door shows public names of every room but the service and the command line
-        shown = {name.split(".")[1] for _, name in imports(tree, package) if name.startswith("foldmap.")}
-        assert shown.isdisjoint({"service", "cli", "__main__"})
-        return
-    assert inside[0] in LEVELS, f"{inside[0]} has no level: give it one here and in docs/architecture.md"
-    assert breaches(inside[0], tree, package) == []
+def module_name(path: Path) -> str:
+    parts = ("foldmap", *path.relative_to(SOURCE).with_suffix("").parts)
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def package_of(path: Path) -> list[str]:
+    return ["foldmap", *path.relative_to(SOURCE).parts[:-1]]
+
+
+TREES = {path: ast.parse(path.read_text()) for path in sorted(SOURCE.rglob("*.py"))}
+
+
+def test_imports_go_down() -> None:
+    found = {}
+    for path, tree in TREES.items():
+        room = path.relative_to(SOURCE).with_suffix("").parts[0]
+        if room == "__init__":
+            # the front door shows public names of every room but the service and the command line
+            shown = {name.split(".")[1] for _, name in imports(tree, ["foldmap"]) if name.startswith("foldmap.")}
+            assert shown.isdisjoint({"service", "cli", "__main__"})
+            continue
+        assert room in LEVELS, f"{room} has no level: give it one here and in docs/architecture.md"
+        found[module_name(path)] = breaches(room, tree, package_of(path))
+    assert {name: bad for name, bad in found.items() if bad} == {}
+
+
+def circles(asks: dict[str, set[str]]) -> list[list[str]]:
+    """Modules that import each other, directly or through others: strongly connected components of more than one."""
+    names = sorted(asks)
+    place = {name: index for index, name in enumerate(names)}
+    pairs = [(place[one], place[other]) for one in names for other in asks[one] if other in place and other != one]
+    rows, columns = zip(*pairs, strict=True) if pairs else ((), ())
+    graph = coo_matrix((np.ones(len(pairs)), (rows, columns)), shape=(len(names), len(names)))
+    _, label = connected_components(graph, connection="strong")
+    groups: dict[int, list[str]] = {}
+    for name, one in zip(names, label.tolist(), strict=True):
+        groups.setdefault(one, []).append(name)
+    return sorted(group for group in groups.values() if len(group) > 1)
+
+
+def test_no_circles_of_files() -> None:
+    modules = {module_name(path) for path in TREES}
+    asks = {}
+    for path, tree in TREES.items():
+        asked = {name for _, name in imports(tree, package_of(path))}
+        # `from foldmap.room import symbol` asks for the module that is there
+        asks[module_name(path)] = {name if name in modules else name.rpartition(".")[0] for name in asked}
+    # the front door shows rooms that may ask it for the version
+    asks.pop("foldmap")
+    assert circles(asks) == []
+
+
+def test_circles_are_found() -> None:
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) == [["a", "b", "c"]]
+    assert circles({"a": {"b"}, "b": {"c"}, "c": set()}) == []
 
 
 @pytest.mark.parametrize(
