@@ -124,9 +124,8 @@ def test_marked_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 def check_python_answers(folder: Path) -> None:
     """README's Python gives what the commands give now, to the last digit."""
+    from foldmap.api.answers import Answer, write_json_lines
     from foldmap.cli import app
-    from foldmap.cli.localize.command import json_lines
-    from foldmap.formats.poses.answers import write_answers
     from foldmap.localize.lidar.localizer import LidarLocalizer, LocalizerSettings
 
     visual, lidar = (run_python(text) for text in PYTHON.findall(README.read_text(encoding="utf-8")))
@@ -135,16 +134,17 @@ def check_python_answers(folder: Path) -> None:
         "localize map.fold sweeps/ --poses prior.txt -o again.txt --radius 1.0",
     ):
         assert CliRunner().invoke(app, words.split()).exit_code in (0, 1)
-    names = [image.name for image in visual["images"]]
-    write_answers("python.jsonl", [(name, [name], [None]) for name in names], visual["estimates"])
+    found = zip(visual["images"], visual["estimates"], strict=True)
+    photos = [Answer(one.name, str(at), estimate, photos=(one,)) for at, (one, estimate) in enumerate(found)]
+    write_json_lines("python.jsonl", photos)
     answers = answers_of(folder / "again-poses.txt.jsonl")
     assert answers_of(folder / "python.jsonl") == answers
     assert len(answers) > 3
     assert all(answer["status"] == "ok" for answer in answers)
     answers = answers_of(folder / "again.txt.jsonl")
     times_s = [answer["time_s"] for answer in answers]
-    rows = list(zip(times_s, lidar["drive"].names, lidar["estimates"], strict=True))
-    (folder / "python.jsonl").write_text(json_lines(rows))
+    rows = zip(lidar["drive"].names, times_s, lidar["estimates"], strict=True)
+    write_json_lines("python.jsonl", [Answer(name, f"{at:.6f}", estimate) for name, at, estimate in rows])
     assert answers_of(folder / "python.jsonl") == answers
     assert len(answers) == 2
     # the thresholds in the file decide: others would have refused

@@ -12,7 +12,7 @@ import pytest
 from cli_place import Ran
 from scipy.spatial.transform import Rotation
 
-from foldmap.cli.localize.command import tum_rows as sweep_rows
+from foldmap.api.answers import trajectory_text
 from foldmap.formats.hloc.results import write_results
 
 Run = Callable[..., Ran]
@@ -43,7 +43,7 @@ def json_line(name: str, pose: np.ndarray | None, status: str = "ok") -> str:
     if pose is not None:
         x, y, z, w = Rotation.from_matrix(pose[:3, :3]).as_quat()
         seven = [float(value) for value in (w, x, y, z, *pose[:3, 3])]
-    row = {"query": name, "status": status, "images": [name], "image_poses": None if seven is None else [seven]}
+    row = {"name": name, "status": status, "images": [name], "image_poses": None if seven is None else [seven]}
     return json.dumps(row) + "\n"
 
 
@@ -165,10 +165,10 @@ def test_a_trajectory_of_cameras_is_judged_in_six_degrees(run: Run, tmp_path: Pa
 
 
 def test_sweeps_are_judged_in_the_plane(run: Run, tmp_path: Path) -> None:
-    assert "world_T_vehicle" in sweep_rows([], [], [])
+    assert "world_T_vehicle" in trajectory_text([])
     rows = "".join(f"{i} {i} 0 0 0 0 0 1\n" for i in range(5))
     (tmp_path / "truth.txt").write_text("".join(f"{i} {i} 0 3 0.01 0.02 0 0.99975\n" for i in range(5)))
-    for head in ("", sweep_rows([], [], [])):
+    for head in ("", trajectory_text([])):
         (tmp_path / "e.txt").write_text(head + rows)
         shown = told(run, tmp_path / "e.txt", tmp_path / "truth.txt")
         assert shown["judged"] == "sweeps, in the plane: x, y and heading"

@@ -35,9 +35,9 @@ def test_every_sweep_has_a_status_and_only_answers_have_poses(
     summary = json.loads(ran.out)
     assert ran.status == (0 if summary["answered"] else 1)
     rows = [json.loads(line) for line in Path(f"{out}.jsonl").read_text().splitlines()]
-    assert [row["sweep"] for row in rows] == ["000.bin", "001.bin", "002.bin"]
+    assert [row["name"] for row in rows] == ["000.bin", "001.bin", "002.bin"]
     assert [row["time_s"] for row in rows] == pytest.approx([100.0, 100.1, 100.2])
-    assert sum(summary["by_status"].values()) == summary["sweeps"] == 3
+    assert sum(summary["by_status"].values()) == summary["observations"] == 3
     written = [line for line in out.read_text().splitlines() if not line.startswith("#")]
     assert len(written) == summary["answered"] == sum(row["pose"] is not None for row in rows)
     for row in rows:
@@ -129,7 +129,7 @@ def test_a_bad_sweep_is_no_observation_and_the_rest_goes_on(
     assert ran.status in (0, 1)
     assert ran.err == ""
     rows = [json.loads(line) for line in Path(f"{out}.jsonl").read_text().splitlines()]
-    assert [row["sweep"] for row in rows] == ["000.bin", "001.bin", "002.bin"]
+    assert [row["name"] for row in rows] == ["000.bin", "001.bin", "002.bin"]
     assert rows[frame]["status"] == "no_observation"
     assert rows[frame]["pose"] is None
     assert reason in rows[frame]["diagnostics"]["reason"]
@@ -151,7 +151,7 @@ def test_sweeps_named_by_times_get_the_priors_of_their_times(run: Run, place: Pa
     )
     assert "2 of 3 sweeps by time" in json.loads(ran.out)["paired"]
     rows = [json.loads(line) for line in Path(f"{out}.jsonl").read_text().splitlines()]
-    assert [(row["sweep"], row["time_s"]) for row in rows] == [
+    assert [(row["name"], row["time_s"]) for row in rows] == [
         ("100.1.bin", 100.1),
         ("100.2.bin", 100.2),
         ("100.3.bin", 100.3),

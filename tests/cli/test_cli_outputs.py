@@ -27,15 +27,14 @@ READ: dict[str, set[str]] = {
     "train street": {"data", "street_map", "ring", "start"},
     "fold": {"sources", "model", "features", "photos", "globals_", "decoder"},
     "localize": {
-        *("fold_file", "sweeps", "poses", "calibration", "queries", "rigs", "features", "photos"),
-        *("global_descriptors", "model", "weights", "matcher_weights"),
+        *("fold_file", "observations", "poses", "calibration", "queries", "rigs", "features", "photos"),
+        *("global_descriptors", "model", "weights", "matcher_weights", "prior", "drive", "truth", "ring"),
     },
     "evaluate": {"estimates", "truth", "calibration", "queries"},
     "show": {"fold_file"},
     "verify": {"fold_file"},
     "unfold": {"fold_file"},
     "street retrieve": {"fold_file", "observations", "poses", "ring", "model"},
-    "street localize": {"fold_file", "observations", "prior", "drive", "truth", "poses", "ring", "model"},
     "street update": {"fold_file", "observations", "poses", "ring", "model"},
     "street expand": {"fold_file", "observations", "from_library", "poses", "ring", "model"},
     "street map2pix": {"street_map", "observations", "poses", "ring", "model"},
@@ -65,7 +64,7 @@ WORDS = {
         "near",
         "box",
     ),
-    *("search", "at", "tables", "methods", "budgets", "generators", "split", "scored", "matchers"),
+    *("search", "at", "layer", "tables", "methods", "budgets", "generators", "split", "scored", "matchers"),
 }
 """Text that names no file."""
 
@@ -200,7 +199,7 @@ def test_an_input_by_pattern_counts(run: Run, tmp_path: Path) -> None:
     out = tmp_path / "drive" / "0.bin"
     ran = run("localize", "map.fold", f"{tmp_path}/**/*.bin", "--poses", "p.txt", "-o", out)
     assert (ran.status, out.read_bytes()) == (2, b"precious")
-    assert "is also read as sweeps" in ran.err
+    assert "is also read as observations" in ran.err
 
 
 TWO = [(verb, a, b) for verb in VERBS for a in WRITTEN[verb] for b in WRITTEN[verb] if a < b]
@@ -219,7 +218,7 @@ def test_two_outputs_are_not_one_file(run: Run, tmp_path: Path, verb: str, one: 
 
 def test_the_file_beside_an_output_is_not_another_output(run: Run, tmp_path: Path) -> None:
     new = tmp_path / "e.csv"
-    ran = run("street", "localize", "m.fold", "crops", "-o", new, "--picture", f"{new}.jsonl")
+    ran = run("localize", "m.fold", "crops", "-o", new, "--picture", f"{new}.jsonl")
     assert "--picture and --output would both write" in ran.err or "--output and --picture would both" in ran.err
 
 

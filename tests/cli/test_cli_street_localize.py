@@ -1,4 +1,4 @@
-"""``foldmap street localize``: with a reader that errs in nothing it finds a drive, and says what it cannot find."""
+"""``foldmap localize``: with a reader that errs in nothing it finds a drive, and says what it cannot find."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def perfect(monkeypatch: pytest.MonkeyPatch, street: StreetMap, drive: list[SE2]
 def test_a_drive_is_found(run: Run, town: Path, tmp_path: Path, drive: list[SE2], perfect: None) -> None:
     out = tmp_path / "estimates.txt"
     ran = run(
-        "street", "localize", town / "map.fold", town / "crops", "-o", out, "--drive", town / "odometry.csv", "--truth",
+        "localize", town / "map.fold", town / "crops", "-o", out, "--drive", town / "odometry.csv", "--truth",
         town / "truth.csv", "--picture", tmp_path / "heat.png", "--json",
     )  # fmt: skip
     assert (ran.status, ran.err) == (0, "")
@@ -115,7 +115,7 @@ def test_a_drive_is_found(run: Run, town: Path, tmp_path: Path, drive: list[SE2]
 def test_single_images_with_a_prior(run: Run, town: Path, tmp_path: Path, drive: list[SE2], perfect: None) -> None:
     out = tmp_path / "estimates.csv"
     ran = run(
-        "street", "localize", town / "map.fold", town / "crops", "-o", out, "--prior", town / "prior.csv", "--radius",
+        "localize", town / "map.fold", town / "crops", "-o", out, "--prior", town / "prior.csv", "--radius",
         "30", "--compass", "20", "--truth", town / "truth.csv", "--temperature", "0.01", "--json",
     )  # fmt: skip
     assert ran.status in (0, 1)
@@ -128,7 +128,7 @@ def test_single_images_with_a_prior(run: Run, town: Path, tmp_path: Path, drive:
         assert (row["x_m"] == "") == (line["pose"] is None)
         assert line["diagnostics"]["prior_distance_m"] <= 30
     settings = json.loads(Path(f"{out}.settings.json").read_text())
-    assert (settings["radius_m"], settings["localizer"]["temperature"]) == (30, 0.01)
+    assert (settings["radius"], settings["localizer"]["temperature"]) == (30, 0.01)
 
 
 def test_what_cannot_be_answered_has_no_pose(
@@ -137,12 +137,12 @@ def test_what_cannot_be_answered_has_no_pose(
     off_map = [SE2(5000.0, 5000.0, 0.0) for _ in drive]
     (tmp_path / "prior.csv").write_text(pose_rows(off_map))
     out = tmp_path / "estimates.txt"
-    ran = run("street", "localize", town / "map.fold", town / "crops", "-o", out, "--prior", tmp_path / "prior.csv")
+    ran = run("localize", town / "map.fold", town / "crops", "-o", out, "--prior", tmp_path / "prior.csv")
     assert ran.status == 1
     assert {line["status"] for line in lines_of(tmp_path / "estimates.txt.jsonl")} == {"no_map"}
     assert out.read_text().count("\n") == 1  # the header alone
     strict = ["--min-similarity", "1.0", "--prior", town / "prior.csv"]
-    ran = run("street", "localize", town / "map.fold", town / "crops", "-o", out, *strict)
+    ran = run("localize", town / "map.fold", town / "crops", "-o", out, *strict)
     assert {line["status"] for line in lines_of(tmp_path / "estimates.txt.jsonl")} == {"no_match"}
     assert ran.status == 1
 
@@ -151,7 +151,7 @@ def test_one_camera_of_a_ring(run: Run, town: Path, tmp_path: Path) -> None:
     names = write_ring_frames(tmp_path / "ring")
     (tmp_path / "ring" / names[0] / "0.png").unlink()
     out = tmp_path / "e.txt"
-    run("street", "localize", town / "map.fold", tmp_path / "ring", "--camera", names[0], "-o", out, "--step", "20")
+    run("localize", town / "map.fold", tmp_path / "ring", "--camera", names[0], "-o", out, "--step", "20")
     lines = lines_of(tmp_path / "e.txt.jsonl")
     assert (lines[0]["status"], lines[0]["pose"]) == ("no_observation", None)
     assert lines[1]["status"] != "no_observation"
@@ -189,7 +189,7 @@ def test_what_cannot_be_localized(
         paths[name] = tmp_path / f"{name}.csv"
         paths[name].write_text(text)
     filled = [paths.get(argument, argument) for argument in arguments]
-    ran = run("street", "localize", town / "map.fold", *filled, "-o", tmp_path / "x.txt", "--step", "20")
+    ran = run("localize", town / "map.fold", *filled, "-o", tmp_path / "x.txt", "--step", "20")
     assert (ran.status, ran.out, ran.err.count("\n")) == (2, "", 1)
     assert message in ran.err
     assert not (tmp_path / "x.txt").exists()

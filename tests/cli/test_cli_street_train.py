@@ -10,7 +10,7 @@ import pytest
 from cli_place import Ran
 from street_place import lines_of, poses_along, write_pairs, write_ring_frames, write_town
 
-from foldmap.cli.street.model import read_street_model
+from foldmap.api.street_layers import read_street_model
 from foldmap.street.field.model import FieldEmbedding
 
 Run = Callable[..., Ran]

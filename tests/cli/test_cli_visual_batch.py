@@ -58,7 +58,7 @@ def localized(run: Run, room: Path, folder: Path, *more: object) -> tuple[Ran, d
     ran = run("localize", room / "room.fold", *asked, *more)
     lines = folder / "p.txt.jsonl"
     rows = [json.loads(line) for line in lines.read_text().splitlines()] if lines.is_file() else []
-    return ran, {row["query"]: row for row in rows}
+    return ran, {row["name"]: row for row in rows}
 
 
 def nan_descriptor(file: h5py.File, group: h5py.Group) -> None:

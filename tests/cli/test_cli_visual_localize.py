@@ -15,12 +15,12 @@ import pytest
 from cli_place import Ran
 from scipy.spatial.transform import Rotation
 
+from foldmap.api.answers import read_photo_answers
 from foldmap.atlas import FoldWriter
 from foldmap.formats.hloc.features import HlocFeatureWriter
 from foldmap.formats.hloc.lists import write_query_list
 from foldmap.formats.hloc.results import read_results, write_results
 from foldmap.formats.listing import ListedImage
-from foldmap.formats.poses.answers import read_answers
 from foldmap.formats.poses.photos import read_image_poses
 from foldmap.formats.rig_lists import write_rig_list
 from foldmap.geometry.quaternion import inverse_rigid
@@ -121,7 +121,7 @@ def test_photos_are_where_they_were_taken(run: Run, street: Street, tmp_path: Pa
     ran = localize(run, street, out, *usual(street), "--json", "--layout", "both")
     summary = json.loads(ran.out)
     assert ran.status == 0
-    assert (summary["queries"], summary["answered"]) == (4, 4)
+    assert (summary["observations"], summary["answered"]) == (4, 4)
     assert summary["loading_s"] > 0
     assert summary["median_time_s"] > 0
     poses = read_results(out)
@@ -129,7 +129,7 @@ def test_photos_are_where_they_were_taken(run: Run, street: Street, tmp_path: Pa
     assert_near(poses, street.truth)
     rows = [json.loads(line) for line in Path(f"{out}.jsonl").read_text().splitlines()]
     for row, (name, pose) in zip(rows, poses.items(), strict=True):
-        assert row["query"] == name
+        assert row["name"] == name
         assert row["status"] in ("ok", "degraded")
         assert np.linalg.eigvalsh(np.array(row["covariance"])).min() > 0
         turn = Rotation.from_quat(row["pose"][:4], scalar_first=True).as_matrix()
@@ -207,7 +207,7 @@ def test_damaged_photos_do_not_end_the_batch(run: Run, street: Street, tmp_path:
     out = tmp_path / "poses.txt"
     ran = localize(run, street, out, "--queries", tmp_path / "q.txt", "--photos", photos, *given)
     assert ran.status == 0, ran.err
-    rows = {row["query"]: row for row in map(json.loads, Path(f"{out}.jsonl").read_text().splitlines())}
+    rows = {row["name"]: row for row in map(json.loads, Path(f"{out}.jsonl").read_text().splitlines())}
     assert list(rows) == names
     says = ["cut.png cannot be", "none.png", "convert them to JPEG", "has no 'gone.png'", "is 240 x 320 px, its camera"]
     for name, reason in zip(bad, says, strict=False):
@@ -234,7 +234,7 @@ def test_a_rig_is_one_query_with_a_pose_for_every_camera(run: Run, street: Stree
     out = tmp_path / "poses.txt"
     ran = localize(run, street, out, "--rigs", tmp_path / "rigs.txt", "--features", tmp_path / "f.h5", "--json")
     assert ran.status == 0
-    assert json.loads(ran.out)["queries"] == 1
+    assert json.loads(ran.out)["observations"] == 1
     poses = read_results(out)
     assert list(poses) == [image.name for image in images] + ["blank.png"]
     assert_near(poses, {**street.truth, "blank.png": street.truth[images[0].name]})
@@ -243,7 +243,7 @@ def test_a_rig_is_one_query_with_a_pose_for_every_camera(run: Run, street: Stree
     found = np.vstack([np.column_stack([turn, row["pose"][4:]]), [0, 0, 0, 1]])
     for image in images:
         assert np.allclose(image.camera_SE3_rig @ found, poses[image.name], atol=1e-9)
-    assert read_answers(f"{out}.jsonl")[0].images == tuple(poses)
+    assert read_photo_answers(f"{out}.jsonl")[0].images == tuple(poses)
 
 
 FORBIDDING = """
@@ -385,9 +385,11 @@ def test_non_ascii_names_go_through(run: Run, street: Street, tmp_path: Path) ->
 MISUSES = {
     "nothing at all": ([], "there is nothing to localize"),
     "both": (["SWEEPS", "--queries", "LIST"], "either sweeps or photos"),
-    "sweeps without priors": (["SWEEPS"], "sweeps need prior poses"),
+    "sweeps without priors": (["SWEEPS.bin", "--layer", "lidar"], "sweeps need prior poses"),
+    "no such layer": (["SWEEPS", "--layer", "moon"], "there is no layer 'moon'"),
+    "neither": (["SWEEPS"], "either sweeps or photos"),
     "an option of sweeps": (["--queries", "LIST", "--features", "FEATS", "--radius", "2"], "--radius is for sweeps"),
-    "an option of photos": (["SWEEPS", "--poses", "x.txt", "--features", "FEATS"], "--features is for photos"),
+    "an option of photos": (["SWEEPS", "--layer", "lidar", "--features", "FEATS"], "--features is for photos"),
     "no features": (["--queries", "LIST"], "--features FILE.h5 or .db, or --photos"),
     "two lists": (["--queries", "LIST", "--rigs", "LIST", "--features", "FEATS"], "either single photos or rigs"),
     "names without cameras": (["--queries", "NAMES", "--features", "FEATS"], "names photos without cameras"),

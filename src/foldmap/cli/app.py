@@ -7,15 +7,13 @@ from typing import Annotated
 import typer
 
 from foldmap import __version__
+from foldmap.cli import evaluate, localize, street
 from foldmap.cli.bench import lidar as bench
 from foldmap.cli.build import lidar as build
 from foldmap.cli.demo import command as demo
-from foldmap.cli.evaluate import command as evaluate
 from foldmap.cli.fold import command as fold
-from foldmap.cli.localize import command as localize
 from foldmap.cli.show import command as show
 from foldmap.cli.show import verify
-from foldmap.cli.street import command as street
 from foldmap.cli.train import command as train
 from foldmap.cli.unfold import command as unfold
 from foldmap.cli.verbs import App, Verbs
@@ -54,7 +52,7 @@ app.command("demo", short_help="Map, fold and localize in a generated town; writ
 app.add_typer(build.app, name="build")
 app.add_typer(train.app, name="train")
 app.command("fold", short_help="Fold a map into one small file.", epilog=fold.EXAMPLES)(fold.fold)
-app.command("localize", short_help="Localize sweeps or photos in a folded map.", epilog=localize.EXAMPLES)(
+app.command("localize", short_help="Localize sweeps, photos or street observations.", epilog=localize.EXAMPLES)(
     localize.localize
 )
 app.command("evaluate", short_help="Compare estimates with the truth.", epilog=evaluate.EXAMPLES)(evaluate.evaluate)

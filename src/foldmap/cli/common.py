@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from foldmap.api.plain import plain
 from foldmap.errors import ConfigError, MapFormatError, ModelError
 
 if TYPE_CHECKING:
@@ -29,20 +29,13 @@ def say(message: str) -> None:
 @contextmanager
 def bar(label: str) -> Iterator[Callable[[int, int], None]]:
     """Give a callback ``(done, total)`` that draws a bar on stderr, where that is a terminal."""
-    if not sys.stderr.isatty():
-        yield lambda done, total: None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as shown:
-        task = shown.add_task(label, total=None)
-        yield lambda done, total: shown.update(task, completed=done, total=total)
+    with bars() as begin:
+        yield begin(label)
 
 
 @contextmanager
 def bars() -> Iterator[Callable[[str], Callable[[int, int], None]]]:
-    """Give what makes callbacks ``(done, total)``, one bar for each kind of work; see `bar`."""
+    """Give what makes callbacks ``(done, total)``, a bar for each kind of work; silent where stderr is no terminal."""
     if not sys.stderr.isatty():
         yield lambda doing: lambda done, total: None
         return
@@ -56,19 +49,6 @@ def bars() -> Iterator[Callable[[str], Callable[[int, int], None]]]:
             return lambda done, total: shown.update(task, completed=done, total=total)
 
         yield begin
-
-
-def plain(value: Any) -> Any:
-    """Make a value that JSON knows: infinity becomes "inf", NaN null, arrays lists."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    if hasattr(value, "tolist"):
-        return plain(value.tolist())
-    if isinstance(value, float) and not math.isfinite(value):
-        return None if math.isnan(value) else ("inf" if value > 0 else "-inf")
-    return str(value) if isinstance(value, Path) else value
 
 
 def put(summary: Mapping[str, Any], as_json: bool) -> None:
@@ -99,22 +79,18 @@ def save_settings(output: Path, command: str, settings: Mapping[str, Any]) -> No
     write_text(Path(f"{output}.settings.json"), json.dumps(chosen, indent=2) + "\n")
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a small text file; it appears only when it is whole.
+def write_text(path: Path, content: str | bytes) -> None:
+    """Write a small file; it appears only when it is whole.
 
     Raises:
         WriteError: it cannot be written.
     """
     from foldmap.atlas.whole import write_whole
 
-    write_whole(path, text)
+    write_whole(path, content)
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write a small file, for example a picture; errors as `write_text`."""
-    from foldmap.atlas.whole import write_whole
-
-    write_whole(path, data)
+write_bytes = write_text
 
 
 def require_folder(output: Path) -> None:

@@ -31,13 +31,12 @@ WRITTEN: dict[str, dict[str, tuple[str, ...]]] = {
         "update": _ALONE,
         "report": ("{}/index.html", "{}/curve.json", "{}/curve.svg"),
     },
-    "localize": {"output": (*_TOLD, "{}.jsonl", "{}.tum")},
+    "localize": {"output": (*_TOLD, "{}.jsonl", "{}.tum"), "picture": _ALONE},
     "evaluate": {"plot": _ALONE},
     "show": {"codes": _ALONE, "embedding": _ALONE, "picture": _ALONE},
     "verify": {},
     "unfold": {"output": _ALONE},
     "street retrieve": {"output": _TOLD, "geojson": _ALONE, "picture": _ALONE},
-    "street localize": {"output": (*_TOLD, "{}.jsonl"), "picture": _ALONE},
     "street update": {"output": _TOLD},
     "street expand": {"output": _TOLD},
     "street map2pix": {"output": _TOLD, "picture": _ALONE},
@@ -55,11 +54,12 @@ _BESIDE = ("{}.jsonl", "{}.aux.xml", "{}.ovr", "{}.msk", "{}-wal", "{stem}.tfw",
 """Files that readers look for beside the one that was named."""
 
 _PICTURES = frozenset((".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".ppm", ".pgm"))
+_SWEEPS = frozenset((".las", ".laz", ".pcd", ".bin", ".ply"))
 _ONLY = {
-    "sweeps": frozenset((".las", ".laz", ".pcd", ".bin", ".ply")),
+    "sweeps": _SWEEPS,
     "images": _PICTURES,
     "photos": _PICTURES,
-    "observations": _PICTURES | {".npz", ".vrt", ".csv", ".json", ".feather"},
+    "observations": _PICTURES | _SWEEPS | {".npz", ".vrt", ".csv", ".json", ".feather"},
 }
 """What is read of folders, by parameter; of others anything but what no reader reads."""
 _NEVER = frozenset((".fold", ".svg", ".html"))
@@ -94,8 +94,11 @@ def refuse_to_overwrite(command: str, outputs: list[Named], inputs: list[Named])
         inputs: what is read: files, folders or glob patterns.
 
     Raises:
-        ConfigError: names the output and the input.
+        ConfigError: names the output and the input, or a folder that is missing.
     """
+    for one in outputs:
+        if WRITTEN[command][one.name][0] == "{}" and not one.path.parent.is_dir():
+            raise ConfigError(f"there is no folder {one.path.parent}", "make it first")
     made = [(one, path) for one in outputs for path in _files_of(one.path, WRITTEN[command][one.name])]
     _refuse_twice(made)
     there = {found: (one, path) for one, path in made if (found := _identity(path)) is not None}

@@ -31,9 +31,22 @@ class Verb(TyperCommand):
     def invoke(self, ctx: Any) -> Any:
         """Check what would be written, then run the verb."""
         command = words_of(ctx)
-        given = {one.name: (label_of(one), ctx.params.get(one.name)) for one in self.params if one.name}
-        refuse_to_overwrite(command, *named_paths(command, given))
+        named = {one.name: (label_of(one), ctx.params.get(one.name)) for one in self.params if one.name}
+        refuse_to_overwrite(command, *named_paths(command, named))
         return super().invoke(ctx)
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """List arguments, the options that matter first, then those of each panel."""
+        panels: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}
+        for one in self.get_params(ctx):
+            record = one.get_help_record(ctx)
+            if record is not None:
+                usual = "Arguments" if one.param_type_name == "argument" else "Options"
+                panels.setdefault(getattr(one, "rich_help_panel", None) or usual, []).append(record)
+        for name, records in panels.items():
+            if records:
+                with formatter.section(name):
+                    formatter.write_dl(records)
 
 
 class Verbs(TyperGroup):
@@ -65,6 +78,16 @@ def words_of(ctx: Any) -> str:
         words.insert(0, ctx.info_name)
         ctx = ctx.parent
     return " ".join(words)
+
+
+def spoken(context: typer.Context) -> set[str]:
+    """Names of the parameters that the user gave."""
+    return {name for name in context.params if str(context.get_parameter_source(name)).endswith("COMMANDLINE")}
+
+
+def given(context: typer.Context) -> dict[str, Any]:
+    """Values of all parameters, for the settings beside a result."""
+    return {name: value for name, value in context.params.items() if name != "as_json"}
 
 
 def label_of(parameter: Any) -> str:

@@ -174,8 +174,8 @@ def read_models(
     Raises:
         ModelError: a file is no model, or takes a map where it should not, or the reverse.
     """
+    from foldmap.api.street_layers import read_street_model
     from foldmap.bench.street.benchmark import StreetModels
-    from foldmap.cli.street.model import read_street_model
     from foldmap.street.defaults import default_model
     from foldmap.street.field.model import FieldEmbedding
 

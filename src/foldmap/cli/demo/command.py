@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from foldmap.cli.common import bar, make_folder, put, save_settings, say, write_text
+from foldmap.cli.common import bar, make_folder, put, save_settings, say
 from foldmap.cli.demo.street import DemoStreets, StreetSettings, add_streets
 from foldmap.cli.demo.street import summary_of as street_summary
 from foldmap.cli.demo.visual import DemoPhotos, PhotoSettings, add_photos, summary_of
@@ -107,12 +107,12 @@ def run_demo(folder: Path, bundle: Bundle, settings: DemoSettings) -> dict[str, 
     Returns:
         The summary that the command prints.
     """
+    from foldmap.api.answers import Answer, write_answers
     from foldmap.atlas import FoldFile
     from foldmap.cli.demo.page import demo_page
     from foldmap.cli.demo.street_page import add_street
     from foldmap.cli.demo.visual_page import add_visual
     from foldmap.cli.fold.command import fold_to_fit
-    from foldmap.cli.localize.command import json_lines, tum_rows
     from foldmap.formats.raster.geotiff import open_raster
     from foldmap.lidar.unfold import FoldedLidar
 
@@ -131,10 +131,8 @@ def run_demo(folder: Path, bundle: Bundle, settings: DemoSettings) -> dict[str, 
         folded = FoldedLidar(file)
         with bar("Drive 2 localizes") as report:
             driven = _localize(folded, *world_and_path, settings, report)
-        times_s = [0.1 * index for index in range(len(driven.truth))]
-        write_text(folder / "estimates.txt", tum_rows(times_s, driven.estimates, [0.0] * len(times_s)))
-        names = [f"step {index}" for index in range(len(times_s))]
-        write_text(folder / "estimates.txt.jsonl", json_lines(list(zip(times_s, names, driven.estimates, strict=True))))
+        answers = [Answer(f"step {index}", f"{0.1 * index:.6f}", one) for index, one in enumerate(driven.estimates)]
+        write_answers(folder / "estimates.txt", answers)
         save_settings(folder / "demo", "demo", {**asdict(settings), "model": bundle.name})
         summary = _summary(folder, driven, folded_as.bit_per_m2, folded_as.file_bytes, observed_m2)
         page = demo_page(raster, folded, folded_as, driven, summary, settings, folder.name)

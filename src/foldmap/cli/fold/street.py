@@ -152,11 +152,12 @@ def summary_of(done: StreetReport) -> dict[str, Any]:
 
 def model_of(options: StreetOptions) -> EmbeddingModel | None:
     """The model that embeds the places, or None where there are none."""
-    from foldmap.cli.street.model import read_street_model, shipped_model
+    from foldmap.api.street_layers import read_street_model
+    from foldmap.street.defaults import default_model
 
     if options.spacing == 0:
         return None
-    return read_street_model(options.model) if options.model is not None else shipped_model()
+    return read_street_model(options.model) if options.model is not None else default_model()
 
 
 def read_all(sources: list[Path], kind: str | None = None, *, strictly: bool = False) -> list[MapReading]:

@@ -82,7 +82,7 @@ def draw_street(path: Path, picture_png: Path) -> None:
     """
     from matplotlib.collections import LineCollection
 
-    from foldmap.cli.street.library import open_street
+    from foldmap.api.street_layers import open_street
     from foldmap.report.style import ACCENT, INK, new_figure, styled, to_png
     from foldmap.street.source import LINK
 
@@ -117,8 +117,8 @@ def unfold_street(path: Path, output: Path, region: str | None = None) -> dict[s
         ConfigError: several regions, and none is named.
         FoldmapError: the file has no street layer or is damaged, or the output cannot be written.
     """
+    from foldmap.api.street_layers import open_street
     from foldmap.atlas.whole import scratch_beside
-    from foldmap.cli.street.library import open_street
     from foldmap.street.source import StreetMap
 
     require_folder(output)

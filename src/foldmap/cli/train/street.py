@@ -175,7 +175,7 @@ def _field(brought: Brought, folder: Path, run: StreetRun, begin: Begin) -> dict
 
 
 def _started(path: Path) -> FieldEmbedding:
-    from foldmap.cli.street.model import read_street_model
+    from foldmap.api.street_layers import read_street_model
     from foldmap.street.field.model import FieldEmbedding
 
     model = read_street_model(path)
@@ -193,7 +193,7 @@ def _numbers(run: StreetRun) -> dict[str, Any]:
 
 
 def _paper(brought: Brought, folder: Path, run: StreetRun, begin: Begin) -> dict[str, Any]:
-    from foldmap.cli.street.model import read_street_model
+    from foldmap.api.street_layers import read_street_model
     from foldmap.cli.train.street_sources import prepared_pairs
     from foldmap.street.paper.encoders.shape import shape_named
     from foldmap.street.paper.model import PaperEmbedding

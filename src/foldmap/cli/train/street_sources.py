@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from foldmap.cli.street.observations import open_ring
 from foldmap.errors import ConfigError, MapInputError
 
 if TYPE_CHECKING:
@@ -66,6 +65,8 @@ def bring(data: Sequence[Path], run: StreetRun) -> Brought:
         raise ConfigError("say what is learned from", "give DATA, or --town for generated towns")
     ring = None
     if run.ring is not None:
+        from foldmap.api.observing_streets import open_ring
+
         ring = open_ring(run.ring)
         ring = ring.take(*run.cameras) if run.cameras else ring
     if run.town:

@@ -66,7 +66,7 @@ class StreetSettings:
 
     @staticmethod
     def of(model: EmbeddingModel) -> StreetSettings:
-        """What suits a model, as ``foldmap street localize`` has it."""
+        """What suits a model, as ``foldmap localize`` has it."""
         return StreetSettings(thresholds=StreetThresholds(reject_score=least_similarity(model)))
 
 
@@ -128,7 +128,7 @@ class StreetLocalizer:
         near: Sequence[StreetPrior] | None = None,
         report: Callable[[int, int], None] = lambda done, total: None,
     ) -> StreetLocalizer:
-        """Lay places along the lanes of a folded map and embed what is around each, as ``foldmap street localize``.
+        """Lay places along the lanes of a folded map and embed what is around each, as ``foldmap localize``.
 
         Args:
             layer: of the file.

@@ -2,46 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
 
-from foldmap.cli.common import require_file
-from foldmap.errors import ConfigError, LayerError, MapInputError
+import numpy as np
 
-if TYPE_CHECKING:
-    from foldmap.geometry import SE2
-    from foldmap.street.graph.window import Window
-    from foldmap.street.model import EmbeddingModel
-    from foldmap.street.search import SearchIndex
-    from foldmap.street.source import LaneGraph
-    from foldmap.street.unfold import StreetLayer
-    from foldmap.types import AnyArray, DoubleArray, IntArray
-
-
-@contextmanager
-def open_street(path: Path) -> Iterator[StreetLayer]:
-    """Open the street layer of a file.
-
-    Raises:
-        MapFormatError: no such file, or a damaged one.
-        LayerError: it has no street layer.
-    """
-    from foldmap.atlas import FoldFile
-    from foldmap.street.unfold import StreetLayer
-
-    require_file(path)
-    with FoldFile.open(path) as file:
-        names = [layer.name for layer in file.layers() if layer.kind == "street"]
-        if not names:
-            raise LayerError(f"{path} has no street layer", "fold street maps with foldmap fold")
-        yield StreetLayer(file, names[0])
+from foldmap.errors import ConfigError, MapInputError
+from foldmap.geometry import SE2
+from foldmap.street.fences import inside_box, inside_radius, search_places
+from foldmap.street.graph.chains import resample
+from foldmap.street.graph.window import Window, cut
+from foldmap.street.model import EmbeddingModel
+from foldmap.street.search import EXACT_UP_TO, SearchIndex
+from foldmap.street.source import LaneGraph
+from foldmap.street.unfold import StreetLayer
+from foldmap.types import AnyArray, DoubleArray, FloatArray, IntArray
 
 
 @dataclass(frozen=True)
-class Library:
+class PlaceLibrary:
     """Places of some regions, region after region.
 
     Attributes:
@@ -65,8 +44,6 @@ class Library:
 
     def pose(self, row: int) -> SE2:
         """world_SE2_ego of a place."""
-        from foldmap.geometry import SE2
-
         return SE2(float(self.xy_m[row, 0]), float(self.xy_m[row, 1]), float(self.heading_rad[row]))
 
     def region_of(self, row: int) -> str:
@@ -77,12 +54,28 @@ class Library:
         """The lane graph around a place, in its ego frame, vertices 1 m apart."""
         return window_at(self.layer, self.region_of(row), self.pose(row), window)
 
+    def most_similar(
+        self, index: SearchIndex, embedding: FloatArray, count: int, apart_m: float, among: IntArray | None = None
+    ) -> tuple[list[float], list[int]]:
+        """Similarities and rows of the places that are most similar to an observation, best first.
+
+        Args:
+            index: over `vectors`.
+            embedding: float32 (D,), unit.
+            count: most that are given.
+            apart_m: two of one region are at least so far apart; 0: all places count.
+            among: rows that may be given; all where None.
+        """
+        if apart_m > 0:
+            scores, rows = search_places(index, embedding, count, self.xy_m, apart_m, self.region, among)
+        else:
+            many, found = index.search(embedding, count, among)
+            scores, rows = many[0], found[0]
+        return scores.tolist(), rows.tolist()
+
 
 def window_at(layer: StreetLayer, region: str, pose: SE2, window: Window) -> LaneGraph:
     """The part of a region around a pose, in the ego frame, vertices 1 m apart; reads the tiles around it."""
-    from foldmap.street.graph.chains import resample
-    from foldmap.street.graph.window import cut
-
     near = layer.graph_near(region, pose.x_m, pose.y_m, window.radius_m)
     return resample(cut(near, pose, window), 1.0)
 
@@ -92,17 +85,13 @@ def read_library(
     regions: Sequence[str] = (),
     report: Callable[[int, int], None] = lambda done, total: None,
     model: EmbeddingModel | None = None,
-) -> Library:
+) -> PlaceLibrary:
     """Decode places and embeddings; draw those that are not stored with the model, the map's own where None.
 
     Raises:
         LayerError: no such region, or the map has neither embeddings nor a model.
         MapInputError: the regions have no places.
     """
-    import numpy as np
-
-    from foldmap.street.search import EXACT_UP_TO
-
     chosen = [layer.region(name) for name in regions] if regions else list(layer.regions)
     kind = np.float32 if sum(one.places for one in chosen) <= EXACT_UP_TO else np.float16
     xy, heading, number, vectors = [], [], [], []
@@ -115,14 +104,8 @@ def read_library(
         number.append(np.full(int(useful.sum()), index, np.int64))
         vectors.append(rows[useful].astype(kind, copy=False))
         report(index + 1, len(chosen))
-    found = Library(
-        layer,
-        tuple(one.name for one in chosen),
-        np.concatenate(number),
-        np.concatenate(xy),
-        np.concatenate(heading),
-        np.concatenate(vectors),
-    )
+    columns = [np.concatenate(parts) for parts in (number, xy, heading, vectors)]
+    found = PlaceLibrary(layer, tuple(one.name for one in chosen), *columns)
     if not len(found):
         raise MapInputError("the street layer has no places to retrieve", "fold the map with --spacing 5")
     return found
@@ -142,32 +125,12 @@ class Fence:
     radius_m: float | None = None
     box: tuple[float, float, float, float] | None = None
 
-    @staticmethod
-    def of(near: str | None, radius_m: float | None, box: str | None) -> Fence:
-        """Read ``X,Y`` and ``W,S,E,N``.
-
-        Raises:
-            ConfigError: other than so many numbers.
-        """
-        centre = sides = None
-        if near is not None:
-            x, y = numbers_of(near, 2, "--near")
-            centre = (x, y)
-        if box is not None:
-            west, south, east, north = numbers_of(box, 4, "--box")
-            sides = (west, south, east, north)
-        return Fence(centre, radius_m, sides)
-
-    def rows(self, library: Library) -> IntArray | None:
+    def rows(self, library: PlaceLibrary) -> IntArray | None:
         """Rows of the library inside, or None where there is no fence.
 
         Raises:
             ConfigError: a part of a fence is missing, or several regions have a frame of their own each.
         """
-        import numpy as np
-
-        from foldmap.street.fences import inside_box, inside_radius
-
         if (self.near is None) != (self.radius_m is None):
             raise ConfigError("a fence around a point has a radius", "give both --near X,Y and --radius M")
         if self.near is None and self.box is None:
@@ -182,27 +145,3 @@ class Fence:
         if self.box is not None:
             rows = np.intersect1d(rows, inside_box(library.xy_m, *self.box))
         return rows
-
-
-def search_index(library: Library, kind: str) -> SearchIndex:
-    """An index over the library, of a kind that `SearchIndex.build` knows."""
-    from foldmap.street.search import SearchIndex
-
-    return SearchIndex.build(library.vectors, kind)
-
-
-def numbers_of(text: str, count: int, option: str) -> tuple[float, ...]:
-    """Read ``1,2,3``.
-
-    Raises:
-        ConfigError: other than so many finite numbers.
-    """
-    import math
-
-    try:
-        values = tuple(float(part) for part in text.split(","))
-    except ValueError:
-        values = ()
-    if len(values) != count or not all(math.isfinite(value) for value in values):
-        raise ConfigError(f"{option} is {text!r}", f"give {count} numbers with commas between them")
-    return values

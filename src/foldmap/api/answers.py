@@ -1,0 +1,272 @@
+"""What ``foldmap localize`` writes, for all layers alike: poses in OUTPUT, a line an observation in OUTPUT.jsonl.
+
+Each line is an object::
+
+    {"name": "a/0017.jpg", "time_s": 17.0, "status": "ok", "pose": ..., "covariance": [[...]], "diagnostics": {...}}
+
+``pose`` is world_SE2_vehicle, ``{"x_m": ..., "y_m": ..., "heading_rad": ...}``; of photos it is camera_SE3_world (of a
+rig: rig_SE3_world), ``[qw, qx, qy, qz, tx, ty, tz]``. Pose and covariance are null where nothing was answered.
+``time_s`` is the number of the observation where nothing says more. Lines of photos also have ``images``, the names of
+a photo or of a rig's photos, and ``image_poses``, the camera_SE3_world of each. Lines of street observations have
+``guess``, the most probable place even where nothing was answered.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from foldmap.api.plain import plain
+from foldmap.atlas.whole import write_whole
+from foldmap.errors import ConfigError, PoseInputError
+from foldmap.formats.hloc.results import write_results
+from foldmap.formats.listing import ListedImage, content, write_lines
+from foldmap.formats.poses.tum import seconds_per_unit
+from foldmap.geometry import SE3
+from foldmap.geometry.quaternion import inverse_rigid, rigid_from_wxyz, wxyz_from_rigid
+from foldmap.types import AnyArray, DoubleArray
+
+CAMERA_HEADER, VEHICLE_HEADER = "world_SE3_camera", "world_T_vehicle"
+"""What the first comment of a trajectory says its poses are."""
+
+Begin = Callable[[str], Callable[[int, int], None]]
+"""Given a kind of work, makes a callback of ``(done, total)``."""
+
+LAYOUTS = ("hloc", "tum", "both")
+_COLUMNS = ("name", "time_s", "status", "x_m", "y_m", "heading_deg", "sigma_m", "along_m", "across_m", "score")
+
+
+def silent(doing: str) -> Callable[[int, int], None]:
+    """Tell nobody how far the work has come."""
+    return lambda done, total: None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What was answered about one observation.
+
+    Attributes:
+        name: of the sweep, photo, rig or street observation.
+        time: as text, with the digits that it has; the number of the observation where nothing says more.
+        estimate: of its layer.
+        z_m: height of a planar pose, in files that have one.
+        photos: the photo, or those of a rig, with their place in it; empty for other observations.
+    """
+
+    name: str
+    time: str
+    estimate: Any
+    z_m: float = 0.0
+    photos: tuple[ListedImage, ...] = ()
+
+    @property
+    def time_s(self) -> float:
+        """Seconds, also where the time counts milli-, micro- or nanoseconds since 1970."""
+        return float(self.time) * seconds_per_unit(float(self.time))
+
+    @property
+    def answered(self) -> bool:
+        """Whether there is a pose."""
+        return bool(self.estimate.status.has_pose)
+
+    @property
+    def world_SE3(self) -> DoubleArray:
+        """float64 (4, 4): world_SE3_camera (of a rig: world_SE3_rig) of photos, else world_SE3_vehicle."""
+        if self.photos:
+            return inverse_rigid(self.estimate.camera_SE3_world)
+        return SE3.from_se2(self.estimate.pose, self.z_m).matrix
+
+    def photo_poses(self) -> dict[str, DoubleArray]:
+        """The camera_SE3_world of each photo, float64 (4, 4), by name; empty where nothing was answered."""
+        world = self.estimate.camera_SE3_world if self.answered else None
+        if world is None:
+            return {}
+        inside = {photo.name: photo.camera_SE3_rig for photo in self.photos}
+        return {name: world if pose is None else np.asarray(pose, np.float64) @ world for name, pose in inside.items()}
+
+    def line(self) -> dict[str, Any]:
+        """The JSON line; see the module."""
+        estimate, pose = self.estimate, None
+        if self.answered:
+            pose = _seven(estimate.camera_SE3_world) if self.photos else asdict(estimate.pose)
+        row = {
+            "name": self.name,
+            "time_s": self.time_s,
+            "status": estimate.status.value,
+            "pose": pose,
+            "covariance": estimate.covariance,
+            "diagnostics": asdict(estimate.diagnostics),
+        }
+        if self.photos:
+            poses = [_seven(one) for one in self.photo_poses().values()]
+            row |= {"images": [photo.name for photo in self.photos], "image_poses": poses or None}
+        elif hasattr(estimate, "guess"):
+            row["guess"] = None if estimate.guess is None else asdict(estimate.guess)
+        found: dict[str, Any] = plain(row)
+        return found
+
+
+@dataclass(frozen=True)
+class Localized:
+    """What was answered, and how.
+
+    Attributes:
+        answers: one an observation.
+        settings: what was effective beside the options.
+        told: for people, beside what is counted.
+        notes: what was left out or could not be used, for people.
+    """
+
+    answers: list[Answer]
+    settings: dict[str, Any]
+    told: dict[str, Any]
+    notes: list[str]
+
+    def summary(self) -> dict[str, Any]:
+        """How many observations got which status, how long one took, and what else there is to tell."""
+        spent_s = [one.estimate.diagnostics.time_s for one in self.answers if one.estimate.diagnostics.time_s > 0]
+        return {
+            "observations": len(self.answers),
+            "answered": sum(answer.answered for answer in self.answers),
+            "by_status": dict(Counter(answer.estimate.status.value for answer in self.answers)),
+            "median_time_s": round(float(np.median(spent_s or [0.0])), 5),
+            **self.told,
+        }
+
+
+def write_answers(output: Path, answers: Sequence[Answer], layout: str = "hloc") -> None:
+    """Write poses to OUTPUT and a line an observation to OUTPUT.jsonl.
+
+    Args:
+        output: of photos as `layout` says; else CSV where it is called .csv, and a trajectory otherwise.
+        answers: in the order of the observations.
+        layout: of photos: "hloc" (``name qw qx qy qz tx ty tz``, camera_SE3_world), "tum" (a trajectory), or "both",
+            the trajectory then in OUTPUT.tum.
+
+    Raises:
+        WriteError: a file cannot be written.
+    """
+    if not any(answer.photos for answer in answers):
+        write_whole(output, csv_text(answers) if output.suffix.lower() == ".csv" else trajectory_text(answers))
+    else:
+        if layout != "tum":
+            write_results(output, {name: pose for one in answers for name, pose in one.photo_poses().items()})
+        if layout != "hloc":
+            write_whole(output if layout == "tum" else Path(f"{output}.tum"), trajectory_text(answers))
+    write_json_lines(Path(f"{output}.jsonl"), answers)
+
+
+def write_json_lines(path: Path | str, answers: Sequence[Answer]) -> None:
+    """Write the JSON lines alone; errors as `write_answers`."""
+    write_lines(path, [json.dumps(answer.line(), ensure_ascii=False, allow_nan=False) for answer in answers])
+
+
+def check_layout(layout: str) -> None:
+    """Refuse a layout that there is not.
+
+    Raises:
+        ConfigError: naming those that there are.
+    """
+    if layout not in LAYOUTS:
+        raise ConfigError(f"there is no layout {layout!r}", f"choose {', '.join(LAYOUTS)}")
+
+
+def trajectory_text(answers: Sequence[Answer]) -> str:
+    """TUM rows ``t x y z qx qy qz qw`` in order of time of the answers that have a pose."""
+    what = f"{CAMERA_HEADER}, world units" if any(one.photos for one in answers) else f"{VEHICLE_HEADER}, metres"
+    rows = [f"# t x y z qx qy qz qw, {what}"]
+    for answer in sorted(answers, key=lambda one: float(one.time)):
+        if answer.answered:
+            pose = answer.world_SE3
+            values = [*pose[:3, 3], *np.roll(wxyz_from_rigid(pose), -1)]
+            rows.append(" ".join([answer.time, *(f"{value:.12g}" for value in values)]))
+    return "\n".join(rows) + "\n"
+
+
+def csv_text(answers: Sequence[Answer]) -> str:
+    """A line an observation; the pose is empty where nothing was answered."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, _COLUMNS, restval="", lineterminator="\n")
+    writer.writeheader()
+    for answer in answers:
+        said = asdict(answer.estimate.diagnostics)
+        row: dict[str, Any] = {"name": answer.name, "time_s": answer.time, "status": answer.estimate.status.value}
+        if answer.answered:
+            pose = answer.estimate.pose
+            row |= {"x_m": f"{pose.x_m:.3f}", "y_m": f"{pose.y_m:.3f}"}
+            row["heading_deg"] = f"{math.degrees(pose.heading_rad):.3f}"
+            row |= {key: f"{said[key]:.3f}" for key in ("sigma_m", "along_m", "across_m") if said.get(key) is not None}
+        if said["score"] is not None:
+            row["score"] = f"{said['score']:.5f}"
+        writer.writerow(row)
+    return text.getvalue()
+
+
+@dataclass(frozen=True)
+class PhotoAnswer:
+    """What a line says about the photos of one query.
+
+    Attributes:
+        name: of the query.
+        images: names of its photos: one, or those of a rig.
+        status: of the estimate.
+        camera_SE3_world: float64 (4, 4), one a photo, or None where nothing was answered.
+    """
+
+    name: str
+    images: tuple[str, ...]
+    status: str
+    camera_SE3_world: tuple[DoubleArray, ...] | None
+
+
+def read_photo_answers(path: Path | str) -> list[PhotoAnswer]:
+    """Read the JSON lines about photos.
+
+    Raises:
+        MapInputError: the file cannot be read.
+        PoseInputError: naming the line that is no such object.
+    """
+    answers = []
+    for line, text in content(path, "the JSON lines of foldmap localize"):
+        try:
+            answers.append(_photo_answer(json.loads(text)))
+        except (ValueError, KeyError, TypeError, PoseInputError) as error:
+            reason = error.message if isinstance(error, PoseInputError) else str(error)
+            raise PoseInputError(
+                f"{path}, line {line}: no answer about a photo: {reason}", "write it again with foldmap localize"
+            ) from error
+    return answers
+
+
+def is_about_photos(path: Path) -> bool:
+    """Whether a file holds JSON lines about photos; those about sweeps are others."""
+    try:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            return '"image_poses"' in file.readline()
+    except OSError:
+        return False
+
+
+def _photo_answer(row: Any) -> PhotoAnswer:
+    name, status, images, poses = row["name"], row["status"], row["images"], row["image_poses"]
+    if not (isinstance(name, str) and isinstance(status, str) and isinstance(images, list)):
+        raise ValueError("name, status or images are of another kind")
+    if poses is None:
+        return PhotoAnswer(name, tuple(map(str, images)), status, None)
+    sevens = np.array(poses, dtype=np.float64)
+    if sevens.shape != (len(images), 7):
+        raise ValueError(f"poses of shape {sevens.shape} for {len(images)} images")
+    return PhotoAnswer(name, tuple(map(str, images)), status, tuple(rigid_from_wxyz(sevens[:, :4], sevens[:, 4:])))
+
+
+def _seven(pose: AnyArray) -> list[float]:
+    return [*wxyz_from_rigid(pose).tolist(), *np.asarray(pose, np.float64)[:3, 3].tolist()]

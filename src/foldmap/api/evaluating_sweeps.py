@@ -1,0 +1,132 @@
+"""Compare a trajectory of planar poses with the truth."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from foldmap.atlas.whole import write_whole
+from foldmap.errors import ConfigError, PoseInputError
+from foldmap.formats.poses.trajectories import read_poses
+from foldmap.formats.poses.tum import read_tum_poses
+from foldmap.formats.textual import content_lines
+from foldmap.geometry import SE2
+from foldmap.geometry.association import DEFAULT_LIMIT_S, associate_times
+from foldmap.lidar.build.belonging import check_poses
+from foldmap.metrics import PoseErrors, failure_rates, pose_errors, summarize, travelled_m
+from foldmap.types import DoubleArray
+
+
+def compare_sweeps(
+    estimates: Path,
+    truth: Path,
+    *,
+    calibration: Path | None = None,
+    segment_m: float = 1000.0,
+    limit_m: float = 1.0,
+    limit_s: float | None = None,
+    plot: Path | None = None,
+) -> dict[str, Any]:
+    """Compute errors and failure rates; rows are paired by nearest time, or by number where the truth has no times.
+
+    Args:
+        estimates: TUM rows; statuses are those of ESTIMATES.jsonl where that tells of the same poses.
+        truth: TUM or KITTI.
+        calibration: KITTI calib.txt, when the truth is the camera's.
+        segment_m: failure rates are over segments so long.
+        limit_m: a segment fails at an error beyond this.
+        limit_s: times farther apart do not belong together.
+        plot: draw the distribution of the errors to this SVG.
+
+    Raises:
+        PoseInputError: a file cannot be used, or an estimate has no true pose within the limit of its time.
+    """
+    true = read_poses(truth, calibration)
+    if limit_s is not None and true.times_s is None:
+        raise ConfigError(f"{truth} has no times", "leave --time-limit out")
+    check_poses(true.world_SE3_sensors, str(truth))
+    times_s = true.times_s if true.times_s is not None else np.arange(len(true), dtype=np.float64)
+    answered_s, answered = read_planar(estimates)
+    limit_s = DEFAULT_LIMIT_S if limit_s is None else limit_s
+    mine, theirs, apart_s = associate_times(answered_s, times_s, limit_s)
+    if len(mine) < len(answered):
+        alone = int(np.setdiff1d(np.arange(len(answered)), mine)[0])
+        near_s = float(np.abs(times_s - answered_s[alone]).min())
+        raise PoseInputError(
+            f"{estimates}: {len(answered) - len(mine)} of {len(answered)} estimates have no true pose at their time, "
+            f"first {answered_s[alone]:.6f} s, {near_s:.3g} s from the nearest (limit {limit_s:g} s)",
+            "give the truth of the same drive with the same times, or another --time-limit",
+        )
+    estimated: list[SE2 | None] = [None] * len(times_s)
+    for row, other in zip(mine.tolist(), theirs.tolist(), strict=True):
+        estimated[other] = answered[row]
+    world_SE2_true = [pose.to_se2() for pose in true.world_SE3_sensors]
+    errors = pose_errors(world_SE2_true, estimated)
+    rates = failure_rates(errors.total_m, travelled_m(world_SE2_true), segment_m, limit_m)
+    if plot is not None:
+        from foldmap.report import error_cdf_plot
+
+        write_whole(plot, error_cdf_plot({"foldmap": errors.total_m}))
+    most_s = float(np.abs(apart_s).max(initial=0.0))
+    how = "by number" if true.times_s is None else f"by time, at most {most_s:.6f} s apart (limit {limit_s:g} s)"
+    return {
+        "poses": len(times_s),
+        "answered": len(answered),
+        **_spreads(errors),
+        "fail_within_100_m": rates.within_100_m,
+        "fail_within_500_m": rates.within_500_m,
+        "fail_at_end": rates.at_end,
+        "segments": rates.segments,
+        "segment_m": rates.segment_m,
+        "by_status": _statuses(Path(f"{estimates}.jsonl"), answered),
+        "paired": f"{len(mine)} of {len(answered)} {how}",
+        "judged": "sweeps, in the plane: x, y and heading",
+    }
+
+
+def _spreads(errors: PoseErrors) -> dict[str, float]:
+    turned_deg = np.degrees(errors.heading_rad)
+    rows = {"total": errors.total_m, "lateral": errors.lateral_m, "longitudinal": errors.longitudinal_m}
+    told: dict[str, float] = {}
+    for name, error, unit in [*((name, row, "m") for name, row in rows.items()), ("heading", turned_deg, "deg")]:
+        spread = summarize(error)
+        told |= {f"{name}_{key}_{unit}": getattr(spread, f"{key}_m") for key in ("median", "p95", "p99")}
+    return told
+
+
+def read_planar(path: Path) -> tuple[DoubleArray, list[SE2]]:
+    """Times and answered poses; a file of comments alone answers nothing.
+
+    Raises:
+        PoseInputError: the file is missing or malformed.
+    """
+    if next(content_lines(path), None) is None:
+        return np.zeros(0), []
+    times_s, poses = read_tum_poses(path)
+    return times_s, [pose.to_se2() for pose in poses]
+
+
+def _statuses(path: Path, answered: Sequence[SE2]) -> dict[str, int] | str:
+    """Count statuses in the lines that `foldmap localize` wrote, if they tell of the same poses."""
+    if not path.is_file():
+        return {}
+    try:
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        told = [row["pose"] for row in rows if row["pose"] is not None]
+        if len(told) != len(answered) or not all(map(_same, told, answered)):
+            return f"unknown: {path.name} tells of other poses, and is not used"
+        return dict(Counter(str(row["status"]) for row in rows))
+    except (OSError, ValueError, KeyError, TypeError):
+        return f"unknown: {path.name} does not tell of sweeps, and is not used"
+
+
+def _same(told: dict[str, float], answered: SE2) -> bool:
+    """Whether two poses are one, which two files may write with other digits."""
+    turn_rad = math.remainder(told["heading_rad"] - answered.heading_rad, math.tau)
+    return math.dist((told["x_m"], told["y_m"]), (answered.x_m, answered.y_m)) < 1e-3 and abs(turn_rad) < 1e-4

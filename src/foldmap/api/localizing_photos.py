@@ -1,0 +1,135 @@
+"""Localize photos, or rigs of photos, in an open map."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from foldmap.api.answers import Answer, Begin, Localized, silent
+from foldmap.api.observing_photos import PhotoQuery, QueryFeatures, open_query_features, read_photo_queries
+from foldmap.atlas import FoldFile
+from foldmap.errors import InputError, MapInputError
+from foldmap.formats.photo_times import query_times
+from foldmap.localize.estimate import Status
+from foldmap.localize.visual.estimate import CameraDiagnostics, CameraEstimate
+from foldmap.localize.visual.localizer import VisualLocalizer, VisualSettings
+from foldmap.visual.unfold import FoldedVisual
+
+
+def localize_photos(
+    file: FoldFile,
+    *,
+    queries: Path | None = None,
+    rigs: Path | None = None,
+    features: Path | None = None,
+    photos: Path | None = None,
+    global_descriptors: Path | None = None,
+    camera: str = "",
+    model: Path | None = None,
+    weights: Path | None = None,
+    matcher: str = "direct",
+    matcher_weights: Path | None = None,
+    max_keypoints: int = 8192,
+    seed: int = 0,
+    begin: Begin = silent,
+) -> Localized:
+    """Localize photos or rigs of photos; needs neither the map's images nor COLMAP.
+
+    Args:
+        file: with a visual layer.
+        queries: hloc's query list; all photos that have features where None.
+        rigs: a rig list instead.
+        features: file of local features.
+        photos: folder of photos instead.
+        global_descriptors: hloc's file of them.
+        camera: intrinsics of a list of names.
+        model: COLMAP model with the intrinsics of a list of names.
+        weights: of the map's extractor, where it is a network.
+        matcher: of `foldmap.localize.visual.localizer.VisualSettings`.
+        matcher_weights: of a learned matcher.
+        max_keypoints: most of a photo.
+        seed: of RANSAC.
+        begin: makes a callback for a kind of work.
+
+    Raises:
+        FoldmapError: what was brought cannot be used.
+    """
+    settings, spent_s, notes = VisualSettings(matcher=matcher, weights=matcher_weights, seed=seed), _Spent(), []
+    with spent_s.on("loading"):
+        folded = FoldedVisual(file)
+        localizer = VisualLocalizer(folded, settings)
+        if not folded.groups:
+            folded.whole()
+    searched = folded.groups > 0 and folded.needs_global
+    if searched and global_descriptors is None:
+        raise MapInputError(
+            "the map is searched by global descriptors", "give those of the queries with --globals FILE.h5"
+        )
+    if global_descriptors is not None and not searched:
+        notes.append(f"note: the map is not searched by global descriptors; {global_descriptors} is not used")
+    vectors = global_descriptors if searched else None
+    with open_query_features(features, photos, vectors, folded.feature, weights, max_keypoints) as brought:
+        asked = read_photo_queries(queries, rigs, camera, model, brought)
+        brought.check(asked, folded.feature)
+        estimates, told = _photo_estimates(asked, brought, localizer, spent_s, begin("Localizing"))
+    times = query_times([one.name for one in asked])
+    answers = [
+        Answer(one.name, at, estimate, photos=one.images)
+        for one, at, estimate in zip(asked, times, estimates, strict=True)
+    ]
+    used_s = [estimate.diagnostics.time_s for estimate in estimates if estimate.diagnostics.time_s > 0]
+    speed = {
+        "loading_s": round(spent_s["loading"], 4),
+        "features_s": round(spent_s["features"] / len(asked), 4),
+        "queries_per_second": round(len(used_s) / sum(used_s), 2),
+    }
+    return Localized(answers, {"localizer": asdict(settings)}, speed, [*notes, *told])
+
+
+class _Spent(dict[str, float]):
+    """Seconds spent on each kind of work."""
+
+    @contextmanager
+    def on(self, work: str) -> Iterator[None]:
+        """Add the time that the block takes."""
+        started_s = time.perf_counter()
+        yield
+        self[work] = self.get(work, 0.0) + time.perf_counter() - started_s
+
+
+def _photo_estimates(
+    asked: Sequence[PhotoQuery],
+    brought: QueryFeatures,
+    localizer: VisualLocalizer,
+    spent_s: _Spent,
+    report: Callable[[int, int], None],
+) -> tuple[list[CameraEstimate], list[str]]:
+    """An estimate a query, and a warning; what cannot be used is `no_observation` with its reason, others go on.
+
+    Raises:
+        InputError: none can be used; that of the first.
+    """
+    estimates, problems = [], []
+    for number, one in enumerate(asked):
+        try:
+            with spent_s.on("features"):
+                queries, lost = brought.queries(one)
+            estimate = localizer.localize(queries)
+            if lost:
+                reason = "; ".join(filter(None, [estimate.diagnostics.reason, *lost]))
+                estimate = replace(estimate, diagnostics=replace(estimate.diagnostics, reason=reason))
+        except InputError as error:
+            problems.append((one.name, error))
+            estimate = CameraEstimate.without_pose(Status.NO_OBSERVATION, CameraDiagnostics(reason=str(error)))
+        estimates.append(estimate)
+        report(number + 1, len(asked))
+    if not problems:
+        return estimates, []
+    name, first = problems[0]
+    if len(problems) == len(asked):
+        more = f"; none of {len(asked)} queries can be used" if len(asked) > 1 else ""
+        raise type(first)(f"{first.message}{more}", first.cure)
+    return estimates, [f"warning: {len(problems)} of {len(asked)} queries cannot be used, first {name!r}: {first}"]

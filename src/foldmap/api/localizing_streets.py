@@ -1,0 +1,168 @@
+"""Localize what a street layer takes in an open map: aerial crops, an ortho image with poses, camera rings, pairs."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from foldmap.api.answers import Answer, Begin, Localized, silent
+from foldmap.api.observing_streets import StreetSource
+from foldmap.api.street_layers import layer_model, one_region, street_layer
+from foldmap.atlas import FoldFile
+from foldmap.errors import ConfigError
+from foldmap.formats.street.observations.poses import read_pose_table
+from foldmap.geometry import SE2
+from foldmap.localize.estimate import Status
+from foldmap.localize.street.estimate import StreetDiagnostics, StreetEstimate
+from foldmap.localize.street.lane_places import LanePlaces
+from foldmap.localize.street.localizer import StreetLocalizer, StreetPrior, StreetSettings
+
+RECALL_M = (1.0, 3.0, 5.0, 10.0)
+
+
+@dataclass(frozen=True)
+class LocalizedInStreets(Localized):
+    """What was answered in a street map.
+
+    Attributes:
+        places: that the beliefs are over.
+        truth: world_SE2_vehicle of each observation, where it was given.
+    """
+
+    places: LanePlaces
+    truth: Sequence[SE2]
+
+    def heat_map(self, number: int | None) -> bytes:
+        """PNG of the belief over a street map after one observation, counted from 1; the last where None.
+
+        Raises:
+            ConfigError: there is no such observation.
+        """
+        from foldmap.report.street_map import street_map
+
+        number = len(self.answers) if number is None else number
+        if not 1 <= number <= len(self.answers):
+            raise ConfigError(f"there is no observation {number}", f"give 1 to {len(self.answers)}")
+        answer = self.answers[number - 1]
+        title = f"{answer.name}: {answer.estimate.status.value}"
+        return street_map(self.places, answer.estimate.belief, self.truth[:number], answer.estimate, title)
+
+
+def localize_streets(
+    file: FoldFile,
+    source: StreetSource,
+    *,
+    prior: Path | None = None,
+    radius_m: float = 64.0,
+    compass_deg: float | None = None,
+    drive: Path | None = None,
+    truth: Path | None = None,
+    region: str | None = None,
+    step_m: float = 2.0,
+    temperature: float | None = None,
+    min_similarity: float | None = None,
+    model: Path | None = None,
+    begin: Begin = silent,
+) -> LocalizedInStreets:
+    """Localize observations in a street map, one by one or with a filter along a drive.
+
+    Args:
+        file: with a street layer.
+        source: what was observed.
+        prior: a position an observation, within `radius_m` of it; with `drive`, of the first one.
+        radius_m: of the prior.
+        compass_deg: standard deviation of the prior's heading; None: it is not used.
+        drive: odometry, of which increments count: the observations are one sequence.
+        truth: true poses, for recall.
+        region: of the map.
+        step_m: between the places that are told apart.
+        temperature: of similarity, as calibrated for the model.
+        min_similarity: below this cosine nothing matches; what suits the model where None.
+        model: instead of the map's.
+        begin: makes a callback for a kind of work.
+
+    Raises:
+        FoldmapError: what was brought cannot be used.
+    """
+    if not (math.isfinite(radius_m) and radius_m > 0 and math.isfinite(step_m) and step_m > 0):
+        raise ConfigError(f"a prior of {radius_m} m, places every {step_m} m", "give positive metres")
+    if compass_deg is not None and prior is None:
+        raise ConfigError("a compass belongs to a prior", "give --prior FILE.csv with headings")
+    layer = street_layer(file)
+    embedder = layer_model(layer, model)
+    seen = source.open(embedder.window)
+    priors = None if prior is None else _street_priors(prior, seen.names, drive is not None, radius_m, compass_deg)
+    track = None if drive is None else read_pose_table(drive).for_observations(seen.names)
+    true = None if truth is None else read_pose_table(truth).for_observations(seen.names).poses()
+    settings = StreetSettings.of(embedder)
+    if temperature is not None:
+        settings = replace(settings, temperature=temperature)
+    if min_similarity is not None:
+        settings = replace(settings, thresholds=replace(settings.thresholds, reject_score=min_similarity))
+    name = one_region([one.name for one in layer.regions], region, seen.maps)
+    near, report = priors if track is None else None, begin("Embedding the map")
+    localizer = StreetLocalizer.open(layer, name, embedder, settings, step_m=step_m, near=near, report=report)
+    rows = seen.embedded(embedder, begin("Looking at images"))
+    nothing = StreetEstimate(
+        Status.NO_OBSERVATION,
+        None,
+        None,
+        StreetDiagnostics(reason="no image of a camera that counts"),
+        None,
+        np.zeros(len(localizer.places)),
+    )
+    if track is None:
+        near_each: Sequence[StreetPrior | None] = priors or [None] * len(rows)
+        estimates = [
+            nothing if row is None else localizer.localize(row, where)
+            for row, where in zip(rows, near_each, strict=True)
+        ]
+    else:
+        filter_, poses = localizer.start(priors[0] if priors else None), track.poses()
+        increments = [None, *(before.inverse() @ after for before, after in itertools.pairwise(poses))]
+        estimates = [filter_.step(increment, row) for increment, row in zip(increments, rows, strict=True)]
+    times = range(len(seen)) if track is None or track.times_s is None else track.times_s.tolist()
+    answers = [
+        Answer(name, f"{at:.6f}", estimate) for name, at, estimate in zip(seen.names, times, estimates, strict=True)
+    ]
+    told = {"region": name, "places": len(localizer.places)} | ({} if true is None else _recall(estimates, true))
+    notes = [f"note: {note}" for note in seen.notes]
+    return LocalizedInStreets(answers, {"localizer": asdict(settings)}, told, notes, localizer.places, true or [])
+
+
+def _street_priors(
+    path: Path, names: Sequence[str], drive: bool, radius_m: float, compass_deg: float | None
+) -> list[StreetPrior]:
+    """Priors of observations; of a drive the file may have the first alone."""
+    table = read_pose_table(path)
+    if not (drive and len(table) == 1):
+        table = table.for_observations(names)
+    sigma_rad = math.radians(20.0 if compass_deg is None else compass_deg)
+    headings = [None] * len(table) if compass_deg is None else [pose.heading_rad for pose in table.poses()]
+    rows = zip(table.xy_m.tolist(), headings, strict=True)
+    return [StreetPrior(x, y, radius_m, heading, sigma_rad) for (x, y), heading in rows]
+
+
+def _recall(estimates: Sequence[StreetEstimate], truth: Sequence[SE2]) -> dict[str, Any]:
+    """How far guesses are off, over all observations."""
+    pairs = [(one.guess, true) for one, true in zip(estimates, truth, strict=True)]
+    away = np.array([math.inf if g is None else math.hypot(g.x_m - t.x_m, g.y_m - t.y_m) for g, t in pairs])
+    turned = [
+        abs((true.inverse() @ guess).heading_rad)
+        for (guess, true), far in zip(pairs, away, strict=True)
+        if guess is not None and far <= RECALL_M[-1]
+    ]
+    answered = np.array([one.pose is not None for one in estimates])
+    return {
+        "recall_at_m": {f"{limit:g}": round(float((away <= limit).mean()), 4) for limit in RECALL_M},
+        "last_guess_error_m": round(float(away[-1]), 3),
+        "answered_within_5m": round(float((away[answered] <= 5).mean()), 4) if answered.any() else None,
+        "median_error_m": round(float(np.median(away)), 3),
+        "median_heading_error_deg": round(math.degrees(float(np.median(turned))), 3) if turned else None,
+    }

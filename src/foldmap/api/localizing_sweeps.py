@@ -1,0 +1,92 @@
+"""Localize a drive's sweeps in an open map."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+
+from foldmap.api.answers import Answer, Begin, Localized, silent
+from foldmap.atlas import FoldFile
+from foldmap.errors import ConfigError, SweepInputError
+from foldmap.formats.sweeps.drives import open_drive
+from foldmap.lidar.observations import observations
+from foldmap.lidar.unfold import FoldedLidar
+from foldmap.localize.estimate import Diagnostics, Estimate, Status
+from foldmap.localize.lidar.localizer import LidarLocalizer
+
+SWEEP_PERIOD_S = 0.1
+
+
+def localize_sweeps(
+    file: FoldFile,
+    sweeps: Path | str,
+    poses: Path,
+    *,
+    radius_m: float = 1.0,
+    heading_range_rad: float = math.radians(5.0),
+    online: bool = False,
+    aggregate: int = 5,
+    calibration: Path | None = None,
+    intensity_scale: float | None = None,
+    sensor_height_m: float | None = None,
+    time_limit_s: float = 0.01,
+    begin: Begin = silent,
+) -> Localized:
+    """Localize a drive's sweeps, one by one or with a filter along the drive.
+
+    Args:
+        file: with a lidar layer.
+        sweeps: folder, file or glob.
+        poses: priors, one a sweep; online only their increments count, after the first.
+        radius_m: half the search window; online, three standard deviations of the first pose.
+        heading_range_rad: the same in heading.
+        online: filter along the drive.
+        aggregate: sweeps an observation.
+        calibration: KITTI calib.txt.
+        intensity_scale: see `foldmap.formats.sweeps.files.read_sweep`.
+        sensor_height_m: above the road.
+        time_limit_s: where sweeps are named by times, their priors lie no farther away.
+        begin: makes a callback for a kind of work.
+
+    Raises:
+        FoldmapError: what was brought cannot be used.
+    """
+    if not (math.isfinite(radius_m) and radius_m > 0 and 0 <= heading_range_rad <= math.pi):
+        raise ConfigError(f"a search of {radius_m} m", "give a positive radius, and 0 to 180 degrees of heading")
+
+    # Priors of single sweeps need not agree with each other; those that lay sweeps together are odometry and must.
+    together = online or aggregate > 1
+    drive = open_drive(sweeps, poses, calibration, intensity_scale, time_limit_s=time_limit_s, aligned=together)
+    folded = FoldedLidar(file)
+    localizer = LidarLocalizer(folded)
+    seen = observations(drive.read(), drive.world_SE3_sensors, folded.grid.resolution_m, aggregate, sensor_height_m)
+    priors = [pose.to_se2() for pose in drive.world_SE3_sensors]
+    times_s = np.arange(float(len(drive))) if drive.times_s is None else drive.times_s
+    report, answers = begin("Localizing"), []
+    for index, (observation, prior) in enumerate(zip(seen, priors, strict=True)):
+        broken = _unobserved(observation) if isinstance(observation, SweepInputError) else None
+        image = None if isinstance(observation, SweepInputError) else observation
+        if online:  # the first pose starts the filter, of the others only the increments count
+            if index == 0:
+                localizer.start(prior, radius_m / 3, max(heading_range_rad / 3, math.radians(0.1)))
+            timed = index > 0 and drive.times_s is not None
+            step_s = float(times_s[index] - times_s[index - 1]) if timed else SWEEP_PERIOD_S
+            moved = localizer.step(image, priors[max(index - 1, 0)].inverse() @ prior, step_s)
+            estimate = broken or moved
+        elif image is not None:
+            estimate = localizer.localize_once(image, prior, radius_m, heading_range_rad)
+        estimate = broken or estimate
+        height_m = float(drive.world_SE3_sensors[index].translation_m[2])
+        answers.append(Answer(drive.names[index], f"{times_s[index]:.6f}", estimate, height_m))
+        report(index + 1, len(drive))
+    for name, time_s in drive.alone:
+        answers.append(Answer(name, f"{time_s:.6f}", _unobserved(f"no prior within {time_limit_s:g} s")))
+    answers.sort(key=lambda one: one.time_s)
+    settings = {**drive.provenance(), "model": folded.bundle.name}
+    return Localized(answers, settings, {"paired": drive.pairing.words}, [])
+
+
+def _unobserved(reason: object) -> Estimate:
+    return Estimate.without_pose(Status.NO_OBSERVATION, Diagnostics(reason=str(reason)))

@@ -1,0 +1,39 @@
+"""Which layer of a map observations are for, told by what they are."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from foldmap.errors import ConfigError
+
+LIDAR, VISUAL, STREET = LAYERS = ("lidar", "visual", "street")
+SWEEPS = {".las", ".laz", ".pcd", ".bin"}
+
+
+def layer_of(observations: Sequence[Path], held: Collection[str]) -> str:
+    """The kind of layer that observations are for.
+
+    Args:
+        observations: files, folders or glob patterns: sweeps are for a lidar layer; images are photos of a visual layer
+            or street observations.
+        held: kinds of layers that the map has.
+
+    Raises:
+        ConfigError: the map has several layers that they may be for.
+    """
+    meant = (LIDAR,) if any(map(_is_of_sweeps, observations)) else (STREET, VISUAL)
+    if not any(glob.glob(str(path)) for path in observations):  # nothing is there: its reader says so
+        meant = (LIDAR, STREET, VISUAL)
+    there = [kind for kind in meant if kind in held] or list(meant[:1])
+    if len(there) > 1:
+        raise ConfigError(
+            f"{observations[0]} may be for the {' or the '.join(there)} layer", f"say which with --layer {there[0]}"
+        )
+    return there[0]
+
+
+def _is_of_sweeps(path: Path) -> bool:
+    files = path.iterdir() if path.is_dir() else [path]
+    return any(file.suffix.lower() in SWEEPS for file in files)

@@ -1,0 +1,280 @@
+"""Photos as a user names them: which are asked, with which cameras, and where their features come from."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from foldmap.errors import ConfigError, InputError, MapInputError
+from foldmap.formats.hloc.global_descriptors import HlocGlobals
+from foldmap.formats.hloc.lists import read_query_list
+from foldmap.formats.listing import ListedImage, camera_of
+from foldmap.formats.rig_lists import read_rig_list
+from foldmap.formats.same_names import pair_names
+from foldmap.formats.scenes import open_features
+from foldmap.visual.features.photo_names import CONVERT, OTHER_SUFFIXES
+from foldmap.visual.source import FeatureSource, Query
+
+if TYPE_CHECKING:
+    from foldmap.geometry.camera import Camera
+
+_COMPARED = 2000
+_OUTSIDE = 0.02
+"""Share of the keypoints that may lie outside of the image."""
+
+
+class SizedFeatures(FeatureSource, Protocol):
+    """Features of images, and how large the images are."""
+
+    def image_size(self, name: str) -> tuple[int, int] | None:
+        """Width and height, px, where known."""
+        ...
+
+
+@dataclass(frozen=True)
+class PhotoQuery:
+    """One question: where was this photo, or this rig with its photos?
+
+    Attributes:
+        name: what the answer goes by.
+        images: with cameras; of a rig with extrinsics.
+        problem: why it has no camera and cannot be localized.
+    """
+
+    name: str
+    images: tuple[ListedImage, ...]
+    problem: InputError | None = None
+
+
+@dataclass(frozen=True)
+class QueryFeatures:
+    """What is known of the photos that are asked.
+
+    Attributes:
+        source: features by name.
+        where: file or folder of them, for messages.
+        global_descriptors: of the photos, or None.
+        known: names that have features.
+    """
+
+    source: SizedFeatures
+    where: Path
+    global_descriptors: HlocGlobals | None = None
+    known: frozenset[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "known", frozenset(self.source.names()))
+
+    def size_px(self, name: str) -> tuple[int, int]:
+        """Width and height of a photo.
+
+        Raises:
+            MapInputError: there is no such photo, it is damaged, or nothing says its size.
+        """
+        self._require(name)
+        found = self.source.image_size(name)
+        if found is None:
+            raise MapInputError(
+                f"{self.where} does not say how large {name!r} is", "give --camera 'MODEL width height params'"
+            )
+        return found
+
+    def check(self, asked: Sequence[PhotoQuery], feature: str) -> None:
+        """Find out before work begins whether anything can be localized in a map of these features.
+
+        Raises:
+            MapInputError: no photo has features, or they are of another extractor than the map's.
+        """
+        names = [image.name for one in asked for image in one.images]
+        missing = [name for name in names if name not in self.known]
+        if len(missing) == len(names):
+            try:
+                self._require(missing[0])
+            except MapInputError as error:
+                raise MapInputError(
+                    f"{len(missing)} of {len(names)} images have no features, first {missing[0]!r}: {error.message}",
+                    error.cure,
+                ) from error
+        ours = self.source.feature
+        if "unknown" not in (ours, feature) and ours.split("-")[0] != feature.split("-")[0]:
+            raise MapInputError(f"the features are {ours}, the map's are {feature}", f"extract {feature} features")
+
+    def queries(self, one: PhotoQuery) -> tuple[list[Query], list[str]]:
+        """The photos of a question with all they bring, and why some are missing.
+
+        Blank photos of a rig add nothing and are left out; of those that cannot be used the others tell.
+
+        Raises:
+            InputError: no photo can be used.
+        """
+        if one.problem is not None:
+            raise one.problem
+        queries, problems = [], []
+        for image in one.images:
+            try:
+                queries.append(self.query(image))
+            except InputError as error:
+                problems.append(error)
+        if not queries:
+            raise problems[0]
+        useful = [query for query in queries if len(query.features.xy_px)] or queries[:1]
+        return useful, [f"without {error}" for error in problems]
+
+    def query(self, image: ListedImage) -> Query:
+        """A photo with all it brings.
+
+        Raises:
+            MapInputError: it has no features, they are damaged or of a photo of another size than its camera's, or it
+                has no global descriptor though others have.
+        """
+        assert image.camera is not None
+        self._require(image.name)
+        found, wanted = self.source.image_size(image.name), (image.camera.width_px, image.camera.height_px)
+        if found is not None and found != wanted:
+            raise MapInputError(
+                f"photo {image.name!r} is {found[0]} x {found[1]} px, its camera {wanted[0]} x {wanted[1]}",
+                "give the camera of that size",
+            )
+        vector = None if self.global_descriptors is None else self.global_descriptors.load(image.name)
+        features = self.source.load(image.name)
+        beyond = (features.xy_px < -1.0) | (features.xy_px > [wanted[0] + 1.0, wanted[1] + 1.0])
+        outside, count = int(beyond.any(axis=1).sum()), len(features.xy_px)
+        if outside > _OUTSIDE * count:
+            raise MapInputError(
+                f"{outside} of {count} keypoints of {image.name!r} lie outside of its camera's "
+                f"{wanted[0]} x {wanted[1]} px",
+                "give the camera of the image that they were extracted from",
+            )
+        return Query(image.name, image.camera, features, vector, image.camera_SE3_rig)
+
+    def _require(self, name: str) -> None:
+        """Refuse a name that has no features, with the one that may be meant."""
+        if name in self.known:
+            return
+        if Path(name).suffix.lower() in OTHER_SUFFIXES:
+            raise MapInputError(f"photo {name!r} is of a format that is not read", CONVERT)
+        slashes, there = name.replace("\\", "/"), sorted(self.known)
+        near = [other for other in there if other.lower() == slashes.lower()]
+        near = near or [other for other in there if slashes.endswith(f"/{other}") or other.endswith(f"/{slashes}")]
+        near = near or difflib.get_close_matches(name, there[:_COMPARED], n=1) or there[:1]
+        like = f", like {near[0]!r}" if near else ""
+        raise MapInputError(f"{self.where} has no {name!r}", f"name images as the features do{like}")
+
+
+@contextmanager
+def open_query_features(
+    features: Path | None,
+    photos: Path | None,
+    global_descriptors: Path | None,
+    feature: str,
+    weights: Path | None,
+    max_keypoints: int,
+) -> Iterator[QueryFeatures]:
+    """Open what the photos bring.
+
+    Args:
+        features: hloc's HDF5 or a COLMAP database.
+        photos: folder of photos instead, whose features are extracted as they are asked for.
+        global_descriptors: hloc's HDF5 of one descriptor a photo.
+        feature: the map's extractor.
+        weights: of that extractor, where it is a network.
+        max_keypoints: of a photo.
+
+    Raises:
+        ConfigError: both or neither of features and photos are given, or weights that nobody needs.
+        MapInputError: a file cannot be read.
+        MissingExtraError: photos need foldmap[sfm] or foldmap[learned].
+    """
+    if (features is None) == (photos is None):
+        raise ConfigError(
+            "features come from a file or from photos", "give --features FILE.h5 or .db, or --photos FOLDER"
+        )
+    if features is not None and weights is not None:
+        raise ConfigError("features from a file need no weights", "leave --weights out")
+    with ExitStack() as opened:
+        vectors = None
+        if global_descriptors is not None:
+            vectors = opened.enter_context(closing(HlocGlobals(global_descriptors)))
+        if features is not None:
+            yield QueryFeatures(opened.enter_context(closing(open_features(features))), features, vectors)
+            return
+        from foldmap.visual.features.extract import ExtractorSettings, open_extractor
+        from foldmap.visual.features.photos import PhotoFeatures
+
+        assert photos is not None
+        extractor = open_extractor(feature, weights, ExtractorSettings(max_keypoints=max_keypoints))
+        yield QueryFeatures(PhotoFeatures(photos, extractor), photos, vectors)
+
+
+def read_photo_queries(
+    queries: Path | None, rigs: Path | None, camera: str, model: Path | None, brought: QueryFeatures
+) -> list[PhotoQuery]:
+    """Read what is asked, and give each photo its camera, or the reason why it has none.
+
+    Args:
+        queries: hloc's query list, with cameras or names alone; every photo that has features where None.
+        rigs: a rig list instead.
+        camera: of all photos of a list of names: ``MODEL,params`` (their size as they say), or ``MODEL width height
+            params``.
+        model: folder of a COLMAP model that knows the cameras of a list of names.
+        brought: features of the photos.
+
+    Raises:
+        ConfigError: options that exclude each other.
+        MapInputError: a list is wrong, the model cannot be read, or the list has no cameras and nothing else has.
+    """
+    if queries is not None and rigs is not None:
+        raise ConfigError("either single photos or rigs are localized", "give --queries LIST, or --rigs LIST")
+    if camera and model is not None:
+        raise ConfigError("two sources of cameras", "give --camera or --model")
+    given = bool(camera) or model is not None
+    if rigs is not None:
+        if given:
+            raise ConfigError("a rig list brings its cameras", "leave --camera and --model out")
+        return [PhotoQuery(name, tuple(images)) for name, images in read_rig_list(rigs).items()]
+    listed = [ListedImage(name) for name in sorted(brought.known)] if queries is None else read_query_list(queries)
+    if listed[0].camera is not None:
+        if given:
+            raise ConfigError(f"{queries} brings its cameras", "leave --camera and --model out")
+        return [PhotoQuery(image.name, (image,)) for image in listed]
+    camera_by_name = _cameras(queries or brought.where, [image.name for image in listed], camera, model, brought)
+    asked = []
+    for image in listed:
+        try:
+            asked.append(PhotoQuery(image.name, (replace(image, camera=camera_by_name(image.name)),)))
+        except InputError as error:
+            asked.append(PhotoQuery(image.name, (image,), error))
+    return asked
+
+
+def _cameras(
+    where: Path, names: Sequence[str], camera: str, model: Path | None, brought: QueryFeatures
+) -> Callable[[str], Camera]:
+    """What gives a photo's camera, or raises that it has none."""
+    from foldmap.formats.colmap.poses import read_model_poses
+    from foldmap.visual.scene.build import camera_from_text
+
+    if camera:
+        words = camera.split()
+        if len(words) > 1 and "," not in camera:
+            one = camera_of("--camera", 1, words)
+            return lambda name: one
+        return lambda name: camera_from_text(camera, *brought.size_px(name))
+    if model is None:
+        raise MapInputError(
+            f"{where} names photos without cameras",
+            "write name MODEL width height params a line, or give --camera MODEL,params or --model COLMAP_FOLDER",
+        )
+    known = read_model_poses(model, cameras=True).cameras
+    same = pair_names(names, known)
+
+    def found(name: str) -> Camera:
+        if name not in same:
+            raise MapInputError(f"the model in {model} has no image {name!r}", "give its camera in the list")
+        return known[same[name]]
+
+    return found

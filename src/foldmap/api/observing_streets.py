@@ -1,0 +1,276 @@
+"""What a vehicle brings to a street map: aerial crops, an ortho image with poses, camera rings, pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from foldmap.errors import ConfigError, MapInputError
+from foldmap.formats.street.observations.argoverse2_rig import read_ring
+from foldmap.formats.street.observations.images import read_ground_image, read_ground_tile, read_rgb
+from foldmap.formats.street.observations.pairs import read_pairs
+from foldmap.formats.street.observations.poses import read_pose_table
+from foldmap.formats.street.observations.ring import read_ring_file
+from foldmap.formats.sweeps.files import natural_key
+from foldmap.geometry import SE2
+from foldmap.street.graph.window import Window
+from foldmap.street.images.observation import AerialCrop, CameraRing, Observation, RingFrame
+from foldmap.street.model import EmbeddingModel
+from foldmap.street.source import LaneGraph
+from foldmap.types import FloatArray
+
+IMAGES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
+ORTHO = {".tif", ".tiff", ".npz", ".vrt"}
+CROP_PX = 160
+_BATCH = 16
+_NAMED = 6
+
+
+@dataclass(frozen=True)
+class StreetObservations:
+    """Observations in order; images are decoded when they are asked for.
+
+    Attributes:
+        names: one each.
+        decode: number -> observation; None where no camera that counts has an image.
+        poses: world_SE2_ego where each was taken, where what was brought says so.
+        maps: name of the street map of each, where what was brought says so.
+        truth: number -> true graph in the ego frame, where what was brought has one.
+        notes: what is missing or left out, for people.
+    """
+
+    names: tuple[str, ...]
+    decode: Callable[[int], Observation | None]
+    poses: list[SE2] | None = None
+    maps: list[str] | None = None
+    truth: Callable[[int], LaneGraph] | None = None
+    notes: list[str] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def read(self, number: int) -> Observation | None:
+        """Decode one observation.
+
+        Raises:
+            MapInputError: it cannot be used; the message names it.
+        """
+        try:
+            return self.decode(number)
+        except MapInputError as error:
+            name = self.names[number]
+            if name in error.message:
+                raise
+            raise MapInputError(f"{name}: {error.message}", error.cure) from error
+
+    def placed(self, poses: Path | None) -> list[SE2]:
+        """Where each was taken: by a file, or by what was brought.
+
+        Raises:
+            ConfigError: nothing says so.
+            PoseInputError: the file cannot be used.
+        """
+        if self.poses is not None:
+            return self.poses
+        if poses is None:
+            raise ConfigError("nobody says where the observations were taken", "give --poses FILE.csv")
+        return read_pose_table(poses).for_observations(self.names).poses()
+
+    def embedded(
+        self, model: EmbeddingModel, report: Callable[[int, int], None] = lambda done, total: None
+    ) -> list[FloatArray | None]:
+        """Unit row of each observation; None where nothing was seen.
+
+        Raises:
+            MapInputError: an image cannot be used; the message names the observation.
+        """
+        rows: list[FloatArray | None] = [None] * len(self)
+        for start in range(0, len(self), _BATCH):
+            end = min(start + _BATCH, len(self))
+            there = [(k, one) for k in range(start, end) if (one := self.read(k)) is not None]
+            if there:
+                embedded = model.embed_observations([one for _, one in there])
+                for (k, _), row in zip(there, embedded, strict=True):
+                    rows[k] = row if float((row * row).sum()) > 0.25 else None
+            report(end, len(self))
+        return rows
+
+
+@dataclass(frozen=True)
+class StreetSource:
+    """What a user names as observations of streets.
+
+    Attributes:
+        paths: image files or folders of them (aerial crops of the window, the way ahead up); one ortho image with
+            poses; one folder with pairs.csv; or one folder of a ring, a folder a camera.
+        poses: file of poses; of an ortho image: where windows are cut.
+        ring: calibration; ring.json of the folder where None.
+        cameras: those that count; all where empty.
+    """
+
+    paths: Sequence[Path]
+    poses: Path | None = None
+    ring: Path | None = None
+    cameras: Sequence[str] = ()
+
+    def open(self, window: Window) -> StreetObservations:
+        """Open the observations; everything but the content of images is checked at once.
+
+        Args:
+            window: what aerial crops cover.
+
+        Raises:
+            MapInputError: something is missing, or is not what it should be.
+            ConfigError: options that do not belong to what was brought.
+        """
+        if not self.paths:
+            raise ConfigError("there are no observations", "give images, a folder, or an ortho image with --poses")
+        first = self.paths[0]
+        missing = next((path for path in self.paths if not path.exists()), None)
+        if missing is not None:
+            raise MapInputError(f"there is no file or folder {missing}", "check the path")
+        if first.is_dir() and (first / "pairs.csv").is_file():
+            return _pairs(self._alone(), window, self.cameras)
+        if first.is_dir() and (self.ring is not None or (first / "ring.json").is_file()):
+            return _ring(self._alone(), self.ring or first / "ring.json", self.cameras)
+        if self.cameras or self.ring is not None:
+            raise ConfigError(
+                f"{first} has no cameras", "leave --camera and --ring out, or give a folder with ring.json"
+            )
+        if first.suffix.lower() in ORTHO:
+            return _ortho(self._alone(), window, self.poses)
+        return _crops(self.paths, window)
+
+    def _alone(self) -> Path:
+        if len(self.paths) > 1:
+            raise ConfigError(f"{self.paths[0]} is all that can be given at once", f"leave {self.paths[1]} out")
+        return self.paths[0]
+
+
+def open_ring(path: Path) -> CameraRing:
+    """Read a calibration: ring.json, or a folder with Argoverse 2's two tables.
+
+    Raises:
+        MapInputError: it is missing, or a camera is not calibrated.
+    """
+    if not path.is_dir():
+        return read_ring_file(path)
+    if (path / "ring.json").is_file():
+        return read_ring_file(path / "ring.json")
+    tables = [sorted(path.glob(f"*{name}.feather")) for name in ("intrinsics", "egovehicle_SE3_sensor")]
+    if not all(len(found) == 1 for found in tables):
+        raise MapInputError(
+            f"{path} is no calibration", "give ring.json, or a folder with one *intrinsics.feather of Argoverse 2"
+        )
+    return read_ring(tables[0][0], tables[1][0])
+
+
+def _crops(sources: Sequence[Path], window: Window) -> StreetObservations:
+    files: list[Path] = []
+    for source in sources:
+        inside = _images(source) if source.is_dir() else [source]
+        if not inside:
+            raise MapInputError(f"{source} holds no images", "give JPEG or PNG crops, pairs.csv, or ring.json")
+        files += inside
+    length, width = window.size_m
+
+    def decode(number: int) -> Observation:
+        try:
+            return AerialCrop(read_rgb(files[number]), window)
+        except MapInputError as error:
+            if str(files[number]) in error.message:
+                raise
+            cure = f"{error.cure}; a crop covers {length:g} x {width:g} m, the way ahead up"
+            raise MapInputError(f"{files[number]}: {error.message}", cure) from error
+
+    return StreetObservations(_unique([file.name for file in files]), decode)
+
+
+def _ortho(path: Path, window: Window, poses: Path | None) -> StreetObservations:
+    if poses is None:
+        raise ConfigError(f"{path} shows many places", "give --poses FILE.csv, where windows are cut")
+    table = read_pose_table(poses)
+    ground = read_ground_tile(path).ground if path.suffix.lower() == ".npz" else read_ground_image(path)
+    at = table.poses()
+    names = table.names or tuple(str(number) for number in range(len(at)))
+    return StreetObservations(names, lambda number: ground.crop(at[number], window, CROP_PX), at)
+
+
+def _pairs(path: Path, window: Window, cameras: Sequence[str]) -> StreetObservations:
+    pairs = read_pairs(path, window)
+    if cameras and pairs.ring is None:
+        raise ConfigError(f"{path} holds aerial crops", "leave --camera out")
+    wanted = pairs.ring.take(*cameras) if pairs.ring is not None and cameras else None
+
+    def decode(number: int) -> Observation | None:
+        found = pairs[number].observation
+        if wanted is None or not isinstance(found, RingFrame):
+            return found
+        images = tuple(found.images[found.ring.names.index(name)] for name in wanted.names)
+        return RingFrame(wanted, images) if any(image is not None for image in images) else None
+
+    names = tuple(str(number) for number in range(len(pairs)))
+    maps, poses = zip(*pairs.places(), strict=True)
+    return StreetObservations(names, decode, list(poses), list(maps), pairs.graph)
+
+
+def _ring(folder: Path, calibration: Path, cameras: Sequence[str]) -> StreetObservations:
+    """Frames of a ring: a folder a camera, images of one moment have one name."""
+    ring = open_ring(calibration)
+    found = {inner.name: _images(inner) for inner in sorted(folder.iterdir()) if inner.is_dir()}
+    uncalibrated = [name for name, files in found.items() if files and name not in ring.names]
+    if uncalibrated and not cameras:
+        raise MapInputError(
+            f"the camera {uncalibrated[0]!r} of {folder} is not calibrated",
+            f"{calibration} has {', '.join(ring.names)}; add it, or name those that count with --camera",
+        )
+    if cameras:
+        ring = ring.take(*cameras)
+    by_name = {name: {file.stem: file for file in found.get(name, [])} for name in ring.names}
+    present = [name for name in ring.names if by_name[name]]
+    if not present:
+        raise MapInputError(
+            f"{folder} has no images of {', '.join(ring.names[:_NAMED])}", "make a folder a camera, named as it is"
+        )
+    # a moment that a camera outside of --camera saw is a frame without an image, not no frame
+    counting = list(found) if cameras else list(by_name)
+    moments = {file.stem for name in counting for file in found.get(name, [])}
+    frames = sorted(moments, key=lambda name: natural_key(Path(name)))
+
+    def decode(number: int) -> Observation | None:
+        files = [by_name[name].get(frames[number]) for name in ring.names]
+        if all(file is None for file in files):
+            return None
+        return RingFrame(ring, tuple(None if file is None else read_rgb(file) for file in files))
+
+    return StreetObservations(tuple(frames), decode, notes=_lacking(ring.names, present, frames, by_name))
+
+
+def _lacking(
+    names: Sequence[str], present: Sequence[str], frames: Sequence[str], by_name: dict[str, dict[str, Path]]
+) -> list[str]:
+    """What is missing of a ring's images, in words."""
+    absent = [name for name in names if name not in present]
+    notes = [f"no images of the cameras {', '.join(absent)}"] if absent else []
+    lacking = {frame: [name for name in present if frame not in by_name[name]] for frame in frames}
+    some = [f"{frame} lacks {', '.join(names)}" for frame, names in lacking.items() if names]
+    if some:
+        more = " ..." if len(some) > _NAMED else ""
+        notes.append(f"{len(some)} of {len(frames)} frames lack images: {'; '.join(some[:_NAMED])}{more}")
+    return notes
+
+
+def _images(folder: Path) -> list[Path]:
+    files = [file for file in folder.iterdir() if file.is_file() and file.suffix.lower() in IMAGES]
+    return sorted(files, key=lambda file: natural_key(Path(file.name)))
+
+
+def _unique(names: Sequence[str]) -> tuple[str, ...]:
+    """Names of which each is its own: the second ``a.png`` is ``a.png#2``."""
+    taken: dict[str, int] = {}
+    out = []
+    for name in names:
+        taken[name] = taken.get(name, 0) + 1
+        out.append(name if taken[name] == 1 else f"{name}#{taken[name]}")
+    return tuple(out)

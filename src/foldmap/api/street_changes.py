@@ -1,0 +1,228 @@
+"""What observations say has changed in a folded street map: found, written as GeoJSON, put into the map."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from foldmap.api.observing_streets import StreetObservations, StreetSource
+from foldmap.api.street_layers import comparing_model, layer_model, one_region, open_street, read_street_model
+from foldmap.errors import ConfigError, MapInputError, ModelError
+from foldmap.formats.street.findings import LineFeature, write_features
+from foldmap.geometry import SE2
+from foldmap.localize.street.estimate import least_similarity
+from foldmap.street.changes.dense import thinned
+from foldmap.street.changes.detect import ADDED, Change, ChangeSettings, apply_changes, find_changes
+from foldmap.street.changes.survey import MappedRegion, Survey, drawn, surveyed
+from foldmap.street.field.draw import FieldSpec
+from foldmap.street.field.model import FieldEmbedding
+from foldmap.street.library import read_library
+from foldmap.street.model import EmbeddingModel
+from foldmap.street.refold import StreetUpdate, depends_on_model, update_street
+from foldmap.street.search import SearchIndex
+from foldmap.street.unfold import StreetLayer
+
+Report = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class FoundChanges:
+    """Changes of one region.
+
+    Attributes:
+        region: the map.
+        changes: most confident first.
+        windows: how many observations counted.
+        settings: when evidence counted.
+        notes: what was left out, for people.
+    """
+
+    region: MappedRegion
+    changes: list[Change]
+    windows: int
+    settings: ChangeSettings
+    notes: list[str] = field(default_factory=list)
+
+    def put_into(self, fold_file: Path) -> StreetUpdate:
+        """Bring the map up to date: one transaction that writes the tiles that changed, embeddings included.
+
+        Raises:
+            MapInputError: nothing would be left of the region.
+            WriteError: the file cannot be written.
+        """
+        changed = thinned(apply_changes(self.region.fine, self.changes, self.settings), self.region.between_m)
+        if not len(changed.edges):
+            raise MapInputError(f"no lane of {self.region.name!r} would be left", "fold the region anew")
+        with open_street(fold_file) as layer:
+            embedder = layer.model() if depends_on_model(layer) else None
+        return update_street(fold_file, self.region.name, changed, model=embedder)
+
+    def write(self, path: Path, applied: bool) -> None:
+        """Write one GeoJSON feature a change; ``before`` is where a moved lane was."""
+        features = []
+        for one in self.changes:
+            said = {"kind": one.kind, "confidence": round(one.confidence, 4), "windows": one.windows}
+            said |= {"region": self.region.name, "applied": applied}
+            before = {"before": one.before_m} if len(one.before_m) else {}
+            features.append(LineFeature([one.line_m], self.region.crs, said, before))
+        write_features(path, features, {"foldmap:changes": 1})
+
+    def summary(self, done: StreetUpdate | None) -> dict[str, Any]:
+        """What was found, and what was written."""
+        metres = Counter[str]()
+        for one in self.changes:
+            metres[one.kind] += round(float(np.hypot(*np.diff(one.line_m, axis=0).T).sum()))
+        shown: dict[str, Any] = {
+            "region": self.region.name,
+            "changes": len(self.changes),
+            "by_kind": dict(Counter(one.kind for one in self.changes)),
+            "metres": dict(metres),
+            "applied": done is not None,
+            "windows": self.windows,
+        }
+        if done is not None:
+            shown |= {"tiles_changed": len(done.changed), "tiles_removed": len(done.removed)}
+            shown |= {"tiles_kept": done.kept, "places_embedded": done.places}
+        return shown
+
+
+def find_updates(
+    fold_file: Path,
+    source: StreetSource,
+    report: Report,
+    *,
+    region: str | None = None,
+    model: Path | None = None,
+    min_confidence: float = 0.35,
+) -> FoundChanges:
+    """Compare what was seen with the map there: lanes added, removed and moved.
+
+    Args:
+        fold_file: with a street layer.
+        source: what was observed.
+        report: called with windows done and in all.
+        region: of the map.
+        model: whose network takes a map; the map's or a shipped one where None.
+        min_confidence: least mean evidence of a change.
+
+    Raises:
+        FoldmapError: what was brought cannot be used.
+    """
+    settings = _settings(min_confidence)
+    with open_street(fold_file) as layer:
+        network = comparing_model(layer, model)
+        seen, mapped, poses = _opened(layer, source, region, network)
+        survey = surveyed(network, mapped, seen.read, poses, range(len(seen)), report)
+    return _found(mapped, survey, settings, seen.notes)
+
+
+def find_new_lanes(
+    fold_file: Path,
+    source: StreetSource,
+    report: Report,
+    *,
+    region: str | None = None,
+    model: Path | None = None,
+    min_confidence: float = 0.35,
+    free_m: float = 10.0,
+    library: Path | None = None,
+    min_similarity: float | None = None,
+) -> FoundChanges:
+    """Find lanes where the map has none.
+
+    Args:
+        fold_file: with a street layer.
+        source: what was observed.
+        report: called with windows done and in all.
+        region: of the map.
+        model: that reads lanes, or embeds; the map's where None.
+        min_confidence: least mean evidence of a lane.
+        free_m: an observation counts that has no lane of the map within this.
+        library: a map whose most similar graphs are taken, instead of reading lanes in images.
+        min_similarity: of these; what suits the model where None.
+
+    Raises:
+        FoldmapError: what was brought cannot be used.
+    """
+    settings = _settings(min_confidence)
+    if not 0 <= free_m < np.inf:
+        raise ConfigError(f"no lane within {free_m} m", "give metres from 0")
+    with open_street(fold_file) as layer:
+        network = read_street_model(model) if model is not None else layer_model(layer)
+        seen, mapped, poses = _opened(layer, source, region, network)
+        numbers = mapped.without_lanes(poses, free_m)
+        notes = list(seen.notes)
+        if len(numbers) < len(seen):
+            left_out = len(seen) - len(numbers)
+            notes.append(f"{left_out} of {len(seen)} observations are where the map has lanes: left out")
+        if library is not None:
+            survey, unlike = _from_library(library, min_similarity, network, mapped, (seen, poses, numbers), report)
+            if unlike:
+                notes.append(f"nothing in {library} is similar to {unlike} observations")
+        elif isinstance(network, FieldEmbedding):
+            survey = surveyed(network, mapped, seen.read, poses, numbers, report)
+        else:
+            raise ModelError(
+                f"a model {network.name} traces no lanes", "give a field model, or --from-library MAP.fold"
+            )
+    found = _found(mapped, survey, settings, notes)
+    return replace(found, changes=[one for one in found.changes if one.kind == ADDED])
+
+
+def _settings(min_confidence: float) -> ChangeSettings:
+    if not 0 < min_confidence <= 1:
+        raise ConfigError(f"a confidence of {min_confidence}", "give more than 0, and 1 at most")
+    return ChangeSettings(least=min_confidence)
+
+
+def _opened(
+    layer: StreetLayer, source: StreetSource, region: str | None, model: EmbeddingModel
+) -> tuple[StreetObservations, MappedRegion, list[SE2]]:
+    seen = source.open(model.window)
+    poses = seen.placed(source.poses)
+    name = one_region([one.name for one in layer.regions], region, seen.maps)
+    return seen, MappedRegion.read(layer, name), poses
+
+
+def _found(mapped: MappedRegion, survey: Survey, settings: ChangeSettings, notes: list[str]) -> FoundChanges:
+    changes = find_changes(mapped.fine, survey.poses, survey.evidence, survey.spec, settings) if survey.poses else []
+    return FoundChanges(mapped, changes, len(survey.poses), settings, notes)
+
+
+def _from_library(
+    path: Path,
+    min_similarity: float | None,
+    model: EmbeddingModel,
+    mapped: MappedRegion,
+    brought: tuple[StreetObservations, list[SE2], Sequence[int]],
+    report: Report,
+) -> tuple[Survey, int]:
+    """The most similar graph of a library at each place, drawn as a field; and how many have none."""
+    least = least_similarity(model, min_similarity)
+    seen, poses, numbers = brought
+    part = StreetObservations(tuple(seen.names[k] for k in numbers), lambda k: seen.read(numbers[k]))
+    with open_street(path) as layer:
+        if layer.codec is not None and layer.dimension != model.dim:
+            raise ModelError(
+                f"{path} has embeddings of {layer.dimension} numbers, the model makes {model.dim}",
+                "fold the library with this model",
+            )
+        library = read_library(layer, model=model)
+        index = SearchIndex.build(library.vectors)
+        kept, graphs, unlike = [], [], 0
+        for k, row in zip(numbers, part.embedded(model, report), strict=True):
+            if row is None:
+                continue
+            scores, rows = library.most_similar(index, row, 1, 0.0)
+            if scores[0] < least:
+                unlike += 1
+                continue
+            kept.append(poses[k])
+            graphs.append(library.graph(rows[0], model.window))
+    spec = model.field if isinstance(model, FieldEmbedding) else FieldSpec(window=model.window)
+    return drawn(graphs, kept, mapped, spec), unlike

@@ -1,0 +1,117 @@
+"""A folded street map as the verbs take it: opened, one of its regions, and the model that embeds it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from foldmap.atlas import FoldFile
+from foldmap.errors import ConfigError, LayerError, ModelError
+from foldmap.street.defaults import default_model
+from foldmap.street.model import EmbeddingModel, read_model
+from foldmap.street.unfold import StreetLayer
+
+if TYPE_CHECKING:
+    from foldmap.street.field.model import FieldEmbedding
+
+MAX_BYTES = 1 << 30
+
+
+@contextmanager
+def open_street(path: Path) -> Iterator[StreetLayer]:
+    """Open the street layer of a file.
+
+    Raises:
+        MapFormatError: no such file, or a damaged one.
+        LayerError: it has no street layer.
+    """
+    with FoldFile.open(path) as file:
+        yield street_layer(file)
+
+
+def street_layer(file: FoldFile) -> StreetLayer:
+    """The street layer of an open file.
+
+    Raises:
+        LayerError: it has none.
+    """
+    names = [layer.name for layer in file.layers() if layer.kind == "street"]
+    if not names:
+        raise LayerError(f"{file.path} has no street layer", "fold street maps with foldmap fold")
+    return StreetLayer(file, names[0])
+
+
+def one_region(names: Sequence[str], told: str | None, maps: Sequence[str] | None = None) -> str:
+    """The one region that is meant.
+
+    Args:
+        names: of all regions.
+        told: by the user.
+        maps: of the street maps that the observations are of, where they say so.
+
+    Raises:
+        ConfigError: there is no such region, or there are several, and nobody says which.
+    """
+    shown = ", ".join(names[:8])
+    if told is not None and told not in names:
+        raise ConfigError(f"the map has no region {told!r}", f"it has {shown}")
+    said = {told} if told is not None else set(maps or ()) & set(names) or set(names)
+    if len(said) > 1:
+        raise ConfigError(f"the map has {len(names)} regions, each in a frame of its own", f"give --region: {shown}")
+    return said.pop()
+
+
+def read_street_model(path: Path) -> EmbeddingModel:
+    """Read a model of ``foldmap train street``.
+
+    Raises:
+        ModelError: it is missing, or no street model of this version.
+    """
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise ModelError(f"{path} is too large to be a model", "give a model written by foldmap train street")
+        return read_model(path.read_bytes())
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror or error}", "check the path of the model") from error
+    except ModelError as error:
+        raise ModelError(f"{path}: {error.message}", error.cure) from error
+
+
+def layer_model(layer: StreetLayer, given: Path | None = None) -> EmbeddingModel:
+    """The model of a map, or another one that is given and makes embeddings of the same kind.
+
+    Raises:
+        ModelError: the map was folded without one, or the given one does not fit the map's embeddings.
+    """
+    if given is not None:
+        model = read_street_model(given)
+        dimension = model.dim if layer.codec is None else layer.dimension
+        made = layer.model_name, dimension, layer.window
+        if layer.model_name is not None and (model.name, model.dim, model.window) != made:
+            raise ModelError(
+                f"{given} is a model {model.name} of {model.dim} numbers, the map has embeddings of {layer.model_name}",
+                "give the model that the map was folded with, or one trained from it",
+            )
+        return model
+    if layer.model_name is None:
+        raise ModelError("the street layer was folded without a model", "give --model, or fold the map with one")
+    return layer.model()
+
+
+def comparing_model(layer: StreetLayer, given: Path | None = None) -> FieldEmbedding:
+    """A model whose network takes a map: the given one, the map's own if it is such a one, else the shipped one.
+
+    Raises:
+        ModelError: the given one takes no map, or none is installed.
+    """
+    from foldmap.street.field.model import FieldEmbedding
+
+    if given is not None or layer.model_name is not None:
+        model = read_street_model(given) if given is not None else layer.model()
+        if isinstance(model, FieldEmbedding) and model.network.shape.with_map:
+            return model
+        if given is not None:
+            raise ModelError(f"{given} takes no map to compare with", "train one with foldmap train street --update")
+    return default_model(update=True)

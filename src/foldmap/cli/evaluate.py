@@ -1,0 +1,77 @@
+"""``foldmap evaluate``: estimates against the truth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from foldmap.cli.common import put
+from foldmap.cli.verbs import label_of, spoken
+from foldmap.errors import ConfigError
+
+EXAMPLES = (
+    "\b\nExamples:\n  foldmap evaluate estimates.txt truth.txt\n"
+    "  foldmap evaluate estimates.txt truth.txt --json --plot errors.svg\n"
+    "  foldmap evaluate poses.txt scene/sparse --thresholds '0.005,0.5 0.02,2'\n"
+    "  foldmap evaluate poses.txt.jsonl scene/sparse --unit radius --plot errors.svg"
+)
+
+
+def _option(panel: str, text: str) -> Any:
+    return typer.Option(rich_help_panel=panel, help=text)
+
+
+def evaluate(
+    context: typer.Context,
+    estimates: Annotated[Path, typer.Argument(help="What foldmap localize wrote: TUM, hloc text, or .jsonl.")],
+    truth: Annotated[
+        Path, typer.Argument(help="True poses. Sweeps: TUM or KITTI. Photos: COLMAP, 7-Scenes, kapture, TUM or hloc.")
+    ],
+    time_limit: Annotated[
+        float, typer.Option(help="Times of estimates and truth farther apart do not belong together, seconds.")
+    ] = 0.01,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", "--picture", help="Draw the distribution of the error to this SVG.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
+    calibration: Annotated[Path | None, _option("Sweeps", "KITTI calib.txt, when the truth is the camera's.")] = None,
+    segment: Annotated[float, _option("Sweeps", "Failure rates are over segments of so many metres.")] = 1000.0,
+    limit: Annotated[float, _option("Sweeps", "A segment fails at an error beyond this, metres.")] = 1.0,
+    thresholds: Annotated[
+        str, _option("Photos", "'0.05,5 0.25,2' (centre,degrees), or aachen, cambridge, 7scenes, tight.")
+    ] = "",
+    unit: Annotated[str | None, _option("Photos", "m, world, or radius (percent of the true model's radius).")] = None,
+    queries: Annotated[Path | None, _option("Photos", "List of what was asked, where no .jsonl lies beside.")] = None,
+) -> None:
+    """Compare estimates with the truth.
+
+    Sweeps: every true pose counts; one that has no estimate has infinite error. Statuses are counted from
+    ESTIMATES.jsonl where that tells of the same poses. Photos: every query that has a true pose counts; one that was
+    not answered has infinite error. ESTIMATES.jsonl tells which were asked; without it give --queries. Rows are paired
+    by whole names or nearest times; what was paired, how, and as what it was judged is printed too.
+    """
+    from foldmap.api.evaluating_photos import compare_photos, why_photos
+
+    said = spoken(context)
+    why = "--queries is given" if queries is not None else why_photos(estimates, truth)
+    other = "Sweeps" if why else "Photos"
+    params = context.command.params
+    strange = [label_of(one) for one in params if one.name in said and getattr(one, "rich_help_panel", None) == other]
+    if strange:
+        about = f"about photos ({why})" if why else "not about photos"
+        raise ConfigError(f"{estimates} is {about}", f"leave {' and '.join(strange)} out")
+    limit_s = time_limit if "time_limit" in said else None
+    if why:
+        shown = compare_photos(
+            estimates, truth, queries=queries, thresholds=thresholds, unit=unit, limit_s=limit_s, plot=plot
+        )
+        shown["judged"] = f"photos, in 6 degrees of freedom: {why}"
+    else:
+        from foldmap.api.evaluating_sweeps import compare_sweeps
+
+        shown = compare_sweeps(
+            estimates, truth, calibration=calibration, segment_m=segment, limit_m=limit, limit_s=limit_s, plot=plot
+        )
+    put(shown, as_json)

@@ -1,0 +1,296 @@
+"""``foldmap localize``: sweeps, photos, or what a street layer takes, in a folded map."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from foldmap.cli.common import bars, put, save_settings, say, write_bytes
+from foldmap.cli.verbs import label_of, spoken
+from foldmap.errors import ConfigError
+
+if TYPE_CHECKING:
+    from foldmap.api.answers import Localized
+    from foldmap.atlas import FoldFile
+
+EXAMPLES = (
+    "\b\nExamples:\n  foldmap localize map.fold sweeps/ --poses prior.txt -o estimates.txt\n"
+    "  foldmap localize map.fold 'drive/*.bin' --poses odometry.txt --online -o estimates.txt --json\n"
+    "  foldmap localize scene.fold --queries list.txt --features feats.h5 -o poses.txt\n"
+    "  foldmap localize scene.fold photos/ --camera PINHOLE,525,525,320,240 -o poses.txt\n"
+    "  foldmap localize scene.fold --rigs rigs.txt --features database.db --layout both -o poses.txt\n"
+    "  foldmap localize streets.fold ortho.tif --poses poses.csv --prior gnss.csv --radius 64 -o estimates.csv\n"
+    "  foldmap localize streets.fold crops/ --drive odometry.csv -o estimates.csv --picture where.png"
+)
+_OF_LAYER = {"lidar": "sweeps", "visual": "photos", "street": "streets"}
+_BOTH_PANELS = {"poses": "Sweeps and streets", "queries": "Photos"}
+"""Options that come first and yet are of some layers alone; the panels of the others say which they are of."""
+
+SWEEPS, PHOTOS, STREETS = "Sweeps", "Photos", "Streets"
+SWEEPS_STREETS, PHOTOS_STREETS = "Sweeps and streets", "Photos and streets"
+
+
+def _option(panel: str, text: str, *names: str, **more: Any) -> Any:
+    return typer.Option(*names, rich_help_panel=panel, help=text, **more)
+
+
+MapFile = Annotated[Path, typer.Argument(metavar="MAP.fold", help="The folded map.")]
+Output = Annotated[Path, typer.Option("-o", "--output", help="File of the poses that were answered.")]
+Observations = Annotated[
+    list[Path] | None,
+    typer.Argument(
+        metavar="OBSERVATIONS",
+        help="Sweeps: folder, file or glob of .las .laz .pcd, KITTI .bin. Photos: their folder. Streets: aerial "
+        "crops (the way ahead up), files or a folder; an ortho GeoTIFF with --poses; a folder with pairs.csv; or a "
+        "folder with ring.json and a folder a camera.",
+    ),
+]
+Poses = Annotated[
+    Path | None,
+    typer.Option(help="Sweeps: prior poses, KITTI or TUM, world_T_sensor. Streets: where an ortho image is cut."),
+]
+Queries = Annotated[
+    Path | None, typer.Option(metavar="LIST", help="Photos: a line each, name MODEL width height params.")
+]
+Layer = Annotated[
+    str | None, typer.Option(help="lidar, visual or street, where observations may be for two layers of the map.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")]
+Radius = Annotated[
+    float | None, _option(SWEEPS_STREETS, "The prior is right to so many metres (sweeps: 1, streets: 64).")
+]
+HeadingRange = Annotated[float, _option(SWEEPS, "And to so many degrees of heading.")]
+Online = Annotated[bool, _option(SWEEPS, "Filter along the drive from the first pose, then by increments.", "--online")]
+Aggregate = Annotated[int, _option(SWEEPS, "Sweeps an observation.")]
+Calibration = Annotated[Path | None, _option(SWEEPS, "KITTI calib.txt, when the poses are the camera's.")]
+IntensityScale = Annotated[float | None, _option(SWEEPS, "Intensity of full reflectance, like 255.")]
+SensorHeight = Annotated[float | None, _option(SWEEPS, "Height of the sensor above the road, metres.")]
+TimeLimit = Annotated[float, _option(SWEEPS, "Where they are named by times, seconds to their pose at most.")]
+Rigs = Annotated[Path | None, _option(PHOTOS, "Of rigs: id name MODEL ... | qw qx qy qz tx ty tz.", metavar="LIST")]
+Features = Annotated[Path | None, _option(PHOTOS, "Their features, hloc's .h5 or COLMAP's .db.")]
+Photos = Annotated[Path | None, _option(PHOTOS, "Their folder; features are extracted (needs foldmap[sfm]).")]
+Globals = Annotated[
+    Path | None, _option(PHOTOS, "hloc's .h5 of global descriptors, where the map has some.", "--globals")
+]
+Weights = Annotated[Path | None, _option(PHOTOS, "Of the network that made the map's features.")]
+Matcher = Annotated[str, _option(PHOTOS, "direct, mutual or lightglue.")]
+MatcherWeights = Annotated[Path | None, _option(PHOTOS, "Of lightglue, where that is the matcher.")]
+MaxKeypoints = Annotated[int, _option(PHOTOS, "Extract at most that many features of each.")]
+Layout = Annotated[str, _option(PHOTOS, "Poses as hloc, tum or both (OUTPUT.tum).")]
+Seed = Annotated[int, _option(PHOTOS, "Of RANSAC.")]
+Camera = Annotated[
+    list[str] | None,
+    _option(
+        PHOTOS_STREETS,
+        "Photos of a list of names: PINHOLE,fx,fy,cx,cy or 'MODEL width height params'. Streets: use this camera "
+        "of the ring alone; repeat for more.",
+    ),
+]
+Model = Annotated[
+    Path | None,
+    _option(PHOTOS_STREETS, "Photos of a list of names: COLMAP model that has their cameras. Streets: not the map's."),
+]
+Prior = Annotated[Path | None, _option(STREETS, "A position an observation, CSV or TUM; else the whole map.")]
+Compass = Annotated[
+    float | None, _option(STREETS, "The prior's heading is right to so many degrees (standard deviation).")
+]
+Drive = Annotated[Path | None, _option(STREETS, "They are a drive; its odometry, CSV or TUM.", "--drive", "--sequence")]
+Truth = Annotated[Path | None, _option(STREETS, "True poses: prints recall at 1, 3, 5, 10 m.")]
+Region = Annotated[str | None, _option(STREETS, "Of the map, where it has several.")]
+Step = Annotated[float, _option(STREETS, "Places along lanes that are told apart, metres.")]
+Temperature = Annotated[float | None, _option(STREETS, "Of similarity, as calibrated for the model.")]
+MinSimilarity = Annotated[
+    float | None, _option(STREETS, "Below this cosine nothing matches; else what suits the model.")
+]
+Ring = Annotated[Path | None, _option(STREETS, "Calibration of the cameras; ring.json of the folder where left out.")]
+Picture = Annotated[Path | None, _option(STREETS, "Draw the heat map to this PNG.")]
+PictureOf = Annotated[int | None, _option(STREETS, "Of this observation, from 1; the last where left out.")]
+
+
+def localize(
+    context: typer.Context,
+    fold_file: MapFile,
+    output: Output,
+    observations: Observations = None,
+    poses: Poses = None,
+    queries: Queries = None,
+    layer: Layer = None,
+    as_json: AsJson = False,
+    radius: Radius = None,
+    heading_range: HeadingRange = 5.0,
+    online: Online = False,
+    aggregate: Aggregate = 5,
+    calibration: Calibration = None,
+    intensity_scale: IntensityScale = None,
+    sensor_height: SensorHeight = None,
+    time_limit: TimeLimit = 0.01,
+    rigs: Rigs = None,
+    features: Features = None,
+    photos: Photos = None,
+    global_descriptors: Globals = None,
+    weights: Weights = None,
+    matcher: Matcher = "direct",
+    matcher_weights: MatcherWeights = None,
+    max_keypoints: MaxKeypoints = 8192,
+    layout: Layout = "hloc",
+    seed: Seed = 0,
+    camera: Camera = None,
+    model: Model = None,
+    prior: Prior = None,
+    compass: Compass = None,
+    drive: Drive = None,
+    truth: Truth = None,
+    region: Region = None,
+    step: Step = 2.0,
+    temperature: Temperature = None,
+    min_similarity: MinSimilarity = None,
+    ring: Ring = None,
+    picture: Picture = None,
+    picture_of: PictureOf = None,
+) -> None:
+    """Localize sweeps, photos, or what a street layer takes, in a folded map.
+
+    What the OBSERVATIONS are says which layer they are for. Answered poses are written as TUM rows, or CSV where OUTPUT
+    is so called; those of photos as name qw qx qy qz tx ty tz (world to camera), or TUM (camera to world; the time is
+    the name's where names are numbers, else the query's number). Beside them OUTPUT.jsonl has one line for every
+    observation with its status, pose, covariance and diagnostics; of streets also the guess, the most probable place,
+    which recall is about. What is not answered has no pose. Exit status 1 when nothing was answered.
+    """
+    from foldmap.api.answers import write_answers
+    from foldmap.atlas import FoldFile
+
+    asked = SimpleNamespace(**context.params)
+    with FoldFile.open(fold_file) as file, bars() as begin:
+        kind = _layer(asked, file)
+        chosen = _options_of(context, kind)
+        found = _LOCALIZERS[kind](file, asked, begin)
+        drawn = found.heat_map(picture_of) if picture is not None else None
+    for note in found.notes:
+        say(note)
+    write_answers(output, found.answers, layout)
+    save_settings(output, "localize", {"layer": kind, **chosen, **found.settings})
+    if drawn is not None:
+        write_bytes(picture, drawn)
+    summary = found.summary()
+    put({"estimates": output, **summary}, as_json)
+    if summary["answered"] == 0:
+        raise typer.Exit(1)
+
+
+def _layer(asked: Any, file: FoldFile) -> str:
+    """The kind of layer that is meant."""
+    from foldmap.api.observing import LAYERS, VISUAL, layer_of
+
+    if asked.layer is not None:
+        if asked.layer not in LAYERS:
+            raise ConfigError(f"there is no layer {asked.layer!r}", f"choose {', '.join(LAYERS)}")
+        return str(asked.layer)
+    if any((asked.queries, asked.rigs, asked.features, asked.photos)):
+        return VISUAL
+    if not asked.observations:
+        raise ConfigError(
+            "there is nothing to localize",
+            "give OBSERVATIONS, or --queries LIST with --features FILE or --photos FOLDER",
+        )
+    return layer_of(asked.observations, {layer.kind for layer in file.layers()})
+
+
+def _options_of(context: typer.Context, kind: str) -> dict[str, Any]:
+    """Options of a layer; those of others must not be given.
+
+    Raises:
+        ConfigError: an option of another layer, or one that nothing would heed.
+    """
+    chosen, said = {}, spoken(context)
+    for one in context.command.params:
+        assert one.name is not None
+        panel = getattr(one, "rich_help_panel", None) or _BOTH_PANELS.get(one.name, "")
+        if not panel or _OF_LAYER[kind] in panel.lower():
+            chosen[one.name] = context.params.get(one.name)
+        elif one.name in said:
+            raise ConfigError(f"{label_of(one)} is for {panel.lower()}", "leave it out")
+    if "max_keypoints" in said and not said & {"photos", "observations"}:
+        raise ConfigError("--max-keypoints is of features that are extracted", "give --photos, or leave it out")
+    if "matcher_weights" in said and context.params["matcher"] != "lightglue":
+        raise ConfigError("--matcher-weights is of --matcher lightglue", "give that too, or leave it out")
+    return chosen
+
+
+def _sweeps(file: FoldFile, asked: Any, begin: Any) -> Localized:
+    from foldmap.api.localizing_sweeps import localize_sweeps
+
+    if len(asked.observations or ()) != 1:
+        raise ConfigError("sweeps come from one place", "give a folder, a file or a quoted pattern")
+    if asked.poses is None:
+        raise ConfigError("sweeps need prior poses", "give --poses, one a sweep")
+    return localize_sweeps(
+        file,
+        asked.observations[0],
+        asked.poses,
+        radius_m=1.0 if asked.radius is None else asked.radius,
+        heading_range_rad=math.radians(asked.heading_range),
+        online=asked.online,
+        aggregate=asked.aggregate,
+        calibration=asked.calibration,
+        intensity_scale=asked.intensity_scale,
+        sensor_height_m=asked.sensor_height,
+        time_limit_s=asked.time_limit,
+        begin=begin,
+    )
+
+
+def _photos(file: FoldFile, asked: Any, begin: Any) -> Localized:
+    from foldmap.api.answers import check_layout
+    from foldmap.api.localizing_photos import localize_photos
+
+    check_layout(asked.layout)
+    folders = [*(asked.observations or ()), *([asked.photos] if asked.photos is not None else [])]
+    if len(folders) > 1 or (asked.observations and not folders[0].is_dir()):
+        raise ConfigError("either sweeps or photos are localized", "give OBSERVATIONS, or --queries and --photos")
+    if len(asked.camera or ()) > 1:
+        raise ConfigError("all photos of a list of names have one camera", "give --camera once")
+    return localize_photos(
+        file,
+        queries=asked.queries,
+        rigs=asked.rigs,
+        features=asked.features,
+        photos=folders[0] if folders else None,
+        global_descriptors=asked.global_descriptors,
+        camera=asked.camera[0] if asked.camera else "",
+        model=asked.model,
+        weights=asked.weights,
+        matcher=asked.matcher,
+        matcher_weights=asked.matcher_weights,
+        max_keypoints=asked.max_keypoints,
+        seed=asked.seed,
+        begin=begin,
+    )
+
+
+def _streets(file: FoldFile, asked: Any, begin: Any) -> Localized:
+    from foldmap.api.localizing_streets import localize_streets
+    from foldmap.api.observing_streets import StreetSource
+
+    return localize_streets(
+        file,
+        StreetSource(asked.observations or (), asked.poses, asked.ring, asked.camera or ()),
+        prior=asked.prior,
+        radius_m=64.0 if asked.radius is None else asked.radius,
+        compass_deg=asked.compass,
+        drive=asked.drive,
+        truth=asked.truth,
+        region=asked.region,
+        step_m=asked.step,
+        temperature=asked.temperature,
+        min_similarity=asked.min_similarity,
+        model=asked.model,
+        begin=begin,
+    )
+
+
+_LOCALIZERS: dict[str, Callable[..., Any]] = {"lidar": _sweeps, "visual": _photos, "street": _streets}
