@@ -128,7 +128,7 @@ def test_single_images_with_a_prior(run: Run, town: Path, tmp_path: Path, drive:
         assert (row["x_m"] == "") == (line["pose"] is None)
         assert line["diagnostics"]["prior_distance_m"] <= 30
     settings = json.loads(Path(f"{out}.settings.json").read_text())
-    assert (settings["radius"], settings["localizer"]["temperature"]) == (30, 0.01)
+    assert (settings["radius_m"], settings["localizer"]["temperature"]) == (30, 0.01)
 
 
 def test_what_cannot_be_answered_has_no_pose(

@@ -38,21 +38,8 @@ def localize_photos(
 ) -> Localized:
     """Localize photos or rigs of photos; needs neither the map's images nor COLMAP.
 
-    Args:
-        file: with a visual layer.
-        queries: hloc's query list; all photos that have features where None.
-        rigs: a rig list instead.
-        features: file of local features.
-        photos: folder of photos instead.
-        global_descriptors: hloc's file of them.
-        camera: intrinsics of a list of names.
-        model: COLMAP model with the intrinsics of a list of names.
-        weights: of the map's extractor, where it is a network.
-        matcher: of `foldmap.localize.visual.localizer.VisualSettings`.
-        matcher_weights: of a learned matcher.
-        max_keypoints: most of a photo.
-        seed: of RANSAC.
-        begin: makes a callback for a kind of work.
+    What is asked is read by `read_photo_queries`, features are opened by `open_query_features`; the matcher is one of
+    `VisualSettings`, the seed RANSAC's.
 
     Raises:
         FoldmapError: what was brought cannot be used.

@@ -72,20 +72,9 @@ def localize_streets(
 ) -> LocalizedInStreets:
     """Localize observations in a street map, one by one or with a filter along a drive.
 
-    Args:
-        file: with a street layer.
-        source: what was observed.
-        prior: a position an observation, within `radius_m` of it; with `drive`, of the first one.
-        radius_m: of the prior.
-        compass_deg: standard deviation of the prior's heading; None: it is not used.
-        drive: odometry, of which increments count: the observations are one sequence.
-        truth: true poses, for recall.
-        region: of the map.
-        step_m: between the places that are told apart.
-        temperature: of similarity, as calibrated for the model.
-        min_similarity: below this cosine nothing matches; what suits the model where None.
-        model: instead of the map's.
-        begin: makes a callback for a kind of work.
+    A prior is a position an observation (with `drive`, of the first one), right to `radius_m`; its heading counts where
+    `compass_deg`, its standard deviation, is given. `drive` is odometry, of which increments count. Temperature and
+    least similarity belong to the model.
 
     Raises:
         FoldmapError: what was brought cannot be used.

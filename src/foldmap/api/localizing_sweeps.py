@@ -25,7 +25,7 @@ def localize_sweeps(
     poses: Path,
     *,
     radius_m: float = 1.0,
-    heading_range_rad: float = math.radians(5.0),
+    heading_range_deg: float = 5.0,
     online: bool = False,
     aggregate: int = 5,
     calibration: Path | None = None,
@@ -41,7 +41,7 @@ def localize_sweeps(
         sweeps: folder, file or glob.
         poses: priors, one a sweep; online only their increments count, after the first.
         radius_m: half the search window; online, three standard deviations of the first pose.
-        heading_range_rad: the same in heading.
+        heading_range_deg: the same in heading.
         online: filter along the drive.
         aggregate: sweeps an observation.
         calibration: KITTI calib.txt.
@@ -53,6 +53,7 @@ def localize_sweeps(
     Raises:
         FoldmapError: what was brought cannot be used.
     """
+    heading_range_rad = math.radians(heading_range_deg)
     if not (math.isfinite(radius_m) and radius_m > 0 and 0 <= heading_range_rad <= math.pi):
         raise ConfigError(f"a search of {radius_m} m", "give a positive radius, and 0 to 180 degrees of heading")
 

@@ -61,16 +61,15 @@ class FoundPlaces:
         rows = []
         for rank, (score, row) in enumerate(zip(self.scores, self.rows, strict=True), start=1):
             pose = library.pose(row)
-            rows.append(
-                {
-                    "rank": rank,
-                    "region": library.region_of(row),
-                    "x_m": round(pose.x_m, 3),
-                    "y_m": round(pose.y_m, 3),
-                    "heading_deg": round(math.degrees(pose.heading_rad), 3),
-                    "similarity": round(score, 5),
-                }
-            )
+            found = {
+                "rank": rank,
+                "region": library.region_of(row),
+                "x_m": round(pose.x_m, 3),
+                "y_m": round(pose.y_m, 3),
+                "heading_deg": round(math.degrees(pose.heading_rad), 3),
+                "similarity": round(score, 5),
+            }
+            rows.append(found)
         return rows
 
 
@@ -160,17 +159,8 @@ def retrieve_places(
 ) -> Retrieval:
     """Find the places of a street map whose lane graphs fit what is seen.
 
-    Args:
-        layer: with places.
-        source: what was observed.
-        begin: makes a callback for a kind of work.
-        top: results an observation.
-        apart_m: two results of one region are at least so far apart; 0: all places count.
-        min_similarity: below it an observation has no match; what suits the model where None.
-        regions: to search; all where empty.
-        fence: within the region.
-        search: a kind of `SearchIndex`.
-        model: instead of the map's.
+    Each observation gets its `top` results, those of one region at least `apart_m` apart (0: all places count). Below
+    `min_similarity` (what suits the model where None) it has no match.
 
     Raises:
         FoldmapError: what was brought cannot be used.
@@ -258,11 +248,7 @@ class WantedGraph:
 def graph_at(path: Path, pose: SE2, region: str | None = None, model: Path | None = None) -> WantedGraph:
     """Cut the graph around a pose out of a folded or any other street map.
 
-    Args:
-        path: .fold, or what `foldmap.formats.street.maps.read_street_maps` reads.
-        pose: world_SE2_ego.
-        region: of the map, where it has several.
-        model: instead of the map's, or of the shipped one.
+    The model is the map's, or the shipped one, where none is given.
 
     Raises:
         MapInputError: no street map, or no lane at that place.

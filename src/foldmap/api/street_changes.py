@@ -102,13 +102,7 @@ def find_updates(
 ) -> FoundChanges:
     """Compare what was seen with the map there: lanes added, removed and moved.
 
-    Args:
-        fold_file: with a street layer.
-        source: what was observed.
-        report: called with windows done and in all.
-        region: of the map.
-        model: whose network takes a map; the map's or a shipped one where None.
-        min_confidence: least mean evidence of a change.
+    The model's network takes a map; where none is given, it is the map's or a shipped one.
 
     Raises:
         FoldmapError: what was brought cannot be used.
@@ -133,18 +127,11 @@ def find_new_lanes(
     library: Path | None = None,
     min_similarity: float | None = None,
 ) -> FoundChanges:
-    """Find lanes where the map has none.
+    """Find lanes where the map has none: observations count that have no lane of the map within `free_m`.
 
-    Args:
-        fold_file: with a street layer.
-        source: what was observed.
-        report: called with windows done and in all.
-        region: of the map.
-        model: that reads lanes, or embeds; the map's where None.
-        min_confidence: least mean evidence of a lane.
-        free_m: an observation counts that has no lane of the map within this.
-        library: a map whose most similar graphs are taken, instead of reading lanes in images.
-        min_similarity: of these; what suits the model where None.
+    The model reads lanes in images; or, where a library is given, the graphs of that map are taken that are most
+    similar to the images, from `min_similarity` on. The model is the map's, the least similarity what suits the model,
+    where they are not given.
 
     Raises:
         FoldmapError: what was brought cannot be used.

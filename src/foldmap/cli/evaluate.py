@@ -8,8 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from foldmap.cli.common import put
-from foldmap.cli.verbs import label_of, spoken
-from foldmap.errors import ConfigError
+from foldmap.cli.verbs import options_of, spoken
 
 EXAMPLES = (
     "\b\nExamples:\n  foldmap evaluate estimates.txt truth.txt\n"
@@ -19,8 +18,8 @@ EXAMPLES = (
 )
 
 
-def _option(panel: str, text: str) -> Any:
-    return typer.Option(rich_help_panel=panel, help=text)
+def _option(panel: str, text: str, *names: str) -> Any:
+    return typer.Option(*names, rich_help_panel=panel, help=text)
 
 
 def evaluate(
@@ -37,8 +36,10 @@ def evaluate(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
     calibration: Annotated[Path | None, _option("Sweeps", "KITTI calib.txt, when the truth is the camera's.")] = None,
-    segment: Annotated[float, _option("Sweeps", "Failure rates are over segments of so many metres.")] = 1000.0,
-    limit: Annotated[float, _option("Sweeps", "A segment fails at an error beyond this, metres.")] = 1.0,
+    segment_m: Annotated[
+        float, _option("Sweeps", "Failure rates are over segments of so many metres.", "--segment")
+    ] = 1000.0,
+    limit_m: Annotated[float, _option("Sweeps", "A segment fails at an error beyond this, metres.", "--limit")] = 1.0,
     thresholds: Annotated[
         str, _option("Photos", "'0.05,5 0.25,2' (centre,degrees), or aachen, cambridge, 7scenes, tight.")
     ] = "",
@@ -54,24 +55,15 @@ def evaluate(
     """
     from foldmap.api.evaluating_photos import compare_photos, why_photos
 
-    said = spoken(context)
+    limit_s = time_limit if "time_limit" in spoken(context) else None
     why = "--queries is given" if queries is not None else why_photos(estimates, truth)
-    other = "Sweeps" if why else "Photos"
-    params = context.command.params
-    strange = [label_of(one) for one in params if one.name in said and getattr(one, "rich_help_panel", None) == other]
-    if strange:
-        about = f"about photos ({why})" if why else "not about photos"
-        raise ConfigError(f"{estimates} is {about}", f"leave {' and '.join(strange)} out")
-    limit_s = time_limit if "time_limit" in said else None
     if why:
-        shown = compare_photos(
-            estimates, truth, queries=queries, thresholds=thresholds, unit=unit, limit_s=limit_s, plot=plot
-        )
+        own = options_of(context, "photos", why=f", and {estimates} is about photos ({why})")
+        shown = compare_photos(estimates, truth, limit_s=limit_s, plot=plot, **own)
         shown["judged"] = f"photos, in 6 degrees of freedom: {why}"
     else:
         from foldmap.api.evaluating_sweeps import compare_sweeps
 
-        shown = compare_sweeps(
-            estimates, truth, calibration=calibration, segment_m=segment, limit_m=limit, limit_s=limit_s, plot=plot
-        )
+        own = options_of(context, "sweeps", why=f", and {estimates} is not about photos")
+        shown = compare_sweeps(estimates, truth, limit_s=limit_s, plot=plot, **own)
     put(shown, as_json)

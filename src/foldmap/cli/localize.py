@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from foldmap.cli.common import bars, put, save_settings, say, write_bytes
-from foldmap.cli.verbs import label_of, spoken
+from foldmap.cli.verbs import options_of, spoken
 from foldmap.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -28,7 +26,7 @@ EXAMPLES = (
     "  foldmap localize streets.fold crops/ --drive odometry.csv -o estimates.csv --picture where.png"
 )
 _OF_LAYER = {"lidar": "sweeps", "visual": "photos", "street": "streets"}
-_BOTH_PANELS = {"poses": "Sweeps and streets", "queries": "Photos"}
+_PANELS = {"poses": "Sweeps and streets", "queries": "Photos"}
 """Options that come first and yet are of some layers alone; the panels of the others say which they are of."""
 
 SWEEPS, PHOTOS, STREETS = "Sweeps", "Photos", "Streets"
@@ -62,15 +60,19 @@ Layer = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")]
 Radius = Annotated[
-    float | None, _option(SWEEPS_STREETS, "The prior is right to so many metres (sweeps: 1, streets: 64).")
+    float | None, _option(SWEEPS_STREETS, "The prior is right to so many metres (sweeps: 1, streets: 64).", "--radius")
 ]
-HeadingRange = Annotated[float, _option(SWEEPS, "And to so many degrees of heading.")]
+HeadingRange = Annotated[float, _option(SWEEPS, "And to so many degrees of heading.", "--heading-range")]
 Online = Annotated[bool, _option(SWEEPS, "Filter along the drive from the first pose, then by increments.", "--online")]
 Aggregate = Annotated[int, _option(SWEEPS, "Sweeps an observation.")]
 Calibration = Annotated[Path | None, _option(SWEEPS, "KITTI calib.txt, when the poses are the camera's.")]
 IntensityScale = Annotated[float | None, _option(SWEEPS, "Intensity of full reflectance, like 255.")]
-SensorHeight = Annotated[float | None, _option(SWEEPS, "Height of the sensor above the road, metres.")]
-TimeLimit = Annotated[float, _option(SWEEPS, "Where they are named by times, seconds to their pose at most.")]
+SensorHeight = Annotated[
+    float | None, _option(SWEEPS, "Height of the sensor above the road, metres.", "--sensor-height")
+]
+TimeLimit = Annotated[
+    float, _option(SWEEPS, "Where they are named by times, seconds to their pose at most.", "--time-limit")
+]
 Rigs = Annotated[Path | None, _option(PHOTOS, "Of rigs: id name MODEL ... | qw qx qy qz tx ty tz.", metavar="LIST")]
 Features = Annotated[Path | None, _option(PHOTOS, "Their features, hloc's .h5 or COLMAP's .db.")]
 Photos = Annotated[Path | None, _option(PHOTOS, "Their folder; features are extracted (needs foldmap[sfm]).")]
@@ -97,12 +99,12 @@ Model = Annotated[
 ]
 Prior = Annotated[Path | None, _option(STREETS, "A position an observation, CSV or TUM; else the whole map.")]
 Compass = Annotated[
-    float | None, _option(STREETS, "The prior's heading is right to so many degrees (standard deviation).")
+    float | None, _option(STREETS, "The prior's heading is right to so many degrees (standard deviation).", "--compass")
 ]
 Drive = Annotated[Path | None, _option(STREETS, "They are a drive; its odometry, CSV or TUM.", "--drive", "--sequence")]
 Truth = Annotated[Path | None, _option(STREETS, "True poses: prints recall at 1, 3, 5, 10 m.")]
 Region = Annotated[str | None, _option(STREETS, "Of the map, where it has several.")]
-Step = Annotated[float, _option(STREETS, "Places along lanes that are told apart, metres.")]
+Step = Annotated[float, _option(STREETS, "Places along lanes that are told apart, metres.", "--step")]
 Temperature = Annotated[float | None, _option(STREETS, "Of similarity, as calibrated for the model.")]
 MinSimilarity = Annotated[
     float | None, _option(STREETS, "Below this cosine nothing matches; else what suits the model.")
@@ -121,14 +123,14 @@ def localize(
     queries: Queries = None,
     layer: Layer = None,
     as_json: AsJson = False,
-    radius: Radius = None,
-    heading_range: HeadingRange = 5.0,
+    radius_m: Radius = None,
+    heading_range_deg: HeadingRange = 5.0,
     online: Online = False,
     aggregate: Aggregate = 5,
     calibration: Calibration = None,
     intensity_scale: IntensityScale = None,
-    sensor_height: SensorHeight = None,
-    time_limit: TimeLimit = 0.01,
+    sensor_height_m: SensorHeight = None,
+    time_limit_s: TimeLimit = 0.01,
     rigs: Rigs = None,
     features: Features = None,
     photos: Photos = None,
@@ -142,11 +144,11 @@ def localize(
     camera: Camera = None,
     model: Model = None,
     prior: Prior = None,
-    compass: Compass = None,
+    compass_deg: Compass = None,
     drive: Drive = None,
     truth: Truth = None,
     region: Region = None,
-    step: Step = 2.0,
+    step_m: Step = 2.0,
     temperature: Temperature = None,
     min_similarity: MinSimilarity = None,
     ring: Ring = None,
@@ -164,17 +166,17 @@ def localize(
     from foldmap.api.answers import write_answers
     from foldmap.atlas import FoldFile
 
-    asked = SimpleNamespace(**context.params)
     with FoldFile.open(fold_file) as file, bars() as begin:
-        kind = _layer(asked, file)
-        chosen = _options_of(context, kind)
-        found = _LOCALIZERS[kind](file, asked, begin)
+        kind = _layer(context.params, file)
+        own = _options_of(context, kind)
+        found = _LOCALIZERS[kind](file, observations or [], dict(own), begin)
         drawn = found.heat_map(picture_of) if picture is not None else None
     for note in found.notes:
         say(note)
     write_answers(output, found.answers, layout)
-    save_settings(output, "localize", {"layer": kind, **chosen, **found.settings})
-    if drawn is not None:
+    said = {"map": fold_file, "layer": kind, "observations": observations}
+    save_settings(output, "localize", {**said, **own, **found.settings})
+    if picture is not None:
         write_bytes(picture, drawn)
     summary = found.summary()
     put({"estimates": output, **summary}, as_json)
@@ -182,115 +184,71 @@ def localize(
         raise typer.Exit(1)
 
 
-def _layer(asked: Any, file: FoldFile) -> str:
+def _layer(asked: dict[str, Any], file: FoldFile) -> str:
     """The kind of layer that is meant."""
     from foldmap.api.observing import LAYERS, VISUAL, layer_of
 
-    if asked.layer is not None:
-        if asked.layer not in LAYERS:
-            raise ConfigError(f"there is no layer {asked.layer!r}", f"choose {', '.join(LAYERS)}")
-        return str(asked.layer)
-    if any((asked.queries, asked.rigs, asked.features, asked.photos)):
+    if asked["layer"] is not None:
+        if asked["layer"] not in LAYERS:
+            raise ConfigError(f"there is no layer {asked['layer']!r}", f"choose {', '.join(LAYERS)}")
+        return str(asked["layer"])
+    if any(asked[name] for name in ("queries", "rigs", "features", "photos")):
         return VISUAL
-    if not asked.observations:
+    if not asked["observations"]:
         raise ConfigError(
             "there is nothing to localize",
             "give OBSERVATIONS, or --queries LIST with --features FILE or --photos FOLDER",
         )
-    return layer_of(asked.observations, {layer.kind for layer in file.layers()})
+    return layer_of(asked["observations"], {layer.kind for layer in file.layers()})
 
 
 def _options_of(context: typer.Context, kind: str) -> dict[str, Any]:
-    """Options of a layer; those of others must not be given.
+    """Options of a layer that have a value.
 
     Raises:
-        ConfigError: an option of another layer, or one that nothing would heed.
+        ConfigError: an option of another layer is given, or one that nothing would heed.
     """
-    chosen, said = {}, spoken(context)
-    for one in context.command.params:
-        assert one.name is not None
-        panel = getattr(one, "rich_help_panel", None) or _BOTH_PANELS.get(one.name, "")
-        if not panel or _OF_LAYER[kind] in panel.lower():
-            chosen[one.name] = context.params.get(one.name)
-        elif one.name in said:
-            raise ConfigError(f"{label_of(one)} is for {panel.lower()}", "leave it out")
+    own, said = options_of(context, _OF_LAYER[kind], _PANELS), spoken(context)
     if "max_keypoints" in said and not said & {"photos", "observations"}:
         raise ConfigError("--max-keypoints is of features that are extracted", "give --photos, or leave it out")
-    if "matcher_weights" in said and context.params["matcher"] != "lightglue":
+    if "matcher_weights" in said and own["matcher"] != "lightglue":
         raise ConfigError("--matcher-weights is of --matcher lightglue", "give that too, or leave it out")
-    return chosen
+    return own
 
 
-def _sweeps(file: FoldFile, asked: Any, begin: Any) -> Localized:
+def _sweeps(file: FoldFile, observations: list[Path], own: dict[str, Any], begin: Any) -> Localized:
     from foldmap.api.localizing_sweeps import localize_sweeps
 
-    if len(asked.observations or ()) != 1:
+    if len(observations) != 1:
         raise ConfigError("sweeps come from one place", "give a folder, a file or a quoted pattern")
-    if asked.poses is None:
+    if "poses" not in own:
         raise ConfigError("sweeps need prior poses", "give --poses, one a sweep")
-    return localize_sweeps(
-        file,
-        asked.observations[0],
-        asked.poses,
-        radius_m=1.0 if asked.radius is None else asked.radius,
-        heading_range_rad=math.radians(asked.heading_range),
-        online=asked.online,
-        aggregate=asked.aggregate,
-        calibration=asked.calibration,
-        intensity_scale=asked.intensity_scale,
-        sensor_height_m=asked.sensor_height,
-        time_limit_s=asked.time_limit,
-        begin=begin,
-    )
+    return localize_sweeps(file, observations[0], begin=begin, **own)
 
 
-def _photos(file: FoldFile, asked: Any, begin: Any) -> Localized:
+def _photos(file: FoldFile, observations: list[Path], own: dict[str, Any], begin: Any) -> Localized:
     from foldmap.api.answers import check_layout
     from foldmap.api.localizing_photos import localize_photos
 
-    check_layout(asked.layout)
-    folders = [*(asked.observations or ()), *([asked.photos] if asked.photos is not None else [])]
-    if len(folders) > 1 or (asked.observations and not folders[0].is_dir()):
+    check_layout(own.pop("layout"))
+    folders = [*observations, *([own.pop("photos")] if "photos" in own else [])]
+    if len(folders) > 1 or (observations and not folders[0].is_dir()):
         raise ConfigError("either sweeps or photos are localized", "give OBSERVATIONS, or --queries and --photos")
-    if len(asked.camera or ()) > 1:
+    cameras = own.pop("camera", None) or [""]
+    if len(cameras) > 1:
         raise ConfigError("all photos of a list of names have one camera", "give --camera once")
-    return localize_photos(
-        file,
-        queries=asked.queries,
-        rigs=asked.rigs,
-        features=asked.features,
-        photos=folders[0] if folders else None,
-        global_descriptors=asked.global_descriptors,
-        camera=asked.camera[0] if asked.camera else "",
-        model=asked.model,
-        weights=asked.weights,
-        matcher=asked.matcher,
-        matcher_weights=asked.matcher_weights,
-        max_keypoints=asked.max_keypoints,
-        seed=asked.seed,
-        begin=begin,
-    )
+    photos = folders[0] if folders else None
+    return localize_photos(file, photos=photos, camera=cameras[0], begin=begin, **own)
 
 
-def _streets(file: FoldFile, asked: Any, begin: Any) -> Localized:
+def _streets(file: FoldFile, observations: list[Path], own: dict[str, Any], begin: Any) -> Localized:
     from foldmap.api.localizing_streets import localize_streets
     from foldmap.api.observing_streets import StreetSource
 
-    return localize_streets(
-        file,
-        StreetSource(asked.observations or (), asked.poses, asked.ring, asked.camera or ()),
-        prior=asked.prior,
-        radius_m=64.0 if asked.radius is None else asked.radius,
-        compass_deg=asked.compass,
-        drive=asked.drive,
-        truth=asked.truth,
-        region=asked.region,
-        step_m=asked.step,
-        temperature=asked.temperature,
-        min_similarity=asked.min_similarity,
-        model=asked.model,
-        begin=begin,
-    )
+    cameras, ring, poses = own.pop("camera", None) or (), own.pop("ring", None), own.pop("poses", None)
+    for name in ("picture", "picture_of"):
+        own.pop(name, None)
+    return localize_streets(file, StreetSource(observations, poses, ring, cameras), begin=begin, **own)
 
 
 _LOCALIZERS: dict[str, Callable[..., Any]] = {"lidar": _sweeps, "visual": _photos, "street": _streets}

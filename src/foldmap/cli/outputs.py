@@ -68,13 +68,7 @@ _NO_PICTURES = ("poses", "truth", "estimates", "queries", "ring", "prior", "driv
 
 @dataclass(frozen=True)
 class Named:
-    """A parameter with the path that it was given.
-
-    Attributes:
-        name: of the parameter.
-        label: as the user knows it: ``--plot``, or what an argument stands for.
-        path: as it was given.
-    """
+    """A parameter with the path that it was given; the label is what the user calls it, like ``--plot``."""
 
     name: str
     label: str
@@ -86,12 +80,7 @@ def refuse_to_overwrite(command: str, outputs: list[Named], inputs: list[Named])
 
     Files are told apart by what they are, not by how they are spelled: another spelling, a symbolic or a hard link is
     the same file. Files of a folder that is read count as read, where they have a suffix that is read there; what the
-    same command wrote there before does not.
-
-    Args:
-        command: its words, like ``street retrieve``.
-        outputs: what is written; the files that this makes are in `WRITTEN`.
-        inputs: what is read: files, folders or glob patterns.
+    same command wrote there before does not. Inputs may be glob patterns.
 
     Raises:
         ConfigError: names the output and the input, or a folder that is missing.
@@ -102,21 +91,16 @@ def refuse_to_overwrite(command: str, outputs: list[Named], inputs: list[Named])
     made = [(one, path) for one in outputs for path in _files_of(one.path, WRITTEN[command][one.name])]
     _refuse_twice(made)
     there = {found: (one, path) for one, path in made if (found := _identity(path)) is not None}
-    if not there:
-        return
-    for source in inputs:
-        for path, inside in _read_by(source, command):
-            hit = there.get(_identity(path) or (-1, -1))
-            if hit is not None:
-                raise _refusal(*hit, source, inside)
-
-
-def _refusal(output: Named, path: Path, source: Named, inside: bool) -> ConfigError:
-    what = f"{output.label} {output.path}"
-    if path != output.path:
-        what += f" would write {path}, which"
-    where = f"lies in {source.path}, which is read as" if inside else "is also read as"
-    return ConfigError(f"{what} {where} {source.label}", f"choose another name for {output.label}")
+    for source in inputs if there else []:
+        for read, inside in _read_by(source, command):
+            output, path = there.get(_identity(read) or (-1, -1), (None, read))
+            if output is not None:
+                would = "" if path == output.path else f" would write {path}, which"
+                where = f"lies in {source.path}, which is read as" if inside else "is also read as"
+                raise ConfigError(
+                    f"{output.label} {output.path}{would} {where} {source.label}",
+                    f"choose another name for {output.label}",
+                )
 
 
 def _refuse_twice(made: list[tuple[Named, Path]]) -> None:
@@ -170,23 +154,20 @@ def _read_by(source: Named, command: str) -> Iterator[tuple[Path, bool]]:
 
 def _walk(folder: Path) -> Iterator[Path]:
     """Files below a folder, through links too, each folder once."""
-    seen: set[tuple[int, int]] = set()
+    walked: set[str] = set()
     for inner, folders, files in os.walk(folder, followlinks=True):
-        found = os.stat(inner)
-        if (found.st_dev, found.st_ino) in seen:
+        if os.path.realpath(inner) in walked:
             folders.clear()
             continue
-        seen.add((found.st_dev, found.st_ino))
+        walked.add(os.path.realpath(inner))
         yield from (Path(inner, name) for name in files)
 
 
 def _is_read(file: Path, name: str, command: str) -> bool:
     suffix = file.suffix.lower()
-    if name in _ONLY:
-        return suffix in _ONLY[name] and not _written_before(file, command)
-    if suffix in _NEVER or (suffix in _PICTURES and name in _NO_PICTURES):
-        return False
-    return not _written_before(file, command)
+    never = _NEVER | _PICTURES if name in _NO_PICTURES else _NEVER
+    read = suffix in _ONLY[name] if name in _ONLY else suffix not in never
+    return read and not _written_before(file, command)
 
 
 def _written_before(file: Path, command: str) -> bool:
@@ -203,12 +184,7 @@ def _written_before(file: Path, command: str) -> bool:
 
 
 def named_paths(command: str, given: Mapping[str, tuple[str, Any]]) -> tuple[list[Named], list[Named]]:
-    """Sort the paths that a command was given into what it writes and what it reads.
-
-    Args:
-        command: its words.
-        given: label and value of each parameter, by its name.
-    """
+    """Sort the paths that a command was given into what it writes and what it reads; label and value by name."""
     outputs: list[Named] = []
     inputs: list[Named] = []
     for name, (label, value) in given.items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from foldmap.cli.outputs import named_paths, refuse_to_overwrite
-from foldmap.errors import FoldmapError
+from foldmap.errors import ConfigError, FoldmapError
 
 F = TypeVar("F", bound=Callable[..., Any])
 _UsageError: Any = typer.BadParameter.__base__  # typer brings a click of its own or uses the one that is installed
@@ -83,6 +83,31 @@ def words_of(ctx: Any) -> str:
 def spoken(context: typer.Context) -> set[str]:
     """Names of the parameters that the user gave."""
     return {name for name in context.params if str(context.get_parameter_source(name)).endswith("COMMANDLINE")}
+
+
+def options_of(
+    context: typer.Context, kind: str, panels: Mapping[str, str] | None = None, why: str = ""
+) -> dict[str, Any]:
+    """Options with a value in the panels that name a kind of observations, like "photos".
+
+    Args:
+        context: of the command.
+        kind: see there.
+        panels: of options that are shown without one.
+        why: it is of this kind, in words.
+
+    Raises:
+        ConfigError: an option of another kind is given.
+    """
+    own, said = {}, spoken(context)
+    for one in context.command.params:
+        name = str(one.name)
+        panel = getattr(one, "rich_help_panel", None) or (panels or {}).get(name, "")
+        if kind in panel.lower():
+            own[name] = context.params[name]
+        elif panel and name in said:
+            raise ConfigError(f"{label_of(one)} is for {panel.lower()}{why}", f"leave {label_of(one)} out")
+    return {name: value for name, value in own.items() if value is not None}
 
 
 def given(context: typer.Context) -> dict[str, Any]:

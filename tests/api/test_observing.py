@@ -1,0 +1,93 @@
+"""Observations say which layer they are for, and answers of all layers are lines of one kind."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from foldmap.api.answers import Answer, is_about_photos, read_photo_answers, write_answers
+from foldmap.api.observing import layer_of
+from foldmap.errors import ConfigError
+from foldmap.formats.listing import ListedImage
+from foldmap.formats.poses.tum import read_tum_poses
+from foldmap.geometry import SE2
+from foldmap.localize.estimate import Estimate, Status
+from foldmap.localize.street.estimate import StreetDiagnostics, StreetEstimate
+from foldmap.localize.visual.estimate import CameraDiagnostics, CameraEstimate
+
+COMMON = ["name", "time_s", "status", "pose", "covariance", "diagnostics"]
+ALL = {"lidar", "visual", "street"}
+
+
+@pytest.fixture
+def drive(tmp_path: Path) -> Path:
+    for name in ("sweeps/0.bin", "crops/a.png", "ring/front/0.jpg", "ring/ring.json", "ortho.tif"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("named", "held", "layer"),
+    [
+        ("sweeps", ALL, "lidar"),
+        ("sweeps/*.bin", ALL, "lidar"),
+        ("sweeps", {"visual"}, "lidar"),  # that layer is missing is for its reader to say
+        ("crops", {"lidar", "street"}, "street"),
+        ("crops", {"lidar", "visual"}, "visual"),
+        ("crops/a.png", {"street"}, "street"),
+        ("ring", {"street"}, "street"),
+        ("ortho.tif", {"street", "lidar"}, "street"),
+        ("gone", {"visual"}, "visual"),
+    ],
+)
+def test_observations_say_which_layer_they_are_for(drive: Path, named: str, held: set[str], layer: str) -> None:
+    assert layer_of([drive / named], held) == layer
+
+
+def test_images_may_be_for_two_layers(drive: Path) -> None:
+    with pytest.raises(ConfigError, match="for the street or the visual layer") as raised:
+        layer_of([drive / "crops"], ALL)
+    assert "--layer" in raised.value.cure
+
+
+def test_lines_and_poses_of_all_layers_are_written_alike(tmp_path: Path) -> None:
+    pose, covariance, belief = SE2(1.0, 2.0, 0.5), np.eye(3), np.ones(1)
+    street = StreetEstimate(Status.OK, pose, covariance, StreetDiagnostics(score=0.9, along_m=2.0), pose, belief)
+    world = np.eye(4)
+    world[:3, 3] = 1.0, 2.0, 3.0
+    photo = CameraEstimate(Status.OK, world, np.eye(6), CameraDiagnostics())
+    nothing = CameraEstimate.without_pose(Status.NO_MATCH, CameraDiagnostics(reason="nothing"))
+    rig = (ListedImage("l.jpg"), ListedImage("r.jpg", camera_SE3_rig=world))
+    answers = {
+        "street": [Answer("crop", "7.500000", street)],
+        "photos": [Answer("rig", "1305031102175304000", photo, photos=rig), Answer("b", "1", nothing, photos=rig[:1])],
+    }
+    for kind, some in answers.items():
+        write_answers(tmp_path / kind, some, "tum")
+        rows = [json.loads(line) for line in (tmp_path / f"{kind}.jsonl").read_text().splitlines()]
+        assert all(list(row)[:6] == COMMON for row in rows)
+        times_s, poses = read_tum_poses(tmp_path / kind)
+        assert times_s.tolist() == [row["time_s"] for row in rows if row["pose"] is not None]
+        assert is_about_photos(tmp_path / f"{kind}.jsonl") == (kind == "photos")
+        expected = np.linalg.inv(world)[:3, 3] if kind == "photos" else [1.0, 2.0, 0.0]
+        np.testing.assert_allclose(poses[0].translation_m, expected, atol=1e-9)
+    read = read_photo_answers(tmp_path / "photos.jsonl")
+    assert [(one.name, one.status) for one in read] == [("rig", "ok"), ("b", "no_match")]
+    assert read[0].camera_SE3_world is not None
+    np.testing.assert_allclose(read[0].camera_SE3_world[1], world @ world, atol=1e-12)
+    write_answers(tmp_path / "street.csv", answers["street"])
+    assert (tmp_path / "street.csv").read_text().splitlines()[
+        1
+    ] == "crop,7.500000,ok,1.000,2.000,28.648,,2.000,,0.90000"
+
+
+def test_nothing_answered_is_a_header_alone(tmp_path: Path) -> None:
+    from foldmap.localize.estimate import Diagnostics
+
+    estimate = Estimate.without_pose(Status.NO_MAP, Diagnostics())
+    write_answers(tmp_path / "e.txt", [Answer("0.bin", "0", estimate)])
+    assert (tmp_path / "e.txt").read_text().count("\n") == 1
