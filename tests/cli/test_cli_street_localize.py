@@ -169,7 +169,8 @@ def test_one_camera_of_a_ring(run: Run, town: Path, tmp_path: Path) -> None:
         (["CROPS", "--radius", "0"], "a prior of 0.0 m"),
         (["CROPS", "--compass", "5"], "a compass belongs to a prior"),
         (["CROPS", "--region", "moon"], "no region 'moon'"),
-        (["CROPS", "--picture-of", "99"], "no observation 99"),
+        (["CROPS", "--picture-of", "99", "--picture", "x.png"], "no observation 99"),
+        (["CROPS", "--picture-of", "2"], "give --picture too"),
         (["DARK", "--temperature", "0"], "temperature of 0"),
     ],
 )

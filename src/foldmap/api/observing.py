@@ -23,7 +23,7 @@ def layer_of(observations: Sequence[Path], held: Collection[str]) -> str:
     Raises:
         ConfigError: the map has several layers that they may be for.
     """
-    meant = (LIDAR,) if any(map(_is_of_sweeps, observations)) else (STREET, VISUAL)
+    meant: tuple[str, ...] = (LIDAR,) if any(map(_is_of_sweeps, observations)) else (STREET, VISUAL)
     if not any(glob.glob(str(path)) for path in observations):  # nothing is there: its reader says so
         meant = (LIDAR, STREET, VISUAL)
     there = [kind for kind in meant if kind in held] or list(meant[:1])

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from foldmap.api.plain import plain
+from foldmap.api.plain import plain as plain
 from foldmap.errors import ConfigError, MapFormatError, ModelError
 
 if TYPE_CHECKING:

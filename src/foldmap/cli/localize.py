@@ -170,7 +170,7 @@ def localize(
         kind = _layer(context.params, file)
         own = _options_of(context, kind)
         found = _LOCALIZERS[kind](file, observations or [], dict(own), begin)
-        drawn = found.heat_map(picture_of) if picture is not None else None
+        drawn = found.heat_map(picture_of) if picture is not None else b""
     for note in found.notes:
         say(note)
     write_answers(output, found.answers, layout)
@@ -211,6 +211,8 @@ def _options_of(context: typer.Context, kind: str) -> dict[str, Any]:
     own, said = options_of(context, _OF_LAYER[kind], _PANELS), spoken(context)
     if "max_keypoints" in said and not said & {"photos", "observations"}:
         raise ConfigError("--max-keypoints is of features that are extracted", "give --photos, or leave it out")
+    if "picture_of" in said and "picture" not in said:
+        raise ConfigError("--picture-of is of the picture", "give --picture too, or leave it out")
     if "matcher_weights" in said and own["matcher"] != "lightglue":
         raise ConfigError("--matcher-weights is of --matcher lightglue", "give that too, or leave it out")
     return own
