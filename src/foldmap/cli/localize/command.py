@@ -18,8 +18,8 @@ from foldmap.errors import ConfigError, SweepInputError
 if TYPE_CHECKING:
     from foldmap.geometry import SE2
     from foldmap.lidar.observation import Observation
-    from foldmap.localize.estimate import Estimate
-    from foldmap.localize.lidar.localizer import LidarLocalizer
+    from foldmap.localize.lidar.confidence import LidarEstimate
+    from foldmap.localize.lidar.localizer import LidarFilter
     from foldmap.types import DoubleArray
 
 EXAMPLES = (
@@ -164,7 +164,7 @@ def localize_sweeps(
 
     from foldmap.atlas import FoldFile
     from foldmap.formats.sweeps.drives import open_drive
-    from foldmap.lidar.observations import observations
+    from foldmap.lidar.observation import observations
     from foldmap.lidar.unfold import FoldedLidar
     from foldmap.localize.lidar.localizer import LidarLocalizer
 
@@ -177,18 +177,21 @@ def localize_sweeps(
     drive = open_drive(sweeps, poses, calibration, intensity_scale, time_limit_s=time_limit_s, aligned=together)
     world_SE3_priors = drive.world_SE3_sensors
     times_s = drive.times_s if drive.times_s is not None else np.arange(len(drive), dtype=np.float64)
-    estimates: list[Estimate] = []
+    estimates: list[LidarEstimate] = []
     with FoldFile.open(fold_file) as file:
         folded = FoldedLidar(file)
-        localizer = LidarLocalizer(folded)
+        localizer, running = LidarLocalizer.open(folded), None
         seen = observations(drive.read(), world_SE3_priors, folded.grid.resolution_m, aggregate, sensor_height_m)
         search = (radius_m, heading_range_rad)
         poses_SE2 = [pose.to_se2() for pose in world_SE3_priors]
         for index, observation in enumerate(seen):
             if online:
-                estimate = _filtered(localizer, observation, index, poses_SE2, drive.times_s, search)
+                running = running or localizer.start(
+                    poses_SE2[0], radius_m / 3, max(heading_range_rad / 3, math.radians(0.1))
+                )
+                estimate = _filtered(running, observation, index, poses_SE2, drive.times_s)
             elif not isinstance(observation, SweepInputError):
-                estimate = localizer.localize_once(observation, poses_SE2[index], *search)
+                estimate = localizer.localize(observation, poses_SE2[index], *search)
             estimates.append(unobserved(str(observation)) if isinstance(observation, SweepInputError) else estimate)
             report(index + 1, len(drive))
     heights_m = [float(pose.translation_m[2]) for pose in world_SE3_priors]
@@ -213,14 +216,15 @@ def localize_sweeps(
     return summarized(output, [estimate for _, _, estimate in rows]) | {"paired": drive.pairing.words}
 
 
-def unobserved(reason: str) -> Estimate:
+def unobserved(reason: str) -> LidarEstimate:
     """The estimate of a sweep that shows nothing."""
-    from foldmap.localize.estimate import Diagnostics, Estimate, Status
+    from foldmap.localize.estimate import Estimate, Status
+    from foldmap.localize.lidar.confidence import LidarDiagnostics
 
-    return Estimate.without_pose(Status.NO_OBSERVATION, Diagnostics(reason=reason))
+    return Estimate.without_pose(Status.NO_OBSERVATION, LidarDiagnostics(reason=reason))
 
 
-def summarized(output: Path, estimates: list[Estimate]) -> dict[str, Any]:
+def summarized(output: Path, estimates: list[LidarEstimate]) -> dict[str, Any]:
     """What the command prints: how many sweeps got which status."""
     import numpy as np
 
@@ -234,33 +238,28 @@ def summarized(output: Path, estimates: list[Estimate]) -> dict[str, Any]:
 
 
 def _filtered(
-    localizer: LidarLocalizer,
+    running: LidarFilter,
     observation: Observation | SweepInputError,
     index: int,
     world_SE2_priors: list[SE2],
     times_s: DoubleArray | None,
-    search: tuple[float, float],
-) -> Estimate:
-    """One step of the filter: the first pose starts it, of the others only the increments count.
+) -> LidarEstimate:
+    """One step of the filter: of the poses only the increments count.
 
     Where the sweep cannot be used the filter only moves, and nothing is answered.
     """
-    from foldmap.geometry import SE2
-
     broken = unobserved(str(observation)) if isinstance(observation, SweepInputError) else None
     image = None if isinstance(observation, SweepInputError) else observation
     prior = world_SE2_priors[index]
     if index == 0:
-        radius_m, heading_range_rad = search
-        localizer.start(prior, radius_m / 3, max(heading_range_rad / 3, math.radians(0.1)))
-        estimate = localizer.step(image, SE2(0.0, 0.0, 0.0), SWEEP_PERIOD_S)
+        estimate = running.step(image, None, SWEEP_PERIOD_S)
         return broken or estimate
     step_s = SWEEP_PERIOD_S if times_s is None else float(times_s[index] - times_s[index - 1])
-    estimate = localizer.step(image, world_SE2_priors[index - 1].inverse() @ prior, step_s)
+    estimate = running.step(image, world_SE2_priors[index - 1].inverse() @ prior, step_s)
     return broken or estimate
 
 
-def tum_rows(times_s: list[float], estimates: list[Estimate], heights_m: list[float]) -> str:
+def tum_rows(times_s: list[float], estimates: list[LidarEstimate], heights_m: list[float]) -> str:
     """TUM rows ``t x y z qx qy qz qw`` of the estimates that have a pose."""
     rows = ["# t x y z qx qy qz qw, world_T_vehicle, metres"]
     for time_s, estimate, z_m in zip(times_s, estimates, heights_m, strict=True):
@@ -270,7 +269,7 @@ def tum_rows(times_s: list[float], estimates: list[Estimate], heights_m: list[fl
     return "\n".join(rows) + "\n"
 
 
-def json_lines(rows: Sequence[tuple[float, str, Estimate]]) -> str:
+def json_lines(rows: Sequence[tuple[float, str, LidarEstimate]]) -> str:
     """One JSON object a sweep: time, status, pose and covariance where there is one, diagnostics."""
     from dataclasses import asdict
 

@@ -170,9 +170,9 @@ def localize_street(
         region = one_region(layer, seen, asked.region)
         localizer = StreetLocalizer.open(
             layer,
-            region,
-            model,
             _settings(asked, model),
+            region=region,
+            model=model,
             step_m=asked.step_m,
             near=priors if asked.drive is None else None,
             report=begin("Embedding the map"),
@@ -256,23 +256,12 @@ def answers(
     """One estimate an observation; along a drive where increments are given."""
     if increments is not None:
         filter_ = localizer.start(priors[0] if priors else None)
-        return [filter_.step(increment, row) for increment, row in zip(increments, rows, strict=True)]
+        return [filter_.step(row, increment) for increment, row in zip(increments, rows, strict=True)]
     found = []
     for number, row in enumerate(rows):
         prior = priors[number] if priors is not None else None
-        found.append(nothing_seen(localizer) if row is None else localizer.localize(row, prior))
+        found.append(localizer.localize(row, prior))
     return found
-
-
-def nothing_seen(localizer: StreetLocalizer) -> StreetEstimate:
-    """What is answered where no camera has an image."""
-    import numpy as np
-
-    from foldmap.localize.estimate import Status
-    from foldmap.localize.street.estimate import StreetDiagnostics, StreetEstimate
-
-    reason = StreetDiagnostics(reason="no image of a camera that counts")
-    return StreetEstimate(Status.NO_OBSERVATION, None, None, reason, None, np.zeros(len(localizer.places)))
 
 
 def tum_rows(times_s: Sequence[float], estimates: Sequence[StreetEstimate]) -> str:

@@ -4,17 +4,56 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from foldmap.errors import ConfigError, ModelError
-from foldmap.localize.estimate import Status
+from foldmap.geometry import SE2
+from foldmap.localize.estimate import Diagnostics, Estimate, Status
+
+
+@dataclass(frozen=True)
+class LidarDiagnostics(Diagnostics):
+    """Health signals of one estimate. None: could not be computed for this status.
+
+    Which value warns (at best `degraded`) and which rejects (no pose) is set by `ConfidenceThresholds`, whose defaults
+    are given here.
+
+    Attributes:
+        score: normalized correlation of the two embeddings at the best pose, -1 to 1. Rejects below 0.05.
+        evidence_sigma: best score above the window's mean, in standard errors over blocks. Rejects below 6 (no_match).
+        margin_sigma: best score above the best of any other mode (> 0.3 m away), in standard errors over blocks. Warns
+            below 3.5, rejects below 2.5 (ambiguous).
+        agreement: share of block bootstraps that peak within 0.15 m of the best pose. Warns below 0.95, rejects below
+            0.7 (ambiguous).
+        sigma_m: largest position standard deviation. Warns above 0.1, rejects above 0.3 (ambiguous).
+        observed_fraction: share of the observation's pixels that are observed and lie on known map. Warns below 0.04,
+            rejects below 0.01.
+        prior_distance_m: from the prior's position to the pose. Information; a pose at the rim of the search rejects.
+        prior_turn_rad: from the prior's heading to the pose's.
+        entropy: of the score volume, 0 (one pose) to 1 (flat). Information.
+        lidar_age_s: time since lidar last agreed (filter). Warns above 0.
+    """
+
+    score: float | None = None
+    evidence_sigma: float | None = None
+    margin_sigma: float | None = None
+    agreement: float | None = None
+    sigma_m: float | None = None
+    observed_fraction: float | None = None
+    prior_distance_m: float | None = None
+    prior_turn_rad: float | None = None
+    entropy: float | None = None
+    lidar_age_s: float | None = None
+
+
+LidarEstimate: TypeAlias = Estimate[SE2, LidarDiagnostics]
 
 
 @dataclass(frozen=True)
 class MatchFeatures:
-    """What is known of one match; `Diagnostics` says what each value means."""
+    """What is known of one match; `LidarDiagnostics` says what each value means."""
 
     score: float
     evidence_sigma: float

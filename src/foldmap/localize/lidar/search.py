@@ -11,7 +11,7 @@ import torch
 from foldmap.geometry import SE2
 from foldmap.lidar.match.correlate import correlate_direct
 from foldmap.lidar.match.exhaustive import match_fft
-from foldmap.lidar.match.peak import MODE_RADIUS_M, pose_from_scores
+from foldmap.lidar.match.peak import MODE_RADIUS_M, entropy_of
 from foldmap.lidar.match.rotate import rotate_embedding_fast
 from foldmap.localize.lidar.blocks import BlockStatistics, block_scores, block_statistics, peaks_px
 from foldmap.localize.lidar.confidence import MatchFeatures
@@ -87,7 +87,7 @@ def match_window(
     row, col = (int(i) for i in np.unravel_index(total.argmax(), total.shape))
     under = np.s_[row : row + canvas[0], col : col + canvas[1]]
     spread_rad = _heading_spread(map_CHW[(slice(None), *under)], turned, fine)
-    peak = pose_from_scores(volume, headings_rad, resolution_m, temperature=max(statistics.temperature, 1e-12))
+    entropy = entropy_of(volume, max(statistics.temperature, 1e-12))
     covariance = _covariance(statistics, spread_rad, resolution_m)
     common, known_fraction = _fractions(known_HW[under], observed_HW)
     features = MatchFeatures(
@@ -101,7 +101,7 @@ def match_window(
         at_edge=bool({row, col} & {0, 2 * radius_px}) or _turned_to_the_rim(float(heading), fine, t, headings_rad),
     )
     offset = SE2(float(x_px) * resolution_m, float(y_px) * resolution_m, float(heading))
-    return WindowMatch(volume, headings_rad, offset, covariance, statistics.temperature, peak.entropy, features)
+    return WindowMatch(volume, headings_rad, offset, covariance, statistics.temperature, entropy, features)
 
 
 def _turned_to_the_rim(heading: float, fine: DoubleArray, t: int, headings: DoubleArray) -> bool:

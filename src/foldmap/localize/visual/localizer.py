@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from foldmap.errors import ConfigError, MapInputError
+from foldmap.geometry import SE2
 from foldmap.geometry.quaternion import inverse_rigid
 from foldmap.localize.estimate import Status
 from foldmap.localize.visual.estimate import CameraDiagnostics, CameraEstimate
@@ -134,19 +135,34 @@ class VisualLocalizer:
         self.settings = settings or VisualSettings()
         self._matcher = matcher or _matcher(visual_map, self.settings)
 
-    def localize(self, query: Query | Sequence[Query]) -> CameraEstimate:
+    @classmethod
+    def open(cls, folded: FoldedVisual, settings: VisualSettings | None = None) -> VisualLocalizer:
+        """Make ready with what the file says; arguments and errors as the class's."""
+        return cls(folded, settings)
+
+    def localize(
+        self, observation: Query | Sequence[Query], prior: SE2 | None = None, radius_m: float = 64.0
+    ) -> CameraEstimate:
         """Find the pose of one camera, or of a rig whose cameras saw one moment.
 
         Args:
-            query: the image; several with `camera_SE3_rig` make a rig.
+            observation: the image; several with `camera_SE3_rig` make a rig.
+            prior: where the camera is in the world's x and y, roughly; the whole map is searched all the same.
+            radius_m: a pose farther than this from the prior is not believed, world units.
 
         Raises:
             MapInputError: the query's descriptors are not those of the map.
         """
         started_s = time.perf_counter()
-        queries = [query] if isinstance(query, Query) else list(query)
+        queries = [observation] if isinstance(observation, Query) else list(observation)
         self._check(queries)
         estimate = self._estimate(queries)
+        centre = estimate.centre_world
+        if prior is not None and centre is not None:
+            away_m = math.hypot(centre[0] - prior.x_m, centre[1] - prior.y_m)
+            if away_m > radius_m:
+                reason = f"the best pose lies {away_m:.1f} from the prior"
+                estimate = _without(Status.NO_MATCH, estimate.diagnostics, reason)
         timed = replace(estimate.diagnostics, time_s=time.perf_counter() - started_s)
         return replace(estimate, diagnostics=timed)
 
