@@ -6,7 +6,7 @@ import json
 import re
 import shlex
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -125,14 +125,13 @@ def test_marked_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 def check_python_answers(folder: Path) -> None:
     """README's Python gives what the commands give now, to the last digit."""
     from foldmap.cli import app
-    from foldmap.cli.localize.command import json_lines
     from foldmap.formats.poses.answers import write_answers
-    from foldmap.localize.lidar.localizer import LidarLocalizer, LocalizerSettings
+    from foldmap.localize.lidar.localizer import LidarLocalizer, LidarSettings
 
     visual, lidar = (run_python(text) for text in PYTHON.findall(README.read_text(encoding="utf-8")))
     for words in (
         "localize scene.fold --queries queries.txt --features queries.h5 -o again-poses.txt",
-        "localize map.fold sweeps/ --poses prior.txt -o again.txt --radius 1.0",
+        "localize map.fold sweeps/ --poses prior.txt -o again.txt --aggregate 1",
     ):
         assert CliRunner().invoke(app, words.split()).exit_code in (0, 1)
     names = [image.name for image in visual["images"]]
@@ -142,15 +141,19 @@ def check_python_answers(folder: Path) -> None:
     assert len(answers) > 3
     assert all(answer["status"] == "ok" for answer in answers)
     answers = answers_of(folder / "again.txt.jsonl")
-    times_s = [answer["time_s"] for answer in answers]
-    rows = list(zip(times_s, lidar["drive"].names, lidar["estimates"], strict=True))
-    (folder / "python.jsonl").write_text(json_lines(rows))
-    assert answers_of(folder / "python.jsonl") == answers
     assert len(answers) == 2
+    for answer, name, estimate in zip(answers, lidar["drive"].names, lidar["estimates"], strict=True):
+        pose, diagnostics = estimate.pose, asdict(estimate.diagnostics)
+        assert diagnostics.pop("time_s") > 0
+        assert answer["sweep"] == name
+        assert answer["status"] == estimate.status.value
+        assert answer["pose"] == (None if pose is None else asdict(pose))
+        assert answer["covariance"] == (None if pose is None else estimate.covariance.tolist())
+        assert answer["diagnostics"] == diagnostics
     # the thresholds in the file decide: others would have refused
-    assert lidar["localizer"]._thresholds == BELIEVING
-    told = LocalizerSettings(thresholds=ConfidenceThresholds())
-    assert LidarLocalizer(lidar["folded"], told)._thresholds == ConfidenceThresholds()
+    assert lidar["town"].lidar_localizer().thresholds == BELIEVING
+    told = LidarSettings(thresholds=ConfidenceThresholds())
+    assert LidarLocalizer.open(lidar["town"].lidar, told).thresholds == ConfidenceThresholds()
 
 
 def run_python(text: str) -> dict[str, Any]:
