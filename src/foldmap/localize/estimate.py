@@ -51,6 +51,11 @@ class Diagnostics:
     time_s: float = 0.0
 
 
+def largest_sigma(covariance: DoubleArray) -> float:
+    """The standard deviation along the axis where it is largest."""
+    return float(np.sqrt(np.linalg.eigvalsh(covariance).max()))
+
+
 Pose = TypeVar("Pose", covariant=True)
 Signals = TypeVar("Signals", bound=Diagnostics, covariant=True)
 

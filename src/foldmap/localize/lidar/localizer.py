@@ -13,7 +13,7 @@ from foldmap.errors import ConfigError
 from foldmap.geometry import SE2, wrap_rad
 from foldmap.lidar.match.rotate import rotate_embedding_fast
 from foldmap.lidar.observation import Observation
-from foldmap.localize.estimate import Estimate, Status
+from foldmap.localize.estimate import Estimate, Status, largest_sigma
 from foldmap.localize.lidar.attempt import Attempt, LidarMatcher
 from foldmap.localize.lidar.confidence import ConfidenceThresholds, LidarDiagnostics, LidarEstimate, thresholds_of
 from foldmap.localize.lidar.histogram import BeliefGrid
@@ -98,11 +98,7 @@ class LidarLocalizer(LidarMatcher):
         return self.attempt(observation, prior, radius_m, heading_range_rad, heading_count).estimate
 
     def start(self, prior: SE2, sigma_m: float = 0.3, sigma_heading_rad: float = math.radians(1.0)) -> LidarFilter:
-        """Begin a drive at a rough pose.
-
-        Raises:
-            PoseInputError: the prior is not finite or a sigma is not positive.
-        """
+        """Begin a drive at a rough pose; a PoseInputError where it is not finite or a sigma not positive."""
         return LidarFilter(self, prior, sigma_m, sigma_heading_rad)
 
 
@@ -178,7 +174,7 @@ class LidarFilter:
     def _reach(self, covariance: DoubleArray) -> tuple[float, int]:
         """Radius and heading bins that hold 3.5 sigma of a belief."""
         s = self._settings
-        sigma_m = math.sqrt(float(np.linalg.eigvalsh(covariance[:2, :2]).max()))
+        sigma_m = largest_sigma(covariance[:2, :2])
         radius_m = min(max(3.5 * sigma_m + 0.2, s.min_radius_m), s.max_radius_m)
         bins = 2 * math.ceil(3.5 * math.sqrt(covariance[2, 2]) / s.heading_step_rad) + 1
         return radius_m, min(max(bins, s.min_headings), s.max_headings)
@@ -189,14 +185,13 @@ class LidarFilter:
         mean, covariance = belief.mean_and_covariance()
         apart = np.array([east_m - mean.x_m, north_m - mean.y_m])
         total = covariance[:2, :2] + np.eye(2) * sigma_m**2
-        excluded = float(apart @ np.linalg.solve(total, apart)) > 16.0
-        if excluded and self._lidar_age_s <= self._settings.wide_after_s:
+        if float(apart @ np.linalg.solve(total, apart)) <= 16.0:
+            return belief.updated(log_likelihood)
+        if self._lidar_age_s <= self._settings.wide_after_s:
             return belief  # lidar knows better than a fix four sigmas off
-        if excluded:
-            self._lidar_age_s = math.inf
-            sigma_rad = max(math.sqrt(covariance[2, 2]), math.radians(1.0))
-            return self._around(SE2(east_m, north_m, mean.heading_rad), sigma_m, sigma_rad)
-        return belief.updated(log_likelihood)
+        self._lidar_age_s = math.inf
+        sigma_rad = max(math.sqrt(covariance[2, 2]), math.radians(1.0))
+        return self._around(SE2(east_m, north_m, mean.heading_rad), sigma_m, sigma_rad)
 
     def _with_lidar(self, belief: BeliefGrid, result: Attempt) -> BeliefGrid:
         """Weigh a match (eq. 5) and note whether it confirms the belief."""
@@ -205,20 +200,17 @@ class LidarFilter:
             self._last_refusal = status
         if result.match is None or not (status.has_pose or status is Status.AMBIGUOUS):
             return belief
-        pose = result.estimate.pose
-        if status is Status.OK and pose is not None and self._lidar_age_s > s.wide_after_s:
+        pose, spread = result.estimate.pose, result.estimate.covariance
+        if status is Status.OK and pose is not None and spread is not None and self._lidar_age_s > s.wide_after_s:
             # Nothing to defend after an outage: a sure match restarts the belief.
-            covariance = result.estimate.covariance
-            assert covariance is not None
             self._lidar_age_s = 0.0
-            widened = covariance + np.diag([0.05**2, 0.05**2, s.heading_step_rad**2])
-            return BeliefGrid.gaussian(
-                pose, widened, s.min_radius_m, s.min_headings, belief.resolution_m, s.heading_step_rad
-            )
+            spread = spread + np.diag([0.05**2, 0.05**2, s.heading_step_rad**2])
+            size = s.min_radius_m, s.min_headings, belief.resolution_m, s.heading_step_rad
+            return BeliefGrid.gaussian(pose, spread, *size)
         belief = belief.updated(_log_likelihood(belief, result.match, s.outlier_share))
         if status is Status.OK and pose is not None:
             mean, covariance = belief.mean_and_covariance()
-            reach = max(s.conflict_m, 3 * math.sqrt(float(np.linalg.eigvalsh(covariance[:2, :2]).max())))
+            reach = max(s.conflict_m, 3 * largest_sigma(covariance[:2, :2]))
             if math.hypot(mean.x_m - pose.x_m, mean.y_m - pose.y_m) <= reach:
                 self._lidar_age_s = 0.0
         return belief
@@ -226,7 +218,7 @@ class LidarFilter:
     def _answer(self, lidar: Status, diagnostics: LidarDiagnostics, begin_s: float) -> LidarEstimate:
         s = self._settings
         pose, covariance = self._belief.mean_and_covariance(s.alpha)
-        sigma_m = math.sqrt(float(np.linalg.eigvalsh(covariance[:2, :2]).max()))
+        sigma_m = largest_sigma(covariance[:2, :2])
         age_s = self._lidar_age_s
         diagnostics = replace(
             diagnostics,

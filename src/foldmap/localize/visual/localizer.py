@@ -13,7 +13,7 @@ import numpy as np
 from foldmap.errors import ConfigError, MapInputError
 from foldmap.geometry import SE2
 from foldmap.geometry.quaternion import inverse_rigid
-from foldmap.localize.estimate import Status
+from foldmap.localize.estimate import Status, largest_sigma
 from foldmap.localize.visual.estimate import CameraDiagnostics, CameraEstimate
 from foldmap.localize.visual.support import Support, chance_similarity, support_of
 from foldmap.types import DoubleArray, FloatArray
@@ -197,7 +197,8 @@ class VisualLocalizer:
     def _portions(self, views: Sequence[View], around: MapPoints) -> list[int]:
         """How many keypoints of an image are matched at first, then where that is not enough, up to all of them."""
         every = max(len(view.xy_px) for view in views)
-        portions = [max(*each) for each in zip(self.settings.keypoints, _pairs(len(around)), strict=True)]
+        pairs = zip(self.settings.keypoints, SEARCHED_AT_FIRST, strict=True)
+        portions = [max(least, most // len(around)) for least, most in pairs]
         if every * len(around) <= SEARCHED_AT_ONCE:
             return [every]
         if not isinstance(self._matcher, NearestMatcher):
@@ -319,15 +320,9 @@ class VisualLocalizer:
         settings, support = self.settings, best.support
         errors = _residuals(views, best.inliers, best.rig_SE3_world)
         noise = max(noise_px(errors), LEAST_NOISE_PX)
-        health = replace(
-            health,
-            found=support.found,
-            visible=support.visible,
-            chance=support.chance,
-            evidence=support.evidence,
-            rival=None if rival is None else max(0.0, rival.support.explained / max(support.explained, 1.0)),
-            noise_px=noise,
-        )
+        share = None if rival is None else max(0.0, rival.support.explained / max(support.explained, 1.0))
+        said = {name: getattr(support, name) for name in ("found", "visible", "chance", "evidence")}
+        health = replace(health, **said, rival=share, noise_px=noise)
         if support.evidence < settings.evidence_least:
             return _without(Status.NO_MATCH, health, "the map's points are not where the best pose puts them")
         if rival is not None and self._rivals(best, rival):
@@ -341,9 +336,7 @@ class VisualLocalizer:
         covariance = pose_covariance(views, close, best.rig_SE3_world, noise)
         if covariance is None:
             return _without(Status.AMBIGUOUS, health, "the matches do not fix the pose")
-        sigma_world, sigma_rad = (
-            float(np.sqrt(np.linalg.eigvalsh(block)[-1])) for block in (covariance[:3, :3], covariance[3:, 3:])
-        )
+        sigma_world, sigma_rad = largest_sigma(covariance[:3, :3]), largest_sigma(covariance[3:, 3:])
         health = replace(health, sigma_world=sigma_world, sigma_rad=sigma_rad)
         if sigma_rad > settings.sigma_rad_most:
             return _without(Status.AMBIGUOUS, health, "the matches barely fix the pose")
@@ -398,10 +391,6 @@ def _matcher(visual_map: VisualMap, settings: VisualSettings) -> Matcher:
     return LearnedMatcher(open_pair_network(settings.weights), visual_map)
 
 
-def _pairs(points: int) -> list[int]:
-    return [pairs // points for pairs in SEARCHED_AT_FIRST]
-
-
 def _residuals(views: Sequence[View], inliers: Sequence[Correspondences], rig_SE3_world: DoubleArray) -> DoubleArray:
     return np.concatenate([residuals_px(view, part, rig_SE3_world) for view, part in zip(views, inliers, strict=True)])
 
@@ -411,9 +400,8 @@ def _same(one: _Hypothesis, other: _Hypothesis) -> bool:
     relative = one.rig_SE3_world @ inverse_rigid(other.rig_SE3_world)
     turn_rad = math.acos(min(1.0, max(-1.0, 0.5 * (float(np.trace(relative[:3, :3])) - 1.0))))
     points = np.concatenate([part.points_world for part in other.inliers])
-    depth = float(
-        np.median(np.linalg.norm(points @ other.rig_SE3_world[:3, :3].T + other.rig_SE3_world[:3, 3], axis=1))
-    )
+    points_rig = points @ other.rig_SE3_world[:3, :3].T + other.rig_SE3_world[:3, 3]
+    depth = float(np.median(np.linalg.norm(points_rig, axis=1)))
     return turn_rad < math.radians(5.0) and float(np.linalg.norm(relative[:3, 3])) < 0.1 * depth
 
 
