@@ -7,11 +7,12 @@ import math
 import numpy as np
 import pytest
 import torch
+from scipy.fft import next_fast_len
 from scipy.ndimage import affine_transform, gaussian_filter
 from scipy.signal import correlate as scipy_correlate
 
 from foldmap.errors import ConfigError
-from foldmap.lidar.match.correlate import correlate, partial_irfft2
+from foldmap.lidar.match.correlate import correlate, fft_shape, partial_irfft2
 from foldmap.lidar.match.exhaustive import coarse_headings_rad, match_fft
 from foldmap.lidar.match.rotate import rotate_embedding, rotate_embedding_fast
 
@@ -131,3 +132,8 @@ def test_heading_grids_that_make_no_sense_are_refused(range_rad: float, count: i
     with pytest.raises(ConfigError):
         coarse_headings_rad(range_rad, count)
     assert coarse_headings_rad(0.1)[5] == 0.0
+
+
+def test_fast_sizes_are_scipys() -> None:
+    for size in [1, 2, 7, 121, 480, 541, 607, 1021, 1283]:
+        assert fft_shape(size, size) == (next_fast_len(size, real=True),) * 2

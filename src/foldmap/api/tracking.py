@@ -87,10 +87,11 @@ class Tracker:
             return self._lidar_step(observation, odometry, dt_s, gps)
         if observation is None and self._street is None:
             raise ConfigError("a drive begins with an observation", "give a Sweep, a RingFrame or an AerialCrop")
+        seen = _of_streets(observation)
         if self._street is None:
             localizer = self._localizers.street_localizer(self._region)
             self._street = localizer.start(street_prior(self._prior, self._radius_m))
-        return self._street.step(_of_streets(observation), odometry)
+        return self._street.step(seen, odometry)
 
     def _lidar_step(
         self, sweep: Any, odometry: SE2 | None, dt_s: float, gps: tuple[float, float, float] | None

@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import correlate1d, shift
 
 from foldmap.errors import ConfigError, PoseInputError
 from foldmap.geometry import SE2, wrap_rad
@@ -116,6 +115,8 @@ class BeliefGrid:
             increment: in the vehicle frame, finite.
             sigma: (3, 3), `increment_covariance`; its position part must be the same along both axes.
         """
+        from scipy.ndimage import shift  # single observations do without
+
         check_increment(increment)
         moved = self.centre @ increment
         driven = moved.x_m - self.centre.x_m, moved.y_m - self.centre.y_m
@@ -190,6 +191,8 @@ def _moment(weight: DoubleArray, axes: tuple[DoubleArray, DoubleArray, DoubleArr
 
 def _blurred(image: DoubleArray, variance: float, axis: int) -> DoubleArray:
     """Convolve with a sampled kernel of exactly this variance (in cells); mass that leaves the grid is lost."""
+    from scipy.ndimage import correlate1d
+
     if variance <= 1e-12:
         return image
     if variance < 0.2:  # narrower than sampling can show: three taps have the right moments
