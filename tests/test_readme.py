@@ -126,12 +126,12 @@ def check_python_answers(folder: Path) -> None:
     """README's Python gives what the commands give now, to the last digit."""
     from foldmap.api.answers import Answer, write_json_lines
     from foldmap.cli import app
-    from foldmap.localize.lidar.localizer import LidarLocalizer, LocalizerSettings
+    from foldmap.localize.lidar.localizer import LidarLocalizer, LidarSettings
 
     visual, lidar = (run_python(text) for text in PYTHON.findall(README.read_text(encoding="utf-8")))
     for words in (
         "localize scene.fold --queries queries.txt --features queries.h5 -o again-poses.txt",
-        "localize map.fold sweeps/ --poses prior.txt -o again.txt --radius 1.0",
+        "localize map.fold sweeps/ --poses prior.txt -o again.txt --aggregate 1",
     ):
         assert CliRunner().invoke(app, words.split()).exit_code in (0, 1)
     found = zip(visual["images"], visual["estimates"], strict=True)
@@ -142,15 +142,14 @@ def check_python_answers(folder: Path) -> None:
     assert len(answers) > 3
     assert all(answer["status"] == "ok" for answer in answers)
     answers = answers_of(folder / "again.txt.jsonl")
-    times_s = [answer["time_s"] for answer in answers]
-    rows = zip(lidar["drive"].names, times_s, lidar["estimates"], strict=True)
-    write_json_lines("python.jsonl", [Answer(name, f"{at:.6f}", estimate) for name, at, estimate in rows])
-    assert answers_of(folder / "python.jsonl") == answers
     assert len(answers) == 2
+    rows = zip(lidar["drive"].names, answers, lidar["estimates"], strict=True)
+    write_json_lines("python.jsonl", [Answer(name, str(row["time_s"]), estimate) for name, row, estimate in rows])
+    assert answers_of(folder / "python.jsonl") == answers
     # the thresholds in the file decide: others would have refused
-    assert lidar["localizer"]._thresholds == BELIEVING
-    told = LocalizerSettings(thresholds=ConfidenceThresholds())
-    assert LidarLocalizer(lidar["folded"], told)._thresholds == ConfidenceThresholds()
+    assert lidar["town"].lidar_localizer().thresholds == BELIEVING
+    told = LidarSettings(thresholds=ConfidenceThresholds())
+    assert LidarLocalizer.open(lidar["town"].lidar, told).thresholds == ConfidenceThresholds()
 
 
 def run_python(text: str) -> dict[str, Any]:

@@ -36,8 +36,9 @@ from foldmap.lidar.model import LidarModel
 from foldmap.lidar.observation import HALF_LENGTH_M, HALF_WIDTH_M, Observation
 from foldmap.lidar.presets import PRESETS, Preset, preset_named
 from foldmap.lidar.unfold import FoldedLidar
-from foldmap.localize.lidar import once, search, view
-from foldmap.localize.lidar.once import localize_once
+from foldmap.localize.lidar import search, view
+from foldmap.localize.lidar.attempt import LidarMatcher
+from foldmap.localize.lidar.localizer import LidarLocalizer
 from foldmap.types import ByteArray
 
 RESOLUTION_M = 0.05
@@ -57,8 +58,8 @@ _STAGES: tuple[tuple[Any, str, str], ...] = (
     (search, "_heading_spread", "heading's spread"),
     (search, "block_scores", "scores of blocks"),
     (search, "block_statistics", "statistics of blocks"),
-    (search, "pose_from_scores", "peak"),
-    (once, "attempt", "the rest"),
+    (search, "entropy_of", "entropy"),
+    (LidarMatcher, "attempt_window", "the rest"),
 )
 
 
@@ -122,14 +123,14 @@ def _measure(decoded: FoldedLidar, preset_name: str, threads: int, steps: int) -
     grid, observation = decoded.grid, synthetic_observation()
     side_m = grid.width_px * grid.resolution_m
     prior = SE2(grid.west_m + side_m / 2 + 0.013, grid.north_m - side_m / 2 + 0.021, TURN_RAD)
-    times = StepTimes(preset_name, threads)
+    times, localizer = StepTimes(preset_name, threads), LidarLocalizer.open(decoded)
     with _clocked() as clock:
         for step in range(steps + 2):
             if step == 2:
                 clock.clear()
             decoded.forget()
             wall_s, cpu_s = time.perf_counter(), time.process_time()
-            localize_once(decoded, observation, prior, 1.0, math.radians(5.0), heading_count=11)
+            localizer.localize(observation, prior, 1.0, math.radians(5.0), 11)
             if step >= 2:
                 times.wall_s.append(time.perf_counter() - wall_s)
                 times.cpu_s.append(time.process_time() - cpu_s)

@@ -132,7 +132,7 @@ def step_times_s(decoded: FoldedLidar, raster: RasterMap, poses: list[SE2]) -> t
         Seconds and statuses of the steps, and the filter's grid: headings, rows, columns.
     """
     resolution_m = raster.grid.resolution_m
-    localizer = LidarLocalizer(decoded)
+    localizer = LidarLocalizer.open(decoded)
     shape = round(_WIDTH_M / resolution_m), round(_LENGTH_M / resolution_m)
     times_s, statuses, window = [], [], [0]
     for index, pose in enumerate(poses):
@@ -140,11 +140,11 @@ def step_times_s(decoded: FoldedLidar, raster: RasterMap, poses: list[SE2]) -> t
         noise = np.random.default_rng(index).normal(0, 0.02, shape)
         seen = np.where(observed, intensity + noise, 0).astype(np.float32)
         observation = Observation(seen, observed, resolution_m, _LENGTH_M / 2, _WIDTH_M / 2)
-        localizer.start(pose, 0.1, math.radians(0.5))
+        running = localizer.start(pose, 0.1, math.radians(0.5))
         decoded.forget()
-        window = list(localizer.belief.probability.shape) if localizer.belief else [0]
+        window = list(running.belief.probability.shape)
         begin_s = time.perf_counter()
-        estimate = localizer.step(observation, SE2(0.0, 0.0, 0.0), 0.1)
+        estimate = running.step(observation, None, 0.1)
         if index >= 3:
             times_s.append(time.perf_counter() - begin_s)
             statuses.append(estimate.status.value)

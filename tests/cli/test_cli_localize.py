@@ -14,7 +14,7 @@ from cli_place import Ran, truth_of, tum
 from foldmap.atlas import FoldFile
 from foldmap.formats.poses.trajectories import read_poses
 from foldmap.formats.sweeps.files import open_sweeps
-from foldmap.lidar.observations import observations
+from foldmap.lidar.observation import observations
 from foldmap.lidar.unfold import FoldedLidar
 
 Run = Callable[..., Ran]

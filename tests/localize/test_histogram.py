@@ -10,11 +10,20 @@ import pytest
 from foldmap.errors import ConfigError, PoseInputError
 from foldmap.geometry import SE2
 from foldmap.localize.lidar.histogram import BeliefGrid
-from foldmap.localize.motion import MotionNoise, compose_gaussian, increment_covariance
+from foldmap.localize.motion import MotionNoise, increment_covariance
 
 START = SE2(100.0, -50.0, 2.4)
 COVARIANCE = np.array([[0.03, 0.01, 0.0006], [0.01, 0.02, 0.0], [0.0006, 0.0, 0.0003]])
 CELL = np.diag([0.05**2, 0.05**2, math.radians(0.5) ** 2]) / 12
+
+
+def compose_gaussian(pose: SE2, covariance: np.ndarray, increment: SE2, sigma: np.ndarray) -> tuple[SE2, np.ndarray]:
+    """Mean and covariance of x (+) u to first order: eq. 3 applied to a Gaussian belief."""
+    moved = pose @ increment
+    carry = np.array([[1.0, 0.0, pose.y_m - moved.y_m], [0.0, 1.0, moved.x_m - pose.x_m], [0.0, 0.0, 1.0]])
+    cos, sin = math.cos(moved.heading_rad), math.sin(moved.heading_rad)
+    turn = np.array([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]])
+    return moved, carry @ covariance @ carry.T + turn @ sigma @ turn.T
 
 
 def _grid(radius_m: float = 1.0, headings: int = 21) -> BeliefGrid:
@@ -111,3 +120,21 @@ def test_what_cannot_be_is_refused() -> None:
         belief.mean_and_covariance(alpha=0.0)
     with pytest.raises(ConfigError):
         BeliefGrid(START, 0.05, 0.01, np.ones((2, 3, 3)))
+
+
+def test_gaussian_composition_agrees_with_sampling() -> None:
+    rng = np.random.default_rng(0)
+    pose, increment = SE2(3.0, -2.0, 2.1), SE2(1.5, 0.1, 0.08)
+    covariance = np.array([[0.02, 0.005, 0.0], [0.005, 0.01, 0.001], [0.0, 0.001, 0.0009]])
+    sigma = increment_covariance(increment, 0.1, MotionNoise(0.05, 0.03, 0.01, 0.001, 0.05))
+    mean, predicted = compose_gaussian(pose, covariance, increment, sigma)
+    poses = rng.multivariate_normal([pose.x_m, pose.y_m, pose.heading_rad], covariance, 100_000)
+    noise = rng.multivariate_normal(np.zeros(3), sigma, 100_000)
+    # The noise acts in the frame at the increment's end: x (+) u (+) noise.
+    after = []
+    for start, jitter in zip(poses[:20_000], noise, strict=False):
+        end = SE2(*start) @ increment @ SE2(*jitter)
+        after.append((end.x_m, end.y_m, end.heading_rad))
+    samples = np.array(after)
+    assert samples.mean(0) == pytest.approx([mean.x_m, mean.y_m, mean.heading_rad], abs=4e-3)
+    np.testing.assert_allclose(np.cov(samples.T), predicted, atol=6e-4)

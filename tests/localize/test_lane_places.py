@@ -75,22 +75,10 @@ def test_parallel_lanes_are_beside_each_other() -> None:
                 assert (places.y_m[side], places.x_m[side]) == pytest.approx((there, places.x_m[n]))
 
 
-def test_an_empty_graph_has_no_places_and_bad_ones_are_named() -> None:
+def test_an_empty_graph_has_no_places() -> None:
     assert len(lane_places(LaneGraph.empty())) == 0
     with pytest.raises(MapInputError, match="resample"):
         lane_places(fork(), 0.0)
-    p = lane_places(fork())
-    fields = {name: getattr(p, name) for name in p.__dataclass_fields__}
-    for name, bad, said in (
-        ("y_m", p.y_m[1:], "differ"),
-        ("x_m", p.x_m * np.nan, "not finite"),
-        ("length_m", 0 * p.length_m, "no lane"),
-        ("follow", p.follow + len(p), "follow names"),
-        ("left", p.left - 5, "left names"),
-        ("follow_offset", p.follow_offset[::-1], "offsets"),
-    ):
-        with pytest.raises(MapInputError, match=said):
-            LanePlaces(**{**fields, name: bad})
 
 
 def twin(places: LanePlaces, increment: SE2, motion: LaneMotion, anywhere: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

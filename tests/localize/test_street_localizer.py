@@ -100,7 +100,7 @@ def test_a_drive_is_found_anywhere_in_the_town(town: Streets, localizer: StreetL
         tracker = localizer.start()
         seen = noisy(town.raster(poses), NOISE, rng)
         for frame, (pose, moved, query) in enumerate(zip(poses, odometry(poses, rng), seen, strict=True)):
-            estimate = tracker.step(moved, query)
+            estimate = tracker.step(query, moved)
             metres, turn = error(estimate.guess, pose)
             wrong_ok += estimate.status is Status.OK and metres > 15
             if frame >= 10:
@@ -125,7 +125,7 @@ def test_a_straight_road_is_ambiguous_along_itself() -> None:
     assert near.covariance[0, 0] > 25 * near.covariance[1, 1]
     tracker = localizer.start()
     for step in range(20):
-        estimate = tracker.step(None if step == 0 else SE2(5, 0, 0), road.embeddings[40])
+        estimate = tracker.step(road.embeddings[40], None if step == 0 else SE2(5, 0, 0))
     # the road's end is 300 m away: only the last 100 m can be told apart from the rest by having driven
     assert estimate.status in (Status.AMBIGUOUS, Status.DEGRADED)
 
@@ -153,7 +153,7 @@ def test_what_fits_nowhere_is_no_match(town: Streets, localizer: StreetLocalizer
         estimate.status is Status.NO_MATCH or estimate.diagnostics.score >= localizer.settings.thresholds.reject_score
     )
     tracker = localizer.start()
-    states = [tracker.step(SE2(1, 0, 0), strange).status for _ in range(8)]
+    states = [tracker.step(strange, SE2(1, 0, 0)).status for _ in range(8)]
     assert states[-1] is Status.NO_MATCH
     assert Status.OK not in states
 
@@ -164,16 +164,16 @@ def test_one_wrong_frame_does_not_move_a_sure_belief_and_many_do(town: Streets, 
     tracker = localizer.start(StreetPrior(poses[0].x_m, poses[0].y_m, 6.0, poses[0].heading_rad))
     moves, seen = odometry(poses, rng), noisy(town.raster(poses), 0.3, rng)
     for moved, query in zip(moves[:10], seen[:10], strict=True):
-        tracker.step(moved, query)
+        tracker.step(query, moved)
     far = int(np.argmax(np.hypot(town.places.x_m - poses[10].x_m, town.places.y_m - poses[10].y_m)))
-    wrong = tracker.step(moves[10], town.embeddings[far])
+    wrong = tracker.step(town.embeddings[far], moves[10])
     assert error(wrong.guess, poses[10])[0] < 15
-    blind = tracker.step(moves[11], None)
+    blind = tracker.step(None, moves[11])
     assert blind.status is not Status.OK
     assert error(blind.guess, poses[11])[0] < 15
     other = drive(town.graph, np.random.default_rng(99), 20)
     for moved, query in zip(odometry(other, rng), noisy(town.raster(other), 0.3, rng), strict=True):
-        estimate = tracker.step(moved, query)
+        estimate = tracker.step(query, moved)
     assert error(estimate.guess, other[-1])[0] < 5
 
 
@@ -196,9 +196,9 @@ def test_no_map_and_bad_input(town: Streets, localizer: StreetLocalizer) -> None
     tracker = localizer.start()
     before = tracker.belief
     with pytest.raises(MapInputError, match="nan"):
-        tracker.step(SE2(1, 0, 0), np.full(DIM, np.nan, np.float32))
+        tracker.step(np.full(DIM, np.nan, np.float32), SE2(1, 0, 0))
     with pytest.raises(PoseInputError, match="finite"):
-        tracker.step(SE2(math.inf, 0, 0), town.embeddings[0])
+        tracker.step(town.embeddings[0], SE2(math.inf, 0, 0))
     np.testing.assert_array_equal(tracker.belief, before)
     for bad in ({"temperature": 0.0}, {"frame_weight": 0.0}, {"outlier_share": 1.0}):
         with pytest.raises(ConfigError):
@@ -235,7 +235,7 @@ def test_real_lane_graphs(shared_data: Path) -> None:
         poses = drive(tile.graph, rng, 20)
         tracker = localizer.start()
         for pose, moved, query in zip(poses, odometry(poses, rng), noisy(tile.raster(poses), NOISE, rng), strict=True):
-            estimate = tracker.step(moved, query)
+            estimate = tracker.step(query, moved)
             wrong_ok += estimate.status is Status.OK and error(estimate.guess, pose)[0] > 15
         late.append(error(estimate.guess, poses[-1])[0])
     assert max(late) <= 5, late

@@ -38,7 +38,7 @@ def test_a_drive_far_from_the_origin_is_the_same_drive(town: Streets, shift: tup
     here, there = near_by.start(prior), far_off.start(moved_prior)
     for moved, query in zip(moves, seen, strict=True):
         for one, other in (
-            (here.step(moved, query), there.step(moved, query)),
+            (here.step(query, moved), there.step(query, moved)),
             (near_by.localize(query, prior), far_off.localize(query, moved_prior)),
         ):
             assert one.status is other.status

@@ -82,12 +82,12 @@ class Answer:
     def world_SE3(self) -> DoubleArray:
         """float64 (4, 4): world_SE3_camera (of a rig: world_SE3_rig) of photos, else world_SE3_vehicle."""
         if self.photos:
-            return inverse_rigid(self.estimate.camera_SE3_world)
+            return inverse_rigid(self.estimate.pose)
         return SE3.from_se2(self.estimate.pose, self.z_m).matrix
 
     def photo_poses(self) -> dict[str, DoubleArray]:
         """The camera_SE3_world of each photo, float64 (4, 4), by name; empty where nothing was answered."""
-        world = self.estimate.camera_SE3_world if self.answered else None
+        world = self.estimate.pose
         if world is None:
             return {}
         inside = {photo.name: photo.camera_SE3_rig for photo in self.photos}
@@ -97,7 +97,7 @@ class Answer:
         """The JSON line; see the module."""
         estimate, pose = self.estimate, None
         if self.answered:
-            pose = _seven(estimate.camera_SE3_world) if self.photos else asdict(estimate.pose)
+            pose = _seven(estimate.pose) if self.photos else asdict(estimate.pose)
         row = {
             "name": self.name,
             "time_s": self.time_s,

@@ -47,7 +47,7 @@ def localize_photos(
     settings, spent_s, notes = VisualSettings(matcher=matcher, weights=matcher_weights, seed=seed), _Spent(), []
     with spent_s.on("loading"):
         folded = FoldedVisual(file)
-        localizer = VisualLocalizer(folded, settings)
+        localizer = VisualLocalizer.open(folded, settings)
         if not folded.groups:
             folded.whole()
     searched = folded.groups > 0 and folded.needs_global

@@ -18,8 +18,7 @@ from foldmap.atlas import FoldFile
 from foldmap.errors import ConfigError
 from foldmap.formats.street.observations.poses import read_pose_table
 from foldmap.geometry import SE2
-from foldmap.localize.estimate import Status
-from foldmap.localize.street.estimate import StreetDiagnostics, StreetEstimate
+from foldmap.localize.street.estimate import StreetEstimate
 from foldmap.localize.street.lane_places import LanePlaces
 from foldmap.localize.street.localizer import StreetLocalizer, StreetPrior, StreetSettings
 
@@ -96,26 +95,17 @@ def localize_streets(
         settings = replace(settings, thresholds=replace(settings.thresholds, reject_score=min_similarity))
     name = one_region([one.name for one in layer.regions], region, seen.maps)
     near, report = priors if track is None else None, begin("Embedding the map")
-    localizer = StreetLocalizer.open(layer, name, embedder, settings, step_m=step_m, near=near, report=report)
-    rows = seen.embedded(embedder, begin("Looking at images"))
-    nothing = StreetEstimate(
-        Status.NO_OBSERVATION,
-        None,
-        None,
-        StreetDiagnostics(reason="no image of a camera that counts"),
-        None,
-        np.zeros(len(localizer.places)),
+    localizer = StreetLocalizer.open(
+        layer, settings, region=name, model=embedder, step_m=step_m, near=near, report=report
     )
+    rows = seen.embedded(embedder, begin("Looking at images"))
     if track is None:
         near_each: Sequence[StreetPrior | None] = priors or [None] * len(rows)
-        estimates = [
-            nothing if row is None else localizer.localize(row, where)
-            for row, where in zip(rows, near_each, strict=True)
-        ]
+        estimates = [localizer.localize(row, where) for row, where in zip(rows, near_each, strict=True)]
     else:
-        filter_, poses = localizer.start(priors[0] if priors else None), track.poses()
-        increments = [None, *(before.inverse() @ after for before, after in itertools.pairwise(poses))]
-        estimates = [filter_.step(increment, row) for increment, row in zip(increments, rows, strict=True)]
+        running, poses = localizer.start(priors[0] if priors else None), track.poses()
+        odometry = [None, *(before.inverse() @ after for before, after in itertools.pairwise(poses))]
+        estimates = [running.step(row, moved) for row, moved in zip(rows, odometry, strict=True)]
     times = range(len(seen)) if track is None or track.times_s is None else track.times_s.tolist()
     answers = [
         Answer(name, f"{at:.6f}", estimate) for name, at, estimate in zip(seen.names, times, estimates, strict=True)

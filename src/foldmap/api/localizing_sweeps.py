@@ -11,9 +11,10 @@ from foldmap.api.answers import Answer, Begin, Localized, silent
 from foldmap.atlas import FoldFile
 from foldmap.errors import ConfigError, SweepInputError
 from foldmap.formats.sweeps.drives import open_drive
-from foldmap.lidar.observations import observations
+from foldmap.lidar.observation import observations
 from foldmap.lidar.unfold import FoldedLidar
-from foldmap.localize.estimate import Diagnostics, Estimate, Status
+from foldmap.localize.estimate import Estimate, Status
+from foldmap.localize.lidar.confidence import LidarDiagnostics, LidarEstimate
 from foldmap.localize.lidar.localizer import LidarLocalizer
 
 SWEEP_PERIOD_S = 0.1
@@ -61,24 +62,25 @@ def localize_sweeps(
     together = online or aggregate > 1
     drive = open_drive(sweeps, poses, calibration, intensity_scale, time_limit_s=time_limit_s, aligned=together)
     folded = FoldedLidar(file)
-    localizer = LidarLocalizer(folded)
+    localizer = LidarLocalizer.open(folded)
     seen = observations(drive.read(), drive.world_SE3_sensors, folded.grid.resolution_m, aggregate, sensor_height_m)
     priors = [pose.to_se2() for pose in drive.world_SE3_sensors]
+    running = None
+    if online:
+        running = localizer.start(priors[0], radius_m / 3, max(heading_range_rad / 3, math.radians(0.1)))
     times_s = np.arange(float(len(drive))) if drive.times_s is None else drive.times_s
     report, answers = begin("Localizing"), []
     for index, (observation, prior) in enumerate(zip(seen, priors, strict=True)):
-        broken = _unobserved(observation) if isinstance(observation, SweepInputError) else None
         image = None if isinstance(observation, SweepInputError) else observation
-        if online:  # the first pose starts the filter, of the others only the increments count
-            if index == 0:
-                localizer.start(prior, radius_m / 3, max(heading_range_rad / 3, math.radians(0.1)))
+        if running is not None:
+            moved = priors[index - 1].inverse() @ prior if index else None
             timed = index > 0 and drive.times_s is not None
             step_s = float(times_s[index] - times_s[index - 1]) if timed else SWEEP_PERIOD_S
-            moved = localizer.step(image, priors[max(index - 1, 0)].inverse() @ prior, step_s)
-            estimate = broken or moved
+            estimate = running.step(image, moved, step_s)
         elif image is not None:
-            estimate = localizer.localize_once(image, prior, radius_m, heading_range_rad)
-        estimate = broken or estimate
+            estimate = localizer.localize(image, prior, radius_m, heading_range_rad)
+        if isinstance(observation, SweepInputError):
+            estimate = _unobserved(observation)
         height_m = float(drive.world_SE3_sensors[index].translation_m[2])
         answers.append(Answer(drive.names[index], f"{times_s[index]:.6f}", estimate, height_m))
         report(index + 1, len(drive))
@@ -89,5 +91,5 @@ def localize_sweeps(
     return Localized(answers, settings, {"paired": drive.pairing.words}, [])
 
 
-def _unobserved(reason: object) -> Estimate:
-    return Estimate.without_pose(Status.NO_OBSERVATION, Diagnostics(reason=str(reason)))
+def _unobserved(reason: object) -> LidarEstimate:
+    return Estimate.without_pose(Status.NO_OBSERVATION, LidarDiagnostics(reason=str(reason)))

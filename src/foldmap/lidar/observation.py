@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from foldmap.errors import ConfigError, PoseInputError, SweepInputError
-from foldmap.geometry import SE3
+from foldmap.geometry import SE2, SE3
 from foldmap.lidar.build.ground import ground_mask
 from foldmap.lidar.source import Sweep
 from foldmap.types import BoolArray, DoubleArray, FloatArray
 
 HALF_LENGTH_M = 15.0
 HALF_WIDTH_M = 12.0
+COARSE_M = 0.15
+COARSE_HALF_M = 20.0
 
 
 @dataclass(frozen=True)
@@ -153,3 +156,53 @@ def rasterize(
     return Observation(
         mean.reshape(shape).astype(np.float32), (count > 0).reshape(shape), resolution_m, half_length_m, half_width_m
     )
+
+
+def extent_of(resolution_m: float) -> tuple[float, float]:
+    """Half length and half width of an observation: the paper's 30 x 24 m on fine maps, 40 x 40 m on coarse ones."""
+    return (HALF_LENGTH_M, HALF_WIDTH_M) if resolution_m < COARSE_M else (COARSE_HALF_M, COARSE_HALF_M)
+
+
+class SweepStack:
+    """The ground of the last few sweeps of a drive, drawn in the vehicle frame of the newest.
+
+    Args:
+        resolution_m: of the images.
+        most: sweeps laid together, the newest included.
+        sensor_height_m: above the road, where known.
+
+    Raises:
+        ConfigError: no sweeps are to be laid together.
+    """
+
+    def __init__(self, resolution_m: float, most: int = 5, sensor_height_m: float | None = None) -> None:
+        if not 1 <= most <= 100:
+            raise ConfigError(f"{most} sweeps an observation", "give 1 to 100")
+        self._resolution_m, self._sensor_height_m = resolution_m, sensor_height_m
+        self._kept: deque[tuple[DoubleArray, FloatArray, SE2]] = deque(maxlen=most)
+
+    def add(self, sweep: Sweep, world_SE3_sensor: SE3) -> Observation:
+        """Lay a sweep on those before and draw them; of the poses, as from odometry, only differences matter."""
+        points, intensity = aggregate([sweep], [world_SE3_sensor], 0, sensor_height_m=self._sensor_height_m)
+        world_SE2_vehicle = world_SE3_sensor.to_se2()
+        self._kept.append((points[:, :2], intensity, world_SE2_vehicle))
+        vehicle_SE2_world = world_SE2_vehicle.inverse()
+        laid = [(vehicle_SE2_world @ pose).apply(xy) for xy, _, pose in self._kept]
+        values = np.concatenate([value for _, value, _ in self._kept])
+        return rasterize(np.concatenate(laid), values, self._resolution_m, *extent_of(self._resolution_m))
+
+
+def observations(
+    sweeps: Iterable[Sweep | SweepInputError],
+    world_SE3_sensors: Sequence[SE3],
+    resolution_m: float,
+    aggregate_sweeps: int = 5,
+    sensor_height_m: float | None = None,
+) -> Iterator[Observation | SweepInputError]:
+    """Draw, for every sweep, the last few sweeps' ground in its own vehicle frame; see `SweepStack`.
+
+    Sweeps come in driving order and are read lazily. One that could not be read is its error, which is handed on.
+    """
+    stack = SweepStack(resolution_m, aggregate_sweeps, sensor_height_m)
+    for sweep, world_SE3_sensor in zip(sweeps, world_SE3_sensors, strict=True):
+        yield sweep if isinstance(sweep, SweepInputError) else stack.add(sweep, world_SE3_sensor)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Generic, Self, TypeVar
 
 import numpy as np
 
@@ -29,7 +30,7 @@ class Status(Enum):
     NO_MAP = "no_map"
     """The map holds no ground where the observation was to be laid."""
     NO_OBSERVATION = "no_observation"
-    """The observation shows too little ground to say anything."""
+    """The observation shows too little to say anything."""
 
     @property
     def has_pose(self) -> bool:
@@ -39,51 +40,37 @@ class Status(Enum):
 
 @dataclass(frozen=True)
 class Diagnostics:
-    """Health signals of one estimate. None: could not be computed for this status.
-
-    Which value warns (at best `degraded`) and which rejects (no pose) is set by `ConfidenceThresholds`, whose defaults
-    are given here.
+    """Health signals of one estimate; each layer adds its own. None: could not be computed for this status.
 
     Attributes:
         reason: the signal that decided, in words; empty when `ok`.
-        score: normalized correlation of the two embeddings at the best pose, -1 to 1. Rejects below 0.05.
-        evidence_sigma: best score above the window's mean, in standard errors over blocks. Rejects below 6 (no_match).
-        margin_sigma: best score above the best of any other mode (> 0.3 m away), in standard errors over blocks. Warns
-            below 3.5, rejects below 2.5 (ambiguous).
-        agreement: share of block bootstraps that peak within 0.15 m of the best pose. Warns below 0.95, rejects below
-            0.7 (ambiguous).
-        sigma_m: largest position standard deviation. Warns above 0.1, rejects above 0.3 (ambiguous).
-        observed_fraction: share of the observation's pixels that are observed and lie on known map. Warns below 0.04,
-            rejects below 0.01.
-        prior_distance_m: from the prior's position to the pose. Information; a pose at the rim of the search rejects.
-        prior_turn_rad: from the prior's heading to the pose's.
-        entropy: of the score volume, 0 (one pose) to 1 (flat). Information.
-        lidar_age_s: time since lidar last agreed (localizer over time). Warns above 0.
         time_s: time spent.
     """
 
     reason: str = ""
-    score: float | None = None
-    evidence_sigma: float | None = None
-    margin_sigma: float | None = None
-    agreement: float | None = None
-    sigma_m: float | None = None
-    observed_fraction: float | None = None
-    prior_distance_m: float | None = None
-    prior_turn_rad: float | None = None
-    entropy: float | None = None
-    lidar_age_s: float | None = None
     time_s: float = 0.0
 
 
+def largest_sigma(covariance: DoubleArray) -> float:
+    """The standard deviation along the axis where it is largest."""
+    return float(np.sqrt(np.linalg.eigvalsh(covariance).max()))
+
+
+Pose = TypeVar("Pose", covariant=True)
+Signals = TypeVar("Signals", bound=Diagnostics, covariant=True)
+
+
 @dataclass(frozen=True)
-class Estimate:
+class Estimate(Generic[Pose, Signals]):
     """An honest answer.
 
     Attributes:
         status: always there.
-        pose: world_SE2_vehicle; there exactly when the status is `ok` or `degraded`.
-        covariance: (3, 3) over x_m, y_m, heading_rad in the world frame; there exactly when a pose is.
+        pose: there exactly when the status is `ok` or `degraded`. From sweeps and streets an `SE2`, world_SE2_vehicle;
+            from photos float64 (4, 4), camera_SE3_world (of a rig: rig_SE3_world).
+        covariance: there exactly when a pose is. Of an `SE2` (3, 3) over x_m, y_m, heading_rad in the world frame; of a
+            photo (6, 6) over the centre in the world (x, y, z, world units) and a rotation vector in the camera's frame
+            (rad).
         diagnostics: always there.
 
     Raises:
@@ -91,27 +78,35 @@ class Estimate:
     """
 
     status: Status
-    pose: SE2 | None
+    pose: Pose | None
     covariance: DoubleArray | None
-    diagnostics: Diagnostics
+    diagnostics: Signals
 
     def __post_init__(self) -> None:
         if (self.pose is not None) != self.status.has_pose:
             raise PoseInputError(f"an estimate of status {self.status.value} with pose {self.pose}")
         if (self.covariance is None) != (self.pose is None):
             raise PoseInputError("an estimate needs a covariance exactly when it has a pose")
-        if self.pose is not None and not np.isfinite([self.pose.x_m, self.pose.y_m, self.pose.heading_rad]).all():
-            raise PoseInputError(f"the estimated pose {self.pose} is not finite")
-        if self.covariance is not None:
-            matrix = np.array(self.covariance, dtype=np.float64)
-            if matrix.shape != (3, 3) or not np.isfinite(matrix).all() or not np.allclose(matrix, matrix.T):
-                raise PoseInputError("the covariance is not a finite symmetric 3x3 matrix")
-            if np.linalg.eigvalsh(matrix).min() <= 0:
-                raise PoseInputError("the covariance is not positive definite")
+        if self.pose is None or self.covariance is None:
+            return
+        plane = self.pose if isinstance(self.pose, SE2) else None
+        pose = np.array(self.pose if plane is None else [plane.x_m, plane.y_m, plane.heading_rad], np.float64)
+        covariance, side = np.array(self.covariance, np.float64), 6 if plane is None else 3
+        if pose.shape != ((4, 4) if plane is None else (3,)) or not np.isfinite(pose).all():
+            raise PoseInputError(f"the estimated pose {self.pose} is not finite, or neither an SE2 nor 4x4")
+        if covariance.shape != (side, side) or not np.isfinite(covariance).all():
+            raise PoseInputError(f"the covariance is not a finite {side}x{side} matrix")
+        scale = np.sqrt(np.maximum(np.diag(covariance), 0.0))
+        if not np.allclose(covariance, covariance.T) or not (scale > 0).all():
+            raise PoseInputError("the covariance is not symmetric and positive definite")
+        if np.linalg.eigvalsh(covariance / np.outer(scale, scale)).min() <= 0:
+            raise PoseInputError("the covariance is not positive definite")
+        kept = {"covariance": covariance, "pose": pose} if plane is None else {"covariance": covariance}
+        for name, matrix in kept.items():
             matrix.setflags(write=False)
-            object.__setattr__(self, "covariance", matrix)
+            object.__setattr__(self, name, matrix)
 
-    @staticmethod
-    def without_pose(status: Status, diagnostics: Diagnostics) -> Estimate:
+    @classmethod
+    def without_pose(cls, status: Status, diagnostics: Signals) -> Self:  # type: ignore[misc]
         """Build an estimate that answers no pose."""
-        return Estimate(status, None, None, diagnostics)
+        return cls(status, None, None, diagnostics)

@@ -262,6 +262,10 @@ class StreetLayer:
         return VectorCodec(form, self.dimension)
 
 
+FoldedStreet = StreetLayer
+"""Its name at the front door, as of the other layers."""
+
+
 def _regions(parameters: dict[str, Any]) -> tuple[Region, ...]:
     rows = _get(parameters, "regions", list)
     if len(rows) > MAX_REGIONS:

@@ -25,7 +25,7 @@ from foldmap.lidar.observation import Observation
 from foldmap.lidar.pairs.sampling import Pair
 from foldmap.lidar.source import RasterMap
 from foldmap.localize.lidar.confidence import Calibration, MatchFeatures, calibrate
-from foldmap.localize.lidar.once import localize_once
+from foldmap.localize.lidar.localizer import LidarLocalizer
 from foldmap.types import BoolArray, ByteArray
 
 _HOLD_OUT = 4  # every fourth pair measures, the others fit
@@ -173,7 +173,7 @@ def _features(
         east_m, south_m = (resolution_m * pairs[place].shift_px[axis] for axis in (1, 0))
         away_m = rng.uniform(-radius_m, radius_m, 2)
         prior = SE2(float(away_m[0]) + east_m, float(away_m[1]) - south_m, math.radians(rng.uniform(-5, 5)))
-        result = localize_once(maps[place], observation, prior, 1.5 * radius_m)
+        result = LidarLocalizer.open(maps[place]).attempt(observation, prior, 1.5 * radius_m)
         if result.match is None or result.features is None:
             return
         pose = prior @ result.match.offset

@@ -21,10 +21,8 @@ from foldmap.lidar.match.exhaustive import coarse_headings_rad
 from foldmap.lidar.observation import Observation, rasterize
 from foldmap.lidar.source import RasterMap
 from foldmap.lidar.unfold import FoldedLidar
-from foldmap.localize.estimate import Estimate
-from foldmap.localize.lidar.confidence import thresholds_of
-from foldmap.localize.lidar.localizer import LidarLocalizer, LocalizerSettings
-from foldmap.localize.lidar.once import attempt, localize_once
+from foldmap.localize.lidar.confidence import LidarEstimate, thresholds_of
+from foldmap.localize.lidar.localizer import LidarFilter, LidarLocalizer, LidarSettings
 
 _HEADER = struct.Struct("<dddIII")  # west, north, resolution, rows, columns, tiles
 _TILE = struct.Struct("<HHI")  # column, row, bytes
@@ -140,21 +138,13 @@ class LearnedMatcher:
         observation = observe(query.points_vehicle_m, query.intensity, resolution_m, half_m)
         heading_rad = max(search.heading_rad, math.radians(0.5))
         count = max(3, 2 * math.ceil(math.degrees(search.heading_rad) - 1e-9) + 1)
-        thresholds = thresholds_of(decoded_map)
+        localizer = LidarLocalizer.open(decoded_map)
         if search.radius_m > _EXHAUSTIVE_PX * resolution_m:
-            found = localize_once(
-                decoded_map,
-                observation,
-                prior,
-                search.radius_m,
-                heading_rad,
-                heading_count=count,
-                thresholds=thresholds,
-            )
             # Matches of a wide search lie around candidates, not around the prior: nothing to say where it refuses.
-            return Match(found.estimate.pose, *_said(found.estimate))
+            found = localizer.localize(observation, prior, search.radius_m, heading_rad, count)
+            return Match(found.pose, *_said(found))
         headings_rad = coarse_headings_rad(heading_rad, count)
-        result = attempt(decoded_map, observation, prior, search.radius_m, headings_rad, thresholds)
+        result = localizer.attempt_window(observation, prior, search.radius_m, headings_rad)
         pose = result.estimate.pose
         if pose is None and self.keep_refused and result.match is not None:
             pose = prior @ result.match.offset
@@ -173,29 +163,29 @@ class LearnedOnline:
     name = "histogram-filter"
 
     def __init__(self, bundle: Bundle, half_m: tuple[float, float] = (15.0, 12.0), step_s: float = 0.1) -> None:
-        self._settings = LocalizerSettings(thresholds=thresholds_of(bundle))
+        self._settings = LidarSettings(thresholds=thresholds_of(bundle))
         self._half_m, self._step_s = half_m, step_s
         self._prior: SE2 | None = None
-        self._localizer: LidarLocalizer | None = None
+        self._filter: LidarFilter | None = None
 
     def start(self, world_SE2_prior: SE2) -> None:
         """See `OnlineLocalizer`."""
-        self._prior, self._localizer = world_SE2_prior, None
+        self._prior, self._filter = world_SE2_prior, None
 
     def step(self, step: Step, decoded_map: UnfoldedPayload) -> Match:
         """See `OnlineLocalizer`."""
-        if self._localizer is None:
+        localizer = LidarLocalizer.open(decoded_map, self._settings)
+        if self._filter is None:
             assert self._prior is not None
-            self._localizer = LidarLocalizer(decoded_map, self._settings)
-            self._localizer.start(self._prior)
-        self._localizer._decoded = decoded_map
+            self._filter = localizer.start(self._prior)
+        self._filter.localizer = localizer
         resolution_m = decoded_map.grid.resolution_m
         observation = observe(step.points_vehicle_m, step.intensity, resolution_m, self._half_m)
-        estimate = self._localizer.step(observation, step.previous_SE2_current, self._step_s)
+        estimate = self._filter.step(observation, step.previous_SE2_current, self._step_s)
         return Match(estimate.pose, *_said(estimate))
 
 
-def _said(estimate: Estimate) -> tuple[float, dict[str, float | str]]:
+def _said(estimate: LidarEstimate) -> tuple[float, dict[str, float | str]]:
     """Score and diagnostics of an answer."""
     diagnostics = estimate.diagnostics
     said: dict[str, float | str] = {"status": estimate.status.value, "time_s": diagnostics.time_s}

@@ -12,7 +12,7 @@ from foldmap.bench.lidar.cases import Case, Search
 from foldmap.bench.lidar.learned import LearnedCodec, observe
 from foldmap.geometry import SE2, MetricGrid
 from foldmap.lidar.codec import Decoder
-from foldmap.lidar.match.exhaustive import coarse_headings_rad, match_auto
+from foldmap.lidar.match.exhaustive import coarse_headings_rad, match_fft
 from foldmap.localize.lidar.view import cut
 from foldmap.report import code_mosaic, embedding_image, heatmap, intensity_image, strip
 
@@ -44,7 +44,7 @@ def query_strip(case: Case, codec: LearnedCodec, half_m: tuple[float, float], se
     around = cut(unfolded, prior, seen.observed.shape, radius_px)
     heading_rad = max(search.heading_rad, math.radians(0.5))
     headings = coarse_headings_rad(heading_rad, max(3, 2 * math.ceil(math.degrees(search.heading_rad)) + 1))
-    scores = match_auto(around.embedding_CHW, own, headings, radius_px).amax(dim=0).numpy()
+    scores = match_fft(around.embedding_CHW, own, headings, radius_px).amax(dim=0).numpy()
     estimate = None
     if scores.max() > scores.min():  # without evidence there is no estimate to show
         best_row, best_col = (int(i) for i in np.unravel_index(int(scores.argmax()), scores.shape))

@@ -307,7 +307,7 @@ def _drives(
     for drive, seen in drives:
         belief = local.start()
         for increment, truth, row in zip(drive.increments, drive.poses, seen, strict=True):
-            estimate = belief.step(increment, row)
+            estimate = belief.step(row, increment)
             _of(found, "drive, all frames", way).add(truth, estimate.guess, estimate.pose is not None)
         _of(found, "drive, last frame", way).add(truth, estimate.guess, estimate.pose is not None)
         example = (local.places, estimate, drive.poses)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from foldmap.lidar.bundle import Bundle
     from foldmap.lidar.source import Sweep
     from foldmap.lidar.unfold import FoldedLidar
-    from foldmap.localize.estimate import Estimate
+    from foldmap.localize.lidar.confidence import LidarEstimate
     from foldmap.types import DoubleArray
 
 EXAMPLES = "\b\nExamples:\n  foldmap demo -o out/demo\n  foldmap demo -o out/other --seed 7"
@@ -77,7 +77,7 @@ class DemoDrive:
 
     truth: list[SE2] = field(default_factory=list)
     dead_reckoned: list[SE2] = field(default_factory=list)
-    estimates: list[Estimate] = field(default_factory=list)
+    estimates: list[LidarEstimate] = field(default_factory=list)
     seconds: float = 0.0
     shown: dict[str, Any] = field(default_factory=dict)
 
@@ -252,12 +252,11 @@ def _localize(
     import numpy as np
 
     from foldmap.geometry import SE2
-    from foldmap.lidar.observation import aggregate, rasterize
-    from foldmap.lidar.observations import extent_of
+    from foldmap.lidar.observation import aggregate, extent_of, rasterize
     from foldmap.localize.lidar.localizer import LidarLocalizer
 
     rng = np.random.default_rng([settings.seed, 4])
-    localizer, driven = LidarLocalizer(folded), DemoDrive()
+    localizer, driven = LidarLocalizer.open(folded), DemoDrive()
     for index, burst in enumerate(_passing(world, path, settings)):
         if index == settings.steps:
             break
@@ -268,7 +267,7 @@ def _localize(
         if index == 0:
             east_m, north_m = (float(value) for value in rng.normal(0, settings.prior_m, 2))
             prior = truth @ SE2(east_m, north_m, float(rng.normal(0, settings.prior_rad)))
-            localizer.start(prior, settings.prior_m, settings.prior_rad)
+            running = localizer.start(prior, settings.prior_m, settings.prior_rad)
             driven.dead_reckoned.append(prior)
             motion = SE2(0.0, 0.0, 0.0)
         else:
@@ -279,12 +278,12 @@ def _localize(
             motion = motion @ SE2(ahead_m, aside_m, float(rng.normal(0, turn)))
             driven.dead_reckoned.append(driven.dead_reckoned[-1] @ motion)
         began_s = time.perf_counter()
-        driven.estimates.append(localizer.step(observation, motion, 0.2 if index else 0.0))
+        driven.estimates.append(running.step(observation, motion, 0.2 if index else 0.0))
         driven.seconds += time.perf_counter() - began_s
         driven.truth.append(truth)
         if index in (0, min(settings.steps, 10) - 1):
             prior = truth @ SE2(0.4, -0.3, math.radians(1.0))
-            found = localizer.attempt_once(observation, prior)
+            found = localizer.attempt(observation, prior)
             driven.shown = {"observation": observation, "prior": prior, "truth": truth, "found": found}
         report(index + 1, settings.steps)
     return driven

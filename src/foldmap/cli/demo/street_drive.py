@@ -179,7 +179,7 @@ def _filtered(localizer: StreetLocalizer, poses: list[SE2], rows: FloatArray, se
             length = math.hypot(motion.x_m, motion.y_m)
             ahead, turn = (float(rng.normal(0, scale * length)) for scale in _ODOMETRY)
             increment = motion @ SE2(ahead, 0.0, turn)
-        estimates.append(running.step(increment, row))
+        estimates.append(running.step(row, increment))
     return estimates
 
 

@@ -54,14 +54,14 @@ def block_scores(
     """Match each block of a turned observation by itself.
 
     Args:
-        map_CHW: crop.
-        turned_CHW: observation, turned onto the crop, 2 * radius_px smaller.
+        map_CHW: crop, 2 * radius_px larger than the observation.
+        turned_CHW: observation, turned onto the crop.
         radius_px: half the window.
         block_px: side of a block; by default about a ninth of the image, at least 32.
 
     Returns:
-        float32 (K, 2 * radius + 1, 2 * radius + 1); blocks without content are left out, so K may be 0. They sum to the
-        observation's scores.
+        float32 (K, 2 * radius + 1, 2 * radius + 1), which sum to the observation's scores. Blocks without content are
+        left out: K may be 0.
     """
     _, rows, columns = turned_CHW.shape
     side = block_px or max(_MIN_BLOCK_PX, math.ceil(max(rows, columns) / 9))
@@ -86,13 +86,7 @@ def block_scores(
 
 
 def block_statistics(scores_KHW: FloatArray, resolution_m: float, seed: int = 0) -> BlockStatistics:
-    """Judge the peak of the summed block scores; deterministic for a seed.
-
-    Args:
-        scores_KHW: one volume a block, as `block_scores` gives them.
-        resolution_m: pixel size.
-        seed: of the bootstrap.
-    """
+    """Judge the peak of the summed block scores, as `block_scores` gives them; the bootstrap is seeded."""
     count, height, width = scores_KHW.shape
     window_m2 = np.diag([(width * resolution_m) ** 2, (height * resolution_m) ** 2]) / 12
     if count < 4:

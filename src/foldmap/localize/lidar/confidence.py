@@ -4,17 +4,56 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from foldmap.errors import ConfigError, ModelError
-from foldmap.localize.estimate import Status
+from foldmap.geometry import SE2
+from foldmap.localize.estimate import Diagnostics, Estimate, Status
+
+
+@dataclass(frozen=True)
+class LidarDiagnostics(Diagnostics):
+    """Health signals of one estimate. None: could not be computed for this status.
+
+    Which value warns (at best `degraded`) and which rejects (no pose) is set by `ConfidenceThresholds`, whose defaults
+    are given here.
+
+    Attributes:
+        score: normalized correlation of the two embeddings at the best pose, -1 to 1. Rejects below 0.05.
+        evidence_sigma: best score above the window's mean, in standard errors over blocks. Rejects below 6 (no_match).
+        margin_sigma: best score above the best of any other mode (> 0.3 m away), in standard errors over blocks. Warns
+            below 3.5, rejects below 2.5 (ambiguous).
+        agreement: share of block bootstraps that peak within 0.15 m of the best pose. Warns below 0.95, rejects below
+            0.7 (ambiguous).
+        sigma_m: largest position standard deviation. Warns above 0.1, rejects above 0.3 (ambiguous).
+        observed_fraction: share of the observation's pixels that are observed and lie on known map. Warns below 0.04,
+            rejects below 0.01.
+        prior_distance_m: from the prior's position to the pose. Information; a pose at the rim of the search rejects.
+        prior_turn_rad: from the prior's heading to the pose's.
+        entropy: of the score volume, 0 (one pose) to 1 (flat). Information.
+        lidar_age_s: time since lidar last agreed (filter). Warns above 0.
+    """
+
+    score: float | None = None
+    evidence_sigma: float | None = None
+    margin_sigma: float | None = None
+    agreement: float | None = None
+    sigma_m: float | None = None
+    observed_fraction: float | None = None
+    prior_distance_m: float | None = None
+    prior_turn_rad: float | None = None
+    entropy: float | None = None
+    lidar_age_s: float | None = None
+
+
+LidarEstimate: TypeAlias = Estimate[SE2, LidarDiagnostics]
 
 
 @dataclass(frozen=True)
 class MatchFeatures:
-    """What is known of one match; `Diagnostics` says what each value means."""
+    """What is known of one match; `LidarDiagnostics` says what each value means."""
 
     score: float
     evidence_sigma: float
@@ -57,11 +96,7 @@ class ConfidenceThresholds:
 
     @staticmethod
     def from_dict(data: dict[str, Any]) -> ConfidenceThresholds:
-        """Read back what `to_dict` gave.
-
-        Raises:
-            ModelError: fields are missing, unknown or no finite numbers.
-        """
+        """Read back what `to_dict` gave; a ModelError where fields are missing, unknown or no finite numbers."""
         names = {field.name for field in fields(ConfidenceThresholds)}
         if not isinstance(data, dict) or set(data) != names:
             raise ModelError("the model's confidence thresholds have unknown or missing fields", "calibrate it again")
@@ -72,52 +107,36 @@ class ConfidenceThresholds:
 
 
 def thresholds_of(calibrated: object) -> ConfidenceThresholds:
-    """The thresholds that a map's model was calibrated to; the defaults where it was to none.
-
-    Args:
-        calibrated: a folded map, which has a ``bundle``; a bundle; or a map without a model.
-
-    Raises:
-        ModelError: as `ConfidenceThresholds.from_dict`.
-    """
+    """The thresholds that a folded map's model, or a bundle, was calibrated to; the defaults where it was to none."""
     stored = getattr(getattr(calibrated, "bundle", calibrated), "thresholds", None)
     return ConfidenceThresholds.from_dict(stored) if stored else ConfidenceThresholds()
 
 
 def decide(features: MatchFeatures, thresholds: ConfidenceThresholds) -> tuple[Status, str]:
-    """Judge one match.
-
-    Returns:
-        The status, and in words the signal that decided (empty for `ok`).
-    """
+    """Judge one match: the status, and in words the signal that decided (empty for `ok`)."""
     f, t = features, thresholds
-    if f.known_fraction < t.reject_observed_fraction:
-        return Status.NO_MAP, f"known map under {f.known_fraction:.3f} of the observation"
-    if f.observed_fraction < t.reject_observed_fraction:
-        return Status.NO_OBSERVATION, f"observed_fraction {f.observed_fraction:.3f} < {t.reject_observed_fraction:g}"
-    if f.evidence_sigma < t.reject_evidence_sigma:
-        return Status.NO_MATCH, f"evidence_sigma {f.evidence_sigma:.1f} < {t.reject_evidence_sigma:g}"
-    if f.score < t.reject_score:
-        return Status.NO_MATCH, f"score {f.score:.3f} < {t.reject_score:g}"
-    if f.margin_sigma < t.reject_margin_sigma:
-        return Status.AMBIGUOUS, f"margin_sigma {f.margin_sigma:.1f} < {t.reject_margin_sigma:g}"
-    if f.agreement < t.reject_agreement:
-        return Status.AMBIGUOUS, f"agreement {f.agreement:.2f} < {t.reject_agreement:g}"
-    if f.sigma_m > t.reject_sigma_m:
-        return Status.AMBIGUOUS, f"sigma_m {f.sigma_m:.2f} > {t.reject_sigma_m:g}"
-    if f.at_edge:
-        return Status.AMBIGUOUS, "the best pose lies at the rim of the search"
-    if f.margin_sigma < t.warn_margin_sigma:
-        return Status.DEGRADED, f"margin_sigma {f.margin_sigma:.1f} < {t.warn_margin_sigma:g}"
-    if f.agreement < t.warn_agreement:
-        return Status.DEGRADED, f"agreement {f.agreement:.2f} < {t.warn_agreement:g}"
-    if f.score < t.warn_score:
-        return Status.DEGRADED, f"score {f.score:.3f} < {t.warn_score:g}"
-    if f.sigma_m > t.warn_sigma_m:
-        return Status.DEGRADED, f"sigma_m {f.sigma_m:.2f} > {t.warn_sigma_m:g}"
-    if f.observed_fraction < t.warn_observed_fraction:
-        return Status.DEGRADED, f"observed_fraction {f.observed_fraction:.3f} < {t.warn_observed_fraction:g}"
-    return Status.OK, ""
+    least, known, seen = t.reject_observed_fraction, f.known_fraction, f.observed_fraction
+    rules = (
+        (known < least, Status.NO_MAP, f"known map under {known:.3f} of the observation"),
+        (seen < least, Status.NO_OBSERVATION, f"observed_fraction {seen:.3f} < {least:g}"),
+        _below(Status.NO_MATCH, "evidence_sigma", f.evidence_sigma, t.reject_evidence_sigma, ".1f"),
+        _below(Status.NO_MATCH, "score", f.score, t.reject_score, ".3f"),
+        _below(Status.AMBIGUOUS, "margin_sigma", f.margin_sigma, t.reject_margin_sigma, ".1f"),
+        _below(Status.AMBIGUOUS, "agreement", f.agreement, t.reject_agreement, ".2f"),
+        (f.sigma_m > t.reject_sigma_m, Status.AMBIGUOUS, f"sigma_m {f.sigma_m:.2f} > {t.reject_sigma_m:g}"),
+        (f.at_edge, Status.AMBIGUOUS, "the best pose lies at the rim of the search"),
+        _below(Status.DEGRADED, "margin_sigma", f.margin_sigma, t.warn_margin_sigma, ".1f"),
+        _below(Status.DEGRADED, "agreement", f.agreement, t.warn_agreement, ".2f"),
+        _below(Status.DEGRADED, "score", f.score, t.warn_score, ".3f"),
+        (f.sigma_m > t.warn_sigma_m, Status.DEGRADED, f"sigma_m {f.sigma_m:.2f} > {t.warn_sigma_m:g}"),
+        _below(Status.DEGRADED, "observed_fraction", seen, t.warn_observed_fraction, ".3f"),
+    )
+    return next(((status, reason) for failed, status, reason in rules if failed), (Status.OK, ""))
+
+
+def _below(status: Status, name: str, value: float, least: float, form: str) -> tuple[bool, Status, str]:
+    """The rule that a signal is at least something."""
+    return value < least, status, f"{name} {value:{form}} < {least:g}"
 
 
 @dataclass(frozen=True)
@@ -149,11 +168,8 @@ def calibrate(positives: Sequence[MatchFeatures], negatives: Sequence[MatchFeatu
     mean of the negatives' largest and the positives' 2 % quantile, and never less than 1.25 times the former.
 
     Args:
-        positives: features of matches against the right place.
-        negatives: features of matches against wrong maps, of shuffled and of blank observations.
-
-    Raises:
-        ConfigError: fewer than 20 of either.
+        positives: features of matches against the right place, 20 or more.
+        negatives: as many against wrong maps, of shuffled and of blank observations.
     """
     if len(positives) < 20 or len(negatives) < 20:
         raise ConfigError(

@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import correlate1d, shift
 
 from foldmap.errors import ConfigError, PoseInputError
 from foldmap.geometry import SE2, wrap_rad
@@ -51,11 +50,7 @@ class BeliefGrid:
         resolution_m: float = 0.05,
         heading_step_rad: float = math.radians(0.5),
     ) -> BeliefGrid:
-        """Start from a Gaussian, cut off at the grid's rim.
-
-        Raises:
-            PoseInputError: the covariance is not positive definite or the pose is not finite.
-        """
+        """Start from a Gaussian, cut off at the grid's rim; a PoseInputError where it is none."""
         if not np.isfinite([pose.x_m, pose.y_m, pose.heading_rad]).all():
             raise PoseInputError(f"the prior {pose} is not finite", "give a finite pose")
         if not np.isfinite(covariance).all() or np.linalg.eigvalsh(covariance).min() <= 0:
@@ -95,17 +90,12 @@ class BeliefGrid:
         axes = self.offsets()
         sharp = self.probability**alpha if alpha != 1 else self.probability
         mean = _moment(sharp / sharp.sum(), axes)
-        covariance = np.zeros((3, 3))
-        centred = [(np.ravel(axis) - m) for axis, m in zip(axes, mean, strict=True)]
-        positions = (2, 1, 0)  # array axis of east, north, heading
-        for i, j in ((0, 1), (0, 2), (1, 2)):
-            rest = ({0, 1, 2} - {positions[i], positions[j]}).pop()
-            joint = self.probability.sum(rest)
-            joint = joint if positions[i] < positions[j] else joint.T
-            covariance[i, j] = covariance[j, i] = centred[i] @ joint @ centred[j]
-        for i in range(3):
-            others = tuple({0, 1, 2} - {positions[i]})
-            covariance[i, i] = self.probability.sum(others) @ centred[i] ** 2
+        east, north, heading = (np.ravel(axis) - m for axis, m in zip(axes, mean, strict=True))
+        plane, across, ahead = (self.probability.sum(axis) for axis in range(3))  # (row, col), (T, col), (T, row)
+        covariance = np.diag([plane.sum(0) @ east**2, plane.sum(1) @ north**2, across.sum(1) @ heading**2])
+        covariance[0, 1] = covariance[1, 0] = north @ plane @ east
+        covariance[0, 2] = covariance[2, 0] = heading @ across @ east
+        covariance[1, 2] = covariance[2, 1] = heading @ ahead @ north
         floor = np.array([self.resolution_m, self.resolution_m, self.heading_step_rad]) ** 2 / 12
         pose = SE2(
             self.centre.x_m + float(mean[0]),
@@ -122,12 +112,11 @@ class BeliefGrid:
         variance.
 
         Args:
-            increment: in the vehicle frame.
+            increment: in the vehicle frame, finite.
             sigma: (3, 3), `increment_covariance`; its position part must be the same along both axes.
-
-        Raises:
-            PoseInputError: the increment is not finite.
         """
+        from scipy.ndimage import shift  # single observations do without
+
         check_increment(increment)
         moved = self.centre @ increment
         driven = moved.x_m - self.centre.x_m, moved.y_m - self.centre.y_m
@@ -139,8 +128,7 @@ class BeliefGrid:
             image = self.probability[t]
             for axis, step in ((0, -north / self.resolution_m), (1, east / self.resolution_m)):
                 fraction = step - math.floor(step)
-                whole = [0.0, 0.0]
-                whole[axis] = step
+                whole = (step, 0.0) if axis == 0 else (0.0, step)
                 image = shift(image, whole, order=1, mode="constant") if abs(step) > 1e-9 else image
                 image = _blurred(image, max(0.0, variance_px - fraction * (1 - fraction)), axis)
             weight[t] = image
@@ -167,13 +155,14 @@ class BeliefGrid:
     def resized(self, radius_m: float, headings: int) -> BeliefGrid:
         """Return the same belief on a wider or narrower grid around the same centre."""
         side = 2 * math.ceil(radius_m / self.resolution_m - 1e-9) + 1
-        shape = (headings | 1, side, side)
-        if shape == self.probability.shape:
+        shape, own = (headings | 1, side, side), self.probability.shape
+        if shape == own:
             return self
         weight = np.zeros(shape)
-        keep = [min(a, b) // 2 for a, b in zip(shape, self.probability.shape, strict=True)]
-        target = tuple(slice(a // 2 - k, a // 2 + k + 1) for a, k in zip(shape, keep, strict=True))
-        source = tuple(slice(a // 2 - k, a // 2 + k + 1) for a, k in zip(self.probability.shape, keep, strict=True))
+        keep = [min(a, b) // 2 for a, b in zip(shape, own, strict=True)]
+        target, source = (
+            tuple(slice(a // 2 - k, a // 2 + k + 1) for a, k in zip(each, keep, strict=True)) for each in (shape, own)
+        )
         weight[target] = self.probability[source]
         return self._with(weight)
 
@@ -187,11 +176,7 @@ class BeliefGrid:
         return self._with(np.exp(posterior - top))
 
     def gps_log_likelihood(self, east_m: float, north_m: float, sigma_m: float) -> DoubleArray:
-        """Eq. 4, up to a constant, (1, N, N).
-
-        Raises:
-            PoseInputError: a value is not finite or sigma is not positive.
-        """
+        """Eq. 4, up to a constant, (1, N, N); a PoseInputError where a value is not finite or sigma not positive."""
         if not all(math.isfinite(v) for v in (east_m, north_m, sigma_m)) or sigma_m <= 0:
             raise PoseInputError(f"GPS fix ({east_m}, {north_m}) +- {sigma_m} m", "give finite values and sigma > 0")
         east, north, _ = self.offsets()
@@ -206,6 +191,8 @@ def _moment(weight: DoubleArray, axes: tuple[DoubleArray, DoubleArray, DoubleArr
 
 def _blurred(image: DoubleArray, variance: float, axis: int) -> DoubleArray:
     """Convolve with a sampled kernel of exactly this variance (in cells); mass that leaves the grid is lost."""
+    from scipy.ndimage import correlate1d
+
     if variance <= 1e-12:
         return image
     if variance < 0.2:  # narrower than sampling can show: three taps have the right moments

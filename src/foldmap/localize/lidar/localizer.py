@@ -13,10 +13,10 @@ from foldmap.errors import ConfigError
 from foldmap.geometry import SE2, wrap_rad
 from foldmap.lidar.match.rotate import rotate_embedding_fast
 from foldmap.lidar.observation import Observation
-from foldmap.localize.estimate import Diagnostics, Estimate, Status
-from foldmap.localize.lidar.confidence import ConfidenceThresholds, thresholds_of
+from foldmap.localize.estimate import Estimate, Status, largest_sigma
+from foldmap.localize.lidar.attempt import Attempt, LidarMatcher
+from foldmap.localize.lidar.confidence import ConfidenceThresholds, LidarDiagnostics, LidarEstimate, thresholds_of
 from foldmap.localize.lidar.histogram import BeliefGrid
-from foldmap.localize.lidar.once import Attempt, attempt, localize_once
 from foldmap.localize.lidar.search import WindowMatch
 from foldmap.localize.lidar.view import DecodedMap
 from foldmap.localize.motion import MotionNoise, increment_covariance
@@ -24,7 +24,7 @@ from foldmap.types import DoubleArray
 
 
 @dataclass(frozen=True)
-class LocalizerSettings:
+class LidarSettings:
     """How the localizer searches and whom it believes.
 
     Attributes:
@@ -61,119 +61,102 @@ class LocalizerSettings:
         if not 0 < self.min_radius_m <= self.max_radius_m or not 3 <= self.min_headings <= self.max_headings:
             raise ConfigError("the localizer's grid limits are out of order", "give 0 < min <= max")
         if not 0 < self.outlier_share < 1 or self.alpha < 1 or self.heading_step_rad <= 0:
-            raise ConfigError("the localizer's settings are out of range", "see LocalizerSettings")
+            raise ConfigError("the localizer's settings are out of range", "see LidarSettings")
         if not 0 < self.warn_sigma_m <= self.lost_sigma_m:
             raise ConfigError("warn_sigma_m must not exceed lost_sigma_m")
 
 
-class LidarLocalizer:
+class LidarLocalizer(LidarMatcher):
     """Localizes a vehicle in a folded map, as ``foldmap localize`` does.
 
     Args:
-        decoded: the map, for example `foldmap.lidar.unfold.FoldedLidar`.
+        folded: the map, for example `foldmap.lidar.unfold.FoldedLidar`.
         settings: how; thresholds are those in the file unless others are given here.
 
     Raises:
         ModelError: the thresholds in the file cannot be used.
     """
 
-    def __init__(self, decoded: DecodedMap, settings: LocalizerSettings | None = None) -> None:
-        self._decoded = decoded
-        self._settings = settings or LocalizerSettings()
-        self._thresholds = self._settings.thresholds or thresholds_of(decoded)
-        self._belief: BeliefGrid | None = None
-        self._lidar_age_s = math.inf
+    def __init__(self, folded: DecodedMap, settings: LidarSettings | None = None) -> None:
+        self.settings = settings or LidarSettings()
+        super().__init__(folded, self.settings.thresholds or thresholds_of(folded))
+
+    @classmethod
+    def open(cls, folded: DecodedMap, settings: LidarSettings | None = None) -> LidarLocalizer:
+        """Make ready with what the file says; arguments and errors as the class's."""
+        return cls(folded, settings)
+
+    def localize(
+        self,
+        observation: Observation,
+        prior: SE2,
+        radius_m: float = 1.0,
+        heading_range_rad: float = math.radians(5.0),
+        heading_count: int = 11,
+    ) -> LidarEstimate:
+        """Localize one observation near a prior, without memory; arguments and errors as `attempt`."""
+        return self.attempt(observation, prior, radius_m, heading_range_rad, heading_count).estimate
+
+    def start(self, prior: SE2, sigma_m: float = 0.3, sigma_heading_rad: float = math.radians(1.0)) -> LidarFilter:
+        """Begin a drive at a rough pose; a PoseInputError where it is not finite or a sigma not positive."""
+        return LidarFilter(self, prior, sigma_m, sigma_heading_rad)
+
+
+class LidarFilter:
+    """The histogram filter along one drive; it answers a pose once lidar has confirmed it.
+
+    Args:
+        localizer: of the map; another one may be put in its place between steps.
+        prior: world_SE2_vehicle, roughly.
+        sigma_m, sigma_heading_rad: standard deviations of the prior.
+    """
+
+    def __init__(self, localizer: LidarLocalizer, prior: SE2, sigma_m: float, sigma_heading_rad: float) -> None:
+        self.localizer = localizer
+        self._settings = localizer.settings
         self._last_refusal = Status.NO_MATCH
+        self._lidar_age_s = math.inf
+        self._belief = self._around(prior, sigma_m, sigma_heading_rad)
 
     @property
-    def belief(self) -> BeliefGrid | None:
-        """The filter's belief; None before `start`."""
+    def belief(self) -> BeliefGrid:
+        """Where the vehicle may be."""
         return self._belief
-
-    def localize_once(
-        self,
-        observation: Observation,
-        prior: SE2,
-        radius_m: float = 1.0,
-        heading_range_rad: float = math.radians(5.0),
-        heading_count: int = 11,
-    ) -> Estimate:
-        """Localize without memory and without touching the filter; see `foldmap.localize.lidar.once.localize_once`."""
-        return self.attempt_once(observation, prior, radius_m, heading_range_rad, heading_count).estimate
-
-    def attempt_once(
-        self,
-        observation: Observation,
-        prior: SE2,
-        radius_m: float = 1.0,
-        heading_range_rad: float = math.radians(5.0),
-        heading_count: int = 11,
-    ) -> Attempt:
-        """Do as `localize_once`, and give the match and its features too (for calibration and pictures)."""
-        return localize_once(
-            self._decoded,
-            observation,
-            prior,
-            radius_m,
-            heading_range_rad,
-            heading_count=heading_count,
-            thresholds=self._thresholds,
-        )
-
-    def start(self, prior: SE2, sigma_m: float = 0.3, sigma_heading_rad: float = math.radians(1.0)) -> None:
-        """Start the filter (again) from a rough pose; it answers a pose once lidar has confirmed it.
-
-        Raises:
-            PoseInputError: the prior is not finite or a sigma is not positive.
-        """
-        s = self._settings
-        covariance = np.diag([sigma_m**2, sigma_m**2, sigma_heading_rad**2])
-        radius_m, headings = self._reach(covariance)
-        resolution_m = self._decoded.grid.resolution_m
-        self._belief = BeliefGrid.gaussian(prior, covariance, radius_m, headings, resolution_m, s.heading_step_rad)
-        self._lidar_age_s = math.inf
 
     def step(
         self,
         observation: Observation | None,
-        odometry: SE2,
-        dt_s: float,
+        odometry: SE2 | None = None,
+        dt_s: float = 0.1,
         gps: tuple[float, float, float] | None = None,
-    ) -> Estimate:
+    ) -> LidarEstimate:
         """Move, weigh GPS and lidar, and answer.
 
         Args:
             observation: what lidar sees after the motion; None dead-reckons.
-            odometry: previous_SE2_current, the increment since the last step.
+            odometry: previous_SE2_current, the increment since the last step; None: the vehicle did not move.
             dt_s: time since the last step.
             gps: east, north and standard deviation in metres, if there is a fix.
 
         Raises:
-            ConfigError: the filter was not started, or time runs backwards.
+            ConfigError: time runs backwards.
             PoseInputError: odometry or GPS are not finite.
         """
         begin_s = time.perf_counter()
-        if self._belief is None:
-            raise ConfigError("the localizer has no belief yet", "call start with a prior first")
         if not (math.isfinite(dt_s) and dt_s >= 0):
             raise ConfigError(f"a time step of {dt_s} s", "give a finite step >= 0")
+        odometry = odometry or SE2(0.0, 0.0, 0.0)
         belief = self._belief.predict(odometry, increment_covariance(odometry, dt_s, self._settings.motion))
-        belief = self._fitted(belief)
+        belief = belief.resized(*self._reach(belief.mean_and_covariance()[1]))
         self._lidar_age_s += dt_s
         if gps is not None:
             belief = self._with_gps(belief, *gps)
         if observation is None:
             self._belief = belief.recentred()
-            return self._answer(Status.NO_OBSERVATION, Diagnostics(reason="no observation"), begin_s)
+            return self._answer(Status.NO_OBSERVATION, LidarDiagnostics(reason="no observation"), begin_s)
         prior = belief.centre
-        result = attempt(
-            self._decoded,
-            observation,
-            prior,
-            belief.radius_m,
-            belief.headings_rad() - prior.heading_rad,
-            self._thresholds,
-        )
+        headings_rad = belief.headings_rad() - prior.heading_rad
+        result = self.localizer.attempt_window(observation, prior, belief.radius_m, headings_rad)
         self._belief = self._with_lidar(belief, result).recentred()
         diagnostics = replace(
             result.estimate.diagnostics,
@@ -182,16 +165,19 @@ class LidarLocalizer:
         )
         return self._answer(result.estimate.status, diagnostics, begin_s)
 
+    def _around(self, pose: SE2, sigma_m: float, sigma_heading_rad: float) -> BeliefGrid:
+        """A Gaussian belief about a pose."""
+        covariance = np.diag([sigma_m**2, sigma_m**2, sigma_heading_rad**2])
+        resolution_m, step_rad = self.localizer.folded.grid.resolution_m, self._settings.heading_step_rad
+        return BeliefGrid.gaussian(pose, covariance, *self._reach(covariance), resolution_m, step_rad)
+
     def _reach(self, covariance: DoubleArray) -> tuple[float, int]:
         """Radius and heading bins that hold 3.5 sigma of a belief."""
         s = self._settings
-        sigma_m = math.sqrt(float(np.linalg.eigvalsh(covariance[:2, :2]).max()))
+        sigma_m = largest_sigma(covariance[:2, :2])
         radius_m = min(max(3.5 * sigma_m + 0.2, s.min_radius_m), s.max_radius_m)
         bins = 2 * math.ceil(3.5 * math.sqrt(covariance[2, 2]) / s.heading_step_rad) + 1
         return radius_m, min(max(bins, s.min_headings), s.max_headings)
-
-    def _fitted(self, belief: BeliefGrid) -> BeliefGrid:
-        return belief.resized(*self._reach(belief.mean_and_covariance()[1]))
 
     def _with_gps(self, belief: BeliefGrid, east_m: float, north_m: float, sigma_m: float) -> BeliefGrid:
         """Weigh a fix (eq. 4); one that the belief excludes restarts it, if lidar has not confirmed it lately."""
@@ -199,15 +185,13 @@ class LidarLocalizer:
         mean, covariance = belief.mean_and_covariance()
         apart = np.array([east_m - mean.x_m, north_m - mean.y_m])
         total = covariance[:2, :2] + np.eye(2) * sigma_m**2
-        excluded = float(apart @ np.linalg.solve(total, apart)) > 16.0
-        if excluded and self._lidar_age_s <= self._settings.wide_after_s:
+        if float(apart @ np.linalg.solve(total, apart)) <= 16.0:
+            return belief.updated(log_likelihood)
+        if self._lidar_age_s <= self._settings.wide_after_s:
             return belief  # lidar knows better than a fix four sigmas off
-        if excluded:
-            heading = math.sqrt(covariance[2, 2])
-            self.start(SE2(east_m, north_m, mean.heading_rad), sigma_m, max(heading, math.radians(1.0)))
-            assert self._belief is not None
-            return self._belief
-        return belief.updated(log_likelihood)
+        self._lidar_age_s = math.inf
+        sigma_rad = max(math.sqrt(covariance[2, 2]), math.radians(1.0))
+        return self._around(SE2(east_m, north_m, mean.heading_rad), sigma_m, sigma_rad)
 
     def _with_lidar(self, belief: BeliefGrid, result: Attempt) -> BeliefGrid:
         """Weigh a match (eq. 5) and note whether it confirms the belief."""
@@ -216,29 +200,25 @@ class LidarLocalizer:
             self._last_refusal = status
         if result.match is None or not (status.has_pose or status is Status.AMBIGUOUS):
             return belief
-        pose = result.estimate.pose
-        if status is Status.OK and pose is not None and self._lidar_age_s > s.wide_after_s:
+        pose, spread = result.estimate.pose, result.estimate.covariance
+        if status is Status.OK and pose is not None and spread is not None and self._lidar_age_s > s.wide_after_s:
             # Nothing to defend after an outage: a sure match restarts the belief.
-            covariance = result.estimate.covariance
-            assert covariance is not None
             self._lidar_age_s = 0.0
-            widened = covariance + np.diag([0.05**2, 0.05**2, s.heading_step_rad**2])
-            return BeliefGrid.gaussian(
-                pose, widened, s.min_radius_m, s.min_headings, belief.resolution_m, s.heading_step_rad
-            )
+            spread = spread + np.diag([0.05**2, 0.05**2, s.heading_step_rad**2])
+            size = s.min_radius_m, s.min_headings, belief.resolution_m, s.heading_step_rad
+            return BeliefGrid.gaussian(pose, spread, *size)
         belief = belief.updated(_log_likelihood(belief, result.match, s.outlier_share))
         if status is Status.OK and pose is not None:
             mean, covariance = belief.mean_and_covariance()
-            reach = max(s.conflict_m, 3 * math.sqrt(float(np.linalg.eigvalsh(covariance[:2, :2]).max())))
+            reach = max(s.conflict_m, 3 * largest_sigma(covariance[:2, :2]))
             if math.hypot(mean.x_m - pose.x_m, mean.y_m - pose.y_m) <= reach:
                 self._lidar_age_s = 0.0
         return belief
 
-    def _answer(self, lidar: Status, diagnostics: Diagnostics, begin_s: float) -> Estimate:
+    def _answer(self, lidar: Status, diagnostics: LidarDiagnostics, begin_s: float) -> LidarEstimate:
         s = self._settings
-        assert self._belief is not None
         pose, covariance = self._belief.mean_and_covariance(s.alpha)
-        sigma_m = math.sqrt(float(np.linalg.eigvalsh(covariance[:2, :2]).max()))
+        sigma_m = largest_sigma(covariance[:2, :2])
         age_s = self._lidar_age_s
         diagnostics = replace(
             diagnostics,

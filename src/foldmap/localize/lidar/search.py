@@ -11,8 +11,9 @@ import torch
 from foldmap.geometry import SE2
 from foldmap.lidar.match.correlate import correlate_direct
 from foldmap.lidar.match.exhaustive import match_fft
-from foldmap.lidar.match.peak import MODE_RADIUS_M, pose_from_scores
+from foldmap.lidar.match.peak import MODE_RADIUS_M, entropy_of
 from foldmap.lidar.match.rotate import rotate_embedding_fast
+from foldmap.localize.estimate import largest_sigma
 from foldmap.localize.lidar.blocks import BlockStatistics, block_scores, block_statistics, peaks_px
 from foldmap.localize.lidar.confidence import MatchFeatures
 from foldmap.types import BoolArray, DoubleArray, FloatArray
@@ -30,7 +31,6 @@ class WindowMatch:
 
     Attributes:
         volume: the coarse scores (T, H, W).
-        headings_rad: (T,) of the volume.
         offset: best pose relative to the crop's centre: metres along columns and against rows, heading.
         covariance: (3, 3) of the offset.
         temperature: divides scores to make log-likelihoods; infinite when there is no evidence.
@@ -39,7 +39,6 @@ class WindowMatch:
     """
 
     volume: FloatArray
-    headings_rad: DoubleArray
     offset: SE2
     covariance: DoubleArray
     temperature: float
@@ -58,14 +57,8 @@ def match_window(
 ) -> WindowMatch:
     """Search the window, refine the heading, and judge the result by the observation's blocks.
 
-    Args:
-        map_CHW: crop, in the geometry of `foldmap.lidar.match.exhaustive` with margin 0 or more.
-        known_HW: where the crop holds map; elsewhere the embedding is taken as 0.
-        observation_CHW: embedding.
-        observed_HW: where the observation saw ground.
-        headings_rad: (T,) ascending, evenly spaced.
-        radius_px: half the window.
-        resolution_m: pixel size of both.
+    The geometry is that of `foldmap.lidar.match.exhaustive`; headings are evenly spaced. Where the crop holds no map
+    its embedding is taken as 0.
     """
     known = torch.from_numpy(known_HW)
     if not known_HW.all():
@@ -87,7 +80,7 @@ def match_window(
     row, col = (int(i) for i in np.unravel_index(total.argmax(), total.shape))
     under = np.s_[row : row + canvas[0], col : col + canvas[1]]
     spread_rad = _heading_spread(map_CHW[(slice(None), *under)], turned, fine)
-    peak = pose_from_scores(volume, headings_rad, resolution_m, temperature=max(statistics.temperature, 1e-12))
+    entropy = entropy_of(volume, max(statistics.temperature, 1e-12))
     covariance = _covariance(statistics, spread_rad, resolution_m)
     common, known_fraction = _fractions(known_HW[under], observed_HW)
     features = MatchFeatures(
@@ -95,13 +88,13 @@ def match_window(
         evidence_sigma=statistics.evidence_sigma,
         margin_sigma=_volume_margin(volume, t, resolution_m, statistics.margin_sigma),
         agreement=statistics.agreement,
-        sigma_m=float(np.sqrt(np.linalg.eigvalsh(covariance[:2, :2]).max())),
+        sigma_m=largest_sigma(covariance[:2, :2]),
         observed_fraction=common,
         known_fraction=known_fraction,
         at_edge=bool({row, col} & {0, 2 * radius_px}) or _turned_to_the_rim(float(heading), fine, t, headings_rad),
     )
     offset = SE2(float(x_px) * resolution_m, float(y_px) * resolution_m, float(heading))
-    return WindowMatch(volume, headings_rad, offset, covariance, statistics.temperature, peak.entropy, features)
+    return WindowMatch(volume, offset, covariance, statistics.temperature, entropy, features)
 
 
 def _turned_to_the_rim(heading: float, fine: DoubleArray, t: int, headings: DoubleArray) -> bool:
@@ -115,12 +108,11 @@ def _local_scores(
 ) -> tuple[FloatArray, tuple[int, int]]:
     """Score fine headings within a few pixels of a peak; also the top-left shift of that small window."""
     rows, columns = turned_TCHW.shape[-2:]
-    shifts = [side - own for side, own in zip(map_CHW.shape[1:], (rows, columns), strict=True)]
-    first = [max(0, p - _FINE_RADIUS_PX) for p in peak_rc]
-    last = [min(s, p + _FINE_RADIUS_PX) for p, s in zip(peak_rc, shifts, strict=True)]
-    crop = map_CHW[:, first[0] : last[0] + rows, first[1] : last[1] + columns]
-    scores: FloatArray = correlate_direct(crop, turned_TCHW).numpy()
-    return scores, (first[0], first[1])
+    top, left = (max(0, p - _FINE_RADIUS_PX) for p in peak_rc)
+    bottom = min(map_CHW.shape[1], peak_rc[0] + _FINE_RADIUS_PX + rows)
+    right = min(map_CHW.shape[2], peak_rc[1] + _FINE_RADIUS_PX + columns)
+    scores: FloatArray = correlate_direct(map_CHW[:, top:bottom, left:right], turned_TCHW).numpy()
+    return scores, (top, left)
 
 
 def _vertex(profiles_BT: FloatArray | DoubleArray, headings: DoubleArray) -> DoubleArray:
@@ -160,8 +152,9 @@ def _cosine(under_CHW: torch.Tensor, turned_CHW: torch.Tensor) -> float:
 
 def _fractions(known_HW: BoolArray, observed_HW: BoolArray) -> tuple[float, float]:
     """Share of the observation's pixels observed over known map, and share over known map."""
-    margin = [(k - o) // 2 for k, o in zip(known_HW.shape, observed_HW.shape, strict=True)]
-    inner = known_HW[margin[0] : margin[0] + observed_HW.shape[0], margin[1] : margin[1] + observed_HW.shape[1]]
+    (rows, columns), (tall, wide) = observed_HW.shape, known_HW.shape
+    top, left = (tall - rows) // 2, (wide - columns) // 2
+    inner = known_HW[top : top + rows, left : left + columns]
     return float((inner & observed_HW).mean()), float(inner.mean())
 
 

@@ -60,16 +60,10 @@ class MapCrop:
 
 
 def cut(decoded: DecodedMap, prior: SE2, observation_shape: tuple[int, int], radius_px: int) -> MapCrop:
-    """Cut the map around a pose, turned into its axes; decodes the tiles that this touches and no more.
+    """Cut the map around a pose (world_SE2_vehicle), turned into its axes; decodes the tiles it touches and no more.
 
-    Args:
-        decoded: the map.
-        prior: world_SE2_vehicle.
-        observation_shape: rows and columns.
-        radius_px: half the search window.
-
-    Raises:
-        PoseInputError: the prior is not finite.
+    The crop is as large as the observation and ``radius_px`` to every side. A PoseInputError where the pose is not
+    finite.
     """
     if not np.isfinite([prior.x_m, prior.y_m, prior.heading_rad]).all():
         raise PoseInputError(f"the prior {prior} is not finite", "give a finite pose")
@@ -94,11 +88,7 @@ def cut(decoded: DecodedMap, prior: SE2, observation_shape: tuple[int, int], rad
 
 
 def check_resolution(decoded: DecodedMap, observation: Observation) -> float:
-    """Return the common resolution in metres.
-
-    Raises:
-        ConfigError: they differ.
-    """
+    """The common resolution in metres; a ConfigError where they differ."""
     if not math.isclose(observation.resolution_m, decoded.grid.resolution_m, rel_tol=1e-6):
         raise ConfigError(
             f"the observation has {observation.resolution_m} m pixels, the map {decoded.grid.resolution_m} m",

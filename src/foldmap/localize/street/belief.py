@@ -8,9 +8,10 @@ import numpy as np
 from scipy.sparse import csr_array
 from scipy.spatial import cKDTree
 
-from foldmap.geometry import SE2
+from foldmap.geometry import SE2, wrap_rad
+from foldmap.localize.estimate import largest_sigma
 from foldmap.localize.street.lane_places import LanePlaces, turn_between
-from foldmap.types import BoolArray, DoubleArray
+from foldmap.types import BoolArray, DoubleArray, IntArray
 
 SPOT_M = 5.0
 """A spot is what lies within this of a place: the accuracy asked for."""
@@ -48,7 +49,7 @@ class Mode:
     @property
     def sigma_m(self) -> float:
         """Largest position standard deviation."""
-        return float(np.sqrt(np.linalg.eigvalsh(self.covariance[:2, :2]).max()))
+        return largest_sigma(self.covariance[:2, :2])
 
 
 class Modes:
@@ -61,87 +62,70 @@ class Modes:
     """
 
     def __init__(self, places: LanePlaces, lane_sigma_m: float = 0.5, lane_sigma_rad: float = np.radians(3.0)) -> None:
-        self._places = places
-        self._floor_m, self._floor_rad = lane_sigma_m, lane_sigma_rad
-        self._positions = places.positions_m
-        self._tree = cKDTree(self._positions) if len(places) else None
+        self._places, self._positions = places, places.positions_m
+        step_m = float(np.median(places.length_m)) if len(places) else 0.0
+        self._floor = np.diag([lane_sigma_m**2 + step_m**2 / 12] * 2 + [lane_sigma_rad**2])
         self._near = self._near_each()
 
     def _near_each(self) -> csr_array:
         """Which places share a spot, both ways, themselves included."""
-        count = len(self._places)
-        if self._tree is None:
+        count, heading = len(self._places), self._places.heading_rad
+        if not count:
             return csr_array((0, 0))
-        pairs = self._tree.query_pairs(SPOT_M, output_type="ndarray")
-        turn = turn_between(self._places.heading_rad[pairs[:, 0]], self._places.heading_rad[pairs[:, 1]])
-        pairs = pairs[np.abs(turn) <= _SAME_WAY_RAD]
-        own = np.arange(count)
-        rows = np.concatenate([pairs[:, 0], pairs[:, 1], own])
-        columns = np.concatenate([pairs[:, 1], pairs[:, 0], own])
+        pairs = cKDTree(self._positions).query_pairs(SPOT_M, output_type="ndarray")
+        pairs = pairs[np.abs(turn_between(*heading[pairs.T])) <= _SAME_WAY_RAD]
+        rows, columns = np.concatenate([pairs, pairs[:, ::-1], np.arange(count)[:, None].repeat(2, 1)]).T
         return csr_array((np.ones(len(rows)), (rows, columns)), shape=(count, count))
-
-    def spots(self, belief: DoubleArray) -> DoubleArray:
-        """Probability of the spot around each place, float64 (N,)."""
-        summed: DoubleArray = self._near @ belief
-        return summed
 
     def around(self, place: int, radius_m: float) -> BoolArray:
         """Which places lie within a radius of one and lead the same way."""
-        p = self._places
-        apart = self._positions - self._positions[place]
-        inside: BoolArray = (np.hypot(*apart.T) <= radius_m) & (
-            np.abs(turn_between(p.heading_rad[place], p.heading_rad)) <= _SAME_WAY_RAD
-        )
+        turn = turn_between(self._places.heading_rad[place], self._places.heading_rad)
+        apart_m = np.hypot(*(self._positions - self._positions[place]).T)
+        inside: BoolArray = (apart_m <= radius_m) & (np.abs(turn) <= _SAME_WAY_RAD)
         return inside
 
     def best(self, belief: DoubleArray) -> Mode:
         """Summarize a belief float64 (N,) that sums to 1; N is at least 1."""
-        p = self._places
-        spots = self.spots(belief)
+        spots = self._near @ belief  # probability of the spot around each place
         broad = self._near @ spots  # of spots almost alike, the one in their middle
         top = int(np.argmax(spots / spots.max() + _MIDDLE * broad / broad.max()))
         spot = np.flatnonzero(self.around(top, SPOT_M))
         apart = np.hypot(*(self._positions[spot] - self._positions[top]).T)
         place = int(spot[np.lexsort((apart, -belief[spot].round(9)))[0]])  # of equal ones the middle
-        guess = self._guess(belief, top, place)
+        guess = self._guess(belief, spot, place)
         mode = self.around(top, MODE_M)
-        mass = float(belief[mode].sum())
-        other = float(self.spots(belief * ~mode).max())
-        margin = _MOST_MARGIN if other <= 0 else min(_MOST_MARGIN, float(np.log(spots[top] / other)))
-        covariance = self._covariance(belief, mode, guess, float(np.median(p.length_m)))
+        other = float((self._near @ (belief * ~mode)).max())
+        covariance = self._covariance(belief, mode, guess)
         cos, sin = np.cos(guess.heading_rad), np.sin(guess.heading_rad)
         ahead, left = np.array([cos, sin]), np.array([-sin, cos])
         share = belief[belief > 0]
-        entropy = float(-(share * np.log(share)).sum() / np.log(len(p))) if len(p) > 1 else 0.0
+        entropy = float(-(share * np.log(share)).sum() / np.log(len(belief))) if len(belief) > 1 else 0.0
         return Mode(
             place=place,
             guess=guess,
             covariance=covariance,
-            mass=min(1.0, mass),
-            margin=margin,
+            mass=min(1.0, float(belief[mode].sum())),
+            margin=_MOST_MARGIN if other <= 0 else min(_MOST_MARGIN, float(np.log(spots[top] / other))),
             along_m=float(np.sqrt(ahead @ covariance[:2, :2] @ ahead)),
             across_m=float(np.sqrt(left @ covariance[:2, :2] @ left)),
             entropy=max(0.0, entropy),
         )
 
-    def _guess(self, belief: DoubleArray, top: int, place: int) -> SE2:
+    def _guess(self, belief: DoubleArray, spot: IntArray, place: int) -> SE2:
         """The mean over the spot in the lane of the place: a mean over neighbouring lanes would lie between them."""
-        p = self._places
-        near = np.flatnonzero(self.around(top, SPOT_M))
-        apart = self._positions[near] - self._positions[place]
-        across = np.cos(p.heading_rad[place]) * apart[:, 1] - np.sin(p.heading_rad[place]) * apart[:, 0]
-        near = near[np.abs(across) <= _SAME_LANE_M]
+        heading = self._places.heading_rad
+        apart = self._positions[spot] - self._positions[place]
+        across = np.cos(heading[place]) * apart[:, 1] - np.sin(heading[place]) * apart[:, 0]
+        near = spot[np.abs(across) <= _SAME_LANE_M]
         weight = belief[near]
         weight = weight / weight.sum() if weight.sum() > 0 else np.where(near == place, 1.0, 0.0)
         x_m, y_m = weight @ self._positions[near]
-        turn = float(weight @ turn_between(p.heading_rad[place], p.heading_rad[near]))
-        return SE2(float(x_m), float(y_m), float(turn_between(0.0, p.heading_rad[place] + turn)))
+        turn = float(weight @ turn_between(heading[place], heading[near]))
+        return SE2(float(x_m), float(y_m), wrap_rad(float(heading[place]) + turn))
 
-    def _covariance(self, belief: DoubleArray, mode: BoolArray, guess: SE2, step_m: float) -> DoubleArray:
-        p = self._places
+    def _covariance(self, belief: DoubleArray, mode: BoolArray, guess: SE2) -> DoubleArray:
         weight = belief[mode] / max(float(belief[mode].sum()), np.finfo(float).tiny)
         apart = self._positions[mode] - (guess.x_m, guess.y_m)
-        off = np.concatenate([apart, turn_between(guess.heading_rad, p.heading_rad[mode])[:, None]], 1)
-        floor = np.array([self._floor_m**2 + step_m**2 / 12] * 2 + [self._floor_rad**2])
+        off = np.column_stack([apart, turn_between(guess.heading_rad, self._places.heading_rad[mode])])
         spread: DoubleArray = (off * weight[:, None]).T @ off
-        return 0.5 * (spread + spread.T) + np.diag(floor)
+        return 0.5 * (spread + spread.T) + self._floor

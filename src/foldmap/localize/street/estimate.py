@@ -17,11 +17,10 @@ _LEAST = 0.2
 
 
 @dataclass(frozen=True)
-class StreetDiagnostics:
+class StreetDiagnostics(Diagnostics):
     """Health signals of one street estimate. None: could not be computed for this status.
 
     Attributes:
-        reason: the signal that decided, in words; empty when `ok`.
         score: cosine similarity of the observation and the place of the guess, -1 to 1.
         mode_mass: probability that the belief puts into the mode answered: within 15 m and 45 degrees of it.
         margin: natural logarithm of the best spot's probability over that of the best spot outside the mode, at most
@@ -34,10 +33,8 @@ class StreetDiagnostics:
         path_score: mean score of the last ten observations, from five on (filter). One window of a foreign town may fit
             somewhere; ten in a row fit less.
         places: how many were in question.
-        time_s: time spent.
     """
 
-    reason: str = ""
     score: float | None = None
     mode_mass: float | None = None
     margin: float | None = None
@@ -49,36 +46,23 @@ class StreetDiagnostics:
     frames_unmatched: int | None = None
     path_score: float | None = None
     places: int = 0
-    time_s: float = 0.0
 
 
 @dataclass(frozen=True)
-class StreetEstimate:
+class StreetEstimate(Estimate[SE2, StreetDiagnostics]):
     """An honest answer from the street map.
 
     Attributes:
-        status: always there.
-        pose: world_SE2_vehicle; there exactly when the status is `ok` or `degraded`.
-        covariance: (3, 3) over x_m, y_m, heading_rad in the world frame; there exactly when a pose is.
-        diagnostics: always there.
         guess: where the belief is densest, for recall and pictures: what would be said if something had to be. None
             where no place is in question.
         belief: float64 (N,), probability of each place, sums to 1; all 0 where none is in question.
-
-    Raises:
-        PoseInputError: an invariant is violated, as of `foldmap.localize.estimate.Estimate`.
     """
 
-    status: Status
-    pose: SE2 | None
-    covariance: DoubleArray | None
-    diagnostics: StreetDiagnostics
     guess: SE2 | None
     belief: DoubleArray
 
     def __post_init__(self) -> None:
-        checked = Estimate(self.status, self.pose, self.covariance, Diagnostics())
-        object.__setattr__(self, "covariance", checked.covariance)
+        super().__post_init__()
         self.belief.setflags(write=False)
 
 

@@ -73,15 +73,7 @@ class LaneWalker:
         self._step_m = float(np.median(places.length_m)) if len(places) else 1.0
 
     def predict(self, belief: DoubleArray, increment: SE2, anywhere: DoubleArray) -> DoubleArray:
-        """Move a belief.
-
-        Args:
-            belief: float64 (N,), sums to 1.
-            increment: odometry, in the vehicle's frame.
-            anywhere: float64 (N,), sums to 1: where a restart begins.
-
-        Returns:
-            float64 (N,), sums to 1.
+        """Move a belief float64 (N,) that sums to 1 by odometry; so does ``anywhere``, where a restart begins.
 
         Raises:
             PoseInputError: the increment is not finite, or longer than `LaneMotion.most_m`.

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial import cKDTree
 
-from foldmap.errors import MapInputError
 from foldmap.geometry import SE2
 from foldmap.street.graph.chains import resample
 from foldmap.street.source import LaneGraph
@@ -29,9 +28,6 @@ class LanePlaces:
         follow_offset, follow: int64 (N + 1,) and (L,): after place n come
             ``follow[follow_offset[n]:follow_offset[n + 1]]``.
         left, right: int64 (N,), the place beside it in the lane next to it that leads the same way; -1 where none is.
-
-    Raises:
-        MapInputError: counts differ, values are not finite, a length is not positive, or a link leads nowhere.
     """
 
     x_m: DoubleArray
@@ -42,20 +38,6 @@ class LanePlaces:
     follow: IntArray
     left: IntArray
     right: IntArray
-
-    def __post_init__(self) -> None:
-        count = len(self.x_m)
-        if {len(a) for a in (self.y_m, self.heading_rad, self.length_m, self.left, self.right)} != {count}:
-            raise MapInputError(f"arrays of places differ in length from the {count} of x_m", "give one value a place")
-        numbers = np.stack([self.x_m, self.y_m, self.heading_rad, self.length_m])
-        if not np.isfinite(numbers).all() or (self.length_m <= 0).any():
-            raise MapInputError("a place is not finite, or stands for no lane", "drop it")
-        offset, links = self.follow_offset, len(self.follow)
-        if len(offset) != count + 1 or offset[0] != 0 or offset[-1] != links or (np.diff(offset) < 0).any():
-            raise MapInputError("the offsets of the places' links do not ascend from 0 to their count", "rebuild them")
-        for name, targets, least in (("follow", self.follow, 0), ("left", self.left, -1), ("right", self.right, -1)):
-            if len(targets) and not (int(targets.min()) >= least and int(targets.max()) < count):
-                raise MapInputError(f"{name} names a place beyond the {count} there are", "rebuild the links")
 
     def __len__(self) -> int:
         return len(self.x_m)
@@ -83,17 +65,12 @@ class LanePlaces:
 def lane_places(graph: LaneGraph, step_m: float = 2.0) -> LanePlaces:
     """One place an edge of the graph, resampled: in its middle, along it, followed by the edges that leave its end.
 
-    Turning back on the spot, by more than 135 degrees, does not count as following.
+    Turning back on the spot, by more than 135 degrees, does not count as following. Places come in the order of the
+    graph's chains.
 
     Args:
         graph: in metres, in the map's frame.
-        step_m: wanted distance of places along a lane.
-
-    Returns:
-        Places in the order of the graph's chains; none for a graph without edges.
-
-    Raises:
-        MapInputError: a step that is not positive.
+        step_m: wanted distance of places along a lane; a MapInputError where it is not positive.
     """
     even = resample(graph, step_m)
     lengths = even.edge_lengths_m
@@ -119,8 +96,7 @@ def lane_places(graph: LaneGraph, step_m: float = 2.0) -> LanePlaces:
 
 def _beside(middle_m: DoubleArray, heading_rad: DoubleArray, step_m: float) -> tuple[IntArray, IntArray]:
     """The place of a parallel lane that is most nearly abreast, on either side."""
-    none = np.full(len(middle_m), -1, np.int64)
-    sides = [none, none.copy()]
+    sides = [np.full(len(middle_m), -1, np.int64) for _ in range(2)]
     if not len(middle_m):
         return sides[0], sides[1]
     tree = cKDTree(middle_m)

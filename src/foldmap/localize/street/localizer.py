@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeAlias
 
 import numpy as np
 
@@ -22,15 +23,23 @@ from foldmap.localize.street.estimate import (
     least_similarity,
 )
 from foldmap.localize.street.lane_motion import LaneMotion, LaneWalker
-from foldmap.localize.street.lane_places import LanePlaces, turn_between
-from foldmap.localize.street.places import STEP_M, embedded_places
+from foldmap.localize.street.lane_places import LanePlaces, lane_places, turn_between
+from foldmap.street.embed import embed_places
+from foldmap.street.images.observation import AerialCrop, Observation, RingFrame
 from foldmap.street.model import EmbeddingModel
+from foldmap.street.places import EdgeIndex, Places
 from foldmap.street.search import check_unit_rows
 from foldmap.street.unfold import StreetLayer
 from foldmap.types import AnyArray, DoubleArray, FloatArray
 
+Seen: TypeAlias = Observation | AnyArray
+"""An observation, or its embedding, a unit row."""
+
+STEP_M = 2.0
 _PATH_FRAMES = 10
 _LEAST_FRAMES = 5
+_LEAST_SEEN = 0.25
+"""Squared length of an embedding, 1 or 0: of an image that shows no ground it is 0."""
 
 
 @dataclass(frozen=True)
@@ -102,15 +111,22 @@ class StreetLocalizer:
         places: dense along the lanes, about every 2 m.
         embeddings: float16 or float32 (N, D), unit rows: the model's, of the lane graph around each place.
         settings: temperature and thresholds belong to the model.
+        model: embeds observations; where None, embeddings are given instead of observations.
 
     Raises:
         MapInputError: counts differ, or embeddings are not finite unit rows.
     """
 
-    def __init__(self, places: LanePlaces, embeddings: AnyArray, settings: StreetSettings | None = None) -> None:
+    def __init__(
+        self,
+        places: LanePlaces,
+        embeddings: AnyArray,
+        settings: StreetSettings | None = None,
+        model: EmbeddingModel | None = None,
+    ) -> None:
         if embeddings.ndim != 2 or len(embeddings) != len(places):
             raise MapInputError(f"embeddings {embeddings.shape} for {len(places)} places", "embed each place's graph")
-        self.places = places
+        self.places, self.model = places, model
         self.settings = settings or StreetSettings()
         self.modes = Modes(places)
         self._embeddings = np.ascontiguousarray(embeddings, np.float32)
@@ -119,11 +135,11 @@ class StreetLocalizer:
     @classmethod
     def open(
         cls,
-        layer: StreetLayer,
-        region: str | None = None,
-        model: EmbeddingModel | None = None,
+        folded: StreetLayer,
         settings: StreetSettings | None = None,
         *,
+        region: str | None = None,
+        model: EmbeddingModel | None = None,
         step_m: float = STEP_M,
         near: Sequence[StreetPrior] | None = None,
         report: Callable[[int, int], None] = lambda done, total: None,
@@ -131,38 +147,57 @@ class StreetLocalizer:
         """Lay places along the lanes of a folded map and embed what is around each, as ``foldmap localize``.
 
         Args:
-            layer: of the file.
+            folded: the map.
+            settings: what suits the model where None.
             region: of the map; needed where there are several.
             model: one of the layer's kind; the layer's own where None.
-            settings: what suits the model where None.
             step_m: between places.
             near: the lanes around these alone, which is enough for single images that all have priors.
             report: called with places done and in all.
 
         Raises:
-            LayerError: no such region.
-            ConfigError: the map has several, and none is named.
-            ModelError: the map has no model.
+            ConfigError: the map has several regions, and none is named.
+            LayerError: no such region, or the map has no model.
         """
-        model = model or layer.model()
-        places, embeddings = embedded_places(layer, region, model, step_m, near, report)
-        return cls(places, embeddings, settings or StreetSettings.of(model))
+        model = model or folded.model()
+        if region is None and len(folded.regions) != 1:
+            raise ConfigError(f"the map has {len(folded.regions)} regions, each in a frame of its own", "name one")
+        graph = folded.graph(region if region is not None else folded.regions[0].name)
+        lanes = graph
+        if near is not None:
+            index = EdgeIndex(graph)
+            found = [index.near(prior.x_m, prior.y_m, prior.radius_m) for prior in near]
+            lanes = graph.take_edges(np.unique(np.concatenate(found)))
+        places = lane_places(lanes, step_m)
+        none = np.zeros(len(places), np.int64)
+        poses = Places(places.x_m, places.y_m, places.heading_rad, none, none.astype(np.float64))
+        return cls(places, embed_places(graph, poses, model, report), settings or StreetSettings.of(model), model)
 
-    def similarity(self, embedding: AnyArray) -> FloatArray:
-        """Cosine similarity of one observation, float (D,), to each place: float32 (N,).
+    def embedding_of(self, observation: Seen) -> FloatArray | None:
+        """The unit row of an observation, float32 (D,); None where it shows nothing.
 
         Raises:
-            MapInputError: another width, or not a finite unit row.
+            ConfigError: there is no model that embeds observations.
+            MapInputError: another width, or not a finite unit row; or the model cannot use the observation.
         """
-        row = np.asarray(embedding, np.float32)
+        if isinstance(observation, RingFrame | AerialCrop):
+            if self.model is None:
+                raise ConfigError("this localizer has no model to look at images with", "give embeddings")
+            row: FloatArray = self.model.embed_observations([observation])[0]
+            return row if float((row * row).sum()) > _LEAST_SEEN else None
+        row = np.asarray(observation, np.float32)
         if row.shape != self._embeddings.shape[1:]:
             raise MapInputError(
                 f"an observation's embedding of shape {row.shape} among places of width {self._embeddings.shape[1]}",
                 "embed both with the same model",
             )
         check_unit_rows("of the observation, row", row[None])
-        similarity: FloatArray = self._embeddings @ row
-        return similarity
+        return row
+
+    def similarity(self, observation: Seen | None) -> FloatArray | None:
+        """Cosine similarity of an observation to each place, float32 (N,); errors as `embedding_of`."""
+        row = None if observation is None else self.embedding_of(observation)
+        return None if row is None else self._embeddings @ row
 
     def prior_belief(self, prior: StreetPrior | None = None) -> DoubleArray:
         """Each lane metre alike, within the prior: float64 (N,), sums to 1; all 0 where the prior holds no lane."""
@@ -206,28 +241,32 @@ class StreetLocalizer:
         result: DoubleArray = posterior / posterior.sum()
         return result
 
-    def localize(self, embedding: AnyArray, prior: StreetPrior | None = None) -> StreetEstimate:
+    def localize(self, observation: Seen | None, prior: StreetPrior | None = None) -> StreetEstimate:
         """Answer from one observation.
 
         Args:
-            embedding: float (D,), unit.
+            observation: what a ring of cameras saw, an aerial crop, or the embedding of one; None where no camera that
+                counts has an image.
             prior: where to look; the whole map if None.
 
         Raises:
-            MapInputError: see `similarity`.
+            ConfigError, MapInputError: see `embedding_of`.
         """
         begin_s = time.perf_counter()
-        similarity = self.similarity(embedding)
+        similarity = self.similarity(observation)
+        if similarity is None:
+            nothing = StreetDiagnostics(reason="no image of a camera that counts")
+            return StreetEstimate(Status.NO_OBSERVATION, None, None, nothing, None, np.zeros(len(self.places)))
         anywhere = self.prior_belief(prior)
         belief = self.updated(anywhere, similarity, anywhere)
         start = None if prior is None else (prior.x_m, prior.y_m)
-        return self.answer(belief, similarity, start, None, begin_s)
+        return self.judged(belief, similarity, start, None, begin_s)
 
     def start(self, prior: StreetPrior | None = None) -> StreetFilter:
         """Begin a sequence; see `StreetFilter`."""
         return StreetFilter(self, prior)
 
-    def answer(
+    def judged(
         self,
         belief: DoubleArray,
         similarity: FloatArray | None,
@@ -236,12 +275,13 @@ class StreetLocalizer:
         begin_s: float,
         path_score: float | None = None,
     ) -> StreetEstimate:
-        """Judge a belief; `start` is where it was thought to be before, for information."""
+        """The estimate that a belief gives; `start` is where it was thought to be before, for information."""
         if not len(self.places) or not float(belief.sum()) > 0:
             reason = "the map has no lanes" if not len(self.places) else "no lane within the prior"
             diagnostics = StreetDiagnostics(reason=reason, time_s=time.perf_counter() - begin_s)
             return StreetEstimate(Status.NO_MAP, None, None, diagnostics, None, belief)
         mode = self.modes.best(belief)
+        guess = mode.guess
         diagnostics = StreetDiagnostics(
             score=None if similarity is None else float(similarity[mode.place]),
             mode_mass=mode.mass,
@@ -250,18 +290,15 @@ class StreetLocalizer:
             along_m=mode.along_m,
             across_m=mode.across_m,
             entropy=mode.entropy,
-            prior_distance_m=None
-            if start is None
-            else math.hypot(mode.guess.x_m - start[0], mode.guess.y_m - start[1]),
+            prior_distance_m=None if start is None else math.hypot(guess.x_m - start[0], guess.y_m - start[1]),
             frames_unmatched=frames_unmatched,
             path_score=path_score,
             places=int((belief > 0).sum()),
         )
         status, reason = decide(diagnostics, self.settings.thresholds)
         diagnostics = replace(diagnostics, reason=reason, time_s=time.perf_counter() - begin_s)
-        if status.has_pose:
-            return StreetEstimate(status, mode.guess, mode.covariance, diagnostics, mode.guess, belief)
-        return StreetEstimate(status, None, None, diagnostics, mode.guess, belief)
+        pose, covariance = (guess, mode.covariance) if status.has_pose else (None, None)
+        return StreetEstimate(status, pose, covariance, diagnostics, guess, belief)
 
 
 class StreetFilter:
@@ -290,30 +327,30 @@ class StreetFilter:
         """float64 (N,), sums to 1."""
         return self._belief.copy()
 
-    def step(self, increment: SE2 | None, embedding: AnyArray | None) -> StreetEstimate:
+    def step(self, observation: Seen | None, odometry: SE2 | None = None) -> StreetEstimate:
         """Drive on and look.
 
         Args:
-            increment: odometry since the last step, in the vehicle's frame then; None at the first step.
-            embedding: float (D,), unit, of what is seen now; None where nothing was seen: the step is dead-reckoned.
+            observation: what is seen now, or its embedding; None where nothing was seen: the step is dead-reckoned.
+            odometry: previous_SE2_current, since the last step; None: the vehicle did not move.
 
         Raises:
-            MapInputError, PoseInputError: the embedding or the increment cannot be used; the belief stays as it was.
+            MapInputError, PoseInputError: the observation or the odometry cannot be used; the belief stays as it was.
         """
         begin_s = time.perf_counter()
         local, s = self._localizer, self._localizer.settings
-        similarity = None if embedding is None else local.similarity(embedding)
+        similarity = local.similarity(observation)
         belief = self._belief
-        if increment is not None:
-            belief = self._walker.predict(belief, increment, self._anywhere)
+        if odometry is not None:
+            belief = self._walker.predict(belief, odometry, self._anywhere)
         top = int(np.argmax(belief))
         predicted = (float(local.places.x_m[top]), float(local.places.y_m[top]))
         if similarity is not None:
             belief = local.updated(belief, similarity, self._anywhere, s.frame_weight)
         self._belief = belief
-        matched = similarity is not None and float(similarity[int(np.argmax(belief))]) >= s.thresholds.reject_score
-        self._unmatched = 0 if matched else self._unmatched + 1
-        if similarity is not None:
-            self._scores.append(float(similarity[int(np.argmax(belief))]))
+        score = None if similarity is None else float(similarity[int(np.argmax(belief))])
+        self._unmatched = 0 if score is not None and score >= s.thresholds.reject_score else self._unmatched + 1
+        if score is not None:
+            self._scores.append(score)
         path = float(np.mean(self._scores)) if len(self._scores) >= _LEAST_FRAMES else None
-        return local.answer(belief.copy(), similarity, predicted, self._unmatched, begin_s, path)
+        return local.judged(belief.copy(), similarity, predicted, self._unmatched, begin_s, path)

@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from foldmap.errors import ConfigError, MapInputError
+from foldmap.geometry import SE2
 from foldmap.geometry.quaternion import inverse_rigid
-from foldmap.localize.estimate import Status
+from foldmap.localize.estimate import Status, largest_sigma
 from foldmap.localize.visual.estimate import CameraDiagnostics, CameraEstimate
 from foldmap.localize.visual.support import Support, chance_similarity, support_of
 from foldmap.types import DoubleArray, FloatArray
@@ -134,19 +135,34 @@ class VisualLocalizer:
         self.settings = settings or VisualSettings()
         self._matcher = matcher or _matcher(visual_map, self.settings)
 
-    def localize(self, query: Query | Sequence[Query]) -> CameraEstimate:
+    @classmethod
+    def open(cls, folded: FoldedVisual, settings: VisualSettings | None = None) -> VisualLocalizer:
+        """Make ready with what the file says; arguments and errors as the class's."""
+        return cls(folded, settings)
+
+    def localize(
+        self, observation: Query | Sequence[Query], prior: SE2 | None = None, radius_m: float = 64.0
+    ) -> CameraEstimate:
         """Find the pose of one camera, or of a rig whose cameras saw one moment.
 
         Args:
-            query: the image; several with `camera_SE3_rig` make a rig.
+            observation: the image; several with `camera_SE3_rig` make a rig.
+            prior: where the camera is in the world's x and y, roughly; the whole map is searched all the same.
+            radius_m: a pose farther than this from the prior is not believed, world units.
 
         Raises:
             MapInputError: the query's descriptors are not those of the map.
         """
         started_s = time.perf_counter()
-        queries = [query] if isinstance(query, Query) else list(query)
+        queries = [observation] if isinstance(observation, Query) else list(observation)
         self._check(queries)
         estimate = self._estimate(queries)
+        centre = estimate.centre_world
+        if prior is not None and centre is not None:
+            away_m = math.hypot(centre[0] - prior.x_m, centre[1] - prior.y_m)
+            if away_m > radius_m:
+                reason = f"the best pose lies {away_m:.1f} from the prior"
+                estimate = _without(Status.NO_MATCH, estimate.diagnostics, reason)
         timed = replace(estimate.diagnostics, time_s=time.perf_counter() - started_s)
         return replace(estimate, diagnostics=timed)
 
@@ -181,7 +197,8 @@ class VisualLocalizer:
     def _portions(self, views: Sequence[View], around: MapPoints) -> list[int]:
         """How many keypoints of an image are matched at first, then where that is not enough, up to all of them."""
         every = max(len(view.xy_px) for view in views)
-        portions = [max(*each) for each in zip(self.settings.keypoints, _pairs(len(around)), strict=True)]
+        pairs = zip(self.settings.keypoints, SEARCHED_AT_FIRST, strict=True)
+        portions = [max(least, most // len(around)) for least, most in pairs]
         if every * len(around) <= SEARCHED_AT_ONCE:
             return [every]
         if not isinstance(self._matcher, NearestMatcher):
@@ -303,15 +320,9 @@ class VisualLocalizer:
         settings, support = self.settings, best.support
         errors = _residuals(views, best.inliers, best.rig_SE3_world)
         noise = max(noise_px(errors), LEAST_NOISE_PX)
-        health = replace(
-            health,
-            found=support.found,
-            visible=support.visible,
-            chance=support.chance,
-            evidence=support.evidence,
-            rival=None if rival is None else max(0.0, rival.support.explained / max(support.explained, 1.0)),
-            noise_px=noise,
-        )
+        share = None if rival is None else max(0.0, rival.support.explained / max(support.explained, 1.0))
+        said = {name: getattr(support, name) for name in ("found", "visible", "chance", "evidence")}
+        health = replace(health, **said, rival=share, noise_px=noise)
         if support.evidence < settings.evidence_least:
             return _without(Status.NO_MATCH, health, "the map's points are not where the best pose puts them")
         if rival is not None and self._rivals(best, rival):
@@ -325,9 +336,7 @@ class VisualLocalizer:
         covariance = pose_covariance(views, close, best.rig_SE3_world, noise)
         if covariance is None:
             return _without(Status.AMBIGUOUS, health, "the matches do not fix the pose")
-        sigma_world, sigma_rad = (
-            float(np.sqrt(np.linalg.eigvalsh(block)[-1])) for block in (covariance[:3, :3], covariance[3:, 3:])
-        )
+        sigma_world, sigma_rad = largest_sigma(covariance[:3, :3]), largest_sigma(covariance[3:, 3:])
         health = replace(health, sigma_world=sigma_world, sigma_rad=sigma_rad)
         if sigma_rad > settings.sigma_rad_most:
             return _without(Status.AMBIGUOUS, health, "the matches barely fix the pose")
@@ -382,10 +391,6 @@ def _matcher(visual_map: VisualMap, settings: VisualSettings) -> Matcher:
     return LearnedMatcher(open_pair_network(settings.weights), visual_map)
 
 
-def _pairs(points: int) -> list[int]:
-    return [pairs // points for pairs in SEARCHED_AT_FIRST]
-
-
 def _residuals(views: Sequence[View], inliers: Sequence[Correspondences], rig_SE3_world: DoubleArray) -> DoubleArray:
     return np.concatenate([residuals_px(view, part, rig_SE3_world) for view, part in zip(views, inliers, strict=True)])
 
@@ -395,9 +400,8 @@ def _same(one: _Hypothesis, other: _Hypothesis) -> bool:
     relative = one.rig_SE3_world @ inverse_rigid(other.rig_SE3_world)
     turn_rad = math.acos(min(1.0, max(-1.0, 0.5 * (float(np.trace(relative[:3, :3])) - 1.0))))
     points = np.concatenate([part.points_world for part in other.inliers])
-    depth = float(
-        np.median(np.linalg.norm(points @ other.rig_SE3_world[:3, :3].T + other.rig_SE3_world[:3, 3], axis=1))
-    )
+    points_rig = points @ other.rig_SE3_world[:3, :3].T + other.rig_SE3_world[:3, 3]
+    depth = float(np.median(np.linalg.norm(points_rig, axis=1)))
     return turn_rad < math.radians(5.0) and float(np.linalg.norm(relative[:3, 3])) < 0.1 * depth
 
 

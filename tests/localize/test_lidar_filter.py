@@ -13,8 +13,7 @@ from foldmap.errors import ConfigError, ModelError, PoseInputError
 from foldmap.geometry import SE2
 from foldmap.localize.estimate import Status
 from foldmap.localize.lidar.confidence import ConfidenceThresholds
-from foldmap.localize.lidar.localizer import LidarLocalizer, LocalizerSettings
-from foldmap.localize.lidar.once import localize_once
+from foldmap.localize.lidar.localizer import LidarFilter, LidarLocalizer, LidarSettings
 
 TRUE_STEP = SE2(0.4, 0.0, 0.03)
 START = SE2(522.0, -230.0, 0.6)
@@ -43,65 +42,61 @@ class _Drive:
 
 
 @pytest.fixture
-def drive(world) -> tuple[_Drive, LidarLocalizer]:
-    localizer = LidarLocalizer(world)
-    localizer.start(START @ SE2(0.25, -0.2, 0.015))
-    return _Drive(world), localizer
+def drive(world) -> tuple[_Drive, LidarFilter]:
+    return _Drive(world), LidarLocalizer.open(world).start(START @ SE2(0.25, -0.2, 0.015))
 
 
 def test_a_drive_an_outage_and_back(drive) -> None:
-    vehicle, localizer = drive
+    vehicle, running = drive
     errors = []
     for _ in range(8):
         odometry = vehicle.move()
-        estimate = localizer.step(vehicle.look(), odometry, 0.1)
+        estimate = running.step(vehicle.look(), odometry, 0.1)
         assert estimate.status is Status.OK
         errors.append(_apart_m(estimate.pose, vehicle.truth))
     assert max(errors) < 0.04
     sigmas = []
     for _ in range(12):
-        estimate = localizer.step(None, vehicle.move(), 0.1)
+        estimate = running.step(None, vehicle.move(), 0.1)
         assert estimate.status is Status.DEGRADED
         sigmas.append(estimate.diagnostics.sigma_m)
         assert _apart_m(estimate.pose, vehicle.truth) < 4 * sigmas[-1] + 0.02
     assert all(b > a for a, b in itertools.pairwise(sigmas))
     assert estimate.diagnostics.lidar_age_s == pytest.approx(1.2)
     odometry = vehicle.move()
-    estimate = localizer.step(vehicle.look(), odometry, 0.1)
+    estimate = running.step(vehicle.look(), odometry, 0.1)
     assert estimate.status is Status.OK
     assert _apart_m(estimate.pose, vehicle.truth) < 0.04
 
 
 def test_a_stale_observation_is_not_believed_at_once_and_forgotten_soon(drive) -> None:
-    vehicle, localizer = drive
+    vehicle, running = drive
     for k in range(8):
         stale = vehicle.look()
         odometry = vehicle.move()
-        estimate = localizer.step(stale if k == 4 else vehicle.look(), odometry, 0.1)
+        estimate = running.step(stale if k == 4 else vehicle.look(), odometry, 0.1)
         assert (estimate.status is Status.OK) == (k != 4)
         assert k == 4 or _apart_m(estimate.pose, vehicle.truth) < 0.04
 
 
 def test_no_pose_before_lidar_confirms(world, other_world) -> None:
-    localizer = LidarLocalizer(world)
-    localizer.start(START)
-    estimate = localizer.step(None, SE2(0.0, 0.0, 0.0), 0.1)
+    running = LidarLocalizer.open(world).start(START)
+    estimate = running.step(None)
     assert estimate.status is Status.NO_OBSERVATION
-    estimate = localizer.step(other_world.look(START, 0.5, 3), SE2(0.0, 0.0, 0.0), 0.1)
+    estimate = running.step(other_world.look(START, 0.5, 3))
     assert estimate.status is Status.NO_MATCH
-    assert localizer.step(world.look(START, 0.5, 5), SE2(0.0, 0.0, 0.0), 0.1).status is Status.OK
+    assert running.step(world.look(START, 0.5, 5)).status is Status.OK
 
 
 def test_off_the_map_says_no_map_once_dead_reckoning_is_spent(world) -> None:
     edge = SE2(549.0, -225.0, 0.0)
-    settings = LocalizerSettings(lost_sigma_m=0.3, warn_sigma_m=0.1)
-    localizer = LidarLocalizer(world, settings)
-    localizer.start(edge)
-    assert localizer.step(world.look(edge, 0.3, 1), SE2(0.0, 0.0, 0.0), 0.1).pose is not None
+    settings = LidarSettings(lost_sigma_m=0.3, warn_sigma_m=0.1)
+    running = LidarLocalizer.open(world, settings).start(edge)
+    assert running.step(world.look(edge, 0.3, 1)).pose is not None
     statuses = []
     for _ in range(40):
         edge = edge @ SE2(3.0, 0.0, 0.0)
-        statuses.append(localizer.step(world.look(edge, 0.3, 1), SE2(3.0, 0.0, 0.0), 0.1).status)
+        statuses.append(running.step(world.look(edge, 0.3, 1), SE2(3.0, 0.0, 0.0), 0.1).status)
     assert statuses[-1] is Status.NO_MAP
     first = statuses.index(Status.NO_MAP)
     assert set(statuses[2:first]) == {Status.DEGRADED}
@@ -109,43 +104,39 @@ def test_off_the_map_says_no_map_once_dead_reckoning_is_spent(world) -> None:
 
 
 def test_kidnapped_it_never_says_ok_wrongly_and_gps_brings_it_back(world) -> None:
-    localizer = LidarLocalizer(world)
-    localizer.start(START)
-    assert localizer.step(world.look(START, 0.5, 1), SE2(0.0, 0.0, 0.0), 0.1).status is Status.OK
+    running = LidarLocalizer.open(world).start(START)
+    assert running.step(world.look(START, 0.5, 1)).status is Status.OK
     away = START @ SE2(9.0, 3.0, 0.02)
     for k in range(14):
-        estimate = localizer.step(world.look(away, 0.5, 10 + k), SE2(0.0, 0.0, 0.0), 0.1)
+        estimate = running.step(world.look(away, 0.5, 10 + k))
         assert estimate.status is not Status.OK
     fix = (away.x_m + 0.4, away.y_m - 0.5, 0.6)
-    localizer.step(world.look(away, 0.5, 40), SE2(0.0, 0.0, 0.0), 0.1, gps=fix)
-    estimate = localizer.step(world.look(away, 0.5, 42), SE2(0.0, 0.0, 0.0), 0.1, gps=fix)
+    running.step(world.look(away, 0.5, 40), SE2(0.0, 0.0, 0.0), 0.1, gps=fix)
+    estimate = running.step(world.look(away, 0.5, 42), SE2(0.0, 0.0, 0.0), 0.1, gps=fix)
     assert estimate.status is Status.OK
     assert _apart_m(estimate.pose, away) < 0.04
 
 
 def test_a_wild_gps_fix_does_not_move_a_confirmed_belief(drive) -> None:
-    vehicle, localizer = drive
+    vehicle, running = drive
     for k in range(4):
         odometry = vehicle.move()
         gps = (vehicle.truth.x_m + 25.0 * (k == 3), vehicle.truth.y_m, 1.0)
-        estimate = localizer.step(vehicle.look(), odometry, 0.1, gps=gps)
+        estimate = running.step(vehicle.look(), odometry, 0.1, gps=gps)
         assert estimate.status is Status.OK
         assert _apart_m(estimate.pose, vehicle.truth) < 0.04
 
 
 def test_misuse_is_refused(world) -> None:
-    localizer = LidarLocalizer(world)
-    with pytest.raises(ConfigError, match="start"):
-        localizer.step(None, SE2(0.0, 0.0, 0.0), 0.1)
     with pytest.raises(PoseInputError):
-        localizer.start(SE2(0.0, math.nan, 0.0))
-    localizer.start(START)
+        LidarLocalizer.open(world).start(SE2(0.0, math.nan, 0.0))
+    running = LidarLocalizer.open(world).start(START)
     with pytest.raises(ConfigError):
-        localizer.step(None, SE2(0.0, 0.0, 0.0), -0.1)
+        running.step(None, SE2(0.0, 0.0, 0.0), -0.1)
     with pytest.raises(PoseInputError):
-        localizer.step(None, SE2(0.0, 0.0, 0.0), 0.1, gps=(0.0, 0.0, -1.0))
+        running.step(None, SE2(0.0, 0.0, 0.0), 0.1, gps=(0.0, 0.0, -1.0))
     with pytest.raises(ConfigError):
-        LocalizerSettings(min_radius_m=3.0, max_radius_m=2.0)
+        LidarSettings(min_radius_m=3.0, max_radius_m=2.0)
 
 
 class _Modelled:
@@ -163,19 +154,17 @@ def test_thresholds_are_those_in_the_file_unless_others_are_given(world) -> None
     seen, prior = world.look(START, 1.5, SEED), START @ SE2(0.1, 0.1, 0.0)
 
     def status(localizer: LidarLocalizer) -> tuple[Status, Status]:
-        localizer.start(prior)
-        return localizer.localize_once(seen, prior).status, localizer.step(seen, SE2(0.0, 0.0, 0.0), 0.1).status
+        return localizer.localize(seen, prior).status, localizer.start(prior).step(seen).status
 
-    accepted = status(LidarLocalizer(world))
+    accepted = status(LidarLocalizer.open(world))
     assert accepted == (Status.OK, Status.OK)
-    assert status(LidarLocalizer(_Modelled(world, None))) == accepted
-    assert status(LidarLocalizer(_Modelled(world, strict.to_dict())))[0] is Status.NO_MATCH
+    assert status(LidarLocalizer.open(_Modelled(world, None))) == accepted
+    assert status(LidarLocalizer.open(_Modelled(world, strict.to_dict())))[0] is Status.NO_MATCH
     assert (
-        status(LidarLocalizer(_Modelled(world, strict.to_dict()), LocalizerSettings(alpha=2.0)))[0] is Status.NO_MATCH
+        status(LidarLocalizer.open(_Modelled(world, strict.to_dict()), LidarSettings(alpha=2.0)))[0] is Status.NO_MATCH
     )
-    assert status(LidarLocalizer(_Modelled(world, strict.to_dict())))[1] is not Status.OK
-    given = LocalizerSettings(thresholds=usual)
-    assert status(LidarLocalizer(_Modelled(world, strict.to_dict()), given)) == accepted
-    assert localize_once(_Modelled(world, strict.to_dict()), seen, prior).estimate.status is Status.NO_MATCH
+    assert status(LidarLocalizer.open(_Modelled(world, strict.to_dict())))[1] is not Status.OK
+    given = LidarSettings(thresholds=usual)
+    assert status(LidarLocalizer.open(_Modelled(world, strict.to_dict()), given)) == accepted
     with pytest.raises(ModelError, match="thresholds"):
-        LidarLocalizer(_Modelled(world, {"reject_score": 0.1}))
+        LidarLocalizer.open(_Modelled(world, {"reject_score": 0.1}))

@@ -1,0 +1,262 @@
+"""An open map: what it holds, and where observations were made in it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from foldmap.api.tracking import Tracker, street_prior, vehicle_pose
+from foldmap.atlas import FoldFile
+from foldmap.errors import ConfigError, LayerError
+from foldmap.geometry import SE2, SE3
+
+if TYPE_CHECKING:
+    from foldmap.lidar.observation import Observation
+    from foldmap.lidar.unfold import FoldedLidar
+    from foldmap.localize.estimate import Diagnostics, Estimate
+    from foldmap.localize.lidar.localizer import LidarLocalizer
+    from foldmap.localize.street.localizer import StreetLocalizer, StreetPrior
+    from foldmap.localize.visual.localizer import VisualLocalizer
+    from foldmap.street.unfold import StreetLayer
+    from foldmap.types import DoubleArray
+    from foldmap.visual.features.extract import Extractor
+    from foldmap.visual.source import Query
+    from foldmap.visual.unfold import FoldedVisual
+
+Made = TypeVar("Made")
+
+_WHOLE_M = 50_000.0
+"""Street maps with more lane than this are embedded around a prior alone, where there is one."""
+_NAME = re.compile(r'^\w+\["([^"]+)"')
+
+
+def open(path: Path | str) -> FoldedMap:
+    """Open a .fold file.
+
+    Raises:
+        NotAFoldFileError: it is not there, or something else.
+        MapFormatError: it is damaged, or of a later version.
+    """
+    return FoldedMap(FoldFile.open(path))
+
+
+class FoldedMap:
+    """A .fold file, open for localizing; use it as a context manager. Layers are decoded when they are asked for.
+
+    Args:
+        file: open; closed with the map.
+    """
+
+    def __init__(self, file: FoldFile) -> None:
+        self.file = file
+        self._made: dict[str, Any] = {}
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of the layers."""
+        return tuple(layer.name for layer in self.file.layers())
+
+    @property
+    def frame(self) -> str:
+        """Name of the coordinate reference system; "local" where nobody placed the map on Earth."""
+        for layer in self.file.layers():
+            grid, regions = layer.parameters.get("grid"), layer.parameters.get("regions")
+            crs = grid.get("crs_wkt") if isinstance(grid, dict) else None
+            if isinstance(regions, list) and regions and isinstance(regions[0], dict):
+                crs = regions[0].get("crs")
+            if isinstance(crs, str) and crs:
+                found = _NAME.match(crs)
+                return found[1] if found else crs
+        return "local"
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Where the bytes are: tiles and models of each layer, and "container", all the rest of the file."""
+        report = self.file.byte_report()
+        sizes = {name: one["tile_bytes"] + sum(one["model_bytes"].values()) for name, one in report["layers"].items()}
+        return sizes | {"container": report["overhead_bytes"]}
+
+    def __repr__(self) -> str:
+        sizes = self.sizes
+        parts = [f"{name} {size:,} B" for name, size in sizes.items()]
+        return f"<FoldedMap {self.file.path.name}, {sum(sizes.values()):,} B ({', '.join(parts)}), frame: {self.frame}>"
+
+    @property
+    def lidar(self) -> FoldedLidar:
+        """The lidar layer.
+
+        Raises:
+            LayerError: the file has none.
+        """
+        from foldmap.lidar.unfold import FoldedLidar
+
+        return self._once("lidar", lambda: FoldedLidar(self.file, self._layer("lidar")))
+
+    @property
+    def visual(self) -> FoldedVisual:
+        """The visual layer.
+
+        Raises:
+            LayerError: the file has none.
+        """
+        from foldmap.visual.unfold import FoldedVisual
+
+        return self._once("visual", lambda: FoldedVisual(self.file, self._layer("visual")))
+
+    @property
+    def street(self) -> StreetLayer:
+        """The street layer.
+
+        Raises:
+            LayerError: the file has none.
+        """
+        from foldmap.street.unfold import StreetLayer
+
+        return self._once("street", lambda: StreetLayer(self.file, self._layer("street")))
+
+    def lidar_localizer(self) -> LidarLocalizer:
+        """The localizer of the lidar layer, opened once."""
+        from foldmap.localize.lidar.localizer import LidarLocalizer
+
+        return self._once("lidar localizer", lambda: LidarLocalizer.open(self.lidar))
+
+    def visual_localizer(self) -> VisualLocalizer:
+        """The localizer of the visual layer, opened once."""
+        from foldmap.localize.visual.localizer import VisualLocalizer
+
+        return self._once("visual localizer", lambda: VisualLocalizer.open(self.visual))
+
+    def street_localizer(self, region: str | None = None, near: StreetPrior | None = None) -> StreetLocalizer:
+        """The localizer of a region of the street layer, opened once; the first time it embeds what is around lanes.
+
+        Args:
+            region: needed where there are several.
+            near: of a large map, the lanes around this alone; made anew each time.
+        """
+        from foldmap.localize.street.localizer import StreetLocalizer
+
+        if near is not None and sum(one.length_m for one in self.street.regions) > _WHOLE_M:
+            return StreetLocalizer.open(self.street, region=region, near=[near])
+        key = f"street localizer {region or ''}"
+        return self._once(key, lambda: StreetLocalizer.open(self.street, region=region))
+
+    def localize(
+        self,
+        observation: Any,
+        prior: SE2 | SE3 | StreetPrior | None = None,
+        radius_m: float | None = None,
+        *,
+        region: str | None = None,
+    ) -> Estimate[SE2 | DoubleArray, Diagnostics]:
+        """Find where an observation was made, as ``foldmap localize`` does; its type says in which layer.
+
+        Args:
+            observation: a `Sweep`, or the last few as pairs (sweep, world_SE3_sensor) whose poses are odometry's; a
+                `Photo` or a `Query`, several of them for a rig; a `RingFrame` or an `AerialCrop`.
+            prior: where it was made, roughly. Sweeps need a pose. Photos and streets do without; of a pose given to
+                streets the heading is not used, that of a `StreetPrior` is.
+            radius_m: the prior is right to so many metres; by default 1 for sweeps, 64 for photos and streets.
+            region: of a street map with several.
+
+        Raises:
+            ConfigError: no observation that can be localized, or a sweep without a prior.
+            InputError: the observation cannot be used.
+            LayerError: the map has no layer for it.
+            ModelError: the map's model is not installed.
+            MissingExtraError: a `Photo` needs foldmap[sfm].
+        """
+        many = list(observation) if isinstance(observation, Sequence) else [observation]
+        if _sweeps(many):
+            image = self._ground(observation, prior)
+            return self.lidar_localizer().localize(image, vehicle_pose(prior), 1.0 if radius_m is None else radius_m)
+        queries = self._queries(many)
+        if queries:
+            pose = None if prior is None else vehicle_pose(prior)
+            return self.visual_localizer().localize(queries, pose, 64.0 if radius_m is None else radius_m)
+        if _of_streets(observation):
+            disc = street_prior(prior, radius_m)
+            return self.street_localizer(region, disc).localize(observation, disc)
+        kinds = ", ".join(sorted({type(one).__name__ for one in many})) or "nothing"
+        raise ConfigError(
+            f"{kinds} cannot be localized",
+            "give a Sweep with a prior; a Photo or a Query, or several for a rig; a RingFrame; or an AerialCrop",
+        )
+
+    def track(
+        self, prior: SE2 | SE3 | StreetPrior | None = None, radius_m: float | None = None, *, region: str | None = None
+    ) -> Tracker:
+        """Follow a vehicle from a prior on; see `Tracker`."""
+        return Tracker(self, prior, radius_m, region)
+
+    def close(self) -> None:
+        """Close the file."""
+        self.file.close()
+
+    def __enter__(self) -> FoldedMap:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _layer(self, kind: str) -> str:
+        for layer in self.file.layers():
+            if layer.kind == kind:
+                return layer.name
+        there = ", ".join(self.layers) or "none"
+        raise LayerError(f"{self.file.path.name} has no {kind} layer", f"layers in this file: {there}")
+
+    def _once(self, key: str, make: Callable[[], Made]) -> Made:
+        """What is made once and kept."""
+        if key not in self._made:
+            self._made[key] = make()
+        made: Made = self._made[key]
+        return made
+
+    def _ground(self, observation: Any, prior: Any) -> Observation:
+        """Sweeps drawn from above, in the vehicle frame of the last one."""
+        from foldmap.lidar.observation import Observation, SweepStack
+        from foldmap.lidar.source import Sweep
+
+        if isinstance(observation, Observation):
+            return observation
+        if isinstance(observation, Sweep):
+            observation = [(observation, prior if isinstance(prior, SE3) else SE3.from_se2(vehicle_pose(prior)))]
+        if not all(isinstance(one, tuple) for one in observation):
+            raise ConfigError("several sweeps without poses", "give pairs (sweep, world_SE3_sensor), from odometry")
+        stack = SweepStack(self.lidar.grid.resolution_m, len(observation))
+        return [stack.add(sweep, world_SE3_sensor) for sweep, world_SE3_sensor in observation][-1]
+
+    def _queries(self, observation: Sequence[Any]) -> list[Query]:
+        """Photos with their features; empty where these are no photos."""
+        from foldmap.visual.source import Query
+
+        if observation and all(isinstance(one, Query) for one in observation):
+            return list(observation)
+        from foldmap.api.photo import Photo, extractor_for
+
+        if not observation or not all(isinstance(one, Query | Photo) for one in observation):
+            return []
+        extractor: Extractor = self._once("extractor", lambda: extractor_for(self.visual.feature))
+        return [one.query(extractor) if isinstance(one, Photo) else one for one in observation]
+
+
+def _sweeps(observation: Sequence[Any]) -> bool:
+    """Whether these are sweeps, sweeps with their poses, or an image that was drawn of some."""
+    from foldmap.lidar.source import Sweep
+
+    pairs = [one[0] if isinstance(one, tuple) and len(one) == 2 else one for one in observation]
+    if pairs and all(isinstance(one, Sweep) for one in pairs):
+        return True
+    # where the class was never imported there is none of it
+    return len(pairs) == 1 and type(pairs[0]).__module__ == "foldmap.lidar.observation"
+
+
+def _of_streets(observation: Any) -> bool:
+    from foldmap.street.images.observation import AerialCrop, RingFrame
+
+    return isinstance(observation, RingFrame | AerialCrop)

@@ -1,0 +1,60 @@
+"""A photo as the front door takes it: pixels or a file, and its camera."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from foldmap.errors import ConfigError, MapInputError
+from foldmap.geometry.camera import Camera
+from foldmap.types import ByteArray, DoubleArray
+from foldmap.visual.features.extract import Extractor, open_extractor
+from foldmap.visual.features.images import image_size_px, read_image
+from foldmap.visual.source import Query
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A photo to be localized; its features are extracted when it is (SIFT, which needs foldmap[sfm]).
+
+    Attributes:
+        image: file, or uint8 (H, W) or (H, W, 3) RGB.
+        camera: its intrinsics.
+        camera_SE3_rig: of one camera of a rig, float64 (4, 4).
+    """
+
+    image: Path | str | ByteArray
+    camera: Camera
+    camera_SE3_rig: DoubleArray | None = None
+
+    def query(self, extractor: Extractor) -> Query:
+        """The photo with its features.
+
+        Raises:
+            MapInputError: it cannot be read, or is of another size than its camera's.
+        """
+        is_file = isinstance(self.image, Path | str)
+        name = str(self.image) if is_file else "photo"
+        pixels = read_image(Path(self.image)) if isinstance(self.image, Path | str) else self.image
+        size, wanted = image_size_px(pixels), (self.camera.width_px, self.camera.height_px)
+        if size != wanted:
+            raise MapInputError(
+                f"photo {name!r} is {size[0]} x {size[1]} px, its camera {wanted[0]} x {wanted[1]}",
+                "give the camera of that size",
+            )
+        return Query(name, self.camera, extractor.extract(pixels), None, self.camera_SE3_rig)
+
+
+def extractor_for(feature: str) -> Extractor:
+    """What extracts the features of a map's photos without further ado: SIFT.
+
+    Raises:
+        ConfigError: the map wants a network's features.
+        MissingExtraError: pycolmap is not installed.
+    """
+    if feature != "sift":
+        raise ConfigError(
+            f"the map is of {feature} features, which need a network's weights",
+            "extract them (foldmap.visual.features.extract.open_extractor) and give a Query",
+        )
+    return open_extractor(feature)

@@ -1,0 +1,223 @@
+"""One observation in a window of the map: matched, judged, and answered; coarse to fine where the window is wide."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from foldmap.errors import ConfigError
+from foldmap.geometry import SE2, wrap_rad
+from foldmap.lidar.match.exhaustive import coarse_headings_rad, match_fft
+from foldmap.lidar.match.peak import MODE_RADIUS_M
+from foldmap.lidar.observation import Observation
+from foldmap.localize.estimate import Estimate, Status
+from foldmap.localize.lidar.confidence import (
+    ConfidenceThresholds,
+    LidarDiagnostics,
+    LidarEstimate,
+    MatchFeatures,
+    decide,
+)
+from foldmap.localize.lidar.search import WindowMatch, match_window
+from foldmap.localize.lidar.view import DecodedMap, check_resolution, cut
+from foldmap.types import DoubleArray
+
+_GUARD_PX = 3
+"""Searched beyond the radius asked for, so that a pose at that radius is not at the rim."""
+_WIDE_M = 4.0
+_POOL = 4
+_CANDIDATES = 4
+_CANDIDATE_RADIUS_M = 0.8
+_RIVAL_SHARE = 0.85
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One localization with all that led to it: the estimate, and the match unless there was nothing to match."""
+
+    estimate: LidarEstimate
+    match: WindowMatch | None
+
+    @property
+    def features(self) -> MatchFeatures | None:
+        """For calibration."""
+        return self.match.features if self.match else None
+
+
+class LidarMatcher:
+    """Matches observations with a map, and judges the matches.
+
+    Args:
+        folded: the map.
+        thresholds: what is believed.
+    """
+
+    def __init__(self, folded: DecodedMap, thresholds: ConfidenceThresholds) -> None:
+        self.folded, self.thresholds = folded, thresholds
+
+    def attempt(
+        self,
+        observation: Observation,
+        prior: SE2,
+        radius_m: float = 1.0,
+        heading_range_rad: float = math.radians(5.0),
+        heading_count: int = 11,
+    ) -> Attempt:
+        """Match one observation near a prior.
+
+        Up to 4 m the search is exhaustive at full resolution. A wider one looks for candidates at a quarter of it,
+        attempts each, and answers `ambiguous` when two places match almost equally well.
+
+        Args:
+            observation: at the map's resolution.
+            prior: world_SE2_vehicle.
+            radius_m: half the window, along the prior's axes.
+            heading_range_rad: searched to either side of the prior's heading.
+            heading_count: headings of the first pass, odd.
+
+        Raises:
+            ConfigError: resolutions differ or the radius is negative.
+            PoseInputError: the prior is not finite.
+        """
+        headings = coarse_headings_rad(heading_range_rad, heading_count)
+        if radius_m <= _WIDE_M:
+            return self.attempt_window(observation, prior, radius_m, headings)
+        start_s = time.perf_counter()
+        own_CHW = self.folded.embed_observation(observation)
+        near = coarse_headings_rad(math.radians(2.5), 11)
+        attempts = [
+            self.attempt_window(observation, centre, _CANDIDATE_RADIUS_M, near, own_CHW)
+            for centre in self._candidates(observation, own_CHW, prior, radius_m, heading_range_rad)
+        ]
+        if not attempts:
+            return _nothing(Status.NO_MAP, "there is no map around the prior", 0.0, start_s)
+        best = max(attempts, key=lambda a: a.features.score if a.features else -math.inf)
+        diagnostics = replace(best.estimate.diagnostics, time_s=time.perf_counter() - start_s)
+        pose = best.estimate.pose
+        if pose is None:
+            return replace(best, estimate=replace(best.estimate, diagnostics=diagnostics))
+        rival = _rival_m(best, attempts)
+        if rival is not None:
+            diagnostics = replace(diagnostics, reason=f"a place {rival:.1f} m away fits as well")
+            return Attempt(Estimate.without_pose(Status.AMBIGUOUS, diagnostics), best.match)
+        diagnostics = replace(
+            diagnostics,
+            prior_distance_m=_apart_m(pose, prior),
+            prior_turn_rad=wrap_rad(pose.heading_rad - prior.heading_rad),
+        )
+        return replace(best, estimate=replace(best.estimate, diagnostics=diagnostics))
+
+    def attempt_window(
+        self,
+        observation: Observation,
+        prior: SE2,
+        radius_m: float,
+        headings_rad: DoubleArray,
+        embedding_CHW: torch.Tensor | None = None,
+    ) -> Attempt:
+        """Search +-radius_m (along the prior's axes) and the headings around a prior, exhaustively.
+
+        Args:
+            observation: at the map's resolution.
+            prior: world_SE2_vehicle.
+            radius_m: half the window.
+            headings_rad: relative to the prior's, ascending, evenly spaced.
+            embedding_CHW: of the observation, if it is there already.
+
+        Raises:
+            ConfigError, PoseInputError: as `attempt`.
+        """
+        start_s = time.perf_counter()
+        resolution_m, least = check_resolution(self.folded, observation), self.thresholds.reject_observed_fraction
+        if not (math.isfinite(radius_m) and radius_m >= 0):
+            raise ConfigError(f"a search radius of {radius_m} m", "give a finite radius >= 0")
+        seen = float(observation.observed.mean())
+        if seen < least:
+            return _nothing(Status.NO_OBSERVATION, f"observed_fraction {seen:.4f} < {least:g}", seen, start_s)
+        radius_px = math.ceil(radius_m / resolution_m - 1e-9) + _GUARD_PX
+        crop = cut(self.folded, prior, observation.observed.shape, radius_px)
+        if float(crop.known.mean()) < least:
+            return _nothing(Status.NO_MAP, "there is no map around the prior", 0.0, start_s)
+        own_CHW = self.folded.embed_observation(observation) if embedding_CHW is None else embedding_CHW
+        match = match_window(
+            crop.embedding_CHW, crop.known, own_CHW, observation.observed, headings_rad, radius_px, resolution_m
+        )
+        status, reason = decide(match.features, self.thresholds)
+        diagnostics = _diagnostics(match, reason, start_s)
+        if not status.has_pose:
+            return Attempt(Estimate.without_pose(status, diagnostics), match)
+        turn = np.eye(3)
+        cos, sin = math.cos(prior.heading_rad), math.sin(prior.heading_rad)
+        turn[:2, :2] = [[cos, -sin], [sin, cos]]
+        covariance = turn @ match.covariance @ turn.T
+        pose = prior @ match.offset
+        return Attempt(Estimate(status, pose, 0.5 * (covariance + covariance.T), diagnostics), match)
+
+    def _candidates(
+        self, observation: Observation, own_CHW: torch.Tensor, prior: SE2, radius_m: float, heading_range_rad: float
+    ) -> list[SE2]:
+        """Match at a quarter of the resolution; the poses of the best modes, each some distance from the better."""
+        step_m = _POOL * check_resolution(self.folded, observation)
+        rows, columns = (side // _POOL * _POOL for side in observation.observed.shape)
+        radius_px = math.ceil(radius_m / step_m)
+        crop = cut(self.folded, prior, (rows, columns), radius_px * _POOL)
+        if not crop.known.any():
+            return []
+        pool = torch.nn.functional.avg_pool2d
+        # Trimmed alike on both sides, so that the centre stays the centre up to half a fine pixel.
+        top, left = (observation.observed.shape[0] - rows) // 2, (observation.observed.shape[1] - columns) // 2
+        trimmed = own_CHW[:, top : top + rows, left : left + columns]
+        headings = coarse_headings_rad(heading_range_rad, 2 * math.ceil(heading_range_rad / math.radians(1.5)) + 1)
+        small_map = pool(crop.embedding_CHW * torch.from_numpy(crop.known), _POOL)
+        volume = match_fft(small_map, pool(trimmed, _POOL), headings, radius_px).numpy()
+        down, across = np.ogrid[: volume.shape[1], : volume.shape[2]]
+        poses = []
+        for _ in range(_CANDIDATES):
+            t, row, col = (int(i) for i in np.unravel_index(volume.argmax(), volume.shape))
+            poses.append(prior @ SE2((col - radius_px) * step_m, -(row - radius_px) * step_m, float(headings[t])))
+            volume[:, (down - row) ** 2 + (across - col) ** 2 <= (_CANDIDATE_RADIUS_M / step_m) ** 2] = -np.inf
+            if not np.isfinite(volume).any():
+                break
+        return poses
+
+
+def _rival_m(best: Attempt, attempts: list[Attempt]) -> float | None:
+    """Distance of another place that matches almost as well as the best, if there is one."""
+    for other in attempts:
+        if best.features is None or other.features is None or best.estimate.pose is None or other.estimate.pose is None:
+            continue
+        apart_m = _apart_m(best.estimate.pose, other.estimate.pose)
+        if apart_m > MODE_RADIUS_M and other.features.score > _RIVAL_SHARE * best.features.score:
+            return apart_m
+    return None
+
+
+def _apart_m(a: SE2, b: SE2) -> float:
+    return math.hypot(a.x_m - b.x_m, a.y_m - b.y_m)
+
+
+def _nothing(status: Status, reason: str, observed_fraction: float, start_s: float) -> Attempt:
+    elapsed_s = time.perf_counter() - start_s
+    diagnostics = LidarDiagnostics(reason=reason, observed_fraction=observed_fraction, time_s=elapsed_s)
+    return Attempt(Estimate.without_pose(status, diagnostics), None)
+
+
+def _diagnostics(match: WindowMatch, reason: str, start_s: float) -> LidarDiagnostics:
+    f = match.features
+    return LidarDiagnostics(
+        reason=reason,
+        score=f.score,
+        evidence_sigma=f.evidence_sigma,
+        margin_sigma=f.margin_sigma,
+        agreement=f.agreement,
+        sigma_m=f.sigma_m,
+        observed_fraction=f.observed_fraction,
+        prior_distance_m=math.hypot(match.offset.x_m, match.offset.y_m),
+        prior_turn_rad=wrap_rad(match.offset.heading_rad),
+        entropy=match.entropy,
+        time_s=time.perf_counter() - start_s,
+    )
