@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -16,17 +16,36 @@ Run = Callable[..., Ran]
 VERBS = ["demo", "build", "train", "fold", "localize", "evaluate", "bench", "show", "verify", "unfold"]
 
 
+def every_verb() -> Iterator[tuple[list[str], Any]]:
+    """The program, its groups and its verbs with their words, found by walking it."""
+    from typer.main import get_command
+
+    from foldmap.cli import app
+
+    pending: list[tuple[list[str], Any]] = [([], get_command(app))]
+    while pending:
+        words, verb = pending.pop()
+        yield words, verb
+        pending += [([*words, name], inner) for name, inner in getattr(verb, "commands", {}).items()]
+
+
 def test_no_arguments_print_help_with_every_verb(run: Run) -> None:
     assert all(f"  {verb}  " in run("--help").out for verb in VERBS)
     assert "Usage" in run().out + run().err
     assert run("--version").out == f"foldmap {foldmap.__version__}\n"
 
 
-@pytest.mark.parametrize("verb", [[v] for v in VERBS if v not in ("build", "train", "bench")] + [["train", "lidar"]])
-def test_help_shows_an_example(run: Run, verb: list[str]) -> None:
-    ran = run(*verb, "--help")
-    assert ran.status == 0
-    assert f"  foldmap {' '.join(verb)} " in ran.out
+def test_help_of_every_verb_shows_an_example(run: Run) -> None:
+    for words, verb in every_verb():
+        if not hasattr(verb, "commands"):
+            assert f" foldmap {' '.join(words)} " in run(*words, "--help").out, words
+
+
+def test_help_lists_options_by_panel(run: Run) -> None:
+    told = run("localize", "--help").out
+    places = [told.index(f"\n{panel}:\n") for panel in ("Arguments", "Options", "Sweeps", "Photos", "Streets")]
+    assert places == sorted(places)
+    assert told.index("--output") < places[2] < told.index("--online") < places[3] < told.index("--matcher")
 
 
 @pytest.mark.parametrize("wrong", [["nothing"], ["fold", "--nothing"], ["show"]])
@@ -35,15 +54,8 @@ def test_wrong_use_is_exit_2(run: Run, wrong: list[str]) -> None:
 
 
 def test_wrong_use_of_every_verb_is_one_line_with_a_cure(run: Run) -> None:
-    from typer.main import get_command
-
-    from foldmap.cli import app
-
-    pending: list[tuple[list[str], Any]] = [([], get_command(app))]
     tried = 0
-    while pending:
-        words, verb = pending.pop()
-        pending += [([*words, name], inner) for name, inner in getattr(verb, "commands", {}).items()]
+    for words, verb in every_verb():
         wrongs = [[*words, "--no-such-option"]]
         if words and not hasattr(verb, "commands"):
             numbers = [one for one in verb.params if one.type_descriptor.annotation in (int, float)]
@@ -89,17 +101,8 @@ def test_options_that_errors_name_exist() -> None:
     import re
     from pathlib import Path
 
-    from typer.main import get_command
-
-    from foldmap.cli import app
-
-    known: set[str] = set()
-    pending = [get_command(app)]
-    while pending:
-        verb = pending.pop()
-        pending += getattr(verb, "commands", {}).values()
-        for option in verb.params:
-            known |= {*option.opts, *option.secondary_opts}
+    options = [one for _, verb in every_verb() for one in verb.params]
+    known = {name for one in options for name in (*one.opts, *one.secondary_opts)}
     source = Path(__file__).resolve().parents[2] / "src" / "foldmap"
     unknown = []
     for path in sorted(source.rglob("*.py")):

@@ -225,15 +225,3 @@ def test_cameras_of_a_model_are_read_whatever_its_points(run: Run, room: Path, t
     assert ran.status == 0, ran.err
     assert [row["status"] for row in rows.values()] == ["ok"] * 4 + ["no_observation"]
     assert "no image 'stranger.jpg'" in rows["stranger.jpg"]["diagnostics"]["reason"]
-
-
-@pytest.mark.parametrize(
-    ("given", "says"),
-    [
-        (["--max-keypoints", "100"], "--max-keypoints is of features that are extracted"),
-        (["--matcher-weights", "w.pth"], "--matcher-weights is of --matcher lightglue"),
-    ],
-)
-def test_what_would_be_ignored_is_refused(run: Run, room: Path, tmp_path: Path, given: list[str], says: str) -> None:
-    ran, _ = localized(run, room, tmp_path, "--queries", write_queries(tmp_path), *given)
-    assert (ran.status, says in ran.err) == (2, True)

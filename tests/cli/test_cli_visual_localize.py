@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
 from cli_place import Ran
@@ -143,12 +142,6 @@ def test_photos_are_where_they_were_taken(run: Run, street: Street, tmp_path: Pa
     assert settings["localizer"]["matcher"] == "direct"
 
 
-def test_the_same_seed_gives_the_same_poses(run: Run, street: Street, tmp_path: Path) -> None:
-    for name in ("one.txt", "two.txt"):
-        assert localize(run, street, tmp_path / name, *usual(street), "--seed", 7).status == 0
-    assert (tmp_path / "one.txt").read_bytes() == (tmp_path / "two.txt").read_bytes()
-
-
 def test_tum_rows_are_timed_by_names_that_are_times(run: Run, street: Street, tmp_path: Path) -> None:
     times = ["1305031102.500000", "1305031101.250000", "1305031100.000001", "1305031103.0"]  # not in order
     named = {f"{time}.png": query for time, (query, _) in zip(times, street.queries, strict=True)}
@@ -180,6 +173,9 @@ def test_photos_are_extracted_on_the_fly_and_cameras_given_for_all(run: Run, str
     listed = ["--queries", street.folder / "names.txt", "--features", street.folder / "feats.h5"]
     assert localize(run, street, tmp_path / "h5.txt", *listed, "--camera", f"PINHOLE,{params}").status == 0
     assert (tmp_path / "h5.txt").read_bytes() == out.read_bytes()
+    # and without a list: all photos of the folder
+    assert localize(run, street, out, street.folder / "photos", "--camera", f"PINHOLE,{params}").status == 0
+    assert len(read_results(out)) == 4
     wrong = localize(run, street, out, *given, "--camera", f"PINHOLE 640 480 {params.replace(',', ' ')}")
     assert (wrong.status, "320 x 240 px, its camera 640 x 480" in wrong.err) == (2, True)
 
@@ -293,95 +289,6 @@ def test_a_blank_image_is_no_observation(run: Run, street: Street, tmp_path: Pat
     assert only_status(run, street, tmp_path, altered(street, tmp_path, features=few)) == "no_observation"
 
 
-def test_features_of_elsewhere_are_no_match(run: Run, street: Street, tmp_path: Path) -> None:
-    rng = np.random.default_rng(5)
-    features = street.queries[0][0].features
-    places = rng.uniform(0, 240, features.xy_px.shape).astype(np.float32)
-    noise = Features(places, rng.permuted(features.descriptors, axis=1))
-    assert only_status(run, street, tmp_path, altered(street, tmp_path, features=noise)) in ("no_match", "ambiguous")
-
-
-def test_points_on_a_line_fix_no_pose(run: Run, street: Street, tmp_path: Path) -> None:
-    """A map whose points all lie on one line, seen exactly where the line is: any turn about it looks the same."""
-    from foldmap.visual.source import Tracks
-
-    rng = np.random.default_rng(3)
-    count, images = 400, 3
-    points = np.column_stack([np.linspace(-4, 4, count), np.zeros(count), np.full(count, 8.0)])
-    descriptors = rng.integers(0, 60, (count, 128)).astype(np.uint8)
-    poses = np.tile(np.eye(4), (images, 1, 1))
-    poses[:, 0, 3] = np.arange(images) * 0.3
-    camera = street.queries[0][0].camera
-    xy = np.stack([camera.project(points + pose[:3, 3]) for pose in poses], axis=1).reshape(-1, 2)
-    tracks = Tracks(
-        np.repeat(np.arange(count), images),
-        np.tile(np.arange(images), count),
-        xy.astype(np.float32),
-        np.repeat(descriptors, images, axis=0),
-    )
-    names = tuple(f"{i}.png" for i in range(images))
-    line = SceneModel((camera,), names, np.zeros(images, np.int64), poses, points, tracks)
-    fold_to(tmp_path / "line.fold", line)
-    seen = camera.project(points + np.array([0.1, 0.2, 0.0]))
-    given = altered(street, tmp_path, features=Features(seen.astype(np.float32), descriptors))
-    ran = run("localize", tmp_path / "line.fold", "-o", tmp_path / "p.txt", *given, "--json")
-    assert ran.status == 1
-    assert set(json.loads(ran.out)["by_status"]) <= {"ambiguous", "no_match"}
-    assert read_results(tmp_path / "p.txt") == {}
-
-
-def damaged(street: Street, path: Path, what: str) -> Path:
-    """A features file with one array of the first image spoilt."""
-    query = street.queries[0][0]
-    write_features(path, {query.name: query.features})
-    with h5py.File(path, "r+") as file:
-        group = file[query.name]
-        descriptors = group["descriptors"][()].astype(np.float32)
-        if what == "nan":
-            descriptors[3, 5] = np.nan
-        elif what == "dimension":
-            descriptors = descriptors[:64]
-        del group["descriptors"]
-        group["descriptors"] = descriptors
-        if what == "many":
-            del group["keypoints"], group["descriptors"]
-            group["keypoints"] = np.zeros((32_768, 2), np.float32)
-            group["descriptors"] = np.zeros((128, 32_768), np.uint8)
-    return path
-
-
-@pytest.mark.parametrize(
-    ("what", "says"),
-    [
-        ("nan", "NaN or infinite"),
-        ("dimension", "has descriptors of 64 numbers, the map of 128"),
-        ("many", "has 32768 keypoints"),
-    ],
-)
-def test_damaged_features_are_named(run: Run, street: Street, tmp_path: Path, what: str, says: str) -> None:
-    query = street.queries[0][0]
-    write_query_list(tmp_path / "l.txt", {query.name: query.camera})
-    features = damaged(street, tmp_path / "f.h5", what)
-    ran = localize(run, street, tmp_path / "p.txt", "--queries", tmp_path / "l.txt", "--features", features)
-    assert (ran.status, ran.err.count("\n")) == (2, 1)
-    assert says in ran.err
-    assert query.name in ran.err
-    assert not (tmp_path / "p.txt").exists()
-
-
-def test_non_ascii_names_go_through(run: Run, street: Street, tmp_path: Path) -> None:
-    name = "straße/Zürich_日本.png"
-    query, pose = street.queries[0]
-    write_features(tmp_path / "f.h5", {name: query.features})
-    write_query_list(tmp_path / "l.txt", {name: query.camera})
-    given = ["--queries", tmp_path / "l.txt", "--features", tmp_path / "f.h5"]
-    assert localize(run, street, tmp_path / "p.txt", *given).status == 0
-    assert_near(read_results(tmp_path / "p.txt"), {name: pose})
-    write_results(tmp_path / "truth.txt", {name: pose})
-    shown = run("evaluate", tmp_path / "p.txt", tmp_path / "truth.txt", "--json")
-    assert json.loads(shown.out)["answered"] == 1
-
-
 MISUSES = {
     "nothing at all": ([], "there is nothing to localize"),
     "both": (["SWEEPS", "--queries", "LIST"], "either sweeps or photos"),
@@ -398,6 +305,8 @@ MISUSES = {
     "no such layout": (["--queries", "LIST", "--features", "FEATS", "--layout", "csv"], "no layout 'csv'"),
     "no such matcher": (["--queries", "LIST", "--features", "FEATS", "--matcher", "magic"], "no matcher 'magic'"),
     "weights of a file": (["--queries", "LIST", "--features", "FEATS", "--weights", "w.pth"], "need no weights"),
+    "keypoints of a file": (["--queries", "LIST", "--features", "FEATS", "--max-keypoints", "9"], "that are extracted"),
+    "weights of no matcher": (["--queries", "LIST", "--features", "FEATS", "--matcher-weights", "w.pth"], "lightglue"),
     "no such features": (["--queries", "LIST", "--features", "gone.h5"], "gone.h5"),
     "no such list": (["--queries", "gone.txt", "--features", "FEATS"], "gone.txt"),
 }
@@ -441,7 +350,7 @@ def test_features_of_another_extractor_are_refused(run: Run, street: Street, tmp
 def test_a_file_without_a_visual_layer_is_refused(run: Run, street: Street, tmp_path: Path, place: Path) -> None:
     ran = run("localize", place / "map.fold", "-o", tmp_path / "p.txt", *usual(street))
     assert ran.status == 2
-    assert "no layer 'visual'" in ran.err
+    assert "has no visual layer" in ran.err
     ran = run("localize", street.folder / "list.txt", "-o", tmp_path / "p.txt", *usual(street))
     assert ran.status == 2
 

@@ -10,17 +10,16 @@ from pathlib import Path
 
 from foldmap.api.answers import Answer, Begin, Localized, silent
 from foldmap.api.observing_photos import PhotoQuery, QueryFeatures, open_query_features, read_photo_queries
-from foldmap.atlas import FoldFile
+from foldmap.api.opened import FoldedMap
 from foldmap.errors import InputError, MapInputError
 from foldmap.formats.photo_times import query_times
 from foldmap.localize.estimate import Status
 from foldmap.localize.visual.estimate import CameraDiagnostics, CameraEstimate
 from foldmap.localize.visual.localizer import VisualLocalizer, VisualSettings
-from foldmap.visual.unfold import FoldedVisual
 
 
 def localize_photos(
-    file: FoldFile,
+    town: FoldedMap,
     *,
     queries: Path | None = None,
     rigs: Path | None = None,
@@ -46,7 +45,7 @@ def localize_photos(
     """
     settings, spent_s, notes = VisualSettings(matcher=matcher, weights=matcher_weights, seed=seed), _Spent(), []
     with spent_s.on("loading"):
-        folded = FoldedVisual(file)
+        folded = town.visual
         localizer = VisualLocalizer.open(folded, settings)
         if not folded.groups:
             folded.whole()

@@ -13,16 +13,16 @@ import numpy as np
 
 from foldmap.api.answers import Answer, Begin, Localized, silent
 from foldmap.api.observing_streets import StreetSource
-from foldmap.api.street_layers import layer_model, one_region, street_layer
-from foldmap.atlas import FoldFile
+from foldmap.api.opened import FoldedMap
+from foldmap.api.street_layers import layer_model, one_region
 from foldmap.errors import ConfigError
 from foldmap.formats.street.observations.poses import read_pose_table
 from foldmap.geometry import SE2
 from foldmap.localize.street.estimate import StreetEstimate
 from foldmap.localize.street.lane_places import LanePlaces
 from foldmap.localize.street.localizer import StreetLocalizer, StreetPrior, StreetSettings
-
-RECALL_M = (1.0, 3.0, 5.0, 10.0)
+from foldmap.metrics.pose import pose_errors
+from foldmap.metrics.retrieval import localization_scores
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class LocalizedInStreets(Localized):
 
 
 def localize_streets(
-    file: FoldFile,
+    town: FoldedMap,
     source: StreetSource,
     *,
     prior: Path | None = None,
@@ -82,7 +82,7 @@ def localize_streets(
         raise ConfigError(f"a prior of {radius_m} m, places every {step_m} m", "give positive metres")
     if compass_deg is not None and prior is None:
         raise ConfigError("a compass belongs to a prior", "give --prior FILE.csv with headings")
-    layer = street_layer(file)
+    layer = town.street
     embedder = layer_model(layer, model)
     seen = source.open(embedder.window)
     priors = None if prior is None else _street_priors(prior, seen.names, drive is not None, radius_m, compass_deg)
@@ -130,18 +130,13 @@ def _street_priors(
 
 def _recall(estimates: Sequence[StreetEstimate], truth: Sequence[SE2]) -> dict[str, Any]:
     """How far guesses are off, over all observations."""
-    pairs = [(one.guess, true) for one, true in zip(estimates, truth, strict=True)]
-    away = np.array([math.inf if g is None else math.hypot(g.x_m - t.x_m, g.y_m - t.y_m) for g, t in pairs])
-    turned = [
-        abs((true.inverse() @ guess).heading_rad)
-        for (guess, true), far in zip(pairs, away, strict=True)
-        if guess is not None and far <= RECALL_M[-1]
-    ]
+    guesses = [one.guess for one in estimates]
+    scores, away_m = localization_scores(truth, guesses), pose_errors(truth, guesses).total_m
     answered = np.array([one.pose is not None for one in estimates])
     return {
-        "recall_at_m": {f"{limit:g}": round(float((away <= limit).mean()), 4) for limit in RECALL_M},
-        "last_guess_error_m": round(float(away[-1]), 3),
-        "answered_within_5m": round(float((away[answered] <= 5).mean()), 4) if answered.any() else None,
-        "median_error_m": round(float(np.median(away)), 3),
-        "median_heading_error_deg": round(math.degrees(float(np.median(turned))), 3) if turned else None,
+        "recall_at_m": {f"{limit:g}": round(share, 4) for limit, share in scores.recall.items()},
+        "last_guess_error_m": round(float(away_m[-1]), 3),
+        "answered_within_5m": round(float((away_m[answered] <= 5).mean()), 4) if answered.any() else None,
+        "median_error_m": round(scores.median_m, 3),
+        "median_heading_error_deg": round(scores.heading_median_deg, 3),
     }

@@ -8,20 +8,18 @@ from pathlib import Path
 import numpy as np
 
 from foldmap.api.answers import Answer, Begin, Localized, silent
-from foldmap.atlas import FoldFile
+from foldmap.api.opened import FoldedMap
 from foldmap.errors import ConfigError, SweepInputError
 from foldmap.formats.sweeps.drives import open_drive
 from foldmap.lidar.observation import observations
-from foldmap.lidar.unfold import FoldedLidar
 from foldmap.localize.estimate import Estimate, Status
 from foldmap.localize.lidar.confidence import LidarDiagnostics, LidarEstimate
-from foldmap.localize.lidar.localizer import LidarLocalizer
 
 SWEEP_PERIOD_S = 0.1
 
 
 def localize_sweeps(
-    file: FoldFile,
+    town: FoldedMap,
     sweeps: Path | str,
     poses: Path,
     *,
@@ -38,7 +36,7 @@ def localize_sweeps(
     """Localize a drive's sweeps, one by one or with a filter along the drive.
 
     Args:
-        file: with a lidar layer.
+        town: with a lidar layer.
         sweeps: folder, file or glob.
         poses: priors, one a sweep; online only their increments count, after the first.
         radius_m: half the search window; online, three standard deviations of the first pose.
@@ -61,8 +59,7 @@ def localize_sweeps(
     # Priors of single sweeps need not agree with each other; those that lay sweeps together are odometry and must.
     together = online or aggregate > 1
     drive = open_drive(sweeps, poses, calibration, intensity_scale, time_limit_s=time_limit_s, aligned=together)
-    folded = FoldedLidar(file)
-    localizer = LidarLocalizer.open(folded)
+    folded, localizer = town.lidar, town.lidar_localizer()
     seen = observations(drive.read(), drive.world_SE3_sensors, folded.grid.resolution_m, aggregate, sensor_height_m)
     priors = [pose.to_se2() for pose in drive.world_SE3_sensors]
     running = None

@@ -15,10 +15,11 @@ from typing import Any
 
 import numpy as np
 
+from foldmap.api import opened
 from foldmap.api.answers import Begin
 from foldmap.api.observing_streets import StreetObservations, StreetSource
 from foldmap.api.plain import plain
-from foldmap.api.street_layers import layer_model, one_region, open_street, read_street_model
+from foldmap.api.street_layers import layer_model, one_region, read_street_model
 from foldmap.errors import ConfigError, MapInputError
 from foldmap.formats.street.findings import LineFeature, write_features
 from foldmap.geometry import SE2
@@ -255,10 +256,10 @@ def graph_at(path: Path, pose: SE2, region: str | None = None, model: Path | Non
         ConfigError: the map has several regions, and none is named.
     """
     if path.suffix.lower() == ".fold":
-        with open_street(path) as layer:
-            known = layer_model(layer, model)
-            name = one_region([one.name for one in layer.regions], region)
-            graph = window_at(layer, name, pose, known.window)
+        with opened.open(path) as town:
+            known = layer_model(town.street, model)
+            name = one_region([one.name for one in town.street.regions], region)
+            graph = window_at(town.street, name, pose, known.window)
     else:
         from foldmap.formats.street.maps import read_street_maps
 

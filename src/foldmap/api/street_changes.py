@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from foldmap.api import opened
 from foldmap.api.observing_streets import StreetObservations, StreetSource
-from foldmap.api.street_layers import comparing_model, layer_model, one_region, open_street, read_street_model
+from foldmap.api.street_layers import comparing_model, layer_model, one_region, read_street_model
 from foldmap.errors import ConfigError, MapInputError, ModelError
 from foldmap.formats.street.findings import LineFeature, write_features
 from foldmap.geometry import SE2
@@ -58,8 +59,8 @@ class FoundChanges:
         changed = thinned(apply_changes(self.region.fine, self.changes, self.settings), self.region.between_m)
         if not len(changed.edges):
             raise MapInputError(f"no lane of {self.region.name!r} would be left", "fold the region anew")
-        with open_street(fold_file) as layer:
-            embedder = layer.model() if depends_on_model(layer) else None
+        with opened.open(fold_file) as town:
+            embedder = town.street.model() if depends_on_model(town.street) else None
         return update_street(fold_file, self.region.name, changed, model=embedder)
 
     def write(self, path: Path, applied: bool) -> None:
@@ -108,7 +109,8 @@ def find_updates(
         FoldmapError: what was brought cannot be used.
     """
     settings = _settings(min_confidence)
-    with open_street(fold_file) as layer:
+    with opened.open(fold_file) as town:
+        layer = town.street
         network = comparing_model(layer, model)
         seen, mapped, poses = _opened(layer, source, region, network)
         survey = surveyed(network, mapped, seen.read, poses, range(len(seen)), report)
@@ -139,7 +141,8 @@ def find_new_lanes(
     settings = _settings(min_confidence)
     if not 0 <= free_m < np.inf:
         raise ConfigError(f"no lane within {free_m} m", "give metres from 0")
-    with open_street(fold_file) as layer:
+    with opened.open(fold_file) as town:
+        layer = town.street
         network = read_street_model(model) if model is not None else layer_model(layer)
         seen, mapped, poses = _opened(layer, source, region, network)
         numbers = mapped.without_lanes(poses, free_m)
@@ -193,7 +196,8 @@ def _from_library(
     least = least_similarity(model, min_similarity)
     seen, poses, numbers = brought
     part = StreetObservations(tuple(seen.names[k] for k in numbers), lambda k: seen.read(numbers[k]))
-    with open_street(path) as layer:
+    with opened.open(path) as town:
+        layer = town.street
         if layer.codec is not None and layer.dimension != model.dim:
             raise ModelError(
                 f"{path} has embeddings of {layer.dimension} numbers, the model makes {model.dim}",

@@ -1,14 +1,12 @@
-"""A folded street map as the verbs take it: opened, one of its regions, and the model that embeds it."""
+"""Which region of a street map is meant, and which model embeds it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from foldmap.atlas import FoldFile
-from foldmap.errors import ConfigError, LayerError, ModelError
+from foldmap.errors import ConfigError, ModelError
 from foldmap.street.defaults import default_model
 from foldmap.street.model import EmbeddingModel, read_model
 from foldmap.street.unfold import StreetLayer
@@ -17,30 +15,6 @@ if TYPE_CHECKING:
     from foldmap.street.field.model import FieldEmbedding
 
 MAX_BYTES = 1 << 30
-
-
-@contextmanager
-def open_street(path: Path) -> Iterator[StreetLayer]:
-    """Open the street layer of a file.
-
-    Raises:
-        MapFormatError: no such file, or a damaged one.
-        LayerError: it has no street layer.
-    """
-    with FoldFile.open(path) as file:
-        yield street_layer(file)
-
-
-def street_layer(file: FoldFile) -> StreetLayer:
-    """The street layer of an open file.
-
-    Raises:
-        LayerError: it has none.
-    """
-    names = [layer.name for layer in file.layers() if layer.kind == "street"]
-    if not names:
-        raise LayerError(f"{file.path} has no street layer", "fold street maps with foldmap fold")
-    return StreetLayer(file, names[0])
 
 
 def one_region(names: Sequence[str], told: str | None, maps: Sequence[str] | None = None) -> str:

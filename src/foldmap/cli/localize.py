@@ -14,7 +14,7 @@ from foldmap.errors import ConfigError
 
 if TYPE_CHECKING:
     from foldmap.api.answers import Localized
-    from foldmap.atlas import FoldFile
+    from foldmap.api.opened import FoldedMap
 
 EXAMPLES = (
     "\b\nExamples:\n  foldmap localize map.fold sweeps/ --poses prior.txt -o estimates.txt\n"
@@ -163,13 +163,13 @@ def localize(
     observation with its status, pose, covariance and diagnostics; of streets also the guess, the most probable place,
     which recall is about. What is not answered has no pose. Exit status 1 when nothing was answered.
     """
+    from foldmap.api import opened
     from foldmap.api.answers import write_answers
-    from foldmap.atlas import FoldFile
 
-    with FoldFile.open(fold_file) as file, bars() as begin:
-        kind = _layer(context.params, file)
+    with opened.open(fold_file) as town, bars() as begin:
+        kind = _layer(context.params, town)
         own = _options_of(context, kind)
-        found = _LOCALIZERS[kind](file, observations or [], dict(own), begin)
+        found = _LOCALIZERS[kind](town, observations or [], dict(own), begin)
         drawn = found.heat_map(picture_of) if picture is not None else b""
     for note in found.notes:
         say(note)
@@ -184,7 +184,7 @@ def localize(
         raise typer.Exit(1)
 
 
-def _layer(asked: dict[str, Any], file: FoldFile) -> str:
+def _layer(asked: dict[str, Any], town: FoldedMap) -> str:
     """The kind of layer that is meant."""
     from foldmap.api.observing import LAYERS, VISUAL, layer_of
 
@@ -199,7 +199,7 @@ def _layer(asked: dict[str, Any], file: FoldFile) -> str:
             "there is nothing to localize",
             "give OBSERVATIONS, or --queries LIST with --features FILE or --photos FOLDER",
         )
-    return layer_of(asked["observations"], {layer.kind for layer in file.layers()})
+    return layer_of(asked["observations"], {layer.kind for layer in town.file.layers()})
 
 
 def _options_of(context: typer.Context, kind: str) -> dict[str, Any]:
@@ -218,17 +218,17 @@ def _options_of(context: typer.Context, kind: str) -> dict[str, Any]:
     return own
 
 
-def _sweeps(file: FoldFile, observations: list[Path], own: dict[str, Any], begin: Any) -> Localized:
+def _sweeps(town: FoldedMap, observations: list[Path], own: dict[str, Any], begin: Any) -> Localized:
     from foldmap.api.localizing_sweeps import localize_sweeps
 
     if len(observations) != 1:
         raise ConfigError("sweeps come from one place", "give a folder, a file or a quoted pattern")
     if "poses" not in own:
         raise ConfigError("sweeps need prior poses", "give --poses, one a sweep")
-    return localize_sweeps(file, observations[0], begin=begin, **own)
+    return localize_sweeps(town, observations[0], begin=begin, **own)
 
 
-def _photos(file: FoldFile, observations: list[Path], own: dict[str, Any], begin: Any) -> Localized:
+def _photos(town: FoldedMap, observations: list[Path], own: dict[str, Any], begin: Any) -> Localized:
     from foldmap.api.answers import check_layout
     from foldmap.api.localizing_photos import localize_photos
 
@@ -240,17 +240,17 @@ def _photos(file: FoldFile, observations: list[Path], own: dict[str, Any], begin
     if len(cameras) > 1:
         raise ConfigError("all photos of a list of names have one camera", "give --camera once")
     photos = folders[0] if folders else None
-    return localize_photos(file, photos=photos, camera=cameras[0], begin=begin, **own)
+    return localize_photos(town, photos=photos, camera=cameras[0], begin=begin, **own)
 
 
-def _streets(file: FoldFile, observations: list[Path], own: dict[str, Any], begin: Any) -> Localized:
+def _streets(town: FoldedMap, observations: list[Path], own: dict[str, Any], begin: Any) -> Localized:
     from foldmap.api.localizing_streets import localize_streets
     from foldmap.api.observing_streets import StreetSource
 
     cameras, ring, poses = own.pop("camera", None) or (), own.pop("ring", None), own.pop("poses", None)
     for name in ("picture", "picture_of"):
         own.pop(name, None)
-    return localize_streets(file, StreetSource(observations, poses, ring, cameras), begin=begin, **own)
+    return localize_streets(town, StreetSource(observations, poses, ring, cameras), begin=begin, **own)
 
 
 _LOCALIZERS: dict[str, Callable[..., Any]] = {"lidar": _sweeps, "visual": _photos, "street": _streets}

@@ -103,8 +103,8 @@ def retrieve(
     Similarity is the cosine of embeddings, -1 to 1. An observation to which nothing is similar has the status no_match
     and no results. Exit status 1 when nothing was found at all.
     """
+    from foldmap.api import opened
     from foldmap.api.retrieving import retrieve_places
-    from foldmap.api.street_layers import open_street
     from foldmap.street.library import Fence
 
     suffix = output.suffix.lower()
@@ -112,9 +112,9 @@ def retrieve(
         raise ConfigError(f"results cannot be written as {output.suffix or output.name!r}", "name it .jsonl or .csv")
     centre, sides = _numbers(near, 2, "--near"), _numbers(box, 4, "--box")
     fence = Fence(centre, radius, sides)  # type: ignore[arg-type]  # so many numbers
-    with open_street(fold_file) as layer, bars() as begin:
+    with opened.open(fold_file) as town, bars() as begin:
         found = retrieve_places(
-            layer,
+            town.street,
             _source(context),
             begin,
             top=top,

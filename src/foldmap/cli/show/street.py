@@ -82,11 +82,12 @@ def draw_street(path: Path, picture_png: Path) -> None:
     """
     from matplotlib.collections import LineCollection
 
-    from foldmap.api.street_layers import open_street
+    from foldmap.api import opened
     from foldmap.report.style import ACCENT, INK, new_figure, styled, to_png
     from foldmap.street.source import LINK
 
-    with open_street(path) as layer, styled():
+    with opened.open(path) as town, styled():
+        layer = town.street
         regions = layer.regions[:_MOST_DRAWN]
         columns = min(3, len(regions))
         rows = -(-len(regions) // columns)
@@ -117,12 +118,13 @@ def unfold_street(path: Path, output: Path, region: str | None = None) -> dict[s
         ConfigError: several regions, and none is named.
         FoldmapError: the file has no street layer or is damaged, or the output cannot be written.
     """
-    from foldmap.api.street_layers import open_street
+    from foldmap.api import opened
     from foldmap.atlas.whole import scratch_beside
     from foldmap.street.source import StreetMap
 
     require_folder(output)
-    with open_street(path) as layer:
+    with opened.open(path) as town:
+        layer = town.street
         if region is None and len(layer.regions) > 1:
             shown = ", ".join(one.name for one in layer.regions[:8])
             raise ConfigError(f"{path} has {len(layer.regions)} regions", f"name one with --region: {shown}")
