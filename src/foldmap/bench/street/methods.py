@@ -19,7 +19,7 @@ from foldmap.metrics.retrieval import true_ranks
 from foldmap.metrics.street_chamfer import PointSets, best_in_library
 from foldmap.metrics.street_sampled import empty_m, sampled
 from foldmap.street.graph.window import Window
-from foldmap.street.images.bev import BirdsEye
+from foldmap.street.images.ground import BirdsEye
 from foldmap.street.images.observation import AerialCrop, Observation, Pair, RingFrame
 from foldmap.street.model import EmbeddingModel
 from foldmap.street.paper.encoders.lite import Lite0

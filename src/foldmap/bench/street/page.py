@@ -22,7 +22,7 @@ from foldmap.report import Page
 from foldmap.report.street_map import street_map
 from foldmap.report.street_plots import chamfer_plot, library_plot, recall_plot
 from foldmap.report.street_strips import StreetStrip, street_strips
-from foldmap.street.images.bev import BirdsEye
+from foldmap.street.images.ground import BirdsEye
 from foldmap.types import BoolArray, ByteArray
 
 Rows = list[dict[str, Any]]

@@ -65,7 +65,7 @@ class Ground:
 
 def ground_of(layer: StreetLayer, region: str) -> Ground:
     """Read a region."""
-    from foldmap.street.changes.dense import densified
+    from foldmap.street.graph.chains import densified
 
     stored = layer.graph(region)
     return Ground(region, layer.region(region).crs, stored, *densified(stored))
@@ -203,8 +203,8 @@ def put_changes(
         MapInputError: nothing would be left of the region.
         WriteError: the file cannot be written.
     """
-    from foldmap.street.changes.dense import thinned
     from foldmap.street.changes.detect import apply_changes
+    from foldmap.street.graph.chains import thinned
     from foldmap.street.refold import update_street
 
     changed = thinned(apply_changes(ground.dense, changes, settings), ground.between_m)

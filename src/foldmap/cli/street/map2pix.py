@@ -149,7 +149,7 @@ def fitting(
 def draw(wanted: Wanted, seen: Seen, found: Sequence[tuple[float, int]]) -> bytes:
     """The graph, and below each other the images that fit it, from above."""
     from foldmap.report.street_windows import WindowRow, window_rows
-    from foldmap.street.images.bev import BirdsEye
+    from foldmap.street.images.ground import BirdsEye
 
     eye, rows = BirdsEye(wanted.model.window, 160), []
     for score, number in found[:_MOST_ROWS]:

@@ -285,7 +285,7 @@ def write_graphs(path: Path, found: Sequence[Retrieved], library: Library, model
 def draw(seen: Seen, found: Sequence[Retrieved], library: Library, model: EmbeddingModel) -> bytes:
     """Images from above, the truth where it is known, and the best graphs, for the first observations."""
     from foldmap.report.street_windows import WindowRow, window_rows
-    from foldmap.street.images.bev import BirdsEye
+    from foldmap.street.images.ground import BirdsEye
     from foldmap.street.source import LaneGraph
 
     eye = BirdsEye(model.window, 160)

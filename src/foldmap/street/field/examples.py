@@ -13,7 +13,7 @@ from torch import Tensor
 from foldmap.errors import ConfigError
 from foldmap.street.field.draw import FieldSpec, draw
 from foldmap.street.field.network import IMAGE_PER_CELL
-from foldmap.street.images.bev import BirdsEye
+from foldmap.street.images.ground import BirdsEye
 from foldmap.street.images.observation import Observation, Pair
 from foldmap.street.source import LaneGraph
 from foldmap.types import FloatArray, IntArray
