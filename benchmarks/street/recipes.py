@@ -11,10 +11,9 @@ from pathlib import Path
 
 from foldmap.errors import ConfigError
 from foldmap.street.field.draw import FieldSpec
-from foldmap.street.field.examples import FieldExamples
+from foldmap.street.field.examples import FieldExamples, aerial_examples, ring_examples
 from foldmap.street.field.model import FieldEmbedding
 from foldmap.street.field.network import FieldShape
-from foldmap.street.field.sources import aerial_examples, ring_examples
 from foldmap.street.field.train import PRESETS, FieldTrainSettings, train_field
 from foldmap.street.images.observation import CameraRing
 from foldmap.street.paper.pairs import GroundTile

@@ -9,12 +9,10 @@ from field_scene import tile
 
 from foldmap.errors import ConfigError
 from foldmap.street.changes.edits import RandomAging
-from foldmap.street.field.cache import CachedExamples
 from foldmap.street.field.draw import FieldSpec, draw
-from foldmap.street.field.examples import Alternating, FieldExamples, PairExamples
+from foldmap.street.field.examples import Alternating, CachedExamples, FieldExamples, PairExamples, aerial_examples
 from foldmap.street.field.model import FieldEmbedding
 from foldmap.street.field.network import FieldNetwork, FieldShape
-from foldmap.street.field.sources import aerial_examples
 from foldmap.street.field.train import FieldTrainSettings, field_loss, train_field
 from foldmap.street.graph.window import Window
 from foldmap.street.paper.pairs import AerialPairs

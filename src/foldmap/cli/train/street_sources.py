@@ -139,8 +139,7 @@ def _towns(run: StreetRun, ring: CameraRing | None) -> Brought:
 def field_examples(brought: Brought, spec: FieldSpec, run: StreetRun, begin: Begin) -> FieldExamples:
     """Examples for the field network."""
     from foldmap.street.changes.edits import RandomAging
-    from foldmap.street.field.cache import CachedExamples
-    from foldmap.street.field.sources import AGED_SHARE, aerial_examples, ring_examples
+    from foldmap.street.field.examples import AGED_SHARE, CachedExamples, aerial_examples, ring_examples
 
     if brought.towns:
         from foldmap.town.street.training import town_examples

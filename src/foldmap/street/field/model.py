@@ -14,8 +14,7 @@ from safetensors.torch import load, save
 
 from foldmap.errors import FoldmapError, ModelError
 from foldmap.street.field.draw import FieldSpec, draw_all, draw_around
-from foldmap.street.field.examples import birds_eye, ground_tensors
-from foldmap.street.field.network import FieldNetwork, FieldShape
+from foldmap.street.field.network import FieldNetwork, FieldShape, birds_eye, ground_tensors
 from foldmap.street.field.spectrum import SpectrumSpec, check_terms, spectrum
 from foldmap.street.field.symmetry import check_turns, turn_field, turn_image
 from foldmap.street.graph.window import Window

@@ -29,11 +29,7 @@ from foldmap.street.source import LaneGraph, StreetMap
 
 @dataclass(frozen=True)
 class GroundTile:
-    """An ortho image and the street map in its frame.
-
-    Raises:
-        MapInputError: the two have no place in common.
-    """
+    """An ortho image and the street map in its frame; they must have a place in common (MapInputError)."""
 
     ground: GroundImage
     map: StreetMap
@@ -52,8 +48,7 @@ class Jitter:
     """How poses and images are varied for training.
 
     Attributes:
-        lateral_m: largest offset to either side of the lane.
-        along_m: largest offset along it.
+        lateral_m, along_m: largest offset to either side of the lane, and along it.
         heading_rad: largest turn.
         light: strength of the photometric change, 0 for none.
         seed: of the draws; another seed is another epoch.
@@ -77,7 +72,7 @@ class Jitter:
 
 
 class TilePairs(Sequence[Pair]):
-    """What aerial and ring pairs share: the places along the lanes of some tiles, and their graphs.
+    """Places along the lanes of some tiles, and their graphs: what aerial and ring pairs share.
 
     Args:
         tiles: ortho images with maps; the names of the maps are the pairs' places.
@@ -160,15 +155,7 @@ class TilePairs(Sequence[Pair]):
 
 
 class AerialPairs(TilePairs):
-    """Aerial crops in the ego frame with the lane graphs below them.
-
-    Args:
-        tiles: as `TilePairs`.
-        spacing_m: as `TilePairs`.
-        window: of crops and graphs.
-        size_px: rows of a crop.
-        jitter: as `TilePairs`.
-    """
+    """Aerial crops of `size_px` rows in the ego frame with the lane graphs below them."""
 
     def __init__(
         self,
@@ -188,17 +175,7 @@ class AerialPairs(TilePairs):
 
 
 class RingPairs(TilePairs):
-    """The same tiles as a camera ring sees flat ground (SEMI-SYNTHETIC, see `foldmap.street.images.ground_warp`).
-
-    Args:
-        tiles: as `TilePairs`.
-        ring: calibration.
-        spacing_m: as `TilePairs`.
-        window: of the graphs.
-        width_px: of the widest camera's image.
-        range_m: farthest ground that is drawn.
-        jitter: as `TilePairs`.
-    """
+    """The same tiles as a camera ring sees flat ground (SEMI-SYNTHETIC, see `foldmap.street.images.ground_warp`)."""
 
     def __init__(
         self,

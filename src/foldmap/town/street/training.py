@@ -18,12 +18,10 @@ from typing import Any
 
 from foldmap.errors import FoldmapError, ModelError
 from foldmap.street.changes.edits import RandomAging
-from foldmap.street.field.cache import CachedExamples
 from foldmap.street.field.draw import FieldSpec
-from foldmap.street.field.examples import Alternating
+from foldmap.street.field.examples import AGED_SHARE, Alternating, CachedExamples, aerial_examples, ring_examples
 from foldmap.street.field.model import FieldEmbedding
 from foldmap.street.field.network import FieldShape
-from foldmap.street.field.sources import AGED_SHARE, aerial_examples, ring_examples
 from foldmap.street.field.train import FieldTrainSettings, train_field
 from foldmap.street.images.observation import Pair
 from foldmap.street.images.rig import surround_ring
