@@ -156,18 +156,19 @@ def unlike(embeddings: FloatArray, places: Places, most_cosine: float, within_m:
 
 
 def windows(
-    graph: LaneGraph, poses: Iterable[SE2], window: Window = AROUND, step_m: float = 1.0
+    graph: LaneGraph, poses: Iterable[SE2], window: Window = AROUND, step_m: float = 1.0, *, lanes: bool = False
 ) -> Iterator[LaneGraph]:
     """The part of a graph around each pose, in its ego frame, cut to the window, vertices `step_m` apart.
 
-    Each is what ``resample(cut(graph, pose, window), step_m)`` gives without lanes; edges are found by a grid of cells,
-    so a window takes as long as what is in it, however large the map.
+    Each is what ``resample(cut(graph, pose, window), step_m)`` gives, without attributes unless `lanes`. Edges are found
+    by a grid of cells, so a window takes as long as what is in it, however large the map.
     """
-    bare = replace(graph, lanes=(), lane=np.full(len(graph.edges), -1, np.int64))
-    index = EdgeIndex(bare)
+    if not lanes:
+        graph = replace(graph, lanes=(), lane=np.full(len(graph.edges), -1, np.int64))
+    index = EdgeIndex(graph)
     for pose in poses:
         near = index.near(pose.x_m, pose.y_m, window.radius_m)
-        yield resample(cut(bare.take_edges(near), pose, window), step_m)
+        yield resample(cut(graph.take_edges(near), pose, window), step_m)
 
 
 class EdgeIndex:

@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from foldmap.bench.street.data import StreetData
-from foldmap.bench.street.library import Library
+from foldmap.bench.street.data import Library, StreetData
 from foldmap.bench.street.methods import embed_pairs, nearest_rows, point_sets
-from foldmap.bench.street.predict import Kept, graphs_seal, seal_of
+from foldmap.bench.street.predict import NOT_KEPT, Kept, Stage, graphs_seal, seal_of, unstaged
 from foldmap.bench.street.retrieval import Retrieval
 from foldmap.metrics.street_chamfer import PointSets, best_in_library, chamfer_m
 from foldmap.metrics.street_sampled import empty_m
@@ -56,9 +55,9 @@ def measure_sizes(
     more: Sequence[StreetMap] = (),
     *,
     fractions: Sequence[float] = FRACTIONS,
-    kept: Kept | None = None,
+    kept: Kept = NOT_KEPT,
     seed: int = 0,
-    stage: Any = None,
+    stage: Stage = unstaged,
 ) -> list[Size]:
     """Ask the same queries of smaller and larger libraries.
 
@@ -69,16 +68,14 @@ def measure_sizes(
             the next.
         more: maps without images, all of whose windows are added last ("Ours++").
         fractions: ascending.
-        kept: embeddings of earlier runs; nothing is kept where None.
+        kept: embeddings of earlier runs.
         seed: of the order.
-        stage: called with a stage's name, gives a callback (done, total); None tells nobody.
+        stage: called with a stage's name, gives a callback (done, total).
 
     Raises:
         ConfigError: a map of `more` lies where queries do, unless the split is leaky.
     """
-    begin = stage or (lambda name: lambda done, total: None)
-    kept = kept or Kept(None)
-    told = begin(f"{data.label}: library sizes")
+    told = stage(f"{data.label}: library sizes")
     seal = seal_of(model.payload())
     asked = embed_pairs(model, done.queries)
     library = done.library

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import overload
 
 import numpy as np
 
@@ -209,6 +212,32 @@ class Pair:
     graph: LaneGraph
     place: str
     world_SE2_ego: SE2
+
+
+class LazyPairs(Sequence[Pair]):
+    """Pairs that are rendered when they are asked for; where they are, and their graphs, without rendering."""
+
+    @abstractmethod
+    def render(self, number: int) -> Pair:
+        """Render one pair."""
+
+    @abstractmethod
+    def places(self) -> list[tuple[str, SE2]]:
+        """Map and world_SE2_ego of each pair."""
+
+    @abstractmethod
+    def graph(self, number: int) -> LaneGraph:
+        """The truth of a pair."""
+
+    @overload
+    def __getitem__(self, index: int) -> Pair: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Pair]: ...
+    def __getitem__(self, index: int | slice) -> Pair | Sequence[Pair]:
+        """Render a pair, or, for a slice, a list of them."""
+        if isinstance(index, slice):
+            return [self.render(number) for number in range(*index.indices(len(self)))]
+        return self.render(range(len(self))[index])  # negative counts from the end, IndexError beyond
 
 
 def check_rgb(what: str, image: ByteArray) -> None:

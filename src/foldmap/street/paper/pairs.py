@@ -11,7 +11,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Self, overload
+from typing import Self
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from foldmap.street.graph.chains import resample
 from foldmap.street.graph.window import AROUND, Window, cut
 from foldmap.street.images.ground_image import GroundImage, window_shape
 from foldmap.street.images.ground_warp import RANGE_M, RingWarp
-from foldmap.street.images.observation import AerialCrop, CameraRing, Observation, Pair, RingFrame
+from foldmap.street.images.observation import AerialCrop, CameraRing, LazyPairs, Observation, Pair, RingFrame
 from foldmap.street.images.photometric import draw_light
 from foldmap.street.places import Places, sample_places
 from foldmap.street.source import LaneGraph, StreetMap
@@ -71,7 +71,7 @@ class Jitter:
         return world_SE2_place @ SE2(float(along), float(side), float(turn))
 
 
-class TilePairs(Sequence[Pair]):
+class TilePairs(LazyPairs):
     """Places along the lanes of some tiles, and their graphs: what aerial and ring pairs share.
 
     Args:
@@ -108,24 +108,24 @@ class TilePairs(Sequence[Pair]):
     def __len__(self) -> int:
         return int(self._ends[-1])
 
-    @overload
-    def __getitem__(self, index: int) -> Pair: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Pair]: ...
-    def __getitem__(self, index: int | slice) -> Pair | Sequence[Pair]:
-        """Render a pair (or, for a slice, a list of them)."""
-        if isinstance(index, slice):
-            return [self[k] for k in range(*index.indices(len(self)))]
-        number = range(len(self))[index]  # negative counts from the end, IndexError beyond
+    def render(self, number: int) -> Pair:
+        """Render a pair."""
         tile, pose = self.place(number)
-        if self.jitter is None:
-            return Pair(self.observe(tile, pose), self.graph(tile, pose), tile.map.name, pose)
-        rng = np.random.default_rng([self.jitter.seed, number])
-        pose = self.jitter.pose(pose, rng)
+        rng = np.random.default_rng([self.jitter.seed if self.jitter else 0, number])
+        if self.jitter:
+            pose = self.jitter.pose(pose, rng)
         seen = self.observe(tile, pose)
-        if self.jitter.light > 0:
+        if self.jitter and self.jitter.light > 0:
             seen = relit(seen, rng, self.jitter.light)
-        return Pair(seen, self.graph(tile, pose), tile.map.name, pose)
+        return Pair(seen, self.graph_at(tile, pose), tile.map.name, pose)
+
+    def places(self) -> list[tuple[str, SE2]]:
+        """Map and world_SE2_ego of each pair before any jitter."""
+        return [(tile.map.name, pose) for tile, places in self._places for pose in places]
+
+    def graph(self, number: int) -> LaneGraph:
+        """The truth of a pair before any jitter."""
+        return self.graph_at(*self.place(number))
 
     def place(self, number: int) -> tuple[GroundTile, SE2]:
         """Tile and pose of a pair before any jitter, without rendering it."""
@@ -145,7 +145,7 @@ class TilePairs(Sequence[Pair]):
         other.jitter = jitter
         return other
 
-    def graph(self, tile: GroundTile, world_SE2_ego: SE2) -> LaneGraph:
+    def graph_at(self, tile: GroundTile, world_SE2_ego: SE2) -> LaneGraph:
         """The truth at a pose: cut to the window, vertices 1 m apart."""
         return resample(cut(tile.map.graph, world_SE2_ego, self.window), 1.0)
 

@@ -67,14 +67,3 @@ PRESETS = {
     "tiny": GeneratorSettings(trunk="random", width=32, queries=16, layers=2, epochs=4, image_px=(64, 64)),
 }
 """Settings by name: "small" trains within eight minutes of one core on 4,000 pairs, "tiny" in seconds, for trials."""
-
-
-def preset(name: str) -> GeneratorSettings:
-    """Settings by name.
-
-    Raises:
-        ConfigError: no such preset.
-    """
-    if name not in PRESETS:
-        raise ConfigError(f"no generator preset is called {name!r}", f"give one of {', '.join(PRESETS)}")
-    return PRESETS[name]
