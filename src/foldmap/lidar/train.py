@@ -331,4 +331,3 @@ class LidarTrainer(Trainer[Batch, Progress]):
         match = matching_loss(scores, result.target_BTHW)
         numbers = [float(value.detach()) for value in (loss, match, result.rate_bit_m2, result.hard_bits)]
         return Progress(step, *numbers, self._control.weight, *match_accuracy(scores, result.target_BTHW))
-

@@ -7,6 +7,7 @@ will bring.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ from foldmap.training.loop import Trainer, cosine, descend, set_rate, train
 from foldmap.types import AnyArray, FloatArray, IntArray
 from foldmap.visual.dpq.losses import contrast_loss, n_pair_loss, reconstruction_loss, triplet_loss
 from foldmap.visual.dpq.model import DpqedLayer
-from foldmap.visual.dpq.serialize import LayerShape
+from foldmap.visual.dpq.serialize import LayerShape, StoredLayer
 from foldmap.visual.source import unit_descriptors
 
 LOSSES = ("triplet", "l2", "n-pair", "contrast")
@@ -119,6 +120,13 @@ class Descriptors:
         first = np.concatenate([[0], np.flatnonzero(steps) + 1, [len(point)]]).astype(np.int64)
         return Descriptors(unit_descriptors(np.add.reduceat(seen, first[:-1], axis=0)), seen, first)
 
+    def take(self, most: int) -> Descriptors:
+        """At most so many points, evenly taken."""
+        kept = np.unique(np.linspace(0, len(self.mean_PD) - 1, most).round().astype(np.int64))
+        counts = np.diff(self.first)[kept]
+        rows = np.concatenate([np.arange(self.first[point], self.first[point + 1]) for point in kept])
+        return Descriptors(self.mean_PD[kept], self.seen_OD[rows], np.concatenate([[0], np.cumsum(counts)]))
+
 
 @dataclass(frozen=True)
 class LayerProgress:
@@ -156,7 +164,12 @@ class LayerTrainer(Trainer[Drawn, LayerProgress]):
     network: DpqedLayer
 
     def __init__(
-        self, data: Descriptors, shape: LayerShape, settings: LayerSettings, start: DpqedLayer | None, rank: int
+        self,
+        data: Descriptors,
+        shape: LayerShape,
+        settings: LayerSettings,
+        start: DpqedLayer | None = None,
+        rank: int = 0,
     ) -> None:
         if rank and start is None:
             raise ConfigError("LoRA adapts a trained layer, and there is none", "give one, or train without")
@@ -165,7 +178,7 @@ class LayerTrainer(Trainer[Drawn, LayerProgress]):
         trained = layer.decoder.adapt(rank) if rank else list(layer.parameters())
         optimizer = torch.optim.Adam(trained, lr=settings.learning_rate)
         identity: dict[str, Any] = {"shape": asdict(shape), "settings": asdict(settings)}
-        identity |= {"points": len(data.mean_PD), "rank": rank}
+        identity |= {"points": len(data.mean_PD), "start": start is not None, "rank": rank}
         super().__init__(layer, optimizer, identity, settings.epochs, 1, LayerProgress)
         self._data, self._settings = data, settings
         self._learn, self._held_out = _split(len(data.mean_PD), settings)
@@ -214,6 +227,12 @@ class LayerTrainer(Trainer[Drawn, LayerProgress]):
             self.best = _copied(self.network.state_dict())
         self.curve.append(line)
         return line
+
+    def best_layer(self) -> StoredLayer:
+        """What a file keeps of the best weights so far."""
+        layer = copy.deepcopy(self.network)
+        layer.load_state_dict(self.best)
+        return layer.stored()
 
 
 def _copied(state: dict[str, Tensor]) -> dict[str, Tensor]:
