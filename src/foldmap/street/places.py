@@ -160,8 +160,8 @@ def windows(
 ) -> Iterator[LaneGraph]:
     """The part of a graph around each pose, in its ego frame, cut to the window, vertices `step_m` apart.
 
-    Each is what ``resample(cut(graph, pose, window), step_m)`` gives, without attributes unless `lanes`. Edges are found
-    by a grid of cells, so a window takes as long as what is in it, however large the map.
+    Each is what ``resample(cut(graph, pose, window), step_m)`` gives, without attributes unless `lanes`. A grid of
+    cells finds the edges, so a window takes as long as what is in it, however large the map.
     """
     if not lanes:
         graph = replace(graph, lanes=(), lane=np.full(len(graph.edges), -1, np.int64))

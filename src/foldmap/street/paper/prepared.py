@@ -94,7 +94,7 @@ class PreparedPairs:
         return self.take(np.flatnonzero(~out)), self.take(np.flatnonzero(out))
 
     def batch(self, rows: IntArray, mirror: BoolArray | None = None) -> Batch:
-        """Gather a batch; where bool (N,) `mirror` is set, left and right are exchanged: images, calibration, graphs."""
+        """Gather a batch; left and right are exchanged, calibration and graph too, where bool (N,) `mirror` is set."""
         views, graphs, loss = [], [], []
         turned = np.zeros(len(rows), bool) if mirror is None else mirror
         for row, turn in zip(rows, turned, strict=True):

@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from foldmap.atlas.whole import write_whole
 from foldmap.bench.street.generators.heads import Head
 from foldmap.bench.street.generators.pinet import PiNet
 from foldmap.bench.street.generators.settings import GeneratorSettings
 from foldmap.bench.street.generators.topo_prnn import TopoPrnn
 from foldmap.bench.street.generators.topo_tr import TopoTr
 from foldmap.bench.street.generators.trunk import Trunk
-from foldmap.errors import ConfigError, MapInputError, ModelError
+from foldmap.errors import ConfigError, MapInputError
 from foldmap.street.graph.window import Window
 from foldmap.street.source import LaneGraph
-from foldmap.types import BoolArray, ByteArray
+from foldmap.training.loop import descend
+from foldmap.training.model_bytes import model_from_bytes, model_to_bytes, pack_network, read_model_file, unpack_network
+from foldmap.types import AnyArray, BoolArray, ByteArray
 
 GENERATORS: dict[str, type[Head]] = {"topo-tr": TopoTr, "topo-prnn": TopoPrnn, "pinet": PiNet}
 """Styles that the paper compares with, by name."""
@@ -34,7 +34,7 @@ MAX_BYTES = 256 << 20
 _SEE_BATCH = 32
 _TRUNK_SHARE = 0.2
 _WARM_UP = 0.05
-_CLIP = 1.0
+_CURE = "train it anew"
 
 Report = Callable[[int, int, float], None]
 """Told after each epoch: its number, how many there are, mean loss."""
@@ -120,10 +120,7 @@ class Generator(nn.Module):
             for first in range(0, len(order), self.settings.batch):
                 rows = order[first : first + self.settings.batch]
                 loss = self.head.loss(self.trunk(early[rows], seen[rows]), [targets[row] for row in rows], rng)
-                optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
-                nn.utils.clip_grad_norm_(rest + late, _CLIP)
-                optimizer.step()
+                descend(optimizer, loss, self)
                 schedule.step()
                 losses.append(float(loss.detach()))
             report(epoch, epochs, float(np.mean(losses)))
@@ -160,12 +157,8 @@ class Generator(nn.Module):
 
     def save(self, path: Path) -> None:
         """Write weights and settings as safetensors, replacing the file at once."""
-        # one key: safetensors writes several in no fixed order
-        info = json.dumps({"format": FORMAT, "name": self.style, "settings": asdict(self.settings)}, sort_keys=True)
-        part = path.with_name(path.name + ".part")
-        tensors = {key: value.clone().contiguous() for key, value in self.state_dict().items()}
-        save_file(tensors, part, metadata={"info": info})
-        os.replace(part, path)
+        info = {"format": FORMAT, "name": self.style, "settings": asdict(self.settings)}
+        write_whole(path, model_to_bytes(pack_network(self, "single"), info))
 
     @staticmethod
     def load(path: Path) -> Generator:
@@ -174,26 +167,13 @@ class Generator(nn.Module):
         Raises:
             ModelError: the file is missing, damaged, too large or of another format, or does not fit what it says.
         """
-        try:
-            if path.stat().st_size > MAX_BYTES:
-                raise ModelError(f"{path} is larger than any generator", "give a file that a generator was saved in")
-            with safe_open(path, framework="pt") as held:
-                info = json.loads((held.metadata() or {})["info"])
-                tensors = {name: held.get_tensor(name) for name in held.keys()}  # noqa: SIM118 - not a dictionary
-        except ModelError:
-            raise
-        except Exception as error:
-            raise ModelError(f"no generator can be read from {path}: {error}", "train one and save it there") from error
-        try:
-            if info["format"] != FORMAT or info["name"] not in GENERATORS:
-                raise ModelError(
-                    f"{path} holds a generator {info['name']!r} of format {info['format']}", "train it anew"
-                )
-            made = Generator(info["name"], _settings(info["settings"]), pretrained=False)
-            made.load_state_dict(tensors)
-        except (KeyError, TypeError, ValueError, RuntimeError, ConfigError) as error:
-            raise ModelError(f"the generator {path} does not fit: {error}", "train it anew") from error
-        return made.eval()
+        parse = partial(model_from_bytes, build=_rebuilt, version=FORMAT, most_bytes=MAX_BYTES, cure=_CURE)
+        return read_model_file(path, parse, MAX_BYTES, "bench street")
+
+
+def _rebuilt(info: dict[str, Any], arrays: dict[str, AnyArray]) -> Generator:
+    style, settings = info["name"], _settings(info["settings"])
+    return unpack_network(lambda: Generator(style, settings, pretrained=False), arrays, "single", _CURE)
 
 
 def _settings(held: dict[str, Any]) -> GeneratorSettings:

@@ -65,7 +65,8 @@ class PiNet(Head):
         super().__init__(settings)
         width = settings.width
         self.cells = (settings.image_px[0] // 4, settings.image_px[1] // 4)
-        x, y = cell_places(*self.cells)
+        with torch.device("cpu"):  # whatever weights are made on
+            x, y = cell_places(*self.cells)
         centres = to_metres(torch.stack([x, y], -1).flatten(0, 1).numpy(), settings.window)
         self.register_buffer("centre_m", torch.from_numpy(centres).float(), persistent=False)
         self.widen = nn.Conv2d(width, 4 * (width // 2), 1)
