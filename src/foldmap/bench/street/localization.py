@@ -35,8 +35,7 @@ class LocalizationSettings:
     """What decides a localization table apart from its data.
 
     Attributes:
-        singles: single images a map, at most.
-        drives: a map, at most.
+        singles, drives: of a map, at most.
         frames: of a drive.
         step_m: between frames.
         prior_m: radius of the disc that a single image is known to be in; its middle is drawn evenly about the truth.
@@ -55,14 +54,9 @@ class LocalizationSettings:
 
 @dataclass(frozen=True)
 class Found:
-    """Answers of one method to one question.
+    """Answers of one method to one question: true poses, guesses (None: says nothing), whether it stands by a pose.
 
-    Attributes:
-        method: name.
-        question: "single, 64 m prior", "single, whole map", "drive, last frame" or "drive, all frames".
-        truth: poses.
-        guess: where it says the vehicle is; None where it says nothing.
-        stands: whether it has a pose it stands by.
+    Questions are "single, 64 m prior", "single, whole map", "drive, last frame" and "drive, all frames".
     """
 
     method: str

@@ -68,8 +68,8 @@ def embed_pairs(model: EmbeddingModel, pairs: Sequence[Pair], progress: Progress
 def imagenet_features(pairs: Sequence[Pair], window: Window, progress: Progress = quiet) -> FloatArray:
     """What the paper's unimodal baseline compares: mean features of EfficientNet-lite0 with ImageNet weights.
 
-    A ring's images are each described, and their features joined in the order of the cameras, as neighbours in that
-    space must show the same on the same sides.
+    A ring's images are each described, and their features joined in the order of the cameras: neighbours in that space
+    must show the same on the same sides.
 
     Raises:
         MissingExtraError: the package with the weights is not installed.

@@ -34,8 +34,7 @@ class RetrievalSettings:
         queries: at most.
         library: graphs at most; 0 for all.
         images: training images at most, for nearest images and generators.
-        generators: styles that are trained and measured; none where empty.
-        generator: their settings.
+        generators, generator: styles that are trained and measured, and their settings.
         own: whether the nearest training image in the model's own embedding is asked for.
         seed: of every draw.
     """
@@ -51,13 +50,7 @@ class RetrievalSettings:
 
 @dataclass(frozen=True)
 class Scored:
-    """A method's answers and how good they are.
-
-    Attributes:
-        answers: what it gave.
-        mean: of every metric.
-        chamfer_m: float64 (Q,), of each query; the mean of the draws where there are several.
-    """
+    """A method's answers, their mean of every metric, and float64 (Q,) of each query, the mean of its draws."""
 
     answers: Answers
     mean: StreetScores
@@ -70,8 +63,7 @@ class Retrieval:
 
     Attributes:
         label: what the images are.
-        queries: that were asked, rendered when asked for.
-        truths: their graphs.
+        queries, truths: what was asked, rendered when asked for, and the true graphs.
         library: what was retrieved from.
         distances: from queries to training places.
         window: of graphs.
@@ -125,7 +117,7 @@ def measure_retrieval(
 
     Args:
         data: images, maps, split.
-        models: by the name of their row; the first is the one whose own embedding finds nearest images.
+        models: by the name of their row; the first also finds nearest images in its own embedding.
         settings: see there.
         front: model trained on the front camera alone; the first model with the other cameras missing where None.
         kept: answers and embeddings of earlier runs.

@@ -42,8 +42,8 @@ class UpdateSettings:
     """What decides an update table apart from its data.
 
     Attributes:
-        windows: a map; half of them are edited, each kind alike.
-        drives: a map; half of them have one edit.
+        windows: of a map; half of them are edited, each kind alike.
+        drives: of a map; half of them have one edit.
         frames: of a drive.
         step_m: between its frames.
         changes: when a change is reported.
@@ -305,8 +305,8 @@ def _seen(poses: Sequence[SE2], window: Window) -> Window:
 def match_changes(changes: Sequence[Change], done: Edit | None) -> DetectionScore:
     """Which reported changes are the edit, and which are not there.
 
-    A change is the edit where half of either line lies within 2.5 m of the other: of the lane as it truly is or as the
-    edited map has it, since a shifted lane may be told as one added and one removed.
+    A change is the edit where half of either line lies within 2.5 m of the other, of the lane as it truly is or as the
+    edited map has it: a shifted lane may be told as one added and one removed.
     """
     lines = [] if done is None else [line for line in (done.before_m, done.after_m) if len(line)]
     right = [any(_along(change, line) for line in lines) for change in changes]

@@ -46,11 +46,6 @@ class Generator(nn.Module):
     Images uint8 (N, H, W, 3) show `settings.window` from above in the ego frame, row 0 ahead, column 0 left: aerial
     crops, or camera images warped to the ground with a mask bool (N, H, W) of what was seen.
 
-    Args:
-        style: of `GENERATORS`.
-        settings: sizes.
-        pretrained: start the trunk with ImageNet weights.
-
     Raises:
         ConfigError: no such style.
         MissingExtraError: the package with the ImageNet weights is not installed.
@@ -127,11 +122,7 @@ class Generator(nn.Module):
 
     @torch.no_grad()
     def predict(self, images_NHWC: ByteArray, seen_NHW: BoolArray | None = None) -> list[LaneGraph]:
-        """Draw a lane graph for each image.
-
-        Returns:
-            Graphs in the ego frame, within the window, joined where connections are predicted, vertices 1 m apart. A
-            graph is empty where no lane is found: nothing is put in its place.
+        """Draw a lane graph for each image: in the ego frame, within the window, vertices 1 m apart, or empty.
 
         Raises:
             MapInputError: the images are not uint8 (N, H, W, 3), or the masks do not fit them.

@@ -226,12 +226,7 @@ class TopoPrnn(Head):
 
 
 def left_first(group: IntArray, chord: DoubleArray) -> IntArray:
-    """Rank of each line within its group by where it leads, from left to right of the group's mean direction.
-
-    Args:
-        group: (C,), lines of one number are ranked together.
-        chord: (C, 2), from first to last vertex, x ahead, y left.
-    """
+    """Rank of each line within its group by where its chord (x ahead, y left) leads, left to right of their mean."""
     rank = np.zeros(len(group), np.int64)
     for number in np.unique(group):
         own = np.flatnonzero(group == number)

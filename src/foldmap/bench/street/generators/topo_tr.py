@@ -155,15 +155,9 @@ class _Layer(nn.Module):
 
 
 def match(curve: Tensor, exist: Tensor, truth: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
-    """Queries and lines that belong together, of each image: the assignment of least cost.
+    """Queries and lines that belong together in each image, all lines once: the assignment of least cost.
 
-    Args:
-        curve: (B, Q, POINTS, 2).
-        exist: logits (B, Q).
-        truth: (C, POINTS, 2) an image, C at most Q.
-
-    Returns:
-        Indices of queries and of lines, all lines once.
+    Curves (B, Q, POINTS, 2) and logits of existence (B, Q) against lines (C, POINTS, 2) an image, C at most Q.
     """
     pairs = []
     for b, lines in enumerate(truth):

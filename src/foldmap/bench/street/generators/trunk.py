@@ -43,13 +43,7 @@ def _down(channels: int, out: int) -> nn.Sequential:
 
 
 class Trunk(nn.Module):
-    """Images to feature maps of stride 8.
-
-    Args:
-        kind: "lite0" or "random".
-        width: channels of the maps.
-        pretrained: load the ImageNet weights.
-    """
+    """Images to feature maps of stride 8 with `width` channels; `kind` is "lite0" or "random"."""
 
     def __init__(self, kind: str, width: int, pretrained: bool) -> None:
         super().__init__()
