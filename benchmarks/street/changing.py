@@ -12,7 +12,8 @@ import numpy as np
 from benchmarks.context import Board
 from benchmarks.lines import Line, at_least, information
 from benchmarks.street.data import StreetBoard, street
-from foldmap.bench.street.data import Drive, StreetData
+from foldmap.bench.street.data import StreetData
+from foldmap.bench.street.drives import Drive
 from foldmap.bench.street.updates import SAME, UpdateSettings, best_threshold, edited_windows, measure_updates
 from foldmap.geometry import SE2
 from foldmap.metrics.detection import DetectionScore

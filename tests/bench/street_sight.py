@@ -36,7 +36,7 @@ def see_all(patch: pytest.MonkeyPatch) -> None:
         text = f"{tile.map.name} {world_SE2_ego}".encode()
         seed = int.from_bytes(hashlib.sha256(text).digest()[:8], "little")
         image = np.random.default_rng(seed).integers(0, 255, (16, 16, 3)).astype(np.uint8)
-        KNOWN[image.tobytes()] = self.graph(tile, world_SE2_ego)
+        KNOWN[image.tobytes()] = self.graph_at(tile, world_SE2_ego)
         return AerialCrop(image, self.window)
 
     patch.setattr(AerialPairs, "observe", observe)

@@ -37,7 +37,7 @@ from foldmap.street.field.model import FieldEmbedding
 from foldmap.street.field.network import FieldNetwork, FieldShape
 from foldmap.street.field.train import FieldTrainSettings
 from foldmap.street.graph.chains import resample
-from foldmap.street.graph.codec import decode_graph, encode_graph
+from foldmap.street.graph.codec import decode_grid, encode_grid
 from foldmap.street.graph.grid import to_grid
 from foldmap.street.graph.window import Window, cut
 from foldmap.street.images.ground_image import GroundImage
@@ -237,7 +237,7 @@ def test_topology_is_compared_as_networkx_does(seed: int) -> None:
 
 def test_lines_of_a_code_are_measured_as_shapely_does() -> None:
     graph = streets(5)
-    coded = decode_graph(encode_graph(graph, 0.5))
+    coded = decode_grid(encode_grid(to_grid(graph, 0.5))[0]).graph()
     both = [shapely.multilinestrings(list(shapely.linestrings(g.vertices_m[g.edges]))) for g in (graph, coded)]
     wanted = shapely.hausdorff_distance(*both, densify=0.2)
     assert max(apart_m(graph, coded), apart_m(coded, graph)) == pytest.approx(wanted, abs=0.01)

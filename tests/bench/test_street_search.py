@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from matplotlib.path import Path as Outline
 
 from benchmarks.street.search_speed import measure_rows, noisy_queries, street_like_rows
 from foldmap.errors import ConfigError, MapInputError
 from foldmap.street import search
-from foldmap.street.fences import inside_box, inside_polygon, inside_radius, one_result_a_place, search_places
+from foldmap.street.fences import inside_box, inside_radius, one_result_a_place, search_places
 from foldmap.street.search import SearchIndex, images_for_graph
 
 
@@ -135,12 +134,9 @@ def test_fences_hold_what_lies_in_them() -> None:
     assert set(near) == {i for i, (x, y) in enumerate(at) if (x - 10) ** 2 + (y + 5) ** 2 <= 400}
     box = inside_box(at, -10, 0, 20, 30)
     assert set(box) == {i for i, (x, y) in enumerate(at) if -10 <= x <= 20 and 0 <= y <= 30}
-    star = np.array([(0, 40), (10, 10), (40, 0), (10, -10), (0, -40), (-10, -10), (-40, 0), (-10, 10)], float)
-    assert (inside_polygon(at, star) == np.flatnonzero(Outline(star).contains_points(at))).all()
     for bad in (
         lambda: inside_radius(at, np.zeros(2), float("nan")),
         lambda: inside_box(at, 1, 0, -1, 1),
-        lambda: inside_polygon(at, star[:2]),
         lambda: one_result_a_place(np.arange(3), at, 0.0),
     ):
         with pytest.raises(ConfigError):

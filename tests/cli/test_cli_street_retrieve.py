@@ -25,11 +25,11 @@ from street_place import (
     write_town,
 )
 
-from foldmap.api.street_layers import read_street_model
 from foldmap.atlas import FoldFile
 from foldmap.geometry import SE2
 from foldmap.street.graph.chains import resample
 from foldmap.street.graph.window import AROUND, cut
+from foldmap.street.model import read_street_model
 from foldmap.street.source import StreetMap
 from foldmap.street.unfold import StreetLayer
 

@@ -10,8 +10,8 @@ import pytest
 from cli_place import Ran
 from street_place import lines_of, poses_along, write_pairs, write_ring_frames, write_town
 
-from foldmap.api.street_layers import read_street_model
 from foldmap.street.field.model import FieldEmbedding
+from foldmap.street.model import read_street_model
 
 Run = Callable[..., Ran]
 SHORT = ["--preset", "tiny", "--steps", "2", "--batch", "2", "--random-start", "--json"]

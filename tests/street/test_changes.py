@@ -8,9 +8,9 @@ from foldmap.errors import LimitError, MapInputError, ModelError
 from foldmap.geometry import SE2
 from foldmap.street.changes.detect import ADDED, MOVED, REMOVED, apply_changes, find_changes
 from foldmap.street.changes.edits import edit
-from foldmap.street.changes.evidence import Evidence, along, blob, gather
+from foldmap.street.changes.evidence import Evidence, blob, gather
 from foldmap.street.changes.tracing import trace_lines
-from foldmap.street.field.draw import FieldSpec, draw, strokes
+from foldmap.street.field.draw import FieldSpec, draw
 from foldmap.street.field.model import FieldEmbedding
 from foldmap.street.field.network import FieldNetwork, FieldShape
 from foldmap.street.field.world import lay_together
@@ -100,14 +100,6 @@ def test_windows_laid_together_agree_with_one_large_window() -> None:
     assert field.at(x, y + 4, np.zeros(30)).max() < 0.1
     with pytest.raises(LimitError, match="in parts"):
         lay_together([draw(graph, SPEC)] * 2, [SE2(0, 0, 0), SE2(1e5, 1e5, 0)], SPEC)
-
-
-def test_along_reads_what_was_drawn() -> None:
-    graph = cut(_road(), SE2(0, 3, 0.3))
-    values = along(draw(graph, SPEC), strokes(graph), SPEC)
-    inside = np.abs(strokes(graph)[:, :2]).max(1) < 17
-    assert np.quantile(values[inside], 0.05) > 0.7  # half at the very end of a lane
-    assert np.isnan(along(draw(graph, SPEC), np.array([[99.0, 0, 0, 1]]), SPEC)).all()
 
 
 def test_a_model_without_a_map_and_poses_that_do_not_fit_are_refused() -> None:

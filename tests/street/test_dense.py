@@ -8,7 +8,7 @@ import pytest
 from graph_samples import crossing
 
 from foldmap.errors import MapInputError
-from foldmap.street.changes.dense import densified, thinned
+from foldmap.street.graph.chains import densified, thinned
 from foldmap.street.graph.grid import to_grid
 from foldmap.street.source import LaneGraph
 

@@ -15,8 +15,8 @@ from foldmap.street.field.draw import FieldSpec, draw_all
 from foldmap.street.field.model import FieldEmbedding
 from foldmap.street.field.network import FieldNetwork, FieldShape
 from foldmap.street.graph.window import AROUND, Window, cut
-from foldmap.street.images.bev import BirdsEye
-from foldmap.street.images.ground_warp import warp_to_ring
+from foldmap.street.images.ground import BirdsEye
+from foldmap.street.images.ground_warp import RingWarp
 from foldmap.street.images.observation import AerialCrop
 from foldmap.street.images.rig import surround_ring
 from foldmap.street.model import EmbeddingModel, model_kind, read_model
@@ -130,11 +130,11 @@ def test_a_birds_eye_resizes_crops_and_lays_rings_on_the_ground() -> None:
     assert image.shape == (96, 96, 3)
     assert seen.all()
     ring = surround_ring()
-    from_ring, seen = eye(warp_to_ring(ground, SE2(60, 60, 0), ring))
+    from_ring, seen = eye(RingWarp(ring)(ground, SE2(60, 60, 0)))
     assert 0.5 < seen.mean() < 1.0
     gap = np.abs(from_ring[seen].astype(float) - image[seen]).mean()
     assert gap < 25  # of the 150 between lane and ground
-    assert eye(warp_to_ring(ground, SE2(61, 60, 0), ring))[0].shape == (96, 96, 3)
+    assert eye(RingWarp(ring)(ground, SE2(61, 60, 0)))[0].shape == (96, 96, 3)
     assert len(eye._views) == 1
 
 

@@ -11,10 +11,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foldmap.errors import ConfigError, LimitError, MapFormatError, MapInputError
-from foldmap.street.graph.codec import decode_graph, decode_grid, encode_graph, encode_grid
+from foldmap.street.graph.codec import decode_grid, encode_grid, without_lanes
 from foldmap.street.graph.grid import to_grid
 from foldmap.street.graph.numbers import UNIT, into, out_of, root
 from foldmap.street.source import LaneGraph
+
+
+def encode_graph(graph: LaneGraph, error_m: float = 0.10) -> bytes:
+    return encode_grid(to_grid(without_lanes(graph), error_m))[0]
+
+
+def decode_graph(data: bytes, most: int = 1 << 20) -> LaneGraph:
+    return decode_grid(data, most).graph()
 
 
 def random_graph(seed: int, vertices: int, edges: int) -> LaneGraph:

@@ -14,9 +14,16 @@ from paper_scene import frame, ring
 from foldmap.errors import MapInputError, MissingExtraError
 from foldmap.street.graph.window import AROUND, FRONTAL
 from foldmap.street.images.observation import AerialCrop, CameraRing, RingFrame
-from foldmap.street.paper.encoders.image import ImageEncoder, Views, pack_views, prepare
+from foldmap.street.paper.encoders.image import (
+    ImageEncoder,
+    Views,
+    camera_rays,
+    crop_rays,
+    mirrored_rays,
+    pack_views,
+    prepare,
+)
 from foldmap.street.paper.encoders.lite import Lite0, imagenet_file
-from foldmap.street.paper.encoders.rays import camera_rays, crop_rays, mirrored_rays
 from foldmap.street.paper.encoders.shape import ImageShape
 
 SHAPE = ImageShape("small", 48, 64, 3, 16, 32)

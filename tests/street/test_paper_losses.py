@@ -10,8 +10,16 @@ import torch
 from paper_scene import crossing
 from scipy.spatial import cKDTree
 
-from foldmap.street.paper.losses import EPS, chamfer_loss, contrastive_loss, edge_loss, similarities, soft_retrieval
-from foldmap.street.paper.soft_targets import SoftTargets, soft_targets
+from foldmap.street.paper.losses import (
+    EPS,
+    SoftTargets,
+    chamfer_loss,
+    contrastive_loss,
+    edge_loss,
+    similarities,
+    soft_retrieval,
+    soft_targets,
+)
 from foldmap.street.source import LaneGraph
 
 
@@ -76,11 +84,10 @@ def test_similarities_are_cosines() -> None:
             assert float(similarities(a, b)[i, j]) == pytest.approx(wanted, abs=1e-6)
 
 
-@pytest.mark.parametrize("own", [True, False])
 @pytest.mark.parametrize("per_vertex", [True, False])
-def test_chamfer_and_edge_terms_are_the_loops(similarity: torch.Tensor, own: bool, per_vertex: bool) -> None:
+def test_chamfer_and_edge_terms_are_the_loops(similarity: torch.Tensor, per_vertex: bool) -> None:
     graphs = _graphs(5)
-    alpha_NN = soft_retrieval(similarity, 3.0, own=own)
+    alpha_NN = soft_retrieval(similarity, 3.0)
     alpha = alpha_NN.double().numpy()
     shares = [1 / len(graph) if per_vertex else 1.0 for graph in graphs]
     targets = _targets(graphs)
@@ -128,9 +135,3 @@ def test_the_truth_is_the_best_answer_and_gradients_lead_there() -> None:
         off = gradient[~torch.eye(4, dtype=torch.bool)]
         assert (gradient.diagonal() < 0).all()
         assert off.sum() > 0
-
-
-def test_leaving_the_own_graph_out_leaves_it_out(similarity: torch.Tensor) -> None:
-    alpha = soft_retrieval(similarity, 2.0, own=False)
-    assert alpha.diagonal().tolist() == [0.0] * 5
-    torch.testing.assert_close(alpha.sum(1), torch.ones(5))

@@ -12,9 +12,9 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 from foldmap.errors import ConfigError, MapInputError
 from foldmap.geometry import SE2, Camera, MetricGrid
 from foldmap.street.graph.window import AROUND, FRONTAL, Window
-from foldmap.street.images.ground import GroundView, ipm, main_axes, project_from_vehicle
+from foldmap.street.images.ground import GroundView, main_axes, project_from_vehicle
 from foldmap.street.images.ground_image import GroundImage, window_points_m
-from foldmap.street.images.ground_warp import NEUTRAL, RingWarp, ground_of_pixels, warp_to_ring
+from foldmap.street.images.ground_warp import NEUTRAL, RingWarp, ground_of_pixels
 from foldmap.street.images.observation import RingFrame
 from foldmap.street.images.pyramid import build_pyramid
 from foldmap.street.images.rig import surround_ring
@@ -76,8 +76,8 @@ def test_halves_are_block_means_and_keep_their_place() -> None:
 
 def test_round_trip_from_the_ground_to_cameras_and_back() -> None:
     ground = textured()
-    frame = warp_to_ring(ground, POSE, RING, 400)
-    back, seen = ipm(frame)
+    frame = RingWarp(RING, 400)(ground, POSE)
+    back, seen = GroundView(frame.ring)(frame)
     truth = ground.crop(POSE).image
     reach = np.hypot(*(window_points_m(AROUND, 160) - (1.35, 0.0)).transpose(2, 0, 1))
     for far, least in ((6.0, 0.97), (10.0, 0.95), (15.0, 0.88)):
@@ -98,7 +98,7 @@ def test_a_spot_on_the_ground_lands_at_its_analytic_pixel() -> None:
     ego = POSE.inverse().apply(grid.world_of(np.stack([rows, columns], -1)).reshape(-1, 2))
     bump = np.exp(-0.5 * ((ego - spot) ** 2).sum(1) / spread_m**2)
     image = np.repeat(np.rint(255 * bump).astype(np.uint8).reshape(960, 960, 1), 3, axis=2)
-    shown = warp_to_ring(GroundImage(image, grid), POSE, ring, 400).images[0]
+    shown = RingWarp(ring)(GroundImage(image, grid), POSE).images[0]
     assert shown is not None
     lit = shown[180:, :, 0].astype(float)  # the ground alone
     found = [float((lit * (axis + 0.5)).sum() / lit.sum()) for axis in np.mgrid[180:300, :400][::-1]]
@@ -139,7 +139,7 @@ def test_points_outside_the_field_of_view_are_not_folded_back() -> None:
 
 def test_images_of_any_size_and_missing_cameras() -> None:
     ground, view = textured(), GroundView(RING)
-    large, small = warp_to_ring(ground, POSE, RING, 400), warp_to_ring(ground, POSE, RING, 300)
+    large, small = RingWarp(RING, 400)(ground, POSE), RingWarp(RING, 300)(ground, POSE)
     (a, seen_a), (b, seen_b) = view(large), view(small)
     assert (seen_a == seen_b).all()
     assert correlation(a[seen_a], b[seen_b]) > 0.9
@@ -176,9 +176,7 @@ def test_a_ring_above_the_axle_sees_ground_below_zero() -> None:
     pose[:, 2, 3] -= 0.33
     lowered = replace(lifted, vehicle_SE3_camera=pose)
     ground = textured()
-    same = zip(
-        warp_to_ring(ground, POSE, RING, 200).images, warp_to_ring(ground, POSE, lowered, 200).images, strict=True
-    )
+    same = zip(RingWarp(RING, 200)(ground, POSE).images, RingWarp(lowered, 200)(ground, POSE).images, strict=True)
     assert all(np.abs(a.astype(int) - b).max() <= 1 for a, b in same if a is not None and b is not None)
 
 

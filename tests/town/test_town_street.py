@@ -9,7 +9,7 @@ import pytest
 from foldmap.errors import ConfigError
 from foldmap.geometry import SE2, MetricGrid
 from foldmap.street.graph.window import Window
-from foldmap.street.images.ground import ipm
+from foldmap.street.images.ground import GroundView
 from foldmap.street.images.ground_image import window_points_m
 from foldmap.street.images.observation import RingFrame
 from foldmap.street.images.rig import surround_ring
@@ -100,7 +100,7 @@ def test_rendered_frames_show_the_ground_where_the_graph_says() -> None:
     assert isinstance(again, RingFrame)
     assert all(np.array_equal(a, b) for a, b in zip(pair.observation.images, again.images, strict=True))
     window = Window(5, 13, -3, 3)
-    view, seen = ipm(pair.observation, window, 64)
+    view, seen = GroundView(pair.observation.ring, window, 64)(pair.observation)
     points = window_points_m(window, 64)
     world = pair.world_SE2_ego.apply(points.reshape(-1, 2))
     near = WORLD.neighbourhood(world.min(0) - 1, world.max(0) + 1)

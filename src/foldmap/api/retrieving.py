@@ -19,7 +19,7 @@ from foldmap.api import opened
 from foldmap.api.answers import Begin
 from foldmap.api.observing_streets import StreetObservations, StreetSource
 from foldmap.api.plain import plain
-from foldmap.api.street_layers import layer_model, one_region, read_street_model
+from foldmap.api.street_layers import layer_model, one_region
 from foldmap.errors import ConfigError, MapInputError
 from foldmap.formats.street.findings import LineFeature, write_features
 from foldmap.geometry import SE2
@@ -27,9 +27,9 @@ from foldmap.localize.street.estimate import least_similarity
 from foldmap.street.defaults import default_model
 from foldmap.street.graph.chains import polylines, resample
 from foldmap.street.graph.window import Window, cut
-from foldmap.street.images.bev import BirdsEye
+from foldmap.street.images.ground import BirdsEye
 from foldmap.street.library import Fence, PlaceLibrary, read_library, window_at
-from foldmap.street.model import EmbeddingModel
+from foldmap.street.model import EmbeddingModel, read_street_model
 from foldmap.street.search import SearchIndex, images_for_graph
 from foldmap.street.source import LaneGraph
 from foldmap.street.unfold import StreetLayer

@@ -12,18 +12,18 @@ import numpy as np
 
 from foldmap.api import opened
 from foldmap.api.observing_streets import StreetObservations, StreetSource
-from foldmap.api.street_layers import comparing_model, layer_model, one_region, read_street_model
+from foldmap.api.street_layers import comparing_model, layer_model, one_region
 from foldmap.errors import ConfigError, MapInputError, ModelError
 from foldmap.formats.street.findings import LineFeature, write_features
 from foldmap.geometry import SE2
 from foldmap.localize.street.estimate import least_similarity
-from foldmap.street.changes.dense import thinned
 from foldmap.street.changes.detect import ADDED, Change, ChangeSettings, apply_changes, find_changes
 from foldmap.street.changes.survey import MappedRegion, Survey, drawn, surveyed
 from foldmap.street.field.draw import FieldSpec
 from foldmap.street.field.model import FieldEmbedding
+from foldmap.street.graph.chains import thinned
 from foldmap.street.library import read_library
-from foldmap.street.model import EmbeddingModel
+from foldmap.street.model import EmbeddingModel, read_street_model
 from foldmap.street.refold import StreetUpdate, depends_on_model, update_street
 from foldmap.street.search import SearchIndex
 from foldmap.street.unfold import StreetLayer

@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING
 
 from foldmap.errors import ConfigError, ModelError
 from foldmap.street.defaults import default_model
-from foldmap.street.model import EmbeddingModel, read_model
+from foldmap.street.model import EmbeddingModel, read_street_model
 from foldmap.street.unfold import StreetLayer
 
 if TYPE_CHECKING:
     from foldmap.street.field.model import FieldEmbedding
-
-MAX_BYTES = 1 << 30
 
 
 def one_region(names: Sequence[str], told: str | None, maps: Sequence[str] | None = None) -> str:
@@ -35,22 +33,6 @@ def one_region(names: Sequence[str], told: str | None, maps: Sequence[str] | Non
     if len(said) > 1:
         raise ConfigError(f"the map has {len(names)} regions, each in a frame of its own", f"give --region: {shown}")
     return said.pop()
-
-
-def read_street_model(path: Path) -> EmbeddingModel:
-    """Read a model of ``foldmap train street``.
-
-    Raises:
-        ModelError: it is missing, or no street model of this version.
-    """
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise ModelError(f"{path} is too large to be a model", "give a model written by foldmap train street")
-        return read_model(path.read_bytes())
-    except OSError as error:
-        raise ModelError(f"{path} cannot be read: {error.strerror or error}", "check the path of the model") from error
-    except ModelError as error:
-        raise ModelError(f"{path}: {error.message}", error.cure) from error
 
 
 def layer_model(layer: StreetLayer, given: Path | None = None) -> EmbeddingModel:

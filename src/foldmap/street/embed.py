@@ -25,11 +25,7 @@ def embed_places(
 ) -> FloatArray:
     """Embeddings of the lanes around places, float32 (P, D) unit rows; zeros where no lane is in the window.
 
-    Args:
-        graph: of the whole neighbourhood, in the frame of the places.
-        places: P of them.
-        model: that embeds.
-        report: called with places done and in all.
+    The graph is of the whole neighbourhood, in the frame of the places; `report` is called with places done and in all.
 
     Raises:
         ModelError: the model makes other rows than it says, or such that are not finite.

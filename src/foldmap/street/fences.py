@@ -35,40 +35,16 @@ def inside_box(positions_m: DoubleArray, west_m: float, south_m: float, east_m: 
     return np.flatnonzero(((positions_m >= (west_m, south_m)) & (positions_m <= (east_m, north_m))).all(axis=1))
 
 
-def inside_polygon(positions_m: DoubleArray, corners_m: DoubleArray) -> IntArray:
-    """Rows of positions float64 (N, 2) inside a polygon, ascending; the even-odd rule.
-
-    Args:
-        positions_m: in the map's frame.
-        corners_m: float64 (C, 2), at least three, not repeated at the end.
-
-    Raises:
-        ConfigError: fewer than three corners, or one that is not finite.
-    """
-    positions_m, corners = _positions(positions_m), np.asarray(corners_m, np.float64)
-    if corners.ndim != 2 or corners.shape[1] != 2 or len(corners) < 3 or not np.isfinite(corners).all():
-        raise ConfigError(f"a fence with corners {corners.shape}", "give at least three finite (x, y)")
-    x, y = positions_m.T
-    inside = np.zeros(len(positions_m), bool)
-    for (ax, ay), (bx, by) in zip(corners, np.roll(corners, -1, 0), strict=True):
-        if ay != by:
-            inside ^= ((ay > y) != (by > y)) & (x < (bx - ax) * (y - ay) / (by - ay) + ax)
-    return np.flatnonzero(inside)
-
-
 def one_result_a_place(
     ids: IntArray, positions_m: DoubleArray, radius_m: float, maps: IntArray | None = None
 ) -> IntArray:
-    """Keep the best result of each place.
+    """Keep the best result of each place; returns the kept ids, best first.
 
     Args:
         ids: int64 (k,), rows of the library, best first.
         positions_m: float64 (N, 2), where each row of the library is.
         radius_m: results nearer than this to a better one are dropped.
         maps: int64 (N,), which map each row is of: rows of different maps are never near each other.
-
-    Returns:
-        The kept ids, best first.
 
     Raises:
         ConfigError: a radius that is not finite and positive.
@@ -98,22 +74,12 @@ def search_places(
     maps: IntArray | None = None,
     among: IntArray | None = None,
 ) -> tuple[FloatArray, IntArray]:
-    """The `k` best places of one query: searches on until it has so many that are apart, or the library ends.
+    """The `k` best places of one query (D,): searches on until it has so many that are apart, or the library ends.
 
-    Args:
-        index: the library.
-        query: float (D,).
-        k: how many places.
-        positions_m: float64 (N, 2), where each row is.
-        radius_m: two results of one map are at least so far apart.
-        maps: see `one_result_a_place`.
-        among: see `SearchIndex.search`.
+    Arguments as `SearchIndex.search` and `one_result_a_place`, one position a row; errors as theirs.
 
     Returns:
         Scores float32 and rows int64, at most `k`, best first.
-
-    Raises:
-        ConfigError, MapInputError: as the two functions do; positions that are not one a row.
     """
     if len(positions_m) != len(index):
         raise MapInputError(f"{len(positions_m)} positions for {len(index)} embeddings", "give one each")

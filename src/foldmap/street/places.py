@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numba import njit
+from scipy.spatial import cKDTree
 
 from foldmap.errors import ConfigError
 from foldmap.geometry import SE2
-from foldmap.street.graph.chains import chains, resample
+from foldmap.street.graph.chains import chains, members, resample
 from foldmap.street.graph.window import AROUND, Window, cut
 from foldmap.street.source import LaneGraph
 from foldmap.types import AnyArray, BoolArray, DoubleArray, FloatArray, IntArray
@@ -28,8 +29,7 @@ class Places:
     Attributes:
         x_m, y_m: float64 (N,).
         heading_rad: float64 (N,), along the lane, counter-clockwise from x.
-        edge: int64 (N,), the edge of the graph that each is on.
-        along_m: float64 (N,), from that edge's start.
+        edge, along_m: int64 and float64 (N,): the edge of the graph that each is on, and how far from its start.
     """
 
     x_m: DoubleArray
@@ -50,6 +50,9 @@ class Places:
         """``world_SE2_ego`` of one place."""
         return SE2(float(self.x_m[index]), float(self.y_m[index]), float(self.heading_rad[index]))
 
+    def __iter__(self) -> Iterator[SE2]:
+        return map(self.pose, range(len(self)))
+
     def take(self, kept: AnyArray) -> Places:
         """Some places, by mask or index."""
         return Places(self.x_m[kept], self.y_m[kept], self.heading_rad[kept], self.edge[kept], self.along_m[kept])
@@ -62,13 +65,8 @@ def on_edges(graph: LaneGraph, edge: IntArray, along_m: DoubleArray) -> Places:
     length = np.hypot(step[:, 0], step[:, 1])
     share = np.divide(along_m, length, out=np.zeros(len(edge)), where=length > 0)
     at = a + share[:, None] * step
-    return Places(
-        np.ascontiguousarray(at[:, 0]),
-        np.ascontiguousarray(at[:, 1]),
-        np.arctan2(step[:, 1], step[:, 0]),
-        edge,
-        along_m,
-    )
+    x, y = np.ascontiguousarray(at.T)
+    return Places(x, y, np.arctan2(step[:, 1], step[:, 0]), edge, along_m)
 
 
 def sample_places(
@@ -76,29 +74,21 @@ def sample_places(
 ) -> Places:
     """Places along each chain, half a spacing from its start and then at equal steps, as near to the spacing as fits.
 
-    Chains shorter than half the spacing have none; the other chains' windows show them. Of places whose positions and
-    headings nearly coincide the first is kept; the two directions of a road are different places.
-
-    Args:
-        graph: in metres.
-        spacing_m: between places.
-        near_m: places nearer than this, and
-        near_rad: turned by less than this, are one.
+    Chains shorter than half the spacing have none; the other chains' windows show them. Of places nearer than `near_m`
+    and turned by less than `near_rad` the first is kept; the two directions of a road are different places.
 
     Raises:
         ConfigError: a spacing that is not positive.
     """
     if not (np.isfinite(spacing_m) and spacing_m > 0):
         raise ConfigError(f"cannot sample places every {spacing_m} m", "give a positive spacing")
-    none = np.zeros(0, np.int64)
     if not len(graph.edges):
-        return on_edges(graph, none, np.zeros(0))
+        return on_edges(graph, np.zeros(0, np.int64), np.zeros(0))
     found = chains(graph)
     length = graph.edge_lengths_m[found.edge]
     total = np.add.reduceat(length, found.offset[:-1])
     pieces = np.floor(total / spacing_m + 0.5).astype(np.int64)
-    chain = np.repeat(np.arange(len(found)), pieces)
-    rank = np.arange(len(chain)) - np.repeat(np.cumsum(pieces) - pieces, pieces)
+    chain, rank = members(pieces)
     ends = np.cumsum(length)
     before = (ends - length)[found.offset[:-1]]
     at = before[chain] + total[chain] * (rank + 0.5) / np.maximum(1, pieces[chain])
@@ -150,8 +140,6 @@ def unlike(embeddings: FloatArray, places: Places, most_cosine: float, within_m:
         most_cosine: a similarity above this is alike.
         within_m: how far a place may stand for others; bounds what localization loses.
     """
-    from scipy.spatial import cKDTree
-
     kept = np.ones(len(places), bool)
     if not len(places):
         return kept
@@ -167,18 +155,20 @@ def unlike(embeddings: FloatArray, places: Places, most_cosine: float, within_m:
     return kept
 
 
-def windows(graph: LaneGraph, places: Places, window: Window = AROUND, step_m: float = 1.0) -> Iterator[LaneGraph]:
-    """The part of a graph around each place, in its ego frame, cut to the window, vertices `step_m` apart.
+def windows(
+    graph: LaneGraph, poses: Iterable[SE2], window: Window = AROUND, step_m: float = 1.0, *, lanes: bool = False
+) -> Iterator[LaneGraph]:
+    """The part of a graph around each pose, in its ego frame, cut to the window, vertices `step_m` apart.
 
-    Each is what ``resample(cut(graph, place, window), step_m)`` gives; edges are found by a grid of cells, so a window
-    takes as long as what is in it, however large the map.
+    Each is what ``resample(cut(graph, pose, window), step_m)`` gives, without attributes unless `lanes`. A grid of
+    cells finds the edges, so a window takes as long as what is in it, however large the map.
     """
-    bare = replace(graph, lanes=(), lane=np.full(len(graph.edges), -1, np.int64))
-    index = EdgeIndex(bare)
-    for number in range(len(places)):
-        pose = places.pose(number)
+    if not lanes:
+        graph = replace(graph, lanes=(), lane=np.full(len(graph.edges), -1, np.int64))
+    index = EdgeIndex(graph)
+    for pose in poses:
         near = index.near(pose.x_m, pose.y_m, window.radius_m)
-        yield resample(cut(bare.take_edges(near), pose, window), step_m)
+        yield resample(cut(graph.take_edges(near), pose, window), step_m)
 
 
 class EdgeIndex:
@@ -195,8 +185,7 @@ class EdgeIndex:
         self._size = last.max(axis=0) + 1 if len(ends) else np.zeros(2, np.int64)
         wide = last - first + 1
         count = wide.prod(axis=1)
-        edge = np.repeat(np.arange(len(ends)), count)
-        rank = np.arange(len(edge)) - np.repeat(np.cumsum(count) - count, count)
+        edge, rank = members(count)
         cell = first[edge] + np.stack([rank % wide[edge, 0], rank // wide[edge, 0]], 1)
         key = cell[:, 1] * int(self._size[0]) + cell[:, 0]
         order = np.argsort(key, kind="stable")

@@ -32,7 +32,7 @@ class SearchIndex:
     Scores are exact inner products whatever the kind, and of equal scores the lower row comes first; what the
     approximate kinds may do is to miss a row. "lists" looks through the inverted lists of the cells nearest to the
     query, "hnsw" walks a graph of neighbours; both compare 8-bit principal components, and rank the best 512 or more
-    exactly by the vectors themselves.
+    exactly.
 
     Attributes:
         vectors: float16 or float32 (N, D), unit rows; not copied.
@@ -48,10 +48,10 @@ class SearchIndex:
 
     @staticmethod
     def build(vectors: AnyArray, kind: str = "auto", seed: int = 0) -> SearchIndex:
-        """Sort rows for searching; the same rows and seed give the same index.
+        """Sort rows, float16 or float32 (N, D), for searching; the same rows and seed give the same index.
 
         Args:
-            vectors: float16 or float32 (N, D), unit rows.
+            vectors: unit rows.
             kind: "exact"; "lists" (inverted lists); "hnsw" (neighbour graph: ten times as long to build); "auto" is
                 exact up to `EXACT_UP_TO` rows and lists beyond.
             seed: of what is drawn at random.
@@ -87,16 +87,17 @@ class SearchIndex:
         return len(faiss.serialize_index(self._index)) + self.axes.nbytes
 
     def search(self, queries: AnyArray, k: int, among: IntArray | None = None) -> tuple[FloatArray, IntArray]:
-        """The `k` most similar rows of each query.
+        """The `k` most similar rows of each query, fewer where fewer are there.
+
+        Where an approximate search finds fewer than `k`, it is repeated exactly.
 
         Args:
             queries: float (Q, D), or (D,) for one; unit rows.
-            k: how many; fewer are returned where fewer are there.
+            k: how many.
             among: int64 (M,), rows to choose from (a geo-fence, see `foldmap.street.fences`): searched exactly.
 
         Returns:
-            Scores float32 (Q, k), descending, and rows int64 (Q, k). Where an approximate search finds fewer than `k`,
-            it is repeated exactly.
+            Scores float32 (Q, k), descending, and rows int64 (Q, k).
 
         Raises:
             ConfigError: `k` below one.
@@ -141,12 +142,11 @@ class SearchIndex:
 
     def _exact(self, rows: FloatArray, k: int, among: IntArray | None) -> tuple[FloatArray, IntArray]:
         """Find some more than asked for, for what rounding swaps; then rank those."""
-        rows_there = np.arange(len(self)) if among is None else among
-        k = min(k, len(rows_there))
+        there = np.arange(len(self)) if among is None else among
+        k = min(k, len(there))
         scores, ranked = np.empty((len(rows), k), np.float32), np.empty((len(rows), k), np.int64)
         for start in range(0, len(rows), _QUERIES_AT_ONCE):
-            some = slice(start, start + _QUERIES_AT_ONCE)
-            near = self._nearest(rows[some], k + _SPARE, rows_there)
+            near = self._nearest(rows[start : start + _QUERIES_AT_ONCE], k + _SPARE, there)
             for number, ids in enumerate(near, start):
                 scores[number], ranked[number] = self._ranked(rows[number], ids, k)
         return scores, ranked
@@ -180,12 +180,7 @@ class SearchIndex:
 
 
 def images_for_graph(images: SearchIndex, graph_embedding: AnyArray, k: int) -> tuple[FloatArray, IntArray]:
-    """The images that fit a graph (map2pix): the same search the other way round.
-
-    Args:
-        images: an index over image embeddings.
-        graph_embedding: float (D,), of the graph, by the same model.
-        k: how many.
+    """The `k` images that fit a graph (map2pix): the same search the other way round, among image embeddings.
 
     Returns:
         Scores float32 (k,) and rows int64 (k,), best first.
@@ -210,11 +205,7 @@ def _check_rows(vectors: AnyArray) -> None:
 
 
 def check_unit_rows(what: str, rows: FloatArray, first: int = 0) -> None:
-    """Refuse embeddings float32 (N, D) that are not finite and of unit length.
-
-    Raises:
-        MapInputError: names the first, counted from `first`.
-    """
+    """Refuse embeddings float32 (N, D) that are not finite and of unit length (MapInputError, counted from `first`)."""
     length = np.sqrt(np.einsum("nd,nd->n", rows, rows))
     bad: BoolArray = ~(np.abs(length - 1) <= _UNIT)  # not finite is bad, too
     if bad.any():
@@ -235,13 +226,15 @@ def _principal_axes(vectors: AnyArray, rng: np.random.Generator) -> FloatArray:
     return np.ascontiguousarray(directions[:, ::-1][:, :kept], np.float32)
 
 
-def _reduced(vectors: AnyArray, axes: FloatArray, ids: IntArray) -> FloatArray:
-    return np.ascontiguousarray(vectors[ids].astype(np.float32, copy=False) @ axes)
+def _reduced(vectors: AnyArray, axes: FloatArray) -> FloatArray:
+    return np.ascontiguousarray(vectors.astype(np.float32, copy=False) @ axes)
 
 
-def _add(index: Any, vectors: AnyArray, axes: FloatArray) -> None:
+def _filled(index: Any, vectors: AnyArray, axes: FloatArray, training: AnyArray) -> Any:
+    index.train(_reduced(training, axes))
     for start in range(0, len(vectors), _ROWS_AT_ONCE):
-        index.add(_reduced(vectors, axes, np.arange(start, min(len(vectors), start + _ROWS_AT_ONCE))))
+        index.add(_reduced(vectors[start : start + _ROWS_AT_ONCE], axes))
+    return index
 
 
 def _lists(vectors: AnyArray, axes: FloatArray, seed: int) -> Any:
@@ -252,14 +245,10 @@ def _lists(vectors: AnyArray, axes: FloatArray, seed: int) -> Any:
     index.cp.niter, index.cp.seed, index.cp.max_points_per_centroid = 10, seed, 64
     index.cp.min_points_per_centroid = 1
     ids = np.sort(np.random.default_rng(seed).permutation(len(vectors))[: 64 * cells])
-    index.train(_reduced(vectors, axes, ids))
-    _add(index, vectors, axes)
-    return index
+    return _filled(index, vectors, axes, vectors[ids])
 
 
 def _hnsw(vectors: AnyArray, axes: FloatArray) -> Any:
     index = _library.IndexHNSWSQ(axes.shape[1], faiss.ScalarQuantizer.QT_8bit, _HNSW_LINKS)
     index.hnsw.efConstruction = _HNSW_BUILD
-    index.train(_reduced(vectors, axes, np.arange(min(len(vectors), 4 * _TRAINING_ROWS))))
-    _add(index, vectors, axes)
-    return index
+    return _filled(index, vectors, axes, vectors[: 4 * _TRAINING_ROWS])

@@ -27,11 +27,8 @@ FARTHEST_M = 1e9
 class LaneAttributes:
     """What a map says about one lane; None where it says nothing.
 
-    Attributes:
-        identity: the map's own name of the lane.
-        width_m: mean width.
-        speed_limit_mps: metres a second.
-        lane_type: the map's own word: "VEHICLE", "BUS", "road", "bicycle_lane", ...
+    `identity` is the map's own name of the lane, `lane_type` its own word: "VEHICLE", "BUS", "road", "bicycle_lane",
+    ...
     """
 
     identity: str
@@ -136,7 +133,7 @@ class LaneGraph:
         Raises:
             MapInputError: a polyline of another shape, or with fewer than two distinct points.
         """
-        vertices, edges, kind, lane, start = [], [], [], [], 0
+        vertices, edges, starts = [], [], [0]
         for number, line in enumerate(polylines_m):
             points = np.asarray(line, np.float64)
             if points.ndim != 2 or points.shape[1] != 2:
@@ -145,17 +142,16 @@ class LaneGraph:
             points = points[distinct]
             if len(points) < 2:
                 raise MapInputError(f"polyline {number} has fewer than two distinct points", "drop it")
-            chain = start + np.arange(len(points))
+            chain = starts[-1] + np.arange(len(points))
             vertices.append(points)
             edges.append(np.stack([chain[:-1], chain[1:]], 1))
-            kind.append(np.full(len(points) - 1, kinds[number] if len(kinds) else LANE, np.uint8))
-            lane.append(np.full(len(points) - 1, number if len(lanes) else -1, np.int64))
-            start += len(points)
+            starts.append(starts[-1] + len(points))
         if not vertices:
             return LaneGraph.empty()
-        return LaneGraph(
-            np.concatenate(vertices), np.concatenate(edges), np.concatenate(kind), np.concatenate(lane), tuple(lanes)
-        )
+        of: IntArray = np.repeat(np.arange(len(edges)), np.diff(starts) - 1)
+        kind = np.asarray(kinds, np.uint8)[of] if len(kinds) else np.full(len(of), LANE, np.uint8)
+        lane = of if len(lanes) else np.full(len(of), -1)
+        return LaneGraph(np.concatenate(vertices), np.concatenate(edges), kind, lane, tuple(lanes))
 
     def __len__(self) -> int:
         return len(self.vertices_m)
@@ -196,6 +192,18 @@ class LaneGraph:
             self, vertices_m=self.vertices_m[used], edges=place[edges], kind=self.kind[kept], lane=self.lane[kept]
         )
 
+    def with_chain(self, vertices_m: DoubleArray, chain: IntArray) -> LaneGraph:
+        """One more lane: further vertices, and where it runs, by index into the old vertices and these."""
+        edges = np.stack([chain[:-1], chain[1:]], 1)
+        edges = edges[edges[:, 0] != edges[:, 1]]
+        return replace(
+            self,
+            vertices_m=np.concatenate([self.vertices_m, vertices_m]),
+            edges=np.concatenate([self.edges, edges]),
+            kind=np.append(self.kind, np.full(len(edges), LANE, np.uint8)),
+            lane=np.append(self.lane, np.full(len(edges), -1)),
+        )
+
     def take_vertices(self, kept: AnyArray) -> LaneGraph:
         """Some vertices, by mask or ascending index, and the edges among them."""
         index = np.flatnonzero(kept) if kept.dtype == np.bool_ else np.asarray(kept)
@@ -219,7 +227,7 @@ class StreetMap:
         name: of the map: a city, a tile, a log. Unique in a library.
         graph: in metres.
         crs: what pyproj reads (EPSG code, PROJ string, WKT) such that `vertices_m` are (easting, northing) of it; None
-            for a local frame that nobody placed on Earth.
+            for a local frame.
     """
 
     name: str

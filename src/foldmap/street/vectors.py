@@ -66,12 +66,7 @@ class VectorCodec:
         return {"float16": 2 * d, "int8": 2 + d, "int4": 2 + -(-d // 2), "1bit": -(-d // 8)}[self.form]
 
     def encode(self, embeddings: FloatArray) -> bytes:
-        """Store rows.
-
-        Raises:
-            ModelError: rows of another dimension.
-            MapInputError: values that are not finite.
-        """
+        """Store rows of the codec's dimension (else ModelError); finite ones (else MapInputError)."""
         if embeddings.ndim == 2 and not len(embeddings):
             return b""
         rows = checked_vectors(embeddings)
@@ -153,8 +148,3 @@ def _nibbles(levels: AnyArray) -> ByteArray:
         shifted = np.pad(shifted, ((0, 0), (0, 1)))
     packed: ByteArray = (shifted[:, 0::2] + 16 * shifted[:, 1::2]).astype(np.uint8)
     return packed
-
-
-def cosine_error(exact: FloatArray, stored: FloatArray) -> float:
-    """Mean of one minus the cosine between unit rows and what is stored of them."""
-    return float(1 - np.einsum("nd,nd->n", exact, stored).mean()) if len(exact) else 0.0

@@ -5,27 +5,82 @@ from __future__ import annotations
 import hashlib
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from typing import overload
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 
 from foldmap.bench.street.drives import Drive, lane_walk, odometry, off_lane
-from foldmap.bench.street.library import SPACING_M, Library, cut_all
 from foldmap.bench.street.split import Distances, Split, check_disjoint, distances
-from foldmap.errors import MapInputError
+from foldmap.errors import ConfigError, MapInputError
 from foldmap.formats.street.observations.pairs import FolderPairs
 from foldmap.geometry import SE2
 from foldmap.localize.street.lane_places import lane_places
 from foldmap.street.graph.window import AROUND, Window
-from foldmap.street.images.observation import CameraRing, Pair
-from foldmap.street.paper.pairs import AerialPairs, GroundTile, RingPairs, TilePairs
+from foldmap.street.images.observation import CameraRing, LazyPairs, Pair
+from foldmap.street.paper.pairs import AerialPairs, GroundTile, RingPairs
+from foldmap.street.places import sample_places, windows
 from foldmap.street.source import LaneGraph, StreetMap
-from foldmap.types import IntArray
+from foldmap.types import DoubleArray, IntArray
 
 SEMI_SYNTHETIC = "SEMI-SYNTHETIC: ortho images warped into the cameras over flat ground"
+SPACING_M = 5.0
+"""Between windows along a lane."""
 _STEP_M = 1.0
 _DRIVE_TRIES = 400
+
+Placed = Sequence[tuple[str, SE2]]
+"""Map and world_SE2_ego."""
+
+
+@dataclass(frozen=True)
+class Library:
+    """Windows of lane graph that can be retrieved.
+
+    Attributes:
+        graphs: N, in ego frames.
+        maps: N names.
+        poses: float64 (N, 3): x_m, y_m, heading_rad in the map's frame.
+    """
+
+    graphs: tuple[LaneGraph, ...]
+    maps: tuple[str, ...]
+    poses: DoubleArray
+
+    def __len__(self) -> int:
+        return len(self.graphs)
+
+    def take(self, rows: IntArray) -> Library:
+        """Some rows."""
+        return Library(tuple(self.graphs[k] for k in rows), tuple(self.maps[k] for k in rows), self.poses[rows])
+
+    @staticmethod
+    def at(placed: Placed, graphs: Sequence[LaneGraph]) -> Library:
+        """Windows whose graphs are known."""
+        poses = np.array([[*_xy(pose), pose.heading_rad] for _, pose in placed]).reshape(-1, 3)
+        return Library(tuple(graphs), tuple(name for name, _ in placed), poses)
+
+    @staticmethod
+    def cut(maps: Mapping[str, StreetMap], placed: Placed, window: Window, *, lanes: bool = False) -> Library:
+        """Windows at poses, which come map by map."""
+        graphs: list[LaneGraph] = []
+        for name, run in groupby(placed, lambda one: one[0]):
+            graphs += windows(maps[name].graph, [pose for _, pose in run], window, lanes=lanes)
+        return Library.at(placed, graphs)
+
+    @staticmethod
+    def of(maps: Sequence[StreetMap], window: Window = AROUND, spacing_m: float = SPACING_M, most: int = 0) -> Library:
+        """Windows along all lanes of some maps; an even random choice where there are more than `most` (0: all).
+
+        Raises:
+            ConfigError: the maps have no lanes.
+        """
+        placed = [(street.name, pose) for street in maps for pose in sample_places(street.graph, spacing_m)]
+        if not placed:
+            raise ConfigError("the library has no lane graph", "give maps with lanes")
+        kept = np.sort(np.random.default_rng(0).permutation(len(placed))[: most or len(placed)])
+        return Library.cut({street.name: street for street in maps}, [placed[row] for row in kept], window)
 
 
 class StreetData(ABC):
@@ -36,26 +91,26 @@ class StreetData(ABC):
         split: which are for what.
         window: of graphs.
         label: what the images are, for headings.
+        train, test: pairs to learn from, and queries; rendered when asked for.
     """
 
-    def __init__(self, maps: Sequence[StreetMap], split: Split, window: Window, label: str) -> None:
+    def __init__(
+        self,
+        maps: Sequence[StreetMap],
+        split: Split,
+        window: Window,
+        label: str,
+        train: Sequence[Pair],
+        test: Sequence[Pair],
+    ) -> None:
         self.maps = {street.name: street for street in maps}
         self.split, self.window, self.label = split, window, label
+        self.train, self.test = train, test
 
     @property
     def train_maps(self) -> list[StreetMap]:
         """Maps to learn from and to retrieve."""
         return [self.maps[name] for name in self.split.train]
-
-    @property
-    @abstractmethod
-    def train(self) -> Sequence[Pair]:
-        """Training pairs, rendered when asked for."""
-
-    @property
-    @abstractmethod
-    def test(self) -> Sequence[Pair]:
-        """Query pairs, rendered when asked for."""
 
     @abstractmethod
     def singles(self, name: str, count: int, seed: int) -> Sequence[Pair]:
@@ -77,11 +132,9 @@ class StreetData(ABC):
         """
         names = np.asarray(library.maps)
         training = {name: library.poses[names == name, :2] for name in dict.fromkeys(library.maps)}
-        xy = np.array([[pair.world_SE2_ego.x_m, pair.world_SE2_ego.y_m] for pair in queries])
-        places = [pair.place for pair in queries]
-        found = distances(
-            {**self.maps, **{street.name: street for street in more}}, places, xy, training, self.split.leaky
-        )
+        placed = places_of(queries)
+        xy, maps = np.array([_xy(pose) for _, pose in placed]), self.maps | {street.name: street for street in more}
+        found = distances(maps, [name for name, _ in placed], xy, training, self.split.leaky)
         check_disjoint(found, self.window)
         return found
 
@@ -98,31 +151,8 @@ class StreetData(ABC):
         """Add what the images are."""
 
 
-class LazyPairs(Sequence[Pair]):
-    """Pairs that are rendered when they are asked for."""
-
-    @abstractmethod
-    def one(self, number: int) -> Pair:
-        """Render a pair."""
-
-    @overload
-    def __getitem__(self, index: int) -> Pair: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Pair]: ...
-    def __getitem__(self, index: int | slice) -> Pair | Sequence[Pair]:
-        """One pair, or a list for a slice."""
-        if isinstance(index, slice):
-            return [self.one(number) for number in range(*index.indices(len(self)))]
-        return self.one(range(len(self))[index])
-
-
 class Some(LazyPairs):
-    """Some rows of a sequence of pairs.
-
-    Args:
-        pairs: all.
-        rows: int64 (N,).
-    """
+    """Some rows, int64 (N,), of a sequence of pairs."""
 
     def __init__(self, pairs: Sequence[Pair], rows: IntArray) -> None:
         self.pairs, self.rows = pairs, rows
@@ -130,41 +160,34 @@ class Some(LazyPairs):
     def __len__(self) -> int:
         return len(self.rows)
 
-    def one(self, number: int) -> Pair:
+    def render(self, number: int) -> Pair:
         """Render a pair."""
         return self.pairs[int(self.rows[number])]
+
+    def places(self) -> list[tuple[str, SE2]]:
+        """Map and pose of each."""
+        every = places_of(self.pairs)
+        return [every[row] for row in self.rows.tolist()]
+
+    def graph(self, number: int) -> LaneGraph:
+        """The truth of a pair."""
+        return _graph(self.pairs, int(self.rows[number]))
 
 
 def places_of(pairs: Sequence[Pair]) -> list[tuple[str, SE2]]:
     """Map and pose of each pair; nothing is rendered where that can be helped."""
-    if isinstance(pairs, Some):
-        if isinstance(pairs.pairs, TilePairs):
-            return [_place(pairs.pairs, row) for row in pairs.rows.tolist()]
-        all_of = places_of(pairs.pairs)
-        return [all_of[row] for row in pairs.rows.tolist()]
-    if isinstance(pairs, TilePairs):
-        return [_place(pairs, row) for row in range(len(pairs))]
-    if isinstance(pairs, Frames):
-        return [pairs.place(number) for number in range(len(pairs))]
-    if isinstance(pairs, FolderPairs):
+    if isinstance(pairs, LazyPairs | FolderPairs):
         return pairs.places()
     return [(pair.place, pair.world_SE2_ego) for pair in pairs]
 
 
-def _place(pairs: TilePairs, row: int) -> tuple[str, SE2]:
-    tile, pose = pairs.place(row)
-    return tile.map.name, pose
-
-
 def graphs_of(pairs: Sequence[Pair]) -> list[LaneGraph]:
     """The true graph of each pair; nothing is rendered where that can be helped."""
-    rows = pairs.rows.tolist() if isinstance(pairs, Some) else list(range(len(pairs)))
-    source = pairs.pairs if isinstance(pairs, Some) else pairs
-    if isinstance(source, TilePairs):
-        return [source.graph(*source.place(row)) for row in rows]
-    if isinstance(source, Frames | FolderPairs):
-        return [source.graph(row) for row in rows]
-    return [source[row].graph for row in rows]
+    return [_graph(pairs, number) for number in range(len(pairs))]
+
+
+def _graph(pairs: Sequence[Pair], number: int) -> LaneGraph:
+    return pairs.graph(number) if isinstance(pairs, LazyPairs | FolderPairs) else pairs[number].graph
 
 
 def thinned(pairs: Sequence[Pair], most: int, seed: int = 0) -> Sequence[Pair]:
@@ -180,8 +203,15 @@ def batches(pairs: Sequence[Pair], size: int = 32) -> Iterator[list[Pair]]:
         yield list(pairs[first : first + size])
 
 
+def _fifths(pairs: Sequence[Pair]) -> tuple[Sequence[Pair], Sequence[Pair]]:
+    """Four fifths to learn from and one to ask about, drawn among each other: a leaky split."""
+    order = np.random.default_rng(5).permutation(len(pairs))
+    cut = len(pairs) // 5
+    return Some(pairs, np.sort(order[cut:])), Some(pairs, np.sort(order[:cut]))
+
+
 class TileData(StreetData):
-    """Ortho tiles, as aerial crops or as a camera ring sees them over flat ground.
+    """Ortho tiles, as aerial crops or as a camera ring sees them over flat ground: every 5 m along the lanes.
 
     Args:
         tiles: images with maps.
@@ -204,48 +234,24 @@ class TileData(StreetData):
         window: Window = AROUND,
     ) -> None:
         self.ring = ring.take(*cameras) if ring is not None and cameras else ring
-        what = "aerial crops" if self.ring is None else f"{len(self.ring)}-camera frames, {SEMI_SYNTHETIC}"
-        super().__init__([tile.map for tile in tiles], split, window, what)
         self.tiles = {tile.map.name: tile for tile in tiles}
-        both = [self._pairs(names) for names in (split.train, split.test)]
-        self._train, self._test = self._apart(both[0]) if split.leaky else (both[0], both[1])
-        self._source = both[1]
+        what = "aerial crops" if self.ring is None else f"{len(self.ring)}-camera frames, {SEMI_SYNTHETIC}"
+        learn, self._source = (self._pairs(names, window) for names in (split.train, split.test))
+        train, test = _fifths(learn) if split.leaky else (learn, self._source)
+        super().__init__([tile.map for tile in tiles], split, window, what, train, test)
 
-    def _pairs(self, names: Sequence[str], spacing_m: float = SPACING_M) -> AerialPairs | RingPairs:
+    def _pairs(self, names: Sequence[str], window: Window) -> AerialPairs | RingPairs:
         tiles = [self.tiles[name] for name in names]
         if self.ring is None:
-            return AerialPairs(tiles, spacing_m, self.window)
-        return RingPairs(tiles, self.ring, spacing_m, self.window)
-
-    def _apart(self, pairs: Sequence[Pair]) -> tuple[Sequence[Pair], Sequence[Pair]]:
-        order = np.random.default_rng(5).permutation(len(pairs))
-        cut = len(pairs) // 5
-        return Some(pairs, np.sort(order[cut:])), Some(pairs, np.sort(order[:cut]))
-
-    @property
-    def train(self) -> Sequence[Pair]:
-        """Every 5 m along the training maps."""
-        return self._train
-
-    @property
-    def test(self) -> Sequence[Pair]:
-        """Every 5 m along the held-out maps."""
-        return self._test
+            return AerialPairs(tiles, SPACING_M, window)
+        return RingPairs(tiles, self.ring, SPACING_M, window)
 
     def library(self, most: int = 0) -> Library:
         """Windows that lie wholly on the training tiles; in a leaky split those of the training pairs."""
-        rows = np.arange(len(self._train)) if not isinstance(self._train, Some) else self._train.rows
-        source = self._train.pairs if isinstance(self._train, Some) else self._train
+        rows = np.arange(len(self.train))
         if most and len(rows) > most:
             rows = np.sort(np.random.default_rng(0).permutation(rows)[:most])
-        assert isinstance(source, AerialPairs | RingPairs)
-        graphs, names, poses = [], [], []
-        for row in rows.tolist():
-            tile, pose = source.place(row)
-            graphs.append(pose)
-            names.append(tile.map.name)
-            poses.append([pose.x_m, pose.y_m, pose.heading_rad])
-        return Library(tuple(cut_all(self.maps, names, graphs, self.window)), tuple(names), np.array(poses))
+        return Library.cut(self.maps, Some(self.train, rows).places(), self.window, lanes=True)
 
     def frame(self, name: str, world_SE2_ego: SE2) -> Pair:
         """Render what is seen anywhere on a tile."""
@@ -254,11 +260,11 @@ class TileData(StreetData):
 
     def graph(self, name: str, world_SE2_ego: SE2) -> LaneGraph:
         """The truth anywhere on a tile."""
-        return self._source.graph(self.tiles[name], world_SE2_ego)
+        return self._source.graph_at(self.tiles[name], world_SE2_ego)
 
     def inside(self, name: str, world_SE2_ego: SE2) -> bool:
         """Whether the window lies wholly on the tile."""
-        xy = np.array([[world_SE2_ego.x_m, world_SE2_ego.y_m]])
+        xy = np.array([_xy(world_SE2_ego)])
         return bool(self.tiles[name].ground.inside(xy, self.window.radius_m + 2.0)[0])
 
     def singles(self, name: str, count: int, seed: int) -> Sequence[Pair]:
@@ -279,11 +285,10 @@ class TileData(StreetData):
         rng = np.random.default_rng([seed, 2])
         places = lane_places(self.maps[name].graph, _STEP_M)
         found: list[Drive] = []
-        for _ in range(_DRIVE_TRIES):
-            if len(found) == count or not len(places):
+        for _ in range(_DRIVE_TRIES if len(places) else 0):
+            if len(found) == count:
                 break
-            poses = lane_walk(places, frames, step_m, rng)
-            poses = [off_lane(pose, rng) for pose in poses]
+            poses = [off_lane(pose, rng) for pose in lane_walk(places, frames, step_m, rng)]
             if len(poses) == frames and all(self.inside(name, pose) for pose in poses):
                 found.append(Drive(Frames(self, name, poses), tuple(poses), odometry(poses, rng)))
         return found
@@ -304,101 +309,65 @@ class Frames(LazyPairs):
     def __len__(self) -> int:
         return len(self.poses)
 
-    def one(self, number: int) -> Pair:
+    def render(self, number: int) -> Pair:
         """Render a frame."""
         return self._data.frame(self._name, self.poses[number])
 
-    def place(self, number: int) -> tuple[str, SE2]:
-        """Map and pose of a frame, without rendering it."""
-        return self._name, self.poses[number]
+    def places(self) -> list[tuple[str, SE2]]:
+        """Map and pose of each frame."""
+        return [(self._name, pose) for pose in self.poses]
 
     def graph(self, number: int) -> LaneGraph:
-        """The truth of a frame, without rendering it."""
+        """The truth of a frame."""
         return self._data.graph(self._name, self.poses[number])
 
 
 class FolderData(StreetData):
     """Anybody's folder of images, poses and maps (`foldmap.formats.street.observations.pairs`).
 
-    Args:
-        pairs: of the folder.
-        maps: its maps.
-        split: of them.
-        window: of the graphs.
-
     Raises:
         MapInputError: no row lies on a map of a side.
     """
 
     def __init__(self, pairs: Sequence[Pair], maps: Sequence[StreetMap], split: Split, window: Window = AROUND) -> None:
-        super().__init__(maps, split, window, "a folder of images")
-        placed = places_of(pairs)
-        self._places, self._poses = [name for name, _ in placed], [pose for _, pose in placed]
-        rows = np.arange(len(pairs))
-        of = np.asarray(self._places)
-        train, test = rows[np.isin(of, split.train)], rows[np.isin(of, split.test)]
+        self._placed, self._pairs = places_of(pairs), pairs
         if split.leaky:
-            order = np.random.default_rng(5).permutation(rows)
-            train, test = np.sort(order[len(rows) // 5 :]), np.sort(order[: len(rows) // 5])
+            train, test = _fifths(pairs)
+        else:
+            train, test = Some(pairs, self._rows(*split.train)), Some(pairs, self._rows(*split.test))
         if not len(train) or not len(test):
             raise MapInputError(
                 f"{len(train)} images on training maps, {len(test)} on held-out ones", "hold out maps that have images"
             )
-        self._pairs = pairs
-        self._train, self._test = Some(pairs, train), Some(pairs, test)
+        super().__init__(maps, split, window, "a folder of images", train, test)
 
-    @property
-    def train(self) -> Sequence[Pair]:
-        """Rows on training maps."""
-        return self._train
-
-    @property
-    def test(self) -> Sequence[Pair]:
-        """Rows on held-out maps."""
-        return self._test
+    def _rows(self, *names: str) -> IntArray:
+        return np.flatnonzero([name in names for name, _ in self._placed])
 
     def singles(self, name: str, count: int, seed: int) -> Sequence[Pair]:
         """Rows on a map."""
-        rows = np.flatnonzero(np.asarray(self._places) == name)
-        return thinned(Some(self._pairs, rows), count, seed)
+        return thinned(Some(self._pairs, self._rows(name)), count, seed)
 
     def drives(self, name: str, count: int, frames: int, step_m: float, seed: int) -> list[Drive]:
         """Runs of consecutive rows on a map that are at most four steps apart."""
         found: list[Drive] = []
         rng = np.random.default_rng([seed, 2])
         rows: list[int] = []
-        for row in np.flatnonzero(np.asarray(self._places) == name).tolist():
-            gap_m = math.dist(_xy(self._poses[rows[-1]]), _xy(self._poses[row])) if rows else 0.0
+        pose = [pose for _, pose in self._placed]
+        for row in self._rows(name).tolist():
+            gap_m = math.dist(_xy(pose[rows[-1]]), _xy(pose[row])) if rows else 0.0
             if rows and (row != rows[-1] + 1 or not 0 < gap_m <= 4 * step_m):
                 rows = []
             rows.append(row)
             if len(rows) == frames and len(found) < count:
-                poses = [self._poses[k] for k in rows]
+                poses = [pose[k] for k in rows]
                 found.append(Drive(Some(self._pairs, np.array(rows)), tuple(poses), odometry(poses, rng)))
                 rows = []
         return found
 
     def _seal(self, seal: hashlib._Hash) -> None:
-        seal.update(np.array([[*_xy(pose), pose.heading_rad] for pose in self._poses]).tobytes())
+        seal.update(np.array([[*_xy(pose), pose.heading_rad] for _, pose in self._placed]).tobytes())
 
 
 def _xy(pose: SE2) -> tuple[float, float]:
     return pose.x_m, pose.y_m
-
-
-__all__ = [
-    "SEMI_SYNTHETIC",
-    "SPACING_M",
-    "Drive",
-    "FolderData",
-    "Frames",
-    "LazyPairs",
-    "Library",
-    "Some",
-    "StreetData",
-    "TileData",
-    "batches",
-    "graphs_of",
-    "places_of",
-    "thinned",
-]

@@ -19,13 +19,7 @@ _OFF_LANE_M, _OFF_HEADING_RAD = 0.3, math.radians(2.0)
 
 @dataclass(frozen=True)
 class Drive:
-    """Frames along lanes, and what odometry said between them.
-
-    Attributes:
-        frames: in order, rendered when asked for.
-        poses: where each was.
-        increments: from the frame before, in its vehicle frame; None at the first.
-    """
+    """Frames along lanes, rendered when asked for, and what odometry said between them, in the vehicle frame before."""
 
     frames: Sequence[Pair]
     poses: tuple[SE2, ...]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy as np
 from foldmap.bench.street.data import StreetData, places_of
 from foldmap.bench.street.drives import Drive
 from foldmap.bench.street.methods import embed_pairs
-from foldmap.bench.street.predict import Kept, seal_of
+from foldmap.bench.street.predict import NOT_KEPT, Kept, Stage, seal_of, unstaged
 from foldmap.errors import ConfigError
 from foldmap.geometry import SE2
 from foldmap.localize.street.calibrate import calibrated, near_truth
@@ -22,8 +23,7 @@ from foldmap.localize.street.localizer import StreetLocalizer, StreetPrior, Stre
 from foldmap.metrics.retrieval import LOCALIZATION_M, localization_scores
 from foldmap.street.images.observation import Pair
 from foldmap.street.model import EmbeddingModel
-from foldmap.street.places import on_edges, windows
-from foldmap.street.source import LaneGraph, StreetMap
+from foldmap.street.places import windows
 from foldmap.types import DoubleArray, FloatArray
 
 Embed = Callable[[Sequence[Pair]], FloatArray]
@@ -35,8 +35,7 @@ class LocalizationSettings:
     """What decides a localization table apart from its data.
 
     Attributes:
-        singles: single images a map, at most.
-        drives: a map, at most.
+        singles, drives: of a map, at most.
         frames: of a drive.
         step_m: between frames.
         prior_m: radius of the disc that a single image is known to be in; its middle is drawn evenly about the truth.
@@ -55,14 +54,9 @@ class LocalizationSettings:
 
 @dataclass(frozen=True)
 class Found:
-    """Answers of one method to one question.
+    """Answers of one method to one question: true poses, guesses (None: says nothing), whether it stands by a pose.
 
-    Attributes:
-        method: name.
-        question: "single, 64 m prior", "single, whole map", "drive, last frame" or "drive, all frames".
-        truth: poses.
-        guess: where it says the vehicle is; None where it says nothing.
-        stands: whether it has a pose it stands by.
+    Questions are "single, 64 m prior", "single, whole map", "drive, last frame" and "drive, all frames".
     """
 
     method: str
@@ -144,8 +138,8 @@ def measure_localization(
     settings: LocalizationSettings = LocalizationSettings(),
     *,
     unimodal: Embed | None = None,
-    kept: Kept | None = None,
-    stage: Any = None,
+    kept: Kept = NOT_KEPT,
+    stage: Stage = unstaged,
 ) -> Localization:
     """Localize in each held-out map, all of its graph in the library.
 
@@ -157,30 +151,32 @@ def measure_localization(
         model: embeds images and graphs.
         settings: see there.
         unimodal: another way to embed images into the same space (`through_images`), as a baseline.
-        kept: embeddings of earlier runs; nothing is kept where None.
-        stage: called with a stage's name, gives a callback (done, total); None tells nobody.
+        kept: embeddings of earlier runs.
+        stage: called with a stage's name, gives a callback (done, total).
 
     Raises:
         ConfigError: a held-out map has no images to localize, or all together are too few to calibrate with.
     """
-    begin = stage or (lambda name: lambda done, total: None)
-    kept = kept or Kept(None)
     names = data.split.test
     more = () if len(names) > 1 else data.split.train[:1]
-    told = begin(f"{data.label}: places")
+    told = stage(f"{data.label}: places")
     asked: dict[str, _Asked] = {}
     for done, name in enumerate((*names, *more)):
         asked[name] = _asked(data, model, name, settings, kept, name in names)
         told(done + 1, len(names) + len(more))
     found: dict[tuple[str, str], Found] = {}
     identity = {"data": data.fingerprint(), "model": seal_of(model.payload()), "settings": asdict(settings)}
-    ways: dict[str, Embed] = {"foldmap": lambda pairs: embed_pairs(model, pairs)}
+    ways: dict[str, Embed] = {"foldmap": partial(embed_pairs, model)}
     if unimodal is not None:
         ways["unimodal"] = unimodal
     example, temperature = None, {}
     for way, embed in ways.items():
-        told = begin(f"{data.label}: {way}, localization")
-        keep = _Keeper(way, embed, kept if way == "foldmap" else Kept(None), identity)
+        told = stage(f"{data.label}: {way}, localization")
+
+        def keep(file: str, pairs: Sequence[Pair], way: str = way, embed: Embed = embed) -> FloatArray:
+            own = kept if way == "foldmap" else NOT_KEPT
+            return own.rows(file, {**identity, "way": way, "name": file}, partial(embed, pairs))
+
         seen = {name: keep(f"{name}-singles", one.singles) for name, one in asked.items()}
         for done, name in enumerate(names):
             others = [(asked[other], seen[other]) for other in asked if other != name]
@@ -199,24 +195,11 @@ def measure_localization(
     return Localization(data.label, dict(sorted(found.items(), key=_order)), sizes, temperature, example)
 
 
-def place_graphs(street: StreetMap, place_m: float, data: StreetData) -> tuple[LanePlaces, list[LaneGraph]]:
-    """Places along all lanes of a map, and the window of graph around each."""
-    places = lane_places(street.graph, place_m)
-    none = np.zeros(len(places), np.int64)
-    poses = replace(
-        on_edges(street.graph, none[:0], np.zeros(0)),
-        x_m=places.x_m, y_m=places.y_m, heading_rad=places.heading_rad, edge=none, along_m=np.zeros(len(places)),
-    )  # fmt: skip
-    return places, list(windows(street.graph, poses, data.window))
-
-
 def through_images(queries: Callable[[Sequence[Pair]], FloatArray], rows: FloatArray, graph_rows: FloatArray) -> Embed:
     """Unimodal localization: the embedding of the graph of the most similar training image stands for the query's.
 
-    Args:
-        queries: features of images, unit rows.
-        rows: float32 (N, F), features of the training images.
-        graph_rows: float32 (N, D), embeddings of their graphs.
+    `queries` gives features of images, unit rows; `rows` float32 (N, F) are those of the training images, `graph_rows`
+    float32 (N, D) the embeddings of their graphs.
     """
 
     def embed(pairs: Sequence[Pair]) -> FloatArray:
@@ -229,10 +212,12 @@ def through_images(queries: Callable[[Sequence[Pair]], FloatArray], rows: FloatA
 def _asked(
     data: StreetData, model: EmbeddingModel, name: str, settings: LocalizationSettings, kept: Kept, test: bool
 ) -> _Asked:
-    places, graphs = place_graphs(data.maps[name], settings.place_m, data)
+    graph = data.maps[name].graph
+    places = lane_places(graph, settings.place_m)
+    graphs = list(windows(graph, map(places.pose, range(len(places))), data.window))
     identity = {
         "model": seal_of(model.payload()),
-        "map": seal_of(data.maps[name].graph.vertices_m.tobytes(), data.maps[name].graph.edges.tobytes()),
+        "map": seal_of(graph.vertices_m.tobytes(), graph.edges.tobytes()),
         "place_m": settings.place_m,
     }
     rows = kept.rows(f"places-{name}", identity, lambda: model.embed_graphs(graphs))
@@ -251,7 +236,7 @@ def _tuned(others: Sequence[tuple[_Asked, FloatArray]]) -> StreetSettings:
     count = max(len(one.places) for one, _ in others)
     similarity, near, length = [], [], np.full(count, 1.0)
     for one, seen in others:
-        truth = np.array([_row(pose) for _, pose in places_of(one.singles)])
+        truth = np.array([(pose.x_m, pose.y_m, pose.heading_rad) for _, pose in places_of(one.singles)])
         wide = np.full((len(seen), count), -1e3, np.float32)  # places that the smaller map does not have
         wide[:, : len(one.places)] = seen @ one.embeddings.T
         mask = np.zeros((len(seen), count), bool)
@@ -285,19 +270,6 @@ def _priors(singles: Sequence[Pair], settings: LocalizationSettings) -> list[tup
         x, y = truth.x_m + far * math.cos(way), truth.y_m + far * math.sin(way)
         made.append((truth, StreetPrior(x, y, settings.prior_m)))
     return made
-
-
-@dataclass(frozen=True)
-class _Keeper:
-    """Embeds images, or takes up what an earlier run made of them."""
-
-    way: str
-    embed: Embed
-    kept: Kept
-    identity: dict[str, Any]
-
-    def __call__(self, name: str, pairs: Sequence[Pair]) -> FloatArray:
-        return self.kept.rows(name, {**self.identity, "way": self.way, "name": name}, lambda: self.embed(pairs))
 
 
 def _drives(
@@ -343,7 +315,3 @@ def _of(found: dict[tuple[str, str], Found], question: str, method: str) -> Foun
 
 def _order(item: tuple[tuple[str, str], Found]) -> tuple[bool, str]:
     return item[0][0].startswith("drive"), item[0][0]
-
-
-def _row(pose: SE2) -> tuple[float, float, float]:
-    return pose.x_m, pose.y_m, pose.heading_rad

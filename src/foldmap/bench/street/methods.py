@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
-from foldmap.bench.street.data import batches, graphs_of
-from foldmap.bench.street.generators import GENERATORS, Generator, GeneratorSettings, load_generator
-from foldmap.bench.street.library import Library
-from foldmap.bench.street.predict import NOTHING, Answers, Kept
+from foldmap.bench.street.data import Library, batches, graphs_of
+from foldmap.bench.street.generators.generator import FORMAT, Generator
+from foldmap.bench.street.generators.settings import GeneratorSettings
+from foldmap.bench.street.predict import NOTHING, Answers, Kept, Progress, quiet
 from foldmap.errors import ConfigError
 from foldmap.metrics.retrieval import true_ranks
 from foldmap.metrics.street_chamfer import PointSets, best_in_library
 from foldmap.metrics.street_sampled import empty_m, sampled
 from foldmap.street.graph.window import Window
-from foldmap.street.images.bev import BirdsEye
+from foldmap.street.images.ground import BirdsEye
 from foldmap.street.images.observation import AerialCrop, Observation, Pair, RingFrame
 from foldmap.street.model import EmbeddingModel
 from foldmap.street.paper.encoders.lite import Lite0
 from foldmap.street.source import LaneGraph
-from foldmap.types import FloatArray, IntArray
+from foldmap.types import BoolArray, ByteArray, FloatArray, IntArray
 
 DRAWS = 4
 """Random graphs a query."""
@@ -33,12 +32,6 @@ _GROUND_PX = 160
 _MEAN = torch.tensor((0.485, 0.456, 0.406))[:, None, None] * 255
 _STD = torch.tensor((0.229, 0.224, 0.225))[:, None, None] * 255
 _AHEAD_DEG = 45.0
-
-Progress = Callable[[int, int], None]
-
-
-def quiet(done: int, total: int) -> None:
-    """Report nothing."""
 
 
 def random_answers(queries: int, library: Library, seed: int) -> Answers:
@@ -63,14 +56,20 @@ def point_sets(graphs: Sequence[LaneGraph], window: Window) -> PointSets:
 
 def embed_pairs(model: EmbeddingModel, pairs: Sequence[Pair], progress: Progress = quiet) -> FloatArray:
     """Unit rows float32 (N, D) of observations, rendered a few at a time."""
-    return _in_batches(pairs, lambda seen: model.embed_observations(seen), model.dim, progress)
+    out = np.empty((len(pairs), model.dim), np.float32)
+    at = 0
+    for some in batches(pairs):
+        out[at : at + len(some)] = model.embed_observations([pair.observation for pair in some])
+        at += len(some)
+        progress(at, len(pairs))
+    return out
 
 
 def imagenet_features(pairs: Sequence[Pair], window: Window, progress: Progress = quiet) -> FloatArray:
     """What the paper's unimodal baseline compares: mean features of EfficientNet-lite0 with ImageNet weights.
 
-    A ring's images are each described, and their features joined in the order of the cameras, as neighbours in that
-    space must show the same on the same sides.
+    A ring's images are each described, and their features joined in the order of the cameras: neighbours in that space
+    must show the same on the same sides.
 
     Raises:
         MissingExtraError: the package with the weights is not installed.
@@ -117,14 +116,9 @@ def nearest_rows(queries: FloatArray, rows: FloatArray, k: int = 1) -> IntArray:
 def retrieved(
     method: str, queries: FloatArray, rows: FloatArray, library: Library, truths: FloatArray | None
 ) -> Answers:
-    """The most similar graph of the library for each query.
+    """The most similar graph of the library for each query: unit rows float32 of images (Q, D) and graphs (N, D).
 
-    Args:
-        method: name.
-        queries: float32 (Q, D), unit rows of images.
-        rows: float32 (N, D), of the library.
-        library: N graphs.
-        truths: float32 (Q, D), of the queries' true graphs, for recall among library and truths; None leaves that out.
+    `truths` (Q, D) are of the queries' true graphs, for recall among library and truths; None leaves that out.
     """
     begin_s = time.process_time()
     best = nearest_rows(queries, rows)[:, 0]
@@ -142,21 +136,14 @@ def unimodal(method: str, queries: FloatArray, rows: FloatArray, graphs: Sequenc
     return Answers(method, tuple(graphs[k] for k in best), best, len(graphs), NOTHING)
 
 
-def one_camera(pair: Pair, camera: str) -> Pair:
+def one_camera(frame: RingFrame, camera: str) -> RingFrame:
     """A frame of a ring with all cameras but one missing.
 
     Raises:
-        ConfigError: the frame is no ring's, or lacks that camera's image.
+        MapInputError: that camera's image is missing.
     """
-    frame = pair.observation
-    if not isinstance(frame, RingFrame) or camera not in frame.ring.names:
-        raise ConfigError(f"there is no camera {camera!r}", "name one of the ring's")
-    images = tuple(
-        image if name == camera else None for name, image in zip(frame.ring.names, frame.images, strict=True)
-    )
-    if all(image is None for image in images):
-        raise ConfigError(f"the image of {camera} is missing", "leave frames without it out")
-    return replace(pair, observation=RingFrame(frame.ring, images))
+    cameras = zip(frame.ring.names, frame.images, strict=True)
+    return RingFrame(frame.ring, tuple(image if name == camera else None for name, image in cameras))
 
 
 def front_camera(frame: RingFrame) -> str:
@@ -182,57 +169,32 @@ def generated(
     identity: Mapping[str, Any],
     progress: Progress = quiet,
 ) -> Answers:
-    """Graphs that a generator draws; it is trained on the training pairs first, unless it was before.
+    """Graphs that a generator draws; it is trained on the training pairs first, unless it was before and is kept.
 
-    Args:
-        style: of `GENERATORS`.
-        train: pairs.
-        queries: what to draw.
-        settings: of the generator.
-        seed: of its training.
-        kept: where networks are kept.
-        identity: what decides the training pairs.
-        progress: told of epochs.
+    `identity` is what decides the training pairs; `progress` is told of epochs.
     """
-    if style not in GENERATORS:
-        raise ConfigError(f"there is no generator {style!r}", f"choose among {', '.join(GENERATORS)}")
-    path = kept.network(style, {**identity, "settings": repr(settings), "seed": seed, "pairs": len(train)})
+    asked = {**identity, "settings": repr(settings), "seed": seed, "pairs": len(train), "format": FORMAT}
+    path = kept.network(style, asked)
     if path is not None and path.exists():
-        network = load_generator(path)
+        network = Generator.load(path)
     else:
         images, seen = _grounds(train, settings.window)
-        network = GENERATORS[style].fit(
-            images, graphs_of(train), seen, settings, seed,
-            lambda told: progress(told.epoch, told.epochs),
-        )  # fmt: skip
+
+        def told(epoch: int, epochs: int, loss: float) -> None:
+            progress(epoch, epochs)
+
+        network = Generator.fit(style, images, graphs_of(train), seen, settings, seed, told)
         if path is not None:
             network.save(path)
-    return drawn(network, queries)
-
-
-def drawn(network: Generator, queries: Sequence[Pair]) -> Answers:
-    """Graphs of a trained generator."""
     begin_s = time.process_time()
     graphs: list[LaneGraph] = []
     for some in batches(queries):
         graphs += network.predict(*_grounds(some, network.settings.window))
     seconds = (time.process_time() - begin_s) / max(1, len(queries))
-    return Answers(network.name, tuple(graphs), NOTHING, 0, NOTHING, seconds)
+    return Answers(style, tuple(graphs), NOTHING, 0, NOTHING, seconds)
 
 
-def _grounds(pairs: Sequence[Pair], window: Window):  # type: ignore[no-untyped-def]
+def _grounds(pairs: Sequence[Pair], window: Window) -> tuple[ByteArray, BoolArray]:
     eye = BirdsEye(window, _GROUND_PX)
     views = [eye(pair.observation) for some in batches(pairs) for pair in some]
     return np.stack([image for image, _ in views]), np.stack([seen for _, seen in views])
-
-
-def _in_batches(
-    pairs: Sequence[Pair], embed: Callable[[list[Observation]], FloatArray], dim: int, progress: Progress
-) -> FloatArray:
-    out = np.empty((len(pairs), dim), np.float32)
-    at = 0
-    for some in batches(pairs):
-        out[at : at + len(some)] = embed([pair.observation for pair in some])
-        at += len(some)
-        progress(at, len(pairs))
-    return out

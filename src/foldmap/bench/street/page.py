@@ -22,7 +22,7 @@ from foldmap.report import Page
 from foldmap.report.street_map import street_map
 from foldmap.report.street_plots import chamfer_plot, library_plot, recall_plot
 from foldmap.report.street_strips import StreetStrip, street_strips
-from foldmap.street.images.bev import BirdsEye
+from foldmap.street.images.ground import BirdsEye
 from foldmap.types import BoolArray, ByteArray
 
 Rows = list[dict[str, Any]]
@@ -35,15 +35,7 @@ _SHOWN_METHODS = 4
 class StreetResults:
     """Everything that was measured; None or empty where it was not.
 
-    Attributes:
-        data: images, maps, split.
-        main, ring, modal: retrieval.
-        sizes: of libraries.
-        updates: detection.
-        localization: see there.
-        notes: what was left out, a sentence each.
-        command: that measured it.
-        quick: whether the figures are no results.
+    `notes` say what was left out, a sentence each; `command` measured it; `quick` figures are no results.
     """
 
     data: StreetData
@@ -59,15 +51,7 @@ class StreetResults:
 
 
 def write_street(results: StreetResults, folder: Path) -> dict[str, Rows]:
-    """Write it all.
-
-    Args:
-        results: what was measured.
-        folder: gets each table as JSON and CSV, plots as SVG, pictures as PNG, and ``report.html``.
-
-    Returns:
-        Rows by table.
-    """
+    """Write each table as JSON and CSV, plots as SVG, pictures as PNG, and ``report.html``; returns rows by table."""
     folder.mkdir(parents=True, exist_ok=True)
     page = Page("foldmap street benchmark", _lead(results))
     if results.command:

@@ -1,4 +1,4 @@
-"""What a method answered for each query, and how answers and embeddings are kept between runs."""
+"""What a method answered for each query, and how answers, embeddings and networks are kept between runs."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import hashlib
 import io
 import itertools
 import json
-import os
 import re
-import tempfile
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,12 +15,27 @@ from typing import Any
 
 import numpy as np
 
+from foldmap.atlas.whole import write_whole
 from foldmap.errors import ConfigError, FoldmapError
 from foldmap.street.source import LaneGraph
 from foldmap.types import AnyArray, FloatArray, IntArray
 
 SCHEMA = 1
 NOTHING: IntArray = np.zeros(0, np.int64)
+
+Progress = Callable[[int, int], None]
+"""Called with how many are done, and of how many."""
+Stage = Callable[[str], Progress]
+"""Called with a stage's name."""
+
+
+def quiet(done: int, total: int) -> None:
+    """Report nothing."""
+
+
+def unstaged(name: str) -> Progress:
+    """Name no stage."""
+    return quiet
 
 
 @dataclass(frozen=True)
@@ -31,8 +44,7 @@ class Answers:
 
     Attributes:
         method: its name.
-        graphs: one a query, in the ego frame; a method that draws several answers a query has a multiple of them, all
-            of the first draw before those of the second.
+        graphs: one a query, in the ego frame; of several draws a query all of the first before those of the second.
         rows: int64, rows of what it retrieved from, one a graph; empty for generators.
         library: how many graphs it chose among; 0 for generators.
         ranks: int64 (Q,), rank of the true graph among the library and the truths of all queries; empty where the
@@ -49,11 +61,7 @@ class Answers:
 
 
 class Kept:
-    """A folder in which answers and embeddings are kept.
-
-    Args:
-        folder: None keeps nothing.
-    """
+    """A folder in which answers and embeddings are kept under the JSON values that decide them; None keeps nothing."""
 
     def __init__(self, folder: Path | None) -> None:
         self.folder = folder
@@ -61,17 +69,14 @@ class Kept:
     def answers(self, name: str, identity: Mapping[str, Any], make: Callable[[], Answers]) -> Answers:
         """Answers of an earlier run, or made now and kept.
 
-        Args:
-            name: of the file.
-            identity: what decides them, as JSON values.
-            make: answers.
-
         Raises:
             ConfigError: the kept ones come from another configuration, or cannot be read.
         """
-        wanted = json.loads(json.dumps({"schema": SCHEMA, **identity}, sort_keys=True))
-        path = self._path("answers", name)
-        if path is not None and path.exists():
+        if self.folder is None:
+            return make()
+        wanted = json.loads(_canonical(identity))
+        path = self._path("answers", name, ".npz")
+        if path.exists():
             arrays = _read(path)
             found = json.loads(str(arrays["configuration"]))
             if found != wanted:
@@ -81,38 +86,39 @@ class Kept:
                 )
             return _answers(path, arrays)
         made = make()
-        if path is not None:
-            _write(path, {"configuration": np.array(json.dumps(wanted)), **_arrays(made)})
+        _write(path, {"configuration": np.array(json.dumps(wanted)), **_arrays(made)})
         return made
 
     def rows(self, name: str, identity: Mapping[str, Any], make: Callable[[], FloatArray]) -> FloatArray:
-        """Embeddings under a name that tells what they are of: others are never taken for them.
-
-        Args:
-            name: start of the file's name.
-            identity: what decides them, as JSON values.
-            make: float32 (N, D).
-        """
-        seal = hashlib.sha256(json.dumps({"schema": SCHEMA, **identity}, sort_keys=True).encode()).hexdigest()[:16]
-        path = self._path("embeddings", f"{name}-{seal}")
-        if path is not None and path.exists():
+        """Embeddings float32 (N, D), in a file whose name tells what they are of: others are never taken for them."""
+        if self.folder is None:
+            return make()
+        path = self._path("embeddings", f"{name}-{_seal(identity)}", ".npz")
+        if path.exists():
             return np.asarray(_read(path)["rows"], np.float32)
         made = make()
-        if path is not None:
-            _write(path, {"rows": made})
+        _write(path, {"rows": made})
         return made
 
     def network(self, name: str, identity: Mapping[str, Any]) -> Path | None:
         """Where a trained network of this identity is kept; None where nothing is."""
-        seal = hashlib.sha256(json.dumps({"schema": SCHEMA, **identity}, sort_keys=True).encode()).hexdigest()[:16]
-        path = self._path("networks", f"{name}-{seal}")
-        if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        return None if path is None else path.with_suffix(".safetensors")
+        return None if self.folder is None else self._path("networks", f"{name}-{_seal(identity)}", ".safetensors")
 
-    def _path(self, room: str, name: str) -> Path | None:
-        plain = re.sub(r"[^A-Za-z0-9.+@-]+", "_", name)
-        return None if self.folder is None else self.folder / room / f"{plain}.npz"
+    def _path(self, room: str, name: str, ending: str) -> Path:
+        assert self.folder is not None
+        (self.folder / room).mkdir(parents=True, exist_ok=True)
+        return self.folder / room / (re.sub(r"[^A-Za-z0-9.+@-]+", "_", name) + ending)
+
+
+NOT_KEPT = Kept(None)
+
+
+def _canonical(identity: Mapping[str, Any]) -> str:
+    return json.dumps({"schema": SCHEMA, **identity}, sort_keys=True)
+
+
+def _seal(identity: Mapping[str, Any]) -> str:
+    return hashlib.sha256(_canonical(identity).encode()).hexdigest()[:16]
 
 
 def seal_of(*parts: bytes) -> str:
@@ -144,18 +150,14 @@ def _arrays(made: Answers) -> dict[str, AnyArray]:
 def _answers(path: Path, arrays: Mapping[str, AnyArray]) -> Answers:
     try:
         ends = np.concatenate([np.zeros((1, 2), np.int64), np.cumsum(arrays["counts"], axis=0)])
+        vertices_m, edges, kind = (arrays[name] for name in ("vertices_m", "edges", "kind"))
         graphs = tuple(
-            LaneGraph(
-                np.ascontiguousarray(arrays["vertices_m"][v0:v1]),
-                np.ascontiguousarray(arrays["edges"][e0:e1]),
-                np.ascontiguousarray(arrays["kind"][e0:e1]),
-            )
+            LaneGraph(vertices_m[v0:v1].copy(), edges[e0:e1].copy(), kind[e0:e1].copy())
             for (v0, e0), (v1, e1) in itertools.pairwise(ends)
         )
         plain = json.loads(str(arrays["plain"]))
-        return Answers(
-            plain["method"], graphs, arrays["rows"], int(plain["library"]), arrays["ranks"], float(plain["seconds"])
-        )
+        seconds = float(plain["seconds"])
+        return Answers(plain["method"], graphs, arrays["rows"], int(plain["library"]), arrays["ranks"], seconds)
     except (KeyError, TypeError, ValueError, IndexError, FoldmapError) as error:
         raise ConfigError(f"{path} does not hold answers: {error}", "delete it and run again") from error
 
@@ -169,10 +171,6 @@ def _read(path: Path) -> dict[str, AnyArray]:
 
 
 def _write(path: Path, arrays: Mapping[str, AnyArray]) -> None:
-    """Through a sibling file, so that an interrupted run leaves no half of one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **arrays)
-    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-        file.write(buffer.getvalue())
-    os.replace(file.name, path)
+    write_whole(path, buffer.getvalue())

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from foldmap.bench.street import methods
-from foldmap.bench.street.data import LazyPairs, StreetData, graphs_of, thinned
-from foldmap.bench.street.generators import GeneratorSettings
-from foldmap.bench.street.library import Library
-from foldmap.bench.street.predict import Answers, Kept, graphs_seal, seal_of
+from foldmap.bench.street.data import Library, Some, StreetData, graphs_of, thinned
+from foldmap.bench.street.generators.settings import GeneratorSettings
+from foldmap.bench.street.predict import NOT_KEPT, Answers, Kept, Progress, Stage, graphs_seal, seal_of, unstaged
 from foldmap.bench.street.split import Distances
 from foldmap.errors import ConfigError
 from foldmap.metrics.street_sampled import DEFINITIONS_VERSION, sampled
@@ -21,10 +21,9 @@ from foldmap.street.graph.window import Window
 from foldmap.street.images.observation import Pair, RingFrame
 from foldmap.street.model import EmbeddingModel
 from foldmap.street.source import LaneGraph
-from foldmap.types import DoubleArray, FloatArray
+from foldmap.types import DoubleArray, FloatArray, IntArray
 
 RANKS = (1, 5, 10)
-BASELINES = ("random", "oracle", "unimodal", "unimodal-own")
 
 
 @dataclass(frozen=True)
@@ -35,8 +34,7 @@ class RetrievalSettings:
         queries: at most.
         library: graphs at most; 0 for all.
         images: training images at most, for nearest images and generators.
-        generators: styles that are trained and measured; none where empty.
-        generator: their settings.
+        generators, generator: styles that are trained and measured, and their settings.
         own: whether the nearest training image in the model's own embedding is asked for.
         seed: of every draw.
     """
@@ -52,13 +50,7 @@ class RetrievalSettings:
 
 @dataclass(frozen=True)
 class Scored:
-    """A method's answers and how good they are.
-
-    Attributes:
-        answers: what it gave.
-        mean: of every metric.
-        chamfer_m: float64 (Q,), of each query; the mean of the draws where there are several.
-    """
+    """A method's answers, their mean of every metric, and float64 (Q,) of each query, the mean of its draws."""
 
     answers: Answers
     mean: StreetScores
@@ -71,8 +63,7 @@ class Retrieval:
 
     Attributes:
         label: what the images are.
-        queries: that were asked, rendered when asked for.
-        truths: their graphs.
+        queries, truths: what was asked, rendered when asked for, and the true graphs.
         library: what was retrieved from.
         distances: from queries to training places.
         window: of graphs.
@@ -94,10 +85,9 @@ class Retrieval:
 
     def rows(self) -> list[dict[str, Any]]:
         """One row a method, every metric."""
-        return [self.row(name) for name in self.methods]
+        return [self._row(name) for name in self.methods]
 
-    def row(self, name: str) -> dict[str, Any]:
-        """A method's row."""
+    def _row(self, name: str) -> dict[str, Any]:
         scored = self.methods[name]
         ranks = scored.answers.ranks
         recall = {f"recall_at_{k}": float((ranks <= k).mean()) if len(ranks) else float("nan") for k in RANKS}
@@ -120,40 +110,35 @@ def measure_retrieval(
     settings: RetrievalSettings = RetrievalSettings(),
     *,
     front: EmbeddingModel | None = None,
-    kept: Kept | None = None,
-    stage: Any = None,
+    kept: Kept = NOT_KEPT,
+    stage: Stage = unstaged,
 ) -> Retrieval:
     """Ask every method for every query, and score.
 
     Args:
         data: images, maps, split.
-        models: by the name of their row; the first is the one whose own embedding finds nearest images.
+        models: by the name of their row; the first also finds nearest images in its own embedding.
         settings: see there.
         front: model trained on the front camera alone; the first model with the other cameras missing where None.
-        kept: answers and embeddings of earlier runs; nothing is kept where None.
-        stage: called with a stage's name, gives a callback (done, total); None tells nobody.
+        kept: answers and embeddings of earlier runs.
+        stage: called with a stage's name, gives a callback (done, total).
 
     Raises:
         ConfigError: the split leaks, no model is given, a model has another window, or kept answers do not fit.
     """
     if not models or any(model.window != data.window for model in models.values()):
         raise ConfigError(f"models for windows of {data.window}", "give at least one, all of the data's window")
-    kept = kept or Kept(None)
-    begin = stage or (lambda name: methods.quiet)
-    queries = thinned(data.test, settings.queries, settings.seed)
-    truths = tuple(graphs_of(queries))
-    begin(f"{data.label}: library")
-    library = data.library(settings.library)
-    found = data.separation(queries, library)
-    bench = _Bench(data, queries, truths, library, settings, kept, begin)
-    answers = [bench.chance(), bench.oracle(), *bench.images(next(iter(models.values())))]
-    for name, model in models.items():
-        answers.append(bench.model(name, model))
-    answers += bench.single(next(iter(models.values())), front)
+    stage(f"{data.label}: library")
+    bench = _Bench(data, settings, kept, stage)
+    found = data.separation(bench.queries, bench.library)
+    first = next(iter(models.values()))
+    answers = [bench.chance(), bench.oracle(), *bench.nearest_images(first)]
+    answers += [bench.model(name, model) for name, model in models.items()]
+    answers += bench.single_camera(front or first)
     answers += [bench.generator(style) for style in settings.generators]
-    begin(f"{data.label}: scores")
-    scored = score(answers, truths, data.window)
-    return Retrieval(data.label, queries, truths, library, found, data.window, scored)
+    stage(f"{data.label}: scores")
+    scored = score(answers, bench.truths, data.window)
+    return Retrieval(data.label, bench.queries, bench.truths, bench.library, found, data.window, scored)
 
 
 def score(answers: Sequence[Answers], truths: Sequence[LaneGraph], window: Window) -> dict[str, Scored]:
@@ -170,125 +155,111 @@ def score(answers: Sequence[Answers], truths: Sequence[LaneGraph], window: Windo
 class _Bench:
     """The methods on one set of data, kept between runs."""
 
-    def __init__(
-        self,
-        data: StreetData,
-        queries: Sequence[Pair],
-        truths: tuple[LaneGraph, ...],
-        library: Library,
-        settings: RetrievalSettings,
-        kept: Kept,
-        begin: Any,
-    ) -> None:
-        self.data, self.queries, self.truths, self.library = data, queries, truths, library
-        self.settings, self.kept, self.begin = settings, kept, begin
-        self.identity = {
-            "data": data.fingerprint(),
-            "queries": [settings.queries, settings.seed],
-            "library": graphs_seal(library.graphs),
-            "definitions": DEFINITIONS_VERSION,
-        }
-        self.images_identity = {"data": data.fingerprint(), "images": [settings.images, settings.seed]}
+    def __init__(self, data: StreetData, settings: RetrievalSettings, kept: Kept, stage: Stage) -> None:
+        self.data, self.settings, self.kept, self.stage = data, settings, kept, stage
+        self.queries = thinned(data.test, settings.queries, settings.seed)
+        self.truths = tuple(graphs_of(self.queries))
+        self.library = data.library(settings.library)
         self.training = thinned(data.train, settings.images, settings.seed + 1)
+        seal = data.fingerprint()
+        self.asked = {"data": seal, "queries": [settings.queries, settings.seed]}
+        self.learned = {"data": seal, "images": [settings.images, settings.seed]}
+        self.seal = graphs_seal(self.library.graphs)
+        self.identity = {**self.asked, "library": self.seal, "definitions": DEFINITIONS_VERSION}
+
+    def told(self, what: str) -> Progress:
+        return self.stage(f"{self.data.label}: {what}")
 
     def chance(self) -> Answers:
         return methods.random_answers(len(self.queries), self.library, self.settings.seed)
 
     def oracle(self) -> Answers:
-        self.begin(f"{self.data.label}: oracle")
-        return self.kept.answers(
-            "oracle",
-            self.identity,
-            lambda: methods.oracle_answers(self.truths, self.library, self.data.window),
-        )
+        self.told("oracle")
+        make = partial(methods.oracle_answers, self.truths, self.library, self.data.window)
+        return self.kept.answers("oracle", self.identity, make)
 
-    def images(self, model: EmbeddingModel) -> list[Answers]:
-        """Nearest training images: by ImageNet, and by the model's own embedding."""
+    def nearest_images(self, model: EmbeddingModel) -> list[Answers]:
+        """Graphs of nearest training images: by ImageNet, and by the model's own embedding."""
         graphs = graphs_of(self.training)
-        described = [self.described(what, pairs, identity) for what, pairs, identity in self._both()]
-        found = [methods.unimodal("unimodal", described[1], described[0], graphs)]
+        learned, asked = (self.described(queries=queries) for queries in (False, True))
+        found = [methods.unimodal("unimodal", asked, learned, graphs)]
         if self.settings.own:
-            own = [self.observed(model, pairs, what, identity) for what, pairs, identity in self._both()]
-            found.append(methods.unimodal("unimodal-own", own[1], own[0], graphs))
+            learned, asked = (self.observed(model, queries=queries) for queries in (False, True))
+            found.append(methods.unimodal("unimodal-own", asked, learned, graphs))
         return found
 
-    def described(self, what: str, pairs: Sequence[Pair], identity: dict[str, Any]) -> FloatArray:
-        """ImageNet features of images."""
-        told = self.begin(f"{self.data.label}: ImageNet features of {what}")
-        window = self.data.window
-        return self.kept.rows(f"imagenet-{what}", identity, lambda: methods.imagenet_features(pairs, window, told))
+    def described(self, *, queries: bool) -> FloatArray:
+        """ImageNet features of queries or training images."""
+        what, pairs, identity = self._images(queries)
+        told = self.told(f"ImageNet features of {what}")
+        make = partial(methods.imagenet_features, pairs, self.data.window, told)
+        return self.kept.rows(f"imagenet-{what}", identity, make)
+
+    def observed(self, model: EmbeddingModel, *, queries: bool) -> FloatArray:
+        """Embeddings of queries or training images."""
+        what, pairs, identity = self._images(queries)
+        told = self.told(f"{model.name} embeddings of {what}")
+        identity = {**identity, "model": seal_of(model.payload())}
+        return self.kept.rows(f"images-{what}", identity, partial(methods.embed_pairs, model, pairs, told))
+
+    def _images(self, queries: bool) -> tuple[str, Sequence[Pair], dict[str, Any]]:
+        return ("queries", self.queries, self.asked) if queries else ("training", self.training, self.learned)
 
     def model(self, name: str, model: EmbeddingModel) -> Answers:
         """Graphs by image."""
+        self.told(f"{name}, graphs")
         seal = seal_of(model.payload())
-        self.begin(f"{self.data.label}: {name}, graphs")
-        graphs = self.library.graphs
-        identity = {"model": seal, "graphs": self.identity["library"]}
-        rows = self.kept.rows("library", identity, lambda: model.embed_graphs(graphs))
-        what, pairs, identity = self._both()[1]
-        asked = self.observed(model, pairs, what, identity)
-        return self.kept.answers(
-            name,
-            {**self.identity, "model": seal},
-            lambda: methods.retrieved(name, asked, rows, self.library, model.embed_graphs(self.truths)),
-        )
+        make = partial(model.embed_graphs, self.library.graphs)
+        rows = self.kept.rows("library", {"model": seal, "graphs": self.seal}, make)
+        asked = self.observed(model, queries=True)
+        return self._retrieved(name, name, model, seal, lambda: asked, lambda: rows)
 
-    def single(self, model: EmbeddingModel, front: EmbeddingModel | None) -> list[Answers]:
+    def single_camera(self, model: EmbeddingModel) -> list[Answers]:
         """The front camera of a ring alone; nothing for aerial crops."""
         first = self.queries[0].observation
         if not isinstance(first, RingFrame) or len(first.ring) < 2:
             return []
         camera = methods.front_camera(first)
         name = f"single camera ({camera})"
-        pairs = _OneCamera(self.queries, camera)
-        by = front or model
-        seal = seal_of(by.payload())
-        told = self.begin(f"{self.data.label}: {name}")
+        told = self.told(name)
+        pairs = _OneCamera(self.queries, np.arange(len(self.queries)), camera)
+        asked = partial(methods.embed_pairs, model, pairs, told)
+        rows = partial(model.embed_graphs, self.library.graphs)
+        return [self._retrieved("single-camera", name, model, seal_of(model.payload()), asked, rows)]
 
+    def _retrieved(
+        self,
+        file: str,
+        name: str,
+        model: EmbeddingModel,
+        seal: str,
+        asked: Callable[[], FloatArray],
+        rows: Callable[[], FloatArray],
+    ) -> Answers:
         def make() -> Answers:
-            rows = by.embed_graphs(self.library.graphs)
-            asked = methods.embed_pairs(by, pairs, told)
-            return methods.retrieved(name, asked, rows, self.library, by.embed_graphs(self.truths))
+            return methods.retrieved(name, asked(), rows(), self.library, model.embed_graphs(self.truths))
 
-        found = self.kept.answers("single-camera", {**self.identity, "model": seal}, make)
-        return [found]
+        return self.kept.answers(file, {**self.identity, "model": seal}, make)
 
     def generator(self, style: str) -> Answers:
         """Graphs drawn from the image."""
-        settings = replace(self.settings.generator, window=self.data.window)
-        told = self.begin(f"{self.data.label}: {style}")
-        identity = {**self.identity, **self.images_identity, "generator": asdict(settings)}
-        return self.kept.answers(
-            style,
-            identity,
-            lambda: methods.generated(
-                style, self.training, self.queries, settings, self.settings.seed, self.kept, self.images_identity, told
-            ),
-        )
-
-    def observed(self, model: EmbeddingModel, pairs: Sequence[Pair], what: str, identity: dict[str, Any]) -> FloatArray:
-        """Embeddings of images."""
-        told = self.begin(f"{self.data.label}: {model.name} embeddings of {what}")
-        return self.kept.rows(
-            f"images-{what}",
-            {**identity, "model": seal_of(model.payload())},
-            lambda: methods.embed_pairs(model, pairs, told),
-        )
-
-    def _both(self) -> list[tuple[str, Sequence[Pair], dict[str, Any]]]:
-        asked = {"data": self.identity["data"], "queries": self.identity["queries"]}
-        return [("training", self.training, dict(self.images_identity)), ("queries", self.queries, asked)]
+        settings, seed = replace(self.settings.generator, window=self.data.window), self.settings.seed
+        told = self.told(style)
+        identity = {**self.identity, **self.learned, "generator": asdict(settings)}
+        pairs = self.training, self.queries
+        make = partial(methods.generated, style, *pairs, settings, seed, self.kept, self.learned, told)
+        return self.kept.answers(style, identity, make)
 
 
-class _OneCamera(LazyPairs):
+class _OneCamera(Some):
     """Frames with one camera left."""
 
-    def __init__(self, pairs: Sequence[Pair], camera: str) -> None:
-        self._pairs, self._camera = pairs, camera
+    def __init__(self, pairs: Sequence[Pair], rows: IntArray, camera: str) -> None:
+        super().__init__(pairs, rows)
+        self._camera = camera
 
-    def __len__(self) -> int:
-        return len(self._pairs)
-
-    def one(self, number: int) -> Pair:
+    def render(self, number: int) -> Pair:
         """Render a frame."""
-        return methods.one_camera(self._pairs[number], self._camera)
+        pair = super().render(number)
+        assert isinstance(pair.observation, RingFrame)
+        return replace(pair, observation=methods.one_camera(pair.observation, self._camera))

@@ -8,31 +8,29 @@ from typing import Any
 
 import numpy as np
 
-from foldmap.bench.street.data import StreetData
-from foldmap.bench.street.library import Library
-from foldmap.bench.street.methods import embed_pairs, nearest_rows, point_sets
-from foldmap.bench.street.predict import Kept, graphs_seal, seal_of
+from foldmap.bench.street.data import Library, StreetData
+from foldmap.bench.street.methods import embed_pairs, nearest_rows
+from foldmap.bench.street.predict import NOT_KEPT, Kept, Stage, graphs_seal, seal_of, unstaged
 from foldmap.bench.street.retrieval import Retrieval
 from foldmap.metrics.street_chamfer import PointSets, best_in_library, chamfer_m
-from foldmap.metrics.street_sampled import empty_m
+from foldmap.metrics.street_sampled import empty_m, sampled
+from foldmap.street.graph.window import Window
 from foldmap.street.model import EmbeddingModel
-from foldmap.street.source import StreetMap
-from foldmap.types import DoubleArray, FloatArray, IntArray
+from foldmap.street.source import LaneGraph, StreetMap
+from foldmap.types import AnyArray, DoubleArray, FloatArray, IntArray
 
 FRACTIONS = (1 / 64, 1 / 16, 1 / 4, 1.0)
 MOST_MORE = 20_000
 """Graphs at most that the maps without images add."""
 
+Points = list[AnyArray]
+
 
 @dataclass(frozen=True)
 class Size:
-    """One library.
+    """One library: what it is made of, graphs, those of them without images; mean Chamfer distances.
 
-    Attributes:
-        library: what it is made of.
-        count: graphs.
-        more: of them without images.
-        chamfer_m, oracle_m, random_m: mean Chamfer distance of the model's first graph, of the best, of chance.
+    `chamfer_m` is of the model's first graph, `oracle_m` of the best graph, `random_m` of chance.
     """
 
     library: str
@@ -56,9 +54,9 @@ def measure_sizes(
     more: Sequence[StreetMap] = (),
     *,
     fractions: Sequence[float] = FRACTIONS,
-    kept: Kept | None = None,
+    kept: Kept = NOT_KEPT,
     seed: int = 0,
-    stage: Any = None,
+    stage: Stage = unstaged,
 ) -> list[Size]:
     """Ask the same queries of smaller and larger libraries.
 
@@ -69,40 +67,37 @@ def measure_sizes(
             the next.
         more: maps without images, all of whose windows are added last ("Ours++").
         fractions: ascending.
-        kept: embeddings of earlier runs; nothing is kept where None.
+        kept: embeddings of earlier runs.
         seed: of the order.
-        stage: called with a stage's name, gives a callback (done, total); None tells nobody.
+        stage: called with a stage's name, gives a callback (done, total).
 
     Raises:
         ConfigError: a map of `more` lies where queries do, unless the split is leaky.
     """
-    begin = stage or (lambda name: lambda done, total: None)
-    kept = kept or Kept(None)
-    told = begin(f"{data.label}: library sizes")
+    told = stage(f"{data.label}: library sizes")
     seal = seal_of(model.payload())
     asked = embed_pairs(model, done.queries)
     library = done.library
     rows = _embedded(model, library, kept, seal)
     order = np.random.default_rng([seed, 31]).permutation(len(library))
-    truths = point_sets(done.truths, data.window)
-    points = point_sets(library.graphs, data.window)
+    truths, points = _points(done.truths, data.window), _points(library.graphs, data.window)
     cap_m = empty_m(data.window)
     sizes = []
     for number, fraction in enumerate(fractions):
         part = np.sort(order[: max(1, round(fraction * len(library)))])
-        best = _best(truths, points, part, cap_m)
-        sizes.append(_size(f"{fraction:.3g} of the training maps", asked, rows, points, part, truths, best, 0, cap_m))
+        some = [points[k] for k in part]
+        best = _best(truths, some, cap_m)
+        sizes.append(_size(f"{fraction:.3g} of the training maps", 0, asked, rows[part], some, truths, best, cap_m))
         told(number + 1, len(fractions) + bool(more))
     if more:
         extra = Library.of(more, data.window, most=MOST_MORE)
         data.separation(done.queries, extra, more)
-        both = _joined(points, point_sets(extra.graphs, data.window))
+        added = _points(extra.graphs, data.window)
         wide = np.concatenate([rows, _embedded(model, extra, kept, seal)])
-        part = np.arange(len(wide))
-        best = np.minimum(best, _best(truths, both, part[len(rows) :], cap_m))
+        best = np.minimum(best, _best(truths, added, cap_m))
         named = ", ".join(dict.fromkeys(extra.maps)) if len(more) <= 6 else f"{len(more)} maps"
         label = f"all, and graphs without images of {named}"
-        sizes.append(_size(label, asked, wide, both, part, truths, best, len(extra), cap_m))
+        sizes.append(_size(label, len(extra), asked, wide, points + added, truths, best, cap_m))
         told(len(fractions) + 1, len(fractions) + 1)
     return sizes
 
@@ -112,39 +107,31 @@ def _embedded(model: EmbeddingModel, library: Library, kept: Kept, seal: str) ->
     return kept.rows("library", identity, lambda: model.embed_graphs(library.graphs))
 
 
-def _best(truths: PointSets, points: PointSets, part: IntArray, cap_m: float) -> DoubleArray:
-    return np.asarray(best_in_library(truths, _taken(points, part), cap_m=cap_m).chamfer_m, np.float64)
+def _points(graphs: Sequence[LaneGraph], window: Window) -> Points:
+    """Vertices at 1 m of each graph, as Chamfer distance looks at them."""
+    return [sampled(graph, window).points_m for graph in graphs]
 
 
-def _taken(points: PointSets, part: IntArray) -> PointSets:
-    return PointSets.of([points.points_m[points.offset[k] : points.offset[k + 1]] for k in part.tolist()])
-
-
-def _joined(one: PointSets, other: PointSets) -> PointSets:
-    offset = np.concatenate([one.offset, one.offset[-1] + other.offset[1:]])
-    return PointSets(np.concatenate([one.points_m, other.points_m]), offset)
+def _best(truths: Points, points: Points, cap_m: float) -> DoubleArray:
+    found = best_in_library(PointSets.of(truths), PointSets.of(points), cap_m=cap_m)
+    return np.asarray(found.chamfer_m, np.float64)
 
 
 def _size(
     label: str,
+    more: int,
     asked: FloatArray,
     rows: FloatArray,
-    points: PointSets,
-    part: IntArray,
-    truths: PointSets,
+    points: Points,
+    truths: Points,
     best: DoubleArray,
-    more: int,
     cap_m: float,
 ) -> Size:
-    first = part[nearest_rows(asked, rows[part])[:, 0]]
-    drawn = np.random.default_rng(len(part)).choice(part, (4, len(asked)))
+    first = nearest_rows(asked, rows)[:, 0]
+    drawn = np.random.default_rng(len(rows)).integers(len(rows), size=(4, len(asked)))
 
     def mean(chosen: IntArray) -> float:
-        return float(np.mean([_between(truths, q, points, int(k), cap_m) for q, k in enumerate(chosen)]))
+        return float(np.mean([chamfer_m(true, points[k], cap_m) for true, k in zip(truths, chosen, strict=True)]))
 
-    return Size(label, len(part), more, mean(first), float(best.mean()), float(np.mean([mean(one) for one in drawn])))
-
-
-def _between(truths: PointSets, query: int, points: PointSets, row: int, cap_m: float) -> float:
-    true = truths.points_m[truths.offset[query] : truths.offset[query + 1]]
-    return chamfer_m(true, points.points_m[points.offset[row] : points.offset[row + 1]], cap_m)
+    chance = float(np.mean([mean(one) for one in drawn]))
+    return Size(label, len(rows), more, mean(first), float(best.mean()), chance)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from pyproj import Transformer
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
@@ -20,19 +21,12 @@ SPLITS = ("place", "city", "leaky")
 CITY_M = 50_000.0
 """Maps whose middles are nearer than this, or linked by such steps, are one city."""
 LEAKY = "LEAKY SPLIT: queries lie among the training places; these figures are no results"
-_EQUATOR_M, _FLATTENING = 6_378_137.0, 1 / 298.257223563
 _ASKED_SHARE = 0.25
 
 
 @dataclass(frozen=True)
 class Split:
-    """Names of maps by what they are for.
-
-    Attributes:
-        by: of `SPLITS`.
-        train: maps that may be learned from and retrieved.
-        test: maps that queries come from; the same ones where the split is leaky.
-    """
+    """Names of maps by what they are for: to learn from and retrieve, and to ask; the same ones in a leaky split."""
 
     by: str
     train: tuple[str, ...]
@@ -46,11 +40,9 @@ class Split:
 
 @dataclass(frozen=True)
 class Distances:
-    """How far queries are from the nearest training place.
+    """How far queries are from the nearest training place, float64 (Q,).
 
-    Attributes:
-        nearest_m: float64 (Q,); NaN where the two are on different maps and one of them is nowhere on Earth.
-        leaky: whether the split is leaky, by intent.
+    NaN where the two are on different maps and one of them is nowhere on Earth. `leaky`: by intent.
     """
 
     nearest_m: DoubleArray
@@ -143,18 +135,10 @@ def distances(
     training_xy_m: Mapping[str, DoubleArray],
     leaky: bool = False,
 ) -> Distances:
-    """Distance from each query to the nearest training place, in real coordinates.
+    """Distance from each query, float64 (Q, 2) in the frame of its map, to the nearest training place, in real coordinates.
 
-    Args:
-        maps: by name.
-        query_maps: Q names.
-        query_xy_m: float64 (Q, 2), in their frames.
-        training_xy_m: float64 (N, 2) a map, by its name.
-        leaky: see `Distances`.
-
-    Returns:
-        On one map metres of its frame; between maps on Earth the straight line between the two places; NaN for a
-        query that shares a map with no training place, where it or any training map is nowhere on Earth.
+    On one map metres of its frame; between maps on Earth the straight line between the two places; NaN for a query that
+    shares a map with no training place, where it or any training map is nowhere on Earth.
     """
     placed = {name: _on_earth(maps[name], xy) for name, xy in training_xy_m.items() if len(xy)}
     earth = [points for points in placed.values() if points is not None]
@@ -194,13 +178,9 @@ def _on_earth(street: StreetMap, xy_m: AnyArray) -> DoubleArray | None:
     """Places of a map in metres from the middle of the Earth (WGS84), (N, 3); None where the map is nowhere."""
     if street.crs is None:
         return None
-    longitude, latitude = np.radians(to_lonlat(xy_m, street.crs)).T
-    square = _FLATTENING * (2 - _FLATTENING)
-    radius = _EQUATOR_M / np.sqrt(1 - square * np.sin(latitude) ** 2)
-    east = radius * np.cos(latitude)
-    points: DoubleArray = np.stack(
-        [east * np.cos(longitude), east * np.sin(longitude), radius * (1 - square) * np.sin(latitude)], 1
-    )
+    longitude, latitude = to_lonlat(xy_m, street.crs).T
+    from_middle = Transformer.from_crs("EPSG:4979", "EPSG:4978", always_xy=True)
+    points: DoubleArray = np.stack(from_middle.transform(longitude, latitude, np.zeros(len(longitude))), 1)
     return points
 
 

@@ -10,17 +10,9 @@ from foldmap.metrics.retrieval import LOCALIZATION_M
 
 
 @dataclass(frozen=True)
-class Table:
-    """A table.
+class StreetTable:
+    """A table's heading, what it shows, and the heading of each column by key."""
 
-    Attributes:
-        name: of its files.
-        title: heading.
-        caption: what it shows.
-        columns: key -> heading.
-    """
-
-    name: str
     title: str
     caption: str
     columns: dict[str, str]
@@ -58,18 +50,16 @@ _KINDS = {
     "found_same_pct": "unchanged [%]",
 }
 
-TABLES: dict[str, Table] = {
-    "main": Table("main", "Graphs for images", _SCORED, _QUALITY),
-    "ring": Table("ring", "Graphs for camera rings", _SCORED, _QUALITY),
-    "modal": Table(
-        "modal",
+TABLES: dict[str, StreetTable] = {
+    "main": StreetTable("Graphs for images", _SCORED, _QUALITY),
+    "ring": StreetTable("Graphs for camera rings", _SCORED, _QUALITY),
+    "modal": StreetTable(
         "Unimodal against cross-modal",
         "Nearest image against nearest graph, both of the same training windows: what the step from images to graphs "
         "costs, and what graphs without images can add. " + _SCORED,
         _QUALITY,
     ),
-    "size": Table(
-        "size",
+    "size": StreetTable(
         "Quality against library size",
         "The same queries ask smaller and larger libraries; the last row adds graphs of maps without any image. Way is "
         "within each library, whose chance and best graph move with it.",
@@ -83,8 +73,7 @@ TABLES: dict[str, Table] = {
             "way_pct": "way [%]",
         },
     ),
-    "update": Table(
-        "update",
+    "update": StreetTable(
         "Update detection",
         "Maps with known edits, half of the windows as they are. Thresholds come from the other held-out maps. The "
         "columns by kind are shares of windows (or drives) of that kind that were reported: the last one are false "
@@ -101,8 +90,7 @@ TABLES: dict[str, Table] = {
             **_KINDS,
         },
     ),
-    "localization": Table(
-        "localization",
+    "localization": StreetTable(
         "Localization",
         "All graphs of the held-out map are in the library, none of its images. A single image has a prior (a disc "
         "that holds the truth, its middle anywhere within) or none; a drive starts anywhere on the map. Every guess "
@@ -122,13 +110,12 @@ TABLES: dict[str, Table] = {
 }
 
 
-def chosen_tables(names: Sequence[str]) -> dict[str, Table]:
-    """Tables by name; all where no name is given.
+def check_tables(names: Sequence[str]) -> None:
+    """Refuse names of tables that there are not.
 
     Raises:
-        ConfigError: there is no such table.
+        ConfigError: names the first.
     """
     unknown = [name for name in names if name not in TABLES]
     if unknown:
         raise ConfigError(f"there is no table {unknown[0]!r}", f"choose among {', '.join(TABLES)}")
-    return {name: table for name, table in TABLES.items() if not names or name in names}

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from scipy.spatial import cKDTree
 
-from foldmap.bench.street.data import StreetData, batches, graphs_of
+from foldmap.bench.street.data import Library, StreetData, batches, graphs_of
 from foldmap.bench.street.drives import Drive
-from foldmap.bench.street.library import Library
 from foldmap.bench.street.methods import nearest_rows
-from foldmap.bench.street.predict import Kept, graphs_seal, seal_of
+from foldmap.bench.street.predict import NOT_KEPT, Kept, Stage, graphs_seal, seal_of, unstaged
 from foldmap.errors import ConfigError, ModelError
 from foldmap.geometry import SE2
 from foldmap.metrics.detection import DetectionScore
@@ -43,8 +42,8 @@ class UpdateSettings:
     """What decides an update table apart from its data.
 
     Attributes:
-        windows: a map; half of them are edited, each kind alike.
-        drives: a map; half of them have one edit.
+        windows: of a map; half of them are edited, each kind alike.
+        drives: of a map; half of them have one edit.
         frames: of a drive.
         step_m: between its frames.
         changes: when a change is reported.
@@ -61,17 +60,16 @@ class UpdateSettings:
 
 @dataclass(frozen=True)
 class Windows:
-    """Windows of one map with what was done to their maps.
-
-    Attributes:
-        pairs: rendered when asked for.
-        old: the windows' maps, edited or as they are.
-        kinds: of `EDITS`, or `SAME`.
-    """
+    """Windows of one map; their maps, edited or as they are; and what was done to these, of `EDITS`, or `SAME`."""
 
     pairs: Sequence[Pair]
     old: tuple[LaneGraph, ...]
     kinds: tuple[str, ...]
+
+    @property
+    def edited(self) -> BoolArray:
+        """Which were edited."""
+        return np.array([kind != SAME for kind in self.kinds])
 
 
 @dataclass(frozen=True)
@@ -100,13 +98,13 @@ class Updates:
         """One row a method, and one for drives."""
         found = []
         for method, score in self.windows.items():
-            kinds = {f"found_{kind.replace(' ', '_')}_pct": 100 * v for kind, v in self.by_kind[method].items()}
+            kinds = _by_kind(self.by_kind[method])
             found.append({"method": method, "level": "window", "count": self.count, **_flat(score), **kinds})
         if self.drives is not None:
-            kinds = {
-                f"found_{kind.replace(' ', '_')}_pct": 100 * hit / there if there else float("nan")
-                for kind, (hit, there) in self.drives_by_kind.items()
+            shares = {
+                kind: hit / there if there else float("nan") for kind, (hit, there) in self.drives_by_kind.items()
             }
+            kinds = _by_kind(shares)
             count = sum(there for _, there in self.drives_by_kind.values())
             found.append({"method": "foldmap", "level": "drive", "count": count, **_flat(self.drives), **kinds})
         return found
@@ -119,8 +117,8 @@ def measure_updates(
     *,
     plain: FieldEmbedding | None = None,
     retrieval: tuple[EmbeddingModel, Library, FloatArray] | None = None,
-    kept: Kept | None = None,
-    stage: Any = None,
+    kept: Kept = NOT_KEPT,
+    stage: Stage = unstaged,
 ) -> Updates:
     """Edit maps of held-out windows and drives, and count which edits are noticed.
 
@@ -133,8 +131,8 @@ def measure_updates(
         settings: see there.
         plain: a model whose network takes no map, for the residual baseline; None leaves that out.
         retrieval: model, library and its rows, for the baseline of retrieval; None leaves that out.
-        kept: scores of windows of earlier runs; nothing is kept where None.
-        stage: called with a stage's name, gives a callback (done, total); None tells nobody.
+        kept: scores of windows of earlier runs.
+        stage: called with a stage's name, gives a callback (done, total).
 
     Raises:
         ModelError: the model takes no map.
@@ -142,14 +140,13 @@ def measure_updates(
     """
     if not model.network.shape.with_map:
         raise ModelError("this model takes no map to compare with", "train one with `foldmap train street --update`")
-    begin = stage or (lambda name: lambda done, total: None)
     names = data.split.test
     more = () if len(names) > 1 else data.split.train[:1]
-    told = begin(f"{data.label}: changes, windows")
+    told = stage(f"{data.label}: changes, windows")
     made, scores = {}, {}
     for done, name in enumerate((*names, *more)):
         made[name] = edited_windows(data, name, settings)
-        scores[name] = _kept_scores(data, name, made[name], settings, kept or Kept(None), (model, plain, retrieval))
+        scores[name] = _kept_scores(data, name, made[name], settings, kept, (model, plain, retrieval))
         told(done + 1, len(names) + len(more))
     windows, by_kind, thresholds = {}, {}, {}
     for method in next(iter(scores.values())):
@@ -159,16 +156,16 @@ def measure_updates(
             others = [other for other in made if other != name]
             limit = best_threshold(
                 np.concatenate([scores[other][method] for other in others]),
-                np.concatenate([_edited(made[other]) for other in others]),
+                np.concatenate([made[other].edited for other in others]),
             )
             thresholds[f"{method}, {name}"] = limit
             flags.append(scores[name][method] > limit)
-            truth.append(_edited(made[name]))
+            truth.append(made[name].edited)
             kinds += made[name].kinds
         reported, of = np.concatenate(flags), np.asarray(kinds)
         windows[method] = DetectionScore.of_flags(reported, np.concatenate(truth))
         by_kind[method] = {kind: float(reported[of == kind].mean()) for kind in (*EDITS, SAME) if (of == kind).any()}
-    told = begin(f"{data.label}: changes, drives")
+    told = stage(f"{data.label}: changes, drives")
     total, hits = None, dict.fromkeys(EDITS, (0, 0))
     for done, name in enumerate(names):
         for score, kind in _drives(data, name, model, settings):
@@ -232,20 +229,16 @@ def _kept_scores(
     names = [method for method, there in zip(METHODS, (1, plain, retrieval), strict=True) if there is not None]
 
     def make() -> FloatArray:
-        found = _scores(made, *rivals)
+        found = _scores(made, rivals)
         return np.stack([found[method] for method in names]).astype(np.float32)
 
     rows = kept.rows(f"changes-{name}", identity, make)
     return {method: np.asarray(row, np.float64) for method, row in zip(names, rows, strict=True)}
 
 
-def _scores(
-    made: Windows,
-    model: FieldEmbedding,
-    plain: FieldEmbedding | None,
-    retrieval: tuple[EmbeddingModel, Library, FloatArray] | None,
-) -> dict[str, DoubleArray]:
+def _scores(made: Windows, rivals: Rivals) -> dict[str, DoubleArray]:
     """How changed each window looks to each method."""
+    model, plain, retrieval = rivals
     found: dict[str, list[float]] = {METHODS[0]: []}
     at = 0
     for some in batches(made.pairs):
@@ -312,8 +305,8 @@ def _seen(poses: Sequence[SE2], window: Window) -> Window:
 def match_changes(changes: Sequence[Change], done: Edit | None) -> DetectionScore:
     """Which reported changes are the edit, and which are not there.
 
-    A change is the edit where half of either line lies within 2.5 m of the other: of the lane as it truly is or as the
-    edited map has it, since a shifted lane may be told as one added and one removed.
+    A change is the edit where half of either line lies within 2.5 m of the other, of the lane as it truly is or as the
+    edited map has it: a shifted lane may be told as one added and one removed.
     """
     lines = [] if done is None else [line for line in (done.before_m, done.after_m) if len(line)]
     right = [any(_along(change, line) for line in lines) for change in changes]
@@ -332,19 +325,12 @@ def _along(change: Change, line_m: DoubleArray) -> bool:
     return False
 
 
-def _edited(made: Windows) -> BoolArray:
-    return np.array([kind != SAME for kind in made.kinds])
+def _by_kind(shares: dict[str, float]) -> dict[str, float]:
+    return {f"found_{kind.replace(' ', '_')}_pct": 100 * share for kind, share in shares.items()}
 
 
-def _flat(score: DetectionScore) -> Mapping[str, Any]:
+def _flat(score: DetectionScore) -> dict[str, Any]:
     low, high = score.f1_interval
-    return {
-        "precision": score.precision,
-        "recall": score.recall,
-        "f1": score.f1,
-        "f1_95_low": low,
-        "f1_95_high": high,
-        "true_positives": score.true_positives,
-        "false_positives": score.false_positives,
-        "false_negatives": score.false_negatives,
-    }
+    counts = {name: getattr(score, name) for name in ("true_positives", "false_positives", "false_negatives")}
+    rates = {"precision": score.precision, "recall": score.recall, "f1": score.f1}
+    return {**rates, "f1_95_low": low, "f1_95_high": high, **counts}

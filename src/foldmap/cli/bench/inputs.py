@@ -52,13 +52,15 @@ def read_places(folder: Path | None, most: int, seed: int) -> Places | None:
     Raises:
         ConfigError: the folder holds no pairs.
     """
-    from foldmap.bench.lidar.baselines.tuning import Part, Places
+    from foldmap.bench.lidar.baselines.tuning import Places
+    from foldmap.lidar.pairs.sampling import SomePairs
     from foldmap.town.lidar.cache import PairCache
 
     if folder is None:
         return None
     cache = PairCache(folder)
-    return Places(Part(cast("Sequence[Pair]", cache), range(min(len(cache), most))), cache.resolution_m, seed=seed)
+    pairs = SomePairs(cast("Sequence[Pair]", cache), range(min(len(cache), most)))
+    return Places(pairs, cache.resolution_m, seed=seed)
 
 
 @contextmanager

@@ -174,10 +174,10 @@ def read_models(
     Raises:
         ModelError: a file is no model, or takes a map where it should not, or the reverse.
     """
-    from foldmap.api.street_layers import read_street_model
     from foldmap.bench.street.benchmark import StreetModels
     from foldmap.street.defaults import default_model
     from foldmap.street.field.model import FieldEmbedding
+    from foldmap.street.model import read_street_model
 
     def read(path: Path | None) -> EmbeddingModel | None:
         found = None if path is None else read_street_model(path)

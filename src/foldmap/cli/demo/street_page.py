@@ -147,7 +147,7 @@ def _ground(model: FieldEmbedding, one: Retrieved) -> ByteArray:
     """What the network looks at; white where no camera sees ground."""
     import numpy as np
 
-    from foldmap.street.field.examples import birds_eye
+    from foldmap.street.field.network import birds_eye
 
     image, seen = birds_eye(model.field)(one.pair.observation)
     shown: ByteArray = np.where(seen[..., None], image, np.uint8(255))

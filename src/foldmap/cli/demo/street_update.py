@@ -126,9 +126,9 @@ def bring_up_to_date(
         settings: how many frames.
     """
     from foldmap.atlas import FoldFile
-    from foldmap.street.changes.dense import densified, thinned
     from foldmap.street.changes.detect import apply_changes, find_changes
     from foldmap.street.changes.evidence import gather, windows_of
+    from foldmap.street.graph.chains import densified, thinned
     from foldmap.street.refold import update_street
     from foldmap.street.unfold import StreetLayer
 

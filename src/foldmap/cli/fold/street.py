@@ -152,8 +152,8 @@ def summary_of(done: StreetReport) -> dict[str, Any]:
 
 def model_of(options: StreetOptions) -> EmbeddingModel | None:
     """The model that embeds the places, or None where there are none."""
-    from foldmap.api.street_layers import read_street_model
     from foldmap.street.defaults import default_model
+    from foldmap.street.model import read_street_model
 
     if options.spacing == 0:
         return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -15,8 +15,8 @@ from foldmap.street.changes.evidence import Evidence
 from foldmap.street.changes.tracing import trace_lines
 from foldmap.street.field.draw import FieldSpec
 from foldmap.street.field.world import WorldField, lay_together
-from foldmap.street.graph.chains import chains
-from foldmap.street.source import LANE, LaneGraph
+from foldmap.street.graph.chains import chains, vertices_along
+from foldmap.street.source import LaneGraph
 from foldmap.types import BoolArray, DoubleArray, IntArray
 
 ADDED, REMOVED, MOVED = "added", "removed", "moved"
@@ -39,17 +39,14 @@ class ChangeSettings:
     join_m: float = 2.5
 
 
-DEFAULT = ChangeSettings()
-
-
 @dataclass(frozen=True)
 class Change:
     """One change of the world against the map.
 
     Attributes:
         kind: "added", "removed" or "moved".
-        line_m: float64 (P, 2) in the map's frame, in driving direction: the lane as it is now, or, where it was
-            removed, as the map has it.
+        line_m: float64 (P, 2) in the map's frame, in driving direction: the lane as it is now; a removed one as the map
+            has it.
         before_m: float64 (Q, 2), the old line of a moved lane; empty otherwise.
         edges: edges of the map that are gone.
         confidence: mean evidence along it, 0 to 1.
@@ -88,13 +85,13 @@ def find_changes(
     gone = lay_together([one.gone for one in evidence], poses, field)
     lacking = lay_together([one.lacking for one in evidence], poses, field)
     removed = _removed(graph, gone, settings)
+    nothing = np.zeros((0, 2))
     added = [
-        Change(ADDED, line.line_m, np.zeros((0, 2)), np.zeros(0, np.int64), line.strength, _seen(lacking, line.line_m))
+        Change(ADDED, line.line_m, nothing, np.zeros(0, np.int64), line.strength, _windows(lacking, line.line_m))
         for line in trace_lines(lacking, settings.least, settings.least_m)
         if line.strength >= settings.least
     ]
-    found = _moved(removed, added, settings)
-    return sorted(found, key=lambda change: -change.confidence)
+    return sorted(_moved(removed, added, settings), key=lambda change: -change.confidence)
 
 
 def _removed(graph: LaneGraph, gone: WorldField, settings: ChangeSettings) -> list[Change]:
@@ -106,27 +103,22 @@ def _removed(graph: LaneGraph, gone: WorldField, settings: ChangeSettings) -> li
     value = gone.at(middle[:, 0], middle[:, 1], np.arctan2(step[:, 1], step[:, 0]))
     length = graph.edge_lengths_m
     found = []
-    runs = chains(graph)
-    for c in range(len(runs)):
-        chain = runs.edge[runs.offset[c] : runs.offset[c + 1]]
+    for chain in chains(graph).runs():
         strong = _closed(value[chain] >= 0.6 * settings.least)
         for first, last in _runs(strong):
             edges = chain[first:last]
             mean = float(np.average(value[edges], weights=length[edges]))
             if length[edges].sum() < settings.least_m or mean < settings.least:
                 continue
-            line = graph.vertices_m[np.append(graph.edges[edges, 0], graph.edges[edges[-1], 1])]
-            found.append(Change(REMOVED, line, np.zeros((0, 2)), edges, mean, _seen(gone, line)))
+            line = graph.vertices_m[vertices_along(graph, edges)]
+            found.append(Change(REMOVED, line, np.zeros((0, 2)), edges, mean, _windows(gone, line)))
     return found
 
 
-def _closed(
-    strong: np.ndarray[tuple[int], np.dtype[np.bool_]], gap: int = 3
-) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+def _closed(strong: BoolArray, gap: int = 3) -> BoolArray:
     """Gaps of up to three edges between strong ones are filled."""
-    index = np.flatnonzero(strong)
-    out = strong.copy()
-    for a, b in itertools.pairwise(index):
+    out: BoolArray = strong.copy()
+    for a, b in itertools.pairwise(np.flatnonzero(strong)):
         if b - a <= gap + 1:
             out[a:b] = True
     return out
@@ -137,7 +129,7 @@ def _runs(strong: BoolArray) -> list[tuple[int, int]]:
     return [(int(a), int(b)) for a, b in zip(edge[::2], edge[1::2], strict=True)]
 
 
-def _seen(field: WorldField, line: DoubleArray) -> int:
+def _windows(field: WorldField, line: DoubleArray) -> int:
     i = ((line[:, 0] - field.west_m) / field.cell_m).astype(int).clip(0, field.windows.shape[0] - 1)
     j = ((line[:, 1] - field.south_m) / field.cell_m).astype(int).clip(0, field.windows.shape[1] - 1)
     return int(np.median(field.windows[i, j]))
@@ -170,22 +162,17 @@ def _beside(new: Change, old: Change) -> float:
 def apply_changes(
     graph: LaneGraph, changes: Sequence[Change], settings: ChangeSettings = ChangeSettings()
 ) -> LaneGraph:
-    """The map brought up to date: gone edges out, new lanes in, their ends joined to vertices nearby.
+    """The map that the changes were found on, brought up to date: gone edges out, new lanes in.
 
-    Args:
-        graph: the map that the changes were found on.
-        changes: those to apply.
-        settings: `join_m`.
+    Ends of new lanes are joined to vertices nearby (`ChangeSettings.join_m`).
 
     Raises:
         MapInputError: a change names an edge that the map does not have.
     """
-    dropped = np.unique(np.concatenate([np.zeros(0, np.int64), *(change.edges for change in changes)]))
-    if len(dropped) and (dropped[0] < 0 or dropped[-1] >= len(graph.edges)):
+    dropped = np.concatenate([np.zeros(0, np.int64), *(change.edges for change in changes)])
+    if not np.isin(dropped, np.arange(len(graph.edges))).all():
         raise MapInputError("a change names an edge that the map does not have", "find the changes on this map")
-    kept = np.ones(len(graph.edges), bool)
-    kept[dropped] = False
-    result = graph.take_edges(kept)
+    result = graph.take_edges(np.delete(np.arange(len(graph.edges)), dropped))
     for change in changes:
         if change.kind != REMOVED:
             result = _with_lane(result, change.line_m, settings.join_m)
@@ -195,7 +182,6 @@ def apply_changes(
 def _with_lane(graph: LaneGraph, line: DoubleArray, join_m: float) -> LaneGraph:
     """Add a lane; its first point becomes the nearest vertex where a lane ends or passes, its last likewise."""
     chain = len(graph) + np.arange(len(line))
-    vertices = np.concatenate([graph.vertices_m, line])
     if len(graph):
         tree = cKDTree(graph.vertices_m)
         for end, degree in ((0, graph.in_degree), (-1, graph.out_degree)):
@@ -203,13 +189,5 @@ def _with_lane(graph: LaneGraph, line: DoubleArray, join_m: float) -> LaneGraph:
             if near:
                 gap = np.linalg.norm(graph.vertices_m[near] - line[end], axis=1)
                 chain[end] = near[int(gap.argmin())]
-    edges = np.stack([chain[:-1], chain[1:]], 1)
-    edges = edges[edges[:, 0] != edges[:, 1]]
-    joined = replace(
-        graph,
-        vertices_m=vertices,
-        edges=np.concatenate([graph.edges, edges]),
-        kind=np.append(graph.kind, np.full(len(edges), LANE, np.uint8)),
-        lane=np.append(graph.lane, np.full(len(edges), -1)),
-    )
+    joined = graph.with_chain(line, chain)
     return joined.take_vertices(np.unique(joined.edges))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.spatial import cKDTree
 
 from foldmap.errors import ConfigError
-from foldmap.street.graph.chains import chains
+from foldmap.street.graph.chains import chains, vertices_along
 from foldmap.street.graph.window import Window
 from foldmap.street.source import LANE, LINK, LaneGraph
 from foldmap.types import BoolArray, DoubleArray, IntArray
@@ -25,13 +25,7 @@ _TRIES = 4
 
 @dataclass(frozen=True)
 class Edit:
-    """One edit.
-
-    Attributes:
-        kind: of `EDITS`.
-        before_m: float64 (P, 2), the lane or link as it truly is; empty for a lane that was added to the map.
-        after_m: float64 (Q, 2), as the edited map has it; empty for one that was removed from the map.
-    """
+    """What was done, of `EDITS`: the lane as it truly is, and as the edited map has it, float64 (P, 2), or empty."""
 
     kind: str
     before_m: DoubleArray
@@ -41,13 +35,9 @@ class Edit:
 def edit(
     graph: LaneGraph, kind: str, rng: np.random.Generator, window: Window | None = None
 ) -> tuple[LaneGraph, Edit] | None:
-    """Edit one lane or link, a whole chain of the graph.
+    """Edit one lane or link, a whole chain of the true graph, that `rng` chooses.
 
-    Args:
-        graph: the truth.
-        kind: of `EDITS`.
-        rng: chooses the lane.
-        window: only chains with at least 12 m (links 6 m) inside it are edited; None: anywhere.
+    Only chains with at least 12 m (links 6 m) inside the window are edited; None: anywhere.
 
     Returns:
         The edited map and what was done; None where no chain is long enough, or a new lane has no room.
@@ -58,7 +48,7 @@ def edit(
     if kind not in EDITS:
         raise ConfigError(f"there is no edit {kind!r}", f"choose one of {', '.join(EDITS)}")
     for chain in _candidates(graph, kind, rng, window):
-        line = graph.vertices_m[np.append(graph.edges[chain, 0], graph.edges[chain[-1], 1])]
+        line = graph.vertices_m[vertices_along(graph, chain)]
         nothing = np.zeros((0, 2))
         rest = np.ones(len(graph.edges), bool)
         rest[chain] = False
@@ -76,12 +66,7 @@ def edit(
 
 @dataclass(frozen=True)
 class RandomAging:
-    """Ages windows for training: most get one edit of a random kind, the others stay as they are.
-
-    Attributes:
-        share: of windows that are edited, where they can be.
-        window: as in `edit`.
-    """
+    """Ages windows for training: a share gets one edit of a random kind, where it can; the others stay as they are."""
 
     share: float
     window: Window
@@ -102,11 +87,12 @@ def _candidates(graph: LaneGraph, kind: str, rng: np.random.Generator, window: W
     middle = graph.vertices_m[graph.edges[found.edge]].mean(1)
     counted = graph.edge_lengths_m[found.edge] * (_inside(middle, window) if window else 1.0)
     length = np.add.reduceat(counted, found.offset[:-1])
-    of_kind = graph.kind[found.edge[found.offset[:-1]]]
+    of_kind = graph.kind[found.first]
     wanted, least = (LINK, LEAST_LINK_M) if kind == "link removed" else (LANE, LEAST_LANE_M)
     fitting = np.flatnonzero((of_kind == wanted) & (length >= least))
     rng.shuffle(fitting)
-    return [found.edge[found.offset[c] : found.offset[c + 1]] for c in fitting[:_TRIES]]
+    runs = found.runs()
+    return [runs[c] for c in fitting[:_TRIES]]
 
 
 def _inside(points_m: DoubleArray, window: Window) -> BoolArray:
@@ -124,11 +110,4 @@ def _offset(line_m: DoubleArray, left_m: float) -> DoubleArray:
 
 def _with_line(graph: LaneGraph, line_m: DoubleArray) -> LaneGraph:
     """The graph and one more lane, joined to nothing."""
-    chain = len(graph) + np.arange(len(line_m))
-    return replace(
-        graph,
-        vertices_m=np.concatenate([graph.vertices_m, line_m]),
-        edges=np.concatenate([graph.edges, np.stack([chain[:-1], chain[1:]], 1)]),
-        kind=np.append(graph.kind, np.full(len(line_m) - 1, LANE, np.uint8)),
-        lane=np.append(graph.lane, np.full(len(line_m) - 1, -1)),
-    )
+    return graph.with_chain(line_m, len(graph) + np.arange(len(line_m)))

@@ -1,4 +1,4 @@
-"""Where an image disagrees with a map: evidence of change, window by window, and laid together over a drive."""
+"""Where an image disagrees with a map: evidence of change, window by window."""
 
 from __future__ import annotations
 
@@ -6,27 +6,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import gaussian_filter, map_coordinates
+from scipy.ndimage import gaussian_filter
 
 from foldmap.errors import ModelError
 from foldmap.geometry import SE2
-from foldmap.street.field.draw import FieldSpec, draw_all, heading_weights
+from foldmap.street.field.draw import FieldSpec, draw_all
 from foldmap.street.field.model import FieldEmbedding
 from foldmap.street.graph.chains import resample
 from foldmap.street.graph.window import cut
 from foldmap.street.images.observation import Observation
 from foldmap.street.source import LaneGraph
-from foldmap.types import DoubleArray, FloatArray
+from foldmap.types import FloatArray
 
 _BLOB_CELLS = 2.0
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What one window says about the map.
+    """What one window says about the map: fields float32 (headings, rows, columns), 0 to 1.
 
     Attributes:
-        present: float32 (headings, rows, columns), lanes that are there, given image and map.
+        present: lanes that are there, given image and map.
         lacking: lanes that are there and not on the map.
         gone: lanes that are on the map and not there.
         score: strongest blob of either, about 0 (agrees) to 1.
@@ -39,15 +39,10 @@ class Evidence:
 
 
 def gather(model: FieldEmbedding, observations: Sequence[Observation], old_maps: Sequence[LaneGraph]) -> list[Evidence]:
-    """Compare observations with the map's windows at their places.
-
-    Args:
-        model: with a network that takes a map (`foldmap train street --update`).
-        observations: N of them.
-        old_maps: N windows of the map, in the ego frame.
+    """Compare observations with the windows of the map at their places, in the ego frame.
 
     Raises:
-        ModelError: the model's network takes no map.
+        ModelError: the model's network takes no map (`foldmap train street --update`).
     """
     if not model.network.shape.with_map:
         raise ModelError("this model takes no map to compare with", "train one with `foldmap train street --update`")
@@ -68,21 +63,3 @@ def windows_of(graph: LaneGraph, poses: Sequence[SE2], field: FieldSpec) -> list
 def blob(field_CRS: FloatArray) -> float:
     """The strongest blob of a change field, all headings together, over about 2 m."""
     return float(gaussian_filter(field_CRS.sum(0), _BLOB_CELLS).max())
-
-
-def along(field_CRS: FloatArray, pieces: DoubleArray, spec: FieldSpec) -> DoubleArray:
-    """Values of a field under strokes (S, 4) of the ego frame, at their headings; NaN outside of the window.
-
-    Args:
-        field_CRS: the field.
-        pieces: as `foldmap.street.field.draw.strokes` gives them.
-        spec: how the field is laid.
-    """
-    headings, rows, columns = spec.shape
-    row = (spec.window.ahead_m - pieces[:, 0]) / spec.cell_m - 0.5
-    column = (spec.window.left_m - pieces[:, 1]) / spec.cell_m - 0.5
-    planes = [map_coordinates(plane, np.stack([row, column]), order=1, mode="nearest") for plane in field_CRS]
-    value = (heading_weights(pieces[:, 2], headings) * np.stack(planes, 1)).sum(1)
-    outside = (row < -0.5) | (row > rows - 0.5) | (column < -0.5) | (column > columns - 0.5)
-    result: DoubleArray = np.where(outside, np.nan, value)
-    return result

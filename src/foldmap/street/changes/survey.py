@@ -11,11 +11,10 @@ from scipy.ndimage import maximum_filter
 from scipy.spatial import cKDTree
 
 from foldmap.geometry import SE2
-from foldmap.street.changes.dense import densified
 from foldmap.street.changes.evidence import Evidence, blob, gather
 from foldmap.street.field.draw import FieldSpec, draw, draw_all
 from foldmap.street.field.model import FieldEmbedding
-from foldmap.street.graph.chains import resample
+from foldmap.street.graph.chains import densified, resample
 from foldmap.street.graph.window import Window, cut
 from foldmap.street.images.observation import Observation
 from foldmap.street.places import EdgeIndex

@@ -18,26 +18,17 @@ _MOST_STEPS = 2000
 
 @dataclass(frozen=True)
 class TracedLine:
-    """A lane that a field shows.
-
-    Attributes:
-        line_m: float64 (P, 2), about 1 m apart, in driving direction.
-        strength: mean value of the field along it.
-    """
+    """A lane that a field shows, float64 (P, 2) about 1 m apart in driving direction, and the field's mean along it."""
 
     line_m: DoubleArray
     strength: float
 
 
 def trace_lines(field: WorldField, least: float, least_m: float = 6.0, at_most: int = 200) -> list[TracedLine]:
-    """Trace lanes, strongest start first.
+    """Trace at most so many lanes, strongest start first; those shorter than `least_m` are dropped.
 
-    Args:
-        field: values 0 to 1.
-        least: a line starts at a cell of at least this value (of all headings together, smoothed over a cell) and
-            goes on while it finds half of it.
-        least_m: shorter lines are dropped.
-        at_most: lines.
+    A line starts at a cell of at least `least` (0 to 1, of all headings together, smoothed over a cell), and goes on
+    while it finds half of it.
     """
     left = replace(field, value=field.value.copy())
     found: list[TracedLine] = []

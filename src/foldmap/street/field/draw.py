@@ -16,6 +16,7 @@ import numpy as np
 from numba import njit
 
 from foldmap.errors import ConfigError
+from foldmap.street.graph.chains import members
 from foldmap.street.graph.window import AROUND, Window
 from foldmap.street.source import LaneGraph
 from foldmap.types import AnyArray, DoubleArray, FloatArray
@@ -30,7 +31,7 @@ class FieldSpec:
     """How lanes are drawn.
 
     Attributes:
-        window: what the field covers, in the ego frame.
+        window: what the field covers, in the ego frame; a whole number of cells.
         cell_m: side of a cell.
         headings: channels; channel k collects lanes that head ``2 pi k / headings`` from ahead, counter-clockwise; a
             lane between two headings is shared by both.
@@ -86,10 +87,11 @@ class FieldSpec:
 def draw(graph: LaneGraph, spec: FieldSpec) -> FloatArray:
     """The lane field of a graph in the ego frame, float32 `spec.shape`, 0 to 1.
 
-    Lanes beyond the window's rim count as far as the pen reaches into it, so cut graphs a little larger where that
-    matters; retrieval compares graphs cut alike.
+    Lanes beyond the window's rim count as far as the pen reaches into it: cut graphs a little larger where that
+    matters.
     """
-    return draw_strokes(strokes(graph), spec)
+    drawn: FloatArray = draw_all([graph], spec)[0]
+    return drawn
 
 
 def draw_all(graphs: Sequence[LaneGraph], spec: FieldSpec) -> FloatArray:
@@ -101,15 +103,12 @@ def draw_all(graphs: Sequence[LaneGraph], spec: FieldSpec) -> FloatArray:
 
 
 def draw_around(ends_m: DoubleArray, poses: DoubleArray, spec: FieldSpec) -> FloatArray:
-    """The lane fields of windows of one graph: those of its parts in each window, in each ego frame.
+    """The lane fields of windows of one graph, float32 (N, headings, rows, columns), 0 to 1.
 
     Args:
         ends_m: float64 (E, 2, 2), from where to where the graph's edges go.
         poses: float64 (N, 3), x, y (m) and heading (rad) of each window's ego in the graph's frame.
         spec: how lanes are drawn.
-
-    Returns:
-        float32 (N, headings, rows, columns), 0 to 1.
     """
     fields = np.zeros((len(poses), *spec.shape), np.float32)
     window = spec.window
@@ -126,25 +125,17 @@ def strokes(graph: LaneGraph) -> DoubleArray:
     step = ends[:, 1] - ends[:, 0]
     length = np.hypot(step[:, 0], step[:, 1])
     pieces = np.maximum(1, np.ceil(length / _STEP_M - 0.25).astype(np.int64))
-    edge = np.repeat(np.arange(len(length)), pieces)
-    rank = np.arange(len(edge)) - np.repeat(np.cumsum(pieces) - pieces, pieces)
+    edge, rank = members(pieces)
     middle = ends[edge, 0] + ((rank + 0.5) / pieces[edge])[:, None] * step[edge]
     heading = np.arctan2(step[:, 1], step[:, 0])
     return np.column_stack([middle, heading[edge], (length / pieces)[edge]])
-
-
-def draw_strokes(pieces: AnyArray, spec: FieldSpec) -> FloatArray:
-    """Draw pieces as `strokes` gives them, in the ego frame."""
-    field = np.zeros(spec.shape, np.float32)
-    _ink(np.asarray(pieces, np.float64), field, *_pen(spec))
-    return np.minimum(field, 1.0, out=field)
 
 
 def heading_weights(heading_rad: AnyArray, headings: int) -> DoubleArray:
     """Which channels count as lanes of a heading, (N, headings): 1 up to a channel away, 0 from two channels on.
 
     A lane between two headings has its ink in both, and a field that was turned once more in three: their sum is the
-    lane, none of them alone.
+    lane.
     """
     turn = np.asarray(heading_rad, np.float64)[:, None] / (2 * np.pi) * headings
     apart = np.mod(turn - np.arange(headings) + headings / 2, headings) - headings / 2

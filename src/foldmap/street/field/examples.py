@@ -1,9 +1,12 @@
-"""What the field network learns from: windows as tensors, drawn by index so that a run can be resumed."""
+"""What the field network learns from: windows as tensors, drawn by index so that a run can be resumed.
+
+Ortho tiles give crops made anew each epoch, or the frames of a ring, drawn once: other light each time.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -11,12 +14,20 @@ import torch
 from torch import Tensor
 
 from foldmap.errors import ConfigError
+from foldmap.street.changes.edits import RandomAging
 from foldmap.street.field.draw import FieldSpec, draw
-from foldmap.street.field.network import IMAGE_PER_CELL
-from foldmap.street.images.bev import BirdsEye
-from foldmap.street.images.observation import Observation, Pair
+from foldmap.street.field.network import birds_eye
+from foldmap.street.images.observation import CameraRing, Pair
+from foldmap.street.images.photometric import draw_light
+from foldmap.street.paper.pairs import AerialPairs, GroundTile, Jitter, RingPairs
 from foldmap.street.source import LaneGraph
-from foldmap.types import FloatArray, IntArray
+from foldmap.types import BoolArray, ByteArray, FloatArray, IntArray
+
+AGED_SHARE = 0.8
+"""Of windows whose map is edited while a network learns to compare images with maps."""
+_SPACING_M = 2.0
+_RING_SPACING_M = 8.0
+_FRAMES = 5000
 
 
 @dataclass(frozen=True)
@@ -26,7 +37,7 @@ class FieldBatch:
     Attributes:
         image_B3HW: float32 RGB, 0 to 255.
         seen_BHW: float32, 1 where ground is seen.
-        target_BCRS: float32 fields: of the truth; where a map is given also what the map lacks and what is gone.
+        target_BCRS: float32 fields: of the truth; with a map also what the map lacks and what is gone.
         map_BCRS: float32 field of the old map, or None.
         headings: channels of one field.
     """
@@ -55,11 +66,10 @@ Aging = Callable[[LaneGraph, np.random.Generator], LaneGraph]
 
 
 class PairExamples:
-    """Batches out of pairs.
+    """Batches out of pairs, rendered for each batch.
 
     Args:
-        epoch: number of the epoch -> its pairs, all of one length: a source renders jittered pairs anew for each
-            epoch, or gives the same ones.
+        epoch: number of the epoch -> its pairs, all of one length: jittered anew for each epoch, or the same ones.
         field: how fields are drawn.
         aging: for a network with a map: makes the old map of a window.
     """
@@ -79,34 +89,75 @@ class PairExamples:
         epoch, rows = epoch_rows(len(self), size, seed, step)
         if epoch != self._current[0]:
             self._current = (epoch, self._epoch_pairs(epoch))
-        images, seen, targets, olds = [], [], [], []
-        for number, row in enumerate(rows):
-            pair = self._current[1][int(row)]
-            image, shown = self._eye(pair.observation)
-            truth = draw(pair.graph, self.field)
+        pairs = [self._current[1][int(row)] for row in rows]
+        images, seen = zip(*(self._eye(pair.observation) for pair in pairs), strict=True)
+        return _batch(images, seen, [pair.graph for pair in pairs], self.field, self.aging, _draws(size, seed, step))
+
+
+@dataclass(frozen=True)
+class CachedExamples:
+    """Ground images of pairs whose rendering is slow, kept in memory (100 kB a pair at 160 px): other light each time.
+
+    Attributes:
+        image_NHW3, seen_NHW: uint8 and bool.
+        graphs: truths in the ego frame.
+        places: name of the map of each.
+        field: how fields are drawn.
+        light: strength of the change of light, 0 for none.
+        aging: for a network with a map: makes the old map of a window.
+    """
+
+    image_NHW3: ByteArray
+    seen_NHW: BoolArray
+    graphs: list[LaneGraph]
+    places: list[str]
+    field: FieldSpec
+    light: float = 1.0
+    aging: Aging | None = None
+
+    @staticmethod
+    def of(
+        pairs: Iterable[Pair],
+        field: FieldSpec,
+        light: float = 1.0,
+        aging: Aging | None = None,
+        report: Callable[[int], None] = lambda done: None,
+    ) -> CachedExamples:
+        """Look at every pair of any source.
+
+        Raises:
+            ConfigError: no pairs.
+        """
+        eye = birds_eye(field)
+        images, seen, graphs, places = [], [], [], []
+        for number, pair in enumerate(pairs, start=1):
+            image, shown = eye(pair.observation)
             images.append(image)
             seen.append(shown)
-            if self.aging is None:
-                targets.append(truth)
-                continue
-            old = draw(self.aging(pair.graph, np.random.default_rng([seed, step, number, 1])), self.field)
-            targets.append(change_target(truth, old))
-            olds.append(old)
-        return FieldBatch(
-            torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float(),
-            torch.from_numpy(np.stack(seen)).float(),
-            torch.from_numpy(np.stack(targets)),
-            torch.from_numpy(np.stack(olds)) if olds else None,
-            self.field.headings,
+            graphs.append(pair.graph)
+            places.append(pair.place)
+            report(number)
+        if not images:
+            raise ConfigError("there are no pairs to train on", "give images with lane graphs")
+        return CachedExamples(np.stack(images), np.stack(seen), graphs, places, field, light, aging)
+
+    def __len__(self) -> int:
+        return len(self.graphs)
+
+    def batch(self, size: int, seed: int, step: int) -> FieldBatch:
+        """The batch of a step; each epoch is a permutation of its own."""
+        _, rows = epoch_rows(len(self), size, seed, step)
+        draws = _draws(size, seed, step)
+        images = [self.image_NHW3[row] for row in rows]
+        if self.light:
+            images = [draw_light(rng, self.light)(image) for rng, image in zip(draws, images, strict=True)]
+        return _batch(
+            images, list(self.seen_NHW[rows]), [self.graphs[row] for row in rows], self.field, self.aging, draws
         )
 
 
 class Alternating:
-    """Batches of several sources in turn: step 1 from the first, step 2 from the second, and around again.
-
-    Args:
-        sources: at least one.
-    """
+    """Batches of several sources in turn: step 1 from the first, step 2 from the second, and around again."""
 
     def __init__(self, *sources: FieldExamples) -> None:
         if not sources:
@@ -122,16 +173,52 @@ class Alternating:
         return self._sources[index].batch(size, seed + index, turn + 1)
 
 
-def birds_eye(field: FieldSpec) -> BirdsEye:
-    """The view that the field network takes."""
-    return BirdsEye(field.window, field.shape[1] * IMAGE_PER_CELL)
+def aerial_examples(
+    tiles: Sequence[GroundTile], field: FieldSpec, *, update: bool = False, seed: int = 0, spacing_m: float = _SPACING_M
+) -> PairExamples:
+    """Crops along every lane, with a new pose and another light in every epoch.
+
+    Args:
+        tiles: of the training places.
+        field: of the model.
+        update: whether each window comes with a map that may be out of date.
+        seed: of poses and light.
+        spacing_m: between windows along a lane.
+
+    Raises:
+        ConfigError: no window fits into the tiles.
+    """
+    jitter = Jitter(4.0, 1.5, 0.4, 1.0, seed=seed)
+    first = AerialPairs(tiles, spacing_m, field.window, birds_eye(field).size_px, jitter)
+
+    def epoch_pairs(epoch: int) -> Sequence[Pair]:
+        return first.with_jitter(replace(jitter, seed=seed + epoch))
+
+    return PairExamples(epoch_pairs, field, RandomAging(AGED_SHARE, field.window) if update else None)
 
 
-def ground_tensors(observations: Sequence[Observation], eye: BirdsEye) -> tuple[Tensor, Tensor]:
-    """Images (B, 3, H, W), 0 to 255, and where they show ground (B, H, W)."""
-    seen = [eye(observation) for observation in observations]
-    images = torch.from_numpy(np.stack([image for image, _ in seen])).permute(0, 3, 1, 2).float()
-    return images, torch.from_numpy(np.stack([shown for _, shown in seen])).float()
+def ring_examples(
+    tiles: Sequence[GroundTile],
+    ring: CameraRing,
+    field: FieldSpec,
+    *,
+    update: bool = False,
+    frames: int = _FRAMES,
+    seed: int = 7,
+    report: Callable[[int, int], None] = lambda done, count: None,
+) -> CachedExamples:
+    """Frames of a ring over flat tiles (SEMI-SYNTHETIC), drawn once; light changes in every epoch.
+
+    At most `frames`, evenly random among windows 8 m apart. `update` as in `aerial_examples`; `report` is called with
+    the frames done and their number.
+    """
+    pairs = RingPairs(tiles, ring, _RING_SPACING_M, field.window, jitter=Jitter(2.0, 2.0, 0.3, 0.5, seed=seed))
+    chosen = np.arange(len(pairs))
+    if len(pairs) > frames:
+        chosen = np.sort(np.random.default_rng(seed).choice(len(pairs), frames, replace=False))
+    aging = RandomAging(AGED_SHARE, field.window) if update else None
+    drawn = (pairs[int(index)] for index in chosen)
+    return CachedExamples.of(drawn, field, 0.7, aging, lambda done: report(done, len(chosen)))
 
 
 def change_target(truth: FloatArray, old: FloatArray) -> FloatArray:
@@ -149,3 +236,29 @@ def epoch_rows(count: int, size: int, seed: int, step: int) -> tuple[int, IntArr
     order = np.random.default_rng([seed, 1, epoch]).permutation(count)
     rows: IntArray = order[index * size : (index + 1) * size].astype(np.int64)
     return epoch, rows
+
+
+def _draws(size: int, seed: int, step: int) -> list[np.random.Generator]:
+    """A source of chance for each window of a batch."""
+    return [np.random.default_rng([seed, step, number, 1]) for number in range(size)]
+
+
+def _batch(
+    images: Sequence[ByteArray],
+    seen: Sequence[BoolArray],
+    graphs: Sequence[LaneGraph],
+    field: FieldSpec,
+    aging: Aging | None,
+    draws: Sequence[np.random.Generator],
+) -> FieldBatch:
+    targets, olds = [draw(graph, field) for graph in graphs], []
+    if aging is not None:
+        olds = [draw(aging(graph, rng), field) for graph, rng in zip(graphs, draws, strict=True)]
+        targets = [change_target(truth, old) for truth, old in zip(targets, olds, strict=True)]
+    return FieldBatch(
+        torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float(),
+        torch.from_numpy(np.stack(seen)).float(),
+        torch.from_numpy(np.stack(targets)),
+        torch.from_numpy(np.stack(olds)) if olds else None,
+        field.headings,
+    )

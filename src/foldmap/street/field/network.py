@@ -5,19 +5,24 @@
     ground image 4r x 4c --lite0, first 11 blocks--> 1/4, 1/8, 1/16 --top-down sums--> 1/4 = field cells
                                     (old map's field --convolutions--> 1/4, 1/8, 1/16, where a map is given)
 
-The second input makes the same network answer another question: given this image and a map that may be out of date,
-which lanes are there, which does the map lack, which are gone (`foldmap.street.change`)?
+With the second input the network says which lanes are there, which the map lacks, and which are gone
+(`foldmap.street.changes.evidence`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from foldmap.errors import ConfigError
+from foldmap.street.field.draw import FieldSpec
+from foldmap.street.images.ground import BirdsEye
+from foldmap.street.images.observation import Observation
 from foldmap.street.paper.encoders.lite import Lite0
 
 IMAGE_PER_CELL = 4
@@ -49,11 +54,7 @@ class FieldShape:
 
 
 class FieldNetwork(nn.Module):
-    """Ground image to lane field.
-
-    Args:
-        shape: of the network.
-    """
+    """Ground image to lane field."""
 
     mean_rgb: Tensor
     std_rgb: Tensor
@@ -88,15 +89,12 @@ class FieldNetwork(nn.Module):
         return [value for part in (self.stem, self.stem_norm, self.blocks) for value in part.parameters()]
 
     def forward(self, image_B3HW: Tensor, seen_BHW: Tensor, map_BCRS: Tensor | None = None) -> Tensor:
-        """Logits.
+        """Logits (B, headings, H / 4, W / 4); with a map three times the channels: present, lacking, gone.
 
         Args:
             image_B3HW: RGB, 0 to 255, sides a multiple of 16, row 0 ahead.
             seen_BHW: 1 where the image shows ground; the rest is blanked.
             map_BCRS: field of the old map at a quarter of the sides, for a network with a map.
-
-        Returns:
-            (B, headings, H / 4, W / 4); with a map three times the channels: present, lacking, gone.
         """
         x = ((image_B3HW - self.mean_rgb) / self.std_rgb * seen_BHW[:, None]).contiguous(
             memory_format=torch.channels_last
@@ -122,3 +120,14 @@ class FieldNetwork(nn.Module):
 def _mix(wide: int, channels: int | None = None, stride: int = 1) -> nn.Sequential:
     convolution = nn.Conv2d(channels or wide, wide, 3, stride, 1, bias=False)
     return nn.Sequential(convolution, nn.BatchNorm2d(wide), nn.ReLU(inplace=True))
+
+
+def birds_eye(field: FieldSpec) -> BirdsEye:
+    """The view that the field network takes."""
+    return BirdsEye(field.window, field.shape[1] * IMAGE_PER_CELL)
+
+
+def ground_tensors(observations: Sequence[Observation], eye: BirdsEye) -> tuple[Tensor, Tensor]:
+    """Images (B, 3, H, W), 0 to 255, and where they show ground (B, H, W)."""
+    images, seen = zip(*map(eye, observations), strict=True)
+    return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float(), torch.from_numpy(np.stack(seen)).float()

@@ -24,9 +24,6 @@ class SpectrumSpec:
     Attributes:
         spatial: how many cosine terms, lowest first by ``(row / rows)^2 + (column / columns)^2`` of their frequency.
         angular: highest Fourier order over headings; order 0 gives one plane of numbers, each further one two.
-
-    Raises:
-        ConfigError: not positive.
     """
 
     spatial: int = 50
@@ -43,15 +40,9 @@ class SpectrumSpec:
 
 
 def spectrum(fields_BCHW: AnyArray, field: FieldSpec, spec: SpectrumSpec) -> FloatArray:
-    """Unit embeddings of lane fields.
+    """Unit embeddings float32 (N, dim) of lane fields (N, headings, rows, columns), drawn as `field` says.
 
-    Args:
-        fields_BCHW: (N, headings, rows, columns), 0 to 1.
-        field: how they were drawn.
-        spec: what is kept.
-
-    Returns:
-        float32 (N, dim), unit rows; a field without lanes gives a row of zeros, which is similar to nothing.
+    A field without lanes gives a row of zeros, which is similar to nothing.
 
     Raises:
         ConfigError: fields of another shape, or more terms than the field has.
@@ -73,11 +64,7 @@ def spectrum(fields_BCHW: AnyArray, field: FieldSpec, spec: SpectrumSpec) -> Flo
 
 
 def check_terms(field: FieldSpec, spec: SpectrumSpec) -> None:
-    """A field must have the terms that are to be kept.
-
-    Raises:
-        ConfigError: it has fewer.
-    """
+    """Refuse a field that has fewer terms than are to be kept (ConfigError)."""
     headings, rows, columns = field.shape
     if spec.spatial > rows * columns or 2 * spec.angular >= headings:
         raise ConfigError(f"a field of {field.shape} has fewer terms than {spec}", "keep fewer")

@@ -14,11 +14,7 @@ from foldmap.errors import ConfigError
 
 
 def check_turns(headings: int, turns: int) -> None:
-    """Quarter turns move whole channels.
-
-    Raises:
-        ConfigError: the number of headings is no multiple of four, or turns are neither 1, 2 nor 4.
-    """
+    """Quarter turns move whole channels: refuse other numbers of headings, and turns but 1, 2 and 4 (ConfigError)."""
     if turns not in (1, 2, 4) or (turns > 1 and headings % 4):
         raise ConfigError(
             f"{turns} turns of a field of {headings} headings", "give 1, 2 or 4 turns and 4, 8, ... headings"

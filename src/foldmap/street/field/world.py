@@ -23,7 +23,7 @@ class WorldField:
     Attributes:
         west_m, south_m: corner of cell (0, 0).
         cell_m: side of a cell.
-        value: float32 (headings, X, Y): mean over windows, at the cell's centre; 0 where no window was.
+        value: float32 (headings, X, Y), at the cell's centre; 0 where no window was.
         windows: int64 (X, Y), how many windows cover the cell.
     """
 
@@ -42,12 +42,7 @@ class WorldField:
 
 
 def lay_together(fields_NCRS: Sequence[FloatArray], poses: Sequence[SE2], spec: FieldSpec) -> WorldField:
-    """Average windows in the map's frame.
-
-    Args:
-        fields_NCRS: one field a window, (headings, rows, columns).
-        poses: world_SE2_ego of each.
-        spec: how they are laid.
+    """Average fields (headings, rows, columns) of windows at their poses, world_SE2_ego, in the map's frame.
 
     Raises:
         LimitError: the windows span more than 33 million cells.

@@ -2,8 +2,8 @@
 
     graph --fewest vertices on a grid (`to_grid`)--> key vertices and chains --one walk, context mixing--> bytes
 
-Key vertices are where chains start and end (`chains`). The order of vertices and edges is the coder's to
-choose: a decoded graph is the same graph with other numbers.
+Key vertices are where chains start and end (`chains`). A decoded graph is the same graph with other numbers: the order
+of vertices and edges is the coder's to choose.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from foldmap.coding import mixing
 from foldmap.coding.rangecoder import DECODE, ENCODE
 from foldmap.errors import LimitError, MapFormatError, MapInputError
 from foldmap.street.graph import kernel
-from foldmap.street.graph.chains import Chains, chains
-from foldmap.street.graph.grid import MAX_COORDINATE, GridGraph, to_grid
+from foldmap.street.graph.chains import chains, members
+from foldmap.street.graph.grid import MAX_COORDINATE, GridGraph
 from foldmap.street.graph.varint import fold_sign, pack, unfold_sign, unpack
 from foldmap.street.source import LaneGraph
 from foldmap.types import AnyArray, IntArray
@@ -33,31 +33,13 @@ _BESIDE_M = 6.0
 _CURE = "the file is damaged; fold the map again"
 
 
-def encode_graph(graph: LaneGraph, error_m: float = 0.10) -> bytes:
-    """Code a graph so that its lines move at most `error_m` (Hausdorff, both ways) and its topology not at all.
-
-    Lane attributes are not coded, and isolated vertices are dropped.
-
-    Raises:
-        ConfigError: an error that is not positive.
-        MapInputError: coordinates too large for the grid.
-        LimitError: more than `MAX_VERTICES` are left.
-    """
-    return encode_grid(to_grid(without_lanes(graph), error_m))[0]
-
-
-def decode_graph(data: bytes, most: int = MAX_VERTICES) -> LaneGraph:
-    """The graph of `encode_graph`; errors as `decode_grid`."""
-    return decode_grid(data, most).graph()
-
-
 def without_lanes(graph: LaneGraph) -> LaneGraph:
-    """The same graph with nothing known about its lanes, so that chains run on where only the lane's name changes."""
+    """The same graph with nothing known about its lanes: chains run on where only the lane's name changes."""
     return LaneGraph(graph.vertices_m, graph.edges, graph.kind)
 
 
 def encode_grid(grid: GridGraph) -> tuple[bytes, IntArray]:
-    """Code a graph on a grid without loss, but for the order of its vertices and edges, and its lanes.
+    """Code a graph on a grid without loss, but for its lanes and the order of its vertices and edges.
 
     Returns:
         The bytes, and ``order`` int64: vertex i of the decoded graph is vertex ``order[i]``.
@@ -66,9 +48,8 @@ def encode_grid(grid: GridGraph) -> tuple[bytes, IntArray]:
         MapInputError: coordinates that spread too far.
         LimitError: too many vertices.
     """
-    none = np.zeros(0, np.int64)
     if not len(grid.edges):
-        return _HEADER.pack(_VERSION, grid.step_m) + pack([0] * 5), none
+        return header(grid.step_m) + pack([0] * 5), np.zeros(0, np.int64)
     grid = GridGraph(grid.step_m, grid.xy, grid.edges, grid.kind, np.full(len(grid.edges), -1, np.int64))
     if max(len(grid), len(grid.edges)) > MAX_VERTICES:
         raise LimitError(f"a lane graph of {len(grid)} vertices exceeds {MAX_VERTICES}", "use smaller tiles")
@@ -79,16 +60,12 @@ def encode_grid(grid: GridGraph) -> tuple[bytes, IntArray]:
     sizes = [len(table) for table in tables]
     payload = np.zeros(64 + 32 * sum(sizes), np.uint8)
     size = _run(ENCODE, grid.step_m, tables, payload)
-    head = _HEADER.pack(_VERSION, grid.step_m) + pack([sizes[2], *sizes[:2], *map(fold_sign, origin.tolist())])
-    return head + payload[:size].tobytes(), order
+    counts = pack([sizes[2], *sizes[:2], *map(fold_sign, origin.tolist())])
+    return header(grid.step_m) + counts + payload[:size].tobytes(), order
 
 
 def decode_grid(data: bytes, most: int = MAX_VERTICES) -> GridGraph:
-    """The graph that `encode_grid` coded.
-
-    Args:
-        data: its bytes.
-        most: vertices that whoever asks expects at most; memory is taken for no more.
+    """The graph that `encode_grid` coded; memory is taken for at most `most` vertices.
 
     Raises:
         MapFormatError: bytes that it does not write.
@@ -108,7 +85,7 @@ def decode_grid(data: bytes, most: int = MAX_VERTICES) -> GridGraph:
     if not keys:
         if count or inner or len(data) > at:
             raise MapFormatError("a coded lane graph of no vertices has chains", _CURE)
-        return empty_grid(step)
+        return GridGraph.empty(step)
     if count + inner > (len(data) + 8) << 12:
         raise LimitError(f"a coded lane graph of {len(data)} bytes declares {count} chains", _CURE)
     tables = [np.zeros((count, 6), np.int64), np.zeros((inner, 2), np.int64), _fresh_vertices(keys)]
@@ -121,12 +98,6 @@ def decode_grid(data: bytes, most: int = MAX_VERTICES) -> GridGraph:
 def header(step_m: float) -> bytes:
     """The first `HEADER_BYTES` of a coded graph, for those who keep them apart."""
     return _HEADER.pack(_VERSION, step_m)
-
-
-def empty_grid(step_m: float) -> GridGraph:
-    """A graph of nothing."""
-    none = np.zeros((0, 2), np.int64)
-    return GridGraph(step_m, none, none, np.zeros(0, np.uint8), np.zeros(0, np.int64))
 
 
 def _run(mode: int, step_m: float, tables: list[IntArray], payload: AnyArray) -> int:
@@ -144,23 +115,23 @@ def _fresh_vertices(count: int) -> IntArray:
 
 
 def _tables(grid: GridGraph, origin: IntArray) -> tuple[IntArray, IntArray, IntArray, IntArray]:
-    """Chains, inner points and vertices in the order in which the walk meets them, and the vertices' old numbers."""
-    found: Chains = chains(grid.graph())
-    first, last = found.edge[found.offset[:-1]], found.edge[found.offset[1:] - 1]
-    ends = np.stack([grid.edges[first, 0], grid.edges[last, 1]], 1)
-    keys, of_key = np.unique(ends, return_inverse=True)
-    ends = of_key.reshape(-1, 2).astype(np.int64)
-    order, backward, number = _visit(ends, len(keys), _along_a_curve(grid.xy[keys] - origin))
+    """Chains, inner points and vertices in the order of the walk, and the vertices' old numbers."""
+    found = chains(grid.graph())
+    keys, of_key = np.unique([grid.edges[found.first, 0], grid.edges[found.last, 1]], return_inverse=True)
+    ends = np.ascontiguousarray(of_key.reshape(2, -1).T.astype(np.int64))
+    both = ends.T.ravel()
+    by_vertex = np.argsort(both, kind="stable")
+    offset = np.concatenate([[0], np.cumsum(np.bincount(both, minlength=len(keys)))])
+    order, backward, number = _visit(ends, by_vertex, offset, _along_a_curve(grid.xy[keys] - origin))
     vertices = _fresh_vertices(len(keys))
     vertices[number, :2] = grid.xy[keys] - origin
     table = np.zeros((len(order), 6), np.int64)
     turned = np.where(backward[:, None], ends[order][:, ::-1], ends[order])
     table[:, kernel.FROM], table[:, kernel.TO] = number[turned[:, 0]], number[turned[:, 1]]
-    table[:, kernel.BACKWARD], table[:, kernel.KIND] = backward, grid.kind[first[order]]
+    table[:, kernel.BACKWARD], table[:, kernel.KIND] = backward, grid.kind[found.first[order]]
     size = np.diff(found.offset)[order] - 1
     table[:, kernel.INNER], table[:, kernel.FIRST] = size, np.cumsum(size) - size
-    chain = np.repeat(np.arange(len(order)), size)
-    rank = np.arange(len(chain)) - table[chain, kernel.FIRST]
+    chain, rank = members(size)
     rank = np.where(backward[chain].astype(bool), size[chain] - 1 - rank, rank)
     inner = grid.edges[found.edge[found.offset[order[chain]] + rank], 1]
     back = np.empty(len(keys), np.int64)
@@ -178,17 +149,9 @@ def _along_a_curve(xy: IntArray) -> IntArray:
     return order
 
 
-def _visit(ends: IntArray, count: int, roots: IntArray) -> tuple[IntArray, IntArray, IntArray]:
-    """``(chains in the order of the walk, whether each runs backwards, the new number of each key vertex)``."""
-    both = np.concatenate([ends[:, 0], ends[:, 1]])
-    by_vertex = np.argsort(both, kind="stable")
-    offset = np.concatenate([[0], np.cumsum(np.bincount(both, minlength=count))])
-    order, backward, number = _queue(ends, by_vertex, offset, roots)
-    return order, backward, number
-
-
 @njit(cache=True)
-def _queue(ends, by_vertex, offset, roots):  # type: ignore[no-untyped-def]
+def _visit(ends, by_vertex, offset, roots):  # type: ignore[no-untyped-def]
+    """``(chains in the order of the walk, whether each runs backwards, the new number of each key vertex)``."""
     chains_, count = len(ends), len(offset) - 1
     order, backward = np.empty(chains_, np.int64), np.empty(chains_, np.int64)
     number = np.full(count, -1, np.int64)
@@ -224,16 +187,14 @@ def _joined(step_m: float, origin: IntArray, table: IntArray, points: IntArray, 
     """Chains back to edges, in driving direction."""
     keys = len(vertices)
     size = table[:, kernel.INNER] + 1
-    chain = np.repeat(np.arange(len(table)), size)
-    rank = np.arange(len(chain)) - (np.cumsum(size) - size)[chain]
+    chain, rank = members(size)
     inner = keys + table[chain, kernel.FIRST] + rank
     start = np.where(rank == 0, table[chain, kernel.FROM], inner - 1)
     end = np.where(rank == size[chain] - 1, table[chain, kernel.TO], inner)
     backward = table[chain, kernel.BACKWARD] == 1
     edges = np.where(backward[:, None], np.stack([end, start], 1), np.stack([start, end], 1))
-    if (edges[:, 0] == edges[:, 1]).any() or len(np.unique(edges[:, 0] * (keys + len(points)) + edges[:, 1])) < len(
-        edges
-    ):
+    different = np.unique(edges[:, 0] * (keys + len(points)) + edges[:, 1])
+    if (edges[:, 0] == edges[:, 1]).any() or len(different) < len(edges):
         raise MapFormatError("a coded lane graph has an edge twice, or a self-loop", _CURE)
     xy = np.concatenate([vertices[:, :2], points]) + origin
     kind = table[chain, kernel.KIND].astype(np.uint8)

@@ -2,9 +2,8 @@
 
 Simplifying first and rounding afterwards would spend the error twice. Here each chain's vertices are rounded first, and
 of them the fewest are kept such that every original vertex lies within `error_m` of the segment that replaces it: a
-shortest path over the chain (Imai and Iri 1988), feasible segments found by intersecting wedges (Chan and Chin 1996).
-As a capsule is convex and a chain runs through it from end to end, the Hausdorff distance between the original and the
-coded lines is at most `error_m`.
+shortest path over the chain (Imai and Iri 1988), feasible segments found by intersecting wedges (Chan and Chin 1996). A
+capsule is convex, so the Hausdorff distance between the original and the coded lines is at most `error_m`.
 """
 
 from __future__ import annotations
@@ -46,6 +45,12 @@ class GridGraph:
     def __len__(self) -> int:
         return len(self.xy)
 
+    @staticmethod
+    def empty(step_m: float, lanes: tuple[LaneAttributes, ...] = ()) -> GridGraph:
+        """A graph of nothing."""
+        none = np.zeros((0, 2), np.int64)
+        return GridGraph(step_m, none, none, np.zeros(0, np.uint8), np.zeros(0, np.int64), lanes)
+
     def graph(self) -> LaneGraph:
         """In metres."""
         return LaneGraph(self.xy.astype(np.float64) * self.step_m, self.edges, self.kind, self.lane, self.lanes)
@@ -68,7 +73,7 @@ def to_grid(
     Args:
         graph: in metres.
         error_m: largest distance between original and decoded lines, both ways (Hausdorff).
-        step_m: of the grid; below ``error_m * sqrt(2)``.
+        step_m: of the grid, below ``error_m * sqrt(2)``; `STEP_OF_ERROR` times the error where None.
         fixed: bool (V,), vertices to keep whether needed or not: those that come from a decoded graph.
 
     Raises:
@@ -82,39 +87,25 @@ def to_grid(
         raise MapInputError("coordinates are too large for the grid", "move the origin near the map")
     rounded = np.rint(graph.vertices_m / step)
     if not len(graph.edges):
-        return GridGraph(step, np.zeros((0, 2), np.int64), graph.edges, graph.kind, graph.lane, graph.lanes)
+        return GridGraph.empty(step, graph.lanes)
     found = chains(graph)
     point = np.empty(len(found.edge) + len(found), np.int64)
     offset = found.offset + np.arange(len(found) + 1)
     inside = np.ones(len(point), bool)
     inside[offset[1:] - 1] = False
     point[inside] = graph.edges[found.edge, 0]
-    point[offset[1:] - 1] = graph.edges[found.edge[found.offset[1:] - 1], 1]
-    kept_vertex = np.zeros(len(graph), bool) if fixed is None else fixed
-    force = kept_vertex[point]
+    point[offset[1:] - 1] = graph.edges[found.last, 1]
     # a ring keeps two vertices and chains between the same two one each, or they would be a self-loop or one edge twice
-    force |= _forced(point, offset)
+    force = _forced(point, offset)
+    if fixed is not None:
+        force |= fixed[point]
     kept = _fewest(graph.vertices_m[point], rounded[point] * step, offset, force, error_m * (1 - 1e-6))
-    return _collected(graph, rounded.astype(np.int64), step, found.edge[found.offset[:-1]], point[kept], offset, kept)
-
-
-def _collected(
-    graph: LaneGraph,
-    rounded: IntArray,
-    step: float,
-    first: IntArray,
-    point: IntArray,
-    offset: IntArray,
-    kept: BoolArray,
-) -> GridGraph:
-    of_chain = np.repeat(np.arange(len(first)), np.diff(offset))[kept]
+    point, of_chain = point[kept], np.repeat(np.arange(len(found)), np.diff(offset))[kept]
     joined = of_chain[1:] == of_chain[:-1]
-    edges = np.stack([point[:-1][joined], point[1:][joined]], 1)
-    edge = first[of_chain[1:][joined]]
-    used, place = np.unique(edges, return_inverse=True)
-    return GridGraph(
-        step, rounded[used], place.reshape(-1, 2).astype(np.int64), graph.kind[edge], graph.lane[edge], graph.lanes
-    )
+    edge = found.first[of_chain[1:][joined]]
+    used, place = np.unique(np.stack([point[:-1][joined], point[1:][joined]], 1), return_inverse=True)
+    edges = place.reshape(-1, 2).astype(np.int64)
+    return GridGraph(step, rounded[used].astype(np.int64), edges, graph.kind[edge], graph.lane[edge], graph.lanes)
 
 
 def _forced(point: IntArray, offset: IntArray) -> BoolArray:

@@ -27,10 +27,10 @@ class Joined:
     Attributes:
         graph: with topology.
         links: joins from the end of a lane to the start of one, each exactly once in the graph.
-        bridged: those of them that are an edge of their own, the others are a vertex that lanes share.
+        bridged: those of them that are an edge of their own; the others are a vertex that lanes share.
         ends, starts: ends and starts of lanes there were.
         open_ends, open_starts: those that no link names: the rim of the map, or a gap in it.
-        repairs: lanes shorter than the tolerance, and lanes that are there twice, leave edges that are dropped.
+        repairs: of lanes shorter than the tolerance, and of lanes that are there twice.
     """
 
     graph: LaneGraph
@@ -51,17 +51,13 @@ class Joined:
 def join_ends(graph: LaneGraph, tolerance_m: float = 0.5, turn_rad: float = math.pi / 3) -> Joined:
     """Join lanes of a map without topology: an end meets the starts near it that go on in its direction.
 
-    Forks and merges come from several starts at an end, several ends at a start. Only ends of polylines are looked at,
-    no lane is cut in its middle. An end and the start of its own lane are joined if the lane is longer than four
-    tolerances.
+    Forks and merges come from several starts at an end, several ends at a start. No lane is cut in its middle. An end
+    and the start of its own lane are joined if the lane is longer than four tolerances.
 
     Args:
         graph: polylines, as `LaneGraph.from_polylines` makes them; joins that are there stay.
         tolerance_m: how far an end may be from a start.
-        turn_rad: how much the direction may change, between the last metre of one and the first metre of the other.
-
-    Returns:
-        The joined graph and counts.
+        turn_rad: how much the direction may change, from the last metre of one to the first metre of the other.
 
     Raises:
         MapInputError: a tolerance that is not positive.
@@ -71,7 +67,7 @@ def join_ends(graph: LaneGraph, tolerance_m: float = 0.5, turn_rad: float = math
     if not len(graph.edges):
         return connect(graph, np.zeros((0, 2), np.int64), tolerance_m)
     found = chains(graph)
-    first, last = graph.edges[found.edge[found.offset[:-1]], 0], graph.edges[found.edge[found.offset[1:] - 1], 1]
+    first, last = graph.edges[found.first, 0], graph.edges[found.last, 1]
     leaving, arriving, length = _directions(graph, found)
     end = np.flatnonzero(graph.out_degree[last] == 0)
     start = np.flatnonzero(graph.in_degree[first] == 0)
@@ -80,10 +76,8 @@ def join_ends(graph: LaneGraph, tolerance_m: float = 0.5, turn_rad: float = math
     )
     a, b = end[near["i"]], start[near["j"]]
     straight = (arriving[a] * leaving[b]).sum(1) >= math.cos(min(turn_rad, math.pi))
-    own = (a == b) & (length[a] <= 4 * tolerance_m)
-    kept = straight & ~own
-    links = np.stack([last[a[kept]], first[b[kept]]], 1)
-    return connect(graph, np.unique(links, axis=0), tolerance_m)
+    kept = straight & ~((a == b) & (length[a] <= 4 * tolerance_m))
+    return connect(graph, np.stack([last[a[kept]], first[b[kept]]], 1), tolerance_m)
 
 
 def _directions(graph: LaneGraph, found: Chains) -> tuple[DoubleArray, DoubleArray, DoubleArray]:
@@ -109,26 +103,24 @@ def _unit(vectors: DoubleArray) -> DoubleArray:
 def connect(graph: LaneGraph, links: IntArray, merge_m: float = 0.5) -> Joined:
     """Put the links that a map names into its graph, those and no others.
 
-    Where every end of a group is linked to every start of it and they lie within the tolerance, all of them become one
+    Where every end of a group is linked to every start of it and they lie within `merge_m`, all of them become one
     vertex, in their middle. Elsewhere that would make links that the map does not have: there each link is an edge of
-    its own from the end, which moves back along its last edge by half a metre at most (the new edge takes over kind and
-    lane), or that leads over the gap (as `LINK`).
+    its own. It leads over the gap (as `LINK`), or from the end, which moves back along its last edge by half a metre at
+    most (the new edge takes over kind and lane).
 
     Args:
         graph: lanes that do not share vertices yet, or share some.
         links: int64 (L, 2), the vertex where a lane ends and the vertex where the next one starts.
         merge_m: the largest gap between an end and a start that are one place.
 
-    Returns:
-        The joined graph and counts.
-
     Raises:
         MapInputError: a link that does not lead from an end (a vertex without an edge out) to a start (none in).
     """
     links = np.unique(np.asarray(links, np.int64).reshape(-1, 2), axis=0)
     out, into = graph.out_degree, graph.in_degree
-    _check(links, len(graph), (out == 0) & (into > 0), (into == 0) & (out > 0))
-    ends, starts = int(((out == 0) & (into > 0)).sum()), int(((into == 0) & (out > 0)).sum())
+    is_end, is_start = (out == 0) & (into > 0), (into == 0) & (out > 0)
+    _check(links, len(graph), is_end, is_start)
+    ends, starts = int(is_end.sum()), int(is_start.sum())
     gap = np.hypot(*(graph.vertices_m[links[:, 1]] - graph.vertices_m[links[:, 0]]).T)
     label, whole = _groups(links, gap <= merge_m, len(graph))
     shared = whole[label]
@@ -145,14 +137,11 @@ def connect(graph: LaneGraph, links: IntArray, merge_m: float = 0.5) -> Joined:
     moved = np.unique(trimmed[:, 0])
     vertices[moved] = _trimmed(graph, last[moved])
     takes = np.where(gap[alone] <= merge_m, last[links[alone, 0]], -1)
-    made = links[alone]
-    joined, repairs = repair(
-        vertices,
-        np.concatenate([stands[graph.edges], made]),
-        np.concatenate([graph.kind, np.where(takes >= 0, graph.kind[takes], LINK)]) if len(made) else graph.kind,
-        np.concatenate([graph.lane, np.where(takes >= 0, graph.lane[takes], -1)]) if len(made) else graph.lane,
-        graph.lanes,
-    )
+    made, kind, lane = links[alone], graph.kind, graph.lane
+    if len(made):
+        kind = np.concatenate([kind, np.where(takes >= 0, kind[takes], LINK)])
+        lane = np.concatenate([lane, np.where(takes >= 0, lane[takes], -1)])
+    joined, repairs = repair(vertices, np.concatenate([stands[graph.edges], made]), kind, lane, graph.lanes)
     merged = len(graph) - len(np.unique(stands))  # these vertices are not lost ones
     return Joined(
         graph=joined,

@@ -103,7 +103,7 @@ def _of_rank(scores, total, rank):  # type: ignore[no-untyped-def]
 
 
 @loop
-def _known_end(mode, target, v, known, backward, kind, vertices, scores, model, fixed, state, payload):  # type: ignore[no-untyped-def]
+def _known_end(mode, target, v, known, backward, kind, vertices, scores, coder):  # type: ignore[no-untyped-def]
     """Whether a chain ends at a vertex that is known, and at which: its number, -1 for a new one, -2 for damage."""
     count, best = _ahead(vertices, scores, v, known, backward)
     total = min(known - v - 1, _FRONT)
@@ -116,22 +116,17 @@ def _known_end(mode, target, v, known, backward, kind, vertices, scores, model, 
     a = (close * 2 + backward) * 2 + kind
     b = (away * 9 + used) * 2 + kind
     c = ((min(vertices[v, INS], 2) * 3 + min(vertices[v, OUTS], 2)) * 2 + backward) * 16 + away
-    if flag(mode, target < known, _REF, a, b, c, 3, model, fixed, state, payload) == 0:
+    if flag(mode, target < known, _REF, a, b, c, 3, coder) == 0:
         return np.int64(-1)
     rank = np.int64(_RANKS)
     if mode == ENCODE and v < target <= v + total and scores[target - v - 1] >= 0:
         rank = np.int64(min(_RANKS, _rank_of(scores, total, target - v - 1)))
     k = 0
     while k < min(count, _RANKS):
-        if (
-            flag(
-                mode, rank > k, _RANK, k, k * 2 + kind, (close * 2 + backward) * 32 + k, 6, model, fixed, state, payload
-            )
-            == 0
-        ):
+        if flag(mode, rank > k, _RANK, k, k * 2 + kind, (close * 2 + backward) * 32 + k, 6, coder) == 0:
             return np.int64(v + 1 + _of_rank(scores, total, k))
         k += 1
-    back = number(mode, known - 1 - target, False, _INDEX, 0, 0, 0, 9, model, fixed, state, payload)
+    back = number(mode, known - 1 - target, False, _INDEX, 0, 0, 0, 9, coder)
     if not 0 <= back < known:
         return np.int64(-2)
     return known - 1 - back
@@ -162,7 +157,7 @@ def _alongside(vertices, v, backward, known, links, chains):  # type: ignore[no-
 
 
 @loop
-def _new_end(mode, v, target, known, backward, kind, reach, vertices, chains, model, fixed, state, payload):  # type: ignore[no-untyped-def]
+def _new_end(mode, v, target, known, backward, kind, reach, vertices, chains, coder):  # type: ignore[no-untyped-def]
     """Code where a new vertex is; False where the coordinates leave the grid."""
     w, chain = _alongside(vertices, v, backward, known, reach, chains)
     dx, dy = np.int64(0), np.int64(0)
@@ -183,16 +178,14 @@ def _new_end(mode, v, target, known, backward, kind, reach, vertices, chains, mo
     length = bits(root(dx * dx + dy * dy))
     base = how * PER_NUMBER
     a = kind * 2 + backward
-    along = number(mode, along, True, _END_A + base, a, min(31, length) * 2 + kind, 0, 10, model, fixed, state, payload)
+    along = number(mode, along, True, _END_A + base, a, min(31, length) * 2 + kind, 0, 10, coder)
     tall = min(31, bits(along))
     sign = 0 if along == 0 else (1 if along > 0 else 2)
     side = 0
     if how == 0:
         side = kind
     b = tall * 2 + kind
-    across = number(
-        mode, across, True, _END_B + base, min(15, length), b, sign * 3 + side, 11, model, fixed, state, payload
-    )
+    across = number(mode, across, True, _END_B + base, min(15, length), b, sign * 3 + side, 11, coder)
     if mode == DECODE:
         rx, ry = out_of(along, across, ux, uy)
         vertices[known, X], vertices[known, Y] = vertices[v, X] + dx + rx, vertices[v, Y] + dy + ry
@@ -243,7 +236,7 @@ def _curve(sx, sy, ex, ey, ux, uy, length, along):  # type: ignore[no-untyped-de
 
 
 @loop
-def _inner(mode, c, chains, points, vertices, model, fixed, state, payload):  # type: ignore[no-untyped-def]
+def _inner(mode, c, chains, points, vertices, coder):  # type: ignore[no-untyped-def]
     """Code the inner vertices of a chain and set the directions at its ends; False where they leave the grid."""
     v, w, backward, kind = chains[c, FROM], chains[c, TO], chains[c, BACKWARD], chains[c, KIND]
     px, py = vertices[v, X], vertices[v, Y]
@@ -268,15 +261,13 @@ def _inner(mode, c, chains, points, vertices, model, fixed, state, payload):  # 
         sign = 0 if last == 0 else (1 if last > 0 else 2)
         a = min(7, left) * 2 + kind
         b = min(15, bits(step)) * 8 + min(3, k) * 2 + kind
-        along = step + number(
-            mode, along - step, True, _IN_A, a, b, sign * 3 + min(2, k), 12, model, fixed, state, payload
-        )
+        along = step + number(mode, along - step, True, _IN_A, a, b, sign * 3 + min(2, k), 12, coder)
         last = along - step
         high = _curve(tx, ty, ex, ey, ux, uy, length, along)
         a = min(15, bits(min(along, length - along)))
         b = min(15, bits(high)) * 8 + min(7, missed)
         sign = (0 if high == 0 else (1 if high > 0 else 2)) * 3 + (0 if k == 0 else 1)
-        miss = number(mode, across - high, True, _IN_B, a, b, sign, 13, model, fixed, state, payload)
+        miss = number(mode, across - high, True, _IN_B, a, b, sign, 13, coder)
         missed = bits(miss) + 1
         if mode == DECODE:
             rx, ry = out_of(along, high + miss, ux, uy)
@@ -285,12 +276,12 @@ def _inner(mode, c, chains, points, vertices, model, fixed, state, payload):  # 
                 return False
         dx, dy = points[at, 0] - px, points[at, 1] - py
         if k == 0:
-            _learn(vertices, v, dx, dy, ex, ey, chains[c, INNER] > 0, backward)
+            _learn(vertices, v, dx, dy, backward)
         tx, ty = _turned(tx, ty, dx, dy)
         px, py = points[at, 0], points[at, 1]
     dx, dy = vertices[w, X] - px, vertices[w, Y] - py
     if chains[c, INNER] == 0:
-        _learn(vertices, v, dx, dy, ex, ey, False, backward)
+        _learn(vertices, v, dx, dy, backward)
     if vertices[w, UX] == 0 and vertices[w, UY] == 0:
         tx, ty = _turned(tx, ty, dx, dy)
         vertices[w, UX], vertices[w, UY] = (-tx, -ty) if backward else (tx, ty)
@@ -298,7 +289,7 @@ def _inner(mode, c, chains, points, vertices, model, fixed, state, payload):  # 
 
 
 @loop
-def _learn(vertices, v, dx, dy, ex, ey, bent, backward):  # type: ignore[no-untyped-def]
+def _learn(vertices, v, dx, dy, backward):  # type: ignore[no-untyped-def]
     """A vertex without a direction takes that of its first step."""
     if vertices[v, UX] == 0 and vertices[v, UY] == 0:
         ux, uy = unit(dx, dy)
@@ -306,26 +297,30 @@ def _learn(vertices, v, dx, dy, ex, ey, bent, backward):  # type: ignore[no-unty
 
 
 @loop
-def _chain(mode, c, v, known, room, reach, chains, points, vertices, scores, model, fixed, state, payload):  # type: ignore[no-untyped-def]
-    """Code one chain from `v`; how many vertices are known then, or -1."""
-    ins, outs = min(vertices[v, INS], 3), min(vertices[v, OUTS], 3)
+def _around(vertices, chains, v):  # type: ignore[no-untyped-def]
+    """Kind of a chain known at a vertex (2: none), and how many lead in and out, at most three each."""
     first = vertices[v, OUT_CHAIN] if vertices[v, OUT_CHAIN] >= 0 else vertices[v, IN_CHAIN]
-    kin = 2 if first < 0 else chains[first, KIND]
-    around = (ins * 4 + outs) * 3 + kin
-    backward = flag(mode, chains[c, BACKWARD], _BACK, kin, around, 0, 14, model, fixed, state, payload)
+    kin = np.int64(2) if first < 0 else chains[first, KIND]
+    return kin, min(vertices[v, INS], 3) * 4 + min(vertices[v, OUTS], 3)
+
+
+@loop
+def _chain(mode, c, v, known, room, reach, chains, points, vertices, scores, coder):  # type: ignore[no-untyped-def]
+    """Code one chain from `v`; how many vertices are known then, or -1."""
+    kin, degrees = _around(vertices, chains, v)
+    around = degrees * 3 + kin
+    backward = flag(mode, chains[c, BACKWARD], _BACK, kin, around, 0, 14, coder)
     chains[c, BACKWARD] = backward
-    kind = flag(
-        mode, chains[c, KIND], _KIND, kin * 2 + backward, around * 2 + backward, 0, 15, model, fixed, state, payload
-    )
+    kind = flag(mode, chains[c, KIND], _KIND, kin * 2 + backward, around * 2 + backward, 0, 15, coder)
     chains[c, KIND] = kind
     chains[c, FROM] = v
-    w = _known_end(mode, chains[c, TO], v, known, backward, kind, vertices, scores, model, fixed, state, payload)
+    w = _known_end(mode, chains[c, TO], v, known, backward, kind, vertices, scores, coder)
     new = w == -1
     if w == -2 or (new and known >= len(vertices)):
         return -1
     if new:
         w = np.int64(known)
-        if not _new_end(mode, v, w, known, backward, kind, reach, vertices, chains, model, fixed, state, payload):
+        if not _new_end(mode, v, w, known, backward, kind, reach, vertices, chains, coder):
             return -1
     chains[c, TO] = w
     dx, dy = vertices[w, X] - vertices[v, X], vertices[w, Y] - vertices[v, Y]
@@ -335,25 +330,12 @@ def _chain(mode, c, v, known, room, reach, chains, points, vertices, scores, mod
     tx, ty = _facing(vertices, v, backward)
     if tx != 0 or ty != 0:
         bow = abs(_curve(tx, ty, *_facing(vertices, w, backward), ux, uy, length, length // 2))
-    a = min(7, bits(bow)) * 2 + kind
-    inner = number(
-        mode,
-        chains[c, INNER],
-        False,
-        _COUNT,
-        a,
-        min(15, bits(length)) * 8 + min(7, bits(bow)),
-        0,
-        16,
-        model,
-        fixed,
-        state,
-        payload,
-    )
+    a, b = min(7, bits(bow)) * 2 + kind, min(15, bits(length)) * 8 + min(7, bits(bow))
+    inner = number(mode, chains[c, INNER], False, _COUNT, a, b, 0, 16, coder)
     chains[c, INNER] = inner
     if inner > room:
         return -1
-    if not _inner(mode, c, chains, points, vertices, model, fixed, state, payload):
+    if not _inner(mode, c, chains, points, vertices, coder):
         return -1
     tail, head = (w, v) if backward else (v, w)
     vertices[tail, OUTS] += 1
@@ -369,59 +351,28 @@ def walk(mode, reach, chains, points, vertices, scores, model, fixed, state, pay
     if not start(state, payload, mode == DECODE):
         return -1
     model[2][:3] = 1 << 16  # decisions with one context take its word
+    coder = (model, fixed, state, payload)
     known, c, point = 0, 0, 0
     rx, ry = np.int64(0), np.int64(0)
     for v in range(len(vertices)):
         if v == known:
-            dx = number(mode, vertices[v, X] - rx, True, _ROOT_X, 0, 0, 0, 17, model, fixed, state, payload)
-            dy = number(
-                mode, vertices[v, Y] - ry, True, _ROOT_Y, min(15, bits(dx)), 0, 0, 18, model, fixed, state, payload
-            )
+            dx = number(mode, vertices[v, X] - rx, True, _ROOT_X, 0, 0, 0, 17, coder)
+            dy = number(mode, vertices[v, Y] - ry, True, _ROOT_Y, min(15, bits(dx)), 0, 0, 18, coder)
             rx, ry = rx + dx, ry + dy
             vertices[v, X], vertices[v, Y] = rx, ry
             if abs(rx) >= _LIMIT_XY or abs(ry) >= _LIMIT_XY:
                 return -1
             known += 1
         while True:
-            ins, outs = min(vertices[v, INS], 3), min(vertices[v, OUTS], 3)
-            first = vertices[v, OUT_CHAIN] if vertices[v, OUT_CHAIN] >= 0 else vertices[v, IN_CHAIN]
-            kin = 2 if first < 0 else chains[first, KIND]
+            kin, degrees = _around(vertices, chains, v)
             waits = min(3, known - v - 1)
             more = c < len(chains) and chains[c, FROM] == v
-            more = flag(
-                mode,
-                more,
-                _MORE,
-                kin,
-                (ins * 4 + outs) * 3 + kin,
-                (ins * 4 + outs) * 4 + waits,
-                19,
-                model,
-                fixed,
-                state,
-                payload,
-            )
-            if more == 0:
+            if flag(mode, more, _MORE, kin, degrees * 3 + kin, degrees * 4 + waits, 19, coder) == 0:
                 break
             if c >= len(chains):
                 return -1
             chains[c, FIRST] = point
-            known = _chain(
-                mode,
-                c,
-                v,
-                known,
-                len(points) - point,
-                reach,
-                chains,
-                points,
-                vertices,
-                scores,
-                model,
-                fixed,
-                state,
-                payload,
-            )
+            known = _chain(mode, c, v, known, len(points) - point, reach, chains, points, vertices, scores, coder)
             if known < 0 or (mode == DECODE and np.int64(state[POSITION]) >= payload.size):
                 return -1
             point += chains[c, INNER]

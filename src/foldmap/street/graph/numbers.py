@@ -1,4 +1,7 @@
-"""Integer vectors and adaptive numbers, as the walk of the lane graph coder uses them: the same on every machine."""
+"""Integer vectors and adaptive numbers for the lane graph coder: the same on every machine.
+
+``coder`` is what `foldmap.coding.mixing.code` works on: model, fixed tables, range coder's state, payload.
+"""
 
 from __future__ import annotations
 
@@ -90,29 +93,29 @@ def out_of(along, across, ux, uy):  # type: ignore[no-untyped-def]
 
 
 @loop
-def flag(mode, bit, base, a, b, c, weights, model, fixed, state, payload):  # type: ignore[no-untyped-def]
+def flag(mode, bit, base, a, b, c, weights, coder):  # type: ignore[no-untyped-def]
     """A decision in three contexts, each below 64, 512 and 512."""
-    scratch = model[3]
+    scratch = coder[0][3]
     scratch[0] = base + a
     scratch[1] = base + 64 + b
     scratch[2] = base + 576 + c
-    return code(mode, np.int64(bit), 3, 3 * weights, _LIMIT, _SPEED, model, fixed, state, payload)
+    return code(mode, np.int64(bit), 3, 3 * weights, _LIMIT, _SPEED, *coder)
 
 
 PER_FLAG = 64 + 512 + 512
 
 
 @loop
-def number(mode, value, signed, base, a, b, sign, weights, model, fixed, state, payload):  # type: ignore[no-untyped-def]
+def number(mode, value, signed, base, a, b, sign, weights, coder):  # type: ignore[no-untyped-def]
     """A number: its bit length in unary in contexts `a` < 16 and `b` < 256, its sign in `sign` < 9, its bits."""
-    scratch = model[3]
+    scratch = coder[0][3]
     length = bits(value)
     k = 0
     while k < LENGTHS - 1:
         scratch[0] = base + k
         scratch[1] = base + (1 + a) * LENGTHS + k
         scratch[2] = base + (1 + COARSE + b) * LENGTHS + k
-        if code(mode, np.int64(length > k), 3, 3 * weights, _LIMIT, _SPEED, model, fixed, state, payload) == 0:
+        if code(mode, np.int64(length > k), 3, 3 * weights, _LIMIT, _SPEED, *coder) == 0:
             break
         k += 1
     if k == 0:
@@ -120,14 +123,14 @@ def number(mode, value, signed, base, a, b, sign, weights, model, fixed, state, 
     negative = np.int64(value < 0)
     if signed:
         scratch[0] = base + _SIGN + sign
-        negative = code(mode, negative, 1, 0, _LIMIT, _SPEED, model, fixed, state, payload)
+        negative = code(mode, negative, 1, 0, _LIMIT, _SPEED, *coder)
     size = np.int64(1)
     for place in range(k - 2, -1, -1):
         bit = (abs(value) >> place) & 1
         if place >= k - 3:
             scratch[0] = base + _TOP + k * 4 + (0 if place == k - 2 else 1 + (size & 1))
-            bit = code(mode, bit, 1, 0, _LIMIT, _SPEED, model, fixed, state, payload)
+            bit = code(mode, bit, 1, 0, _LIMIT, _SPEED, *coder)
         else:
-            bit = code_even(mode, bit, state, payload)
+            bit = code_even(mode, bit, coder[2], coder[3])
         size = (size << 1) | bit
     return -size if negative else size

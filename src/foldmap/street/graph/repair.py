@@ -22,14 +22,7 @@ _METRE_EDGE, _METRE_LINE = 0.2, 5.0
 
 @dataclass(frozen=True)
 class Repairs:
-    """What `repair` changed.
-
-    Attributes:
-        merged_vertices: vertices that became one with a neighbour along an edge.
-        self_loops: edges from a vertex to itself that were dropped, those that a merge made included.
-        duplicate_edges: edges that were there before, dropped.
-        isolated_vertices: vertices without an edge, dropped.
-    """
+    """What `repair` changed: vertices merged along an edge; self-loops, duplicate edges and lone vertices dropped."""
 
     merged_vertices: int = 0
     self_loops: int = 0
@@ -59,19 +52,16 @@ def repair(
     lanes: tuple[LaneAttributes, ...] = (),
     merge_m: float = 0.0,
 ) -> tuple[LaneGraph, Repairs]:
-    """Build a lane graph from arrays that may break its rules.
+    """Build a lane graph from arrays that may break its rules; vertices and edges stay in their order.
 
     Args:
         vertices_m: (V, 2), any number type.
         edges: (E, 2), (from, to).
         kind: (E,), all `LANE` if not given.
-        lane: (E,), all unknown if not given.
+        lane: (E,), index into `lanes`, all unknown if not given.
         lanes: attributes.
         merge_m: vertices that an edge joins and that are no farther apart become one, where the first of them is; none
             moves farther than this. 0 merges equal positions only.
-
-    Returns:
-        The graph, vertices and edges in their order, and what was changed.
 
     Raises:
         MapInputError: a coordinate is not finite, an edge points to a vertex that is not there, shapes do not fit, or
@@ -145,12 +135,9 @@ def _merge(points, edges, merge_m):  # type: ignore[no-untyped-def]
 
 @dataclass(frozen=True)
 class Finding:
-    """Something odd in a graph that is valid nevertheless.
+    """Something odd in a graph that is valid nevertheless: how many, and a sentence.
 
-    Attributes:
-        name: "duplicate-vertices", "pieces", "isolated-vertices", "no-topology" or "long-edges".
-        count: of what the name says.
-        message: a sentence.
+    `name` is "duplicate-vertices", "pieces", "isolated-vertices", "no-topology" or "long-edges".
     """
 
     name: str
@@ -159,15 +146,7 @@ class Finding:
 
 
 def findings(graph: LaneGraph, long_edge_m: float = 100.0) -> list[Finding]:
-    """What is odd about a graph; nothing of it prevents folding.
-
-    Args:
-        graph: any.
-        long_edge_m: longer edges are named.
-
-    Returns:
-        Named findings in a fixed order; none for a graph without any.
-    """
+    """What is odd about a graph, in a fixed order; nothing of it prevents folding. Edges over `long_edge_m` are odd."""
     found: list[Finding] = []
     same = len(graph) - len(np.unique(graph.vertices_m, axis=0))
     if same:
@@ -202,14 +181,11 @@ def piece_sizes(graph: LaneGraph) -> IntArray:
 
 
 def unit_of(lines: Sequence[DoubleArray]) -> str:
-    """What the coordinates of lanes can be, judged by what a map has: `METRES`, `DEGREES` or `UNSURE`.
+    """What the coordinates of lanes (P, 2) can be, judged by what a map has: `METRES`, `DEGREES` or `UNSURE`.
 
-    All of a map of streets is not within a metre, and half of its vertices are not within 5 mm of the next: such are
-    longitude and latitude. Half of its vertices are not 20 km from the next either, nor half of its lanes longer than
-    500 km: such are metres.
-
-    Args:
-        lines: float64 (P, 2) each.
+    No map of streets is within a metre, or has half of its vertices within 5 mm of the next: such are longitude and
+    latitude. None has half of its vertices 20 cm or more apart in degrees (20 km), or half of its lanes longer than 5
+    (500 km): such are metres.
     """
     steps = [np.hypot(*np.diff(line, axis=0).T) for line in lines]
     whole = np.concatenate([np.zeros((0, 2)), *lines])
@@ -236,11 +212,7 @@ def evidently_degrees(vertices: DoubleArray, edges: IntArray) -> bool:
 
 
 def require_metres(graph: LaneGraph, where: str) -> None:
-    """Refuse a graph in degrees.
-
-    Args:
-        graph: as read.
-        where: the file, for the message.
+    """Refuse a graph in degrees; `where` is its file, for the message.
 
     Raises:
         MapInputError: its coordinates are evidently longitude and latitude.

@@ -1,8 +1,7 @@
 """A graph on a grid cut into square tiles and joined again: each edge in one tile, no vertex lost or doubled.
 
-An edge belongs to the tile of its middle. A vertex that edges of several tiles use is in each of them, and is one again
-when they are joined, because it is known by its coordinates; of several vertices at one point all but the first carry a
-rank that tells them apart.
+An edge belongs to the tile of its middle. A vertex that edges of several tiles use is in each of them; joined again, it
+is known by its coordinates. Of several vertices at one point all but the first carry a rank that tells them apart.
 """
 
 from __future__ import annotations
@@ -64,15 +63,14 @@ def join_tiles(tiles: Sequence[TileGraph], step_m: float) -> tuple[GridGraph, In
     """The graph that tiles were cut from.
 
     Returns:
-        The graph, its edges in the order of the tiles; and int64 (T + 1,), where each tile's edges begin.
+        The graph, edges in the order of the tiles; and int64 (T + 1,), where each tile's edges begin.
 
     Raises:
-        MapFormatError: tiles that no graph was cut into: an edge in two of them.
+        MapFormatError: an edge is in two tiles.
     """
     offset = np.concatenate([[0], np.cumsum([len(tile.grid.edges) for tile in tiles])]).astype(np.int64)
     if not int(offset[-1]):
-        none = np.zeros((0, 2), np.int64)
-        return GridGraph(step_m, none, none, np.zeros(0, np.uint8), np.zeros(0, np.int64)), offset
+        return GridGraph.empty(step_m), offset
     keys = np.concatenate([np.concatenate([tile.grid.xy, tile.rank[:, None]], axis=1) for tile in tiles])
     order = np.lexsort([keys[:, 2], keys[:, 0], keys[:, 1]])
     new = np.concatenate([[True], (np.diff(keys[order], axis=0) != 0).any(axis=1)])

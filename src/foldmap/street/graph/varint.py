@@ -21,7 +21,7 @@ def pack(values: Iterable[int]) -> bytes:
 
 
 def unpack(data: bytes, at: int, count: int) -> tuple[list[int], int]:
-    """Read `count` integers from `at`; they, and where they end.
+    """Read `count` integers from `at`; returns them, and where they end.
 
     Raises:
         MapFormatError: they are cut, or longer than they need to be.

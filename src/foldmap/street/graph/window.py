@@ -16,12 +16,7 @@ _SEAM_M = 1e-6
 
 @dataclass(frozen=True)
 class Window:
-    """A rectangle in the ego frame (x ahead, y left).
-
-    Attributes:
-        back_m, ahead_m: extent in x.
-        right_m, left_m: extent in y.
-    """
+    """A rectangle in the ego frame: x ahead from `back_m` to `ahead_m`, y left from `right_m` to `left_m`."""
 
     back_m: float = -20.0
     ahead_m: float = 20.0
@@ -52,11 +47,6 @@ FRONTAL = Window(0.0, 50.0, -25.0, 25.0)
 
 def cut(graph: LaneGraph, world_SE2_ego: SE2, window: Window = AROUND) -> LaneGraph:
     """Clip a graph to a window and move it into the ego frame; an edge that crosses the rim ends on it.
-
-    Args:
-        graph: in the world frame.
-        world_SE2_ego: where the window is laid.
-        window: its extent.
 
     Returns:
         The part inside, float64 ego coordinates; empty where there are no lanes.

@@ -60,12 +60,7 @@ class GroundImage:
         return within
 
     def crop(self, world_SE2_ego: SE2, window: Window = AROUND, size_px: int = 160) -> AerialCrop:
-        """Cut a window out and turn it into the ego frame, filtered over each pixel's footprint.
-
-        Args:
-            world_SE2_ego: where.
-            window: its extent.
-            size_px: rows; columns follow from the window.
+        """Cut a window of `size_px` rows out and turn it into the ego frame, filtered over each pixel's footprint.
 
         Raises:
             MapInputError: the window reaches beyond the image.

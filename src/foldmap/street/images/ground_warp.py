@@ -62,12 +62,7 @@ class RingWarp:
         ]
 
     def __call__(self, ground: GroundImage, world_SE2_ego: SE2) -> RingFrame:
-        """Draw one frame; ground beyond the image's edge is neutral grey, as the sky is.
-
-        Args:
-            ground: ortho image.
-            world_SE2_ego: vehicle frame (its origin on the rear axle) in the ground image's frame.
-        """
+        """Draw one frame of a vehicle (its origin on the rear axle); ground beyond the image's edge is neutral grey."""
         cos, sin = math.cos(world_SE2_ego.heading_rad), math.sin(world_SE2_ego.heading_rad)
         origin = ground.xy_px(np.array([[world_SE2_ego.x_m, world_SE2_ego.y_m]]))[0]
         # ego metres to pixels of the ground image, whose y counts southwards
@@ -79,13 +74,6 @@ class RingWarp:
             _draw(*ground.pyramid, affine, 1.0 / ground.grid.resolution_m, rays.pixel, rays.place, image)
             images.append(image.reshape(*rays.shape, 3))
         return RingFrame(self.ring, tuple(images))
-
-
-def warp_to_ring(
-    ground: GroundImage, world_SE2_ego: SE2, ring: CameraRing, width_px: int = 400, range_m: float = RANGE_M
-) -> RingFrame:
-    """Draw one frame (semi-synthetic) with a `RingWarp` made for it; make the warp yourself to draw many."""
-    return RingWarp(ring, width_px, range_m)(ground, world_SE2_ego)
 
 
 def ground_of_pixels(

@@ -1,17 +1,28 @@
-"""What a vehicle brings to the street layer: a ring of camera images, or an aerial crop."""
+"""What a vehicle brings to the street layer, a ring of camera images or an aerial crop, and whether it can be."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import overload
 
 import numpy as np
 
 from foldmap.errors import MapInputError
 from foldmap.geometry import SE2, Camera
 from foldmap.street.graph.window import AROUND, Window
-from foldmap.street.images.mounting import check_mounting
 from foldmap.street.source import LaneGraph
 from foldmap.types import ByteArray, DoubleArray
+
+HIGHEST_M, FARTHEST_M = 20.0, 30.0
+"""No camera of a road vehicle is higher above the ground, or farther from the vehicle's origin."""
+_USUAL_M = 0.3, 5.0
+_STEEPEST = np.sin(np.radians(45))
+_SEEN_M = 100.0
+_GRID = np.linspace(0.02, 0.98, 9)
+_OPTICAL = np.array([[0.0, 0, 1, 0], [-1, 0, 0, 0], [0, -1, 0, 0], [0, 0, 0, 1]])
+"""Axes of a camera frame (x right, y down, z ahead) in a body frame (x ahead, y left, z up)."""
 
 
 @dataclass(frozen=True)
@@ -76,13 +87,67 @@ def _is_rigid(pose: DoubleArray) -> bool:
     return np.allclose(turn @ turn.T, np.eye(3), atol=1e-3) and bool(np.linalg.det(turn) > 0)
 
 
+def check_mounting(name: str, camera: Camera, vehicle_SE3_camera: DoubleArray, ground_z_m: float) -> None:
+    """Refuse a pose that sees nothing of the ground: vehicle x ahead, y left, z up; camera x right, y down, z ahead.
+
+    Raises:
+        MapInputError: names the camera and what is wrong; the cure is what would make the pose a possible one.
+    """
+    wrong = _wrong(camera, vehicle_SE3_camera, ground_z_m)
+    turned: DoubleArray = np.linalg.inv(vehicle_SE3_camera).astype(np.float64)
+    if wrong is None:
+        if _upright(vehicle_SE3_camera) or not _upright(turned) or _wrong(camera, turned, ground_z_m) is not None:
+            return
+        wrong = "lies on its side"
+    millimetres, centimetres, upside = (vehicle_SE3_camera.copy() for _ in range(3))
+    millimetres[:3, 3] /= 1000
+    centimetres[:3, 3] /= 100
+    upside[1:3] *= -1
+    cures = [
+        (turned, "give vehicle_SE3_camera, which takes points from the camera to the vehicle, not its inverse"),
+        (vehicle_SE3_camera @ _OPTICAL, "turn it into the optical frame: camera x right, y down, z ahead"),
+        (millimetres, "give metres, not millimetres"),
+        (centimetres, "give metres, not centimetres"),
+        (upside, "give the vehicle frame with x ahead, y left, z up"),
+    ]
+    for pose, cure in cures:
+        height_m = pose[2, 3] - ground_z_m
+        if _USUAL_M[0] < height_m < _USUAL_M[1] and _upright(pose) and _wrong(camera, pose, ground_z_m) is None:
+            raise MapInputError(f"camera {name} {wrong}", cure)
+    raise MapInputError(
+        f"camera {name} {wrong}", "give poses in metres, camera to vehicle, and ground_z_m, or leave the camera out"
+    )
+
+
+def _wrong(camera: Camera, pose: DoubleArray, ground_z_m: float) -> str | None:
+    """What is wrong with a pose, in words; None if it can be."""
+    x, y, z = pose[:3, 3]
+    height = z - ground_z_m
+    if not 0 < height <= HIGHEST_M:
+        return f"is {abs(height):.4g} m {'above' if height > 0 else 'below'} the ground"
+    if max(abs(x), abs(y)) > FARTHEST_M:
+        return f"is {max(abs(x), abs(y)):.4g} m away from the vehicle's origin"
+    if pose[2, 2] > _STEEPEST:
+        return "looks up"
+    pixels = np.stack(np.meshgrid(_GRID * camera.width_px, _GRID * camera.height_px), -1).reshape(-1, 2)
+    rays = camera.unproject(pixels)
+    rays = np.concatenate([rays, np.ones((len(rays), 1))], 1)[np.isfinite(rays).all(1)] @ pose[:3, :3].T
+    down = rays[rays[:, 2] < 0]
+    away = height * np.hypot(down[:, 0], down[:, 1]) / -down[:, 2]
+    return None if (away < _SEEN_M).any() else f"sees no ground within {_SEEN_M:g} m"
+
+
+def _upright(pose: DoubleArray) -> bool:
+    """Whether rows of the image are level; looking steeply down, any turn is."""
+    return bool(abs(pose[2, 0]) < _STEEPEST or abs(pose[2, 2]) > _STEEPEST)
+
+
 @dataclass(frozen=True)
 class RingFrame:
     """What a ring saw at one moment.
 
-    Attributes:
-        ring: calibration.
-        images: uint8 (H, W, 3) one a camera, of any size with the calibration's aspect; None where a camera is missing.
+    `images` are uint8 (H, W, 3) one a camera, of any size with the calibration's aspect; None where a camera is
+    missing.
 
     Raises:
         MapInputError: counts differ, no image at all, or an image that is not uint8 RGB; the message names the camera.
@@ -111,11 +176,9 @@ class RingFrame:
 
 @dataclass(frozen=True)
 class AerialCrop:
-    """The ground as seen from above, in the ego frame: row 0 is the edge ahead, column 0 the edge on the left.
+    """The ground from above, uint8 (H, W, 3), in the ego frame: row 0 is the edge ahead, column 0 the edge on the left.
 
-    Attributes:
-        image: uint8 (H, W, 3).
-        window: what it covers; pixels are square.
+    `window` is what it covers; pixels are square.
     """
 
     image: ByteArray
@@ -151,11 +214,37 @@ class Pair:
     world_SE2_ego: SE2
 
 
+class LazyPairs(Sequence[Pair]):
+    """Pairs that are rendered when they are asked for; where they are, and their graphs, without rendering."""
+
+    @abstractmethod
+    def render(self, number: int) -> Pair:
+        """Render one pair."""
+
+    @abstractmethod
+    def places(self) -> list[tuple[str, SE2]]:
+        """Map and world_SE2_ego of each pair."""
+
+    @abstractmethod
+    def graph(self, number: int) -> LaneGraph:
+        """The truth of a pair."""
+
+    @overload
+    def __getitem__(self, index: int) -> Pair: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Pair]: ...
+    def __getitem__(self, index: int | slice) -> Pair | Sequence[Pair]:
+        """Render a pair, or, for a slice, a list of them."""
+        if isinstance(index, slice):
+            return [self.render(number) for number in range(*index.indices(len(self)))]
+        return self.render(range(len(self))[index])  # negative counts from the end, IndexError beyond
+
+
 def check_rgb(what: str, image: ByteArray) -> None:
-    """Refuse images of another mode or size.
+    """Refuse images that are not uint8 (H, W, 3) of at least 16 px a side.
 
     Raises:
-        MapInputError: not uint8 (H, W, 3), or smaller than 16 px.
+        MapInputError: names `what` it is.
     """
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise MapInputError(f"{what} is {image.dtype} {image.shape}", "give 8-bit RGB")

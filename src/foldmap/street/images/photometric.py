@@ -86,12 +86,7 @@ def _develop(image, curve, linear, offset, side, noise, seed):  # type: ignore[n
 
 
 def draw_light(rng: np.random.Generator, strength: float = 1.0) -> Light:
-    """Draw a change of light.
-
-    Args:
-        rng: source.
-        strength: 0 leaves an image as it is, 1 is another season and camera.
-    """
+    """Draw a change of light; strength 0 leaves an image as it is, 1 is another season and camera."""
     s = strength
     tint = np.exp(rng.normal(0, 0.06 * s, 3))
     return Light(

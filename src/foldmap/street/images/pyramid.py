@@ -23,9 +23,7 @@ MOST_TAPS = 8
 class Pyramid(NamedTuple):
     """An image and its halves.
 
-    Attributes:
-        pixels: uint8 (N, 3), all levels, row by row.
-        table: int64 (L, 3): first pixel, rows and columns of each level.
+    `pixels` are uint8 (N, 3) of all levels; `table` int64 (L, 3): first pixel, rows and columns of each level.
     """
 
     pixels: ByteArray
@@ -83,18 +81,10 @@ def _bilinear(pixels, first, rows, columns, x, y, share, out):
 
 @njit(cache=True, fastmath=True)
 def sample(pixels, table, x, y, ax, ay, short, weight, out):
-    """Add the mean colour about (x, y), times a weight.
+    """Add the mean colour about (x, y), times a weight, to ``out`` float32 (3,).
 
-    Args:
-        pixels: as `Pyramid`.
-        table: as `Pyramid`.
-        x: in pixels of the full image, the first centre at 0.5.
-        y: as x.
-        ax: long side of the footprint as a vector, full length.
-        ay: as ax.
-        short: its short side, px.
-        weight: factor.
-        out: float32 (3,), added to.
+    The footprint's long side is (ax, ay) at full length, its short side ``short``; px of the full image, first centre
+    at 0.5.
     """
     length = math.sqrt(ax * ax + ay * ay)
     narrow = max(short, 1.0)

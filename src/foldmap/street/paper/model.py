@@ -21,11 +21,7 @@ _BATCH = 32
 
 
 class PaperEmbedding:
-    """Embeds graphs and observations; their cosine says how well they fit.
-
-    Args:
-        network: trained; it is put into evaluation mode.
-    """
+    """Embeds graphs and observations by a trained network; their cosine says how well they fit."""
 
     def __init__(self, network: PaperNetwork) -> None:
         self._network = network.eval()
@@ -61,13 +57,7 @@ class PaperEmbedding:
 
     @torch.inference_mode()
     def embed_graphs(self, graphs: Sequence[LaneGraph]) -> FloatArray:
-        """Embed windows of lane graphs.
-
-        Args:
-            graphs: in the ego frame, cut to `window`; empty ones have an embedding too.
-
-        Returns:
-            float32 (N, dim), unit rows.
+        """Unit rows float32 (N, dim) of graphs in the ego frame, cut to `window`; empty ones have an embedding too.
 
         Raises:
             MapInputError: a graph that is not in the window; the message says which one.
@@ -86,13 +76,7 @@ class PaperEmbedding:
 
     @torch.inference_mode()
     def embed_observations(self, observations: Sequence[Observation]) -> FloatArray:
-        """Embed camera rings or aerial crops.
-
-        Args:
-            observations: with images of any size; missing cameras are left out.
-
-        Returns:
-            float32 (N, dim), unit rows.
+        """Unit rows float32 (N, dim) of rings or crops with images of any size; missing cameras are left out.
 
         Raises:
             MapInputError: a crop of another window, or an unusable calibration; the message says of which observation.

@@ -11,7 +11,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Self, overload
+from typing import Self
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from foldmap.street.graph.chains import resample
 from foldmap.street.graph.window import AROUND, Window, cut
 from foldmap.street.images.ground_image import GroundImage, window_shape
 from foldmap.street.images.ground_warp import RANGE_M, RingWarp
-from foldmap.street.images.observation import AerialCrop, CameraRing, Observation, Pair, RingFrame
+from foldmap.street.images.observation import AerialCrop, CameraRing, LazyPairs, Observation, Pair, RingFrame
 from foldmap.street.images.photometric import draw_light
 from foldmap.street.places import Places, sample_places
 from foldmap.street.source import LaneGraph, StreetMap
@@ -29,11 +29,7 @@ from foldmap.street.source import LaneGraph, StreetMap
 
 @dataclass(frozen=True)
 class GroundTile:
-    """An ortho image and the street map in its frame.
-
-    Raises:
-        MapInputError: the two have no place in common.
-    """
+    """An ortho image and the street map in its frame; they must have a place in common (MapInputError)."""
 
     ground: GroundImage
     map: StreetMap
@@ -52,8 +48,7 @@ class Jitter:
     """How poses and images are varied for training.
 
     Attributes:
-        lateral_m: largest offset to either side of the lane.
-        along_m: largest offset along it.
+        lateral_m, along_m: largest offset to either side of the lane, and along it.
         heading_rad: largest turn.
         light: strength of the photometric change, 0 for none.
         seed: of the draws; another seed is another epoch.
@@ -76,8 +71,8 @@ class Jitter:
         return world_SE2_place @ SE2(float(along), float(side), float(turn))
 
 
-class TilePairs(Sequence[Pair]):
-    """What aerial and ring pairs share: the places along the lanes of some tiles, and their graphs.
+class TilePairs(LazyPairs):
+    """Places along the lanes of some tiles, and their graphs: what aerial and ring pairs share.
 
     Args:
         tiles: ortho images with maps; the names of the maps are the pairs' places.
@@ -113,24 +108,24 @@ class TilePairs(Sequence[Pair]):
     def __len__(self) -> int:
         return int(self._ends[-1])
 
-    @overload
-    def __getitem__(self, index: int) -> Pair: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Pair]: ...
-    def __getitem__(self, index: int | slice) -> Pair | Sequence[Pair]:
-        """Render a pair (or, for a slice, a list of them)."""
-        if isinstance(index, slice):
-            return [self[k] for k in range(*index.indices(len(self)))]
-        number = range(len(self))[index]  # negative counts from the end, IndexError beyond
+    def render(self, number: int) -> Pair:
+        """Render a pair."""
         tile, pose = self.place(number)
-        if self.jitter is None:
-            return Pair(self.observe(tile, pose), self.graph(tile, pose), tile.map.name, pose)
-        rng = np.random.default_rng([self.jitter.seed, number])
-        pose = self.jitter.pose(pose, rng)
+        rng = np.random.default_rng([self.jitter.seed if self.jitter else 0, number])
+        if self.jitter:
+            pose = self.jitter.pose(pose, rng)
         seen = self.observe(tile, pose)
-        if self.jitter.light > 0:
+        if self.jitter and self.jitter.light > 0:
             seen = relit(seen, rng, self.jitter.light)
-        return Pair(seen, self.graph(tile, pose), tile.map.name, pose)
+        return Pair(seen, self.graph_at(tile, pose), tile.map.name, pose)
+
+    def places(self) -> list[tuple[str, SE2]]:
+        """Map and world_SE2_ego of each pair before any jitter."""
+        return [(tile.map.name, pose) for tile, places in self._places for pose in places]
+
+    def graph(self, number: int) -> LaneGraph:
+        """The truth of a pair before any jitter."""
+        return self.graph_at(*self.place(number))
 
     def place(self, number: int) -> tuple[GroundTile, SE2]:
         """Tile and pose of a pair before any jitter, without rendering it."""
@@ -150,7 +145,7 @@ class TilePairs(Sequence[Pair]):
         other.jitter = jitter
         return other
 
-    def graph(self, tile: GroundTile, world_SE2_ego: SE2) -> LaneGraph:
+    def graph_at(self, tile: GroundTile, world_SE2_ego: SE2) -> LaneGraph:
         """The truth at a pose: cut to the window, vertices 1 m apart."""
         return resample(cut(tile.map.graph, world_SE2_ego, self.window), 1.0)
 
@@ -160,15 +155,7 @@ class TilePairs(Sequence[Pair]):
 
 
 class AerialPairs(TilePairs):
-    """Aerial crops in the ego frame with the lane graphs below them.
-
-    Args:
-        tiles: as `TilePairs`.
-        spacing_m: as `TilePairs`.
-        window: of crops and graphs.
-        size_px: rows of a crop.
-        jitter: as `TilePairs`.
-    """
+    """Aerial crops of `size_px` rows in the ego frame with the lane graphs below them."""
 
     def __init__(
         self,
@@ -188,17 +175,7 @@ class AerialPairs(TilePairs):
 
 
 class RingPairs(TilePairs):
-    """The same tiles as a camera ring sees flat ground (SEMI-SYNTHETIC, see `foldmap.street.images.ground_warp`).
-
-    Args:
-        tiles: as `TilePairs`.
-        ring: calibration.
-        spacing_m: as `TilePairs`.
-        window: of the graphs.
-        width_px: of the widest camera's image.
-        range_m: farthest ground that is drawn.
-        jitter: as `TilePairs`.
-    """
+    """The same tiles as a camera ring sees flat ground (SEMI-SYNTHETIC, see `foldmap.street.images.ground_warp`)."""
 
     def __init__(
         self,

@@ -11,11 +11,10 @@ from foldmap.errors import ConfigError
 from foldmap.geometry import SE2
 from foldmap.street.graph.chains import resample
 from foldmap.street.images.observation import Pair
-from foldmap.street.paper.encoders.image import PackedViews, Views, pack_views, prepare
+from foldmap.street.paper.encoders.image import PackedViews, Views, mirrored_rays, pack_views, prepare
 from foldmap.street.paper.encoders.packing import GraphRows, PackedGraphs, graph_rows, pack
-from foldmap.street.paper.encoders.rays import mirrored_rays
 from foldmap.street.paper.encoders.shape import PaperShape
-from foldmap.street.paper.soft_targets import SoftTargets, soft_targets
+from foldmap.street.paper.losses import SoftTargets, soft_targets
 from foldmap.types import BoolArray, DoubleArray, IntArray
 
 
@@ -37,8 +36,7 @@ class PreparedPairs:
         views: images and calibration of each observation.
         graphs: rows for the graph encoder.
         loss_graphs: vertices (V, 2) in metres and edges (E, 2) for the chamfer and edge terms.
-        places: of each pair.
-        poses: world_SE2_ego of each pair.
+        places, poses: name of the map and world_SE2_ego of each.
     """
 
     shape: PaperShape
@@ -55,10 +53,8 @@ class PreparedPairs:
     def of(pairs: Iterable[Pair], shape: PaperShape, loss_step_m: float = 2.0) -> PreparedPairs:
         """Prepare pairs one by one: a source may make them as they are asked for.
 
-        Args:
-            pairs: truth graphs cut to the window of `shape`.
-            shape: of the networks.
-            loss_step_m: vertex spacing in the chamfer and edge terms.
+        Truth graphs are cut to the window of `shape`; `loss_step_m` is between their vertices in the chamfer and edge
+        terms.
 
         Raises:
             ConfigError: no pairs.
@@ -98,12 +94,7 @@ class PreparedPairs:
         return self.take(np.flatnonzero(~out)), self.take(np.flatnonzero(out))
 
     def batch(self, rows: IntArray, mirror: BoolArray | None = None) -> Batch:
-        """Gather a batch.
-
-        Args:
-            rows: indices of pairs.
-            mirror: whether left and right are exchanged, images, calibration and graphs alike, for each; none if None.
-        """
+        """Gather a batch; left and right are exchanged, calibration and graph too, where bool (N,) `mirror` is set."""
         views, graphs, loss = [], [], []
         turned = np.zeros(len(rows), bool) if mirror is None else mirror
         for row, turn in zip(rows, turned, strict=True):

@@ -21,29 +21,24 @@ STEP_M = 1.0
 def assemble(
     lines_m: Sequence[DoubleArray], follows: BoolArray, window: Window, shortest_m: float = 1.0, join_m: float = JOIN_M
 ) -> LaneGraph:
-    """Join lines where one follows another, and give the graph vertices 1 m apart.
+    """Join lines (P, 2) of the ego frame where one follows another, and give the graph vertices 1 m apart.
 
     Ends that are connected, directly or through others, become one vertex at their mean; each line is bent linearly
     along its length so that it reaches them. A connection that would close a line onto itself is not made.
 
     Args:
-        lines_m: (P, 2) each, ego frame, in driving direction.
+        lines_m: in driving direction.
         follows: bool (C, C), whether line j starts where line i ends.
         window: the graph is clipped to it.
         shortest_m: lines shorter than this are dropped, before joining.
         join_m: widest gap that a connection closes.
-
-    Returns:
-        The graph in the ego frame; empty where no line is long enough.
     """
     length = np.array([np.hypot(*np.diff(line, axis=0).T).sum() if len(line) > 1 else 0.0 for line in lines_m])
     kept = np.flatnonzero(length >= shortest_m)
     if not len(kept):
         return LaneGraph.empty()
     lines = [np.asarray(lines_m[int(k)], np.float64) for k in kept]
-    ends = np.stack([np.stack([line[0], line[-1]]) for line in lines]).reshape(
-        -1, 2
-    )  # start of i: 2 i, its end: 2 i + 1
+    ends = np.concatenate([line[[0, -1]] for line in lines])  # start of i: 2 i, its end: 2 i + 1
     node = _join(ends, follows[np.ix_(kept, kept)], join_m)
     count = int(node.max()) + 1
     sums = np.stack([np.bincount(node, ends[:, axis], count) for axis in (0, 1)], 1)

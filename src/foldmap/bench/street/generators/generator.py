@@ -2,126 +2,90 @@
 
 from __future__ import annotations
 
-import json
-import os
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any
 
 import numpy as np
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from foldmap.atlas.whole import write_whole
+from foldmap.bench.street.generators.heads import Head
+from foldmap.bench.street.generators.pinet import PiNet
 from foldmap.bench.street.generators.settings import GeneratorSettings
+from foldmap.bench.street.generators.topo_prnn import TopoPrnn
+from foldmap.bench.street.generators.topo_tr import TopoTr
 from foldmap.bench.street.generators.trunk import Trunk
-from foldmap.errors import ConfigError, MapInputError, ModelError
+from foldmap.errors import ConfigError, MapInputError
 from foldmap.street.graph.window import Window
 from foldmap.street.source import LaneGraph
-from foldmap.types import BoolArray, ByteArray
+from foldmap.training.loop import descend
+from foldmap.training.model_bytes import model_from_bytes, model_to_bytes, pack_network, read_model_file, unpack_network
+from foldmap.types import AnyArray, BoolArray, ByteArray
 
-FORMAT = 1
+GENERATORS: dict[str, type[Head]] = {"topo-tr": TopoTr, "topo-prnn": TopoPrnn, "pinet": PiNet}
+"""Styles that the paper compares with, by name."""
+
+FORMAT = 2
 MAX_BYTES = 256 << 20
 _SEE_BATCH = 32
 _TRUNK_SHARE = 0.2
 _WARM_UP = 0.05
-_CLIP = 1.0
+_CURE = "train it anew"
+
+Report = Callable[[int, int, float], None]
+"""Told after each epoch: its number, how many there are, mean loss."""
 
 
-@dataclass(frozen=True)
-class Progress:
-    """What is reported after each epoch.
-
-    Attributes:
-        epoch: from 1.
-        epochs: in all.
-        loss: mean over the epoch.
-    """
-
-    epoch: int
-    epochs: int
-    loss: float
-
-
-class Head(nn.Module, ABC):
-    """What a style of generator adds to the trunk."""
-
-    @abstractmethod
-    def prepare(self, graphs: Sequence[LaneGraph], rng: np.random.Generator) -> list[Any]:
-        """Targets, one a graph; may also start parameters from them."""
-
-    @abstractmethod
-    def loss(self, maps: Tensor, targets: list[Any], rng: np.random.Generator) -> Tensor:
-        """The objective over a batch: maps (B, width, H/8, W/8) and the targets of those images."""
-
-    @abstractmethod
-    def draw(self, maps: Tensor) -> list[LaneGraph]:
-        """Graphs in the ego frame, one an image; empty where the network finds no lane."""
-
-
-class Generator(ABC):
+class Generator(nn.Module):
     """An image to a lane graph.
 
-    Images show `settings.window` from above in the ego frame: aerial crops, or camera images warped to the ground with
-    a mask of what was seen.
-
-    Args:
-        settings: sizes.
-        pretrained: start the trunk with ImageNet weights.
+    Images uint8 (N, H, W, 3) show `settings.window` from above in the ego frame, row 0 ahead, column 0 left: aerial
+    crops, or camera images warped to the ground with a mask bool (N, H, W) of what was seen.
 
     Raises:
-        MissingExtraError: the packages of the ImageNet trunk are not installed.
+        ConfigError: no such style.
+        MissingExtraError: the package with the ImageNet weights is not installed.
     """
 
-    name: ClassVar[str]
-
-    def __init__(self, settings: GeneratorSettings, pretrained: bool = True) -> None:
-        self.settings = settings
+    def __init__(self, style: str, settings: GeneratorSettings, pretrained: bool = True) -> None:
+        super().__init__()
+        if style not in GENERATORS:
+            raise ConfigError(f"there is no generator {style!r}", f"choose among {', '.join(GENERATORS)}")
+        self.style, self.settings = style, settings
         self.trunk = Trunk(settings.trunk, settings.width, pretrained)
-        self.head = self._head(settings)
+        self.head = GENERATORS[style](settings)
 
     @staticmethod
-    @abstractmethod
-    def _head(settings: GeneratorSettings) -> Head: ...
-
-    @classmethod
     def fit(
-        cls,
+        style: str,
         images_NHWC: ByteArray,
         graphs: Sequence[LaneGraph],
         seen_NHW: BoolArray | None = None,
         settings: GeneratorSettings | None = None,
         seed: int = 0,
-        report: Callable[[Progress], None] | None = None,
-    ) -> Self:
+        report: Report = lambda epoch, epochs, loss: None,
+    ) -> Generator:
         """Train on pairs. The same pairs, settings and seed give the same weights on one thread of one machine.
 
-        Args:
-            images_NHWC: uint8; row 0 is the edge ahead, column 0 the edge on the left.
-            graphs: one an image, in the ego frame; clipped to the window here.
-            seen_NHW: where the images show anything; everywhere if not given.
-            settings: sizes and schedule; the preset "small" if not given.
-            seed: of weights, order and noise.
-            report: is told of each epoch.
+        Graphs are in the ego frame, one an image, and clipped to the window here; the preset "small" is trained where
+        no settings are given.
 
         Raises:
-            MapInputError: images, masks and graphs do not fit each other, or no graph has a lane.
-            MissingExtraError: the packages of the ImageNet trunk are not installed.
+            MapInputError: images, masks and graphs do not fit each other, or no graph has a lane in the window.
+            ConfigError, MissingExtraError: as `Generator`.
         """
-        settings = settings or GeneratorSettings()
         _check(images_NHWC, seen_NHW)
         if len(graphs) != len(images_NHWC):
             raise MapInputError(f"{len(images_NHWC)} images and {len(graphs)} graphs", "give one graph an image")
-        if not any(len(graph.edges) for graph in graphs):
-            raise MapInputError("there is no lane in the graphs to train on", "give graphs in the ego frame, in metres")
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            made = cls(settings)
+            made = Generator(style, settings or GeneratorSettings())
             made._train(images_NHWC, graphs, seen_NHW, np.random.default_rng(seed), report)
-        return made
+        return made.eval()
 
     def _train(
         self,
@@ -129,15 +93,17 @@ class Generator(ABC):
         graphs: Sequence[LaneGraph],
         seen_NHW: BoolArray | None,
         rng: np.random.Generator,
-        report: Callable[[Progress], None] | None,
+        report: Report,
     ) -> None:
         early, seen = self._see(images_NHWC, seen_NHW)
-        targets = self.head.prepare(graphs, rng)
-        self.trunk.train()
-        self.head.train()
+        targets = [self.head.targets(graph, rng) for graph in graphs]
+        if not any(len(target) for target in targets):
+            raise MapInputError("there is no lane in the window to train on", "give graphs in the ego frame, in metres")
+        self.head.start(targets, rng)
+        self.train()
         late = list(self.trunk.late.parameters())
         known = {id(parameter) for parameter in (*late, *self.trunk.early.parameters())}
-        rest = [p for p in (*self.trunk.parameters(), *self.head.parameters()) if id(p) not in known]
+        rest = [parameter for parameter in self.parameters() if id(parameter) not in known]
         rate, epochs = self.settings.learning_rate, self.settings.epochs
         groups: list[dict[str, Any]] = [{"params": rest}, {"params": late, "lr": rate * _TRUNK_SHARE}]
         optimizer = torch.optim.AdamW(groups, rate)
@@ -149,42 +115,29 @@ class Generator(ABC):
             for first in range(0, len(order), self.settings.batch):
                 rows = order[first : first + self.settings.batch]
                 loss = self.head.loss(self.trunk(early[rows], seen[rows]), [targets[row] for row in rows], rng)
-                optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
-                nn.utils.clip_grad_norm_(rest + late, _CLIP)
-                optimizer.step()
+                descend(optimizer, loss, self)
                 schedule.step()
                 losses.append(float(loss.detach()))
-            if report:
-                report(Progress(epoch, epochs, float(np.mean(losses))))
-        self.trunk.eval()
-        self.head.eval()
+            report(epoch, epochs, float(np.mean(losses)))
 
     @torch.no_grad()
     def predict(self, images_NHWC: ByteArray, seen_NHW: BoolArray | None = None) -> list[LaneGraph]:
-        """Draw a lane graph for each image.
-
-        Returns:
-            Graphs in the ego frame, within the window, joined where connections are predicted, vertices 1 m apart. A
-            graph is empty where no lane is found: nothing is put in its place.
+        """Draw a lane graph for each image: in the ego frame, within the window, vertices 1 m apart, or empty.
 
         Raises:
             MapInputError: the images are not uint8 (N, H, W, 3), or the masks do not fit them.
         """
         _check(images_NHWC, seen_NHW)
-        self.trunk.eval()
-        self.head.eval()
         graphs: list[LaneGraph] = []
         for first in range(0, len(images_NHWC), _SEE_BATCH):
             rows = slice(first, first + _SEE_BATCH)
-            graphs += self.head.draw(
-                self.trunk(*self._see(images_NHWC[rows], None if seen_NHW is None else seen_NHW[rows]))
-            )
+            seen = self._see(images_NHWC[rows], None if seen_NHW is None else seen_NHW[rows])
+            graphs += self.head.draw(self.trunk(*seen))
         return graphs
 
     @torch.no_grad()
     def _see(self, images_NHWC: ByteArray, seen_NHW: BoolArray | None) -> tuple[Tensor, Tensor]:
-        self.trunk.eval()
+        self.eval()
         parts = []
         for first in range(0, len(images_NHWC), _SEE_BATCH):
             rows = slice(first, first + _SEE_BATCH)
@@ -195,63 +148,28 @@ class Generator(ABC):
 
     def save(self, path: Path) -> None:
         """Write weights and settings as safetensors, replacing the file at once."""
-        tensors = {f"trunk.{key}": value for key, value in self.trunk.state_dict().items()}
-        tensors |= {f"head.{key}": value for key, value in self.head.state_dict().items()}
-        # one key: safetensors writes several in no fixed order
-        info = json.dumps({"format": FORMAT, "name": self.name, "settings": asdict(self.settings)}, sort_keys=True)
-        part = path.with_name(path.name + ".part")
-        save_file({key: value.clone().contiguous() for key, value in tensors.items()}, part, metadata={"info": info})
-        os.replace(part, path)
+        info = {"format": FORMAT, "name": self.style, "settings": asdict(self.settings)}
+        write_whole(path, model_to_bytes(pack_network(self, "single"), info))
 
-    @classmethod
-    def load(cls, path: Path) -> Self:
+    @staticmethod
+    def load(path: Path) -> Generator:
         """Read what `save` wrote.
 
         Raises:
-            ModelError: the file is missing, damaged, of another format, or holds a generator of another style.
-            MissingExtraError: the packages of the ImageNet trunk are not installed.
+            ModelError: the file is missing, damaged, too large or of another format, or does not fit what it says.
         """
-        info, tensors = read(path)
-        if info["name"] != cls.name:
-            raise ModelError(f"{path} holds a {info['name']} generator", f"read it as one, this is {cls.name}")
-        try:
-            made = cls(settings_from(info["settings"]), pretrained=False)
-            for prefix, module in (("trunk.", made.trunk), ("head.", made.head)):
-                held = {key[len(prefix) :]: value for key, value in tensors.items() if key.startswith(prefix)}
-                module.load_state_dict(held)
-        except (KeyError, TypeError, ValueError, RuntimeError, ConfigError) as error:
-            raise ModelError(f"the generator {path} does not fit: {error}", "train it anew") from error
-        made.trunk.eval()
-        made.head.eval()
-        return made
+        parse = partial(model_from_bytes, build=_rebuilt, version=FORMAT, most_bytes=MAX_BYTES, cure=_CURE)
+        return read_model_file(path, parse, MAX_BYTES, "bench street")
 
 
-def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """What a generator's file says of itself, and its tensors.
-
-    Raises:
-        ModelError: the file is missing, damaged, too large or of another format.
-    """
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise ModelError(f"{path} is larger than any generator", "give a file that a generator was saved in")
-        with safe_open(path, framework="pt") as held:
-            info = json.loads((held.metadata() or {})["info"])
-            tensors = {name: held.get_tensor(name) for name in held.keys()}  # noqa: SIM118 - not a dictionary
-        if info["format"] != FORMAT or not isinstance(info["name"], str) or not isinstance(info["settings"], dict):
-            raise ModelError(f"{path} holds a generator of another format", "train it anew")
-    except ModelError:
-        raise
-    except Exception as error:
-        raise ModelError(f"no generator can be read from {path}: {error}", "train one and save it there") from error
-    return info, tensors
+def _rebuilt(info: dict[str, Any], arrays: dict[str, AnyArray]) -> Generator:
+    style, settings = info["name"], _settings(info["settings"])
+    return unpack_network(lambda: Generator(style, settings, pretrained=False), arrays, "single", _CURE)
 
 
-def settings_from(held: dict[str, Any]) -> GeneratorSettings:
-    """Settings as they are kept in a file."""
-    return GeneratorSettings(
-        **{**held, "window": Window(**held["window"]), "image_px": (int(held["image_px"][0]), int(held["image_px"][1]))}
-    )
+def _settings(held: dict[str, Any]) -> GeneratorSettings:
+    rows, columns = held["image_px"]
+    return GeneratorSettings(**{**held, "window": Window(**held["window"]), "image_px": (int(rows), int(columns))})
 
 
 def _course(share: float) -> float:

@@ -7,7 +7,6 @@ between lanes. A direction is added, since graphs have one; `pinet_link` makes t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,17 +15,14 @@ from scipy.spatial import cKDTree
 from torch import Tensor, nn
 from torch.nn import functional
 
-from foldmap.bench.street.generators.generator import Generator, Head
+from foldmap.bench.street.generators.heads import Head
 from foldmap.bench.street.generators.pinet_link import KeyPoints, link
 from foldmap.bench.street.generators.settings import GeneratorSettings
 from foldmap.bench.street.generators.targets import equal_steps, half_size_m, line_targets, to_metres, to_unit
 from foldmap.bench.street.generators.trunk import cell_places
-from foldmap.errors import MapInputError
 from foldmap.street.source import LaneGraph
 from foldmap.types import BoolArray, FloatArray, IntArray
 
-EXIST = 0.4
-"""A key point of at least this probability is used, if the settings do not say otherwise."""
 EMBEDDING = 4
 MARGIN = 1.0
 """Embeddings of different lanes are taught to be farther apart than this."""
@@ -55,26 +51,22 @@ class CellTargets:
     line: IntArray
     pairs: IntArray
 
-
-class PiNet(Generator):
-    """Key points, linked; see `Generator`."""
-
-    name = "pinet"
-
-    @staticmethod
-    def _head(settings: GeneratorSettings) -> Head:
-        return _PiNetHead(settings)
+    def __len__(self) -> int:
+        return len(self.cell)
 
 
-class _PiNetHead(Head):
+class PiNet(Head):
+    """Key points, linked."""
+
+    exist = 0.4
     centre_m: Tensor
 
     def __init__(self, settings: GeneratorSettings) -> None:
-        super().__init__()
+        super().__init__(settings)
         width = settings.width
-        self.settings = settings
         self.cells = (settings.image_px[0] // 4, settings.image_px[1] // 4)
-        x, y = cell_places(*self.cells)
+        with torch.device("cpu"):  # whatever weights are made on
+            x, y = cell_places(*self.cells)
         centres = to_metres(torch.stack([x, y], -1).flatten(0, 1).numpy(), settings.window)
         self.register_buffer("centre_m", torch.from_numpy(centres).float(), persistent=False)
         self.widen = nn.Conv2d(width, 4 * (width // 2), 1)
@@ -87,14 +79,8 @@ class _PiNetHead(Head):
             nn.Conv2d(width // 2, 5 + EMBEDDING, 1),  # existence, offset, direction, embedding
         )
 
-    def prepare(self, graphs: Sequence[LaneGraph], rng: np.random.Generator) -> list[CellTargets]:
-        """Cells that lanes run through, of each graph."""
-        targets = [self._cells(graph, rng) for graph in graphs]
-        if not any(len(target.cell) for target in targets):
-            raise MapInputError("no line of the graphs lies in the window", "give graphs in the ego frame, in metres")
-        return targets
-
-    def _cells(self, graph: LaneGraph, rng: np.random.Generator) -> CellTargets:
+    def targets(self, graph: LaneGraph, rng: np.random.Generator) -> CellTargets:
+        """Cells that lanes of a graph run through."""
         window = self.settings.window
         lines = line_targets(graph, window, self.settings.shortest_m)
         points, turns, owner = [], [], []
@@ -155,13 +141,12 @@ class _PiNetHead(Head):
 
     def draw(self, maps: Tensor) -> list[LaneGraph]:
         """Key points of enough confidence, linked."""
-        least = EXIST if self.settings.exist is None else self.settings.exist
         told = self._tell(maps)
         limit = float(np.max(half_size_m(self.settings.window)))
         graphs = []
         for one in told:
             chance = one[:, 0].sigmoid()
-            kept: BoolArray = (chance >= least).numpy()
+            kept: BoolArray = (chance >= self.least).numpy()
             place = self.centre_m + one[:, 1:3].clamp(-limit, limit)
             inside = (np.abs(to_unit(place.numpy().astype(np.float64), self.settings.window)) <= 1.05).all(1)
             rows = np.flatnonzero(kept & inside)

@@ -31,14 +31,7 @@ _SMOOTHINGS = 3
 
 @dataclass(frozen=True)
 class KeyPoints:
-    """What a network found.
-
-    Attributes:
-        place_m: (P, 2), ego frame.
-        direction: (P, 2), unit vectors.
-        embedding: (P, D), alike along one lane.
-        chance: (P,), confidence.
-    """
+    """What a network found: places (P, 2) in the ego frame, unit directions (P, 2), embeddings (P, D), confidence."""
 
     place_m: DoubleArray
     direction: DoubleArray
@@ -47,19 +40,11 @@ class KeyPoints:
 
 
 def link(points: KeyPoints, margin: float, window: Window) -> LaneGraph:
-    """Make a graph of key points.
+    """Make a graph of the key points of one image, in the ego frame, vertices 1 m apart; maybe an empty one.
 
     Points are thinned, the most confident first. Each is linked to the best next point and the best previous point of
-    its lane: ahead of it, of like heading, of an embedding within half the margin. Points that are left without a next
-    or a previous one look farther, whatever the embedding: so lanes connect, fork and merge.
-
-    Args:
-        points: of one image.
-        margin: between embeddings of different lanes.
-        window: the graph is clipped to it.
-
-    Returns:
-        The graph in the ego frame with vertices 1 m apart; empty where nothing long enough was linked.
+    its lane: ahead of it, of like heading, of an embedding within half the margin between lanes. Points that are left
+    without a next or a previous one look farther, whatever the embedding: so lanes connect, fork and merge.
     """
     kept = thin(points)
     place, direction = points.place_m[kept], points.direction[kept]

@@ -21,8 +21,7 @@ class GeneratorSettings:
         image_px: rows and columns that images are scaled to before the trunk, multiples of 16.
         trunk: "lite0", EfficientNet-lite0 with ImageNet weights, or "random", a small network of random start.
         width: channels of everything behind the trunk, a multiple of 8.
-        queries: lines at most that TOPO-TR predicts an image.
-        layers: decoder layers of TOPO-TR.
+        queries, layers: of TOPO-TR: lines at most that it predicts an image, and decoder layers.
         epochs: passes over the training pairs.
         batch: pairs a step.
         learning_rate: of all but the trunk, at its peak; the trunk's late blocks learn with a fifth.
@@ -67,14 +66,3 @@ PRESETS = {
     "tiny": GeneratorSettings(trunk="random", width=32, queries=16, layers=2, epochs=4, image_px=(64, 64)),
 }
 """Settings by name: "small" trains within eight minutes of one core on 4,000 pairs, "tiny" in seconds, for trials."""
-
-
-def preset(name: str) -> GeneratorSettings:
-    """Settings by name.
-
-    Raises:
-        ConfigError: no such preset.
-    """
-    if name not in PRESETS:
-        raise ConfigError(f"no generator preset is called {name!r}", f"give one of {', '.join(PRESETS)}")
-    return PRESETS[name]

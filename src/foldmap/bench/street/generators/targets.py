@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from foldmap.geometry import SE2
-from foldmap.street.graph.chains import chains
+from foldmap.street.graph.chains import chains, vertices_along
 from foldmap.street.graph.window import Window, cut
 from foldmap.street.source import LaneGraph
 from foldmap.types import BoolArray, DoubleArray, FloatArray
@@ -37,11 +37,9 @@ class LineTargets:
 def line_targets(graph: LaneGraph, window: Window, shortest_m: float = 1.0) -> LineTargets:
     """Clip a graph (ego frame) to the window; its chains of at least `shortest_m` become targets."""
     clipped = cut(graph, SE2(0.0, 0.0, 0.0), window)
-    found = chains(clipped)
     lines, starts, ends, lengths = [], [], [], []
-    for c in range(len(found)):
-        run = found.edge[found.offset[c] : found.offset[c + 1]]
-        nodes = np.append(clipped.edges[run, 0], clipped.edges[run[-1], 1])
+    for run in chains(clipped).runs():
+        nodes = vertices_along(clipped, run)
         line = clipped.vertices_m[nodes]
         length = float(np.hypot(*np.diff(line, axis=0).T).sum())
         if length < shortest_m:

@@ -8,7 +8,6 @@ several lines start at one place: a cell of the heatmap has slots, the line fart
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,17 +16,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from foldmap.bench.street.generators.assemble import assemble
-from foldmap.bench.street.generators.generator import Generator, Head
-from foldmap.bench.street.generators.links import LinkHead, link_loss
+from foldmap.bench.street.generators.heads import Head, LinkHead, link_loss
 from foldmap.bench.street.generators.settings import GeneratorSettings
 from foldmap.bench.street.generators.targets import equal_steps, half_size_m, line_targets, to_metres
 from foldmap.bench.street.generators.trunk import cell_places, layers
-from foldmap.errors import MapInputError
 from foldmap.street.source import LaneGraph
 from foldmap.types import BoolArray, DoubleArray, FloatArray, IntArray
 
-EXIST = 0.3
-"""A start of at least this score is followed, if the settings do not say otherwise."""
 SLOTS = 3
 """Lines at most that start in one cell."""
 STEP_M = 4.0
@@ -59,25 +54,20 @@ class StepTargets:
     cell: IntArray
     slot: IntArray
 
-
-class TopoPrnn(Generator):
-    """Recurrent polylines; see `Generator`."""
-
-    name = "topo-prnn"
-
-    @staticmethod
-    def _head(settings: GeneratorSettings) -> Head:
-        return _TopoPrnnHead(settings)
+    def __len__(self) -> int:
+        return len(self.steps)
 
 
-class _TopoPrnnHead(Head):
+class TopoPrnn(Head):
+    """Recurrent polylines."""
+
+    exist = 0.3
     step: Tensor
     noise: Tensor
 
     def __init__(self, settings: GeneratorSettings) -> None:
-        super().__init__()
+        super().__init__(settings)
         width = settings.width
-        self.settings = settings
         self.cells = (settings.image_px[0] // 8, settings.image_px[1] // 8)
         half = torch.from_numpy(half_size_m(settings.window)).float()
         self.register_buffer("step", STEP_M / half, persistent=False)
@@ -92,14 +82,8 @@ class _TopoPrnnHead(Head):
         self.emit = layers(2 * width, width, 3)  # a step, and whether the line ends with it
         self.links = LinkHead(width)
 
-    def prepare(self, graphs: Sequence[LaneGraph], rng: np.random.Generator) -> list[StepTargets]:
-        """Lines of each graph as steps."""
-        targets = [self._steps(graph) for graph in graphs]
-        if not any(len(target.steps) for target in targets):
-            raise MapInputError("no line of the graphs lies in the window", "give graphs in the ego frame, in metres")
-        return targets
-
-    def _steps(self, graph: LaneGraph) -> StepTargets:
+    def targets(self, graph: LaneGraph, rng: np.random.Generator) -> StepTargets:
+        """Lines of a graph as steps."""
         lines = line_targets(graph, self.settings.window, self.settings.shortest_m)
         steps = np.clip(np.round(lines.length_m / STEP_M), 1, MAX_STEPS).astype(np.int64)
         points = np.zeros((len(lines), MAX_STEPS + 1, 2), np.float32)
@@ -114,11 +98,11 @@ class _TopoPrnnHead(Head):
 
     def loss(self, maps: Tensor, targets: list[StepTargets], rng: np.random.Generator) -> Tensor:
         """Heatmap and places of starts, steps, ends and connections; steps are taught from places beside the line."""
-        image = torch.from_numpy(np.repeat(np.arange(len(targets)), [len(target.steps) for target in targets]))
-        points = torch.from_numpy(np.concatenate([target.points for target in targets]))
-        steps = torch.from_numpy(np.concatenate([target.steps for target in targets]))
-        cell = torch.from_numpy(np.concatenate([target.cell for target in targets]))
-        slot = torch.from_numpy(np.concatenate([target.slot for target in targets]))
+        image = torch.from_numpy(np.repeat(np.arange(len(targets)), [len(target) for target in targets]))
+        points, steps, cell, slot = (
+            torch.from_numpy(np.concatenate([getattr(target, name) for target in targets]))
+            for name in ("points", "steps", "cell", "slot")
+        )
         total = self._loss_of_starts(maps, image, points[:, 0], cell, slot)
         if not len(image):
             return total
@@ -140,7 +124,7 @@ class _TopoPrnnHead(Head):
             before = points[:, k + 1] + noise[:, k + 1]
         for b, target in enumerate(targets):
             own = torch.eq(image, b)
-            if len(target.steps) > 1:
+            if len(target) > 1:
                 logit = self.links(final[own], first[own], points[own, -1], points[own, 0])
                 total = total + link_loss(logit, torch.from_numpy(target.follows)) / len(targets)
         return total
@@ -214,11 +198,10 @@ class _TopoPrnnHead(Head):
 
     def _found(self, told: Tensor) -> tuple[Tensor, Tensor]:
         """Starts of one image (S, 2) and their slots (S,): the best of those that stand close together."""
-        least = EXIST if self.settings.exist is None else self.settings.exist
         chance = told[:, 0].sigmoid()
         x, y = cell_places(*self.cells)
         place = torch.stack([x, y]) + told[:, 1:].clamp(-1, 1) * (2 / torch.tensor(self.cells))[:, None, None]
-        row, column = torch.nonzero(chance[0] >= least, as_tuple=True)
+        row, column = torch.nonzero(chance[0] >= self.least, as_tuple=True)
         order = torch.argsort(chance[0, row, column], descending=True, stable=True)
         taken: list[tuple[int, int]] = []
         spots: list[DoubleArray] = []
@@ -227,7 +210,7 @@ class _TopoPrnnHead(Head):
             if all(np.hypot(*(spot - other)) >= _APART_M for other in spots):
                 taken.append((r, c))
                 spots.append(spot)
-        own = [(s, r, c) for r, c in taken for s in range(SLOTS) if s == 0 or chance[s, r, c] >= least]
+        own = [(s, r, c) for r, c in taken for s in range(SLOTS) if s == 0 or chance[s, r, c] >= self.least]
         starts = [place[s, :, r, c] for s, r, c in own]
         return torch.stack(starts) if starts else torch.zeros(0, 2), torch.tensor([s for s, _, _ in own]).long()
 
@@ -243,12 +226,7 @@ class _TopoPrnnHead(Head):
 
 
 def left_first(group: IntArray, chord: DoubleArray) -> IntArray:
-    """Rank of each line within its group by where it leads, from left to right of the group's mean direction.
-
-    Args:
-        group: (C,), lines of one number are ranked together.
-        chord: (C, 2), from first to last vertex, x ahead, y left.
-    """
+    """Rank of each line within its group by where its chord (x ahead, y left) leads, left to right of their mean."""
     rank = np.zeros(len(group), np.int64)
     for number in np.unique(group):
         own = np.flatnonzero(group == number)

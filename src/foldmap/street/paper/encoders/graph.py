@@ -18,13 +18,7 @@ from foldmap.street.paper.encoders.shape import GraphShape
 
 
 class AdjacencyAttention(nn.Module):
-    """Multi-head attention of each vertex to itself and its neighbours.
-
-    Args:
-        width: of a vertex.
-        heads: they divide the width.
-        edge_bias: whether scores get a learned bias for the type of the edge.
-    """
+    """Multi-head attention of each vertex to itself and its neighbours; scores may get a learned bias by edge type."""
 
     def __init__(self, width: int, heads: int, *, edge_bias: bool) -> None:
         super().__init__()
@@ -70,10 +64,7 @@ class _Block(nn.Module):
 class GraphEncoder(nn.Module):
     """Vertices embedded by position and direction, transformer blocks along the edges, pooled vertices.
 
-    Args:
-        shape: sizes.
-        half_side_m: half the longer side of the window: positions are scaled by it.
-        dim: of the embedding.
+    Positions are scaled by half the longer side of the window.
     """
 
     def __init__(self, shape: GraphShape, half_side_m: float, dim: int) -> None:

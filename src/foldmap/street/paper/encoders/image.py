@@ -1,4 +1,10 @@
-"""The image encoder: one trunk for every camera of a ring, each with its calibration, pooled over the cameras."""
+"""The image encoder: one trunk for every camera of a ring, each with its calibration, pooled over the cameras.
+
+A calibration is read as rays: where nine pixels of a camera are, and which way they look. A pinhole, a fisheye and an
+orthographic view from above differ in nothing else. For a camera all nine rays start at its centre; for an aerial crop
+they start on the ground and look straight down. Resizing an image, whatever it does to the aspect, does not change its
+rays; taking the left for the right changes signs and order.
+"""
 
 from __future__ import annotations
 
@@ -13,24 +19,25 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from foldmap.errors import MapInputError
+from foldmap.geometry import Camera
 from foldmap.street.graph.window import Window
 from foldmap.street.images.observation import AerialCrop, Observation, RingFrame, check_rgb
 from foldmap.street.paper.encoders.lite import Lite0
-from foldmap.street.paper.encoders.rays import RAYS, camera_rays, crop_rays
 from foldmap.street.paper.encoders.shape import ImageShape
-from foldmap.types import ByteArray, FloatArray
+from foldmap.types import ByteArray, DoubleArray, FloatArray
 
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, which the trunk's weights expect
+
+SIDE = 3
+"""Pixels a side: at 1/6, 1/2 and 5/6 of the image."""
+RAYS = SIDE * SIDE * 6
+"""Values a camera."""
+_SHARES = (np.arange(SIDE) + 0.5) / SIDE
 
 
 @dataclass(frozen=True)
 class Views:
-    """The images of one observation, ready for the encoder; only cameras that are there.
-
-    Attributes:
-        images_CHW3: uint8 (C, H, W, 3).
-        rays_CR: float32 (C, `RAYS`).
-    """
+    """Images of the cameras that are there in one observation, uint8 (C, H, W, 3), and rays, float32 (C, `RAYS`)."""
 
     images_CHW3: ByteArray
     rays_CR: FloatArray
@@ -56,13 +63,8 @@ class PackedViews:
 def prepare(observation: Observation, shape: ImageShape, window: Window) -> Views:
     """Resize the images by area and read the calibration.
 
-    Args:
-        observation: images of any size.
-        shape: of the encoder.
-        window: of the model, which an aerial crop must cover.
-
     Raises:
-        MapInputError: an aerial crop of another window, or a calibration that images nothing.
+        MapInputError: an aerial crop of another window than the model's, or a calibration that images nothing.
     """
     if isinstance(observation, AerialCrop):
         if observation.window != window:
@@ -81,6 +83,38 @@ def prepare(observation: Observation, shape: ImageShape, window: Window) -> View
             camera_rays(ring.cameras[index], ring.vehicle_SE3_camera[index], ring.ground_z_m, ring.names[index])
         )
     return Views(np.stack(images), np.stack(rays))
+
+
+def camera_rays(camera: Camera, vehicle_SE3_camera: DoubleArray, ground_z_m: float, name: str = "") -> FloatArray:
+    """Rays of one camera, float32 (`RAYS`,): row by row, origin (x, y, z above ground, metres) and unit direction.
+
+    Raises:
+        MapInputError: the calibration images nothing at one of the pixels.
+    """
+    across, down = np.meshgrid(_SHARES * camera.width_px, _SHARES * camera.height_px)
+    plane = camera.unproject(np.stack([across.ravel(), down.ravel()], 1))
+    if not np.isfinite(plane).all():
+        raise MapInputError(f"the calibration of camera {name!r} sees nothing in parts of its image", "check it")
+    rays = np.concatenate([plane, np.ones((len(plane), 1))], 1) @ vehicle_SE3_camera[:3, :3].T
+    rays /= np.linalg.norm(rays, axis=1, keepdims=True)
+    origin = np.broadcast_to(vehicle_SE3_camera[:3, 3] - [0, 0, ground_z_m], rays.shape)
+    return np.concatenate([origin, rays], 1).astype(np.float32).ravel()
+
+
+def crop_rays(window: Window) -> FloatArray:
+    """Rays of an aerial crop: they start on the ground, and look down."""
+    ahead = window.ahead_m - _SHARES * window.size_m[0]
+    left = window.left_m - _SHARES * window.size_m[1]
+    y, x = np.meshgrid(left, ahead)
+    still = np.zeros(x.size)
+    return np.stack([x.ravel(), y.ravel(), still, still, still, still - 1], 1).astype(np.float32).ravel()
+
+
+def mirrored_rays(rays_R: FloatArray) -> FloatArray:
+    """Rays of the camera that a mirrored image belongs to; any leading axes."""
+    grid = rays_R.reshape(*rays_R.shape[:-1], SIDE, SIDE, 6)[..., ::-1, :].copy()
+    grid[..., [1, 4]] *= -1
+    return grid.reshape(rays_R.shape)
 
 
 def _resized(image: ByteArray, shape: ImageShape) -> ByteArray:
@@ -128,12 +162,8 @@ class ImageEncoder(nn.Module):
     """Trunk, cells, calibration, mean over the cameras.
 
     The feature map of a camera is averaged over grid x grid cells and flattened, so that where a lane is in the image
-    is kept (grid 1 forgets it, as global average pooling does); the embedded rays of the camera are concatenated, both
-    go through an MLP, and the mean over the cameras that are there goes through another.
-
-    Args:
-        shape: sizes.
-        dim: of the embedding.
+    is kept (grid 1, global average pooling, forgets it). It goes through an MLP with the embedded rays of the camera;
+    the mean over the cameras that are there goes through another.
     """
 
     mean: Tensor

@@ -18,11 +18,7 @@ _MOST_SCALE = 100.0
 
 
 class PaperNetwork(nn.Module):
-    """phi_image and phi_graph (Pix2Map).
-
-    Args:
-        shape: sizes.
-    """
+    """phi_image and phi_graph (Pix2Map)."""
 
     def __init__(self, shape: PaperShape) -> None:
         super().__init__()

@@ -27,13 +27,7 @@ _SLACK_M = 1.0
 
 @dataclass(frozen=True)
 class GraphRows:
-    """One graph, ready for the encoder.
-
-    Attributes:
-        features_VF: float32 (V, `FEATURES`).
-        edges: int64 (E, 2), (from, to).
-        kind: int64 (E,), 1 where an edge is a link.
-    """
+    """One graph for the encoder: float32 (V, `FEATURES`), edges int64 (E, 2); `kind` int64 (E,) is 1 for a link."""
 
     features_VF: FloatArray
     edges: IntArray
@@ -56,8 +50,7 @@ class PackedGraphs:
     Attributes:
         features_VF: float32, vertices of all graphs.
         graph_V: int64, the graph of each vertex, ascending.
-        seen_A: int64, vertex that is attended to.
-        seer_A: int64, vertex that attends.
+        seen_A, seer_A: int64, vertex that is attended to, and vertex that attends.
         type_A: int64, `SELF` ... `BEHIND_LINK`.
         count: graphs, those without vertices included.
     """
@@ -71,16 +64,11 @@ class PackedGraphs:
 
 
 def graph_rows(graph: LaneGraph, shape: GraphShape, window: Window) -> GraphRows:
-    """Resample a graph and describe its vertices.
-
-    Args:
-        graph: in the ego frame, cut to the window.
-        shape: of the encoder.
-        window: of the model.
+    """Resample a graph in the ego frame, cut to the window, and describe its vertices.
 
     Raises:
-        MapInputError: a vertex outside the window (as of a graph in a map's frame, or in degrees), or more key
-            vertices than the encoder takes.
+        MapInputError: a vertex outside the window (as of a graph in a map's frame, or in degrees), or more key vertices
+            than the encoder takes.
     """
     low, high = np.array([window.back_m, window.right_m]), np.array([window.ahead_m, window.left_m])
     outside = np.flatnonzero((graph.vertices_m < low - _SLACK_M).any(1) | (graph.vertices_m > high + _SLACK_M).any(1))

@@ -20,16 +20,15 @@ class GraphShape:
 
     Attributes:
         step_m: vertices stand this far apart along a chain.
-        max_vertices: a graph with more is resampled coarser until it fits; one whose key vertices alone are more is
-            refused. Nothing is cut off.
+        max_vertices: a graph with more is resampled coarser until it fits, or refused; nothing is cut off.
         width: of a vertex's feature.
         heads: of the attention; they divide the width.
         layers: transformer blocks; a vertex sees as many edges far.
         frequencies: octaves of the Fourier features of a position.
         direction: whether a vertex attends along edges both ways ("undirected") or to its successors alone
-            ("directed"); to itself always.
+            ("directed").
         edge_bias: whether each head learns a bias of its scores for self, ahead and behind, lane and link.
-        pooling: of the vertices: their mean, or mean and maximum side by side.
+        pooling: of the vertices: their "mean", or mean and maximum side by side, "mean-max".
     """
 
     step_m: float = 2.0
@@ -85,14 +84,7 @@ class ImageShape:
 
 @dataclass(frozen=True)
 class PaperShape:
-    """Sizes of both networks.
-
-    Attributes:
-        name: for people.
-        dim: of the embedding that they share.
-        window: what a graph and an aerial crop cover.
-        graph, image: the encoders.
-    """
+    """Sizes of both networks: `dim` of the embedding that they share, `window` that graphs and aerial crops cover."""
 
     name: str = "small"
     dim: int = 256
