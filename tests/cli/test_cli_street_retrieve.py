@@ -190,13 +190,6 @@ def test_images_of_other_kinds_are_refused(run: Run, town: Path, tmp_path: Path,
     assert not (tmp_path / "x.jsonl").exists()
 
 
-def test_grey_crops_are_taken(run: Run, town: Path, tmp_path: Path) -> None:
-    Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64), np.uint8)).save(tmp_path / "grey.png")
-    least = ["--min-similarity", "-1"]
-    ran = run("street", "retrieve", town / "map.fold", tmp_path / "grey.png", "-o", tmp_path / "x.jsonl", *least)
-    assert ran.status == 0, ran.err
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -236,16 +229,6 @@ def test_what_cannot_be_retrieved(run: Run, town: Path, tmp_path: Path, argument
     ran = run("street", "retrieve", town / "map.fold", *filled, "-o", tmp_path / "x.jsonl")
     assert (ran.status, ran.out) == (2, "")
     assert message in ran.err.splitlines()[-1]
-
-
-def test_an_uncalibrated_camera_of_ring_json_is_refused(run: Run, town: Path, tmp_path: Path) -> None:
-    shutil.copytree(town / "ring", tmp_path / "ring")
-    listing = json.loads((tmp_path / "ring" / "ring.json").read_text())
-    del listing["cameras"][0]["params"]
-    (tmp_path / "ring" / "ring.json").write_text(json.dumps(listing))
-    ran = run("street", "retrieve", town / "map.fold", tmp_path / "ring", "-o", tmp_path / "x.jsonl")
-    assert ran.status == 2
-    assert "is not calibrated" in ran.err
 
 
 def test_maps_without_model_or_streets_say_so(run: Run, town: Path, place: Path, tmp_path: Path) -> None:

@@ -146,11 +146,8 @@ class Localized:
 def write_answers(output: Path, answers: Sequence[Answer], layout: str = "hloc") -> None:
     """Write poses to OUTPUT and a line an observation to OUTPUT.jsonl.
 
-    Args:
-        output: of photos as `layout` says; else CSV where it is called .csv, and a trajectory otherwise.
-        answers: in the order of the observations.
-        layout: of photos: "hloc" (``name qw qx qy qz tx ty tz``, camera_SE3_world), "tum" (a trajectory), or "both",
-            the trajectory then in OUTPUT.tum.
+    OUTPUT is a trajectory (TUM), or CSV where it is called .csv. Of photos it has the layout "hloc" (``name qw qx qy qz
+    tx ty tz``, camera_SE3_world), "tum" (a trajectory), or "both", the trajectory then in OUTPUT.tum.
 
     Raises:
         WriteError: a file cannot be written.

@@ -112,13 +112,11 @@ def compare_photos(
     """Compute errors of camera poses.
 
     Args:
-        estimates: hloc results, a TUM trajectory of cameras, or JSON lines of ``foldmap localize``; lines beside poses
-            (POSES.jsonl) that tell of the same ones tell of the queries that were not answered, which count as
-            infinitely far off.
+        estimates: hloc results, a TUM trajectory of cameras, or JSON lines of ``foldmap localize``; photos that were
+            not answered are infinitely far off, see `read_answered`.
         truth: folder of a COLMAP model or of 7-Scenes poses, TUM or hloc text.
         queries: list of the photos that were asked, where no JSON lines tell.
-        thresholds: ``0.005,0.5 0.02,2`` (centre, degrees), or a name of
-            `foldmap.metrics.camera_pose.NAMED_THRESHOLDS`.
+        thresholds: see `read_thresholds`.
         unit: "m", "world" (as the truth has it) or "radius" (percent of the radius of a true COLMAP model); metres
             where the truth is known to have them, else world units.
         limit_s: times of photos and of a true trajectory that are farther apart do not belong together.
@@ -168,7 +166,7 @@ def compare_photos(
 
 
 def read_thresholds(text: str, unit: str) -> tuple[Threshold, ...]:
-    """Thresholds as a user writes them; those of all datasets where the text is empty.
+    """Thresholds as a user writes them: ``0.005,0.5 0.02,2`` (centre, degrees) or a name; where empty, a usual range.
 
     Raises:
         ConfigError: they are no pairs of positive numbers, or named ones (metres) are asked for in another unit.

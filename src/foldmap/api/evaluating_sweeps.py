@@ -35,14 +35,9 @@ def compare_sweeps(
 ) -> dict[str, Any]:
     """Compute errors and failure rates; rows are paired by nearest time, or by number where the truth has no times.
 
-    Args:
-        estimates: TUM rows; statuses are those of ESTIMATES.jsonl where that tells of the same poses.
-        truth: TUM or KITTI.
-        calibration: KITTI calib.txt, when the truth is the camera's.
-        segment_m: failure rates are over segments so long.
-        limit_m: a segment fails at an error beyond this.
-        limit_s: times farther apart do not belong together.
-        plot: draw the distribution of the errors to this SVG.
+    A true pose that was not answered has an infinite error; a segment of `segment_m` fails at an error beyond
+    `limit_m`; times farther apart than `limit_s` do not belong together. Statuses are those of ESTIMATES.jsonl where
+    that tells of the same poses. `plot` is an SVG of the distribution of the errors.
 
     Raises:
         PoseInputError: a file cannot be used, or an estimate has no true pose within the limit of its time.

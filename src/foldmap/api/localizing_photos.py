@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from time import perf_counter
 
 from foldmap.api.answers import Answer, Begin, Localized, silent
 from foldmap.api.observing_photos import PhotoQuery, QueryFeatures, open_query_features, read_photo_queries
@@ -43,24 +42,26 @@ def localize_photos(
     Raises:
         FoldmapError: what was brought cannot be used.
     """
-    settings, spent_s, notes = VisualSettings(matcher=matcher, weights=matcher_weights, seed=seed), _Spent(), []
-    with spent_s.on("loading"):
-        folded = town.visual
-        localizer = VisualLocalizer.open(folded, settings)
-        if not folded.groups:
-            folded.whole()
+    settings, notes, began_s = VisualSettings(matcher=matcher, weights=matcher_weights, seed=seed), [], perf_counter()
+    folded = town.visual
+    localizer = VisualLocalizer.open(folded, settings)
+    if not folded.groups:
+        folded.whole()
+    loading_s = perf_counter() - began_s
     searched = folded.groups > 0 and folded.needs_global
     if searched and global_descriptors is None:
         raise MapInputError(
             "the map is searched by global descriptors", "give those of the queries with --globals FILE.h5"
         )
     if global_descriptors is not None and not searched:
-        notes.append(f"note: the map is not searched by global descriptors; {global_descriptors} is not used")
+        notes.append(f"the map is not searched by global descriptors; {global_descriptors} is not used")
     vectors = global_descriptors if searched else None
     with open_query_features(features, photos, vectors, folded.feature, weights, max_keypoints) as brought:
         asked = read_photo_queries(queries, rigs, camera, model, brought)
         brought.check(asked, folded.feature)
-        estimates, told = _photo_estimates(asked, brought, localizer, spent_s, begin("Localizing"))
+        began_s = perf_counter()
+        estimates, unusable = _photo_estimates(asked, brought, localizer, begin("Localizing"))
+        spent_s = perf_counter() - began_s
     times = query_times([one.name for one in asked])
     answers = [
         Answer(one.name, at, estimate, photos=one.images)
@@ -68,29 +69,17 @@ def localize_photos(
     ]
     used_s = [estimate.diagnostics.time_s for estimate in estimates if estimate.diagnostics.time_s > 0]
     speed = {
-        "loading_s": round(spent_s["loading"], 4),
-        "features_s": round(spent_s["features"] / len(asked), 4),
+        "loading_s": round(loading_s, 4),
+        "features_s": round((spent_s - sum(used_s)) / len(asked), 4),
         "queries_per_second": round(len(used_s) / sum(used_s), 2),
     }
-    return Localized(answers, {"localizer": asdict(settings)}, speed, [*notes, *told])
-
-
-class _Spent(dict[str, float]):
-    """Seconds spent on each kind of work."""
-
-    @contextmanager
-    def on(self, work: str) -> Iterator[None]:
-        """Add the time that the block takes."""
-        started_s = time.perf_counter()
-        yield
-        self[work] = self.get(work, 0.0) + time.perf_counter() - started_s
+    return Localized(answers, {"localizer": asdict(settings)}, speed, [*notes, *unusable])
 
 
 def _photo_estimates(
     asked: Sequence[PhotoQuery],
     brought: QueryFeatures,
     localizer: VisualLocalizer,
-    spent_s: _Spent,
     report: Callable[[int, int], None],
 ) -> tuple[list[CameraEstimate], list[str]]:
     """An estimate a query, and a warning; what cannot be used is `no_observation` with its reason, others go on.
@@ -101,8 +90,7 @@ def _photo_estimates(
     estimates, problems = [], []
     for number, one in enumerate(asked):
         try:
-            with spent_s.on("features"):
-                queries, lost = brought.queries(one)
+            queries, lost = brought.queries(one)
             estimate = localizer.localize(queries)
             if lost:
                 reason = "; ".join(filter(None, [estimate.diagnostics.reason, *lost]))
@@ -118,4 +106,4 @@ def _photo_estimates(
     if len(problems) == len(asked):
         more = f"; none of {len(asked)} queries can be used" if len(asked) > 1 else ""
         raise type(first)(f"{first.message}{more}", first.cure)
-    return estimates, [f"warning: {len(problems)} of {len(asked)} queries cannot be used, first {name!r}: {first}"]
+    return estimates, [f"{len(problems)} of {len(asked)} queries cannot be used, first {name!r}: {first}"]

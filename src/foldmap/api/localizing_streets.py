@@ -111,8 +111,7 @@ def localize_streets(
         Answer(name, f"{at:.6f}", estimate) for name, at, estimate in zip(seen.names, times, estimates, strict=True)
     ]
     told = {"region": name, "places": len(localizer.places)} | ({} if true is None else _recall(estimates, true))
-    notes = [f"note: {note}" for note in seen.notes]
-    return LocalizedInStreets(answers, {"localizer": asdict(settings)}, told, notes, localizer.places, true or [])
+    return LocalizedInStreets(answers, {"localizer": asdict(settings)}, told, seen.notes, localizer.places, true or [])
 
 
 def _street_priors(

@@ -35,19 +35,9 @@ def localize_sweeps(
 ) -> Localized:
     """Localize a drive's sweeps, one by one or with a filter along the drive.
 
-    Args:
-        town: with a lidar layer.
-        sweeps: folder, file or glob.
-        poses: priors, one a sweep; online only their increments count, after the first.
-        radius_m: half the search window; online, three standard deviations of the first pose.
-        heading_range_deg: the same in heading.
-        online: filter along the drive.
-        aggregate: sweeps an observation.
-        calibration: KITTI calib.txt.
-        intensity_scale: see `foldmap.formats.sweeps.files.read_sweep`.
-        sensor_height_m: above the road.
-        time_limit_s: where sweeps are named by times, their priors lie no farther away.
-        begin: makes a callback for a kind of work.
+    Priors are poses, one a sweep; sweeps named by times take those within `time_limit_s`. Radius and heading range are
+    half the search window around a prior. `online` they are three standard deviations of the first pose, and of the
+    others only the increments count. The rest is as `open_drive` and `foldmap.lidar.observation.observations` have it.
 
     Raises:
         FoldmapError: what was brought cannot be used.

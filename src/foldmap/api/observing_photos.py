@@ -174,15 +174,10 @@ def open_query_features(
     weights: Path | None,
     max_keypoints: int,
 ) -> Iterator[QueryFeatures]:
-    """Open what the photos bring.
+    """Open what the photos bring: a file of features (hloc's HDF5, a COLMAP database), or the photos themselves.
 
-    Args:
-        features: hloc's HDF5 or a COLMAP database.
-        photos: folder of photos instead, whose features are extracted as they are asked for.
-        global_descriptors: hloc's HDF5 of one descriptor a photo.
-        feature: the map's extractor.
-        weights: of that extractor, where it is a network.
-        max_keypoints: of a photo.
+    Features of photos are extracted as they are asked for, by the map's extractor `feature`; a network needs weights.
+    Global descriptors are hloc's HDF5 of one a photo.
 
     Raises:
         ConfigError: both or neither of features and photos are given, or weights that nobody needs.
@@ -215,13 +210,9 @@ def read_photo_queries(
 ) -> list[PhotoQuery]:
     """Read what is asked, and give each photo its camera, or the reason why it has none.
 
-    Args:
-        queries: hloc's query list, with cameras or names alone; every photo that has features where None.
-        rigs: a rig list instead.
-        camera: of all photos of a list of names: ``MODEL,params`` (their size as they say), or ``MODEL width height
-            params``.
-        model: folder of a COLMAP model that knows the cameras of a list of names.
-        brought: features of the photos.
+    `queries` is hloc's query list, with cameras or names alone; without one every photo is asked that has features.
+    Cameras of names are one for all, ``MODEL,params`` (of the size that the photos have) or ``MODEL width height
+    params``, or those of a COLMAP model.
 
     Raises:
         ConfigError: options that exclude each other.

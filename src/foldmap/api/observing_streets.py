@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from foldmap.types import FloatArray
 IMAGES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
 ORTHO = {".tif", ".tiff", ".npz", ".vrt"}
 CROP_PX = 160
-_BATCH = 16
+_BATCH = 8
 _NAMED = 6
 
 
@@ -86,15 +86,21 @@ class StreetObservations:
             MapInputError: an image cannot be used; the message names the observation.
         """
         rows: list[FloatArray | None] = [None] * len(self)
-        for start in range(0, len(self), _BATCH):
-            end = min(start + _BATCH, len(self))
-            there = [(k, one) for k in range(start, end) if (one := self.read(k)) is not None]
-            if there:
-                embedded = model.embed_observations([one for _, one in there])
-                for (k, _), row in zip(there, embedded, strict=True):
-                    rows[k] = row if float((row * row).sum()) > 0.25 else None
-            report(end, len(self))
+        for some in self.batches(range(len(self)), report):
+            embedded = model.embed_observations([one for _, one in some])
+            for (k, _), row in zip(some, embedded, strict=True):
+                rows[k] = row if float((row * row).sum()) > 0.25 else None
         return rows
+
+    def batches(
+        self, numbers: Sequence[int], report: Callable[[int, int], None]
+    ) -> Iterator[list[tuple[int, Observation]]]:
+        """A few observations at a time with their numbers, without those where nothing was seen."""
+        for start in range(0, len(numbers), _BATCH):
+            some = [(k, one) for k in numbers[start : start + _BATCH] if (one := self.read(k)) is not None]
+            if some:
+                yield some
+            report(min(start + _BATCH, len(numbers)), len(numbers))
 
 
 @dataclass(frozen=True)
@@ -173,18 +179,8 @@ def _crops(sources: Sequence[Path], window: Window) -> StreetObservations:
         if not inside:
             raise MapInputError(f"{source} holds no images", "give JPEG or PNG crops, pairs.csv, or ring.json")
         files += inside
-    length, width = window.size_m
-
-    def decode(number: int) -> Observation:
-        try:
-            return AerialCrop(read_rgb(files[number]), window)
-        except MapInputError as error:
-            if str(files[number]) in error.message:
-                raise
-            cure = f"{error.cure}; a crop covers {length:g} x {width:g} m, the way ahead up"
-            raise MapInputError(f"{files[number]}: {error.message}", cure) from error
-
-    return StreetObservations(_unique([file.name for file in files]), decode)
+    names = _unique([file.name for file in files])
+    return StreetObservations(names, lambda number: AerialCrop(read_rgb(files[number]), window))
 
 
 def _ortho(path: Path, window: Window, poses: Path | None) -> StreetObservations:

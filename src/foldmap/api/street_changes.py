@@ -113,7 +113,7 @@ def find_updates(
         layer = town.street
         network = comparing_model(layer, model)
         seen, mapped, poses = _opened(layer, source, region, network)
-        survey = surveyed(network, mapped, seen.read, poses, range(len(seen)), report)
+        survey = surveyed(network, mapped, seen.batches(range(len(seen)), report), poses)
     return _found(mapped, survey, settings, seen.notes)
 
 
@@ -155,7 +155,7 @@ def find_new_lanes(
             if unlike:
                 notes.append(f"nothing in {library} is similar to {unlike} observations")
         elif isinstance(network, FieldEmbedding):
-            survey = surveyed(network, mapped, seen.read, poses, numbers, report)
+            survey = surveyed(network, mapped, seen.batches(numbers, report), poses)
         else:
             raise ModelError(
                 f"a model {network.name} traces no lanes", "give a field model, or --from-library MAP.fold"

@@ -16,12 +16,7 @@ if TYPE_CHECKING:
 
 
 def one_region(names: Sequence[str], told: str | None, maps: Sequence[str] | None = None) -> str:
-    """The one region that is meant.
-
-    Args:
-        names: of all regions.
-        told: by the user.
-        maps: of the street maps that the observations are of, where they say so.
+    """The one region that is meant: told by the user, by the maps that the observations are of, or the only one.
 
     Raises:
         ConfigError: there is no such region, or there are several, and nobody says which.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,12 @@ _UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "m
 def say(message: str) -> None:
     """Write a message for people, on stderr."""
     typer.echo(message, err=True)
+
+
+def tell(notes: Iterable[str]) -> None:
+    """Write what was left out or could not be used, for people, on stderr."""
+    for note in notes:
+        say(f"note: {note}")
 
 
 @contextmanager

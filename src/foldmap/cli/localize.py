@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from foldmap.cli.common import bars, put, save_settings, say, write_bytes
+from foldmap.cli.common import bars, put, save_settings, tell, write_bytes
 from foldmap.cli.verbs import options_of, spoken
 from foldmap.errors import ConfigError
 
@@ -171,8 +171,7 @@ def localize(
         own = _options_of(context, kind)
         found = _LOCALIZERS[kind](town, observations or [], dict(own), begin)
         drawn = found.heat_map(picture_of) if picture is not None else b""
-    for note in found.notes:
-        say(note)
+    tell(found.notes)
     write_answers(output, found.answers, layout)
     said = {"map": fold_file, "layer": kind, "observations": observations}
     save_settings(output, "localize", {**said, **own, **found.settings})

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from foldmap.cli.common import bars, plain, put, save_settings, say, write_bytes, write_text
+from foldmap.cli.common import bars, plain, put, save_settings, tell, write_bytes, write_text
 from foldmap.cli.verbs import App, given
 from foldmap.errors import ConfigError
 
 if TYPE_CHECKING:
-    from foldmap.api.observing_streets import StreetObservations, StreetSource
+    from foldmap.api.observing_streets import StreetSource
     from foldmap.api.street_changes import FoundChanges
 
 app = App(help="Work with street maps: retrieve, update, expand, map2pix.", no_args_is_help=True)
@@ -57,11 +57,6 @@ def _source(context: typer.Context) -> StreetSource:
 
     asked = context.params
     return StreetSource(asked["observations"], asked["poses"], asked["ring"], asked["camera"] or ())
-
-
-def _tell(seen: StreetObservations) -> None:
-    for note in seen.notes:
-        say(f"note: {note}")
 
 
 @app.command(
@@ -125,7 +120,7 @@ def retrieve(
             search=search,
             model=model,
         )
-        _tell(found.seen)
+        tell(found.seen.notes)
         write_text(output, found.text(suffix == ".csv"))
         if geojson is not None:
             found.write_graphs(geojson)
@@ -246,8 +241,7 @@ def _change(context: typer.Context, find: Callable[[StreetSource, Any], FoundCha
     asked = context.params
     with bars() as begin:
         found = find(_source(context), begin("Looking at images"))
-    for note in found.notes:
-        say(f"note: {note}")
+    tell(found.notes)
     done = found.put_into(asked["fold_file"]) if asked["apply"] and found.changes else None
     found.write(asked["output"], done is not None)
     save_settings(asked["output"], f"street {context.info_name}", given(context))
@@ -288,7 +282,7 @@ def map2pix(
     wanted = graph_at(street_map, SE2(x_m, y_m, wrap_rad(math.radians(heading_deg))), region, model)
     with bars() as begin:
         seen = _source(context).open(wanted.model.window)
-        _tell(seen)
+        tell(seen.notes)
         found = wanted.best_images(seen, top, begin("Looking at images"))
     rows = [
         {"rank": rank, "observation": seen.names[number], "similarity": round(score, 5)}

@@ -90,11 +90,7 @@ def options_of(
 ) -> dict[str, Any]:
     """Options with a value in the panels that name a kind of observations, like "photos".
 
-    Args:
-        context: of the command.
-        kind: see there.
-        panels: of options that are shown without one.
-        why: it is of this kind, in words.
+    `panels` are those of options that are shown without one; `why` ends the message about an option of another kind.
 
     Raises:
         ConfigError: an option of another kind is given.

@@ -59,12 +59,8 @@ class PlaceLibrary:
     ) -> tuple[list[float], list[int]]:
         """Similarities and rows of the places that are most similar to an observation, best first.
 
-        Args:
-            index: over `vectors`.
-            embedding: float32 (D,), unit.
-            count: most that are given.
-            apart_m: two of one region are at least so far apart; 0: all places count.
-            among: rows that may be given; all where None.
+        The index is over `vectors`, the embedding a unit row (D,). Two places of one region are at least `apart_m`
+        apart (0: all count); `among` are the rows that may be given.
         """
         if apart_m > 0:
             scores, rows = search_places(index, embedding, count, self.xy_m, apart_m, self.region, among)

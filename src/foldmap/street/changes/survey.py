@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -22,12 +22,8 @@ from foldmap.street.source import LaneGraph
 from foldmap.street.unfold import StreetLayer
 from foldmap.types import DoubleArray, FloatArray
 
-_BATCH = 8
 _ASIDE_M = 2.0
 """A lane may lie so far from where the map has it, and a heading off."""
-
-Report = Callable[[int, int], None]
-Reader = Callable[[int], Observation | None]
 
 
 @dataclass(frozen=True)
@@ -99,25 +95,16 @@ class Survey:
 def surveyed(
     model: FieldEmbedding,
     region: MappedRegion,
-    read: Reader,
+    batches: Iterable[Sequence[tuple[int, Observation]]],
     poses: Sequence[SE2],
-    numbers: Sequence[int],
-    report: Report,
 ) -> Survey:
-    """What a network says of the windows of some observations.
+    """What a network says of the windows of observations, which come a few at a time with their numbers.
 
-    A network that takes a map compares; one that takes none reads lanes, of which those beyond the map count.
-
-    Args:
-        model: reads lanes from images.
-        region: the map.
-        read: number -> observation; None where nothing was seen.
-        poses: world_SE2_ego of all observations.
-        numbers: of those that count.
-        report: called with windows done and in all.
+    A network that takes a map compares; one that takes none reads lanes, of which those beyond the map count. `poses`
+    are world_SE2_ego by number.
     """
     found = Survey([], [], model.field)
-    for some in _batches(read, numbers, report):
+    for some in batches:
         at = [poses[k] for k, _ in some]
         seen = [one for _, one in some]
         if model.network.shape.with_map:
@@ -134,12 +121,3 @@ def drawn(graphs: Sequence[LaneGraph], poses: Sequence[SE2], region: MappedRegio
     fields = draw_all(list(graphs), spec)
     evidence = [region.beyond(field, pose, spec) for field, pose in zip(fields, poses, strict=True)]
     return Survey(list(poses), evidence, spec)
-
-
-def _batches(read: Reader, numbers: Sequence[int], report: Report) -> Iterator[list[tuple[int, Observation]]]:
-    """A few observations at a time with their numbers, without those where nothing was seen."""
-    for start in range(0, len(numbers), _BATCH):
-        some = [(k, one) for k in numbers[start : start + _BATCH] if (one := read(k)) is not None]
-        if some:
-            yield some
-        report(min(start + _BATCH, len(numbers)), len(numbers))
