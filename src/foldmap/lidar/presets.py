@@ -81,9 +81,9 @@ class Preset:
         values: dict[str, Any] = {}
         for field in known:
             value, kind = data[field.name], {"str": str, "int": int}.get(str(field.type), tuple)
-            if isinstance(value, list) and all(type(item) is int for item in value):
+            if kind is tuple and isinstance(value, list | tuple) and all(type(item) is int for item in value):
                 value = tuple(value)
-            if type(value) is not kind or (kind is tuple and not all(type(item) is int for item in value)):
+            elif kind is tuple or type(value) is not kind:
                 raise ModelError(f"the model's preset field {field.name} is of a wrong type")
             values[field.name] = value
         try:

@@ -129,14 +129,13 @@ class BuiltMap:
         size = self.settings.tile_px
         pixel, value, sweep, occupied = unpack_returns(self._log.read(tile))
         ground = ~occupied
-        flat = summarize(pixel[ground], value[ground], size * size, self.settings.robust)
-        intensity, count, spread = (one.reshape(size, size) for one in flat)
+        intensity, count, spread = summarize(pixel[ground], value[ground], size * size, self.settings.robust)
         if self.settings.remove_moving:
             cell_px = max(1, round(CELL_M / self.settings.resolution_m))
             row, col = pixel // size, pixel % size
-            full = mostly_occupied(row, col, sweep.astype(np.int64), occupied, size, cell_px)
+            full = mostly_occupied(row, col, sweep.astype(np.int64), occupied, size, cell_px).ravel()
             intensity[full], count[full], spread[full] = 0, 0, 0
-        return intensity, count, spread
+        return intensity.reshape(size, size), count.reshape(size, size), spread.reshape(size, size)
 
     def raster(self) -> RasterMap:
         """Return the whole map in memory."""

@@ -119,7 +119,7 @@ class LidarMatcher:
         headings_rad: DoubleArray,
         embedding_CHW: torch.Tensor | None = None,
     ) -> Attempt:
-        """Search +-radius_m (along the prior's axes) and the headings around a prior, exhaustively.
+        """Search +-radius_m (along the prior's axes) and the headings around a prior, exhaustively; else as `attempt`.
 
         Args:
             observation: at the map's resolution.
@@ -127,9 +127,6 @@ class LidarMatcher:
             radius_m: half the window.
             headings_rad: relative to the prior's, ascending, evenly spaced.
             embedding_CHW: of the observation, if it is there already.
-
-        Raises:
-            ConfigError, PoseInputError: as `attempt`.
         """
         start_s = time.perf_counter()
         resolution_m, least = check_resolution(self.folded, observation), self.thresholds.reject_observed_fraction
