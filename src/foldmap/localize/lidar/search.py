@@ -14,7 +14,7 @@ from foldmap.lidar.match.exhaustive import match_fft
 from foldmap.lidar.match.peak import MODE_RADIUS_M, entropy_of
 from foldmap.lidar.match.rotate import rotate_embedding_fast
 from foldmap.localize.estimate import largest_sigma
-from foldmap.localize.lidar.blocks import BlockStatistics, block_scores, block_statistics, peaks_px
+from foldmap.localize.lidar.blocks import BlockStatistics, block_scores, block_statistics, parabola_peak, peaks_px
 from foldmap.localize.lidar.confidence import MatchFeatures
 from foldmap.types import BoolArray, DoubleArray, FloatArray
 
@@ -120,8 +120,7 @@ def _vertex(profiles_BT: FloatArray | DoubleArray, headings: DoubleArray) -> Dou
     t = np.clip(profiles_BT.argmax(1), 1, len(headings) - 2)
     b = np.arange(len(profiles_BT))
     before, at, after = (profiles_BT[b, t + k].astype(np.float64) for k in (-1, 0, 1))
-    bend = np.minimum(before - 2 * at + after, -1e-12)
-    vertex: DoubleArray = headings[t] + np.clip(0.5 * (before - after) / bend, -1.0, 1.0) * (headings[1] - headings[0])
+    vertex: DoubleArray = headings[t] + parabola_peak(before, at, after, 1.0) * (headings[1] - headings[0])
     return vertex
 
 
