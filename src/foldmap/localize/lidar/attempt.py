@@ -12,9 +12,9 @@ import torch
 from foldmap.errors import ConfigError
 from foldmap.geometry import SE2, wrap_rad
 from foldmap.lidar.match.exhaustive import coarse_headings_rad, match_fft
-from foldmap.lidar.match.peak import MODE_RADIUS_M
 from foldmap.lidar.observation import Observation
 from foldmap.localize.estimate import Estimate, Status
+from foldmap.localize.lidar.blocks import MODE_RADIUS_M
 from foldmap.localize.lidar.confidence import (
     ConfidenceThresholds,
     LidarDiagnostics,

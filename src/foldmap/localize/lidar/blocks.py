@@ -18,10 +18,11 @@ import numpy as np
 import torch
 
 from foldmap.lidar.match.correlate import correlate
-from foldmap.lidar.match.peak import MODE_RADIUS_M, mode_mask
 from foldmap.types import AnyArray, BoolArray, DoubleArray, FloatArray
 
 AGREEMENT_RADIUS_M = 0.15
+MODE_RADIUS_M = 0.3
+"""Poses farther than this from the best one count as another mode."""
 _REPLICATES = 64
 _MIN_BLOCK_PX = 32
 _CHUNK = 16
@@ -95,7 +96,8 @@ def block_statistics(scores_KHW: FloatArray, resolution_m: float, seed: int = 0)
     mean = lead.mean(0)
     # Standard error of the mean over blocks; a lead without any spread is no lead at all.
     error = np.sqrt(np.maximum((lead**2).mean(0) - mean**2, 0.0) / (count - 1))
-    far = ~mode_mask(total.shape, (row, col), MODE_RADIUS_M / resolution_m)
+    rows, cols = np.ogrid[:height, :width]  # another mode is never one of the peak's eight neighbours
+    far: BoolArray = (rows - row) ** 2 + (cols - col) ** 2 > max(MODE_RADIUS_M / resolution_m, 1.5) ** 2
     t_value = np.where(error > 0, mean / np.where(error > 0, error, 1.0), 0.0)
     margin = float(t_value[far].min()) if far.any() else 0.0
     own = lead.mean((1, 2))

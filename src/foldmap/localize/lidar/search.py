@@ -11,10 +11,16 @@ import torch
 from foldmap.geometry import SE2
 from foldmap.lidar.match.correlate import correlate_direct
 from foldmap.lidar.match.exhaustive import match_fft
-from foldmap.lidar.match.peak import MODE_RADIUS_M, entropy_of
 from foldmap.lidar.match.rotate import rotate_embedding_fast
 from foldmap.localize.estimate import largest_sigma
-from foldmap.localize.lidar.blocks import BlockStatistics, block_scores, block_statistics, parabola_peak, peaks_px
+from foldmap.localize.lidar.blocks import (
+    MODE_RADIUS_M,
+    BlockStatistics,
+    block_scores,
+    block_statistics,
+    parabola_peak,
+    peaks_px,
+)
 from foldmap.localize.lidar.confidence import MatchFeatures
 from foldmap.types import BoolArray, DoubleArray, FloatArray
 
@@ -95,6 +101,14 @@ def match_window(
     )
     offset = SE2(float(x_px) * resolution_m, float(y_px) * resolution_m, float(heading))
     return WindowMatch(volume, offset, covariance, statistics.temperature, entropy, features)
+
+
+def entropy_of(scores_THW: FloatArray, temperature: float) -> float:
+    """Entropy of softmax(scores / temperature) over all poses, as a share of the uniform distribution's, 0 to 1."""
+    scores = scores_THW.astype(np.float64)
+    belief = np.exp((scores - float(scores.max())) / temperature)
+    belief /= belief.sum()
+    return -float(np.sum(belief * np.log(np.maximum(belief, 1e-300)))) / max(math.log(belief.size), 1e-12)
 
 
 def _turned_to_the_rim(heading: float, fine: DoubleArray, t: int, headings: DoubleArray) -> bool:
