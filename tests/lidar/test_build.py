@@ -13,8 +13,8 @@ from scene import albedo, cast, pose_at
 from foldmap.errors import ConfigError, MapInputError, SweepInputError
 from foldmap.geometry import SE3
 from foldmap.lidar.build.ground import ground_mask
-from foldmap.lidar.build.looks import LookLog, pack_looks
 from foldmap.lidar.build.raster import BuildSettings, BuiltMap, build_map
+from foldmap.lidar.build.return_log import ReturnLog, pack_returns
 from foldmap.lidar.build.robust import summarize
 from foldmap.lidar.source import Sweep
 
@@ -64,7 +64,7 @@ def test_plain_settings_are_the_naive_mean(drive: list[tuple[Sweep, SE3]]) -> No
             np.testing.assert_allclose(tile.intensity, mean[window], atol=2e-5)
             np.testing.assert_allclose(tile.spread, spread[window], atol=2e-5)
             seen += tile.count.sum()
-        assert seen == count.sum() == built.counts.ground_looks
+        assert seen == count.sum() == built.counts.ground_returns
         raster = built.raster()
         np.testing.assert_array_equal(raster.observed, count > 0)
 
@@ -185,7 +185,7 @@ def cheap_drive(sweeps: int) -> Iterator[tuple[Sweep, SE3]]:
 def peak_of(sweeps: int, folder: Path) -> tuple[int, int]:
     from foldmap.formats.raster.write import write_map_geotiff
 
-    settings = BuildSettings(resolution_m=0.05, tile_px=128, buffer_looks=100_000)
+    settings = BuildSettings(resolution_m=0.05, tile_px=128, buffer_returns=100_000)
     tracemalloc.start()
     with build_map(cheap_drive(sweeps), settings, scratch=folder) as built:
         write_map_geotiff(folder / "map.tif", built.grid, built.tiles(), 128)
@@ -204,10 +204,10 @@ def test_memory_is_of_the_tile_not_of_the_drive(tmp_path: Path) -> None:
 
 
 def test_crowded_tile_is_thinned_evenly(tmp_path: Path) -> None:
-    log = LookLog(tmp_path, buffer_looks=500, max_looks=1000)
+    log = ReturnLog(tmp_path, buffer_returns=500, max_returns=1000)
     zeros = np.zeros(100, np.int64)
     for number in range(64):
-        log.add(zeros, zeros, pack_looks(np.arange(100), np.full(100, number), number, occupied=False))
+        log.add(zeros, zeros, pack_returns(np.arange(100), np.full(100, number), number, occupied=False))
     looks = log.read((0, 0))
     assert len(looks) == 800
     np.testing.assert_array_equal(np.unique(looks["sweep"]), np.arange(0, 64, 8))
@@ -221,7 +221,7 @@ def test_standing_vehicle_does_not_outvote(drive: list[tuple[Sweep, SE3]]) -> No
 
 
 def test_same_drive_same_tiles(drive: list[tuple[Sweep, SE3]]) -> None:
-    small = BuildSettings(resolution_m=0.2, tile_px=64, buffer_looks=1000)
+    small = BuildSettings(resolution_m=0.2, tile_px=64, buffer_returns=1000)
     with build_map(drive, COARSE) as one, build_map(iter(drive), small) as two:
         for a, b in zip(one.tiles(), two.tiles(), strict=True):
             assert (a.row, a.col) == (b.row, b.col)
@@ -265,7 +265,7 @@ def test_refusals(tmp_path: Path, drive: list[tuple[Sweep, SE3]]) -> None:
         ("tile_px", 0),
         ("sensor_height_m", -1.7),
         ("min_step_m", float("nan")),
-        ("max_tile_looks", 0),
+        ("max_tile_returns", 0),
     ],
 )
 def test_bad_settings(name: str, value: float) -> None:

@@ -15,7 +15,7 @@ from foldmap.lidar.match.rotate import rotate_embedding
 from foldmap.localize.estimate import Status
 from foldmap.localize.lidar.blocks import block_scores, block_statistics, peaks_px
 from foldmap.localize.lidar.confidence import ConfidenceThresholds, MatchFeatures, calibrate, decide
-from foldmap.localize.lidar.search import WindowMatch, match_window
+from foldmap.localize.lidar.search import WindowMatch, entropy_of, match_window
 
 RADIUS, ROWS, COLS = 14, 120, 150
 HEADINGS = coarse_headings_rad(np.radians(5.0), 5)
@@ -152,3 +152,13 @@ def test_thresholds_travel_with_a_model() -> None:
             ConfidenceThresholds.from_dict(bad)
     with pytest.raises(ConfigError):
         ConfidenceThresholds(warn_score=float("nan"))
+
+
+def test_entropy_is_one_when_flat_nothing_when_sure_and_grows_with_temperature() -> None:
+    scores = np.random.default_rng(0).normal(size=(5, 9, 9))
+    assert entropy_of(np.zeros((21, 41, 41)), 1.0) == pytest.approx(1.0)
+    assert entropy_of(scores, 1e-12) == pytest.approx(0.0, abs=1e-9)
+    assert entropy_of(scores, 0.1) < entropy_of(scores, 1.0) < entropy_of(scores, 10.0) < 1.0
+    half = np.full(64, -np.inf)
+    half[:8] = 0.0
+    assert entropy_of(half, 1.0) == pytest.approx(0.5)

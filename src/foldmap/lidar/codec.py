@@ -23,7 +23,7 @@ from foldmap.errors import ModelError
 from foldmap.lidar.bundle import Bundle
 from foldmap.lidar.inference import Box, FastDecoder
 from foldmap.lidar.match.region import STRIP_PX
-from foldmap.lidar.model import BINARY_THRESHOLD, INPUT_CHANNELS, Embedding
+from foldmap.lidar.model import BINARY_THRESHOLD, Embedding
 from foldmap.lidar.normalize import network_input, spread_of
 from foldmap.lidar.source import RasterMap, RasterSource
 from foldmap.types import BoolArray, ByteArray, IntArray
@@ -37,18 +37,12 @@ SPREAD_BLOCKS = 64
 
 @dataclass(frozen=True)
 class CodedBlock:
-    """Codes of one block of the lattice.
-
-    Attributes:
-        row: block row; its first pixel row is `row * BLOCK_PX`.
-        column: block column.
-        codes: uint8 (G, BLOCK_PX / s, BLOCK_PX / s), 0 where no channel of a group is on.
-        observed_px: observed pixels inside the block.
-    """
+    """Codes of one block of the lattice; its first pixel is (row * BLOCK_PX, column * BLOCK_PX)."""
 
     row: int
     column: int
     codes: ByteArray
+    """uint8 (G, BLOCK_PX / s, BLOCK_PX / s), 0 where no channel of a group is on."""
     observed_px: int
 
 
@@ -147,19 +141,13 @@ class Decoder:
     def decode_window(
         self, codes_GHW: ByteArray | IntArray, first_rc: tuple[int, int], shape: tuple[int, int], boxes: Sequence[Box]
     ) -> Tensor:
-        """Decode a window of what codes (G, h, w) hold.
+        """Decode a window of what codes (G, h, w) hold: (C, *shape) float32.
 
         Args:
-            codes_GHW: symbols.
+            codes_GHW: symbols; a ModelError where one exceeds the preset's channels.
             first_rc: the window's first row and column, in pixels from the codes' corner.
             shape: rows and columns of the window.
             boxes: the window's pixels that are wanted, disjoint; the others stay 0.
-
-        Returns:
-            (C, *shape) float32.
-
-        Raises:
-            ModelError: a code exceeds the preset's channels.
         """
         preset = self.preset
         if codes_GHW.shape[0] != preset.groups or int(codes_GHW.max(initial=0)) > preset.group_channels:
@@ -201,25 +189,6 @@ def _fuse(module: nn.Module) -> None:
 def known_of(codes_GHW: ByteArray, downsample: int) -> BoolArray:
     """Pixels whose cell, or a neighbouring one, holds any code: where there is map."""
     cells = (codes_GHW != 0).any(axis=0)
-    padded = np.pad(cells, 1)
-    near = np.zeros_like(cells)
-    for row in range(3):
-        for col in range(3):
-            near |= padded[row : row + cells.shape[0], col : col + cells.shape[1]]
+    near = np.lib.stride_tricks.sliding_window_view(np.pad(cells, 1), (3, 3)).any(axis=(2, 3))
     known: BoolArray = near.repeat(downsample, axis=0).repeat(downsample, axis=1)
     return known
-
-
-__all__ = [
-    "BLOCK_PX",
-    "DECODE_HALO",
-    "HALO_PX",
-    "INPUT_CHANNELS",
-    "CodedBlock",
-    "Decoder",
-    "encode_block",
-    "encode_raster",
-    "global_spread",
-    "known_of",
-    "lattice_shape",
-]

@@ -98,11 +98,7 @@ class FastDecoder(nn.Module):
         self.to(dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def boxes(self, code_1KHW: Tensor, boxes: Sequence[Box]) -> Iterator[Tensor]:
-        """Decode boxes of pixels.
-
-        Args:
-            code_1KHW: one-hot codes, (1, G * K, h, w), channels last.
-            boxes: in pixels of the decoded window (h * s, w * s), inside of it.
+        """Decode boxes of pixels of the window (h * s, w * s) that one-hot codes (1, G * K, h, w) make.
 
         Yields:
             (C, rows, columns) of each box, in the network's precision.
@@ -154,6 +150,3 @@ def use_fast_prelu(module: nn.Module) -> None:
         for name, part in list(child._modules.items()):
             if isinstance(part, nn.PReLU):
                 child._modules[name] = FastPReLU(part)
-
-
-__all__ = ["Box", "FastDecoder", "FastPReLU", "use_fast_prelu"]

@@ -73,22 +73,19 @@ class Preset:
         """Rebuild from `to_dict`, trusting nothing.
 
         Raises:
-            ModelError: a field is missing, unknown or of a wrong type.
+            ModelError: a field is missing, unknown, of a wrong type or out of range.
         """
-        kinds = {field.name: field.type for field in fields(Preset)}
-        if not isinstance(data, dict) or set(data) != set(kinds):
+        known = fields(Preset)
+        if not isinstance(data, dict) or set(data) != {field.name for field in known}:
             raise ModelError("the model's preset has unknown or missing fields", "use a model written by foldmap")
         values: dict[str, Any] = {}
-        for name, kind in kinds.items():
-            value = data[name]
-            if "tuple" in str(kind):
-                if not isinstance(value, list | tuple) or not all(type(item) is int for item in value):
-                    raise ModelError(f"the model's preset field {name} is not a list of integers")
-                values[name] = tuple(value)
-            elif (kind == "str" and isinstance(value, str)) or (kind == "int" and type(value) is int):
-                values[name] = value
-            else:
-                raise ModelError(f"the model's preset field {name} is of a wrong type")
+        for field in known:
+            value, kind = data[field.name], {"str": str, "int": int}.get(str(field.type), tuple)
+            if kind is tuple and isinstance(value, list | tuple) and all(type(item) is int for item in value):
+                value = tuple(value)
+            elif kind is tuple or type(value) is not kind:
+                raise ModelError(f"the model's preset field {field.name} is of a wrong type")
+            values[field.name] = value
         try:
             return Preset(**values)
         except ConfigError as error:

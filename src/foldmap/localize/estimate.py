@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Generic, Self, TypeVar
+from typing import Generic, Self, TypeAlias, TypeVar
 
 import numpy as np
 
-from foldmap.errors import PoseInputError
+from foldmap.errors import ConfigError, PoseInputError
 from foldmap.geometry import SE2
 from foldmap.types import DoubleArray
 
@@ -110,3 +112,30 @@ class Estimate(Generic[Pose, Signals]):
     def without_pose(cls, status: Status, diagnostics: Signals) -> Self:  # type: ignore[misc]
         """Build an estimate that answers no pose."""
         return cls(status, None, None, diagnostics)
+
+
+Rule: TypeAlias = tuple[bool, Status, str]
+"""Whether an estimate breaks it, what the estimate is worth then, and why."""
+
+
+def below(status: Status, name: str, value: float, least: float, form: str = ".2f") -> Rule:
+    """The rule that a signal is at least something."""
+    return value < least, status, f"{name} {value:{form}} < {least:g}"
+
+
+def above(status: Status, name: str, value: float, most: float, form: str = ".2f") -> Rule:
+    """The rule that a signal is at most something."""
+    return value > most, status, f"{name} {value:{form}} > {most:g}"
+
+
+def first_broken(rules: Iterable[Rule]) -> tuple[Status, str]:
+    """What the first broken rule says; `ok` where none is."""
+    return next(((status, reason) for broken, status, reason in rules if broken), (Status.OK, ""))
+
+
+def check_numbers(settings: object, what: str, least: float = -math.inf) -> None:
+    """Refuse settings of which one is no finite number, or below the least."""
+    for name, value in vars(settings).items():
+        if type(value) not in (int, float) or not (math.isfinite(value) and value >= least):
+            at_least = "" if math.isinf(least) else f" >= {least:g}"
+            raise ConfigError(f"the {what} {name} is {value!r}", f"give a finite number{at_least}")

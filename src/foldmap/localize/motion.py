@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from foldmap.errors import ConfigError, PoseInputError
+from foldmap.errors import PoseInputError
 from foldmap.geometry import SE2
+from foldmap.localize.estimate import check_numbers
 from foldmap.types import DoubleArray
 
 
@@ -31,9 +32,7 @@ class MotionNoise:
     heading_per_rad: float = 0.02
 
     def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if not (math.isfinite(value) and value >= 0):
-                raise ConfigError(f"motion noise {name} is {value}", "give a finite value >= 0")
+        check_numbers(self, "motion noise", 0.0)
 
 
 def increment_covariance(increment: SE2, dt_s: float, noise: MotionNoise) -> DoubleArray:

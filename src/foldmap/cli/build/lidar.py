@@ -203,7 +203,7 @@ def _summary(built: BuiltMap, output: Path, observed_m2: float) -> dict[str, Any
         "sweeps": counts.sweeps,
         "sweeps_skipped_standing": counts.skipped_standing,
         "sweeps_without_ground": counts.without_ground,
-        "ground_looks": counts.ground_looks,
+        "ground_looks": counts.ground_returns,
         "dropped_beside_obstacles": counts.dropped_beside_obstacles,
     }
 

@@ -38,11 +38,7 @@ _CAMERA = "if these are a camera's poses, give its --calibration; else give worl
 
 
 def check_poses(world_SE3_sensors: Sequence[SE3], where: str) -> None:
-    """Check what must hold for the poses of a lidar on the ground, whatever it saw.
-
-    Args:
-        world_SE3_sensors: in driving order.
-        where: their file, for messages.
+    """Check what must hold for the poses of a lidar on the ground, whatever it saw; ``where`` is their file.
 
     Raises:
         PoseInputError: the sensor's z axis does not point up, or it moves along that axis.
@@ -86,12 +82,7 @@ def probed(count: int) -> list[int]:
 
 
 def check_ground(sweeps: Sequence[Sweep], world_SE3_sensors: Sequence[SE3], where: str) -> None:
-    """Check that sweeps are in the sensor's frame, z up, and that their ground is level in the world.
-
-    Args:
-        sweeps: a few of a drive.
-        world_SE3_sensors: one each.
-        where: the drive, for messages.
+    """Check that a few sweeps of a drive are in the sensor's frame, z up, and that their ground is level in the world.
 
     Raises:
         SweepInputError: returns are too far away, or the ground lies above the sensor.
@@ -101,9 +92,7 @@ def check_ground(sweeps: Sequence[Sweep], world_SE3_sensors: Sequence[SE3], wher
     ranges_m = [float(np.median(np.linalg.norm(sweep.points_sensor_m.astype(np.float64), axis=1))) for sweep in sweeps]
     if ranges_m and float(np.median(ranges_m)) > _FARTHEST_M:
         raise _far_away(float(np.median(ranges_m)), float(np.linalg.norm(np.median(middles_m, axis=0))), where)
-    planes = [
-        (ground_plane(sweep.points_sensor_m), pose) for sweep, pose in zip(sweeps, world_SE3_sensors, strict=True)
-    ]
+    planes = ((ground_plane(sweep.points_sensor_m), at) for sweep, at in zip(sweeps, world_SE3_sensors, strict=True))
     found = [(plane, pose) for plane, pose in planes if plane is not None]
     if not found:
         return
@@ -153,11 +142,7 @@ def pairs_to_compare(world_SE3_sensors: Sequence[SE3]) -> list[tuple[int, int]]:
 
 
 def check_alignment(pairs: Sequence[tuple[Outline, Outline, SE3, SE3]], where: str) -> None:
-    """Check that sweeps lie on each other where their poses put them.
-
-    Args:
-        pairs: two sweeps taken near each other and their ``world_SE3_sensor``.
-        where: the poses' file and the sweeps, for messages.
+    """Check that pairs of sweeps, taken near each other, lie on each other where their ``world_SE3_sensor`` put them.
 
     Raises:
         PoseInputError: at least a third of the pairs that tell anything contradict their poses.

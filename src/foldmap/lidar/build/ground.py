@@ -1,8 +1,8 @@
 """Which returns of a sweep lie on the ground.
 
-Two looks at one grid. The first walks outwards from the sensor over the lowest return of each cell and accepts a cell
-when its height follows from the accepted cells before it, so slopes are climbed and cars are not. The second fits a
-plane to the near-ground returns around each cell and keeps the returns close to it; a plane over three cells spans a
+Two passes over one grid. The first walks outwards from the sensor over the lowest return of each cell and accepts a
+cell when its height follows from the accepted cells before it, so slopes are climbed and cars are not. The second fits
+a plane to the near-ground returns around each cell and keeps the returns close to it; a plane over three cells spans a
 kerb, so sidewalks stay ground.
 """
 
@@ -24,15 +24,13 @@ _SELF_RADIUS_M = 2.0
 _STEP_M = 0.2
 _SLOPE = 0.12
 _NEAR_GROUND_M = 0.2
-_LOOK_CELLS = 4
+_NEAR_CELLS = 4
 _MIN_SEED_CELLS = 6
 _FITS_M = ((_SEED_RADIUS_M, 0.6), (_SEED_RADIUS_M, 0.3), (_PLANE_RADIUS_M, 0.4), (_PLANE_RADIUS_M, 0.2))
 
 
 def ground_mask(
-    points_sensor_m: FloatArray,
-    sensor_height_m: float | None = None,
-    tolerance_m: float = 0.12,
+    points_sensor_m: FloatArray, sensor_height_m: float | None = None, tolerance_m: float = 0.12
 ) -> BoolArray:
     """Find the returns that lie on the ground: road, kerbs and sidewalks.
 
@@ -48,14 +46,9 @@ def ground_mask(
 
 
 def height_above_ground(points_sensor_m: FloatArray, sensor_height_m: float | None = None) -> FloatArray:
-    """Measure every return's height above the ground around it.
+    """Every return's height above the ground around it, float32 (N,) metres along z; NaN where no ground is near.
 
-    Args:
-        points_sensor_m: (N, 3), sensor frame, z up.
-        sensor_height_m: as in `ground_mask`.
-
-    Returns:
-        float32 (N,) metres along z; NaN where no ground is near.
+    The arguments are those of `ground_mask`.
     """
     points = np.ascontiguousarray(points_sensor_m, dtype=np.float32)
     lowest = _lowest_returns(points, _SIDE)
@@ -67,10 +60,7 @@ def height_above_ground(points_sensor_m: FloatArray, sensor_height_m: float | No
 
 
 def ground_plane(points_sensor_m: FloatArray) -> DoubleArray | None:
-    """Fit the ground around the sensor: ``z = a x + b y + c`` in the sensor frame.
-
-    Args:
-        points_sensor_m: (N, 3), sensor frame, z up.
+    """Fit the ground around the sensor: ``z = a x + b y + c`` in the sensor frame, z up.
 
     Returns:
         a, b, c (3,), c in metres; None where no ground can be made out.
@@ -151,8 +141,8 @@ def _walk_outwards(lowest: AnyArray, plane: AnyArray, order: AnyArray) -> AnyArr
             found = True
         else:
             weight, total, nearest = 0.0, 0.0, 1e9
-            for dr in range(-_LOOK_CELLS, _LOOK_CELLS + 1):
-                for dc in range(-_LOOK_CELLS, _LOOK_CELLS + 1):
+            for dr in range(-_NEAR_CELLS, _NEAR_CELLS + 1):
+                for dc in range(-_NEAR_CELLS, _NEAR_CELLS + 1):
                     r, c = row + dr, col + dc
                     if 0 <= r < side and 0 <= c < side and not math.isnan(height[r, c]):
                         squared = float(dr * dr + dc * dc)

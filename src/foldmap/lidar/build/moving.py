@@ -60,7 +60,7 @@ def mostly_occupied(
     """Find the pixels of a tile that stand full more often than they are seen as ground.
 
     Args:
-        row: (N,) pixel row of each look, looks in the order of their sweeps.
+        row: (N,) pixel row of each return, returns in the order of their sweeps.
         col: (N,) pixel column.
         sweep: (N,) number of its sweep.
         occupied: bool (N,), True for an upright return, False for a ground return.

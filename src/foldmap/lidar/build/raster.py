@@ -1,7 +1,7 @@
 """A ground-intensity map from a drive: sweeps and their poses in, map tiles out.
 
-One pass sorts every sweep's ground looks into tiles on disk; then each tile is summarized on its own. Memory is that of
-one sweep and one tile, however long the drive.
+One pass sorts every sweep's ground returns into tiles on disk; then each tile is summarized on its own. Memory is that
+of one sweep and one tile, however long the drive.
 """
 
 from __future__ import annotations
@@ -12,15 +12,14 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 
 from foldmap.errors import ConfigError, MapInputError, SweepInputError
 from foldmap.geometry import SE3, MetricGrid
 from foldmap.lidar.build.ground import height_above_ground
-from foldmap.lidar.build.looks import LookLog, pack_looks, unpack_looks
 from foldmap.lidar.build.moving import CELL_M, beside_upright, mostly_occupied, upright
+from foldmap.lidar.build.return_log import ReturnLog, pack_returns, unpack_returns
 from foldmap.lidar.build.robust import summarize
 from foldmap.lidar.source import RasterMap, Sweep
 from foldmap.types import AnyArray, BoolArray, DoubleArray, FloatArray, IntArray
@@ -39,13 +38,10 @@ class BuildSettings:
         sensor_height_m: height of the sensor above the road; estimated from each sweep where None.
         min_step_m: a sweep taken nearer than this to the last one that was used is skipped, so that waiting at a light
             does not outvote driving.
-        robust: biweight mean of each pixel's looks; a plain mean where False.
+        robust: biweight mean of each pixel's returns; a plain mean where False.
         remove_moving: keep out what stands on the road; see `foldmap.lidar.build.moving`.
-        buffer_looks: looks held in memory before they go to disk, 8 bytes each.
-        max_tile_looks: a tile with more is thinned evenly over its sweeps.
-
-    Raises:
-        ConfigError: a value is out of range.
+        buffer_returns: returns held in memory before they go to disk, 8 bytes each.
+        max_tile_returns: a tile with more is thinned evenly over its sweeps.
     """
 
     resolution_m: float = 0.05
@@ -57,8 +53,8 @@ class BuildSettings:
     min_step_m: float = 0.02
     robust: bool = True
     remove_moving: bool = True
-    buffer_looks: int = 2_000_000
-    max_tile_looks: int = 6_000_000
+    buffer_returns: int = 2_000_000
+    max_tile_returns: int = 6_000_000
 
     def __post_init__(self) -> None:
         for name in ("resolution_m", "max_range_m", "ground_tolerance_m"):
@@ -69,8 +65,8 @@ class BuildSettings:
             raise ConfigError(f"min_range_m is {self.min_range_m}", "give a length from 0 to below max_range_m")
         if self.tile_px % 16 or not 16 <= self.tile_px <= 8192:
             raise ConfigError(f"tile_px is {self.tile_px}", "give a multiple of 16 up to 8192")
-        if self.buffer_looks < 1 or self.max_tile_looks < 1:
-            raise ConfigError("buffer_looks and max_tile_looks count looks", "give positive numbers")
+        if self.buffer_returns < 1 or self.max_tile_returns < 1:
+            raise ConfigError("buffer_returns and max_tile_returns count returns", "give positive numbers")
         if not self.min_step_m >= 0:
             raise ConfigError(f"min_step_m is {self.min_step_m}", "give a length in metres, 0 to use every sweep")
         if self.sensor_height_m is not None and not (math.isfinite(self.sensor_height_m) and self.sensor_height_m > 0):
@@ -79,21 +75,16 @@ class BuildSettings:
 
 @dataclass(frozen=True)
 class MapTile:
-    """A finished tile.
-
-    Attributes:
-        row: map row of its first pixel.
-        col: map column of its first pixel.
-        intensity: float32 (T, T), 0 to 1; 0 where not observed.
-        count: int64 (T, T), looks; 0 where not observed.
-        spread: float32 (T, T), standard deviation of single looks.
-    """
+    """A finished tile, T x T px; its first pixel is (row, col) of the map. All is 0 where not observed."""
 
     row: int
     col: int
     intensity: FloatArray
+    """float32, 0 to 1."""
     count: IntArray
+    """Returns."""
     spread: FloatArray
+    """float32, standard deviation of single returns."""
 
 
 @dataclass
@@ -103,13 +94,13 @@ class BuildCounts:
     sweeps: int = 0
     skipped_standing: int = 0
     without_ground: int = 0
-    ground_looks: int = 0
+    ground_returns: int = 0
     dropped_beside_obstacles: int = 0
 
 
 @dataclass
 class BuiltMap:
-    """The looks of a drive on disk, summarized tile by tile on demand. Use as a context manager, or `close` it.
+    """The returns of a drive on disk, summarized tile by tile on demand. Use as a context manager, or `close` it.
 
     Attributes:
         grid: placement of the whole map, whole tiles.
@@ -120,11 +111,11 @@ class BuiltMap:
     grid: MetricGrid
     settings: BuildSettings
     counts: BuildCounts
-    _log: LookLog = field(repr=False)
+    _log: ReturnLog = field(repr=False)
     _folder: Path = field(repr=False)
 
     def tiles(self) -> Iterator[MapTile]:
-        """Yield the tiles that have looks, row by row."""
+        """Yield the tiles that have returns, row by row."""
         size, resolution_m = self.settings.tile_px, self.settings.resolution_m
         first_row = round(-self.grid.north_m / resolution_m) // size
         first_col = round(self.grid.west_m / resolution_m) // size
@@ -136,16 +127,15 @@ class BuiltMap:
 
     def _summarize(self, tile: tuple[int, int]) -> tuple[FloatArray, IntArray, FloatArray]:
         size = self.settings.tile_px
-        pixel, value, sweep, occupied = unpack_looks(self._log.read(tile))
+        pixel, value, sweep, occupied = unpack_returns(self._log.read(tile))
         ground = ~occupied
-        flat = summarize(pixel[ground], value[ground], size * size, self.settings.robust)
-        intensity, count, spread = flat[0].reshape(size, size), flat[1].reshape(size, size), flat[2].reshape(size, size)
+        intensity, count, spread = summarize(pixel[ground], value[ground], size * size, self.settings.robust)
         if self.settings.remove_moving:
             cell_px = max(1, round(CELL_M / self.settings.resolution_m))
             row, col = pixel // size, pixel % size
-            full = mostly_occupied(row, col, sweep.astype(np.int64), occupied, size, cell_px)
+            full = mostly_occupied(row, col, sweep.astype(np.int64), occupied, size, cell_px).ravel()
             intensity[full], count[full], spread[full] = 0, 0, 0
-        return intensity, count, spread
+        return intensity.reshape(size, size), count.reshape(size, size), spread.reshape(size, size)
 
     def raster(self) -> RasterMap:
         """Return the whole map in memory."""
@@ -159,15 +149,13 @@ class BuiltMap:
         return RasterMap(self.grid, intensity, observed)
 
     def close(self) -> None:
-        """Remove the looks from disk."""
+        """Remove the returns from disk."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def __enter__(self) -> BuiltMap:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         self.close()
 
 
@@ -181,23 +169,22 @@ def build_map(
 
     Args:
         drive: sweeps with their ``world_SE3_sensor``, world x east, y north, z up, metres.
-        settings: how; the defaults where None.
+        settings: how.
         crs_wkt: the world's CRS; empty for a local one.
-        scratch: folder for the looks (8 bytes each, about 0.5 MB a 64-beam sweep); the system's where None.
+        scratch: folder for the returns (8 bytes each, about 0.5 MB a 64-beam sweep); the system's where None.
 
     Raises:
-        SweepInputError: there is no sweep.
-        MapInputError: no sweep shows any ground.
+        SweepInputError, MapInputError: there is no sweep, or none shows any ground.
     """
     settings = settings or BuildSettings()
-    folder = Path(tempfile.mkdtemp(prefix="foldmap-looks-", dir=scratch))
+    folder = Path(tempfile.mkdtemp(prefix="foldmap-returns-", dir=scratch))
     try:
-        log = LookLog(folder, settings.buffer_looks, settings.max_tile_looks)
+        log = ReturnLog(folder, settings.buffer_returns, settings.max_tile_returns)
         counts = _log_drive(drive, log, settings)
         log.flush()
         if counts.sweeps == 0:
             raise SweepInputError("there are no sweeps to build a map from", "give sweeps with their poses")
-        if counts.ground_looks == 0:
+        if counts.ground_returns == 0:
             raise MapInputError("no sweep shows any ground", "check that z points up, and give the sensor's height")
         return BuiltMap(_grid_of(log.tiles, settings, crs_wkt), settings, counts, log, folder)
     except BaseException:
@@ -205,7 +192,7 @@ def build_map(
         raise
 
 
-def _log_drive(drive: Iterable[tuple[Sweep, SE3]], log: LookLog, settings: BuildSettings) -> BuildCounts:
+def _log_drive(drive: Iterable[tuple[Sweep, SE3]], log: ReturnLog, settings: BuildSettings) -> BuildCounts:
     counts = BuildCounts()
     last_m: DoubleArray | None = None
     for number, (sweep, world_SE3_sensor) in enumerate(drive):
@@ -229,15 +216,15 @@ def _log_drive(drive: Iterable[tuple[Sweep, SE3]], log: LookLog, settings: Build
             counts.dropped_beside_obstacles += int((ground & beside).sum())
             ground &= ~beside
             _log_occupied(sweep, world_SE3_sensor, obstacle, number, log, settings)
-        counts.ground_looks += int(ground.sum())
+        counts.ground_returns += int(ground.sum())
         tile_row, tile_col, pixel = _locate(sweep, world_SE3_sensor, ground, settings)
         value = np.round(np.clip(sweep.intensity[ground], 0, 1) * 65535).astype(np.uint16)
-        log.add(tile_row, tile_col, pack_looks(pixel, value, number, occupied=False))
+        log.add(tile_row, tile_col, pack_returns(pixel, value, number, occupied=False))
     return counts
 
 
 def _log_occupied(
-    sweep: Sweep, world_SE3_sensor: SE3, obstacle: BoolArray, number: int, log: LookLog, settings: BuildSettings
+    sweep: Sweep, world_SE3_sensor: SE3, obstacle: BoolArray, number: int, log: ReturnLog, settings: BuildSettings
 ) -> None:
     """Log upright returns once per evidence cell: the vote is per sweep."""
     tile_row, tile_col, pixel = _locate(sweep, world_SE3_sensor, obstacle, settings)
@@ -247,8 +234,8 @@ def _log_occupied(
     # A sweep reaches a few hundred tiles at most, so tile offsets and cell fit one integer.
     tile = (tile_row - tile_row.min(initial=0)) * 100_000 + (tile_col - tile_col.min(initial=0))
     _, first = np.unique(tile * cells * cells + cell, return_index=True)
-    looks = pack_looks(pixel[first], np.zeros(len(first), np.uint16), number, occupied=True)
-    log.add(tile_row[first], tile_col[first], looks)
+    returns = pack_returns(pixel[first], np.zeros(len(first), np.uint16), number, occupied=True)
+    log.add(tile_row[first], tile_col[first], returns)
 
 
 def _locate(

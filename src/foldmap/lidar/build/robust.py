@@ -1,7 +1,7 @@
-"""One intensity per pixel from its looks, such that a stray look counts for little.
+"""One intensity per pixel from its returns, such that a stray return counts for little.
 
 Tukey's biweight, started at the median. Its scale is the pixel's median absolute deviation, drawn towards that of the
-whole tile, because three looks say little about their own spread.
+whole tile, because three returns say little about their own spread.
 """
 
 from __future__ import annotations
@@ -11,31 +11,31 @@ from numba import njit
 
 from foldmap.types import AnyArray, FloatArray, IntArray
 
-_TUKEY = 4.685  # 95 % efficient on Gaussian looks
+_TUKEY = 4.685  # 95 % efficient on Gaussian returns
 _MAD_TO_SIGMA = 1.4826
-_PRIOR_LOOKS = 4.0
+_PRIOR_RETURNS = 4.0
 _FLOOR = 0.01
-_SPREAD_TO_SIGMA = 1.099  # the biweight makes Gaussian looks appear 9 % closer than they are
+_SPREAD_TO_SIGMA = 1.099  # the biweight makes Gaussian returns appear 9 % closer than they are
 _UNKNOWN_SIGMA = 0.05
 _ITERATIONS = 3
-_MIN_LOOKS = 4
+_MIN_RETURNS = 4
 _LEVELS = 65_536
 
 
 def summarize(
     pixel: AnyArray, value: AnyArray, pixels: int, robust: bool = True
 ) -> tuple[FloatArray, IntArray, FloatArray]:
-    """Summarize the looks of every pixel.
+    """Summarize the returns of every pixel.
 
     Args:
-        pixel: (N,) flat pixel index of each look, any order.
+        pixel: (N,) flat pixel index of each return, any order.
         value: uint16 (N,), intensity times 65535.
-        pixels: number of pixels.
+        pixels: how many there are.
         robust: the biweight mean; a plain mean where False.
 
     Returns:
-        Intensity float32 (pixels,) 0 to 1, looks int64 (pixels,), and spread float32 (pixels,): the weighted standard
-        deviation of single looks. Intensity and spread are 0 where there is no look.
+        Intensity float32 (pixels,) 0 to 1, returns int64 (pixels,), and spread float32 (pixels,): the weighted standard
+        deviation of single returns. Intensity and spread are 0 where there is no return.
     """
     keys = (pixel.astype(np.uint64) << np.uint64(16)) | value.astype(np.uint64)
     keys.sort()
@@ -52,9 +52,9 @@ def _plain(values: AnyArray, count: AnyArray) -> tuple[AnyArray, AnyArray]:
     start = 0
     for i in range(count.size):
         if count[i] > 0:
-            looks = values[start : start + count[i]]
-            intensity[i] = looks.mean()
-            spread[i] = looks.std()
+            returns = values[start : start + count[i]]
+            intensity[i] = returns.mean()
+            spread[i] = returns.std()
             start += count[i]
     return intensity, spread
 
@@ -76,11 +76,11 @@ def _biweight(values: AnyArray, count: AnyArray) -> tuple[AnyArray, AnyArray]:
         n = count[i]
         if n == 0:
             continue
-        looks = values[start : start + n]
+        returns = values[start : start + n]
         start += n
-        middle[i] = _median(looks)
-        deviation[i] = _median(np.sort(np.abs(looks - middle[i])))
-        if n >= _MIN_LOOKS:
+        middle[i] = _median(returns)
+        deviation[i] = _median(np.sort(np.abs(returns - middle[i])))
+        if n >= _MIN_RETURNS:
             histogram[min(_LEVELS - 1, int(deviation[i] * (_LEVELS - 1)))] += 1
             voters += 1
     tile_sigma = _UNKNOWN_SIGMA
@@ -97,28 +97,28 @@ def _biweight(values: AnyArray, count: AnyArray) -> tuple[AnyArray, AnyArray]:
         n = count[i]
         if n == 0:
             continue
-        looks = values[start : start + n]
+        returns = values[start : start + n]
         start += n
         own = _MAD_TO_SIGMA * deviation[i]
-        sigma = np.sqrt((_PRIOR_LOOKS * tile_sigma**2 + n * own**2) / (_PRIOR_LOOKS + n))
+        sigma = np.sqrt((_PRIOR_RETURNS * tile_sigma**2 + n * own**2) / (_PRIOR_RETURNS + n))
         reach = _TUKEY * max(sigma, _FLOOR)
         centre = middle[i]
         variance = 0.0
         for _ in range(_ITERATIONS):
             weights, total, squares = 0.0, 0.0, 0.0
-            for look in looks:
-                scaled = (look - centre) / reach
+            for one in returns:
+                scaled = (one - centre) / reach
                 if abs(scaled) < 1.0:
                     weight = (1.0 - scaled * scaled) ** 2
                     weights += weight
-                    total += weight * look
-                    squares += weight * look * look
+                    total += weight * one
+                    squares += weight * one * one
             if weights == 0.0:
-                break  # two looks that contradict each other: their midpoint stands
+                break  # two returns that contradict each other: their midpoint stands
             centre = total / weights
             variance = max(0.0, squares / weights - centre * centre)
         if n > 2:
             variance *= _SPREAD_TO_SIGMA**2
         intensity[i] = centre
-        spread[i] = np.sqrt(variance) if variance > 0.0 or n > 2 else 0.5 * abs(looks[n - 1] - looks[0])
+        spread[i] = np.sqrt(variance) if variance > 0.0 or n > 2 else 0.5 * abs(returns[n - 1] - returns[0])
     return intensity, spread

@@ -12,9 +12,9 @@ import torch
 from foldmap.errors import ConfigError
 from foldmap.geometry import SE2, wrap_rad
 from foldmap.lidar.match.exhaustive import coarse_headings_rad, match_fft
-from foldmap.lidar.match.peak import MODE_RADIUS_M
 from foldmap.lidar.observation import Observation
 from foldmap.localize.estimate import Estimate, Status
+from foldmap.localize.lidar.blocks import MODE_RADIUS_M
 from foldmap.localize.lidar.confidence import (
     ConfidenceThresholds,
     LidarDiagnostics,
@@ -119,7 +119,7 @@ class LidarMatcher:
         headings_rad: DoubleArray,
         embedding_CHW: torch.Tensor | None = None,
     ) -> Attempt:
-        """Search +-radius_m (along the prior's axes) and the headings around a prior, exhaustively.
+        """Search +-radius_m (along the prior's axes) and the headings around a prior, exhaustively; else as `attempt`.
 
         Args:
             observation: at the map's resolution.
@@ -127,9 +127,6 @@ class LidarMatcher:
             radius_m: half the window.
             headings_rad: relative to the prior's, ascending, evenly spaced.
             embedding_CHW: of the observation, if it is there already.
-
-        Raises:
-            ConfigError, PoseInputError: as `attempt`.
         """
         start_s = time.perf_counter()
         resolution_m, least = check_resolution(self.folded, observation), self.thresholds.reject_observed_fraction

@@ -18,10 +18,11 @@ import numpy as np
 import torch
 
 from foldmap.lidar.match.correlate import correlate
-from foldmap.lidar.match.peak import MODE_RADIUS_M, mode_mask
-from foldmap.types import BoolArray, DoubleArray, FloatArray
+from foldmap.types import AnyArray, BoolArray, DoubleArray, FloatArray
 
 AGREEMENT_RADIUS_M = 0.15
+MODE_RADIUS_M = 0.3
+"""Poses farther than this from the best one count as another mode."""
 _REPLICATES = 64
 _MIN_BLOCK_PX = 32
 _CHUNK = 16
@@ -37,7 +38,6 @@ class BlockStatistics:
         agreement: share of bootstrap peaks within 0.15 m of the peak.
         position_covariance_m2: (2, 2) of the bootstrap peaks, x east, y north in the crop's axes.
         temperature: what divides the scores to make them log-likelihoods.
-        weights: (replicates, blocks), the bootstrap's counts, for further statistics of the same blocks.
     """
 
     evidence_sigma: float
@@ -45,7 +45,6 @@ class BlockStatistics:
     agreement: float
     position_covariance_m2: DoubleArray
     temperature: float
-    weights: FloatArray
 
 
 def block_scores(
@@ -90,14 +89,15 @@ def block_statistics(scores_KHW: FloatArray, resolution_m: float, seed: int = 0)
     count, height, width = scores_KHW.shape
     window_m2 = np.diag([(width * resolution_m) ** 2, (height * resolution_m) ** 2]) / 12
     if count < 4:
-        return BlockStatistics(0.0, 0.0, 0.0, window_m2, math.inf, np.ones((1, count), np.float32))
+        return BlockStatistics(0.0, 0.0, 0.0, window_m2, math.inf)
     total = scores_KHW.sum(0)
     row, col = (int(i) for i in np.unravel_index(total.argmax(), total.shape))
     lead = scores_KHW[:, row, col][:, None, None] - scores_KHW
     mean = lead.mean(0)
     # Standard error of the mean over blocks; a lead without any spread is no lead at all.
     error = np.sqrt(np.maximum((lead**2).mean(0) - mean**2, 0.0) / (count - 1))
-    far = ~mode_mask(total.shape, (row, col), MODE_RADIUS_M / resolution_m)
+    rows, cols = np.ogrid[:height, :width]  # another mode is never one of the peak's eight neighbours
+    far: BoolArray = (rows - row) ** 2 + (cols - col) ** 2 > max(MODE_RADIUS_M / resolution_m, 1.5) ** 2
     t_value = np.where(error > 0, mean / np.where(error > 0, error, 1.0), 0.0)
     margin = float(t_value[far].min()) if far.any() else 0.0
     own = lead.mean((1, 2))
@@ -110,7 +110,7 @@ def block_statistics(scores_KHW: FloatArray, resolution_m: float, seed: int = 0)
     offset = peaks_m - centre_m
     agreement = float((np.hypot(*offset.T) <= AGREEMENT_RADIUS_M).mean())
     covariance = offset.T @ offset / len(offset)
-    return BlockStatistics(evidence, margin, agreement, covariance, _temperature(mean, error, far, count), weights)
+    return BlockStatistics(evidence, margin, agreement, covariance, _temperature(mean, error, far, count))
 
 
 def _temperature(mean: DoubleArray, error: DoubleArray, far: BoolArray, count: int) -> float:
@@ -127,15 +127,17 @@ def peaks_px(scores_BHW: FloatArray) -> DoubleArray:
     flat = scores_BHW.reshape(batch, -1).argmax(1)
     row, col = flat // width, flat % width
     b = np.arange(batch)
-
-    def vertex(before: FloatArray, at: FloatArray, after: FloatArray) -> DoubleArray:
-        bend = np.minimum(before - 2.0 * at + after, -1e-12)
-        return np.clip(0.5 * (before - after) / bend, -0.5, 0.5)
-
     at = scores_BHW[b, row, col].astype(np.float64)
     north, south = (scores_BHW[b, np.clip(row + step, 0, height - 1), col] for step in (-1, 1))
     west, east = (scores_BHW[b, row, np.clip(col + step, 0, width - 1)] for step in (-1, 1))
     inner_row, inner_col = (row > 0) & (row < height - 1), (col > 0) & (col < width - 1)
-    y = row + np.where(inner_row, vertex(north, at, south), 0.0)
-    x = col + np.where(inner_col, vertex(west, at, east), 0.0)
+    y = row + np.where(inner_row, parabola_peak(north, at, south, 0.5), 0.0)
+    x = col + np.where(inner_col, parabola_peak(west, at, east, 0.5), 0.0)
     return np.stack([x, -y], axis=1)
+
+
+def parabola_peak(before: AnyArray, at: AnyArray, after: AnyArray, most: float) -> DoubleArray:
+    """Where a parabola through three neighbouring values peaks, in steps from the middle one, at most so many."""
+    bend = np.minimum(before - 2.0 * at + after, -1e-12)
+    peak: DoubleArray = np.clip(0.5 * (before - after) / bend, -most, most)
+    return peak

@@ -10,7 +10,7 @@ import numpy as np
 
 from foldmap.errors import ConfigError, ModelError
 from foldmap.geometry import SE2
-from foldmap.localize.estimate import Diagnostics, Estimate, Status
+from foldmap.localize.estimate import Diagnostics, Estimate, Status, above, below, check_numbers, first_broken
 
 
 @dataclass(frozen=True)
@@ -85,10 +85,7 @@ class ConfidenceThresholds:
     reject_observed_fraction: float = 0.01
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if type(value) is not float or not np.isfinite(value):
-                raise ConfigError(f"the threshold {field.name} is {value!r}", "give a finite number")
+        check_numbers(self, "threshold")
 
     def to_dict(self) -> dict[str, float]:
         """As plain data for a model file."""
@@ -115,28 +112,24 @@ def thresholds_of(calibrated: object) -> ConfidenceThresholds:
 def decide(features: MatchFeatures, thresholds: ConfidenceThresholds) -> tuple[Status, str]:
     """Judge one match: the status, and in words the signal that decided (empty for `ok`)."""
     f, t = features, thresholds
-    least, known, seen = t.reject_observed_fraction, f.known_fraction, f.observed_fraction
-    rules = (
-        (known < least, Status.NO_MAP, f"known map under {known:.3f} of the observation"),
-        (seen < least, Status.NO_OBSERVATION, f"observed_fraction {seen:.3f} < {least:g}"),
-        _below(Status.NO_MATCH, "evidence_sigma", f.evidence_sigma, t.reject_evidence_sigma, ".1f"),
-        _below(Status.NO_MATCH, "score", f.score, t.reject_score, ".3f"),
-        _below(Status.AMBIGUOUS, "margin_sigma", f.margin_sigma, t.reject_margin_sigma, ".1f"),
-        _below(Status.AMBIGUOUS, "agreement", f.agreement, t.reject_agreement, ".2f"),
-        (f.sigma_m > t.reject_sigma_m, Status.AMBIGUOUS, f"sigma_m {f.sigma_m:.2f} > {t.reject_sigma_m:g}"),
-        (f.at_edge, Status.AMBIGUOUS, "the best pose lies at the rim of the search"),
-        _below(Status.DEGRADED, "margin_sigma", f.margin_sigma, t.warn_margin_sigma, ".1f"),
-        _below(Status.DEGRADED, "agreement", f.agreement, t.warn_agreement, ".2f"),
-        _below(Status.DEGRADED, "score", f.score, t.warn_score, ".3f"),
-        (f.sigma_m > t.warn_sigma_m, Status.DEGRADED, f"sigma_m {f.sigma_m:.2f} > {t.warn_sigma_m:g}"),
-        _below(Status.DEGRADED, "observed_fraction", seen, t.warn_observed_fraction, ".3f"),
+    known, seen = f.known_fraction, f.observed_fraction
+    return first_broken(
+        (
+            (known < t.reject_observed_fraction, Status.NO_MAP, f"known map under {known:.3f} of the observation"),
+            below(Status.NO_OBSERVATION, "observed_fraction", seen, t.reject_observed_fraction, ".3f"),
+            below(Status.NO_MATCH, "evidence_sigma", f.evidence_sigma, t.reject_evidence_sigma, ".1f"),
+            below(Status.NO_MATCH, "score", f.score, t.reject_score, ".3f"),
+            below(Status.AMBIGUOUS, "margin_sigma", f.margin_sigma, t.reject_margin_sigma, ".1f"),
+            below(Status.AMBIGUOUS, "agreement", f.agreement, t.reject_agreement),
+            above(Status.AMBIGUOUS, "sigma_m", f.sigma_m, t.reject_sigma_m),
+            (f.at_edge, Status.AMBIGUOUS, "the best pose lies at the rim of the search"),
+            below(Status.DEGRADED, "margin_sigma", f.margin_sigma, t.warn_margin_sigma, ".1f"),
+            below(Status.DEGRADED, "agreement", f.agreement, t.warn_agreement),
+            below(Status.DEGRADED, "score", f.score, t.warn_score, ".3f"),
+            above(Status.DEGRADED, "sigma_m", f.sigma_m, t.warn_sigma_m),
+            below(Status.DEGRADED, "observed_fraction", seen, t.warn_observed_fraction, ".3f"),
+        )
     )
-    return next(((status, reason) for failed, status, reason in rules if failed), (Status.OK, ""))
-
-
-def _below(status: Status, name: str, value: float, least: float, form: str) -> tuple[bool, Status, str]:
-    """The rule that a signal is at least something."""
-    return value < least, status, f"{name} {value:{form}} < {least:g}"
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,16 @@ import torch
 from foldmap.geometry import SE2
 from foldmap.lidar.match.correlate import correlate_direct
 from foldmap.lidar.match.exhaustive import match_fft
-from foldmap.lidar.match.peak import MODE_RADIUS_M, entropy_of
 from foldmap.lidar.match.rotate import rotate_embedding_fast
 from foldmap.localize.estimate import largest_sigma
-from foldmap.localize.lidar.blocks import BlockStatistics, block_scores, block_statistics, peaks_px
+from foldmap.localize.lidar.blocks import (
+    MODE_RADIUS_M,
+    BlockStatistics,
+    block_scores,
+    block_statistics,
+    parabola_peak,
+    peaks_px,
+)
 from foldmap.localize.lidar.confidence import MatchFeatures
 from foldmap.types import BoolArray, DoubleArray, FloatArray
 
@@ -97,6 +103,14 @@ def match_window(
     return WindowMatch(volume, offset, covariance, statistics.temperature, entropy, features)
 
 
+def entropy_of(scores_THW: FloatArray, temperature: float) -> float:
+    """Entropy of softmax(scores / temperature) over all poses, as a share of the uniform distribution's, 0 to 1."""
+    scores = scores_THW.astype(np.float64)
+    belief = np.exp((scores - float(scores.max())) / temperature)
+    belief /= belief.sum()
+    return -float(np.sum(belief * np.log(np.maximum(belief, 1e-300)))) / max(math.log(belief.size), 1e-12)
+
+
 def _turned_to_the_rim(heading: float, fine: DoubleArray, t: int, headings: DoubleArray) -> bool:
     """Whether the heading ran against the end of what was searched: the first or last bin's own outer fine heading."""
     rim = 0.1 * (fine[1] - fine[0])
@@ -120,8 +134,7 @@ def _vertex(profiles_BT: FloatArray | DoubleArray, headings: DoubleArray) -> Dou
     t = np.clip(profiles_BT.argmax(1), 1, len(headings) - 2)
     b = np.arange(len(profiles_BT))
     before, at, after = (profiles_BT[b, t + k].astype(np.float64) for k in (-1, 0, 1))
-    bend = np.minimum(before - 2 * at + after, -1e-12)
-    vertex: DoubleArray = headings[t] + np.clip(0.5 * (before - after) / bend, -1.0, 1.0) * (headings[1] - headings[0])
+    vertex: DoubleArray = headings[t] + parabola_peak(before, at, after, 1.0) * (headings[1] - headings[0])
     return vertex
 
 

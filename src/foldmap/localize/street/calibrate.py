@@ -23,14 +23,7 @@ _INDEPENDENT = 3.0
 
 
 def near_truth(places: LanePlaces, truth: DoubleArray, radius_m: float = 3.0, turn_rad: float = 0.5) -> BoolArray:
-    """Which places count as right for each query, (Q, N).
-
-    Args:
-        places: of the map.
-        truth: float64 (Q, 3), x_m, y_m, heading_rad.
-        radius_m: how near a right place is.
-        turn_rad: how near in heading.
-    """
+    """Which places are near enough to count as right for each query, (Q, N); truth is (Q, 3): x_m, y_m, heading_rad."""
     apart = np.hypot(places.x_m - truth[:, :1], places.y_m - truth[:, 1:2])
     near: BoolArray = (apart <= radius_m) & (np.abs(turn_between(places.heading_rad, truth[:, 2:])) <= turn_rad)
     return near
@@ -43,9 +36,6 @@ def fit_temperature(similarity: AnyArray, near: BoolArray, length_m: DoubleArray
         similarity: float (Q, N), of each query to each place.
         near: (Q, N), see `near_truth`; queries without a right place are left out.
         length_m: (N,), of the places: the prior.
-
-    Raises:
-        ConfigError: fewer than 20 queries with a right place, or shapes differ.
     """
     if similarity.shape != near.shape or length_m.shape != near.shape[1:]:
         raise ConfigError(f"similarities {similarity.shape}, right places {near.shape}", "give (Q, N) of both")
@@ -74,9 +64,6 @@ def calibrated(
 
     A wrong map whose streets look like the right one's passes this threshold: no score tells them apart, the mass of
     the belief does.
-
-    Raises:
-        ConfigError: see `fit_temperature`.
     """
     temperature = fit_temperature(similarity, near, length_m)
     best = np.where(near, similarity, -np.inf).max(1)[near.any(1)]

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+import math
+from dataclasses import dataclass
 
-import numpy as np
-
-from foldmap.errors import ConfigError
 from foldmap.geometry import SE2
-from foldmap.localize.estimate import Diagnostics, Estimate, Status
+from foldmap.localize.estimate import Diagnostics, Estimate, Status, above, below, check_numbers, first_broken
 from foldmap.street.model import EmbeddingModel
 from foldmap.types import DoubleArray
 
@@ -91,10 +89,7 @@ class StreetThresholds:
     most_unmatched: int = 5
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if not isinstance(value, (int, float)) or not np.isfinite(value):
-                raise ConfigError(f"the threshold {field.name} is {value!r}", "give a finite number")
+        check_numbers(self, "threshold")
 
 
 def least_similarity(model: EmbeddingModel, told: float | None = None) -> float:
@@ -108,32 +103,24 @@ def least_similarity(model: EmbeddingModel, told: float | None = None) -> float:
 
 
 def decide(diagnostics: StreetDiagnostics, thresholds: StreetThresholds) -> tuple[Status, str]:
-    """Judge one belief.
-
-    Returns:
-        The status, and in words the signal that decided (empty for `ok`).
-    """
+    """Judge one belief: the status, and in words the signal that decided (empty for `ok`)."""
     d, t = diagnostics, thresholds
     if d.mode_mass is None or d.margin is None or d.sigma_m is None:
         return Status.NO_MAP, d.reason or "no place in question"
-    if d.frames_unmatched is not None and d.frames_unmatched > t.most_unmatched:
-        return Status.NO_MATCH, f"nothing has matched for {d.frames_unmatched} steps"
-    if d.frames_unmatched is None and d.score is not None and d.score < t.reject_score:
-        return Status.NO_MATCH, f"score {d.score:.3f} < {t.reject_score:g}"
-    if d.path_score is not None and d.path_score < t.reject_path_score:
-        return Status.AMBIGUOUS, f"path_score {d.path_score:.3f} < {t.reject_path_score:.3f}"
-    if d.mode_mass < t.reject_mass:
-        return Status.AMBIGUOUS, f"mode_mass {d.mode_mass:.2f} < {t.reject_mass:g}"
-    if d.margin < t.reject_margin:
-        return Status.AMBIGUOUS, f"margin {d.margin:.1f} < {t.reject_margin:g}"
-    if d.sigma_m > t.reject_sigma_m:
-        return Status.AMBIGUOUS, f"sigma_m {d.sigma_m:.1f} > {t.reject_sigma_m:g}"
-    if d.frames_unmatched:
-        return Status.DEGRADED, f"the last match was {d.frames_unmatched} steps ago"
-    if d.mode_mass < t.warn_mass:
-        return Status.DEGRADED, f"mode_mass {d.mode_mass:.2f} < {t.warn_mass:g}"
-    if d.margin < t.warn_margin:
-        return Status.DEGRADED, f"margin {d.margin:.1f} < {t.warn_margin:g}"
-    if d.sigma_m > t.warn_sigma_m:
-        return Status.DEGRADED, f"sigma_m {d.sigma_m:.1f} > {t.warn_sigma_m:g}"
-    return Status.OK, ""
+    alone, unmatched = d.frames_unmatched is None, d.frames_unmatched or 0
+    score = d.score if alone and d.score is not None else math.inf
+    path_score = math.inf if d.path_score is None else d.path_score
+    return first_broken(
+        (
+            (unmatched > t.most_unmatched, Status.NO_MATCH, f"nothing has matched for {unmatched} steps"),
+            below(Status.NO_MATCH, "score", score, t.reject_score, ".3f"),
+            below(Status.AMBIGUOUS, "path_score", path_score, t.reject_path_score, ".3f"),
+            below(Status.AMBIGUOUS, "mode_mass", d.mode_mass, t.reject_mass),
+            below(Status.AMBIGUOUS, "margin", d.margin, t.reject_margin, ".1f"),
+            above(Status.AMBIGUOUS, "sigma_m", d.sigma_m, t.reject_sigma_m, ".1f"),
+            (unmatched > 0, Status.DEGRADED, f"the last match was {unmatched} steps ago"),
+            below(Status.DEGRADED, "mode_mass", d.mode_mass, t.warn_mass),
+            below(Status.DEGRADED, "margin", d.margin, t.warn_margin, ".1f"),
+            above(Status.DEGRADED, "sigma_m", d.sigma_m, t.warn_sigma_m, ".1f"),
+        )
+    )

@@ -10,6 +10,7 @@ from numba import njit
 
 from foldmap.errors import ConfigError, PoseInputError
 from foldmap.geometry import SE2
+from foldmap.localize.estimate import check_numbers
 from foldmap.localize.motion import check_increment
 from foldmap.localize.street.lane_places import LanePlaces
 from foldmap.types import DoubleArray
@@ -44,9 +45,7 @@ class LaneMotion:
     most_m: float = 150.0
 
     def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if not (math.isfinite(value) and value >= 0):
-                raise ConfigError(f"lane motion {name} is {value}", "give a finite value >= 0")
+        check_numbers(self, "lane motion", 0.0)
         if self.restart > 0.5 or self.turn_rad == 0:
             raise ConfigError(f"restart {self.restart}, turn_rad {self.turn_rad}", "give at most 0.5, and more than 0")
 

@@ -54,9 +54,6 @@ class StreetSettings:
             they count for less than independent ones.
         motion: of the filter.
         thresholds: of the status.
-
-    Raises:
-        ConfigError: a temperature or weight that is not positive, or a share outside (0, 1).
     """
 
     temperature: float = 0.05
@@ -87,9 +84,6 @@ class StreetPrior:
         x_m, y_m: its centre in the map's frame.
         radius_m: of the disc; nothing outside is considered.
         heading_rad, heading_sigma_rad: a compass, or None.
-
-    Raises:
-        PoseInputError: a value is not finite, or radius or sigma is not positive.
     """
 
     x_m: float
@@ -112,9 +106,6 @@ class StreetLocalizer:
         embeddings: float16 or float32 (N, D), unit rows: the model's, of the lane graph around each place.
         settings: temperature and thresholds belong to the model.
         model: embeds observations; where None, embeddings are given instead of observations.
-
-    Raises:
-        MapInputError: counts differ, or embeddings are not finite unit rows.
     """
 
     def __init__(
@@ -177,8 +168,8 @@ class StreetLocalizer:
         """The unit row of an observation, float32 (D,); None where it shows nothing.
 
         Raises:
-            ConfigError: there is no model that embeds observations.
-            MapInputError: another width, or not a finite unit row; or the model cannot use the observation.
+            ConfigError, MapInputError: there is no model, or it cannot use the observation; or the row is of another
+                width, or not a finite unit row.
         """
         if isinstance(observation, RingFrame | AerialCrop):
             if self.model is None:
@@ -217,16 +208,8 @@ class StreetLocalizer:
         """Bayes' rule: the likelihood is a softmax of similarity over `anywhere`, mixed with the outliers' even one.
 
         The mixture is over where the vehicle could be at all, not over the belief: so one wrong observation cannot draw
-        a sure belief away, and several can.
-
-        Args:
-            belief: float64 (N,), sums to 1, or all 0.
-            similarity: float32 (N,).
-            anywhere: float64 (N,), sums to 1; over it the likelihood is 1 on average.
-            weight: exponent of the likelihood.
-
-        Returns:
-            float64 (N,), sums to 1, or all 0.
+        a sure belief away, and several can. Beliefs sum to 1, or are all 0; over `anywhere` the likelihood is 1 on
+        average. `weight` is its exponent.
         """
         inside = belief > 0
         if not inside.any():
@@ -242,15 +225,12 @@ class StreetLocalizer:
         return result
 
     def localize(self, observation: Seen | None, prior: StreetPrior | None = None) -> StreetEstimate:
-        """Answer from one observation.
+        """Answer from one observation; errors as `embedding_of`.
 
         Args:
             observation: what a ring of cameras saw, an aerial crop, or the embedding of one; None where no camera that
                 counts has an image.
             prior: where to look; the whole map if None.
-
-        Raises:
-            ConfigError, MapInputError: see `embedding_of`.
         """
         begin_s = time.perf_counter()
         similarity = self.similarity(observation)
@@ -304,12 +284,8 @@ class StreetLocalizer:
 class StreetFilter:
     """A Bayes filter along the lanes: forks, lane changes and restarts included.
 
-    Args:
-        localizer: places and their embeddings.
-        prior: where the sequence begins; anywhere if None. A restart may always be anywhere.
-
-    Raises:
-        PoseInputError: the prior holds no lane, or the map has none.
+    It begins within the prior, or anywhere; a restart may always be anywhere. A PoseInputError where the prior holds no
+    lane, or the map has none.
     """
 
     def __init__(self, localizer: StreetLocalizer, prior: StreetPrior | None = None) -> None:
@@ -328,14 +304,11 @@ class StreetFilter:
         return self._belief.copy()
 
     def step(self, observation: Seen | None, odometry: SE2 | None = None) -> StreetEstimate:
-        """Drive on and look.
+        """Drive on and look; what cannot be used leaves the belief as it was.
 
         Args:
             observation: what is seen now, or its embedding; None where nothing was seen: the step is dead-reckoned.
             odometry: previous_SE2_current, since the last step; None: the vehicle did not move.
-
-        Raises:
-            MapInputError, PoseInputError: the observation or the odometry cannot be used; the belief stays as it was.
         """
         begin_s = time.perf_counter()
         local, s = self._localizer, self._localizer.settings

@@ -146,12 +146,9 @@ class VisualLocalizer:
         """Find the pose of one camera, or of a rig whose cameras saw one moment.
 
         Args:
-            observation: the image; several with `camera_SE3_rig` make a rig.
+            observation: the image, with the map's features; several with `camera_SE3_rig` make a rig.
             prior: where the camera is in the world's x and y, roughly; the whole map is searched all the same.
             radius_m: a pose farther than this from the prior is not believed, world units.
-
-        Raises:
-            MapInputError: the query's descriptors are not those of the map.
         """
         started_s = time.perf_counter()
         queries = [observation] if isinstance(observation, Query) else list(observation)
@@ -239,22 +236,19 @@ class VisualLocalizer:
 
         With ``least``, fewer samples are drawn, and a pose that explains less at first sight is given up.
         """
-        settings = self.settings
-        pairs = [
+        settings, error_px = self.settings, self._error_px(views[0])
+        inliers = [
             Correspondences(view.xy_px[part.keypoint], around.points_world[part.point])
             for view, part in zip(views, matches, strict=True)
         ]
         iterations = settings.iterations if least <= 0.0 else settings.iterations // 4
-        solved = ransac_pose(views, pairs, self._error_px(views[0]), iterations, settings.seed)
+        solved = ransac_pose(views, inliers, error_px, iterations, settings.seed)
         if solved is None:
             return None
         rig_SE3_world = solved[0]
-        if least > 0.0:
-            glance = support_of(views, around, rig_SE3_world, self._error_px(views[0]), radii=(1.0,))
-            if glance.explained < least:
-                return None
-        inliers = pairs
-        radius_px = settings.rounds[0] * self._error_px(views[0])
+        if least > 0.0 and support_of(views, around, rig_SE3_world, error_px, radii=(1.0,)).explained < least:
+            return None
+        radius_px = settings.rounds[0] * error_px
         for round_, most in enumerate(settings.look):
             # what chance finds as well says nothing, however similar the map expects its points to be
             least_similar = max(
@@ -266,19 +260,16 @@ class VisualLocalizer:
                 return None
             if round_ < 2:
                 # the first pose may hang on a few near points: what was found around it is asked once more
-                again = ransac_pose(
-                    views, _by_similarity(inliers, similar), self._error_px(views[0]) / 2, AGAIN, settings.seed
-                )
+                again = ransac_pose(views, _by_similarity(inliers, similar), error_px / 2, AGAIN, settings.seed)
                 rig_SE3_world = rig_SE3_world if again is None else again[0]
             # chance finds hide among the less similar: the noise is read off the better half
             errors = _residuals(views, inliers, rig_SE3_world)
             noise = max(noise_px(errors[similar >= np.median(similar)]), LEAST_NOISE_PX)
             rig_SE3_world = refine_pose(views, inliers, rig_SE3_world, 3.0 * noise)
-            radius_px = settings.rounds[min(round_ + 1, len(settings.rounds) - 1)] * self._error_px(views[0])
+            radius_px = settings.rounds[min(round_ + 1, len(settings.rounds) - 1)] * error_px
             if round_ + 2 == len(settings.look):
                 radius_px = min(radius_px, max(4.0 * noise, 1.5))
-        support = support_of(views, around, rig_SE3_world, self._error_px(views[0]))
-        return _Hypothesis(rig_SE3_world, inliers, support)
+        return _Hypothesis(rig_SE3_world, inliers, support_of(views, around, rig_SE3_world, error_px))
 
     def _look(
         self,
@@ -318,8 +309,7 @@ class VisualLocalizer:
         self, views: Sequence[View], best: _Hypothesis, rival: _Hypothesis | None, health: CameraDiagnostics
     ) -> CameraEstimate:
         settings, support = self.settings, best.support
-        errors = _residuals(views, best.inliers, best.rig_SE3_world)
-        noise = max(noise_px(errors), LEAST_NOISE_PX)
+        noise = max(noise_px(_residuals(views, best.inliers, best.rig_SE3_world)), LEAST_NOISE_PX)
         share = None if rival is None else max(0.0, rival.support.explained / max(support.explained, 1.0))
         said = {name: getattr(support, name) for name in ("found", "visible", "chance", "evidence")}
         health = replace(health, **said, rival=share, noise_px=noise)

@@ -76,8 +76,8 @@ def support_of(
     counts. A right pose has its points close to where they belong, a lucky one anywhere within the radius: the best of
     several radii is taken.
     """
-    looks = [_Look.at(view, around, rig_SE3_world, most) for view in views]
-    visible = sum(look.visible for look in looks)
+    seen = [_InView.at(view, around, rig_SE3_world, most) for view in views]
+    visible = sum(one.visible for one in seen)
     if not visible:
         return Support(0, 0, 0, 1.0, 0.0)
     radii_px = [share * radius_px for share in radii]
@@ -85,9 +85,9 @@ def support_of(
     own, moved, swapped = (
         [np.concatenate(each) for each in zip(*kind, strict=True)]
         for kind in (
-            [look.own(radii_px) for look in looks],
-            [look.moved(radii_px) for look in looks],
-            [look.swapped(radii_px) for look in looks],
+            [one.own(radii_px) for one in seen],
+            [one.moved(radii_px) for one in seen],
+            [one.swapped(radii_px) for one in seen],
         )
     )
     keypoints = sum(len(view.xy_px) for view in views)
@@ -100,12 +100,12 @@ def chance_similarity(views: Sequence[View], around: MapPoints, rig_SE3_world: D
 
     What is less similar at its place than this says nothing: among ten thousand keypoints there is always one nearby.
     """
-    looks = [_Look.at(view, around, rig_SE3_world, GLANCED_POINTS) for view in views]
-    looks = [look for look in looks if look.visible]
-    if not looks:
+    seen = [_InView.at(view, around, rig_SE3_world, GLANCED_POINTS) for view in views]
+    seen = [one for one in seen if one.visible]
+    if not seen:
         return -1.0
-    controls = [np.concatenate([look.moved([radius_px])[0] for look in looks])]
-    controls.append(np.concatenate([look.swapped([radius_px])[0] for look in looks]))
+    controls = [np.concatenate([one.moved([radius_px])[0] for one in seen])]
+    controls.append(np.concatenate([one.swapped([radius_px])[0] for one in seen]))
     return _exceeded_by(CHANCE, controls)
 
 
@@ -114,7 +114,7 @@ def _exceeded_by(share: float, controls: Sequence[FloatArray]) -> float:
 
 
 @dataclass(frozen=True)
-class _Look:
+class _InView:
     """The points that a pose puts in one view (rows of the map's descriptors), and where."""
 
     view: View
@@ -124,10 +124,10 @@ class _Look:
     descriptors: FloatArray
 
     @staticmethod
-    def at(view: View, around: MapPoints, rig_SE3_world: DoubleArray, most: int = MOST_POINTS) -> _Look:
+    def at(view: View, around: MapPoints, rig_SE3_world: DoubleArray, most: int = MOST_POINTS) -> _InView:
         rows, xy_px = view.in_view(rig_SE3_world, around.points_world)
         asked = thinned(np.arange(len(rows)), most)
-        return _Look(view, len(rows), xy_px[asked], rows[asked], around.descriptors)
+        return _InView(view, len(rows), xy_px[asked], rows[asked], around.descriptors)
 
     def own(self, radii_px: Sequence[float]) -> list[FloatArray]:
         """Similarity of each point to its keypoint, -1 where another point has that or there is none; a radius each."""
@@ -156,8 +156,8 @@ def _alone(found: Nearby) -> FloatArray:
     return similarity
 
 
-def _by_radius(looks: Sequence[Sequence[Nearby]]) -> list[FloatArray]:
-    return [np.concatenate([found.similarity for found in each]) for each in zip(*looks, strict=True)]
+def _by_radius(seen: Sequence[Sequence[Nearby]]) -> list[FloatArray]:
+    return [np.concatenate([found.similarity for found in each]) for each in zip(*seen, strict=True)]
 
 
 def _judged(own: FloatArray, controls: Sequence[FloatArray], visible: int, keypoints: int) -> Support:
