@@ -252,7 +252,7 @@ def _scores(made: Windows, rivals: Rivals) -> dict[str, DoubleArray]:
             found.setdefault(METHODS[1], []).extend(values)
         if retrieval is not None:
             by, library, rows = retrieval
-            best = nearest_rows(by.embed_observations(seen), rows)[:, 0]
+            best = nearest_rows(by.embed_observations(seen), rows)
             window = by.window
             values = [
                 chamfer_m(sampled(library.graphs[k], window).points_m, sampled(g, window).points_m, empty_m(window))
