@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from foldmap.bench.street.data import StreetData, places_of
-from foldmap.bench.street.drives import Drive
+from foldmap.bench.street.drives import StreetDrive
 from foldmap.bench.street.methods import embed_pairs
 from foldmap.bench.street.predict import NOT_KEPT, Kept, Stage, seal_of, unstaged
 from foldmap.errors import ConfigError
@@ -125,7 +125,7 @@ class _Asked:
     places: LanePlaces
     embeddings: FloatArray
     singles: Sequence[Pair]
-    drives: list[Drive]
+    drives: list[StreetDrive]
 
 
 def measure_localization(
@@ -269,7 +269,10 @@ def _priors(singles: Sequence[Pair], settings: LocalizationSettings) -> list[tup
 
 
 def _drives(
-    found: dict[tuple[str, str], Found], way: str, local: StreetLocalizer, drives: Sequence[tuple[Drive, FloatArray]]
+    found: dict[tuple[str, str], Found],
+    way: str,
+    local: StreetLocalizer,
+    drives: Sequence[tuple[StreetDrive, FloatArray]],
 ) -> tuple[LanePlaces, StreetEstimate, tuple[SE2, ...]] | None:
     example = None
     for drive, seen in drives:
