@@ -13,7 +13,7 @@ from benchmarks.context import Board
 from benchmarks.lines import Line, at_least, information
 from benchmarks.street.data import StreetBoard, street
 from foldmap.bench.street.data import StreetData
-from foldmap.bench.street.drives import Drive
+from foldmap.bench.street.drives import StreetDrive
 from foldmap.bench.street.updates import SAME, UpdateSettings, best_threshold, edited_windows, measure_updates
 from foldmap.geometry import SE2
 from foldmap.metrics.detection import DetectionScore
@@ -122,7 +122,7 @@ class Changing:
 
 
 def aged_run(
-    data: StreetData, name: str, drive: Drive, kind: str, rng: np.random.Generator
+    data: StreetData, name: str, drive: StreetDrive, kind: str, rng: np.random.Generator
 ) -> tuple[list[int], list[LaneGraph], list[LaneGraph]] | None:
     """One edit near the middle of a drive.
 

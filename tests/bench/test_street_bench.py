@@ -213,6 +213,7 @@ def test_generators_are_trained_once(data: TileData, tmp_path: Path, monkeypatch
     monkeypatch.setattr(Generator, "fit", None)
     again = street_methods.generated("pinet", train, asked, tiny, 0, Kept(tmp_path), {"a": 1})
     assert [len(g) for g in again.graphs] == [len(g) for g in first.graphs]
+    monkeypatch.undo()
     with pytest.raises(ConfigError, match="no generator 'gan'"):
         street_methods.generated("gan", train, asked, tiny, 0, Kept(None), {})
 

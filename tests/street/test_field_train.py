@@ -10,7 +10,13 @@ from field_scene import tile
 from foldmap.errors import ConfigError
 from foldmap.street.changes.edits import RandomAging
 from foldmap.street.field.draw import FieldSpec, draw
-from foldmap.street.field.examples import Alternating, CachedExamples, FieldExamples, PairExamples, aerial_examples
+from foldmap.street.field.examples import (
+    AlternatingExamples,
+    CachedExamples,
+    FieldExamples,
+    PairExamples,
+    aerial_examples,
+)
 from foldmap.street.field.model import FieldEmbedding
 from foldmap.street.field.network import FieldNetwork, FieldShape
 from foldmap.street.field.train import FieldTrainer, FieldTrainSettings, field_loss
@@ -78,13 +84,13 @@ def test_cached_pairs_are_those_of_the_source() -> None:
     images = {pair.observation.image.tobytes() for pair in pairs}  # type: ignore[union-attr]
     for image in batch.image_B3HW.permute(0, 2, 3, 1).byte().numpy():
         assert np.ascontiguousarray(image).tobytes() in images
-    mixed = Alternating(cached, cached)
+    mixed = AlternatingExamples(cached, cached)
     assert len(mixed) == 2 * len(cached)
     assert torch.equal(mixed.batch(4, 0, 1).target_BCRS, batch.target_BCRS)
     with pytest.raises(ConfigError, match="no pairs"):
         CachedExamples.of([], SPEC)
     with pytest.raises(ConfigError, match="no examples"):
-        Alternating()
+        AlternatingExamples()
 
 
 def test_the_loss_of_a_perfect_answer_is_zero() -> None:

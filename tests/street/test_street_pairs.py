@@ -14,7 +14,7 @@ from foldmap.errors import ConfigError, MapInputError
 from foldmap.geometry import SE2, MetricGrid
 from foldmap.street.images.ground_image import GroundImage
 from foldmap.street.images.observation import AerialCrop, RingFrame
-from foldmap.street.images.photometric import Light, draw_light
+from foldmap.street.images.photometric import LightChange, draw_light
 from foldmap.street.images.rig import surround_ring
 from foldmap.street.paper.pairs import AerialPairs, GroundTile, Jitter, RingPairs
 from foldmap.street.places import sample_places
@@ -93,14 +93,14 @@ def test_jitter_stays_within_its_bounds() -> None:
 
 def test_light_changes_level_colour_and_noise_as_asked() -> None:
     flat = np.full((40, 60, 3), (100, 150, 50), np.uint8)
-    still = Light(1.0, 1.0, 0.0, 1.0, (1.0, 1.0, 1.0), 0.0, 0.0, 0)
+    still = LightChange(1.0, 1.0, 0.0, 1.0, (1.0, 1.0, 1.0), 0.0, 0.0, 0)
     assert np.array_equal(still(flat), flat)
-    grey = Light(1.0, 1.0, 0.0, 0.0, (1.0, 1.0, 1.0), 0.0, 0.0, 0)(flat)
+    grey = LightChange(1.0, 1.0, 0.0, 0.0, (1.0, 1.0, 1.0), 0.0, 0.0, 0)(flat)
     assert np.abs(grey.astype(float) - (0.299 * 100 + 0.587 * 150 + 0.114 * 50)).max() < 1
-    noisy = Light(1.0, 1.0, 0.0, 1.0, (1.0, 1.0, 1.0), 0.0, 0.02, 7)(flat).astype(float)
+    noisy = LightChange(1.0, 1.0, 0.0, 1.0, (1.0, 1.0, 1.0), 0.0, 0.02, 7)(flat).astype(float)
     assert noisy.std(axis=(0, 1)) == pytest.approx([5.1] * 3, rel=0.1)
     assert noisy.mean((0, 1)) == pytest.approx([100, 150, 50], abs=0.5)
-    dark = Light(2.0, 1.0, 0.0, 1.0, (1.0, 1.0, 1.0), 0.0, 0.0, 0)(flat)
+    dark = LightChange(2.0, 1.0, 0.0, 1.0, (1.0, 1.0, 1.0), 0.0, 0.0, 0)(flat)
     assert dark[0, 0, 0] == round(255 * (100 / 255) ** 2)
     assert np.array_equal(draw_light(np.random.default_rng(0), 0.0)(flat), flat)
 

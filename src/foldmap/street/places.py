@@ -19,6 +19,7 @@ from foldmap.types import AnyArray, BoolArray, DoubleArray, FloatArray, IntArray
 SPACING_M = 5.0
 NEAR_M = 1.0
 NEAR_RAD = float(np.deg2rad(10.0))
+_UNLIKE_M = 25.0
 _CELL_M = 32.0
 
 
@@ -69,13 +70,11 @@ def on_edges(graph: LaneGraph, edge: IntArray, along_m: DoubleArray) -> Places:
     return Places(x, y, np.arctan2(step[:, 1], step[:, 0]), edge, along_m)
 
 
-def sample_places(
-    graph: LaneGraph, spacing_m: float = SPACING_M, *, near_m: float = NEAR_M, near_rad: float = NEAR_RAD
-) -> Places:
+def sample_places(graph: LaneGraph, spacing_m: float = SPACING_M) -> Places:
     """Places along each chain, half a spacing from its start and then at equal steps, as near to the spacing as fits.
 
-    Chains shorter than half the spacing have none; the other chains' windows show them. Of places nearer than `near_m`
-    and turned by less than `near_rad` the first is kept; the two directions of a road are different places.
+    Chains shorter than half the spacing have none; the other chains' windows show them. Of places nearer than 1 m and
+    turned by less than 10 degrees the first is kept; the two directions of a road are different places.
 
     Raises:
         ConfigError: a spacing that is not positive.
@@ -95,24 +94,24 @@ def sample_places(
     index = np.clip(np.searchsorted(ends, at, side="left"), found.offset[:-1][chain], found.offset[1:][chain] - 1)
     along = np.clip(at - (ends - length)[index], 0, length[index])
     places = on_edges(graph, found.edge[index], along)
-    return places.take(first_of_near(places, near_m, near_rad))
+    return places.take(first_of_near(places))
 
 
-def first_of_near(places: Places, near_m: float = NEAR_M, near_rad: float = NEAR_RAD) -> BoolArray:
-    """Which places have none before them that is kept, nearer than `near_m` and turned by less than `near_rad`."""
-    if not len(places) or near_m <= 0:
+def first_of_near(places: Places) -> BoolArray:
+    """Which places have none before them that is kept, nearer than `NEAR_M` and turned by less than `NEAR_RAD`."""
+    if not len(places):
         return np.ones(len(places), bool)
-    cell = np.floor(places.xy_m / near_m).astype(np.int64)
+    cell = np.floor(places.xy_m / NEAR_M).astype(np.int64)
     cell -= cell.min(axis=0) - 1
     wide = int(cell[:, 0].max()) + 2
     key = cell[:, 1] * wide + cell[:, 0]
     order = np.argsort(key, kind="stable")
-    kept: BoolArray = _thin(places.xy_m, places.heading_rad, key, order, key[order], wide, near_m, near_rad)
+    kept: BoolArray = _thin(places.xy_m, places.heading_rad, key, order, key[order], wide)
     return kept
 
 
 @njit(cache=True)
-def _thin(xy, heading, key, order, sorted_key, wide, near_m, near_rad):  # type: ignore[no-untyped-def]
+def _thin(xy, heading, key, order, sorted_key, wide):  # type: ignore[no-untyped-def]
     kept = np.zeros(len(key), np.bool_)
     for i in range(len(key)):
         alone = True
@@ -125,25 +124,22 @@ def _thin(xy, heading, key, order, sorted_key, wide, near_m, near_rad):  # type:
                 if j >= i or not kept[j]:
                     continue
                 turn = abs((heading[i] - heading[j] + np.pi) % (2 * np.pi) - np.pi)
-                if turn < near_rad and np.hypot(xy[i, 0] - xy[j, 0], xy[i, 1] - xy[j, 1]) < near_m:
+                if turn < NEAR_RAD and np.hypot(xy[i, 0] - xy[j, 0], xy[i, 1] - xy[j, 1]) < NEAR_M:
                     alone = False
         kept[i] = alone
     return kept
 
 
-def unlike(embeddings: FloatArray, places: Places, most_cosine: float, within_m: float = 25.0) -> BoolArray:
+def unlike(embeddings: FloatArray, places: Places, most_cosine: float) -> BoolArray:
     """Which places to keep when neighbours that look alike are one: each is dropped that resembles an earlier kept one.
 
-    Args:
-        embeddings: float32 (N, D), unit rows.
-        places: where they are; only places of one heading (`NEAR_RAD`) within `within_m` are compared.
-        most_cosine: a similarity above this is alike.
-        within_m: how far a place may stand for others; bounds what localization loses.
+    Alike are embeddings, unit rows float32 (N, D), of a similarity above `most_cosine`. Only places of one heading
+    within 25 m are compared, which bounds what localization loses.
     """
     kept = np.ones(len(places), bool)
     if not len(places):
         return kept
-    pairs = cKDTree(places.xy_m).query_pairs(within_m, output_type="ndarray")
+    pairs = cKDTree(places.xy_m).query_pairs(_UNLIKE_M, output_type="ndarray")
     a, b = pairs.min(axis=1), pairs.max(axis=1)
     turn = np.abs((places.heading_rad[a] - places.heading_rad[b] + np.pi) % (2 * np.pi) - np.pi)
     a, b = a[turn < NEAR_RAD], b[turn < NEAR_RAD]
@@ -156,11 +152,11 @@ def unlike(embeddings: FloatArray, places: Places, most_cosine: float, within_m:
 
 
 def windows(
-    graph: LaneGraph, poses: Iterable[SE2], window: Window = AROUND, step_m: float = 1.0, *, lanes: bool = False
+    graph: LaneGraph, poses: Iterable[SE2], window: Window = AROUND, *, lanes: bool = False
 ) -> Iterator[LaneGraph]:
-    """The part of a graph around each pose, in its ego frame, cut to the window, vertices `step_m` apart.
+    """The part of a graph around each pose, in its ego frame, cut to the window, vertices 1 m apart.
 
-    Each is what ``resample(cut(graph, pose, window), step_m)`` gives, without attributes unless `lanes`. A grid of
+    Each is what ``resample(cut(graph, pose, window), 1.0)`` gives, without attributes unless `lanes`. A grid of
     cells finds the edges, so a window takes as long as what is in it, however large the map.
     """
     if not lanes:
@@ -168,17 +164,17 @@ def windows(
     index = EdgeIndex(graph)
     for pose in poses:
         near = index.near(pose.x_m, pose.y_m, window.radius_m)
-        yield resample(cut(graph.take_edges(near), pose, window), step_m)
+        yield resample(cut(graph.take_edges(near), pose, window), 1.0)
 
 
 class EdgeIndex:
     """Which edges of a graph are near a point: a grid of square cells that lists the edges whose boxes touch each."""
 
-    def __init__(self, graph: LaneGraph, cell_m: float = _CELL_M) -> None:
+    def __init__(self, graph: LaneGraph) -> None:
         ends = graph.vertices_m[graph.edges] if len(graph.edges) else np.zeros((0, 2, 2))
         self._low, self._high = ends.min(axis=1), ends.max(axis=1)
         reach = np.ptp(np.concatenate([self._low, self._high]), axis=0) if len(ends) else np.zeros(2)
-        self._cell_m = max(cell_m, float(reach.max()) / 4096)
+        self._cell_m = max(_CELL_M, float(reach.max()) / 4096)
         self._origin = self._low.min(axis=0) if len(ends) else np.zeros(2)
         first = np.floor((self._low - self._origin) / self._cell_m).astype(np.int64)
         last = np.floor((self._high - self._origin) / self._cell_m).astype(np.int64)

@@ -132,7 +132,7 @@ def test_files_that_hold_no_such_generator(tmp_path: Path) -> None:
     whole = path.read_bytes()
     for cut in (0, 7, 100, len(whole) // 2):
         path.write_bytes(whole[:cut])
-        with pytest.raises(ModelError, match="cut off|damaged|cannot be read|header"):
+        with pytest.raises(ModelError, match=r"cut off|damaged|cannot be read|header"):
             Generator.load(path)
     path.write_bytes(whole)
     tensors = load_file(path)
@@ -144,7 +144,7 @@ def test_files_that_hold_no_such_generator(tmp_path: Path) -> None:
     save_file(tensors, path, metadata={"info": '{"format": 2, "name": "pinet", "settings": {}}'})
     with pytest.raises(ModelError, match="cannot be read"):
         Generator.load(path)
-    with pytest.raises(ModelError, match="cut off|damaged|cannot be read|header"):
+    with pytest.raises(ModelError, match=r"cut off|damaged|cannot be read|header"):
         Generator.load(tmp_path / "missing")
 
 

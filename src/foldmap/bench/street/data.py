@@ -11,7 +11,7 @@ from itertools import groupby
 
 import numpy as np
 
-from foldmap.bench.street.drives import Drive, lane_walk, odometry, off_lane
+from foldmap.bench.street.drives import StreetDrive, lane_walk, odometry, off_lane
 from foldmap.bench.street.split import Distances, Split, check_disjoint, distances
 from foldmap.errors import ConfigError, MapInputError
 from foldmap.formats.street.observations.pairs import FolderPairs
@@ -117,7 +117,7 @@ class StreetData(ABC):
         """At most so many single frames on a map, a little off the lanes."""
 
     @abstractmethod
-    def drives(self, name: str, count: int, frames: int, step_m: float, seed: int) -> list[Drive]:
+    def drives(self, name: str, count: int, frames: int, step_m: float, seed: int) -> list[StreetDrive]:
         """At most so many drives on a map."""
 
     def library(self, most: int = 0) -> Library:
@@ -280,17 +280,17 @@ class TileData(StreetData):
                 break
         return Frames(self, name, found)
 
-    def drives(self, name: str, count: int, frames: int, step_m: float, seed: int) -> list[Drive]:
+    def drives(self, name: str, count: int, frames: int, step_m: float, seed: int) -> list[StreetDrive]:
         """Drives along the lanes of a tile that never leave it, with odometry that drifts."""
         rng = np.random.default_rng([seed, 2])
         places = lane_places(self.maps[name].graph, _STEP_M)
-        found: list[Drive] = []
+        found: list[StreetDrive] = []
         for _ in range(_DRIVE_TRIES if len(places) else 0):
             if len(found) == count:
                 break
             poses = [off_lane(pose, rng) for pose in lane_walk(places, frames, step_m, rng)]
             if len(poses) == frames and all(self.inside(name, pose) for pose in poses):
-                found.append(Drive(Frames(self, name, poses), tuple(poses), odometry(poses, rng)))
+                found.append(StreetDrive(Frames(self, name, poses), tuple(poses), odometry(poses, rng)))
         return found
 
     def _seal(self, seal: hashlib._Hash) -> None:
@@ -348,9 +348,9 @@ class FolderData(StreetData):
         """Rows on a map."""
         return thinned(Some(self._pairs, self._rows(name)), count, seed)
 
-    def drives(self, name: str, count: int, frames: int, step_m: float, seed: int) -> list[Drive]:
+    def drives(self, name: str, count: int, frames: int, step_m: float, seed: int) -> list[StreetDrive]:
         """Runs of consecutive rows on a map that are at most four steps apart."""
-        found: list[Drive] = []
+        found: list[StreetDrive] = []
         rng = np.random.default_rng([seed, 2])
         rows: list[int] = []
         pose = [pose for _, pose in self._placed]
@@ -361,7 +361,7 @@ class FolderData(StreetData):
             rows.append(row)
             if len(rows) == frames and len(found) < count:
                 poses = [pose[k] for k in rows]
-                found.append(Drive(Some(self._pairs, np.array(rows)), tuple(poses), odometry(poses, rng)))
+                found.append(StreetDrive(Some(self._pairs, np.array(rows)), tuple(poses), odometry(poses, rng)))
                 rows = []
         return found
 

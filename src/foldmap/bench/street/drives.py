@@ -18,7 +18,7 @@ _OFF_LANE_M, _OFF_HEADING_RAD = 0.3, math.radians(2.0)
 
 
 @dataclass(frozen=True)
-class Drive:
+class StreetDrive:
     """Frames along lanes, rendered when asked for, and what odometry said between them, in the vehicle frame before."""
 
     frames: Sequence[Pair]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from foldmap.bench.street.data import StreetData, places_of
-from foldmap.bench.street.drives import Drive
+from foldmap.bench.street.drives import StreetDrive
 from foldmap.bench.street.methods import embed_pairs
 from foldmap.bench.street.predict import NOT_KEPT, Kept, Stage, seal_of, unstaged
 from foldmap.errors import ConfigError
@@ -74,12 +74,8 @@ class Found:
     @property
     def error_m(self) -> DoubleArray:
         """Distance of each guess, infinite where there is none."""
-        return np.array(
-            [
-                math.inf if guess is None else math.hypot(guess.x_m - truth.x_m, guess.y_m - truth.y_m)
-                for truth, guess in zip(self.truth, self.guess, strict=True)
-            ]
-        )
+        both = zip(self.truth, self.guess, strict=True)
+        return np.array([math.inf if b is None else math.hypot(b.x_m - a.x_m, b.y_m - a.y_m) for a, b in both])
 
     def row(self) -> dict[str, Any]:
         """Its row."""
@@ -129,7 +125,7 @@ class _Asked:
     places: LanePlaces
     embeddings: FloatArray
     singles: Sequence[Pair]
-    drives: list[Drive]
+    drives: list[StreetDrive]
 
 
 def measure_localization(
@@ -234,7 +230,7 @@ def _asked(
 def _tuned(others: Sequence[tuple[_Asked, FloatArray]]) -> StreetSettings:
     """Temperature and threshold from images on other maps, their similarities side by side as if on one."""
     count = max(len(one.places) for one, _ in others)
-    similarity, near, length = [], [], np.full(count, 1.0)
+    similarity, near = [], []
     for one, seen in others:
         truth = np.array([(pose.x_m, pose.y_m, pose.heading_rad) for _, pose in places_of(one.singles)])
         wide = np.full((len(seen), count), -1e3, np.float32)  # places that the smaller map does not have
@@ -243,7 +239,7 @@ def _tuned(others: Sequence[tuple[_Asked, FloatArray]]) -> StreetSettings:
         mask[:, : len(one.places)] = near_truth(one.places, truth)
         similarity.append(wide)
         near.append(mask)
-    return calibrated(StreetSettings(), np.concatenate(similarity), np.concatenate(near), length)
+    return calibrated(StreetSettings(), np.concatenate(similarity), np.concatenate(near), np.ones(count))
 
 
 def _singles(
@@ -254,26 +250,29 @@ def _singles(
     seen: FloatArray,
     settings: LocalizationSettings,
 ) -> None:
-    prior_question = f"single, {settings.prior_m:g} m prior"
-    for (truth, prior), row in zip(_priors(singles, settings), seen, strict=True):
-        for question, given in ((prior_question, prior), ("single, whole map", None)):
+    for (truth, priors), row in zip(_priors(singles, settings), seen, strict=True):
+        for question, given in priors.items():
             estimate = local.localize(row, given)
             _of(found, question, way).add(truth, estimate.guess, estimate.pose is not None)
 
 
-def _priors(singles: Sequence[Pair], settings: LocalizationSettings) -> list[tuple[SE2, StreetPrior]]:
-    """The truth of each image, and a disc that holds it, its middle evenly anywhere about it."""
+def _priors(singles: Sequence[Pair], settings: LocalizationSettings) -> list[tuple[SE2, dict[str, StreetPrior | None]]]:
+    """The truth of each image, and what it is asked with: a disc that holds it, evenly anywhere about it; nothing."""
     rng = np.random.default_rng([settings.seed, 7])
-    made = []
+    made: list[tuple[SE2, dict[str, StreetPrior | None]]] = []
     for _, truth in places_of(singles):
         far, way = settings.prior_m * math.sqrt(rng.uniform()), rng.uniform(0, 2 * math.pi)
         x, y = truth.x_m + far * math.cos(way), truth.y_m + far * math.sin(way)
-        made.append((truth, StreetPrior(x, y, settings.prior_m)))
+        disc = StreetPrior(x, y, settings.prior_m)
+        made.append((truth, {f"single, {settings.prior_m:g} m prior": disc, "single, whole map": None}))
     return made
 
 
 def _drives(
-    found: dict[tuple[str, str], Found], way: str, local: StreetLocalizer, drives: Sequence[tuple[Drive, FloatArray]]
+    found: dict[tuple[str, str], Found],
+    way: str,
+    local: StreetLocalizer,
+    drives: Sequence[tuple[StreetDrive, FloatArray]],
 ) -> tuple[LanePlaces, StreetEstimate, tuple[SE2, ...]] | None:
     example = None
     for drive, seen in drives:
@@ -291,11 +290,9 @@ def _baselines(
 ) -> None:
     """A place at random within the prior; and a random start carried on by odometry alone."""
     rng = np.random.default_rng([settings.seed, 9])
-    prior_question = f"single, {settings.prior_m:g} m prior"
-    for truth, prior in _priors(asked.singles, settings):
-        for question, given in ((prior_question, prior), ("single, whole map", None)):
-            drawn = _anywhere(local, given, rng)
-            _of(found, question, "random place").add(truth, drawn)
+    for truth, priors in _priors(asked.singles, settings):
+        for question, given in priors.items():
+            _of(found, question, "random place").add(truth, _anywhere(local, given, rng))
     for drive in asked.drives:
         pose = _anywhere(local, None, rng)
         for increment, truth in zip(drive.increments, drive.poses, strict=True):

@@ -104,13 +104,9 @@ def _described(network: Lite0, observation: Observation) -> FloatArray:
     return row
 
 
-def nearest_rows(queries: FloatArray, rows: FloatArray, k: int = 1) -> IntArray:
-    """The `k` rows of largest inner product with each query, best first, int64 (Q, k); the lower of equals first."""
-    found = np.empty((len(queries), min(k, len(rows))), np.int64)
-    for number, query in enumerate(queries):
-        similarity = rows @ query
-        found[number] = np.lexsort((np.arange(len(rows)), -similarity))[: found.shape[1]]
-    return found
+def nearest_rows(queries: FloatArray, rows: FloatArray) -> IntArray:
+    """The row of largest inner product with each query, int64 (Q,); the lowest of equals."""
+    return np.array([np.argmax(rows @ query) for query in queries], np.int64)
 
 
 def retrieved(
@@ -121,7 +117,7 @@ def retrieved(
     `truths` (Q, D) are of the queries' true graphs, for recall among library and truths; None leaves that out.
     """
     begin_s = time.process_time()
-    best = nearest_rows(queries, rows)[:, 0]
+    best = nearest_rows(queries, rows)
     seconds = (time.process_time() - begin_s) / max(1, len(queries))
     ranks = NOTHING
     if truths is not None:
@@ -132,7 +128,7 @@ def retrieved(
 
 def unimodal(method: str, queries: FloatArray, rows: FloatArray, graphs: Sequence[LaneGraph]) -> Answers:
     """The graph of the most similar training image."""
-    best = nearest_rows(queries, rows)[:, 0]
+    best = nearest_rows(queries, rows)
     return Answers(method, tuple(graphs[k] for k in best), best, len(graphs), NOTHING)
 
 

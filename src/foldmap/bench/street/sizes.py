@@ -127,7 +127,7 @@ def _size(
     best: DoubleArray,
     cap_m: float,
 ) -> Size:
-    first = nearest_rows(asked, rows)[:, 0]
+    first = nearest_rows(asked, rows)
     drawn = np.random.default_rng(len(rows)).integers(len(rows), size=(4, len(asked)))
 
     def mean(chosen: IntArray) -> float:

@@ -10,6 +10,7 @@ from pyproj import Transformer
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
+from scipy.spatial.distance import cdist
 
 from foldmap.errors import ConfigError
 from foldmap.formats.crs import to_lonlat
@@ -117,14 +118,12 @@ def _drawn(names: Sequence[str], city: Mapping[str, int], by: str, rng: np.rando
 
 def cities(maps: Sequence[StreetMap]) -> dict[str, int]:
     """A number a city: maps on Earth that are linked by steps below 50 km; a map that is nowhere is its own."""
-    middles = [
-        _on_earth(street, street.graph.vertices_m.mean(0)[None]) if len(street.graph) else None for street in maps
-    ]
-    apart = np.zeros((len(maps), len(maps)))
-    for i, a in enumerate(middles):
-        for j, b in enumerate(middles):
-            apart[i, j] = a is not None and b is not None and float(np.linalg.norm(a - b)) < CITY_M
-    label = connected_components(csr_array(apart), directed=False)[1]
+    middles = np.full((len(maps), 3), np.nan)
+    for row, street in enumerate(maps):
+        middle = _on_earth(street, street.graph.vertices_m.mean(0)[None]) if len(street.graph) else None
+        if middle is not None:
+            middles[row] = middle[0]
+    label = connected_components(csr_array(cdist(middles, middles) < CITY_M), directed=False)[1]
     return {street.name: int(number) for street, number in zip(maps, label, strict=True)}
 
 
@@ -135,7 +134,7 @@ def distances(
     training_xy_m: Mapping[str, DoubleArray],
     leaky: bool = False,
 ) -> Distances:
-    """Distance from each query, float64 (Q, 2) in the frame of its map, to the nearest training place, in real coordinates.
+    """Distance from each query, float64 (Q, 2) in its map's frame, to the nearest training place, real coordinates.
 
     On one map metres of its frame; between maps on Earth the straight line between the two places; NaN for a query that
     shares a map with no training place, where it or any training map is nowhere on Earth.

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from foldmap.bench.street.data import Library, StreetData, batches, graphs_of
-from foldmap.bench.street.drives import Drive
+from foldmap.bench.street.drives import StreetDrive
 from foldmap.bench.street.methods import nearest_rows
 from foldmap.bench.street.predict import NOT_KEPT, Kept, Stage, graphs_seal, seal_of, unstaged
 from foldmap.errors import ConfigError, ModelError
@@ -252,7 +252,7 @@ def _scores(made: Windows, rivals: Rivals) -> dict[str, DoubleArray]:
             found.setdefault(METHODS[1], []).extend(values)
         if retrieval is not None:
             by, library, rows = retrieval
-            best = nearest_rows(by.embed_observations(seen), rows)[:, 0]
+            best = nearest_rows(by.embed_observations(seen), rows)
             window = by.window
             values = [
                 chamfer_m(sampled(library.graphs[k], window).points_m, sampled(g, window).points_m, empty_m(window))
@@ -285,7 +285,7 @@ def _drives(
     return found
 
 
-def _region(data: StreetData, name: str, drive: Drive) -> tuple[list[SE2], LaneGraph]:
+def _region(data: StreetData, name: str, drive: StreetDrive) -> tuple[list[SE2], LaneGraph]:
     """A drive and the map around it, in the frame of its middle pose."""
     middle = drive.poses[len(drive.poses) // 2]
     wide = Window(-_REGION_M, _REGION_M, -_REGION_M, _REGION_M)

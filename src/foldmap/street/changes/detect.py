@@ -19,6 +19,7 @@ from foldmap.street.graph.chains import chains, vertices_along
 from foldmap.street.source import LaneGraph
 from foldmap.types import BoolArray, DoubleArray, IntArray
 
+_GAP = 3
 ADDED, REMOVED, MOVED = "added", "removed", "moved"
 
 
@@ -115,11 +116,11 @@ def _removed(graph: LaneGraph, gone: WorldField, settings: ChangeSettings) -> li
     return found
 
 
-def _closed(strong: BoolArray, gap: int = 3) -> BoolArray:
+def _closed(strong: BoolArray) -> BoolArray:
     """Gaps of up to three edges between strong ones are filled."""
     out: BoolArray = strong.copy()
     for a, b in itertools.pairwise(np.flatnonzero(strong)):
-        if b - a <= gap + 1:
+        if b - a <= _GAP + 1:
             out[a:b] = True
     return out
 

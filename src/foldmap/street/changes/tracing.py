@@ -13,7 +13,8 @@ from foldmap.types import DoubleArray, FloatArray
 _STEP_M = 1.0
 _ASIDE_M = np.linspace(-0.8, 0.8, 9)
 _TURN_RAD = np.radians(np.linspace(-24, 24, 9))
-_MOST_STEPS = 2000
+_MOST_STEPS, _MOST_LINES = 2000, 200
+_ERASED_M = 2.0
 
 
 @dataclass(frozen=True)
@@ -24,8 +25,8 @@ class TracedLine:
     strength: float
 
 
-def trace_lines(field: WorldField, least: float, least_m: float = 6.0, at_most: int = 200) -> list[TracedLine]:
-    """Trace at most so many lanes, strongest start first; those shorter than `least_m` are dropped.
+def trace_lines(field: WorldField, least: float, least_m: float = 6.0) -> list[TracedLine]:
+    """Trace at most 200 lanes, strongest start first; those shorter than `least_m` are dropped.
 
     A line starts at a cell of at least `least` (0 to 1, of all headings together, smoothed over a cell), and goes on
     while it finds half of it.
@@ -33,7 +34,7 @@ def trace_lines(field: WorldField, least: float, least_m: float = 6.0, at_most: 
     left = replace(field, value=field.value.copy())
     found: list[TracedLine] = []
     dropped = 0
-    while len(found) < at_most and dropped < at_most:
+    while len(found) < _MOST_LINES and dropped < _MOST_LINES:
         seed = _strongest(left, least)
         if seed is None:
             break
@@ -92,13 +93,13 @@ def _walk(
     return points
 
 
-def _erase(field: WorldField, line: DoubleArray, radius_m: float = 2.0) -> float:
+def _erase(field: WorldField, line: DoubleArray) -> float:
     """Take a line's ink out of the field, near it and within 60 degrees of its heading; the mean value along it."""
     step = np.gradient(line, axis=0) if len(line) > 1 else np.array([[1.0, 0.0]])
     heading = np.arctan2(step[:, 1], step[:, 0])
     strength = float(field.at(line[:, 0], line[:, 1], heading).mean())
     headings = len(field.value)
-    reach = int(np.ceil(radius_m / field.cell_m))
+    reach = int(np.ceil(_ERASED_M / field.cell_m))
     angle = 2 * np.pi * np.arange(headings) / headings
     for (x, y), h in zip(line, heading, strict=True):
         i, j = int((x - field.west_m) / field.cell_m), int((y - field.south_m) / field.cell_m)

@@ -156,7 +156,7 @@ class CachedExamples:
         )
 
 
-class Alternating:
+class AlternatingExamples:
     """Batches of several sources in turn: step 1 from the first, step 2 from the second, and around again."""
 
     def __init__(self, *sources: FieldExamples) -> None:

@@ -17,6 +17,7 @@ from foldmap.street.source import LINK, LaneGraph
 from foldmap.types import BoolArray, DoubleArray, IntArray
 
 _HEADING_M = 1.0
+_STRAIGHT = math.cos(math.pi / 3)
 _TRIM_M = 0.5
 
 
@@ -48,22 +49,22 @@ class Joined:
         return self.ends - self.open_ends
 
 
-def join_ends(graph: LaneGraph, tolerance_m: float = 0.5, turn_rad: float = math.pi / 3) -> Joined:
+def join_ends(graph: LaneGraph, tolerance_m: float = 0.5) -> Joined:
     """Join lanes of a map without topology: an end meets the starts near it that go on in its direction.
 
-    Forks and merges come from several starts at an end, several ends at a start. No lane is cut in its middle. An end
+    Directions, over the last metre of one and the first metre of the other, may differ by 60 degrees. Forks and merges
+    come from several starts at an end, several ends at a start. No lane is cut in its middle. An end
     and the start of its own lane are joined if the lane is longer than four tolerances.
 
     Args:
         graph: polylines, as `LaneGraph.from_polylines` makes them; joins that are there stay.
         tolerance_m: how far an end may be from a start.
-        turn_rad: how much the direction may change, from the last metre of one to the first metre of the other.
 
     Raises:
         MapInputError: a tolerance that is not positive.
     """
-    if not (tolerance_m > 0 and turn_rad > 0):
-        raise MapInputError(f"cannot join ends within {tolerance_m} m and {turn_rad} rad", "give positive tolerances")
+    if not tolerance_m > 0:
+        raise MapInputError(f"cannot join ends within {tolerance_m} m", "give a positive tolerance")
     if not len(graph.edges):
         return connect(graph, np.zeros((0, 2), np.int64), tolerance_m)
     found = chains(graph)
@@ -75,7 +76,7 @@ def join_ends(graph: LaneGraph, tolerance_m: float = 0.5, turn_rad: float = math
         cKDTree(graph.vertices_m[first[start]]), tolerance_m, output_type="ndarray"
     )
     a, b = end[near["i"]], start[near["j"]]
-    straight = (arriving[a] * leaving[b]).sum(1) >= math.cos(min(turn_rad, math.pi))
+    straight = (arriving[a] * leaving[b]).sum(1) >= _STRAIGHT
     kept = straight & ~((a == b) & (length[a] <= 4 * tolerance_m))
     return connect(graph, np.stack([last[a[kept]], first[b[kept]]], 1), tolerance_m)
 

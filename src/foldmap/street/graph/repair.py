@@ -6,18 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from foldmap.errors import MapInputError
 from foldmap.street.graph.chains import chains
 from foldmap.street.source import LANE, LaneAttributes, LaneGraph
-from foldmap.types import AnyArray, DoubleArray, IntArray
+from foldmap.types import AnyArray, BoolArray, DoubleArray, IntArray
 
 METRES, DEGREES, UNSURE = "metres", "degrees", "unsure"
 _DEGREE_EDGE, _DEGREE_EXTENT = 5e-3, 1.0
 _METRE_EDGE, _METRE_LINE = 0.2, 5.0
+LONG_EDGE_M = 100.0
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Repairs:
     @property
     def total(self) -> int:
         """Sum of all."""
-        return self.merged_vertices + self.self_loops + self.duplicate_edges + self.isolated_vertices
+        return sum(vars(self).values())
 
     def __str__(self) -> str:
         named = (
@@ -50,9 +50,10 @@ def repair(
     kind: AnyArray | None = None,
     lane: AnyArray | None = None,
     lanes: tuple[LaneAttributes, ...] = (),
-    merge_m: float = 0.0,
 ) -> tuple[LaneGraph, Repairs]:
     """Build a lane graph from arrays that may break its rules; vertices and edges stay in their order.
+
+    Vertices of one position that an edge joins become one.
 
     Args:
         vertices_m: (V, 2), any number type.
@@ -60,12 +61,9 @@ def repair(
         kind: (E,), all `LANE` if not given.
         lane: (E,), index into `lanes`, all unknown if not given.
         lanes: attributes.
-        merge_m: vertices that an edge joins and that are no farther apart become one, where the first of them is; none
-            moves farther than this. 0 merges equal positions only.
 
     Raises:
-        MapInputError: a coordinate is not finite, an edge points to a vertex that is not there, shapes do not fit, or
-            `merge_m` is negative.
+        MapInputError: a coordinate is not finite, an edge points to a vertex that is not there, or shapes do not fit.
     """
     points = np.ascontiguousarray(vertices_m, np.float64).reshape(-1, 2)
     pairs = np.ascontiguousarray(edges, np.int64).reshape(-1, 2)
@@ -75,8 +73,6 @@ def repair(
         raise MapInputError(
             f"{len(pairs)} edges, {len(kinds)} kinds and {len(owner)} lanes", "give one kind and one lane an edge"
         )
-    if not merge_m >= 0:
-        raise MapInputError(f"cannot merge vertices within {merge_m} m", "give 0 or a positive distance")
     lost = np.flatnonzero(~np.isfinite(points).all(1))
     if len(lost):
         raise MapInputError(f"vertex {lost[0]} is not finite", "drop or mend it")
@@ -85,7 +81,9 @@ def repair(
         raise MapInputError(
             f"edge {outside[0]} is {pairs[outside[0]].tolist()}, there are {len(points)} vertices", "drop it"
         )
-    root = _merge(points, pairs, float(merge_m))
+    still = (points[pairs[:, 0]] == points[pairs[:, 1]]).all(1)
+    _, stands, label = np.unique(_pieces(len(points), pairs[still])[1], return_index=True, return_inverse=True)
+    root = stands[label.ravel()]
     pairs = root[pairs]
     straight = pairs[:, 0] != pairs[:, 1]
     first = _first_of_each(pairs)
@@ -98,39 +96,17 @@ def repair(
     return LaneGraph(points[used], place[pairs[kept]], kinds[kept], owner[kept], lanes), done
 
 
-def _first_of_each(pairs: IntArray) -> AnyArray:
+def _first_of_each(pairs: IntArray) -> BoolArray:
     first = np.zeros(len(pairs), np.bool_)
-    if len(pairs):
-        first[np.unique(pairs, axis=0, return_index=True)[1]] = True
+    first[np.unique(pairs, axis=0, return_index=True)[1]] = True
     return first
 
 
-@njit(cache=True)
-def _merge(points, edges, merge_m):  # type: ignore[no-untyped-def]
-    """The vertex that stands for each. One that stands for others never moves, so no vertex moves beyond merge_m."""
-    root = np.arange(len(points))
-    size = np.ones(len(points), np.int64)
-    for e in range(len(edges)):
-        a, b = edges[e, 0], edges[e, 1]
-        while root[a] != a:
-            a = root[a]
-        while root[b] != b:
-            b = root[b]
-        if a == b:
-            continue
-        apart = np.hypot(points[a, 0] - points[b, 0], points[a, 1] - points[b, 1])
-        if apart > merge_m or (size[a] > 1 and size[b] > 1 and apart > 0.0):
-            continue
-        if (size[b] > 1 and size[a] == 1) or (size[a] == 1 and size[b] == 1 and b < a):
-            a, b = b, a
-        root[b] = a
-        size[a] += size[b]
-    for v in range(len(points)):
-        r = v
-        while root[r] != r:
-            r = root[r]
-        root[v] = r
-    return root
+def _pieces(count: int, edges: IntArray) -> tuple[int, IntArray]:
+    """How many weakly connected pieces, and the piece of each vertex."""
+    matrix = coo_array((np.ones(len(edges), np.int8), (edges[:, 0], edges[:, 1])), shape=(count, count))
+    pieces, label = connected_components(matrix, directed=False)
+    return int(pieces), label.astype(np.int64)
 
 
 @dataclass(frozen=True)
@@ -145,8 +121,8 @@ class Finding:
     message: str
 
 
-def findings(graph: LaneGraph, long_edge_m: float = 100.0) -> list[Finding]:
-    """What is odd about a graph, in a fixed order; nothing of it prevents folding. Edges over `long_edge_m` are odd."""
+def findings(graph: LaneGraph) -> list[Finding]:
+    """What is odd about a graph, edges over 100 m included, in a fixed order; nothing of it prevents folding."""
     found: list[Finding] = []
     same = len(graph) - len(np.unique(graph.vertices_m, axis=0))
     if same:
@@ -163,21 +139,16 @@ def findings(graph: LaneGraph, long_edge_m: float = 100.0) -> list[Finding]:
         text = f"none of the {len(lanes)} lanes is joined to another: join their ends with foldmap.street.graph.joining"
         found.append(Finding("no-topology", len(lanes), text))
     length = graph.edge_lengths_m
-    long = int((length > long_edge_m).sum())
+    long = int((length > LONG_EDGE_M).sum())
     if long:
-        text = f"{long} edges are longer than {long_edge_m:g} m, the longest has {length.max():.1f} m"
+        text = f"{long} edges are longer than {LONG_EDGE_M:g} m, the longest has {length.max():.1f} m"
         found.append(Finding("long-edges", long, text))
     return found
 
 
 def piece_sizes(graph: LaneGraph) -> IntArray:
     """Vertices of each weakly connected piece, largest first; an isolated vertex is a piece of one."""
-    if not len(graph):
-        return np.zeros(0, np.int64)
-    ones = np.ones(len(graph.edges), np.int8)
-    matrix = coo_array((ones, (graph.edges[:, 0], graph.edges[:, 1])), shape=(len(graph), len(graph)))
-    _, label = connected_components(matrix, directed=True, connection="weak")
-    return np.sort(np.bincount(label))[::-1].astype(np.int64)
+    return np.sort(np.bincount(_pieces(len(graph), graph.edges)[1]))[::-1].astype(np.int64)
 
 
 def unit_of(lines: Sequence[DoubleArray]) -> str:

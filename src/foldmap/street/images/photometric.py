@@ -14,7 +14,7 @@ _LUMA = np.array([0.299, 0.587, 0.114])
 
 
 @dataclass(frozen=True)
-class Light:
+class LightChange:
     """How one image differs from its original.
 
     Attributes:
@@ -85,11 +85,11 @@ def _develop(image, curve, linear, offset, side, noise, seed):  # type: ignore[n
     return out
 
 
-def draw_light(rng: np.random.Generator, strength: float = 1.0) -> Light:
+def draw_light(rng: np.random.Generator, strength: float = 1.0) -> LightChange:
     """Draw a change of light; strength 0 leaves an image as it is, 1 is another season and camera."""
     s = strength
     tint = np.exp(rng.normal(0, 0.06 * s, 3))
-    return Light(
+    return LightChange(
         gamma=float(np.exp(rng.normal(0, 0.2 * s))),
         contrast=float(np.exp(rng.normal(0, 0.18 * s))),
         brightness=float(rng.normal(0, 0.06 * s)),

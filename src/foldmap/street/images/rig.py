@@ -11,29 +11,24 @@ from foldmap.geometry import Camera
 from foldmap.street.images.observation import CameraRing
 from foldmap.types import DoubleArray
 
+_HEIGHT_M, _RADIUS_M = 1.7, 0.3
 YAWS_DEG = (0.0, 45.0, 100.0, 153.0, -153.0, -100.0, -45.0)
 
 
 def surround_ring(
     yaws_deg: Sequence[float] = YAWS_DEG,
     size_px: tuple[int, int] = (400, 300),
-    focal_px: float | None = None,
     *,
     distortion: Sequence[float] = (),
-    height_m: float = 1.7,
     pitch_deg: float = 0.0,
-    radius_m: float = 0.3,
 ) -> CameraRing:
-    """Cameras that look outwards from a circle about (1.35, 0) m of the vehicle frame, whose origin is on the ground.
+    """Cameras on a circle of 0.3 m about (1.35, 0) m of the vehicle frame, 1.7 m above the ground, that look outwards.
 
     Args:
         yaws_deg: where each looks, counter-clockwise from ahead; named ``camera_0``, ``camera_1``, ...
-        size_px: width and height.
-        focal_px: 0.82 of the width where None.
+        size_px: width and height; the focal length is 0.82 of the width.
         distortion: of OpenCV, k1 k2 p1 p2 k3 k4 k5 k6, as many as there are; none makes pinholes.
-        height_m: above the ground.
         pitch_deg: downwards.
-        radius_m: of the circle.
 
     Raises:
         ConfigError: more than eight distortion coefficients.
@@ -41,21 +36,21 @@ def surround_ring(
     if len(distortion) > 8:
         raise ConfigError(f"{len(distortion)} distortion coefficients", "give up to eight, as OpenCV orders them")
     width, height = size_px
-    focal = 0.82 * width if focal_px is None else focal_px
+    focal = 0.82 * width
     params = [focal, focal, 0.5 * width, 0.5 * height]
     if distortion:
         params += [*distortion, *[0.0] * (8 - len(distortion))]
     camera = Camera("FULL_OPENCV" if distortion else "PINHOLE", width, height, np.array(params))
-    poses = [_pose(np.radians(yaw), np.radians(pitch_deg), radius_m, height_m) for yaw in yaws_deg]
+    poses = [_pose(np.radians(yaw), np.radians(pitch_deg)) for yaw in yaws_deg]
     names = tuple(f"camera_{k}" for k in range(len(poses)))
     return CameraRing(names, (camera,) * len(poses), np.stack(poses))
 
 
-def _pose(yaw_rad: float, pitch_rad: float, radius_m: float, height_m: float) -> DoubleArray:
+def _pose(yaw_rad: float, pitch_rad: float) -> DoubleArray:
     cos, sin = np.cos(yaw_rad), np.sin(yaw_rad)
     ahead = np.array([cos * np.cos(pitch_rad), sin * np.cos(pitch_rad), -np.sin(pitch_rad)])
     right = np.array([sin, -cos, 0.0])
     pose = np.eye(4)
     pose[:3, :3] = np.stack([right, np.cross(ahead, right), ahead], 1)
-    pose[:3, 3] = 1.35 + radius_m * cos, radius_m * sin, height_m
+    pose[:3, 3] = 1.35 + _RADIUS_M * cos, _RADIUS_M * sin, _HEIGHT_M
     return pose

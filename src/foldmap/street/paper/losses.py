@@ -90,16 +90,16 @@ def chamfer_loss(alpha_NN: Tensor, targets: SoftTargets, *, per_vertex: bool = T
     return (alpha_NN * distance_NN).sum(1).mean()
 
 
-def edge_loss(alpha_NN: Tensor, targets: SoftTargets, *, per_vertex: bool = True, eps: float = EPS) -> Tensor:
+def edge_loss(alpha_NN: Tensor, targets: SoftTargets, *, per_vertex: bool = True) -> Tensor:
     """Binary cross-entropy between the softly retrieved edges and the true ones, nats."""
     graph_P, met_P = targets.pair_graph_P, targets.met_pair_M
     share_M = alpha_NN[graph_P[met_P], targets.met_graph_M]
     chance_P = alpha_NN.new_zeros(len(graph_P)).index_add(0, met_P, share_M)
-    listed_P = functional.binary_cross_entropy((chance_P + eps).clamp(eps, 1 - eps), targets.truth_P, reduction="none")
+    listed_P = functional.binary_cross_entropy((chance_P + EPS).clamp(EPS, 1 - EPS), targets.truth_P, reduction="none")
     count = len(alpha_NN)
     total_N = alpha_NN.new_zeros(count).index_add(0, graph_P, listed_P)
     unlisted_N = targets.vertices_N**2 - torch.bincount(graph_P, minlength=count)
-    total_N = total_N - unlisted_N * math.log1p(-eps)
+    total_N = total_N - unlisted_N * math.log1p(-EPS)
     if per_vertex:
         total_N = total_N / targets.vertices_N.clamp_min(1)
     return total_N.mean()

@@ -20,7 +20,7 @@ from foldmap.geometry import SE2
 from foldmap.street.graph.chains import resample
 from foldmap.street.graph.window import AROUND, Window, cut
 from foldmap.street.images.ground_image import GroundImage, window_shape
-from foldmap.street.images.ground_warp import RANGE_M, RingWarp
+from foldmap.street.images.ground_warp import RingWarp
 from foldmap.street.images.observation import AerialCrop, CameraRing, LazyPairs, Observation, Pair, RingFrame
 from foldmap.street.images.photometric import draw_light
 from foldmap.street.places import Places, sample_places
@@ -84,9 +84,7 @@ class TilePairs(LazyPairs):
         ConfigError: no tile, two of one name, or no place whose window lies within its tile.
     """
 
-    def __init__(
-        self, tiles: Sequence[GroundTile], spacing_m: float = 5.0, window: Window = AROUND, jitter: Jitter | None = None
-    ) -> None:
+    def __init__(self, tiles: Sequence[GroundTile], spacing_m: float, window: Window, jitter: Jitter | None) -> None:
         names = [tile.map.name for tile in tiles]
         if not tiles or len(set(names)) < len(names):
             raise ConfigError(f"pairs of the tiles {names}", "give at least one tile, each with a name of its own")
@@ -184,11 +182,10 @@ class RingPairs(TilePairs):
         spacing_m: float = 5.0,
         window: Window = AROUND,
         width_px: int = 400,
-        range_m: float = RANGE_M,
         jitter: Jitter | None = None,
     ) -> None:
         super().__init__(tiles, spacing_m, window, jitter)
-        self.warp = RingWarp(ring, width_px, range_m)
+        self.warp = RingWarp(ring, width_px)
 
     def observe(self, tile: GroundTile, world_SE2_ego: SE2) -> RingFrame:
         """Draw the frame."""

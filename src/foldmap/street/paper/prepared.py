@@ -19,7 +19,7 @@ from foldmap.types import BoolArray, DoubleArray, IntArray
 
 
 @dataclass(frozen=True)
-class Batch:
+class PaperBatch:
     """What one training step sees."""
 
     views: PackedViews
@@ -93,7 +93,7 @@ class PreparedPairs:
             raise ConfigError("every place is held out", "leave one to train on")
         return self.take(np.flatnonzero(~out)), self.take(np.flatnonzero(out))
 
-    def batch(self, rows: IntArray, mirror: BoolArray | None = None) -> Batch:
+    def batch(self, rows: IntArray, mirror: BoolArray | None = None) -> PaperBatch:
         """Gather a batch; left and right are exchanged, calibration and graph too, where bool (N,) `mirror` is set."""
         views, graphs, loss = [], [], []
         turned = np.zeros(len(rows), bool) if mirror is None else mirror
@@ -107,4 +107,4 @@ class PreparedPairs:
             loss.append((vertices_m, edges))
         far_m = float(np.hypot(*self.shape.window.size_m))
         targets = soft_targets([vertices for vertices, _ in loss], [edges for _, edges in loss], far_m)
-        return Batch(pack_views(views), pack(graphs, self.shape.graph.direction), targets)
+        return PaperBatch(pack_views(views), pack(graphs, self.shape.graph.direction), targets)

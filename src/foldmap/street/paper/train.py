@@ -17,7 +17,7 @@ from foldmap.errors import ConfigError
 from foldmap.street.paper.encoders.image import PackedViews
 from foldmap.street.paper.encoders.network import PaperNetwork
 from foldmap.street.paper.losses import chamfer_loss, contrastive_loss, edge_loss, similarities, soft_retrieval
-from foldmap.street.paper.prepared import Batch, PreparedPairs
+from foldmap.street.paper.prepared import PaperBatch, PreparedPairs
 from foldmap.training.loop import Trainer, cosine, descend, set_rate
 from foldmap.types import IntArray
 
@@ -111,7 +111,7 @@ class Progress:
 class Drawn(NamedTuple):
     """What a step sees, and the generator of the rest of its draws."""
 
-    batch: Batch
+    batch: PaperBatch
     random: np.random.Generator
 
 

@@ -9,7 +9,13 @@ from collections.abc import Callable, Iterator
 
 from foldmap.street.changes.edits import RandomAging
 from foldmap.street.field.draw import FieldSpec
-from foldmap.street.field.examples import AGED_SHARE, Alternating, CachedExamples, aerial_examples, ring_examples
+from foldmap.street.field.examples import (
+    AGED_SHARE,
+    AlternatingExamples,
+    CachedExamples,
+    aerial_examples,
+    ring_examples,
+)
 from foldmap.street.images.observation import Pair
 from foldmap.street.images.rig import surround_ring
 from foldmap.street.paper.pairs import Jitter
@@ -30,7 +36,7 @@ def town_examples(
     update: bool = False,
     seeds: tuple[int, ...] = TRAINED_SEEDS,
     report: Callable[[str, int, int], None] = lambda what, done, count: None,
-) -> Alternating:
+) -> AlternatingExamples:
     """Aerial crops, frames of a ring over flat ground, and rendered frames with facades and vehicles, in turn.
 
     Args:
@@ -60,7 +66,7 @@ def town_examples(
         lambda done: report("pictures", done, _RENDERED * len(seeds)),
     )
     aerial = aerial_examples(tiles, field, update=update)
-    return Alternating(aerial, warped, aerial, warped, rendered)  # few were rendered: seen less often
+    return AlternatingExamples(aerial, warped, aerial, warped, rendered)  # few were rendered: seen less often
 
 
 def _spread(pairs: TownRingPairs) -> Iterator[Pair]:

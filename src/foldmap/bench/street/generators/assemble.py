@@ -18,9 +18,7 @@ STEP_M = 1.0
 """Between vertices of what generators answer."""
 
 
-def assemble(
-    lines_m: Sequence[DoubleArray], follows: BoolArray, window: Window, shortest_m: float = 1.0, join_m: float = JOIN_M
-) -> LaneGraph:
+def assemble(lines_m: Sequence[DoubleArray], follows: BoolArray, window: Window, shortest_m: float = 1.0) -> LaneGraph:
     """Join lines (P, 2) of the ego frame where one follows another, and give the graph vertices 1 m apart.
 
     Ends that are connected, directly or through others, become one vertex at their mean; each line is bent linearly
@@ -31,7 +29,6 @@ def assemble(
         follows: bool (C, C), whether line j starts where line i ends.
         window: the graph is clipped to it.
         shortest_m: lines shorter than this are dropped, before joining.
-        join_m: widest gap that a connection closes.
     """
     length = np.array([np.hypot(*np.diff(line, axis=0).T).sum() if len(line) > 1 else 0.0 for line in lines_m])
     kept = np.flatnonzero(length >= shortest_m)
@@ -39,7 +36,7 @@ def assemble(
         return LaneGraph.empty()
     lines = [np.asarray(lines_m[int(k)], np.float64) for k in kept]
     ends = np.concatenate([line[[0, -1]] for line in lines])  # start of i: 2 i, its end: 2 i + 1
-    node = _join(ends, follows[np.ix_(kept, kept)], join_m)
+    node = _join(ends, follows[np.ix_(kept, kept)])
     count = int(node.max()) + 1
     sums = np.stack([np.bincount(node, ends[:, axis], count) for axis in (0, 1)], 1)
     place: DoubleArray = np.asarray(sums / np.bincount(node, minlength=count)[:, None], np.float64)
@@ -47,11 +44,11 @@ def assemble(
     return resample(cut(graph, SE2(0.0, 0.0, 0.0), window), STEP_M)
 
 
-def _join(ends: DoubleArray, follows: BoolArray, join_m: float) -> AnyArray:
+def _join(ends: DoubleArray, follows: BoolArray) -> AnyArray:
     """The joint vertex of each end, nearest connections first."""
     before, after = np.nonzero(follows)
     gap = np.hypot(*(ends[2 * before + 1] - ends[2 * after]).T)
-    order = [k for k in np.argsort(gap, kind="stable") if gap[k] <= join_m and before[k] != after[k]]
+    order = [k for k in np.argsort(gap, kind="stable") if gap[k] <= JOIN_M and before[k] != after[k]]
     node: AnyArray = np.arange(len(ends))
     for k in order:
         a, b = node[2 * before[k] + 1], node[2 * after[k]]
