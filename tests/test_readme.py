@@ -124,7 +124,7 @@ def test_marked_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 def check_python_answers(folder: Path) -> None:
     """README's Python gives what the commands give now, to the last digit."""
-    from foldmap.api.answers import Answer, write_json_lines
+    from foldmap.api.results import LocalizedObservation, write_json_lines
     from foldmap.cli import app
     from foldmap.localize.lidar.localizer import LidarLocalizer, LidarSettings
 
@@ -135,7 +135,9 @@ def check_python_answers(folder: Path) -> None:
     ):
         assert CliRunner().invoke(app, words.split()).exit_code in (0, 1)
     found = zip(visual["images"], visual["estimates"], strict=True)
-    photos = [Answer(one.name, str(at), estimate, photos=(one,)) for at, (one, estimate) in enumerate(found)]
+    photos = [
+        LocalizedObservation(one.name, str(at), estimate, photos=(one,)) for at, (one, estimate) in enumerate(found)
+    ]
     write_json_lines("python.jsonl", photos)
     answers = answers_of(folder / "again-poses.txt.jsonl")
     assert answers_of(folder / "python.jsonl") == answers
@@ -144,7 +146,9 @@ def check_python_answers(folder: Path) -> None:
     answers = answers_of(folder / "again.txt.jsonl")
     assert len(answers) == 2
     rows = zip(lidar["drive"].names, answers, lidar["estimates"], strict=True)
-    write_json_lines("python.jsonl", [Answer(name, str(row["time_s"]), estimate) for name, row, estimate in rows])
+    write_json_lines(
+        "python.jsonl", [LocalizedObservation(name, str(row["time_s"]), estimate) for name, row, estimate in rows]
+    )
     assert answers_of(folder / "python.jsonl") == answers
     # the thresholds in the file decide: others would have refused
     assert lidar["town"].lidar_localizer().thresholds == BELIEVING

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from foldmap.api.answers import Answer, is_about_photos, read_photo_answers, write_answers
 from foldmap.api.observing import layer_of
+from foldmap.api.results import LocalizedObservation, is_about_photos, read_photo_lines, write_estimates
 from foldmap.errors import ConfigError
 from foldmap.formats.listing import ListedImage
 from foldmap.formats.poses.tum import read_tum_poses
@@ -63,11 +63,14 @@ def test_lines_and_poses_of_all_layers_are_written_alike(tmp_path: Path) -> None
     nothing = CameraEstimate.without_pose(Status.NO_MATCH, CameraDiagnostics(reason="nothing"))
     rig = (ListedImage("l.jpg"), ListedImage("r.jpg", camera_SE3_rig=world))
     answers = {
-        "street": [Answer("crop", "7.500000", street)],
-        "photos": [Answer("rig", "1305031102175304000", photo, photos=rig), Answer("b", "1", nothing, photos=rig[:1])],
+        "street": [LocalizedObservation("crop", "7.500000", street)],
+        "photos": [
+            LocalizedObservation("rig", "1305031102175304000", photo, photos=rig),
+            LocalizedObservation("b", "1", nothing, photos=rig[:1]),
+        ],
     }
     for kind, some in answers.items():
-        write_answers(tmp_path / kind, some, "tum")
+        write_estimates(tmp_path / kind, some, "tum")
         rows = [json.loads(line) for line in (tmp_path / f"{kind}.jsonl").read_text().splitlines()]
         assert all(list(row)[:6] == COMMON for row in rows)
         times_s, poses = read_tum_poses(tmp_path / kind)
@@ -75,11 +78,11 @@ def test_lines_and_poses_of_all_layers_are_written_alike(tmp_path: Path) -> None
         assert is_about_photos(tmp_path / f"{kind}.jsonl") == (kind == "photos")
         expected = np.linalg.inv(world)[:3, 3] if kind == "photos" else [1.0, 2.0, 0.0]
         np.testing.assert_allclose(poses[0].translation_m, expected, atol=1e-9)
-    read = read_photo_answers(tmp_path / "photos.jsonl")
+    read = read_photo_lines(tmp_path / "photos.jsonl")
     assert [(one.name, one.status) for one in read] == [("rig", "ok"), ("b", "no_match")]
     assert read[0].camera_SE3_world is not None
     np.testing.assert_allclose(read[0].camera_SE3_world[1], world @ world, atol=1e-12)
-    write_answers(tmp_path / "street.csv", answers["street"])
+    write_estimates(tmp_path / "street.csv", answers["street"])
     assert (tmp_path / "street.csv").read_text().splitlines()[
         1
     ] == "crop,7.500000,ok,1.000,2.000,28.648,,2.000,,0.90000"
@@ -89,5 +92,5 @@ def test_nothing_answered_is_a_header_alone(tmp_path: Path) -> None:
     from foldmap.localize.estimate import Diagnostics
 
     estimate = Estimate.without_pose(Status.NO_MAP, Diagnostics())
-    write_answers(tmp_path / "e.txt", [Answer("0.bin", "0", estimate)])
+    write_estimates(tmp_path / "e.txt", [LocalizedObservation("0.bin", "0", estimate)])
     assert (tmp_path / "e.txt").read_text().count("\n") == 1

@@ -12,7 +12,7 @@ import pytest
 from cli_place import Ran
 from scipy.spatial.transform import Rotation
 
-from foldmap.api.answers import trajectory_text
+from foldmap.api.results import trajectory_text
 from foldmap.formats.hloc.results import write_results
 
 Run = Callable[..., Ran]

@@ -12,8 +12,8 @@ import rasterio
 from cli_place import RESOLUTION_M, brightness, truth_of, tum, write_tif
 
 import foldmap
-from foldmap.api.answers import write_answers
 from foldmap.api.localizing_sweeps import localize_sweeps
+from foldmap.api.results import write_estimates
 from foldmap.cli.build.lidar import build_lidar
 from foldmap.cli.fold.command import fold_map
 from foldmap.formats.raster.geotiff import open_raster
@@ -39,7 +39,7 @@ def answers(place: Path, fold: Path, shift_m: tuple[float, float], online: bool)
     prior.write_text(tum(3, (0.3 + shift_m[0], -0.2 + shift_m[1])))
     out = fold.with_suffix(".txt")
     with foldmap.open(fold) as town:
-        write_answers(out, localize_sweeps(town, place / "sweeps", prior, online=online).answers)
+        write_estimates(out, localize_sweeps(town, place / "sweeps", prior, online=online).observations)
     found = []
     for line in Path(f"{out}.jsonl").read_text().splitlines():
         row = json.loads(line)

@@ -37,7 +37,7 @@ READ: dict[str, set[str]] = {
     "unfold": {"fold_file"},
     "street retrieve": {"fold_file", "observations", "poses", "ring", "model"},
     "street update": {"fold_file", "observations", "poses", "ring", "model"},
-    "street expand": {"fold_file", "observations", "from_library", "poses", "ring", "model"},
+    "street expand": {"fold_file", "observations", "library", "poses", "ring", "model"},
     "street map2pix": {"street_map", "observations", "poses", "ring", "model"},
     "bench lidar": {
         *("sweeps", "poses", "map_tif", "map_query", "model", "matcher", "pairs", "ablations", "calibration"),

@@ -14,7 +14,7 @@ import pytest
 from cli_place import Ran
 from scipy.spatial.transform import Rotation
 
-from foldmap.api.answers import read_photo_answers
+from foldmap.api.results import read_photo_lines
 from foldmap.atlas import FoldWriter
 from foldmap.formats.hloc.features import HlocFeatureWriter
 from foldmap.formats.hloc.lists import write_query_list
@@ -239,7 +239,7 @@ def test_a_rig_is_one_query_with_a_pose_for_every_camera(run: Run, street: Stree
     found = np.vstack([np.column_stack([turn, row["pose"][4:]]), [0, 0, 0, 1]])
     for image in images:
         assert np.allclose(image.camera_SE3_rig @ found, poses[image.name], atol=1e-9)
-    assert read_photo_answers(f"{out}.jsonl")[0].images == tuple(poses)
+    assert read_photo_lines(f"{out}.jsonl")[0].images == tuple(poses)
 
 
 FORBIDDING = """

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from foldmap.api.answers import CAMERA_HEADER, VEHICLE_HEADER, PhotoAnswer, is_about_photos, read_photo_answers
+from foldmap.api.results import CAMERA_HEADER, VEHICLE_HEADER, PhotoLine, is_about_photos, read_photo_lines
 from foldmap.atlas.whole import write_whole
 from foldmap.errors import ConfigError, FoldmapError, PoseInputError
 from foldmap.formats.colmap.poses import model_radius_world
@@ -58,7 +58,7 @@ class AnsweredPhotos:
     note: str = ""
 
     @classmethod
-    def of(cls, answers: Sequence[PhotoAnswer]) -> AnsweredPhotos:
+    def of(cls, answers: Sequence[PhotoLine]) -> AnsweredPhotos:
         """What JSON lines say."""
         found = cls()
         for answer in answers:
@@ -221,7 +221,7 @@ def read_answered(estimates: Path, queries: Path | None) -> AnsweredPhotos:
         FoldmapError: a file cannot be read, or nothing was asked.
     """
     if estimates.suffix == ".jsonl":
-        found = AnsweredPhotos.of(read_photo_answers(estimates))
+        found = AnsweredPhotos.of(read_photo_lines(estimates))
     else:
         poses, timed = _poses(estimates)
         found = AnsweredPhotos(list(poses), poses, complete=False)
@@ -257,7 +257,7 @@ def _poses(path: Path) -> tuple[dict[str, DoubleArray], bool]:
 def _told(beside: Path, poses: dict[str, DoubleArray], timed: bool) -> AnsweredPhotos | str:
     """What the lines beside tell, poses under the names there; why they are not used where they are not of them."""
     try:
-        answers = read_photo_answers(beside)
+        answers = read_photo_lines(beside)
     except FoldmapError:
         return "does not tell of these photos"
     found = AnsweredPhotos.of(answers)
@@ -268,7 +268,7 @@ def _told(beside: Path, poses: dict[str, DoubleArray], timed: bool) -> AnsweredP
     return found
 
 
-def _by_time(answers: Sequence[PhotoAnswer], poses: dict[str, DoubleArray]) -> dict[str, DoubleArray]:
+def _by_time(answers: Sequence[PhotoLine], poses: dict[str, DoubleArray]) -> dict[str, DoubleArray]:
     """The rows of a trajectory by the names of the photos that they answer; by their times where they answer others."""
     if any(len(answer.images) != 1 for answer in answers):
         return poses

@@ -7,9 +7,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from time import perf_counter
 
-from foldmap.api.answers import Answer, Begin, Localized, silent
 from foldmap.api.observing_photos import PhotoQuery, QueryFeatures, open_query_features, read_photo_queries
 from foldmap.api.opened import FoldedMap
+from foldmap.api.results import Begin, Localized, LocalizedObservation, silent
 from foldmap.errors import InputError, MapInputError
 from foldmap.formats.photo_times import query_times
 from foldmap.localize.estimate import Status
@@ -63,8 +63,8 @@ def localize_photos(
         estimates, unusable = _photo_estimates(asked, brought, localizer, begin("Localizing"))
         spent_s = perf_counter() - began_s
     times = query_times([one.name for one in asked])
-    answers = [
-        Answer(one.name, at, estimate, photos=one.images)
+    localized = [
+        LocalizedObservation(one.name, at, estimate, photos=one.images)
         for one, at, estimate in zip(asked, times, estimates, strict=True)
     ]
     used_s = [estimate.diagnostics.time_s for estimate in estimates if estimate.diagnostics.time_s > 0]
@@ -73,7 +73,7 @@ def localize_photos(
         "features_s": round((spent_s - sum(used_s)) / len(asked), 4),
         "queries_per_second": round(len(used_s) / sum(used_s), 2),
     }
-    return Localized(answers, {"localizer": asdict(settings)}, speed, [*notes, *unusable])
+    return Localized(localized, {"localizer": asdict(settings)}, speed, [*notes, *unusable])
 
 
 def _photo_estimates(

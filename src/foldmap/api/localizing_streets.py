@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from foldmap.api.answers import Answer, Begin, Localized, silent
 from foldmap.api.observing_streets import StreetSource
 from foldmap.api.opened import FoldedMap
+from foldmap.api.results import Begin, Localized, LocalizedObservation, silent
 from foldmap.api.street_layers import layer_model, one_region
 from foldmap.errors import ConfigError
 from foldmap.formats.street.observations.poses import read_pose_table
@@ -45,10 +45,10 @@ class LocalizedInStreets(Localized):
         """
         from foldmap.report.street_map import street_map
 
-        number = len(self.answers) if number is None else number
-        if not 1 <= number <= len(self.answers):
-            raise ConfigError(f"there is no observation {number}", f"give 1 to {len(self.answers)}")
-        answer = self.answers[number - 1]
+        number = len(self.observations) if number is None else number
+        if not 1 <= number <= len(self.observations):
+            raise ConfigError(f"there is no observation {number}", f"give 1 to {len(self.observations)}")
+        answer = self.observations[number - 1]
         title = f"{answer.name}: {answer.estimate.status.value}"
         return street_map(self.places, answer.estimate.belief, self.truth[:number], answer.estimate, title)
 
@@ -107,11 +107,14 @@ def localize_streets(
         odometry = [None, *(before.inverse() @ after for before, after in itertools.pairwise(poses))]
         estimates = [running.step(row, moved) for row, moved in zip(rows, odometry, strict=True)]
     times = range(len(seen)) if track is None or track.times_s is None else track.times_s.tolist()
-    answers = [
-        Answer(name, f"{at:.6f}", estimate) for name, at, estimate in zip(seen.names, times, estimates, strict=True)
+    localized = [
+        LocalizedObservation(name, f"{at:.6f}", estimate)
+        for name, at, estimate in zip(seen.names, times, estimates, strict=True)
     ]
     told = {"region": name, "places": len(localizer.places)} | ({} if true is None else _recall(estimates, true))
-    return LocalizedInStreets(answers, {"localizer": asdict(settings)}, told, seen.notes, localizer.places, true or [])
+    return LocalizedInStreets(
+        localized, {"localizer": asdict(settings)}, told, seen.notes, localizer.places, true or []
+    )
 
 
 def _street_priors(

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from foldmap.api.answers import Answer, Begin, Localized, silent
 from foldmap.api.opened import FoldedMap
+from foldmap.api.results import Begin, Localized, LocalizedObservation, silent
 from foldmap.errors import ConfigError, SweepInputError
 from foldmap.formats.sweeps.drives import open_drive
 from foldmap.lidar.observation import observations
@@ -56,7 +56,7 @@ def localize_sweeps(
     if online:
         running = localizer.start(priors[0], radius_m / 3, max(heading_range_rad / 3, math.radians(0.1)))
     times_s = np.arange(float(len(drive))) if drive.times_s is None else drive.times_s
-    report, answers = begin("Localizing"), []
+    report, localized = begin("Localizing"), []
     for index, (observation, prior) in enumerate(zip(seen, priors, strict=True)):
         image = None if isinstance(observation, SweepInputError) else observation
         if running is not None:
@@ -69,13 +69,15 @@ def localize_sweeps(
         if isinstance(observation, SweepInputError):
             estimate = _unobserved(observation)
         height_m = float(drive.world_SE3_sensors[index].translation_m[2])
-        answers.append(Answer(drive.names[index], f"{times_s[index]:.6f}", estimate, height_m))
+        localized.append(LocalizedObservation(drive.names[index], f"{times_s[index]:.6f}", estimate, height_m))
         report(index + 1, len(drive))
     for name, time_s in drive.alone:
-        answers.append(Answer(name, f"{time_s:.6f}", _unobserved(f"no prior within {time_limit_s:g} s")))
-    answers.sort(key=lambda one: one.time_s)
+        localized.append(
+            LocalizedObservation(name, f"{time_s:.6f}", _unobserved(f"no prior within {time_limit_s:g} s"))
+        )
+    localized.sort(key=lambda one: one.time_s)
     settings = {**drive.provenance(), "model": folded.bundle.name}
-    return Localized(answers, settings, {"paired": drive.pairing.words}, [])
+    return Localized(localized, settings, {"paired": drive.pairing.words}, [])
 
 
 def _unobserved(reason: object) -> LidarEstimate:

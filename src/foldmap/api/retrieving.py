@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from foldmap.api import opened
-from foldmap.api.answers import Begin
 from foldmap.api.observing_streets import StreetObservations, StreetSource
 from foldmap.api.plain import plain
+from foldmap.api.results import Begin
 from foldmap.api.street_layers import layer_model, one_region
 from foldmap.errors import ConfigError, MapInputError
 from foldmap.formats.street.findings import LineFeature, write_features

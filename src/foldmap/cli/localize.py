@@ -13,8 +13,8 @@ from foldmap.cli.verbs import options_of, spoken
 from foldmap.errors import ConfigError
 
 if TYPE_CHECKING:
-    from foldmap.api.answers import Localized
     from foldmap.api.opened import FoldedMap
+    from foldmap.api.results import Localized
 
 EXAMPLES = (
     "\b\nExamples:\n  foldmap localize map.fold sweeps/ --poses prior.txt -o estimates.txt\n"
@@ -164,7 +164,7 @@ def localize(
     which recall is about. What is not answered has no pose. Exit status 1 when nothing was answered.
     """
     from foldmap.api import opened
-    from foldmap.api.answers import write_answers
+    from foldmap.api.results import write_estimates
 
     with opened.open(fold_file) as town, bars() as begin:
         kind = _layer(context.params, town)
@@ -172,7 +172,7 @@ def localize(
         found = _LOCALIZERS[kind](town, observations or [], dict(own), begin)
         drawn = found.heat_map(picture_of) if picture is not None else b""
     tell(found.notes)
-    write_answers(output, found.answers, layout)
+    write_estimates(output, found.observations, layout)
     said = {"map": fold_file, "layer": kind, "observations": observations}
     save_settings(output, "localize", {**said, **own, **found.settings})
     if picture is not None:
@@ -228,8 +228,8 @@ def _sweeps(town: FoldedMap, observations: list[Path], own: dict[str, Any], begi
 
 
 def _photos(town: FoldedMap, observations: list[Path], own: dict[str, Any], begin: Any) -> Localized:
-    from foldmap.api.answers import check_layout
     from foldmap.api.localizing_photos import localize_photos
+    from foldmap.api.results import check_layout
 
     check_layout(own.pop("layout"))
     folders = [*observations, *([own.pop("photos")] if "photos" in own else [])]

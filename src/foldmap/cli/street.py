@@ -50,6 +50,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the summary as JSON.
 Changes = Annotated[Path, typer.Option("-o", "--output", help="The changes, GeoJSON.")]
 Apply = Annotated[bool, typer.Option("--apply", help="Write them into the map, as one transaction.")]
 Confidence = Annotated[float, typer.Option(help="Least confidence of a change, 0 to 1.")]
+_OF_CHANGES = ("region", "model", "min_confidence", "free_m", "library", "min_similarity")
 
 
 def _source(context: typer.Context) -> StreetSource:
@@ -178,12 +179,7 @@ def update(
     """
     from foldmap.api.street_changes import find_updates
 
-    _change(
-        context,
-        lambda source, report: find_updates(
-            fold_file, source, report, region=region, model=model, min_confidence=min_confidence
-        ),
-    )
+    _change(context, find_updates)
 
 
 @app.command(
@@ -198,9 +194,11 @@ def expand(
     output: Changes,
     apply: Apply = False,
     min_confidence: Confidence = 0.35,
-    free: Annotated[float, typer.Option(help="Places count that have no mapped lane within this, metres.")] = 10.0,
-    from_library: Annotated[
-        Path | None, typer.Option(metavar="LIBRARY.fold", help="Take the most similar graphs of this map instead.")
+    free_m: Annotated[
+        float, typer.Option("--free", help="Places count that have no mapped lane within this, metres.")
+    ] = 10.0,
+    library: Annotated[
+        Path | None, typer.Option("--from-library", metavar="LIBRARY.fold", help="Take this map's most similar graphs.")
     ] = None,
     min_similarity: Annotated[
         float | None, typer.Option(help="Least cosine of a graph from the library; else what suits the model.")
@@ -220,27 +218,15 @@ def expand(
     """
     from foldmap.api.street_changes import find_new_lanes
 
-    _change(
-        context,
-        lambda source, report: find_new_lanes(
-            fold_file,
-            source,
-            report,
-            region=region,
-            model=model,
-            min_confidence=min_confidence,
-            free_m=free,
-            library=from_library,
-            min_similarity=min_similarity,
-        ),
-    )
+    _change(context, find_new_lanes)
 
 
-def _change(context: typer.Context, find: Callable[[StreetSource, Any], FoundChanges]) -> None:
+def _change(context: typer.Context, find: Callable[..., FoundChanges]) -> None:
     """Find changes, apply them where asked to, write them."""
     asked = context.params
+    own = {name: asked[name] for name in _OF_CHANGES if name in asked}
     with bars() as begin:
-        found = find(_source(context), begin("Looking at images"))
+        found = find(asked["fold_file"], _source(context), begin("Looking at images"), **own)
     tell(found.notes)
     done = found.put_into(asked["fold_file"]) if asked["apply"] and found.changes else None
     found.write(asked["output"], done is not None)

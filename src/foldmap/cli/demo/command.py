@@ -107,7 +107,7 @@ def run_demo(folder: Path, bundle: Bundle, settings: DemoSettings) -> dict[str, 
     Returns:
         The summary that the command prints.
     """
-    from foldmap.api.answers import Answer, write_answers
+    from foldmap.api.results import LocalizedObservation, write_estimates
     from foldmap.atlas import FoldFile
     from foldmap.cli.demo.page import demo_page
     from foldmap.cli.demo.street_page import add_street
@@ -131,8 +131,11 @@ def run_demo(folder: Path, bundle: Bundle, settings: DemoSettings) -> dict[str, 
         folded = FoldedLidar(file)
         with bar("Drive 2 localizes") as report:
             driven = _localize(folded, *world_and_path, settings, report)
-        answers = [Answer(f"step {index}", f"{0.1 * index:.6f}", one) for index, one in enumerate(driven.estimates)]
-        write_answers(folder / "estimates.txt", answers)
+        answers = [
+            LocalizedObservation(f"step {index}", f"{0.1 * index:.6f}", one)
+            for index, one in enumerate(driven.estimates)
+        ]
+        write_estimates(folder / "estimates.txt", answers)
         save_settings(folder / "demo", "demo", {**asdict(settings), "model": bundle.name})
         summary = _summary(folder, driven, folded_as.bit_per_m2, folded_as.file_bytes, observed_m2)
         page = demo_page(raster, folded, folded_as, driven, summary, settings, folder.name)

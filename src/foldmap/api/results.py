@@ -51,7 +51,7 @@ def silent(doing: str) -> Callable[[int, int], None]:
 
 
 @dataclass(frozen=True)
-class Answer:
+class LocalizedObservation:
     """What was answered about one observation.
 
     Attributes:
@@ -120,30 +120,30 @@ class Localized:
     """What was answered, and how.
 
     Attributes:
-        answers: one an observation.
+        observations: one each, in order.
         settings: what was effective beside the options.
         told: for people, beside what is counted.
         notes: what was left out or could not be used, for people.
     """
 
-    answers: list[Answer]
+    observations: list[LocalizedObservation]
     settings: dict[str, Any]
     told: dict[str, Any]
     notes: list[str]
 
     def summary(self) -> dict[str, Any]:
         """How many observations got which status, how long one took, and what else there is to tell."""
-        spent_s = [one.estimate.diagnostics.time_s for one in self.answers if one.estimate.diagnostics.time_s > 0]
+        spent_s = [one.estimate.diagnostics.time_s for one in self.observations if one.estimate.diagnostics.time_s > 0]
         return {
-            "observations": len(self.answers),
-            "answered": sum(answer.answered for answer in self.answers),
-            "by_status": dict(Counter(answer.estimate.status.value for answer in self.answers)),
+            "observations": len(self.observations),
+            "answered": sum(one.answered for one in self.observations),
+            "by_status": dict(Counter(one.estimate.status.value for one in self.observations)),
             "median_time_s": round(float(np.median(spent_s or [0.0])), 5),
             **self.told,
         }
 
 
-def write_answers(output: Path, answers: Sequence[Answer], layout: str = "hloc") -> None:
+def write_estimates(output: Path, observations: Sequence[LocalizedObservation], layout: str = "hloc") -> None:
     """Write poses to OUTPUT and a line an observation to OUTPUT.jsonl.
 
     OUTPUT is a trajectory (TUM), or CSV where it is called .csv. Of photos it has the layout "hloc" (``name qw qx qy qz
@@ -152,19 +152,21 @@ def write_answers(output: Path, answers: Sequence[Answer], layout: str = "hloc")
     Raises:
         WriteError: a file cannot be written.
     """
-    if not any(answer.photos for answer in answers):
-        write_whole(output, csv_text(answers) if output.suffix.lower() == ".csv" else trajectory_text(answers))
+    if not any(one.photos for one in observations):
+        write_whole(
+            output, csv_text(observations) if output.suffix.lower() == ".csv" else trajectory_text(observations)
+        )
     else:
         if layout != "tum":
-            write_results(output, {name: pose for one in answers for name, pose in one.photo_poses().items()})
+            write_results(output, {name: pose for one in observations for name, pose in one.photo_poses().items()})
         if layout != "hloc":
-            write_whole(output if layout == "tum" else Path(f"{output}.tum"), trajectory_text(answers))
-    write_json_lines(Path(f"{output}.jsonl"), answers)
+            write_whole(output if layout == "tum" else Path(f"{output}.tum"), trajectory_text(observations))
+    write_json_lines(Path(f"{output}.jsonl"), observations)
 
 
-def write_json_lines(path: Path | str, answers: Sequence[Answer]) -> None:
-    """Write the JSON lines alone; errors as `write_answers`."""
-    write_lines(path, [json.dumps(answer.line(), ensure_ascii=False, allow_nan=False) for answer in answers])
+def write_json_lines(path: Path | str, observations: Sequence[LocalizedObservation]) -> None:
+    """Write the JSON lines alone; errors as `write_estimates`."""
+    write_lines(path, [json.dumps(one.line(), ensure_ascii=False, allow_nan=False) for one in observations])
 
 
 def check_layout(layout: str) -> None:
@@ -177,28 +179,28 @@ def check_layout(layout: str) -> None:
         raise ConfigError(f"there is no layout {layout!r}", f"choose {', '.join(LAYOUTS)}")
 
 
-def trajectory_text(answers: Sequence[Answer]) -> str:
-    """TUM rows ``t x y z qx qy qz qw`` in order of time of the answers that have a pose."""
-    what = f"{CAMERA_HEADER}, world units" if any(one.photos for one in answers) else f"{VEHICLE_HEADER}, metres"
+def trajectory_text(observations: Sequence[LocalizedObservation]) -> str:
+    """TUM rows ``t x y z qx qy qz qw`` in order of time of the observations that have a pose."""
+    what = f"{CAMERA_HEADER}, world units" if any(one.photos for one in observations) else f"{VEHICLE_HEADER}, metres"
     rows = [f"# t x y z qx qy qz qw, {what}"]
-    for answer in sorted(answers, key=lambda one: float(one.time)):
-        if answer.answered:
-            pose = answer.world_SE3
+    for one in sorted(observations, key=lambda one: float(one.time)):
+        if one.answered:
+            pose = one.world_SE3
             values = [*pose[:3, 3], *np.roll(wxyz_from_rigid(pose), -1)]
-            rows.append(" ".join([answer.time, *(f"{value:.12g}" for value in values)]))
+            rows.append(" ".join([one.time, *(f"{value:.12g}" for value in values)]))
     return "\n".join(rows) + "\n"
 
 
-def csv_text(answers: Sequence[Answer]) -> str:
+def csv_text(observations: Sequence[LocalizedObservation]) -> str:
     """A line an observation; the pose is empty where nothing was answered."""
     text = io.StringIO()
     writer = csv.DictWriter(text, _COLUMNS, restval="", lineterminator="\n")
     writer.writeheader()
-    for answer in answers:
-        said = asdict(answer.estimate.diagnostics)
-        row: dict[str, Any] = {"name": answer.name, "time_s": answer.time, "status": answer.estimate.status.value}
-        if answer.answered:
-            pose = answer.estimate.pose
+    for one in observations:
+        said = asdict(one.estimate.diagnostics)
+        row: dict[str, Any] = {"name": one.name, "time_s": one.time, "status": one.estimate.status.value}
+        if one.answered:
+            pose = one.estimate.pose
             row |= {"x_m": f"{pose.x_m:.3f}", "y_m": f"{pose.y_m:.3f}"}
             row["heading_deg"] = f"{math.degrees(pose.heading_rad):.3f}"
             row |= {key: f"{said[key]:.3f}" for key in ("sigma_m", "along_m", "across_m") if said.get(key) is not None}
@@ -209,7 +211,7 @@ def csv_text(answers: Sequence[Answer]) -> str:
 
 
 @dataclass(frozen=True)
-class PhotoAnswer:
+class PhotoLine:
     """What a line says about the photos of one query.
 
     Attributes:
@@ -225,23 +227,23 @@ class PhotoAnswer:
     camera_SE3_world: tuple[DoubleArray, ...] | None
 
 
-def read_photo_answers(path: Path | str) -> list[PhotoAnswer]:
+def read_photo_lines(path: Path | str) -> list[PhotoLine]:
     """Read the JSON lines about photos.
 
     Raises:
         MapInputError: the file cannot be read.
         PoseInputError: naming the line that is no such object.
     """
-    answers = []
+    found = []
     for line, text in content(path, "the JSON lines of foldmap localize"):
         try:
-            answers.append(_photo_answer(json.loads(text)))
+            found.append(_photo_line(json.loads(text)))
         except (ValueError, KeyError, TypeError, PoseInputError) as error:
             reason = error.message if isinstance(error, PoseInputError) else str(error)
             raise PoseInputError(
                 f"{path}, line {line}: no answer about a photo: {reason}", "write it again with foldmap localize"
             ) from error
-    return answers
+    return found
 
 
 def is_about_photos(path: Path) -> bool:
@@ -253,16 +255,16 @@ def is_about_photos(path: Path) -> bool:
         return False
 
 
-def _photo_answer(row: Any) -> PhotoAnswer:
+def _photo_line(row: Any) -> PhotoLine:
     name, status, images, poses = row["name"], row["status"], row["images"], row["image_poses"]
     if not (isinstance(name, str) and isinstance(status, str) and isinstance(images, list)):
         raise ValueError("name, status or images are of another kind")
     if poses is None:
-        return PhotoAnswer(name, tuple(map(str, images)), status, None)
+        return PhotoLine(name, tuple(map(str, images)), status, None)
     sevens = np.array(poses, dtype=np.float64)
     if sevens.shape != (len(images), 7):
         raise ValueError(f"poses of shape {sevens.shape} for {len(images)} images")
-    return PhotoAnswer(name, tuple(map(str, images)), status, tuple(rigid_from_wxyz(sevens[:, :4], sevens[:, 4:])))
+    return PhotoLine(name, tuple(map(str, images)), status, tuple(rigid_from_wxyz(sevens[:, :4], sevens[:, 4:])))
 
 
 def _seven(pose: AnyArray) -> list[float]:
