@@ -28,11 +28,6 @@ def cell_px(resolution_m: float) -> int:
     return max(1, round(CELL_M / resolution_m))
 
 
-def halo_px(resolution_m: float) -> int:
-    """Pixels around a window that its normalization depends on."""
-    return (WINDOW_CELLS // 2 + 2) * cell_px(resolution_m)
-
-
 def _local_moments(intensity: Tensor, observed: Tensor, cell: int) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of observed pixels in the window around each pixel, (B, 1, H, W)."""
     height, width = intensity.shape[-2:]
