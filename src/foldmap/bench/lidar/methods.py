@@ -11,7 +11,7 @@ from typing import Any
 from foldmap.bench.lidar.baselines.embedded import LearnedRasterMatcher
 from foldmap.bench.lidar.baselines.image_codecs import ImageMapCodec, MapCodec, ThresholdMapCodec, standard_codecs
 from foldmap.bench.lidar.baselines.ncc_matcher import NccMatcher
-from foldmap.bench.lidar.baselines.tuning import Places, from_step, tune_matcher
+from foldmap.bench.lidar.baselines.tuning import TrainingPlaces, from_step, tune_matcher
 from foldmap.bench.lidar.cases import Method
 from foldmap.bench.lidar.learned import LearnedCodec, LearnedMatcher
 from foldmap.errors import ConfigError, ModelError
@@ -105,7 +105,7 @@ def chosen_codecs(choice: Choice) -> list[MapCodec]:
 def classical_methods(
     choice: Choice,
     matcher: Bundle | None,
-    places: Places | None,
+    places: TrainingPlaces | None,
     folder: Path,
     report: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Method]:
@@ -141,7 +141,7 @@ def _tuned(
     choice: Choice,
     codecs: Sequence[MapCodec],
     matcher: Bundle,
-    places: Places | None,
+    places: TrainingPlaces | None,
     folder: Path,
     report: Callable[[int, int], None],
 ) -> list[Method]:

@@ -13,10 +13,11 @@ import numpy as np
 from foldmap.bench.lidar.cases import Codec, Match, Matcher, Query, Search, perturbed
 from foldmap.bench.lidar.drive import Drive, LeaveOutMaps
 from foldmap.bench.lidar.predict import Prediction, Predictions, prediction_of
-from foldmap.bench.lidar.protocol import cropped, drive_case
+from foldmap.bench.lidar.protocol import cropped, drive_case, raster_fingerprint
 from foldmap.bench.lidar.score import errors_of
 from foldmap.errors import ConfigError
 from foldmap.geometry import SE2
+from foldmap.lidar.source import RasterMap
 from foldmap.metrics import bits_per_m2, bits_per_px, failure_rates, summarize, travelled_m
 from foldmap.types import FloatArray
 
@@ -108,11 +109,13 @@ class TrackingLocalizer:
 
 @dataclass(frozen=True)
 class OnlineProtocol:
-    """A drive in the map of its other frames; consecutive frames share a map that leaves all of them out.
+    """A drive in the map of its other frames, or in one map of other recordings.
+
+    Consecutive frames share a map that leaves all of them out.
 
     Attributes:
         drive: the drive.
-        resolution_m: of the maps.
+        resolution_m: of the maps, also of a given one.
         sweeps: frames aggregated a step, in the frame of the last.
         guard: frames left out of the map before and after the block it serves.
         block: steps that share a map.
@@ -122,6 +125,7 @@ class OnlineProtocol:
         odometry_noise: standard deviation of the odometry's error per metre driven, in metres and in radians.
         gps_sigma_m: of the GPS positions; None for no GPS.
         seed: of all noise.
+        raster: drive in this map; nothing is left out of it, so guard and block say nothing.
     """
 
     drive: Drive
@@ -135,11 +139,15 @@ class OnlineProtocol:
     odometry_noise: tuple[float, float] = (0.02, 0.001)
     gps_sigma_m: float | None = None
     seed: int = 0
+    raster: RasterMap | None = None
 
     def __post_init__(self) -> None:
         if min(self.sweeps, self.block) < 1 or self.guard < 0:
             raise ConfigError(f"sweeps {self.sweeps}, block {self.block}, guard {self.guard}", "give positive counts")
-        if len(self.drive.frames) <= self.sweeps - 1 + self.block + 2 * self.guard:
+        if self.raster is not None:
+            if self.sweeps > len(self.drive.frames):
+                raise ConfigError(f"{self.sweeps} sweeps a step of {len(self.drive.frames)}", "give a longer drive")
+        elif len(self.drive.frames) <= self.sweeps - 1 + self.block + 2 * self.guard:
             raise ConfigError(
                 f"{len(self.drive.frames)} frames leave no map: blocks of {self.block}, guards of {self.guard}",
                 "give a longer drive, or a smaller block or guard",
@@ -151,15 +159,20 @@ class OnlineProtocol:
         return range(self.sweeps - 1, len(self.drive.frames))
 
     def left_out(self, frame: int) -> tuple[int, int]:
-        """First and last frame (unclipped) that the map used at ``frame`` does without."""
+        """First and last frame (unclipped) that the map used at ``frame`` does without; none of a given map."""
+        if self.raster is not None:
+            return 0, -1
         first = frame - (frame - self.frames.start) % self.block
         return first - self.sweeps + 1 - self.guard, first + self.block - 1 + self.guard
 
     def configuration(self) -> dict[str, Any]:
         """Everything that decides the steps, as plain JSON values."""
         names = ("resolution_m", "sweeps", "guard", "block", "half_length_m", "half_width_m", "gps_sigma_m", "seed")
+        given = {"protocol": "online"}
+        if self.raster is not None:
+            given = {"protocol": "online-given-map", "map_fingerprint": raster_fingerprint(self.raster)}
         return {
-            "protocol": "online",
+            **given,
             **{name: getattr(self, name) for name in names},
             "odometry_noise": list(self.odometry_noise),
             # Heading is always estimated online, whatever the first prior's.
@@ -169,9 +182,12 @@ class OnlineProtocol:
         }
 
     @cached_property
-    def maps(self) -> LeaveOutMaps:
-        """The leave-out maps, built on first use."""
+    def _maps(self) -> LeaveOutMaps:
         return LeaveOutMaps(self.drive, self.resolution_m)
+
+    def map_without(self, first: int, last: int) -> RasterMap:
+        """The given map, or that of all frames but first..last."""
+        return self.raster if self.raster is not None else self._maps.without(first, last)
 
     def step_at(self, frame: int) -> Step:
         """What the vehicle has at a frame, its noise seeded by the frame."""
@@ -214,7 +230,7 @@ def run_online(
             localizer.start(perturbed(truth, protocol.start, np.random.default_rng((protocol.seed, frame))))
         left_out = protocol.left_out(frame)
         if folded is None or raster is None or folded[0] != left_out:
-            raster = protocol.maps.without(*left_out)
+            raster = protocol.map_without(*left_out)
             payload = codec.encode(raster)
             folded = left_out, len(payload), codec.decode(payload)
         match = localizer.step(protocol.step_at(frame), folded[2])

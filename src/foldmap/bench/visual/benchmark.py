@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from foldmap.bench.lidar.page import Picture
+from foldmap.bench.common.tables import Picture
 from foldmap.bench.visual.methods import Line, MapSpec
 from foldmap.bench.visual.page import SceneResults, VisualResults, write_visual
 from foldmap.bench.visual.pictures import correspondences

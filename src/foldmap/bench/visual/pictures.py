@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from foldmap.bench.lidar.page import Picture
+from foldmap.bench.common.tables import Picture
 from foldmap.bench.visual.methods import MapSpec
 from foldmap.bench.visual.protocol import HeldOut
 from foldmap.bench.visual.workshop import Workshop

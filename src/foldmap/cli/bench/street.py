@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from foldmap.cli.common import plain, put
 from foldmap.errors import ConfigError, ModelError
 
 if TYPE_CHECKING:
@@ -30,7 +29,9 @@ _TOWN_SEEDS = (900, 901, 902, 903)
 _QUICK_SEEDS = (900, 901, 902)
 _TOWN_M, _QUICK_M = 400.0, 240.0
 
-ModelOption = Annotated[Path | None, typer.Option(help="Model of `foldmap train street`; the shipped one if left out.")]
+_model = partial(typer.Option, rich_help_panel="Models")
+_split = partial(typer.Option, rich_help_panel="Data and split")
+_most = partial(typer.Option, rich_help_panel="Sizes")
 
 
 def street(
@@ -40,33 +41,33 @@ def street(
         Path | None,
         typer.Option(help="Ortho tiles with street maps, or a folder with pairs.csv; the generated town if left out."),
     ] = None,
-    model: ModelOption = None,
-    ring_model: Annotated[Path | None, typer.Option(help="Model of camera rings, for the ring's table.")] = None,
-    front_model: Annotated[Path | None, typer.Option(help="Model of the front camera alone.")] = None,
-    update_model: Annotated[
-        Path | None, typer.Option(help="Model that takes a map; the shipped one if left out.")
-    ] = None,
-    paper_model: Annotated[Path | None, typer.Option(help="The paper's model, for a row of its own.")] = None,
-    ring: Annotated[
-        Path | None,
-        typer.Option(help="Calibration that tiles are warped into: ring.json, or a folder with Argoverse 2's tables."),
-    ] = None,
-    maps: Annotated[
-        list[Path] | None, typer.Option(help="More street maps, without images, for the table of sizes; repeat.")
+    model: Annotated[
+        Path | None, typer.Option(help="Model of `foldmap train street`; the shipped one if left out.")
     ] = None,
     tables: Annotated[
         str, typer.Option(help="main, ring, modal, size, update, localization, by commas; all where left out.")
     ] = "",
-    generators: Annotated[
-        str, typer.Option(help="topo-tr, topo-prnn, pinet, by commas; all where left out, 'none' for none.")
-    ] = "",
-    hold_out: Annotated[str, typer.Option(help="Names of the maps that queries come from, by commas.")] = "",
-    split: Annotated[str, typer.Option(help="place, city, or leaky (labelled everywhere).")] = "place",
-    queries: Annotated[int | None, typer.Option(help="Queries at most.")] = None,
-    library: Annotated[int | None, typer.Option(help="Graphs of the library at most; all where left out.")] = None,
-    images: Annotated[int | None, typer.Option(help="Training images at most, of baselines.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Few queries, a small library, tiny generators.")] = False,
-    seed: Annotated[int, typer.Option(help="Of every random choice.")] = 0,
+    ring_model: Annotated[Path | None, _model(help="Model of camera rings, for the ring's table.")] = None,
+    front_model: Annotated[Path | None, _model(help="Model of the front camera alone.")] = None,
+    update_model: Annotated[Path | None, _model(help="Model that takes a map; the shipped one if left out.")] = None,
+    paper_model: Annotated[Path | None, _model(help="The paper's model, for a row of its own.")] = None,
+    generators: Annotated[
+        str, _model(help="topo-tr, topo-prnn, pinet, by commas; all where left out, 'none' for none.")
+    ] = "",
+    ring: Annotated[
+        Path | None,
+        _split(help="Calibration that tiles are warped into: ring.json, or a folder with Argoverse 2's tables."),
+    ] = None,
+    maps: Annotated[
+        list[Path] | None, _split(help="More street maps, without images, for the table of sizes; repeat.")
+    ] = None,
+    hold_out: Annotated[str, _split(help="Names of the maps that queries come from, by commas.")] = "",
+    split: Annotated[str, _split(help="place, city, or leaky (labelled everywhere).")] = "place",
+    queries: Annotated[int | None, _most(help="Queries at most.")] = None,
+    library: Annotated[int | None, _most(help="Graphs of the library at most; all where left out.")] = None,
+    images: Annotated[int | None, _most(help="Training images at most, of baselines.")] = None,
+    seed: Annotated[int, _most(help="Of every random choice.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")] = False,
 ) -> None:
     """Measure retrieval, updates and localization against baselines; write JSON, CSV, plots and a page.
@@ -84,26 +85,21 @@ def street(
 
     wanted = RetrievalSettings()
     if generators:
-        wanted = replace(wanted, generators=() if generators == "none" else _words(generators))
-    settings = StreetBenchSettings(_words(tables), quick, seed, wanted).limited(queries, library, images)
+        wanted = replace(wanted, generators=() if generators == "none" else inputs.words_of(generators))
+    settings = StreetBenchSettings(inputs.words_of(tables), quick, seed, wanted).limited(queries, library, images)
     make_folder(output)
     with inputs.stages() as stage:
         stage("Reading")
-        measured, by_ring = read_data(data, _words(hold_out), split, seed, ring, quick)
+        measured, by_ring = read_data(data, inputs.words_of(hold_out), split, seed, ring, quick)
         more: list[StreetMap] = [street for path in maps or [] for street in read_street_maps(path)]
         models = read_models(model, ring_model, front_model, update_model, paper_model)
         rows = run_street(
             measured, models, output, settings,
             ring=by_ring, more=more, command=inputs.spoken(context), stage=stage,
         )  # fmt: skip
-    if as_json:
-        typer.echo(json.dumps(plain(rows), indent=2))
-        return
-    for name, table in rows.items():
-        for row in table:
-            shown = ("method", "question", "library", "way_pct", "chamfer_m", "f1", "within_5m_pct", "leaky")
-            put({"table": name, **{key: row[key] for key in shown if key in row}}, False)
-    typer.echo(str(output / "report.html"))
+    keys = ("table", "method", "question", "library", "way_pct", "chamfer_m", "f1", "within_5m_pct", "leaky")
+    shown = [{"table": name, **row} for name, table in rows.items() for row in table]
+    inputs.print_rows(rows, shown, keys, output / "report.html", as_json)
 
 
 def read_data(
@@ -208,7 +204,3 @@ def _town(quick: bool) -> list[GroundTile]:
     side = _QUICK_M if quick else _TOWN_M
     place = {"west_m": -side / 2, "south_m": -side / 2, "side_m": side}
     return [town_tile(TownWorld(s), day_seed=s, **place) for s in (_QUICK_SEEDS if quick else _TOWN_SEEDS)]
-
-
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(word.strip() for word in text.split(",") if word.strip())

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -43,12 +43,11 @@ class Part(Sequence[Pair]):
         return len(self._indices)
 
     def __getitem__(self, index: Any) -> Any:
-        """One pair."""
         return self._pairs[self._indices[index]]
 
 
 @dataclass(frozen=True)
-class Places:
+class TrainingPlaces:
     """Training pairs and how steps are cut from them.
 
     Attributes:
@@ -141,6 +140,19 @@ class CodedPairs(Sequence[Pair]):
         return CodedPair(intensity, observed, pair.sweep_intensity, pair.sweep_observed, (row_px, col_px))
 
 
+def read_places(folder: Path, most: int, seed: int) -> TrainingPlaces:
+    """Read up to ``most`` cached pairs of the generated town (``python -m foldmap.town.lidar.pairs``).
+
+    Raises:
+        ConfigError: the folder holds no pairs, or too few.
+    """
+    from foldmap.town.lidar.cache import PairCache
+
+    cache = PairCache(folder)
+    part = Part(cast(Sequence[Pair], cache), range(min(len(cache), most)))
+    return TrainingPlaces(part, cache.resolution_m, seed=seed)
+
+
 def through_codec(pair: Pair, codec: MapCodec, resolution_m: float) -> CodedPair | None:
     """Encode and decode a pair's map; None where the codec finds nothing in it to encode."""
     height, width = pair.map_observed.shape
@@ -155,7 +167,7 @@ def through_codec(pair: Pair, codec: MapCodec, resolution_m: float) -> CodedPair
 def tune_matcher(
     bundle: Bundle,
     codec: MapCodec,
-    places: Places,
+    places: TrainingPlaces,
     steps: int,
     folder: Path,
     report: Callable[[int, int], None] = lambda done, total: None,
@@ -192,7 +204,7 @@ def tune_matcher(
 def trained(
     preset: Preset,
     start: LidarModel | None,
-    places: Places,
+    places: TrainingPlaces,
     settings: TrainSettings,
     folder: Path,
     report: Callable[[int, int], None] = lambda done, total: None,
@@ -222,7 +234,7 @@ def from_step(report: Callable[[int, int], None], before: int, total: int) -> Ca
     return lambda done, _: report(before + done, total)
 
 
-def run_folder(folder: Path, name: str, start: Bundle | None, places: Places) -> Path:
+def run_folder(folder: Path, name: str, start: Bundle | None, places: TrainingPlaces) -> Path:
     """A folder whose name says what is trained, and from what: a resumed run never mixes two."""
     digest = hashlib.sha256(start.to_bytes() if start is not None else b"")
     digest.update(repr((places.name, len(places.pairs), places.sweep_px, places.map_px)).encode())
