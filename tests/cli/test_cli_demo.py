@@ -11,8 +11,8 @@ import pytest
 from cli_place import Ran, make_bundle, tum, write_sweeps
 
 from foldmap.atlas import FoldFile
-from foldmap.cli.demo.command import DemoSettings, run_demo
-from foldmap.cli.demo.visual import PhotoSettings
+from foldmap.cli.demo.run import run_demo
+from foldmap.cli.demo.settings import DemoPhotoSettings, DemoSettings
 from foldmap.errors import ConfigError, MissingExtraError
 
 Run = Callable[..., Ran]
@@ -36,7 +36,7 @@ def test_demo_writes_map_file_estimates_and_page(tmp_path: Path) -> None:
 
 def test_photos_join_the_file_of_the_lidar_layer(tmp_path: Path) -> None:
     pytest.importorskip("pycolmap")
-    photos = PhotoSettings(map_photos=8, queries=2, strangers=1, size_px=(320, 240), points=400)
+    photos = DemoPhotoSettings(map_photos=8, queries=2, strangers=1, size_px=(320, 240), points=400)
     settings = DemoSettings(seed=0, length_m=8.0, spacing_m=4.0, steps=1, aggregate=1, photos=photos, streets=None)
     summary = run_demo(tmp_path, make_bundle(), settings)
     with FoldFile.open(tmp_path / "map.fold") as file:
@@ -60,7 +60,7 @@ def test_photos_are_left_out_where_pycolmap_is_missing(
     def missing(*_: object, **__: object) -> None:
         raise MissingExtraError("pycolmap is not installed", "pip install foldmap[sfm]")
 
-    monkeypatch.setattr("foldmap.visual.features.extract.open_extractor", missing)
+    monkeypatch.setattr("foldmap.cli.demo.visual.open_extractor", missing)
     settings = DemoSettings(seed=3, length_m=8.0, spacing_m=4.0, steps=1, aggregate=1, streets=None)
     summary = run_demo(tmp_path, make_bundle(), settings)
     assert "photo_queries" not in summary

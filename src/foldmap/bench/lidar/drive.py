@@ -37,13 +37,7 @@ class GroundFrame:
 
 @dataclass(frozen=True)
 class Drive:
-    """Frames in driving order.
-
-    Attributes:
-        name: what tables call it.
-        frames: at least one.
-        fingerprint: SHA-256 over points, intensities and poses; part of every cached configuration.
-    """
+    """Frames in driving order; the fingerprint is SHA-256 over points, intensities and poses."""
 
     name: str
     frames: tuple[GroundFrame, ...]
@@ -57,8 +51,7 @@ class Drive:
     def aggregated(self, first: int, last: int, anchor: int) -> tuple[FloatArray, FloatArray]:
         """Lay frames first..last (inclusive) together in the vehicle frame of ``anchor``, as odometry would.
 
-        Returns:
-            Points float32 (N, 2) and intensities float32 (N,).
+        Returns points float32 (N, 2) and intensities float32 (N,).
         """
         vehicle_SE2_world = self.frames[anchor].world_SE2_vehicle.inverse()
         frames = self.frames[first : last + 1]
@@ -81,8 +74,7 @@ def load_drive(
         name: what tables call it.
         sweeps: one a pose, read lazily.
         world_SE3_sensor: poses in driving order.
-        max_range_m: returns farther away are left out: they are sparse, graze the ground, and lie beyond the
-            corners of a 24 x 30 m query.
+        max_range_m: returns farther away are sparse, graze the ground and lie beyond a 24 x 30 m query: left out.
         sensor_height_m: of the sensor above the road where known.
 
     Raises:
@@ -116,10 +108,7 @@ def _pairs(sweeps: Iterable[Sweep], poses: Sequence[SE3]) -> Iterable[tuple[Swee
 class LeaveOutMaps:
     """Maps of a drive without some of its frames, fast: the total minus what those frames contributed.
 
-    Args:
-        drive: the drive.
-        resolution_m: of the maps.
-        align_px: the grid's origin and size are multiples of this many pixels, so that all maps of a place agree.
+    All are on one grid, whose origin and size are multiples of `align_px` pixels.
     """
 
     def __init__(self, drive: Drive, resolution_m: float = 0.05, align_px: int = 16) -> None:

@@ -33,14 +33,7 @@ _EXHAUSTIVE_PX = 100
 
 
 class UnfoldedPayload(FoldedLidar):
-    """A folded map in memory instead of in a file; everything else is the file's reader.
-
-    Args:
-        bundle: the operating point.
-        decoder: of it, shared by many maps.
-        grid: placement.
-        payloads: (column, row) -> coded tile.
-    """
+    """A folded map in memory instead of in a file; `payloads` are its coded tiles by (column, row)."""
 
     def __init__(
         self, bundle: Bundle, decoder: Decoder, grid: MetricGrid, payloads: dict[tuple[int, int], bytes]
@@ -61,11 +54,7 @@ class UnfoldedPayload(FoldedLidar):
 
 
 class LearnedCodec:
-    """A bundle as a map codec: the payload holds the tiles of a .fold file; networks are shared by all maps.
-
-    Args:
-        bundle: the operating point.
-    """
+    """A bundle as a map codec: the payload holds the tiles of a .fold file; networks are shared by all maps."""
 
     def __init__(self, bundle: Bundle) -> None:
         self.bundle = bundle
@@ -118,10 +107,9 @@ class LearnedMatcher:
     """The lidar localizer, once per query.
 
     Attributes:
-        half_length_m: extent of the observation.
-        half_width_m: the same to the sides.
+        half_length_m, half_width_m: extent of the observation.
         keep_refused: answer the best pose even where the localizer would not (its status stays in the diagnostics), so
-            that accuracy is compared on the same queries; an honest localizer answers less.
+            that accuracy is compared on the same queries.
     """
 
     half_length_m: float = 15.0

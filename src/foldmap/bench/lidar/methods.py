@@ -115,7 +115,7 @@ def classical_methods(
 
     Args:
         choice: what is measured.
-        matcher: whose embeddings match; needed for the learned matcher.
+        matcher: whose embeddings match.
         places: training pairs, needed where matchers are trained on each codec's output.
         folder: keeps those runs.
         report: called with steps of training done and in all.

@@ -61,24 +61,16 @@ class OnlineLocalizer(Protocol):
     @property
     def name(self) -> str:
         """What tables call it."""
-        ...
 
     def start(self, world_SE2_prior: SE2) -> None:
         """Forget everything and believe this."""
-        ...
 
     def step(self, step: Step, decoded_map: Any) -> Match:
         """Take one step in a map; a pose of None means that it declines to answer."""
-        ...
 
 
 class TrackingLocalizer:
-    """The plainest localizer: dead reckoning, corrected by a matcher at every step. No belief is kept.
-
-    Args:
-        matcher: finds the vehicle around the dead-reckoned pose.
-        search: how far around.
-    """
+    """The plainest localizer: dead reckoning, corrected by a matcher at every step. No belief is kept."""
 
     def __init__(self, matcher: Matcher, search: Search | None = None) -> None:
         self._matcher, self._search = matcher, search or Search(1.0, math.radians(2.0))
@@ -94,11 +86,7 @@ class TrackingLocalizer:
         self._world_SE2_vehicle = world_SE2_prior
 
     def step(self, step: Step, decoded_map: Any) -> Match:
-        """See `OnlineLocalizer`.
-
-        Raises:
-            ConfigError: it was not started.
-        """
+        """See `OnlineLocalizer`; a `ConfigError` where it was not started."""
         if self._world_SE2_vehicle is None:
             raise ConfigError("the localizer was not started", "call start with a prior first")
         predicted = self._world_SE2_vehicle @ step.previous_SE2_current
@@ -215,11 +203,7 @@ def run_online(
     protocol: OnlineProtocol,
     progress: Callable[[int, int], None] | None = None,
 ) -> Predictions:
-    """Drive once with a codec and a localizer.
-
-    Returns:
-        One prediction a frame, in driving order.
-    """
+    """Drive once with a codec and a localizer; one prediction a frame, in driving order."""
     rows: list[Prediction] = []
     first = protocol.frames.start
     folded: tuple[tuple[int, int], int, Any] | None = None
@@ -244,10 +228,7 @@ def run_online(
 def online_row(predictions: Predictions, segment_m: float = 1000.0, limit_m: float = 1.0) -> dict[str, Any]:
     """Summarize one drive or several laid end to end (tables 2 to 4).
 
-    Args:
-        predictions: of `run_online`.
-        segment_m: the drive is cut into segments of this length; see `failure_rates` for shorter drives.
-        limit_m: error at which a segment fails.
+    Segments are `segment_m` long (see `failure_rates` for shorter drives) and fail at an error of `limit_m`.
     """
     errors = errors_of(predictions)
     total = summarize(errors.total_m)

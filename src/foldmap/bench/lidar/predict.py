@@ -24,8 +24,7 @@ class Prediction:
 
     Attributes:
         name: of the case.
-        true_pose: where the vehicle was.
-        prior_pose: where it was believed to be.
+        true_pose, prior_pose: where the vehicle was, and where it was believed to be.
         pose: the answer, or None.
         score: the matcher's.
         payload_bytes: of the folded map.

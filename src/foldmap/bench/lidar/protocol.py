@@ -22,8 +22,8 @@ from foldmap.types import FloatArray
 class DriveProtocol:
     """Queries of a few aggregated sweeps of a drive in the map of the rest of the drive.
 
-    The query is the aggregate of ``sweeps`` frames in the vehicle frame of one of them. Its map leaves out these frames
-    and ``guard`` frames on each side of them: neighbouring sweeps share rings and noise and would flatter a localizer.
+    A query's map leaves out its ``sweeps`` frames and ``guard`` frames on each side of them: neighbouring sweeps share
+    rings and noise and would flatter a localizer.
 
     Attributes:
         drive: the drive.
@@ -32,8 +32,7 @@ class DriveProtocol:
         every: a query starts at every so many frames.
         anchor: whose frame the query is in: ``middle`` of them, or ``last`` as a vehicle has it online.
         guard: frames left out on each side.
-        half_length_m: query points ahead and behind.
-        half_width_m: query points to each side.
+        half_length_m, half_width_m: extent of the query, ahead and behind, and to each side.
         search: how far priors are off, uniformly in x, y and heading.
         seed: of the priors.
 
@@ -113,11 +112,10 @@ class GivenMapProtocol:
     Attributes:
         drive: sweeps with poses in the map's frame; other recordings than the map was built from, or say so.
         raster: the map, folded once.
-        map_name: and fingerprint of the map, for the configuration.
+        map_name: of the map, for the configuration.
         sweeps: frames a query, in the vehicle frame of the last.
         every: a query ends at every so many frames.
-        half_length_m: query points ahead and behind.
-        half_width_m: query points to each side.
+        half_length_m, half_width_m: extent of the query, ahead and behind, and to each side.
         search: how far priors are off.
         priors: per query, each with another prior.
         seed: of the priors.

@@ -28,17 +28,16 @@ SIDES = ("west", "east", "north", "south")
 class RasterProtocol:
     """Square crops of a query raster, north up, in a map raster.
 
-    The ground that both rasters observed is cut in two by a north-south or east-west line that halves it. Crops whose
-    centre lies on the ``scored`` side, farther from the line than half a crop plus the search radius, are queries; the
-    other side is for training and for the offset.
+    A line halves the ground that both observed. Crops whose centre lies on the ``scored`` side of it,
+    farther from the line than half a crop plus the search radius, are queries; the other side is for training and for
+    the offset.
 
     Attributes:
         map_raster: what is folded.
         query_raster: where crops come from.
         name: of the pair, for the configuration.
-        size_m: side of a crop.
-        stride_m: between crops.
-        scored: the side that is scored: west, east, north or south.
+        size_m, stride_m: side of a crop, and from one to the next.
+        scored: west, east, north or south.
         min_observed: least share of a crop that both rasters observed.
         search: how far priors are off; heading 0 means crops keep their heading.
         seed: of the priors.

@@ -18,8 +18,7 @@ class MapSpec:
         codec: "observations" (hloc: every descriptor of every track), "means" (HLoc-avg, in memory), "raw", "pq",
             "layer" (a trained one), "transform" (foldmap's), "budget" (foldmap chooses), "simple-raw", "simple-pq".
         parts: M of "pq", "layer" and "simple-pq".
-        recipe: of "layer", see `layers.RECIPES`; of "pq" a kind of `foldmap.visual.codes.fit_codecs`
-            that nothing is trained for.
+        recipe: of "layer", see `layers.RECIPES`; of "pq" an untrained kind of `foldmap.visual.codes.fit_codecs`.
         select: which points.
         code_bytes: keep as many points as have codes of so many bytes together; 0 keeps all.
         share: keep this share of the points; 0 says nothing.

@@ -52,15 +52,7 @@ class SceneResults:
 
 @dataclass(frozen=True)
 class VisualResults:
-    """Everything that was measured.
-
-    Attributes:
-        scenes: in the order they were given.
-        tables: those that were asked for.
-        thresholds: of accuracy.
-        lead: what was measured, for the head of the page.
-        command: that measured it.
-    """
+    """Everything that was measured; `lead` and `command` are for the head of the page."""
 
     scenes: Sequence[SceneResults]
     tables: Mapping[str, Table]

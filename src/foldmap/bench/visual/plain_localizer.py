@@ -17,7 +17,7 @@ from foldmap.visual.source import Query
 
 @dataclass(frozen=True)
 class PlainLocalizer:
-    """Matches once and solves once: no looking again with the pose in hand, no judging of the answer.
+    """Matches once and solves once: no second match near the pose, no judging of the answer.
 
     Attributes:
         visual_map: folded or not.

@@ -50,14 +50,13 @@ class Answer:
 
 @dataclass(frozen=True)
 class Measured:
-    """All answers in one map with one matcher.
+    """All answers in one map with one matcher; no answers and the `problem` where no map can be made.
 
     Attributes:
-        spec: the map.
-        matcher: how it was localized in.
+        spec, matcher: the map, and how it was localized in.
         points, code_bytes, file_bytes, parts: see `BuiltMap`.
-        answers: one a query; empty where no map can be made.
-        problem: why not.
+        answers: one a query.
+        problem: why there are none.
     """
 
     spec: MapSpec

@@ -27,11 +27,9 @@ that of 7-Scenes."""
 
 @dataclass(frozen=True)
 class Scale:
-    """How distances are told.
+    """How distances are told: "cm", "%" (of the scene's radius) or "units" (of a model without known scale).
 
-    Attributes:
-        name: "cm", "%" (of the scene's radius) or "units" (of a model without known scale).
-        world: length of one, in world units.
+    `world` is the length of one in world units.
     """
 
     name: str
@@ -39,11 +37,7 @@ class Scale:
 
     @staticmethod
     def of(scene: SceneModel, unit: str | None) -> Scale:
-        """The scale of a scene.
-
-        Args:
-            scene: the full model.
-            unit: "world", "radius", or None for "world" where the scene is metric and "radius" where it is not.
+        """The scale of a scene; the unit is "world" or "radius", by default "world" where the scene is metric.
 
         Raises:
             ConfigError: another unit.

@@ -25,14 +25,7 @@ _TRIES = 40
 
 @dataclass(frozen=True)
 class Photo:
-    """One photograph of the town.
-
-    Attributes:
-        name: for scenes and messages.
-        picture: image and true depth.
-        world_SE3_camera: its exact pose.
-        day_seed: the day it was taken.
-    """
+    """One photograph of the town with its exact pose and the day it was taken."""
 
     name: str
     picture: Picture
@@ -139,7 +132,7 @@ def look_along(place_m: DoubleArray, height_m: float, heading_rad: float, pitch_
 
 
 def town_scene(photos: TownPhotos, extractor: Callable[[AnyArray], Features], feature: str = "sift") -> SceneModel:
-    """Make the scene that structure from motion would, with the exact poses.
+    """Make the scene that structure from motion would, metric and with the exact poses.
 
     Keypoints are lifted by the true depth, projected into the other photographs and joined with keypoints near there
     that look alike; points are triangulated from their tracks, and those that three photographs or more see remain.
@@ -148,9 +141,6 @@ def town_scene(photos: TownPhotos, extractor: Callable[[AnyArray], Features], fe
         photos: of the town.
         extractor: local features of an image uint8 (H, W), for example `open_extractor("sift").extract`.
         feature: its name, for the scene.
-
-    Returns:
-        A metric scene.
 
     Raises:
         MapInputError: no point is seen by three photographs.

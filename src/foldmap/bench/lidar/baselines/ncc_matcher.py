@@ -152,7 +152,7 @@ def draw(
     """Average points into a grid's pixels.
 
     Returns:
-        Intensity (H, W), observed (H, W), and the mean of pixel centre minus point (east, north) in metres.
+        Intensity and observed, each (H, W), and the mean of pixel centre minus point (east, north) in metres.
     """
     cells = np.rint(grid.pixel_of(points_world_m)).astype(np.int64)
     inside = ((cells >= 0) & (cells < np.array(grid.shape))).all(1)
@@ -170,7 +170,7 @@ def draw(
 def masked_ncc_window(
     map_spectra: list[AnyArray], template: FloatArray, weight: BoolArray, size: int, shifts: int
 ) -> tuple[DoubleArray, DoubleArray]:
-    """Correlate a masked template with a masked map over a window of shifts (Padfield 2012).
+    """Correlate a masked template with a masked map over a window of shifts (Padfield, IEEE TIP 2012).
 
     Args:
         map_spectra: `rfft2` of map mask, map and squared map (both 0 outside the mask), each (size, size // 2 + 1).

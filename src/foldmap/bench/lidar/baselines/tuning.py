@@ -54,8 +54,7 @@ class TrainingPlaces:
         pairs: places seen twice.
         resolution_m: their pixel size.
         name: where they come from, for the tables.
-        sweep_px: side of the query crop of a step; 0 chooses by the resolution.
-        map_px: the same of the map crop.
+        sweep_px, map_px: sides of a step's query and map crops; 0 chooses by the resolution.
         radius_px: half the search window of a step.
         batch: pairs a step.
         learning_rate: of networks that are trained already.
@@ -107,13 +106,7 @@ class CodedPair:
 
 
 class CodedPairs(Sequence[Pair]):
-    """Pairs whose maps went through a codec, those maps kept in 16 bits; pairs that it finds nothing in are left out.
-
-    Args:
-        pairs: as they were.
-        codec: what the maps go through.
-        resolution_m: their pixel size.
-    """
+    """Pairs whose maps went through a codec, kept in 16 bits; pairs that it finds nothing in are left out."""
 
     def __init__(self, pairs: Sequence[Pair], codec: MapCodec, resolution_m: float) -> None:
         self._pairs = pairs
@@ -175,7 +168,7 @@ def tune_matcher(
     """Train both embeddings on, with maps that went through a codec.
 
     Args:
-        bundle: to begin with; it is left as it is. Its own codec is not touched and no longer fits its embedding.
+        bundle: to begin with; it is left as it is. Its own codec no longer fits the new embedding.
         codec: what the maps go through.
         places: training pairs at the bundle's resolution, none of the ground that is scored.
         steps: of training.
