@@ -17,8 +17,8 @@ def test_steps_are_timed_whole_and_by_stage() -> None:
     threads = torch.get_num_threads()
     times = step_speed.step_times("tiny-8x", threads=1, steps=3)
     assert len(times.wall_s) == len(times.cpu_s) == 3
-    # On one thread the stages, each without those that it calls, add up to the step.
-    assert sum(times.stage_s.values()) == pytest.approx(np.mean(times.cpu_s), rel=0.1)
+    # On one thread the stages, each without those that it calls, add up to the step but for what lies around them.
+    assert 0.7 < sum(times.stage_s.values()) / np.mean(times.cpu_s) < 1.05
     assert set(times.stage_s) == {stage for _, _, stage in step_speed._STAGES}
     assert all(seconds > 0 for seconds in times.stage_s.values())
     assert (FoldedLidar.codes, search.match_fft) == functions

@@ -54,18 +54,20 @@ def test_photos_join_the_file_of_the_lidar_layer(tmp_path: Path) -> None:
     assert "Photos in the same file" in page
 
 
-def test_photos_are_left_out_where_pycolmap_is_missing(
+def test_what_cannot_be_made_is_left_out_and_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def missing(*_: object, **__: object) -> None:
         raise MissingExtraError("pycolmap is not installed", "pip install foldmap[sfm]")
 
     monkeypatch.setattr("foldmap.cli.demo.visual.open_extractor", missing)
-    settings = DemoSettings(seed=3, length_m=8.0, spacing_m=4.0, steps=1, aggregate=1, streets=None)
+    monkeypatch.setattr("foldmap.street.defaults.weights_folder", lambda: tmp_path / "none")
+    settings = DemoSettings(seed=3, length_m=8.0, spacing_m=4.0, steps=1, aggregate=1)
     summary = run_demo(tmp_path, make_bundle(), settings)
-    assert "photo_queries" not in summary
-    told = [line for line in capsys.readouterr().err.splitlines() if "photos" in line]
-    assert told == ["photos left out: pycolmap is not installed (pip install foldmap[sfm])"]
+    assert not {"photo_queries", "street_lane_km"} & set(summary)
+    photos, lanes = [line for line in capsys.readouterr().err.splitlines() if "left out" in line]
+    assert photos == "photos left out: pycolmap is not installed (pip install foldmap[sfm])"
+    assert lanes.startswith("lanes left out: the default street model street-field-1 is not installed")
     assert (tmp_path / "index.html").read_text().count("<img ") == 5
 
 

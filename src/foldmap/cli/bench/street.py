@@ -13,7 +13,6 @@ from foldmap.errors import ConfigError, ModelError
 if TYPE_CHECKING:
     from foldmap.bench.street.benchmark import StreetModels
     from foldmap.bench.street.data import StreetData
-    from foldmap.street.images.observation import CameraRing
     from foldmap.street.model import EmbeddingModel
     from foldmap.street.paper.pairs import GroundTile
     from foldmap.street.source import StreetMap
@@ -105,61 +104,30 @@ def street(
 def read_data(
     path: Path | None, hold_out: tuple[str, ...], split: str, seed: int, ring: Path | None, quick: bool
 ) -> tuple[StreetData, StreetData | None]:
-    """What is benchmarked: the data, and the same tiles as a ring sees them where the data are tiles.
-
-    Raises:
-        ConfigError: the folder holds neither tiles nor pairs, or no split is possible.
-    """
+    """What is benchmarked: the data, and the same tiles as a ring sees them where the data are tiles."""
     from foldmap.bench.street.data import FolderData, TileData
     from foldmap.bench.street.split import split_maps
+    from foldmap.cli.street.observations import open_ring
     from foldmap.formats.street.maps import read_street_maps
     from foldmap.formats.street.observations.pairs import read_pairs
+    from foldmap.street.images.rig import surround_ring
 
     if path is not None and (path / "pairs.csv").is_file():
         pairs, maps = read_pairs(path), read_street_maps(path / "maps")
         return FolderData(pairs, maps, split_maps(maps, split, hold_out, seed)), None
     tiles = _town(quick) if path is None else read_tiles(path)
     chosen = split_maps([tile.map for tile in tiles], split, hold_out, seed)
-    return TileData(tiles, chosen), TileData(tiles, chosen, read_ring(ring))
+    return TileData(tiles, chosen), TileData(tiles, chosen, surround_ring() if ring is None else open_ring(ring))
 
 
 def read_tiles(folder: Path) -> list[GroundTile]:
-    """Read the tiles of a folder.
-
-    Raises:
-        ConfigError: there are none.
-        MapInputError: one cannot be read.
-    """
-    from foldmap.formats.street.observations.aerial import PIXEL_M, TILE_PX, read_aerial_tile, tile_image
-    from foldmap.geometry import MetricGrid
-    from foldmap.street.images.ground_image import GroundImage
-    from foldmap.street.paper.pairs import GroundTile
+    """Read the hand-labelled tiles of a folder; a `ConfigError` where there are none."""
+    from foldmap.formats.street.observations.images import read_ground_tile
 
     files = sorted(folder.glob("tile_*_graph.npz"), key=lambda file: (len(file.name), file.name))
     if not files:
         raise ConfigError(f"{folder} holds neither tiles (tile_*_graph.npz) nor pairs.csv", "give --data of one kind")
-    grid = MetricGrid(0.0, TILE_PX * PIXEL_M, PIXEL_M, TILE_PX, TILE_PX)
-    return [GroundTile(GroundImage(tile_image(file), grid), read_aerial_tile(file)) for file in files]
-
-
-def read_ring(path: Path | None) -> CameraRing:
-    """Read a calibration; seven cameras around a roof where none is given.
-
-    Raises:
-        ConfigError: a folder that does not hold one calibration.
-    """
-    from foldmap.formats.street.observations.argoverse2_rig import read_ring as read_tables
-    from foldmap.formats.street.observations.ring import read_ring_file
-    from foldmap.street.images.rig import surround_ring
-
-    if path is None:
-        return surround_ring()
-    if path.is_file():
-        return read_ring_file(path)
-    found = [sorted(path.glob(f"*{name}.feather")) for name in ("intrinsics", "egovehicle_SE3_sensor")]
-    if any(len(files) != 1 for files in found):
-        raise ConfigError(f"{path} does not hold one calibration", "give ring.json, or the folder of one log's tables")
-    return read_tables(found[0][0], found[1][0])
+    return [read_ground_tile(file) for file in files]
 
 
 def read_models(

@@ -39,15 +39,7 @@ class ShownStep:
 
 @dataclass
 class DemoDrive:
-    """What drive 2 did.
-
-    Attributes:
-        truth: world_SE2_vehicle of every step.
-        dead_reckoned: the first prior carried on by odometry alone.
-        estimates: one a step.
-        seconds: spent in the localizer.
-        shown: the first or the tenth step.
-    """
+    """What drive 2 did: the truth, odometry alone and an estimate at every step, and seconds spent in the localizer."""
 
     truth: list[SE2] = field(default_factory=list)
     dead_reckoned: list[SE2] = field(default_factory=list)

@@ -28,16 +28,7 @@ from foldmap.town import TownWorld
 
 
 def run_demo(folder: Path, bundle: Bundle, settings: DemoSettings) -> dict[str, Any]:
-    """Run the demo and write map.tif, map.fold, estimates.txt and index.html.
-
-    Args:
-        folder: made where missing.
-        bundle: the operating point to fold with.
-        settings: how long it is.
-
-    Returns:
-        The summary that the command prints.
-    """
+    """Run the demo into a folder (map.tif, map.fold, estimates.txt, index.html); gives the summary that is printed."""
     started_s = time.perf_counter()
     make_folder(folder)
     map_tif, path = folder / "map.tif", folder / "map.fold"

@@ -40,9 +40,7 @@ class Retrieved:
         kind: of observation.
         pair: the observation with its true graph.
         best: the retrieved graph.
-        chamfer_m: of it to the truth.
-        random_m: mean over the library.
-        oracle_m: of the best graph of the library.
+        chamfer_m, random_m, oracle_m: to the truth: of that graph, on the mean over the file's, of the file's best.
         apart_m: from the observation to the place whose graph was retrieved.
     """
 
@@ -57,16 +55,9 @@ class Retrieved:
 
 @dataclass
 class DemoStreets:
-    """What the street part made.
+    """What the street part made; `updated` is None where no model finds changes.
 
-    Attributes:
-        folded: where the layer's bytes went.
-        layer_bytes: by which the file grew.
-        model: that was folded in.
-        retrieved: one an observation.
-        driven: what the drives in the town and in another town did.
-        updated: what was found to have changed; None where no model for that is installed.
-        tile: the town from above on the day of the drives.
+    `layer_bytes` is by how much the file grew, `tile` the town from above on the day of the drives.
     """
 
     folded: StreetReport
@@ -87,12 +78,7 @@ def add_streets(
 ) -> DemoStreets:
     """Fold the town's lanes into a file that is there already; update them, retrieve and localize on another day.
 
-    Args:
-        path: a .fold file; its layers stay as they are.
-        world: the town.
-        settings: how much.
-        models: the one that embeds, and the one that finds changes, if there is one.
-        report: called with steps done and in all.
+    ``models`` are the one that embeds, and the one that finds changes, if there is one.
     """
     model, finder = models
     far = 0.5 * settings.side_m + _MARGIN_M

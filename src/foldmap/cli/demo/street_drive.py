@@ -32,16 +32,9 @@ _ODOMETRY = 0.02, 0.002
 
 @dataclass
 class Driven:
-    """What two drives did; neither had a prior.
+    """What two drives without a prior did; `strange` is the filter in another town, `singles` each frame alone.
 
-    Attributes:
-        places: of the map.
-        truth: world_SE2_vehicle of every frame of the drive in the town.
-        estimates: of the filter, one a frame.
-        singles: of each frame alone.
-        strange: of the filter, in another town.
-        seconds: of the filter, a frame.
-        temperature: of the likelihood, from frames of the map's day.
+    `seconds` are the filter's, a frame; the temperature of the likelihood comes from frames of the map's day.
     """
 
     places: LanePlaces
@@ -61,11 +54,7 @@ def drive_streets(
 ) -> Driven:
     """Learn the temperature from frames of the map's day, then drive on another day here and in another town.
 
-    Args:
-        layer: of the file.
-        model: that embedded it.
-        pairs: of the map's day, of another day, of another town.
-        settings: lengths.
+    ``pairs`` are those of the map's day, of another day, and of another town.
     """
     learnt, here, there = pairs
     places = lane_places(layer.graph(REGION), _STEP_M)

@@ -23,13 +23,7 @@ _CROP_M = 15.0
 
 
 def add_street(page: Page, path: Path, made: DemoStreets) -> None:
-    """Append the street layer's tables and pictures.
-
-    Args:
-        page: of the demo.
-        path: the file that holds all layers.
-        made: by `add_streets`.
-    """
+    """Append the street layer's tables and pictures."""
     page.heading("Lanes in the same file")
     page.text(
         f"The town's lane graph, {made.folded.lane_km:.1f} km of lanes, was folded into the same file with an "

@@ -38,12 +38,7 @@ _SAME_M = 2.0
 
 @dataclass(frozen=True)
 class AgedMap:
-    """A map that is out of date.
-
-    Attributes:
-        graph: as it is folded.
-        edits: what was done to it.
-    """
+    """A map that is out of date, as it is folded, and what was done to it."""
 
     graph: LaneGraph
     edits: tuple[Edit, ...]
@@ -118,13 +113,7 @@ def bring_up_to_date(
 ) -> Updated:
     """Drive past every edit, find what changed, and write it into the file as one transaction.
 
-    Args:
-        path: the file with the aged map.
-        aged: what was folded.
-        truth: the lanes as they are.
-        pairs: the cameras, on the day of the drive.
-        models: the one that embedded the map, and the one that compares images with it.
-        settings: how many frames.
+    ``models`` are the one that embedded the map, and the one that compares images with it.
     """
     model, finder = models
     with FoldFile.open(path) as file:

@@ -34,13 +34,11 @@ class DemoPhotos:
     Attributes:
         photos: pictures with their true poses.
         scene: of the map's photos.
-        folded: where the layer's bytes went.
-        layer_bytes: by which the file grew.
+        folded, layer_bytes: where the layer's bytes went, and by how much the file grew.
         queries: with their true camera_SE3_world.
         estimates: one a query.
         strangers: answers to photos of another town.
-        seconds: spent in localizing the queries.
-        loading_s: spent in reading and decoding the layer.
+        seconds, loading_s: spent in localizing the queries, and in reading and decoding the layer.
     """
 
     photos: TownPhotos
@@ -56,12 +54,6 @@ class DemoPhotos:
 
 def add_photos(path: Path, seed: int, settings: DemoPhotoSettings, report: Report) -> DemoPhotos:
     """Photograph the town, fold the scene into a file that is there already, and localize other photos in it.
-
-    Args:
-        path: a .fold file; its layers stay as they are.
-        seed: of the town.
-        settings: how many photos.
-        report: called with steps done and in all.
 
     Raises:
         MissingExtraError: pycolmap, which finds the keypoints, is not installed.

@@ -22,14 +22,7 @@ from foldmap.visual.unfold import FoldedVisual
 
 
 def add_visual(page: Page, path: Path, made: DemoPhotos, summary: dict[str, Any]) -> None:
-    """Append the visual layer's tables and pictures.
-
-    Args:
-        page: of the demo.
-        path: the file that holds all layers.
-        made: by `add_photos`.
-        summary: of `summary_of`.
-    """
+    """Append the visual layer's tables and pictures."""
     page.heading("Photos in the same file")
     page.text(
         f"{summary['photos']} photos of the town, taken on one day, became a scene of {len(made.scene.points_world):,} "

@@ -27,8 +27,7 @@ class TrainingPair:
 
     Attributes:
         map: crop of a map; its grid is a local frame centred on the query.
-        sweep_intensity: float32 (h, w), mean of the aggregated sweeps; 0 where nothing returned.
-        sweep_observed: bool (h, w).
+        sweep_intensity, sweep_observed: (h, w), mean of the aggregated sweeps; 0 where nothing returned.
         offset_px: (row, column) by which the query's content is displaced, within half a pixel.
         map_count: float32 (H, W), returns averaged in each map pixel.
     """
