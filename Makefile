@@ -54,8 +54,8 @@ weights: $(STAMP)
 	mkdir -p src/foldmap/lidar/weights
 	for name in fine-16x-3 fine-16x-6 fine-16x-1 coarse-4x-3; do \
 	    cp $(WEIGHTS)/$$name/model.safetensors src/foldmap/lidar/weights/$$name.safetensors; done
-	$(RUN) -m foldmap.town.street.training -o $(WEIGHTS)/street-field-1
-	$(RUN) -m foldmap.town.street.training --update --steps 1200 --start $(WEIGHTS)/street-field-1/model.safetensors \
+	$(VENV)/bin/foldmap train street --town --steps 3000 -o $(WEIGHTS)/street-field-1
+	$(VENV)/bin/foldmap train street --town --update --steps 1200 --start $(WEIGHTS)/street-field-1/model.safetensors \
 	    -o $(WEIGHTS)/street-update-1
 	mkdir -p src/foldmap/street/weights
 	for name in street-field-1 street-update-1; do \

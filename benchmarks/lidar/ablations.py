@@ -9,27 +9,19 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from foldmap.bench.lidar.baselines.tuning import TrainingPlaces, from_step, read_places, run_folder, trained
-from foldmap.bench.lidar.finish import UnfoldedRaster
-from foldmap.coding.context import ContextModel
-from foldmap.errors import ConfigError, ModelError
-from foldmap.geometry import MetricGrid
-from foldmap.lidar.bundle import Bundle, quantized
-from foldmap.lidar.codec import Decoder
+from foldmap.errors import ConfigError
+from foldmap.lidar.bundle import Bundle
 from foldmap.lidar.defaults import bundles_for
+from foldmap.lidar.fit_coder import fit_coder
 from foldmap.lidar.model import LidarModel
-from foldmap.lidar.pairs.sampling import Pair
+from foldmap.lidar.pairs.sampling import SomePairs
 from foldmap.lidar.presets import preset_named
-from foldmap.lidar.source import RasterMap
 
 _CODER_PAIRS = 200
-_HOLD_OUT = 4
 
 
 @dataclass(frozen=True)
@@ -112,7 +104,8 @@ def train_variants(
                 "source": places.name,
             }
             name = f"ablation-{mode}-{start.preset.downsample}x"
-            bundles.append(with_coder(model, places, name, provenance))
+            pairs = SomePairs(places.pairs, range(min(len(places.pairs), _CODER_PAIRS)))
+            bundles.append(fit_coder(model, pairs, places.resolution_m, name, provenance).bundle)
     return bundles
 
 
@@ -132,37 +125,6 @@ def with_matcher(preset: str, matcher: LidarModel) -> LidarModel:
     model.sweep_embedding.load_state_dict(matcher.sweep_embedding.state_dict())
     model.log_temperature.data.copy_(matcher.log_temperature.data)
     return model
-
-
-def with_coder(model: LidarModel, places: TrainingPlaces, name: str, provenance: dict[str, Any]) -> Bundle:
-    """Fit the coder on three quarters of up to 200 pairs and measure the rate on the rest, as the bundle will be read.
-
-    Raises:
-        ModelError: the held-out maps show no ground.
-    """
-    count = min(len(places.pairs), _CODER_PAIRS)
-    blank = np.zeros((model.preset.groups, 2, 2), np.uint8)
-    coder = ContextModel.fit([blank], model.preset.group_channels)
-    draft = quantized(Bundle(model.eval().cpu(), coder, places.resolution_m, 1.0, name))
-    decoder = Decoder(draft)
-    codes, ground_m2 = [], 0.0
-    for k in range(count):
-        raster = raster_of(places.pairs[k], places.resolution_m)
-        codes.append(UnfoldedRaster(draft, decoder, raster).codes)
-        ground_m2 += 0.0 if k % _HOLD_OUT else raster.observed_m2
-    coder = ContextModel.fit([c for k, c in enumerate(codes) if k % _HOLD_OUT], model.preset.group_channels)
-    held = range(0, count, _HOLD_OUT)
-    bits = sum(8 * len(coder.encode(codes[k])) for k in held)
-    if bits == 0 or ground_m2 == 0:
-        raise ModelError(f"the {len(held)} held-out maps of {places.name} hold no ground", "give other pairs")
-    return replace(draft, coder=coder, rate_bit_m2=bits / ground_m2, provenance=provenance)
-
-
-def raster_of(pair: Pair, resolution_m: float) -> RasterMap:
-    """A pair's map as a raster of its own."""
-    height, width = pair.map_observed.shape
-    grid = MetricGrid(0.0, height * resolution_m, resolution_m, height, width)
-    return RasterMap(grid, pair.map_intensity, pair.map_observed)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -15,12 +15,12 @@ import numpy as np
 
 from benchmarks.context import Board
 from benchmarks.lidar.adapting import Adaptation, adapted_model
-from foldmap.bench.lidar.finish import finish
 from foldmap.formats.sweeps.drives import open_drive
 from foldmap.lidar.bundle import Bundle
 from foldmap.lidar.pairs.from_raster import PlacePair
 from foldmap.lidar.pairs.from_sweeps import SweepPairs
 from foldmap.lidar.pairs.sampling import Pair
+from foldmap.localize.lidar.calibrate import calibrate_model
 from foldmap.town.lidar.sampling import sample_pair
 
 RECORDING = "kitti-odometry00"
@@ -59,7 +59,9 @@ def street_bundle(board: Board, adaptation: Adaptation = STREET) -> Bundle:
         provenance = {**bundle.provenance, "adapted": asdict(adaptation), "on": RECORDING, "validation": curve}
         every: list[Pair] = [*real, *town]
         name = f"{bundle.name}-{RECORDING}"
-        done = finish(model, every, RESOLUTION_M, name, provenance, wrong=adaptation.wrong, seed=adaptation.seed)
+        done = calibrate_model(
+            model, every, RESOLUTION_M, name, provenance, wrong=adaptation.wrong, seed=adaptation.seed
+        )
         return done.bundle
 
     return board.once(("street bundle", adaptation), make)  # type: ignore[no-any-return]

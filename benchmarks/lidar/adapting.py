@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
-import torch
-
 from foldmap.lidar.bundle import Bundle, require_fold
-from foldmap.lidar.checkpoint import FILE
 from foldmap.lidar.model import LidarModel
 from foldmap.lidar.pairs.sampling import Pair, PairSampler
-from foldmap.lidar.train import TrainSettings, train
+from foldmap.lidar.train import LidarTrainer, TrainSettings
+from foldmap.training.loop import train
 
 
 @dataclass(frozen=True)
@@ -79,20 +75,6 @@ def adapted_model(
         validate_every=max(1, a.steps),
         seed=a.seed,
     )
-    preset = bundle.model.preset
-    with tempfile.TemporaryDirectory() as folder:
-        run = train(
-            preset,
-            sampler,
-            held_out,
-            settings,
-            resolution_m,
-            Path(folder),
-            start=bundle.model,
-            report=lambda progress: report(progress.step, settings.steps),
-        )
-        curve = [asdict(line) for line in run]
-        state = torch.load(Path(folder) / FILE, weights_only=True, map_location="cpu")
-    model = LidarModel(preset)
-    model.load_state_dict(state["model"])
-    return model.eval(), curve[-1]
+    trainer = LidarTrainer(bundle.model.preset, sampler, held_out, settings, resolution_m, start=bundle.model)
+    *_, last = train(trainer, None, lambda progress: report(progress.step, settings.steps))
+    return trainer.network, asdict(last)

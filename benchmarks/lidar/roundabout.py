@@ -14,7 +14,6 @@ from benchmarks.lidar.hdl64 import classical
 from benchmarks.lines import Line, at_least, at_most, information
 from foldmap.bench.lidar.baselines.image_codecs import ImageMapCodec
 from foldmap.bench.lidar.cases import Method, Search
-from foldmap.bench.lidar.finish import finish
 from foldmap.bench.lidar.learned import LearnedCodec, LearnedMatcher
 from foldmap.bench.lidar.predict import predict_all
 from foldmap.bench.lidar.raster_protocol import RasterProtocol
@@ -22,6 +21,7 @@ from foldmap.bench.lidar.score import matching_row
 from foldmap.lidar.bundle import Bundle
 from foldmap.lidar.pairs.from_raster import PlacePair, RasterPairs
 from foldmap.lidar.source import RasterMap
+from foldmap.localize.lidar.calibrate import calibrate_model
 
 MAP, QUERY = "groundloc-maps/roundabout_aeva.tif", "groundloc-maps/roundabout_avia.tif"
 
@@ -73,7 +73,7 @@ def adapt_roundabout(
     model, curve = adapted_model(bundle, training, validation, resolution_m, adaptation, report)
     provenance = {**bundle.provenance, "adapted": asdict(adaptation), "validation": curve}
     name, a = f"{bundle.name}-adapted", adaptation
-    return finish(model, training, resolution_m, name, provenance, wrong=a.wrong, seed=a.seed).bundle
+    return calibrate_model(model, training, resolution_m, name, provenance, wrong=a.wrong, seed=a.seed).bundle
 
 
 def training_pairs(protocol: RasterProtocol, a: Adaptation) -> tuple[list[PlacePair], list[PlacePair]]:

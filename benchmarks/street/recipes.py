@@ -15,9 +15,10 @@ from foldmap.street.field.examples import FieldExamples
 from foldmap.street.field.model import FieldEmbedding
 from foldmap.street.field.network import FieldShape
 from foldmap.street.field.sources import aerial_examples, ring_examples
-from foldmap.street.field.train import PRESETS, FieldTrainSettings, train_field
+from foldmap.street.field.train import PRESETS, FieldTrainer, FieldTrainSettings
 from foldmap.street.images.observation import CameraRing
 from foldmap.street.paper.pairs import GroundTile
+from foldmap.training.loop import train
 
 FILE = "model.safetensors"
 FRAMES = 5000
@@ -134,18 +135,11 @@ def trained_model(
     if not path.is_file():
         settings = recipe.settings
         examples = recipe.examples(tiles, ring, report)
-        run = train_field(
-            examples,
-            recipe.shape,
-            settings,
-            folder,
-            start=None if start is None else start.network,
-            report=lambda progress: report(progress.step, settings.steps),
-        )
-        for network, _ in run:
-            trained = network
+        trainer = FieldTrainer(examples, recipe.shape, settings, None if start is None else start.network)
+        for _ in train(trainer, folder, lambda progress: report(progress.step, settings.steps)):
+            pass
         part = path.with_suffix(".part")
-        part.write_bytes(FieldEmbedding(trained.eval(), FieldSpec()).payload())
+        part.write_bytes(FieldEmbedding(trainer.network, FieldSpec()).payload())
         os.replace(part, path)
     return _read(path, recipe, "trained by its recipe")
 

@@ -25,6 +25,7 @@ READ: dict[str, set[str]] = {
     "build visual": {"images", "weights", "poses", "matching"},
     "train lidar": {"pairs", "map_tif", "map_query", "sweeps", "poses", "start"},
     "train street": {"data", "street_map", "ring", "start"},
+    "train visual": {"scenes", "features", "photos", "start"},
     "fold": {"sources", "model", "features", "photos", "globals_", "decoder"},
     "localize": {
         *("fold_file", "sweeps", "poses", "calibration", "queries", "rigs", "features", "photos"),
@@ -62,6 +63,7 @@ WORDS = {
         "hold_out",
         "mode",
         "device",
+        "precision",
         "near",
         "box",
     ),

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from cli_place import Ran
 
-from foldmap.cli.train import sources as train_sources
+from foldmap.api.training.lidar_pairs import Alternating, LidarPairs, mixed_pairs
 from foldmap.errors import ConfigError
 from foldmap.lidar.bundle import Bundle
 
@@ -39,19 +39,20 @@ def test_a_run_makes_a_model_that_folds(run: Run, place: Path, tmp_path: Path) -
     ran = run(*arguments, "--seed", "1")
     assert (ran.status, ran.err.count("\n")) == (2, 1)
     assert "other settings" in ran.err
+    assert run(*arguments, "--seed", "1", "--anew").status == 0
+    assert (tmp_path / "model.safetensors").read_bytes() != payload
 
 
 def test_a_drive_and_the_town_alternate() -> None:
     real, town = list("ab"), list("12345")
-    mixed = train_sources.Alternating(real, town)  # type: ignore[arg-type]
+    mixed = Alternating(real, town)
     assert "".join(mixed[i] for i in range(len(mixed))) == "a1b2a3b4a5"
-    assert mixed[2:5] == ["b", "2", "a"]
 
-    def source(resolution_m: float) -> train_sources.Source:
-        return train_sources.Source([], [], resolution_m, 64, 112, "")
+    def pairs(resolution_m: float) -> LidarPairs:
+        return LidarPairs([], [], resolution_m, 64, 112, "")
 
     with pytest.raises(ConfigError, match="drawn at"):
-        train_sources.mixed_source(source(0.05), source(0.33))
+        mixed_pairs(pairs(0.05), pairs(0.33))
 
 
 @pytest.mark.parametrize(

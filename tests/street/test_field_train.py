@@ -15,9 +15,10 @@ from foldmap.street.field.examples import Alternating, FieldExamples, PairExampl
 from foldmap.street.field.model import FieldEmbedding
 from foldmap.street.field.network import FieldNetwork, FieldShape
 from foldmap.street.field.sources import aerial_examples
-from foldmap.street.field.train import FieldTrainSettings, field_loss, train_field
+from foldmap.street.field.train import FieldTrainer, FieldTrainSettings, field_loss
 from foldmap.street.graph.window import Window
 from foldmap.street.paper.pairs import AerialPairs
+from foldmap.training.loop import train
 
 SPEC = FieldSpec(Window(-8, 8, -8, 8))
 SETTINGS = FieldTrainSettings(steps=6, batch=4, warmup_steps=2, checkpoint_every=3, imagenet=False, seed=3)
@@ -28,15 +29,16 @@ def _examples(update: bool = False) -> PairExamples:
 
 
 def _run(examples: FieldExamples, folder: Path, settings: FieldTrainSettings = SETTINGS, update: bool = False) -> bytes:
-    *_, (network, _) = train_field(examples, FieldShape(width=8, with_map=update), settings, folder)
-    return FieldEmbedding(network, SPEC).payload()
+    trainer = FieldTrainer(examples, FieldShape(width=8, with_map=update), settings)
+    *_, _ = train(trainer, folder)
+    return FieldEmbedding(trainer.network, SPEC).payload()
 
 
 @pytest.mark.parametrize("update", [False, True])
 def test_a_run_that_was_stopped_ends_as_one_that_was_not(tmp_path: Path, update: bool) -> None:
     examples = _examples(update)
     whole = _run(examples, tmp_path / "whole", update=update)
-    stopped = train_field(examples, FieldShape(width=8, with_map=update), SETTINGS, tmp_path / "parts")
+    stopped = train(FieldTrainer(examples, FieldShape(width=8, with_map=update), SETTINGS), tmp_path / "parts")
     next(stopped)
     stopped.close()
     assert _run(examples, tmp_path / "parts", update=update) == whole
@@ -44,22 +46,15 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(tmp_path: Path, update:
     assert _run(examples, tmp_path / "whole", update=update) == whole  # finished: nothing is done again
 
 
-def test_another_run_in_the_same_folder_is_refused(tmp_path: Path) -> None:
-    examples = _examples()
-    next(train_field(examples, FieldShape(width=8), SETTINGS, tmp_path))
-    other = FieldTrainSettings(steps=6, batch=4, imagenet=False, seed=4)
-    with pytest.raises(ConfigError, match="other settings"):
-        next(train_field(examples, FieldShape(width=8), other, tmp_path))
-
-
 def test_it_learns_to_see_lanes(tmp_path: Path) -> None:
     """After seconds the field of an unseen tile agrees with the truth far better than a constant does."""
     settings = FieldTrainSettings(steps=50, batch=8, warmup_steps=5, checkpoint_every=50, imagenet=False, seed=0)
     examples = aerial_examples([tile(k) for k in range(4)], SPEC, spacing_m=3.0)
-    *_, (network, _) = train_field(examples, FieldShape(width=16), settings, tmp_path)
+    trainer = FieldTrainer(examples, FieldShape(width=16), settings)
+    *_, _ = train(trainer, tmp_path)
     pairs = AerialPairs([tile(9)], 8.0, SPEC.window, 64)
     truth = np.stack([draw(pair.graph, SPEC) for pair in pairs]).sum(1)
-    read = FieldEmbedding(network, SPEC).read_fields([pair.observation for pair in pairs]).sum(1)
+    read = FieldEmbedding(trainer.network, SPEC).read_fields([pair.observation for pair in pairs]).sum(1)
     assert np.corrcoef(truth.ravel(), read.ravel())[0, 1] > 0.6
 
 
@@ -101,9 +96,9 @@ def test_the_loss_of_a_perfect_answer_is_zero() -> None:
     assert field_loss(torch.zeros_like(logits), target).min() > 0.05
 
 
-def test_too_few_windows_and_odd_settings_are_refused(tmp_path: Path) -> None:
+def test_too_few_windows_and_odd_settings_are_refused() -> None:
     with pytest.raises(ConfigError, match="less than a batch"):
-        next(train_field(_examples(), FieldShape(width=8), FieldTrainSettings(batch=10_000), tmp_path))
+        FieldTrainer(_examples(), FieldShape(width=8), FieldTrainSettings(batch=10_000))
     for bad in ({"steps": 0}, {"batch": 1}, {"learning_rate": 0.0}, {"weight_decay": 1.5}):
         with pytest.raises(ConfigError):
             FieldTrainSettings(**bad)  # type: ignore[arg-type]
@@ -113,6 +108,8 @@ def test_a_start_gives_its_tensors_where_they_fit(tmp_path: Path) -> None:
     torch.manual_seed(5)
     start = FieldNetwork(FieldShape(width=8))
     still = FieldTrainSettings(steps=1, batch=4, warmup_steps=1, learning_rate=1e-12, imagenet=False, symmetries=False)
-    network, _ = next(train_field(_examples(True), FieldShape(width=8, with_map=True), still, tmp_path, start=start))
+    trainer = FieldTrainer(_examples(True), FieldShape(width=8, with_map=True), still, start)
+    next(train(trainer, tmp_path))
+    network = trainer.network
     assert torch.allclose(network.taps[0].weight, start.taps[0].weight, atol=1e-6)
     assert network.head.out_channels == 24

@@ -76,7 +76,7 @@ def test_what_is_not_such_a_network_is_refused(network: PaperNetwork) -> None:
         "'extra' besides": _written(info, {**tensors, "extra": torch.zeros(1)}),
         f"'{name}' besides, or lacks": _written(info, {k: v for k, v in tensors.items() if k != name}),
         "not finite half": _written(info, nan),
-        "torch.float32": _written(info, {**tensors, name: tensors[name].float()}),
+        "float32": _written(info, {**tensors, name: tensors[name].float()}),
         r"\(1, 1\), not finite": _written(info, {**tensors, name: torch.zeros(1, 1, dtype=torch.float16)}),
     }
     for message, bad in wrong.items():

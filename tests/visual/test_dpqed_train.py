@@ -13,9 +13,9 @@ import torch
 
 from foldmap.coding.additive import AdditiveQuantizer
 from foldmap.coding.pq import ProductQuantizer
-from foldmap.errors import ConfigError, MapInputError, ModelError
+from foldmap.errors import ConfigError, MapInputError
+from foldmap.training.checkpoint import FILE
 from foldmap.types import FloatArray
-from foldmap.visual.dpq.layer_checkpoint import FILE
 from foldmap.visual.dpq.serialize import LayerShape
 from foldmap.visual.dpq.train import LOSSES, Descriptors, LayerProgress, LayerSettings, train_layer
 
@@ -115,15 +115,6 @@ def test_a_resumed_run_is_the_same_run(tmp_path: Path, shape: LayerShape, settin
     for one, other in zip(resumed.layer.parameters(), whole.layer.parameters(), strict=True):
         assert torch.equal(one, other)
     assert (tmp_path / "cut" / FILE).read_bytes() == (tmp_path / "whole" / FILE).read_bytes()
-
-
-def test_a_folder_of_another_run_is_refused(tmp_path: Path) -> None:
-    train_layer(scene(), SHAPE, replace(QUICK, epochs=1), folder=tmp_path)
-    with pytest.raises(ConfigError, match="other settings"):
-        train_layer(scene(), SHAPE, replace(QUICK, epochs=1, seed=1), folder=tmp_path)
-    (tmp_path / FILE).write_bytes(b"damaged")
-    with pytest.raises(ModelError, match="cannot be read"):
-        train_layer(scene(), SHAPE, replace(QUICK, epochs=1), folder=tmp_path)
 
 
 def test_early_stop_keeps_the_best() -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from foldmap.errors import ConfigError, MapFormatError, ModelError
+from foldmap.errors import ConfigError, MapFormatError
 
 if TYPE_CHECKING:
     from foldmap.lidar.bundle import Bundle
@@ -162,20 +162,7 @@ def parse_size(text: str) -> int:
 
 
 def read_bundle(path: Path) -> Bundle:
-    """Read a model file.
+    """Read a lidar model, which loads its libraries only then; errors as `foldmap.lidar.bundle.read_bundle`."""
+    from foldmap.lidar import bundle
 
-    Raises:
-        ModelError: it is missing or no model of this version.
-    """
-    from foldmap.lidar.bundle import MAX_BYTES, Bundle
-
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise ModelError(f"{path} is too large to be a model", "give a model written by foldmap train")
-        payload = path.read_bytes()
-    except OSError as error:
-        raise ModelError(f"{path} cannot be read: {error.strerror or error}", "check the path of the model") from error
-    try:
-        return Bundle.from_bytes(payload)
-    except ModelError as error:
-        raise ModelError(f"{path}: {error.message}", error.cure) from error
+    return bundle.read_bundle(path)

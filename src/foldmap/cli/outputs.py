@@ -25,6 +25,7 @@ WRITTEN: dict[str, dict[str, tuple[str, ...]]] = {
     "build visual": {"output": ("{}/sparse/**/*", "{}/features.h5", "{}/scene.png", "{}/scene.json")},
     "train lidar": {"output": _RUN},
     "train street": {"output": _RUN},
+    "train visual": {"output": _RUN},
     "fold": {
         "output": _TOLD,
         "into": _TOLD,

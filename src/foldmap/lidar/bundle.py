@@ -6,28 +6,27 @@ the localizer. A .fold file carries the half of it that localizing needs (`local
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
 from torch import Tensor
 
 from foldmap.coding.registry import Coder, coder_from_arrays
-from foldmap.errors import ConfigError, FoldmapError, ModelError
+from foldmap.errors import ConfigError, ModelError
 from foldmap.lidar.model import LidarModel
 from foldmap.lidar.presets import Preset
+from foldmap.training.model_bytes import model_from_bytes, model_to_bytes, read_model_file, stored_state
 from foldmap.types import AnyArray
 
 FORMAT = 1
 MAX_BYTES = 256 << 20
 _LOCALIZE = ("sweep_embedding.", "decoder.", "log_temperature")
-_INFO = "info"
+_CURE = "use a model written by foldmap"
 
 
 @dataclass
@@ -66,11 +65,10 @@ class Bundle:
         """
         localize_only = localize_only or not self.can_fold
         arrays: dict[str, AnyArray] = {}
-        for name, value in sorted(self.model.state_dict().items()):
-            if name.endswith("num_batches_tracked") or (localize_only and not name.startswith(_LOCALIZE)):
-                continue
-            arrays.update(_pack(name, value))
-        arrays.update({f"coder.{name}": np.ascontiguousarray(value) for name, value in self.coder.to_arrays().items()})
+        for name, value in stored_state(self.model).items():
+            if not localize_only or name.startswith(_LOCALIZE):
+                arrays |= _pack(name, value)
+        arrays |= {f"coder.{name}": value for name, value in self.coder.to_arrays().items()}
         info = {
             "format": FORMAT,
             "name": self.name,
@@ -82,7 +80,7 @@ class Bundle:
             "provenance": self.provenance,
             "can_fold": not localize_only,
         }
-        return bytes(save(arrays, metadata={_INFO: json.dumps(info, sort_keys=True)}))
+        return model_to_bytes(arrays, info)
 
     @staticmethod
     def from_bytes(payload: bytes) -> Bundle:
@@ -91,55 +89,32 @@ class Bundle:
         Raises:
             ModelError: the bytes are no bundle of this version.
         """
-        if len(payload) > MAX_BYTES:
-            raise ModelError(f"a model of {len(payload)} bytes is too large", "use a model written by foldmap")
-        try:
-            info = _read_info(payload)
-            arrays = load(payload)
-            preset = Preset.from_dict(info["preset"])
-            with torch.device("meta"):  # shapes without memory: the arrays are checked before anything is allocated
-                model = LidarModel(preset)
-            _unpack(model, arrays, can_fold=bool(info["can_fold"]))
-            prefix = "coder."
-            coder_arrays = {name[len(prefix) :]: value for name, value in arrays.items() if name.startswith(prefix)}
-            bundle = Bundle(
-                model=model.eval(),
-                coder=coder_from_arrays(str(info["coder"]), coder_arrays),
-                resolution_m=_positive(info["resolution_m"], "resolution"),
-                rate_bit_m2=_positive(info["rate_bit_m2"], "rate"),
-                name=str(info["name"]),
-                thresholds={str(key): float(value) for key, value in dict(info["thresholds"]).items()},
-                provenance=dict(info["provenance"]),
-                can_fold=bool(info["can_fold"]),
-            )
-        except FoldmapError:
-            raise
-        except (SafetensorError, KeyError, TypeError, ValueError, AttributeError, RuntimeError, OverflowError) as error:
-            raise ModelError(f"the model cannot be read: {error}", "use a model written by foldmap") from error
-        return bundle
+        return model_from_bytes(payload, _rebuilt, FORMAT, most_bytes=MAX_BYTES, cure=_CURE)
+
+
+def _rebuilt(info: dict[str, Any], arrays: dict[str, AnyArray]) -> Bundle:
+    preset, can_fold = Preset.from_dict(info["preset"]), bool(info["can_fold"])
+    with torch.device("meta"):  # shapes without memory: the arrays are checked before anything is allocated
+        model = LidarModel(preset)
+    _unpack(model, arrays, can_fold=can_fold)
+    prefix = "coder."
+    coder = {name[len(prefix) :]: value for name, value in arrays.items() if name.startswith(prefix)}
+    return Bundle(
+        model=model.eval(),
+        coder=coder_from_arrays(str(info["coder"]), coder),
+        resolution_m=_positive(info["resolution_m"], "resolution"),
+        rate_bit_m2=_positive(info["rate_bit_m2"], "rate"),
+        name=str(info["name"]),
+        thresholds={str(key): float(value) for key, value in dict(info["thresholds"]).items()},
+        provenance=dict(info["provenance"]),
+        can_fold=can_fold,
+    )
 
 
 def _positive(value: object, what: str) -> float:
     if not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
-        raise ModelError(f"the model's {what} is {value!r}", "use a model written by foldmap")
+        raise ModelError(f"the model's {what} is {value!r}", _CURE)
     return float(value)
-
-
-def _read_info(payload: bytes) -> dict[str, Any]:
-    if len(payload) < 8:
-        raise ModelError("the model is shorter than its header", "use a model written by foldmap")
-    length = int.from_bytes(payload[:8], "little")
-    if length > min(len(payload) - 8, 1 << 22):
-        raise ModelError("the model's header is longer than the model", "use a model written by foldmap")
-    header = json.loads(payload[8 : 8 + length])
-    info = json.loads(header["__metadata__"][_INFO])
-    if not isinstance(info, dict) or info.get("format") != FORMAT:
-        found = info.get("format") if isinstance(info, dict) else None
-        raise ModelError(
-            f"the model has format {found!r}, this version reads {FORMAT}",
-            "update foldmap or train the model again",
-        )
-    return info
 
 
 def _pack(name: str, value: Tensor) -> dict[str, AnyArray]:
@@ -171,7 +146,7 @@ def _unpack(model: LidarModel, arrays: Mapping[str, AnyArray], *, can_fold: bool
             state[name] = torch.zeros((), dtype=torch.long)
             continue
         if name not in arrays:
-            raise ModelError(f"the model lacks {name}", "use a model written by foldmap")
+            raise ModelError(f"the model lacks {name}", _CURE)
         array = arrays[name]
         if array.shape != tuple(value.shape):
             raise ModelError(f"the model's {name} has shape {array.shape}", f"its preset asks for {tuple(value.shape)}")
@@ -180,12 +155,21 @@ def _unpack(model: LidarModel, arrays: Mapping[str, AnyArray], *, can_fold: bool
             if array.dtype == np.int8:
                 scale = arrays[f"{name}.scale"]
                 if array.ndim != 4 or scale.shape != array.shape[:1]:
-                    raise ModelError(f"the model's {name} has {scale.shape} scales", "use a model written by foldmap")
+                    raise ModelError(f"the model's {name} has {scale.shape} scales", _CURE)
                 numbers = numbers * scale.astype(np.float32)[:, None, None, None]
         if not np.isfinite(numbers).all() or (name.endswith("running_var") and (numbers < 0).any()):
             raise ModelError(f"the model's {name} is not finite, or a negative variance", "train the model again")
         state[name] = torch.from_numpy(numbers)
     model.load_state_dict(state, strict=False, assign=True)
+
+
+def read_bundle(path: Path) -> Bundle:
+    """Read a model file.
+
+    Raises:
+        ModelError: it is missing or no model of this version.
+    """
+    return read_model_file(path, Bundle.from_bytes, MAX_BYTES, "train lidar")
 
 
 def quantized(bundle: Bundle) -> Bundle:

@@ -1,15 +1,13 @@
 """Train a lidar model: the matcher first, then the codec inserted, end to end (paper section 4, "Experimental Setup").
 
 Modes: `match` is the paper's method; `scratch` is the same without the first stage; `recon` trains the codec on the
-reconstruction of the embedding alone, "Ours (recon)". A run resumes from its last checkpoint and is the same run.
+reconstruction of the embedding alone, "Ours (recon)".
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,7 +15,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from foldmap.errors import ConfigError
-from foldmap.lidar.checkpoint import load_checkpoint, save_checkpoint
 from foldmap.lidar.losses import (
     code_length_loss,
     hard_binary_loss,
@@ -31,6 +28,7 @@ from foldmap.lidar.match.rotate import rotate_embedding
 from foldmap.lidar.model import LidarModel, binarize
 from foldmap.lidar.pairs.sampling import Batch, PairSampler, cell_weight
 from foldmap.lidar.presets import Preset
+from foldmap.training.loop import Trainer, cosine, descend, set_rate
 
 MODES = ("match", "scratch", "recon")
 WARM_RATE = 4.0  # while warming up, codes poorer than this multiple of the target rate are pushed to spread,
@@ -100,9 +98,12 @@ class TrainSettings:
         return self.first_stage + self.codec_steps
 
 
-@dataclass
+@dataclass(frozen=True)
 class Progress:
-    """One line of the training log; rates are in bit/m2 of observed cells, losses in nats."""
+    """One line of the training log: of a step's batch, or the mean over held-out batches where the run is validated.
+
+    Rates are in bit/m2 of observed cells, losses in nats.
+    """
 
     step: int
     loss: float
@@ -134,7 +135,7 @@ class RateControl:
         self.log_weight = min(max(self.log_weight + 0.01 * max(-1.0, min(1.0, error)), math.log(1e-5)), math.log(3.0))
 
 
-@dataclass
+@dataclass(frozen=True)
 class Forward:
     """What one pass gives."""
 
@@ -234,19 +235,8 @@ def objective(result: Forward, settings: TrainSettings, code_weight: float, warm
     return loss
 
 
-def train(
-    preset: Preset,
-    sampler: PairSampler,
-    validation: PairSampler,
-    settings: TrainSettings,
-    resolution_m: float,
-    folder: Path,
-    *,
-    start: LidarModel | None = None,
-    device: str = "cpu",
-    report: Callable[[Progress], None] = lambda progress: None,
-) -> Iterator[Progress]:
-    """Train, yielding the validation curve; the model is in `folder` afterwards and `load_checkpoint` reads it.
+class LidarTrainer(Trainer[Batch, Progress]):
+    """Trains matcher and codec.
 
     Args:
         preset: sizes of the networks.
@@ -254,100 +244,90 @@ def train(
         validation: pairs from places that are not trained on.
         settings: the run.
         resolution_m: pixel size of the pairs.
-        folder: checkpoint and log; a checkpoint of the same settings is resumed, of others refused.
         start: a trained model to begin with instead of random weights.
         device: "cpu" or "cuda".
-        report: called after each step, for a progress bar.
-
-    Raises:
-        ConfigError: the folder holds a run with other settings.
     """
-    torch.manual_seed(settings.seed)
-    model = LidarModel(preset)
-    if start is not None:
-        model.load_state_dict(start.state_dict())
-    model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)
-    control = RateControl(settings.rate_bit_m2, settings.code_weight)
-    identity = {"preset": preset.to_dict(), "settings": asdict(settings), "resolution_m": resolution_m}
-    done = load_checkpoint(folder, model, optimizer, control, identity)
-    held_out = [validation.batch(settings.batch) for _ in range(8)]
-    for _ in range(done):
-        sampler.batch(settings.batch)  # the random stream goes on where it stopped
-    cell_m = preset.downsample * resolution_m
-    for step in range(done + 1, settings.steps + 1):
-        codec = step > settings.first_stage
-        _set_rate(optimizer, settings, step)
-        batch = _to(sampler.batch(settings.batch), device)
-        generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + step)
-        headings = draw_headings(settings.batch, settings, generator).to(device)
-        model.train()
+
+    network: LidarModel
+
+    def __init__(
+        self,
+        preset: Preset,
+        sampler: PairSampler,
+        validation: PairSampler,
+        settings: TrainSettings,
+        resolution_m: float,
+        *,
+        start: LidarModel | None = None,
+        device: str = "cpu",
+    ) -> None:
+        torch.manual_seed(settings.seed)
+        model = LidarModel(preset)
+        if start is not None:
+            model.load_state_dict(start.state_dict())
+        model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)
+        identity = {"preset": preset.to_dict(), "settings": asdict(settings), "resolution_m": resolution_m}
+        super().__init__(model, optimizer, identity, settings.steps, settings.validate_every, Progress)
+        self.settings, self.device, self._sampler = settings, device, sampler
+        self._cell_m = preset.downsample * resolution_m
+        self._held_out = [validation.batch(settings.batch) for _ in range(8)]
+        self._control = RateControl(settings.rate_bit_m2, settings.code_weight)
+
+    def kept(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """The rate control."""
+        return {}, {"log_weight": self._control.log_weight, "smooth": self._control.smooth}
+
+    def restore(self, tensors: dict[str, Tensor], facts: dict[str, Any], lines: list[Progress]) -> None:
+        """The rate control; the sampler goes on where it stopped."""
+        self._control.log_weight, self._control.smooth = facts["log_weight"], facts["smooth"]
+        for _ in lines:
+            self._sampler.batch(self.settings.batch)
+
+    def draw(self, step: int) -> Batch:
+        """The sampler's next batch."""
+        return self._sampler.batch(self.settings.batch)
+
+    def step(self, step: int, drawn: Batch) -> Progress:
+        """One step of either stage."""
+        settings = self.settings
+        first = settings.first_stage
+        codec = step > first
+        done, length = (step - first, settings.codec_steps) if codec else (step, first)
+        set_rate(self.optimizer, settings.learning_rate * cosine(min(done / length, 1.0), 0.1) * min(1.0, done / 50))
         warm = warmup_left(settings, step) if codec else 0.0
-        with torch.autocast(device_type=device, dtype=torch.bfloat16):
-            result = forward(model, batch, headings, settings, cell_m, codec=codec, warm=warm)
-        loss = objective(result, settings, control.weight, warm, codec=codec)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
+        with torch.autocast(device_type=self.device, dtype=torch.bfloat16):
+            result = self._forward(drawn, settings.seed * 1_000_003 + step, codec, warm)
+        loss = objective(result, settings, self._control.weight, warm, codec=codec)
+        descend(self.optimizer, loss, clip=self.network)
         if codec and warm == 0:
-            control.update(float(result.rate_bit_m2.detach()))
-        report(_progress(step, loss, result, control))
-        if step % settings.validate_every == 0 or step == settings.steps:
-            progress = validate(model, held_out, settings, cell_m, control, step, codec=codec, device=device)
-            save_checkpoint(folder, model, optimizer, control, identity, step)  # before anyone stops at the yield
-            yield progress
+            self._control.update(float(result.rate_bit_m2.detach()))
+        return self._line(step, loss, result)
 
+    def validated(self, line: Progress) -> Progress:
+        """Average the objective and the accuracies over held-out batches."""
+        codec = line.step > self.settings.first_stage
+        lines = []
+        for seed, batch in enumerate(self._held_out):
+            result = self._forward(batch, seed, codec, 0.0)
+            loss = objective(result, self.settings, self._control.weight, 0.0, codec=codec)
+            lines.append(asdict(self._line(line.step, loss, result)))
+        means = {name: sum(one[name] for one in lines) / len(lines) for name in lines[0]}
+        return Progress(**{**means, "step": line.step, "code_weight": self._control.weight})
 
-@torch.no_grad()
-def validate(
-    model: LidarModel,
-    held_out: list[Batch],
-    settings: TrainSettings,
-    cell_m: float,
-    control: RateControl,
-    step: int,
-    *,
-    codec: bool,
-    device: str,
-) -> Progress:
-    """Average the objective and the accuracies over held-out batches."""
-    model.eval()
-    lines = []
-    for index, batch in enumerate(held_out):
-        headings = draw_headings(len(batch.turn_rad_B), settings, torch.Generator().manual_seed(index)).to(device)
-        result = forward(model, _to(batch, device), headings, settings, cell_m, codec=codec)
-        lines.append(_progress(step, objective(result, settings, control.weight, 0.0, codec=codec), result, control))
-    means = {
-        name: sum(getattr(line, name) for line in lines) / len(lines)
-        for name in ("loss", "match", "rate_bit_m2", "hard", "top1", "top9")
-    }
-    return Progress(step=step, code_weight=control.weight, **means)
+    def _forward(self, batch: Batch, seed: int, codec: bool, warm: float) -> Forward:
+        generator = torch.Generator().manual_seed(seed)
+        headings = draw_headings(len(batch.turn_rad_B), self.settings, generator).to(self.device)
+        on_device = Batch(
+            batch.map_B2HW.to(self.device, memory_format=torch.channels_last),
+            batch.sweep_B2HW.to(self.device, memory_format=torch.channels_last),
+            batch.turn_rad_B.to(self.device),
+            batch.shift_px_B2.to(self.device),
+        )
+        return forward(self.network, on_device, headings, self.settings, self._cell_m, codec=codec, warm=warm)
 
-
-def _progress(step: int, loss: Tensor, result: Forward, control: RateControl) -> Progress:
-    top1, top9 = match_accuracy(result.scores_BTHW.detach(), result.target_BTHW)
-    match = matching_loss(result.scores_BTHW.detach(), result.target_BTHW)
-    numbers = [float(value.detach()) for value in (loss, match, result.rate_bit_m2, result.hard_bits)]
-    return Progress(step, numbers[0], numbers[1], numbers[2], numbers[3], control.weight, top1, top9)
-
-
-def _set_rate(optimizer: torch.optim.Optimizer, settings: TrainSettings, step: int) -> None:
-    first = settings.first_stage
-    done, length = (step, first) if step <= first else (step - first, settings.codec_steps)
-    factor = 0.1 + 0.45 * (1 + math.cos(math.pi * min(done / max(length, 1), 1.0)))
-    for group in optimizer.param_groups:
-        group["lr"] = settings.learning_rate * factor * min(1.0, done / 50)
-
-
-def _to(batch: Batch, device: str) -> Batch:
-    tensors: dict[str, Any] = {
-        "map_B2HW": batch.map_B2HW.to(device, memory_format=torch.channels_last),
-        "sweep_B2HW": batch.sweep_B2HW.to(device, memory_format=torch.channels_last),
-        "turn_rad_B": batch.turn_rad_B.to(device),
-        "shift_px_B2": batch.shift_px_B2.to(device),
-    }
-    return Batch(**tensors)
-
-
-__all__ = ["MODES", "Progress", "TrainSettings", "train"]
+    def _line(self, step: int, loss: Tensor, result: Forward) -> Progress:
+        scores = result.scores_BTHW.detach()
+        match = matching_loss(scores, result.target_BTHW)
+        numbers = [float(value.detach()) for value in (loss, match, result.rate_bit_m2, result.hard_bits)]
+        return Progress(step, *numbers, self._control.weight, *match_accuracy(scores, result.target_BTHW))

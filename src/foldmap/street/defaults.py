@@ -2,8 +2,8 @@
 
 To train them again::
 
-    python -m foldmap.town.street.training -o FOLDER
-    python -m foldmap.town.street.training -o OTHER --update --start FOLDER/model.safetensors
+    foldmap train street --town --steps 3000 -o FOLDER
+    foldmap train street --town --steps 1200 --update --start FOLDER/model.safetensors -o OTHER
 """
 
 from __future__ import annotations

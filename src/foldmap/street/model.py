@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from typing import Any, Protocol, runtime_checkable
+from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 from foldmap.errors import ModelError
 from foldmap.street.graph.window import Window
 from foldmap.street.images.observation import Observation
 from foldmap.street.source import LaneGraph
+from foldmap.training.model_bytes import read_info, read_model_file
 from foldmap.types import DoubleArray, FloatArray
 
+MAX_BYTES = 256 << 20
 _CURE = "use a model written by `foldmap train street`"
 
 
@@ -79,26 +81,16 @@ def model_kind(payload: bytes) -> str:
     Raises:
         ModelError: the bytes have no such header.
     """
-    info = read_info(payload)
-    kind = info.get("kind")
+    kind = read_info(payload, _CURE).get("kind")
     if not isinstance(kind, str):
         raise ModelError("the model's header names no kind", _CURE)
     return kind
 
 
-def read_info(payload: bytes) -> dict[str, Any]:
-    """The JSON beside the tensors of a safetensors file.
+def read_street_model(path: Path) -> EmbeddingModel:
+    """Read a model of ``foldmap train street``.
 
     Raises:
-        ModelError: the bytes have no such header.
+        ModelError: it is missing, or no street model of this version.
     """
-    size = int.from_bytes(payload[:8], "little")
-    if len(payload) < 8 or size > min(len(payload) - 8, 1 << 20):
-        raise ModelError("the model is cut off or damaged", _CURE)
-    try:
-        info = json.loads(json.loads(payload[8 : 8 + size])["__metadata__"]["info"])
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
-        raise ModelError("the model's header cannot be read", _CURE) from error
-    if not isinstance(info, dict):
-        raise ModelError("the model's header cannot be read", _CURE)
-    return info
+    return read_model_file(path, read_model, MAX_BYTES, "train street")

@@ -123,7 +123,7 @@ def _fold_raster(
 
 _OF_SCENE = {
     **dict.fromkeys(["features", "photos", "points", "select", "alpha", "codec", "step", "parts", "epochs", "decoder"]),
-    **dict.fromkeys(["globals", "error_px", "images", "metric", "seed"]),
+    **dict.fromkeys(["globals", "error_px", "images", "metric", "model", "seed"]),
 }
 
 

@@ -22,7 +22,9 @@ Sources = Annotated[
 ]
 As = Annotated[str | None, typer.Option("--as", help="raster, scene or street, where the content does not tell.")]
 Budget = Annotated[str | None, typer.Option(help="Largest size of the file, like 1MB.")]
-Model = Annotated[Path | None, typer.Option(help="Raster, street: a model of foldmap train; else a shipped one.")]
+Model = Annotated[
+    Path | None, typer.Option(help="A model of foldmap train; else a shipped one, a scene's code by its codec.")
+]
 EmbedModel = Annotated[
     bool, typer.Option("--embed-model", help="Raster, street: put a shipped model in, too; else it is named.")
 ]
@@ -72,7 +74,7 @@ Strict = Annotated[
 ]
 
 _FOR = {
-    "model": ("--model", (RASTER, STREET)),
+    "model": ("--model", (RASTER, SCENE, STREET)),
     "embed_model": ("--embed-model", (RASTER, STREET)),
     "rate": ("--rate", (RASTER,)),
     "band": ("--band", (RASTER,)),

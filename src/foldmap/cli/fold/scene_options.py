@@ -37,6 +37,7 @@ class SceneOptions:
         parts: M of product codes, bytes a descriptor.
         epochs: of training a D-PQED layer.
         decoder: a trained D-PQED layer, adapted to the scene instead of training one.
+        model: a trained D-PQED layer, taken as it is.
         error_px: how far positions may move reprojections.
         images: whether the map's images are kept.
         metric: whether world units are metres.
@@ -54,6 +55,7 @@ class SceneOptions:
     parts: int | None = None
     epochs: int | None = None
     decoder: Path | None = None
+    model: Path | None = None
     error_px: float | None = None
     images: bool | None = None
     metric: bool | None = None
@@ -94,6 +96,10 @@ class SceneOptions:
             raise ConfigError("features come from a file or from photos", "give --features or --photos")
         if self.parts is not None and self.decoder is not None:
             raise ConfigError("a decoder has its own number of parts", "leave --parts out")
+        if self.model is not None and self.codec not in (SceneOptions.codec, *TRAINED):
+            raise ConfigError(f"--model is a layer of foldmap train visual, not of {self.codec}", "leave --codec out")
+        if self.model is not None and (self.parts, self.epochs, self.decoder, self.step) != (None,) * 4:
+            raise ConfigError("--model is taken as it is", "leave --parts, --epochs, --decoder and --step out")
         positive = (
             ("--points", self.points),
             ("--step", self.step),
@@ -121,12 +127,17 @@ def codecs_of(
     from foldmap.localize.visual.plan import STEPS, transform_codecs
     from foldmap.visual.codes.codecs import raw_for
 
+    if options.model is not None:
+        from foldmap.visual.dpq.adapt_codec import codec_from_file
+
+        return [codec_from_file(options.model, means.shape[1])]
     if options.codec == "transform":
         return transform_codecs(scene, means, STEPS if options.step is None else (options.step,))
     if options.codec == "raw":
         return [raw_for(means)]
     from foldmap.visual.codes.fit_codecs import DEFAULT_PARTS, TRAINED, descriptors_of, fit_codec, settings_for
-    from foldmap.visual.dpq.adapt_codec import adapted_codec, read_layer
+    from foldmap.visual.dpq.adapt_codec import adapted_codec
+    from foldmap.visual.dpq.serialize import read_layer
 
     data = descriptors_of(scene)
     if options.codec not in TRAINED:

@@ -12,27 +12,16 @@ if TYPE_CHECKING:
     from foldmap.street.model import EmbeddingModel
     from foldmap.street.unfold import StreetLayer
 
-MAX_BYTES = 1 << 30
-
 
 def read_street_model(path: Path) -> EmbeddingModel:
-    """Read a model of ``foldmap train street``.
+    """Read a model of ``foldmap train street``, which loads its libraries only then.
 
     Raises:
         ModelError: it is missing, or no street model of this version.
     """
-    from foldmap.street.model import read_model
+    from foldmap.street import model
 
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise ModelError(f"{path} is too large to be a model", "give a model written by foldmap train street")
-        payload = path.read_bytes()
-    except OSError as error:
-        raise ModelError(f"{path} cannot be read: {error.strerror or error}", "check the path of the model") from error
-    try:
-        return read_model(payload)
-    except ModelError as error:
-        raise ModelError(f"{path}: {error.message}", error.cure) from error
+    return model.read_street_model(path)
 
 
 def layer_model(layer: StreetLayer, given: Path | None = None) -> EmbeddingModel:

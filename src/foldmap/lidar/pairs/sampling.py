@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -50,6 +50,20 @@ class Pair(Protocol):
     def shift_px(self) -> tuple[float, float]:
         """Row and column of the sweep's centre on the map, from the map's centre."""
         ...
+
+
+class SomePairs(Sequence[Any]):
+    """Some of the pairs of a sequence, made when they are asked for: a pair takes a few MB."""
+
+    def __init__(self, pairs: Sequence[Pair], indices: Sequence[int]) -> None:
+        self._pairs, self._indices = pairs, indices
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def __getitem__(self, index: Any) -> Any:
+        """One pair."""
+        return self._pairs[self._indices[index]]
 
 
 @dataclass(frozen=True)

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load, save
 
-from foldmap.errors import FoldmapError, ModelError
+from foldmap.errors import ModelError
 from foldmap.street.field.draw import FieldSpec, draw_all, draw_around
 from foldmap.street.field.examples import birds_eye, ground_tensors
 from foldmap.street.field.network import FieldNetwork, FieldShape
@@ -20,11 +17,12 @@ from foldmap.street.field.spectrum import SpectrumSpec, check_terms, spectrum
 from foldmap.street.field.symmetry import check_turns, turn_field, turn_image
 from foldmap.street.graph.window import Window
 from foldmap.street.images.observation import Observation
-from foldmap.street.model import read_info
 from foldmap.street.source import LaneGraph
-from foldmap.types import DoubleArray, FloatArray
+from foldmap.training.model_bytes import model_from_bytes, model_to_bytes, pack_network, unpack_network
+from foldmap.types import AnyArray, DoubleArray, FloatArray
 
 FORMAT = 1
+KIND = "street-field"
 MAX_BYTES = 256 << 20
 _BATCH = 16
 _GRAPHS_AT_ONCE = 2048
@@ -132,20 +130,15 @@ class FieldEmbedding:
         Raises:
             ModelError: weights that are not finite in half precision.
         """
-        packed = {}
-        for name, value in sorted(_stored(self.network).items()):
-            packed[name] = value.detach().to("cpu", torch.float16, copy=True).contiguous()
-            if not bool(packed[name].isfinite().all()):
-                raise ModelError(f"{name} is not finite in half precision", "train with a smaller learning rate")
         info = {
             "format": FORMAT,
-            "kind": "street-field",
+            "kind": KIND,
             "shape": asdict(self.network.shape),
             "field": self.field.as_dict(),
             "frequencies": asdict(self.frequencies),
             "turns": self.turns,
         }
-        return bytes(save(packed, metadata={"info": json.dumps(info, sort_keys=True)}))
+        return model_to_bytes(pack_network(self.network), info)
 
     @staticmethod
     def from_payload(payload: bytes) -> FieldEmbedding:
@@ -154,36 +147,12 @@ class FieldEmbedding:
         Raises:
             ModelError: the bytes are no field model of this version.
         """
-        if len(payload) > MAX_BYTES:
-            raise ModelError(f"a model of {len(payload)} bytes is too large", _CURE)
-        info = read_info(payload)
-        if info.get("kind") != "street-field" or info.get("format") != FORMAT:
-            raise ModelError(f"the model is {info.get('kind')!r} of format {info.get('format')!r}", _CURE)
-        try:
-            return _rebuild(payload, info)
-        except ModelError:
-            raise
-        except (FoldmapError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError, OverflowError) as error:
-            raise ModelError(f"the model cannot be read: {error}", _CURE) from error
+        return model_from_bytes(payload, _rebuilt, FORMAT, most_bytes=MAX_BYTES, cure=_CURE)
 
 
-def _rebuild(payload: bytes, info: dict[str, Any]) -> FieldEmbedding:
+def _rebuilt(info: dict[str, Any], arrays: dict[str, AnyArray]) -> FieldEmbedding:
+    if info.get("kind") != KIND:
+        raise ModelError(f"the model is {info.get('kind')!r}, not a {KIND}", _CURE)
     shape, field = FieldShape(**info["shape"]), FieldSpec.from_dict(info["field"])
-    with torch.device("meta"):  # sizes are compared before anything is allocated
-        wanted = {name: tuple(value.shape) for name, value in _stored(FieldNetwork(shape)).items()}
-    tensors = load(payload)
-    if tensors.keys() != wanted.keys():
-        odd = min(tensors.keys() ^ wanted.keys())
-        raise ModelError(f"the model has {odd!r} besides, or lacks it", _CURE)
-    for name, size in wanted.items():
-        value = tensors[name]
-        if value.dtype != torch.float16 or tuple(value.shape) != size or not bool(value.isfinite().all()):
-            raise ModelError(f"{name} is {value.dtype} {tuple(value.shape)}, not finite half {size}", _CURE)
-    network = FieldNetwork(shape)
-    network.load_state_dict({name: value.float() for name, value in tensors.items()}, strict=False)
+    network = unpack_network(lambda: FieldNetwork(shape), arrays, "half", _CURE)
     return FieldEmbedding(network, field, SpectrumSpec(**info["frequencies"]), int(info["turns"]))
-
-
-def _stored(network: FieldNetwork) -> dict[str, torch.Tensor]:
-    held: dict[str, torch.Tensor] = network.state_dict()
-    return {name: value for name, value in held.items() if not name.endswith("num_batches_tracked")}

@@ -1,17 +1,13 @@
 """Train the lane field network: every cell of every window is a question with a known answer.
 
 Each step: a seeded batch of ground images and the fields of their graphs, one of the window's eight symmetries, the
-network, binary cross-entropy, AdamW. A run resumes from its last checkpoint and is the same run, byte for byte.
+network, binary cross-entropy, AdamW.
 """
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -19,12 +15,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from foldmap.errors import ConfigError
-from foldmap.street.checkpoint import load_checkpoint, save_checkpoint
 from foldmap.street.field.examples import FieldBatch, FieldExamples
 from foldmap.street.field.network import FieldNetwork, FieldShape
 from foldmap.street.field.symmetry import mirror_field, mirror_image, turn_field, turn_image
-
-LOG = "log.jsonl"
+from foldmap.training.loop import Trainer, cosine, descend, set_rate
 
 
 @dataclass(frozen=True)
@@ -86,86 +80,64 @@ class FieldProgress:
     loss: float
 
 
-def train_field(
-    examples: FieldExamples,
-    shape: FieldShape,
-    settings: FieldTrainSettings,
-    folder: Path,
-    *,
-    start: FieldNetwork | None = None,
-    report: Callable[[FieldProgress], None] = lambda progress: None,
-) -> Iterator[tuple[FieldNetwork, FieldProgress]]:
-    """Train, yielding network and progress at each checkpoint; the last yield is the finished run.
+class FieldTrainer(Trainer[FieldBatch, FieldProgress]):
+    """Trains the lane field network.
 
     Args:
         examples: what to learn from.
         shape: of the network.
         settings: the run.
-        folder: checkpoint and log (one JSON line a step); a checkpoint of the same run is resumed, of another refused.
         start: a trained network; tensors of the same name and size are taken over.
-        report: called after each step, for a progress bar.
 
     Raises:
-        ConfigError: the folder holds another run, or fewer windows than a batch.
+        ConfigError: fewer windows than a batch.
         MissingExtraError: ImageNet weights are asked for and not installed.
     """
-    if len(examples) < settings.batch:
-        raise ConfigError(f"{len(examples)} windows are less than a batch of {settings.batch}", "give more images")
-    torch.manual_seed(settings.seed)
-    network = FieldNetwork(shape)
-    if start is not None:
-        _take_over(network, start)
-    elif settings.imagenet:
-        network.load_imagenet()
-    _remember(network, settings.steps)
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizer = _optimizer(network, settings)
-    identity = {"shape": asdict(shape), "settings": asdict(settings), "windows": len(examples), "start": bool(start)}
-    done = load_checkpoint(folder, network, optimizer, identity)
-    folder.mkdir(parents=True, exist_ok=True)
-    lines = (folder / LOG).read_text().splitlines(keepends=True)[:done] if done else []
-    if done == settings.steps:
-        yield network.eval(), FieldProgress(**json.loads(lines[-1]))
-        return
-    with (folder / LOG).open("w") as log, ThreadPoolExecutor(1) as ahead:
-        log.writelines(lines)
-        waiting = ahead.submit(examples.batch, settings.batch, settings.seed, done + 1)
-        for step in range(done + 1, settings.steps + 1):
-            batch = waiting.result()
-            if step < settings.steps:  # drawn while the network works
-                waiting = ahead.submit(examples.batch, settings.batch, settings.seed, step + 1)
-            progress = FieldProgress(step, _step(network.train(), optimizer, batch, settings, step))
-            log.write(json.dumps(asdict(progress)) + "\n")
-            report(progress)
-            if step % settings.checkpoint_every == 0 or step == settings.steps:
-                log.flush()
-                save_checkpoint(folder, network, optimizer, identity, step)
-                yield network.eval(), progress
 
+    network: FieldNetwork
 
-def _step(
-    network: FieldNetwork,
-    optimizer: torch.optim.Optimizer,
-    batch: FieldBatch,
-    settings: FieldTrainSettings,
-    step: int,
-) -> float:
-    rate = min(1.0, step / max(1, settings.warmup_steps)) * 0.5 * (1 + math.cos(math.pi * step / settings.steps))
-    for group, factor in zip(optimizer.param_groups, (settings.trunk_rate, 1.0), strict=True):
-        group["lr"] = settings.learning_rate * factor * rate
-    if settings.symmetries:
-        batch = _one_of_eight(batch, np.random.default_rng([settings.seed, step, 8]))
-    logits = network(batch.image_B3HW, batch.seen_BHW, batch.map_BCRS)
-    excess = field_loss(logits, batch.target_BCRS)
-    if batch.map_BCRS is not None:
-        present, lacking, gone = excess.chunk(3)
-        loss = (settings.present_weight * present + lacking + gone).sum()
-    else:
-        loss = excess.sum()
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    optimizer.step()
-    return float(excess.detach().sum())
+    def __init__(
+        self,
+        examples: FieldExamples,
+        shape: FieldShape,
+        settings: FieldTrainSettings,
+        start: FieldNetwork | None = None,
+    ) -> None:
+        if len(examples) < settings.batch:
+            raise ConfigError(f"{len(examples)} windows are less than a batch of {settings.batch}", "give more images")
+        torch.manual_seed(settings.seed)
+        network = FieldNetwork(shape)
+        if start is not None:
+            _take_over(network, start)
+        elif settings.imagenet:
+            network.load_imagenet()
+        _remember(network, settings.steps)
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        identity = {"shape": asdict(shape), "settings": asdict(settings), "windows": len(examples)}
+        identity["start"] = start is not None
+        optimizer = _optimizer(network, settings)
+        super().__init__(network, optimizer, identity, settings.steps, settings.checkpoint_every, FieldProgress)
+        self._examples, self._settings = examples, settings
+
+    def draw(self, step: int) -> FieldBatch:
+        """A batch."""
+        return self._examples.batch(self._settings.batch, self._settings.seed, step)
+
+    def step(self, step: int, drawn: FieldBatch) -> FieldProgress:
+        """One step."""
+        settings = self._settings
+        rate = min(1.0, step / max(1, settings.warmup_steps)) * cosine(step / settings.steps)
+        set_rate(self.optimizer, *(settings.learning_rate * factor * rate for factor in (settings.trunk_rate, 1.0)))
+        if settings.symmetries:
+            drawn = _one_of_eight(drawn, np.random.default_rng([settings.seed, step, 8]))
+        excess = field_loss(self.network(drawn.image_B3HW, drawn.seen_BHW, drawn.map_BCRS), drawn.target_BCRS)
+        if drawn.map_BCRS is not None:
+            present, lacking, gone = excess.chunk(3)
+            loss = (settings.present_weight * present + lacking + gone).sum()
+        else:
+            loss = excess.sum()
+        descend(self.optimizer, loss)
+        return FieldProgress(step, float(excess.detach().sum()))
 
 
 def field_loss(logits_BCRS: Tensor, target_BCRS: Tensor) -> Tensor:

@@ -1,30 +1,26 @@
 """Train the paper's networks on pairs of observations and lane graphs.
 
 Each step: a seeded batch, both encoders, cosine similarities, the paper's three terms (`losses`), AdamW.
-A run resumes from its last checkpoint and is the same run, byte for byte.
 """
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict, dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from foldmap.errors import ConfigError, ModelError
-from foldmap.street.checkpoint import load_checkpoint, save_checkpoint
+from foldmap.errors import ConfigError
 from foldmap.street.paper.encoders.image import PackedViews
 from foldmap.street.paper.encoders.network import PaperNetwork
 from foldmap.street.paper.losses import chamfer_loss, contrastive_loss, edge_loss, similarities, soft_retrieval
 from foldmap.street.paper.prepared import Batch, PreparedPairs
+from foldmap.training.loop import Trainer, cosine, descend, set_rate
 from foldmap.types import IntArray
 
-LOG = "log.jsonl"
 _VALIDATED = 512
 """At most so many held-out pairs are looked at in a validation."""
 
@@ -112,113 +108,96 @@ class Progress:
     held_out_median_rank: float | None = None
 
 
-def train(
-    learn: PreparedPairs,
-    held_out: PreparedPairs | None,
-    settings: TrainSettings,
-    folder: Path,
-    *,
-    start: PaperNetwork | None = None,
-    report: Callable[[Progress], None] = lambda progress: None,
-) -> Iterator[tuple[PaperNetwork, Progress]]:
-    """Train, yielding network and progress at each validation; the last yield is the finished run.
+class Drawn(NamedTuple):
+    """What a step sees, and the generator of the rest of its draws."""
+
+    batch: Batch
+    random: np.random.Generator
+
+
+class PaperTrainer(Trainer[Drawn, Progress]):
+    """Trains the paper's networks.
 
     Args:
         learn: pairs to learn from.
         held_out: pairs of other places, for validation.
         settings: the run.
-        folder: checkpoint and log (one JSON line a step); a checkpoint of the same settings is resumed, of others
-            refused.
-        start: a trained network to begin with.
-        report: called after each step, for a progress bar.
+        start: a trained network to go on with.
 
     Raises:
-        ConfigError: the folder holds a run with other settings, fewer pairs than a batch, or a place in both parts.
-        ModelError: checkpoint or log are damaged.
+        ConfigError: fewer pairs than a batch, or a place in both parts.
         MissingExtraError: ImageNet weights are asked for and not installed.
     """
-    _check_parts(learn, held_out, settings)
-    torch.manual_seed(settings.seed)
-    network = start if start is not None else PaperNetwork(learn.shape)
-    if start is None:
-        network.log_scale.data.fill_(-math.log(settings.temperature))
-        if settings.imagenet:
-            network.load_imagenet()
-    network.log_scale.requires_grad_(settings.learn_temperature)
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizer = torch.optim.AdamW(_groups(network, settings.weight_decay), lr=settings.learning_rate)
-    identity = {"shape": learn.shape.to_dict(), "settings": asdict(settings), "pairs": len(learn), "start": bool(start)}
-    done = load_checkpoint(folder, network, optimizer, identity)
-    lines = _kept_lines(folder / LOG, done)
-    folder.mkdir(parents=True, exist_ok=True)
-    if done == settings.steps:
-        yield network.eval(), _read_line(lines[-1])
-        return
-    with (folder / LOG).open("w") as log:
-        log.writelines(lines)
-        for step in range(done + 1, settings.steps + 1):
-            _set_rate(optimizer, settings, step)
-            random = np.random.default_rng([settings.seed, step])  # a step's draws do not depend on those before it
-            rows = _rows(len(learn), settings, step)
-            batch = learn.batch(rows, random.random(len(rows)) < settings.mirror)
-            progress = _step(network.train(), optimizer, batch, settings, step, random)
-            last = step == settings.steps
-            if step % settings.validate_every == 0 or last:
-                progress = validated(network, held_out, progress)
-            log.write(json.dumps(asdict(progress)) + "\n")
-            report(progress)
-            if step % settings.validate_every == 0 or last:
-                log.flush()
-                save_checkpoint(folder, network, optimizer, identity, step)  # before anyone stops at the yield
-                yield network.eval(), progress
 
+    network: PaperNetwork
 
-def _step(
-    network: PaperNetwork,
-    optimizer: torch.optim.Optimizer,
-    batch: Batch,
-    settings: TrainSettings,
-    step: int,
-    random: np.random.Generator,
-) -> Progress:
-    views = _jittered(batch.views, settings.jitter, random)
-    with torch.autocast("cpu", torch.bfloat16, enabled=settings.half):
-        images_ND, graphs_ND = network.embed_views(views), network.embed_graphs(batch.graphs)
-    similarity_NN = similarities(images_ND, graphs_ND)
-    alpha_NN = soft_retrieval(similarity_NN, network.scale)
-    contrastive = contrastive_loss(similarity_NN, network.scale)
-    chamfer = chamfer_loss(alpha_NN, batch.targets, per_vertex=settings.per_vertex)
-    edge = edge_loss(alpha_NN, batch.targets, per_vertex=settings.per_vertex)
-    loss = settings.contrastive_weight * contrastive + settings.chamfer_weight * chamfer + settings.edge_weight * edge
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-    optimizer.step()
-    found = (similarity_NN.detach().argmax(1) == torch.arange(len(similarity_NN))).double().mean()
-    numbers = [float(value.detach()) for value in (loss, contrastive, chamfer, edge, 1 / network.scale, found)]
-    return Progress(step, *numbers)
+    def __init__(
+        self,
+        learn: PreparedPairs,
+        held_out: PreparedPairs | None,
+        settings: TrainSettings,
+        start: PaperNetwork | None = None,
+    ) -> None:
+        _check_parts(learn, held_out, settings)
+        torch.manual_seed(settings.seed)
+        network = start if start is not None else PaperNetwork(learn.shape)
+        if start is None:
+            network.log_scale.data.fill_(-math.log(settings.temperature))
+            if settings.imagenet:
+                network.load_imagenet()
+        network.log_scale.requires_grad_(settings.learn_temperature)
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        optimizer = torch.optim.AdamW(_groups(network, settings.weight_decay), lr=settings.learning_rate)
+        identity = {"shape": learn.shape.to_dict(), "settings": asdict(settings), "pairs": len(learn)}
+        identity["start"] = start is not None
+        super().__init__(network, optimizer, identity, settings.steps, settings.validate_every, Progress)
+        self._learn, self._held_out, self._settings = learn, held_out, settings
 
+    def draw(self, step: int) -> Drawn:
+        """A batch; a step's draws do not depend on those before it."""
+        random = np.random.default_rng([self._settings.seed, step])
+        rows = _rows(len(self._learn), self._settings, step)
+        return Drawn(self._learn.batch(rows, random.random(len(rows)) < self._settings.mirror), random)
 
-@torch.no_grad()
-def validated(network: PaperNetwork, held_out: PreparedPairs | None, progress: Progress) -> Progress:
-    """Add the retrieval of held-out graphs within their places to a line; at most 512 pairs, evenly taken."""
-    if held_out is None:
-        return progress
-    network.eval()
-    rows = np.unique(np.linspace(0, len(held_out) - 1, _VALIDATED).round().astype(np.int64))
-    parts = [held_out.batch(part) for part in np.array_split(rows, len(rows) // 64 + 1)]
-    images = torch.cat([network.embed_views(part.views) for part in parts])
-    graphs = torch.cat([network.embed_graphs(part.graphs) for part in parts])
-    places = np.array([held_out.places[row] for row in rows])
-    recalls, ranks = [], []
-    for place in sorted(set(places)):
-        of = torch.from_numpy(np.flatnonzero(places == place))
-        similarity = images[of] @ graphs[of].T
-        rank = (similarity > similarity.diagonal()[:, None]).sum(1) + 1
-        recalls.append(float((rank == 1).double().mean()))
-        ranks.append(rank)
-    line = {**asdict(progress), "held_out_recall1": float(np.mean(recalls))}
-    return Progress(**{**line, "held_out_median_rank": float(torch.cat(ranks).double().median())})
+    def step(self, step: int, drawn: Drawn) -> Progress:
+        """One step."""
+        settings, network = self._settings, self.network
+        warm = min(1.0, step / max(1, settings.warmup_steps))
+        set_rate(self.optimizer, settings.learning_rate * (warm * cosine(step / settings.steps, 0.01)))
+        batch, views = drawn.batch, _jittered(drawn.batch.views, settings.jitter, drawn.random)
+        with torch.autocast("cpu", torch.bfloat16, enabled=settings.half):
+            images_ND, graphs_ND = network.embed_views(views), network.embed_graphs(batch.graphs)
+        similarity_NN = similarities(images_ND, graphs_ND)
+        alpha_NN = soft_retrieval(similarity_NN, network.scale)
+        contrastive = contrastive_loss(similarity_NN, network.scale)
+        chamfer = chamfer_loss(alpha_NN, batch.targets, per_vertex=settings.per_vertex)
+        edge = edge_loss(alpha_NN, batch.targets, per_vertex=settings.per_vertex)
+        weighted = settings.contrastive_weight * contrastive + settings.chamfer_weight * chamfer
+        loss = weighted + settings.edge_weight * edge
+        descend(self.optimizer, loss, clip=network)
+        found = (similarity_NN.detach().argmax(1) == torch.arange(len(similarity_NN))).double().mean()
+        numbers = [float(value.detach()) for value in (loss, contrastive, chamfer, edge, 1 / network.scale, found)]
+        return Progress(step, *numbers)
+
+    def validated(self, line: Progress) -> Progress:
+        """Add the retrieval of held-out graphs within their places; at most 512 pairs, evenly taken."""
+        held_out, network = self._held_out, self.network
+        if held_out is None:
+            return line
+        rows = np.unique(np.linspace(0, len(held_out) - 1, _VALIDATED).round().astype(np.int64))
+        parts = [held_out.batch(part) for part in np.array_split(rows, len(rows) // 64 + 1)]
+        images = torch.cat([network.embed_views(part.views) for part in parts])
+        graphs = torch.cat([network.embed_graphs(part.graphs) for part in parts])
+        places = np.array([held_out.places[row] for row in rows])
+        recalls, ranks = [], []
+        for place in sorted(set(places)):
+            of = torch.from_numpy(np.flatnonzero(places == place))
+            similarity = images[of] @ graphs[of].T
+            rank = (similarity > similarity.diagonal()[:, None]).sum(1) + 1
+            recalls.append(float((rank == 1).double().mean()))
+            ranks.append(rank)
+        median = float(torch.cat(ranks).double().median())
+        return replace(line, held_out_recall1=float(np.mean(recalls)), held_out_median_rank=median)
 
 
 def _check_parts(learn: PreparedPairs, held_out: PreparedPairs | None, settings: TrainSettings) -> None:
@@ -257,30 +236,3 @@ def _groups(network: PaperNetwork, weight_decay: float) -> list[dict[str, object
     matrices: list[Tensor] = [value for value in trained if value.ndim > 1]
     others: list[Tensor] = [value for value in trained if value.ndim <= 1]
     return [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
-
-
-def _set_rate(optimizer: torch.optim.Optimizer, settings: TrainSettings, step: int) -> None:
-    warm = min(1.0, step / max(1, settings.warmup_steps))
-    factor = warm * (0.505 + 0.495 * math.cos(math.pi * step / settings.steps))
-    for group in optimizer.param_groups:
-        group["lr"] = settings.learning_rate * factor
-
-
-def _kept_lines(path: Path, done: int) -> list[str]:
-    """Lines of the log up to the checkpoint: those after it are about to be written again."""
-    lines = path.read_text().splitlines(keepends=True)[:done] if path.exists() else []
-    if len(lines) < done:
-        raise ModelError(
-            f"{path.name} has {len(lines)} lines, the checkpoint beside it {done} steps", "remove both and train anew"
-        )
-    return lines
-
-
-def _read_line(line: str) -> Progress:
-    try:
-        return Progress(**json.loads(line))
-    except (ValueError, TypeError) as error:
-        raise ModelError(f"the last line of {LOG} cannot be read: {error}", "remove the run and train anew") from error
-
-
-__all__ = ["LOG", "Progress", "TrainSettings", "train", "validated"]

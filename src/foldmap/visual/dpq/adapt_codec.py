@@ -1,4 +1,4 @@
-"""A trained D-PQED layer taken from a file and adapted to a scene by LoRA (paper section 3)."""
+"""A trained D-PQED layer taken from a file, as it is or adapted to a scene by LoRA (paper section 3)."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import numpy as np
 import torch
 
 from foldmap.errors import ModelError
-from foldmap.visual.codes.codecs import Product
+from foldmap.visual.codes.codecs import DescriptorCodec, Product, read_codec
 from foldmap.visual.dpq.model import AdapterSize, DpqedLayer
-from foldmap.visual.dpq.serialize import MAX_BYTES, StoredLayer
+from foldmap.visual.dpq.serialize import StoredLayer, read_layer
 from foldmap.visual.dpq.train import Descriptors, LayerProgress, LayerSettings, train_layer
 
 Report = Callable[[LayerProgress], None]
@@ -37,16 +37,33 @@ def adapted_codec(
     Raises:
         ModelError: the layer is for other descriptors, or has no decoder.
     """
-    dimension = data.mean_PD.shape[1]
-    if pretrained.shape.dimension != dimension:
-        raise ModelError(
-            f"the decoder is for descriptors of {pretrained.shape.dimension} numbers, the scene's have {dimension}",
-            "give one that was trained on the same features",
-        )
+    _check_dimension(pretrained, data.mean_PD.shape[1])
     start = layer_of(pretrained, settings.tau)
     rank = AdapterSize.within(start.shape).rank
     run = train_layer(data, start.shape, settings, start=start, rank=rank, report=report)
     return Product(run.layer.stored(), precision, "dpqed")
+
+
+def codec_from_file(path: Path, dimension: int) -> DescriptorCodec:
+    """A model of ``foldmap train visual`` as the code of a scene, its bytes as they are.
+
+    Args:
+        path: the model.
+        dimension: of the scene's descriptors.
+
+    Raises:
+        ModelError: it is missing, no layer of this version, or for other descriptors.
+    """
+    _check_dimension(read_layer(path), dimension)
+    return read_codec({"codec": "dpqed"}, dimension, path.read_bytes())
+
+
+def _check_dimension(layer: StoredLayer, dimension: int) -> None:
+    if layer.shape.dimension != dimension:
+        raise ModelError(
+            f"the layer is for descriptors of {layer.shape.dimension} numbers, the scene's have {dimension}",
+            "give one that was trained on the same features",
+        )
 
 
 def layer_of(stored: StoredLayer, tau: float) -> DpqedLayer:
@@ -58,19 +75,3 @@ def layer_of(stored: StoredLayer, tau: float) -> DpqedLayer:
     }
     layer.load_state_dict(own)
     return layer
-
-
-def read_layer(path: Path) -> StoredLayer:
-    """Read a stored layer from its own file.
-
-    Raises:
-        ModelError: it is missing, or no layer of this version.
-    """
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise ModelError(f"{path} is too large to be a decoder", "give a file of foldmap train visual")
-        return StoredLayer.from_bytes(path.read_bytes())
-    except OSError as error:
-        raise ModelError(f"{path} cannot be read: {error.strerror or error}", "check the path") from error
-    except ModelError as error:
-        raise ModelError(f"{path}: {error.message}", error.cure) from error

@@ -17,18 +17,17 @@ Additive codebooks hold M K D values; without decoder:
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
 
 from foldmap.coding.additive import AdditiveQuantizer, add_up
 from foldmap.coding.pq import MAX_CENTROIDS, ProductQuantizer, gather
-from foldmap.errors import FoldmapError, ModelError
+from foldmap.errors import ModelError
+from foldmap.training.model_bytes import model_from_bytes, model_to_bytes, read_model_file
 from foldmap.types import AnyArray, ByteArray, FloatArray
 
 FORMAT = 1
@@ -198,12 +197,12 @@ class StoredLayer:
             if float(np.abs(array).max(initial=0)) > float(np.finfo(np.float16).max):
                 raise ModelError(f"{name} exceeds half precision", "train with a smaller learning rate")
             if precision == "half" or array.ndim == 1:
-                packed[name] = np.ascontiguousarray(array.astype(np.float16))
+                packed[name] = array.astype(np.float16)
             else:
                 groups = _groups(self.shape, array.shape)
                 packed[name], packed[name + ".scale"] = _quantized(array, _LEVELS[precision], groups)
         info = {"format": FORMAT, "precision": precision, "shape": asdict(self.shape)}
-        return bytes(save(packed, metadata={"info": json.dumps(info, sort_keys=True)}))
+        return model_to_bytes(packed, info)
 
     @staticmethod
     def from_bytes(payload: bytes) -> StoredLayer:
@@ -212,20 +211,7 @@ class StoredLayer:
         Raises:
             ModelError: the bytes are no layer of this version.
         """
-        if len(payload) > MAX_BYTES:
-            raise ModelError(f"a layer of {len(payload)} bytes is too large", _CURE)
-        try:
-            shape, precision = _read_info(payload)
-            arrays = load(payload)
-            wanted = shape.tensors()
-            tensors = {name: _unpacked(arrays, shape, name, size, precision) for name, size in wanted.items()}
-            if arrays:
-                raise ModelError(f"the layer holds {min(arrays)!r} besides", _CURE)
-            return StoredLayer(shape, tensors)
-        except FoldmapError:
-            raise
-        except (SafetensorError, KeyError, TypeError, ValueError, AttributeError, RuntimeError, OverflowError) as error:
-            raise ModelError(f"the layer cannot be read: {error}", _CURE) from error
+        return model_from_bytes(payload, _rebuilt, FORMAT, most_bytes=MAX_BYTES, cure=_CURE)
 
     def _best_decoded(self, vectors: AnyArray) -> ByteArray:
         """Of the codes that beam search ends with, those that the decoder brings closest."""
@@ -300,16 +286,22 @@ def _taken(arrays: dict[str, AnyArray], name: str, dtype: type, size: tuple[int,
     return array
 
 
-def _read_info(payload: bytes) -> tuple[LayerShape, str]:
-    length = int.from_bytes(payload[:8], "little")
-    if len(payload) < 8 or length > min(len(payload) - 8, 1 << 16):
-        raise ModelError("the layer is shorter than its header", _CURE)
-    info: Any = json.loads(json.loads(payload[8 : 8 + length])["__metadata__"]["info"])
-    if info["format"] != FORMAT:
-        raise ModelError(f"the layer has format {info['format']!r}, this version reads {FORMAT}", "update foldmap")
+def _rebuilt(info: dict[str, Any], arrays: dict[str, AnyArray]) -> StoredLayer:
     if info["precision"] not in PRECISIONS:
         raise ModelError(f"the layer is stored in {info['precision']!r}", _CURE)
     shape = LayerShape(**info["shape"])
     if shape.front:
         raise ModelError("a stored layer has no front", _CURE)
-    return shape, str(info["precision"])
+    tensors = {name: _unpacked(arrays, shape, name, size, info["precision"]) for name, size in shape.tensors().items()}
+    if arrays:
+        raise ModelError(f"the layer holds {min(arrays)!r} besides", _CURE)
+    return StoredLayer(shape, tensors)
+
+
+def read_layer(path: Path) -> StoredLayer:
+    """Read a stored layer from its own file.
+
+    Raises:
+        ModelError: it is missing, or no layer of this version.
+    """
+    return read_model_file(path, StoredLayer.from_bytes, MAX_BYTES, "train visual")

@@ -2,15 +2,16 @@
 
 An epoch draws every point once. The layer folds a point's mean descriptor, as folding does, and is asked to match
 either that mean (`observed` 0, the paper's) or one observation of the same point drawn anew each time: what a query
-will bring. A run resumes from its last checkpoint and is the same run.
+will bring.
 """
 
 from __future__ import annotations
 
-import math
+import copy
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,11 +20,11 @@ from torch import Tensor
 from foldmap.coding.additive import AdditiveQuantizer
 from foldmap.coding.pq import ProductQuantizer
 from foldmap.errors import ConfigError, MapInputError
+from foldmap.training.loop import Trainer, cosine, descend, set_rate, train
 from foldmap.types import AnyArray, FloatArray, IntArray
-from foldmap.visual.dpq.layer_checkpoint import load_checkpoint, save_checkpoint
 from foldmap.visual.dpq.losses import contrast_loss, n_pair_loss, reconstruction_loss, triplet_loss
 from foldmap.visual.dpq.model import DpqedLayer
-from foldmap.visual.dpq.serialize import LayerShape
+from foldmap.visual.dpq.serialize import LayerShape, StoredLayer
 from foldmap.visual.source import unit_descriptors
 
 LOSSES = ("triplet", "l2", "n-pair", "contrast")
@@ -119,6 +120,13 @@ class Descriptors:
         first = np.concatenate([[0], np.flatnonzero(steps) + 1, [len(point)]]).astype(np.int64)
         return Descriptors(unit_descriptors(np.add.reduceat(seen, first[:-1], axis=0)), seen, first)
 
+    def take(self, most: int) -> Descriptors:
+        """At most so many points, evenly taken."""
+        kept = np.unique(np.linspace(0, len(self.mean_PD) - 1, most).round().astype(np.int64))
+        counts = np.diff(self.first)[kept]
+        rows = np.concatenate([np.arange(self.first[point], self.first[point + 1]) for point in kept])
+        return Descriptors(self.mean_PD[kept], self.seen_OD[rows], np.concatenate([[0], np.cumsum(counts)]))
+
 
 @dataclass(frozen=True)
 class LayerProgress:
@@ -126,8 +134,8 @@ class LayerProgress:
 
     epoch: int
     loss: float
-    held_out_loss: float
-    held_out_top1: float
+    held_out_loss: float = float("nan")
+    held_out_top1: float = float("nan")
 
 
 @dataclass
@@ -140,7 +148,95 @@ class LayerRun:
     """
 
     layer: DpqedLayer
-    curve: list[LayerProgress] = field(default_factory=list)
+    curve: list[LayerProgress]
+
+
+class Drawn(NamedTuple):
+    """Points of an epoch's steps, and the generator of the rest of its draws."""
+
+    batches: list[IntArray]
+    random: np.random.Generator
+
+
+class LayerTrainer(Trainer[Drawn, LayerProgress]):
+    """Trains codebooks, decoder and front together; a step of the loop is an epoch. Arguments as `train_layer`."""
+
+    network: DpqedLayer
+
+    def __init__(
+        self,
+        data: Descriptors,
+        shape: LayerShape,
+        settings: LayerSettings,
+        start: DpqedLayer | None = None,
+        rank: int = 0,
+    ) -> None:
+        if rank and start is None:
+            raise ConfigError("LoRA adapts a trained layer, and there is none", "give one, or train without")
+        torch.manual_seed(settings.seed)
+        layer = _first_layer(data, shape, settings, start)
+        trained = layer.decoder.adapt(rank) if rank else list(layer.parameters())
+        optimizer = torch.optim.Adam(trained, lr=settings.learning_rate)
+        identity: dict[str, Any] = {"shape": asdict(shape), "settings": asdict(settings)}
+        identity |= {"points": len(data.mean_PD), "start": start is not None, "rank": rank}
+        super().__init__(layer, optimizer, identity, settings.epochs, 1, LayerProgress)
+        self._data, self._settings = data, settings
+        self._learn, self._held_out = _split(len(data.mean_PD), settings)
+        self.curve: list[LayerProgress] = []
+        self.best = _copied(layer.state_dict())
+
+    def kept(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """The best weights so far."""
+        return self.best, {}
+
+    def restore(self, tensors: dict[str, Tensor], facts: dict[str, Any], lines: list[LayerProgress]) -> None:
+        """The best weights so far, and the curve."""
+        self.best, self.curve = _copied({name: tensors[name] for name in self.best}), lines
+
+    def stopped(self) -> bool:
+        """Whether validation has not improved for `patience` epochs."""
+        patience, top1 = self._settings.patience, [line.held_out_top1 for line in self.curve]
+        return 0 < patience < len(top1) and max(top1[-patience:]) <= max(top1[:-patience])
+
+    def draw(self, step: int) -> Drawn:
+        """An epoch; its draws do not depend on those before it."""
+        random = np.random.default_rng([self._settings.seed, step])
+        return Drawn(_batches(self._data, self._learn, self._settings, random), random)
+
+    def step(self, step: int, drawn: Drawn) -> LayerProgress:
+        """One epoch."""
+        settings, losses = self._settings, []
+        for index, points in enumerate(drawn.batches):
+            done = (step - 1 + index / len(drawn.batches)) / settings.epochs
+            set_rate(self.optimizer, settings.learning_rate * (cosine(done, 0.05) if settings.decay else 1.0))
+            loss = _objective(self.network, self._data, points, settings, drawn.random)
+            descend(self.optimizer, loss)
+            losses.append(float(loss.detach()))
+        return LayerProgress(step, float(np.mean(losses)))
+
+    def validated(self, line: LayerProgress) -> LayerProgress:
+        """Look for held-out observations among their decoded points; keep the best weights."""
+        points = self._held_out[:4096]
+        if len(points):
+            seen = torch.from_numpy(_seen(self._data, points, np.random.default_rng(self._settings.seed)))
+            decoded = self.network(torch.from_numpy(self._data.mean_PD[points]))
+            held_out = float(objective(seen, decoded, torch.from_numpy(points), self._settings))
+            own = torch.cdist(seen, decoded).argmin(1) == torch.arange(len(points))
+            line = LayerProgress(line.epoch, line.loss, held_out, float(own.double().mean()))
+        if not self.curve or not len(points) or line.held_out_top1 >= max(p.held_out_top1 for p in self.curve):
+            self.best = _copied(self.network.state_dict())
+        self.curve.append(line)
+        return line
+
+    def best_layer(self) -> StoredLayer:
+        """What a file keeps of the best weights so far."""
+        layer = copy.deepcopy(self.network)
+        layer.load_state_dict(self.best)
+        return layer.stored()
+
+
+def _copied(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in state.items()}
 
 
 def train_layer(
@@ -168,47 +264,11 @@ def train_layer(
         ConfigError: the folder holds a run with other settings, LoRA without a layer to adapt.
         ModelError: `start` is of another shape.
     """
-    torch.manual_seed(settings.seed)
-    layer = _first_layer(data, shape, settings, start)
-    if rank and start is None:
-        raise ConfigError("LoRA adapts a trained layer, and there is none", "give one, or train without")
-    trained = layer.decoder.adapt(rank) if rank else list(layer.parameters())
-    optimizer = torch.optim.Adam(trained, lr=settings.learning_rate)
-    identity = {"shape": asdict(shape), "settings": asdict(settings), "points": len(data.mean_PD), "rank": rank}
-    learn, held_out = _split(len(data.mean_PD), settings)
-    run = LayerRun(layer)
-    best = {name: value.clone() for name, value in layer.state_dict().items()}
-    if folder is not None:
-        best, lines = load_checkpoint(folder, layer, optimizer, identity, best)
-        run.curve = [LayerProgress(**line) for line in lines]
-    for epoch in range(len(run.curve) + 1, settings.epochs + 1):
-        if _stale(run.curve, settings):
-            break
-        random = np.random.default_rng([settings.seed, epoch])  # an epoch's draws do not depend on those before it
-        batches = _batches(data, learn, settings, random)
-        losses = []
-        for index, points in enumerate(batches):
-            _set_rate(optimizer, settings, (epoch - 1 + index / len(batches)) / settings.epochs)
-            loss = _objective(layer, data, points, settings, random)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            losses.append(float(loss.detach()))
-        progress = _validated(layer, data, held_out, settings, epoch, float(np.mean(losses)))
-        if not run.curve or not len(held_out) or progress.held_out_top1 >= max(p.held_out_top1 for p in run.curve):
-            best = {name: value.clone() for name, value in layer.state_dict().items()}
-        run.curve.append(progress)
-        if folder is not None:
-            save_checkpoint(folder, layer, optimizer, identity, best, [asdict(line) for line in run.curve])
-        report(progress)
-    layer.load_state_dict(best)
-    return run
-
-
-def _set_rate(optimizer: torch.optim.Optimizer, settings: LayerSettings, done: float) -> None:
-    factor = 0.525 + 0.475 * math.cos(math.pi * done) if settings.decay else 1.0
-    for group in optimizer.param_groups:
-        group["lr"] = settings.learning_rate * factor
+    trainer = LayerTrainer(data, shape, settings, start, rank)
+    for _ in train(trainer, folder, report):
+        pass
+    trainer.network.load_state_dict(trainer.best)
+    return LayerRun(trainer.network, trainer.curve)
 
 
 def _first_layer(data: Descriptors, shape: LayerShape, settings: LayerSettings, start: DpqedLayer | None) -> DpqedLayer:
@@ -274,26 +334,3 @@ def objective(raw_ND: Tensor, decoded_ND: Tensor, point_N: Tensor, settings: Lay
     if settings.loss == "contrast":
         return contrast_loss(raw_ND, decoded_ND, point_N, settings.temperature)
     return triplet_loss(raw_ND, decoded_ND, point_N, settings.margin, settings.decoded_weight)
-
-
-@torch.no_grad()
-def _validated(
-    layer: DpqedLayer, data: Descriptors, points: IntArray, settings: LayerSettings, epoch: int, loss: float
-) -> LayerProgress:
-    points = points[:4096]
-    if not len(points):
-        return LayerProgress(epoch, loss, float("nan"), float("nan"))
-    random = np.random.default_rng(settings.seed)
-    seen = torch.from_numpy(_seen(data, points, random))
-    decoded = layer(torch.from_numpy(data.mean_PD[points]))
-    held_out = float(objective(seen, decoded, torch.from_numpy(points), settings))
-    nearest = torch.cdist(seen, decoded).argmin(1)
-    return LayerProgress(epoch, loss, held_out, float((nearest == torch.arange(len(points))).double().mean()))
-
-
-def _stale(curve: list[LayerProgress], settings: LayerSettings) -> bool:
-    """Whether validation has not improved for `patience` epochs."""
-    if not settings.patience or len(curve) <= settings.patience:
-        return False
-    top1 = [line.held_out_top1 for line in curve]
-    return max(top1[-settings.patience :]) <= max(top1[: -settings.patience])

@@ -16,34 +16,16 @@ from foldmap.bench.lidar.baselines.image_codecs import MapCodec
 from foldmap.errors import ConfigError, MapInputError
 from foldmap.geometry import MetricGrid
 from foldmap.lidar.bundle import Bundle, require_fold
-from foldmap.lidar.checkpoint import FILE
 from foldmap.lidar.model import LidarModel
-from foldmap.lidar.pairs.sampling import Pair, PairSampler
+from foldmap.lidar.pairs.sampling import Pair, PairSampler, SomePairs
 from foldmap.lidar.presets import Preset
 from foldmap.lidar.source import RasterMap
-from foldmap.lidar.train import TrainSettings, train
+from foldmap.lidar.train import LidarTrainer, TrainSettings
+from foldmap.training.loop import train
 from foldmap.types import AnyArray, BoolArray, ByteArray, FloatArray
 
 _COARSE_M = 0.15
 _VALIDATION = 10  # every tenth pair
-
-
-class Part(Sequence[Pair]):
-    """Some of the pairs of a sequence, made when they are asked for: a cache's pairs are a few MB each.
-
-    Args:
-        pairs: all.
-        indices: which.
-    """
-
-    def __init__(self, pairs: Sequence[Pair], indices: Sequence[int]) -> None:
-        self._pairs, self._indices = pairs, indices
-
-    def __len__(self) -> int:
-        return len(self._indices)
-
-    def __getitem__(self, index: Any) -> Any:
-        return self._pairs[self._indices[index]]
 
 
 @dataclass(frozen=True)
@@ -79,8 +61,8 @@ class TrainingPlaces:
         """Training and validation batches."""
         crops = (64, 112) if self.resolution_m >= _COARSE_M else (192, 240)
         sweep_px, map_px = self.sweep_px or crops[0], self.map_px or crops[1]
-        validation = Part(pairs, range(0, len(pairs), _VALIDATION))
-        training = Part(pairs, [k for k in range(len(pairs)) if k % _VALIDATION])
+        validation = SomePairs(pairs, range(0, len(pairs), _VALIDATION))
+        training = SomePairs(pairs, [k for k in range(len(pairs)) if k % _VALIDATION])
         return (
             PairSampler(training, self.resolution_m, sweep_px, map_px, self.seed),
             PairSampler(validation, self.resolution_m, sweep_px, map_px, self.seed + 1),
@@ -142,7 +124,7 @@ def read_places(folder: Path, most: int, seed: int) -> TrainingPlaces:
     from foldmap.town.lidar.cache import PairCache
 
     cache = PairCache(folder)
-    part = Part(cast(Sequence[Pair], cache), range(min(len(cache), most)))
+    part = SomePairs(cast(Sequence[Pair], cache), range(min(len(cache), most)))
     return TrainingPlaces(part, cache.resolution_m, seed=seed)
 
 
@@ -203,23 +185,12 @@ def trained(
     report: Callable[[int, int], None] = lambda done, total: None,
 ) -> LidarModel:
     """Run the training loop, on a GPU where there is one; a finished run in the folder is read, not run again."""
-    folder.mkdir(parents=True, exist_ok=True)
-    sampler, validation = places.samplers(places.pairs)
-    for _ in train(
-        preset,
-        sampler,
-        validation,
-        settings,
-        places.resolution_m,
-        folder,
-        start=start,
-        device="cuda" if torch.cuda.is_available() else "cpu",
-        report=lambda progress: report(progress.step, settings.steps),
-    ):
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    samplers = places.samplers(places.pairs)
+    trainer = LidarTrainer(preset, *samplers, settings, places.resolution_m, start=start, device=device)
+    for _ in train(trainer, folder, lambda progress: report(progress.step, settings.steps)):
         pass
-    model = LidarModel(preset)
-    model.load_state_dict(torch.load(folder / FILE, weights_only=True, map_location="cpu")["model"])
-    return model.eval()
+    return trainer.network.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload, no-any-return]
 
 
 def from_step(report: Callable[[int, int], None], before: int, total: int) -> Callable[[int, int], None]:

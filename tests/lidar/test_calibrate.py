@@ -1,4 +1,4 @@
-"""Finishing a model: coder, rate and thresholds, on a codec made by hand whose numbers are known."""
+"""A model made ready for use: coder, rate and thresholds, on a codec made by hand whose numbers are known."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ import torch
 from core_scene import RESOLUTION_M, TINY, blob_pairs
 from torch import nn
 
-from foldmap.bench.lidar.finish import Finished, _raster, finish
 from foldmap.errors import ConfigError
 from foldmap.lidar.bundle import Bundle
 from foldmap.lidar.codec import encode_raster
+from foldmap.lidar.fit_coder import raster_of
 from foldmap.lidar.model import LidarModel
 from foldmap.lidar.normalize import spread_of
+from foldmap.localize.lidar.calibrate import CalibratedBundle, calibrate_model
 from foldmap.localize.lidar.confidence import ConfidenceThresholds
 
 LEVELS = np.linspace(-1.75, 1.75, 8)
@@ -51,37 +52,39 @@ def handmade() -> LidarModel:
 
 
 @pytest.fixture(scope="module")
-def finished() -> Finished:
+def calibrated() -> CalibratedBundle:
     pairs = blob_pairs(100, 5, map_px=128, sweep_px=80, sigma_px=5.0)
-    return finish(handmade(), pairs, RESOLUTION_M, "by hand", {"made": "by hand"}, wrong=24)
+    return calibrate_model(handmade(), pairs, RESOLUTION_M, "by hand", {"made": "by hand"}, wrong=24)
 
 
-def test_the_calibrated_thresholds_tell_right_from_wrong(finished: Finished) -> None:
-    assert finished.calibration.positive_ok >= 0.8
-    assert finished.calibration.negative_ok == 0
-    assert ConfidenceThresholds.from_dict(finished.bundle.thresholds) == finished.calibration.thresholds
+def test_the_calibrated_thresholds_tell_right_from_wrong(calibrated: CalibratedBundle) -> None:
+    assert calibrated.calibration.positive_ok >= 0.8
+    assert calibrated.calibration.negative_ok == 0
+    assert ConfidenceThresholds.from_dict(calibrated.bundle.thresholds) == calibrated.calibration.thresholds
 
 
-def test_the_rate_is_that_of_the_held_out_payloads(finished: Finished) -> None:
+def test_the_rate_is_that_of_the_held_out_payloads(calibrated: CalibratedBundle) -> None:
     pairs = blob_pairs(100, 5, map_px=128, sweep_px=80, sigma_px=5.0)
     bits = area_m2 = 0.0
     for pair in pairs[::4]:
-        raster = _raster(pair, RESOLUTION_M)
+        raster = raster_of(pair, RESOLUTION_M)
         spread = spread_of(raster.intensity, raster.observed, RESOLUTION_M)
-        codes = encode_raster(finished.bundle, raster, spread)
-        payload = finished.bundle.coder.encode(codes)
-        np.testing.assert_array_equal(finished.bundle.coder.decode(payload, codes.shape), codes)
+        codes = encode_raster(calibrated.bundle, raster, spread)
+        payload = calibrated.bundle.coder.encode(codes)
+        np.testing.assert_array_equal(calibrated.bundle.coder.decode(payload, codes.shape), codes)
         bits, area_m2 = bits + 8 * len(payload), area_m2 + raster.observed_m2
-    assert finished.bit_m2 == finished.bundle.rate_bit_m2 == pytest.approx(bits / area_m2)
-    assert finished.bit_m2 < 1.15 * math.log2(9) / (8 * RESOLUTION_M) ** 2  # eight levels and none, with overhead
+    assert calibrated.bundle.rate_bit_m2 == pytest.approx(bits / area_m2)
+    assert (
+        calibrated.bundle.rate_bit_m2 < 1.15 * math.log2(9) / (8 * RESOLUTION_M) ** 2
+    )  # eight levels and none, with overhead
 
 
-def test_the_bundle_is_what_a_reader_gets(finished: Finished) -> None:
-    again = Bundle.from_bytes(finished.bundle.to_bytes())
-    assert again.to_bytes() == finished.bundle.to_bytes()
+def test_the_bundle_is_what_a_reader_gets(calibrated: CalibratedBundle) -> None:
+    again = Bundle.from_bytes(calibrated.bundle.to_bytes())
+    assert again.to_bytes() == calibrated.bundle.to_bytes()
     assert (again.name, again.provenance, again.can_fold) == ("by hand", {"made": "by hand"}, True)
 
 
 def test_too_few_pairs_are_refused() -> None:
     with pytest.raises(ConfigError, match="too few"):
-        finish(handmade(), blob_pairs(3, 1), RESOLUTION_M, "x", {})
+        calibrate_model(handmade(), blob_pairs(3, 1), RESOLUTION_M, "x", {})

@@ -1,4 +1,4 @@
-"""Make a trained model ready for use: fit its entropy coder, measure its rate, calibrate its localizer.
+"""Make a trained lidar model ready for use: fit its entropy coder, measure its rate, calibrate its localizer.
 
 All three on what the model will be when it is read back (8-bit weights), and on training pairs; the rate and the
 calibration on pairs that the coder was not fitted on.
@@ -8,42 +8,34 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-from foldmap.coding.context import ContextModel
 from foldmap.errors import ConfigError
 from foldmap.geometry import SE2, MetricGrid
-from foldmap.lidar.bundle import Bundle, quantized
-from foldmap.lidar.codec import Decoder, encode_raster, known_of
+from foldmap.lidar.bundle import Bundle
+from foldmap.lidar.codec import Decoder, known_of
+from foldmap.lidar.fit_coder import HOLD_OUT, fit_coder
 from foldmap.lidar.model import LidarModel
 from foldmap.lidar.normalize import normalize, spread_of
 from foldmap.lidar.observation import Observation
 from foldmap.lidar.pairs.sampling import Pair
-from foldmap.lidar.source import RasterMap
 from foldmap.localize.lidar.confidence import Calibration, MatchFeatures, calibrate
 from foldmap.localize.lidar.once import localize_once
 from foldmap.types import BoolArray, ByteArray
-
-_HOLD_OUT = 4  # every fourth pair measures, the others fit
 
 
 class UnfoldedRaster:
     """One raster that went through the codec in memory: a `DecodedMap` without a file."""
 
-    def __init__(self, bundle: Bundle, decoder: Decoder, raster: RasterMap) -> None:
-        scale = bundle.model.preset.downsample
-        height, width = (side // scale * scale for side in raster.grid.shape)
-        raster = raster.read(0, 0, height, width)
-        spread = spread_of(raster.intensity, raster.observed, raster.grid.resolution_m)
-        self.grid: MetricGrid = raster.grid
-        self.codes: ByteArray = encode_raster(bundle, raster, spread)
+    def __init__(self, decoder: Decoder, grid: MetricGrid, codes: ByteArray, downsample: int) -> None:
+        self.grid = grid
         self._decoder = decoder
-        self._embedding = decoder.decode(self.codes)
-        self._known = known_of(self.codes, scale)
+        self._embedding = decoder.decode(codes)
+        self._known = known_of(codes, downsample)
 
     def embedding(self, grid: MetricGrid) -> tuple[torch.Tensor, BoolArray]:
         """Cut a window of the decoded raster; zero and unknown beyond it."""
@@ -68,22 +60,14 @@ class UnfoldedRaster:
         return self._decoder.embed(normalize(values, mask, observation.resolution_m, spread))
 
 
-@dataclass(frozen=True)
-class Finished:
-    """A bundle ready to ship and what was measured of it on held-out pairs.
-
-    Attributes:
-        bundle: with coder, rate and thresholds.
-        bit_m2: payload bits per observed square metre.
-        calibration: of the thresholds.
-    """
+class CalibratedBundle(NamedTuple):
+    """A model ready to ship, with coder, rate and thresholds, and how its thresholds do on held-out pairs."""
 
     bundle: Bundle
-    bit_m2: float
     calibration: Calibration
 
 
-def finish(
+def calibrate_model(
     model: LidarModel,
     pairs: Sequence[Pair],
     resolution_m: float,
@@ -94,7 +78,7 @@ def finish(
     radius_m: float = 1.0,
     seed: int = 0,
     report: Callable[[str, int, int], None] = lambda what, done, total: None,
-) -> Finished:
+) -> CalibratedBundle:
     """Fit, measure and calibrate.
 
     Args:
@@ -109,42 +93,21 @@ def finish(
         report: called with a task, what is done of it and in all.
 
     Raises:
-        ConfigError: too few pairs.
+        ConfigError: too few pairs, or too few of them are matched.
+        ModelError: the held-out maps show no ground.
     """
-    if len(pairs) < 20 * _HOLD_OUT:
-        raise ConfigError(f"{len(pairs)} pairs are too few to calibrate on", f"give {20 * _HOLD_OUT} or more")
-    preset = model.preset
-    blank = np.zeros((preset.groups, 2, 2), np.uint8)
-    draft = Bundle(model.eval().cpu(), ContextModel.fit([blank], preset.group_channels), resolution_m, 1.0, name)
-    draft = quantized(draft)
-    decoder = Decoder(draft)
-    maps = []
-    for index, pair in enumerate(pairs):
-        maps.append(UnfoldedRaster(draft, decoder, _raster(pair, resolution_m)))
-        report("encode", index + 1, len(pairs))
-    fitted = [unfolded.codes for index, unfolded in enumerate(maps) if index % _HOLD_OUT]
-    turned = [np.ascontiguousarray(np.rot90(codes, k, axes=(1, 2))) for codes in fitted for k in (0, 1)]
-    coder = ContextModel.fit(turned, preset.group_channels)
-    held = range(0, len(pairs), _HOLD_OUT)
-    bits = sum(8 * len(coder.encode(maps[index].codes)) for index in held)
-    ground_m2 = sum(float(pairs[index].map_observed.sum()) for index in held) * resolution_m**2
-    right, wrong_features = _features(maps, pairs, list(held), resolution_m, wrong, radius_m, seed, report)
-    calibration = calibrate(right, wrong_features)
-    bundle = replace(
-        draft,
-        coder=coder,
-        rate_bit_m2=bits / ground_m2,
-        thresholds=calibration.thresholds.to_dict(),
-        provenance=provenance,
+    if len(pairs) < 20 * HOLD_OUT:
+        raise ConfigError(f"{len(pairs)} pairs are too few to calibrate on", f"give {20 * HOLD_OUT} or more")
+    coded = fit_coder(
+        model, pairs, resolution_m, name, provenance, turned=True, report=lambda done, of: report("encode", done, of)
     )
-    return Finished(bundle, bits / ground_m2, calibration)
-
-
-def _raster(pair: Pair, resolution_m: float) -> RasterMap:
-    height, width = pair.map_observed.shape
-    west_m, north_m = -0.5 * width * resolution_m, 0.5 * height * resolution_m
-    grid = MetricGrid(west_m, north_m, resolution_m, height, width)
-    return RasterMap(grid, pair.map_intensity, pair.map_observed)
+    decoder, scale = Decoder(coded.bundle), model.preset.downsample
+    maps = [
+        UnfoldedRaster(decoder, raster.grid, codes, scale)
+        for raster, codes in zip(coded.rasters, coded.codes, strict=True)
+    ]
+    calibration = calibrate(*_features(maps, pairs, resolution_m, wrong, radius_m, seed, report))
+    return CalibratedBundle(replace(coded.bundle, thresholds=calibration.thresholds.to_dict()), calibration)
 
 
 def _observation(pair: Pair, resolution_m: float) -> Observation:
@@ -157,7 +120,6 @@ def _observation(pair: Pair, resolution_m: float) -> Observation:
 def _features(
     maps: Sequence[UnfoldedRaster],
     pairs: Sequence[Pair],
-    held: list[int],
     resolution_m: float,
     wrong: int,
     radius_m: float,
@@ -180,6 +142,7 @@ def _features(
         if math.hypot(pose.x_m - east_m, pose.y_m + south_m) <= accept_m:
             into.append(result.features)
 
+    held = range(0, len(pairs), HOLD_OUT)
     for index in held:
         attempt(index, _observation(pairs[index], resolution_m), right, 3 * max(resolution_m, 0.1))
         report("right matches", len(right), len(held))

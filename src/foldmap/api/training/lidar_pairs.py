@@ -1,25 +1,25 @@
-"""Where training pairs come from: the generated town, real maps, real sweeps."""
+"""Where a lidar model's training pairs come from: the generated town, real maps, real drives."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from foldmap.errors import ConfigError
+from foldmap.formats.raster.geotiff import open_raster
+from foldmap.formats.sweeps.drives import open_drive
 from foldmap.lidar.pairs.from_raster import RasterPairs
 from foldmap.lidar.pairs.from_sweeps import SweepPairs
-
-if TYPE_CHECKING:
-    from foldmap.lidar.pairs.sampling import Pair
-    from foldmap.town.lidar.cache import PairCache
+from foldmap.lidar.pairs.sampling import Pair, SomePairs
+from foldmap.town.lidar.cache import PairCache, write_pairs
 
 HELD_OUT = 0.2
 
 
 @dataclass(frozen=True)
-class Source:
+class LidarPairs:
     """Pairs to train on, and pairs of other places to validate with.
 
     Attributes:
@@ -28,7 +28,7 @@ class Source:
         resolution_m: pixel size of all.
         sweep_px: side of the crop of a query that a step sees, a multiple of 16.
         map_px: the same of the map.
-        name: for the settings.
+        name: where they come from.
     """
 
     training: Sequence[Pair]
@@ -39,58 +39,44 @@ class Source:
     name: str
 
 
-class TownPairs(Sequence[Any]):
-    """A part of a cache of the town's pairs, as the sampler reads them."""
-
-    def __init__(self, cache: PairCache, indices: range) -> None:
-        self._cache, self._indices = cache, indices
-
-    def __len__(self) -> int:
-        return len(self._indices)
-
-    def __getitem__(self, index):  # type: ignore[no-untyped-def]
-        """One pair."""
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        return self._cache[self._indices[index]]
-
-
 def crop_sizes(resolution_m: float, smoke: bool) -> tuple[int, int]:
     """Query and map side of a training step: 9.6 m on fine maps; 21 m on coarse ones, whose pixels are few.
 
     Smaller than what a localizer matches on purpose: a crop that is hard to place teaches the codec to keep something
     of every piece of ground, not only of the best mark in sight.
     """
-    if smoke or resolution_m >= 0.15:
-        return 64, 112
-    return 192, 240
+    return (64, 112) if smoke or resolution_m >= 0.15 else (192, 240)
 
 
-def town_source(folder: Path, count: int, seed: int, *, coarse: bool, smoke: bool) -> Source:
-    """Pairs of the generated town, written to a folder once and read from there."""
-    from foldmap.town.lidar.cache import PairCache, write_pairs
+def pairs_of_town(folder: Path, count: int, seed: int, *, coarse: bool, smoke: bool) -> LidarPairs:
+    """Pairs of the generated town, written to a folder once and read from there.
 
+    Raises:
+        ConfigError: too few to hold some out.
+    """
     if not any(folder.glob("pairs-*.npz")):
         write_pairs(folder, count, seed, coarse=coarse)
-    cache = PairCache(folder)
+    cache: Any = PairCache(folder)
     kept = max(1, round((1 - HELD_OUT) * len(cache)))
     if kept == len(cache):
         raise ConfigError(f"{len(cache)} pairs are too few", "give more, some are held out for validation")
-    return Source(
-        TownPairs(cache, range(kept)),
-        TownPairs(cache, range(kept, len(cache))),
-        cache.resolution_m,
-        *crop_sizes(cache.resolution_m, smoke),
-        "town",
-    )
+    parts = SomePairs(cache, range(kept)), SomePairs(cache, range(kept, len(cache)))
+    return LidarPairs(*parts, cache.resolution_m, *crop_sizes(cache.resolution_m, smoke), "town")
 
 
-def raster_source(
+def pairs_of_raster(
     map_tif: Path, query_tif: Path | None, offset_m: tuple[float, float], count: int, seed: int, *, smoke: bool
-) -> Source:
-    """Pairs of a real map; its eastern fifth validates."""
-    from foldmap.formats.raster.geotiff import open_raster
+) -> LidarPairs:
+    """Pairs of a real map; its eastern fifth validates.
 
+    Args:
+        map_tif: GeoTIFF of ground intensity.
+        query_tif: one of the same place, whose crops are the queries; else sweeps are simulated.
+        offset_m: map minus query coordinates, east and north.
+        count: pairs.
+        seed: of places and noise.
+        smoke: small crops.
+    """
     source = open_raster(map_tif)
     query = open_raster(query_tif) if query_tif is not None else None
     resolution_m = source.grid.resolution_m
@@ -98,23 +84,15 @@ def raster_source(
 
     def part(size: int, part_seed: int, east: tuple[float, float]) -> RasterPairs:
         # Half as large again as the crop: the sampler turns its own out of it.
-        return RasterPairs(
-            source,
-            size,
-            part_seed,
-            query=query,
-            query_offset_m=offset_m,
-            map_px=map_px + map_px // 2,
-            sweep_px=sweep_px,
-            east=east,
-        )
+        sizes = {"map_px": map_px + map_px // 2, "sweep_px": sweep_px}
+        return RasterPairs(source, size, part_seed, query=query, query_offset_m=offset_m, east=east, **sizes)
 
     training = part(count, seed, (0.0, 0.95 - HELD_OUT))
     validation = part(max(16, round(HELD_OUT * count)), seed + 1, (1 - HELD_OUT, 1.0))
-    return Source(training, validation, resolution_m, sweep_px, map_px, f"{map_tif} {query_tif or ''}".strip())
+    return LidarPairs(training, validation, resolution_m, sweep_px, map_px, f"{map_tif} {query_tif or ''}".strip())
 
 
-def sweep_source(
+def pairs_of_drive(
     sweeps: str,
     poses: Path,
     resolution_m: float,
@@ -123,41 +101,31 @@ def sweep_source(
     *,
     smoke: bool,
     time_limit_s: float = 0.01,
-) -> Source:
-    """Pairs of a real drive; its last fifth validates."""
-    from foldmap.formats.sweeps.drives import open_drive
-
+) -> LidarPairs:
+    """Pairs of a real drive; its last fifth validates. Arguments as `open_drive` and `SweepPairs`."""
     drive = open_drive(sweeps, poses, None, intensity_scale, time_limit_s=time_limit_s)
     sweep_px, map_px = crop_sizes(resolution_m, smoke)
-    pairs = SweepPairs(
-        drive.sweeps,
-        drive.world_SE3_sensors,
-        resolution_m,
-        guard=guard,
-        sweep_px=sweep_px * 3 // 2,
-        map_px=map_px * 3 // 2,
-    )
-    return Source(pairs.part(0, 1 - HELD_OUT), pairs.part(1 - HELD_OUT, 1), resolution_m, sweep_px, map_px, sweeps)
+    sizes = {"guard": guard, "sweep_px": sweep_px * 3 // 2, "map_px": map_px * 3 // 2}
+    pairs = SweepPairs(drive.sweeps, drive.world_SE3_sensors, resolution_m, **sizes)
+    return LidarPairs(pairs.part(0, 1 - HELD_OUT), pairs.part(1 - HELD_OUT, 1), resolution_m, sweep_px, map_px, sweeps)
 
 
 class Alternating(Sequence[Any]):
     """Two sources in turn, the shorter one repeated, so that neither outweighs the other."""
 
-    def __init__(self, first: Sequence[Pair], second: Sequence[Pair]) -> None:
+    def __init__(self, first: Sequence[Any], second: Sequence[Any]) -> None:
         self._sides = (first, second)
 
     def __len__(self) -> int:
         return 2 * max(len(side) for side in self._sides)
 
-    def __getitem__(self, index):  # type: ignore[no-untyped-def]
+    def __getitem__(self, index: Any) -> Any:
         """One pair."""
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
         side = self._sides[index % 2]
         return side[index // 2 % len(side)]
 
 
-def mixed_source(real: Source, town: Source) -> Source:
+def mixed_pairs(real: LidarPairs, town: LidarPairs) -> LidarPairs:
     """A real drive and the town in equal parts; the drive's last fifth validates.
 
     Raises:
@@ -169,4 +137,4 @@ def mixed_source(real: Source, town: Source) -> Source:
             "give --resolution as the pairs have it",
         )
     training = Alternating(real.training, town.training)
-    return Source(training, real.validation, real.resolution_m, real.sweep_px, real.map_px, f"{real.name} and town")
+    return LidarPairs(training, real.validation, real.resolution_m, real.sweep_px, real.map_px, f"{real.name} and town")

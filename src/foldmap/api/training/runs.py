@@ -1,0 +1,82 @@
+"""What training runs of all layers leave in their folder: the model, and the validation curve as CSV and PNG."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from foldmap.atlas.whole import write_whole
+from foldmap.report.style import new_figure, styled, to_png
+from foldmap.training.loop import LOG, Trainer, train
+
+MODEL = "model.safetensors"
+Begin = Callable[[str], Callable[[int, int], None]]
+"""Makes a callback ``(done, total)`` for a kind of work, for example a progress bar."""
+
+Line = TypeVar("Line")
+
+
+def no_bars(doing: str) -> Callable[[int, int], None]:
+    """Draw no progress."""
+    return lambda done, total: None
+
+
+def run_to_end(
+    trainer: Trainer[Any, Line],
+    folder: Path,
+    begin: Begin,
+    shown: Mapping[str, str],
+    model: Callable[[], bytes] | None = None,
+) -> Line:
+    """Train in a folder, or go on with the run that it holds.
+
+    Args:
+        trainer: of the layer.
+        folder: of the run.
+        begin: draws progress.
+        shown: numbers of a log line that the picture of the curve shows, with their labels.
+        model: gives the bytes of the model file, written after each validation; None leaves that to the caller.
+
+    Returns:
+        The last line of the log.
+
+    Raises:
+        ConfigError: the folder holds another run.
+        ModelError: its checkpoint or log are damaged.
+    """
+    report, done = begin("Training"), 0
+
+    def count(line: Line) -> None:
+        nonlocal done
+        done = next(iter(vars(line).values()))
+        report(done, trainer.steps)
+
+    last = None
+    for last in train(trainer, folder, count):
+        if model is not None:
+            write_whole(folder / MODEL, model())
+        _write_curve(folder, trainer, shown)
+    assert last is not None
+    return last
+
+
+def _write_curve(folder: Path, trainer: Trainer[Any, Any], shown: Mapping[str, str]) -> None:
+    lines = [json.loads(line) for line in (folder / LOG).read_text().splitlines()]
+    kept = [line for step, line in enumerate(lines, 1) if step % trainer.every == 0 or step == trainer.steps]
+    rows = [{key: float("nan") if value is None else float(value) for key, value in line.items()} for line in kept]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_whole(folder / "curve.csv", text.getvalue())
+    steps = next(iter(rows[0]))
+    with styled():
+        figure = new_figure(3.0 * len(shown), 2.8)
+        for axes, (key, label) in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown.items(), strict=True):
+            axes.plot([row[steps] for row in rows], [row[key] for row in rows], marker="o", markersize=3)
+            axes.set(xlabel=steps, ylabel=label)
+        write_whole(folder / "curve.png", to_png(figure))

@@ -1,0 +1,101 @@
+"""Train a street model: the accurate one, or the paper's networks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from foldmap.api.training.runs import MODEL, Begin, no_bars, run_to_end
+from foldmap.api.training.street_data import StreetData, StreetRun, field_examples, held_out_recall, prepared_pairs
+from foldmap.errors import ConfigError
+from foldmap.street.field.draw import FieldSpec
+from foldmap.street.field.model import FieldEmbedding
+from foldmap.street.field.network import FieldShape
+from foldmap.street.field.train import PRESETS, FieldTrainer
+from foldmap.street.model import read_street_model
+from foldmap.street.paper.encoders.shape import shape_named
+from foldmap.street.paper.model import PaperEmbedding
+from foldmap.street.paper.serialize import from_bytes
+from foldmap.street.paper.train import PaperTrainer, TrainSettings
+
+
+def train_street(data: StreetData, folder: Path, run: StreetRun, begin: Begin = no_bars) -> dict[str, Any]:
+    """Train and write the model.
+
+    Args:
+        data: what is learned from.
+        folder: of the run, which is there; a checkpoint of the same settings is resumed.
+        run: the settings.
+        begin: draws progress.
+
+    Returns:
+        Summary of the run.
+
+    Raises:
+        FoldmapError: what was brought cannot be used, or the folder holds another run.
+    """
+    shown = (_paper if run.model == "paper" else _field)(data, folder, run, begin)
+    return {
+        "model": str(folder / MODEL),
+        "kind": run.model,
+        "model_bytes": (folder / MODEL).stat().st_size,
+        "learned_from": data.places,
+        "held_out": list(run.hold_out),
+        "semi_synthetic": run.ring is not None and not data.pairs,
+        **shown,
+    }
+
+
+def _field(data: StreetData, folder: Path, run: StreetRun, begin: Begin) -> dict[str, Any]:
+    settings = replace(PRESETS[run.preset], seed=run.seed, imagenet=not run.random_start)
+    if run.steps is not None:
+        settings = replace(settings, warmup_steps=min(100, max(1, run.steps // 5)))
+    settings = replace(settings, **_asked(run))
+    start = None
+    if run.start is not None:
+        start = read_street_model(run.start)
+        if not isinstance(start, FieldEmbedding):
+            raise ConfigError(f"{run.start} is a model {start.name}", "begin with a field model, or --model paper")
+    field = FieldSpec() if start is None else start.field
+    shape = replace(FieldShape() if start is None else start.network.shape, with_map=run.update)
+    examples = field_examples(data, field, run, begin)
+    trainer = FieldTrainer(examples, shape, settings, None if start is None else start.network)
+
+    def model() -> FieldEmbedding:
+        return FieldEmbedding(trainer.network, field)
+
+    last = run_to_end(trainer, folder, begin, {"loss": "loss [nat a cell]"}, lambda: model().payload())
+    shown = {"steps": settings.steps, "windows": len(examples), "loss": round(last.loss, 6)}
+    if data.held_out and not run.update:
+        shown |= held_out_recall(model(), data, begin("Measuring"))
+    return shown
+
+
+def _asked(run: StreetRun) -> dict[str, Any]:
+    return {key: value for key, value in (("steps", run.steps), ("batch", run.batch)) if value is not None}
+
+
+def _paper(data: StreetData, folder: Path, run: StreetRun, begin: Begin) -> dict[str, Any]:
+    shape = shape_named(run.preset)
+    every = {
+        "tiny": TrainSettings(steps=100, batch=16, validate_every=50, warmup_steps=20),
+        "small": TrainSettings(),
+        "paper": TrainSettings(steps=20_000),
+    }
+    settings = replace(every[run.preset], seed=run.seed, imagenet=not run.random_start)
+    settings = replace(settings, **_asked(run))
+    start = None
+    if run.start is not None:
+        begun = read_street_model(run.start)
+        if not isinstance(begun, PaperEmbedding):
+            raise ConfigError(f"{run.start} is a model {begun.name}", "begin with one of --model paper")
+        start = from_bytes(begun.payload())
+    learn, held_out = prepared_pairs(data, shape, run, begin)
+    trainer = PaperTrainer(learn, held_out, settings, start)
+    shown = {"loss": "loss", "held_out_recall1": "held-out recall at 1"}
+    last = run_to_end(trainer, folder, begin, shown, lambda: PaperEmbedding(trainer.network).payload())
+    summary: dict[str, Any] = {"steps": settings.steps, "pairs": len(learn), "loss": round(last.loss, 5)}
+    if last.held_out_recall1 is not None:
+        summary |= {"held_out_recall_at_1": last.held_out_recall1, "held_out_median_rank": last.held_out_median_rank}
+    return summary

@@ -1,0 +1,140 @@
+"""Train a D-PQED layer on scenes of one's own: it takes descriptors to a few bytes and back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from foldmap.api.training.runs import MODEL, Begin, no_bars, run_to_end
+from foldmap.errors import ConfigError, MapInputError
+from foldmap.formats.scenes import read_scene
+from foldmap.visual.codes.fit_codecs import DEFAULT_KIND, DEFAULT_PARTS, descriptors_of, settings_for, shape_for
+from foldmap.visual.dpq.adapt_codec import layer_of
+from foldmap.visual.dpq.serialize import PRECISIONS, read_layer
+from foldmap.visual.dpq.train import Descriptors, LayerTrainer
+from foldmap.visual.features.extract import SiftExtractor
+from foldmap.visual.features.photos import PhotoFeatures
+
+_SMOKE_POINTS = 2000
+_SHOWN = {"loss": "loss", "held_out_loss": "held-out loss", "held_out_top1": "held-out top-1"}
+
+
+@dataclass(frozen=True)
+class VisualRun:
+    """What a person decides about a run.
+
+    Attributes:
+        codec: "dpqed" (the paper's layer, which `--decoder` can adapt to a scene) or "dpqed+".
+        parts: M, bytes a descriptor; 4 where None.
+        epochs: of training; the codec's where None.
+        precision: of the model file: "half", "int8" or "int4".
+        seed: of everything random.
+        start: model file to begin with.
+        smoke: a tiny run that shows that all parts fit together.
+    """
+
+    codec: str = DEFAULT_KIND
+    parts: int | None = None
+    epochs: int | None = None
+    precision: str = "int8"
+    seed: int = 0
+    start: Path | None = None
+    smoke: bool = False
+
+    def __post_init__(self) -> None:
+        settings_for(self.codec)
+        if self.precision not in PRECISIONS:
+            raise ConfigError(f"a layer is not stored in {self.precision!r}", f"choose one of {', '.join(PRECISIONS)}")
+        for option, value in (("--parts", self.parts), ("--epochs", self.epochs)):
+            if value is not None and value < 1:
+                raise ConfigError(f"{option} {value}", "give a positive number")
+        if self.parts is not None and self.start is not None:
+            raise ConfigError("the model to begin with has its own number of parts", "leave --parts out")
+
+
+def scene_descriptors(
+    scenes: Sequence[Path], features: Sequence[Path] = (), photos: Sequence[Path] = (), begin: Begin = no_bars
+) -> Descriptors:
+    """The descriptors of all points of scenes.
+
+    Args:
+        scenes: of ``foldmap build visual``, COLMAP models, or kaptures.
+        features: hloc HDF5 or COLMAP database, one a scene; what lies beside the models where empty.
+        photos: folders of photos to extract SIFT from instead, one a scene.
+        begin: draws progress.
+
+    Raises:
+        ConfigError: not one a scene.
+        MapInputError: a scene cannot be used, or has descriptors of another length than the first.
+    """
+    for option, given in (("--features", features), ("--photos", photos)):
+        if given and len(given) != len(scenes):
+            raise ConfigError(f"{len(given)} {option} for {len(scenes)} scenes", "give one a scene, in order")
+    if features and photos:
+        raise ConfigError("features come from a file or from photos", "give --features or --photos")
+    report, found = begin("Reading scenes"), []
+    for number, folder in enumerate(scenes):
+        seen = PhotoFeatures(photos[number], SiftExtractor(as_colmap=True)) if photos else None
+        data = descriptors_of(read_scene(folder, features[number] if features else None, extracted=seen))
+        length, wanted = data.mean_PD.shape[1], (found or [data])[0].mean_PD.shape[1]
+        if length != wanted:
+            raise MapInputError(
+                f"{folder} has descriptors of {length} numbers, {scenes[0]} of {wanted}", "give scenes of one feature"
+            )
+        found.append(data)
+        report(number + 1, len(scenes))
+    return _joined(found)
+
+
+def _joined(parts: Sequence[Descriptors]) -> Descriptors:
+    before = np.cumsum([0, *(len(one.seen_OD) for one in parts)])
+    first = [one.first[:-1] + start for one, start in zip(parts, before[:-1], strict=True)]
+    return Descriptors(
+        np.concatenate([one.mean_PD for one in parts]),
+        np.concatenate([one.seen_OD for one in parts]),
+        np.concatenate([*first, before[-1:]]).astype(np.int64),
+    )
+
+
+def train_visual(data: Descriptors, folder: Path, run: VisualRun, begin: Begin = no_bars) -> dict[str, Any]:
+    """Train a layer and write it.
+
+    Args:
+        data: of the scenes.
+        folder: of the run, which is there; a checkpoint of the same settings is resumed.
+        run: the settings.
+        begin: draws progress.
+
+    Returns:
+        Summary of the run.
+
+    Raises:
+        ConfigError: the folder holds another run, or parts do not divide the descriptors.
+        ModelError: the model to begin with cannot be read, or is for other descriptors.
+    """
+    settings = replace(settings_for(run.codec), seed=run.seed)
+    if run.epochs is not None:
+        settings = replace(settings, epochs=run.epochs)
+    if run.smoke:
+        data, settings = data.take(_SMOKE_POINTS), replace(settings, epochs=2)
+    if run.start is not None:
+        start = layer_of(read_layer(run.start), settings.tau)
+        shape = start.shape
+    else:
+        start, shape = None, shape_for(run.codec, data, run.parts or DEFAULT_PARTS)
+    trainer = LayerTrainer(data, shape, settings, start)
+    last = run_to_end(trainer, folder, begin, _SHOWN, lambda: trainer.best_layer().to_bytes(run.precision))
+    return {
+        "model": str(folder / MODEL),
+        "codec": run.codec,
+        "parts": shape.parts,
+        "points": len(data.mean_PD),
+        "model_bytes": (folder / MODEL).stat().st_size,
+        "epochs": len(trainer.curve),
+        "loss": last.loss,
+        "held_out_top1": max(line.held_out_top1 for line in trainer.curve),
+    }

@@ -1,0 +1,107 @@
+"""``foldmap train lidar``: a matcher and codec of one's own, for a sensor or a place."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from foldmap.cli.common import bars, put, say
+from foldmap.cli.train.options import DATA, MODEL, RUN, Json, Output, Resume, Seed, Smoke, Start, open_run
+from foldmap.errors import ConfigError
+
+if TYPE_CHECKING:
+    from foldmap.api.training.lidar_pairs import LidarPairs
+
+EXAMPLES = (
+    "\b\nExamples:\n  foldmap train lidar -o out/train --preset small-16x --rate 3\n"
+    "  foldmap train lidar -o out/train --map city.tif --start model.safetensors\n"
+    "  foldmap train lidar -o out/train --map aeva.tif --map-query avia.tif\n"
+    "  foldmap train lidar -o out/train --sweeps drive/ --poses poses.txt\n"
+    "  foldmap train lidar -o out/train --sweeps drive/ --poses poses.txt --pairs out/pairs --start model.safetensors"
+)
+
+
+def lidar(
+    output: Output,
+    map_tif: Annotated[Path | None, typer.Option("--map", help="Train on this GeoTIFF.")] = None,
+    sweeps: Annotated[str | None, typer.Option(help="Train on these sweeps (needs --poses).")] = None,
+    poses: Annotated[Path | None, typer.Option(help="KITTI or TUM poses, one a sweep.")] = None,
+    start: Start = None,
+    rate: Annotated[float, typer.Option(help="Zero-order code entropy aimed at, bit per m2 of observed cells.")] = 2.2,
+    smoke: Smoke = False,
+    as_json: Json = False,
+    town: Annotated[
+        bool, typer.Option("--town", rich_help_panel=DATA, help="Train on the generated town (the default).")
+    ] = False,
+    pairs: Annotated[
+        Path | None, typer.Option(rich_help_panel=DATA, help="Cache of the town's pairs; OUTPUT/pairs if left out.")
+    ] = None,
+    pair_count: Annotated[int, typer.Option(rich_help_panel=DATA, help="Pairs to draw where none are cached.")] = 1000,
+    coarse: Annotated[
+        bool, typer.Option("--coarse", rich_help_panel=DATA, help="The town at 0.33 m instead of 0.05 m.")
+    ] = False,
+    map_query: Annotated[
+        Path | None, typer.Option(rich_help_panel=DATA, help="Queries are crops of this GeoTIFF of the same place.")
+    ] = None,
+    query_offset: Annotated[
+        tuple[float, float],
+        typer.Option(rich_help_panel=DATA, help="Map minus query coordinates, east and north, metres."),
+    ] = (0.0, 0.0),
+    resolution: Annotated[float, typer.Option(rich_help_panel=DATA, help="Pixel size for sweeps, metres.")] = 0.05,
+    guard: Annotated[
+        int, typer.Option(rich_help_panel=DATA, help="Sweeps left out of the map on each side of a query.")
+    ] = 15,
+    intensity_scale: Annotated[
+        float | None, typer.Option(rich_help_panel=DATA, help="Intensity of full reflectance, like 255.")
+    ] = None,
+    time_limit: Annotated[
+        float,
+        typer.Option(rich_help_panel=DATA, help="Of sweeps named by times: seconds to their pose, at most."),
+    ] = 0.01,
+    preset: Annotated[str, typer.Option(rich_help_panel=MODEL, help="Sizes of the networks.")] = "small-16x",
+    mode: Annotated[str, typer.Option(rich_help_panel=MODEL, help="match, scratch or recon.")] = "match",
+    name: Annotated[str, typer.Option(rich_help_panel=MODEL, help="Of the model; PRESET-RATE if left out.")] = "",
+    steps: Annotated[int, typer.Option(rich_help_panel=RUN, help="Steps with the codec.")] = 3000,
+    matcher_steps: Annotated[int, typer.Option(rich_help_panel=RUN, help="Steps of the matcher before.")] = 600,
+    batch: Annotated[int, typer.Option(rich_help_panel=RUN, help="Pairs a step.")] = 8,
+    seed: Seed = 0,
+    device: Annotated[str, typer.Option(rich_help_panel=RUN, help="auto, cpu or cuda.")] = "auto",
+    resume: Resume = True,
+) -> None:
+    """Train a matcher and codec, and write OUTPUT/model.safetensors, ready for foldmap fold --model.
+
+    OUTPUT also gets the log, the validation curve (curve.csv, curve.png) and the settings. Without --map or --sweeps,
+    pairs of the generated town are drawn; with --sweeps and --pairs, half are of the drive and half of the town, which
+    is how to adapt a shipped model (--start) to a sensor from a short drive.
+    """
+    from foldmap.api.training import lidar_pairs
+    from foldmap.api.training.lidar import LidarRun, train_lidar
+
+    if sum((town, map_tif is not None, sweeps is not None)) > 1 or (map_tif is not None and pairs is not None):
+        raise ConfigError("several sources of pairs were named", "give one of --town, --map and --sweeps")
+    if (sweeps is None) != (poses is None):
+        raise ConfigError("sweeps and poses go together", "give both --sweeps and --poses")
+    if smoke:
+        preset, steps, matcher_steps, batch, pair_count = "tiny-8x", 12, 12, 2, min(pair_count, 20)
+    run = LidarRun(preset, mode, rate, steps, matcher_steps, batch, seed, start, device, name, smoke)
+
+    def of_town(folder: Path) -> LidarPairs:
+        return lidar_pairs.pairs_of_town(folder, pair_count, seed, coarse=coarse, smoke=smoke)
+
+    if map_tif is not None:
+        source = lidar_pairs.pairs_of_raster(map_tif, map_query, query_offset, pair_count, seed, smoke=smoke)
+    elif sweeps is not None and poses is not None:
+        source = lidar_pairs.pairs_of_drive(
+            sweeps, poses, resolution, guard, intensity_scale, smoke=smoke, time_limit_s=time_limit
+        )
+        if pairs is not None:
+            source = lidar_pairs.mixed_pairs(source, of_town(pairs))
+    else:
+        source = of_town(pairs or output / "pairs")
+    open_run(output, "train lidar", {**asdict(run), "source": source.name, "pairs": len(source.training)}, resume)
+    with bars() as begin:
+        summary = train_lidar(source, output, run, begin, say)
+    put(summary, as_json)

@@ -1,0 +1,122 @@
+"""``foldmap train visual``: layers of one's own, that `fold` takes as they are or adapts."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cli_place import Ran
+from scene_place import room_scene, write_scene
+
+from foldmap.api.training.visual import scene_descriptors
+from foldmap.atlas import FoldFile
+from foldmap.visual.dpq.serialize import read_layer
+
+Run = Callable[..., Ran]
+
+
+@pytest.fixture(scope="module")
+def rooms(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two scenes with SIFT of 128 numbers, and one with descriptors of 32."""
+    folder = tmp_path_factory.mktemp("rooms")
+    write_scene(room_scene(0), folder / "a")
+    write_scene(room_scene(1), folder / "b")
+    write_scene(room_scene(dimension=32), folder / "other", "other")
+    return folder
+
+
+def test_a_layer_of_two_scenes_folds_either(run: Run, rooms: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    arguments = ["train", "visual", rooms / "a", rooms / "b", "-o", out, "--parts", "8", "--epochs", "2", "--json"]
+    ran = run(*arguments)
+    assert ran.status == 0, ran.err
+    summary, payload = json.loads(ran.out), (out / "model.safetensors").read_bytes()
+    assert (summary["parts"], summary["epochs"], summary["model_bytes"]) == (8, 2, len(payload))
+    assert summary["points"] > 1500
+    rows = list(csv.DictReader((out / "curve.csv").read_text().splitlines()))
+    assert [float(row["epoch"]) for row in rows] == [1, 2]
+    assert (out / "curve.png").read_bytes().startswith(b"\x89PNG")
+    assert json.loads((out / "train.settings.json").read_text())["codec"] == "dpqed+"
+    assert read_layer(out / "model.safetensors").shape.additive
+    for name in ("a", "b"):
+        folded = tmp_path / f"{name}.fold"
+        ran = run("fold", rooms / name, "-o", folded, "--points", "200", "--model", out / "model.safetensors", "--json")
+        assert ran.status == 0, ran.err
+        assert json.loads(ran.out)["codec"] == {"codec": "dpqed", "parts": 8}
+        with FoldFile.open(folded) as file:
+            assert file.model("visual", "codec") == payload
+    assert run(*arguments).status == 0  # a finished run is finished
+    assert (out / "model.safetensors").read_bytes() == payload
+    ran = run(*arguments, "--seed", "1")
+    assert (ran.status, ran.err.count("\n")) == (2, 1)
+    assert "other settings" in ran.err
+    assert run(*arguments, "--seed", "1", "--anew").status == 0
+    assert (out / "model.safetensors").read_bytes() != payload
+    ran = run("fold", rooms / "other", "-o", tmp_path / "x.fold", "--model", out / "model.safetensors")
+    assert (ran.status, "descriptors of 128 numbers" in ran.err) == (2, True)
+
+
+def test_the_papers_layer_begins_with_another_and_is_adapted(run: Run, rooms: Path, tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    for out, more in ((first, []), (second, ["--start", first / "model.safetensors", "--precision", "half"])):
+        ran = run("train", "visual", rooms / "a", "-o", out, "--codec", "dpqed", "--smoke", *more)
+        assert ran.status == 0, ran.err
+    one, other = (read_layer(folder / "model.safetensors").tensors["codebooks"] for folder in (first, second))
+    assert 0 < np.abs(one - other).max() < 0.2
+    ran = run(
+        "fold", rooms / "b", "-o", tmp_path / "b.fold", "--points", "200", "--codec", "dpqed", "--epochs", "1",
+        "--decoder", second / "model.safetensors",
+    )  # fmt: skip
+    assert ran.status == 0, ran.err
+
+
+def test_scenes_are_joined_point_by_point(rooms: Path) -> None:
+    a, b = (scene_descriptors([rooms / name]) for name in ("a", "b"))
+    both = scene_descriptors([rooms / "a", rooms / "b"])
+    points = len(a.mean_PD)
+    np.testing.assert_array_equal(both.mean_PD, np.concatenate([a.mean_PD, b.mean_PD]))
+    own = both.seen_OD[both.first[points + 5] : both.first[points + 6]]
+    np.testing.assert_array_equal(own, b.seen_OD[b.first[5] : b.first[6]])
+    few = both.take(300)
+    assert len(few.mean_PD) == 300
+    np.testing.assert_array_equal(few.seen_OD[few.first[-2] :], both.seen_OD[both.first[-2] :])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["A", "--codec", "pq"], "'pq' are not trained"),
+        (["A", "--parts", "0"], "--parts 0"),
+        (["A", "--parts", "7", "--codec", "dpqed"], "7 equal parts"),
+        (["A", "--precision", "int2"], "not stored in 'int2'"),
+        (["A", "--start", "gone"], "gone cannot be read"),
+        (["A", "--start", "gone", "--parts", "4"], "leave --parts out"),
+        (["A", "--features", "f.h5", "--features", "g.h5"], "2 --features for 1 scenes"),
+        (["A", "OTHER"], "descriptors of 32 numbers"),
+        (["gone"], "gone"),
+    ],
+)
+def test_what_cannot_be_trained(run: Run, rooms: Path, tmp_path: Path, arguments: list[str], message: str) -> None:
+    filled = [{"A": rooms / "a", "OTHER": rooms / "other"}.get(argument, argument) for argument in arguments]
+    ran = run("train", "visual", *filled, "-o", tmp_path / "run", "--epochs", "1")
+    assert (ran.status, ran.out, ran.err.count("\n")) == (2, "", 1), ran.err
+    assert message in ran.err
+    assert not (tmp_path / "run" / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--codec", "pq"], "layer of foldmap train visual"),
+        (["--parts", "4", "--codec", "dpqed+"], "taken as it is"),
+        ([], "model.safetensors cannot be read"),
+    ],
+)
+def test_what_a_model_does_not_go_with(run: Run, rooms: Path, tmp_path: Path, more: list[str], message: str) -> None:
+    ran = run("fold", rooms / "a", "-o", tmp_path / "a.fold", "--model", tmp_path / "model.safetensors", *more)
+    assert (ran.status, ran.err.count("\n")) == (2, 1)
+    assert message in ran.err
