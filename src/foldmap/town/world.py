@@ -90,7 +90,7 @@ class TownWorld:
             return Ground(flat, flat + 99, flat * 0 + 6)
         seed = self.seed & 0xFFFFFFF
         place = (*corner, *step[0], *step[1], height_px, width_px, resolution_m, seed)
-        rendered: tuple[FloatArray, FloatArray, FloatArray] = render_lattice(*place, tuple(near), shade)
+        rendered: tuple[FloatArray, FloatArray, FloatArray] = render_lattice(*(*place, tuple(near), shade))
         return Ground(*rendered)
 
     def neighbourhood(self, low_m: DoubleArray, high_m: DoubleArray) -> Neighbourhood | None:

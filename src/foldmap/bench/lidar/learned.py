@@ -106,15 +106,15 @@ def observe(query_points_m: Any, intensity: Any, resolution_m: float, half_m: tu
 class LearnedMatcher:
     """The lidar localizer, once per query.
 
+    It answers its best pose even where it would refuse (the status stays in the diagnostics), so that accuracy is
+    compared on the same queries.
+
     Attributes:
         half_length_m, half_width_m: extent of the observation.
-        keep_refused: answer the best pose even where the localizer would not (its status stays in the diagnostics), so
-            that accuracy is compared on the same queries.
     """
 
     half_length_m: float = 15.0
     half_width_m: float = 12.0
-    keep_refused: bool = True
 
     @property
     def name(self) -> str:
@@ -144,7 +144,7 @@ class LearnedMatcher:
         headings_rad = coarse_headings_rad(heading_rad, count)
         result = attempt(decoded_map, observation, prior, search.radius_m, headings_rad, thresholds)
         pose = result.estimate.pose
-        if pose is None and self.keep_refused and result.match is not None:
+        if pose is None and result.match is not None:
             pose = prior @ result.match.offset
         return Match(pose, *_said(result.estimate))
 

@@ -46,13 +46,11 @@ class Step:
         points_vehicle_m: float32 (N, 2) of the last sweeps, in the current vehicle frame.
         intensity: float32 (N,).
         previous_SE2_current: odometry since the last step, noise included; the identity at the first.
-        gps_world_m: east and north, or None.
     """
 
     points_vehicle_m: FloatArray
     intensity: FloatArray
     previous_SE2_current: SE2
-    gps_world_m: tuple[float, float] | None
 
 
 class OnlineLocalizer(Protocol):
@@ -111,7 +109,6 @@ class OnlineProtocol:
         half_width_m: points to each side.
         start: how far the first prior is off.
         odometry_noise: standard deviation of the odometry's error per metre driven, in metres and in radians.
-        gps_sigma_m: of the GPS positions; None for no GPS.
         seed: of all noise.
         raster: drive in this map; nothing is left out of it, so guard and block say nothing.
     """
@@ -125,7 +122,6 @@ class OnlineProtocol:
     half_width_m: float = 12.0
     start: Search = field(default_factory=lambda: Search(0.5, math.radians(1.0)))
     odometry_noise: tuple[float, float] = (0.02, 0.001)
-    gps_sigma_m: float | None = None
     seed: int = 0
     raster: RasterMap | None = None
 
@@ -155,7 +151,7 @@ class OnlineProtocol:
 
     def configuration(self) -> dict[str, Any]:
         """Everything that decides the steps, as plain JSON values."""
-        names = ("resolution_m", "sweeps", "guard", "block", "half_length_m", "half_width_m", "gps_sigma_m", "seed")
+        names = ("resolution_m", "sweeps", "guard", "block", "half_length_m", "half_width_m", "seed")
         given = {"protocol": "online"}
         if self.raster is not None:
             given = {"protocol": "online-given-map", "map_fingerprint": raster_fingerprint(self.raster)}
@@ -190,11 +186,7 @@ class OnlineProtocol:
             driven_m = math.hypot(motion.x_m, motion.y_m)
             dx_m, dy_m = rng.normal(0.0, self.odometry_noise[0] * driven_m, 2)
             motion = motion @ SE2(dx_m, dy_m, rng.normal(0.0, self.odometry_noise[1] * driven_m))
-        gps_world_m = None
-        if self.gps_sigma_m is not None:
-            east_m, north_m = rng.normal((truth.x_m, truth.y_m), self.gps_sigma_m)
-            gps_world_m = float(east_m), float(north_m)
-        return Step(query.points_vehicle_m, query.intensity, motion, gps_world_m)
+        return Step(query.points_vehicle_m, query.intensity, motion)
 
 
 def run_online(

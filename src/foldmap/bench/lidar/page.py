@@ -27,8 +27,11 @@ from foldmap.bench.lidar.tables import (
     with_online,
 )
 from foldmap.lidar.bundle import Bundle
-from foldmap.metrics import LA_COUNTY, UNITED_STATES, RoadNetwork, format_bytes
+from foldmap.metrics import LA_COUNTY, UNITED_STATES, format_bytes
 from foldmap.report import accuracy_plot, error_cdf_plot, failure_plot, trajectory_plot
+
+ROADS = LA_COUNTY, UNITED_STATES
+"""Networks for which storage is projected."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,6 @@ class LidarResults:
         pictures: strips and mosaics.
         lead: what was measured on what, for the head of the page.
         command: that measured it.
-        roads: networks for which storage is projected.
     """
 
     methods: Sequence[Method]
@@ -55,7 +57,6 @@ class LidarResults:
     pictures: Sequence[Picture] = ()
     lead: str = ""
     command: str = ""
-    roads: tuple[RoadNetwork, ...] = (LA_COUNTY, UNITED_STATES)
 
 
 def write_lidar(results: LidarResults, folder: Path) -> list[dict[str, Any]]:
@@ -88,7 +89,7 @@ def write_lidar(results: LidarResults, folder: Path) -> list[dict[str, Any]]:
         "Table 6: maps of fewer, larger pixels. Enlarged again before they are matched; sizes are per square metre."
     )
     page.heading("Reduced resolution").table(reduced, {**REDUCED_COLUMNS, **parts}, caption)
-    _storage(page, projected_rows(rows, results.roads, results.resolution_m), results.roads)
+    _storage(page, projected_rows(rows, ROADS, results.resolution_m))
     if results.pictures:
         page.heading("Pictures")
         page.keep_pictures(results.pictures)
@@ -160,11 +161,11 @@ def _failures(rows: Sequence[Mapping[str, Any]], shown: Sequence[str], key: str,
     return failure_plot(rates, {row["method"]: row["bits_per_m2"] for row in chosen}, title=title)
 
 
-def _storage(page: ResultPage, rows: list[dict[str, Any]], roads: Sequence[RoadNetwork]) -> None:
+def _storage(page: ResultPage, rows: list[dict[str, Any]]) -> None:
     """Table 5."""
     page.keep_rows("storage", rows)
     words = [{key: v if key == "method" else format_bytes(float(v)) for key, v in row.items()} for row in rows]
-    columns = {"method": "method", **{network.name: network.name for network in roads}}
+    columns = {"method": "method", **{network.name: network.name for network in ROADS}}
     caption = (
         "Table 5: a projection, not a measurement. Bits per raster pixel at 5 cm times the pixels a metre of road that "
         "the paper assumes (4 MB of 16-bit PNG per 150 m)."

@@ -123,7 +123,12 @@ def _measured(scene: BenchScene, folder: Path, settings: VisualBenchSettings, st
     )
     lines = _lines(workshop, settings)
     identity = {"epochs": epochs, "seed": settings.seed, "quick": settings.quick}
-    progress = _Progress(held_out.name, stage)
+
+    def progress(name: str, done: int, total: int) -> None:
+        """Name a stage after the map that is being made."""
+        if name:
+            stage(f"{held_out.name}: {name} ({done + 1} of {total})")
+
     wanted = [one for rows in lines.values() for one in wanted_by(rows)]
     found = measure_all(wanted, held_out, workshop, identity, kept / "answers", progress)
     pictures: list[Picture] = []
@@ -140,17 +145,6 @@ def _epochs(points: int, settings: VisualBenchSettings) -> int:
     least, steps = (_QUICK_EPOCHS, _QUICK_STEPS) if settings.quick else (EPOCHS, STEPS)
     each = math.ceil(points * (1 - LayerSettings.validation) / LayerSettings.batch)
     return settings.epochs or max(least, math.ceil(steps / each))
-
-
-class _Progress:
-    """Names a stage after the map that is being made."""
-
-    def __init__(self, scene: str, stage: Stage) -> None:
-        self._scene, self._stage = scene, stage
-
-    def __call__(self, name: str, done: int, total: int) -> None:
-        if name:
-            self._stage(f"{self._scene}: {name} ({done + 1} of {total})")
 
 
 def _lines(workshop: Workshop, settings: VisualBenchSettings) -> dict[str, list[Line]]:

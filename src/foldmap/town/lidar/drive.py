@@ -45,7 +45,6 @@ def drive(
     rate_hz: float = 10.0,
     *,
     max_range_m: float = 50.0,
-    traffic: float = 0.25,
 ) -> Iterator[tuple[Sweep, SE3, float]]:
     """Drive a path at constant speed on one day.
 
@@ -60,7 +59,6 @@ def drive(
         speed_mps: metres per second.
         rate_hz: revolutions per second.
         max_range_m: returns beyond are left out.
-        traffic: share of places on the lanes that a moving vehicle takes.
 
     Yields:
         The motion-compensated sweep, ``world_SE3_sensor`` at mid-revolution, and the time in seconds.
@@ -86,7 +84,7 @@ def drive(
         if around is None or np.linalg.norm(here - around.centre_m) > _MOVE_ON_M:
             around = _look_around(world, here, max_range_m, day_seed)
         time_s = float(station) / speed_mps
-        boxes = np.concatenate([around.parked, moving_boxes(around.streets, day_seed, time_s, traffic)])
+        boxes = np.concatenate([around.parked, moving_boxes(around.streets, day_seed, time_s)])
         away = np.linalg.norm(boxes[:, :2] - here, axis=1)
         boxes = boxes[(away > _EGO_CLEAR_M) & (away < max_range_m + 10)]
         tilt = (float(rng.normal(0, 0.003)), float(rng.normal(0, 0.003)))

@@ -18,20 +18,21 @@ from foldmap.geometry import SE2, MetricGrid
 from foldmap.lidar.source import RasterMap
 from foldmap.types import AnyArray, BoolArray, DoubleArray, FloatArray
 
+_HEADING_STEP_RAD = math.radians(1.0)
+"""Of the first scan over heading; it is refined around the best to a quarter of this."""
+_MIN_OVERLAP = 0.25
+"""Share of the query's pixels that must lie on observed map, else the matcher declines."""
+
 
 @dataclass(frozen=True)
 class NccMatcher:
     """Exhaustive search over x and y at several headings, masked NCC, parabolic peak.
 
     Attributes:
-        heading_step_rad: of the first scan over heading; it is refined around the best to a quarter of this.
         margin_px: how far beyond the search radius shifts are scored, so that a peak on the rim is a peak.
-        min_overlap: share of the query's pixels that must lie on observed map, else it declines.
     """
 
-    heading_step_rad: float = math.radians(1.0)
     margin_px: int = 2
-    min_overlap: float = 0.25
 
     @property
     def name(self) -> str:
@@ -41,7 +42,7 @@ class NccMatcher:
     def match(self, query: Query, decoded_map: RasterMap, search: Search) -> Match:
         """Score all poses around the prior; see `Matcher`."""
         scene = _Scene(query, decoded_map, search, self)
-        steps = max(0, math.ceil(search.heading_rad / self.heading_step_rad))
+        steps = max(0, math.ceil(search.heading_rad / _HEADING_STEP_RAD))
         turns = np.linspace(-search.heading_rad, search.heading_rad, 2 * steps + 1) if steps else np.zeros(1)
         scored = {float(turn): scene.best(float(turn)) for turn in turns}
         turn_rad = max(scored, key=lambda t: scored[t].score)
@@ -114,7 +115,7 @@ class _Scene:
         template, weight, residual_m = self._template(turn_rad)
         count, scores = masked_ncc_window(self.spectra, template, weight, self.size, 2 * self.radius_px + 1)
         overlap = count / max(1.0, float(weight.sum()))
-        scores = np.where(overlap >= self.matcher.min_overlap, scores, -np.inf)
+        scores = np.where(overlap >= _MIN_OVERLAP, scores, -np.inf)
         row, col = np.unravel_index(int(scores.argmax()), scores.shape)
         if not np.isfinite(scores[row, col]):
             return _Peak(-math.inf, 0.0, 0.0, 0.0)
