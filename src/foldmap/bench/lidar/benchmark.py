@@ -79,9 +79,8 @@ class BenchData:
 
     Attributes:
         drive: queries and, without a map, the maps; not needed with two maps.
-        raster: match in this map instead of the drive's leave-out maps.
+        raster, map_name: match in this map instead of the drive's leave-out maps.
         query_raster: crops of this map are the queries, in ``raster``.
-        map_name: of the raster.
         bundles: operating points; the shipped ones for this resolution where None.
         ablations: more of them, trained by others, for the table of ablations.
         matcher: whose embeddings match classical codes; the first of the bundles where None.
@@ -126,18 +125,11 @@ def run_bench(
     command: str = "",
     stage: Callable[[str], Report] = lambda name: lambda done, total: None,
 ) -> list[dict[str, Any]]:
-    """Measure the learned codec and the classical ones.
+    """Measure the learned codec and the classical ones; returns the rows of the matching table.
 
-    Args:
-        data: queries, maps and models.
-        folder: gets what `write_lidar` writes and settings.json. Answers are kept in ``answers`` and training runs in
-            ``training``, and used again.
-        settings: the protocol.
-        command: printed on the page, to make it again.
-        stage: called with the name of each long task; gives what is called with its steps done and in all.
-
-    Returns:
-        The rows of the matching table.
+    The folder gets what `write_lidar` writes and settings.json. Answers are kept in ``answers`` and training runs in
+    ``training``, and used again. ``command`` is printed on the page; ``stage`` is called with the name of each long
+    task and gives what is called with its steps done and in all.
 
     Raises:
         FoldmapError: the data is too short, no method is left, or no model fits the resolution.

@@ -112,13 +112,7 @@ def classical_methods(
     """Every classical codec with plain correlation and with the learned matcher.
 
     The learned matcher of the uncompressed map (``raw16``) is the reference that compression is measured against.
-
-    Args:
-        choice: what is measured.
-        matcher: whose embeddings match.
-        places: training pairs, needed where matchers are trained on each codec's output.
-        folder: keeps those runs.
-        report: called with steps of training done and in all.
+    Matchers that are trained on each codec's output need ``places``; the folder keeps those runs.
 
     Raises:
         ConfigError: matchers are to be trained and there are no pairs, or not at the maps' resolution.

@@ -86,15 +86,9 @@ def predict_all(
     cache_dir: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Predictions]:
-    """Answer all cases with several methods, or read the answers that were kept.
+    """Answer all cases with several methods, or read the answers that the cache directory keeps.
 
-    Cases are made once, and matchers on one codec share its folded map.
-
-    Args:
-        methods: codecs with matchers.
-        benchmark: the cases.
-        cache_dir: where answers are kept; None keeps none.
-        progress: called with (done, all) after each case.
+    Cases are made once, and matchers on one codec share its folded map. Progress is told as (done, all).
 
     Raises:
         ConfigError: two methods have one name, or kept answers come from another configuration.

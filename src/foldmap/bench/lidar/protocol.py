@@ -22,8 +22,8 @@ from foldmap.types import FloatArray
 class DriveProtocol:
     """Queries of a few aggregated sweeps of a drive in the map of the rest of the drive.
 
-    A query is in the frame of its middle sweep. Its map leaves out its ``sweeps`` frames and ``guard`` frames on each side of them: neighbouring sweeps share
-    rings and noise and would flatter a localizer.
+    A query is in the frame of its middle sweep. Its map leaves out its ``sweeps`` frames and ``guard`` frames on each
+    side of them: neighbouring sweeps share rings and noise and would flatter a localizer.
 
     Attributes:
         drive: the drive.

@@ -81,17 +81,10 @@ def run_visual(
     command: str = "",
     stage: Stage = lambda name: lambda done, total: None,
 ) -> dict[str, list[dict[str, Any]]]:
-    """Measure every method on every scene, and write tables, plots, pictures and a page.
+    """Measure every method on every scene, and write tables, plots, pictures and a page; returns rows by "scene/table".
 
-    Args:
-        scenes: with different names.
-        folder: gets everything; answers and trained layers are kept in it and taken up by the next run.
-        settings: see there.
-        command: that gives the same run, for the page.
-        stage: called with a stage's name; gives a callback (done, total).
-
-    Returns:
-        Rows by "scene/table".
+    The folder gets everything; answers and trained layers are kept in it and taken up by the next run. ``stage`` is
+    called with a stage's name and gives a callback (done, total).
 
     Raises:
         ConfigError: two scenes of one name, or what the folder keeps was measured otherwise.

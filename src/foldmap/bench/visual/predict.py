@@ -82,13 +82,8 @@ def measure_all(
 ) -> dict[Wanted, Measured]:
     """Answer all queries in all maps; a map is made once for all its matchers, and not at all where answers are kept.
 
-    Args:
-        wanted: maps and matchers; repetitions are measured once.
-        held_out: scene and queries.
-        workshop: makes the maps.
-        identity: settings that decide the answers beside map, matcher and queries, as JSON values.
-        folder: where answers are kept; None keeps none.
-        report: called with the map's name, maps done and maps in all.
+    ``identity`` holds what decides the answers beside map, matcher and queries, as JSON values. ``report`` is called
+    with the map's name, maps done and maps in all.
 
     Raises:
         ConfigError: kept answers come from another configuration.

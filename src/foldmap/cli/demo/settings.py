@@ -75,16 +75,12 @@ class DemoSettings:
 
     Attributes:
         seed: of the town, the days and all noise.
-        length_m: of the street that drive 1 maps.
-        spacing_m: between its sweeps.
-        steps: of drive 2.
-        step_m: between them.
+        length_m, spacing_m: of the street that drive 1 maps, and between its sweeps.
+        steps, step_m: of drive 2, and between them.
         aggregate: sweeps an observation.
-        prior_m: standard deviation of the GPS-like first pose, in each axis.
-        prior_rad: the same in heading.
+        prior_m, prior_rad: standard deviations of the GPS-like first pose.
         odometry: standard deviation of odometry per metre, in metres and in radians.
-        photos: the visual layer's part; None leaves it out.
-        streets: the street layer's part; None leaves it out.
+        photos, streets: the visual and the street layer's part; None leaves it out.
     """
 
     seed: int = 0

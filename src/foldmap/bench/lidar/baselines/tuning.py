@@ -147,15 +147,10 @@ def tune_matcher(
     folder: Path,
     report: Callable[[int, int], None] = lambda done, total: None,
 ) -> Bundle:
-    """Train both embeddings on, with maps that went through a codec.
+    """Train a bundle's two embeddings on, with maps that went through a codec.
 
-    Args:
-        bundle: to begin with; it is left as it is. Its own codec no longer fits the new embedding.
-        codec: what the maps go through.
-        places: training pairs at the bundle's resolution, none of the ground that is scored.
-        steps: of training.
-        folder: keeps the run, one folder a codec and model; an interrupted run goes on.
-        report: called with steps done and in all.
+    The pairs must be at its resolution, and none of the ground that is scored. Its own codec no longer fits the new
+    embedding. The folder keeps one run a codec and model; an interrupted one goes on.
 
     Returns:
         A bundle for `LearnedRasterMatcher`, named after both.
