@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from foldmap.street.changes.edits import Edit
     from foldmap.street.field.model import FieldEmbedding
     from foldmap.street.paper.pairs import RingPairs
-    from foldmap.street.refold import StreetUpdate
+    from foldmap.street.update import StreetUpdate
     from foldmap.street.source import LaneGraph
     from foldmap.types import DoubleArray
 
@@ -125,11 +125,12 @@ def bring_up_to_date(
         models: the one that embedded the map, and the one that compares images with it.
         settings: how many frames.
     """
-    from foldmap.atlas import FoldFile
+    from foldmap.atlas import FoldFile, FoldUpdater
     from foldmap.street.changes.dense import densified, thinned
     from foldmap.street.changes.detect import apply_changes, find_changes
     from foldmap.street.changes.evidence import gather, windows_of
-    from foldmap.street.refold import update_street
+    from foldmap.street.update import update_street
+    from foldmap.street.source import StreetMap
     from foldmap.street.unfold import StreetLayer
 
     model, finder = models
@@ -140,7 +141,8 @@ def bring_up_to_date(
     evidence = gather(finder, seen, windows_of(old, poses, finder.field))
     changes = find_changes(old, poses, evidence, finder.field)
     new = thinned(apply_changes(old, changes), between_m)
-    wrote = update_street(path, REGION, new, model=model)
+    with FoldUpdater(path) as updater:
+        wrote = update_street(updater, StreetMap(REGION, new), model=model)
     on = [_edits_hit(change, aged.edits) for change in changes]
     found = [
         any(change.kind == KINDS[edit.kind] and number in hit for change, hit in zip(changes, on, strict=True))

@@ -87,7 +87,7 @@ def add_photos(path: Path, seed: int, settings: PhotoSettings, report: Report) -
     from foldmap.atlas import update
     from foldmap.town.camera.visual_scene import TownPhotos, town_queries, town_scene
     from foldmap.visual.features.extract import open_extractor
-    from foldmap.visual.fold import fold_scene
+    from foldmap.visual.fold import fold_visual
     from foldmap.visual.scene.average import track_means
 
     extract = open_extractor("sift").extract
@@ -96,7 +96,7 @@ def add_photos(path: Path, seed: int, settings: PhotoSettings, report: Report) -
     scene = town_scene(photos, extract)
     before = path.stat().st_size
     with update(path) as writer:
-        folded = fold_scene(scene, track_means(scene), writer, _plan(scene, settings))
+        folded = fold_visual(writer, scene, _plan(scene, settings))
         writer.commit()
     report(2, 4)
     queries = town_queries(photos, extract)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from foldmap.street.images.observation import Observation
     from foldmap.street.model import EmbeddingModel
     from foldmap.street.places import EdgeIndex
-    from foldmap.street.refold import StreetUpdate
+    from foldmap.street.update import StreetUpdate
     from foldmap.street.source import LaneGraph
     from foldmap.street.unfold import StreetLayer
     from foldmap.types import DoubleArray
@@ -203,14 +203,17 @@ def put_changes(
         MapInputError: nothing would be left of the region.
         WriteError: the file cannot be written.
     """
+    from foldmap.atlas import FoldUpdater
     from foldmap.street.changes.dense import thinned
     from foldmap.street.changes.detect import apply_changes
-    from foldmap.street.refold import update_street
+    from foldmap.street.source import StreetMap
+    from foldmap.street.update import update_street
 
     changed = thinned(apply_changes(ground.dense, changes, settings), ground.between_m)
     if not len(changed.edges):
         raise MapInputError(f"no lane of {ground.region!r} would be left", "fold the region anew")
-    return update_street(fold_file, ground.region, changed, model=model)
+    with FoldUpdater(fold_file) as updater:
+        return update_street(updater, StreetMap(ground.region, changed, ground.crs), model=model)
 
 
 def told(changes: Sequence[Change], done: StreetUpdate | None) -> dict[str, Any]:

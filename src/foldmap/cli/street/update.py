@@ -216,7 +216,7 @@ def _opened(
 
 def _embedder(layer: StreetLayer) -> EmbeddingModel | None:
     """The model that the file's embeddings are of: they are made again where lanes changed."""
-    from foldmap.street.refold import depends_on_model
+    from foldmap.street.update import depends_on_model
 
     return layer.model() if depends_on_model(layer) else None
 

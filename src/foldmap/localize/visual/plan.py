@@ -24,7 +24,7 @@ from foldmap.localize.visual.localizer import VisualLocalizer
 from foldmap.types import DoubleArray, FloatArray, IntArray
 from foldmap.visual.codes.basis import Basis, standard_basis
 from foldmap.visual.codes.codecs import DescriptorCodec, Transform
-from foldmap.visual.fold import VisualPlan, fold_scene
+from foldmap.visual.fold import VisualPlan, fold_visual
 from foldmap.visual.scene.average import track_means
 from foldmap.visual.select import choose_points
 from foldmap.visual.source import Features, Query, SceneModel
@@ -205,7 +205,7 @@ class _Desk:
     def fold(self, scene: SceneModel, means: FloatArray, plan: VisualPlan) -> int:
         """Fold a scene to the desk's path; its bytes."""
         with FoldWriter(self.path) as writer:
-            fold_scene(scene, means, writer, plan)
+            fold_visual(writer, scene, plan, means=means)
             for key, value in self._metadata.items():
                 writer.put_metadata(key, value)
             writer.commit()
