@@ -30,7 +30,7 @@ def test_fold_counts_what_is_on_disk(run: Run, place: Path, tmp_path: Path) -> N
     assert summary["observed_m2"] == pytest.approx((ground() >= 0).sum() * 0.2**2)
     assert summary["bit_per_m2"] == pytest.approx(8 * summary["payload_bytes"] / summary["observed_m2"])
     assert summary["bpp_of_raster"] == pytest.approx(8 * summary["payload_bytes"] / 400**2)
-    assert json.loads((tmp_path / "map.fold.settings.json").read_text())["chosen_model"] == "untrained"
+    assert json.loads((tmp_path / "map.fold.settings.json").read_text())["chosen"]["lidar"]["model"] == "untrained"
     assert summary["tiles"] == 1
 
 

@@ -83,6 +83,11 @@ class FoldWriter:
             self._staging.forget(name)
         self.add_layer(name, kind, parameters)
 
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of the layers that the file will have."""
+        return tuple(self._layers)
+
     def set_parameters(self, layer: str, parameters: dict[str, Any]) -> None:
         """Replace the parameters of a layer, for those that are known only after folding.
 

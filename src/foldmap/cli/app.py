@@ -7,11 +7,11 @@ from typing import Annotated
 import typer
 
 from foldmap import __version__
+from foldmap.cli import fold
 from foldmap.cli.bench import lidar as bench
 from foldmap.cli.build import lidar as build
 from foldmap.cli.demo import command as demo
 from foldmap.cli.evaluate import command as evaluate
-from foldmap.cli.fold import command as fold
 from foldmap.cli.localize import command as localize
 from foldmap.cli.show import command as show
 from foldmap.cli.show import verify

@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import json
 import math
-import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import typer
 
-from foldmap.errors import ConfigError, MapFormatError, ModelError
-
-if TYPE_CHECKING:
-    from foldmap.lidar.bundle import Bundle
-
-_UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+from foldmap.errors import ConfigError, MapFormatError
 
 
 def say(message: str) -> None:
@@ -147,35 +141,3 @@ def require_file(path: Path) -> None:
     """
     if not path.is_file():
         raise MapFormatError(f"there is no file {path}", "check the path")
-
-
-def parse_size(text: str) -> int:
-    """Read a size: ``1MB``, ``300 kB``, ``2MiB``, ``250000``.
-
-    Raises:
-        ConfigError: it is no positive size.
-    """
-    match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*([A-Za-z]*)\s*", text)
-    if match is None or match[2].lower() not in _UNITS or float(match[1]) <= 0:
-        raise ConfigError(f"{text!r} is no size", "write it like 1MB, 300kB or 250000")
-    return int(float(match[1]) * _UNITS[match[2].lower()])
-
-
-def read_bundle(path: Path) -> Bundle:
-    """Read a model file.
-
-    Raises:
-        ModelError: it is missing or no model of this version.
-    """
-    from foldmap.lidar.bundle import MAX_BYTES, Bundle
-
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise ModelError(f"{path} is too large to be a model", "give a model written by foldmap train")
-        payload = path.read_bytes()
-    except OSError as error:
-        raise ModelError(f"{path} cannot be read: {error.strerror or error}", "check the path of the model") from error
-    try:
-        return Bundle.from_bytes(payload)
-    except ModelError as error:
-        raise ModelError(f"{path}: {error.message}", error.cure) from error

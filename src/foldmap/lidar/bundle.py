@@ -10,6 +10,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -203,3 +204,21 @@ def require_fold(bundle: Bundle) -> None:
         raise ConfigError(
             f"the model {bundle.name} can localize but not fold", "give the model file it was folded with"
         )
+
+
+def read_bundle(path: Path) -> Bundle:
+    """Read a model file.
+
+    Raises:
+        ModelError: it is missing or no model of this version.
+    """
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise ModelError(f"{path} is too large to be a model", "give a model written by foldmap train")
+        payload = path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror or error}", "check the path of the model") from error
+    try:
+        return Bundle.from_bytes(payload)
+    except ModelError as error:
+        raise ModelError(f"{path}: {error.message}", error.cure) from error

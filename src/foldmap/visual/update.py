@@ -275,6 +275,7 @@ def _same_images(folded: FoldedVisual, scene: SceneModel) -> bool:
 def _global_codes(folded: FoldedVisual, scene: SceneModel) -> bytes:
     """Global descriptors of the images: the user's, or those that the file's own vocabulary makes."""
     vlad = folded.retriever().vlad
-    if vlad is None and scene.global_descriptors is None:
+    described = scene.global_descriptors if vlad is None else describe_images(scene, vlad)
+    if described is None:
         raise MapInputError("the file is searched by global descriptors, and the scene has none", "give --globals")
-    return GlobalCodec().encode(scene.global_descriptors if vlad is None else describe_images(scene, vlad))
+    return GlobalCodec().encode(described)

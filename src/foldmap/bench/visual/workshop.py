@@ -17,7 +17,6 @@ from foldmap.bench.visual.methods import MapSpec
 from foldmap.errors import BudgetError
 from foldmap.localize.visual.plan import DEFAULT_STEP, PlanOptions, plan_for_budget, transform_codecs
 from foldmap.types import FloatArray, IntArray
-from foldmap.visual.unfold import bytes_by_use
 from foldmap.visual.codes.codecs import DescriptorCodec, raw_for
 from foldmap.visual.codes.fit_codecs import descriptors_of, fit_codec
 from foldmap.visual.decoded import UnfoldedMap, VisualMap
@@ -27,7 +26,7 @@ from foldmap.visual.fold import VisualPlan, fold_visual
 from foldmap.visual.scene.average import track_means
 from foldmap.visual.select import choose_points
 from foldmap.visual.source import SceneModel
-from foldmap.visual.unfold import FoldedVisual
+from foldmap.visual.unfold import FoldedVisual, bytes_by_use
 
 LEAST_POINTS = 4
 

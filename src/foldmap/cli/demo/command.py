@@ -89,7 +89,7 @@ def demo(
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
     """Map a generated town by lidar, photos and lanes, fold all into one file, localize in it, write a report."""
-    from foldmap.cli.common import read_bundle
+    from foldmap.lidar.bundle import read_bundle
     from foldmap.lidar.defaults import default_bundle
 
     bundle = read_bundle(model) if model is not None else default_bundle(0.05)
@@ -107,13 +107,14 @@ def run_demo(folder: Path, bundle: Bundle, settings: DemoSettings) -> dict[str, 
     Returns:
         The summary that the command prints.
     """
-    from foldmap.atlas import FoldFile
+    from foldmap import __version__
+    from foldmap.atlas import FoldFile, FoldWriter
     from foldmap.cli.demo.page import demo_page
     from foldmap.cli.demo.street_page import add_street
     from foldmap.cli.demo.visual_page import add_visual
-    from foldmap.cli.fold.command import fold_to_fit
     from foldmap.cli.localize.command import json_lines, tum_rows
     from foldmap.formats.raster.geotiff import open_raster
+    from foldmap.lidar.fold import LidarPlan, fold_lidar
     from foldmap.lidar.unfold import FoldedLidar
 
     started_s = time.perf_counter()
@@ -123,7 +124,11 @@ def run_demo(folder: Path, bundle: Bundle, settings: DemoSettings) -> dict[str, 
         observed_m2 = _map(folder / "map.tif", *world_and_path, settings, bundle.resolution_m, report)
     with bar("Folding") as report, open_raster(folder / "map.tif") as source:
         provenance = {"map": "generated town", **asdict(settings)}
-        _, folded_as = fold_to_fit(source, folder / "map.fold", [bundle], None, None, 1, provenance, report)
+        with FoldWriter(folder / "map.fold") as writer:
+            folded_as = fold_lidar(writer, source, LidarPlan(bundle, tile_blocks=1), report=report)
+            provenance |= {"model": bundle.name, "trained": bundle.provenance}
+            writer.put_metadata("provenance", {"foldmap": __version__, **provenance})
+        file_bytes = (folder / "map.fold").stat().st_size
         raster = source.read(0, 0, *source.grid.shape)
     made = _photos(folder / "map.fold", settings)
     streets = _streets(folder / "map.fold", world_and_path[0], settings)
@@ -136,7 +141,7 @@ def run_demo(folder: Path, bundle: Bundle, settings: DemoSettings) -> dict[str, 
         names = [f"step {index}" for index in range(len(times_s))]
         write_text(folder / "estimates.txt.jsonl", json_lines(list(zip(times_s, names, driven.estimates, strict=True))))
         save_settings(folder / "demo", "demo", {**asdict(settings), "model": bundle.name})
-        summary = _summary(folder, driven, folded_as.bit_per_m2, folded_as.file_bytes, observed_m2)
+        summary = _summary(folder, driven, folded_as.bit_per_m2, file_bytes, observed_m2)
         page = demo_page(raster, folded, folded_as, driven, summary, settings, folder.name)
     if made is not None:
         photographed = summary_of(made)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from foldmap.cli.demo.command import DemoDrive, DemoSettings
-    from foldmap.lidar.fold import FoldReport
+    from foldmap.lidar.fold import LidarReport
     from foldmap.lidar.source import RasterMap
     from foldmap.lidar.unfold import FoldedLidar
     from foldmap.report import Page
@@ -17,7 +17,7 @@ _CROP_M = 40.0
 def demo_page(
     raster: RasterMap,
     folded: FoldedLidar,
-    folded_as: FoldReport,
+    folded_as: LidarReport,
     driven: DemoDrive,
     summary: dict[str, Any],
     settings: DemoSettings,
@@ -35,7 +35,7 @@ def demo_page(
     )
     page = Page("foldmap demo", lead).command(f"foldmap demo -o {folder} --seed {settings.seed}")
     page.heading("Where the bytes go").table(
-        size_rows(raster, folded_as),
+        size_rows(raster, folded_as, summary["folded_file_bytes"]),
         {"what": "what", "bytes": "bytes", "bit_per_m2": "bit/m² observed", "bpp": "bit/px of raster"},
         "Whole raster at its native resolution; the file also holds the networks that a localizer needs.",
     )
@@ -71,14 +71,14 @@ def demo_page(
     return page
 
 
-def size_rows(raster: RasterMap, folded_as: FoldReport) -> list[dict[str, Any]]:
+def size_rows(raster: RasterMap, folded_as: LidarReport, file_bytes: int) -> list[dict[str, Any]]:
     """Bytes of the map as PNG-16, as WebP-50, and folded."""
     from foldmap.bench.lidar.baselines.image_codecs import ImageMapCodec
 
     sizes = {
         "PNG, 16 bit": len(ImageMapCodec("png16").encode(raster)),
         "WebP, quality 50": len(ImageMapCodec("webp", 50).encode(raster)),
-        "folded file on disk": folded_as.file_bytes,
+        "folded file on disk": file_bytes,
         "folded tiles (payload)": folded_as.payload_bytes,
     }
     return [

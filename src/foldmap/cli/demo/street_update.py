@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from foldmap.street.changes.edits import Edit
     from foldmap.street.field.model import FieldEmbedding
     from foldmap.street.paper.pairs import RingPairs
-    from foldmap.street.update import StreetUpdate
     from foldmap.street.source import LaneGraph
+    from foldmap.street.update import StreetUpdate
     from foldmap.types import DoubleArray
 
 KINDS = {"lane removed": "added", "lane shifted": "moved", "lane added": "removed"}
@@ -129,9 +129,9 @@ def bring_up_to_date(
     from foldmap.street.changes.dense import densified, thinned
     from foldmap.street.changes.detect import apply_changes, find_changes
     from foldmap.street.changes.evidence import gather, windows_of
-    from foldmap.street.update import update_street
     from foldmap.street.source import StreetMap
     from foldmap.street.unfold import StreetLayer
+    from foldmap.street.update import update_street
 
     model, finder = models
     with FoldFile.open(path) as file:

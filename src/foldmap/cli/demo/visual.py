@@ -88,7 +88,6 @@ def add_photos(path: Path, seed: int, settings: PhotoSettings, report: Report) -
     from foldmap.town.camera.visual_scene import TownPhotos, town_queries, town_scene
     from foldmap.visual.features.extract import open_extractor
     from foldmap.visual.fold import fold_visual
-    from foldmap.visual.scene.average import track_means
 
     extract = open_extractor("sift").extract
     photos = TownPhotos(seed, settings.map_photos, settings.queries, settings.size_px)

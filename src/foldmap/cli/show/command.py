@@ -98,7 +98,7 @@ def _layer(file: FoldFile, name: str, bytes_of: dict[str, Any]) -> dict[str, Any
 
 def _scene(file: FoldFile, name: str) -> dict[str, Any]:
     """Bytes of a visual layer by use, which add up to its tiles and models, and of a point."""
-    from foldmap.visual.accounting import bytes_by_use
+    from foldmap.visual.unfold import bytes_by_use
 
     layer = file.layer(name)
     used = bytes_by_use(file, name)

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from foldmap.street.images.observation import Observation
     from foldmap.street.model import EmbeddingModel
     from foldmap.street.places import EdgeIndex
-    from foldmap.street.update import StreetUpdate
     from foldmap.street.source import LaneGraph
     from foldmap.street.unfold import StreetLayer
+    from foldmap.street.update import StreetUpdate
     from foldmap.types import DoubleArray
 
 _BATCH = 8

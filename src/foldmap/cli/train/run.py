@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from foldmap.cli.common import bar, make_folder, read_bundle, save_settings, say, write_bytes, write_text
+from foldmap.cli.common import bar, make_folder, save_settings, say, write_bytes, write_text
 from foldmap.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -94,6 +94,7 @@ def train_lidar(folder: Path, source: Source, run: RunSettings) -> dict[str, Any
     Raises:
         ConfigError: the folder holds a run with other settings.
     """
+    from foldmap.lidar.bundle import read_bundle
     from foldmap.lidar.pairs.sampling import PairSampler
     from foldmap.lidar.presets import preset_named
     from foldmap.lidar.train import train
