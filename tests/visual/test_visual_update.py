@@ -12,7 +12,7 @@ from point_shell import scene
 from foldmap.atlas import FoldFile, FoldUpdater, FoldWriter
 from foldmap.errors import MapInputError
 from foldmap.visual.codes.basis_fit import fit
-from foldmap.visual.codes.codecs import DescriptorCodec, Transform, raw_for
+from foldmap.visual.codes.codecs import DescriptorCodec, Raw, Transform, raw_for
 from foldmap.visual.fold import VisualPlan, fold_visual
 from foldmap.visual.scene.average import track_means
 from foldmap.visual.source import SceneModel
@@ -126,11 +126,13 @@ def test_tiles_that_lose_everything_are_removed(tmp_path: Path) -> None:
 
 
 def test_what_does_not_fit_says_to_fold_anew(tmp_path: Path) -> None:
-    path = folded(tmp_path / "a.fold", WHOLE)
+    path = tmp_path / "a.fold"
+    with FoldWriter(path) as writer:  # a codec that clips what is new
+        fold_visual(writer, WHOLE, VisualPlan(np.arange(POINTS), Raw(MEANS.shape[1], -0.2, 0.2), tile_points=80))
     before = path.read_bytes()
     assert WHOLE.tracks.descriptors is not None
     strange = WHOLE.tracks.descriptors.copy()
-    strange[corner(WHOLE, 0.5)[WHOLE.tracks.point]] = np.eye(strange.shape[1])[0] + 0.3 * np.eye(strange.shape[1])[1]
+    strange[corner(WHOLE, 0.5)[WHOLE.tracks.point]] = [1.0] + 15 * [0.15] + 16 * [0.0]
     moved = replace(WHOLE, points_world=WHOLE.points_world + 1.0)
     for changed, words in (
         (replace(WHOLE, feature="aliked-n16"), "aliked-n16"),

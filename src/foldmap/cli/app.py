@@ -7,17 +7,14 @@ from typing import Annotated
 import typer
 
 from foldmap import __version__
-from foldmap.cli import fold
+from foldmap.cli import fold, show, unfold, verify
 from foldmap.cli.bench import lidar as bench
 from foldmap.cli.build import lidar as build
 from foldmap.cli.demo import command as demo
 from foldmap.cli.evaluate import command as evaluate
 from foldmap.cli.localize import command as localize
-from foldmap.cli.show import command as show
-from foldmap.cli.show import verify
 from foldmap.cli.street import command as street
 from foldmap.cli.train import command as train
-from foldmap.cli.unfold import command as unfold
 from foldmap.cli.verbs import App, Verbs
 
 app = App(

@@ -98,8 +98,14 @@ class StreetReport:
 
     @property
     def bytes_per_km(self) -> dict[str, float]:
-        """Bytes of each use over the length of lanes."""
-        return {use: size / max(self.lane_km, 1e-9) for use, size in self.bytes.items()}
+        """Bytes a lane-km of each use and of all; those of the model are of no place, so not a km."""
+        return bytes_per_km(self.bytes, self.lane_km)
+
+
+def bytes_per_km(used: Mapping[str, int], lane_km: float) -> dict[str, float]:
+    """Bytes a lane-km of each use and of all, rounded; the model's are of no place, so left out."""
+    per_km = {use: round(size / max(lane_km, 1e-9), 1) for use, size in used.items() if use != "model"}
+    return {**per_km, "all": round(sum(per_km.values()), 1)}
 
 
 @dataclass

@@ -104,7 +104,7 @@ def update_visual(
     chosen = scene.keep_points(every)
     grouped = seen_by_groups(chosen, folded.group) if folded.groups else None
     payloads: dict[int, bytes] = {}
-    coded = []
+    coded, kept = [], []
     for number, held in enumerate(rows):
         before = row_of[number] if number < len(row_of) else held[:0]
         visible = None if grouped is None else grouped[np.searchsorted(every, held)]
@@ -113,12 +113,13 @@ def update_visual(
             seen = None if grouped is None else grouped[np.searchsorted(every, before)]
             if _same(stored, tiles[number], folded.codec, means[before], seen):
                 payloads[number] = stored
+                kept.append(number)
         if len(held) and number not in payloads:
             packed = pack_tile(scene.points_world[held], tolerance[held], means[held], visible, folded.codec)
             payloads[number] = packed.payload
             coded.append(held)
         report(number + 1, len(rows))
-    _require_fit(folded.codec, tiles, row_of, means, coded)
+    _require_fit(folded.codec, tiles, row_of, kept, means, coded)
     order = _without_gaps(len(rows), payloads)
     changed, removed = _put_tiles(updater, layer, [payloads[number] for number in order], folded.tiles)
     if changed or removed or (folded.groups and not _same_images(folded, scene)):
@@ -134,8 +135,9 @@ def update_visual(
         }
         updater.set_parameters(layer, {**folded.parameters, **facts})
     stayed = sum(int((found >= 0).sum()) for found in row_of)
-    kept = len(order) - len(changed)
-    return VisualUpdate(changed, removed, kept, len(every), len(every) - stayed, folded.points - stayed)
+    return VisualUpdate(
+        changed, removed, len(order) - len(changed), len(every), len(every) - stayed, folded.points - stayed
+    )
 
 
 def _rows_of(
@@ -223,16 +225,18 @@ def _require_fit(
     codec: DescriptorCodec,
     tiles: list[PointTile],
     row_of: list[IntArray],
+    kept: list[int],
     means: FloatArray,
     changed: list[IntArray],
 ) -> None:
-    """Refuse descriptors that come back less alike than the file's own did when it was folded."""
+    """Refuse descriptors that come back less alike than the file's own do, by the tiles that are kept, if any are."""
     if not changed:
         return
-    old, found = np.concatenate([tile.descriptors for tile in tiles]), np.concatenate(row_of)
-    usual = np.einsum("nd,nd->n", old[found >= 0], means[found[found >= 0]]).mean()
+    of = kept or range(len(tiles))
+    old, found = np.concatenate([tiles[k].descriptors for k in of]), np.concatenate([row_of[k] for k in of])
+    usual = float(np.median(np.einsum("nd,nd->n", old[found >= 0], means[found[found >= 0]])))
     new = np.concatenate([codec.decode(codec.encode(means[rows]), len(rows)) for rows in changed])
-    alike = np.einsum("nd,nd->n", new, means[np.concatenate(changed)]).mean()
+    alike = float(np.einsum("nd,nd->n", new, means[np.concatenate(changed)]).mean())
     if 1 - alike > _WORSE * (1 - usual) + _SLACK:
         raise MapInputError(
             f"the file's codec does not fit what is new: descriptors come back {alike:.2f} alike, once {usual:.2f}",

@@ -47,15 +47,13 @@ def fold_streets(
     readings = _named(read_maps(sources, options, note), options.name)
     done = fold_street(writer, [reading.street_map for reading in readings], plan, report=report)
     writer.put_metadata("street", {"foldmap": __version__, "maps": [source.resolve().name for source in sources]})
-    # the model is of no place, so of no kilometre
-    per_km = {use: round(size, 1) for use, size in done.bytes_per_km.items() if use != "model"}
     return {
         "regions": done.regions,
         "tiles": done.tiles,
         "places": done.places,
         "lane_km": round(done.lane_km, 3),
         "bytes": dict(done.bytes),
-        "bytes_a_lane_km": {**per_km, "all": round(sum(per_km.values()), 1)},
+        "bytes_a_lane_km": done.bytes_per_km,
         "embeddings": "none" if plan.model is None else plan.vectors,
         "model": None if plan.model is None else plan.model.name,
         "error_m": plan.error_m,

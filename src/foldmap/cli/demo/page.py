@@ -96,7 +96,7 @@ def pictures(raster: RasterMap, folded: FoldedLidar, driven: DemoDrive) -> list[
     """Strips around one step of the drive, with captions."""
     import numpy as np
 
-    from foldmap.cli.show.command import binary_channels
+    from foldmap.cli.show import binary_channels
     from foldmap.report import code_mosaic, embedding_image, heatmap, intensity_image, strip
     from foldmap.report.strips import Panel
 
