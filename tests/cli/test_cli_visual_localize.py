@@ -28,7 +28,6 @@ from foldmap.types import DoubleArray
 from foldmap.visual.codes.basis import standard_basis
 from foldmap.visual.codes.codecs import Transform
 from foldmap.visual.fold import VisualPlan, fold_visual
-from foldmap.visual.scene.average import track_means
 from foldmap.visual.source import Features, Query, SceneModel
 
 Run = Callable[..., Ran]

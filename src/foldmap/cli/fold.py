@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, fields
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -27,7 +28,10 @@ EXAMPLES = (
     "  foldmap fold berlin.net.xml.gz bologna.net.xml.gz -o streets.fold --embeddings int8\n"
     "  foldmap fold tiles/ -o streets.fold --model out/street/model.safetensors --spacing 5"
 )
-_LIDAR, _PHOTOS, _STREETS, _MORE = "Lidar", "Photos", "Streets", "More"
+_file = partial(typer.Option, metavar="MAP.fold")
+_lidar, _photos, _streets, _more = (
+    partial(typer.Option, rich_help_panel=panel) for panel in ("Lidar", "Photos", "Streets", "More")
+)
 _FIELDS = {"globals_": "globals", "format_": "format", "report": "curve"}
 """Parameters whose field of the options has another name."""
 
@@ -42,110 +46,43 @@ def fold(
     ],
     output: Annotated[Path | None, typer.Option("-o", "--output", help="The .fold file.")] = None,
     budget: Annotated[str | None, typer.Option(help="Largest size of the file, like 1MB.")] = None,
-    into: Annotated[
-        Path | None, typer.Option(metavar="MAP.fold", help="Add to this file, or replace what it has of the kind.")
-    ] = None,
-    update: Annotated[
-        Path | None, typer.Option(metavar="MAP.fold", help="Fold again the tiles of this file whose source changed.")
-    ] = None,
+    into: Annotated[Path | None, _file(help="Add to this file, or replace what it has of the kind.")] = None,
+    update: Annotated[Path | None, _file(help="Fold again the tiles of this file whose source changed.")] = None,
     model: Annotated[
         Path | None, typer.Option(help="Raster, street: a model of foldmap train; else a shipped one.")
     ] = None,
-    rate: Annotated[
-        float | None, typer.Option(help="Most bits per m2 of observed ground.", rich_help_panel=_LIDAR)
-    ] = None,
-    band: Annotated[int | None, typer.Option(help="Band that holds intensity, from 1.", rich_help_panel=_LIDAR)] = None,
-    tile_blocks: Annotated[
-        int | None, typer.Option(help="Blocks of 512 px a tile side, 1 to 16; 2.", rich_help_panel=_LIDAR)
-    ] = None,
-    features: Annotated[
-        Path | None,
-        typer.Option(help="hloc .h5 or COLMAP .db; else what lies beside the model.", rich_help_panel=_PHOTOS),
-    ] = None,
-    photos: Annotated[
-        Path | None, typer.Option(help="Folder of the photos, to extract SIFT again.", rich_help_panel=_PHOTOS)
-    ] = None,
+    rate: Annotated[float | None, _lidar(help="Most bits per m2 of observed ground.")] = None,
+    band: Annotated[int | None, _lidar(help="Band that holds intensity, from 1.")] = None,
+    tile_blocks: Annotated[int | None, _lidar(help="Blocks of 512 px a tile side, 1 to 16; 2.")] = None,
+    features: Annotated[Path | None, _photos(help="hloc .h5 or COLMAP .db; else what lies beside the model.")] = None,
+    photos: Annotated[Path | None, _photos(help="Folder of the photos, to extract SIFT again.")] = None,
     globals_: Annotated[
-        Path | None,
-        typer.Option("--globals", help="hloc .h5 of one descriptor a photo, for retrieval.", rich_help_panel=_PHOTOS),
+        Path | None, _photos("--globals", help="hloc .h5 of one descriptor a photo, for retrieval.")
     ] = None,
-    points: Annotated[int | None, typer.Option(help="At most so many points.", rich_help_panel=_PHOTOS)] = None,
-    select: Annotated[
-        str | None, typer.Option(help="spread, cover, gamma, longest or random.", rich_help_panel=_PHOTOS)
-    ] = None,
-    alpha: Annotated[float | None, typer.Option(help="Of --select gamma, 0 to 1.", rich_help_panel=_PHOTOS)] = None,
-    codec: Annotated[
-        str | None,
-        typer.Option(help="transform, pq, opq, additive, dpqed, dpqed+ or raw.", rich_help_panel=_PHOTOS),
-    ] = None,
-    step: Annotated[
-        float | None, typer.Option(help="Of transform codes; larger is smaller.", rich_help_panel=_PHOTOS)
-    ] = None,
-    parts: Annotated[int | None, typer.Option(help="Bytes a descriptor of pq, dpqed.", rich_help_panel=_PHOTOS)] = None,
-    epochs: Annotated[int | None, typer.Option(help="Of training dpqed.", rich_help_panel=_PHOTOS)] = None,
-    decoder: Annotated[
-        Path | None, typer.Option(help="A trained dpqed layer, to be adapted.", rich_help_panel=_PHOTOS)
-    ] = None,
-    error_px: Annotated[
-        float | None,
-        typer.Option(help="Error of positions as reprojected; a third of the noise.", rich_help_panel=_PHOTOS),
-    ] = None,
-    images: Annotated[
-        bool | None,
-        typer.Option("--keep-images/--no-images", help="Poses of photos, who sees what.", rich_help_panel=_PHOTOS),
-    ] = None,
-    metric: Annotated[
-        bool | None, typer.Option("--metric/--not-metric", help="Whether in metres.", rich_help_panel=_PHOTOS)
-    ] = None,
-    report: Annotated[
-        Path | None, typer.Option(help="Folder for the curve of accuracy against bytes.", rich_help_panel=_PHOTOS)
-    ] = None,
-    error_m: Annotated[
-        float | None,
-        typer.Option("--error", help="Error of the stored lanes, metres; 0.10.", rich_help_panel=_STREETS),
-    ] = None,
-    spacing: Annotated[
-        float | None,
-        typer.Option(help="Metres between places along a lane; 5, 0 for none.", rich_help_panel=_STREETS),
-    ] = None,
-    embeddings: Annotated[
-        str | None,
-        typer.Option(help="none (drawn when wanted), half, int8, int4, 1bit or pq.", rich_help_panel=_STREETS),
-    ] = None,
-    lanes: Annotated[
-        str | None,
-        typer.Option(help="Of lanes keep none, traits (width, speed, type) or all.", rich_help_panel=_STREETS),
-    ] = None,
-    tile_m: Annotated[
-        float | None, typer.Option("--tile", help="Metres a tile side; 512.", rich_help_panel=_STREETS)
-    ] = None,
-    name: Annotated[
-        str | None, typer.Option(help="Of the region, where there is one map.", rich_help_panel=_STREETS)
-    ] = None,
-    format_: Annotated[
-        str | None,
-        typer.Option("--format", help="Of the maps, where their content does not tell.", rich_help_panel=_STREETS),
-    ] = None,
-    strict: Annotated[
-        bool | None,
-        typer.Option("--strict", help="Refuse a map in which anything is damaged.", rich_help_panel=_STREETS),
-    ] = None,
-    as_: Annotated[
-        str | None,
-        typer.Option("--as", help="raster, scene or street, where the content does not tell.", rich_help_panel=_MORE),
-    ] = None,
-    embed_model: Annotated[
-        bool,
-        typer.Option(
-            "--embed-model",
-            help="Raster, street: put a shipped model in, not its name.",
-            rich_help_panel=_MORE,
-        ),
-    ] = False,
-    seed: Annotated[
-        int | None, typer.Option(help="Scene, street: of every random choice.", rich_help_panel=_MORE)
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.", rich_help_panel=_MORE)] = False,
+    points: Annotated[int | None, _photos(help="At most so many points.")] = None,
+    select: Annotated[str | None, _photos(help="spread, cover, gamma, longest or random.")] = None,
+    alpha: Annotated[float | None, _photos(help="Of --select gamma, 0 to 1.")] = None,
+    codec: Annotated[str | None, _photos(help="transform, pq, opq, additive, dpqed, dpqed+ or raw.")] = None,
+    step: Annotated[float | None, _photos(help="Of transform codes; larger is smaller.")] = None,
+    parts: Annotated[int | None, _photos(help="Bytes a descriptor of pq and dpqed.")] = None,
+    epochs: Annotated[int | None, _photos(help="Of training dpqed.")] = None,
+    decoder: Annotated[Path | None, _photos(help="A trained dpqed layer, to be adapted.")] = None,
+    error_px: Annotated[float | None, _photos(help="Error of positions as reprojected; a third of the noise.")] = None,
+    images: Annotated[bool | None, _photos("--keep-images/--no-images", help="Poses of photos, who sees what.")] = None,
+    metric: Annotated[bool | None, _photos("--metric/--not-metric", help="Whether in metres.")] = None,
+    report: Annotated[Path | None, _photos(help="Folder for the curve of accuracy against bytes.")] = None,
+    error_m: Annotated[float | None, _streets("--error", help="Error of the stored lanes, metres; 0.10.")] = None,
+    spacing: Annotated[float | None, _streets(help="Metres between places along a lane; 5, 0 for none.")] = None,
+    embeddings: Annotated[str | None, _streets(help="none (drawn when wanted), half, int8, int4, 1bit or pq.")] = None,
+    lanes: Annotated[str | None, _streets(help="Of lanes keep none, traits (width, speed, type) or all.")] = None,
+    tile_m: Annotated[float | None, _streets("--tile", help="Metres a tile side; 512.")] = None,
+    name: Annotated[str | None, _streets(help="Of the region, where there is one map.")] = None,
+    format_: Annotated[str | None, _streets("--format", help="Of the maps, where content does not tell.")] = None,
+    strict: Annotated[bool | None, _streets("--strict", help="Refuse a map in which anything is damaged.")] = None,
+    as_: Annotated[str | None, _more("--as", help="raster, scene or street, where content does not tell.")] = None,
+    embed_model: Annotated[bool, _more("--embed-model", help="Put a shipped model in, not its name alone.")] = False,
+    seed: Annotated[int | None, _more(help="Scene, street: of every random choice.")] = None,
+    as_json: Annotated[bool, _more("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
     """Fold maps into one small file that holds, or names, all a localizer needs.
 

@@ -35,6 +35,19 @@ class Verb(TyperCommand):
         refuse_to_overwrite(command, *named_paths(command, given))
         return super().invoke(ctx)
 
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write arguments, the options that matter first, and then those of each panel."""
+        panels: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                usual = "Arguments" if parameter.param_type_name == "argument" else "Options"
+                panels.setdefault(getattr(parameter, "rich_help_panel", None) or usual, []).append(record)
+        for panel, records in panels.items():
+            if records:
+                with formatter.section(panel):
+                    formatter.write_dl(records)
+
 
 class Verbs(TyperGroup):
     """The group of all verbs; every error that is no bug leaves it as one line and exit status 2."""

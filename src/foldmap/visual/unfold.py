@@ -107,11 +107,7 @@ class FoldedVisual:
         return self._whole
 
     def seen_by(self, images: IntArray) -> MapPoints:
-        """The points that some of the map's images see; reads the tiles they lie in.
-
-        Args:
-            images: int64, numbers of images; `MapPoints.sights` keeps their order.
-        """
+        """The points that images of these numbers (int64) see, in that order; reads the tiles they lie in."""
         groups, column = np.unique(np.asarray(images) // max(self.group, 1), return_inverse=True)
         parts, visible = [], []
         for number in np.flatnonzero(self._tile_groups()[:, groups].any(axis=1)).tolist():
@@ -187,15 +183,10 @@ class FoldedVisual:
 
 
 def bytes_by_use(file: FoldFile, layer: str = LAYER) -> dict[str, int]:
-    """Bytes of a visual layer's tiles and models, by what they are for.
+    """Bytes of a visual layer's tiles and models, for each of `USES`.
 
-    Returns:
-        For each of `USES`: positions; descriptor codes; which images see what (points and tiles); cameras with poses
-        and names; global descriptors with their vocabulary; what decodes descriptors; the tiles' headers.
-
-    Raises:
-        LayerError: no such layer.
-        MapFormatError: a damaged file.
+    These are positions; descriptor codes; which images see what (points and tiles); cameras with poses and names;
+    global descriptors with their vocabulary; what decodes descriptors; the tiles' headers.
     """
     used = dict.fromkeys(USES, 0)
     for column, row in file.tiles(layer):

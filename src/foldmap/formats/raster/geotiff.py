@@ -107,11 +107,7 @@ class RasterFile:
 
 
 def open_raster(path: Path | str, band: int = 1) -> RasterFile:
-    """Open one band of a GeoTIFF (or any raster GDAL reads) as a map.
-
-    Args:
-        path: the file. Without a CRS it is a local map.
-        band: counted from 1.
+    """Open one band (from 1) of a GeoTIFF, or any raster GDAL reads, as a map; without a CRS it is a local one.
 
     Raises:
         MapInputError: the file cannot be read; has no such band; is rotated, south-up, not square, or not in metres of

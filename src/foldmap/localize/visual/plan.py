@@ -224,13 +224,7 @@ class _Candidates:
         """As many points as fit with a codec; None where not even the fewest do.
 
         The size grows almost linearly with the points, but for the step where a map begins to need retrieval: so a few
-        foldings between two brackets find the number.
-
-        Args:
-            codec: of the descriptors.
-            budget_bytes: of the file.
-            most: points.
-            spare: share of the budget that may be left.
+        foldings between two brackets find the number; ``spare`` is the share of the budget that may be left.
         """
         low = min(most, LEAST_POINTS)
         best = self.plan(self.best_points(low), codec)
@@ -266,10 +260,9 @@ def _worth_trying(plans: Sequence[VisualPlan], most: int) -> list[VisualPlan]:
 def _judged(
     trials: _Candidates, plans: Sequence[VisualPlan], options: PlanOptions, report: Report
 ) -> tuple[list[Candidate], DoubleArray]:
-    """How far held-out map images err in each plan; not tried where there is nothing to choose or to try with.
+    """The candidates, and float64 (plans, images), the log10 of how far each held-out map image errs in each.
 
-    Returns:
-        The candidates, and float64 (plans, images), the log10 of each image's error in each.
+    Nothing is tried where there is nothing to choose or to try with.
     """
     turns = _held_out(trials.scene, options.trials)
     curve = [Candidate(len(plan.kept), plan.codec.parameters(), trials.size_of(plan)) for plan in plans]
@@ -297,10 +290,7 @@ def _best_of(losses: DoubleArray) -> int:
     """The finest of the candidates that the trial cannot tell from the one that errs least; the middle one untried.
 
     The same images are localized in all, so image by image they are compared: what is within one standard error of the
-    mean difference is not told apart.
-
-    Args:
-        losses: float64 (candidates, images), candidates coarse to fine.
+    mean difference is not told apart. Losses are float64 (candidates, images), candidates coarse to fine.
     """
     candidates, images = len(losses), int(losses.shape[1])
     if not images:
