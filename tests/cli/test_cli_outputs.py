@@ -25,7 +25,7 @@ READ: dict[str, set[str]] = {
     "build visual": {"images", "weights", "poses", "matching"},
     "train lidar": {"pairs", "map_tif", "map_query", "sweeps", "poses", "start"},
     "train street": {"data", "street_map", "ring", "start"},
-    "fold": {"sources", "model", "features", "photos", "globals_", "decoder"},
+    "fold": {"sources", "model", "before", "features", "photos", "globals_", "decoder"},
     "localize": {
         *("fold_file", "sweeps", "poses", "calibration", "queries", "rigs", "features", "photos"),
         *("global_descriptors", "model", "weights", "matcher_weights"),

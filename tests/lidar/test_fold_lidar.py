@@ -17,7 +17,7 @@ from foldmap.geometry import MetricGrid
 from foldmap.lidar.bundle import Bundle, quantized
 from foldmap.lidar.codec import BLOCK_PX, encode_block, global_spread
 from foldmap.lidar.defaults import bundle_named
-from foldmap.lidar.fold import LAYER, MODEL, LidarPlan, LidarReport, encode_tiles, fold_lidar, stored_model
+from foldmap.lidar.fold import LAYER, MODEL, LidarPlan, LidarReport, encode_tile, encode_tiles, fold_lidar, stored_model
 from foldmap.lidar.source import RasterMap, RasterSource
 from foldmap.lidar.unfold import FoldedLidar
 from foldmap.lidar.update import LidarUpdate, update_lidar
@@ -181,39 +181,33 @@ def test_other_layers_and_broken_parameters_are_refused(
         FoldedLidar(file)
 
 
-class _Counting:
-    """A raster that notes which windows are read."""
-
-    def __init__(self, raster: RasterMap) -> None:
-        self._raster, self.grid, self.reads = raster, raster.grid, []
-
-    def read(self, row: int, col: int, height_px: int, width_px: int) -> RasterMap:
-        self.reads.append((row, col))
-        return self._raster.read(row, col, height_px, width_px)
-
-
-def test_an_update_replaces_its_tiles_and_no_others(
-    tmp_path: Path, folded: dict[int, Path], bundle: Bundle, raster: RasterMap
+def test_an_update_codes_the_tiles_in_reach_of_what_changed(
+    tmp_path: Path, folded: dict[int, Path], bundle: Bundle, raster: RasterMap, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "map.fold"
     path.write_bytes(folded[1].read_bytes())
     intensity, observed = raster.intensity.copy(), raster.observed.copy()
-    intensity[512:1024, :512] = intensity[512:1024, :512][::-1]
+    intensity[512:1024, :300] = intensity[512:1024, :300][::-1]
     observed[:512, 512:] = False
-    changed = _Counting(RasterMap(raster.grid, intensity, observed))
+    changed = RasterMap(raster.grid, intensity, observed)
     before = tiles_in(path)
-    done = update(path, changed, bundle=bundle, tiles=[(0, 1), (1, 0)])
-    assert len(changed.reads) == 2
-    assert (done.changed, done.removed, done.kept) == (((0, 1),), ((1, 0),), 4)
+    coded: list[tuple[int, int]] = []
+    monkeypatch.setattr(
+        "foldmap.lidar.update.encode_tile", lambda *args: (coded.append(args[:3:-1]), encode_tile(*args))[1]
+    )
+    done = update(path, changed, bundle=bundle, before=raster)
+    # tile (1, 2) is as it was; the others lie within reach of what changed
+    assert coded == [(0, 0), (1, 0), (0, 1), (1, 1), (0, 2)]
+    assert ((0, 1) in done.changed, done.removed) == (True, ((1, 0),))
     after = tiles_in(path)
     with FoldFile.open(path) as file:
         layer = FoldedLidar(file)
         block = encode_block(bundle, changed, layer.parameters["spread"], 1, 0)
         assert block is not None
         np.testing.assert_array_equal(layer.codes(64, 0, 64, 64), block.codes)
+        assert layer.parameters["observed_px"] == int(observed.sum())
     assert before.keys() - after.keys() == {(1, 0)}
-    assert after[0, 1] != before[0, 1]
-    assert all(after[key] == before[key] for key in after if key != (0, 1))
+    assert {key for key in after if after[key] != before[key]} == set(done.changed)
 
 
 def test_an_update_that_does_not_fit_is_refused(tmp_path: Path, folded: dict[int, Path], bundle: Bundle) -> None:
@@ -222,15 +216,16 @@ def test_an_update_that_does_not_fit_is_refused(tmp_path: Path, folded: dict[int
     raster = blob_raster(1100, 900)
     moved = RasterMap(replace(raster.grid, west_m=raster.grid.west_m + RESOLUTION_M), raster.intensity, raster.observed)
     half = Bundle.from_bytes(bundle.to_bytes(localize_only=True))
-    for source, model, tile, error in (
-        (moved, bundle, (0, 0), MapInputError),
-        (raster, bundle, (0, 3), MapInputError),
-        (raster, bundle, (-1, 0), MapInputError),
-        (raster, random_bundle(name="another"), (0, 0), ModelError),
-        (raster, half, (0, 0), ConfigError),
+    empty = RasterMap(raster.grid, raster.intensity, np.zeros(raster.grid.shape, bool))
+    for source, how, error in (
+        (moved, {"bundle": bundle}, MapInputError),
+        (raster, {"bundle": bundle, "before": moved}, MapInputError),
+        (empty, {"bundle": bundle}, MapInputError),
+        (raster, {"bundle": random_bundle(name="another")}, ModelError),
+        (raster, {"bundle": half}, ConfigError),
     ):
         with pytest.raises(error):
-            update(path, source, bundle=model, tiles=[tile])
+            update(path, source, **how)
     assert path.read_bytes() == folded[1].read_bytes()
 
 

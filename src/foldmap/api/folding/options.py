@@ -26,6 +26,7 @@ class LidarOptions:
         band: that holds intensity, from 1.
         tile_blocks: blocks of 512 px a tile side, 1 to 16; 2.
         embed_model: put a shipped model into the file, too; else the file names it.
+        before: in an update, the raster that was folded: only tiles in which it differs are coded.
     """
 
     model: Path | None = None
@@ -33,8 +34,9 @@ class LidarOptions:
     band: int | None = None
     tile_blocks: int | None = None
     embed_model: bool = False
+    before: Path | None = None
 
-    UPDATING = ("model", "band")
+    UPDATING = ("model", "band", "before")
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from foldmap import __version__
 from foldmap.api.folding.options import LidarOptions, Report
 from foldmap.atlas import FoldUpdater, FoldWriter
 from foldmap.errors import BudgetError, ConfigError
-from foldmap.formats.raster.geotiff import open_rasters
+from foldmap.formats.raster.geotiff import open_raster, open_rasters
 from foldmap.lidar.bundle import Bundle, read_bundle
 from foldmap.lidar.defaults import bundles_for, default_bundle, within_rate
 from foldmap.lidar.fold import TILE_BLOCKS, LidarPlan, LidarReport, fold_lidar
@@ -45,6 +46,8 @@ def fold_rasters(
         BudgetError: no operating point is small enough.
         FoldmapError: what was brought cannot be used.
     """
+    if options.before is not None:
+        raise ConfigError("--before is of an update", "give --update MAP.fold, or leave it out")
     if options.rate is not None and not options.rate > 0:
         raise ConfigError(f"a rate of {options.rate} bit/m2", "give a positive rate")
     band, tile_blocks = options.band or 1, TILE_BLOCKS if options.tile_blocks is None else options.tile_blocks
@@ -113,8 +116,12 @@ def update_rasters(
 ) -> dict[str, Any]:
     """Fold the tiles again that new rasters on the same grid change; errors as `update_lidar`."""
     bundle = None if options.model is None else read_bundle(options.model)
-    with open_rasters(rasters, options.band or 1) as source:
-        done = update_lidar(updater, source, bundle, report=report)
+    with ExitStack() as opened:
+        source = opened.enter_context(open_rasters(rasters, options.band or 1))
+        before = (
+            None if options.before is None else opened.enter_context(open_raster(options.before, options.band or 1))
+        )
+        done = update_lidar(updater, source, bundle, before=before, report=report)
     if done.changed or done.removed:
         said = {"map": ", ".join(map(str, rasters)), "tiles": len(done.changed), "removed": len(done.removed)}
         updater.put_metadata("updated", said)
