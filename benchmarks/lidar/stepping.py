@@ -16,14 +16,14 @@ import torch
 from benchmarks.context import Board
 from benchmarks.lidar.town import town_raster
 from benchmarks.lines import Line, RowSkipped, at_least, information
-from foldmap.atlas import FoldFile
+from foldmap.atlas import FoldFile, FoldWriter
 from foldmap.bench.lidar.learned import UnfoldedPayload
 from foldmap.coding.context import ContextModel
 from foldmap.errors import MapInputError
 from foldmap.geometry import SE2
 from foldmap.lidar.bundle import Bundle
 from foldmap.lidar.codec import BLOCK_PX, Decoder
-from foldmap.lidar.fold import TILE_BLOCKS, fold_lidar
+from foldmap.lidar.fold import TILE_BLOCKS, LidarPlan, fold_lidar
 from foldmap.lidar.model import LidarModel
 from foldmap.lidar.observation import Observation
 from foldmap.lidar.pairs.from_raster import turned_cut
@@ -70,7 +70,8 @@ class Stepping:
         poses = poses_over(raster, self.steps + 3, self.seed)
         with tempfile.TemporaryDirectory() as folder:
             try:
-                fold_lidar(Path(folder) / "map.fold", raster, board.bundle(self.resolution_m))
+                with FoldWriter(Path(folder) / "map.fold") as writer:
+                    fold_lidar(writer, raster, LidarPlan(board.bundle(self.resolution_m)))
             except RowSkipped as skipped:
                 yield Line(self.number, "steps with the shipped model", None, note=str(skipped))
             else:

@@ -69,7 +69,7 @@ class Coding:
 
     def _measured(self, source: str, maps: Sequence[StreetMap], path: Path) -> Iterator[Line]:
         with FoldWriter(path) as writer:
-            report = fold_street(maps, writer, StreetPlan(error_m=self.error_m))
+            report = fold_street(writer, maps, StreetPlan(error_m=self.error_m))
             writer.commit()
         kilometres = sum(one.graph.length_m for one in maps) / 1000
         worst, same = 0.0, 0

@@ -26,7 +26,7 @@ from foldmap.types import DoubleArray, FloatArray
 from foldmap.visual.decoded import UnfoldedMap
 from foldmap.visual.features.extract import Extractor, open_extractor
 from foldmap.visual.features.photos import PhotoFeatures
-from foldmap.visual.fold import fold_scene
+from foldmap.visual.fold import fold_visual
 from foldmap.visual.scene.average import track_means
 from foldmap.visual.source import Features, FeatureSource, Query, SceneModel
 from foldmap.visual.unfold import FoldedVisual
@@ -254,7 +254,7 @@ class VisualBoard(Board):
 def write_file(path: Path, place: Place, planned: Planned) -> int:
     """Fold a scene by a plan; bytes of the file on disk."""
     with FoldWriter(path) as writer:
-        fold_scene(place.scene, place.means, writer, planned.plan)
+        fold_visual(writer, place.scene, planned.plan, means=place.means)
         writer.commit()
     return path.stat().st_size
 

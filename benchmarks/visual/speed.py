@@ -21,8 +21,7 @@ from foldmap.geometry.camera import Camera
 from foldmap.localize.visual.localizer import VisualLocalizer
 from foldmap.visual.codes.basis import basis_named
 from foldmap.visual.codes.codecs import Transform
-from foldmap.visual.fold import VisualPlan, fold_scene
-from foldmap.visual.scene.average import track_means
+from foldmap.visual.fold import VisualPlan, fold_visual
 from foldmap.visual.source import Query, SceneModel, Tracks
 from foldmap.visual.unfold import FoldedVisual
 
@@ -119,7 +118,7 @@ class Speed:
         with FoldWriter(path) as writer:
             codec = Transform(basis_named("sift-1"), self.step, standard=True)
             plan = VisualPlan(np.arange(self.points), codec, images=True)
-            fold_scene(scene, track_means(scene), writer, plan)
+            fold_visual(writer, scene, plan)
             writer.commit()
         with FoldFile.open(path) as file:
             VisualLocalizer(FoldedVisual(file)).localize(asked[0])  # compiled code is loaded before the clock starts

@@ -11,14 +11,14 @@ import pytest
 import torch
 from bench_scene import apart, painted_drive, painted_raster
 
-from foldmap.atlas import FoldFile
+from foldmap.atlas import FoldFile, FoldWriter
 from foldmap.bench.lidar.cases import Query, Search, perturbed
 from foldmap.bench.lidar.learned import LearnedCodec, LearnedMatcher
 from foldmap.coding.context import ContextModel
 from foldmap.errors import MapFormatError
 from foldmap.geometry import SE2, MetricGrid
 from foldmap.lidar.bundle import Bundle
-from foldmap.lidar.fold import fold_lidar
+from foldmap.lidar.fold import LidarPlan, fold_lidar
 from foldmap.lidar.model import LidarModel
 from foldmap.lidar.normalize import normalize, spread_of
 from foldmap.lidar.observation import Observation
@@ -43,7 +43,8 @@ def test_payload_and_embedding_are_those_of_a_file(tmp_path: Path) -> None:
     raster, bundle = painted_raster(size_px=600), tiny_bundle()
     codec = LearnedCodec(bundle)
     payload = codec.encode(raster)
-    report = fold_lidar(tmp_path / "map.fold", raster, bundle)
+    with FoldWriter(tmp_path / "map.fold") as writer:
+        report = fold_lidar(writer, raster, LidarPlan(bundle))
     assert len(payload) == report.payload_bytes + 36 + 8 * report.tiles
     unfolded = codec.decode(payload)
     assert unfolded.grid == raster.grid

@@ -27,7 +27,7 @@ def run() -> Callable[..., Ran]:
 @pytest.fixture(scope="session")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """map.tif, model.safetensors, sweeps/, truth.txt, prior.txt and map.fold; read only."""
-    from foldmap.cli.fold.command import fold_map
+    from foldmap.api.folding import LidarOptions, fold
 
     folder = tmp_path_factory.mktemp("place")
     write_tif(folder / "map.tif", ground())
@@ -35,5 +35,5 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_sweeps(folder / "sweeps", 3)
     (folder / "truth.txt").write_text(tum(3))
     (folder / "prior.txt").write_text(tum(3, (0.3, -0.2)))
-    fold_map(folder / "map.tif", folder / "map.fold", folder / "model.safetensors")
+    fold(folder / "map.tif", folder / "map.fold", lidar=LidarOptions(model=folder / "model.safetensors"))
     return folder

@@ -23,7 +23,7 @@ from foldmap.street.field.draw import draw
 from foldmap.street.field.examples import change_target
 from foldmap.street.field.model import FieldEmbedding
 from foldmap.street.field.network import FieldNetwork, FieldShape
-from foldmap.street.fold import fold_street
+from foldmap.street.fold import StreetPlan, fold_street
 from foldmap.street.graph.chains import resample
 from foldmap.street.graph.window import cut
 from foldmap.street.source import LaneGraph, StreetMap
@@ -96,7 +96,7 @@ def test_known_edits_are_found_and_written(tmp_path: Path, world: TownWorld, mon
     path = file_of(tmp_path / "map.fold")
     model, finder = untrained(), untrained(with_map=True)
     with update(path) as writer:
-        fold_street([StreetMap(REGION, aged.graph)], writer, None, model)
+        fold_street(writer, [StreetMap(REGION, aged.graph)], StreetPlan(model=model))
         writer.commit()
     settings = dataclasses.replace(SMALL, passing=30)
     poses = [pose for edit in aged.edits for pose in passing(truth, line_of(edit), settings.passing)]

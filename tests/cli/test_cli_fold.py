@@ -30,7 +30,7 @@ def test_fold_counts_what_is_on_disk(run: Run, place: Path, tmp_path: Path) -> N
     assert summary["observed_m2"] == pytest.approx((ground() >= 0).sum() * 0.2**2)
     assert summary["bit_per_m2"] == pytest.approx(8 * summary["payload_bytes"] / summary["observed_m2"])
     assert summary["bpp_of_raster"] == pytest.approx(8 * summary["payload_bytes"] / 400**2)
-    assert json.loads((tmp_path / "map.fold.settings.json").read_text())["chosen_model"] == "untrained"
+    assert json.loads((tmp_path / "map.fold.settings.json").read_text())["chosen"]["lidar"]["model"] == "untrained"
     assert summary["tiles"] == 1
 
 
@@ -112,6 +112,30 @@ def test_update_folds_what_changed_and_nothing_else(run: Run, tmp_path: Path) ->
     ran = run("fold", "--update", out, tmp_path / "new.tif", "--model", other)
     assert (ran.status, ran.err.count("\n")) == (2, 1)
     assert "is not the one" in ran.err
+
+
+def test_kinds_are_mixed_and_each_layer_is_said(run: Run, place: Path, tmp_path: Path) -> None:
+    (tmp_path / "lanes.csv").write_text("line,x_m,y_m\n0,0,0\n0,40,0\n0,80,9\n")
+    out, model = tmp_path / "town.fold", place / "model.safetensors"
+    both = [place / "map.tif", tmp_path / "lanes.csv"]
+    ran = run("fold", *both, "-o", out, "--model", model)
+    assert (ran.status, ran.err) == (
+        2,
+        "error: --model could be the raster's or the streets' (fold one of them later, with --into)\n",
+    )
+    assert run("fold", place / "map.tif", "-o", out, "--model", model).status == 0
+    ran = run("fold", tmp_path / "lanes.csv", "--into", out, "--spacing", "0", "--json")
+    assert json.loads(ran.out)["lane_km"] == pytest.approx(0.081, abs=0.001)
+    assert json.loads((tmp_path / "town.fold.settings.json").read_text())["into"] is True
+    ran = run("fold", *both, "-o", out, "--budget", "1MB", "--spacing", "0", "--band", "1", "--rate", "50")
+    assert (ran.status, "0.2 m pixels" in ran.err) == (2, True)  # no shipped model is for such
+    with FoldFile.open(out) as file:
+        assert {layer.name for layer in file.layers()} == {"lidar", "street"}
+    (tmp_path / "lanes.csv").write_text("line,x_m,y_m\n0,0,0\n0,40,0\n")
+    summary = json.loads(run("fold", "--update", out, tmp_path / "lanes.csv", "--json").out)
+    assert (summary["regions"], summary["tiles_changed"]) == (["lanes"], 1)
+    ran = run("fold", "--update", out, tmp_path / "lanes.csv", "--error", "0.2")
+    assert (ran.status, "leave --error out" in ran.err) == (2, True)
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,10 @@ import rasterio
 from cli_place import RESOLUTION_M, brightness, truth_of, tum, write_tif
 
 import foldmap
+from foldmap.api.folding import fold
 from foldmap.api.localizing_sweeps import localize_sweeps
 from foldmap.api.results import write_estimates
 from foldmap.cli.build.lidar import build_lidar
-from foldmap.cli.fold.command import fold_map
 from foldmap.formats.raster.geotiff import open_raster
 from foldmap.lidar.build.raster import BuildSettings
 
@@ -30,7 +30,7 @@ def folded(path: Path, shift_m: tuple[float, float]) -> None:
     values = brightness(WEST_M + (cols + 0.5) * pixel_m, NORTH_M - (rows + 0.5) * pixel_m)
     corner = rasterio.Affine(pixel_m, 0, WEST_M + shift_m[0], 0, -pixel_m, NORTH_M + shift_m[1])
     write_tif(path.with_suffix(".tif"), values, transform=corner)
-    fold_map(path.with_suffix(".tif"), path)
+    fold(path.with_suffix(".tif"), path)
 
 
 def answers(place: Path, fold: Path, shift_m: tuple[float, float], online: bool) -> list[tuple[np.ndarray, ...]]:

@@ -26,7 +26,7 @@ READ: dict[str, set[str]] = {
     "train lidar": {"pairs", "map_tif", "map_query", "sweeps", "poses", "start"},
     "train street": {"data", "street_map", "ring", "start"},
     "train visual": {"scenes", "features", "photos", "start"},
-    "fold": {"sources", "model", "features", "photos", "globals_", "decoder"},
+    "fold": {"sources", "model", "before", "features", "photos", "globals_", "decoder"},
     "localize": {
         *("fold_file", "observations", "poses", "calibration", "queries", "rigs", "features", "photos"),
         *("global_descriptors", "model", "weights", "matcher_weights", "prior", "drive", "truth", "ring"),

@@ -33,13 +33,13 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def folded(town: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from foldmap.cli.fold.street import StreetOptions, fold_street_maps
+    from foldmap.api.folding import StreetOptions, fold
 
     out = tmp_path_factory.mktemp("folded") / "map.fold"
     options = StreetOptions(
         model=town / "model.safetensors", spacing=12.0, embeddings="int8", lanes="traits", tile_m=128.0
     )
-    fold_street_maps([town / "town.geojson"], out, options)
+    fold(town / "town.geojson", out, street=options)
     return out
 
 
@@ -68,7 +68,7 @@ def test_graphs_alone(run: Run, town: Path, tmp_path: Path) -> None:
     assert per_km["graph"] == pytest.approx(summary["bytes"]["graph"] / summary["lane_km"], rel=0.01)
     assert per_km["all"] < 2000
     settings = json.loads((tmp_path / "map.fold.settings.json").read_text())
-    assert (settings["plan"]["error_m"], settings["plan"]["spacing_m"]) == (0.05, 0.0)
+    assert (settings["street"]["error_m"], settings["street"]["spacing"]) == (0.05, 0.0)
     with FoldFile.open(out) as file:
         layer = StreetLayer(file)
         assert [region.name for region in layer.regions] == ["here"]

@@ -64,12 +64,12 @@ def drive(street: StreetMap) -> list[SE2]:
 @pytest.fixture(scope="module")
 def town(tmp_path_factory: pytest.TempPathFactory, drive: list[SE2]) -> Path:
     """map.fold, crops/ of a drive, truth.csv, odometry.csv in a frame of its own, prior.csv 20 m off; read only."""
-    from foldmap.cli.fold.street import StreetOptions, fold_street_maps
+    from foldmap.api.folding import StreetOptions, fold
 
     folder = tmp_path_factory.mktemp("town")
     write_town(folder)
     options = StreetOptions(model=folder / "model.safetensors", spacing=60.0)
-    fold_street_maps([folder / "town.geojson"], folder / "map.fold", options)
+    fold(folder / "town.geojson", folder / "map.fold", street=options)
     write_numbered(folder / "crops", len(drive))
     names = [f"crop{k}.png" for k in range(len(drive))]
     (folder / "truth.csv").write_text(pose_rows(drive, names))

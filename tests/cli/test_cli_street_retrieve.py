@@ -51,12 +51,12 @@ def poses(street: StreetMap) -> list[SE2]:
 @pytest.fixture(scope="module")
 def town(tmp_path_factory: pytest.TempPathFactory, street: StreetMap, poses: list[SE2]) -> Path:
     """map.fold with a place every 6 m, crops/, ring/ and pairs/; read only."""
-    from foldmap.cli.fold.street import StreetOptions, fold_street_maps
+    from foldmap.api.folding import StreetOptions, fold
 
     folder = tmp_path_factory.mktemp("town")
     write_town(folder)
     options = StreetOptions(model=folder / "model.safetensors", spacing=6.0, embeddings="half")
-    fold_street_maps([folder / "town.geojson"], folder / "map.fold", options)
+    fold(folder / "town.geojson", folder / "map.fold", street=options)
     write_numbered(folder / "crops", POSES)
     write_ring_frames(folder / "ring")
     write_pairs(folder / "pairs", street, poses)

@@ -60,12 +60,12 @@ def perfect(monkeypatch: pytest.MonkeyPatch, street: StreetMap, poses: list[SE2]
 
 
 def folded(town: Path, street: StreetMap, out: Path, **options: object) -> Path:
-    from foldmap.cli.fold.street import StreetOptions, fold_street_maps
+    from foldmap.api.folding import StreetOptions, fold
 
     source = out.with_suffix(".geojson")
     write_geojson(street, source)
     asked = {"spacing": 30.0, "tile_m": 64.0, "model": town / "model.safetensors", **options}
-    fold_street_maps([source], out, StreetOptions(**asked))  # type: ignore[arg-type]
+    fold([source], out, street=StreetOptions(**asked))  # type: ignore[arg-type]
     return out
 
 

@@ -27,12 +27,11 @@ NAMES = ["photo 00.jpg", "photo 05.jpg", "photo 11.jpg", "photo 17.jpg"]
 @pytest.fixture(scope="session")
 def room(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folded room: room.fold, sparse/, features.h5; read only."""
-    from foldmap.cli.fold.scene_options import SceneOptions
-    from foldmap.cli.fold.visual import fold_scene_folder
+    from foldmap.api.folding import fold
 
     folder = tmp_path_factory.mktemp("room")
     write_scene(room_scene(), folder)
-    fold_scene_folder(folder, folder / "room.fold", SceneOptions())
+    fold(folder, folder / "room.fold")
     return folder
 
 

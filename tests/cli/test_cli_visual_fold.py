@@ -49,7 +49,7 @@ def test_the_file_keeps_its_budget_and_uses_it(run: Run, scene: Path, tmp_path: 
     assert summary["observations_joined"] == 1.0
     settings = json.loads((tmp_path / "scene.fold.settings.json").read_text())
     assert settings["budget_bytes"] == budget
-    assert settings["chosen"]["points"] == summary["points"]
+    assert settings["chosen"]["visual"]["points"] == summary["points"]
 
 
 def test_points_lie_where_the_model_has_them(run: Run, scene: Path, tmp_path: Path) -> None:

@@ -26,8 +26,7 @@ from foldmap.geometry.quaternion import inverse_rigid
 from foldmap.types import DoubleArray
 from foldmap.visual.codes.basis import standard_basis
 from foldmap.visual.codes.codecs import Transform
-from foldmap.visual.fold import VisualPlan, fold_scene
-from foldmap.visual.scene.average import track_means
+from foldmap.visual.fold import VisualPlan, fold_visual
 from foldmap.visual.source import Features, Query, SceneModel
 
 Run = Callable[..., Ran]
@@ -58,7 +57,7 @@ class Street:
 def fold_to(path: Path, scene: SceneModel) -> None:
     plan = VisualPlan(np.arange(len(scene.points_world)), Transform(standard_basis("sift"), 0.1, standard=True))
     with FoldWriter(path) as writer:
-        fold_scene(scene, track_means(scene), writer, plan)
+        fold_visual(writer, scene, plan)
         writer.commit()
 
 

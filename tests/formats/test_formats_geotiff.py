@@ -13,7 +13,7 @@ import rasterio
 from rasterio.enums import ColorInterp
 
 from foldmap.errors import ConfigError, MapInputError
-from foldmap.formats.raster.geotiff import combine, open_mosaic, open_raster
+from foldmap.formats.raster.geotiff import combine, open_raster, open_rasters
 from foldmap.formats.raster.write import NODATA, crs_wkt_of, write_map_geotiff, write_preview
 from foldmap.geometry import MetricGrid
 from foldmap.lidar.source import RasterMap
@@ -158,10 +158,10 @@ def test_mosaic(tmp_path: Path, values: np.ndarray) -> None:
     a = write(tmp_path / "a.tif", values[:, :30, :35])
     b = write(tmp_path / "b.tif", values[:, 10:, 25:], right)
     for order in ((a, b), (b, a)):
-        mosaic = open_mosaic(order)
-        assert mosaic.grid.shape == (40, 60)
-        assert (mosaic.grid.west_m, mosaic.grid.north_m) == pytest.approx((1000.5, 2000.25))
-        window = mosaic.read(-2, -2, 50, 70)
+        with open_rasters(order) as mosaic:
+            assert mosaic.grid.shape == (40, 60)
+            assert (mosaic.grid.west_m, mosaic.grid.north_m) == pytest.approx((1000.5, 2000.25))
+            window = mosaic.read(-2, -2, 50, 70)
         covered = np.zeros((50, 70), bool)
         covered[2:32, 2:37] = covered[12:42, 27:62] = True
         np.testing.assert_array_equal(window.observed, covered)
@@ -173,10 +173,10 @@ def test_mosaic(tmp_path: Path, values: np.ndarray) -> None:
         (right @ rasterio.Affine.translation(0.4, 0), "EPSG:32632", "not aligned"),
     ):
         other = write(tmp_path / "c.tif", values, transform, crs)
-        with pytest.raises(MapInputError, match=match):
-            open_mosaic([a, other])
-    with pytest.raises(MapInputError, match="no raster"):
-        open_mosaic([])
+        with pytest.raises(MapInputError, match=match), open_rasters([a, other]):
+            pass
+    with pytest.raises(MapInputError, match="no raster"), open_rasters([]):
+        pass
 
 
 def test_combine_first_observed_counts() -> None:

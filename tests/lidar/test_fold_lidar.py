@@ -17,9 +17,25 @@ from foldmap.geometry import MetricGrid
 from foldmap.lidar.bundle import Bundle, quantized
 from foldmap.lidar.codec import BLOCK_PX, encode_block, global_spread
 from foldmap.lidar.defaults import bundle_named
-from foldmap.lidar.fold import LAYER, MODEL, encode_tiles, fold_lidar, stored_model, update_lidar
-from foldmap.lidar.source import RasterMap
+from foldmap.lidar.fold import LAYER, MODEL, LidarPlan, LidarReport, encode_tile, encode_tiles, fold_lidar, stored_model
+from foldmap.lidar.source import RasterMap, RasterSource
 from foldmap.lidar.unfold import FoldedLidar
+from foldmap.lidar.update import LidarUpdate, update_lidar
+
+
+def fold(path: Path, source: RasterSource, plan: LidarPlan) -> LidarReport:
+    with FoldWriter(path) as writer:
+        return fold_lidar(writer, source, plan)
+
+
+def update(path: Path, source: RasterSource, **how: object) -> LidarUpdate:
+    with FoldUpdater(path) as updater:
+        return update_lidar(updater, source, **how)  # type: ignore[arg-type]
+
+
+def tiles_in(path: Path) -> dict[tuple[int, int], bytes | None]:
+    with FoldFile.open(path) as file:
+        return {key: file.tile(LAYER, *key) for key in file.tiles(LAYER)}
 
 
 @pytest.fixture(scope="module")
@@ -37,8 +53,7 @@ def folded(tmp_path_factory: pytest.TempPathFactory, bundle: Bundle, raster: Ras
     folder = tmp_path_factory.mktemp("folded")
     paths = {tile_blocks: folder / f"{tile_blocks}.fold" for tile_blocks in (1, 2)}
     for tile_blocks, path in paths.items():
-        report = fold_lidar(path, raster, bundle, tile_blocks=tile_blocks, provenance={"from": "blobs"})
-        assert report.file_bytes == path.stat().st_size
+        report = fold(path, raster, LidarPlan(bundle, tile_blocks))
         assert report.tiles == (6 if tile_blocks == 1 else 2)
         assert report.observed_m2 == pytest.approx(raster.observed_m2)
         assert report.raster_px == 1100 * 900
@@ -56,7 +71,6 @@ def test_the_file_gives_the_codes_back(folded: dict[int, Path], bundle: Bundle, 
             layer = FoldedLidar(file)
             assert layer.grid == raster.grid
             assert layer.parameters["observed_px"] == int(raster.observed.sum())
-            assert file.metadata()["provenance"] == {"from": "blobs"}
             np.testing.assert_array_equal(layer.codes(64, 0, 64, 64), block.codes)
             assert (layer.codes(-20, -20, 20, 400) == 0).all()
             assert (layer.codes(400, 0, 30, 200) == 0).all()
@@ -119,7 +133,7 @@ def test_unusable_windows_are_refused(folded: dict[int, Path], raster: RasterMap
 def test_the_same_map_gives_the_same_file(tmp_path: Path, bundle: Bundle) -> None:
     raster = blob_raster(300, 560, seed=4)
     for name in ("a", "b"):
-        fold_lidar(tmp_path / name, raster, bundle)
+        fold(tmp_path / name, raster, LidarPlan(bundle))
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
@@ -130,9 +144,9 @@ def test_unusable_maps_are_refused_and_leave_no_file(tmp_path: Path, bundle: Bun
     path = tmp_path / "map.fold"
     for source, words in ((empty, "no observed ground"), (coarse, "0.5 m pixels")):
         with pytest.raises(MapInputError, match=words):
-            fold_lidar(path, source, bundle)
+            fold(path, source, LidarPlan(bundle))
     with pytest.raises(ConfigError, match="not fold"):
-        fold_lidar(path, raster, Bundle.from_bytes(bundle.to_bytes(localize_only=True)))
+        fold(path, raster, LidarPlan(Bundle.from_bytes(bundle.to_bytes(localize_only=True))))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -167,62 +181,86 @@ def test_other_layers_and_broken_parameters_are_refused(
         FoldedLidar(file)
 
 
-class _Counting:
-    """A raster that notes which windows are read."""
-
-    def __init__(self, raster: RasterMap) -> None:
-        self._raster, self.grid, self.reads = raster, raster.grid, []
-
-    def read(self, row: int, col: int, height_px: int, width_px: int) -> RasterMap:
-        self.reads.append((row, col))
-        return self._raster.read(row, col, height_px, width_px)
-
-
-def test_an_update_replaces_its_tiles_and_no_others(
-    tmp_path: Path, folded: dict[int, Path], bundle: Bundle, raster: RasterMap
+def test_an_update_codes_the_tiles_in_reach_of_what_changed(
+    tmp_path: Path, folded: dict[int, Path], bundle: Bundle, raster: RasterMap, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "map.fold"
     path.write_bytes(folded[1].read_bytes())
     intensity, observed = raster.intensity.copy(), raster.observed.copy()
-    intensity[512:1024, :512] = intensity[512:1024, :512][::-1]
+    intensity[512:1024, :300] = intensity[512:1024, :300][::-1]
     observed[:512, 512:] = False
-    changed = _Counting(RasterMap(raster.grid, intensity, observed))
+    changed = RasterMap(raster.grid, intensity, observed)
+    before = tiles_in(path)
+    coded: list[tuple[int, int]] = []
+    monkeypatch.setattr(
+        "foldmap.lidar.update.encode_tile", lambda *args: (coded.append(args[:3:-1]), encode_tile(*args))[1]
+    )
+    done = update(path, changed, bundle=bundle, before=raster)
+    # tile (1, 2) is as it was; the others lie within reach of what changed
+    assert coded == [(0, 0), (1, 0), (0, 1), (1, 1), (0, 2)]
+    assert ((0, 1) in done.changed, done.removed) == (True, ((1, 0),))
+    after = tiles_in(path)
     with FoldFile.open(path) as file:
-        before = {key: file.tile(LAYER, *key) for key in file.tiles(LAYER)}
-        parameters = file.layer(LAYER).parameters
-    with FoldUpdater(path) as updater:
-        written = update_lidar(updater, changed, bundle, parameters, [(0, 1), (1, 0)])
-    assert len(changed.reads) == 2
-    with FoldFile.open(path) as file:
-        after = {key: file.tile(LAYER, *key) for key in file.tiles(LAYER)}
         layer = FoldedLidar(file)
-        block = encode_block(bundle, changed, parameters["spread"], 1, 0)
+        block = encode_block(bundle, changed, layer.parameters["spread"], 1, 0)
         assert block is not None
         np.testing.assert_array_equal(layer.codes(64, 0, 64, 64), block.codes)
+        assert layer.parameters["observed_px"] == int(observed.sum())
     assert before.keys() - after.keys() == {(1, 0)}
-    assert after[0, 1] != before[0, 1]
-    assert written == len(after[0, 1] or b"")
-    assert all(after[key] == before[key] for key in after if key != (0, 1))
+    assert {key for key in after if after[key] != before[key]} == set(done.changed)
 
 
 def test_an_update_that_does_not_fit_is_refused(tmp_path: Path, folded: dict[int, Path], bundle: Bundle) -> None:
     path = tmp_path / "map.fold"
     path.write_bytes(folded[1].read_bytes())
-    with FoldFile.open(path) as file:
-        parameters = file.layer(LAYER).parameters
     raster = blob_raster(1100, 900)
     moved = RasterMap(replace(raster.grid, west_m=raster.grid.west_m + RESOLUTION_M), raster.intensity, raster.observed)
     half = Bundle.from_bytes(bundle.to_bytes(localize_only=True))
-    for source, model, tile, error in (
-        (moved, bundle, (0, 0), MapInputError),
-        (raster, bundle, (0, 3), MapInputError),
-        (raster, bundle, (-1, 0), MapInputError),
-        (raster, random_bundle(name="another"), (0, 0), ModelError),
-        (raster, half, (0, 0), ConfigError),
+    empty = RasterMap(raster.grid, raster.intensity, np.zeros(raster.grid.shape, bool))
+    for source, how, error in (
+        (moved, {"bundle": bundle}, MapInputError),
+        (raster, {"bundle": bundle, "before": moved}, MapInputError),
+        (empty, {"bundle": bundle}, MapInputError),
+        (raster, {"bundle": random_bundle(name="another")}, ModelError),
+        (raster, {"bundle": half}, ConfigError),
     ):
-        with FoldUpdater(path) as updater, pytest.raises(error):
-            update_lidar(updater, source, model, parameters, [tile])
+        with pytest.raises(error):
+            update(path, source, **how)
     assert path.read_bytes() == folded[1].read_bytes()
+
+
+def test_an_update_finds_what_changed_and_gives_what_folding_anew_gives(
+    tmp_path: Path, folded: dict[int, Path], bundle: Bundle, raster: RasterMap, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "map.fold"
+    path.write_bytes(folded[1].read_bytes())
+    # a file keeps its spread, which a new raster might change a little
+    monkeypatch.setattr("foldmap.lidar.fold.global_spread", lambda source: global_spread(raster))
+    done = update(path, raster, bundle=bundle)
+    assert (done.changed, done.removed) == ((), ())
+    assert path.read_bytes() == folded[1].read_bytes()
+    intensity = raster.intensity.copy()
+    intensity[700:860, 150:330] = intensity[700:860, 150:330][::-1]  # deep inside tile (0, 1)
+    changed = RasterMap(raster.grid, intensity, raster.observed)
+    assert update(path, changed, bundle=bundle).changed == ((0, 1),)
+    fold(tmp_path / "anew.fold", changed, LidarPlan(bundle, 1))
+    assert tiles_in(path) == tiles_in(tmp_path / "anew.fold")
+
+
+def test_a_layer_is_replaced_whole_and_others_stay(tmp_path: Path, folded: dict[int, Path], bundle: Bundle) -> None:
+    path = tmp_path / "map.fold"
+    path.write_bytes(folded[1].read_bytes())
+    small = blob_raster(300, 560, seed=4)
+    with FoldUpdater(path) as updater:
+        updater.add_layer("other", "street", {})
+        updater.put_tile("other", 0, 0, b"kept")
+    with FoldUpdater(path) as updater:
+        fold_lidar(updater, small, LidarPlan(bundle))
+    fold(tmp_path / "alone.fold", small, LidarPlan(bundle))
+    assert tiles_in(path) == tiles_in(tmp_path / "alone.fold")
+    with FoldFile.open(path) as file:
+        assert FoldedLidar(file).grid == small.grid
+        assert file.tile("other", 0, 0) == b"kept"
 
 
 class _Endless:
@@ -261,7 +299,7 @@ def test_a_shipped_model_is_named_and_one_of_your_own_held(tmp_path: Path, bundl
     raster = RasterMap(replace(blobs.grid, resolution_m=0.05), blobs.intensity, blobs.observed)
     sizes, codes = [], []
     for name, embed in (("named.fold", False), ("held.fold", True)):
-        fold_lidar(tmp_path / name, raster, shipped, embed_model=embed)
+        fold(tmp_path / name, raster, LidarPlan(shipped, embed_model=embed))
         sizes.append((tmp_path / name).stat().st_size)
         with FoldFile.open(tmp_path / name) as file:
             layer = FoldedLidar(file, fast=False)

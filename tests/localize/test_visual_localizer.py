@@ -22,7 +22,7 @@ from foldmap.localize.visual.localizer import VisualLocalizer, VisualSettings
 from foldmap.localize.visual.support import support_of
 from foldmap.visual.codes.codecs import raw_for
 from foldmap.visual.decoded import MapPoints, UnfoldedMap
-from foldmap.visual.fold import VisualPlan, fold_scene
+from foldmap.visual.fold import VisualPlan, fold_visual
 from foldmap.visual.match.view import View, prepare
 from foldmap.visual.scene.average import track_means
 from foldmap.visual.source import Features, Query, SceneModel
@@ -108,7 +108,7 @@ def test_tiles_and_retrieval_give_the_pose_of_the_whole_map(tmp_path: Path) -> N
     poses = []
     for name, how in (("whole", {"images": False}), ("parts", {"images": True, "group": 2, "tile_points": 100})):
         with FoldWriter(tmp_path / name) as writer:
-            fold_scene(model, means, writer, VisualPlan(every, raw_for(means), **how))  # type: ignore[arg-type]
+            fold_visual(writer, model, VisualPlan(every, raw_for(means), **how), means=means)  # type: ignore[arg-type]
             writer.commit()
         with FoldFile.open(tmp_path / name) as file:
             localizer = VisualLocalizer(FoldedVisual(file, images=6))
@@ -162,7 +162,7 @@ def test_a_blank_camera_does_not_stop_its_rig(tmp_path: Path) -> None:
     model, means, _ = made()
     with FoldWriter(tmp_path / "a.fold") as writer:
         every = np.arange(len(means))
-        fold_scene(model, means, writer, VisualPlan(every, raw_for(means), images=True, tile_points=400))
+        fold_visual(writer, model, VisualPlan(every, raw_for(means), images=True, tile_points=400), means=means)
         writer.commit()
     queries = rig_of(2, 100)
     blank = features(np.zeros((0, 2)), np.zeros((0, means.shape[1])))

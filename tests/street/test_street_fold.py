@@ -9,7 +9,7 @@ import pytest
 from graph_samples import crossing, edge_keys, line_error_m, same_topology
 from safetensors.numpy import save
 
-from foldmap.atlas import FoldFile, FoldWriter, update, verify
+from foldmap.atlas import FoldFile, FoldUpdater, FoldWriter, update, verify
 from foldmap.errors import ConfigError, FoldmapError, LayerError, MapFormatError, MapInputError, ModelError
 from foldmap.geometry import SE2
 from foldmap.street.fold import StreetPlan, fold_street
@@ -19,10 +19,10 @@ from foldmap.street.graph.grid import to_grid
 from foldmap.street.graph.tiling import join_tiles, split_tiles
 from foldmap.street.graph.window import AROUND, cut
 from foldmap.street.places import EdgeIndex, sample_places, unlike, windows
-from foldmap.street.refold import update_street
 from foldmap.street.source import LaneAttributes, LaneGraph, StreetMap
 from foldmap.street.tile import StreetTile, pack_tile, unpack_tile
 from foldmap.street.unfold import StreetLayer
+from foldmap.street.update import StreetUpdate, update_street
 from foldmap.street.vectors import FORMS, VectorCodec
 
 
@@ -49,8 +49,13 @@ def town(seed: int = 0) -> LaneGraph:
 def folded(path: Path, model: Counts | None = None, **plan: object) -> Path:
     maps = [StreetMap("here", town()), StreetMap("there", town(1).moved(SE2(5e5, 5.4e6, 0.3)), "EPSG:25832")]
     with FoldWriter(path) as writer:
-        fold_street(maps, writer, StreetPlan(**{"tile_m": 64.0, "vectors": "int8", **plan}), model)  # type: ignore[arg-type]
+        fold_street(writer, maps, StreetPlan(**{"tile_m": 64.0, "vectors": "int8", "model": model, **plan}))  # type: ignore[arg-type]
     return path
+
+
+def updated(path: Path, graph: LaneGraph, model: Counts | None = None, name: str = "here") -> StreetUpdate:
+    with FoldUpdater(path) as updater:
+        return update_street(updater, StreetMap(name, graph), model=model)
 
 
 def test_regions_come_back(tmp_path: Path) -> None:
@@ -93,14 +98,14 @@ def test_embeddings_that_are_not_stored_are_drawn(tmp_path: Path, most_cosine: f
     assert path.stat().st_size < 0.75 * stored.stat().st_size
     gone = np.hypot(*(graph.vertices_m[graph.edges].mean(axis=1) - [45, -1.75]).T) < 3
     for target in (stored, path):
-        update_street(target, "here", graph.take_edges(~gone), model=Counts())
+        updated(target, graph.take_edges(~gone), Counts())
     with FoldFile.open(stored) as one, FoldFile.open(path) as two:
         kept, drawn = StreetLayer(one), StreetLayer(two)
         assert np.array_equal(kept.places("here").xy_m, drawn.places("here").xy_m)
         rows = drawn.embeddings("here", Counts())
         assert np.einsum("nd,nd->n", rows, kept.embeddings("here")).min() > 0.99999
     if most_cosine is None:
-        update_street(path, "here", graph)  # nothing depends on a model
+        updated(path, graph)  # nothing depends on a model
 
 
 def test_near_reads_what_the_whole_has(tmp_path: Path) -> None:
@@ -140,14 +145,14 @@ def test_an_edit_changes_its_tiles_alone(tmp_path: Path) -> None:
     with FoldFile.open(path) as file:
         before = {key: file.tile("street", *key) for key in file.tiles("street")}
         graph = StreetLayer(file).graph("here")
-    same = update_street(path, "here", graph, model=Counts())
+    same = updated(path, graph, Counts())
     assert (same.changed, same.removed, same.places) == ((), (), 0)
     gone = np.hypot(*(graph.vertices_m[graph.edges].mean(axis=1) - [45, -1.75]).T) < 3
     edited = graph.take_edges(~gone)
     assert gone.any()
-    with pytest.raises(ConfigError, match="embeddings"):
-        update_street(path, "here", edited)
-    done = update_street(path, "here", edited, model=Counts())
+    with pytest.raises(ModelError):  # the stand-in that the file holds cannot be read
+        updated(path, edited)
+    done = updated(path, edited, Counts())
     assert 1 <= len(done.changed) <= 4
     assert done.kept > 0
     with FoldFile.open(path) as file:
@@ -159,10 +164,43 @@ def test_an_edit_changes_its_tiles_alone(tmp_path: Path) -> None:
         now, places = layer.graph("here"), layer.places("here")
         exact = Counts().embed_graphs(list(windows(now, places)))
         assert np.einsum("nd,nd->n", exact, layer.embeddings("here")).min() > 0.999
-    back = update_street(path, "here", graph, model=Counts())
+    back = updated(path, graph, Counts())
     assert set(back.changed) == {*done.changed, *done.removed}
     with FoldFile.open(path) as file:
         assert {key: file.tile("street", *key) for key in file.tiles("street")} == before
+
+
+def test_a_source_that_changed_gives_what_folding_anew_gives(tmp_path: Path) -> None:
+    path = folded(tmp_path / "a.fold", lanes="traits")
+    before = path.read_bytes()
+    assert updated(path, town()).changed == ()
+    assert path.read_bytes() == before
+    source = town()
+    middle = source.vertices_m[source.edges].mean(axis=1)
+    fewer = source.take_edges(np.hypot(*(middle - [45, -1.75]).T) > 6)
+    done = updated(path, fewer)
+    assert 1 <= len(done.changed) + len(done.removed) < done.kept
+    maps = [StreetMap("here", fewer), StreetMap("there", town(1).moved(SE2(5e5, 5.4e6, 0.3)), "EPSG:25832")]
+    with FoldWriter(tmp_path / "b.fold") as writer:
+        fold_street(writer, maps, StreetPlan(tile_m=64.0, lanes="traits"))
+    with FoldFile.open(path) as one, FoldFile.open(tmp_path / "b.fold") as other:
+        here, there = StreetLayer(one), StreetLayer(other)
+        for name in ("here", "there"):
+            assert edge_keys(here.graph(name), here.step_m) == edge_keys(there.graph(name), there.step_m)
+            assert len(here.places(name)) == len(there.places(name))
+    with pytest.raises(MapInputError, match="in a local frame, the region in EPSG:25832"):
+        updated(path, fewer, name="there")
+    with pytest.raises(LayerError, match="no region"):
+        updated(path, fewer, name="elsewhere")
+
+
+def test_a_layer_is_replaced_whole(tmp_path: Path) -> None:
+    path = folded(tmp_path / "a.fold", Counts())
+    with FoldUpdater(path) as updater:
+        fold_street(updater, [StreetMap("new", town(2))])
+    with FoldWriter(tmp_path / "b.fold") as writer:
+        fold_street(writer, [StreetMap("new", town(2))])
+    assert path.read_bytes() == (tmp_path / "b.fold").read_bytes()
 
 
 def test_lanes_are_kept_where_asked(tmp_path: Path) -> None:
@@ -171,7 +209,7 @@ def test_lanes_are_kept_where_asked(tmp_path: Path) -> None:
     graph = LaneGraph.from_polylines(lines, lanes=lanes)
     for kept, names in (("all", {"a", "b", "c"}), ("traits", {""}), ("none", set())):
         with FoldWriter(tmp_path / "a.fold") as writer:
-            fold_street([StreetMap("x", graph)], writer, StreetPlan(tile_m=32, lanes=kept))
+            fold_street(writer, [StreetMap("x", graph)], StreetPlan(tile_m=32, lanes=kept))
         with FoldFile.open(tmp_path / "a.fold") as file:
             found = StreetLayer(file).graph("x")
         assert {found.lanes[k].identity for k in found.lane.tolist() if k >= 0} == names
@@ -222,7 +260,7 @@ def test_what_cannot_be_folded_is_refused(tmp_path: Path) -> None:
             ([StreetMap("a", LaneGraph.empty())], "no lanes"),
         ):
             with pytest.raises(MapInputError, match=error):
-                fold_street(maps, writer)
+                fold_street(writer, maps)
         writer.close()
     for bad in ({"error_m": 0.0}, {"lanes": "some"}, {"vectors": "int7"}, {"spacing_m": -1.0}):
         with pytest.raises(ConfigError):
@@ -231,7 +269,7 @@ def test_what_cannot_be_folded_is_refused(tmp_path: Path) -> None:
     other = Counts()
     other.name = "else"
     with pytest.raises(ModelError, match="else"):
-        update_street(path, "here", town(), model=other)
+        updated(path, town(), other)
 
 
 def test_damaged_tiles_are_refused_or_harmless(tmp_path: Path) -> None:

@@ -84,8 +84,8 @@ def test_the_second_reader_agrees_on_other_maps(
         else [crossing(3, blocks=2)]
     )
     maps = [StreetMap(str(k), graph) for k, graph in enumerate(graphs) if len(graph.edges)]
-    plan = StreetPlan(tile_m=tile_m, spacing_m=spacing_m, vectors=vectors, lanes=lanes, parts=4)
+    plan = StreetPlan(tile_m=tile_m, spacing_m=spacing_m, vectors=vectors, lanes=lanes, parts=4, model=Stripes())
     with FoldWriter(tmp_path / "a.fold") as writer:
-        fold_street(maps, writer, plan, Stripes())
+        fold_street(writer, maps, plan)
         writer.commit()
     assert agree(tmp_path / "a.fold") > 100

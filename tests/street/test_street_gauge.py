@@ -9,14 +9,14 @@ import pytest
 from test_changes import POSES, SPEC, _evidence, _road
 from test_street_fold import Counts, town
 
-from foldmap.atlas import FoldFile, FoldWriter
+from foldmap.atlas import FoldFile, FoldUpdater, FoldWriter
 from foldmap.geometry import SE2
 from foldmap.street.changes.detect import apply_changes, find_changes
 from foldmap.street.fold import StreetPlan, fold_street
 from foldmap.street.graph.joining import join_ends
-from foldmap.street.refold import update_street
 from foldmap.street.source import LaneGraph, StreetMap
 from foldmap.street.unfold import StreetLayer
+from foldmap.street.update import update_street
 
 SHIFTS = [(512_000.0, 5_400_576.0), (-4_100_000.0, 768_000.0)]
 
@@ -34,7 +34,7 @@ class Waves(Counts):
 
 def folded(path: Path, graph: LaneGraph) -> tuple[LaneGraph, np.ndarray, np.ndarray]:
     with FoldWriter(path) as writer:
-        fold_street([StreetMap("t", graph)], writer, StreetPlan(tile_m=64.0, vectors="int8"), Waves())
+        fold_street(writer, [StreetMap("t", graph)], StreetPlan(tile_m=64.0, vectors="int8", model=Waves()))
     return stored(path)
 
 
@@ -68,8 +68,10 @@ def test_folding_and_updating_far_from_the_origin(tmp_path: Path, shift: tuple[f
         assert abs(far_path.stat().st_size - near_path.stat().st_size) <= 4096
     fewer = near.take_edges(np.arange(len(near.edges)) > 5)
     fewer_far = far.take_edges(np.arange(len(far.edges)) > 5)
-    done = update_street(near_path, "t", fewer, model=Waves())
-    done_far = update_street(far_path, "t", fewer_far, model=Waves())
+    with FoldUpdater(near_path) as updater:
+        done = update_street(updater, StreetMap("t", fewer), model=Waves())
+    with FoldUpdater(far_path) as updater:
+        done_far = update_street(updater, StreetMap("t", fewer_far), model=Waves())
     assert len(done.changed) == len(done_far.changed)
     np.testing.assert_allclose(stored(far_path)[0].vertices_m - shift, stored(near_path)[0].vertices_m, atol=1e-6)
 

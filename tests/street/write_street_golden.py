@@ -79,9 +79,9 @@ def far() -> LaneGraph:
 def write(path: Path) -> None:
     """Two regions in several tiles, with names of lanes, places, embeddings in bytes, and a model that is named."""
     maps = [StreetMap("junction", junction()), StreetMap("far", far(), "EPSG:25832")]
-    plan = StreetPlan(tile_m=64.0, spacing_m=20.0, vectors="int8", lanes="all")
+    plan = StreetPlan(tile_m=64.0, spacing_m=20.0, vectors="int8", lanes="all", model=Stripes())
     with FoldWriter(path) as writer:
-        fold_street(maps, writer, plan, Stripes())
+        fold_street(writer, maps, plan)
         writer.commit()
 
 

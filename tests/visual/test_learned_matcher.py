@@ -12,7 +12,7 @@ from foldmap.errors import ConfigError, LayerError, MapInputError, ModelError
 from foldmap.geometry.camera import Camera
 from foldmap.localize.visual.localizer import VisualLocalizer, VisualSettings
 from foldmap.visual.codes.codecs import raw_for
-from foldmap.visual.fold import VisualPlan, fold_scene
+from foldmap.visual.fold import VisualPlan, fold_visual
 from foldmap.visual.match.learned_matcher import LearnedMatcher, PairSettings
 from foldmap.visual.match.pair_networks import Side, open_pair_network
 from foldmap.visual.match.sights import interleaved
@@ -87,7 +87,7 @@ def fold(scene: SceneModel, path: Path, *, images: bool) -> FoldedVisual:
     means = track_means(scene)
     plan = VisualPlan(np.arange(len(means)), raw_for(means), error_px=0.05, images=images, group=2)
     with FoldWriter(path) as writer:
-        fold_scene(scene, means, writer, plan)
+        fold_visual(writer, scene, plan, means=means)
         writer.commit()
     return FoldedVisual(FoldFile.open(path))
 

@@ -15,7 +15,7 @@ from foldmap.localize.visual.localizer import VisualLocalizer, VisualSettings
 from foldmap.visual.codes.basis import Basis
 from foldmap.visual.codes.codecs import Transform
 from foldmap.visual.features.extract import ExtractorSettings, open_extractor
-from foldmap.visual.fold import VisualPlan, fold_scene
+from foldmap.visual.fold import VisualPlan, fold_visual
 from foldmap.visual.scene.average import track_means
 from foldmap.visual.scene.build import BuildSettings
 from foldmap.visual.source import Query
@@ -59,7 +59,7 @@ def test_from_photos_to_a_pose(
     means = track_means(scene)
     codec = Transform(Basis.fit(means, 40, feature=feature), 0.1, standard=False)
     with FoldWriter(tmp_path / "scene.fold") as writer:
-        fold_scene(scene, means, writer, VisualPlan(np.arange(len(means)), codec, images=True, group=1))
+        fold_visual(writer, scene, VisualPlan(np.arange(len(means)), codec, images=True, group=1), means=means)
         writer.commit()
     folded = FoldedVisual(FoldFile.open(tmp_path / "scene.fold"))
     extractor = open_extractor(feature, folder / file, ExtractorSettings(max_keypoints=500))

@@ -14,7 +14,7 @@ from foldmap.geometry.camera import Camera
 from foldmap.localize.visual.localizer import VisualLocalizer, VisualSettings
 from foldmap.visual.codes.basis import Basis
 from foldmap.visual.codes.codecs import Transform, raw_for
-from foldmap.visual.fold import VisualPlan, fold_scene
+from foldmap.visual.fold import VisualPlan, fold_visual
 from foldmap.visual.match.likeness import USUAL, least_similarity
 from foldmap.visual.scene.average import track_means
 from foldmap.visual.source import Features, Query, SceneModel, Tracks
@@ -82,7 +82,7 @@ def fold(scene: SceneModel, path: Path, change: dict[str, object] | None = None)
     means = track_means(scene)
     basis = Basis.fit(means, 48)
     with FoldWriter(path) as writer:
-        fold_scene(scene, means, writer, VisualPlan(np.arange(POINTS), Transform(basis, 0.1, standard=False)))
+        fold_visual(writer, scene, VisualPlan(np.arange(POINTS), Transform(basis, 0.1, standard=False)), means=means)
         if change is not None:
             parameters = {**_parameters(scene, means), **change}
             writer.set_parameters("visual", {k: v for k, v in parameters.items() if v is not None})

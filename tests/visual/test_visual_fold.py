@@ -17,7 +17,7 @@ from foldmap.visual.codes import basis_fit
 from foldmap.visual.codes.codecs import DescriptorCodec, Product, Transform, raw_for
 from foldmap.visual.codes.points_codec import tolerance_from_views
 from foldmap.visual.dpq.serialize import LayerShape, StoredLayer
-from foldmap.visual.fold import GLOBALS_KEY, IMAGES_KEY, TILES_KEY, VisualPlan, VisualReport, fold_scene, split
+from foldmap.visual.fold import GLOBALS_KEY, IMAGES_KEY, TILES_KEY, VisualPlan, VisualReport, fold_visual, split_boxes
 from foldmap.visual.scene.average import track_means
 from foldmap.visual.scene.noise import reprojection_errors_px, reprojection_noise_px
 from foldmap.visual.source import SceneModel, unit_descriptors
@@ -40,7 +40,7 @@ def product(means: np.ndarray, parts: int = 8) -> Product:
 def fold(path: Path, plan: VisualPlan) -> VisualReport:
     model, means = made()
     with FoldWriter(path) as writer:
-        report = fold_scene(model, means, writer, plan)
+        report = fold_visual(writer, model, plan, means=means)
         writer.commit()
     return report
 
@@ -159,11 +159,11 @@ def test_part_of_a_map_reads_its_tiles_only_and_keeps_few(tmp_path: Path, monkey
 def test_boxes_hold_each_point_once_and_are_full() -> None:
     rng = np.random.default_rng(0)
     points = rng.normal(size=(1000, 3)) * [9, 1, 1]
-    boxes = split(points, 100)
+    boxes = split_boxes(points, 100)
     assert sorted(np.concatenate(boxes).tolist()) == list(range(1000))
     assert all(50 <= len(box) <= 100 for box in boxes)
     assert np.mean([np.ptp(points[box, 0]) for box in boxes]) < 0.3 * np.ptp(points[:, 0])
-    assert len(split(np.zeros((7, 3)), 2)) == 4
+    assert len(split_boxes(np.zeros((7, 3)), 2)) == 4
 
 
 CODECS = ("raw", "pq", "transform")
@@ -196,11 +196,11 @@ def test_plans_that_make_no_sense_are_refused(tmp_path: Path) -> None:
     model, means = made()
     with FoldWriter(tmp_path / "a.fold") as writer:
         with pytest.raises(MapInputError, match="no points are kept"):
-            fold_scene(model, means, writer, VisualPlan(np.zeros(0, np.int64), raw_for(means)))
+            fold_visual(writer, model, VisualPlan(np.zeros(0, np.int64), raw_for(means)), means=means)
         with pytest.raises(MapInputError, match="do not fit"):
-            fold_scene(model, means[:-1], writer, everything())
+            fold_visual(writer, model, everything(), means=means[:-1])
         with pytest.raises(ConfigError, match="tiles of 0"):
-            fold_scene(model, means, writer, everything(tile_points=0))
+            fold_visual(writer, model, everything(tile_points=0), means=means)
     bare = SceneModel(**{**vars(model), "tracks": replace(model.tracks, descriptors=None)})
     with pytest.raises(MapInputError, match="no descriptors"):
         track_means(bare)

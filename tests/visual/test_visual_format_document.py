@@ -39,7 +39,7 @@ from foldmap.visual.codes.global_codec import GlobalCodec, decode_globals
 from foldmap.visual.codes.transform import TransformCodec
 from foldmap.visual.codes.turn import turn_back as packages_turn_back
 from foldmap.visual.dpq import serialize
-from foldmap.visual.fold import VisualPlan, fold_scene
+from foldmap.visual.fold import VisualPlan, fold_visual
 from foldmap.visual.retrieval import vlad
 from foldmap.visual.retrieval.vlad import Vlad
 from foldmap.visual.scene.average import track_means
@@ -68,7 +68,7 @@ def test_the_second_reader_agrees(kind: str, tmp_path: Path) -> None:
     means = track_means(scene)
     plan = VisualPlan(np.arange(POINTS), codec_of(kind, means), images=True, group=3, tile_points=20, error_px=40.0)
     with FoldWriter(path) as writer:
-        fold_scene(scene, means, writer, plan)
+        fold_visual(writer, scene, plan, means=means)
         writer.commit()
     found = read(path)  # from docs/format.md, sections 1 to 4
     ((name, layer_kind, parameters),) = found["layers"]
@@ -105,7 +105,7 @@ def test_a_map_without_images(tmp_path: Path) -> None:
     scene, path = scene_of(), tmp_path / "a.fold"
     means = track_means(scene)
     with FoldWriter(path) as writer:
-        fold_scene(scene, means, writer, VisualPlan(np.arange(POINTS), codec_of("standard", means)))
+        fold_visual(writer, scene, VisualPlan(np.arange(POINTS), codec_of("standard", means)), means=means)
         writer.commit()
     found = read(path)
     ((_, _, parameters),) = found["layers"]

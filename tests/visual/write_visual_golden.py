@@ -17,7 +17,7 @@ from point_shell import scene
 from foldmap.atlas import FoldFile, FoldWriter
 from foldmap.visual.codes import basis_fit
 from foldmap.visual.codes.codecs import Transform
-from foldmap.visual.fold import VisualPlan, fold_scene
+from foldmap.visual.fold import VisualPlan, fold_visual
 from foldmap.visual.scene.average import track_means
 from foldmap.visual.unfold import FoldedVisual
 
@@ -31,7 +31,7 @@ def write(path: Path) -> None:
     codec = Transform(basis_fit.fit(means, 12), 0.1, standard=False)
     with FoldWriter(path) as writer:
         plan = VisualPlan(np.arange(len(means)), codec, images=True, group=2, tile_points=80)
-        fold_scene(model, means, writer, plan)
+        fold_visual(writer, model, plan, means=means)
         writer.commit()
 
 

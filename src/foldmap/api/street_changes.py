@@ -13,6 +13,7 @@ import numpy as np
 from foldmap.api import opened
 from foldmap.api.observing_streets import StreetObservations, StreetSource
 from foldmap.api.street_layers import comparing_model, layer_model, one_region
+from foldmap.atlas import FoldUpdater
 from foldmap.errors import ConfigError, MapInputError, ModelError
 from foldmap.formats.street.findings import LineFeature, write_features
 from foldmap.geometry import SE2
@@ -24,9 +25,10 @@ from foldmap.street.field.model import FieldEmbedding
 from foldmap.street.graph.chains import thinned
 from foldmap.street.library import read_library
 from foldmap.street.model import EmbeddingModel, read_street_model
-from foldmap.street.refold import StreetUpdate, depends_on_model, update_street
 from foldmap.street.search import SearchIndex
+from foldmap.street.source import StreetMap
 from foldmap.street.unfold import StreetLayer
+from foldmap.street.update import StreetUpdate, update_street
 
 Report = Callable[[int, int], None]
 
@@ -59,9 +61,8 @@ class FoundChanges:
         changed = thinned(apply_changes(self.region.fine, self.changes, self.settings), self.region.between_m)
         if not len(changed.edges):
             raise MapInputError(f"no lane of {self.region.name!r} would be left", "fold the region anew")
-        with opened.open(fold_file) as town:
-            embedder = town.street.model() if depends_on_model(town.street) else None
-        return update_street(fold_file, self.region.name, changed, model=embedder)
+        with FoldUpdater(fold_file) as updater:
+            return update_street(updater, StreetMap(self.region.name, changed, self.region.crs))
 
     def write(self, path: Path, applied: bool) -> None:
         """Write one GeoJSON feature a change; ``before`` is where a moved lane was."""

@@ -8,6 +8,7 @@ that is always one compact file, and the same bytes for the same content however
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -75,6 +76,18 @@ class FoldWriter:
             raise LimitError(f"more than {limits.MAX_LAYERS} layers", "use several files")
         self._layers[name] = (kind, _parameters(name, parameters))
 
+    def put_layer(self, name: str, kind: str, parameters: dict[str, Any]) -> None:
+        """Begin a layer; one of that name goes first, with its tiles and models. Errors as `add_layer`."""
+        if self._layers.pop(name, None) is not None:
+            self._gone.add(name)
+            self._staging.forget(name)
+        self.add_layer(name, kind, parameters)
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of the layers that the file will have."""
+        return tuple(self._layers)
+
     def set_parameters(self, layer: str, parameters: dict[str, Any]) -> None:
         """Replace the parameters of a layer, for those that are known only after folding.
 
@@ -132,6 +145,20 @@ class FoldWriter:
         self._metadata[key] = dump_json(f"metadata {key!r}", value)
         if len(self._metadata) > limits.MAX_METADATA:
             raise LimitError(f"more than {limits.MAX_METADATA} metadata keys", "group them")
+
+    def size_bytes(self) -> int:
+        """Size of the file if it were committed now; nothing is put in place.
+
+        Raises:
+            WriteError: the disk is full.
+        """
+        try:
+            self._write(self._sibling.path)
+            size = self._sibling.path.stat().st_size
+            os.truncate(self._sibling.path, 0)
+        except (OSError, sqlite3.Error) as error:
+            raise WriteError(f"{self.path} cannot be written: {error}", "check space and rights") from error
+        return size
 
     def commit(self, most_bytes: int | None = None) -> None:
         """Write everything and put it in place; the ``with`` block calls this.
@@ -282,6 +309,12 @@ class FoldUpdater(FoldWriter):
             self._layers[layer.name] = (layer.kind, dump_json("parameters", layer.parameters))
         for key, value in self._old.metadata().items():
             self._metadata[key] = dump_json(key, value)
+
+    @property
+    def before(self) -> FoldFile:
+        """The file as it was when the update began; open until it ends."""
+        assert self._old is not None
+        return self._old
 
     def remove_layer(self, layer: str) -> None:
         """Remove a layer with its tiles and models; `add_layer` may then add another of that name.

@@ -7,15 +7,11 @@ from typing import Annotated
 import typer
 
 from foldmap import __version__
-from foldmap.cli import evaluate, localize, street
+from foldmap.cli import evaluate, fold, localize, show, street, unfold, verify
 from foldmap.cli.bench import lidar as bench
 from foldmap.cli.build import lidar as build
 from foldmap.cli.demo import command as demo
-from foldmap.cli.fold import command as fold
-from foldmap.cli.show import command as show
-from foldmap.cli.show import verify
 from foldmap.cli.train import command as train
-from foldmap.cli.unfold import command as unfold
 from foldmap.cli.verbs import App, Verbs
 
 app = App(

@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import typer
 
 from foldmap.api.plain import plain as plain
 from foldmap.errors import ConfigError, MapFormatError
-
-if TYPE_CHECKING:
-    from foldmap.lidar.bundle import Bundle
-
-_UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 
 
 def say(message: str) -> None:
@@ -129,22 +123,3 @@ def require_file(path: Path) -> None:
     """
     if not path.is_file():
         raise MapFormatError(f"there is no file {path}", "check the path")
-
-
-def parse_size(text: str) -> int:
-    """Read a size: ``1MB``, ``300 kB``, ``2MiB``, ``250000``.
-
-    Raises:
-        ConfigError: it is no positive size.
-    """
-    match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*([A-Za-z]*)\s*", text)
-    if match is None or match[2].lower() not in _UNITS or float(match[1]) <= 0:
-        raise ConfigError(f"{text!r} is no size", "write it like 1MB, 300kB or 250000")
-    return int(float(match[1]) * _UNITS[match[2].lower()])
-
-
-def read_bundle(path: Path) -> Bundle:
-    """Read a lidar model, which loads its libraries only then; errors as `foldmap.lidar.bundle.read_bundle`."""
-    from foldmap.lidar import bundle
-
-    return bundle.read_bundle(path)

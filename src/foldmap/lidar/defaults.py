@@ -12,7 +12,7 @@ from foldmap.lidar.bundle import Bundle
 
 DEFAULT_RATE_BIT_M2 = 2.5  # on the town; a map of a real lidar spends about half as much again
 RESOLUTION_SLACK = 1.6
-"""Pixel sizes that a model takes, as `foldmap.lidar.fold.check_resolution` has it."""
+"""Pixels of a map may be larger or smaller by this factor than those a model was trained on."""
 _TRAIN = "train one (foldmap train lidar -o DIR) and give it with --model"
 
 

@@ -79,10 +79,7 @@ class FoldedLidar:
         return window
 
     def embedding(self, grid: MetricGrid) -> tuple[Tensor, BoolArray]:
-        """Decode a window of the map's pixels.
-
-        Args:
-            grid: the window, on the map's pixels; it may reach beyond the map.
+        """Decode a window on the map's pixels, which may reach beyond the map.
 
         Returns:
             embedding float32 (C, H, W), and known bool (H, W): where there is map.
@@ -96,13 +93,9 @@ class FoldedLidar:
     def embedding_for_crop(
         self, grid: MetricGrid, centre_rc: tuple[float, float], heading_rad: float, crop_shape: tuple[int, int]
     ) -> tuple[Tensor, BoolArray]:
-        """Do as `embedding`, but decode only what a turned crop reads; the rest of the window is 0.
+        """Do as `embedding`, but decode only what a crop turned by ``heading_rad`` reads; the rest of the window is 0.
 
-        Args:
-            grid: the window.
-            centre_rc: of the crop, fractional row and column in the window.
-            heading_rad: of the crop's columns.
-            crop_shape: rows and columns.
+        Its centre is a fractional row and column in the window, its shape rows and columns.
         """
         return self._decoded(grid, strips_of_turned(grid.shape, centre_rc, heading_rad, crop_shape))
 

@@ -48,6 +48,8 @@ class StreetPlan:
         parts: bytes of an embedding with "pq".
         lanes: attributes to keep: "none", "traits" (width, speed, type) or "all" (the lanes' names too).
         most_cosine: places within 25 m whose embeddings are more alike than this are one; None: all stay.
+        model: makes the embeddings; None: places and graphs only.
+        embed_model: put a model that ships into the file, too; else the file names it. Others are always put in.
         seed: of codebooks.
 
     Raises:
@@ -61,6 +63,8 @@ class StreetPlan:
     parts: int = 64
     lanes: str = "none"
     most_cosine: float | None = None
+    model: EmbeddingModel | None = field(default=None, kw_only=True)
+    embed_model: bool = field(default=False, kw_only=True)
     seed: int = field(default=0, kw_only=True)
 
     def __post_init__(self) -> None:
@@ -94,16 +98,22 @@ class StreetReport:
 
     @property
     def bytes_per_km(self) -> dict[str, float]:
-        """Bytes of each use over the length of lanes."""
-        return {use: size / max(self.lane_km, 1e-9) for use, size in self.bytes.items()}
+        """Bytes a lane-km of each use and of all; those of the model are of no place, so not a km."""
+        return bytes_per_km(self.bytes, self.lane_km)
+
+
+def bytes_per_km(used: Mapping[str, int], lane_km: float) -> dict[str, float]:
+    """Bytes a lane-km of each use and of all, rounded; the model's are of no place, so left out."""
+    per_km = {use: round(size / max(lane_km, 1e-9), 1) for use, size in used.items() if use != "model"}
+    return {**per_km, "all": round(sum(per_km.values()), 1)}
 
 
 @dataclass
-class Laid:
-    """A region on its way into the file: decoded tiles by position, and what they code to.
+class CodedRegion:
+    """A region on its way into the file: as it will be decoded, and the bytes of its graphs.
 
     Attributes:
-        grid: the region as it will be read, edges in the order of the tiles.
+        grid: all of it, edges in the order of the tiles.
         tiles: by position, ascending by row, then column.
         graphs: coded graph of each.
     """
@@ -119,25 +129,20 @@ class Laid:
 
 
 def fold_street(
-    maps: Sequence[StreetMap],
     writer: FoldWriter,
+    maps: Sequence[StreetMap],
     plan: StreetPlan | None = None,
-    model: EmbeddingModel | None = None,
     *,
     layer: str = LAYER,
-    embed_model: bool = False,
     report: Callable[[int, int], None] = lambda done, total: None,
 ) -> StreetReport:
-    """Add a street layer to a file that is being written.
+    """Fold street maps into a file that is being written; a layer of that name is replaced whole.
 
     Args:
-        maps: one a region; names must differ.
         writer: of the file; the caller commits.
+        maps: one a region; names must differ.
         plan: see there.
-        model: makes the embeddings, and is stored, by its name if it is one that ships; without one there are places
-            and graphs only.
         layer: its name.
-        embed_model: put a model that ships into the file, too.
         report: called with maps done and in all.
 
     Raises:
@@ -150,18 +155,18 @@ def fold_street(
     step = to_grid(LaneGraph.empty(), plan.error_m).step_m
     side = max(16, round(plan.tile_m / step))
     spacing = max(1, round(plan.spacing_m / step)) if plan.spacing_m else 0
-    laid: list[Laid] = []
+    coded: list[CodedRegion] = []
     regions: list[dict[str, Any]] = []
     for one in maps:
         grid = to_grid(with_lanes(one.graph, plan.lanes), plan.error_m)
         low = grid.xy.min(axis=0) // side * side
         origin = (int(low[0]), int(low[1]))
-        laid.append(lay_region(grid, origin, side, spacing))
+        coded.append(code_region(grid, origin, side, spacing))
         regions.append({"name": one.name, "crs": one.crs, "origin": list(origin)})
-    codec = embed_regions(laid, model, plan)
-    writer.add_layer(layer, "street", {})
+    codec = embed_regions(coded, plan)
+    writer.put_layer(layer, "street", {})
     used = dict.fromkeys((*PARTS, "headers", "model"), 0)
-    for number, region in enumerate(laid):
+    for number, region in enumerate(coded):
         for position in region.tiles:
             payload, sizes = pack_tile(region.graphs[position], region.tiles[position], spacing, plan.lanes)
             writer.put_tile(layer, *tile_key(number, position), payload)
@@ -171,11 +176,11 @@ def fold_street(
         x, y = regions[number]["origin"]
         regions[number] |= region_facts(region, (x, y), side)
         report(number + 1, len(maps))
-    used["model"] = _put_models(writer, layer, model, codec, embed_model)
-    writer.set_parameters(layer, _parameters(plan, step, (side, spacing), model, codec, regions))
+    used["model"] = _put_models(writer, layer, plan, codec)
+    writer.set_parameters(layer, _parameters(plan, step, (side, spacing), codec, regions))
     places = sum(int(region["places"]) for region in regions)
     length = sum(float(region["length_m"]) for region in regions) / 1000
-    return StreetReport(len(maps), sum(len(region.tiles) for region in laid), places, length, used)
+    return StreetReport(len(maps), sum(len(region.tiles) for region in coded), places, length, used)
 
 
 def with_lanes(graph: LaneGraph, kept: str) -> LaneGraph:
@@ -196,7 +201,7 @@ def tile_key(region: int, position: TilePosition) -> tuple[int, int]:
     return position[0], (region << 16) + MAX_TILE + position[1]
 
 
-def lay_region(grid: GridGraph, origin: tuple[int, int], side: int, spacing: int) -> Laid:
+def code_region(grid: GridGraph, origin: tuple[int, int], side: int, spacing: int) -> CodedRegion:
     """Cut a region into tiles, code their graphs, and put places on what decodes."""
     tiles, graphs = {}, {}
     for position, part in split_tiles(grid, origin, side).items():
@@ -205,48 +210,54 @@ def lay_region(grid: GridGraph, origin: tuple[int, int], side: int, spacing: int
         kept = first_of_near(on_edges(decoded.grid.graph(), edge, along.astype(np.float64) * grid.step_m))
         tiles[position] = StreetTile(decoded, edge[kept], along[kept])
     whole, _ = join_tiles([tile.part for tile in tiles.values()], grid.step_m)
-    return Laid(whole, tiles, graphs)
+    return CodedRegion(whole, tiles, graphs)
 
 
-def embed_tile(laid: Laid, position: TilePosition, model: EmbeddingModel) -> FloatArray:
-    """Embeddings of a tile's places, float32 (P, D) unit rows; their windows look over the tile's rim."""
-    return embed_places(laid.grid.graph(), laid.places(position), model)
+def embed_tile(
+    region: CodedRegion, position: TilePosition, model: EmbeddingModel, most_cosine: float | None
+) -> tuple[StreetTile, FloatArray]:
+    """A tile without places that look like their neighbours, and the embeddings of the rest, float32 (P, D) unit rows.
+
+    Windows look over the tile's rim.
+    """
+    tile, places = region.tiles[position], region.places(position)
+    found = embed_places(region.grid.graph(), places, model)
+    if most_cosine is None:
+        return tile, found
+    kept = unlike(found, places, most_cosine)
+    return StreetTile(tile.part, tile.edge[kept], tile.along[kept]), found[kept]
 
 
-def embed_regions(laid: Sequence[Laid], model: EmbeddingModel | None, plan: StreetPlan) -> VectorCodec | None:
+def embed_regions(coded: Sequence[CodedRegion], plan: StreetPlan) -> VectorCodec | None:
     """Give every tile its embeddings, and drop places that look like their neighbours; each if the plan says so."""
+    model = plan.model
     if model is None or (plan.vectors == "none" and plan.most_cosine is None):
         return None
     rows: dict[tuple[int, TilePosition], FloatArray] = {}
-    for number, region in enumerate(laid):
-        for position, tile in region.tiles.items():
-            found = embed_tile(region, position, model)
-            if plan.most_cosine is not None:
-                kept = unlike(found, region.places(position), plan.most_cosine)
-                found = found[kept]
-                region.tiles[position] = StreetTile(tile.part, tile.edge[kept], tile.along[kept])
-            rows[number, position] = found
+    for number, region in enumerate(coded):
+        for position in region.tiles:
+            region.tiles[position], rows[number, position] = embed_tile(region, position, model, plan.most_cosine)
     if plan.vectors == "none":
         return None
     every = np.concatenate([np.zeros((0, model.dim), np.float32), *rows.values()])
     codec = VectorCodec.fit(plan.vectors if len(every) else "int8", every, parts=plan.parts, seed=plan.seed)
     for (number, position), found in rows.items():
-        tile = laid[number].tiles[position]
-        laid[number].tiles[position] = StreetTile(tile.part, tile.edge, tile.along, codec.encode(found))
+        tiles = coded[number].tiles
+        tiles[position] = replace(tiles[position], vectors=codec.encode(found))
     return codec
 
 
-def region_facts(laid: Laid, origin: tuple[int, int], side: int) -> dict[str, Any]:
+def region_facts(region: CodedRegion, origin: tuple[int, int], side: int) -> dict[str, Any]:
     """What the parameters say of a region: how many edges and places, how long, how far edges leave their tiles."""
     reach = 0
-    for position, tile in laid.tiles.items():
+    for position, tile in region.tiles.items():
         low = np.array(origin) + np.array(position) * side
         xy = tile.part.grid.xy
         reach = max(reach, int((low - xy.min(axis=0)).max()), int((xy.max(axis=0) - low - side).max()))
     return {
-        "edges": len(laid.grid.edges),
-        "places": sum(len(tile.edge) for tile in laid.tiles.values()),
-        "length_m": round(laid.grid.graph().length_m, 1),
+        "edges": len(region.grid.edges),
+        "places": sum(len(tile.edge) for tile in region.tiles.values()),
+        "length_m": round(region.grid.graph().length_m, 1),
         "reach": max(0, reach),
     }
 
@@ -263,13 +274,11 @@ def _check(maps: Sequence[StreetMap]) -> None:
             raise MapInputError(f"the street map {one.name!r} has no lanes", "leave it out")
 
 
-def _put_models(
-    writer: FoldWriter, layer: str, model: EmbeddingModel | None, codec: VectorCodec | None, embed: bool
-) -> int:
+def _put_models(writer: FoldWriter, layer: str, plan: StreetPlan, codec: VectorCodec | None) -> int:
     size = 0
-    if model is not None:
-        payload = model.payload()
-        data = shelf().stored(payload, embed=embed) or payload
+    if plan.model is not None:
+        payload = plan.model.payload()
+        data = shelf().stored(payload, embed=plan.embed_model) or payload
         writer.put_model(layer, MODEL, data, "embedding")
         size += len(data)
     if codec is not None and codec.quantizer is not None:
@@ -279,14 +288,9 @@ def _put_models(
 
 
 def _parameters(
-    plan: StreetPlan,
-    step: float,
-    sizes: tuple[int, int],
-    model: EmbeddingModel | None,
-    codec: VectorCodec | None,
-    regions: list[dict[str, Any]],
+    plan: StreetPlan, step: float, sizes: tuple[int, int], codec: VectorCodec | None, regions: list[dict[str, Any]]
 ) -> dict[str, Any]:
-    window = AROUND if model is None else model.window
+    window = AROUND if plan.model is None else plan.model.window
     return {
         "codec": CODEC,
         "step_m": step,
@@ -294,7 +298,7 @@ def _parameters(
         "tile": sizes[0],
         "spacing": sizes[1],
         "lanes": plan.lanes,
-        "model": None if model is None else model.name,
+        "model": None if plan.model is None else plan.model.name,
         "window_m": [window.back_m, window.ahead_m, window.right_m, window.left_m],
         "vectors": "none" if codec is None else codec.form,
         "dimension": 0 if codec is None else codec.dimension,

@@ -196,11 +196,7 @@ class StreetLayer:
         return shelf().read(self._file, self._name, name)
 
     def byte_report(self) -> dict[str, Any]:
-        """Bytes of the layer by use: "graph", "places", "vectors", "lanes", "headers", "model".
-
-        Returns:
-            ``lane_km``, ``bytes`` by use, and ``bytes_per_km`` by use.
-        """
+        """``lane_km``, and ``bytes`` of the layer by use: "graph", "places", "vectors", "lanes", "headers", "model"."""
         used = dict.fromkeys((*PARTS, "headers", "model"), 0)
         for column, row in self._file.tiles(self._name):
             payload = self._file.tile(self._name, column, row) or b""
@@ -210,7 +206,7 @@ class StreetLayer:
             used["headers"] += len(payload) - sum(sizes.values())
         used["model"] = sum(model.payload_bytes for model in self._file.layer(self._name).models)
         km = sum(region.length_m for region in self.regions) / 1000
-        return {"lane_km": km, "bytes": used, "bytes_per_km": {use: n / max(km, 1e-9) for use, n in used.items()}}
+        return {"lane_km": km, "bytes": used}
 
     def tiles(self, region: Region) -> dict[TilePosition, StreetTile]:
         """All tiles of a region, decoded, ascending by row, then column; kept in memory.

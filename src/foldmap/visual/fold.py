@@ -22,6 +22,7 @@ from foldmap.visual.codes.visibility_codec import MAX_DECISIONS, group_images, v
 from foldmap.visual.match.guided import thinned
 from foldmap.visual.match.likeness import least_similarity
 from foldmap.visual.retrieval.image_index import SMALL_MAP, FoldedRetrieval, fold_retrieval
+from foldmap.visual.scene.average import track_means
 from foldmap.visual.scene.noise import reprojection_noise_px
 from foldmap.visual.source import SceneModel
 from foldmap.visual.tile import pack_tile
@@ -31,7 +32,8 @@ CODEC_MODEL, VLAD_MODEL = "codec", "vlad"
 IMAGES_KEY, TILES_KEY, GLOBALS_KEY = (0, 1), (1, 1), (0, 2)
 TILE_POINTS = 8192
 SAMPLED_POINTS = 4096
-_POSE_ERROR = 1e-3
+POSE_ERROR = 1e-3
+"""Of stored image poses: radians, and share of the scene's radius."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ class VisualReport:
         points: kept.
         tiles: of points.
         images: kept.
-        bytes: by use: geometry, codes, visibility, retrieval, codec; `foldmap.visual.accounting` counts a whole file.
+        bytes: by use: geometry, codes, visibility, retrieval, codec.
         error_px: of the positions, as `VisualPlan.error_px`.
         noise_px: of the scene's reprojections, one direction, robust.
     """
@@ -84,22 +86,22 @@ class VisualReport:
     noise_px: float
 
 
-def fold_scene(
-    scene: SceneModel,
-    means: FloatArray,
+def fold_visual(
     writer: FoldWriter,
+    scene: SceneModel,
     plan: VisualPlan,
     *,
+    means: FloatArray | None = None,
     layer: str = LAYER,
     report: Callable[[int, int], None] = lambda done, total: None,
 ) -> VisualReport:
-    """Add a visual layer to a file that is being written.
+    """Fold a scene into a file that is being written; a layer of that name is replaced whole.
 
     Args:
-        scene: what is folded.
-        means: float32 (P, D), one unit descriptor for each point of the scene (`track_means`).
         writer: of the file; the caller commits.
-        plan: see there.
+        scene: with tracks and descriptors.
+        plan: which points, and how.
+        means: float32 (P, D), `track_means` of the scene, where they are at hand.
         layer: its name.
         report: called with tiles done and in all.
 
@@ -107,15 +109,16 @@ def fold_scene(
         MapInputError: nothing is kept, or descriptors do not fit the points or the codec.
         ConfigError: a plan that makes no sense.
     """
+    means = track_means(scene) if means is None else means
     _check(scene, means, plan)
     chosen = scene.keep_points(plan.kept)
     means = means[plan.kept]
     noise_px = reprojection_noise_px(chosen)
     error_px = noise_px / 3.0 if plan.error_px is None else plan.error_px
     tolerance_world = tolerance_from_views(chosen, error_px)
-    tiles = split(chosen.points_world, plan.tile_points)
-    grouped = _groups(chosen, plan)
-    writer.add_layer(layer, "visual", {})
+    tiles = split_boxes(chosen.points_world, plan.tile_points)
+    grouped = seen_by_groups(chosen, plan.group) if plan.keeps_images else None
+    writer.put_layer(layer, "visual", {})
     used = {"geometry": 0, "codes": 0, "visibility": 0}
     sees = np.zeros((len(tiles), 0 if grouped is None else grouped.shape[1]), bool)
     for number, rows in enumerate(tiles):
@@ -127,11 +130,16 @@ def fold_scene(
         for use in used:
             used[use] += getattr(packed, use)
         report(number + 1, len(tiles))
-    retrieval = _put_images(chosen, writer, layer, plan, sees) if grouped is not None else None
+    retrieval = None
+    if grouped is not None:
+        retrieval = fold_retrieval(chosen, seed=plan.seed)
+        put_images(writer, layer, chosen, sees, retrieval.images)
+        if retrieval.vlad is not None:
+            writer.put_model(layer, VLAD_MODEL, retrieval.vlad, "retrieval")
     model = plan.codec.model()
     if model is not None:
         writer.put_model(layer, CODEC_MODEL, model, "descriptor codec")
-    similarity = _similarity(chosen, means, plan.codec)
+    similarity = similarity_of(chosen, means, plan.codec)
     writer.set_parameters(layer, _parameters(chosen, plan, len(tiles), error_px, noise_px, similarity, retrieval))
     used["codec"] = len(model or b"")
     used["retrieval"] = 0 if retrieval is None else retrieval.size
@@ -139,12 +147,8 @@ def fold_scene(
     return VisualReport(len(chosen.points_world), len(tiles), kept_images, used, error_px, noise_px)
 
 
-def split(points_world: DoubleArray, most: int) -> list[IntArray]:
-    """Cut points into boxes of at most ``most``: halved at the median of the longest side, again and again.
-
-    Returns:
-        Indices (int64, ascending) of each box.
-    """
+def split_boxes(points_world: DoubleArray, most: int) -> list[IntArray]:
+    """Indices (int64, ascending) of boxes of at most so many points, halved at the median of their longest side."""
     pending, done = [np.arange(len(points_world), dtype=np.int64)], []
     while pending:
         rows = pending.pop()
@@ -175,32 +179,25 @@ def _check(scene: SceneModel, means: FloatArray, plan: VisualPlan) -> None:
         )
 
 
-def _groups(scene: SceneModel, plan: VisualPlan) -> BoolArray | None:
-    """Which groups of images see which points, bool (P, groups)."""
-    if not plan.keeps_images:
-        return None
+def seen_by_groups(scene: SceneModel, group: int) -> BoolArray:
+    """Which groups of so many images in sequence see which points, bool (P, groups)."""
     images = len(scene.image_names)
     visible = visibility_matrix(scene.tracks.point, scene.tracks.image, (len(scene.points_world), images))
-    return group_images(visible, np.arange(images) // plan.group)
+    return group_images(visible, np.arange(images) // group)
 
 
-def _similarity(scene: SceneModel, means: FloatArray, codec: DescriptorCodec) -> float:
+def similarity_of(scene: SceneModel, means: FloatArray, codec: DescriptorCodec) -> float:
     """What `least_similarity` says of some of the points, as they will be decoded."""
     rows = thinned(np.arange(len(means), dtype=np.int64), SAMPLED_POINTS)
     return least_similarity(scene, rows, codec.decode(codec.encode(means[rows]), len(rows)))
 
 
-def _put_images(
-    scene: SceneModel, writer: FoldWriter, layer: str, plan: VisualPlan, sees: BoolArray
-) -> FoldedRetrieval:
+def put_images(writer: FoldWriter, layer: str, scene: SceneModel, sees: BoolArray, global_codes: bytes) -> None:
+    """Write what finds the points of a large map: images, which groups of them see which tiles, global descriptors."""
     images = MapImages(scene.cameras, scene.image_camera, scene.camera_SE3_world, scene.image_names)
-    writer.put_tile(layer, *IMAGES_KEY, encode_images(images, _POSE_ERROR * scene.radius_world, _POSE_ERROR))
+    writer.put_tile(layer, *IMAGES_KEY, encode_images(images, POSE_ERROR * scene.radius_world, POSE_ERROR))
     writer.put_tile(layer, *TILES_KEY, np.packbits(sees).tobytes())
-    retrieval = fold_retrieval(scene, seed=plan.seed)
-    writer.put_tile(layer, *GLOBALS_KEY, retrieval.images)
-    if retrieval.vlad is not None:
-        writer.put_model(layer, VLAD_MODEL, retrieval.vlad, "retrieval")
-    return retrieval
+    writer.put_tile(layer, *GLOBALS_KEY, global_codes)
 
 
 def _parameters(

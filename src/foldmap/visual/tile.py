@@ -72,13 +72,13 @@ def pack_tile(
     """
     geometry, order = encode_points(points_world, tolerance_world)
     codes = codec.encode(descriptors[order])
-    seen = b"" if visible is None else _pack_visible(visible[order], decode_points(geometry))
+    seen = b"" if visible is None else pack_visible(visible[order], decode_points(geometry))
     header = _HEADER.pack(_VERSION, len(points_world), len(geometry), len(codes), len(seen))
     return PackedTile(header + geometry + codes + seen, order, len(geometry), len(codes), len(seen))
 
 
-def tile_sizes(payload: bytes) -> tuple[int, int, int, int]:
-    """Points of a tile, and bytes of its geometry, codes and visibility; what is left of it is its header.
+def tile_parts(payload: bytes) -> tuple[int, bytes, bytes, bytes]:
+    """How many points a tile has, and its bytes of geometry, codes and visibility, as they are stored.
 
     Raises:
         MapFormatError: bytes that `pack_tile` does not write.
@@ -90,25 +90,18 @@ def tile_sizes(payload: bytes) -> tuple[int, int, int, int]:
         raise MapFormatError(f"a tile of the visual layer has version {version}", "update foldmap")
     if _HEADER.size + sum(sizes) != len(payload) or count == 0:
         raise MapFormatError("a tile of the visual layer does not have the length it says", _CURE)
-    geometry, codes, visibility = sizes
-    return count, geometry, codes, visibility
+    ends = np.cumsum([_HEADER.size, *sizes]).tolist()
+    geometry, codes, seen = (payload[begin:end] for begin, end in itertools.pairwise(ends))
+    return count, geometry, codes, seen
 
 
 def unpack_tile(payload: bytes, codec: DescriptorCodec, groups: int, most: int = MAX_POINTS) -> PointTile:
-    """Decode a tile.
-
-    Args:
-        payload: of `pack_tile`.
-        codec: that the layer names.
-        groups: of images that the layer has; 0 where the map keeps none.
-        most: points of the whole layer: no tile holds more.
+    """Decode a tile of a layer with so many groups of images (0: it keeps none) and at most so many points in all.
 
     Raises:
         MapFormatError: bytes that `pack_tile` does not write for this layer.
     """
-    count, *sizes = tile_sizes(payload)
-    ends = np.cumsum([_HEADER.size, *sizes]).tolist()
-    geometry, codes, seen = (payload[begin:end] for begin, end in itertools.pairwise(ends))
+    count, geometry, codes, seen = tile_parts(payload)
     if count > most:
         raise MapFormatError(f"a tile says {count} points, the layer has {most}", _CURE)
     points_world = decode_points(geometry, count)
@@ -121,8 +114,8 @@ def unpack_tile(payload: bytes, codec: DescriptorCodec, groups: int, most: int =
     return PointTile(points_world, descriptors, visible)
 
 
-def _pack_visible(visible: BoolArray, points_world: DoubleArray) -> bytes:
-    """A bit a group, whether it sees the tile at all, then the matrix of those that do."""
+def pack_visible(visible: BoolArray, points_world: DoubleArray) -> bytes:
+    """A bit a group, whether it sees the tile at all, then the matrix of those that do; points as they decode."""
     looking = visible.any(axis=0)
     return bytes(np.packbits(looking).tobytes()) + encode_visibility(visible[:, looking], points_world)
 

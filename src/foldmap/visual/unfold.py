@@ -20,9 +20,10 @@ from foldmap.visual.match.sights import Sights, interleaved
 from foldmap.visual.match.view import View
 from foldmap.visual.retrieval.image_index import RETRIEVED_IMAGES, Retriever
 from foldmap.visual.source import Query
-from foldmap.visual.tile import PointTile, unpack_tile
+from foldmap.visual.tile import PointTile, tile_parts, unpack_tile
 
 MAX_POINTS = 1 << 24
+USES = ("geometry", "codes", "visibility", "images", "retrieval", "codec", "headers")
 _CURE = "fold the map again"
 
 
@@ -55,7 +56,7 @@ class FoldedVisual:
         self.points = _within(info.parameters, "points", 1, MAX_POINTS)
         self.tiles = _within(info.parameters, "tiles", 1, self.points)
         self.image_count = _within(info.parameters, "images", 0, 1 << 20)
-        self._group = _within(info.parameters, "group", 0, 1 << 20)
+        self.group = _within(info.parameters, "group", 0, 1 << 20)
         self.similarity = _similarity(info.parameters)
         models = {model.name for model in info.models}
         self.codec = read_codec(
@@ -82,7 +83,7 @@ class FoldedVisual:
     @property
     def groups(self) -> int:
         """Groups of images that share one visibility; 0 where the map keeps no images."""
-        return -(-self.image_count // self._group) if self._group else 0
+        return -(-self.image_count // self.group) if self.group else 0
 
     @property
     def needs_global(self) -> bool:
@@ -106,12 +107,8 @@ class FoldedVisual:
         return self._whole
 
     def seen_by(self, images: IntArray) -> MapPoints:
-        """The points that some of the map's images see; reads the tiles they lie in.
-
-        Args:
-            images: int64, numbers of images; `MapPoints.sights` keeps their order.
-        """
-        groups, column = np.unique(np.asarray(images) // max(self._group, 1), return_inverse=True)
+        """The points that images of these numbers (int64) see, in that order; reads the tiles they lie in."""
+        groups, column = np.unique(np.asarray(images) // max(self.group, 1), return_inverse=True)
         parts, visible = [], []
         for number in np.flatnonzero(self._tile_groups()[:, groups].any(axis=1)).tolist():
             tile = self.tile(number)
@@ -183,6 +180,31 @@ class FoldedVisual:
         if payload is None:
             raise MapFormatError(f"tile {key} of the visual layer is missing", _CURE)
         return payload
+
+
+def bytes_by_use(file: FoldFile, layer: str = LAYER) -> dict[str, int]:
+    """Bytes of a visual layer's tiles and models, for each of `USES`.
+
+    These are positions; descriptor codes; which images see what (points and tiles); cameras with poses and names;
+    global descriptors with their vocabulary; what decodes descriptors; the tiles' headers.
+    """
+    used = dict.fromkeys(USES, 0)
+    for column, row in file.tiles(layer):
+        payload = file.tile(layer, column, row) or b""
+        if row == 0:
+            _, *parts = tile_parts(payload)
+            for use, part in zip(("geometry", "codes", "visibility"), parts, strict=True):
+                used[use] += len(part)
+            used["headers"] += len(payload) - sum(map(len, parts))
+        else:
+            use = {IMAGES_KEY: "images", TILES_KEY: "visibility", GLOBALS_KEY: "retrieval"}.get(
+                (column, row), "headers"
+            )
+            used[use] += len(payload)
+    for model in file.layer(layer).models:
+        use = {CODEC_MODEL: "codec", VLAD_MODEL: "retrieval"}.get(model.name, "headers")
+        used[use] += model.payload_bytes
+    return used
 
 
 def _similarity(parameters: dict[str, Any]) -> float:

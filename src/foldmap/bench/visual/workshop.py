@@ -17,17 +17,16 @@ from foldmap.bench.visual.methods import MapSpec
 from foldmap.errors import BudgetError
 from foldmap.localize.visual.plan import DEFAULT_STEP, PlanOptions, plan_for_budget, transform_codecs
 from foldmap.types import FloatArray, IntArray
-from foldmap.visual.accounting import bytes_by_use
 from foldmap.visual.codes.codecs import DescriptorCodec, raw_for
 from foldmap.visual.codes.fit_codecs import descriptors_of, fit_codec
 from foldmap.visual.decoded import UnfoldedMap, VisualMap
 from foldmap.visual.dpq.serialize import StoredLayer
 from foldmap.visual.dpq.train import Descriptors
-from foldmap.visual.fold import VisualPlan, fold_scene
+from foldmap.visual.fold import VisualPlan, fold_visual
 from foldmap.visual.scene.average import track_means
 from foldmap.visual.select import choose_points
 from foldmap.visual.source import SceneModel
-from foldmap.visual.unfold import FoldedVisual
+from foldmap.visual.unfold import FoldedVisual, bytes_by_use
 
 LEAST_POINTS = 4
 
@@ -91,7 +90,7 @@ class Workshop:
         with TemporaryDirectory() as folder:
             path = Path(folder) / "map.fold"
             with FoldWriter(path) as writer:
-                fold_scene(self.scene, self.means, writer, plan)
+                fold_visual(writer, self.scene, plan, means=self.means)
                 writer.commit()
             size = path.stat().st_size
             with FoldFile.open(path) as file:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from foldmap.cli.common import bar, plain, put, read_bundle, say
+from foldmap.cli.common import bar, plain, put, say
 from foldmap.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ def read_models(paths: list[Path] | None) -> list[Bundle]:
         ConfigError: a folder holds none.
         ModelError: a file is no model.
     """
+    from foldmap.lidar.bundle import read_bundle
+
     found: list[Path] = []
     for path in paths or []:
         inside = sorted(path.glob("*.safetensors")) if path.is_dir() else [path]

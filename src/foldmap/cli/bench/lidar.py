@@ -83,8 +83,9 @@ def lidar(
     from foldmap.bench.lidar.baselines.tuning import read_places
     from foldmap.bench.lidar.benchmark import BenchData, BenchSettings, read_drive, run_bench
     from foldmap.cli.bench import inputs
-    from foldmap.cli.common import make_folder, read_bundle
+    from foldmap.cli.common import make_folder
     from foldmap.errors import ConfigError
+    from foldmap.lidar.bundle import read_bundle
 
     if (sweeps is None) != (poses is None):
         raise ConfigError("sweeps and poses belong together", "give both --sweeps and --poses")

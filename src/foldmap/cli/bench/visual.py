@@ -154,7 +154,7 @@ def _each(given: list[Path] | None, count: int, option: str) -> list[Path | None
 
 
 def _budgets(text: str) -> tuple[int, ...]:
-    from foldmap.cli.common import parse_size
+    from foldmap.api.folding.one_file import parse_size
 
     return tuple(parse_size(word) for word in text.split(",") if word)
 

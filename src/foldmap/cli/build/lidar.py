@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import sys
+import time
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from foldmap.cli.build import visual as build_visual
+from foldmap.cli.common import bar, put, require_folder, save_settings, say
 from foldmap.cli.verbs import App
+from foldmap.errors import SweepInputError
 
 if TYPE_CHECKING:
     from foldmap.formats.sweeps.drives import RecordedDrive
@@ -70,11 +72,8 @@ def lidar(
         preview=preview,
     )
     for note in summary["notes"]:
-        typer.echo(f"note: {note}", err=True)
-    if as_json:
-        typer.echo(json.dumps(summary, indent=2))
-    else:
-        _print_summary(summary)
+        say(f"note: {note}")
+    put(summary if as_json else {key: value for key, value in summary.items() if key != "notes"}, as_json)
 
 
 def build_lidar(
@@ -89,38 +88,18 @@ def build_lidar(
     time_limit_s: float = 0.01,
     preview: bool = False,
 ) -> dict[str, Any]:
-    """Build and write a lidar map; the command without its printing.
-
-    Args:
-        sweeps: folder, file or glob.
-        poses: KITTI or TUM file.
-        output: the GeoTIFF; ``OUTPUT.settings.json`` is written beside it.
-        settings: how the map is built.
-        crs: CRS of the poses; local where empty.
-        calibration: KITTI calib.txt, when the poses are the camera's.
-        intensity_scale: see `foldmap.formats.sweeps.files.read_sweep`.
-        time_limit_s: where sweeps are named by times, their poses lie no farther away.
-        preview: draw OUTPUT with suffix .png as well.
-
-    Returns:
-        The summary: observed_m2, sweeps, resolution_m, seconds and more.
+    """Build and write a lidar map, its settings beside it; parameters as the command's. Returns the summary.
 
     Raises:
         FoldmapError: what was brought cannot be used; the output is then left as it was.
     """
-    import time
-    from dataclasses import asdict
-
     from foldmap.atlas.whole import scratch_beside
-    from foldmap.cli.common import save_settings
-    from foldmap.errors import ConfigError
     from foldmap.formats.raster.write import crs_wkt_of, write_map_geotiff, write_preview
     from foldmap.formats.sweeps.drives import open_drive
     from foldmap.lidar.build.raster import build_map
 
     started_s = time.perf_counter()
-    if not output.parent.is_dir():
-        raise ConfigError(f"there is no folder {output.parent}", "make it first")
+    require_folder(output)
     crs_wkt = crs_wkt_of(crs)
     drive = open_drive(sweeps, poses, calibration, intensity_scale, time_limit_s=time_limit_s)
     left_out: list[str] = []
@@ -128,7 +107,8 @@ def build_lidar(
         scratch_beside(output, "building") as scratch,
         build_map(_usable(drive, left_out), settings, crs_wkt, scratch=scratch) as built,
     ):
-        observed_m2 = write_map_geotiff(output, built.grid, built.tiles(), _block_px(settings))
+        block_px = settings.tile_px if settings.tile_px in (128, 256, 512, 1024) else 512
+        observed_m2 = write_map_geotiff(output, built.grid, built.tiles(), block_px)
         summary = _summary(built, output, observed_m2)
     summary |= drive.provenance() | {"sweeps_left_out": len(left_out), "notes": _notes(drive, left_out)}
     chosen = {
@@ -150,30 +130,20 @@ def build_lidar(
     return summary
 
 
-def _block_px(settings: BuildSettings) -> int:
-    return settings.tile_px if settings.tile_px in (128, 256, 512, 1024) else 512
-
-
 def _usable(drive: RecordedDrive, left_out: list[str]) -> Iterator[tuple[Sweep, SE3]]:
     """Sweeps with their poses; those that cannot be used are noted. A bar on stderr where somebody is watching.
 
     Raises:
         SweepInputError: more than half of the sweeps cannot be used.
     """
-    from rich.console import Console
-    from rich.progress import track
-
-    from foldmap.errors import SweepInputError
-
-    console = Console(stderr=True)
-    pairs = zip(drive.read(), drive.world_SE3_sensors, strict=True)
-    for sweep, world_SE3_sensor in track(
-        pairs, "Reading sweeps", total=len(drive), console=console, disable=not sys.stderr.isatty(), transient=True
-    ):
-        if isinstance(sweep, SweepInputError):
-            left_out.append(sweep.message)
-        else:
-            yield sweep, world_SE3_sensor
+    with bar("Reading sweeps") as report:
+        pairs = zip(drive.read(), drive.world_SE3_sensors, strict=True)
+        for number, (sweep, world_SE3_sensor) in enumerate(pairs, start=1):
+            if isinstance(sweep, SweepInputError):
+                left_out.append(sweep.message)
+            else:
+                yield sweep, world_SE3_sensor
+            report(number, len(drive))
     if 2 * len(left_out) > len(drive):
         raise SweepInputError(
             f"{len(left_out)} of {len(drive)} sweeps cannot be used; the first: {left_out[0]}",
@@ -206,24 +176,3 @@ def _summary(built: BuiltMap, output: Path, observed_m2: float) -> dict[str, Any
         "ground_looks": counts.ground_returns,
         "dropped_beside_obstacles": counts.dropped_beside_obstacles,
     }
-
-
-def _print_summary(summary: dict[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    rows = {
-        "map": summary["map"],
-        "observed ground": f"{summary['observed_m2']:,.1f} m2",
-        "sweeps": f"{summary['sweeps']}, of which {summary['sweeps_skipped_standing']} standing, "
-        f"{summary['sweeps_without_ground']} without ground",
-        "poses": summary["paired"],
-        "resolution": f"{summary['resolution_m']:g} m, {summary['width_px']} x {summary['height_px']} px",
-        "looks at the ground": f"{summary['ground_looks']:,}",
-        "file": f"{summary['bytes'] / 1e6:.2f} MB",
-        "time": f"{summary['seconds']:.1f} s",
-    }
-    table = Table(show_header=False, box=None)
-    for name, value in rows.items():
-        table.add_row(name, value)
-    Console().print(table)

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from foldmap import __version__
+from foldmap.cli.common import bars, make_folder, plain, put, say, write_bytes
+from foldmap.errors import ConfigError, MapInputError, WriteError
 
 if TYPE_CHECKING:
     from foldmap.visual.scene.build import BuildSettings
@@ -55,8 +66,6 @@ def visual(
     Writes sparse/ (a COLMAP model), features.h5 (hloc's layout), scene.json and scene.png. Needs foldmap[sfm]; ALIKED
     and XFeat need foldmap[learned] and weights of your own.
     """
-    from foldmap.cli.common import put
-    from foldmap.errors import ConfigError
     from foldmap.visual.features.extract import ExtractorSettings
     from foldmap.visual.scene.build import BuildSettings
 
@@ -94,7 +103,6 @@ def visual(
 
 def _warn(summary: dict[str, Any], images: Path) -> None:
     """Say which photos are not in the scene, and why."""
-    from foldmap.cli.common import say
     from foldmap.visual.features.photo_names import CONVERT, find_other_images
 
     unreadable = summary["unreadable"]
@@ -121,30 +129,14 @@ def build_visual(
     metric: bool | None = None,
     time_limit_s: float | None = None,
 ) -> dict[str, Any]:
-    """Build and write a scene; the command without its printing.
+    """Build and write a scene; parameters as the command's. Returns what scene.json holds.
 
-    Args:
-        images: folder of photos.
-        output: folder of the scene; an interrupted or failed build leaves a former scene as it was.
-        settings: how.
-        poses: known poses, see `foldmap.formats.poses.photos.read_image_poses`.
-        pairs: a list of two names a line, for ``settings.matching == "listed"``.
-        camera: ``MODEL,params`` of all photos; guessed where empty.
-        metric: whether known poses are metres; by default what their layout says.
-        time_limit_s: times of photos and poses that are farther apart do not belong together; 0.01 by default.
-
-    Returns:
-        What scene.json holds.
+    An interrupted or failed build leaves a former scene as it was.
 
     Raises:
         FoldmapError: what was brought cannot be used.
     """
-    import time
-    from dataclasses import replace
-
     from foldmap.atlas.whole import scratch_beside
-    from foldmap.cli.common import write_bytes
-    from foldmap.errors import ConfigError
     from foldmap.formats.hloc.features import HlocFeatureWriter
     from foldmap.formats.hloc.lists import read_pairs
     from foldmap.report.scene_view import scene_png
@@ -161,7 +153,10 @@ def build_visual(
         settings = replace(settings, camera=camera_from_text(camera, *_first_size_px(images, names)))
     known = _known(poses, names, metric, time_limit_s)
     feature = open_extractor(settings.feature, settings.weights, settings.extractor).feature
-    with scratch_beside(_anchor(output), "building") as folder, _bars() as report:
+    # beside the scene, or inside its folder, which may be a disk of its own; the next build clears what is left there
+    beside = output / "scene" if output.is_dir() else output
+    make_folder(beside.parent)
+    with scratch_beside(beside, "building") as folder, _bars() as report:
         with HlocFeatureWriter(folder / "features.h5", feature) as sink:
             listed = read_pairs(pairs) if pairs is not None else None
             built = build_scene(images, folder, settings, sink, known, listed, report)
@@ -173,23 +168,8 @@ def build_visual(
     return summary
 
 
-def _anchor(output: Path) -> Path:
-    """What the scene is made beside: in a folder that is there, which may be a disk of its own; else where it will be.
-
-    Nothing of a build that fails or is killed is taken for a scene; the next build of the same scene clears it.
-    """
-    from foldmap.cli.common import make_folder
-
-    if output.is_dir():
-        return output / "scene"
-    make_folder(output.parent)
-    return output
-
-
 def _require_scene_folder(output: Path) -> None:
     """Refuse to write among files that are not ours."""
-    from foldmap.errors import ConfigError
-
     if output.exists() and not output.is_dir():
         raise ConfigError(f"{output} is a file", "name a folder for the scene")
     ours = (output / "scene.json").is_file()
@@ -199,7 +179,6 @@ def _require_scene_folder(output: Path) -> None:
 
 def _first_size_px(images: Path, names: list[str]) -> tuple[int, int]:
     """Width and height of the first photo that can be read."""
-    from foldmap.errors import MapInputError
     from foldmap.visual.features.images import photo_size_px
 
     for name in names:
@@ -211,9 +190,6 @@ def _first_size_px(images: Path, names: list[str]) -> tuple[int, int]:
 
 
 def _known(poses: Path | None, names: list[str], metric: bool | None, time_limit_s: float | None) -> KnownPoses | None:
-    from dataclasses import replace
-
-    from foldmap.errors import ConfigError, MapInputError
     from foldmap.formats.poses.photos import read_image_poses
     from foldmap.geometry.association import DEFAULT_LIMIT_S
 
@@ -231,30 +207,18 @@ def _known(poses: Path | None, names: list[str], metric: bool | None, time_limit
     return known if metric is None else replace(known, metric=metric)
 
 
-def _bars() -> Any:
-    """A report callback that draws one bar for each kind of work, where somebody is watching."""
-    import sys
-    from contextlib import contextmanager
+@contextmanager
+def _bars() -> Iterator[Callable[[str, int, int], None]]:
+    """Give a callback ``(doing, done, total)`` that draws one bar for each kind of work, where somebody is watching."""
+    with bars() as begin:
+        reports: dict[str, Callable[[int, int], None]] = {}
 
-    @contextmanager
-    def drawn() -> Any:
-        if not sys.stderr.isatty():
-            yield None
-            return
-        from rich.console import Console
-        from rich.progress import Progress
+        def report(doing: str, done: int, total: int) -> None:
+            if doing not in reports:
+                reports[doing] = begin(doing.capitalize())
+            reports[doing](done, total)
 
-        with Progress(console=Console(stderr=True), transient=True) as shown:
-            tasks: dict[str, Any] = {}
-
-            def report(doing: str, done: int, total: int) -> None:
-                if doing not in tasks:
-                    tasks[doing] = shown.add_task(doing.capitalize())
-                shown.update(tasks[doing], completed=done, total=total)
-
-            yield report
-
-    return drawn()
+        yield report
 
 
 def _summary(
@@ -280,13 +244,6 @@ def _summary(
 
 
 def _json(summary: dict[str, Any], settings: BuildSettings, poses: Path | None, pairs: Path | None) -> bytes:
-    import json
-    from dataclasses import asdict
-    from importlib.metadata import version
-
-    from foldmap import __version__
-    from foldmap.cli.common import plain
-
     chosen = {
         **summary,
         "versions": {"foldmap": __version__, "pycolmap": version("pycolmap")},
@@ -297,10 +254,6 @@ def _json(summary: dict[str, Any], settings: BuildSettings, poses: Path | None, 
 
 def _move_in(folder: Path, output: Path) -> None:
     """Put what is finished in the place of what was there, by renames alone; scene.json, which says it is one, last."""
-    import os
-
-    from foldmap.errors import WriteError
-
     former = folder / "former"
     try:
         output.mkdir(exist_ok=True)

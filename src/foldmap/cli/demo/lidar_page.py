@@ -8,8 +8,8 @@ import numpy as np
 
 from foldmap.bench.lidar.baselines.image_codecs import ImageMapCodec
 from foldmap.cli.demo.lidar import DemoDrive
-from foldmap.cli.show.command import binary_channels
-from foldmap.lidar.fold import FoldReport
+from foldmap.cli.show import binary_channels
+from foldmap.lidar.fold import LidarReport
 from foldmap.lidar.source import RasterMap
 from foldmap.lidar.unfold import FoldedLidar
 from foldmap.metrics import pose_errors
@@ -31,7 +31,7 @@ _CROP_M = 40.0
 def lidar_page(
     raster: RasterMap,
     folded: FoldedLidar,
-    folded_as: FoldReport,
+    folded_as: LidarReport,
     driven: DemoDrive,
     summary: dict[str, Any],
     options: str,
@@ -43,7 +43,7 @@ def lidar_page(
     )
     page = Page("foldmap demo", lead).command(f"foldmap demo {options}")
     page.heading("Where the bytes go").table(
-        size_rows(raster, folded_as),
+        size_rows(raster, folded_as, summary["folded_file_bytes"]),
         {"what": "what", "bytes": "bytes", "bit_per_m2": "bit/m² observed", "bpp": "bit/px of raster"},
         "Whole raster at its native resolution; the file also holds the networks that a localizer needs.",
     )
@@ -79,12 +79,12 @@ def lidar_page(
     return page
 
 
-def size_rows(raster: RasterMap, folded_as: FoldReport) -> list[dict[str, Any]]:
+def size_rows(raster: RasterMap, folded_as: LidarReport, file_bytes: int) -> list[dict[str, Any]]:
     """Bytes of the map as PNG-16, as WebP-50, and folded."""
     sizes = {
         "PNG, 16 bit": len(ImageMapCodec("png16").encode(raster)),
         "WebP, quality 50": len(ImageMapCodec("webp", 50).encode(raster)),
-        "folded file on disk": folded_as.file_bytes,
+        "folded file on disk": file_bytes,
         "folded tiles (payload)": folded_as.payload_bytes,
     }
     return [

@@ -7,8 +7,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from foldmap import __version__
 from foldmap.api.results import LocalizedObservation, write_estimates
-from foldmap.atlas import FoldFile
+from foldmap.atlas import FoldFile, FoldWriter
 from foldmap.cli.common import bar, make_folder, save_settings, say
 from foldmap.cli.demo import street, visual
 from foldmap.cli.demo.lidar import DemoDrive, find_street, localize_street, map_street
@@ -16,10 +17,10 @@ from foldmap.cli.demo.lidar_page import lidar_page
 from foldmap.cli.demo.settings import DemoSettings
 from foldmap.cli.demo.street_page import add_street
 from foldmap.cli.demo.visual_page import add_visual
-from foldmap.cli.fold.command import fold_to_fit
 from foldmap.errors import MissingExtraError, ModelError
 from foldmap.formats.raster.geotiff import open_raster
 from foldmap.lidar.bundle import Bundle
+from foldmap.lidar.fold import LidarPlan, fold_lidar
 from foldmap.lidar.unfold import FoldedLidar
 from foldmap.metrics import pose_errors, summarize
 from foldmap.street.defaults import default_model
@@ -37,8 +38,11 @@ def run_demo(folder: Path, bundle: Bundle, settings: DemoSettings) -> dict[str, 
     with bar("Drive 1 maps the street") as report:
         observed_m2 = map_street(map_tif, world, street_path, settings, bundle.resolution_m, report)
     with bar("Folding") as report, open_raster(map_tif) as source:
-        provenance = {"map": "generated town", **asdict(settings)}
-        _, folded_as = fold_to_fit(source, path, [bundle], None, None, 1, provenance, report)
+        with FoldWriter(path) as writer:
+            folded_as = fold_lidar(writer, source, LidarPlan(bundle, tile_blocks=1), report=report)
+            made = {"foldmap": __version__, "map": "generated town", **asdict(settings)}
+            writer.put_metadata("provenance", {**made, "model": bundle.name, "trained": bundle.provenance})
+        lidar_bytes = path.stat().st_size
         raster = source.read(0, 0, *source.grid.shape)
     photos = _photos(path, settings)
     streets = _streets(path, world, settings)
@@ -51,7 +55,7 @@ def run_demo(folder: Path, bundle: Bundle, settings: DemoSettings) -> dict[str, 
         summary: dict[str, Any] = {
             "observed_m2": round(observed_m2, 1),
             "map_tif_bytes": map_tif.stat().st_size,
-            "folded_file_bytes": folded_as.file_bytes,
+            "folded_file_bytes": lidar_bytes,
             "bit_per_m2": folded_as.bit_per_m2,
             **_drive_summary(driven),
         }

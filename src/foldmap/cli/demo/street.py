@@ -87,7 +87,7 @@ def add_streets(
     before = path.stat().st_size
     with update(path) as writer:
         graph = truth if aged is None else aged.graph
-        folded = fold_street([StreetMap(REGION, graph)], writer, StreetPlan(spacing_m=_SPACING_M), model)
+        folded = fold_street(writer, [StreetMap(REGION, graph)], StreetPlan(spacing_m=_SPACING_M, model=model))
         writer.commit()
     grown = path.stat().st_size - before
     report(1, 6)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from scipy.spatial import cKDTree
 
-from foldmap.atlas import FoldFile
+from foldmap.atlas import FoldFile, FoldUpdater
 from foldmap.cli.demo.settings import REGION, DemoStreetSettings
 from foldmap.errors import ConfigError
 from foldmap.geometry import SE2
@@ -22,9 +22,9 @@ from foldmap.street.graph.chains import densified, resample, thinned
 from foldmap.street.graph.window import Window
 from foldmap.street.paper.pairs import RingPairs
 from foldmap.street.places import sample_places
-from foldmap.street.refold import StreetUpdate, update_street
-from foldmap.street.source import LANE, LaneGraph
+from foldmap.street.source import LANE, LaneGraph, StreetMap
 from foldmap.street.unfold import StreetLayer
+from foldmap.street.update import StreetUpdate, update_street
 from foldmap.types import DoubleArray
 
 KINDS = {"lane removed": "added", "lane shifted": "moved", "lane added": "removed"}
@@ -122,7 +122,8 @@ def bring_up_to_date(
     evidence = gather(finder, seen, windows_of(old, poses, finder.field))
     changes = find_changes(old, poses, evidence, finder.field)
     new = thinned(apply_changes(old, changes), between_m)
-    wrote = update_street(path, REGION, new, model=model)
+    with FoldUpdater(path) as updater:
+        wrote = update_street(updater, StreetMap(REGION, new), model=model)
     on = [_edits_hit(change, aged.edits) for change in changes]
     found = [
         any(change.kind == KINDS[edit.kind] and number in hit for change, hit in zip(changes, on, strict=True))

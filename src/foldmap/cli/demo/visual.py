@@ -20,8 +20,7 @@ from foldmap.types import DoubleArray
 from foldmap.visual.codes.basis import basis_named
 from foldmap.visual.codes.codecs import Transform
 from foldmap.visual.features.extract import open_extractor
-from foldmap.visual.fold import VisualPlan, VisualReport, fold_scene
-from foldmap.visual.scene.average import track_means
+from foldmap.visual.fold import VisualPlan, VisualReport, fold_visual
 from foldmap.visual.select import choose_points
 from foldmap.visual.source import Query, SceneModel
 from foldmap.visual.unfold import FoldedVisual
@@ -64,7 +63,7 @@ def add_photos(path: Path, seed: int, settings: DemoPhotoSettings, report: Repor
     scene = town_scene(photos, extract)
     before = path.stat().st_size
     with update(path) as writer:
-        folded = fold_scene(scene, track_means(scene), writer, _plan(scene, settings))
+        folded = fold_visual(writer, scene, _plan(scene, settings))
         writer.commit()
     report(2, 4)
     queries = town_queries(photos, extract)

@@ -6,7 +6,7 @@ import logging
 import math
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -107,11 +107,7 @@ class RasterFile:
 
 
 def open_raster(path: Path | str, band: int = 1) -> RasterFile:
-    """Open one band of a GeoTIFF (or any raster GDAL reads) as a map.
-
-    Args:
-        path: the file. Without a CRS it is a local map.
-        band: counted from 1.
+    """Open one band (from 1) of a GeoTIFF, or any raster GDAL reads, as a map; without a CRS it is a local one.
 
     Raises:
         MapInputError: the file cannot be read; has no such band; is rotated, south-up, not square, or not in metres of
@@ -239,8 +235,9 @@ class RasterMosaic:
         return RasterMap(self._grid.window(row, col, height_px, width_px), intensity, observed)
 
 
-def open_mosaic(paths: Sequence[Path | str], band: int = 1) -> RasterSource:
-    """Open several rasters as one map.
+@contextmanager
+def open_rasters(paths: Sequence[Path | str], band: int = 1) -> Iterator[RasterSource]:
+    """Open one or several rasters as one map; they close when the block ends.
 
     Raises:
         MapInputError: none is given, or they differ in CRS or resolution, or their pixels are not aligned; and all that
@@ -248,8 +245,9 @@ def open_mosaic(paths: Sequence[Path | str], band: int = 1) -> RasterSource:
     """
     if not paths:
         raise MapInputError("no raster was given", "give at least one GeoTIFF")
-    parts = [open_raster(path, band) for path in paths]
-    return parts[0] if len(parts) == 1 else combine(parts, [str(path) for path in paths])
+    with ExitStack() as opened:
+        parts = [opened.enter_context(open_raster(path, band)) for path in paths]
+        yield parts[0] if len(parts) == 1 else combine(parts, [str(path) for path in paths])
 
 
 def combine(parts: Sequence[RasterSource], names: Sequence[str]) -> RasterMosaic:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import rasterio
@@ -17,41 +17,15 @@ from foldmap.atlas.whole import scratch_beside, write_whole
 from foldmap.errors import ConfigError, MapInputError
 from foldmap.formats.crs import is_world_mercator, require_metric, require_true
 from foldmap.geometry import MetricGrid
-from foldmap.types import AnyArray, FloatArray, IntArray
+from foldmap.types import AnyArray, FloatArray
+
+if TYPE_CHECKING:
+    from foldmap.lidar.build.raster import MapTile
 
 BANDS = ("intensity", "count", "spread")
 NODATA = 65_535
 _FULL = 65_534
 _UNIT = 1.0 / 65_535.0
-
-
-class BandTile(Protocol):
-    """A rectangle of a map, like `foldmap.lidar.build.raster.MapTile`."""
-
-    @property
-    def row(self) -> int:
-        """Map row of its first pixel."""
-        ...
-
-    @property
-    def col(self) -> int:
-        """Map column of its first pixel."""
-        ...
-
-    @property
-    def intensity(self) -> FloatArray:
-        """float32 (h, w), 0 to 1."""
-        ...
-
-    @property
-    def count(self) -> IntArray:
-        """(h, w) looks; 0 where not observed."""
-        ...
-
-    @property
-    def spread(self) -> FloatArray:
-        """float32 (h, w), standard deviation of single looks."""
-        ...
 
 
 def crs_wkt_of(name: str) -> str:
@@ -74,20 +48,12 @@ def crs_wkt_of(name: str) -> str:
         raise ConfigError(f"{name!r} is no known CRS: {error}", cure) from error
 
 
-def write_map_geotiff(path: Path | str, grid: MetricGrid, tiles: Iterable[BandTile], block_px: int = 512) -> float:
-    """Write a map as a Cloud Optimized GeoTIFF with overviews; only one tile is in memory at a time.
+def write_map_geotiff(path: Path | str, grid: MetricGrid, tiles: Iterable[MapTile], block_px: int = 512) -> float:
+    """Write a map as a Cloud Optimized GeoTIFF with overviews, whole or not at all; returns its observed ground in m2.
 
     Bands are uint16: intensity and spread in steps of 1/65535 (declared as the scale), looks up to 65534; nodata is
-    65535 in all. Tiles that are left out are nodata and take no space. The same tiles give the same bytes.
-
-    Args:
-        path: the file; it appears only when it is whole.
-        grid: placement of the whole map.
-        tiles: its tiles, whose edges best lie on multiples of ``block_px``.
-        block_px: side of the file's blocks, a multiple of 16.
-
-    Returns:
-        Observed ground in square metres.
+    65535 in all. One tile is in memory at a time; those that are left out take no space. The same tiles give the same
+    bytes. Edges of tiles best lie on multiples of ``block_px``, the side of the file's blocks, a multiple of 16.
 
     Raises:
         ConfigError: the block size is no multiple of 16, or the folder cannot be written to.
@@ -127,27 +93,10 @@ def write_map_geotiff(path: Path | str, grid: MetricGrid, tiles: Iterable[BandTi
     return float(observed_px) * grid.resolution_m**2
 
 
-def _write_plain(path: Path, grid: MetricGrid, tiles: Iterable[BandTile], block_px: int) -> int:
+def _write_plain(path: Path, grid: MetricGrid, tiles: Iterable[MapTile], block_px: int) -> int:
     observed_px = 0
-    profile = {
-        "driver": "GTiff",
-        "dtype": "uint16",
-        "count": len(BANDS),
-        "height": grid.height_px,
-        "width": grid.width_px,
-        "nodata": NODATA,
-        "crs": grid.crs_wkt or None,
-        "transform": rasterio.Affine(grid.resolution_m, 0, grid.west_m, 0, -grid.resolution_m, grid.north_m),
-        "tiled": True,
-        "blockxsize": block_px,
-        "blockysize": block_px,
-        "interleave": "band",
-        "compress": "deflate",
-        "zlevel": 1,
-        "sparse_ok": True,
-        "bigtiff": "IF_SAFER",
-    }
-    with rasterio.open(path, "w", **profile) as dataset:
+    profile = tiled_profile(grid, len(BANDS), "uint16", NODATA, block_px)
+    with rasterio.open(path, "w", **profile, interleave="band", zlevel=1) as dataset:
         dataset.descriptions = BANDS
         dataset.scales = (_UNIT, 1.0, _UNIT)
         dataset.update_tags(LAYER="foldmap lidar ground intensity")
@@ -163,6 +112,26 @@ def _write_plain(path: Path, grid: MetricGrid, tiles: Iterable[BandTile], block_
             bands[:, ~observed] = NODATA
             dataset.write(bands.astype(np.uint16), window=Window(tile.col, tile.row, width_px, height_px))
     return observed_px
+
+
+def tiled_profile(grid: MetricGrid, bands: int, dtype: str, nodata: float, block_px: int) -> dict[str, Any]:
+    """What rasterio is told of a deflated GeoTIFF in blocks, of which those left out take no space."""
+    return {
+        "driver": "GTiff",
+        "dtype": dtype,
+        "count": bands,
+        "height": grid.height_px,
+        "width": grid.width_px,
+        "nodata": nodata,
+        "crs": grid.crs_wkt or None,
+        "transform": rasterio.Affine(grid.resolution_m, 0, grid.west_m, 0, -grid.resolution_m, grid.north_m),
+        "tiled": True,
+        "blockxsize": block_px,
+        "blockysize": block_px,
+        "compress": "deflate",
+        "sparse_ok": True,
+        "bigtiff": "IF_SAFER",
+    }
 
 
 def _unit(values: FloatArray, observed: AnyArray) -> AnyArray:

@@ -24,9 +24,9 @@ from foldmap.localize.visual.localizer import VisualLocalizer
 from foldmap.types import DoubleArray, FloatArray, IntArray
 from foldmap.visual.codes.basis import Basis, standard_basis
 from foldmap.visual.codes.codecs import DescriptorCodec, Transform
-from foldmap.visual.fold import VisualPlan, fold_scene
+from foldmap.visual.fold import VisualPlan, fold_visual
 from foldmap.visual.scene.average import track_means
-from foldmap.visual.select import choose_points
+from foldmap.visual.select import Selection, choose_points
 from foldmap.visual.source import Features, Query, SceneModel
 from foldmap.visual.unfold import FoldedVisual
 
@@ -122,7 +122,7 @@ def plan_for_budget(
     codecs: Sequence[DescriptorCodec],
     options: PlanOptions | None = None,
     *,
-    metadata: Mapping[str, Any] | None = None,
+    size_with: Callable[[VisualPlan], int] | None = None,
     report: Report = lambda done, total: None,
 ) -> Planned:
     """Choose points and codec for a file of at most a size.
@@ -130,11 +130,11 @@ def plan_for_budget(
     Args:
         scene: with tracks and descriptors.
         means: float32 (P, D), `track_means` of it.
-        budget_bytes: of the whole file; None: every point (or ``options.points``), and the codec nearest to
+        budget_bytes: at most so many; None: every point (or ``options.points``), and the codec nearest to
             `DEFAULT_STEP`.
         codecs: candidates, coarse to fine.
         options: see there.
-        metadata: rows that the file will hold beside the layer; they count.
+        size_with: bytes that a plan takes of the budget; None: those of a file that holds nothing else.
         report: called with steps done and in all.
 
     Raises:
@@ -146,24 +146,26 @@ def plan_for_budget(
         raise ConfigError("there is no descriptor codec to choose", "give at least one")
     most = min(len(scene.points_world), options.points or len(scene.points_world))
     with tempfile.TemporaryDirectory() as folder:
-        desk = _Desk(scene, means, options, dict(metadata or {}), Path(folder) / "candidate.fold")
+        trials = _Candidates(scene, means, options, size_with, Path(folder) / "candidate.fold")
         if budget_bytes is None:
-            plan = desk.plan(desk.first(most), _default_of(codecs))
-            chosen = Candidate(most, plan.codec.parameters(), desk.size_of(plan))
+            plan = trials.plan(trials.best_points(most), _default_of(codecs))
+            chosen = Candidate(most, plan.codec.parameters(), trials.size_of(plan))
             return Planned(plan, chosen, (chosen,))
-        desk.rank(min(most, max(LEAST_POINTS, budget_bytes // 3)))
-        filled = [desk.fill(codec, budget_bytes, most, _ROUGHLY) for codec in codecs]
+        trials.rank(min(most, max(LEAST_POINTS, budget_bytes // 3)))
+        filled = [trials.fill(codec, budget_bytes, most, _ROUGHLY) for codec in codecs]
         fitting = _worth_trying([plan for plan in filled if plan is not None], most)
         if not fitting:
-            least = min(desk.size_of(desk.plan(desk.first(min(most, LEAST_POINTS)), codec)) for codec in codecs)
+            few = trials.best_points(min(most, LEAST_POINTS))
+            least = min(trials.size_of(trials.plan(few, codec)) for codec in codecs)
             raise BudgetError(
-                f"{budget_bytes} bytes hold no map: {min(most, LEAST_POINTS)} points need {least}",
+                f"{budget_bytes} bytes hold no map: {len(few)} points need {least}",
                 f"give at least {least} bytes",
+                least,
             )
-        curve, losses = _judged(desk, fitting, options, report)
+        curve, losses = _judged(trials, fitting, options, report)
         best = _best_of(losses)
-        closer = desk.fill(fitting[best].codec, budget_bytes, most, _CLOSELY) or fitting[best]
-        chosen = replace(curve[best], points=len(closer.kept), file_bytes=desk.size_of(closer))
+        closer = trials.fill(fitting[best].codec, budget_bytes, most, _CLOSELY) or fitting[best]
+        chosen = replace(curve[best], points=len(closer.kept), file_bytes=trials.size_of(closer))
         return Planned(closer, chosen, tuple(curve))
 
 
@@ -171,64 +173,61 @@ def _default_of(codecs: Sequence[DescriptorCodec]) -> DescriptorCodec:
     return min(codecs, key=lambda codec: abs(float(codec.parameters().get("step", DEFAULT_STEP)) - DEFAULT_STEP))
 
 
-class _Desk:
-    """Where candidates are folded and weighed."""
+class _Candidates:
+    """Plans of one scene under one set of options, folded and weighed."""
 
     def __init__(
-        self, scene: SceneModel, means: FloatArray, options: PlanOptions, metadata: dict[str, Any], path: Path
+        self,
+        scene: SceneModel,
+        means: FloatArray,
+        options: PlanOptions,
+        size_with: Callable[[VisualPlan], int] | None,
+        path: Path,
     ) -> None:
         self.scene, self.means, self.options, self.path = scene, means, options, path
-        self._metadata = metadata
+        self._size_with = size_with or (lambda plan: self.fold(scene, means, plan))
+        self._sizes: dict[int, tuple[VisualPlan, int]] = {}
         self._order: IntArray = np.zeros(0, np.int64)
+
+    def _choose(self, count: int) -> Selection:
+        options = self.options
+        return choose_points(self.scene, count, options.select, seed=options.seed, **options.select_settings)
 
     def rank(self, most: int) -> None:
         """Choose up to so many points, best first, where the method ranks them."""
-        chosen = choose_points(
-            self.scene, most, self.options.select, seed=self.options.seed, **self.options.select_settings
-        )
-        self._order = np.asarray(chosen.order) if chosen.order is not None else np.zeros(0, np.int64)
+        order = self._choose(most).order
+        self._order = np.zeros(0, np.int64) if order is None else np.asarray(order)
 
-    def first(self, count: int) -> IntArray:
+    def best_points(self, count: int) -> IntArray:
         """Indices of the best so many points, ascending."""
         if count >= len(self.scene.points_world):
             return np.arange(len(self.scene.points_world))
-        if count > len(self._order):
-            settings = self.options.select_settings
-            kept = choose_points(self.scene, count, self.options.select, seed=self.options.seed, **settings).kept
-            return np.asarray(kept)
-        return np.sort(self._order[:count])
+        return np.asarray(self._choose(count).kept) if count > len(self._order) else np.sort(self._order[:count])
 
     def plan(self, kept: IntArray, codec: DescriptorCodec) -> VisualPlan:
         """A plan under the options."""
         return VisualPlan(kept, codec, self.options.error_px, self.options.images, seed=self.options.seed)
 
     def fold(self, scene: SceneModel, means: FloatArray, plan: VisualPlan) -> int:
-        """Fold a scene to the desk's path; its bytes."""
+        """Fold a scene into a file of its own; its bytes."""
         with FoldWriter(self.path) as writer:
-            fold_scene(scene, means, writer, plan)
-            for key, value in self._metadata.items():
-                writer.put_metadata(key, value)
-            writer.commit()
+            fold_visual(writer, scene, plan, means=means)
         return self.path.stat().st_size
 
     def size_of(self, plan: VisualPlan) -> int:
         """Bytes of the file that a plan gives."""
-        return self.fold(self.scene, self.means, plan)
+        if id(plan) not in self._sizes:
+            self._sizes[id(plan)] = plan, self._size_with(plan)
+        return self._sizes[id(plan)][1]
 
     def fill(self, codec: DescriptorCodec, budget_bytes: int, most: int, spare: float) -> VisualPlan | None:
         """As many points as fit with a codec; None where not even the fewest do.
 
         The size grows almost linearly with the points, but for the step where a map begins to need retrieval: so a few
-        foldings between two brackets find the number.
-
-        Args:
-            codec: of the descriptors.
-            budget_bytes: of the file.
-            most: points.
-            spare: share of the budget that may be left.
+        foldings between two brackets find the number; ``spare`` is the share of the budget that may be left.
         """
         low = min(most, LEAST_POINTS)
-        best = self.plan(self.first(low), codec)
+        best = self.plan(self.best_points(low), codec)
         low_bytes = self.size_of(best)
         if low_bytes > budget_bytes:
             return None
@@ -242,7 +241,7 @@ class _Desk:
                 margin = (high - low) // 8
                 guess = min(max(guess, low + margin), high - margin)
             guess = min(max(guess, low + 1), high - 1)
-            plan = self.plan(self.first(guess), codec)
+            plan = self.plan(self.best_points(guess), codec)
             size = self.size_of(plan)
             slope = max((size - low_bytes) / (guess - low), 1e-3)
             if size <= budget_bytes:
@@ -259,22 +258,21 @@ def _worth_trying(plans: Sequence[VisualPlan], most: int) -> list[VisualPlan]:
 
 
 def _judged(
-    desk: _Desk, plans: Sequence[VisualPlan], options: PlanOptions, report: Report
+    trials: _Candidates, plans: Sequence[VisualPlan], options: PlanOptions, report: Report
 ) -> tuple[list[Candidate], DoubleArray]:
-    """How far held-out map images err in each plan; not tried where there is nothing to choose or to try with.
+    """The candidates, and float64 (plans, images), the log10 of how far each held-out map image errs in each.
 
-    Returns:
-        The candidates, and float64 (plans, images), the log10 of each image's error in each.
+    Nothing is tried where there is nothing to choose or to try with.
     """
-    turns = _held_out(desk.scene, options.trials)
-    curve = [Candidate(len(plan.kept), plan.codec.parameters(), desk.size_of(plan)) for plan in plans]
+    turns = _held_out(trials.scene, options.trials)
+    curve = [Candidate(len(plan.kept), plan.codec.parameters(), trials.size_of(plan)) for plan in plans]
     if len(plans) == 1 or not turns:
         return curve, np.zeros((len(plans), 0))
     found: list[list[DoubleArray]] = [[] for _ in plans]
     for turn, names in enumerate(turns):
-        trial = _Trial.of(desk.scene, names)
+        trial = _Trial.of(trials.scene, names)
         for number, plan in enumerate(plans):
-            found[number].append(trial.errors(desk, plan))
+            found[number].append(trial.errors(trials, plan))
             report(turn * len(plans) + number + 1, len(turns) * len(plans))
     errors = np.array([np.concatenate(one) for one in found])
     losses: DoubleArray = np.log10(np.where(np.isfinite(errors), np.maximum(errors, _EXACT), _UNANSWERED))
@@ -292,10 +290,7 @@ def _best_of(losses: DoubleArray) -> int:
     """The finest of the candidates that the trial cannot tell from the one that errs least; the middle one untried.
 
     The same images are localized in all, so image by image they are compared: what is within one standard error of the
-    mean difference is not told apart.
-
-    Args:
-        losses: float64 (candidates, images), candidates coarse to fine.
+    mean difference is not told apart. Losses are float64 (candidates, images), candidates coarse to fine.
     """
     candidates, images = len(losses), int(losses.shape[1])
     if not images:
@@ -354,12 +349,12 @@ class _Trial:
             queries.append(Query(name, scene.camera_of(image), features))
         return _Trial(rest, alive, track_means(rest), tuple(queries), scene.camera_SE3_world[where])
 
-    def errors(self, desk: _Desk, plan: VisualPlan) -> DoubleArray:
+    def errors(self, trials: _Candidates, plan: VisualPlan) -> DoubleArray:
         """Distance of each answer's centre from the truth, share of the scene's radius; infinite without an answer."""
         kept = self.alive[plan.kept]
-        desk.fold(self.rest, self.means, replace(plan, kept=kept[kept >= 0]))
+        trials.fold(self.rest, self.means, replace(plan, kept=kept[kept >= 0]))
         errors = np.full(len(self.queries), np.inf)
-        with FoldFile.open(desk.path) as file:
+        with FoldFile.open(trials.path) as file:
             localizer = VisualLocalizer(FoldedVisual(file))
             for number, (query, truth) in enumerate(zip(self.queries, self.truth, strict=True)):
                 centre = localizer.localize(query).centre_world

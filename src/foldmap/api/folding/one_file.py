@@ -1,0 +1,182 @@
+"""Sources of any kinds into one file, whole or not at all, within one budget."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from foldmap.api.folding.options import (
+    Begin,
+    LidarOptions,
+    Report,
+    StreetOptions,
+    VisualOptions,
+    refuse_in_update,
+)
+from foldmap.api.folding.sources import RASTER, SCENE, STREET, kinds_of_sources
+from foldmap.atlas import FoldUpdater, FoldWriter
+from foldmap.errors import ConfigError, MapFormatError
+
+_UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+_LAYERS = {RASTER: "lidar", SCENE: "visual", STREET: "street"}
+_LIDAR_SHARE = 0.5
+
+
+def _silent(doing: str) -> Report:
+    return lambda done, total: None
+
+
+def fold(
+    sources: Sequence[Path | str] | Mapping[str, Sequence[Path | str]] | Path | str,
+    output: Path | str,
+    *,
+    budget: str | int | None = None,
+    into: bool = False,
+    update: bool = False,
+    lidar: LidarOptions | None = None,
+    visual: VisualOptions | None = None,
+    street: StreetOptions | None = None,
+    note: Callable[[str], None] = lambda message: None,
+    report: Begin = _silent,
+) -> dict[str, Any]:
+    """Fold maps of any kinds into one file: rasters its lidar layer, a scene its visual, street maps its street layer.
+
+    The file appears, or changes, only when all of it is done. Its budget is shared so: streets take what they take, as
+    does what is in the file already; of what is left, the raster gets the richest model that leaves half of it to the
+    scene, or the leanest; the scene fills the rest, by measured trials. Without a scene the raster may take all.
+
+    Args:
+        sources: GeoTIFFs (of one grid: they are one map), a scene (COLMAP, kapture or of ``foldmap build visual``),
+            street maps; files and folders. What they are their content tells, or a dictionary by kind: ``"raster"``,
+            ``"scene"``, ``"street"``.
+        output: the .fold file.
+        budget: most bytes of the whole file on disk, like ``"1MB"``.
+        into: the file is there: its layers of these kinds are added or replaced whole, the others stay.
+        update: the file is there: of its layers only the tiles are folded again whose source changed, with the models
+            and settings of the file; street maps replace regions of their names.
+        lidar: what to say about rasters.
+        visual: about scenes.
+        street: about street maps.
+        note: called with what a user should know.
+        report: called with the name of a kind of work; gives what is called with steps done and in all.
+
+    Returns:
+        ``file``, ``file_bytes``, ``seconds``, and a dictionary for each layer by its name.
+
+    Raises:
+        BudgetError: the budget holds no such map; the file is left as it was.
+        FoldmapError: what was brought cannot be used.
+    """
+    started_s = time.perf_counter()
+    found, output = _by_kind(sources), Path(output)
+    budget_bytes = parse_size(budget) if isinstance(budget, str) else budget
+    lidar, visual, street = lidar or LidarOptions(), visual or VisualOptions(), street or StreetOptions()
+    if not output.parent.is_dir():
+        raise ConfigError(f"there is no folder {output.parent}", "make it first")
+    if (into or update) and not output.is_file():
+        raise MapFormatError(f"there is no file {output}", "check the path")
+    if update:
+        if into or budget is not None:
+            raise ConfigError("an update keeps the file's model and settings", "leave --budget and --into out")
+        layers = _updated(output, found, lidar, visual, street, note, report)
+    else:
+        layers = _folded(output, found, budget_bytes, into, (lidar, visual, street), note, report)
+    seconds = round(time.perf_counter() - started_s, 2)
+    return {"file": str(output), "file_bytes": output.stat().st_size, "seconds": seconds, **layers}
+
+
+def _by_kind(
+    sources: Sequence[Path | str] | Mapping[str, Sequence[Path | str]] | Path | str,
+) -> dict[str, list[Path]]:
+    if not isinstance(sources, Mapping):
+        return kinds_of_sources([Path(one) for one in ([sources] if isinstance(sources, Path | str) else sources)])
+    found: dict[str, list[Path]] = {}
+    for kind, paths in sources.items():
+        found |= kinds_of_sources([Path(one) for one in paths], kind)
+    return found
+
+
+def _folded(
+    output: Path,
+    found: dict[str, list[Path]],
+    budget_bytes: int | None,
+    into: bool,
+    options: tuple[LidarOptions, VisualOptions, StreetOptions],
+    note: Callable[[str], None],
+    report: Begin,
+) -> dict[str, Any]:
+    lidar, visual, street = options
+    layers: dict[str, Any] = {}
+    chosen = None
+    with FoldUpdater(output) if into else FoldWriter(output) as writer:
+        if isinstance(writer, FoldUpdater):
+            for layer in {_LAYERS[kind] for kind in found} & set(writer.layers):
+                writer.remove_layer(layer)
+        if STREET in found:
+            from foldmap.api.folding.streets import fold_streets
+
+            layers["street"] = fold_streets(writer, found[STREET], street, note, report("Folding streets"))
+        if RASTER in found:
+            from foldmap.api.folding.rasters import fold_rasters
+
+            share = _LIDAR_SHARE if SCENE in found else 1.0
+            drawn = report("Folding")
+            layers["lidar"] = fold_rasters(writer, found[RASTER], lidar, budget_bytes, share, note, drawn)
+        if SCENE in found:
+            from foldmap.api.folding.scenes import fold_scene
+
+            chosen = fold_scene(writer, found[SCENE][0], visual, budget_bytes, report)
+        writer.commit(budget_bytes)
+    if chosen is not None:
+        from foldmap.api.folding.scenes import sizes_in
+
+        layers["visual"] = {**sizes_in(output), **chosen.summary()}
+        if visual.curve is not None:
+            from foldmap.api.folding.tradeoff import write_tradeoff
+
+            write_tradeoff(visual.curve, chosen, visual, budget_bytes or output.stat().st_size, report)
+    return layers
+
+
+def _updated(
+    output: Path,
+    found: dict[str, list[Path]],
+    lidar: LidarOptions,
+    visual: VisualOptions,
+    street: StreetOptions,
+    note: Callable[[str], None],
+    report: Begin,
+) -> dict[str, Any]:
+    layers: dict[str, Any] = {}
+    with FoldUpdater(output) as updater:
+        if STREET in found:
+            from foldmap.api.folding.streets import update_streets
+
+            refuse_in_update(street)
+            layers["street"] = update_streets(updater, found[STREET], street, note, report("Updating streets"))
+        if RASTER in found:
+            from foldmap.api.folding.rasters import update_rasters
+
+            refuse_in_update(lidar)
+            layers["lidar"] = update_rasters(updater, found[RASTER], lidar, report("Updating"))
+        if SCENE in found:
+            from foldmap.api.folding.scenes import update_scene
+
+            refuse_in_update(visual)
+            layers["visual"] = update_scene(updater, found[SCENE][0], visual, report)
+    return layers
+
+
+def parse_size(text: str) -> int:
+    """Read a size: ``1MB``, ``300 kB``, ``2MiB``, ``250000``.
+
+    Raises:
+        ConfigError: it is no positive size.
+    """
+    match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*([A-Za-z]*)\s*", text)
+    if match is None or match[2].lower() not in _UNITS or float(match[1]) <= 0:
+        raise ConfigError(f"{text!r} is no size", "write it like 1MB, 300kB or 250000")
+    return int(float(match[1]) * _UNITS[match[2].lower()])

@@ -1,0 +1,208 @@
+"""Scenes into the visual layer of an open file: descriptors joined, points and codes chosen for a budget."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from foldmap import __version__
+from foldmap.api.folding.options import Begin, VisualOptions
+from foldmap.atlas import FoldFile, FoldUpdater, FoldWriter
+from foldmap.errors import BudgetError
+from foldmap.formats.scenes import read_scene
+from foldmap.localize.visual.plan import STEPS, Planned, PlanOptions, plan_for_budget, transform_codecs
+from foldmap.types import FloatArray
+from foldmap.visual.codes.codecs import DescriptorCodec, raw_for
+from foldmap.visual.fold import LAYER, VisualPlan, VisualReport, fold_visual
+from foldmap.visual.scene.average import track_means
+from foldmap.visual.scene.join import JoinReport
+from foldmap.visual.source import SceneModel
+from foldmap.visual.unfold import bytes_by_use
+from foldmap.visual.update import update_visual
+
+PARTS = (2, 4, 8, 16, 32)
+"""Bytes of product codes that are tried: M of the paper's tables."""
+
+
+@dataclass(frozen=True)
+class ChosenScene:
+    """A scene, and what was chosen of it.
+
+    Attributes:
+        scene: with descriptors.
+        means: float32 (P, D), of its tracks.
+        wanted: what was fixed before.
+        planned: what was chosen.
+        folded: what that took.
+        joined: share of the observations that got a descriptor; None where they came with theirs.
+    """
+
+    scene: SceneModel
+    means: FloatArray
+    wanted: PlanOptions
+    planned: Planned
+    folded: VisualReport
+    joined: float | None
+
+    def summary(self) -> dict[str, Any]:
+        """What the summary says of the choice."""
+        return {
+            "codec": self.planned.plan.codec.parameters(),
+            "error_px": round(self.folded.error_px, 4),
+            "noise_px": round(self.folded.noise_px, 4),
+            "points_of_scene": len(self.scene.points_world),
+            "observations_joined": self.joined,
+        }
+
+
+def fold_scene(
+    writer: FoldWriter, folder: Path, options: VisualOptions, budget_bytes: int | None, begin: Begin
+) -> ChosenScene:
+    """Fold a scene.
+
+    Args:
+        writer: of the file, with all else that it will hold; the caller commits.
+        folder: a scene of ``foldmap build visual``, a COLMAP model, or kapture.
+        options: see there.
+        budget_bytes: most bytes of the whole file.
+        begin: see there.
+
+    Raises:
+        BudgetError: the budget holds no map.
+        FoldmapError: what was brought cannot be used.
+    """
+    options.check(budget_bytes is not None)
+    scene, joined = read_with_descriptors(folder, options)
+    means = track_means(scene)
+    codecs = codecs_of(scene, means, options, budget_bytes is not None, begin)
+    settings = {"alpha": options.alpha} if options.alpha is not None else {}
+    # global descriptors are for retrieval: who gives them wants the map searched by image
+    images = True if options.globals is not None else options.images
+    wanted = PlanOptions(options.points, options.select, settings, options.error_px, images, seed=options.seed)
+    writer.put_metadata("visual", _provenance(folder, options, budget_bytes))
+    others = writer.size_bytes() if budget_bytes is not None and writer.layers else 0
+    left = None if budget_bytes is None else budget_bytes - others
+
+    def size_with(plan: VisualPlan) -> int:
+        fold_visual(writer, scene, plan, means=means)
+        return writer.size_bytes() - others
+
+    report = begin("Choosing points and codes")
+    try:
+        planned = plan_for_budget(scene, means, left, codecs, wanted, size_with=size_with, report=report)
+    except BudgetError as error:
+        if not others or error.needed_bytes is None:
+            raise
+        raise BudgetError(
+            f"beside {others:,} bytes of other layers, {error.message}",
+            f"give at least {others + error.needed_bytes} bytes",
+        ) from error
+    folded = fold_visual(writer, scene, planned.plan, means=means)
+    return ChosenScene(scene, means, wanted, planned, folded, None if joined is None else round(joined.fraction, 4))
+
+
+def update_scene(updater: FoldUpdater, folder: Path, options: VisualOptions, begin: Begin) -> dict[str, Any]:
+    """Fold the tiles again whose points a new scene changes; errors as `update_visual`."""
+    scene, _ = read_with_descriptors(folder, options)
+    done = update_visual(updater, scene, points=options.points, report=begin("Updating"))
+    return {
+        "tiles_changed": len(done.changed),
+        "tiles_removed": len(done.removed),
+        "tiles_kept": done.kept,
+        "points": done.points,
+        "points_added": done.added,
+        "points_lost": done.lost,
+    }
+
+
+def read_with_descriptors(folder: Path, options: VisualOptions) -> tuple[SceneModel, JoinReport | None]:
+    """Read the scene with its descriptors, and how these were joined to it."""
+    told: list[JoinReport] = []
+    extracted = None
+    if options.photos is not None:
+        from foldmap.visual.features.extract import SiftExtractor
+        from foldmap.visual.features.photos import PhotoFeatures
+
+        extracted = PhotoFeatures(options.photos, SiftExtractor(as_colmap=True))
+    scene = read_scene(
+        folder,
+        options.features,
+        extracted=extracted,
+        global_descriptors=options.globals,
+        metric=options.metric,
+        report=told.append,
+    )
+    return scene, told[0] if told else None
+
+
+def codecs_of(
+    scene: SceneModel, means: FloatArray, options: VisualOptions, several: bool, begin: Begin
+) -> Sequence[DescriptorCodec]:
+    """The codecs to choose among, coarse to fine; one where the user said which, or nothing asks for a choice.
+
+    Args:
+        scene: with descriptors.
+        means: float32 (P, D), of its tracks.
+        options: see there.
+        several: whether there is something to choose by, a budget or a curve.
+        begin: see there.
+    """
+    if options.model is not None:
+        from foldmap.visual.dpq.adapt_codec import codec_from_file
+
+        return [codec_from_file(options.model, means.shape[1])]
+    if options.codec == "transform":
+        return transform_codecs(scene, means, STEPS if options.step is None else (options.step,))
+    if options.codec == "raw":
+        return [raw_for(means)]
+    from foldmap.visual.codes.fit_codecs import DEFAULT_PARTS, TRAINED, descriptors_of, fit_codec, settings_for
+    from foldmap.visual.dpq.adapt_codec import adapted_codec
+    from foldmap.visual.dpq.serialize import read_layer
+    from foldmap.visual.dpq.train import LayerProgress
+
+    data = descriptors_of(scene)
+    if options.codec not in TRAINED:
+        fits = [parts for parts in PARTS if options.codec == "additive" or means.shape[1] % parts == 0]
+        usual = fits if several else [max(parts for parts in (*fits, 1) if parts <= 16)]
+        chosen = [options.parts] if options.parts else usual
+        return [fit_codec(data, parts, options.codec, seed=options.seed) for parts in chosen]
+    settings = replace(settings_for(options.codec), seed=options.seed)
+    if options.epochs is not None:
+        settings = replace(settings, epochs=options.epochs)
+    report = begin("Training the decoder")
+
+    def drawn(progress: LayerProgress) -> None:
+        report(progress.epoch, settings.epochs)
+
+    if options.decoder is not None:
+        return [adapted_codec(data, read_layer(options.decoder), settings, report=drawn)]
+    return [fit_codec(data, options.parts or DEFAULT_PARTS, options.codec, settings, drawn)]
+
+
+def _provenance(folder: Path, options: VisualOptions, budget_bytes: int | None) -> dict[str, Any]:
+    """What the file says of its making: short, for it counts."""
+    said: dict[str, Any] = {"foldmap": __version__, "scene": folder.resolve().name, "select": options.select}
+    for key, value in (("alpha", options.alpha), ("budget_bytes", budget_bytes), ("seed", options.seed or None)):
+        if value is not None:
+            said[key] = value
+    return said
+
+
+def sizes_in(path: Path) -> dict[str, Any]:
+    """Sizes of a file with a visual layer, as counted in the file itself."""
+    with FoldFile.open(path) as file:
+        parameters, used = file.layer(LAYER).parameters, bytes_by_use(file)
+        whole = file.byte_report()
+    layers = {name: size["tile_bytes"] + sum(size["model_bytes"].values()) for name, size in whole["layers"].items()}
+    others = sum(size for name, size in layers.items() if name != LAYER)
+    used["overhead"] = whole["overhead_bytes"] + used.pop("headers")
+    if others:
+        used["other_layers"] = others
+    return {
+        "points": parameters["points"],
+        "images": parameters["images"],
+        "bytes": used,
+        "bytes_a_point": round((whole["file_bytes"] - others) / parameters["points"], 3),
+    }

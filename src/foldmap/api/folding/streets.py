@@ -1,0 +1,190 @@
+"""Street maps into the street layer of an open file: read in any format, with an account of what is not in them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from foldmap import __version__
+from foldmap.api.folding.options import EMBEDDINGS, Report, StreetOptions
+from foldmap.atlas import FoldUpdater, FoldWriter
+from foldmap.errors import ConfigError, ModelError
+from foldmap.formats.street.maps import read_street_maps_counted
+from foldmap.formats.street.reading import MapReading, faults_in_words, strict
+from foldmap.street.defaults import default_model
+from foldmap.street.fold import StreetPlan, fold_street
+from foldmap.street.graph.repair import findings
+from foldmap.street.model import EmbeddingModel, read_model
+from foldmap.street.update import update_street
+
+_MOST_NOTES = 12
+_MAX_MODEL_BYTES = 1 << 30
+Note = Callable[[str], None]
+
+
+def fold_streets(
+    writer: FoldWriter, sources: Sequence[Path], options: StreetOptions, note: Note, report: Report
+) -> dict[str, Any]:
+    """Fold street maps, a region each.
+
+    Args:
+        writer: of the file; the caller commits.
+        sources: files and folders.
+        options: see there.
+        note: called with what was left out, what is damaged and what is odd.
+        report: called with maps done and in all.
+
+    Returns:
+        What the summary says of the layer.
+
+    Raises:
+        FoldmapError: what was brought cannot be used.
+    """
+    plan = plan_of(options)
+    readings = _named(read_maps(sources, options, note), options.name)
+    done = fold_street(writer, [reading.street_map for reading in readings], plan, report=report)
+    writer.put_metadata("street", {"foldmap": __version__, "maps": [source.resolve().name for source in sources]})
+    return {
+        "regions": done.regions,
+        "tiles": done.tiles,
+        "places": done.places,
+        "lane_km": round(done.lane_km, 3),
+        "bytes": dict(done.bytes),
+        "bytes_a_lane_km": done.bytes_per_km,
+        "embeddings": "none" if plan.model is None else plan.vectors,
+        "model": None if plan.model is None else plan.model.name,
+        "error_m": plan.error_m,
+        **_account_of(readings),
+    }
+
+
+def update_streets(
+    updater: FoldUpdater, sources: Sequence[Path], options: StreetOptions, note: Note, report: Report
+) -> dict[str, Any]:
+    """Replace regions by maps of their names, the tiles that changed alone; arguments as `fold_streets`."""
+    model = None if options.model is None else read_street_model(options.model)
+    readings = _named(read_maps(sources, options, note), options.name)
+    counts: Counter[str] = Counter()
+    for number, reading in enumerate(readings, start=1):
+        done = update_street(updater, reading.street_map, model=model)
+        counts["tiles_changed"] += len(done.changed)
+        counts["tiles_removed"] += len(done.removed)
+        counts["tiles_kept"] += done.kept
+        counts["places_embedded"] += done.places
+        report(number, len(readings))
+    return {"regions": [reading.street_map.name for reading in readings], **counts, **_account_of(readings)}
+
+
+def plan_of(options: StreetOptions) -> StreetPlan:
+    """How maps are stored.
+
+    Raises:
+        ConfigError: values that make no sense.
+        ModelError: the model cannot be read.
+    """
+    if options.embeddings is not None and options.embeddings not in EMBEDDINGS:
+        raise ConfigError(
+            f"embeddings cannot be stored as {options.embeddings!r}", f"give one of {', '.join(EMBEDDINGS)}"
+        )
+    if options.spacing == 0 and (options.model is not None or options.embed_model):
+        raise ConfigError("a model embeds places, and none are wanted", "leave the model or --spacing 0 out")
+    said: dict[str, Any] = {
+        "error_m": options.error_m,
+        "spacing_m": options.spacing,
+        "lanes": options.lanes,
+        "tile_m": options.tile_m,
+        "seed": options.seed,
+        "vectors": None if options.embeddings is None else EMBEDDINGS[options.embeddings],
+    }
+    plan = StreetPlan(**{key: value for key, value in said.items() if value is not None})
+    if options.spacing == 0:
+        return plan
+    model = default_model() if options.model is None else read_street_model(options.model)
+    return replace(plan, model=model, embed_model=options.embed_model)
+
+
+def read_street_model(path: Path) -> EmbeddingModel:
+    """Read a model of ``foldmap train street``.
+
+    Raises:
+        ModelError: it is missing, or no street model of this version.
+    """
+    try:
+        if path.stat().st_size > _MAX_MODEL_BYTES:
+            raise ModelError(f"{path} is too large to be a model", "give a model written by foldmap train street")
+        return read_model(path.read_bytes())
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror or error}", "check the path of the model") from error
+    except ModelError as error:
+        raise ModelError(f"{path}: {error.message}".replace(f"{path}: {path}", str(path)), error.cure) from error
+
+
+def read_maps(sources: Sequence[Path], options: StreetOptions, note: Note) -> list[MapReading]:
+    """Read maps, and note what was left out, what is damaged and what is odd; names are made unique by a number.
+
+    Raises:
+        MapInputError: nothing there is a street map, one cannot be read, or is damaged and the user is strict.
+    """
+    readings: list[MapReading] = []
+    taken: Counter[str] = Counter()
+    for source in sources:
+        for reading in read_street_maps_counted(source, options.format):
+            name = reading.street_map.name
+            for line in _notes_on(reading):
+                note(f"note: {name}: {line}")
+            if options.strict:
+                strict(reading)
+            for finding in findings(reading.street_map.graph):
+                note(f"note: {name}: {finding.message}")
+            taken[name] += 1
+            unique = name if taken[name] == 1 else f"{name}-{taken[name]}"
+            readings.append(_renamed(reading, unique))
+    return readings
+
+
+def _renamed(reading: MapReading, name: str) -> MapReading:
+    return replace(reading, street_map=replace(reading.street_map, name=name))
+
+
+def _named(readings: list[MapReading], name: str | None) -> list[MapReading]:
+    """Maps with the name that the user gave."""
+    if name is None:
+        return readings
+    if len(readings) != 1:
+        raise ConfigError(f"one name for {len(readings)} street maps", "leave --name out, or fold one map")
+    return [_renamed(readings[0], name)]
+
+
+def _notes_on(reading: MapReading) -> list[str]:
+    """What is wrong in a file, and what its reader left out, a line each kind; of many only the most frequent."""
+    ordered = sorted(reading.left_out.items(), key=lambda row: (-row[1], row[0]))
+    lines = faults_in_words(reading.faults)
+    for what, count in ordered[:_MOST_NOTES]:
+        length_m = reading.left_out_m.get(what)
+        lines.append(f"left out {count} x {what}" + ("" if length_m is None else f" ({length_m:,.0f} m)"))
+    rest = ordered[_MOST_NOTES:]
+    return [*lines, f"left out {sum(n for _, n in rest)} x of {len(rest)} other kinds"] if rest else lines
+
+
+def _account_of(readings: list[MapReading]) -> dict[str, Any]:
+    """What of each map was left out and what is damaged, as the summary gives it."""
+    left_out: dict[str, Any] = {}
+    damaged: dict[str, Any] = {}
+    for reading in readings:
+        name, metres = reading.street_map.name, reading.left_out_m
+        if reading.left_out:
+            left_out[name] = {
+                what: {"count": count} | ({"lane_m": round(metres[what], 1)} if what in metres else {})
+                for what, count in reading.left_out.items()
+            }
+        if reading.faults:
+            damaged[name] = {
+                "faults": len(reading.faults),
+                "lanes": sum(fault.lanes for fault in reading.faults),
+                "lane_m": round(sum(fault.length_m for fault in reading.faults), 1),
+                "first": reading.faults[0].where,
+            }
+    return {"left_out": left_out, "damaged": damaged}

@@ -1,0 +1,148 @@
+"""``foldmap fold``: rasters, a scene and street maps into one .fold file; of a file what changed."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, fields
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from foldmap.cli.common import bars, put, save_settings, say
+from foldmap.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from foldmap.api.folding import LidarOptions, StreetOptions, VisualOptions
+
+EXAMPLES = (
+    "\b\nExamples:\n  foldmap fold map.tif scene/ streets.osm -o town.fold --budget 1MB\n"
+    "  foldmap fold map.tif -o map.fold --model out/train/model.safetensors --json\n"
+    "  foldmap fold --update town.fold new.tif\n"
+    "  foldmap fold scene/ --into town.fold\n"
+    "  foldmap fold scene/ -o scene.fold --budget 100kB --report out/report\n"
+    "  foldmap fold colmap/sparse/0 -o scene.fold --features feats-superpoint-n4096-r1024.h5\n"
+    "  foldmap fold karlsruhe.osm -o streets.fold --error 0.05\n"
+    "  foldmap fold berlin.net.xml.gz bologna.net.xml.gz -o streets.fold --embeddings int8\n"
+    "  foldmap fold tiles/ -o streets.fold --model out/street/model.safetensors --spacing 5"
+)
+_file = partial(typer.Option, metavar="MAP.fold")
+_lidar, _photos, _streets, _more = (
+    partial(typer.Option, rich_help_panel=panel) for panel in ("Lidar", "Photos", "Streets", "More")
+)
+_FIELDS = {"globals_": "globals", "format_": "format", "report": "curve"}
+"""Parameters whose field of the options has another name."""
+
+
+def fold(
+    context: typer.Context,
+    sources: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="MAP...", help="GeoTIFF of ground intensity; a scene; street maps: files and folders, in any mix."
+        ),
+    ],
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="The .fold file.")] = None,
+    budget: Annotated[str | None, typer.Option(help="Largest size of the file, like 1MB.")] = None,
+    into: Annotated[Path | None, _file(help="Add to this file, or replace what it has of the kind.")] = None,
+    update: Annotated[Path | None, _file(help="Fold again the tiles of this file whose source changed.")] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="A model of foldmap train; else a shipped one, a scene's code by its codec.")
+    ] = None,
+    rate: Annotated[float | None, _lidar(help="Most bits per m2 of observed ground.")] = None,
+    band: Annotated[int | None, _lidar(help="Band that holds intensity, from 1.")] = None,
+    tile_blocks: Annotated[int | None, _lidar(help="Blocks of 512 px a tile side, 1 to 16; 2.")] = None,
+    before: Annotated[Path | None, _lidar(help="With --update: the raster that was folded; saves time.")] = None,
+    features: Annotated[Path | None, _photos(help="hloc .h5 or COLMAP .db; else what lies beside the model.")] = None,
+    photos: Annotated[Path | None, _photos(help="Folder of the photos, to extract SIFT again.")] = None,
+    globals_: Annotated[
+        Path | None, _photos("--globals", help="hloc .h5 of one descriptor a photo, for retrieval.")
+    ] = None,
+    points: Annotated[int | None, _photos(help="At most so many points.")] = None,
+    select: Annotated[str | None, _photos(help="spread, cover, gamma, longest or random.")] = None,
+    alpha: Annotated[float | None, _photos(help="Of --select gamma, 0 to 1.")] = None,
+    codec: Annotated[str | None, _photos(help="transform, pq, opq, additive, dpqed, dpqed+ or raw.")] = None,
+    step: Annotated[float | None, _photos(help="Of transform codes; larger is smaller.")] = None,
+    parts: Annotated[int | None, _photos(help="Bytes a descriptor of pq and dpqed.")] = None,
+    epochs: Annotated[int | None, _photos(help="Of training dpqed.")] = None,
+    decoder: Annotated[Path | None, _photos(help="A trained dpqed layer, to be adapted.")] = None,
+    error_px: Annotated[float | None, _photos(help="Error of positions as reprojected; a third of the noise.")] = None,
+    images: Annotated[bool | None, _photos("--keep-images/--no-images", help="Poses of photos, who sees what.")] = None,
+    metric: Annotated[bool | None, _photos("--metric/--not-metric", help="Whether in metres.")] = None,
+    report: Annotated[Path | None, _photos(help="Folder for the curve of accuracy against bytes.")] = None,
+    error_m: Annotated[float | None, _streets("--error", help="Error of the stored lanes, metres; 0.10.")] = None,
+    spacing: Annotated[float | None, _streets(help="Metres between places along a lane; 5, 0 for none.")] = None,
+    embeddings: Annotated[str | None, _streets(help="none (drawn when wanted), half, int8, int4, 1bit or pq.")] = None,
+    lanes: Annotated[str | None, _streets(help="Of lanes keep none, traits (width, speed, type) or all.")] = None,
+    tile_m: Annotated[float | None, _streets("--tile", help="Metres a tile side; 512.")] = None,
+    name: Annotated[str | None, _streets(help="Of the region, where there is one map.")] = None,
+    format_: Annotated[str | None, _streets("--format", help="Of the maps, where content does not tell.")] = None,
+    strict: Annotated[bool | None, _streets("--strict", help="Refuse a map in which anything is damaged.")] = None,
+    as_: Annotated[str | None, _more("--as", help="raster, scene or street, where content does not tell.")] = None,
+    embed_model: Annotated[bool, _more("--embed-model", help="Put a shipped model in, not its name alone.")] = False,
+    seed: Annotated[int | None, _more(help="Scene, street: of every random choice.")] = None,
+    as_json: Annotated[bool, _more("--json", help="Print the summary as JSON.")] = False,
+) -> None:
+    """Fold maps into one small file that holds, or names, all a localizer needs.
+
+    A GeoTIFF is a raster of ground intensity. A folder with a COLMAP model or kapture is a scene, also what foldmap
+    build visual made. Lane graphs are street maps, one file or many: Argoverse 2, Lanelet2, SUMO, OpenDRIVE, GeoJSON,
+    GeoParquet, CSV of polylines, labelled ortho tiles. Several kinds at once share the budget.
+    """
+    from foldmap.api.folding.one_file import fold as fold_all
+    from foldmap.api.folding.one_file import parse_size
+    from foldmap.api.folding.sources import kinds_of_sources
+
+    targets = [target for target in (output, into, update) if target is not None]
+    if len(targets) != 1:
+        raise ConfigError("say where the map goes", "give one of -o MAP.fold, --update MAP.fold and --into MAP.fold")
+    size = parse_size(budget) if budget is not None else None
+    found = kinds_of_sources(sources, as_)
+    options = _options(context, found)
+    with bars() as begin:
+        adds, changes = into is not None, update is not None
+        summary = fold_all(found, targets[0], budget=size, into=adds, update=changes, note=say, report=begin, **options)
+    layers = {name: summary.pop(name) for name in options if name in summary}
+    if update is None:
+        asked = {"sources": sources, "budget_bytes": size, "into": into is not None}
+        said = {name: asdict(value) for name, value in options.items() if name in layers}
+        save_settings(targets[0], "fold", {**asked, **said, "chosen": layers})
+    put({**summary, **(next(iter(layers.values())) if len(layers) == 1 else layers)}, as_json)
+
+
+def _options(context: typer.Context, found: Mapping[str, list[Path]]) -> dict[str, Any]:
+    """What the user said, by layer.
+
+    Raises:
+        ConfigError: an option is for no source of those that were given, or could be for two.
+    """
+    from foldmap.api.folding import LidarOptions, StreetOptions, VisualOptions
+    from foldmap.api.folding.sources import KINDS, RASTER, SCENE, STREET
+
+    taking: dict[str, type[LidarOptions | VisualOptions | StreetOptions]] = {
+        RASTER: LidarOptions,
+        SCENE: VisualOptions,
+        STREET: StreetOptions,
+    }
+    names = {kind: {field.name for field in fields(options)} for kind, options in taking.items()}
+    said: dict[str, dict[str, Any]] = {kind: {} for kind in taking}
+    labels = {one.name: max(one.opts, key=len) for one in context.command.params}
+    for name, value in context.params.items():
+        field, label = _FIELDS.get(name, name), labels[name]
+        kinds = [kind for kind in taking if field in names[kind]]
+        if not kinds or not str(context.get_parameter_source(name)).endswith("COMMANDLINE"):
+            continue
+        here = [kind for kind in kinds if kind in found]
+        if not here:
+            kind, source = next((kind, paths[0]) for kind, paths in found.items())
+            what = {SCENE: "is a scene", STREET: "is a street map"}.get(kind, "is no folder")
+            belongs = " or ".join(KINDS[one] for one in kinds)
+            raise ConfigError(f"{source} {what}, and {label} is for {belongs}", f"leave {label} out, or check the path")
+        if field == "model" and len(here) > 1:
+            raise ConfigError(f"{label} could be for {' or '.join(here)}", "fold one of them later, with --into")
+        for kind in here:
+            said[kind][field] = value
+    layers = {RASTER: "lidar", SCENE: "visual", STREET: "street"}
+    return {layers[kind]: options(**said[kind]) for kind, options in taking.items()}

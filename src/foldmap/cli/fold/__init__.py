@@ -1,1 +1,0 @@
-"""``foldmap fold``."""

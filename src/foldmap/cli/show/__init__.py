@@ -1,1 +1,0 @@
-"""``foldmap show`` and ``verify``."""

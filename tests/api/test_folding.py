@@ -1,0 +1,183 @@
+"""Sources of all kinds in one call: one file, one budget, one transaction; updates write what changed."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from foldmap.api.folding import LidarOptions, StreetOptions, VisualOptions, fold
+from foldmap.atlas import FoldFile, FoldWriter, verify
+from foldmap.errors import BudgetError, ConfigError, MapFormatError, MapInputError
+from foldmap.street.unfold import StreetLayer
+from tests.cli.cli_place import ground, make_bundle, write_tif
+from tests.cli.scene_place import room_scene, write_scene
+
+ROWS = [f"{k},{x},{4 * k + 20 * math.sin(x / 40):.3f}\n" for k in range(6) for x in range(0, 900, 10)]
+HEAD = "line,x_m,y_m\n"
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """map.tif, scene/, lanes.csv and model.safetensors; read only."""
+    folder = tmp_path_factory.mktemp("place")
+    write_tif(folder / "map.tif", ground())
+    write_scene(room_scene(), folder / "scene")
+    (folder / "lanes.csv").write_text(HEAD + "".join(ROWS))
+    (folder / "model.safetensors").write_bytes(make_bundle().to_bytes())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def said(place: Path) -> dict[str, object]:
+    return {
+        "lidar": LidarOptions(model=place / "model.safetensors"),
+        "visual": VisualOptions(step=0.1),
+        "street": StreetOptions(spacing=0, tile_m=100),
+    }
+
+
+@pytest.fixture(scope="module")
+def town(place: Path, said: dict[str, object], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of all three; read only."""
+    out = tmp_path_factory.mktemp("town") / "town.fold"
+    fold([place / "map.tif", place / "scene", place / "lanes.csv"], out, **said)  # type: ignore[arg-type]
+    return out
+
+
+def tiles_in(path: Path) -> dict[tuple[str, int, int], bytes | None]:
+    with FoldFile.open(path) as file:
+        return {(one.name, *key): file.tile(one.name, *key) for one in file.layers() for key in file.tiles(one.name)}
+
+
+def test_three_kinds_are_three_layers_of_one_file(place: Path, town: Path, tmp_path: Path) -> None:
+    with FoldFile.open(town) as file:
+        assert {one.name: one.kind for one in file.layers()} == {k: k for k in ("street", "lidar", "visual")}
+        assert {"provenance", "visual", "street"} <= set(file.metadata())
+    assert list(verify(town)) == []
+
+
+def test_the_budget_is_of_the_whole_file(place: Path, said: dict[str, object], town: Path, tmp_path: Path) -> None:
+    sources = [place / "map.tif", place / "scene", place / "lanes.csv"]
+    budget = town.stat().st_size - 6000
+    out = tmp_path / "town.fold"
+    summary = fold(sources, out, budget=budget, **said)  # type: ignore[arg-type]
+    assert budget - 4096 < out.stat().st_size == summary["file_bytes"] <= budget
+    whole = tiles_in(town)
+    assert all(data == whole[key] for key, data in tiles_in(out).items() if key[0] != "visual")
+    assert summary["visual"]["points"] < summary["visual"]["points_of_scene"]
+    held = out.read_bytes()
+    others = fold([sources[0], sources[2]], tmp_path / "others.fold", **said)["file_bytes"]  # type: ignore[arg-type]
+    (tmp_path / "others.fold").unlink()
+    for small, words in ((others + 500, "other layers"), (others // 2, "smallest size reached")):
+        with pytest.raises(BudgetError, match=words):
+            fold(sources, out, budget=small, **said)  # type: ignore[arg-type]
+    assert out.read_bytes() == held
+    assert [entry.name for entry in tmp_path.iterdir()] == ["town.fold"]
+
+
+def test_a_raster_leaves_half_to_a_scene(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, rate in (("rich", 9.0), ("lean", 0.4)):
+        bundle = make_bundle(name)
+        bundle.rate_bit_m2 = rate
+        (tmp_path / f"{name}.safetensors").write_bytes(bundle.to_bytes())
+    monkeypatch.setattr("foldmap.lidar.defaults.weights_folder", lambda: tmp_path)
+    held = LidarOptions(embed_model=True)
+    fold(place / "map.tif", tmp_path / "a.fold", lidar=held)
+    lidar_bytes = (tmp_path / "a.fold").stat().st_size
+    told: list[str] = []
+    for budget, model in ((3 * lidar_bytes, "rich"), (int(1.5 * lidar_bytes), "lean")):
+        visual = VisualOptions(step=0.1, points=60)
+        both = [place / "map.tif", place / "scene"]
+        done = fold(both, tmp_path / "b.fold", budget=budget, lidar=held, visual=visual, note=told.append)
+        assert done["lidar"]["model"] == model
+        assert done["file_bytes"] <= budget
+    alone = fold(place / "map.tif", tmp_path / "a.fold", budget=int(1.5 * lidar_bytes), lidar=held)
+    assert alone["lidar"]["model"] == "rich"
+    assert [line.split(":")[0] for line in told] == ["rich"]
+
+
+def test_a_layer_of_any_kind_goes_into_a_file_and_is_replaced_whole(
+    place: Path, said: dict[str, object], town: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "town.fold"
+    fold(place / "lanes.csv", out, street=StreetOptions(spacing=0, tile_m=300))
+    fold([place / "map.tif", place / "scene"], out, into=True, **said)  # type: ignore[arg-type]
+    fold(str(place / "lanes.csv"), str(out), into=True, street=said["street"])  # type: ignore[arg-type]
+    assert tiles_in(out) == tiles_in(town)
+    write_tif(tmp_path / "small.tif", ground()[:90, :70])
+    fold(tmp_path / "small.tif", out, into=True, lidar=said["lidar"])  # type: ignore[arg-type]
+    fold(tmp_path / "small.tif", tmp_path / "alone.fold", lidar=said["lidar"])  # type: ignore[arg-type]
+    of_lidar = {key: data for key, data in tiles_in(out).items() if key[0] == "lidar"}
+    assert of_lidar == tiles_in(tmp_path / "alone.fold")
+    with pytest.raises(MapFormatError, match="there is no file"):
+        fold(place / "lanes.csv", tmp_path / "none.fold", into=True)
+
+
+def test_two_rasters_are_one_map(place: Path, said: dict[str, object], town: Path, tmp_path: Path) -> None:
+    whole = ground()
+    west, east = whole.copy(), whole.copy()
+    west[:, 200:] = -1.0
+    east[:, :200] = -1.0
+    halves = [write_tif(tmp_path / f"{name}.tif", half) for name, half in (("w", west), ("e", east))]
+    fold(halves, tmp_path / "map.fold", lidar=said["lidar"])  # type: ignore[arg-type]
+    assert {key: data for key, data in tiles_in(town).items() if key[0] == "lidar"} == tiles_in(tmp_path / "map.fold")
+
+
+def test_an_update_of_nothing_changes_nothing_and_of_something_that(place: Path, town: Path, tmp_path: Path) -> None:
+    out = tmp_path / "town.fold"
+    out.write_bytes(town.read_bytes())
+    lidar = LidarOptions(model=place / "model.safetensors")
+    sources = [place / "map.tif", place / "scene", place / "lanes.csv"]
+    done = fold(sources, out, update=True, lidar=lidar)
+    assert [done[layer]["tiles_changed"] for layer in ("lidar", "visual", "street")] == [0, 0, 0]
+    assert out.read_bytes() == town.read_bytes()
+    (tmp_path / "lanes.csv").write_text(HEAD + "".join(ROWS[:-3]))
+    done = fold(tmp_path / "lanes.csv", out, update=True)
+    assert (done["street"]["regions"], done["street"]["tiles_changed"]) == (["lanes"], 1)
+    assert done["street"]["tiles_kept"] > 5
+    assert sum(data != tiles_in(town).get(key) for key, data in tiles_in(out).items()) <= 1
+    with FoldFile.open(out) as file:
+        assert StreetLayer(file).graph("lanes").vertices_m[:, 0].max() == pytest.approx(890, abs=0.2)
+
+
+def test_an_update_that_fails_or_is_killed_leaves_the_old_file(place: Path, town: Path, tmp_path: Path) -> None:
+    out, before = tmp_path / "town.fold", town.read_bytes()
+    out.write_bytes(before)
+    (tmp_path / "lanes.csv").write_text(HEAD + "".join(ROWS[:-3]))
+    write_tif(tmp_path / "map.tif", ground()[:200])
+    model = LidarOptions(model=place / "model.safetensors")
+    with pytest.raises(MapInputError, match="another grid"):
+        fold([tmp_path / "lanes.csv", tmp_path / "map.tif"], out, update=True, lidar=model)
+    assert out.read_bytes() == before
+    child = os.fork()
+    if child == 0:
+        FoldWriter._write = lambda self, path: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[method-assign]
+        fold(tmp_path / "lanes.csv", out, update=True)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    assert out.read_bytes() == before
+    assert fold(tmp_path / "lanes.csv", out, update=True)["street"]["tiles_changed"] == 1
+
+
+def test_what_does_not_go_together_is_refused(place: Path, town: Path, tmp_path: Path) -> None:
+    out = tmp_path / "town.fold"
+    out.write_bytes(town.read_bytes())
+    for given, words in (
+        ({"update": True, "budget": "1MB"}, "keeps the file's model"),
+        ({"update": True, "street": StreetOptions(error_m=0.2)}, "keeps the file's model"),
+        ({"budget": "much"}, "is no size"),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            fold(place / "lanes.csv", out, **given)  # type: ignore[arg-type]
+    for sources, words in (
+        ([], "nothing to fold"),
+        ([place / "scene", place / "scene"], "second scene"),
+        ({"painting": [place / "lanes.csv"]}, "no kind of map"),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            fold(sources, out)
+    assert out.read_bytes() == town.read_bytes()
