@@ -26,7 +26,7 @@ KNOWN: dict[bytes, LaneGraph] = {}
 def tiny_tiles(count: int = 3) -> list[GroundTile]:
     """Tiles of 180 m, each of a town of its own."""
     place = {"west_m": -90.0, "south_m": -90.0, "side_m": 180.0}
-    return [town_tile(TownWorld(seed), resolution_m=0.5, day_seed=seed, **place) for seed in range(300, 300 + count)]
+    return [town_tile(TownWorld(seed), resolution_m=1.0, day_seed=seed, **place) for seed in range(300, 300 + count)]
 
 
 def see_all(patch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 from scipy.ndimage import distance_transform_edt
 
@@ -15,6 +17,7 @@ SIDE_M = 120.0
 PIXEL_M = 0.5
 
 
+@cache
 def tile(seed: int) -> GroundTile:
     """Straight lanes of random direction, painted 2 m wide, with a fading edge towards where they lead."""
     rng = np.random.default_rng(seed)

@@ -24,7 +24,7 @@ from foldmap.street.paper.encoders.lite import Lite0
 from foldmap.street.places import sample_places
 from foldmap.street.source import LaneGraph
 
-SMALL = FieldSpec(Window(-16, 16, -16, 16))
+SMALL = FieldSpec(Window(-8, 8, -8, 8))
 
 
 def _model(with_map: bool = False, turns: int = 4) -> FieldEmbedding:
@@ -34,7 +34,7 @@ def _model(with_map: bool = False, turns: int = 4) -> FieldEmbedding:
 
 def _crops(count: int = 3) -> list[AerialCrop]:
     ground = tile(0).ground
-    return [ground.crop(SE2(60 + k, 60, 0.3 * k), SMALL.window, 128) for k in range(count)]
+    return [ground.crop(SE2(60 + 0.3 * k, 60, 0.3 * k), SMALL.window, 64) for k in range(count)]
 
 
 def test_it_is_an_embedding_model_with_unit_rows() -> None:
@@ -78,7 +78,7 @@ def test_bytes_round_trip_and_are_the_same_each_time() -> None:
 def test_a_network_with_a_map_answers_three_fields() -> None:
     model = _model(with_map=True)
     fields = model.read_fields(_crops(2), draw_all([tile(0).map.graph] * 2, SMALL))
-    assert fields.shape == (2, 24, 32, 32)
+    assert fields.shape == (2, 24, 16, 16)
 
 
 def test_trunks_are_lite0s() -> None:

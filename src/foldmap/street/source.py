@@ -98,9 +98,8 @@ class LaneGraph:
                 f"edge {loops[0]} of the lane graph is a self-loop at vertex {self.edges[loops[0], 0]}",
                 "drop it, or let `foldmap.street.graph.repair` drop it",
             )
-        keys = self.edges[:, 0] * max(1, count) + self.edges[:, 1]
-        order = np.argsort(keys, kind="stable")
-        twice = np.flatnonzero(np.diff(keys[order]) == 0)
+        order = np.argsort(self.edges[:, 0] * max(1, count) + self.edges[:, 1], kind="stable")
+        twice = np.flatnonzero((np.diff(self.edges[order], axis=0) == 0).all(1))
         if len(twice):
             raise MapInputError(
                 f"edge {order[twice[0] + 1]} of the lane graph is there twice",
@@ -184,13 +183,9 @@ class LaneGraph:
 
     def take_edges(self, kept: AnyArray) -> LaneGraph:
         """Some edges, by mask or index, and the vertices that they use, in their order; attributes stay whole."""
-        edges = self.edges[kept]
-        used = np.unique(edges)
-        place = np.full(len(self), -1, np.int64)
-        place[used] = np.arange(len(used))
-        return replace(
-            self, vertices_m=self.vertices_m[used], edges=place[edges], kind=self.kind[kept], lane=self.lane[kept]
-        )
+        used, place = np.unique(self.edges[kept], return_inverse=True)
+        edges = place.reshape(-1, 2).astype(np.int64)
+        return replace(self, vertices_m=self.vertices_m[used], edges=edges, kind=self.kind[kept], lane=self.lane[kept])
 
     def with_chain(self, vertices_m: DoubleArray, chain: IntArray) -> LaneGraph:
         """One more lane: further vertices, and where it runs, by index into the old vertices and these."""

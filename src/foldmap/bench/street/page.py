@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from foldmap.atlas.whole import write_whole
-from foldmap.bench.common.tables import to_csv, to_json
+from foldmap.bench.common.tables import ResultPage
 from foldmap.bench.street.data import SEMI_SYNTHETIC, StreetData
 from foldmap.bench.street.localization import Localization
 from foldmap.bench.street.retrieval import Retrieval
@@ -18,17 +17,17 @@ from foldmap.bench.street.sizes import Size
 from foldmap.bench.street.split import LEAKY
 from foldmap.bench.street.tables import TABLES
 from foldmap.bench.street.updates import Updates
-from foldmap.report import Page
 from foldmap.report.street_map import street_map
 from foldmap.report.street_plots import chamfer_plot, library_plot, recall_plot
 from foldmap.report.street_strips import StreetStrip, street_strips
 from foldmap.street.images.ground import BirdsEye
-from foldmap.types import BoolArray, ByteArray
 
 Rows = list[dict[str, Any]]
 _SHOWN_PX = 240
 _EACH = 3
 _SHOWN_METHODS = 4
+_UNSEEN = (232, 236, 240)
+"""Ground that no camera sees is pale."""
 
 
 @dataclass(frozen=True)
@@ -52,22 +51,22 @@ class StreetResults:
 
 def write_street(results: StreetResults, folder: Path) -> dict[str, Rows]:
     """Write each table as JSON and CSV, plots as SVG, pictures as PNG, and ``report.html``; returns rows by table."""
-    folder.mkdir(parents=True, exist_ok=True)
-    page = Page("foldmap street benchmark", _lead(results))
-    if results.command:
-        page.command(results.command)
-    written: dict[str, Rows] = {}
-    for name, done in (("main", results.main), ("ring", results.ring), ("modal", results.modal)):
-        if done is not None:
-            written[name] = _retrieval(page, folder, name, done)
-    separation = _separation(results)
+    page = _StreetPage(folder, "foldmap street benchmark", _lead(results), results.command)
+    done = results.main or results.modal or results.ring
+    page.leaky = done.distances.leaky if done else results.data.split.leaky
+    page.separation = f"{LEAKY}." if page.leaky else "Held-out maps share no map with the training places."
+    page.separation = str(done.distances) if done else page.separation
+    written = {
+        name: page.retrieval(name, one)
+        for name, one in (("main", results.main), ("ring", results.ring), ("modal", results.modal))
+        if one is not None
+    }
     if results.sizes:
-        written["size"] = _sizes(page, folder, results, separation)
+        written["size"] = page.sizes(results.sizes, results.data.label)
     if results.updates is not None:
-        rows = results.updates.rows()
-        written["update"] = _table(page, folder, "update", rows, results.updates.label, separation)
+        written["update"] = page.rows("update", results.updates.rows(), results.updates.label)
     if results.localization is not None:
-        written["localization"] = _localization(page, folder, results.localization, separation, results)
+        written["localization"] = page.localization(results.localization)
     if results.notes:
         page.heading("Left out")
         for note in results.notes:
@@ -78,113 +77,81 @@ def write_street(results: StreetResults, folder: Path) -> dict[str, Rows]:
 
 def _lead(results: StreetResults) -> str:
     split = results.data.split
-    said = (
-        f"{LEAKY}. "
-        if split.leaky
-        else f"Split by {split.by}: queries come from {', '.join(split.test)}; the others train and are retrieved. "
-    )
+    said = f"Split by {split.by}: queries come from {', '.join(split.test)}; the others train and are retrieved. "
+    said = f"{LEAKY}. " if split.leaky else said
     said += "Given models are taken at their word that they have not seen the held-out maps."
     return said + (" A quick run: its figures are no results." if results.quick else "")
 
 
-def _separation(results: StreetResults) -> str:
-    done = results.main or results.modal or results.ring
-    if done is not None:
-        return str(done.distances)
-    return f"{LEAKY}." if results.data.split.leaky else "Held-out maps share no map with the training places."
+class _StreetPage(ResultPage):
+    """The page, and what its headings and captions say of the split."""
+
+    leaky = False
+    separation = ""
+
+    def marked(self, text: str, label: str) -> str:
+        """A heading with what a reader must not miss."""
+        marks = [mark for mark, there in (("LEAKY", self.leaky), ("SEMI-SYNTHETIC", SEMI_SYNTHETIC in label)) if there]
+        return f"{text} [{', '.join(marks)}]" if marks else text
+
+    def rows(self, name: str, rows: Rows, label: str, separation: str = "") -> Rows:
+        rows = [{**row, "images": label, "leaky": self.leaky} for row in rows]
+        self.keep_rows(name, rows)
+        table = TABLES[name]
+        columns = {key: title for key, title in table.columns.items() if any(key in row for row in rows)}
+        self.heading(self.marked(table.title, label))
+        self.table(rows, columns, f"Images: {label}. {separation or self.separation} {table.caption}")
+        return rows
+
+    def retrieval(self, name: str, done: Retrieval) -> Rows:
+        rows = self.rows(name, done.rows(), done.label, f"{len(done.truths)} queries. {done.distances}")
+        values = {key: scored.chamfer_m for key, scored in done.methods.items()}
+        svg = chamfer_plot(values, self.marked("Chamfer distance of the first graph", done.label))
+        self.keep_figure(f"{name}-chamfer.svg", svg, "Share of the queries below a Chamfer distance.")
+        if name != "modal":
+            caption = "foldmap's best, middle and worst queries: image, truth, answers with the truth pale below."
+            self.keep_figure(f"{name}-pictures.png", best_and_worst(done), self.marked(caption, done.label))
+        return rows
+
+    def sizes(self, sizes: Sequence[Size], label: str) -> Rows:
+        rows = self.rows("size", [size.row() for size in sizes], label)
+        count, ours, best, chance = (
+            [row[key] for row in rows] for key in ("count", "chamfer_m", "oracle_m", "random_m")
+        )
+        svg = library_plot(count, ours, best, chance, self.marked("Quality against library size", label))
+        self.keep_figure("size.svg", svg, "Mean Chamfer distance against library size.")
+        return rows
+
+    def localization(self, done: Localization) -> Rows:
+        rows = self.rows("localization", done.rows(), done.label)
+        places = ", ".join(f"{name} {count:,}" for name, count in done.places.items())
+        self.text(f"Places of each map: {places}.")
+        for number, question in enumerate(dict.fromkeys(question for question, _ in done.found)):
+            errors = {method: one.error_m for (asked, method), one in done.found.items() if asked == question}
+            svg = recall_plot(errors, self.marked(f"Localization: {question}", done.label))
+            self.keep_figure(f"localization-{number}.svg", svg, f"Answers within: {question}.")
+        if done.example is not None:
+            at, estimate, truth = done.example
+            png = street_map(at, estimate.belief, truth, estimate, self.marked("The end of a drive", done.label))
+            caption = "Belief over the lanes at the end of the first map's drive."
+            self.keep_figure("localization-drive.png", png, caption)
+        return rows
 
 
-def _labelled(text: str, label: str, leaky: bool) -> str:
-    marks = [mark for mark, there in (("LEAKY", leaky), ("SEMI-SYNTHETIC", SEMI_SYNTHETIC in label)) if there]
-    return f"{text} [{', '.join(marks)}]" if marks else text
-
-
-def _table(page: Page, folder: Path, name: str, rows: Rows, label: str, separation: str) -> Rows:
-    leaky = LEAKY in separation
-    rows = [{**row, "images": label, "leaky": leaky} for row in rows]
-    write_whole(folder / f"{name}.json", to_json(rows))
-    write_whole(folder / f"{name}.csv", to_csv(rows))
-    table = TABLES[name]
-    columns = {key: title for key, title in table.columns.items() if any(key in row for row in rows)}
-    page.heading(_labelled(table.title, label, leaky))
-    page.table(rows, columns, f"Images: {label}. {separation} {table.caption}")
-    return rows
-
-
-def _retrieval(page: Page, folder: Path, name: str, done: Retrieval) -> Rows:
-    separation = f"{len(done.truths)} queries. {done.distances}"
-    rows = _table(page, folder, name, done.rows(), done.label, separation)
-    leaky = done.distances.leaky
-    values = {key: scored.chamfer_m for key, scored in done.methods.items()}
-    svg = chamfer_plot(values, _labelled("Chamfer distance of the first graph", done.label, leaky))
-    _figure(page, folder, f"{name}-chamfer.svg", svg, "Share of the queries below a Chamfer distance.")
-    if name != "modal":
-        png = qualitative(done)
-        caption = "foldmap's best, middle and worst queries: image, truth, answers with the truth pale below."
-        caption = _labelled(caption, done.label, leaky)
-        _figure(page, folder, f"{name}-pictures.png", png, caption)
-    return rows
-
-
-def qualitative(done: Retrieval, each: int = _EACH) -> bytes:
+def best_and_worst(done: Retrieval) -> bytes:
     """Image, truth and answers side by side for foldmap's best, median and worst queries; PNG."""
     order = np.argsort(done.methods["foldmap"].chamfer_m, kind="stable")
-    middle = max(0, len(order) // 2 - each // 2)
-    picked = {"best": order[:each], "median": order[middle : middle + each], "worst": order[-each:]}
+    middle = max(0, len(order) // 2 - _EACH // 2)
+    picked = {"best": order[:_EACH], "median": order[middle : middle + _EACH], "worst": order[-_EACH:]}
     eye = BirdsEye(done.window, _SHOWN_PX)
-    shown = [name for name in done.methods if name not in ("random", "foldmap")]
+    shown = ["foldmap", *(name for name in done.methods if name not in ("random", "foldmap"))][: 1 + _SHOWN_METHODS]
     strips = []
     for what, queries in picked.items():
         for query in dict.fromkeys(queries.tolist()):
             image, seen = eye(done.queries[query].observation)
+            image = np.where(seen[..., None], image, np.array(_UNSEEN, np.uint8))
             graphs = {"truth": done.truths[query]}
-            for name in ("foldmap", *shown)[: 1 + _SHOWN_METHODS]:
-                graphs[name] = done.methods[name].answers.graphs[query]
+            graphs |= {name: done.methods[name].answers.graphs[query] for name in shown}
             value = done.methods["foldmap"].chamfer_m[query]
-            strips.append(StreetStrip(f"{what}: {value:.2f} m", _blanked(image, seen), graphs))
+            strips.append(StreetStrip(f"{what}: {value:.2f} m", image, graphs))
     return street_strips(strips, done.window)
-
-
-def _sizes(page: Page, folder: Path, results: StreetResults, separation: str) -> Rows:
-    sizes = results.sizes
-    rows = _table(page, folder, "size", [size.row() for size in sizes], results.data.label, separation)
-    title = _labelled("Quality against library size", results.data.label, results.data.split.leaky)
-    svg = library_plot(
-        [size.count for size in sizes],
-        [size.chamfer_m for size in sizes],
-        [size.oracle_m for size in sizes],
-        [size.random_m for size in sizes],
-        title,
-    )
-    _figure(page, folder, "size.svg", svg, "Mean Chamfer distance against library size.")
-    return rows
-
-
-def _localization(page: Page, folder: Path, done: Localization, separation: str, results: StreetResults) -> Rows:
-    rows = _table(page, folder, "localization", done.rows(), done.label, separation)
-    places = ", ".join(f"{name} {count:,}" for name, count in done.places.items())
-    page.text(f"Places of each map: {places}.")
-    leaky = results.data.split.leaky
-    for number, question in enumerate(dict.fromkeys(question for question, _ in done.found)):
-        errors = {method: one.error_m for (asked, method), one in done.found.items() if asked == question}
-        title = _labelled(f"Localization: {question}", done.label, leaky)
-        _figure(page, folder, f"localization-{number}.svg", recall_plot(errors, title), f"Answers within: {question}.")
-    if done.example is not None:
-        at, estimate, truth = done.example
-        png = street_map(at, estimate.belief, truth, estimate, _labelled("The end of a drive", done.label, leaky))
-        _figure(
-            page, folder, "localization-drive.png", png, "Belief over the lanes at the end of the first map's drive."
-        )
-    return rows
-
-
-def _figure(page: Page, folder: Path, name: str, picture: bytes, caption: str) -> None:
-    write_whole(folder / name, picture)
-    page.figure(picture, caption)
-
-
-def _blanked(image: ByteArray, seen: BoolArray) -> ByteArray:
-    """Ground that no camera sees is pale."""
-    shown = image.copy()
-    shown[~seen] = (232, 236, 240)
-    return shown

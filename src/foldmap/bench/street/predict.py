@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from foldmap.atlas.whole import write_whole
+from foldmap.bench.common.kept import refuse_others
 from foldmap.errors import ConfigError, FoldmapError
 from foldmap.street.source import LaneGraph
 from foldmap.types import AnyArray, FloatArray, IntArray
@@ -78,12 +79,7 @@ class Kept:
         path = self._path("answers", name, ".npz")
         if path.exists():
             arrays = _read(path)
-            found = json.loads(str(arrays["configuration"]))
-            if found != wanted:
-                differing = [key for key in sorted({*found, *wanted}) if found.get(key) != wanted.get(key)]
-                raise ConfigError(
-                    f"{path} was made with other {', '.join(differing)}", "delete it, or write into another folder"
-                )
+            refuse_others(path, json.loads(str(arrays["configuration"])), wanted)
             return _answers(path, arrays)
         made = make()
         _write(path, {"configuration": np.array(json.dumps(wanted)), **_arrays(made)})

@@ -11,7 +11,7 @@ from foldmap.errors import ConfigError
 from foldmap.street.graph.chains import chains, vertices_along
 from foldmap.street.graph.window import Window
 from foldmap.street.source import LANE, LINK, LaneGraph
-from foldmap.types import BoolArray, DoubleArray, IntArray
+from foldmap.types import DoubleArray, IntArray
 
 EDITS = ("lane removed", "lane added", "lane shifted", "link removed")
 """What is done to the map; the world stays as it is. A map with a lane removed lacks a lane that is there."""
@@ -85,7 +85,9 @@ def _candidates(graph: LaneGraph, kind: str, rng: np.random.Generator, window: W
     if not len(found):
         return []
     middle = graph.vertices_m[graph.edges[found.edge]].mean(1)
-    counted = graph.edge_lengths_m[found.edge] * (_inside(middle, window) if window else 1.0)
+    counted = graph.edge_lengths_m[found.edge]
+    if window:
+        counted = counted * ((middle >= window.low_m) & (middle <= window.high_m)).all(1)
     length = np.add.reduceat(counted, found.offset[:-1])
     of_kind = graph.kind[found.first]
     wanted, least = (LINK, LEAST_LINK_M) if kind == "link removed" else (LANE, LEAST_LANE_M)
@@ -93,12 +95,6 @@ def _candidates(graph: LaneGraph, kind: str, rng: np.random.Generator, window: W
     rng.shuffle(fitting)
     runs = found.runs()
     return [runs[c] for c in fitting[:_TRIES]]
-
-
-def _inside(points_m: DoubleArray, window: Window) -> BoolArray:
-    low, high = (window.back_m, window.right_m), (window.ahead_m, window.left_m)
-    inside: BoolArray = np.asarray(((points_m >= low) & (points_m <= high)).all(1))
-    return inside
 
 
 def _offset(line_m: DoubleArray, left_m: float) -> DoubleArray:

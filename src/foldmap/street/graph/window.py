@@ -29,6 +29,16 @@ class Window:
             raise ConfigError(f"a window of {sides} m holds nothing", "give back < ahead and right < left, in metres")
 
     @property
+    def low_m(self) -> DoubleArray:
+        """Corner of least x and y, (2,)."""
+        return np.array([self.back_m, self.right_m])
+
+    @property
+    def high_m(self) -> DoubleArray:
+        """Corner of largest x and y, (2,)."""
+        return np.array([self.ahead_m, self.left_m])
+
+    @property
     def size_m(self) -> tuple[float, float]:
         """Length and width."""
         return self.ahead_m - self.back_m, self.left_m - self.right_m
@@ -52,7 +62,7 @@ def cut(graph: LaneGraph, world_SE2_ego: SE2, window: Window = AROUND) -> LaneGr
         The part inside, float64 ego coordinates; empty where there are no lanes.
     """
     local = world_SE2_ego.inverse().apply(graph.vertices_m)
-    low, high = np.array([window.back_m, window.right_m]), np.array([window.ahead_m, window.left_m])
+    low, high = window.low_m, window.high_m
     ends = local[graph.edges]
     near = np.flatnonzero(((ends.min(1) <= high) & (ends.max(1) >= low)).all(1))
     enter, leave = _inside(ends[near], low, high)

@@ -64,22 +64,15 @@ def equal_steps(line_m: DoubleArray, count: int) -> DoubleArray:
 
 def to_unit(points_m: DoubleArray, window: Window) -> DoubleArray:
     """Ego metres (..., 2) to -1 .. 1 across the window."""
-    centre, half = _frame(window)
-    return (points_m - centre) / half
+    unit: DoubleArray = (points_m - (window.low_m + window.high_m) / 2) / half_size_m(window)
+    return unit
 
 
 def to_metres(points: DoubleArray, window: Window) -> DoubleArray:
     """The inverse of `to_unit`."""
-    centre, half = _frame(window)
-    return np.asarray(points, np.float64) * half + centre
+    return np.asarray(points, np.float64) * half_size_m(window) + (window.low_m + window.high_m) / 2
 
 
 def half_size_m(window: Window) -> DoubleArray:
     """Metres of one unit in x and y, (2,)."""
-    return _frame(window)[1]
-
-
-def _frame(window: Window) -> tuple[DoubleArray, DoubleArray]:
-    low = np.array([window.back_m, window.right_m])
-    high = np.array([window.ahead_m, window.left_m])
-    return (low + high) / 2, (high - low) / 2
+    return (window.high_m - window.low_m) / 2

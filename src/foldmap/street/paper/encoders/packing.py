@@ -70,7 +70,7 @@ def graph_rows(graph: LaneGraph, shape: GraphShape, window: Window) -> GraphRows
         MapInputError: a vertex outside the window (as of a graph in a map's frame, or in degrees), or more key vertices
             than the encoder takes.
     """
-    low, high = np.array([window.back_m, window.right_m]), np.array([window.ahead_m, window.left_m])
+    low, high = window.low_m, window.high_m
     outside = np.flatnonzero((graph.vertices_m < low - _SLACK_M).any(1) | (graph.vertices_m > high + _SLACK_M).any(1))
     if len(outside):
         at = graph.vertices_m[outside[0]]
