@@ -1,6 +1,6 @@
 """Measure every figure that a layer must reach, afresh: name, measured, target, met or short.
 
-python -m benchmarks.scoreboard --layer lidar|visual|street|cases|all [--only ROW] [--data FOLDER] [-o FILE]
+python -m benchmarks.scoreboard --layer lidar|visual|street|cases|house|all [--only ROW] [--data FOLDER] [-o FILE]
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ from benchmarks.cases.rows import CasesRow
 from benchmarks.cases.street import STREET
 from benchmarks.cases.visual import VISUAL
 from benchmarks.context import Board
+from benchmarks.house.files import DemoFile, LidarFile, StreetFile
+from benchmarks.house.tree import AllTests, Collecting, Folders, FrontDoor, Lines, Readme
 from benchmarks.lidar.coders import Coders
 from benchmarks.lidar.folding import Demo, Folding, Overhead
 from benchmarks.lidar.given_map import GivenMap
@@ -89,13 +91,20 @@ def case_rows() -> list[Row]:
     ]
 
 
+def house_rows() -> list[Row]:
+    """Files, the front door and the tree; all tests run only when they are named."""
+    return [
+        DemoFile(), LidarFile(), StreetFile(), FrontDoor(), Lines(), Folders(), Collecting(), AllTests(), Readme(),
+    ]  # fmt: skip
+
+
 LAYERS: dict[str, Callable[[], list[Row]]] = {"lidar": lidar_rows, "visual": visual_rows, "street": street_rows}
-CASES = "cases"
+CASES, HOUSE = "cases", "house"
 ALL = "all"
 
 
 def chosen(rows: Sequence[Row], only: Sequence[str]) -> list[Row]:
-    """Rows by number or name; all where none are named.
+    """Rows by number or name; where none are named all but those that run only when they are.
 
     Raises:
         ConfigError: a name is no row's.
@@ -104,7 +113,9 @@ def chosen(rows: Sequence[Row], only: Sequence[str]) -> list[Row]:
     if unknown:
         known = ", ".join(f"{row.number} ({row.name})" for row in rows)
         raise ConfigError(f"there is no row {unknown[0]!r}", f"choose from {known}")
-    return [row for row in rows if not only or str(row.number) in only or row.name in only]
+    if not only:
+        return [row for row in rows if not getattr(row, "when_named", False)]
+    return [row for row in rows if str(row.number) in only or row.name in only]
 
 
 def measure_row(row: Row, board: Board) -> list[Line]:
@@ -156,7 +167,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     shared = Path(os.environ.get("FOLDMAP_SHARED", Path.cwd().parent / "shared"))
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scoreboard", description=__doc__.splitlines()[0])
-    parser.add_argument("--layer", default="lidar", help="lidar, visual, street, cases or all")
+    parser.add_argument("--layer", default="lidar", help="lidar, visual, street, cases, house or all")
     parser.add_argument("--only", action="append", default=[], metavar="ROW", help="number or name; repeat for more")
     parser.add_argument("--data", type=Path, help="folder of the recordings; ../shared/data/LAYER where left out")
     parser.add_argument("--model", type=Path, action="append", default=[], help="use it for maps of its resolution")
@@ -202,7 +213,8 @@ def adjusted(rows: Sequence[Row], given: argparse.Namespace) -> list[Row]:
 
 def open_board(given: argparse.Namespace, models: Sequence[Bundle], layer: str) -> Board:
     """A layer's board."""
-    data = given.data or (given.shared / CASES if layer == CASES else given.shared / "data" / layer)
+    recorded = {CASES: given.shared / CASES, HOUSE: given.shared / "data" / "lidar"}
+    data = given.data or recorded.get(layer, given.shared / "data" / layer)
     if layer == "visual":
         return VisualBoard(data, given.threads, given.quiet, given.features, given.queries)
     if layer == "street":
@@ -215,7 +227,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = arguments(argv)
     keep_freed_memory()
     try:
-        boards = {**LAYERS, CASES: case_rows}
+        boards = {**LAYERS, CASES: case_rows, HOUSE: house_rows}
         layers = list(LAYERS) if given.layer == ALL else [given.layer]
         if layers[0] not in boards:
             known = " or ".join([*boards, ALL])

@@ -21,7 +21,7 @@ from foldmap.lidar.pairs.from_raster import PlacePair
 from foldmap.lidar.pairs.from_sweeps import SweepPairs
 from foldmap.lidar.pairs.sampling import Pair
 from foldmap.localize.lidar.calibrate import calibrate_model
-from foldmap.town.lidar.pairs import sample_pair
+from foldmap.town.lidar.sampling import sample_pair
 
 RECORDING = "kitti-odometry00"
 RESOLUTION_M = 0.05

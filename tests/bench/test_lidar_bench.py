@@ -16,20 +16,19 @@ from bench_scene import painted_drive, painted_raster
 from scipy.ndimage import gaussian_filter
 from typer.testing import CliRunner
 
-from foldmap.bench.lidar.ablations import Variants, ablation_rows, train_variants
+from benchmarks.lidar.ablations import Variants, train_variants
 from foldmap.bench.lidar.baselines.embedded import LearnedRasterMatcher, RasterEmbedding
 from foldmap.bench.lidar.baselines.image_codecs import ImageMapCodec, ThresholdMapCodec
 from foldmap.bench.lidar.baselines.ncc_matcher import NccMatcher
-from foldmap.bench.lidar.baselines.tuning import CodedPairs, Places, through_codec, tune_matcher
+from foldmap.bench.lidar.baselines.tuning import CodedPairs, TrainingPlaces, through_codec, tune_matcher
 from foldmap.bench.lidar.benchmark import BenchData, BenchSettings, run_bench
 from foldmap.bench.lidar.cases import Method, Search
 from foldmap.bench.lidar.methods import Choice, chosen_bundles, chosen_codecs, classical_methods
-from foldmap.bench.lidar.online_map import OnlineInGivenMap
-from foldmap.bench.lidar.online_protocol import TrackingLocalizer, online_row, run_online
+from foldmap.bench.lidar.online_protocol import OnlineProtocol, TrackingLocalizer, online_row, run_online
 from foldmap.bench.lidar.predict import predict_all
 from foldmap.bench.lidar.protocol import DriveProtocol
 from foldmap.bench.lidar.score import matching_row
-from foldmap.bench.lidar.tables import projected_rows, reduced_rows, representatives, with_online
+from foldmap.bench.lidar.tables import ablation_rows, projected_rows, reduced_rows, representatives, with_online
 from foldmap.cli.app import app
 from foldmap.coding.context import ContextModel
 from foldmap.errors import ConfigError, ModelError
@@ -96,8 +95,8 @@ def seen_twice(count: int = 24) -> list[Seen]:
     return pairs
 
 
-def places() -> Places:
-    return Places(seen_twice(), 0.1, "noise", sweep_px=48, map_px=80, radius_px=8, batch=2)
+def places() -> TrainingPlaces:
+    return TrainingPlaces(seen_twice(), 0.1, "noise", sweep_px=48, map_px=80, radius_px=8, batch=2)
 
 
 def drive_protocol() -> DriveProtocol:
@@ -229,7 +228,7 @@ def test_methods_are_every_codec_with_every_matcher(tmp_path: Path) -> None:
 def test_driving_in_a_given_map() -> None:
     raster = painted_raster(size_px=360, west_m=-10.0, north_m=14.0)
     drive = replace(painted_drive(frames=8, points=4000), name="other day")
-    protocol = OnlineInGivenMap(drive, 0.1, 2, 0, half_length_m=7.0, half_width_m=7.0, raster=raster)
+    protocol = OnlineProtocol(drive, 0.1, 2, half_length_m=7.0, half_width_m=7.0, raster=raster)
     assert {protocol.left_out(frame) for frame in protocol.frames} == {(0, -1)}
     codec = ImageMapCodec("png16")
     row = online_row(run_online(codec, TrackingLocalizer(NccMatcher()), protocol))
@@ -237,7 +236,8 @@ def test_driving_in_a_given_map() -> None:
     assert row["fail_end_pct"] == 0
     # One map for the whole drive: its size over its pixels, however many frames asked.
     assert row["bits_per_px"] == pytest.approx(8 * len(codec.encode(raster)) / 360**2)
-    with pytest.raises(ConfigError, match="no map"):
+    assert protocol.configuration()["protocol"] == "online-given-map"
+    with pytest.raises(ConfigError, match="leave no map"):
         replace(protocol, raster=None)
 
 
@@ -307,7 +307,6 @@ def test_one_page_holds_every_table_and_figure(tmp_path: Path) -> None:
         (lambda drive, raster: BenchData(), "no queries"),
         (lambda drive, raster: BenchData(query_raster=raster), "another map"),
         (lambda drive, raster: BenchData(drive, raster, raster), "both sweeps"),
-        (lambda drive, raster: BenchData(drive, variants=Variants(3)), "no pairs"),
     ],
 )
 def test_data_that_asks_nothing_is_refused(data: Callable[..., BenchData], said: str) -> None:

@@ -11,8 +11,8 @@ import pytest
 from cli_place import Ran, make_bundle, tum, write_sweeps
 
 from foldmap.atlas import FoldFile
-from foldmap.cli.demo.command import DemoSettings, run_demo
-from foldmap.cli.demo.visual import PhotoSettings
+from foldmap.cli.demo.run import run_demo
+from foldmap.cli.demo.settings import DemoPhotoSettings, DemoSettings
 from foldmap.errors import ConfigError, MissingExtraError
 
 Run = Callable[..., Ran]
@@ -36,7 +36,7 @@ def test_demo_writes_map_file_estimates_and_page(tmp_path: Path) -> None:
 
 def test_photos_join_the_file_of_the_lidar_layer(tmp_path: Path) -> None:
     pytest.importorskip("pycolmap")
-    photos = PhotoSettings(map_photos=8, queries=2, strangers=1, size_px=(320, 240), points=400)
+    photos = DemoPhotoSettings(map_photos=8, queries=2, strangers=1, size_px=(320, 240), points=400)
     settings = DemoSettings(seed=0, length_m=8.0, spacing_m=4.0, steps=1, aggregate=1, photos=photos, streets=None)
     summary = run_demo(tmp_path, make_bundle(), settings)
     with FoldFile.open(tmp_path / "map.fold") as file:
@@ -54,18 +54,20 @@ def test_photos_join_the_file_of_the_lidar_layer(tmp_path: Path) -> None:
     assert "Photos in the same file" in page
 
 
-def test_photos_are_left_out_where_pycolmap_is_missing(
+def test_what_cannot_be_made_is_left_out_and_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def missing(*_: object, **__: object) -> None:
         raise MissingExtraError("pycolmap is not installed", "pip install foldmap[sfm]")
 
-    monkeypatch.setattr("foldmap.visual.features.extract.open_extractor", missing)
-    settings = DemoSettings(seed=3, length_m=8.0, spacing_m=4.0, steps=1, aggregate=1, streets=None)
+    monkeypatch.setattr("foldmap.cli.demo.visual.open_extractor", missing)
+    monkeypatch.setattr("foldmap.street.defaults.weights_folder", lambda: tmp_path / "none")
+    settings = DemoSettings(seed=3, length_m=8.0, spacing_m=4.0, steps=1, aggregate=1)
     summary = run_demo(tmp_path, make_bundle(), settings)
-    assert "photo_queries" not in summary
-    told = [line for line in capsys.readouterr().err.splitlines() if "photos" in line]
-    assert told == ["photos left out: pycolmap is not installed (pip install foldmap[sfm])"]
+    assert not {"photo_queries", "street_lane_km"} & set(summary)
+    photos, lanes = [line for line in capsys.readouterr().err.splitlines() if "left out" in line]
+    assert photos == "photos left out: pycolmap is not installed (pip install foldmap[sfm])"
+    assert lanes.startswith("lanes left out: the default street model street-field-1 is not installed")
     assert (tmp_path / "index.html").read_text().count("<img ") == 5
 
 

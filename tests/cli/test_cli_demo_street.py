@@ -9,12 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from cli_place import make_bundle
 from scipy.spatial import cKDTree
 
 from foldmap.atlas import FoldFile, FoldWriter, update
-from foldmap.cli.demo.command import DemoSettings, run_demo
-from foldmap.cli.demo.street import REGION, StreetSettings, add_streets, ring_pairs, seen_from_above, summary_of
+from foldmap.cli.demo.settings import REGION, DemoStreetSettings
+from foldmap.cli.demo.street import add_streets, ring_pairs, seen_from_above, summary_of
 from foldmap.cli.demo.street_page import add_street
 from foldmap.cli.demo.street_update import KINDS, age_map, bring_up_to_date, line_of, passing, update_rows
 from foldmap.errors import ConfigError
@@ -32,7 +31,7 @@ from foldmap.street.unfold import StreetLayer
 from foldmap.town.street.map import town_street_map
 from foldmap.town.world import TownWorld
 
-SMALL = StreetSettings(side_m=200.0, queries=3, rendered=0, frames=4, learnt=20, passing=6)
+SMALL = DemoStreetSettings(side_m=160.0, queries=3, rendered=0, frames=4, learnt=20, passing=6)
 
 
 def untrained(with_map: bool = False) -> FieldEmbedding:
@@ -112,7 +111,7 @@ def test_known_edits_are_found_and_written(tmp_path: Path, world: TownWorld, mon
         assert len(seen) == len(poses)
         return found
 
-    monkeypatch.setattr("foldmap.street.changes.evidence.gather", sees_all)
+    monkeypatch.setattr("foldmap.cli.demo.street_update.gather", sees_all)
     pairs = ring_pairs(seen_from_above(TownWorld(0), side, 2))
     updated = bring_up_to_date(path, aged, truth, pairs, (model, finder), settings)
     assert updated.found == [True, True, True]
@@ -129,22 +128,10 @@ def test_known_edits_are_found_and_written(tmp_path: Path, world: TownWorld, mon
     assert [row["found"] for row in update_rows(updated)] == ["yes"] * 3
 
 
-def test_demo_without_street_weights_says_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr("foldmap.street.defaults.weights_folder", lambda: tmp_path / "none")
-    settings = DemoSettings(seed=3, length_m=8.0, spacing_m=4.0, steps=1, aggregate=1, photos=None)
-    summary = run_demo(tmp_path / "out", make_bundle(), settings)
-    assert "street_lane_km" not in summary
-    told = [line for line in capsys.readouterr().err.splitlines() if "left out" in line]
-    assert len(told) == 1
-    assert told[0].startswith("lanes left out: the default street model street-field-1 is not installed")
-
-
 def test_settings_and_towns_without_room() -> None:
     with pytest.raises(ConfigError, match="street demo"):
-        StreetSettings(learnt=19)
+        DemoStreetSettings(learnt=19)
     with pytest.raises(ConfigError, match="street demo"):
-        StreetSettings(side_m=100.0)
+        DemoStreetSettings(side_m=100.0)
     with pytest.raises(ConfigError, match="can be edited"):
         age_map(LaneGraph.from_polylines([np.array([[0.0, 0.0], [3.0, 0.0]])]), 0, 50.0)

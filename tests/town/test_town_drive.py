@@ -28,7 +28,7 @@ def _sweeps(world: TownWorld, day: int, count: int = 2) -> list[tuple[Sweep, SE3
 def test_two_days_differ_and_a_day_repeats_while_the_town_stays() -> None:
     world = TownWorld(3)
     grid = MetricGrid(0, 40, 0.1, 200, 200)
-    before = world.intensity(grid)
+    before = world.ground(grid).reflectance
     first, again, other = _sweeps(world, 1), _sweeps(TownWorld(3), 1), _sweeps(world, 2)
     for (a, pose_a, t_a), (b, pose_b, t_b) in zip(first, again, strict=True):
         assert a.points_sensor_m.tobytes() == b.points_sensor_m.tobytes()
@@ -36,7 +36,7 @@ def test_two_days_differ_and_a_day_repeats_while_the_town_stays() -> None:
         assert t_a == t_b
         np.testing.assert_array_equal(pose_a.matrix, pose_b.matrix)
     assert first[0][0].points_sensor_m.tobytes() != other[0][0].points_sensor_m.tobytes()
-    np.testing.assert_array_equal(before, world.intensity(grid))
+    np.testing.assert_array_equal(before, world.ground(grid).reflectance)
 
 
 def test_returns_lie_on_the_ground_at_the_sensors_height_and_show_the_paint() -> None:
@@ -85,7 +85,7 @@ def test_map_windows_agree_and_noise_is_that_of_an_average() -> None:
     np.testing.assert_array_equal(whole.intensity[90:190, 40:160], part.intensity)
     np.testing.assert_array_equal(whole.observed[90:190, 40:160], part.observed)
     assert whole.observed.mean() > 0.2
-    truth = world.intensity(whole.grid)
+    truth = world.ground(whole.grid).reflectance
     error = (whole.intensity - truth)[whole.observed]
     assert abs(error.mean()) < 0.003
     assert 0.005 < error.std() < 0.06

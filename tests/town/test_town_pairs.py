@@ -10,7 +10,7 @@ import pytest
 from foldmap.errors import ConfigError
 from foldmap.town.lidar.cache import LEVELS, PairCache, write_pairs
 from foldmap.town.lidar.cache import _draw as draw
-from foldmap.town.lidar.pairs import TrainingPair, sample_pair
+from foldmap.town.lidar.sampling import TrainingPair, sample_pair
 
 SMALL = {"map_size_px": (320, 360), "sweep_size_px": (240, 260)}
 

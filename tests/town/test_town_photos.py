@@ -115,8 +115,8 @@ def test_cameras_that_cannot_be_are_refused(town: TownCamera, ways: tuple[SE3, S
         town.picture(CAMERA, look_along(place, 0.0, heading, 0.0, 0.0))
     with pytest.raises(PoseInputError, match="inside"):
         town.picture(CAMERA, look_along(place + 400.0, 1.6, heading, 0.0, 0.0))
-    with pytest.raises(ConfigError, match="route"):
-        TownPhotos(1, route="sail")
+    with pytest.raises(ConfigError, match="positive"):
+        TownPhotos(1, 0)
 
 
 @pytest.fixture(scope="module")

@@ -18,9 +18,9 @@ TILE = MetricGrid(10.0, 40.0, 0.05, 200, 200)
 def test_same_seed_same_bytes_whatever_was_asked_before() -> None:
     fresh, used = TownWorld(3), TownWorld(3)
     for west in (500.0, -200.0, 0.0):
-        used.intensity(MetricGrid(west, 80.0, 0.2, 100, 100))
-    assert fresh.intensity(TILE).tobytes() == used.intensity(TILE).tobytes()
-    assert TownWorld(4).intensity(TILE).tobytes() != used.intensity(TILE).tobytes()
+        used.ground(MetricGrid(west, 80.0, 0.2, 100, 100))
+    assert fresh.ground(TILE).reflectance.tobytes() == used.ground(TILE).reflectance.tobytes()
+    assert TownWorld(4).ground(TILE).reflectance.tobytes() != used.ground(TILE).reflectance.tobytes()
 
 
 def test_tiles_join_without_a_seam() -> None:
@@ -33,15 +33,15 @@ def test_tiles_join_without_a_seam() -> None:
         np.testing.assert_array_equal(part.obstacle_m, whole.obstacle_m[inside])
 
 
-def test_reflectance_height_and_occupancy_are_bounded() -> None:
+def test_reflectance_and_occupancy_are_bounded() -> None:
     world = TownWorld(11)
     grid = MetricGrid(-60.0, 60.0, 0.5, 240, 240)
-    reflectance, height, occupied = world.intensity(grid), world.height(grid), world.occupied(grid)
+    ground = world.ground(grid)
+    reflectance, occupied = ground.reflectance, ground.obstacle_m > 0
     assert reflectance.min() > 0.0
     assert reflectance.max() <= 1.0
-    assert 0.0 <= height.min() < height.max() <= 0.12 + 1e-6
     assert 0.2 < occupied.mean() < 0.95
-    road = world.ground(grid).kerb_m < 0
+    road = ground.kerb_m < 0
     assert 0.05 < road.mean() < 0.6
     assert not occupied[road].any()
 

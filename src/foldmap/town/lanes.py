@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from foldmap.town.plan import Street, StreetKey, StreetPlan
+from foldmap.town.plan import Street, StreetKey, TownPlan
 from foldmap.types import DoubleArray
 
 STATION_M = 1.0
@@ -17,25 +17,15 @@ LaneKey = tuple[StreetKey, int, int]
 
 @dataclass(frozen=True)
 class Lane:
-    """A directed lane of a street.
-
-    Attributes:
-        key: identity.
-        points_m: float64 (P, 2), centre line in driving direction, between the junctions' markings.
-    """
+    """A directed lane of a street with its centre line float64 (P, 2) in driving direction, between the junctions."""
 
     key: LaneKey
     points_m: DoubleArray
 
 
 @dataclass(frozen=True)
-class LaneGraph:
-    """Lanes and the links between them.
-
-    Attributes:
-        lanes: by key.
-        successors: for each lane, (next lane, connecting curve float64 (Q, 2)) pairs; only lanes of this graph.
-    """
+class TownLanes:
+    """Lanes by key, and for each the (next lane, connecting curve float64 (Q, 2)) pairs within the graph."""
 
     lanes: dict[LaneKey, Lane]
     successors: dict[LaneKey, list[tuple[LaneKey, DoubleArray]]]
@@ -53,7 +43,7 @@ def street_lanes(street: Street) -> list[Lane]:
     return lanes
 
 
-def next_lanes(plan: StreetPlan, lane: Lane) -> list[tuple[Lane, DoubleArray]]:
+def next_lanes(plan: TownPlan, lane: Lane) -> list[tuple[Lane, DoubleArray]]:
     """The lanes that may follow and the curves that lead to them: straight on, left and right, no turning back."""
     (i, j, axis), direction, index = lane.key
     node = ((i + 1, j) if axis == 0 else (i, j + 1)) if direction == 1 else (i, j)
@@ -74,33 +64,33 @@ def next_lanes(plan: StreetPlan, lane: Lane) -> list[tuple[Lane, DoubleArray]]:
     return found
 
 
-def lane_graph(plan: StreetPlan, west_m: float, south_m: float, east_m: float, north_m: float) -> LaneGraph:
+def lane_graph(plan: TownPlan, west_m: float, south_m: float, east_m: float, north_m: float) -> TownLanes:
     """The graph of all lanes whose street reaches into a box."""
     lanes = {lane.key: lane for s in plan.streets_near(west_m, south_m, east_m, north_m) for lane in street_lanes(s)}
     successors = {
         key: [(after.key, curve) for after, curve in next_lanes(plan, lane) if after.key in lanes]
         for key, lane in lanes.items()
     }
-    return LaneGraph(lanes, successors)
+    return TownLanes(lanes, successors)
 
 
-def wander(plan: StreetPlan, start: Lane, length_m: float, rng: np.random.Generator) -> DoubleArray:
+def wander(plan: TownPlan, start: Lane, length_m: float, rng: np.random.Generator) -> DoubleArray:
     """Drive on from the beginning of a lane, ``length_m`` or until a street ends: points (N, 2) about 1 m apart."""
-    parts, done, lane = [start.points_m], _length(start.points_m), start
+    parts, done, lane = [start.points_m], _length_m(start.points_m), start
     while done < length_m:
         choices = next_lanes(plan, lane)
         if not choices:
             break
         lane, curve = choices[rng.integers(len(choices))]
         parts += [curve, lane.points_m]
-        done += _length(curve) + _length(lane.points_m)
+        done += _length_m(curve) + _length_m(lane.points_m)
     path = np.concatenate(parts)
     distinct = np.concatenate([[True], np.linalg.norm(np.diff(path, axis=0), axis=1) > 0.05])
     kept: DoubleArray = path[distinct]
     return kept
 
 
-def _length(points: DoubleArray) -> float:
+def _length_m(points: DoubleArray) -> float:
     return float(np.linalg.norm(np.diff(points, axis=0), axis=1).sum())
 
 

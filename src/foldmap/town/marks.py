@@ -163,7 +163,7 @@ def _lines(marks: _Marks, street: Street, rng: np.random.Generator) -> None:
         line(k * lane, True)
         line(-k * lane, True)
     edge_lines = rng.random() < 0.55
-    for sign, bike, park in ((1, street.bike_m[0], street.park_m[0]), (-1, street.bike_m[1], street.park_m[1])):
+    for sign, bike, park in street.sides:
         edge = sign * lanes * lane
         if edge_lines or bike:
             line(edge, bool(bike) and rng.random() < 0.5, 1.0)
@@ -252,7 +252,7 @@ def _bicycle(marks: _Marks, s: float, d: float, value: float) -> None:
 def _bays(marks: _Marks, street: Street, rng: np.random.Generator) -> None:
     """Parking bays: a line along or short ticks across, perhaps another paving."""
     bright = float(rng.uniform(0.38, 0.65))
-    for sign, bike, park in ((1, street.bike_m[0], street.park_m[0]), (-1, street.bike_m[1], street.park_m[1])):
+    for sign, bike, park in street.sides:
         if not park:
             continue
         near = sign * (street.style.lanes_each_way * street.style.lane_width_m + 0.1 + bike)

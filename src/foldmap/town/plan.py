@@ -22,9 +22,20 @@ StreetKey = tuple[int, int, int]
 """(i, j, axis): the street that leaves junction (i, j) to the east (axis 0) or to the north (axis 1)."""
 
 
+def arc_lengths(points_m: DoubleArray) -> DoubleArray:
+    """Arc length at each point (N, 2) of a line, from 0."""
+    arc: DoubleArray = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(points_m, axis=0), axis=1))])
+    return arc
+
+
+def points_at(points_m: DoubleArray, arc_m: DoubleArray, at_m: DoubleArray | float) -> DoubleArray:
+    """Points (..., 2) of a line at arc lengths (...), those of its ends beyond them."""
+    return np.stack([np.interp(at_m, arc_m, points_m[:, k]) for k in (0, 1)], axis=-1)
+
+
 @dataclass(frozen=True)
 class LineStyle:
-    """What all streets on one line of the lattice share, so that a road keeps its character over junctions."""
+    """What all streets on one line of the lattice share: a road keeps its character over junctions."""
 
     rank: int
     lanes_each_way: int
@@ -39,14 +50,12 @@ class Street:
 
     Attributes:
         key: (i, j, axis).
+        style: of its line.
         points_m: float64 (P, 2), centre line from the west or south junction, world metres.
         arc_m: float64 (P,), arc length at the points.
-        setback_m: distance from either junction centre at which the street's own markings begin.
+        setback_m: from either junction's centre to where the street's own markings begin.
         base_half_m: half width of the carriageway near junctions.
-        extra_m: further width (left, right) between the junctions: bicycle lanes and parking.
-        bike_m: width of the bicycle lane (left, right), 0 where there is none.
-        park_m: width of the parking lane (left, right), 0 where there is none.
-        sidewalk_m: sidewalk width (left, right).
+        bike_m, park_m, sidewalk_m: widths (left, right) of bicycle lane, parking lane, sidewalk; 0 where there is none.
         tone: reflectance of the asphalt.
         seed: of everything below the street's scale.
     """
@@ -69,6 +78,11 @@ class Street:
         return float(self.arc_m[-1])
 
     @property
+    def sides(self) -> tuple[tuple[int, float, float], ...]:
+        """(+1, bicycle lane, parking lane) of the left side and (-1, ...) of the right one, widths in metres."""
+        return (1, self.bike_m[0], self.park_m[0]), (-1, self.bike_m[1], self.park_m[1])
+
+    @property
     def extra_m(self) -> tuple[float, float]:
         """Width added to the left and right half between junctions."""
         return self.bike_m[0] + self.park_m[0], self.bike_m[1] + self.park_m[1]
@@ -77,17 +91,10 @@ class Street:
         """Points (N, 2) and unit tangents (N, 2) at arc lengths, continued straight beyond both ends."""
         arc = np.asarray(arc_m, np.float64)
         inside = np.clip(arc, 0.0, self.length_m)
-        points = np.stack([np.interp(inside, self.arc_m, self.points_m[:, k]) for k in (0, 1)], axis=-1)
-        step = 0.5
-        ahead = np.clip(inside + step, 0.0, self.length_m)
-        behind = np.clip(inside - step, 0.0, self.length_m)
-        chord = np.stack(
-            [
-                np.interp(ahead, self.arc_m, self.points_m[:, k]) - np.interp(behind, self.arc_m, self.points_m[:, k])
-                for k in (0, 1)
-            ],
-            axis=-1,
+        points, ahead, behind = (
+            points_at(self.points_m, self.arc_m, np.clip(inside + step, 0.0, self.length_m)) for step in (0, 0.5, -0.5)
         )
+        chord = ahead - behind
         tangent = chord / np.linalg.norm(chord, axis=-1, keepdims=True)
         return points + (arc - inside)[..., None] * tangent, tangent
 
@@ -98,12 +105,8 @@ class Street:
         return points + np.asarray(lateral_m)[..., None] * normal
 
 
-class StreetPlan:
-    """The streets of a seeded town; unbounded, each generated when it is asked for.
-
-    Args:
-        seed: any integer.
-    """
+class TownPlan:
+    """The streets of a seeded town; unbounded, each generated when it is asked for."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
@@ -209,8 +212,6 @@ def _hermite(start: DoubleArray, start_rad: float, end: DoubleArray, end_rad: fl
         + (-2 * t**3 + 3 * t**2) * end
         + (t**3 - t**2) * tangent1
     )
-    arc = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(dense, axis=0), axis=1))])
-    stations = np.linspace(0.0, arc[-1], max(2, math.ceil(arc[-1] / SEGMENT_M)) + 1)
-    points = np.stack([np.interp(stations, arc, dense[:, k]) for k in (0, 1)], axis=1)
-    exact = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])
-    return points, exact
+    arc = arc_lengths(dense)
+    points = points_at(dense, arc, np.linspace(0.0, arc[-1], max(2, math.ceil(arc[-1] / SEGMENT_M)) + 1))
+    return points, arc_lengths(points)

@@ -229,15 +229,22 @@ def _snap(metres):
     return math.floor(metres * 1048576.0 + 0.5) / 1048576.0
 
 
+@njit(cache=True, inline="always")
+def cell_of(x, y, near):
+    """The streets that can decide something at a point inside the cells of a `world.Neighbourhood`."""
+    return near[3][(math.floor(y / CELL_M) - near[1]) * near[2] + math.floor(x / CELL_M) - near[0]]
+
+
 @njit(cache=True, fastmath=True)
-def render_points(xy, footprint, seed, cell0_x, cell0_y, cells_x, cells, table):
+def render_points(xy, footprint, seed, near):
     """Reflectance float64 (N,) at points (N, 2) that lie in the cells."""
+    table = near[4]
     value = np.empty(len(xy))
     count = len(table[2]) - 1
     s_all, d_all = np.empty(count), np.empty(count)
     for n in range(len(xy)):
         x, y = xy[n, 0], xy[n, 1]
-        cell = cells[(math.floor(y / CELL_M) - cell0_y) * cells_x + math.floor(x / CELL_M) - cell0_x]
+        cell = cell_of(x, y, near)
         k, e = locate(x, y, cell, table[0], table[1], table[2], table[3], s_all, d_all)
         value[n] = (
             reflectance_of(x, y, footprint, seed, cell, k, e, table, s_all, d_all) if e >= 0 else BUILT_REFLECTANCE
@@ -246,14 +253,13 @@ def render_points(xy, footprint, seed, cell0_x, cell0_y, cells_x, cells, table):
 
 
 @njit(cache=True, fastmath=True)
-def render_lattice(
-    x0, y0, col_x, col_y, row_x, row_y, height, width, footprint, seed, cell0_x, cell0_y, cells_x, cells, table, shade
-):
+def render_lattice(x0, y0, col_x, col_y, row_x, row_y, height, width, footprint, seed, near, shade):
     """Evaluate a lattice of points (x0, y0) + col * (col_x, col_y) + row * (row_x, row_y).
 
     Without ``shade`` reflectance is left flat. Returns reflectance, signed kerb distance and obstacle height, each
     float32 (height, width).
     """
+    table = near[4]
     value = np.empty((height, width), np.float32)
     kerb = np.empty((height, width), np.float32)
     obstacle = np.zeros((height, width), np.float32)
@@ -262,7 +268,7 @@ def render_lattice(
     for r in range(height):
         for c in range(width):
             x, y = _snap(x0 + c * col_x + r * row_x), _snap(y0 + c * col_y + r * row_y)
-            cell = cells[(math.floor(y / CELL_M) - cell0_y) * cells_x + math.floor(x / CELL_M) - cell0_x]
+            cell = cell_of(x, y, near)
             k, e = locate(x, y, cell, table[0], table[1], table[2], table[3], s_all, d_all)
             kerb[r, c] = k
             if e < 0:

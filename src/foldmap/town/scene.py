@@ -9,7 +9,7 @@ import numpy as np
 
 from foldmap.geometry import SE2
 from foldmap.town.lidar.sensors import Terrain
-from foldmap.town.plan import Street
+from foldmap.town.plan import Street, arc_lengths, points_at
 from foldmap.town.traffic import moving_boxes, parked_boxes
 from foldmap.town.world import KERB_STEP_M, Ground, TownWorld
 from foldmap.types import DoubleArray, FloatArray
@@ -24,9 +24,8 @@ class Pass:
     Attributes:
         lateral_m: offset from the patch's path, positive to the left.
         direction: +1 along the path, -1 against it.
-        boxes: vehicles of that day in the patch frame, float64 (B, 7).
-        gain: level of that day's intensities.
-        offset: added to them.
+        boxes: vehicles of that day in the patch frame, see `traffic.parked_boxes`.
+        gain, offset: of that day's intensities.
     """
 
     lateral_m: float
@@ -43,9 +42,10 @@ class Patch:
     Attributes:
         resolution_m: pixel size of what is made from it.
         size_px: rows, columns of the map crop.
-        truth: float32 reflectance; ``truth_frame`` is (left, top, resolution) of its pixel (0, 0)'s centre.
+        truth: float32 reflectance.
+        truth_frame: (left, top, resolution) of the truth; its pixel (0, 0) has its centre there.
         terrain: heights for the rays.
-        path_m: float64 (N, 2) driven path in the patch frame; ``arc_m`` (N,) its arc length, 0 at the origin.
+        path_m, arc_m: driven path float64 (N, 2) in the patch frame and its arc length, 0 at the origin.
         streets: those in reach.
         world_SE2_patch: where the patch lies.
         reach_m: farthest useful return.
@@ -66,8 +66,8 @@ class Patch:
         """Pose x, y, heading of a drive at an arc length, in the patch frame; straight on beyond the path's ends."""
         low, high = float(self.arc_m[0]), float(self.arc_m[-1])
         inside = min(max(arc_m, low), high)
-        here = self._point(inside)
-        ahead, behind = self._point(min(inside + 0.8, high)), self._point(max(inside - 0.8, low))
+        stations = np.array([inside, min(inside + 0.8, high), max(inside - 0.8, low)])
+        here, ahead, behind = points_at(self.path_m, self.arc_m, stations)
         heading = math.atan2(ahead[1] - behind[1], ahead[0] - behind[0])
         beyond = arc_m - inside
         x = here[0] + beyond * math.cos(heading) - drive.lateral_m * math.sin(heading)
@@ -92,8 +92,11 @@ class Patch:
         kept: DoubleArray = local[near & ~on_path]
         return kept
 
-    def _point(self, arc_m: float) -> DoubleArray:
-        return np.array([np.interp(arc_m, self.arc_m, self.path_m[:, k]) for k in (0, 1)])
+
+def pose_on(path_m: DoubleArray, arc_m: DoubleArray, at_m: float, chord_m: float) -> SE2:
+    """Pose at an arc length of a path; it heads along the chord from ``chord_m`` behind to as far ahead."""
+    behind, here, ahead = points_at(path_m, arc_m, at_m + np.array([-chord_m, 0.0, chord_m]))
+    return SE2(float(here[0]), float(here[1]), math.atan2(ahead[1] - behind[1], ahead[0] - behind[0]))
 
 
 def new_patch(
@@ -105,12 +108,9 @@ def new_patch(
     rng: np.random.Generator,
 ) -> Patch:
     """Render the truth and the terrain about the pose at an arc length of a path, with a small error of steering."""
-    arc = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(path_world_m, axis=0), axis=1))])
-    place = [np.array([np.interp(at_m + k, arc, path_world_m[:, a]) for a in (0, 1)]) for k in (-1.0, 0.0, 1.0)]
-    chord = place[2] - place[0]
-    heading = math.atan2(chord[1], chord[0])
+    arc = arc_lengths(path_world_m)
     side = float(rng.normal(0, 0.3))
-    pose = SE2(float(place[1][0]), float(place[1][1]), heading) @ SE2(0.0, side, float(rng.normal(0, 0.03)))
+    pose = pose_on(path_world_m, arc, at_m, 1.0) @ SE2(0.0, side, float(rng.normal(0, 0.03)))
     height, width = size_px
     split = max(1, round(resolution_m / 0.1))
     fine = resolution_m / split

@@ -18,13 +18,18 @@ def parked_boxes(streets: list[Street], day_seed: int, fill: float = 0.6) -> Dou
     for street in streets:
         rng = block_rng(street.seed, 31, day_seed)
         slots: DoubleArray = np.arange(street.setback_m[0] + 14, street.length_m - street.setback_m[1] - 14, _SLOT_M)
-        for sign, bike, park in ((1, street.bike_m[0], street.park_m[0]), (-1, street.bike_m[1], street.park_m[1])):
+        for sign, bike, park in street.sides:
             taken = rng.random(len(slots)) < (fill if park else 0.06 * fill)
             width = park if park else 2.0
             base = street.style.lanes_each_way * street.style.lane_width_m + 0.1 + (bike if park else -1.6)
             lateral = sign * (base + 0.5 * width + rng.normal(0, 0.1, len(slots)))
             found.append(_vehicles(street, (slots + rng.random(len(slots)))[taken], lateral[taken], rng))
     return np.concatenate(found)
+
+
+def parked_on(streets: list[Street], day_seed: int) -> DoubleArray:
+    """As `parked_boxes`, as full as that day has it."""
+    return parked_boxes(streets, day_seed, float(block_rng(day_seed, 57).uniform(0.2, 0.9)))
 
 
 def moving_boxes(streets: list[Street], day_seed: int, time_s: float, density: float = 0.25) -> DoubleArray:

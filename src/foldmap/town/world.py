@@ -10,22 +10,22 @@ import numpy as np
 
 from foldmap.errors import ConfigError
 from foldmap.geometry import SE2, MetricGrid
-from foldmap.town.plan import REACH_M, Street, StreetKey, StreetPlan
+from foldmap.town.plan import REACH_M, Street, StreetKey, TownPlan
 from foldmap.town.render import BUILT_REFLECTANCE, CELL_M, nearest_segments, render_lattice, render_points
 from foldmap.town.tables import PackedStreet, join_streets, pack_street
-from foldmap.types import AnyArray, BoolArray, DoubleArray, FloatArray
+from foldmap.types import AnyArray, DoubleArray, FloatArray
 
 KERB_STEP_M = 0.12
 
 
 @dataclass(frozen=True)
 class Ground:
-    """The ground on a lattice of points.
+    """The ground on a lattice, each float32 (H, W).
 
     Attributes:
-        reflectance: float32 (H, W), 0 to 1.
-        kerb_m: float32 (H, W), signed distance to the kerb, negative on the carriageway.
-        obstacle_m: float32 (H, W), height of what stands there; 0 where the ground is open.
+        reflectance: 0 to 1.
+        kerb_m: signed distance to the kerb, negative on the carriageway.
+        obstacle_m: height of what stands there; 0 where the ground is open.
     """
 
     reflectance: FloatArray
@@ -47,7 +47,7 @@ class TownWorld:
     """A seeded town; every part of it is generated when it is asked for, the same whatever was asked before.
 
     Args:
-        seed: any integer; another seed is another town.
+        seed: another seed is another town.
         extent_m: side of the square, centred on the origin, that maps of the town cover.
 
     Raises:
@@ -59,20 +59,14 @@ class TownWorld:
             raise ConfigError(f"a town of {extent_m} m", "give a positive extent in metres")
         self.seed = seed
         self.extent_m = extent_m
-        self.plan = StreetPlan(seed)
+        self.plan = TownPlan(seed)
         self._packed: dict[StreetKey, PackedStreet] = {}
-
-    def _shape(self, grid: MetricGrid) -> Ground:
-        return self._on(grid, shade=False)
-
-    def _on(self, grid: MetricGrid, shade: bool) -> Ground:
-        half = 0.5 * grid.resolution_m
-        origin = SE2(grid.west_m + half, grid.north_m - half, 0.0)
-        return self.ground_along(origin, grid.resolution_m, grid.height_px, grid.width_px, shade=shade)
 
     def ground(self, grid: MetricGrid) -> Ground:
         """Evaluate the ground on a north-up grid."""
-        return self._on(grid, shade=True)
+        half = 0.5 * grid.resolution_m
+        origin = SE2(grid.west_m + half, grid.north_m - half, 0.0)
+        return self.ground_along(origin, grid.resolution_m, grid.height_px, grid.width_px)
 
     def ground_along(
         self, world_SE2_corner: SE2, resolution_m: float, height_px: int, width_px: int, *, shade: bool = True
@@ -84,7 +78,7 @@ class TownWorld:
             resolution_m: spacing, and the footprint over which marks are averaged.
             height_px: rows.
             width_px: columns.
-            shade: whether reflectance is wanted; without it only shape is evaluated, which is faster.
+            shade: False leaves reflectance out, which is faster.
         """
         cos, sin = math.cos(world_SE2_corner.heading_rad), math.sin(world_SE2_corner.heading_rad)
         step = np.array([[cos, sin], [sin, -cos]]) * resolution_m  # per column, per row
@@ -96,7 +90,7 @@ class TownWorld:
             return Ground(flat, flat + 99, flat * 0 + 6)
         seed = self.seed & 0xFFFFFFF
         place = (*corner, *step[0], *step[1], height_px, width_px, resolution_m, seed)
-        rendered: tuple[FloatArray, FloatArray, FloatArray] = render_lattice(*(*place, *near, shade))
+        rendered: tuple[FloatArray, FloatArray, FloatArray] = render_lattice(*(*place, tuple(near), shade))
         return Ground(*rendered)
 
     def neighbourhood(self, low_m: DoubleArray, high_m: DoubleArray) -> Neighbourhood | None:
@@ -112,21 +106,10 @@ class TownWorld:
 
     def reflectance_at(self, xy_m: DoubleArray, near: Neighbourhood, footprint_m: float = 0.02) -> DoubleArray:
         """Reflectance float64 (N,) at points (N, 2) inside the box for which ``near`` was made."""
-        value: DoubleArray = render_points(np.asarray(xy_m, np.float64), footprint_m, self.seed & 0xFFFFFFF, *near)
+        value: DoubleArray = render_points(
+            np.asarray(xy_m, np.float64), footprint_m, self.seed & 0xFFFFFFF, tuple(near)
+        )
         return value
-
-    def intensity(self, grid: MetricGrid) -> FloatArray:
-        """Ground reflectance, float32 (H, W), 0 to 1."""
-        return self.ground(grid).reflectance
-
-    def height(self, grid: MetricGrid) -> FloatArray:
-        """Ground height in metres, float32 (H, W): the carriageway is 0, what lies behind a kerb is a step above it."""
-        step: FloatArray = np.clip(self._shape(grid).kerb_m / 0.03, 0.0, 1.0).astype(np.float32)
-        return step * np.float32(KERB_STEP_M)
-
-    def occupied(self, grid: MetricGrid) -> BoolArray:
-        """Where buildings, hedges, walls and poles stand, bool (H, W)."""
-        return self._shape(grid).obstacle_m > 0
 
     def streets_near(self, west_m: float, south_m: float, east_m: float, north_m: float) -> list[Street]:
         """The streets that reach into a box."""

@@ -9,16 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from foldmap.atlas.whole import write_whole
-from foldmap.bench.common.tables import to_json
-from foldmap.bench.lidar.ablations import Variants, train_variants
-from foldmap.bench.lidar.baselines.tuning import Places
+from foldmap.bench.common.tables import Picture, to_json
+from foldmap.bench.lidar.baselines.tuning import TrainingPlaces
 from foldmap.bench.lidar.cases import Benchmark, Method, Search
 from foldmap.bench.lidar.drive import Drive, load_drive
 from foldmap.bench.lidar.learned import LearnedCodec, LearnedOnline
 from foldmap.bench.lidar.methods import MATCHERS, Choice, chosen_bundles, classical_methods, fitting, learned_methods
-from foldmap.bench.lidar.online_map import OnlineInGivenMap
 from foldmap.bench.lidar.online_protocol import OnlineProtocol, TrackingLocalizer, run_online
-from foldmap.bench.lidar.page import LidarResults, Picture, write_lidar
+from foldmap.bench.lidar.page import LidarResults, write_lidar
 from foldmap.bench.lidar.pictures import query_codes, query_strip, spread_cases
 from foldmap.bench.lidar.predict import Predictions, predict_all
 from foldmap.bench.lidar.protocol import DriveProtocol, GivenMapProtocol
@@ -81,14 +79,12 @@ class BenchData:
 
     Attributes:
         drive: queries and, without a map, the maps; not needed with two maps.
-        raster: match in this map instead of the drive's leave-out maps.
+        raster, map_name: match in this map instead of the drive's leave-out maps.
         query_raster: crops of this map are the queries, in ``raster``.
-        map_name: of the raster.
         bundles: operating points; the shipped ones for this resolution where None.
         ablations: more of them, trained by others, for the table of ablations.
         matcher: whose embeddings match classical codes; the first of the bundles where None.
-        places: pairs to train matchers and variants on.
-        variants: train these for the table of ablations.
+        places: pairs to train matchers on.
     """
 
     drive: Drive | None = None
@@ -98,8 +94,7 @@ class BenchData:
     bundles: Sequence[Bundle] | None = None
     ablations: Sequence[Bundle] = ()
     matcher: Bundle | None = None
-    places: Places | None = None
-    variants: Variants | None = None
+    places: TrainingPlaces | None = None
 
     def __post_init__(self) -> None:
         if self.query_raster is not None and self.raster is None:
@@ -108,8 +103,6 @@ class BenchData:
             raise ConfigError("both sweeps and a second map are given as queries", "give one of them")
         if self.query_raster is None and self.drive is None:
             raise ConfigError("there are no queries", "give sweeps and poses, or a second map")
-        if self.variants is not None and self.places is None:
-            raise ConfigError("there are no pairs to train the ablations on", "name a folder of pairs (--pairs DIR)")
 
 
 def read_drive(
@@ -132,18 +125,11 @@ def run_bench(
     command: str = "",
     stage: Callable[[str], Report] = lambda name: lambda done, total: None,
 ) -> list[dict[str, Any]]:
-    """Measure the learned codec and the classical ones.
+    """Measure the learned codec and the classical ones; returns the rows of the matching table.
 
-    Args:
-        data: queries, maps and models.
-        folder: gets what `write_lidar` writes and settings.json. Answers are kept in ``answers`` and training runs in
-            ``training``, and used again.
-        settings: the protocol.
-        command: printed on the page, to make it again.
-        stage: called with the name of each long task; gives what is called with its steps done and in all.
-
-    Returns:
-        The rows of the matching table.
+    The folder gets what `write_lidar` writes and settings.json. Answers are kept in ``answers`` and training runs in
+    ``training``, and used again. ``command`` is printed on the page; ``stage`` is called with the name of each long
+    task and gives what is called with its steps done and in all.
 
     Raises:
         FoldmapError: the data is too short, no method is left, or no model fits the resolution.
@@ -227,11 +213,6 @@ def _methods(data: BenchData, choice: Choice, folder: Path, stage: Callable[[str
     bundles = chosen_bundles(choice, data.bundles)
     if data.ablations:
         bundles += fitting(data.ablations, choice.resolution_m)
-    if data.variants is not None and data.places is not None:
-        lenders = [*bundles, *([data.matcher] if data.matcher else [])]
-        bundles += train_variants(
-            data.variants, data.places, folder / "training", lenders, stage("Training the ablations")
-        )
     matcher = data.matcher or next((bundle for bundle in bundles if bundle.can_fold), None)
     methods = learned_methods(bundles, choice)
     label = "Training matchers" if choice.train_matchers else "Preparing"
@@ -280,27 +261,16 @@ def _driven(
     if settings.quick:
         kept = settings.sweeps - 1 + block + 2 * settings.guard + _QUICK_STEPS
         drive = replace(drive, frames=drive.frames[:kept], fingerprint=f"{drive.fingerprint}[:{kept}]")
-    if data.raster is not None:
-        protocol: OnlineProtocol = OnlineInGivenMap(
-            drive,
-            data.raster.grid.resolution_m,
-            settings.sweeps,
-            0,
-            half_length_m=half_m[0],
-            half_width_m=half_m[1],
-            seed=settings.seed,
-            raster=data.raster,
-        )
-    else:
-        protocol = OnlineProtocol(
-            drive,
-            settings.resolution_m,
-            settings.sweeps,
-            settings.guard,
-            half_length_m=half_m[0],
-            half_width_m=half_m[1],
-            seed=settings.seed,
-        )
+    protocol = OnlineProtocol(
+        drive,
+        settings.resolution_m if data.raster is None else data.raster.grid.resolution_m,
+        settings.sweeps,
+        settings.guard,
+        half_length_m=half_m[0],
+        half_width_m=half_m[1],
+        seed=settings.seed,
+        raster=data.raster,
+    )
     results = []
     for method in methods:
         report = stage(f"Driving with {method.name}")

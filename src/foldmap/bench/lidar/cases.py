@@ -16,11 +16,9 @@ from foldmap.types import FloatArray
 
 @dataclass(frozen=True)
 class Search:
-    """Where a matcher looks around the prior.
+    """Where a matcher looks: the truth lies within the radius of the prior in x and in y, and within the heading range.
 
-    Attributes:
-        radius_m: the truth lies within this of the prior in x and in y.
-        heading_rad: and within this in heading; 0 where heading is given.
+    `heading_rad` is 0 where heading is given.
     """
 
     radius_m: float = 1.0
@@ -33,7 +31,7 @@ class Search:
 
 @dataclass(frozen=True)
 class Query:
-    """What a matcher is shown. The truth is not part of it.
+    """What a matcher is shown; the truth is not part of it.
 
     Attributes:
         points_vehicle_m: float32 (N, 2), x forward, y left.
@@ -48,15 +46,7 @@ class Query:
 
 @dataclass(frozen=True)
 class Case:
-    """One query, its map and its truth.
-
-    Attributes:
-        name: unique within the protocol.
-        query: what the matcher gets.
-        world_SE2_true: what it should answer.
-        map_key: cases with equal keys share their map, which is then folded once.
-        raster: the map that is folded for this query.
-    """
+    """One query, its map and its truth; cases of one `map_key` share their map, which is then folded once."""
 
     name: str
     query: Query
@@ -67,13 +57,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Match:
-    """A matcher's answer.
-
-    Attributes:
-        world_SE2_vehicle: the pose, or None where it declines.
-        score: the matcher's own measure, higher is better.
-        diagnostics: anything else that can be written as JSON.
-    """
+    """A matcher's answer: the pose or None, its own score (higher is better), and diagnostics that JSON can hold."""
 
     world_SE2_vehicle: SE2 | None
     score: float
@@ -86,15 +70,12 @@ class Codec(Protocol):
     @property
     def name(self) -> str:
         """What tables call it."""
-        ...
 
     def encode(self, raster: RasterMap) -> bytes:
         """Return the complete payload; its length is the map's size."""
-        ...
 
     def decode(self, payload: bytes) -> Any:
         """Return what the matcher reads, from the payload alone."""
-        ...
 
 
 class Matcher(Protocol):
@@ -103,21 +84,16 @@ class Matcher(Protocol):
     @property
     def name(self) -> str:
         """What tables call it."""
-        ...
 
     def match(self, query: Query, decoded_map: Any, search: Search) -> Match:
         """Answer one query."""
-        ...
 
 
 @dataclass(frozen=True)
 class Method:
     """A codec with a matcher.
 
-    Attributes:
-        codec: what folds.
-        matcher: what matches.
-        settings: whatever else decides the result (checkpoint hash, preset); part of the cached configuration.
+    `settings` is whatever else decides the result (checkpoint hash, preset); kept answers are compared with it.
     """
 
     codec: Codec
@@ -136,19 +112,15 @@ class Benchmark(Protocol):
     @property
     def search(self) -> Search:
         """How far the priors may be off."""
-        ...
 
     def configuration(self) -> dict[str, Any]:
         """Everything that decides the cases, as plain JSON values, data fingerprint included."""
-        ...
 
     def cases(self) -> Iterable[Case]:
         """The cases; those that share a map come one after another."""
-        ...
 
     def __len__(self) -> int:
         """How many cases there are."""
-        ...
 
 
 def perturbed(world_SE2_true: SE2, search: Search, rng: np.random.Generator) -> SE2:

@@ -15,6 +15,8 @@ from foldmap.lidar.observation import aggregate
 from foldmap.lidar.source import RasterMap, Sweep
 from foldmap.types import DoubleArray, FloatArray, IntArray
 
+_ALIGN_PX = 16
+
 
 @dataclass(frozen=True)
 class GroundFrame:
@@ -37,28 +39,16 @@ class GroundFrame:
 
 @dataclass(frozen=True)
 class Drive:
-    """Frames in driving order.
-
-    Attributes:
-        name: what tables call it.
-        frames: at least one.
-        fingerprint: SHA-256 over points, intensities and poses; part of every cached configuration.
-    """
+    """Frames in driving order; the fingerprint is SHA-256 over points, intensities and poses."""
 
     name: str
     frames: tuple[GroundFrame, ...]
     fingerprint: str
 
-    @property
-    def world_SE2_vehicle(self) -> list[SE2]:
-        """All poses."""
-        return [frame.world_SE2_vehicle for frame in self.frames]
-
     def aggregated(self, first: int, last: int, anchor: int) -> tuple[FloatArray, FloatArray]:
         """Lay frames first..last (inclusive) together in the vehicle frame of ``anchor``, as odometry would.
 
-        Returns:
-            Points float32 (N, 2) and intensities float32 (N,).
+        Returns points float32 (N, 2) and intensities float32 (N,).
         """
         vehicle_SE2_world = self.frames[anchor].world_SE2_vehicle.inverse()
         frames = self.frames[first : last + 1]
@@ -73,7 +63,6 @@ def load_drive(
     sweeps: Iterable[Sweep],
     world_SE3_sensor: Sequence[SE3],
     max_range_m: float = 20.0,
-    sensor_height_m: float | None = None,
 ) -> Drive:
     """Reduce sweeps to their ground returns, one at a time.
 
@@ -81,9 +70,7 @@ def load_drive(
         name: what tables call it.
         sweeps: one a pose, read lazily.
         world_SE3_sensor: poses in driving order.
-        max_range_m: returns farther away are left out: they are sparse, graze the ground, and lie beyond the
-            corners of a 24 x 30 m query.
-        sensor_height_m: of the sensor above the road where known.
+        max_range_m: returns farther away are sparse, graze the ground and lie beyond a 24 x 30 m query: left out.
 
     Raises:
         PoseInputError: the counts differ.
@@ -91,7 +78,7 @@ def load_drive(
     """
     frames, digest = [], hashlib.sha256()
     for index, (sweep, pose) in enumerate(_pairs(sweeps, world_SE3_sensor)):
-        points, intensity = aggregate([sweep], [pose], 0, sensor_height_m=sensor_height_m)
+        points, intensity = aggregate([sweep], [pose], 0)
         near = np.hypot(points[:, 0], points[:, 1]) <= max_range_m
         if not near.any():
             raise SweepInputError(f"sweep {index} has no ground returns within {max_range_m} m", "leave it out")
@@ -116,15 +103,12 @@ def _pairs(sweeps: Iterable[Sweep], poses: Sequence[SE3]) -> Iterable[tuple[Swee
 class LeaveOutMaps:
     """Maps of a drive without some of its frames, fast: the total minus what those frames contributed.
 
-    Args:
-        drive: the drive.
-        resolution_m: of the maps.
-        align_px: the grid's origin and size are multiples of this many pixels, so that all maps of a place agree.
+    All are on one grid, whose origin and size are multiples of 16 pixels.
     """
 
-    def __init__(self, drive: Drive, resolution_m: float = 0.05, align_px: int = 16) -> None:
+    def __init__(self, drive: Drive, resolution_m: float = 0.05) -> None:
         self.drive = drive
-        self.grid = _covering_grid(drive, resolution_m, align_px)
+        self.grid = _covering_grid(drive, resolution_m)
         self._sparse = [_sparse_raster(frame, self.grid) for frame in drive.frames]
         size = self.grid.height_px * self.grid.width_px
         self._total, self._count = np.zeros(size, np.float64), np.zeros(size, np.int64)
@@ -152,15 +136,17 @@ class LeaveOutMaps:
         return RasterMap(self.grid, mean.reshape(self.grid.shape), observed.reshape(self.grid.shape))
 
 
-def _covering_grid(drive: Drive, resolution_m: float, align_px: int) -> MetricGrid:
-    step_m = resolution_m * align_px
+def _covering_grid(drive: Drive, resolution_m: float) -> MetricGrid:
+    step_m = resolution_m * _ALIGN_PX
     low, high = np.full(2, np.inf), np.full(2, -np.inf)
     for frame in drive.frames:
         points = frame.points_world_m()
         low, high = np.minimum(low, points.min(0)), np.maximum(high, points.max(0))
     west, south = (math.floor(v / step_m) for v in low)
     east, north = (math.floor(v / step_m) + 1 for v in high)
-    return MetricGrid(west * step_m, north * step_m, resolution_m, (north - south) * align_px, (east - west) * align_px)
+    return MetricGrid(
+        west * step_m, north * step_m, resolution_m, (north - south) * _ALIGN_PX, (east - west) * _ALIGN_PX
+    )
 
 
 def _sparse_raster(frame: GroundFrame, grid: MetricGrid) -> tuple[IntArray, DoubleArray, IntArray]:

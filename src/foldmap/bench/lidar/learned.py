@@ -31,14 +31,7 @@ _EXHAUSTIVE_PX = 100
 
 
 class UnfoldedPayload(FoldedLidar):
-    """A folded map in memory instead of in a file; everything else is the file's reader.
-
-    Args:
-        bundle: the operating point.
-        decoder: of it, shared by many maps.
-        grid: placement.
-        payloads: (column, row) -> coded tile.
-    """
+    """A folded map in memory instead of in a file; `payloads` are its coded tiles by (column, row)."""
 
     def __init__(
         self, bundle: Bundle, decoder: Decoder, grid: MetricGrid, payloads: dict[tuple[int, int], bytes]
@@ -59,11 +52,7 @@ class UnfoldedPayload(FoldedLidar):
 
 
 class LearnedCodec:
-    """A bundle as a map codec: the payload holds the tiles of a .fold file; networks are shared by all maps.
-
-    Args:
-        bundle: the operating point.
-    """
+    """A bundle as a map codec: the payload holds the tiles of a .fold file; networks are shared by all maps."""
 
     def __init__(self, bundle: Bundle) -> None:
         self.bundle = bundle
@@ -115,16 +104,15 @@ def observe(query_points_m: Any, intensity: Any, resolution_m: float, half_m: tu
 class LearnedMatcher:
     """The lidar localizer, once per query.
 
+    It answers its best pose even where it would refuse (the status stays in the diagnostics), so that accuracy is
+    compared on the same queries.
+
     Attributes:
-        half_length_m: extent of the observation.
-        half_width_m: the same to the sides.
-        keep_refused: answer the best pose even where the localizer would not (its status stays in the diagnostics), so
-            that accuracy is compared on the same queries; an honest localizer answers less.
+        half_length_m, half_width_m: extent of the observation.
     """
 
     half_length_m: float = 15.0
     half_width_m: float = 12.0
-    keep_refused: bool = True
 
     @property
     def name(self) -> str:
@@ -146,7 +134,7 @@ class LearnedMatcher:
         headings_rad = coarse_headings_rad(heading_rad, count)
         result = localizer.attempt_window(observation, prior, search.radius_m, headings_rad)
         pose = result.estimate.pose
-        if pose is None and self.keep_refused and result.match is not None:
+        if pose is None and result.match is not None:
             pose = prior @ result.match.offset
         return Match(pose, *_said(result.estimate))
 

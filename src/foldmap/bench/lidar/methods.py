@@ -11,7 +11,7 @@ from typing import Any
 from foldmap.bench.lidar.baselines.embedded import LearnedRasterMatcher
 from foldmap.bench.lidar.baselines.image_codecs import ImageMapCodec, MapCodec, ThresholdMapCodec, standard_codecs
 from foldmap.bench.lidar.baselines.ncc_matcher import NccMatcher
-from foldmap.bench.lidar.baselines.tuning import Places, from_step, tune_matcher
+from foldmap.bench.lidar.baselines.tuning import TrainingPlaces, from_step, tune_matcher
 from foldmap.bench.lidar.cases import Method
 from foldmap.bench.lidar.learned import LearnedCodec, LearnedMatcher
 from foldmap.errors import ConfigError, ModelError
@@ -105,20 +105,14 @@ def chosen_codecs(choice: Choice) -> list[MapCodec]:
 def classical_methods(
     choice: Choice,
     matcher: Bundle | None,
-    places: Places | None,
+    places: TrainingPlaces | None,
     folder: Path,
     report: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Method]:
     """Every classical codec with plain correlation and with the learned matcher.
 
     The learned matcher of the uncompressed map (``raw16``) is the reference that compression is measured against.
-
-    Args:
-        choice: what is measured.
-        matcher: whose embeddings match; needed for the learned matcher.
-        places: training pairs, needed where matchers are trained on each codec's output.
-        folder: keeps those runs.
-        report: called with steps of training done and in all.
+    Matchers that are trained on each codec's output need ``places``; the folder keeps those runs.
 
     Raises:
         ConfigError: matchers are to be trained and there are no pairs, or not at the maps' resolution.
@@ -141,7 +135,7 @@ def _tuned(
     choice: Choice,
     codecs: Sequence[MapCodec],
     matcher: Bundle,
-    places: Places | None,
+    places: TrainingPlaces | None,
     folder: Path,
     report: Callable[[int, int], None],
 ) -> list[Method]:

@@ -13,10 +13,11 @@ import numpy as np
 from foldmap.bench.lidar.cases import Codec, Match, Matcher, Query, Search, perturbed
 from foldmap.bench.lidar.drive import Drive, LeaveOutMaps
 from foldmap.bench.lidar.predict import Prediction, Predictions, prediction_of
-from foldmap.bench.lidar.protocol import cropped, drive_case
+from foldmap.bench.lidar.protocol import cropped, drive_case, raster_fingerprint
 from foldmap.bench.lidar.score import errors_of
 from foldmap.errors import ConfigError
 from foldmap.geometry import SE2
+from foldmap.lidar.source import RasterMap
 from foldmap.metrics import bits_per_m2, bits_per_px, failure_rates, summarize, travelled_m
 from foldmap.types import FloatArray
 
@@ -45,13 +46,11 @@ class Step:
         points_vehicle_m: float32 (N, 2) of the last sweeps, in the current vehicle frame.
         intensity: float32 (N,).
         previous_SE2_current: odometry since the last step, noise included; the identity at the first.
-        gps_world_m: east and north, or None.
     """
 
     points_vehicle_m: FloatArray
     intensity: FloatArray
     previous_SE2_current: SE2
-    gps_world_m: tuple[float, float] | None
 
 
 class OnlineLocalizer(Protocol):
@@ -60,24 +59,16 @@ class OnlineLocalizer(Protocol):
     @property
     def name(self) -> str:
         """What tables call it."""
-        ...
 
     def start(self, world_SE2_prior: SE2) -> None:
         """Forget everything and believe this."""
-        ...
 
     def step(self, step: Step, decoded_map: Any) -> Match:
         """Take one step in a map; a pose of None means that it declines to answer."""
-        ...
 
 
 class TrackingLocalizer:
-    """The plainest localizer: dead reckoning, corrected by a matcher at every step. No belief is kept.
-
-    Args:
-        matcher: finds the vehicle around the dead-reckoned pose.
-        search: how far around.
-    """
+    """The plainest localizer: dead reckoning, corrected by a matcher at every step. No belief is kept."""
 
     def __init__(self, matcher: Matcher, search: Search | None = None) -> None:
         self._matcher, self._search = matcher, search or Search(1.0, math.radians(2.0))
@@ -93,11 +84,7 @@ class TrackingLocalizer:
         self._world_SE2_vehicle = world_SE2_prior
 
     def step(self, step: Step, decoded_map: Any) -> Match:
-        """See `OnlineLocalizer`.
-
-        Raises:
-            ConfigError: it was not started.
-        """
+        """See `OnlineLocalizer`; a `ConfigError` where it was not started."""
         if self._world_SE2_vehicle is None:
             raise ConfigError("the localizer was not started", "call start with a prior first")
         predicted = self._world_SE2_vehicle @ step.previous_SE2_current
@@ -108,11 +95,13 @@ class TrackingLocalizer:
 
 @dataclass(frozen=True)
 class OnlineProtocol:
-    """A drive in the map of its other frames; consecutive frames share a map that leaves all of them out.
+    """A drive in the map of its other frames, or in one map of other recordings.
+
+    Consecutive frames share a map that leaves all of them out.
 
     Attributes:
         drive: the drive.
-        resolution_m: of the maps.
+        resolution_m: of the maps, also of a given one.
         sweeps: frames aggregated a step, in the frame of the last.
         guard: frames left out of the map before and after the block it serves.
         block: steps that share a map.
@@ -120,8 +109,8 @@ class OnlineProtocol:
         half_width_m: points to each side.
         start: how far the first prior is off.
         odometry_noise: standard deviation of the odometry's error per metre driven, in metres and in radians.
-        gps_sigma_m: of the GPS positions; None for no GPS.
         seed: of all noise.
+        raster: drive in this map; nothing is left out of it, so guard and block say nothing.
     """
 
     drive: Drive
@@ -133,13 +122,16 @@ class OnlineProtocol:
     half_width_m: float = 12.0
     start: Search = field(default_factory=lambda: Search(0.5, math.radians(1.0)))
     odometry_noise: tuple[float, float] = (0.02, 0.001)
-    gps_sigma_m: float | None = None
     seed: int = 0
+    raster: RasterMap | None = None
 
     def __post_init__(self) -> None:
         if min(self.sweeps, self.block) < 1 or self.guard < 0:
             raise ConfigError(f"sweeps {self.sweeps}, block {self.block}, guard {self.guard}", "give positive counts")
-        if len(self.drive.frames) <= self.sweeps - 1 + self.block + 2 * self.guard:
+        if self.raster is not None:
+            if self.sweeps > len(self.drive.frames):
+                raise ConfigError(f"{self.sweeps} sweeps a step of {len(self.drive.frames)}", "give a longer drive")
+        elif len(self.drive.frames) <= self.sweeps - 1 + self.block + 2 * self.guard:
             raise ConfigError(
                 f"{len(self.drive.frames)} frames leave no map: blocks of {self.block}, guards of {self.guard}",
                 "give a longer drive, or a smaller block or guard",
@@ -151,15 +143,20 @@ class OnlineProtocol:
         return range(self.sweeps - 1, len(self.drive.frames))
 
     def left_out(self, frame: int) -> tuple[int, int]:
-        """First and last frame (unclipped) that the map used at ``frame`` does without."""
+        """First and last frame (unclipped) that the map used at ``frame`` does without; none of a given map."""
+        if self.raster is not None:
+            return 0, -1
         first = frame - (frame - self.frames.start) % self.block
         return first - self.sweeps + 1 - self.guard, first + self.block - 1 + self.guard
 
     def configuration(self) -> dict[str, Any]:
         """Everything that decides the steps, as plain JSON values."""
-        names = ("resolution_m", "sweeps", "guard", "block", "half_length_m", "half_width_m", "gps_sigma_m", "seed")
+        names = ("resolution_m", "sweeps", "guard", "block", "half_length_m", "half_width_m", "seed")
+        given = {"protocol": "online"}
+        if self.raster is not None:
+            given = {"protocol": "online-given-map", "map_fingerprint": raster_fingerprint(self.raster)}
         return {
-            "protocol": "online",
+            **given,
             **{name: getattr(self, name) for name in names},
             "odometry_noise": list(self.odometry_noise),
             # Heading is always estimated online, whatever the first prior's.
@@ -169,9 +166,12 @@ class OnlineProtocol:
         }
 
     @cached_property
-    def maps(self) -> LeaveOutMaps:
-        """The leave-out maps, built on first use."""
+    def _maps(self) -> LeaveOutMaps:
         return LeaveOutMaps(self.drive, self.resolution_m)
+
+    def map_without(self, first: int, last: int) -> RasterMap:
+        """The given map, or that of all frames but first..last."""
+        return self.raster if self.raster is not None else self._maps.without(first, last)
 
     def step_at(self, frame: int) -> Step:
         """What the vehicle has at a frame, its noise seeded by the frame."""
@@ -186,11 +186,7 @@ class OnlineProtocol:
             driven_m = math.hypot(motion.x_m, motion.y_m)
             dx_m, dy_m = rng.normal(0.0, self.odometry_noise[0] * driven_m, 2)
             motion = motion @ SE2(dx_m, dy_m, rng.normal(0.0, self.odometry_noise[1] * driven_m))
-        gps_world_m = None
-        if self.gps_sigma_m is not None:
-            east_m, north_m = rng.normal((truth.x_m, truth.y_m), self.gps_sigma_m)
-            gps_world_m = float(east_m), float(north_m)
-        return Step(query.points_vehicle_m, query.intensity, motion, gps_world_m)
+        return Step(query.points_vehicle_m, query.intensity, motion)
 
 
 def run_online(
@@ -199,11 +195,7 @@ def run_online(
     protocol: OnlineProtocol,
     progress: Callable[[int, int], None] | None = None,
 ) -> Predictions:
-    """Drive once with a codec and a localizer.
-
-    Returns:
-        One prediction a frame, in driving order.
-    """
+    """Drive once with a codec and a localizer; one prediction a frame, in driving order."""
     rows: list[Prediction] = []
     first = protocol.frames.start
     folded: tuple[tuple[int, int], int, Any] | None = None
@@ -214,7 +206,7 @@ def run_online(
             localizer.start(perturbed(truth, protocol.start, np.random.default_rng((protocol.seed, frame))))
         left_out = protocol.left_out(frame)
         if folded is None or raster is None or folded[0] != left_out:
-            raster = protocol.maps.without(*left_out)
+            raster = protocol.map_without(*left_out)
             payload = codec.encode(raster)
             folded = left_out, len(payload), codec.decode(payload)
         match = localizer.step(protocol.step_at(frame), folded[2])
@@ -228,10 +220,7 @@ def run_online(
 def online_row(predictions: Predictions, segment_m: float = 1000.0, limit_m: float = 1.0) -> dict[str, Any]:
     """Summarize one drive or several laid end to end (tables 2 to 4).
 
-    Args:
-        predictions: of `run_online`.
-        segment_m: the drive is cut into segments of this length; see `failure_rates` for shorter drives.
-        limit_m: error at which a segment fails.
+    Segments are `segment_m` long (see `failure_rates` for shorter drives) and fail at an error of `limit_m`.
     """
     errors = errors_of(predictions)
     total = summarize(errors.total_m)

@@ -20,14 +20,7 @@ _GUARD_PX = 3
 
 
 def query_strip(case: Case, codec: LearnedCodec, half_m: tuple[float, float], search: Search) -> bytes:
-    """One row of figures 5 to 12 as PNG: map, its embedding, the decoded one, the query, its embedding, the scores.
-
-    Args:
-        case: a query and its map.
-        codec: an operating point.
-        half_m: extent of the observation, half length and half width.
-        search: how far priors may be off.
-    """
+    """One row of figures 5 to 12 as PNG: map, its embedding, the decoded one, the query, its embedding, the scores."""
     unfolded = codec.decode(codec.encode(case.raster))
     window = window_around(case, half_m)
     row, col = corner_of(case.raster.grid, window)

@@ -1,22 +1,21 @@
-"""Run methods on cases once, keep the answers on disk, and refuse answers that another configuration gave."""
+"""Run methods on cases once and keep the answers on disk."""
 
 from __future__ import annotations
 
-import json
-import os
-import re
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from foldmap.bench.common.kept import KeptAnswers, as_json
 from foldmap.bench.lidar.cases import Benchmark, Match, Method
 from foldmap.errors import ConfigError
 from foldmap.geometry import SE2
 from foldmap.lidar.source import RasterMap
 
 SCHEMA = 1
+Pose = tuple[float, float, float]
+"""x, y in metres and heading in radians."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +24,7 @@ class Prediction:
 
     Attributes:
         name: of the case.
-        true_pose: x, y in metres and heading in radians.
-        prior_pose: the same of the prior.
+        true_pose, prior_pose: where the vehicle was, and where it was believed to be.
         pose: the answer, or None.
         score: the matcher's.
         payload_bytes: of the folded map.
@@ -37,9 +35,9 @@ class Prediction:
     """
 
     name: str
-    true_pose: tuple[float, float, float]
-    prior_pose: tuple[float, float, float]
-    pose: tuple[float, float, float] | None
+    true_pose: Pose
+    prior_pose: Pose
+    pose: Pose | None
     score: float
     payload_bytes: int
     observed_m2: float
@@ -78,17 +76,7 @@ def predict(
     cache_dir: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Predictions:
-    """Answer all cases with one method, or read the answers that were kept.
-
-    Args:
-        method: codec and matcher.
-        benchmark: the cases.
-        cache_dir: where answers are kept; None keeps none.
-        progress: called with (done, all) after each case.
-
-    Raises:
-        ConfigError: kept answers come from another configuration.
-    """
+    """Answer all cases with one method; see `predict_all`."""
     return predict_all([method], benchmark, cache_dir, progress)[0]
 
 
@@ -98,7 +86,9 @@ def predict_all(
     cache_dir: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Predictions]:
-    """Answer all cases with several methods; cases are made once, and matchers on one codec share its folded map.
+    """Answer all cases with several methods, or read the answers that the cache directory keeps.
+
+    Cases are made once, and matchers on one codec share its folded map. Progress is told as (done, all).
 
     Raises:
         ConfigError: two methods have one name, or kept answers come from another configuration.
@@ -106,7 +96,9 @@ def predict_all(
     names = [method.name for method in methods]
     if len(set(names)) != len(names):
         raise ConfigError(f"methods share a name among {names}", "give each codec and matcher a name of its own")
-    found = {m.name: _kept(m, benchmark, cache_dir) for m in methods}
+    kept = KeptAnswers(cache_dir)
+    wanted = {method.name: _configuration(method, benchmark) for method in methods}
+    found = {name: kept.read(name, wanted[name], _read_predictions) for name in names}
     open_methods = [m for m in methods if found[m.name] is None]
     rows: dict[str, list[Prediction]] = {m.name: [] for m in open_methods}
     folded: dict[str, tuple[str, int, Any]] = {}
@@ -124,12 +116,10 @@ def predict_all(
             rows[method.name].append(row)
         if progress:
             progress(done, len(benchmark))
-    for method in open_methods:
-        result = Predictions(method.name, _configuration(method, benchmark), tuple(rows[method.name]))
-        found[method.name] = result
-        if cache_dir is not None:
-            write_predictions(result, _path(cache_dir, method.name))
-    return [kept for m in methods if (kept := found[m.name]) is not None]
+    for name, answered in rows.items():
+        found[name] = Predictions(name, wanted[name], tuple(answered))
+        kept.write(name, wanted[name], {"method": name, "rows": [asdict(row) for row in answered]})
+    return [answers for name in names if (answers := found[name]) is not None]
 
 
 def prediction_of(
@@ -151,21 +141,14 @@ def prediction_of(
     )
 
 
-def _triple(pose: SE2) -> tuple[float, float, float]:
+def _triple(pose: SE2) -> Pose:
     return float(pose.x_m), float(pose.y_m), float(pose.heading_rad)
 
 
 def _configuration(method: Method, benchmark: Benchmark) -> dict[str, Any]:
-    """Everything that decides the answers, as JSON would give it back."""
-    parts = {
-        "schema": SCHEMA,
-        **benchmark.configuration(),
-        "codec": _settings(method.codec),
-        "matcher": _settings(method.matcher),
-        "settings": method.settings,
-    }
-    plain: dict[str, Any] = json.loads(json.dumps(parts))
-    return plain
+    """Everything that decides the answers."""
+    parts = {"codec": _settings(method.codec), "matcher": _settings(method.matcher), "settings": method.settings}
+    return as_json({"schema": SCHEMA, **benchmark.configuration(), **parts})
 
 
 def _settings(part: Any) -> dict[str, Any]:
@@ -175,52 +158,9 @@ def _settings(part: Any) -> dict[str, Any]:
     return {"name": part.name, **plain}
 
 
-def _path(cache_dir: Path, method: str) -> Path:
-    return Path(cache_dir) / (re.sub(r"[^A-Za-z0-9.+-]+", "_", method) + ".json")
-
-
-def _kept(method: Method, benchmark: Benchmark, cache_dir: Path | None) -> Predictions | None:
-    if cache_dir is None or not (path := _path(cache_dir, method.name)).exists():
-        return None
-    kept = read_predictions(path)
-    wanted = _configuration(method, benchmark)
-    if kept.configuration != wanted:
-        keys = {**kept.configuration, **wanted}
-        differing = [k for k in sorted(keys) if kept.configuration.get(k) != wanted.get(k)]
-        raise ConfigError(
-            f"{path} was predicted with other {', '.join(differing)}",
-            "delete it, or keep these answers in another folder",
-        )
-    return kept
-
-
-def write_predictions(predictions: Predictions, path: Path) -> None:
-    """Write answers as JSON, through a sibling file."""
-    document = {
-        "method": predictions.method,
-        "configuration": predictions.configuration,
-        "rows": [asdict(row) for row in predictions.rows],
-    }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, delete=False) as file:
-        json.dump(document, file, indent=1, sort_keys=True)
-    os.replace(file.name, path)
-
-
-def read_predictions(path: Path) -> Predictions:
-    """Read what `write_predictions` wrote.
-
-    Raises:
-        ConfigError: the file is something else or damaged.
-    """
-    try:
-        document = json.loads(Path(path).read_text(encoding="utf-8"))
-        rows = tuple(_read_row(row) for row in document["rows"])
-        return Predictions(str(document["method"]), dict(document["configuration"]), rows)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConfigError(
-            f"{path} does not hold predictions: {error!r}", "delete it and run the benchmark again"
-        ) from error
+def _read_predictions(document: dict[str, Any]) -> Predictions:
+    rows = tuple(_read_row(row) for row in document["rows"])
+    return Predictions(str(document["method"]), dict(document["configuration"]), rows)
 
 
 def _read_row(row: dict[str, Any]) -> Prediction:

@@ -22,18 +22,16 @@ from foldmap.types import FloatArray
 class DriveProtocol:
     """Queries of a few aggregated sweeps of a drive in the map of the rest of the drive.
 
-    The query is the aggregate of ``sweeps`` frames in the vehicle frame of one of them. Its map leaves out these frames
-    and ``guard`` frames on each side of them: neighbouring sweeps share rings and noise and would flatter a localizer.
+    A query is in the frame of its middle sweep. Its map leaves out its ``sweeps`` frames and ``guard`` frames on each
+    side of them: neighbouring sweeps share rings and noise and would flatter a localizer.
 
     Attributes:
         drive: the drive.
         resolution_m: of the maps.
         sweeps: frames a query.
         every: a query starts at every so many frames.
-        anchor: whose frame the query is in: ``middle`` of them, or ``last`` as a vehicle has it online.
         guard: frames left out on each side.
-        half_length_m: query points ahead and behind.
-        half_width_m: query points to each side.
+        half_length_m, half_width_m: extent of the query, ahead and behind, and to each side.
         search: how far priors are off, uniformly in x, y and heading.
         seed: of the priors.
 
@@ -45,7 +43,6 @@ class DriveProtocol:
     resolution_m: float = 0.05
     sweeps: int = 5
     every: int = 3
-    anchor: str = "middle"
     guard: int = 15
     half_length_m: float = 15.0
     half_width_m: float = 12.0
@@ -55,8 +52,6 @@ class DriveProtocol:
     def __post_init__(self) -> None:
         if self.sweeps < 1 or self.every < 1 or self.guard < 0:
             raise ConfigError(f"sweeps {self.sweeps}, every {self.every}, guard {self.guard}", "give positive counts")
-        if self.anchor not in ("middle", "last"):
-            raise ConfigError(f"anchor {self.anchor!r}", "choose middle or last")
         if len(self.drive.frames) <= self.sweeps + 2 * self.guard:
             raise ConfigError(
                 f"{len(self.drive.frames)} frames leave no map around {self.sweeps} and guards of {self.guard}",
@@ -74,7 +69,7 @@ class DriveProtocol:
 
     def anchor_frame(self, first: int) -> int:
         """The frame in whose vehicle frame the query starting at ``first`` is."""
-        return first + (self.sweeps // 2 if self.anchor == "middle" else self.sweeps - 1)
+        return first + self.sweeps // 2
 
     def left_out(self, first: int) -> tuple[int, int]:
         """First and last frame (unclipped) that the map of the query starting at ``first`` does without."""
@@ -82,7 +77,7 @@ class DriveProtocol:
 
     def configuration(self) -> dict[str, Any]:
         """See `Benchmark`."""
-        names = ("resolution_m", "sweeps", "every", "anchor", "guard", "half_length_m", "half_width_m", "seed")
+        names = ("resolution_m", "sweeps", "every", "guard", "half_length_m", "half_width_m", "seed")
         return {
             "protocol": "drive",
             **{name: getattr(self, name) for name in names},
@@ -113,11 +108,10 @@ class GivenMapProtocol:
     Attributes:
         drive: sweeps with poses in the map's frame; other recordings than the map was built from, or say so.
         raster: the map, folded once.
-        map_name: and fingerprint of the map, for the configuration.
+        map_name: of the map, for the configuration.
         sweeps: frames a query, in the vehicle frame of the last.
         every: a query ends at every so many frames.
-        half_length_m: query points ahead and behind.
-        half_width_m: query points to each side.
+        half_length_m, half_width_m: extent of the query, ahead and behind, and to each side.
         search: how far priors are off.
         priors: per query, each with another prior.
         seed: of the priors.

@@ -21,6 +21,9 @@ from foldmap.geometry import SE2
 from foldmap.lidar.source import RasterMap
 from foldmap.types import BoolArray
 
+_MIN_OBSERVED = 0.5
+"""Least share of a crop that both rasters observed."""
+
 SIDES = ("west", "east", "north", "south")
 
 
@@ -28,18 +31,16 @@ SIDES = ("west", "east", "north", "south")
 class RasterProtocol:
     """Square crops of a query raster, north up, in a map raster.
 
-    The ground that both rasters observed is cut in two by a north-south or east-west line that halves it. Crops whose
-    centre lies on the ``scored`` side, farther from the line than half a crop plus the search radius, are queries; the
-    other side is for training and for the offset.
+    A line halves the ground that both observed. Crops whose centre lies on the ``scored`` side of it,
+    farther from the line than half a crop plus the search radius, are queries; the other side is for training and for
+    the offset.
 
     Attributes:
         map_raster: what is folded.
         query_raster: where crops come from.
         name: of the pair, for the configuration.
-        size_m: side of a crop.
-        stride_m: between crops.
-        scored: the side that is scored: west, east, north or south.
-        min_observed: least share of a crop that both rasters observed.
+        size_m, stride_m: side of a crop, and from one to the next.
+        scored: west, east, north or south.
         search: how far priors are off; heading 0 means crops keep their heading.
         seed: of the priors.
 
@@ -54,18 +55,14 @@ class RasterProtocol:
     size_m: float = 21.0
     stride_m: float = 10.5
     scored: str = "east"
-    min_observed: float = 0.5
     search: Search = field(default_factory=lambda: Search(radius_m=5.0))
     seed: int = 0
 
     def __post_init__(self) -> None:
         if self.scored not in SIDES:
             raise ConfigError(f"no side {self.scored!r}", f"choose from {', '.join(SIDES)}")
-        if not (self.size_m > 0 and self.stride_m > 0 and 0 < self.min_observed <= 1):
-            raise ConfigError(
-                f"crops of {self.size_m} m every {self.stride_m} m, {self.min_observed} observed",
-                "give positive lengths and a share above 0",
-            )
+        if not (self.size_m > 0 and self.stride_m > 0):
+            raise ConfigError(f"crops of {self.size_m} m every {self.stride_m} m", "give positive lengths")
 
     def __len__(self) -> int:
         """Return how many queries there are."""
@@ -73,7 +70,7 @@ class RasterProtocol:
 
     def configuration(self) -> dict[str, Any]:
         """See `Benchmark`."""
-        names = ("name", "size_m", "stride_m", "scored", "min_observed", "seed")
+        names = ("name", "size_m", "stride_m", "scored", "seed")
         return {
             "protocol": "raster",
             **{name: getattr(self, name) for name in names},
@@ -119,13 +116,13 @@ class RasterProtocol:
         return found
 
     def _observed_enough(self, row: int, col: int, size_px: int) -> bool:
-        if self.query_raster.observed[row : row + size_px, col : col + size_px].mean() < self.min_observed:
+        if self.query_raster.observed[row : row + size_px, col : col + size_px].mean() < _MIN_OBSERVED:
             return False
         grid = self.map_raster.grid
         corner = self.query_raster.grid.world_of(np.array([row - 0.5, col - 0.5]))
         top, left = np.rint(grid.pixel_of(corner) + 0.5).astype(int)
         side_px = max(1, round(size_px * self.query_raster.grid.resolution_m / grid.resolution_m))
-        return bool(self.map_raster.read(int(top), int(left), side_px, side_px).observed.mean() >= self.min_observed)
+        return bool(self.map_raster.read(int(top), int(left), side_px, side_px).observed.mean() >= _MIN_OBSERVED)
 
     def _crop(self, row: int, col: int) -> tuple[Query, SE2]:
         """The crop as points about its centre, and that centre in the query raster's own coordinates."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,11 +11,9 @@ from foldmap.bench.lidar.predict import Predictions
 from foldmap.errors import InputError
 from foldmap.metrics import (
     PoseErrors,
-    RoadNetwork,
     bits_per_m2,
     bits_per_px,
     pose_errors,
-    projected_bytes,
     summarize,
     top_px_accuracy,
 )
@@ -95,17 +92,6 @@ def px_errors(predictions: Predictions) -> tuple[DoubleArray, DoubleArray]:
             rows[0, index] = -(row.pose[1] - row.true_pose[1]) / row.resolution_m
             rows[1, index] = (row.pose[0] - row.true_pose[0]) / row.resolution_m
     return rows[0], rows[1]
-
-
-def storage_rows(rows: Sequence[dict[str, Any]], roads: Sequence[RoadNetwork]) -> list[dict[str, Any]]:
-    """Project each method's storage with the paper's assumption, in bytes (table 5); keys are the networks' names.
-
-    The projection takes bits per pixel of the whole raster at 5 cm, as the paper does.
-    """
-    return [
-        {"method": row["method"], **{network.name: projected_bytes(row["bits_per_px"], network) for network in roads}}
-        for row in rows
-    ]
 
 
 def _rounded(value: Any) -> Any:

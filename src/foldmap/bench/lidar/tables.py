@@ -1,16 +1,16 @@
-"""The paper's tables 4, 5 and 6 from the rows of matching and of driving, and which methods a crowded plot shows."""
+"""The paper's tables 4, 5 and 6 from the rows of matching and of driving, and what a crowded plot shows of them."""
 
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from foldmap.bench.common.tables import family_of
 from foldmap.bench.lidar.baselines.image_codecs import ImageMapCodec, ThresholdMapCodec
 from foldmap.bench.lidar.cases import Method
-from foldmap.bench.lidar.score import storage_rows
-from foldmap.metrics import RoadNetwork
+from foldmap.lidar.bundle import Bundle
+from foldmap.metrics import RoadNetwork, projected_bytes
 
 PAPER_RESOLUTION_M = 0.05
 ONLINE_PARTS = {
@@ -18,6 +18,18 @@ ONLINE_PARTS = {
     "fail_100_m_pct": "fail ≤ 100 m [%]",
     "fail_500_m_pct": "fail ≤ 500 m [%]",
     "fail_end_pct": "fail end [%]",
+}
+ABLATION_COLUMNS = {
+    "method": "method",
+    "objective": "objective",
+    "downsample": "pixels a cell",
+    "bits_per_m2": "bit/m² observed",
+    "bits_per_px": "bit/px of raster",
+    "top1_px_pct": "top-1 px [%]",
+    "top9_px_pct": "top-9 px [%]",
+    "median_cm": "median [cm]",
+    "p95_cm": "p95 [cm]",
+    "beyond_50_cm_pct": "failed (> 0.5 m) [%]",
 }
 REDUCED_COLUMNS = {
     "method": "method",
@@ -73,9 +85,53 @@ def reduced_rows(rows: Rows, methods: Sequence[Method], resolution_m: float) -> 
 
 
 def projected_rows(rows: Rows, roads: Sequence[RoadNetwork], resolution_m: float) -> list[dict[str, Any]]:
-    """Table 5 in bytes; bits per pixel of another resolution count as those of as many 5 cm pixels."""
+    """Table 5: bytes of each road network by the paper's assumption; keys are the networks' names.
+
+    It takes bits per pixel of the whole raster at 5 cm, as the paper does; those of another resolution count as those
+    of as many 5 cm pixels.
+    """
     per_paper_px = (PAPER_RESOLUTION_M / resolution_m) ** 2
-    return storage_rows([{**row, "bits_per_px": row["bits_per_px"] * per_paper_px} for row in rows], roads)
+    return [
+        {
+            "method": row["method"],
+            **{network.name: projected_bytes(row["bits_per_px"] * per_paper_px, network) for network in roads},
+        }
+        for row in rows
+    ]
+
+
+def ablation_rows(bundles: Mapping[str, Bundle], rows: Rows) -> list[dict[str, Any]]:
+    """Table 4: rows of the learned methods, reconstruction before match, fine before coarse.
+
+    Args:
+        bundles: method -> its bundle.
+        rows: of the matching table; methods that are no bundle's are left out.
+    """
+    found = []
+    for row in rows:
+        bundle = bundles.get(str(row["method"]))
+        if bundle is not None:
+            objective = str(bundle.provenance.get("mode", "match"))
+            found.append({**row, "objective": objective, "downsample": bundle.model.preset.downsample})
+    return sorted(found, key=lambda row: (row["objective"] != "recon", row["downsample"], row["method"]))
+
+
+def by_family(rows: Rows, key: str) -> dict[str, list[tuple[float, float]]]:
+    """Series of (bits per m2, value): one a codec family, reduction and matcher, qualities along it."""
+    series: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    for row in rows:
+        series[family_of(str(row["method"]))].append((float(row["bits_per_m2"]), float(row[key])))
+    return dict(series)
+
+
+def family_of(method: str) -> str:
+    """``webp-20/4x + ncc`` -> ``webp + ncc``; ``1bit-jxl-40cm + ncc`` -> ``1bit-jxl + ncc``."""
+    codec, plus, matcher = method.partition(" + ")
+    base = codec.split("/")[0]
+    head, dash, tail = base.rpartition("-")
+    if dash and tail.removesuffix("cm").replace(".", "", 1).isdigit():
+        base = head
+    return base + plus + matcher
 
 
 def representatives(rows: Rows, key: str = "median_cm") -> list[str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from foldmap.bench.lidar.page import Picture
+from foldmap.bench.common.tables import Picture
 from foldmap.bench.visual.methods import Line, MapSpec
 from foldmap.bench.visual.page import SceneResults, VisualResults, write_visual
 from foldmap.bench.visual.pictures import correspondences
@@ -81,17 +81,10 @@ def run_visual(
     command: str = "",
     stage: Stage = lambda name: lambda done, total: None,
 ) -> dict[str, list[dict[str, Any]]]:
-    """Measure every method on every scene, and write tables, plots, pictures and a page.
+    """Measure every method on every scene, and write tables, plots, pictures and a page; returns rows by "scene/table".
 
-    Args:
-        scenes: with different names.
-        folder: gets everything; answers and trained layers are kept in it and taken up by the next run.
-        settings: see there.
-        command: that gives the same run, for the page.
-        stage: called with a stage's name; gives a callback (done, total).
-
-    Returns:
-        Rows by "scene/table".
+    The folder gets everything; answers and trained layers are kept in it and taken up by the next run. ``stage`` is
+    called with a stage's name and gives a callback (done, total).
 
     Raises:
         ConfigError: two scenes of one name, or what the folder keeps was measured otherwise.
@@ -123,7 +116,12 @@ def _measured(scene: BenchScene, folder: Path, settings: VisualBenchSettings, st
     )
     lines = _lines(workshop, settings)
     identity = {"epochs": epochs, "seed": settings.seed, "quick": settings.quick}
-    progress = _Progress(held_out.name, stage)
+
+    def progress(name: str, done: int, total: int) -> None:
+        """Name a stage after the map that is being made."""
+        if name:
+            stage(f"{held_out.name}: {name} ({done + 1} of {total})")
+
     wanted = [one for rows in lines.values() for one in wanted_by(rows)]
     found = measure_all(wanted, held_out, workshop, identity, kept / "answers", progress)
     pictures: list[Picture] = []
@@ -140,17 +138,6 @@ def _epochs(points: int, settings: VisualBenchSettings) -> int:
     least, steps = (_QUICK_EPOCHS, _QUICK_STEPS) if settings.quick else (EPOCHS, STEPS)
     each = math.ceil(points * (1 - LayerSettings.validation) / LayerSettings.batch)
     return settings.epochs or max(least, math.ceil(steps / each))
-
-
-class _Progress:
-    """Names a stage after the map that is being made."""
-
-    def __init__(self, scene: str, stage: Stage) -> None:
-        self._scene, self._stage = scene, stage
-
-    def __call__(self, name: str, done: int, total: int) -> None:
-        if name:
-            self._stage(f"{self._scene}: {name} ({done + 1} of {total})")
 
 
 def _lines(workshop: Workshop, settings: VisualBenchSettings) -> dict[str, list[Line]]:

@@ -52,15 +52,9 @@ foldmap's."""
 def train_recipe(
     name: str, data: Descriptors, parts: int, *, epochs: int, seed: int = 0, folder: Path | None = None
 ) -> Product:
-    """Train one of `RECIPES` on a scene's descriptors.
+    """Train one of `RECIPES` on a scene's descriptors, with ``parts`` (M) codebooks.
 
-    Args:
-        name: of the recipe.
-        data: of the scene.
-        parts: M.
-        epochs: of training, at most; a recipe with fewer keeps its own.
-        seed: of everything random.
-        folder: of checkpoints; a finished run there is taken as it is.
+    A recipe with fewer epochs keeps its own. A finished run in the folder of checkpoints is taken as it is.
 
     Raises:
         ConfigError: no such recipe, or checkpoints of other settings.
@@ -82,10 +76,7 @@ def train_recipe(
 def train_decoder(data: Descriptors, shape: LayerShape, settings: LayerSettings) -> DpqedLayer:
     """Train a decoder behind plain PQ's codebooks, which stay as they are.
 
-    Args:
-        data: of the scene.
-        shape: with a decoder and without a front.
-        settings: loss, epochs, batch, learning rate and seed; the other settings have no say.
+    Of the settings loss, epochs, batch, learning rate and seed count.
 
     Raises:
         ConfigError: the shape has nothing to train, or a front.

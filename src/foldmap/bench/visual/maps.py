@@ -70,12 +70,7 @@ class ObservationPoints(MapPoints):
 
 @dataclass(frozen=True)
 class WholeMap:
-    """A map that is always searched whole.
-
-    Attributes:
-        feature: which extractor made its descriptors.
-        points: all of it.
-    """
+    """A map that is always searched whole; `feature` names the extractor of its descriptors."""
 
     feature: str
     points: MapPoints
@@ -93,14 +88,7 @@ class WholeMap:
 def simple_map(scene: SceneModel, means: FloatArray, kept: IntArray, codec: DescriptorCodec) -> tuple[WholeMap, int]:
     """The simple baseline: 16 bits an axis, the codec's bytes, its model, and nothing else counted.
 
-    Args:
-        scene: the map.
-        means: float32 (P, D).
-        kept: int64, which points.
-        codec: raw bytes, or PQ with its codebook.
-
-    Returns:
-        The map as decoded, and its bytes.
+    Returns the map of the ``kept`` points as decoded, and its bytes; ``means`` is float32 (P, D).
     """
     codes = codec.encode(means[kept])
     points = MapPoints(in_16_bits(scene.points_world[kept]), codec.decode(codes, len(kept)))

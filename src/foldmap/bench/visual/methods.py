@@ -18,8 +18,7 @@ class MapSpec:
         codec: "observations" (hloc: every descriptor of every track), "means" (HLoc-avg, in memory), "raw", "pq",
             "layer" (a trained one), "transform" (foldmap's), "budget" (foldmap chooses), "simple-raw", "simple-pq".
         parts: M of "pq", "layer" and "simple-pq".
-        recipe: of "layer", see `layers.RECIPES`; of "pq" a kind of `foldmap.visual.codes.fit_codecs`
-            that nothing is trained for.
+        recipe: of "layer", see `layers.RECIPES`; of "pq" an untrained kind of `foldmap.visual.codes.fit_codecs`.
         select: which points.
         code_bytes: keep as many points as have codes of so many bytes together; 0 keeps all.
         share: keep this share of the points; 0 says nothing.
@@ -78,21 +77,22 @@ class Matcher:
     """How a map is localized in.
 
     Attributes:
-        name: "foldmap" looks again with the pose in hand and judges; the others match and solve once.
-        looks: whether foldmap's localizer is used.
-        ratio: see `PlainLocalizer`, of those that do not look again.
+        name: of the tables' columns.
+        refines: foldmap's localizer, which matches again near the pose it found and judges its answer; the others match
+            and solve once.
+        ratio: see `PlainLocalizer`, of those that do not refine.
         both_ways: mutual nearest neighbours only.
-        weights: file of a learned matcher's network; it looks, too, in maps that keep their images.
+        weights: file of a learned matcher's network, which refines, too, in maps that keep their images.
     """
 
     name: str
-    looks: bool = False
+    refines: bool = False
     ratio: float = 0.85
     both_ways: bool = False
     weights: str = ""
 
 
-FOLDMAP = Matcher("foldmap", looks=True)
+FOLDMAP = Matcher("foldmap", refines=True)
 PLAIN = Matcher("plain")
 MATCHERS = {
     "nn": Matcher("nn", ratio=1.0),
@@ -100,7 +100,7 @@ MATCHERS = {
     "plain": PLAIN,
     "mutual-ratio": Matcher("mutual-ratio", both_ways=True),
     "foldmap": FOLDMAP,
-    "foldmap-mutual": Matcher("foldmap-mutual", looks=True, both_ways=True),
+    "foldmap-mutual": Matcher("foldmap-mutual", refines=True, both_ways=True),
 }
 """Name -> matcher; "plain" (direct 2D-3D with ratio 0.85) is what the simple baseline uses."""
 
@@ -210,7 +210,7 @@ def matchers(part: int, weights: str = "") -> list[Line]:
     lines = [Line(f"{name}, {way.name}", spec, way) for way in MATCHERS.values() for name, spec in maps]
     if not weights:
         return lines
-    learned = Matcher("learned", looks=True, weights=weights)
+    learned = Matcher("learned", refines=True, weights=weights)
     # the network pairs images: it needs a file that keeps them
     maps[0] = ("hloc-avg, a byte a number", MapSpec("raw"))
     return lines + [Line(f"{name}, learned", replace(spec, images=True), learned) for name, spec in maps]

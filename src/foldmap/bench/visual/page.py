@@ -9,16 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from foldmap.atlas.whole import write_whole
-from foldmap.bench.common.tables import to_csv, to_json
-from foldmap.bench.lidar.page import Picture
+from foldmap.bench.common.tables import Picture, ResultPage
 from foldmap.bench.visual.methods import Line
 from foldmap.bench.visual.predict import Measured, Wanted
 from foldmap.bench.visual.protocol import HeldOut
 from foldmap.bench.visual.score import columns_of, memory_columns, row_of, scene_cell
 from foldmap.bench.visual.tables import Table
 from foldmap.metrics.camera_pose import Threshold
-from foldmap.report import Page, accuracy_plot
+from foldmap.report import accuracy_plot
 
 Rows = list[dict[str, Any]]
 
@@ -54,15 +52,7 @@ class SceneResults:
 
 @dataclass(frozen=True)
 class VisualResults:
-    """Everything that was measured.
-
-    Attributes:
-        scenes: in the order they were given.
-        tables: those that were asked for.
-        thresholds: of accuracy.
-        lead: what was measured, for the head of the page.
-        command: that measured it.
-    """
+    """Everything that was measured; `lead` and `command` are for the head of the page."""
 
     scenes: Sequence[SceneResults]
     tables: Mapping[str, Table]
@@ -72,26 +62,18 @@ class VisualResults:
 
 
 def write_visual(results: VisualResults, folder: Path) -> dict[str, Rows]:
-    """Score everything and write it all.
+    """Score everything and write it all; the same results give the same bytes.
 
-    Args:
-        results: what was measured.
-        folder: gets a folder a scene with the tables as JSON and CSV, plots as SVG, pictures as PNG; ``scenes`` as JSON
-            and CSV; and ``index.html``. The same results give the same bytes.
-
-    Returns:
-        Rows by "scene/table".
+    The folder gets a folder a scene with the tables as JSON and CSV, plots as SVG, pictures as PNG; ``scenes`` as JSON
+    and CSV; and ``index.html``. Returns rows by "scene/table".
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    page = Page("foldmap visual benchmark", results.lead)
-    if results.command:
-        page.command(results.command)
+    page = ResultPage(folder, "foldmap visual benchmark", results.lead, results.command)
     written: dict[str, Rows] = {}
     for scene in results.scenes:
-        written |= _scene(page, folder / scene.held_out.name, scene, results)
+        written |= _scene(page, scene, results)
     if "scenes" in results.tables:
         rows = _scene_by_scene(results)
-        _kept(folder, "scenes", rows)
+        page.keep_rows("scenes", rows)
         written["scenes"] = rows
         table = results.tables["scenes"]
         columns = {"method": "map"}
@@ -104,9 +86,9 @@ def write_visual(results: VisualResults, folder: Path) -> dict[str, Rows]:
     return written
 
 
-def _scene(page: Page, folder: Path, scene: SceneResults, results: VisualResults) -> dict[str, Rows]:
+def _scene(page: ResultPage, scene: SceneResults, results: VisualResults) -> dict[str, Rows]:
     held_out, thresholds = scene.held_out, results.thresholds
-    folder.mkdir(parents=True, exist_ok=True)
+    (page.folder / held_out.name).mkdir(exist_ok=True)
     written: dict[str, Rows] = {}
     every: dict[str, dict[str, Any]] = {}
     page.heading(held_out.name)
@@ -121,16 +103,14 @@ def _scene(page: Page, folder: Path, scene: SceneResults, results: VisualResults
         every |= {row["map"]: row for row in rows if not scene.lines[key] or "median" in row}
         if table.kind == "scenes" or not rows:
             continue
-        _kept(folder, table.name, rows)
-        written[f"{held_out.name}/{table.name}"] = rows
+        name = f"{held_out.name}/{table.name}"
+        page.keep_rows(name, rows)
+        written[name] = rows
         page.heading(table.title, level=3).table(rows, _columns(table, scene, results), _caption(table, rows))
     page.heading("Accuracy against bytes", level=3)
     for name, svg, caption in scene_plots(every.values(), held_out, thresholds):
-        write_whole(folder / f"{name}.svg", svg)
-        page.figure(svg, caption)
-    for picture in scene.pictures:
-        write_whole(folder / f"{picture.name}.png", picture.png)
-        page.figure(picture.png, picture.caption)
+        page.keep_figure(f"{held_out.name}/{name}.svg", svg, caption)
+    page.keep_pictures(scene.pictures, f"{held_out.name}/")
     return written
 
 
@@ -211,8 +191,3 @@ def family_of(name: str) -> str:
     if head.startswith("pq") and head[2:].isdigit():
         codec = recipe if dash else "pq"
     return codec + plus + select
-
-
-def _kept(folder: Path, name: str, rows: Rows) -> None:
-    write_whole(folder / f"{name}.json", to_json(rows))
-    write_whole(folder / f"{name}.csv", to_csv(rows))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from foldmap.bench.lidar.page import Picture
+from foldmap.bench.common.tables import Picture
 from foldmap.bench.visual.methods import MapSpec
 from foldmap.bench.visual.protocol import HeldOut
 from foldmap.bench.visual.workshop import Workshop
@@ -47,17 +47,8 @@ def correspondences(
 ) -> list[Picture]:
     """Draw each map's matches between some queries and the map image that shares most with them.
 
-    Matching is direct and over the whole map; shown are the matches whose point that map image sees.
-
-    Args:
-        held_out: scene and queries.
-        workshop: makes the codecs.
-        photos: folder of the photos, as the scene names them.
-        specs: maps of all points to compare, by codec.
-        wanted: queries.
-
-    Raises:
-        MapInputError: a photo is missing or damaged.
+    Matching is direct and over the whole map; shown are the matches whose point that map image sees. Photos lie in the
+    folder as the scene names them; a `MapInputError` where one is missing or damaged.
     """
     pictures = []
     for number in _spread(len(held_out.queries), wanted):
@@ -83,12 +74,7 @@ def correspondences(
 def matched_pair(workshop: Workshop, spec: MapSpec, query: Query, truth: DoubleArray, image: int) -> Pair:
     """Match one query's keypoints to decoded descriptors of all points, and keep those that a map image sees.
 
-    Args:
-        workshop: makes the codec.
-        spec: which codec.
-        query: the image.
-        truth: float64 (4, 4), its true camera_SE3_world.
-        image: of the map.
+    ``truth`` is float64 (4, 4), the query's true camera_SE3_world.
     """
     view = prepare(query)
     scene, codec = workshop.scene, workshop.codec(spec)

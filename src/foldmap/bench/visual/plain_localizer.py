@@ -14,10 +14,12 @@ from foldmap.visual.match.solve import Correspondences, ransac_pose
 from foldmap.visual.match.view import View, prepare
 from foldmap.visual.source import Query
 
+_ITERATIONS = 10_000
+
 
 @dataclass(frozen=True)
 class PlainLocalizer:
-    """Matches once and solves once: no looking again with the pose in hand, no judging of the answer.
+    """Matches once and solves once: no second match near the pose, no judging of the answer.
 
     Attributes:
         visual_map: folded or not.
@@ -25,8 +27,6 @@ class PlainLocalizer:
         both_ways: whether the point's nearest keypoint must be that keypoint.
         error: largest reprojection error of an inlier, as a share of the image's diagonal, and at least `error_px`.
         error_px: see there.
-        iterations: most samples.
-        seed: of RANSAC.
     """
 
     visual_map: VisualMap
@@ -34,8 +34,6 @@ class PlainLocalizer:
     both_ways: bool = False
     error: float = 0.006
     error_px: float = 4.0
-    iterations: int = 10_000
-    seed: int = 0
 
     def __post_init__(self) -> None:
         if not 0 < self.ratio <= 1:
@@ -50,7 +48,7 @@ class PlainLocalizer:
         found = self.match(view, around)
         pairs = Correspondences(view.xy_px[found.keypoint], around.points_world[found.point])
         error_px = max(self.error_px, self.error * view.diagonal_px)
-        solved = ransac_pose([view], [pairs], error_px, self.iterations, self.seed)
+        solved = ransac_pose([view], [pairs], error_px, _ITERATIONS, 0)
         return None if solved is None else np.asarray(view.camera_SE3_rig @ solved[0])
 
     def match(self, view: View, around: MapPoints) -> Matches:

@@ -1,24 +1,22 @@
-"""Localize all queries with each method, and keep the answers: a second run reads what the first one found."""
+"""Localize all queries with each method and keep the answers on disk."""
 
 from __future__ import annotations
 
-import json
-import os
-import re
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from foldmap.bench.common.kept import KeptAnswers, as_json
 from foldmap.bench.visual.methods import MapSpec, Matcher
 from foldmap.bench.visual.plain_localizer import PlainLocalizer
 from foldmap.bench.visual.protocol import HeldOut
 from foldmap.bench.visual.workshop import BuiltMap, Workshop, symmetric
-from foldmap.errors import BudgetError, ConfigError
+from foldmap.errors import BudgetError
 from foldmap.localize.visual.localizer import VisualLocalizer, VisualSettings
 from foldmap.types import DoubleArray
 from foldmap.visual.codes.codecs import DescriptorCodec
@@ -52,14 +50,13 @@ class Answer:
 
 @dataclass(frozen=True)
 class Measured:
-    """All answers in one map with one matcher.
+    """All answers in one map with one matcher; no answers and the `problem` where no map can be made.
 
     Attributes:
-        spec: the map.
-        matcher: how it was localized in.
+        spec, matcher: the map, and how it was localized in.
         points, code_bytes, file_bytes, parts: see `BuiltMap`.
-        answers: one a query; empty where no map can be made.
-        problem: why not.
+        answers: one a query.
+        problem: why there are none.
     """
 
     spec: MapSpec
@@ -85,32 +82,28 @@ def measure_all(
 ) -> dict[Wanted, Measured]:
     """Answer all queries in all maps; a map is made once for all its matchers, and not at all where answers are kept.
 
-    Args:
-        wanted: maps and matchers; repetitions are measured once.
-        held_out: scene and queries.
-        workshop: makes the maps.
-        identity: settings that decide the answers beside map, matcher and queries, as JSON values.
-        folder: where answers are kept; None keeps none.
-        report: called with the map's name, maps done and maps in all.
+    ``identity`` holds what decides the answers beside map, matcher and queries, as JSON values. ``report`` is called
+    with the map's name, maps done and maps in all.
 
     Raises:
         ConfigError: kept answers come from another configuration.
     """
+    kept = KeptAnswers(folder)
+    configurations = {one: _configuration(held_out, *one, identity) for one in dict.fromkeys(wanted)}
     found: dict[Wanted, Measured] = {}
     by_map: dict[MapSpec, list[Matcher]] = {}
-    for spec, matcher in dict.fromkeys(wanted):
-        kept = _kept(folder, spec, matcher, _configuration(held_out, spec, matcher, identity))
-        if kept is None:
+    for (spec, matcher), configuration in configurations.items():
+        answered = kept.read(_file_name(spec, matcher), configuration, partial(_measured, spec, matcher))
+        if answered is None:
             by_map.setdefault(spec, []).append(matcher)
         else:
-            found[spec, matcher] = kept
+            found[spec, matcher] = answered
     for number, (spec, matchers) in enumerate(by_map.items()):
         report(spec.name, number, len(by_map))
         for measured in _measure(spec, matchers, held_out, workshop):
-            found[spec, measured.matcher] = measured
-            if folder is not None:
-                configuration = _configuration(held_out, spec, measured.matcher, identity)
-                _write(_path(folder, spec, measured.matcher), measured, configuration)
+            one = spec, measured.matcher
+            found[one] = measured
+            kept.write(_file_name(*one), configurations[one], _document(measured))
     report("", len(by_map), len(by_map))
     return found
 
@@ -136,23 +129,23 @@ def _localized(spec: MapSpec, matcher: Matcher, built: BuiltMap, held_out: HeldO
 
 
 def _asker(visual_map: VisualMap, matcher: Matcher) -> Callable[[Query], tuple[DoubleArray | None, str]]:
-    if matcher.looks:
+    if matcher.refines:
         name = "lightglue" if matcher.weights else "mutual" if matcher.both_ways else "direct"
         settings = VisualSettings(matcher=name, weights=Path(matcher.weights) if matcher.weights else None)
         localizer = VisualLocalizer(visual_map, settings)
 
-        def look(query: Query) -> tuple[DoubleArray | None, str]:
+        def refined(query: Query) -> tuple[DoubleArray | None, str]:
             estimate = localizer.localize(query)
             return estimate.camera_SE3_world, estimate.status.value
 
-        return look
+        return refined
     plain = PlainLocalizer(visual_map, matcher.ratio, matcher.both_ways)
 
-    def solve(query: Query) -> tuple[DoubleArray | None, str]:
+    def plain_pose(query: Query) -> tuple[DoubleArray | None, str]:
         pose = plain.localize(query)
         return pose, "no_match" if pose is None else "ok"
 
-    return solve
+    return plain_pose
 
 
 def _coded(query: Query, codec: DescriptorCodec) -> Query:
@@ -161,40 +154,27 @@ def _coded(query: Query, codec: DescriptorCodec) -> Query:
 
 
 def _configuration(held_out: HeldOut, spec: MapSpec, matcher: Matcher, identity: Mapping[str, Any]) -> dict[str, Any]:
-    """Everything that decides the answers, as JSON would give it back."""
+    """Everything that decides the answers."""
     parts = {"schema": SCHEMA, "queries": held_out.fingerprint, "map": asdict(spec), "matcher": asdict(matcher)}
-    plain: dict[str, Any] = json.loads(json.dumps({**parts, **identity}))
-    return plain
+    return as_json({**parts, **identity})
 
 
-def _path(folder: Path, spec: MapSpec, matcher: Matcher) -> Path:
-    return folder / (re.sub(r"[^A-Za-z0-9.+@-]+", "_", f"{spec.name}.{matcher.name}") + ".json")
+def _file_name(spec: MapSpec, matcher: Matcher) -> str:
+    return f"{spec.name}.{matcher.name}"
 
 
-def _kept(folder: Path | None, spec: MapSpec, matcher: Matcher, wanted: dict[str, Any]) -> Measured | None:
-    if folder is None or not (path := _path(folder, spec, matcher)).exists():
-        return None
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        configuration = document["configuration"]
-        measured = Measured(
-            spec,
-            matcher,
-            int(document["points"]),
-            int(document["code_bytes"]),
-            None if document["file_bytes"] is None else int(document["file_bytes"]),
-            {str(key): int(value) for key, value in document["parts"].items()},
-            tuple(_read_answer(row) for row in document["answers"]),
-            str(document["problem"]),
-        )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ConfigError(f"{path} does not hold answers: {error!r}", "delete it and run again") from error
-    if configuration != wanted:
-        differing = [k for k in sorted({*configuration, *wanted}) if configuration.get(k) != wanted.get(k)]
-        raise ConfigError(
-            f"{path} was made with other {', '.join(differing)}", "delete it, or write into another folder"
-        )
-    return measured
+def _measured(spec: MapSpec, matcher: Matcher, document: Mapping[str, Any]) -> Measured:
+    """What `_document` was made of."""
+    return Measured(
+        spec,
+        matcher,
+        int(document["points"]),
+        int(document["code_bytes"]),
+        None if document["file_bytes"] is None else int(document["file_bytes"]),
+        {str(key): int(value) for key, value in document["parts"].items()},
+        tuple(_read_answer(row) for row in document["answers"]),
+        str(document["problem"]),
+    )
 
 
 def _read_answer(row: Mapping[str, Any]) -> Answer:
@@ -204,15 +184,10 @@ def _read_answer(row: Mapping[str, Any]) -> Answer:
     return Answer(str(row["name"]), pose, str(row["status"]), float(row["cpu_s"]))
 
 
-def _write(path: Path, measured: Measured, configuration: Mapping[str, Any]) -> None:
-    """Through a sibling file, so that an interrupted run leaves no half of one."""
-    document = {
-        "configuration": configuration,
+def _document(measured: Measured) -> dict[str, Any]:
+    """Answers as JSON values."""
+    return {
         **{key: getattr(measured, key) for key in ("points", "code_bytes", "file_bytes", "problem")},
         "parts": dict(measured.parts),
         "answers": [asdict(answer) for answer in measured.answers],
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, delete=False) as file:
-        json.dump(document, file, indent=1, sort_keys=True)
-    os.replace(file.name, path)

@@ -18,6 +18,8 @@ BLOCKS = ((0.20, 0.28), (0.50, 0.58), (0.80, 0.88))
 """Shares of the images, sorted by name, that are queries: contiguous, since neighbours in a sequence are near twins."""
 
 UNITS = ("world", "radius")
+_MIN_OBSERVATIONS = 3
+"""That a point needs in what is left of the map."""
 
 
 DEFAULT_THRESHOLDS: tuple[Threshold, ...] = ((0.5, 0.5), (2.0, 2.0), (5.0, 5.0))
@@ -27,11 +29,9 @@ that of 7-Scenes."""
 
 @dataclass(frozen=True)
 class Scale:
-    """How distances are told.
+    """How distances are told: "cm", "%" (of the scene's radius) or "units" (of a model without known scale).
 
-    Attributes:
-        name: "cm", "%" (of the scene's radius) or "units" (of a model without known scale).
-        world: length of one, in world units.
+    `world` is the length of one in world units.
     """
 
     name: str
@@ -39,11 +39,7 @@ class Scale:
 
     @staticmethod
     def of(scene: SceneModel, unit: str | None) -> Scale:
-        """The scale of a scene.
-
-        Args:
-            scene: the full model.
-            unit: "world", "radius", or None for "world" where the scene is metric and "radius" where it is not.
+        """The scale of a scene; the unit is "world" or "radius", by default "world" where the scene is metric.
 
         Raises:
             ConfigError: another unit.
@@ -114,11 +110,9 @@ def hold_out(
     features: FeatureSource,
     *,
     name: str = "scene",
-    blocks: Sequence[tuple[float, float]] = BLOCKS,
     names: Sequence[str] | None = None,
     cameras: Mapping[str, Camera] | None = None,
     poses: Mapping[str, DoubleArray] | None = None,
-    min_observations: int = 3,
     unit: str | None = None,
 ) -> HeldOut:
     """Take queries out of a scene: their observations leave every track, points that few images see leave the map.
@@ -127,23 +121,21 @@ def hold_out(
         scene: the full model.
         features: of the queries.
         name: of the scene.
-        blocks: which images are queries, where no names are given.
-        names: queries by name: images of the model, or others with camera and pose.
+        names: queries by name, `BLOCKS` where None: images of the model, or others with camera and pose.
         cameras: of queries that the model does not hold.
         poses: their true camera_SE3_world.
-        min_observations: that a point needs in what is left.
         unit: of errors, see `Scale.of`.
 
     Raises:
-        ConfigError: nonsensical blocks.
+        ConfigError: too few images for the blocks.
         MapInputError: a query is neither in the model nor has camera and pose, has no features, or no point is left.
     """
-    chosen = list(names) if names is not None else block_names(scene.image_names, blocks)
+    chosen = list(names) if names is not None else block_names(scene.image_names)
     if not chosen:
         raise MapInputError("there is no query", "give names of images")
     index = {image: number for number, image in enumerate(scene.image_names)}
     inside = [image for image in chosen if image in index]
-    rest = scene.without_images(inside, min_observations) if inside else scene
+    rest = scene.without_images(inside, _MIN_OBSERVATIONS) if inside else scene
     queries, truth = [], []
     for image in chosen:
         if image in index:

@@ -38,10 +38,10 @@ class BuiltMap:
 
     Attributes:
         visual_map: to localize in.
-        points: it keeps.
-        code_bytes: of the descriptors alone, without codebooks.
-        file_bytes: of the whole file; None where the method has no file.
-        parts: bytes by use: geometry, codes, visibility, images, retrieval, codebooks, decoder, rest.
+        points: that it holds.
+        code_bytes: of descriptors alone.
+        file_bytes: of the whole file; None of a map in memory.
+        parts: bytes by use.
         codec: of the descriptors, where there is one.
     """
 

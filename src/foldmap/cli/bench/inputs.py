@@ -1,22 +1,21 @@
-"""What ``foldmap bench`` reads: maps, models, pairs; its stages; the command that it was called with."""
+"""What the benchmarks of all layers share on the command line: models, stages, the command itself, what is printed."""
 
 from __future__ import annotations
 
+import json
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from foldmap.cli.common import bar, read_bundle, say
+from foldmap.cli.common import bar, plain, put, read_bundle, say
 from foldmap.errors import ConfigError
 
 if TYPE_CHECKING:
-    from foldmap.bench.lidar.baselines.tuning import Places
     from foldmap.lidar.bundle import Bundle
-    from foldmap.lidar.pairs.sampling import Pair
     from foldmap.lidar.source import RasterMap
 
 
@@ -44,23 +43,6 @@ def read_models(paths: list[Path] | None) -> list[Bundle]:
             raise ConfigError(f"{path} holds no models (*.safetensors)", "check the folder")
         found += inside
     return [read_bundle(path) for path in found]
-
-
-def read_places(folder: Path | None, most: int, seed: int) -> Places | None:
-    """Read cached pairs of the generated town; None where no folder is given.
-
-    Raises:
-        ConfigError: the folder holds no pairs.
-    """
-    from foldmap.bench.lidar.baselines.tuning import Places
-    from foldmap.lidar.pairs.sampling import SomePairs
-    from foldmap.town.lidar.cache import PairCache
-
-    if folder is None:
-        return None
-    cache = PairCache(folder)
-    pairs = SomePairs(cast("Sequence[Pair]", cache), range(min(len(cache), most)))
-    return Places(pairs, cache.resolution_m, seed=seed)
 
 
 @contextmanager
@@ -91,3 +73,18 @@ def spoken(context: typer.Context) -> str:
             for one in value if isinstance(value, list | tuple) else [value]:
                 words += [name, str(one)]
     return shlex.join(words)
+
+
+def print_rows(rows: Any, shown: Sequence[Mapping[str, Any]], keys: Sequence[str], page: Path, as_json: bool) -> None:
+    """Print all rows as JSON, or some keys of those that are shown and where the page lies."""
+    if as_json:
+        typer.echo(json.dumps(plain(rows), indent=2))
+        return
+    for row in shown:
+        put({key: row[key] for key in keys if key in row}, False)
+    typer.echo(str(page))
+
+
+def words_of(text: str) -> tuple[str, ...]:
+    """The words of a list by commas."""
+    return tuple(word.strip() for word in text.split(",") if word.strip())

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from foldmap.cli.common import plain, put
 from foldmap.errors import ConfigError, ModelError
 
 if TYPE_CHECKING:
     from foldmap.bench.street.benchmark import StreetModels
     from foldmap.bench.street.data import StreetData
-    from foldmap.street.images.observation import CameraRing
     from foldmap.street.model import EmbeddingModel
     from foldmap.street.paper.pairs import GroundTile
     from foldmap.street.source import StreetMap
@@ -30,7 +28,9 @@ _TOWN_SEEDS = (900, 901, 902, 903)
 _QUICK_SEEDS = (900, 901, 902)
 _TOWN_M, _QUICK_M = 400.0, 240.0
 
-ModelOption = Annotated[Path | None, typer.Option(help="Model of `foldmap train street`; the shipped one if left out.")]
+_model = partial(typer.Option, rich_help_panel="Models")
+_split = partial(typer.Option, rich_help_panel="Data and split")
+_most = partial(typer.Option, rich_help_panel="Sizes")
 
 
 def street(
@@ -40,33 +40,33 @@ def street(
         Path | None,
         typer.Option(help="Ortho tiles with street maps, or a folder with pairs.csv; the generated town if left out."),
     ] = None,
-    model: ModelOption = None,
-    ring_model: Annotated[Path | None, typer.Option(help="Model of camera rings, for the ring's table.")] = None,
-    front_model: Annotated[Path | None, typer.Option(help="Model of the front camera alone.")] = None,
-    update_model: Annotated[
-        Path | None, typer.Option(help="Model that takes a map; the shipped one if left out.")
-    ] = None,
-    paper_model: Annotated[Path | None, typer.Option(help="The paper's model, for a row of its own.")] = None,
-    ring: Annotated[
-        Path | None,
-        typer.Option(help="Calibration that tiles are warped into: ring.json, or a folder with Argoverse 2's tables."),
-    ] = None,
-    maps: Annotated[
-        list[Path] | None, typer.Option(help="More street maps, without images, for the table of sizes; repeat.")
+    model: Annotated[
+        Path | None, typer.Option(help="Model of `foldmap train street`; the shipped one if left out.")
     ] = None,
     tables: Annotated[
         str, typer.Option(help="main, ring, modal, size, update, localization, by commas; all where left out.")
     ] = "",
-    generators: Annotated[
-        str, typer.Option(help="topo-tr, topo-prnn, pinet, by commas; all where left out, 'none' for none.")
-    ] = "",
-    hold_out: Annotated[str, typer.Option(help="Names of the maps that queries come from, by commas.")] = "",
-    split: Annotated[str, typer.Option(help="place, city, or leaky (labelled everywhere).")] = "place",
-    queries: Annotated[int | None, typer.Option(help="Queries at most.")] = None,
-    library: Annotated[int | None, typer.Option(help="Graphs of the library at most; all where left out.")] = None,
-    images: Annotated[int | None, typer.Option(help="Training images at most, of baselines.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Few queries, a small library, tiny generators.")] = False,
-    seed: Annotated[int, typer.Option(help="Of every random choice.")] = 0,
+    ring_model: Annotated[Path | None, _model(help="Model of camera rings, for the ring's table.")] = None,
+    front_model: Annotated[Path | None, _model(help="Model of the front camera alone.")] = None,
+    update_model: Annotated[Path | None, _model(help="Model that takes a map; the shipped one if left out.")] = None,
+    paper_model: Annotated[Path | None, _model(help="The paper's model, for a row of its own.")] = None,
+    generators: Annotated[
+        str, _model(help="topo-tr, topo-prnn, pinet, by commas; all where left out, 'none' for none.")
+    ] = "",
+    ring: Annotated[
+        Path | None,
+        _split(help="Calibration that tiles are warped into: ring.json, or a folder with Argoverse 2's tables."),
+    ] = None,
+    maps: Annotated[
+        list[Path] | None, _split(help="More street maps, without images, for the table of sizes; repeat.")
+    ] = None,
+    hold_out: Annotated[str, _split(help="Names of the maps that queries come from, by commas.")] = "",
+    split: Annotated[str, _split(help="place, city, or leaky (labelled everywhere).")] = "place",
+    queries: Annotated[int | None, _most(help="Queries at most.")] = None,
+    library: Annotated[int | None, _most(help="Graphs of the library at most; all where left out.")] = None,
+    images: Annotated[int | None, _most(help="Training images at most, of baselines.")] = None,
+    seed: Annotated[int, _most(help="Of every random choice.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")] = False,
 ) -> None:
     """Measure retrieval, updates and localization against baselines; write JSON, CSV, plots and a page.
@@ -84,86 +84,50 @@ def street(
 
     wanted = RetrievalSettings()
     if generators:
-        wanted = replace(wanted, generators=() if generators == "none" else _words(generators))
-    settings = StreetBenchSettings(_words(tables), quick, seed, wanted).limited(queries, library, images)
+        wanted = replace(wanted, generators=() if generators == "none" else inputs.words_of(generators))
+    settings = StreetBenchSettings(inputs.words_of(tables), quick, seed, wanted).limited(queries, library, images)
     make_folder(output)
     with inputs.stages() as stage:
         stage("Reading")
-        measured, by_ring = read_data(data, _words(hold_out), split, seed, ring, quick)
+        measured, by_ring = read_data(data, inputs.words_of(hold_out), split, seed, ring, quick)
         more: list[StreetMap] = [street for path in maps or [] for street in read_street_maps(path)]
         models = read_models(model, ring_model, front_model, update_model, paper_model)
         rows = run_street(
             measured, models, output, settings,
             ring=by_ring, more=more, command=inputs.spoken(context), stage=stage,
         )  # fmt: skip
-    if as_json:
-        typer.echo(json.dumps(plain(rows), indent=2))
-        return
-    for name, table in rows.items():
-        for row in table:
-            shown = ("method", "question", "library", "way_pct", "chamfer_m", "f1", "within_5m_pct", "leaky")
-            put({"table": name, **{key: row[key] for key in shown if key in row}}, False)
-    typer.echo(str(output / "report.html"))
+    keys = ("table", "method", "question", "library", "way_pct", "chamfer_m", "f1", "within_5m_pct", "leaky")
+    shown = [{"table": name, **row} for name, table in rows.items() for row in table]
+    inputs.print_rows(rows, shown, keys, output / "report.html", as_json)
 
 
 def read_data(
     path: Path | None, hold_out: tuple[str, ...], split: str, seed: int, ring: Path | None, quick: bool
 ) -> tuple[StreetData, StreetData | None]:
-    """What is benchmarked: the data, and the same tiles as a ring sees them where the data are tiles.
-
-    Raises:
-        ConfigError: the folder holds neither tiles nor pairs, or no split is possible.
-    """
+    """What is benchmarked: the data, and the same tiles as a ring sees them where the data are tiles."""
+    from foldmap.api.observing_streets import open_ring
     from foldmap.bench.street.data import FolderData, TileData
     from foldmap.bench.street.split import split_maps
     from foldmap.formats.street.maps import read_street_maps
     from foldmap.formats.street.observations.pairs import read_pairs
+    from foldmap.street.images.rig import surround_ring
 
     if path is not None and (path / "pairs.csv").is_file():
         pairs, maps = read_pairs(path), read_street_maps(path / "maps")
         return FolderData(pairs, maps, split_maps(maps, split, hold_out, seed)), None
     tiles = _town(quick) if path is None else read_tiles(path)
     chosen = split_maps([tile.map for tile in tiles], split, hold_out, seed)
-    return TileData(tiles, chosen), TileData(tiles, chosen, read_ring(ring))
+    return TileData(tiles, chosen), TileData(tiles, chosen, surround_ring() if ring is None else open_ring(ring))
 
 
 def read_tiles(folder: Path) -> list[GroundTile]:
-    """Read the tiles of a folder.
-
-    Raises:
-        ConfigError: there are none.
-        MapInputError: one cannot be read.
-    """
-    from foldmap.formats.street.observations.aerial import PIXEL_M, TILE_PX, read_aerial_tile, tile_image
-    from foldmap.geometry import MetricGrid
-    from foldmap.street.images.ground_image import GroundImage
-    from foldmap.street.paper.pairs import GroundTile
+    """Read the hand-labelled tiles of a folder; a `ConfigError` where there are none."""
+    from foldmap.formats.street.observations.images import read_ground_tile
 
     files = sorted(folder.glob("tile_*_graph.npz"), key=lambda file: (len(file.name), file.name))
     if not files:
         raise ConfigError(f"{folder} holds neither tiles (tile_*_graph.npz) nor pairs.csv", "give --data of one kind")
-    grid = MetricGrid(0.0, TILE_PX * PIXEL_M, PIXEL_M, TILE_PX, TILE_PX)
-    return [GroundTile(GroundImage(tile_image(file), grid), read_aerial_tile(file)) for file in files]
-
-
-def read_ring(path: Path | None) -> CameraRing:
-    """Read a calibration; seven cameras around a roof where none is given.
-
-    Raises:
-        ConfigError: a folder that does not hold one calibration.
-    """
-    from foldmap.formats.street.observations.argoverse2_rig import read_ring as read_tables
-    from foldmap.formats.street.observations.ring import read_ring_file
-    from foldmap.street.images.rig import surround_ring
-
-    if path is None:
-        return surround_ring()
-    if path.is_file():
-        return read_ring_file(path)
-    found = [sorted(path.glob(f"*{name}.feather")) for name in ("intrinsics", "egovehicle_SE3_sensor")]
-    if any(len(files) != 1 for files in found):
-        raise ConfigError(f"{path} does not hold one calibration", "give ring.json, or the folder of one log's tables")
-    return read_tables(found[0][0], found[1][0])
+    return [read_ground_tile(file) for file in files]
 
 
 def read_models(
@@ -208,7 +172,3 @@ def _town(quick: bool) -> list[GroundTile]:
     side = _QUICK_M if quick else _TOWN_M
     place = {"west_m": -side / 2, "south_m": -side / 2, "side_m": side}
     return [town_tile(TownWorld(s), day_seed=s, **place) for s in (_QUICK_SEEDS if quick else _TOWN_SEEDS)]
-
-
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(word.strip() for word in text.split(",") if word.strip())

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from foldmap.cli.common import plain, put
 from foldmap.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -25,30 +24,15 @@ EXAMPLES = (
 )
 
 
+_scene = partial(typer.Option, rich_help_panel="Scenes")
+_query = partial(typer.Option, rich_help_panel="Queries")
+_method = partial(typer.Option, rich_help_panel="Methods")
+
+
 def visual(
     context: typer.Context,
     scenes: Annotated[list[Path], typer.Argument(help="Scenes: COLMAP models with features beside them, or kapture.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for tables, plots and the page.")],
-    features: Annotated[
-        list[Path] | None, typer.Option(help="Features of each scene, where they do not lie beside it; repeat.")
-    ] = None,
-    photos: Annotated[
-        list[Path] | None, typer.Option(help="Photos of each scene, for pictures of correspondences; repeat.")
-    ] = None,
-    queries: Annotated[
-        Path | None,
-        typer.Option(help="Names of the queries, one a line; blocks of each scene's images where left out."),
-    ] = None,
-    poses: Annotated[Path | None, typer.Option(help="True poses of queries that the model does not hold.")] = None,
-    thresholds: Annotated[
-        str, typer.Option(help="Like 0.5/0.5,2/2: cm in metric scenes (percent with --unit radius) and degrees.")
-    ] = "",
-    unit: Annotated[
-        str | None, typer.Option(help="world or radius; radius where the scene is not metric and this is left out.")
-    ] = None,
-    metric: Annotated[
-        bool | None, typer.Option("--metric/--not-metric", help="Whether the models are in metres.")
-    ] = None,
     tables: Annotated[
         str, typer.Option(help="1, 2, 3, 4, s1, s2, select, scenes, by commas; all where left out.")
     ] = "",
@@ -56,12 +40,29 @@ def visual(
         list[str] | None, typer.Option(help="Keep maps whose name starts so; repeat for more. All where left out.")
     ] = None,
     budgets: Annotated[str, typer.Option(help="Like 300kB,60kB.")] = "",
-    epochs: Annotated[
-        int | None, typer.Option(help="Of training D-PQED layers; 30, or more in small scenes, where left out.")
-    ] = None,
-    weights: Annotated[Path | None, typer.Option(help="Of a learned matcher, for table s2.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="A dozen queries, 60 steps of training, two budgets.")] = False,
-    seed: Annotated[int, typer.Option(help="Of every random choice.")] = 0,
+    features: Annotated[
+        list[Path] | None, _scene(help="Features of each scene, where they do not lie beside it; repeat.")
+    ] = None,
+    photos: Annotated[
+        list[Path] | None, _scene(help="Photos of each scene, for pictures of correspondences; repeat.")
+    ] = None,
+    metric: Annotated[bool | None, _scene("--metric/--not-metric", help="Whether the models are in metres.")] = None,
+    queries: Annotated[
+        Path | None, _query(help="Names of the queries, one a line; blocks of each scene's images where left out.")
+    ] = None,
+    poses: Annotated[Path | None, _query(help="True poses of queries that the model does not hold.")] = None,
+    thresholds: Annotated[
+        str, _query(help="Like 0.5/0.5,2/2: cm in metric scenes (percent with --unit radius) and degrees.")
+    ] = "",
+    unit: Annotated[
+        str | None, _query(help="world or radius; radius where the scene is not metric and this is left out.")
+    ] = None,
+    epochs: Annotated[
+        int | None, _method(help="Of training D-PQED layers; 30, or more in small scenes, where left out.")
+    ] = None,
+    weights: Annotated[Path | None, _method(help="Of a learned matcher, for table s2.")] = None,
+    seed: Annotated[int, _method(help="Of every random choice.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")] = False,
 ) -> None:
     """Fold scenes in the paper's ways and foldmap's, localize held-out images; write JSON, CSV, plots and a page.
@@ -75,7 +76,7 @@ def visual(
     from foldmap.cli.common import make_folder
 
     settings = VisualBenchSettings(
-        tables=tuple(filter(None, tables.split(","))),
+        tables=inputs.words_of(tables),
         methods=tuple(methods or ()),
         budgets=_budgets(budgets) or BUDGETS,
         thresholds=_thresholds(thresholds) or DEFAULT_THRESHOLDS,
@@ -94,14 +95,9 @@ def visual(
             name = _name(path, [scene.held_out.name for scene in measured])
             measured.append(BenchScene(_held_out(path, name, file, queries, poses, unit, metric), folder))
         rows = run_visual(measured, output, settings, command=inputs.spoken(context), stage=stage)
-    if as_json:
-        typer.echo(json.dumps(plain(rows), indent=2))
-        return
-    for name, table in rows.items():
-        for row in table if name != "scenes" else []:
-            shown = ("method", "file_bytes", "within_1_pct", "within_2_pct", "plain_within_1_pct", "plain_within_2_pct")
-            put({"table": name, **{key: row[key] for key in shown if key in row}}, False)
-    typer.echo(str(output / "index.html"))
+    keys = ("table", "method", "file_bytes", *(f"{plain}within_{k}_pct" for plain in ("", "plain_") for k in (1, 2)))
+    shown = [{"table": name, **row} for name, table in rows.items() if name != "scenes" for row in table]
+    inputs.print_rows(rows, shown, keys, output / "index.html", as_json)
 
 
 def _held_out(

@@ -2,57 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from foldmap.errors import ConfigError
+import numpy as np
 
-if TYPE_CHECKING:
-    from foldmap.cli.demo.street_drive import Driven
-    from foldmap.cli.demo.street_update import Updated
-    from foldmap.street.field.model import FieldEmbedding
-    from foldmap.street.fold import StreetReport
-    from foldmap.street.images.observation import Pair
-    from foldmap.street.paper.pairs import AerialPairs, GroundTile, RingPairs
-    from foldmap.street.source import LaneGraph
-    from foldmap.street.unfold import StreetLayer
+from foldmap.atlas import FoldFile, update
+from foldmap.cli.demo.settings import REGION, DemoStreetSettings, Report
+from foldmap.cli.demo.street_drive import Driven, drive_rows, drive_streets
+from foldmap.cli.demo.street_update import Updated, age_map, bring_up_to_date
+from foldmap.metrics.street_chamfer import PointSets, chamfer_matrix
+from foldmap.street.field.model import FieldEmbedding
+from foldmap.street.fold import StreetPlan, StreetReport, fold_street
+from foldmap.street.images.observation import Pair
+from foldmap.street.images.rig import surround_ring
+from foldmap.street.paper.pairs import AerialPairs, GroundTile, RingPairs
+from foldmap.street.places import windows
+from foldmap.street.search import SearchIndex
+from foldmap.street.source import LaneGraph, StreetMap
+from foldmap.street.unfold import StreetLayer
+from foldmap.town.street.map import town_street_map
+from foldmap.town.street.ortho import town_tile
+from foldmap.town.street.pairs import TownRingPairs
 
-Report = Callable[[int, int], None]
-REGION = "town"
 _MARGIN_M = 60.0
 _PIXEL_M = 0.25
 _SPACING_M = 8.0
-
-
-@dataclass(frozen=True)
-class StreetSettings:
-    """How much of the town's streets the demo folds and drives.
-
-    Attributes:
-        side_m: of the square, about the town's middle, that is seen from above; its streets are folded.
-        queries: observations to retrieve with, of each kind.
-        rendered: frames that are traced ray by ray, with facades and vehicles.
-        frames: of a drive.
-        step_m: between them.
-        learnt: frames of the map's day that set the localizer's temperature.
-        passing: at most so many frames past each edit of the map.
-    """
-
-    side_m: float = 300.0
-    queries: int = 16
-    rendered: int = 2
-    frames: int = 20
-    step_m: float = 8.0
-    learnt: int = 20
-    passing: int = 16
-
-    def __post_init__(self) -> None:
-        if not self.side_m >= 160 or min(self.queries, self.frames, self.learnt - 19, self.passing) < 1:
-            raise ConfigError(f"a street demo of {self}", "give a side from 160 m, 20 frames to learn from")
-        if self.rendered < 0 or not self.step_m > 0:
-            raise ConfigError(f"a street demo of {self}", "give positive steps")
 
 
 @dataclass(frozen=True)
@@ -63,9 +40,7 @@ class Retrieved:
         kind: of observation.
         pair: the observation with its true graph.
         best: the retrieved graph.
-        chamfer_m: of it to the truth.
-        random_m: mean over the library.
-        oracle_m: of the best graph of the library.
+        chamfer_m, random_m, oracle_m: to the truth: of that graph, on the mean over the file's, of the file's best.
         apart_m: from the observation to the place whose graph was retrieved.
     """
 
@@ -80,16 +55,9 @@ class Retrieved:
 
 @dataclass
 class DemoStreets:
-    """What the street part made.
+    """What the street part made; `updated` is None where no model finds changes.
 
-    Attributes:
-        folded: where the layer's bytes went.
-        layer_bytes: by which the file grew.
-        model: that was folded in.
-        retrieved: one an observation.
-        driven: what the drives in the town and in another town did.
-        updated: what was found to have changed; None where no model for that is installed.
-        tile: the town from above on the day of the drives.
+    `layer_bytes` is by how much the file grew, `tile` the town from above on the day of the drives.
     """
 
     folded: StreetReport
@@ -104,27 +72,14 @@ class DemoStreets:
 def add_streets(
     path: Path,
     world: Any,
-    settings: StreetSettings,
+    settings: DemoStreetSettings,
     models: tuple[FieldEmbedding, FieldEmbedding | None],
     report: Report,
 ) -> DemoStreets:
     """Fold the town's lanes into a file that is there already; update them, retrieve and localize on another day.
 
-    Args:
-        path: a .fold file; its layers stay as they are.
-        world: the town.
-        settings: how much.
-        models: the one that embeds, and the one that finds changes, if there is one.
-        report: called with steps done and in all.
+    ``models`` are the one that embeds, and the one that finds changes, if there is one.
     """
-    from foldmap.atlas import FoldFile, update
-    from foldmap.cli.demo.street_drive import drive_streets
-    from foldmap.cli.demo.street_update import age_map, bring_up_to_date
-    from foldmap.street.fold import StreetPlan, fold_street
-    from foldmap.street.source import StreetMap
-    from foldmap.street.unfold import StreetLayer
-    from foldmap.town.street.map import town_street_map
-
     model, finder = models
     far = 0.5 * settings.side_m + _MARGIN_M
     truth = town_street_map(world, -far, -far, far, far, REGION).graph
@@ -156,32 +111,22 @@ def add_streets(
 
 def seen_from_above(world: Any, side_m: float, day: int) -> GroundTile:
     """The middle of a town on a day, with its true lanes."""
-    from foldmap.town.street.ortho import town_tile
-
     return town_tile(world, -0.5 * side_m, -0.5 * side_m, side_m, _PIXEL_M, day)
 
 
 def ring_pairs(tile: GroundTile) -> RingPairs:
     """What a ring of seven cameras sees of a tile's flat ground."""
-    from foldmap.street.images.rig import surround_ring
-    from foldmap.street.paper.pairs import RingPairs
-
     return RingPairs([tile], surround_ring(), 5.0)
 
 
 def spread(pairs: Sequence[Pair] | AerialPairs | RingPairs, count: int, seed: int) -> list[Pair]:
     """Some pairs, at random, in order."""
-    import numpy as np
-
     chosen = np.random.default_rng([seed, len(pairs)]).permutation(len(pairs))[:count]
     return [pairs[int(index)] for index in np.sort(chosen)]
 
 
-def _observed(world: Any, tile: GroundTile, settings: StreetSettings) -> list[tuple[str, Pair]]:
+def _observed(world: Any, tile: GroundTile, settings: DemoStreetSettings) -> list[tuple[str, Pair]]:
     """Observations of the day with their truth: crops from above, ring frames of flat ground, traced ring frames."""
-    from foldmap.street.paper.pairs import AerialPairs
-    from foldmap.town.street.pairs import TownRingPairs
-
     found = [("aerial crop", pair) for pair in spread(AerialPairs([tile], 5.0), settings.queries, world.seed)]
     found += [("seven cameras, flat ground", pair) for pair in spread(ring_pairs(tile), settings.queries, world.seed)]
     if settings.rendered:
@@ -192,12 +137,6 @@ def _observed(world: Any, tile: GroundTile, settings: StreetSettings) -> list[tu
 
 def _retrieve(layer: StreetLayer, model: FieldEmbedding, observed: list[tuple[str, Pair]]) -> list[Retrieved]:
     """The best graph of the file for each observation, among all of its places."""
-    import numpy as np
-
-    from foldmap.metrics.street_chamfer import PointSets, chamfer_matrix
-    from foldmap.street.places import windows
-    from foldmap.street.search import SearchIndex
-
     places = layer.places(REGION)
     graphs = list(windows(layer.graph(REGION), places, layer.window))
     rows = model.embed_observations([pair.observation for _, pair in observed])
@@ -238,8 +177,6 @@ def retrieval_rows(retrieved: Sequence[Retrieved]) -> list[dict[str, Any]]:
 
 def summary_of(made: DemoStreets) -> dict[str, Any]:
     """What the command prints of the street layer."""
-    from foldmap.cli.demo.street_drive import drive_rows
-
     rows = {row["kind"]: row for row in retrieval_rows(made.retrieved)}
     summary: dict[str, Any] = {
         "street_lane_km": made.folded.lane_km,

@@ -5,21 +5,24 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from foldmap.cli.demo.street import REGION, StreetSettings
+import numpy as np
+
+from foldmap.cli.demo.settings import REGION, DemoStreetSettings
 from foldmap.errors import ConfigError
-
-if TYPE_CHECKING:
-    from foldmap.geometry import SE2
-    from foldmap.localize.street.estimate import StreetEstimate
-    from foldmap.localize.street.lane_places import LanePlaces
-    from foldmap.localize.street.localizer import StreetLocalizer
-    from foldmap.street.field.model import FieldEmbedding
-    from foldmap.street.paper.pairs import RingPairs
-    from foldmap.street.source import LaneGraph
-    from foldmap.street.unfold import StreetLayer
-    from foldmap.types import DoubleArray, FloatArray
+from foldmap.geometry import SE2
+from foldmap.localize.street.calibrate import calibrated, near_truth
+from foldmap.localize.street.estimate import StreetEstimate
+from foldmap.localize.street.lane_places import LanePlaces, lane_places
+from foldmap.localize.street.localizer import StreetLocalizer, StreetSettings
+from foldmap.street.field.model import FieldEmbedding
+from foldmap.street.graph.chains import resample
+from foldmap.street.paper.pairs import RingPairs
+from foldmap.street.places import Places, windows
+from foldmap.street.source import LaneGraph
+from foldmap.street.unfold import StreetLayer
+from foldmap.types import DoubleArray, FloatArray
 
 _STEP_M = 3.0
 _MARGIN_M = 30.0
@@ -29,16 +32,9 @@ _ODOMETRY = 0.02, 0.002
 
 @dataclass
 class Driven:
-    """What two drives did; neither had a prior.
+    """What two drives without a prior did; `strange` is the filter in another town, `singles` each frame alone.
 
-    Attributes:
-        places: of the map.
-        truth: world_SE2_vehicle of every frame of the drive in the town.
-        estimates: of the filter, one a frame.
-        singles: of each frame alone.
-        strange: of the filter, in another town.
-        seconds: of the filter, a frame.
-        temperature: of the likelihood, from frames of the map's day.
+    `seconds` are the filter's, a frame; the temperature of the likelihood comes from frames of the map's day.
     """
 
     places: LanePlaces
@@ -54,21 +50,12 @@ def drive_streets(
     layer: StreetLayer,
     model: FieldEmbedding,
     pairs: tuple[RingPairs, RingPairs, RingPairs],
-    settings: StreetSettings,
+    settings: DemoStreetSettings,
 ) -> Driven:
     """Learn the temperature from frames of the map's day, then drive on another day here and in another town.
 
-    Args:
-        layer: of the file.
-        model: that embedded it.
-        pairs: of the map's day, of another day, of another town.
-        settings: lengths.
+    ``pairs`` are those of the map's day, of another day, and of another town.
     """
-    from foldmap.localize.street.calibrate import calibrated, near_truth
-    from foldmap.localize.street.lane_places import lane_places
-    from foldmap.localize.street.localizer import StreetLocalizer
-    from foldmap.localize.street.localizer import StreetSettings as Localizing
-
     learnt, here, there = pairs
     places = lane_places(layer.graph(REGION), _STEP_M)
     embeddings = embed_places(layer.graph(REGION), places, model)
@@ -77,7 +64,9 @@ def drive_streets(
     seen = model.embed_observations([learnt.observe(tile, pose) for pose in known])
     # neighbouring frames see the same ground but for one step of it: they count for as much as is new
     new = min(0.5, settings.step_m / model.window.size_m[0])
-    fitted = calibrated(Localizing(frame_weight=new), seen @ embeddings.T, near_truth(places, truth), places.length_m)
+    fitted = calibrated(
+        StreetSettings(frame_weight=new), seen @ embeddings.T, near_truth(places, truth), places.length_m
+    )
     localizer = StreetLocalizer(places, embeddings, fitted)
     poses = way(here, settings, 1)
     rows = _embedded(here, poses, model)
@@ -92,10 +81,6 @@ def drive_streets(
 
 def on_the_map(pairs: RingPairs, places: LanePlaces, count: int) -> tuple[list[SE2], DoubleArray]:
     """Poses of some pairs that stand on lanes of the map, which may lack some; and the same as float64 (N, 3)."""
-    import numpy as np
-
-    from foldmap.localize.street.calibrate import near_truth
-
     poses = [pairs.place(number)[1] for number in np.random.default_rng(5).permutation(len(pairs)).tolist()]
     every = np.array([(pose.x_m, pose.y_m, pose.heading_rad) for pose in poses])
     rows = np.flatnonzero(near_truth(places, every).any(1))[:count]
@@ -104,25 +89,17 @@ def on_the_map(pairs: RingPairs, places: LanePlaces, count: int) -> tuple[list[S
 
 def embed_places(graph: LaneGraph, places: LanePlaces, model: FieldEmbedding) -> FloatArray:
     """Embeddings of the lane graph around each place, float32 (N, D)."""
-    import numpy as np
-
-    from foldmap.street.places import Places, windows
-
     none = np.zeros(len(places), np.int64)
     at = Places(places.x_m, places.y_m, places.heading_rad, none, np.zeros(len(places)))
     return model.embed_graphs(list(windows(graph, at, model.window)))
 
 
-def way(pairs: RingPairs, settings: StreetSettings, seed: int) -> list[SE2]:
+def way(pairs: RingPairs, settings: DemoStreetSettings, seed: int) -> list[SE2]:
     """Poses of a drive along lanes that stays on a tile, from lane to lane as it comes.
 
     Raises:
         ConfigError: the tile has no way of that length.
     """
-    import numpy as np
-
-    from foldmap.street.graph.chains import resample
-
     tile = pairs.tiles[0]
     graph = resample(tile.map.graph, 1.0)
     inside = tile.ground.inside(graph.vertices_m, _MARGIN_M)
@@ -143,11 +120,7 @@ def way(pairs: RingPairs, settings: StreetSettings, seed: int) -> list[SE2]:
     raise ConfigError(f"no way of {length:g} m lies on the tile {tile.map.name}", "drive fewer frames")
 
 
-def _poses(line_m: DoubleArray, settings: StreetSettings) -> list[SE2]:
-    import numpy as np
-
-    from foldmap.geometry import SE2
-
+def _poses(line_m: DoubleArray, settings: DemoStreetSettings) -> list[SE2]:
     step = np.diff(line_m, axis=0)
     length = np.hypot(*step.T)
     at = np.arange(settings.frames) * settings.step_m + 0.5
@@ -165,10 +138,6 @@ def _embedded(pairs: RingPairs, poses: list[SE2], model: FieldEmbedding) -> Floa
 
 def _filtered(localizer: StreetLocalizer, poses: list[SE2], rows: FloatArray, seed: int) -> list[StreetEstimate]:
     """Filter along a drive by noisy odometry; it may begin anywhere on the map."""
-    import numpy as np
-
-    from foldmap.geometry import SE2
-
     rng = np.random.default_rng([seed, len(poses)])
     running = localizer.start()
     estimates = []
@@ -185,8 +154,6 @@ def _filtered(localizer: StreetLocalizer, poses: list[SE2], rows: FloatArray, se
 
 def errors_m(truth: list[SE2], estimates: list[StreetEstimate]) -> DoubleArray:
     """Distance from truth to the best guess of each estimate, whether it was answered or not."""
-    import numpy as np
-
     return np.array(
         [
             float("inf") if one.guess is None else math.hypot(one.guess.x_m - at.x_m, one.guess.y_m - at.y_m)
@@ -197,7 +164,6 @@ def errors_m(truth: list[SE2], estimates: list[StreetEstimate]) -> DoubleArray:
 
 def drive_rows(driven: Driven) -> list[dict[str, Any]]:
     """Figures of the drive here and of the one in another town."""
-    import numpy as np
 
     def row(what: str, estimates: list[StreetEstimate], error: DoubleArray | None) -> dict[str, Any]:
         statuses = [one.status.value for one in estimates]

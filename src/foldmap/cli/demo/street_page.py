@@ -3,31 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from foldmap.cli.demo.street import retrieval_rows
+import numpy as np
+
+from foldmap.cli.demo.street import DemoStreets, Retrieved, retrieval_rows
 from foldmap.cli.demo.street_drive import Driven, drive_rows, errors_m
 from foldmap.cli.demo.street_update import line_of, update_rows
-
-if TYPE_CHECKING:
-    from foldmap.cli.demo.street import DemoStreets, Retrieved
-    from foldmap.report import Page
-    from foldmap.street.field.model import FieldEmbedding
-    from foldmap.street.images.observation import Observation
-    from foldmap.types import ByteArray, DoubleArray
+from foldmap.report import Page
+from foldmap.report.street_map import street_map
+from foldmap.report.street_windows import WindowRow, change_map, error_line, window_rows
+from foldmap.street.field.model import FieldEmbedding
+from foldmap.street.field.network import birds_eye
+from foldmap.street.images.observation import AerialCrop, Observation
+from foldmap.types import ByteArray, DoubleArray
 
 _AHEAD_DEG = 60.0
 _CROP_M = 15.0
 
 
 def add_street(page: Page, path: Path, made: DemoStreets) -> None:
-    """Append the street layer's tables and pictures.
-
-    Args:
-        page: of the demo.
-        path: the file that holds all layers.
-        made: by `add_streets`.
-    """
+    """Append the street layer's tables and pictures."""
     page.heading("Lanes in the same file")
     page.text(
         f"The town's lane graph, {made.folded.lane_km:.1f} km of lanes, was folded into the same file with an "
@@ -76,8 +72,6 @@ def byte_rows(path: Path, made: DemoStreets) -> list[dict[str, Any]]:
 
 
 def _show_changes(page: Page, made: DemoStreets) -> None:
-    from foldmap.report.street_windows import change_map
-
     updated = made.updated
     if updated is None:
         return
@@ -107,16 +101,12 @@ def _show_changes(page: Page, made: DemoStreets) -> None:
 
 
 def _touches(one_m: DoubleArray, other_m: DoubleArray) -> bool:
-    import numpy as np
-
     low, high = other_m.min(0) - _CROP_M, other_m.max(0) + _CROP_M
     return bool(((np.median(one_m, 0) >= low) & (np.median(one_m, 0) <= high)).all())
 
 
 def _cut(made: DemoStreets, line_m: DoubleArray) -> tuple[ByteArray, float, float, float]:
     """The ground about a line from above: image, its west and north edges, and its pixel size."""
-    import numpy as np
-
     ground = made.tile.ground
     middle, half = (line_m.max(0) + line_m.min(0)) / 2, float(np.ptp(line_m, axis=0).max()) / 2 + _CROP_M
     left, top = np.floor(ground.xy_px(np.array([[middle[0] - half, middle[1] + half]]))[0]).astype(int).clip(0)
@@ -128,8 +118,6 @@ def _cut(made: DemoStreets, line_m: DoubleArray) -> tuple[ByteArray, float, floa
 
 def _rows_picture(made: DemoStreets) -> bytes:
     """Two places of each kind: the best and the median by Chamfer distance."""
-    from foldmap.report.street_windows import WindowRow, window_rows
-
     rows = []
     for kind in dict.fromkeys(one.kind for one in made.retrieved):
         some = sorted((one for one in made.retrieved if one.kind == kind), key=lambda one: one.chamfer_m)
@@ -145,10 +133,6 @@ def _rows_picture(made: DemoStreets) -> bytes:
 
 def _ground(model: FieldEmbedding, one: Retrieved) -> ByteArray:
     """What the network looks at; white where no camera sees ground."""
-    import numpy as np
-
-    from foldmap.street.field.network import birds_eye
-
     image, seen = birds_eye(model.field)(one.pair.observation)
     shown: ByteArray = np.where(seen[..., None], image, np.uint8(255))
     return shown
@@ -156,10 +140,6 @@ def _ground(model: FieldEmbedding, one: Retrieved) -> ByteArray:
 
 def seen_strip(observation: Observation) -> ByteArray:
     """The crop, or the cameras of a ring that look ahead, from left to right, beside each other."""
-    import numpy as np
-
-    from foldmap.street.images.observation import AerialCrop
-
     if isinstance(observation, AerialCrop):
         return observation.image
     ring = observation.ring
@@ -172,11 +152,6 @@ def seen_strip(observation: Observation) -> ByteArray:
 
 
 def _show_drive(page: Page, driven: Driven) -> None:
-    import numpy as np
-
-    from foldmap.report.street_map import street_map
-    from foldmap.report.street_windows import error_line
-
     page.heading("Where on the map", 3)
     page.table(
         drive_rows(driven),

@@ -4,20 +4,28 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from foldmap.cli.demo.street import REGION, StreetSettings
+import numpy as np
+from scipy.spatial import cKDTree
+
+from foldmap.atlas import FoldFile
+from foldmap.cli.demo.settings import REGION, DemoStreetSettings
 from foldmap.errors import ConfigError
-
-if TYPE_CHECKING:
-    from foldmap.geometry import SE2
-    from foldmap.street.changes.detect import Change
-    from foldmap.street.changes.edits import Edit
-    from foldmap.street.field.model import FieldEmbedding
-    from foldmap.street.paper.pairs import RingPairs
-    from foldmap.street.refold import StreetUpdate
-    from foldmap.street.source import LaneGraph
-    from foldmap.types import DoubleArray
+from foldmap.geometry import SE2
+from foldmap.street.changes.detect import Change, apply_changes, find_changes
+from foldmap.street.changes.edits import Edit
+from foldmap.street.changes.edits import edit as edit_lane
+from foldmap.street.changes.evidence import gather, windows_of
+from foldmap.street.field.model import FieldEmbedding
+from foldmap.street.graph.chains import densified, resample, thinned
+from foldmap.street.graph.window import Window
+from foldmap.street.paper.pairs import RingPairs
+from foldmap.street.places import sample_places
+from foldmap.street.refold import StreetUpdate, update_street
+from foldmap.street.source import LANE, LaneGraph
+from foldmap.street.unfold import StreetLayer
+from foldmap.types import DoubleArray
 
 KINDS = {"lane removed": "added", "lane shifted": "moved", "lane added": "removed"}
 """What is done to the map -> what a drive then finds to have happened in the world."""
@@ -29,12 +37,7 @@ _SAME_M = 2.0
 
 @dataclass(frozen=True)
 class AgedMap:
-    """A map that is out of date.
-
-    Attributes:
-        graph: as it is folded.
-        edits: what was done to it.
-    """
+    """A map that is out of date, as it is folded, and what was done to it."""
 
     graph: LaneGraph
     edits: tuple[Edit, ...]
@@ -71,17 +74,12 @@ def age_map(truth: LaneGraph, seed: int, reach_m: float) -> AgedMap:
     Raises:
         ConfigError: the town has no room for that.
     """
-    import numpy as np
-
-    from foldmap.street.changes.edits import edit
-    from foldmap.street.graph.window import Window
-
     rng = np.random.default_rng([seed, 44])
     window = Window(-reach_m, reach_m, -reach_m, reach_m)
     graph, edits = truth, list[Any]()
     for kind in KINDS:
         for _ in range(60):
-            done = edit(graph, kind, rng, window)
+            done = edit_lane(graph, kind, rng, window)
             if done is not None and _has_room(done[1], edits, reach_m):
                 graph = done[0]
                 edits.append(done[1])
@@ -97,9 +95,6 @@ def line_of(edit: Edit) -> DoubleArray:
 
 
 def _has_room(edit: Edit, others: list[Edit], reach_m: float) -> bool:
-    import numpy as np
-    from scipy.spatial import cKDTree
-
     line = line_of(edit)
     length = float(np.hypot(*np.diff(line, axis=0).T).sum())
     if not _LENGTH_M[0] <= length <= _LENGTH_M[1] or np.abs(line).max() > reach_m:
@@ -113,25 +108,12 @@ def bring_up_to_date(
     truth: LaneGraph,
     pairs: RingPairs,
     models: tuple[FieldEmbedding, FieldEmbedding],
-    settings: StreetSettings,
+    settings: DemoStreetSettings,
 ) -> Updated:
     """Drive past every edit, find what changed, and write it into the file as one transaction.
 
-    Args:
-        path: the file with the aged map.
-        aged: what was folded.
-        truth: the lanes as they are.
-        pairs: the cameras, on the day of the drive.
-        models: the one that embedded the map, and the one that compares images with it.
-        settings: how many frames.
+    ``models`` are the one that embedded the map, and the one that compares images with it.
     """
-    from foldmap.atlas import FoldFile
-    from foldmap.street.changes.detect import apply_changes, find_changes
-    from foldmap.street.changes.evidence import gather, windows_of
-    from foldmap.street.graph.chains import densified, thinned
-    from foldmap.street.refold import update_street
-    from foldmap.street.unfold import StreetLayer
-
     model, finder = models
     with FoldFile.open(path) as file:
         old, between_m = densified(StreetLayer(file).graph(REGION))
@@ -152,12 +134,6 @@ def bring_up_to_date(
 
 def passing(truth: LaneGraph, line_m: DoubleArray, most: int) -> list[SE2]:
     """Poses on the true lanes that run beside a line the same way."""
-    import numpy as np
-    from scipy.spatial import cKDTree
-
-    from foldmap.street.places import sample_places
-    from foldmap.street.source import LANE
-
     places = sample_places(truth, 4.0)
     distance, index = cKDTree(line_m).query(places.xy_m)
     way = np.gradient(line_m, axis=0)
@@ -171,9 +147,6 @@ def passing(truth: LaneGraph, line_m: DoubleArray, most: int) -> list[SE2]:
 
 def _edits_hit(change: Change, edits: tuple[Edit, ...]) -> list[int]:
     """Which edits a change lies on: most of it within 2 m of the edit's lines."""
-    import numpy as np
-    from scipy.spatial import cKDTree
-
     hit = []
     for number, edit in enumerate(edits):
         lines = [line for line in (edit.before_m, edit.after_m) if len(line)]
@@ -184,12 +157,6 @@ def _edits_hit(change: Change, edits: tuple[Edit, ...]) -> list[int]:
 
 def _difference_m(graph: LaneGraph, truth: LaneGraph) -> float:
     """Metres of lane, links left out, that one of two maps has and the other has not within 1.5 m, both ways."""
-    import numpy as np
-    from scipy.spatial import cKDTree
-
-    from foldmap.street.graph.chains import resample
-    from foldmap.street.source import LANE
-
     total = 0.0
     every = [resample(one, 1.0) for one in (graph, truth)]
     for one, other in (every, every[::-1]):
@@ -202,8 +169,6 @@ def _difference_m(graph: LaneGraph, truth: LaneGraph) -> float:
 
 def update_rows(updated: Updated) -> list[dict[str, Any]]:
     """A row an edit."""
-    import numpy as np
-
     return [
         {
             "edit": edit.kind,

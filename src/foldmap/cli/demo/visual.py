@@ -3,46 +3,28 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from foldmap.errors import ConfigError
+import numpy as np
 
-if TYPE_CHECKING:
-    from foldmap.localize.visual.estimate import CameraEstimate
-    from foldmap.town.camera.visual_scene import TownPhotos
-    from foldmap.types import DoubleArray
-    from foldmap.visual.fold import VisualPlan, VisualReport
-    from foldmap.visual.source import Query, SceneModel
-
-Report = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class PhotoSettings:
-    """How many photos the demo takes.
-
-    Attributes:
-        map_photos: of the map, taken on one day.
-        queries: photos of another day, to be localized.
-        strangers: photos of another town, to be refused.
-        size_px: width and height of all.
-        points: most points that the file keeps.
-        step: quantization step of the descriptors.
-    """
-
-    map_photos: int = 24
-    queries: int = 8
-    strangers: int = 2
-    size_px: tuple[int, int] = (480, 360)
-    points: int = 1500
-    step: float = 0.1
-
-    def __post_init__(self) -> None:
-        if min(self.map_photos, self.queries, self.points) < 1 or self.strangers < 0 or not self.step > 0:
-            raise ConfigError("a demo without photos, queries or points", "give positive numbers")
+from foldmap.atlas import FoldFile, update
+from foldmap.cli.demo.settings import DemoPhotoSettings, Report
+from foldmap.localize.visual.estimate import CameraEstimate
+from foldmap.localize.visual.localizer import VisualLocalizer
+from foldmap.metrics.camera_pose import camera_errors, median_errors
+from foldmap.town.camera.visual_scene import TownPhotos, town_queries, town_scene
+from foldmap.types import DoubleArray
+from foldmap.visual.codes.basis import basis_named
+from foldmap.visual.codes.codecs import Transform
+from foldmap.visual.features.extract import open_extractor
+from foldmap.visual.fold import VisualPlan, VisualReport, fold_scene
+from foldmap.visual.scene.average import track_means
+from foldmap.visual.select import choose_points
+from foldmap.visual.source import Query, SceneModel
+from foldmap.visual.unfold import FoldedVisual
 
 
 @dataclass
@@ -52,13 +34,11 @@ class DemoPhotos:
     Attributes:
         photos: pictures with their true poses.
         scene: of the map's photos.
-        folded: where the layer's bytes went.
-        layer_bytes: by which the file grew.
+        folded, layer_bytes: where the layer's bytes went, and by how much the file grew.
         queries: with their true camera_SE3_world.
         estimates: one a query.
         strangers: answers to photos of another town.
-        seconds: spent in localizing the queries.
-        loading_s: spent in reading and decoding the layer.
+        seconds, loading_s: spent in localizing the queries, and in reading and decoding the layer.
     """
 
     photos: TownPhotos
@@ -72,24 +52,12 @@ class DemoPhotos:
     loading_s: float
 
 
-def add_photos(path: Path, seed: int, settings: PhotoSettings, report: Report) -> DemoPhotos:
+def add_photos(path: Path, seed: int, settings: DemoPhotoSettings, report: Report) -> DemoPhotos:
     """Photograph the town, fold the scene into a file that is there already, and localize other photos in it.
-
-    Args:
-        path: a .fold file; its layers stay as they are.
-        seed: of the town.
-        settings: how many photos.
-        report: called with steps done and in all.
 
     Raises:
         MissingExtraError: pycolmap, which finds the keypoints, is not installed.
     """
-    from foldmap.atlas import update
-    from foldmap.town.camera.visual_scene import TownPhotos, town_queries, town_scene
-    from foldmap.visual.features.extract import open_extractor
-    from foldmap.visual.fold import fold_scene
-    from foldmap.visual.scene.average import track_means
-
     extract = open_extractor("sift").extract
     photos = TownPhotos(seed, settings.map_photos, settings.queries, settings.size_px)
     report(1, 4)
@@ -110,15 +78,8 @@ def add_photos(path: Path, seed: int, settings: PhotoSettings, report: Report) -
     return DemoPhotos(photos, scene, folded, grown, queries, answers[0], answers[1], took_s[0], loading_s)
 
 
-def _plan(scene: SceneModel, settings: PhotoSettings) -> VisualPlan:
+def _plan(scene: SceneModel, settings: DemoPhotoSettings) -> VisualPlan:
     """The chosen points, with transform codes."""
-    import numpy as np
-
-    from foldmap.visual.codes.basis import basis_named
-    from foldmap.visual.codes.codecs import Transform
-    from foldmap.visual.fold import VisualPlan
-    from foldmap.visual.select import choose_points
-
     points = len(scene.points_world)
     kept = np.arange(points)
     if settings.points < points:
@@ -128,10 +89,6 @@ def _plan(scene: SceneModel, settings: PhotoSettings) -> VisualPlan:
 
 def _localize(path: Path, parts: Sequence[Sequence[Query]]) -> tuple[float, list[list[CameraEstimate]], list[float]]:
     """Seconds of loading, then the estimates and the seconds of each part."""
-    from foldmap.atlas import FoldFile
-    from foldmap.localize.visual.localizer import VisualLocalizer
-    from foldmap.visual.unfold import FoldedVisual
-
     began_s = time.perf_counter()
     with FoldFile.open(path) as file:
         folded = FoldedVisual(file)
@@ -149,10 +106,6 @@ def _localize(path: Path, parts: Sequence[Sequence[Query]]) -> tuple[float, list
 
 def summary_of(made: DemoPhotos) -> dict[str, Any]:
     """What the command prints of the visual layer."""
-    import numpy as np
-
-    from foldmap.metrics.camera_pose import camera_errors, median_errors
-
     errors = camera_errors([truth for _, truth in made.queries], [e.camera_SE3_world for e in made.estimates])
     median_m, median_deg = median_errors(errors)
     return {

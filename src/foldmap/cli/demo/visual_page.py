@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from foldmap.cli.demo.visual import DemoPhotos
-    from foldmap.report import Page
-    from foldmap.types import DoubleArray, IntArray
-    from foldmap.visual.decoded import MapPoints
-    from foldmap.visual.source import Query
+import numpy as np
+from scipy.spatial import KDTree
+
+from foldmap.atlas import FoldFile
+from foldmap.cli.demo.visual import DemoPhotos
+from foldmap.report import Page
+from foldmap.report.camera_plan import camera_plan
+from foldmap.report.photo_matches import photo_pair, photo_points
+from foldmap.types import DoubleArray, IntArray
+from foldmap.visual.decoded import MapPoints
+from foldmap.visual.match.guided import best_nearby, one_point_a_keypoint
+from foldmap.visual.match.view import prepare
+from foldmap.visual.source import Query
+from foldmap.visual.unfold import FoldedVisual
 
 
 def add_visual(page: Page, path: Path, made: DemoPhotos, summary: dict[str, Any]) -> None:
-    """Append the visual layer's tables and pictures.
-
-    Args:
-        page: of the demo.
-        path: the file that holds all layers.
-        made: by `add_photos`.
-        summary: of `summary_of`.
-    """
-    import numpy as np
-
-    from foldmap.report.camera_plan import camera_plan
-
+    """Append the visual layer's tables and pictures."""
     page.heading("Photos in the same file")
     page.text(
         f"{summary['photos']} photos of the town, taken on one day, became a scene of {len(made.scene.points_world):,} "
@@ -81,17 +78,12 @@ def byte_rows(path: Path, made: DemoPhotos) -> list[dict[str, Any]]:
 
 def _points_in(path: Path) -> MapPoints:
     """All points of the file's visual layer."""
-    from foldmap.atlas import FoldFile
-    from foldmap.visual.unfold import FoldedVisual
-
     with FoldFile.open(path) as file:
         return FoldedVisual(file).whole()
 
 
 def _pictures(path: Path, made: DemoPhotos, row: int) -> list[tuple[bytes, str]]:
     """A query with the points found in it, and beside the map's photo that shows most of them."""
-    from foldmap.report.photo_matches import photo_pair, photo_points
-
     (query, _), estimate = made.queries[row], made.estimates[row]
     if estimate.camera_SE3_world is None:
         return []
@@ -127,11 +119,6 @@ def _found(
     query: Query, camera_SE3_world: DoubleArray, noise_px: float, points: MapPoints
 ) -> tuple[IntArray, IntArray, DoubleArray]:
     """Points found where the pose puts them, the keypoints that show them, and where the others in view should be."""
-    import numpy as np
-
-    from foldmap.visual.match.guided import best_nearby, one_point_a_keypoint
-    from foldmap.visual.match.view import prepare
-
     view = prepare(query)
     xy_px, seen = view.project(camera_SE3_world, points.points_world)
     visible = np.flatnonzero(seen)
@@ -144,9 +131,6 @@ def _found(
 
 def _best_map_photo(made: DemoPhotos, points_world: DoubleArray) -> tuple[int, IntArray, IntArray]:
     """The map's photo that sees most of some of the file's points: its number, rows of the tracks, which points."""
-    import numpy as np
-    from scipy.spatial import KDTree
-
     scene = made.scene
     _, own = KDTree(scene.points_world).query(points_world)  # the file's points moved by less than their spacing
     among = np.flatnonzero(np.isin(scene.tracks.point, own))

@@ -59,17 +59,10 @@ def _meet_pole(o, d, pole):
 
 @njit(cache=True)
 def cast(o, d, t_max, surfaces):
-    """Follow one ray to the first surface or the ground's level 0.
+    """Follow one ray to the first surface or the ground's level 0, at most to ``t_max`` (counted in lengths of ``d``).
 
-    Args:
-        o: origin, metres.
-        d: direction, any length; ``t`` counts in it.
-        t_max: farthest ``t`` of interest.
-        surfaces: as `surfaces.Surfaces`.
-
-    Returns:
-        (kind, t, item, extra): the index of the wall, vehicle or pole; ``extra`` is the position along a wall's piece
-        (0 to 1) or a vehicle's face.
+    Returns (kind, t, item, extra): the index of the wall, vehicle or pole; ``extra`` is the position along a wall's
+    piece (0 to 1) or a vehicle's face.
     """
     west, south, bins, walls, boxes, poles, first, items = surfaces
     limit, kind = t_max, SKY

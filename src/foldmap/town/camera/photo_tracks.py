@@ -26,14 +26,7 @@ _PRIOR = 25.0
 
 @dataclass(frozen=True)
 class SeenImage:
-    """A photograph's features with the truth about it.
-
-    Attributes:
-        features: keypoints and descriptors.
-        depth_m: float32 (H, W).
-        kind: uint8 (H, W), as `camera_cast` numbers it.
-        world_SE3_camera: exact pose.
-    """
+    """A photograph's features with the truth about it; `depth_m` and `kind` are those of `Picture`."""
 
     features: Features
     depth_m: FloatArray
@@ -42,11 +35,7 @@ class SeenImage:
 
 
 def join_tracks(seen: list[SeenImage], camera: Camera) -> tuple[DoubleArray, Tracks]:
-    """Join keypoints to tracks and triangulate their points.
-
-    Args:
-        seen: the photographs.
-        camera: of all of them, without distortion.
+    """Join keypoints of photographs by one distortion-free camera to tracks, and triangulate their points.
 
     Returns:
         Points float64 (P, 3) in the world, and their tracks, sorted by point.
@@ -171,7 +160,7 @@ def _triangulate(
 ) -> DoubleArray:
     """Points (P, 3) of least reprojection error: Gauss-Newton from the mean of the lifted keypoints.
 
-    A little of the prior mean is kept, so that points seen from one place only stay where depth puts them.
+    That mean is a weak prior, too, so that points seen from one place only stay where depth puts them.
     """
     count = int(point.max()) + 1
     weight = np.bincount(point, minlength=count)

@@ -18,8 +18,8 @@ from foldmap.geometry.camera import Camera
 from foldmap.town.camera.shade import render_radiance
 from foldmap.town.camera.surfaces import Surfaces, find_poles, find_walls, height_at, index_surfaces
 from foldmap.town.hashing import block_rng
-from foldmap.town.traffic import parked_boxes
-from foldmap.town.world import Neighbourhood, TownWorld
+from foldmap.town.traffic import parked_on
+from foldmap.town.world import TownWorld
 from foldmap.types import AnyArray, DoubleArray, FloatArray
 
 REACH_M = 70.0
@@ -31,14 +31,7 @@ _TINTS = np.array([[0.86, 0.93, 1.08], [1.0, 1.0, 0.98], [1.08, 0.98, 0.88], [1.
 
 @dataclass(frozen=True)
 class Light:
-    """One day's light.
-
-    Attributes:
-        to_sun: unit vector (3,) towards the sun.
-        sun: its strength; 0 under clouds.
-        sky: strength of the diffuse light.
-        clouds: seed of their shapes.
-    """
+    """One day's light: unit vector to the sun, its strength (0 under clouds), the sky's, seed of the clouds."""
 
     to_sun: DoubleArray
     sun: float
@@ -48,14 +41,7 @@ class Light:
 
 @dataclass(frozen=True)
 class Optics:
-    """What lens and sensor add.
-
-    Attributes:
-        gain: exposure; about 1.
-        gamma: exponent of the tone curve.
-        blur_px: standard deviation of the lens's blur.
-        noise: standard deviation of the sensor's noise in grey levels.
-    """
+    """What lens and sensor add: exposure, exponent of the tone curve, sigma of blur (px) and of noise (grey levels)."""
 
     gain: float = 1.0
     gamma: float = 0.6
@@ -70,7 +56,7 @@ class Picture:
     Attributes:
         image: uint8 (H, W) or (H, W, 3).
         depth_m: float32 (H, W), distance along the optical axis at the pixel's centre; inf where the sky is.
-        kind: uint8 (H, W), what is seen there, numbered as in `camera_cast` (SKY, GROUND, WALL, ...).
+        kind: uint8 (H, W), what is seen there, numbered as in `camera.cast` (SKY, GROUND, WALL, ...).
     """
 
     image: AnyArray
@@ -123,7 +109,7 @@ class TownCamera:
                 f"no street within {reach_m:.0f} m of ({centre[0]:.0f}, {centre[1]:.0f})",
                 "place the camera on a street",
             )
-        self._near: Neighbourhood = near
+        self._near = tuple(near)
         self._side_m = 2.0 * reach_m
         self._streets = world.streets_near(*self._low, *self._high)
         self._walls = find_walls(near, self._low[0], self._low[1], self._side_m)
@@ -146,7 +132,7 @@ class TownCamera:
         Args:
             camera: a PINHOLE or SIMPLE_PINHOLE camera.
             world_SE3_camera: its pose; x right, y down, z ahead.
-            day_seed: decides parked vehicles, and light and exposure where they are not given.
+            day_seed: decides parked vehicles, light and exposure.
             shot_seed: of the sensor's noise.
             light: instead of the day's.
             optics: instead of the day's.
@@ -165,7 +151,7 @@ class TownCamera:
         radiance, depth, kind = render_radiance(
             intrinsics, camera.height_px, camera.width_px, np.ascontiguousarray(world_SE3_camera.matrix),
             (light.to_sun[0], light.to_sun[1], light.to_sun[2], light.sun, light.sky), light.clouds & 0xFFFFFFF,
-            self._surfaces(day_seed), tuple(self._near), self.world.seed & 0xFFFFFFF,
+            self._surfaces(day_seed), self._near, self.world.seed & 0xFFFFFFF,
         )  # fmt: skip
         rng = block_rng(shot_seed, 63, day_seed)
         image = _develop(radiance, kind, optics or day_optics(day_seed), rng, colour)
@@ -177,7 +163,7 @@ class TownCamera:
         if not (self._low[0] + 2 < x < self._high[0] - 2 and self._low[1] + 2 < y < self._high[1] - 2):
             return False
         steps = [(0.0, 0.0), (margin_m, 0.0), (-margin_m, 0.0), (0.0, margin_m), (0.0, -margin_m)]
-        if any(height_at(x + dx, y + dy, *self._near) > 0 for dx, dy in steps):
+        if any(height_at(x + dx, y + dy, self._near) > 0 for dx, dy in steps):
             return False
         boxes = self._surfaces(day_seed).boxes
         dx, dy = x - boxes[:, 0], y - boxes[:, 1]
@@ -196,8 +182,7 @@ class TownCamera:
         if day_seed not in self._days:
             if len(self._days) > 8:
                 self._days.clear()
-            fill = float(block_rng(day_seed, 57).uniform(0.2, 0.9))
-            boxes = parked_boxes(self._streets, day_seed, fill)
+            boxes = parked_on(self._streets, day_seed)
             inside = ((boxes[:, :2] > self._low) & (boxes[:, :2] < self._high)).all(axis=1)
             boxes = boxes[inside]
             seeds = np.random.default_rng([day_seed & 0xFFFFFFFF, 64]).integers(1 << 28, size=len(boxes))

@@ -12,7 +12,7 @@ from numba import njit
 from foldmap.town.camera.cast import BOX, BOX_TOP, GROUND, SKY, TOP, WALL, cast
 from foldmap.town.camera.facade import facade, grain, leafage, pole, value_noise, vehicle
 from foldmap.town.camera.surfaces import FRONT, HIGH, U0, U1, WALL_SEED, X0, X1, Y0, Y1, place_of
-from foldmap.town.render import reflectance_of
+from foldmap.town.render import cell_of, reflectance_of
 
 _KERB_M = 0.12
 _FAR_M = 120.0
@@ -27,28 +27,27 @@ def _ground_t(o, d, t, near, s_all, d_all):
 
     Returns (t, kerb distance there, street, whether it is the kerb's face).
     """
-    cell0_x, cell0_y, cells_x, cells, table = near
-    k0, e0 = place_of(o[0] + t * d[0], o[1] + t * d[1], cell0_x, cell0_y, cells_x, cells, table, s_all, d_all)
+    k0, e0 = place_of(o[0] + t * d[0], o[1] + t * d[1], near, s_all, d_all)
     t_up = (_KERB_M - o[2]) / d[2]
     if t_up <= 0.0:
         return t, k0, e0, False
     shift = (t - t_up) * math.hypot(d[0], d[1])
     if e0 >= 0 and k0 <= 0.0 and k0 < -1.5 * shift:
         return t, k0, e0, False
-    k1, e1 = place_of(o[0] + t_up * d[0], o[1] + t_up * d[1], cell0_x, cell0_y, cells_x, cells, table, s_all, d_all)
+    k1, e1 = place_of(o[0] + t_up * d[0], o[1] + t_up * d[1], near, s_all, d_all)
     if k1 > 0.0 or e1 < 0:
         return t_up, k1, e1, False
     t_hit, face = t, False
     if k0 > 0.0:
         t_hit, face = t_up + (t - t_up) * k1 / (k1 - k0), True
-    k, e = place_of(o[0] + t_hit * d[0], o[1] + t_hit * d[1], cell0_x, cell0_y, cells_x, cells, table, s_all, d_all)
+    k, e = place_of(o[0] + t_hit * d[0], o[1] + t_hit * d[1], near, s_all, d_all)
     return t_hit, k, e, face
 
 
 @njit(cache=True, fastmath=True)
 def _ground_albedo(o, d, t, pixel, k, e, near, seed, s_all, d_all):
     """Ground filtered over a footprint that is longer than wide: a few taps along it."""
-    cell0_x, cell0_y, cells_x, cells, table = near
+    table = near[4]
     size = math.sqrt(d[0] * d[0] + d[1] * d[1] + d[2] * d[2])
     across = t * pixel
     along = min(across * size / max(-d[2], 1e-3), 1.2)
@@ -60,12 +59,11 @@ def _ground_albedo(o, d, t, pixel, k, e, near, seed, s_all, d_all):
         back = (n - 0.5 * (taps - 1)) * along / taps / level
         x, y = o[0] + t * d[0] + back * d[0], o[1] + t * d[1] + back * d[1]
         if taps > 1:
-            k, e = place_of(x, y, cell0_x, cell0_y, cells_x, cells, table, s_all, d_all)
+            k, e = place_of(x, y, near, s_all, d_all)
         if e < 0:
             total += 0.25
             continue
-        i, j = math.floor(x) - cell0_x, math.floor(y) - cell0_y
-        value = reflectance_of(x, y, footprint, seed, cells[j * cells_x + i], k, e, table, s_all, d_all)
+        value = reflectance_of(x, y, footprint, seed, cell_of(x, y, near), k, e, table, s_all, d_all)
         if across < 0.1:
             value *= 1.0 + 0.6 * grain(x, y, max(across, 0.5 * along / taps), seed + 300)
         total += max(value, 0.01)
@@ -161,21 +159,10 @@ def _look(o, d, pixel, light, clouds, surfaces, near, seed, s_all, d_all, normal
 
 @njit(cache=True)
 def render_radiance(intrinsics, height, width, pose, light, clouds, surfaces, near, seed):
-    """Radiance, depth along the axis and kind of every pixel.
+    """Radiance, depth along the axis and kind of every pixel: float32, float32, uint8, each (height, width).
 
-    Args:
-        intrinsics: (fx, fy, cx, cy) in px.
-        height: rows.
-        width: columns.
-        pose: (4, 4) world_SE3_camera.
-        light: sun's direction, its strength, the sky's.
-        clouds: seed.
-        surfaces: as `surfaces.Surfaces`.
-        near: as `world.Neighbourhood`.
-        seed: the town's.
-
-    Returns:
-        float32, float32, uint8, each (height, width).
+    ``intrinsics`` is (fx, fy, cx, cy) in px, ``pose`` (4, 4) world_SE3_camera, ``light`` the sun's direction, its
+    strength and the sky's, ``clouds`` and ``seed`` are seeds of the sky and the town.
     """
     radiance = np.empty((height, width), np.float32)
     depth = np.empty((height, width), np.float32)

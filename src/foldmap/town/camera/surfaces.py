@@ -51,7 +51,7 @@ class Surfaces(NamedTuple):
 def find_walls(near: Neighbourhood, west_m: float, south_m: float, side_m: float) -> DoubleArray:
     """Trace every jump of the town's height inside a square; rows as in `Surfaces`."""
     count = int(side_m / WALL_STEP_M)
-    walls: DoubleArray = _trace(west_m, south_m, count, *near)
+    walls: DoubleArray = _trace(west_m, south_m, count, tuple(near))
     return walls
 
 
@@ -69,7 +69,7 @@ def find_poles(streets: list[Street], near: Neighbourhood, low_m: DoubleArray, h
                     lateral = side * (street.base_half_m + extra + 0.6)
                     x, y = street.offset_path(np.array([at]), lateral)[0]
                     inside = low_m[0] + 1 < x < high_m[0] - 1 and low_m[1] + 1 < y < high_m[1] - 1
-                    if inside and height_at(x, y, *near) == 5.0:
+                    if inside and height_at(x, y, tuple(near)) == 5.0:
                         radius = 0.08 + 0.17 * unit_hash(slot, 5, seed)
                         found.append([x, y, radius, seed + 1000 * slot])
                         break
@@ -115,8 +115,9 @@ def _fill(cells, bins):
 
 
 @njit(cache=True)
-def place_of(x, y, cell0_x, cell0_y, cells_x, cells, table, s_all, d_all):
-    """Kerb distance and street of a point, as `render.locate`; street -1 also outside the cells."""
+def place_of(x, y, near, s_all, d_all):
+    """Kerb distance and street of a point, as `render.locate`; street -1 also outside the cells of ``near``."""
+    cell0_x, cell0_y, cells_x, cells, table = near
     i, j = int(np.floor(x / CELL_M)) - cell0_x, int(np.floor(y / CELL_M)) - cell0_y
     if i < 0 or j < 0 or i >= cells_x or j * cells_x + i >= len(cells):
         return 1e9, -1
@@ -124,34 +125,30 @@ def place_of(x, y, cell0_x, cell0_y, cells_x, cells, table, s_all, d_all):
 
 
 @njit(cache=True)
-def height_at(x, y, cell0_x, cell0_y, cells_x, cells, table):
+def height_at(x, y, near):
     """Height of what stands at a point, poles included; 0 on open ground."""
-    count = len(table[2]) - 1
-    s_all, d_all = np.empty(count), np.empty(count)
-    k, e = place_of(x, y, cell0_x, cell0_y, cells_x, cells, table, s_all, d_all)
-    if e < 0:
-        return _BUILT_M
-    return obstacle_m(k, table[3][e], s_all[e], d_all[e]) if k > 0.35 else 0.0
+    count = len(near[4][2]) - 1
+    return _height(x, y, near, np.empty(count), np.empty(count), 0.35)
 
 
 @njit(cache=True)
-def _height(x, y, cell0_x, cell0_y, cells_x, cells, table, s_all, d_all):
-    """As `height_at` without poles."""
-    k, e = place_of(x, y, cell0_x, cell0_y, cells_x, cells, table, s_all, d_all)
+def _height(x, y, near, s_all, d_all, beyond_m=0.9):
+    """Height of what stands farther than that behind the kerb: poles stand nearer than 0.9 m."""
+    k, e = place_of(x, y, near, s_all, d_all)
     if e < 0:
         return _BUILT_M
-    return obstacle_m(k, table[3][e], s_all[e], d_all[e]) if k > 0.9 else 0.0
+    return obstacle_m(k, near[4][3][e], s_all[e], d_all[e]) if k > beyond_m else 0.0
 
 
 @njit(cache=True)
-def _trace(west, south, count, cell0_x, cell0_y, cells_x, cells, table):
-    streets = len(table[2]) - 1
+def _trace(west, south, count, near):
+    streets = len(near[4][2]) - 1
     s_all, d_all = np.empty(streets), np.empty(streets)
     heights = np.empty((count, count))
     for j in range(count):
         for i in range(count):
             x, y = west + (i + 0.5) * WALL_STEP_M, south + (j + 0.5) * WALL_STEP_M
-            heights[j, i] = _height(x, y, cell0_x, cell0_y, cells_x, cells, table, s_all, d_all)
+            heights[j, i] = _height(x, y, near, s_all, d_all)
     out = np.empty((1024, _WALL_COLUMNS))
     n = 0
     cut = np.empty((4, 2))
@@ -171,7 +168,7 @@ def _trace(west, south, count, cell0_x, cell0_y, cells_x, cells, table):
                     middle = 0.5 * (low + high)
                     x = west + (ai + 0.5 + middle * (bi - ai)) * WALL_STEP_M
                     y = south + (aj + 0.5 + middle * (bj - aj)) * WALL_STEP_M
-                    if _height(x, y, cell0_x, cell0_y, cells_x, cells, table, s_all, d_all) == label:
+                    if _height(x, y, near, s_all, d_all) == label:
                         low = middle
                     else:
                         high = middle
@@ -186,12 +183,12 @@ def _trace(west, south, count, cell0_x, cell0_y, cells_x, cells, table):
             cx, cy = cut[:crossings, 0].mean(), cut[:crossings, 1].mean()
             for k in range(pieces):
                 ex, ey = (cut[1, 0], cut[1, 1]) if crossings == 2 else (cx, cy)
-                n += _wall(cut[k, 0], cut[k, 1], ex, ey, out[n], cell0_x, cell0_y, cells_x, cells, table, s_all, d_all)
+                n += _wall(cut[k, 0], cut[k, 1], ex, ey, out[n], near, s_all, d_all)
     return out[:n].copy()
 
 
 @njit(cache=True)
-def _wall(ax, ay, bx, by, out, cell0_x, cell0_y, cells_x, cells, table, s_all, d_all):
+def _wall(ax, ay, bx, by, out, near, s_all, d_all):
     """Describe one piece of wall; returns 0 where the ground is equally high on both sides."""
     length = np.hypot(bx - ax, by - ay)
     if length < 1e-6:
@@ -200,15 +197,15 @@ def _wall(ax, ay, bx, by, out, cell0_x, cell0_y, cells_x, cells, table, s_all, d
     left, right, nx, ny = 0.0, 0.0, 0.0, 0.0
     for away in _LOOK_ASIDE_M:  # a piece cuts corners: look farther aside until both sides are told apart
         nx, ny = -(by - ay) / length * away, (bx - ax) / length * away
-        left = _height(mx + nx, my + ny, cell0_x, cell0_y, cells_x, cells, table, s_all, d_all)
-        right = _height(mx - nx, my - ny, cell0_x, cell0_y, cells_x, cells, table, s_all, d_all)
+        left = _height(mx + nx, my + ny, near, s_all, d_all)
+        right = _height(mx - nx, my - ny, near, s_all, d_all)
         if left != right:
             break
     if left == right:
         return 0
     if left < right:
         ax, ay, bx, by, nx, ny = bx, by, ax, ay, -nx, -ny
-    _, e = place_of(mx + nx, my + ny, cell0_x, cell0_y, cells_x, cells, table, s_all, d_all)
+    _, e = place_of(mx + nx, my + ny, near, s_all, d_all)
     out[X0], out[Y0], out[X1], out[Y1] = ax, ay, bx, by
     out[LOW], out[HIGH] = min(left, right), max(left, right)
     out[U0], out[U1], out[FRONT], out[WALL_SEED] = 0.0, length, 0.0, 77.0
@@ -216,12 +213,12 @@ def _wall(ax, ay, bx, by, out, cell0_x, cell0_y, cells_x, cells, table, s_all, d
         return 1
     side = 1 if d_all[e] > 0 else 2
     lot = np.floor(s_all[e] / LOT_M)
-    k0, _ = place_of(ax + nx, ay + ny, cell0_x, cell0_y, cells_x, cells, table, s_all, d_all)
+    k0, _ = place_of(ax + nx, ay + ny, near, s_all, d_all)
     s0 = s_all[e]
-    k1, _ = place_of(bx + nx, by + ny, cell0_x, cell0_y, cells_x, cells, table, s_all, d_all)
+    k1, _ = place_of(bx + nx, by + ny, near, s_all, d_all)
     s1 = s_all[e]
     along = abs(s1 - s0) >= abs(k1 - k0)
     out[U0], out[U1] = (s0 - lot * LOT_M, s1 - lot * LOT_M) if along else (k0, k1)
     out[FRONT] = 1.0 if along else 0.0
-    out[WALL_SEED] = np.floor(unit_hash(int(lot), side + (0 if along else 40), int(table[3][e, SEED])) * 1e8)
+    out[WALL_SEED] = np.floor(unit_hash(int(lot), side + (0 if along else 40), int(near[4][3][e, SEED])) * 1e8)
     return 1

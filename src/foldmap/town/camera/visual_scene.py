@@ -25,14 +25,7 @@ _TRIES = 40
 
 @dataclass(frozen=True)
 class Photo:
-    """One photograph of the town.
-
-    Attributes:
-        name: for scenes and messages.
-        picture: image and true depth.
-        world_SE3_camera: its exact pose.
-        day_seed: the day it was taken.
-    """
+    """One photograph of the town with its exact pose and the day it was taken."""
 
     name: str
     picture: Picture
@@ -41,7 +34,7 @@ class Photo:
 
 
 class TownPhotos:
-    """A walk along a street, or an orbit about a junction: photographs for a map, and others for queries.
+    """A walk along a street: photographs for a map, and others for queries.
 
     Map photographs are of one day; queries are of another, from other places beside the way and in other directions.
 
@@ -51,11 +44,10 @@ class TownPhotos:
         query_count: photographs to localize.
         size_px: (width, height).
         focal_px: focal length; 0.8 of the width where it is None.
-        route: "walk" or "orbit".
-        spacing_m: between successive places of a walk, at each of which four photographs are taken.
+        spacing_m: between successive places, at each of which four photographs are taken.
 
     Raises:
-        ConfigError: an unknown route, or counts, sizes or spacing that are not positive.
+        ConfigError: counts, sizes or spacing that are not positive.
     """
 
     def __init__(
@@ -66,11 +58,8 @@ class TownPhotos:
         size_px: tuple[int, int] = (480, 360),
         focal_px: float | None = None,
         *,
-        route: str = "walk",
         spacing_m: float = 1.0,
     ) -> None:
-        if route not in ("walk", "orbit"):
-            raise ConfigError(f"a route {route!r}", 'use "walk" or "orbit"')
         if min(map_count, query_count, *size_px) < 1 or not spacing_m > 0:
             raise ConfigError("a walk without photographs", "give positive counts, sizes and spacing")
         width, height = size_px
@@ -79,9 +68,9 @@ class TownPhotos:
         self.camera = Camera("PINHOLE", width, height, np.array([focal, focal, 0.5 * width, 0.5 * height]))
         world = TownWorld(seed)
         street = _main_street(world, seed)
-        middle = street.frame_at(np.array([0.5 * street.length_m if route == "walk" else 0.0]))[0][0]
+        middle = street.frame_at(np.array([0.5 * street.length_m]))[0][0]
         self._town = TownCamera(world, middle)
-        self._street, self._route = street, route
+        self._street = street
         self._way_m = spacing_m * math.ceil(map_count / len(_YAWS_RAD))
         self.map_photos = tuple(self._photo(k, map_count, query=False) for k in range(map_count))
         self.query_photos = tuple(self._photo(k, query_count, query=True) for k in range(query_count))
@@ -110,18 +99,12 @@ class TownPhotos:
         loose = 1.0 if query else 0.25
         height = 1.6 + rng.normal(0, 0.1 * loose)
         pitch = 0.1 + rng.normal(0, 0.04 * loose)
-        if self._route == "walk":
-            arc = 0.5 * self._street.length_m + (share - 0.5) * self._way_m
-            ahead = float(rng.normal(0, 0.3))
-            lateral = float(rng.normal(0, 0.8 * loose))
-            place = self._street.offset_path(np.array([arc + ahead * loose]), lateral)[0]
-            tangent = self._street.frame_at(np.array([arc]))[1][0]
-            heading = math.atan2(tangent[1], tangent[0]) + yaw
-        else:
-            turn = 2 * math.pi * share + 0.2 * yaw
-            radius = 3.0 + rng.normal(0, 0.5 * loose)
-            place = self._street.points_m[0] + radius * np.array([math.cos(turn), math.sin(turn)])
-            heading = turn + 0.3 * yaw
+        arc = 0.5 * self._street.length_m + (share - 0.5) * self._way_m
+        ahead = float(rng.normal(0, 0.3))
+        lateral = float(rng.normal(0, 0.8 * loose))
+        place = self._street.offset_path(np.array([arc + ahead * loose]), lateral)[0]
+        tangent = self._street.frame_at(np.array([arc]))[1][0]
+        heading = math.atan2(tangent[1], tangent[0]) + yaw
         return look_along(place, height, heading + rng.normal(0, 0.08 * loose), pitch, rng.normal(0, 0.02 * loose))
 
 
@@ -139,7 +122,7 @@ def look_along(place_m: DoubleArray, height_m: float, heading_rad: float, pitch_
 
 
 def town_scene(photos: TownPhotos, extractor: Callable[[AnyArray], Features], feature: str = "sift") -> SceneModel:
-    """Make the scene that structure from motion would, with the exact poses.
+    """Make the scene that structure from motion would, metric and with the exact poses.
 
     Keypoints are lifted by the true depth, projected into the other photographs and joined with keypoints near there
     that look alike; points are triangulated from their tracks, and those that three photographs or more see remain.
@@ -148,9 +131,6 @@ def town_scene(photos: TownPhotos, extractor: Callable[[AnyArray], Features], fe
         photos: of the town.
         extractor: local features of an image uint8 (H, W), for example `open_extractor("sift").extract`.
         feature: its name, for the scene.
-
-    Returns:
-        A metric scene.
 
     Raises:
         MapInputError: no point is seen by three photographs.

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from foldmap.errors import ConfigError
-from foldmap.town.lidar.pairs import TrainingPair, sample_pair
+from foldmap.town.lidar.sampling import TrainingPair, sample_pair
 from foldmap.town.lidar.sensors import SensorName
-from foldmap.types import BoolArray, ByteArray, DoubleArray, FloatArray
+from foldmap.types import BoolArray, ByteArray, FloatArray
 
 SHARD_PAIRS = 25
 LEVELS = 250.0
@@ -23,7 +23,7 @@ def write_pairs(folder: Path, count: int, seed: int, *, coarse: bool = False) ->
     Args:
         folder: made if missing.
         count: number of pairs.
-        seed: any integer.
+        seed: of all of them.
         coarse: 0.33 m pixels, crops of 192 px, queries of 128 px and mixed lidars, instead of 5 cm.
 
     Raises:
@@ -75,15 +75,9 @@ def _bytes(intensity: FloatArray) -> ByteArray:
 
 @dataclass(frozen=True)
 class CachedPair:
-    """One place seen twice, as `foldmap.lidar.pairs.sampling.Pair` wants it.
+    """A `foldmap.lidar.pairs.sampling.Pair`: map and sweep, each float32 intensity and bool observed (H, W).
 
-    Attributes:
-        map_intensity: float32 (Hm, Wm).
-        map_observed: bool (Hm, Wm).
-        sweep_intensity: float32 (Hs, Ws).
-        sweep_observed: bool (Hs, Ws).
-        shift_px: where the sweep's centre lies on the map, row and column from the map's centre: the content was
-            displaced by the pair's offset, so the centre lies the other way.
+    `shift_px` is where the sweep's centre lies on the map, (row, column) from the map's centre.
     """
 
     map_intensity: FloatArray
@@ -94,10 +88,7 @@ class CachedPair:
 
 
 class PairCache:
-    """All pairs of a folder in memory, one byte a pixel; indexing gives float32 and bool arrays.
-
-    Args:
-        folder: written by `write_pairs`.
+    """All pairs of a folder that `write_pairs` wrote, in memory at one byte a pixel.
 
     Raises:
         ConfigError: the folder holds no shards.
@@ -114,27 +105,19 @@ class PairCache:
             with np.load(path, allow_pickle=False) as shard:
                 shards.append({name: shard[name] for name in shard.files})
         self.resolution_m = float(shards[0]["resolution_m"])
-        joined = {n: np.concatenate([s[n] for s in shards]) for n in shards[0] if n != "resolution_m"}
-        self.map_intensity: ByteArray = joined["map_intensity"]
-        self.map_observed: ByteArray = joined["map_observed"]
-        self.map_count: ByteArray = joined["map_count"]
-        self.sweep_intensity: ByteArray = joined["sweep_intensity"]
-        self.sweep_observed: ByteArray = joined["sweep_observed"]
-        self.offset_px: DoubleArray = joined["offset_px"]
+        self._joined = {n: np.concatenate([s[n] for s in shards]) for n in shards[0] if n != "resolution_m"}
 
     def __len__(self) -> int:
-        return len(self.map_intensity)
+        return len(self._joined["offset_px"])
 
     def __getitem__(self, index: int) -> CachedPair:
         """One pair; a negative index or one past the end raises IndexError."""
         if not 0 <= index < len(self):
             raise IndexError(index)
-        width, sweep_width = self.map_intensity.shape[2], self.sweep_intensity.shape[2]
-        row_px, column_px = (float(value) for value in self.offset_px[index])
-        return CachedPair(
-            self.map_intensity[index].astype(np.float32) / np.float32(LEVELS),
-            np.unpackbits(self.map_observed[index], axis=-1, count=width).astype(bool),
-            self.sweep_intensity[index].astype(np.float32) / np.float32(LEVELS),
-            np.unpackbits(self.sweep_observed[index], axis=-1, count=sweep_width).astype(bool),
-            (-row_px, -column_px),
-        )
+        row_px, column_px = (float(value) for value in self._joined["offset_px"][index])
+        return CachedPair(*self._image("map", index), *self._image("sweep", index), (-row_px, -column_px))
+
+    def _image(self, name: str, index: int) -> tuple[FloatArray, BoolArray]:
+        stored, packed = (self._joined[f"{name}_{what}"][index] for what in ("intensity", "observed"))
+        observed = np.unpackbits(packed, axis=-1, count=stored.shape[1]).astype(bool)
+        return stored.astype(np.float32) / np.float32(LEVELS), observed

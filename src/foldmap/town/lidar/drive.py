@@ -13,9 +13,9 @@ from foldmap.geometry import SE2, SE3
 from foldmap.lidar.source import Sweep
 from foldmap.town.hashing import block_rng
 from foldmap.town.lidar.sensors import Hits, Lidar, Terrain, another_day, respond, scan
-from foldmap.town.plan import Street
-from foldmap.town.scene import day_field, terrain_heights
-from foldmap.town.traffic import moving_boxes, parked_boxes
+from foldmap.town.plan import Street, arc_lengths
+from foldmap.town.scene import day_field, pose_on, terrain_heights
+from foldmap.town.traffic import moving_boxes, parked_on
 from foldmap.town.world import Neighbourhood, TownWorld
 from foldmap.types import DoubleArray, FloatArray
 
@@ -45,7 +45,6 @@ def drive(
     rate_hz: float = 10.0,
     *,
     max_range_m: float = 50.0,
-    traffic: float = 0.25,
 ) -> Iterator[tuple[Sweep, SE3, float]]:
     """Drive a path at constant speed on one day.
 
@@ -60,13 +59,12 @@ def drive(
         speed_mps: metres per second.
         rate_hz: revolutions per second.
         max_range_m: returns beyond are left out.
-        traffic: share of places on the lanes that a moving vehicle takes.
 
     Yields:
-        The motion-compensated sweep, its pose ``world_SE3_sensor`` at mid-revolution, and the time in seconds.
+        The motion-compensated sweep, ``world_SE3_sensor`` at mid-revolution, and the time in seconds.
 
     Raises:
-        PoseInputError: the path is not (N >= 2, 2) finite points.
+        PoseInputError: the path is not (N >= 2, 2) finite points, or leaves the streets.
         ConfigError: speed or rate is not positive.
     """
     path = np.asarray(path_m, np.float64)
@@ -74,19 +72,19 @@ def drive(
         raise PoseInputError(f"a path of shape {path.shape}", "give at least two finite points (x, y)")
     if not (speed_mps > 0 and rate_hz > 0):
         raise ConfigError(f"a drive at {speed_mps} m/s and {rate_hz} Hz", "give a positive speed and rate")
-    arc = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(path, axis=0), axis=1))])
+    arc = arc_lengths(path)
     day = block_rng(day_seed, 51, world.seed)
     lidar = another_day(sensor, day)
     lateral, wet = float(day.normal(0, 0.3)), day_field(day, (64, 64), wet=bool(day.random() < 0.3))
     around: _Surroundings | None = None
     for index, station in enumerate(np.arange(0.0, arc[-1], speed_mps / rate_hz)):
         rng = block_rng(day_seed, 53, index)
-        pose = _pose_on(path, arc, float(station), lateral)
+        pose = pose_on(path, arc, float(station), 0.8) @ SE2(0.0, lateral, 0.0)
         here = np.array([pose.x_m, pose.y_m])
         if around is None or np.linalg.norm(here - around.centre_m) > _MOVE_ON_M:
             around = _look_around(world, here, max_range_m, day_seed)
         time_s = float(station) / speed_mps
-        boxes = np.concatenate([around.parked, moving_boxes(around.streets, day_seed, time_s, traffic)])
+        boxes = np.concatenate([around.parked, moving_boxes(around.streets, day_seed, time_s)])
         away = np.linalg.norm(boxes[:, :2] - here, axis=1)
         boxes = boxes[(away > _EGO_CLEAR_M) & (away < max_range_m + 10)]
         tilt = (float(rng.normal(0, 0.003)), float(rng.normal(0, 0.003)))
@@ -128,13 +126,6 @@ def _report(
     return Sweep(local[back].astype(np.float32), intensity[back])
 
 
-def _pose_on(path: DoubleArray, arc: DoubleArray, station: float, lateral_m: float) -> SE2:
-    at = [np.array([np.interp(station + k, arc, path[:, a]) for a in (0, 1)]) for k in (-0.8, 0.0, 0.8)]
-    chord = at[2] - at[0]
-    heading = math.atan2(chord[1], chord[0])
-    return SE2(float(at[1][0]), float(at[1][1]), heading) @ SE2(0.0, lateral_m, 0.0)
-
-
 def _look_around(world: TownWorld, centre: DoubleArray, max_range_m: float, day_seed: int) -> _Surroundings:
     reach = max_range_m + _MOVE_ON_M + 2.0
     count = math.ceil(2 * reach / _TERRAIN_M)
@@ -147,7 +138,6 @@ def _look_around(world: TownWorld, centre: DoubleArray, max_range_m: float, day_
             f"no street within {reach:.0f} m of ({centre[0]:.0f}, {centre[1]:.0f})", "drive on the streets"
         )
     streets = world.streets_near(low[0], low[1], high[0], high[1])
-    fill = float(block_rng(day_seed, 57).uniform(0.2, 0.9))
-    parked = parked_boxes(streets, day_seed, fill)
+    parked = parked_on(streets, day_seed)
     terrain = Terrain(corner.x_m, corner.y_m, _TERRAIN_M, heights)
     return _Surroundings(centre, terrain, near, streets, parked)

@@ -19,7 +19,7 @@ SensorName = Literal["spinning64", "spinning128", "rosette"]
 
 @dataclass(frozen=True)
 class Lidar:
-    """A lidar as built: beam pattern and response, with the errors of one specimen.
+    """One specimen of a lidar: its beam pattern and how it responds.
 
     Attributes:
         name: pattern.
@@ -27,8 +27,7 @@ class Lidar:
         tan_elevation: float64 (C,), tangent of each channel's elevation, steepest first; for a rosette, of its bands.
         columns: firings of each channel in one revolution.
         half_width_rad: half of the horizontal field of view.
-        gain: float64 (C,), factor on reflectance contrast.
-        offset: float64 (C,), added to the answer.
+        gain, offset: float64 (C,), factor on reflectance contrast, and what is added to the answer.
         ripple: float64 (C, 3), amplitude, wave number (1/m) and phase of each channel's residual range dependence.
         falloff_per_m: relative loss of answer with range that the maker did not compensate.
         incidence_power: exponent of the cosine of incidence.
@@ -61,7 +60,7 @@ class Lidar:
 
 
 class Hits(NamedTuple):
-    """Returns of one revolution, sensor origin at the middle of the revolution.
+    """Returns of one revolution.
 
     Attributes:
         xyz_m: float32 (N, 3), in the frame of the terrain; z above the carriageway.
@@ -163,10 +162,10 @@ def scan(
     Args:
         lidar: the specimen.
         terrain: heights; beams that leave it return nothing.
-        boxes: float64 (B, 7) centre x, y, cosine and sine of heading, half length, half width, height.
+        boxes: vehicles, see `traffic.parked_boxes`.
         pose_xy_heading: sensor pose in the terrain's frame at mid-revolution.
         rng: draws the firing phase.
-        advance_m: distance driven during the revolution (motion-compensated in the result).
+        advance_m: driven during the revolution; motion-compensated in the result.
         tilt_rad: small pitch and roll of the vehicle.
         max_range_m: nearer limit than the lidar's own.
     """
@@ -207,11 +206,7 @@ def response_tables(
 
 
 def respond(lidar: Lidar, hits: Hits, reflectance: DoubleArray, seed: int) -> tuple[FloatArray, BoolArray]:
-    """Turn reflectance at the hits into the intensity that the lidar reports.
-
-    Returns:
-        Intensity float32 (N,), 0 to 1, and which returns came back at all, bool (N,).
-    """
+    """What the lidar reports for reflectances at the hits: float32 (N,), 0 to 1, and which came back, bool (N,)."""
     reflectance = np.asarray(reflectance, np.float64)
     reported: tuple[FloatArray, BoolArray] = answer_all(
         hits.range_m, hits.channel, hits.kind, reflectance, response_tables(lidar), seed

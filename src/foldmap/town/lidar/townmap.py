@@ -25,11 +25,11 @@ _KEPT_BLOCKS = 12
 class TownMap:
     """A multi-pass intensity map of a town, lazily rendered; a `RasterSource`.
 
-    Blocks of `BLOCK_PX` pixels are rendered when a window touches them and a few are kept, so memory does not grow with
-    the map. A pixel is the same whichever window it is read through.
+    Blocks are rendered when a window touches them and a few are kept: memory does not grow with the map, and a pixel is
+    the same whichever window it is read through.
 
     Args:
-        world: the town; its extent is the map's.
+        world: its extent is the map's.
         resolution_m: pixel size.
         passes: mean number of passes; fewer leave more noise and more holes.
         day_seed: decides noise and which parking places stayed taken.

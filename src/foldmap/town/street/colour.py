@@ -11,7 +11,7 @@ from numba import njit
 
 from foldmap.town.camera.facade import LOT_M, unit_hash, value_noise
 from foldmap.town.ground import obstacle_m
-from foldmap.town.render import CELL_M, locate, reflectance_of
+from foldmap.town.render import cell_of, locate, reflectance_of
 from foldmap.town.tables import SEED, TONE, WALK_L, WALK_R
 
 _ROOFS = np.array(
@@ -55,13 +55,14 @@ def _green(x, y, seed, level, out):
 
 
 @njit(cache=True, fastmath=True)
-def paint_ground(west, north, resolution, height, width, look, seed, cell0_x, cell0_y, cells_x, cells, table):
+def paint_ground(west, north, resolution, height, width, look, seed, near):
     """Colour and height of what is seen from above without trees and vehicles.
 
     Returns float32 (H, W, 3), 0 to 1, and float32 (H, W) metres.
     """
     colour = np.empty((height, width, 3), np.float32)
     up = np.zeros((height, width), np.float32)
+    table = near[4]
     streets = table[3]
     count = len(table[2]) - 1
     s_all, d_all = np.empty(count), np.empty(count)
@@ -69,7 +70,7 @@ def paint_ground(west, north, resolution, height, width, look, seed, cell0_x, ce
     for r in range(height):
         for c in range(width):
             x, y = west + (c + 0.5) * resolution, north - (r + 0.5) * resolution
-            cell = cells[(math.floor(y / CELL_M) - cell0_y) * cells_x + math.floor(x / CELL_M) - cell0_x]
+            cell = cell_of(x, y, near)
             k, e = locate(x, y, cell, table[0], table[1], table[2], table[3], s_all, d_all)
             if e < 0:
                 up[r, c] = _block(x, y, look, out)
@@ -190,15 +191,9 @@ def add_vehicles(boxes, bodies, west, north, resolution, colour, up):
 def cast_shadows(colour, up, step_x, step_y, slope, steps, keep, tint):
     """Darken what the sun does not reach.
 
-    Args:
-        colour: float32 (H, W, 3), changed.
-        up: float32 (H, W), heights in metres.
-        step_x: columns per step towards the sun.
-        step_y: rows per step towards the sun.
-        slope: metres that the sun's ray rises per step.
-        steps: how many are looked at.
-        keep: share of light left in the shade.
-        tint: (3,) colour of the light in the shade.
+    ``colour`` (H, W, 3) is changed where ``up`` (H, W), in metres, rises above the sun's ray, which climbs by ``slope``
+    metres with each step of (step_x, step_y) pixels towards the sun. The share ``keep`` of the light is left there, of
+    colour ``tint``.
     """
     rows, columns = up.shape
     for r in range(rows):

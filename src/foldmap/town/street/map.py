@@ -13,18 +13,9 @@ from foldmap.types import DoubleArray, IntArray
 def town_street_map(
     world: TownWorld, west_m: float, south_m: float, east_m: float, north_m: float, name: str = ""
 ) -> StreetMap:
-    """All lanes whose streets reach into a box, joined by turning links.
+    """All lanes whose streets reach into a box of the town's frame, joined by turning links; traffic keeps right.
 
-    Args:
-        world: the town.
-        west_m: edge of the box in the town's frame, like the other three.
-        south_m: edge.
-        east_m: edge.
-        north_m: edge.
-        name: of the map; of the town and the box where empty.
-
-    Returns:
-        Vertices about 1 m apart, in the town's frame; traffic keeps right.
+    Vertices are about 1 m apart. An empty name becomes that of the town and the box.
     """
     lanes = lane_graph(world.plan, west_m, south_m, east_m, north_m)
     points: list[DoubleArray] = []

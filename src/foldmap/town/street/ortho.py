@@ -37,9 +37,6 @@ def town_ortho(world: TownWorld, grid: MetricGrid, day_seed: int = 0) -> GroundI
         grid: where, in the town's frame.
         day_seed: decides light, season, vehicles and colours; paint and lanes stay.
 
-    Returns:
-        The same bytes for the same town, grid and day.
-
     Raises:
         ConfigError: a resolution coarser than 0.5 m, where marks are lost.
     """
@@ -102,7 +99,7 @@ def _painted(world: TownWorld, grid: MetricGrid, look: int) -> tuple[FloatArray,
                 colour[here] = (0.25, 0.3, 0.16)
                 continue
             place = (part.west_m, part.north_m, part.resolution_m, *size, look, world.seed & 0xFFFFFFF)
-            colour[here], up[here] = paint_ground(*place, *near)
+            colour[here], up[here] = paint_ground(*place, tuple(near))
     return colour, up
 
 

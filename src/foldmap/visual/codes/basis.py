@@ -2,7 +2,7 @@
 
 `standard_basis` ships with the package, learned from generated images only. To learn it again::
 
-    python -m foldmap.town.leaves.descriptor_pairs -o pairs.npz
+    python -m benchmarks.descriptors.tracks -o pairs.npz
     python -m foldmap.visual.codes.basis --descriptors pairs.npz --feature sift --name sift-1 -o sift-1.safetensors
 """
 

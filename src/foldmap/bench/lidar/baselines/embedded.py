@@ -1,8 +1,6 @@
 """The learned matcher on maps that other codecs made: embed the decoded raster, match the sweep's embedding in it.
 
-This is the paper's "learned matcher" column: no code of ours is in between, the map's embedding is the uncompressed
-one. What the networks were trained on is the bundle's provenance; `tuning` beside this file trains them on one codec's
-output.
+This is the paper's "learned matcher" column; `tuning` beside this file trains its networks on one codec's output.
 """
 
 from __future__ import annotations
@@ -31,13 +29,13 @@ class RasterEmbedding:
     """A raster as the localizer sees it: windows of its uncompressed embedding (a `DecodedMap`).
 
     Args:
-        bundle: whose networks embed; it must be able to fold.
+        bundle: whose networks embed.
         decoder: of it, embeds observations.
         raster: the map.
         map_network: the map's embedding network where it is shared by many rasters.
 
     Raises:
-        ConfigError: the bundle carries the localizing half alone.
+        ConfigError: the bundle cannot fold.
     """
 
     def __init__(
@@ -110,7 +108,7 @@ class LearnedRasterMatcher:
         name: what tables call it.
 
     Raises:
-        ConfigError: the bundle carries the localizing half alone.
+        ConfigError: the bundle cannot fold.
     """
 
     def __init__(self, bundle: Bundle, half_m: tuple[float, float] = (15.0, 12.0), name: str = "learned") -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import imagecodecs
 import numpy as np
@@ -22,23 +21,6 @@ from foldmap.types import AnyArray, BoolArray, ByteArray, FloatArray
 
 _HEADER = struct.Struct("<dddIIffI")  # west, north, resolution, rows, columns, lowest value, value step, mask bytes
 MASK_CELL_M = 0.8
-
-
-class MapCodec(Protocol):
-    """Folds a raster map into bytes and back; the CRS is the caller's to keep."""
-
-    @property
-    def name(self) -> str:
-        """What tables call it; distinct for distinct settings."""
-        ...
-
-    def encode(self, raster: RasterMap) -> bytes:
-        """Return the complete payload."""
-        ...
-
-    def decode(self, payload: bytes) -> RasterMap:
-        """Return a raster on the grid that was encoded."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -84,9 +66,6 @@ class ImageMapCodec:
             ``jpeg2000``.
         level: quality 0 to 100; for ``jpeg2000`` the PSNR in dB; ignored by ``raw16`` and ``png16``.
         reduction: 1, 2, 4, 8, ...
-
-    Raises:
-        ConfigError: no such family, or an impossible reduction or level.
     """
 
     family: str
@@ -103,11 +82,7 @@ class ImageMapCodec:
         object.__setattr__(self, "name", label + (f"/{self.reduction}x" if self.reduction > 1 else ""))
 
     def encode(self, raster: RasterMap) -> bytes:
-        """Return header, mask and image; see `MapCodec`.
-
-        Raises:
-            MapInputError: nothing was observed.
-        """
+        """Return header, mask and image; a `MapInputError` where nothing was observed."""
         family = _FAMILIES[self.family]
         if family.deep and self.reduction == 1:
             low, step = _value_range(raster.intensity[raster.observed], 65534, quantile=0.0)
@@ -122,11 +97,7 @@ class ImageMapCodec:
         return _header(raster.grid, low, step, len(mask)) + mask + image
 
     def decode(self, payload: bytes) -> RasterMap:
-        """See `MapCodec`.
-
-        Raises:
-            MapFormatError: the payload is not one of this codec.
-        """
+        """See `Codec`; a `MapFormatError` where the payload is not one of this codec."""
         family = _FAMILIES[self.family]
         grid, low, step, mask, body = _split(payload)
         shape = -(-grid.height_px // self.reduction), -(-grid.width_px // self.reduction)
@@ -163,7 +134,7 @@ class ThresholdMapCodec:
         object.__setattr__(self, "name", f"1bit-jxl-{self.pixel_m * 100:g}cm")
 
     def encode(self, raster: RasterMap) -> bytes:
-        """See `MapCodec`.
+        """See `Codec`.
 
         Raises:
             MapInputError: nothing was observed.
@@ -180,7 +151,7 @@ class ThresholdMapCodec:
         return _header(raster.grid, 0.0, 1.0, len(mask)) + mask + _encode_bits(bits)
 
     def decode(self, payload: bytes) -> RasterMap:
-        """See `MapCodec`; intensity is near 0 or 1, smooth between."""
+        """See `Codec`; intensity is near 0 or 1, smooth between."""
         grid, _, _, mask, body = _split(payload)
         factor = self._factor(grid)
         bits = _decode_bits(body, (-(-grid.height_px // factor), -(-grid.width_px // factor)))
@@ -195,6 +166,10 @@ class ThresholdMapCodec:
                 f"{self.pixel_m} m pixels of a {grid.resolution_m} m map", "choose a multiple of the resolution"
             )
         return factor
+
+
+MapCodec = ImageMapCodec | ThresholdMapCodec
+"""A classical codec: it folds a raster map into bytes and back; the CRS is the caller's to keep."""
 
 
 def encode_mask(observed: BoolArray, resolution_m: float, cell_m: float = MASK_CELL_M) -> bytes:
@@ -257,11 +232,9 @@ def _read_image(read: Callable[[bytes], AnyArray], body: bytes, shape: tuple[int
     return image.reshape(shape)
 
 
-def standard_codecs(
-    resolution_m: float = 0.05, reductions: tuple[int, ...] = (1, 2, 4, 8)
-) -> list[ImageMapCodec | ThresholdMapCodec]:
-    """Return all baselines of the benchmark: each family and quality at each reduction, and the one-bit maps."""
-    codecs: list[ImageMapCodec | ThresholdMapCodec] = [ImageMapCodec("raw16")]
+def standard_codecs(resolution_m: float = 0.05, reductions: tuple[int, ...] = (1, 2, 4, 8)) -> list[MapCodec]:
+    """All baselines of the benchmark: each family and quality at each reduction, and the one-bit maps."""
+    codecs: list[MapCodec] = [ImageMapCodec("raw16")]
     for reduction in reductions:
         codecs.append(ImageMapCodec("png16", 0, reduction))
         for family in ("jpeg", "webp", "jxl", "avif"):

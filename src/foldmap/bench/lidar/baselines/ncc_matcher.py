@@ -1,7 +1,7 @@
-"""Plain masked normalized cross-correlation of the query's raster with the map: the classical matcher.
+"""Masked normalized cross-correlation of the query's raster with the map: the classical matcher.
 
-The coefficient is that of `ncc`. Here the query's points are drawn afresh at every heading instead of turning
-an image, which keeps sparse pixels sharp, and all headings share the map's transforms.
+The query's points are drawn afresh at every heading instead of turning an image, which keeps sparse pixels sharp, and
+all headings share the map's transforms.
 """
 
 from __future__ import annotations
@@ -12,12 +12,16 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.fft import next_fast_len, rfft2
-from scipy.ndimage import gaussian_filter
 
 from foldmap.bench.lidar.cases import Match, Query, Search
 from foldmap.geometry import SE2, MetricGrid
 from foldmap.lidar.source import RasterMap
 from foldmap.types import AnyArray, BoolArray, DoubleArray, FloatArray
+
+_HEADING_STEP_RAD = math.radians(1.0)
+"""Of the first scan over heading; it is refined around the best to a quarter of this."""
+_MIN_OVERLAP = 0.25
+"""Share of the query's pixels that must lie on observed map, else the matcher declines."""
 
 
 @dataclass(frozen=True)
@@ -25,26 +29,20 @@ class NccMatcher:
     """Exhaustive search over x and y at several headings, masked NCC, parabolic peak.
 
     Attributes:
-        heading_step_rad: of the first scan over heading; it is refined around the best to a quarter of this.
-        smooth_px: Gaussian smoothing of query and map, in map pixels, before matching; 0 for none.
         margin_px: how far beyond the search radius shifts are scored, so that a peak on the rim is a peak.
-        min_overlap: share of the query's pixels that must lie on observed map, else it declines.
     """
 
-    heading_step_rad: float = math.radians(1.0)
-    smooth_px: float = 0.0
     margin_px: int = 2
-    min_overlap: float = 0.25
 
     @property
     def name(self) -> str:
-        """``ncc``, with the smoothing where there is one."""
-        return f"ncc-s{self.smooth_px:g}" if self.smooth_px else "ncc"
+        """``ncc``."""
+        return "ncc"
 
     def match(self, query: Query, decoded_map: RasterMap, search: Search) -> Match:
         """Score all poses around the prior; see `Matcher`."""
         scene = _Scene(query, decoded_map, search, self)
-        steps = max(0, math.ceil(search.heading_rad / self.heading_step_rad))
+        steps = max(0, math.ceil(search.heading_rad / _HEADING_STEP_RAD))
         turns = np.linspace(-search.heading_rad, search.heading_rad, 2 * steps + 1) if steps else np.zeros(1)
         scored = {float(turn): scene.best(float(turn)) for turn in turns}
         turn_rad = max(scored, key=lambda t: scored[t].score)
@@ -99,20 +97,17 @@ class _Scene:
         self.resolution_m = resolution_m
         self.radius_px = math.ceil(search.radius_m / resolution_m) + matcher.margin_px
         reach_m = float(np.hypot(*query.points_vehicle_m.T).max())
-        half_px = math.ceil(reach_m / resolution_m) + 1 + math.ceil(3 * matcher.smooth_px)
+        half_px = math.ceil(reach_m / resolution_m) + 1
         prior = query.world_SE2_prior
         row, col = np.rint(raster.grid.pixel_of(np.array([[prior.x_m, prior.y_m]])))[0].astype(int)
         outer_px = half_px + self.radius_px
         piece = raster.read(row - outer_px, col - outer_px, 2 * outer_px + 1, 2 * outer_px + 1)
         self.template_grid = piece.grid.window(self.radius_px, self.radius_px, 2 * half_px + 1, 2 * half_px + 1)
         self.size = next_fast_len(2 * outer_px + 1, real=True)
-        values, weight = _smoothed(piece.intensity, piece.observed, matcher.smooth_px)
         # NCC ignores offset and scale; taking the mean off keeps float32 sums of squares exact enough.
-        mean = float(values[weight].mean()) if weight.any() else 0.0
-        spread = float(values[weight].std()) if weight.any() else 1.0
-        values = np.where(weight, (values - mean) / (spread or 1.0), 0).astype(np.float32)
+        values = _standardized(piece.intensity, piece.observed)
         self.spectra = [
-            rfft2(image, (self.size, self.size)) for image in (weight.astype(np.float32), values, values**2)
+            rfft2(image, (self.size, self.size)) for image in (piece.observed.astype(np.float32), values, values**2)
         ]
 
     def best(self, turn_rad: float) -> _Peak:
@@ -120,7 +115,7 @@ class _Scene:
         template, weight, residual_m = self._template(turn_rad)
         count, scores = masked_ncc_window(self.spectra, template, weight, self.size, 2 * self.radius_px + 1)
         overlap = count / max(1.0, float(weight.sum()))
-        scores = np.where(overlap >= self.matcher.min_overlap, scores, -np.inf)
+        scores = np.where(overlap >= _MIN_OVERLAP, scores, -np.inf)
         row, col = np.unravel_index(int(scores.argmax()), scores.shape)
         if not np.isfinite(scores[row, col]):
             return _Peak(-math.inf, 0.0, 0.0, 0.0)
@@ -143,10 +138,13 @@ class _Scene:
         image, observed, residual_m = draw(
             pose.apply(self.query.points_vehicle_m.astype(np.float64)), self.query.intensity, self.template_grid
         )
-        values, observed = _smoothed(image, observed, self.matcher.smooth_px)
-        mean = float(values[observed].mean()) if observed.any() else 0.0
-        spread = float(values[observed].std()) if observed.any() else 1.0
-        return np.where(observed, (values - mean) / (spread or 1.0), 0).astype(np.float32), observed, residual_m
+        return _standardized(image, observed), observed, residual_m
+
+
+def _standardized(image: FloatArray, observed: BoolArray) -> FloatArray:
+    """Zero mean and unit spread over the observed pixels, 0 elsewhere."""
+    mean, spread = (float(image[observed].mean()), float(image[observed].std())) if observed.any() else (0.0, 1.0)
+    return np.where(observed, (image - mean) / (spread or 1.0), 0).astype(np.float32)
 
 
 def draw(
@@ -155,7 +153,7 @@ def draw(
     """Average points into a grid's pixels.
 
     Returns:
-        Intensity (H, W), observed (H, W), and the mean of pixel centre minus point (east, north) in metres.
+        Intensity and observed, each (H, W), and the mean of pixel centre minus point (east, north) in metres.
     """
     cells = np.rint(grid.pixel_of(points_world_m)).astype(np.int64)
     inside = ((cells >= 0) & (cells < np.array(grid.shape))).all(1)
@@ -170,19 +168,10 @@ def draw(
     return mean.astype(np.float32).reshape(grid.shape), (count > 0).reshape(grid.shape), residual_m
 
 
-def _smoothed(image: FloatArray, observed: BoolArray, sigma_px: float) -> tuple[FloatArray, BoolArray]:
-    if sigma_px <= 0:
-        return image, observed
-    weight = gaussian_filter(observed.astype(np.float32), sigma_px, truncate=3.0)
-    total = gaussian_filter(np.where(observed, image, 0).astype(np.float32), sigma_px, truncate=3.0)
-    enough = weight > 0.05
-    return np.divide(total, weight, out=np.zeros_like(total), where=enough), enough
-
-
 def masked_ncc_window(
     map_spectra: list[AnyArray], template: FloatArray, weight: BoolArray, size: int, shifts: int
 ) -> tuple[DoubleArray, DoubleArray]:
-    """Correlate a masked template with a masked map over a window of shifts (Padfield 2012).
+    """Correlate a masked template with a masked map over a window of shifts (Padfield, IEEE TIP 2012).
 
     Args:
         map_spectra: `rfft2` of map mask, map and squared map (both 0 outside the mask), each (size, size // 2 + 1).

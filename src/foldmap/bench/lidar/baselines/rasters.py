@@ -10,11 +10,7 @@ from foldmap.types import BoolArray, FloatArray
 
 
 def block_sum(image: FloatArray, factor: int) -> FloatArray:
-    """Sum blocks of factor x factor pixels; the last row and column of blocks may be partial.
-
-    Returns:
-        float32 (ceil(H / factor), ceil(W / factor)).
-    """
+    """Sum blocks of factor x factor pixels, float32 (ceil(H / f), ceil(W / f)); the last ones may be partial."""
     height, width = image.shape
     rows, cols = -(-height // factor), -(-width // factor)
     padded = np.zeros((rows * factor, cols * factor), np.float64)
@@ -26,13 +22,8 @@ def block_sum(image: FloatArray, factor: int) -> FloatArray:
 def reduce_observed(intensity: FloatArray, weight: FloatArray, factor: int) -> tuple[FloatArray, FloatArray]:
     """Average each block over its observed pixels (normalized averaging).
 
-    Args:
-        intensity: (H, W).
-        weight: (H, W), 0 where not observed.
-        factor: block side in pixels.
-
-    Returns:
-        Mean intensity (0 where a block has no observed pixel) and summed weight, each (ceil(H / f), ceil(W / f)).
+    ``weight`` (H, W) is 0 where not observed. Returns mean intensity (0 where a block has no observed pixel) and summed
+    weight, each (ceil(H / f), ceil(W / f)).
     """
     total, weights = block_sum(intensity * weight, factor), block_sum(weight, factor)
     return np.divide(total, weights, out=np.zeros_like(total), where=weights > 0), weights
@@ -61,13 +52,9 @@ def local_mean(intensity: FloatArray, observed: BoolArray, sigma_px: float) -> F
 
 
 def enlarge(image: FloatArray, factor: int, shape: tuple[int, int], cubic: bool = True) -> FloatArray:
-    """Enlarge by an integer factor about block centres and crop to ``shape``.
+    """Enlarge (h, w) by an integer factor about block centres and crop to ``shape``, at most (h * factor, w * factor).
 
-    Args:
-        image: (h, w).
-        factor: enlargement.
-        shape: (H, W) with H <= h * factor, W <= w * factor.
-        cubic: Catmull-Rom (reproduces slopes, no bias) or linear.
+    ``cubic`` is Catmull-Rom (reproduces slopes, no bias); else linear.
     """
     if factor == 1:
         return image[: shape[0], : shape[1]].astype(np.float32)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -29,15 +29,14 @@ _VALIDATION = 10  # every tenth pair
 
 
 @dataclass(frozen=True)
-class Places:
+class TrainingPlaces:
     """Training pairs and how steps are cut from them.
 
     Attributes:
         pairs: places seen twice.
         resolution_m: their pixel size.
         name: where they come from, for the tables.
-        sweep_px: side of the query crop of a step; 0 chooses by the resolution.
-        map_px: the same of the map crop.
+        sweep_px, map_px: sides of a step's query and map crops; 0 chooses by the resolution.
         radius_px: half the search window of a step.
         batch: pairs a step.
         learning_rate: of networks that are trained already.
@@ -89,13 +88,7 @@ class CodedPair:
 
 
 class CodedPairs(Sequence[Pair]):
-    """Pairs whose maps went through a codec, those maps kept in 16 bits; pairs that it finds nothing in are left out.
-
-    Args:
-        pairs: as they were.
-        codec: what the maps go through.
-        resolution_m: their pixel size.
-    """
+    """Pairs whose maps went through a codec, kept in 16 bits; pairs that it finds nothing in are left out."""
 
     def __init__(self, pairs: Sequence[Pair], codec: MapCodec, resolution_m: float) -> None:
         self._pairs = pairs
@@ -122,6 +115,19 @@ class CodedPairs(Sequence[Pair]):
         return CodedPair(intensity, observed, pair.sweep_intensity, pair.sweep_observed, (row_px, col_px))
 
 
+def read_places(folder: Path, most: int, seed: int) -> TrainingPlaces:
+    """Read up to ``most`` cached pairs of the generated town (``python -m foldmap.town.lidar.pairs``).
+
+    Raises:
+        ConfigError: the folder holds no pairs, or too few.
+    """
+    from foldmap.town.lidar.cache import PairCache
+
+    cache = PairCache(folder)
+    part = SomePairs(cast(Sequence[Pair], cache), range(min(len(cache), most)))
+    return TrainingPlaces(part, cache.resolution_m, seed=seed)
+
+
 def through_codec(pair: Pair, codec: MapCodec, resolution_m: float) -> CodedPair | None:
     """Encode and decode a pair's map; None where the codec finds nothing in it to encode."""
     height, width = pair.map_observed.shape
@@ -136,20 +142,15 @@ def through_codec(pair: Pair, codec: MapCodec, resolution_m: float) -> CodedPair
 def tune_matcher(
     bundle: Bundle,
     codec: MapCodec,
-    places: Places,
+    places: TrainingPlaces,
     steps: int,
     folder: Path,
     report: Callable[[int, int], None] = lambda done, total: None,
 ) -> Bundle:
-    """Train both embeddings on, with maps that went through a codec.
+    """Train a bundle's two embeddings on, with maps that went through a codec.
 
-    Args:
-        bundle: to begin with; it is left as it is. Its own codec is not touched and no longer fits its embedding.
-        codec: what the maps go through.
-        places: training pairs at the bundle's resolution, none of the ground that is scored.
-        steps: of training.
-        folder: keeps the run, one folder a codec and model; an interrupted run goes on.
-        report: called with steps done and in all.
+    The pairs must be at its resolution, and none of the ground that is scored. Its own codec no longer fits the new
+    embedding. The folder keeps one run a codec and model; an interrupted one goes on.
 
     Returns:
         A bundle for `LearnedRasterMatcher`, named after both.
@@ -173,7 +174,7 @@ def tune_matcher(
 def trained(
     preset: Preset,
     start: LidarModel | None,
-    places: Places,
+    places: TrainingPlaces,
     settings: TrainSettings,
     folder: Path,
     report: Callable[[int, int], None] = lambda done, total: None,
@@ -192,7 +193,7 @@ def from_step(report: Callable[[int, int], None], before: int, total: int) -> Ca
     return lambda done, _: report(before + done, total)
 
 
-def run_folder(folder: Path, name: str, start: Bundle | None, places: Places) -> Path:
+def run_folder(folder: Path, name: str, start: Bundle | None, places: TrainingPlaces) -> Path:
     """A folder whose name says what is trained, and from what: a resumed run never mixes two."""
     digest = hashlib.sha256(start.to_bytes() if start is not None else b"")
     digest.update(repr((places.name, len(places.pairs), places.sweep_px, places.map_px)).encode())

@@ -1,39 +1,47 @@
-"""The report of ``foldmap demo``."""
+"""What ``foldmap demo``'s report shows of the lidar layer."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from foldmap.cli.demo.command import DemoDrive, DemoSettings
-    from foldmap.lidar.fold import FoldReport
-    from foldmap.lidar.source import RasterMap
-    from foldmap.lidar.unfold import FoldedLidar
-    from foldmap.report import Page
+import numpy as np
+
+from foldmap.bench.lidar.baselines.image_codecs import ImageMapCodec
+from foldmap.cli.demo.lidar import DemoDrive
+from foldmap.cli.show.command import binary_channels
+from foldmap.lidar.fold import FoldReport
+from foldmap.lidar.source import RasterMap
+from foldmap.lidar.unfold import FoldedLidar
+from foldmap.metrics import pose_errors
+from foldmap.report import (
+    Page,
+    code_mosaic,
+    embedding_image,
+    error_cdf_plot,
+    heatmap,
+    intensity_image,
+    strip,
+    trajectory_plot,
+)
+from foldmap.report.strips import Panel
 
 _CROP_M = 40.0
 
 
-def demo_page(
+def lidar_page(
     raster: RasterMap,
     folded: FoldedLidar,
     folded_as: FoldReport,
     driven: DemoDrive,
     summary: dict[str, Any],
-    settings: DemoSettings,
-    folder: str,
+    options: str,
 ) -> Page:
     """One self-contained page: map, embeddings, codes, a sweep, its scores, the drive, the bytes; not yet written."""
-    import numpy as np
-
-    from foldmap.metrics import pose_errors
-    from foldmap.report import Page, error_cdf_plot, trajectory_plot
-
     lead = (
         f"A generated street was mapped on one day ({summary['observed_m2']:,.0f} m² of ground), folded to "
         f"{folded_as.bit_per_m2:.2f} bit/m², and localized in on another day with another lidar."
     )
-    page = Page("foldmap demo", lead).command(f"foldmap demo -o {folder} --seed {settings.seed}")
+    page = Page("foldmap demo", lead).command(f"foldmap demo {options}")
     page.heading("Where the bytes go").table(
         size_rows(raster, folded_as),
         {"what": "what", "bytes": "bytes", "bit_per_m2": "bit/m² observed", "bpp": "bit/px of raster"},
@@ -73,8 +81,6 @@ def demo_page(
 
 def size_rows(raster: RasterMap, folded_as: FoldReport) -> list[dict[str, Any]]:
     """Bytes of the map as PNG-16, as WebP-50, and folded."""
-    from foldmap.bench.lidar.baselines.image_codecs import ImageMapCodec
-
     sizes = {
         "PNG, 16 bit": len(ImageMapCodec("png16").encode(raster)),
         "WebP, quality 50": len(ImageMapCodec("webp", 50).encode(raster)),
@@ -94,14 +100,10 @@ def size_rows(raster: RasterMap, folded_as: FoldReport) -> list[dict[str, Any]]:
 
 def pictures(raster: RasterMap, folded: FoldedLidar, driven: DemoDrive) -> list[tuple[str, bytes]]:
     """Strips around one step of the drive, with captions."""
-    import numpy as np
-
-    from foldmap.cli.show.command import binary_channels
-    from foldmap.report import code_mosaic, embedding_image, heatmap, intensity_image, strip
-    from foldmap.report.strips import Panel
-
     shown = driven.shown
-    truth, observation, found = shown["truth"], shown["observation"], shown["found"]
+    if shown is None:
+        return []
+    truth, observation, found = shown.truth, shown.observation, shown.found
     side = max(folded.scale, round(_CROP_M / raster.grid.resolution_m) // folded.scale * folded.scale)
     row, col = raster.grid.pixel_of(np.array([[truth.x_m, truth.y_m]]))[0]
     top = int((row - side / 2) // folded.scale) * folded.scale
@@ -127,9 +129,9 @@ def pictures(raster: RasterMap, folded: FoldedLidar, driven: DemoDrive) -> list[
         Panel("its embedding", embedding_image(folded.embed_observation(observation).numpy())),
     ]
     if found.match is not None:
-        error = shown["prior"].inverse() @ truth
+        error = shown.prior.inverse() @ truth
         pose = found.estimate.pose
-        estimated = shown["prior"].inverse() @ pose if pose is not None else None
+        estimated = shown.prior.inverse() @ pose if pose is not None else None
         panels.append(
             heatmap(
                 found.match.volume.max(0),

@@ -1,32 +1,26 @@
-"""Table 4, and the learned rows of table 1: reconstruction or match, 8x or 16x, all from one matcher."""
+"""Models for table 4 of the paper: codecs trained for reconstruction or for the match, 8x or 16x, one matcher for all.
+
+python -m benchmarks.lidar.ablations --pairs PAIRS --steps 3000 -o out/ablations
+foldmap bench lidar --sweeps drive/ --poses poses.txt --ablations out/ablations/models -o out/bench
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import argparse
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from foldmap.bench.lidar.baselines.tuning import Places, from_step, run_folder, trained
+from foldmap.bench.lidar.baselines.tuning import TrainingPlaces, from_step, read_places, run_folder, trained
 from foldmap.errors import ConfigError
 from foldmap.lidar.bundle import Bundle
+from foldmap.lidar.defaults import bundles_for
 from foldmap.lidar.fit_coder import fit_coder
 from foldmap.lidar.model import LidarModel
 from foldmap.lidar.pairs.sampling import SomePairs
 from foldmap.lidar.presets import preset_named
 
-ABLATION_COLUMNS = {
-    "method": "method",
-    "objective": "objective",
-    "downsample": "pixels a cell",
-    "bits_per_m2": "bit/m² observed",
-    "bits_per_px": "bit/px of raster",
-    "top1_px_pct": "top-1 px [%]",
-    "top9_px_pct": "top-9 px [%]",
-    "median_cm": "median [cm]",
-    "p95_cm": "p95 [cm]",
-    "beyond_50_cm_pct": "failed (> 0.5 m) [%]",
-}
 _CODER_PAIRS = 200
 
 
@@ -64,7 +58,7 @@ def embedding_of(preset: str) -> tuple[tuple[int, ...], int]:
 
 def train_variants(
     variants: Variants,
-    places: Places,
+    places: TrainingPlaces,
     folder: Path,
     given: Sequence[Bundle] = (),
     report: Callable[[int, int], None] = lambda done, total: None,
@@ -115,7 +109,7 @@ def train_variants(
     return bundles
 
 
-def _lends(bundle: Bundle, variants: Variants, places: Places) -> bool:
+def _lends(bundle: Bundle, variants: Variants, places: TrainingPlaces) -> bool:
     preset = bundle.model.preset
     alike = (preset.unet_widths, preset.embedding_channels) == embedding_of(variants.presets[0])
     return bundle.can_fold and alike and abs(bundle.resolution_m / places.resolution_m - 1) < 0.01
@@ -133,17 +127,29 @@ def with_matcher(preset: str, matcher: LidarModel) -> LidarModel:
     return model
 
 
-def ablation_rows(bundles: Mapping[str, Bundle], rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Rows of the learned methods with what tells them apart, reconstruction before match, fine before coarse.
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Train the variants from cached pairs and write OUTPUT/models/*.safetensors."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--pairs", type=Path, required=True, help="of python -m foldmap.town.lidar.pairs")
+    parser.add_argument("--most-pairs", type=int, default=400)
+    parser.add_argument("--steps", type=int, default=3000, help="of each variant")
+    parser.add_argument("--model", type=Path, action="append", default=[], help="lends its matcher where it fits")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    given = parser.parse_args(arguments)
+    places = read_places(given.pairs, given.most_pairs, given.seed)
+    lenders = [Bundle.from_bytes(path.read_bytes()) for path in given.model] or list(bundles_for(places.resolution_m))
+    models = given.output / "models"
+    models.mkdir(parents=True, exist_ok=True)
 
-    Args:
-        bundles: method -> its bundle.
-        rows: of the matching table; methods that are no bundle's are left out.
-    """
-    found = []
-    for row in rows:
-        bundle = bundles.get(str(row["method"]))
-        if bundle is not None:
-            objective = str(bundle.provenance.get("mode", "match"))
-            found.append({**row, "objective": objective, "downsample": bundle.model.preset.downsample})
-    return sorted(found, key=lambda row: (row["objective"] != "recon", row["downsample"], row["method"]))
+    def report(done: int, total: int) -> None:
+        if done % 100 == 0 or done == total:
+            print(f"{done} of {total} steps", file=sys.stderr, flush=True)
+
+    for bundle in train_variants(Variants(given.steps), places, given.output, lenders, report):
+        (models / f"{bundle.name}.safetensors").write_bytes(bundle.to_bytes())
+        print(models / f"{bundle.name}.safetensors")
+
+
+if __name__ == "__main__":
+    main()

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.descriptors.dead_leaves import dead_leaves
+from benchmarks.descriptors.grouping import group_keypoints
+from benchmarks.descriptors.photographs import LeafView, map_points, photograph
+from benchmarks.descriptors.tracks import colmap_sift, generate_tracks, main
 from foldmap.errors import ConfigError
-from foldmap.town.leaves.descriptor_pairs import colmap_sift, generate_tracks, main
-from foldmap.town.leaves.picture import dead_leaves
-from foldmap.town.leaves.tracks import group_keypoints
-from foldmap.town.leaves.views import LeafView, map_points, photograph
 
 
 def test_pictures_have_the_statistics_of_photographs() -> None:

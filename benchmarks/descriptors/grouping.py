@@ -10,7 +10,7 @@ import math
 import numpy as np
 from scipy.spatial import cKDTree
 
-from foldmap.town.leaves.views import LeafView, map_points
+from benchmarks.descriptors.photographs import LeafView, map_points
 from foldmap.types import AnyArray, DoubleArray, IntArray
 
 _NEAR_PX, _SCALE_RATIO, _ANGLE_RAD = 1.5, 1.35, 0.35

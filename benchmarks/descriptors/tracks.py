@@ -3,7 +3,7 @@
 Pictures are generated (dead leaves), photographed under homographies in other light, and their keypoints joined by
 geometry alone, so that training sees how much a spot's look really varies.
 
-    python -m foldmap.town.leaves.descriptor_pairs -o tracks.npz --count 400000 --seed 0
+    python -m benchmarks.descriptors.tracks -o tracks.npz --count 400000 --seed 0
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.descriptors.dead_leaves import dead_leaves
+from benchmarks.descriptors.grouping import group_keypoints
+from benchmarks.descriptors.photographs import photograph
 from foldmap.errors import ConfigError
 from foldmap.town.hashing import block_rng
-from foldmap.town.leaves.picture import dead_leaves
-from foldmap.town.leaves.tracks import group_keypoints
-from foldmap.town.leaves.views import photograph
 from foldmap.types import AnyArray, IntArray
 from foldmap.visual.scene.colmap_library import quiet
 

@@ -1,0 +1,115 @@
+"""What ``foldmap demo`` does: a map of each layer into one file, localization in it, and a report."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from foldmap.api.results import LocalizedObservation, write_estimates
+from foldmap.atlas import FoldFile
+from foldmap.cli.common import bar, make_folder, save_settings, say
+from foldmap.cli.demo import street, visual
+from foldmap.cli.demo.lidar import DemoDrive, find_street, localize_street, map_street
+from foldmap.cli.demo.lidar_page import lidar_page
+from foldmap.cli.demo.settings import DemoSettings
+from foldmap.cli.demo.street_page import add_street
+from foldmap.cli.demo.visual_page import add_visual
+from foldmap.cli.fold.command import fold_to_fit
+from foldmap.errors import MissingExtraError, ModelError
+from foldmap.formats.raster.geotiff import open_raster
+from foldmap.lidar.bundle import Bundle
+from foldmap.lidar.unfold import FoldedLidar
+from foldmap.metrics import pose_errors, summarize
+from foldmap.street.defaults import default_model
+from foldmap.street.field.model import FieldEmbedding
+from foldmap.town import TownWorld
+
+
+def run_demo(folder: Path, bundle: Bundle, settings: DemoSettings) -> dict[str, Any]:
+    """Run the demo into a folder (map.tif, map.fold, estimates.txt, index.html); gives the summary that is printed."""
+    started_s = time.perf_counter()
+    make_folder(folder)
+    map_tif, path = folder / "map.tif", folder / "map.fold"
+    world = TownWorld(settings.seed, extent_m=2000.0)
+    street_path = find_street(world, settings)
+    with bar("Drive 1 maps the street") as report:
+        observed_m2 = map_street(map_tif, world, street_path, settings, bundle.resolution_m, report)
+    with bar("Folding") as report, open_raster(map_tif) as source:
+        provenance = {"map": "generated town", **asdict(settings)}
+        _, folded_as = fold_to_fit(source, path, [bundle], None, None, 1, provenance, report)
+        raster = source.read(0, 0, *source.grid.shape)
+    photos = _photos(path, settings)
+    streets = _streets(path, world, settings)
+    with FoldFile.open(path) as file:
+        folded = FoldedLidar(file)
+        with bar("Drive 2 localizes") as report:
+            driven = localize_street(folded, world, street_path, settings, report)
+        steps = enumerate(driven.estimates)
+        localized = [LocalizedObservation(f"step {index}", f"{0.1 * index:.6f}", one) for index, one in steps]
+        write_estimates(folder / "estimates.txt", localized)
+        save_settings(folder / "demo", "demo", {**asdict(settings), "model": bundle.name})
+        summary: dict[str, Any] = {
+            "observed_m2": round(observed_m2, 1),
+            "map_tif_bytes": map_tif.stat().st_size,
+            "folded_file_bytes": folded_as.file_bytes,
+            "bit_per_m2": folded_as.bit_per_m2,
+            **_drive_summary(driven),
+        }
+        page = lidar_page(raster, folded, folded_as, driven, summary, f"-o {folder.name} --seed {settings.seed}")
+    if photos is not None:
+        photographed = visual.summary_of(photos)
+        add_visual(page, path, photos, photographed)
+        summary |= photographed
+    if streets is not None:
+        add_street(page, path, streets)
+        summary |= street.summary_of(streets)
+    if photos is not None or streets is not None:
+        summary["file_bytes"] = path.stat().st_size
+    page.write(folder / "index.html")
+    return {**summary, "seconds": round(time.perf_counter() - started_s, 1), "report": str(folder / "index.html")}
+
+
+def _photos(path: Path, settings: DemoSettings) -> visual.DemoPhotos | None:
+    """The visual layer, or one line that says why there is none."""
+    if settings.photos is None:
+        return None
+    try:
+        with bar("Photos join the file") as report:
+            return visual.add_photos(path, settings.seed, settings.photos, report)
+    except MissingExtraError as error:
+        say(f"photos left out: {error.message} ({error.cure})")
+        return None
+
+
+def _streets(path: Path, world: TownWorld, settings: DemoSettings) -> street.DemoStreets | None:
+    """The street layer, or one line that says what of it is left out."""
+    if settings.streets is None:
+        return None
+    model = _street_model("lanes")
+    if model is None:
+        return None
+    finder = _street_model("changes of lanes", update=True)
+    with bar("Lanes join the file") as report:
+        return street.add_streets(path, world, settings.streets, (model, finder), report)
+
+
+def _street_model(what: str, update: bool = False) -> FieldEmbedding | None:
+    """A shipped model, or None and one line that says what is left out without it."""
+    try:
+        return default_model(update=update)
+    except ModelError as error:
+        say(f"{what} left out: {error.message} ({error.cure})")
+        return None
+
+
+def _drive_summary(driven: DemoDrive) -> dict[str, Any]:
+    total = summarize(pose_errors(driven.truth, [estimate.pose for estimate in driven.estimates]).total_m)
+    return {
+        "steps": len(driven.truth),
+        "answered": sum(estimate.pose is not None for estimate in driven.estimates),
+        "median_error_cm": 100 * total.median_m,
+        "p95_error_cm": 100 * total.p95_m,
+        "steps_per_second": len(driven.truth) / max(driven.seconds, 1e-9),
+    }
