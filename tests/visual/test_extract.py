@@ -11,7 +11,8 @@ from PIL import Image  # before pycolmap, see foldmap.visual.scene.colmap_librar
 
 from foldmap.errors import ConfigError, FoldmapError, MapInputError, ModelError
 from foldmap.visual.features.extract import ExtractorSettings, SiftExtractor, open_extractor
-from foldmap.visual.features.images import find_images, grey, read_image
+from foldmap.visual.features.images import grey, read_image
+from foldmap.visual.features.photo_names import find_images
 from foldmap.visual.scene.colmap_database import mutual_matches
 from foldmap.visual.scene.pair_lists import exhaustive_pairs, listed_pairs, sequential_pairs
 

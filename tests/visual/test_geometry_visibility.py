@@ -16,7 +16,6 @@ from foldmap.visual.codes.visibility_codec import (
     decode_visibility,
     encode_visibility,
     group_images,
-    thin,
     visibility_matrix,
 )
 from foldmap.visual.source import SceneModel, Tracks
@@ -93,15 +92,6 @@ def test_bad_matrices_are_refused() -> None:
         encode_visibility(np.zeros((3, 2), bool), np.zeros((4, 3)))
     with pytest.raises(MapInputError):
         encode_visibility(np.zeros((3, 2), np.uint8), np.zeros((3, 3)))
-
-
-@settings(max_examples=40, deadline=None)
-@given(most=st.integers(1, 9), seed=st.integers(0, 1000))
-def test_thinning_keeps_some_of_each(most: int, seed: int) -> None:
-    seen = np.random.default_rng(seed).uniform(size=(30, 25)) < 0.3
-    kept = thin(seen, most)
-    assert not (kept & ~seen).any()
-    assert (kept.sum(axis=1) == np.minimum(seen.sum(axis=1), most)).all()
 
 
 def test_groups_see_what_their_images_see() -> None:

@@ -29,9 +29,7 @@ MAX_COEFFICIENTS = 1 << 28
 UNIT = 65536
 """Spreads and steps are in 1 / 65536, 1 to 16 units of length."""
 MAX_UNITS = 1 << 20
-SHIFT_BITS = 20
-"""What a stored shift of 1 is in the kernel: 1 / 16 of a nat."""
-
+_SHIFT_BITS = 20  # what a stored shift of 1 is in the kernel: 1 / 16 of a nat
 _PRIOR = 20
 _RATE = 3
 _NAT = 256
@@ -71,7 +69,7 @@ class Curvature:
 
     @classmethod
     def flat(cls, rank: int) -> Curvature:
-        """Nothing."""
+        """The first coefficients tell nothing."""
         return cls(np.zeros((0, rank), np.int8), np.zeros(rank, np.int64), np.zeros(0, np.int8))
 
     @property
@@ -122,12 +120,7 @@ class CoefficientCoder:
         return len(self.spread)
 
     def encode(self, symbols: AnyArray) -> bytes:
-        """Bytes of integers (N, R) of magnitude at most `kernel.MAX_MAGNITUDE`.
-
-        Raises:
-            MapInputError: another shape or type, or larger values.
-            LimitError: more than `MAX_COEFFICIENTS`.
-        """
+        """Bytes of integers (N, R) of magnitude at most `kernel.MAX_MAGNITUDE`; other input is refused."""
         rows = self._checked(symbols)
         if not rows.size:
             return b""
@@ -136,7 +129,7 @@ class CoefficientCoder:
         return payload[:size].tobytes()
 
     def decode(self, payload: bytes, count: int) -> tuple[AnyArray, AnyArray]:
-        """Integers int16 (count, R), for exactly the payload that `encode` writes, and how far they lean.
+        """Integers int16 (count, R), and how far they lean.
 
         A lean, int8 (count, R), is where a row's first coefficients predict one, in 1 / `kernel.LEAN_ONE` of its step.
 
@@ -163,7 +156,7 @@ class CoefficientCoder:
         rows, shift = self._checked(symbols), self._shifts()
         if rows.size:
             self._walk(ENCODE, rows, np.zeros(rows.shape, np.int8), self._room(rows), shift)
-        whole: IntArray = (shift + (1 << (SHIFT_BITS - 1))) >> SHIFT_BITS
+        whole: IntArray = (shift + (1 << (_SHIFT_BITS - 1))) >> _SHIFT_BITS
         return np.clip(whole, -127, 127).astype(np.int8)
 
     def _checked(self, symbols: AnyArray) -> AnyArray:
@@ -183,7 +176,7 @@ class CoefficientCoder:
 
     def _shifts(self) -> IntArray:
         stored = self.curvature.shift if len(self.curvature.shift) else np.zeros(kernel.SHIFTS, np.int8)
-        return stored.astype(np.int64) << SHIFT_BITS
+        return stored.astype(np.int64) << _SHIFT_BITS
 
     def _walk(self, mode: int, symbols: AnyArray, leans: AnyArray, payload: ByteArray, shift: IntArray) -> int:
         steps_a_spread = (self.step << 8) // self.spread

@@ -18,13 +18,7 @@ from foldmap.coding.rangecoder import DECODE, ENCODE
 from foldmap.errors import LimitError, MapFormatError, MapInputError
 from foldmap.types import AnyArray, ByteArray, DoubleArray, IntArray
 from foldmap.visual.codes import points_kernel as kernel
-from foldmap.visual.codes.points_quantize import (
-    MAX_BITS,
-    MAX_ORIGIN,
-    Grid,
-    quantize,
-    tolerance_from_views,
-)
+from foldmap.visual.codes.points_quantize import MAX_BITS, MAX_ORIGIN, Grid, quantize, tolerance_from_views
 
 __all__ = ["MAX_POINTS", "decode_points", "encode_points", "tolerance_from_views"]
 
@@ -64,14 +58,7 @@ def encode_points(points_world: DoubleArray, tolerance_world: float | DoubleArra
 
 
 def decode_points(data: bytes, most: int = MAX_POINTS) -> DoubleArray:
-    """Positions as coded.
-
-    Args:
-        data: of `encode_points`.
-        most: points that whoever asks expects at most; memory is taken for no more.
-
-    Returns:
-        float64 (P, 3), world units.
+    """Positions as coded, float64 (P, 3), world units; memory is taken for no more than ``most`` points.
 
     Raises:
         MapFormatError: bytes that `encode_points` does not write.
@@ -161,15 +148,9 @@ def _boxes(count: int, grid: Grid) -> AnyArray:
 
 
 def _walk(
-    mode: int,
-    points: AnyArray,
-    ends: AnyArray,
-    grid: Grid,
-    depth: int,
-    first_stop: int,
-    boxes: AnyArray,
+    mode: int, points: AnyArray, ends: AnyArray, grid: Grid, depth: int, first_stop: int, boxes: AnyArray,
     payload: ByteArray,
-) -> tuple[int, int]:
+) -> tuple[int, int]:  # fmt: skip
     reach = _REACH_SMALL if boxes.shape[1] <= _SMALL else _REACH_LARGE
     look, near = np.zeros(8, np.int64), np.zeros((2, 2 * reach), np.int64)
     model = mixing.fresh(kernel.SLOTS, kernel.SETS, kernel.INPUTS)

@@ -1,6 +1,6 @@
 """Which images of a map a query resembles: they name the tiles and the points to look at.
 
-query --its own global descriptor, or VLAD of its local ones--> vector --cosine with each map image--> ranking
+query --its global descriptor, or VLAD of its local ones--> vector --cosine with each map image--> images, best first
 """
 
 from __future__ import annotations
@@ -9,12 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from foldmap.errors import MapInputError
-from foldmap.types import AnyArray, FloatArray
-from foldmap.visual.codes.global_codec import GlobalCodec, decode_globals
-from foldmap.visual.retrieval.ranking import Ranking, best_first
-from foldmap.visual.retrieval.vlad import Vlad
-from foldmap.visual.retrieval.vlad_scene import describe_images, fit_vlad
+from foldmap.errors import ConfigError, MapInputError
+from foldmap.types import AnyArray, FloatArray, IntArray
+from foldmap.visual.codes.global_codec import decode_globals, encode_globals
+from foldmap.visual.retrieval.vlad import Vlad, describe_images, fit_vlad
 from foldmap.visual.source import Query, SceneModel, unit_descriptors
 
 RETRIEVED_IMAGES = 10
@@ -25,10 +23,7 @@ SMALL_MAP = 30_000
 
 
 class ImageIndex:
-    """Global descriptors of a map's images, searched exactly.
-
-    Args:
-        descriptors: (I, G).
+    """Global descriptors (I, G) of a map's images, searched exactly.
 
     Raises:
         MapInputError: another shape, or values that are not finite.
@@ -40,30 +35,23 @@ class ImageIndex:
     def __len__(self) -> int:
         return len(self.descriptors)
 
-    @property
-    def size(self) -> int:
-        """G."""
-        return int(self.descriptors.shape[1])
-
-    def search(self, query: AnyArray, most: int) -> Ranking:
-        """The images most similar to a query, by cosine.
-
-        Args:
-            query: (G,).
-            most: images wanted; fewer come back when the map has fewer.
+    def search(self, query: AnyArray, most: int) -> IntArray:
+        """At most so many images, int64, those most similar to a query (G,) by cosine first; of equals the earlier one.
 
         Raises:
             MapInputError: a query of another size, or values that are not finite.
             ConfigError: fewer than one image is wanted.
         """
         vector = _checked(query, 1)
-        if len(vector) != self.size:
+        if len(vector) != self.descriptors.shape[1]:
             raise MapInputError(
-                f"a global descriptor of {len(vector)} numbers, the map's are of {self.size}",
+                f"a global descriptor of {len(vector)} numbers, the map's are of {self.descriptors.shape[1]}",
                 "compute it with the network that the map's were computed with",
             )
-        scores: FloatArray = self.descriptors @ unit_descriptors(vector[None])[0]
-        return best_first(scores, most)
+        if most < 1:
+            raise ConfigError(f"{most} images of a map cannot be retrieved", "ask for at least one")
+        similarity = self.descriptors @ unit_descriptors(vector[None])[0]
+        return np.argsort(-similarity, kind="stable")[:most].astype(np.int64)
 
 
 @dataclass(frozen=True)
@@ -82,24 +70,20 @@ class Retriever:
     vlad: Vlad | None = None
 
     def __post_init__(self) -> None:
-        if self.vlad is not None and self.vlad.size != self.index.size:
+        if self.vlad is not None and self.vlad.size != self.index.descriptors.shape[1]:
             raise MapInputError(
-                f"the vocabulary makes {self.vlad.size} numbers an image, the images have {self.index.size}",
+                f"the vocabulary makes {self.vlad.size} numbers an image, the images have "
+                f"{self.index.descriptors.shape[1]}",
                 "take both from one map",
             )
 
     @classmethod
     def stored(cls, images: bytes, vlad: bytes | None) -> Retriever:
-        """Out of what a file holds: `FoldedRetrieval.images` and `FoldedRetrieval.vlad`.
-
-        Raises:
-            MapFormatError: damaged descriptors.
-            ModelError: a damaged vocabulary.
-        """
+        """Out of what a file holds, see `FoldedRetrieval`; `MapFormatError` or `ModelError` where it is damaged."""
         return cls(ImageIndex(decode_globals(images)), None if vlad is None else Vlad.from_bytes(vlad))
 
-    def rank(self, query: Query, most: int) -> Ranking:
-        """The map's images that a query resembles, best first.
+    def rank(self, query: Query, most: int) -> IntArray:
+        """The map's images that a query resembles, best first, int64.
 
         Raises:
             MapInputError: the query has no global descriptor and the map needs one, has no keypoints, or brings
@@ -120,7 +104,7 @@ class FoldedRetrieval:
     """What a file stores to be searched by image.
 
     Attributes:
-        images: global descriptors of the images, of `GlobalCodec`.
+        images: global descriptors of the images, of `encode_globals`.
         vlad: vocabulary that makes a query's, of `Vlad.to_bytes`; None with the user's global descriptors.
     """
 
@@ -133,25 +117,23 @@ class FoldedRetrieval:
         return len(self.images) + len(self.vlad or b"")
 
 
-def fold_retrieval(
-    scene: SceneModel, codec: GlobalCodec | None = None, *, own: bool = True, seed: int = 0
-) -> FoldedRetrieval:
-    """Fold what is needed to search a scene by image.
-
-    Args:
-        scene: with global descriptors, or with local ones that VLAD makes them of.
-        codec: how they are stored.
-        own: use the scene's global descriptors when there are some.
-        seed: of the vocabulary.
+def fold_retrieval(scene: SceneModel, *, seed: int = 0) -> FoldedRetrieval:
+    """What is needed to search a scene by image: its global descriptors, else those that VLAD makes of local ones.
 
     Raises:
         MapInputError: the scene has no descriptors of either kind.
     """
-    codec = codec or GlobalCodec()
-    if own and scene.global_descriptors is not None:
-        return FoldedRetrieval(codec.encode(scene.global_descriptors), None)
+    if scene.global_descriptors is not None:
+        return FoldedRetrieval(encode_globals(scene.global_descriptors), None)
     vlad = fit_vlad(scene, seed=seed)
-    return FoldedRetrieval(codec.encode(describe_images(scene, vlad)), vlad.to_bytes())
+    return FoldedRetrieval(encode_globals(describe_images(scene, vlad)), vlad.to_bytes())
+
+
+def interleaved(rankings: list[IntArray]) -> IntArray:
+    """The images of several rankings, each once: all first places first, then the second ones, and so on."""
+    places = [place for ranking in rankings for place in range(len(ranking))]
+    images = np.concatenate([np.zeros(0, np.int64), *rankings])[np.argsort(np.array(places, int), kind="stable")]
+    return np.array(list(dict.fromkeys(images.tolist())), dtype=np.int64)
 
 
 def _checked(values: AnyArray, axes: int) -> FloatArray:

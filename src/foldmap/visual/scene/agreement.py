@@ -14,9 +14,7 @@ from foldmap.geometry.quaternion import inverse_rigid
 from foldmap.types import DoubleArray
 from foldmap.visual.scene.pair_lists import Pair
 
-_FAR_PX = 4.0
-"""As far as matches may lie from their epipolar lines when pairs are verified without poses."""
-
+_FAR_PX = 4.0  # as far as matches may lie from their epipolar lines when pairs are verified without poses
 _LEAST_SHARE = 0.6
 _LEAST_MATCHES = 100
 
@@ -32,15 +30,7 @@ def require_agreement(
     """Refuse poses that contradict what the photos show.
 
     Matches of two photos were verified without poses: what is left has a geometry of its own. Right poses and cameras
-    put nearly all of those matches near their epipolar lines.
-
-    Args:
-        pycolmap: the module.
-        database: with verified matches; image ``i + 1`` is ``names[i]``.
-        pairs: that were matched.
-        names: of the photos.
-        cameras: by name.
-        camera_SE3_world: by name.
+    put nearly all of those matches near their epipolar lines. Image ``i + 1`` of the database is ``names[i]``.
 
     Raises:
         MapInputError: fewer than 60 % of the matches, of 100 or more, lie within 4 px of their epipolar lines.

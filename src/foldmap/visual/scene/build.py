@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,8 +14,9 @@ import numpy as np
 from foldmap.errors import ConfigError, MapInputError
 from foldmap.geometry.camera import CAMERA_MODELS, Camera, require_plausible
 from foldmap.types import ByteArray
-from foldmap.visual.features.extract import Extractor, ExtractorSettings, check_image, open_extractor
-from foldmap.visual.features.images import find_images, image_size_px, read_image
+from foldmap.visual.features.extract import Extractor, ExtractorSettings, open_extractor
+from foldmap.visual.features.images import check_image, image_size_px, read_image
+from foldmap.visual.features.photo_names import find_images
 from foldmap.visual.scene import colmap_database as scratch
 from foldmap.visual.scene.agreement import require_agreement
 from foldmap.visual.scene.colmap_library import quiet
@@ -23,7 +25,7 @@ from foldmap.visual.scene.mapping import BuiltScene, map_incrementally, statisti
 from foldmap.visual.scene.pair_lists import Pair, exhaustive_pairs, listed_pairs, sequential_pairs
 from foldmap.visual.source import Features
 
-MATCHINGS = ("exhaustive", "sequential", "listed")
+_MATCHINGS = ("exhaustive", "sequential", "listed")
 
 Report = Callable[[str, int, int], None]
 """Called with what is being done, how much is done, and of how much."""
@@ -73,8 +75,8 @@ class BuildSettings:
     mapping_threads: int = 1
 
     def __post_init__(self) -> None:
-        if self.matching not in MATCHINGS:
-            raise ConfigError(f"there is no matching {self.matching!r}", f"choose {', '.join(MATCHINGS)}")
+        if self.matching not in _MATCHINGS:
+            raise ConfigError(f"there is no matching {self.matching!r}", f"choose {', '.join(_MATCHINGS)}")
         if not 1 <= self.overlap <= 20:
             raise ConfigError(f"an overlap of {self.overlap} images", "take 1 to 20")
         if not 0 < self.max_ratio <= 1:
@@ -136,19 +138,18 @@ def build_scene(
         chosen = [pair for pair in chosen if lost.isdisjoint(pair)]
         _match(pycolmap, path, chosen, settings, extractor.feature, say)
         _rename(pycolmap, path, names)
+        place = (pycolmap, path, images_folder, Path(temporary))
+        how = (settings.seed, settings.mapping_threads)
         if known is None:
-            model = map_incrementally(pycolmap, path, images_folder, Path(temporary), settings.seed,
-                                      settings.mapping_threads, settings.camera is not None,
-                                      lambda done: say("mapping", done, len(names)))  # fmt: skip
+            fixed = settings.camera is not None
+            model = map_incrementally(*place, *how, fixed, lambda done: say("mapping", done, len(names)))
         else:
             say("triangulating", 0, 1)
             given = {name: settings.camera or known.cameras[name] for name in names if name not in unreadable}
             require_agreement(pycolmap, path, chosen, names, given, poses)
-            model = triangulate(
-                pycolmap, path, images_folder, Path(temporary), poses, settings.seed, settings.mapping_threads
-            )
-        built = statistics(model, names, extractor.feature, known is not None and known.metric, len(chosen))
-        built = replace(built, unreadable=unreadable)
+            model = triangulate(*place, *how, poses)
+        metric = known is not None and known.metric
+        built = statistics(model, names, extractor.feature, metric, len(chosen), unreadable)
         sparse = output_folder / "sparse"
         sparse.mkdir(exist_ok=True)
         model.write_binary(sparse)
@@ -225,13 +226,11 @@ def _camera(
 def _match(
     pycolmap: Any, path: Path, pairs: Sequence[Pair], settings: BuildSettings, feature: str, say: Report
 ) -> None:
-    def step(done: int, total: int) -> None:
-        say("matching", done, total)
-
+    how = (settings.seed, settings.threads, partial(say, "matching"))
     if feature == "sift":
-        scratch.match_sift(pycolmap, path, pairs, settings.seed, settings.threads, step)
+        scratch.match_sift(pycolmap, path, pairs, *how)
     else:
-        scratch.match_learned(pycolmap, path, pairs, settings.max_ratio, settings.seed, settings.threads, step)
+        scratch.match_learned(pycolmap, path, pairs, settings.max_ratio, *how)
 
 
 def _rename(pycolmap: Any, path: Path, names: Sequence[str]) -> None:
@@ -243,11 +242,7 @@ def _rename(pycolmap: Any, path: Path, names: Sequence[str]) -> None:
 
 
 def camera_from_text(text: str, width_px: int, height_px: int) -> Camera:
-    """A camera of ``MODEL,param,param,...``, COLMAP's parameters in COLMAP's order.
-
-    Raises:
-        ConfigError: it is none.
-    """
+    """A camera of ``MODEL,param,param,...``, COLMAP's parameters in COLMAP's order; `ConfigError` for other text."""
     model, *rest = text.split(",")
     try:
         camera = Camera(model.strip().upper(), width_px, height_px, np.array([float(word) for word in rest]))

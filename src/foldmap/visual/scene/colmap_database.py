@@ -49,16 +49,11 @@ def write_image(database: Any, pycolmap: Any, image_id: int, name: str, camera_i
 
 def colmap_camera(pycolmap: Any, camera: Camera) -> Any:
     """A camera with given intrinsics, as pycolmap's."""
-    return pycolmap.Camera(
-        model=camera.model,
-        width=camera.width_px,
-        height=camera.height_px,
-        params=camera.params.tolist(),
-        has_prior_focal_length=True,
-    )
+    size = {"width": camera.width_px, "height": camera.height_px}
+    return pycolmap.Camera(model=camera.model, **size, params=camera.params.tolist(), has_prior_focal_length=True)
 
 
-def two_view_options(pycolmap: Any, seed: int) -> Any:
+def _two_view_options(pycolmap: Any, seed: int) -> Any:
     """How matches of two images are verified."""
     options = pycolmap.TwoViewGeometryOptions()
     options.ransac.max_error, options.ransac.random_seed = _MAX_ERROR_PX, seed
@@ -72,18 +67,18 @@ def match_sift(pycolmap: Any, path: Path, pairs: Sequence[Pair], seed: int, thre
     listing = path.with_suffix(".pairs.txt")
     for first in range(0, len(pairs), _PAIRS_A_CALL):
         some = pairs[first : first + _PAIRS_A_CALL]
-        _match_named(pycolmap, path, listing, some, options, two_view_options(pycolmap, seed))
+        # COLMAP splits its list at spaces, so images carry numbers as names until they are mapped
+        listing.write_text("".join(f"{stand_in(a)} {stand_in(b)}\n" for a, b in some), encoding="utf-8")
+        pairing = pycolmap.ImportedPairingOptions()
+        pairing.match_list_path = str(listing)
+        pycolmap.match_image_pairs(
+            path,
+            matching_options=options,
+            pairing_options=pairing,
+            verification_options=_two_view_options(pycolmap, seed),
+            device=pycolmap.Device.cpu,
+        )
         step(first + len(some), len(pairs))
-
-
-def _match_named(pycolmap: Any, path: Path, listing: Path, pairs: Sequence[Pair], options: Any, checks: Any) -> None:
-    # COLMAP splits its list at spaces, so images carry numbers as names until they are mapped
-    listing.write_text("".join(f"{stand_in(a)} {stand_in(b)}\n" for a, b in pairs), encoding="utf-8")
-    pairing = pycolmap.ImportedPairingOptions()
-    pairing.match_list_path = str(listing)
-    pycolmap.match_image_pairs(
-        path, matching_options=options, pairing_options=pairing, verification_options=checks, device=pycolmap.Device.cpu
-    )
 
 
 def stand_in(index: int) -> str:
@@ -106,9 +101,8 @@ def match_learned(
             step(done, len(pairs))
     verifier = pycolmap.GeometricVerifierOptions()
     verifier.num_threads = threads
-    pycolmap.geometric_verification(
-        path, verifier_options=verifier, two_view_geometry_options=two_view_options(pycolmap, seed)
-    )
+    options = _two_view_options(pycolmap, seed)
+    pycolmap.geometric_verification(path, verifier_options=verifier, two_view_geometry_options=options)
 
 
 def _described(database: Any, kept: dict[int, FloatArray], index: int) -> FloatArray:
@@ -119,16 +113,10 @@ def _described(database: Any, kept: dict[int, FloatArray], index: int) -> FloatA
 
 
 def mutual_matches(one: FloatArray, other: FloatArray, max_ratio: float = 1.0) -> IntArray:
-    """Pairs of rows that are each other's nearest.
+    """Pairs of unit rows (N, D) and (M, D) that are each other's nearest: int64 (K, 2), ascending in the first column.
 
-    Args:
-        one: float32 (N, D) of length 1.
-        other: float32 (M, D) of length 1.
-        max_ratio: distance to the nearest over distance to the second nearest must be below, from ``one``; 1 for no
-            such test.
-
-    Returns:
-        int64 (K, 2), ascending in the first column.
+    The distance to the nearest of ``other`` over that to the second nearest must be below ``max_ratio``; 1 for no such
+    test.
     """
     if not len(one) or not len(other):
         return np.zeros((0, 2), np.int64)

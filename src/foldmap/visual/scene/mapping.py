@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from foldmap.errors import MapInputError
+from foldmap.geometry.quaternion import centres_of
 from foldmap.types import ByteArray, DoubleArray
 
 _MORE = "take more photos with more overlap and texture, match exhaustively, or raise --max-keypoints"
@@ -64,17 +66,10 @@ def map_incrementally(
     fixed_camera: bool,
     step: Callable[[int], None],
 ) -> Any:
-    """Find poses and points; the largest model that was found.
+    """Find poses and points from a database of verified matches; the largest model that was found.
 
-    Args:
-        pycolmap: the module.
-        database: with verified matches.
-        images_folder: for the points' colours.
-        scratch: a folder for models.
-        seed: of every random choice.
-        threads: of bundle adjustment.
-        fixed_camera: keep the intrinsics as they are.
-        step: called with the number of images placed.
+    Photos are read for the points' colours, models are written below ``scratch``, ``step`` is told how many images are
+    placed, and intrinsics stay as they are where ``fixed_camera``.
 
     Raises:
         MapInputError: no model was found.
@@ -85,13 +80,10 @@ def map_incrementally(
     options.mapper.abs_pose_refine_focal_length = options.mapper.abs_pose_refine_extra_params = not fixed_camera
     models = scratch / "models"
     models.mkdir()
-    placed = [0]
-
-    def another() -> None:
-        placed[0] += 1
-        step(placed[0])
-
-    found = pycolmap.incremental_mapping(database, images_folder, models, options=options, next_image_callback=another)
+    placed = count(1)
+    found = pycolmap.incremental_mapping(
+        database, images_folder, models, options=options, next_image_callback=lambda: step(next(placed))
+    )
     best = max(found.values(), key=lambda model: (model.num_reg_images(), model.num_points3D()), default=None)
     if best is None or best.num_points3D() == 0:
         raise MapInputError("no two photos overlap well enough to start a scene", _MORE)
@@ -103,15 +95,11 @@ def triangulate(
     database: Path,
     images_folder: Path,
     scratch: Path,
-    camera_SE3_world: Mapping[str, DoubleArray],
     seed: int,
     threads: int,
+    camera_SE3_world: Mapping[str, DoubleArray],
 ) -> Any:
-    """Find points where poses and intrinsics are known; both stay as they are.
-
-    Raises:
-        MapInputError: no point was found.
-    """
+    """Find points where poses and intrinsics are known; both stay. `MapInputError` where no point was found."""
     origin = _origin(list(camera_SE3_world.values()))
     posed = pycolmap.Reconstruction()
     with pycolmap.Database.open(database) as opened:
@@ -119,17 +107,15 @@ def triangulate(
             posed.add_camera_with_trivial_rig(camera)
         for image in opened.read_all_images():
             keypoints = np.asarray(opened.read_keypoints(image.image_id), dtype=np.float64)[:, :2]
-            fresh = pycolmap.Image(
-                name=image.name, keypoints=keypoints, camera_id=image.camera_id, image_id=image.image_id
-            )
+            ids = {"camera_id": image.camera_id, "image_id": image.image_id}
+            fresh = pycolmap.Image(name=image.name, keypoints=keypoints, **ids)
             local = np.array(camera_SE3_world[image.name][:3], dtype=np.float64)
             local[:, 3] += local[:, :3] @ origin
             posed.add_image_with_trivial_frame(fresh, pycolmap.Rigid3d(local))
     models = scratch / "triangulated"
     models.mkdir()
-    model = pycolmap.triangulate_points(
-        posed, database, images_folder, models, options=_options(pycolmap, seed, threads)
-    )
+    options = _options(pycolmap, seed, threads)
+    model = pycolmap.triangulate_points(posed, database, images_folder, models, options=options)
     if model.num_points3D() == 0:
         raise MapInputError(
             "the known poses explain no matches",
@@ -142,15 +128,16 @@ def triangulate(
 
 def _origin(camera_SE3_world: Sequence[DoubleArray]) -> DoubleArray:
     """Where the cameras stand, zero where that is near: COLMAP squares coordinates, and loses those of UTM or ECEF."""
-    poses = np.stack(camera_SE3_world)
-    centres = -np.einsum("iba,ib->ia", poses[:, :3, :3], poses[:, :3, 3])
+    centres = centres_of(np.stack(camera_SE3_world))
     middle = np.rint(np.median(centres, axis=0))
     near = np.abs(middle).max() < 16.0 * max(float(np.ptp(centres, axis=0).max()), 1.0)
     origin: DoubleArray = np.zeros(3) if near else middle
     return origin
 
 
-def statistics(model: Any, images: Sequence[str], feature: str, metric: bool, pairs: int) -> BuiltScene:
+def statistics(
+    model: Any, images: Sequence[str], feature: str, metric: bool, pairs: int, unreadable: Mapping[str, str]
+) -> BuiltScene:
     """Sum up a pycolmap reconstruction."""
     model.update_point_3d_errors()
     ids = sorted(model.points3D)
@@ -167,6 +154,7 @@ def statistics(model: Any, images: Sequence[str], feature: str, metric: bool, pa
         points_world=np.array([model.points3D[point].xyz for point in ids]).reshape(-1, 3),
         colours=np.array([model.points3D[point].color for point in ids], dtype=np.uint8).reshape(-1, 3),
         centres_world=np.array([model.images[image].projection_center() for _, image in placed]).reshape(-1, 3),
+        unreadable=unreadable,
     )
 
 

@@ -9,10 +9,8 @@ from foldmap.types import DoubleArray
 from foldmap.visual.source import SceneModel, Tracks
 
 _ROWS_AT_ONCE = 1 << 18
-LEAST_NOISE_PX = 0.05
-_FAR = 0.05
-"""Share of the image's diagonal."""
-
+_LEAST_NOISE_PX = 0.05
+_FAR = 0.05  # share of the image's diagonal
 _CHECKED_ROWS = 1 << 17
 
 
@@ -41,9 +39,9 @@ def reprojection_noise_px(scene: SceneModel) -> float:
     lengths = np.linalg.norm(reprojection_errors_px(scene), axis=1)
     lengths = lengths[np.isfinite(lengths)]
     if not len(lengths):
-        return LEAST_NOISE_PX
+        return _LEAST_NOISE_PX
     # the length of a 2D normal error has its median at sqrt(2 ln 2) standard deviations
-    return max(LEAST_NOISE_PX, float(np.median(lengths) / np.sqrt(2.0 * np.log(2.0))))
+    return max(_LEAST_NOISE_PX, float(np.median(lengths) / np.sqrt(2.0 * np.log(2.0))))
 
 
 def require_consistent(scene: SceneModel) -> None:
