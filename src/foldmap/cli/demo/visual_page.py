@@ -24,7 +24,7 @@ def add_visual(page: Page, path: Path, made: DemoPhotos, summary: dict[str, Any]
     """
     import numpy as np
 
-    from foldmap.report.camera_plan import camera_plan
+    from foldmap.report.camera_figures import camera_plan
 
     page.heading("Photos in the same file")
     page.text(
