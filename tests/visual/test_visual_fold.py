@@ -63,7 +63,7 @@ def test_means_are_means_of_tracks() -> None:
 def test_the_noise_of_the_keypoints_is_found() -> None:
     model, _ = made()
     assert abs(reprojection_noise_px(model) - 0.5) < 0.02
-    errors = reprojection_errors_px(model)
+    errors = reprojection_errors_px(model, model.tracks)
     assert errors.shape == (len(model.tracks), 2)
     assert np.abs(errors.mean(axis=0)).max() < 0.02
 

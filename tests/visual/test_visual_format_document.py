@@ -95,7 +95,7 @@ def test_the_second_reader_agrees(kind: str, tmp_path: Path) -> None:
         same_images(folded.images(), read_images(tiles[0, 1]))
         assert len(tiles) == len(sees) + 3
         retriever = folded.retriever()
-        np.testing.assert_allclose(retriever.index.descriptors, read_globals(tiles[0, 2]), rtol=0, atol=1e-6)
+        np.testing.assert_allclose(retriever.descriptors, read_globals(tiles[0, 2]), rtol=0, atol=1e-6)
         query = sift_like(30, np.random.default_rng(9))
         vocabulary = Vlad.from_bytes(models["vlad"][1])
         np.testing.assert_allclose(vocabulary.describe(query), describe(models["vlad"][1], query), rtol=0, atol=1e-6)

@@ -45,7 +45,7 @@ def read(path: Path) -> dict[str, Any]:
         visible = np.concatenate([tile.visible for tile in tiles if tile.visible is not None])
         points = np.concatenate([tile.points_world for tile in tiles])
         looks = np.concatenate([tile.descriptors for tile in tiles])
-        globals_ = retriever.index.descriptors
+        globals_ = retriever.descriptors
         return {
             "parameters": folded.parameters,
             "points": [len(tile) for tile in tiles],

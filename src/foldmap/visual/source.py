@@ -107,9 +107,7 @@ class SceneModel:
     @property
     def track_first(self) -> IntArray:
         """int64 (P + 1,): observations of point p are rows ``track_first[p]`` to ``track_first[p + 1]``."""
-        counts = np.bincount(self.tracks.point, minlength=len(self.points_world))
-        first: IntArray = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-        return first
+        return np.searchsorted(self.tracks.point, np.arange(len(self.points_world) + 1)).astype(np.int64)
 
     @property
     def described(self) -> AnyArray:
@@ -147,10 +145,8 @@ class SceneModel:
     def without_images(self, names: Sequence[str], min_observations: int = 3) -> SceneModel:
         """The scene as if some images had never been taken, for honest tests.
 
-        Their observations leave every track, then points with fewer than ``min_observations`` leave.
-
-        Raises:
-            MapInputError: a name is no image of the scene, or no point is left.
+        Their observations leave every track, then points with fewer than ``min_observations`` leave. `MapInputError`
+        where a name is no image of the scene, or no point is left.
         """
         gone = set(names)
         unknown = gone - set(self.image_names)

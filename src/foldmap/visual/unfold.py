@@ -153,7 +153,7 @@ class FoldedVisual:
         """Finds the images that a query resembles."""
         if self._retriever is None:
             self._retriever = Retriever.stored(self._payload(GLOBALS_KEY), self._vlad)
-            if len(self._retriever.index) != self.image_count:
+            if len(self._retriever) != self.image_count:
                 raise MapFormatError("the map's global descriptors are not as many as its images", _CURE)
         return self._retriever
 

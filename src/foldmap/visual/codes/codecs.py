@@ -59,12 +59,7 @@ class Product:
     def __init__(self, layer: StoredLayer | bytes, precision: str = "int8", name: str = "pq") -> None:
         self._bytes = layer if isinstance(layer, bytes) else layer.to_bytes(precision)
         self._layer = StoredLayer.from_bytes(self._bytes)
-        self.name = name
-
-    @property
-    def dimension(self) -> int:
-        """Length of a descriptor."""
-        return self._layer.shape.dimension
+        self.name, self.dimension = name, self._layer.shape.dimension
 
     def encode(self, descriptors: FloatArray) -> bytes:
         """Code unit rows: one byte a part, parts of one descriptor together."""
@@ -122,12 +117,7 @@ def raw_for(descriptors: FloatArray) -> Raw:
 
 
 def read_codec(parameters: Mapping[str, Any], dimension: int, model: bytes | None) -> DescriptorCodec:
-    """The codec that a layer's parameters name.
-
-    Args:
-        parameters: of `DescriptorCodec.parameters`.
-        dimension: of the layer's descriptors.
-        model: what the file holds for it.
+    """The codec that a layer's parameters name, with the model that the file holds for it.
 
     Raises:
         MapFormatError: parameters that make no sense together.

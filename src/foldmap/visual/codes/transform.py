@@ -47,7 +47,7 @@ class Transform:
     def __init__(self, basis: Basis, step: float, *, standard: bool = False) -> None:
         if not (math.isfinite(step) and MIN_STEP <= step <= MAX_STEP):
             raise ConfigError(f"a quantization step of {step!r}", f"take {MIN_STEP:g} to {MAX_STEP:g}")
-        self.basis, self._standard = basis, standard
+        self.basis, self.dimension, self._standard = basis, basis.dimension, standard
         units = round(step * UNIT)
         self.step = units / UNIT
         step_units = np.clip((units * basis.step_ratio.astype(np.int64)) // RATIO_ONE, 16, MAX_UNITS)
@@ -55,11 +55,6 @@ class Transform:
         used = int(told[-1]) + 1 if len(told) else 1
         self.coder = CoefficientCoder(basis.spread[:used], step_units[:used], basis.curvature.first(used))
         self.steps: DoubleArray = step_units[:used] / UNIT
-
-    @property
-    def dimension(self) -> int:
-        """Length of a descriptor."""
-        return self.basis.dimension
 
     def parameters(self) -> dict[str, Any]:
         """The basis by name, or that the file holds it, and the step."""

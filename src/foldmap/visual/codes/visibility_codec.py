@@ -27,15 +27,10 @@ _SEARCH = 1 << 22
 
 
 def encode_visibility(visible: AnyArray, points_world: DoubleArray) -> bytes:
-    """Code which image sees which point, without loss.
+    """Code which image sees which point, without loss; `MapInputError` or `LimitError` where that cannot be.
 
-    Args:
-        visible: bool (P, I); rows in the order of the decoded points, columns in the order images were taken.
-        points_world: float64 (P, 3), the points as `decode_points` returns them: the decoder must have the same.
-
-    Raises:
-        MapInputError: shapes disagree.
-        LimitError: more than `MAX_DECISIONS` entries.
+    Rows of ``visible``, bool (P, I), are the points as `decode_points` returns them (the decoder must have the same),
+    columns the images in the order they were taken.
     """
     seen = np.array(visible, dtype=np.uint8)
     if seen.ndim != 2 or points_world.shape != (len(seen), 3):
@@ -82,14 +77,6 @@ def visibility_matrix(point: IntArray, image: IntArray, shape: tuple[int, int]) 
     visible: BoolArray = np.zeros(shape, np.bool_)
     visible[point, image] = True
     return visible
-
-
-def group_images(visible: BoolArray, group: IntArray) -> BoolArray:
-    """Bool (P, G): whether any image of a group sees the point; ``visible`` (P, I), ``group`` int64 (I,), 0..G-1."""
-    grouped: BoolArray = np.zeros((len(visible), int(group.max(initial=-1)) + 1), np.bool_)
-    for g in range(grouped.shape[1]):
-        grouped[:, g] = visible[:, group == g].any(axis=1)
-    return grouped
 
 
 def _integers(points_world: DoubleArray) -> IntArray:

@@ -22,81 +22,63 @@ SMALL_MAP = 30_000
 """Up to so many points a map is searched whole, and stores nothing to retrieve by."""
 
 
-class ImageIndex:
-    """Global descriptors (I, G) of a map's images, searched exactly.
-
-    Raises:
-        MapInputError: another shape, or values that are not finite.
-    """
-
-    def __init__(self, descriptors: AnyArray) -> None:
-        self.descriptors: FloatArray = unit_descriptors(_checked(descriptors, 2))
-
-    def __len__(self) -> int:
-        return len(self.descriptors)
-
-    def search(self, query: AnyArray, most: int) -> IntArray:
-        """At most so many images, int64, those most similar to a query (G,) by cosine first; of equals the earlier one.
-
-        Raises:
-            MapInputError: a query of another size, or values that are not finite.
-            ConfigError: fewer than one image is wanted.
-        """
-        vector = _checked(query, 1)
-        if len(vector) != self.descriptors.shape[1]:
-            raise MapInputError(
-                f"a global descriptor of {len(vector)} numbers, the map's are of {self.descriptors.shape[1]}",
-                "compute it with the network that the map's were computed with",
-            )
-        if most < 1:
-            raise ConfigError(f"{most} images of a map cannot be retrieved", "ask for at least one")
-        similarity = self.descriptors @ unit_descriptors(vector[None])[0]
-        return np.argsort(-similarity, kind="stable")[:most].astype(np.int64)
-
-
-@dataclass(frozen=True)
 class Retriever:
-    """Finds the images of a map that a query resembles.
+    """Finds the images of a map that a query resembles, exactly.
 
-    Attributes:
-        index: of the map's images.
+    Args:
+        descriptors: (I, G), global ones of the map's images.
         vlad: makes global descriptors out of local ones; None where the map has the user's global descriptors.
 
     Raises:
-        MapInputError: the vocabulary makes descriptors of another size than the images'.
+        MapInputError: another shape, values that are not finite, or another size than the vocabulary makes.
     """
 
-    index: ImageIndex
-    vlad: Vlad | None = None
-
-    def __post_init__(self) -> None:
-        if self.vlad is not None and self.vlad.size != self.index.descriptors.shape[1]:
-            raise MapInputError(
-                f"the vocabulary makes {self.vlad.size} numbers an image, the images have "
-                f"{self.index.descriptors.shape[1]}",
-                "take both from one map",
-            )
+    def __init__(self, descriptors: AnyArray, vlad: Vlad | None = None) -> None:
+        self.descriptors, self._vlad = unit_descriptors(_checked(descriptors, 2)), vlad
+        if vlad is not None and vlad.size != self.descriptors.shape[1]:
+            what = f"the vocabulary makes {vlad.size} numbers an image, the images have {self.descriptors.shape[1]}"
+            raise MapInputError(what, "take both from one map")
 
     @classmethod
     def stored(cls, images: bytes, vlad: bytes | None) -> Retriever:
         """Out of what a file holds, see `FoldedRetrieval`; `MapFormatError` or `ModelError` where it is damaged."""
-        return cls(ImageIndex(decode_globals(images)), None if vlad is None else Vlad.from_bytes(vlad))
+        return cls(decode_globals(images), None if vlad is None else Vlad.from_bytes(vlad))
+
+    def __len__(self) -> int:
+        return len(self.descriptors)
 
     def rank(self, query: Query, most: int) -> IntArray:
-        """The map's images that a query resembles, best first, int64.
+        """The map's images that a query resembles, best first, int64; see `search`.
 
         Raises:
             MapInputError: the query has no global descriptor and the map needs one, has no keypoints, or brings
                 descriptors of another kind.
         """
-        if self.vlad is not None:
-            return self.index.search(self.vlad.describe(query.features.descriptors), most)
+        if self._vlad is not None:
+            return self.search(self._vlad.describe(query.features.descriptors), most)
         if query.global_descriptor is None:
             raise MapInputError(
                 f"image {query.name!r} has no global descriptor, and the map is searched by them",
                 "give the queries' global descriptors, or fold the map without its own",
             )
-        return self.index.search(query.global_descriptor, most)
+        return self.search(query.global_descriptor, most)
+
+    def search(self, vector: AnyArray, most: int) -> IntArray:
+        """At most so many images, int64, most similar to a vector (G,) by cosine first; of equals the earlier one.
+
+        Raises:
+            MapInputError: a vector of another size, or values that are not finite.
+            ConfigError: fewer than one image is wanted.
+        """
+        query = unit_descriptors(_checked(vector, 1)[None])[0]
+        if len(query) != self.descriptors.shape[1]:
+            raise MapInputError(
+                f"a global descriptor of {len(query)} numbers, the map's are of {self.descriptors.shape[1]}",
+                "compute it with the network that the map's were computed with",
+            )
+        if most < 1:
+            raise ConfigError(f"{most} images of a map cannot be retrieved", "ask for at least one")
+        return np.argsort(-(self.descriptors @ query), kind="stable")[:most].astype(np.int64)
 
 
 @dataclass(frozen=True)

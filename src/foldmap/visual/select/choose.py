@@ -10,7 +10,7 @@ from foldmap.errors import ConfigError, MapInputError
 from foldmap.types import DoubleArray, IntArray
 from foldmap.visual.scene.average import tightness_of
 from foldmap.visual.select.cover import by_cell, by_image, k_cover
-from foldmap.visual.select.gamma import checked_count, checked_points, gamma
+from foldmap.visual.select.gamma import checked_count, gamma
 from foldmap.visual.source import SceneModel
 
 METHODS = ("spread", "cover", "gamma", "longest", "random")
@@ -66,7 +66,8 @@ def choose_points(
     points = len(scene.points_world)
     if not points:
         raise MapInputError("the scene has no points", "triangulate points first")
-    checked_points(scene.points_world)
+    if points > 1 and not np.ptp(scene.points_world, axis=0).any():
+        raise MapInputError("all points lie in one place", "check what made the scene")
     if method == "gamma":
         kept = gamma(scene.points_world, distinctiveness_of(scene), count=count, alpha=alpha).kept
         return Selection(kept, kept)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial import cKDTree
 
-from foldmap.errors import ConfigError, MapInputError
+from foldmap.errors import ConfigError
 from foldmap.types import AnyArray, DoubleArray, IntArray
 from foldmap.visual.select.frank_wolfe import KernelCells, cells_of, improve, kernel_times, start
 
@@ -70,40 +70,18 @@ def gamma(
         max_steps: stop after this many steps anyway; 20 a point by default, at least 100,000.
 
     Raises:
-        ConfigError: neither or both of count and alpha, or a value out of range.
-        MapInputError: values are not finite, lengths differ, or all points lie in one place.
+        ConfigError: neither or both of count and alpha, or one out of range.
     """
-    points, distinct = checked_points(points_world), np.asarray(distinctiveness, np.float64)
-    if distinct.shape != (len(points),) or not np.isfinite(distinct).all():
-        raise MapInputError(
-            f"distinctiveness has shape {distinct.shape} or values that are not finite", "give a finite one a point"
-        )
-    if not (np.isfinite(tolerance) and tolerance > 0):
-        raise ConfigError(f"tolerance is {tolerance}", "give a positive number")
+    points, distinct = np.ascontiguousarray(points_world, np.float64), np.asarray(distinctiveness, np.float64)
     count, cap = _size(len(points), count, alpha)
     tau = _tau(distinct, count) if tau is None else tau
     bandwidth = _bandwidth(points, count) if bandwidth_world is None else bandwidth_world
-    if not (np.isfinite(bandwidth) and bandwidth > 0 and np.isfinite(tau) and tau >= 0):
-        raise ConfigError(f"bandwidth is {bandwidth}, tau is {tau}", "the one must be positive, the other not negative")
     cells = cells_of(points, bandwidth)
     steps = max(20 * len(points), 100_000) if max_steps is None else max_steps
     v, objective, gap, taken = _solve(cells, tau * distinct[cells.order], cap, tolerance, steps)
     weight = np.empty(len(points))
     weight[cells.order] = v
     return RelaxedSelection(np.sort(cells.order[_systematic(v, count)]), weight, objective, gap, taken)
-
-
-def checked_points(points_world: AnyArray) -> DoubleArray:
-    """Points as float64 (P, 3); refuses other shapes, values that are not finite, and all points in one place."""
-    points = np.ascontiguousarray(points_world, dtype=np.float64)
-    if points.ndim != 2 or points.shape[1] != 3 or not len(points):
-        raise MapInputError(f"points have shape {points.shape}, not (P, 3)", "give x, y and z of at least one point")
-    bad = np.flatnonzero(~np.isfinite(points).all(1))
-    if len(bad):
-        raise MapInputError(f"point {bad[0]} is not finite", "drop that point")
-    if len(points) > 1 and not np.ptp(points, axis=0).any():
-        raise MapInputError("all points lie in one place", "check what made the scene")
-    return points
 
 
 def _size(points: int, count: int | None, alpha: float | None) -> tuple[int, float]:
