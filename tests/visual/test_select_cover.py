@@ -7,7 +7,6 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from foldmap.errors import ConfigError
 from foldmap.visual.select.cover import Coverage, by_cell, by_image, k_cover
 
 
@@ -112,10 +111,3 @@ def test_points_on_the_border_of_an_image_fall_into_its_last_cell() -> None:
     xy = np.array([[-3.0, 2.0], [640.0, 480.0], [0.5, 0.5]])
     got = by_cell(np.arange(4), np.zeros(3, np.int64), xy, np.array([[640, 480]]), 4, per_image=1, per_cell=1)
     assert got.element.reshape(3, 2)[:, 1].tolist() == [1, 16, 1]
-
-
-def test_weights_must_be_positive_one_a_point() -> None:
-    first, image = tracks(20, 5, seed=5)
-    for bad in (np.ones(19), np.zeros(20), np.full(20, np.nan)):
-        with pytest.raises(ConfigError, match="weights"):
-            k_cover(by_image(first, image, 5, per_image=2), 5, bad)

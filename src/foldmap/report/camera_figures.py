@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -95,13 +96,14 @@ def camera_plan(
     with styled():
         figure = new_figure(7.2, 5.4)
         axes = figure.subplots()
-        axes.scatter(*points_world[:, :2].T, s=1.5, color=QUIET, alpha=0.6, linewidths=0, label="points in the file")
+        x, y = points_world[:, 0], points_world[:, 1]
+        axes.scatter(x, y, s=1.5, color=QUIET, alpha=0.6, linewidths=0, label="points in the file")
         _cameras(axes, map_SE3_world, "^", "#2e6f9e", "photos of the map", 0.05 * reach, 4.5)
         _cameras(axes, true_SE3_world, "o", FOUND, "queries, true", 0.1 * reach, 10)
         _cameras(axes, answered, "+", ACCENT, "queries, found", 0.07 * reach, 8)
         axes.set_aspect("equal")
-        x, y = 0.5 * (low + high)
-        axes.set(xlim=(x - reach, x + reach), ylim=(y - reach, y + reach))
+        middle = 0.5 * (low + high)
+        axes.set(xlim=(middle[0] - reach, middle[0] + reach), ylim=(middle[1] - reach, middle[1] + reach))
         axes.set(xlabel="east [m]", ylabel="north [m]", title=title)
         legend_beside(axes)
         return to_png(figure)
@@ -113,5 +115,6 @@ def _cameras(
     centres, ahead = centres_of(camera_SE3_world)[:, :2], camera_SE3_world[:, 2, :2]
     lines = list(np.stack([centres, centres + tick * ahead], axis=1))
     axes.add_collection(LineCollection(lines, colors=colour, linewidths=1.2, zorder=3))
-    face = {"markerfacecolor": "none" if symbol == "o" else colour, "markeredgewidth": 1.6, "linestyle": "none"}
-    axes.plot(*centres.T, symbol, color=colour, markersize=size, label=label, zorder=4, **face)
+    face = "none" if symbol == "o" else colour
+    look: dict[str, Any] = {"markerfacecolor": face, "markeredgewidth": 1.6, "linestyle": "none", "zorder": 4}
+    axes.plot(*centres.T, symbol, color=colour, markersize=size, label=label, **look)

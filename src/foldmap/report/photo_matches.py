@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
@@ -26,7 +28,7 @@ def photo_points(image: AnyArray, found_px: AnyArray, missed_px: AnyArray | None
         _show(axes, image, 0.0)
         if missed_px is not None and len(missed_px):
             axes.plot(*np.asarray(missed_px).T, ".", color=MISSED, markersize=2.5, label=f"{len(missed_px)} not found")
-        look = {"color": FOUND, "markersize": 4.5, "markerfacecolor": "none", "markeredgewidth": 1.1}
+        look: dict[str, Any] = {"color": FOUND, "markersize": 4.5, "markerfacecolor": "none", "markeredgewidth": 1.1}
         label = f"{len(found_px)} of the map's points found"
         axes.plot(*np.asarray(found_px).reshape(-1, 2).T, "o", label=label, **look)
         axes.set(xlim=(0, width), ylim=(height, 0))

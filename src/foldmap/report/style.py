@@ -79,8 +79,7 @@ def draw_shares(axes: Axes, values: Mapping[str, AnyArray], low: float, high: fl
         x = np.concatenate([[low], np.maximum(shown, low), [high]])
         y = np.concatenate([[0.0], share, share[-1:] if len(share) else [0.0]])
         colour, ours = colour_of(name, index)
-        look = {"linewidth": 2.4, "zorder": 4} if ours else {"linewidth": 1.4, "zorder": 3}
-        axes.step(x, y, where="post", color=colour, label=name, **look)
+        axes.step(x, y, where="post", color=colour, label=name, linewidth=2.4 if ours else 1.4, zorder=4 if ours else 3)
     axes.set(xlim=(low, high), ylim=(0, 102))
 
 

@@ -18,15 +18,10 @@ from foldmap.visual.source import Query, SceneModel
 
 @dataclass(frozen=True)
 class ImageVisibility:
-    """Some images of a map, best first, and which points they see.
+    """Some images of a map, int64 (I,), best first, and the points they see: a ``column`` of ``visible``, bool (P, V).
 
-    Images in sequence share one visibility in a folded map, so a point may be said to be seen by an image that stands
+    Images in sequence share one column in a folded map, so a point may be said to be seen by an image that stands
     beside one that saw it: project it to know.
-
-    Attributes:
-        images: int64 (I,), numbers of the map's images.
-        visible: bool (P, V), which points are seen by whom.
-        column: int64 (I,), the column of ``visible`` of each image.
     """
 
     images: IntArray

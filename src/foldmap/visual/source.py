@@ -189,15 +189,12 @@ class FeatureSource(Protocol):
 
 @dataclass(frozen=True)
 class Features:
-    """Local features of one image.
+    """Local features of one image; `MapInputError` where shapes disagree or values are not finite.
 
     Attributes:
         xy_px: float32 (N, 2) keypoints, COLMAP pixels.
         descriptors: (N, D) uint8, float16 or float32.
         scores: float32 (N,) of the detector, higher is better (SIFT: the keypoint's scale in px), or None.
-
-    Raises:
-        MapInputError: shapes disagree or values are not finite.
     """
 
     xy_px: FloatArray

@@ -23,15 +23,10 @@ _RATIO_FLOOR = 0.01
 
 
 def fit_basis(descriptors: AnyArray, rank: int, *, products: int = 0, feature: str = "", name: str = "own") -> Basis:
-    """Learn a basis of unit descriptors (N, D), one a point.
+    """Learn a basis of ``rank`` axes, at most D, from unit descriptors (N, D), one a point: the means of tracks.
 
-    Args:
-        descriptors: means of tracks.
-        rank: R, axes to keep, at most D.
-        products: m, how many first coefficients predict the others; m (m + 1) / 2 x R more bytes. Also learns the
-            coder's start then.
-        feature: the extractor.
-        name: of the basis.
+    The first coefficients, so many as ``products`` m, predict the others: m (m + 1) / 2 x R more bytes. The coder's
+    start is learned then, too.
 
     Raises:
         MapInputError: fewer than two descriptors, or values that are not finite.

@@ -66,7 +66,7 @@ def fit_codec(
         parts: M, bytes a descriptor; divides the dimension unless the kind is additive or "dpqed+".
         kind: one of `KINDS`.
         settings: of the training; `settings_for(kind)` with the seed when None.
-        report: called after each epoch of a kind that is trained.
+        report: called after each epoch.
         precision: of codebooks and decoder in the file: "half", "int8" or "int4".
         seed: of k-means and, without settings, of the training.
         folder: of checkpoints, to resume from.

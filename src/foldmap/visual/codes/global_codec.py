@@ -102,12 +102,7 @@ def _pq_bytes(images: int, size: int, parts: int, centroids: int = CENTROIDS) ->
 
 
 def decode_globals(payload: bytes) -> FloatArray:
-    """The descriptors that `encode_globals` stored, float32 (I, G), unit rows.
-
-    Raises:
-        MapFormatError: bytes that it does not write.
-        LimitError: more than a reader accepts.
-    """
+    """The descriptors that `encode_globals` stored, float32 (I, G), unit rows; `MapFormatError` for other bytes."""
     if len(payload) < _HEADER.size:
         raise MapFormatError(f"global descriptors of {len(payload)} bytes are truncated", _CURE)
     version, bits, parts, images, size = _HEADER.unpack_from(payload)
@@ -126,12 +121,9 @@ def decode_globals(payload: bytes) -> FloatArray:
 
 
 def retrieval_quality(exact: FloatArray, stored: FloatArray, seed: int = 0) -> float:
-    """How well stored descriptors find similar images, from 0 (as chance) to 1 (as the exact ones).
+    """How well stored descriptors (I, G) find similar images, from 0 (as chance) to 1 (as the exact ones).
 
-    Args:
-        exact: float32 (I, G) unit rows; up to 256 of them are the queries, each searching all others.
-        stored: float32 (I, G), what is searched.
-        seed: chooses the queries.
+    Up to 256 of the exact ones, chosen by the seed, are the queries; each searches all others.
     """
     images = len(exact)
     found = min(_FOUND, images - 2)

@@ -51,12 +51,9 @@ class MapImages:
 
 
 def encode_images(images: MapImages, centre_error_world: float, rotation_error_rad: float) -> bytes:
-    """Code cameras and poses so that no centre and no rotation is off by more than stated.
+    """Code a scene's cameras and poses so that no centre moves and no camera turns more than stated.
 
-    Args:
-        images: of a scene, in the order they were taken, so that neighbours resemble each other.
-        centre_error_world: largest distance that a camera's centre may move, world units.
-        rotation_error_rad: largest angle that a camera may turn.
+    Images are in the order they were taken, so that neighbours resemble each other.
 
     Raises:
         MapInputError: a matrix is no rotation, an error is not positive or too fine, or a name holds a NUL character.

@@ -65,17 +65,17 @@ class Transform:
         return None if self._standard else self.basis.to_bytes()
 
     def encode(self, descriptors: AnyArray) -> bytes:
-        """Bytes of unit descriptors (N, D); a row of zeros decodes to a unit vector, too.
+        """Bytes of unit descriptors (N, D); a row of zeros decodes to a unit vector, too."""
+        return self.coder.encode(self.quantize(descriptors))
+
+    def quantize(self, descriptors: AnyArray) -> AnyArray:
+        """The integers int16 (N, R) that `encode` stores.
 
         Raises:
             MapInputError: values that are not finite, or far from unit length.
             ModelError: another dimension than the basis'.
             LimitError: more than `MAX_VALUES` values.
         """
-        return self.coder.encode(self.quantize(descriptors))
-
-    def quantize(self, descriptors: AnyArray) -> AnyArray:
-        """The integers int16 (N, R) that `encode` stores; errors as there."""
         if descriptors.ndim != 2 or descriptors.shape[1] != self.dimension:
             raise ModelError(
                 f"descriptors of shape {descriptors.shape} do not fit a basis of {self.dimension} dimensions",

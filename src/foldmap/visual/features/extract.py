@@ -72,13 +72,9 @@ class ExtractorSettings:
 def open_extractor(
     feature: str, weights: Path | None = None, settings: ExtractorSettings | None = None, threads: int = 1
 ) -> Extractor:
-    """Make an extractor ready.
+    """Make an extractor ready: "sift", "aliked", a variant of it like "aliked-n16", or "xfeat".
 
-    Args:
-        feature: "sift", "aliked", a variant of it like "aliked-n16", or "xfeat".
-        weights: file or folder with the network's weights; SIFT needs none.
-        settings: by default each extractor's own.
-        threads: of SIFT; networks run on the threads that torch has.
+    Weights are a file or a folder; SIFT needs none. Threads are SIFT's; networks run on those that torch has.
 
     Raises:
         ConfigError: there is no such extractor, or its weights are not given.
@@ -101,12 +97,11 @@ def open_extractor(
 
 
 class SiftExtractor:
-    """SIFT as COLMAP computes it: the same keypoints, descriptors and order that it writes into its database.
+    """SIFT as COLMAP computes it: the same keypoints, descriptors and order, whatever the number of threads.
 
     Of an image with more than `ExtractorSettings.max_keypoints` those of the largest scale stay, which COLMAP too takes
-    first; COLMAP itself keeps more, as it counts a place of several orientations once (``as_colmap``).
-
-    Scores are the keypoints' scales in px. Deterministic: the order does not depend on the number of threads.
+    first; COLMAP itself keeps more, as it counts a place of several orientations once (``as_colmap``). Scores are the
+    keypoints' scales in px.
     """
 
     feature = "sift"

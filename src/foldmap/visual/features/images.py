@@ -16,16 +16,10 @@ _LUMA = np.array([0.2126, 0.7152, 0.0722], dtype=np.float32)
 
 
 def read_image(path: Path) -> ByteArray:
-    """Decode a photo.
+    """Decode a photo: uint8 (H, W) where it is grey, else (H, W, 3) RGB.
 
     Pixels stay where the file has them: EXIF orientation is not applied, as in COLMAP. Alpha is dropped, 16 bits are
-    scaled to 8.
-
-    Returns:
-        uint8 (H, W) where the photo is grey, else (H, W, 3) RGB.
-
-    Raises:
-        MapInputError: it cannot be read, is cut short, or is no photo; the message names it.
+    scaled to 8. `MapInputError` where it cannot be read, is cut short, or is no photo.
     """
     try:
         with warnings.catch_warnings():

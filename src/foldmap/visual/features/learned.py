@@ -27,12 +27,8 @@ _MAX_BYTES = 1 << 30
 class Aliked:
     """ALIKED (Zhao et al. 2023); settings as in `ExtractorSettings`.
 
-    Args:
-        weights: a file like ``aliked-n16.pth``, or a folder that holds one.
-        variant: "aliked" for what the weights' name says, or "aliked-n16", "aliked-n16rot", "aliked-n32", "aliked-t16".
-        max_keypoints: the strongest ones are kept.
-        max_side_px: larger images are scaled down first.
-        detection_threshold: scores a keypoint must exceed; None keeps the strongest maxima, however weak.
+    Weights are a file like ``aliked-n16.pth``, or a folder that holds one. Of "aliked" the weights' name says the
+    variant: "aliked-n16", "aliked-n16rot", "aliked-n32" or "aliked-t16".
 
     Raises:
         ConfigError: weights are not given or not there.
@@ -137,16 +133,9 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
 def load_state(
     network: torch.nn.Module, state: dict[str, torch.Tensor], path: Path, computed: set[str] | None = None
 ) -> None:
-    """Put weights into a network, every one of them, and set it to evaluation.
+    """Put weights into a network, every one but the ``computed``, and set it to evaluation.
 
-    Args:
-        network: as built.
-        state: tensors by name.
-        path: where they came from.
-        computed: buffers that the network fills itself and files leave out.
-
-    Raises:
-        ModelError: they are another network's.
+    `ModelError` where they are another network's. Computed are buffers that it fills itself and files leave out.
     """
     try:
         missing, unexpected = network.load_state_dict(state, strict=False)

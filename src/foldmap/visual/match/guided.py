@@ -20,12 +20,7 @@ from foldmap.visual.match.view import Cells, View
 
 @dataclass(frozen=True)
 class Nearby:
-    """The best keypoint near each place.
-
-    Attributes:
-        keypoint: int64 (P,), -1 where no keypoint is near.
-        similarity: float32 (P,), cosine of the descriptors; -1 where there is none.
-    """
+    """The best keypoint near each place, int64 (P,), and the cosine of the descriptors, float32 (P,); -1 for none."""
 
     keypoint: IntArray
     similarity: FloatArray

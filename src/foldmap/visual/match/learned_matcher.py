@@ -70,11 +70,7 @@ class LearnedMatcher:
         self.settings = settings or PairSettings()
 
     def match(self, view: View, around: MapPoints, most: int) -> Matches:
-        """See `Matcher.match`; the ratio of a match is one minus the mean of its scores over the images tried.
-
-        Raises:
-            MapInputError: the points do not say which images see them.
-        """
+        """See `Matcher.match`; the ratio of a match is one minus the mean of its scores over the images tried."""
         if around.visibility is None:
             raise MapInputError("the map's points come without images", "localize in a map folded with --keep-images")
         settings = self.settings

@@ -35,20 +35,11 @@ class Correspondences:
 def ransac_pose(
     views: Sequence[View], matched: Sequence[Correspondences], error_px: float, iterations: int, seed: int = 0
 ) -> tuple[DoubleArray, int] | None:
-    """Find the pose that most matches agree with.
+    """Find the pose of a moment's views that most matches agree with, within ``error_px``, in at most so many samples.
 
     Matches come best first: sampling is progressive (PROSAC). One view is solved as an absolute pose, several as a
-    generalized camera.
-
-    Args:
-        views: of one moment.
-        matched: one a view.
-        error_px: largest reprojection error of an inlier.
-        iterations: most samples.
-        seed: of the samples.
-
-    Returns:
-        rig_SE3_world (4, 4) and how many matches agree; None where there are too few matches or no pose.
+    generalized camera. Gives rig_SE3_world (4, 4) and how many matches agree; None where there are too few matches or
+    no pose.
     """
     if sum(len(part) for part in matched) < MIN_MATCHES:
         return None

@@ -92,14 +92,10 @@ class Vlad:
     def fit(
         cls, descriptors: AnyArray, *, words: int = WORDS, rank: int = RANK, left: int = LEFT, seed: int = 0
     ) -> Vlad:
-        """Learn axes (PCA) and words (k-means, FAISS on one thread); the same input and seed give the same.
+        """Learn axes (PCA) and words (k-means, FAISS on one thread) from local descriptors (N, D) of the map's images.
 
-        Args:
-            descriptors: (N, D) local descriptors of the map's images; at most `FITTED_ON` of them are looked at.
-            words: K; when there are fewer descriptors, each becomes a word.
-            rank: R, at most D.
-            left: L, at most R.
-            seed: of the sample and of k-means.
+        At most `FITTED_ON` of them are looked at; the same input and seed give the same. There are ``words`` K (each
+        descriptor is one where they are fewer), ``rank`` R <= D axes, and ``left`` L <= R.
 
         Raises:
             ConfigError: words, rank or left out of range.
@@ -171,11 +167,7 @@ class Vlad:
 
 
 def fit_vlad(scene: SceneModel, *, seed: int = 0) -> Vlad:
-    """A vocabulary of a scene's observations, equally many from each image as far as there are.
-
-    Raises:
-        MapInputError: features were not joined to the scene.
-    """
+    """A vocabulary of a scene's observations, equally many from each image as far as there are."""
     described, images = scene.described, len(scene.image_names)
     most = max(1, min(_AN_IMAGE, FITTED_ON // max(images, 1)))
     mixed = np.random.default_rng(seed).permutation(len(described))
@@ -186,11 +178,7 @@ def fit_vlad(scene: SceneModel, *, seed: int = 0) -> Vlad:
 
 
 def describe_images(scene: SceneModel, vlad: Vlad) -> FloatArray:
-    """The vector of each image of a scene, from what it observed: float32 (I, G); zeros where it observed nothing.
-
-    Raises:
-        MapInputError: features were not joined to the scene, or are of another dimension.
-    """
+    """The vector of each image of a scene, from what it observed: float32 (I, G); zeros where it observed nothing."""
     order = np.argsort(scene.tracks.image, kind="stable")
     first = np.searchsorted(scene.tracks.image[order], np.arange(len(scene.image_names) + 1))
     vectors = np.zeros((len(scene.image_names), vlad.size), np.float32)

@@ -15,11 +15,7 @@ _FLOOR = 0.1  # added to the scatter, so that weights stay within a factor of ab
 
 
 def track_means(scene: SceneModel) -> FloatArray:
-    """Mean of the unit descriptors of each track, made unit again: float32 (P, D).
-
-    Raises:
-        MapInputError: features were not joined to the scene.
-    """
+    """Mean of the unit descriptors of each track, made unit again: float32 (P, D)."""
     sums = np.zeros((len(scene.points_world), scene.described.shape[1]), np.float64)
     for tracks, total in _sums(scene, np.float32):
         sums[tracks] = total
@@ -31,9 +27,6 @@ def scatter_of(scene: SceneModel) -> DoubleArray:
 
     A few observations say little about it, so each track is given one more degree of freedom at the pooled variance of
     all tracks: a track of one observation scatters like the average.
-
-    Raises:
-        MapInputError: features were not joined to the scene.
     """
     count = np.diff(scene.track_first)
     squares = np.empty(len(count))

@@ -37,15 +37,9 @@ class GlobalSource(Protocol):
 
 @dataclass(frozen=True)
 class JoinReport:
-    """How the join went.
+    """How the join went: observations joined by keypoint index and by nearest coordinates, points with one that is.
 
-    Attributes:
-        observations: of the model.
-        by_index: joined by keypoint index.
-        by_place: joined by nearest coordinates.
-        ambiguous: of those, how many had several keypoints to choose from, and no order to tell them apart.
-        points: of the model.
-        points_left: with at least one joined observation.
+    Ambiguous are those by place that had several keypoints to choose from, and no order to tell them apart.
     """
 
     observations: int

@@ -45,15 +45,8 @@ def choose_points(
         "longest": the longest tracks.
         "random": uniformly, by the seed.
 
-    Args:
-        scene: the map.
-        count: how many points to choose; "gamma" takes ``alpha`` instead, if you like: which fraction of them.
-        method: one of the above.
-        seed: for "random".
-        alpha: see there.
-
-    Returns:
-        The selection; pass `kept` to `SceneModel.keep_points`.
+    Instead of a count "gamma" takes ``alpha``, if you like: which fraction of the points. The seed is for "random".
+    Pass `Selection.kept` to `SceneModel.keep_points`.
 
     Raises:
         ConfigError: no such method, or a value out of range.

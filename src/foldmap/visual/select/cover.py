@@ -16,7 +16,6 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
-from foldmap.errors import ConfigError
 from foldmap.types import AnyArray, DoubleArray, IntArray
 
 _MOST_GROWTH = 200  # capacities grow at most so often: then points that cover nothing are all that is left
@@ -47,14 +46,9 @@ def by_cell(
 ) -> Coverage:
     """Elements are images and the cells of a grid on each, so that points spread within every image.
 
-    Args:
-        first: int64 (P + 1,).
-        image: int64 (O,), image of an observation.
-        xy_px: (O, 2), where it is, COLMAP pixels.
-        size_px: (I, 2), width and height of the images.
-        cells: cells along the width and along the height.
-        per_image: how often an image is to be covered to begin with.
-        per_cell: how often a cell of it.
+    Of each observation are given its image, int64 (O,), and where it is, COLMAP pixels (O, 2); images have sizes (I, 2)
+    and are cut into so many ``cells`` along the width and along the height. An image is to be covered ``per_image``
+    times to begin with, a cell of it ``per_cell`` times.
     """
     images = len(size_px)
     at = np.clip(xy_px.astype(np.float64) / size_px[image] * cells, 0, cells - 1).astype(np.int64)
@@ -69,18 +63,10 @@ def k_cover(coverage: Coverage, count: int, weights: DoubleArray | None = None) 
     Gains only fall while capacities stand, so a heap of old gains is enough: the top one is renewed and taken if it
     still is the top (lazy greedy). Ties go to the point that covers more (times its weight), then to the earlier one.
 
-    Args:
-        coverage: what each point covers.
-        count: how many to choose.
-        weights: (P,) quality: a point of weight 2 covers like two; 1 by default.
-
-    Raises:
-        ConfigError: weights that are not positive.
+    A point of weight 2 covers like two; weights (P,) are positive.
     """
     points = len(coverage.first) - 1
-    weight = np.ones(points) if weights is None else np.asarray(weights, np.float64)
-    if weight.shape != (points,) or not (np.isfinite(weight).all() and (weight > 0).all()):
-        raise ConfigError(f"weights have shape {weight.shape} or are not all positive", "give a positive one a point")
+    weight = np.ones(points) if weights is None else weights
     covering = np.diff(coverage.first) * weight
     rank = np.empty(points, np.int64)
     rank[np.lexsort((np.arange(points), -covering))] = np.arange(points)
