@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ import numpy as np
 from foldmap.errors import MapInputError
 from foldmap.geometry.quaternion import centres_of
 from foldmap.types import ByteArray, DoubleArray
+from foldmap.visual.scene.colmap_library import ColmapRun
 
 _MORE = "take more photos with more overlap and texture, match exhaustively, or raise --max-keypoints"
 
@@ -56,33 +56,23 @@ class BuiltScene:
         return tuple(name for name in self.images if name not in placed)
 
 
-def map_incrementally(
-    pycolmap: Any,
-    database: Path,
-    images_folder: Path,
-    scratch: Path,
-    seed: int,
-    threads: int,
-    fixed_camera: bool,
-    step: Callable[[int], None],
-) -> Any:
-    """Find poses and points from a database of verified matches; the largest model that was found.
+def map_incrementally(run: ColmapRun, fixed_camera: bool, step: Callable[[int], None]) -> Any:
+    """Find poses and points from verified matches; the largest model that was found.
 
-    Photos are read for the points' colours, models are written below ``scratch``, ``step`` is told how many images are
-    placed, and intrinsics stay as they are where ``fixed_camera``.
+    ``step`` is told how many images are placed; intrinsics stay as they are where ``fixed_camera``.
 
     Raises:
         MapInputError: no model was found.
     """
-    options = _options(pycolmap, seed, threads)
+    options = _options(run)
     options.min_model_size = 2
     options.ba_refine_focal_length = options.ba_refine_extra_params = not fixed_camera
     options.mapper.abs_pose_refine_focal_length = options.mapper.abs_pose_refine_extra_params = not fixed_camera
-    models = scratch / "models"
+    models = run.scratch / "models"
     models.mkdir()
     placed = count(1)
-    found = pycolmap.incremental_mapping(
-        database, images_folder, models, options=options, next_image_callback=lambda: step(next(placed))
+    found = run.pycolmap.incremental_mapping(
+        run.database, run.photos, models, options=options, next_image_callback=lambda: step(next(placed))
     )
     best = max(found.values(), key=lambda model: (model.num_reg_images(), model.num_points3D()), default=None)
     if best is None or best.num_points3D() == 0:
@@ -90,39 +80,30 @@ def map_incrementally(
     return best
 
 
-def triangulate(
-    pycolmap: Any,
-    database: Path,
-    images_folder: Path,
-    scratch: Path,
-    seed: int,
-    threads: int,
-    camera_SE3_world: Mapping[str, DoubleArray],
-) -> Any:
+def triangulate(run: ColmapRun, camera_SE3_world: Mapping[str, DoubleArray]) -> Any:
     """Find points where poses and intrinsics are known; both stay. `MapInputError` where no point was found."""
     origin = _origin(list(camera_SE3_world.values()))
-    posed = pycolmap.Reconstruction()
-    with pycolmap.Database.open(database) as opened:
+    posed = run.pycolmap.Reconstruction()
+    with run.opened() as opened:
         for camera in opened.read_all_cameras():
             posed.add_camera_with_trivial_rig(camera)
         for image in opened.read_all_images():
             keypoints = np.asarray(opened.read_keypoints(image.image_id), dtype=np.float64)[:, :2]
             ids = {"camera_id": image.camera_id, "image_id": image.image_id}
-            fresh = pycolmap.Image(name=image.name, keypoints=keypoints, **ids)
+            fresh = run.pycolmap.Image(name=image.name, keypoints=keypoints, **ids)
             local = np.array(camera_SE3_world[image.name][:3], dtype=np.float64)
             local[:, 3] += local[:, :3] @ origin
-            posed.add_image_with_trivial_frame(fresh, pycolmap.Rigid3d(local))
-    models = scratch / "triangulated"
+            posed.add_image_with_trivial_frame(fresh, run.pycolmap.Rigid3d(local))
+    models = run.scratch / "triangulated"
     models.mkdir()
-    options = _options(pycolmap, seed, threads)
-    model = pycolmap.triangulate_points(posed, database, images_folder, models, options=options)
+    model = run.pycolmap.triangulate_points(posed, run.database, run.photos, models, options=_options(run))
     if model.num_points3D() == 0:
         raise MapInputError(
             "the known poses explain no matches",
             "check that poses are camera_SE3_world (hloc, COLMAP) or world_SE3_camera (TUM, 7-Scenes), and the camera",
         )
     if origin.any():
-        model.transform(pycolmap.Sim3d(1.0, pycolmap.Rotation3d(), origin))
+        model.transform(run.pycolmap.Sim3d(1.0, run.pycolmap.Rotation3d(), origin))
     return model
 
 
@@ -158,8 +139,8 @@ def statistics(
     )
 
 
-def _options(pycolmap: Any, seed: int, threads: int) -> Any:
-    options = pycolmap.IncrementalPipelineOptions()
-    options.random_seed = options.mapper.random_seed = options.triangulation.random_seed = seed
-    options.num_threads = options.mapper.num_threads = threads
+def _options(run: ColmapRun) -> Any:
+    options = run.pycolmap.IncrementalPipelineOptions()
+    options.random_seed = options.mapper.random_seed = options.triangulation.random_seed = run.seed
+    options.num_threads = options.mapper.num_threads = run.mapping_threads
     return options
