@@ -38,10 +38,7 @@ _REACH_SMALL, _REACH_LARGE, _SMALL = 8, 4, 1 << 16
 class Grid:
     """Integer coordinates: a point lies in the cube from ``(origin + integer) * step`` to a step further.
 
-    Attributes:
-        step: side of the finest box, exactly a float32.
-        origin: int64 (3,).
-        bits: log2 of the whole's sides in steps.
+    The step, side of the finest box, is exactly a float32; bits are log2 of the whole's sides in steps.
     """
 
     step: float
@@ -207,16 +204,8 @@ def tolerance_from_views(scene: SceneModel, error_px: float) -> DoubleArray:
 def _quantize(points: DoubleArray, tolerance: DoubleArray, shrink: float = 1.0) -> tuple[Grid, IntArray, IntArray]:
     """Choose the grid and how far each point's box is halved.
 
-    Args:
-        points: finite (P, 3), P > 0.
-        tolerance: (P,) largest distances, positive.
-        shrink: the finest step in units of the largest that will do, at most 1.
-
-    Returns:
-        The grid, its integers (P, 3), and the number of halvings (P,) after which each point's box is small enough.
-
-    Raises:
-        MapInputError: the tolerance is too fine for the extent or for the coordinates' size.
+    The finest step is ``shrink`` (at most 1) of the largest that will do. Gives the grid, its integers (P, 3), and the
+    number of halvings (P,) after which each point's box is small enough.
     """
     # A cube of side s has a half-diagonal of s sqrt(3) / 2; a hair less leaves room for rounding.
     finest = float(tolerance.min()) * shrink * (2 / math.sqrt(3)) * 0.9999

@@ -35,13 +35,9 @@ _LARGEST_VECTOR = 4.0
 
 @dataclass(frozen=True)
 class MapImages:
-    """What a folded map keeps of its images.
+    """What a folded map keeps of its images: intrinsics in single precision, poses float64 (I, 4, 4), names.
 
-    Attributes:
-        cameras: intrinsics, parameters rounded to single precision.
-        image_camera: int64 (I,), index into ``cameras``.
-        camera_SE3_world: float64 (I, 4, 4).
-        image_names: (I,) names, or None where they were left out.
+    ``image_camera``, int64 (I,), says which camera took each; names are None where they were left out.
     """
 
     cameras: tuple[Camera, ...]

@@ -30,11 +30,6 @@ class Extractor(Protocol):
         """Its name, as scenes keep it: "sift", "aliked-n16", "xfeat"."""
         ...
 
-    @property
-    def dimension(self) -> int:
-        """Of its descriptors."""
-        ...
-
     def extract(self, image: ByteArray) -> Features:
         """Features of an image, uint8 (H, W) or (H, W, 3) RGB; `MapInputError` for another shape or type."""
         ...
@@ -105,7 +100,6 @@ class SiftExtractor:
     """
 
     feature = "sift"
-    dimension = 128
 
     def __init__(self, settings: ExtractorSettings | None = None, threads: int = 1, *, as_colmap: bool = False) -> None:
         settings = settings or ExtractorSettings()

@@ -15,7 +15,7 @@ from foldmap.types import AnyArray, ByteArray
 from foldmap.visual.features.images import check_image, image_size_px, scaled_size_px
 from foldmap.visual.source import Features
 
-_ALIKED = {"aliked-n16": 128, "aliked-n16rot": 128, "aliked-n32": 128, "aliked-t16": 64}
+_ALIKED = ("aliked-n16", "aliked-n16rot", "aliked-n32", "aliked-t16")
 _SUFFIXES = (".safetensors", ".pth", ".pt")
 _WHERE = {
     "aliked": "give --weights; the authors publish them at github.com/Shiaoming/ALIKED in models/",
@@ -46,12 +46,12 @@ class Aliked:
     ) -> None:
         if variant != "aliked" and variant not in _ALIKED:
             raise ConfigError(f"there is no {variant!r}", f"choose {', '.join(_ALIKED)}")
-        path = _find_weights(weights, tuple(_ALIKED) if variant == "aliked" else (variant,), "aliked")
+        path = _find_weights(weights, _ALIKED if variant == "aliked" else (variant,), "aliked")
         if variant == "aliked":
             variant = next((name for name in sorted(_ALIKED, key=len, reverse=True) if name in path.stem), "")
             if not variant:
                 raise ConfigError(f"{path.name} does not say which ALIKED it is", "name it like aliked-n16.pth")
-        self.feature, self.dimension, self._side_px = variant, _ALIKED[variant], max_side_px
+        self.feature, self._side_px = variant, max_side_px
         threshold = detection_threshold or 0.0
         self._network = _kornia().ALIKED(variant, max_num_keypoints=max_keypoints, detection_threshold=threshold)
         load_state(self._network, read_weights(path), path, computed={"dkd.hw_grid"})
@@ -69,7 +69,6 @@ class XFeat:
     """XFeat (Potje et al. 2024), sparse; arguments and errors as `Aliked`, descriptors of 64."""
 
     feature = "xfeat"
-    dimension = 64
 
     def __init__(
         self,

@@ -18,12 +18,9 @@ _LOCK = threading.Lock()
 
 @dataclass(frozen=True)
 class Matches:
-    """Keypoint with point, one row a match, best first.
+    """Keypoint with point, int64 (N,), best first.
 
-    Attributes:
-        keypoint: int64 (N,).
-        point: int64 (N,).
-        ratio: float32 (N,), distance to the nearest over distance to the second nearest point; lower is more distinct.
+    The ratio, float32 (N,), is the distance to the nearest over that to the second nearest point: lower, more distinct.
     """
 
     keypoint: IntArray

@@ -25,12 +25,7 @@ _ONNX_INPUTS = ("kpts0", "kpts1", "desc0", "desc1")
 
 @dataclass(frozen=True)
 class Side:
-    """One image of a pair.
-
-    Attributes:
-        xy: float32 (N, 2), places over half of the image's longer side, from its centre: -1..1.
-        descriptors: float32 (N, D).
-    """
+    """One image of a pair: places float32 (N, 2) from its centre over half its longer side, and descriptors (N, D)."""
 
     xy: FloatArray
     descriptors: FloatArray

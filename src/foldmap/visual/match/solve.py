@@ -18,12 +18,7 @@ MIN_MATCHES = 4
 
 @dataclass(frozen=True)
 class Correspondences:
-    """Places in one view and the points that are seen there.
-
-    Attributes:
-        xy_px: float64 (N, 2), distortion removed.
-        points_world: float64 (N, 3).
-    """
+    """Places in one view, float64 (N, 2) with distortion removed, and the points that are seen there, (N, 3)."""
 
     xy_px: DoubleArray
     points_world: DoubleArray

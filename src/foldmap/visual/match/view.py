@@ -71,14 +71,9 @@ class View:
 
 
 class Cells(NamedTuple):
-    """Keypoints sorted into square cells, row by row.
+    """Keypoints sorted into square cells, row by row, from the corner ``low_px`` on.
 
-    Attributes:
-        low_px: corner of the first cell.
-        side_px: of a cell.
-        columns, rows: how many.
-        first: int64 (rows * columns + 1,), where each cell's keypoints begin in `items`.
-        items: int64 (N,) keypoints.
+    Keypoints of cell c are ``items[first[c] : first[c + 1]]``, int64.
     """
 
     low_px: tuple[float, float]

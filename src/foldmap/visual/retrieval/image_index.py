@@ -23,14 +23,9 @@ SMALL_MAP = 30_000
 
 
 class Retriever:
-    """Finds the images of a map that a query resembles, exactly.
+    """Finds the images of a map that a query resembles, exactly, among their global descriptors (I, G).
 
-    Args:
-        descriptors: (I, G), global ones of the map's images.
-        vlad: makes global descriptors out of local ones; None where the map has the user's global descriptors.
-
-    Raises:
-        MapInputError: another shape, values that are not finite, or another size than the vocabulary makes.
+    A vocabulary makes global descriptors out of local ones; None where the map has the user's own.
     """
 
     def __init__(self, descriptors: AnyArray, vlad: Vlad | None = None) -> None:
@@ -48,12 +43,7 @@ class Retriever:
         return len(self.descriptors)
 
     def rank(self, query: Query, most: int) -> IntArray:
-        """The map's images that a query resembles, best first, int64; see `search`.
-
-        Raises:
-            MapInputError: the query has no global descriptor and the map needs one, has no keypoints, or brings
-                descriptors of another kind.
-        """
+        """The map's images that a query resembles, best first, int64; see `search`."""
         if self._vlad is not None:
             return self.search(self._vlad.describe(query.features.descriptors), most)
         if query.global_descriptor is None:
@@ -83,11 +73,9 @@ class Retriever:
 
 @dataclass(frozen=True)
 class FoldedRetrieval:
-    """What a file stores to be searched by image.
+    """What a file stores to be searched by image: bytes of `encode_globals` and of `Vlad.to_bytes`.
 
-    Attributes:
-        images: global descriptors of the images, of `encode_globals`.
-        vlad: vocabulary that makes a query's, of `Vlad.to_bytes`; None with the user's global descriptors.
+    There is no vocabulary with the user's global descriptors.
     """
 
     images: bytes

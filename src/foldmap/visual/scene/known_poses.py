@@ -15,11 +15,9 @@ from foldmap.types import DoubleArray
 
 @dataclass(frozen=True)
 class KnownPoses:
-    """Poses of images by name.
+    """Poses of images by name, float64 (4, 4), and intrinsics where the poses came with some.
 
     Attributes:
-        camera_SE3_world: float64 (4, 4) by image name.
-        cameras: intrinsics by image name, where the poses came with some.
         metric: whether translations are metres.
         layout: what they were read from, for records.
         paired: how many images were given one, and how, in words.

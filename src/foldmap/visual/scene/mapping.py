@@ -19,21 +19,10 @@ _MORE = "take more photos with more overlap and texture, match exhaustively, or 
 
 @dataclass(frozen=True)
 class BuiltScene:
-    """What was built.
+    """What was built: names of all photos, of those with a pose (``registered``), and why some could not be read.
 
-    Attributes:
-        feature: which extractor.
-        images: names of all photos.
-        registered: names of those with a pose.
-        pairs: how many pairs were matched.
-        points: how many points the scene has.
-        observations: of all points.
-        mean_reprojection_error_px: over observations.
-        metric: whether world units are metres.
-        points_world: float64 (P, 3).
-        colours: uint8 (P, 3) RGB.
-        centres_world: float64 (I, 3), where the registered images were taken.
-        unreadable: why a photo could not be read, by name.
+    Counted are the pairs that were matched, points and their observations. Points are float64 (P, 3) with RGB colours
+    uint8 (P, 3), ``centres_world`` (I, 3) where the registered images were taken; metres where ``metric``.
     """
 
     feature: str

@@ -20,12 +20,9 @@ _PER_IMAGE, _PER_CELL = 10.0, 1.0  # how often an image and a cell are to be cov
 
 @dataclass(frozen=True)
 class Selection:
-    """Points that were chosen.
+    """Points that were chosen, int64 (N,): ascending (``kept``), and in order of choice where the method has one.
 
-    Attributes:
-        kept: int64 (N,), ascending indices of points.
-        order: int64 (N,), `kept` in order of choice where the method has one (a prefix is the choice of fewer points),
-            else ascending.
+    A prefix of that order is the choice of fewer points.
     """
 
     kept: IntArray

@@ -23,14 +23,9 @@ _REACH = 2.0  # the default bandwidth holds about this many times as many points
 
 @dataclass(frozen=True)
 class RelaxedSelection:
-    """Points that equation 2 chooses.
+    """Points that equation 2 chooses, int64 (N,) ascending, with v (P,) of the relaxed problem and its value.
 
-    Attributes:
-        kept: int64 (N,), ascending indices of points.
-        weight: float64 (P,), v, the solution of the relaxed problem.
-        objective: its value.
-        gap: the objective lies at most this much above the optimum.
-        iterations: steps taken.
+    The value lies at most ``gap`` above the optimum, after so many steps.
     """
 
     kept: IntArray
