@@ -18,7 +18,7 @@ from foldmap.types import BoolArray, DoubleArray, FloatArray, IntArray
 from foldmap.visual.codes.codecs import DescriptorCodec
 from foldmap.visual.codes.points_codec import tolerance_from_views
 from foldmap.visual.codes.poses_codec import MapImages, encode_images
-from foldmap.visual.codes.visibility_codec import MAX_DECISIONS, group_images, visibility_matrix
+from foldmap.visual.codes.visibility_codec import MAX_DECISIONS, visibility_matrix
 from foldmap.visual.match.guided import thinned
 from foldmap.visual.match.likeness import least_similarity
 from foldmap.visual.retrieval.image_index import SMALL_MAP, FoldedRetrieval, fold_retrieval
@@ -179,9 +179,8 @@ def _groups(scene: SceneModel, plan: VisualPlan) -> BoolArray | None:
     """Which groups of images see which points, bool (P, groups)."""
     if not plan.keeps_images:
         return None
-    images = len(scene.image_names)
-    visible = visibility_matrix(scene.tracks.point, scene.tracks.image, (len(scene.points_world), images))
-    return group_images(visible, np.arange(images) // plan.group)
+    shape = (len(scene.points_world), -(-len(scene.image_names) // plan.group))
+    return visibility_matrix(scene.tracks.point, scene.tracks.image // plan.group, shape)
 
 
 def _similarity(scene: SceneModel, means: FloatArray, codec: DescriptorCodec) -> float:

@@ -21,7 +21,7 @@ from foldmap.bench.street.updates import Updates
 from foldmap.report import Page
 from foldmap.report.street_map import street_map
 from foldmap.report.street_plots import chamfer_plot, library_plot, recall_plot
-from foldmap.report.street_strips import StreetStrip, street_strips
+from foldmap.report.street_windows import WindowRow, window_rows
 from foldmap.street.images.ground import BirdsEye
 from foldmap.types import BoolArray, ByteArray
 
@@ -133,16 +133,16 @@ def qualitative(done: Retrieval, each: int = _EACH) -> bytes:
     picked = {"best": order[:each], "median": order[middle : middle + each], "worst": order[-each:]}
     eye = BirdsEye(done.window, _SHOWN_PX)
     shown = [name for name in done.methods if name not in ("random", "foldmap")]
-    strips = []
+    rows = []
     for what, queries in picked.items():
         for query in dict.fromkeys(queries.tolist()):
             image, seen = eye(done.queries[query].observation)
-            graphs = {"truth": done.truths[query]}
-            for name in ("foldmap", *shown)[: 1 + _SHOWN_METHODS]:
-                graphs[name] = done.methods[name].answers.graphs[query]
-            value = done.methods["foldmap"].chamfer_m[query]
-            strips.append(StreetStrip(f"{what}: {value:.2f} m", _blanked(image, seen), graphs))
-    return street_strips(strips, done.window)
+            truth = done.truths[query]
+            graphs = [("truth", truth)]
+            graphs += [(n, done.methods[n].answers.graphs[query]) for n in ("foldmap", *shown)[: 1 + _SHOWN_METHODS]]
+            title = f"{what}: {done.methods['foldmap'].chamfer_m[query]:.2f} m"
+            rows.append(WindowRow(title, [("image", _blanked(image, seen))], graphs, truth))
+    return window_rows(rows, done.window)
 
 
 def _sizes(page: Page, folder: Path, results: StreetResults, separation: str) -> Rows:
