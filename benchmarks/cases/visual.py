@@ -7,7 +7,7 @@ from pathlib import Path
 
 from benchmarks.cases.rows import Case, Figure, Right
 from benchmarks.cases.worker import Answer
-from foldmap.visual.features.images import find_images
+from foldmap.visual.features.photo_names import find_images
 
 SCENE = """def res(path,names,s,idx):
     with open(path,"w") as f:

@@ -19,7 +19,7 @@ from foldmap.types import DoubleArray
 from foldmap.visual.codes.codecs import DescriptorCodec
 from foldmap.visual.codes.fit_codecs import TRAINED, descriptors_of, fit_codec, settings_for
 from foldmap.visual.codes.points_codec import decode_points, encode_points, tolerance_from_views
-from foldmap.visual.codes.visibility_codec import encode_visibility, group_images, visibility_matrix
+from foldmap.visual.codes.visibility_codec import encode_visibility, visibility_matrix
 from foldmap.visual.decoded import MapPoints
 from foldmap.visual.dpq.train import LayerProgress
 from foldmap.visual.scene.noise import reprojection_noise_px
@@ -133,10 +133,9 @@ class Geometry:
         error_px = moved_px(scene, back)
         yield at_most(self.number, f"{label}: reprojections move by", error_px, noise_px / 3.0, "px rms")
         yield information(self.number, f"{label}: xyz", len(coded) / points, "B/point")
-        exact = visibility_matrix(scene.tracks.point, scene.tracks.image, (points, images))[order]
         for group in self.groups:
-            seen = exact if group == 1 else group_images(exact, np.arange(images) // group)
-            size = len(encode_visibility(seen, decoded))
+            seen = visibility_matrix(scene.tracks.point, scene.tracks.image // group, (points, -(-images // group)))
+            size = len(encode_visibility(seen[order], decoded))
             how = "exact visibility" if group == 1 else f"visibility in groups of {group}"
             each = (len(coded) + size) / points
             detail = {"xyz_bytes": len(coded), "visibility_bytes": size, "noise_px": noise_px}

@@ -16,8 +16,8 @@ from scipy.spatial import cKDTree
 
 from foldmap.errors import FoldmapError
 from foldmap.formats.colmap.scene import find_model, read_model
-from foldmap.types import IntArray
-from foldmap.visual.select import choose_points, clumped, distinctiveness_of
+from foldmap.types import AnyArray, DoubleArray, IntArray
+from foldmap.visual.select.choose import choose_points, distinctiveness_of
 from foldmap.visual.source import SceneModel
 
 
@@ -50,11 +50,42 @@ def coverage_of(scene: SceneModel, method: str, kept: IntArray) -> CoverageRow:
     )
 
 
+def clumped(points_world: DoubleArray, distinctiveness: AnyArray, count: int, tau: float | None = None) -> IntArray:
+    """Equation 2 to the letter, K the matrix of distances (divided by their mean): a local optimum by Frank-Wolfe.
+
+    v'Kv is concave on the simplex, so steps are full ones between corners, `count` points each: the points end up in
+    one clump. Takes P * count distances an iteration.
+
+    Args:
+        points_world: float64 (P, 3).
+        distinctiveness: (P,), the fraction of the images that see a point.
+        count: how many to keep.
+        tau: weight of distinctiveness; by default 1 / (count * mean d).
+    """
+    pull = distinctiveness * (1 / (count * np.abs(distinctiveness).mean()) if tau is None else tau)
+    sample = points_world[np.linspace(0, len(points_world) - 1, min(len(points_world), 2000)).astype(int)]
+    scale = float(np.linalg.norm(sample[:, None] - sample[None], axis=2).mean())
+    chosen = np.zeros(0, np.int64)
+    far = _mean_distance(points_world, sample) / scale
+    for _ in range(100):
+        following = np.sort(np.argsort(2 * far - pull, kind="stable")[:count]).astype(np.int64)
+        if np.array_equal(following, chosen):
+            break
+        chosen, far = following, _mean_distance(points_world, points_world[following]) / scale
+    return chosen
+
+
+def _mean_distance(points: DoubleArray, chosen: DoubleArray) -> DoubleArray:
+    """Mean distance from every point to the chosen ones, float64 (P,)."""
+    blocks = [points[first : first + 2048] for first in range(0, len(points), 2048)]
+    return np.concatenate([np.linalg.norm(block[:, None] - chosen[None], axis=2).mean(1) for block in blocks])
+
+
 def methods(scene: SceneModel) -> dict[str, Callable[[int], IntArray]]:
     """Every way to choose, by name."""
     distinct = distinctiveness_of(scene)
     chosen: dict[str, Callable[[int], IntArray]] = {
-        "Gamma, K the distance as printed": lambda count: clumped(scene.points_world, distinct, count).kept
+        "Gamma, K the distance as printed": lambda count: clumped(scene.points_world, distinct, count)
     }
     for name, method in (
         ("Gamma, K a kernel", "gamma"),

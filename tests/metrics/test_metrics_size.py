@@ -10,10 +10,8 @@ from foldmap.metrics import (
     UNITED_STATES,
     bits_per_m2,
     bits_per_px,
-    compression_factor,
     format_bytes,
     projected_bytes,
-    projected_bytes_from_area,
 )
 
 
@@ -22,12 +20,9 @@ def test_rates() -> None:
     assert bits_per_m2(100, 4.0) == 200.0
     # Table 6 against table 2: 4.94 bit per 5 cm pixel are 400 times as many per m2 of raster.
     assert bits_per_m2(4_935_800, 8_000_000 * 0.05**2) == pytest.approx(400 * bits_per_px(4_935_800, 8_000_000))
-    assert compression_factor(10, 4000) == 400.0
 
 
-@pytest.mark.parametrize(
-    "call", [lambda: bits_per_px(1, 0), lambda: bits_per_m2(1, 0.0), lambda: compression_factor(0, 5)]
-)
+@pytest.mark.parametrize("call", [lambda: bits_per_px(1, 0), lambda: bits_per_m2(1, 0.0)])
 def test_no_rate_of_nothing(call) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(InputError):
         call()
@@ -48,11 +43,6 @@ def test_projection_of_webp_is_the_papers() -> None:
     # Table 5's ratio WebP to PNG is the same in both columns, about 0.1755 bit per pixel.
     bpp = 4.93580 * 32 / 900
     assert projected_bytes(bpp, UNITED_STATES) == pytest.approx(5.99e12, rel=0.01)
-
-
-def test_projection_from_observed_ground() -> None:
-    # 33,750 km of 20 m wide observed road at 3 bit per m2.
-    assert projected_bytes_from_area(3.0, LA_COUNTY, 20.0) == pytest.approx(33_750e3 * 20 * 3 / 8)
 
 
 @pytest.mark.parametrize(

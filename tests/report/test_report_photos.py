@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from foldmap.errors import InputError
-from foldmap.report.camera_plan import camera_plan
+from foldmap.report.camera_figures import camera_plan
 from foldmap.report.photo_matches import photo_pair, photo_points
 
 

@@ -8,7 +8,8 @@ from scipy.spatial.transform import Rotation
 from foldmap.coding.additive import AdditiveQuantizer
 from foldmap.coding.pq import ProductQuantizer
 from foldmap.geometry.camera import Camera
-from foldmap.visual.codes.basis import Basis, standard_basis
+from foldmap.visual.codes.basis import standard_basis
+from foldmap.visual.codes.basis_fit import fit_basis
 from foldmap.visual.codes.codecs import DescriptorCodec, Product, Raw, Transform
 from foldmap.visual.dpq.serialize import LayerShape, StoredLayer
 from foldmap.visual.source import SceneModel, Tracks
@@ -75,7 +76,7 @@ def codec_of(kind: str, means: np.ndarray) -> DescriptorCodec:
     if kind == "fine":
         return Transform(standard, 0.006, standard=True)
     if kind == "own":
-        return Transform(Basis.fit(means, 12, feature="sift"), 0.05, standard=False)
+        return Transform(fit_basis(means, 12, feature="sift"), 0.05, standard=False)
     if kind == "raw":
         return Raw(128, -0.01, 0.4)
     if kind == "opq":

@@ -355,7 +355,7 @@ import os, signal, sys
 import foldmap.visual.scene.build as building
 def killed(*arguments):
     os.kill(os.getpid(), signal.SIGKILL)
-building._match = killed
+building.scratch.match_sift = killed
 from foldmap.cli import main
 sys.argv = ["foldmap", *sys.argv[1:]]
 main()
@@ -374,7 +374,7 @@ def test_builds_that_fail_or_are_killed_leave_no_scene_and_the_next_one_clears_u
 
     output = tmp_path / "scene"
     with monkeypatch.context() as patched:
-        patched.setattr("foldmap.visual.scene.build._match", no_match)
+        patched.setattr("foldmap.visual.scene.colmap_database.match_sift", no_match)
         status, _, err = run(room.photos, "-o", output, *FAST)
     assert (status, "No space left" in err) == (2, True)
     assert listing(tmp_path) == []

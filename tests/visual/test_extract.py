@@ -11,7 +11,8 @@ from PIL import Image  # before pycolmap, see foldmap.visual.scene.colmap_librar
 
 from foldmap.errors import ConfigError, FoldmapError, MapInputError, ModelError
 from foldmap.visual.features.extract import ExtractorSettings, SiftExtractor, open_extractor
-from foldmap.visual.features.images import find_images, grey, read_image
+from foldmap.visual.features.images import grey, read_image
+from foldmap.visual.features.photo_names import find_images
 from foldmap.visual.scene.colmap_database import mutual_matches
 from foldmap.visual.scene.pair_lists import exhaustive_pairs, listed_pairs, sequential_pairs
 
@@ -75,7 +76,7 @@ def test_networks_find_the_same_points_again(shared_data: Path, feature: str, fi
     image = photos()[0][:150, :190]
     moved = image[5:, 9:]
     one, other = extractor.extract(image), extractor.extract(moved)
-    assert one.descriptors.shape == (len(one.xy_px), extractor.dimension)
+    assert one.descriptors.shape == (len(one.xy_px), 64)
     assert np.linalg.norm(one.descriptors, axis=1) == pytest.approx(1, abs=1e-3)
     assert one.scores is not None
     assert (np.diff(one.scores) <= 0).all()

@@ -15,8 +15,6 @@ from foldmap.visual.codes.points_codec import decode_points, encode_points
 from foldmap.visual.codes.visibility_codec import (
     decode_visibility,
     encode_visibility,
-    group_images,
-    thin,
     visibility_matrix,
 )
 from foldmap.visual.source import SceneModel, Tracks
@@ -95,22 +93,6 @@ def test_bad_matrices_are_refused() -> None:
         encode_visibility(np.zeros((3, 2), np.uint8), np.zeros((3, 3)))
 
 
-@settings(max_examples=40, deadline=None)
-@given(most=st.integers(1, 9), seed=st.integers(0, 1000))
-def test_thinning_keeps_some_of_each(most: int, seed: int) -> None:
-    seen = np.random.default_rng(seed).uniform(size=(30, 25)) < 0.3
-    kept = thin(seen, most)
-    assert not (kept & ~seen).any()
-    assert (kept.sum(axis=1) == np.minimum(seen.sum(axis=1), most)).all()
-
-
-def test_groups_see_what_their_images_see() -> None:
-    seen = np.zeros((2, 5), bool)
-    seen[0, 1] = seen[1, 4] = seen[1, 2] = True
-    grouped = group_images(seen, np.array([0, 0, 1, 1, 2]))
-    assert grouped.tolist() == [[True, False, False], [False, True, True]]
-
-
 def ring(count: int, images: int) -> SceneModel:
     """Cameras on a ring of radius 5 looking at points near its centre, each point seen from a quarter of it."""
     from foldmap.geometry.camera import Camera
@@ -137,12 +119,12 @@ def ring(count: int, images: int) -> SceneModel:
 
 def test_real_geometry_fits_six_bytes_a_point(shared_data: Path) -> None:
     pycolmap = pytest.importorskip("pycolmap")
-    from foldmap.visual.codes.points_quantize import tolerance_from_views
+    from foldmap.visual.codes.points_codec import tolerance_from_views
 
     model, scene = colmap_scene(pycolmap, shared_data / "visual" / "redkitchen" / "sparse")
     noise_px = np.mean([point.error for point in model.points3D.values()])
     scene = scene.keep_points(np.random.default_rng(0).permutation(len(scene.points_world))[:2000])
     data, order = encode_points(scene.points_world, tolerance_from_views(scene, noise_px / 3))
-    seen = visibility_matrix(scene.tracks.point, scene.tracks.image, (2000, len(scene.image_names)))[order]
-    grouped = group_images(seen, np.arange(seen.shape[1]) // 4)
+    groups = -(-len(scene.image_names) // 4)
+    grouped = visibility_matrix(scene.tracks.point, scene.tracks.image // 4, (2000, groups))[order]
     assert len(data) + len(encode_visibility(grouped, decode_points(data))) < 5 * 2000

@@ -10,7 +10,7 @@ from scipy.linalg import hadamard
 from scipy.spatial import cKDTree
 
 from foldmap.errors import ConfigError, LimitError, MapFormatError, MapInputError
-from foldmap.visual.codes.global_codec import MAX_NUMBERS, GlobalCodec, decode_globals, retrieval_quality
+from foldmap.visual.codes.global_codec import MAX_NUMBERS, decode_globals, encode_globals, retrieval_quality
 from foldmap.visual.codes.turn import turn, turn_back
 
 
@@ -46,25 +46,25 @@ def test_error_is_that_of_a_uniform_quantizer(bits: int, most: float, size: int)
     """Max 1960: mean squared error 0.363, 0.119, 0.0115 of the variance at 1, 2 and 4 bits; roots, with slack."""
     rows = walk(300, size)
     name = "1 bit" if bits == 1 else f"{bits} bits"
-    payload = GlobalCodec(name).encode(rows)
+    payload = encode_globals(rows, name)
     assert len(payload) == 12 + 8 + 2 * size + -(-300 * size * bits // 8)
     off = np.linalg.norm(decode_globals(payload) - rows) / np.linalg.norm(rows - rows.mean(axis=0))
     assert off < most
-    assert GlobalCodec(name).encode(4 * rows) == payload
+    assert encode_globals(4 * rows, name) == payload
 
 
 def test_eight_bits_err_by_at_most_half_a_step() -> None:
     rows = walk(80, 128)
     turned = turn(rows)
     spread = np.abs(turned - turned.mean(axis=0)).max(axis=0)
-    off = np.abs(turn(decode_globals(GlobalCodec("8 bits").encode(rows))) - turned)
+    off = np.abs(turn(decode_globals(encode_globals(rows, "8 bits"))) - turned)
     assert (off < 0.7 * spread / 127.5 + 1e-3 * np.abs(turned).max()).all()
 
 
 @pytest.mark.parametrize("images", [1, 2, 3, 257])
 def test_pq_comes_back_as_its_centroids(images: int) -> None:
     rows = walk(images, 32)
-    decoded = decode_globals(GlobalCodec("pq", parts=(5, 8)).encode(rows))
+    decoded = decode_globals(encode_globals(rows, "pq", parts=(5, 8)))
     assert decoded.shape == rows.shape
     np.testing.assert_allclose(np.linalg.norm(decoded, axis=1), 1, atol=1e-5)
     assert np.abs(decoded - rows).max() < (0.02 if images < 257 else 0.2)
@@ -72,16 +72,16 @@ def test_pq_comes_back_as_its_centroids(images: int) -> None:
 
 def test_the_smallest_form_that_finds_the_same_is_taken() -> None:
     rows = walk(200, 64)
-    auto = GlobalCodec(quality=0.95).encode(rows)
+    auto = encode_globals(rows, quality=0.95)
     reached = {}
     for name in ("1 bit", "2 bits", "4 bits", "8 bits"):
-        payload = GlobalCodec(name).encode(rows)
+        payload = encode_globals(rows, name)
         reached[len(payload)] = retrieval_quality(rows, decode_globals(payload))
     good = [size for size, quality in reached.items() if quality >= 0.95]
     assert len(auto) == min(good)
     assert sorted(reached.values()) == [reached[size] for size in sorted(reached)]
-    assert len(GlobalCodec(quality=0.0).encode(rows)) == min(reached)
-    assert len(GlobalCodec(quality=1.1).encode(rows)) == max(reached)
+    assert len(encode_globals(rows, quality=0.0)) == min(reached)
+    assert len(encode_globals(rows, quality=1.1)) == max(reached)
 
 
 def test_a_codebook_is_taken_where_it_pays() -> None:
@@ -89,9 +89,9 @@ def test_a_codebook_is_taken_where_it_pays() -> None:
     rng = np.random.default_rng(0)
     places = rng.normal(size=(40, 512))
     rows = (places[rng.integers(0, 40, 3000)] + 0.05 * rng.normal(size=(3000, 512))).astype(np.float32)
-    payload = GlobalCodec(parts=(8,)).encode(rows)
+    payload = encode_globals(rows, parts=(8,))
     assert len(payload) == 12 + 2 + 8 * 4 + 256 * 512 + 3000 * 8
-    few = GlobalCodec(parts=(8,)).encode(rows[:300])
+    few = encode_globals(rows[:300], parts=(8,))
     assert len(few) == 12 + 8 + 2 * 512 + 300 * 512 // 8
 
 
@@ -113,30 +113,30 @@ def test_quality_is_one_for_exact_and_near_zero_for_noise() -> None:
 
 def test_no_images_and_one_image() -> None:
     for method in ("auto", "1 bit", "8 bits"):
-        assert decode_globals(GlobalCodec(method).encode(np.zeros((0, 9)))).shape == (0, 9)
+        assert decode_globals(encode_globals(np.zeros((0, 9)), method)).shape == (0, 9)
         one = walk(1, 9)
-        np.testing.assert_allclose(decode_globals(GlobalCodec(method).encode(one)), one, atol=2e-3)
+        np.testing.assert_allclose(decode_globals(encode_globals(one, method)), one, atol=2e-3)
 
 
 def test_what_cannot_be_stored_is_refused() -> None:
     with pytest.raises(MapInputError, match="NaN"):
-        GlobalCodec().encode(np.full((3, 4), np.nan))
+        encode_globals(np.full((3, 4), np.nan))
     with pytest.raises(MapInputError, match="shape"):
-        GlobalCodec().encode(np.ones(4))
+        encode_globals(np.ones(4))
     with pytest.raises(MapInputError, match="shape"):
-        GlobalCodec().encode(np.ones((4, 0)))
+        encode_globals(np.ones((4, 0)))
     with pytest.raises(ConfigError, match="3 bits"):
-        GlobalCodec("3 bits")
+        encode_globals(walk(3, 4), "3 bits")
     with pytest.raises(ConfigError, match="do not split"):
-        GlobalCodec("pq", parts=(7,)).encode(walk(20, 64))
+        encode_globals(walk(20, 64), "pq", parts=(7,))
     with pytest.raises(LimitError):
-        GlobalCodec().encode(np.broadcast_to(np.float32(0), (1, (1 << 16) + 1)))
+        encode_globals(np.broadcast_to(np.float32(0), (1, (1 << 16) + 1)))
 
 
 PAYLOADS = [
-    GlobalCodec("1 bit").encode(walk(9, 11)),
-    GlobalCodec("8 bits").encode(walk(9, 11)),
-    GlobalCodec("pq", parts=(4,)).encode(walk(9, 12)),
+    encode_globals(walk(9, 11), "1 bit"),
+    encode_globals(walk(9, 11), "8 bits"),
+    encode_globals(walk(9, 12), "pq", parts=(4,)),
 ]
 
 

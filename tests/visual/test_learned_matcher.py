@@ -15,8 +15,8 @@ from foldmap.visual.codes.codecs import raw_for
 from foldmap.visual.fold import VisualPlan, fold_visual
 from foldmap.visual.match.learned_matcher import LearnedMatcher, PairSettings
 from foldmap.visual.match.pair_networks import Side, open_pair_network
-from foldmap.visual.match.sights import interleaved
 from foldmap.visual.match.view import prepare
+from foldmap.visual.retrieval.image_index import interleaved
 from foldmap.visual.scene.average import track_means
 from foldmap.visual.source import Features, Query, SceneModel, Tracks
 from foldmap.visual.unfold import FoldedVisual
@@ -154,17 +154,17 @@ def test_images_add_up_and_each_keypoint_and_point_is_named_once(scene: SceneMod
 
 def test_sights_follow_the_ranking(scene: SceneModel, folded: FoldedVisual) -> None:
     around = folded.seen_by(np.array([7, 0, 6]))
-    assert around.sights is not None
-    assert [image for image, _ in around.sights] == [7, 0, 6]
-    sees = {image: set(map(tuple, around.points_world[points].round(1))) for image, points in around.sights}
+    assert around.visibility is not None
+    assert [image for image, _ in around.visibility] == [7, 0, 6]
+    sees = {image: set(map(tuple, around.points_world[points].round(1))) for image, points in around.visibility}
     assert sees[7] == sees[6]  # of one group
     for image, group in ((7, (6, 7)), (0, (0, 1))):
         rows = np.isin(scene.tracks.image, group)
         true = scene.points_world[np.unique(scene.tracks.point[rows])]
-        got = around.points_world[dict(iter(around.sights))[image]]
+        got = around.points_world[dict(iter(around.visibility))[image]]
         assert len(got) == len(true)
         assert np.abs(np.sort(got[:, 0]) - np.sort(true[:, 0])).max() < 0.02
-    assert folded.whole().sights is None
+    assert folded.whole().visibility is None
     assert interleaved([np.array([3, 1]), np.array([1, 2, 5])]).tolist() == [3, 1, 2, 5]
 
 
@@ -251,8 +251,6 @@ def test_lightglue_gives_what_kornia_gives_in_pixels(tmp_path: Path, layout: str
     pairs, scores = network.pair(one, other)
     assert np.array_equal(pairs, expected["matches"][0].numpy())
     assert scores == pytest.approx(expected["scores"][0].numpy(), abs=1e-4)
-    nothing = Side(np.zeros((0, 2), np.float32), np.zeros((0, 64), np.float32))
-    assert len(network.pair(one, nothing)[0]) == 0
 
 
 def _as_published(key: str) -> str:
@@ -272,5 +270,3 @@ def test_lighterglue_pairs_what_belongs_together(shared_data: Path) -> None:
     assert len(pairs) > 50
     assert (order[pairs[:, 1]] == pairs[:, 0]).mean() > 0.95
     assert ((scores >= 0) & (scores <= 1)).all()
-    nothing = Side(np.zeros((0, 2), np.float32), np.zeros((0, 64), np.float32))
-    assert len(network.pair(nothing, other)[0]) == 0

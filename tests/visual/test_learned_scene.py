@@ -12,7 +12,7 @@ from foldmap.atlas import FoldFile, FoldWriter
 from foldmap.cli.build.visual import build_visual
 from foldmap.formats.scenes import read_scene
 from foldmap.localize.visual.localizer import VisualLocalizer, VisualSettings
-from foldmap.visual.codes.basis import Basis
+from foldmap.visual.codes.basis_fit import fit_basis
 from foldmap.visual.codes.codecs import Transform
 from foldmap.visual.features.extract import ExtractorSettings, open_extractor
 from foldmap.visual.fold import VisualPlan, fold_visual
@@ -57,7 +57,7 @@ def test_from_photos_to_a_pose(
     scene = read_scene(tmp_path / "scene")
     assert scene.feature == feature
     means = track_means(scene)
-    codec = Transform(Basis.fit(means, 40, feature=feature), 0.1, standard=False)
+    codec = Transform(fit_basis(means, 40, feature=feature), 0.1, standard=False)
     with FoldWriter(tmp_path / "scene.fold") as writer:
         fold_visual(writer, scene, VisualPlan(np.arange(len(means)), codec, images=True, group=1), means=means)
         writer.commit()

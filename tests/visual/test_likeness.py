@@ -12,7 +12,7 @@ from foldmap.atlas import FoldFile, FoldWriter
 from foldmap.errors import MapFormatError
 from foldmap.geometry.camera import Camera
 from foldmap.localize.visual.localizer import VisualLocalizer, VisualSettings
-from foldmap.visual.codes.basis import Basis
+from foldmap.visual.codes.basis_fit import fit_basis
 from foldmap.visual.codes.codecs import Transform, raw_for
 from foldmap.visual.fold import VisualPlan, fold_visual
 from foldmap.visual.match.likeness import USUAL, least_similarity
@@ -80,7 +80,7 @@ def test_without_observations_the_usual() -> None:
 
 def fold(scene: SceneModel, path: Path, change: dict[str, object] | None = None) -> FoldedVisual:
     means = track_means(scene)
-    basis = Basis.fit(means, 48)
+    basis = fit_basis(means, 48)
     with FoldWriter(path) as writer:
         fold_visual(writer, scene, VisualPlan(np.arange(POINTS), Transform(basis, 0.1, standard=False)), means=means)
         if change is not None:

@@ -9,7 +9,7 @@ import pytest
 
 from foldmap.errors import ConfigError, MapInputError
 from foldmap.geometry.camera import Camera
-from foldmap.visual.select import choose_points, distinctiveness_of
+from foldmap.visual.select.choose import choose_points, distinctiveness_of
 from foldmap.visual.source import SceneModel, Tracks
 
 WIDTH, HEIGHT, FOCAL = 640, 480, 500.0
@@ -122,18 +122,13 @@ def test_points_that_look_the_same_are_preferred_by_default(room: SceneModel) ->
     look = rng.normal(size=(len(room.points_world), 32))
     noise = np.where(steady, 0.1, 1.0)[room.tracks.point, None] * rng.normal(size=(len(room.tracks), 32))
     described = replace(room, tracks=replace(room.tracks, descriptors=(look[room.tracks.point] + noise).astype("f4")))
-    share = [steady[choose_points(described, 200, tight=tight).kept].mean() for tight in (True, False)]
+    share = [steady[choose_points(some, 200).kept].mean() for some in (described, room)]
     assert share[0] > share[1] + 0.15
     assert 0.35 < share[1] < 0.65
-    np.testing.assert_array_equal(choose_points(described, 200, tight=False).order, choose_points(room, 200).order)
-    ones = np.ones(len(room.points_world))
-    np.testing.assert_array_equal(choose_points(described, 200, weights=ones).order, choose_points(room, 200).order)
 
 
-def test_a_budget_in_bytes_and_alpha_replace_the_count(room: SceneModel) -> None:
-    points = len(room.points_world)
-    assert len(choose_points(room, budget_bytes=1000, cost_bytes=np.full(points, 10.0)).kept) == 100
-    assert len(choose_points(room, method="gamma", alpha=0.25).kept) == points // 4
+def test_alpha_replaces_the_count(room: SceneModel) -> None:
+    assert len(choose_points(room, method="gamma", alpha=0.25).kept) == len(room.points_world) // 4
 
 
 def test_unusable_input_is_named(room: SceneModel) -> None:
@@ -146,10 +141,8 @@ def test_unusable_input_is_named(room: SceneModel) -> None:
         choose_points(room, method="longest")
     with pytest.raises(ConfigError, match="'best'"):
         choose_points(room, 10, "best")
-    with pytest.raises(ConfigError, match="'tau'"):
-        choose_points(room, 10, "spread", tau=1.0)
-    with pytest.raises(ConfigError, match="cells"):
-        choose_points(room, 10, cells=0)
+    with pytest.raises(ConfigError, match="no alpha"):
+        choose_points(room, 10, "spread", alpha=0.5)
     with pytest.raises(ConfigError, match="alpha"):
         choose_points(room, method="gamma", alpha=1.5)
     place = SceneModel(

@@ -7,8 +7,8 @@ import pytest
 
 from foldmap.errors import MapInputError
 from foldmap.geometry.camera import Camera
-from foldmap.visual.select import tightness
-from foldmap.visual.select.tightness import scatter_of, tightness_of
+from foldmap.visual.scene import average
+from foldmap.visual.scene.average import scatter_of, tightness_of
 from foldmap.visual.source import SceneModel, Tracks
 
 
@@ -34,7 +34,7 @@ def test_scatter_is_that_of_a_plain_loop_in_blocks_of_any_size(
     rng = np.random.default_rng(1)
     lengths = rng.integers(1, 9, 40)
     rows = rng.integers(1, 200, (lengths.sum(), 16)).astype(dtype)
-    monkeypatch.setattr(tightness, "_BLOCK", block)
+    monkeypatch.setattr(average, "_ROWS_AT_ONCE", block)
     got = scatter_of(scene_of(lengths, rows))
     unit = rows.astype(np.float64) / np.linalg.norm(rows.astype(np.float64), axis=1, keepdims=True)
     tracks = np.split(unit, np.cumsum(lengths)[:-1])

@@ -12,20 +12,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load, save
 
+from benchmarks.visual.standard_basis import main, means_by_track, read_means
 from foldmap.errors import ConfigError, MapInputError, ModelError
-from foldmap.visual.codes.basis import Basis, basis_named, main, standard_basis
-from foldmap.visual.codes.basis_fit import read_track_means, track_means
+from foldmap.visual.codes.basis import Basis, basis_named, standard_basis
+from foldmap.visual.codes.basis_fit import fit_basis
 from foldmap.visual.codes.coefficient_coder import UNIT
 
 
 @pytest.fixture(scope="module")
 def basis() -> Basis:
-    return Basis.fit(bent_descriptors(3000), 16, products=4, feature="test")
+    return fit_basis(bent_descriptors(3000), 16, products=4, feature="test")
 
 
 def test_axes_are_the_principal_ones() -> None:
     rows = bent_descriptors(2000).astype(np.float64)
-    fitted = Basis.fit(rows, 6)
+    fitted = fit_basis(rows, 6)
     centred = rows - rows.mean(axis=0)
     _, singular, right = np.linalg.svd(centred, full_matrices=False)
     assert np.allclose(np.abs(np.sum(fitted.vectors * right[:6].T, axis=0)), 1, atol=2e-3)
@@ -43,13 +44,13 @@ def test_bytes_give_the_same_basis(basis: Basis) -> None:
     assert np.array_equal(again.vectors, basis.vectors)
     assert (again.feature, again.name) == ("test", "own")
     assert np.array_equal(again.curvature.bend, basis.curvature.bend)
-    flat = Basis.fit(bent_descriptors(200), 5)
+    flat = fit_basis(bent_descriptors(200), 5)
     assert Basis.from_bytes(flat.to_bytes()).to_bytes() == flat.to_bytes()
     assert len(flat.to_bytes()) < 24 * 5 + 24 * 2 + 8 * 5 + 700
 
 
 def test_same_rows_give_the_same_bytes() -> None:
-    one, two = (Basis.fit(bent_descriptors(500), 8, products=3).to_bytes() for _ in range(2))
+    one, two = (fit_basis(bent_descriptors(500), 8, products=3).to_bytes() for _ in range(2))
     assert one == two
 
 
@@ -90,8 +91,8 @@ def test_track_means_are_those_of_a_loop() -> None:
         if len(mine) >= 3:
             total = (mine / np.linalg.norm(mine, axis=1, keepdims=True)).sum(axis=0)
             expected.append(total / np.linalg.norm(total))
-    assert np.allclose(track_means(rows, track), expected, atol=1e-6)
-    assert len(track_means(rows, np.full(300, -1))) == 0
+    assert np.allclose(means_by_track(rows, track), expected, atol=1e-6)
+    assert len(means_by_track(rows, np.full(300, -1))) == 0
 
 
 def test_the_program_learns_from_a_file(tmp_path: Path) -> None:
@@ -104,22 +105,22 @@ def test_the_program_learns_from_a_file(tmp_path: Path) -> None:
     (tmp_path / "no.npz").write_bytes(b"no file of numbers")
     for name in ("bad.npz", "no.npz", "missing.npz"):
         with pytest.raises(MapInputError):
-            read_track_means(tmp_path / name)
+            read_means(tmp_path / name)
 
 
 def test_wrong_input_is_named() -> None:
     rows = bent_descriptors(20)
     with pytest.raises(MapInputError, match="NaN"):
-        Basis.fit(np.where(np.arange(24) == 3, np.nan, rows), 4)
+        fit_basis(np.where(np.arange(24) == 3, np.nan, rows), 4)
     with pytest.raises(MapInputError, match="too few"):
-        Basis.fit(rows[:1], 4)
+        fit_basis(rows[:1], 4)
     for rank, products in ((0, 0), (25, 0), (4, 5), (4, -1)):
         with pytest.raises(ConfigError):
-            Basis.fit(rows, rank, products=products)
+            fit_basis(rows, rank, products=products)
 
 
 def test_fewer_rows_than_axes_still_give_a_basis() -> None:
-    few = Basis.fit(bent_descriptors(3), 24)
+    few = fit_basis(bent_descriptors(3), 24)
     assert few.rank == 24
     assert np.isfinite(few.analyse(bent_descriptors(3))).all()
 

@@ -13,7 +13,7 @@ from point_shell import scene
 from foldmap.atlas import FoldFile, FoldWriter
 from foldmap.coding.pq import ProductQuantizer
 from foldmap.errors import ConfigError, LayerError, MapFormatError, MapInputError
-from foldmap.visual.codes import basis_fit
+from foldmap.visual.codes.basis_fit import fit_basis
 from foldmap.visual.codes.codecs import DescriptorCodec, Product, Transform, raw_for
 from foldmap.visual.codes.points_codec import tolerance_from_views
 from foldmap.visual.dpq.serialize import LayerShape, StoredLayer
@@ -63,7 +63,7 @@ def test_means_are_means_of_tracks() -> None:
 def test_the_noise_of_the_keypoints_is_found() -> None:
     model, _ = made()
     assert abs(reprojection_noise_px(model) - 0.5) < 0.02
-    errors = reprojection_errors_px(model)
+    errors = reprojection_errors_px(model, model.tracks)
     assert errors.shape == (len(model.tracks), 2)
     assert np.abs(errors.mean(axis=0)).max() < 0.02
 
@@ -175,7 +175,7 @@ def codec_named(name: str) -> DescriptorCodec:
         return raw_for(means)
     if name == "pq":
         return product(means)
-    return Transform(basis_fit.fit(means, 30), 0.05, standard=False)
+    return Transform(fit_basis(means, 30), 0.05, standard=False)
 
 
 @pytest.mark.parametrize("name", CODECS)

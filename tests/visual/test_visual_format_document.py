@@ -35,8 +35,8 @@ from foldmap.visual.codes import (
 )
 from foldmap.visual.codes.basis import Basis, standard_basis
 from foldmap.visual.codes.coefficient_coder import Curvature
-from foldmap.visual.codes.global_codec import GlobalCodec, decode_globals
-from foldmap.visual.codes.transform import TransformCodec
+from foldmap.visual.codes.global_codec import decode_globals, encode_globals
+from foldmap.visual.codes.transform import Transform
 from foldmap.visual.codes.turn import turn_back as packages_turn_back
 from foldmap.visual.dpq import serialize
 from foldmap.visual.fold import VisualPlan, fold_visual
@@ -95,7 +95,7 @@ def test_the_second_reader_agrees(kind: str, tmp_path: Path) -> None:
         same_images(folded.images(), read_images(tiles[0, 1]))
         assert len(tiles) == len(sees) + 3
         retriever = folded.retriever()
-        np.testing.assert_allclose(retriever.index.descriptors, read_globals(tiles[0, 2]), rtol=0, atol=1e-6)
+        np.testing.assert_allclose(retriever.descriptors, read_globals(tiles[0, 2]), rtol=0, atol=1e-6)
         query = sift_like(30, np.random.default_rng(9))
         vocabulary = Vlad.from_bytes(models["vlad"][1])
         np.testing.assert_allclose(vocabulary.describe(query), describe(models["vlad"][1], query), rtol=0, atol=1e-6)
@@ -215,7 +215,7 @@ def test_coefficients(step: float) -> None:
     held = standard_basis("sift")
     assert held is not None
     rng = np.random.default_rng(int(1 / step))
-    codec = TransformCodec(held, step)
+    codec = Transform(held, step)
     told = codec.coder.rank
     spread = held.spread[:told] / (codec.steps * 65536)
     symbols = np.rint(rng.laplace(size=(25, told)) * spread).astype(np.int64)
@@ -225,7 +225,7 @@ def test_coefficients(step: float) -> None:
     same_coefficients(codec, symbols, read_basis(STANDARD))
 
 
-def same_coefficients(codec: TransformCodec, symbols: np.ndarray, held: dict[str, Any]) -> None:
+def same_coefficients(codec: Transform, symbols: np.ndarray, held: dict[str, Any]) -> None:
     data = codec.coder.encode(symbols)
     _, ours = codec.coder.decode(data, len(symbols))
     theirs, descriptors, leans = read_transform(data, len(symbols), held, codec.step)
@@ -253,7 +253,7 @@ def test_coefficients_of_extreme_spreads() -> None:
     spreads = {5: [65535, 1, 60000, 2, 65535, 1], 1: [9] * 6, 6: [1, 65535, 1, 1, 1, 8192]}  # 8192: just worth telling
     for (wanted, spread), step in zip(spreads.items(), (1 / 512, 1.0, 1.0), strict=True):
         held = flat_basis(spread, [16, 255, 16, 16, 255, 64])
-        codec = TransformCodec(held, step)
+        codec = Transform(held, step)
         told = codec.coder.rank
         assert told == wanted
         symbols = np.rint(rng.laplace(size=(30, told)) * np.array(spread[:told]) / (codec.steps * 65536) + 0.5)
@@ -263,7 +263,7 @@ def test_coefficients_of_extreme_spreads() -> None:
 def test_coefficients_of_many_dull_rows() -> None:
     """More outcomes than a chance remembers, as sure as a prediction can be, and then wrong."""
     held = flat_basis([20000, 3000], [64, 64])
-    codec = TransformCodec(held, 0.2)
+    codec = Transform(held, 0.2)
     symbols = np.zeros((1500, 2), np.int16)
     symbols[:, 0] = np.random.default_rng(3).integers(-1, 2, 1500)
     symbols[[700, 1200, 1499], 1] = [2, -1, 1]
@@ -276,19 +276,19 @@ def test_coefficients_of_an_odd_basis() -> None:
     flat = flat_basis(np.sort(rng.integers(300, 40000, 40))[::-1].tolist(), rng.integers(16, 256, 40).tolist())
     bend = rng.integers(-127, 128, (28, 40)).astype(np.int8)
     odd = replace(flat, curvature=Curvature(bend, np.full(40, 60000), np.zeros(0, np.int8)))
-    codec = TransformCodec(odd, 0.2)
+    codec = Transform(odd, 0.2)
     symbols = np.rint(rng.normal(size=(20, codec.coder.rank)) * 2).astype(np.int16)
     held = read_basis(odd.to_bytes())
     same_coefficients(codec, symbols, held)
     symbols[3] = 0
-    same_coefficients(TransformCodec(flat, 0.2), symbols, read_basis(flat.to_bytes()))
+    same_coefficients(Transform(flat, 0.2), symbols, read_basis(flat.to_bytes()))
 
 
 @pytest.mark.parametrize("method", ["1 bit", "2 bits", "4 bits", "8 bits", "pq"])
 @pytest.mark.parametrize("size", [12, 16, 1])
 def test_global_descriptors(method: str, size: int) -> None:
     rows = np.random.default_rng(size).normal(size=(7, size)).astype(np.float32) + 0.3
-    data = GlobalCodec(method, parts=(4, 1)).encode(rows)
+    data = encode_globals(rows, method, parts=(4, 1))
     np.testing.assert_allclose(decode_globals(data), read_globals(data), rtol=0, atol=1e-6)
     np.testing.assert_allclose(packages_turn_back(rows), turn_back(rows.astype(np.float64)), rtol=0, atol=1e-5)
 

@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from point_shell import scene
 
 from foldmap.atlas import FoldFile, FoldWriter
-from foldmap.visual.codes import basis_fit
+from foldmap.visual.codes.basis_fit import fit_basis
 from foldmap.visual.codes.codecs import Transform
 from foldmap.visual.fold import VisualPlan, fold_visual
 from foldmap.visual.scene.average import track_means
@@ -28,7 +28,7 @@ def write(path: Path) -> None:
     """A small map with several tiles, images, a vocabulary, and a basis of its own inside."""
     model = scene(7, points=500, images=10, dimension=16)
     means = track_means(model)
-    codec = Transform(basis_fit.fit(means, 12), 0.1, standard=False)
+    codec = Transform(fit_basis(means, 12), 0.1, standard=False)
     with FoldWriter(path) as writer:
         plan = VisualPlan(np.arange(len(means)), codec, images=True, group=2, tile_points=80)
         fold_visual(writer, model, plan, means=means)
@@ -45,7 +45,7 @@ def read(path: Path) -> dict[str, Any]:
         visible = np.concatenate([tile.visible for tile in tiles if tile.visible is not None])
         points = np.concatenate([tile.points_world for tile in tiles])
         looks = np.concatenate([tile.descriptors for tile in tiles])
-        globals_ = retriever.index.descriptors
+        globals_ = retriever.descriptors
         return {
             "parameters": folded.parameters,
             "points": [len(tile) for tile in tiles],

@@ -15,7 +15,7 @@ from functools import cache
 import numpy as np
 
 from foldmap.coding.jit import inner_loop, loop
-from foldmap.coding.rangecoder import DECODE, ENCODE, decode_bit, encode_bit
+from foldmap.coding.rangecoder import code_bit
 from foldmap.types import AnyArray
 
 MAX_INPUTS = 8
@@ -64,6 +64,25 @@ def fresh(slots: int, sets: int, inputs: int) -> tuple[AnyArray, AnyArray, AnyAr
     return chance, seen, weights, np.zeros(2 * MAX_INPUTS, np.int64)
 
 
+@inner_loop
+def probability_of(logit, squash):  # type: ignore[no-untyped-def]
+    """Probability in 1 / 2^16 of log-odds, neither too near to zero nor to one."""
+    probability = squash[max(np.int64(-_LIMIT), min(np.int64(_LIMIT), logit)) + 2048]
+    return max(np.int64(_FLOOR), min(np.int64(_CEILING), probability))
+
+
+@inner_loop
+def follow(chance, seen, slot, bit, rates, limit):  # type: ignore[no-untyped-def]
+    """Move the probability of a context towards an outcome, the less the more outcomes it has seen."""
+    wide, count = chance[slot], seen[slot]
+    if bit:
+        chance[slot] = wide + (((4294967295 - wide) * rates[count]) >> 16)
+    else:
+        chance[slot] = wide - ((wide * rates[count]) >> 16)
+    if count < limit:
+        seen[slot] = count + 1
+
+
 @loop
 def code(mode, bit, inputs, first_weight, limit, speed, model, fixed, state, payload):  # type: ignore[no-untyped-def]
     """Code one decision and learn from it.
@@ -95,40 +114,16 @@ def code(mode, bit, inputs, first_weight, limit, speed, model, fixed, state, pay
             logit = (logit * (count + 1)) >> 2 if count else np.int64(0)
         scratch[MAX_INPUTS + k] = logit
         total += weights[first_weight + k] * logit
-    total = total >> 16
-    if total > _LIMIT:
-        total = np.int64(_LIMIT)
-    elif total < -_LIMIT:
-        total = np.int64(-_LIMIT)
-    mixed = squash[total + 2048]
-    if mixed < _FLOOR:
-        mixed = np.int64(_FLOOR)
-    elif mixed > _CEILING:
-        mixed = np.int64(_CEILING)
-    if mode == ENCODE:
-        encode_bit(state, payload, mixed, bit)
-    elif mode == DECODE:
-        bit = decode_bit(state, payload, mixed)
+    mixed = probability_of(total >> 16, squash)
+    bit = code_bit(mode, bit, mixed, state, payload)
     error = ((bit << 16) - mixed) * speed
     for k in range(inputs):
         weights[first_weight + k] += (scratch[MAX_INPUTS + k] * error + (1 << 17)) >> 18
-        slot = scratch[k]
-        count = seen[slot]
-        wide = chance[slot]
-        if bit:
-            chance[slot] = wide + (((4294967295 - wide) * rates[count]) >> 16)
-        else:
-            chance[slot] = wide - ((wide * rates[count]) >> 16)
-        if count < limit:
-            seen[slot] = count + 1
+        follow(chance, seen, scratch[k], bit, rates, limit)
     return bit
 
 
 @inner_loop
 def code_even(mode, bit, state, payload):  # type: ignore[no-untyped-def]
     """Code a decision that nothing is known about."""
-    if mode == ENCODE:
-        encode_bit(state, payload, np.int64(32768), bit)
-    elif mode == DECODE:
-        bit = decode_bit(state, payload, np.int64(32768))
-    return bit
+    return code_bit(mode, bit, np.int64(32768), state, payload)

@@ -94,6 +94,22 @@ def decode_bit(state, payload, probability):  # type: ignore[no-untyped-def]
     return bit
 
 
+@inner_loop
+def code_bit(mode, bit, probability, state, payload):  # type: ignore[no-untyped-def]
+    """Encode ``bit``, or decode and return the next one; another mode codes nothing."""
+    if mode == ENCODE:
+        encode_bit(state, payload, probability, bit)
+    elif mode == DECODE:
+        bit = decode_bit(state, payload, probability)
+    return bit
+
+
+@inner_loop
+def ran_out(mode, state, payload):  # type: ignore[no-untyped-def]
+    """Whether a decoder has left its payload: no encoder wrote it."""
+    return mode == DECODE and np.int64(state[POSITION]) >= payload.size
+
+
 @loop
 def _write_word(payload, position, word):  # type: ignore[no-untyped-def]
     for k in range(4):
@@ -140,3 +156,11 @@ def finish_decoding(state, payload):  # type: ignore[no-untyped-def]
     """Whether the payload ends exactly as the encoder would have ended it."""
     count, value = _ending(state[LOW], state[RANGE])
     return np.int64(state[POSITION]) + count == payload.size and state[LOW] + state[OFFSET] == value
+
+
+@loop
+def finish(mode, state, payload):  # type: ignore[no-untyped-def]
+    """End a stream: the payload's length when encoding; when decoding 0, or -1 where no encoder ends so."""
+    if mode == ENCODE:
+        return finish_encoding(state, payload)
+    return 0 if finish_decoding(state, payload) else -1

@@ -62,3 +62,10 @@ def inverse_rigid(pose: AnyArray) -> DoubleArray:
     inverse[..., :3, 3] = -(turned @ matrix[..., :3, 3:])[..., 0]
     inverse[..., 3, 3] = 1
     return inverse
+
+
+def centres_of(camera_SE3_world: AnyArray) -> DoubleArray:
+    """Where cameras stand in the world, float64 (..., 3), of poses (..., 4, 4)."""
+    pose = np.asarray(camera_SE3_world, np.float64)
+    centres: DoubleArray = -np.einsum("...ba,...b->...a", pose[..., :3, :3], pose[..., :3, 3])
+    return centres

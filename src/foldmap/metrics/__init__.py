@@ -16,10 +16,8 @@ from foldmap.metrics.size import (
     RoadNetwork,
     bits_per_m2,
     bits_per_px,
-    compression_factor,
     format_bytes,
     projected_bytes,
-    projected_bytes_from_area,
 )
 
 __all__ = [
@@ -31,12 +29,10 @@ __all__ = [
     "RoadNetwork",
     "bits_per_m2",
     "bits_per_px",
-    "compression_factor",
     "failure_rates",
     "format_bytes",
     "pose_errors",
     "projected_bytes",
-    "projected_bytes_from_area",
     "summarize",
     "top_px_accuracy",
     "travelled_m",

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from foldmap.errors import InputError
+from foldmap.geometry.quaternion import centres_of
 from foldmap.types import AnyArray, BoolArray, DoubleArray
 
 Threshold = tuple[float, float]
@@ -62,14 +63,8 @@ def rotation_error_deg(camera_SE3_world_true: AnyArray, camera_SE3_world_estimat
     true = np.asarray(camera_SE3_world_true, np.float64)[..., :3, :3]
     turn = np.swapaxes(estimated, -1, -2) @ true
     cosine = 0.5 * (np.trace(turn, axis1=-2, axis2=-1) - 1.0)
-    axis = np.stack(
-        [
-            turn[..., 2, 1] - turn[..., 1, 2],
-            turn[..., 0, 2] - turn[..., 2, 0],
-            turn[..., 1, 0] - turn[..., 0, 1],
-        ],
-        axis=-1,
-    )
+    twice = turn - np.swapaxes(turn, -1, -2)
+    axis = np.stack([twice[..., 2, 1], twice[..., 0, 2], twice[..., 1, 0]], axis=-1)
     angle: DoubleArray = np.degrees(np.arctan2(0.5 * np.linalg.norm(axis, axis=-1), cosine))
     return angle
 
@@ -79,8 +74,8 @@ def centre_error(camera_SE3_world_true: AnyArray, camera_SE3_world_estimated: An
 
     The paper's ``e_t = |R_est' t_est - R' t|``, the length and not its square: its thresholds are in metres.
     """
-    apart: DoubleArray = np.linalg.norm(_centre(camera_SE3_world_true) - _centre(camera_SE3_world_estimated), axis=-1)
-    return apart
+    apart = centres_of(camera_SE3_world_true) - centres_of(camera_SE3_world_estimated)
+    return np.asarray(np.linalg.norm(apart, axis=-1))
 
 
 def camera_errors(
@@ -88,15 +83,10 @@ def camera_errors(
     camera_SE3_world_estimated: Sequence[AnyArray | None],
     unit: float = 1.0,
 ) -> CameraErrors:
-    """Compare poses (4, 4) one by one.
-
-    Args:
-        camera_SE3_world_true: N true poses.
-        camera_SE3_world_estimated: N estimates; None where nothing was answered.
-        unit: centre errors are given in so many world units.
+    """Compare N poses (4, 4) one by one; an estimate is None where nothing was answered.
 
     Raises:
-        InputError: the two have different lengths, are empty, or the unit is not positive.
+        InputError: the two have different lengths, are empty, or the unit (so many world units) is not positive.
     """
     count = len(camera_SE3_world_true)
     if count != len(camera_SE3_world_estimated) or not count:
@@ -107,16 +97,10 @@ def camera_errors(
     if not (math.isfinite(unit) and unit > 0):
         raise InputError(f"a unit of {unit} world units", "give a positive length")
     centre, rotation_deg = np.full(count, np.inf), np.full(count, np.inf)
-    pairs = [
-        (row, true, estimate)
-        for row, (true, estimate) in enumerate(zip(camera_SE3_world_true, camera_SE3_world_estimated, strict=True))
-        if estimate is not None
-    ]
-    if pairs:
-        rows = [row for row, _, _ in pairs]
-        true, estimated = np.stack([t for _, t, _ in pairs]), np.stack([e for _, _, e in pairs])
-        centre[rows] = centre_error(true, estimated) / unit
-        rotation_deg[rows] = rotation_error_deg(true, estimated)
+    for row, (true, estimate) in enumerate(zip(camera_SE3_world_true, camera_SE3_world_estimated, strict=True)):
+        if estimate is not None:
+            centre[row] = centre_error(true, estimate) / unit
+            rotation_deg[row] = rotation_error_deg(true, estimate)
     return CameraErrors(centre, rotation_deg)
 
 
@@ -128,9 +112,3 @@ def accuracy(errors: CameraErrors, threshold: Threshold) -> float:
 def median_errors(errors: CameraErrors) -> tuple[float, float]:
     """Median of the centre errors and of the rotation errors (degrees); infinite where most are unanswered."""
     return float(np.median(errors.centre)), float(np.median(errors.rotation_deg))
-
-
-def _centre(camera_SE3_world: AnyArray) -> DoubleArray:
-    pose = np.asarray(camera_SE3_world, np.float64)
-    centre: DoubleArray = -np.einsum("...ba,...b->...a", pose[..., :3, :3], pose[..., :3, 3])
-    return centre

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from foldmap.errors import InputError
 from foldmap.types import BoolArray
 
-Z_95 = 1.959963984540054
-"""Two-sided 95 % quantile of the normal distribution."""
+_Z_95 = 1.959963984540054  # two-sided 95 % quantile of the normal distribution
 
 
 def f_score(precision: float, recall: float) -> float:
@@ -17,19 +16,15 @@ def f_score(precision: float, recall: float) -> float:
     return 2.0 * precision * recall / (precision + recall) if precision + recall > 0 else 0.0
 
 
-def wilson_interval(hits: int, trials: int, z: float = Z_95) -> tuple[float, float]:
-    """Wilson's score interval of a share (Wilson 1927); (0, 1) of no trials.
-
-    Raises:
-        InputError: hits outside 0..trials.
-    """
+def wilson_interval(hits: int, trials: int) -> tuple[float, float]:
+    """Wilson's 95 % score interval of a share (Wilson 1927); (0, 1) of no trials."""
     if not 0 <= hits <= trials:
         raise InputError(f"{hits} hits in {trials} trials", "give counts with 0 <= hits <= trials")
     if not trials:
         return 0.0, 1.0
-    share, weight = hits / trials, z * z / trials
+    share, weight = hits / trials, _Z_95**2 / trials
     centre = (share + 0.5 * weight) / (1.0 + weight)
-    half = z / (1.0 + weight) * math.sqrt(share * (1.0 - share) / trials + 0.25 * weight / trials)
+    half = _Z_95 / (1.0 + weight) * math.sqrt(share * (1.0 - share) / trials + 0.25 * weight / trials)
     return (0.0 if hits == 0 else centre - half), (1.0 if hits == trials else centre + half)
 
 
@@ -61,11 +56,7 @@ class DetectionScore:
 
     @staticmethod
     def of_flags(reported: BoolArray, truth: BoolArray) -> DetectionScore:
-        """Count windows: bool (N,) each.
-
-        Raises:
-            InputError: the shapes differ.
-        """
+        """Count windows: bool (N,) each."""
         if reported.shape != truth.shape:
             raise InputError(f"{reported.shape} reports for {truth.shape} truths", "give one a window")
         return DetectionScore(
@@ -98,33 +89,9 @@ class DetectionScore:
         return f_score(self.precision, self.recall)
 
     @property
-    def precision_interval(self) -> tuple[float, float]:
-        """95 % Wilson interval."""
-        return wilson_interval(self.true_positives, self.reported)
-
-    @property
-    def recall_interval(self) -> tuple[float, float]:
-        """95 % Wilson interval."""
-        return wilson_interval(self.true_positives, self.there)
-
-    @property
     def f1_interval(self) -> tuple[float, float]:
         """95 %: Wilson's of the Jaccard share ``J = TP / (TP + FP + FN)``, mapped by ``F1 = 2 J / (1 + J)``."""
         low, high = wilson_interval(
             self.true_positives, self.true_positives + self.false_positives + self.false_negatives
         )
         return 2.0 * low / (1.0 + low), 2.0 * high / (1.0 + high)
-
-    def as_dict(self) -> dict[str, float | int | tuple[float, float]]:
-        """Every number by name."""
-        return {
-            "true_positives": self.true_positives,
-            "false_positives": self.false_positives,
-            "false_negatives": self.false_negatives,
-            "precision": self.precision,
-            "precision_95": self.precision_interval,
-            "recall": self.recall,
-            "recall_95": self.recall_interval,
-            "f1": self.f1,
-            "f1_95": self.f1_interval,
-        }

@@ -11,19 +11,6 @@ from foldmap.errors import InputError
 from foldmap.types import DoubleArray
 
 
-def frechet_m(one_m: DoubleArray, other_m: DoubleArray) -> float:
-    """The shortest leash with which two walkers can hop along the points of two polylines, never back; metres.
-
-    Args:
-        one_m: float64 (A, 2), A > 0.
-        other_m: float64 (B, 2), B > 0.
-
-    Raises:
-        InputError: a polyline without points.
-    """
-    return float(frechet_matrix([one_m], [other_m])[0, 0])
-
-
 def frechet_matrix(
     ones_m: Sequence[DoubleArray], others_m: Sequence[DoubleArray], limit_m: float = np.inf
 ) -> DoubleArray:

@@ -43,15 +43,9 @@ class PoseErrors:
 def pose_errors(
     world_SE2_true: Sequence[SE2], world_SE2_estimated: Sequence[SE2 | None], heading: bool = True
 ) -> PoseErrors:
-    """Compare estimates with the truth in the true vehicle frame.
+    """Compare N estimates with the truth in the true vehicle frame; None where nothing was answered.
 
-    Args:
-        world_SE2_true: N true vehicle poses.
-        world_SE2_estimated: N estimates; None where nothing was answered.
-        heading: False where heading was given, not estimated: heading errors are then NaN.
-
-    Returns:
-        The errors, one row a query.
+    Heading errors are NaN where ``heading`` is False: it was given, not estimated.
 
     Raises:
         InputError: the two have different lengths, or are empty.
@@ -82,11 +76,7 @@ class ErrorSummary:
 
 
 def summarize(error_m: DoubleArray) -> ErrorSummary:
-    """Summarize errors (N,) by absolute value; percentiles interpolate linearly between order statistics.
-
-    Raises:
-        InputError: no errors, or NaN among them.
-    """
+    """Summarize errors (N,) by absolute value; percentiles interpolate linearly between order statistics."""
     error_m = np.abs(np.asarray(error_m, dtype=np.float64))
     if error_m.size == 0 or np.isnan(error_m).any():
         raise InputError("errors are empty or hold NaN", "give infinity for a query that was not answered")
@@ -98,10 +88,7 @@ def summarize(error_m: DoubleArray) -> ErrorSummary:
 def top_px_accuracy(error_row_px: DoubleArray, error_col_px: DoubleArray, radius_px: int) -> float:
     """Return the fraction of estimates in the truth's pixel (radius 0, top-1 px) or 3 x 3 pixels (radius 1, top-9 px).
 
-    Args:
-        error_row_px: float (N,), estimate minus truth along rows, in map pixels.
-        error_col_px: the same along columns.
-        radius_px: 0 or 1 in the paper (section 4, matching performance, figure 4, table 1).
+    Errors (N,) are estimate minus truth in map pixels (paper: section 4, matching performance, figure 4, table 1).
     """
     reach_px = radius_px + 0.5  # the truth is the centre of its pixel
     return float(((np.abs(error_row_px) <= reach_px) & (np.abs(error_col_px) <= reach_px)).mean())

@@ -1,4 +1,4 @@
-"""How often the right place is among the answers, and how far the best answer is from it."""
+"""Which rank the right place has among the answers, and how far the best answer is from it."""
 
 from __future__ import annotations
 
@@ -17,64 +17,16 @@ LOCALIZATION_M = (1.0, 3.0, 5.0, 10.0)
 """Recall of localization is counted within these."""
 
 
-def recall_at(
-    answers_m: DoubleArray,
-    true_m: DoubleArray,
-    ks: Sequence[int],
-    radius_m: float,
-    heading_error_rad: DoubleArray | None = None,
-    heading_limit_rad: float = math.pi,
-) -> dict[int, float]:
-    """Share of the queries with a right answer among their first k: recall@k.
-
-    Args:
-        answers_m: float64 (Q, K, 2), places best first; NaN where there was no answer, which is never right.
-        true_m: float64 (Q, 2).
-        ks: how many answers count, each 1 to K.
-        radius_m: an answer is right within this.
-        heading_error_rad: float64 (Q, K), headings of the answers minus the true ones; None does not ask.
-        heading_limit_rad: an answer is right if its heading is also within this, wrapped.
-
-    Returns:
-        Recall for each k.
-
-    Raises:
-        InputError: shapes do not pair, no queries, or a k that was not retrieved.
-    """
-    if answers_m.ndim != 3 or answers_m.shape[2] != 2 or true_m.shape != (len(answers_m), 2) or not len(true_m):
-        raise InputError(f"answers {answers_m.shape} for places {true_m.shape}", "give (Q, K, 2) and (Q, 2), Q > 0")
-    if heading_error_rad is not None and heading_error_rad.shape != answers_m.shape[:2]:
-        raise InputError(f"headings {heading_error_rad.shape} for answers {answers_m.shape}", "give (Q, K)")
-    lacking = [k for k in ks if not 1 <= k <= answers_m.shape[1]]
-    if lacking:
-        raise InputError(f"recall@{lacking[0]} of {answers_m.shape[1]} answers", "retrieve more")
-    right = np.hypot(*np.moveaxis(answers_m - true_m[:, None], 2, 0)) <= radius_m
-    if heading_error_rad is not None:
-        right &= np.abs(wrapped_rad(heading_error_rad)) <= heading_limit_rad
-    return {k: float(right[:, :k].any(1).mean()) for k in ks}
-
-
 def true_ranks(similarity: AnyArray, true_index: IntArray) -> IntArray:
     """Rank of the true library entry of each query, from 1; those as similar as it are before it.
 
-    Args:
-        similarity: (Q, N), higher is nearer.
-        true_index: int64 (Q,).
-
-    Raises:
-        InputError: shapes do not pair, or NaN.
+    ``similarity`` is (Q, N), higher is nearer, ``true_index`` int64 (Q,); `InputError` where they do not pair, or NaN.
     """
     if similarity.ndim != 2 or true_index.shape != (len(similarity),) or np.isnan(similarity).any():
         raise InputError(f"similarities {similarity.shape} for {true_index.shape} truths", "give (Q, N) without NaN")
     own = np.take_along_axis(similarity, true_index[:, None], 1)
     ranks: IntArray = (similarity >= own).sum(1)
     return ranks
-
-
-def wrapped_rad(angle_rad: AnyArray) -> DoubleArray:
-    """Wrap angles to [-pi, pi)."""
-    wrapped: DoubleArray = (np.asarray(angle_rad, np.float64) + math.pi) % (2.0 * math.pi) - math.pi
-    return wrapped
 
 
 @dataclass(frozen=True)
@@ -100,11 +52,7 @@ class LocalizationScores:
 
 
 def localization_recall(error_m: DoubleArray, within_m: Sequence[float] = LOCALIZATION_M) -> dict[float, float]:
-    """Share of errors (N,) at most so large; infinite ones are misses.
-
-    Raises:
-        InputError: no errors, or NaN.
-    """
+    """Share of errors (N,) at most so large; infinite ones are misses, none at all or NaN an `InputError`."""
     if not len(error_m) or np.isnan(error_m).any():
         raise InputError("errors are empty or hold NaN", "give infinity for a query that was not answered")
     return {limit: float((np.abs(error_m) <= limit).mean()) for limit in within_m}

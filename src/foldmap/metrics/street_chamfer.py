@@ -17,7 +17,7 @@ from foldmap.errors import InputError
 from foldmap.metrics.street_sampled import EMPTY_M
 from foldmap.types import BoolArray, DoubleArray, FloatArray, IntArray
 
-CELL_M = 0.5
+_CELL_M = 0.5
 _WIDE = 8
 _MOST_CELLS = 1 << 18
 _BLOCK = 256
@@ -40,11 +40,7 @@ class PointSets:
 
     @staticmethod
     def of(sets_m: Sequence[DoubleArray]) -> PointSets:
-        """Pack sets (P, 2) each.
-
-        Raises:
-            InputError: another shape, or coordinates that are not finite.
-        """
+        """Pack sets (P, 2) each; `InputError` for another shape, or coordinates that are not finite."""
         for number, points in enumerate(sets_m):
             if points.ndim != 2 or points.shape[1] != 2 or not np.isfinite(points).all():
                 raise InputError(f"point set {number} of shape {points.shape} is unusable", "give finite (P, 2)")
@@ -60,15 +56,10 @@ class PointSets:
 
 
 def chamfer_m(one_m: DoubleArray, other_m: DoubleArray, cap_m: float = EMPTY_M) -> float:
-    """Chamfer distance of two point sets: the mean of the two directed means of nearest distances, metres.
+    """Chamfer distance of two point sets (A, 2) and (B, 2): the mean of the two directed means, metres.
 
-    ``0.5 (mean_a min_b |a - b| + mean_b min_a |a - b|)``, each distance at most `cap_m`. Symmetric; not squared, so in
-    metres. Two empty sets are 0 apart, an empty one and another `cap_m`.
-
-    Args:
-        one_m: float64 (A, 2), vertices at 1 m.
-        other_m: float64 (B, 2).
-        cap_m: half the window's diagonal, see `foldmap.metrics.street_sampled.empty_m`.
+    ``0.5 (mean_a min_b |a - b| + mean_b min_a |a - b|)``, each distance at most `cap_m` (half the window's diagonal,
+    `street_sampled.empty_m`). Not squared, so in metres. Two empty sets are 0 apart, an empty one and another `cap_m`.
     """
     return float(chamfer_matrix(PointSets.of([one_m]), PointSets.of([other_m]), cap_m)[0, 0])
 
@@ -78,13 +69,8 @@ def directed_chamfer_matrix(
 ) -> FloatArray:
     """Mean distance from the points of each query to the nearest point of each library set, float32 (Q, N), metres.
 
-    A query without points is 0 from an empty set and `cap_m` from another; a set without points is `cap_m` away.
-
-    Args:
-        queries: Q sets.
-        library: N sets.
-        cap_m: each distance counts at most this.
-        wanted: bool (Q, N), which to compute; the others are infinite.
+    A query without points is 0 from an empty set and `cap_m` from another; a set without points is `cap_m` away. Each
+    distance counts at most `cap_m`. Only those that are ``wanted``, bool (Q, N), are computed; the others are infinite.
     """
     if wanted is None:
         wanted = np.ones((len(queries), len(library)), bool)
@@ -93,7 +79,7 @@ def directed_chamfer_matrix(
     if len(queries.points_m):
         low, high = queries.points_m.min(0) - 1e-6, queries.points_m.max(0) + 1e-6
     size = high - low
-    cell_m = max(CELL_M, float(np.sqrt(size[0] * size[1] / _MOST_CELLS)), float(size.max()) / _MOST_CELLS)
+    cell_m = max(_CELL_M, float(np.sqrt(size[0] * size[1] / _MOST_CELLS)), float(size.max()) / _MOST_CELLS)
     shape = np.floor(size / cell_m).astype(np.int64) + 1
     at = np.minimum(np.floor((queries.points_m - low) / cell_m).astype(np.int64), shape - 1)
     cell = at[:, 0] * shape[1] + at[:, 1]
@@ -133,14 +119,7 @@ def best_in_library(
 ) -> Best:
     """The oracle: the library set with the least Chamfer distance to each query, the first of equals.
 
-    Args:
-        queries: Q truths.
-        library: N candidates.
-        allowed: bool (Q, N), which candidates may answer which query (others tiles only, not within 40 m, ...).
-        cap_m: see `chamfer_m`.
-
-    Raises:
-        InputError: `allowed` of another shape.
+    ``allowed``, bool (Q, N), says which candidates may answer which query (other tiles only, not within 40 m, ...).
     """
     if allowed is not None and allowed.shape != (len(queries), len(library)):
         raise InputError(f"allowed has shape {allowed.shape}", f"give {(len(queries), len(library))}")

@@ -11,7 +11,7 @@ from foldmap.metrics.street_sampled import TURN_M, Sampled
 from foldmap.types import IntArray
 
 
-def components(sampled: Sampled) -> IntArray:
+def _components(sampled: Sampled) -> IntArray:
     """The weakly connected component of each vertex, int64 (V,)."""
     count, edges = len(sampled), sampled.graph.edges
     links = coo_matrix((np.ones(len(edges), np.int8), (edges[:, 0], edges[:, 1])), shape=(count, count))
@@ -20,12 +20,7 @@ def components(sampled: Sampled) -> IntArray:
 
 
 def rand_index(one: IntArray, other: IntArray) -> float:
-    """The share of pairs of N elements that two clusterings both join or both part (Rand 1971); 1 below two elements.
-
-    Args:
-        one: int64 (N,), cluster of each element, from 0.
-        other: the same elements' clusters.
-    """
+    """The share of pairs of N elements that two clusterings, int64 (N,) from 0, both join or both part (Rand 1971)."""
     count = len(one)
     if count < 2:
         return 1.0
@@ -47,8 +42,8 @@ def rand_loss(predicted: Sampled, truth: Sampled) -> float:
     """
     if not len(predicted) or not len(truth):
         return float(bool(len(predicted)) != bool(len(truth)))
-    of_predicted = components(predicted)[predicted.graph.edges[:, 0]]
-    of_truth = components(truth)[truth.graph.edges[:, 0]]
+    of_predicted = _components(predicted)[predicted.graph.edges[:, 0]]
+    of_truth = _components(truth)[truth.graph.edges[:, 0]]
     ours, theirs = (np.hstack([graph.pieces[0], TURN_M * graph.pieces[1]]) for graph in (predicted, truth))
     to_predicted, to_truth = cKDTree(ours).query(theirs)[1], cKDTree(theirs).query(ours)[1]
     there = rand_index(of_truth, of_predicted[to_predicted])

@@ -7,7 +7,6 @@ whether matched lines are joined as the true ones are (C-P/R/F).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,25 +25,25 @@ class LineScores:
     """Each 0 to 1.
 
     Attributes:
-        precision: share of the points of predicted lines within a threshold of their matched true line (M-P).
-        recall: share of the points of matched true lines within a threshold of a line matched to them (M-R).
-        f: harmonic mean.
-        detection: share of the true lines that are matched.
+        line_precision: share of the points of predicted lines within a threshold of their matched true line (M-P).
+        line_recall: share of the points of matched true lines within a threshold of a line matched to them (M-R).
+        line_f: harmonic mean.
+        detection_ratio: share of the true lines that are matched.
         connect_precision: share of the predicted connections that join lines of one true line, or of joined ones (C-P).
         connect_recall: share of the true connections of which a predicted one joins the matched lines (C-R).
         connect_f: harmonic mean.
     """
 
-    precision: float
-    recall: float
-    f: float
-    detection: float
+    line_precision: float
+    line_recall: float
+    line_f: float
+    detection_ratio: float
     connect_precision: float
     connect_recall: float
     connect_f: float
 
 
-def line_scores(predicted: Sampled, truth: Sampled, thresholds_m: Sequence[float] = THRESHOLDS_M) -> LineScores:
+def line_scores(predicted: Sampled, truth: Sampled) -> LineScores:
     """Score predicted lines (the chains of a graph) against the true ones.
 
     Both empty: all 1. One empty: all 0. Connections where neither graph has any: 1; where one has none: 0.
@@ -52,28 +51,28 @@ def line_scores(predicted: Sampled, truth: Sampled, thresholds_m: Sequence[float
     if not len(predicted) or not len(truth):
         value = float(len(predicted) == len(truth))
         return LineScores(*(7 * [value]))
-    apart, matched, of_predicted, of_truth = match_lines(predicted, truth)
+    apart, matched, of_predicted, of_truth = _match_lines(predicted, truth)
     first, first_true = _starts(of_predicted), _starts(of_truth)
     to_true = np.minimum.reduceat(apart, first_true, axis=1)[np.arange(len(apart)), matched[of_predicted]]
     to_predicted = np.minimum.reduceat(apart, first, axis=0)
     to_predicted = np.where(matched[:, None] == of_truth[None, :], to_predicted, np.inf).min(0)
     to_predicted = to_predicted[np.isin(of_truth, matched)]
-    precision = float(np.mean([(to_true <= t).mean() for t in thresholds_m]))
-    recall = float(np.mean([(to_predicted <= t).mean() for t in thresholds_m]))
+    precision = float(np.mean([(to_true <= t).mean() for t in THRESHOLDS_M]))
+    recall = float(np.mean([(to_predicted <= t).mean() for t in THRESHOLDS_M]))
     detection = len(np.unique(matched)) / len(truth.lines)
     connect = connection_scores(predicted.follows, truth.follows, matched)
     return LineScores(precision, recall, f_score(precision, recall), detection, *connect)
 
 
-def match_lines(predicted: Sampled, truth: Sampled) -> tuple[DoubleArray, IntArray, IntArray, IntArray]:
+def _match_lines(predicted: Sampled, truth: Sampled) -> tuple[DoubleArray, IntArray, IntArray, IntArray]:
     """Match each predicted line to the true line with the least mean distance from its points, turned ones farther.
 
     Returns:
         Distances (P, T) in metres between the points of all predicted and all true lines, line after line; the true
         line of each predicted one (L,); the lines of the points (P,) and (T,).
     """
-    points, headings, of_predicted = line_points(predicted)
-    true_points, true_headings, of_truth = line_points(truth)
+    points, headings, of_predicted = _line_points(predicted)
+    true_points, true_headings, of_truth = _line_points(truth)
     apart = cdist(points, true_points)
     turned = np.sqrt(apart**2 + TURN_M**2 * cdist(headings, true_headings, "sqeuclidean"))
     nearest = np.minimum.reduceat(turned, _starts(of_truth), axis=1)
@@ -81,7 +80,7 @@ def match_lines(predicted: Sampled, truth: Sampled) -> tuple[DoubleArray, IntArr
     return apart, cost.argmin(1), of_predicted, of_truth
 
 
-def line_points(graph: Sampled) -> tuple[DoubleArray, DoubleArray, IntArray]:
+def _line_points(graph: Sampled) -> tuple[DoubleArray, DoubleArray, IntArray]:
     """Points (P, 2), unit headings (P, 2) along their own line, and number of the line (P,), line after line."""
     points = [graph.points_m[line] for line in graph.lines]
     steps = [np.gradient(line, axis=0) for line in points]

@@ -50,10 +50,9 @@ class LaneLines:
             raise InputError("a confidence is not finite", "give 0 to 1")
 
     @staticmethod
-    def of(graph: Sampled, confidence: DoubleArray | None = None) -> LaneLines:
+    def of(graph: Sampled) -> LaneLines:
         """The chains of a graph at 1 m."""
-        lines = [graph.points_m[line] for line in graph.lines]
-        return LaneLines(lines, graph.follows, np.zeros(0) if confidence is None else confidence)
+        return LaneLines([graph.points_m[line] for line in graph.lines], graph.follows)
 
 
 @dataclass(frozen=True)
@@ -69,48 +68,26 @@ class OpenLaneScores:
     top_ll: float
 
 
-def openlane_scores(
-    predicted: Sequence[LaneLines], truth: Sequence[LaneLines], thresholds_m: Sequence[float] = THRESHOLDS_M
-) -> OpenLaneScores:
-    """Score N windows together: lines are ranked across windows, as average precision wants.
-
-    Raises:
-        InputError: the two have different lengths, or are empty.
-    """
+def openlane_scores(predicted: Sequence[LaneLines], truth: Sequence[LaneLines]) -> OpenLaneScores:
+    """Score N windows together: lines are ranked across windows, as average precision wants."""
     if len(predicted) != len(truth) or not len(truth):
-        raise InputError(
-            f"{len(predicted)} predictions for {len(truth)} windows", "give one a window, and one at least"
-        )
-    most = max(thresholds_m)
-    distances = [frechet_matrix(p.lines_m, t.lines_m, most) for p, t in zip(predicted, truth, strict=True)]
+        raise InputError(f"{len(predicted)} predictions for {len(truth)} windows", "give one a window, one at least")
+    windows = list(zip(predicted, truth, strict=True))
+    distances = [frechet_matrix(p.lines_m, t.lines_m, max(THRESHOLDS_M)) for p, t in windows]
+    confidence, lines = np.concatenate([p.confidence for p in predicted]), sum(len(t.lines_m) for t in truth)
     det, top = [], []
-    for threshold_m in thresholds_m:
-        partners = [
-            match_by_confidence(d, p.confidence, threshold_m) for d, p in zip(distances, predicted, strict=True)
-        ]
-        det.append(
-            average_precision(
-                np.concatenate([p.confidence for p in predicted]),
-                np.concatenate([m >= 0 for m in partners]),
-                sum(len(t.lines_m) for t in truth),
-            )
+    for limit_m in THRESHOLDS_M:
+        partners = [match_by_confidence(d, p.confidence, limit_m) for d, p in zip(distances, predicted, strict=True)]
+        det.append(average_precision(confidence, np.concatenate([partner >= 0 for partner in partners]), lines))
+        values = np.concatenate(
+            [neighbour_precisions(p.follows, t.follows, m) for (p, t), m in zip(windows, partners, strict=True)]
         )
-        each = [
-            neighbour_precisions(p.follows, t.follows, m) for p, t, m in zip(predicted, truth, partners, strict=True)
-        ]
-        values = np.concatenate(each)
         top.append(float(values.mean()) if len(values) else _without_neighbours(predicted, truth))
     return OpenLaneScores(float(np.mean(det)), float(np.mean(top)))
 
 
 def match_by_confidence(distance_m: DoubleArray, confidence: DoubleArray, threshold_m: float) -> IntArray:
-    """Each predicted line's true line, (L,), -1 for none: the surest choose first, the nearest of equally sure ones.
-
-    Args:
-        distance_m: float64 (L, M).
-        confidence: float64 (L,).
-        threshold_m: largest distance of a match.
-    """
+    """Each predicted line's true line, (L,), -1 for none: the surest choose first, the nearest of equally sure ones."""
     partner = np.full(len(distance_m), -1, np.int64)
     taken = np.zeros(distance_m.shape[1] if distance_m.ndim == 2 else 0, bool)
     ours, theirs = np.nonzero(distance_m <= threshold_m)
@@ -122,16 +99,10 @@ def match_by_confidence(distance_m: DoubleArray, confidence: DoubleArray, thresh
 
 
 def average_precision(confidence: DoubleArray, hit: BoolArray, positives: int, envelope: bool = True) -> float:
-    """Area under precision over recall; equal confidences are one step.
+    """Area under precision over recall, 0 to 1, of N predictions that hit or not; equal confidences are one step.
 
-    Args:
-        confidence: float64 (N,) of the predictions.
-        hit: bool (N,), which are right.
-        positives: how many there are to find.
-        envelope: precision at a recall is the best at that recall or a larger one (Pascal VOC).
-
-    Returns:
-        0 to 1; 1 if there is nothing to find and nothing was predicted, 0 if one of the two.
+    1 if there is nothing to find and nothing was predicted, 0 if one of the two. ``envelope``: precision at a recall is
+    the best at that recall or a larger one (Pascal VOC).
     """
     if not positives or not len(hit):
         return float(not positives and not len(hit))
@@ -148,11 +119,7 @@ def neighbour_precisions(predicted: AnyArray, truth: AnyArray, partner: IntArray
     """Average precision of the successors, then of the predecessors, of each true line that has some there.
 
     A line without a partner scores 0. A line that has no neighbour counts only where its partner has one, and then 0.
-
-    Args:
-        predicted: (L, L) confidences that j follows i.
-        truth: (M, M) bool.
-        partner: int64 (L,), true line of each predicted one, -1 for none.
+    Given are confidences (L, L) that j follows i, the truth bool (M, M), and the true line of each predicted one.
     """
     back = np.full(len(truth), -1, np.int64)
     back[partner[partner >= 0]] = np.flatnonzero(partner >= 0)

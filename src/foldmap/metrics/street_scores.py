@@ -10,59 +10,29 @@ import numpy as np
 from foldmap.errors import InputError
 from foldmap.metrics.street_chamfer import chamfer_m
 from foldmap.metrics.street_clusters import rand_loss
-from foldmap.metrics.street_lines import line_scores
+from foldmap.metrics.street_lines import LineScores, line_scores
 from foldmap.metrics.street_mmd import mmd
-from foldmap.metrics.street_openlane import LaneLines, openlane_scores
-from foldmap.metrics.street_sampled import DEFINITIONS_VERSION, Sampled, empty_m, sampled
-from foldmap.metrics.street_topology import topology_scores
-from foldmap.metrics.street_urban import urban_errors, urban_measures
+from foldmap.metrics.street_openlane import LaneLines, OpenLaneScores, openlane_scores
+from foldmap.metrics.street_sampled import Sampled, empty_m, sampled
+from foldmap.metrics.street_topology import TopologyScores, topology_scores
+from foldmap.metrics.street_urban import UrbanErrors, urban_errors, urban_measures
 from foldmap.street.graph.window import AROUND, Window
 from foldmap.street.source import LaneGraph
 
 
 @dataclass(frozen=True)
-class StreetScores:
-    """How near a predicted lane graph is to the true one, by every metric; see the functions for definitions.
+class StreetScores(UrbanErrors, LineScores, TopologyScores, OpenLaneScores):
+    """How near a predicted lane graph is to the true one, by every metric.
 
     Attributes:
-        chamfer_m: `chamfer_m`, metres; lower is better.
-        rand_loss: `rand_loss`, 0 to 1; lower is better.
-        mmd: `mmd`, 0 to 1.414; lower is better.
-        density_error: vertices per 100 m2; lower is better.
-        density_relative_error: 0 to 1; lower is better.
-        reach_error_m: metres; lower is better.
-        reach_relative_error: 0 to 1; lower is better.
-        connectivity_error: chains per key vertex; lower is better.
-        line_precision, line_recall, line_f, detection_ratio: `line_scores`.
-        connect_precision, connect_recall, connect_f: `line_scores`.
-        geo_precision, geo_recall, geo_f, topo_precision, topo_recall, topo_f: `topology_scores`; topo_f is the
-            topology F.
-        det_l, top_ll: `openlane_scores` of this window.
+        chamfer_m: see the function, metres; lower is better.
+        rand_loss: see the function, 0 to 1; lower is better.
+        mmd: see the function, 0 to 1.414; lower is better.
     """
 
     chamfer_m: float
     rand_loss: float
     mmd: float
-    density_error: float
-    density_relative_error: float
-    reach_error_m: float
-    reach_relative_error: float
-    connectivity_error: float
-    line_precision: float
-    line_recall: float
-    line_f: float
-    detection_ratio: float
-    connect_precision: float
-    connect_recall: float
-    connect_f: float
-    geo_precision: float
-    geo_recall: float
-    geo_f: float
-    topo_precision: float
-    topo_recall: float
-    topo_f: float
-    det_l: float
-    top_ll: float
 
     def as_dict(self) -> dict[str, float]:
         """Every number by name."""
@@ -88,34 +58,14 @@ def street_scores(predicted: LaneGraph, truth: LaneGraph, window: Window = AROUN
 
 def sampled_scores(predicted: Sampled, truth: Sampled, window: Window = AROUND) -> StreetScores:
     """`street_scores` of graphs that were clipped and sampled already, so that a library is sampled once."""
-    urban = urban_errors(urban_measures(predicted, window), urban_measures(truth, window))
-    lines = line_scores(predicted, truth)
-    topology = topology_scores(predicted, truth)
-    openlane = openlane_scores([LaneLines.of(predicted)], [LaneLines.of(truth)])
     return StreetScores(
         chamfer_m=chamfer_m(predicted.points_m, truth.points_m, empty_m(window)),
         rand_loss=rand_loss(predicted, truth),
         mmd=mmd(predicted.points_m, truth.points_m),
-        density_error=urban.density,
-        density_relative_error=urban.density_relative,
-        reach_error_m=urban.reach_m,
-        reach_relative_error=urban.reach_relative,
-        connectivity_error=urban.connectivity,
-        line_precision=lines.precision,
-        line_recall=lines.recall,
-        line_f=lines.f,
-        detection_ratio=lines.detection,
-        connect_precision=lines.connect_precision,
-        connect_recall=lines.connect_recall,
-        connect_f=lines.connect_f,
-        geo_precision=topology.geo_precision,
-        geo_recall=topology.geo_recall,
-        geo_f=topology.geo_f,
-        topo_precision=topology.topo_precision,
-        topo_recall=topology.topo_recall,
-        topo_f=topology.topo_f,
-        det_l=openlane.det_l,
-        top_ll=openlane.top_ll,
+        **vars(urban_errors(urban_measures(predicted, window), urban_measures(truth, window))),
+        **vars(line_scores(predicted, truth)),
+        **vars(topology_scores(predicted, truth)),
+        **vars(openlane_scores([LaneLines.of(predicted)], [LaneLines.of(truth)])),
     )
 
 
@@ -129,13 +79,3 @@ def mean_scores(scores: Sequence[StreetScores]) -> StreetScores:
         raise InputError("no windows to average", "score one at least")
     table = np.array([list(score.as_dict().values()) for score in scores])
     return StreetScores(*(float(v) for v in table.mean(0)))
-
-
-__all__ = [
-    "DEFINITIONS_VERSION",
-    "LOWER_IS_BETTER",
-    "StreetScores",
-    "mean_scores",
-    "sampled_scores",
-    "street_scores",
-]

@@ -23,8 +23,7 @@ RADIUS_M = 2.0
 """Vertices match within this: less than a lane's width, so that a neighbouring lane does not pass for the right one."""
 HORIZON_M = 50.0
 """How far one drives from each start."""
-MATCH_COS = 0.5
-"""Vertices match if their headings are within 60 degrees."""
+_MATCH_COS = 0.5  # vertices match if their headings are within 60 degrees
 
 
 @dataclass(frozen=True)
@@ -51,14 +50,7 @@ class TopologyScores:
 def topology_scores(
     predicted: Sampled, truth: Sampled, radius_m: float = RADIUS_M, horizon_m: float = HORIZON_M
 ) -> TopologyScores:
-    """Compare what can be reached from where. Both empty: all 1; one empty: all 0.
-
-    Args:
-        predicted: graph at 1 m.
-        truth: graph at 1 m.
-        radius_m: vertices match closer than this.
-        horizon_m: a place counts as reached within so many metres of driving.
-    """
+    """Compare what can be reached from where within a horizon of driving. Both empty: all 1; one empty: all 0."""
     if not len(predicted) or not len(truth):
         value = float(len(predicted) == len(truth))
         return TopologyScores(*(6 * [value]))
@@ -73,13 +65,12 @@ def topology_scores(
 def match_vertices(predicted: Sampled, truth: Sampled, radius_m: float = RADIUS_M) -> tuple[IntArray, IntArray]:
     """One-to-one partners closer than a radius and heading alike: those with the least sum of ``min(d, radius)``.
 
-    Returns:
-        Indices (M,) of predicted and (M,) of true vertices.
+    Gives indices (M,) of predicted and (M,) of true vertices.
     """
     distance = cdist(predicted.points_m, truth.points_m)
     cosine = predicted.headings @ truth.headings.T
     undirected = (predicted.headings == 0).all(1)[:, None] | (truth.headings == 0).all(1)[None, :]
-    distance = np.where((cosine < MATCH_COS) & ~undirected, np.inf, distance)
+    distance = np.where((cosine < _MATCH_COS) & ~undirected, np.inf, distance)
     cost = np.minimum(distance, radius_m)
     close = np.asarray(cost < radius_m)
     near_p, near_t = np.flatnonzero(close.any(1)), np.flatnonzero(close.any(0))

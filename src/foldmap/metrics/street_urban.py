@@ -10,12 +10,8 @@ from scipy.sparse.csgraph import breadth_first_order
 
 from foldmap.metrics.street_sampled import Sampled
 from foldmap.street.graph.window import AROUND, Window
-from foldmap.types import BoolArray
 
-START_M = 5.0
-"""A lane within this of the ego can be the one that it is on."""
-START_COS = 0.5
-"""And within 60 degrees of its heading."""
+_START_M, _START_COS = 5.0, 0.5  # the ego can be on a lane within 5 m of it and within 60 degrees of its heading
 
 
 @dataclass(frozen=True)
@@ -27,15 +23,11 @@ class UrbanMeasures:
         reach_m: lane metres that can be driven inside the window from the ego's lane, along the edges' directions.
         connectivity: chains per key vertex (a key vertex: where chains start, end, fork or join). 0.5 where no lane
             meets another, 1 for a ring, more where lanes branch; 0 without lanes.
-        vertices: at 1 m.
-        key_vertices: vertices where chains start or end.
     """
 
     density: float
     reach_m: float
     connectivity: float
-    vertices: int
-    key_vertices: int
 
 
 @dataclass(frozen=True)
@@ -43,41 +35,37 @@ class UrbanErrors:
     """How far the measures of a prediction are from the truth's, each at least 0.
 
     Attributes:
-        density: ``|p - t|``, vertices per 100 m2.
-        reach_m: ``|p - t|``, metres.
-        connectivity: ``|p - t|``, chains per key vertex.
-        density_relative: ``|p - t| / max(p, t)``, 0 to 1; 0 where both are 0, 1 where one is.
-        reach_relative: the same of reach.
+        density_error: ``|p - t|``, vertices per 100 m2.
+        density_relative_error: ``|p - t| / max(p, t)``, 0 to 1; 0 where both are 0, 1 where one is.
+        reach_error_m: ``|p - t|``, metres.
+        reach_relative_error: as of density.
+        connectivity_error: ``|p - t|``, chains per key vertex.
     """
 
-    density: float
-    reach_m: float
-    connectivity: float
-    density_relative: float
-    reach_relative: float
+    density_error: float
+    density_relative_error: float
+    reach_error_m: float
+    reach_relative_error: float
+    connectivity_error: float
 
 
 def urban_measures(graph: Sampled, window: Window = AROUND) -> UrbanMeasures:
     """Measure a graph in the ego frame, clipped to its window."""
     length, width = window.size_m
     ends = {int(v) for line in graph.lines for v in (line[0], line[-1])}
-    return UrbanMeasures(
-        density=100.0 * len(graph) / (length * width),
-        reach_m=reach_m(graph),
-        connectivity=len(graph.lines) / len(ends) if ends else 0.0,
-        vertices=len(graph),
-        key_vertices=len(ends),
-    )
+    connectivity = len(graph.lines) / len(ends) if ends else 0.0
+    return UrbanMeasures(100.0 * len(graph) / (length * width), _reach_m(graph), connectivity)
 
 
 def urban_errors(predicted: UrbanMeasures, truth: UrbanMeasures) -> UrbanErrors:
     """Compare two windows of the same size."""
+    density, reach_m = abs(predicted.density - truth.density), abs(predicted.reach_m - truth.reach_m)
     return UrbanErrors(
-        density=abs(predicted.density - truth.density),
-        reach_m=abs(predicted.reach_m - truth.reach_m),
-        connectivity=abs(predicted.connectivity - truth.connectivity),
-        density_relative=_relative(predicted.density, truth.density),
-        reach_relative=_relative(predicted.reach_m, truth.reach_m),
+        density,
+        density / (max(predicted.density, truth.density) or 1.0),
+        reach_m,
+        reach_m / (max(predicted.reach_m, truth.reach_m) or 1.0),
+        abs(predicted.connectivity - truth.connectivity),
     )
 
 
@@ -90,13 +78,12 @@ def ego_edge(graph: Sampled) -> int | None:
     squared = np.maximum((step * step).sum(1), 1e-18)
     share = (-(a * step).sum(1) / squared).clip(0.0, 1.0)
     distance = np.hypot(*(a + share[:, None] * step).T)
-    ahead = step[:, 0] >= START_COS * np.sqrt(squared)
-    distance = np.where(ahead, distance, np.inf)
+    distance = np.where(step[:, 0] >= _START_COS * np.sqrt(squared), distance, np.inf)
     best = int(distance.argmin())
-    return best if distance[best] <= START_M else None
+    return best if distance[best] <= _START_M else None
 
 
-def reach_m(graph: Sampled) -> float:
+def _reach_m(graph: Sampled) -> float:
     """Lane metres from the start of the ego's edge as far as one can drive inside the graph; 0 if it is on none.
 
     From the edge's start: an ego that stands on the vertex of a fork reaches both arms, whichever edge is named first.
@@ -104,14 +91,8 @@ def reach_m(graph: Sampled) -> float:
     start = ego_edge(graph)
     if start is None:
         return 0.0
-    edges, lengths = graph.graph.edges, graph.graph.edge_lengths_m
-    count = len(graph)
+    edges, count = graph.graph.edges, len(graph)
     links = csr_matrix((np.ones(len(edges)), (edges[:, 0], edges[:, 1])), shape=(count, count))
-    reached: BoolArray = np.zeros(count, bool)
+    reached = np.zeros(count, bool)
     reached[breadth_first_order(links, int(edges[start, 0]), directed=True, return_predecessors=False)] = True
-    return float(lengths[reached[edges[:, 0]]].sum())
-
-
-def _relative(predicted: float, truth: float) -> float:
-    larger = max(predicted, truth)
-    return abs(predicted - truth) / larger if larger > 0 else 0.0
+    return float(graph.graph.edge_lengths_m[reached[edges[:, 0]]].sum())

@@ -94,21 +94,19 @@ class Page:
         rows: Sequence[Mapping[str, Any]],
         columns: Mapping[str, str],
         caption: str = "",
-        emphasis: str = "foldmap",
     ) -> Page:
-        """Add a table.
+        """Add a table; rows whose first column starts with foldmap are set off.
 
         Args:
             rows: one mapping a row; a missing or not measured value shows as a dash.
             columns: key -> heading, in order; numbers are written with three significant digits.
             caption: below the table.
-            emphasis: rows whose first column starts with this are set off.
         """
         head = "".join(f"<th>{html.escape(title)}</th>" for title in columns.values())
         body = []
         for row in rows:
             cells = [format_cell(row.get(key)) for key in columns]
-            ours = ' class="ours"' if emphasis and cells and cells[0].startswith(emphasis) else ""
+            ours = ' class="ours"' if cells and cells[0].startswith("foldmap") else ""
             body.append(f"<tr{ours}>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells) + "</tr>")
         note = f"<caption>{html.escape(caption)}</caption>" if caption else ""
         self._parts.append(
@@ -128,11 +126,7 @@ class Page:
         )
 
     def write(self, path: Path) -> Path:
-        """Write the page through a sibling file, so that an interrupted write leaves the old page.
-
-        Raises:
-            InputError: the folder cannot be written.
-        """
+        """Write the page whole or not at all; `InputError` where the folder cannot be written."""
         path = Path(path)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)

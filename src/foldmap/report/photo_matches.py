@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 
 from foldmap.errors import InputError
-from foldmap.report.style import INK, new_figure, styled, to_png
+from foldmap.report.style import FOUND, MISSED, bare, legend_on_picture, new_figure, styled, to_png
 from foldmap.types import AnyArray
 
-FOUND, MISSED = "#39d353", "#ffb454"
 _MOST_LINES = 120
 
 
 def photo_points(image: AnyArray, found_px: AnyArray, missed_px: AnyArray | None = None, title: str = "") -> bytes:
-    """Draw where a map's points were found in a photo.
+    """Draw where a map's points were found in a photo, uint8 (H, W) or (H, W, 3).
 
-    Args:
-        image: uint8 (H, W) or (H, W, 3).
-        found_px: (N, 2) keypoints that points were found at, COLMAP pixels (the first pixel's centre is 0.5, 0.5).
-        missed_px: (M, 2) where the other points in view should be, or None.
-        title: headline.
-
-    Raises:
-        InputError: the image has no pixels.
+    Given are the keypoints (N, 2) that points were found at, in COLMAP pixels (first centre at 0.5, 0.5), and
+    where the other points in view should be, (M, 2). `InputError` where the image has no pixels.
     """
     height, width = _size(image)
     with styled():
@@ -33,21 +28,12 @@ def photo_points(image: AnyArray, found_px: AnyArray, missed_px: AnyArray | None
         _show(axes, image, 0.0)
         if missed_px is not None and len(missed_px):
             axes.plot(*np.asarray(missed_px).T, ".", color=MISSED, markersize=2.5, label=f"{len(missed_px)} not found")
-        axes.plot(
-            *np.asarray(found_px).reshape(-1, 2).T,
-            "o",
-            color=FOUND,
-            markersize=4.5,
-            markerfacecolor="none",
-            markeredgewidth=1.1,
-            label=f"{len(found_px)} of the map's points found",
-        )
+        look: dict[str, Any] = {"color": FOUND, "markersize": 4.5, "markerfacecolor": "none", "markeredgewidth": 1.1}
+        label = f"{len(found_px)} of the map's points found"
+        axes.plot(*np.asarray(found_px).reshape(-1, 2).T, "o", label=label, **look)
         axes.set(xlim=(0, width), ylim=(height, 0))
         axes.set_title(title, fontsize=10, fontweight="normal")
-        legend = axes.legend(loc="lower left", fontsize=8, frameon=True)
-        legend.get_frame().set(facecolor=INK, edgecolor="none", alpha=0.75)
-        for text in legend.get_texts():
-            text.set_color("white")
+        legend_on_picture(axes, fontsize=8)
         return to_png(figure)
 
 
@@ -107,6 +93,5 @@ def _size(image: AnyArray) -> tuple[int, int]:
 def _show(axes: Axes, image: AnyArray, left: float) -> None:
     height, width = image.shape[:2]
     axes.imshow(image, cmap="gray", vmin=0, vmax=255, extent=(left, left + width, height, 0), interpolation="nearest")
-    axes.set(xticks=[], yticks=[])
-    axes.grid(visible=False)
+    bare(axes)
     axes.spines[:].set_visible(False)

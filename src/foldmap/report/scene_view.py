@@ -14,16 +14,7 @@ def scene_png(points_world: DoubleArray, colours: AnyArray, centres_world: Doubl
     """Draw a scene onto the plane in which the cameras and points spread most.
 
     The world of a scene built from photos has no up; the plane of the two longest axes of the points is what one would
-    call its plan for most scenes.
-
-    Args:
-        points_world: float64 (P, 3).
-        colours: uint8 (P, 3) RGB of the points.
-        centres_world: float64 (I, 3).
-        metric: whether world units are metres.
-
-    Returns:
-        PNG bytes, the same for the same scene.
+    call its plan for most scenes. Colours are RGB uint8 (P, 3); ``metric``: world units are metres.
     """
     step = max(1, len(points_world) // _MOST_POINTS)
     points, colours = points_world[::step], colours[::step]
@@ -40,8 +31,7 @@ def scene_png(points_world: DoubleArray, colours: AnyArray, centres_world: Doubl
         plot.scatter(cameras[:, 0], cameras[:, 1], s=14, color=ACCENT, edgecolor=INK, linewidth=0.4, label="photos")
         plot.set_aspect("equal")
         unit = "m" if metric else "world units"
-        plot.set_xlabel(f"along the longest axis, {unit}")
-        plot.set_ylabel(f"across, {unit}")
+        plot.set(xlabel=f"along the longest axis, {unit}", ylabel=f"across, {unit}")
         plot.set_title(f"{len(points_world):,} points, {len(centres_world):,} photos")
         plot.legend(loc="upper right")
         return to_png(figure)

@@ -34,9 +34,6 @@ def street_map(
         estimate: what was answered; a pose with its ellipse of two standard deviations, else the guess, crossed.
         title: headline.
 
-    Returns:
-        PNG.
-
     Raises:
         InputError: no places, or a belief of another length or with values that are not finite.
     """

@@ -10,7 +10,18 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 
 from foldmap.errors import InputError
-from foldmap.report.style import ACCENT, INK, MARKERS, QUIET, SERIES, new_figure, styled, to_png, to_svg
+from foldmap.report.style import (
+    ACCENT,
+    INK,
+    MARKERS,
+    QUIET,
+    SERIES,
+    legend_beside,
+    new_figure,
+    styled,
+    to_png,
+    to_svg,
+)
 from foldmap.street.changes.detect import ADDED, MOVED, REMOVED, Change
 from foldmap.street.graph.window import Window
 from foldmap.street.source import LINK, LaneGraph
@@ -28,25 +39,20 @@ class WindowRow:
         title: left of the row.
         pictures: title and uint8 (H, W, 3) of each; row 0 is ahead where it is seen from above.
         graphs: title and lane graph in the ego frame of each.
+        truth: drawn pale below each graph, or None.
     """
 
     title: str
     pictures: Sequence[tuple[str, ByteArray]]
     graphs: Sequence[tuple[str, LaneGraph]]
+    truth: LaneGraph | None = None
 
 
 def window_rows(rows: Sequence[WindowRow], window: Window) -> bytes:
-    """Draw places below each other: what was seen, then lane graphs, ahead is up; colours are headings.
-
-    Args:
-        rows: all with the same number of pictures and graphs.
-        window: of the graphs.
-
-    Returns:
-        PNG.
+    """Draw places below each other: what was seen, then lane graphs, ahead is up; colours are headings. PNG.
 
     Raises:
-        InputError: no rows, or rows of different lengths.
+        InputError: no rows, or rows of different numbers of pictures or graphs.
     """
     if not rows or len({(len(row.pictures), len(row.graphs)) for row in rows}) != 1:
         raise InputError("rows of windows with different numbers of pictures", "give at least one, all alike")
@@ -65,7 +71,7 @@ def window_rows(rows: Sequence[WindowRow], window: Window) -> bytes:
                 axes.set_anchor("W")
                 axes.set_title(title, fontsize=8.5)
             for axes, (title, graph) in zip(cells[len(row.pictures) :], row.graphs, strict=True):
-                draw_window(axes, graph, window)
+                _draw_window(axes, graph, window, row.truth)
                 axes.set_title(title, fontsize=8.5)
             cells[0].annotate(
                 row.title, (0, 0.5), (-6, 0), "axes fraction", "offset points", rotation=90, ha="right", va="center",
@@ -76,14 +82,15 @@ def window_rows(rows: Sequence[WindowRow], window: Window) -> bytes:
         return to_png(figure)
 
 
-def draw_window(axes: Axes, graph: LaneGraph, window: Window) -> None:
+def _draw_window(axes: Axes, graph: LaneGraph, window: Window, truth: LaneGraph | None) -> None:
     """Draw a lane graph in the ego frame, ahead up and left on the left; links are thin, the ego is a triangle."""
-    ends = graph.vertices_m[graph.edges] if len(graph.edges) else np.zeros((0, 2, 2))
-    step = ends[:, 1] - ends[:, 0]
-    lines = np.stack([-ends[..., 1], ends[..., 0]], -1)
+    if truth is not None and truth is not graph:
+        axes.add_collection(LineCollection(list(_lines(truth)), colors=QUIET, linewidths=4.0, alpha=0.35))
+    lines = _lines(graph)
+    step = lines[:, 1] - lines[:, 0]
     link = graph.kind == LINK
     for some, width in ((link, 0.9), (~link, 1.8)):
-        heading = np.arctan2(step[some, 1], step[some, 0])
+        heading = np.arctan2(-step[some, 0], step[some, 1])
         axes.add_collection(
             LineCollection(
                 list(lines[some]), array=heading, cmap="hsv", clim=(-np.pi, np.pi), linewidths=width, capstyle="round"
@@ -96,21 +103,18 @@ def draw_window(axes: Axes, graph: LaneGraph, window: Window) -> None:
         spine.set_visible(True)
 
 
+def _lines(graph: LaneGraph) -> DoubleArray:
+    """Both ends of each edge on the picture, (E, 2, 2): ahead is up, left on the left."""
+    ends = graph.vertices_m[graph.edges] if len(graph.edges) else np.zeros((0, 2, 2))
+    return np.stack([-ends[..., 1], ends[..., 0]], -1)
+
+
 def change_map(
     image: ByteArray, west_m: float, north_m: float, resolution_m: float, changes: Sequence[Change], before: LaneGraph
 ) -> bytes:
     """Draw found changes on the ground: green was added, red removed, amber moved; the old map is thin and white.
 
-    Args:
-        image: uint8 (H, W, 3), from above, row 0 north.
-        west_m: its edge in the map's frame.
-        north_m: its edge in the map's frame.
-        resolution_m: of a pixel.
-        changes: that were found.
-        before: the map as it was.
-
-    Returns:
-        PNG.
+    The image, uint8 (H, W, 3), is from above with row 0 north; its edges are in the map's frame. PNG.
     """
     height, width = image.shape[0] * resolution_m, image.shape[1] * resolution_m
     with styled():
@@ -140,14 +144,7 @@ def error_line(
 ) -> bytes:
     """Plot errors along a drive on a logarithmic axis; filled marks are answers, hollow ones guesses without a pose.
 
-    Args:
-        distance_m: float64 (N,), driven.
-        errors_m: name -> float64 (N,).
-        sure: name -> bool (N,), where a pose was answered.
-        title: headline.
-
-    Returns:
-        SVG.
+    Errors (N,) and whether a pose was answered, bool (N,), by name; distances (N,) are driven. SVG.
     """
     with styled():
         figure = new_figure(7.2, 3.2)
@@ -165,5 +162,5 @@ def error_line(
         axes.axhline(5.0, color=QUIET, linewidth=0.8, linestyle="--")
         axes.set_yscale("log")
         axes.set(xlabel="driven [m]", ylabel="error [m]", title=title)
-        axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=8.5)
+        legend_beside(axes)
         return to_svg(figure)

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.colors import to_rgb
 
 from foldmap.errors import InputError
-from foldmap.report.style import ACCENT, INK, QUIET, new_figure, styled, to_png
+from foldmap.report.style import ACCENT, INK, QUIET, bare, legend_on_picture, new_figure, styled, to_png
 from foldmap.types import AnyArray, BoolArray, ByteArray, FloatArray
 
 _UNOBSERVED = np.array([232, 236, 240], np.uint8)
@@ -45,19 +45,15 @@ class Panel:
     note: str = ""
 
 
-def intensity_image(intensity: FloatArray, observed: BoolArray | None = None, gamma: float = 0.8) -> ByteArray:
-    """Stretch intensities to grey between their 1st and 99.5th percentiles; unobserved ground is pale.
-
-    Returns:
-        uint8 (H, W, 3).
-    """
+def intensity_image(intensity: FloatArray, observed: BoolArray | None = None) -> ByteArray:
+    """Stretch intensities to grey between their 1st and 99.5th percentiles, uint8 (H, W, 3); unobserved is pale."""
     values = np.asarray(intensity, np.float64)
     seen = np.isfinite(values) if observed is None else np.asarray(observed, bool)
     image = np.empty((*values.shape, 3), np.uint8)
     image[:] = _UNOBSERVED
     if seen.any():
         low, high = np.percentile(values[seen], (1.0, 99.5))
-        grey = np.clip((values[seen] - low) / max(high - low, 1e-12), 0, 1) ** gamma
+        grey = np.clip((values[seen] - low) / max(high - low, 1e-12), 0, 1) ** 0.8
         image[seen] = np.rint(255 * grey).astype(np.uint8)[:, None]
     return image
 
@@ -71,11 +67,7 @@ def _bytes(colour: AnyArray) -> ByteArray:
 def embedding_image(embedding_CHW: AnyArray) -> ByteArray:
     """Show an embedding by its three principal components as red, green and blue; one channel as a diverging map.
 
-    Returns:
-        uint8 (H, W, 3).
-
-    Raises:
-        InputError: it is not (C, H, W), or not finite.
+    Gives uint8 (H, W, 3); `InputError` for what is not (C, H, W), or not finite.
     """
     values = np.asarray(embedding_CHW, np.float64)
     if values.ndim != 3 or values.size == 0 or not np.isfinite(values).all():
@@ -136,15 +128,7 @@ def heatmap(
 
 
 def strip(panels: Sequence[Panel | tuple[str, AnyArray]], height_in: float = 2.3) -> bytes:
-    """Lay pictures side by side at equal height with their titles.
-
-    Args:
-        panels: panels, or (title, image) pairs.
-        height_in: of the pictures, in inches at 110 dots per inch.
-
-    Raises:
-        InputError: there are none, or one has no pixels.
-    """
+    """Lay panels, or (title, image) pairs, side by side at equal height, in inches at 110 dots per inch."""
     shown = [panel if isinstance(panel, Panel) else Panel(*panel) for panel in panels]
     if not shown or any(np.asarray(p.image).size == 0 for p in shown):
         raise InputError("a strip needs pictures with pixels", "give (title, image) pairs")
@@ -159,46 +143,26 @@ def strip(panels: Sequence[Panel | tuple[str, AnyArray]], height_in: float = 2.3
             axes.imshow(image, cmap="gray", interpolation=kind)
             axes.set_title(panel.title, fontsize=9, fontweight="normal", loc="left", pad=4)
             axes.set_xlabel(panel.note, fontsize=8, color=INK)
-            axes.set(xticks=[], yticks=[])
-            axes.grid(visible=False)
+            bare(axes)
             for mark in panel.marks:
-                hollow = {"markerfacecolor": "none"} if mark.symbol == "o" else {}
-                axes.plot(
-                    mark.col,
-                    mark.row,
-                    mark.symbol,
-                    color=mark.colour,
-                    markersize=10,
-                    markeredgewidth=1.8,
-                    label=mark.label,
-                    linestyle="none",
-                    **hollow,
-                )
+                face = "none" if mark.symbol == "o" else mark.colour
+                look = {"color": mark.colour, "markersize": 10, "markeredgewidth": 1.8, "markerfacecolor": face}
+                axes.plot(mark.col, mark.row, mark.symbol, label=mark.label, linestyle="none", **look)
             if panel.marks:
-                legend = axes.legend(loc="lower left", fontsize=7, handletextpad=0.2, borderaxespad=0.2, frameon=True)
-                legend.get_frame().set(facecolor=INK, edgecolor="none", alpha=0.7)
-                for text in legend.get_texts():
-                    text.set_color("white")
+                legend_on_picture(axes, fontsize=7, handletextpad=0.2, borderaxespad=0.2)
         return to_png(figure)
 
 
-def code_mosaic(codes_CHW: AnyArray, columns: int | None = None, title: str = "") -> bytes:
-    """Lay the binary channels of a code out in a mosaic (figure 13); unused channels are greyed out.
+def code_mosaic(codes_CHW: AnyArray, title: str = "") -> bytes:
+    """Lay the binary channels of a code (C, H, W) out in a mosaic (figure 13); unused channels are greyed out.
 
-    Args:
-        codes_CHW: (C, H, W), nonzero where a bit is set.
-        columns: of the mosaic; about square where None.
-        title: headline; the numbers of channels and of used ones are added.
-
-    Raises:
-        InputError: it is not (C, H, W).
+    The headline says how many channels there are, and how many are used. `InputError` for another shape.
     """
     bits = np.asarray(codes_CHW) != 0
     if bits.ndim != 3 or bits.size == 0:
         raise InputError(f"codes of shape {bits.shape} cannot be shown", "give (C, H, W)")
     channels, height, width = bits.shape
-    if columns is None:
-        columns = max(1, min(channels, round(math.sqrt(channels * height / width * 1.6))))
+    columns = max(1, min(channels, round(math.sqrt(channels * height / width * 1.6))))
     rows, gap = -(-channels // columns), max(1, round(0.03 * max(height, width)))
     canvas = np.full((rows * (height + gap) + gap, columns * (width + gap) + gap, 3), 255, np.uint8)
     ink = _bytes(np.array(to_rgb(INK)))
@@ -215,8 +179,7 @@ def code_mosaic(codes_CHW: AnyArray, columns: int | None = None, title: str = ""
         figure = new_figure(9.0, 9.0 * canvas.shape[0] / canvas.shape[1] + 0.35)
         axes = figure.subplots()
         axes.imshow(canvas, interpolation="antialiased")
-        axes.set_title(
-            f"{head}{channels} channels, {used} used, {100 * bits.mean():.1f} % of the bits set", fontsize=10
-        )
+        share = f"{100 * bits.mean():.1f} % of the bits set"
+        axes.set_title(f"{head}{channels} channels, {used} used, {share}", fontsize=10)
         axes.set_axis_off()
         return to_png(figure)

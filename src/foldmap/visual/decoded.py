@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 
-from foldmap.types import DoubleArray, FloatArray
+from foldmap.types import BoolArray, DoubleArray, FloatArray, IntArray
 from foldmap.visual.match.likeness import USUAL, least_similarity
 from foldmap.visual.match.matching import DescriptorIndex
-from foldmap.visual.match.sights import Sights
 from foldmap.visual.match.view import View
 from foldmap.visual.scene.average import track_means
 from foldmap.visual.source import Query, SceneModel
+
+
+@dataclass(frozen=True)
+class ImageVisibility:
+    """Some images of a map, int64 (I,), best first, and the points they see: a ``column`` of ``visible``, bool (P, V).
+
+    Images in sequence share one column in a folded map, so a point may be said to be seen by an image that stands
+    beside one that saw it: project it to know.
+    """
+
+    images: IntArray
+    visible: BoolArray
+    column: IntArray
+
+    def __iter__(self) -> Iterator[tuple[int, IntArray]]:
+        """Number of each image, and its points: int64, ascending."""
+        for image, column in zip(self.images.tolist(), self.column.tolist(), strict=True):
+            yield image, np.flatnonzero(self.visible[:, column])
 
 
 @dataclass(frozen=True)
@@ -25,7 +42,7 @@ class MapPoints:
         points_world: float64 (P, 3).
         descriptors: float32 (P, D), unit rows, decoded.
         images: map images that retrieval chose these points by; 0 where they are the whole map.
-        sights: those images and what they see; None where the points are the whole map.
+        visibility: those images and what they see; None where the points are the whole map.
         similarity: least cosine of a keypoint and a point that are one, see `foldmap.visual.match.likeness`.
         index: the descriptors ready to be searched.
     """
@@ -33,7 +50,7 @@ class MapPoints:
     points_world: DoubleArray
     descriptors: FloatArray
     images: int = 0
-    sights: Sights | None = None
+    visibility: ImageVisibility | None = None
     similarity: float = USUAL
     index: DescriptorIndex = field(init=False, repr=False, compare=False)
 
@@ -66,20 +83,10 @@ class UnfoldedMap:
     """A scene as it was built: every point, the mean descriptor of its track, nothing quantized."""
 
     def __init__(self, scene: SceneModel) -> None:
-        self._feature = scene.feature
         means = track_means(scene)
+        self.feature, self.dimension = scene.feature, means.shape[1]
         similarity = least_similarity(scene, np.arange(len(means), dtype=np.int64), means)
         self._points = MapPoints(scene.points_world, means, similarity=similarity)
-
-    @property
-    def feature(self) -> str:
-        """Which extractor made its descriptors."""
-        return self._feature
-
-    @property
-    def dimension(self) -> int:
-        """Length of a descriptor."""
-        return int(self._points.descriptors.shape[1])
 
     def around(self, queries: Sequence[Query], views: Sequence[View]) -> MapPoints:
         """The whole map."""

@@ -18,7 +18,7 @@ from foldmap.types import BoolArray, DoubleArray, FloatArray, IntArray
 from foldmap.visual.codes.codecs import DescriptorCodec
 from foldmap.visual.codes.points_codec import tolerance_from_views
 from foldmap.visual.codes.poses_codec import MapImages, encode_images
-from foldmap.visual.codes.visibility_codec import MAX_DECISIONS, group_images, visibility_matrix
+from foldmap.visual.codes.visibility_codec import MAX_DECISIONS, visibility_matrix
 from foldmap.visual.match.guided import thinned
 from foldmap.visual.match.likeness import least_similarity
 from foldmap.visual.retrieval.image_index import SMALL_MAP, FoldedRetrieval, fold_retrieval
@@ -181,9 +181,8 @@ def _check(scene: SceneModel, means: FloatArray, plan: VisualPlan) -> None:
 
 def seen_by_groups(scene: SceneModel, group: int) -> BoolArray:
     """Which groups of so many images in sequence see which points, bool (P, groups)."""
-    images = len(scene.image_names)
-    visible = visibility_matrix(scene.tracks.point, scene.tracks.image, (len(scene.points_world), images))
-    return group_images(visible, np.arange(images) // group)
+    shape = (len(scene.points_world), -(-len(scene.image_names) // group))
+    return visibility_matrix(scene.tracks.point, scene.tracks.image // group, shape)
 
 
 def similarity_of(scene: SceneModel, means: FloatArray, codec: DescriptorCodec) -> float:

@@ -10,6 +10,7 @@ import numpy as np
 
 from foldmap.errors import MapInputError
 from foldmap.geometry.camera import Camera
+from foldmap.geometry.quaternion import centres_of
 from foldmap.types import AnyArray, DoubleArray, FloatArray, IntArray
 
 
@@ -93,37 +94,32 @@ class SceneModel:
         _finite("points_world", self.points_world)
         _finite("camera_SE3_world", self.camera_SE3_world)
         _finite("tracks.xy_px", self.tracks.xy_px)
-        described = self.tracks.descriptors
-        if described is not None:
-            if described.ndim != 2 or len(described) != rows or described.shape[1] == 0:
-                raise MapInputError(
-                    f"descriptors have shape {described.shape} for {rows} observations", "give one a row"
-                )
-            if described.dtype not in (np.uint8, np.float16, np.float32):
-                raise MapInputError(f"descriptors are {described.dtype}", "give uint8, float16 or float32")
-            if described.dtype != np.uint8:
-                _finite("descriptors", described)
+        if self.tracks.descriptors is not None:
+            _described(self.tracks.descriptors, rows, "observation")
+            if self.tracks.descriptors.shape[1] == 0:
+                raise MapInputError("descriptors have no numbers", "extract features again")
         if self.global_descriptors is not None:
             if self.global_descriptors.ndim != 2 or len(self.global_descriptors) != images:
-                raise MapInputError(
-                    f"global descriptors have shape {self.global_descriptors.shape} for {images} images",
-                    "give one an image",
-                )
+                shape = self.global_descriptors.shape
+                raise MapInputError(f"global descriptors have shape {shape} for {images} images", "give one an image")
             _finite("global descriptors", self.global_descriptors)
 
     @property
     def track_first(self) -> IntArray:
         """int64 (P + 1,): observations of point p are rows ``track_first[p]`` to ``track_first[p + 1]``."""
-        counts = np.bincount(self.tracks.point, minlength=len(self.points_world))
-        first: IntArray = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-        return first
+        return np.searchsorted(self.tracks.point, np.arange(len(self.points_world) + 1)).astype(np.int64)
+
+    @property
+    def described(self) -> AnyArray:
+        """The descriptors of `tracks`; `MapInputError` where features were not joined to the scene."""
+        if self.tracks.descriptors is None:
+            raise MapInputError("the scene has no descriptors", "give its features: features.h5, or a database")
+        return self.tracks.descriptors
 
     @property
     def centres_world(self) -> DoubleArray:
         """Where the images were taken, float64 (I, 3)."""
-        rotation, shift = self.camera_SE3_world[:, :3, :3], self.camera_SE3_world[:, :3, 3]
-        centres: DoubleArray = -np.einsum("iba,ib->ia", rotation, shift)
-        return centres
+        return centres_of(self.camera_SE3_world)
 
     @property
     def radius_world(self) -> float:
@@ -138,11 +134,7 @@ class SceneModel:
         return self.cameras[int(self.image_camera[image])]
 
     def keep_points(self, kept: AnyArray) -> SceneModel:
-        """The scene with some of its points only, in their order.
-
-        Args:
-            kept: bool (P,) or ascending indices.
-        """
+        """The scene with some of its points only, in their order: bool (P,) or indices."""
         mask = np.zeros(len(self.points_world), bool)
         mask[kept] = True
         renumber = np.cumsum(mask) - 1
@@ -153,34 +145,28 @@ class SceneModel:
     def without_images(self, names: Sequence[str], min_observations: int = 3) -> SceneModel:
         """The scene as if some images had never been taken, for honest tests.
 
-        Their observations leave every track, then points with fewer than ``min_observations`` leave.
-
-        Raises:
-            MapInputError: a name is no image of the scene, or no point is left.
+        Their observations leave every track, then points with fewer than ``min_observations`` leave. `MapInputError`
+        where a name is no image of the scene, or no point is left.
         """
         gone = set(names)
         unknown = gone - set(self.image_names)
         if unknown:
             raise MapInputError(f"the scene has no image {min(unknown)!r}", "check the list of names")
         stay = np.array([name not in gone for name in self.image_names], dtype=bool)
-        renumber = (np.cumsum(stay) - 1).astype(np.int64)
-        tracks = self.tracks.take(stay[self.tracks.image])
-        counts = np.bincount(tracks.point, minlength=len(self.points_world))
-        seen = counts >= min_observations
+        rows = stay[self.tracks.image]
+        seen = np.bincount(self.tracks.point[rows], minlength=len(self.points_world)) >= min_observations
         if not seen.any():
             raise MapInputError(f"no point is left with {min_observations} observations", "take fewer images away")
-        tracks = tracks.take(seen[tracks.point])
-        point = (np.cumsum(seen) - 1)[tracks.point].astype(np.int64)
-        return SceneModel(
-            cameras=self.cameras,
+        tracks = self.tracks.take(rows & seen[self.tracks.point])
+        point, image = ((np.cumsum(mask) - 1).astype(np.int64) for mask in (seen, stay))
+        return replace(
+            self,
             image_names=tuple(name for name in self.image_names if name not in gone),
             image_camera=self.image_camera[stay],
             camera_SE3_world=self.camera_SE3_world[stay],
             points_world=self.points_world[seen],
-            tracks=Tracks(point, renumber[tracks.image], tracks.xy_px, tracks.descriptors),
-            feature=self.feature,
+            tracks=replace(tracks, point=point[tracks.point], image=image[tracks.image]),
             global_descriptors=None if self.global_descriptors is None else self.global_descriptors[stay],
-            metric=self.metric,
         )
 
 
@@ -197,25 +183,18 @@ class FeatureSource(Protocol):
         ...
 
     def load(self, name: str) -> Features:
-        """Read one image's features.
-
-        Raises:
-            MapInputError: there are none of that image, or they are damaged.
-        """
+        """Read one image's features; `MapInputError` where there are none of it, or damaged ones."""
         ...
 
 
 @dataclass(frozen=True)
 class Features:
-    """Local features of one image.
+    """Local features of one image; `MapInputError` where shapes disagree or values are not finite.
 
     Attributes:
         xy_px: float32 (N, 2) keypoints, COLMAP pixels.
         descriptors: (N, D) uint8, float16 or float32.
         scores: float32 (N,) of the detector, higher is better (SIFT: the keypoint's scale in px), or None.
-
-    Raises:
-        MapInputError: shapes disagree or values are not finite.
     """
 
     xy_px: FloatArray
@@ -225,13 +204,8 @@ class Features:
     def __post_init__(self) -> None:
         count = len(self.xy_px)
         _shape("keypoints", self.xy_px, (count, 2))
-        if self.descriptors.ndim != 2 or len(self.descriptors) != count:
-            raise MapInputError(f"{self.descriptors.shape} descriptors, {count} keypoints", "give one a keypoint")
         _finite("keypoints", self.xy_px)
-        if self.descriptors.dtype not in (np.uint8, np.float16, np.float32):
-            raise MapInputError(f"descriptors are {self.descriptors.dtype}", "give uint8, float16 or float32")
-        if self.descriptors.dtype != np.uint8:
-            _finite("descriptors", self.descriptors)
+        _described(self.descriptors, count, "keypoint")
         if self.scores is not None:
             _shape("scores", self.scores, (count,))
 
@@ -266,6 +240,15 @@ def unit_descriptors(descriptors: AnyArray) -> FloatArray:
 def _shape(what: str, array: AnyArray, shape: tuple[int, ...]) -> None:
     if array.shape != shape:
         raise MapInputError(f"{what} has shape {array.shape}, not {shape}", "check what made the scene")
+
+
+def _described(descriptors: AnyArray, count: int, of: str) -> None:
+    if descriptors.ndim != 2 or len(descriptors) != count:
+        raise MapInputError(f"descriptors have shape {descriptors.shape} for {count} {of}s", f"give one a {of}")
+    if descriptors.dtype not in (np.uint8, np.float16, np.float32):
+        raise MapInputError(f"descriptors are {descriptors.dtype}", "give uint8, float16 or float32")
+    if descriptors.dtype != np.uint8:
+        _finite("descriptors", descriptors)
 
 
 def _within(what: str, index: AnyArray, size: int, of: str) -> None:

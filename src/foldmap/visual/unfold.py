@@ -13,12 +13,11 @@ from foldmap.errors import LayerError, MapFormatError
 from foldmap.types import BoolArray, IntArray
 from foldmap.visual.codes.codecs import read_codec
 from foldmap.visual.codes.poses_codec import MapImages, decode_images
-from foldmap.visual.decoded import MapPoints
+from foldmap.visual.decoded import ImageVisibility, MapPoints
 from foldmap.visual.fold import CODEC_MODEL, GLOBALS_KEY, IMAGES_KEY, LAYER, TILES_KEY, VLAD_MODEL
 from foldmap.visual.match.likeness import USUAL
-from foldmap.visual.match.sights import Sights, interleaved
 from foldmap.visual.match.view import View
-from foldmap.visual.retrieval.image_index import RETRIEVED_IMAGES, Retriever
+from foldmap.visual.retrieval.image_index import RETRIEVED_IMAGES, Retriever, interleaved
 from foldmap.visual.source import Query
 from foldmap.visual.tile import PointTile, tile_parts, unpack_tile
 
@@ -97,7 +96,7 @@ class FoldedVisual:
         # a blank camera of a rig resembles nothing
         seeing = [query for query, view in zip(queries, views, strict=True) if len(view.xy_px)]
         each = max(1, self._most_images // max(len(seeing), 1))
-        return self.seen_by(interleaved([self.retriever().rank(query, each).images for query in seeing]))
+        return self.seen_by(interleaved([self.retriever().rank(query, each) for query in seeing]))
 
     def whole(self) -> MapPoints:
         """Every point of the map."""
@@ -117,8 +116,8 @@ class FoldedVisual:
             parts.append(PointTile(tile.points_world[seen], tile.descriptors[seen], None))
             visible.append(sees[seen])
         joined = np.concatenate(visible) if visible else np.zeros((0, len(groups)), bool)
-        sights = Sights(np.asarray(images, dtype=np.int64), joined, column.astype(np.int64))
-        return self._joined(parts, sights)
+        visibility = ImageVisibility(np.asarray(images, dtype=np.int64), joined, column.astype(np.int64))
+        return self._joined(parts, visibility)
 
     def tile(self, number: int) -> PointTile:
         """One tile, decoded; the last ones stay in memory."""
@@ -151,7 +150,7 @@ class FoldedVisual:
         """Finds the images that a query resembles."""
         if self._retriever is None:
             self._retriever = Retriever.stored(self._payload(GLOBALS_KEY), self._vlad)
-            if len(self._retriever.index) != self.image_count:
+            if len(self._retriever) != self.image_count:
                 raise MapFormatError("the map's global descriptors are not as many as its images", _CURE)
         return self._retriever
 
@@ -164,14 +163,14 @@ class FoldedVisual:
             self._sees = np.unpackbits(packed, count=cells).reshape(self.tiles, self.groups).astype(bool)
         return self._sees
 
-    def _joined(self, tiles: Sequence[PointTile], sights: Sights | None) -> MapPoints:
+    def _joined(self, tiles: Sequence[PointTile], visibility: ImageVisibility | None) -> MapPoints:
         none = PointTile(np.zeros((0, 3)), np.zeros((0, self._dimension), np.float32), None)
         tiles = tiles or [none]
         return MapPoints(
             np.concatenate([tile.points_world for tile in tiles]),
             np.concatenate([tile.descriptors for tile in tiles]),
-            0 if sights is None else len(sights),
-            sights,
+            0 if visibility is None else len(visibility.images),
+            visibility,
             self.similarity,
         )
 

@@ -118,6 +118,5 @@ def _plot(curve: Sequence[Candidate]) -> bytes | None:
         x_label="size of the file [kB] (log scale)",
         y_label="median error [% of the scene's radius]",
         title="What held-out images lose as the file gets smaller",
-        emphasis="",
         y_log=True,
     )

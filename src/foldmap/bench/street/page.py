@@ -19,7 +19,7 @@ from foldmap.bench.street.tables import TABLES
 from foldmap.bench.street.updates import Updates
 from foldmap.report.street_map import street_map
 from foldmap.report.street_plots import chamfer_plot, library_plot, recall_plot
-from foldmap.report.street_strips import StreetStrip, street_strips
+from foldmap.report.street_windows import WindowRow, window_rows
 from foldmap.street.images.ground import BirdsEye
 
 Rows = list[dict[str, Any]]
@@ -144,14 +144,15 @@ def best_and_worst(done: Retrieval) -> bytes:
     middle = max(0, len(order) // 2 - _EACH // 2)
     picked = {"best": order[:_EACH], "median": order[middle : middle + _EACH], "worst": order[-_EACH:]}
     eye = BirdsEye(done.window, _SHOWN_PX)
-    shown = ["foldmap", *(name for name in done.methods if name not in ("random", "foldmap"))][: 1 + _SHOWN_METHODS]
-    strips = []
+    shown = [name for name in done.methods if name not in ("random", "foldmap")]
+    rows = []
     for what, queries in picked.items():
         for query in dict.fromkeys(queries.tolist()):
             image, seen = eye(done.queries[query].observation)
             image = np.where(seen[..., None], image, np.array(_UNSEEN, np.uint8))
-            graphs = {"truth": done.truths[query]}
-            graphs |= {name: done.methods[name].answers.graphs[query] for name in shown}
-            value = done.methods["foldmap"].chamfer_m[query]
-            strips.append(StreetStrip(f"{what}: {value:.2f} m", image, graphs))
-    return street_strips(strips, done.window)
+            truth = done.truths[query]
+            graphs = [("truth", truth)]
+            graphs += [(n, done.methods[n].answers.graphs[query]) for n in ("foldmap", *shown)[: 1 + _SHOWN_METHODS]]
+            title = f"{what}: {done.methods['foldmap'].chamfer_m[query]:.2f} m"
+            rows.append(WindowRow(title, [("image", image)], graphs, truth))
+    return window_rows(rows, done.window)

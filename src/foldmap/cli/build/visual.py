@@ -141,7 +141,7 @@ def build_visual(
     from foldmap.formats.hloc.lists import read_pairs
     from foldmap.report.scene_view import scene_png
     from foldmap.visual.features.extract import open_extractor
-    from foldmap.visual.features.images import find_images
+    from foldmap.visual.features.photo_names import find_images
     from foldmap.visual.scene.build import build_scene, camera_from_text
 
     started_s = time.perf_counter()

@@ -90,7 +90,7 @@ def localize_street(
     """Filter along drive 2 from a GPS-like prior."""
     rng = np.random.default_rng([settings.seed, 4])
     resolution_m = folded.grid.resolution_m
-    localizer, driven = LidarLocalizer.open(folded), DemoDrive()
+    localizer, running, driven = LidarLocalizer.open(folded), None, DemoDrive()
     for index, (sweeps, poses) in enumerate(_observed(world, path, settings)):
         if index == settings.steps:
             break
@@ -107,6 +107,7 @@ def localize_street(
             motion = motion @ _drawn(rng, *(scale * length_m for scale in settings.odometry))
             driven.dead_reckoned.append(driven.dead_reckoned[-1] @ motion)
         began_s = time.perf_counter()
+        assert running is not None
         driven.estimates.append(running.step(observation, motion, 0.2 if index else 0.0))
         driven.seconds += time.perf_counter() - began_s
         driven.truth.append(truth)

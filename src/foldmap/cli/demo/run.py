@@ -50,7 +50,9 @@ def run_demo(folder: Path, bundle: Bundle, settings: DemoSettings) -> dict[str, 
         folded = FoldedLidar(file)
         with bar("Drive 2 localizes") as report:
             driven = localize_street(folded, world, street_path, settings, report)
-        _write_estimates(folder / "estimates.txt", driven)
+        steps = enumerate(driven.estimates)
+        localized = [LocalizedObservation(f"step {index}", f"{0.1 * index:.6f}", one) for index, one in steps]
+        write_estimates(folder / "estimates.txt", localized)
         save_settings(folder / "demo", "demo", {**asdict(settings), "model": bundle.name})
         summary: dict[str, Any] = {
             "observed_m2": round(observed_m2, 1),
@@ -104,11 +106,6 @@ def _street_model(what: str, update: bool = False) -> FieldEmbedding | None:
     except ModelError as error:
         say(f"{what} left out: {error.message} ({error.cure})")
         return None
-
-
-def _write_estimates(path: Path, driven: DemoDrive) -> None:
-    steps = enumerate(driven.estimates)
-    write_estimates(path, [LocalizedObservation(f"step {index}", f"{0.1 * index:.6f}", one) for index, one in steps])
 
 
 def _drive_summary(driven: DemoDrive) -> dict[str, Any]:

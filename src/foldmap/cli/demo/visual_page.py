@@ -11,7 +11,7 @@ from scipy.spatial import KDTree
 from foldmap.atlas import FoldFile
 from foldmap.cli.demo.visual import DemoPhotos
 from foldmap.report import Page
-from foldmap.report.camera_plan import camera_plan
+from foldmap.report.camera_figures import camera_plan
 from foldmap.report.photo_matches import photo_pair, photo_points
 from foldmap.types import DoubleArray, IntArray
 from foldmap.visual.decoded import MapPoints

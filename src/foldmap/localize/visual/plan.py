@@ -22,7 +22,8 @@ from foldmap.atlas.schema import PAGE_SIZE
 from foldmap.errors import BudgetError, ConfigError
 from foldmap.localize.visual.localizer import VisualLocalizer
 from foldmap.types import DoubleArray, FloatArray, IntArray
-from foldmap.visual.codes.basis import Basis, standard_basis
+from foldmap.visual.codes.basis import standard_basis
+from foldmap.visual.codes.basis_fit import fit_basis
 from foldmap.visual.codes.codecs import DescriptorCodec, Transform
 from foldmap.visual.fold import VisualPlan, fold_visual
 from foldmap.visual.scene.average import track_means
@@ -111,7 +112,7 @@ def transform_codecs(scene: SceneModel, means: FloatArray, steps: Sequence[float
     if basis is not None and basis.dimension == means.shape[1]:
         return [Transform(basis, step, standard=True) for step in steps]
     rank = min(_OWN_RANK, means.shape[1], max(1, len(means) - 1))
-    own = Basis.fit(means, rank, feature=scene.feature)
+    own = fit_basis(means, rank, feature=scene.feature)
     return [Transform(own, step, standard=False) for step in steps]
 
 

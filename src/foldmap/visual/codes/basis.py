@@ -1,14 +1,10 @@
 """The axes along which descriptors vary, as they are stored: shared by all maps of a feature, or a map's own.
 
-`standard_basis` ships with the package, learned from generated images only. To learn it again::
-
-    python -m benchmarks.descriptors.tracks -o pairs.npz
-    python -m foldmap.visual.codes.basis --descriptors pairs.npz --feature sift --name sift-1 -o sift-1.safetensors
+`standard_basis` ships with the package; `benchmarks.visual.standard_basis` learned it from generated images only.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 from dataclasses import dataclass, field
 from functools import cache, cached_property
@@ -45,7 +41,6 @@ class Basis:
         step_ratio: uint8 (R,), quantization step of each coefficient over the codec's step, in 1 / 64, at least 16.
         curvature: what the first coefficients tell of the others.
         feature: the extractor it is for.
-        name: what it is called.
 
     Raises:
         ModelError: other shapes or types, values out of range, axes that are not nearly orthonormal.
@@ -109,13 +104,6 @@ class Basis:
         coefficients: DoubleArray = (np.asarray(descriptors, np.float64) - self.centre) @ dual.T
         return coefficients
 
-    @classmethod
-    def fit(cls, descriptors: AnyArray, rank: int, *, products: int = 0, feature: str = "", name: str = "own") -> Basis:
-        """Principal axes of unit descriptors (N, D); see `basis_fit.fit`."""
-        from foldmap.visual.codes.basis_fit import fit
-
-        return fit(descriptors, rank, products=products, feature=feature, name=name)
-
     def to_bytes(self) -> bytes:
         """Safetensors; the same basis gives the same bytes."""
         curvature = self.curvature
@@ -136,11 +124,7 @@ class Basis:
 
     @classmethod
     def from_bytes(cls, payload: bytes) -> Basis:
-        """Rebuild, trusting nothing.
-
-        Raises:
-            ModelError: the bytes are no basis of this version.
-        """
+        """Rebuild, trusting nothing; `ModelError` where the bytes are no basis of this version."""
         if len(payload) > MAX_BYTES:
             raise ModelError(f"a basis of {len(payload)} bytes is too large", _CURE)
         try:
@@ -176,11 +160,7 @@ def standard_basis(feature: str) -> Basis | None:
 
 @cache
 def basis_named(name: str) -> Basis:
-    """A shipped basis by its name, for maps that say which one they were folded with.
-
-    Raises:
-        ModelError: there is none of that name.
-    """
+    """A shipped basis by its name; `ModelError` where there is none."""
     if name not in _STANDARD.values():
         raise ModelError(f"no basis is called {name!r}", "update foldmap, or use a map with a basis of its own")
     path = Path(str(resources.files("foldmap.visual"))) / "weights" / f"{name}.safetensors"
@@ -209,25 +189,3 @@ def _read_info(payload: bytes) -> dict[str, Any]:
     if not isinstance(info, dict) or info.get("format") != FORMAT:
         raise ModelError("the basis is of another format", "update foldmap")
     return info
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """Learn a basis from observed descriptors with the track of each."""
-    from foldmap.visual.codes.basis_fit import read_track_means
-
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--descriptors", type=Path, required=True, help="npz: descriptors (N, D), track (N,)")
-    parser.add_argument("--feature", default="sift")
-    parser.add_argument("--name", default="sift-1")
-    parser.add_argument("--rank", type=int, default=64)
-    parser.add_argument("--products", type=int, default=16)
-    parser.add_argument("-o", dest="output", type=Path, required=True)
-    options = parser.parse_args(arguments)
-    means = read_track_means(options.descriptors)
-    basis = Basis.fit(means, options.rank, products=options.products, feature=options.feature, name=options.name)
-    options.output.write_bytes(basis.to_bytes())
-    print(f"{options.output}: {len(basis.to_bytes())} bytes from {len(means)} tracks")
-
-
-if __name__ == "__main__":
-    main()

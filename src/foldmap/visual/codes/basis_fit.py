@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
 from foldmap.errors import ConfigError, MapInputError
-from foldmap.types import AnyArray, DoubleArray, FloatArray, IntArray
+from foldmap.types import AnyArray, DoubleArray
 from foldmap.visual.codes.basis import MIN_RATIO, RATIO_ONE, Basis
 from foldmap.visual.codes.coefficient_coder import MAX_PRODUCTS, MAX_RANK, UNIT, Curvature, triangle
-from foldmap.visual.codes.transform import TransformCodec
-from foldmap.visual.source import unit_descriptors
+from foldmap.visual.codes.transform import Transform
 
-MIN_TRACK = 3
-"""Observations of a track whose mean counts."""
-FIT_STEP = 0.1
+_FIT_STEP = 0.1
 _START_STEPS = (0.18, 0.13, 0.1, 0.075, 0.055)
 _START_ROUNDS = 2
 _RIDGE = 1e-3
@@ -27,16 +22,11 @@ _RATIO_POWER = -0.3
 _RATIO_FLOOR = 0.01
 
 
-def fit(descriptors: AnyArray, rank: int, *, products: int = 0, feature: str = "", name: str = "own") -> Basis:
-    """Learn a basis.
+def fit_basis(descriptors: AnyArray, rank: int, *, products: int = 0, feature: str = "", name: str = "own") -> Basis:
+    """Learn a basis of ``rank`` axes, at most D, from unit descriptors (N, D), one a point: the means of tracks.
 
-    Args:
-        descriptors: (N, D), unit rows, one a point (means of tracks).
-        rank: R, axes to keep, at most D.
-        products: m, how many first coefficients predict the others; m (m + 1) / 2 x R more bytes. Also learns the
-            coder's start then.
-        feature: the extractor that made the descriptors.
-        name: what the basis is called.
+    The first coefficients, so many as ``products`` m, predict the others: m (m + 1) / 2 x R more bytes. The coder's
+    start is learned then, too.
 
     Raises:
         MapInputError: fewer than two descriptors, or values that are not finite.
@@ -56,37 +46,10 @@ def fit(descriptors: AnyArray, rank: int, *, products: int = 0, feature: str = "
         return basis
     basis = replace(basis, curvature=_bend(basis, rows, products))
     for step in _START_STEPS * _START_ROUNDS:
-        codec = TransformCodec(basis, step)
+        codec = Transform(basis, step)
         shift = codec.coder.learned_shift(codec.quantize(rows))
         basis = replace(basis, curvature=replace(basis.curvature, shift=shift))
     return basis
-
-
-def track_means(descriptors: AnyArray, track: IntArray, min_rows: int = MIN_TRACK) -> FloatArray:
-    """Unit means float32 (T, D) of each track's unit descriptors; tracks with fewer rows, or negative, are left out."""
-    order = np.argsort(track, kind="stable")
-    order = order[track[order] >= 0]
-    _, first, count = np.unique(track[order], return_index=True, return_counts=True)
-    if not len(first):
-        return np.zeros((0, descriptors.shape[1]), np.float32)
-    total = np.add.reduceat(unit_descriptors(descriptors[order]), first, axis=0)
-    return unit_descriptors(total[count >= min_rows])
-
-
-def read_track_means(path: Path) -> FloatArray:
-    """`track_means` of an npz with descriptors (N, D) and track (N,).
-
-    Raises:
-        MapInputError: not such a file.
-    """
-    try:
-        with np.load(path, allow_pickle=False) as held:
-            descriptors, track = held["descriptors"], held["track"]
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
-        raise MapInputError(f"{path} cannot be read: {error}", "give an npz with descriptors and track") from error
-    if descriptors.ndim != 2 or track.shape != (len(descriptors),) or track.dtype.kind != "i":
-        raise MapInputError(f"{path} holds descriptors {descriptors.shape} and tracks {track.shape}", "give one a row")
-    return track_means(descriptors, track)
 
 
 def _axes(rows: DoubleArray, rank: int) -> Basis:
@@ -116,7 +79,7 @@ def _bend(basis: Basis, rows: DoubleArray, products: int) -> Curvature:
 
     The products are of quantized coefficients, as a decoder has them.
     """
-    codec = TransformCodec(basis, FIT_STEP)
+    codec = Transform(basis, _FIT_STEP)
     target = basis.analyse(rows)
     known = (codec.quantize(rows) * codec.steps)[:, :products]
     known = np.pad(known, ((0, 0), (0, products - known.shape[1])))

@@ -8,13 +8,13 @@ from typing import Any, Protocol
 import numpy as np
 
 from foldmap.errors import ConfigError, LimitError, MapFormatError, ModelError
-from foldmap.types import AnyArray, ByteArray, FloatArray
+from foldmap.types import ByteArray, FloatArray
 from foldmap.visual.codes.basis import Basis, basis_named
-from foldmap.visual.codes.transform import MAX_VALUES, TransformCodec
+from foldmap.visual.codes.transform import MAX_VALUES, Transform
 from foldmap.visual.dpq.serialize import StoredLayer
 from foldmap.visual.source import unit_descriptors
 
-CODECS = ("transform", "pq", "dpqed", "raw")
+__all__ = ["DescriptorCodec", "Product", "Raw", "Transform", "raw_for", "read_codec"]
 
 
 class DescriptorCodec(Protocol):
@@ -22,7 +22,7 @@ class DescriptorCodec(Protocol):
 
     @property
     def name(self) -> str:
-        """One of `CODECS`."""
+        """One of "transform", "pq", "dpqed", "raw"."""
         ...
 
     @property
@@ -35,11 +35,7 @@ class DescriptorCodec(Protocol):
         ...
 
     def decode(self, payload: bytes, count: int) -> FloatArray:
-        """Decode float32 (count, D) unit rows.
-
-        Raises:
-            MapFormatError: bytes that `encode` does not write.
-        """
+        """Decode float32 (count, D) unit rows; `MapFormatError` for bytes that `encode` does not write."""
         ...
 
     def parameters(self) -> dict[str, Any]:
@@ -51,67 +47,23 @@ class DescriptorCodec(Protocol):
         ...
 
 
-class Transform:
-    """Quantized coefficients in a basis (`foldmap.visual.codes.transform`): the default."""
-
-    name = "transform"
-
-    def __init__(self, basis: Basis, step: float, *, standard: bool) -> None:
-        self._codec = TransformCodec(basis, step)
-        self._basis, self._standard = basis, standard
-
-    @property
-    def dimension(self) -> int:
-        """Length of a descriptor."""
-        return self._basis.dimension
-
-    @property
-    def step(self) -> float:
-        """Quantization step of the widest coefficient."""
-        return self._codec.step
-
-    def encode(self, descriptors: FloatArray) -> bytes:
-        """Code unit rows."""
-        return self._codec.encode(descriptors)
-
-    def decode(self, payload: bytes, count: int) -> FloatArray:
-        """Decode unit rows."""
-        return self._codec.decode(payload, count)
-
-    def parameters(self) -> dict[str, Any]:
-        """The basis by name, or that the file holds it, and the step."""
-        return {"codec": self.name, "step": self.step, "basis": self._basis.name if self._standard else "own"}
-
-    def model(self) -> bytes | None:
-        """The basis, unless it is one of the format's own."""
-        return None if self._standard else self._basis.to_bytes()
-
-
 class Product:
     """A byte or less for each part of a descriptor, with the codebooks, and the decoder if there is one, in the file.
 
     Args:
-        layer: codebooks and decoder.
+        layer: codebooks and decoder; or bytes of them, which are kept as they are.
         precision: of what the file stores: "half", "int8" or "int4". Codes are made by the numbers as stored.
         name: "pq" or "dpqed".
-        front: assigns codes where the layer was trained with a network before the codebooks; needed to encode only.
     """
 
-    def __init__(self, layer: StoredLayer, precision: str = "int8", name: str = "pq", front: Any = None) -> None:
-        self._bytes = layer.to_bytes(precision)
+    def __init__(self, layer: StoredLayer | bytes, precision: str = "int8", name: str = "pq") -> None:
+        self._bytes = layer if isinstance(layer, bytes) else layer.to_bytes(precision)
         self._layer = StoredLayer.from_bytes(self._bytes)
-        self._front, self.name = front, name
-
-    @property
-    def dimension(self) -> int:
-        """Length of a descriptor."""
-        return self._layer.shape.dimension
+        self.name, self.dimension = name, self._layer.shape.dimension
 
     def encode(self, descriptors: FloatArray) -> bytes:
         """Code unit rows: one byte a part, parts of one descriptor together."""
-        assign = self._layer.assign if self._front is None else self._front.assign
-        codes: ByteArray = np.ascontiguousarray(assign(descriptors), dtype=np.uint8)
-        return bytes(codes.tobytes())
+        return np.ascontiguousarray(self._layer.assign(descriptors), dtype=np.uint8).tobytes()
 
     def decode(self, payload: bytes, count: int) -> FloatArray:
         """Decode unit rows."""
@@ -130,32 +82,27 @@ class Product:
 
 
 class Raw:
-    """A byte a number: SIFT as COLMAP stores it; others by one scale."""
+    """A byte a number, ``low`` to ``high``: SIFT as COLMAP stores it; others by one scale."""
 
     name = "raw"
 
     def __init__(self, dimension: int, low: float = 0.0, high: float = 0.5) -> None:
         if not (dimension > 0 and np.isfinite([low, high]).all() and low < high):
             raise ConfigError(f"raw descriptors of {dimension} numbers from {low} to {high}", "give low < high")
-        self._dimension, self._low, self._high = dimension, float(low), float(high)
-
-    @property
-    def dimension(self) -> int:
-        """Length of a descriptor."""
-        return self._dimension
+        self.dimension, self._low, self._high = dimension, float(low), float(high)
 
     def encode(self, descriptors: FloatArray) -> bytes:
         """Code unit rows; numbers beyond the range are clipped."""
         share = (descriptors - self._low) / (self._high - self._low)
-        return bytes(np.clip(np.rint(share * 255.0), 0, 255).astype(np.uint8).tobytes())
+        return bytes(np.clip(np.rint(share * 255.0), 0, 255).astype(np.uint8))
 
     def decode(self, payload: bytes, count: int) -> FloatArray:
         """Decode unit rows."""
-        codes = _rows(payload, count, self._dimension)
+        codes = _rows(payload, count, self.dimension)
         return unit_descriptors(codes.astype(np.float32) * ((self._high - self._low) / 255.0) + self._low)
 
     def parameters(self) -> dict[str, Any]:
-        """Dimension and range."""
+        """The range."""
         return {"codec": self.name, "low": self._low, "high": self._high}
 
     def model(self) -> bytes | None:
@@ -170,12 +117,7 @@ def raw_for(descriptors: FloatArray) -> Raw:
 
 
 def read_codec(parameters: Mapping[str, Any], dimension: int, model: bytes | None) -> DescriptorCodec:
-    """The codec that a layer's parameters name.
-
-    Args:
-        parameters: of `DescriptorCodec.parameters`.
-        dimension: of the layer's descriptors.
-        model: what the file holds for it.
+    """The codec that a layer's parameters name, with the model that the file holds for it.
 
     Raises:
         MapFormatError: parameters that make no sense together.
@@ -199,17 +141,8 @@ def _named(parameters: Mapping[str, Any], dimension: int, model: bytes | None) -
         basis = basis_named(str(parameters["basis"])) if standard else Basis.from_bytes(_needed(model))
         return Transform(basis, float(parameters["step"]), standard=standard)
     if name in ("pq", "dpqed"):
-        return _StoredProduct(_needed(model), str(name))
+        return Product(_needed(model), name=str(name))
     raise MapFormatError(f"descriptor codec {name!r} is not known", "update foldmap")
-
-
-class _StoredProduct(Product):
-    """A product code as a file holds it: its bytes are kept as they are."""
-
-    def __init__(self, payload: bytes, name: str) -> None:
-        self._bytes = payload
-        self._layer = StoredLayer.from_bytes(payload)
-        self._front, self.name = None, name
 
 
 def _needed(model: bytes | None) -> bytes:
@@ -223,5 +156,4 @@ def _rows(payload: bytes, count: int, width: int) -> ByteArray:
         raise LimitError(f"{count} descriptors of {width} bytes are too many at once", "fold the map in smaller tiles")
     if len(payload) != count * width:
         raise MapFormatError(f"{len(payload)} bytes for {count} descriptors of {width}", "fold the map again")
-    codes: AnyArray = np.frombuffer(payload, np.uint8).reshape(count, width)
-    return codes
+    return np.frombuffer(payload, np.uint8).reshape(count, width)

@@ -17,7 +17,7 @@ import numpy as np
 
 from foldmap.coding import mixing
 from foldmap.coding.rangecoder import DECODE, ENCODE
-from foldmap.errors import LimitError, MapFormatError, MapInputError, ModelError
+from foldmap.errors import LimitError, MapFormatError, ModelError
 from foldmap.types import AnyArray, ByteArray, IntArray
 from foldmap.visual.codes import coefficient_kernel as kernel
 
@@ -29,9 +29,7 @@ MAX_COEFFICIENTS = 1 << 28
 UNIT = 65536
 """Spreads and steps are in 1 / 65536, 1 to 16 units of length."""
 MAX_UNITS = 1 << 20
-SHIFT_BITS = 20
-"""What a stored shift of 1 is in the kernel: 1 / 16 of a nat."""
-
+_SHIFT_BITS = 20  # what a stored shift of 1 is in the kernel: 1 / 16 of a nat
 _PRIOR = 20
 _RATE = 3
 _NAT = 256
@@ -65,13 +63,15 @@ class Curvature:
             raise ModelError(f"the basis multiplies {self.products} of {rank} coefficients", _CURE)
         if bend.size and int(bend.min()) < -127:
             raise ModelError("the basis' bend leaves -127..127", _CURE)
-        _check_units("bend scale", self.scale, rank, 0, UNIT - 1)
+        whole = self.scale.dtype == np.int64 and self.scale.ndim == 1
+        if not (whole and (self.scale >= 0).all() and (self.scale < UNIT).all()):
+            raise ModelError("the basis' bend scale is not within 0..65535", _CURE)
         if self.shift.dtype != np.int8 or self.shift.shape not in ((0,), (kernel.SHIFTS,)):
             raise ModelError(f"the basis' shifts are {self.shift.dtype} {self.shift.shape}", _CURE)
 
     @classmethod
     def flat(cls, rank: int) -> Curvature:
-        """Nothing."""
+        """The first coefficients tell nothing."""
         return cls(np.zeros((0, rank), np.int8), np.zeros(rank, np.int64), np.zeros(0, np.int8))
 
     @property
@@ -92,29 +92,17 @@ def triangle(count: int) -> int:
 
 @dataclass(frozen=True)
 class CoefficientCoder:
-    """Codes rows of R integers.
+    """Codes rows of R integers: of a `Basis`, which has checked them, and of steps in its range.
 
     Attributes:
         spread: int64 (R,), standard deviation of each coefficient before quantization, in `UNIT`, 1..`MAX_UNITS`.
         step: int64 (R,), size of its quantization step, alike; at least 16.
         curvature: of the same R coefficients.
-
-    Raises:
-        ModelError: not such arrays, or more than `MAX_RANK` of them.
     """
 
     spread: IntArray
     step: IntArray
     curvature: Curvature
-
-    def __post_init__(self) -> None:
-        rank = len(self.spread)
-        if not 1 <= rank <= MAX_RANK:
-            raise ModelError(f"{rank} coefficients are not 1 to {MAX_RANK}", _CURE)
-        _check_units("spread", self.spread, rank, 1, MAX_UNITS)
-        _check_units("step", self.step, rank, 16, MAX_UNITS)
-        if len(self.curvature.scale) != rank:
-            raise ModelError(f"the basis' curvature is not of {rank} coefficients", _CURE)
 
     @property
     def rank(self) -> int:
@@ -122,13 +110,8 @@ class CoefficientCoder:
         return len(self.spread)
 
     def encode(self, symbols: AnyArray) -> bytes:
-        """Bytes of integers (N, R) of magnitude at most `kernel.MAX_MAGNITUDE`.
-
-        Raises:
-            MapInputError: another shape or type, or larger values.
-            LimitError: more than `MAX_COEFFICIENTS`.
-        """
-        rows = self._checked(symbols)
+        """Bytes of integers (N, R), at most `MAX_COEFFICIENTS`, of magnitude at most `kernel.MAX_MAGNITUDE`."""
+        rows = np.array(symbols, dtype=np.int16, order="C")
         if not rows.size:
             return b""
         payload = self._room(rows)
@@ -136,7 +119,7 @@ class CoefficientCoder:
         return payload[:size].tobytes()
 
     def decode(self, payload: bytes, count: int) -> tuple[AnyArray, AnyArray]:
-        """Integers int16 (count, R), for exactly the payload that `encode` writes, and how far they lean.
+        """Integers int16 (count, R), and how far they lean.
 
         A lean, int8 (count, R), is where a row's first coefficients predict one, in 1 / `kernel.LEAN_ONE` of its step.
 
@@ -160,20 +143,11 @@ class CoefficientCoder:
 
     def learned_shift(self, symbols: AnyArray) -> AnyArray:
         """The shifts after coding ``symbols``, int8 (`kernel.SHIFTS`,): a `Curvature` starts better with them."""
-        rows, shift = self._checked(symbols), self._shifts()
+        rows, shift = np.array(symbols, dtype=np.int16, order="C"), self._shifts()
         if rows.size:
             self._walk(ENCODE, rows, np.zeros(rows.shape, np.int8), self._room(rows), shift)
-        whole: IntArray = (shift + (1 << (SHIFT_BITS - 1))) >> SHIFT_BITS
+        whole: IntArray = (shift + (1 << (_SHIFT_BITS - 1))) >> _SHIFT_BITS
         return np.clip(whole, -127, 127).astype(np.int8)
-
-    def _checked(self, symbols: AnyArray) -> AnyArray:
-        if symbols.ndim != 2 or symbols.shape[1] != self.rank or symbols.dtype.kind not in "iu":
-            raise MapInputError(f"coefficients are {symbols.dtype} {symbols.shape}, not integers (N, {self.rank})")
-        if symbols.size > MAX_COEFFICIENTS:
-            raise LimitError(f"{symbols.size} coefficients are too many for one stream", "split the map")
-        if symbols.size and max(int(symbols.max()), -int(symbols.min())) > kernel.MAX_MAGNITUDE:
-            raise MapInputError(f"a coefficient exceeds {kernel.MAX_MAGNITUDE}", "take a coarser step")
-        return np.array(symbols, dtype=np.int16, order="C")
 
     def _room(self, rows: AnyArray) -> ByteArray:
         """A buffer for the worst: 12 bits a decision, so two bytes for each zero, sign and unit, and an escape's 30."""
@@ -183,7 +157,7 @@ class CoefficientCoder:
 
     def _shifts(self) -> IntArray:
         stored = self.curvature.shift if len(self.curvature.shift) else np.zeros(kernel.SHIFTS, np.int8)
-        return stored.astype(np.int64) << SHIFT_BITS
+        return stored.astype(np.int64) << _SHIFT_BITS
 
     def _walk(self, mode: int, symbols: AnyArray, leans: AnyArray, payload: ByteArray, shift: IntArray) -> int:
         steps_a_spread = (self.step << 8) // self.spread
@@ -197,13 +171,6 @@ class CoefficientCoder:
             np.zeros(4, np.uint64), payload,
         )  # fmt: skip
         return int(size)
-
-
-def _check_units(what: str, array: IntArray, rank: int, least: int, most: int) -> None:
-    if array.dtype != np.int64 or array.shape != (rank,):
-        raise ModelError(f"the coefficients' {what} is {array.dtype} {array.shape}, not int64 ({rank},)", _CURE)
-    if rank and not (int(array.min()) >= least and int(array.max()) <= most):
-        raise ModelError(f"the coefficients' {what} is not within {least}..{most}", _CURE)
 
 
 def _most_decisions(size: int) -> int:

@@ -14,17 +14,8 @@ from __future__ import annotations
 import numpy as np
 
 from foldmap.coding.jit import inner_loop, loop
-from foldmap.coding.mixing import code_even
-from foldmap.coding.rangecoder import (
-    DECODE,
-    ENCODE,
-    POSITION,
-    decode_bit,
-    encode_bit,
-    finish_decoding,
-    finish_encoding,
-    start,
-)
+from foldmap.coding.mixing import code_even, follow, probability_of
+from foldmap.coding.rangecoder import DECODE, code_bit, finish, ran_out, start
 
 UNARY = 12
 """Magnitudes up to this are told in adaptive decisions; what is beyond in even ones."""
@@ -32,14 +23,11 @@ MAX_MAGNITUDE = 16383
 MEMORY = 1000
 """Outcomes that a coefficient's chance remembers at most."""
 WIDTHS = 24
-FLOOR = 16  # in 1 / 2^16
-VALUE_ONE = 1024
 LEAN_ONE = 8
 """Predictions are in 1 / 8 of a quantization step, at most `MAX_LEAN`."""
 MAX_LEAN = 127
 LEANS = 10
 ACTIVITIES = 12
-_CEILING = 65536 - FLOOR
 _MAX_VALUE = 2047
 MAX_SQUARE = 4095
 
@@ -57,52 +45,25 @@ def _decide(mode, bit, slot, lean, turned, activity, rate, model, fixed, state, 
     """Code one decision and learn from it; ``turned`` negates the shift ``lean``; no ``activity`` when negative."""
     chance, seen, shift = model
     squash, stretch, rates = fixed
-    wide = chance[slot]
     push = shift[lean] if turned == 0 else -shift[lean]
     if activity >= 0:
         push += shift[activity]
-    logit = stretch[wide >> 20] + (push >> 16)
-    if logit > 2047:
-        logit = np.int64(2047)
-    elif logit < -2047:
-        logit = np.int64(-2047)
-    probability = squash[logit + 2048]
-    if probability < FLOOR:
-        probability = np.int64(FLOOR)
-    elif probability > _CEILING:
-        probability = np.int64(_CEILING)
-    if mode == ENCODE:
-        encode_bit(state, payload, probability, bit)
-    elif mode == DECODE:
-        bit = np.int64(decode_bit(state, payload, probability))
+    probability = probability_of(stretch[chance[slot] >> 20] + (push >> 16), squash)
+    bit = np.int64(code_bit(mode, bit, probability, state, payload))
     error = ((bit << 16) - probability) * rate
     shift[lean] += error if turned == 0 else -error
     if activity >= 0:
         shift[activity] += error
-    count = seen[slot]
-    if bit:
-        chance[slot] = wide + (((4294967295 - wide) * rates[count]) >> 16)
-    else:
-        chance[slot] = wide - ((wide * rates[count]) >> 16)
-    if count < MEMORY:
-        seen[slot] = count + 1
+    follow(chance, seen, slot, bit, rates, MEMORY)
     return bit
 
 
 @inner_loop
 def _lean_class(size):  # type: ignore[no-untyped-def]
-    """0..9 for how far a prediction is from zero, in 1 / 8 step."""
+    """0..9 for how far a prediction is from zero, in 1 / 8 step: 0, 1, 2, 3, then from 4, 6, 8, 12, 16 and 28 on."""
     if size < 4:
         return size
-    if size < 6:
-        return np.int64(4)
-    if size < 8:
-        return np.int64(5)
-    if size < 12:
-        return np.int64(6)
-    if size < 16:
-        return np.int64(7)
-    return np.int64(8) if size < 28 else np.int64(9)
+    return np.int64(4) + (size >= 6) + (size >= 8) + (size >= 12) + (size >= 16) + (size >= 28)
 
 
 @inner_loop
@@ -138,26 +99,20 @@ def _take_in(value, k, square, bend, values, sums):  # type: ignore[no-untyped-d
 
 @loop
 def walk(mode, symbols, leans, basis, bend, sums, values, rate, model, fixed, state, payload):  # type: ignore[no-untyped-def]
-    """Encode or decode; see the module's docstring.
+    """Encode or decode; returns what `rangecoder.finish` does, or -1.
 
-    Args:
+    Arguments in their order:
         mode: ENCODE or DECODE.
         symbols: int16 (N, R), magnitudes at most `MAX_MAGNITUDE`, read or filled.
         leans: int8 (N, R), filled with the predictions in 1 / `LEAN_ONE` of a step.
         basis: int64 (5, R): class of a coefficient's width, its expected magnitude in 1 / 256, its step in 1 / 65536,
-            its square in 1 / `VALUE_ONE`, and what turns a sum into 1 / `LEAN_ONE` step, in 1 / 2^24.
-        bend: int32 (m (m + 1) / 2, R), of magnitude at most 127: what the product of coefficients i <= k, in row
-            k (k + 1) / 2 + i, adds to the prediction of each.
-        sums: int32 (R,), scratch.
-        values: int64 (m,), scratch.
+            its square in 1 / 1024, and what turns a sum into 1 / `LEAN_ONE` step, in 1 / 2^24.
+        bend: int32 (m (m + 1) / 2, R), see `Curvature.bend`.
+        sums, values: scratch, int32 (R,) and int64 (m,).
         rate: of the shifts, 256 times the learning rate.
         model: ``(chance, seen, shift)``; changed.
-        fixed: see ``mixing.tables``.
-        state: the range coder's, uint64 (4,).
-        payload: bytes read or written.
-
-    Returns:
-        Payload length when encoding; when decoding 0, or -1 for a payload that no encoder writes.
+        fixed: see `mixing.tables`.
+        state, payload: the range coder's.
     """
     if not start(state, payload, mode == DECODE):
         return -1
@@ -212,13 +167,9 @@ def walk(mode, symbols, leans, basis, bend, sums, values, rate, model, fixed, st
                 held = (value * basis[2, j]) >> 6
                 held = max(np.int64(-_MAX_VALUE), min(np.int64(_MAX_VALUE), held))
                 _take_in(held, j, basis[3, j], bend, values, sums)
-        if mode == DECODE and np.int64(state[POSITION]) >= payload.size:
+        if ran_out(mode, state, payload):
             return -1
-    if mode == ENCODE:
-        return finish_encoding(state, payload)
-    if not finish_decoding(state, payload):
-        return -1
-    return 0
+    return finish(mode, state, payload)
 
 
 @loop

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from foldmap.coding.additive import AdditiveQuantizer
 from foldmap.coding.pq import MAX_CENTROIDS, ProductQuantizer
-from foldmap.errors import ConfigError, MapInputError
+from foldmap.errors import ConfigError
 from foldmap.visual.codes.codecs import Product
 from foldmap.visual.dpq.serialize import LayerShape, StoredLayer
 from foldmap.visual.dpq.train import Descriptors, LayerProgress, LayerSettings, train_layer
@@ -26,9 +26,6 @@ from foldmap.visual.source import SceneModel
 
 KINDS = ("pq", "opq", "additive", "dpqed", "dpqed+")
 TRAINED = ("dpqed", "dpqed+")
-DEFAULT_KIND = "dpqed+"
-"""What a D-PQED layer is where nobody asks for the paper's."""
-
 DEFAULT_PARTS = 4
 
 
@@ -46,13 +43,7 @@ def settings_for(kind: str) -> LayerSettings:
         return LayerSettings()
     if kind == "dpqed+":
         return LayerSettings(
-            margin=0.2,
-            l2_weight=2.0,
-            epochs=4,
-            learning_rate=3e-4,
-            decay=True,
-            tau=0.005,
-            validation=0.02,
+            margin=0.2, l2_weight=2.0, epochs=4, learning_rate=3e-4, decay=True, tau=0.005, validation=0.02
         )
     raise ConfigError(f"codes of kind {kind!r} are not trained", f"choose one of {', '.join(TRAINED)}")
 
@@ -60,7 +51,7 @@ def settings_for(kind: str) -> LayerSettings:
 def fit_codec(
     data: Descriptors,
     parts: int = DEFAULT_PARTS,
-    kind: str = DEFAULT_KIND,
+    kind: str = "dpqed+",
     settings: LayerSettings | None = None,
     report: Callable[[LayerProgress], None] = lambda progress: None,
     *,
@@ -75,7 +66,7 @@ def fit_codec(
         parts: M, bytes a descriptor; divides the dimension unless the kind is additive or "dpqed+".
         kind: one of `KINDS`.
         settings: of the training; `settings_for(kind)` with the seed when None.
-        report: called after each epoch of a kind that is trained.
+        report: called after each epoch.
         precision: of codebooks and decoder in the file: "half", "int8" or "int4".
         seed: of k-means and, without settings, of the training.
         folder: of checkpoints, to resume from.
@@ -90,19 +81,13 @@ def fit_codec(
         if settings is not None or folder is not None:
             raise ConfigError(f"codes of kind {kind!r} are not trained", "leave training settings out")
         if kind == "additive":
-            plain = StoredLayer.of_quantizer(AdditiveQuantizer.fit(means, parts, seed=seed))
-            return Product(plain, precision, "pq")
+            return Product(StoredLayer.of_quantizer(AdditiveQuantizer.fit(means, parts, seed=seed)), precision)
         quantizer = ProductQuantizer.fit(means, parts, seed=seed, rotate=kind == "opq")
-        return Product(StoredLayer.of_quantizer(quantizer), precision, "pq")
+        return Product(StoredLayer.of_quantizer(quantizer), precision)
     if kind == "dpqed" and dimension % parts:
         raise ConfigError(f"descriptors of {dimension} numbers do not split into {parts} equal parts", "take a divisor")
-    run = train_layer(
-        data,
-        shape_for(kind, data, parts),
-        settings or replace(settings_for(kind), seed=seed),
-        folder=folder,
-        report=report,
-    )
+    settings = settings or replace(settings_for(kind), seed=seed)
+    run = train_layer(data, shape_for(kind, data, parts), settings, folder=folder, report=report)
     return Product(run.layer.stored(), precision, "dpqed")
 
 
@@ -120,11 +105,5 @@ def shape_for(kind: str, data: Descriptors, parts: int) -> LayerShape:
 
 
 def descriptors_of(scene: SceneModel) -> Descriptors:
-    """Means and observations of a scene's points.
-
-    Raises:
-        MapInputError: features were not joined to the scene.
-    """
-    if scene.tracks.descriptors is None:
-        raise MapInputError("the scene has no descriptors", "give its features: features.h5, or a database")
-    return Descriptors.of_tracks(scene.tracks.descriptors, scene.tracks.point)
+    """Means and observations of a scene's points; `MapInputError` where features were not joined to it."""
+    return Descriptors.of_tracks(scene.described, scene.tracks.point)

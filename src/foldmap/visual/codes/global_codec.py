@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -33,87 +32,77 @@ _FOUND, _PROBES = 10, 256
 _CURE = "the file is damaged; fold the map again"
 
 
-@dataclass(frozen=True)
-class GlobalCodec:
-    """How global descriptors are stored.
+def encode_globals(
+    descriptors: AnyArray,
+    method: str = "auto",
+    *,
+    parts: tuple[int, ...] = (256, 128, 64),
+    quality: float = 0.95,
+    seed: int = 0,
+) -> bytes:
+    """Store descriptors, made unit.
 
     The smallest form is taken that still finds what the exact descriptors find: with images of the map as queries, the
     mean similarity of the ten images found must reach the share ``quality`` of the way from a random image's to that
     of the ten truly most similar. When none does, 8 bits are taken.
 
-    Attributes:
+    Args:
+        descriptors: (I, G), any numeric type; I may be 0.
         method: "auto", or a form by name: "1 bit", "2 bits", "4 bits", "8 bits", "pq".
         parts: M of product quantization, tried where they divide G; "pq" takes the first that does.
         quality: see above, 0..1.
         seed: of codebooks and of the images that serve as queries.
 
     Raises:
-        ConfigError: a method that there is not.
+        MapInputError: another shape, or values that are not finite.
+        ConfigError: no such method, or "pq" and no M of ``parts`` divides G.
+        LimitError: more than a reader accepts.
     """
+    if method not in ("auto", "pq", *map(_name, BITS)):
+        raise ConfigError(f"global descriptors cannot be stored as {method!r}", "take auto, pq or 8 bits")
+    rows = checked_vectors(descriptors)
+    if rows.size > MAX_NUMBERS or rows.shape[1] > MAX_SIZE:
+        raise LimitError(f"{len(rows)} global descriptors of {rows.shape[1]} numbers are too many", "reduce them")
+    rows = unit_descriptors(rows)
+    forms = _forms(len(rows), rows.shape[1], method, parts, seed)
+    if len(forms) == 1:
+        return forms[0](rows)
+    for write in forms:
+        payload = write(rows)
+        if retrieval_quality(rows, decode_globals(payload), seed) >= quality:
+            return payload
+    return _write_scalar(rows, 8)
 
-    method: str = "auto"
-    parts: tuple[int, ...] = (256, 128, 64)
-    quality: float = 0.95
-    seed: int = field(default=0, kw_only=True)
 
-    def __post_init__(self) -> None:
-        if self.method not in ("auto", "pq", *map(_name, BITS)):
-            raise ConfigError(f"global descriptors cannot be stored as {self.method!r}", "take auto, pq or 8 bits")
+def _forms(
+    images: int, size: int, method: str, parts: tuple[int, ...], seed: int
+) -> list[Callable[[FloatArray], bytes]]:
+    """Forms to try, smallest first."""
+    fitting = [m for m in parts if 1 <= m <= size and size % m == 0]
+    if method == "pq":
+        if not fitting or not images:
+            raise ConfigError(f"{images} descriptors of {size} numbers do not split into {parts}", "take a divisor")
+        return [partial(_write_pq, parts=fitting[0], seed=seed)]
+    forms: list[tuple[int, Callable[[FloatArray], bytes]]] = [
+        (_scalar_bytes(images, size, bits), partial(_write_scalar, bits=bits))
+        for bits in BITS
+        if method in ("auto", _name(bits))
+    ]
+    if method == "auto" and images > CENTROIDS:
+        forms += [(_pq_bytes(images, size, m), partial(_write_pq, parts=m, seed=seed)) for m in fitting]
+    return [write for _, write in sorted(forms, key=lambda form: form[0])]
 
-    def encode(self, descriptors: AnyArray) -> bytes:
-        """Store descriptors, made unit.
 
-        Args:
-            descriptors: (I, G), any numeric type; I may be 0.
+def _scalar_bytes(images: int, size: int, bits: int) -> int:
+    return 8 + 2 * size + -(-images * size * bits // 8)
 
-        Raises:
-            MapInputError: another shape, or values that are not finite.
-            ConfigError: "pq", and no M of `parts` divides G.
-            LimitError: more than a reader accepts.
-        """
-        rows = checked_vectors(descriptors)
-        if rows.size > MAX_NUMBERS or rows.shape[1] > MAX_SIZE:
-            raise LimitError(f"{len(rows)} global descriptors of {rows.shape[1]} numbers are too many", "reduce them")
-        rows = unit_descriptors(rows)
-        forms = self._forms(*rows.shape)
-        if len(forms) == 1:
-            return forms[0][1](rows)
-        for _, write in forms:
-            payload = write(rows)
-            if retrieval_quality(rows, decode_globals(payload), self.seed) >= self.quality:
-                return payload
-        return _write_scalar(rows, 8)
 
-    def decode(self, payload: bytes) -> FloatArray:
-        """See `decode_globals`; what was stored says how."""
-        return decode_globals(payload)
-
-    def _forms(self, images: int, size: int) -> list[tuple[int, Callable[[FloatArray], bytes]]]:
-        """Forms to try, smallest first, with their sizes in bytes."""
-        forms: list[tuple[int, Callable[[FloatArray], bytes]]] = []
-        for bits in BITS:
-            if self.method in ("auto", _name(bits)):
-                forms.append((8 + 2 * size + -(-images * size * bits // 8), partial(_write_scalar, bits=bits)))
-        fitting = [m for m in self.parts if 1 <= m <= size and size % m == 0]
-        if self.method == "pq":
-            if not fitting or not images:
-                raise ConfigError(
-                    f"{images} descriptors of {size} numbers do not split into {self.parts}", "take a divisor"
-                )
-            return [(0, partial(_write_pq, parts=fitting[0], seed=self.seed))]
-        if self.method == "auto" and images > CENTROIDS:
-            for m in fitting:
-                forms.append((2 + 4 * m + CENTROIDS * size + images * m, partial(_write_pq, parts=m, seed=self.seed)))
-        return sorted(forms, key=lambda form: form[0])
+def _pq_bytes(images: int, size: int, parts: int, centroids: int = CENTROIDS) -> int:
+    return 2 + 4 * parts + centroids * size + images * parts
 
 
 def decode_globals(payload: bytes) -> FloatArray:
-    """The descriptors that `GlobalCodec.encode` stored, float32 (I, G), unit rows.
-
-    Raises:
-        MapFormatError: bytes that it does not write.
-        LimitError: more than a reader accepts.
-    """
+    """The descriptors that `encode_globals` stored, float32 (I, G), unit rows; `MapFormatError` for other bytes."""
     if len(payload) < _HEADER.size:
         raise MapFormatError(f"global descriptors of {len(payload)} bytes are truncated", _CURE)
     version, bits, parts, images, size = _HEADER.unpack_from(payload)
@@ -132,12 +121,9 @@ def decode_globals(payload: bytes) -> FloatArray:
 
 
 def retrieval_quality(exact: FloatArray, stored: FloatArray, seed: int = 0) -> float:
-    """How well stored descriptors find similar images, from 0 (as chance) to 1 (as the exact ones).
+    """How well stored descriptors (I, G) find similar images, from 0 (as chance) to 1 (as the exact ones).
 
-    Args:
-        exact: float32 (I, G) unit rows; up to 256 of them are the queries, each searching all others.
-        stored: float32 (I, G), what is searched.
-        seed: chooses the queries.
+    Up to 256 of the exact ones, chosen by the seed, are the queries; each searches all others.
     """
     images = len(exact)
     found = min(_FOUND, images - 2)
@@ -180,7 +166,7 @@ def _write_scalar(rows: FloatArray, bits: int) -> bytes:
 
 
 def _read_scalar(body: memoryview, bits: int, images: int, size: int) -> FloatArray:
-    _exactly(body, 8 + 2 * size + -(-images * size * bits // 8))
+    _exactly(body, _scalar_bytes(images, size, bits))
     mean_scale, step_scale = np.frombuffer(body, _SCALE, 2).astype(np.float32)
     means = np.frombuffer(body, np.int8, size, 8).astype(np.float32)
     steps = np.frombuffer(body, np.uint8, size, 8 + size).astype(np.float32)
@@ -208,13 +194,12 @@ def _read_pq(body: memoryview, parts: int, images: int, size: int) -> FloatArray
     (centroids,) = struct.unpack_from("<H", body)
     if not 1 <= centroids <= CENTROIDS:
         raise MapFormatError(f"global descriptors have {centroids} centroids", _CURE)
-    books_end = 2 + 4 * parts + centroids * size
-    _exactly(body, books_end + images * parts)
+    _exactly(body, _pq_bytes(images, size, parts, centroids))
     scale = np.frombuffer(body, _SCALE, parts, 2).astype(np.float32)
     if not ((scale > 0) & (scale <= 1)).all():
         raise MapFormatError("global descriptors have codebooks out of range", _CURE)
     rounded = np.frombuffer(body, np.int8, centroids * size, 2 + 4 * parts).reshape(parts, centroids, size // parts)
-    codes: ByteArray = np.frombuffer(body, np.uint8, offset=books_end).reshape(images, parts)
+    codes: ByteArray = np.frombuffer(body, np.uint8, offset=2 + 4 * parts + centroids * size).reshape(images, parts)
     if codes.size and int(codes.max()) >= centroids:
         raise MapFormatError(f"code {int(codes.max())} names none of {centroids} centroids", _CURE)
     return gather(_books(rounded, scale), codes)

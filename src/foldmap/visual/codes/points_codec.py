@@ -3,13 +3,14 @@
     points --quantize--> integers in a box --halve the box, level by level--> counts --context mixing--> bytes
 
 What is coded is a set of boxes, so the order of the points costs nothing: it is the coder's to choose, and all other
-per-point arrays of a file follow it. See ``points_quantize`` for the boxes and ``points_kernel`` for the walk.
+per-point arrays of a file follow it. See ``points_kernel`` for the walk.
 """
 
 from __future__ import annotations
 
 import math
 import struct
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -18,60 +19,72 @@ from foldmap.coding.rangecoder import DECODE, ENCODE
 from foldmap.errors import LimitError, MapFormatError, MapInputError
 from foldmap.types import AnyArray, ByteArray, DoubleArray, IntArray
 from foldmap.visual.codes import points_kernel as kernel
-from foldmap.visual.codes.points_quantize import (
-    MAX_BITS,
-    MAX_ORIGIN,
-    Grid,
-    quantize,
-    tolerance_from_views,
-)
-
-__all__ = ["MAX_POINTS", "decode_points", "encode_points", "tolerance_from_views"]
+from foldmap.visual.source import SceneModel
 
 MAX_POINTS = 1 << 22
 """Points of one stream; a reader takes about 100 bytes for each."""
+
+MAX_BITS = 30
+"""Halvings along one axis: the whole is at most 2^30 of the finest boxes wide."""
+
+MAX_ORIGIN = 1 << 50
 
 _HEADER = struct.Struct("<IBBBBBBf")
 _SHRINKS = (1.0, 0.89, 0.79)  # thirds of an octave: where between two halvings the tolerances fall is tried out
 _REACH_SMALL, _REACH_LARGE, _SMALL = 8, 4, 1 << 16
 
 
-def encode_points(points_world: DoubleArray, tolerance_world: float | DoubleArray) -> tuple[bytes, IntArray]:
-    """Code positions so that none moves further than its tolerance.
+@dataclass(frozen=True)
+class Grid:
+    """Integer coordinates: a point lies in the cube from ``(origin + integer) * step`` to a step further.
 
-    Args:
-        points_world: float64 (P, 3).
-        tolerance_world: largest distance that a point may move, world units: one for all or float64 (P,).
+    The step, side of the finest box, is exactly a float32; bits are log2 of the whole's sides in steps.
+    """
+
+    step: float
+    origin: IntArray
+    bits: tuple[int, int, int]
+
+    def axes(self) -> IntArray:
+        """Axis of each halving: the longest side, x before y before z."""
+        left = list(self.bits)
+        axes = []
+        while max(left):
+            axis = left.index(max(left))
+            left[axis] -= 1
+            axes.append(axis)
+        return np.array(axes, np.int64)
+
+    def position(self, doubled: AnyArray) -> DoubleArray:
+        """World coordinates (P, 3) of integers given doubled: one rounding each, so the same on every machine."""
+        return np.asarray((doubled + 2 * self.origin).astype(np.float64) * (self.step / 2))
+
+
+def encode_points(points_world: DoubleArray, tolerance_world: float | DoubleArray) -> tuple[bytes, IntArray]:
+    """Code positions (P, 3) so that none moves further than its tolerance, world units: one for all or (P,).
 
     Returns:
         The bytes, and ``order`` int64 (P,): row i of the decoded points is ``points_world[order[i]]``.
 
     Raises:
-        MapInputError: shapes disagree, values are not finite or not positive, or the tolerance is too fine for the
-            extent (2^30 steps) or for the coordinates' size.
+        MapInputError: a tolerance is not positive and finite, or too fine for the extent (2^30 steps) or for the
+            coordinates' size.
         LimitError: more than `MAX_POINTS`.
     """
     points = np.ascontiguousarray(points_world, dtype=np.float64)
-    if points.ndim != 2 or points.shape[1] != 3 or not np.isfinite(points).all():
-        raise MapInputError(f"points have shape {points.shape} or values that are not finite", "give finite (P, 3)")
     if len(points) > MAX_POINTS:
         raise LimitError(f"{len(points)} points exceed the {MAX_POINTS} of one stream", "choose fewer points")
-    tolerance = _checked_tolerance(tolerance_world, len(points))
+    tolerance = np.broadcast_to(np.asarray(tolerance_world, np.float64), len(points))
+    if not (np.isfinite(tolerance) & (tolerance > 0)).all():
+        raise MapInputError("a tolerance of a point is not positive and finite", "give lengths in world units")
     if not len(points):
         return b"", np.zeros(0, np.int64)
     shrinks = _SHRINKS if len(points) <= _SMALL else _SHRINKS[:1]
-    return min((_encode(*quantize(points, tolerance, shrink)) for shrink in shrinks), key=lambda each: len(each[0]))
+    return min((_encode(*_quantize(points, tolerance, shrink)) for shrink in shrinks), key=lambda each: len(each[0]))
 
 
 def decode_points(data: bytes, most: int = MAX_POINTS) -> DoubleArray:
-    """Positions as coded.
-
-    Args:
-        data: of `encode_points`.
-        most: points that whoever asks expects at most; memory is taken for no more.
-
-    Returns:
-        float64 (P, 3), world units.
+    """Positions as coded, float64 (P, 3), world units; memory is taken for no more than ``most`` points.
 
     Raises:
         MapFormatError: bytes that `encode_points` does not write.
@@ -90,17 +103,6 @@ def decode_points(data: bytes, most: int = MAX_POINTS) -> DoubleArray:
         raise MapFormatError("coded points are damaged", "fold the map again")
     boxes = boxes[:, :total]
     return grid.position(np.repeat(boxes[:3].T, boxes[kernel.COUNT], axis=0))
-
-
-def _checked_tolerance(tolerance_world: float | DoubleArray, count: int) -> DoubleArray:
-    tolerance = np.asarray(tolerance_world, dtype=np.float64)
-    if tolerance.ndim == 0:
-        tolerance = np.full(count, float(tolerance))
-    if tolerance.shape != (count,):
-        raise MapInputError(f"tolerances have shape {tolerance.shape} for {count} points", "give one a point")
-    if not (np.isfinite(tolerance) & (tolerance > 0)).all():
-        raise MapInputError("a tolerance of a point is not positive and finite", "give lengths in world units")
-    return tolerance
 
 
 def _encode(grid: Grid, integers: IntArray, ends: IntArray) -> tuple[bytes, IntArray]:
@@ -179,3 +181,64 @@ def _walk(
     axes = grid.axes()[:depth]
     total, size = kernel.walk(mode, points, ends, axes, first_stop, reach, *scratch, model, mixing.tables(), *stream)
     return int(total), int(size)
+
+
+def tolerance_from_views(scene: SceneModel, error_px: float) -> DoubleArray:
+    """How far each point may move for its reprojections to move by ``error_px``, root mean square over its views.
+
+    A point that is moved by a random vector within a cube of half-diagonal t moves in an image at distance d by
+    ``f t / d * sqrt(2) / 3`` px in root mean square. The tolerance is that t for the mean of ``(f / d)^2`` over the
+    images that see the point, float64 (P,), world units; so a far point is stored more coarsely.
+    """
+    if not error_px > 0:
+        raise MapInputError(f"an error of {error_px} px is not positive", "give a third of the reprojection noise")
+    tracks, points = scene.tracks, len(scene.points_world)
+    focal = np.array([math.sqrt(c.focal_px[0] * c.focal_px[1]) for c in scene.cameras])[scene.image_camera]
+    offset = scene.points_world[tracks.point] - scene.centres_world[tracks.image]
+    squared = np.maximum(np.einsum("ok,ok->o", offset, offset), 1e-300)
+    magnified = np.bincount(tracks.point, focal[tracks.image] ** 2 / squared, points)
+    seen = np.bincount(tracks.point, minlength=points)
+    return np.asarray((3 / math.sqrt(2)) * error_px * np.sqrt(seen / magnified))
+
+
+def _quantize(points: DoubleArray, tolerance: DoubleArray, shrink: float = 1.0) -> tuple[Grid, IntArray, IntArray]:
+    """Choose the grid and how far each point's box is halved.
+
+    The finest step is ``shrink`` (at most 1) of the largest that will do. Gives the grid, its integers (P, 3), and the
+    number of halvings (P,) after which each point's box is small enough.
+    """
+    # A cube of side s has a half-diagonal of s sqrt(3) / 2; a hair less leaves room for rounding.
+    finest = float(tolerance.min()) * shrink * (2 / math.sqrt(3)) * 0.9999
+    if not 1e-37 < finest < 1e37:
+        raise MapInputError(f"a step of {finest} world units cannot be stored", "scale the model")
+    step = float(np.float32(finest))
+    grid, integers = _integers(points, step)
+    axes = grid.axes()
+    ends = np.full(len(points), len(axes), np.int64)
+    left = np.zeros(3, np.int64)
+    fits = np.ones(len(points), bool)
+    for level in range(len(axes) - 1, -1, -1):
+        left[axes[level]] += 1
+        # The half-diagonal, not where in it this point happens to be: neighbours then end alike, which is cheap to say.
+        fits &= step * math.sqrt(float((4.0**left).sum())) / 2 * 1.00001 <= tolerance
+        if not fits.any():
+            break
+        ends[fits] = level
+    return grid, integers, ends
+
+
+def _integers(points: DoubleArray, step: float) -> tuple[Grid, IntArray]:
+    if not np.abs(points).max() / step < MAX_ORIGIN:
+        far = np.abs(points).max()
+        raise MapInputError(
+            f"a step of {step:.3g} is too fine for coordinates up to {far:.3g}", "move the origin into the scene"
+        )
+    cell = np.floor(points / step).astype(np.int64)
+    origin = cell.min(axis=0)
+    integers = cell - origin
+    bits = [int(v).bit_length() for v in integers.max(axis=0)]
+    if max(bits) > MAX_BITS:
+        raise MapInputError(
+            f"the points span {2.0 ** max(bits):.3g} steps of {step:.3g}", "drop far points or accept a larger error"
+        )
+    return Grid(step, origin, (bits[0], bits[1], bits[2])), integers

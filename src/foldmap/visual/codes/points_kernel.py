@@ -13,7 +13,7 @@ import numpy as np
 
 from foldmap.coding.jit import inner_loop, loop
 from foldmap.coding.mixing import code, code_even
-from foldmap.coding.rangecoder import DECODE, ENCODE, POSITION, finish_decoding, finish_encoding, start
+from foldmap.coding.rangecoder import DECODE, ENCODE, finish, ran_out, start
 
 SPLIT_INPUTS, STOP_INPUTS, COUNT_INPUTS = 4, 3, 2
 _LEVELS = 96
@@ -39,9 +39,9 @@ SETS = _W_COUNT + 1
 INPUTS = 4
 _LIMIT, _SPEED = 250, 24
 
-# Rows of the box table, int64 (ROWS, P): twice the coordinates of a box's centre, how many points it holds, the first
-# of them in the sorted points, and one more than the level it ended at (0: not yet).
-MID_X, MID_Y, MID_Z, COUNT, FIRST, DONE = 0, 1, 2, 3, 4, 5
+# Rows of the box table, int64 (ROWS, P): twice the coordinates of a box's centre (0 to 2), how many points it holds,
+# the first of them in the sorted points, and one more than the level it ended at (0: not yet).
+COUNT, FIRST, DONE = 3, 4, 5
 ROWS = 6
 
 # What is told of a box's neighbours.
@@ -51,21 +51,9 @@ MEAN, SPREAD, NEAREST, ACROSS, FINE, MIRROR = 0, 1, 2, 3, 4, 5
 @inner_loop
 def _bin(value, unit):  # type: ignore[no-untyped-def]
     """-6..6 for how many ``unit`` a value is off centre, finer near zero."""
-    size = abs(value)
-    if 8 * size < unit:
-        k = 0
-    elif 4 * size < unit:
-        k = 1
-    elif 2 * size < unit:
-        k = 2
-    elif size < unit:
-        k = 3
-    elif size < 2 * unit:
-        k = 4
-    elif size < 4 * unit:
-        k = 5
-    else:
-        k = 6
+    k = 0
+    while k < _BINS - 1 and 8 * abs(value) >= (unit << k):
+        k += 1
     return k if value >= 0 else -k
 
 
@@ -78,9 +66,7 @@ def _look(boxes, after, i, written, total, axis, bits, reach, near, look):  # ty
     size = np.int64(1) << bits[axis]
     side_b, side_c = (axis + 1) % 3, (axis + 2) % 3
     floor = (np.int64(1) << bits[side_b]) + (np.int64(1) << bits[side_c])
-    best = np.int64(-1)
-    best_along = np.int64(0)
-    best_across = np.int64(0)
+    best, best_along, best_across = np.int64(-1), np.int64(0), np.int64(0)
     found = 0
     for turn in range(2):
         table = after if turn == 0 else boxes
@@ -95,19 +81,13 @@ def _look(boxes, after, i, written, total, axis, bits, reach, near, look):  # ty
             near[1, found] = along
             found += 1
             if best < 0 or distance < best:
-                best = distance
-                best_along = along
-                best_across = across
-    look[MEAN] = 0
-    look[SPREAD] = _SPREAD_BINS - 1
+                best, best_along, best_across = distance, along, across
+    look[MEAN] = look[FINE] = look[MIRROR] = 0
+    look[SPREAD] = look[ACROSS] = _SPREAD_BINS - 1
     look[NEAREST] = _BINS - 1
-    look[ACROSS] = _SPREAD_BINS - 1
-    look[FINE] = 0
-    look[MIRROR] = 0
     if found == 0:
         return
-    sum_w = np.int64(0)
-    sum_wd = np.int64(0)
+    sum_w, sum_wd = np.int64(0), np.int64(0)
     for k in range(found):
         closeness = (best << 10) // near[0, k]
         weight = closeness * closeness
@@ -133,6 +113,7 @@ def _look(boxes, after, i, written, total, axis, bits, reach, near, look):  # ty
 
 @inner_loop
 def _scale(value, unit):  # type: ignore[no-untyped-def]
+    """0..5 for how many ``unit`` a length is, an octave each."""
     k = 0
     while k < _SPREAD_BINS - 1 and 2 * value >= (unit << k):
         k += 1
@@ -182,26 +163,21 @@ def _split_count(mode, lower, count, look, model, fixed, state, payload):  # typ
     return value
 
 
+@inner_loop
+def _ended(table, j, total, level, just):  # type: ignore[no-untyped-def]
+    """When a box ended: 0 long ago, up to ``just`` for now, 3 for not yet or where there is no box."""
+    if j < 0 or j >= total or table[DONE, j] == 0:
+        return 3
+    return max(0, just - (level - (table[DONE, j] - 1)))
+
+
 @loop
 def _stop(mode, bit, level, boxes, after, i, written, total, model, fixed, state, payload):  # type: ignore[no-untyped-def]
-    """Whether box ``i`` is small enough."""
-    # Level at which each of three neighbours ended, compared with this one: 0 long ago .. 3 not yet.
-    around = 0
+    """Whether box ``i`` is small enough, told from when the three boxes on either side ended."""
+    around, ahead = 0, 0
     for k in range(1, 4):
-        j = written - k
-        note = 3
-        if j >= 0:
-            done = after[DONE, j]
-            note = 3 if done == 0 else max(0, 2 - (level - (done - 1)))
-        around = around * 4 + note
-    ahead = 0
-    for k in range(1, 4):
-        j = i + k
-        note = 3
-        if j < total:
-            done = boxes[DONE, j]
-            note = 3 if done == 0 else max(0, 3 - (level - (done - 1)))
-        ahead = ahead * 4 + note
+        around = around * 4 + _ended(after, written - k, written, level, 2)
+        ahead = ahead * 4 + _ended(boxes, i + k, total, level, 3)
     many = 1 if boxes[COUNT, i] > 1 else 0
     scratch = model[3]
     scratch[0] = _STOP_LEVEL + level * 2 + many
@@ -259,16 +235,16 @@ def _halve(mode, level, axis, total, points, ends, first_stop, reach, scratch, m
         if lower < count:
             _put(after, written, boxes, i, axis, half, count - lower, first + lower, np.int64(0))
             written += 1
-        if mode == DECODE and np.int64(state[POSITION]) >= payload.size:
+        if ran_out(mode, state, payload):
             return np.int64(-1)
     return written
 
 
 @loop
 def walk(mode, points, ends, axes, first_stop, reach, boxes, after, near, look, bits, model, fixed, state, payload):  # type: ignore[no-untyped-def]
-    """Encode or decode; see the module's docstring.
+    """Encode or decode.
 
-    Args:
+    Arguments in their order:
         mode: ENCODE or DECODE.
         points: int64 (3, P), sorted so that the points of every box stand together; unused when decoding.
         ends: int64 (P,), level at which each point's box is small enough; unused when decoding.
@@ -276,18 +252,14 @@ def walk(mode, points, ends, axes, first_stop, reach, boxes, after, near, look, 
         first_stop: first level at which boxes may end early.
         reach: neighbours looked at on each side.
         boxes: int64 (ROWS, P); ``boxes[:, 0]`` is the whole, and the result stands there again.
-        after: scratch, as ``boxes``.
-        near: scratch, int64 (2, 2 * reach).
-        look: scratch, int64 (8,).
+        after, near, look: scratch, as ``boxes``, int64 (2, 2 * reach) and (8,).
         bits: int64 (3,), log2 of the whole's sides; changed.
-        model: see ``mixing.fresh``.
-        fixed: see ``mixing.tables``.
-        state: uint64 (4,), the range coder's.
-        payload: uint8, the range coder's.
+        model, fixed: see `mixing.fresh` and `mixing.tables`.
+        state, payload: the range coder's.
 
     Returns:
-        ``(boxes, bytes)``: how many boxes there are, and the payload's length when encoding; boxes is -1 for a payload
-        that no encoder writes.
+        ``(boxes, bytes)``: how many boxes there are, -1 for a payload that no encoder writes; and the payload's length
+        when encoding.
     """
     if not start(state, payload, mode == DECODE):
         return -1, 0
@@ -302,8 +274,5 @@ def walk(mode, points, ends, axes, first_stop, reach, boxes, after, near, look, 
         for k in range(ROWS):
             for i in range(total):
                 boxes[k, i] = after[k, i]
-    if mode == ENCODE:
-        return total, finish_encoding(state, payload)
-    if not finish_decoding(state, payload):
-        return -1, 0
-    return total, 0
+    size = finish(mode, state, payload)
+    return total if size >= 0 else -1, size

@@ -18,13 +18,15 @@ import numpy as np
 from foldmap.coding.integers import decode_integers, encode_integers
 from foldmap.errors import LimitError, MapFormatError, MapInputError
 from foldmap.geometry.camera import CAMERA_MODELS, Camera
+from foldmap.geometry.quaternion import centres_of
 from foldmap.types import AnyArray, DoubleArray, IntArray
 
 MAX_IMAGES = 1 << 20
 MAX_CAMERAS = 1 << 16
 MAX_NAMES_BYTES = 64 << 20
 
-_HEADER = struct.Struct("<IIBffI")
+_HEADER = struct.Struct("<IIBffII")
+_NAMED = 4  # of the flags; the rest is the order of prediction
 _CAMERA = struct.Struct("<BII")
 _MODELS = {number: (name, parameters) for name, (number, parameters) in CAMERA_MODELS.items()}
 _MAX_COORDINATE = 1 << 50
@@ -33,13 +35,9 @@ _LARGEST_VECTOR = 4.0
 
 @dataclass(frozen=True)
 class MapImages:
-    """What a folded map keeps of its images.
+    """What a folded map keeps of its images: intrinsics in single precision, poses float64 (I, 4, 4), names.
 
-    Attributes:
-        cameras: intrinsics, parameters rounded to single precision.
-        image_camera: int64 (I,), index into ``cameras``.
-        camera_SE3_world: float64 (I, 4, 4).
-        image_names: (I,) names, or None where they were left out.
+    ``image_camera``, int64 (I,), says which camera took each; names are None where they were left out.
     """
 
     cameras: tuple[Camera, ...]
@@ -49,61 +47,53 @@ class MapImages:
 
 
 def encode_images(images: MapImages, centre_error_world: float, rotation_error_rad: float) -> bytes:
-    """Code cameras and poses so that no centre and no rotation is off by more than stated.
+    """Code a scene's cameras and poses so that no centre moves and no camera turns more than stated.
 
-    Args:
-        images: in the order they were taken, so that neighbours resemble each other.
-        centre_error_world: largest distance that a camera's centre may move, world units.
-        rotation_error_rad: largest angle that a camera may turn.
+    Images are in the order they were taken, so that neighbours resemble each other.
 
     Raises:
-        MapInputError: shapes disagree, a matrix is no rotation, an error is not positive or too fine, or a name holds
-            a NUL character.
+        MapInputError: a matrix is no rotation, an error is not positive or too fine, or a name holds a NUL character.
         LimitError: more images or cameras than a reader accepts.
     """
-    count = len(images.camera_SE3_world)
     _check(images)
+    count = len(images.camera_SE3_world)
     if not (centre_error_world > 0 and 1e-7 <= rotation_error_rad < math.pi):
         raise MapInputError(f"errors {centre_error_world} and {rotation_error_rad} rad cannot be met", "allow more")
     centre_step = float(np.float32(centre_error_world * 2 / math.sqrt(3) * 0.999))
     turn_step = float(np.float32(rotation_error_rad / (2 * math.sqrt(3)) * 0.999))
-    rotation, shift = images.camera_SE3_world[:, :3, :3], images.camera_SE3_world[:, :3, 3]
-    centre = -np.einsum("iba,ib->ia", rotation, shift)
+    centre = centres_of(images.camera_SE3_world)
     if not centre_step > 1e-37 or (np.abs(centre) > _MAX_COORDINATE * centre_step).any():
         raise MapInputError(f"an error of {centre_error_world} is too fine for the centres", "move the origin")
-    state = np.concatenate([np.rint(centre / centre_step), np.rint(_vectors(rotation) / turn_step)], axis=1)
-    state = state.astype(np.int64)
+    vectors = _vectors(images.camera_SE3_world[:, :3, :3])
+    state = np.concatenate([np.rint(centre / centre_step), np.rint(vectors / turn_step)], axis=1).astype(np.int64)
     bodies = [encode_integers(_residual(state, order)) for order in (0, 1, 2)]
     order = int(np.argmin([len(body) for body in bodies]))
     which = encode_integers(np.diff(images.image_camera, prepend=0)[:, None].astype(np.int64))
-    names = _pack_names(images.image_names, count)
     cameras = b"".join(
         _CAMERA.pack(CAMERA_MODELS[camera.model][0], camera.width_px, camera.height_px)
         + camera.params.astype("<f4").tobytes()
         for camera in images.cameras
     )
-    named = 1 if images.image_names is not None else 0
-    head = _HEADER.pack(count, len(images.cameras), order + 4 * named, centre_step, turn_step, len(bodies[order]))
-    return head + struct.pack("<I", len(which)) + cameras + bodies[order] + which + names
+    flags = order if images.image_names is None else order + _NAMED
+    head = _HEADER.pack(count, len(images.cameras), flags, centre_step, turn_step, len(bodies[order]), len(which))
+    return head + cameras + bodies[order] + which + _pack_names(images.image_names, count)
 
 
 def decode_images(data: bytes) -> MapImages:
     """What `encode_images` coded.
 
     Raises:
-        MapFormatError: bytes that `encode_images` does not write.
+        MapFormatError: bytes that it does not write.
         LimitError: more images, cameras or bytes of names than a reader accepts.
     """
-    if len(data) < _HEADER.size + 4:
+    if len(data) < _HEADER.size:
         raise MapFormatError(f"coded images of {len(data)} bytes are truncated", "fold the map again")
-    count, camera_count, flags, centre_step, turn_step, body_size = _HEADER.unpack_from(data)
-    (which_size,) = struct.unpack_from("<I", data, _HEADER.size)
+    count, camera_count, flags, centre_step, turn_step, body_size, which_size = _HEADER.unpack_from(data)
     if count > MAX_IMAGES or camera_count > MAX_CAMERAS:
         raise LimitError(f"coded images claim {count} images and {camera_count} cameras", "the file is damaged")
-    steps = (centre_step, turn_step)
-    if flags & ~4 > 2 or not all(math.isfinite(step) and step > 0 for step in steps):
+    if flags & ~_NAMED > 2 or not all(math.isfinite(step) and step > 0 for step in (centre_step, turn_step)):
         raise MapFormatError("coded images have an impossible header", "the file is damaged")
-    cameras, at = _read_cameras(data, camera_count, _HEADER.size + 4)
+    cameras, at = _read_cameras(data, camera_count, _HEADER.size)
     if at + body_size + which_size > len(data):
         raise MapFormatError("coded images are truncated", "fold the map again")
     state = _integrate(decode_integers(data[at : at + body_size], (count, 6)), flags & 3)
@@ -115,7 +105,7 @@ def decode_images(data: bytes) -> MapImages:
     widest = max(state.max(initial=0), -int(state.min(initial=0)))
     if widest > _MAX_COORDINATE or (np.abs(state[:, 3:] * turn_step) > _LARGEST_VECTOR).any():
         raise MapFormatError("coded poses are out of range", "the file is damaged")
-    names = _read_names(data[at:], count) if flags & 4 else None
+    names = _read_names(data[at:], count) if flags & _NAMED else None
     if names is None and at != len(data):
         raise MapFormatError("coded images are followed by other bytes", "the file is damaged")
     pose = np.zeros((count, 4, 4))
@@ -129,17 +119,10 @@ def decode_images(data: bytes) -> MapImages:
 
 
 def _check(images: MapImages) -> None:
-    pose = images.camera_SE3_world
-    count = len(pose)
-    if pose.shape != (count, 4, 4) or images.image_camera.shape != (count,) or not np.isfinite(pose).all():
-        raise MapInputError(
-            f"poses {pose.shape} do not fit {images.image_camera.shape} images", "give finite (I, 4, 4)"
-        )
+    count = len(images.camera_SE3_world)
     if count > MAX_IMAGES or len(images.cameras) > MAX_CAMERAS:
         raise LimitError(f"{count} images with {len(images.cameras)} cameras", "keep fewer images")
-    if count and not (images.image_camera.min() >= 0 and images.image_camera.max() < len(images.cameras)):
-        raise MapInputError("an image has a camera that is not there", "check image_camera")
-    rotation = pose[:, :3, :3]
+    rotation = images.camera_SE3_world[:, :3, :3]
     gram = np.einsum("iab,icb->iac", rotation, rotation)
     wrong = (np.abs(gram - np.eye(3)) > 1e-4).any(axis=(1, 2)) | (np.linalg.det(rotation) < 0)
     if wrong.any():

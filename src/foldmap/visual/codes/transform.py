@@ -9,6 +9,7 @@ Nothing has to be learned from a map, nor stored beside its points' bytes, where
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -22,33 +23,31 @@ MIN_STEP, MAX_STEP = 1 / 512, 1.0
 MAX_VALUES = 1 << 28
 """Descriptors times their dimension in one payload; a reader takes four bytes for each."""
 
-DEAD_ZONE = 0.55
-"""Magnitude in steps below which a coefficient becomes zero; an encoder's choice."""
-_USED_STEPS = 8  # A coefficient whose step is larger than so many spreads is never told.
+_DEAD_ZONE = 0.55  # magnitude in steps below which a coefficient becomes zero; an encoder's choice
+_USED_STEPS = 8  # a coefficient whose step is larger than so many spreads is never told
 _LEAN_SHARE, _LEAN_MOST = 0.5, 0.4
 _CHUNK = 1 << 15
 
 
-class TransformCodec:
+class Transform:
     """Codes unit descriptors with a basis and a step.
 
     Args:
         basis: of the descriptors' feature.
         step: quantization step of the widest coefficient, 1/512..1; 0.15 spends about 3, 0.1 about 5, 0.06 about 9
             bytes a SIFT descriptor. Rounded to 1 / 65536 (`step` says what is used; store that).
-        dead_zone: for encoding only, 0.5..1: more makes smaller files of less faithful descriptors.
+        standard: the basis is one of the format's own, which files name instead of holding it.
 
     Raises:
-        ConfigError: a step or dead zone out of range.
+        ConfigError: a step out of range.
     """
 
-    def __init__(self, basis: Basis, step: float, dead_zone: float = DEAD_ZONE) -> None:
+    name = "transform"
+
+    def __init__(self, basis: Basis, step: float, *, standard: bool = False) -> None:
         if not (math.isfinite(step) and MIN_STEP <= step <= MAX_STEP):
             raise ConfigError(f"a quantization step of {step!r}", f"take {MIN_STEP:g} to {MAX_STEP:g}")
-        if not 0.5 <= dead_zone <= 1:
-            raise ConfigError(f"a dead zone of {dead_zone!r} steps", "take 0.5 to 1")
-        self.basis = basis
-        self.dead_zone = dead_zone
+        self.basis, self.dimension, self._standard = basis, basis.dimension, standard
         units = round(step * UNIT)
         self.step = units / UNIT
         step_units = np.clip((units * basis.step_ratio.astype(np.int64)) // RATIO_ONE, 16, MAX_UNITS)
@@ -57,23 +56,29 @@ class TransformCodec:
         self.coder = CoefficientCoder(basis.spread[:used], step_units[:used], basis.curvature.first(used))
         self.steps: DoubleArray = step_units[:used] / UNIT
 
-    def encode(self, descriptors: AnyArray) -> bytes:
-        """Bytes of unit descriptors (N, D).
+    def parameters(self) -> dict[str, Any]:
+        """The basis by name, or that the file holds it, and the step."""
+        return {"codec": self.name, "step": self.step, "basis": self.basis.name if self._standard else "own"}
 
-        A zero row is coded like any other; what it decodes to is a unit vector.
+    def model(self) -> bytes | None:
+        """The basis, unless it is one of the format's own."""
+        return None if self._standard else self.basis.to_bytes()
+
+    def encode(self, descriptors: AnyArray) -> bytes:
+        """Bytes of unit descriptors (N, D); a row of zeros decodes to a unit vector, too."""
+        return self.coder.encode(self.quantize(descriptors))
+
+    def quantize(self, descriptors: AnyArray) -> AnyArray:
+        """The integers int16 (N, R) that `encode` stores.
 
         Raises:
             MapInputError: values that are not finite, or far from unit length.
             ModelError: another dimension than the basis'.
             LimitError: more than `MAX_VALUES` values.
         """
-        return self.coder.encode(self.quantize(descriptors))
-
-    def quantize(self, descriptors: AnyArray) -> AnyArray:
-        """The integers int16 (N, R) that `encode` stores; errors as there."""
-        if descriptors.ndim != 2 or descriptors.shape[1] != self.basis.dimension:
+        if descriptors.ndim != 2 or descriptors.shape[1] != self.dimension:
             raise ModelError(
-                f"descriptors of shape {descriptors.shape} do not fit a basis of {self.basis.dimension} dimensions",
+                f"descriptors of shape {descriptors.shape} do not fit a basis of {self.dimension} dimensions",
                 "take the basis of this feature",
             )
         if descriptors.size > MAX_VALUES:
@@ -87,7 +92,7 @@ class TransformCodec:
             if len(rows) and np.square(rows).sum(axis=1).max() > 1.1:
                 raise MapInputError("descriptors are longer than one", "divide each by its length")
             scaled = self.basis.analyse(rows)[:, : self.coder.rank] / self.steps
-            whole = np.minimum(np.floor(np.abs(scaled) + (1 - self.dead_zone)), MAX_MAGNITUDE)
+            whole = np.minimum(np.floor(np.abs(scaled) + (1 - _DEAD_ZONE)), MAX_MAGNITUDE)
             symbols[first : first + _CHUNK] = np.copysign(whole, scaled)
         return symbols
 
@@ -100,21 +105,21 @@ class TransformCodec:
             MapFormatError: bytes that `encode` does not write for so many descriptors.
             LimitError: more descriptors than a reader accepts, or than the payload can hold.
         """
-        if count * self.basis.dimension > MAX_VALUES:
+        if count * self.dimension > MAX_VALUES:
             raise LimitError(f"{count} descriptors are too many for one payload", "the file is damaged")
         symbols, leans = self.coder.decode(payload, count)
         inside = np.arange(256).astype(np.uint8).view(np.int8) * (_LEAN_SHARE / LEAN_ONE)
         inside = np.clip(inside, -_LEAN_MOST, _LEAN_MOST).astype(np.float32)
         vectors = np.ascontiguousarray(self.basis.vectors[:, : self.coder.rank].T)
+        axis = self.basis.vectors[:, 0]
         steps = self.steps.astype(np.float32)
-        decoded = np.empty((count, self.basis.dimension), np.float32)
+        decoded = np.empty((count, self.dimension), np.float32)
         for first in range(0, count, _CHUNK):
             rows = slice(first, first + _CHUNK)
             whole = symbols[rows].astype(np.float32)
             known = np.where(whole == 0, inside[leans[rows].view(np.uint8)], whole) * steps
             near = known @ vectors + self.basis.centre
             length = np.linalg.norm(near, axis=1, keepdims=True)
-            axis = self.basis.vectors[:, 0]
             near = np.where(length > 1e-6, near, axis / np.linalg.norm(axis))
             decoded[rows] = near / np.linalg.norm(near, axis=1, keepdims=True)
         if not np.isfinite(decoded).all():

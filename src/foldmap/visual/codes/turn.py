@@ -20,25 +20,26 @@ def turn(rows: FloatArray) -> FloatArray:
     largest power of two within D: both together reach every number.
     """
     turned = rows.astype(np.float32)
-    side = _side(turned.shape[1])
-    _forward(turned[:, :side], 0)
-    if side < turned.shape[1]:
-        _forward(turned[:, -side:], side)
+    for part, first in _parts(turned):
+        part *= _signs(first, part.shape[1])
+        part[:] = _hadamard(part)
     return turned
 
 
 def turn_back(rows: FloatArray) -> FloatArray:
     """Undo `turn`."""
     turned = rows.astype(np.float32)
-    side = _side(turned.shape[1])
-    if side < turned.shape[1]:
-        _backward(turned[:, -side:], side)
-    _backward(turned[:, :side], 0)
+    for part, first in reversed(_parts(turned)):
+        part[:] = _hadamard(part)
+        part *= _signs(first, part.shape[1])
     return turned
 
 
-def _side(dimension: int) -> int:
-    return 1 << (dimension.bit_length() - 1)
+def _parts(rows: FloatArray) -> list[tuple[FloatArray, int]]:
+    """Views of what is turned one after the other, with where the counter of their signs begins."""
+    size = rows.shape[1]
+    side = 1 << (size.bit_length() - 1)
+    return [(rows[:, :side], 0)] + ([(rows[:, -side:], side)] if side < size else [])
 
 
 def _signs(first: int, count: int) -> FloatArray:
@@ -51,8 +52,8 @@ def _signs(first: int, count: int) -> FloatArray:
     return signs
 
 
-def _hadamard(block: FloatArray) -> None:
-    """Orthonormal Walsh-Hadamard transform of rows (N, 2^k), in place; its own inverse."""
+def _hadamard(block: FloatArray) -> FloatArray:
+    """Orthonormal Walsh-Hadamard transform of rows (N, 2^k); its own inverse."""
     count, side = block.shape
     values = np.ascontiguousarray(block)
     half = 1
@@ -60,14 +61,4 @@ def _hadamard(block: FloatArray) -> None:
         pairs = values.reshape(count, side // (2 * half), 2, half)
         values = np.stack([pairs[:, :, 0] + pairs[:, :, 1], pairs[:, :, 0] - pairs[:, :, 1]], axis=2)
         half *= 2
-    block[:] = values.reshape(count, side) * np.float32(side**-0.5)
-
-
-def _forward(block: FloatArray, first: int) -> None:
-    block *= _signs(first, block.shape[1])
-    _hadamard(block)
-
-
-def _backward(block: FloatArray, first: int) -> None:
-    _hadamard(block)
-    block *= _signs(first, block.shape[1])
+    return values.reshape(count, side) * np.float32(side**-0.5)

@@ -1,8 +1,6 @@
-"""Which image of a map sees which of its points: lossless context coding, and ways to say less.
+"""Which image of a map sees which of its points: lossless context coding, of images or of groups of them.
 
-    visible (P, I) --nearest earlier points, the row so far--> probability of each bit --range coder--> bytes
-
-`thin` and `group_images` make the matrix smaller before it is coded.
+visible (P, I) --nearest earlier points, the row so far--> probability of each bit --range coder--> bytes
 """
 
 from __future__ import annotations
@@ -29,15 +27,10 @@ _SEARCH = 1 << 22
 
 
 def encode_visibility(visible: AnyArray, points_world: DoubleArray) -> bytes:
-    """Code which image sees which point, without loss.
+    """Code which image sees which point, without loss; `MapInputError` or `LimitError` where that cannot be.
 
-    Args:
-        visible: bool (P, I); rows in the order of the decoded points, columns in the order images were taken.
-        points_world: float64 (P, 3), the points as `decode_points` returns them: the decoder must have the same.
-
-    Raises:
-        MapInputError: shapes disagree.
-        LimitError: more than `MAX_DECISIONS` entries.
+    Rows of ``visible``, bool (P, I), are the points as `decode_points` returns them (the decoder must have the same),
+    columns the images in the order they were taken.
     """
     seen = np.array(visible, dtype=np.uint8)
     if seen.ndim != 2 or points_world.shape != (len(seen), 3):
@@ -86,32 +79,6 @@ def visibility_matrix(point: IntArray, image: IntArray, shape: tuple[int, int]) 
     return visible
 
 
-def group_images(visible: BoolArray, group: IntArray) -> BoolArray:
-    """Bool (P, G): whether any image of a group sees the point; a keyframe then stands for its neighbours.
-
-    Args:
-        visible: bool (P, I).
-        group: int64 (I,), 0..G-1.
-    """
-    grouped: BoolArray = np.zeros((len(visible), int(group.max(initial=-1)) + 1), np.bool_)
-    for g in range(grouped.shape[1]):
-        grouped[:, g] = visible[:, group == g].any(axis=1)
-    return grouped
-
-
-def thin(visible: BoolArray, most: int) -> BoolArray:
-    """At most ``most`` images a point, spread evenly over those that see it (in their order)."""
-    if most < 1:
-        raise MapInputError(f"{most} images a point", "keep at least one")
-    rank = np.cumsum(visible, axis=1, dtype=np.int64)
-    total = rank[:, -1:]
-    # Observation r of n stays where floor(r * most / n) rises.
-    count = np.maximum(total, 1)
-    stays = (rank * most) // count > ((rank - 1) * most) // count
-    kept: BoolArray = visible & (stays | (total <= most))
-    return kept
-
-
 def _integers(points_world: DoubleArray) -> IntArray:
     """Points on a grid of 2^20 over their extent: one subtraction and one division, rounded alike everywhere."""
     low = points_world.min(axis=0)
@@ -126,18 +93,8 @@ def _integers(points_world: DoubleArray) -> IntArray:
 def _walk(mode: int, seen: AnyArray, points_world: DoubleArray, payload: AnyArray) -> int:
     points, images = seen.shape
     window = max(48, min(4096, _SEARCH // max(points, 1)))
-    size = kernel.walk(
-        mode,
-        _integers(np.asarray(points_world, dtype=np.float64)),
-        window,
-        seen,
-        np.zeros(images, np.int64),
-        np.zeros(images, np.int64),
-        np.zeros(kernel.NEIGHBOURS, np.int64),
-        np.zeros(kernel.NEIGHBOURS, np.int64),
-        mixing.fresh(kernel.FIXED_SLOTS + 4 * images, kernel.SETS, kernel.INPUTS),
-        mixing.tables(),
-        np.zeros(4, np.uint64),
-        payload,
-    )
-    return int(size)
+    points_xyz = _integers(np.asarray(points_world, dtype=np.float64))
+    scratch = [np.zeros(size, np.int64) for size in (images, images, kernel.NEIGHBOURS, kernel.NEIGHBOURS)]
+    model = mixing.fresh(kernel.FIXED_SLOTS + 4 * images, kernel.SETS, kernel.INPUTS)
+    stream = (np.zeros(4, np.uint64), payload)
+    return int(kernel.walk(mode, points_xyz, window, seen, *scratch, model, mixing.tables(), *stream))

@@ -11,7 +11,7 @@ import numpy as np
 
 from foldmap.coding.jit import inner_loop, loop
 from foldmap.coding.mixing import code
-from foldmap.coding.rangecoder import DECODE, ENCODE, POSITION, finish_decoding, finish_encoding, start
+from foldmap.coding.rangecoder import DECODE, finish, ran_out, start
 
 NEIGHBOURS = 12
 INPUTS = 6
@@ -21,8 +21,7 @@ _SAME = _RUN + 16 * 8 * 4
 _AROUND = _SAME + 64 * 16
 _POPULAR = _AROUND + _BINS * _BINS * 4
 _PACE = _POPULAR + 16 * 8 * 4
-_IMAGE = _PACE + 9 * 9 * _BINS
-FIXED_SLOTS = _IMAGE
+FIXED_SLOTS = _PACE + 9 * 9 * _BINS
 SETS = _BINS
 _LIMIT, _SPEED = 250, 4  # measured: slow learning of the weights is worth a tenth of the bytes
 
@@ -84,24 +83,17 @@ def _support(seen, found, distance, total, support):  # type: ignore[no-untyped-
 
 @loop
 def walk(mode, points, window, seen, popular, support, found, distance, model, fixed, state, payload):  # type: ignore[no-untyped-def]
-    """Encode or decode; see the module's docstring.
+    """Encode or decode; returns what `rangecoder.finish` does, or -1.
 
-    Args:
+    Arguments in their order:
         mode: ENCODE or DECODE.
         points: int64 (P, 3), coordinates below 2^20, in coding order.
         window: how many of the points before are searched for neighbours.
         seen: uint8 (P, I), read or filled.
-        popular: int64 (I,) zeros.
-        support: scratch, int64 (I,).
-        found: scratch, int64 (NEIGHBOURS,).
-        distance: scratch, int64 (NEIGHBOURS,).
-        model: see ``mixing.fresh``.
-        fixed: see ``mixing.tables``.
-        state: uint64 (4,), the range coder's.
-        payload: uint8, the range coder's.
-
-    Returns:
-        Payload length when encoding; when decoding 0, or -1 for a payload that no encoder writes.
+        popular, support: int64 (I,), zeros and scratch.
+        found, distance: scratch, int64 (NEIGHBOURS,).
+        model, fixed: see `mixing.fresh` and `mixing.tables`.
+        state, payload: the range coder's.
     """
     if not start(state, payload, mode == DECODE):
         return -1
@@ -123,9 +115,7 @@ def walk(mode, points, window, seen, popular, support, found, distance, model, f
             nearest = np.int64(0)
             for k in range(min(total, 3)):
                 nearest = nearest * 2 + seen[found[k], i]
-            rose = np.int64(0)
-            if total and i:
-                rose = np.int64(seen[found[0], i - 1])
+            rose = np.int64(seen[found[0], i - 1]) if total and i else np.int64(0)
             share = _log_bin((popular[i] * 255) // p) if p else np.int64(0)
             last = before & 3
             own = min(np.int64(8), _log_bin(ones))
@@ -139,17 +129,13 @@ def walk(mode, points, window, seen, popular, support, found, distance, model, f
             scratch[2] = _AROUND + (here * _BINS + beside) * 4 + last
             scratch[3] = _POPULAR + (share * 8 + min(here, np.int64(7))) * 4 + last
             scratch[4] = _PACE + (own * 9 + pace) * _BINS + here
-            scratch[5] = _IMAGE + i * 4 + last
+            scratch[5] = FIXED_SLOTS + i * 4 + last
             bit = code(mode, np.int64(seen[p, i]), INPUTS, here * INPUTS, _LIMIT, _SPEED, model, fixed, state, payload)
             seen[p, i] = bit
             before = (before << 1) | bit
             ones += bit
             expected += support[i]
             popular[i] += bit
-        if mode == DECODE and np.int64(state[POSITION]) >= payload.size:
+        if ran_out(mode, state, payload):
             return -1
-    if mode == ENCODE:
-        return finish_encoding(state, payload)
-    if not finish_decoding(state, payload):
-        return -1
-    return 0
+    return finish(mode, state, payload)

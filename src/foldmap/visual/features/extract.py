@@ -1,4 +1,4 @@
-"""Local features of an image: what all extractors share, and SIFT."""
+"""Local features of an image: the choice of an extractor, its settings, and SIFT."""
 
 from __future__ import annotations
 
@@ -9,18 +9,17 @@ from typing import Protocol
 
 import numpy as np
 
-from foldmap.errors import ConfigError, MapInputError
+from foldmap.errors import ConfigError
 from foldmap.types import ByteArray
-from foldmap.visual.features.images import grey, image_size_px
+from foldmap.visual.features.images import check_image, grey, image_size_px, scaled_size_px
 from foldmap.visual.scene.colmap_library import pycolmap_module, quiet
 from foldmap.visual.source import Features
 
 FEATURES = ("sift", "aliked", "xfeat")
 """What `open_extractor` knows; of ALIKED also its variants by their names, like "aliked-n16"."""
 
-MOST_KEYPOINTS = 32767
-_SIFT_SIDE_PX = 3200
-_LEARNED_SIDE_PX = 1600
+_MOST_KEYPOINTS = 32767
+_SIFT_SIDE_PX, _LEARNED_SIDE_PX = 3200, 1600
 
 
 class Extractor(Protocol):
@@ -31,20 +30,8 @@ class Extractor(Protocol):
         """Its name, as scenes keep it: "sift", "aliked-n16", "xfeat"."""
         ...
 
-    @property
-    def dimension(self) -> int:
-        """Of its descriptors."""
-        ...
-
     def extract(self, image: ByteArray) -> Features:
-        """Extract features.
-
-        Args:
-            image: uint8 (H, W) or (H, W, 3) RGB.
-
-        Raises:
-            MapInputError: it has another shape or type.
-        """
+        """Features of an image, uint8 (H, W) or (H, W, 3) RGB; `MapInputError` for another shape or type."""
         ...
 
 
@@ -69,7 +56,7 @@ class ExtractorSettings:
     detection_threshold: float | None = None
 
     def __post_init__(self) -> None:
-        if not 1 <= self.max_keypoints <= MOST_KEYPOINTS:
+        if not 1 <= self.max_keypoints <= _MOST_KEYPOINTS:
             raise ConfigError(f"{self.max_keypoints} keypoints an image", "take 1 to 32767")
         if self.max_side_px is not None and self.max_side_px < 32:
             raise ConfigError(f"images of at most {self.max_side_px} px", "take 32 or more")
@@ -80,13 +67,9 @@ class ExtractorSettings:
 def open_extractor(
     feature: str, weights: Path | None = None, settings: ExtractorSettings | None = None, threads: int = 1
 ) -> Extractor:
-    """Make an extractor ready.
+    """Make an extractor ready: "sift", "aliked", a variant of it like "aliked-n16", or "xfeat".
 
-    Args:
-        feature: "sift", "aliked", a variant of it like "aliked-n16", or "xfeat".
-        weights: file or folder with the network's weights; SIFT needs none.
-        settings: by default each extractor's own.
-        threads: of SIFT; networks run on the threads that torch has.
+    Weights are a file or a folder; SIFT needs none. Threads are SIFT's; networks run on those that torch has.
 
     Raises:
         ConfigError: there is no such extractor, or its weights are not given.
@@ -101,35 +84,29 @@ def open_extractor(
     if feature == "xfeat" or feature.startswith("aliked"):
         from foldmap.visual.features import learned
 
-        side_px = settings.max_side_px or _LEARNED_SIDE_PX
-        if feature == "xfeat":
-            return learned.XFeatExtractor(weights, settings.max_keypoints, side_px, settings.detection_threshold)
-        return learned.AlikedExtractor(weights, feature, settings.max_keypoints, side_px, settings.detection_threshold)
+        how = (settings.max_keypoints, settings.max_side_px or _LEARNED_SIDE_PX, settings.detection_threshold)
+        return learned.XFeat(weights, *how) if feature == "xfeat" else learned.Aliked(weights, feature, *how)
     raise ConfigError(
         f"there is no extractor {feature!r}", f"choose {', '.join(FEATURES)}; SuperPoint only as your own hloc file"
     )
 
 
 class SiftExtractor:
-    """SIFT as COLMAP computes it: the same keypoints, descriptors and order that it writes into its database.
+    """SIFT as COLMAP computes it: the same keypoints, descriptors and order, whatever the number of threads.
 
     Of an image with more than `ExtractorSettings.max_keypoints` those of the largest scale stay, which COLMAP too takes
-    first; COLMAP itself keeps more, as it counts a place of several orientations once (``as_colmap``).
-
-    Scores are the keypoints' scales in px. Deterministic: the order does not depend on the number of threads.
+    first; COLMAP itself keeps more, as it counts a place of several orientations once (``as_colmap``). Scores are the
+    keypoints' scales in px.
     """
 
     feature = "sift"
-    dimension = 128
 
     def __init__(self, settings: ExtractorSettings | None = None, threads: int = 1, *, as_colmap: bool = False) -> None:
         settings = settings or ExtractorSettings()
-        self._most = MOST_KEYPOINTS if as_colmap else settings.max_keypoints
+        self._most = _MOST_KEYPOINTS if as_colmap else settings.max_keypoints
         self._pycolmap = pycolmap_module()
-        if threads < 1:
-            threads = os.cpu_count() or 1
         options = self._pycolmap.FeatureExtractionOptions()
-        options.num_threads, options.use_gpu = threads, False
+        options.num_threads, options.use_gpu = threads if threads > 0 else os.cpu_count() or 1, False
         options.sift.max_num_features = settings.max_keypoints
         options.sift.first_octave = settings.first_octave
         self._side_px = settings.max_side_px or _SIFT_SIDE_PX
@@ -155,23 +132,3 @@ class SiftExtractor:
         stretch = np.array([width / inner[0], height / inner[1]], dtype=np.float32)
         scale_px = (matrix[:, 2] * stretch.mean()).astype(np.float32)
         return Features(matrix[:, :2] * stretch, described, scale_px)
-
-
-def check_image(image: ByteArray) -> None:
-    """Refuse what is no 8-bit image.
-
-    Raises:
-        MapInputError: naming shape and type.
-    """
-    if image.dtype != np.uint8 or image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3):
-        raise MapInputError(f"an image of shape {image.shape}, {image.dtype}", "give uint8 (H, W) or (H, W, 3)")
-    if min(image.shape[:2]) < 16:
-        raise MapInputError(f"an image of {image.shape[1]} x {image.shape[0]} px", "give at least 16 x 16 px")
-
-
-def scaled_size_px(width: int, height: int, side_px: int) -> tuple[int, int]:
-    """Width and height once the longer side is at most ``side_px``, rounded as COLMAP does."""
-    longer = max(width, height)
-    if longer <= side_px:
-        return width, height
-    return max(1, int(width * (side_px / longer) + 0.5)), max(1, int(height * (side_px / longer) + 0.5))

@@ -10,25 +10,16 @@ from PIL import Image, UnidentifiedImageError
 
 from foldmap.errors import MapInputError
 from foldmap.types import AnyArray, ByteArray
-from foldmap.visual.features.photo_names import find_images
-
-__all__ = ["find_images", "grey", "image_size_px", "photo_size_px", "read_image"]
 
 _LUMA = np.array([0.2126, 0.7152, 0.0722], dtype=np.float32)
 """Rec. 709, which COLMAP uses; Pillow's own grey is Rec. 601 and moves keypoints."""
 
 
 def read_image(path: Path) -> ByteArray:
-    """Decode a photo.
+    """Decode a photo: uint8 (H, W) where it is grey, else (H, W, 3) RGB.
 
     Pixels stay where the file has them: EXIF orientation is not applied, as in COLMAP. Alpha is dropped, 16 bits are
-    scaled to 8.
-
-    Returns:
-        uint8 (H, W) where the photo is grey, else (H, W, 3) RGB.
-
-    Raises:
-        MapInputError: it cannot be read, is cut short, or is no photo; the message names it.
+    scaled to 8. `MapInputError` where it cannot be read, is cut short, or is no photo.
     """
     try:
         with warnings.catch_warnings():
@@ -58,12 +49,24 @@ def image_size_px(image: ByteArray) -> tuple[int, int]:
     return int(image.shape[1]), int(image.shape[0])
 
 
-def photo_size_px(path: Path) -> tuple[int, int]:
-    """Width and height of a photo, from its head.
+def scaled_size_px(width: int, height: int, side_px: int) -> tuple[int, int]:
+    """Width and height once the longer side is at most ``side_px``, rounded as COLMAP does."""
+    longer = max(width, height)
+    if longer <= side_px:
+        return width, height
+    return max(1, int(width * (side_px / longer) + 0.5)), max(1, int(height * (side_px / longer) + 0.5))
 
-    Raises:
-        MapInputError: it cannot be read.
-    """
+
+def check_image(image: ByteArray) -> None:
+    """Refuse what is no 8-bit image, naming shape and type."""
+    if image.dtype != np.uint8 or image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3):
+        raise MapInputError(f"an image of shape {image.shape}, {image.dtype}", "give uint8 (H, W) or (H, W, 3)")
+    if min(image.shape[:2]) < 16:
+        raise MapInputError(f"an image of {image.shape[1]} x {image.shape[0]} px", "give at least 16 x 16 px")
+
+
+def photo_size_px(path: Path) -> tuple[int, int]:
+    """Width and height of a photo, from its head; `MapInputError` where it cannot be read."""
     try:
         with Image.open(path) as image:
             return int(image.width), int(image.height)
@@ -72,10 +75,8 @@ def photo_size_px(path: Path) -> tuple[int, int]:
 
 
 def _decoded(image: Image.Image) -> AnyArray:
-    if image.mode in ("L", "RGB") or image.mode.startswith("I"):
-        return np.asarray(image)
-    if image.mode == "F":
+    if image.mode in ("L", "RGB", "F") or image.mode.startswith("I"):
         return np.asarray(image)
     if image.mode in ("1", "LA"):
-        return np.asarray(image.convert("L" if image.mode == "1" else "LA").getchannel(0))
+        return np.asarray((image.convert("L") if image.mode == "1" else image).getchannel(0))
     return np.asarray(image.convert("RGBA"))[..., :3]

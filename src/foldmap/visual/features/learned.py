@@ -12,11 +12,10 @@ from PIL import Image
 
 from foldmap.errors import ConfigError, MissingExtraError, ModelError
 from foldmap.types import AnyArray, ByteArray
-from foldmap.visual.features.extract import check_image, scaled_size_px
-from foldmap.visual.features.images import image_size_px
+from foldmap.visual.features.images import check_image, image_size_px, scaled_size_px
 from foldmap.visual.source import Features
 
-_ALIKED = {"aliked-n16": 128, "aliked-n16rot": 128, "aliked-n32": 128, "aliked-t16": 64}
+_ALIKED = ("aliked-n16", "aliked-n16rot", "aliked-n32", "aliked-t16")
 _SUFFIXES = (".safetensors", ".pth", ".pt")
 _WHERE = {
     "aliked": "give --weights; the authors publish them at github.com/Shiaoming/ALIKED in models/",
@@ -25,15 +24,11 @@ _WHERE = {
 _MAX_BYTES = 1 << 30
 
 
-class AlikedExtractor:
-    """ALIKED (Zhao et al. 2023).
+class Aliked:
+    """ALIKED (Zhao et al. 2023); settings as in `ExtractorSettings`.
 
-    Args:
-        weights: a file like ``aliked-n16.pth``, or a folder that holds one.
-        variant: "aliked" for what the weights' name says, or "aliked-n16", "aliked-n16rot", "aliked-n32", "aliked-t16".
-        max_keypoints: the strongest ones are kept.
-        max_side_px: larger images are scaled down first.
-        detection_threshold: scores a keypoint must exceed; None keeps the strongest maxima, however weak.
+    Weights are a file like ``aliked-n16.pth``, or a folder that holds one. Of "aliked" the weights' name says the
+    variant: "aliked-n16", "aliked-n16rot", "aliked-n32" or "aliked-t16".
 
     Raises:
         ConfigError: weights are not given or not there.
@@ -51,17 +46,15 @@ class AlikedExtractor:
     ) -> None:
         if variant != "aliked" and variant not in _ALIKED:
             raise ConfigError(f"there is no {variant!r}", f"choose {', '.join(_ALIKED)}")
-        path = find_weights(weights, tuple(_ALIKED) if variant == "aliked" else (variant,), "aliked")
+        path = _find_weights(weights, _ALIKED if variant == "aliked" else (variant,), "aliked")
         if variant == "aliked":
             variant = next((name for name in sorted(_ALIKED, key=len, reverse=True) if name in path.stem), "")
             if not variant:
                 raise ConfigError(f"{path.name} does not say which ALIKED it is", "name it like aliked-n16.pth")
-        self.feature, self.dimension = variant, _ALIKED[variant]
-        self._side_px = max_side_px
-        self._network = _kornia().ALIKED(
-            variant, max_num_keypoints=max_keypoints, detection_threshold=detection_threshold or 0.0
-        )
-        load_weights(self._network, path, computed={"dkd.hw_grid"})
+        self.feature, self._side_px = variant, max_side_px
+        threshold = detection_threshold or 0.0
+        self._network = _kornia().ALIKED(variant, max_num_keypoints=max_keypoints, detection_threshold=threshold)
+        load_state(self._network, read_weights(path), path, computed={"dkd.hw_grid"})
 
     def extract(self, image: ByteArray) -> Features:
         """See `Extractor.extract`; descriptors are float32 of length 1."""
@@ -72,11 +65,10 @@ class AlikedExtractor:
         return _features(found.keypoints.numpy() + 0.5, stretch, found.descriptors.numpy(), found.keypoint_scores)
 
 
-class XFeatExtractor:
-    """XFeat (Potje et al. 2024), sparse; arguments and errors as `AlikedExtractor`, descriptors of 64."""
+class XFeat:
+    """XFeat (Potje et al. 2024), sparse; arguments and errors as `Aliked`, descriptors of 64."""
 
     feature = "xfeat"
-    dimension = 64
 
     def __init__(
         self,
@@ -85,10 +77,10 @@ class XFeatExtractor:
         max_side_px: int = 1600,
         detection_threshold: float | None = None,
     ) -> None:
-        path = find_weights(weights, ("xfeat", "xfeat-kornia"), "xfeat")
+        path = _find_weights(weights, ("xfeat", "xfeat-kornia"), "xfeat")
         self._side_px = max_side_px
         self._network = _kornia().XFeat(top_k=max_keypoints, detection_threshold=detection_threshold or 0.05)
-        load_weights(self._network.net, path)
+        load_state(self._network.net, read_weights(path), path)
         self._network.eval()
 
     def extract(self, image: ByteArray) -> Features:
@@ -102,49 +94,22 @@ class XFeatExtractor:
         return _features(found["keypoints"].numpy() + half, stretch, found["descriptors"].numpy(), found["scores"])
 
 
-def find_weights(given: Path | None, stems: tuple[str, ...], family: str) -> Path:
-    """Find a network's weights.
-
-    Args:
-        given: a file, or a folder with ``STEM.safetensors``, ``STEM.pth`` or ``STEM.pt``.
-        stems: names to look for in a folder, the preferred one first.
-        family: "aliked" or "xfeat", for the message.
-
-    Raises:
-        ConfigError: there are none; says where to get them.
-    """
+def _find_weights(given: Path | None, stems: tuple[str, ...], family: str) -> Path:
+    """A file, or ``STEM.safetensors``, ``STEM.pth`` or ``STEM.pt`` in a folder, the first stem preferred."""
     if given is None:
         raise ConfigError(f"{family} needs weights, and none are given", _WHERE[family])
     if given.is_file():
         return given
-    if given.is_dir():
-        for path in (given / f"{stem}{suffix}" for stem in stems for suffix in _SUFFIXES):
-            if path.is_file():
-                return path
-        raise ConfigError(f"{given} holds no {' or '.join(stems)} weights", _WHERE[family])
-    raise ConfigError(f"there are no weights at {given}", _WHERE[family])
-
-
-def load_weights(network: torch.nn.Module, path: Path, computed: set[str] | None = None) -> None:
-    """Put weights from a file into a network, every one of them, and set it to evaluation.
-
-    Args:
-        network: as built.
-        path: safetensors, or a torch file with tensors only.
-        computed: buffers that the network fills itself and files leave out.
-
-    Raises:
-        ModelError: the file is damaged, holds more than tensors, or is another network's.
-    """
-    load_state(network, read_weights(path), path, computed)
+    if not given.is_dir():
+        raise ConfigError(f"there are no weights at {given}", _WHERE[family])
+    for path in (given / f"{stem}{suffix}" for stem in stems for suffix in _SUFFIXES):
+        if path.is_file():
+            return path
+    raise ConfigError(f"{given} holds no {' or '.join(stems)} weights", _WHERE[family])
 
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:
-    """Tensors by name, of safetensors or of a torch file with tensors only.
-
-    Raises:
-        ModelError: the file is damaged, or holds more than tensors.
-    """
+    """Tensors by name, of safetensors or of a torch file with tensors only; `ModelError` for any other file."""
     try:
         if path.stat().st_size > _MAX_BYTES:
             raise ModelError(f"{path} is larger than 1 GiB", "this cannot be a feature network")
@@ -167,10 +132,9 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
 def load_state(
     network: torch.nn.Module, state: dict[str, torch.Tensor], path: Path, computed: set[str] | None = None
 ) -> None:
-    """Put weights into a network, every one of them, and set it to evaluation; arguments as `load_weights`.
+    """Put weights into a network, every one but the ``computed``, and set it to evaluation.
 
-    Raises:
-        ModelError: they are another network's.
+    `ModelError` where they are another network's. Computed are buffers that it fills itself and files leave out.
     """
     try:
         missing, unexpected = network.load_state_dict(state, strict=False)

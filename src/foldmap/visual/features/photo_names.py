@@ -18,8 +18,7 @@ CONVERT = "convert them to JPEG or PNG"
 def find_images(folder: Path) -> list[str]:
     """Names of all photos below a folder, relative to it, with slashes, sorted; linked folders are followed.
 
-    Raises:
-        MapInputError: there is no such folder, no photo in it, or a folder in it cannot be read.
+    `MapInputError` where there is no such folder, no photo in it, or a folder in it that cannot be read.
     """
     if not folder.is_dir():
         raise MapInputError(f"there is no folder {folder}", "give a folder of photos")
@@ -38,10 +37,9 @@ def find_other_images(folder: Path) -> list[str]:
 
 
 def files_below(folder: Path) -> Iterator[Path]:
-    """All files below a folder, linked folders followed, each circle of links once, in the order of names.
+    """All files below a folder in the order of names, linked folders followed, each circle of links once.
 
-    Raises:
-        MapInputError: a folder cannot be read.
+    `MapInputError` where a folder cannot be read.
     """
 
     def walk(place: Path, above: tuple[str, ...]) -> Iterator[Path]:

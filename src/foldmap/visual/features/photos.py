@@ -7,16 +7,13 @@ from pathlib import Path
 
 from foldmap.errors import MapInputError
 from foldmap.visual.features.extract import Extractor
-from foldmap.visual.features.images import find_images, photo_size_px, read_image
+from foldmap.visual.features.images import photo_size_px, read_image
+from foldmap.visual.features.photo_names import find_images
 from foldmap.visual.source import Features
 
 
 class PhotoFeatures:
-    """A `FeatureSource` of photos; nothing is kept, each `load` extracts anew.
-
-    Args:
-        folder: of photos, named as the scene names them.
-        extractor: finds and describes keypoints.
+    """A `FeatureSource` of a folder's photos; nothing is kept, each `load` extracts anew.
 
     Raises:
         MapInputError: there is no such folder, or no photo in it.
@@ -26,22 +23,14 @@ class PhotoFeatures:
         self._folder, self._extractor = folder, extractor
         self._names = find_images(folder)
         self._known = frozenset(self._names)
-
-    @property
-    def feature(self) -> str:
-        """Which extractor."""
-        return self._extractor.feature
+        self.feature = extractor.feature
 
     def names(self) -> Sequence[str]:
         """The photos' names, relative to the folder."""
         return self._names
 
     def load(self, name: str) -> Features:
-        """Extract the features of one photo.
-
-        Raises:
-            MapInputError: there is no such photo, or it cannot be decoded.
-        """
+        """Extract the features of one photo; `MapInputError` where there is none, or it cannot be decoded."""
         if name not in self._known:
             raise MapInputError(f"there is no photo {name!r} in {self._folder}", "check the folder of photos")
         image = read_image(self._folder / name)
@@ -51,9 +40,5 @@ class PhotoFeatures:
             raise MapInputError(f"{self._folder / name}: {error.message}", error.cure) from error
 
     def image_size(self, name: str) -> tuple[int, int]:
-        """Width and height of a photo in px, from its head.
-
-        Raises:
-            MapInputError: it cannot be read.
-        """
+        """Width and height of a photo in px, from its head; `MapInputError` where it cannot be read."""
         return photo_size_px(self._folder / name)

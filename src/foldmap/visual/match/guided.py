@@ -15,17 +15,12 @@ import numpy as np
 from numba import njit
 
 from foldmap.types import AnyArray, DoubleArray, FloatArray, IntArray
-from foldmap.visual.match.view import View
+from foldmap.visual.match.view import Cells, View
 
 
 @dataclass(frozen=True)
 class Nearby:
-    """The best keypoint near each place.
-
-    Attributes:
-        keypoint: int64 (P,), -1 where no keypoint is near.
-        similarity: float32 (P,), cosine of the descriptors; -1 where there is none.
-    """
+    """The best keypoint near each place, int64 (P,), and the cosine of the descriptors, float32 (P,); -1 for none."""
 
     keypoint: IntArray
     similarity: FloatArray
@@ -34,14 +29,9 @@ class Nearby:
 def best_nearby(
     view: View, xy_px: DoubleArray, descriptors: FloatArray, radius_px: float, rows: IntArray | None = None
 ) -> Nearby:
-    """For each place, the keypoint within a radius whose descriptor is most similar.
+    """For each place (P, 2) of an image, the keypoint within a radius whose descriptor is most similar.
 
-    Args:
-        view: the image.
-        xy_px: float64 (P, 2), where to look.
-        descriptors: float32 (P, D), unit rows: what to look for; of the whole map where ``rows`` are given.
-        radius_px: how far.
-        rows: int64 (P,), which descriptor to look for at each place; None: in their order.
+    What is looked for are unit rows float32 (P, D), or the ``rows`` of those of a whole map.
     """
     return best_within(view, xy_px, descriptors, (radius_px,), rows)[0]
 
@@ -50,21 +40,13 @@ def best_within(
     view: View, xy_px: DoubleArray, descriptors: FloatArray, radii_px: Sequence[float], rows: IntArray | None = None
 ) -> list[Nearby]:
     """As `best_nearby` for each of several radii, in one pass."""
-    cells = view.cells
     wanted = np.arange(len(xy_px)) if rows is None else rows
     keypoint, similarity = _best_within(
         np.ascontiguousarray(xy_px, dtype=np.float64),
         np.ascontiguousarray(descriptors, dtype=np.float32),
         np.ascontiguousarray(wanted, dtype=np.int64),
-        view.xy_px,
-        view.descriptors,
-        cells.low_px[0],
-        cells.low_px[1],
-        cells.side_px,
-        cells.columns,
-        cells.rows,
-        cells.first,
-        cells.items,
+        (view.xy_px, view.descriptors),
+        view.cells,
         np.array(radii_px, dtype=np.float64),
     )
     return [Nearby(*each) for each in zip(keypoint, similarity, strict=True)]
@@ -100,17 +82,12 @@ def _best_within(
     xy: AnyArray,
     descriptors: AnyArray,
     wanted: AnyArray,
-    keypoint_xy: AnyArray,
-    keypoint_descriptor: AnyArray,
-    low_x: float,
-    low_y: float,
-    side: float,
-    columns: int,
-    rows: int,
-    first: AnyArray,
-    items: AnyArray,
+    keypoints: tuple[AnyArray, AnyArray],
+    cells: Cells,
     radii: AnyArray,
 ) -> tuple[AnyArray, AnyArray]:
+    keypoint_xy, keypoint_descriptor = keypoints
+    (low_x, low_y), side, columns, rows, first, items = cells
     keypoint = np.full((len(radii), len(xy)), -1, np.int64)
     similarity = np.full((len(radii), len(xy)), np.float32(-1.0), np.float32)
     radius = radii.max()

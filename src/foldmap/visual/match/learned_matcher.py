@@ -54,12 +54,7 @@ class PairSettings:
 
 
 class LearnedMatcher:
-    """Matches with a network; see `foldmap.visual.match.matchers.Matcher`.
-
-    Args:
-        network: of `open_pair_network`.
-        visual_map: keeps its images.
-        settings: how.
+    """Matches with a network of `open_pair_network`; see `foldmap.visual.match.matchers.Matcher`.
 
     Raises:
         MapInputError: the network was trained for other descriptors.
@@ -68,33 +63,26 @@ class LearnedMatcher:
 
     def __init__(self, network: PairNetwork, visual_map: ImageMap, settings: PairSettings | None = None) -> None:
         if network.dimension != visual_map.dimension:
-            raise MapInputError(
-                f"the matcher wants descriptors of {network.dimension} numbers, the map's are of "
-                f"{visual_map.dimension}",
-                "give the weights of this feature's matcher",
-            )
+            what = f"the matcher wants descriptors of {network.dimension} numbers"
+            raise MapInputError(f"{what}, the map's are of {visual_map.dimension}", "give this feature's matcher")
         self._network, self._images = network, visual_map.images()
         self._extent = [ideal_extent(camera) for camera in self._images.cameras]
         self.settings = settings or PairSettings()
 
     def match(self, view: View, around: MapPoints, most: int) -> Matches:
-        """See `Matcher.match`; the ratio of a match is one minus the mean of its scores over the images tried.
-
-        Raises:
-            MapInputError: the points do not say which images see them.
-        """
-        if around.sights is None:
+        """See `Matcher.match`; the ratio of a match is one minus the mean of its scores over the images tried."""
+        if around.visibility is None:
             raise MapInputError("the map's points come without images", "localize in a map folded with --keep-images")
         settings = self.settings
         count = min(most, settings.keypoints, len(view.xy_px))
         query = Side(_centred(view.xy_px[:count], view.low_px, view.high_px), view.descriptors[:count])
         keypoints, points, scores = [], [], []
         tried = 0
-        for image, seen in around.sights:
+        for image, seen in around.visibility:
             if tried == settings.images:
                 break
             shown, xy = self._shown(image, around.points_world, seen)
-            if not len(shown):
+            if not len(shown) or not count:
                 continue
             tried += 1
             pairs, score = self._network.pair(query, Side(xy, around.descriptors[shown]))

@@ -20,12 +20,8 @@ _MOST_ROWS = 20_000
 def least_similarity(scene: SceneModel, rows: IntArray, decoded: FloatArray) -> float:
     """The cosine midway between what an observation has with its own point, and with another one.
 
-    Both are medians, so that wrong tracks do not count. Where observations are not at hand, `USUAL`.
-
-    Args:
-        scene: whose tracks have descriptors.
-        rows: int64 (P,), ascending: the points that were decoded.
-        decoded: float32 (P, D), their unit descriptors as a localizer has them.
+    Both are medians, so that wrong tracks do not count. Where observations are not at hand, `USUAL`. Of the points
+    ``rows``, int64 (P,) ascending, are given the unit descriptors as a localizer has them, float32 (P, D).
     """
     if scene.tracks.descriptors is None or not len(rows):
         return USUAL

@@ -20,23 +20,18 @@ class Matcher(Protocol):
     """Pairs keypoints of a query with points of a map."""
 
     def match(self, view: View, around: MapPoints, most: int) -> Matches:
-        """Match, the surest first; no keypoint and no point more than once.
+        """Match at most so many keypoints of a view with points that it may see.
 
-        Args:
-            view: the query's image.
-            around: points that it may see.
-            most: at most so many of its keypoints are to be matched.
+        The surest come first; no keypoint and no point more than once.
         """
         ...
 
 
 @dataclass(frozen=True)
 class NearestMatcher:
-    """Every keypoint's nearest point.
+    """Every keypoint's nearest point, or only those that are each other's (``both``).
 
-    Attributes:
-        ratio: most distance to the nearest point over that to the second nearest.
-        both: take only those that are each other's nearest.
+    The distance to the nearest point over that to the second nearest is below ``ratio``.
     """
 
     ratio: float = 0.97

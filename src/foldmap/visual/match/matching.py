@@ -11,21 +11,16 @@ import numpy as np
 
 from foldmap.types import BoolArray, FloatArray, IntArray
 
-EXACT_POINTS = 30_000
-"""Up to so many points the search is exact; beyond, an inverted file is searched in part."""
-
+_EXACT_POINTS = 30_000  # up to so many the search is exact; beyond, an inverted file is searched in part
 _TRAINED_ON = 20_000
 _LOCK = threading.Lock()
 
 
 @dataclass(frozen=True)
 class Matches:
-    """Keypoint with point, one row a match, best first.
+    """Keypoint with point, int64 (N,), best first.
 
-    Attributes:
-        keypoint: int64 (N,).
-        point: int64 (N,).
-        ratio: float32 (N,), distance to the nearest over distance to the second nearest point; lower is more distinct.
+    The ratio, float32 (N,), is the distance to the nearest over that to the second nearest point: lower, more distinct.
     """
 
     keypoint: IntArray
@@ -41,17 +36,12 @@ class Matches:
 
 
 class DescriptorIndex:
-    """Map descriptors ready to be searched.
-
-    Args:
-        descriptors: float32 (P, D), unit rows.
-        probes: lists of the inverted file that a search visits, where there is one.
-    """
+    """Map descriptors, unit rows float32 (P, D), ready to be searched; of an inverted file in ``probes`` lists."""
 
     def __init__(self, descriptors: FloatArray, probes: int = 12) -> None:
         self.descriptors = np.ascontiguousarray(descriptors, dtype=np.float32)
         count, dimension = self.descriptors.shape
-        if count <= EXACT_POINTS:
+        if count <= _EXACT_POINTS:
             self._index: Any = faiss.IndexFlatIP(dimension)
         else:
             lists = int(np.sqrt(count))
@@ -66,19 +56,15 @@ class DescriptorIndex:
         return len(self.descriptors)
 
     def match(self, descriptors: FloatArray) -> Matches:
-        """Nearest point of each keypoint, by ratio.
+        """Nearest point of each keypoint, unit rows float32 (N, D), by ratio.
 
         A point keeps its most distinct keypoint only, since it is seen once in an image.
-
-        Args:
-            descriptors: float32 (N, D), unit rows.
         """
         if not len(descriptors) or not len(self):
             return Matches(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32))
         with _LOCK:  # FAISS splits a search over its own threads; two at once would only fight
-            similarity, nearest = self._index.search(
-                np.ascontiguousarray(descriptors, dtype=np.float32), min(2, len(self))
-            )
+            rows = np.ascontiguousarray(descriptors, dtype=np.float32)
+            similarity, nearest = self._index.search(rows, min(2, len(self)))
         distance = np.sqrt(np.maximum(2.0 - 2.0 * similarity, 0.0))
         second = distance[:, 1] if distance.shape[1] > 1 else np.full(len(distance), np.sqrt(2.0))
         ratio = (distance[:, 0] / np.maximum(second, 1e-6)).astype(np.float32)
@@ -90,13 +76,7 @@ class DescriptorIndex:
 
 
 def mutual(matches: Matches, query: FloatArray, descriptors: FloatArray) -> BoolArray:
-    """Which matches are nearest neighbours in both directions.
-
-    Args:
-        matches: of the query's keypoints.
-        query: float32 (N, D) all of the query's descriptors.
-        descriptors: float32 (P, D) all of the map's.
-    """
+    """Which matches are nearest neighbours in both directions; descriptors of a query (N, D) and of a map (P, D)."""
     index = faiss.IndexFlatIP(query.shape[1])
     index.add(np.ascontiguousarray(query, dtype=np.float32))
     _, back = index.search(np.ascontiguousarray(descriptors[matches.point], dtype=np.float32), 1)

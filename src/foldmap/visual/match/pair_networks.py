@@ -25,12 +25,7 @@ _ONNX_INPUTS = ("kpts0", "kpts1", "desc0", "desc1")
 
 @dataclass(frozen=True)
 class Side:
-    """One image of a pair.
-
-    Attributes:
-        xy: float32 (N, 2), places over half of the image's longer side, from its centre: -1..1.
-        descriptors: float32 (N, D).
-    """
+    """One image of a pair: places float32 (N, 2) from its centre over half its longer side, and descriptors (N, D)."""
 
     xy: FloatArray
     descriptors: FloatArray
@@ -45,7 +40,7 @@ class PairNetwork(Protocol):
         ...
 
     def pair(self, one: Side, other: Side) -> tuple[IntArray, FloatArray]:
-        """Keypoints that belong together, int64 (M, 2), and how sure that is, float32 (M,) in 0..1."""
+        """Which keypoints belong together, int64 (M, 2), and how surely, float32 (M,) 0..1; no side is empty."""
         ...
 
 
@@ -96,21 +91,13 @@ class OnnxPairs:
             raise ModelError(
                 f"{weights} is no matcher of {', '.join(_ONNX_INPUTS)}: it takes {', '.join(inputs)}", _WHERE
             )
-        self._dimension = int(sizes[2])
-
-    @property
-    def dimension(self) -> int:
-        """Length of a descriptor."""
-        return self._dimension
+        self.dimension = int(sizes[2])
 
     def pair(self, one: Side, other: Side) -> tuple[IntArray, FloatArray]:
         """See `PairNetwork.pair`."""
-        if not len(one.xy) or not len(other.xy):
-            return np.zeros((0, 2), np.int64), np.zeros(0, np.float32)
         given = (one.xy, other.xy, one.descriptors, other.descriptors)
-        feed = {
-            name: np.ascontiguousarray(array[None], np.float32) for name, array in zip(_ONNX_INPUTS, given, strict=True)
-        }
+        arrays = [np.ascontiguousarray(array[None], np.float32) for array in given]
+        feed = dict(zip(_ONNX_INPUTS, arrays, strict=True))
         pairs, scores = self._session.run(["matches", "scores"], feed)
         return np.asarray(pairs, np.int64).reshape(-1, 2), np.asarray(scores, np.float32).reshape(-1)
 
@@ -125,19 +112,12 @@ class LightGluePairs:
             raise MissingExtraError("kornia is not installed", "pip install foldmap[learned]") from error
         state = _renamed(read_weights(weights))
         sizes = _sizes(state, weights)
-        self._dimension = int(sizes["input_dim"])
+        self.dimension = int(sizes["input_dim"])
         self._network = module.LightGlue(features=None, **sizes)
         load_state(self._network, state, weights, computed={"confidence_thresholds"})
 
-    @property
-    def dimension(self) -> int:
-        """Length of a descriptor."""
-        return self._dimension
-
     def pair(self, one: Side, other: Side) -> tuple[IntArray, FloatArray]:
         """See `PairNetwork.pair`."""
-        if not len(one.xy) or not len(other.xy):
-            return np.zeros((0, 2), np.int64), np.zeros(0, np.float32)
         with torch.inference_mode():
             found = self._network({"image0": _image(one), "image1": _image(other)})
         return found["matches"][0].numpy().astype(np.int64), found["scores"][0].numpy().astype(np.float32)

@@ -18,12 +18,7 @@ MIN_MATCHES = 4
 
 @dataclass(frozen=True)
 class Correspondences:
-    """Places in one view and the points that are seen there.
-
-    Attributes:
-        xy_px: float64 (N, 2), distortion removed.
-        points_world: float64 (N, 3).
-    """
+    """Places in one view, float64 (N, 2) with distortion removed, and the points that are seen there, (N, 3)."""
 
     xy_px: DoubleArray
     points_world: DoubleArray
@@ -35,20 +30,11 @@ class Correspondences:
 def ransac_pose(
     views: Sequence[View], matched: Sequence[Correspondences], error_px: float, iterations: int, seed: int = 0
 ) -> tuple[DoubleArray, int] | None:
-    """Find the pose that most matches agree with.
+    """Find the pose of a moment's views that most matches agree with, within ``error_px``, in at most so many samples.
 
     Matches come best first: sampling is progressive (PROSAC). One view is solved as an absolute pose, several as a
-    generalized camera.
-
-    Args:
-        views: of one moment.
-        matched: one a view.
-        error_px: largest reprojection error of an inlier.
-        iterations: most samples.
-        seed: of the samples.
-
-    Returns:
-        rig_SE3_world (4, 4) and how many matches agree; None where there are too few matches or no pose.
+    generalized camera. Gives rig_SE3_world (4, 4) and how many matches agree; None where there are too few matches or
+    no pose.
     """
     if sum(len(part) for part in matched) < MIN_MATCHES:
         return None
@@ -61,11 +47,9 @@ def ransac_pose(
         "seed": seed,
     }
     if len(views) == 1:
-        pose, info = poselib.estimate_absolute_pose(
-            matched[0].xy_px, matched[0].points_world, views[0].pinhole, options, {}
-        )
-        camera_SE3_world = _matrix(pose)
-        rig_SE3_world = np.linalg.inv(views[0].camera_SE3_rig) @ camera_SE3_world
+        xy_px, points = matched[0].xy_px, matched[0].points_world
+        pose, info = poselib.estimate_absolute_pose(xy_px, points, views[0].pinhole, options, {})
+        rig_SE3_world = np.linalg.inv(views[0].camera_SE3_rig) @ _matrix(pose)
     else:
         options["max_reproj_errors"] = [error_px] * len(views)
         pose, info = poselib.estimate_generalized_absolute_pose(
@@ -90,10 +74,8 @@ def refine_pose(
     given, rig_SE3_world = rig_SE3_world, _shifted(rig_SE3_world, origin)
     bundle: dict[str, Any] = {"loss_type": "TRUNCATED", "loss_scale": loss_px, "max_iterations": 50}
     if len(views) == 1:
-        start = _pose(views[0].camera_SE3_rig @ rig_SE3_world)
-        pose, _ = poselib.refine_absolute_pose(
-            matched[0].xy_px, matched[0].points_world, start, views[0].pinhole, bundle
-        )
+        start, xy_px, points = _pose(views[0].camera_SE3_rig @ rig_SE3_world), matched[0].xy_px, matched[0].points_world
+        pose, _ = poselib.refine_absolute_pose(xy_px, points, start, views[0].pinhole, bundle)
         refined = np.linalg.inv(views[0].camera_SE3_rig) @ _matrix(pose)
     else:
         pose, _ = poselib.refine_generalized_absolute_pose(
@@ -122,13 +104,7 @@ def noise_px(residuals: DoubleArray) -> float:
 def pose_covariance(
     views: Sequence[View], matched: Sequence[Correspondences], rig_SE3_world: DoubleArray, sigma_px: float
 ) -> DoubleArray | None:
-    """Covariance of the pose from the inliers' Jacobian: ``sigma^2 (J'J)^-1``.
-
-    Args:
-        views: of one moment.
-        matched: inliers, one set a view.
-        rig_SE3_world: the pose.
-        sigma_px: standard deviation of a residual in one direction.
+    """Covariance of the pose from the inliers' Jacobian: ``sigma^2 (J'J)^-1``, sigma of a residual in one direction.
 
     Returns:
         float64 (6, 6) over the rig's centre in the world (x, y, z, world units), then a rotation vector in the rig's
@@ -143,9 +119,7 @@ def pose_covariance(
         x, y, z = points_camera.T
         fx, fy = view.focal_px
         zero = np.zeros_like(z)
-        by_camera = np.stack(
-            [np.stack([fx / z, zero, -fx * x / z**2], axis=1), np.stack([zero, fy / z, -fy * y / z**2], axis=1)], axis=1
-        )
+        by_camera = np.array([[fx / z, zero, -fx * x / z**2], [zero, fy / z, -fy * y / z**2]]).transpose(2, 0, 1)
         by_rig = by_camera @ camera_R_rig
         # moving the centre by d moves points by -R d in the rig; turning the rig by w moves them by p x w
         by_centre = -by_rig @ world_R_rig.T

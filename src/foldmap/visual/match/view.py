@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
@@ -13,6 +14,7 @@ from foldmap.geometry.camera import Camera
 from foldmap.types import AnyArray, BoolArray, DoubleArray, FloatArray, IntArray
 from foldmap.visual.source import Query, unit_descriptors
 
+_CELL_PX = 8.0
 _MOST_CELLS = 512
 
 
@@ -63,21 +65,15 @@ class View:
     def in_view(self, rig_SE3_world: DoubleArray, points_world: DoubleArray) -> tuple[IntArray, DoubleArray]:
         """Which points lie in view, int64 (V,) ascending, and where, float64 (V, 2): as `project`, in one pass."""
         camera_SE3_world = np.ascontiguousarray(self.camera_SE3_rig @ rig_SE3_world)
-        points = np.ascontiguousarray(points_world)
-        rows, xy_px = _in_view(camera_SE3_world, points, *self.focal_px, *self.centre_px, *self.low_px, *self.high_px)
+        pinhole = (self.focal_px, self.centre_px, self.low_px, self.high_px)
+        rows, xy_px = _in_view(camera_SE3_world, np.ascontiguousarray(points_world), pinhole)
         return rows, xy_px
 
 
-@dataclass(frozen=True)
-class Cells:
-    """Keypoints sorted into square cells, row by row.
+class Cells(NamedTuple):
+    """Keypoints sorted into square cells, row by row, from the corner ``low_px`` on.
 
-    Attributes:
-        low_px: corner of the first cell.
-        side_px: of a cell.
-        columns, rows: how many.
-        first: int64 (rows * columns + 1,), where each cell's keypoints begin in `items`.
-        items: int64 (N,) keypoints.
+    Keypoints of cell c are ``items[first[c] : first[c + 1]]``, int64.
     """
 
     low_px: tuple[float, float]
@@ -100,23 +96,12 @@ def sort_into_cells(xy_px: DoubleArray, side_px: float) -> Cells:
     return Cells((float(low[0]), float(low[1])), side_px, columns, rows, first, items)
 
 
-def prepare(query: Query, cell_px: float = 8.0) -> View:
-    """Make a query ready.
-
-    Args:
-        query: what a camera brought.
-        cell_px: side of the cells.
-
-    Raises:
-        MapInputError: the extrinsics are no rigid pose.
-    """
-    camera = query.camera
-    features = query.features
+def prepare(query: Query) -> View:
+    """Make a query ready; `MapInputError` where its extrinsics are no pose."""
+    camera, features = query.camera, query.features
     extrinsics = np.eye(4) if query.camera_SE3_rig is None else np.asarray(query.camera_SE3_rig, dtype=np.float64)
     if extrinsics.shape != (4, 4) or not np.isfinite(extrinsics).all():
-        raise MapInputError(
-            f"image {query.name!r}: extrinsics of shape {extrinsics.shape}", "give a 4x4 camera_SE3_rig"
-        )
+        raise MapInputError(f"image {query.name!r}: extrinsics of shape {extrinsics.shape}", "give a 4x4 pose")
     xy_px = _ideal(camera, np.asarray(features.xy_px, dtype=np.float64))
     imaged = np.isfinite(xy_px).all(axis=1)
     xy_px = xy_px[imaged]
@@ -129,7 +114,7 @@ def prepare(query: Query, cell_px: float = 8.0) -> View:
         low_px=low,
         high_px=high,
         camera_SE3_rig=extrinsics,
-        cells=sort_into_cells(xy_px, cell_px),
+        cells=sort_into_cells(xy_px, _CELL_PX),
     )
 
 
@@ -156,18 +141,8 @@ def _ideal(camera: Camera, xy_px: AnyArray) -> DoubleArray:
 
 
 @njit(cache=True)
-def _in_view(
-    pose: AnyArray,
-    points: AnyArray,
-    focal_x: float,
-    focal_y: float,
-    centre_x: float,
-    centre_y: float,
-    low_x: float,
-    low_y: float,
-    high_x: float,
-    high_y: float,
-) -> tuple[AnyArray, AnyArray]:
+def _in_view(pose: AnyArray, points: AnyArray, pinhole: tuple[tuple[float, float], ...]) -> tuple[AnyArray, AnyArray]:
+    (focal_x, focal_y), (centre_x, centre_y), (low_x, low_y), (high_x, high_y) = pinhole
     count = 0
     rows, xy = np.empty(len(points), np.int64), np.empty((len(points), 2), np.float64)
     for p in range(len(points)):

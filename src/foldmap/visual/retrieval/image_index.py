@@ -1,6 +1,6 @@
 """Which images of a map a query resembles: they name the tiles and the points to look at.
 
-query --its own global descriptor, or VLAD of its local ones--> vector --cosine with each map image--> ranking
+query --its global descriptor, or VLAD of its local ones--> vector --cosine with each map image--> images, best first
 """
 
 from __future__ import annotations
@@ -9,12 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from foldmap.errors import MapInputError
-from foldmap.types import AnyArray, FloatArray
-from foldmap.visual.codes.global_codec import GlobalCodec, decode_globals
-from foldmap.visual.retrieval.ranking import Ranking, best_first
-from foldmap.visual.retrieval.vlad import Vlad
-from foldmap.visual.retrieval.vlad_scene import describe_images, fit_vlad
+from foldmap.errors import ConfigError, MapInputError
+from foldmap.types import AnyArray, FloatArray, IntArray
+from foldmap.visual.codes.global_codec import decode_globals, encode_globals
+from foldmap.visual.retrieval.vlad import Vlad, describe_images, fit_vlad
 from foldmap.visual.source import Query, SceneModel, unit_descriptors
 
 RETRIEVED_IMAGES = 10
@@ -24,104 +22,60 @@ SMALL_MAP = 30_000
 """Up to so many points a map is searched whole, and stores nothing to retrieve by."""
 
 
-class ImageIndex:
-    """Global descriptors of a map's images, searched exactly.
+class Retriever:
+    """Finds the images of a map that a query resembles, exactly, among their global descriptors (I, G).
 
-    Args:
-        descriptors: (I, G).
-
-    Raises:
-        MapInputError: another shape, or values that are not finite.
+    A vocabulary makes global descriptors out of local ones; None where the map has the user's own.
     """
 
-    def __init__(self, descriptors: AnyArray) -> None:
-        self.descriptors: FloatArray = unit_descriptors(_checked(descriptors, 2))
+    def __init__(self, descriptors: AnyArray, vlad: Vlad | None = None) -> None:
+        self.descriptors, self._vlad = unit_descriptors(_checked(descriptors, 2)), vlad
+        if vlad is not None and vlad.size != self.descriptors.shape[1]:
+            what = f"the vocabulary makes {vlad.size} numbers an image, the images have {self.descriptors.shape[1]}"
+            raise MapInputError(what, "take both from one map")
+
+    @classmethod
+    def stored(cls, images: bytes, vlad: bytes | None) -> Retriever:
+        """Out of what a file holds, see `FoldedRetrieval`; `MapFormatError` or `ModelError` where it is damaged."""
+        return cls(decode_globals(images), None if vlad is None else Vlad.from_bytes(vlad))
 
     def __len__(self) -> int:
         return len(self.descriptors)
 
-    @property
-    def size(self) -> int:
-        """G."""
-        return int(self.descriptors.shape[1])
-
-    def search(self, query: AnyArray, most: int) -> Ranking:
-        """The images most similar to a query, by cosine.
-
-        Args:
-            query: (G,).
-            most: images wanted; fewer come back when the map has fewer.
-
-        Raises:
-            MapInputError: a query of another size, or values that are not finite.
-            ConfigError: fewer than one image is wanted.
-        """
-        vector = _checked(query, 1)
-        if len(vector) != self.size:
-            raise MapInputError(
-                f"a global descriptor of {len(vector)} numbers, the map's are of {self.size}",
-                "compute it with the network that the map's were computed with",
-            )
-        scores: FloatArray = self.descriptors @ unit_descriptors(vector[None])[0]
-        return best_first(scores, most)
-
-
-@dataclass(frozen=True)
-class Retriever:
-    """Finds the images of a map that a query resembles.
-
-    Attributes:
-        index: of the map's images.
-        vlad: makes global descriptors out of local ones; None where the map has the user's global descriptors.
-
-    Raises:
-        MapInputError: the vocabulary makes descriptors of another size than the images'.
-    """
-
-    index: ImageIndex
-    vlad: Vlad | None = None
-
-    def __post_init__(self) -> None:
-        if self.vlad is not None and self.vlad.size != self.index.size:
-            raise MapInputError(
-                f"the vocabulary makes {self.vlad.size} numbers an image, the images have {self.index.size}",
-                "take both from one map",
-            )
-
-    @classmethod
-    def stored(cls, images: bytes, vlad: bytes | None) -> Retriever:
-        """Out of what a file holds: `FoldedRetrieval.images` and `FoldedRetrieval.vlad`.
-
-        Raises:
-            MapFormatError: damaged descriptors.
-            ModelError: a damaged vocabulary.
-        """
-        return cls(ImageIndex(decode_globals(images)), None if vlad is None else Vlad.from_bytes(vlad))
-
-    def rank(self, query: Query, most: int) -> Ranking:
-        """The map's images that a query resembles, best first.
-
-        Raises:
-            MapInputError: the query has no global descriptor and the map needs one, has no keypoints, or brings
-                descriptors of another kind.
-        """
-        if self.vlad is not None:
-            return self.index.search(self.vlad.describe(query.features.descriptors), most)
+    def rank(self, query: Query, most: int) -> IntArray:
+        """The map's images that a query resembles, best first, int64; see `search`."""
+        if self._vlad is not None:
+            return self.search(self._vlad.describe(query.features.descriptors), most)
         if query.global_descriptor is None:
             raise MapInputError(
                 f"image {query.name!r} has no global descriptor, and the map is searched by them",
                 "give the queries' global descriptors, or fold the map without its own",
             )
-        return self.index.search(query.global_descriptor, most)
+        return self.search(query.global_descriptor, most)
+
+    def search(self, vector: AnyArray, most: int) -> IntArray:
+        """At most so many images, int64, most similar to a vector (G,) by cosine first; of equals the earlier one.
+
+        Raises:
+            MapInputError: a vector of another size, or values that are not finite.
+            ConfigError: fewer than one image is wanted.
+        """
+        query = unit_descriptors(_checked(vector, 1)[None])[0]
+        if len(query) != self.descriptors.shape[1]:
+            raise MapInputError(
+                f"a global descriptor of {len(query)} numbers, the map's are of {self.descriptors.shape[1]}",
+                "compute it with the network that the map's were computed with",
+            )
+        if most < 1:
+            raise ConfigError(f"{most} images of a map cannot be retrieved", "ask for at least one")
+        return np.argsort(-(self.descriptors @ query), kind="stable")[:most].astype(np.int64)
 
 
 @dataclass(frozen=True)
 class FoldedRetrieval:
-    """What a file stores to be searched by image.
+    """What a file stores to be searched by image: bytes of `encode_globals` and of `Vlad.to_bytes`.
 
-    Attributes:
-        images: global descriptors of the images, of `GlobalCodec`.
-        vlad: vocabulary that makes a query's, of `Vlad.to_bytes`; None with the user's global descriptors.
+    There is no vocabulary with the user's global descriptors.
     """
 
     images: bytes
@@ -133,25 +87,23 @@ class FoldedRetrieval:
         return len(self.images) + len(self.vlad or b"")
 
 
-def fold_retrieval(
-    scene: SceneModel, codec: GlobalCodec | None = None, *, own: bool = True, seed: int = 0
-) -> FoldedRetrieval:
-    """Fold what is needed to search a scene by image.
-
-    Args:
-        scene: with global descriptors, or with local ones that VLAD makes them of.
-        codec: how they are stored.
-        own: use the scene's global descriptors when there are some.
-        seed: of the vocabulary.
+def fold_retrieval(scene: SceneModel, *, seed: int = 0) -> FoldedRetrieval:
+    """What is needed to search a scene by image: its global descriptors, else those that VLAD makes of local ones.
 
     Raises:
         MapInputError: the scene has no descriptors of either kind.
     """
-    codec = codec or GlobalCodec()
-    if own and scene.global_descriptors is not None:
-        return FoldedRetrieval(codec.encode(scene.global_descriptors), None)
+    if scene.global_descriptors is not None:
+        return FoldedRetrieval(encode_globals(scene.global_descriptors), None)
     vlad = fit_vlad(scene, seed=seed)
-    return FoldedRetrieval(codec.encode(describe_images(scene, vlad)), vlad.to_bytes())
+    return FoldedRetrieval(encode_globals(describe_images(scene, vlad)), vlad.to_bytes())
+
+
+def interleaved(rankings: list[IntArray]) -> IntArray:
+    """The images of several rankings, each once: all first places first, then the second ones, and so on."""
+    places = [place for ranking in rankings for place in range(len(ranking))]
+    images = np.concatenate([np.zeros(0, np.int64), *rankings])[np.argsort(np.array(places, int), kind="stable")]
+    return np.array(list(dict.fromkeys(images.tolist())), dtype=np.int64)
 
 
 def _checked(values: AnyArray, axes: int) -> FloatArray:

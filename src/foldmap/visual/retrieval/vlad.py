@@ -20,16 +20,13 @@ from safetensors.numpy import load, save
 from foldmap.coding.pq import checked_vectors, one_thread
 from foldmap.errors import ConfigError, FoldmapError, MapInputError, ModelError
 from foldmap.types import AnyArray, DoubleArray, FloatArray
-from foldmap.visual.source import unit_descriptors
+from foldmap.visual.source import SceneModel, unit_descriptors
 
-WORDS = 256
-RANK = 16
-LEFT = 4
-MAX_WORDS = 1024
-MAX_RANK = 256
-MAX_DIMENSION = 4096
+WORDS, RANK, LEFT = 256, 16, 4
+MAX_WORDS, MAX_RANK, MAX_DIMENSION = 1024, 256, 4096
 MAX_BYTES = 4 << 20
 FITTED_ON = 65_536
+_AN_IMAGE = 200  # descriptors of one image that a vocabulary is learned from
 _GRID = 65_536.0
 _FORMAT = np.array([1], np.uint8)
 _CURE = "fold the map again"
@@ -95,14 +92,10 @@ class Vlad:
     def fit(
         cls, descriptors: AnyArray, *, words: int = WORDS, rank: int = RANK, left: int = LEFT, seed: int = 0
     ) -> Vlad:
-        """Learn axes (PCA) and words (k-means, FAISS on one thread); the same input and seed give the same.
+        """Learn axes (PCA) and words (k-means, FAISS on one thread) from local descriptors (N, D) of the map's images.
 
-        Args:
-            descriptors: (N, D) local descriptors of the map's images; at most `FITTED_ON` of them are looked at.
-            words: K; when there are fewer descriptors, each becomes a word.
-            rank: R, at most D is taken.
-            left: L, at most R is taken.
-            seed: of the sample and of k-means.
+        At most `FITTED_ON` of them are looked at; the same input and seed give the same. There are ``words`` K (each
+        descriptor is one where they are fewer), ``rank`` R <= D axes, and ``left`` L <= R.
 
         Raises:
             ConfigError: words, rank or left out of range.
@@ -126,13 +119,7 @@ class Vlad:
         return cls(mean, axes, axis_scale, word, word_scale, min(left, axes.shape[1]))
 
     def describe(self, descriptors: AnyArray) -> FloatArray:
-        """One vector of an image.
-
-        Args:
-            descriptors: (N, D) local descriptors; they are made unit.
-
-        Returns:
-            float32 (G,) of length 1.
+        """One vector of an image, float32 (G,) of length 1, of its local descriptors (N, D).
 
         Raises:
             MapInputError: no descriptors, values that are not finite, or of another dimension than the map's.
@@ -162,11 +149,7 @@ class Vlad:
 
     @classmethod
     def from_bytes(cls, payload: bytes) -> Vlad:
-        """Rebuild, trusting nothing.
-
-        Raises:
-            ModelError: the bytes are no vocabulary of this version.
-        """
+        """Rebuild, trusting nothing; `ModelError` where the bytes are no vocabulary of this version."""
         if len(payload) > MAX_BYTES:
             raise ModelError(f"a vocabulary of {len(payload)} bytes is too large", _CURE)
         try:
@@ -181,6 +164,27 @@ class Vlad:
             raise
         except (SafetensorError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise ModelError(f"the vocabulary cannot be read: {error}", _CURE) from error
+
+
+def fit_vlad(scene: SceneModel, *, seed: int = 0) -> Vlad:
+    """A vocabulary of a scene's observations, equally many from each image as far as there are."""
+    described, images = scene.described, len(scene.image_names)
+    most = max(1, min(_AN_IMAGE, FITTED_ON // max(images, 1)))
+    mixed = np.random.default_rng(seed).permutation(len(described))
+    by_image = mixed[np.argsort(scene.tracks.image[mixed], kind="stable")]
+    count = np.bincount(scene.tracks.image, minlength=images)
+    within = np.arange(len(by_image)) - np.repeat(np.cumsum(count) - count, count)
+    return Vlad.fit(described[np.sort(by_image[within < most])], seed=seed)
+
+
+def describe_images(scene: SceneModel, vlad: Vlad) -> FloatArray:
+    """The vector of each image of a scene, from what it observed: float32 (I, G); zeros where it observed nothing."""
+    order = np.argsort(scene.tracks.image, kind="stable")
+    first = np.searchsorted(scene.tracks.image[order], np.arange(len(scene.image_names) + 1))
+    vectors = np.zeros((len(scene.image_names), vlad.size), np.float32)
+    for image in np.flatnonzero(np.diff(first)):
+        vectors[image] = vlad.describe(scene.described[order[first[image] : first[image + 1]]])
+    return vectors
 
 
 def _on_grid(rows: AnyArray) -> DoubleArray:
@@ -217,10 +221,9 @@ def _centroids(reduced: DoubleArray, count: int, seed: int) -> FloatArray:
     rows: FloatArray = np.ascontiguousarray(reduced, dtype=np.float32)
     if len(rows) == count:
         return rows
+    limits = {"min_points_per_centroid": 1, "max_points_per_centroid": FITTED_ON}
     with one_thread():
-        means = faiss.Kmeans(
-            rows.shape[1], count, niter=25, seed=seed, min_points_per_centroid=1, max_points_per_centroid=FITTED_ON
-        )
+        means = faiss.Kmeans(rows.shape[1], count, niter=25, seed=seed, **limits)
         means.train(rows)
     centroids: FloatArray = np.asarray(means.centroids, dtype=np.float32).reshape(count, -1)
     return centroids

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -12,41 +10,27 @@ from foldmap.errors import MapInputError
 from foldmap.geometry.camera import Camera
 from foldmap.geometry.quaternion import inverse_rigid
 from foldmap.types import DoubleArray
+from foldmap.visual.scene.colmap_library import ColmapRun
 from foldmap.visual.scene.pair_lists import Pair
 
-_FAR_PX = 4.0
-"""As far as matches may lie from their epipolar lines when pairs are verified without poses."""
-
+_FAR_PX = 4.0  # as far as matches may lie from their epipolar lines when pairs are verified without poses
 _LEAST_SHARE = 0.6
 _LEAST_MATCHES = 100
 
 
 def require_agreement(
-    pycolmap: Any,
-    database: Path,
-    pairs: Sequence[Pair],
-    names: Sequence[str],
-    cameras: Mapping[str, Camera],
-    camera_SE3_world: Mapping[str, DoubleArray],
+    run: ColmapRun, pairs: Sequence[Pair], cameras: Mapping[str, Camera], camera_SE3_world: Mapping[str, DoubleArray]
 ) -> None:
     """Refuse poses that contradict what the photos show.
 
     Matches of two photos were verified without poses: what is left has a geometry of its own. Right poses and cameras
     put nearly all of those matches near their epipolar lines.
 
-    Args:
-        pycolmap: the module.
-        database: with verified matches; image ``i + 1`` is ``names[i]``.
-        pairs: that were matched.
-        names: of the photos.
-        cameras: by name.
-        camera_SE3_world: by name.
-
     Raises:
         MapInputError: fewer than 60 % of the matches, of 100 or more, lie within 4 px of their epipolar lines.
     """
     near = total = 0
-    with pycolmap.Database.open(database) as opened:
+    with run.opened() as opened:
         keypoints: dict[int, DoubleArray] = {}
         for first, second in pairs:
             verified = opened.read_two_view_geometry(first + 1, second + 1)
@@ -57,10 +41,10 @@ def require_agreement(
             for index, rows in ((first, matches[:, 0]), (second, matches[:, 1])):
                 if index not in keypoints:
                     xy_px = np.asarray(opened.read_keypoints(index + 1), dtype=np.float64)[:, :2]
-                    keypoints[index] = cameras[names[index]].unproject(xy_px)
+                    keypoints[index] = cameras[run.names[index]].unproject(xy_px)
                 rays.append(keypoints[index][rows])
-            one, other = (camera_SE3_world[names[index]] for index in (first, second))
-            focal_px = float(np.mean([cameras[names[index]].focal_px for index in (first, second)]))
+            one, other = (camera_SE3_world[run.names[index]] for index in (first, second))
+            focal_px = float(np.mean([cameras[run.names[index]].focal_px for index in (first, second)]))
             errors_px = epipolar_errors(other @ inverse_rigid(one), *rays) * focal_px
             near += int((errors_px < _FAR_PX).sum())
             total += len(matches)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,18 +13,18 @@ import numpy as np
 
 from foldmap.errors import ConfigError, MapInputError
 from foldmap.geometry.camera import CAMERA_MODELS, Camera, require_plausible
-from foldmap.types import ByteArray
-from foldmap.visual.features.extract import Extractor, ExtractorSettings, check_image, open_extractor
-from foldmap.visual.features.images import find_images, image_size_px, read_image
+from foldmap.visual.features.extract import Extractor, ExtractorSettings, open_extractor
+from foldmap.visual.features.images import check_image, image_size_px, read_image
+from foldmap.visual.features.photo_names import find_images
 from foldmap.visual.scene import colmap_database as scratch
 from foldmap.visual.scene.agreement import require_agreement
-from foldmap.visual.scene.colmap_library import quiet
+from foldmap.visual.scene.colmap_library import ColmapRun, quiet
 from foldmap.visual.scene.known_poses import KnownPoses
 from foldmap.visual.scene.mapping import BuiltScene, map_incrementally, statistics, triangulate
 from foldmap.visual.scene.pair_lists import Pair, exhaustive_pairs, listed_pairs, sequential_pairs
 from foldmap.visual.source import Features
 
-MATCHINGS = ("exhaustive", "sequential", "listed")
+_MATCHINGS = ("exhaustive", "sequential", "listed")
 
 Report = Callable[[str, int, int], None]
 """Called with what is being done, how much is done, and of how much."""
@@ -73,8 +74,8 @@ class BuildSettings:
     mapping_threads: int = 1
 
     def __post_init__(self) -> None:
-        if self.matching not in MATCHINGS:
-            raise ConfigError(f"there is no matching {self.matching!r}", f"choose {', '.join(MATCHINGS)}")
+        if self.matching not in _MATCHINGS:
+            raise ConfigError(f"there is no matching {self.matching!r}", f"choose {', '.join(_MATCHINGS)}")
         if not 1 <= self.overlap <= 20:
             raise ConfigError(f"an overlap of {self.overlap} images", "take 1 to 20")
         if not 0 < self.max_ratio <= 1:
@@ -126,29 +127,29 @@ def build_scene(
     chosen = _pairs(names, settings, pairs)
     with quiet() as pycolmap, tempfile.TemporaryDirectory(prefix=".building-", dir=output_folder) as temporary:
         extractor = open_extractor(settings.feature, settings.weights, settings.extractor, settings.threads)
-        path = Path(temporary) / "scratch.db"
-        with pycolmap.Database.open(path) as database:
-            unreadable = _extract(pycolmap, database, images_folder, names, settings, extractor, sink, known, say)
+        how = (settings.seed, settings.threads, settings.mapping_threads)
+        run = ColmapRun(pycolmap, images_folder, tuple(names), Path(temporary), *how)
+        unreadable = _extract(run, settings, extractor, sink, known, say)
         lost = {index for index, name in enumerate(names) if name in unreadable}
         if len(names) - len(lost) < 2:
             first = next(iter(unreadable.values()))
             raise MapInputError(f"{len(lost)} of {len(names)} photos cannot be read, first {first}", "copy them again")
         chosen = [pair for pair in chosen if lost.isdisjoint(pair)]
-        _match(pycolmap, path, chosen, settings, extractor.feature, say)
-        _rename(pycolmap, path, names)
+        if extractor.feature == "sift":
+            scratch.match_sift(run, chosen, partial(say, "matching"))
+        else:
+            scratch.match_learned(run, chosen, settings.max_ratio, partial(say, "matching"))
+        _rename(run)
         if known is None:
-            model = map_incrementally(pycolmap, path, images_folder, Path(temporary), settings.seed,
-                                      settings.mapping_threads, settings.camera is not None,
-                                      lambda done: say("mapping", done, len(names)))  # fmt: skip
+            fixed = settings.camera is not None
+            model = map_incrementally(run, fixed, lambda done: say("mapping", done, len(names)))
         else:
             say("triangulating", 0, 1)
             given = {name: settings.camera or known.cameras[name] for name in names if name not in unreadable}
-            require_agreement(pycolmap, path, chosen, names, given, poses)
-            model = triangulate(
-                pycolmap, path, images_folder, Path(temporary), poses, settings.seed, settings.mapping_threads
-            )
-        built = statistics(model, names, extractor.feature, known is not None and known.metric, len(chosen))
-        built = replace(built, unreadable=unreadable)
+            require_agreement(run, chosen, given, poses)
+            model = triangulate(run, poses)
+        metric = known is not None and known.metric
+        built = statistics(model, names, extractor.feature, metric, len(chosen), unreadable)
         sparse = output_folder / "sparse"
         sparse.mkdir(exist_ok=True)
         model.write_binary(sparse)
@@ -166,10 +167,7 @@ def _pairs(names: Sequence[str], settings: BuildSettings, pairs: Mapping[str, Se
 
 
 def _extract(
-    pycolmap: Any,
-    database: Any,
-    folder: Path,
-    names: Sequence[str],
+    run: ColmapRun,
     settings: BuildSettings,
     extractor: Extractor,
     sink: FeatureSink,
@@ -179,30 +177,29 @@ def _extract(
     """Features of all images into the sink and the scratch database, cameras with them; why some cannot be read."""
     numbers: dict[Any, int] = {}
     unreadable: dict[str, str] = {}
-    for index, name in enumerate(names):
-        try:
-            image = read_image(folder / name)
-            check_image(image)
-        except MapInputError as error:
-            unreadable[name] = str(error) if name in error.message else f"{name}: {error}"
-            continue
-        size_px = image_size_px(image)
-        features = extractor.extract(image)
-        sink.add(name, features, size_px)
-        key, camera = _camera(pycolmap, folder, name, image, settings, known)
-        if key not in numbers:
-            numbers[key] = len(numbers) + 1
-            scratch.write_camera(database, pycolmap, camera, numbers[key])
-        scratch.write_image(database, pycolmap, index + 1, scratch.stand_in(index), numbers[key], features)
-        say("extracting", index + 1, len(names))
+    with run.opened() as database:
+        for index, name in enumerate(run.names):
+            try:
+                image = read_image(run.photos / name)
+                check_image(image)
+            except MapInputError as error:
+                unreadable[name] = str(error) if name in error.message else f"{name}: {error}"
+                continue
+            features = extractor.extract(image)
+            sink.add(name, features, image_size_px(image))
+            key, camera = _camera(run, name, image_size_px(image), settings, known)
+            if key not in numbers:
+                numbers[key] = len(numbers) + 1
+                scratch.write_camera(database, run.pycolmap, camera, numbers[key])
+            scratch.write_image(database, run.pycolmap, index + 1, numbers[key], features)
+            say("extracting", index + 1, len(run.names))
     return unreadable
 
 
 def _camera(
-    pycolmap: Any, folder: Path, name: str, image: ByteArray, settings: BuildSettings, known: KnownPoses | None
+    run: ColmapRun, name: str, size_px: tuple[int, int], settings: BuildSettings, known: KnownPoses | None
 ) -> tuple[Any, Any]:
     """The camera of an image, and a key that images of the same camera share."""
-    size_px = image_size_px(image)
     given = settings.camera or (known.cameras.get(name) if known is not None else None)
     if given is not None:
         if (given.width_px, given.height_px) != size_px:
@@ -210,44 +207,28 @@ def _camera(
                 f"{name!r} is {size_px[0]} x {size_px[1]} px, its camera {given.width_px} x {given.height_px}",
                 "give the camera of these images",
             )
-        return (given.model, size_px, given.params.tobytes()), scratch.colmap_camera(pycolmap, given)
+        return (given.model, size_px, given.params.tobytes()), scratch.colmap_camera(run.pycolmap, given)
     if known is not None:
         raise ConfigError(f"the intrinsics of {name!r} are not known", "give --camera MODEL,params with known poses")
-    options = pycolmap.ImageReaderOptions()
+    options = run.pycolmap.ImageReaderOptions()
     options.camera_model = settings.camera_model
-    camera = pycolmap.infer_camera_from_image(folder / name, options)
+    camera = run.pycolmap.infer_camera_from_image(run.photos / name, options)
     if (camera.width, camera.height) != size_px:
         raise MapInputError(f"{name!r} is read as {camera.width} x {camera.height} px by COLMAP", "save it upright")
     key = (size_px, round(camera.mean_focal_length(), 3)) if settings.one_camera else name
     return key, camera
 
 
-def _match(
-    pycolmap: Any, path: Path, pairs: Sequence[Pair], settings: BuildSettings, feature: str, say: Report
-) -> None:
-    def step(done: int, total: int) -> None:
-        say("matching", done, total)
-
-    if feature == "sift":
-        scratch.match_sift(pycolmap, path, pairs, settings.seed, settings.threads, step)
-    else:
-        scratch.match_learned(pycolmap, path, pairs, settings.max_ratio, settings.seed, settings.threads, step)
-
-
-def _rename(pycolmap: Any, path: Path, names: Sequence[str]) -> None:
+def _rename(run: ColmapRun) -> None:
     """Give images their own names, now that no list has to be split at spaces."""
-    with pycolmap.Database.open(path) as database:
+    with run.opened() as database:
         for image in database.read_all_images():
-            image.name = names[image.image_id - 1]
+            image.name = run.names[image.image_id - 1]
             database.update_image(image)
 
 
 def camera_from_text(text: str, width_px: int, height_px: int) -> Camera:
-    """A camera of ``MODEL,param,param,...``, COLMAP's parameters in COLMAP's order.
-
-    Raises:
-        ConfigError: it is none.
-    """
+    """A camera of ``MODEL,param,param,...``, COLMAP's parameters in COLMAP's order; `ConfigError` for other text."""
     model, *rest = text.split(",")
     try:
         camera = Camera(model.strip().upper(), width_px, height_px, np.array([float(word) for word in rest]))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from foldmap.geometry.camera import Camera
 from foldmap.types import AnyArray, FloatArray, IntArray
+from foldmap.visual.scene.colmap_library import ColmapRun
 from foldmap.visual.scene.pair_lists import Pair
 from foldmap.visual.source import Features, unit_descriptors
 
@@ -30,8 +30,9 @@ def write_camera(database: Any, pycolmap: Any, camera: Any, camera_id: int) -> N
     database.write_rig(rig, use_rig_id=True)
 
 
-def write_image(database: Any, pycolmap: Any, image_id: int, name: str, camera_id: int, features: Features) -> None:
+def write_image(database: Any, pycolmap: Any, image_id: int, camera_id: int, features: Features) -> None:
     """Write an image as a frame of its own, with its features; networks' descriptors as bytes of float16."""
+    name = stand_in(image_id - 1)
     image = pycolmap.Image(name=name, keypoints=np.zeros((0, 2)), camera_id=camera_id, image_id=image_id)
     database.write_image(image, use_image_id=True)
     frame = pycolmap.Frame()
@@ -49,86 +50,68 @@ def write_image(database: Any, pycolmap: Any, image_id: int, name: str, camera_i
 
 def colmap_camera(pycolmap: Any, camera: Camera) -> Any:
     """A camera with given intrinsics, as pycolmap's."""
-    return pycolmap.Camera(
-        model=camera.model,
-        width=camera.width_px,
-        height=camera.height_px,
-        params=camera.params.tolist(),
-        has_prior_focal_length=True,
-    )
-
-
-def two_view_options(pycolmap: Any, seed: int) -> Any:
-    """How matches of two images are verified."""
-    options = pycolmap.TwoViewGeometryOptions()
-    options.ransac.max_error, options.ransac.random_seed = _MAX_ERROR_PX, seed
-    return options
-
-
-def match_sift(pycolmap: Any, path: Path, pairs: Sequence[Pair], seed: int, threads: int, step: Step) -> None:
-    """Match SIFT by ratio and mutual nearest neighbours in COLMAP and verify the geometry of each pair."""
-    options = pycolmap.FeatureMatchingOptions()
-    options.use_gpu, options.num_threads = False, threads
-    listing = path.with_suffix(".pairs.txt")
-    for first in range(0, len(pairs), _PAIRS_A_CALL):
-        some = pairs[first : first + _PAIRS_A_CALL]
-        _match_named(pycolmap, path, listing, some, options, two_view_options(pycolmap, seed))
-        step(first + len(some), len(pairs))
-
-
-def _match_named(pycolmap: Any, path: Path, listing: Path, pairs: Sequence[Pair], options: Any, checks: Any) -> None:
-    # COLMAP splits its list at spaces, so images carry numbers as names until they are mapped
-    listing.write_text("".join(f"{stand_in(a)} {stand_in(b)}\n" for a, b in pairs), encoding="utf-8")
-    pairing = pycolmap.ImportedPairingOptions()
-    pairing.match_list_path = str(listing)
-    pycolmap.match_image_pairs(
-        path, matching_options=options, pairing_options=pairing, verification_options=checks, device=pycolmap.Device.cpu
-    )
+    size = {"width": camera.width_px, "height": camera.height_px}
+    return pycolmap.Camera(model=camera.model, **size, params=camera.params.tolist(), has_prior_focal_length=True)
 
 
 def stand_in(index: int) -> str:
-    """The name of an image while pairs are listed."""
+    """The name of an image while pairs are listed: COLMAP splits its list at spaces."""
     return f"image{index + 1}"
 
 
-def match_learned(
-    pycolmap: Any, path: Path, pairs: Sequence[Pair], max_ratio: float, seed: int, threads: int, step: Step
-) -> None:
+def match_sift(run: ColmapRun, pairs: Sequence[Pair], step: Step) -> None:
+    """Match SIFT by ratio and mutual nearest neighbours in COLMAP and verify the geometry of each pair."""
+    pycolmap = run.pycolmap
+    options, pairing = pycolmap.FeatureMatchingOptions(), pycolmap.ImportedPairingOptions()
+    options.use_gpu, options.num_threads = False, run.threads
+    listing = run.scratch / "pairs.txt"
+    pairing.match_list_path = str(listing)
+    for first in range(0, len(pairs), _PAIRS_A_CALL):
+        some = pairs[first : first + _PAIRS_A_CALL]
+        listing.write_text("".join(f"{stand_in(a)} {stand_in(b)}\n" for a, b in some), encoding="utf-8")
+        pycolmap.match_image_pairs(
+            run.database,
+            matching_options=options,
+            pairing_options=pairing,
+            verification_options=_two_view_options(run),
+            device=pycolmap.Device.cpu,
+        )
+        step(first + len(some), len(pairs))
+
+
+def match_learned(run: ColmapRun, pairs: Sequence[Pair], max_ratio: float, step: Step) -> None:
     """Match networks' descriptors by mutual nearest neighbours and verify the geometry of each pair in COLMAP."""
     kept: dict[int, FloatArray] = {}
-    with pycolmap.Database.open(path) as database:
-        for done, (first, second) in enumerate(pairs, start=1):
-            for gone in [index for index in kept if index < first]:  # pairs are sorted: never asked for again
+    with run.opened() as database:
+        for done, pair in enumerate(pairs, start=1):
+            for gone in [index for index in kept if index < pair[0]]:  # pairs are sorted: never asked for again
                 del kept[gone]
-            one, other = (_described(database, kept, index) for index in (first, second))
-            matches = mutual_matches(one, other, max_ratio)
-            database.write_matches(first + 1, second + 1, matches.astype(np.uint32))
+            for index in pair:
+                if index not in kept:
+                    data: AnyArray = np.ascontiguousarray(database.read_descriptors(index + 1).data)
+                    kept[index] = unit_descriptors(data.view(np.float16))
+            matches = mutual_matches(kept[pair[0]], kept[pair[1]], max_ratio)
+            database.write_matches(pair[0] + 1, pair[1] + 1, matches.astype(np.uint32))
             step(done, len(pairs))
-    verifier = pycolmap.GeometricVerifierOptions()
-    verifier.num_threads = threads
-    pycolmap.geometric_verification(
-        path, verifier_options=verifier, two_view_geometry_options=two_view_options(pycolmap, seed)
+    verifier = run.pycolmap.GeometricVerifierOptions()
+    verifier.num_threads = run.threads
+    run.pycolmap.geometric_verification(
+        run.database, verifier_options=verifier, two_view_geometry_options=_two_view_options(run)
     )
 
 
-def _described(database: Any, kept: dict[int, FloatArray], index: int) -> FloatArray:
-    if index not in kept:
-        data: AnyArray = np.ascontiguousarray(database.read_descriptors(index + 1).data)
-        kept[index] = unit_descriptors(data.view(np.float16))
-    return kept[index]
+def _two_view_options(run: ColmapRun) -> Any:
+    """How matches of two images are verified."""
+    options = run.pycolmap.TwoViewGeometryOptions()
+    options.ransac.max_error, options.ransac.random_seed = _MAX_ERROR_PX, run.seed
+    return options
 
 
 def mutual_matches(one: FloatArray, other: FloatArray, max_ratio: float = 1.0) -> IntArray:
-    """Pairs of rows that are each other's nearest.
+    """Pairs of unit rows (N, D) and (M, D) that are each other's nearest: int64 (K, 2), ascending in the first column.
 
-    Args:
-        one: float32 (N, D) of length 1.
-        other: float32 (M, D) of length 1.
-        max_ratio: distance to the nearest over distance to the second nearest must be below, from ``one``; 1 for no
-            such test.
-
-    Returns:
-        int64 (K, 2), ascending in the first column.
+    The distance to the nearest of ``other`` over that to the second nearest must be below ``max_ratio``; 1 for no such
+    test.
     """
     if not len(one) or not len(other):
         return np.zeros((0, 2), np.int64)

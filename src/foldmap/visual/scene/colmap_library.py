@@ -1,10 +1,12 @@
-"""pycolmap, which is optional, loaded so that it lives in peace with the other libraries."""
+"""pycolmap, which is optional: loaded so that it lives in peace with other libraries, and one scene built with it."""
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from foldmap.errors import MissingExtraError
@@ -27,6 +29,38 @@ def pycolmap_module() -> Any:
     if not hasattr(module, "FeatureExtractor"):
         raise MissingExtraError("this pycolmap is too old", "pip install --upgrade foldmap[sfm]")
     return module
+
+
+@dataclass(frozen=True)
+class ColmapRun:
+    """A scene being built.
+
+    Attributes:
+        pycolmap: the module.
+        photos: their folder.
+        names: of the photos; image ``i + 1`` of the database is ``names[i]``.
+        scratch: a folder for the database and for models.
+        seed: of every random choice.
+        threads: of matching.
+        mapping_threads: of bundle adjustment.
+    """
+
+    pycolmap: Any
+    photos: Path
+    names: tuple[str, ...]
+    scratch: Path
+    seed: int
+    threads: int
+    mapping_threads: int
+
+    @property
+    def database(self) -> Path:
+        """Cameras, images, features and matches."""
+        return self.scratch / "scratch.db"
+
+    def opened(self) -> Any:
+        """The database, to read and write."""
+        return self.pycolmap.Database.open(self.database)
 
 
 @contextmanager

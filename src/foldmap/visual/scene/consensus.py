@@ -1,4 +1,4 @@
-"""Chooses among several descriptors of an observation the one that its track agrees on."""
+"""Keypoints in one place of an image: the choice among their descriptors is what the track agrees on."""
 
 from __future__ import annotations
 
@@ -35,19 +35,79 @@ class Choices:
     @staticmethod
     def stack(parts: Sequence[Choices], like: AnyArray) -> Choices:
         """Choices of several images as one; ``like`` (O, D) gives type and dimension when there are none."""
-        if not parts:
-            none = np.zeros(0, dtype=np.int64)
-            return Choices(none, np.zeros(1, dtype=np.int64), like[:0], none)
+        none = np.zeros(0, dtype=np.int64)
+        parts = [Choices(none, np.zeros(1, dtype=np.int64), like[:0], none), *parts]
         counts = np.concatenate([np.diff(part.first) for part in parts])
         before = np.cumsum([0, *(len(part.row) for part in parts[:-1])])
+        twins = [np.where(part.twin < 0, -1, part.twin + shift) for part, shift in zip(parts, before, strict=True)]
         return Choices(
             row=np.concatenate([part.row for part in parts]),
             first=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
             descriptors=np.concatenate([part.descriptors for part in parts]),
-            twin=np.concatenate(
-                [np.where(part.twin < 0, -1, part.twin + shift) for part, shift in zip(parts, before, strict=True)]
-            ),
+            twin=np.concatenate(twins),
         )
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Which keypoints each observation of one image may have been: several where they lie in one place.
+
+    Attributes:
+        candidate: bool (R, K), which of the K nearest keypoints may be the observation's.
+        keypoint: int64 (R, K), those keypoints, nearest first.
+    """
+
+    candidate: BoolArray
+    keypoint: IntArray
+
+    @property
+    def several(self) -> BoolArray:
+        """Observations that have a choice, bool (R,)."""
+        return np.asarray(self.candidate.sum(axis=1) > 1)
+
+    def _sorted(self) -> tuple[IntArray, IntArray, IntArray]:
+        """Candidates in ascending order (R, K), filled up with a large number; how many; observations there (R,)."""
+        none = np.iinfo(np.int64).max
+        ascending = np.sort(np.where(self.candidate, self.keypoint, none), axis=1)
+        _, place, crowd = np.unique(ascending, axis=0, return_inverse=True, return_counts=True)
+        return ascending, place.reshape(-1), crowd
+
+    def by_rank(self, index: IntArray) -> tuple[BoolArray, IntArray]:
+        """Tell keypoints in one place apart by their order, where all of them were observed.
+
+        The observations' keypoint indices in the model, int64 (R,), are wrong by what the model left out, yet in the
+        same order. Gives where that decides, bool (R,), and the keypoint there, int64 (R,).
+        """
+        ascending, place, crowd = self._sorted()
+        order = np.lexsort((index, place))
+        first = np.concatenate([[0], np.cumsum(crowd)[:-1]])
+        rank = np.empty(len(place), dtype=np.int64)
+        rank[order] = np.arange(len(place)) - first[place[order]]
+        decided = self.several & (crowd[place] == self.candidate.sum(axis=1)) & (index >= 0)
+        keypoint = ascending[np.arange(len(place)), np.minimum(rank, ascending.shape[1] - 1)]
+        return decided, np.where(decided, keypoint, 0)
+
+    def choices(self, chosen: BoolArray, row: IntArray, descriptors: AnyArray) -> Choices:
+        """The choices of the observations that are ``chosen``, bool (R,), candidates in ascending order.
+
+        ``row`` are their numbers among all of the model, int64 (R,); descriptors (N, D) are of the image.
+        """
+        ascending, place, _ = self._sorted()
+        ascending, place = ascending[chosen], place[chosen]
+        real = ascending != np.iinfo(np.int64).max
+        first = np.concatenate([[0], np.cumsum(real.sum(axis=1))]).astype(np.int64)
+        return Choices(row[chosen], first, descriptors[ascending[real]], _twins(place, real.sum(axis=1)))
+
+
+def _twins(place: IntArray, count: IntArray) -> IntArray:
+    """For each choice the other one in its place, if just two observations share just two keypoints; else -1."""
+    twin = np.full(len(place), -1)
+    order = np.argsort(place, kind="stable")
+    _, first, crowd = np.unique(place[order], return_index=True, return_counts=True)
+    one, two = order[first[crowd == 2]], order[first[crowd == 2] + 1]
+    pair = count[one] == 2
+    twin[one[pair]], twin[two[pair]] = two[pair], one[pair]
+    return twin
 
 
 def choose(choices: Choices, point: IntArray, joined: BoolArray, descriptors: AnyArray) -> None:
@@ -58,11 +118,8 @@ def choose(choices: Choices, point: IntArray, joined: BoolArray, descriptors: An
     observations in one place share its two keypoints so that their agreement is largest together: such tracks are two
     looks of one thing. The choices then vote too, each without its own vote, in two more rounds.
 
-    Args:
-        choices: what is to be chosen.
-        point: int64 (O,), the track of each observation.
-        joined: bool (O,), observations that have a descriptor.
-        descriptors: (O, D), with the nearest candidate's where there is a choice.
+    Of each observation are given its track, int64 (O,), whether it has a descriptor, bool (O,), and that descriptor
+    (O, D): the nearest candidate's where there is a choice.
     """
     if not len(choices.row):
         return

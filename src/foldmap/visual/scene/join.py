@@ -18,18 +18,12 @@ from scipy.spatial import cKDTree
 
 from foldmap.errors import MapInputError
 from foldmap.types import AnyArray, BoolArray, FloatArray, IntArray
-from foldmap.visual.scene.consensus import Choices, choose
-from foldmap.visual.scene.places import Places
+from foldmap.visual.scene.consensus import Candidates, Choices, choose
 from foldmap.visual.source import Features, FeatureSource, SceneModel, Tracks
 
-_INDEX_AGREES = 0.9
-"""An image's keypoint indices are believed when this share of its observations lies at the named keypoint."""
-
-_AMBIGUOUS_PX = 0.1
-"""Keypoints at most this much farther than the nearest (or twice as far) are candidates too."""
-
+_INDEX_AGREES = 0.9  # an image's indices are believed when so many of its observations lie at the named keypoint
+_AMBIGUOUS_PX = 0.1  # keypoints at most this much farther than the nearest (or twice as far) are candidates too
 _MOST_CANDIDATES = 8
-
 _DIMENSIONS = {"sift": 128, "superpoint": 256, "aliked-n16": 128, "xfeat": 64, "disk": 128, "r2d2": 128, "d2net": 512}
 
 
@@ -43,15 +37,9 @@ class GlobalSource(Protocol):
 
 @dataclass(frozen=True)
 class JoinReport:
-    """How the join went.
+    """How the join went: observations joined by keypoint index and by nearest coordinates, points with one that is.
 
-    Attributes:
-        observations: of the model.
-        by_index: joined by keypoint index.
-        by_place: joined by nearest coordinates.
-        ambiguous: of those, how many had several keypoints to choose from, and no order to tell them apart.
-        points: of the model.
-        points_left: with at least one joined observation.
+    Ambiguous are those by place that had several keypoints to choose from, and no order to tell them apart.
     """
 
     observations: int
@@ -87,19 +75,17 @@ def join_features(
 ) -> SceneModel:
     """Give each observation of a model its descriptor.
 
-    Observations without a keypoint within the tolerance are dropped, and points that lose all of theirs.
+    Observations without a keypoint within the tolerance are dropped, and points that lose all of theirs. Descriptors
+    are of the source's own type; those that the model had are replaced.
 
     Args:
-        scene: the model; descriptors it has are replaced.
+        scene: the model.
         features: of all its images that see points, read one at a time.
         keypoint_index: int64 (O,), which keypoint of its image each observation was (COLMAP's POINT2D_IDX), -1 where
             unknown; None to go by coordinates alone.
         tolerance_px: how far a keypoint may lie from the observation.
         min_fraction: the smallest share of the observations that must be joined.
         report: is told how it went, before anything is refused.
-
-    Returns:
-        The scene with descriptors of the source's own type and the source's name of the feature.
 
     Raises:
         MapInputError: the model has no observations, an image has no features, descriptors change type or dimension
@@ -146,11 +132,7 @@ def join_features(
 
 
 def join_global_descriptors(scene: SceneModel, source: GlobalSource) -> SceneModel:
-    """Give each image of a model its global descriptor.
-
-    Raises:
-        MapInputError: an image has none, or lengths differ.
-    """
+    """Give each image of a model its global descriptor; `MapInputError` where one has none, or lengths differ."""
     rows = [source.load(name) for name in scene.image_names]
     for name, row in zip(scene.image_names, rows, strict=True):
         if row.shape != rows[0].shape:
@@ -198,16 +180,16 @@ def _join_image(
     rest, distance, nearest = rest[near], distance[near], nearest[near]
     chosen = nearest[:, 0].copy()
     reach = np.minimum(distance[:, :1] + np.maximum(_AMBIGUOUS_PX, distance[:, :1]), tolerance_px)
-    places = Places(distance <= reach, nearest)
-    open_ = places.several
+    candidates = Candidates(distance <= reach, nearest)
+    open_ = candidates.several
     if index is not None:
-        ranked, keypoint = places.by_rank(index[rest])
+        ranked, keypoint = candidates.by_rank(index[rest])
         chosen[ranked] = keypoint[ranked]
         open_ = open_ & ~ranked
     table[rows[rest]] = found.descriptors[chosen]
     state.how[rows[rest]] = 2
     if open_.any():
-        state.choices.append(places.choices(open_, rows[rest], found.descriptors))
+        state.choices.append(candidates.choices(open_, rows[rest], found.descriptors))
 
 
 def _table(state: _Joining, name: str, found: Features, feature: str) -> AnyArray:
@@ -222,15 +204,11 @@ def _table(state: _Joining, name: str, found: Features, feature: str) -> AnyArra
             )
         state.descriptors = np.zeros((len(state.how), size), dtype=kind)
     table = state.descriptors
+    whose = f"descriptors of {name!r} have"
     if table.shape[1] != size:
-        raise MapInputError(
-            f"descriptors of {name!r} have dimension {size}, those before {table.shape[1]}",
-            "extract all images with one extractor",
-        )
+        raise MapInputError(f"{whose} dimension {size}, those before {table.shape[1]}", "use one extractor for all")
     if table.dtype != kind:
-        raise MapInputError(
-            f"descriptors of {name!r} have type {kind}, those before {table.dtype}", "write all with one type"
-        )
+        raise MapInputError(f"{whose} type {kind}, those before {table.dtype}", "write all with one type")
     return table
 
 

@@ -15,11 +15,9 @@ from foldmap.types import DoubleArray
 
 @dataclass(frozen=True)
 class KnownPoses:
-    """Poses of images by name.
+    """Poses of images by name, float64 (4, 4), and intrinsics where the poses came with some.
 
     Attributes:
-        camera_SE3_world: float64 (4, 4) by image name.
-        cameras: intrinsics by image name, where the poses came with some.
         metric: whether translations are metres.
         layout: what they were read from, for records.
         paired: how many images were given one, and how, in words.
@@ -44,18 +42,13 @@ class KnownPoses:
                 raise PoseInputError(f"{name!r}: {error.message}", error.cure) from error
 
     def of(self, names: Sequence[str]) -> dict[str, DoubleArray]:
-        """Poses of those images that have one, rotations made exactly orthonormal.
-
-        Raises:
-            MapInputError: fewer than two have one.
-        """
+        """Poses of those images that have one, at least two, rotations made exactly orthonormal."""
         known = {name: _rigid(self.camera_SE3_world[name]) for name in names if name in self.camera_SE3_world}
         if len(known) < 2:
             example = next(iter(self.camera_SE3_world), "none")
+            named = f"(images like {names[0]!r}, poses like {example!r})"
             raise MapInputError(
-                f"{len(known)} of {len(names)} images have a known pose (images like {names[0]!r}, poses like "
-                f"{example!r})",
-                "name images in the poses as they are named in the folder",
+                f"{len(known)} of {len(names)} images have a known pose {named}", "name both as in the folder"
             )
         return known
 

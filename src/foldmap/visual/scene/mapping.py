@@ -4,34 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from itertools import count
 from typing import Any
 
 import numpy as np
 
 from foldmap.errors import MapInputError
+from foldmap.geometry.quaternion import centres_of
 from foldmap.types import ByteArray, DoubleArray
+from foldmap.visual.scene.colmap_library import ColmapRun
 
 _MORE = "take more photos with more overlap and texture, match exhaustively, or raise --max-keypoints"
 
 
 @dataclass(frozen=True)
 class BuiltScene:
-    """What was built.
+    """What was built: names of all photos, of those with a pose (``registered``), and why some could not be read.
 
-    Attributes:
-        feature: which extractor.
-        images: names of all photos.
-        registered: names of those with a pose.
-        pairs: how many pairs were matched.
-        points: how many points the scene has.
-        observations: of all points.
-        mean_reprojection_error_px: over observations.
-        metric: whether world units are metres.
-        points_world: float64 (P, 3).
-        colours: uint8 (P, 3) RGB.
-        centres_world: float64 (I, 3), where the registered images were taken.
-        unreadable: why a photo could not be read, by name.
+    Counted are the pairs that were matched, points and their observations. Points are float64 (P, 3) with RGB colours
+    uint8 (P, 3), ``centres_world`` (I, 3) where the registered images were taken; metres where ``metric``.
     """
 
     feature: str
@@ -54,103 +45,69 @@ class BuiltScene:
         return tuple(name for name in self.images if name not in placed)
 
 
-def map_incrementally(
-    pycolmap: Any,
-    database: Path,
-    images_folder: Path,
-    scratch: Path,
-    seed: int,
-    threads: int,
-    fixed_camera: bool,
-    step: Callable[[int], None],
-) -> Any:
-    """Find poses and points; the largest model that was found.
+def map_incrementally(run: ColmapRun, fixed_camera: bool, step: Callable[[int], None]) -> Any:
+    """Find poses and points from verified matches; the largest model that was found.
 
-    Args:
-        pycolmap: the module.
-        database: with verified matches.
-        images_folder: for the points' colours.
-        scratch: a folder for models.
-        seed: of every random choice.
-        threads: of bundle adjustment.
-        fixed_camera: keep the intrinsics as they are.
-        step: called with the number of images placed.
+    ``step`` is told how many images are placed; intrinsics stay as they are where ``fixed_camera``.
 
     Raises:
         MapInputError: no model was found.
     """
-    options = _options(pycolmap, seed, threads)
+    options = _options(run)
     options.min_model_size = 2
     options.ba_refine_focal_length = options.ba_refine_extra_params = not fixed_camera
     options.mapper.abs_pose_refine_focal_length = options.mapper.abs_pose_refine_extra_params = not fixed_camera
-    models = scratch / "models"
+    models = run.scratch / "models"
     models.mkdir()
-    placed = [0]
-
-    def another() -> None:
-        placed[0] += 1
-        step(placed[0])
-
-    found = pycolmap.incremental_mapping(database, images_folder, models, options=options, next_image_callback=another)
+    placed = count(1)
+    found = run.pycolmap.incremental_mapping(
+        run.database, run.photos, models, options=options, next_image_callback=lambda: step(next(placed))
+    )
     best = max(found.values(), key=lambda model: (model.num_reg_images(), model.num_points3D()), default=None)
     if best is None or best.num_points3D() == 0:
         raise MapInputError("no two photos overlap well enough to start a scene", _MORE)
     return best
 
 
-def triangulate(
-    pycolmap: Any,
-    database: Path,
-    images_folder: Path,
-    scratch: Path,
-    camera_SE3_world: Mapping[str, DoubleArray],
-    seed: int,
-    threads: int,
-) -> Any:
-    """Find points where poses and intrinsics are known; both stay as they are.
-
-    Raises:
-        MapInputError: no point was found.
-    """
+def triangulate(run: ColmapRun, camera_SE3_world: Mapping[str, DoubleArray]) -> Any:
+    """Find points where poses and intrinsics are known; both stay. `MapInputError` where no point was found."""
     origin = _origin(list(camera_SE3_world.values()))
-    posed = pycolmap.Reconstruction()
-    with pycolmap.Database.open(database) as opened:
+    posed = run.pycolmap.Reconstruction()
+    with run.opened() as opened:
         for camera in opened.read_all_cameras():
             posed.add_camera_with_trivial_rig(camera)
         for image in opened.read_all_images():
             keypoints = np.asarray(opened.read_keypoints(image.image_id), dtype=np.float64)[:, :2]
-            fresh = pycolmap.Image(
-                name=image.name, keypoints=keypoints, camera_id=image.camera_id, image_id=image.image_id
-            )
+            ids = {"camera_id": image.camera_id, "image_id": image.image_id}
+            fresh = run.pycolmap.Image(name=image.name, keypoints=keypoints, **ids)
             local = np.array(camera_SE3_world[image.name][:3], dtype=np.float64)
             local[:, 3] += local[:, :3] @ origin
-            posed.add_image_with_trivial_frame(fresh, pycolmap.Rigid3d(local))
-    models = scratch / "triangulated"
+            posed.add_image_with_trivial_frame(fresh, run.pycolmap.Rigid3d(local))
+    models = run.scratch / "triangulated"
     models.mkdir()
-    model = pycolmap.triangulate_points(
-        posed, database, images_folder, models, options=_options(pycolmap, seed, threads)
-    )
+    model = run.pycolmap.triangulate_points(posed, run.database, run.photos, models, options=_options(run))
     if model.num_points3D() == 0:
         raise MapInputError(
             "the known poses explain no matches",
             "check that poses are camera_SE3_world (hloc, COLMAP) or world_SE3_camera (TUM, 7-Scenes), and the camera",
         )
     if origin.any():
-        model.transform(pycolmap.Sim3d(1.0, pycolmap.Rotation3d(), origin))
+        model.transform(run.pycolmap.Sim3d(1.0, run.pycolmap.Rotation3d(), origin))
     return model
 
 
 def _origin(camera_SE3_world: Sequence[DoubleArray]) -> DoubleArray:
     """Where the cameras stand, zero where that is near: COLMAP squares coordinates, and loses those of UTM or ECEF."""
-    poses = np.stack(camera_SE3_world)
-    centres = -np.einsum("iba,ib->ia", poses[:, :3, :3], poses[:, :3, 3])
+    centres = centres_of(np.stack(camera_SE3_world))
     middle = np.rint(np.median(centres, axis=0))
     near = np.abs(middle).max() < 16.0 * max(float(np.ptp(centres, axis=0).max()), 1.0)
     origin: DoubleArray = np.zeros(3) if near else middle
     return origin
 
 
-def statistics(model: Any, images: Sequence[str], feature: str, metric: bool, pairs: int) -> BuiltScene:
+def statistics(
+    model: Any, images: Sequence[str], feature: str, metric: bool, pairs: int, unreadable: Mapping[str, str]
+) -> BuiltScene:
     """Sum up a pycolmap reconstruction."""
     model.update_point_3d_errors()
     ids = sorted(model.points3D)
@@ -167,11 +124,12 @@ def statistics(model: Any, images: Sequence[str], feature: str, metric: bool, pa
         points_world=np.array([model.points3D[point].xyz for point in ids]).reshape(-1, 3),
         colours=np.array([model.points3D[point].color for point in ids], dtype=np.uint8).reshape(-1, 3),
         centres_world=np.array([model.images[image].projection_center() for _, image in placed]).reshape(-1, 3),
+        unreadable=unreadable,
     )
 
 
-def _options(pycolmap: Any, seed: int, threads: int) -> Any:
-    options = pycolmap.IncrementalPipelineOptions()
-    options.random_seed = options.mapper.random_seed = options.triangulation.random_seed = seed
-    options.num_threads = options.mapper.num_threads = threads
+def _options(run: ColmapRun) -> Any:
+    options = run.pycolmap.IncrementalPipelineOptions()
+    options.random_seed = options.mapper.random_seed = options.triangulation.random_seed = run.seed
+    options.num_threads = options.mapper.num_threads = run.mapping_threads
     return options

@@ -9,19 +9,13 @@ from foldmap.types import DoubleArray
 from foldmap.visual.source import SceneModel, Tracks
 
 _ROWS_AT_ONCE = 1 << 18
-LEAST_NOISE_PX = 0.05
-_FAR = 0.05
-"""Share of the image's diagonal."""
-
+_LEAST_NOISE_PX = 0.05
+_FAR = 0.05  # share of the image's diagonal
 _CHECKED_ROWS = 1 << 17
 
 
-def reprojection_errors_px(scene: SceneModel) -> DoubleArray:
-    """Where each observation is minus where its point projects, float64 (O, 2) px; NaN behind the camera."""
-    return _errors_px(scene, scene.tracks)
-
-
-def _errors_px(scene: SceneModel, tracks: Tracks) -> DoubleArray:
+def reprojection_errors_px(scene: SceneModel, tracks: Tracks) -> DoubleArray:
+    """Where observations of a scene are minus where their points project, float64 (O, 2) px; NaN behind the camera."""
     errors = np.full((len(tracks), 2), np.nan)
     for number, camera in enumerate(scene.cameras):
         rows = np.flatnonzero(scene.image_camera[tracks.image] == number)
@@ -38,12 +32,12 @@ def reprojection_noise_px(scene: SceneModel) -> float:
 
     Not below 0.05 px, so that exact (generated) scenes have a scale too.
     """
-    lengths = np.linalg.norm(reprojection_errors_px(scene), axis=1)
+    lengths = np.linalg.norm(reprojection_errors_px(scene, scene.tracks), axis=1)
     lengths = lengths[np.isfinite(lengths)]
     if not len(lengths):
-        return LEAST_NOISE_PX
+        return _LEAST_NOISE_PX
     # the length of a 2D normal error has its median at sqrt(2 ln 2) standard deviations
-    return max(LEAST_NOISE_PX, float(np.median(lengths) / np.sqrt(2.0 * np.log(2.0))))
+    return max(_LEAST_NOISE_PX, float(np.median(lengths) / np.sqrt(2.0 * np.log(2.0))))
 
 
 def require_consistent(scene: SceneModel) -> None:
@@ -58,7 +52,7 @@ def require_consistent(scene: SceneModel) -> None:
     if not len(scene.tracks):
         return
     some = scene.tracks.take(np.arange(0, len(scene.tracks), -(-len(scene.tracks) // _CHECKED_ROWS)))
-    lengths = np.linalg.norm(_errors_px(scene, some), axis=1)
+    lengths = np.linalg.norm(reprojection_errors_px(scene, some), axis=1)
     diagonal_px = np.array([camera.diagonal_px for camera in scene.cameras])[scene.image_camera[some.image]]
     off = ~(lengths <= _FAR * diagonal_px)
     if 2 * int(off.sum()) > len(off):

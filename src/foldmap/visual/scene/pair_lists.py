@@ -23,11 +23,7 @@ def sequential_pairs(images: int, overlap: int = 10) -> list[Pair]:
 
 
 def listed_pairs(names: Sequence[str], pairs: Mapping[str, Sequence[str]]) -> list[Pair]:
-    """Pairs that the user lists by name; a pair listed both ways counts once.
-
-    Raises:
-        MapInputError: a name is no image, or no pair is left.
-    """
+    """Pairs that the user lists by name, one at least; a pair listed both ways counts once."""
     index = {name: number for number, name in enumerate(names)}
     chosen: set[Pair] = set()
     for name, others in pairs.items():

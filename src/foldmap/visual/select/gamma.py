@@ -3,8 +3,8 @@
     min_v  v'Kv - tau d'v    with  sum v = 1,  0 <= v_i <= 1 / (alpha m)
 
 The text calls K the matrix of distances. Minimising v'Kv then gathers mass where distances are small: it picks one
-clump (and the problem is concave). Points spread only if K is large for close points, so K is a kernel here; the
-literal reading stays at hand as `clumped` for comparison.
+clump (and the problem is concave; `benchmarks.visual.selection` shows it). Points spread only if K is large for close
+points, so K is a kernel here.
 """
 
 from __future__ import annotations
@@ -14,29 +14,18 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial import cKDTree
 
-from foldmap.errors import ConfigError, MapInputError
+from foldmap.errors import ConfigError
 from foldmap.types import AnyArray, DoubleArray, IntArray
-from foldmap.visual.select.pairwise import Cells, cells_of, improve, kernel_times, start
+from foldmap.visual.select.frank_wolfe import KernelCells, cells_of, improve, kernel_times, start
 
-REACH = 2.0
-"""The default bandwidth holds about this many times as many points as one kept point stands for."""
-BALANCE = 1.0
-"""Default weight of distinctiveness against spread, see `gamma`."""
+_REACH = 2.0  # the default bandwidth holds about this many times as many points as one kept point stands for
 
 
 @dataclass(frozen=True)
-class Selection:
-    """Points that were chosen.
+class RelaxedSelection:
+    """Points that equation 2 chooses, int64 (N,) ascending, with v (P,) of the relaxed problem and its value.
 
-    Attributes:
-        kept: int64 (N,), ascending indices of points.
-        weight: float64 (P,), solution of the relaxed problem (for Gamma), else 1 where kept and 0 elsewhere.
-        objective: value of what was minimised (Gamma) or maximised (cover).
-        gap: duality gap: the objective lies at most this much above the optimum of the relaxed problem; 0 for methods
-            that know none.
-        iterations: steps taken.
-        order: int64 (N,), `kept` in order of choice where the method has one (a prefix is the choice of fewer points),
-            else ascending.
+    The value lies at most ``gap`` above the optimum, after so many steps.
     """
 
     kept: IntArray
@@ -44,7 +33,6 @@ class Selection:
     objective: float
     gap: float
     iterations: int
-    order: IntArray
 
 
 def gamma(
@@ -57,112 +45,38 @@ def gamma(
     bandwidth_world: float | None = None,
     tolerance: float = 1e-4,
     max_steps: int | None = None,
-    rounding: str = "systematic",
-) -> Selection:
+) -> RelaxedSelection:
     """Choose points by equation 2 with Wendland's C2 kernel, solved by pairwise Frank-Wolfe.
 
-    Rounding to exactly `count` points: "systematic" walks the points cell by cell and takes one each time the running
-    sum of the weights passes (k + 1/2) / count. As no weight exceeds 1 / count none is taken twice, and every run of
-    cells gets its share to within a point. "top" takes the largest weights (ties: the more distinctive,
-    then the earlier point).
+    Rounding to exactly `count` points walks them cell by cell and takes one each time the running sum of the weights
+    passes (k + 1/2) / count. As no weight exceeds 1 / count none is taken twice, and every run of cells gets its share
+    to within a point.
 
     Args:
         points_world: float64 (P, 3).
         distinctiveness: (P,), d of the paper: the fraction of the images that see a point.
         count: how many to keep, or
         alpha: which fraction of them, in (0, 1]; the count is alpha P rounded down, at least 1.
-        tau: weight of distinctiveness. By default BALANCE / (count * mean d): at BALANCE = 1 and mean distinctiveness
-            both terms weigh the same, for v'Kv of `count` points out of each other's reach is 1 / count.
+        tau: weight of distinctiveness. By default 1 / (count * mean d): at mean distinctiveness both terms then weigh
+            the same, for v'Kv of `count` points out of each other's reach is 1 / count.
         bandwidth_world: where the kernel reaches zero. By default the median distance to the neighbour number
-            REACH * P / count (of up to 2,000 points taken evenly).
+            2 P / count (of up to 2,000 points taken evenly).
         tolerance: stop when the duality gap is below this fraction of v'Kv.
-        max_steps: stop after this many steps anyway; 20 a point by default, at least 100,000. The gap says how far off
-            the answer may be.
-        rounding: "systematic" or "top".
-
-    Returns:
-        The selection; `weight` is the relaxed solution.
+        max_steps: stop after this many steps anyway; 20 a point by default, at least 100,000.
 
     Raises:
-        ConfigError: neither or both of count and alpha, or a value out of range.
-        MapInputError: values are not finite, lengths differ, or all points lie in one place.
+        ConfigError: neither or both of count and alpha, or one out of range.
     """
-    points, distinct = checked_points(points_world), np.asarray(distinctiveness, np.float64)
-    if distinct.shape != (len(points),) or not np.isfinite(distinct).all():
-        raise MapInputError(
-            f"distinctiveness has shape {distinct.shape} or values that are not finite", "give a finite one a point"
-        )
-    if rounding not in ("systematic", "top"):
-        raise ConfigError(f"no rounding {rounding!r}", "take 'systematic' or 'top'")
-    if not (np.isfinite(tolerance) and tolerance > 0):
-        raise ConfigError(f"tolerance is {tolerance}", "give a positive number")
+    points, distinct = np.ascontiguousarray(points_world, np.float64), np.asarray(distinctiveness, np.float64)
     count, cap = _size(len(points), count, alpha)
     tau = _tau(distinct, count) if tau is None else tau
     bandwidth = _bandwidth(points, count) if bandwidth_world is None else bandwidth_world
-    if not (np.isfinite(bandwidth) and bandwidth > 0 and np.isfinite(tau) and tau >= 0):
-        raise ConfigError(f"bandwidth is {bandwidth}, tau is {tau}", "the one must be positive, the other not negative")
     cells = cells_of(points, bandwidth)
     steps = max(20 * len(points), 100_000) if max_steps is None else max_steps
     v, objective, gap, taken = _solve(cells, tau * distinct[cells.order], cap, tolerance, steps)
     weight = np.empty(len(points))
     weight[cells.order] = v
-    if rounding == "top":
-        chosen = np.lexsort((np.arange(len(points)), -distinct, -weight))[:count]
-    else:
-        chosen = cells.order[_systematic(v, count)]
-    kept = np.sort(chosen).astype(np.int64)
-    return Selection(kept, weight, objective, gap, taken, kept)
-
-
-def clumped(points_world: DoubleArray, distinctiveness: AnyArray, count: int, tau: float | None = None) -> Selection:
-    """Equation 2 to the letter, K the matrix of distances (divided by their mean): a local optimum by Frank-Wolfe.
-
-    v'Kv is concave on the simplex, so steps are full ones between corners, `count` points each. For comparison only:
-    the points end up in one clump. Takes P * count distances an iteration.
-
-    Args:
-        points_world: float64 (P, 3).
-        distinctiveness: (P,).
-        count: how many to keep.
-        tau: weight of distinctiveness; by default 1 / (count * mean d), as in `gamma`.
-
-    Raises:
-        ConfigError: count is out of range.
-        MapInputError: points are not finite or lie in one place.
-    """
-    points, distinct = checked_points(points_world), np.asarray(distinctiveness, np.float64)
-    count, _ = _size(len(points), count, None)
-    pull = (_tau(distinct, count) if tau is None else tau) * distinct
-    sample = points[np.linspace(0, len(points) - 1, min(len(points), 2000)).astype(int)]
-    scale = float(np.linalg.norm(sample[:, None] - sample[None], axis=2).mean())
-    chosen, far, iterations = np.arange(len(sample)), _mean_distance(points, sample) / scale, 0
-    while iterations < 100:
-        following = np.sort(np.argsort(2 * far - pull, kind="stable")[:count])
-        if np.array_equal(following, chosen):
-            break
-        chosen, far = following, _mean_distance(points, points[following]) / scale
-        iterations += 1
-    weight = np.zeros(len(points))
-    weight[chosen] = 1 / count
-    kept = chosen.astype(np.int64)
-    return Selection(kept, weight, float(weight @ (far - pull)), 0.0, iterations, kept)
-
-
-def checked_points(points_world: AnyArray) -> DoubleArray:
-    """Points as float64 (P, 3).
-
-    Raises:
-        MapInputError: another shape, values that are not finite, or all points in one place.
-    """
-    points = np.ascontiguousarray(points_world, dtype=np.float64)
-    if points.ndim != 2 or points.shape[1] != 3 or not len(points):
-        raise MapInputError(f"points have shape {points.shape}, not (P, 3)", "give x, y and z of at least one point")
-    bad = np.flatnonzero(~np.isfinite(points).all(1))
-    if len(bad):
-        raise MapInputError(f"point {bad[0]} is not finite", "drop that point")
-    if len(points) > 1 and not np.ptp(points, axis=0).any():
-        raise MapInputError("all points lie in one place", "check what made the scene")
-    return points
+    return RelaxedSelection(np.sort(cells.order[_systematic(v, count)]), weight, objective, gap, taken)
 
 
 def _size(points: int, count: int | None, alpha: float | None) -> tuple[int, float]:
@@ -178,11 +92,7 @@ def _size(points: int, count: int | None, alpha: float | None) -> tuple[int, flo
 
 
 def checked_count(count: int | None, points: int) -> int:
-    """A number of points to keep that makes sense.
-
-    Raises:
-        ConfigError: it is not a whole number from 1 to the number of points.
-    """
+    """A whole number of points to keep from 1 to how many there are, or `ConfigError`."""
     if isinstance(count, bool) or not isinstance(count, (int, np.integer)) or not 1 <= count <= points:
         raise ConfigError(f"cannot choose {count} of {points} points", f"give a whole number from 1 to {points}")
     return int(count)
@@ -190,14 +100,13 @@ def checked_count(count: int | None, points: int) -> int:
 
 def _tau(distinct: DoubleArray, count: int) -> float:
     mean = float(np.abs(distinct).mean())
-    return BALANCE / (count * mean) if mean else 0.0
+    return 1.0 / (count * mean) if mean else 0.0
 
 
 def _bandwidth(points: DoubleArray, count: int) -> float:
-    """Median distance to the neighbour number REACH * P / count."""
     if len(points) == 1:
         return 1.0
-    rank = int(np.clip(round(REACH * len(points) / count), 1, len(points) - 1))
+    rank = int(np.clip(round(_REACH * len(points) / count), 1, len(points) - 1))
     sample = points[np.linspace(0, len(points) - 1, min(len(points), 2000)).astype(int)]
     near, _ = cKDTree(points).query(sample, k=[rank + 1])
     width = float(np.median(near))
@@ -206,7 +115,7 @@ def _bandwidth(points: DoubleArray, count: int) -> float:
 
 
 def _solve(
-    cells: Cells, pull: DoubleArray, cap: float, tolerance: float, max_steps: int
+    cells: KernelCells, pull: DoubleArray, cap: float, tolerance: float, max_steps: int
 ) -> tuple[DoubleArray, float, float, int]:
     """Weights in sorted order, objective, duality gap and steps."""
     grid = (cells.xyz, cells.first, cells.cell, cells.runs)
@@ -216,7 +125,7 @@ def _solve(
         spread, gap = _spread_and_gap(v, gradient, pull, cap)
         if gap <= tolerance * spread or taken >= max_steps:
             break
-        done = improve(*grid, v, gradient, room, held, cap, min(batch, max_steps - taken), 0.0)
+        done = improve(*grid, v, gradient, room, held, cap, min(batch, max_steps - taken))
         taken += done
         if not done:
             break
@@ -242,14 +151,3 @@ def _systematic(v: DoubleArray, count: int) -> IntArray:
         rows[k] = max(rows[k], rows[k - 1] + 1)
     over = len(v) - 1 - np.arange(count)[::-1]
     return np.asarray(np.minimum(rows, over), dtype=np.int64)
-
-
-def _mean_distance(points: DoubleArray, chosen: DoubleArray) -> DoubleArray:
-    """Mean distance from every point to the chosen ones, float64 (P,)."""
-    result = np.empty(len(points))
-    squared = (chosen**2).sum(1)
-    for first in range(0, len(points), 2048):
-        block = points[first : first + 2048]
-        product = (block**2).sum(1)[:, None] + squared - 2 * block @ chosen.T
-        result[first : first + 2048] = np.sqrt(np.maximum(product, 0)).mean(1)
-    return result

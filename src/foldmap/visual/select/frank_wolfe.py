@@ -24,7 +24,7 @@ _BITS = 21
 
 
 @dataclass(frozen=True)
-class Cells:
+class KernelCells:
     """Points sorted into cubes of one bandwidth, so that what a kernel row touches is nine runs of cells.
 
     Attributes:
@@ -42,7 +42,7 @@ class Cells:
     runs: AnyArray
 
 
-def cells_of(points_world: DoubleArray, bandwidth_world: float) -> Cells:
+def cells_of(points_world: DoubleArray, bandwidth_world: float) -> KernelCells:
     """Sort points into cells one bandwidth wide."""
     scaled = (points_world - points_world.min(0)) / bandwidth_world
     # Clipping is monotone and never moves two points apart, so neighbours stay in touching cells.
@@ -57,7 +57,7 @@ def cells_of(points_world: DoubleArray, bandwidth_world: float) -> Cells:
         runs[:, slot, 0] = np.searchsorted(keys, keys + step - 1, side="left")
         runs[:, slot, 1] = np.searchsorted(keys, keys + step + 1, side="right")
     cell = np.repeat(np.arange(len(keys), dtype=np.int32), np.diff(first))
-    return Cells(order, np.ascontiguousarray(scaled[order]), first, cell, runs)
+    return KernelCells(order, np.ascontiguousarray(scaled[order]), first, cell, runs)
 
 
 @njit(cache=True, inline="always")
@@ -161,14 +161,10 @@ def start(xyz, first, cell, runs, pull, cap):
 
 
 @njit(cache=True)
-def improve(xyz, first, cell, runs, v, gradient, room, held, cap, steps, small):
-    """Pairwise steps in place until the best one gains less than `small` in gradient, or `steps` are done.
-
-    Returns:
-        How many steps were taken.
-    """
+def improve(xyz, first, cell, runs, v, gradient, room, held, cap, steps):
+    """Pairwise steps in place until none gains any more, or `steps` are done; returns how many were taken."""
     for done in range(steps):
-        if not -held[1] - room[1] > small:
+        if not -held[1] - room[1] > 0.0:
             return done
         i = _best(room, first, v, gradient, cap, True)
         j = _best(held, first, v, gradient, cap, False)
