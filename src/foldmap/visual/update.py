@@ -16,7 +16,7 @@ from foldmap.atlas import FoldUpdater
 from foldmap.errors import MapInputError
 from foldmap.types import BoolArray, DoubleArray, FloatArray, IntArray
 from foldmap.visual.codes.codecs import DescriptorCodec
-from foldmap.visual.codes.global_codec import GlobalCodec
+from foldmap.visual.codes.global_codec import encode_globals
 from foldmap.visual.codes.points_codec import tolerance_from_views
 from foldmap.visual.fold import (
     LAYER,
@@ -27,7 +27,7 @@ from foldmap.visual.fold import (
     similarity_of,
     split_boxes,
 )
-from foldmap.visual.retrieval.vlad_scene import describe_images
+from foldmap.visual.retrieval.vlad import describe_images
 from foldmap.visual.scene.average import track_means
 from foldmap.visual.scene.noise import reprojection_noise_px
 from foldmap.visual.select import choose_points
@@ -282,4 +282,4 @@ def _global_codes(folded: FoldedVisual, scene: SceneModel) -> bytes:
     described = scene.global_descriptors if vlad is None else describe_images(scene, vlad)
     if described is None:
         raise MapInputError("the file is searched by global descriptors, and the scene has none", "give --globals")
-    return GlobalCodec().encode(described)
+    return encode_globals(described)

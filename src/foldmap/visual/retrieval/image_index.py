@@ -29,7 +29,7 @@ class Retriever:
     """
 
     def __init__(self, descriptors: AnyArray, vlad: Vlad | None = None) -> None:
-        self.descriptors, self._vlad = unit_descriptors(_checked(descriptors, 2)), vlad
+        self.descriptors, self.vlad = unit_descriptors(_checked(descriptors, 2)), vlad
         if vlad is not None and vlad.size != self.descriptors.shape[1]:
             what = f"the vocabulary makes {vlad.size} numbers an image, the images have {self.descriptors.shape[1]}"
             raise MapInputError(what, "take both from one map")
@@ -44,8 +44,8 @@ class Retriever:
 
     def rank(self, query: Query, most: int) -> IntArray:
         """The map's images that a query resembles, best first, int64; see `search`."""
-        if self._vlad is not None:
-            return self.search(self._vlad.describe(query.features.descriptors), most)
+        if self.vlad is not None:
+            return self.search(self.vlad.describe(query.features.descriptors), most)
         if query.global_descriptor is None:
             raise MapInputError(
                 f"image {query.name!r} has no global descriptor, and the map is searched by them",
