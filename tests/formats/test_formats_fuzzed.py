@@ -21,7 +21,6 @@ from foldmap.errors import MapInputError, SweepInputError
 from foldmap.formats.colmap.database import ColmapDatabase
 from foldmap.formats.crs import read_crs, text_of
 from foldmap.formats.hloc.hdf5 import ImageGroups
-from foldmap.formats.hloc.matches import HlocMatches
 from foldmap.formats.raster.geotiff import open_raster, raster_grid
 from foldmap.formats.street.argoverse2 import read_argoverse2
 from foldmap.formats.street.geojson import read_geojson, write_geojson
@@ -173,15 +172,6 @@ def test_metadata_nested_without_end(tmp_path: Path) -> None:
     parquet.write_table(table.replace_schema_metadata(nested), path)
     with pytest.raises(MapInputError, match=r"a\.parquet"):
         read_geoparquet(path)
-
-
-def test_scores_of_matches_that_are_no_number(tmp_path: Path) -> None:
-    path = tmp_path / "matches.h5"
-    with h5py.File(path, "w") as file:
-        group = file.create_group("a.jpg/b.jpg")
-        group["matches0"], group["matching_scores0"] = np.array([1, -1]), np.array([0.5, np.nan], np.float32)
-    with HlocMatches(path) as matches, pytest.raises(MapInputError, match=r"matches\.h5"):
-        matches.load("a.jpg", "b.jpg")
 
 
 def test_an_array_of_many_bytes_in_few_values(tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foldmap.errors import ConfigError, SweepInputError
-from foldmap.formats.sweeps.files import natural_key, open_sweeps, read_sweep
+from foldmap.formats.name_times import natural_key
+from foldmap.formats.sweeps.files import open_sweeps, read_sweep
 from foldmap.formats.sweeps.las import read_las
 from foldmap.formats.sweeps.pcd import _lzf_decompress, read_pcd
 

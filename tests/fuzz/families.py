@@ -32,7 +32,6 @@ from foldmap.formats.colmap.write import write_model
 from foldmap.formats.hloc.features import HlocFeatures
 from foldmap.formats.hloc.global_descriptors import HlocGlobals
 from foldmap.formats.hloc.lists import read_names, read_pairs, read_query_list
-from foldmap.formats.hloc.matches import HlocMatches
 from foldmap.formats.hloc.results import read_results
 from foldmap.formats.kapture.features import KaptureFeatures
 from foldmap.formats.kapture.scene import read_kapture
@@ -447,12 +446,6 @@ def hdf5_seeds() -> Sequence[Files]:
         for name in ("db/a.jpg", "c.jpg"):
             file.create_group(name)["global_descriptor"] = draw.normal(size=16).astype(np.float32)
     made.append({"globals.h5": out.getvalue()})
-    out = io.BytesIO()
-    with h5py.File(out, "w") as file:
-        for name in ("a.jpg/b.jpg", "a.jpg/c.jpg"):
-            group = file.create_group(name)
-            group["matches0"], group["matching_scores0"] = np.array([1, -1, 0, 2]), np.ones(4, np.float32)
-    made.append({"matches.h5": out.getvalue()})
     return made
 
 
@@ -515,11 +508,8 @@ def read_hdf5(folder: Path) -> Any:
     if path.name == "feats.h5":
         with closing(HlocFeatures(path)) as features:
             return read_source(features)
-    if path.name == "globals.h5":
-        with closing(HlocGlobals(path)) as whole:
-            return read_source(whole)
-    with closing(HlocMatches(path)) as matches:
-        return [matches.load("a.jpg", other) for other in ("b.jpg", "c.jpg")]
+    with closing(HlocGlobals(path)) as whole:
+        return read_source(whole)
 
 
 def camera_families() -> list[Family]:

@@ -26,8 +26,8 @@ def write_whole(path: Path | str, content: bytes | str) -> None:
         WriteError: the folder is missing or read-only, the disk is full, or another writer is at work on the file.
     """
     path = Path(path)
-    payload = content.encode("utf-8") if isinstance(content, str) else content
     try:
+        payload = content.encode("utf-8") if isinstance(content, str) else content
         if path.exists() and not stat.S_ISREG(path.stat().st_mode) and not path.is_dir():
             path.write_bytes(payload)
             return
@@ -37,6 +37,8 @@ def write_whole(path: Path | str, content: bytes | str) -> None:
             sibling.replace()
         finally:
             sibling.close()
+    except UnicodeEncodeError as error:
+        raise WriteError(f"{path} cannot be written: {error}", "rename what is no text") from error
     except OSError as error:
         raise WriteError(f"{path} cannot be written: {error.strerror or error}", "choose another place") from error
 

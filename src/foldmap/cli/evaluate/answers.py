@@ -156,7 +156,7 @@ def _told(beside: Path, poses: dict[str, DoubleArray], numbered: bool) -> Answer
 
 def _by_time(answers: Sequence[CameraAnswer], poses: dict[str, DoubleArray]) -> dict[str, DoubleArray] | None:
     """The rows of a trajectory by the names of the photos that they answer; None where they answer others."""
-    from foldmap.formats.photo_times import query_times
+    from foldmap.formats.name_times import query_times
 
     if any(len(answer.images) != 1 for answer in answers):
         return None

@@ -246,7 +246,7 @@ def tum_rows(names: Sequence[str], estimates: Sequence[CameraEstimate]) -> str:
     The time is what the names say where each is a number of its own (``1305031102.175304.png``), else the query's
     number from 0.
     """
-    from foldmap.formats.photo_times import query_times
+    from foldmap.formats.name_times import query_times
     from foldmap.geometry.quaternion import inverse_rigid, wxyz_from_rigid
 
     times = query_times(names)

@@ -12,6 +12,7 @@ from foldmap.formats.colmap import binary as colmap_binary
 from foldmap.formats.colmap import text as colmap_text
 from foldmap.formats.colmap.files import find_images_file
 from foldmap.formats.colmap.join import no_twins, poses_of
+from foldmap.formats.listing import unique
 from foldmap.geometry.camera import Camera
 from foldmap.types import DoubleArray
 
@@ -30,11 +31,7 @@ class ModelPoses:
 
 
 def read_model_poses(folder: Path, cameras: bool = False) -> ModelPoses:
-    """Read poses of a COLMAP model, binary or text, old or with rigs and frames.
-
-    Args:
-        folder: of the model or of the scene.
-        cameras: whether to read the cameras file too; without, cameras may be of any model, or missing.
+    """Read poses of a COLMAP model, binary or text; and its cameras, which otherwise may be of any model, or missing.
 
     Raises:
         MapInputError: there is no images file, a file is damaged, a pose is none, or an image comes twice.
@@ -45,11 +42,7 @@ def read_model_poses(folder: Path, cameras: bool = False) -> ModelPoses:
     if not images.names:
         raise MapInputError(f"{path} holds no images", "give a model with registered images")
     no_twins(path, "image", images.ids)
-    seen: set[str] = set()
-    for name in images.names:
-        if name in seen:
-            raise MapInputError(f"{path} lists image {name!r} twice", "keep each once")
-        seen.add(name)
+    unique(path, images.names)
     poses = poses_of(path, tuple(images.names), images.wxyz, images.translation_world)
     given: dict[str, Camera] = {}
     if cameras:

@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 
 from foldmap.errors import MapInputError, WriteError
-from foldmap.formats.dummies import refuse_dummies
+from foldmap.formats.features import features_of
 from foldmap.formats.hloc.hdf5 import ImageGroups
 from foldmap.types import AnyArray
 from foldmap.visual.source import Features
@@ -22,7 +22,6 @@ MAX_KEYPOINTS = 32767
 _CORNER_PX = 0.5
 """hloc's first pixel has its centre at (0, 0), COLMAP's at (0.5, 0.5)."""
 
-_WHAT = "an hloc features file"
 _KNOWN = ("superpoint", "aliked-n16rot", "aliked-n16", "aliked-n32", "xfeat", "disk", "r2d2", "d2net", "sosnet", "sift")
 
 
@@ -39,7 +38,7 @@ class HlocFeatures(ImageGroups):
     """
 
     def __init__(self, path: Path | str, feature: str | None = None) -> None:
-        super().__init__(path, "keypoints", _WHAT)
+        super().__init__(path, "keypoints", "an hloc features file")
         stem = self.path.stem.lower()
         by_name = next((known for known in _KNOWN if known in stem), "unknown")
         self._feature = feature or self.attributes.get("feature") or by_name
@@ -74,24 +73,16 @@ class HlocFeatures(ImageGroups):
             )
         if descriptors.dtype.kind == "f" and descriptors.dtype.itemsize > 4:
             descriptors = descriptors.astype(np.float32)
-        scores = self.array(name, "scores", 1) if self.find(f"{name}/scores") is not None else None
-        try:
-            features = Features(
-                keypoints.astype(np.float32) + np.float32(_CORNER_PX),
-                np.ascontiguousarray(descriptors.T),
-                None if scores is None else scores.astype(np.float32),
-            )
-            refuse_dummies(features.descriptors)
-        except MapInputError as error:
-            raise MapInputError(f"{at}: {error.message}", error.cure) from error
-        return features
+        scored = self.find(f"{name}/scores") is not None
+        return features_of(
+            at,
+            keypoints.astype(np.float32) + np.float32(_CORNER_PX),
+            np.ascontiguousarray(descriptors.T),
+            self.array(name, "scores", 1).astype(np.float32) if scored else None,
+        )
 
     def image_size(self, name: str) -> tuple[int, int] | None:
-        """Width and height of an image in px, where the file says them.
-
-        Raises:
-            MapInputError: what it says is damaged.
-        """
+        """Width and height of an image in px, where the file says them."""
         if self.find(f"{name}/image_size") is None:
             return None
         values = self.array(name, "image_size", 1)
@@ -120,7 +111,7 @@ class HlocFeatureWriter:
             self._file = h5py.File(self._partial, "w", track_order=False)
             self._file.attrs["feature"] = feature
         except OSError as error:
-            raise WriteError(f"{self.path} cannot be written: {error}", "check the folder and its rights") from error
+            raise self._unwritable(error) from error
 
     def add(self, name: str, features: Features, image_size_px: tuple[int, int] | None = None) -> None:
         """Add one image.
@@ -161,7 +152,7 @@ class HlocFeatureWriter:
             self._file.close()
             os.replace(self._partial, self.path)
         except OSError as error:
-            raise WriteError(f"{self.path} cannot be written: {error}", "check the folder and its rights") from error
+            raise self._unwritable(error) from error
 
     def __enter__(self) -> Self:
         return self
@@ -177,3 +168,6 @@ class HlocFeatureWriter:
 
     def _stored(self, array: AnyArray) -> AnyArray:
         return array.astype(np.float16) if self._half and array.dtype.kind == "f" else array
+
+    def _unwritable(self, error: OSError) -> WriteError:
+        return WriteError(f"{self.path} cannot be written: {error}", "check the folder and its rights")

@@ -8,10 +8,11 @@ from pathlib import Path, PurePosixPath
 
 from foldmap.errors import MapInputError
 from foldmap.formats.listing import ListedImage, camera_of, content, pose_of
+from foldmap.formats.naming import reading
 from foldmap.geometry.camera import Camera
 from foldmap.types import DoubleArray
 
-VERSIONS = ("1.0", "1.1")
+_VERSIONS = ("1.0", "1.1")
 _HEADER = re.compile(r"#\s*kapture format\s*:\s*(\S+)")
 _WHAT = "a kapture text file"
 
@@ -23,17 +24,16 @@ def kapture_version(folder: Path | str) -> str:
         MapInputError: that file is missing, has no version line, or the version is not 1.0 or 1.1.
     """
     path = Path(folder) / "sensors" / "sensors.txt"
+    cure = "give the folder of a kapture"
     try:
-        with path.open(encoding="utf-8-sig") as file:
+        with reading(path, cure), path.open(encoding="utf-8-sig") as file:
             found = _HEADER.match(file.readline())
-    except OSError as error:
-        raise MapInputError(f"{path} cannot be read: {error.strerror}", "give the folder of a kapture") from error
     except UnicodeDecodeError as error:
-        raise MapInputError(f"{path} is not UTF-8 text", "give the folder of a kapture") from error
+        raise MapInputError(f"{path} is not UTF-8 text", cure) from error
     if found is None:
-        raise MapInputError(f"{path} does not start with a kapture version", "give the folder of a kapture")
-    if found[1] not in VERSIONS:
-        raise MapInputError(f"{path} is of kapture format {found[1]}", f"convert it to {VERSIONS[-1]} with kapture")
+        raise MapInputError(f"{path} does not start with a kapture version", cure)
+    if found[1] not in _VERSIONS:
+        raise MapInputError(f"{path} is of kapture format {found[1]}", f"convert it to {_VERSIONS[-1]} with kapture")
     return found[1]
 
 
@@ -97,7 +97,7 @@ def read_trajectories(folder: Path | str) -> dict[tuple[int, str], DoubleArray]:
     poses: dict[tuple[int, str], DoubleArray] = {}
     if not path.exists():
         return poses
-    members = members_of(read_rigs(folder), path.parent / "rigs.txt")
+    members = _members_of(read_rigs(folder), path.parent / "rigs.txt")
     for line, fields in rows(path, 9, "timestamp, device_id, qw, qx, qy, qz, tx, ty, tz"):
         if not all(fields[2:9]):
             continue
@@ -109,7 +109,7 @@ def read_trajectories(folder: Path | str) -> dict[tuple[int, str], DoubleArray]:
     return poses
 
 
-def members_of(rigs: dict[str, dict[str, DoubleArray]], path: Path) -> dict[str, dict[str, DoubleArray]]:
+def _members_of(rigs: dict[str, dict[str, DoubleArray]], path: Path) -> dict[str, dict[str, DoubleArray]]:
     """``sensor_SE3_rig`` of all sensors of each rig, those of rigs within rigs included.
 
     Raises:
@@ -167,7 +167,7 @@ def read_images(folder: Path | str) -> list[ListedImage]:
     kapture_version(folder)
     cameras, poses = read_cameras(folder), read_trajectories(folder)
     mounted: dict[str, tuple[str, DoubleArray]] = {}
-    rigs = members_of(read_rigs(folder), Path(folder) / "sensors" / "rigs.txt")
+    rigs = _members_of(read_rigs(folder), Path(folder) / "sensors" / "rigs.txt")
     inner = {sensor for members in rigs.values() for sensor in members}
     for rig in sorted(rigs.keys() - inner):
         for sensor, sensor_SE3_rig in rigs[rig].items():

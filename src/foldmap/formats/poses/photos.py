@@ -13,7 +13,9 @@ from foldmap.formats.colmap.files import has_images_file
 from foldmap.formats.colmap.poses import read_model_poses
 from foldmap.formats.hloc.results import is_results, read_results
 from foldmap.formats.kapture.text import read_images, read_records, read_trajectories
-from foldmap.formats.photo_times import are_seconds, in_order, name_times_s
+from foldmap.formats.listing import is_number
+from foldmap.formats.name_times import are_seconds, natural_key, photo_times_s
+from foldmap.formats.naming import naming
 from foldmap.formats.poses.tum import read_tum_poses
 from foldmap.formats.same_names import pair_names
 from foldmap.formats.textual import content_lines, number_rows
@@ -31,7 +33,7 @@ Value = TypeVar("Value")
 def read_image_poses(
     path: Path, names: Sequence[str], limit_s: float = DEFAULT_LIMIT_S, cameras: bool = True
 ) -> KnownPoses:
-    """Read poses and give each to its photo.
+    """Read poses and give each to its photo; some photos may have none. TUM and 7-Scenes are taken as metres.
 
     Args:
         path: a text file ``name qw qx qy qz tx ty tz`` (camera_SE3_world, hloc), a TUM trajectory (world_SE3_camera; by
@@ -42,9 +44,6 @@ def read_image_poses(
         names: of the photos, relative to their folder; see `pair_names`.
         limit_s: times farther apart are of different photos.
         cameras: whether the cameras of a COLMAP model or a kapture are wanted.
-
-    Returns:
-        Poses by name; some photos may have none. TUM and 7-Scenes are taken as metres.
 
     Raises:
         PoseInputError: the file is of no known layout, a line is wrong, or a name may mean two poses.
@@ -58,7 +57,7 @@ def read_image_poses(
     first = next(content_lines(path), None)
     if first is None:
         raise PoseInputError(f"{path} holds no poses", "give one a photo")
-    if len(first[1]) == 8 and _is_number(first[1][0]) and not is_results(path):
+    if len(first[1]) == 8 and is_number(first[1][0]) and not is_results(path):
         return _tum(path, names, limit_s)
     results = read_results(path)
     pairs = _pairs(path, names, results)
@@ -101,17 +100,15 @@ def _seven_scenes(folder: Path, files: dict[str, Path], names: Sequence[str]) ->
         rows = [row for _, row in number_rows(path, 4, "row of a 4 x 4 pose")]
         if len(rows) != 4:
             raise PoseInputError(f"{path} has {len(rows)} rows", "give the 4 rows of a 4 x 4 pose")
-        try:
+        with naming(path):
             poses[name] = SE3(np.array(rows)).inverse().matrix
-        except PoseInputError as error:
-            raise PoseInputError(f"{path}: {error.message}", error.cure) from error
     return KnownPoses(poses, metric=True, layout="7-scenes", paired=f"{len(pairs)} of {len(names)} by name")
 
 
 def _tum(path: Path, names: Sequence[str], limit_s: float) -> KnownPoses:
     times_s, world_SE3_camera = read_tum_poses(path)
     inverse = [pose.inverse().matrix for pose in world_SE3_camera]
-    said_s = name_times_s(names, times_s)
+    said_s = photo_times_s(names, times_s)
     why = "whose names are no times of it"
     if said_s is not None:
         mine, theirs, apart_s = associate_times(said_s, times_s, limit_s)
@@ -128,7 +125,8 @@ def _tum(path: Path, names: Sequence[str], limit_s: float) -> KnownPoses:
             "name photos by their time in seconds and allow for clocks with --time-limit, or give one pose a photo in "
             "the order of names that are no times",
         )
-    ordered = {names[at]: pose for at, pose in zip(in_order(names), inverse, strict=True)}
+    in_order = sorted(names, key=lambda name: natural_key(PurePosixPath(name)))
+    ordered = dict(zip(in_order, inverse, strict=True))
     paired = f"{len(names)} of {len(names)} in the order of names"
     return KnownPoses(ordered, metric=True, layout="tum", paired=paired)
 
@@ -139,10 +137,8 @@ def _pairs(
     known: Iterable[str],
     spellings: Callable[[str], Sequence[str]] = lambda name: (name,),
 ) -> dict[str, str]:
-    try:
+    with naming(path):
         return pair_names(names, known, spellings)
-    except PoseInputError as error:
-        raise PoseInputError(f"{path}: {error.message}", error.cure) from error
 
 
 def _renamed(values: Mapping[str, Value], pairs: Mapping[str, str]) -> dict[str, Value]:
@@ -155,10 +151,3 @@ def _renamed(values: Mapping[str, Value], pairs: Mapping[str, str]) -> dict[str,
 def _by_name(pairs: Mapping[str, str], names: Sequence[str]) -> str:
     partly = sum(name != other for name, other in pairs.items())
     return f"{len(pairs)} of {len(names)} by name" + (f", {partly} of them by a part of it" if partly else "")
-
-
-def _is_number(word: str) -> bool:
-    try:
-        return bool(np.isfinite(float(word)))
-    except ValueError:
-        return False

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import glob
 import os
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from foldmap.errors import ConfigError, SweepInputError
+from foldmap.formats.name_times import natural_key
 from foldmap.formats.sweeps.cloud import Cloud, is_sliver, native_scale, scale_of
 from foldmap.formats.sweeps.kitti import read_kitti_bin
 from foldmap.formats.sweeps.las import read_las
@@ -120,18 +120,6 @@ class SweepSequence:
                 "give one drive of one sensor",
             )
         return scales.pop() if scales else 1.0
-
-
-def natural_key(path: Path) -> tuple[tuple[tuple[int, int, str], ...], ...]:
-    """Sort key under which ``sweep_2`` comes before ``sweep_10``; folder by folder."""
-    return tuple(
-        tuple(
-            (0, int(piece), piece) if piece.isdecimal() else (1, 0, piece)
-            for piece in re.split(r"(\d+)", part)
-            if piece
-        )
-        for part in path.parts
-    )
 
 
 def open_sweeps(source: Path | str, intensity_scale: float | None = None) -> SweepSequence:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from foldmap.errors import PoseInputError
-from foldmap.formats.sweeps.name_times import NameTimes, read_name_times
+from foldmap.formats.name_times import NameTimes, read_name_times
 from foldmap.geometry.association import DEFAULT_LIMIT_S, associate_times
 from foldmap.types import DoubleArray, IntArray
 

@@ -10,6 +10,7 @@ import numpy as np
 from numba import njit
 
 from foldmap.errors import SweepInputError
+from foldmap.formats.naming import reading
 from foldmap.formats.sweeps.cloud import Cloud
 from foldmap.types import AnyArray, ByteArray
 
@@ -38,10 +39,8 @@ def read_pcd(path: Path) -> Cloud:
         SweepInputError: the file cannot be read, is damaged, has no points, or has no x, y, z or intensity.
     """
     path = Path(path)
-    try:
+    with reading(path, kind=SweepInputError):
         data = path.read_bytes()
-    except OSError as error:
-        raise SweepInputError(f"{path} cannot be read: {error.strerror or error}", "check the path") from error
     header = _parse_header(path, data)
     if header.points == 0:
         raise SweepInputError(f"{path} has no points", "leave this sweep and its pose out")
@@ -144,16 +143,15 @@ def _cut_short(path: Path) -> SweepInputError:
 
 
 def _read_ascii(path: Path, header: _Header, body: memoryview, wanted: tuple[str, ...]) -> list[AnyArray]:
-    width = sum(int(np.prod(header.dtype[i].shape)) for i in range(len(header.names)))
-    tokens = bytes(body).split()
-    if len(tokens) != header.points * width:
+    starts = np.cumsum([0] + [int(np.prod(header.dtype[i].shape)) for i in range(len(header.names))])
+    words, width = bytes(body).split(), int(starts[-1])
+    if len(words) != header.points * width:
         raise SweepInputError(
-            f"{path} holds {len(tokens)} values for {header.points} points of {width}",
+            f"{path} holds {len(words)} values for {header.points} points of {width}",
             "the file is damaged or cut short",
         )
-    starts = np.cumsum([0] + [int(np.prod(header.dtype[i].shape)) for i in range(len(header.names))])
     try:
-        table = np.array(tokens[: header.points * width]).reshape(header.points, width)
+        table = np.array(words).reshape(header.points, width)
         columns = [table[:, starts[header.names.index(name)]].astype(np.float64) for name in wanted]
     except ValueError as error:
         raise SweepInputError(f"{path} holds text where numbers belong: {error}", "check the file's rows") from error
