@@ -23,10 +23,10 @@ from foldmap.formats.crs import read_crs, text_of
 from foldmap.formats.hloc.hdf5 import ImageGroups
 from foldmap.formats.raster.geotiff import open_raster, raster_grid
 from foldmap.formats.street.argoverse2 import read_argoverse2
+from foldmap.formats.street.csv_lines import read_csv
 from foldmap.formats.street.geojson import read_geojson, write_geojson
 from foldmap.formats.street.geoparquet import read_geoparquet, write_geoparquet
 from foldmap.formats.street.observations.ring import read_ring_file, write_ring_file
-from foldmap.formats.street.polylines import read_csv, read_csv_counted
 from foldmap.formats.sweeps.las import read_las
 from foldmap.street.images.rig import surround_ring
 from foldmap.street.source import LaneGraph, StreetMap
@@ -89,7 +89,7 @@ def test_lanes_as_long_as_memory(tmp_path: Path, far: float) -> None:
 def test_coordinates_that_are_no_place_on_earth(tmp_path: Path) -> None:
     path = tmp_path / "lines.csv"
     path.write_text("line,x_m,y_m\n1,0,0\n1,10,0\n2,1e200,50\n2,1e201,50\n")
-    reading = read_csv_counted(path)
+    reading = read_csv(path)
     assert len(reading.street_map.graph.edges) == 1
     assert len(reading.faults) == 1
     path.write_text("line,x_m,y_m\n2,1e200,50\n2,1e201,50\n")
@@ -110,7 +110,7 @@ def test_numbers_of_a_street_that_no_float_holds(tmp_path: Path, value: float) -
         content = json.loads(good)
         content["features"][0]["properties"][key] = value
         path.write_text(json.dumps(content).replace("Infinity", "1e999"))
-        found = read_geojson(path).graph
+        found = read_geojson(path).street_map.graph
         assert np.isfinite(found.vertices_m).all()
         assert all(lane.width_m is None and lane.speed_limit_mps is None for lane in found.lanes)
     content = json.loads(good)

@@ -38,8 +38,8 @@ from foldmap.formats.kapture.scene import read_kapture
 from foldmap.formats.poses import photos as image_poses
 from foldmap.formats.poses import trajectories as poses
 from foldmap.formats.raster.geotiff import open_raster
+from foldmap.formats.street.csv_lines import read_csv
 from foldmap.formats.street.observations import poses as street_poses
-from foldmap.formats.street.polylines import read_csv
 from foldmap.formats.sweeps.files import read_sweep
 from foldmap.formats.sweeps.kitti import read_kitti_calibration
 
@@ -301,7 +301,7 @@ def read_table(folder: Path) -> Any:
         "pairs.txt": read_pairs,
         "sfm.nvm": read_nvm,
         "poses.csv": lambda p: street_poses.read_pose_table(p).poses(),
-        "lines.csv": lambda p: read_csv(p).graph,
+        "lines.csv": lambda p: read_csv(p).street_map.graph,
         "images.txt": lambda p: image_poses.read_image_poses(p, [f"db/{k}.jpg" for k in range(4)]).camera_SE3_world,
     }
     return readers[path.name](path)

@@ -14,17 +14,17 @@ from foldmap.types import DoubleArray
 _MAX_BYTES = 1 << 30
 
 
-def read_text(path: Path) -> str:
-    """Read a pose or calibration file as text.
+def read_text(path: Path, cure: str = "give poses as KITTI or TUM text") -> str:
+    """Read a table of poses, a calibration, or another file of text that is no larger than 1 GiB.
 
     Raises:
-        PoseInputError: missing, a folder, larger than 1 GiB, or not text.
+        PoseInputError: missing, a folder, larger, or not UTF-8.
     """
-    data = read_bytes(Path(path), _MAX_BYTES, "give a file of poses, as text", PoseInputError)
+    data = read_bytes(Path(path), _MAX_BYTES, cure, PoseInputError)
     try:
         return data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:
-        raise PoseInputError(f"{path} is not a text file", "give poses as KITTI or TUM text") from error
+        raise PoseInputError(f"{path} is not a text file", cure) from error
 
 
 def content_lines(path: Path, after: int = 0) -> Iterator[tuple[int, list[str]]]:

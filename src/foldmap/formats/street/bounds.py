@@ -26,7 +26,7 @@ def aligned(left_m: DoubleArray, right_m: DoubleArray) -> tuple[bool, bool]:
         right_m: likewise.
 
     Returns:
-        (turn the left one, turn the right one).
+        Whether to turn the left one, and the right one.
     """
     turn_left = not side(left_m, _middle(right_m)) < 0
     left = left_m[::-1] if turn_left else left_m
@@ -117,15 +117,21 @@ def pieces_of(length_m: float, step_m: float) -> int:
     return max(1, int(np.ceil(length_m / step_m - 1e-9)))
 
 
+def along(line_m: DoubleArray) -> DoubleArray:
+    """Distance of each vertex (P,) from the first, along the polyline."""
+    return np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(line_m, axis=0).T))])
+
+
+def at_shares(line_m: DoubleArray, count: int) -> DoubleArray:
+    """Points at equal shares of the length of a polyline, both ends included, float64 (count, 2)."""
+    distance = along(line_m)
+    at = np.linspace(0.0, distance[-1], count)
+    return np.stack([np.interp(at, distance, line_m[:, axis]) for axis in range(2)], 1)
+
+
 def at_steps(line_m: DoubleArray, step_m: float) -> DoubleArray:
     """A polyline at equal steps of at most `step_m` along it; its ends stay."""
-    length = np.hypot(*np.diff(line_m, axis=0).T)
-    along = np.concatenate([[0.0], np.cumsum(length)])
-    pieces = pieces_of(float(along[-1]), step_m)
-    at = np.linspace(0, along[-1], pieces + 1)
-    found = np.stack([np.interp(at, along, line_m[:, axis]) for axis in range(2)], 1)
-    found[0], found[-1] = line_m[0], line_m[-1]
-    return found
+    return at_shares(line_m, 1 + pieces_of(float(along(line_m)[-1]), step_m))
 
 
 @njit(cache=True)

@@ -73,13 +73,8 @@ def write_geoparquet(street_map: StreetMap, path: Path) -> None:
     write_whole(path, marked.getvalue())
 
 
-def read_geoparquet(path: Path, tolerance_m: float = TOLERANCE_M) -> StreetMap:
-    """Read a table of lines; see `read_geoparquet_counted`."""
-    return read_geoparquet_counted(path, tolerance_m).street_map
-
-
 @naming_file
-def read_geoparquet_counted(path: Path, tolerance_m: float = TOLERANCE_M) -> MapReading:
+def read_geoparquet(path: Path, tolerance_m: float = TOLERANCE_M) -> MapReading:
     """Read what `write_geoparquet` wrote, or any GeoParquet of lanes in driving direction.
 
     Args:

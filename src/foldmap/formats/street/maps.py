@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import importlib
 import logging
 import zipfile
 import zlib
@@ -28,6 +29,17 @@ KINDS: Mapping[str, str] = {
 }
 """Kind of map -> what files it comes in."""
 
+_READERS = {
+    "argoverse2": ("argoverse2", "read_argoverse2"),
+    "lanelet2": ("lanelet2.read", "read_lanelet2"),
+    "sumo": ("sumo", "read_sumo"),
+    "opendrive": ("opendrive.graph", "read_opendrive"),
+    "geojson": ("geojson", "read_geojson"),
+    "geoparquet": ("geoparquet", "read_geoparquet"),
+    "csv": ("csv_lines", "read_csv"),
+    "aerial": ("observations.aerial", "read_aerial_tile_counted"),
+    "nuscenes": ("nuscenes", "read_nuscenes_lanes"),
+}
 _log = logging.getLogger(__name__)
 _HEAD_BYTES = 1 << 16
 _XML_NAMES = {".xodr": "opendrive", ".net.xml": "sumo", ".osm": "lanelet2"}
@@ -117,7 +129,7 @@ def kind_of(path: Path) -> str | None:
 
 
 def _json_kind(path: Path) -> str | None:
-    from foldmap.formats.street.json_text import read_json
+    from foldmap.formats.street.untrusted import read_json
 
     if path.name.startswith("log_map_archive_"):
         return "argoverse2"
@@ -165,28 +177,9 @@ def _npz_kind(path: Path) -> str | None:
 
 def _reader(kind: str) -> Callable[[Path], list[MapReading]]:
     """Who reads a kind; imported when it is needed."""
-    read: Callable[[Path], MapReading]
-    if kind == "argoverse2":
-        from foldmap.formats.street.argoverse2 import read_argoverse2_counted as read
-    elif kind == "lanelet2":
-        from foldmap.formats.street.lanelet2.read import read_lanelet2_counted as read
-    elif kind == "sumo":
-        from foldmap.formats.street.sumo import read_sumo_counted as read
-    elif kind == "opendrive":
-        from foldmap.formats.street.opendrive.graph import read_opendrive_counted as read
-    elif kind == "geojson":
-        from foldmap.formats.street.geojson import read_geojson_counted as read
-    elif kind == "geoparquet":
-        from foldmap.formats.street.geoparquet import read_geoparquet_counted as read
-    elif kind == "csv":
-        from foldmap.formats.street.polylines import read_csv_counted as read
-    elif kind == "aerial":
-        from foldmap.formats.street.observations.aerial import read_aerial_tile_counted as read
-    else:
-        from foldmap.formats.street.nuscenes import read_nuscenes_lanes_counted
-
-        return read_nuscenes_lanes_counted
-    return lambda path: [read(path)]
+    module, name = _READERS[kind]
+    read = getattr(importlib.import_module(f"foldmap.formats.street.{module}"), name)
+    return read if kind == "nuscenes" else lambda path: [read(path)]
 
 
 def _unique(readings: list[MapReading]) -> list[MapReading]:

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from foldmap.errors import MapInputError
-from foldmap.formats.street.polylines import TOLERANCE_M, open_npz, polyline_map
+from foldmap.formats.street.polylines import TOLERANCE_M, polyline_map
 from foldmap.formats.street.reading import FARTHEST_M, LeftOut, MapReading, naming_file, reading_of
+from foldmap.formats.street.untrusted import open_npz
 from foldmap.geometry import SE2
 from foldmap.street.graph.joining import Joined
 from foldmap.street.source import LaneAttributes, StreetMap
@@ -36,14 +37,9 @@ class SceneGroup:
     left_out: LeftOut = field(default_factory=LeftOut)
 
 
-def read_nuscenes_lanes(path: Path, merge: bool = True, tolerance_m: float = TOLERANCE_M) -> list[StreetMap]:
-    """Read the lanes of all scenes; see `read_nuscenes_groups`."""
-    return [reading.street_map for reading in read_nuscenes_lanes_counted(path, merge, tolerance_m)]
-
-
 @naming_file
-def read_nuscenes_lanes_counted(path: Path, merge: bool = True, tolerance_m: float = TOLERANCE_M) -> list[MapReading]:
-    """`read_nuscenes_lanes`, and what of each map was left out and why."""
+def read_nuscenes_lanes(path: Path, merge: bool = True, tolerance_m: float = TOLERANCE_M) -> list[MapReading]:
+    """Read the lanes of all scenes; see `read_nuscenes_groups`."""
     groups = read_nuscenes_groups(path, merge, tolerance_m)
     return [reading_of(group.street_map, group.left_out, path) for group in groups]
 

@@ -26,31 +26,22 @@ _SIDE = {"crossing", "walkingarea", "connector"}
 """Functions of edges that are no lanes to drive on."""
 
 
-def read_sumo(path: Path | str, vehicle_class: str = "passenger", name: str | None = None) -> StreetMap:
+@naming_file
+def read_sumo(path: Path, vehicle_class: str = "passenger", name: str | None = None) -> MapReading:
     """Read the lanes that a class of vehicles may use, joined by the connections it may take.
 
     Internal lanes become `LINK` edges; a connection across a junction without internal lanes is one straight `LINK`
-    edge.
+    edge. The crs is the network's projection, where it has one and that does not stretch the ground (`metric_lines`).
 
     Args:
         path: ``.net.xml``, plain or gzip.
         vehicle_class: SUMO's word: ``passenger``, ``bus``, ``bicycle``, ``pedestrian``, ``tram``, ...
         name: of the map; the file's name if not given.
 
-    Returns:
-        The map; its crs is the network's projection, and coordinates are those of the projection, where it has one;
-        where the projection stretches the ground, those of `foldmap.formats.crs.metric_lines`.
-
     Raises:
         MapInputError: no network, cut short, or damaged in most of its lanes: a lane or connection that is damaged is
-            dropped (`read_sumo_counted` tells).
+            dropped.
     """
-    return read_sumo_counted(path, vehicle_class, name).street_map
-
-
-@naming_file
-def read_sumo_counted(path: Path, vehicle_class: str = "passenger", name: str | None = None) -> MapReading:
-    """`read_sumo`, and how many lanes and connections were left out and why."""
     net = _Net()
     parse_xml(path, _WHAT, net.enter, net.leave)
     if not net.found:

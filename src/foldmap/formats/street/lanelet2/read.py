@@ -19,26 +19,24 @@ from foldmap.formats.street.bounds import aligned, at_steps, middle_line
 from foldmap.formats.street.build import MapLane, build_graph
 from foldmap.formats.street.lanelet2.osm import USERS, OsmFile, Relation, read_osm
 from foldmap.formats.street.lanelet2.place import place_nodes
-from foldmap.formats.street.lanelet2.write import write_lanelet2
 from foldmap.formats.street.reading import FARTHEST_M, LeftOut, MapReading, naming_file, reading_of
-from foldmap.formats.street.speed import metres_a_second
+from foldmap.formats.street.xml_stream import metres_a_second
 from foldmap.street.source import LANE, LINK, LaneAttributes, StreetMap
 from foldmap.types import DoubleArray
-
-__all__ = ["read_lanelet2", "read_lanelet2_counted", "write_lanelet2"]
 
 _SLIMMEST_M = 0.01
 _NO, _YES = {"no", "false", "0"}, {"yes", "true", "1"}
 
 
+@naming_file
 def read_lanelet2(
-    path: Path | str,
+    path: Path,
     participant: str | None = "vehicle",
     positions: str = "auto",
     crs: str = "local",
     step_m: float = 0.5,
     name: str | None = None,
-) -> StreetMap:
+) -> MapReading:
     """Read the lanelets that a participant may pass as a lane graph.
 
     Lanelets open in both directions become two lanes, the second named ``ID/reversed``. Lanelets with a tag
@@ -56,22 +54,9 @@ def read_lanelet2(
 
     Raises:
         MapInputError: not a Lanelet2 map, cut short, without positions, or damaged in most of its lanelets: one without
-            bounds, or of ways or nodes that are not there, is dropped (`read_lanelet2_counted` tells).
+            bounds, or of ways or nodes that are not there, is dropped.
         ConfigError: an option is something else.
     """
-    return read_lanelet2_counted(path, participant, positions, crs, step_m, name).street_map
-
-
-@naming_file
-def read_lanelet2_counted(
-    path: Path,
-    participant: str | None = "vehicle",
-    positions: str = "auto",
-    crs: str = "local",
-    step_m: float = 0.5,
-    name: str | None = None,
-) -> MapReading:
-    """`read_lanelet2`, and how much of the file was left out and why."""
     if not step_m > 0:
         raise ConfigError(f"a step of {step_m} m along centre lines", "give a positive one")
     left_out = LeftOut()

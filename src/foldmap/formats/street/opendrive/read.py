@@ -14,8 +14,7 @@ from foldmap.formats.street.opendrive.elements import Element
 from foldmap.formats.street.opendrive.line import ReferenceLine, reference_line
 from foldmap.formats.street.opendrive.roads import LEFT, RIGHT, SHORTEST_M, Cubics, Lane, Road, Section
 from foldmap.formats.street.reading import FARTHEST_M, LeftOut
-from foldmap.formats.street.speed import metres_a_second
-from foldmap.formats.street.xml_stream import needed, real, whole
+from foldmap.formats.street.xml_stream import metres_a_second, needed, real, whole
 
 _SLIGHT_M, _MOST_NEGATIVE_M = 0.01, 0.5
 _WIDEST_M = 1000.0
