@@ -39,11 +39,8 @@ def read_crs(crs: Any, where: str) -> CRS:
     """The horizontal part of a crs: heights, and the geoid grids they would need, do not matter to a map of the ground.
 
     Args:
-        crs: what pyproj reads: EPSG code, PROJ text, WKT, PROJJSON, an URN.
+        crs: what pyproj reads: EPSG code, PROJ text, WKT, PROJJSON, an URN; else it is a MapInputError.
         where: the file or option, for the message.
-
-    Raises:
-        MapInputError: it is none.
     """
     given = crs
     if isinstance(crs, str):
@@ -104,10 +101,7 @@ def to_lonlat(xy_m: AnyArray, crs: Any, where: str = "the map") -> DoubleArray:
         where: the file, for the message.
 
     Returns:
-        float64 (N, 2), longitude and latitude in degrees.
-
-    Raises:
-        MapInputError: pyproj does not read the crs, or a point is outside of it.
+        float64 (N, 2), longitude and latitude in degrees; a point outside of the crs is a MapInputError.
     """
     return _transform(xy_m, read_crs(crs, where), where, back=True)
 
@@ -138,15 +132,12 @@ def _transform(points: AnyArray, crs: CRS, where: str, back: bool) -> DoubleArra
 
 
 def require_metric(crs: Any, where: str, cure: str = _TO_METRES) -> str:
-    """A crs as text, after a look at its axes.
+    """A crs as text, once it is known to be projected to metres east and north.
 
     Args:
         crs: what pyproj reads.
         where: the file or option, for the message.
         cure: what to do about one that is not metric.
-
-    Raises:
-        MapInputError: pyproj does not read it, or it is not projected to metres east and north.
     """
     found = read_crs(crs, where)
     kind = _kind(found, where, cure)
@@ -177,12 +168,7 @@ def _kind(crs: CRS, where: str, cure: str) -> str:
 
 
 def scale_error(crs: Any, lonlat_deg: AnyArray) -> float:
-    """How far a projection's scale is from 1 at worst, over directions and over some places; infinite outside of it.
-
-    Args:
-        crs: a projected one.
-        lonlat_deg: (N, 2) longitude and latitude.
-    """
+    """How far a projection's scale is from 1 at worst, over all directions at places (N, 2); infinite outside of it."""
     try:
         factors = Proj(crs).get_factors(lonlat_deg[:, 0], lonlat_deg[:, 1])
     except (CRSError, ProjError):
@@ -198,16 +184,13 @@ def _extremes(points: AnyArray) -> AnyArray:
 
 
 def require_true(crs: Any, xy: AnyArray, where: str, cure: str = "reproject it with gdalwarp -t_srs {utm}") -> str:
-    """A crs as text, whose metres are metres at a place; one of an engineering crs is such everywhere.
+    """A crs as text, whose metres are metres at a place to `TRUE_SCALE`; those of a local frame are such everywhere.
 
     Args:
         crs: what pyproj reads.
         xy: (N, 2) coordinates in it, N >= 1.
         where: the file or option, for the message.
         cure: what to do about one that is not; ``{utm}`` in it becomes the UTM zone of the place.
-
-    Raises:
-        MapInputError: not in metres, or its scale there is off by more than `TRUE_SCALE`.
     """
     plain = cure.format(utm="EPSG:326XX of its UTM zone")
     found = read_crs(crs, where)
@@ -230,7 +213,7 @@ def require_true(crs: Any, xy: AnyArray, where: str, cure: str = "reproject it w
 def metric_lines(
     lines: Sequence[DoubleArray], crs: Any, where: str, degrees: bool = True
 ) -> tuple[list[DoubleArray], str | None]:
-    """Lines of any crs in metres of ground, and on Earth as their file has them.
+    """Lines of any crs in metres of ground, and the crs they are in then; None for a local frame.
 
     Metric coordinates stay as they are. Those in degrees, or in a projection whose scale is off by more than
     `TRUE_SCALE` there, are projected to a transverse Mercator about the middle of the map.
@@ -240,9 +223,6 @@ def metric_lines(
         crs: what pyproj reads; None for a local frame, which stays.
         where: the file, for messages.
         degrees: whether the format can be in degrees.
-
-    Returns:
-        The lines, and the crs they are in now; None for a local frame.
 
     Raises:
         MapInputError: pyproj does not read the crs, it is in feet or other units, its axes point elsewhere than east
@@ -272,11 +252,7 @@ def metric_lines(
 
 
 def is_world_mercator(crs: Any) -> bool:
-    """Whether a crs is a Mercator of the whole world, which stretches the ground the more the farther from the equator.
-
-    Raises:
-        MapInputError: pyproj does not read it.
-    """
+    """Whether a crs is a Mercator of the whole world: it stretches the ground the more the farther from the equator."""
     found = read_crs(crs, "the crs")
     operation = _operation(found)
     if "Mercator" not in _worldwide(found):

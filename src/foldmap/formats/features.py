@@ -14,13 +14,10 @@ _CURE = "extract features again, with their descriptors"
 
 
 def features_of(where: str, xy_px: AnyArray, descriptors: AnyArray, scores: FloatArray | None = None) -> Features:
-    """The `Features` of one image.
+    """The `Features` of one image; what is refused begins with ``where``.
 
-    Tools that need no descriptors write them all zero, or all the same: those are refused.
-
-    Raises:
-        MapInputError: begins with ``where``: arrays disagree or are not finite, or more than half of four or more
-            descriptors are zero, or one and the same.
+    Tools that need no descriptors write them all zero, or all the same: an image where that is so of more than half, of
+    four or more, is refused.
     """
     with naming(where):
         features = Features(xy_px, descriptors, scores)

@@ -53,10 +53,9 @@ class ListedImage:
 
 
 def content(path: Path | str, what: str) -> Iterator[tuple[int, str]]:
-    """Yield (line number, stripped line) of the lines that are neither blank nor ``#`` comments.
+    """Yield (line number, stripped line) of the lines that are neither blank nor ``#`` comments; UTF-8, up to 4 GiB.
 
-    Raises:
-        MapInputError: missing, a folder, larger than 4 GiB, or not UTF-8 text; ``what`` it should be is the cure.
+    ``what`` the file should be is the cure.
     """
     return ((number, text) for number, text in _lines(Path(path), what) if not text.startswith("#"))
 
@@ -76,11 +75,7 @@ def _lines(path: Path, what: str) -> Iterator[tuple[int, str]]:
 
 
 def named_lines(path: Path | str, what: str) -> Iterator[tuple[int, str]]:
-    """As `content`, of a file whose lines begin with names of images.
-
-    Raises:
-        MapInputError: a comment may be a photo whose name begins with ``#``.
-    """
+    """As `content`, of a file whose lines begin with names of images; a comment that may be such a line is refused."""
     for line, text in _lines(Path(path), what):
         if not text.startswith("#"):
             yield line, text
@@ -98,9 +93,6 @@ def split_camera(path: Path | str, line: int, text: str) -> tuple[str, list[str]
 
     The camera begins at the last word that is a camera model. A line without one is a name, and numbers after it are
     left alone.
-
-    Raises:
-        MapInputError: words of a camera are there, but not as such.
     """
     words = text.split()
     at = next((at for at in range(len(words) - 1, 0, -1) if words[at].upper() in _MODELS), 0)
@@ -124,11 +116,7 @@ def split_camera(path: Path | str, line: int, text: str) -> tuple[str, list[str]
 
 
 def pose_of(path: Path | str, line: int, tokens: Sequence[str]) -> DoubleArray:
-    """A rigid transform, float64 (4, 4), of ``qw qx qy qz tx ty tz``.
-
-    Raises:
-        PoseInputError: naming file and line: not seven numbers, or no unit quaternion.
-    """
+    """A rigid transform, float64 (4, 4), of ``qw qx qy qz tx ty tz``."""
     if len(tokens) != 7:
         raise PoseInputError(f"{path}, line {line}: {len(tokens)} numbers of a pose", "expected qw qx qy qz tx ty tz")
     row = numbers(path, line, tokens, "qw qx qy qz tx ty tz")
@@ -137,11 +125,7 @@ def pose_of(path: Path | str, line: int, tokens: Sequence[str]) -> DoubleArray:
 
 
 def camera_of(path: Path | str, line: int, tokens: Sequence[str]) -> Camera:
-    """A camera of ``MODEL width height params...``.
-
-    Raises:
-        MapInputError: naming file and line: no parameters, an unknown model, or numbers that are none.
-    """
+    """A camera of ``MODEL width height params...``."""
     if len(tokens) < 4:
         raise MapInputError(f"{path}, line {line}: the camera has no parameters", "expected MODEL width height params")
     with naming(f"{path}, line {line}", MapInputError):
@@ -167,22 +151,14 @@ def pose_text(pose: AnyArray) -> str:
 
 
 def one_word(name: str) -> str:
-    """The name, once it can stand in a list of words.
-
-    Raises:
-        WriteError: it is empty, has white space, or starts like a comment.
-    """
+    """The name, once it can stand in a list of words: not empty, no white space, not like a comment."""
     if not name or name.split() != [name] or name.startswith("#"):
         raise WriteError(f"the name {name!r} cannot stand in a list", "rename the image without spaces")
     return name
 
 
 def listed_name(name: str) -> str:
-    """The name as it begins a line whose other words are numbers: spaces are no harm there.
-
-    Raises:
-        WriteError: it is empty, has a line break, or begins or ends with white space.
-    """
+    """The name as it begins a line whose other words are numbers: inner spaces are no harm there."""
     if not name or name.strip() != name or "\n" in name or "\r" in name:
         raise WriteError(f"the name {name!r} cannot stand in a list", "rename the image")
     return f"./{name}" if name.startswith("#") else name
@@ -204,20 +180,12 @@ def is_number(word: str) -> bool:
 
 
 def write_lines(path: Path | str, lines: Sequence[str]) -> None:
-    """Write UTF-8 lines: the file is there whole, or as it was.
-
-    Raises:
-        WriteError: the file cannot be written.
-    """
+    """Write UTF-8 lines: the file is there whole, or as it was."""
     write_whole(path, "".join(f"{line}\n" for line in lines))
 
 
 def unique(path: Path | str, names: Sequence[str]) -> None:
-    """Check that no name comes twice.
-
-    Raises:
-        MapInputError: naming the first that does.
-    """
+    """Refuse names of which one comes twice."""
     seen: set[str] = set()
     for name in names:
         if name in seen:

@@ -38,11 +38,7 @@ def reading(
 
 
 def read_bytes(path: Path, most: int, cure: str, kind: type[InputError] = MapInputError) -> bytes:
-    """The whole of a file, once its size is known to be no more than `most` bytes.
-
-    Raises:
-        InputError: of the kind: it is missing, a folder, or larger.
-    """
+    """The whole of a file, once its size is known to be no more than `most` bytes."""
     with reading(path, cure, kind):
         if path.stat().st_size > most:
             raise kind(f"{path} is larger than {most >> 20:,} MiB", cure)

@@ -25,14 +25,9 @@ DATABASE = {".db", ".sqlite"}
 
 
 def open_features(path: Path, feature: str | None = None) -> HlocFeatures | ColmapDatabase:
-    """Open a file of local features by its suffix; close it after use.
+    """Open a file of local features, an hloc HDF5 file (.h5) or a COLMAP database (.db); close it after use.
 
-    Args:
-        path: an hloc HDF5 file (.h5), or a COLMAP database (.db).
-        feature: which extractor made it, where the file does not say.
-
-    Raises:
-        MapInputError: it is missing, or neither.
+    ``feature`` is the extractor that made it, where the file does not say.
     """
     if not path.is_file():
         raise MapInputError(f"there is no file of features {path}", "check the path, or build the scene again")
@@ -70,9 +65,6 @@ def read_scene(
         feature: which extractor made the features, where they do not say.
         metric: whether world units are metres; what scene.json says where None, else not.
         report: called once with how features were joined.
-
-    Raises:
-        MapInputError: something is missing, damaged, or does not fit; the message says what.
     """
     try:
         scene = _read(folder, features, extracted, feature, metric, report)

@@ -15,11 +15,7 @@ _MAX_BYTES = 1 << 30
 
 
 def read_text(path: Path, cure: str = "give poses as KITTI or TUM text") -> str:
-    """Read a table of poses, a calibration, or another file of text that is no larger than 1 GiB.
-
-    Raises:
-        PoseInputError: missing, a folder, larger, or not UTF-8.
-    """
+    """Read a table of poses, a calibration, or another file of UTF-8 text, no larger than 1 GiB."""
     data = read_bytes(Path(path), _MAX_BYTES, cure, PoseInputError)
     try:
         return data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
@@ -39,11 +35,7 @@ def content_lines(path: Path, after: int = 0) -> Iterator[tuple[int, list[str]]]
 
 
 def numbers(path: Path | str, line: int, words: Sequence[str], what: str) -> DoubleArray:
-    """Finite float64 numbers of a line.
-
-    Raises:
-        PoseInputError: naming file, line and the word that is none.
-    """
+    """Finite float64 numbers of a line; what is none is a PoseInputError."""
     try:
         row = np.array([float(word) for word in words])
     except ValueError as error:
@@ -54,11 +46,7 @@ def numbers(path: Path | str, line: int, words: Sequence[str], what: str) -> Dou
 
 
 def number_rows(path: Path, columns: int, what: str, after: int = 0) -> Iterator[tuple[int, DoubleArray]]:
-    """Yield (line number, float64 (columns,)) of the lines after a header of ``after`` lines.
-
-    Raises:
-        PoseInputError: naming the line that is not that many finite numbers.
-    """
+    """Yield (line number, float64 (columns,)) of the lines after a header of ``after`` lines."""
     for number, words in content_lines(path, after):
         if len(words) != columns:
             raise PoseInputError(f"{path}, line {number}: {len(words)} columns", f"expected a {what}")

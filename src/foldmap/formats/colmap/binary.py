@@ -28,15 +28,9 @@ _MODELS = {number: (name, count) for name, (number, count) in CAMERA_MODELS.item
 
 
 class ByteSource:
-    """One binary file, read from front to back; use it in a ``with``.
+    """One binary file, read from front to back in a ``with``, to its last byte.
 
     No count is believed: each is compared with the bytes that are left before anything is read or allocated.
-
-    Args:
-        path: the file.
-
-    Raises:
-        MapInputError: it cannot be read or is empty; and, from the methods, it ends too soon.
     """
 
     def __init__(self, path: Path) -> None:
@@ -122,11 +116,7 @@ class ByteSource:
 
 
 def read_cameras(path: Path) -> dict[int, Camera]:
-    """Cameras by id.
-
-    Raises:
-        MapInputError: the file is cut short, damaged or foreign, or a camera is not usable.
-    """
+    """Cameras by id."""
     cameras: dict[int, Camera] = {}
     with ByteSource(path) as source:
         for number in range(source.count(_SMALLEST_CAMERA, "cameras")):
@@ -139,11 +129,7 @@ def read_cameras(path: Path) -> dict[int, Camera]:
 
 
 def read_images(path: Path) -> RawImages:
-    """Images; their keypoints are read only when asked for.
-
-    Raises:
-        MapInputError: the file is cut short, damaged or foreign.
-    """
+    """Images; their keypoints are read only when asked for."""
     rows, names, at, counts = [], [], [], []
     with ByteSource(path) as source:
         for number in range(source.count(_SMALLEST_IMAGE, "images")):
@@ -176,9 +162,6 @@ def read_points(path: Path) -> RawPoints:
     """Points and their tracks.
 
     Records differ in length, so one light pass finds where they start; then whole blocks are split at once.
-
-    Raises:
-        MapInputError: the file is cut short, damaged or foreign.
     """
     with ByteSource(path) as source:
         count = source.count(POINT.itemsize, "points")

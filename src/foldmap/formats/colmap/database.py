@@ -36,8 +36,7 @@ class ColmapDatabase:
         descriptor_type: ``uint8``, ``float16`` or ``float32``, where the extractor is none that COLMAP knows.
 
     Raises:
-        MapInputError: no database of COLMAP, damaged, or of several extractors; and, from the methods, features that
-            are missing, damaged or do not fit each other.
+        MapInputError: no database of COLMAP, damaged, or of several extractors.
     """
 
     def __init__(self, path: Path, descriptor_type: str | None = None) -> None:

@@ -11,11 +11,7 @@ MODEL_FILES = ("cameras", "images", "points3D")
 
 
 def find_model(folder: Path) -> Path:
-    """The folder of the model: the given one, its ``sparse`` or its ``sparse/0``, the first that holds one.
-
-    Raises:
-        MapInputError: there is none; the message says what is missing.
-    """
+    """The folder of the model: the given one, its ``sparse`` or its ``sparse/0``, the first that holds one."""
     partly = ""
     for place, suffix in _places(folder):
         missing = [name + suffix for name in MODEL_FILES if not (place / (name + suffix)).is_file()]
@@ -30,11 +26,7 @@ def find_model(folder: Path) -> Path:
 
 
 def find_images_file(folder: Path) -> Path:
-    """The images file of a model, binary before text, in the same places.
-
-    Raises:
-        MapInputError: there is none.
-    """
+    """The images file of a model, binary before text, in the same places."""
     for place, suffix in _places(folder):
         if (place / f"images{suffix}").is_file():
             return place / f"images{suffix}"

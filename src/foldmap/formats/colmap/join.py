@@ -27,8 +27,7 @@ class ColmapModel:
 
     Attributes:
         scene: images in order of name, points in order of id, each point's observations in order of image and keypoint.
-        keypoint_index: int64 (O,), which keypoint of its image each observation is: the row of the image's features
-            in the database or feature file that the model was built from.
+        keypoint_index: int64 (O,), which keypoint of its image each observation is: a row of the image's features.
         camera_ids: int64 (C,), COLMAP's ids of ``scene.cameras``, ascending.
         image_ids: int64 (I,), of the scene's images.
         point_ids: int64 (P,), of the scene's points, ascending.
@@ -58,7 +57,7 @@ def join(
     metric: bool,
     feature: str,
 ) -> ColmapModel:
-    """Put cameras, images and points together; ``paths`` are those of the images and points files, for messages.
+    """Put cameras, images and points together; ``paths`` of the images and points files are for messages.
 
     Raises:
         MapInputError: the files contradict each other or themselves.

@@ -66,11 +66,7 @@ OTHER_MODELS = {
 def put_camera(
     path: Path, cameras: dict[int, Camera], camera_id: int, model: str, size_px: tuple[int, int], params: DoubleArray
 ) -> None:
-    """Add a camera to those read so far.
-
-    Raises:
-        MapInputError: as `Camera`, or its id was there already or does not fit COLMAP's 32 bits; names the file.
-    """
+    """Add a camera to those read so far; its id must be a new one within COLMAP's 32 bits."""
     if not 0 <= camera_id < 1 << 32:
         raise MapInputError(f"{path} has a camera of id {camera_id}", REWRITE)
     if camera_id in cameras:

@@ -59,11 +59,7 @@ class Frame:
 
 
 def read_rigs(folder: Path) -> list[Rig]:
-    """The rigs of a model (`find_model`), in the file's order; none where it has no rigs file (COLMAP before 3.12).
-
-    Raises:
-        MapInputError: the file is cut short, damaged or foreign.
-    """
+    """The rigs of a model (`find_model`), in the file's order; none where it has no rigs file (COLMAP before 3.12)."""
     return _read(find_model(folder), "rigs", _rig)
 
 

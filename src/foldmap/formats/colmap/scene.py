@@ -38,9 +38,6 @@ def read_model_with_keypoints(folder: Path, metric: bool = False, feature: str =
         folder: of the model or of the scene (`find_model`).
         metric: whether world units are metres; a COLMAP model does not say.
         feature: which extractor made its keypoints.
-
-    Raises:
-        MapInputError: a file is missing, cut short, damaged or foreign, or the files contradict each other.
     """
     folder = find_model(folder)
     suffix = model_suffix(folder)

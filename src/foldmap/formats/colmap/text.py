@@ -22,11 +22,8 @@ _DECLARED = re.compile(r"#\s*Number of [\w ]+:\s*(\d{1,18})\b")
 class TextSource:
     """The lines of one file, their numbers, and the count that its comment declares.
 
-    COLMAP ends every line, so a last line without an end tells of a file that was cut short.
-
-    Args:
-        path: the file.
-        what: its records, for messages: "cameras", "images", "points".
+    COLMAP ends every line, so a last line without an end tells of a file that was cut short. ``what`` its records are,
+    "cameras" for example, is for messages.
     """
 
     def __init__(self, path: Path, what: str) -> None:
@@ -36,11 +33,7 @@ class TextSource:
         self._declared: int | None = None
 
     def lines(self) -> Iterator[str]:
-        """Every line without its end.
-
-        Raises:
-            MapInputError: the file cannot be read, is not text, or ends inside a line.
-        """
+        """Every line without its end."""
         try:
             with reading(self.path), self.path.open(encoding="utf-8-sig", newline="\n") as file:
                 for line in file:
@@ -69,11 +62,7 @@ class TextSource:
         return False
 
     def check_count(self, count: int) -> None:
-        """Compare the number of records with the one the file declares, if it does.
-
-        Raises:
-            MapInputError: they differ.
-        """
+        """Compare the number of records with the one the file declares, if it does."""
         if self._declared is not None and self._declared != count:
             raise MapInputError(
                 f"{self.path} declares {self._declared:,} {self.what} and has {count:,}",
@@ -94,11 +83,7 @@ class TextSource:
 
 
 def read_cameras(path: Path) -> dict[int, Camera]:
-    """Cameras by id.
-
-    Raises:
-        MapInputError: the file is cut short, damaged or foreign, or a camera is not usable.
-    """
+    """Cameras by id."""
     source, form = TextSource(path, "cameras"), "CAMERA_ID MODEL WIDTH HEIGHT PARAMS"
     cameras: dict[int, Camera] = {}
     for words in source.records():
@@ -113,11 +98,7 @@ def read_cameras(path: Path) -> dict[int, Camera]:
 
 
 def read_images(path: Path) -> RawImages:
-    """Images with their keypoints; names may hold spaces.
-
-    Raises:
-        MapInputError: the file is cut short, damaged or foreign.
-    """
+    """Images with their keypoints; names may hold spaces."""
     source, form = TextSource(path, "images"), "IMAGE_ID QW QX QY QZ TX TY TZ CAMERA_ID NAME"
     ids, camera_ids, pose, names = array("q"), array("q"), array("d"), []
     keypoints: list[AnyArray] = []
@@ -160,11 +141,7 @@ def _keypoints(source: TextSource, words: list[str]) -> AnyArray:
 
 
 def read_points(path: Path) -> RawPoints:
-    """Points and their tracks.
-
-    Raises:
-        MapInputError: the file is cut short, damaged or foreign.
-    """
+    """Points and their tracks."""
     source, form = TextSource(path, "points"), "POINT3D_ID X Y Z R G B ERROR and pairs of IMAGE_ID POINT2D_IDX"
     ids, xyz, lengths = array("q"), array("d"), array("q")
     image_ids, keypoint = array("q"), array("q")

@@ -32,9 +32,6 @@ class HlocFeatures(ImageGroups):
         path: the HDF5 file; it stays open until `close`.
         feature: which extractor made it; by default the file's ``feature`` attribute, else what hloc's file name says
             (``feats-superpoint-n4096-r1024.h5``), else "unknown".
-
-    Raises:
-        MapInputError: the file is missing, truncated, or no HDF5.
     """
 
     def __init__(self, path: Path | str, feature: str | None = None) -> None:
@@ -49,12 +46,7 @@ class HlocFeatures(ImageGroups):
         return self._feature
 
     def load(self, name: str) -> Features:
-        """Read one image's features; keypoints become COLMAP pixels.
-
-        Raises:
-            MapInputError: naming file and image: it is not in the file, arrays are missing, disagree, are damaged or
-                not finite, or there are more than 32,767 keypoints.
-        """
+        """Read one image's features, 32,767 at most; keypoints become COLMAP pixels."""
         at = f"{name!r} in {self.path}"
         keypoints = self.array(name, "keypoints", 2)
         if keypoints.shape[1] != 2:
@@ -95,12 +87,9 @@ class HlocFeatureWriter:
     Same features in the same order give the same bytes.
 
     Args:
-        path: the HDF5 file to be made or replaced.
+        path: the HDF5 file to be made or replaced; a WriteError where it cannot be.
         feature: which extractor, kept in the file's ``feature`` attribute.
         half: store floating-point descriptors and scores in half precision as hloc does; keypoints stay float32.
-
-    Raises:
-        WriteError: the file cannot be written.
     """
 
     def __init__(self, path: Path | str, feature: str, half: bool = True) -> None:
@@ -114,17 +103,7 @@ class HlocFeatureWriter:
             raise self._unwritable(error) from error
 
     def add(self, name: str, features: Features, image_size_px: tuple[int, int] | None = None) -> None:
-        """Add one image.
-
-        Args:
-            name: the image's name; folders in it become groups.
-            features: with keypoints in COLMAP pixels.
-            image_size_px: width and height.
-
-        Raises:
-            MapInputError: the image has more than 32,767 keypoints.
-            WriteError: it is in the file already, or the file cannot be written.
-        """
+        """Add one image, each once; folders in its name become groups, keypoints are COLMAP pixels, 32,767 at most."""
         if len(features.xy_px) > MAX_KEYPOINTS:
             raise MapInputError(f"{name!r} has {len(features.xy_px)} keypoints", f"give at most {MAX_KEYPOINTS}")
         arrays: dict[str, AnyArray] = {
@@ -143,11 +122,7 @@ class HlocFeatureWriter:
             raise WriteError(f"{name!r} cannot be added to {self.path}: {error}", "add each image once") from error
 
     def close(self) -> None:
-        """Finish the file and put it in its place.
-
-        Raises:
-            WriteError: the disk is full or the folder read-only.
-        """
+        """Finish the file and put it in its place."""
         try:
             self._file.close()
             os.replace(self._partial, self.path)

@@ -13,21 +13,13 @@ from foldmap.types import FloatArray
 
 
 class HlocGlobals(ImageGroups):
-    """Global descriptors in an hloc file; it stays open until `close`.
-
-    Raises:
-        MapInputError: the file is missing, truncated, or no HDF5.
-    """
+    """Global descriptors in an hloc file; it stays open until `close`."""
 
     def __init__(self, path: Path | str) -> None:
         super().__init__(path, "global_descriptor", "an hloc file of global descriptors")
 
     def load(self, name: str) -> FloatArray:
-        """Read one image's descriptor, float32 (G,).
-
-        Raises:
-            MapInputError: there is none of that image, or it is damaged, empty or not finite.
-        """
+        """Read one image's descriptor, float32 (G,)."""
         vector: FloatArray = self.array(name, "global_descriptor", 1).astype(np.float32)
         if not np.isfinite(vector).all() or not vector.any():
             raise MapInputError(
@@ -36,11 +28,7 @@ class HlocGlobals(ImageGroups):
         return vector
 
     def stack(self, names: Sequence[str]) -> FloatArray:
-        """Read the descriptors of several images, float32 (I, G).
-
-        Raises:
-            MapInputError: as in `load`, or two have different lengths.
-        """
+        """Read the descriptors of several images, all of one length, float32 (I, G)."""
         vectors = [self.load(name) for name in names]
         if not vectors:
             raise MapInputError("no image is asked for", "name at least one")

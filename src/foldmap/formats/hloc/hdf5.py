@@ -29,9 +29,6 @@ class ImageGroups:
         path: the file; it stays open until `close`.
         dataset: the name of the dataset that makes a group an image.
         what: what the file should be, for messages.
-
-    Raises:
-        MapInputError: the file is missing, truncated, or no HDF5; and, from the methods, damaged.
     """
 
     def __init__(self, path: Path | str, dataset: str, what: str) -> None:
@@ -75,12 +72,7 @@ class ImageGroups:
         return self._names
 
     def array(self, name: str, dataset: str, dimensions: int) -> AnyArray:
-        """Read one numeric array of an image.
-
-        Raises:
-            MapInputError: naming the file, the image and what is wrong: not there, of another kind, shape or size,
-                or damaged.
-        """
+        """Read one numeric array of an image, with as many axes as it must have."""
         item = self.find(f"{name}/{dataset}")
         if item is None:
             self._refuse(name, dataset)

@@ -30,9 +30,6 @@ class KaptureTable:
         folder: of the kapture.
         kind: "keypoints" or "descriptors".
         type_name: the folder within (version 1.1); None where there is just one.
-
-    Raises:
-        MapInputError: there is none, or several to choose from, or the description is malformed.
     """
 
     def __init__(self, folder: Path | str, kind: str, type_name: str | None = None) -> None:
@@ -63,11 +60,7 @@ class KaptureTable:
         return sorted(name.removesuffix(self.suffix) for name in found if name.endswith(self.suffix))
 
     def load(self, name: str) -> AnyArray:
-        """Read the array of an image, (N, width).
-
-        Raises:
-            MapInputError: there is none, or its length is no multiple of a row.
-        """
+        """Read the array of an image, (N, width)."""
         at = f"{name}{self.suffix} of {self.folder}"
         try:
             content = self._bytes(f"{name}{self.suffix}")
@@ -92,14 +85,7 @@ class KaptureFeatures:
     """Local features of a kapture, read one image at a time (a FeatureSource).
 
     kapture's ``[0, 0]`` is the upper left corner and its converters copy COLMAP's coordinates as they are, so pixels
-    are taken as COLMAP's.
-
-    Args:
-        folder: of the kapture.
-        descriptors_type: which descriptors (version 1.1); None where there is just one.
-
-    Raises:
-        MapInputError: there are no such features, or their description is malformed.
+    are taken as COLMAP's. ``descriptors_type`` may be None where there is just one (version 1.1).
     """
 
     def __init__(self, folder: Path | str, descriptors_type: str | None = None) -> None:
@@ -125,11 +111,7 @@ class KaptureFeatures:
         return self._descriptors.names()
 
     def load(self, name: str) -> Features:
-        """Read one image's features.
-
-        Raises:
-            MapInputError: there are none of that image, or they are damaged, disagree or are not finite.
-        """
+        """Read one image's features."""
         keypoints, descriptors = self._keypoints.load(name), self._descriptors.load(name)
         if descriptors.dtype.kind == "i" or descriptors.dtype.itemsize > 4:
             descriptors = descriptors.astype(np.float32)

@@ -31,12 +31,9 @@ _CURE = "write it again with foldmap localize"
 
 @dataclass(frozen=True)
 class CameraAnswer:
-    """What was answered about the images of one query.
+    """What was answered about the images of one query: one image, or those of a rig.
 
     Attributes:
-        query: its name.
-        images: names of its images: one, or those of a rig.
-        status: of the estimate.
         camera_SE3_world: float64 (4, 4), one an image, or None where nothing was answered.
     """
 
@@ -59,16 +56,7 @@ def write_answers(
     queries: Sequence[tuple[str, Sequence[str], Sequence[AnyArray | None]]],
     estimates: Sequence[CameraEstimate],
 ) -> None:
-    """Write a line a query.
-
-    Args:
-        path: the file.
-        queries: name, images and their camera_SE3_rig (None for a single camera) of each.
-        estimates: one a query.
-
-    Raises:
-        WriteError: the file cannot be written.
-    """
+    """Write a line a query: its name, images and their camera_SE3_rig (None for a single camera), and its estimate."""
     lines = []
     for (query, images, extrinsics), estimate in zip(queries, estimates, strict=True):
         poses = image_poses(estimate, extrinsics)
@@ -86,12 +74,7 @@ def write_answers(
 
 
 def read_answers(path: Path | str) -> list[CameraAnswer]:
-    """Read what `write_answers` wrote.
-
-    Raises:
-        MapInputError: the file cannot be read.
-        PoseInputError: naming the line that is no such object.
-    """
+    """Read what `write_answers` wrote; a PoseInputError names the line that is no such object."""
     answers = []
     for line, text in content(path, "the JSON lines of foldmap localize"):
         try:

@@ -44,10 +44,6 @@ def read_image_poses(
         names: of the photos, relative to their folder; see `pair_names`.
         limit_s: times farther apart are of different photos.
         cameras: whether the cameras of a COLMAP model or a kapture are wanted.
-
-    Raises:
-        PoseInputError: the file is of no known layout, a line is wrong, or a name may mean two poses.
-        MapInputError: the model cannot be read.
     """
     if (path / "sensors").is_dir():
         return _kapture(path, names, cameras)

@@ -39,9 +39,6 @@ def read_poses(path: Path | str, calibration: Path | str | None = None) -> Traje
     Args:
         path: the text file; blank lines and ``#`` comments are skipped.
         calibration: KITTI's calib.txt, when the rows are camera poses.
-
-    Raises:
-        PoseInputError: the file is missing, of neither layout, or wrong at a line that the message names.
     """
     path = Path(path)
     columns = pose_columns(path)

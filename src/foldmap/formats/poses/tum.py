@@ -50,11 +50,7 @@ class PoseColumns:
 
 
 def pose_columns(path: Path) -> PoseColumns | None:
-    """The columns that a pose table's header names; None where no line before the first row of numbers names them.
-
-    Raises:
-        PoseInputError: positions are not in metres, or the header puts qw first in a way that is not understood.
-    """
+    """The columns that a pose table's header names; None where no line before the first row of numbers names them."""
     comments: list[tuple[int, str]] = []
     for number, line in enumerate(read_text(path).splitlines(), start=1):
         words = line.split("#", 1)[0].replace(",", " ").split()
@@ -117,17 +113,10 @@ def _kind(name: str, taken: set[str]) -> str | None:
 
 
 def read_tum_poses(path: Path, columns: PoseColumns | None = None) -> tuple[DoubleArray, list[SE3]]:
-    """Read a TUM trajectory; stamps in milli-, micro- or nanoseconds since 1970 become seconds.
+    """Timestamps float64 (N,) in seconds, strictly increasing, and ``world_SE3_sensor`` for each.
 
-    Args:
-        path: the text file.
-        columns: of `pose_columns`, where that was called already.
-
-    Returns:
-        Timestamps float64 (N,) in seconds, strictly increasing, and ``world_SE3_sensor`` for each.
-
-    Raises:
-        PoseInputError: naming the line that is malformed, not a unit quaternion, or out of time order.
+    Stamps in milli-, micro- or nanoseconds since 1970 become seconds. ``columns`` are of `pose_columns`, where that was
+    called already.
     """
     columns = columns or pose_columns(path) or PoseColumns()
     every = list(number_rows(path, columns.count, "TUM pose (t x y z qx qy qz qw)", columns.header_line))

@@ -58,14 +58,8 @@ def read_argoverse2(path: Path) -> Argoverse2Reading:
 
     Lanes follow ``centerline`` where the file has it, otherwise the middle between both boundaries, taken at equal
     shares of their lengths, 1 m apart. ``is_intersection`` makes a lane `LINK`. Successors outside of the file are
-    tolerated: maps are cut around a log.
-
-    Args:
-        path: ``log_map_archive_<log>____<city>_city_<number>.json``; the city is known by the name only.
-
-    Raises:
-        MapInputError: the file is something else, most of its lanes lack boundaries, or coordinates are degrees. A lane
-            that is damaged is dropped.
+    tolerated: maps are cut around a log. A lane that is damaged is dropped. The city is known by the file's name only
+    (``log_map_archive_<log>____<city>_city_<number>.json``).
     """
     left_out = LeftOut()
     content = read_json(path, _WHAT)

@@ -15,18 +15,11 @@ _MOST_SAMPLES = 4000
 
 
 def aligned(left_m: DoubleArray, right_m: DoubleArray) -> tuple[bool, bool]:
-    """Whether the bounds of a lanelet are to be turned round, after Lanelet2's rule.
+    """Whether to turn the left bound (P, 2) of a lanelet round, and the right one, after Lanelet2's rule.
 
     Files hold bounds in either direction. Both run in driving direction when the left one has the right one on its
     right: the left bound is turned if the middle of the right one is not to its right, then the right bound if the
     middle of the left one is not to its left.
-
-    Args:
-        left_m: float64 (P, 2), P >= 2, as in the file.
-        right_m: likewise.
-
-    Returns:
-        Whether to turn the left one, and the right one.
     """
     turn_left = not side(left_m, _middle(right_m)) < 0
     left = left_m[::-1] if turn_left else left_m
@@ -70,18 +63,11 @@ def _cross(a: DoubleArray, b: DoubleArray) -> DoubleArray:
 
 
 def middle_line(left_m: DoubleArray, right_m: DoubleArray, step_m: float) -> tuple[DoubleArray, float]:
-    """The line in the middle of two bounds that run in driving direction.
+    """The line in the middle of two bounds (P, 2) that run in driving direction, and their mean distance.
 
     Both bounds are sampled finely and matched in order such that the sum of squared widths is least (dynamic time
     warping): at equal shares of their lengths the inner and outer bound of a turn would be at different places of it.
-
-    Args:
-        left_m: float64 (P, 2), P >= 2.
-        right_m: likewise.
-        step_m: between vertices of the result, at most.
-
-    Returns:
-        float64 (Q, 2), from the middle of the first points to the middle of the last; the mean width.
+    Vertices of the line (Q, 2) are at most ``step_m`` apart.
     """
     left, right = _sampled(left_m), _sampled(right_m)
     pairs = _warp(left, right)
@@ -107,11 +93,7 @@ def _sampled(line: DoubleArray) -> DoubleArray:
 
 
 def pieces_of(length_m: float, step_m: float) -> int:
-    """How many steps of at most `step_m` a line takes, 1 or more.
-
-    Raises:
-        MapInputError: it is longer than any lane.
-    """
+    """How many steps of at most `step_m` a line takes, 1 or more; no lane is longer than `LONGEST_M`."""
     if not length_m <= LONGEST_M:
         raise MapInputError(f"a line of {length_m / 1000:,.0f} km is no lane", "mend its coordinates, in metres")
     return max(1, int(np.ceil(length_m / step_m - 1e-9)))

@@ -24,8 +24,8 @@ def read_csv(path: Path, tolerance_m: float = TOLERANCE_M) -> MapReading:
     other lines is another line; a line with a row that is damaged is dropped.
 
     Raises:
-        MapInputError: the file cannot be read, a column is missing, most lines are damaged, single rows of lines lie
-            among those of others, or coordinates are degrees; the message names the row.
+        MapInputError: a column is missing, most lines are damaged, single rows of lines lie among those of others, or
+            coordinates are degrees.
     """
     table = read_csv_table(path, ("line", "x_m", "y_m"), "columns line,x_m,y_m with a header, in UTF-8", ragged=True)
     left_out = LeftOut()

@@ -14,13 +14,7 @@ from foldmap.formats.textual import read_text
 
 @dataclass(frozen=True)
 class CsvTable:
-    """A table.
-
-    Attributes:
-        path: where it came from, for messages.
-        columns: their names, no two alike.
-        rows: the number of each line that is not empty, and its cells by column.
-    """
+    """A table: the names of its columns, and of each line that is not empty its number and its cells by column."""
 
     path: Path
     columns: tuple[str, ...]
@@ -30,17 +24,14 @@ class CsvTable:
 def read_csv_table(
     path: Path, needed: tuple[str, ...], what: str, kind: type[InputError] = MapInputError, ragged: bool = False
 ) -> CsvTable:
-    """Read a table; lines that begin with ``#`` are comments, white space about cells does not count.
+    """Read a table of UTF-8; lines that begin with ``#`` are comments, white space about cells does not count.
 
     Args:
-        path: of the file, UTF-8.
-        needed: columns that must be there.
+        path: of the file.
+        needed: columns that must be there; no two may have one name.
         what: to give instead, for messages.
         kind: of the errors.
         ragged: whether lines may have fewer or more cells than there are columns.
-
-    Raises:
-        InputError: of the kind: no such file, no table, a column is missing or there twice, or a line has other cells.
     """
     with naming(path, kind):
         reader = csv.reader(io.StringIO(read_text(path, f"give {what}")), skipinitialspace=True, strict=True)

@@ -46,10 +46,6 @@ def write_geojson(street_map: StreetMap, path: Path) -> None:
     frame, which ``"foldmap:crs": null`` says. Properties: ``kind`` ("lane", "link"), ``from`` and ``to`` (ids of the
     vertices where chains meet: equal ids are one vertex), ``lane``, ``lane_id``, ``lane_type``, ``width_m``,
     ``speed_limit_mps`` (null where unknown). Members ``foldmap:street`` (version), ``foldmap:name``, ``foldmap:crs``.
-
-    Raises:
-        MapInputError: pyproj does not read the crs, or coordinates are outside of it.
-        WriteError: the file cannot be written.
     """
     rows = chain_rows(street_map.graph)
     lines = [row.line_m for row in rows]
@@ -93,11 +89,7 @@ def properties_of(row: ChainRow) -> dict[str, Any]:
 
 
 def row_of(properties: Mapping[str, Any], line: DoubleArray, where: str) -> ChainRow:
-    """The chain of a line and its properties.
-
-    Raises:
-        MapInputError: ``from`` or ``to`` is missing, or a value is of another type.
-    """
+    """The chain of a line and its properties."""
     whole: dict[str, int] = {}
     for name in ("from", "to", "lane"):
         value = properties.get(name)
@@ -130,8 +122,7 @@ def read_geojson(path: Path, tolerance_m: float = TOLERANCE_M) -> MapReading:
     frame; coordinates that cannot be degrees are taken for such.
 
     Raises:
-        MapInputError: the file is something else, of a later version, holds no line, most of its lines are damaged or
-            do not fit together, or coordinates may be degrees as well as metres.
+        MapInputError: a later version, no line, most lines damaged, or coordinates that may be degrees or metres.
     """
     content = read_json(path, "GeoJSON")
     found = _features(content, path)

@@ -45,9 +45,7 @@ def write_geoparquet(street_map: StreetMap, path: Path) -> None:
     The schema's metadata ``foldmap`` holds version, name and crs.
 
     Raises:
-        MapInputError: pyproj does not read the crs.
         MissingExtraError: geopandas or pyarrow is not installed.
-        WriteError: the file cannot be written.
     """
     geopandas, parquet, shapely = _libraries()
     pandas = extra("pandas", "GeoParquet")
@@ -77,14 +75,11 @@ def write_geoparquet(street_map: StreetMap, path: Path) -> None:
 def read_geoparquet(path: Path, tolerance_m: float = TOLERANCE_M) -> MapReading:
     """Read what `write_geoparquet` wrote, or any GeoParquet of lanes in driving direction.
 
-    Args:
-        path: the file; columns ``from`` and ``to`` give topology exactly, without them ends are matched. Coordinates
-            that are no metres of ground are projected (`foldmap.formats.crs.metric_lines`).
-        tolerance_m: for matching ends.
+    Columns ``from`` and ``to`` give topology exactly, without them ends are matched, to ``tolerance_m``. Coordinates
+    that are no metres of ground are projected (`foldmap.formats.crs.metric_lines`).
 
     Raises:
-        MapInputError: the file is something else, has other geometries, is in feet or in degrees without saying so, or
-            lines do not fit together.
+        MapInputError: other geometries, feet, degrees without saying so, or lines that do not fit together.
         MissingExtraError: geopandas or pyarrow is not installed.
     """
     frame, noted = _frame(path)

@@ -72,9 +72,7 @@ def read_street_maps_counted(path: Path, kind: str | None = None) -> list[MapRea
         Maps in the order of the file names; names are made unique by a number.
 
     Raises:
-        ConfigError: `kind` is unknown.
-        MapInputError: nothing here is a street map, or one that should be cannot be read, or is damaged in most of its
-            lanes; the message names the file.
+        MapInputError: nothing here is a street map, or one that should be is damaged in most of its lanes.
         MissingExtraError: a format needs a library that is not installed.
     """
     path = Path(path)
@@ -108,11 +106,7 @@ def _known() -> str:
 
 
 def kind_of(path: Path) -> str | None:
-    """The kind of map in a file, by its name and content; None where it is none.
-
-    Raises:
-        MapInputError: the file cannot be read.
-    """
+    """The kind of map in a file, by its name and content; None where it is none."""
     path = Path(path)
     name = path.name.lower()
     if name.endswith((".json", ".geojson")):

@@ -45,23 +45,19 @@ def read_nuscenes_lanes(path: Path, merge: bool = True, tolerance_m: float = TOL
 
 
 def read_nuscenes_groups(path: Path, merge: bool = True, tolerance_m: float = TOLERANCE_M) -> list[SceneGroup]:
-    """Read the lanes of scenes whose maps overlap.
+    """Read the lanes of scenes whose maps overlap, in the order of their first scenes.
 
     Each scene has a frame of its own. A lane that two scenes share (one token) gives the shift between them; scenes
     that hang together by shared lanes become one map. Splits by map are then splits by place: two scenes of one street
-    are never on both sides.
+    are never on both sides. A lane that is damaged, or of a token that was there before in its scene, is dropped.
 
     Args:
         path: npz; per scene ``points`` (N, 2 or more) metres, ``offsets`` (L + 1,) and ``token`` (L,).
         merge: False leaves each scene a map of its own, overlaps or not.
         tolerance_m: for matching ends.
 
-    Returns:
-        Maps in the order of their first scenes.
-
     Raises:
-        MapInputError: arrays are missing or do not fit, or shared lanes do not agree on one shift to 5 cm. A lane with
-            a point that is not finite, or of a token that was there before in its scene, is dropped.
+        MapInputError: arrays are missing or do not fit, or shared lanes do not agree on one shift to 5 cm.
     """
     left_out: dict[str, LeftOut] = {}
     scenes = _scenes(path, left_out)

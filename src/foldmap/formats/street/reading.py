@@ -110,11 +110,7 @@ def reading_of(street_map: StreetMap, left_out: LeftOut, where: object, kept: in
 
 
 def strict(reading: MapReading) -> MapReading:
-    """The reading itself, if nothing is wrong in its file.
-
-    Raises:
-        MapInputError: it has faults; the message names the first.
-    """
+    """The reading itself; if something is wrong in its file, a MapInputError that names the first fault."""
     if reading.faults:
         first, count = reading.faults[0], len(reading.faults)
         raise MapInputError(

@@ -31,16 +31,13 @@ def read_sumo(path: Path, vehicle_class: str = "passenger", name: str | None = N
     """Read the lanes that a class of vehicles may use, joined by the connections it may take.
 
     Internal lanes become `LINK` edges; a connection across a junction without internal lanes is one straight `LINK`
-    edge. The crs is the network's projection, where it has one and that does not stretch the ground (`metric_lines`).
+    edge. The crs is the network's projection, where it has one and that does not stretch the ground (`metric_lines`). A
+    lane or connection that is damaged is dropped.
 
     Args:
         path: ``.net.xml``, plain or gzip.
         vehicle_class: SUMO's word: ``passenger``, ``bus``, ``bicycle``, ``pedestrian``, ``tram``, ...
         name: of the map; the file's name if not given.
-
-    Raises:
-        MapInputError: no network, cut short, or damaged in most of its lanes: a lane or connection that is damaged is
-            dropped.
     """
     net = _Net()
     parse_xml(path, _WHAT, net.enter, net.leave)

@@ -19,12 +19,7 @@ _MAX_BYTES = 1 << 29
 
 
 def read_json(path: Path, what: str) -> Any:
-    """Parse a file of UTF-8 text.
-
-    Raises:
-        MapInputError: missing, larger than 512 MiB, no JSON, NaN or infinity in it, or nested too deep; ``what`` the
-            file should be is the cure.
-    """
+    """Parse a file of UTF-8 text, 512 MiB at most, without NaN or infinity; ``what`` it should be is the cure."""
     try:
         return json.loads(
             read_bytes(Path(path), _MAX_BYTES, f"give {what}").decode("utf-8-sig"), parse_constant=_refuse
@@ -38,11 +33,7 @@ def _refuse(name: str) -> NoReturn:
 
 
 def numbers(rows: Any, where: str, least: int = 2) -> DoubleArray:
-    """Points of parsed JSON, the first two numbers of each, float64 (P, 2).
-
-    Raises:
-        MapInputError: it is no list of points with two finite numbers each, or fewer than `least`.
-    """
+    """Points of parsed JSON, the first two numbers of each, float64 (P, 2): finite, and `least` of them or more."""
     try:
         points = np.array([(row[0], row[1]) for row in rows], np.float64).reshape(-1, 2)
     except (TypeError, ValueError, IndexError, KeyError, OverflowError) as error:
@@ -53,11 +44,7 @@ def numbers(rows: Any, where: str, least: int = 2) -> DoubleArray:
 
 
 def open_npz(path: Path, what: str) -> dict[str, AnyArray]:
-    """All arrays of an npz file.
-
-    Raises:
-        MapInputError: it cannot be read, is no npz, or holds objects or more than 512 MiB.
-    """
+    """All arrays of an npz file, 512 MiB at most; ``what`` it should be is the cure."""
     path = Path(path)
     try:
         with reading(path), zipfile.ZipFile(path) as packed:

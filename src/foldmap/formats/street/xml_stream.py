@@ -35,11 +35,7 @@ Attributes = dict[str, str]
 def first_element(path: Path) -> str | None:
     """The name of the first element of an XML file, plain or gzip, whatever comments come before it.
 
-    Returns:
-        None where the file is no XML up to there, or larger than is read.
-
-    Raises:
-        MapInputError: the file cannot be read or is a damaged gzip file.
+    None where the file is no XML up to there, or larger than is read.
     """
 
     def enter(name: str, _: Attributes) -> None:
@@ -154,11 +150,7 @@ def _chunks(path: Path, what: str) -> Iterator[bytes]:
 
 
 def needed(attributes: Attributes, key: str, element: str) -> str:
-    """An attribute that must be there.
-
-    Raises:
-        MapInputError: it is not; the message names the element.
-    """
+    """An attribute that must be there; a MapInputError names the element."""
     found = attributes.get(key)
     if found is None:
         raise MapInputError(f"{element} has no {key!r}", "the map is damaged or of another kind")
@@ -166,11 +158,7 @@ def needed(attributes: Attributes, key: str, element: str) -> str:
 
 
 def real(attributes: Attributes, key: str, element: str, default: float | None = None) -> float:
-    """An attribute that is a finite number.
-
-    Raises:
-        MapInputError: missing without a default, not a number, or not finite; the message names the element.
-    """
+    """An attribute that is a finite number."""
     if default is not None and key not in attributes:
         return default
     text = needed(attributes, key, element)
@@ -184,11 +172,7 @@ def real(attributes: Attributes, key: str, element: str, default: float | None =
 
 
 def whole(attributes: Attributes, key: str, element: str) -> int:
-    """An attribute that is an integer.
-
-    Raises:
-        MapInputError: missing or something else; the message names the element.
-    """
+    """An attribute that is an integer."""
     text = needed(attributes, key, element)
     try:
         return int(text[:20])
@@ -215,11 +199,7 @@ def metres_a_second(value: str, unit: str) -> float:
 
 
 def points(text: str, element: str) -> DoubleArray:
-    """``x,y x,y ...`` or ``x,y,z ...`` as float64 (P, 2); heights are dropped.
-
-    Raises:
-        MapInputError: something else, no point, or a coordinate that is not finite; the message names the element.
-    """
+    """``x,y x,y ...`` or ``x,y,z ...`` as finite float64 (P, 2); heights are dropped."""
     words = text.split()
     try:
         rows = [[float(number) for number in word.split(",")] for word in words]

@@ -19,11 +19,7 @@ _FARTHEST_M = 1e8
 
 
 def read_kitti_bin(path: Path) -> Cloud:
-    """Read one sweep of float32 x, y, z, reflectance (0 to 1).
-
-    Raises:
-        SweepInputError: the file cannot be read, is cut short, is empty, has no intensity, or has another layout.
-    """
+    """Read one sweep of float32 x, y, z, reflectance (0 to 1); another layout is named, where it can be told."""
     path = Path(path)
     with reading(path, kind=SweepInputError):
         data = path.read_bytes()
@@ -55,15 +51,12 @@ def _other_layout(path: Path, data: bytes, found: str, cure: str) -> SweepInputE
 
 
 def read_kitti_poses(path: Path, camera_SE3_sensor: SE3 | None = None) -> list[SE3]:
-    """Read a KITTI pose file, twelve numbers a line, a row-major 3x4 matrix: ``world_SE3_sensor`` for every line.
+    """``world_SE3_sensor`` of every line of a KITTI pose file: twelve numbers, a row-major 3x4 matrix.
 
     Args:
         path: the text file.
         camera_SE3_sensor: given when the rows are camera poses ``camera0_SE3_camera``, as KITTI odometry ships them:
             the extrinsic of `read_kitti_calibration`. The world is then the first sweep's sensor frame.
-
-    Raises:
-        PoseInputError: naming the line that is wrong.
     """
     poses: list[SE3] = []
     for line, row in number_rows(path, 12, "KITTI pose (twelve numbers, a row-major 3x4 matrix)"):
@@ -78,11 +71,7 @@ def read_kitti_poses(path: Path, camera_SE3_sensor: SE3 | None = None) -> list[S
 
 
 def read_kitti_calibration(path: Path) -> SE3:
-    """Read ``camera_SE3_sensor`` from a KITTI calib.txt: its row ``Tr:`` (or ``Tr_velo_to_cam:``), twelve numbers.
-
-    Raises:
-        PoseInputError: the row is missing or is not a rigid transform.
-    """
+    """Read ``camera_SE3_sensor`` from a KITTI calib.txt: its row ``Tr:`` (or ``Tr_velo_to_cam:``), twelve numbers."""
     for number, line in enumerate(read_text(path).splitlines(), start=1):
         name, _, rest = line.partition(":")
         if name.strip() in ("Tr", "Tr_velo_to_cam", "Tr_velo_cam"):

@@ -28,12 +28,7 @@ _TO_METRES = "give sweeps in metres, such as las2las -target_utm or pdal transla
 
 
 def read_las(path: Path) -> Cloud:
-    """Read one sweep from a LAS or LAZ file; intensities are 16-bit integers.
-
-    Raises:
-        SweepInputError: the file cannot be read, is empty, holds fewer points than it declares, is not in metres, or
-            its intensity channel was never filled.
-    """
+    """Read one sweep from a LAS or LAZ file, in metres; intensities are 16-bit integers."""
     _check_header(path)
     try:
         # not the parallel decompressor: that allocates as many points as a chunk is said to have
@@ -90,12 +85,7 @@ def _check_header(path: Path) -> None:
 
 
 def _check_chunks(path: Path, header: Any) -> None:
-    """Refuse compressed points whose sizes cannot be: the decompressor trusts them, and ends the process for memory.
-
-    Args:
-        path: the file.
-        header: of laspy, of a compressed file.
-    """
+    """Refuse compressed points whose sizes cannot be: the decompressor trusts them, and ends the process for memory."""
     record = header.vlrs.get("LasZipVlr")[0].record_data
     items = list(struct.iter_unpack("<HHH", record[_ITEM_COUNT_AT + 2 :]))
     if len(items) != struct.unpack_from("<H", record, _ITEM_COUNT_AT)[0]:

@@ -34,9 +34,6 @@ def read_pcd(path: Path) -> Cloud:
     """Read one sweep from a PCD file; its intensities keep the type of their field.
 
     Returns whose x, y and z are all NaN are how organised clouds mark "no return"; they are left out.
-
-    Raises:
-        SweepInputError: the file cannot be read, is damaged, has no points, or has no x, y, z or intensity.
     """
     path = Path(path)
     with reading(path, kind=SweepInputError):

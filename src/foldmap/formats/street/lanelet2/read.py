@@ -40,22 +40,17 @@ def read_lanelet2(
     """Read the lanelets that a participant may pass as a lane graph.
 
     Lanelets open in both directions become two lanes, the second named ``ID/reversed``. Lanelets with a tag
-    ``turn_direction``, ``intersection`` or ``junction`` become `LINK` edges.
+    ``turn_direction``, ``intersection`` or ``junction`` become `LINK` edges. A lanelet without bounds, or of ways or
+    nodes that are not there, is dropped.
 
     Args:
         path: OSM XML.
         participant: "vehicle", "vehicle:bus", "bicycle", "pedestrian", ...; None for all lanelets.
-        positions: where nodes are: "geographic" (lat, lon), "tags" (``local_x``, ``local_y``), or "auto"
-            (`foldmap.formats.street.lanelet2.place.place_nodes`).
+        positions: where nodes are: "geographic", "tags" or "auto"; see `place_nodes`.
         crs: to project latitudes and longitudes to: "local" (transverse Mercator about the middle of the map), "utm",
             or what pyproj reads.
         step_m: between vertices of centre lines, at most.
         name: of the map; the file's name if not given.
-
-    Raises:
-        MapInputError: not a Lanelet2 map, cut short, without positions, or damaged in most of its lanelets: one without
-            bounds, or of ways or nodes that are not there, is dropped.
-        ConfigError: an option is something else.
     """
     if not step_m > 0:
         raise ConfigError(f"a step of {step_m} m along centre lines", "give a positive one")
@@ -123,11 +118,7 @@ def _both_ways(relation: Relation, participant: str | None) -> bool:
 
 
 def _bounds(osm: OsmFile, identity: str, relation: Relation, left_out: LeftOut) -> list[list[str]]:
-    """Nodes of the left bound, the right bound and, where the map draws one, the centre line.
-
-    Raises:
-        MapInputError: a bound is not there, or there are several; the message names the lanelet.
-    """
+    """Nodes of the left bound, the right bound and, where the map draws one, the centre line."""
     found = []
     for role in ("left", "right"):
         ways = [ref for kind, its, ref in relation.members if its == role and kind == "way"]

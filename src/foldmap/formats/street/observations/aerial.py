@@ -35,19 +35,13 @@ def read_aerial_tile_counted(path: Path) -> MapReading:
     """Read the lane graph of a tile, in metres from its south-west corner, x east, y north.
 
     Labels are pixel indices, x right and y down; a pixel means its centre, so pixel (x, y) lies at
-    ``((x + 0.5) / 8, 512 - (y + 0.5) / 8)`` m. Edges of type 0 are lanes, those of type 1 turning links. Lanes may
-    leave the tile by some metres.
+    ``((x + 0.5) / 8, 512 - (y + 0.5) / 8)`` m. Edges of type 0 are lanes, those of type 1 turning links; others, and
+    those of nodes that are not there, are dropped. Lanes may leave the tile by some metres.
 
     ``index.json`` beside the file gives latitude and longitude of the south-west corner (tiles that are neighbours by
     these numbers have images that match at that edge); the crs is the one that the imagery was cut in, an
-    equirectangular sphere about the corner, so that a pixel is 0.125 m exactly. True metres differ by up to 0.4 %.
-
-    Returns:
-        The map, named ``tile_<number>``; crs None where there is no index, or the tile is not in it.
-
-    Raises:
-        MapInputError: the file is damaged or something else, or the index is. Edges of another type, or of nodes that
-            are not there, are dropped.
+    equirectangular sphere about the corner, so that a pixel is 0.125 m exactly. True metres differ by up to 0.4 %. The
+    crs is None where there is no index, or the tile is not in it.
     """
     left_out = LeftOut()
     name = path.name.removesuffix(".npz").removesuffix("_graph")
@@ -103,17 +97,7 @@ def _sphere(lat: object, lon: object, where: str) -> str:
 
 
 def tile_image(path: Path) -> ByteArray:
-    """Read the image of a tile when it is needed.
-
-    Args:
-        path: ``tile_N.jpg``, or ``tile_N_graph.npz`` beside it.
-
-    Returns:
-        uint8 (4096, 4096, 3) RGB, row 0 north.
-
-    Raises:
-        MapInputError: the image is missing, damaged or of another size.
-    """
+    """The image of a tile, ``tile_N.jpg`` or that beside ``tile_N_graph.npz``: uint8 (4096, 4096, 3) RGB, row 0 north."""
     from PIL import Image, UnidentifiedImageError
 
     path = Path(path)

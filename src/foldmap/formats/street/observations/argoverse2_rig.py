@@ -31,7 +31,7 @@ def read_ring(
     distorted: bool = False,
     ground_z_m: float = GROUND_Z_M,
 ) -> CameraRing:
-    """Read the cameras of a log.
+    """Read the cameras of a log, in the order of the intrinsics; pixels as the file has them.
 
     Args:
         intrinsics: ``intrinsics.feather``.
@@ -41,12 +41,7 @@ def read_ring(
             gives the lens with k1, k2, k3 (FULL_OPENCV), as the raw images were.
         ground_z_m: height of the ground in the egovehicle frame.
 
-    Returns:
-        The ring, in the order of the intrinsics; pixels as the file has them.
-
     Raises:
-        MapInputError: a file cannot be read, lacks a column or has other types, no camera has such a name, a camera has
-            no pose, or values are not usable; the message names file and camera.
         MissingExtraError: pyarrow is not installed.
     """
     lens = _table(intrinsics, ("sensor_name", *_INTRINSIC, "height_px", "width_px"), MapInputError)
@@ -78,14 +73,9 @@ def _camera(lens: dict[str, AnyArray], row: int, distorted: bool, where: str) ->
 
 
 def read_ego_poses(path: Path) -> tuple[IntArray, DoubleArray]:
-    """Read a trajectory, ``city_SE3_egovehicle.feather``.
-
-    Returns:
-        Timestamps in ns, int64 (N,), strictly rising, and ``city_SE3_egovehicle``, float64 (N, 4, 4).
+    """Read ``city_SE3_egovehicle.feather``: timestamps in ns, int64 (N,), strictly rising, and float64 (N, 4, 4) poses.
 
     Raises:
-        PoseInputError: the file cannot be read, lacks a column, is empty, times do not rise, a value is not finite or a
-            quaternion's length is not 1.
         MissingExtraError: pyarrow is not installed.
     """
     table = _table(path, ("timestamp_ns", *_POSE), PoseInputError)

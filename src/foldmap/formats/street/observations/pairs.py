@@ -71,11 +71,7 @@ class FolderPairs(Sequence[Pair]):
     @overload
     def __getitem__(self, index: slice) -> Sequence[Pair]: ...
     def __getitem__(self, index: int | slice) -> Pair | Sequence[Pair]:
-        """Read a pair (or, for a slice, a list of them).
-
-        Raises:
-            MapInputError: an image cannot be used; the message names the line.
-        """
+        """Read a pair (or, for a slice, a list of them)."""
         if isinstance(index, slice):
             return [self[k] for k in range(*index.indices(len(self)))]
         row = self._rows[index]
@@ -100,16 +96,9 @@ class FolderPairs(Sequence[Pair]):
 
 
 def read_pairs(folder: Path | str, window: Window = AROUND) -> FolderPairs:
-    """Open a folder of images, poses and maps; everything but the images' content is checked at once.
+    """Open a folder, laid out as the module says; everything but the images' content is checked at once.
 
-    Args:
-        folder: laid out as the module says.
-        window: what the graphs, and aerial crops, cover.
-
-    Raises:
-        MapInputError: a file is missing or cannot be used, a camera has no calibration or no column, a row names an
-            image or map that is not there.
-        PoseInputError: a row's pose is none.
+    ``window`` is what the graphs, and aerial crops, cover.
     """
     folder = Path(folder)
     listing = folder / "pairs.csv"

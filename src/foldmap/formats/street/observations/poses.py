@@ -44,22 +44,14 @@ class PoseTable:
         return len(self.xy_m)
 
     def poses(self) -> list[SE2]:
-        """world_SE2_ego of each line.
-
-        Raises:
-            PoseInputError: the table has no headings.
-        """
+        """world_SE2_ego of each line; a PoseInputError where the table has no headings."""
         if self.heading_rad is None:
             raise PoseInputError(f"{self.path} has no headings", "add a column heading_rad or heading_deg")
         rows = zip(self.xy_m.tolist(), self.heading_rad.tolist(), strict=True)
         return [SE2(x, y, heading) for (x, y), heading in rows]
 
     def for_observations(self, names: Sequence[str]) -> PoseTable:
-        """The lines of some observations, in their order: by name where the table has names, else by number.
-
-        Raises:
-            PoseInputError: an observation has no line, or counts differ.
-        """
+        """The lines of some observations, in their order: by name where the table has names, else by number."""
         if self.names is None:
             if len(self) != len(names):
                 raise PoseInputError(
@@ -87,10 +79,6 @@ def read_pose_table(path: Path | str) -> PoseTable:
     """Read a CSV with a line of column names; or TUM or KITTI rows, of which x, y and yaw are taken.
 
     Other columns are passed over. The pairs.csv of a folder of pairs is such a table.
-
-    Raises:
-        PoseInputError: missing, without the columns, two lines of one name, times that do not increase, or a value that
-            is no finite number; the message names the line.
     """
     path = Path(path)
     text = read_text(path)

@@ -32,12 +32,7 @@ _WHAT = "a camera ring: JSON with cameras, each with name, model, width_px, heig
 
 
 def read_ring_file(path: Path | str) -> CameraRing:
-    """Read a ring.
-
-    Raises:
-        MapInputError: no such file, not JSON, a camera without calibration or with one that cannot be; the message
-            names the camera.
-    """
+    """Read a ring."""
     path = Path(path)
     content = read_json(path, _WHAT)
     cameras = content.get("cameras") if isinstance(content, Mapping) else None
@@ -58,11 +53,7 @@ def read_ring_file(path: Path | str) -> CameraRing:
 
 
 def write_ring_file(path: Path | str, ring: CameraRing) -> None:
-    """Write a ring such that `read_ring_file` returns it bit for bit.
-
-    Raises:
-        WriteError: the file cannot be written.
-    """
+    """Write a ring such that `read_ring_file` returns it bit for bit."""
     cameras = [
         {
             "name": name,

@@ -44,18 +44,13 @@ def read_opendrive(
 
     Lanes on the right of the reference line run along it, those on the left against it (the other way round where the
     road's rule is LHT); a lane for both directions becomes two, the second named with ``/reversed``. Lanes of junction
-    roads become `LINK` edges. Lanes are named ``ROAD/SECTION/LANE``.
+    roads become `LINK` edges. Lanes are named ``ROAD/SECTION/LANE``. A road, lane or link that is damaged is dropped.
 
     Args:
         path: ``.xodr``, plain or gzip.
         lane_types: OpenDRIVE's words.
         step_m: between vertices along the reference line, at most.
         name: of the map; the file's name if not given.
-
-    Raises:
-        MapInputError: not an OpenDRIVE map, cut short, with parts in other files, or damaged in most of its lanes: a
-            road, lane or link that is damaged is dropped.
-        ConfigError: a step that is not positive.
     """
     if not step_m > 0:
         raise ConfigError(f"a step of {step_m} m along lanes", "give a positive one")

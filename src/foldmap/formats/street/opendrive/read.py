@@ -25,15 +25,9 @@ _Found: TypeAlias = tuple[int, Element]
 
 
 def read_road(element: Element, lane_types: Collection[str], left_out: LeftOut) -> Road:
-    """One road; lanes, sections and links of it that are damaged are dropped.
+    """One road; lanes, sections and links of it that are damaged are dropped and noted.
 
-    Args:
-        element: of the file.
-        lane_types: that someone wants: damaged ones of these are lost lanes.
-        left_out: where it is noted.
-
-    Raises:
-        MapInputError: it has no reference line or no lanes that can be placed; the message names the road.
+    Damaged lanes of the ``lane_types`` that someone wants are lost lanes.
     """
     identity = needed(element.attributes, "id", "a road")
     what = f"road {identity}"
@@ -146,11 +140,7 @@ def _fill(section: Section, elements: list[_Found], what: str, lane_types: Colle
 
 
 def _lane(element: Element, identity: int, section: Section, where: str, wanted: int, left_out: LeftOut) -> Lane:
-    """One lane.
-
-    Raises:
-        MapInputError: how wide it is cannot be known; the message names the lane.
-    """
+    """One lane; where its width cannot be known it is refused."""
     what = f"lane {identity} of {where}"
     borders, records = element.all("border"), element.all("width")
     if not records:

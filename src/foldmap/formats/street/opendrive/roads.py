@@ -59,11 +59,7 @@ class Lane:
 
 @dataclass
 class Section:
-    """Lanes of one side of a road between two distances along it.
-
-    Attributes:
-        number: of the lane section in the file, by its place among those of the road.
-    """
+    """Lanes of one side of a road between two distances along it; ``number`` is the place of its lane section in the file."""
 
     number: int
     start_m: float
