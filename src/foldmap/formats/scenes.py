@@ -15,7 +15,7 @@ from foldmap.formats.hloc.features import HlocFeatures
 from foldmap.formats.hloc.global_descriptors import HlocGlobals
 from foldmap.formats.kapture.features import KaptureFeatures
 from foldmap.formats.kapture.scene import read_kapture
-from foldmap.types import IntArray
+from foldmap.formats.naming import naming
 from foldmap.visual.scene.join import JoinReport, join_features, join_global_descriptors
 from foldmap.visual.scene.noise import require_consistent
 from foldmap.visual.source import FeatureSource, SceneModel
@@ -66,20 +66,13 @@ def read_scene(
         metric: whether world units are metres; what scene.json says where None, else not.
         report: called once with how features were joined.
     """
-    try:
-        scene = _read(folder, features, extracted, feature, metric, report)
+    scene = _read(folder, features, extracted, feature, metric, report)
+    with naming(folder):
         require_consistent(scene)
-    except MapInputError as error:
-        named = str(folder) in error.message or (features is not None and str(features) in error.message)
-        raise error if named else MapInputError(f"{folder}: {error.message}", error.cure) from error
     if global_descriptors is None:
         return scene
-    with closing(HlocGlobals(global_descriptors)) as globals_:
-        try:
-            return join_global_descriptors(scene, globals_)
-        except MapInputError as error:
-            named = str(global_descriptors) in error.message
-            raise error if named else MapInputError(f"{global_descriptors}: {error.message}", error.cure) from error
+    with naming(global_descriptors), closing(HlocGlobals(global_descriptors)) as globals_:
+        return join_global_descriptors(scene, globals_)
 
 
 def _read(
@@ -90,69 +83,36 @@ def _read(
     metric: bool | None,
     report: Callable[[JoinReport], None],
 ) -> SceneModel:
+    inside = None
     if (folder / "sensors").is_dir():
-        scene = _kapture(folder, features, extracted, feature, report)
-        return scene if metric is None else replace(scene, metric=metric)
-    model = read_model_with_keypoints(find_model(folder), bool(_said(folder, "metric") if metric is None else metric))
-    if extracted is not None:
-        return _join(folder, model.scene, extracted, model.keypoint_index, report)
-    return _joined(folder, model.scene, model.keypoint_index, features, feature, report)
-
-
-def _kapture(
-    folder: Path,
-    features: Path | None,
-    extracted: FeatureSource | None,
-    feature: str | None,
-    report: Callable[[JoinReport], None],
-) -> SceneModel:
-    types = folder / "reconstruction" / "descriptors"
-    if extracted is None and (features is None or features.is_dir()):
-        if features is not None and features.resolve().parent != types.resolve():
-            raise MapInputError(f"{features} is no type of descriptors of {folder}", f"name a folder in {types}")
-        inside = KaptureFeatures(folder, None if features is None else features.name)
-        scene, index = read_kapture(folder, inside.keypoints_type)
-        return _join(folder, scene, inside, index, report)
-    scene, index = read_kapture(folder)
-    if extracted is not None:
-        return _join(folder, scene, extracted, index, report)
-    assert features is not None
-    with closing(open_features(features, feature)) as source:
-        return _join(features, scene, source, index, report)
-
-
-def _joined(
-    folder: Path,
-    scene: SceneModel,
-    keypoint_index: IntArray,
-    features: Path | None,
-    feature: str | None,
-    report: Callable[[JoinReport], None],
-) -> SceneModel:
+        if extracted is None and (features is None or features.is_dir()):
+            inside = _kapture_features(folder, features)
+        with naming(folder):
+            scene, index = read_kapture(folder, None if inside is None else inside.keypoints_type)
+        scene = scene if metric is None else replace(scene, metric=metric)
+    else:
+        metric = bool(_said(folder, "metric") if metric is None else metric)
+        model = read_model_with_keypoints(find_model(folder), metric)
+        scene, index = model.scene, model.keypoint_index
+    source = inside if extracted is None else extracted
+    if source is not None:
+        with naming(folder):
+            return join_features(scene, source, index, report=report)
     path = features or find_features(folder)
     if path is None:
         raise MapInputError(
             f"no features lie beside the model in {folder}",
             "give --features (hloc's .h5 or COLMAP's .db), or --photos to extract SIFT again",
         )
-    with closing(open_features(path, feature)) as source:
-        return _join(path, scene, source, keypoint_index, report)
+    with naming(path), closing(open_features(path, feature)) as opened:
+        return join_features(scene, opened, index, report=report)
 
 
-def _join(
-    where: Path,
-    scene: SceneModel,
-    source: FeatureSource,
-    keypoint_index: IntArray,
-    report: Callable[[JoinReport], None],
-) -> SceneModel:
-    """Join; what is refused names the file or folder of the features."""
-    try:
-        return join_features(scene, source, keypoint_index, report=report)
-    except MapInputError as error:
-        if str(where) in error.message:
-            raise
-        raise MapInputError(f"{where}: {error.message}", error.cure) from error
+def _kapture_features(folder: Path, features: Path | None) -> KaptureFeatures:
+    types = folder / "reconstruction" / "descriptors"
+    if features is not None and features.resolve().parent != types.resolve():
+        raise MapInputError(f"{features} is no type of descriptors of {folder}", f"name a folder in {types}")
+    return KaptureFeatures(folder, None if features is None else features.name)
 
 
 def _said(folder: Path, key: str) -> object:

@@ -97,7 +97,7 @@ def _sphere(lat: object, lon: object, where: str) -> str:
 
 
 def tile_image(path: Path) -> ByteArray:
-    """The image of a tile, ``tile_N.jpg`` or that beside ``tile_N_graph.npz``: uint8 (4096, 4096, 3) RGB, row 0 north."""
+    """The image of a tile, ``tile_N.jpg`` or that beside its npz: uint8 (4096, 4096, 3) RGB, row 0 north."""
     from PIL import Image, UnidentifiedImageError
 
     path = Path(path)

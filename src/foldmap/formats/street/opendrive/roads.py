@@ -59,7 +59,7 @@ class Lane:
 
 @dataclass
 class Section:
-    """Lanes of one side of a road between two distances along it; ``number`` is the place of its lane section in the file."""
+    """Lanes of one side of a road between two distances along it; ``number`` is that of its lane section."""
 
     number: int
     start_m: float
