@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from colmap_samples import assert_same, small_scene, with_loose_keypoints
 
+from colmap_writer import write_model
 from foldmap.errors import MapInputError
-from foldmap.formats.colmap.scene import read_frames, read_model, read_rigs, write_model
+from foldmap.formats.colmap.scene import read_frames, read_model, read_rigs
 
 
 def write(folder: Path, text: bool) -> str:

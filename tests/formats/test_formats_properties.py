@@ -15,8 +15,8 @@ from colmap_samples import small_scene
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from colmap_writer import write_model
 from foldmap.formats.colmap.scene import read_model
-from foldmap.formats.colmap.write import write_model
 from foldmap.formats.street.geojson import write_geojson
 from foldmap.formats.street.geoparquet import write_geoparquet
 from foldmap.formats.street.lanelet2.write import write_lanelet2

@@ -20,15 +20,16 @@ import rasterio
 from driver import Case, Family, Files, Rng
 from mutations import pick, plain_table, raw, table
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "formats"))
 
 from colmap_samples import small_scene, with_loose_keypoints
 
 from benchmarks.datasets import nvm
+from colmap_writer import write_model
 from foldmap.formats import rig_lists
 from foldmap.formats.colmap.database import ColmapDatabase
 from foldmap.formats.colmap.scene import read_model_with_keypoints
-from foldmap.formats.colmap.write import write_model
 from foldmap.formats.hloc.features import HlocFeatures
 from foldmap.formats.hloc.global_descriptors import HlocGlobals
 from foldmap.formats.hloc.lists import read_names, read_pairs, read_query_list

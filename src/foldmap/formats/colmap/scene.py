@@ -1,4 +1,4 @@
-"""COLMAP models, binary or text, old or with rigs: read to a `SceneModel`, written back.
+"""COLMAP models, binary or text, old or with rigs: read to a `SceneModel`.
 
 The reader is foldmap's own: it needs no pycolmap and answers damaged files with an error.
 """
@@ -12,14 +12,13 @@ from foldmap.formats.colmap import text as colmap_text
 from foldmap.formats.colmap.files import find_model, model_suffix
 from foldmap.formats.colmap.join import ColmapModel, join
 from foldmap.formats.colmap.rigs import Frame, Rig, read_frames, read_rigs
-from foldmap.formats.colmap.write import write_model
 from foldmap.formats.naming import naming
 from foldmap.geometry.camera import Camera
 from foldmap.visual.source import SceneModel
 
 __all__ = [
     "ColmapModel", "Frame", "Rig", "find_model", "read_cameras", "read_frames", "read_model",
-    "read_model_with_keypoints", "read_rigs", "write_model",
+    "read_model_with_keypoints", "read_rigs",
 ]  # fmt: skip
 
 

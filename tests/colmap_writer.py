@@ -1,4 +1,4 @@
-"""Write a scene as a COLMAP model: cameras, images and points3D, binary or text, which every version reads."""
+"""Scenes as COLMAP models, binary or text, for tests of what reads them."""
 
 from __future__ import annotations
 
