@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from foldmap.errors import ConfigError, MapInputError
 from foldmap.formats.naming import reading
+from foldmap.formats.street.argoverse2 import read_argoverse2
+from foldmap.formats.street.csv_lines import read_csv
+from foldmap.formats.street.geojson import read_geojson
+from foldmap.formats.street.geoparquet import read_geoparquet
+from foldmap.formats.street.lanelet2.read import read_lanelet2
+from foldmap.formats.street.nuscenes import read_nuscenes_lanes
+from foldmap.formats.street.observations.aerial import read_aerial_tile_counted
+from foldmap.formats.street.opendrive.graph import read_opendrive
 from foldmap.formats.street.polylines import unique_names
 from foldmap.formats.street.reading import MapReading
+from foldmap.formats.street.sumo import read_sumo
 from foldmap.formats.street.untrusted import read_json
 from foldmap.formats.street.xml_stream import first_element
 from foldmap.street.source import StreetMap
@@ -30,16 +38,16 @@ KINDS: Mapping[str, str] = {
 }
 """Kind of map -> what files it comes in."""
 
-_READERS = {
-    "argoverse2": ("argoverse2", "read_argoverse2"),
-    "lanelet2": ("lanelet2.read", "read_lanelet2"),
-    "sumo": ("sumo", "read_sumo"),
-    "opendrive": ("opendrive.graph", "read_opendrive"),
-    "geojson": ("geojson", "read_geojson"),
-    "geoparquet": ("geoparquet", "read_geoparquet"),
-    "csv": ("csv_lines", "read_csv"),
-    "aerial": ("observations.aerial", "read_aerial_tile_counted"),
-    "nuscenes": ("nuscenes", "read_nuscenes_lanes"),
+_READERS: Mapping[str, Callable[[Path], MapReading | list[MapReading]]] = {
+    "argoverse2": read_argoverse2,
+    "lanelet2": read_lanelet2,
+    "sumo": read_sumo,
+    "opendrive": read_opendrive,
+    "geojson": read_geojson,
+    "geoparquet": read_geoparquet,
+    "csv": read_csv,
+    "aerial": read_aerial_tile_counted,
+    "nuscenes": read_nuscenes_lanes,
 }
 _log = logging.getLogger(__name__)
 _LONGEST_HEADER = 1 << 16
@@ -96,9 +104,7 @@ def read_street_maps_counted(path: Path, kind: str | None = None) -> list[MapRea
 
 
 def _read(path: Path, kind: str) -> list[MapReading]:
-    """Read a file by the reader of its kind, which is imported when it is needed."""
-    module, name = _READERS[kind]
-    found = getattr(importlib.import_module(f"foldmap.formats.street.{module}"), name)(path)
+    found = _READERS[kind](path)
     return found if isinstance(found, list) else [found]
 
 
