@@ -57,6 +57,6 @@ def checked_array(arrays: Mapping[str, AnyArray], name: str, dtype: type, shape:
     return np.ascontiguousarray(array)
 
 
-def header(arrays: Mapping[str, AnyArray], count: int) -> list[int]:
+def header_numbers(arrays: Mapping[str, AnyArray], count: int) -> list[int]:
     """The int32 ``header`` array as a list of ``count`` integers."""
     return [int(v) for v in checked_array(arrays, "header", np.int32, (count,))]

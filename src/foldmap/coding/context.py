@@ -16,8 +16,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from foldmap.coding import kernel, neighbours, rangecoder
-from foldmap.coding.checks import checked_array, checked_codes, checked_payload, checked_shape, header
-from foldmap.coding.fitting import fit
+from foldmap.coding.checks import checked_array, checked_codes, checked_payload, checked_shape, header_numbers
+from foldmap.coding.fitting import fit_context
 from foldmap.coding.kernel import heap_depth
 from foldmap.coding.neighbours import feature_values
 from foldmap.errors import MapFormatError, ModelError
@@ -89,8 +89,8 @@ class ContextModel:
         max_leaves: tuple[int, int, int] = (32, 128, 128),
         model_bytes: int = 40_000,
     ) -> ContextModel:
-        """Learn trees, probabilities and adaptation from ``tiles``; same tiles, same model. See ``fitting.fit``."""
-        return fit(untrained, tiles, symbols, block=block, max_leaves=max_leaves, model_bytes=model_bytes)
+        """Learn trees, probabilities and adaptation from ``tiles``; same tiles, same model. See `fit_context`."""
+        return fit_context(untrained, tiles, symbols, block=block, max_leaves=max_leaves, model_bytes=model_bytes)
 
     def encode(self, codes: ByteArray) -> bytes:
         """Payload of one tile, uint8 (G, H, W) with values 0..symbols; a ModelError for other groups or symbols."""
@@ -131,7 +131,7 @@ class ContextModel:
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, AnyArray]) -> ContextModel:
         """The model that ``to_arrays`` wrote; a ModelError for arrays that are malformed, or of another format."""
-        version, *numbers = header(arrays, 7)
+        version, *numbers = header_numbers(arrays, 7)
         if version != FORMAT:
             raise ModelError(f"context coder format {version}, this version reads {FORMAT}", "update foldmap")
         groups, symbols = numbers[:2]

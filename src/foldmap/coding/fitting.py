@@ -41,7 +41,7 @@ class _Trainable(Protocol):
 _Model = TypeVar("_Model", bound=_Trainable)
 
 
-def fit(
+def fit_context(
     untrained: Callable[[int, int, int], _Model],
     tiles: Sequence[ByteArray],
     symbols: int | None = None,
@@ -99,7 +99,7 @@ def _samples(
     tiles: Sequence[ByteArray], base: _Model, kind: int, group: int
 ) -> tuple[ByteArray, AnyArray, list[neighbours.Feature], int]:
     """Features uint8 (N, F), outcomes (N,), the features' names, and of how many decisions one was taken."""
-    names = neighbours.candidates(kind, group)
+    names = neighbours.candidate_features(kind, group)
     table = np.array(names, np.int16).reshape(-1, 3)
     tally = np.zeros(1, np.int64)
 

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from foldmap.coding.checks import checked_array, checked_codes, checked_payload, checked_shape, header
+from foldmap.coding.checks import checked_array, checked_codes, checked_payload, checked_shape, header_numbers
 from foldmap.coding.jit import inner_loop, loop
 from foldmap.errors import ConfigError, MapFormatError, ModelError
 from foldmap.types import AnyArray, ByteArray
@@ -237,7 +237,7 @@ class HuffmanRleModel:
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, AnyArray]) -> HuffmanRleModel:
         """The dictionary that ``to_arrays`` wrote; ModelError when malformed or of another format."""
-        version, symbols = header(arrays, 2)
+        version, symbols = header_numbers(arrays, 2)
         if version != FORMAT:
             raise ModelError(f"huffman-rle format {version}, this version reads {FORMAT}", "update foldmap")
         lengths = checked_array(arrays, "symbol_lengths", np.uint8, (None,))

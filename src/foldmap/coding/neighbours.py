@@ -49,7 +49,7 @@ def is_known(kind: int, group: int, feature: Feature) -> bool:
     return source in (PENDING, NEAR) and (dy, dx) == (0, 0)
 
 
-def candidates(kind: int, group: int) -> list[Feature]:
+def candidate_features(kind: int, group: int) -> list[Feature]:
     """Features that are tried when a tree is grown."""
     features = [(OWN, dy, dx) for dy, dx in _EARLIER]
     for lag in range(1, group + 1):

@@ -58,7 +58,7 @@ def read_crs(crs: Any, where: str) -> CRS:
         ) from error
 
 
-def name_of(crs: CRS) -> str:
+def crs_name(crs: CRS) -> str:
     """What to call a crs in a message: its code, or its name."""
     authority = crs.to_authority()
     return ":".join(authority) if authority else str(crs.name)[:80]
@@ -121,11 +121,11 @@ def _transform(points: AnyArray, crs: CRS, where: str, back: bool) -> DoubleArra
         )
         moved = np.stack(change.transform(given[:, 0], given[:, 1]), 1) if len(given) else np.zeros((0, 2))
     except (CRSError, ProjError) as error:
-        raise MapInputError(f"{where}: PROJ cannot use {name_of(crs)}: {error}"[:300], "give an EPSG code") from error
+        raise MapInputError(f"{where}: PROJ cannot use {crs_name(crs)}: {error}"[:300], "give an EPSG code") from error
     lost = np.flatnonzero(~np.isfinite(moved).all(1))
     if len(lost):
         raise MapInputError(
-            f"{where}: {given[lost[0]].tolist()} is outside of {name_of(crs)}",
+            f"{where}: {given[lost[0]].tolist()} is outside of {crs_name(crs)}",
             "check the crs, and the order of the coordinates",
         )
     return np.asarray(moved, np.float64)
@@ -147,7 +147,7 @@ def require_metric(crs: Any, where: str, cure: str = _TO_METRES) -> str:
 
 
 def _said(kind: str, crs: CRS) -> str:
-    return f"{'degrees' if kind == _DEGREES else 'a local frame'} ({name_of(crs)})"
+    return f"{'degrees' if kind == _DEGREES else 'a local frame'} ({crs_name(crs)})"
 
 
 def _kind(crs: CRS, where: str, cure: str) -> str:
@@ -155,15 +155,15 @@ def _kind(crs: CRS, where: str, cure: str) -> str:
     if crs.is_geographic:
         return _DEGREES
     if not (crs.is_projected or crs.is_engineering):
-        raise MapInputError(f"{where} is in {name_of(crs)}, a {crs.type_name} without eastings and northings", cure)
+        raise MapInputError(f"{where} is in {crs_name(crs)}, a {crs.type_name} without eastings and northings", cure)
     axes = crs.axis_info[:2]
     for axis in axes:
         if not math.isclose(axis.unit_conversion_factor, 1.0, rel_tol=1e-9):
             unit = f"{axis.unit_name} of {axis.unit_conversion_factor:.9g} m"
-            raise MapInputError(f"{where} is in {unit} ({name_of(crs)}), not in metres", cure)
+            raise MapInputError(f"{where} is in {unit} ({crs_name(crs)}), not in metres", cure)
     if crs.is_projected and {axis.direction for axis in axes} not in _PLANE_AXES:
         directions = " and ".join(axis.direction for axis in axes)
-        raise MapInputError(f"{where}: the axes of {name_of(crs)} point {directions}, not east and north", cure)
+        raise MapInputError(f"{where}: the axes of {crs_name(crs)} point {directions}, not east and north", cure)
     return _METRES if crs.is_projected else _LOCAL
 
 
@@ -203,8 +203,8 @@ def require_true(crs: Any, xy: AnyArray, where: str, cure: str = "reproject it w
         if error > TRUE_SCALE:
             longitude, latitude = lonlat[-1]
             raise MapInputError(
-                f"{where}: metres of {name_of(found)} are not metres of ground at {latitude:.2f} N, {longitude:.2f} E, "
-                f"but off by {100 * error:.3g} %",
+                f"{where}: metres of {crs_name(found)} are not metres of ground at {latitude:.2f} N, "
+                f"{longitude:.2f} E, but off by {100 * error:.3g} %",
                 cure.format(utm=utm_of(lonlat)),
             )
     return text_of(found, crs)
@@ -245,7 +245,7 @@ def metric_lines(
             return list(lines), text_of(found, crs)
         if error > _LOST_SCALE and not _worldwide(found):
             raise MapInputError(
-                f"{where}: coordinates such as {lines[0][0].tolist()} are far outside of {name_of(found)}",
+                f"{where}: coordinates such as {lines[0][0].tolist()} are far outside of {crs_name(found)}",
                 "check the crs and the offset of the map",
             )
     return lonlat_lines(lonlat, [len(line) for line in lines], where)

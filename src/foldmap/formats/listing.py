@@ -21,7 +21,7 @@ from foldmap.visual.features.photo_names import OTHER_SUFFIXES, SUFFIXES
 
 __all__ = [
     "ListedImage", "camera_of", "camera_text", "content", "is_number", "listed_name", "named_lines", "numbers",
-    "one_word", "plain_name", "pose_of", "pose_text", "split_camera", "unique", "write_lines",
+    "one_word", "plain_name", "pose_numbers", "pose_of", "pose_text", "split_camera", "unique", "write_lines",
 ]  # fmt: skip
 
 _MAX_BYTES = 1 << 32
@@ -144,10 +144,14 @@ def camera_text(camera: Camera) -> str:
     return f"{camera.model} {camera.width_px} {camera.height_px} {params}"
 
 
+def pose_numbers(pose: AnyArray) -> list[float]:
+    """``qw qx qy qz tx ty tz`` of a rigid transform (4, 4)."""
+    return [*wxyz_from_rigid(pose).tolist(), *np.asarray(pose, np.float64)[:3, 3].tolist()]
+
+
 def pose_text(pose: AnyArray) -> str:
     """``qw qx qy qz tx ty tz`` with every digit that tells numbers apart."""
-    values = np.concatenate([wxyz_from_rigid(pose), np.asarray(pose, dtype=np.float64)[:3, 3]])
-    return " ".join(repr(float(value)) for value in values)
+    return " ".join(map(repr, pose_numbers(pose)))
 
 
 def one_word(name: str) -> str:

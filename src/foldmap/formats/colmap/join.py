@@ -41,7 +41,7 @@ class ColmapModel:
 
 
 @dataclass(frozen=True)
-class _Sightings:
+class _Observations:
     """Observations: the id of the point, the index of the image in the scene, the keypoint of the image; int64 (O,)."""
 
     point_id: IntArray
@@ -91,7 +91,7 @@ def join(
     image = _rows_of_images(paths[1], images.ids[by_name], points)
     order = np.lexsort((points.keypoint, image, point))
     point, image, keypoint = point[order], image[order], points.keypoint[order]
-    seen = _Sightings(point_ids[point], image, keypoint)
+    seen = _Observations(point_ids[point], image, keypoint)
     xy_px = _pixels(paths, names, lambda at: images.keypoints(int(by_name[at])), seen)
     scene = SceneModel(
         cameras=tuple(cameras[int(camera)] for camera in camera_ids),
@@ -136,7 +136,7 @@ def _rows_of_images(path: Path, image_ids: IntArray, points: RawPoints) -> IntAr
 
 
 def _pixels(
-    paths: tuple[Path, Path], names: tuple[str, ...], keypoints_of: Callable[[int], AnyArray], seen: _Sightings
+    paths: tuple[Path, Path], names: tuple[str, ...], keypoints_of: Callable[[int], AnyArray], seen: _Observations
 ) -> FloatArray:
     """Pixels of the observations, image by image, while both files are held against each other."""
     xy_px = np.empty((len(seen.image), 2), dtype=np.float32)

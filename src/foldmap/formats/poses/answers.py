@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 
 from foldmap.errors import PoseInputError
-from foldmap.formats.listing import content, write_lines
-from foldmap.geometry.quaternion import rigid_from_wxyz, wxyz_from_rigid
+from foldmap.formats.listing import content, pose_numbers, write_lines
+from foldmap.geometry.quaternion import rigid_from_wxyz
 from foldmap.localize.visual.estimate import CameraEstimate
 from foldmap.types import AnyArray, DoubleArray
 
@@ -63,10 +63,10 @@ def write_answers(
         row = {
             "query": query,
             "status": estimate.status.value,
-            "pose": None if estimate.camera_SE3_world is None else _seven(estimate.camera_SE3_world),
+            "pose": None if estimate.camera_SE3_world is None else pose_numbers(estimate.camera_SE3_world),
             "covariance": None if estimate.covariance is None else estimate.covariance.tolist(),
             "images": list(images),
-            "image_poses": None if poses is None else [_seven(pose) for pose in poses],
+            "image_poses": None if poses is None else [pose_numbers(pose) for pose in poses],
             "diagnostics": {key: _plain(value) for key, value in asdict(estimate.diagnostics).items()},
         }
         lines.append(json.dumps(row, ensure_ascii=False, allow_nan=False))
@@ -105,10 +105,6 @@ def _answer(row: Any) -> CameraAnswer:
         raise ValueError(f"poses of shape {sevens.shape} for {len(images)} images")
     rigid = rigid_from_wxyz(sevens[:, :4], sevens[:, 4:])
     return CameraAnswer(query, tuple(str(name) for name in images), status, tuple(rigid))
-
-
-def _seven(pose: AnyArray) -> list[float]:
-    return [*wxyz_from_rigid(pose).tolist(), *np.asarray(pose, np.float64)[:3, 3].tolist()]
 
 
 def _plain(value: Any) -> Any:

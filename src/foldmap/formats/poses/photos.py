@@ -48,29 +48,37 @@ def read_image_poses(
     if (path / "sensors").is_dir():
         return _kapture(path, names, cameras)
     if path.is_dir():
-        files = {} if has_images_file(path) else pose_files(path)
-        return _seven_scenes(path, files, names) if files else _colmap(path, names, cameras)
+        files = {} if has_images_file(path) else _pose_files(path)
+        if files:
+            return _seven_scenes(path, files, names)
+        model = read_model_poses(path, cameras)
+        return _named(path, names, "colmap", model.camera_SE3_world, model.cameras)
     first = next(content_lines(path), None)
     if first is None:
         raise PoseInputError(f"{path} holds no poses", "give one a photo")
     if len(first[1]) == 8 and is_number(first[1][0]) and not is_results(path):
         return _tum(path, names, limit_s)
-    results = read_results(path)
-    pairs = _pairs(path, names, results)
-    return KnownPoses(_renamed(results, pairs), layout="hloc", paired=_by_name(pairs, names))
+    return _named(path, names, "hloc", read_results(path))
 
 
-def pose_files(folder: Path) -> dict[str, Path]:
+def _named(
+    path: Path,
+    names: Sequence[str],
+    layout: str,
+    camera_SE3_world: Mapping[str, DoubleArray],
+    cameras: Mapping[str, Camera] | None = None,
+) -> KnownPoses:
+    """Poses, and cameras, that go by names."""
+    pairs = _pairs(path, names, camera_SE3_world)
+    partly = sum(name != other for name, other in pairs.items())
+    paired = f"{len(pairs)} of {len(names)} by name" + (f", {partly} of them by a part of it" if partly else "")
+    return KnownPoses(_renamed(camera_SE3_world, pairs), _renamed(cameras or {}, pairs), layout=layout, paired=paired)
+
+
+def _pose_files(folder: Path) -> dict[str, Path]:
     """The 7-Scenes pose files below a folder, by their relative names without ``.pose.txt``."""
     found = (file for file in files_below(folder) if file.name.endswith(_SUFFIX))
     return {file.relative_to(folder).as_posix()[: -len(_SUFFIX)]: file for file in found}
-
-
-def _colmap(folder: Path, names: Sequence[str], cameras: bool) -> KnownPoses:
-    model = read_model_poses(folder, cameras)
-    pairs = _pairs(folder, names, model.camera_SE3_world)
-    poses, given = _renamed(model.camera_SE3_world, pairs), _renamed(model.cameras, pairs)
-    return KnownPoses(poses, given, layout="colmap", paired=_by_name(pairs, names))
 
 
 def _kapture(folder: Path, names: Sequence[str], cameras: bool) -> KnownPoses:
@@ -79,9 +87,7 @@ def _kapture(folder: Path, names: Sequence[str], cameras: bool) -> KnownPoses:
         given = {image.name: image.camera for image in read_images(folder) if image.camera is not None}
     taken = read_trajectories(folder)
     known = {name: taken[time, device] for time, device, name in read_records(folder) if (time, device) in taken}
-    pairs = _pairs(folder, names, known)
-    poses, mine = _renamed(known, pairs), _renamed(given, pairs)
-    return KnownPoses(poses, mine, layout="kapture", paired=_by_name(pairs, names))
+    return _named(folder, names, "kapture", known, given)
 
 
 def _seven_scenes(folder: Path, files: dict[str, Path], names: Sequence[str]) -> KnownPoses:
@@ -142,8 +148,3 @@ def _renamed(values: Mapping[str, Value], pairs: Mapping[str, str]) -> dict[str,
     used = set(pairs.values())
     mine = {name: values[other] for name, other in pairs.items() if other in values}
     return mine | {other: value for other, value in values.items() if other not in used and other not in mine}
-
-
-def _by_name(pairs: Mapping[str, str], names: Sequence[str]) -> str:
-    partly = sum(name != other for name, other in pairs.items())
-    return f"{len(pairs)} of {len(names)} by name" + (f", {partly} of them by a part of it" if partly else "")

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from foldmap.errors import MapInputError
-from foldmap.formats.street.bounds import along, at_shares, pieces_of
-from foldmap.formats.street.polylines import name_of
+from foldmap.formats.street.bounds import at_shares, distances_along, pieces_of
+from foldmap.formats.street.polylines import line_name
 from foldmap.formats.street.reading import LeftOut, MapReading, naming_file, reading_of
-from foldmap.formats.street.untrusted import numbers, read_json
+from foldmap.formats.street.untrusted import json_points, read_json
 from foldmap.street.graph.joining import connect
 from foldmap.street.graph.repair import require_metres
 from foldmap.street.source import LANE, LINK, LaneAttributes, LaneGraph, StreetMap
@@ -75,7 +75,7 @@ def read_argoverse2(path: Path) -> Argoverse2Reading:
         with left_out.dropping("lane", 1):
             if not isinstance(segment, Mapping):
                 raise MapInputError(f"{where} is no object", f"give {_WHAT}")
-            identity = name_of((segment.get("id"),), key)
+            identity = line_name((segment.get("id"),), key)
             if identity in rows:
                 raise MapInputError(f"{where}: the id is there twice", "drop one of the lanes")
             line, width_m = _centre(segment, where)
@@ -102,7 +102,7 @@ def _links(segments: Mapping[str, Any], rows: dict[str, int], left_out: LeftOut)
     found: set[tuple[int, int]] = set()
     outside: set[tuple[str, str]] = set()
     for key, segment in segments.items():
-        own = name_of((segment.get("id"),), key) if isinstance(segment, Mapping) else ""
+        own = line_name((segment.get("id"),), key) if isinstance(segment, Mapping) else ""
         for word in ("successors", "predecessors") if own in rows else ():
             others = segment.get(word) or []
             if not isinstance(others, list):
@@ -130,7 +130,7 @@ def _centre(segment: Mapping[str, Any], where: str) -> tuple[DoubleArray, float 
     width_m = None
     line = _points(given, f"{where}, centerline") if given else np.zeros((0, 2))
     if len(sides) == 2:
-        count = 1 + pieces_of(max(float(along(side)[-1]) for side in sides), STEP_M)
+        count = 1 + pieces_of(max(float(distances_along(side)[-1]) for side in sides), STEP_M)
         line = line if given else (at_shares(sides[0], count) + at_shares(sides[1], count)) / 2
         across = at_shares(sides[0], count + _WIDTHS) - at_shares(sides[1], count + _WIDTHS)
         width_m = float(np.hypot(*across.T).mean()) or None
@@ -142,7 +142,7 @@ def _centre(segment: Mapping[str, Any], where: str) -> tuple[DoubleArray, float 
 def _points(rows: Any, where: str) -> DoubleArray:
     if not isinstance(rows, list) or not all(isinstance(row, Mapping) and "x" in row and "y" in row for row in rows):
         raise MapInputError(f"{where} is no list of points with x and y", f"give {_WHAT}")
-    return numbers([(row["x"], row["y"]) for row in rows], where)
+    return json_points([(row["x"], row["y"]) for row in rows], where)
 
 
 def _place(path: Path) -> tuple[str, str | None]:

@@ -99,21 +99,21 @@ def pieces_of(length_m: float, step_m: float) -> int:
     return max(1, int(np.ceil(length_m / step_m - 1e-9)))
 
 
-def along(line_m: DoubleArray) -> DoubleArray:
+def distances_along(line_m: DoubleArray) -> DoubleArray:
     """Distance of each vertex (P,) from the first, along the polyline."""
     return np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(line_m, axis=0).T))])
 
 
 def at_shares(line_m: DoubleArray, count: int) -> DoubleArray:
     """Points at equal shares of the length of a polyline, both ends included, float64 (count, 2)."""
-    distance = along(line_m)
+    distance = distances_along(line_m)
     at = np.linspace(0.0, distance[-1], count)
     return np.stack([np.interp(at, distance, line_m[:, axis]) for axis in range(2)], 1)
 
 
 def at_steps(line_m: DoubleArray, step_m: float) -> DoubleArray:
     """A polyline at equal steps of at most `step_m` along it; its ends stay."""
-    return at_shares(line_m, 1 + pieces_of(float(along(line_m)[-1]), step_m))
+    return at_shares(line_m, 1 + pieces_of(float(distances_along(line_m)[-1]), step_m))
 
 
 @njit(cache=True)

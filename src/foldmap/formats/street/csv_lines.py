@@ -40,7 +40,7 @@ def read_csv(path: Path, tolerance_m: float = TOLERANCE_M) -> MapReading:
 
 
 @dataclass
-class _Run:
+class _LineRows:
     """Rows of one line that follow each other."""
 
     name: str
@@ -51,8 +51,8 @@ class _Run:
     fault: str | None = None
 
 
-def _runs(table: CsvTable, left_out: LeftOut) -> list[_Run]:
-    runs: list[_Run] = []
+def _runs(table: CsvTable, left_out: LeftOut) -> list[_LineRows]:
+    runs: list[_LineRows] = []
     for number, cells in table.rows:
         if not cells["line"]:
             left_out.fault("row", f"row {number}: the line has no name")
@@ -63,7 +63,7 @@ def _runs(table: CsvTable, left_out: LeftOut) -> list[_Run]:
                 left_out.fault(
                     "kind of a line, taken for a lane", f"row {number}: kind {kind[:40]!r} is neither lane nor link"
                 )
-            runs.append(_Run(cells["line"], number, KIND_NAMES.get(kind, LANE), cells.get("lane_type") or None))
+            runs.append(_LineRows(cells["line"], number, KIND_NAMES.get(kind, LANE), cells.get("lane_type") or None))
         try:
             point = (float(cells["x_m"]), float(cells["y_m"]))
         except ValueError as error:
@@ -79,9 +79,9 @@ def _runs(table: CsvTable, left_out: LeftOut) -> list[_Run]:
     return [run for run in runs if run.fault is None]
 
 
-def _check_repeated(runs: Sequence[_Run], left_out: LeftOut) -> None:
+def _check_repeated(runs: Sequence[_LineRows], left_out: LeftOut) -> None:
     """Look at names that come again after other lines; with single rows, lines that are mixed would fall apart."""
-    first: dict[str, _Run] = {}
+    first: dict[str, _LineRows] = {}
     for run in runs:
         before = first.setdefault(run.name, run)
         if before is run:

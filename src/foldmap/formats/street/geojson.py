@@ -18,13 +18,13 @@ from foldmap.formats.street.polylines import (
     TOLERANCE_M,
     attributes_of,
     kind_of_line,
-    name_of,
+    line_name,
     polyline_map,
     unique_names,
 )
 from foldmap.formats.street.reading import LeftOut, MapReading, naming_file, reading_of
 from foldmap.formats.street.table import KIND_WORDS, ChainRow, chain_rows, graph_of_rows
-from foldmap.formats.street.untrusted import numbers, read_json
+from foldmap.formats.street.untrusted import json_points, read_json
 from foldmap.street.graph.repair import METRES, UNSURE, require_metres, unit_of
 from foldmap.street.source import LaneAttributes, LaneGraph, StreetMap
 from foldmap.types import DoubleArray
@@ -141,7 +141,7 @@ def read_geojson(path: Path, tolerance_m: float = TOLERANCE_M) -> MapReading:
         geometry = feature.get("geometry") or {}
         if geometry.get("type") != "LineString":
             raise MapInputError(f"{path}, feature {number} is no LineString", "drop it")
-        lines.append(numbers(geometry.get("coordinates"), f"{path}, feature {number}"))
+        lines.append(json_points(geometry.get("coordinates"), f"{path}, feature {number}"))
     crs = _own_crs(content)
     if crs is not None:
         lines, crs = lonlat_lines(np.concatenate(lines), [len(line) for line in lines], str(path), crs)
@@ -191,7 +191,7 @@ def _loose_lines(
     taken: set[str] = set()
     for number, feature in enumerate(found):
         properties = feature.get("properties") or {}
-        name = name_of((properties.get("id"), feature.get("id")), number)
+        name = line_name((properties.get("id"), feature.get("id")), number)
         mine = _geometry_lines(feature.get("geometry"), f"feature {number}", left_out)
         if mine and name in taken:
             left_out["id that was there before, numbered on"] += 1
@@ -225,7 +225,7 @@ def _geometry_lines(geometry: Any, where: str, left_out: LeftOut, depth: int = 0
         rows = parts if kind == "MultiLineString" and isinstance(parts, list) else [parts]
         for row in rows:
             with left_out.dropping("line", 1):
-                found.append(numbers(row, where))
+                found.append(json_points(row, where))
     return found
 
 

@@ -18,7 +18,7 @@ from foldmap.formats.street.polylines import (
     TOLERANCE_M,
     attributes_of,
     kind_of_line,
-    name_of,
+    line_name,
     polyline_map,
     unique_names,
 )
@@ -98,7 +98,7 @@ def read_geoparquet(path: Path, tolerance_m: float = TOLERANCE_M) -> MapReading:
         require_metres(graph, str(path))
         return reading_of(StreetMap(str(name), graph, crs), left_out, path)
     kinds = [kind_of_line(each.get("kind"), left_out) for each in properties]
-    names = unique_names([name_of((each.get("id"),), row) for row, each in zip(rows, properties, strict=True)])
+    names = unique_names([line_name((each.get("id"),), row) for row, each in zip(rows, properties, strict=True)])
     lanes = [attributes_of(each, title) for each, title in zip(properties, names, strict=True)]
     found_map, _ = polyline_map(str(name), lines, kinds, lanes, crs, tolerance_m, left_out)
     require_metres(found_map.graph, str(path))

@@ -63,7 +63,7 @@ def has_length(line_m: DoubleArray) -> bool:
     return len(line_m) > 1 and bool(np.ptp(line_m, axis=0).any())
 
 
-def name_of(ids: Sequence[Any], row: object) -> str:
+def line_name(ids: Sequence[Any], row: object) -> str:
     """The first id that is one, of a line; the number of its row where there is none, null or NaN."""
     for identity in ids:
         if isinstance(identity, (str, int, np.integer)) and identity != "":

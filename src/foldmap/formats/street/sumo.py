@@ -63,7 +63,7 @@ def read_sumo(path: Path, vehicle_class: str = "passenger", name: str | None = N
 
 
 @dataclass
-class _Lane:
+class _NetLane:
     identity: str
     line: DoubleArray
     function: str
@@ -79,7 +79,7 @@ class _Net:
     """What the file says, as it is read."""
 
     found: bool = False
-    lanes: dict[str, _Lane] = field(default_factory=dict)
+    lanes: dict[str, _NetLane] = field(default_factory=dict)
     by_index: dict[tuple[str, str], str] = field(default_factory=dict)
     connections: list[Attributes] = field(default_factory=list)
     location: Attributes = field(default_factory=dict)
@@ -120,7 +120,7 @@ class _Net:
             raise MapInputError(f"lane {identity!r} is there twice", "the network is damaged")
         what = f"lane {identity!r}"
         width, speed = (self._number(attributes, key, what) for key in ("width", "speed"))
-        self.lanes[identity] = _Lane(
+        self.lanes[identity] = _NetLane(
             identity,
             points(needed(attributes, "shape", what), what),
             self.edge.get("function", "").replace("normal", ""),
@@ -153,9 +153,9 @@ class _Net:
             return None, offset * 0
         return projection, offset
 
-    def topology(self, vehicle_class: str) -> tuple[list[_Lane], list[tuple[int, int]]]:
+    def topology(self, vehicle_class: str) -> tuple[list[_NetLane], list[tuple[int, int]]]:
         """Lanes that are open, and which follows which."""
-        usable: dict[str, _Lane] = {}
+        usable: dict[str, _NetLane] = {}
         for identity, lane in self.lanes.items():
             if lane.function in _SIDE and vehicle_class != "pedestrian":
                 self.left_out.lane(f"lane of a {lane.function}", _length_m(lane.line))
@@ -178,7 +178,7 @@ class _Net:
         follows = [(number[a], number[b]) for a, b in pairs if a in number and b in number]
         return list(kept.values()), follows
 
-    def _chain(self, connection: Attributes, usable: dict[str, _Lane], vehicle_class: str) -> list[str]:
+    def _chain(self, connection: Attributes, usable: dict[str, _NetLane], vehicle_class: str) -> list[str]:
         """The lanes that a connection joins, two or three; none if it is closed or damaged."""
         what = f"connection from {connection.get('from')!r} to {connection.get('to')!r}"
         ends: list[str] = []
@@ -208,7 +208,7 @@ def _length_m(line: DoubleArray) -> float:
     return float(np.hypot(*np.diff(line, axis=0).T).sum())
 
 
-def _through(usable: dict[str, _Lane], pairs: list[tuple[str, str]]) -> dict[str, _Lane]:
+def _through(usable: dict[str, _NetLane], pairs: list[tuple[str, str]]) -> dict[str, _NetLane]:
     """All but internal lanes that nothing leads into or out of: what is left of turns that are closed."""
     kept = usable
     while True:

@@ -32,7 +32,7 @@ def _refuse(name: str) -> NoReturn:
     raise ValueError(f"{name} is no number")
 
 
-def numbers(rows: Any, where: str, least: int = 2) -> DoubleArray:
+def json_points(rows: Any, where: str, least: int = 2) -> DoubleArray:
     """Points of parsed JSON, the first two numbers of each, float64 (P, 2): finite, and `least` of them or more."""
     try:
         points = np.array([(row[0], row[1]) for row in rows], np.float64).reshape(-1, 2)

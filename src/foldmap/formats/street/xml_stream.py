@@ -33,26 +33,18 @@ Attributes = dict[str, str]
 
 
 def first_element(path: Path) -> str | None:
-    """The name of the first element of an XML file, plain or gzip, whatever comments come before it.
-
-    None where the file is no XML up to there, or larger than is read.
-    """
+    """The name of the first element of an XML file, plain or gzip; None where it is damaged before that."""
 
     def enter(name: str, _: Attributes) -> None:
         raise _FoundError(name)
 
-    def refuse(*_: Any) -> NoReturn:
-        raise ValueError("a document type")
-
-    parser = expat.ParserCreate()
-    parser.StartElementHandler = enter
-    parser.StartDoctypeDeclHandler = refuse
+    with reading(path), path.open("rb"):
+        pass  # what cannot be read at all is an error, not a file of another kind
     try:
-        for chunk in _chunks(path, "an XML map"):
-            parser.Parse(chunk, False)
+        parse_xml(path, "an XML map", enter)
     except _FoundError as found:
         return str(found)
-    except (expat.ExpatError, ValueError, LookupError):
+    except MapInputError:
         return None
     return None
 

@@ -177,7 +177,7 @@ def _nodes(osm: OsmFile, way: str, what: str) -> list[str]:
 
 
 @dataclass(frozen=True)
-class _Lane:
+class _DrivenLanelet:
     lane: MapLane
     start: tuple[str, str]
     end: tuple[str, str]
@@ -191,7 +191,7 @@ def _lanes(
     step_m: float,
     participant: str | None,
     left_out: LeftOut,
-) -> list[_Lane]:
+) -> list[_DrivenLanelet]:
     """One lane, or two where the lanelet is open in both directions, with the nodes where it starts and ends."""
     lines = [np.stack([place[node] for node in nodes]) for nodes in bounds]
     turn_left, turn_right = aligned(lines[0], lines[1])
@@ -214,10 +214,10 @@ def _lanes(
             left_out[f"{role or 'member without role'} of a lanelet"] += 1
     start, end = (left_nodes[0], right_nodes[0]), (left_nodes[-1], right_nodes[-1])
     attributes = LaneAttributes(identity, width, speed, tags.get("subtype"))
-    found = [_Lane(MapLane(line, attributes, kind), start, end)]
+    found = [_DrivenLanelet(MapLane(line, attributes, kind), start, end)]
     if _both_ways(relation, participant):
         other = LaneAttributes(f"{identity}/reversed", width, speed, tags.get("subtype"))
-        found.append(_Lane(MapLane(line[::-1], other, kind), end[::-1], start[::-1]))
+        found.append(_DrivenLanelet(MapLane(line[::-1], other, kind), end[::-1], start[::-1]))
     return found
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from foldmap.errors import MapInputError
 from foldmap.formats.street.opendrive.elements import Element
 from foldmap.formats.street.opendrive.line import ReferenceLine, reference_line
-from foldmap.formats.street.opendrive.roads import LEFT, RIGHT, SHORTEST_M, Cubics, Lane, Road, Section
+from foldmap.formats.street.opendrive.roads import LEFT, RIGHT, SHORTEST_M, Cubics, Road, RoadLane, Section
 from foldmap.formats.street.reading import FARTHEST_M, LeftOut
 from foldmap.formats.street.xml_stream import metres_a_second, needed, real, whole
 
@@ -139,7 +139,7 @@ def _fill(section: Section, elements: list[_Found], what: str, lane_types: Colle
             damaged = None
 
 
-def _lane(element: Element, identity: int, section: Section, where: str, wanted: int, left_out: LeftOut) -> Lane:
+def _lane(element: Element, identity: int, section: Section, where: str, wanted: int, left_out: LeftOut) -> RoadLane:
     """One lane; where its width cannot be known it is refused."""
     what = f"lane {identity} of {where}"
     borders, records = element.all("border"), element.all("width")
@@ -148,7 +148,7 @@ def _lane(element: Element, identity: int, section: Section, where: str, wanted:
         raise MapInputError(f"{what} has {has}", "give a width record")
     left_out["lane border beside a width, which counts"] += bool(borders)
     left_out["access rule of a lane"] += len(element.all("access"))
-    lane = Lane(identity, None, _width(_cubics(records, "sOffset", f"width of {what}"), section, what, left_out))
+    lane = RoadLane(identity, None, _width(_cubics(records, "sOffset", f"width of {what}"), section, what, left_out))
     with left_out.dropping("lane", wanted, section.length_m * wanted):
         direction = element.attributes.get("direction", "standard")
         if direction not in ("standard", "reversed", "both"):

@@ -36,7 +36,7 @@ class Cubics:
 
 
 @dataclass
-class Lane:
+class RoadLane:
     """One lane of one section.
 
     Attributes:
@@ -64,7 +64,7 @@ class Section:
     number: int
     start_m: float
     end_m: float
-    lanes: dict[int, Lane]
+    lanes: dict[int, RoadLane]
 
     @property
     def length_m(self) -> float:
