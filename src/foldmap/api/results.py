@@ -30,7 +30,7 @@ from foldmap.atlas.whole import write_whole
 from foldmap.errors import ConfigError, PoseInputError
 from foldmap.formats.hloc.results import write_results
 from foldmap.formats.listing import ListedImage, content, write_lines
-from foldmap.formats.poses.tum import seconds_per_unit
+from foldmap.formats.name_times import seconds_per_unit
 from foldmap.geometry import SE3
 from foldmap.geometry.quaternion import inverse_rigid, rigid_from_wxyz, wxyz_from_rigid
 from foldmap.types import AnyArray, DoubleArray

@@ -10,7 +10,8 @@ import typer
 from foldmap.cli.common import put, require_file, write_bytes
 
 if TYPE_CHECKING:
-    from foldmap.atlas import FoldFile, Layer
+    from foldmap.atlas import FoldFile
+    from foldmap.atlas.reader import Layer
     from foldmap.lidar.unfold import FoldedLidar
     from foldmap.types import ByteArray
 

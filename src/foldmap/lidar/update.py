@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from foldmap.atlas import FoldUpdater, TileKey
+from foldmap.atlas import FoldUpdater
+from foldmap.atlas.reader import TileKey
 from foldmap.errors import MapInputError, ModelError
 from foldmap.lidar.bundle import Bundle, require_fold
 from foldmap.lidar.codec import BLOCK_PX, HALO_PX
