@@ -48,10 +48,10 @@ from benchmarks.visual.codes import FourBytes, Geometry
 from benchmarks.visual.data import VisualBoard
 from benchmarks.visual.refusing import Refusing as RefusingPhotos
 from benchmarks.visual.speed import Selecting, Speed
-from foldmap import __version__
 from foldmap.errors import ConfigError, FoldmapError
 from foldmap.lidar.allocator import keep_freed_memory
 from foldmap.lidar.bundle import Bundle
+from foldmap.version import __version__
 
 
 def lidar_rows() -> list[Row]:

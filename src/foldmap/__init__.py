@@ -16,7 +16,10 @@ Nothing is loaded before it is used.
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from foldmap.version import __version__
+
 if TYPE_CHECKING:
+    from foldmap.api.folding.one_file import fold
     from foldmap.api.opened import FoldedMap, open
     from foldmap.api.photo import Photo
     from foldmap.api.tracking import Tracker
@@ -42,7 +45,6 @@ if TYPE_CHECKING:
     from foldmap.visual.source import Features, Query
     from foldmap.visual.unfold import FoldedVisual
 
-__version__ = "0.1.0"
 
 __all__ = [
     "SE2",
@@ -79,7 +81,7 @@ __all__ = [
 ]
 
 _ROOMS = {
-    "api.folding": ("fold",),
+    "api.folding.one_file": ("fold",),
     "api.opened": ("FoldedMap", "open"),
     "api.photo": ("Photo",),
     "api.tracking": ("Tracker",),

@@ -11,10 +11,10 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from foldmap import __version__
 from foldmap.atlas.jsontext import dump_json, load_json
 from foldmap.atlas.reader import FoldFile
 from foldmap.errors import MapFormatError, ModelError
+from foldmap.version import __version__
 
 MAX_REFERENCE_BYTES = 1024
 _START = b'{"name":'

@@ -6,13 +6,13 @@ from typing import Annotated
 
 import typer
 
-from foldmap import __version__
 from foldmap.cli import evaluate, fold, localize, show, street, unfold, verify
 from foldmap.cli.bench import lidar as bench
 from foldmap.cli.build import lidar as build
 from foldmap.cli.demo import command as demo
 from foldmap.cli.train import command as train
 from foldmap.cli.verbs import App, Verbs
+from foldmap.version import __version__
 
 app = App(
     name="foldmap",

@@ -73,7 +73,7 @@ def _words(value: Any) -> str:
 
 def save_settings(output: Path, command: str, settings: Mapping[str, Any]) -> None:
     """Write the effective settings beside a result, as OUTPUT.settings.json."""
-    from foldmap import __version__
+    from foldmap.version import __version__
 
     chosen = {"foldmap": __version__, "command": command, **plain(settings)}
     write_text(Path(f"{output}.settings.json"), json.dumps(chosen, indent=2) + "\n")

@@ -7,7 +7,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from foldmap import __version__
 from foldmap.api.folding.options import LidarOptions, Report
 from foldmap.atlas import FoldUpdater, FoldWriter
 from foldmap.errors import BudgetError, ConfigError
@@ -17,6 +16,7 @@ from foldmap.lidar.defaults import bundles_for, default_bundle, within_rate
 from foldmap.lidar.fold import TILE_BLOCKS, LidarPlan, LidarReport, fold_lidar
 from foldmap.lidar.source import RasterSource
 from foldmap.lidar.update import update_lidar
+from foldmap.version import __version__
 
 
 def fold_rasters(

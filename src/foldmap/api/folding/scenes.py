@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from foldmap import __version__
 from foldmap.api.folding.options import Begin, VisualOptions
 from foldmap.atlas import FoldFile, FoldUpdater, FoldWriter
 from foldmap.errors import BudgetError
 from foldmap.formats.scenes import read_scene
 from foldmap.localize.visual.plan import STEPS, Planned, PlanOptions, plan_for_budget, transform_codecs
 from foldmap.types import FloatArray
+from foldmap.version import __version__
 from foldmap.visual.codes.codecs import DescriptorCodec, raw_for
 from foldmap.visual.fold import LAYER, VisualPlan, VisualReport, fold_visual
 from foldmap.visual.scene.average import track_means

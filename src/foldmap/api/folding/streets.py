@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from foldmap import __version__
 from foldmap.api.folding.options import EMBEDDINGS, Report, StreetOptions
 from foldmap.atlas import FoldUpdater, FoldWriter
 from foldmap.errors import ConfigError, ModelError
@@ -19,6 +18,7 @@ from foldmap.street.fold import StreetPlan, fold_street
 from foldmap.street.graph.repair import findings
 from foldmap.street.model import EmbeddingModel, read_model
 from foldmap.street.update import update_street
+from foldmap.version import __version__
 
 _MOST_NOTES = 12
 _MAX_MODEL_BYTES = 1 << 30

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from foldmap import __version__
 from foldmap.cli.common import bars, make_folder, plain, put, say, write_bytes
 from foldmap.errors import ConfigError, MapInputError, WriteError
+from foldmap.version import __version__
 
 if TYPE_CHECKING:
     from foldmap.visual.scene.build import BuildSettings

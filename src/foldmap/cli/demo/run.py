@@ -7,7 +7,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from foldmap import __version__
 from foldmap.api.results import LocalizedObservation, write_estimates
 from foldmap.atlas import FoldFile, FoldWriter
 from foldmap.cli.common import bar, make_folder, save_settings, say
@@ -26,6 +25,7 @@ from foldmap.metrics import pose_errors, summarize
 from foldmap.street.defaults import default_model
 from foldmap.street.field.model import FieldEmbedding
 from foldmap.town import TownWorld
+from foldmap.version import __version__
 
 
 def run_demo(folder: Path, bundle: Bundle, settings: DemoSettings) -> dict[str, Any]:

@@ -1,0 +1,3 @@
+"""Level 0: the release, which files and settings name."""
+
+__version__ = "0.5.0"
