@@ -12,7 +12,7 @@ from benchmarks.context import Board
 from benchmarks.lines import Line, RowSkipped, at_least, information
 from benchmarks.street.data import FRONT, StreetBoard, better, one_turn, street
 from foldmap.bench.street import methods
-from foldmap.bench.street.data import SEMI_SYNTHETIC, Library, Some, StreetData, graphs_of, thinned
+from foldmap.bench.street.data import SEMI_SYNTHETIC, BenchData, Library, Some, graphs_of, thinned
 from foldmap.bench.street.predict import Answers
 from foldmap.bench.street.retrieval import Retrieval, score
 from foldmap.errors import MissingExtraError
@@ -46,7 +46,7 @@ class Asked:
     rows: FloatArray
 
 
-def asked_of(board: StreetBoard, data: StreetData, most: int, most_graphs: int, seed: int) -> Asked:
+def asked_of(board: StreetBoard, data: BenchData, most: int, most_graphs: int, seed: int) -> Asked:
     """Queries of held-out tiles and the library; refuses tiles that lie too near."""
     library, rows = board.library(), board.library_rows()
     if most_graphs and len(library) > most_graphs:
@@ -57,7 +57,7 @@ def asked_of(board: StreetBoard, data: StreetData, most: int, most_graphs: int, 
     return Asked(queries, library, rows)
 
 
-def measured(data: StreetData, asked: Asked, answers: Sequence[Answers], seed: int) -> Retrieval:
+def measured(data: BenchData, asked: Asked, answers: Sequence[Answers], seed: int) -> Retrieval:
     """Score answers beside chance and the best of the library."""
     truths = tuple(graphs_of(asked.queries))
     chance = methods.random_answers(len(asked.queries), asked.library, seed)
@@ -118,7 +118,7 @@ class Aerial:
         if len(found.distances.known):
             yield information(n, "least distance from a query to a training place", found.distances.known.min(), "m")
 
-    def _nearest(self, board: StreetBoard, data: StreetData, asked: Asked, seen: FloatArray) -> list[Answers]:
+    def _nearest(self, board: StreetBoard, data: BenchData, asked: Asked, seen: FloatArray) -> list[Answers]:
         count = len(data.train)
         chosen = np.arange(0, count, max(1, -(-count // min(count, self.images, len(asked.library)))))
         images = Some(data.train, chosen)

@@ -8,14 +8,15 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pytest
 
-from foldmap.geometry import SE2
+from foldmap.geometry import SE2, MetricGrid
 from foldmap.street.field.draw import FieldSpec, draw_all
 from foldmap.street.field.spectrum import SpectrumSpec, spectrum
 from foldmap.street.graph.window import AROUND, Window
+from foldmap.street.images.ground_image import GroundImage
 from foldmap.street.images.observation import AerialCrop, Observation
 from foldmap.street.paper.pairs import AerialPairs, GroundTile
 from foldmap.street.source import LaneGraph
-from foldmap.town.street.ortho import town_tile
+from foldmap.town.street.map import town_street_map
 from foldmap.town.world import TownWorld
 from foldmap.types import FloatArray
 
@@ -24,9 +25,10 @@ KNOWN: dict[bytes, LaneGraph] = {}
 
 
 def tiny_tiles(count: int = 3) -> list[GroundTile]:
-    """Tiles of 180 m, each of a town of its own."""
-    place = {"west_m": -90.0, "south_m": -90.0, "side_m": 180.0}
-    return [town_tile(TownWorld(seed), resolution_m=1.0, day_seed=seed, **place) for seed in range(300, 300 + count)]
+    """Tiles of 180 m, each of a town of its own; what lies on the ground is not painted."""
+    blank = GroundImage(np.full((360, 360, 3), 128, np.uint8), MetricGrid(-90.0, 90.0, 0.5, 360, 360))
+    maps = [town_street_map(TownWorld(seed), -150, -150, 150, 150, f"town-{seed}") for seed in range(300, 300 + count)]
+    return [GroundTile(blank, streets) for streets in maps]
 
 
 def see_all(patch: pytest.MonkeyPatch) -> None:

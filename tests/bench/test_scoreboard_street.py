@@ -284,7 +284,7 @@ def test_models_are_trained_once_and_resumed(board: Painted, tmp_path: Path, mon
     recipe = Recipe("aerial", FieldTrainSettings(steps=2, batch=2, imagenet=False, checkpoint_every=1))
     tiles = [board.tile(TILES[0])]
     first = trained_model(tmp_path, recipe, tiles, None, None)
-    monkeypatch.setattr(street_recipes, "train_field", None)
+    monkeypatch.setattr(street_recipes, "train", None)
     again = trained_model(tmp_path, recipe, tiles, None, None)
     assert again.note == first.note
     assert "trained by its recipe" in again.note

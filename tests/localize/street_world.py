@@ -14,13 +14,13 @@ from foldmap.localize.street.lane_places import LanePlaces, lane_places, turn_be
 from foldmap.street.graph.chains import resample
 from foldmap.street.source import LANE, LINK, LaneGraph
 from foldmap.town.lanes import lane_graph
-from foldmap.town.plan import StreetPlan
+from foldmap.town.plan import TownPlan
 
 SIDE, HALF_M, DIM = 14, 20.0, 192
 
 
 def town_graph(seed: int, half_m: float) -> LaneGraph:
-    town = lane_graph(StreetPlan(seed), -half_m, -half_m, half_m, half_m)
+    town = lane_graph(TownPlan(seed), -half_m, -half_m, half_m, half_m)
     points, edges, kinds, ends = [], [], [], {}
     for key, lane in town.lanes.items():
         first = sum(map(len, points))

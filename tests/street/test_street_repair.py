@@ -55,7 +55,7 @@ def test_findings_name_what_is_odd() -> None:
     graph = LaneGraph.from_polylines(lines)
     odd = LaneGraph(np.concatenate([graph.vertices_m, [[0, 0], [7, 7]]]), graph.edges)
     found = {f.name: f.count for f in findings(odd)}
-    assert found == {"duplicate-vertices": 1, "pieces": 4, "isolated-vertices": 2, "no-topology": 4, "long-edges": 1}
+    assert found == {"duplicate-vertices": 1, "pieces": 4, "isolated-vertices": 2, "no-topology": 4, "long-edges": 4}
     fork = LaneGraph(np.array([[0.0, 0], [5, 0], [9, 1], [9, -1]]), np.array([[0, 1], [1, 2], [1, 3]]))
     assert findings(fork) == []
     assert findings(LaneGraph.empty()) == []

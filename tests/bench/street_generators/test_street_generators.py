@@ -139,7 +139,7 @@ def test_files_that_hold_no_such_generator(tmp_path: Path) -> None:
     info = whole[8:].split(b'"info":', 1)[1]
     assert b"pinet" in info
     save_file(tensors, path, metadata={"info": '{"format": 2, "name": "oracle", "settings": {}}'})
-    with pytest.raises(ModelError, match="no generator 'oracle'"):
+    with pytest.raises(ModelError, match="cannot be read"):
         Generator.load(path)
     save_file(tensors, path, metadata={"info": '{"format": 2, "name": "pinet", "settings": {}}'})
     with pytest.raises(ModelError, match="cannot be read"):

@@ -83,7 +83,7 @@ class Library:
         return Library.cut({street.name: street for street in maps}, [placed[row] for row in kept], window)
 
 
-class StreetData(ABC):
+class BenchData(ABC):
     """Images with street maps, split.
 
     Args:
@@ -210,7 +210,7 @@ def _fifths(pairs: Sequence[Pair]) -> tuple[Sequence[Pair], Sequence[Pair]]:
     return Some(pairs, np.sort(order[cut:])), Some(pairs, np.sort(order[:cut]))
 
 
-class TileData(StreetData):
+class TileData(BenchData):
     """Ortho tiles, as aerial crops or as a camera ring sees them over flat ground: every 5 m along the lanes.
 
     Args:
@@ -322,7 +322,7 @@ class Frames(LazyPairs):
         return self._data.graph(self._name, self.poses[number])
 
 
-class FolderData(StreetData):
+class FolderData(BenchData):
     """Anybody's folder of images, poses and maps (`foldmap.formats.street.observations.pairs`).
 
     Raises:

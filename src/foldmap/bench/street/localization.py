@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from foldmap.bench.street.data import StreetData, places_of
+from foldmap.bench.street.data import BenchData, places_of
 from foldmap.bench.street.drives import StreetDrive
 from foldmap.bench.street.methods import embed_pairs
 from foldmap.bench.street.predict import NOT_KEPT, Kept, Stage, seal_of, unstaged
@@ -129,7 +129,7 @@ class _Asked:
 
 
 def measure_localization(
-    data: StreetData,
+    data: BenchData,
     model: EmbeddingModel,
     settings: LocalizationSettings = LocalizationSettings(),
     *,
@@ -206,7 +206,7 @@ def through_images(queries: Callable[[Sequence[Pair]], FloatArray], rows: FloatA
 
 
 def _asked(
-    data: StreetData, model: EmbeddingModel, name: str, settings: LocalizationSettings, kept: Kept, test: bool
+    data: BenchData, model: EmbeddingModel, name: str, settings: LocalizationSettings, kept: Kept, test: bool
 ) -> _Asked:
     graph = data.maps[name].graph
     places = lane_places(graph, settings.place_m)

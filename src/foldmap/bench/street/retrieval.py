@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from foldmap.bench.street import methods
-from foldmap.bench.street.data import Library, Some, StreetData, graphs_of, thinned
+from foldmap.bench.street.data import BenchData, Library, Some, graphs_of, thinned
 from foldmap.bench.street.generators.settings import GeneratorSettings
 from foldmap.bench.street.predict import NOT_KEPT, Answers, Kept, Progress, Stage, graphs_seal, seal_of, unstaged
 from foldmap.bench.street.split import Distances
@@ -105,7 +105,7 @@ class Retrieval:
 
 
 def measure_retrieval(
-    data: StreetData,
+    data: BenchData,
     models: dict[str, EmbeddingModel],
     settings: RetrievalSettings = RetrievalSettings(),
     *,
@@ -155,7 +155,7 @@ def score(answers: Sequence[Answers], truths: Sequence[LaneGraph], window: Windo
 class _Bench:
     """The methods on one set of data, kept between runs."""
 
-    def __init__(self, data: StreetData, settings: RetrievalSettings, kept: Kept, stage: Stage) -> None:
+    def __init__(self, data: BenchData, settings: RetrievalSettings, kept: Kept, stage: Stage) -> None:
         self.data, self.settings, self.kept, self.stage = data, settings, kept, stage
         self.queries = thinned(data.test, settings.queries, settings.seed)
         self.truths = tuple(graphs_of(self.queries))

@@ -10,7 +10,7 @@ from foldmap.metrics.retrieval import LOCALIZATION_M
 
 
 @dataclass(frozen=True)
-class StreetTable:
+class BenchTable:
     """A table's heading, what it shows, and the heading of each column by key."""
 
     title: str
@@ -50,16 +50,16 @@ _KINDS = {
     "found_same_pct": "unchanged [%]",
 }
 
-TABLES: dict[str, StreetTable] = {
-    "main": StreetTable("Graphs for images", _SCORED, _QUALITY),
-    "ring": StreetTable("Graphs for camera rings", _SCORED, _QUALITY),
-    "modal": StreetTable(
+TABLES: dict[str, BenchTable] = {
+    "main": BenchTable("Graphs for images", _SCORED, _QUALITY),
+    "ring": BenchTable("Graphs for camera rings", _SCORED, _QUALITY),
+    "modal": BenchTable(
         "Unimodal against cross-modal",
         "Nearest image against nearest graph, both of the same training windows: what the step from images to graphs "
         "costs, and what graphs without images can add. " + _SCORED,
         _QUALITY,
     ),
-    "size": StreetTable(
+    "size": BenchTable(
         "Quality against library size",
         "The same queries ask smaller and larger libraries; the last row adds graphs of maps without any image. Way is "
         "within each library, whose chance and best graph move with it.",
@@ -73,7 +73,7 @@ TABLES: dict[str, StreetTable] = {
             "way_pct": "way [%]",
         },
     ),
-    "update": StreetTable(
+    "update": BenchTable(
         "Update detection",
         "Maps with known edits, half of the windows as they are. Thresholds come from the other held-out maps. The "
         "columns by kind are shares of windows (or drives) of that kind that were reported: the last one are false "
@@ -90,7 +90,7 @@ TABLES: dict[str, StreetTable] = {
             **_KINDS,
         },
     ),
-    "localization": StreetTable(
+    "localization": BenchTable(
         "Localization",
         "All graphs of the held-out map are in the library, none of its images. A single image has a prior (a disc "
         "that holds the truth, its middle anywhere within) or none; a drive starts anywhere on the map. Every guess "

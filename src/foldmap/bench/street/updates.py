@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from scipy.spatial import cKDTree
 
-from foldmap.bench.street.data import Library, StreetData, batches, graphs_of
+from foldmap.bench.street.data import BenchData, Library, batches, graphs_of
 from foldmap.bench.street.drives import StreetDrive
 from foldmap.bench.street.methods import nearest_rows
 from foldmap.bench.street.predict import NOT_KEPT, Kept, Stage, graphs_seal, seal_of, unstaged
@@ -111,7 +111,7 @@ class Updates:
 
 
 def measure_updates(
-    data: StreetData,
+    data: BenchData,
     model: FieldEmbedding,
     settings: UpdateSettings = UpdateSettings(),
     *,
@@ -148,6 +148,23 @@ def measure_updates(
         made[name] = edited_windows(data, name, settings)
         scores[name] = _kept_scores(data, name, made[name], settings, kept, (model, plain, retrieval))
         told(done + 1, len(names) + len(more))
+    windows, by_kind, thresholds = _told_apart(names, made, scores)
+    told = stage(f"{data.label}: changes, drives")
+    total, hits = None, dict.fromkeys(EDITS, (0, 0))
+    for done, name in enumerate(names):
+        for score, kind in _drives(data, name, model, settings):
+            total = score if total is None else total + score
+            if kind != SAME:
+                hits[kind] = hits[kind][0] + score.true_positives, hits[kind][1] + 1
+        told(done + 1, len(names))
+    count = sum(len(made[name].kinds) for name in names)
+    return Updates(data.label, windows, by_kind, thresholds, total, hits, count)
+
+
+def _told_apart(
+    names: Sequence[str], made: dict[str, Windows], scores: dict[str, dict[str, DoubleArray]]
+) -> tuple[dict[str, DetectionScore], dict[str, dict[str, float]], dict[str, float]]:
+    """By method: scores of detection, shares reported of each kind; by method and map: thresholds."""
     windows, by_kind, thresholds = {}, {}, {}
     for method in next(iter(scores.values())):
         flags, truth = [], []
@@ -165,19 +182,10 @@ def measure_updates(
         reported, of = np.concatenate(flags), np.asarray(kinds)
         windows[method] = DetectionScore.of_flags(reported, np.concatenate(truth))
         by_kind[method] = {kind: float(reported[of == kind].mean()) for kind in (*EDITS, SAME) if (of == kind).any()}
-    told = stage(f"{data.label}: changes, drives")
-    total, hits = None, dict.fromkeys(EDITS, (0, 0))
-    for done, name in enumerate(names):
-        for score, kind in _drives(data, name, model, settings):
-            total = score if total is None else total + score
-            if kind != SAME:
-                hits[kind] = hits[kind][0] + score.true_positives, hits[kind][1] + 1
-        told(done + 1, len(names))
-    count = sum(len(made[name].kinds) for name in names)
-    return Updates(data.label, windows, by_kind, thresholds, total, hits, count)
+    return windows, by_kind, thresholds
 
 
-def edited_windows(data: StreetData, name: str, settings: UpdateSettings) -> Windows:
+def edited_windows(data: BenchData, name: str, settings: UpdateSettings) -> Windows:
     """Windows on a map, every second with one edit of its map, the kinds in turn.
 
     Raises:
@@ -215,7 +223,7 @@ Rivals = tuple[FieldEmbedding, FieldEmbedding | None, tuple[EmbeddingModel, Libr
 
 
 def _kept_scores(
-    data: StreetData, name: str, made: Windows, settings: UpdateSettings, kept: Kept, rivals: Rivals
+    data: BenchData, name: str, made: Windows, settings: UpdateSettings, kept: Kept, rivals: Rivals
 ) -> dict[str, DoubleArray]:
     """`_scores`, or what an earlier run found."""
     model, plain, retrieval = rivals
@@ -263,7 +271,7 @@ def _scores(made: Windows, rivals: Rivals) -> dict[str, DoubleArray]:
 
 
 def _drives(
-    data: StreetData, name: str, model: FieldEmbedding, settings: UpdateSettings
+    data: BenchData, name: str, model: FieldEmbedding, settings: UpdateSettings
 ) -> list[tuple[DetectionScore, str]]:
     """Each drive's detections and the kind of its edit; every second drive has none."""
     rng = np.random.default_rng([settings.seed, 22])
@@ -285,7 +293,7 @@ def _drives(
     return found
 
 
-def _region(data: StreetData, name: str, drive: StreetDrive) -> tuple[list[SE2], LaneGraph]:
+def _region(data: BenchData, name: str, drive: StreetDrive) -> tuple[list[SE2], LaneGraph]:
     """A drive and the map around it, in the frame of its middle pose."""
     middle = drive.poses[len(drive.poses) // 2]
     wide = Window(-_REGION_M, _REGION_M, -_REGION_M, _REGION_M)
