@@ -182,9 +182,8 @@ class FoldFile:
     def byte_report(self) -> dict[str, Any]:
         """Where the bytes are.
 
-        ``file_bytes``; ``payload_bytes`` (tiles and models); ``overhead_bytes`` (the rest); ``metadata_bytes``; and for each
-        layer under ``layers``: ``kind``, ``tiles``, ``tile_bytes``, ``directory_bytes``, ``parameter_bytes``, ``model_bytes`` by
-        model name.
+        ``file_bytes``, ``payload_bytes`` (tiles and models), ``overhead_bytes`` (the rest), ``metadata_bytes``; and of
+        each of ``layers`` ``kind``, ``tiles``, ``tile_bytes``, ``directory_bytes``, ``parameter_bytes``, ``model_bytes``.
         """
         layers: dict[str, Any] = {}
         payload = 0

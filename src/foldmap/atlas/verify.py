@@ -11,7 +11,7 @@ from foldmap.errors import MapFormatError
 
 
 def verify(path: str | Path) -> list[str]:
-    """What is wrong in any row or page of a file, one line each, naming layer, tiles or model; empty for a sound one."""
+    """What is wrong in any row or page of a file, a line each, naming layer, tiles or model; empty for a sound one."""
     try:
         fold = FoldFile.open(path)
     except MapFormatError as error:

@@ -98,7 +98,7 @@ class AdditiveQuantizer:
         return AdditiveQuantizer(solved.reshape(self.codebooks.shape).astype(np.float32))
 
     def encode(self, vectors: AnyArray, beam: int = BEAM) -> ByteArray:
-        """Codes whose sum comes closest, (N, D) -> uint8 (N, M): beam search through the codebooks; a beam of 1 is greedy."""
+        """Codes whose sum comes closest, by beam search, (N, D) -> uint8 (N, M); a beam of 1 is greedy."""
         rows = self._fitting(vectors, beam)
         codes = np.empty((len(rows), len(self.codebooks)), np.uint8)
         for first in range(0, len(rows), _ROWS):
