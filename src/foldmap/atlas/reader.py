@@ -183,7 +183,7 @@ class FoldFile:
         """Where the bytes are.
 
         ``file_bytes``, ``payload_bytes`` (tiles and models), ``overhead_bytes`` (the rest), ``metadata_bytes``; and of
-        each of ``layers`` ``kind``, ``tiles``, ``tile_bytes``, ``directory_bytes``, ``parameter_bytes``, ``model_bytes``.
+        each layer its ``kind``, ``tiles``, ``tile_bytes``, ``directory_bytes``, ``parameter_bytes``, ``model_bytes``.
         """
         layers: dict[str, Any] = {}
         payload = 0

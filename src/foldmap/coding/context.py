@@ -141,7 +141,8 @@ class ContextModel:
         if version != FORMAT:
             raise ModelError(f"context coder format {version}, this version reads {FORMAT}", "update foldmap")
         checked = {name: checked_array(arrays, name, dtype, shape) for name, (dtype, shape) in _ARRAYS.items()}
-        return cls(*numbers, **checked)
+        groups, symbols, block, flag_prior, symbol_prior, memory = numbers
+        return cls(groups, symbols, block, flag_prior, symbol_prior, memory, **checked)
 
     def collect(self, codes: ByteArray, kind: int, group: int, sample: tuple[Any, ...]) -> None:
         """Gather features and outcomes of one kind of decision of one group; for fitting."""

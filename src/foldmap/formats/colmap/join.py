@@ -80,7 +80,7 @@ def join(
     point_ids = points.ids[by_id]
     lone = points.lengths == 0
     _refuse(lone, lambda at: f"{paths[1]}: point {points.ids[at]} is seen by no image", "drop points without a track")
-    far = ~(np.abs(points.points_world) < _FARTHEST_WORLD).all(axis=1)
+    far = _beyond(points.points_world)
     _refuse(far, lambda at: f"{paths[1]}: point {points.ids[at]} lies at {points.points_world[at]}", REWRITE)
     point = np.repeat(rank, points.lengths)
     image = _rows_of_images(paths[1], images.ids[by_name], points)
@@ -103,7 +103,7 @@ def join(
 
 def poses_of(path: Path, names: tuple[str, ...], wxyz: DoubleArray, translation_world: DoubleArray) -> DoubleArray:
     """Poses float64 (I, 4, 4) of what an images file says; a MapInputError names the image whose pose is none."""
-    far = ~(np.abs(translation_world) < _FARTHEST_WORLD).all(axis=1) & np.isfinite(translation_world).all(axis=1)
+    far = _beyond(translation_world) & np.isfinite(translation_world).all(axis=1)
     _refuse(far, lambda at: f"{path}: image {names[at]!r} has its pose far beyond any scene", REWRITE)
     try:
         with np.errstate(over="ignore"):  # absurd lengths become infinite, and are refused
@@ -181,6 +181,11 @@ def _refuse(wrong: BoolArray, message: Callable[[int], str], cure: str = _MISMAT
     """Refuse where something is wrong, by what is said of the first of it."""
     if wrong.any():
         raise MapInputError(message(int(np.argmax(wrong))), cure)
+
+
+def _beyond(places_world: DoubleArray) -> BoolArray:
+    """Which rows (N, 3) are no place of a scene, NaN included."""
+    return np.asarray(~(np.abs(places_world) < _FARTHEST_WORLD).all(axis=1))
 
 
 def _look_up(wanted: IntArray, known: IntArray) -> IntArray:
