@@ -24,10 +24,10 @@ from foldmap.street.graph.tiling import MAX_TILE, TileGraph, TilePosition, join_
 from foldmap.street.graph.window import AROUND
 from foldmap.street.model import EmbeddingModel
 from foldmap.street.places import SPACING_M, Places, first_of_near, on_edges, unlike
-from foldmap.street.source import LaneGraph, StreetMap
+from foldmap.street.source import LaneAttributes, LaneGraph, StreetMap
 from foldmap.street.tile import PARTS, StreetTile, candidates, coded_order, pack_tile
 from foldmap.street.vectors import FORMS, VectorCodec
-from foldmap.types import FloatArray
+from foldmap.types import AnyArray, FloatArray
 
 LAYER = "street"
 CODEC = "lanes-1"
@@ -229,16 +229,17 @@ def _same_graph(one: TileGraph, other: TileGraph) -> bool:
     """Whether two tiles are the same but for the order of vertices and edges."""
     if len(one.grid) != len(other.grid) or len(one.grid.edges) != len(other.grid.edges):
         return False
-    ordered = []
-    for part in (one, other):
-        grid = part.grid
-        vertex = np.lexsort((part.rank, grid.xy[:, 1], grid.xy[:, 0]))
-        edges = np.argsort(vertex)[grid.edges]
-        edge = np.lexsort((edges[:, 1], edges[:, 0]))
-        lanes = [grid.lanes[k] if k >= 0 else None for k in grid.lane[edge].tolist()]
-        ordered.append((lanes, grid.xy[vertex], part.rank[vertex], edges[edge], grid.kind[edge]))
-    (lanes, *arrays), (other_lanes, *others) = ordered
-    return lanes == other_lanes and all(map(np.array_equal, arrays, others))
+    (arrays, lanes), (others, other_lanes) = _in_order(one), _in_order(other)
+    return lanes == other_lanes and all(np.array_equal(a, b) for a, b in zip(arrays, others, strict=True))
+
+
+def _in_order(part: TileGraph) -> tuple[list[AnyArray], list[LaneAttributes | None]]:
+    grid = part.grid
+    vertex = np.lexsort((part.rank, grid.xy[:, 1], grid.xy[:, 0]))
+    edges = np.argsort(vertex)[grid.edges]
+    edge = np.lexsort((edges[:, 1], edges[:, 0]))
+    lanes = [grid.lanes[k] if k >= 0 else None for k in grid.lane[edge].tolist()]
+    return [grid.xy[vertex], part.rank[vertex], edges[edge], grid.kind[edge]], lanes
 
 
 def embed_tile(
