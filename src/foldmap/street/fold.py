@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -19,14 +20,14 @@ from foldmap.street.defaults import shelf
 from foldmap.street.embed import embed_places
 from foldmap.street.graph.codec import without_lanes
 from foldmap.street.graph.grid import GridGraph, to_grid
-from foldmap.street.graph.tiling import MAX_TILE, TilePosition, join_tiles, split_tiles
+from foldmap.street.graph.tiling import MAX_TILE, TileGraph, TilePosition, join_tiles, split_tiles
 from foldmap.street.graph.window import AROUND
 from foldmap.street.model import EmbeddingModel
 from foldmap.street.places import SPACING_M, Places, first_of_near, on_edges, unlike
-from foldmap.street.source import LaneGraph, StreetMap
+from foldmap.street.source import LaneAttributes, LaneGraph, StreetMap
 from foldmap.street.tile import PARTS, StreetTile, candidates, coded_order, pack_tile
 from foldmap.street.vectors import FORMS, VectorCodec
-from foldmap.types import FloatArray
+from foldmap.types import AnyArray, FloatArray
 
 LAYER = "street"
 CODEC = "lanes-1"
@@ -115,7 +116,7 @@ class CodedRegion:
     Attributes:
         grid: all of it, edges in the order of the tiles.
         tiles: by position, ascending by row, then column.
-        graphs: coded graph of each.
+        graphs: coded graph of each that was not known before.
     """
 
     grid: GridGraph
@@ -201,16 +202,44 @@ def tile_key(region: int, position: TilePosition) -> tuple[int, int]:
     return position[0], (region << 16) + MAX_TILE + position[1]
 
 
-def code_region(grid: GridGraph, origin: tuple[int, int], side: int, spacing: int) -> CodedRegion:
-    """Cut a region into tiles, code their graphs, and put places on what decodes."""
+def code_region(
+    grid: GridGraph,
+    origin: tuple[int, int],
+    side: int,
+    spacing: int,
+    known: Mapping[TilePosition, TileGraph] = MappingProxyType({}),
+) -> CodedRegion:
+    """Cut a region into tiles, code their graphs, and put places on what decodes.
+
+    Graphs that are ``known``, as they decode, are not coded again.
+    """
     tiles, graphs = {}, {}
     for position, part in split_tiles(grid, origin, side).items():
-        graphs[position], decoded = coded_order(part)
+        decoded = known.get(position)
+        if decoded is None or not _same_graph(part, decoded):
+            graphs[position], decoded = coded_order(part)
         edge, along = candidates(decoded.grid, spacing)
         kept = first_of_near(on_edges(decoded.grid.graph(), edge, along.astype(np.float64) * grid.step_m))
         tiles[position] = StreetTile(decoded, edge[kept], along[kept])
     whole, _ = join_tiles([tile.part for tile in tiles.values()], grid.step_m)
     return CodedRegion(whole, tiles, graphs)
+
+
+def _same_graph(one: TileGraph, other: TileGraph) -> bool:
+    """Whether two tiles are the same but for the order of vertices and edges."""
+    if len(one.grid) != len(other.grid) or len(one.grid.edges) != len(other.grid.edges):
+        return False
+    (arrays, lanes), (others, other_lanes) = _in_order(one), _in_order(other)
+    return lanes == other_lanes and all(np.array_equal(a, b) for a, b in zip(arrays, others, strict=True))
+
+
+def _in_order(part: TileGraph) -> tuple[list[AnyArray], list[LaneAttributes | None]]:
+    grid = part.grid
+    vertex = np.lexsort((part.rank, grid.xy[:, 1], grid.xy[:, 0]))
+    edges = np.argsort(vertex)[grid.edges]
+    edge = np.lexsort((edges[:, 1], edges[:, 0]))
+    lanes = [grid.lanes[k] if k >= 0 else None for k in grid.lane[edge].tolist()]
+    return [grid.xy[vertex], part.rank[vertex], edges[edge], grid.kind[edge]], lanes
 
 
 def embed_tile(

@@ -13,7 +13,7 @@ from foldmap.street.graph.grid import GridGraph, to_grid
 from foldmap.street.graph.tiling import TilePosition, join_tiles
 from foldmap.street.model import EmbeddingModel
 from foldmap.street.source import LaneGraph, StreetMap
-from foldmap.street.tile import StreetTile, pack_tile
+from foldmap.street.tile import StreetTile, coded_order, pack_tile
 from foldmap.street.unfold import StreetLayer
 from foldmap.types import BoolArray, DoubleArray
 
@@ -73,8 +73,9 @@ def update_street(
     old = join_tiles([tile.part for tile in before.values()], source.step_m)[0]
     keeps = with_lanes(street_map.graph, source.lanes)
     grid = to_grid(keeps, source.error_m, source.step_m, _unmoved(keeps, old))
-    region = code_region(grid, found.origin, source.parameters["tile"], source.spacing)
-    changed = [key for key in region.tiles if not _same(region, before, key)]
+    known = {key: tile.part for key, tile in before.items()}
+    region = code_region(grid, found.origin, source.parameters["tile"], source.spacing, known)
+    changed = [key for key in region.tiles if key in region.graphs]
     removed = [key for key in before if key not in region.tiles]
     embedded = changed if model is None else _reached(source, region, before, changed, removed)
     places = 0
@@ -86,7 +87,8 @@ def update_street(
             tile, rows = embed_tile(region, key, model, source.parameters.get("most_cosine"))
             region.tiles[key] = replace(tile, vectors=b"" if source.codec is None else source.codec.encode(rows))
         places += len(region.tiles[key].edge)
-        payload, _ = pack_tile(region.graphs[key], region.tiles[key], source.spacing, source.lanes)
+        graph = region.graphs.get(key) or coded_order(region.tiles[key].part)[0]
+        payload, _ = pack_tile(graph, region.tiles[key], source.spacing, source.lanes)
         updater.put_tile(layer, *tile_key(found.number, key), payload)
     for key in removed:
         updater.remove_tile(layer, *tile_key(found.number, key))
@@ -126,21 +128,6 @@ def _unmoved(graph: LaneGraph, old: GridGraph) -> BoolArray:
     _, number = np.unique(both, axis=0, return_inverse=True)
     unmoved: BoolArray = exact & np.isin(number.ravel()[len(old.xy) :], number.ravel()[: len(old.xy)])
     return unmoved
-
-
-def _same(region: CodedRegion, before: dict[TilePosition, StreetTile], key: TilePosition) -> bool:
-    if key not in before:
-        return False
-    new, old = region.tiles[key], before[key]
-    a, b = new.part, old.part
-    same = np.array_equal(a.grid.xy, b.grid.xy) and np.array_equal(a.grid.edges, b.grid.edges)
-    same = same and np.array_equal(a.grid.kind, b.grid.kind) and np.array_equal(a.rank, b.rank)
-    return same and _lanes(new) == _lanes(old)
-
-
-def _lanes(tile: StreetTile) -> list[object]:
-    grid = tile.part.grid
-    return [grid.lanes[k] if k >= 0 else None for k in grid.lane.tolist()]
 
 
 def _reached(
