@@ -180,18 +180,16 @@ def localize_sweeps(
     estimates: list[LidarEstimate] = []
     with FoldFile.open(fold_file) as file:
         folded = FoldedLidar(file)
-        localizer, running = LidarLocalizer.open(folded), None
+        localizer = LidarLocalizer.open(folded)
         seen = observations(drive.read(), world_SE3_priors, folded.grid.resolution_m, aggregate, sensor_height_m)
-        search = (radius_m, heading_range_rad)
+        sigmas = radius_m / 3, max(heading_range_rad / 3, math.radians(0.1))
         poses_SE2 = [pose.to_se2() for pose in world_SE3_priors]
+        running = localizer.start(poses_SE2[0], *sigmas) if online else None
         for index, observation in enumerate(seen):
-            if online:
-                running = running or localizer.start(
-                    poses_SE2[0], radius_m / 3, max(heading_range_rad / 3, math.radians(0.1))
-                )
+            if running is not None:
                 estimate = _filtered(running, observation, index, poses_SE2, drive.times_s)
             elif not isinstance(observation, SweepInputError):
-                estimate = localizer.localize(observation, poses_SE2[index], *search)
+                estimate = localizer.localize(observation, poses_SE2[index], radius_m, heading_range_rad)
             estimates.append(unobserved(str(observation)) if isinstance(observation, SweepInputError) else estimate)
             report(index + 1, len(drive))
     heights_m = [float(pose.translation_m[2]) for pose in world_SE3_priors]
