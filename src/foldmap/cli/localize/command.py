@@ -192,8 +192,7 @@ def localize_sweeps(
                 estimate = localizer.localize(observation, poses_SE2[index], radius_m, heading_range_rad)
             estimates.append(unobserved(str(observation)) if isinstance(observation, SweepInputError) else estimate)
             report(index + 1, len(drive))
-    heights_m = [float(pose.translation_m[2]) for pose in world_SE3_priors]
-    write_text(output, tum_rows(times_s.tolist(), estimates, heights_m))
+    write_text(output, tum_rows(times_s.tolist(), estimates, [pose.translation_m[2] for pose in world_SE3_priors]))
     alone = [(time_s, name, unobserved(f"no prior within {time_limit_s:g} s")) for name, time_s in drive.alone]
     rows = sorted([*zip(times_s.tolist(), drive.names, estimates, strict=True), *alone], key=lambda row: row[0])
     write_text(Path(f"{output}.jsonl"), json_lines(rows))
