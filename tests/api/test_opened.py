@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -104,6 +106,21 @@ def test_sweeps_are_tracked_as_by_the_command(place: Path, drive: Any, town: fol
     assert blind.status in (foldmap.Status.DEGRADED, foldmap.Status.NO_OBSERVATION)
     with pytest.raises(ConfigError, match="in a drive of sweeps"):
         tracker.step("sweep")
+
+
+def test_a_first_estimate_loads_what_it_needs_and_no_more(place: Path) -> None:
+    code = (
+        "import time, sys, json; begin = time.process_time(); import foldmap\n"
+        "import numpy; points = numpy.fromfile('sweeps/000.bin', '<f4').reshape(-1, 4)\n"
+        "with foldmap.open('map.fold') as town:\n"
+        "    town.localize(foldmap.Sweep(points[:, :3], points[:, 3]), foldmap.SE2(-4.0, 2.0, 0.56))\n"
+        "print(json.dumps([time.process_time() - begin, [name for name in sys.modules if name.count('.') < 2]]))"
+    )
+    one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}  # threads that wait for each other spin
+    said = subprocess.run([sys.executable, "-c", code], cwd=place, env=one_thread, capture_output=True, check=True)
+    seconds, modules = json.loads(said.stdout)
+    assert {"scipy.special", "scipy.spatial", "rasterio", "PIL", "faiss", "pyproj", "h5py"}.isdisjoint(modules)
+    assert seconds < 5.0  # 2.4 where nothing else runs
 
 
 def test_a_map_says_at_a_glance_what_it_holds(place: Path, town: foldmap.FoldedMap) -> None:
