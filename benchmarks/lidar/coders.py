@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from benchmarks.context import Board
+from benchmarks.lidar.coder_measure import measure
 from benchmarks.lidar.given_map import MAP
 from benchmarks.lidar.hdl64 import RECORDING, StreetProtocol
 from benchmarks.lidar.town import town_raster
 from benchmarks.lines import Line, RowSkipped, at_least, at_most, information
 from foldmap.coding.huffman_rle import HuffmanRleModel
-from foldmap.coding.measure import measure
 from foldmap.lidar.bundle import Bundle
 from foldmap.lidar.codec import global_spread
 from foldmap.lidar.fold import encode_tiles
@@ -59,7 +59,7 @@ class Coders:
 
     def _measured(self, name: str, bundle: Bundle, tiles: list[ByteArray]) -> Iterator[Line]:
         huffman = HuffmanRleModel.fit(tiles, bundle.model.preset.group_channels)
-        result = measure(tiles, coders={"context": bundle.coder, "huffman-rle": huffman}, repeats=self.repeats)
+        result = measure(tiles, {"context": bundle.coder, "huffman-rle": huffman}, self.repeats)
         context, plain = result["coders"]["context"], result["coders"]["huffman-rle"]
         entropy, n = result["bounds_bytes"]["zero_order_per_group"], self.number
         saving = 100 * (1 - context["payload_bytes"] / plain["payload_bytes"])

@@ -15,7 +15,7 @@ from fold_samples import CORPUS, GOLDEN, contents, write_large, write_small
 from foldmap.atlas import FoldFile, verify
 from foldmap.errors import ChecksumError, MapFormatError, NotAFoldFileError
 
-CHUNKS = 8
+CHUNKS = 4
 
 
 @pytest.fixture(scope="module")
@@ -48,9 +48,11 @@ def test_every_single_bit_flip_of_the_golden_file(chunk: int, memory_folder: Pat
     path.write_bytes(good)
     expected = contents(path)
     refused = 0
+    used = np.convolve(np.frombuffer(good, np.uint8) > 0, np.ones(33), "same") > 0
     with path.open("r+b", buffering=0) as file:
         for place in range(chunk, len(good), CHUNKS):
-            for bit in range(8):
+            # the middle of a page that nothing uses is all alike: one bit of each byte of it tells
+            for bit in range(8) if used[place] else (place // CHUNKS % 8,):
                 os.pwrite(file.fileno(), bytes([good[place] ^ 1 << bit]), place)
                 refused += _same_or_refused(path, expected)
             os.pwrite(file.fileno(), good[place : place + 1], place)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks.visual.selection import coverage_of, main
-from foldmap.formats.colmap.scene import write_model
+from colmap_writer import write_model
 from foldmap.geometry import Camera
 from foldmap.visual.source import SceneModel, Tracks
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from foldmap.formats.colmap.write import write_model
+from colmap_writer import write_model
 from foldmap.formats.hloc.features import HlocFeatureWriter
 from foldmap.town.camera.visual_scene import TownPhotos, town_scene
 from foldmap.types import IntArray

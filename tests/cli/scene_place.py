@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from foldmap.formats.colmap.write import write_model
+from colmap_writer import write_model
 from foldmap.formats.hloc.features import HlocFeatureWriter
 from foldmap.geometry.camera import Camera
 from foldmap.visual.codes.basis import basis_named

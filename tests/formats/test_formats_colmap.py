@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from colmap_samples import NAMES, assert_same, small_scene, with_loose_keypoints
 
+from colmap_writer import write_model
 from foldmap.errors import MapInputError, WriteError
 from foldmap.formats.colmap.scene import (
     ColmapModel,
@@ -18,7 +19,6 @@ from foldmap.formats.colmap.scene import (
     read_model,
     read_model_with_keypoints,
     read_rigs,
-    write_model,
 )
 from foldmap.visual.source import SceneModel
 

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from colmap_samples import assert_same, small_scene, with_loose_keypoints
 
+from colmap_writer import write_model
 from foldmap.errors import MapInputError
-from foldmap.formats.colmap.scene import read_frames, read_model, read_rigs, write_model
+from foldmap.formats.colmap.scene import read_frames, read_model, read_rigs
 
 
 def write(folder: Path, text: bool) -> str:
@@ -131,7 +132,7 @@ CONTRADICTIONS: dict[str, tuple[str, Callable[[str], str], str]] = {
     "camera without model": ("cameras", line_of("1 ", lambda line: "1"), "line 3: 1 values"),
     "unknown model": (
         "cameras", line_of("2 ", lambda line: "2 FOV 640 480 500 500 320 240 0.9"),
-        "camera 2: camera model FOV is not known"),
+        "camera 2: camera model 'FOV' is not known"),
     "camera twice": ("cameras", line_of("2 ", lambda line: "1" + line[1:]), "lists camera 1 twice"),
     "camera of a long id": ("cameras", line_of("2 ", lambda line: "2" * 30 + line[1:]), "a camera of id 222"),
     "camera not listed": (
@@ -196,7 +197,7 @@ def test_unknown_model_in_binary(tmp_path: Path) -> None:
     write(tmp_path, False)
     path = tmp_path / "cameras.bin"
     whole = bytearray(path.read_bytes())
-    for number, words in ((7, r"camera model FOV \(7\) is not known"), (99, r"number \(99\)")):
+    for number, words in ((7, r"camera model 'FOV \(7\)' is not known"), (99, r"number \(99\)")):
         whole[12:16] = struct.pack("<i", number)
         path.write_bytes(whole)
         with pytest.raises(MapInputError, match=words):

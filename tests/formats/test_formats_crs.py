@@ -281,7 +281,7 @@ def test_a_reference_with_a_geoid_folds_and_comes_out(tmp_path: Path) -> None:
     found = read_street_maps(as_opendrive(tmp_path, np.add(road(0, 0.3), (4e5, 5.4e6)), EARTHED))[0]
     assert "geoid" not in str(found.crs)
     write_geojson(found, tmp_path / "out.geojson")
-    again = read_geojson(tmp_path / "out.geojson")
+    again = read_geojson(tmp_path / "out.geojson").street_map
     np.testing.assert_allclose(np.sort(again.graph.vertices_m, 0), np.sort(found.graph.vertices_m, 0), atol=1e-4)
     write_lanelet2(tmp_path / "out.osm", StreetMap("a", found.graph, EARTHED))
 

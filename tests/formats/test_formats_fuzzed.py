@@ -21,13 +21,12 @@ from foldmap.errors import MapInputError, SweepInputError
 from foldmap.formats.colmap.database import ColmapDatabase
 from foldmap.formats.crs import read_crs, text_of
 from foldmap.formats.hloc.hdf5 import ImageGroups
-from foldmap.formats.hloc.matches import HlocMatches
 from foldmap.formats.raster.geotiff import open_raster, raster_grid
 from foldmap.formats.street.argoverse2 import read_argoverse2
+from foldmap.formats.street.csv_lines import read_csv
 from foldmap.formats.street.geojson import read_geojson, write_geojson
 from foldmap.formats.street.geoparquet import read_geoparquet, write_geoparquet
 from foldmap.formats.street.observations.ring import read_ring_file, write_ring_file
-from foldmap.formats.street.polylines import read_csv, read_csv_counted
 from foldmap.formats.sweeps.las import read_las
 from foldmap.street.images.rig import surround_ring
 from foldmap.street.source import LaneGraph, StreetMap
@@ -90,7 +89,7 @@ def test_lanes_as_long_as_memory(tmp_path: Path, far: float) -> None:
 def test_coordinates_that_are_no_place_on_earth(tmp_path: Path) -> None:
     path = tmp_path / "lines.csv"
     path.write_text("line,x_m,y_m\n1,0,0\n1,10,0\n2,1e200,50\n2,1e201,50\n")
-    reading = read_csv_counted(path)
+    reading = read_csv(path)
     assert len(reading.street_map.graph.edges) == 1
     assert len(reading.faults) == 1
     path.write_text("line,x_m,y_m\n2,1e200,50\n2,1e201,50\n")
@@ -111,7 +110,7 @@ def test_numbers_of_a_street_that_no_float_holds(tmp_path: Path, value: float) -
         content = json.loads(good)
         content["features"][0]["properties"][key] = value
         path.write_text(json.dumps(content).replace("Infinity", "1e999"))
-        found = read_geojson(path).graph
+        found = read_geojson(path).street_map.graph
         assert np.isfinite(found.vertices_m).all()
         assert all(lane.width_m is None and lane.speed_limit_mps is None for lane in found.lanes)
     content = json.loads(good)
@@ -173,15 +172,6 @@ def test_metadata_nested_without_end(tmp_path: Path) -> None:
     parquet.write_table(table.replace_schema_metadata(nested), path)
     with pytest.raises(MapInputError, match=r"a\.parquet"):
         read_geoparquet(path)
-
-
-def test_scores_of_matches_that_are_no_number(tmp_path: Path) -> None:
-    path = tmp_path / "matches.h5"
-    with h5py.File(path, "w") as file:
-        group = file.create_group("a.jpg/b.jpg")
-        group["matches0"], group["matching_scores0"] = np.array([1, -1]), np.array([0.5, np.nan], np.float32)
-    with HlocMatches(path) as matches, pytest.raises(MapInputError, match=r"matches\.h5"):
-        matches.load("a.jpg", "b.jpg")
 
 
 def test_an_array_of_many_bytes_in_few_values(tmp_path: Path) -> None:

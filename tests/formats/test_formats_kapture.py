@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from foldmap.errors import InputError, MapInputError
-from foldmap.formats.kapture.features import KaptureFeatures, KaptureGlobals
+from foldmap.formats.kapture.features import KaptureFeatures
 from foldmap.formats.kapture.scene import read_kapture
 from foldmap.formats.kapture.text import read_images
-from foldmap.visual.scene.join import join_features, join_global_descriptors
+from foldmap.visual.scene.join import join_features
 from foldmap.visual.source import FeatureSource
 
 HALF = np.sqrt(0.5)
@@ -48,17 +48,15 @@ def write(folder: Path, version: str = "1.1") -> Path:
     texts[f"reconstruction/descriptors/{inner}descriptors.txt"] = "SIFT, uint8, 8" + (
         ", SIFT, L2\n" if version == "1.1" else "\n"
     )
-    texts[f"reconstruction/global_features/{inner}global_features.txt"] = "gem, float, 3\n"
     for name, text in texts.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(head + text, encoding="utf-8")
     for seed, name in enumerate(IMAGES):
-        keypoints, codes, whole = arrays(seed)
+        keypoints, codes = arrays(seed)
         for kind, suffix, array in (
             ("keypoints", "kpt", keypoints),
             ("descriptors", "desc", codes),
-            ("global_features", "gfeat", whole),
         ):
             path = folder / f"reconstruction/{kind}/{inner}{name}.{suffix}"
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -66,10 +64,10 @@ def write(folder: Path, version: str = "1.1") -> Path:
     return folder
 
 
-def arrays(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def arrays(seed: int) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
     keypoints = rng.uniform(0, 400, (6, 4)).astype("<f4")
-    return keypoints, rng.integers(0, 255, (6, 8), dtype=np.uint8), rng.normal(size=3)
+    return keypoints, rng.integers(0, 255, (6, 8), dtype=np.uint8)
 
 
 @pytest.mark.parametrize("version", ["1.0", "1.1"])
@@ -96,7 +94,7 @@ def test_scene(tmp_path: Path, version: str) -> None:
 def test_features_join(tmp_path: Path, packed: bool) -> None:
     write(tmp_path)
     if packed:
-        for kind in ("keypoints", "descriptors", "global_features"):
+        for kind in ("keypoints", "descriptors"):
             inner = tmp_path / "reconstruction" / kind / "SIFT"
             with tarfile.open(inner / f"{kind}.tar", "w") as tar:
                 tar.add(inner / "map", "map")
@@ -113,8 +111,6 @@ def test_features_join(tmp_path: Path, packed: bool) -> None:
     joined = join_features(scene, KaptureFeatures(tmp_path), keypoint)
     expected = np.stack([arrays(image)[1][k] for image, k in zip([0, 1, 1, 2], keypoint, strict=True)])
     np.testing.assert_array_equal(joined.tracks.descriptors, expected)
-    whole = join_global_descriptors(joined, KaptureGlobals(tmp_path)).global_descriptors
-    np.testing.assert_allclose(whole, np.stack([arrays(seed)[2] for seed in range(3)]).astype(np.float32))
 
 
 def test_images_without_reconstruction(tmp_path: Path) -> None:

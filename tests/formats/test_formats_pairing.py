@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foldmap.errors import ConfigError, PoseInputError
-from foldmap.formats.sweeps.files import natural_key
+from foldmap.formats.name_times import natural_key
 from foldmap.formats.sweeps.pairing import pair_sweeps
 
 

@@ -31,9 +31,7 @@ def test_kitti(tmp_path: Path, matrices: np.ndarray) -> None:
     trajectory = read_poses(path)
     assert trajectory.layout == "kitti"
     assert trajectory.times_s is None
-    np.testing.assert_allclose([p.matrix for p in trajectory.for_sweeps(6)], matrices, atol=1e-9)
-    with pytest.raises(PoseInputError, match="6 poses for 7 sweeps"):
-        trajectory.for_sweeps(7)
+    np.testing.assert_allclose([p.matrix for p in trajectory.world_SE3_sensors], matrices, atol=1e-9)
 
 
 def test_kitti_camera(tmp_path: Path, matrices: np.ndarray) -> None:

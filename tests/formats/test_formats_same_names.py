@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from foldmap.errors import PoseInputError
-from foldmap.formats.photo_times import in_order, name_times_s, query_times
+from foldmap.formats.name_times import natural_key, photo_times_s, query_times
 from foldmap.formats.same_names import pair_names
 
 
@@ -59,7 +61,7 @@ def test_who_is_asked_whole_is_not_another_too() -> None:
     ],
 )
 def test_times_in_names(names: list[str], times_s: list[float], said_s: list[float] | None) -> None:
-    found = name_times_s(names, np.array(times_s))
+    found = photo_times_s(names, np.array(times_s))
     assert (found is None) == (said_s is None)
     if said_s is not None:
         assert found == pytest.approx(said_s, abs=1e-6, rel=0)
@@ -67,6 +69,7 @@ def test_times_in_names(names: list[str], times_s: list[float], said_s: list[flo
 
 def test_order_of_names_is_that_of_their_numbers() -> None:
     names = ["f10.png", "f9.png", "f1.png", "b2/a.png", "b10/a.png"]
-    assert [names[at] for at in in_order(names)] == ["b2/a.png", "b10/a.png", "f1.png", "f9.png", "f10.png"]
+    ordered = sorted(names, key=lambda name: natural_key(Path(name)))
+    assert ordered == ["b2/a.png", "b10/a.png", "f1.png", "f9.png", "f10.png"]
     assert query_times(["7.25.png", "x/3.png"]) == ["7.25", "3"]
     assert query_times(["a/3.png", "b/3.png"]) == query_times(["a", "b"]) == ["0", "1"]

@@ -18,7 +18,7 @@ from scipy.spatial.transform import Rotation
 
 from foldmap.errors import MapInputError, MissingExtraError, PoseInputError
 from foldmap.formats import extras
-from foldmap.formats.street.argoverse2 import _CITY_UTM, read_argoverse2, read_argoverse2_counted
+from foldmap.formats.street.argoverse2 import _CITY_UTM, read_argoverse2
 from foldmap.formats.street.observations.argoverse2_rig import GROUND_Z_M, read_ego_poses, read_ring
 from foldmap.geometry import Camera
 from foldmap.street.source import LANE, LINK, LaneGraph
@@ -63,7 +63,7 @@ def two_lanes() -> list[dict[str, Any]]:
 
 
 def test_a_small_map(tmp_path: Path) -> None:
-    found = read_argoverse2_counted(street(tmp_path, *two_lanes()))
+    found = read_argoverse2(street(tmp_path, *two_lanes()))
     graph = found.street_map.graph
     assert (found.links, found.dangling, found.bridged) == (1, 2, 0)
     assert found.street_map.name == "PIT-abc"
@@ -76,11 +76,11 @@ def test_a_small_map(tmp_path: Path) -> None:
 def test_a_centerline_is_taken_as_it_is(tmp_path: Path) -> None:
     first, second = two_lanes()
     first["centerline"] = bound((0, 0.5), (11, 1), (20, 0))
-    graph = read_argoverse2(street(tmp_path, first, second)).graph
+    graph = read_argoverse2(street(tmp_path, first, second)).street_map.graph
     assert graph.vertices_m[:3].tolist() == [[0, 0.5], [11, 1], [20, 0]]
     assert graph.lanes[0].width_m == 4.0
     del first["left_lane_boundary"]
-    assert read_argoverse2(street(tmp_path, first, second)).graph.lanes[0].width_m is None
+    assert read_argoverse2(street(tmp_path, first, second)).street_map.graph.lanes[0].width_m is None
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_bad_lanes_are_dropped_and_named(tmp_path: Path, change: dict[str, Any],
     first, second = two_lanes()
     path = tmp_path / "map.json"
     path.write_text(json.dumps({"lane_segments": {"1": first | change, "2": second}}))
-    reading = read_argoverse2_counted(path)
+    reading = read_argoverse2(path)
     (fault,) = reading.faults
     assert re.search(message, fault.where)
     kept = ["1", "2"] if not fault.lanes else ["2"]
@@ -134,7 +134,9 @@ def test_city_frames_are_utm_shifted_to_the_city(tmp_path: Path) -> None:
     }  # fmt: skip
     assert set(origins) == set(_CITY_UTM)
     for city, (lat, lon) in origins.items():
-        found = read_argoverse2(street(tmp_path, *two_lanes(), name=f"log_map_archive_a____{city}_city_1.json"))
+        found = read_argoverse2(
+            street(tmp_path, *two_lanes(), name=f"log_map_archive_a____{city}_city_1.json")
+        ).street_map
         assert found.crs is not None
         to_city = pyproj.Transformer.from_crs("EPSG:4326", found.crs, always_xy=True)
         utm = pyproj.Transformer.from_crs("EPSG:4326", f"EPSG:{32600 + _CITY_UTM[city][0]}", always_xy=True)
@@ -148,7 +150,7 @@ def test_city_frames_are_utm_shifted_to_the_city(tmp_path: Path) -> None:
 def test_real_maps_have_the_links_of_their_file(shared_data: Path, log: str) -> None:
     (path,) = (shared_data / "street" / "argoverse2").glob(f"log_map_archive_{log}*.json")
     segments = {int(k): v for k, v in json.loads(path.read_text())["lane_segments"].items()}
-    found = read_argoverse2_counted(path)
+    found = read_argoverse2(path)
     graph = found.street_map.graph
     links = {(a, b) for a, s in segments.items() for b in s["successors"] if b in segments}
     links |= {(a, b) for b, s in segments.items() for a in s["predecessors"] if a in segments}
@@ -190,7 +192,7 @@ def follows(graph: LaneGraph) -> set[tuple[int, int]]:
 @pytest.mark.shared
 def test_real_maps_have_the_known_size(shared_data: Path) -> None:
     folder = shared_data / "street" / "argoverse2"
-    maps = [read_argoverse2_counted(path) for path in sorted(folder.glob("*.json"))]
+    maps = [read_argoverse2(path) for path in sorted(folder.glob("*.json"))]
     assert sum(len(found.street_map.graph.lanes) for found in maps) == 814
     assert sum(found.street_map.graph.length_m for found in maps) == pytest.approx(15_800, rel=0.005)
     named = [json.loads(path.read_text())["lane_segments"].values() for path in sorted(folder.glob("*.json"))]

@@ -81,7 +81,7 @@ def test_round_trips_are_exact(tmp_path: Path, form: str, crs: str | None) -> No
     given = town(crs)
     path = tmp_path / f"map.{form}"
     write(given, path)
-    found = read(path)
+    found = read(path).street_map
     assert (found.name, found.crs) == ("Mitte", crs)
     same(found.graph, given.graph, 1e-3 if form == "geojson" else 0.0)
     first = path.read_bytes()
@@ -95,7 +95,7 @@ def test_an_empty_map_and_a_full_disk(tmp_path: Path, form: str) -> None:
     path = tmp_path / f"map.{form}"
     for crs in (UTM, None):
         write(StreetMap("nothing", LaneGraph.empty(), crs), path)
-        found = read(path)
+        found = read(path).street_map
         assert (found.name, len(found.graph), found.crs) == ("nothing", 0, crs)
     with pytest.raises(WriteError, match="cannot be written"):
         write(town(), tmp_path / "missing" / "map")
@@ -125,9 +125,9 @@ def test_a_real_map_round_trips(tmp_path: Path, shared_data: Path, form: str) ->
     (source,) = (shared_data / "street" / "argoverse2").glob("*0a1e6f0a*.json")
     (placed,) = (shared_data / "street" / "argoverse2").glob("*MIA*.json")
     write, read = WRITERS[form]
-    for given in (read_argoverse2(source), read_argoverse2(placed)):
+    for given in (read_argoverse2(source).street_map, read_argoverse2(placed).street_map):
         write(given, tmp_path / "map")
-        found = read(tmp_path / "map")
+        found = read(tmp_path / "map").street_map
         same(found.graph, given.graph, 1e-3)
         assert found.crs == given.crs
     at = read_geojson_points(tmp_path / "map") if form == "geojson" else None
@@ -152,7 +152,7 @@ def collection(tmp_path: Path, *features: dict[str, Any], **members: Any) -> Pat
 def test_plain_degrees_are_projected_and_joined(tmp_path: Path) -> None:
     a, b = [[8.4, 49.0], [8.401, 49.0]], [[8.401, 49.0], [8.402, 49.0005]]
     path = collection(tmp_path, feature(a, lane_type="road", id=7, width_m=3), feature(b, kind="link", width_m="wide"))
-    found = read_geojson(path)
+    found = read_geojson(path).street_map
     assert len(found.graph) == 3
     assert found.graph.kind.tolist() == [LANE, LINK]
     assert [lane.width_m for lane in found.graph.lanes] == [3.0, None]
@@ -167,10 +167,10 @@ def test_plain_degrees_are_projected_and_joined(tmp_path: Path) -> None:
 
 def test_plain_metres_stay(tmp_path: Path) -> None:
     lines = [[5.0, 5.0], [45.0, 5.0], [45.0, 45.0]], [[45.0, 45.2], [45.0, 85.0]]
-    local = read_geojson(collection(tmp_path, *(feature(line) for line in lines)))
+    local = read_geojson(collection(tmp_path, *(feature(line) for line in lines))).street_map
     assert (local.crs, local.name, len(local.graph)) == (None, "lanes", 4)
     old = {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::25832"}}
-    placed = read_geojson(collection(tmp_path, *(feature(line) for line in lines), crs=old))
+    placed = read_geojson(collection(tmp_path, *(feature(line) for line in lines), crs=old)).street_map
     assert placed.crs == "EPSG:25832"
     degrees = {"type": "name", "properties": {"name": "EPSG:4258"}}
     path = collection(tmp_path, *(feature(line) for line in lines), crs=degrees)
@@ -182,7 +182,7 @@ def test_plain_parquet_is_projected_and_joined(tmp_path: Path) -> None:
     lines = [shapely.LineString([(8.4, 49.0), (8.401, 49.0)]), shapely.LineString([(8.401, 49.0), (8.402, 49.0005)])]
     path = tmp_path / "lanes.parquet"
     geopandas.GeoDataFrame({"lane_type": ["bus", None]}, geometry=lines, crs=4326).to_parquet(path)
-    found = read_geoparquet(path)
+    found = read_geoparquet(path).street_map
     assert len(found.graph) == 3
     assert [lane.lane_type for lane in found.graph.lanes] == ["bus", None]
     geopandas.GeoDataFrame({"a": [1, 2]}, geometry=lines).to_parquet(path)
@@ -267,6 +267,6 @@ def test_without_a_library_the_extra_is_named(tmp_path: Path, monkeypatch: pytes
 
     monkeypatch.setattr(extras.importlib, "import_module", missing)
     write_geojson(town(), tmp_path / "map.geojson")
-    assert len(read_geojson(tmp_path / "map.geojson").graph) == len(town().graph)
+    assert len(read_geojson(tmp_path / "map.geojson").street_map.graph) == len(town().graph)
     with pytest.raises(MissingExtraError, match="geopandas"):
         write_geoparquet(town(), tmp_path / "map.parquet")

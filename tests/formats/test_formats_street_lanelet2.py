@@ -16,7 +16,8 @@ from scipy.spatial import cKDTree
 
 from foldmap.errors import ConfigError, MapInputError, WriteError
 from foldmap.formats.street.bounds import aligned, middle_line, side
-from foldmap.formats.street.lanelet2.read import read_lanelet2, read_lanelet2_counted, write_lanelet2
+from foldmap.formats.street.lanelet2.read import read_lanelet2
+from foldmap.formats.street.lanelet2.write import write_lanelet2
 from foldmap.street.graph.chains import chains
 from foldmap.street.source import LINK, LaneAttributes, LaneGraph, StreetMap
 from foldmap.types import DoubleArray
@@ -104,7 +105,7 @@ def placed(path: Path, folder: Path) -> Path:
 def test_real_maps_as_the_reference_reads_them(shared_data: Path, tmp_path: Path, name: str) -> None:
     path = shared_data / "street" / "lanelet2" / f"{name}.osm"
     passable, lanes, empty = SHARED[name]
-    reading = read_lanelet2_counted(path)
+    reading = read_lanelet2(path)
     graph, crs = reading.street_map.graph, reading.street_map.crs
     assert (crs is None) == (name == "zalazone_smartcity")
     about = pyproj.CRS(crs).coordinate_operation.params[:2] if crs else []
@@ -148,7 +149,7 @@ def unevenness(line: shapely.LineString, lanelet: Any) -> float:
 
 
 def test_speed_and_turns_of_a_real_map(shared_data: Path) -> None:
-    street = read_lanelet2(shared_data / "street" / "lanelet2" / "zalazone_smartcity.osm")
+    street = read_lanelet2(shared_data / "street" / "lanelet2" / "zalazone_smartcity.osm").street_map
     speeds = [each.speed_limit_mps for each in street.graph.lanes]
     assert {round(speed * 3.6) for speed in speeds if speed is not None} == {10, 20, 30, 40}
     links = np.unique(street.graph.lane[street.graph.kind == LINK])
@@ -231,7 +232,7 @@ def test_what_is_written_is_read_again(tmp_path: Path, crs: str | None) -> None:
     street = by_hand(np.random.default_rng(4), crs)
     path = tmp_path / "hand.osm"
     write_lanelet2(path, street)
-    again = read_lanelet2(path, crs=crs or "local")
+    again = read_lanelet2(path, crs=crs or "local").street_map
     assert again.crs == crs
     assert apart(street.graph, again.graph) < 0.05
     assert same_topology(street.graph, again.graph)
@@ -250,9 +251,9 @@ def test_what_is_written_is_read_again(tmp_path: Path, crs: str | None) -> None:
 
 
 def test_a_real_map_written_again(shared_data: Path, tmp_path: Path) -> None:
-    street = read_lanelet2(shared_data / "street" / "lanelet2" / "zalazone_smartcity.osm")
+    street = read_lanelet2(shared_data / "street" / "lanelet2" / "zalazone_smartcity.osm").street_map
     write_lanelet2(tmp_path / "again.osm", street)
-    again = read_lanelet2(tmp_path / "again.osm", crs=street.crs or "local")
+    again = read_lanelet2(tmp_path / "again.osm", crs=street.crs or "local").street_map
     assert apart(street.graph, again.graph) < 0.06
     assert same_topology(street.graph, again.graph)
     found, rules, routes = reference(tmp_path / "again.osm", 0.0, 0.0)
@@ -263,7 +264,7 @@ def test_lanes_that_part_at_right_angles(tmp_path: Path) -> None:
     vertices = np.array([[-20.0, 0], [0, 0], [20, 0], [0, 20], [0, -20]])
     graph = LaneGraph(vertices, np.array([[0, 1], [1, 2], [1, 3], [4, 1]]))
     write_lanelet2(tmp_path / "t.osm", StreetMap("t", graph))
-    again = read_lanelet2(tmp_path / "t.osm").graph
+    again = read_lanelet2(tmp_path / "t.osm").street_map.graph
     assert apart(graph, again) < 0.06
     assert same_topology(graph, again)
     found, rules, routes = reference(tmp_path / "t.osm", 0.0, 0.0)
@@ -276,7 +277,7 @@ def test_edges_without_length_keep_what_they_join(tmp_path: Path) -> None:
     edges = np.array([[0, 1], [1, 2], [2, 3], [1, 4], [4, 5], [5, 6], [7, 8], [8, 2]])
     graph = LaneGraph(vertices, edges)
     write_lanelet2(tmp_path / "t.osm", StreetMap("t", graph))
-    again = read_lanelet2(tmp_path / "t.osm").graph
+    again = read_lanelet2(tmp_path / "t.osm").street_map.graph
     assert apart(graph, again) < 0.12
     assert networkx.is_isomorphic(contracted(graph), contracted(again))
     found, rules, routes = reference(tmp_path / "t.osm", 0.0, 0.0)
@@ -291,7 +292,7 @@ def test_lanes_that_turn_back_on_themselves(tmp_path: Path, back_m: float, turn:
     vertices = np.array([[0.0, 0], [15, 0], [30.3, 0], kink, [45, 0.5], [60, 0], [60, 20]])
     graph = LaneGraph(vertices, np.array([[0, 1], [1, 2], [2, 3], [3, 4], [4, 5], [4, 6]]))
     write_lanelet2(tmp_path / "t.osm", StreetMap("t", graph))
-    again = read_lanelet2(tmp_path / "t.osm").graph
+    again = read_lanelet2(tmp_path / "t.osm").street_map.graph
     assert apart(graph, again) < max(0.06, back_m)
     assert same_topology(graph, again)
 
@@ -337,7 +338,7 @@ def test_alignment_rule(tmp_path: Path) -> None:
             assert aligned(*given) == (flip_left, flip_right)
             text = osm(given[0], given[1])
             (tmp_path / "a.osm").write_text(text)
-            graph = read_lanelet2(tmp_path / "a.osm").graph
+            graph = read_lanelet2(tmp_path / "a.osm").street_map.graph
             line = line_of(graph, 0)
             np.testing.assert_allclose(line[[0, -1]], [[0, 1.5], [15, 1.5]], atol=1e-9)
             found, _, _ = reference(tmp_path / "a.osm", 0.0, 0.0)
@@ -410,7 +411,7 @@ def tag(key: str, value: str) -> str:
 )
 def test_who_may_pass(tmp_path: Path, tags: str, participant: str | None, lanes: int) -> None:
     (tmp_path / "a.osm").write_text(PLAIN.replace("</relation>", f"{tags}</relation>"))
-    reading = read_lanelet2_counted(tmp_path / "a.osm", participant)
+    reading = read_lanelet2(tmp_path / "a.osm", participant)
     assert len(reading.street_map.graph.lanes) == lanes
     assert bool(reading.left_out) == (lanes == 0)
     if participant == "vehicle" and "one_way:" not in tags:  # there the package ignores what the documentation says
@@ -433,7 +434,7 @@ def test_who_may_pass(tmp_path: Path, tags: str, participant: str | None, lanes:
 )
 def test_speed_limits(tmp_path: Path, text: str, mps: float | None) -> None:
     (tmp_path / "a.osm").write_text(PLAIN.replace("</relation>", f"{tag('speed_limit', text)}</relation>"))
-    reading = read_lanelet2_counted(tmp_path / "a.osm")
+    reading = read_lanelet2(tmp_path / "a.osm")
     assert reading.street_map.graph.lanes[0].speed_limit_mps == (None if mps is None else pytest.approx(mps))
     assert reading.left_out == {}
     assert len(reading.faults) == (mps is None)
@@ -514,7 +515,7 @@ def test_a_bad_lanelet_is_dropped_as_the_reference_drops_it(
     tmp_path: Path, left: str, right: str, ways: str, lanes: int, fault: str | None
 ) -> None:
     (tmp_path / "a.osm").write_text(with_second_lanelet(left, right, ways))
-    reading = read_lanelet2_counted(tmp_path / "a.osm")
+    reading = read_lanelet2(tmp_path / "a.osm")
     assert len(reading.street_map.graph.lanes) == lanes
     assert [each.where for each in reading.faults if fault is None or fault not in each.where] == []
     assert len(reading.faults) == (fault is not None)
@@ -526,12 +527,12 @@ def test_ids_that_come_again(tmp_path: Path) -> None:
     start = good.index('<way id="101"')
     way = good[start : good.index("</way>", start) + 6]
     (tmp_path / "a.osm").write_text(good.replace("</osm>", f"{way}</osm>"))
-    reading = read_lanelet2_counted(tmp_path / "a.osm")
+    reading = read_lanelet2(tmp_path / "a.osm")
     assert (len(reading.street_map.graph.lanes), reading.faults) == (2, ())
     assert reading.left_out == {"way that is there twice, alike": 1}
     again = f'<relation id="300">{member("left", 102)}{member("right", 101)}{tag("type", "lanelet")}</relation>'
     (tmp_path / "a.osm").write_text(good.replace("</osm>", f"{again}</osm>"))
-    reading = read_lanelet2_counted(tmp_path / "a.osm")
+    reading = read_lanelet2(tmp_path / "a.osm")
     assert len(reading.street_map.graph.lanes) == 2
     assert [each.where for each in reading.faults] == ["relation 300 is there twice"]
 
@@ -542,7 +543,9 @@ def test_degrees_that_are_none(tmp_path: Path) -> None:
     with pytest.raises(MapInputError, match=r"node \d is at latitude 97"):
         read_lanelet2(path, positions="geographic")
     with pytest.raises(MapInputError, match="not in metres"):
-        read_lanelet2(tmp_path / "a.osm", positions="geographic", crs="EPSG:4326") if path.write_text(PLAIN) else None
+        read_lanelet2(tmp_path / "a.osm", positions="geographic", crs="EPSG:4326").street_map if path.write_text(
+            PLAIN
+        ) else None
     with pytest.raises(ConfigError, match="positions 'maybe'"):
         read_lanelet2(path, positions="maybe")
     with pytest.raises(ConfigError, match="step"):

@@ -9,7 +9,7 @@ import pytest
 
 from foldmap.errors import MapInputError
 from foldmap.formats.crs import about, to_lonlat
-from foldmap.formats.street.lanelet2.read import read_lanelet2, read_lanelet2_counted
+from foldmap.formats.street.lanelet2.read import read_lanelet2
 
 LOCAL = np.add([[0.0, 3.5], [25, 3.5], [50, 3.5], [0, 0], [25, 0], [50, 0]], (80_000, 40_000))
 TOKYO = np.array([[139.0, 35.0]])
@@ -56,7 +56,7 @@ def earthly(stretch: float = 1.0, turn: float = 0.0) -> np.ndarray:
     ],
 )
 def test_tags_win_where_they_contradict(tmp_path: Path, lonlat: np.ndarray) -> None:
-    reading = read_lanelet2_counted(write(tmp_path, lonlat, LOCAL))
+    reading = read_lanelet2(write(tmp_path, lonlat, LOCAL))
     assert reading.street_map.crs is None
     assert reading.street_map.graph.length_m == pytest.approx(50.0, abs=0.01)
     assert reading.street_map.graph.vertices_m.min() > 30_000
@@ -67,7 +67,7 @@ def test_tags_win_where_they_contradict(tmp_path: Path, lonlat: np.ndarray) -> N
 @pytest.mark.parametrize("turn", [0.0, 0.03, 2.0])
 @pytest.mark.parametrize("stretch", [1.0, 0.9996])
 def test_both_that_agree_stay_on_earth(tmp_path: Path, turn: float, stretch: float) -> None:
-    reading = read_lanelet2_counted(write(tmp_path, earthly(stretch, turn), LOCAL))
+    reading = read_lanelet2(write(tmp_path, earthly(stretch, turn), LOCAL))
     assert str(reading.street_map.crs).startswith("+proj=tmerc")
     assert reading.street_map.graph.length_m == pytest.approx(50.0 * stretch, abs=0.01)
     assert not reading.left_out
@@ -75,7 +75,7 @@ def test_both_that_agree_stay_on_earth(tmp_path: Path, turn: float, stretch: flo
 
 def test_latitudes_win_where_tags_are_no_help(tmp_path: Path) -> None:
     for local, without in ((LOCAL, (2,)), (np.zeros((6, 2)), ()), (None, ())):
-        reading = read_lanelet2_counted(write(tmp_path, earthly(), local, without))
+        reading = read_lanelet2(write(tmp_path, earthly(), local, without))
         assert reading.street_map.crs is not None
         assert reading.street_map.graph.length_m == pytest.approx(50.0, abs=0.01)
 
@@ -83,18 +83,18 @@ def test_latitudes_win_where_tags_are_no_help(tmp_path: Path) -> None:
 def test_null_island_is_a_place_where_nothing_else_is_said(tmp_path: Path) -> None:
     """As lanelet2 reads highD's maps, whose latitudes and longitudes are metres from 0, 0 in degrees."""
     near = to_lonlat(LOCAL - LOCAL.min(0), about(np.zeros((1, 2))))
-    found = read_lanelet2(write(tmp_path, near, None))
+    found = read_lanelet2(write(tmp_path, near, None)).street_map
     assert found.graph.length_m == pytest.approx(50.0, abs=0.01)
     assert found.crs is not None
-    assert read_lanelet2(write(tmp_path, near, LOCAL)).crs is None
-    assert read_lanelet2(write(tmp_path, None, LOCAL)).graph.length_m == pytest.approx(50.0)
+    assert read_lanelet2(write(tmp_path, near, LOCAL)).street_map.crs is None
+    assert read_lanelet2(write(tmp_path, None, LOCAL)).street_map.graph.length_m == pytest.approx(50.0)
     with pytest.raises(MapInputError, match="neither latitude and longitude nor"):
         read_lanelet2(write(tmp_path, None, None))
 
 
 def test_a_crs_that_is_asked_for_is_one_of_metres_there(tmp_path: Path) -> None:
     path = write(tmp_path, earthly(), None)
-    assert read_lanelet2(path, crs="utm").crs == "EPSG:32654"
+    assert read_lanelet2(path, crs="utm").street_map.crs == "EPSG:32654"
     with pytest.raises(MapInputError, match=r"the option crs: metres of EPSG:3857 .* off by 22") as caught:
         read_lanelet2(path, crs="EPSG:3857")
     assert caught.value.cure == "give EPSG:32654"

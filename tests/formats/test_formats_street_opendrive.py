@@ -12,7 +12,7 @@ from opendrive_samples import at_junction, document, geometry, joined, lane, roa
 from scipy.integrate import quad, solve_ivp
 
 from foldmap.errors import MapInputError
-from foldmap.formats.street.opendrive.graph import read_opendrive, read_opendrive_counted
+from foldmap.formats.street.opendrive.graph import read_opendrive
 from foldmap.formats.street.reading import faults_in_words, strict
 from foldmap.street.source import LINK, StreetMap
 from foldmap.types import DoubleArray
@@ -68,7 +68,7 @@ def test_a_circle(tmp_path: Path) -> None:
         2 * np.pi * radius, link=joined("predecessor", "7", "end") + joined("successor", "7", "start"),
         before='<type s="0" type="town"><speed max="50" unit="km/h"/></type>',
     )  # fmt: skip
-    reading = read_opendrive_counted(put(tmp_path, document(ring)))
+    reading = read_opendrive(put(tmp_path, document(ring)))
     graph = reading.street_map.graph
     assert reading.left_out == {"lane of type sidewalk": 1}
     assert [each.identity for each in graph.lanes] == ["7/0/1", "7/0/-1"]
@@ -87,7 +87,7 @@ def test_a_circle(tmp_path: Path) -> None:
 def test_left_hand_traffic_turns_lanes_round(tmp_path: Path) -> None:
     lanes = section([lane(1), lane(-1), lane(-2, attributes='direction="reversed"'), lane(-3, kind="bidirectional")])
     text = document(road("a", [geometry(0, 0, 0, 0, 10, "<line/>")], lanes, 10.0, attributes='rule="LHT"'))
-    found = lines_of(read_opendrive(put(tmp_path, text)))
+    found = lines_of(read_opendrive(put(tmp_path, text)).street_map)
     ahead = {name: line[-1, 0] - line[0, 0] for name, line in found.items()}
     assert ahead == {"a/0/1": 10, "a/0/-1": -10, "a/0/-2": 10, "a/0/-3": 10, "a/0/-3/reversed": -10}
     assert {name: line[0, 1] for name, line in found.items()} == {
@@ -117,7 +117,7 @@ def test_straight_arc_spiral(tmp_path: Path, start: float, end: float) -> None:
     pieces = [geometry(knots[i], *(float(v) for v in states[i]), knots[i + 1] - knots[i], shapes[i]) for i in range(3)]
     offset = '<laneOffset s="0" a="1" b="0.02" c="0" d="0"/><laneOffset s="60" a="2.2" b="0" c="0.001" d="0"/>'
     lanes = offset + section([lane(-1, widths=width(3, 0.01) + width(3.4, 0, 0.0005, offset=40))])
-    street = read_opendrive(put(tmp_path, document(road("r", pieces, lanes, 115.0))))
+    street = read_opendrive(put(tmp_path, document(road("r", pieces, lanes, 115.0)))).street_map
     line = lines_of(street)["r/0/-1"]
     s = [0.0]
     for target in (30, 40, 55, 60, 115):  # the marks: geometries, widths, offsets
@@ -149,7 +149,7 @@ def test_polynomials(tmp_path: Path) -> None:
         road("q", [geometry(0, 5, 6, 1, length, f'<paramPoly3 pRange="arcLength" {both}/>')], one, length),
         road("n", [geometry(0, 5, 6, 1, length, f"<paramPoly3 {unit}/>")], one, length),
     )
-    found = lines_of(read_opendrive(put(tmp_path, text)))
+    found = lines_of(read_opendrive(put(tmp_path, text)).street_map)
     for s, point in zip(np.linspace(0, length, 31), found["p/0/-1"], strict=True):
         u = point[0]
         assert point[1] == pytest.approx(b * u + c * u**2 + d * u**3, abs=1e-9)
@@ -198,7 +198,7 @@ def three_ways() -> list[str]:
 
 
 def test_a_junction_of_three_ways(tmp_path: Path) -> None:
-    street = read_opendrive(put(tmp_path, document(*three_ways())))
+    street = read_opendrive(put(tmp_path, document(*three_ways()))).street_map
     assert follows(street) == {
         ("W/0/-1", "we/0/-1"), ("we/0/-1", "E/0/-1"), ("E/0/1", "ew/0/1"), ("ew/0/1", "W/0/1"),
         ("W/0/-1", "ws/0/-1"), ("ws/0/-1", "S/0/-1"), ("S/0/1", "se/0/1"), ("se/0/1", "E/0/-1"),
@@ -220,7 +220,7 @@ def test_lanes_through_sections(tmp_path: Path) -> None:
         + section([lane(-1, before=-1), lane(-2, before=-2)], 30.0)
     )
     text = document(road("r", [geometry(0, 0, 0, 0, 50, "<line/>")], lanes, 50.0))
-    street = read_opendrive(put(tmp_path, text))
+    street = read_opendrive(put(tmp_path, text)).street_map
     assert follows(street) == {("r/0/-1", "r/1/-2"), ("r/1/-1", "r/2/-1"), ("r/1/-2", "r/2/-2")}
     found = lines_of(street)
     np.testing.assert_allclose(found["r/1/-2"][:, 1], -1.75 - np.linspace(0, 3.5, 11), atol=1e-9)
@@ -230,11 +230,11 @@ def test_place_on_earth(tmp_path: Path) -> None:
     one = road("r", [geometry(0, 10, 0, 0, 5, "<line/>")], section([lane(-1, widths=width(0))]), 5.0)
     utm = "<geoReference><![CDATA[+proj=utm +zone=32 +datum=WGS84 +units=m]]></geoReference>"
     moved = f'{utm}<offset x="600000" y="5700000" z="0" hdg="{np.pi / 2}"/>'
-    street = read_opendrive(put(tmp_path, document(one, header=moved)))
+    street = read_opendrive(put(tmp_path, document(one, header=moved))).street_map
     assert street.crs == "+proj=utm +zone=32 +datum=WGS84 +units=m"
     np.testing.assert_allclose(street.graph.vertices_m[0], [600000, 5700010], atol=1e-6)
     degrees = "<geoReference>+proj=longlat +datum=WGS84</geoReference>"
-    reading = read_opendrive_counted(put(tmp_path, document(one, header=degrees)))
+    reading = read_opendrive(put(tmp_path, document(one, header=degrees)))
     assert reading.street_map.crs is None
     assert any("longlat" in key for key in reading.left_out)
 
@@ -277,7 +277,7 @@ STRAIGHT = geometry(0, 0, 0, 0, 100, "<line/>")
 def test_sections_of_a_single_side(
     tmp_path: Path, lanes: str, spans: dict[str, tuple[float, float]], links: set[tuple[str, str]]
 ) -> None:
-    street = read_opendrive(put(tmp_path, document(road("r", [STRAIGHT], lanes, 100.0))))
+    street = read_opendrive(put(tmp_path, document(road("r", [STRAIGHT], lanes, 100.0)))).street_map
     found = lines_of(street)
     assert {name: (line[0, 0], line[-1, 0]) for name, line in found.items()} == spans
     assert street.graph.length_m == pytest.approx(sum(abs(b - a) for a, b in spans.values()))
@@ -294,7 +294,7 @@ def test_sections_without_length_hand_their_links_on(tmp_path: Path, at: float, 
     first = road("1", [STRAIGHT], sections, 100.0, link=joined("successor", "2", "start"))
     line = geometry(0, 100, 0, 0, 50, "<line/>")
     second = road("2", [line], section([one]), 50.0, link=joined("predecessor", "1", "end"))
-    reading = read_opendrive_counted(put(tmp_path, document(first, second)))
+    reading = read_opendrive(put(tmp_path, document(first, second)))
     graph = reading.street_map.graph
     assert graph.length_m == pytest.approx(150.0)
     assert set(graph.kind.tolist()) == {0}
@@ -305,7 +305,7 @@ def test_sections_without_length_hand_their_links_on(tmp_path: Path, at: float, 
 
 def test_lanes_that_cannot_be_placed_go_with_those_beyond_them(tmp_path: Path) -> None:
     lanes = section([lane(1), lane(2), lane(-1), lane(-2, widths=""), lane(-3), lane(-4, kind="sidewalk")])
-    reading = read_opendrive_counted(put(tmp_path, document(road("r", [STRAIGHT], lanes, 100.0))))
+    reading = read_opendrive(put(tmp_path, document(road("r", [STRAIGHT], lanes, 100.0))))
     assert set(lines_of(reading.street_map)) == {"r/0/1", "r/0/2", "r/0/-1"}
     assert [(fault.lanes, fault.length_m) for fault in reading.faults] == [(1, 100), (1, 100), (0, 0)]
     assert faults_in_words(reading.faults) == [
@@ -315,7 +315,7 @@ def test_lanes_that_cannot_be_placed_go_with_those_beyond_them(tmp_path: Path) -
 
 def test_a_width_counts_where_a_border_is_given_too(tmp_path: Path) -> None:
     one = section([lane(-1, widths=width(3.5) + '<border sOffset="0" a="-9" b="0" c="0" d="0"/>')])
-    reading = read_opendrive_counted(put(tmp_path, document(road("r", [STRAIGHT], one, 100.0))))
+    reading = read_opendrive(put(tmp_path, document(road("r", [STRAIGHT], one, 100.0))))
     np.testing.assert_allclose(reading.street_map.graph.vertices_m[:, 1], -1.75)
     assert reading.left_out == {"lane border beside a width, which counts": 1}
     assert not reading.faults
@@ -326,7 +326,7 @@ def test_a_width_counts_where_a_border_is_given_too(tmp_path: Path) -> None:
 )
 def test_units_of_speed(tmp_path: Path, unit: str, mps: float | None) -> None:
     one = section([lane(-1, extra=f'<speed sOffset="0" max="10" unit="{unit}"/>')])
-    reading = read_opendrive_counted(put(tmp_path, document(road("r", [STRAIGHT], one, 100.0))))
+    reading = read_opendrive(put(tmp_path, document(road("r", [STRAIGHT], one, 100.0))))
     assert reading.street_map.graph.lanes[0].speed_limit_mps == (None if mps is None else pytest.approx(mps))
     assert len(reading.faults) == (mps is None)
 
@@ -378,7 +378,7 @@ def test_damage_is_named(tmp_path: Path, text: str, message: str) -> None:
     ],
 )  # fmt: skip
 def test_one_bad_piece_is_dropped_and_named(tmp_path: Path, text: str, message: str) -> None:
-    reading = read_opendrive_counted(put(tmp_path, text))
+    reading = read_opendrive(put(tmp_path, text))
     assert [fault.where for fault in reading.faults if message in fault.where]
     assert reading.street_map.graph.length_m >= 10
     with pytest.raises(MapInputError, match=r"the first: .*--strict"):

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from foldmap.errors import MapInputError
+from foldmap.formats.street.csv_lines import read_csv
 from foldmap.formats.street.nuscenes import read_nuscenes_groups, read_nuscenes_lanes
-from foldmap.formats.street.polylines import read_csv
 from foldmap.street.source import LANE, LINK
 
 GOOD = "line,x_m,y_m,kind,lane_type\na,0,0,,bus\na,10,0,,\nb,10.2,0,link,\n\nb,20,5,link,\n"
@@ -24,12 +24,12 @@ def table(tmp_path: Path, text: str) -> Path:
 
 
 def test_a_csv(tmp_path: Path) -> None:
-    found = read_csv(table(tmp_path, "\ufeff" + GOOD))
+    found = read_csv(table(tmp_path, "\ufeff" + GOOD)).street_map
     assert (found.name, found.crs, len(found.graph)) == ("lanes", None, 3)
     assert found.graph.vertices_m[1].tolist() == [10.1, 0.0]
     assert found.graph.kind.tolist() == [LANE, LINK]
     assert [(lane.identity, lane.lane_type) for lane in found.graph.lanes] == [("a", "bus"), ("b", None)]
-    assert len(read_csv(table(tmp_path, GOOD), 0.1).graph) == 4
+    assert len(read_csv(table(tmp_path, GOOD), 0.1).street_map.graph) == 4
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_files_that_are_no_tables(tmp_path: Path) -> None:
     with pytest.raises(MapInputError, match="cannot be read"):
         read_csv(tmp_path / "none.csv")
     (tmp_path / "b.csv").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(MapInputError, match="no table"):
+    with pytest.raises(MapInputError, match="not a text file"):
         read_csv(tmp_path / "b.csv")
 
 
@@ -91,7 +91,7 @@ def test_scenes_that_share_lanes_become_one_map(tmp_path: Path) -> None:
     assert (both.map_SE2_scene["s3"].x_m, both.map_SE2_scene["s3"].y_m) == pytest.approx((-100, 50), abs=1e-4)
     assert both.street_map.graph.vertices_m.max(0) == pytest.approx([30, 5], abs=1e-4)
     assert alone.street_map.name == "s2"
-    assert [m.name for m in read_nuscenes_lanes(path, merge=False)] == ["s1", "s2", "s3"]
+    assert [m.street_map.name for m in read_nuscenes_lanes(path, merge=False)] == ["s1", "s2", "s3"]
 
 
 @pytest.mark.parametrize(

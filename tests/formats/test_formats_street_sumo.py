@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from foldmap.errors import MapInputError
-from foldmap.formats.street.sumo import read_sumo, read_sumo_counted
+from foldmap.formats.street.sumo import read_sumo
 from foldmap.street.source import LINK
 
 NET = """<?xml version="1.0" encoding="UTF-8"?>
@@ -50,7 +50,7 @@ def put(folder: Path, text: str, name: str = "town.net.xml") -> Path:
 
 
 def test_a_network_made_by_hand(tmp_path: Path) -> None:
-    reading = read_sumo_counted(put(tmp_path, NET.format(projection="+proj=utm +zone=33 +datum=WGS84 +units=m")))
+    reading = read_sumo(put(tmp_path, NET.format(projection="+proj=utm +zone=33 +datum=WGS84 +units=m")))
     graph = reading.street_map.graph
     assert reading.street_map.name == "town"
     assert reading.street_map.crs == "+proj=utm +zone=33 +datum=WGS84 +units=m"
@@ -80,15 +80,15 @@ def test_other_vehicles_and_places(tmp_path: Path) -> None:
     path = put(tmp_path, NET.format(projection="!"))
     packed = tmp_path / "packed.net.xml.gz"
     packed.write_bytes(gzip.compress(path.read_bytes()))
-    street = read_sumo(packed)
+    street = read_sumo(packed).street_map
     assert (street.name, street.crs) == ("packed", None)
     assert street.graph.vertices_m.min(0).tolist() == [0, 0]
-    np.testing.assert_array_equal(street.graph.vertices_m, read_sumo(path).graph.vertices_m)
-    assert {each.identity for each in read_sumo(path, "pedestrian").graph.lanes} >= {"in_0", ":J_w0_0"}
+    np.testing.assert_array_equal(street.graph.vertices_m, read_sumo(path).street_map.graph.vertices_m)
+    assert {each.identity for each in read_sumo(path, "pedestrian").street_map.graph.lanes} >= {"in_0", ":J_w0_0"}
     # trucks may not go up, so no part of that turn is left
-    trucks = read_sumo(path, "truck").graph
+    trucks = read_sumo(path, "truck").street_map.graph
     assert {each.identity for each in trucks.lanes} == {"in_1", ":J_0_0", "out_0", "far_0"}
-    simple = read_sumo_counted(put(tmp_path, NET.format(projection="-")))
+    simple = read_sumo(put(tmp_path, NET.format(projection="-")))
     assert simple.street_map.crs is None
     assert simple.left_out["projection '-', which pyproj does not read"] == 1
 
@@ -132,8 +132,8 @@ def test_damage_is_named(tmp_path: Path, old: str, new: str, message: str) -> No
 def test_one_bad_piece_is_dropped_and_named(tmp_path: Path, old: str, new: str, message: str) -> None:
     text = NET.format(projection="!")
     assert old in text
-    whole = read_sumo(put(tmp_path, text)).graph
-    reading = read_sumo_counted(put(tmp_path, text.replace(old, new, 1)))
+    whole = read_sumo(put(tmp_path, text)).street_map.graph
+    reading = read_sumo(put(tmp_path, text.replace(old, new, 1)))
     assert message in reading.faults[0].where
     kept = reading.street_map.graph
     trait = any(word in message for word in ("width", "speed"))
@@ -149,13 +149,13 @@ def test_an_index_that_is_repeated_is_the_place_in_the_edge(tmp_path: Path) -> N
         <edge id="c"><lane id="c_0" index="0" shape="60,3 90,3"/></edge>
         <connection from="a" to="b" fromLane="0" toLane="0"/>
         <connection from="a" to="c" fromLane="1" toLane="0"/></net>"""
-    good = read_sumo_counted(put(tmp_path, plain.format(second=1)))
-    again = read_sumo_counted(put(tmp_path, plain.format(second=0)))
+    good = read_sumo(put(tmp_path, plain.format(second=1)))
+    again = read_sumo(put(tmp_path, plain.format(second=0)))
     assert not again.faults
     np.testing.assert_array_equal(again.street_map.graph.vertices_m, good.street_map.graph.vertices_m)
     np.testing.assert_array_equal(again.street_map.graph.edges, good.street_map.graph.edges)
     turned = plain.format(second=0).replace('id="a_0" index="0"', 'id="a_0" index="1"')
-    crossed = read_sumo(put(tmp_path, turned)).graph
+    crossed = read_sumo(put(tmp_path, turned)).street_map.graph
     assert crossed.length_m > good.street_map.graph.length_m  # links from the other lane each
 
 
@@ -200,7 +200,7 @@ def test_real_networks(shared_data: Path, name: str) -> None:
             return bool({"passenger", "all"} & set(each.get("allow", "").split()))
         return not {"passenger", "all"} & set(each.get("disallow", "").split())
 
-    reading = read_sumo_counted(path)
+    reading = read_sumo(path)
     graph = reading.street_map.graph
     normal = {name for name, each in lanes.items() if not name.startswith(":") and open_(each)}
     assert {each.identity for each in graph.lanes if not each.identity.startswith(":")} == normal

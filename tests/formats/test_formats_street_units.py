@@ -51,9 +51,9 @@ def named(name: Any) -> dict[str, Any]:
 def test_degrees_without_a_word(tmp_path: Path, step_m: float, longitude: float, latitude: float, turn: float) -> None:
     walk = np.arange(15)[:, None] * step_m * [np.cos(turn), np.sin(turn)] + np.sin(np.arange(15))[:, None] * step_m / 20
     place = to_lonlat(walk, about(np.array([[longitude, latitude]])))
-    found = read_geojson(collection(tmp_path, place))
+    found = read_geojson(collection(tmp_path, place)).street_map
     assert found.graph.length_m == pytest.approx(GEOD.line_length(*place.T), rel=1e-3)
-    said = read_geojson(collection(tmp_path, place, crs=named("urn:ogc:def:crs:OGC:1.3:CRS84")))
+    said = read_geojson(collection(tmp_path, place, crs=named("urn:ogc:def:crs:OGC:1.3:CRS84"))).street_map
     np.testing.assert_allclose(said.graph.vertices_m, found.graph.vertices_m, atol=1e-9)
 
 
@@ -61,7 +61,7 @@ def test_a_country_in_degrees(tmp_path: Path) -> None:
     """Wider than a degree, with vertices every few hundred metres."""
     east = np.linspace(0, 1.5, 400)
     place = np.stack([10 + east, 50 + 0.01 * np.sin(9 * east)], 1)
-    assert read_geojson(collection(tmp_path, place)).graph.length_m == pytest.approx(
+    assert read_geojson(collection(tmp_path, place)).street_map.graph.length_m == pytest.approx(
         GEOD.line_length(*place.T), rel=1e-3
     )
 
@@ -70,7 +70,7 @@ def test_a_country_in_degrees(tmp_path: Path) -> None:
 @pytest.mark.parametrize("start", [(0, 0), (-40, -30), (20, 10)])
 def test_metres_of_a_small_town_stay(tmp_path: Path, step_m: float, start: tuple[float, float]) -> None:
     line = np.add(np.arange(0, 80, step_m)[:, None] * [0.8, 0.6], start)
-    found = read_geojson(collection(tmp_path, line))
+    found = read_geojson(collection(tmp_path, line)).street_map
     assert found.crs is None
     assert found.graph.length_m == pytest.approx(np.hypot(*(line[-1] - line[0])))
 
@@ -80,10 +80,10 @@ def test_what_may_be_both_is_refused_until_it_is_named(tmp_path: Path) -> None:
     with pytest.raises(MapInputError, match="may be degrees of a coarse map or metres of a small one") as caught:
         read_geojson(collection(tmp_path, line))
     assert "CRS84" in caught.value.cure
-    assert read_geojson(collection(tmp_path, line, **{"foldmap:crs": None})).graph.length_m == pytest.approx(
+    assert read_geojson(collection(tmp_path, line, **{"foldmap:crs": None})).street_map.graph.length_m == pytest.approx(
         1.99, abs=0.01
     )
-    said = read_geojson(collection(tmp_path, line, crs=named("OGC:CRS84")))
+    said = read_geojson(collection(tmp_path, line, crs=named("OGC:CRS84"))).street_map
     assert said.graph.length_m == pytest.approx(GEOD.line_length(*line.T), rel=1e-3)
 
 
@@ -105,7 +105,7 @@ def test_members_that_say_too_little_or_too_much(tmp_path: Path, crs: Any, messa
 
 def test_a_code_is_a_name(tmp_path: Path) -> None:
     old = {"type": "EPSG", "properties": {"code": 25832}}
-    assert read_geojson(collection(tmp_path, [[4e5, 5e6], [4e5, 5.0001e6]], crs=old)).crs == "EPSG:25832"
+    assert read_geojson(collection(tmp_path, [[4e5, 5e6], [4e5, 5.0001e6]], crs=old)).street_map.crs == "EPSG:25832"
 
 
 @pytest.mark.parametrize("crs", [None, "EPSG:25832"])
@@ -118,7 +118,7 @@ def test_our_own_files_come_back_without_their_topology_too(tmp_path: Path, crs:
         feature["properties"] = {}
     (tmp_path / "b.geojson").write_text(json.dumps(content))
     for name in ("a.geojson", "b.geojson"):
-        found = read_geojson(tmp_path / name)
+        found = read_geojson(tmp_path / name).street_map
         assert found.graph.length_m == pytest.approx(street.graph.length_m, rel=5e-3)
         assert (found.crs is None) is (crs is None)
 
@@ -136,6 +136,6 @@ def test_parquet_without_a_crs(tmp_path: Path) -> None:
     geo = json.loads(table.schema.metadata[b"geo"])
     del geo["columns"]["geometry"]["crs"]
     pq.write_table(table.replace_schema_metadata({**table.schema.metadata, b"geo": json.dumps(geo).encode()}), path)
-    assert read_geoparquet(path).graph.length_m == pytest.approx(GEOD.line_length(*place.T), rel=1e-3)
+    assert read_geoparquet(path).street_map.graph.length_m == pytest.approx(GEOD.line_length(*place.T), rel=1e-3)
     geopandas.GeoDataFrame({"a": [1]}, geometry=[shapely.LineString(place * 1000)]).to_parquet(path)
-    assert read_geoparquet(path).crs is None
+    assert read_geoparquet(path).street_map.crs is None

@@ -8,13 +8,12 @@ from pathlib import Path
 import laspy
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from foldmap.errors import ConfigError, SweepInputError
-from foldmap.formats.sweeps.files import natural_key, open_sweeps, read_sweep
+from foldmap.formats.name_times import natural_key
+from foldmap.formats.sweeps.files import open_sweeps, read_sweep
 from foldmap.formats.sweeps.las import read_las
-from foldmap.formats.sweeps.pcd import _lzf_decompress, read_pcd
+from foldmap.formats.sweeps.pcd import read_pcd
 
 
 @pytest.fixture
@@ -187,27 +186,6 @@ def test_pcd_lying_compressed_sizes(tmp_path: Path) -> None:
             read_pcd(tmp_path / "a.pcd")
 
 
-def lzf_reference(packed: bytes) -> bytes:
-    """LZF undone plainly, as its specification reads."""
-    out, i = bytearray(), 0
-    while i < len(packed):
-        control = packed[i]
-        i += 1
-        if control < 32:
-            out += packed[i : i + control + 1]
-            i += control + 1
-        else:
-            length = control >> 5
-            if length == 7:
-                length += packed[i]
-                i += 1
-            back = ((control & 31) << 8) + packed[i] + 1
-            i += 1
-            for _ in range(length + 2):
-                out.append(out[-back])
-    return bytes(out)
-
-
 def lzf_pack(data: bytes) -> bytes:
     """A greedy LZF writer with back references, overlapping ones too."""
     out, pending, i = bytearray(), bytearray(), 0
@@ -236,26 +214,6 @@ def lzf_pack(data: bytes) -> bytes:
         i += best
     emit()
     return bytes(out)
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.lists(st.integers(0, 3), max_size=400).map(bytes))
-def test_lzf(data: bytes) -> None:
-    packed = lzf_pack(data)
-    assert lzf_reference(packed) == data
-    out = np.zeros(len(data), np.uint8)
-    assert _lzf_decompress(np.frombuffer(packed, np.uint8), out) == len(data)
-    assert out.tobytes() == data
-
-
-@settings(max_examples=200, deadline=None)
-@given(st.binary(max_size=60))
-def test_lzf_hostile(packed: bytes) -> None:
-    out = np.zeros(64, np.uint8)
-    written = _lzf_decompress(np.frombuffer(packed, np.uint8), out)
-    assert -1 <= written <= 64
-    if written >= 0:
-        assert lzf_reference(packed) == out[:written].tobytes()
 
 
 def test_open_sweeps(tmp_path: Path) -> None:

@@ -20,27 +20,27 @@ import rasterio
 from driver import Case, Family, Files, Rng
 from mutations import pick, plain_table, raw, table
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "formats"))
 
 from colmap_samples import small_scene, with_loose_keypoints
 
 from benchmarks.datasets import nvm
+from colmap_writer import write_model
 from foldmap.formats import rig_lists
 from foldmap.formats.colmap.database import ColmapDatabase
 from foldmap.formats.colmap.scene import read_model_with_keypoints
-from foldmap.formats.colmap.write import write_model
 from foldmap.formats.hloc.features import HlocFeatures
 from foldmap.formats.hloc.global_descriptors import HlocGlobals
 from foldmap.formats.hloc.lists import read_names, read_pairs, read_query_list
-from foldmap.formats.hloc.matches import HlocMatches
 from foldmap.formats.hloc.results import read_results
 from foldmap.formats.kapture.features import KaptureFeatures
 from foldmap.formats.kapture.scene import read_kapture
 from foldmap.formats.poses import photos as image_poses
 from foldmap.formats.poses import trajectories as poses
 from foldmap.formats.raster.geotiff import open_raster
+from foldmap.formats.street.csv_lines import read_csv
 from foldmap.formats.street.observations import poses as street_poses
-from foldmap.formats.street.polylines import read_csv
 from foldmap.formats.sweeps.files import read_sweep
 from foldmap.formats.sweeps.kitti import read_kitti_calibration
 
@@ -302,7 +302,7 @@ def read_table(folder: Path) -> Any:
         "pairs.txt": read_pairs,
         "sfm.nvm": read_nvm,
         "poses.csv": lambda p: street_poses.read_pose_table(p).poses(),
-        "lines.csv": lambda p: read_csv(p).graph,
+        "lines.csv": lambda p: read_csv(p).street_map.graph,
         "images.txt": lambda p: image_poses.read_image_poses(p, [f"db/{k}.jpg" for k in range(4)]).camera_SE3_world,
     }
     return readers[path.name](path)
@@ -447,12 +447,6 @@ def hdf5_seeds() -> Sequence[Files]:
         for name in ("db/a.jpg", "c.jpg"):
             file.create_group(name)["global_descriptor"] = draw.normal(size=16).astype(np.float32)
     made.append({"globals.h5": out.getvalue()})
-    out = io.BytesIO()
-    with h5py.File(out, "w") as file:
-        for name in ("a.jpg/b.jpg", "a.jpg/c.jpg"):
-            group = file.create_group(name)
-            group["matches0"], group["matching_scores0"] = np.array([1, -1, 0, 2]), np.ones(4, np.float32)
-    made.append({"matches.h5": out.getvalue()})
     return made
 
 
@@ -515,11 +509,8 @@ def read_hdf5(folder: Path) -> Any:
     if path.name == "feats.h5":
         with closing(HlocFeatures(path)) as features:
             return read_source(features)
-    if path.name == "globals.h5":
-        with closing(HlocGlobals(path)) as whole:
-            return read_source(whole)
-    with closing(HlocMatches(path)) as matches:
-        return [matches.load("a.jpg", other) for other in ("b.jpg", "c.jpg")]
+    with closing(HlocGlobals(path)) as whole:
+        return read_source(whole)
 
 
 def camera_families() -> list[Family]:

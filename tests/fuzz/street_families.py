@@ -171,7 +171,7 @@ def read_ring(folder: Path) -> Any:
 
 
 def read_parquet(folder: Path) -> Any:
-    one = read_geoparquet(only(folder))
+    one = read_geoparquet(only(folder)).street_map
     return one.graph.vertices_m, one.graph.edges, one.crs
 
 

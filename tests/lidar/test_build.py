@@ -281,7 +281,7 @@ def test_real_sweeps_agree_with_each_other(shared_data: Path) -> None:
 
     folder = shared_data / "lidar" / "kitti-hdl64"
     sweeps = open_sweeps(folder / "sweeps")
-    poses = read_poses(folder / "poses.txt").for_sweeps(len(sweeps))
+    poses = read_poses(folder / "poses.txt").world_SE3_sensors
     settings = BuildSettings(resolution_m=0.2)
     halves = []
     for start in (40, 41):

@@ -17,7 +17,7 @@ from foldmap.formats.colmap.poses import model_radius_world
 from foldmap.formats.hloc.lists import read_names
 from foldmap.formats.hloc.results import is_results, read_results
 from foldmap.formats.listing import is_number
-from foldmap.formats.photo_times import query_times
+from foldmap.formats.name_times import query_times
 from foldmap.formats.poses.photos import read_image_poses
 from foldmap.formats.poses.tum import read_tum_poses
 from foldmap.formats.textual import content_lines

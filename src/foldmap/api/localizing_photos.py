@@ -11,7 +11,7 @@ from foldmap.api.observing_photos import PhotoQuery, QueryFeatures, open_query_f
 from foldmap.api.opened import FoldedMap
 from foldmap.api.results import Begin, Localized, LocalizedObservation, silent
 from foldmap.errors import InputError, MapInputError
-from foldmap.formats.photo_times import query_times
+from foldmap.formats.name_times import query_times
 from foldmap.localize.estimate import Status
 from foldmap.localize.visual.estimate import CameraDiagnostics, CameraEstimate
 from foldmap.localize.visual.localizer import VisualLocalizer, VisualSettings

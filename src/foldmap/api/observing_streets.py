@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from foldmap.errors import ConfigError, MapInputError
+from foldmap.formats.name_times import natural_key
 from foldmap.formats.street.observations.argoverse2_rig import read_ring
 from foldmap.formats.street.observations.images import read_ground_image, read_ground_tile, read_rgb
 from foldmap.formats.street.observations.pairs import read_pairs
 from foldmap.formats.street.observations.poses import read_pose_table
 from foldmap.formats.street.observations.ring import read_ring_file
-from foldmap.formats.sweeps.files import natural_key
 from foldmap.geometry import SE2
 from foldmap.street.graph.window import Window
 from foldmap.street.images.observation import AerialCrop, CameraRing, Observation, RingFrame

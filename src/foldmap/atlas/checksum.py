@@ -25,15 +25,7 @@ def _feed(digest: hashlib.blake2b, field: Field) -> None:
 
 
 def row_checksum(table: str, *fields: Field) -> bytes:
-    """Checksum of one row.
-
-    Args:
-        table: the table's name.
-        fields: all columns in the table's order, the key first, without ``checksum``.
-
-    Returns:
-        8 bytes of BLAKE2b.
-    """
+    """8 bytes of BLAKE2b over a row: its table, and all its columns in order, the key first, without ``checksum``."""
     digest = hashlib.blake2b(digest_size=ROW_CHECKSUM_BYTES)
     _feed(digest, table)
     for field in fields:
@@ -42,15 +34,9 @@ def row_checksum(table: str, *fields: Field) -> bytes:
 
 
 def seal_checksum(rows: Iterable[tuple[str, int, bytes]]) -> bytes:
-    """Seal over all rows.
+    """16 bytes of BLAKE2b over ``(table, id, checksum)`` of metadata, layers and models, in this order, by id.
 
     The rows of ``tiles`` are sealed through their layer: its directory lists their checksums, and its own covers that.
-
-    Args:
-        rows: ``(table, id, checksum)`` of metadata, layers and models, in this order, ascending in id.
-
-    Returns:
-        16 bytes of BLAKE2b.
     """
     digest = hashlib.blake2b(digest_size=SEAL_BYTES)
     for table, row_id, checksum in rows:

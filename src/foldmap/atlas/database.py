@@ -32,9 +32,6 @@ class Database:
     That is safe because foldmap never changes a file under its name, it renames a new one over it: an open reader keeps
     the old map. If another program edits the file in place nevertheless, the checksums taken at opening no longer fit.
 
-    Args:
-        path: the file.
-
     Raises:
         MapFormatError: header or schema are not those of a .fold file.
     """
@@ -90,7 +87,7 @@ class Database:
         return time.monotonic() > self._deadline
 
     def rows(self, query: str, *values: int, most: int, longest: int) -> list[tuple[Any, ...]]:
-        """Run one query.
+        """Run one query, within limits.
 
         Args:
             query: SQL.

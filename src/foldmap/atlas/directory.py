@@ -100,12 +100,7 @@ def pack_directory(directory: Directory) -> bytes:
 
 
 def unpack_directory(name: str, data: bytes, file_bytes: int) -> Directory:
-    """Read a directory.
-
-    Args:
-        name: the layer, for messages.
-        data: what `pack_directory` made.
-        file_bytes: size of the whole file; a layer has no more tiles than that.
+    """Read what `pack_directory` made, for a layer of a file of so many bytes; ``name`` is for messages.
 
     Raises:
         LimitError: it declares more than a reader will allocate, or more than its bytes can hold.
@@ -162,11 +157,7 @@ def _steps(values: IntArray) -> np.ndarray[tuple[int], np.dtype[np.uint32]]:
 
 
 class Bundler:
-    """Cuts an ascending stream of tiles into bundles, and collects their directory.
-
-    Args:
-        first_bundle: id of the first bundle.
-    """
+    """Cuts an ascending stream of tiles into bundles, and collects their directory; ids count from ``first_bundle``."""
 
     def __init__(self, first_bundle: int) -> None:
         self.first_bundle = first_bundle

@@ -13,11 +13,7 @@ _LONGEST_INTEGER = 20
 
 
 def dump_json(what: str, value: Any) -> str:
-    """Canonical text: sorted keys, no blanks, no NaN.
-
-    Args:
-        what: name of the value, for messages.
-        value: anything that JSON can say.
+    """Canonical text: sorted keys, no blanks, no NaN; ``what`` the value is, for messages.
 
     Raises:
         ConfigError: JSON cannot say it.
@@ -35,11 +31,7 @@ def dump_json(what: str, value: Any) -> str:
 
 
 def load_json(what: str, text: str) -> Any:
-    """Parse strictly.
-
-    Raises:
-        MapFormatError: not JSON, NaN, infinity or beyond 64 bits, one key twice, or nested too deeply.
-    """
+    """Parse strictly: no NaN, infinity, or number beyond 64 bits, no key twice, not nested too deeply."""
     try:
         return json.loads(
             text, object_pairs_hook=_unique, parse_constant=_refuse, parse_float=_finite, parse_int=_integer

@@ -68,10 +68,7 @@ class FoldFile:
 
     @classmethod
     def open(cls, path: str | Path) -> FoldFile:
-        """Open a file, read-only.
-
-        Args:
-            path: the file; nothing is written, locked or created, there or beside it.
+        """Open a file, read-only; nothing is written, locked or created, there or beside it.
 
         Raises:
             NotAFoldFileError: not there, or not a .fold file.
@@ -95,11 +92,7 @@ class FoldFile:
         return list(self._layers.values())
 
     def layer(self, name: str) -> Layer:
-        """One layer by name.
-
-        Raises:
-            LayerError: there is none of that name.
-        """
+        """One layer by name; a LayerError names those that there are."""
         if name not in self._layers:
             there = ", ".join(self._layers) or "none"
             raise LayerError(f"{self.database.name} has no layer {name!r}", f"layers in this file: {there}")
@@ -121,13 +114,9 @@ class FoldFile:
         return list(zip(directory.columns[found].tolist(), directory.rows[found].tolist(), strict=True))
 
     def tile(self, layer: str, column: int, row: int) -> bytes | None:
-        """Payload of one tile; None where the layer has no such tile.
+        """Payload of one tile; None where the layer has no such tile, a MapFormatError where its row is damaged.
 
         Reads one row of the database: the tile, or the bundle of at most 32 KiB that it shares with its neighbours.
-
-        Raises:
-            LayerError: no such layer.
-            MapFormatError: the tile's row is missing or damaged.
         """
         directory = self._directory(layer)
         index = directory.find(column, row)
@@ -172,12 +161,7 @@ class FoldFile:
         return bytes(payload)
 
     def model(self, layer: str, name: str) -> bytes:
-        """Bytes of one of a layer's models.
-
-        Raises:
-            LayerError: no such layer, or no such model in it.
-            MapFormatError: the model's row is missing or damaged.
-        """
+        """Bytes of one of a layer's models; a LayerError where there is none, a MapFormatError where it is damaged."""
         models = {model.name: model for model in self.layer(layer).models}
         if name not in models:
             raise LayerError(f"layer {layer!r} has no model {name!r}", f"models there: {', '.join(models) or 'none'}")

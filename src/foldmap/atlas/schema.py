@@ -41,15 +41,7 @@ _REFOLD = "copy the file again, or fold the map again"
 
 
 def check_header(name: str, header: bytes, file_bytes: int) -> int:
-    """Check the first 100 bytes of a file.
-
-    Args:
-        name: the file, for messages.
-        header: up to 100 bytes.
-        file_bytes: size of the whole file.
-
-    Returns:
-        The page size in bytes.
+    """Check the first 100 bytes of a file of ``file_bytes``; the page size in bytes.
 
     Raises:
         NotAFoldFileError: the file is something else.
@@ -83,16 +75,7 @@ def check_header(name: str, header: bytes, file_bytes: int) -> int:
 
 
 def check_schema(name: str, page: bytes, file_bytes: int) -> None:
-    """Check that the schema, read from the raw first page, is exactly `TABLES`.
-
-    Args:
-        name: the file, for messages.
-        page: the first page, its header already checked.
-        file_bytes: size of the whole file.
-
-    Raises:
-        MapFormatError: any other table, index, view or trigger, any other SQL, or a damaged page.
-    """
+    """Check that the schema, read from the raw first page, is `TABLES`: no other table, index, view or trigger."""
     try:
         found = _schema_rows(page)
     except (IndexError, ValueError, struct.error) as error:

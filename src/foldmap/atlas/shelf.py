@@ -44,14 +44,10 @@ class ModelReference:
 
     @staticmethod
     def from_bytes(what: str, payload: bytes) -> ModelReference | None:
-        """The reference that a model's payload is; None for a model itself.
-
-        Args:
-            what: the model, for messages.
-            payload: of a row of the table ``models``.
+        """The reference that a payload of the table ``models`` is; None for a model itself.
 
         Raises:
-            MapFormatError: it starts like a reference and is none.
+            MapFormatError: it starts like a reference and is none; says ``what`` it is.
         """
         if not payload.startswith(_START):
             return None
@@ -71,21 +67,12 @@ class ModelReference:
 
 @dataclass(frozen=True)
 class Shelf:
-    """The models that ship with a layer.
-
-    Attributes:
-        folder: NAME.safetensors of each.
-    """
+    """The models that ship with a layer: NAME.safetensors of each in ``folder``."""
 
     folder: Path
 
     def stored(self, payload: bytes, *, embed: bool = False) -> bytes | None:
-        """The bytes of a reference to a model that ships; None for one that does not, or is to be embedded.
-
-        Args:
-            payload: the whole model, as its file has it.
-            embed: the file shall hold it, whatever ships.
-        """
+        """The bytes of a reference to a whole model file; None for one that does not ship, or is to be embedded."""
         if embed:
             return None
         for path in sorted(self.folder.glob("*.safetensors")):
@@ -97,8 +84,6 @@ class Shelf:
         """A model of a layer: what the file holds, or the shipped one that it names.
 
         Raises:
-            LayerError: no such layer, or no such model in it.
-            MapFormatError: the model's row is damaged.
             ModelError: the file names a model that this installation does not have; says which release has it.
         """
         payload = file.model(layer, name)
@@ -121,11 +106,7 @@ class Shelf:
 
 
 def named_models(file: FoldFile, layer: str) -> dict[str, str]:
-    """Which of a layer's models are named and not held: ``NAME of foldmap RELEASE, SHA-256 ...`` by model.
-
-    Raises:
-        MapFormatError: a model's row is damaged.
-    """
+    """Which of a layer's models are named and not held: ``NAME of foldmap RELEASE, SHA-256 ...`` by model."""
     found = {}
     for model in file.layer(layer).models:
         if model.payload_bytes <= MAX_REFERENCE_BYTES:

@@ -10,10 +10,7 @@ from foldmap.atlas.reader import FoldFile, TileKey
 
 
 class Staging:
-    """Tiles and models that were put but not yet written.
-
-    They spill to an unnamed temporary file, which dies with the process.
-    """
+    """Tiles and models that were put but not yet written, in an unnamed temporary file, which dies with the process."""
 
     def __init__(self) -> None:
         self._connection = sqlite3.connect("", isolation_level=None, check_same_thread=False)

@@ -13,9 +13,6 @@ from foldmap.errors import MapFormatError
 def verify(path: str | Path) -> list[str]:
     """Check every row and every page of a file.
 
-    Args:
-        path: the file.
-
     Returns:
         What is wrong, one line each, naming layer, tiles or model; empty for a sound file.
     """

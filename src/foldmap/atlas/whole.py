@@ -6,15 +6,53 @@ import os
 import shutil
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from foldmap.atlas.sibling import Sibling
 from foldmap.errors import WriteError
 
 if sys.platform != "win32":
     import fcntl
+
+
+class Sibling:
+    """An empty ``.NAME.partial`` beside the target, locked against other writers of the same target.
+
+    The name is fixed, so what a killed writer left behind is taken over by the next one. A symbolic link is followed,
+    so that the link survives. A WriteError where the folder is missing or read-only, or another writer is at work.
+    """
+
+    def __init__(self, target: Path) -> None:
+        self.target = Path(os.path.realpath(target))
+        self.path = self.target.with_name(f".{self.target.name}.partial")
+        self._handle = -1
+        if self.target.is_dir():
+            raise WriteError(f"{target} is a folder", "give a file name")
+        self._handle = _locked(self.path, target, "writer", lambda: os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666))
+        os.ftruncate(self._handle, 0)
+
+    def replace(self) -> None:
+        """Make the sibling the target, durably."""
+        with suppress(FileNotFoundError):
+            os.fchmod(self._handle, stat.S_IMODE(os.stat(self.target).st_mode))
+        os.fsync(self._handle)
+        os.replace(self.path, self.target)
+        folder = os.open(self.target.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+        os.close(self._handle)
+        self._handle = -1
+
+    def close(self) -> None:
+        """Remove the sibling if it did not become the target."""
+        if self._handle >= 0:
+            with suppress(OSError):
+                self.path.unlink()
+            os.close(self._handle)
+            self._handle = -1
 
 
 def write_whole(path: Path | str, content: bytes | str) -> None:
@@ -26,8 +64,8 @@ def write_whole(path: Path | str, content: bytes | str) -> None:
         WriteError: the folder is missing or read-only, the disk is full, or another writer is at work on the file.
     """
     path = Path(path)
-    payload = content.encode("utf-8") if isinstance(content, str) else content
     try:
+        payload = content.encode("utf-8") if isinstance(content, str) else content
         if path.exists() and not stat.S_ISREG(path.stat().st_mode) and not path.is_dir():
             path.write_bytes(payload)
             return
@@ -37,6 +75,8 @@ def write_whole(path: Path | str, content: bytes | str) -> None:
             sibling.replace()
         finally:
             sibling.close()
+    except UnicodeEncodeError as error:
+        raise WriteError(f"{path} cannot be written: {error}", "rename what is no text") from error
     except OSError as error:
         raise WriteError(f"{path} cannot be written: {error.strerror or error}", "choose another place") from error
 
@@ -46,41 +86,53 @@ def scratch_beside(target: Path, doing: str) -> Iterator[Path]:
     """Give an empty folder ``.NAME.DOING`` beside a target, on its disk; it is gone afterwards.
 
     The name is fixed and the folder is locked, so what a killed run left in it is cleared by the next run for the same
-    target, and by no other while a run is at work.
-
-    Raises:
-        WriteError: the folder of the target is missing or read-only, or another run is at work on the target.
+    target, and by no other while a run is at work: that one gets a WriteError.
     """
     place = Path(os.path.realpath(target))
     folder = place.with_name(f".{place.name}.{doing}")
+
+    def make() -> int:
+        folder.mkdir(exist_ok=True)
+        return os.open(folder, os.O_RDONLY)
+
+    handle = _locked(folder, target, "run", make)
     try:
-        handle = _locked(folder)
-    except BlockingIOError as error:
-        raise WriteError(f"another run is at work on {target}", "wait until it is done") from error
-    except OSError as error:
-        raise WriteError(f"{target} cannot be written: {error.strerror}", "check the folder and its rights") from error
-    try:
+        _empty(folder, target)
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         os.close(handle)
 
 
-def _locked(folder: Path) -> int:
-    """Make a folder, empty it once it is ours, and give the handle that holds its lock."""
+def _empty(folder: Path, target: Path) -> None:
+    try:
+        for left in folder.iterdir():
+            shutil.rmtree(left) if left.is_dir() and not left.is_symlink() else left.unlink()
+    except OSError as error:
+        raise WriteError(f"{target} cannot be written: {error.strerror}", f"remove {folder}") from error
+
+
+def _locked(path: Path, target: Path, who: str, make: Callable[[], int]) -> int:
+    """The handle that `make` opens at a path, once it holds its lock.
+
+    Raises:
+        WriteError: it cannot be made for the target, or another writer or run holds it.
+    """
     while True:
-        folder.mkdir(exist_ok=True)
-        handle = os.open(folder, os.O_RDONLY)
+        handle = -1
         try:
+            handle = make()
             if sys.platform != "win32":
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # the run before may have removed the folder between our open and our lock
+            # the one before may have renamed or removed it between our open and our lock
             with suppress(FileNotFoundError):
-                if os.path.samestat(os.fstat(handle), os.stat(folder)):
-                    for left in folder.iterdir():
-                        shutil.rmtree(left) if left.is_dir() and not left.is_symlink() else left.unlink()
+                if os.path.samestat(os.fstat(handle), os.stat(path)):
                     return handle
-        except BaseException:
             os.close(handle)
-            raise
-        os.close(handle)
+        except OSError as error:
+            if handle >= 0:
+                os.close(handle)
+            if isinstance(error, BlockingIOError):
+                raise WriteError(f"another {who} is at work on {target}", "wait until it is done") from error
+            cure = "check the folder and its rights"
+            raise WriteError(f"{target} cannot be written: {error.strerror}", cure) from error

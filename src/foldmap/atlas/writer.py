@@ -21,8 +21,8 @@ from foldmap.atlas.directory import Bundler, pack_directory
 from foldmap.atlas.jsontext import dump_json
 from foldmap.atlas.reader import KINDS, FoldFile
 from foldmap.atlas.schema import APPLICATION_ID, FORMAT_VERSION, PAGE_SIZE, TABLES
-from foldmap.atlas.sibling import Sibling
 from foldmap.atlas.staging import Staging
+from foldmap.atlas.whole import Sibling
 from foldmap.errors import BudgetError, ConfigError, LayerError, LimitError, WriteError
 
 _INT32 = 1 << 31
@@ -30,9 +30,6 @@ _INT32 = 1 << 31
 
 class FoldWriter:
     """Writes a new file; leaving the ``with`` block without an exception puts it in place, replacing any older one.
-
-    Args:
-        path: the file; its folder must exist.
 
     Raises:
         WriteError: the folder is missing or read-only, the disk is full, or another writer is at work on this path.
@@ -64,7 +61,6 @@ class FoldWriter:
         Raises:
             LayerError: the name is taken.
             ConfigError: the name, kind or parameters are not usable.
-            LimitError: more layers than a reader accepts.
         """
         _check_name("layer name", name)
         if kind not in KINDS:
@@ -76,28 +72,18 @@ class FoldWriter:
         self._layers[name] = (kind, _parameters(name, parameters))
 
     def set_parameters(self, layer: str, parameters: dict[str, Any]) -> None:
-        """Replace the parameters of a layer, for those that are known only after folding.
-
-        Raises:
-            LayerError: no such layer.
-            ConfigError: the parameters cannot be written as a JSON object.
-        """
+        """Replace the parameters of a layer, for those that are known only after folding."""
         self._check_layer(layer)
         self._layers[layer] = (self._layers[layer][0], _parameters(layer, parameters))
 
     def put_tile(self, layer: str, column: int, row: int, payload: bytes) -> None:
-        """Store a tile, replacing any of the same key.
+        """Store a tile of a layer that was added, replacing any of the same key.
 
         Args:
-            layer: name of a layer that was added.
-            column: signed 32-bit.
+            layer: its name, else it is a LayerError.
+            column: signed 32-bit, else it is a ConfigError.
             row: signed 32-bit.
-            payload: up to 64 MiB, may be empty.
-
-        Raises:
-            LayerError: no such layer.
-            ConfigError: column or row out of range.
-            LimitError: the payload is longer than a reader accepts.
+            payload: up to 64 MiB, else it is a LimitError; may be empty.
         """
         self._check_tile(layer, column, row)
         if len(payload) > limits.MAX_PAYLOAD_BYTES:
@@ -108,12 +94,7 @@ class FoldWriter:
         self._staging.put_tile(layer, int(column), int(row), bytes(payload))
 
     def put_model(self, layer: str, name: str, payload: bytes, role: str = "decoder") -> None:
-        """Store a model (safetensors bytes), replacing any of the same name in the layer.
-
-        Raises:
-            LayerError: no such layer.
-            LimitError: longer than a reader accepts.
-        """
+        """Store a model (safetensors bytes, or a reference), replacing any of the same name in the layer."""
         self._check_layer(layer)
         _check_name("model name", name)
         _check_name("model role", role)
@@ -122,12 +103,7 @@ class FoldWriter:
         self._staging.put_model(layer, name, role, bytes(payload))
 
     def put_metadata(self, key: str, value: Any) -> None:
-        """Store a JSON value under a key, replacing any older one.
-
-        Raises:
-            ConfigError: JSON cannot say it.
-            LimitError: more or longer than a reader accepts.
-        """
+        """Store a JSON value under a key, replacing any older one; a ConfigError where JSON cannot say it."""
         _check_name("metadata key", key)
         self._metadata[key] = dump_json(f"metadata {key!r}", value)
         if len(self._metadata) > limits.MAX_METADATA:
@@ -135,9 +111,6 @@ class FoldWriter:
 
     def commit(self, most_bytes: int | None = None) -> None:
         """Write everything and put it in place; the ``with`` block calls this.
-
-        Args:
-            most_bytes: put nothing in place that is larger than this.
 
         Raises:
             BudgetError: the file would be larger than ``most_bytes``; what was there stays.
@@ -262,13 +235,6 @@ class FoldUpdater(FoldWriter):
     """Replaces, adds and removes layers, tiles, models and metadata of an existing file, in one transaction.
 
     Everything that is not put again stays, bit for bit. Updaters of one file wait for nobody: the second is refused.
-
-    Args:
-        path: an existing .fold file.
-
-    Raises:
-        MapFormatError: the existing file is damaged or not a .fold file.
-        WriteError: as for `FoldWriter`.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -284,22 +250,14 @@ class FoldUpdater(FoldWriter):
             self._metadata[key] = dump_json(key, value)
 
     def remove_layer(self, layer: str) -> None:
-        """Remove a layer with its tiles and models; `add_layer` may then add another of that name.
-
-        Raises:
-            LayerError: no such layer.
-        """
+        """Remove a layer with its tiles and models; `add_layer` may then add another of that name."""
         self._check_layer(layer)
         del self._layers[layer]
         self._gone.add(layer)
         self._staging.forget(layer)
 
     def remove_tile(self, layer: str, column: int, row: int) -> None:
-        """Remove a tile; no tile there is no error.
-
-        Raises:
-            LayerError: no such layer.
-        """
+        """Remove a tile; no tile there is no error."""
         self._check_tile(layer, column, row)
         self._staging.put_tile(layer, int(column), int(row), None)
 

@@ -15,7 +15,14 @@ import faiss
 import numpy as np
 from scipy import linalg, sparse
 
-from foldmap.coding.pq import MAX_CENTROIDS, POINTS_A_CENTROID, checked_vectors, one_thread
+from foldmap.coding.pq import (
+    MAX_CENTROIDS,
+    check_codebooks,
+    check_codes,
+    checked_vectors,
+    one_thread,
+    sample_of,
+)
 from foldmap.errors import ConfigError, MapInputError, ModelError
 from foldmap.types import AnyArray, ByteArray, FloatArray
 
@@ -26,23 +33,12 @@ _HOLD = 0.1  # pull of a refitted centroid towards where it was, in vectors: one
 
 @dataclass(frozen=True)
 class AdditiveQuantizer:
-    """M codebooks of K centroids as long as the vectors.
-
-    Attributes:
-        codebooks: float32 (M, K, D).
-
-    Raises:
-        ModelError: codebooks of another type or shape, more than 256 centroids, values that are not finite.
-    """
+    """M codebooks of K <= 256 centroids as long as the vectors: finite float32 (M, K, D), else it is a ModelError."""
 
     codebooks: FloatArray
 
     def __post_init__(self) -> None:
-        books = self.codebooks
-        if books.dtype != np.float32 or books.ndim != 3 or 0 in books.shape or books.shape[1] > MAX_CENTROIDS:
-            raise ModelError(f"codebooks are {books.dtype} {books.shape}, not float32 (M, K <= {MAX_CENTROIDS}, D)")
-        if not np.isfinite(books).all():
-            raise ModelError("codebooks hold NaN or infinite values", "fit them anew")
+        check_codebooks(self.codebooks)
 
     @classmethod
     def fit(
@@ -58,16 +54,12 @@ class AdditiveQuantizer:
         """Train codebooks: k-means of what the codebooks before leave, then rounds of encoding and least squares.
 
         Args:
-            vectors: (N, D).
+            vectors: finite, (N, D).
             books: M, bytes a vector.
             centroids: K, at most 256; K = N when there are fewer vectors.
             seed: of k-means and of the sample of at most 256 K vectors that everything is fitted to.
             iterations: of k-means.
             rounds: of refitting all codebooks together to the codes that beam search gives.
-
-        Raises:
-            ConfigError: no codebook, K is not 1..256.
-            MapInputError: no vectors, or values that are not finite.
         """
         rows = checked_vectors(vectors)
         if books < 1 or not 1 <= centroids <= MAX_CENTROIDS:
@@ -75,9 +67,7 @@ class AdditiveQuantizer:
         if not len(rows):
             raise MapInputError("there is no vector to fit codebooks to", "give some descriptors")
         centroids = min(centroids, len(rows))
-        most = centroids * POINTS_A_CENTROID // 4
-        if len(rows) > most:
-            rows = rows[np.sort(np.random.default_rng(seed).permutation(len(rows))[:most])]
+        rows = sample_of(rows, centroids, seed)
         left = rows
         found: list[FloatArray] = []
         with one_thread():
@@ -108,19 +98,9 @@ class AdditiveQuantizer:
         return AdditiveQuantizer(solved.reshape(self.codebooks.shape).astype(np.float32))
 
     def encode(self, vectors: AnyArray, beam: int = BEAM) -> ByteArray:
-        """Codes whose sum comes closest, by beam search through the codebooks in their order.
+        """Codes whose sum comes closest, by beam search through the codebooks in their order: (N, D) -> uint8 (N, M).
 
-        Args:
-            vectors: (N, D).
-            beam: how many partial sums are kept; 1 is greedy.
-
-        Returns:
-            uint8 (N, M).
-
-        Raises:
-            ConfigError: a beam without width.
-            ModelError: vectors of another dimension.
-            MapInputError: values that are not finite.
+        ``beam`` is how many partial sums are kept; 1 is greedy.
         """
         rows = self._fitting(vectors, beam)
         codes = np.empty((len(rows), len(self.codebooks)), np.uint8)
@@ -133,11 +113,6 @@ class AdditiveQuantizer:
         """All codes that a beam search ends with, in no order, (N, D) -> uint8 (N, at most `beam`, M).
 
         A decoder that bends sums may like another than `encode`'s best.
-
-        Raises:
-            ConfigError: a beam without width.
-            ModelError: vectors of another dimension.
-            MapInputError: values that are not finite.
         """
         return self._search(self._fitting(vectors, beam), beam)[0]
 
@@ -150,11 +125,7 @@ class AdditiveQuantizer:
         return rows
 
     def decode(self, codes: ByteArray) -> FloatArray:
-        """Sums of the centroids that codes name, uint8 (N, M) -> float32 (N, D).
-
-        Raises:
-            ModelError: codes of another shape or type, or that name no centroid.
-        """
+        """Sums of the centroids that codes name, uint8 (N, M) -> float32 (N, D)."""
         return add_up(self.codebooks, codes)
 
     def _search(self, rows: FloatArray, beam: int) -> tuple[ByteArray, FloatArray]:
@@ -182,17 +153,9 @@ class AdditiveQuantizer:
 
 
 def add_up(codebooks: FloatArray, codes: ByteArray) -> FloatArray:
-    """Sums of centroids: (M, K, D) and uint8 (N, M) -> float32 (N, D).
-
-    Raises:
-        ModelError: codes of another shape or type, or that name no centroid.
-    """
-    books, centroids, dimension = codebooks.shape
-    if codes.dtype != np.uint8 or codes.ndim != 2 or codes.shape[1] != books:
-        raise ModelError(f"codes are {codes.dtype} {codes.shape}, not uint8 (N, {books})", "use the layer they go with")
-    if codes.size and int(codes.max()) >= centroids:
-        raise ModelError(f"code {int(codes.max())} names none of {centroids} centroids", "use the layer they go with")
-    total = np.zeros((len(codes), dimension), np.float32)
+    """Sums of centroids: (M, K, D) and uint8 (N, M) -> float32 (N, D); a ModelError for codes that do not fit."""
+    check_codes(codebooks, codes)
+    total = np.zeros((len(codes), codebooks.shape[2]), np.float32)
     for number, book in enumerate(codebooks):
         total += book[codes[:, number]]
     return total

@@ -18,7 +18,6 @@ def checked_codes(codes: AnyArray, symbols: int, groups: int | None = None) -> B
     Raises:
         ConfigError: not uint8 or not of three axes.
         ModelError: other groups or symbols than the model's.
-        LimitError: more codes than a reader would accept.
     """
     if not isinstance(codes, np.ndarray) or codes.dtype != np.uint8 or codes.ndim != 3:
         got = f"{codes.dtype} {codes.shape}" if isinstance(codes, np.ndarray) else type(codes).__name__
@@ -30,12 +29,7 @@ def checked_codes(codes: AnyArray, symbols: int, groups: int | None = None) -> B
 
 
 def checked_shape(shape: Sequence[int], groups: int | None = None) -> tuple[int, int, int]:
-    """The (G, H, W) of a tile, within limits.
-
-    Raises:
-        LimitError: negative or too large.
-        ModelError: another number of groups than the model's.
-    """
+    """The (G, H, W) of a tile, within limits (LimitError) and with the model's groups (ModelError)."""
     if len(shape) != 3 or min(shape) < 0 or int(shape[0]) * int(shape[1]) * int(shape[2]) > MAX_CODES:
         raise LimitError(f"a code tile of shape {tuple(shape)} is not of three axes with at most {MAX_CODES} codes")
     if groups is not None and shape[0] != groups:
@@ -63,6 +57,6 @@ def checked_array(arrays: Mapping[str, AnyArray], name: str, dtype: type, shape:
     return np.ascontiguousarray(array)
 
 
-def header(arrays: Mapping[str, AnyArray], count: int) -> list[int]:
+def header_numbers(arrays: Mapping[str, AnyArray], count: int) -> list[int]:
     """The int32 ``header`` array as a list of ``count`` integers."""
     return [int(v) for v in checked_array(arrays, "header", np.int32, (count,))]

@@ -15,29 +15,22 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from foldmap.coding import kernel, neighbours
-from foldmap.coding.checks import checked_array, checked_codes, checked_payload, checked_shape, header
+from foldmap.coding import kernel, neighbours, rangecoder
+from foldmap.coding.checks import checked_array, checked_codes, checked_payload, checked_shape, header_numbers
+from foldmap.coding.fitting import fit_context
+from foldmap.coding.kernel import heap_depth
+from foldmap.coding.neighbours import feature_values
 from foldmap.errors import MapFormatError, ModelError
 from foldmap.types import AnyArray, ByteArray, DoubleArray
 
 FORMAT = 1
-MAX_BLOCK = 8
-MAX_COUNT = 4095
+_MAX_BLOCK = 8
+_MAX_COUNT = 4095
 _SHAPES_KEPT = 64
 _KINDS = (kernel.FLAG, kernel.ACTIVE, kernel.SYMBOL)
 _NO_BYTES = np.zeros(0, np.uint8)
 _NO_HISTOGRAM = np.zeros((2, 0), np.int64)
-NO_SAMPLE = (np.zeros((0, 0), np.uint8), np.zeros(0, np.int64), np.zeros(1, np.int64), np.zeros(0, np.int32), 1)
-
-
-def heap_depth(symbols: int) -> int:
-    """Decisions that name one of ``symbols``."""
-    return (symbols - 1).bit_length()
-
-
-def feature_values(groups: int, symbols: int, block: int) -> int:
-    """How many values a neighbour can take: a symbol, a count of groups or cells, or a position in a block."""
-    return max(symbols, groups, block * block, 10) + 1
+_NO_SAMPLE = (np.zeros((0, 0), np.uint8), np.zeros(0, np.int64), np.zeros(1, np.int64), np.zeros(0, np.int32), 1)
 
 
 @dataclass(frozen=True)
@@ -96,27 +89,17 @@ class ContextModel:
         max_leaves: tuple[int, int, int] = (32, 128, 128),
         model_bytes: int = 40_000,
     ) -> ContextModel:
-        """Learn trees, probabilities and adaptation from ``tiles``; same tiles, same model. See ``fitting.fit``."""
-        from foldmap.coding.fitting import fit
-
-        return fit(tiles, symbols, block=block, max_leaves=max_leaves, model_bytes=model_bytes)
+        """Learn trees, probabilities and adaptation from ``tiles``; same tiles, same model. See `fit_context`."""
+        return fit_context(untrained, tiles, symbols, block=block, max_leaves=max_leaves, model_bytes=model_bytes)
 
     def encode(self, codes: ByteArray) -> bytes:
-        """Payload of one tile.
-
-        Args:
-            codes: uint8 (G, H, W) with values 0..symbols.
-
-        Raises:
-            ConfigError: not such an array.
-            ModelError: other groups or symbols than the model's.
-        """
+        """Payload of one tile, uint8 (G, H, W) with values 0..symbols; a ModelError for other groups or symbols."""
         codes = checked_codes(codes, self.symbols, self.groups)
         # A decision costs at most 11.4 bits, so two bytes for each are room enough.
         active = int(np.count_nonzero(codes))
         room = 16 + 2 * (2 * codes.size + self.groups + active * heap_depth(self.symbols))
         payload = np.empty(room, np.uint8)
-        length = self._run(kernel.ENCODE, codes, payload, _NO_HISTOGRAM)
+        length = self._run(rangecoder.ENCODE, codes, payload, _NO_HISTOGRAM)
         return payload[:length].tobytes()
 
     def decode(self, payload: bytes, shape: tuple[int, int, int]) -> ByteArray:
@@ -125,10 +108,9 @@ class ContextModel:
         Raises:
             MapFormatError: bytes that no encoder writes for this shape (truncated and extended ones always).
             LimitError: a shape too large to allocate.
-            ModelError: another number of groups than the model's.
         """
         codes = np.zeros(checked_shape(shape, self.groups), np.uint8)
-        if self._run(kernel.DECODE, codes, checked_payload(payload), _NO_HISTOGRAM) != 0:
+        if self._run(rangecoder.DECODE, codes, checked_payload(payload), _NO_HISTOGRAM) != 0:
             raise MapFormatError(f"a context-coded payload of {len(payload)} bytes is damaged", "fold the map again")
         return codes
 
@@ -136,7 +118,7 @@ class ContextModel:
         """Ideal length of ``codes`` under the model in bits, with or without adaptation."""
         model = self if adaptive else replace(self, memory=0)
         histogram = np.zeros((2, 1 << 16), np.int64)
-        model._run(kernel.COST, checked_codes(codes, self.symbols, self.groups), _NO_BYTES, histogram)
+        model._run(rangecoder.COST, checked_codes(codes, self.symbols, self.groups), _NO_BYTES, histogram)
         chance: DoubleArray = np.arange(1, 1 << 16) / float(1 << 16)
         cost = histogram[1, 1:] * -np.log2(chance) + histogram[0, 1:] * -np.log2(1.0 - chance)
         return float(cost.sum())
@@ -148,12 +130,8 @@ class ContextModel:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, AnyArray]) -> ContextModel:
-        """The model that ``to_arrays`` wrote.
-
-        Raises:
-            ModelError: missing, malformed or inconsistent arrays, or another format.
-        """
-        version, *numbers = header(arrays, 7)
+        """The model that ``to_arrays`` wrote; a ModelError for arrays that are malformed, or of another format."""
+        version, *numbers = header_numbers(arrays, 7)
         if version != FORMAT:
             raise ModelError(f"context coder format {version}, this version reads {FORMAT}", "update foldmap")
         groups, symbols = numbers[:2]
@@ -177,7 +155,7 @@ class ContextModel:
 
     def collect(self, codes: ByteArray, kind: int, group: int, sample: tuple[Any, ...]) -> None:
         """Gather features and outcomes of one kind of decision of one group; for fitting."""
-        self._run(kernel.COLLECT, codes, _NO_BYTES, _NO_HISTOGRAM, (kind, group), sample)
+        self._run(rangecoder.COLLECT, codes, _NO_BYTES, _NO_HISTOGRAM, (kind, group), sample)
 
     def _run(
         self,
@@ -186,7 +164,7 @@ class ContextModel:
         payload: ByteArray,
         histogram: AnyArray,
         collect: tuple[int, int] = (-1, -1),
-        sample: tuple[Any, ...] = NO_SAMPLE,
+        sample: tuple[Any, ...] = _NO_SAMPLE,
     ) -> int:
         runtime = self._runtime
         shape = (codes.shape[0], codes.shape[1], codes.shape[2])
@@ -215,6 +193,19 @@ class ContextModel:
         return known[shape]
 
 
+def untrained(groups: int, symbols: int, block: int = 4) -> ContextModel:
+    """A model without questions, every decision at one half; it learns within each tile."""
+    inner, values = (1 << heap_depth(symbols)) - 1, feature_values(groups, symbols, block)
+    return ContextModel(
+        groups=groups, symbols=symbols, block=block, flag_prior=400, symbol_prior=128, memory=1020,
+        tree_nodes=np.zeros((3, groups), np.int16), node_source=np.zeros(0, np.uint8),
+        node_step=np.zeros((0, 2), np.int8), node_set=np.zeros((0, -(-values // 8)), np.uint8),
+        node_child=np.zeros((0, 2), np.int16),
+        bit_chance=np.full(2 * groups, 32768, np.uint16), bit_weight=np.zeros(2 * groups, np.uint8),
+        symbol_chance=np.full((groups, inner), 32768, np.uint16), symbol_weight=np.zeros((groups, inner), np.uint8),
+    )  # fmt: skip
+
+
 _ARRAYS = (
     "tree_nodes", "node_source", "node_step", "node_set", "node_child",
     "bit_chance", "bit_weight", "symbol_chance", "symbol_weight",
@@ -230,9 +221,9 @@ def _check_model(model: ContextModel) -> None:
 
     need(1 <= model.groups <= neighbours.MAX_GROUPS, f"{model.groups} groups are not within 1..64")
     need(1 <= model.symbols <= 255, f"{model.symbols} symbols are not within 1..255")
-    need(1 <= model.block <= MAX_BLOCK, f"block of {model.block} cells is not within 1..{MAX_BLOCK}")
+    need(1 <= model.block <= _MAX_BLOCK, f"block of {model.block} cells is not within 1..{_MAX_BLOCK}")
     numbers = (model.flag_prior, model.symbol_prior, model.memory)
-    need(all(0 <= n <= MAX_COUNT for n in numbers), f"adaptation {numbers} is not within 0..{MAX_COUNT}")
+    need(all(0 <= n <= _MAX_COUNT for n in numbers), f"adaptation {numbers} is not within 0..{_MAX_COUNT}")
     need(max(numbers[:2]) <= model.memory or model.memory == 0, f"priors {numbers[:2]} exceed its memory {numbers[2]}")
     nodes, total = model.tree_nodes, len(model.node_source)
     need(bool((nodes >= 0).all()) and int(nodes.sum()) == total, "tree sizes do not add up")

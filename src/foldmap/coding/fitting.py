@@ -2,51 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import numpy as np
 
 from foldmap.coding import kernel, neighbours
 from foldmap.coding.checks import checked_codes
-from foldmap.coding.context import ContextModel, feature_values, heap_depth
+from foldmap.coding.kernel import heap_depth
+from foldmap.coding.neighbours import feature_values
 from foldmap.coding.trees import Tree, grow
 from foldmap.errors import ConfigError
 from foldmap.types import AnyArray, ByteArray
 
-SAMPLE_LIMIT = 250_000
+_SAMPLE_LIMIT = 250_000
 _HOLD_OUT_EVERY = 5
 _BLOCKS = (4, 8)
 _PRIORS = (16, 48, 128, 400, 1020)
-_MEMORY = 1020
-_DEFAULT_PRIORS: dict[str, Any] = {"flag_prior": 400, "symbol_prior": 128, "memory": _MEMORY}
 
 
-def untrained(groups: int, symbols: int, block: int = 4) -> ContextModel:
-    """A model without questions, every decision at one half; it learns within each tile."""
-    inner, values = (1 << heap_depth(symbols)) - 1, feature_values(groups, symbols, block)
-    return ContextModel(
-        groups=groups, symbols=symbols, block=block, **_DEFAULT_PRIORS,
-        tree_nodes=np.zeros((3, groups), np.int16), node_source=np.zeros(0, np.uint8),
-        node_step=np.zeros((0, 2), np.int8), node_set=np.zeros((0, -(-values // 8)), np.uint8),
-        node_child=np.zeros((0, 2), np.int16),
-        bit_chance=np.full(2 * groups, 32768, np.uint16), bit_weight=np.zeros(2 * groups, np.uint8),
-        symbol_chance=np.full((groups, inner), 32768, np.uint16), symbol_weight=np.zeros((groups, inner), np.uint8),
-    )  # fmt: skip
+class _Trainable(Protocol):
+    """What training needs of a model, whose class is above this module."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def groups(self) -> int: ...
+    @property
+    def symbols(self) -> int: ...
+    @property
+    def block(self) -> int: ...
+    def collect(self, codes: ByteArray, kind: int, group: int, sample: tuple[Any, ...]) -> None: ...
+    def cross_entropy_bits(self, codes: ByteArray) -> float: ...
+    def to_arrays(self) -> dict[str, AnyArray]: ...
 
 
-def fit(
+_Model = TypeVar("_Model", bound=_Trainable)
+
+
+def fit_context(
+    untrained: Callable[[int, int, int], _Model],
     tiles: Sequence[ByteArray],
     symbols: int | None = None,
     *,
     block: int | None = None,
     max_leaves: tuple[int, int, int] = (32, 128, 128),
     model_bytes: int = 40_000,
-) -> ContextModel:
+) -> _Model:
     """Learn a context coder from tiles; the same tiles give the same model.
 
     Args:
+        untrained: makes a model of groups, symbols and block that has not learned.
         tiles: uint8 arrays (G, H, W), all of one G.
         symbols: channels per group; by default the largest code.
         block: cells per side of a flagged block; by default chosen by measuring.
@@ -64,30 +71,19 @@ def fit(
     checked = [checked_codes(tile, symbols, groups) for tile in tiles]
     held = checked[::_HOLD_OUT_EVERY] if len(checked) >= _HOLD_OUT_EVERY else []
     kept = [tile for k, tile in enumerate(checked) if k % _HOLD_OUT_EVERY] if held else checked
-    best: tuple[float, ContextModel] | None = None
-    for side in (block,) if block else _BLOCKS:
-        model = _grow_within(model_bytes, kept, untrained(groups, symbols, side), max_leaves)
-        total, model = _choose_adaptation(model, held)
-        if best is None or total < best[0]:
-            best = (total, model)
-    if best is None:
-        raise ConfigError("no block size to try")
-    if not held:
-        return best[1]
+    grown = [
+        _choose_adaptation(_grow_within(model_bytes, kept, untrained(groups, symbols, side), max_leaves), held)
+        for side in ((block,) if block else _BLOCKS)
+    ]
+    _, chosen = min(grown, key=lambda pair: pair[0])
     # The choices are made; now learn from the held-out tiles too.
-    chosen = best[1]
-    base = replace(untrained(groups, symbols, chosen.block), **_adaptation(chosen))
-    return _grow_within(model_bytes, checked, base, max_leaves)
+    return _grow_within(model_bytes, checked, chosen, max_leaves) if held else chosen
 
 
-def _adaptation(model: ContextModel) -> dict[str, Any]:
-    return {"flag_prior": model.flag_prior, "symbol_prior": model.symbol_prior, "memory": model.memory}
-
-
-def _choose_adaptation(model: ContextModel, held: list[ByteArray]) -> tuple[float, ContextModel]:
+def _choose_adaptation(model: _Model, held: list[ByteArray]) -> tuple[float, _Model]:
     """Priors and memory that cost least on held-out tiles, one after the other; and that cost."""
 
-    def cost(candidate: ContextModel) -> float:
+    def cost(candidate: _Model) -> float:
         return sum(candidate.cross_entropy_bits(tile) for tile in held)
 
     best = (cost(model), model)
@@ -100,10 +96,10 @@ def _choose_adaptation(model: ContextModel, held: list[ByteArray]) -> tuple[floa
 
 
 def _samples(
-    tiles: Sequence[ByteArray], base: ContextModel, kind: int, group: int
+    tiles: Sequence[ByteArray], base: _Model, kind: int, group: int
 ) -> tuple[ByteArray, AnyArray, list[neighbours.Feature], int]:
     """Features uint8 (N, F), outcomes (N,), the features' names, and of how many decisions one was taken."""
-    names = neighbours.candidates(kind, group)
+    names = neighbours.candidate_features(kind, group)
     table = np.array(names, np.int16).reshape(-1, 3)
     tally = np.zeros(1, np.int64)
 
@@ -116,7 +112,7 @@ def _samples(
 
     gather(np.zeros((0, len(names)), np.uint8), np.zeros(0, np.int64), 1)
     total = int(tally[0])
-    stride = max(1, -(-total // SAMPLE_LIMIT))
+    stride = max(1, -(-total // _SAMPLE_LIMIT))
     rows = -(-total // stride)
     features, outcomes = np.zeros((rows, len(names)), np.uint8), np.zeros(rows, np.int64)
     gather(features, outcomes, stride)
@@ -124,8 +120,8 @@ def _samples(
 
 
 def _grow_within(
-    model_bytes: int, tiles: Sequence[ByteArray], base: ContextModel, max_leaves: tuple[int, int, int]
-) -> ContextModel:
+    model_bytes: int, tiles: Sequence[ByteArray], base: _Model, max_leaves: tuple[int, int, int]
+) -> _Model:
     """Grow with fewer and fewer leaves until the arrays fit ``model_bytes``, or no question is left."""
     while True:
         model = _grow_model(tiles, base, max_leaves)
@@ -137,7 +133,7 @@ def _grow_within(
         max_leaves = (flag, active, symbol)
 
 
-def _grow_model(tiles: Sequence[ByteArray], base: ContextModel, max_leaves: tuple[int, int, int]) -> ContextModel:
+def _grow_model(tiles: Sequence[ByteArray], base: _Model, max_leaves: tuple[int, int, int]) -> _Model:
     values = feature_values(base.groups, base.symbols, base.block)
     parts: dict[str, list[Any]] = {"source": [], "step": [], "set": [], "child": [], "bit": [], "symbol": []}
     sizes = np.zeros((3, base.groups), np.int16)

@@ -15,14 +15,71 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from foldmap.coding.checks import checked_array, checked_codes, checked_payload, checked_shape, header
-from foldmap.coding.huffman import MAX_LENGTH, check_lengths, code_lengths, codewords, lookup
+from foldmap.coding.checks import checked_array, checked_codes, checked_payload, checked_shape, header_numbers
 from foldmap.coding.jit import inner_loop, loop
 from foldmap.errors import ConfigError, MapFormatError, ModelError
 from foldmap.types import AnyArray, ByteArray
 
 FORMAT = 1
 CLASSES = 27  # run lengths up to 2^27 - 1, more than a tile may hold
+MAX_LENGTH = 14
+
+
+def code_lengths(counts: AnyArray, limit: int = MAX_LENGTH) -> AnyArray:
+    """Optimal codeword lengths of at most ``limit`` bits, uint8 (S,), for counts (S,), by package-merge.
+
+    Every symbol gets a codeword (a count of 0 counts as 1).
+    """
+    weights = np.maximum(np.asarray(counts, np.int64), 1)
+    size = weights.size
+    if size == 1:
+        return np.ones(1, np.uint8)
+    if size > 1 << limit:
+        raise ModelError(f"{size} symbols do not fit codewords of {limit} bits")
+    order = np.argsort(weights, kind="stable")
+    coins = [(int(weights[s]), np.eye(1, size, int(s), dtype=np.int64)[0]) for s in order]
+    packages: list[tuple[int, AnyArray]] = []
+    for _ in range(limit):
+        merged = sorted(coins + packages, key=lambda coin: coin[0])
+        packages = [(a[0] + b[0], a[1] + b[1]) for a, b in zip(merged[::2], merged[1::2], strict=False)]
+    lengths = sum((package[1] for package in packages[: size - 1]), np.zeros(size, np.int64))
+    result: AnyArray = lengths.astype(np.uint8)
+    return result
+
+
+def _check_lengths(lengths: AnyArray, what: str) -> None:
+    """Refuse lengths that are not those of a complete prefix code (a lone symbol has length 1)."""
+    wide = lengths.astype(np.int64)
+    if wide.size == 1 and wide[0] == 1:
+        return
+    if (
+        wide.size < 2
+        or wide.min() < 1
+        or wide.max() > MAX_LENGTH
+        or int((1 << (MAX_LENGTH - wide)).sum()) != 1 << MAX_LENGTH
+    ):
+        raise ModelError(f"the {what} lengths are not those of a complete prefix code", "the model is damaged")
+
+
+def _codewords(lengths: AnyArray) -> AnyArray:
+    """Canonical codewords, int64 (S,): counted up in order of (length, symbol), as in DEFLATE."""
+    words = np.zeros(lengths.size, np.int64)
+    word, previous = 0, 0
+    for symbol in np.lexsort((np.arange(lengths.size), lengths)):
+        word <<= int(lengths[symbol]) - previous
+        previous = int(lengths[symbol])
+        words[symbol] = word
+        word += 1
+    return words
+
+
+def _lookup(lengths: AnyArray) -> AnyArray:
+    """Decoding table, int32 (2^MAX_LENGTH,): ``symbol << 8 | length`` by the next MAX_LENGTH bits; 0 if no codeword."""
+    table = np.zeros(1 << MAX_LENGTH, np.int32)
+    for symbol, (word, length) in enumerate(zip(_codewords(lengths), lengths.astype(int), strict=True)):
+        first = int(word) << (MAX_LENGTH - length)
+        table[first : first + (1 << (MAX_LENGTH - length))] = symbol << 8 | length
+    return table
 
 
 @loop
@@ -130,24 +187,19 @@ class HuffmanRleModel:
     def __post_init__(self) -> None:
         if not 1 <= self.symbols <= 255 or self.symbol_lengths.shape != (self.symbols + 1,):
             raise ModelError(f"a Huffman dictionary of {self.symbol_lengths.size} symbols, not {self.symbols} + 1")
-        check_lengths(self.symbol_lengths, "symbol")
+        _check_lengths(self.symbol_lengths, "symbol")
         for row in self.class_lengths:
-            check_lengths(row, "run class")
+            _check_lengths(row, "run class")
         self._runtime.update(
-            words=codewords(self.symbol_lengths),
-            table=lookup(self.symbol_lengths),
-            class_words=np.stack([codewords(row) for row in self.class_lengths]),
-            class_tables=np.stack([lookup(row) for row in self.class_lengths]),
+            words=_codewords(self.symbol_lengths),
+            table=_lookup(self.symbol_lengths),
+            class_words=np.stack([_codewords(row) for row in self.class_lengths]),
+            class_tables=np.stack([_lookup(row) for row in self.class_lengths]),
         )
 
     @classmethod
     def fit(cls, tiles: Sequence[ByteArray], symbols: int | None = None) -> HuffmanRleModel:
-        """Dictionary of tiles uint8 (G, H, W); every symbol and run length gets a codeword, seen or not.
-
-        Raises:
-            ConfigError: no tiles, or arrays that are not codes.
-            ModelError: codes above ``symbols``.
-        """
+        """Dictionary of tiles uint8 (G, H, W); every symbol and run length gets a codeword, seen or not."""
         if not tiles:
             raise ConfigError("no code tiles to fit a Huffman dictionary on", "pass at least one")
         symbols = symbols or max(1, max(int(t.max(initial=0)) for t in tiles))
@@ -185,7 +237,7 @@ class HuffmanRleModel:
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, AnyArray]) -> HuffmanRleModel:
         """The dictionary that ``to_arrays`` wrote; ModelError when malformed or of another format."""
-        version, symbols = header(arrays, 2)
+        version, symbols = header_numbers(arrays, 2)
         if version != FORMAT:
             raise ModelError(f"huffman-rle format {version}, this version reads {FORMAT}", "update foldmap")
         lengths = checked_array(arrays, "symbol_lengths", np.uint8, (None,))

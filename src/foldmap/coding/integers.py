@@ -98,11 +98,7 @@ def _run(mode: int, values: IntArray, payload: AnyArray) -> int:
 
 
 def encode_integers(values: IntArray) -> bytes:
-    """Code int64 (N, C), |value| < 2^62, C <= 64. The shape is not coded.
-
-    Raises:
-        MapInputError: another type, shape or range.
-    """
+    """Code int64 (N, C), |value| < 2^62, C <= 64; else it is a MapInputError. The shape is not coded."""
     fits = values.ndim == 2 and values.dtype == np.int64 and values.shape[1] <= MAX_COLUMNS
     if not fits or values.size > MAX_VALUES or (values.size and int(np.abs(values).max()) >= 1 << _MAX_LENGTH):
         raise MapInputError(f"cannot code integers {values.dtype} {values.shape}", "give int64 (N, C) below 2^62")
@@ -113,12 +109,7 @@ def encode_integers(values: IntArray) -> bytes:
 
 
 def decode_integers(data: bytes, shape: tuple[int, int]) -> IntArray:
-    """The int64 (N, C) of `encode_integers`.
-
-    Raises:
-        MapFormatError: bytes that `encode_integers` does not write for this shape.
-        LimitError: a larger shape than a reader accepts.
-    """
+    """The int64 (N, C) of `encode_integers`; a MapFormatError for bytes that it does not write for this shape."""
     if min(shape) < 0 or shape[1] > MAX_COLUMNS or shape[0] * shape[1] > MAX_VALUES:
         raise LimitError(f"coded integers claim shape {shape}", "the file is damaged")
     values = np.zeros(shape, np.int64)

@@ -13,10 +13,8 @@ import numpy as np
 from foldmap.coding.jit import inner_loop, loop
 from foldmap.coding.rangecoder import (
     COLLECT,
-    COST,
     DECODE,
     ENCODE,
-    OFFSET,
     POSITION,
     PROBABILITY_FLOOR,
     decode_bit,
@@ -26,8 +24,6 @@ from foldmap.coding.rangecoder import (
     start,
 )
 
-__all__ = ["COLLECT", "COST", "DECODE", "ENCODE", "OFFSET", "code_tile"]
-
 FLAG, ACTIVE, SYMBOL = 0, 1, 2
 
 # Extra planes behind the G code planes of the cell buffer.
@@ -36,6 +32,11 @@ CELL_EXTRA_PLANES = 4
 BLOCK_PAD = 2
 
 _CEILING = 65536 - PROBABILITY_FLOOR
+
+
+def heap_depth(symbols: int) -> int:
+    """Decisions that name one of ``symbols``."""
+    return (symbols - 1).bit_length()
 
 
 @inner_loop

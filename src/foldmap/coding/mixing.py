@@ -53,10 +53,8 @@ def tables() -> tuple[AnyArray, AnyArray, AnyArray]:
 def fresh(slots: int, sets: int, inputs: int) -> tuple[AnyArray, AnyArray, AnyArray, AnyArray]:
     """``(chance, seen, weights, scratch)`` at the start of a stream.
 
-    Args:
-        slots: contexts in all, of all inputs together.
-        sets: how many weight vectors there are to select from.
-        inputs: contexts mixed for a decision, 1..8.
+    ``slots`` are the contexts of all inputs together, ``sets`` the weight vectors to select from, and ``inputs``, up to
+    8, the contexts mixed for a decision.
     """
     chance = np.full(slots, 1 << 31, np.int64)
     seen = np.zeros(slots, np.int64)

@@ -24,19 +24,13 @@ REACH = 2
 _DERIVED = {COUNT: kernel.COUNT, PENDING: kernel.PENDING, FLAGGED: kernel.FLAGGED, NEAR: kernel.NEAR}
 _WINDOW = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
 _EARLIER = [
-    (0, -1),
-    (-1, 0),
-    (-1, -1),
-    (-1, 1),
-    (0, -2),
-    (-2, 0),
-    (-1, -2),
-    (-1, 2),
-    (-2, -1),
-    (-2, 1),
-    (-2, -2),
-    (-2, 2),
-]
+    (0, -1), (-1, 0), (-1, -1), (-1, 1), (0, -2), (-2, 0), (-1, -2), (-1, 2), (-2, -1), (-2, 1), (-2, -2), (-2, 2),
+]  # fmt: skip
+
+
+def feature_values(groups: int, symbols: int, block: int) -> int:
+    """How many values a neighbour can take: a symbol, a count of groups or cells, or a position in a block."""
+    return max(symbols, groups, block * block, 10) + 1
 
 
 def is_known(kind: int, group: int, feature: Feature) -> bool:
@@ -55,7 +49,7 @@ def is_known(kind: int, group: int, feature: Feature) -> bool:
     return source in (PENDING, NEAR) and (dy, dx) == (0, 0)
 
 
-def candidates(kind: int, group: int) -> list[Feature]:
+def candidate_features(kind: int, group: int) -> list[Feature]:
     """Features that are tried when a tree is grown."""
     features = [(OWN, dy, dx) for dy, dx in _EARLIER]
     for lag in range(1, group + 1):
@@ -75,14 +69,9 @@ def cell_pad(block: int) -> int:
 
 
 def offsets(kind: int, group: int, features: AnyArray, shape: tuple[int, int, int], block: int) -> AnyArray:
-    """Flat offsets of features, int32 (N,), from a cell of ``group`` in the kernel's buffer for a tile of ``shape``.
+    """Flat offsets, int32 (N,), of features (N, 3) from a cell of ``group``, in the kernel's buffer for a tile's shape.
 
-    Args:
-        kind: kernel.FLAG, ACTIVE or SYMBOL.
-        group: group that the decision belongs to.
-        features: int (N, 3) rows of (source, dy, dx).
-        shape: (G, H, W) of the tile.
-        block: cells per side of a block.
+    ``kind`` is FLAG, ACTIVE or SYMBOL of the kernel, ``block`` the cells per side of a block.
     """
     groups, height, width = shape
     if kind == kernel.FLAG:

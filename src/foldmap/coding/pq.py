@@ -22,26 +22,18 @@ OPQ_ROUNDS = 8
 
 @dataclass(frozen=True)
 class ProductQuantizer:
-    """M codebooks of K centroids, one for each part of a vector.
+    """M codebooks of K <= 256 centroids, one for each part of a vector; a ModelError for arrays that are none.
 
     Attributes:
-        codebooks: float32 (M, K, D / M).
+        codebooks: finite float32 (M, K, D / M).
         rotation: float32 (D, D), orthogonal, applied before the split (OPQ), or None.
-
-    Raises:
-        ModelError: codebooks of another type or shape, more than 256 centroids, values that are not finite, or a
-            rotation that is not orthogonal.
     """
 
     codebooks: FloatArray
     rotation: FloatArray | None = None
 
     def __post_init__(self) -> None:
-        books = self.codebooks
-        if books.dtype != np.float32 or books.ndim != 3 or 0 in books.shape or books.shape[1] > MAX_CENTROIDS:
-            raise ModelError(f"codebooks are {books.dtype} {books.shape}, not float32 (M, K <= {MAX_CENTROIDS}, D / M)")
-        if not np.isfinite(books).all():
-            raise ModelError("codebooks hold NaN or infinite values", "fit them anew")
+        check_codebooks(self.codebooks)
         if self.rotation is not None:
             turn, side = self.rotation, self.dimension
             if turn.dtype != np.float32 or turn.shape != (side, side):
@@ -85,10 +77,6 @@ class ProductQuantizer:
             iterations: of k-means.
             rotate: also learn the rotation that makes the parts easiest to quantize (OPQ, Ge et al. 2013, started
                 from the eigenvectors dealt to the parts so that the parts' variances balance).
-
-        Raises:
-            ConfigError: M does not divide D, K is not 1..256.
-            MapInputError: no vectors, or values that are not finite.
         """
         rows = checked_vectors(vectors)
         if parts < 1 or rows.shape[1] % parts:
@@ -106,40 +94,42 @@ class ProductQuantizer:
             return _fit_rotated(rows, parts, centroids, seed, iterations)
 
     def encode(self, vectors: AnyArray) -> ByteArray:
-        """Nearest centroid of each part (eq. 1), (N, D) -> uint8 (N, M).
-
-        Raises:
-            ModelError: vectors of another dimension.
-            MapInputError: values that are not finite.
-        """
+        """Nearest centroid of each part (eq. 1), (N, D) -> uint8 (N, M)."""
         rows = checked_vectors(vectors)
         if rows.shape[1] != self.dimension:
             raise ModelError(f"vectors of {rows.shape[1]} values do not fit codebooks of {self.dimension}")
         return _nearest(self.codebooks, rows if self.rotation is None else rows @ self.rotation.T)
 
     def decode(self, codes: ByteArray) -> FloatArray:
-        """The centroids that codes name, uint8 (N, M) -> float32 (N, D).
-
-        Raises:
-            ModelError: codes of another shape or type, or that name no centroid.
-        """
+        """The centroids that codes name, uint8 (N, M) -> float32 (N, D)."""
         joined = gather(self.codebooks, codes)
         return joined if self.rotation is None else joined @ self.rotation
 
 
 def gather(codebooks: FloatArray, codes: ByteArray) -> FloatArray:
-    """Concatenated centroids: (M, K, D / M) and uint8 (N, M) -> float32 (N, D).
-
-    Raises:
-        ModelError: codes of another shape or type, or that name no centroid.
-    """
-    parts, centroids, width = codebooks.shape
-    if codes.dtype != np.uint8 or codes.ndim != 2 or codes.shape[1] != parts:
-        raise ModelError(f"codes are {codes.dtype} {codes.shape}, not uint8 (N, {parts})", "use the layer they go with")
-    if codes.size and int(codes.max()) >= centroids:
-        raise ModelError(f"code {int(codes.max())} names none of {centroids} centroids", "use the layer they go with")
+    """Concatenated centroids: (M, K, D / M) and uint8 (N, M) -> float32 (N, D); codes that do not fit are refused."""
+    check_codes(codebooks, codes)
+    parts, _, width = codebooks.shape
     joined: FloatArray = codebooks[np.arange(parts), codes].reshape(len(codes), parts * width)
     return joined
+
+
+def check_codebooks(codebooks: FloatArray) -> None:
+    """Refuse what is no finite float32 (M, K <= 256, width)."""
+    shape = codebooks.shape
+    if codebooks.dtype != np.float32 or len(shape) != 3 or 0 in shape or shape[1] > MAX_CENTROIDS:
+        raise ModelError(f"codebooks are {codebooks.dtype} {shape}, not float32 (M, K <= {MAX_CENTROIDS}, D)")
+    if not np.isfinite(codebooks).all():
+        raise ModelError("codebooks hold NaN or infinite values", "fit them anew")
+
+
+def check_codes(codebooks: FloatArray, codes: ByteArray) -> None:
+    """Refuse codes that are no uint8 (N, M), or name no centroid."""
+    books, centroids, _ = codebooks.shape
+    if codes.dtype != np.uint8 or codes.ndim != 2 or codes.shape[1] != books:
+        raise ModelError(f"codes are {codes.dtype} {codes.shape}, not uint8 (N, {books})", "use the layer they go with")
+    if codes.size and int(codes.max()) >= centroids:
+        raise ModelError(f"code {int(codes.max())} names none of {centroids} centroids", "use the layer they go with")
 
 
 @contextmanager
@@ -154,11 +144,7 @@ def one_thread() -> Iterator[None]:
 
 
 def checked_vectors(vectors: AnyArray) -> FloatArray:
-    """Vectors as contiguous float32 (N, D).
-
-    Raises:
-        MapInputError: another shape, or values that are not finite.
-    """
+    """Vectors as contiguous float32 (N, D), all finite."""
     rows = np.ascontiguousarray(vectors, dtype=np.float32)
     if rows.ndim != 2 or rows.shape[1] == 0:
         raise MapInputError(f"vectors have shape {rows.shape}, not (N, D)", "give one a row")
@@ -166,6 +152,12 @@ def checked_vectors(vectors: AnyArray) -> FloatArray:
         bad = int(np.argwhere(~np.isfinite(rows))[0, 0])
         raise MapInputError(f"vector {bad} has NaN or infinite values", "recompute or drop it")
     return rows
+
+
+def sample_of(rows: FloatArray, centroids: int, seed: int) -> FloatArray:
+    """The rows, or of many a sample of 256 a centroid, in their order."""
+    most = centroids * POINTS_A_CENTROID // 4
+    return rows[np.sort(np.random.default_rng(seed).permutation(len(rows))[:most])] if len(rows) > most else rows
 
 
 def _split(rows: FloatArray, parts: int) -> FloatArray:
@@ -203,10 +195,7 @@ def _nearest(codebooks: FloatArray, rows: FloatArray) -> ByteArray:
 
 def _fit_rotated(rows: FloatArray, parts: int, centroids: int, seed: int, iterations: int) -> ProductQuantizer:
     """Alternate: codebooks of the turned vectors, then the turn nearest to their decoded values (Procrustes)."""
-    sample = rows
-    if len(rows) > centroids * POINTS_A_CENTROID // 4:
-        kept = np.random.default_rng(seed).permutation(len(rows))[: centroids * POINTS_A_CENTROID // 4]
-        sample = rows[np.sort(kept)]
+    sample = sample_of(rows, centroids, seed)
     turn = _balanced_axes(sample, parts)
     for _ in range(OPQ_ROUNDS):
         turned = sample @ turn.T

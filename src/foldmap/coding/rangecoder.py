@@ -21,7 +21,6 @@ ENCODE, DECODE, COST, COLLECT = 0, 1, 2, 3
 # Slots of the coder's state array.
 LOW, RANGE, OFFSET, POSITION = 0, 1, 2, 3
 
-PROBABILITY_BITS = 16
 PROBABILITY_FLOOR = 24  # in 1 / 2^16; bounds the cost of the least likely decision to 11.4 bits
 _FULL = np.uint64(0xFFFFFFFFFFFFFFFF)
 _RENORMALIZE = np.uint64(1 << 32)

@@ -1,4 +1,4 @@
-"""The lossless coders by name and by the number a file stores."""
+"""The lossless coders by the name that a file stores."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import ClassVar, Protocol, Self
 
 from foldmap.coding.context import ContextModel
 from foldmap.coding.huffman_rle import HuffmanRleModel
-from foldmap.errors import ConfigError, ModelError
+from foldmap.errors import ModelError
 from foldmap.types import AnyArray, ByteArray
 
 
@@ -41,21 +41,10 @@ class Coder(Protocol):
 
 
 CODERS: dict[str, type[Coder]] = {"huffman-rle": HuffmanRleModel, "context": ContextModel}
-CODER_IDS = {"huffman-rle": 1, "context": 2}
-DEFAULT_CODER = "context"
 
 
-def coder_class(name: str) -> type[Coder]:
-    """The coder called ``name``; ConfigError when there is none."""
+def coder_from_arrays(name: str, arrays: Mapping[str, AnyArray]) -> Coder:
+    """The fitted coder that a file stores under a name; ModelError when unknown or malformed."""
     if name not in CODERS:
-        raise ConfigError(f"there is no coder {name!r}", f"choose one of {', '.join(CODERS)}")
-    return CODERS[name]
-
-
-def coder_from_arrays(coder: str | int, arrays: Mapping[str, AnyArray]) -> Coder:
-    """The fitted coder that a file stores under a name or id; ModelError when unknown or malformed."""
-    names = {number: name for name, number in CODER_IDS.items()}
-    name = names.get(coder, "") if isinstance(coder, int) else coder
-    if name not in CODERS:
-        raise ModelError(f"the file names coder {coder!r}, which this version does not know", "update foldmap")
+        raise ModelError(f"the file names coder {name!r}, which this version does not know", "update foldmap")
     return CODERS[name].from_arrays(arrays)

@@ -39,11 +39,8 @@ def read_crs(crs: Any, where: str) -> CRS:
     """The horizontal part of a crs: heights, and the geoid grids they would need, do not matter to a map of the ground.
 
     Args:
-        crs: what pyproj reads: EPSG code, PROJ text, WKT, PROJJSON, an URN.
+        crs: what pyproj reads: EPSG code, PROJ text, WKT, PROJJSON, an URN; else it is a MapInputError.
         where: the file or option, for the message.
-
-    Raises:
-        MapInputError: it is none.
     """
     given = crs
     if isinstance(crs, str):
@@ -61,7 +58,7 @@ def read_crs(crs: Any, where: str) -> CRS:
         ) from error
 
 
-def name_of(crs: CRS) -> str:
+def crs_name(crs: CRS) -> str:
     """What to call a crs in a message: its code, or its name."""
     authority = crs.to_authority()
     return ":".join(authority) if authority else str(crs.name)[:80]
@@ -104,10 +101,7 @@ def to_lonlat(xy_m: AnyArray, crs: Any, where: str = "the map") -> DoubleArray:
         where: the file, for the message.
 
     Returns:
-        float64 (N, 2), longitude and latitude in degrees.
-
-    Raises:
-        MapInputError: pyproj does not read the crs, or a point is outside of it.
+        float64 (N, 2), longitude and latitude in degrees; a point outside of the crs is a MapInputError.
     """
     return _transform(xy_m, read_crs(crs, where), where, back=True)
 
@@ -127,26 +121,23 @@ def _transform(points: AnyArray, crs: CRS, where: str, back: bool) -> DoubleArra
         )
         moved = np.stack(change.transform(given[:, 0], given[:, 1]), 1) if len(given) else np.zeros((0, 2))
     except (CRSError, ProjError) as error:
-        raise MapInputError(f"{where}: PROJ cannot use {name_of(crs)}: {error}"[:300], "give an EPSG code") from error
+        raise MapInputError(f"{where}: PROJ cannot use {crs_name(crs)}: {error}"[:300], "give an EPSG code") from error
     lost = np.flatnonzero(~np.isfinite(moved).all(1))
     if len(lost):
         raise MapInputError(
-            f"{where}: {given[lost[0]].tolist()} is outside of {name_of(crs)}",
+            f"{where}: {given[lost[0]].tolist()} is outside of {crs_name(crs)}",
             "check the crs, and the order of the coordinates",
         )
     return np.asarray(moved, np.float64)
 
 
 def require_metric(crs: Any, where: str, cure: str = _TO_METRES) -> str:
-    """A crs as text, after a look at its axes.
+    """A crs as text, once it is known to be projected to metres east and north.
 
     Args:
         crs: what pyproj reads.
         where: the file or option, for the message.
         cure: what to do about one that is not metric.
-
-    Raises:
-        MapInputError: pyproj does not read it, or it is not projected to metres east and north.
     """
     found = read_crs(crs, where)
     kind = _kind(found, where, cure)
@@ -156,7 +147,7 @@ def require_metric(crs: Any, where: str, cure: str = _TO_METRES) -> str:
 
 
 def _said(kind: str, crs: CRS) -> str:
-    return f"{'degrees' if kind == _DEGREES else 'a local frame'} ({name_of(crs)})"
+    return f"{'degrees' if kind == _DEGREES else 'a local frame'} ({crs_name(crs)})"
 
 
 def _kind(crs: CRS, where: str, cure: str) -> str:
@@ -164,25 +155,20 @@ def _kind(crs: CRS, where: str, cure: str) -> str:
     if crs.is_geographic:
         return _DEGREES
     if not (crs.is_projected or crs.is_engineering):
-        raise MapInputError(f"{where} is in {name_of(crs)}, a {crs.type_name} without eastings and northings", cure)
+        raise MapInputError(f"{where} is in {crs_name(crs)}, a {crs.type_name} without eastings and northings", cure)
     axes = crs.axis_info[:2]
     for axis in axes:
         if not math.isclose(axis.unit_conversion_factor, 1.0, rel_tol=1e-9):
             unit = f"{axis.unit_name} of {axis.unit_conversion_factor:.9g} m"
-            raise MapInputError(f"{where} is in {unit} ({name_of(crs)}), not in metres", cure)
+            raise MapInputError(f"{where} is in {unit} ({crs_name(crs)}), not in metres", cure)
     if crs.is_projected and {axis.direction for axis in axes} not in _PLANE_AXES:
         directions = " and ".join(axis.direction for axis in axes)
-        raise MapInputError(f"{where}: the axes of {name_of(crs)} point {directions}, not east and north", cure)
+        raise MapInputError(f"{where}: the axes of {crs_name(crs)} point {directions}, not east and north", cure)
     return _METRES if crs.is_projected else _LOCAL
 
 
 def scale_error(crs: Any, lonlat_deg: AnyArray) -> float:
-    """How far a projection's scale is from 1 at worst, over directions and over some places; infinite outside of it.
-
-    Args:
-        crs: a projected one.
-        lonlat_deg: (N, 2) longitude and latitude.
-    """
+    """How far a projection's scale is from 1 at worst, over all directions at places (N, 2); infinite outside of it."""
     try:
         factors = Proj(crs).get_factors(lonlat_deg[:, 0], lonlat_deg[:, 1])
     except (CRSError, ProjError):
@@ -198,16 +184,13 @@ def _extremes(points: AnyArray) -> AnyArray:
 
 
 def require_true(crs: Any, xy: AnyArray, where: str, cure: str = "reproject it with gdalwarp -t_srs {utm}") -> str:
-    """A crs as text, whose metres are metres at a place; one of an engineering crs is such everywhere.
+    """A crs as text, whose metres are metres at a place to `TRUE_SCALE`; those of a local frame are such everywhere.
 
     Args:
         crs: what pyproj reads.
         xy: (N, 2) coordinates in it, N >= 1.
         where: the file or option, for the message.
         cure: what to do about one that is not; ``{utm}`` in it becomes the UTM zone of the place.
-
-    Raises:
-        MapInputError: not in metres, or its scale there is off by more than `TRUE_SCALE`.
     """
     plain = cure.format(utm="EPSG:326XX of its UTM zone")
     found = read_crs(crs, where)
@@ -220,8 +203,8 @@ def require_true(crs: Any, xy: AnyArray, where: str, cure: str = "reproject it w
         if error > TRUE_SCALE:
             longitude, latitude = lonlat[-1]
             raise MapInputError(
-                f"{where}: metres of {name_of(found)} are not metres of ground at {latitude:.2f} N, {longitude:.2f} E, "
-                f"but off by {100 * error:.3g} %",
+                f"{where}: metres of {crs_name(found)} are not metres of ground at {latitude:.2f} N, "
+                f"{longitude:.2f} E, but off by {100 * error:.3g} %",
                 cure.format(utm=utm_of(lonlat)),
             )
     return text_of(found, crs)
@@ -230,7 +213,7 @@ def require_true(crs: Any, xy: AnyArray, where: str, cure: str = "reproject it w
 def metric_lines(
     lines: Sequence[DoubleArray], crs: Any, where: str, degrees: bool = True
 ) -> tuple[list[DoubleArray], str | None]:
-    """Lines of any crs in metres of ground, and on Earth as their file has them.
+    """Lines of any crs in metres of ground, and the crs they are in then; None for a local frame.
 
     Metric coordinates stay as they are. Those in degrees, or in a projection whose scale is off by more than
     `TRUE_SCALE` there, are projected to a transverse Mercator about the middle of the map.
@@ -240,9 +223,6 @@ def metric_lines(
         crs: what pyproj reads; None for a local frame, which stays.
         where: the file, for messages.
         degrees: whether the format can be in degrees.
-
-    Returns:
-        The lines, and the crs they are in now; None for a local frame.
 
     Raises:
         MapInputError: pyproj does not read the crs, it is in feet or other units, its axes point elsewhere than east
@@ -265,18 +245,14 @@ def metric_lines(
             return list(lines), text_of(found, crs)
         if error > _LOST_SCALE and not _worldwide(found):
             raise MapInputError(
-                f"{where}: coordinates such as {lines[0][0].tolist()} are far outside of {name_of(found)}",
+                f"{where}: coordinates such as {lines[0][0].tolist()} are far outside of {crs_name(found)}",
                 "check the crs and the offset of the map",
             )
     return lonlat_lines(lonlat, [len(line) for line in lines], where)
 
 
 def is_world_mercator(crs: Any) -> bool:
-    """Whether a crs is a Mercator of the whole world, which stretches the ground the more the farther from the equator.
-
-    Raises:
-        MapInputError: pyproj does not read it.
-    """
+    """Whether a crs is a Mercator of the whole world: it stretches the ground the more the farther from the equator."""
     found = read_crs(crs, "the crs")
     operation = _operation(found)
     if "Mercator" not in _worldwide(found):

@@ -9,15 +9,7 @@ from foldmap.errors import MissingExtraError
 
 
 def extra(module: str, what: str) -> Any:
-    """Import a module of the extra "street".
-
-    Args:
-        module: its name.
-        what: what needs it, for the message.
-
-    Raises:
-        MissingExtraError: it is not installed.
-    """
+    """Import a module of the extra "street"; a MissingExtraError names ``what`` needs it."""
     try:
         return importlib.import_module(module)
     except ImportError as error:

@@ -10,12 +10,19 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from foldmap.atlas.whole import write_whole
-from foldmap.errors import InputError, MapInputError, PoseInputError, WriteError
+from foldmap.errors import MapInputError, PoseInputError, WriteError
 from foldmap.formats.colmap.raw import OTHER_MODELS
+from foldmap.formats.naming import naming, reading
+from foldmap.formats.textual import numbers
 from foldmap.geometry.camera import CAMERA_MODELS, Camera, require_plausible
 from foldmap.geometry.quaternion import rigid_from_wxyz, wxyz_from_rigid
 from foldmap.types import AnyArray, DoubleArray
 from foldmap.visual.features.photo_names import OTHER_SUFFIXES, SUFFIXES
+
+__all__ = [
+    "ListedImage", "camera_of", "camera_text", "content", "is_number", "listed_name", "named_lines", "numbers",
+    "one_word", "plain_name", "pose_numbers", "pose_of", "pose_text", "split_camera", "unique", "write_lines",
+]  # fmt: skip
 
 _MAX_BYTES = 1 << 32
 _MODELS = {*CAMERA_MODELS, *OTHER_MODELS.values()}
@@ -46,40 +53,33 @@ class ListedImage:
 
 
 def content(path: Path | str, what: str) -> Iterator[tuple[int, str]]:
-    """Yield (line number, stripped line) of the lines that are neither blank nor ``#`` comments.
+    """Yield (line number, stripped line) of the lines that are neither blank nor ``#`` comments; UTF-8, up to 4 GiB.
 
-    Args:
-        path: a UTF-8 text file.
-        what: what the file should be, for messages.
-
-    Raises:
-        MapInputError: missing, a folder, larger than 4 GiB, or not UTF-8 text.
+    ``what`` the file should be is the cure.
     """
-    path = Path(path)
+    return ((number, text) for number, text in _lines(Path(path), what) if not text.startswith("#"))
+
+
+def _lines(path: Path, what: str) -> Iterator[tuple[int, str]]:
     number = 0
     try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise MapInputError(f"{path} is larger than 4 GiB", f"this cannot be {what}")
-        with path.open(encoding="utf-8-sig") as lines:
-            for number, line in enumerate(lines, start=1):
-                text = line.strip()
-                if text and not text.startswith("#"):
-                    yield number, text
-    except OSError as error:
-        raise MapInputError(f"{path} cannot be read: {error.strerror or error}", f"give {what}") from error
+        with reading(path, f"give {what}"):
+            if path.stat().st_size > _MAX_BYTES:
+                raise MapInputError(f"{path} is larger than 4 GiB", f"this cannot be {what}")
+            with path.open(encoding="utf-8-sig") as lines:
+                for number, line in enumerate(lines, start=1):
+                    if text := line.strip():
+                        yield number, text
     except UnicodeDecodeError as error:
         raise MapInputError(f"{path} is not UTF-8 text after line {number}", f"give {what}") from error
 
 
 def named_lines(path: Path | str, what: str) -> Iterator[tuple[int, str]]:
-    """As `content`, of a file whose lines begin with names of images.
-
-    Raises:
-        MapInputError: a comment may be a photo whose name begins with ``#``.
-    """
-    path = Path(path)
-    yield from content(path, what)
-    for line, text in _comments(path):
+    """As `content`, of a file whose lines begin with names of images; a comment that may be such a line is refused."""
+    for line, text in _lines(Path(path), what):
+        if not text.startswith("#"):
+            yield line, text
+            continue
         word = text.split()[0]
         if not word[1:].startswith("#") and PurePosixPath(word).suffix.lower() in _PHOTOS and len(word) > 1:
             raise MapInputError(
@@ -93,9 +93,6 @@ def split_camera(path: Path | str, line: int, text: str) -> tuple[str, list[str]
 
     The camera begins at the last word that is a camera model. A line without one is a name, and numbers after it are
     left alone.
-
-    Raises:
-        MapInputError: words of a camera are there, but not as such.
     """
     words = text.split()
     at = next((at for at in range(len(words) - 1, 0, -1) if words[at].upper() in _MODELS), 0)
@@ -118,52 +115,20 @@ def split_camera(path: Path | str, line: int, text: str) -> tuple[str, list[str]
     return plain_name(" ".join(words[:count])), []
 
 
-def _comments(path: Path) -> Iterator[tuple[int, str]]:
-    with path.open(encoding="utf-8-sig") as lines:
-        for number, line in enumerate(lines, start=1):
-            if line.lstrip().startswith("#"):
-                yield number, line.strip()
-
-
-def numbers(path: Path | str, line: int, tokens: Sequence[str], what: str) -> DoubleArray:
-    """Finite float64 numbers of a line.
-
-    Raises:
-        PoseInputError: naming file, line and the token that is none.
-    """
-    try:
-        row = np.array([float(token) for token in tokens])
-    except ValueError as error:
-        raise PoseInputError(f"{path}, line {line}: {error}", f"expected {what}") from error
-    if not np.isfinite(row).all():
-        raise PoseInputError(f"{path}, line {line}: NaN or infinite entries", "remove that line")
-    return row
-
-
 def pose_of(path: Path | str, line: int, tokens: Sequence[str]) -> DoubleArray:
-    """A rigid transform, float64 (4, 4), of ``qw qx qy qz tx ty tz``.
-
-    Raises:
-        PoseInputError: naming file and line: not seven numbers, or no unit quaternion.
-    """
+    """A rigid transform, float64 (4, 4), of ``qw qx qy qz tx ty tz``."""
     if len(tokens) != 7:
         raise PoseInputError(f"{path}, line {line}: {len(tokens)} numbers of a pose", "expected qw qx qy qz tx ty tz")
     row = numbers(path, line, tokens, "qw qx qy qz tx ty tz")
-    try:
+    with naming(f"{path}, line {line}"):
         return rigid_from_wxyz(row[:4], row[4:])
-    except PoseInputError as error:
-        raise PoseInputError(f"{path}, line {line}: {error.message}", error.cure) from error
 
 
 def camera_of(path: Path | str, line: int, tokens: Sequence[str]) -> Camera:
-    """A camera of ``MODEL width height params...``.
-
-    Raises:
-        MapInputError: naming file and line: no parameters, an unknown model, or numbers that are none.
-    """
+    """A camera of ``MODEL width height params...``."""
     if len(tokens) < 4:
         raise MapInputError(f"{path}, line {line}: the camera has no parameters", "expected MODEL width height params")
-    try:
+    with naming(f"{path}, line {line}", MapInputError):
         size = numbers(path, line, tokens[1:3], "the camera's width and height in px")
         params = numbers(path, line, tokens[3:], "the camera's parameters")
         if (size != np.round(size)).any():
@@ -171,9 +136,6 @@ def camera_of(path: Path | str, line: int, tokens: Sequence[str]) -> Camera:
         camera = Camera(tokens[0], int(size[0]), int(size[1]), params)
         require_plausible(camera)
         return camera
-    except InputError as error:
-        at = "" if error.message.startswith(str(path)) else f"{path}, line {line}: "
-        raise MapInputError(f"{at}{error.message}", error.cure) from error
 
 
 def camera_text(camera: Camera) -> str:
@@ -182,29 +144,25 @@ def camera_text(camera: Camera) -> str:
     return f"{camera.model} {camera.width_px} {camera.height_px} {params}"
 
 
+def pose_numbers(pose: AnyArray) -> list[float]:
+    """``qw qx qy qz tx ty tz`` of a rigid transform (4, 4)."""
+    return [*wxyz_from_rigid(pose).tolist(), *np.asarray(pose, np.float64)[:3, 3].tolist()]
+
+
 def pose_text(pose: AnyArray) -> str:
     """``qw qx qy qz tx ty tz`` with every digit that tells numbers apart."""
-    values = np.concatenate([wxyz_from_rigid(pose), np.asarray(pose, dtype=np.float64)[:3, 3]])
-    return " ".join(repr(float(value)) for value in values)
+    return " ".join(map(repr, pose_numbers(pose)))
 
 
 def one_word(name: str) -> str:
-    """The name, once it can stand in a list of words.
-
-    Raises:
-        WriteError: it is empty, has white space, or starts like a comment.
-    """
+    """The name, once it can stand in a list of words: not empty, no white space, not like a comment."""
     if not name or name.split() != [name] or name.startswith("#"):
         raise WriteError(f"the name {name!r} cannot stand in a list", "rename the image without spaces")
     return name
 
 
 def listed_name(name: str) -> str:
-    """The name as it begins a line whose other words are numbers: spaces are no harm there.
-
-    Raises:
-        WriteError: it is empty, has a line break, or begins or ends with white space.
-    """
+    """The name as it begins a line whose other words are numbers: inner spaces are no harm there."""
     if not name or name.strip() != name or "\n" in name or "\r" in name:
         raise WriteError(f"the name {name!r} cannot stand in a list", "rename the image")
     return f"./{name}" if name.startswith("#") else name
@@ -226,25 +184,12 @@ def is_number(word: str) -> bool:
 
 
 def write_lines(path: Path | str, lines: Sequence[str]) -> None:
-    """Write UTF-8 lines: the file is there whole, or as it was.
-
-    Raises:
-        WriteError: the file cannot be written.
-    """
-    path = Path(path)
-    text = "".join(f"{line}\n" for line in lines)
-    try:
-        write_whole(path, text)
-    except UnicodeEncodeError as error:
-        raise WriteError(f"{path} cannot be written: {error}", "check the folder and its rights") from error
+    """Write UTF-8 lines: the file is there whole, or as it was."""
+    write_whole(path, "".join(f"{line}\n" for line in lines))
 
 
 def unique(path: Path | str, names: Sequence[str]) -> None:
-    """Check that no name comes twice.
-
-    Raises:
-        MapInputError: naming the first that does.
-    """
+    """Refuse names of which one comes twice."""
     seen: set[str] = set()
     for name in names:
         if name in seen:

@@ -30,12 +30,7 @@ from foldmap.formats.listing import (
 
 
 def read_rig_list(path: Path | str) -> dict[str, list[ListedImage]]:
-    """Read a rig list: the images of each query, in the file's order.
-
-    Raises:
-        MapInputError: naming the line without bar or camera, an image that comes twice, or an empty list.
-        PoseInputError: naming the line whose extrinsics are no pose.
-    """
+    """Read a rig list: the images of each query, in the file's order."""
     rigs: dict[str, list[ListedImage]] = {}
     for line, text in named_lines(path, "a rig list"):
         head, bar, tail = text.partition("|")
@@ -55,11 +50,7 @@ def read_rig_list(path: Path | str) -> dict[str, list[ListedImage]]:
 
 
 def write_rig_list(path: Path | str, images: Sequence[ListedImage]) -> None:
-    """Write a rig list.
-
-    Raises:
-        WriteError: an image has no camera or no extrinsics, a name has white space, or the file cannot be written.
-    """
+    """Write a rig list; a WriteError where an image has no camera or extrinsics, or a name has white space."""
     lines = []
     for image in images:
         if image.camera is None or image.camera_SE3_rig is None:

@@ -13,7 +13,7 @@ def pair_names(
     known: Iterable[str],
     spellings: Callable[[str], Sequence[str]] = lambda name: (name,),
 ) -> dict[str, str]:
-    """Find the known name of each asked one.
+    """Find the known name of each asked one: known by asked, of those that were found.
 
     ``seq-01/a.png`` is itself first. Otherwise it is ``a.png`` or ``chess/seq-01/a.png``, where one name ends as the
     other does, if no second one does; it is never ``seq-02/a.png``.
@@ -23,12 +23,8 @@ def pair_names(
         known: the names that they are looked for among, each once.
         spellings: what an asked name may be called there, best first (without its suffix, for example).
 
-    Returns:
-        The known name by the asked one, of those that were found.
-
     Raises:
-        PoseInputError: an asked name may be either of two known ones, or two asked ones may be one known one; both are
-            named.
+        PoseInputError: an asked name may be either of two known ones, or two asked ones may be one known one.
     """
     parts = {name: PurePosixPath(name).parts for name in known}
     whole: dict[tuple[str, ...], str] = {}

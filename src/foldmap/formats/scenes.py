@@ -15,7 +15,7 @@ from foldmap.formats.hloc.features import HlocFeatures
 from foldmap.formats.hloc.global_descriptors import HlocGlobals
 from foldmap.formats.kapture.features import KaptureFeatures
 from foldmap.formats.kapture.scene import read_kapture
-from foldmap.types import IntArray
+from foldmap.formats.naming import naming
 from foldmap.visual.scene.join import JoinReport, join_features, join_global_descriptors
 from foldmap.visual.scene.noise import require_consistent
 from foldmap.visual.source import FeatureSource, SceneModel
@@ -25,14 +25,9 @@ DATABASE = {".db", ".sqlite"}
 
 
 def open_features(path: Path, feature: str | None = None) -> HlocFeatures | ColmapDatabase:
-    """Open a file of local features by its suffix; close it after use.
+    """Open a file of local features, an hloc HDF5 file (.h5) or a COLMAP database (.db); close it after use.
 
-    Args:
-        path: an hloc HDF5 file (.h5), or a COLMAP database (.db).
-        feature: which extractor made it, where the file does not say.
-
-    Raises:
-        MapInputError: it is missing, or neither.
+    ``feature`` is the extractor that made it, where the file does not say.
     """
     if not path.is_file():
         raise MapInputError(f"there is no file of features {path}", "check the path, or build the scene again")
@@ -70,24 +65,14 @@ def read_scene(
         feature: which extractor made the features, where they do not say.
         metric: whether world units are metres; what scene.json says where None, else not.
         report: called once with how features were joined.
-
-    Raises:
-        MapInputError: something is missing, damaged, or does not fit; the message says what.
     """
-    try:
-        scene = _read(folder, features, extracted, feature, metric, report)
+    scene = _read(folder, features, extracted, feature, metric, report)
+    with naming(folder):
         require_consistent(scene)
-    except MapInputError as error:
-        named = str(folder) in error.message or (features is not None and str(features) in error.message)
-        raise error if named else MapInputError(f"{folder}: {error.message}", error.cure) from error
     if global_descriptors is None:
         return scene
-    with closing(HlocGlobals(global_descriptors)) as globals_:
-        try:
-            return join_global_descriptors(scene, globals_)
-        except MapInputError as error:
-            named = str(global_descriptors) in error.message
-            raise error if named else MapInputError(f"{global_descriptors}: {error.message}", error.cure) from error
+    with naming(global_descriptors), closing(HlocGlobals(global_descriptors)) as globals_:
+        return join_global_descriptors(scene, globals_)
 
 
 def _read(
@@ -98,69 +83,36 @@ def _read(
     metric: bool | None,
     report: Callable[[JoinReport], None],
 ) -> SceneModel:
+    inside = None
     if (folder / "sensors").is_dir():
-        scene = _kapture(folder, features, extracted, feature, report)
-        return scene if metric is None else replace(scene, metric=metric)
-    model = read_model_with_keypoints(find_model(folder), bool(_said(folder, "metric") if metric is None else metric))
-    if extracted is not None:
-        return _join(folder, model.scene, extracted, model.keypoint_index, report)
-    return _joined(folder, model.scene, model.keypoint_index, features, feature, report)
-
-
-def _kapture(
-    folder: Path,
-    features: Path | None,
-    extracted: FeatureSource | None,
-    feature: str | None,
-    report: Callable[[JoinReport], None],
-) -> SceneModel:
-    types = folder / "reconstruction" / "descriptors"
-    if extracted is None and (features is None or features.is_dir()):
-        if features is not None and features.resolve().parent != types.resolve():
-            raise MapInputError(f"{features} is no type of descriptors of {folder}", f"name a folder in {types}")
-        inside = KaptureFeatures(folder, None if features is None else features.name)
-        scene, index = read_kapture(folder, inside.keypoints_type)
-        return _join(folder, scene, inside, index, report)
-    scene, index = read_kapture(folder)
-    if extracted is not None:
-        return _join(folder, scene, extracted, index, report)
-    assert features is not None
-    with closing(open_features(features, feature)) as source:
-        return _join(features, scene, source, index, report)
-
-
-def _joined(
-    folder: Path,
-    scene: SceneModel,
-    keypoint_index: IntArray,
-    features: Path | None,
-    feature: str | None,
-    report: Callable[[JoinReport], None],
-) -> SceneModel:
+        if extracted is None and (features is None or features.is_dir()):
+            inside = _kapture_features(folder, features)
+        with naming(folder):
+            scene, index = read_kapture(folder, None if inside is None else inside.keypoints_type)
+        scene = scene if metric is None else replace(scene, metric=metric)
+    else:
+        metric = bool(_said(folder, "metric") if metric is None else metric)
+        model = read_model_with_keypoints(find_model(folder), metric)
+        scene, index = model.scene, model.keypoint_index
+    source = inside if extracted is None else extracted
+    if source is not None:
+        with naming(folder):
+            return join_features(scene, source, index, report=report)
     path = features or find_features(folder)
     if path is None:
         raise MapInputError(
             f"no features lie beside the model in {folder}",
             "give --features (hloc's .h5 or COLMAP's .db), or --photos to extract SIFT again",
         )
-    with closing(open_features(path, feature)) as source:
-        return _join(path, scene, source, keypoint_index, report)
+    with naming(path), closing(open_features(path, feature)) as opened:
+        return join_features(scene, opened, index, report=report)
 
 
-def _join(
-    where: Path,
-    scene: SceneModel,
-    source: FeatureSource,
-    keypoint_index: IntArray,
-    report: Callable[[JoinReport], None],
-) -> SceneModel:
-    """Join; what is refused names the file or folder of the features."""
-    try:
-        return join_features(scene, source, keypoint_index, report=report)
-    except MapInputError as error:
-        if str(where) in error.message:
-            raise
-        raise MapInputError(f"{where}: {error.message}", error.cure) from error
+def _kapture_features(folder: Path, features: Path | None) -> KaptureFeatures:
+    types = folder / "reconstruction" / "descriptors"
+    if features is not None and features.resolve().parent != types.resolve():
+        raise MapInputError(f"{features} is no type of descriptors of {folder}", f"name a folder in {types}")
+    return KaptureFeatures(folder, None if features is None else features.name)
 
 
 def _said(folder: Path, key: str) -> object:

@@ -2,62 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from foldmap.errors import PoseInputError
+from foldmap.formats.naming import read_bytes
 from foldmap.types import DoubleArray
 
 _MAX_BYTES = 1 << 30
 
 
-def read_text(path: Path) -> str:
-    """Read a pose or calibration file as text.
-
-    Raises:
-        PoseInputError: missing, a folder, larger than 1 GiB, or not text.
-    """
-    path = Path(path)
+def read_text(path: Path, cure: str = "give poses as KITTI or TUM text") -> str:
+    """Read a table of poses, a calibration, or another file of UTF-8 text, no larger than 1 GiB."""
+    data = read_bytes(Path(path), _MAX_BYTES, cure, PoseInputError)
     try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise PoseInputError(f"{path} is larger than 1 GiB", "this cannot be a pose file")
-        return path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise PoseInputError(f"{path} cannot be read: {error.strerror or error}", "check the path") from error
+        return data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:
-        raise PoseInputError(f"{path} is not a text file", "give poses as KITTI or TUM text") from error
+        raise PoseInputError(f"{path} is not a text file", cure) from error
 
 
 def content_lines(path: Path, after: int = 0) -> Iterator[tuple[int, list[str]]]:
-    """Yield (line number, tokens) of the lines that are neither blank nor ``#`` comments; commas separate too.
+    """Yield (line number, words) of the lines that are neither blank nor ``#`` comments; commas separate too.
 
-    Args:
-        path: the file.
-        after: number of a header's line, which is passed over with all before it.
+    Lines up to ``after`` are a header.
     """
     for number, line in enumerate(read_text(path).splitlines(), start=1):
-        tokens = line.split("#", 1)[0].replace(",", " ").split()
-        if tokens and number > after:
-            yield number, tokens
+        words = line.split("#", 1)[0].replace(",", " ").split()
+        if words and number > after:
+            yield number, words
+
+
+def numbers(path: Path | str, line: int, words: Sequence[str], what: str) -> DoubleArray:
+    """Finite float64 numbers of a line; what is none is a PoseInputError."""
+    try:
+        row = np.array([float(word) for word in words])
+    except ValueError as error:
+        raise PoseInputError(f"{path}, line {line}: {error}", f"expected {what}") from error
+    if not np.isfinite(row).all():
+        raise PoseInputError(f"{path}, line {line}: NaN or infinite entries", "remove that line, and what it is of")
+    return row
 
 
 def number_rows(path: Path, columns: int, what: str, after: int = 0) -> Iterator[tuple[int, DoubleArray]]:
-    """Yield (line number, float64 (columns,)) and refuse anything that is not that many finite numbers.
-
-    Lines up to ``after`` are a header.
-
-    Raises:
-        PoseInputError: naming file, line and what is wrong there.
-    """
-    for number, tokens in content_lines(path, after):
-        if len(tokens) != columns:
-            raise PoseInputError(f"{path}, line {number}: {len(tokens)} columns", f"expected a {what}")
-        try:
-            row = np.array([float(token) for token in tokens])
-        except ValueError as error:
-            raise PoseInputError(f"{path}, line {number}: {error}", f"expected a {what}") from error
-        if not np.isfinite(row).all():
-            raise PoseInputError(f"{path}, line {number}: NaN or infinite entries", "remove that pose and its sweep")
-        yield number, row
+    """Yield (line number, float64 (columns,)) of the lines after a header of ``after`` lines."""
+    for number, words in content_lines(path, after):
+        if len(words) != columns:
+            raise PoseInputError(f"{path}, line {number}: {len(words)} columns", f"expected a {what}")
+        yield number, numbers(path, number, words, f"a {what}")

@@ -14,22 +14,14 @@ DEFAULT_LIMIT_S = 0.01
 def associate_times(
     first_s: AnyArray, second_s: AnyArray, limit_s: float = DEFAULT_LIMIT_S
 ) -> tuple[IntArray, IntArray, DoubleArray]:
-    """Pair each time of the first list with the nearest of the second.
+    """Pair each time of the first list (N,) with the nearest of the second (M,), in any order.
 
     No time is used twice: where two want the same partner, the nearer one has it and the other stays alone, for its
-    second choice would be the partner of another event.
-
-    Args:
-        first_s: (N,) seconds, in any order.
-        second_s: (M,) seconds, in any order.
-        limit_s: pairs lie no farther apart.
+    second choice would be the partner of another event. Pairs lie no farther apart than the limit.
 
     Returns:
         Rows of the first (P,) int64 ascending, their partners in the second (P,) int64, and ``second - first`` in
         seconds (P,) float64.
-
-    Raises:
-        ConfigError: the limit is negative or no number.
     """
     if not (np.isfinite(limit_s) and limit_s >= 0):
         raise ConfigError(f"times are paired within {limit_s} s", "give a limit in seconds, like 0.01")

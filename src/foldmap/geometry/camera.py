@@ -109,11 +109,7 @@ class Camera:
     def unproject(self, xy_px: AnyArray) -> DoubleArray:
         """Find the rays of pixels, to 1e-9 in normalized coordinates (`foldmap.geometry.distortion.undistort`).
 
-        Args:
-            xy_px: (N, 2) COLMAP pixels.
-
-        Returns:
-            float64 (N, 2), ``x / z, y / z`` in the camera frame; NaN where the model images no ray.
+        COLMAP pixels (N, 2) -> float64 (N, 2), ``x / z, y / z`` in the camera frame; NaN where the model images no ray.
         """
         distorted = (np.asarray(xy_px, dtype=np.float64) - self.centre_px) / self.focal_px
         return undistort(self.model, self.distortion, distorted)

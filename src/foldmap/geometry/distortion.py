@@ -32,15 +32,9 @@ _FISHEYE = {"SIMPLE_RADIAL_FISHEYE", "RADIAL_FISHEYE", "OPENCV_FISHEYE"}
 
 
 def distort(model: str, coefficients: DoubleArray, rays: DoubleArray) -> DoubleArray:
-    """Where the lens moves normalized coordinates.
+    """Where the lens moves normalized coordinates ``x / z, y / z``, float64 (N, 2); NaN stays NaN.
 
-    Args:
-        model: a name of `foldmap.geometry.camera.CAMERA_MODELS`.
-        coefficients: the model's distortion parameters in COLMAP's order.
-        rays: float64 (N, 2), ``x / z, y / z``.
-
-    Returns:
-        float64 (N, 2) distorted coordinates; NaN where the input is.
+    ``model`` is a name of `CAMERA_MODELS`, ``coefficients`` its distortion parameters in COLMAP's order.
     """
     if model in _FISHEYE:
         radius = np.hypot(rays[:, 0], rays[:, 1])
@@ -54,16 +48,11 @@ def distort(model: str, coefficients: DoubleArray, rays: DoubleArray) -> DoubleA
 
 
 def undistort(model: str, coefficients: DoubleArray, distorted: DoubleArray) -> DoubleArray:
-    """Invert `distort`, starting from no distortion.
+    """Invert `distort` of float64 (N, 2), starting from no distortion.
 
     Newton's method with the analytic Jacobian stops when no coordinate moves by more than `STEP_TOLERANCE` (relative to
     the larger of 1 and the radius), after `MAX_ITERATIONS` at most. An answer is kept if it maps back to within
     `RESIDUAL_TOLERANCE` on the branch that contains the optical axis.
-
-    Args:
-        model: a name of `foldmap.geometry.camera.CAMERA_MODELS`.
-        coefficients: the model's distortion parameters in COLMAP's order.
-        distorted: float64 (N, 2).
 
     Returns:
         float64 (N, 2), ``x / z, y / z``; NaN where no ray ahead of the camera is imaged at that place: beyond the fold

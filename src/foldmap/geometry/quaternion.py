@@ -16,17 +16,12 @@ _UNIT_TOLERANCE = 1e-2
 def rigid_from_wxyz(
     quaternion_wxyz: AnyArray | Sequence[float], translation: AnyArray | Sequence[float]
 ) -> DoubleArray:
-    """Rigid transforms from rotations and translations.
+    """Rigid transforms, float64 (..., 4, 4), from rotations (..., 4) and translations (..., 3).
 
-    Args:
-        quaternion_wxyz: (..., 4), of length 1 within 1 %; they are normalized.
-        translation: (..., 3).
-
-    Returns:
-        float64 (..., 4, 4).
+    Quaternions are normalized.
 
     Raises:
-        PoseInputError: a value is not finite or a quaternion's length is not 1.
+        PoseInputError: a value is not finite or a quaternion's length is not 1, within 1 %.
     """
     wxyz = np.asarray(quaternion_wxyz, dtype=np.float64)
     shift = np.asarray(translation, dtype=np.float64)

@@ -12,7 +12,7 @@ import numpy as np
 from foldmap.api.training.runs import MODEL, Begin, no_bars, run_to_end
 from foldmap.errors import ConfigError, MapInputError
 from foldmap.formats.scenes import read_scene
-from foldmap.visual.codes.fit_codecs import DEFAULT_KIND, DEFAULT_PARTS, descriptors_of, settings_for, shape_for
+from foldmap.visual.codes.fit_codecs import DEFAULT_PARTS, descriptors_of, settings_for, shape_for
 from foldmap.visual.dpq.adapt_codec import layer_of
 from foldmap.visual.dpq.serialize import PRECISIONS, read_layer
 from foldmap.visual.dpq.train import Descriptors, LayerTrainer
@@ -37,7 +37,7 @@ class VisualRun:
         smoke: a tiny run that shows that all parts fit together.
     """
 
-    codec: str = DEFAULT_KIND
+    codec: str = "dpqed+"
     parts: int | None = None
     epochs: int | None = None
     precision: str = "int8"

@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import struct
 from pathlib import Path
+from types import TracebackType
+from typing import Any
 
 import numpy as np
 
 from foldmap.errors import MapInputError
-from foldmap.formats.colmap.checked_bytes import ByteSource
-from foldmap.formats.colmap.raw import (
-    KEYPOINT,
-    OTHER_MODELS,
-    REWRITE,
-    RawImages,
-    RawPoints,
-    cannot_read,
-    make_camera,
-    put_camera,
-    unknown_model,
-)
+from foldmap.formats.colmap.raw import KEYPOINT, OTHER_MODELS, REWRITE, RawImages, RawPoints, put_camera
+from foldmap.formats.naming import reading
 from foldmap.geometry.camera import CAMERA_MODELS, Camera
 from foldmap.types import AnyArray, BoolArray, IntArray
 
-_CAMERA = struct.Struct("<IiQQ")
-_IMAGE = struct.Struct("<I7dI")
-_SMALLEST_IMAGE = _IMAGE.size + 1 + 8
+_SMALLEST_CAMERA, _SMALLEST_IMAGE = struct.calcsize("<IiQQ"), struct.calcsize("<I7dI") + 1 + 8
 _LENGTH = struct.Struct("<Q")
 _BLOCK_BYTES = 1 << 24
 POINT = np.dtype([("id", "<i8"), ("xyz", "<f8", 3), ("rgb", "u1", 3), ("error", "<f8"), ("length", "<u8")], align=False)
@@ -35,49 +27,123 @@ _LENGTH_AT = POINT.itemsize - _LENGTH.size
 _MODELS = {number: (name, count) for name, (number, count) in CAMERA_MODELS.items()}
 
 
-def read_cameras(path: Path) -> dict[int, Camera]:
-    """Cameras by id.
+class ByteSource:
+    """One binary file, read from front to back in a ``with``, to its last byte.
 
-    Raises:
-        MapInputError: the file is cut short, damaged or foreign, or a camera is not usable.
+    No count is believed: each is compared with the bytes that are left before anything is read or allocated.
     """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.what = "its header"
+        with reading(path):
+            self._file = path.open("rb")
+            status = os.fstat(self._file.fileno())
+        if not stat.S_ISREG(status.st_mode) or status.st_size == 0:
+            self._file.close()
+            raise MapInputError(f"{path} is empty", REWRITE)
+        self.left = status.st_size
+
+    def __enter__(self) -> ByteSource:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._file:
+            if kind is None and self.left:
+                raise MapInputError(
+                    f"{self.path} has {self.left:,} bytes after its last record",
+                    f"it is damaged or no COLMAP file: {REWRITE}",
+                )
+
+    @property
+    def at(self) -> int:
+        """Where the next byte lies."""
+        return self._file.tell()
+
+    def take(self, size: int) -> bytes:
+        """The next bytes."""
+        self._spend(size)
+        data = self._file.read(size)
+        if len(data) != size:
+            raise self._cut()
+        return data
+
+    def unpack(self, form: str) -> tuple[Any, ...]:
+        """The next values, by a format of `struct` without its byte order: little-endian, unpadded."""
+        return struct.unpack(f"<{form}", self.take(struct.calcsize(f"<{form}")))
+
+    def skip(self, size: int) -> None:
+        """Pass over bytes."""
+        self._spend(size)
+        self._file.seek(size, os.SEEK_CUR)
+
+    def count(self, smallest: int, of: str) -> int:
+        """A 64-bit count of records, each of ``smallest`` bytes at least."""
+        (count,) = self.unpack("Q")
+        if count * smallest > self.left:
+            raise MapInputError(
+                f"{self.path} declares {count:,} {of}, more than its {self.left:,} remaining bytes can hold",
+                f"it is cut short, damaged or no COLMAP file: {REWRITE}",
+            )
+        return int(count)
+
+    def text(self, longest: int = 4096) -> str:
+        """UTF-8 text that ends with a zero byte."""
+        start = self._file.tell()
+        head = self._file.read(min(longest, self.left))
+        self._file.seek(start)
+        end = head.find(b"\0")
+        if end < 0:
+            raise MapInputError(f"{self.path}: {self.what} has a name without end", f"the file is damaged: {REWRITE}")
+        raw = self.take(end + 1)[:-1]
+        try:
+            return raw.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise MapInputError(
+                f"{self.path}: {self.what} has the name {raw[:80]!r}, which is not UTF-8",
+                "rename the image, or the file is damaged",
+            ) from error
+
+    def _cut(self) -> MapInputError:
+        return MapInputError(f"{self.path} ends inside {self.what}", f"it is cut short: {REWRITE}")
+
+    def _spend(self, size: int) -> None:
+        if size > self.left:
+            raise self._cut()
+        self.left -= size
+
+
+def read_cameras(path: Path) -> dict[int, Camera]:
+    """Cameras by id."""
     cameras: dict[int, Camera] = {}
     with ByteSource(path) as source:
-        for number in range(source.count(_CAMERA.size, "cameras")):
+        for number in range(source.count(_SMALLEST_CAMERA, "cameras")):
             source.what = f"camera number {number + 1}"
-            camera_id, model, width_px, height_px = _CAMERA.unpack(source.take(_CAMERA.size))
-            if model not in _MODELS:
-                raise unknown_model(path, camera_id, f"{OTHER_MODELS.get(model, 'number')} ({model})")
-            name, count = _MODELS[model]
+            camera_id, model, width_px, height_px = source.unpack("IiQQ")
+            name, count = _MODELS.get(model, (f"{OTHER_MODELS.get(model, 'number')} ({model})", 0))
             params = np.frombuffer(source.take(8 * count), "<f8")
-            put_camera(path, cameras, camera_id, make_camera(path, camera_id, name, (width_px, height_px), params))
-        source.finish()
+            put_camera(path, cameras, camera_id, name, (width_px, height_px), params)
     return cameras
 
 
 def read_images(path: Path) -> RawImages:
-    """Images; their keypoints are read only when asked for.
-
-    Raises:
-        MapInputError: the file is cut short, damaged or foreign.
-    """
+    """Images; their keypoints are read only when asked for."""
     rows, names, at, counts = [], [], [], []
     with ByteSource(path) as source:
         for number in range(source.count(_SMALLEST_IMAGE, "images")):
             source.what = f"image number {number + 1}"
-            rows.append(_IMAGE.unpack(source.take(_IMAGE.size)))
+            rows.append(source.unpack("I7dI"))
             names.append(source.text())
             counts.append(source.count(KEYPOINT.itemsize, f"keypoints of image {names[-1]!r}"))
             at.append(source.at)
             source.skip(counts[-1] * KEYPOINT.itemsize)
-        source.finish()
     table = np.array(rows, dtype=np.float64).reshape(-1, 9)  # ids of 32 bits are exact in float64
 
     def keypoints(image: int) -> AnyArray:
-        try:
+        with reading(path):
             records = np.fromfile(path, KEYPOINT, counts[image], offset=at[image])
-        except OSError as error:
-            raise cannot_read(path, error) from error
         if len(records) != counts[image]:
             raise MapInputError(f"{path} changed while it was read", "wait until it is written")
         return records
@@ -96,9 +162,6 @@ def read_points(path: Path) -> RawPoints:
     """Points and their tracks.
 
     Records differ in length, so one light pass finds where they start; then whole blocks are split at once.
-
-    Raises:
-        MapInputError: the file is cut short, damaged or foreign.
     """
     with ByteSource(path) as source:
         count = source.count(POINT.itemsize, "points")

@@ -13,8 +13,8 @@ from urllib.parse import quote
 import numpy as np
 
 from foldmap.errors import MapInputError
-from foldmap.formats.colmap.raw import cannot_read
-from foldmap.formats.dummies import refuse_dummies
+from foldmap.formats.features import features_of
+from foldmap.formats.naming import reading
 from foldmap.types import AnyArray, FloatArray
 from foldmap.visual.source import Features
 
@@ -28,18 +28,15 @@ _KINDS = {0: "sift", 1: "aliked-n16rot", 2: "aliked-n32", 3: "loma-b", 4: "loma-
 class ColmapDatabase:
     """Features of a COLMAP database, one image at a time: a `foldmap.visual.source.FeatureSource`.
 
-    The file is opened read-only and nothing is written beside it. Keypoints are in the order of the model that was
-    built from it: row ``keypoint_index`` of `foldmap.formats.colmap.scene.ColmapModel` is the observation's feature.
-    Scores are the keypoints' scales in pixels, where the database has scales.
+    The file is opened read-only and nothing is written beside it. Row ``keypoint_index`` of a `ColmapModel` built from
+    it is the observation's feature. Scores are the keypoints' scales in pixels, where the database has scales.
 
     Args:
         path: the database.
-        descriptor_type: ``uint8``, ``float16`` or ``float32``, where the database does not say how its bytes are meant
-            (extractors that COLMAP does not know); None takes what it says.
+        descriptor_type: ``uint8``, ``float16`` or ``float32``, where the extractor is none that COLMAP knows.
 
     Raises:
-        MapInputError: no database of COLMAP, damaged, or of several extractors; and, from the methods, features that
-            are missing, damaged or do not fit each other.
+        MapInputError: no database of COLMAP, damaged, or of several extractors.
     """
 
     def __init__(self, path: Path, descriptor_type: str | None = None) -> None:
@@ -103,11 +100,7 @@ class ColmapDatabase:
         return sorted(self._image_ids)
 
     def load(self, name: str) -> Features:
-        """Read the features of one image.
-
-        Raises:
-            MapInputError: there are none, or they are damaged.
-        """
+        """The features of one image; a MapInputError where there are none, or they are damaged."""
         if name not in self._image_ids:
             raise MapInputError(f"{self.path} has no features of image {name!r}", "check the names, or extract again")
         raw = self._matrix("keypoints", name, np.dtype("<f4"))
@@ -116,19 +109,10 @@ class ColmapDatabase:
             raise MapInputError(f"{self.path}: keypoints of {name!r} have {raw.shape[1]} columns, not 2, 4 or 6", _REDO)
         if len(raw) == 0:
             raw = raw.reshape(0, 2)
-        try:
-            features = Features(np.ascontiguousarray(raw[:, :2]), described, _scales(raw))
-            refuse_dummies(described)
-        except MapInputError as error:
-            raise MapInputError(f"{self.path}, image {name!r}: {error.message}", error.cure) from error
-        return features
+        return features_of(f"{self.path}, image {name!r}", np.ascontiguousarray(raw[:, :2]), described, _scales(raw))
 
     def image_size(self, name: str) -> tuple[int, int] | None:
-        """Width and height of an image's camera in px, where the database has cameras.
-
-        Raises:
-            MapInputError: the database is damaged.
-        """
+        """Width and height of an image's camera in px, where the database has cameras."""
         known = {row[1] for table in ("cameras", "images") for row in self._rows(f"PRAGMA table_info({table})")}
         if not {"camera_id", "width", "height"} <= known or name not in self._image_ids:
             return None
@@ -176,13 +160,11 @@ class ColmapDatabase:
 
 def _connect(path: Path) -> sqlite3.Connection:
     """Open read-only; as immutable, so that a folder without write permission will do, unless changes lie beside."""
-    try:
+    with reading(path):
         with path.open("rb") as file:
             magic = file.read(len(_MAGIC))
         beside = [Path(f"{path}{end}") for end in ("-wal", "-journal")]
         settled = not any(other.is_file() and other.stat().st_size for other in beside)
-    except OSError as error:
-        raise cannot_read(path, error) from error
     if magic != _MAGIC:
         raise MapInputError(f"{path} is no SQLite database", "give the database.db of COLMAP")
     try:

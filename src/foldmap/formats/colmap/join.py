@@ -10,6 +10,7 @@ import numpy as np
 
 from foldmap.errors import FoldmapError, MapInputError
 from foldmap.formats.colmap.raw import NO_POINT, REWRITE, RawImages, RawPoints
+from foldmap.formats.naming import naming
 from foldmap.geometry.camera import Camera
 from foldmap.geometry.quaternion import rigid_from_wxyz
 from foldmap.types import AnyArray, DoubleArray, FloatArray, IntArray
@@ -26,8 +27,7 @@ class ColmapModel:
 
     Attributes:
         scene: images in order of name, points in order of id, each point's observations in order of image and keypoint.
-        keypoint_index: int64 (O,), which keypoint of its image each observation is: the row of the image's features
-            in the database or feature file that the model was built from.
+        keypoint_index: int64 (O,), which keypoint of its image each observation is: a row of the image's features.
         camera_ids: int64 (C,), COLMAP's ids of ``scene.cameras``, ascending.
         image_ids: int64 (I,), of the scene's images.
         point_ids: int64 (P,), of the scene's points, ascending.
@@ -41,7 +41,7 @@ class ColmapModel:
 
 
 @dataclass(frozen=True)
-class _Seen:
+class _Observations:
     """Observations: the id of the point, the index of the image in the scene, the keypoint of the image; int64 (O,)."""
 
     point_id: IntArray
@@ -57,15 +57,7 @@ def join(
     metric: bool,
     feature: str,
 ) -> ColmapModel:
-    """Put cameras, images and points together.
-
-    Args:
-        paths: of the images and points files, for messages.
-        cameras: by id.
-        images: what the images file says.
-        points: what the points file says.
-        metric: for the scene.
-        feature: for the scene.
+    """Put cameras, images and points together; ``paths`` of the images and points files are for messages.
 
     Raises:
         MapInputError: the files contradict each other or themselves.
@@ -99,7 +91,7 @@ def join(
     image = _rows_of_images(paths[1], images.ids[by_name], points)
     order = np.lexsort((points.keypoint, image, point))
     point, image, keypoint = point[order], image[order], points.keypoint[order]
-    seen = _Seen(point_ids[point], image, keypoint)
+    seen = _Observations(point_ids[point], image, keypoint)
     xy_px = _pixels(paths, names, lambda at: images.keypoints(int(by_name[at])), seen)
     scene = SceneModel(
         cameras=tuple(cameras[int(camera)] for camera in camera_ids),
@@ -115,11 +107,7 @@ def join(
 
 
 def poses_of(path: Path, names: tuple[str, ...], wxyz: DoubleArray, translation_world: DoubleArray) -> DoubleArray:
-    """Poses (I, 4, 4) of what an images file says.
-
-    Raises:
-        MapInputError: naming the image whose pose is none.
-    """
+    """Poses float64 (I, 4, 4) of what an images file says; a MapInputError names the image whose pose is none."""
     far = ~(np.abs(translation_world) < _FARTHEST_WORLD).all(axis=1) & np.isfinite(translation_world).all(axis=1)
     if far.any():
         raise MapInputError(f"{path}: image {names[int(np.argmax(far))]!r} has its pose far beyond any scene", REWRITE)
@@ -128,11 +116,8 @@ def poses_of(path: Path, names: tuple[str, ...], wxyz: DoubleArray, translation_
             return rigid_from_wxyz(wxyz, translation_world)
     except FoldmapError:
         for name, turn, shift in zip(names, wxyz, translation_world, strict=True):
-            try:
-                with np.errstate(over="ignore"):
-                    rigid_from_wxyz(turn, shift)
-            except FoldmapError as error:
-                raise MapInputError(f"{path}: image {name!r}: {error.message}", error.cure) from error
+            with naming(f"{path}: image {name!r}", MapInputError), np.errstate(over="ignore"):
+                rigid_from_wxyz(turn, shift)
         raise
 
 
@@ -151,7 +136,7 @@ def _rows_of_images(path: Path, image_ids: IntArray, points: RawPoints) -> IntAr
 
 
 def _pixels(
-    paths: tuple[Path, Path], names: tuple[str, ...], keypoints_of: Callable[[int], AnyArray], seen: _Seen
+    paths: tuple[Path, Path], names: tuple[str, ...], keypoints_of: Callable[[int], AnyArray], seen: _Observations
 ) -> FloatArray:
     """Pixels of the observations, image by image, while both files are held against each other."""
     xy_px = np.empty((len(seen.image), 2), dtype=np.float32)

@@ -12,44 +12,28 @@ from foldmap.formats.colmap import binary as colmap_binary
 from foldmap.formats.colmap import text as colmap_text
 from foldmap.formats.colmap.files import find_images_file
 from foldmap.formats.colmap.join import no_twins, poses_of
+from foldmap.formats.listing import unique
 from foldmap.geometry.camera import Camera
 from foldmap.types import DoubleArray
 
 
 @dataclass(frozen=True)
 class ModelPoses:
-    """Images of a model.
-
-    Attributes:
-        camera_SE3_world: float64 (4, 4) by name.
-        cameras: by name; empty where they were not wanted.
-    """
+    """Images of a model: camera_SE3_world, float64 (4, 4) by name, and cameras by name where they were wanted."""
 
     camera_SE3_world: dict[str, DoubleArray]
     cameras: dict[str, Camera]
 
 
 def read_model_poses(folder: Path, cameras: bool = False) -> ModelPoses:
-    """Read poses of a COLMAP model, binary or text, old or with rigs and frames.
-
-    Args:
-        folder: of the model or of the scene.
-        cameras: whether to read the cameras file too; without, cameras may be of any model, or missing.
-
-    Raises:
-        MapInputError: there is no images file, a file is damaged, a pose is none, or an image comes twice.
-    """
+    """Poses of a COLMAP model, binary or text; and its cameras, which otherwise may be of any model, or missing."""
     path = find_images_file(folder)
     reader = colmap_binary if path.suffix == ".bin" else colmap_text
     images = reader.read_images(path)
     if not images.names:
         raise MapInputError(f"{path} holds no images", "give a model with registered images")
     no_twins(path, "image", images.ids)
-    seen: set[str] = set()
-    for name in images.names:
-        if name in seen:
-            raise MapInputError(f"{path} lists image {name!r} twice", "keep each once")
-        seen.add(name)
+    unique(path, images.names)
     poses = poses_of(path, tuple(images.names), images.wxyz, images.translation_world)
     given: dict[str, Camera] = {}
     if cameras:
@@ -62,11 +46,7 @@ def read_model_poses(folder: Path, cameras: bool = False) -> ModelPoses:
 
 
 def model_radius_world(folder: Path) -> float:
-    """The radius of a model's points, as `SceneModel.radius_world`; their tracks are not looked at.
-
-    Raises:
-        MapInputError: there is no points file, it is damaged, or it holds no points.
-    """
+    """The radius of a model's points, as `SceneModel.radius_world`; their tracks are not looked at."""
     images = find_images_file(folder)
     path = images.with_name(f"points3D{images.suffix}")
     reader = colmap_binary if path.suffix == ".bin" else colmap_text

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from foldmap.errors import MapInputError
-from foldmap.geometry.camera import CAMERA_MODELS, Camera
+from foldmap.formats.naming import naming
+from foldmap.geometry.camera import Camera
 from foldmap.types import AnyArray, DoubleArray, IntArray
 
 REWRITE = "copy the model again, or write it again with COLMAP"
@@ -62,39 +63,13 @@ OTHER_MODELS = {
 """Models of COLMAP that foldmap does not know, to be named in messages."""
 
 
-def make_camera(path: Path, camera_id: int, model: str, size_px: tuple[int, int], params: DoubleArray) -> Camera:
-    """A camera, its errors naming file and id.
-
-    Raises:
-        MapInputError: as `Camera`.
-    """
-    try:
-        return Camera(model, *size_px, params)
-    except MapInputError as error:
-        raise MapInputError(f"{path}, camera {camera_id}: {error.message}", error.cure) from error
-
-
-def unknown_model(path: Path, camera_id: int, model: str) -> MapInputError:
-    """The error for a camera model that foldmap does not know."""
-    known = ", ".join(CAMERA_MODELS)
-    return MapInputError(
-        f"{path}, camera {camera_id}: camera model {model} is not known", f"undistort the images, or use {known}"
-    )
-
-
-def put_camera(path: Path, cameras: dict[int, Camera], camera_id: int, camera: Camera) -> None:
-    """Add a camera to those read so far.
-
-    Raises:
-        MapInputError: its id was there already, or does not fit COLMAP's 32 bits.
-    """
+def put_camera(
+    path: Path, cameras: dict[int, Camera], camera_id: int, model: str, size_px: tuple[int, int], params: DoubleArray
+) -> None:
+    """Add a camera to those read so far; its id must be a new one within COLMAP's 32 bits."""
     if not 0 <= camera_id < 1 << 32:
         raise MapInputError(f"{path} has a camera of id {camera_id}", REWRITE)
     if camera_id in cameras:
         raise MapInputError(f"{path} lists camera {camera_id} twice", REWRITE)
-    cameras[camera_id] = camera
-
-
-def cannot_read(path: Path, error: OSError) -> MapInputError:
-    """The error for a file that the system does not let us read."""
-    return MapInputError(f"{path} cannot be read: {error.strerror or error}", "check the path and its rights")
+    with naming(f"{path}, camera {camera_id}"):
+        cameras[camera_id] = Camera(model, *size_px, params)

@@ -1,4 +1,4 @@
-"""COLMAP models, binary or text, old or with rigs: read to a `SceneModel`, written back.
+"""COLMAP models, binary or text, old or with rigs: read to a `SceneModel`.
 
 The reader is foldmap's own: it needs no pycolmap and answers damaged files with an error.
 """
@@ -7,19 +7,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from foldmap.errors import MapInputError
 from foldmap.formats.colmap import binary as colmap_binary
 from foldmap.formats.colmap import text as colmap_text
 from foldmap.formats.colmap.files import find_model, model_suffix
 from foldmap.formats.colmap.join import ColmapModel, join
 from foldmap.formats.colmap.rigs import Frame, Rig, read_frames, read_rigs
-from foldmap.formats.colmap.write import write_model
+from foldmap.formats.naming import naming
 from foldmap.geometry.camera import Camera
 from foldmap.visual.source import SceneModel
 
 __all__ = [
     "ColmapModel", "Frame", "Rig", "find_model", "read_cameras", "read_frames", "read_model",
-    "read_model_with_keypoints", "read_rigs", "write_model",
+    "read_model_with_keypoints", "read_rigs",
 ]  # fmt: skip
 
 
@@ -29,7 +28,7 @@ def read_model(folder: Path, metric: bool = False, feature: str = "sift") -> Sce
 
 
 def read_model_with_keypoints(folder: Path, metric: bool = False, feature: str = "sift") -> ColmapModel:
-    """Read a COLMAP model.
+    """Read a COLMAP model, without descriptors, and the keypoint that each observation is.
 
     Binary files are preferred to text, as COLMAP does. Poses are those of the images file, which models with rigs and
     frames keep complete. Points and images must tell the same of each other.
@@ -38,33 +37,19 @@ def read_model_with_keypoints(folder: Path, metric: bool = False, feature: str =
         folder: of the model or of the scene (`find_model`).
         metric: whether world units are metres; a COLMAP model does not say.
         feature: which extractor made its keypoints.
-
-    Returns:
-        The scene, without descriptors, and the keypoint that each observation is.
-
-    Raises:
-        MapInputError: a file is missing, cut short, damaged or foreign, or the files contradict each other.
     """
     folder = find_model(folder)
     suffix = model_suffix(folder)
     reader = colmap_binary if suffix == ".bin" else colmap_text
-    cameras = reader.read_cameras(folder / f"cameras{suffix}")
     images = reader.read_images(folder / f"images{suffix}")
     points = reader.read_points(folder / f"points3D{suffix}")
     paths = (folder / f"images{suffix}", folder / f"points3D{suffix}")
-    try:
-        return join(paths, cameras, images, points, metric, feature)
-    except MapInputError as error:
-        named = error.message.startswith(str(folder))
-        raise error if named else MapInputError(f"{folder}: {error.message}", error.cure) from error
+    with naming(folder):
+        return join(paths, read_cameras(folder), images, points, metric, feature)
 
 
 def read_cameras(folder: Path) -> dict[int, Camera]:
-    """Read the cameras of a model by their ids, for example those of a rig's sensors.
-
-    Raises:
-        MapInputError: as `read_model`.
-    """
+    """Read the cameras of a model by their ids; errors as `read_model_with_keypoints`."""
     folder = find_model(folder)
     suffix = model_suffix(folder)
     path = folder / f"cameras{suffix}"

@@ -5,22 +5,15 @@ from __future__ import annotations
 import re
 from array import array
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
 from foldmap.errors import MapInputError
-from foldmap.formats.colmap.raw import (
-    KEYPOINT,
-    REWRITE,
-    RawImages,
-    RawPoints,
-    cannot_read,
-    make_camera,
-    put_camera,
-    unknown_model,
-)
-from foldmap.geometry.camera import CAMERA_MODELS, Camera
+from foldmap.formats.colmap.raw import KEYPOINT, REWRITE, RawImages, RawPoints, put_camera
+from foldmap.formats.naming import reading
+from foldmap.geometry.camera import Camera
 from foldmap.types import AnyArray
 
 _DECLARED = re.compile(r"#\s*Number of [\w ]+:\s*(\d{1,18})\b")
@@ -29,11 +22,8 @@ _DECLARED = re.compile(r"#\s*Number of [\w ]+:\s*(\d{1,18})\b")
 class TextSource:
     """The lines of one file, their numbers, and the count that its comment declares.
 
-    COLMAP ends every line, so a last line without an end tells of a file that was cut short.
-
-    Args:
-        path: the file.
-        what: its records, for messages: "cameras", "images", "points".
+    COLMAP ends every line, so a last line without an end tells of a file that was cut short. ``what`` its records are,
+    "cameras" for example, is for messages.
     """
 
     def __init__(self, path: Path, what: str) -> None:
@@ -43,13 +33,9 @@ class TextSource:
         self._declared: int | None = None
 
     def lines(self) -> Iterator[str]:
-        """Every line without its end.
-
-        Raises:
-            MapInputError: the file cannot be read, is not text, or ends inside a line.
-        """
+        """Every line without its end."""
         try:
-            with self.path.open(encoding="utf-8-sig", newline="\n") as file:
+            with reading(self.path), self.path.open(encoding="utf-8-sig", newline="\n") as file:
                 for line in file:
                     self.number += 1
                     if not line.endswith("\n"):
@@ -57,10 +43,12 @@ class TextSource:
                             "ends without a line end", "if the file is complete, add one; else it is cut short"
                         )
                     yield line.rstrip("\r\n")
-        except OSError as error:
-            raise cannot_read(self.path, error) from error
         except UnicodeDecodeError as error:
             raise MapInputError(f"{self.path} is not UTF-8 text", "give a COLMAP model as text") from error
+
+    def records(self) -> Iterator[list[str]]:
+        """The words of every line that is neither blank nor a comment."""
+        return (line.split() for line in self.lines() if self.is_record(line))
 
     def is_record(self, line: str) -> bool:
         """Whether a line is neither blank nor a comment; the declared count is taken from comments."""
@@ -74,11 +62,7 @@ class TextSource:
         return False
 
     def check_count(self, count: int) -> None:
-        """Compare the number of records with the one the file declares, if it does.
-
-        Raises:
-            MapInputError: they differ.
-        """
+        """Compare the number of records with the one the file declares, if it does."""
         if self._declared is not None and self._declared != count:
             raise MapInputError(
                 f"{self.path} declares {self._declared:,} {self.what} and has {count:,}",
@@ -89,58 +73,49 @@ class TextSource:
         """An error that names the line."""
         return MapInputError(f"{self.path}, line {self.number}: {message}", cure)
 
+    @contextmanager
+    def expecting(self, form: str) -> Iterator[None]:
+        """Refuse the line where what the body takes for numbers is none."""
+        try:
+            yield
+        except (ValueError, OverflowError, StopIteration) as error:
+            raise self.bad(str(error) or "values are missing", f"expected {form}") from error
+
 
 def read_cameras(path: Path) -> dict[int, Camera]:
-    """Cameras by id.
-
-    Raises:
-        MapInputError: the file is cut short, damaged or foreign, or a camera is not usable.
-    """
-    source = TextSource(path, "cameras")
+    """Cameras by id."""
+    source, form = TextSource(path, "cameras"), "CAMERA_ID MODEL WIDTH HEIGHT PARAMS"
     cameras: dict[int, Camera] = {}
-    for line in filter(source.is_record, source.lines()):
-        tokens = line.split()
-        if len(tokens) < 4:
-            raise source.bad(f"{len(tokens)} values", "expected CAMERA_ID MODEL WIDTH HEIGHT PARAMS")
-        try:
-            camera_id, size_px = int(tokens[0]), (int(tokens[2]), int(tokens[3]))
-            params = np.array([float(token) for token in tokens[4:]])
-        except ValueError as error:
-            raise source.bad(str(error), "expected CAMERA_ID MODEL WIDTH HEIGHT PARAMS") from error
-        if tokens[1] not in CAMERA_MODELS:
-            raise unknown_model(path, camera_id, tokens[1])
-        put_camera(path, cameras, camera_id, make_camera(path, camera_id, tokens[1], size_px, params))
+    for words in source.records():
+        if len(words) < 4:
+            raise source.bad(f"{len(words)} values", f"expected {form}")
+        with source.expecting(form):
+            camera_id, size_px = int(words[0]), (int(words[2]), int(words[3]))
+            params = np.array([float(word) for word in words[4:]])
+        put_camera(path, cameras, camera_id, words[1], size_px, params)
     source.check_count(len(cameras))
     return cameras
 
 
 def read_images(path: Path) -> RawImages:
-    """Images with their keypoints; names may hold spaces.
-
-    Raises:
-        MapInputError: the file is cut short, damaged or foreign.
-    """
-    source = TextSource(path, "images")
+    """Images with their keypoints; names may hold spaces."""
+    source, form = TextSource(path, "images"), "IMAGE_ID QW QX QY QZ TX TY TZ CAMERA_ID NAME"
     ids, camera_ids, pose, names = array("q"), array("q"), array("d"), []
     keypoints: list[AnyArray] = []
     lines = source.lines()
-    for line in lines:
-        if not source.is_record(line):
-            continue
-        tokens = line.strip().split(maxsplit=9)
-        if len(tokens) < 10:
-            raise source.bad(f"{len(tokens)} values", "expected IMAGE_ID QW QX QY QZ TX TY TZ CAMERA_ID NAME")
-        try:
-            ids.append(int(tokens[0]))
-            pose.extend([float(token) for token in tokens[1:8]])
-            camera_ids.append(int(tokens[8]))
-        except (ValueError, OverflowError) as error:
-            raise source.bad(str(error), "expected IMAGE_ID QW QX QY QZ TX TY TZ CAMERA_ID NAME") from error
-        names.append(tokens[9])
+    for line in filter(source.is_record, lines):
+        words = line.strip().split(maxsplit=9)
+        if len(words) < 10:
+            raise source.bad(f"{len(words)} values", f"expected {form}")
+        with source.expecting(form):
+            ids.append(int(words[0]))
+            pose.extend([float(word) for word in words[1:8]])
+            camera_ids.append(int(words[8]))
+        names.append(words[9])
         second = next(lines, None)
         if second is None:
             raise source.bad("no line of keypoints follows", "the file is cut short; a line of keypoints may be empty")
-        keypoints.append(_keypoints(source, second))
+        keypoints.append(_keypoints(source, second.split()))
     source.check_count(len(names))
     poses = np.array(pose, dtype=np.float64).reshape(-1, 7)
     return RawImages(
@@ -153,43 +128,32 @@ def read_images(path: Path) -> RawImages:
     )
 
 
-def _keypoints(source: TextSource, line: str) -> AnyArray:
-    tokens = line.split()
-    if len(tokens) % 3:
-        raise source.bad(f"{len(tokens)} values", "expected three a keypoint: X Y POINT3D_ID")
-    records = np.empty(len(tokens) // 3, KEYPOINT)
-    try:
-        records["x"] = [float(token) for token in tokens[::3]]
-        records["y"] = [float(token) for token in tokens[1::3]]
-        records["point_id"] = [int(token) for token in tokens[2::3]]
-    except (ValueError, OverflowError) as error:
-        raise source.bad(str(error), "expected three a keypoint: X Y POINT3D_ID") from error
+def _keypoints(source: TextSource, words: list[str]) -> AnyArray:
+    form = "three a keypoint: X Y POINT3D_ID"
+    if len(words) % 3:
+        raise source.bad(f"{len(words)} values", f"expected {form}")
+    records = np.empty(len(words) // 3, KEYPOINT)
+    with source.expecting(form):
+        records["x"] = [float(word) for word in words[::3]]
+        records["y"] = [float(word) for word in words[1::3]]
+        records["point_id"] = [int(word) for word in words[2::3]]
     return records
 
 
 def read_points(path: Path) -> RawPoints:
-    """Points and their tracks.
-
-    Raises:
-        MapInputError: the file is cut short, damaged or foreign.
-    """
-    source = TextSource(path, "points")
+    """Points and their tracks."""
+    source, form = TextSource(path, "points"), "POINT3D_ID X Y Z R G B ERROR and pairs of IMAGE_ID POINT2D_IDX"
     ids, xyz, lengths = array("q"), array("d"), array("q")
     image_ids, keypoint = array("q"), array("q")
-    for line in filter(source.is_record, source.lines()):
-        tokens = line.split()
-        if len(tokens) < 8 or len(tokens) % 2:
-            raise source.bad(
-                f"{len(tokens)} values", "expected POINT3D_ID X Y Z R G B ERROR and pairs of IMAGE_ID POINT2D_IDX"
-            )
-        try:
-            ids.append(int(tokens[0]))
-            xyz.extend([float(token) for token in tokens[1:4]])
-            image_ids.extend([int(token) for token in tokens[8::2]])
-            keypoint.extend([int(token) for token in tokens[9::2]])
-        except (ValueError, OverflowError) as error:
-            raise source.bad(str(error), "expected whole numbers for ids and decimal numbers for X Y Z") from error
-        lengths.append(len(tokens) // 2 - 4)
+    for words in source.records():
+        if len(words) < 8 or len(words) % 2:
+            raise source.bad(f"{len(words)} values", f"expected {form}")
+        with source.expecting(form):
+            ids.append(int(words[0]))
+            xyz.extend([float(word) for word in words[1:4]])
+            image_ids.extend([int(word) for word in words[8::2]])
+            keypoint.extend([int(word) for word in words[9::2]])
+        lengths.append(len(words) // 2 - 4)
     source.check_count(len(ids))
     return RawPoints(
         ids=np.array(ids, dtype=np.int64),

@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 
 from foldmap.errors import MapInputError, WriteError
-from foldmap.formats.dummies import refuse_dummies
+from foldmap.formats.features import features_of
 from foldmap.formats.hloc.hdf5 import ImageGroups
 from foldmap.types import AnyArray
 from foldmap.visual.source import Features
@@ -22,7 +22,6 @@ MAX_KEYPOINTS = 32767
 _CORNER_PX = 0.5
 """hloc's first pixel has its centre at (0, 0), COLMAP's at (0.5, 0.5)."""
 
-_WHAT = "an hloc features file"
 _KNOWN = ("superpoint", "aliked-n16rot", "aliked-n16", "aliked-n32", "xfeat", "disk", "r2d2", "d2net", "sosnet", "sift")
 
 
@@ -33,13 +32,10 @@ class HlocFeatures(ImageGroups):
         path: the HDF5 file; it stays open until `close`.
         feature: which extractor made it; by default the file's ``feature`` attribute, else what hloc's file name says
             (``feats-superpoint-n4096-r1024.h5``), else "unknown".
-
-    Raises:
-        MapInputError: the file is missing, truncated, or no HDF5.
     """
 
     def __init__(self, path: Path | str, feature: str | None = None) -> None:
-        super().__init__(path, "keypoints", _WHAT)
+        super().__init__(path, "keypoints", "an hloc features file")
         stem = self.path.stem.lower()
         by_name = next((known for known in _KNOWN if known in stem), "unknown")
         self._feature = feature or self.attributes.get("feature") or by_name
@@ -50,12 +46,7 @@ class HlocFeatures(ImageGroups):
         return self._feature
 
     def load(self, name: str) -> Features:
-        """Read one image's features; keypoints become COLMAP pixels.
-
-        Raises:
-            MapInputError: naming file and image: it is not in the file, arrays are missing, disagree, are damaged or
-                not finite, or there are more than 32,767 keypoints.
-        """
+        """Read one image's features, 32,767 at most; keypoints become COLMAP pixels."""
         at = f"{name!r} in {self.path}"
         keypoints = self.array(name, "keypoints", 2)
         if keypoints.shape[1] != 2:
@@ -74,24 +65,16 @@ class HlocFeatures(ImageGroups):
             )
         if descriptors.dtype.kind == "f" and descriptors.dtype.itemsize > 4:
             descriptors = descriptors.astype(np.float32)
-        scores = self.array(name, "scores", 1) if self.find(f"{name}/scores") is not None else None
-        try:
-            features = Features(
-                keypoints.astype(np.float32) + np.float32(_CORNER_PX),
-                np.ascontiguousarray(descriptors.T),
-                None if scores is None else scores.astype(np.float32),
-            )
-            refuse_dummies(features.descriptors)
-        except MapInputError as error:
-            raise MapInputError(f"{at}: {error.message}", error.cure) from error
-        return features
+        scored = self.find(f"{name}/scores") is not None
+        return features_of(
+            at,
+            keypoints.astype(np.float32) + np.float32(_CORNER_PX),
+            np.ascontiguousarray(descriptors.T),
+            self.array(name, "scores", 1).astype(np.float32) if scored else None,
+        )
 
     def image_size(self, name: str) -> tuple[int, int] | None:
-        """Width and height of an image in px, where the file says them.
-
-        Raises:
-            MapInputError: what it says is damaged.
-        """
+        """Width and height of an image in px, where the file says them."""
         if self.find(f"{name}/image_size") is None:
             return None
         values = self.array(name, "image_size", 1)
@@ -104,12 +87,9 @@ class HlocFeatureWriter:
     Same features in the same order give the same bytes.
 
     Args:
-        path: the HDF5 file to be made or replaced.
+        path: the HDF5 file to be made or replaced; a WriteError where it cannot be.
         feature: which extractor, kept in the file's ``feature`` attribute.
         half: store floating-point descriptors and scores in half precision as hloc does; keypoints stay float32.
-
-    Raises:
-        WriteError: the file cannot be written.
     """
 
     def __init__(self, path: Path | str, feature: str, half: bool = True) -> None:
@@ -120,20 +100,10 @@ class HlocFeatureWriter:
             self._file = h5py.File(self._partial, "w", track_order=False)
             self._file.attrs["feature"] = feature
         except OSError as error:
-            raise WriteError(f"{self.path} cannot be written: {error}", "check the folder and its rights") from error
+            raise self._unwritable(error) from error
 
     def add(self, name: str, features: Features, image_size_px: tuple[int, int] | None = None) -> None:
-        """Add one image.
-
-        Args:
-            name: the image's name; folders in it become groups.
-            features: with keypoints in COLMAP pixels.
-            image_size_px: width and height.
-
-        Raises:
-            MapInputError: the image has more than 32,767 keypoints.
-            WriteError: it is in the file already, or the file cannot be written.
-        """
+        """Add one image, each once; folders in its name become groups, keypoints are COLMAP pixels, 32,767 at most."""
         if len(features.xy_px) > MAX_KEYPOINTS:
             raise MapInputError(f"{name!r} has {len(features.xy_px)} keypoints", f"give at most {MAX_KEYPOINTS}")
         arrays: dict[str, AnyArray] = {
@@ -152,16 +122,12 @@ class HlocFeatureWriter:
             raise WriteError(f"{name!r} cannot be added to {self.path}: {error}", "add each image once") from error
 
     def close(self) -> None:
-        """Finish the file and put it in its place.
-
-        Raises:
-            WriteError: the disk is full or the folder read-only.
-        """
+        """Finish the file and put it in its place."""
         try:
             self._file.close()
             os.replace(self._partial, self.path)
         except OSError as error:
-            raise WriteError(f"{self.path} cannot be written: {error}", "check the folder and its rights") from error
+            raise self._unwritable(error) from error
 
     def __enter__(self) -> Self:
         return self
@@ -177,3 +143,6 @@ class HlocFeatureWriter:
 
     def _stored(self, array: AnyArray) -> AnyArray:
         return array.astype(np.float16) if self._half and array.dtype.kind == "f" else array
+
+    def _unwritable(self, error: OSError) -> WriteError:
+        return WriteError(f"{self.path} cannot be written: {error}", "check the folder and its rights")

@@ -5,35 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import h5py
 import numpy as np
 
-from foldmap.errors import MapInputError, WriteError
+from foldmap.errors import MapInputError
 from foldmap.formats.hloc.hdf5 import ImageGroups
-from foldmap.types import AnyArray, FloatArray
-
-_WHAT = "an hloc file of global descriptors"
+from foldmap.types import FloatArray
 
 
 class HlocGlobals(ImageGroups):
-    """Global descriptors in an hloc file.
-
-    Args:
-        path: the HDF5 file; it stays open until `close`.
-
-    Raises:
-        MapInputError: the file is missing, truncated, or no HDF5.
-    """
+    """Global descriptors in an hloc file; it stays open until `close`."""
 
     def __init__(self, path: Path | str) -> None:
-        super().__init__(path, "global_descriptor", _WHAT)
+        super().__init__(path, "global_descriptor", "an hloc file of global descriptors")
 
     def load(self, name: str) -> FloatArray:
-        """Read one image's descriptor, float32 (G,).
-
-        Raises:
-            MapInputError: there is none of that image, or it is damaged, empty or not finite.
-        """
+        """Read one image's descriptor, float32 (G,)."""
         vector: FloatArray = self.array(name, "global_descriptor", 1).astype(np.float32)
         if not np.isfinite(vector).all() or not vector.any():
             raise MapInputError(
@@ -42,11 +28,7 @@ class HlocGlobals(ImageGroups):
         return vector
 
     def stack(self, names: Sequence[str]) -> FloatArray:
-        """Read the descriptors of several images, float32 (I, G).
-
-        Raises:
-            MapInputError: as in `load`, or two have different lengths.
-        """
+        """Read the descriptors of several images, all of one length, float32 (I, G)."""
         vectors = [self.load(name) for name in names]
         if not vectors:
             raise MapInputError("no image is asked for", "name at least one")
@@ -57,21 +39,3 @@ class HlocGlobals(ImageGroups):
                     "use one network for all images",
                 )
         return np.stack(vectors)
-
-
-def write_globals(path: Path | str, names: Sequence[str], descriptors: AnyArray) -> None:
-    """Write global descriptors (I, G) in hloc's layout; same input, same bytes.
-
-    Raises:
-        MapInputError: there is not one finite row an image.
-        WriteError: the file cannot be written, or an image comes twice.
-    """
-    rows = np.asarray(descriptors)
-    if rows.ndim != 2 or len(rows) != len(names) or not np.isfinite(rows).all():
-        raise MapInputError(f"global descriptors have shape {rows.shape} for {len(names)} images, or NaN", "check them")
-    try:
-        with h5py.File(path, "w", track_order=False) as file:
-            for name, row in zip(names, rows, strict=True):
-                file.create_group(name).create_dataset("global_descriptor", data=row, track_times=False)
-    except (OSError, ValueError) as error:
-        raise WriteError(f"{path} cannot be written: {error}", "check the folder, and name each image once") from error

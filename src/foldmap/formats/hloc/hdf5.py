@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn, Self
@@ -28,9 +29,6 @@ class ImageGroups:
         path: the file; it stays open until `close`.
         dataset: the name of the dataset that makes a group an image.
         what: what the file should be, for messages.
-
-    Raises:
-        MapInputError: the file is missing, truncated, or no HDF5.
     """
 
     def __init__(self, path: Path | str, dataset: str, what: str) -> None:
@@ -57,11 +55,7 @@ class ImageGroups:
         self.close()
 
     def names(self) -> Sequence[str]:
-        """The images in the file, sorted.
-
-        Raises:
-            MapInputError: the file is damaged, or holds no image.
-        """
+        """The images in the file, sorted; one at least."""
         if self._names is None:
             found: list[str] = []
 
@@ -70,27 +64,20 @@ class ImageGroups:
                 if last == self._dataset and group and isinstance(item, h5py.Dataset):
                     found.append(group)
 
-            try:
+            with self._undamaged(str(self.path)):
                 self._file.visititems(visit)
-            except _DAMAGE as error:
-                raise MapInputError(f"{self.path} is damaged: {error}", f"write {self._what} again") from error
             if not found:
                 raise MapInputError(f"{self.path} holds no {self._dataset} of any image", f"give {self._what}")
             self._names = sorted(found)
         return self._names
 
     def array(self, name: str, dataset: str, dimensions: int) -> AnyArray:
-        """Read one numeric array of an image.
-
-        Raises:
-            MapInputError: naming the file, the image and what is wrong: not there, of another kind, shape or size,
-                or damaged.
-        """
+        """Read one numeric array of an image, with as many axes as it must have."""
         item = self.find(f"{name}/{dataset}")
         if item is None:
             self._refuse(name, dataset)
         at = f"{dataset} of {name!r} in {self.path}"
-        try:
+        with self._undamaged(at):
             if not isinstance(item, h5py.Dataset) or item.shape is None or item.dtype.kind not in "fiu":
                 raise MapInputError(f"{at} is no array of numbers", f"give {self._what}")
             if len(item.shape) != dimensions:
@@ -98,29 +85,30 @@ class ImageGroups:
             if item.size * item.dtype.itemsize > _MAX_BYTES:
                 raise MapInputError(f"{at} declares {item.size} values", "this is no array of one image")
             array: AnyArray = np.asarray(item[()])
-        except _DAMAGE as error:
-            raise MapInputError(f"{at} is damaged: {error}", f"write {self._what} again") from error
         return array
 
     def find(self, key: str) -> Any:
         """The item under a key, or None; soft and external links are not followed: they may lead out of the file."""
-        try:
+        with self._undamaged(f"{key!r} in {self.path}"):
             item: Any = self._file
             for part in key.split("/"):
                 if not isinstance(item, h5py.Group) or not isinstance(item.get(part, getlink=True), h5py.HardLink):
                     return None
                 item = item[part]
             return item
-        except _DAMAGE as error:
-            raise MapInputError(f"{self.path} is damaged at {key!r}: {error}", f"write {self._what} again") from error
 
     @property
     def attributes(self) -> dict[str, str]:
         """The file's own attributes that are text."""
-        try:
+        with self._undamaged(str(self.path)):
             return {key: value for key, value in self._file.attrs.items() if isinstance(value, str)}
+
+    @contextmanager
+    def _undamaged(self, what: str) -> Iterator[None]:
+        try:
+            yield
         except _DAMAGE as error:
-            raise MapInputError(f"{self.path} is damaged: {error}", f"write {self._what} again") from error
+            raise MapInputError(f"{what} is damaged: {error}", f"write {self._what} again") from error
 
     def _refuse(self, name: str, dataset: str) -> NoReturn:
         names = self.names()

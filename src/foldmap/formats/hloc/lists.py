@@ -23,11 +23,7 @@ from foldmap.geometry.camera import Camera
 
 
 def read_names(path: Path | str) -> list[str]:
-    """Read a list of image names, which may hold spaces; cameras and numbers after them are left alone.
-
-    Raises:
-        MapInputError: it cannot be read, is empty, or names an image twice.
-    """
+    """Read a list of image names, each once, which may hold spaces; cameras and numbers after them are left alone."""
     lines = named_lines(path, "a list of image names, one a line")
     names = [split_camera(path, line, text)[0] for line, text in lines]
     if not names:
@@ -37,7 +33,7 @@ def read_names(path: Path | str) -> list[str]:
 
 
 def read_query_list(path: Path | str) -> list[ListedImage]:
-    """Read queries: ``name MODEL width height params...`` a line, or names alone.
+    """Read queries: ``name MODEL width height params...`` a line, or names alone, each once.
 
     Args:
         path: the list, or a pattern with ``*`` for several (``queries/*_time_queries_with_intrinsics.txt``), which
@@ -45,10 +41,6 @@ def read_query_list(path: Path | str) -> list[ListedImage]:
 
     Returns:
         Images with cameras, or without any camera where the list has names only.
-
-    Raises:
-        MapInputError: naming file and line: a camera without parameters, of an unknown model, or missing on some
-            lines only; an image that is named twice; an empty list.
     """
     paths = [Path(path)]
     if not Path(path).exists() and any(sign in str(path) for sign in "*?["):
@@ -70,20 +62,12 @@ def read_query_list(path: Path | str) -> list[ListedImage]:
 
 
 def write_query_list(path: Path | str, cameras: Mapping[str, Camera]) -> None:
-    """Write ``name MODEL width height params...`` lines, as hloc reads them.
-
-    Raises:
-        WriteError: a name has a line break, or the file cannot be written.
-    """
+    """Write ``name MODEL width height params...`` lines, as hloc reads them."""
     write_lines(path, [f"{listed_name(name)} {camera_text(camera)}" for name, camera in cameras.items()])
 
 
 def read_pairs(path: Path | str) -> dict[str, list[str]]:
-    """Read a pairs list, ``query image`` a line: for each query the images, best first.
-
-    Raises:
-        MapInputError: it cannot be read, is empty, or a line has other than two words.
-    """
+    """Read a pairs list, ``query image`` a line: for each query the images, best first."""
     pairs: dict[str, list[str]] = {}
     for line, text in content(path, "a pairs list"):
         words = text.split()
@@ -98,9 +82,5 @@ def read_pairs(path: Path | str) -> dict[str, list[str]]:
 
 
 def write_pairs(path: Path | str, pairs: Mapping[str, Sequence[str]]) -> None:
-    """Write a pairs list.
-
-    Raises:
-        WriteError: a name has white space, or the file cannot be written.
-    """
+    """Write a pairs list; a WriteError where a name has white space."""
     write_lines(path, [f"{one_word(query)} {one_word(image)}" for query, images in pairs.items() for image in images])

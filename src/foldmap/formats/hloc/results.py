@@ -15,19 +15,10 @@ _ROWS, _UNIT = 1000, 1e-2
 
 
 def read_results(path: Path | str) -> dict[str, DoubleArray]:
-    """Read poses of images (or rigs) by name.
+    """Poses of images (or rigs), ``camera_SE3_world`` float64 (4, 4) by name, in the file's order.
 
-    Args:
-        path: the text file; blank lines and ``#`` comments are skipped. A name may hold spaces: the pose is the last
-            seven words.
-
-    Returns:
-        ``camera_SE3_world``, float64 (4, 4), by name, in the file's order. A file without poses is an empty result.
-
-    Raises:
-        PoseInputError: naming the line that has too few columns, no numbers or no unit quaternion, or the name that
-            comes twice.
-        MapInputError: the file cannot be read.
+    Blank lines and ``#`` comments are skipped. A name may hold spaces: the pose is the last seven words. A file without
+    poses is an empty result.
     """
     poses: dict[str, DoubleArray] = {}
     for line, text in content(path, "a results file"):
@@ -65,11 +56,11 @@ def is_results(path: Path | str) -> bool:
 
 
 def write_results(path: Path | str, camera_SE3_world: Mapping[str, AnyArray], base_names: bool = False) -> None:
-    """Write poses by name.
+    """Write poses, ``camera_SE3_world`` (4, 4) by name of image (or rig).
 
     Args:
         path: the text file.
-        camera_SE3_world: (4, 4) by name of image (or rig).
+        camera_SE3_world: by name.
         base_names: leave the folders of the names out, as the Aachen benchmark wants it.
 
     Raises:

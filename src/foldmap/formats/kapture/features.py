@@ -1,4 +1,4 @@
-"""kapture's binary features: keypoints, descriptors and global features, in folders or tar files."""
+"""kapture's binary features: keypoints and descriptors, in folders or tar files."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from foldmap.errors import MapInputError
-from foldmap.formats.dummies import refuse_dummies
+from foldmap.formats.features import features_of
 from foldmap.formats.kapture.text import kapture_version, rows
-from foldmap.types import AnyArray, FloatArray
+from foldmap.types import AnyArray
 from foldmap.visual.features.photo_names import files_below
 from foldmap.visual.source import Features
 
@@ -28,18 +28,13 @@ class KaptureTable:
 
     Args:
         folder: of the kapture.
-        kind: "keypoints", "descriptors" or "global_features".
+        kind: "keypoints" or "descriptors".
         type_name: the folder within (version 1.1); None where there is just one.
-
-    Raises:
-        MapInputError: there is none, or several to choose from, or the description is malformed.
     """
-
-    _SUFFIX = {"keypoints": ".kpt", "descriptors": ".desc", "global_features": ".gfeat"}  # noqa: RUF012
 
     def __init__(self, folder: Path | str, kind: str, type_name: str | None = None) -> None:
         self.kind = kind
-        self.suffix = self._SUFFIX[kind]
+        self.suffix = {"keypoints": ".kpt", "descriptors": ".desc"}[kind]
         base = Path(folder) / "reconstruction" / kind
         self.flat = kapture_version(folder) == "1.0"
         self.folder = base if self.flat else _only(base, type_name)
@@ -65,11 +60,7 @@ class KaptureTable:
         return sorted(name.removesuffix(self.suffix) for name in found if name.endswith(self.suffix))
 
     def load(self, name: str) -> AnyArray:
-        """Read the array of an image, (N, width).
-
-        Raises:
-            MapInputError: there is none, or its length is no multiple of a row.
-        """
+        """Read the array of an image, (N, width)."""
         at = f"{name}{self.suffix} of {self.folder}"
         try:
             content = self._bytes(f"{name}{self.suffix}")
@@ -94,23 +85,14 @@ class KaptureFeatures:
     """Local features of a kapture, read one image at a time (a FeatureSource).
 
     kapture's ``[0, 0]`` is the upper left corner and its converters copy COLMAP's coordinates as they are, so pixels
-    are taken as COLMAP's; extractors that write the centre of the first pixel as ``(0, 0)`` need a shift of 0.5.
-
-    Args:
-        folder: of the kapture.
-        descriptors_type: which descriptors (version 1.1); None where there is just one.
-        shift_px: added to x and y.
-
-    Raises:
-        MapInputError: there are no such features, or their description is malformed.
+    are taken as COLMAP's. ``descriptors_type`` may be None where there is just one (version 1.1).
     """
 
-    def __init__(self, folder: Path | str, descriptors_type: str | None = None, shift_px: float = 0.0) -> None:
+    def __init__(self, folder: Path | str, descriptors_type: str | None = None) -> None:
         self._descriptors = KaptureTable(folder, "descriptors", descriptors_type)
         fields = self._descriptors.fields
         keypoints_type = fields[3] if len(fields) > 3 else None
         self._keypoints = KaptureTable(folder, "keypoints", keypoints_type)
-        self._shift_px = np.float32(shift_px)
         if self._keypoints.width < 2:
             raise MapInputError(f"keypoints of {folder} have {self._keypoints.width} values", "give at least x and y")
 
@@ -129,54 +111,12 @@ class KaptureFeatures:
         return self._descriptors.names()
 
     def load(self, name: str) -> Features:
-        """Read one image's features.
-
-        Raises:
-            MapInputError: there are none of that image, or they are damaged, disagree or are not finite.
-        """
+        """Read one image's features."""
         keypoints, descriptors = self._keypoints.load(name), self._descriptors.load(name)
         if descriptors.dtype.kind == "i" or descriptors.dtype.itemsize > 4:
             descriptors = descriptors.astype(np.float32)
-        try:
-            xy_px = keypoints[:, :2].astype(np.float32) + self._shift_px
-            features = Features(xy_px, descriptors)
-            refuse_dummies(descriptors)
-        except MapInputError as error:
-            raise MapInputError(f"{name!r} in {self._descriptors.folder}: {error.message}", error.cure) from error
-        return features
-
-
-class KaptureGlobals:
-    """Global features of a kapture.
-
-    Args:
-        folder: of the kapture.
-        type_name: which (version 1.1); None where there is just one.
-
-    Raises:
-        MapInputError: there are none, or their description is malformed.
-    """
-
-    def __init__(self, folder: Path | str, type_name: str | None = None) -> None:
-        self._table = KaptureTable(folder, "global_features", type_name)
-
-    def names(self) -> Sequence[str]:
-        """The images there are global features of, sorted."""
-        return self._table.names()
-
-    def load(self, name: str) -> FloatArray:
-        """Read one image's descriptor, float32 (G,).
-
-        Raises:
-            MapInputError: there is none, or it is damaged or not finite.
-        """
-        table = self._table.load(name)
-        if len(table) != 1 or not np.isfinite(table).all() or not table.any():
-            raise MapInputError(
-                f"{name!r} in {self._table.folder} is no finite global feature, or all zero", "compute it again"
-            )
-        vector: FloatArray = table[0].astype(np.float32)
-        return vector
+        xy_px = keypoints[:, :2].astype(np.float32)
+        return features_of(f"{name!r} in {self._descriptors.folder}", xy_px, descriptors)
 
 
 def _only(base: Path, type_name: str | None) -> Path:

@@ -28,11 +28,6 @@ def read_kapture(folder: Path | str, keypoints_type: str | None = None) -> tuple
     Returns:
         The scene without descriptors; int64 (O,), which keypoint of its image each observation is, for `join_features`
         with `KaptureFeatures`.
-
-    Raises:
-        MapInputError: a file is missing, truncated or wrong at a line that the message names; no image has a pose; an
-            observation names a point, image or keypoint that is not there.
-        PoseInputError: a line holds no pose.
     """
     folder = Path(folder)
     posed = [image for image in read_images(folder) if image.camera_SE3_world is not None]

@@ -8,41 +8,33 @@ from pathlib import Path, PurePosixPath
 
 from foldmap.errors import MapInputError
 from foldmap.formats.listing import ListedImage, camera_of, content, pose_of
+from foldmap.formats.naming import reading
 from foldmap.geometry.camera import Camera
 from foldmap.types import DoubleArray
 
-VERSIONS = ("1.0", "1.1")
+_VERSIONS = ("1.0", "1.1")
 _HEADER = re.compile(r"#\s*kapture format\s*:\s*(\S+)")
 _WHAT = "a kapture text file"
 
 
 def kapture_version(folder: Path | str) -> str:
-    """The version of a kapture dataset, from ``sensors/sensors.txt``.
-
-    Raises:
-        MapInputError: that file is missing, has no version line, or the version is not 1.0 or 1.1.
-    """
+    """The version of a kapture dataset, from ``sensors/sensors.txt``: 1.0 or 1.1."""
     path = Path(folder) / "sensors" / "sensors.txt"
+    cure = "give the folder of a kapture"
     try:
-        with path.open(encoding="utf-8-sig") as file:
+        with reading(path, cure), path.open(encoding="utf-8-sig") as file:
             found = _HEADER.match(file.readline())
-    except OSError as error:
-        raise MapInputError(f"{path} cannot be read: {error.strerror}", "give the folder of a kapture") from error
     except UnicodeDecodeError as error:
-        raise MapInputError(f"{path} is not UTF-8 text", "give the folder of a kapture") from error
+        raise MapInputError(f"{path} is not UTF-8 text", cure) from error
     if found is None:
-        raise MapInputError(f"{path} does not start with a kapture version", "give the folder of a kapture")
-    if found[1] not in VERSIONS:
-        raise MapInputError(f"{path} is of kapture format {found[1]}", f"convert it to {VERSIONS[-1]} with kapture")
+        raise MapInputError(f"{path} does not start with a kapture version", cure)
+    if found[1] not in _VERSIONS:
+        raise MapInputError(f"{path} is of kapture format {found[1]}", f"convert it to {_VERSIONS[-1]} with kapture")
     return found[1]
 
 
 def rows(path: Path, least: int, form: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield (line number, comma-separated fields) of a kapture text file.
-
-    Raises:
-        MapInputError: the file cannot be read, or a line has fewer than ``least`` fields.
-    """
+    """Yield (line number, comma-separated fields) of a kapture text file, ``least`` fields at least."""
     for line, text in content(path, _WHAT):
         fields = [field.strip() for field in text.split(",")]
         if len(fields) < least:
@@ -51,11 +43,7 @@ def rows(path: Path, least: int, form: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def read_cameras(folder: Path | str) -> dict[str, Camera]:
-    """Cameras by device id; other sensors are passed over.
-
-    Raises:
-        MapInputError: naming the line: no parameters (UNKNOWN_CAMERA), an unknown model, a device that comes twice.
-    """
+    """Cameras by device id; other sensors are passed over."""
     path = Path(folder) / "sensors" / "sensors.txt"
     cameras: dict[str, Camera] = {}
     for line, fields in rows(path, 3, "sensor_device_id, name, sensor_type, [sensor_params]"):
@@ -70,12 +58,7 @@ def read_cameras(folder: Path | str) -> dict[str, Camera]:
 
 
 def read_rigs(folder: Path | str) -> dict[str, dict[str, DoubleArray]]:
-    """``sensor_SE3_rig`` by rig and sensor (which may be a rig itself); empty where there is no ``rigs.txt``.
-
-    Raises:
-        MapInputError: a line is too short.
-        PoseInputError: a line holds no pose.
-    """
+    """``sensor_SE3_rig`` by rig and sensor (which may be a rig itself); empty where there is no ``rigs.txt``."""
     path = Path(folder) / "sensors" / "rigs.txt"
     rigs: dict[str, dict[str, DoubleArray]] = {}
     if path.exists():
@@ -88,16 +71,12 @@ def read_trajectories(folder: Path | str) -> dict[tuple[int, str], DoubleArray]:
     """``device_SE3_world`` by (timestamp, device) of ``trajectories.txt``, those of rigs passed on to their sensors.
 
     A pose with empty fields is unknown and left out. Without the file nothing is known.
-
-    Raises:
-        MapInputError: a line is too short, a timestamp is none, or rigs contain each other.
-        PoseInputError: a line holds no pose.
     """
     path = Path(folder) / "sensors" / "trajectories.txt"
     poses: dict[tuple[int, str], DoubleArray] = {}
     if not path.exists():
         return poses
-    members = members_of(read_rigs(folder), path.parent / "rigs.txt")
+    members = _members_of(read_rigs(folder), path.parent / "rigs.txt")
     for line, fields in rows(path, 9, "timestamp, device_id, qw, qx, qy, qz, tx, ty, tz"):
         if not all(fields[2:9]):
             continue
@@ -109,12 +88,8 @@ def read_trajectories(folder: Path | str) -> dict[tuple[int, str], DoubleArray]:
     return poses
 
 
-def members_of(rigs: dict[str, dict[str, DoubleArray]], path: Path) -> dict[str, dict[str, DoubleArray]]:
-    """``sensor_SE3_rig`` of all sensors of each rig, those of rigs within rigs included.
-
-    Raises:
-        MapInputError: rigs contain each other.
-    """
+def _members_of(rigs: dict[str, dict[str, DoubleArray]], path: Path) -> dict[str, dict[str, DoubleArray]]:
+    """``sensor_SE3_rig`` of all sensors of each rig, those of rigs within rigs included; circles are refused."""
 
     def spread(rig: str, above: tuple[str, ...]) -> dict[str, DoubleArray]:
         if rig in above:
@@ -131,12 +106,7 @@ def members_of(rigs: dict[str, dict[str, DoubleArray]], path: Path) -> dict[str,
 
 
 def read_records(folder: Path | str) -> list[tuple[int, str, str]]:
-    """(timestamp, device, image name) of ``records_camera.txt``, in the file's order.
-
-    Raises:
-        MapInputError: the file cannot be read or is empty, a line is too short, an image comes twice, or its path leads
-            out of the dataset.
-    """
+    """(timestamp, device, image name) of ``records_camera.txt``, in the file's order; names stay within the dataset."""
     path = Path(folder) / "sensors" / "records_camera.txt"
     records: list[tuple[int, str, str]] = []
     seen: set[str] = set()
@@ -158,16 +128,11 @@ def read_images(folder: Path | str) -> list[ListedImage]:
 
     ``query_id`` is ``timestamp/rig`` for an image of a rig (with its extrinsics) and ``timestamp/device`` for others,
     as the ETH-Microsoft benchmark names its queries.
-
-    Raises:
-        MapInputError: a text file cannot be read, is of another version or wrong at a line that the message names; an
-            image's camera is not listed.
-        PoseInputError: a line holds no pose.
     """
     kapture_version(folder)
     cameras, poses = read_cameras(folder), read_trajectories(folder)
     mounted: dict[str, tuple[str, DoubleArray]] = {}
-    rigs = members_of(read_rigs(folder), Path(folder) / "sensors" / "rigs.txt")
+    rigs = _members_of(read_rigs(folder), Path(folder) / "sensors" / "rigs.txt")
     inner = {sensor for members in rigs.values() for sensor in members}
     for rig in sorted(rigs.keys() - inner):
         for sensor, sensor_SE3_rig in rigs[rig].items():

@@ -13,7 +13,9 @@ from foldmap.formats.colmap.files import has_images_file
 from foldmap.formats.colmap.poses import read_model_poses
 from foldmap.formats.hloc.results import is_results, read_results
 from foldmap.formats.kapture.text import read_images, read_records, read_trajectories
-from foldmap.formats.photo_times import are_seconds, in_order, name_times_s
+from foldmap.formats.listing import is_number
+from foldmap.formats.name_times import are_seconds, natural_key, photo_times_s
+from foldmap.formats.naming import naming
 from foldmap.formats.poses.tum import read_tum_poses
 from foldmap.formats.same_names import pair_names
 from foldmap.formats.textual import content_lines, number_rows
@@ -31,7 +33,7 @@ Value = TypeVar("Value")
 def read_image_poses(
     path: Path, names: Sequence[str], limit_s: float = DEFAULT_LIMIT_S, cameras: bool = True
 ) -> KnownPoses:
-    """Read poses and give each to its photo.
+    """Read poses and give each to its photo; some photos may have none. TUM and 7-Scenes are taken as metres.
 
     Args:
         path: a text file ``name qw qx qy qz tx ty tz`` (camera_SE3_world, hloc), a TUM trajectory (world_SE3_camera; by
@@ -42,40 +44,41 @@ def read_image_poses(
         names: of the photos, relative to their folder; see `pair_names`.
         limit_s: times farther apart are of different photos.
         cameras: whether the cameras of a COLMAP model or a kapture are wanted.
-
-    Returns:
-        Poses by name; some photos may have none. TUM and 7-Scenes are taken as metres.
-
-    Raises:
-        PoseInputError: the file is of no known layout, a line is wrong, or a name may mean two poses.
-        MapInputError: the model cannot be read.
     """
     if (path / "sensors").is_dir():
         return _kapture(path, names, cameras)
     if path.is_dir():
-        files = {} if has_images_file(path) else pose_files(path)
-        return _seven_scenes(path, files, names) if files else _colmap(path, names, cameras)
+        files = {} if has_images_file(path) else _pose_files(path)
+        if files:
+            return _seven_scenes(path, files, names)
+        model = read_model_poses(path, cameras)
+        return _named(path, names, "colmap", model.camera_SE3_world, model.cameras)
     first = next(content_lines(path), None)
     if first is None:
         raise PoseInputError(f"{path} holds no poses", "give one a photo")
-    if len(first[1]) == 8 and _is_number(first[1][0]) and not is_results(path):
+    if len(first[1]) == 8 and is_number(first[1][0]) and not is_results(path):
         return _tum(path, names, limit_s)
-    results = read_results(path)
-    pairs = _pairs(path, names, results)
-    return KnownPoses(_renamed(results, pairs), layout="hloc", paired=_by_name(pairs, names))
+    return _named(path, names, "hloc", read_results(path))
 
 
-def pose_files(folder: Path) -> dict[str, Path]:
+def _named(
+    path: Path,
+    names: Sequence[str],
+    layout: str,
+    camera_SE3_world: Mapping[str, DoubleArray],
+    cameras: Mapping[str, Camera] | None = None,
+) -> KnownPoses:
+    """Poses, and cameras, that go by names."""
+    pairs = _pairs(path, names, camera_SE3_world)
+    partly = sum(name != other for name, other in pairs.items())
+    paired = f"{len(pairs)} of {len(names)} by name" + (f", {partly} of them by a part of it" if partly else "")
+    return KnownPoses(_renamed(camera_SE3_world, pairs), _renamed(cameras or {}, pairs), layout=layout, paired=paired)
+
+
+def _pose_files(folder: Path) -> dict[str, Path]:
     """The 7-Scenes pose files below a folder, by their relative names without ``.pose.txt``."""
     found = (file for file in files_below(folder) if file.name.endswith(_SUFFIX))
     return {file.relative_to(folder).as_posix()[: -len(_SUFFIX)]: file for file in found}
-
-
-def _colmap(folder: Path, names: Sequence[str], cameras: bool) -> KnownPoses:
-    model = read_model_poses(folder, cameras)
-    pairs = _pairs(folder, names, model.camera_SE3_world)
-    poses, given = _renamed(model.camera_SE3_world, pairs), _renamed(model.cameras, pairs)
-    return KnownPoses(poses, given, layout="colmap", paired=_by_name(pairs, names))
 
 
 def _kapture(folder: Path, names: Sequence[str], cameras: bool) -> KnownPoses:
@@ -84,9 +87,7 @@ def _kapture(folder: Path, names: Sequence[str], cameras: bool) -> KnownPoses:
         given = {image.name: image.camera for image in read_images(folder) if image.camera is not None}
     taken = read_trajectories(folder)
     known = {name: taken[time, device] for time, device, name in read_records(folder) if (time, device) in taken}
-    pairs = _pairs(folder, names, known)
-    poses, mine = _renamed(known, pairs), _renamed(given, pairs)
-    return KnownPoses(poses, mine, layout="kapture", paired=_by_name(pairs, names))
+    return _named(folder, names, "kapture", known, given)
 
 
 def _seven_scenes(folder: Path, files: dict[str, Path], names: Sequence[str]) -> KnownPoses:
@@ -101,17 +102,15 @@ def _seven_scenes(folder: Path, files: dict[str, Path], names: Sequence[str]) ->
         rows = [row for _, row in number_rows(path, 4, "row of a 4 x 4 pose")]
         if len(rows) != 4:
             raise PoseInputError(f"{path} has {len(rows)} rows", "give the 4 rows of a 4 x 4 pose")
-        try:
+        with naming(path):
             poses[name] = SE3(np.array(rows)).inverse().matrix
-        except PoseInputError as error:
-            raise PoseInputError(f"{path}: {error.message}", error.cure) from error
     return KnownPoses(poses, metric=True, layout="7-scenes", paired=f"{len(pairs)} of {len(names)} by name")
 
 
 def _tum(path: Path, names: Sequence[str], limit_s: float) -> KnownPoses:
     times_s, world_SE3_camera = read_tum_poses(path)
     inverse = [pose.inverse().matrix for pose in world_SE3_camera]
-    said_s = name_times_s(names, times_s)
+    said_s = photo_times_s(names, times_s)
     why = "whose names are no times of it"
     if said_s is not None:
         mine, theirs, apart_s = associate_times(said_s, times_s, limit_s)
@@ -128,7 +127,8 @@ def _tum(path: Path, names: Sequence[str], limit_s: float) -> KnownPoses:
             "name photos by their time in seconds and allow for clocks with --time-limit, or give one pose a photo in "
             "the order of names that are no times",
         )
-    ordered = {names[at]: pose for at, pose in zip(in_order(names), inverse, strict=True)}
+    in_order = sorted(names, key=lambda name: natural_key(PurePosixPath(name)))
+    ordered = dict(zip(in_order, inverse, strict=True))
     paired = f"{len(names)} of {len(names)} in the order of names"
     return KnownPoses(ordered, metric=True, layout="tum", paired=paired)
 
@@ -139,10 +139,8 @@ def _pairs(
     known: Iterable[str],
     spellings: Callable[[str], Sequence[str]] = lambda name: (name,),
 ) -> dict[str, str]:
-    try:
+    with naming(path):
         return pair_names(names, known, spellings)
-    except PoseInputError as error:
-        raise PoseInputError(f"{path}: {error.message}", error.cure) from error
 
 
 def _renamed(values: Mapping[str, Value], pairs: Mapping[str, str]) -> dict[str, Value]:
@@ -150,15 +148,3 @@ def _renamed(values: Mapping[str, Value], pairs: Mapping[str, str]) -> dict[str,
     used = set(pairs.values())
     mine = {name: values[other] for name, other in pairs.items() if other in values}
     return mine | {other: value for other, value in values.items() if other not in used and other not in mine}
-
-
-def _by_name(pairs: Mapping[str, str], names: Sequence[str]) -> str:
-    partly = sum(name != other for name, other in pairs.items())
-    return f"{len(pairs)} of {len(names)} by name" + (f", {partly} of them by a part of it" if partly else "")
-
-
-def _is_number(word: str) -> bool:
-    try:
-        return bool(np.isfinite(float(word)))
-    except ValueError:
-        return False

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from foldmap.errors import PoseInputError
-from foldmap.formats.poses.columns import pose_columns
-from foldmap.formats.poses.tum import read_tum_poses
+from foldmap.formats.poses.tum import pose_columns, read_tum_poses
 from foldmap.formats.sweeps.kitti import read_kitti_calibration, read_kitti_poses
 from foldmap.formats.textual import content_lines
 from foldmap.geometry import SE3
@@ -33,49 +32,28 @@ class Trajectory:
     def __len__(self) -> int:
         return len(self.world_SE3_sensors)
 
-    def for_sweeps(self, sweeps: int) -> list[SE3]:
-        """Return the poses, once their number is the number of sweeps.
-
-        Raises:
-            PoseInputError: it is not.
-        """
-        if len(self) != sweeps:
-            raise PoseInputError(
-                f"{self.path} holds {len(self)} poses for {sweeps} sweeps", "give one pose a sweep, in the same order"
-            )
-        return self.world_SE3_sensors
-
 
 def read_poses(path: Path | str, calibration: Path | str | None = None) -> Trajectory:
-    """Read a pose file: KITTI (twelve columns) or TUM (eight).
+    """Read a pose file: KITTI (twelve columns) or TUM (eight, or as its header says).
 
     Args:
         path: the text file; blank lines and ``#`` comments are skipped.
         calibration: KITTI's calib.txt, when the rows are camera poses.
-
-    Raises:
-        PoseInputError: the file is missing, of neither layout, or wrong at a line that the message names.
     """
     path = Path(path)
     columns = pose_columns(path)
-    if columns is not None:
-        if calibration is not None:
-            raise PoseInputError(f"{path} is a table of times and poses, which takes no calibration", "leave it out")
-        times_s, poses = read_tum_poses(path, columns)
-        return Trajectory(path, "tum", poses, times_s)
-    first = next(content_lines(path), None)
-    if first is None:
+    line, words = next(content_lines(path), (0, []))
+    if not words:
         raise PoseInputError(f"{path} holds no poses", "give one pose a sweep")
-    line, tokens = first
-    if len(tokens) == 12:
-        camera_SE3_sensor = read_kitti_calibration(Path(calibration)) if calibration is not None else None
-        return Trajectory(path, "kitti", read_kitti_poses(path, camera_SE3_sensor))
-    if len(tokens) == 8:
+    if columns is not None or len(words) == 8:
         if calibration is not None:
             raise PoseInputError(f"{path} is a TUM trajectory, which takes no calibration", "leave the calibration out")
-        times_s, poses = read_tum_poses(path)
+        times_s, poses = read_tum_poses(path, columns)
         return Trajectory(path, "tum", poses, times_s)
+    if len(words) == 12:
+        camera_SE3_sensor = read_kitti_calibration(Path(calibration)) if calibration is not None else None
+        return Trajectory(path, "kitti", read_kitti_poses(path, camera_SE3_sensor))
     raise PoseInputError(
-        f"{path}, line {line}: {len(tokens)} columns, neither KITTI (12) nor TUM (8)",
+        f"{path}, line {line}: {len(words)} columns, neither KITTI (12) nor TUM (8)",
         "give row-major 3x4 matrices or t x y z qx qy qz qw",
     )

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from foldmap.errors import MapInputError
-from foldmap.formats.street.bounds import pieces_of
-from foldmap.formats.street.json_text import numbers, read_json
-from foldmap.formats.street.polylines import name_of
+from foldmap.formats.street.bounds import at_shares, distances_along, pieces_of
+from foldmap.formats.street.polylines import line_name
 from foldmap.formats.street.reading import LeftOut, MapReading, naming_file, reading_of
+from foldmap.formats.street.untrusted import json_points, read_json
 from foldmap.street.graph.joining import connect
 from foldmap.street.graph.repair import require_metres
 from foldmap.street.source import LANE, LINK, LaneAttributes, LaneGraph, StreetMap
@@ -52,28 +52,14 @@ class Argoverse2Reading(MapReading):
     bridged: int = 0
 
 
-def read_argoverse2(path: Path) -> StreetMap:
-    """Read the lanes of a vector map; see `read_argoverse2_counted`."""
-    return read_argoverse2_counted(path).street_map
-
-
 @naming_file
-def read_argoverse2_counted(path: Path) -> Argoverse2Reading:
-    """Read the lanes of a vector map, and count links.
+def read_argoverse2(path: Path) -> Argoverse2Reading:
+    """Read the lanes of a vector map, and count links: in the city's frame, metres, with lane type and mean width.
 
     Lanes follow ``centerline`` where the file has it, otherwise the middle between both boundaries, taken at equal
     shares of their lengths, 1 m apart. ``is_intersection`` makes a lane `LINK`. Successors outside of the file are
-    tolerated: maps are cut around a log.
-
-    Args:
-        path: ``log_map_archive_<log>____<city>_city_<number>.json``; the city is known by the name only.
-
-    Returns:
-        The map in the city's frame, metres, with lane type and mean width.
-
-    Raises:
-        MapInputError: the file is something else, most of its lanes lack boundaries, or coordinates are degrees. A lane
-            that is damaged is dropped.
+    tolerated: maps are cut around a log. A lane that is damaged is dropped. The city is known by the file's name only
+    (``log_map_archive_<log>____<city>_city_<number>.json``).
     """
     left_out = LeftOut()
     content = read_json(path, _WHAT)
@@ -89,7 +75,7 @@ def read_argoverse2_counted(path: Path) -> Argoverse2Reading:
         with left_out.dropping("lane", 1):
             if not isinstance(segment, Mapping):
                 raise MapInputError(f"{where} is no object", f"give {_WHAT}")
-            identity = name_of((segment.get("id"),), key)
+            identity = line_name((segment.get("id"),), key)
             if identity in rows:
                 raise MapInputError(f"{where}: the id is there twice", "drop one of the lanes")
             line, width_m = _centre(segment, where)
@@ -116,7 +102,7 @@ def _links(segments: Mapping[str, Any], rows: dict[str, int], left_out: LeftOut)
     found: set[tuple[int, int]] = set()
     outside: set[tuple[str, str]] = set()
     for key, segment in segments.items():
-        own = name_of((segment.get("id"),), key) if isinstance(segment, Mapping) else ""
+        own = line_name((segment.get("id"),), key) if isinstance(segment, Mapping) else ""
         for word in ("successors", "predecessors") if own in rows else ():
             others = segment.get(word) or []
             if not isinstance(others, list):
@@ -144,7 +130,7 @@ def _centre(segment: Mapping[str, Any], where: str) -> tuple[DoubleArray, float 
     width_m = None
     line = _points(given, f"{where}, centerline") if given else np.zeros((0, 2))
     if len(sides) == 2:
-        count = 1 + pieces_of(max(float(_arc(side)[-1]) for side in sides), STEP_M)
+        count = 1 + pieces_of(max(float(distances_along(side)[-1]) for side in sides), STEP_M)
         line = line if given else (at_shares(sides[0], count) + at_shares(sides[1], count)) / 2
         across = at_shares(sides[0], count + _WIDTHS) - at_shares(sides[1], count + _WIDTHS)
         width_m = float(np.hypot(*across.T).mean()) or None
@@ -156,18 +142,7 @@ def _centre(segment: Mapping[str, Any], where: str) -> tuple[DoubleArray, float 
 def _points(rows: Any, where: str) -> DoubleArray:
     if not isinstance(rows, list) or not all(isinstance(row, Mapping) and "x" in row and "y" in row for row in rows):
         raise MapInputError(f"{where} is no list of points with x and y", f"give {_WHAT}")
-    return numbers([(row["x"], row["y"]) for row in rows], where)
-
-
-def _arc(line: DoubleArray) -> DoubleArray:
-    return np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(line, axis=0).T))])
-
-
-def at_shares(line: DoubleArray, count: int) -> DoubleArray:
-    """Points at equal steps along a polyline, both ends included, float64 (count, 2)."""
-    arc = _arc(line)
-    at = np.linspace(0.0, arc[-1], count)
-    return np.stack([np.interp(at, arc, line[:, 0]), np.interp(at, arc, line[:, 1])], 1)
+    return json_points([(row["x"], row["y"]) for row in rows], where)
 
 
 def _place(path: Path) -> tuple[str, str | None]:

@@ -15,18 +15,11 @@ _MOST_SAMPLES = 4000
 
 
 def aligned(left_m: DoubleArray, right_m: DoubleArray) -> tuple[bool, bool]:
-    """Whether the bounds of a lanelet are to be turned round, after Lanelet2's rule.
+    """Whether to turn the left bound (P, 2) of a lanelet round, and the right one, after Lanelet2's rule.
 
     Files hold bounds in either direction. Both run in driving direction when the left one has the right one on its
     right: the left bound is turned if the middle of the right one is not to its right, then the right bound if the
     middle of the left one is not to its left.
-
-    Args:
-        left_m: float64 (P, 2), P >= 2, as in the file.
-        right_m: likewise.
-
-    Returns:
-        (turn the left one, turn the right one).
     """
     turn_left = not side(left_m, _middle(right_m)) < 0
     left = left_m[::-1] if turn_left else left_m
@@ -70,18 +63,11 @@ def _cross(a: DoubleArray, b: DoubleArray) -> DoubleArray:
 
 
 def middle_line(left_m: DoubleArray, right_m: DoubleArray, step_m: float) -> tuple[DoubleArray, float]:
-    """The line in the middle of two bounds that run in driving direction.
+    """The line in the middle of two bounds (P, 2) that run in driving direction, and their mean distance.
 
     Both bounds are sampled finely and matched in order such that the sum of squared widths is least (dynamic time
     warping): at equal shares of their lengths the inner and outer bound of a turn would be at different places of it.
-
-    Args:
-        left_m: float64 (P, 2), P >= 2.
-        right_m: likewise.
-        step_m: between vertices of the result, at most.
-
-    Returns:
-        float64 (Q, 2), from the middle of the first points to the middle of the last; the mean width.
+    Vertices of the line (Q, 2) are at most ``step_m`` apart.
     """
     left, right = _sampled(left_m), _sampled(right_m)
     pairs = _warp(left, right)
@@ -107,25 +93,27 @@ def _sampled(line: DoubleArray) -> DoubleArray:
 
 
 def pieces_of(length_m: float, step_m: float) -> int:
-    """How many steps of at most `step_m` a line takes, 1 or more.
-
-    Raises:
-        MapInputError: it is longer than any lane.
-    """
+    """How many steps of at most `step_m` a line takes, 1 or more; no lane is longer than `LONGEST_M`."""
     if not length_m <= LONGEST_M:
         raise MapInputError(f"a line of {length_m / 1000:,.0f} km is no lane", "mend its coordinates, in metres")
     return max(1, int(np.ceil(length_m / step_m - 1e-9)))
 
 
+def distances_along(line_m: DoubleArray) -> DoubleArray:
+    """Distance of each vertex (P,) from the first, along the polyline."""
+    return np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(line_m, axis=0).T))])
+
+
+def at_shares(line_m: DoubleArray, count: int) -> DoubleArray:
+    """Points at equal shares of the length of a polyline, both ends included, float64 (count, 2)."""
+    distance = distances_along(line_m)
+    at = np.linspace(0.0, distance[-1], count)
+    return np.stack([np.interp(at, distance, line_m[:, axis]) for axis in range(2)], 1)
+
+
 def at_steps(line_m: DoubleArray, step_m: float) -> DoubleArray:
     """A polyline at equal steps of at most `step_m` along it; its ends stay."""
-    length = np.hypot(*np.diff(line_m, axis=0).T)
-    along = np.concatenate([[0.0], np.cumsum(length)])
-    pieces = pieces_of(float(along[-1]), step_m)
-    at = np.linspace(0, along[-1], pieces + 1)
-    found = np.stack([np.interp(at, along, line_m[:, axis]) for axis in range(2)], 1)
-    found[0], found[-1] = line_m[0], line_m[-1]
-    return found
+    return at_shares(line_m, 1 + pieces_of(float(distances_along(line_m)[-1]), step_m))
 
 
 @njit(cache=True)

@@ -44,15 +44,12 @@ def build_graph(lanes: Sequence[MapLane], follows: Sequence[tuple[int, int]], jo
     have no direction.
 
     Args:
-        lanes: in any order.
+        lanes: in any order, with finite points.
         follows: (lane, next lane), indices into `lanes`; repetitions do not matter.
         join_m: the largest gap that is closed by moving both ends to their middle.
 
     Returns:
         A graph whose edges carry the index of their lane; link edges between lanes carry -1.
-
-    Raises:
-        MapInputError: a lane without points or with coordinates that are not finite.
     """
     if not lanes:
         return LaneGraph.empty()

@@ -36,19 +36,10 @@ class LineFeature:
 
 
 def write_features(path: Path, features: Sequence[LineFeature], members: Mapping[str, Any] | None = None) -> None:
-    """Write a FeatureCollection.
+    """Write a FeatureCollection, with further members if wanted.
 
     Coordinates are longitude and latitude where all features have a crs; metres of the local frame where none has one,
-    which ``"foldmap:crs": null`` says.
-
-    Args:
-        path: the file.
-        features: in order.
-        members: further members of the collection.
-
-    Raises:
-        MapInputError: some features have a crs and some have none.
-        WriteError: the file cannot be written.
+    which ``"foldmap:crs": null`` says; a MapInputError where some have one.
     """
     placed = {one.crs is not None for one in features}
     if len(placed) > 1:

@@ -1,9 +1,10 @@
-"""GeoJSON: a lane graph as LineStrings that any GIS opens, and back with its topology exact."""
+"""GeoJSON: a lane graph as LineStrings that any GIS opens, and back with its topology exact; or anybody's lines."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,21 @@ import numpy as np
 
 from foldmap.atlas.whole import write_whole
 from foldmap.errors import MapInputError
-from foldmap.formats.crs import lonlat_lines, to_lonlat
-from foldmap.formats.street.json_text import numbers, read_json
-from foldmap.formats.street.polylines import KIND_NAMES, TOLERANCE_M, attributes_of, features, plain_geojson
-from foldmap.formats.street.reading import MapReading, naming_file
+from foldmap.formats.crs import lonlat_lines, metric_lines, to_lonlat
+from foldmap.formats.street.polylines import (
+    KIND_NAMES,
+    TOLERANCE_M,
+    attributes_of,
+    kind_of_line,
+    line_name,
+    polyline_map,
+    unique_names,
+)
+from foldmap.formats.street.reading import LeftOut, MapReading, naming_file, reading_of
 from foldmap.formats.street.table import KIND_WORDS, ChainRow, chain_rows, graph_of_rows
-from foldmap.street.graph.repair import require_metres
-from foldmap.street.source import StreetMap
+from foldmap.formats.street.untrusted import json_points, read_json
+from foldmap.street.graph.repair import METRES, UNSURE, require_metres, unit_of
+from foldmap.street.source import LaneAttributes, LaneGraph, StreetMap
 from foldmap.types import DoubleArray
 
 VERSION = 1
@@ -25,6 +34,9 @@ VERSION = 1
 
 _LONLAT_DIGITS = 10
 _METRE_DIGITS = 5
+_LINE_TYPES = ("LineString", "MultiLineString", "GeometryCollection")
+"""Geometries that are or hold lines."""
+_DEEPEST = 8
 
 
 def write_geojson(street_map: StreetMap, path: Path) -> None:
@@ -34,10 +46,6 @@ def write_geojson(street_map: StreetMap, path: Path) -> None:
     frame, which ``"foldmap:crs": null`` says. Properties: ``kind`` ("lane", "link"), ``from`` and ``to`` (ids of the
     vertices where chains meet: equal ids are one vertex), ``lane``, ``lane_id``, ``lane_type``, ``width_m``,
     ``speed_limit_mps`` (null where unknown). Members ``foldmap:street`` (version), ``foldmap:name``, ``foldmap:crs``.
-
-    Raises:
-        MapInputError: pyproj does not read the crs, or coordinates are outside of it.
-        WriteError: the file cannot be written.
     """
     rows = chain_rows(street_map.graph)
     lines = [row.line_m for row in rows]
@@ -81,11 +89,7 @@ def properties_of(row: ChainRow) -> dict[str, Any]:
 
 
 def row_of(properties: Mapping[str, Any], line: DoubleArray, where: str) -> ChainRow:
-    """The chain of a line and its properties.
-
-    Raises:
-        MapInputError: ``from`` or ``to`` is missing, or a value is of another type.
-    """
+    """The chain of a line and its properties."""
     whole: dict[str, int] = {}
     for name in ("from", "to", "lane"):
         value = properties.get(name)
@@ -106,31 +110,30 @@ def row_of(properties: Mapping[str, Any], line: DoubleArray, where: str) -> Chai
     return ChainRow(line, whole["from"], whole["to"], KIND_NAMES[kind], lane, attributes)
 
 
-def read_geojson(path: Path, tolerance_m: float = TOLERANCE_M) -> StreetMap:
-    """Read GeoJSON of lanes; see `read_geojson_counted`."""
-    return read_geojson_counted(path, tolerance_m).street_map
-
-
 @naming_file
-def read_geojson_counted(path: Path, tolerance_m: float = TOLERANCE_M) -> MapReading:
-    """Read what `write_geojson` wrote, or any GeoJSON of lanes (`foldmap.formats.street.polylines.plain_geojson`).
+def read_geojson(path: Path, tolerance_m: float = TOLERANCE_M) -> MapReading:
+    """Read what `write_geojson` wrote, or any GeoJSON of lanes in driving direction; other geometries are counted.
 
-    Args:
-        path: the file; lines that have ``from`` and ``to`` keep their topology exactly, those of others are matched at
-            their ends.
-        tolerance_m: for matching ends.
+    Lines that have ``from`` and ``to`` keep their topology exactly; those of other files are matched at their ends, to
+    ``tolerance_m``. Of those, LineStrings, MultiLineStrings and what is such in GeometryCollections are read, with the
+    properties ``kind`` ("lane" or "link"), ``lane_type``, ``width_m``, ``speed_limit_mps``, ``id``. Longitude and
+    latitude, as RFC 7946 has it, are projected to a transverse Mercator about the middle of the map. A ``crs`` member,
+    as GeoJSON had before, may name another crs, and ``"foldmap:crs": null`` says that coordinates are metres of a local
+    frame; coordinates that cannot be degrees are taken for such.
 
     Raises:
-        MapInputError: the file is something else, of a later version, or lines do not fit together.
+        MapInputError: a later version, no line, most lines damaged, or coordinates that may be degrees or metres.
     """
     content = read_json(path, "GeoJSON")
-    found = features(content, path)
+    found = _features(content, path)
     version = content.get("foldmap:street")
-    exact = [feature for feature in found if {"from", "to"} <= set(feature.get("properties") or {})]
+    name = content.get("foldmap:name")
+    name = name if isinstance(name, str) and name else path.stem
+    exact = any({"from", "to"} <= set(feature.get("properties") or {}) for feature in found)
+    if version is not None and not found:
+        return MapReading(StreetMap(name, LaneGraph.empty(), _own_crs(content)))
     if version is None or not exact:
-        if version is not None and not found:
-            return MapReading(_empty(content, path))
-        return plain_geojson(content, path, tolerance_m)
+        return _loose_lines(content, found, path, tolerance_m)
     if version != VERSION:
         raise MapInputError(f"{path} is of version {str(version)[:20]}, known is {VERSION}", "update foldmap")
     lines = []
@@ -138,8 +141,8 @@ def read_geojson_counted(path: Path, tolerance_m: float = TOLERANCE_M) -> MapRea
         geometry = feature.get("geometry") or {}
         if geometry.get("type") != "LineString":
             raise MapInputError(f"{path}, feature {number} is no LineString", "drop it")
-        lines.append(numbers(geometry.get("coordinates"), f"{path}, feature {number}"))
-    crs = _crs(content, path)
+        lines.append(json_points(geometry.get("coordinates"), f"{path}, feature {number}"))
+    crs = _own_crs(content)
     if crs is not None:
         lines, crs = lonlat_lines(np.concatenate(lines), [len(line) for line in lines], str(path), crs)
     rows = [
@@ -148,20 +151,114 @@ def read_geojson_counted(path: Path, tolerance_m: float = TOLERANCE_M) -> MapRea
     ]
     graph = graph_of_rows(rows, str(path))
     require_metres(graph, str(path))
-    return MapReading(StreetMap(_name(content, path), graph, crs))
+    return MapReading(StreetMap(name, graph, crs))
 
 
-def _empty(content: Mapping[str, Any], path: Path) -> StreetMap:
-    return StreetMap(_name(content, path), graph_of_rows([], str(path)), _crs(content, path))
-
-
-def _crs(content: Mapping[str, Any], path: Path) -> str | None:
+def _own_crs(content: Mapping[str, Any]) -> str | None:
     crs = content.get("foldmap:crs")
     if crs is not None and not isinstance(crs, str):
-        raise MapInputError(f"{path}: foldmap:crs is no text", "give what pyproj reads, or null for a local frame")
+        raise MapInputError("foldmap:crs is no text", "give what pyproj reads, or null for a local frame")
     return crs
 
 
-def _name(content: Mapping[str, Any], path: Path) -> str:
-    name = content.get("foldmap:name")
-    return name if isinstance(name, str) and name else path.stem
+def _features(content: Any, path: Path) -> list[Mapping[str, Any]]:
+    """The features of a collection, or the single feature or geometry that the content is."""
+    kind = content.get("type") if isinstance(content, Mapping) else None
+    found: Any
+    if kind == "Feature":
+        found = [content]
+    elif kind in _LINE_TYPES:
+        found = [{"type": "Feature", "properties": {}, "geometry": content}]
+    else:
+        found = content.get("features") if kind == "FeatureCollection" else None
+    if not isinstance(found, list):
+        raise MapInputError(f"{path} is no GeoJSON FeatureCollection", "give one of LineStrings")
+    for number, feature in enumerate(found):
+        good = isinstance(feature, Mapping) and isinstance(feature.get("properties") or {}, Mapping)
+        if not good or not isinstance(feature.get("geometry") or {}, Mapping):
+            raise MapInputError(f"{path}, feature {number} is no GeoJSON feature", "give one with geometry, properties")
+    return found
+
+
+def _loose_lines(
+    content: Mapping[str, Any], found: list[Mapping[str, Any]], path: Path, tolerance_m: float
+) -> MapReading:
+    """Lines whose ends are matched."""
+    left_out = LeftOut()
+    lines: list[DoubleArray] = []
+    kinds: list[int] = []
+    lanes: list[LaneAttributes] = []
+    taken: set[str] = set()
+    for number, feature in enumerate(found):
+        properties = feature.get("properties") or {}
+        name = line_name((properties.get("id"), feature.get("id")), number)
+        mine = _geometry_lines(feature.get("geometry"), f"feature {number}", left_out)
+        if mine and name in taken:
+            left_out["id that was there before, numbered on"] += 1
+        taken.add(name)
+        lines += mine
+        kinds += [kind_of_line(properties.get("kind"), left_out)] * len(mine)
+        lanes += [attributes_of(properties, name)] * len(mine)
+    if not lines and not left_out.faults:
+        raise MapInputError(f"{path} holds no LineString", "give lanes as LineStrings in driving direction")
+    if not lines:
+        return reading_of(StreetMap(path.stem, LaneGraph.empty()), left_out, path)
+    names = unique_names([lane.identity for lane in lanes])
+    lanes = [replace(lane, identity=name) for lane, name in zip(lanes, names, strict=True)]
+    lines, crs = _in_metres(lines, content, path)
+    return reading_of(polyline_map(path.stem, lines, kinds, lanes, crs, tolerance_m, left_out)[0], left_out, path)
+
+
+def _geometry_lines(geometry: Any, where: str, left_out: LeftOut, depth: int = 0) -> list[DoubleArray]:
+    """All lines of a geometry; those that are damaged are noted, geometries that are no lines counted."""
+    if not geometry:
+        left_out["feature without a geometry"] += 1
+        return []
+    kind = geometry.get("type") if isinstance(geometry, Mapping) else None
+    parts = geometry.get({"GeometryCollection": "geometries"}.get(str(kind), "coordinates")) if kind else None
+    found: list[DoubleArray] = []
+    if kind not in _LINE_TYPES or depth > _DEEPEST:
+        left_out[f"geometry of type {str(kind)[:40]}"] += 1
+    elif kind == "GeometryCollection" and isinstance(parts, list):
+        found = [line for part in parts for line in _geometry_lines(part, where, left_out, depth + 1)]
+    else:
+        rows = parts if kind == "MultiLineString" and isinstance(parts, list) else [parts]
+        for row in rows:
+            with left_out.dropping("line", 1):
+                found.append(json_points(row, where))
+    return found
+
+
+def _in_metres(
+    lines: list[DoubleArray], content: Mapping[str, Any], path: Path
+) -> tuple[list[DoubleArray], str | None]:
+    """Lines in metres and their crs, None for a local frame: as the file says; else from degrees, as RFC 7946 has it.
+
+    Files of local metres are common in spite of the RFC: coordinates that cannot be degrees are taken for such.
+    """
+    label = _named_crs(content, path)
+    if label is not None:
+        return metric_lines(lines, label, str(path))
+    unit = METRES if content.get("foldmap:crs", "") is None else unit_of(lines)
+    if unit == METRES:
+        return lines, None
+    if unit == UNSURE:
+        raise MapInputError(
+            f"{path}: coordinates such as {lines[0][0].tolist()} may be degrees of a coarse map or metres of a small "
+            "one",
+            'name it: "crs": {"type": "name", "properties": {"name": "urn:ogc:def:crs:OGC:1.3:CRS84"}} for degrees, '
+            '"foldmap:crs": null for metres of a local frame',
+        )
+    return lonlat_lines(np.concatenate(lines), [len(line) for line in lines], str(path))
+
+
+def _named_crs(content: Mapping[str, Any], path: Path) -> Any:
+    """What the ``crs`` member that GeoJSON had before RFC 7946 names, None where there is none."""
+    crs = content.get("crs")
+    if crs is None:
+        return None
+    named = crs.get("properties") if isinstance(crs, Mapping) else None
+    label = named.get("name", named.get("code")) if isinstance(named, Mapping) else None
+    if isinstance(label, bool) or not isinstance(label, str | int):
+        raise MapInputError(f"{path}: its crs has no name", "drop the crs member, or name an EPSG code")
+    return label

@@ -18,7 +18,7 @@ from foldmap.formats.street.polylines import (
     TOLERANCE_M,
     attributes_of,
     kind_of_line,
-    name_of,
+    line_name,
     polyline_map,
     unique_names,
 )
@@ -45,9 +45,7 @@ def write_geoparquet(street_map: StreetMap, path: Path) -> None:
     The schema's metadata ``foldmap`` holds version, name and crs.
 
     Raises:
-        MapInputError: pyproj does not read the crs.
         MissingExtraError: geopandas or pyarrow is not installed.
-        WriteError: the file cannot be written.
     """
     geopandas, parquet, shapely = _libraries()
     pandas = extra("pandas", "GeoParquet")
@@ -73,23 +71,15 @@ def write_geoparquet(street_map: StreetMap, path: Path) -> None:
     write_whole(path, marked.getvalue())
 
 
-def read_geoparquet(path: Path, tolerance_m: float = TOLERANCE_M) -> StreetMap:
-    """Read a table of lines; see `read_geoparquet_counted`."""
-    return read_geoparquet_counted(path, tolerance_m).street_map
-
-
 @naming_file
-def read_geoparquet_counted(path: Path, tolerance_m: float = TOLERANCE_M) -> MapReading:
+def read_geoparquet(path: Path, tolerance_m: float = TOLERANCE_M) -> MapReading:
     """Read what `write_geoparquet` wrote, or any GeoParquet of lanes in driving direction.
 
-    Args:
-        path: the file; columns ``from`` and ``to`` give topology exactly, without them ends are matched. Coordinates
-            that are no metres of ground are projected (`foldmap.formats.crs.metric_lines`).
-        tolerance_m: for matching ends.
+    Columns ``from`` and ``to`` give topology exactly, without them ends are matched, to ``tolerance_m``. Coordinates
+    that are no metres of ground are projected (`foldmap.formats.crs.metric_lines`).
 
     Raises:
-        MapInputError: the file is something else, has other geometries, is in feet or in degrees without saying so, or
-            lines do not fit together.
+        MapInputError: other geometries, feet, degrees without saying so, or lines that do not fit together.
         MissingExtraError: geopandas or pyarrow is not installed.
     """
     frame, noted = _frame(path)
@@ -108,7 +98,7 @@ def read_geoparquet_counted(path: Path, tolerance_m: float = TOLERANCE_M) -> Map
         require_metres(graph, str(path))
         return reading_of(StreetMap(str(name), graph, crs), left_out, path)
     kinds = [kind_of_line(each.get("kind"), left_out) for each in properties]
-    names = unique_names([name_of((each.get("id"),), row) for row, each in zip(rows, properties, strict=True)])
+    names = unique_names([line_name((each.get("id"),), row) for row, each in zip(rows, properties, strict=True)])
     lanes = [attributes_of(each, title) for each, title in zip(properties, names, strict=True)]
     found_map, _ = polyline_map(str(name), lines, kinds, lanes, crs, tolerance_m, left_out)
     require_metres(found_map.graph, str(path))

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-import gzip
 import logging
 import zipfile
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from foldmap.errors import ConfigError, MapInputError
-from foldmap.formats.street.reading import MapReading, naming_file
+from foldmap.formats.naming import reading
+from foldmap.formats.street.argoverse2 import read_argoverse2
+from foldmap.formats.street.csv_lines import read_csv
+from foldmap.formats.street.geojson import read_geojson
+from foldmap.formats.street.geoparquet import read_geoparquet
+from foldmap.formats.street.lanelet2.read import read_lanelet2
+from foldmap.formats.street.nuscenes import read_nuscenes_lanes
+from foldmap.formats.street.observations.aerial import read_aerial_tile_counted
+from foldmap.formats.street.opendrive.graph import read_opendrive
+from foldmap.formats.street.polylines import unique_names
+from foldmap.formats.street.reading import MapReading
+from foldmap.formats.street.sumo import read_sumo
+from foldmap.formats.street.untrusted import read_json
 from foldmap.formats.street.xml_stream import first_element
 from foldmap.street.source import StreetMap
 
@@ -28,8 +38,19 @@ KINDS: Mapping[str, str] = {
 }
 """Kind of map -> what files it comes in."""
 
+_READERS: Mapping[str, Callable[[Path], MapReading | list[MapReading]]] = {
+    "argoverse2": read_argoverse2,
+    "lanelet2": read_lanelet2,
+    "sumo": read_sumo,
+    "opendrive": read_opendrive,
+    "geojson": read_geojson,
+    "geoparquet": read_geoparquet,
+    "csv": read_csv,
+    "aerial": read_aerial_tile_counted,
+    "nuscenes": read_nuscenes_lanes,
+}
 _log = logging.getLogger(__name__)
-_HEAD_BYTES = 1 << 16
+_LONGEST_HEADER = 1 << 16
 _XML_NAMES = {".xodr": "opendrive", ".net.xml": "sumo", ".osm": "lanelet2"}
 
 
@@ -39,14 +60,14 @@ def read_street_maps(path: Path, kind: str | None = None) -> list[StreetMap]:
     What is damaged and dropped is logged as a warning, which Python shows on stderr unless told otherwise.
     """
     readings = read_street_maps_counted(path, kind)
-    for reading in readings:
-        if reading.faults:
-            lanes, first = sum(fault.lanes for fault in reading.faults), reading.faults[0]
+    for each in readings:
+        if each.faults:
+            lanes, first = sum(fault.lanes for fault in each.faults), each.faults[0]
             _log.warning(
                 "%s: %d damaged pieces were dropped, %d lanes with them; the first, a %s: %s",
-                *(reading.street_map.name, len(reading.faults), lanes, first.what, first.where),
+                *(each.street_map.name, len(each.faults), lanes, first.what, first.where),
             )
-    return [reading.street_map for reading in readings]
+    return [each.street_map for each in readings]
 
 
 def read_street_maps_counted(path: Path, kind: str | None = None) -> list[MapReading]:
@@ -60,47 +81,35 @@ def read_street_maps_counted(path: Path, kind: str | None = None) -> list[MapRea
         Maps in the order of the file names; names are made unique by a number.
 
     Raises:
-        ConfigError: `kind` is unknown.
-        MapInputError: nothing here is a street map, or one that should be cannot be read, or is damaged in most of its
-            lanes; the message names the file.
+        MapInputError: nothing here is a street map, or one that should be is damaged in most of its lanes.
         MissingExtraError: a format needs a library that is not installed.
     """
     path = Path(path)
     if kind is not None and kind not in KINDS:
         raise ConfigError(f"there is no kind of street map {kind!r}", f"give one of {', '.join(KINDS)}")
     if path.is_dir():
-        readings = _folder(path, kind)
+        files = [file for file in sorted(path.iterdir()) if file.is_file() and not file.name.startswith(".")]
+        told = [(file, found) for file in files if (found := kind_of(file)) is not None and kind in (None, found)]
     else:
-        found = kind or kind_of(path)
-        if found is None:
-            raise MapInputError(f"{path} is no street map that foldmap reads", _known())
-        readings = _read(path, found)
-    return _unique(readings)
-
-
-def _folder(path: Path, kind: str | None) -> list[MapReading]:
-    files = [file for file in sorted(path.iterdir()) if file.is_file() and not file.name.startswith(".")]
-    told = [(file, found) for file in files if (found := kind_of(file)) is not None and kind in (None, found)]
+        told = [(path, found) for found in [kind or kind_of(path)] if found is not None]
     if not told:
-        raise MapInputError(f"{path} holds no {kind or 'street'} map that foldmap reads", _known())
-    return [reading for file, found in told for reading in _read(file, found)]
+        lack = f"holds no {kind or 'street'} map" if path.is_dir() else "is no street map"
+        raise MapInputError(f"{path} {lack} that foldmap reads", "read are " + "; ".join(KINDS.values()))
+    readings = [each for file, found in told for each in _read(file, found)]
+    names = unique_names([each.street_map.name for each in readings])
+    return [
+        replace(each, street_map=replace(each.street_map, name=name))
+        for each, name in zip(readings, names, strict=True)
+    ]
 
 
-@naming_file
 def _read(path: Path, kind: str) -> list[MapReading]:
-    return _reader(kind)(path)
-
-
-def _known() -> str:
-    return "read are " + "; ".join(KINDS.values())
+    found = _READERS[kind](path)
+    return found if isinstance(found, list) else [found]
 
 
 def kind_of(path: Path) -> str | None:
-    """The kind of map in a file, by its name and content; None where it is none.
-
-    Raises:
-        MapInputError: the file cannot be read.
-    """
+    """The kind of map in a file, by its name and content; None where it is none."""
     path = Path(path)
     name = path.name.lower()
     if name.endswith((".json", ".geojson")):
@@ -112,13 +121,12 @@ def kind_of(path: Path) -> str | None:
     if name.endswith((".parquet", ".geoparquet")):
         return "geoparquet"
     if name.endswith(".csv"):
-        return "csv" if b"line" in _head(path).split(b"\n", 1)[0] else None
+        with reading(path), path.open("rb") as file:
+            return "csv" if b"line" in file.readline(_LONGEST_HEADER) else None
     return None
 
 
 def _json_kind(path: Path) -> str | None:
-    from foldmap.formats.street.json_text import read_json
-
     if path.name.startswith("log_map_archive_"):
         return "argoverse2"
     content = read_json(path, "GeoJSON or an Argoverse 2 map")
@@ -126,21 +134,6 @@ def _json_kind(path: Path) -> str | None:
         return "argoverse2"
     kinds = ("FeatureCollection", "Feature", "LineString", "MultiLineString", "GeometryCollection")
     return "geojson" if isinstance(content, dict) and content.get("type") in kinds else None
-
-
-def _head(path: Path) -> bytes:
-    """The first bytes of a file, unpacked where it is gzip."""
-    try:
-        with path.open("rb") as file:
-            head = file.read(_HEAD_BYTES)
-        if head[:2] != b"\x1f\x8b":
-            return head
-        with gzip.open(path) as packed:
-            return packed.read(_HEAD_BYTES)
-    except EOFError as error:
-        raise MapInputError(f"{path} is cut short", "fetch it again") from error
-    except (OSError, zlib.error) as error:
-        raise MapInputError(f"{path} cannot be read: {error}", "check the path") from error
 
 
 def _xml_kind(path: Path) -> str | None:
@@ -161,43 +154,3 @@ def _npz_kind(path: Path) -> str | None:
     if "nodes_px.npy" in names:
         return "aerial"
     return "nuscenes" if any(name.endswith("/token.npy") for name in names) else None
-
-
-def _reader(kind: str) -> Callable[[Path], list[MapReading]]:
-    """Who reads a kind; imported when it is needed."""
-    read: Callable[[Path], MapReading]
-    if kind == "argoverse2":
-        from foldmap.formats.street.argoverse2 import read_argoverse2_counted as read
-    elif kind == "lanelet2":
-        from foldmap.formats.street.lanelet2.read import read_lanelet2_counted as read
-    elif kind == "sumo":
-        from foldmap.formats.street.sumo import read_sumo_counted as read
-    elif kind == "opendrive":
-        from foldmap.formats.street.opendrive.graph import read_opendrive_counted as read
-    elif kind == "geojson":
-        from foldmap.formats.street.geojson import read_geojson_counted as read
-    elif kind == "geoparquet":
-        from foldmap.formats.street.geoparquet import read_geoparquet_counted as read
-    elif kind == "csv":
-        from foldmap.formats.street.polylines import read_csv_counted as read
-    elif kind == "aerial":
-        from foldmap.formats.street.observations.aerial import read_aerial_tile_counted as read
-    else:
-        from foldmap.formats.street.nuscenes import read_nuscenes_lanes_counted
-
-        return read_nuscenes_lanes_counted
-    return lambda path: [read(path)]
-
-
-def _unique(readings: list[MapReading]) -> list[MapReading]:
-    taken: set[str] = set()
-    found = []
-    for reading in readings:
-        name, number = reading.street_map.name, 1
-        while name in taken:
-            number += 1
-            name = f"{reading.street_map.name}-{number}"
-        taken.add(name)
-        named = replace(reading.street_map, name=name)
-        found.append(reading if name == reading.street_map.name else replace(reading, street_map=named))
-    return found

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from foldmap.errors import MapInputError
-from foldmap.formats.street.polylines import TOLERANCE_M, open_npz, polyline_map
+from foldmap.formats.street.polylines import TOLERANCE_M, polyline_map
 from foldmap.formats.street.reading import FARTHEST_M, LeftOut, MapReading, naming_file, reading_of
+from foldmap.formats.street.untrusted import open_npz
 from foldmap.geometry import SE2
 from foldmap.street.graph.joining import Joined
 from foldmap.street.source import LaneAttributes, StreetMap
@@ -36,36 +37,27 @@ class SceneGroup:
     left_out: LeftOut = field(default_factory=LeftOut)
 
 
-def read_nuscenes_lanes(path: Path, merge: bool = True, tolerance_m: float = TOLERANCE_M) -> list[StreetMap]:
-    """Read the lanes of all scenes; see `read_nuscenes_groups`."""
-    return [reading.street_map for reading in read_nuscenes_lanes_counted(path, merge, tolerance_m)]
-
-
 @naming_file
-def read_nuscenes_lanes_counted(path: Path, merge: bool = True, tolerance_m: float = TOLERANCE_M) -> list[MapReading]:
-    """`read_nuscenes_lanes`, and what of each map was left out and why."""
+def read_nuscenes_lanes(path: Path, merge: bool = True, tolerance_m: float = TOLERANCE_M) -> list[MapReading]:
+    """Read the lanes of all scenes; see `read_nuscenes_groups`."""
     groups = read_nuscenes_groups(path, merge, tolerance_m)
     return [reading_of(group.street_map, group.left_out, path) for group in groups]
 
 
 def read_nuscenes_groups(path: Path, merge: bool = True, tolerance_m: float = TOLERANCE_M) -> list[SceneGroup]:
-    """Read the lanes of scenes whose maps overlap.
+    """Read the lanes of scenes whose maps overlap, in the order of their first scenes.
 
     Each scene has a frame of its own. A lane that two scenes share (one token) gives the shift between them; scenes
     that hang together by shared lanes become one map. Splits by map are then splits by place: two scenes of one street
-    are never on both sides.
+    are never on both sides. A lane that is damaged, or of a token that was there before in its scene, is dropped.
 
     Args:
         path: npz; per scene ``points`` (N, 2 or more) metres, ``offsets`` (L + 1,) and ``token`` (L,).
         merge: False leaves each scene a map of its own, overlaps or not.
         tolerance_m: for matching ends.
 
-    Returns:
-        Maps in the order of their first scenes.
-
     Raises:
-        MapInputError: arrays are missing or do not fit, or shared lanes do not agree on one shift to 5 cm. A lane with
-            a point that is not finite, or of a token that was there before in its scene, is dropped.
+        MapInputError: arrays are missing or do not fit, or shared lanes do not agree on one shift to 5 cm.
     """
     left_out: dict[str, LeftOut] = {}
     scenes = _scenes(path, left_out)

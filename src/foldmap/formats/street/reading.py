@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
-from foldmap.errors import InputError, MapInputError
+from foldmap.errors import MapInputError
+from foldmap.formats.naming import naming
 from foldmap.street.source import StreetMap
 
 FARTHEST_M = 1e8
@@ -109,11 +110,7 @@ def reading_of(street_map: StreetMap, left_out: LeftOut, where: object, kept: in
 
 
 def strict(reading: MapReading) -> MapReading:
-    """The reading itself, if nothing is wrong in its file.
-
-    Raises:
-        MapInputError: it has faults; the message names the first.
-    """
+    """The reading itself; if something is wrong in its file, a MapInputError that names the first fault."""
     if reading.faults:
         first, count = reading.faults[0], len(reading.faults)
         raise MapInputError(
@@ -146,11 +143,7 @@ def naming_file(
     @functools.wraps(read)
     def named(path: Path | str, /, *args: _Given.args, **given: _Given.kwargs) -> _Read:
         path = Path(path)
-        try:
+        with naming(path):
             return read(path, *args, **given)
-        except InputError as error:
-            if str(path) in error.message:
-                raise
-            raise type(error)(f"{path}: {error.message}", error.cure) from error
 
     return named

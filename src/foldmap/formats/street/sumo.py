@@ -26,31 +26,19 @@ _SIDE = {"crossing", "walkingarea", "connector"}
 """Functions of edges that are no lanes to drive on."""
 
 
-def read_sumo(path: Path | str, vehicle_class: str = "passenger", name: str | None = None) -> StreetMap:
+@naming_file
+def read_sumo(path: Path, vehicle_class: str = "passenger", name: str | None = None) -> MapReading:
     """Read the lanes that a class of vehicles may use, joined by the connections it may take.
 
     Internal lanes become `LINK` edges; a connection across a junction without internal lanes is one straight `LINK`
-    edge.
+    edge. The crs is the network's projection, where it has one and that does not stretch the ground (`metric_lines`). A
+    lane or connection that is damaged is dropped.
 
     Args:
         path: ``.net.xml``, plain or gzip.
         vehicle_class: SUMO's word: ``passenger``, ``bus``, ``bicycle``, ``pedestrian``, ``tram``, ...
         name: of the map; the file's name if not given.
-
-    Returns:
-        The map; its crs is the network's projection, and coordinates are those of the projection, where it has one;
-        where the projection stretches the ground, those of `foldmap.formats.crs.metric_lines`.
-
-    Raises:
-        MapInputError: no network, cut short, or damaged in most of its lanes: a lane or connection that is damaged is
-            dropped (`read_sumo_counted` tells).
     """
-    return read_sumo_counted(path, vehicle_class, name).street_map
-
-
-@naming_file
-def read_sumo_counted(path: Path, vehicle_class: str = "passenger", name: str | None = None) -> MapReading:
-    """`read_sumo`, and how many lanes and connections were left out and why."""
     net = _Net()
     parse_xml(path, _WHAT, net.enter, net.leave)
     if not net.found:
@@ -75,7 +63,7 @@ def read_sumo_counted(path: Path, vehicle_class: str = "passenger", name: str | 
 
 
 @dataclass
-class _Lane:
+class _NetLane:
     identity: str
     line: DoubleArray
     function: str
@@ -91,7 +79,7 @@ class _Net:
     """What the file says, as it is read."""
 
     found: bool = False
-    lanes: dict[str, _Lane] = field(default_factory=dict)
+    lanes: dict[str, _NetLane] = field(default_factory=dict)
     by_index: dict[tuple[str, str], str] = field(default_factory=dict)
     connections: list[Attributes] = field(default_factory=list)
     location: Attributes = field(default_factory=dict)
@@ -132,7 +120,7 @@ class _Net:
             raise MapInputError(f"lane {identity!r} is there twice", "the network is damaged")
         what = f"lane {identity!r}"
         width, speed = (self._number(attributes, key, what) for key in ("width", "speed"))
-        self.lanes[identity] = _Lane(
+        self.lanes[identity] = _NetLane(
             identity,
             points(needed(attributes, "shape", what), what),
             self.edge.get("function", "").replace("normal", ""),
@@ -165,9 +153,9 @@ class _Net:
             return None, offset * 0
         return projection, offset
 
-    def topology(self, vehicle_class: str) -> tuple[list[_Lane], list[tuple[int, int]]]:
+    def topology(self, vehicle_class: str) -> tuple[list[_NetLane], list[tuple[int, int]]]:
         """Lanes that are open, and which follows which."""
-        usable: dict[str, _Lane] = {}
+        usable: dict[str, _NetLane] = {}
         for identity, lane in self.lanes.items():
             if lane.function in _SIDE and vehicle_class != "pedestrian":
                 self.left_out.lane(f"lane of a {lane.function}", _length_m(lane.line))
@@ -190,7 +178,7 @@ class _Net:
         follows = [(number[a], number[b]) for a, b in pairs if a in number and b in number]
         return list(kept.values()), follows
 
-    def _chain(self, connection: Attributes, usable: dict[str, _Lane], vehicle_class: str) -> list[str]:
+    def _chain(self, connection: Attributes, usable: dict[str, _NetLane], vehicle_class: str) -> list[str]:
         """The lanes that a connection joins, two or three; none if it is closed or damaged."""
         what = f"connection from {connection.get('from')!r} to {connection.get('to')!r}"
         ends: list[str] = []
@@ -220,7 +208,7 @@ def _length_m(line: DoubleArray) -> float:
     return float(np.hypot(*np.diff(line, axis=0).T).sum())
 
 
-def _through(usable: dict[str, _Lane], pairs: list[tuple[str, str]]) -> dict[str, _Lane]:
+def _through(usable: dict[str, _NetLane], pairs: list[tuple[str, str]]) -> dict[str, _NetLane]:
     """All but internal lanes that nothing leads into or out of: what is left of turns that are closed."""
     kept = usable
     while True:

@@ -24,8 +24,7 @@ class ChainRow:
 
     Attributes:
         line_m: float64 (P, 2), P >= 2.
-        start: id of its first vertex; rows that meet there have the same.
-        end: id of its last vertex.
+        start, end: ids of its first and last vertex; rows that meet there have the same.
         kind: `LANE` or `LINK`.
         lane: number of its lane, -1 where unknown; rows of one lane have the same.
         attributes: of the lane, None where unknown.
@@ -62,13 +61,9 @@ def chain_rows(graph: LaneGraph) -> list[ChainRow]:
 def graph_of_rows(rows: Sequence[ChainRow], where: str) -> LaneGraph:
     """The graph whose chains these are: the same vertices, edges and attributes, in the order of the rows.
 
-    Args:
-        rows: from `chain_rows`, or of a file.
-        where: the file, for messages.
-
     Raises:
         MapInputError: lines place a vertex that they share more than 1 cm apart, a line of two points ends where it
-            starts, or two are the same straight edge.
+            starts, or two are the same straight edge; begins with ``where``.
     """
     if not rows:
         return LaneGraph.empty()

@@ -13,6 +13,7 @@ from xml.parsers import expat
 import numpy as np
 
 from foldmap.errors import MapInputError
+from foldmap.formats.naming import reading
 from foldmap.formats.street.reading import FARTHEST_M
 from foldmap.types import DoubleArray
 
@@ -21,36 +22,29 @@ MAX_BYTES = 1 << 30
 MAX_DEPTH = 64
 """No street map nests elements deeper."""
 _CHUNK = 1 << 18
+_MPS, _KMH, _MPH = 1.0, 1 / 3.6, 0.44704
+_SPEEDS = {
+    **dict.fromkeys(("m/s", "mps", "ms", "m/sec"), _MPS),
+    **dict.fromkeys(("km/h", "kmh", "kph", "kmph", "km/hr"), _KMH),
+    **dict.fromkeys(("mph", "mi/h", "miles/h"), _MPH),
+}
 
 Attributes = dict[str, str]
-Start = Callable[[str, Attributes], None]
 
 
 def first_element(path: Path) -> str | None:
-    """The name of the first element of an XML file, plain or gzip, whatever comments come before it.
-
-    Returns:
-        None where the file is no XML up to there, or larger than is read.
-
-    Raises:
-        MapInputError: the file cannot be read or is a damaged gzip file.
-    """
+    """The name of the first element of an XML file, plain or gzip; None where it is damaged before that."""
 
     def enter(name: str, _: Attributes) -> None:
         raise _FoundError(name)
 
-    def refuse(*_: Any) -> NoReturn:
-        raise ValueError("a document type")
-
-    parser = expat.ParserCreate()
-    parser.StartElementHandler = enter
-    parser.StartDoctypeDeclHandler = refuse
+    with reading(path), path.open("rb"):
+        pass  # what cannot be read at all is an error, not a file of another kind
     try:
-        for chunk in _chunks(path, "an XML map"):
-            parser.Parse(chunk, False)
+        parse_xml(path, "an XML map", enter)
     except _FoundError as found:
         return str(found)
-    except (expat.ExpatError, ValueError, LookupError):
+    except MapInputError:
         return None
     return None
 
@@ -62,18 +56,11 @@ class _FoundError(Exception):
 def parse_xml(
     path: Path,
     what: str,
-    start: Start,
+    start: Callable[[str, Attributes], None],
     end: Callable[[str], None] | None = None,
     text: Callable[[str], None] | None = None,
 ) -> None:
-    """Call back for each element of an XML file, plain or gzip, in the order of the file.
-
-    Args:
-        path: of the file.
-        what: the file should be, for messages.
-        start: called with an element's name and attributes.
-        end: called with its name.
-        text: called with the characters between elements.
+    """Call back for each start, end and text of elements of an XML file, plain or gzip, in the order of the file.
 
     Raises:
         MapInputError: missing, larger than 1 GiB, not well-formed or cut short (with the line), nested without end, or
@@ -139,29 +126,23 @@ def _check_encoding(path: Path, index: int, line: int) -> None:
 
 
 def _chunks(path: Path, what: str) -> Iterator[bytes]:
-    try:
-        with path.open("rb") as plain:
-            packed = plain.read(2) == b"\x1f\x8b"
-            plain.seek(0)
-            stream = gzip.GzipFile(fileobj=plain) if packed else plain
-            done = 0
+    with reading(path), path.open("rb") as plain:
+        packed = plain.read(2) == b"\x1f\x8b"
+        plain.seek(0)
+        stream = gzip.GzipFile(fileobj=plain) if packed else plain
+        done = 0
+        try:
             while chunk := stream.read(_CHUNK):
                 done += len(chunk)
                 if done > MAX_BYTES:
                     raise MapInputError(f"{path} is larger than {MAX_BYTES >> 20} MiB", "cut the map into parts")
                 yield chunk
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise MapInputError(f"{path} is a damaged gzip file: {error}", f"give {what}, not cut short") from error
-    except OSError as error:
-        raise MapInputError(f"{path} cannot be read: {error.strerror or error}", "check the path") from error
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise MapInputError(f"{path} is a damaged gzip file: {error}", f"give {what}, not cut short") from error
 
 
 def needed(attributes: Attributes, key: str, element: str) -> str:
-    """An attribute that must be there.
-
-    Raises:
-        MapInputError: it is not; the message names the element.
-    """
+    """An attribute that must be there; a MapInputError names the element."""
     found = attributes.get(key)
     if found is None:
         raise MapInputError(f"{element} has no {key!r}", "the map is damaged or of another kind")
@@ -169,11 +150,7 @@ def needed(attributes: Attributes, key: str, element: str) -> str:
 
 
 def real(attributes: Attributes, key: str, element: str, default: float | None = None) -> float:
-    """An attribute that is a finite number.
-
-    Raises:
-        MapInputError: missing without a default, not a number, or not finite; the message names the element.
-    """
+    """An attribute that is a finite number."""
     if default is not None and key not in attributes:
         return default
     text = needed(attributes, key, element)
@@ -187,11 +164,7 @@ def real(attributes: Attributes, key: str, element: str, default: float | None =
 
 
 def whole(attributes: Attributes, key: str, element: str) -> int:
-    """An attribute that is an integer.
-
-    Raises:
-        MapInputError: missing or something else; the message names the element.
-    """
+    """An attribute that is an integer."""
     text = needed(attributes, key, element)
     try:
         return int(text[:20])
@@ -199,12 +172,26 @@ def whole(attributes: Attributes, key: str, element: str) -> int:
         raise MapInputError(f"{key} of {element} is {text[:40]!r}", "give an integer") from error
 
 
-def points(text: str, element: str) -> DoubleArray:
-    """``x,y x,y ...`` or ``x,y,z ...`` as float64 (P, 2); heights are dropped.
+def metres_a_second(value: str, unit: str) -> float:
+    """A speed limit, a number as text, in a unit as maps spell it.
 
     Raises:
-        MapInputError: something else, no point, or a coordinate that is not finite; the message names the element.
+        ValueError: another unit, no number, or one that is negative or not finite; says what was found.
     """
+    factor = _SPEEDS.get(unit.strip().lower())
+    if factor is None:
+        raise ValueError(f"is in {unit[:40]!r}, not in m/s, km/h or mph")
+    try:
+        number = float(value)
+    except ValueError:
+        raise ValueError(f"is {value[:40]!r}, which is no number") from None
+    if not (math.isfinite(number) and number >= 0):
+        raise ValueError(f"is {value[:40]}, not a finite number from 0 on")
+    return number * factor
+
+
+def points(text: str, element: str) -> DoubleArray:
+    """``x,y x,y ...`` or ``x,y,z ...`` as finite float64 (P, 2); heights are dropped."""
     words = text.split()
     try:
         rows = [[float(number) for number in word.split(",")] for word in words]

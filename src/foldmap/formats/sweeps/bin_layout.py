@@ -27,14 +27,9 @@ _NAMES = {"<f4": "float32", "<f8": "float64", "<i4": "int32", "<i2": "int16"}
 
 
 def describe_layout(data: bytes) -> tuple[str, str] | None:
-    """Say which layout the bytes have.
+    """The layout of a file's bytes in words, and a cure that reads it.
 
-    Args:
-        data: of the file.
-
-    Returns:
-        The layout in words, and a cure that reads it; None where it is 4 columns of float32 after all, or where nothing
-        can be made out.
+    None where it is 4 columns of float32 after all, or where nothing can be made out.
     """
     for kind in _TYPES:
         if len(data) % np.dtype(kind).itemsize:

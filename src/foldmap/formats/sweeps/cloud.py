@@ -51,11 +51,7 @@ class Cloud:
         return float(finite.max()) if len(finite) else 0.0
 
     def sweep(self, full_scale: float) -> Sweep:
-        """Scale the intensities so that ``full_scale`` becomes 1.
-
-        Raises:
-            SweepInputError: a value is not finite, or leaves 0 to 1.
-        """
+        """Scale the intensities so that ``full_scale`` becomes 1; what is not finite, or leaves 0 to 1, is refused."""
         intensity = (self.values.astype(np.float64) / full_scale).astype(np.float32)
         try:
             sweep = Sweep(self.points_sensor_m, intensity)
@@ -88,12 +84,7 @@ def is_sliver(kind: np.dtype[np.generic], highest: float) -> bool:
 
 
 def scale_of(kind: np.dtype[np.generic], highest: float, where: str) -> float:
-    """Decide what full reflectance is, from the type and the largest value of a whole drive.
-
-    Args:
-        kind: of the field.
-        highest: value of the drive.
-        where: the drive, for the message.
+    """Full reflectance, from the type of the field and the highest value of a whole drive.
 
     Raises:
         SweepInputError: the values fill a sliver of the type, and what their full scale is cannot be known.

@@ -74,7 +74,7 @@ def open_drive(
     """Open a drive and check that its sweeps and poses belong together; a few sweeps are read for that.
 
     Args:
-        sweeps: folder, file or glob; see `foldmap.formats.sweeps.files.open_sweeps`.
+        sweeps: folder, file or glob; see `open_sweeps`.
         poses: KITTI or TUM file.
         calibration: KITTI calib.txt, when the poses are the camera's.
         intensity_scale: see `foldmap.formats.sweeps.files.read_sweep`.

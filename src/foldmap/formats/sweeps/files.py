@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import glob
 import os
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from foldmap.errors import ConfigError, SweepInputError
+from foldmap.formats.name_times import natural_key
 from foldmap.formats.sweeps.cloud import Cloud, is_sliver, native_scale, scale_of
 from foldmap.formats.sweeps.kitti import read_kitti_bin
 from foldmap.formats.sweeps.las import read_las
@@ -25,11 +25,7 @@ _SUPPORTED = ".las .laz .pcd .bin"
 
 
 def read_cloud(path: Path | str) -> Cloud:
-    """Read one sweep as its file holds it, the format told by the extension.
-
-    Raises:
-        SweepInputError: the file is unsupported or cannot be read.
-    """
+    """Read one sweep as its file holds it, the format told by the extension."""
     path = Path(path)
     reader = _READERS.get(_FORMATS.get(path.suffix.lower(), ""))
     if reader is None:
@@ -38,16 +34,12 @@ def read_cloud(path: Path | str) -> Cloud:
 
 
 def read_sweep(path: Path | str, intensity_scale: float | None = None) -> Sweep:
-    """Read one sweep.
+    """Read one sweep, a .las, .laz, .pcd or KITTI .bin file; its intensities must be within 0 to 1 once scaled.
 
     Args:
-        path: a .las, .laz, .pcd or KITTI .bin file.
+        path: the file.
         intensity_scale: the value that stands for full reflectance; the format's own where None (65535 for LAS, 1 for
             KITTI, the type's maximum or 1 for PCD; 255 where integers of more bits hold bytes).
-
-    Raises:
-        SweepInputError: the file is unsupported, cannot be read, or its intensities leave 0 to 1.
-        ConfigError: the scale is not positive.
     """
     _check_scale(intensity_scale)
     cloud = read_cloud(path)
@@ -61,12 +53,7 @@ def _check_scale(intensity_scale: float | None) -> None:
 
 @dataclass(frozen=True)
 class SweepSequence:
-    """Sweep files in natural order (2 before 10); each is read when it is asked for, none is kept.
-
-    Attributes:
-        paths: the files.
-        intensity_scale: see `read_sweep`.
-    """
+    """Sweep files in natural order (2 before 10); each is read when it is asked for, none is kept."""
 
     paths: tuple[Path, ...]
     intensity_scale: float | None = None
@@ -122,31 +109,10 @@ class SweepSequence:
         return scales.pop() if scales else 1.0
 
 
-def natural_key(path: Path) -> tuple[tuple[tuple[int, int, str], ...], ...]:
-    """Sort key under which ``sweep_2`` comes before ``sweep_10``; folder by folder."""
-    return tuple(
-        tuple(
-            (0, int(piece), piece) if piece.isdecimal() else (1, 0, piece)
-            for piece in re.split(r"(\d+)", part)
-            if piece
-        )
-        for part in path.parts
-    )
-
-
 def open_sweeps(source: Path | str, intensity_scale: float | None = None) -> SweepSequence:
-    """Find the sweeps of a drive.
+    """Find the sweeps of a drive, all of one format: a folder, one file, or a glob pattern; nothing is read yet.
 
-    Args:
-        source: a folder, one file, or a glob pattern.
-        intensity_scale: see `read_sweep`.
-
-    Returns:
-        The sequence; nothing is read yet. In a folder, files that start with a dot or are no sweep format (readme,
-        poses) are passed over.
-
-    Raises:
-        SweepInputError: nothing is there, or files of different formats are mixed.
+    In a folder, files that start with a dot or are no sweep format (readme, poses) are passed over.
     """
     path = Path(source)
     if path.is_dir():

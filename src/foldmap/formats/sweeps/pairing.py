@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from foldmap.errors import PoseInputError
-from foldmap.formats.sweeps.name_times import NameTimes, read_name_times
+from foldmap.formats.name_times import NameTimes, read_name_times
 from foldmap.geometry.association import DEFAULT_LIMIT_S, associate_times
 from foldmap.types import DoubleArray, IntArray
 
@@ -40,10 +40,10 @@ class Pairing:
 def pair_sweeps(
     names: Sequence[str], poses: int, times_s: DoubleArray | None, where: str, limit_s: float = DEFAULT_LIMIT_S
 ) -> Pairing:
-    """Pair sweeps with poses.
+    """Pair sweeps, whose names are in natural order, with poses.
 
     Args:
-        names: of the sweeps' files, in natural order.
+        names: of the sweeps' files.
         poses: how many there are.
         times_s: of the poses, strictly increasing, where their file has times.
         where: the file of the poses, for messages.
@@ -51,7 +51,6 @@ def pair_sweeps(
 
     Raises:
         PoseInputError: the names are times that contradict the poses' or their order, or the numbers differ.
-        ConfigError: the limit is no time.
     """
     readings = read_name_times(names)
     if times_s is None or not readings:

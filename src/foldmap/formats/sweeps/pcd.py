@@ -6,12 +6,13 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
-from numba import njit
 
 from foldmap.errors import SweepInputError
+from foldmap.formats.naming import reading
 from foldmap.formats.sweeps.cloud import Cloud
-from foldmap.types import AnyArray, ByteArray
+from foldmap.types import AnyArray
 
 _MAX_POINTS = 50_000_000
 _MAX_HEADER_BYTES = 65_536
@@ -33,15 +34,10 @@ def read_pcd(path: Path) -> Cloud:
     """Read one sweep from a PCD file; its intensities keep the type of their field.
 
     Returns whose x, y and z are all NaN are how organised clouds mark "no return"; they are left out.
-
-    Raises:
-        SweepInputError: the file cannot be read, is damaged, has no points, or has no x, y, z or intensity.
     """
     path = Path(path)
-    try:
+    with reading(path, kind=SweepInputError):
         data = path.read_bytes()
-    except OSError as error:
-        raise SweepInputError(f"{path} cannot be read: {error.strerror or error}", "check the path") from error
     header = _parse_header(path, data)
     if header.points == 0:
         raise SweepInputError(f"{path} has no points", "leave this sweep and its pose out")
@@ -144,16 +140,15 @@ def _cut_short(path: Path) -> SweepInputError:
 
 
 def _read_ascii(path: Path, header: _Header, body: memoryview, wanted: tuple[str, ...]) -> list[AnyArray]:
-    width = sum(int(np.prod(header.dtype[i].shape)) for i in range(len(header.names)))
-    tokens = bytes(body).split()
-    if len(tokens) != header.points * width:
+    starts = np.cumsum([0] + [int(np.prod(header.dtype[i].shape)) for i in range(len(header.names))])
+    words, width = bytes(body).split(), int(starts[-1])
+    if len(words) != header.points * width:
         raise SweepInputError(
-            f"{path} holds {len(tokens)} values for {header.points} points of {width}",
+            f"{path} holds {len(words)} values for {header.points} points of {width}",
             "the file is damaged or cut short",
         )
-    starts = np.cumsum([0] + [int(np.prod(header.dtype[i].shape)) for i in range(len(header.names))])
     try:
-        table = np.array(tokens[: header.points * width]).reshape(header.points, width)
+        table = np.array(words).reshape(header.points, width)
         columns = [table[:, starts[header.names.index(name)]].astype(np.float64) for name in wanted]
     except ValueError as error:
         raise SweepInputError(f"{path} holds text where numbers belong: {error}", "check the file's rows") from error
@@ -179,8 +174,11 @@ def _read_compressed(path: Path, header: _Header, body: memoryview, wanted: tupl
         raise SweepInputError(f"{path} declares {plain} bytes for {header.points} points", "the file is damaged")
     if len(body) < 8 + packed:
         raise _cut_short(path)
-    unpacked = np.empty(plain, np.uint8)
-    if _lzf_decompress(np.frombuffer(body, np.uint8, packed, 8), unpacked) != plain:
+    try:
+        unpacked = np.frombuffer(imagecodecs.lzf_decode(bytes(body[8 : 8 + packed]), out=plain), np.uint8)
+    except (imagecodecs.LzfError, ValueError) as error:
+        raise SweepInputError(f"{path} has damaged compressed data: {error}", "copy the file again") from error
+    if len(unpacked) != plain:
         raise SweepInputError(f"{path} has damaged compressed data", "copy the file again")
     columns: dict[str, AnyArray] = {}
     at = 0
@@ -191,38 +189,3 @@ def _read_compressed(path: Path, header: _Header, body: memoryview, wanted: tupl
             columns[name] = unpacked[at : at + size].view(field)
         at += size
     return [columns[name] for name in wanted]
-
-
-@njit(cache=True)
-def _lzf_decompress(packed: ByteArray, out: ByteArray) -> int:
-    """Undo LZF into ``out``; the number of bytes written, or -1 where the stream does not fit either array."""
-    i, o = 0, 0
-    while i < packed.size:
-        control = int(packed[i])
-        i += 1
-        if control < 32:
-            length = control + 1
-            if i + length > packed.size or o + length > out.size:
-                return -1
-            for k in range(length):
-                out[o + k] = packed[i + k]
-            i += length
-            o += length
-            continue
-        length = control >> 5
-        if length == 7:
-            if i >= packed.size:
-                return -1
-            length += int(packed[i])
-            i += 1
-        if i >= packed.size:
-            return -1
-        source = o - ((control & 31) << 8) - int(packed[i]) - 1
-        i += 1
-        length += 2
-        if source < 0 or o + length > out.size:
-            return -1
-        for k in range(length):  # may overlap what it writes: byte by byte on purpose
-            out[o + k] = out[source + k]
-        o += length
-    return o

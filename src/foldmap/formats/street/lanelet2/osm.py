@@ -123,11 +123,7 @@ class OsmFile:
 
 
 def read_osm(path: Path, left_out: LeftOut) -> OsmFile:
-    """Read an OSM file.
-
-    Raises:
-        MapInputError: not OSM XML, or cut short.
-    """
+    """Read an OSM file."""
     osm = OsmFile(path, left_out)
     parse_xml(path, WHAT, osm.enter, osm.leave)
     if not osm.found:

@@ -21,7 +21,7 @@ _CONTRADICTED = "position by latitude and longitude, which local_x and local_y o
 
 
 def place_nodes(osm: OsmFile, used: list[str], positions: str, crs: str) -> tuple[dict[str, DoubleArray], str | None]:
-    """Metric coordinates of nodes.
+    """Metric coordinates of nodes, float64 (2,) by id, and their crs, None for tags; damaged positions are left out.
 
     Args:
         osm: the file.
@@ -31,14 +31,6 @@ def place_nodes(osm: OsmFile, used: list[str], positions: str, crs: str) -> tupl
             counted), or where those hold a place (empty, all the same, or within a degree of 0, 0 beside tags).
         crs: of geographic positions: "local" (transverse Mercator about the middle of the map), "utm", or what pyproj
             reads.
-
-    Returns:
-        float64 (2,) by id, without those whose position is damaged; the coordinate reference system, None for local
-        tags.
-
-    Raises:
-        MapInputError: a node without any position, or a crs that is not metric.
-        ConfigError: `positions` is something else.
     """
     if positions not in POSITIONS:
         raise ConfigError(f"positions {positions!r}", f"give one of {', '.join(POSITIONS)}")

@@ -19,51 +19,17 @@ from foldmap.formats.street.bounds import aligned, at_steps, middle_line
 from foldmap.formats.street.build import MapLane, build_graph
 from foldmap.formats.street.lanelet2.osm import USERS, OsmFile, Relation, read_osm
 from foldmap.formats.street.lanelet2.place import place_nodes
-from foldmap.formats.street.lanelet2.write import write_lanelet2
 from foldmap.formats.street.reading import FARTHEST_M, LeftOut, MapReading, naming_file, reading_of
-from foldmap.formats.street.speed import metres_a_second
+from foldmap.formats.street.xml_stream import metres_a_second
 from foldmap.street.source import LANE, LINK, LaneAttributes, StreetMap
 from foldmap.types import DoubleArray
-
-__all__ = ["read_lanelet2", "read_lanelet2_counted", "write_lanelet2"]
 
 _SLIMMEST_M = 0.01
 _NO, _YES = {"no", "false", "0"}, {"yes", "true", "1"}
 
 
-def read_lanelet2(
-    path: Path | str,
-    participant: str | None = "vehicle",
-    positions: str = "auto",
-    crs: str = "local",
-    step_m: float = 0.5,
-    name: str | None = None,
-) -> StreetMap:
-    """Read the lanelets that a participant may pass as a lane graph.
-
-    Lanelets open in both directions become two lanes, the second named ``ID/reversed``. Lanelets with a tag
-    ``turn_direction``, ``intersection`` or ``junction`` become `LINK` edges.
-
-    Args:
-        path: OSM XML.
-        participant: "vehicle", "vehicle:bus", "bicycle", "pedestrian", ...; None for all lanelets.
-        positions: where nodes are: "geographic" (lat, lon), "tags" (``local_x``, ``local_y``), or "auto"
-            (`foldmap.formats.street.lanelet2.place.place_nodes`).
-        crs: to project latitudes and longitudes to: "local" (transverse Mercator about the middle of the map), "utm",
-            or what pyproj reads.
-        step_m: between vertices of centre lines, at most.
-        name: of the map; the file's name if not given.
-
-    Raises:
-        MapInputError: not a Lanelet2 map, cut short, without positions, or damaged in most of its lanelets: one without
-            bounds, or of ways or nodes that are not there, is dropped (`read_lanelet2_counted` tells).
-        ConfigError: an option is something else.
-    """
-    return read_lanelet2_counted(path, participant, positions, crs, step_m, name).street_map
-
-
 @naming_file
-def read_lanelet2_counted(
+def read_lanelet2(
     path: Path,
     participant: str | None = "vehicle",
     positions: str = "auto",
@@ -71,7 +37,21 @@ def read_lanelet2_counted(
     step_m: float = 0.5,
     name: str | None = None,
 ) -> MapReading:
-    """`read_lanelet2`, and how much of the file was left out and why."""
+    """Read the lanelets that a participant may pass as a lane graph.
+
+    Lanelets open in both directions become two lanes, the second named ``ID/reversed``. Lanelets with a tag
+    ``turn_direction``, ``intersection`` or ``junction`` become `LINK` edges. A lanelet without bounds, or of ways or
+    nodes that are not there, is dropped.
+
+    Args:
+        path: OSM XML.
+        participant: "vehicle", "vehicle:bus", "bicycle", "pedestrian", ...; None for all lanelets.
+        positions: where nodes are: "geographic", "tags" or "auto"; see `place_nodes`.
+        crs: to project latitudes and longitudes to: "local" (transverse Mercator about the middle of the map), "utm",
+            or what pyproj reads.
+        step_m: between vertices of centre lines, at most.
+        name: of the map; the file's name if not given.
+    """
     if not step_m > 0:
         raise ConfigError(f"a step of {step_m} m along centre lines", "give a positive one")
     left_out = LeftOut()
@@ -138,11 +118,7 @@ def _both_ways(relation: Relation, participant: str | None) -> bool:
 
 
 def _bounds(osm: OsmFile, identity: str, relation: Relation, left_out: LeftOut) -> list[list[str]]:
-    """Nodes of the left bound, the right bound and, where the map draws one, the centre line.
-
-    Raises:
-        MapInputError: a bound is not there, or there are several; the message names the lanelet.
-    """
+    """Nodes of the left bound, the right bound and, where the map draws one, the centre line."""
     found = []
     for role in ("left", "right"):
         ways = [ref for kind, its, ref in relation.members if its == role and kind == "way"]
@@ -201,7 +177,7 @@ def _nodes(osm: OsmFile, way: str, what: str) -> list[str]:
 
 
 @dataclass(frozen=True)
-class _Lane:
+class _DrivenLanelet:
     lane: MapLane
     start: tuple[str, str]
     end: tuple[str, str]
@@ -215,7 +191,7 @@ def _lanes(
     step_m: float,
     participant: str | None,
     left_out: LeftOut,
-) -> list[_Lane]:
+) -> list[_DrivenLanelet]:
     """One lane, or two where the lanelet is open in both directions, with the nodes where it starts and ends."""
     lines = [np.stack([place[node] for node in nodes]) for nodes in bounds]
     turn_left, turn_right = aligned(lines[0], lines[1])
@@ -238,10 +214,10 @@ def _lanes(
             left_out[f"{role or 'member without role'} of a lanelet"] += 1
     start, end = (left_nodes[0], right_nodes[0]), (left_nodes[-1], right_nodes[-1])
     attributes = LaneAttributes(identity, width, speed, tags.get("subtype"))
-    found = [_Lane(MapLane(line, attributes, kind), start, end)]
+    found = [_DrivenLanelet(MapLane(line, attributes, kind), start, end)]
     if _both_ways(relation, participant):
         other = LaneAttributes(f"{identity}/reversed", width, speed, tags.get("subtype"))
-        found.append(_Lane(MapLane(line[::-1], other, kind), end[::-1], start[::-1]))
+        found.append(_DrivenLanelet(MapLane(line[::-1], other, kind), end[::-1], start[::-1]))
     return found
 
 

@@ -37,19 +37,12 @@ def write_lanelet2(path: Path | str, street_map: StreetMap, width_m: float = WID
     Bounds are half the lane's width from its centre line, less where it turns too sharply or where lanes part at an
     angle, so that the middle of the bounds stays within 5 cm of it. All lanelets that meet at a vertex share the two
     nodes there, so each that ends at it is followed by each that starts. Edges of no length become some centimetres
-    long, points at which a lane turns back on itself are left out. `LINK` edges get a ``turn_direction``. A map
-    without crs is written about latitude and longitude 0, 0, with tags ``local_x`` and ``local_y``.
-
-    Args:
-        path: of the file, replaced if it is there.
-        street_map: the map; its graph in metres.
-        width_m: of lanes whose attributes have none.
+    long, points at which a lane turns back on itself are left out. `LINK` edges get a ``turn_direction``. Lanes whose
+    width is not known are ``width_m`` wide. A map without crs is written about latitude and longitude 0, 0, with tags
+    ``local_x`` and ``local_y``.
 
     Raises:
-        MapInputError: no lanes at all, a crs that pyproj does not read or that is not metric, or
-            a map without crs that is over 200 km wide.
-        ConfigError: a width that is not positive.
-        WriteError: the file cannot be written.
+        MapInputError: no lanes at all, a crs that is not metric, or a map without crs that is over 200 km wide.
     """
     if not (np.isfinite(width_m) and width_m > 0):
         raise ConfigError(f"lanes {width_m} m wide", "give a positive width")

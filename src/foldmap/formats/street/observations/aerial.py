@@ -10,9 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from foldmap.errors import MapInputError
-from foldmap.formats.street.json_text import read_json
-from foldmap.formats.street.polylines import open_npz
 from foldmap.formats.street.reading import LeftOut, MapReading, naming_file, reading_of
+from foldmap.formats.street.untrusted import open_npz, read_json
 from foldmap.street.graph.repair import repair
 from foldmap.street.source import LANE, LINK, StreetMap
 from foldmap.types import ByteArray
@@ -36,19 +35,13 @@ def read_aerial_tile_counted(path: Path) -> MapReading:
     """Read the lane graph of a tile, in metres from its south-west corner, x east, y north.
 
     Labels are pixel indices, x right and y down; a pixel means its centre, so pixel (x, y) lies at
-    ``((x + 0.5) / 8, 512 - (y + 0.5) / 8)`` m. Edges of type 0 are lanes, those of type 1 turning links. Lanes may
-    leave the tile by some metres.
+    ``((x + 0.5) / 8, 512 - (y + 0.5) / 8)`` m. Edges of type 0 are lanes, those of type 1 turning links; others, and
+    those of nodes that are not there, are dropped. Lanes may leave the tile by some metres.
 
     ``index.json`` beside the file gives latitude and longitude of the south-west corner (tiles that are neighbours by
     these numbers have images that match at that edge); the crs is the one that the imagery was cut in, an
-    equirectangular sphere about the corner, so that a pixel is 0.125 m exactly. True metres differ by up to 0.4 %.
-
-    Returns:
-        The map, named ``tile_<number>``; crs None where there is no index, or the tile is not in it.
-
-    Raises:
-        MapInputError: the file is damaged or something else, or the index is. Edges of another type, or of nodes that
-            are not there, are dropped.
+    equirectangular sphere about the corner, so that a pixel is 0.125 m exactly. True metres differ by up to 0.4 %. The
+    crs is None where there is no index, or the tile is not in it.
     """
     left_out = LeftOut()
     name = path.name.removesuffix(".npz").removesuffix("_graph")
@@ -71,10 +64,7 @@ def read_aerial_tile_counted(path: Path) -> MapReading:
     east_m = (nodes[:, 0] + 0.5) * PIXEL_M
     north_m = (TILE_PX - nodes[:, 1] - 0.5) * PIXEL_M
     kind = np.where(edges[:, 2] == 1, LINK, LANE).astype(np.uint8)
-    try:
-        graph, repairs = repair(np.stack([east_m, north_m], 1), edges[:, :2], kind)
-    except MapInputError as error:
-        raise MapInputError(f"{path}: {error.message}", error.cure) from error
+    graph, repairs = repair(np.stack([east_m, north_m], 1), edges[:, :2], kind)
     left_out["edge that is there twice"] += repairs.duplicate_edges
     left_out["edge from a place to itself"] += repairs.self_loops
     return reading_of(StreetMap(name, graph, _crs(path, name)), left_out, path, kept=len(graph.edges))
@@ -107,17 +97,7 @@ def _sphere(lat: object, lon: object, where: str) -> str:
 
 
 def tile_image(path: Path) -> ByteArray:
-    """Read the image of a tile when it is needed.
-
-    Args:
-        path: ``tile_N.jpg``, or ``tile_N_graph.npz`` beside it.
-
-    Returns:
-        uint8 (4096, 4096, 3) RGB, row 0 north.
-
-    Raises:
-        MapInputError: the image is missing, damaged or of another size.
-    """
+    """The image of a tile, ``tile_N.jpg`` or that beside its npz: uint8 (4096, 4096, 3) RGB, row 0 north."""
     from PIL import Image, UnidentifiedImageError
 
     path = Path(path)

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from foldmap.errors import FoldmapError, InputError, MapInputError, PoseInputError
+from foldmap.errors import InputError, MapInputError, PoseInputError
 from foldmap.formats.extras import extra
+from foldmap.formats.naming import naming
 from foldmap.geometry import Camera
 from foldmap.geometry.quaternion import rigid_from_wxyz
 from foldmap.street.images.observation import CameraRing
@@ -30,7 +31,7 @@ def read_ring(
     distorted: bool = False,
     ground_z_m: float = GROUND_Z_M,
 ) -> CameraRing:
-    """Read the cameras of a log.
+    """Read the cameras of a log, in the order of the intrinsics; pixels as the file has them.
 
     Args:
         intrinsics: ``intrinsics.feather``.
@@ -40,12 +41,7 @@ def read_ring(
             gives the lens with k1, k2, k3 (FULL_OPENCV), as the raw images were.
         ground_z_m: height of the ground in the egovehicle frame.
 
-    Returns:
-        The ring, in the order of the intrinsics; pixels as the file has them.
-
     Raises:
-        MapInputError: a file cannot be read, lacks a column or has other types, no camera has such a name, a camera has
-            no pose, or values are not usable; the message names file and camera.
         MissingExtraError: pyarrow is not installed.
     """
     lens = _table(intrinsics, ("sensor_name", *_INTRINSIC, "height_px", "width_px"), MapInputError)
@@ -64,32 +60,22 @@ def read_ring(
             raise MapInputError(f"{egovehicle_SE3_sensor}: {name} has {placed.count(name)} poses", "give it one")
         found.append(_camera(lens, names.index(name), distorted, f"{intrinsics}, {name}"))
         rows.append(placed.index(name))
-    try:
-        matrices = rigid_from_wxyz(*_pose_columns(poses, rows))
-        return CameraRing(tuple(taken), tuple(found), matrices, ground_z_m)
-    except (PoseInputError, MapInputError) as error:
-        raise MapInputError(f"{egovehicle_SE3_sensor}: {error.message}", error.cure) from error
+    with naming(egovehicle_SE3_sensor, MapInputError):
+        return CameraRing(tuple(taken), tuple(found), _rigid(poses, rows), ground_z_m)
 
 
 def _camera(lens: dict[str, AnyArray], row: int, distorted: bool, where: str) -> Camera:
     fx, fy, cx, cy, k1, k2, k3 = (float(lens[name][row]) for name in _INTRINSIC)
     model = "FULL_OPENCV" if distorted else "PINHOLE"
     params = [fx, fy, cx, cy, k1, k2, 0.0, 0.0, k3, 0.0, 0.0, 0.0] if distorted else [fx, fy, cx, cy]
-    try:
+    with naming(where):
         return Camera(model, int(lens["width_px"][row]), int(lens["height_px"][row]), np.array(params))
-    except FoldmapError as error:
-        raise MapInputError(f"{where}: {error.message}", error.cure) from error
 
 
 def read_ego_poses(path: Path) -> tuple[IntArray, DoubleArray]:
-    """Read a trajectory, ``city_SE3_egovehicle.feather``.
-
-    Returns:
-        Timestamps in ns, int64 (N,), strictly rising, and ``city_SE3_egovehicle``, float64 (N, 4, 4).
+    """Read ``city_SE3_egovehicle.feather``: timestamps in ns, int64 (N,), strictly rising, and float64 (N, 4, 4) poses.
 
     Raises:
-        PoseInputError: the file cannot be read, lacks a column, is empty, times do not rise, a value is not finite or a
-            quaternion's length is not 1.
         MissingExtraError: pyarrow is not installed.
     """
     table = _table(path, ("timestamp_ns", *_POSE), PoseInputError)
@@ -101,15 +87,13 @@ def read_ego_poses(path: Path) -> tuple[IntArray, DoubleArray]:
     falls = np.flatnonzero(np.diff(times.astype(np.int64)) <= 0)
     if len(falls):
         raise PoseInputError(f"{path}: the time of row {falls[0] + 1} is not after the one before", "sort by time")
-    try:
-        return times.astype(np.int64), rigid_from_wxyz(*_pose_columns(table, list(range(len(times)))))
-    except PoseInputError as error:
-        raise PoseInputError(f"{path}: {error.message}", error.cure) from error
+    with naming(path):
+        return times.astype(np.int64), _rigid(table, list(range(len(times))))
 
 
-def _pose_columns(table: dict[str, AnyArray], rows: list[int]) -> tuple[DoubleArray, DoubleArray]:
+def _rigid(table: dict[str, AnyArray], rows: list[int]) -> DoubleArray:
     columns = np.stack([np.asarray(table[name], np.float64)[rows] for name in _POSE], 1)
-    return columns[:, :4], columns[:, 4:]
+    return rigid_from_wxyz(columns[:, :4], columns[:, 4:])
 
 
 def _table(path: Path, columns: tuple[str, ...], error: type[InputError]) -> dict[str, AnyArray]:

@@ -25,13 +25,10 @@ _MOST_PX = 1 << 29
 
 
 def read_rgb(path: Path | str) -> ByteArray:
-    """Decode a photo as uint8 (H, W, 3).
+    """Decode a photo of 8 bits a channel as uint8 (H, W, 3).
 
     Grey is repeated over the channels, palettes are looked up, alpha is dropped. Pixels stay where the file has them:
     EXIF orientation is not applied, as a calibration knows nothing of it.
-
-    Raises:
-        MapInputError: missing, damaged, no photo, or more than 8 bits a channel; the message names the file.
     """
     path = Path(path)
     try:
@@ -55,9 +52,7 @@ def read_rgb(path: Path | str) -> ByteArray:
 def read_ground_image(path: Path | str) -> GroundImage:
     """Read a georeferenced ortho image (GeoTIFF, or anything GDAL reads): three bands of 8 bits, or a grey one.
 
-    Raises:
-        MapInputError: no raster, not north up or not in metres (see `geotiff.raster_grid`), two bands,
-            more than 8 bits, or larger than half a gigapixel.
+    It is north up, in metres (`raster_grid`), and no larger than half a gigapixel.
     """
     path = Path(path)
     grid = raster_grid(path)
@@ -85,9 +80,6 @@ def read_ground_tile(image: Path | str, streets: Path | str | None = None, name:
         image: a GeoTIFF; or the ``tile_N_graph.npz`` of a hand-labelled tile, whose image lies beside it.
         streets: anything `foldmap.formats.street.maps.read_street_maps` reads; None for a hand-labelled tile.
         name: of the map where its file holds several; the only one where empty.
-
-    Raises:
-        MapInputError: a file cannot be used, the file has no such map, or image and map are in two CRSs.
     """
     image = Path(image)
     if streets is None:

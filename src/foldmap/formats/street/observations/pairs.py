@@ -17,8 +17,6 @@ Image names are relative to the folder.
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,10 +24,12 @@ from pathlib import Path
 from typing import overload
 
 from foldmap.errors import MapInputError, PoseInputError
+from foldmap.formats.naming import naming
+from foldmap.formats.street.csv_table import CsvTable, read_csv_table
 from foldmap.formats.street.maps import read_street_maps
 from foldmap.formats.street.observations.images import read_rgb
 from foldmap.formats.street.observations.ring import read_ring_file
-from foldmap.formats.textual import read_text
+from foldmap.formats.textual import numbers
 from foldmap.geometry import SE2
 from foldmap.geometry.se2 import wrap_rad
 from foldmap.street.graph.chains import resample
@@ -71,25 +71,19 @@ class FolderPairs(Sequence[Pair]):
     @overload
     def __getitem__(self, index: slice) -> Sequence[Pair]: ...
     def __getitem__(self, index: int | slice) -> Pair | Sequence[Pair]:
-        """Read a pair (or, for a slice, a list of them).
-
-        Raises:
-            MapInputError: an image cannot be used; the message names the line.
-        """
+        """Read a pair (or, for a slice, a list of them)."""
         if isinstance(index, slice):
             return [self[k] for k in range(*index.indices(len(self)))]
         row = self._rows[index]
         images = [None if file is None else read_rgb(file) for file in row.files]
-        try:
-            seen: Observation
+        observation: Observation
+        with naming(f"{self.path}, line {row.line}"):
             if self.ring is not None:
-                seen = RingFrame(self.ring, tuple(images))
+                observation = RingFrame(self.ring, tuple(images))
             else:
                 assert images[0] is not None  # a row without was refused
-                seen = AerialCrop(images[0], self.window)
-        except MapInputError as error:
-            raise MapInputError(f"{self.path}, line {row.line}: {error.message}", error.cure) from error
-        return Pair(seen, self.graph(index), row.map.name, row.world_SE2_ego)
+                observation = AerialCrop(images[0], self.window)
+        return Pair(observation, self.graph(index), row.map.name, row.world_SE2_ego)
 
     def places(self) -> list[tuple[str, SE2]]:
         """Map and world_SE2_ego of each pair; no image is decoded."""
@@ -102,99 +96,75 @@ class FolderPairs(Sequence[Pair]):
 
 
 def read_pairs(folder: Path | str, window: Window = AROUND) -> FolderPairs:
-    """Open a folder of images, poses and maps; everything but the images' content is checked at once.
+    """Open a folder, laid out as the module says; everything but the images' content is checked at once.
 
-    Args:
-        folder: laid out as the module says.
-        window: what the graphs, and aerial crops, cover.
-
-    Raises:
-        MapInputError: a file is missing or cannot be used, a camera has no calibration or no column, a row names an
-            image or map that is not there.
-        PoseInputError: a row's pose is none.
+    ``window`` is what the graphs, and aerial crops, cover.
     """
     folder = Path(folder)
     listing = folder / "pairs.csv"
     if not listing.is_file():
         raise MapInputError(f"{folder} has no pairs.csv", f"write one with the {_WHAT}")
     maps = {street.name: street for street in read_street_maps(folder / "maps")}
-    table = csv.reader(io.StringIO(read_text(listing)), skipinitialspace=True)
-    try:
-        header = [name.strip() for name in next(table, [])]
-        cells = [(table.line_num, [cell.strip() for cell in row]) for row in table if any(row)]
-    except csv.Error as error:
-        raise MapInputError(f"{listing}, line {table.line_num}: {error}", f"give {_WHAT}") from error
-    ring = _ring(folder, listing, header)
-    rows = [_row(folder, listing, header, line, row, maps, ring) for line, row in cells]
+    table = read_csv_table(listing, ("x_m", "y_m"), _WHAT)
+    ring = _ring(folder, table)
+    rows = [_row(folder, table, line, cells, maps, ring) for line, cells in table.rows]
     if not rows:
         raise MapInputError(f"{listing} lists no pairs", "give a row an observation")
     return FolderPairs(listing, rows, ring, window)
 
 
-def _ring(folder: Path, listing: Path, header: list[str]) -> CameraRing | None:
+def _ring(folder: Path, table: CsvTable) -> CameraRing | None:
     """The ring whose cameras have columns, in the order of ring.json; None for aerial crops."""
-    if len(set(header)) < len(header):
-        raise MapInputError(f"{listing} has two columns of one name", f"give {_WHAT}")
-    missing = [name for name in ("x_m", "y_m") if name not in header]
-    if missing or ("heading_rad" in header) == ("heading_deg" in header):
-        raise MapInputError(
-            f"{listing} has no column {missing[0]}" if missing else f"{listing} needs one column of headings",
-            f"give {_WHAT}",
-        )
-    cameras = [name for name in header if name not in (*_PLACE, "aerial")]
-    if "aerial" in header:
+    if ("heading_rad" in table.columns) == ("heading_deg" in table.columns):
+        raise MapInputError(f"{table.path} needs one column of headings", f"give {_WHAT}")
+    cameras = [name for name in table.columns if name not in (*_PLACE, "aerial")]
+    if "aerial" in table.columns:
         if cameras:
-            raise MapInputError(f"{listing} has aerial crops and the column {cameras[0]!r}", f"give {_WHAT}")
+            raise MapInputError(f"{table.path} has aerial crops and the column {cameras[0]!r}", f"give {_WHAT}")
         return None
     if not cameras:
-        raise MapInputError(f"{listing} names no images", f"give {_WHAT}")
+        raise MapInputError(f"{table.path} names no images", f"give {_WHAT}")
     path = folder / "ring.json"
     if not path.is_file():
-        raise MapInputError(f"{listing} has cameras, but there is no {path}", "write their calibration there")
+        raise MapInputError(f"{table.path} has cameras, but there is no {path}", "write their calibration there")
     ring = read_ring_file(path)
     unknown = [name for name in cameras if name not in ring.names]
     if unknown:
         raise MapInputError(
-            f"the camera {unknown[0]!r} of {listing} is not calibrated", f"{path} has {', '.join(ring.names)}"
+            f"the camera {unknown[0]!r} of {table.path} is not calibrated", f"{path} has {', '.join(ring.names)}"
         )
     return ring.take(*(name for name in ring.names if name in cameras))
 
 
 def _row(
     folder: Path,
-    listing: Path,
-    header: list[str],
+    table: CsvTable,
     line: int,
-    cells: list[str],
+    cells: dict[str, str],
     maps: dict[str, StreetMap],
     ring: CameraRing | None,
 ) -> _Row:
-    where = f"{listing}, line {line}"
-    if len(cells) != len(header):
-        raise MapInputError(f"{where}: {len(cells)} cells for {len(header)} columns", f"give {_WHAT}")
-    named = dict(zip(header, cells, strict=True))
-    name = named.get("map", "") or (next(iter(maps)) if len(maps) == 1 else "")
+    where = f"{table.path}, line {line}"
+    name = cells.get("map", "") or (next(iter(maps)) if len(maps) == 1 else "")
     if name not in maps:
         raise MapInputError(f"{where}: no map is called {name!r}", f"there is {', '.join(maps)}")
     files = []
     for camera in ring.names if ring else ("aerial",):
-        file = folder / named[camera] if named[camera] else None
+        file = folder / cells[camera] if cells[camera] else None
         if file is not None and not file.is_file():
             raise MapInputError(f"{where}: there is no image {file}", "check the name, or leave the cell empty")
         files.append(file)
     if all(file is None for file in files):
         raise MapInputError(f"{where}: no image", "name at least one, or leave the row out")
-    return _Row(line, maps[name], _pose(where, named), tuple(files))
+    return _Row(line, maps[name], _pose(table.path, line, cells), tuple(files))
 
 
-def _pose(where: str, named: dict[str, str]) -> SE2:
-    unit = "heading_rad" if "heading_rad" in named else "heading_deg"
-    try:
-        x, y, heading = (float(named[column]) for column in ("x_m", "y_m", unit))
-    except ValueError as error:
-        raise PoseInputError(f"{where}: {error}", f"give numbers in x_m, y_m and {unit}") from error
-    if not all(math.isfinite(value) for value in (x, y, heading)):
-        raise PoseInputError(f"{where}: NaN or infinite entries", "remove that row")
+def _pose(path: Path, line: int, cells: dict[str, str]) -> SE2:
+    unit = "heading_rad" if "heading_rad" in cells else "heading_deg"
+    place = [cells[column] for column in ("x_m", "y_m", unit)]
+    x, y, heading = numbers(path, line, place, f"numbers in x_m, y_m and {unit}").tolist()
     if unit == "heading_rad" and abs(heading) > 4 * math.pi:
-        raise PoseInputError(f"{where}: a heading of {heading:g} rad", "call the column heading_deg if it is degrees")
+        raise PoseInputError(
+            f"{path}, line {line}: a heading of {heading:g} rad", "call the column heading_deg if it is degrees"
+        )
     return SE2(x, y, wrap_rad(heading if unit == "heading_rad" else math.radians(heading)))

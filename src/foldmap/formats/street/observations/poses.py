@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +10,9 @@ import numpy as np
 
 from foldmap.errors import PoseInputError
 from foldmap.formats.poses.trajectories import read_poses
+from foldmap.formats.street.csv_table import read_csv_table
 from foldmap.formats.street.observations.track import require_headings, require_metres_of_track
-from foldmap.formats.textual import read_text
+from foldmap.formats.textual import numbers, read_text
 from foldmap.geometry import SE2
 from foldmap.geometry.se2 import wrap_rad
 from foldmap.types import DoubleArray
@@ -46,22 +44,14 @@ class PoseTable:
         return len(self.xy_m)
 
     def poses(self) -> list[SE2]:
-        """world_SE2_ego of each line.
-
-        Raises:
-            PoseInputError: the table has no headings.
-        """
+        """world_SE2_ego of each line; a PoseInputError where the table has no headings."""
         if self.heading_rad is None:
             raise PoseInputError(f"{self.path} has no headings", "add a column heading_rad or heading_deg")
         rows = zip(self.xy_m.tolist(), self.heading_rad.tolist(), strict=True)
         return [SE2(x, y, heading) for (x, y), heading in rows]
 
     def for_observations(self, names: Sequence[str]) -> PoseTable:
-        """The lines of some observations, in their order: by name where the table has names, else by number.
-
-        Raises:
-            PoseInputError: an observation has no line, or counts differ.
-        """
+        """The lines of some observations, in their order: by name where the table has names, else by number."""
         if self.names is None:
             if len(self) != len(names):
                 raise PoseInputError(
@@ -89,10 +79,6 @@ def read_pose_table(path: Path | str) -> PoseTable:
     """Read a CSV with a line of column names; or TUM or KITTI rows, of which x, y and yaw are taken.
 
     Other columns are passed over. The pairs.csv of a folder of pairs is such a table.
-
-    Raises:
-        PoseInputError: missing, without the columns, two lines of one name, times that do not increase, or a value that
-            is no finite number; the message names the line.
     """
     path = Path(path)
     text = read_text(path)
@@ -105,30 +91,19 @@ def read_pose_table(path: Path | str) -> PoseTable:
         xy = np.array([(pose.x_m, pose.y_m) for pose in flat]).reshape(-1, 2)
         require_metres_of_track(path, xy)
         return PoseTable(path, xy, np.array([pose.heading_rad for pose in flat]), None, trajectory.times_s)
-    table = csv.reader(io.StringIO(text), skipinitialspace=True)
-    try:
-        rows = [(table.line_num, [cell.strip() for cell in row]) for row in table if any(row) and row[0][:1] != "#"]
-    except csv.Error as error:
-        raise PoseInputError(f"{path}, line {table.line_num}: {error}", f"give {_WHAT}") from error
-    header, body = rows[0][1], rows[1:]
-    unit = next((name for name in ("heading_rad", "heading_deg") if name in header), None)
-    missing = [name for name in ("x_m", "y_m") if name not in header]
-    if missing or len(set(header)) < len(header) or not body:
-        what = f"no column {missing[0]}" if missing else "no rows" if not body else "two columns of one name"
-        raise PoseInputError(f"{path} has {what}", f"give {_WHAT}")
-    for line, row in body:
-        if len(row) != len(header):
-            raise PoseInputError(f"{path}, line {line}: {len(row)} cells for {len(header)} columns", f"give {_WHAT}")
-    columns = {name: [(line, row[k]) for line, row in body] for k, name in enumerate(header)}
+    table = read_csv_table(path, ("x_m", "y_m"), _WHAT, PoseInputError)
+    if not table.rows:
+        raise PoseInputError(f"{path} has no rows", f"give {_WHAT}")
+    columns = {name: [(line, cells[name]) for line, cells in table.rows] for name in table.columns}
+    unit = next((name for name in ("heading_rad", "heading_deg") if name in columns), None)
+    xy = np.stack([_numbers(path, name, columns[name]) for name in ("x_m", "y_m")], 1)
+    maps = tuple(cell for _, cell in columns["map"]) if "map" in columns else None
+    require_metres_of_track(path, xy)
     heading = None
     if unit is not None:
         values = _numbers(path, unit, columns[unit])
         radians = values if unit == "heading_rad" else np.radians(values)
         heading = np.array([wrap_rad(float(value)) for value in radians])
-    xy = np.stack([_numbers(path, name, columns[name]) for name in ("x_m", "y_m")], 1)
-    maps = tuple(cell for _, cell in columns["map"]) if "map" in columns else None
-    require_metres_of_track(path, xy)
-    if unit is not None:
         require_headings(path, unit, xy, values, maps)
     times = _times(path, columns["time_s"]) if "time_s" in columns else None
     names = tuple(cell for _, cell in columns["name"]) if "name" in columns else None
@@ -139,15 +114,7 @@ def read_pose_table(path: Path | str) -> PoseTable:
 
 
 def _numbers(path: Path, name: str, cells: Sequence[tuple[int, str]]) -> DoubleArray:
-    values = np.empty(len(cells))
-    for number, (line, cell) in enumerate(cells):
-        try:
-            values[number] = float(cell)
-        except ValueError as error:
-            raise PoseInputError(f"{path}, line {line}: {name} is {cell[:40]!r}", "give a number") from error
-        if not math.isfinite(values[number]):
-            raise PoseInputError(f"{path}, line {line}: NaN or infinite {name}", "remove that line")
-    return values
+    return np.concatenate([numbers(path, line, [cell], f"a number in {name}") for line, cell in cells])
 
 
 def _times(path: Path, cells: Sequence[tuple[int, str]]) -> DoubleArray:

@@ -21,9 +21,10 @@ from typing import Any
 import numpy as np
 
 from foldmap.atlas.whole import write_whole
-from foldmap.errors import FoldmapError, MapInputError
-from foldmap.formats.street.json_text import read_json
+from foldmap.errors import MapInputError
+from foldmap.formats.naming import naming
 from foldmap.formats.street.reading import FARTHEST_M
+from foldmap.formats.street.untrusted import read_json
 from foldmap.geometry import Camera
 from foldmap.street.images.observation import CameraRing
 
@@ -31,12 +32,7 @@ _WHAT = "a camera ring: JSON with cameras, each with name, model, width_px, heig
 
 
 def read_ring_file(path: Path | str) -> CameraRing:
-    """Read a ring.
-
-    Raises:
-        MapInputError: no such file, not JSON, a camera without calibration or with one that cannot be; the message
-            names the camera.
-    """
+    """Read a ring."""
     path = Path(path)
     content = read_json(path, _WHAT)
     cameras = content.get("cameras") if isinstance(content, Mapping) else None
@@ -49,18 +45,15 @@ def read_ring_file(path: Path | str) -> CameraRing:
         names.append(row["name"])
         lenses.append(_lens(path, row))
         poses.append(_numbers(path, row, "vehicle_SE3_camera", (4, 4)))
-    try:
-        return CameraRing(tuple(names), tuple(lenses), np.stack(poses), _scalar(path, content.get("ground_z_m", 0.0)))
-    except MapInputError as error:
-        raise MapInputError(f"{path}: {error.message}", error.cure) from error
+    ground_z_m = content.get("ground_z_m", 0.0)
+    if isinstance(ground_z_m, bool) or not isinstance(ground_z_m, (int, float)) or not abs(ground_z_m) < FARTHEST_M:
+        raise MapInputError(f"{path} has the ground_z_m {str(ground_z_m)[:40]}", "give metres, as a number")
+    with naming(path):
+        return CameraRing(tuple(names), tuple(lenses), np.stack(poses), float(ground_z_m))
 
 
 def write_ring_file(path: Path | str, ring: CameraRing) -> None:
-    """Write a ring such that `read_ring_file` returns it bit for bit.
-
-    Raises:
-        WriteError: the file cannot be written.
-    """
+    """Write a ring such that `read_ring_file` returns it bit for bit."""
     cameras = [
         {
             "name": name,
@@ -84,10 +77,8 @@ def _lens(path: Path, row: Mapping[str, Any]) -> Camera:
     if not all(isinstance(side, int) and not isinstance(side, bool) for side in size):
         raise MapInputError(f"{path}: {row['name']} has the size {size}", "give whole pixels")
     params = _numbers(path, row, "params", None)
-    try:
+    with naming(f"{path}: {row['name']}"):
         return Camera(str(row["model"]), size[0], size[1], params)
-    except FoldmapError as error:
-        raise MapInputError(f"{path}: {row['name']}: {error.message}", error.cure) from error
 
 
 def _numbers(path: Path, row: Mapping[str, Any], key: str, shape: tuple[int, ...] | None) -> Any:
@@ -98,9 +89,3 @@ def _numbers(path: Path, row: Mapping[str, Any], key: str, shape: tuple[int, ...
     if (shape is not None and values.shape != shape) or values.ndim not in (1, 2) or not np.isfinite(values).all():
         raise MapInputError(f"{path}: {row['name']} has {key} of shape {values.shape}", "give finite numbers, all")
     return values
-
-
-def _scalar(path: Path, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < FARTHEST_M:
-        raise MapInputError(f"{path} has the ground_z_m {str(value)[:40]}", "give metres, as a number")
-    return float(value)

@@ -32,17 +32,10 @@ _READINGS: Mapping[str, Mapping[str, Callable[[DoubleArray], DoubleArray]]] = {
 
 
 def require_metres_of_track(path: Path, xy: DoubleArray) -> None:
-    """Refuse positions along a drive that can only be longitude and latitude, in either order.
+    """Refuse positions (N, 2) along a drive that can only be longitude and latitude, in either order.
 
     They lie within 180 by 180 and not about 0, 0; all within one unit; and go somewhere in steps of less than 2 mm,
     which no vehicle does: one that stands jitters about a place.
-
-    Args:
-        path: for the message.
-        xy: (N, 2) in the order of the drive.
-
-    Raises:
-        PoseInputError: degrees.
     """
     if len(xy) < 3 or np.abs(xy).max() > 180 or np.abs(xy).max() < _ISLAND_DEG or np.ptp(xy, axis=0).max() > 1:
         return
@@ -58,7 +51,7 @@ def require_metres_of_track(path: Path, xy: DoubleArray) -> None:
 def require_headings(
     path: Path, unit: str, xy_m: DoubleArray, values: DoubleArray, maps: Sequence[str] | None = None
 ) -> None:
-    """Refuse headings that are something else than their column says.
+    """Refuse headings that are something else than their column says; the message says what.
 
     Where poses follow each other along a drive, the direction of motion tells: half of the headings differ from it by
     more than 30 degrees, and by less than 15 if read otherwise. Else, radians beyond a turn are refused.
@@ -69,9 +62,6 @@ def require_headings(
         xy_m: (N, 2) in the order of the drive.
         values: (N,), as in the table.
         maps: of each pose, where the table says.
-
-    Raises:
-        PoseInputError: names what the numbers are.
     """
     said = values if unit == "heading_rad" else np.radians(values)
     step = np.diff(xy_m, axis=0)

@@ -21,14 +21,7 @@ _SKIPPED = {
 
 @dataclass
 class Element:
-    """An XML element.
-
-    Attributes:
-        name: its tag.
-        attributes: of the tag.
-        children: in the order of the file.
-        text: characters directly within.
-    """
+    """An XML element: its tag, the children in the order of the file, and the characters directly within."""
 
     name: str
     attributes: Attributes
@@ -45,11 +38,7 @@ class Element:
 
 
 def read_tree(path: Path, left_out: LeftOut) -> Element:
-    """The root element.
-
-    Raises:
-        MapInputError: not an OpenDRIVE file, or with parts of it in other files.
-    """
+    """The root element of a map that is all in one file."""
     top = Element("", {})
     stack = [top]
     skipping = 0

@@ -36,34 +36,22 @@ _READ_BY_PYPROJ = (
 )  # fmt: skip
 
 
+@naming_file
 def read_opendrive(
-    path: Path | str, lane_types: Collection[str] = DRIVING, step_m: float = 1.0, name: str | None = None
-) -> StreetMap:
+    path: Path, lane_types: Collection[str] = DRIVING, step_m: float = 1.0, name: str | None = None
+) -> MapReading:
     """Read the lanes of the given types, joined by the links of the map.
 
     Lanes on the right of the reference line run along it, those on the left against it (the other way round where the
     road's rule is LHT); a lane for both directions becomes two, the second named with ``/reversed``. Lanes of junction
-    roads become `LINK` edges. Lanes are named ``ROAD/SECTION/LANE``.
+    roads become `LINK` edges. Lanes are named ``ROAD/SECTION/LANE``. A road, lane or link that is damaged is dropped.
 
     Args:
         path: ``.xodr``, plain or gzip.
         lane_types: OpenDRIVE's words.
         step_m: between vertices along the reference line, at most.
         name: of the map; the file's name if not given.
-
-    Raises:
-        MapInputError: not an OpenDRIVE map, cut short, with parts in other files, or damaged in most of its lanes: a
-            road, lane or link that is damaged is dropped (`read_opendrive_counted` tells).
-        ConfigError: a step that is not positive.
     """
-    return read_opendrive_counted(path, lane_types, step_m, name).street_map
-
-
-@naming_file
-def read_opendrive_counted(
-    path: Path, lane_types: Collection[str] = DRIVING, step_m: float = 1.0, name: str | None = None
-) -> MapReading:
-    """`read_opendrive`, and how much of the file was left out and why."""
     if not step_m > 0:
         raise ConfigError(f"a step of {step_m} m along lanes", "give a positive one")
     left_out = LeftOut()

@@ -119,11 +119,7 @@ class ReferenceLine:
 
 
 def reference_line(road: Element, what: str, left_out: LeftOut) -> ReferenceLine:
-    """The plan view of a road, its pieces in the order of s; those of no length are dropped.
-
-    Raises:
-        MapInputError: none, two at one place, or of a geometry that is not in the standard; names the road.
-    """
+    """The plan view of a road, its pieces in the order of s; those of no length are dropped."""
     view = road.one("planView")
     pieces = [_piece(each, what) for each in (view.all("geometry") if view else [])]
     if not pieces:

@@ -12,10 +12,9 @@ import numpy as np
 from foldmap.errors import MapInputError
 from foldmap.formats.street.opendrive.elements import Element
 from foldmap.formats.street.opendrive.line import ReferenceLine, reference_line
-from foldmap.formats.street.opendrive.roads import LEFT, RIGHT, SHORTEST_M, Cubics, Lane, Road, Section
+from foldmap.formats.street.opendrive.roads import LEFT, RIGHT, SHORTEST_M, Cubics, Road, RoadLane, Section
 from foldmap.formats.street.reading import FARTHEST_M, LeftOut
-from foldmap.formats.street.speed import metres_a_second
-from foldmap.formats.street.xml_stream import needed, real, whole
+from foldmap.formats.street.xml_stream import metres_a_second, needed, real, whole
 
 _SLIGHT_M, _MOST_NEGATIVE_M = 0.01, 0.5
 _WIDEST_M = 1000.0
@@ -26,15 +25,9 @@ _Found: TypeAlias = tuple[int, Element]
 
 
 def read_road(element: Element, lane_types: Collection[str], left_out: LeftOut) -> Road:
-    """One road; lanes, sections and links of it that are damaged are dropped.
+    """One road; lanes, sections and links of it that are damaged are dropped and noted.
 
-    Args:
-        element: of the file.
-        lane_types: that someone wants: damaged ones of these are lost lanes.
-        left_out: where it is noted.
-
-    Raises:
-        MapInputError: it has no reference line or no lanes that can be placed; the message names the road.
+    Damaged lanes of the ``lane_types`` that someone wants are lost lanes.
     """
     identity = needed(element.attributes, "id", "a road")
     what = f"road {identity}"
@@ -146,12 +139,8 @@ def _fill(section: Section, elements: list[_Found], what: str, lane_types: Colle
             damaged = None
 
 
-def _lane(element: Element, identity: int, section: Section, where: str, wanted: int, left_out: LeftOut) -> Lane:
-    """One lane.
-
-    Raises:
-        MapInputError: how wide it is cannot be known; the message names the lane.
-    """
+def _lane(element: Element, identity: int, section: Section, where: str, wanted: int, left_out: LeftOut) -> RoadLane:
+    """One lane; where its width cannot be known it is refused."""
     what = f"lane {identity} of {where}"
     borders, records = element.all("border"), element.all("width")
     if not records:
@@ -159,7 +148,7 @@ def _lane(element: Element, identity: int, section: Section, where: str, wanted:
         raise MapInputError(f"{what} has {has}", "give a width record")
     left_out["lane border beside a width, which counts"] += bool(borders)
     left_out["access rule of a lane"] += len(element.all("access"))
-    lane = Lane(identity, None, _width(_cubics(records, "sOffset", f"width of {what}"), section, what, left_out))
+    lane = RoadLane(identity, None, _width(_cubics(records, "sOffset", f"width of {what}"), section, what, left_out))
     with left_out.dropping("lane", wanted, section.length_m * wanted):
         direction = element.attributes.get("direction", "standard")
         if direction not in ("standard", "reversed", "both"):

@@ -36,7 +36,7 @@ class Cubics:
 
 
 @dataclass
-class Lane:
+class RoadLane:
     """One lane of one section.
 
     Attributes:
@@ -59,16 +59,12 @@ class Lane:
 
 @dataclass
 class Section:
-    """Lanes of one side of a road between two distances along it.
-
-    Attributes:
-        number: of the lane section in the file, by its place among those of the road.
-    """
+    """Lanes of one side of a road between two distances along it; ``number`` is that of its lane section."""
 
     number: int
     start_m: float
     end_m: float
-    lanes: dict[int, Lane]
+    lanes: dict[int, RoadLane]
 
     @property
     def length_m(self) -> float:

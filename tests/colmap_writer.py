@@ -1,4 +1,4 @@
-"""Write a scene as a COLMAP model: cameras, images and points3D, binary or text, which every version reads."""
+"""Scenes as COLMAP models, binary or text, for tests of what reads them."""
 
 from __future__ import annotations
 
@@ -47,16 +47,15 @@ def write_model(
     for name in scene.image_names:
         _check_name(name, text)
     per_image, index = _records(scene, keypoints, keypoint_index)
+    if text:
+        parts = _text_cameras(scene), _text_images(scene, per_image), _text_points(scene, index)
+    else:
+        parts = _binary_cameras(scene), _binary_images(scene, per_image), _binary_points(scene, index)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if text:
-            _put(folder / "cameras.txt", _text_cameras(scene))
-            _put(folder / "images.txt", _text_images(scene, per_image))
-            _put(folder / "points3D.txt", _text_points(scene, index))
-        else:
-            _put(folder / "cameras.bin", _binary_cameras(scene))
-            _put(folder / "images.bin", _binary_images(scene, per_image))
-            _put(folder / "points3D.bin", _binary_points(scene, index))
+        for name, part in zip(MODEL_FILES, parts, strict=True):
+            with (folder / f"{name}{'.txt' if text else '.bin'}").open("wb") as file:
+                file.writelines(part)
     except OSError as error:
         raise WriteError(f"{folder} cannot be written: {error.strerror or error}", "choose another folder") from error
 
@@ -170,8 +169,3 @@ def _text_points(scene: SceneModel, index: IntArray) -> Iterable[bytes]:
         pairs = zip((scene.tracks.image[rows] + 1).tolist(), index[rows].tolist(), strict=True)
         track = " ".join(f"{image} {keypoint}" for image, keypoint in pairs)
         yield f"{point + 1} {x!r} {y!r} {z!r} 0 0 0 {_NO_ERROR} {track}\n".encode()
-
-
-def _put(path: Path, parts: Iterable[bytes]) -> None:
-    with path.open("wb") as file:
-        file.writelines(parts)
