@@ -187,7 +187,8 @@ for f in os.listdir('out/sweeps'): shutil.copy('out/sweeps/'+f,f'out/padded/{flo
             ),
         ),
         script="""__file__ = 'make.py'
-exec(open('make.py').read().rsplit('print', 1)[0])  # its last line reads the file, which must refuse
+made = open('make.py').read().rsplit('print', 1)[0]  # its last line reads the file, which must refuse
+exec(made.replace('from foldmap.formats.sweeps import read_sweep', ''))
 kitti('one.txt',drive(1))
 """,
     ),

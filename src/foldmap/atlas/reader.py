@@ -21,6 +21,7 @@ TileKey = tuple[int, int]
 """``(column, row)``; what a column and a row are in metres is the layer's parameters' business."""
 
 _CACHED_BUNDLES = 8
+_REFOLD = "copy or fold the map again"
 
 
 @dataclass(frozen=True)
@@ -104,14 +105,12 @@ class FoldFile:
 
     def tiles(self, layer: str) -> list[TileKey]:
         """Keys ``(column, row)`` of all tiles of a layer, ascending by row, then column."""
-        directory = self._directory(layer)
-        return list(zip(directory.columns.tolist(), directory.rows.tolist(), strict=True))
+        return _keys(self._directory(layer), slice(None))
 
     def tiles_in(self, layer: str, column_0: int, column_1: int, row_0: int, row_1: int) -> list[TileKey]:
         """Keys of the tiles with ``column_0 <= column < column_1`` and ``row_0 <= row < row_1``."""
         directory = self._directory(layer)
-        found = directory.inside(column_0, column_1, row_0, row_1)
-        return list(zip(directory.columns[found].tolist(), directory.rows[found].tolist(), strict=True))
+        return _keys(directory, directory.inside(column_0, column_1, row_0, row_1))
 
     def tile(self, layer: str, column: int, row: int) -> bytes | None:
         """Payload of one tile; None where the layer has no such tile, a MapFormatError where its row is damaged.
@@ -156,8 +155,9 @@ class FoldFile:
         owner, payload, checksum = _typed(what, found[0] if found else (), int, bytes, bytes)
         expected = row_checksum("tiles", row_id, self._ids[layer], payload)
         listed = directory.bundle_checksums[bundle].tobytes()
-        if owner != self._ids[layer] or not expected == checksum == listed:
-            raise ChecksumError(f"{what}: the checksum does not match", "copy or fold the map again")
+        if owner != self._ids[layer]:
+            raise MapFormatError(f"{what}: the row belongs to another layer", _REFOLD)
+        _checked(what, checksum, expected, listed)
         return bytes(payload)
 
     def model(self, layer: str, name: str) -> bytes:
@@ -172,8 +172,7 @@ class FoldFile:
             "SELECT payload FROM models WHERE id=?", info.row_id, most=1, longest=limits.MAX_MODEL_BYTES
         )
         (payload,) = _typed(what, found[0] if found else (), bytes)
-        if row_checksum("models", info.row_id, self._ids[layer], name, info.role, payload) != info.checksum:
-            raise ChecksumError(f"{what}: the checksum does not match", "copy or fold the map again")
+        _checked(what, info.checksum, row_checksum("models", info.row_id, self._ids[layer], name, info.role, payload))
         return bytes(payload)
 
     def size_bytes(self) -> int:
@@ -183,10 +182,8 @@ class FoldFile:
     def byte_report(self) -> dict[str, Any]:
         """Where the bytes are.
 
-        Returns:
-            ``file_bytes``; ``payload_bytes`` (tiles and models); ``overhead_bytes`` (the rest); ``metadata_bytes``; and
-            for each layer under ``layers``: ``kind``, ``tiles``, ``tile_bytes``, ``directory_bytes``,
-            ``parameter_bytes``, ``model_bytes`` by model name.
+        ``file_bytes``, ``payload_bytes`` (tiles and models), ``overhead_bytes`` (the rest), ``metadata_bytes``; and of
+        each layer its ``kind``, ``tiles``, ``tile_bytes``, ``directory_bytes``, ``parameter_bytes``, ``model_bytes``.
         """
         layers: dict[str, Any] = {}
         payload = 0
@@ -232,8 +229,7 @@ class FoldFile:
         for fields in self.database.rows(query, most=limits.MAX_METADATA, longest=limits.MAX_JSON_BYTES):
             what = f"{self.database.name}: metadata row {fields[0]!r}"
             row_id, key, value, checksum = _typed(what, fields, int, str, str, bytes)
-            if row_checksum("metadata", row_id, key, value) != checksum:
-                raise ChecksumError(f"{what}: the checksum does not match", "copy or fold the map again")
+            _checked(what, checksum, row_checksum("metadata", row_id, key, value))
             if key in self._metadata or len(key.encode()) > limits.MAX_NAME_BYTES:
                 raise MapFormatError(f"{what}: the key {key[:20]!r} occurs twice or is too long")
             self._metadata[key] = load_json(what, value)
@@ -264,8 +260,7 @@ class FoldFile:
         query = "SELECT parameters,directory FROM layers WHERE id=?"
         found = self.database.rows(query, row_id, most=1, longest=limits.MAX_DIRECTORY_BYTES)
         text, packed = _typed(what, found[0] if found else (), str, bytes)
-        if row_checksum("layers", row_id, name, kind, text, packed) != checksum:
-            raise ChecksumError(f"{what}: the checksum does not match", "copy or fold the map again")
+        _checked(what, checksum, row_checksum("layers", row_id, name, kind, text, packed))
         if len(text.encode()) > limits.MAX_JSON_BYTES:
             raise LimitError(f"{what}: the parameters are longer than {limits.MAX_JSON_BYTES} bytes")
         parameters = load_json(what, text)
@@ -303,7 +298,7 @@ class FoldFile:
         what = f"{self.database.name}: the seal"
         row_id, checksum = _typed(what, found[0] if found else (), int, bytes)
         if row_id != 1 or checksum != seal_checksum(sealed):
-            raise ChecksumError(f"{what} over all rows does not match", "copy or fold the map again")
+            raise ChecksumError(f"{what} over all rows does not match", _REFOLD)
 
     def _check_declared(self, what: str, table: str, row_id: int, size: int, most: int) -> None:
         """Compare the length a row declares with the one it must have, before its payload is fetched."""
@@ -311,15 +306,24 @@ class FoldFile:
         query = f"SELECT length(payload) FROM {table} WHERE id=?"
         found = self.database.rows(query, row_id, most=1, longest=most)
         if not found:
-            raise MapFormatError(f"{what}: the row is missing", "copy or fold the map again")
+            raise MapFormatError(f"{what}: the row is missing", _REFOLD)
         if found[0][0] != size:
-            raise MapFormatError(f"{what}: {found[0][0]} bytes where {size} are declared", "copy or fold the map again")
+            raise MapFormatError(f"{what}: {found[0][0]} bytes where {size} are declared", _REFOLD)
+
+
+def _keys(directory: Directory, chosen: Any) -> list[TileKey]:
+    return list(zip(directory.columns[chosen].tolist(), directory.rows[chosen].tolist(), strict=True))
+
+
+def _checked(what: str, checksum: bytes, *expected: bytes) -> None:
+    if any(checksum != each for each in expected):
+        raise ChecksumError(f"{what}: the checksum does not match", _REFOLD)
 
 
 def _typed(what: str, fields: tuple[Any, ...], *types: type) -> tuple[Any, ...]:
     """The fields of a row, each of the type that the format gives it."""
     if len(fields) != len(types):
-        raise MapFormatError(f"{what}: the row is missing", "copy or fold the map again")
+        raise MapFormatError(f"{what}: the row is missing", _REFOLD)
     for field, kind in zip(fields, types, strict=True):
         if type(field) is not kind:
             raise MapFormatError(f"{what}: {type(field).__name__} where {kind.__name__} belongs")

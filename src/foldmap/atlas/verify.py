@@ -11,11 +11,7 @@ from foldmap.errors import MapFormatError
 
 
 def verify(path: str | Path) -> list[str]:
-    """Check every row and every page of a file.
-
-    Returns:
-        What is wrong, one line each, naming layer, tiles or model; empty for a sound file.
-    """
+    """What is wrong in any row or page of a file, a line each, naming layer, tiles or model; empty for a sound one."""
     try:
         fold = FoldFile.open(path)
     except MapFormatError as error:

@@ -98,10 +98,7 @@ class AdditiveQuantizer:
         return AdditiveQuantizer(solved.reshape(self.codebooks.shape).astype(np.float32))
 
     def encode(self, vectors: AnyArray, beam: int = BEAM) -> ByteArray:
-        """Codes whose sum comes closest, by beam search through the codebooks in their order: (N, D) -> uint8 (N, M).
-
-        ``beam`` is how many partial sums are kept; 1 is greedy.
-        """
+        """Codes whose sum comes closest, by beam search, (N, D) -> uint8 (N, M); a beam of 1 is greedy."""
         rows = self._fitting(vectors, beam)
         codes = np.empty((len(rows), len(self.codebooks)), np.uint8)
         for first in range(0, len(rows), _ROWS):
@@ -110,10 +107,7 @@ class AdditiveQuantizer:
         return codes
 
     def candidates(self, vectors: AnyArray, beam: int = BEAM) -> ByteArray:
-        """All codes that a beam search ends with, in no order, (N, D) -> uint8 (N, at most `beam`, M).
-
-        A decoder that bends sums may like another than `encode`'s best.
-        """
+        """All codes a beam search ends with, (N, D) -> uint8 (N, at most `beam`, M), for decoders that bend sums."""
         return self._search(self._fitting(vectors, beam), beam)[0]
 
     def _fitting(self, vectors: AnyArray, beam: int) -> FloatArray:
@@ -137,12 +131,8 @@ class AdditiveQuantizer:
         error = np.zeros((len(rows), 1), np.float32)
         for book in self.codebooks:
             wide = left.shape[1]
-            grown = (
-                error[..., None]
-                + (book**2).sum(1)
-                - 2 * (left.reshape(-1, rows.shape[1]) @ book.T).reshape(len(rows), wide, centroids)
-            )
-            flat = grown.reshape(len(rows), -1)
+            product = (left.reshape(-1, rows.shape[1]) @ book.T).reshape(len(rows), wide, centroids)
+            flat = (error[..., None] + (book**2).sum(1) - 2 * product).reshape(len(rows), -1)
             keep = min(beam, flat.shape[1])
             best = np.argpartition(flat, keep - 1, axis=1)[:, :keep]
             parent, code = best // centroids, best % centroids

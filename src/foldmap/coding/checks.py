@@ -13,12 +13,7 @@ MAX_CODES = 1 << 26  # per tile; a reader allocates about ten bytes a code
 
 
 def checked_codes(codes: AnyArray, symbols: int, groups: int | None = None) -> ByteArray:
-    """Contiguous ``codes`` uint8 (G, H, W) with values 0..symbols.
-
-    Raises:
-        ConfigError: not uint8 or not of three axes.
-        ModelError: other groups or symbols than the model's.
-    """
+    """Contiguous ``codes`` uint8 (G, H, W) with values 0..symbols; a ConfigError or ModelError for others."""
     if not isinstance(codes, np.ndarray) or codes.dtype != np.uint8 or codes.ndim != 3:
         got = f"{codes.dtype} {codes.shape}" if isinstance(codes, np.ndarray) else type(codes).__name__
         raise ConfigError(f"codes must be uint8 (groups, height, width), got {got}")
@@ -29,7 +24,7 @@ def checked_codes(codes: AnyArray, symbols: int, groups: int | None = None) -> B
 
 
 def checked_shape(shape: Sequence[int], groups: int | None = None) -> tuple[int, int, int]:
-    """The (G, H, W) of a tile, within limits (LimitError) and with the model's groups (ModelError)."""
+    """The (G, H, W) of a tile, within limits and with the model's groups."""
     if len(shape) != 3 or min(shape) < 0 or int(shape[0]) * int(shape[1]) * int(shape[2]) > MAX_CODES:
         raise LimitError(f"a code tile of shape {tuple(shape)} is not of three axes with at most {MAX_CODES} codes")
     if groups is not None and shape[0] != groups:

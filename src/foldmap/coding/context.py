@@ -24,6 +24,12 @@ from foldmap.errors import MapFormatError, ModelError
 from foldmap.types import AnyArray, ByteArray, DoubleArray
 
 FORMAT = 1
+_ARRAYS: dict[str, tuple[type, tuple[int | None, ...]]] = {
+    "tree_nodes": (np.int16, (3, None)), "node_source": (np.uint8, (None,)), "node_step": (np.int8, (None, 2)),
+    "node_set": (np.uint8, (None, None)), "node_child": (np.int16, (None, 2)),
+    "bit_chance": (np.uint16, (None,)), "bit_weight": (np.uint8, (None,)),
+    "symbol_chance": (np.uint16, (None, None)), "symbol_weight": (np.uint8, (None, None)),
+}  # fmt: skip
 _MAX_BLOCK = 8
 _MAX_COUNT = 4095
 _SHAPES_KEPT = 64
@@ -134,23 +140,8 @@ class ContextModel:
         version, *numbers = header_numbers(arrays, 7)
         if version != FORMAT:
             raise ModelError(f"context coder format {version}, this version reads {FORMAT}", "update foldmap")
-        groups, symbols = numbers[:2]
-        if not (1 <= groups <= neighbours.MAX_GROUPS and 1 <= symbols <= 255):
-            raise ModelError(f"a context coder of {groups} groups and {symbols} symbols is out of range")
-        inner = (1 << heap_depth(symbols)) - 1
-        shapes: dict[str, tuple[type, tuple[int | None, ...]]] = {
-            "tree_nodes": (np.int16, (3, groups)),
-            "node_source": (np.uint8, (None,)),
-            "node_step": (np.int8, (None, 2)),
-            "node_set": (np.uint8, (None, None)),
-            "node_child": (np.int16, (None, 2)),
-            "bit_chance": (np.uint16, (None,)),
-            "bit_weight": (np.uint8, (None,)),
-            "symbol_chance": (np.uint16, (None, inner)),
-            "symbol_weight": (np.uint8, (None, inner)),
-        }
-        checked = {name: checked_array(arrays, name, dtype, shape) for name, (dtype, shape) in shapes.items()}
-        block, flag_prior, symbol_prior, memory = numbers[2:]
+        checked = {name: checked_array(arrays, name, dtype, shape) for name, (dtype, shape) in _ARRAYS.items()}
+        groups, symbols, block, flag_prior, symbol_prior, memory = numbers
         return cls(groups, symbols, block, flag_prior, symbol_prior, memory, **checked)
 
     def collect(self, codes: ByteArray, kind: int, group: int, sample: tuple[Any, ...]) -> None:
@@ -206,12 +197,6 @@ def untrained(groups: int, symbols: int, block: int = 4) -> ContextModel:
     )  # fmt: skip
 
 
-_ARRAYS = (
-    "tree_nodes", "node_source", "node_step", "node_set", "node_child",
-    "bit_chance", "bit_weight", "symbol_chance", "symbol_weight",
-)  # fmt: skip
-
-
 def _check_model(model: ContextModel) -> None:
     """Refuse whatever the kernel could not run safely; a ModelError names it."""
 
@@ -226,6 +211,7 @@ def _check_model(model: ContextModel) -> None:
     need(all(0 <= n <= _MAX_COUNT for n in numbers), f"adaptation {numbers} is not within 0..{_MAX_COUNT}")
     need(max(numbers[:2]) <= model.memory or model.memory == 0, f"priors {numbers[:2]} exceed its memory {numbers[2]}")
     nodes, total = model.tree_nodes, len(model.node_source)
+    need(nodes.shape == (3, model.groups), "trees are not three a group")
     need(bool((nodes >= 0).all()) and int(nodes.sum()) == total, "tree sizes do not add up")
     need(total <= 32000, f"{total} questions are too many")
     values = feature_values(model.groups, model.symbols, model.block)

@@ -168,10 +168,10 @@ def _decode(payload, table, class_tables, codes):  # type: ignore[no-untyped-def
 
 @dataclass(frozen=True)
 class HuffmanRleModel:
-    """A fitted dictionary.
+    """A fitted dictionary of codes 0..symbols.
 
     Attributes:
-        symbols: channels per group; a code is 0..symbols.
+        symbols: channels per group.
         symbol_lengths: uint8 (symbols + 1,), codeword lengths of the symbols.
         class_lengths: uint8 (2, CLASSES), of the length classes of inactive and active runs.
     """

@@ -254,8 +254,8 @@ def code_tile(  # type: ignore[no-untyped-def]
         histogram: int64 (2, 65536), counts of outcome and probability when costing.
         collect: ``(kind, group)`` whose decisions are sampled.
         sample: ``(features, outcomes, tally, offsets, stride)``.
-        blocks: uint8 zeros, the buffer of block flags; see ``buffer_sizes``.
-        cells: uint8 zeros, the buffer of cells.
+        blocks: uint8 zeros, of `buffer_sizes`.
+        cells: uint8 zeros, of `buffer_sizes`.
         state: uint64 (4,), the range coder's.
 
     Returns:

@@ -30,11 +30,10 @@ _CEILING = 65536 - _FLOOR
 
 @cache
 def tables() -> tuple[AnyArray, AnyArray, AnyArray]:
-    """``(squash, stretch, rates)``, shared by all coders; do not write to them.
+    """``(squash, stretch, rates)``, int64, shared by all coders; do not write to them.
 
-    squash: int64 (4096,), probability in 1 / 2^16 of log-odds ``i - 2048``.
-    stretch: int64 (4096,), log-odds of the probability ``(i + 0.5) / 4096``.
-    rates: int64 (256,), step in 1 / 2^16 of a probability that has seen ``i`` outcomes.
+    squash (4096,): probability in 1 / 2^16 of log-odds ``i - 2048``. stretch (4096,): log-odds of the probability
+    ``(i + 0.5) / 4096``. rates (256,): step in 1 / 2^16 of a probability that has seen ``i`` outcomes.
     """
     exact = Context(prec=30)
     squash = np.empty(4096, np.int64)
@@ -83,7 +82,7 @@ def follow(chance, seen, slot, bit, rates, limit):  # type: ignore[no-untyped-de
 
 @loop
 def code(mode, bit, inputs, first_weight, limit, speed, model, fixed, state, payload):  # type: ignore[no-untyped-def]
-    """Code one decision and learn from it.
+    """Code one decision and learn from it; the outcome.
 
     Args:
         mode: ENCODE or DECODE; anything else codes nothing.
@@ -96,9 +95,6 @@ def code(mode, bit, inputs, first_weight, limit, speed, model, fixed, state, pay
         fixed: ``tables()``.
         state: uint64 (4,), the range coder's.
         payload: uint8, the range coder's.
-
-    Returns:
-        The outcome.
     """
     chance, seen, weights, scratch = model
     squash, stretch, rates = fixed

@@ -122,7 +122,7 @@ def grow(
 
     Args:
         features: uint8 (N, F), each below ``values``.
-        outcomes: int (N,), each in 0..kinds-1.
+        outcomes: int (N,), each below ``kinds``.
         names: the F features.
         values: number of values a feature can take.
         kinds: number of outcomes.

@@ -13,7 +13,7 @@ from foldmap.formats.colmap.raw import NO_POINT, REWRITE, RawImages, RawPoints
 from foldmap.formats.naming import naming
 from foldmap.geometry.camera import Camera
 from foldmap.geometry.quaternion import rigid_from_wxyz
-from foldmap.types import AnyArray, DoubleArray, FloatArray, IntArray
+from foldmap.types import AnyArray, BoolArray, DoubleArray, FloatArray, IntArray
 from foldmap.visual.source import SceneModel, Tracks
 
 _FARTHEST_WORLD = 1e12
@@ -70,23 +70,18 @@ def join(
     no_twins(paths[1], "point", points.ids)
     camera_ids = np.array(sorted(cameras), dtype=np.int64)
     image_camera = _look_up(images.camera_ids[by_name], camera_ids)
-    if (image_camera < 0).any():
-        lost = int(np.argmax(image_camera < 0))
-        wanted = images.camera_ids[by_name][lost]
-        raise MapInputError(f"{paths[0]}: image {names[lost]!r} has camera {wanted}, which is not listed", _MISMATCH)
+    asked = images.camera_ids[by_name]
+    _refuse(image_camera < 0, lambda at: f"{paths[0]}: image {names[at]!r} has camera {asked[at]}, which is not listed")
     poses = poses_of(paths[0], names, images.wxyz[by_name], images.translation_world[by_name])
 
     by_id = np.argsort(points.ids)
     rank = np.empty_like(by_id)
     rank[by_id] = np.arange(len(by_id))
     point_ids = points.ids[by_id]
-    if not points.lengths.all():
-        lone = points.ids[int(np.argmin(points.lengths))]
-        raise MapInputError(f"{paths[1]}: point {lone} is seen by no image", "drop points without a track")
-    far = ~(np.abs(points.points_world) < _FARTHEST_WORLD).all(axis=1)
-    if far.any():
-        at = int(np.argmax(far))
-        raise MapInputError(f"{paths[1]}: point {points.ids[at]} lies at {points.points_world[at]}", REWRITE)
+    lone = points.lengths == 0
+    _refuse(lone, lambda at: f"{paths[1]}: point {points.ids[at]} is seen by no image", "drop points without a track")
+    far = _beyond(points.points_world)
+    _refuse(far, lambda at: f"{paths[1]}: point {points.ids[at]} lies at {points.points_world[at]}", REWRITE)
     point = np.repeat(rank, points.lengths)
     image = _rows_of_images(paths[1], images.ids[by_name], points)
     order = np.lexsort((points.keypoint, image, point))
@@ -108,9 +103,8 @@ def join(
 
 def poses_of(path: Path, names: tuple[str, ...], wxyz: DoubleArray, translation_world: DoubleArray) -> DoubleArray:
     """Poses float64 (I, 4, 4) of what an images file says; a MapInputError names the image whose pose is none."""
-    far = ~(np.abs(translation_world) < _FARTHEST_WORLD).all(axis=1) & np.isfinite(translation_world).all(axis=1)
-    if far.any():
-        raise MapInputError(f"{path}: image {names[int(np.argmax(far))]!r} has its pose far beyond any scene", REWRITE)
+    far = _beyond(translation_world) & np.isfinite(translation_world).all(axis=1)
+    _refuse(far, lambda at: f"{path}: image {names[at]!r} has its pose far beyond any scene", REWRITE)
     try:
         with np.errstate(over="ignore"):  # absurd lengths become infinite, and are refused
             return rigid_from_wxyz(wxyz, translation_world)
@@ -125,12 +119,12 @@ def _rows_of_images(path: Path, image_ids: IntArray, points: RawPoints) -> IntAr
     """Which image of the scene each observation is in."""
     order = np.argsort(image_ids)
     at = _look_up(points.image_ids, image_ids[order])
-    if (at < 0).any():
-        lost = int(np.argmax(at < 0))
+
+    def unlisted(lost: int) -> str:
         owner = points.ids[int(np.searchsorted(np.cumsum(points.lengths), lost, "right"))]
-        raise MapInputError(
-            f"{path}: point {owner} is seen by image {points.image_ids[lost]}, which is not listed", _MISMATCH
-        )
+        return f"{path}: point {owner} is seen by image {points.image_ids[lost]}, which is not listed"
+
+    _refuse(at < 0, unlisted)
     image: IntArray = order[at].astype(np.int64)
     return image
 
@@ -156,38 +150,42 @@ def _pixels(
 
 def _agree(paths: tuple[Path, Path], name: str, claimed: IntArray, point_id: IntArray, keypoint: IntArray) -> None:
     """Refuse an image whose keypoints and the points' tracks say different things."""
-    beyond = (keypoint < 0) | (keypoint >= len(claimed))
-    if beyond.any():
-        at = int(np.argmax(beyond))
-        raise MapInputError(
-            f"{paths[1]}: point {point_id[at]} is keypoint {keypoint[at]} of {name!r}, which has {len(claimed):,}",
-            _MISMATCH,
-        )
-    other = claimed[keypoint] != point_id
-    if other.any():
-        at = int(np.argmax(other))
-        raise MapInputError(
+    count = len(claimed)
+    _refuse(
+        (keypoint < 0) | (keypoint >= count),
+        lambda at: f"{paths[1]}: point {point_id[at]} is keypoint {keypoint[at]} of {name!r}, which has {count:,}",
+    )
+    _refuse(
+        claimed[keypoint] != point_id,
+        lambda at: (
             f"{paths[1]} says that keypoint {keypoint[at]} of image {name!r} sees point {point_id[at]}, "
-            f"{paths[0].name} says {_named(int(claimed[keypoint[at]]))}",
-            _MISMATCH,
-        )
-    tracked = np.zeros(len(claimed), dtype=bool)
-    tracked[keypoint] = True
-    loose = (claimed != NO_POINT) & ~tracked
-    if loose.any():
-        at = int(np.argmax(loose))
-        raise MapInputError(
+            f"{paths[0].name} says {_named(int(claimed[keypoint[at]]))}"
+        ),
+    )
+    tracked = np.bincount(keypoint, minlength=count)
+    _refuse(
+        (claimed != NO_POINT) & (tracked == 0),
+        lambda at: (
             f"{paths[0]} says that keypoint {at} of image {name!r} sees {_named(int(claimed[at]))}, "
-            f"{paths[1].name} does not",
-            _MISMATCH,
-        )
-    if tracked.sum() != len(keypoint):
-        twice = np.flatnonzero(np.bincount(keypoint) > 1)[0]
-        raise MapInputError(f"{paths[1]}: keypoint {twice} of image {name!r} is in a track twice", _MISMATCH)
+            f"{paths[1].name} does not"
+        ),
+    )
+    _refuse(tracked > 1, lambda at: f"{paths[1]}: keypoint {at} of image {name!r} is in a track twice")
 
 
 def _named(point_id: int) -> str:
     return "no point" if point_id == NO_POINT else f"point {point_id}"
+
+
+def _refuse(wrong: BoolArray, message: Callable[[int], str], cure: str = _MISMATCH) -> None:
+    """Refuse where something is wrong, by what is said of the first of it."""
+    if wrong.any():
+        raise MapInputError(message(int(np.argmax(wrong))), cure)
+
+
+def _beyond(places_world: DoubleArray) -> BoolArray:
+    """Which rows (N, 3) are no place of a scene, NaN included."""
+    return np.asarray(~(np.abs(places_world) < _FARTHEST_WORLD).all(axis=1))
 
 
 def _look_up(wanted: IntArray, known: IntArray) -> IntArray:
@@ -202,8 +200,5 @@ def _look_up(wanted: IntArray, known: IntArray) -> IntArray:
 def no_twins(path: Path, what: str, ids: IntArray) -> None:
     """Refuse ids that are negative or there twice."""
     ordered = np.sort(ids)
-    wrong = ordered[:-1][np.diff(ordered) == 0]
-    if len(wrong):
-        raise MapInputError(f"{path} lists {what} {wrong[0]} twice", _MISMATCH)
-    if len(ordered) and ordered[0] < 0:
-        raise MapInputError(f"{path} has a {what} of id {ordered[0]}", _MISMATCH)
+    _refuse(np.diff(ordered) == 0, lambda at: f"{path} lists {what} {ordered[at]} twice")
+    _refuse(ordered < 0, lambda at: f"{path} has a {what} of id {ordered[at]}")
