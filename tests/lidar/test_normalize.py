@@ -10,7 +10,7 @@ import torch
 
 from foldmap.errors import MapInputError
 from foldmap.geometry import MetricGrid
-from foldmap.lidar.normalize import CLIP, SPREAD_FLOOR, cell_px, halo_px, network_input, normalize, spread_of
+from foldmap.lidar.normalize import CLIP, SPREAD_FLOOR, WINDOW_CELLS, cell_px, network_input, normalize, spread_of
 from foldmap.lidar.source import RasterMap
 
 
@@ -91,7 +91,7 @@ def test_reaches_no_further_than_its_halo(resolution_m: float) -> None:
     intensity, observed = _scene(4, (160, 160))
     changed = intensity.copy()
     changed[:, 80:] = 1.0 - changed[:, 80:]
-    far = 80 - halo_px(resolution_m)
+    far = 80 - (WINDOW_CELLS // 2 + 2) * cell_px(resolution_m)
     one, other = (_normal(image, observed, resolution_m, 0.2)[0, :, :far] for image in (intensity, changed))
     np.testing.assert_allclose(one, other, atol=1e-5)
     assert (

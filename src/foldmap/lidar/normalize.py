@@ -28,11 +28,6 @@ def cell_px(resolution_m: float) -> int:
     return max(1, round(CELL_M / resolution_m))
 
 
-def halo_px(resolution_m: float) -> int:
-    """Pixels around a window that its normalization depends on."""
-    return (WINDOW_CELLS // 2 + 2) * cell_px(resolution_m)
-
-
 def _local_moments(intensity: Tensor, observed: Tensor, cell: int) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of observed pixels in the window around each pixel, (B, 1, H, W)."""
     height, width = intensity.shape[-2:]
@@ -75,8 +70,7 @@ def spread_of(intensity: FloatArray, observed: BoolArray, resolution_m: float) -
     """The map's global spread: the median over cells of the local standard deviation; 0 when nothing was observed."""
     if not observed.any():
         return 0.0
-    values = torch.from_numpy(np.where(observed, intensity, 0).astype(np.float32))[None, None]
-    mask = torch.from_numpy(observed.astype(np.float32))[None, None]
+    values, mask = _tensors(intensity, observed)
     cell = cell_px(resolution_m)
     _, spread = _local_moments(values, mask, cell)
     known = (mask > 0)[..., ::cell, ::cell]
@@ -87,13 +81,13 @@ def spread_of(intensity: FloatArray, observed: BoolArray, resolution_m: float) -
 
 
 def network_input(raster: RasterMap, global_spread: float) -> Tensor:
-    """Normalize a raster into a (1, 2, H, W) tensor.
-
-    Raises:
-        MapInputError: the global spread is not a positive number although something was observed.
-    """
+    """Normalize a raster into a (1, 2, H, W) tensor; a MapInputError where the global spread is no positive number."""
     if raster.observed.any() and not (np.isfinite(global_spread) and global_spread >= 0):
         raise MapInputError(f"the map's intensity spread is {global_spread}", "check its intensity band")
-    values = torch.from_numpy(np.where(raster.observed, raster.intensity, 0).astype(np.float32))[None, None]
-    mask = torch.from_numpy(raster.observed.astype(np.float32))[None, None]
-    return normalize(values, mask, raster.grid.resolution_m, global_spread)
+    return normalize(*_tensors(raster.intensity, raster.observed), raster.grid.resolution_m, global_spread)
+
+
+def _tensors(intensity: FloatArray, observed: BoolArray) -> tuple[Tensor, Tensor]:
+    """Intensity, 0 where not observed, and the mask, float32 (1, 1, H, W)."""
+    values = torch.from_numpy(np.where(observed, intensity, 0).astype(np.float32))
+    return values[None, None], torch.from_numpy(observed.astype(np.float32))[None, None]

@@ -33,9 +33,6 @@ class Observation:
         resolution_m: pixel size.
         half_length_m: the image spans x in [-half_length_m, half_length_m).
         half_width_m: the image spans y in (-half_width_m, half_width_m].
-
-    Raises:
-        SweepInputError: shapes disagree with each other or with the extent, or observed pixels are not finite.
     """
 
     intensity: FloatArray
@@ -87,18 +84,14 @@ def aggregate(
     """Lay sweeps together in the levelled vehicle frame of one of them.
 
     Args:
-        sweeps: the sweeps, any order.
-        world_SE3_sensors: one pose a sweep, as from odometry; only their differences matter (and which way is up).
+        sweeps: any order.
+        world_SE3_sensors: one a sweep, as from odometry; only their differences matter (and which way is up).
         reference_index: the sweep whose vehicle frame is used; negative counts from the end.
         ground_only: drop what does not lie on the ground.
         sensor_height_m: passed to `ground_mask`.
 
     Returns:
         Points float64 (N, 3) in the reference vehicle frame, metres, and their intensities float32 (N,).
-
-    Raises:
-        PoseInputError: the number of poses differs from the number of sweeps, or the reference has no heading.
-        SweepInputError: there are no sweeps, or no such reference.
     """
     if len(sweeps) != len(world_SE3_sensors):
         raise PoseInputError(f"{len(sweeps)} sweeps and {len(world_SE3_sensors)} poses", "give one pose a sweep")
@@ -125,15 +118,8 @@ def rasterize(
 ) -> Observation:
     """Draw points as the mean intensity of each pixel.
 
-    Args:
-        points_m: (N, 2) or (N, 3), vehicle frame, x forward, y left.
-        intensity: (N,).
-        resolution_m: pixel size.
-        half_length_m: extent ahead and behind.
-        half_width_m: extent to each side.
-
-    Returns:
-        The observation; points outside the extent are left out, and an image without any point is all unobserved.
+    Points (N, 2) or (N, 3) are in the vehicle frame, x forward, y left. Those outside the extent are left out, and an
+    image without any point is all unobserved.
 
     Raises:
         SweepInputError: shapes disagree or values are not finite.

@@ -33,9 +33,6 @@ class RasterMap:
         grid: placement.
         intensity: float32 (H, W), any linear unit; meaningless (0) where not observed.
         observed: bool (H, W).
-
-    Raises:
-        MapInputError: shapes disagree, or observed pixels are not finite.
     """
 
     grid: MetricGrid
@@ -76,9 +73,6 @@ class Sweep:
     Attributes:
         points_sensor_m: float32 (N, 3), sensor frame x forward, y left, z up, metres.
         intensity: float32 (N,), 0 to 1.
-
-    Raises:
-        SweepInputError: no points, shapes disagree, or values are not finite.
     """
 
     points_sensor_m: FloatArray

@@ -96,13 +96,7 @@ def outline(sweep: Sweep) -> Outline:
 
 
 def compare_sweeps(first: Outline, second: Outline, first_SE3_second: SE3) -> Displacement:
-    """Measure the displacement between two sweeps and compare it with their poses'.
-
-    Args:
-        first: a sweep.
-        second: another, taken at most about ten metres away.
-        first_SE3_second: as the poses have it.
-    """
+    """Measure the displacement between two sweeps, at most about ten metres apart, and compare it with their poses'."""
     given_m, turned = first_SE3_second.translation_m[:2].copy(), first_SE3_second.matrix[:3, :3]
     ways = [turned]
     if turned[0, 0] < _STRAIGHT:  # what the poses call a turn may be none, or one to the other side

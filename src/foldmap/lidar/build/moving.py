@@ -25,15 +25,7 @@ def upright(height_m: FloatArray) -> BoolArray:
 
 
 def beside_upright(points_sensor_m: FloatArray, obstacle: BoolArray) -> BoolArray:
-    """Mark the returns within one cell (0.25 m) of an upright one, seen from above.
-
-    Args:
-        points_sensor_m: (N, 3), sensor frame.
-        obstacle: bool (N,), as from `upright`.
-
-    Returns:
-        bool (N,).
-    """
+    """Mark the returns within one cell (0.25 m) of an upright one (``obstacle``), seen from above."""
     return np.asarray(_beside(points_sensor_m, obstacle, 2 * int(_REACH_M / CELL_M) + 2))
 
 
@@ -57,18 +49,10 @@ def _beside(points: AnyArray, obstacle: AnyArray, side: int) -> AnyArray:
 def mostly_occupied(
     row: AnyArray, col: AnyArray, sweep: AnyArray, occupied: AnyArray, tile_px: int, cell_px: int
 ) -> BoolArray:
-    """Find the pixels of a tile that stand full more often than they are seen as ground.
+    """Find the pixels of a tile that stand full more often than they are seen as ground, bool (tile_px, tile_px).
 
-    Args:
-        row: (N,) pixel row of each return, returns in the order of their sweeps.
-        col: (N,) pixel column.
-        sweep: (N,) number of its sweep.
-        occupied: bool (N,), True for an upright return, False for a ground return.
-        tile_px: side of the tile.
-        cell_px: side of an evidence cell.
-
-    Returns:
-        bool (tile_px, tile_px).
+    Of each return, in the order of their sweeps: pixel, number of its sweep, and whether it is of something upright or
+    of the ground. Votes are counted by cells of ``cell_px``.
     """
     cells = -(-tile_px // cell_px)
     votes = _count_sweeps(row, col, sweep, occupied, cells, cell_px)

@@ -15,17 +15,9 @@ Matrices = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
 
 
 def correlate(map_BCHW: torch.Tensor, turned_BTCHW: torch.Tensor, radius_px: int) -> torch.Tensor:
-    """Correlate crops with templates over the window, differentiably.
+    """Correlate crops with templates over the window, differentiably: (B, T, 2 * radius + 1, 2 * radius + 1).
 
     A template is 2 * radius smaller than its crop, so the wanted shifts are free of wrap-around without padding.
-
-    Args:
-        map_BCHW: crops, float32.
-        turned_BTCHW: templates, 2 * radius_px smaller in rows and columns.
-        radius_px: half the window.
-
-    Returns:
-        (B, T, 2 * radius + 1, 2 * radius + 1).
     """
     size = fft_shape(map_BCHW.shape[-2], map_BCHW.shape[-1])
     map_spectrum = torch.fft.rfft2(map_BCHW, s=size)
@@ -43,11 +35,8 @@ def correlate_one(
     Args:
         map_CHW: crop, float32.
         turn_into: writes template t into the upper left corner of a zero image.
-        count: number of templates.
+        count: of templates.
         radius_px: half the window.
-
-    Returns:
-        (T, 2 * radius + 1, 2 * radius + 1).
     """
     size = fft_shape(map_CHW.shape[-2], map_CHW.shape[-1])
     template_CHW = np.zeros((len(map_CHW), *size), np.float32)

@@ -13,13 +13,7 @@ CUBIC_REACH_PX = 3
 def strips_of_turned(
     window_shape: tuple[int, int], centre_rc: tuple[float, float], heading_rad: float, crop_shape: tuple[int, int]
 ) -> list[tuple[int, int, int, int]]:
-    """Cover what `foldmap.lidar.match.warp.turned_crop` reads.
-
-    Args:
-        window_shape: rows and columns of the window.
-        centre_rc: fractional row and column of the crop's centre in it.
-        heading_rad: of the crop's columns, counter-clockwise from east.
-        crop_shape: rows and columns of the crop.
+    """Cover what `foldmap.lidar.match.warp.turned_crop` reads of a window; the crop's centre is fractional.
 
     Returns:
         Disjoint boxes (row, row_end, column, column_end) inside the window, from north to south.

@@ -23,13 +23,8 @@ def rotate_embedding(embedding_BCHW: torch.Tensor, headings: Headings, out_shape
     Image rows go south, so "counter-clockwise" is as seen on the map: at +90 degrees what lay east (right) lies
     north (up).
 
-    Args:
-        embedding_BCHW: images.
-        headings: (T,) angles in radians.
-        out_shape: rows and columns of the result, whose centre is the image's centre.
-
     Returns:
-        (B, T, C, rows, columns), differentiable in ``embedding_BCHW``.
+        (B, T, C, rows, columns) for (T,) headings in radians, differentiable in ``embedding_BCHW``.
     """
     batch, channels, height, width = embedding_BCHW.shape
     rows, columns = out_shape
@@ -60,11 +55,7 @@ def rotate_embedding_fast(embedding_BCHW: torch.Tensor, headings: Headings, out_
 
 
 class Turner:
-    """Turns one image about its centre again and again, into memory that is given; uses torch's number of threads.
-
-    Args:
-        image_CHW: any real type.
-    """
+    """Turns one image about its centre again and again, into memory that is given; uses torch's number of threads."""
 
     def __init__(self, image_CHW: torch.Tensor) -> None:
         images = image_CHW.detach().to("cpu", torch.float32)

@@ -49,12 +49,7 @@ class Attempt:
 
 
 class LidarMatcher:
-    """Matches observations with a map, and judges the matches.
-
-    Args:
-        folded: the map.
-        thresholds: what is believed.
-    """
+    """Matches observations with a map, and judges the matches by thresholds."""
 
     def __init__(self, folded: DecodedMap, thresholds: ConfidenceThresholds) -> None:
         self.folded, self.thresholds = folded, thresholds

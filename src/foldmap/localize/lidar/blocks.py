@@ -50,13 +50,9 @@ class BlockStatistics:
 def block_scores(
     map_CHW: torch.Tensor, turned_CHW: torch.Tensor, radius_px: int, block_px: int | None = None
 ) -> FloatArray:
-    """Match each block of a turned observation by itself.
+    """Match each block of a turned observation by itself with a crop that is 2 * radius_px larger.
 
-    Args:
-        map_CHW: crop, 2 * radius_px larger than the observation.
-        turned_CHW: observation, turned onto the crop.
-        radius_px: half the window.
-        block_px: side of a block; by default about a ninth of the image, at least 32.
+    The side of a block is about a ninth of the image, at least 32.
 
     Returns:
         float32 (K, 2 * radius + 1, 2 * radius + 1), which sum to the observation's scores. Blocks without content are

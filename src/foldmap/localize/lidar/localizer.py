@@ -69,12 +69,7 @@ class LidarSettings:
 class LidarLocalizer(LidarMatcher):
     """Localizes a vehicle in a folded map, as ``foldmap localize`` does.
 
-    Args:
-        folded: the map, for example `foldmap.lidar.unfold.FoldedLidar`.
-        settings: how; thresholds are those in the file unless others are given here.
-
-    Raises:
-        ModelError: the thresholds in the file cannot be used.
+    Thresholds are those in the file unless the settings give others; a ModelError where those cannot be used.
     """
 
     def __init__(self, folded: DecodedMap, settings: LidarSettings | None = None) -> None:
@@ -105,10 +100,7 @@ class LidarLocalizer(LidarMatcher):
 class LidarFilter:
     """The histogram filter along one drive; it answers a pose once lidar has confirmed it.
 
-    Args:
-        localizer: of the map; another one may be put in its place between steps.
-        prior: world_SE2_vehicle, roughly.
-        sigma_m, sigma_heading_rad: standard deviations of the prior.
+    Another localizer may be put in the place of ``localizer`` between steps.
     """
 
     def __init__(self, localizer: LidarLocalizer, prior: SE2, sigma_m: float, sigma_heading_rad: float) -> None:
@@ -137,10 +129,6 @@ class LidarFilter:
             odometry: previous_SE2_current, the increment since the last step; None: the vehicle did not move.
             dt_s: time since the last step.
             gps: east, north and standard deviation in metres, if there is a fix.
-
-        Raises:
-            ConfigError: time runs backwards.
-            PoseInputError: odometry or GPS are not finite.
         """
         begin_s = time.perf_counter()
         if not (math.isfinite(dt_s) and dt_s >= 0):

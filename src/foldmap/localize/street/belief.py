@@ -53,13 +53,7 @@ class Mode:
 
 
 class Modes:
-    """Finds modes among the places of one map.
-
-    Args:
-        places: of the map.
-        lane_sigma_m: how far vehicles are from centre lines.
-        lane_sigma_rad: how far their headings are from the lane's.
-    """
+    """Finds modes among the places of one map; vehicles are so far (sigma) from centre lines and lane headings."""
 
     def __init__(self, places: LanePlaces, lane_sigma_m: float = 0.5, lane_sigma_rad: float = np.radians(3.0)) -> None:
         self._places, self._positions = places, places.positions_m

@@ -114,18 +114,12 @@ class _Hypothesis:
 
 
 class VisualLocalizer:
-    """Localizes in one map.
-
-    Args:
-        visual_map: folded or not.
-        settings: see there.
-        matcher: one of the caller's own, instead of `VisualSettings.matcher`.
+    """Localizes in one map, folded or not; a matcher of the caller's own takes the place of `VisualSettings.matcher`.
 
     Raises:
         ConfigError: there is no such matcher, or its weights are not given.
-        LayerError: a learned matcher wants images, and the map keeps none.
-        ModelError: the matcher's weights do not fit.
-        MissingExtraError: what the matcher runs on is not installed.
+        LayerError, ModelError, MissingExtraError: of a learned matcher: the map keeps no images, the weights do not
+            fit, or what it runs on is not installed.
     """
 
     def __init__(
