@@ -21,7 +21,7 @@ from benchmarks.descriptors.photographs import photograph
 from foldmap.errors import ConfigError
 from foldmap.town.hashing import block_rng
 from foldmap.types import AnyArray, IntArray
-from foldmap.visual.scene.colmap_library import quiet
+from foldmap.visual.scene.colmap_library import quiet_pycolmap
 
 _PICTURE_CAP = 3000
 _MIN_VIEWS = 3
@@ -109,7 +109,7 @@ def colmap_sift(max_features: int = 3000) -> Sift:
     Raises:
         MissingExtraError: pycolmap is not installed.
     """
-    with quiet() as pycolmap:
+    with quiet_pycolmap() as pycolmap:
         options = pycolmap.FeatureExtractionOptions()
         options.use_gpu, options.num_threads = False, 1
         options.sift.max_num_features = max_features

@@ -197,7 +197,7 @@ def test_thresholds_and_matches_on_known_answers() -> None:
         return Change("added", lane + np.array([0.0, left_m]), nothing, none, 0.9, 1)
 
     both = [told(0.5), told(4.2)]
-    assert match_changes(both, shifted).as_dict()["f1"] == 1.0
+    assert match_changes(both, shifted).f1 == 1.0
     wrong = match_changes([told(12.0)], shifted)
     assert (wrong.true_positives, wrong.false_positives, wrong.false_negatives) == (0, 1, 1)
     assert match_changes([told(0.0)], None).false_positives == 1

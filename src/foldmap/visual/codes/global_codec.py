@@ -212,21 +212,14 @@ def _books(rounded: AnyArray, scale: AnyArray) -> FloatArray:
 
 def _pack(codes: ByteArray, bits: int) -> ByteArray:
     """Codes of b bits side by side, the first in the lowest bits of a byte."""
-    each = 8 // bits
-    padded = np.zeros(-(-len(codes) // each) * each, np.uint8)
-    padded[: len(codes)] = codes
-    shifted = padded.reshape(-1, each) << (np.arange(each, dtype=np.uint8) * np.uint8(bits))
-    packed: ByteArray = np.bitwise_or.reduce(shifted, axis=1).astype(np.uint8)
-    return packed
+    return np.packbits(np.unpackbits(codes[:, None], axis=1, count=bits, bitorder="little"), bitorder="little")
 
 
 def _unpack(packed: ByteArray, bits: int, count: int) -> ByteArray:
-    each = 8 // bits
-    codes = (packed[:, None] >> (np.arange(each, dtype=np.uint8) * np.uint8(bits))) & np.uint8((1 << bits) - 1)
-    flat: ByteArray = codes.reshape(-1)
-    if flat[count:].any():
+    spread = np.unpackbits(packed, bitorder="little")
+    if spread[count * bits :].any():
         raise MapFormatError("global descriptors end in bits that say nothing", _CURE)
-    return flat[:count]
+    return np.packbits(spread[: count * bits].reshape(count, bits), axis=1, bitorder="little")[:, 0]
 
 
 def _exactly(body: memoryview, size: int) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from foldmap.errors import ConfigError
 from foldmap.types import ByteArray
 from foldmap.visual.features.images import check_image, grey, image_size_px, scaled_size_px
-from foldmap.visual.scene.colmap_library import pycolmap_module, quiet
+from foldmap.visual.scene.colmap_library import pycolmap_module, quiet_pycolmap
 from foldmap.visual.source import Features
 
 FEATURES = ("sift", "aliked", "xfeat")
@@ -110,7 +110,7 @@ class SiftExtractor:
         options.sift.max_num_features = settings.max_keypoints
         options.sift.first_octave = settings.first_octave
         self._side_px = settings.max_side_px or _SIFT_SIDE_PX
-        with quiet():
+        with quiet_pycolmap():
             self._extractor = self._pycolmap.FeatureExtractor.create(options, self._pycolmap.Device.cpu)
 
     def extract(self, image: ByteArray) -> Features:

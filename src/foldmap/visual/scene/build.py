@@ -18,7 +18,7 @@ from foldmap.visual.features.images import check_image, image_size_px, read_imag
 from foldmap.visual.features.photo_names import find_images
 from foldmap.visual.scene import colmap_database as scratch
 from foldmap.visual.scene.agreement import require_agreement
-from foldmap.visual.scene.colmap_library import ColmapRun, quiet
+from foldmap.visual.scene.colmap_library import ColmapRun, quiet_pycolmap
 from foldmap.visual.scene.known_poses import KnownPoses
 from foldmap.visual.scene.mapping import BuiltScene, map_incrementally, statistics, triangulate
 from foldmap.visual.scene.pair_lists import Pair, exhaustive_pairs, listed_pairs, sequential_pairs
@@ -125,7 +125,7 @@ def build_scene(
     if len(names) < 2:
         raise MapInputError(f"{images_folder} holds one photo", "give at least two that overlap")
     chosen = _pairs(names, settings, pairs)
-    with quiet() as pycolmap, tempfile.TemporaryDirectory(prefix=".building-", dir=output_folder) as temporary:
+    with quiet_pycolmap() as pycolmap, tempfile.TemporaryDirectory(prefix=".building-", dir=output_folder) as temporary:
         extractor = open_extractor(settings.feature, settings.weights, settings.extractor, settings.threads)
         how = (settings.seed, settings.threads, settings.mapping_threads)
         run = ColmapRun(pycolmap, images_folder, tuple(names), Path(temporary), *how)

@@ -64,7 +64,7 @@ class ColmapRun:
 
 
 @contextmanager
-def quiet() -> Iterator[Any]:
+def quiet_pycolmap() -> Iterator[Any]:
     """Give pycolmap without its log on stderr; errors remain exceptions."""
     pycolmap = pycolmap_module()
     level = pycolmap.logging.minloglevel

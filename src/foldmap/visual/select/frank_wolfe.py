@@ -136,7 +136,7 @@ def _best(tree, first, v, gradient, cap, gaining):
 
 
 @njit(cache=True)
-def start(xyz, first, cell, runs, pull, cap):
+def starting_weights(xyz, first, cell, runs, pull, cap):
     """Fill points to the cap one after another, each time the one with the smallest gradient.
 
     `pull` is tau d, sorted like the rows. Returns weights, gradient, and the trees of rows with room and of rows that

@@ -16,7 +16,7 @@ from scipy.spatial import cKDTree
 
 from foldmap.errors import ConfigError
 from foldmap.types import AnyArray, DoubleArray, IntArray
-from foldmap.visual.select.frank_wolfe import KernelCells, cells_of, improve, kernel_times, start
+from foldmap.visual.select.frank_wolfe import KernelCells, cells_of, improve, kernel_times, starting_weights
 
 _REACH = 2.0  # the default bandwidth holds about this many times as many points as one kept point stands for
 
@@ -119,7 +119,7 @@ def _solve(
 ) -> tuple[DoubleArray, float, float, int]:
     """Weights in sorted order, objective, duality gap and steps."""
     grid = (cells.xyz, cells.first, cells.cell, cells.runs)
-    v, gradient, room, held = start(*grid, pull, cap)
+    v, gradient, room, held = starting_weights(*grid, pull, cap)
     taken, batch = 0, min(max_steps, max(2000, len(pull) // 2))
     while True:
         spread, gap = _spread_and_gap(v, gradient, pull, cap)
