@@ -29,11 +29,11 @@ from foldmap.api.plain import plain
 from foldmap.atlas.whole import write_whole
 from foldmap.errors import ConfigError, PoseInputError
 from foldmap.formats.hloc.results import write_results
-from foldmap.formats.listing import ListedImage, content, write_lines
+from foldmap.formats.listing import ListedImage, content, pose_numbers, write_lines
 from foldmap.formats.name_times import seconds_per_unit
 from foldmap.geometry import SE3
 from foldmap.geometry.quaternion import inverse_rigid, rigid_from_wxyz, wxyz_from_rigid
-from foldmap.types import AnyArray, DoubleArray
+from foldmap.types import DoubleArray
 
 CAMERA_HEADER, VEHICLE_HEADER = "world_SE3_camera", "world_T_vehicle"
 """What the first comment of a trajectory says its poses are."""
@@ -97,7 +97,7 @@ class LocalizedObservation:
         """The JSON line; see the module."""
         estimate, pose = self.estimate, None
         if self.answered:
-            pose = _seven(estimate.pose) if self.photos else asdict(estimate.pose)
+            pose = pose_numbers(estimate.pose) if self.photos else asdict(estimate.pose)
         row = {
             "name": self.name,
             "time_s": self.time_s,
@@ -107,7 +107,7 @@ class LocalizedObservation:
             "diagnostics": asdict(estimate.diagnostics),
         }
         if self.photos:
-            poses = [_seven(one) for one in self.photo_poses().values()]
+            poses = [pose_numbers(one) for one in self.photo_poses().values()]
             row |= {"images": [photo.name for photo in self.photos], "image_poses": poses or None}
         elif hasattr(estimate, "guess"):
             row["guess"] = None if estimate.guess is None else asdict(estimate.guess)
@@ -265,7 +265,3 @@ def _photo_line(row: Any) -> PhotoLine:
     if sevens.shape != (len(images), 7):
         raise ValueError(f"poses of shape {sevens.shape} for {len(images)} images")
     return PhotoLine(name, tuple(map(str, images)), status, tuple(rigid_from_wxyz(sevens[:, :4], sevens[:, 4:])))
-
-
-def _seven(pose: AnyArray) -> list[float]:
-    return [*wxyz_from_rigid(pose).tolist(), *np.asarray(pose, np.float64)[:3, 3].tolist()]

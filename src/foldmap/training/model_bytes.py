@@ -8,23 +8,24 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-import torch
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
-from torch import Tensor, nn
 
 from foldmap.errors import FoldmapError, ModelError
 from foldmap.types import AnyArray
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 PRECISIONS = {"single": np.float32, "half": np.float16}
 _MOST_HEADER = 1 << 20
 _BAD = (FoldmapError, SafetensorError, KeyError, TypeError, ValueError, AttributeError, RuntimeError, OverflowError)
 
 Model = TypeVar("Model")
-Network = TypeVar("Network", bound=nn.Module)
+Network = TypeVar("Network", bound="nn.Module")
 
 
 def model_to_bytes(arrays: Mapping[str, AnyArray], info: Mapping[str, Any]) -> bytes:
@@ -145,6 +146,8 @@ def unpack_network(make: Callable[[], Network], arrays: Mapping[str, AnyArray], 
     Raises:
         ModelError: other arrays, or values that are not finite.
     """
+    import torch
+
     with torch.device("meta"):  # sizes are compared before anything is allocated
         wanted = {name: tuple(value.shape) for name, value in stored_state(make()).items()}
     if arrays.keys() != wanted.keys():
