@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from foldmap.errors import ConfigError
+from foldmap.lidar.pairs.sampling import Pair
 from foldmap.town.lidar.pairs import TrainingPair, sample_pair
 from foldmap.town.lidar.sensors import SensorName
-from foldmap.types import BoolArray, ByteArray, DoubleArray, FloatArray
+from foldmap.types import ByteArray, DoubleArray, FloatArray
 
 SHARD_PAIRS = 25
 LEVELS = 250.0
@@ -73,26 +73,6 @@ def _bytes(intensity: FloatArray) -> ByteArray:
     return np.clip(np.round(intensity * LEVELS), 0, 255).astype(np.uint8)
 
 
-@dataclass(frozen=True)
-class CachedPair:
-    """One place seen twice, as `foldmap.lidar.pairs.sampling.Pair` wants it.
-
-    Attributes:
-        map_intensity: float32 (Hm, Wm).
-        map_observed: bool (Hm, Wm).
-        sweep_intensity: float32 (Hs, Ws).
-        sweep_observed: bool (Hs, Ws).
-        shift_px: where the sweep's centre lies on the map, row and column from the map's centre: the content was
-            displaced by the pair's offset, so the centre lies the other way.
-    """
-
-    map_intensity: FloatArray
-    map_observed: BoolArray
-    sweep_intensity: FloatArray
-    sweep_observed: BoolArray
-    shift_px: tuple[float, float]
-
-
 class PairCache:
     """All pairs of a folder in memory, one byte a pixel; indexing gives float32 and bool arrays.
 
@@ -125,13 +105,14 @@ class PairCache:
     def __len__(self) -> int:
         return len(self.map_intensity)
 
-    def __getitem__(self, index: int) -> CachedPair:
+    def __getitem__(self, index: int) -> Pair:
         """One pair; a negative index or one past the end raises IndexError."""
         if not 0 <= index < len(self):
             raise IndexError(index)
         width, sweep_width = self.map_intensity.shape[2], self.sweep_intensity.shape[2]
+        # the content was displaced by the pair's offset, so the sweep's centre lies the other way
         row_px, column_px = (float(value) for value in self.offset_px[index])
-        return CachedPair(
+        return Pair(
             self.map_intensity[index].astype(np.float32) / np.float32(LEVELS),
             np.unpackbits(self.map_observed[index], axis=-1, count=width).astype(bool),
             self.sweep_intensity[index].astype(np.float32) / np.float32(LEVELS),
