@@ -21,15 +21,9 @@ _STEEPEST_RAD = math.radians(24.8)
 
 
 def turned_cut(source: RasterSource, world_SE2_image: SE2, shape: tuple[int, int]) -> tuple[FloatArray, BoolArray]:
-    """Cut an image out of a raster in the axes of a pose, nearest pixel, so that noise stays as it is.
+    """Cut an image out of a raster in the axes of its centre's pose, nearest pixel, so that noise stays as it is.
 
-    Args:
-        source: the raster.
-        world_SE2_image: the image's centre; its columns run along the heading, row 0 is to the left.
-        shape: rows and columns, at the raster's resolution.
-
-    Returns:
-        Intensity float32, 0 where not observed, and observed bool.
+    Columns run along the heading, row 0 is to the left. Returns intensity float32, 0 where not observed, and observed.
     """
     rows, cols = np.mgrid[: shape[0], : shape[1]].astype(np.float64)
     resolution_m = source.grid.resolution_m
@@ -51,15 +45,8 @@ def simulate_sweeps(
     Each ring has its own gain, intensity falls with range, returns are noisy and some are lost, and sectors are hidden
     as by vehicles. The rings are those of a flat ground; the vehicle drives on along the columns between revolutions.
 
-    Args:
-        intensity: float32 (H, W), the ground in the vehicle's axes.
-        observed: bool (H, W), where it is known.
-        resolution_m: pixel size.
-        sweeps: revolutions.
-        rng: draws the sensor, the day and the noise.
-
-    Returns:
-        Mean intensity and where anything returned.
+    The images have the vehicle's axes; `rng` draws the sensor, the day and the noise. Returns the mean intensity of so
+    many `sweeps`, and where anything returned.
     """
     rows, cols = np.mgrid[: intensity.shape[0], : intensity.shape[1]].astype(np.float64)
     left_m, ahead_m = (
@@ -105,7 +92,7 @@ class RasterPairs(Sequence[Pair]):
 
     Args:
         source: the map.
-        count: how many pairs.
+        count: of pairs.
         seed: of places and noise.
         query: a second raster of the same place at the same resolution; its crops then are the queries.
         query_offset_m: map minus query coordinates, east and north.

@@ -82,11 +82,7 @@ def calibrate_model(
     """Fit, measure and calibrate.
 
     Args:
-        model: trained networks.
-        pairs: places; at least 80.
-        resolution_m: their pixel size.
-        name: of the bundle.
-        provenance: how the model was trained.
+        model, pairs, resolution_m, name, provenance: as `fit_coder`; at least 80 pairs.
         wrong: number of wrong, blank and shuffled queries to calibrate against.
         radius_m: prior error in the calibration, each axis.
         seed: of priors and of what is paired wrongly.
