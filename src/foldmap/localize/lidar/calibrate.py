@@ -79,14 +79,10 @@ def calibrate_model(
     seed: int = 0,
     report: Callable[[str, int, int], None] = lambda what, done, total: None,
 ) -> CalibratedBundle:
-    """Fit, measure and calibrate.
+    """Fit, measure and calibrate: on at least 80 pairs, with priors off by up to `radius_m` along each axis.
 
-    Args:
-        model, pairs, resolution_m, name, provenance: as `fit_coder`; at least 80 pairs.
-        wrong: number of wrong, blank and shuffled queries to calibrate against.
-        radius_m: prior error in the calibration, each axis.
-        seed: of priors and of what is paired wrongly.
-        report: called with a task, what is done of it and in all.
+    So many `wrong`, blank and shuffled queries are what the thresholds tell right matches from; the rest as `fit_coder`.
+    `report` is called with a task, what is done of it and in all.
 
     Raises:
         ConfigError: too few pairs, or too few of them are matched.
