@@ -81,7 +81,7 @@ def calibrate_model(
 ) -> CalibratedBundle:
     """Fit, measure and calibrate: on at least 80 pairs, with priors off by up to `radius_m` along each axis.
 
-    So many `wrong`, blank and shuffled queries are what the thresholds tell right matches from; the rest as `fit_coder`.
+    `wrong` is how many wrong, blank and shuffled queries right matches are told from; the rest is as in `fit_coder`.
     `report` is called with a task, what is done of it and in all.
 
     Raises:
