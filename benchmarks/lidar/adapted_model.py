@@ -17,7 +17,6 @@ from benchmarks.context import Board
 from benchmarks.lidar.adapting import Adaptation, adapted_model
 from foldmap.formats.sweeps.drives import open_drive
 from foldmap.lidar.bundle import Bundle
-from foldmap.lidar.pairs.from_raster import PlacePair
 from foldmap.lidar.pairs.from_sweeps import SweepPairs
 from foldmap.lidar.pairs.sampling import Pair
 from foldmap.localize.lidar.calibrate import calibrate_model
@@ -67,7 +66,7 @@ def street_bundle(board: Board, adaptation: Adaptation = STREET) -> Bundle:
     return board.once(("street bundle", adaptation), make)  # type: ignore[no-any-return]
 
 
-def real_pairs(board: Board) -> list[PlacePair]:
+def real_pairs(board: Board) -> list[Pair]:
     """One pair a query of five sweeps; so short a drive has no room for a guard, and nothing is scored on it."""
     folder = board.recordings(RECORDING)
     drive = open_drive(folder / "sweeps", folder / "poses.txt")
@@ -84,7 +83,7 @@ def town_pairs(seed: int) -> list[Pair]:
         drawn = sample_pair(np.random.default_rng([seed, 77, index]))
         shift_px = (-drawn.offset_px[0], -drawn.offset_px[1])
         pairs.append(
-            PlacePair(drawn.map.intensity, drawn.map.observed, drawn.sweep_intensity, drawn.sweep_observed, shift_px)
+            Pair(drawn.map.intensity, drawn.map.observed, drawn.sweep_intensity, drawn.sweep_observed, shift_px)
         )
     return pairs
 

@@ -19,7 +19,8 @@ from foldmap.bench.lidar.predict import predict_all
 from foldmap.bench.lidar.raster_protocol import RasterProtocol
 from foldmap.bench.lidar.score import matching_row
 from foldmap.lidar.bundle import Bundle
-from foldmap.lidar.pairs.from_raster import PlacePair, RasterPairs
+from foldmap.lidar.pairs.from_raster import RasterPairs
+from foldmap.lidar.pairs.sampling import Pair
 from foldmap.lidar.source import RasterMap
 from foldmap.localize.lidar.calibrate import calibrate_model
 
@@ -76,7 +77,7 @@ def adapt_roundabout(
     return calibrate_model(model, training, resolution_m, name, provenance, wrong=a.wrong, seed=a.seed).bundle
 
 
-def training_pairs(protocol: RasterProtocol, a: Adaptation) -> tuple[list[PlacePair], list[PlacePair]]:
+def training_pairs(protocol: RasterProtocol, a: Adaptation) -> tuple[list[Pair], list[Pair]]:
     """Draw pairs of the part that is not scored: to train on, and an eighth as many others for the curve."""
     maps, queries = (training_part(r, protocol, a.gap_m) for r in (protocol.map_raster, protocol.query_raster))
     training, validation = (

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter
@@ -14,22 +12,12 @@ from foldmap.coding.context import ContextModel
 from foldmap.geometry import MetricGrid
 from foldmap.lidar.bundle import Bundle
 from foldmap.lidar.model import INPUT_CHANNELS, LidarModel
+from foldmap.lidar.pairs.sampling import Pair
 from foldmap.lidar.presets import PRESETS, Preset
 from foldmap.lidar.source import RasterMap
 
 TINY = PRESETS["tiny-8x"]
 RESOLUTION_M = 0.2
-
-
-@dataclass(frozen=True)
-class BlobPair:
-    """A place seen twice."""
-
-    map_intensity: np.ndarray
-    map_observed: np.ndarray
-    sweep_intensity: np.ndarray
-    sweep_observed: np.ndarray
-    shift_px: tuple[float, float] = (0.0, 0.0)
 
 
 def blobs(rng: np.random.Generator, side: int, sigma_px: float = 2.0) -> np.ndarray:
@@ -40,7 +28,7 @@ def blobs(rng: np.random.Generator, side: int, sigma_px: float = 2.0) -> np.ndar
 
 def blob_pairs(
     count: int, seed: int, map_px: int = 140, sweep_px: int = 80, shift: int = 3, sigma_px: float = 2.0
-) -> list[BlobPair]:
+) -> list[Pair]:
     """Pairs of one ground, each side with its own noise and holes; the sweep's centre is off by whole pixels."""
     made = []
     for index in range(count):
@@ -52,7 +40,7 @@ def blob_pairs(
         map_seen, sweep_seen = rng.random(ground.shape) < 0.97, rng.random(sweep.shape) < 0.9
         noisy = [side + 0.02 * rng.standard_normal(side.shape) for side in (ground, 0.6 * sweep)]
         made.append(
-            BlobPair(
+            Pair(
                 np.where(map_seen, noisy[0], 0).astype(np.float32),
                 map_seen,
                 np.where(sweep_seen, noisy[1], 0).astype(np.float32),

@@ -43,7 +43,7 @@ def test_crops_of_a_second_raster_lie_where_the_shift_says() -> None:
     # The query raster's coordinates are the map's minus the offset.
     offset = (1.4, -0.6)
     pairs = RasterPairs(raster(), 12, 3, query=raster(offset), query_offset_m=offset, map_px=96, sweep_px=48)
-    for pair in pairs[:12]:
+    for pair in (pairs[index] for index in range(12)):
         margin = (96 - 48) // 2
         under = np.s_[margin:-margin, margin:-margin]
         both = pair.sweep_observed & pair.map_observed[under]  # a place at the rim of the raster is not seen whole

@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from foldmap.coding.additive import AdditiveQuantizer
-from foldmap.coding.pq import ProductQuantizer
 from foldmap.errors import ConfigError, MapInputError
 from foldmap.training.checkpoint import FILE
 from foldmap.types import FloatArray
+from foldmap.visual.dpq.model import DpqedLayer
 from foldmap.visual.dpq.serialize import LayerShape
 from foldmap.visual.dpq.train import LOSSES, Descriptors, LayerProgress, LayerSettings, train_layer
 
@@ -48,25 +48,16 @@ def test_means_are_the_tracks() -> None:
         np.testing.assert_allclose(data.mean_PD[point], mean / np.linalg.norm(mean), atol=1e-6)
 
 
-def test_training_finds_more_of_the_observations_than_plain_pq() -> None:
-    data = scene()
-    quantizer = ProductQuantizer.fit(data.mean_PD, 2, 16)
-    plain = found(data, quantizer.decode(quantizer.encode(data.mean_PD)))
-    lines: list[LayerProgress] = []
-    run = train_layer(data, SHAPE, replace(QUICK, epochs=40), report=lines.append)
-    learned = found(data, run.layer.dequantize(run.layer.assign(data.mean_PD)))
-    assert learned > 1.3 * plain
-    assert lines == run.curve
-    assert run.curve[-1].loss < run.curve[0].loss
-
-
 def test_training_additive_codes_lowers_their_error_and_finds_more() -> None:
     data = scene()
     fitted = AdditiveQuantizer.fit(data.mean_PD, 2, 16)
     plain = fitted.decode(fitted.encode(data.mean_PD))
     shape = LayerShape(16, 2, 16, 32, shortcut="identity", additive=True)
     settings = LayerSettings(margin=0.1, l2_weight=4, epochs=30, batch=100, tau=0.005, decay=True, validation=0.0)
-    layer = train_layer(data, shape, settings).layer
+    lines: list[LayerProgress] = []
+    run = train_layer(data, shape, settings, report=lines.append)
+    assert lines == run.curve
+    layer = run.layer
     learned = layer.dequantize(layer.assign(data.mean_PD))
     assert ((learned - data.mean_PD) ** 2).sum() < 0.97 * ((plain - data.mean_PD) ** 2).sum()
     assert found(data, learned) > 1.03 * found(data, plain)
@@ -77,7 +68,8 @@ def test_the_weight_of_reconstruction_is_part_of_the_loss() -> None:
         train_layer(scene(), SHAPE, replace(QUICK, epochs=1, batch=600, learning_rate=1e-9, l2_weight=weight)).curve[0]
         for weight in (2.0, 0.0)
     )
-    l2 = train_layer(scene(), SHAPE, replace(QUICK, loss="l2", epochs=1, batch=600, learning_rate=1e-9)).curve[0]
+    alike = replace(QUICK, loss="l2", l2_weight=0.0, epochs=1, batch=600, learning_rate=1e-9)
+    l2 = train_layer(scene(), SHAPE, alike).curve[0]
     assert both.loss == pytest.approx(alone.loss + 2 * l2.loss, rel=1e-5)
 
 
@@ -119,14 +111,17 @@ def test_lora_adapts_the_decoder_alone() -> None:
     random = np.random.default_rng(5)
     turn = np.linalg.qr(np.eye(16) + 0.2 * random.normal(size=(16, 16)))[0].astype(np.float32)
     other = Descriptors(scene().mean_PD @ turn, scene().seen_OD @ turn, scene().first)
-    before = found(other, base.dequantize(base.assign(other.mean_PD)))
-    settings = replace(QUICK, epochs=30, learning_rate=0.01, validation=0.0)
+
+    def error(layer: DpqedLayer) -> float:
+        return float(((layer.dequantize(layer.assign(other.mean_PD)) - other.mean_PD) ** 2).sum())
+
+    settings = replace(QUICK, loss="l2", l2_weight=0.0, epochs=30, learning_rate=0.01, validation=0.0)
     adapted = train_layer(other, SHAPE, settings, start=base, rank=2).layer
     assert torch.equal(adapted.codebooks, base.codebooks)
     assert base.decoder.first is not None
     assert adapted.decoder.first is not None
     assert torch.equal(adapted.decoder.first.weight, base.decoder.first.weight)
-    assert found(other, adapted.dequantize(adapted.assign(other.mean_PD))) > before
+    assert error(adapted) < 0.97 * error(base)
     with pytest.raises(ConfigError, match="there is none"):
         train_layer(scene(), SHAPE, QUICK, rank=2)
 

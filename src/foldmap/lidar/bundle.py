@@ -57,8 +57,7 @@ class Bundle:
     def to_bytes(self, *, localize_only: bool = False) -> bytes:
         """Serialize; the same bundle gives the same bytes.
 
-        Args:
-            localize_only: leave the map's networks out; so it is anyway when `can_fold` is false.
+        `localize_only` leaves the map's networks out, as where `can_fold` is false.
 
         Raises:
             ModelError: a weight is not finite in the precision that is stored.

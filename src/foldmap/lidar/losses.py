@@ -36,14 +36,10 @@ def pose_target(scores_BTHW: Tensor, heading_index_B: Tensor, shift_px_B2: Tenso
 
 
 def code_length_loss(probability_BGKHW: Tensor, weight_BHW: Tensor | None = None) -> Tensor:
-    """l_CODELEN: entropy in bits a cell of the batch-mean code, summed over groups.
+    """l_CODELEN: entropy in bits a cell of the batch-mean code, of the grouped softmax p, summed over groups.
 
-    The soft p has no "none" symbol; the stored code has (no channel reached 0.5), which is why the rate that is
-    reported of a trained model is measured on its payloads.
-
-    Args:
-        probability_BGKHW: grouped softmax p.
-        weight_BHW: cells that count (1) or hold no observed ground (0); all count when absent.
+    Cells weigh 1, or 0 where they hold no observed ground. The soft p has no "none" symbol; the stored code has (no
+    channel reached 0.5), which is why the rate that is reported of a trained model is measured on its payloads.
     """
     if weight_BHW is None:
         mean = probability_BGKHW.mean(dim=(0, 3, 4))

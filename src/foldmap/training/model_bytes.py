@@ -42,14 +42,9 @@ def model_from_bytes(
     most_bytes: int,
     cure: str,
 ) -> Model:
-    """Rebuild what `model_to_bytes` wrote.
+    """Rebuild what `model_to_bytes` wrote: `build` makes the model of description and arrays.
 
-    Args:
-        payload: the bytes.
-        build: makes the model of description and arrays.
-        version: that the description must name as its ``format``.
-        most_bytes: more are refused.
-        cure: of errors.
+    The description must name `version` as its ``format``; `cure` is of errors.
 
     Raises:
         ModelError: the bytes are no such model of this version.
@@ -89,13 +84,7 @@ def read_info(payload: bytes, cure: str) -> dict[str, Any]:
 
 
 def read_model_file(path: Path, parse: Callable[[bytes], Model], most_bytes: int, verb: str) -> Model:
-    """Read a model from a file of its own.
-
-    Args:
-        path: the file.
-        parse: of its bytes.
-        most_bytes: larger files are not read.
-        verb: that writes such models, for errors: ``train lidar``.
+    """Read a model from a file of its own; `verb` writes such models, for errors: ``train lidar``.
 
     Raises:
         ModelError: it is missing, or no such model of this version.
@@ -135,13 +124,7 @@ def pack_network(network: nn.Module, precision: str = "half") -> dict[str, AnyAr
 
 
 def unpack_network(make: Callable[[], Network], arrays: Mapping[str, AnyArray], precision: str, cure: str) -> Network:
-    """A network in evaluation mode with the weights that `pack_network` gave.
-
-    Args:
-        make: makes the network, with any weights.
-        arrays: by name.
-        precision: that they must have.
-        cure: of errors.
+    """A network in evaluation mode with the weights that `pack_network` gave; `make` makes it with any weights.
 
     Raises:
         ModelError: other arrays, or values that are not finite.

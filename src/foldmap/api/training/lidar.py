@@ -85,17 +85,9 @@ def train_lidar(
     begin: Begin = no_bars,
     tell: Callable[[str], None] = lambda message: None,
 ) -> dict[str, Any]:
-    """Train, fit the coder, calibrate, and write the model.
+    """Train in a folder that is there, or go on there; fit the coder, calibrate, write the model, and sum up the run.
 
-    Args:
-        pairs: what is learned from.
-        folder: of the run, which is there; a checkpoint of the same settings is resumed.
-        run: the settings.
-        begin: draws progress.
-        tell: called with what a person should know.
-
-    Returns:
-        Summary of the run.
+    `tell` is called with what a person should know.
 
     Raises:
         ConfigError: the folder holds a run with other settings, or there is no such device.

@@ -36,7 +36,7 @@ def run_to_end(
 
     Args:
         trainer: of the layer.
-        folder: of the run.
+        folder: of the run, which is there.
         begin: draws progress.
         shown: numbers of a log line that the picture of the curve shows, with their labels.
         model: gives the bytes of the model file, written after each validation; None leaves that to the caller.

@@ -21,16 +21,7 @@ from foldmap.street.paper.train import PaperTrainer, TrainSettings
 
 
 def train_street(data: StreetData, folder: Path, run: StreetRun, begin: Begin = no_bars) -> dict[str, Any]:
-    """Train and write the model.
-
-    Args:
-        data: what is learned from.
-        folder: of the run, which is there; a checkpoint of the same settings is resumed.
-        run: the settings.
-        begin: draws progress.
-
-    Returns:
-        Summary of the run.
+    """Train in a folder that is there, or go on there; write the model, and sum up the run.
 
     Raises:
         FoldmapError: what was brought cannot be used, or the folder holds another run.

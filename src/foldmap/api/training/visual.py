@@ -102,16 +102,7 @@ def _joined(parts: Sequence[Descriptors]) -> Descriptors:
 
 
 def train_visual(data: Descriptors, folder: Path, run: VisualRun, begin: Begin = no_bars) -> dict[str, Any]:
-    """Train a layer and write it.
-
-    Args:
-        data: of the scenes.
-        folder: of the run, which is there; a checkpoint of the same settings is resumed.
-        run: the settings.
-        begin: draws progress.
-
-    Returns:
-        Summary of the run.
+    """Train in a folder that is there, or go on there; write the layer, and sum up the run.
 
     Raises:
         ConfigError: the folder holds another run, or parts do not divide the descriptors.

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import overload
+from typing import Any
 
 import numpy as np
 
 from foldmap.errors import ConfigError, MapInputError
 from foldmap.geometry import SE2
+from foldmap.lidar.pairs.sampling import Pair
 from foldmap.lidar.source import RasterSource
 from foldmap.types import BoolArray, DoubleArray, FloatArray
 
@@ -20,35 +20,10 @@ _RINGS = 64
 _STEEPEST_RAD = math.radians(24.8)
 
 
-@dataclass(frozen=True)
-class PlacePair:
-    """A `foldmap.lidar.pairs.sampling.Pair` as plain arrays; both images have the heading along the columns.
-
-    Attributes:
-        map_intensity: float32 (Hm, Wm).
-        map_observed: bool (Hm, Wm).
-        sweep_intensity: float32 (Hs, Ws).
-        sweep_observed: bool (Hs, Ws).
-        shift_px: row and column of the sweep's centre on the map, from the map's centre.
-    """
-
-    map_intensity: FloatArray
-    map_observed: BoolArray
-    sweep_intensity: FloatArray
-    sweep_observed: BoolArray
-    shift_px: tuple[float, float]
-
-
 def turned_cut(source: RasterSource, world_SE2_image: SE2, shape: tuple[int, int]) -> tuple[FloatArray, BoolArray]:
-    """Cut an image out of a raster in the axes of a pose, nearest pixel, so that noise stays as it is.
+    """Cut an image out of a raster in the axes of its centre's pose, nearest pixel, so that noise stays as it is.
 
-    Args:
-        source: the raster.
-        world_SE2_image: the image's centre; its columns run along the heading, row 0 is to the left.
-        shape: rows and columns, at the raster's resolution.
-
-    Returns:
-        Intensity float32, 0 where not observed, and observed bool.
+    Columns run along the heading, row 0 is to the left. Returns intensity float32, 0 where not observed, and observed.
     """
     rows, cols = np.mgrid[: shape[0], : shape[1]].astype(np.float64)
     resolution_m = source.grid.resolution_m
@@ -70,15 +45,8 @@ def simulate_sweeps(
     Each ring has its own gain, intensity falls with range, returns are noisy and some are lost, and sectors are hidden
     as by vehicles. The rings are those of a flat ground; the vehicle drives on along the columns between revolutions.
 
-    Args:
-        intensity: float32 (H, W), the ground in the vehicle's axes.
-        observed: bool (H, W), where it is known.
-        resolution_m: pixel size.
-        sweeps: revolutions.
-        rng: draws the sensor, the day and the noise.
-
-    Returns:
-        Mean intensity and where anything returned.
+    The images have the vehicle's axes; `rng` draws the sensor, the day and the noise. Returns the mean intensity of so
+    many `sweeps`, and where anything returned.
     """
     rows, cols = np.mgrid[: intensity.shape[0], : intensity.shape[1]].astype(np.float64)
     left_m, ahead_m = (
@@ -116,7 +84,7 @@ def _hidden(along_m: DoubleArray, left_m: DoubleArray, range_m: DoubleArray, rng
     return hidden
 
 
-class RasterPairs(Sequence[PlacePair]):
+class RasterPairs(Sequence[Pair]):
     """Pairs drawn from places of a raster; pair k is the same whenever it is asked for.
 
     The simulated sweep sees the raster's own ground with noise of its own; so does the map crop, because ground noise
@@ -124,7 +92,7 @@ class RasterPairs(Sequence[PlacePair]):
 
     Args:
         source: the map.
-        count: how many pairs.
+        count: of pairs.
         seed: of places and noise.
         query: a second raster of the same place at the same resolution; its crops then are the queries.
         query_offset_m: map minus query coordinates, east and north.
@@ -166,13 +134,8 @@ class RasterPairs(Sequence[PlacePair]):
     def __len__(self) -> int:
         return self._count
 
-    @overload
-    def __getitem__(self, index: int) -> PlacePair: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[PlacePair]: ...
-    def __getitem__(self, index: int | slice) -> PlacePair | list[PlacePair]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(self._count))]
+    def __getitem__(self, index: Any) -> Any:
+        """One pair."""
         if not -self._count <= index < self._count:
             raise IndexError(index)
         rng = np.random.default_rng([self._seed, index % self._count])
@@ -188,7 +151,7 @@ class RasterPairs(Sequence[PlacePair]):
             f"{_TRIES} places of the map showed too little observed ground", "give a denser map or smaller crops"
         )
 
-    def _at(self, world_SE2_vehicle: SE2, rng: np.random.Generator) -> PlacePair | None:
+    def _at(self, world_SE2_vehicle: SE2, rng: np.random.Generator) -> Pair | None:
         """The pair at a pose, or None where too little was observed."""
         resolution_m = self.source.grid.resolution_m
         middle = turned_cut(self.source, world_SE2_vehicle, (self._sweep_px // 4, self._sweep_px // 4))[1]
@@ -210,4 +173,4 @@ class RasterPairs(Sequence[PlacePair]):
         if self.query is None:
             noise = rng.normal(0, 0.15 * float(intensity[observed].std()) + 1e-9, intensity.shape)
             intensity = np.where(observed, np.maximum(intensity + noise, 0), 0).astype(np.float32)
-        return PlacePair(intensity, observed, sweep, sweep_seen, (float(row), float(col)))
+        return Pair(intensity, observed, sweep, sweep_seen, (float(row), float(col)))

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import overload
+from typing import Any
 
 import numpy as np
 
 from foldmap.errors import ConfigError, PoseInputError
 from foldmap.geometry import SE2, SE3
 from foldmap.lidar.observation import aggregate, rasterize
-from foldmap.lidar.pairs.from_raster import PlacePair
+from foldmap.lidar.pairs.sampling import Pair
 from foldmap.lidar.source import Sweep
 from foldmap.types import BoolArray, FloatArray
 
@@ -26,7 +26,7 @@ class _Frame:
     world_SE2_vehicle: SE2
 
 
-class SweepPairs(Sequence[PlacePair]):
+class SweepPairs(Sequence[Pair]):
     """One pair a frame: the frame with its neighbours as query, all frames but the nearest ones as map.
 
     Sweeps next to the query share rings and noise with it and would flatter whatever is trained, so ``guard`` frames on
@@ -73,7 +73,7 @@ class SweepPairs(Sequence[PlacePair]):
         self._map_px, self._sweep_px = map_px, sweep_px
         starts = len(self._frames) - aggregate_sweeps + 1
         self._starts = range(int(share[0] * starts), max(int(share[1] * starts), int(share[0] * starts) + 1))
-        self._kept: OrderedDict[int, PlacePair] = OrderedDict()
+        self._kept: OrderedDict[int, Pair] = OrderedDict()
 
     def part(self, low: float, high: float) -> SweepPairs:
         """The pairs of a share of the drive, on the same frames."""
@@ -87,13 +87,8 @@ class SweepPairs(Sequence[PlacePair]):
     def __len__(self) -> int:
         return len(self._starts)
 
-    @overload
-    def __getitem__(self, index: int) -> PlacePair: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[PlacePair]: ...
-    def __getitem__(self, index: int | slice) -> PlacePair | list[PlacePair]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
+    def __getitem__(self, index: Any) -> Any:
+        """One pair."""
         first = self._starts[index]
         if first not in self._kept:
             self._kept[first] = self._make(first)
@@ -107,14 +102,14 @@ class SweepPairs(Sequence[PlacePair]):
         low, high = first - self._guard, first + self._aggregate + self._guard
         return range(max(low, 0), min(high, len(self._frames)))
 
-    def _make(self, first: int) -> PlacePair:
+    def _make(self, first: int) -> Pair:
         anchor = self._frames[first + self._aggregate // 2].world_SE2_vehicle
         query = range(first, first + self._aggregate)
         out = self.left_out(first)
         others = [i for i in range(len(self._frames)) if i not in out]
         sweep = self._draw(query, anchor, self._sweep_px)
         ground = self._draw(others, anchor, self._map_px)
-        return PlacePair(*ground, *sweep, (0.0, 0.0))
+        return Pair(*ground, *sweep, (0.0, 0.0))
 
     def _draw(self, frames: Iterable[int], anchor: SE2, side_px: int) -> tuple[FloatArray, BoolArray]:
         """Frames laid together in the vehicle frame of an anchor."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,33 +23,23 @@ from foldmap.lidar.normalize import normalize, spread_of
 from foldmap.types import BoolArray, FloatArray
 
 
-class Pair(Protocol):
-    """One place seen twice: by the map's drives and by the vehicle."""
+@dataclass(frozen=True)
+class Pair:
+    """One place seen twice, by the map's drives and by the vehicle; both images have the heading along the columns.
 
-    @property
-    def map_intensity(self) -> FloatArray:
-        """float32 (Hm, Wm)."""
-        ...
+    Attributes:
+        map_intensity: float32 (Hm, Wm).
+        map_observed: bool (Hm, Wm).
+        sweep_intensity: float32 (Hs, Ws).
+        sweep_observed: bool (Hs, Ws).
+        shift_px: row and column of the sweep's centre on the map, from the map's centre.
+    """
 
-    @property
-    def map_observed(self) -> BoolArray:
-        """Bool (Hm, Wm)."""
-        ...
-
-    @property
-    def sweep_intensity(self) -> FloatArray:
-        """float32 (Hs, Ws)."""
-        ...
-
-    @property
-    def sweep_observed(self) -> BoolArray:
-        """Bool (Hs, Ws)."""
-        ...
-
-    @property
-    def shift_px(self) -> tuple[float, float]:
-        """Row and column of the sweep's centre on the map, from the map's centre."""
-        ...
+    map_intensity: FloatArray
+    map_observed: BoolArray
+    sweep_intensity: FloatArray
+    sweep_observed: BoolArray
+    shift_px: tuple[float, float] = (0.0, 0.0)
 
 
 class SomePairs(Sequence[Any]):

@@ -79,18 +79,10 @@ def calibrate_model(
     seed: int = 0,
     report: Callable[[str, int, int], None] = lambda what, done, total: None,
 ) -> CalibratedBundle:
-    """Fit, measure and calibrate.
+    """Fit, measure and calibrate: on at least 80 pairs, with priors off by up to `radius_m` along each axis.
 
-    Args:
-        model: trained networks.
-        pairs: places; at least 80.
-        resolution_m: their pixel size.
-        name: of the bundle.
-        provenance: how the model was trained.
-        wrong: number of wrong, blank and shuffled queries to calibrate against.
-        radius_m: prior error in the calibration, each axis.
-        seed: of priors and of what is paired wrongly.
-        report: called with a task, what is done of it and in all.
+    `wrong` is how many wrong, blank and shuffled queries right matches are told from; the rest is as in `fit_coder`.
+    `report` is called with a task, what is done of it and in all.
 
     Raises:
         ConfigError: too few pairs, or too few of them are matched.

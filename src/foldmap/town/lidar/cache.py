@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from foldmap.errors import ConfigError
+from foldmap.lidar.pairs.sampling import Pair
 from foldmap.town.lidar.sampling import TrainingPair, sample_pair
 from foldmap.town.lidar.sensors import SensorName
 from foldmap.types import BoolArray, ByteArray, FloatArray
@@ -73,20 +73,6 @@ def _bytes(intensity: FloatArray) -> ByteArray:
     return np.clip(np.round(intensity * LEVELS), 0, 255).astype(np.uint8)
 
 
-@dataclass(frozen=True)
-class CachedPair:
-    """A `foldmap.lidar.pairs.sampling.Pair`: map and sweep, each float32 intensity and bool observed (H, W).
-
-    `shift_px` is where the sweep's centre lies on the map, (row, column) from the map's centre.
-    """
-
-    map_intensity: FloatArray
-    map_observed: BoolArray
-    sweep_intensity: FloatArray
-    sweep_observed: BoolArray
-    shift_px: tuple[float, float]
-
-
 class PairCache:
     """All pairs of a folder that `write_pairs` wrote, in memory at one byte a pixel.
 
@@ -110,12 +96,13 @@ class PairCache:
     def __len__(self) -> int:
         return len(self._joined["offset_px"])
 
-    def __getitem__(self, index: int) -> CachedPair:
+    def __getitem__(self, index: int) -> Pair:
         """One pair; a negative index or one past the end raises IndexError."""
         if not 0 <= index < len(self):
             raise IndexError(index)
+        # the content was displaced by the pair's offset, so the sweep's centre lies the other way
         row_px, column_px = (float(value) for value in self._joined["offset_px"][index])
-        return CachedPair(*self._image("map", index), *self._image("sweep", index), (-row_px, -column_px))
+        return Pair(*self._image("map", index), *self._image("sweep", index), (-row_px, -column_px))
 
     def _image(self, name: str, index: int) -> tuple[FloatArray, BoolArray]:
         stored, packed = (self._joined[f"{name}_{what}"][index] for what in ("intensity", "observed"))

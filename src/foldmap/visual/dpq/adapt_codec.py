@@ -25,14 +25,7 @@ def adapted_codec(
     precision: str = "int8",
     report: Report = lambda progress: None,
 ) -> Product:
-    """Adapt a trained layer's decoder to a scene; its codebooks stay as they are.
-
-    Args:
-        data: of the scene.
-        pretrained: codebooks and decoder.
-        settings: of the training.
-        precision: of what the file stores.
-        report: called after each epoch.
+    """Adapt a trained layer's decoder to a scene; its codebooks stay as they are. `report` is called after each epoch.
 
     Raises:
         ModelError: the layer is for other descriptors, or has no decoder.
@@ -44,11 +37,7 @@ def adapted_codec(
 
 
 def codec_from_file(path: Path, dimension: int) -> DescriptorCodec:
-    """A model of ``foldmap train visual`` as the code of a scene, its bytes as they are.
-
-    Args:
-        path: the model.
-        dimension: of the scene's descriptors.
+    """A model of ``foldmap train visual`` as the code of a scene with descriptors of `dimension` numbers, as it is.
 
     Raises:
         ModelError: it is missing, no layer of this version, or for other descriptors.

@@ -28,11 +28,7 @@ def named(codebooks_MKd: Tensor, codes_MB: Tensor) -> Tensor:
 def straight_through(rows_MBd: Tensor, codebooks_MKd: Tensor, tau: float, codes_MB: Tensor | None = None) -> Tensor:
     """Centroids of the rows, (M, B, d): values of the hard choice, gradients of softmax(-distance / tau) mixtures.
 
-    Args:
-        rows_MBd: what each codebook has to stand for.
-        codebooks_MKd: centroids.
-        tau: temperature.
-        codes_MB: the hard choice; the nearest centroid when None.
+    The hard choice is the nearest centroid where `codes_MB` is None.
     """
     away_MBK = away(rows_MBd, codebooks_MKd)
     soft_MBd = functional.softmax(-away_MBK / tau, dim=2) @ codebooks_MKd

@@ -40,15 +40,7 @@ def hardest_negative(decoded_ND: Tensor, others_ND: Tensor, point_N: Tensor) -> 
 def triplet_loss(
     raw_ND: Tensor, decoded_ND: Tensor, point_N: Tensor, margin: float = 0.9, decoded_weight: float = 1.0
 ) -> Tensor:
-    """L = L_raw + lambda_1 L_d, both with in-batch hard negatives (eq. 3 to 7).
-
-    Args:
-        raw_ND: raw descriptors.
-        decoded_ND: decoded descriptors.
-        point_N: which 3D point a row belongs to.
-        margin: m.
-        decoded_weight: lambda_1.
-    """
+    """L = L_raw + lambda_1 L_d, both with in-batch hard negatives (eq. 3 to 7); m is the margin."""
     positive = positive_distance(raw_ND, decoded_ND)
     raw = functional.relu(margin + positive - hardest_negative(decoded_ND, raw_ND, point_N)).mean()
     if decoded_weight == 0:
@@ -65,11 +57,7 @@ def reconstruction_loss(raw_ND: Tensor, decoded_ND: Tensor) -> Tensor:
 def n_pair_loss(raw_ND: Tensor, decoded_ND: Tensor, point_N: Tensor, pairs: int = 10) -> Tensor:
     """N-pair loss (supplement eq. 1): each raw row against its decoded row and its N - 1 hardest decoded negatives.
 
-    Args:
-        raw_ND: anchors.
-        decoded_ND: positives, and negatives of the other rows.
-        point_N: which 3D point a row belongs to.
-        pairs: N, at least 2; fewer negatives are used when the batch has fewer.
+    N = `pairs` is at least 2; fewer negatives are used when the batch has fewer.
 
     Raises:
         ConfigError: N below 2.

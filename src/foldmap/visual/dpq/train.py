@@ -242,7 +242,7 @@ def train_layer(
         data: the scene's descriptors.
         shape: sizes and variant of the layer.
         settings: the run.
-        folder: where checkpoints go; one of the same settings is resumed, of others refused.
+        folder: of the run; None keeps none.
         start: a trained layer to go on from instead of PQ.
         rank: adapt `start` by LoRA of this rank in its decoder, everything else frozen; 0 trains everything.
         report: called after each epoch.

@@ -22,7 +22,7 @@ from foldmap.lidar.presets import Preset
 from foldmap.lidar.source import RasterMap
 from foldmap.lidar.train import LidarTrainer, TrainSettings
 from foldmap.training.loop import train
-from foldmap.types import AnyArray, BoolArray, ByteArray, FloatArray
+from foldmap.types import AnyArray, ByteArray
 
 _COARSE_M = 0.15
 _VALIDATION = 10  # every tenth pair
@@ -76,17 +76,6 @@ class TrainingPlaces:
         )
 
 
-@dataclass(frozen=True)
-class CodedPair:
-    """A pair whose map went through a codec."""
-
-    map_intensity: FloatArray
-    map_observed: BoolArray
-    sweep_intensity: FloatArray
-    sweep_observed: BoolArray
-    shift_px: tuple[float, float]
-
-
 class CodedPairs(Sequence[Pair]):
     """Pairs whose maps went through a codec, kept in 16 bits; pairs that it finds nothing in are left out."""
 
@@ -112,23 +101,10 @@ class CodedPairs(Sequence[Pair]):
         observed = np.unpackbits(bits, axis=-1, count=levels.shape[1]).astype(bool)
         intensity = np.where(observed, levels * np.float32(step) + np.float32(low), 0).astype(np.float32)
         row_px, col_px = pair.shift_px
-        return CodedPair(intensity, observed, pair.sweep_intensity, pair.sweep_observed, (row_px, col_px))
+        return Pair(intensity, observed, pair.sweep_intensity, pair.sweep_observed, (row_px, col_px))
 
 
-def read_places(folder: Path, most: int, seed: int) -> TrainingPlaces:
-    """Read up to ``most`` cached pairs of the generated town (``python -m foldmap.town.lidar.pairs``).
-
-    Raises:
-        ConfigError: the folder holds no pairs, or too few.
-    """
-    from foldmap.town.lidar.cache import PairCache
-
-    cache = PairCache(folder)
-    part = SomePairs(cast(Sequence[Pair], cache), range(min(len(cache), most)))
-    return TrainingPlaces(part, cache.resolution_m, seed=seed)
-
-
-def through_codec(pair: Pair, codec: MapCodec, resolution_m: float) -> CodedPair | None:
+def through_codec(pair: Pair, codec: MapCodec, resolution_m: float) -> Pair | None:
     """Encode and decode a pair's map; None where the codec finds nothing in it to encode."""
     height, width = pair.map_observed.shape
     grid = MetricGrid(0.0, height * resolution_m, resolution_m, height, width)
@@ -136,7 +112,7 @@ def through_codec(pair: Pair, codec: MapCodec, resolution_m: float) -> CodedPair
         decoded = codec.decode(codec.encode(RasterMap(grid, pair.map_intensity, pair.map_observed)))
     except MapInputError:
         return None
-    return CodedPair(decoded.intensity, decoded.observed, pair.sweep_intensity, pair.sweep_observed, pair.shift_px)
+    return Pair(decoded.intensity, decoded.observed, pair.sweep_intensity, pair.sweep_observed, pair.shift_px)
 
 
 def tune_matcher(
