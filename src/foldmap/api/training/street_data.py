@@ -17,7 +17,7 @@ from foldmap.street.field.cache import CachedExamples
 from foldmap.street.field.draw import FieldSpec
 from foldmap.street.field.examples import FieldExamples
 from foldmap.street.field.model import FieldEmbedding
-from foldmap.street.field.sources import AGED_SHARE, aerial_examples, ring_examples
+from foldmap.street.field.sources import AGED_SHARE, FRAMES, aerial_examples, ring_examples
 from foldmap.street.graph.window import AROUND, Window
 from foldmap.street.images.observation import CameraRing, Pair
 from foldmap.street.paper.encoders.shape import PaperShape
@@ -196,9 +196,16 @@ def field_examples(data: StreetData, spec: FieldSpec, run: StreetRun, begin: Beg
         return CachedExamples.of(learned, spec, 0.7, aging, lambda done: drawn(done, len(learned)))
     if data.ring is None:
         return aerial_examples(data.tiles, spec, update=run.update, seed=run.seed)
-    frames = {"frames": _TINY_FRAMES} if run.preset == "tiny" else {}
-    said = {"update": run.update, "seed": run.seed}
-    return ring_examples(data.tiles, data.ring, spec, **said, report=begin("Drawing frames"), **frames)
+    frames = _TINY_FRAMES if run.preset == "tiny" else FRAMES
+    return ring_examples(
+        data.tiles,
+        data.ring,
+        spec,
+        update=run.update,
+        frames=frames,
+        seed=run.seed,
+        report=begin("Drawing frames"),
+    )
 
 
 def prepared_pairs(
