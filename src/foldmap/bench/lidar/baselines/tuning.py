@@ -104,6 +104,19 @@ class CodedPairs(Sequence[Pair]):
         return Pair(intensity, observed, pair.sweep_intensity, pair.sweep_observed, (row_px, col_px))
 
 
+def read_places(folder: Path, most: int, seed: int) -> TrainingPlaces:
+    """Read up to ``most`` cached pairs of the generated town (``python -m foldmap.town.lidar.pairs``).
+
+    Raises:
+        ConfigError: the folder holds no pairs, or too few.
+    """
+    from foldmap.town.lidar.cache import PairCache
+
+    cache = PairCache(folder)
+    part = SomePairs(cast(Sequence[Pair], cache), range(min(len(cache), most)))
+    return TrainingPlaces(part, cache.resolution_m, seed=seed)
+
+
 def through_codec(pair: Pair, codec: MapCodec, resolution_m: float) -> Pair | None:
     """Encode and decode a pair's map; None where the codec finds nothing in it to encode."""
     height, width = pair.map_observed.shape
