@@ -5,8 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import PIL.Image  # noqa: F401  before any test imports pycolmap, see foldmap.visual.scene.colmap_library
-import pytest
+# tests run side by side: threads of one that wait for those of another take several times as long
+for library in ("OMP", "OPENBLAS", "MKL"):
+    os.environ.setdefault(f"{library}_NUM_THREADS", "1")
+
+import PIL.Image  # noqa: E402, F401  before any test imports pycolmap, see foldmap.visual.scene.colmap_library
+import pytest  # noqa: E402
 
 
 @pytest.fixture(scope="session")
