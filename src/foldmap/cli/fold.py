@@ -113,11 +113,7 @@ def fold(
 
 
 def _options(context: typer.Context, found: Mapping[str, list[Path]]) -> dict[str, Any]:
-    """What the user said, by layer.
-
-    Raises:
-        ConfigError: an option is for no source of those that were given, or could be for two.
-    """
+    """What the user said, by layer; refuses options that are for no source that was given."""
     from foldmap.api.folding import LidarOptions, StreetOptions, VisualOptions
     from foldmap.api.folding.sources import KINDS, RASTER, SCENE, STREET
 

@@ -68,11 +68,7 @@ def unfold(
 
 
 def _kind_for(file: FoldFile, output: Path) -> str:
-    """The kind of layer that a file has and that is written under this suffix.
-
-    Raises:
-        ConfigError: none; names what the file holds, and the suffixes for it.
-    """
+    """The kind of layer that a file has and that is written under this suffix; if none, says what would do."""
     kinds = sorted({layer.kind for layer in file.layers()})
     for kind in kinds:
         if output.suffix.lower() in SUFFIXES[kind]:
@@ -153,11 +149,7 @@ def _npz(folded: FoldedVisual) -> bytes:
 
 
 def _unfold_region(file: FoldFile, output: Path, name: str | None) -> dict[str, Any]:
-    """Write the lane graph of a region; the file appears only when it is whole.
-
-    Raises:
-        ConfigError: several regions, and none is named.
-    """
+    """Write the lane graph of a region; the file appears only when it is whole."""
     from foldmap.atlas.whole import scratch_beside
     from foldmap.street.source import StreetMap
     from foldmap.street.unfold import StreetLayer

@@ -204,9 +204,7 @@ def _with_new_points(
 def _holds_everything(old_points: DoubleArray, nearest: IntArray) -> bool:
     """Whether a file was folded of all points of its scene: then most places in it have no other points about.
 
-    Args:
-        old_points: float64 (P, 3), of the file.
-        nearest: int64 (N,), for each other point of the scene the file's point nearest to it.
+    ``nearest`` is the file's point nearest to each other point of the scene, int64 (N,).
     """
     boxes = split_boxes(old_points, _BOX_POINTS)
     others = np.bincount(nearest, minlength=len(old_points))

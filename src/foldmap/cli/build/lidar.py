@@ -131,11 +131,7 @@ def build_lidar(
 
 
 def _usable(drive: RecordedDrive, left_out: list[str]) -> Iterator[tuple[Sweep, SE3]]:
-    """Sweeps with their poses; those that cannot be used are noted. A bar on stderr where somebody is watching.
-
-    Raises:
-        SweepInputError: more than half of the sweeps cannot be used.
-    """
+    """Sweeps with their poses; those that cannot be used are noted, and not more than half may be such."""
     with bar("Reading sweeps") as report:
         pairs = zip(drive.read(), drive.world_SE3_sensors, strict=True)
         for number, (sweep, world_SE3_sensor) in enumerate(pairs, start=1):
