@@ -27,7 +27,7 @@ AGED_SHARE = 0.8
 """Of windows whose map is edited while a network learns to compare images with maps."""
 _SPACING_M = 2.0
 _RING_SPACING_M = 8.0
-_FRAMES = 5000
+FRAMES = 5000
 
 
 @dataclass(frozen=True)
@@ -203,7 +203,7 @@ def ring_examples(
     field: FieldSpec,
     *,
     update: bool = False,
-    frames: int = _FRAMES,
+    frames: int = FRAMES,
     seed: int = 7,
     report: Callable[[int, int], None] = lambda done, count: None,
 ) -> CachedExamples:
