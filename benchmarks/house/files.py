@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-import numpy as np
 from PIL import Image
 
 from benchmarks.cases.worker import Answer, Commands
@@ -19,6 +18,7 @@ from benchmarks.lidar.folding import run_python
 from benchmarks.lines import Line, at_most, information
 from foldmap.errors import FoldmapError
 from foldmap.formats.street.geojson import write_geojson
+from foldmap.street.images.observation import AerialCrop
 from foldmap.street.paper.pairs import AerialPairs
 from foldmap.town.street.map import town_street_map
 from foldmap.town.street.ortho import town_tile
@@ -144,7 +144,9 @@ def _write_town(folder: Path, name: str, seed: int, half_m: float) -> float:
     lanes = town_street_map(world, -half_m, -half_m, half_m, half_m, name)
     write_geojson(lanes, folder / f"{name}.geojson")
     tile = town_tile(world, -60.0, -60.0, 120.0, 0.25, 2)
-    Image.fromarray(np.asarray(AerialPairs([tile], 5.0)[0].observation.image)).save(folder / f"{name}.png")
+    seen = AerialPairs([tile], 5.0)[0].observation
+    assert isinstance(seen, AerialCrop)
+    Image.fromarray(seen.image).save(folder / f"{name}.png")
     return lanes.graph.length_m / 1000
 
 

@@ -269,7 +269,7 @@ def test_tables_are_worked_by_hand() -> None:
 
 
 def run(folder: Path) -> list[dict[str, object]]:
-    data = BenchData(drive=painted_drive(frames=16, points=2500), bundles=[plain_bundle(0.2)])
+    data = BenchData(drive=painted_drive(frames=14, points=2000), bundles=[plain_bundle(0.2)])
     settings = BenchSettings(
         resolution_m=0.2,
         guard=1,
@@ -330,7 +330,7 @@ def test_one_map_in_another_from_the_command_line(tmp_path: Path) -> None:
     model = tmp_path / "plain.safetensors"
     model.write_bytes(plain_bundle(0.2).to_bytes())
     words = ["bench", "lidar", "--map", str(first), "--map-query", str(second), "-o", str(tmp_path / "out"), "--json"]
-    words += ["--crop", "7", "--stride", "5", "--radius", "1", "--heading", "0", "--model", str(model)]
+    words += ["--crop", "7", "--stride", "8", "--radius", "1", "--heading", "0", "--model", str(model)]
     words += ["--methods", "foldmap", "--methods", "raw16"]
     printed = CliRunner().invoke(app, words, prog_name="foldmap")
     assert printed.exit_code == 0, printed.stderr

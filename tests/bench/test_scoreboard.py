@@ -167,7 +167,7 @@ def test_wrong_queries_are_wrong() -> None:
 @pytest.mark.parametrize("scored", ["east", "west", "north", "south"])
 def test_training_ground_ends_before_scored_queries(scored: str) -> None:
     raster = painted_raster(0.2, 300, -20.0, 30.0)
-    protocol = RasterProtocol(raster, raster, "same", 6.0, 3.0, scored, search=Search(2.0))
+    protocol = RasterProtocol(raster, raster, "same", 6.0, 6.0, scored, search=Search(2.0))
     part = training_part(raster, protocol, gap_m=3.0)
     axis, sign = (0 if scored in ("east", "west") else 1), (1 if scored in ("east", "north") else -1)
     corners = part.grid.world_of(np.array([[-0.5, -0.5], [part.grid.height_px - 0.5, part.grid.width_px - 0.5]]))

@@ -39,13 +39,14 @@ def _expect(terrain: np.ndarray, resolution: float, azimuth: float, tan: float, 
     ray = np.array([math.cos(azimuth), math.sin(azimuth), tan])
     vehicle = min(_slab(origin, ray, box) for box in BOXES)
     half = 0.5 * (len(terrain) - 1) * resolution
-    for r in np.arange(0.6, reach, 0.005):
-        x, y, z = origin + r * ray
-        row, col = round((half - y) / resolution), round((x + half) / resolution)
-        if not (0 <= row < len(terrain) and 0 <= col < len(terrain)):
-            break
-        if z <= terrain[row, col]:
-            return (vehicle, True) if vehicle < r else (float(r), False)
+    r = np.arange(0.6, reach, 0.005)
+    x, y, z = (origin + r[:, None] * ray).T
+    row, col = np.rint((half - y) / resolution).astype(int), np.rint((x + half) / resolution).astype(int)
+    inside = (row >= 0) & (row < len(terrain)) & (col >= 0) & (col < len(terrain))
+    meets = ~inside | (z <= terrain[row.clip(0, len(terrain) - 1), col.clip(0, len(terrain) - 1)])
+    first = int(meets.argmax())
+    if meets[first] and inside[first]:
+        return (vehicle, True) if vehicle < r[first] else (float(r[first]), False)
     return (vehicle, True) if vehicle < reach else (math.inf, False)
 
 

@@ -63,16 +63,14 @@ def test_a_query_larger_than_the_crop_is_refused() -> None:
 
 
 def test_cache_gives_back_what_was_drawn(tmp_path: Path) -> None:
-    write_pairs(tmp_path, 3, seed=2, coarse=True)
+    write_pairs(tmp_path, 2, seed=2, coarse=True)
     cache = PairCache(tmp_path)
-    assert len(cache) == 3
+    assert len(cache) == 2
     assert cache.resolution_m == 0.33
     again = tmp_path / "again"
-    write_pairs(again, 2, seed=2, coarse=True)
-    for index, twin in enumerate(PairCache(again)[k] for k in range(2)):
-        ours = cache[index]
-        for name in ("map_intensity", "map_observed", "sweep_intensity", "sweep_observed", "shift_px"):
-            np.testing.assert_array_equal(getattr(ours, name), getattr(twin, name))
+    write_pairs(again, 1, seed=2, coarse=True)
+    for name in ("map_intensity", "map_observed", "sweep_intensity", "sweep_observed", "shift_px"):
+        np.testing.assert_array_equal(getattr(cache[0], name), getattr(PairCache(again)[0], name))
     drawn = draw(2, 0, True)
     first = cache[0]
     assert first.map_intensity.shape == first.map_observed.shape == (192, 192)

@@ -86,9 +86,9 @@ def test_ground_depth_is_that_of_a_plane(town: TownCamera, ways: tuple[SE3, SE3]
     away /= np.linalg.norm(away, axis=1, keepdims=True)
     from foldmap.town.camera.surfaces import height_at
 
-    near = tuple(town._near)
-    behind = np.array([height_at(*(p[:2] + 0.15 * d), *near) for p, d in zip(wall, away, strict=True)])
-    before = np.array([height_at(*(p[:2] - 0.15 * d), *near) for p, d in zip(wall, away, strict=True)])
+    near = town._near
+    behind = np.array([height_at(*(p[:2] + 0.15 * d), near) for p, d in zip(wall, away, strict=True)])
+    before = np.array([height_at(*(p[:2] - 0.15 * d), near) for p, d in zip(wall, away, strict=True)])
     assert np.mean(behind >= wall[:, 2] - 0.01) > 0.93
     assert np.mean(before < wall[:, 2]) > 0.93
 

@@ -25,14 +25,14 @@ class Line:
 
 
 class Slope(Trainer[Tensor, Line]):
-    """Fits a line; counts what it drew, and stops after `most` validations."""
+    """Fits a line; counts what it drew."""
 
-    def __init__(self, seed: int = 0, most: int = 99) -> None:
+    def __init__(self, seed: int = 0) -> None:
         torch.manual_seed(seed)
         network = nn.Linear(2, 1)
         optimizer = torch.optim.Adam(network.parameters(), lr=0.1)
         super().__init__(network, optimizer, {"seed": seed}, steps=7, every=3, line=Line)
-        self.seed, self.most, self.drawn, self.validations = seed, most, 0, torch.zeros(1)
+        self.seed, self.drawn, self.validations = seed, 0, torch.zeros(1)
 
     def draw(self, step: int) -> Tensor:
         self.drawn += 1
@@ -51,14 +51,11 @@ class Slope(Trainer[Tensor, Line]):
         self.validations = self.validations + 1
         return Line(line.step, line.loss, True)
 
-    def stopped(self) -> bool:
-        return float(self.validations) >= self.most
-
     def kept(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        return {"validations": self.validations}, {"most": self.most}
+        return {"validations": self.validations}, {"seed": self.seed}
 
     def restore(self, tensors: dict[str, Tensor], facts: dict[str, Any], lines: list[Line]) -> None:
-        assert facts == {"most": self.most}
+        assert facts == {"seed": self.seed}
         assert [line.step for line in lines] == list(range(1, len(lines) + 1))
         self.validations = tensors["validations"]
 
@@ -88,12 +85,6 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(tmp_path: Path) -> None
     free, same = run(None)
     assert same == lines
     assert torch.equal(free.network.weight, trainer.network.weight)  # type: ignore[arg-type]
-
-
-def test_a_run_may_stop_early_and_stays_stopped(tmp_path: Path) -> None:
-    assert [line.step for line in run(tmp_path, most=2)[1]] == [3, 6]
-    trainer, lines = run(tmp_path, most=2)
-    assert ([line.step for line in lines], trainer.drawn) == ([6], 0)
 
 
 def test_another_run_is_refused_and_may_be_discarded(tmp_path: Path) -> None:

@@ -19,8 +19,8 @@ from foldmap.types import FloatArray
 from foldmap.visual.dpq.serialize import LayerShape
 from foldmap.visual.dpq.train import LOSSES, Descriptors, LayerProgress, LayerSettings, train_layer
 
-SHAPE = LayerShape(dimension=16, parts=2, centroids=16, hidden=32, shortcut="linear", front=1)
-QUICK = LayerSettings(loss="contrast", epochs=3, batch=100, observed=1.0, temperature=0.05, patience=0)
+SHAPE = LayerShape(dimension=16, parts=2, centroids=16, hidden=32, shortcut="identity")
+QUICK = LayerSettings(margin=0.2, l2_weight=2.0, epochs=3, batch=100)
 
 
 @cache
@@ -53,7 +53,7 @@ def test_training_finds_more_of_the_observations_than_plain_pq() -> None:
     quantizer = ProductQuantizer.fit(data.mean_PD, 2, 16)
     plain = found(data, quantizer.decode(quantizer.encode(data.mean_PD)))
     lines: list[LayerProgress] = []
-    run = train_layer(data, SHAPE, replace(QUICK, epochs=40, rotate=True), report=lines.append)
+    run = train_layer(data, SHAPE, replace(QUICK, epochs=40), report=lines.append)
     learned = found(data, run.layer.dequantize(run.layer.assign(data.mean_PD)))
     assert learned > 1.3 * plain
     assert lines == run.curve
@@ -65,9 +65,7 @@ def test_training_additive_codes_lowers_their_error_and_finds_more() -> None:
     fitted = AdditiveQuantizer.fit(data.mean_PD, 2, 16)
     plain = fitted.decode(fitted.encode(data.mean_PD))
     shape = LayerShape(16, 2, 16, 32, shortcut="identity", additive=True)
-    settings = LayerSettings(
-        margin=0.1, l2_weight=4, observed=1.0, epochs=30, batch=100, tau=0.005, decay=True, validation=0.0
-    )
+    settings = LayerSettings(margin=0.1, l2_weight=4, epochs=30, batch=100, tau=0.005, decay=True, validation=0.0)
     layer = train_layer(data, shape, settings).layer
     learned = layer.dequantize(layer.assign(data.mean_PD))
     assert ((learned - data.mean_PD) ** 2).sum() < 0.97 * ((plain - data.mean_PD) ** 2).sum()
@@ -85,7 +83,7 @@ def test_the_weight_of_reconstruction_is_part_of_the_loss() -> None:
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_every_loss_falls(loss: str) -> None:
-    shape = replace(SHAPE, shortcut="", front=0)
+    shape = replace(SHAPE, shortcut="")
     run = train_layer(scene(), shape, LayerSettings(loss=loss, epochs=8, batch=100))
     assert run.curve[-1].loss < run.curve[0].loss
 
@@ -94,8 +92,7 @@ def test_every_loss_falls(loss: str) -> None:
     ("shape", "settings"),
     [
         (SHAPE, QUICK),
-        (SHAPE, replace(QUICK, hard_cells=4, decay=True)),
-        (replace(SHAPE, front=0, additive=True), replace(QUICK, l2_weight=2.0)),
+        (replace(SHAPE, additive=True), replace(QUICK, decay=True)),
     ],
 )
 def test_a_resumed_run_is_the_same_run(tmp_path: Path, shape: LayerShape, settings: LayerSettings) -> None:
@@ -115,14 +112,6 @@ def test_a_resumed_run_is_the_same_run(tmp_path: Path, shape: LayerShape, settin
     for one, other in zip(resumed.layer.parameters(), whole.layer.parameters(), strict=True):
         assert torch.equal(one, other)
     assert (tmp_path / "cut" / FILE).read_bytes() == (tmp_path / "whole" / FILE).read_bytes()
-
-
-def test_early_stop_keeps_the_best() -> None:
-    settings = replace(QUICK, epochs=200, learning_rate=0.05, patience=2, validation=0.3)
-    run = train_layer(scene(), SHAPE, settings)
-    assert len(run.curve) < 200
-    top1 = [line.held_out_top1 for line in run.curve]
-    assert max(top1[-2:]) <= max(top1[:-2])
 
 
 def test_lora_adapts_the_decoder_alone() -> None:
@@ -149,8 +138,7 @@ def test_lora_adapts_the_decoder_alone() -> None:
         ({"epochs": 0}, "positive"),
         ({"batch": 1}, "positive"),
         ({"learning_rate": float("nan")}, "positive"),
-        ({"observed": 1.5}, "out of range"),
-        ({"validation": 1.0}, "out of range"),
+        ({"validation": 1.0}, "share of 1.0"),
     ],
 )
 def test_bad_settings_are_named(change: dict[str, Any], says: str) -> None:

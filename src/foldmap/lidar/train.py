@@ -329,5 +329,7 @@ class LidarTrainer(Trainer[Batch, Progress]):
     def _line(self, step: int, loss: Tensor, result: Forward) -> Progress:
         scores = result.scores_BTHW.detach()
         match = matching_loss(scores, result.target_BTHW)
-        numbers = [float(value.detach()) for value in (loss, match, result.rate_bit_m2, result.hard_bits)]
-        return Progress(step, *numbers, self._control.weight, *match_accuracy(scores, result.target_BTHW))
+        numbers = (loss, match, result.rate_bit_m2, result.hard_bits)
+        loss_nat, match_nat, rate_bit_m2, hard = (float(value.detach()) for value in numbers)
+        top1, top9 = match_accuracy(scores, result.target_BTHW)
+        return Progress(step, loss_nat, match_nat, rate_bit_m2, hard, self._control.weight, top1, top9)

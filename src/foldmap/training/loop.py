@@ -64,10 +64,6 @@ class Trainer(ABC, Generic[Drawn, Line]):
         """What a line becomes where the run is validated; the network is in evaluation mode, without gradients."""
         return line
 
-    def stopped(self) -> bool:
-        """Whether the run ends before its last step; asked after each validation."""
-        return False
-
     def kept(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Tensors and JSON that a checkpoint holds beside network and optimizer."""
         return {}, {}
@@ -94,7 +90,7 @@ def train(
     """
     lines = [] if folder is None else _resume(trainer, folder)
     done = len(lines)
-    if done and (done == trainer.steps or trainer.stopped()):
+    if done == trainer.steps and lines:
         trainer.network.eval()
         yield trainer.line(**json.loads(lines[-1]))
         return
@@ -121,8 +117,6 @@ def train(
             report(line)
             if validates:
                 yield line
-                if trainer.stopped():
-                    return
 
 
 def _resume(trainer: Trainer[Any, Line], folder: Path) -> list[str]:

@@ -105,8 +105,14 @@ def pairs_of_drive(
     """Pairs of a real drive; its last fifth validates. Arguments as `open_drive` and `SweepPairs`."""
     drive = open_drive(sweeps, poses, None, intensity_scale, time_limit_s=time_limit_s)
     sweep_px, map_px = crop_sizes(resolution_m, smoke)
-    sizes = {"guard": guard, "sweep_px": sweep_px * 3 // 2, "map_px": map_px * 3 // 2}
-    pairs = SweepPairs(drive.sweeps, drive.world_SE3_sensors, resolution_m, **sizes)
+    pairs = SweepPairs(
+        drive.sweeps,
+        drive.world_SE3_sensors,
+        resolution_m,
+        guard=guard,
+        sweep_px=sweep_px * 3 // 2,
+        map_px=map_px * 3 // 2,
+    )
     return LidarPairs(pairs.part(0, 1 - HELD_OUT), pairs.part(1 - HELD_OUT, 1), resolution_m, sweep_px, map_px, sweeps)
 
 

@@ -48,20 +48,18 @@ def run_to_end(
         ConfigError: the folder holds another run.
         ModelError: its checkpoint or log are damaged.
     """
-    report, done = begin("Training"), 0
-
-    def count(line: Line) -> None:
-        nonlocal done
-        done = next(iter(vars(line).values()))
-        report(done, trainer.steps)
-
-    last = None
-    for last in train(trainer, folder, count):
+    report, lines = begin("Training"), []
+    for line in train(trainer, folder, lambda line: report(_step_of(line), trainer.steps)):
+        lines.append(line)
         if model is not None:
             write_whole(folder / MODEL, model())
         _write_curve(folder, trainer, shown)
-    assert last is not None
-    return last
+    return lines[-1]
+
+
+def _step_of(line: object) -> int:
+    """The first number of a line of the log: its step or epoch."""
+    return int(next(iter(vars(line).values())))
 
 
 def _write_curve(folder: Path, trainer: Trainer[Any, Any], shown: Mapping[str, str]) -> None:

@@ -54,9 +54,10 @@ def _field(data: StreetData, folder: Path, run: StreetRun, begin: Begin) -> dict
     settings = replace(settings, **_asked(run))
     start = None
     if run.start is not None:
-        start = read_street_model(run.start)
-        if not isinstance(start, FieldEmbedding):
-            raise ConfigError(f"{run.start} is a model {start.name}", "begin with a field model, or --model paper")
+        begun = read_street_model(run.start)
+        if not isinstance(begun, FieldEmbedding):
+            raise ConfigError(f"{run.start} is a model {begun.name}", "begin with a field model, or --model paper")
+        start = begun
     field = FieldSpec() if start is None else start.field
     shape = replace(FieldShape() if start is None else start.network.shape, with_map=run.update)
     examples = field_examples(data, field, run, begin)

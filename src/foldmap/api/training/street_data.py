@@ -14,7 +14,14 @@ from foldmap.formats.street.observations.images import read_ground_tile
 from foldmap.formats.street.observations.pairs import FolderPairs, read_pairs
 from foldmap.street.changes.edits import RandomAging
 from foldmap.street.field.draw import FieldSpec
-from foldmap.street.field.examples import AGED_SHARE, CachedExamples, FieldExamples, aerial_examples, ring_examples
+from foldmap.street.field.examples import (
+    AGED_SHARE,
+    FRAMES,
+    CachedExamples,
+    FieldExamples,
+    aerial_examples,
+    ring_examples,
+)
 from foldmap.street.field.model import FieldEmbedding
 from foldmap.street.graph.window import AROUND, Window
 from foldmap.street.images.observation import CameraRing, Pair
@@ -194,9 +201,16 @@ def field_examples(data: StreetData, spec: FieldSpec, run: StreetRun, begin: Beg
         return CachedExamples.of(learned, spec, 0.7, aging, lambda done: drawn(done, len(learned)))
     if data.ring is None:
         return aerial_examples(data.tiles, spec, update=run.update, seed=run.seed)
-    frames = {"frames": _TINY_FRAMES} if run.preset == "tiny" else {}
-    said = {"update": run.update, "seed": run.seed}
-    return ring_examples(data.tiles, data.ring, spec, **said, report=begin("Drawing frames"), **frames)
+    frames = _TINY_FRAMES if run.preset == "tiny" else FRAMES
+    return ring_examples(
+        data.tiles,
+        data.ring,
+        spec,
+        update=run.update,
+        frames=frames,
+        seed=run.seed,
+        report=begin("Drawing frames"),
+    )
 
 
 def prepared_pairs(

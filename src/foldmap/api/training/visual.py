@@ -76,7 +76,8 @@ def scene_descriptors(
             raise ConfigError(f"{len(given)} {option} for {len(scenes)} scenes", "give one a scene, in order")
     if features and photos:
         raise ConfigError("features come from a file or from photos", "give --features or --photos")
-    report, found = begin("Reading scenes"), []
+    report = begin("Reading scenes")
+    found: list[Descriptors] = []
     for number, folder in enumerate(scenes):
         seen = PhotoFeatures(photos[number], SiftExtractor(as_colmap=True)) if photos else None
         data = descriptors_of(read_scene(folder, features[number] if features else None, extracted=seen))

@@ -79,10 +79,10 @@ def train_decoder(data: Descriptors, shape: LayerShape, settings: LayerSettings)
     Of the settings loss, epochs, batch, learning rate and seed count.
 
     Raises:
-        ConfigError: the shape has nothing to train, or a front.
+        ConfigError: the shape has nothing to train.
     """
-    if not shape.hidden or shape.front:
-        raise ConfigError("only a layer with a decoder and no front is trained behind fixed codebooks", "change it")
+    if not shape.hidden:
+        raise ConfigError("only a layer with a decoder is trained behind fixed codebooks", "give it hidden units")
     torch.manual_seed(settings.seed)
     layer = DpqedLayer(shape, settings.tau)
     layer.start_from(ProductQuantizer.fit(data.mean_PD, shape.parts, shape.centroids, seed=settings.seed))

@@ -20,7 +20,8 @@ def demo(
 ) -> None:
     """Map a generated town by lidar, photos and lanes, fold all into one file, localize in it, write a report."""
     from foldmap.cli.common import read_bundle
-    from foldmap.cli.demo.run import DemoSettings, run_demo
+    from foldmap.cli.demo.run import run_demo
+    from foldmap.cli.demo.settings import DemoSettings
     from foldmap.lidar.defaults import default_bundle
 
     bundle = read_bundle(model) if model is not None else default_bundle(0.05)

@@ -10,7 +10,7 @@ import torch
 
 from foldmap.errors import ModelError
 from foldmap.visual.codes.codecs import DescriptorCodec, Product, read_codec
-from foldmap.visual.dpq.model import AdapterSize, DpqedLayer
+from foldmap.visual.dpq.model import DpqedLayer, adapter_rank
 from foldmap.visual.dpq.serialize import StoredLayer, read_layer
 from foldmap.visual.dpq.train import Descriptors, LayerProgress, LayerSettings, train_layer
 
@@ -39,8 +39,7 @@ def adapted_codec(
     """
     _check_dimension(pretrained, data.mean_PD.shape[1])
     start = layer_of(pretrained, settings.tau)
-    rank = AdapterSize.within(start.shape).rank
-    run = train_layer(data, start.shape, settings, start=start, rank=rank, report=report)
+    run = train_layer(data, start.shape, settings, start=start, rank=adapter_rank(start.shape), report=report)
     return Product(run.layer.stored(), precision, "dpqed")
 
 

@@ -82,16 +82,3 @@ def n_pair_loss(raw_ND: Tensor, decoded_ND: Tensor, point_N: Tensor, pairs: int 
     negatives = likeness.masked_fill(related, -FAR).topk(min(pairs - 1, len(raw_ND)), dim=1).values
     gap = torch.cat([torch.zeros_like(positive)[:, None], negatives - positive[:, None]], dim=1)
     return gap.logsumexp(1).mean()
-
-
-def contrast_loss(raw_ND: Tensor, decoded_ND: Tensor, point_N: Tensor, temperature: float = 0.05) -> Tensor:
-    """Cross entropy of finding one's own row among all rows of the batch, from raw to decoded and back.
-
-    Not in the paper: the likelihood of the very match that a query makes, softmax(-||x - d||^2 / (2 t)), with every
-    row of the batch as negative; the hard ones weigh most. Rows of unit length make it InfoNCE.
-    """
-    score = -distances(raw_ND, decoded_ND).square() / (2 * temperature)
-    own = torch.eye(len(raw_ND), dtype=torch.bool, device=raw_ND.device)
-    score = score.masked_fill((point_N[:, None] == point_N[None]) & ~own, -FAR)
-    target = torch.arange(len(raw_ND), device=raw_ND.device)
-    return (functional.cross_entropy(score, target) + functional.cross_entropy(score.T, target)) / 2

@@ -1,21 +1,19 @@
 """The D-PQED layer: descriptors to M bytes and back, differentiable (paper section 4.1, Algorithm 1).
 
-x (D) --front, if any--> M parts --nearest centroid, straight-through--> (D) --2-layer MLP--> decoded (D)
-`------------------ encoder: free, only its codes are kept -----'   `-- decoder: kept in the file --'
+x (D) --> M parts --nearest centroid, straight-through--> (D) --2-layer MLP--> decoded (D)
+`------- encoder: free, only its codes are kept -----'   `-- decoder: kept in the file --'
 
 Additive layers have codebooks of full-length centroids, found by beam search and summed, in place of parts.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from foldmap.coding.additive import AdditiveQuantizer
-from foldmap.coding.pq import MAX_CENTROIDS, ProductQuantizer
+from foldmap.coding.pq import ProductQuantizer
 from foldmap.errors import ModelError
 from foldmap.types import AnyArray, ByteArray, FloatArray
 from foldmap.visual.dpq.assignment import away, beam_codes, best_decoded, straight_through, summed
@@ -43,26 +41,19 @@ class DpqedLayer(nn.Module):
         length = shape.dimension if shape.additive else shape.dimension // shape.parts
         self.codebooks = nn.Parameter(torch.randn(shape.parts, shape.centroids, length) * 0.1)
         self.decoder = Decoder(shape)
-        self.front: Front | None = Front(shape.dimension, shape.front) if shape.front else None
 
     def start_from(self, quantizer: ProductQuantizer | AdditiveQuantizer) -> None:
         """Take over fitted codebooks, "initialized using standard PQ".
 
-        A quantizer with a rotation gives it to the front; the decoder's shortcut turns back.
-
         Raises:
-            ModelError: other sizes, or a rotation where there is no front to hold it.
+            ModelError: other sizes, or a rotation, which the layer does not hold.
         """
         if tuple(quantizer.codebooks.shape) != tuple(self.codebooks.shape):
             raise ModelError(f"codebooks {quantizer.codebooks.shape} do not fit a layer {tuple(self.codebooks.shape)}")
+        if isinstance(quantizer, ProductQuantizer) and quantizer.rotation is not None:
+            raise ModelError("a layer cannot hold a rotation", "fit without rotation")
         with torch.no_grad():
             self.codebooks.copy_(torch.from_numpy(quantizer.codebooks))
-            if isinstance(quantizer, AdditiveQuantizer) or quantizer.rotation is None:
-                return
-            if self.front is None or self.decoder.shortcut is None:
-                raise ModelError("a layer without front or shortcut cannot hold a rotation", "fit without rotation")
-            self.front.linear.weight.copy_(torch.from_numpy(quantizer.rotation))
-            self.decoder.shortcut.weight.copy_(torch.from_numpy(quantizer.rotation).T)
 
     def quantize(self, x_BD: Tensor) -> Tensor:
         """Algorithm 1: hard-quantized in the forward pass, the soft mixture's gradient in the backward pass, (B, D).
@@ -101,13 +92,11 @@ class DpqedLayer(nn.Module):
         return self.stored().dequantize(codes)
 
     def stored(self) -> StoredLayer:
-        """What a localizer needs of this layer: codebooks and decoder, adapters merged in; the front stays behind."""
+        """What a localizer needs of this layer: codebooks and decoder, adapters merged in."""
         tensors = {"codebooks": self.codebooks, **self.decoder.tensors()}
-        return StoredLayer(self.shape.without_front(), {name: one.detach().numpy() for name, one in tensors.items()})
+        return StoredLayer(self.shape, {name: one.detach().numpy() for name, one in tensors.items()})
 
     def _parts(self, x_BD: Tensor) -> Tensor:
-        if self.front is not None:
-            x_BD = self.front(x_BD)
         return x_BD.reshape(len(x_BD), self.shape.parts, -1).transpose(0, 1)
 
     def _nearest(self, x_BD: Tensor) -> Tensor:
@@ -115,31 +104,6 @@ class DpqedLayer(nn.Module):
 
     def _search(self, x_BD: Tensor, beam: int) -> Tensor:
         return best_decoded(x_BD, beam_codes(x_BD, self.codebooks, beam), self.codebooks, self.decoder)
-
-
-class Front(nn.Module):
-    """A network before the codebooks. Folding alone runs it, so it costs no byte of the file.
-
-    Args:
-        dimension: D.
-        hidden: width of the MLP beside the linear part; 1 for the linear part alone.
-    """
-
-    def __init__(self, dimension: int, hidden: int) -> None:
-        super().__init__()
-        self.linear = nn.Linear(dimension, dimension, bias=False)
-        nn.init.eye_(self.linear.weight)
-        self.bend: nn.Sequential | None = None
-        if hidden > 1:
-            last = nn.Linear(hidden, dimension)
-            nn.init.zeros_(last.weight)
-            nn.init.zeros_(last.bias)
-            self.bend = nn.Sequential(nn.Linear(dimension, hidden), nn.ReLU(), last)
-
-    def forward(self, x_BD: Tensor) -> Tensor:
-        """(B, D) -> (B, D)."""
-        straight: Tensor = self.linear(x_BD)
-        return straight if self.bend is None else straight + self.bend(x_BD)
 
 
 class Decoder(nn.Module):
@@ -212,22 +176,9 @@ class Adapter(nn.Module):
         return self.up @ self.down
 
 
-@dataclass(frozen=True)
-class AdapterSize:
-    """How large LoRA gets: a rank and what it costs."""
+def adapter_rank(shape: LayerShape, parameters: int = 2048) -> int:
+    """The largest rank of LoRA whose two adapters stay within a number of parameters, at least 1.
 
-    rank: int
-    parameters: int
-
-    @staticmethod
-    def within(shape: LayerShape, parameters: int = 2048) -> AdapterSize:
-        """The largest rank whose two adapters stay within a number of parameters, at least 1.
-
-        2048 is the paper's (8 KB of float32; rank 2 with its D = hidden = 256).
-        """
-        each = 2 * (shape.dimension + shape.hidden)
-        rank = max(1, parameters // each)
-        return AdapterSize(rank, rank * each)
-
-
-__all__ = ["MAX_CENTROIDS", "TAU", "AdapterSize", "Decoder", "DpqedLayer", "Front"]
+    2048 is the paper's (8 KB of float32; rank 2 with its D = hidden = 256).
+    """
+    return max(1, parameters // (2 * (shape.dimension + shape.hidden)))

@@ -18,7 +18,7 @@ Additive codebooks hold M K D values; without decoder:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +54,7 @@ class LayerShape:
         shortcut: what is added to the decoder's output: "" nothing (the paper's), "identity" the centroids
             themselves, so that training starts at plain PQ, "linear" a learned linear map of them.
         unit: whether decoded descriptors are brought to unit length, as the raw ones are.
-        front: network before the codebooks: 0 none (the paper's), 1 linear, more the hidden width of an MLP. It is
-            used when folding and not stored.
+        front: always 0; reserved for a network before the codebooks.
         additive: whether a code names full-length centroids that are summed (`foldmap.coding.additive`) instead of
             one for each part.
 
@@ -78,21 +77,17 @@ class LayerShape:
             ("parts", 1, 256),
             ("centroids", 1, MAX_CENTROIDS),
             ("hidden", 0, _MAX_SIDE),
-            ("front", 0, _MAX_SIDE),
+            ("front", 0, 0),
         ):
             value = getattr(self, name)
             if type(value) is not int or not low <= value <= high:
                 raise ModelError(f"a layer with {name} {value!r}", f"take {low} to {high}")
-        if type(self.additive) is not bool or (self.additive and self.front):
-            raise ModelError(f"a layer with additive {self.additive!r} and front {self.front}", _CURE)
+        if type(self.additive) is not bool:
+            raise ModelError(f"a layer with additive {self.additive!r}", _CURE)
         if self.dimension % self.parts and not self.additive:
             raise ModelError(f"descriptors of {self.dimension} values do not split into {self.parts} equal parts")
         if self.shortcut not in ("", "identity", "linear") or type(self.unit) is not bool:
             raise ModelError(f"a layer with shortcut {self.shortcut!r}, unit {self.unit!r}", _CURE)
-
-    def without_front(self) -> LayerShape:
-        """The shape of what is stored."""
-        return replace(self, front=0)
 
     def tensors(self) -> dict[str, tuple[int, ...]]:
         """Stored tensors and their shapes."""
@@ -112,7 +107,7 @@ class StoredLayer:
     """Codebooks and decoder as float32 arrays.
 
     Attributes:
-        shape: sizes and variant, without front.
+        shape: sizes and variant.
         tensors: by name, as `LayerShape.tensors` lists them.
 
     Raises:
@@ -147,8 +142,7 @@ class StoredLayer:
     def assign(self, vectors: AnyArray) -> ByteArray:
         """Codes by these very codebooks, rounded as they are stored: nearest centroids, or beam search if additive.
 
-        A layer that was trained with a front assigns by `DpqedLayer.assign` instead. Decoding what this returns for a
-        query's descriptors is what symmetric matching compares with the map.
+        Decoding what this returns for a query's descriptors is what symmetric matching compares with the map.
 
         Raises:
             ModelError: vectors of another dimension.
@@ -290,8 +284,6 @@ def _rebuilt(info: dict[str, Any], arrays: dict[str, AnyArray]) -> StoredLayer:
     if info["precision"] not in PRECISIONS:
         raise ModelError(f"the layer is stored in {info['precision']!r}", _CURE)
     shape = LayerShape(**info["shape"])
-    if shape.front:
-        raise ModelError("a stored layer has no front", _CURE)
     tensors = {name: _unpacked(arrays, shape, name, size, info["precision"]) for name, size in shape.tensors().items()}
     if arrays:
         raise ModelError(f"the layer holds {min(arrays)!r} besides", _CURE)

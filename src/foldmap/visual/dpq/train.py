@@ -1,8 +1,7 @@
-"""Train a D-PQED layer on one scene's descriptors, or adapt a trained one to it (paper section 4.2, supplement A).
+"""Train a D-PQED layer on a scene's descriptors, or adapt a trained one to it (paper section 4.2, supplement A).
 
-An epoch draws every point once. The layer folds a point's mean descriptor, as folding does, and is asked to match
-either that mean (`observed` 0, the paper's) or one observation of the same point drawn anew each time: what a query
-will bring.
+An epoch draws every point once. The layer folds a point's mean descriptor, as folding does, and is asked to match it;
+validation asks for observations of points that are not learned from.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ import copy
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,12 +21,12 @@ from foldmap.coding.pq import ProductQuantizer
 from foldmap.errors import ConfigError, MapInputError
 from foldmap.training.loop import Trainer, cosine, descend, set_rate, train
 from foldmap.types import AnyArray, FloatArray, IntArray
-from foldmap.visual.dpq.losses import contrast_loss, n_pair_loss, reconstruction_loss, triplet_loss
+from foldmap.visual.dpq.losses import n_pair_loss, reconstruction_loss, triplet_loss
 from foldmap.visual.dpq.model import DpqedLayer
 from foldmap.visual.dpq.serialize import LayerShape, StoredLayer
 from foldmap.visual.source import unit_descriptors
 
-LOSSES = ("triplet", "l2", "n-pair", "contrast")
+LOSSES = ("triplet", "l2", "n-pair")
 
 
 @dataclass(frozen=True)
@@ -36,23 +35,17 @@ class LayerSettings:
 
     Attributes:
         loss: one of `LOSSES` (paper: "triplet").
-        epochs: at most (paper: 30).
+        epochs: of training (paper: 30).
         batch: points a step (paper: 1000).
         learning_rate: Adam's (paper: 1e-3), falling to a twentieth along a cosine when `decay`.
         decay: whether it falls.
         margin: m of the triplet loss (paper: 0.9).
         decoded_weight: lambda_1 of eq. 7.
         pairs: N of the N-pair loss.
-        temperature: of the contrast loss.
-        observed: share of the rows matched against an observation instead of the mean.
-        hard_cells: batches are drawn as whole cells of similar points, so many of them, to hold hard negatives; 0
-            draws them at random as in the paper.
-        rotate: start from OPQ instead of PQ; needs a front and a linear shortcut.
         tau: temperature of the soft assignment.
         beam: width of the search of additive codes while training.
         l2_weight: of the reconstruction loss, added to the chosen one; 0 leaves it out.
         validation: share of the points kept for validation.
-        patience: epochs without a better validation after which the run stops; 0 never.
         seed: of everything random.
     """
 
@@ -64,15 +57,10 @@ class LayerSettings:
     margin: float = 0.9
     decoded_weight: float = 1.0
     pairs: int = 10
-    temperature: float = 0.05
-    observed: float = 0.0
-    hard_cells: int = 0
-    rotate: bool = False
     tau: float = 0.05
     beam: int = 4
     l2_weight: float = 0.0
     validation: float = 0.05
-    patience: int = 0
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -80,8 +68,8 @@ class LayerSettings:
             raise ConfigError(f"there is no loss {self.loss!r}", f"choose one of {', '.join(LOSSES)}")
         if self.epochs < 1 or self.batch < 2 or not self.learning_rate > 0 or not self.tau > 0 or self.pairs < 2:
             raise ConfigError("epochs, batch, rates and pairs must be positive", "give positive numbers")
-        if not (0 <= self.observed <= 1 and 0 <= self.validation < 0.9 and self.temperature > 0):
-            raise ConfigError(f"shares {self.observed}, {self.validation} or temperature out of range", "take shares")
+        if not 0 <= self.validation < 0.9:
+            raise ConfigError(f"a share of {self.validation} for validation", "give 0 to 0.9")
 
 
 @dataclass(frozen=True)
@@ -120,6 +108,12 @@ class Descriptors:
         first = np.concatenate([[0], np.flatnonzero(steps) + 1, [len(point)]]).astype(np.int64)
         return Descriptors(unit_descriptors(np.add.reduceat(seen, first[:-1], axis=0)), seen, first)
 
+    def one_seen(self, points: IntArray, random: np.random.Generator) -> FloatArray:
+        """One observation of each point."""
+        first, end = self.first[points], self.first[points + 1]
+        seen: FloatArray = self.seen_OD[first + (random.random(len(points)) * (end - first)).astype(np.int64)]
+        return seen
+
     def take(self, most: int) -> Descriptors:
         """At most so many points, evenly taken."""
         kept = np.unique(np.linspace(0, len(self.mean_PD) - 1, most).round().astype(np.int64))
@@ -151,14 +145,7 @@ class LayerRun:
     curve: list[LayerProgress]
 
 
-class Drawn(NamedTuple):
-    """Points of an epoch's steps, and the generator of the rest of its draws."""
-
-    batches: list[IntArray]
-    random: np.random.Generator
-
-
-class LayerTrainer(Trainer[Drawn, LayerProgress]):
+class LayerTrainer(Trainer[list[IntArray], LayerProgress]):
     """Trains codebooks, decoder and front together; a step of the loop is an epoch. Arguments as `train_layer`."""
 
     network: DpqedLayer
@@ -193,23 +180,23 @@ class LayerTrainer(Trainer[Drawn, LayerProgress]):
         """The best weights so far, and the curve."""
         self.best, self.curve = _copied({name: tensors[name] for name in self.best}), lines
 
-    def stopped(self) -> bool:
-        """Whether validation has not improved for `patience` epochs."""
-        patience, top1 = self._settings.patience, [line.held_out_top1 for line in self.curve]
-        return 0 < patience < len(top1) and max(top1[-patience:]) <= max(top1[:-patience])
+    def draw(self, step: int) -> list[IntArray]:
+        """Points of an epoch's steps, which do not depend on the epochs before."""
+        order = np.random.default_rng([self._settings.seed, step]).permutation(len(self._learn))
+        cuts = range(self._settings.batch, len(order), self._settings.batch)
+        return [batch for batch in np.split(self._learn[order], list(cuts)) if len(batch) > 1]
 
-    def draw(self, step: int) -> Drawn:
-        """An epoch; its draws do not depend on those before it."""
-        random = np.random.default_rng([self._settings.seed, step])
-        return Drawn(_batches(self._data, self._learn, self._settings, random), random)
-
-    def step(self, step: int, drawn: Drawn) -> LayerProgress:
+    def step(self, step: int, drawn: list[IntArray]) -> LayerProgress:
         """One epoch."""
         settings, losses = self._settings, []
-        for index, points in enumerate(drawn.batches):
-            done = (step - 1 + index / len(drawn.batches)) / settings.epochs
+        for index, points in enumerate(drawn):
+            done = (step - 1 + index / len(drawn)) / settings.epochs
             set_rate(self.optimizer, settings.learning_rate * (cosine(done, 0.05) if settings.decay else 1.0))
-            loss = _objective(self.network, self._data, points, settings, drawn.random)
+            raw = torch.from_numpy(self._data.mean_PD[points])
+            decoded = self.network(raw)
+            loss = objective(raw, decoded, torch.from_numpy(points), settings)
+            if settings.l2_weight:
+                loss = loss + settings.l2_weight * reconstruction_loss(raw, decoded)
             descend(self.optimizer, loss)
             losses.append(float(loss.detach()))
         return LayerProgress(step, float(np.mean(losses)))
@@ -218,7 +205,7 @@ class LayerTrainer(Trainer[Drawn, LayerProgress]):
         """Look for held-out observations among their decoded points; keep the best weights."""
         points = self._held_out[:4096]
         if len(points):
-            seen = torch.from_numpy(_seen(self._data, points, np.random.default_rng(self._settings.seed)))
+            seen = torch.from_numpy(self._data.one_seen(points, np.random.default_rng(self._settings.seed)))
             decoded = self.network(torch.from_numpy(self._data.mean_PD[points]))
             held_out = float(objective(seen, decoded, torch.from_numpy(points), self._settings))
             own = torch.cdist(seen, decoded).argmin(1) == torch.arange(len(points))
@@ -276,12 +263,8 @@ def _first_layer(data: Descriptors, shape: LayerShape, settings: LayerSettings, 
     if start is not None:
         layer.load_state_dict(start.state_dict())
         return layer
-    if shape.additive:
-        layer.start_from(AdditiveQuantizer.fit(data.mean_PD, shape.parts, shape.centroids, seed=settings.seed))
-    else:
-        layer.start_from(
-            ProductQuantizer.fit(data.mean_PD, shape.parts, shape.centroids, seed=settings.seed, rotate=settings.rotate)
-        )
+    quantizer = AdditiveQuantizer if shape.additive else ProductQuantizer
+    layer.start_from(quantizer.fit(data.mean_PD, shape.parts, shape.centroids, seed=settings.seed))
     return layer
 
 
@@ -292,45 +275,10 @@ def _split(points: int, settings: LayerSettings) -> tuple[IntArray, IntArray]:
     return np.sort(mixed[kept:]), np.sort(mixed[:kept])
 
 
-def _batches(
-    data: Descriptors, learn: IntArray, settings: LayerSettings, random: np.random.Generator
-) -> list[IntArray]:
-    """Points of each step; with hard cells, those nearest to one of a few drawn directions stay together."""
-    if settings.hard_cells:
-        at = data.mean_PD[learn]
-        centres = at[random.choice(len(at), max(1, len(at) * settings.hard_cells // settings.batch), replace=False)]
-        cell = np.concatenate([(rows @ centres.T).argmax(1) for rows in np.array_split(at, len(at) // 4096 + 1)])
-        order = np.lexsort((random.random(len(at)), random.permutation(len(centres))[cell]))
-    else:
-        order = random.permutation(len(learn))
-    cuts = list(range(settings.batch, len(learn), settings.batch))
-    return [batch for batch in np.split(learn[order], cuts) if len(batch) > 1]
-
-
-def _seen(data: Descriptors, points: IntArray, random: np.random.Generator) -> FloatArray:
-    """One observation of each point."""
-    first, end = data.first[points], data.first[points + 1]
-    seen: FloatArray = data.seen_OD[first + (random.random(len(points)) * (end - first)).astype(np.int64)]
-    return seen
-
-
-def _objective(
-    layer: DpqedLayer, data: Descriptors, points: IntArray, settings: LayerSettings, random: np.random.Generator
-) -> Tensor:
-    mean = data.mean_PD[points]
-    use = random.random((len(points), 1)) < settings.observed
-    raw = torch.from_numpy(np.where(use, _seen(data, points, random), mean) if settings.observed else mean)
-    decoded = layer(torch.from_numpy(mean))
-    loss = objective(raw, decoded, torch.from_numpy(points), settings)
-    return loss + settings.l2_weight * reconstruction_loss(raw, decoded) if settings.l2_weight else loss
-
-
 def objective(raw_ND: Tensor, decoded_ND: Tensor, point_N: Tensor, settings: LayerSettings) -> Tensor:
     """The loss that the settings name, of one batch."""
     if settings.loss == "l2":
         return reconstruction_loss(raw_ND, decoded_ND)
     if settings.loss == "n-pair":
         return n_pair_loss(raw_ND, decoded_ND, point_N, settings.pairs)
-    if settings.loss == "contrast":
-        return contrast_loss(raw_ND, decoded_ND, point_N, settings.temperature)
     return triplet_loss(raw_ND, decoded_ND, point_N, settings.margin, settings.decoded_weight)
