@@ -1,10 +1,11 @@
-"""The commands that README.md marks as tested, run one after another on a tiny generated place."""
+"""What README.md and docs/ say: marked commands run on a generated place, Python answers as they do, links lead somewhere."""
 
 from __future__ import annotations
 
 import json
 import re
 import shlex
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -27,11 +28,16 @@ BELIEVING = ConfidenceThresholds(
 PYTHON = re.compile(r"```python\n(.*?)```", re.DOTALL)
 
 
+def texts() -> list[Path]:
+    return [README, *sorted((README.parent / "docs").glob("*.md"))]
+
+
 def commands() -> list[tuple[str, set[int]]]:
-    """Marked commands with the exit statuses they may have."""
+    """Marked commands of all texts with the exit statuses they may have."""
     found = []
-    for maybe_no, text in BLOCK.findall(README.read_text(encoding="utf-8")):
-        found += [(line, {0, 1} if maybe_no else {0}) for line in text.splitlines() if line.strip()]
+    for path in texts():
+        for maybe_no, text in BLOCK.findall(path.read_text(encoding="utf-8")):
+            found += [(line, {0, 1} if maybe_no else {0}) for line in text.splitlines() if line.strip()]
     return found
 
 
@@ -47,12 +53,15 @@ def write_photographed_scene(folder: Path) -> None:
     scene = replace(scene, image_names=tuple(name.replace(" ", "-") for name in scene.image_names))
     scene_place.write_scene(scene, folder / "scene")
     asked = range(0, len(scene.image_names), 6)
+    shutil.copytree(folder / "scene" / "sparse", folder / "sparse")
+    shutil.copy(folder / "scene" / "features.h5", folder / "feats.h5")
     write_query_list(folder / "queries.txt", {scene.image_names[image]: scene.camera_of(image) for image in asked})
     assert scene.tracks.descriptors is not None
     with HlocFeatureWriter(folder / "queries.h5", "sift") as sink:
         for image in asked:
             rows = scene.tracks.image == image
             sink.add(scene.image_names[image], Features(scene.tracks.xy_px[rows], scene.tracks.descriptors[rows]))
+    shutil.copy(folder / "queries.h5", folder / "query-feats.h5")
 
 
 def write_streets(folder: Path) -> None:
@@ -60,12 +69,14 @@ def write_streets(folder: Path) -> None:
     import rasterio
 
     from foldmap.formats.street.geojson import write_geojson
+    from foldmap.formats.street.lanelet2.write import write_lanelet2
     from foldmap.street.places import sample_places
     from foldmap.town.street.ortho import town_tile
     from foldmap.town.world import TownWorld
 
     tile = town_tile(TownWorld(3), -60.0, -60.0, 120.0, 0.4)
     write_geojson(tile.map, folder / "streets.geojson")
+    write_lanelet2(folder / "lanelets.osm", tile.map)
     grid = tile.ground.grid
     with rasterio.open(
         folder / "ortho.tif",
@@ -115,7 +126,7 @@ def test_marked_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
             raise result.exception
         assert result.exit_code in allowed, f"{line}: {result.stderr}"
     made = ("built.tif", "map.fold", "small.fold", "lean.fold", "estimates.txt", "errors.svg", "embedding.tif")
-    made += ("scene.fold", "poses.txt", "poses.txt.jsonl")
+    made += ("place.fold", "drive.fold", "lanes.fold", "town.fold", "scene.fold", "poses.txt", "poses.txt.jsonl")
     made += ("streets.fold", "again.geojson", "found.jsonl", "where.csv", "changes.geojson")
     assert all((tmp_path / name).is_file() for name in made)
 
@@ -130,8 +141,8 @@ def check_python_answers(folder: Path) -> None:
 
     visual, lidar = (run_python(text) for text in PYTHON.findall(README.read_text(encoding="utf-8")))
     for words in (
-        "localize scene.fold --queries queries.txt --features queries.h5 -o again-poses.txt",
-        "localize map.fold sweeps/ --poses prior.txt -o again.txt --aggregate 1",
+        "localize place.fold --queries queries.txt --features query-feats.h5 -o again-poses.txt",
+        "localize drive.fold sweeps/ --poses prior.txt -o again.txt --aggregate 1",
     ):
         assert CliRunner().invoke(app, words.split()).exit_code in (0, 1)
     found = zip(visual["images"], visual["estimates"], strict=True)
@@ -151,9 +162,9 @@ def check_python_answers(folder: Path) -> None:
     )
     assert answers_of(folder / "python.jsonl") == answers
     # the thresholds in the file decide: others would have refused
-    assert lidar["town"].lidar_localizer().thresholds == BELIEVING
+    assert lidar["street"].lidar_localizer().thresholds == BELIEVING
     told = LidarSettings(thresholds=ConfidenceThresholds())
-    assert LidarLocalizer.open(lidar["town"].lidar, told).thresholds == ConfidenceThresholds()
+    assert LidarLocalizer.open(lidar["street"].lidar, told).thresholds == ConfidenceThresholds()
 
 
 def run_python(text: str) -> dict[str, Any]:
@@ -171,6 +182,16 @@ def answers_of(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def test_the_file_of_every_link_is_there() -> None:
-    for target in re.findall(r"\]\(([^)#]+)\)", README.read_text(encoding="utf-8")):
-        assert target.startswith("docs/") or (README.parent / target).is_file(), target
+def headings(path: Path) -> set[str]:
+    """Anchors of a text's headings, as GitHub makes them."""
+    lines = re.findall(r"^#+ (.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", line.lower()).replace(" ", "-") for line in lines}
+
+
+def test_every_link_leads_somewhere() -> None:
+    for path in texts():
+        for target in re.findall(r"\]\((?!https?:)([^)\s]+)\)", path.read_text(encoding="utf-8")):
+            name, _, anchor = target.partition("#")
+            other = path.parent / name if name else path
+            assert other.is_file(), f"{path.name}: {target}"
+            assert not anchor or anchor in headings(other), f"{path.name}: {target}"
