@@ -82,9 +82,9 @@ def _faults_of_lidar(file: FoldFile, layer: str) -> list[str]:
             codes = folded.bundle.coder.decode(file.tile(layer, column, row) or b"", (preset.groups, side, side))
         except FoldmapError as error:
             faults.append(f"{tile} does not decode: {error}")
-            continue
-        if int(codes.max(initial=0)) > preset.group_channels:
-            faults.append(f"{tile} holds codes beyond the model's channels")
+        else:
+            if int(codes.max(initial=0)) > preset.group_channels:
+                faults.append(f"{tile} holds codes beyond the model's channels")
     return faults
 
 

@@ -37,8 +37,7 @@ def visual(
     features: Annotated[str, typer.Option(help="sift, aliked (or aliked-n16, -n32, -t16), xfeat.")] = "sift",
     weights: Annotated[Path | None, typer.Option(help="The network's weights: a file, or a folder with it.")] = None,
     poses: Annotated[
-        Path | None,
-        typer.Option(help="Known poses: hloc text, TUM, folder of 7-Scenes .pose.txt, or a COLMAP model."),
+        Path | None, typer.Option(help="Known poses: hloc text, TUM, folder of 7-Scenes .pose.txt, or a COLMAP model.")
     ] = None,
     matching: Annotated[
         str, typer.Option(help="exhaustive, sequential, or a file of two names a line.")

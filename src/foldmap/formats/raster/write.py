@@ -69,10 +69,7 @@ def write_map_geotiff(path: Path | str, grid: MetricGrid, tiles: Iterable[MapTil
         corners = grid.world_of(np.array([[0, 0], [grid.height_px, grid.width_px]], np.float64))
         require_true(grid.crs_wkt, corners, str(path), "give poses in {utm}, and name that")
     try:
-        with (
-            scratch_beside(path, "writing") as scratch,
-            rasterio.Env(GDAL_CACHEMAX=64, GDAL_NUM_THREADS=1),
-        ):
+        with scratch_beside(path, "writing") as scratch, rasterio.Env(GDAL_CACHEMAX=64, GDAL_NUM_THREADS=1):
             plain, cloud = scratch / "plain.tif", scratch / "cloud.tif"
             observed_px = _write_plain(plain, grid, tiles, block_px)
             rasterio.shutil.copy(
