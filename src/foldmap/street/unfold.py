@@ -33,16 +33,10 @@ _CURE = "fold the map again"
 
 @dataclass(frozen=True)
 class Region:
-    """One street map of a layer.
+    """One street map of a layer, of a name that no other has; ``crs`` is what pyproj reads, None for a local frame.
 
-    Attributes:
-        name: unique in the layer.
-        crs: what pyproj reads, or None for a local frame.
-        number: of its block of tiles.
-        origin: grid coordinates of the lower left corner of its tile (0, 0).
-        reach: grid steps by which edges leave the tile that they are in, at most.
-        edges, places: how many.
-        length_m: of all lanes.
+    ``number`` is that of its block of tiles, ``origin`` the grid coordinates of the lower left corner of its tile
+    (0, 0), ``reach`` the most grid steps by which edges leave the tile that they are in; ``length_m`` is of all lanes.
     """
 
     name: str

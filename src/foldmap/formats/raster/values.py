@@ -104,12 +104,9 @@ class _Seen:
         below = values[values < top]
         second = float(below.max()) if below.size else -math.inf
         at_top = int(values.size - below.size)
-        if top > self.high:
-            self.high, self.second, self.at_top = top, max(second, self.high), at_top
-        elif top == self.high:
-            self.second, self.at_top = max(second, self.second), self.at_top + at_top
-        else:
-            self.second = max(self.second, top)
+        if top >= self.high:
+            self.at_top = at_top + (self.at_top if top == self.high else 0)
+        self.high, self.second = sorted({self.high, self.second, top, second}, reverse=True)[:2]
         if len(self.distinct) < 3:
             self.distinct |= set(np.unique(values[:: max(1, values.size >> 12)])[:3].tolist())
             self.distinct |= {float(values.min()), top, *([second] if below.size else [])}
