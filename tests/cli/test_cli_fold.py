@@ -121,7 +121,7 @@ def test_kinds_are_mixed_and_each_layer_is_said(run: Run, place: Path, tmp_path:
     ran = run("fold", *both, "-o", out, "--model", model)
     assert (ran.status, ran.err) == (
         2,
-        "error: --model could be the raster's or the streets' (fold one of them later, with --into)\n",
+        "error: --model could be for raster or street (fold one of them later, with --into)\n",
     )
     assert run("fold", place / "map.tif", "-o", out, "--model", model).status == 0
     ran = run("fold", tmp_path / "lanes.csv", "--into", out, "--spacing", "0", "--json")
