@@ -222,18 +222,18 @@ def test_a_tile_refuses_what_was_not_packed() -> None:
     points, looks = model.points_world[:60], means[:60]
     visible = np.random.default_rng(0).random((60, 10)) < 0.3
     visible[:, 4] = False
-    packed = pack_tile(points, np.full(60, 0.01), looks, visible, codec)
-    tile = unpack_tile(packed.payload, codec, 10)
+    packed, order, _ = pack_tile(points, np.full(60, 0.01), looks, visible, codec)
+    tile = unpack_tile(packed, codec, 10)
     assert tile.visible is not None
-    assert np.array_equal(tile.visible, visible[packed.order])
-    assert np.linalg.norm(tile.points_world - points[packed.order], axis=1).max() <= 0.01
+    assert np.array_equal(tile.visible, visible[order])
+    assert np.linalg.norm(tile.points_world - points[order], axis=1).max() <= 0.01
     for payload, groups in (
-        (packed.payload[:10], 10),
-        (packed.payload + b"\0", 10),
-        (packed.payload, 0),
-        (packed.payload, 9),
-        (packed.payload, 17),
-        (b"\2" + packed.payload[1:], 10),
+        (packed[:10], 10),
+        (packed + b"\0", 10),
+        (packed, 0),
+        (packed, 9),
+        (packed, 17),
+        (b"\2" + packed[1:], 10),
     ):
         with pytest.raises(MapFormatError):
             unpack_tile(payload, codec, groups)

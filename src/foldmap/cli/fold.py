@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, fields
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from foldmap.cli.common import bars, put, save_settings, say
 from foldmap.errors import ConfigError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from foldmap.api.folding import LidarOptions, StreetOptions, VisualOptions
 
 EXAMPLES = (
     "\b\nExamples:\n  foldmap fold map.tif scene/ streets.osm -o town.fold --budget 1MB\n"
@@ -114,14 +110,10 @@ def fold(
 
 def _options(context: typer.Context, found: Mapping[str, list[Path]]) -> dict[str, Any]:
     """What the user said, by layer; refuses options that are for no source that was given."""
-    from foldmap.api.folding import LidarOptions, StreetOptions, VisualOptions
-    from foldmap.api.folding.sources import KINDS, RASTER, SCENE, STREET
+    from foldmap.api.folding.options import LidarOptions, StreetOptions, VisualOptions
+    from foldmap.api.folding.sources import KINDS, LAYERS, RASTER, SCENE, STREET
 
-    taking: dict[str, type[LidarOptions | VisualOptions | StreetOptions]] = {
-        RASTER: LidarOptions,
-        SCENE: VisualOptions,
-        STREET: StreetOptions,
-    }
+    taking: dict[str, Any] = {RASTER: LidarOptions, SCENE: VisualOptions, STREET: StreetOptions}
     names = {kind: {field.name for field in fields(options)} for kind, options in taking.items()}
     said: dict[str, dict[str, Any]] = {kind: {} for kind in taking}
     labels = {one.name: max(one.opts, key=len) for one in context.command.params}
@@ -140,5 +132,4 @@ def _options(context: typer.Context, found: Mapping[str, list[Path]]) -> dict[st
             raise ConfigError(f"{label} could be for {' or '.join(here)}", "fold one of them later, with --into")
         for kind in here:
             said[kind][field] = value
-    layers = {RASTER: "lidar", SCENE: "visual", STREET: "street"}
-    return {layers[kind]: options(**said[kind]) for kind, options in taking.items()}
+    return {LAYERS[kind]: options(**said[kind]) for kind, options in taking.items()}

@@ -92,13 +92,12 @@ def _of_streets(file: FoldFile, layer: Layer) -> dict[str, Any]:
 
     streets = StreetLayer(file, layer.name)
     used = streets.byte_report()
-    regions = {
-        one.name: {"lane_km": round(one.length_m / 1000, 3), "places": one.places, "crs": one.crs}
-        for one in streets.regions
-    }
     return {
         **{key: value for key, value in layer.parameters.items() if key not in ("regions", "tile", "spacing")},
-        "regions": regions,
+        "regions": {
+            one.name: {"lane_km": round(one.length_m / 1000, 3), "places": one.places, "crs": one.crs}
+            for one in streets.regions
+        },
         "lane_km": round(used["lane_km"], 3),
         "spacing_m": streets.spacing * streets.step_m,
         "tile_m": layer.parameters["tile"] * streets.step_m,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -48,21 +49,18 @@ def find_faults(path: Path) -> list[str]:
     checks = {"lidar": _faults_of_lidar, "visual": _faults_of_scene, "street": _faults_of_streets}
     with atlas.FoldFile.open(path) as file:
         for layer in file.layers():
-            try:
-                found = checks[layer.kind](file, layer.name)
-            except FoldmapError as error:
-                found = [str(error)]
-            faults += [f"layer {layer.name}: {fault}" for fault in found]
+            with _noting(faults, f"layer {layer.name}"):
+                faults += [f"layer {layer.name}: {fault}" for fault in checks[layer.kind](file, layer.name)]
     return faults
 
 
-def _undecodable(what: str, decode: Callable[[], object]) -> list[str]:
-    """What decoding something complains of."""
+@contextmanager
+def _noting(faults: list[str], what: str) -> Iterator[None]:
+    """Make an error within a fault."""
     try:
-        decode()
+        yield
     except FoldmapError as error:
-        return [f"{what} does not decode: {error}"]
-    return []
+        faults.append(f"{what}: {error}")
 
 
 def _faults_of_lidar(file: FoldFile, layer: str) -> list[str]:
@@ -70,7 +68,8 @@ def _faults_of_lidar(file: FoldFile, layer: str) -> list[str]:
     from foldmap.lidar.unfold import FoldedLidar
 
     folded = FoldedLidar(file, layer)
-    preset, faults = folded.bundle.model.preset, []
+    preset = folded.bundle.model.preset
+    faults: list[str] = []
     side = folded.tile_blocks * BLOCK_PX // folded.scale
     columns, rows = (-(-extent // (folded.tile_blocks * BLOCK_PX)) for extent in reversed(folded.grid.shape))
     for column, row in file.tiles(layer):
@@ -78,13 +77,10 @@ def _faults_of_lidar(file: FoldFile, layer: str) -> list[str]:
         if not (0 <= column < columns and 0 <= row < rows):
             faults.append(f"{tile} lies off the map")
             continue
-        try:
+        with _noting(faults, f"{tile} does not decode"):
             codes = folded.bundle.coder.decode(file.tile(layer, column, row) or b"", (preset.groups, side, side))
-        except FoldmapError as error:
-            faults.append(f"{tile} does not decode: {error}")
-            continue
-        if int(codes.max(initial=0)) > preset.group_channels:
-            faults.append(f"{tile} holds codes beyond the model's channels")
+            if int(codes.max(initial=0)) > preset.group_channels:
+                faults.append(f"{tile} holds codes beyond the model's channels")
     return faults
 
 
@@ -95,19 +91,22 @@ def _faults_of_scene(file: FoldFile, layer: str) -> list[str]:
     from foldmap.visual.unfold import FoldedVisual
 
     folded = FoldedVisual(file, layer, tiles_kept=1)
-    faults, points = [], 0
+    faults: list[str] = []
+    points = 0
     for number in range(folded.tiles):
-        try:
+        with _noting(faults, f"tile ({number}, 0) does not decode"):
             points += len(folded.tile(number))
-        except FoldmapError as error:
-            faults.append(f"tile ({number}, 0) does not decode: {error}")
     if not faults and points != folded.points:
         faults.append(f"{points} points are there, {folded.points} are said to be")
     known = {(number, 0) for number in range(folded.tiles)}
     if folded.groups:
         known |= {IMAGES_KEY, TILES_KEY, GLOBALS_KEY}
-        faults += _undecodable("images", folded.images) + _undecodable("retrieval", folded.retriever)
-        faults += _undecodable("visibility", lambda: folded.seen_by(np.zeros(1, np.int64)))
+        with _noting(faults, "images does not decode"):
+            folded.images()
+        with _noting(faults, "retrieval does not decode"):
+            folded.retriever()
+        with _noting(faults, "visibility does not decode"):
+            folded.seen_by(np.zeros(1, np.int64))
     strange = sorted(set(file.tiles(layer)) - known)
     return [*faults, *(f"tile {key} belongs to nothing" for key in strange)]
 
@@ -116,22 +115,18 @@ def _faults_of_streets(file: FoldFile, layer: str) -> list[str]:
     from foldmap.street.unfold import StreetLayer
 
     streets = StreetLayer(file, layer)
-    faults = []
+    faults: list[str] = []
     for name in (region.name for region in streets.regions):
-        try:
+        with _noting(faults, f"region {name!r} does not decode"):
             streets.graph(name)
             streets.places(name)
             if streets.codec is not None:
                 streets.embeddings(name)
-        except FoldmapError as error:
-            faults.append(f"region {name!r} does not decode: {error}")
     if streets.model_name is not None:
-        try:
+        with _noting(faults, "the model cannot be used"):
             model = streets.model()
             made = (model.name, model.dim, model.window)
             if streets.codec is not None and made != (streets.model_name, streets.dimension, streets.window):
                 raise ModelError("it did not make the layer's embeddings", "fold the map again")
-        except FoldmapError as error:
-            faults.append(f"the model cannot be used: {error}")
     strange = [key for key in file.tiles(layer) if not 0 <= key[1] >> 16 < len(streets.regions)]
     return [*faults, *(f"tile {key} belongs to no region" for key in sorted(strange))]

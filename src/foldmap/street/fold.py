@@ -7,6 +7,7 @@ tiles that changed and no others; embeddings alone look beyond their tile, as fa
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -70,26 +71,18 @@ class StreetPlan:
 
     def __post_init__(self) -> None:
         if not 0.001 <= self.error_m <= 10 or not 10 * self.error_m <= self.tile_m <= 1e6:
-            raise ConfigError(
-                f"tiles of {self.tile_m} m with an error of {self.error_m} m", "give an error from 1 mm, larger tiles"
-            )
+            tiles = f"tiles of {self.tile_m} m with an error of {self.error_m} m"
+            raise ConfigError(tiles, "give an error from 1 mm, larger tiles")
         if self.vectors not in ("none", *FORMS) or self.lanes not in LANES:
-            raise ConfigError(
-                f"vectors {self.vectors!r}, lanes {self.lanes!r}", f"one of none, {FORMS}, one of {LANES}"
-            )
+            forms = f"one of none, {FORMS}, one of {LANES}"
+            raise ConfigError(f"vectors {self.vectors!r}, lanes {self.lanes!r}", forms)
         if not (np.isfinite(self.spacing_m) and self.spacing_m >= 0):
             raise ConfigError(f"places every {self.spacing_m} m", "give metres, or 0 for none")
 
 
 @dataclass(frozen=True)
 class StreetReport:
-    """Where the bytes of a street layer went.
-
-    Attributes:
-        regions, tiles, places: how many.
-        lane_km: of the stored lanes.
-        bytes: by use: "graph", "places", "vectors", "lanes", "headers", "model".
-    """
+    """How many of each are stored, and bytes by use: "graph", "places", "vectors", "lanes", "headers", "model"."""
 
     regions: int
     tiles: int
@@ -111,12 +104,9 @@ def bytes_per_km(used: Mapping[str, int], lane_km: float) -> dict[str, float]:
 
 @dataclass
 class CodedRegion:
-    """A region on its way into the file: as it will be decoded, and the bytes of its graphs.
+    """A region as it will be decoded: all of its grid, edges in the order of the tiles, and those by row, then column.
 
-    Attributes:
-        grid: all of it, edges in the order of the tiles.
-        tiles: by position, ascending by row, then column.
-        graphs: coded graph of each that was not known before.
+    ``graphs`` are coded, of each tile whose graph was not known before.
     """
 
     grid: GridGraph
@@ -160,25 +150,36 @@ def fold_street(
     regions: list[dict[str, Any]] = []
     for one in maps:
         grid = to_grid(with_lanes(one.graph, plan.lanes), plan.error_m)
-        low = grid.xy.min(axis=0) // side * side
-        origin = (int(low[0]), int(low[1]))
-        coded.append(code_region(grid, origin, side, spacing))
-        regions.append({"name": one.name, "crs": one.crs, "origin": list(origin)})
+        left, low = (grid.xy.min(axis=0) // side * side).tolist()
+        coded.append(code_region(grid, (left, low), side, spacing))
+        regions.append({"name": one.name, "crs": one.crs, "origin": [left, low]})
     codec = embed_regions(coded, plan)
     writer.put_layer(layer, "street", {})
-    used = dict.fromkeys((*PARTS, "headers", "model"), 0)
+    used = Counter(dict.fromkeys((*PARTS, "headers", "model"), 0))
     for number, region in enumerate(coded):
         for position in region.tiles:
             payload, sizes = pack_tile(region.graphs[position], region.tiles[position], spacing, plan.lanes)
             writer.put_tile(layer, *tile_key(number, position), payload)
-            for use, size in sizes.items():
-                used[use] += size
-            used["headers"] += len(payload) - sum(sizes.values())
-        x, y = regions[number]["origin"]
-        regions[number] |= region_facts(region, (x, y), side)
+            used.update(sizes, headers=len(payload) - sum(sizes.values()))
+        regions[number] |= region_facts(region, regions[number]["origin"], side)
         report(number + 1, len(maps))
     used["model"] = _put_models(writer, layer, plan, codec)
-    writer.set_parameters(layer, _parameters(plan, step, (side, spacing), codec, regions))
+    window = AROUND if plan.model is None else plan.model.window
+    facts = {
+        "codec": CODEC,
+        "step_m": step,
+        "error_m": plan.error_m,
+        "tile": side,
+        "spacing": spacing,
+        "lanes": plan.lanes,
+        "model": None if plan.model is None else plan.model.name,
+        "window_m": [window.back_m, window.ahead_m, window.right_m, window.left_m],
+        "vectors": "none" if codec is None else codec.form,
+        "dimension": 0 if codec is None else codec.dimension,
+        "most_cosine": plan.most_cosine,
+        "regions": regions,
+    }
+    writer.set_parameters(layer, facts)
     places = sum(int(region["places"]) for region in regions)
     length = sum(float(region["length_m"]) for region in regions) / 1000
     return StreetReport(len(maps), sum(len(region.tiles) for region in coded), places, length, used)
@@ -276,7 +277,7 @@ def embed_regions(coded: Sequence[CodedRegion], plan: StreetPlan) -> VectorCodec
     return codec
 
 
-def region_facts(region: CodedRegion, origin: tuple[int, int], side: int) -> dict[str, Any]:
+def region_facts(region: CodedRegion, origin: Sequence[int], side: int) -> dict[str, Any]:
     """What the parameters say of a region: how many edges and places, how long, how far edges leave their tiles."""
     reach = 0
     for position, tile in region.tiles.items():
@@ -294,10 +295,9 @@ def region_facts(region: CodedRegion, origin: tuple[int, int], side: int) -> dic
 def _check(maps: Sequence[StreetMap]) -> None:
     if not maps or len(maps) > MAX_REGIONS:
         raise MapInputError(f"{len(maps)} street maps to fold", f"give 1 to {MAX_REGIONS}")
-    names = [one.name for one in maps]
-    twice = {name for name in names if names.count(name) > 1} if len(set(names)) < len(names) else set()
-    if twice:
-        raise MapInputError(f"two street maps are named {min(twice)!r}", "rename one")
+    name, times = min(Counter(one.name for one in maps).items(), key=lambda row: (row[1] == 1, row[0]))
+    if times > 1:
+        raise MapInputError(f"two street maps are named {name!r}", "rename one")
     for one in maps:
         if not len(one.graph.edges):
             raise MapInputError(f"the street map {one.name!r} has no lanes", "leave it out")
@@ -314,23 +314,3 @@ def _put_models(writer: FoldWriter, layer: str, plan: StreetPlan, codec: VectorC
         writer.put_model(layer, VECTORS_MODEL, codec.model(), "vector codec")
         size += len(codec.model())
     return size
-
-
-def _parameters(
-    plan: StreetPlan, step: float, sizes: tuple[int, int], codec: VectorCodec | None, regions: list[dict[str, Any]]
-) -> dict[str, Any]:
-    window = AROUND if plan.model is None else plan.model.window
-    return {
-        "codec": CODEC,
-        "step_m": step,
-        "error_m": plan.error_m,
-        "tile": sizes[0],
-        "spacing": sizes[1],
-        "lanes": plan.lanes,
-        "model": None if plan.model is None else plan.model.name,
-        "window_m": [window.back_m, window.ahead_m, window.right_m, window.left_m],
-        "vectors": "none" if codec is None else codec.form,
-        "dimension": 0 if codec is None else codec.dimension,
-        "most_cosine": plan.most_cosine,
-        "regions": regions,
-    }

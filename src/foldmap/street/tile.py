@@ -30,13 +30,10 @@ _CURE = "the file is damaged; fold the map again"
 
 @dataclass(frozen=True)
 class StreetTile:
-    """A decoded tile.
+    """A decoded tile: its part of the graph in the region's grid, with lanes where the file has them, and its places.
 
-    Attributes:
-        part: its part of the graph, in the region's grid; lanes where the file has them.
-        edge: int64 (P,), ascending: the edge that each place is on.
-        along: int64 (P,), ascending on each edge, in grid steps from its start.
-        vectors: their embeddings as stored.
+    Each place is on an edge, int64 (P,) ascending, so many grid steps along it, int64 (P,) ascending on each edge;
+    ``vectors`` are their embeddings as stored.
     """
 
     part: TileGraph
@@ -87,34 +84,27 @@ def candidates(grid: GridGraph, spacing: int) -> tuple[IntArray, IntArray]:
 def whole_lengths(step: IntArray) -> IntArray:
     """Lengths of integer vectors (N, 2), rounded down, exactly."""
     square = (step * step).sum(axis=1)
-    length = np.sqrt(square.astype(np.float64)).astype(np.int64)
+    length: IntArray = np.sqrt(square.astype(np.float64)).astype(np.int64)
     length -= length * length > square
     length += (length + 1) * (length + 1) <= square
-    whole: IntArray = length
-    return whole
+    return length
 
 
 def pack_tile(graph: bytes, tile: StreetTile, spacing: int, lanes: str = "none") -> tuple[bytes, dict[str, int]]:
     """The bytes of a tile, and how many of them each of `PARTS` takes.
 
-    Args:
-        graph: of `coded_order`.
-        tile: in that order; its places are some of `candidates`, in their order.
-        spacing: grid steps between places.
-        lanes: "none"; "traits": width, speed and type; "all": the lanes' names too.
+    The graph and the tile are those of `coded_order`, places some of the `candidates` of this spacing in their order.
     """
     edge, along = candidates(tile.part.grid, spacing)
     wide = int(max(along.max(initial=0), tile.along.max(initial=0))) + 1
     dropped = ~np.isin(edge * wide + along, tile.edge * wide + tile.along)
     places = encode_integers(dropped[:, None].astype(np.int64))
     ranked = np.flatnonzero(tile.part.rank)
-    named = _pack_lanes(tile.part, lanes)
-    parts = [graph, places, tile.vectors, named]
+    parts = [graph, places, tile.vectors, _pack_lanes(tile.part, lanes)]
     head = bytes([_VERSION]) + pack([len(tile.edge), *map(len, parts), len(ranked)])
     for vertex in ranked.tolist():
         head += pack([vertex, int(tile.part.rank[vertex])])
-    used = dict(zip(PARTS, map(len, parts), strict=True))
-    return head + b"".join(parts), used
+    return head + b"".join(parts), dict(zip(PARTS, map(len, parts), strict=True))
 
 
 def tile_sizes(payload: bytes) -> tuple[int, dict[str, int], list[tuple[int, int]], int]:
@@ -135,14 +125,7 @@ def tile_sizes(payload: bytes) -> tuple[int, dict[str, int], list[tuple[int, int
 
 
 def unpack_tile(payload: bytes, step_m: float, spacing: int, row_bytes: int, most: int = MAX_VERTICES) -> StreetTile:
-    """Decode a tile.
-
-    Args:
-        payload: of `pack_tile`.
-        step_m: of the layer's grid.
-        spacing: grid steps between places.
-        row_bytes: of one embedding; 0 where the layer has none.
-        most: edges that the region has; memory is taken for no more.
+    """Decode a tile of `pack_tile`, with embeddings of so many bytes each (0: none) and at most so many edges.
 
     Raises:
         MapFormatError: bytes that `pack_tile` does not write for this layer.
@@ -158,29 +141,23 @@ def unpack_tile(payload: bytes, step_m: float, spacing: int, row_bytes: int, mos
         if not (vertex < len(grid) and 0 < value < MAX_VERTICES):
             raise MapFormatError("a tile of the street layer ranks a vertex that it does not have", _CURE)
         rank[vertex] = value
-    edge, along = _places(places, count, grid, spacing)
-    grid = _with_lanes(TileGraph(grid, rank), lanes).grid
-    return StreetTile(TileGraph(grid, rank), edge, along, vectors)
-
-
-def _places(data: bytes, count: int, grid: GridGraph, spacing: int) -> tuple[IntArray, IntArray]:
     edge, along = candidates(grid, spacing)
-    dropped = decode_integers(data, (len(edge), 1))[:, 0]
+    dropped = decode_integers(places, (len(edge), 1))[:, 0]
     if len(dropped) and not 0 <= int(dropped.min()) <= int(dropped.max()) <= 1:
         raise MapFormatError("a street tile drops places in numbers that are not 0 or 1", _CURE)
     kept = dropped == 0
     if int(kept.sum()) != count:
         raise MapFormatError(f"a street tile says {count} places and has {int(kept.sum())}", _CURE)
-    return edge[kept], along[kept]
+    return StreetTile(TileGraph(_with_lanes(grid, lanes), rank), edge[kept], along[kept], vectors)
 
 
 def _pack_lanes(part: TileGraph, lanes: str) -> bytes:
     if lanes == "none" or not (part.grid.lane >= 0).any():
         return b""
-    rows: list[tuple[Any, ...]] = []
-    for lane in part.grid.lanes:
-        traits = (lane.width_m, lane.speed_limit_mps, lane.lane_type)
-        rows.append((lane.identity, *traits) if lanes == "all" else ("", *traits))
+    rows = [
+        (lane.identity if lanes == "all" else "", lane.width_m, lane.speed_limit_mps, lane.lane_type)
+        for lane in part.grid.lanes
+    ]
     used = np.unique(part.grid.lane[part.grid.lane >= 0])
     table = list(dict.fromkeys(rows[k] for k in used.tolist()))
     place = {row: number for number, row in enumerate(table)}
@@ -195,9 +172,9 @@ def _pack_lanes(part: TileGraph, lanes: str) -> bytes:
     return pack([len(text), len(packed)]) + packed + steps
 
 
-def _with_lanes(part: TileGraph, data: bytes) -> TileGraph:
+def _with_lanes(grid: GridGraph, data: bytes) -> GridGraph:
     if not data:
-        return part
+        return grid
     (size, packed), at = unpack(data, 0, 2)
     if size > MAX_LANES_BYTES or packed > len(data) - at:
         raise LimitError(f"the lanes of a street tile declare {size} bytes of text", _CURE)
@@ -208,10 +185,10 @@ def _with_lanes(part: TileGraph, data: bytes) -> TileGraph:
     except (zlib.error, ValueError, RecursionError) as error:
         raise MapFormatError("the lanes of a street tile cannot be read", _CURE) from error
     lanes = tuple(_attributes(row) for row in rows) if isinstance(rows, list) else ()
-    lane = np.cumsum(decode_integers(data[at + packed :], (len(part.grid.edges), 1))[:, 0]) - 1
+    lane = np.cumsum(decode_integers(data[at + packed :], (len(grid.edges), 1))[:, 0]) - 1
     if not lanes or int(lane.min()) < -1 or int(lane.max()) >= len(lanes):
         raise MapFormatError("edges of a street tile name lanes that are not there", _CURE)
-    return replace(part, grid=replace(part.grid, lane=lane, lanes=lanes))
+    return replace(grid, lane=lane, lanes=lanes)
 
 
 def _attributes(row: Any) -> LaneAttributes:

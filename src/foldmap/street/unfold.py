@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from foldmap.atlas import FoldFile
+from foldmap.atlas.parameters import number_of, value_of, whole_of
 from foldmap.errors import ConfigError, FoldmapError, LayerError, LimitError, MapFormatError
 from foldmap.street.defaults import shelf
 from foldmap.street.embed import embed_places
@@ -31,16 +33,10 @@ _CURE = "fold the map again"
 
 @dataclass(frozen=True)
 class Region:
-    """One street map of a layer.
+    """One street map of a layer, of a name that no other has; ``crs`` is what pyproj reads, None for a local frame.
 
-    Attributes:
-        name: unique in the layer.
-        crs: what pyproj reads, or None for a local frame.
-        number: of its block of tiles.
-        origin: grid coordinates of the lower left corner of its tile (0, 0).
-        reach: grid steps by which edges leave the tile that they are in, at most.
-        edges, places: how many.
-        length_m: of all lanes.
+    ``number`` is that of its block of tiles, ``origin`` the grid coordinates of the lower left corner of its tile
+    (0, 0), ``reach`` the most grid steps by which edges leave the tile that they are in; ``length_m`` is of all lanes.
     """
 
     name: str
@@ -70,29 +66,25 @@ class StreetLayer:
         if info.kind != "street":
             raise LayerError(f"layer {name!r} is a {info.kind} layer, not a street layer", "name a street layer")
         self._file, self._name, self.parameters = file, name, info.parameters
-        if _get(info.parameters, "codec", str) != CODEC:
+        if value_of(info.parameters, "street", "codec", str) != CODEC:
             raise MapFormatError(f"lane graphs are coded as {info.parameters['codec']!r}", "update foldmap")
-        self.step_m = _number(info.parameters, "step_m", 1e-6, 1e6)
-        self.error_m = _number(info.parameters, "error_m", 1e-6, 1e6)
-        self.spacing = _whole(info.parameters, "spacing", 0, 1 << 40)
-        self._side = _whole(info.parameters, "tile", 1, 1 << 40)
-        self.dimension = _whole(info.parameters, "dimension", 0, MAX_DIMENSION)
-        self.lanes = _get(info.parameters, "lanes", str)
+        self.step_m = number_of(info.parameters, "street", "step_m", 1e-6, 1e6)
+        self.error_m = number_of(info.parameters, "street", "error_m", 1e-6, 1e6)
+        self.spacing = whole_of(info.parameters, "street", "spacing", 0, 1 << 40)
+        self._side = whole_of(info.parameters, "street", "tile", 1, 1 << 40)
+        self.dimension = whole_of(info.parameters, "street", "dimension", 0, MAX_DIMENSION)
+        self.lanes = value_of(info.parameters, "street", "lanes", str)
         if self.lanes not in LANES:
             raise MapFormatError(f"the street layer keeps lanes {self.lanes[:20]!r}", "update foldmap")
         self.window = _window(info.parameters)
         self.codec = self._vector_codec()
+        kind = self.parameters.get("model")
+        self.model_name = kind if isinstance(kind, str) else None
         self.regions = _regions(info.parameters)
         self._joined: dict[int, tuple[GridGraph, IntArray]] = {}
         self._tiles: dict[int, dict[TilePosition, StreetTile]] = {}
         self._model: EmbeddingModel | None = None
         self._drawn: dict[int, tuple[EmbeddingModel, FloatArray]] = {}
-
-    @property
-    def model_name(self) -> str | None:
-        """Kind of the model that makes the embeddings; None where there is none."""
-        name = self.parameters.get("model")
-        return name if isinstance(name, str) else None
 
     def region(self, name: str) -> Region:
         """One region by name.
@@ -108,8 +100,7 @@ class StreetLayer:
 
     def graph(self, region: str) -> LaneGraph:
         """The whole lane graph of a region, in metres of its frame."""
-        found = self.region(region)
-        return self._whole(found)[0].graph()
+        return self._whole(self.region(region))[0].graph()
 
     def graph_near(self, region: str, x_m: float, y_m: float, radius_m: float) -> LaneGraph:
         """The edges that come within `radius_m` of a point in x and in y; reads the tiles around it only.
@@ -134,10 +125,10 @@ class StreetLayer:
         found = self.region(region)
         tiles = list(self.tiles(found).values())
         grid, offset = self._whole(found)
-        edge = [tile.edge + offset[k] for k, tile in enumerate(tiles)]
-        along = [tile.along for tile in tiles]
         none = np.zeros(0, np.int64)
-        places = on_edges(grid.graph(), np.concatenate([none, *edge]), np.concatenate([none, *along]) * self.step_m)
+        edge = np.concatenate([none, *(tile.edge + offset[k] for k, tile in enumerate(tiles))])
+        along = np.concatenate([none, *(tile.along for tile in tiles)])
+        places = on_edges(grid.graph(), edge, along * self.step_m)
         if len(places) != found.places:
             raise MapFormatError(f"region {region!r} has {len(places)} places, not the {found.places} it says", _CURE)
         return places
@@ -150,27 +141,21 @@ class StreetLayer:
     ) -> FloatArray:
         """Embeddings of a region's places, float32 (N, D) unit rows, in their order: what is stored, else drawn once.
 
-        Args:
-            region: whose places.
-            model: that draws them where none are stored; the layer's own where None.
-            report: called with places drawn and in all.
+        They are drawn by the given model, or the layer's own; ``report`` is called with places drawn and in all.
 
         Raises:
             LayerError: none are stored, and there is no model to draw them.
             ModelError: the layer's model is not installed here.
         """
-        if self.codec is None:
-            return self._draw(self.region(region), model or self.model(), report)
-        codec = self.codec
-        tiles = self.tiles(self.region(region)).values()
-        rows = [codec.decode(tile.vectors, len(tile.edge)) for tile in tiles]
-        return np.concatenate([np.zeros((0, self.dimension), np.float32), *rows])
-
-    def _draw(self, region: Region, model: EmbeddingModel, report: Callable[[int, int], None]) -> FloatArray:
-        kept = self._drawn.get(region.number)
+        found = self.region(region)
+        if self.codec is not None:
+            rows = [self.codec.decode(tile.vectors, len(tile.edge)) for tile in self.tiles(found).values()]
+            return np.concatenate([np.zeros((0, self.dimension), np.float32), *rows])
+        model = model or self.model()
+        kept = self._drawn.get(found.number)
         if kept is None or kept[0] is not model:
-            kept = model, embed_places(self.graph(region.name), self.places(region.name), model, report)
-            self._drawn[region.number] = kept
+            kept = model, embed_places(self.graph(region), self.places(region), model, report)
+            self._drawn[found.number] = kept
         return kept[1]
 
     def model(self) -> EmbeddingModel:
@@ -197,16 +182,13 @@ class StreetLayer:
 
     def byte_report(self) -> dict[str, Any]:
         """``lane_km``, and ``bytes`` of the layer by use: "graph", "places", "vectors", "lanes", "headers", "model"."""
-        used = dict.fromkeys((*PARTS, "headers", "model"), 0)
-        for column, row in self._file.tiles(self._name):
-            payload = self._file.tile(self._name, column, row) or b""
-            _, sizes, _, _ = tile_sizes(payload)
-            for use, size in sizes.items():
-                used[use] += size
-            used["headers"] += len(payload) - sum(sizes.values())
+        used = Counter(dict.fromkeys((*PARTS, "headers", "model"), 0))
+        for key in self._file.tiles(self._name):
+            payload = self._file.tile(self._name, *key) or b""
+            sizes = tile_sizes(payload)[1]
+            used.update(sizes, headers=len(payload) - sum(sizes.values()))
         used["model"] = sum(model.payload_bytes for model in self._file.layer(self._name).models)
-        km = sum(region.length_m for region in self.regions) / 1000
-        return {"lane_km": km, "bytes": used}
+        return {"lane_km": sum(region.length_m for region in self.regions) / 1000, "bytes": dict(used)}
 
     def tiles(self, region: Region) -> dict[TilePosition, StreetTile]:
         """All tiles of a region, decoded, ascending by row, then column; kept in memory.
@@ -227,11 +209,10 @@ class StreetLayer:
 
     def _whole(self, region: Region) -> tuple[GridGraph, IntArray]:
         if region.number not in self._joined:
-            tiles = self.tiles(region).values()
-            grid, offset = join_tiles([tile.part for tile in tiles], self.step_m)
-            if len(grid.edges) != region.edges:
-                raise MapFormatError(f"region {region.name!r} has {len(grid.edges)} edges, not {region.edges}", _CURE)
-            self._joined[region.number] = grid, offset
+            joined = join_tiles([tile.part for tile in self.tiles(region).values()], self.step_m)
+            if (edges := len(joined[0].edges)) != region.edges:
+                raise MapFormatError(f"region {region.name!r} has {edges} edges, not {region.edges}", _CURE)
+            self._joined[region.number] = joined
         return self._joined[region.number]
 
     def _keys(self, region: Region, left: int, right: int, low: int, high: int) -> list[TilePosition]:
@@ -248,7 +229,7 @@ class StreetLayer:
         return unpack_tile(payload or b"", self.step_m, self.spacing, row_bytes, region.edges)
 
     def _vector_codec(self) -> VectorCodec | None:
-        form = _get(self.parameters, "vectors", str)
+        form = value_of(self.parameters, "street", "vectors", str)
         if form == "none":
             return None
         if form not in FORMS or not self.dimension:
@@ -263,21 +244,21 @@ FoldedStreet = StreetLayer
 
 
 def _regions(parameters: dict[str, Any]) -> tuple[Region, ...]:
-    rows = _get(parameters, "regions", list)
+    rows = value_of(parameters, "street", "regions", list)
     if len(rows) > MAX_REGIONS:
         raise LimitError(f"the street layer declares {len(rows)} regions", _CURE)
     regions = []
     for number, row in enumerate(rows):
         if not isinstance(row, dict):
             raise MapFormatError(f"region {number} of the street layer is not an object", _CURE)
-        origin, crs = _get(row, "origin", list), row.get("crs")
+        origin, crs = value_of(row, "street", "origin", list), row.get("crs")
         if len(origin) != 2 or not all(type(v) is int and abs(v) < _MOST for v in origin):
             raise MapFormatError(f"region {number} of the street layer has the origin {origin!r}"[:120], _CURE)
         if not (crs is None or isinstance(crs, str)):
             raise MapFormatError(f"region {number} of the street layer has a crs of another type", _CURE)
-        edges, places = _whole(row, "edges", 0, MAX_EDGES), _whole(row, "places", 0, MAX_EDGES)
-        reach, length = _whole(row, "reach", 0, 1 << 40), _number(row, "length_m", 0.0, 1e12)
-        name = _get(row, "name", str)
+        edges, places = whole_of(row, "street", "edges", 0, MAX_EDGES), whole_of(row, "street", "places", 0, MAX_EDGES)
+        reach, length = whole_of(row, "street", "reach", 0, 1 << 40), number_of(row, "street", "length_m", 0.0, 1e12)
+        name = value_of(row, "street", "name", str)
         regions.append(Region(name, crs, number, (origin[0], origin[1]), reach, edges, places, length))
     if len({region.name for region in regions}) < len(regions):
         raise MapFormatError("two regions of the street layer have one name", _CURE)
@@ -285,31 +266,10 @@ def _regions(parameters: dict[str, Any]) -> tuple[Region, ...]:
 
 
 def _window(parameters: dict[str, Any]) -> Window:
-    sides = _get(parameters, "window_m", list)
-    if len(sides) != 4 or not all(isinstance(v, int | float) and not isinstance(v, bool) for v in sides):
+    sides = value_of(parameters, "street", "window_m", list)
+    if len(sides) != 4 or not all(type(v) in (int, float) for v in sides):
         raise MapFormatError("the street layer's window_m is no rectangle", _CURE)
     try:
         return Window(*map(float, sides))
     except FoldmapError as error:
         raise MapFormatError(f"the street layer's window_m: {error.message}", _CURE) from error
-
-
-def _get(parameters: dict[str, Any], key: str, kind: type) -> Any:
-    value = parameters.get(key)
-    if type(value) is not kind:
-        raise MapFormatError(f"the street layer's {key} is {value!r}"[:200], _CURE)
-    return value
-
-
-def _whole(parameters: dict[str, Any], key: str, low: int, high: int) -> int:
-    value = int(_get(parameters, key, int))
-    if not low <= value <= high:
-        raise MapFormatError(f"the street layer's {key} is {value}", _CURE)
-    return value
-
-
-def _number(parameters: dict[str, Any], key: str, low: float, high: float) -> float:
-    value = parameters.get(key)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-        raise MapFormatError(f"the street layer's {key} is {value!r}"[:200], _CURE)
-    return float(value)

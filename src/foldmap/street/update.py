@@ -63,11 +63,9 @@ def update_street(
     if not len(street_map.graph.edges):
         raise MapInputError("the new street map has no lanes", "give the whole graph of the region")
     if street_map.crs != found.crs:
-        raise MapInputError(
-            f"the new map of {found.name!r} is in {street_map.crs or 'a local frame'}, the region in "
-            f"{found.crs or 'a local frame'}",
-            "give it in the region's frame, or fold the maps anew",
-        )
+        new, old_frame = (crs or "a local frame" for crs in (street_map.crs, found.crs))
+        cure = "give it in the region's frame, or fold the maps anew"
+        raise MapInputError(f"the new map of {found.name!r} is in {new}, the region in {old_frame}", cure)
     model = _model(source, model)
     before = dict(source.tiles(found))
     old = join_tiles([tile.part for tile in before.values()], source.step_m)[0]
@@ -99,8 +97,8 @@ def update_street(
 
 
 def _model(source: StreetLayer, given: EmbeddingModel | None) -> EmbeddingModel | None:
-    """The model that tiles have to be embedded with again, None where nothing in them depends on one."""
-    depends = depends_on_model(source)
+    """The model that tiles have to be embedded with again, None where nothing in them but the graph depends on one."""
+    depends = source.codec is not None or isinstance(source.parameters.get("most_cosine"), int | float)
     model = given or (source.model() if depends else None)
     if model is None:
         return None
@@ -108,16 +106,9 @@ def _model(source: StreetLayer, given: EmbeddingModel | None) -> EmbeddingModel 
         raise ModelError("the street layer has no embeddings to replace", "fold the map with the model")
     dimension = model.dim if source.codec is None else source.dimension
     if (model.name, model.dim, model.window) != (source.model_name, dimension, source.window):
-        raise ModelError(
-            f"the model {model.name} of {model.dim} numbers did not make the embeddings, {source.model_name} did",
-            "give that one, or fold the map again",
-        )
+        wrong = f"the model {model.name} of {model.dim} numbers did not make the embeddings, {source.model_name} did"
+        raise ModelError(wrong, "give that one, or fold the map again")
     return model if depends else None
-
-
-def depends_on_model(source: StreetLayer) -> bool:
-    """Whether what the tiles hold depends on the model, beside the graph."""
-    return source.codec is not None or isinstance(source.parameters.get("most_cosine"), int | float)
 
 
 def _unmoved(graph: LaneGraph, old: GridGraph) -> BoolArray:
@@ -126,8 +117,7 @@ def _unmoved(graph: LaneGraph, old: GridGraph) -> BoolArray:
     exact = (np.abs(graph.vertices_m - rounded * old.step_m) < _SAME_M).all(axis=1)
     both = np.concatenate([old.xy, rounded])
     _, number = np.unique(both, axis=0, return_inverse=True)
-    unmoved: BoolArray = exact & np.isin(number.ravel()[len(old.xy) :], number.ravel()[: len(old.xy)])
-    return unmoved
+    return exact & np.isin(number.ravel()[len(old.xy) :], number.ravel()[: len(old.xy)])
 
 
 def _reached(

@@ -6,9 +6,9 @@ descriptors. Small maps have one tile and nothing else.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from foldmap.visual.codes.poses_codec import MapImages, encode_images
 from foldmap.visual.codes.visibility_codec import MAX_DECISIONS, visibility_matrix
 from foldmap.visual.match.guided import thinned
 from foldmap.visual.match.likeness import least_similarity
-from foldmap.visual.retrieval.image_index import SMALL_MAP, FoldedRetrieval, fold_retrieval
+from foldmap.visual.retrieval.image_index import SMALL_MAP, fold_retrieval
 from foldmap.visual.scene.average import track_means
 from foldmap.visual.scene.noise import reprojection_noise_px
 from foldmap.visual.source import SceneModel
@@ -67,15 +67,10 @@ class VisualPlan:
 
 @dataclass(frozen=True)
 class VisualReport:
-    """Where the bytes of a folded scene went.
+    """What a folded scene holds, and its bytes by use: geometry, codes, visibility, retrieval, codec.
 
-    Attributes:
-        points: kept.
-        tiles: of points.
-        images: kept.
-        bytes: by use: geometry, codes, visibility, retrieval, codec.
-        error_px: of the positions, as `VisualPlan.error_px`.
-        noise_px: of the scene's reprojections, one direction, robust.
+    ``error_px`` is of the positions, as `VisualPlan.error_px`; ``noise_px`` is the scene's reprojection noise, robust,
+    one direction.
     """
 
     points: int
@@ -119,16 +114,17 @@ def fold_visual(
     tiles = split_boxes(chosen.points_world, plan.tile_points)
     grouped = seen_by_groups(chosen, plan.group) if plan.keeps_images else None
     writer.put_layer(layer, "visual", {})
-    used = {"geometry": 0, "codes": 0, "visibility": 0}
+    used: Counter[str] = Counter()
     sees = np.zeros((len(tiles), 0 if grouped is None else grouped.shape[1]), bool)
     for number, rows in enumerate(tiles):
         visible = None if grouped is None else grouped[rows]
-        packed = pack_tile(chosen.points_world[rows], tolerance_world[rows], means[rows], visible, plan.codec)
-        writer.put_tile(layer, number, 0, packed.payload)
+        payload, _, sizes = pack_tile(
+            chosen.points_world[rows], tolerance_world[rows], means[rows], visible, plan.codec
+        )
+        writer.put_tile(layer, number, 0, payload)
         if visible is not None:
             sees[number] = visible.any(axis=0)
-        for use in used:
-            used[use] += getattr(packed, use)
+        used.update(sizes)
         report(number + 1, len(tiles))
     retrieval = None
     if grouped is not None:
@@ -139,12 +135,25 @@ def fold_visual(
     model = plan.codec.model()
     if model is not None:
         writer.put_model(layer, CODEC_MODEL, model, "descriptor codec")
-    similarity = similarity_of(chosen, means, plan.codec)
-    writer.set_parameters(layer, _parameters(chosen, plan, len(tiles), error_px, noise_px, similarity, retrieval))
+    facts = {
+        **plan.codec.parameters(),
+        "feature": scene.feature,
+        "dimension": plan.codec.dimension,
+        "points": len(chosen.points_world),
+        "tiles": len(tiles),
+        "error_px": round(error_px, 4),
+        "noise_px": round(noise_px, 4),
+        "similarity": round(similarity_of(chosen, means, plan.codec), 3),
+        "metric": scene.metric,
+        "radius_world": float(f"{chosen.radius_world:.6g}"),
+        "images": 0 if retrieval is None else len(chosen.image_names),
+        "group": 0 if retrieval is None else plan.group,
+        "retrieval": "none" if retrieval is None else "vlad" if retrieval.vlad is not None else "global",
+    }
+    writer.set_parameters(layer, facts)
     used["codec"] = len(model or b"")
     used["retrieval"] = 0 if retrieval is None else retrieval.size
-    kept_images = 0 if grouped is None else len(chosen.image_names)
-    return VisualReport(len(chosen.points_world), len(tiles), kept_images, used, error_px, noise_px)
+    return VisualReport(len(chosen.points_world), len(tiles), facts["images"], used, error_px, noise_px)
 
 
 def split_boxes(points_world: DoubleArray, most: int) -> list[IntArray]:
@@ -197,31 +206,3 @@ def put_images(writer: FoldWriter, layer: str, scene: SceneModel, sees: BoolArra
     writer.put_tile(layer, *IMAGES_KEY, encode_images(images, POSE_ERROR * scene.radius_world, POSE_ERROR))
     writer.put_tile(layer, *TILES_KEY, np.packbits(sees).tobytes())
     writer.put_tile(layer, *GLOBALS_KEY, global_codes)
-
-
-def _parameters(
-    scene: SceneModel,
-    plan: VisualPlan,
-    tiles: int,
-    error_px: float,
-    noise_px: float,
-    similarity: float,
-    retrieval: FoldedRetrieval | None,
-) -> dict[str, Any]:
-    kept = retrieval is not None
-    searched = "none" if retrieval is None else "vlad" if retrieval.vlad is not None else "global"
-    return {
-        **plan.codec.parameters(),
-        "feature": scene.feature,
-        "dimension": plan.codec.dimension,
-        "points": len(scene.points_world),
-        "tiles": tiles,
-        "error_px": round(error_px, 4),
-        "noise_px": round(noise_px, 4),
-        "similarity": round(similarity, 3),
-        "metric": scene.metric,
-        "radius_world": float(f"{scene.radius_world:.6g}"),
-        "images": len(scene.image_names) if kept else 0,
-        "group": plan.group if kept else 0,
-        "retrieval": searched,
-    }

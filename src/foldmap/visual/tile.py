@@ -21,12 +21,9 @@ _CURE = "fold the map again"
 
 @dataclass(frozen=True)
 class PointTile:
-    """Decoded points of one tile.
+    """Decoded points of one tile, float64 (P, 3), and their descriptors, float32 (P, D) unit rows.
 
-    Attributes:
-        points_world: float64 (P, 3).
-        descriptors: float32 (P, D), unit rows.
-        visible: bool (P, groups of images), or None where the map keeps no images.
+    ``visible`` is bool (P, groups of images), or None where the map keeps no images.
     """
 
     points_world: DoubleArray
@@ -37,31 +34,14 @@ class PointTile:
         return len(self.points_world)
 
 
-@dataclass(frozen=True)
-class PackedTile:
-    """A tile as it is stored, and where its bytes go.
-
-    Attributes:
-        payload: the bytes.
-        order: int64 (P,): row i of the tile is row ``order[i]`` of what was packed.
-        geometry, codes, visibility: bytes of each part.
-    """
-
-    payload: bytes
-    order: IntArray
-    geometry: int
-    codes: int
-    visibility: int
-
-
 def pack_tile(
     points_world: DoubleArray,
     tolerance_world: DoubleArray,
     descriptors: FloatArray,
     visible: BoolArray | None,
     codec: DescriptorCodec,
-) -> PackedTile:
-    """Code some points; the positions' coder chooses their order.
+) -> tuple[bytes, IntArray, dict[str, int]]:
+    """Code some points: a tile's bytes, order (row i of the tile is row ``order[i]`` given), and the size of each part.
 
     Args:
         points_world: float64 (P, 3), P > 0.
@@ -74,7 +54,8 @@ def pack_tile(
     codes = codec.encode(descriptors[order])
     seen = b"" if visible is None else pack_visible(visible[order], decode_points(geometry))
     header = _HEADER.pack(_VERSION, len(points_world), len(geometry), len(codes), len(seen))
-    return PackedTile(header + geometry + codes + seen, order, len(geometry), len(codes), len(seen))
+    sizes = {"geometry": len(geometry), "codes": len(codes), "visibility": len(seen)}
+    return header + geometry + codes + seen, order, sizes
 
 
 def tile_parts(payload: bytes) -> tuple[int, bytes, bytes, bytes]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from foldmap.atlas import FoldFile
+from foldmap.atlas.parameters import number_of, value_of, whole_of
 from foldmap.errors import LayerError, MapFormatError
 from foldmap.types import BoolArray, IntArray
 from foldmap.visual.codes.codecs import read_codec
@@ -50,17 +50,16 @@ class FoldedVisual:
             raise LayerError(f"layer {layer!r} is a {info.kind} layer, not a visual layer", "name a visual layer")
         self._file, self._layer = file, layer
         self.parameters = info.parameters
-        self._feature = str(_get(info.parameters, "feature", str))
-        self._dimension = _within(info.parameters, "dimension", 1, 1 << 16)
-        self.points = _within(info.parameters, "points", 1, MAX_POINTS)
-        self.tiles = _within(info.parameters, "tiles", 1, self.points)
-        self.image_count = _within(info.parameters, "images", 0, 1 << 20)
-        self.group = _within(info.parameters, "group", 0, 1 << 20)
-        self.similarity = _similarity(info.parameters)
+        self.feature = str(value_of(self.parameters, "visual", "feature", str))
+        self.dimension = whole_of(self.parameters, "visual", "dimension", 1, 1 << 16)
+        self.points = whole_of(self.parameters, "visual", "points", 1, MAX_POINTS)
+        self.tiles = whole_of(self.parameters, "visual", "tiles", 1, self.points)
+        self.image_count = whole_of(self.parameters, "visual", "images", 0, 1 << 20)
+        self.group = whole_of(self.parameters, "visual", "group", 0, 1 << 20)
+        self.similarity = number_of({"similarity": USUAL, **self.parameters}, "visual", "similarity", -1, 1)
         models = {model.name for model in info.models}
-        self.codec = read_codec(
-            info.parameters, self._dimension, file.model(layer, CODEC_MODEL) if CODEC_MODEL in models else None
-        )
+        decoder = file.model(layer, CODEC_MODEL) if CODEC_MODEL in models else None
+        self.codec = read_codec(self.parameters, self.dimension, decoder)
         self._vlad = file.model(layer, VLAD_MODEL) if VLAD_MODEL in models else None
         self._most_images, self._tiles_kept = images, tiles_kept
         self._tiles: OrderedDict[int, PointTile] = OrderedDict()
@@ -68,16 +67,6 @@ class FoldedVisual:
         self._retriever: Retriever | None = None
         self._images: MapImages | None = None
         self._sees: BoolArray | None = None
-
-    @property
-    def feature(self) -> str:
-        """Which extractor made its descriptors."""
-        return self._feature
-
-    @property
-    def dimension(self) -> int:
-        """Length of a descriptor."""
-        return self._dimension
 
     @property
     def groups(self) -> int:
@@ -101,8 +90,7 @@ class FoldedVisual:
     def whole(self) -> MapPoints:
         """Every point of the map."""
         if self._whole is None:
-            tiles = [self.tile(number) for number in range(self.tiles)]
-            self._whole = self._joined(tiles, None)
+            self._whole = self._joined([self.tile(number) for number in range(self.tiles)], None)
         return self._whole
 
     def seen_by(self, images: IntArray) -> MapPoints:
@@ -164,8 +152,7 @@ class FoldedVisual:
         return self._sees
 
     def _joined(self, tiles: Sequence[PointTile], visibility: ImageVisibility | None) -> MapPoints:
-        none = PointTile(np.zeros((0, 3)), np.zeros((0, self._dimension), np.float32), None)
-        tiles = tiles or [none]
+        tiles = tiles or [PointTile(np.zeros((0, 3)), np.zeros((0, self.dimension), np.float32), None)]
         return MapPoints(
             np.concatenate([tile.points_world for tile in tiles]),
             np.concatenate([tile.descriptors for tile in tiles]),
@@ -184,44 +171,20 @@ class FoldedVisual:
 def bytes_by_use(file: FoldFile, layer: str = LAYER) -> dict[str, int]:
     """Bytes of a visual layer's tiles and models, for each of `USES`.
 
-    These are positions; descriptor codes; which images see what (points and tiles); cameras with poses and names;
-    global descriptors with their vocabulary; what decodes descriptors; the tiles' headers.
+    Visibility is of points and of tiles, retrieval the global descriptors with their vocabulary.
     """
     used = dict.fromkeys(USES, 0)
-    for column, row in file.tiles(layer):
-        payload = file.tile(layer, column, row) or b""
-        if row == 0:
+    whole = {IMAGES_KEY: "images", TILES_KEY: "visibility", GLOBALS_KEY: "retrieval"}
+    for key in file.tiles(layer):
+        payload = file.tile(layer, *key) or b""
+        if key[1] == 0:
             _, *parts = tile_parts(payload)
-            for use, part in zip(("geometry", "codes", "visibility"), parts, strict=True):
+            for use, part in zip(USES, parts, strict=False):
                 used[use] += len(part)
             used["headers"] += len(payload) - sum(map(len, parts))
         else:
-            use = {IMAGES_KEY: "images", TILES_KEY: "visibility", GLOBALS_KEY: "retrieval"}.get(
-                (column, row), "headers"
-            )
-            used[use] += len(payload)
+            used[whole.get(key, "headers")] += len(payload)
     for model in file.layer(layer).models:
         use = {CODEC_MODEL: "codec", VLAD_MODEL: "retrieval"}.get(model.name, "headers")
         used[use] += model.payload_bytes
     return used
-
-
-def _similarity(parameters: dict[str, Any]) -> float:
-    value = parameters.get("similarity", USUAL)
-    if not isinstance(value, float | int) or isinstance(value, bool) or not -1 <= value <= 1:
-        raise MapFormatError(f"the visual layer's similarity is {value!r}", _CURE)
-    return float(value)
-
-
-def _get(parameters: dict[str, Any], key: str, kind: type) -> Any:
-    value = parameters.get(key)
-    if type(value) is not kind:
-        raise MapFormatError(f"the visual layer's {key} is {value!r}", _CURE)
-    return value
-
-
-def _within(parameters: dict[str, Any], key: str, low: int, high: int) -> int:
-    value = int(_get(parameters, key, int))
-    if not low <= value <= high:
-        raise MapFormatError(f"the visual layer's {key} is {value}", _CURE)
-    return value

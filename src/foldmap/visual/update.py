@@ -18,15 +18,7 @@ from foldmap.types import BoolArray, DoubleArray, FloatArray, IntArray
 from foldmap.visual.codes.codecs import DescriptorCodec
 from foldmap.visual.codes.global_codec import encode_globals
 from foldmap.visual.codes.points_codec import tolerance_from_views
-from foldmap.visual.fold import (
-    LAYER,
-    POSE_ERROR,
-    TILE_POINTS,
-    put_images,
-    seen_by_groups,
-    similarity_of,
-    split_boxes,
-)
+from foldmap.visual.fold import LAYER, POSE_ERROR, TILE_POINTS, put_images, seen_by_groups, similarity_of, split_boxes
 from foldmap.visual.retrieval.vlad import describe_images
 from foldmap.visual.scene.average import track_means
 from foldmap.visual.scene.noise import reprojection_noise_px
@@ -91,11 +83,8 @@ def update_visual(
     means = track_means(scene)
     folded = FoldedVisual(updater.before, layer, tiles_kept=1)
     if (scene.feature, means.shape[1]) != (folded.feature, folded.dimension):
-        raise MapInputError(
-            f"the scene has {scene.feature} descriptors of {means.shape[1]} numbers, the file {folded.feature} of "
-            f"{folded.dimension}",
-            _CURE,
-        )
+        there, here = f"{folded.feature} of {folded.dimension}", f"{scene.feature} descriptors of {means.shape[1]}"
+        raise MapInputError(f"the scene has {here} numbers, the file {there}", _CURE)
     tiles = [folded.tile(number) for number in range(folded.tiles)]
     tolerance = tolerance_from_views(scene, float(folded.parameters["error_px"]))
     row_of = _rows_of(tiles, scene.points_world, tolerance, means)
@@ -115,8 +104,8 @@ def update_visual(
                 payloads[number] = stored
                 kept.append(number)
         if len(held) and number not in payloads:
-            packed = pack_tile(scene.points_world[held], tolerance[held], means[held], visible, folded.codec)
-            payloads[number] = packed.payload
+            points_world = scene.points_world[held]
+            payloads[number] = pack_tile(points_world, tolerance[held], means[held], visible, folded.codec)[0]
             coded.append(held)
         report(number + 1, len(rows))
     _require_fit(folded.codec, tiles, row_of, kept, means, coded)
@@ -135,9 +124,8 @@ def update_visual(
         }
         updater.set_parameters(layer, {**folded.parameters, **facts})
     stayed = sum(int((found >= 0).sum()) for found in row_of)
-    return VisualUpdate(
-        changed, removed, len(order) - len(changed), len(every), len(every) - stayed, folded.points - stayed
-    )
+    added, lost = len(every) - stayed, folded.points - stayed
+    return VisualUpdate(changed, removed, len(order) - len(changed), len(every), added, lost)
 
 
 def _rows_of(

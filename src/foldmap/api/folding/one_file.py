@@ -4,29 +4,18 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from foldmap.api.folding.options import (
-    Begin,
-    LidarOptions,
-    Report,
-    StreetOptions,
-    VisualOptions,
-    refuse_in_update,
-)
-from foldmap.api.folding.sources import RASTER, SCENE, STREET, kinds_of_sources
+from foldmap.api.folding.options import Begin, LidarOptions, Note, StreetOptions, VisualOptions, refuse_in_update
+from foldmap.api.folding.sources import LAYERS, RASTER, SCENE, STREET, kinds_of_sources
 from foldmap.atlas import FoldUpdater, FoldWriter
 from foldmap.errors import ConfigError, MapFormatError
 
 _UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
-_LAYERS = {RASTER: "lidar", SCENE: "visual", STREET: "street"}
 _LIDAR_SHARE = 0.5
-
-
-def _silent(doing: str) -> Report:
-    return lambda done, total: None
+Options = tuple[LidarOptions, VisualOptions, StreetOptions]
 
 
 def fold(
@@ -39,8 +28,8 @@ def fold(
     lidar: LidarOptions | None = None,
     visual: VisualOptions | None = None,
     street: StreetOptions | None = None,
-    note: Callable[[str], None] = lambda message: None,
-    report: Begin = _silent,
+    note: Note = lambda message: None,
+    report: Begin = lambda doing: lambda done, total: None,
 ) -> dict[str, Any]:
     """Fold maps of any kinds into one file: rasters its lidar layer, a scene its visual, street maps its street layer.
 
@@ -71,9 +60,15 @@ def fold(
         FoldmapError: what was brought cannot be used.
     """
     started_s = time.perf_counter()
-    found, output = _by_kind(sources), Path(output)
+    output = Path(output)
+    if isinstance(sources, Mapping):
+        found: dict[str, list[Path]] = {}
+        for kind, paths in sources.items():
+            found |= kinds_of_sources([Path(one) for one in paths], kind)
+    else:
+        found = kinds_of_sources([Path(one) for one in ([sources] if isinstance(sources, Path | str) else sources)])
     budget_bytes = parse_size(budget) if isinstance(budget, str) else budget
-    lidar, visual, street = lidar or LidarOptions(), visual or VisualOptions(), street or StreetOptions()
+    options = lidar or LidarOptions(), visual or VisualOptions(), street or StreetOptions()
     if not output.parent.is_dir():
         raise ConfigError(f"there is no folder {output.parent}", "make it first")
     if (into or update) and not output.is_file():
@@ -81,31 +76,21 @@ def fold(
     if update:
         if into or budget is not None:
             raise ConfigError("an update keeps the file's model and settings", "leave --budget and --into out")
-        layers = _updated(output, found, lidar, visual, street, note, report)
+        with FoldUpdater(output) as updater:
+            layers = _update(updater, found, options, note, report)
     else:
-        layers = _folded(output, found, budget_bytes, into, (lidar, visual, street), note, report)
+        layers = _fold(output, found, budget_bytes, into, options, note, report)
     seconds = round(time.perf_counter() - started_s, 2)
     return {"file": str(output), "file_bytes": output.stat().st_size, "seconds": seconds, **layers}
 
 
-def _by_kind(
-    sources: Sequence[Path | str] | Mapping[str, Sequence[Path | str]] | Path | str,
-) -> dict[str, list[Path]]:
-    if not isinstance(sources, Mapping):
-        return kinds_of_sources([Path(one) for one in ([sources] if isinstance(sources, Path | str) else sources)])
-    found: dict[str, list[Path]] = {}
-    for kind, paths in sources.items():
-        found |= kinds_of_sources([Path(one) for one in paths], kind)
-    return found
-
-
-def _folded(
+def _fold(
     output: Path,
     found: dict[str, list[Path]],
     budget_bytes: int | None,
     into: bool,
-    options: tuple[LidarOptions, VisualOptions, StreetOptions],
-    note: Callable[[str], None],
+    options: Options,
+    note: Note,
     report: Begin,
 ) -> dict[str, Any]:
     lidar, visual, street = options
@@ -113,7 +98,7 @@ def _folded(
     chosen = None
     with FoldUpdater(output) if into else FoldWriter(output) as writer:
         if isinstance(writer, FoldUpdater):
-            for layer in {_LAYERS[kind] for kind in found} & set(writer.layers):
+            for layer in {LAYERS[kind] for kind in found} & set(writer.layers):
                 writer.remove_layer(layer)
         if STREET in found:
             from foldmap.api.folding.streets import fold_streets
@@ -122,9 +107,8 @@ def _folded(
         if RASTER in found:
             from foldmap.api.folding.rasters import fold_rasters
 
-            share = _LIDAR_SHARE if SCENE in found else 1.0
-            drawn = report("Folding")
-            layers["lidar"] = fold_rasters(writer, found[RASTER], lidar, budget_bytes, share, note, drawn)
+            limits = budget_bytes, _LIDAR_SHARE if SCENE in found else 1.0
+            layers["lidar"] = fold_rasters(writer, found[RASTER], lidar, limits, note, report("Folding"))
         if SCENE in found:
             from foldmap.api.folding.scenes import fold_scene
 
@@ -141,32 +125,26 @@ def _folded(
     return layers
 
 
-def _updated(
-    output: Path,
-    found: dict[str, list[Path]],
-    lidar: LidarOptions,
-    visual: VisualOptions,
-    street: StreetOptions,
-    note: Callable[[str], None],
-    report: Begin,
+def _update(
+    updater: FoldUpdater, found: dict[str, list[Path]], options: Options, note: Note, report: Begin
 ) -> dict[str, Any]:
+    lidar, visual, street = options
     layers: dict[str, Any] = {}
-    with FoldUpdater(output) as updater:
-        if STREET in found:
-            from foldmap.api.folding.streets import update_streets
+    if STREET in found:
+        from foldmap.api.folding.streets import update_streets
 
-            refuse_in_update(street)
-            layers["street"] = update_streets(updater, found[STREET], street, note, report("Updating streets"))
-        if RASTER in found:
-            from foldmap.api.folding.rasters import update_rasters
+        refuse_in_update(street)
+        layers["street"] = update_streets(updater, found[STREET], street, note, report("Updating streets"))
+    if RASTER in found:
+        from foldmap.api.folding.rasters import update_rasters
 
-            refuse_in_update(lidar)
-            layers["lidar"] = update_rasters(updater, found[RASTER], lidar, report("Updating"))
-        if SCENE in found:
-            from foldmap.api.folding.scenes import update_scene
+        refuse_in_update(lidar)
+        layers["lidar"] = update_rasters(updater, found[RASTER], lidar, report("Updating"))
+    if SCENE in found:
+        from foldmap.api.folding.scenes import update_scene
 
-            refuse_in_update(visual)
-            layers["visual"] = update_scene(updater, found[SCENE][0], visual, report)
+        refuse_in_update(visual)
+        layers["visual"] = update_scene(updater, found[SCENE][0], visual, report)
     return layers
 
 

@@ -12,6 +12,7 @@ EMBEDDINGS = {"half": "float16", "int8": "int8", "int4": "int4", "1bit": "1bit",
 """How embeddings of street places are stored, in a user's words and in those of `foldmap.street.fold.StreetPlan`."""
 
 Report = Callable[[int, int], None]
+Note = Callable[[str], None]
 Begin = Callable[[str], Report]
 """Called with the name of a kind of work; what it gives is called with how much is done and how much there is."""
 

@@ -28,15 +28,9 @@ PARTS = (2, 4, 8, 16, 32)
 
 @dataclass(frozen=True)
 class ChosenScene:
-    """A scene, and what was chosen of it.
+    """A scene with the means of its tracks, float32 (P, D), what was wanted, what was chosen, and what that took.
 
-    Attributes:
-        scene: with descriptors.
-        means: float32 (P, D), of its tracks.
-        wanted: what was fixed before.
-        planned: what was chosen.
-        folded: what that took.
-        joined: share of the observations that got a descriptor; None where they came with theirs.
+    ``joined`` is the share of the observations that got a descriptor; None where they came with theirs.
     """
 
     scene: SceneModel
@@ -60,14 +54,7 @@ class ChosenScene:
 def fold_scene(
     writer: FoldWriter, folder: Path, options: VisualOptions, budget_bytes: int | None, begin: Begin
 ) -> ChosenScene:
-    """Fold a scene.
-
-    Args:
-        writer: of the file, with all else that it will hold; the caller commits.
-        folder: a scene of ``foldmap build visual``, a COLMAP model, or kapture.
-        options: see there.
-        budget_bytes: most bytes of the whole file.
-        begin: see there.
+    """Fold a scene into a file that holds all else that it will hold; the caller commits.
 
     Raises:
         BudgetError: the budget holds no map.
@@ -95,10 +82,8 @@ def fold_scene(
     except BudgetError as error:
         if not others or error.needed_bytes is None:
             raise
-        raise BudgetError(
-            f"beside {others:,} bytes of other layers, {error.message}",
-            f"give at least {others + error.needed_bytes} bytes",
-        ) from error
+        least = f"give at least {others + error.needed_bytes} bytes"
+        raise BudgetError(f"beside {others:,} bytes of other layers, {error.message}", least) from error
     folded = fold_visual(writer, scene, planned.plan, means=means)
     return ChosenScene(scene, means, wanted, planned, folded, None if joined is None else round(joined.fraction, 4))
 
@@ -126,14 +111,8 @@ def read_with_descriptors(folder: Path, options: VisualOptions) -> tuple[SceneMo
         from foldmap.visual.features.photos import PhotoFeatures
 
         extracted = PhotoFeatures(options.photos, SiftExtractor(as_colmap=True))
-    scene = read_scene(
-        folder,
-        options.features,
-        extracted=extracted,
-        global_descriptors=options.globals,
-        metric=options.metric,
-        report=told.append,
-    )
+    given: dict[str, Any] = {"global_descriptors": options.globals, "metric": options.metric}
+    scene = read_scene(folder, options.features, extracted=extracted, **given, report=told.append)
     return scene, told[0] if told else None
 
 
@@ -142,12 +121,7 @@ def codecs_of(
 ) -> Sequence[DescriptorCodec]:
     """The codecs to choose among, coarse to fine; one where the user said which, or nothing asks for a choice.
 
-    Args:
-        scene: with descriptors.
-        means: float32 (P, D), of its tracks.
-        options: see there.
-        several: whether there is something to choose by, a budget or a curve.
-        begin: see there.
+    There are ``several`` to choose among where a budget or a curve does.
     """
     if options.model is not None:
         from foldmap.visual.dpq.adapt_codec import codec_from_file

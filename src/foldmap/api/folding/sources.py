@@ -8,6 +8,7 @@ from pathlib import Path
 from foldmap.errors import ConfigError, FoldmapError, MapInputError
 
 RASTER, SCENE, STREET = "raster", "scene", "street"
+LAYERS = {RASTER: "lidar", SCENE: "visual", STREET: "street"}
 KINDS = {RASTER: "a raster", SCENE: "a scene, which is a folder", STREET: "a street map"}
 _STREETS = (
     "a street map of Argoverse 2, Lanelet2 (.osm), SUMO (.net.xml), OpenDRIVE (.xodr), GeoJSON, GeoParquet, CSV of "

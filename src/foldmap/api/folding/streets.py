@@ -3,48 +3,38 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from foldmap.api.folding.options import EMBEDDINGS, Report, StreetOptions
+from foldmap.api.folding.options import EMBEDDINGS, Note, Report, StreetOptions
 from foldmap.atlas import FoldUpdater, FoldWriter
-from foldmap.errors import ConfigError, ModelError
+from foldmap.errors import ConfigError
 from foldmap.formats.street.maps import read_street_maps_counted
 from foldmap.formats.street.reading import MapReading, faults_in_words, strict
 from foldmap.street.defaults import default_model
 from foldmap.street.fold import StreetPlan, fold_street
 from foldmap.street.graph.repair import findings
-from foldmap.street.model import EmbeddingModel, read_model
+from foldmap.street.model import read_street_model
 from foldmap.street.update import update_street
 from foldmap.version import __version__
 
 _MOST_NOTES = 12
-_MAX_MODEL_BYTES = 1 << 30
-Note = Callable[[str], None]
 
 
 def fold_streets(
     writer: FoldWriter, sources: Sequence[Path], options: StreetOptions, note: Note, report: Report
 ) -> dict[str, Any]:
-    """Fold street maps, a region each.
+    """Fold street maps, files and folders, a region each; the caller commits. Returns the summary's words of the layer.
 
-    Args:
-        writer: of the file; the caller commits.
-        sources: files and folders.
-        options: see there.
-        note: called with what was left out, what is damaged and what is odd.
-        report: called with maps done and in all.
-
-    Returns:
-        What the summary says of the layer.
+    ``note`` hears what was left out, what is damaged and what is odd, ``report`` maps done and in all.
 
     Raises:
         FoldmapError: what was brought cannot be used.
     """
-    plan = plan_of(options)
-    readings = _named(read_maps(sources, options, note), options.name)
+    plan = _plan_of(options)
+    readings = _read_maps(sources, options, note)
     done = fold_street(writer, [reading.street_map for reading in readings], plan, report=report)
     writer.put_metadata("street", {"foldmap": __version__, "maps": [source.resolve().name for source in sources]})
     return {
@@ -66,7 +56,7 @@ def update_streets(
 ) -> dict[str, Any]:
     """Replace regions by maps of their names, the tiles that changed alone; arguments as `fold_streets`."""
     model = None if options.model is None else read_street_model(options.model)
-    readings = _named(read_maps(sources, options, note), options.name)
+    readings = _read_maps(sources, options, note)
     counts: Counter[str] = Counter()
     for number, reading in enumerate(readings, start=1):
         done = update_street(updater, reading.street_map, model=model)
@@ -78,27 +68,15 @@ def update_streets(
     return {"regions": [reading.street_map.name for reading in readings], **counts, **_account_of(readings)}
 
 
-def plan_of(options: StreetOptions) -> StreetPlan:
-    """How maps are stored.
-
-    Raises:
-        ConfigError: values that make no sense.
-        ModelError: the model cannot be read.
-    """
+def _plan_of(options: StreetOptions) -> StreetPlan:
+    """How maps are stored; refuses values that make no sense."""
     if options.embeddings is not None and options.embeddings not in EMBEDDINGS:
-        raise ConfigError(
-            f"embeddings cannot be stored as {options.embeddings!r}", f"give one of {', '.join(EMBEDDINGS)}"
-        )
+        cure = f"give one of {', '.join(EMBEDDINGS)}"
+        raise ConfigError(f"embeddings cannot be stored as {options.embeddings!r}", cure)
     if options.spacing == 0 and (options.model is not None or options.embed_model):
         raise ConfigError("a model embeds places, and none are wanted", "leave the model or --spacing 0 out")
-    said: dict[str, Any] = {
-        "error_m": options.error_m,
-        "spacing_m": options.spacing,
-        "lanes": options.lanes,
-        "tile_m": options.tile_m,
-        "seed": options.seed,
-        "vectors": None if options.embeddings is None else EMBEDDINGS[options.embeddings],
-    }
+    said: dict[str, Any] = {name: getattr(options, name) for name in ("error_m", "lanes", "tile_m", "seed")}
+    said |= {"spacing_m": options.spacing, "vectors": EMBEDDINGS.get(options.embeddings or "")}
     plan = StreetPlan(**{key: value for key, value in said.items() if value is not None})
     if options.spacing == 0:
         return plan
@@ -106,28 +84,8 @@ def plan_of(options: StreetOptions) -> StreetPlan:
     return replace(plan, model=model, embed_model=options.embed_model)
 
 
-def read_street_model(path: Path) -> EmbeddingModel:
-    """Read a model of ``foldmap train street``.
-
-    Raises:
-        ModelError: it is missing, or no street model of this version.
-    """
-    try:
-        if path.stat().st_size > _MAX_MODEL_BYTES:
-            raise ModelError(f"{path} is too large to be a model", "give a model written by foldmap train street")
-        return read_model(path.read_bytes())
-    except OSError as error:
-        raise ModelError(f"{path} cannot be read: {error.strerror or error}", "check the path of the model") from error
-    except ModelError as error:
-        raise ModelError(f"{path}: {error.message}".replace(f"{path}: {path}", str(path)), error.cure) from error
-
-
-def read_maps(sources: Sequence[Path], options: StreetOptions, note: Note) -> list[MapReading]:
-    """Read maps, and note what was left out, what is damaged and what is odd; names are made unique by a number.
-
-    Raises:
-        MapInputError: nothing there is a street map, one cannot be read, or is damaged and the user is strict.
-    """
+def _read_maps(sources: Sequence[Path], options: StreetOptions, note: Note) -> list[MapReading]:
+    """Read maps, and note what is left out, damaged and odd; names are the user's, or made unique by a number."""
     readings: list[MapReading] = []
     taken: Counter[str] = Counter()
     for source in sources:
@@ -140,22 +98,11 @@ def read_maps(sources: Sequence[Path], options: StreetOptions, note: Note) -> li
             for finding in findings(reading.street_map.graph):
                 note(f"note: {name}: {finding.message}")
             taken[name] += 1
-            unique = name if taken[name] == 1 else f"{name}-{taken[name]}"
-            readings.append(_renamed(reading, unique))
-    return readings
-
-
-def _renamed(reading: MapReading, name: str) -> MapReading:
-    return replace(reading, street_map=replace(reading.street_map, name=name))
-
-
-def _named(readings: list[MapReading], name: str | None) -> list[MapReading]:
-    """Maps with the name that the user gave."""
-    if name is None:
-        return readings
-    if len(readings) != 1:
+            unique = options.name or (name if taken[name] == 1 else f"{name}-{taken[name]}")
+            readings.append(replace(reading, street_map=replace(reading.street_map, name=unique)))
+    if options.name is not None and len(readings) != 1:
         raise ConfigError(f"one name for {len(readings)} street maps", "leave --name out, or fold one map")
-    return [_renamed(readings[0], name)]
+    return readings
 
 
 def _notes_on(reading: MapReading) -> list[str]:

@@ -17,7 +17,7 @@ from foldmap.localize.visual.plan import Candidate, plan_for_budget
 from foldmap.report.figures import accuracy_plot
 from foldmap.report.page import Page
 
-SHARES = (1 / 8, 1 / 4, 1 / 2, 1.0)
+_SHARES = (1 / 8, 1 / 4, 1 / 2, 1.0)
 """Budgets that are looked at, as shares of the file's."""
 _COLUMNS = {
     "name": "codec",
@@ -35,14 +35,7 @@ _METHOD = (
 
 
 def write_tradeoff(folder: Path, made: ChosenScene, options: VisualOptions, size_bytes: int, begin: Begin) -> None:
-    """Plan for several budgets and write what each candidate reached: index.html, curve.svg, curve.json.
-
-    Args:
-        folder: made if it is not there.
-        made: the scene and what was chosen of it; its curve is taken where it was judged.
-        options: of the scene.
-        size_bytes: the largest budget looked at.
-        begin: see there.
+    """Plan for several budgets, up to one, and write what each candidate reached: index.html, curve.svg, curve.json.
 
     Raises:
         ConfigError: the folder cannot be made.
@@ -53,24 +46,19 @@ def write_tradeoff(folder: Path, made: ChosenScene, options: VisualOptions, size
     except OSError as error:
         raise ConfigError(f"{folder} cannot be made: {error.strerror or error}", "choose another folder") from error
     chosen, curve = made.planned.chosen, _curve(made, options, size_bytes, begin)
-    held = {
-        "scene_radius_world": made.scene.radius_world,
-        "chosen": _row(chosen),
-        "candidates": [_row(one) for one in curve],
-    }
+    rows = [_row(one) for one in curve]
+    held = {"scene_radius_world": made.scene.radius_world, "chosen": _row(chosen), "candidates": rows}
     write_whole(folder / "curve.json", json.dumps(held, indent=2) + "\n")
-    page = Page(
-        "Folding a scene: accuracy against bytes",
-        f"Chosen: {chosen.points:,} points, {_name_of(chosen.codec)}, {chosen.file_bytes:,} bytes.",
-    )
+    words = f"Chosen: {chosen.points:,} points, {_name_of(chosen.codec)}, {chosen.file_bytes:,} bytes."
+    page = Page("Folding a scene: accuracy against bytes", words)
     page.text(_METHOD)
     picture = _plot(curve)
     if picture is not None:
         page.figure(picture, "Median distance of the answered centres from the truth; codecs by their step or bytes.")
         write_whole(folder / "curve.svg", picture)
     percent = [replace(one, answered=100 * one.answered, median_error=100 * one.median_error) for one in curve]
-    rows = [{**asdict(one), "name": _name_of(one.codec)} for one in percent]
-    page.table(rows, _COLUMNS, "A dash was not measured: there was one candidate, or too few images.")
+    named = [{**asdict(one), "name": _name_of(one.codec)} for one in percent]
+    page.table(named, _COLUMNS, "A dash was not measured: there was one candidate, or too few images.")
     write_whole(folder / "index.html", page.html())
 
 
@@ -79,7 +67,7 @@ def _curve(made: ChosenScene, options: VisualOptions, size_bytes: int, begin: Be
     codecs = codecs_of(made.scene, made.means, options, True, begin)
     report = begin("Trade-off curve")
     curve: list[Candidate] = []
-    for number, share in enumerate(SHARES, start=1):
+    for number, share in enumerate(_SHARES, start=1):
         if share == 1.0 and len(made.planned.curve) > 1:
             curve += made.planned.curve
         else:
@@ -87,7 +75,7 @@ def _curve(made: ChosenScene, options: VisualOptions, size_bytes: int, begin: Be
                 curve += plan_for_budget(made.scene, made.means, int(share * size_bytes), codecs, made.wanted).curve
             except BudgetError:
                 continue
-        report(number, len(SHARES))
+        report(number, len(_SHARES))
     return sorted(curve, key=lambda one: one.file_bytes)
 
 

@@ -18,7 +18,7 @@ from foldmap.errors import SweepInputError
 if TYPE_CHECKING:
     from foldmap.formats.sweeps.drives import RecordedDrive
     from foldmap.geometry import SE3
-    from foldmap.lidar.build.raster import BuildSettings, BuiltMap
+    from foldmap.lidar.build.raster import BuildSettings
     from foldmap.lidar.source import Sweep
 
 app = App(help="Build maps from recordings.", no_args_is_help=True)
@@ -109,8 +109,27 @@ def build_lidar(
     ):
         block_px = settings.tile_px if settings.tile_px in (128, 256, 512, 1024) else 512
         observed_m2 = write_map_geotiff(output, built.grid, built.tiles(), block_px)
-        summary = _summary(built, output, observed_m2)
-    summary |= drive.provenance() | {"sweeps_left_out": len(left_out), "notes": _notes(drive, left_out)}
+    notes = []
+    if left_out:
+        notes.append(f"{len(left_out)} of {len(drive)} sweeps were left out; the first: {left_out[0]}")
+    if drive.alone:
+        notes.append(f"{len(drive.alone)} sweeps have no pose and were left out; the first: {drive.alone[0][0]}")
+    summary = {
+        "map": str(output),
+        "bytes": output.stat().st_size,
+        "observed_m2": round(observed_m2, 2),
+        "resolution_m": built.grid.resolution_m,
+        "width_px": built.grid.width_px,
+        "height_px": built.grid.height_px,
+        "sweeps": built.counts.sweeps,
+        "sweeps_skipped_standing": built.counts.skipped_standing,
+        "sweeps_without_ground": built.counts.without_ground,
+        "ground_looks": built.counts.ground_returns,
+        "dropped_beside_obstacles": built.counts.dropped_beside_obstacles,
+        **drive.provenance(),
+        "sweeps_left_out": len(left_out),
+        "notes": notes,
+    }
     chosen = {
         "sweeps": str(sweeps),
         "poses": str(poses),
@@ -145,30 +164,3 @@ def _usable(drive: RecordedDrive, left_out: list[str]) -> Iterator[tuple[Sweep, 
             f"{len(left_out)} of {len(drive)} sweeps cannot be used; the first: {left_out[0]}",
             "a map of the rest would mislead: export the sweeps again",
         )
-
-
-def _notes(drive: RecordedDrive, left_out: list[str]) -> list[str]:
-    """What is missing in the map, in words."""
-    notes = []
-    if left_out:
-        notes.append(f"{len(left_out)} of {len(drive)} sweeps were left out; the first: {left_out[0]}")
-    if drive.alone:
-        notes.append(f"{len(drive.alone)} sweeps have no pose and were left out; the first: {drive.alone[0][0]}")
-    return notes
-
-
-def _summary(built: BuiltMap, output: Path, observed_m2: float) -> dict[str, Any]:
-    counts, grid = built.counts, built.grid
-    return {
-        "map": str(output),
-        "bytes": output.stat().st_size,
-        "observed_m2": round(observed_m2, 2),
-        "resolution_m": grid.resolution_m,
-        "width_px": grid.width_px,
-        "height_px": grid.height_px,
-        "sweeps": counts.sweeps,
-        "sweeps_skipped_standing": counts.skipped_standing,
-        "sweeps_without_ground": counts.without_ground,
-        "ground_looks": counts.ground_returns,
-        "dropped_beside_obstacles": counts.dropped_beside_obstacles,
-    }

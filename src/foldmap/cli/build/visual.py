@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, replace
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from foldmap.cli.common import bars, make_folder, plain, put, say, write_bytes
+from foldmap.cli.common import bars, make_folder, plain, put, say, write_bytes, write_text
 from foldmap.errors import ConfigError, MapInputError, WriteError
 from foldmap.version import __version__
 
@@ -37,8 +36,7 @@ def visual(
     features: Annotated[str, typer.Option(help="sift, aliked (or aliked-n16, -n32, -t16), xfeat.")] = "sift",
     weights: Annotated[Path | None, typer.Option(help="The network's weights: a file, or a folder with it.")] = None,
     poses: Annotated[
-        Path | None,
-        typer.Option(help="Known poses: hloc text, TUM, folder of 7-Scenes .pose.txt, or a COLMAP model."),
+        Path | None, typer.Option(help="Known poses: hloc text, TUM, folder of 7-Scenes .pose.txt, or a COLMAP model.")
     ] = None,
     matching: Annotated[
         str, typer.Option(help="exhaustive, sequential, or a file of two names a line.")
@@ -84,20 +82,13 @@ def visual(
         threads=threads,
         mapping_threads=mapping_threads,
     )
+    pairs = Path(matching) if listed else None
     summary = build_visual(
-        images,
-        output,
-        settings,
-        poses=poses,
-        pairs=Path(matching) if listed else None,
-        camera=camera,
-        metric=metric,
-        time_limit_s=time_limit,
+        images, output, settings, poses=poses, pairs=pairs, camera=camera, metric=metric, time_limit_s=time_limit
     )
     _warn(summary, images)
-    left_out = summary["left_out"]
     if not as_json:
-        summary |= {"left_out": len(left_out), "unreadable": len(summary["unreadable"])}
+        summary |= {key: len(summary[key]) for key in ("left_out", "unreadable")}
     put(summary, as_json)
 
 
@@ -156,14 +147,22 @@ def build_visual(
     # beside the scene, or inside its folder, which may be a disk of its own; the next build clears what is left there
     beside = output / "scene" if output.is_dir() else output
     make_folder(beside.parent)
-    with scratch_beside(beside, "building") as folder, _bars() as report:
+    with scratch_beside(beside, "building") as folder, bars() as begin:
+        bar_of = cache(lambda doing: begin(doing.capitalize()))
         with HlocFeatureWriter(folder / "features.h5", feature) as sink:
             listed = read_pairs(pairs) if pairs is not None else None
-            built = build_scene(images, folder, settings, sink, known, listed, report)
+            built = build_scene(
+                images, folder, settings, sink, known, listed, lambda doing, done, total: bar_of(doing)(done, total)
+            )
         picture = scene_png(built.points_world, built.colours, built.centres_world, built.metric)
         write_bytes(folder / "scene.png", picture)
         summary = _summary(built, output, settings, known, time.perf_counter() - started_s)
-        write_bytes(folder / "scene.json", _json(summary, settings, poses, pairs))
+        chosen = {
+            **summary,
+            "versions": {"foldmap": __version__, "pycolmap": version("pycolmap")},
+            "settings": {**asdict(settings), "poses": poses, "pairs": pairs},
+        }
+        write_text(folder / "scene.json", json.dumps(plain(chosen), indent=2, ensure_ascii=False) + "\n")
         _move_in(folder, output)
     return summary
 
@@ -207,20 +206,6 @@ def _known(poses: Path | None, names: list[str], metric: bool | None, time_limit
     return known if metric is None else replace(known, metric=metric)
 
 
-@contextmanager
-def _bars() -> Iterator[Callable[[str, int, int], None]]:
-    """Give a callback ``(doing, done, total)`` that draws one bar for each kind of work, where somebody is watching."""
-    with bars() as begin:
-        reports: dict[str, Callable[[int, int], None]] = {}
-
-        def report(doing: str, done: int, total: int) -> None:
-            if doing not in reports:
-                reports[doing] = begin(doing.capitalize())
-            reports[doing](done, total)
-
-        yield report
-
-
 def _summary(
     built: BuiltScene, output: Path, settings: BuildSettings, known: KnownPoses | None, seconds: float
 ) -> dict[str, Any]:
@@ -241,15 +226,6 @@ def _summary(
         "metric": built.metric,
         "seconds": round(seconds, 2),
     }
-
-
-def _json(summary: dict[str, Any], settings: BuildSettings, poses: Path | None, pairs: Path | None) -> bytes:
-    chosen = {
-        **summary,
-        "versions": {"foldmap": __version__, "pycolmap": version("pycolmap")},
-        "settings": {**asdict(settings), "poses": poses, "pairs": pairs},
-    }
-    return (json.dumps(plain(chosen), indent=2, ensure_ascii=False) + "\n").encode()
 
 
 def _move_in(folder: Path, output: Path) -> None:

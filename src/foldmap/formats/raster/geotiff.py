@@ -8,7 +8,6 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,7 @@ from foldmap.formats.crs import require_true
 from foldmap.formats.raster.values import check_band, declared_scale, refuse_nodata
 from foldmap.geometry import MetricGrid
 from foldmap.lidar.source import RasterMap, RasterSource
-from foldmap.types import BoolArray, FloatArray
+from foldmap.types import BoolArray
 
 _SQUARE_TOLERANCE = 1e-6
 _ALIGNED_TOLERANCE_PX = 0.01
@@ -38,21 +37,14 @@ class RasterFile:
     """
 
     def __init__(self, path: Path, dataset: Any, band: int, grid: MetricGrid) -> None:
-        self.path = path
-        self.band = band
-        self._dataset = dataset
-        self._grid = grid
+        self.path, self.band, self._dataset = path, band, dataset
+        self.grid = grid
         self._kind = np.dtype(dataset.dtypes[band - 1])
         self._alpha = [
             i for i, meaning in enumerate(dataset.colorinterp, 1) if meaning == ColorInterp.alpha and i != band
         ]
         declared = declared_scale(path, dataset, band)
         self._scale, self._offset = check_band(path, self._kind, declared, grid.shape, self._observed)
-
-    @property
-    def grid(self) -> MetricGrid:
-        """Placement of the whole raster."""
-        return self._grid
 
     def read(self, row: int, col: int, height_px: int, width_px: int) -> RasterMap:
         """Read a window, which may reach beyond the raster; pixels outside are unobserved.
@@ -63,16 +55,17 @@ class RasterFile:
         intensity = np.zeros((height_px, width_px), np.float32)
         observed = np.zeros((height_px, width_px), bool)
         top, left = max(row, 0), max(col, 0)
-        bottom, right = min(row + height_px, self._grid.height_px), min(col + width_px, self._grid.width_px)
+        bottom, right = min(row + height_px, self.grid.height_px), min(col + width_px, self.grid.width_px)
         if bottom > top and right > left:
             raw, valid = self._stored(top, left, bottom - top, right - left)
             refuse_nodata(self.path, self._kind, raw[valid])
-            values, finite = self._to_unit(raw)
-            valid &= finite
+            with np.errstate(over="ignore", invalid="ignore"):
+                values = (raw.astype(np.float64) * self._scale + self._offset).astype(np.float32)
+            valid &= np.isfinite(values)
             inside = np.s_[top - row : bottom - row, left - col : right - col]
             intensity[inside] = np.where(valid, values, np.float32(0))
             observed[inside] = valid
-        return RasterMap(self._grid.window(row, col, height_px, width_px), intensity, observed)
+        return RasterMap(self.grid.window(row, col, height_px, width_px), intensity, observed)
 
     def _stored(self, row: int, col: int, height_px: int, width_px: int) -> tuple[Any, BoolArray]:
         """Values as they are in the file, and which of them are observed."""
@@ -88,11 +81,6 @@ class RasterFile:
         raw, valid = self._stored(row, col, height_px, width_px)
         return raw[valid]
 
-    def _to_unit(self, raw: Any) -> tuple[FloatArray, Any]:
-        with np.errstate(over="ignore", invalid="ignore"):
-            values = (raw.astype(np.float64) * self._scale + self._offset).astype(np.float32)
-        return values, np.isfinite(values)
-
     def close(self) -> None:
         """Close the file."""
         self._dataset.close()
@@ -100,9 +88,7 @@ class RasterFile:
     def __enter__(self) -> RasterFile:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
 
@@ -201,9 +187,8 @@ def _grid_of(path: Path, dataset: Any) -> MetricGrid:
             "name its CRS with gdal_edit.py -a_srs EPSG:4326, and reproject it with gdalwarp -t_srs",
         )
     if abs(transform.a + transform.e) > _SQUARE_TOLERANCE * transform.a:
-        raise MapInputError(
-            f"{path} has pixels of {transform.a:g} x {-transform.e:g}, not square", "resample it with gdalwarp -tr"
-        )
+        size = f"{transform.a:g} x {-transform.e:g}"
+        raise MapInputError(f"{path} has pixels of {size}, not square", "resample it with gdalwarp -tr")
     return MetricGrid(transform.c, transform.f, transform.a, dataset.height, dataset.width, crs_wkt)
 
 
@@ -211,14 +196,8 @@ class RasterMosaic:
     """Several rasters of one grid as one `RasterSource`; where they overlap, the first that observed a pixel counts."""
 
     def __init__(self, parts: Sequence[RasterSource], placements: Sequence[tuple[int, int]], grid: MetricGrid) -> None:
-        self._parts = parts
-        self._placements = placements
-        self._grid = grid
-
-    @property
-    def grid(self) -> MetricGrid:
-        """Placement of the whole mosaic."""
-        return self._grid
+        self._parts, self._placements = parts, placements
+        self.grid = grid
 
     def read(self, row: int, col: int, height_px: int, width_px: int) -> RasterMap:
         """Read a window, which may reach beyond the parts; pixels outside are unobserved."""
@@ -232,7 +211,7 @@ class RasterMosaic:
             new = piece.observed & ~observed
             intensity[new] = piece.intensity[new]
             observed |= new
-        return RasterMap(self._grid.window(row, col, height_px, width_px), intensity, observed)
+        return RasterMap(self.grid.window(row, col, height_px, width_px), intensity, observed)
 
 
 @contextmanager
@@ -280,8 +259,6 @@ def combine(parts: Sequence[RasterSource], names: Sequence[str]) -> RasterMosaic
 
 
 def _same_crs(one_wkt: str, other_wkt: str) -> bool:
-    if one_wkt == other_wkt:
-        return True
-    if not one_wkt or not other_wkt:
-        return False
+    if one_wkt == other_wkt or not (one_wkt and other_wkt):
+        return one_wkt == other_wkt
     return bool(rasterio.crs.CRS.from_wkt(one_wkt) == rasterio.crs.CRS.from_wkt(other_wkt))

@@ -42,14 +42,8 @@ def check_band(
     """Scale and offset to full reflectance 1 of a band, after a look at some of its values; at all where those are odd.
 
     Integers of 8 and 16 bits are divided by their type's maximum, wider ones by the most that the bytes hold which all
-    values need: 255, 65535 and so on. Floats, and bands with a declared scale, stay as they are.
-
-    Args:
-        path: for messages.
-        kind: of the stored values.
-        declared: scale and offset, see `declared_scale`.
-        shape: (height_px, width_px).
-        valid: reads a window.
+    values need: 255, 65535 and so on. Floats, and bands with a `declared_scale`, stay as they are. ``kind`` is of the
+    stored values, ``shape`` (height_px, width_px).
 
     Raises:
         MapInputError: nothing but one or two values, what looks like nodata that is not declared, or values that span
@@ -110,24 +104,16 @@ class _Seen:
         below = values[values < top]
         second = float(below.max()) if below.size else -math.inf
         at_top = int(values.size - below.size)
-        if top > self.high:
-            self.high, self.second, self.at_top = top, max(second, self.high), at_top
-        elif top == self.high:
-            self.second, self.at_top = max(second, self.second), self.at_top + at_top
-        else:
-            self.second = max(self.second, top)
+        if top >= self.high:
+            self.at_top = at_top + (self.at_top if top == self.high else 0)
+        self.high, self.second = sorted({self.high, self.second, top, second}, reverse=True)[:2]
         if len(self.distinct) < 3:
             self.distinct |= set(np.unique(values[:: max(1, values.size >> 12)])[:3].tolist())
             self.distinct |= {float(values.min()), top, *([second] if below.size else [])}
 
 
 def refuse_nodata(path: Path, kind: np.dtype[Any], values: AnyArray) -> None:
-    """Refuse values that stand for nothing observed and are not declared as such.
-
-    Args:
-        path: for the message.
-        kind: of the stored values.
-        values: as stored, finite.
+    """Refuse values, finite and as stored, that stand for nothing observed and are not declared as such.
 
     Raises:
         MapInputError: huge values, a usual nodata value, or negative integers; names the value.

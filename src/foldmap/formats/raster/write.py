@@ -69,24 +69,12 @@ def write_map_geotiff(path: Path | str, grid: MetricGrid, tiles: Iterable[MapTil
         corners = grid.world_of(np.array([[0, 0], [grid.height_px, grid.width_px]], np.float64))
         require_true(grid.crs_wkt, corners, str(path), "give poses in {utm}, and name that")
     try:
-        with (
-            scratch_beside(path, "writing") as scratch,
-            rasterio.Env(GDAL_CACHEMAX=64, GDAL_NUM_THREADS=1),
-        ):
+        with scratch_beside(path, "writing") as scratch, rasterio.Env(GDAL_CACHEMAX=64, GDAL_NUM_THREADS=1):
             plain, cloud = scratch / "plain.tif", scratch / "cloud.tif"
             observed_px = _write_plain(plain, grid, tiles, block_px)
-            rasterio.shutil.copy(
-                plain,
-                cloud,
-                driver="COG",
-                COMPRESS="DEFLATE",
-                LEVEL=6,
-                PREDICTOR=2,
-                BLOCKSIZE=block_px,
-                OVERVIEW_RESAMPLING="AVERAGE",
-                BIGTIFF="IF_SAFER",
-                SPARSE_OK="TRUE",
-            )
+            deflated = {"COMPRESS": "DEFLATE", "LEVEL": 6, "PREDICTOR": 2, "OVERVIEW_RESAMPLING": "AVERAGE"}
+            blocks = {"BLOCKSIZE": block_px, "BIGTIFF": "IF_SAFER", "SPARSE_OK": "TRUE"}
+            rasterio.shutil.copy(plain, cloud, driver="COG", **deflated, **blocks)
             os.replace(cloud, path)
     except (OSError, RasterioError) as error:
         raise ConfigError(f"{path} cannot be written: {error}", "check space and permissions") from error
