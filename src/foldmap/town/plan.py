@@ -46,31 +46,19 @@ class LineStyle:
 
 @dataclass(frozen=True)
 class Street:
-    """One street between two junctions.
+    """One street between two junctions."""
 
-    Attributes:
-        key: (i, j, axis).
-        style: of its line.
-        points_m: float64 (P, 2), centre line from the west or south junction, world metres.
-        arc_m: float64 (P,), arc length at the points.
-        setback_m: from either junction's centre to where the street's own markings begin.
-        base_half_m: half width of the carriageway near junctions.
-        bike_m, park_m, sidewalk_m: widths (left, right) of bicycle lane, parking lane, sidewalk; 0 where there is none.
-        tone: reflectance of the asphalt.
-        seed: of everything below the street's scale.
-    """
-
-    key: StreetKey
-    style: LineStyle
-    points_m: DoubleArray
-    arc_m: DoubleArray
-    setback_m: tuple[float, float]
-    base_half_m: float
-    bike_m: tuple[float, float]
-    park_m: tuple[float, float]
-    sidewalk_m: tuple[float, float]
-    tone: float
-    seed: int
+    key: StreetKey  # (i, j, axis)
+    style: LineStyle  # of its line
+    points_m: DoubleArray  # float64 (P, 2), centre line from the west or south junction, world metres
+    arc_m: DoubleArray  # float64 (P,), arc length at the points
+    setback_m: tuple[float, float]  # from either junction's centre to where the street's own markings begin
+    base_half_m: float  # half width of the carriageway near junctions
+    bike_m: tuple[float, float]  # widths (left, right), 0 where there is none: bicycle lane,
+    park_m: tuple[float, float]  # parking lane,
+    sidewalk_m: tuple[float, float]  # sidewalk
+    tone: float  # reflectance of the asphalt
+    seed: int  # of everything below the street's scale
 
     @property
     def length_m(self) -> float:

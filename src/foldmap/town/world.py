@@ -20,17 +20,11 @@ KERB_STEP_M = 0.12
 
 @dataclass(frozen=True)
 class Ground:
-    """The ground on a lattice, each float32 (H, W).
+    """The ground on a lattice, each float32 (H, W)."""
 
-    Attributes:
-        reflectance: 0 to 1.
-        kerb_m: signed distance to the kerb, negative on the carriageway.
-        obstacle_m: height of what stands there; 0 where the ground is open.
-    """
-
-    reflectance: FloatArray
-    kerb_m: FloatArray
-    obstacle_m: FloatArray
+    reflectance: FloatArray  # 0 to 1
+    kerb_m: FloatArray  # signed distance to the kerb, negative on the carriageway
+    obstacle_m: FloatArray  # height of what stands there; 0 where the ground is open
 
 
 class Neighbourhood(NamedTuple):

@@ -36,65 +36,37 @@ Report = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class BenchSettings:
-    """What decides a benchmark apart from its data.
+    """What decides a benchmark apart from its data."""
 
-    Attributes:
-        resolution_m: of leave-out maps; a given map has its own.
-        radius_m: priors are off by up to this, in x and in y.
-        heading_rad: and by up to this in heading.
-        guard: frames left out of the map on each side of a query.
-        sweeps: frames a query.
-        every: a query at every so many frames.
-        methods: keep methods whose name starts with one of these; all where empty.
-        matchers: what classical codecs are matched with: ncc, learned.
-        train_matchers: steps that the learned matcher is trained on each codec's output.
-        scored: of two maps, the side that is scored: west, east, north or south.
-        crop_m: side of the crops of a second map.
-        stride_m: between them.
-        online: localize along the drive too.
-        quick: a dozen queries, few codecs, a short drive.
-        seed: of the priors.
-    """
-
-    resolution_m: float = 0.05
-    radius_m: float = 1.0
-    heading_rad: float = math.radians(5.0)
-    guard: int = 15
-    sweeps: int = 5
-    every: int = 3
-    methods: tuple[str, ...] = ()
-    matchers: tuple[str, ...] = MATCHERS
-    train_matchers: int = 0
-    scored: str = "east"
-    crop_m: float = 21.0
-    stride_m: float = 10.5
-    online: bool = False
-    quick: bool = False
-    seed: int = 0
+    resolution_m: float = 0.05  # of leave-out maps; a given map has its own
+    radius_m: float = 1.0  # priors are off by up to this, in x and in y
+    heading_rad: float = math.radians(5.0)  # and by up to this in heading
+    guard: int = 15  # frames left out of the map on each side of a query
+    sweeps: int = 5  # frames a query
+    every: int = 3  # a query at every so many frames
+    methods: tuple[str, ...] = ()  # keep methods whose name starts with one of these; all where empty
+    matchers: tuple[str, ...] = MATCHERS  # what classical codecs are matched with: ncc, learned
+    train_matchers: int = 0  # steps that the learned matcher is trained on each codec's output
+    scored: str = "east"  # of two maps, the side that is scored: west, east, north or south
+    crop_m: float = 21.0  # side of the crops of a second map
+    stride_m: float = 10.5  # between them
+    online: bool = False  # localize along the drive too
+    quick: bool = False  # a dozen queries, few codecs, a short drive
+    seed: int = 0  # of the priors
 
 
 @dataclass(frozen=True)
 class BenchData:
-    """What is measured on, and with which models.
+    """What is measured on, and with which models."""
 
-    Attributes:
-        drive: queries and, without a map, the maps; not needed with two maps.
-        raster, map_name: match in this map instead of the drive's leave-out maps.
-        query_raster: crops of this map are the queries, in ``raster``.
-        bundles: operating points; the shipped ones for this resolution where None.
-        ablations: more of them, trained by others, for the table of ablations.
-        matcher: whose embeddings match classical codes; the first of the bundles where None.
-        places: pairs to train matchers on.
-    """
-
-    drive: Drive | None = None
-    raster: RasterMap | None = None
-    query_raster: RasterMap | None = None
-    map_name: str = ""
-    bundles: Sequence[Bundle] | None = None
-    ablations: Sequence[Bundle] = ()
-    matcher: Bundle | None = None
-    places: TrainingPlaces | None = None
+    drive: Drive | None = None  # queries and, without a map, the maps; not needed with two maps
+    raster: RasterMap | None = None  # match in this map instead of the drive's leave-out maps
+    query_raster: RasterMap | None = None  # crops of this map are the queries, in ``raster``
+    map_name: str = ""  # of that map
+    bundles: Sequence[Bundle] | None = None  # operating points; the shipped ones for this resolution where None
+    ablations: Sequence[Bundle] = ()  # more of them, trained by others, for the table of ablations
+    matcher: Bundle | None = None  # whose embeddings match classical codes; the first of the bundles where None
+    places: TrainingPlaces | None = None  # pairs to train matchers on
 
     def __post_init__(self) -> None:
         if self.query_raster is not None and self.raster is None:

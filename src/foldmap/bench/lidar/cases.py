@@ -31,17 +31,11 @@ class Search:
 
 @dataclass(frozen=True)
 class Query:
-    """What a matcher is shown; the truth is not part of it.
+    """What a matcher is shown; the truth is not part of it."""
 
-    Attributes:
-        points_vehicle_m: float32 (N, 2), x forward, y left.
-        intensity: float32 (N,).
-        world_SE2_prior: where the vehicle is believed to be.
-    """
-
-    points_vehicle_m: FloatArray
-    intensity: FloatArray
-    world_SE2_prior: SE2
+    points_vehicle_m: FloatArray  # float32 (N, 2), x forward, y left
+    intensity: FloatArray  # float32 (N,)
+    world_SE2_prior: SE2  # where the vehicle is believed to be
 
 
 @dataclass(frozen=True)

@@ -20,17 +20,11 @@ _ALIGN_PX = 16
 
 @dataclass(frozen=True)
 class GroundFrame:
-    """The ground returns of one sweep.
+    """The ground returns of one sweep."""
 
-    Attributes:
-        points_vehicle_m: float32 (N, 2), levelled vehicle frame, x forward, y left.
-        intensity: float32 (N,).
-        world_SE2_vehicle: where the vehicle was.
-    """
-
-    points_vehicle_m: FloatArray
-    intensity: FloatArray
-    world_SE2_vehicle: SE2
+    points_vehicle_m: FloatArray  # float32 (N, 2), levelled vehicle frame, x forward, y left
+    intensity: FloatArray  # float32 (N,)
+    world_SE2_vehicle: SE2  # where the vehicle was
 
     def points_world_m(self) -> DoubleArray:
         """The points in the world, float64 (N, 2)."""

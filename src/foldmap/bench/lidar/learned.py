@@ -106,13 +106,10 @@ class LearnedMatcher:
 
     It answers its best pose even where it would refuse (the status stays in the diagnostics), so that accuracy is
     compared on the same queries.
-
-    Attributes:
-        half_length_m, half_width_m: extent of the observation.
     """
 
-    half_length_m: float = 15.0
-    half_width_m: float = 12.0
+    half_length_m: float = 15.0  # extent of the observation ahead and behind
+    half_width_m: float = 12.0  # and to each side
 
     @property
     def name(self) -> str:

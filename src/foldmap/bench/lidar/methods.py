@@ -25,23 +25,14 @@ TUNED = "learned-on-output"
 
 @dataclass(frozen=True)
 class Choice:
-    """Which methods are measured.
+    """Which methods are measured."""
 
-    Attributes:
-        resolution_m: of the maps.
-        half_m: extent of the observations, half length and half width.
-        wanted: keep methods whose name starts with one of these; all where empty.
-        matchers: what classical codecs are matched with, some of `MATCHERS`.
-        quick: few codecs.
-        train_matchers: steps that the learned matcher is trained on each codec's output; 0 uses it as it is.
-    """
-
-    resolution_m: float
-    half_m: tuple[float, float]
-    wanted: tuple[str, ...] = ()
-    matchers: tuple[str, ...] = MATCHERS
-    quick: bool = False
-    train_matchers: int = 0
+    resolution_m: float  # of the maps
+    half_m: tuple[float, float]  # extent of the observations, half length and half width
+    wanted: tuple[str, ...] = ()  # keep methods whose name starts with one of these; all where empty
+    matchers: tuple[str, ...] = MATCHERS  # what classical codecs are matched with, some of `MATCHERS`
+    quick: bool = False  # few codecs
+    train_matchers: int = 0  # steps that the learned matcher is trained on each codec's output; 0 uses it as it is
 
     def __post_init__(self) -> None:
         unknown = sorted(set(self.matchers) - set(MATCHERS))

@@ -40,17 +40,11 @@ ONLINE_COLUMNS = {
 
 @dataclass(frozen=True)
 class Step:
-    """What a vehicle has at one moment.
+    """What a vehicle has at one moment."""
 
-    Attributes:
-        points_vehicle_m: float32 (N, 2) of the last sweeps, in the current vehicle frame.
-        intensity: float32 (N,).
-        previous_SE2_current: odometry since the last step, noise included; the identity at the first.
-    """
-
-    points_vehicle_m: FloatArray
-    intensity: FloatArray
-    previous_SE2_current: SE2
+    points_vehicle_m: FloatArray  # float32 (N, 2) of the last sweeps, in the current vehicle frame
+    intensity: FloatArray  # float32 (N,)
+    previous_SE2_current: SE2  # odometry since the last step, noise included; the identity at the first
 
 
 class OnlineLocalizer(Protocol):
@@ -98,32 +92,20 @@ class OnlineProtocol:
     """A drive in the map of its other frames, or in one map of other recordings.
 
     Consecutive frames share a map that leaves all of them out.
-
-    Attributes:
-        drive: the drive.
-        resolution_m: of the maps, also of a given one.
-        sweeps: frames aggregated a step, in the frame of the last.
-        guard: frames left out of the map before and after the block it serves.
-        block: steps that share a map.
-        half_length_m: points ahead and behind.
-        half_width_m: points to each side.
-        start: how far the first prior is off.
-        odometry_noise: standard deviation of the odometry's error per metre driven, in metres and in radians.
-        seed: of all noise.
-        raster: drive in this map; nothing is left out of it, so guard and block say nothing.
     """
 
-    drive: Drive
-    resolution_m: float = 0.05
-    sweeps: int = 5
-    guard: int = 15
-    block: int = 10
-    half_length_m: float = 15.0
-    half_width_m: float = 12.0
-    start: Search = field(default_factory=lambda: Search(0.5, math.radians(1.0)))
+    drive: Drive  # the drive
+    resolution_m: float = 0.05  # of the maps, also of a given one
+    sweeps: int = 5  # frames aggregated a step, in the frame of the last
+    guard: int = 15  # frames left out of the map before and after the block it serves
+    block: int = 10  # steps that share a map
+    half_length_m: float = 15.0  # points ahead and behind
+    half_width_m: float = 12.0  # points to each side
+    start: Search = field(default_factory=lambda: Search(0.5, math.radians(1.0)))  # how far the first prior is off
+    # standard deviation of the odometry's error per metre driven, in metres and in radians
     odometry_noise: tuple[float, float] = (0.02, 0.001)
-    seed: int = 0
-    raster: RasterMap | None = None
+    seed: int = 0  # of all noise
+    raster: RasterMap | None = None  # drive in this map; nothing is left out of it, so guard and block say nothing
 
     def __post_init__(self) -> None:
         if min(self.sweeps, self.block) < 1 or self.guard < 0:

@@ -36,27 +36,16 @@ ROADS = LA_COUNTY, UNITED_STATES
 
 @dataclass(frozen=True)
 class LidarResults:
-    """Everything that was measured.
+    """Everything that was measured."""
 
-    Attributes:
-        methods: all, in the order of the tables.
-        matching: answers, one a method.
-        resolution_m: of the maps.
-        bundles: method -> operating point, of the learned ones.
-        online: drives, one a method; empty where none was driven.
-        pictures: strips and mosaics.
-        lead: what was measured on what, for the head of the page.
-        command: that measured it.
-    """
-
-    methods: Sequence[Method]
-    matching: Sequence[Predictions]
-    resolution_m: float
-    bundles: Mapping[str, Bundle] = field(default_factory=dict)
-    online: Sequence[Predictions] = ()
-    pictures: Sequence[Picture] = ()
-    lead: str = ""
-    command: str = ""
+    methods: Sequence[Method]  # all, in the order of the tables
+    matching: Sequence[Predictions]  # answers, one a method
+    resolution_m: float  # of the maps
+    bundles: Mapping[str, Bundle] = field(default_factory=dict)  # method -> operating point, of the learned ones
+    online: Sequence[Predictions] = ()  # drives, one a method; empty where none was driven
+    pictures: Sequence[Picture] = ()  # strips and mosaics
+    lead: str = ""  # what was measured on what, for the head of the page
+    command: str = ""  # that measured it
 
 
 def write_lidar(results: LidarResults, folder: Path) -> list[dict[str, Any]]:

@@ -20,30 +20,18 @@ Pose = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Prediction:
-    """One answer with the size of the map it was found in.
+    """One answer with the size of the map it was found in."""
 
-    Attributes:
-        name: of the case.
-        true_pose, prior_pose: where the vehicle was, and where it was believed to be.
-        pose: the answer, or None.
-        score: the matcher's.
-        payload_bytes: of the folded map.
-        observed_m2: ground that map holds.
-        raster_px: pixels of its raster, observed or not.
-        resolution_m: of the raster.
-        diagnostics: the matcher's.
-    """
-
-    name: str
-    true_pose: Pose
-    prior_pose: Pose
-    pose: Pose | None
-    score: float
-    payload_bytes: int
-    observed_m2: float
-    raster_px: int
-    resolution_m: float
-    diagnostics: dict[str, float | str]
+    name: str  # of the case
+    true_pose: Pose  # where the vehicle was
+    prior_pose: Pose  # where it was believed to be
+    pose: Pose | None  # the answer, or None
+    score: float  # the matcher's
+    payload_bytes: int  # of the folded map
+    observed_m2: float  # ground that map holds
+    raster_px: int  # pixels of its raster, observed or not
+    resolution_m: float  # of the raster
+    diagnostics: dict[str, float | str]  # the matcher's
 
     @property
     def world_SE2_true(self) -> SE2:

@@ -25,29 +25,19 @@ class DriveProtocol:
     A query is in the frame of its middle sweep. Its map leaves out its ``sweeps`` frames and ``guard`` frames on each
     side of them: neighbouring sweeps share rings and noise and would flatter a localizer.
 
-    Attributes:
-        drive: the drive.
-        resolution_m: of the maps.
-        sweeps: frames a query.
-        every: a query starts at every so many frames.
-        guard: frames left out on each side.
-        half_length_m, half_width_m: extent of the query, ahead and behind, and to each side.
-        search: how far priors are off, uniformly in x, y and heading.
-        seed: of the priors.
-
     Raises:
         ConfigError: counts out of range, or the drive is too short.
     """
 
-    drive: Drive
-    resolution_m: float = 0.05
-    sweeps: int = 5
-    every: int = 3
-    guard: int = 15
-    half_length_m: float = 15.0
-    half_width_m: float = 12.0
-    search: Search = field(default_factory=Search)
-    seed: int = 0
+    drive: Drive  # the drive
+    resolution_m: float = 0.05  # of the maps
+    sweeps: int = 5  # frames a query
+    every: int = 3  # a query starts at every so many frames
+    guard: int = 15  # frames left out on each side
+    half_length_m: float = 15.0  # extent of the query ahead and behind
+    half_width_m: float = 12.0  # and to each side
+    search: Search = field(default_factory=Search)  # how far priors are off, uniformly in x, y and heading
+    seed: int = 0  # of the priors
 
     def __post_init__(self) -> None:
         if self.sweeps < 1 or self.every < 1 or self.guard < 0:
@@ -103,30 +93,18 @@ class DriveProtocol:
 
 @dataclass(frozen=True)
 class GivenMapProtocol:
-    """Queries of a drive in a map that somebody else made, such as a GeoTIFF.
+    """Queries of a drive in a map that somebody else made, such as a GeoTIFF."""
 
-    Attributes:
-        drive: sweeps with poses in the map's frame; other recordings than the map was built from, or say so.
-        raster: the map, folded once.
-        map_name: of the map, for the configuration.
-        sweeps: frames a query, in the vehicle frame of the last.
-        every: a query ends at every so many frames.
-        half_length_m, half_width_m: extent of the query, ahead and behind, and to each side.
-        search: how far priors are off.
-        priors: per query, each with another prior.
-        seed: of the priors.
-    """
-
-    drive: Drive
-    raster: RasterMap
-    map_name: str
-    sweeps: int = 1
-    every: int = 1
-    half_length_m: float = 25.0
-    half_width_m: float = 25.0
-    search: Search = field(default_factory=Search)
-    priors: int = 1
-    seed: int = 0
+    drive: Drive  # sweeps with poses in the map's frame; other recordings than the map was built from, or say so
+    raster: RasterMap  # the map, folded once
+    map_name: str  # of the map, for the configuration
+    sweeps: int = 1  # frames a query, in the vehicle frame of the last
+    every: int = 1  # a query ends at every so many frames
+    half_length_m: float = 25.0  # extent of the query ahead and behind
+    half_width_m: float = 25.0  # and to each side
+    search: Search = field(default_factory=Search)  # how far priors are off
+    priors: int = 1  # per query, each with another prior
+    seed: int = 0  # of the priors
 
     def __post_init__(self) -> None:
         if not (1 <= self.sweeps <= len(self.drive.frames) and self.every >= 1 and self.priors >= 1):

@@ -35,28 +35,20 @@ class RasterProtocol:
     farther from the line than half a crop plus the search radius, are queries; the other side is for training and for
     the offset.
 
-    Attributes:
-        map_raster: what is folded.
-        query_raster: where crops come from.
-        name: of the pair, for the configuration.
-        size_m, stride_m: side of a crop, and from one to the next.
-        scored: west, east, north or south.
-        search: how far priors are off; heading 0 means crops keep their heading.
-        seed: of the priors.
-
     Raises:
         ConfigError: no such side, or impossible sizes.
         MapInputError: the rasters do not overlap.
     """
 
-    map_raster: RasterMap
-    query_raster: RasterMap
-    name: str
-    size_m: float = 21.0
-    stride_m: float = 10.5
-    scored: str = "east"
+    map_raster: RasterMap  # what is folded
+    query_raster: RasterMap  # where crops come from
+    name: str  # of the pair, for the configuration
+    size_m: float = 21.0  # side of a crop
+    stride_m: float = 10.5  # from one to the next
+    scored: str = "east"  # west, east, north or south
+    # how far priors are off; heading 0 means crops keep their heading
     search: Search = field(default_factory=lambda: Search(radius_m=5.0))
-    seed: int = 0
+    seed: int = 0  # of the priors
 
     def __post_init__(self) -> None:
         if self.scored not in SIDES:

@@ -30,27 +30,16 @@ Stage = Callable[[str], Callable[[int, int], None]]
 
 @dataclass(frozen=True)
 class VisualBenchSettings:
-    """What decides a visual benchmark apart from its scenes.
+    """What decides a visual benchmark apart from its scenes."""
 
-    Attributes:
-        tables: names of `TABLES`; all where empty.
-        methods: keep maps whose name starts with one of these; all where empty.
-        budgets: bytes of table 2 and of foldmap's and the simple files.
-        thresholds: of accuracy, in the scenes' unit and degrees.
-        epochs: of training; None for the paper's 30, or what gives 1,000 steps of 1,000 points.
-        weights: of a learned matcher; None leaves it out.
-        quick: a dozen queries, 60 steps of training, two budgets, fewer M.
-        seed: of every random choice.
-    """
-
-    tables: tuple[str, ...] = ()
-    methods: tuple[str, ...] = ()
-    budgets: tuple[int, ...] = BUDGETS
-    thresholds: tuple[Threshold, ...] = DEFAULT_THRESHOLDS
-    epochs: int | None = None
-    weights: Path | None = None
-    quick: bool = False
-    seed: int = 0
+    tables: tuple[str, ...] = ()  # names of `TABLES`; all where empty
+    methods: tuple[str, ...] = ()  # keep maps whose name starts with one of these; all where empty
+    budgets: tuple[int, ...] = BUDGETS  # bytes of table 2 and of foldmap's and the simple files
+    thresholds: tuple[Threshold, ...] = DEFAULT_THRESHOLDS  # of accuracy, in the scenes' unit and degrees
+    epochs: int | None = None  # of training; None for the paper's 30, or what gives 1,000 steps of 1,000 points
+    weights: Path | None = None  # of a learned matcher; None leaves it out
+    quick: bool = False  # a dozen queries, 60 steps of training, two budgets, fewer M
+    seed: int = 0  # of every random choice
 
     def __post_init__(self) -> None:
         if not self.thresholds or any(not (a > 0 and b > 0) for a, b in self.thresholds):
@@ -62,15 +51,10 @@ class VisualBenchSettings:
 
 @dataclass(frozen=True)
 class BenchScene:
-    """One scene to be measured.
+    """One scene to be measured."""
 
-    Attributes:
-        held_out: scene and queries.
-        photos: folder of its photos, for figure 2; None leaves that out.
-    """
-
-    held_out: HeldOut
-    photos: Path | None = None
+    held_out: HeldOut  # scene and queries
+    photos: Path | None = None  # folder of its photos, for figure 2; None leaves that out
 
 
 def run_visual(

@@ -21,15 +21,12 @@ _ROWS = 4096
 
 @dataclass(frozen=True)
 class Recipe:
-    """How one layer is trained.
+    """How one layer is trained."""
 
-    Attributes:
-        settings: loss and schedule; the benchmark's epochs bound them.
-        kind: of `visual.codes.fit_codecs`, or "encoder" (codebooks are trained, nothing decodes), or "decoder" (plain
-            PQ's codebooks stay as they are, and a decoder is trained behind them).
-    """
-
+    # loss and schedule; the benchmark's epochs bound them
     settings: LayerSettings = field(default_factory=LayerSettings)
+    # of `visual.codes.fit_codecs`, or "encoder" (codebooks are trained, nothing decodes), or "decoder" (plain PQ's
+    # codebooks stay as they are, and a decoder is trained behind them)
     kind: str = "dpqed"
 
 

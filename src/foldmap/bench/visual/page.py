@@ -29,21 +29,13 @@ PLOTTED = (
 
 @dataclass(frozen=True)
 class SceneResults:
-    """What was measured on one scene.
+    """What was measured on one scene."""
 
-    Attributes:
-        held_out: scene and queries.
-        lines: rows of each table, by the table's name in `TABLES`.
-        found: answers.
-        pictures: correspondences.
-        note: a sentence on what was left out, or empty.
-    """
-
-    held_out: HeldOut
-    lines: Mapping[str, Sequence[Line]]
-    found: Mapping[Wanted, Measured]
-    pictures: Sequence[Picture] = ()
-    note: str = ""
+    held_out: HeldOut  # scene and queries
+    lines: Mapping[str, Sequence[Line]]  # rows of each table, by the table's name in `TABLES`
+    found: Mapping[Wanted, Measured]  # answers
+    pictures: Sequence[Picture] = ()  # correspondences
+    note: str = ""  # a sentence on what was left out, or empty
 
     def rows(self, table: str, thresholds: Sequence[Threshold]) -> Rows:
         """Rows of one table."""

@@ -27,19 +27,12 @@ _RATIO = 0.97
 
 @dataclass(frozen=True)
 class Pair:
-    """A query's matches to points that one map image sees.
+    """A query's matches to points that one map image sees."""
 
-    Attributes:
-        image: of the map.
-        query_px: float64 (N, 2), COLMAP pixels in the query.
-        image_px: float64 (N, 2), where the map image saw the same points.
-        right: bool (N,).
-    """
-
-    image: int
-    query_px: DoubleArray
-    image_px: DoubleArray
-    right: BoolArray
+    image: int  # of the map
+    query_px: DoubleArray  # float64 (N, 2), COLMAP pixels in the query
+    image_px: DoubleArray  # float64 (N, 2), where the map image saw the same points
+    right: BoolArray  # bool (N,)
 
 
 def correspondences(

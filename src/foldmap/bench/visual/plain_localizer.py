@@ -19,21 +19,15 @@ _ITERATIONS = 10_000
 
 @dataclass(frozen=True)
 class PlainLocalizer:
-    """Matches once and solves once: no second match near the pose, no judging of the answer.
+    """Matches once and solves once: no second match near the pose, no judging of the answer."""
 
-    Attributes:
-        visual_map: folded or not.
-        ratio: most distance to the nearest point over that to the second nearest; 1 takes every nearest neighbour.
-        both_ways: whether the point's nearest keypoint must be that keypoint.
-        error: largest reprojection error of an inlier, as a share of the image's diagonal, and at least `error_px`.
-        error_px: see there.
-    """
-
-    visual_map: VisualMap
+    visual_map: VisualMap  # folded or not
+    # most distance to the nearest point over that to the second nearest; 1 takes every nearest neighbour
     ratio: float = 0.85
-    both_ways: bool = False
+    both_ways: bool = False  # whether the point's nearest keypoint must be that keypoint
+    # largest reprojection error of an inlier, as a share of the image's diagonal, and at least `error_px`
     error: float = 0.006
-    error_px: float = 4.0
+    error_px: float = 4.0  # see there
 
     def __post_init__(self) -> None:
         if not 0 < self.ratio <= 1:

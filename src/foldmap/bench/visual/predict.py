@@ -28,19 +28,12 @@ SCHEMA = 1
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back for one query.
+    """What came back for one query."""
 
-    Attributes:
-        name: of the query.
-        pose: camera_SE3_world as 16 numbers, row by row, or None.
-        status: of foldmap's localizer; "ok" or "no_match" of others.
-        cpu_s: processor time, features given.
-    """
-
-    name: str
-    pose: tuple[float, ...] | None
-    status: str
-    cpu_s: float
+    name: str  # of the query
+    pose: tuple[float, ...] | None  # camera_SE3_world as 16 numbers, row by row, or None
+    status: str  # of foldmap's localizer; "ok" or "no_match" of others
+    cpu_s: float  # processor time, features given
 
     @property
     def camera_SE3_world(self) -> DoubleArray | None:
@@ -50,23 +43,16 @@ class Answer:
 
 @dataclass(frozen=True)
 class Measured:
-    """All answers in one map with one matcher; no answers and the `problem` where no map can be made.
+    """All answers in one map with one matcher; no answers and the `problem` where no map can be made."""
 
-    Attributes:
-        spec, matcher: the map, and how it was localized in.
-        points, code_bytes, file_bytes, parts: see `BuiltMap`.
-        answers: one a query.
-        problem: why there are none.
-    """
-
-    spec: MapSpec
-    matcher: Matcher
-    points: int = 0
+    spec: MapSpec  # the map
+    matcher: Matcher  # how it was localized in
+    points: int = 0  # this and the next three: see `BuiltMap`
     code_bytes: int = 0
     file_bytes: int | None = None
     parts: Mapping[str, int] = field(default_factory=dict)
-    answers: tuple[Answer, ...] = ()
-    problem: str = ""
+    answers: tuple[Answer, ...] = ()  # one a query
+    problem: str = ""  # why there are none
 
 
 Wanted = tuple[MapSpec, Matcher]

@@ -58,23 +58,14 @@ class Scale:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """A scene without its queries, and the queries with their true poses.
+    """A scene without its queries, and the queries with their true poses."""
 
-    Attributes:
-        name: of the scene.
-        scene: without the queries' observations.
-        queries: what is localized.
-        truth: float64 (Q, 4, 4), camera_SE3_world.
-        scale: of errors.
-        fingerprint: of scene, queries and truth; answers are kept under it.
-    """
-
-    name: str
-    scene: SceneModel
-    queries: tuple[Query, ...]
-    truth: DoubleArray
-    scale: Scale
-    fingerprint: str
+    name: str  # of the scene
+    scene: SceneModel  # without the queries' observations
+    queries: tuple[Query, ...]  # what is localized
+    truth: DoubleArray  # float64 (Q, 4, 4), camera_SE3_world
+    scale: Scale  # of errors
+    fingerprint: str  # of scene, queries and truth; answers are kept under it
 
     def thinned(self, most: int) -> HeldOut:
         """At most so many of the queries, even over them."""

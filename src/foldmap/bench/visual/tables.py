@@ -13,21 +13,13 @@ from foldmap.errors import ConfigError
 
 @dataclass(frozen=True)
 class Sizes:
-    """What the tables' rows depend on.
+    """What the tables' rows depend on."""
 
-    Attributes:
-        points: of the scene.
-        dimension: of its descriptors.
-        budgets: bytes.
-        parts: M of the product codes that are measured, most first.
-        weights: file of a learned matcher's network, or empty.
-    """
-
-    points: int
-    dimension: int
-    budgets: tuple[int, ...]
-    parts: tuple[int, ...] = (32, 16, 8, 4, 2)
-    weights: str = ""
+    points: int  # of the scene
+    dimension: int  # of its descriptors
+    budgets: tuple[int, ...]  # bytes
+    parts: tuple[int, ...] = (32, 16, 8, 4, 2)  # M of the product codes that are measured, most first
+    weights: str = ""  # file of a learned matcher's network, or empty
 
     @property
     def usual(self) -> tuple[int, ...]:
@@ -42,21 +34,13 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Table:
-    """A table of the paper.
+    """A table of the paper."""
 
-    Attributes:
-        name: of its files.
-        title: heading.
-        caption: what it shows.
-        lines: its rows, by sizes.
-        kind: "accuracy", "memory" or "scenes".
-    """
-
-    name: str
-    title: str
-    caption: str
-    lines: Callable[[Sizes], list[Line]]
-    kind: str = "accuracy"
+    name: str  # of its files
+    title: str  # heading
+    caption: str  # what it shows
+    lines: Callable[[Sizes], list[Line]]  # its rows, by sizes
+    kind: str = "accuracy"  # "accuracy", "memory" or "scenes"
 
     def rows(self, sizes: Sizes, prefixes: Sequence[str] = ()) -> list[Line]:
         """Rows whose codes fit the descriptors, and whose map's name starts with one of the prefixes."""

@@ -33,23 +33,14 @@ LEAST_POINTS = 4
 
 @dataclass(frozen=True)
 class BuiltMap:
-    """A map ready to be localized in, and what it weighs.
+    """A map ready to be localized in, and what it weighs."""
 
-    Attributes:
-        visual_map: to localize in.
-        points: that it holds.
-        code_bytes: of descriptors alone.
-        file_bytes: of the whole file; None of a map in memory.
-        parts: bytes by use.
-        codec: of the descriptors, where there is one.
-    """
-
-    visual_map: VisualMap
-    points: int
-    code_bytes: int
-    file_bytes: int | None
-    parts: Mapping[str, int] = field(default_factory=dict)
-    codec: DescriptorCodec | None = None
+    visual_map: VisualMap  # to localize in
+    points: int  # that it holds
+    code_bytes: int  # of descriptors alone
+    file_bytes: int | None  # of the whole file; None of a map in memory
+    parts: Mapping[str, int] = field(default_factory=dict)  # bytes by use
+    codec: DescriptorCodec | None = None  # of the descriptors, where there is one
 
 
 class Workshop:

@@ -34,23 +34,15 @@ _SPACING_M = 8.0
 
 @dataclass(frozen=True)
 class Retrieved:
-    """What one observation retrieved.
+    """What one observation retrieved."""
 
-    Attributes:
-        kind: of observation.
-        pair: the observation with its true graph.
-        best: the retrieved graph.
-        chamfer_m, random_m, oracle_m: to the truth: of that graph, on the mean over the file's, of the file's best.
-        apart_m: from the observation to the place whose graph was retrieved.
-    """
-
-    kind: str
-    pair: Pair
-    best: LaneGraph
-    chamfer_m: float
-    random_m: float
-    oracle_m: float
-    apart_m: float
+    kind: str  # of observation
+    pair: Pair  # the observation with its true graph
+    best: LaneGraph  # the retrieved graph
+    chamfer_m: float  # of that graph to the truth
+    random_m: float  # the mean over the file's graphs
+    oracle_m: float  # of the file's best
+    apart_m: float  # from the observation to the place whose graph was retrieved
 
 
 @dataclass

@@ -45,27 +45,16 @@ class AgedMap:
 
 @dataclass(frozen=True)
 class Updated:
-    """What driving past the edits found and wrote.
+    """What driving past the edits found and wrote."""
 
-    Attributes:
-        aged: the map before.
-        old: the map as the file had it, vertices about 1 m apart.
-        changes: found and applied, most confident first.
-        found: for each edit, whether a change of the right kind lies on it.
-        wrong: changes that lie on no edit.
-        poses: of all frames.
-        wrote: tiles that the transaction changed.
-        off_m: lane metres by which the map differs from the truth, before and after.
-    """
-
-    aged: AgedMap
-    old: LaneGraph
-    changes: list[Change]
-    found: list[bool]
-    wrong: int
-    poses: list[SE2]
-    wrote: StreetUpdate
-    off_m: tuple[float, float]
+    aged: AgedMap  # the map before
+    old: LaneGraph  # the map as the file had it, vertices about 1 m apart
+    changes: list[Change]  # found and applied, most confident first
+    found: list[bool]  # for each edit, whether a change of the right kind lies on it
+    wrong: int  # changes that lie on no edit
+    poses: list[SE2]  # of all frames
+    wrote: StreetUpdate  # tiles that the transaction changed
+    off_m: tuple[float, float]  # lane metres by which the map differs from the truth, before and after
 
 
 def age_map(truth: LaneGraph, seed: int, reach_m: float) -> AgedMap:

@@ -28,27 +28,17 @@ from foldmap.visual.unfold import FoldedVisual
 
 @dataclass
 class DemoPhotos:
-    """What the visual part made.
+    """What the visual part made."""
 
-    Attributes:
-        photos: pictures with their true poses.
-        scene: of the map's photos.
-        folded, layer_bytes: where the layer's bytes went, and by how much the file grew.
-        queries: with their true camera_SE3_world.
-        estimates: one a query.
-        strangers: answers to photos of another town.
-        seconds, loading_s: spent in localizing the queries, and in reading and decoding the layer.
-    """
-
-    photos: TownPhotos
-    scene: SceneModel
-    folded: VisualReport
-    layer_bytes: int
-    queries: list[tuple[Query, DoubleArray]]
-    estimates: list[CameraEstimate]
-    strangers: list[CameraEstimate]
-    seconds: float
-    loading_s: float
+    photos: TownPhotos  # pictures with their true poses
+    scene: SceneModel  # of the map's photos
+    folded: VisualReport  # where the layer's bytes went
+    layer_bytes: int  # by how much the file grew
+    queries: list[tuple[Query, DoubleArray]]  # with their true camera_SE3_world
+    estimates: list[CameraEstimate]  # one a query
+    strangers: list[CameraEstimate]  # answers to photos of another town
+    seconds: float  # spent in localizing the queries
+    loading_s: float  # and in reading and decoding the layer
 
 
 def add_photos(path: Path, seed: int, settings: DemoPhotoSettings, report: Report) -> DemoPhotos:

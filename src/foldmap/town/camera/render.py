@@ -51,17 +51,11 @@ class Optics:
 
 @dataclass(frozen=True)
 class Picture:
-    """A rendered image.
+    """A rendered image."""
 
-    Attributes:
-        image: uint8 (H, W) or (H, W, 3).
-        depth_m: float32 (H, W), distance along the optical axis at the pixel's centre; inf where the sky is.
-        kind: uint8 (H, W), what is seen there, numbered as in `camera.cast` (SKY, GROUND, WALL, ...).
-    """
-
-    image: AnyArray
-    depth_m: FloatArray
-    kind: AnyArray
+    image: AnyArray  # uint8 (H, W) or (H, W, 3)
+    depth_m: FloatArray  # float32 (H, W), distance along the optical axis at the pixel's centre; inf where the sky is
+    kind: AnyArray  # uint8 (H, W), what is seen there, numbered as in `camera.cast` (SKY, GROUND, WALL, ...)
 
 
 def day_light(day_seed: int) -> Light:

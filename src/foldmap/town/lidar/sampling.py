@@ -23,20 +23,13 @@ _WORLDS = 4096
 
 @dataclass(frozen=True)
 class TrainingPair:
-    """A map crop and a query whose true alignment is centre on centre with no rotation.
+    """A map crop and a query whose true alignment is centre on centre with no rotation."""
 
-    Attributes:
-        map: crop of a map; its grid is a local frame centred on the query.
-        sweep_intensity, sweep_observed: (h, w), mean of the aggregated sweeps; 0 where nothing returned.
-        offset_px: (row, column) by which the query's content is displaced, within half a pixel.
-        map_count: float32 (H, W), returns averaged in each map pixel.
-    """
-
-    map: RasterMap
-    sweep_intensity: FloatArray
-    sweep_observed: BoolArray
-    offset_px: tuple[float, float]
-    map_count: FloatArray
+    map: RasterMap  # crop of a map; its grid is a local frame centred on the query
+    sweep_intensity: FloatArray  # (h, w), mean of the aggregated sweeps; 0 where nothing returned
+    sweep_observed: BoolArray  # (h, w)
+    offset_px: tuple[float, float]  # (row, column) by which the query's content is displaced, within half a pixel
+    map_count: FloatArray  # float32 (H, W), returns averaged in each map pixel
 
 
 def sample_pair(

@@ -19,60 +19,36 @@ SensorName = Literal["spinning64", "spinning128", "rosette"]
 
 @dataclass(frozen=True)
 class Lidar:
-    """One specimen of a lidar: its beam pattern and how it responds.
+    """One specimen of a lidar: its beam pattern and how it responds."""
 
-    Attributes:
-        name: pattern.
-        height_m: above the ground.
-        tan_elevation: float64 (C,), tangent of each channel's elevation, steepest first; for a rosette, of its bands.
-        columns: firings of each channel in one revolution.
-        half_width_rad: half of the horizontal field of view.
-        gain, offset: float64 (C,), factor on reflectance contrast, and what is added to the answer.
-        ripple: float64 (C, 3), amplitude, wave number (1/m) and phase of each channel's residual range dependence.
-        falloff_per_m: relative loss of answer with range that the maker did not compensate.
-        incidence_power: exponent of the cosine of incidence.
-        noise: standard deviation of one return's intensity.
-        gamma: exponent of the response; below 0 the response is logarithmic.
-        spill: share of a return's answer that leaks into the next along the firing order.
-        dropout: share of returns lost at random.
-        range_noise_m: standard deviation of the range.
-        steps: quantization of intensity.
-        max_range_m: beyond this nothing returns.
-    """
-
-    name: SensorName
-    height_m: float
+    name: SensorName  # pattern
+    height_m: float  # above the ground
+    # float64 (C,), tangent of each channel's elevation, steepest first; for a rosette, of its bands
     tan_elevation: DoubleArray
-    columns: int
-    half_width_rad: float
-    gain: DoubleArray
-    offset: DoubleArray
+    columns: int  # firings of each channel in one revolution
+    half_width_rad: float  # half of the horizontal field of view
+    gain: DoubleArray  # float64 (C,), factor on reflectance contrast
+    offset: DoubleArray  # float64 (C,), what is added to the answer
+    # float64 (C, 3), amplitude, wave number (1/m) and phase of each channel's residual range dependence
     ripple: DoubleArray
-    falloff_per_m: float = 0.008
-    incidence_power: float = 0.12
-    noise: float = 0.042
-    gamma: float = 1.0
-    spill: float = 0.0
-    dropout: float = 0.03
-    range_noise_m: float = 0.02
-    steps: int = 100
-    max_range_m: float = 70.0
+    falloff_per_m: float = 0.008  # relative loss of answer with range that the maker did not compensate
+    incidence_power: float = 0.12  # exponent of the cosine of incidence
+    noise: float = 0.042  # standard deviation of one return's intensity
+    gamma: float = 1.0  # exponent of the response; below 0 the response is logarithmic
+    spill: float = 0.0  # share of a return's answer that leaks into the next along the firing order
+    dropout: float = 0.03  # share of returns lost at random
+    range_noise_m: float = 0.02  # standard deviation of the range
+    steps: int = 100  # quantization of intensity
+    max_range_m: float = 70.0  # beyond this nothing returns
 
 
 class Hits(NamedTuple):
-    """Returns of one revolution.
+    """Returns of one revolution."""
 
-    Attributes:
-        xyz_m: float32 (N, 3), in the frame of the terrain; z above the carriageway.
-        range_m: float32 (N,), horizontal.
-        channel: int16 (N,).
-        kind: uint8 (N,), 0 ground, 1 standing thing, 2 vehicle.
-    """
-
-    xyz_m: FloatArray
-    range_m: FloatArray
-    channel: NDArray[np.int16]
-    kind: ByteArray
+    xyz_m: FloatArray  # float32 (N, 3), in the frame of the terrain; z above the carriageway
+    range_m: FloatArray  # float32 (N,), horizontal
+    channel: NDArray[np.int16]  # int16 (N,)
+    kind: ByteArray  # uint8 (N,), 0 ground, 1 standing thing, 2 vehicle
 
 
 class Terrain(NamedTuple):

@@ -59,18 +59,13 @@ _FAMILIES = {
 
 @dataclass(frozen=True)
 class ImageMapCodec:
-    """A still-image format on the map, optionally reduced by an integer factor before and enlarged after.
+    """A still-image format on the map, optionally reduced by an integer factor before and enlarged after."""
 
-    Attributes:
-        family: ``raw16``, ``png16`` (both exact to 16 bit at reduction 1), ``jpeg``, ``webp``, ``jxl``, ``avif`` or
-            ``jpeg2000``.
-        level: quality 0 to 100; for ``jpeg2000`` the PSNR in dB; ignored by ``raw16`` and ``png16``.
-        reduction: 1, 2, 4, 8, ...
-    """
-
+    # ``raw16``, ``png16`` (both exact to 16 bit at reduction 1), ``jpeg``, ``webp``, ``jxl``, ``avif`` or
+    # ``jpeg2000``
     family: str
-    level: int = 0
-    reduction: int = 1
+    level: int = 0  # quality 0 to 100; for ``jpeg2000`` the PSNR in dB; ignored by ``raw16`` and ``png16``
+    reduction: int = 1  # 1, 2, 4, 8,
     name: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -116,16 +111,11 @@ class ThresholdMapCodec:
     """One bit a pixel: brighter than its surroundings or not, as lossless JPEG XL.
 
     The local mean (Gaussian over observed ground) is removed, and a fixed quantile of what remains is the threshold.
-
-    Attributes:
-        pixel_m: pixel of the stored bits; a multiple of the map's resolution.
-        sigma_m: standard deviation of the local mean.
-        quantile: share of the observed pixels that are stored as 0.
     """
 
-    pixel_m: float = 0.4
-    sigma_m: float = 2.0
-    quantile: float = 0.5
+    pixel_m: float = 0.4  # pixel of the stored bits; a multiple of the map's resolution
+    sigma_m: float = 2.0  # standard deviation of the local mean
+    quantile: float = 0.5  # share of the observed pixels that are stored as 0
     name: str = field(init=False)
 
     def __post_init__(self) -> None:

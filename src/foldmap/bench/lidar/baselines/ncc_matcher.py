@@ -26,13 +26,9 @@ _MIN_OVERLAP = 0.25
 
 @dataclass(frozen=True)
 class NccMatcher:
-    """Exhaustive search over x and y at several headings, masked NCC, parabolic peak.
+    """Exhaustive search over x and y at several headings, masked NCC, parabolic peak."""
 
-    Attributes:
-        margin_px: how far beyond the search radius shifts are scored, so that a peak on the rim is a peak.
-    """
-
-    margin_px: int = 2
+    margin_px: int = 2  # how far beyond the search radius shifts are scored, so that a peak on the rim is a peak
 
     @property
     def name(self) -> str:

@@ -30,28 +30,17 @@ _VALIDATION = 10  # every tenth pair
 
 @dataclass(frozen=True)
 class TrainingPlaces:
-    """Training pairs and how steps are cut from them.
+    """Training pairs and how steps are cut from them."""
 
-    Attributes:
-        pairs: places seen twice.
-        resolution_m: their pixel size.
-        name: where they come from, for the tables.
-        sweep_px, map_px: sides of a step's query and map crops; 0 chooses by the resolution.
-        radius_px: half the search window of a step.
-        batch: pairs a step.
-        learning_rate: of networks that are trained already.
-        seed: of the order and the crops.
-    """
-
-    pairs: Sequence[Pair]
-    resolution_m: float
-    name: str = "town"
-    sweep_px: int = 0
-    map_px: int = 0
-    radius_px: int = 20
-    batch: int = 8
-    learning_rate: float = 4e-4
-    seed: int = 0
+    pairs: Sequence[Pair]  # places seen twice
+    resolution_m: float  # their pixel size
+    name: str = "town"  # where they come from, for the tables
+    sweep_px: int = 0  # side of a step's query crops; 0 chooses by the resolution
+    map_px: int = 0  # likewise of its map crops
+    radius_px: int = 20  # half the search window of a step
+    batch: int = 8  # pairs a step
+    learning_rate: float = 4e-4  # of networks that are trained already
+    seed: int = 0  # of the order and the crops
 
     def __post_init__(self) -> None:
         if len(self.pairs) < 2 * _VALIDATION:
