@@ -44,8 +44,7 @@ class TownWorld:
         seed: another seed is another town.
         extent_m: side of the square, centred on the origin, that maps of the town cover.
 
-    Raises:
-        ConfigError: the extent is not positive.
+    Raises ConfigError: the extent is not positive.
     """
 
     def __init__(self, seed: int, extent_m: float = 2000.0) -> None:

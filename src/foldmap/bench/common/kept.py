@@ -38,8 +38,7 @@ class KeptAnswers:
             configuration: what decides the answers, as `as_json` gives it.
             parse: makes answers of what `write` was given.
 
-        Raises:
-            ConfigError: the file is damaged, or another configuration gave its answers.
+        Raises ConfigError: the file is damaged, or another configuration gave its answers.
         """
         if self._folder is None or not (path := _path(self._folder, name)).exists():
             return None
@@ -62,8 +61,7 @@ class KeptAnswers:
 def refuse_others(path: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
     """Check that what a file holds was made by the wanted configuration.
 
-    Raises:
-        ConfigError: it was not; the message names what differs.
+    Raises ConfigError: it was not; the message names what differs.
     """
     differing = [key for key in sorted({*found, *wanted}) if found.get(key) != wanted.get(key)]
     if differing:

@@ -101,10 +101,8 @@ def run_bench(
 
     The folder gets what `write_lidar` writes and settings.json. Answers are kept in ``answers`` and training runs in
     ``training``, and used again. ``command`` is printed on the page; ``stage`` is called with the name of each long
-    task and gives what is called with its steps done and in all.
-
-    Raises:
-        FoldmapError: the data is too short, no method is left, or no model fits the resolution.
+    task and gives what is called with its steps done and in all. Raises FoldmapError: the data is too short, no method
+    is left, or no model fits the resolution.
     """
     resolution_m = data.raster.grid.resolution_m if data.raster is not None else settings.resolution_m
     half_m = _extent_m(data, settings, resolution_m)

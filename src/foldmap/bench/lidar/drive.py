@@ -53,22 +53,15 @@ class Drive:
 
 
 def load_drive(
-    name: str,
-    sweeps: Iterable[Sweep],
-    world_SE3_sensor: Sequence[SE3],
+    name: str,  # what tables call it
+    sweeps: Iterable[Sweep],  # one a pose, read lazily
+    world_SE3_sensor: Sequence[SE3],  # poses in driving order
+    # returns farther away are sparse, graze the ground and lie beyond a 24 x 30 m query: left out
     max_range_m: float = 20.0,
 ) -> Drive:
     """Reduce sweeps to their ground returns, one at a time.
 
-    Args:
-        name: what tables call it.
-        sweeps: one a pose, read lazily.
-        world_SE3_sensor: poses in driving order.
-        max_range_m: returns farther away are sparse, graze the ground and lie beyond a 24 x 30 m query: left out.
-
-    Raises:
-        PoseInputError: the counts differ.
-        SweepInputError: a sweep has no ground returns in range.
+    Raises PoseInputError: the counts differ; SweepInputError: a sweep has no ground returns in range.
     """
     frames, digest = [], hashlib.sha256()
     for index, (sweep, pose) in enumerate(_pairs(sweeps, world_SE3_sensor)):
@@ -113,8 +106,7 @@ class LeaveOutMaps:
     def without(self, first: int, last: int) -> RasterMap:
         """Map all frames but first..last (inclusive; clipped to the drive).
 
-        Raises:
-            ConfigError: no frame would remain.
+        Raises ConfigError: no frame would remain.
         """
         first, last = max(first, 0), min(last, len(self._sparse) - 1)
         if last - first + 1 >= len(self._sparse):

@@ -74,11 +74,7 @@ class LearnedCodec:
         return head + b"".join(parts)
 
     def decode(self, payload: bytes) -> UnfoldedPayload:
-        """Return the map that the localizer reads.
-
-        Raises:
-            MapFormatError: the payload is not one of this codec.
-        """
+        """Return the map that the localizer reads. Raises MapFormatError: the payload is not one of this codec."""
         try:
             west_m, north_m, resolution_m, rows, columns, tiles = _HEADER.unpack_from(payload)
             at, payloads = _HEADER.size, {}

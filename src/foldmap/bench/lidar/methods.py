@@ -45,11 +45,7 @@ class Choice:
 
 
 def fitting(bundles: Sequence[Bundle], resolution_m: float) -> list[Bundle]:
-    """Those of some bundles that take maps of a pixel size.
-
-    Raises:
-        ModelError: none does.
-    """
+    """Those of some bundles that take maps of a pixel size. Raises ModelError: none does."""
     near = [b for b in bundles if 1 / RESOLUTION_SLACK <= b.resolution_m / resolution_m <= RESOLUTION_SLACK]
     if not near:
         known = ", ".join(f"{b.name} ({b.resolution_m:g} m)" for b in bundles) or "none"
@@ -68,8 +64,7 @@ def chosen_bundles(choice: Choice, given: Sequence[Bundle] | None) -> list[Bundl
 def learned_methods(bundles: Sequence[Bundle], choice: Choice) -> list[Method]:
     """The learned codec with the lidar localizer, one method an operating point.
 
-    Raises:
-        ConfigError: a bundle carries the localizing half alone.
+    Raises ConfigError: a bundle carries the localizing half alone.
     """
     for bundle in bundles:
         require_fold(bundle)
@@ -103,11 +98,9 @@ def classical_methods(
     """Every classical codec with plain correlation and with the learned matcher.
 
     The learned matcher of the uncompressed map (``raw16``) is the reference that compression is measured against.
-    Matchers that are trained on each codec's output need ``places``; the folder keeps those runs.
-
-    Raises:
-        ConfigError: matchers are to be trained and there are no pairs, or not at the maps' resolution.
-        ModelError: there is no model to match with.
+    Matchers that are trained on each codec's output need ``places``; the folder keeps those runs. Raises ConfigError:
+    matchers are to be trained and there are no pairs, or not at the maps' resolution; ModelError: there is no model to
+    match with.
     """
     codecs = chosen_codecs(choice)
     methods = [Method(codec, NccMatcher()) for codec in codecs] if "ncc" in choice.matchers else []

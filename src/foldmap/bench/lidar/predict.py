@@ -76,10 +76,8 @@ def predict_all(
 ) -> list[Predictions]:
     """Answer all cases with several methods, or read the answers that the cache directory keeps.
 
-    Cases are made once, and matchers on one codec share its folded map. Progress is told as (done, all).
-
-    Raises:
-        ConfigError: two methods have one name, or kept answers come from another configuration.
+    Cases are made once, and matchers on one codec share its folded map. Progress is told as (done, all). Raises
+    ConfigError: two methods have one name, or kept answers come from another configuration.
     """
     names = [method.name for method in methods]
     if len(set(names)) != len(names):

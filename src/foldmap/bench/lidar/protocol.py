@@ -23,10 +23,8 @@ class DriveProtocol:
     """Queries of a few aggregated sweeps of a drive in the map of the rest of the drive.
 
     A query is in the frame of its middle sweep. Its map leaves out its ``sweeps`` frames and ``guard`` frames on each
-    side of them: neighbouring sweeps share rings and noise and would flatter a localizer.
-
-    Raises:
-        ConfigError: counts out of range, or the drive is too short.
+    side of them: neighbouring sweeps share rings and noise and would flatter a localizer. Raises ConfigError: counts
+    out of range, or the drive is too short.
     """
 
     drive: Drive  # the drive
@@ -155,8 +153,7 @@ def drive_case(
 def cropped(case: Case, half_length_m: float, half_width_m: float) -> Case:
     """Keep the query's points within the rectangle that it covers (section 4: 24 x 30 m).
 
-    Raises:
-        SweepInputError: no points remain.
+    Raises SweepInputError: no points remain.
     """
     query = case.query
     kept = (np.abs(query.points_vehicle_m) <= (half_length_m, half_width_m)).all(1)

@@ -31,13 +31,9 @@ SIDES = ("west", "east", "north", "south")
 class RasterProtocol:
     """Square crops of a query raster, north up, in a map raster.
 
-    A line halves the ground that both observed. Crops whose centre lies on the ``scored`` side of it,
-    farther from the line than half a crop plus the search radius, are queries; the other side is for training and for
-    the offset.
-
-    Raises:
-        ConfigError: no such side, or impossible sizes.
-        MapInputError: the rasters do not overlap.
+    A line halves the ground that both observed. Crops whose centre lies on the ``scored`` side of it, farther from the
+    line than half a crop plus the search radius, are queries; the other side is for training and for the offset. Raises
+    ConfigError: no such side, or impossible sizes; MapInputError: the rasters do not overlap.
     """
 
     map_raster: RasterMap  # what is folded
@@ -131,8 +127,7 @@ class RasterProtocol:
     def alignment_m(self) -> tuple[float, float]:
         """Map minus query coordinates, east and north: the median over the training side's crops, by plain NCC.
 
-        Raises:
-            MapInputError: the training side has no crops.
+        Raises MapInputError: the training side has no crops.
         """
         matcher, offsets = NccMatcher(), []
         for row, col in self._centres(self.training):

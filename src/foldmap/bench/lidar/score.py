@@ -47,8 +47,7 @@ def errors_of(predictions: Predictions) -> PoseErrors:
 def matching_row(predictions: Predictions) -> dict[str, Any]:
     """Summarize one method (table 1, figure 4, table 6) over all its queries.
 
-    Raises:
-        InputError: there are no answers.
+    Raises InputError: there are no answers.
     """
     rows = predictions.rows
     if not rows:

@@ -68,10 +68,8 @@ def run_visual(
     """Measure every method on every scene, and write tables, plots, pictures and a page; returns rows by "scene/table".
 
     The folder gets everything; answers and trained layers are kept in it and taken up by the next run. ``stage`` is
-    called with a stage's name and gives a callback (done, total).
-
-    Raises:
-        ConfigError: two scenes of one name, or what the folder keeps was measured otherwise.
+    called with a stage's name and gives a callback (done, total). Raises ConfigError: two scenes of one name, or what
+    the folder keeps was measured otherwise.
     """
     names = [scene.held_out.name for scene in scenes]
     if not names or len(set(names)) != len(names):

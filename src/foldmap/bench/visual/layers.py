@@ -51,10 +51,8 @@ def train_recipe(
 ) -> Product:
     """Train one of `RECIPES` on a scene's descriptors, with ``parts`` (M) codebooks.
 
-    A recipe with fewer epochs keeps its own. A finished run in the folder of checkpoints is taken as it is.
-
-    Raises:
-        ConfigError: no such recipe, or checkpoints of other settings.
+    A recipe with fewer epochs keeps its own. A finished run in the folder of checkpoints is taken as it is. Raises
+    ConfigError: no such recipe, or checkpoints of other settings.
     """
     if name not in RECIPES:
         raise ConfigError(f"there is no recipe {name!r}", f"choose one of {', '.join(RECIPES)}")
@@ -73,10 +71,8 @@ def train_recipe(
 def train_decoder(data: Descriptors, shape: LayerShape, settings: LayerSettings) -> DpqedLayer:
     """Train a decoder behind plain PQ's codebooks, which stay as they are.
 
-    Of the settings loss, epochs, batch, learning rate and seed count.
-
-    Raises:
-        ConfigError: the shape has nothing to train.
+    Of the settings loss, epochs, batch, learning rate and seed count. Raises ConfigError: the shape has nothing to
+    train.
     """
     if not shape.hidden:
         raise ConfigError("only a layer with a decoder is trained behind fixed codebooks", "give it hidden units")

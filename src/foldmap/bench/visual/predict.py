@@ -69,10 +69,7 @@ def measure_all(
     """Answer all queries in all maps; a map is made once for all its matchers, and not at all where answers are kept.
 
     ``identity`` holds what decides the answers beside map, matcher and queries, as JSON values. ``report`` is called
-    with the map's name, maps done and maps in all.
-
-    Raises:
-        ConfigError: kept answers come from another configuration.
+    with the map's name, maps done and maps in all. Raises ConfigError: kept answers come from another configuration.
     """
     kept = KeptAnswers(folder)
     configurations = {one: _configuration(held_out, *one, identity) for one in dict.fromkeys(wanted)}

@@ -41,8 +41,7 @@ class Scale:
     def of(scene: SceneModel, unit: str | None) -> Scale:
         """The scale of a scene; the unit is "world" or "radius", by default "world" where the scene is metric.
 
-        Raises:
-            ConfigError: another unit.
+        Raises ConfigError: another unit.
         """
         unit = unit or ("world" if scene.metric else "radius")
         if unit not in UNITS:
@@ -80,8 +79,7 @@ class HeldOut:
 def block_names(names: Sequence[str], blocks: Sequence[tuple[float, float]] = BLOCKS) -> list[str]:
     """Names in the blocks, each an open interval of shares of the sorted names.
 
-    Raises:
-        ConfigError: a block is no share, or the blocks hold no image or all of them.
+    Raises ConfigError: a block is no share, or the blocks hold no image or all of them.
     """
     ordered = sorted(names)
     taken: list[str] = []
@@ -97,29 +95,20 @@ def block_names(names: Sequence[str], blocks: Sequence[tuple[float, float]] = BL
 
 
 def hold_out(
-    scene: SceneModel,
-    features: FeatureSource,
+    scene: SceneModel,  # the full model
+    features: FeatureSource,  # of the queries
     *,
-    name: str = "scene",
+    name: str = "scene",  # of the scene
+    # queries by name, `BLOCKS` where None: images of the model, or others with camera and pose
     names: Sequence[str] | None = None,
-    cameras: Mapping[str, Camera] | None = None,
-    poses: Mapping[str, DoubleArray] | None = None,
-    unit: str | None = None,
+    cameras: Mapping[str, Camera] | None = None,  # of queries that the model does not hold
+    poses: Mapping[str, DoubleArray] | None = None,  # their true camera_SE3_world
+    unit: str | None = None,  # of errors, see `Scale.of`
 ) -> HeldOut:
     """Take queries out of a scene: their observations leave every track, points that few images see leave the map.
 
-    Args:
-        scene: the full model.
-        features: of the queries.
-        name: of the scene.
-        names: queries by name, `BLOCKS` where None: images of the model, or others with camera and pose.
-        cameras: of queries that the model does not hold.
-        poses: their true camera_SE3_world.
-        unit: of errors, see `Scale.of`.
-
-    Raises:
-        ConfigError: too few images for the blocks.
-        MapInputError: a query is neither in the model nor has camera and pose, has no features, or no point is left.
+    Raises ConfigError: too few images for the blocks; MapInputError: a query is neither in the model nor has camera and
+    pose, has no features, or no point is left.
     """
     chosen = list(names) if names is not None else block_names(scene.image_names)
     if not chosen:

@@ -115,11 +115,7 @@ TABLES: dict[str, Table] = {
 
 
 def chosen_tables(names: Sequence[str]) -> dict[str, Table]:
-    """Tables by name; all where no name is given.
-
-    Raises:
-        ConfigError: there is no such table.
-    """
+    """Tables by name; all where no name is given. Raises ConfigError: there is no such table."""
     unknown = [name for name in names if name not in TABLES]
     if unknown:
         raise ConfigError(f"there is no table {unknown[0]!r}", f"choose among {', '.join(TABLES)}")

@@ -67,9 +67,7 @@ class Workshop:
     def open(self, spec: MapSpec) -> Iterator[BuiltMap]:
         """Make a map; its file is gone when the block ends.
 
-        Raises:
-            BudgetError: the bytes hold no map.
-            ConfigError: the descriptors do not split into so many parts.
+        Raises BudgetError: the bytes hold no map; ConfigError: the descriptors do not split into so many parts.
         """
         if spec.codec in ("observations", "means"):
             yield self._in_memory(spec)

@@ -135,8 +135,7 @@ def read_models(
 ) -> StreetModels:
     """Read the models that are given, and the shipped ones in place of the others where they are installed.
 
-    Raises:
-        ModelError: a file is no model, or takes a map where it should not, or the reverse.
+    Raises ModelError: a file is no model, or takes a map where it should not, or the reverse.
     """
     from foldmap.bench.street.benchmark import StreetModels
     from foldmap.street.defaults import default_model

@@ -97,8 +97,7 @@ def embed_places(graph: LaneGraph, places: LanePlaces, model: FieldEmbedding) ->
 def way(pairs: RingPairs, settings: DemoStreetSettings, seed: int) -> list[SE2]:
     """Poses of a drive along lanes that stays on a tile, from lane to lane as it comes.
 
-    Raises:
-        ConfigError: the tile has no way of that length.
+    Raises ConfigError: the tile has no way of that length.
     """
     tile = pairs.tiles[0]
     graph = resample(tile.map.graph, 1.0)

@@ -60,8 +60,7 @@ class Updated:
 def age_map(truth: LaneGraph, seed: int, reach_m: float) -> AgedMap:
     """Edit one lane of each kind within a square about the origin, far apart from each other.
 
-    Raises:
-        ConfigError: the town has no room for that.
+    Raises ConfigError: the town has no room for that.
     """
     rng = np.random.default_rng([seed, 44])
     window = Window(-reach_m, reach_m, -reach_m, reach_m)

@@ -44,8 +44,7 @@ class DemoPhotos:
 def add_photos(path: Path, seed: int, settings: DemoPhotoSettings, report: Report) -> DemoPhotos:
     """Photograph the town, fold the scene into a file that is there already, and localize other photos in it.
 
-    Raises:
-        MissingExtraError: pycolmap, which finds the keypoints, is not installed.
+    Raises MissingExtraError: pycolmap, which finds the keypoints, is not installed.
     """
     extract = open_extractor("sift").extract
     photos = TownPhotos(seed, settings.map_photos, settings.queries, settings.size_px)

@@ -40,8 +40,7 @@ def join_tracks(seen: list[SeenImage], camera: Camera) -> tuple[DoubleArray, Tra
     Returns:
         Points float64 (P, 3) in the world, and their tracks, sorted by point.
 
-    Raises:
-        MapInputError: no point is seen often enough.
+    Raises MapInputError: no point is seen often enough.
     """
     lifted = [lift_keypoints(image, camera) for image in seen]
     first = np.cumsum([0, *(len(image.features.xy_px) for image in seen)])

@@ -86,9 +86,7 @@ class TownCamera:
         centre_m: (2,) the place.
         reach_m: half the side of the square in view about it.
 
-    Raises:
-        PoseInputError: no street is near.
-        ConfigError: the reach is not positive.
+    Raises PoseInputError: no street is near; ConfigError: the reach is not positive.
     """
 
     def __init__(self, world: TownWorld, centre_m: DoubleArray, reach_m: float = REACH_M) -> None:
@@ -112,29 +110,19 @@ class TownCamera:
 
     def picture(
         self,
-        camera: Camera,
-        world_SE3_camera: SE3,
-        day_seed: int = 0,
+        camera: Camera,  # a PINHOLE or SIMPLE_PINHOLE camera
+        world_SE3_camera: SE3,  # its pose; x right, y down, z ahead
+        day_seed: int = 0,  # decides parked vehicles, light and exposure
         *,
-        shot_seed: int = 0,
-        light: Light | None = None,
-        optics: Optics | None = None,
-        colour: bool = False,
+        shot_seed: int = 0,  # of the sensor's noise
+        light: Light | None = None,  # instead of the day's
+        optics: Optics | None = None,  # instead of the day's
+        colour: bool = False,  # whether three channels (red, green, blue) are wanted
     ) -> Picture:
         """Take one picture.
 
-        Args:
-            camera: a PINHOLE or SIMPLE_PINHOLE camera.
-            world_SE3_camera: its pose; x right, y down, z ahead.
-            day_seed: decides parked vehicles, light and exposure.
-            shot_seed: of the sensor's noise.
-            light: instead of the day's.
-            optics: instead of the day's.
-            colour: whether three channels (red, green, blue) are wanted.
-
-        Raises:
-            ConfigError: the camera has distortion.
-            PoseInputError: the camera is outside the square, below the ground or inside a building.
+        Raises ConfigError: the camera has distortion; PoseInputError: the camera is outside the square, below the
+        ground or inside a building.
         """
         if camera.model not in ("PINHOLE", "SIMPLE_PINHOLE"):
             raise ConfigError(f"pictures of a {camera.model} camera", "give a PINHOLE or SIMPLE_PINHOLE camera")

@@ -38,27 +38,18 @@ class TownPhotos:
 
     Map photographs are of one day; queries are of another, from other places beside the way and in other directions.
 
-    Args:
-        seed: of town, place and days.
-        map_count: photographs of the map.
-        query_count: photographs to localize.
-        size_px: (width, height).
-        focal_px: focal length; 0.8 of the width where it is None.
-        spacing_m: between successive places, at each of which four photographs are taken.
-
-    Raises:
-        ConfigError: counts, sizes or spacing that are not positive.
+    Raises ConfigError: counts, sizes or spacing that are not positive.
     """
 
     def __init__(
         self,
-        seed: int,
-        map_count: int = 40,
-        query_count: int = 12,
-        size_px: tuple[int, int] = (480, 360),
-        focal_px: float | None = None,
+        seed: int,  # of town, place and days
+        map_count: int = 40,  # photographs of the map
+        query_count: int = 12,  # photographs to localize
+        size_px: tuple[int, int] = (480, 360),  # (width, height)
+        focal_px: float | None = None,  # focal length; 0.8 of the width where it is None
         *,
-        spacing_m: float = 1.0,
+        spacing_m: float = 1.0,  # between successive places, at each of which four photographs are taken
     ) -> None:
         if min(map_count, query_count, *size_px) < 1 or not spacing_m > 0:
             raise ConfigError("a walk without photographs", "give positive counts, sizes and spacing")
@@ -132,8 +123,7 @@ def town_scene(photos: TownPhotos, extractor: Callable[[AnyArray], Features], fe
         extractor: local features of an image uint8 (H, W), for example `open_extractor("sift").extract`.
         feature: its name, for the scene.
 
-    Raises:
-        MapInputError: no point is seen by three photographs.
+    Raises MapInputError: no point is seen by three photographs.
     """
     seen = [
         SeenImage(extractor(photo.picture.image), photo.picture.depth_m, photo.picture.kind, photo.world_SE3_camera)

@@ -26,8 +26,7 @@ def write_pairs(folder: Path, count: int, seed: int, *, coarse: bool = False) ->
         seed: of all of them.
         coarse: 0.33 m pixels, crops of 192 px, queries of 128 px and mixed lidars, instead of 5 cm.
 
-    Raises:
-        ConfigError: no pairs were asked for.
+    Raises ConfigError: no pairs were asked for.
     """
     if count < 1:
         raise ConfigError(f"{count} pairs", "ask for at least one")
@@ -76,8 +75,7 @@ def _bytes(intensity: FloatArray) -> ByteArray:
 class PairCache:
     """All pairs of a folder that `write_pairs` wrote, in memory at one byte a pixel.
 
-    Raises:
-        ConfigError: the folder holds no shards.
+    Raises ConfigError: the folder holds no shards.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -37,35 +37,25 @@ class _Surroundings:
 
 
 def drive(
-    world: TownWorld,
-    path_m: DoubleArray,
-    day_seed: int,
-    sensor: Lidar,
-    speed_mps: float = 8.0,
-    rate_hz: float = 10.0,
+    world: TownWorld,  # the town
+    path_m: DoubleArray,  # float64 (N, 2), world metres, for example from `lanes.wander`
+    day_seed: int,  # another seed is another day
+    sensor: Lidar,  # the specimen on an ordinary day
+    speed_mps: float = 8.0,  # metres per second
+    rate_hz: float = 10.0,  # revolutions per second
     *,
-    max_range_m: float = 50.0,
+    max_range_m: float = 50.0,  # returns beyond are left out
 ) -> Iterator[tuple[Sweep, SE3, float]]:
     """Drive a path at constant speed on one day.
 
     The day decides which vehicles are parked and moving where, damp patches, the state of the sensor, and how far from
     the lane's centre the vehicle keeps; the town stays the same.
 
-    Args:
-        world: the town.
-        path_m: float64 (N, 2), world metres, for example from `lanes.wander`.
-        day_seed: another seed is another day.
-        sensor: the specimen on an ordinary day.
-        speed_mps: metres per second.
-        rate_hz: revolutions per second.
-        max_range_m: returns beyond are left out.
-
     Yields:
         The motion-compensated sweep, ``world_SE3_sensor`` at mid-revolution, and the time in seconds.
 
-    Raises:
-        PoseInputError: the path is not (N >= 2, 2) finite points, or leaves the streets.
-        ConfigError: speed or rate is not positive.
+    Raises PoseInputError: the path is not (N >= 2, 2) finite points, or leaves the streets; ConfigError: speed or rate
+    is not positive.
     """
     path = np.asarray(path_m, np.float64)
     if path.ndim != 2 or path.shape[1] != 2 or len(path) < 2 or not np.isfinite(path).all():

@@ -68,8 +68,7 @@ def build_lidar(name: SensorName, rng: np.random.Generator, miscalibration: floa
         rng: draws the specimen's errors.
         miscalibration: scale of the channels' gain and offset errors; 1 imitates an HDL-64E.
 
-    Raises:
-        ConfigError: no such lidar.
+    Raises ConfigError: no such lidar.
     """
     if name == "spinning64":
         upper, lower = np.linspace(2.0, -8.33, 32), np.linspace(-8.83, -24.8, 32)
@@ -124,27 +123,16 @@ def another_day(lidar: Lidar, rng: np.random.Generator) -> Lidar:
 
 
 def scan(
-    lidar: Lidar,
-    terrain: Terrain,
-    boxes: DoubleArray,
-    pose_xy_heading: tuple[float, float, float],
-    rng: np.random.Generator,
-    advance_m: float = 0.0,
-    tilt_rad: tuple[float, float] = (0.0, 0.0),
-    max_range_m: float | None = None,
+    lidar: Lidar,  # the specimen
+    terrain: Terrain,  # heights; beams that leave it return nothing
+    boxes: DoubleArray,  # vehicles, see `traffic.parked_boxes`
+    pose_xy_heading: tuple[float, float, float],  # sensor pose in the terrain's frame at mid-revolution
+    rng: np.random.Generator,  # draws the firing phase
+    advance_m: float = 0.0,  # driven during the revolution; motion-compensated in the result
+    tilt_rad: tuple[float, float] = (0.0, 0.0),  # small pitch and roll of the vehicle
+    max_range_m: float | None = None,  # nearer limit than the lidar's own
 ) -> Hits:
-    """Cast one revolution over a terrain with vehicles on it.
-
-    Args:
-        lidar: the specimen.
-        terrain: heights; beams that leave it return nothing.
-        boxes: vehicles, see `traffic.parked_boxes`.
-        pose_xy_heading: sensor pose in the terrain's frame at mid-revolution.
-        rng: draws the firing phase.
-        advance_m: driven during the revolution; motion-compensated in the result.
-        tilt_rad: small pitch and roll of the vehicle.
-        max_range_m: nearer limit than the lidar's own.
-    """
+    """Cast one revolution over a terrain with vehicles on it."""
     count = lidar.columns
     azimuth = (np.arange(count) + rng.random()) * (2 * lidar.half_width_rad / count) - lidar.half_width_rad
     limit = min(lidar.max_range_m, max_range_m or math.inf)

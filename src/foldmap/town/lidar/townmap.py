@@ -34,8 +34,7 @@ class TownMap:
         passes: mean number of passes; fewer leave more noise and more holes.
         day_seed: decides noise and which parking places stayed taken.
 
-    Raises:
-        ConfigError: passes or resolution are not positive.
+    Raises ConfigError: passes or resolution are not positive.
     """
 
     def __init__(self, world: TownWorld, resolution_m: float = 0.05, *, passes: float = 8.0, day_seed: int = 0) -> None:

@@ -37,8 +37,7 @@ def town_ortho(world: TownWorld, grid: MetricGrid, day_seed: int = 0) -> GroundI
         grid: where, in the town's frame.
         day_seed: decides light, season, vehicles and colours; paint and lanes stay.
 
-    Raises:
-        ConfigError: a resolution coarser than 0.5 m, where marks are lost.
+    Raises ConfigError: a resolution coarser than 0.5 m, where marks are lost.
     """
     if grid.resolution_m > 0.5:
         raise ConfigError(f"an ortho image of {grid.resolution_m:g} m pixels", "give 0.5 m or finer")
@@ -71,8 +70,7 @@ def town_tile(
 ) -> GroundTile:
     """A square of the town from above with its lanes, named after the town, the place and the day.
 
-    Raises:
-        ConfigError: a side that is not positive, and all that `town_ortho` raises.
+    Raises ConfigError: a side that is not positive, and all that `town_ortho` raises.
     """
     if not side_m > 0:
         raise ConfigError(f"a tile of {side_m} m", "give a positive side")

@@ -35,26 +35,18 @@ class TownRingPairs(Sequence[Pair]):
     Each place has a day of its own: light, parked vehicles, exposure. Neighbouring places share what is traced of
     their surroundings, so reading in order is faster.
 
-    Args:
-        world: the town.
-        ring: pinhole cameras, at least 0.2 m above ground; seven around the roof where None.
-        spacing_m: between places along each lane.
-        window: of the graphs.
-        reach_m: half side of the square whose lanes are driven, about the town's middle.
-        jitter: for training; None renders every place as it is.
-
-    Raises:
-        ConfigError: a camera with distortion, or no lane in reach.
+    Raises ConfigError: a camera with distortion, or no lane in reach.
     """
 
     def __init__(
         self,
-        world: TownWorld,
+        world: TownWorld,  # the town
+        # pinhole cameras, at least 0.2 m above ground; seven around the roof where None
         ring: CameraRing | None = None,
-        spacing_m: float = 8.0,
-        window: Window = AROUND,
-        reach_m: float = 200.0,
-        jitter: Jitter | None = None,
+        spacing_m: float = 8.0,  # between places along each lane
+        window: Window = AROUND,  # of the graphs
+        reach_m: float = 200.0,  # half side of the square whose lanes are driven, about the town's middle
+        jitter: Jitter | None = None,  # for training; None renders every place as it is
     ) -> None:
         self.world = world
         self.ring = ring or surround_ring()
@@ -81,8 +73,7 @@ class TownRingPairs(Sequence[Pair]):
     def __getitem__(self, index: int | slice) -> Pair | Sequence[Pair]:
         """Render a pair (or, for a slice, a list of them).
 
-        Raises:
-            ConfigError: vehicles stand at that place on a dozen days.
+        Raises ConfigError: vehicles stand at that place on a dozen days.
         """
         if isinstance(index, slice):
             return [self[k] for k in range(*index.indices(len(self)))]

@@ -34,8 +34,7 @@ class RasterEmbedding:
         raster: the map.
         map_network: the map's embedding network where it is shared by many rasters.
 
-    Raises:
-        ConfigError: the bundle cannot fold.
+    Raises ConfigError: the bundle cannot fold.
     """
 
     def __init__(
@@ -59,8 +58,7 @@ class RasterEmbedding:
         Returns:
             embedding float32 (C, H, W), and known bool (H, W), by the cells that a code of this bundle would have.
 
-        Raises:
-            LimitError: the window is too large to embed at once.
+        Raises LimitError: the window is too large to embed at once.
         """
         here, step = self._raster.grid, UNET_STRIDE
         if grid.height_px * grid.width_px > MAX_WINDOW_PX:
@@ -107,8 +105,7 @@ class LearnedRasterMatcher:
         half_m: extent of the observation, half length and half width.
         name: what tables call it.
 
-    Raises:
-        ConfigError: the bundle cannot fold.
+    Raises ConfigError: the bundle cannot fold.
     """
 
     def __init__(self, bundle: Bundle, half_m: tuple[float, float] = (15.0, 12.0), name: str = "learned") -> None:

@@ -126,9 +126,7 @@ class ThresholdMapCodec:
     def encode(self, raster: RasterMap) -> bytes:
         """See `Codec`.
 
-        Raises:
-            MapInputError: nothing was observed.
-            ConfigError: the pixel is no multiple of the map's resolution.
+        Raises MapInputError: nothing was observed; ConfigError: the pixel is no multiple of the map's resolution.
         """
         factor = self._factor(raster.grid)
         mean, weight = reduce_observed(raster.intensity, raster.observed.astype(np.float32), factor)

@@ -96,8 +96,7 @@ class CodedPairs(Sequence[Pair]):
 def read_places(folder: Path, most: int, seed: int) -> TrainingPlaces:
     """Read up to ``most`` cached pairs of the generated town (``python -m foldmap.town.lidar.pairs``).
 
-    Raises:
-        ConfigError: the folder holds no pairs, or too few.
+    Raises ConfigError: the folder holds no pairs, or too few.
     """
     from foldmap.town.lidar.cache import PairCache
 
@@ -133,8 +132,7 @@ def tune_matcher(
     Returns:
         A bundle for `LearnedRasterMatcher`, named after both.
 
-    Raises:
-        ConfigError: the bundle cannot fold, no steps, or too few pairs hold ground.
+    Raises ConfigError: the bundle cannot fold, no steps, or too few pairs hold ground.
     """
     require_fold(bundle)
     if steps < 1:
