@@ -1,7 +1,5 @@
 """Streets packed into flat arrays that compiled loops walk."""
 
-# mypy: allow-untyped-defs, allow-untyped-calls, allow-untyped-decorators, allow-any-generics
-# (compiled loops: numba infers their types)
 from __future__ import annotations
 
 import math

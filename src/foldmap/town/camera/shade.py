@@ -1,7 +1,5 @@
 """The light that reaches a camera's pixels: what its rays meet, lit by sun and sky, filtered over their footprints."""
 
-# mypy: allow-untyped-defs, allow-untyped-calls, allow-untyped-decorators, allow-any-generics
-# (compiled loops: numba infers their types)
 from __future__ import annotations
 
 import math

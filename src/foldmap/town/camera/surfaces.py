@@ -1,7 +1,5 @@
 """Upright surfaces near a camera, indexed: walls where the height of the town jumps, poles and vehicles."""
 
-# mypy: allow-untyped-defs, allow-untyped-calls, allow-untyped-decorators, allow-any-generics
-# (compiled loops: numba infers their types)
 from __future__ import annotations
 
 from typing import NamedTuple

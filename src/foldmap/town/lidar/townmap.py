@@ -1,7 +1,5 @@
 """The map of a generated town that many passes would give, rendered window by window."""
 
-# mypy: allow-untyped-defs, allow-untyped-calls, allow-untyped-decorators, allow-any-generics
-# (compiled loops: numba infers their types)
 from __future__ import annotations
 
 import math

@@ -1,7 +1,5 @@
 """The colours of the town as seen from above: ground, roofs, trees, vehicles and their shadows, in compiled loops."""
 
-# mypy: allow-untyped-defs, allow-untyped-calls, allow-untyped-decorators, allow-any-generics
-# (compiled loops: numba infers their types)
 from __future__ import annotations
 
 import math
