@@ -1,7 +1,5 @@
 """The look of bare ground, and what stands on it: compiled functions of a point and its street coordinates."""
 
-from __future__ import annotations
-
 import math
 
 from numba import njit

@@ -1,7 +1,5 @@
 """Stateless random numbers: a hash of (seed, integers) gives the same value whatever was asked before."""
 
-from __future__ import annotations
-
 import numpy as np
 from numba import njit
 

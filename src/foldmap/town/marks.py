@@ -1,7 +1,5 @@
 """What is painted on and let into a street, as primitives in its (arc, lateral) coordinates."""
 
-from __future__ import annotations
-
 import itertools
 import math
 

@@ -1,7 +1,5 @@
 """The street plan: jittered junctions on a lattice, joined by curved streets; every street generated on its own."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

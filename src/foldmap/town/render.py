@@ -3,8 +3,6 @@
 Marks are box-filtered analytically over the pixel's footprint, so a paint edge is placed to a fraction of a pixel.
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """A patch of town around one pose, in that pose's frame, with the traffic of one day on it."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Streets packed into flat arrays that compiled loops walk."""
 
-from __future__ import annotations
-
 import math
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """Vehicles: parked ones differ from day to day, moving ones from moment to moment."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from foldmap.town.hashing import block_rng

@@ -1,7 +1,5 @@
 """The generated town itself, apart from any sensor."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -64,14 +62,10 @@ class TownWorld:
     def ground_along(
         self, world_SE2_corner: SE2, resolution_m: float, height_px: int, width_px: int, *, shade: bool = True
     ) -> Ground:
-        """Evaluate the ground on a turned lattice.
+        """Evaluate the ground on a turned lattice; without ``shade`` reflectance is left out, which is faster.
 
-        Args:
-            world_SE2_corner: centre of pixel (0, 0); its x axis is the direction of columns, minus y that of rows.
-            resolution_m: spacing, and the footprint over which marks are averaged.
-            height_px: rows.
-            width_px: columns.
-            shade: False leaves reflectance out, which is faster.
+        The corner is the centre of pixel (0, 0): columns run along its x axis, rows along minus y. Marks are averaged
+        over a footprint of the resolution.
         """
         cos, sin = math.cos(world_SE2_corner.heading_rad), math.sin(world_SE2_corner.heading_rad)
         step = np.array([[cos, sin], [sin, -cos]]) * resolution_m  # per column, per row

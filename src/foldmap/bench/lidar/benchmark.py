@@ -1,7 +1,5 @@
 """The lidar benchmark on anybody's drive, map or pair of maps: every table and figure of the paper on one page."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace

@@ -1,7 +1,5 @@
 """What a benchmark asks: queries with a prior, searches, methods, and the answers."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol

@@ -1,7 +1,5 @@
 """A drive's ground returns, and maps of it that leave chosen frames out."""
 
-from __future__ import annotations
-
 import hashlib
 import math
 from collections.abc import Iterable, Sequence
@@ -40,10 +38,7 @@ class Drive:
     fingerprint: str
 
     def aggregated(self, first: int, last: int, anchor: int) -> tuple[FloatArray, FloatArray]:
-        """Lay frames first..last (inclusive) together in the vehicle frame of ``anchor``, as odometry would.
-
-        Returns points float32 (N, 2) and intensities float32 (N,).
-        """
+        """Points float32 (N, 2), intensities of frames first..last (inclusive) in the frame of ``anchor``."""
         vehicle_SE2_world = self.frames[anchor].world_SE2_vehicle.inverse()
         frames = self.frames[first : last + 1]
         points = [
@@ -59,10 +54,7 @@ def load_drive(
     # returns farther away are sparse, graze the ground and lie beyond a 24 x 30 m query: left out
     max_range_m: float = 20.0,
 ) -> Drive:
-    """Reduce sweeps to their ground returns, one at a time.
-
-    Raises PoseInputError: the counts differ; SweepInputError: a sweep has no ground returns in range.
-    """
+    """Reduce sweeps to ground returns, one at a time; errors where a pose or all returns of a sweep miss."""
     frames, digest = [], hashlib.sha256()
     for index, (sweep, pose) in enumerate(_pairs(sweeps, world_SE3_sensor)):
         points, intensity = aggregate([sweep], [pose], 0)
@@ -88,10 +80,7 @@ def _pairs(sweeps: Iterable[Sweep], poses: Sequence[SE3]) -> Iterable[tuple[Swee
 
 
 class LeaveOutMaps:
-    """Maps of a drive without some of its frames, fast: the total minus what those frames contributed.
-
-    All are on one grid, whose origin and size are multiples of 16 pixels.
-    """
+    """Maps of a drive without some frames: the total minus what those contributed; grids are multiples of 16 pixels."""
 
     def __init__(self, drive: Drive, resolution_m: float = 0.05) -> None:
         self.drive = drive
@@ -104,10 +93,7 @@ class LeaveOutMaps:
             self._count[pixel] += count
 
     def without(self, first: int, last: int) -> RasterMap:
-        """Map all frames but first..last (inclusive; clipped to the drive).
-
-        Raises ConfigError: no frame would remain.
-        """
+        """Map all frames but first..last (inclusive; clipped to the drive); a ConfigError where none would remain."""
         first, last = max(first, 0), min(last, len(self._sparse) - 1)
         if last - first + 1 >= len(self._sparse):
             raise ConfigError(

@@ -1,7 +1,5 @@
 """The learned codec and the lidar localizer in the benchmarks' terms."""
 
-from __future__ import annotations
-
 import math
 import struct
 from collections import OrderedDict
@@ -133,13 +131,7 @@ class LearnedMatcher:
 
 
 class LearnedOnline:
-    """The histogram filter along a drive whose map changes under it (leave-out maps).
-
-    Args:
-        bundle: for its thresholds.
-        half_m: extent of the observation, half length and half width.
-        step_s: time between frames.
-    """
+    """The histogram filter along a drive whose map changes under it (leave-out maps); frames are ``step_s`` apart."""
 
     name = "histogram-filter"
 

@@ -1,7 +1,5 @@
 """What the lidar benchmark measures: the learned codec, and every classical one with either matcher."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -62,10 +60,7 @@ def chosen_bundles(choice: Choice, given: Sequence[Bundle] | None) -> list[Bundl
 
 
 def learned_methods(bundles: Sequence[Bundle], choice: Choice) -> list[Method]:
-    """The learned codec with the lidar localizer, one method an operating point.
-
-    Raises ConfigError: a bundle carries the localizing half alone.
-    """
+    """The learned codec with the lidar localizer, one method an operating point; each bundle must be able to fold."""
     for bundle in bundles:
         require_fold(bundle)
     every = [Method(LearnedCodec(b), LearnedMatcher(*choice.half_m), said_of(b)) for b in bundles]

@@ -1,7 +1,5 @@
 """Localization along a drive, step by step: the errors behind tables 2 to 4 and figure 1."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field

@@ -1,7 +1,5 @@
 """All tables, plots and pictures of a lidar benchmark as JSON, CSV, SVG, PNG and one page."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

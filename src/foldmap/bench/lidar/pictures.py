@@ -1,7 +1,5 @@
 """The qualitative pictures of one query: the strip of figures 5 to 12 and the binary channels of figure 13."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Sequence
 

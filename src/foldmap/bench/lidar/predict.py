@@ -1,7 +1,5 @@
 """Run methods on cases once and keep the answers on disk."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path

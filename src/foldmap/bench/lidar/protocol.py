@@ -1,7 +1,5 @@
 """Matching along a drive: in the map of its other frames, or in a map that is given."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
@@ -151,10 +149,7 @@ def drive_case(
 
 
 def cropped(case: Case, half_length_m: float, half_width_m: float) -> Case:
-    """Keep the query's points within the rectangle that it covers (section 4: 24 x 30 m).
-
-    Raises SweepInputError: no points remain.
-    """
+    """Keep the query's points within its rectangle (section 4: 24 x 30 m); a SweepInputError where none remain."""
     query = case.query
     kept = (np.abs(query.points_vehicle_m) <= (half_length_m, half_width_m)).all(1)
     if not kept.any():

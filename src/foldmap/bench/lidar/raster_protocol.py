@@ -4,8 +4,6 @@ Two sensors' maps of one place are registered only to within a few pixels. The o
 part of the place, which may also be trained on, and the crops that are scored come from the other.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from functools import cached_property

@@ -1,7 +1,5 @@
 """From answers to table rows: size and error of each method."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 
@@ -45,10 +43,7 @@ def errors_of(predictions: Predictions) -> PoseErrors:
 
 
 def matching_row(predictions: Predictions) -> dict[str, Any]:
-    """Summarize one method (table 1, figure 4, table 6) over all its queries.
-
-    Raises InputError: there are no answers.
-    """
+    """Summarize one method (table 1, figure 4, table 6) over all its queries; an InputError where there are none."""
     rows = predictions.rows
     if not rows:
         raise InputError(f"{predictions.method} has no predictions", "run it on at least one query")

@@ -1,7 +1,5 @@
 """The paper's tables 4, 5 and 6 from the rows of matching and of driving, and what a crowded plot shows of them."""
 
-from __future__ import annotations
-
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -101,12 +99,7 @@ def projected_rows(rows: Rows, roads: Sequence[RoadNetwork], resolution_m: float
 
 
 def ablation_rows(bundles: Mapping[str, Bundle], rows: Rows) -> list[dict[str, Any]]:
-    """Table 4: rows of the learned methods, reconstruction before match, fine before coarse.
-
-    Args:
-        bundles: method -> its bundle.
-        rows: of the matching table; methods that are no bundle's are left out.
-    """
+    """Table 4: rows of the learned methods (method -> bundle), reconstruction before match, fine before coarse."""
     found = []
     for row in rows:
         bundle = bundles.get(str(row["method"]))

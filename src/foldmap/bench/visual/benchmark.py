@@ -1,7 +1,5 @@
 """The visual benchmark on anybody's scenes: the paper's tables and figure 2 on one page."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

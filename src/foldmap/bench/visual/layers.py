@@ -1,7 +1,5 @@
 """The layers that the paper's tables train: which codebooks, which decoder, which loss."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 

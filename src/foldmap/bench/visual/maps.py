@@ -1,7 +1,5 @@
 """Maps in memory that a benchmark localizes in: every observation by itself, and the simple baseline's bytes."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -25,10 +23,8 @@ _OBSERVATIONS_ASKED = 12
 class ObservationIndex(DescriptorIndex):
     """Every observation of every point, searched for the nearest point and the nearest other point.
 
-    Args:
-        means: float32 (P, D), one descriptor a point, for whoever asks for one.
-        seen: float32 (O, D), unit rows: all observations.
-        point: int64 (O,), which point each belongs to.
+    ``means`` float32 (P, D) is for whoever asks for one descriptor a point; ``seen`` float32 (O, D) holds unit rows of
+    all observations, ``point`` int64 (O,) says whose each is.
     """
 
     def __init__(self, means: FloatArray, seen: FloatArray, point: IntArray) -> None:

@@ -1,7 +1,5 @@
 """What is measured: maps by codec, selection and size, each named by how it is made."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 
 from foldmap.errors import ConfigError

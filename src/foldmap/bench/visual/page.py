@@ -1,7 +1,5 @@
 """All tables, plots and pictures of a visual benchmark as JSON, CSV, SVG, PNG and one page."""
 
-from __future__ import annotations
-
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence

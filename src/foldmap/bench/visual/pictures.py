@@ -1,7 +1,5 @@
 """Correspondences of product codes and of a trained layer on real pairs of photos (figure 2)."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The plain way to localize, to compare with: nearest neighbours, a ratio, LO-RANSAC, and whatever pose comes out."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

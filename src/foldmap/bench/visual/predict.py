@@ -1,7 +1,5 @@
 """Localize all queries with each method and keep the answers on disk."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace

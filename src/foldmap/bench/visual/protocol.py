@@ -77,10 +77,7 @@ class HeldOut:
 
 
 def block_names(names: Sequence[str], blocks: Sequence[tuple[float, float]] = BLOCKS) -> list[str]:
-    """Names in the blocks, each an open interval of shares of the sorted names.
-
-    Raises ConfigError: a block is no share, or the blocks hold no image or all of them.
-    """
+    """Names in the blocks: open intervals of shares of the sorted names, which must hold some, not all."""
     ordered = sorted(names)
     taken: list[str] = []
     for low, high in blocks:

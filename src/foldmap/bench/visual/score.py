@@ -1,7 +1,5 @@
 """Answers against the truth: shares within thresholds, medians, bytes and times, as rows of tables."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

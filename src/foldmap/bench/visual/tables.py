@@ -1,7 +1,5 @@
 """Which tables there are, and what each of them compares."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 

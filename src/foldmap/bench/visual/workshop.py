@@ -1,7 +1,5 @@
 """Makes the maps of a visual benchmark: codecs are fitted once, layers trained once, files folded and opened."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -44,14 +42,10 @@ class BuiltMap:
 
 
 class Workshop:
-    """Makes maps of one scene.
+    """Makes maps of one scene, which is without the queries.
 
-    Args:
-        scene: without the queries.
-        epochs: of training.
-        seed: of every random choice.
-        folder: checkpoints of layers go below it; None keeps none.
-        trials: map images by which foldmap chooses among plans.
+    Checkpoints of layers go below the folder; None keeps none. ``trials`` is the number of map images by which foldmap
+    chooses among plans.
     """
 
     def __init__(

@@ -1,7 +1,5 @@
 """The lidar part of ``foldmap demo``: drive 1 maps a street, drive 2 localizes in the folded map on another day."""
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Iterator

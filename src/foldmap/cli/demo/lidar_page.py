@@ -1,7 +1,5 @@
 """What ``foldmap demo``'s report shows of the lidar layer."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

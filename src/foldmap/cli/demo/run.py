@@ -1,7 +1,5 @@
 """What ``foldmap demo`` does: a map of each layer into one file, localization in it, and a report."""
 
-from __future__ import annotations
-
 import time
 from dataclasses import asdict
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The street part of ``foldmap demo``: the town's lanes join the file; cameras of another day retrieve and localize."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Drives along lanes in the street part of ``foldmap demo``: in the town that was folded, and in another one."""
 
-from __future__ import annotations
-
 import math
 import time
 from dataclasses import dataclass
@@ -95,10 +93,7 @@ def embed_places(graph: LaneGraph, places: LanePlaces, model: FieldEmbedding) ->
 
 
 def way(pairs: RingPairs, settings: DemoStreetSettings, seed: int) -> list[SE2]:
-    """Poses of a drive along lanes that stays on a tile, from lane to lane as it comes.
-
-    Raises ConfigError: the tile has no way of that length.
-    """
+    """Poses of a drive along lanes that stays on a tile; a ConfigError where it has no way of that length."""
     tile = pairs.tiles[0]
     graph = resample(tile.map.graph, 1.0)
     inside = tile.ground.inside(graph.vertices_m, _MARGIN_M)

@@ -1,7 +1,5 @@
 """What ``foldmap demo``'s report shows of the street layer."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What has changed, in the street part of ``foldmap demo``: a map with known edits is driven past and mended."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,10 +56,7 @@ class Updated:
 
 
 def age_map(truth: LaneGraph, seed: int, reach_m: float) -> AgedMap:
-    """Edit one lane of each kind within a square about the origin, far apart from each other.
-
-    Raises ConfigError: the town has no room for that.
-    """
+    """Edit one lane of each kind within a square about the origin, far apart; a ConfigError where none can be."""
     rng = np.random.default_rng([seed, 44])
     window = Window(-reach_m, reach_m, -reach_m, reach_m)
     graph, edits = truth, list[Any]()

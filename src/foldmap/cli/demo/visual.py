@@ -1,7 +1,5 @@
 """The visual part of ``foldmap demo``: photos of the town join the lidar layer's file; others are localized in it."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -42,10 +40,7 @@ class DemoPhotos:
 
 
 def add_photos(path: Path, seed: int, settings: DemoPhotoSettings, report: Report) -> DemoPhotos:
-    """Photograph the town, fold the scene into a file that is there already, and localize other photos in it.
-
-    Raises MissingExtraError: pycolmap, which finds the keypoints, is not installed.
-    """
+    """Photograph the town, fold the scene into a file that is there already, and localize other photos in it."""
     extract = open_extractor("sift").extract
     photos = TownPhotos(seed, settings.map_photos, settings.queries, settings.size_px)
     report(1, 4)

@@ -1,7 +1,5 @@
 """A camera's rays against the surfaces of a neighbourhood: what each meets first."""
 
-from __future__ import annotations
-
 import math
 
 from numba import njit

@@ -4,8 +4,6 @@ Detail runs from metres (windows, doors, stains) to a centimetre (bricks, letter
 footprint of a pixel fades out.
 """
 
-from __future__ import annotations
-
 import math
 
 from numba import njit

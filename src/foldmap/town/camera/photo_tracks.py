@@ -1,7 +1,5 @@
 """Tracks of keypoints over photographs whose depth and poses are known exactly."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,10 +35,8 @@ class SeenImage:
 def join_tracks(seen: list[SeenImage], camera: Camera) -> tuple[DoubleArray, Tracks]:
     """Join keypoints of photographs by one distortion-free camera to tracks, and triangulate their points.
 
-    Returns:
-        Points float64 (P, 3) in the world, and their tracks, sorted by point.
-
-    Raises MapInputError: no point is seen often enough.
+    Returns points float64 (P, 3) in the world, and their tracks, sorted by point. Raises MapInputError: no point is
+    seen often enough.
     """
     lifted = [lift_keypoints(image, camera) for image in seen]
     first = np.cumsum([0, *(len(image.features.xy_px) for image in seen)])

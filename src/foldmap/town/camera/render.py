@@ -4,8 +4,6 @@ One ray a pixel is cast; surfaces are filtered over the pixel's footprint; pixel
 rays. Then the day's light, the lens and the sensor make bytes of it.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 
@@ -79,12 +77,7 @@ def day_optics(day_seed: int) -> Optics:
 
 
 class TownCamera:
-    """Renders pictures near one place of the town; the surroundings are traced once and kept.
-
-    Args:
-        world: the town.
-        centre_m: (2,) the place.
-        reach_m: half the side of the square in view about it.
+    """Renders pictures near one place (x, y); the surroundings within ``reach_m`` of it are traced once and kept.
 
     Raises PoseInputError: no street is near; ConfigError: the reach is not positive.
     """

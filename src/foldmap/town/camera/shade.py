@@ -1,7 +1,5 @@
 """The light that reaches a camera's pixels: what its rays meet, lit by sun and sky, filtered over their footprints."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

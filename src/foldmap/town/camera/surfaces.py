@@ -1,7 +1,5 @@
 """Upright surfaces near a camera, indexed: walls where the height of the town jumps, poles and vehicles."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Photographs of a generated street with exact poses, and a scene made of them without structure from motion."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -116,14 +114,9 @@ def town_scene(photos: TownPhotos, extractor: Callable[[AnyArray], Features], fe
     """Make the scene that structure from motion would, metric and with the exact poses.
 
     Keypoints are lifted by the true depth, projected into the other photographs and joined with keypoints near there
-    that look alike; points are triangulated from their tracks, and those that three photographs or more see remain.
-
-    Args:
-        photos: of the town.
-        extractor: local features of an image uint8 (H, W), for example `open_extractor("sift").extract`.
-        feature: its name, for the scene.
-
-    Raises MapInputError: no point is seen by three photographs.
+    that look alike; points are triangulated from their tracks, and those that three photographs or more see remain. The
+    extractor takes an image uint8 (H, W), for example `open_extractor("sift").extract`; ``feature`` is its name. Raises
+    MapInputError: no point is seen by three photographs.
     """
     seen = [
         SeenImage(extractor(photo.picture.image), photo.picture.depth_m, photo.picture.kind, photo.world_SE3_camera)

@@ -1,7 +1,5 @@
 """What a lidar reports for a reflectance: compiled, shared by single sweeps and by maps made of many."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

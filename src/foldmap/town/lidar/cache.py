@@ -1,7 +1,5 @@
 """Pairs on disk: numbered .npz shards of unsigned bytes and packed bits, read without pickle."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np
@@ -20,13 +18,8 @@ LEVELS = 250.0
 def write_pairs(folder: Path, count: int, seed: int, *, coarse: bool = False) -> None:
     """Write ``count`` pairs; pair k depends on (seed, k) alone, and shards that exist are kept.
 
-    Args:
-        folder: made if missing.
-        count: number of pairs.
-        seed: of all of them.
-        coarse: 0.33 m pixels, crops of 192 px, queries of 128 px and mixed lidars, instead of 5 cm.
-
-    Raises ConfigError: no pairs were asked for.
+    Coarse ones have 0.33 m pixels, crops of 192 px, queries of 128 px and mixed lidars, instead of 5 cm. Raises
+    ConfigError: no pairs were asked for.
     """
     if count < 1:
         raise ConfigError(f"{count} pairs", "ask for at least one")
@@ -73,10 +66,7 @@ def _bytes(intensity: FloatArray) -> ByteArray:
 
 
 class PairCache:
-    """All pairs of a folder that `write_pairs` wrote, in memory at one byte a pixel.
-
-    Raises ConfigError: the folder holds no shards.
-    """
+    """All pairs of a folder of `write_pairs`, in memory at a byte a pixel; a ConfigError where there are none."""
 
     def __init__(self, folder: Path) -> None:
         paths = sorted(Path(folder).glob("pairs-*.npz"))

@@ -1,7 +1,5 @@
 """Rays against a terrain of heights and against boxes."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

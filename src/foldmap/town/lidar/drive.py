@@ -1,7 +1,5 @@
 """Drives through the town: what a lidar reports on one day, revolution by revolution."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -49,13 +47,9 @@ def drive(
     """Drive a path at constant speed on one day.
 
     The day decides which vehicles are parked and moving where, damp patches, the state of the sensor, and how far from
-    the lane's centre the vehicle keeps; the town stays the same.
-
-    Yields:
-        The motion-compensated sweep, ``world_SE3_sensor`` at mid-revolution, and the time in seconds.
-
-    Raises PoseInputError: the path is not (N >= 2, 2) finite points, or leaves the streets; ConfigError: speed or rate
-    is not positive.
+    the lane's centre the vehicle keeps; the town stays the same. Yields the motion-compensated sweep,
+    ``world_SE3_sensor`` at mid-revolution, and the time in seconds. Raises PoseInputError: the path is not (N >= 2, 2)
+    finite points, or leaves the streets; ConfigError: speed or rate is not positive.
     """
     path = np.asarray(path_m, np.float64)
     if path.ndim != 2 or path.shape[1] != 2 or len(path) < 2 or not np.isfinite(path).all():

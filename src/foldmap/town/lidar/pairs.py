@@ -1,7 +1,5 @@
 """Write training pairs of the generated town: ``python -m foldmap.town.lidar.pairs --count N -o DIR``."""
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Training pairs: a crop of a multi-pass map and what a few sweeps of another day see at its centre."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass, replace
 

@@ -1,7 +1,5 @@
 """Lidars: where their beams point, how strongly each of them answers, and what they hit."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
@@ -61,14 +59,10 @@ class Terrain(NamedTuple):
 
 
 def build_lidar(name: SensorName, rng: np.random.Generator, miscalibration: float = 1.0) -> Lidar:
-    """Build one specimen of a lidar.
+    """Build one specimen of a lidar; ``rng`` draws its errors. Raises ConfigError: no such lidar.
 
-    Args:
-        name: ``spinning64`` (uneven elevations +2 to -24.8 degrees), ``spinning128`` or ``rosette`` (non-repetitive).
-        rng: draws the specimen's errors.
-        miscalibration: scale of the channels' gain and offset errors; 1 imitates an HDL-64E.
-
-    Raises ConfigError: no such lidar.
+    ``spinning64`` has uneven elevations from +2 to -24.8 degrees, ``rosette`` does not repeat. ``miscalibration``
+    scales the channels' gain and offset errors; 1 imitates an HDL-64E.
     """
     if name == "spinning64":
         upper, lower = np.linspace(2.0, -8.33, 32), np.linspace(-8.83, -24.8, 32)

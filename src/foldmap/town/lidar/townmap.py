@@ -1,7 +1,5 @@
 """The map of a generated town that many passes would give, rendered window by window."""
 
-from __future__ import annotations
-
 import math
 from collections import OrderedDict
 
@@ -24,15 +22,9 @@ class TownMap:
     """A multi-pass intensity map of a town, lazily rendered; a `RasterSource`.
 
     Blocks are rendered when a window touches them and a few are kept: memory does not grow with the map, and a pixel is
-    the same whichever window it is read through.
-
-    Args:
-        world: its extent is the map's.
-        resolution_m: pixel size.
-        passes: mean number of passes; fewer leave more noise and more holes.
-        day_seed: decides noise and which parking places stayed taken.
-
-    Raises ConfigError: passes or resolution are not positive.
+    the same whichever window it is read through. Fewer ``passes`` (their mean number) leave more noise and more holes;
+    the day decides noise and which parking places stayed taken. Raises ConfigError: passes or resolution are not
+    positive.
     """
 
     def __init__(self, world: TownWorld, resolution_m: float = 0.05, *, passes: float = 8.0, day_seed: int = 0) -> None:

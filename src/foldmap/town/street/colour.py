@@ -1,7 +1,5 @@
 """The colours of the town as seen from above: ground, roofs, trees, vehicles and their shadows, in compiled loops."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The town's lanes as a street map: what the street layer folds and learns from."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from foldmap.street.source import LANE, LINK, LaneAttributes, LaneGraph, StreetMap

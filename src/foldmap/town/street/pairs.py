@@ -1,7 +1,5 @@
 """Camera rings driven through the generated town: rendered street scenes with facades and traffic, and their lanes."""
 
-from __future__ import annotations
-
 import math
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -32,10 +30,8 @@ _DAYS = 12
 class TownRingPairs(Sequence[Pair]):
     """Frames of a ring that stands on the lanes of a town, rendered ray by ray.
 
-    Each place has a day of its own: light, parked vehicles, exposure. Neighbouring places share what is traced of
-    their surroundings, so reading in order is faster.
-
-    Raises ConfigError: a camera with distortion, or no lane in reach.
+    Each place has a day of its own: light, parked vehicles, exposure. Neighbouring places share what is traced of their
+    surroundings, so reading in order is faster. Raises ConfigError: a camera with distortion, or no lane in reach.
     """
 
     def __init__(

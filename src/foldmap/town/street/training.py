@@ -3,8 +3,6 @@
 ``foldmap train street --town`` trains on them; without an accelerator it takes hours.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 
 from foldmap.street.changes.edits import RandomAging

@@ -4,8 +4,6 @@ Every payload is complete: placement, value range, occupancy mask and image, so 
 codecs see an inpainted image, on which unobserved ground costs next to nothing, and an occupancy mask of 0.8 m cells.
 """
 
-from __future__ import annotations
-
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field

@@ -4,8 +4,6 @@ The query's points are drawn afresh at every heading instead of turning an image
 all headings share the map's transforms.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -124,11 +122,7 @@ class _Scene:
         return _Peak(float(scores[row, col]), east_m, north_m, float(overlap[row, col]))
 
     def _template(self, turn_rad: float) -> tuple[FloatArray, BoolArray, DoubleArray]:
-        """Draw the query at the prior turned by ``turn_rad``, on the map's pixels.
-
-        Returns:
-            Image, mask, and the mean of pixel centre minus point, east and north: what rounding to pixels displaced.
-        """
+        """Image and mask of the query at the prior turned so, and by how much rounding to pixels displaced it."""
         prior = self.query.world_SE2_prior
         pose = SE2(prior.x_m, prior.y_m, prior.heading_rad + turn_rad)
         image, observed, residual_m = draw(
@@ -146,11 +140,7 @@ def _standardized(image: FloatArray, observed: BoolArray) -> FloatArray:
 def draw(
     points_world_m: DoubleArray, intensity: FloatArray, grid: MetricGrid
 ) -> tuple[FloatArray, BoolArray, DoubleArray]:
-    """Average points into a grid's pixels.
-
-    Returns:
-        Intensity and observed, each (H, W), and the mean of pixel centre minus point (east, north) in metres.
-    """
+    """Average points into pixels: intensity, observed (H, W), and mean pixel centre minus point (east, north)."""
     cells = np.rint(grid.pixel_of(points_world_m)).astype(np.int64)
     inside = ((cells >= 0) & (cells < np.array(grid.shape))).all(1)
     cells, values = cells[inside], intensity[inside]
@@ -169,15 +159,10 @@ def masked_ncc_window(
 ) -> tuple[DoubleArray, DoubleArray]:
     """Correlate a masked template with a masked map over a window of shifts (Padfield, IEEE TIP 2012).
 
-    Args:
-        map_spectra: `rfft2` of map mask, map and squared map (both 0 outside the mask), each (size, size // 2 + 1).
-        template: (h, w), 0 outside its mask.
-        weight: its mask.
-        size: side of the transforms, at least h + shifts - 1.
-        shifts: rows and columns wanted, shift 0 first.
-
-    Returns:
-        Overlap in pixels and correlation coefficient, each (shifts, shifts); 0 where the overlap has no contrast.
+    ``map_spectra`` are `rfft2` of map mask, map and squared map (both 0 outside the mask), each (size, size // 2 + 1),
+    of a ``size`` of at least h + shifts - 1; the template (h, w) is 0 outside its mask ``weight``; ``shifts`` rows and
+    columns are wanted, shift 0 first. Returns overlap in pixels and correlation coefficient, each (shifts, shifts); 0
+    where the overlap has no contrast.
     """
     mask_F, image_F, square_F = map_spectra
     shape = (size, size)

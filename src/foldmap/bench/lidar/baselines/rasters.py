@@ -1,7 +1,5 @@
 """Reducing, filling and enlarging rasters of which only a part was observed."""
 
-from __future__ import annotations
-
 import numpy as np
 from scipy import sparse
 from scipy.ndimage import gaussian_filter

@@ -1,7 +1,5 @@
 """Train the matcher on one codec's output: the paper's "learned matcher trained on that codec's output"."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 from collections.abc import Callable, Sequence
@@ -94,10 +92,7 @@ class CodedPairs(Sequence[Pair]):
 
 
 def read_places(folder: Path, most: int, seed: int) -> TrainingPlaces:
-    """Read up to ``most`` cached pairs of the generated town (``python -m foldmap.town.lidar.pairs``).
-
-    Raises ConfigError: the folder holds no pairs, or too few.
-    """
+    """Read up to ``most`` cached pairs of the town (``python -m foldmap.town.lidar.pairs``); at least 20 are needed."""
     from foldmap.town.lidar.cache import PairCache
 
     cache = PairCache(folder)
@@ -124,15 +119,11 @@ def tune_matcher(
     folder: Path,
     report: Callable[[int, int], None] = lambda done, total: None,
 ) -> Bundle:
-    """Train a bundle's two embeddings on, with maps that went through a codec.
+    """Train a bundle's two embeddings on, with maps that went through a codec; the new bundle is named after both.
 
     The pairs must be at its resolution, and none of the ground that is scored. Its own codec no longer fits the new
-    embedding. The folder keeps one run a codec and model; an interrupted one goes on.
-
-    Returns:
-        A bundle for `LearnedRasterMatcher`, named after both.
-
-    Raises ConfigError: the bundle cannot fold, no steps, or too few pairs hold ground.
+    embedding. The folder keeps one run a codec and model; an interrupted one goes on. Raises ConfigError: the bundle
+    cannot fold, no steps, or too few pairs hold ground.
     """
     require_fold(bundle)
     if steps < 1:
