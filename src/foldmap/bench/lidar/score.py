@@ -7,14 +7,7 @@ import numpy as np
 
 from foldmap.bench.lidar.predict import Predictions
 from foldmap.errors import InputError
-from foldmap.metrics import (
-    PoseErrors,
-    bits_per_m2,
-    bits_per_px,
-    pose_errors,
-    summarize,
-    top_px_accuracy,
-)
+from foldmap.metrics import PoseErrors, bits_per_m2, bits_per_px, pose_errors, summarize, top_px_accuracy
 from foldmap.types import DoubleArray
 
 MATCHING_COLUMNS = {

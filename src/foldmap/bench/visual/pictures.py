@@ -81,12 +81,7 @@ def matched_pair(workshop: Workshop, spec: MapSpec, query: Query, truth: DoubleA
     # the view left out what distortion sends to infinity
     query_px = query.features.xy_px.astype(np.float64)
     query_px = query_px[np.isfinite(query.camera.unproject(query_px)).all(axis=1)]
-    return Pair(
-        image,
-        query_px[found.keypoint],
-        np.asarray(scene.tracks.xy_px[place[found.point]], np.float64),
-        right,
-    )
+    return Pair(image, query_px[found.keypoint], np.asarray(scene.tracks.xy_px[place[found.point]], np.float64), right)
 
 
 def _shared_image(workshop: Workshop, view: View, truth: DoubleArray) -> int:

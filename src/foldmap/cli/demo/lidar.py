@@ -60,12 +60,7 @@ def find_street(world: TownWorld, settings: DemoSettings) -> DoubleArray:
 
 
 def map_street(
-    output: Path,
-    world: TownWorld,
-    path: DoubleArray,
-    settings: DemoSettings,
-    resolution_m: float,
-    report: Report,
+    output: Path, world: TownWorld, path: DoubleArray, settings: DemoSettings, resolution_m: float, report: Report
 ) -> float:
     """Drive 1: sweeps of one day become a GeoTIFF; returns its observed ground in m2."""
     sensor = build_lidar("spinning64", np.random.default_rng([settings.seed, 2]))
