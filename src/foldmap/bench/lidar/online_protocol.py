@@ -12,7 +12,7 @@ from foldmap.bench.lidar.cases import Codec, Match, Matcher, Query, Search, pert
 from foldmap.bench.lidar.drive import Drive, LeaveOutMaps
 from foldmap.bench.lidar.predict import Prediction, Predictions, prediction_of
 from foldmap.bench.lidar.protocol import cropped, drive_case, raster_fingerprint
-from foldmap.bench.lidar.score import errors_of
+from foldmap.bench.lidar.tables import errors_of
 from foldmap.errors import ConfigError
 from foldmap.geometry import SE2
 from foldmap.lidar.source import RasterMap

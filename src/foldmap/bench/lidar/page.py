@@ -12,13 +12,15 @@ from foldmap.bench.common.tables import Picture, ResultPage
 from foldmap.bench.lidar.cases import Method
 from foldmap.bench.lidar.online_protocol import ONLINE_COLUMNS, online_row
 from foldmap.bench.lidar.predict import Predictions
-from foldmap.bench.lidar.score import MATCHING_COLUMNS, errors_of, matching_row
 from foldmap.bench.lidar.tables import (
     ABLATION_COLUMNS,
+    MATCHING_COLUMNS,
     ONLINE_PARTS,
     REDUCED_COLUMNS,
     ablation_rows,
     by_family,
+    errors_of,
+    matching_row,
     projected_rows,
     reduced_rows,
     representatives,

@@ -11,8 +11,7 @@ from foldmap.bench.common.tables import Picture, ResultPage
 from foldmap.bench.visual.methods import Line
 from foldmap.bench.visual.predict import Measured, Wanted
 from foldmap.bench.visual.protocol import HeldOut
-from foldmap.bench.visual.score import columns_of, memory_columns, row_of, scene_cell
-from foldmap.bench.visual.tables import Table
+from foldmap.bench.visual.tables import Table, columns_of, memory_columns, row_of, scene_cell
 from foldmap.metrics.camera_pose import Threshold
 from foldmap.report import accuracy_plot
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from foldmap.bench.common.kept import KeptAnswers, as_json
 from foldmap.bench.visual.methods import MapSpec, Matcher
-from foldmap.bench.visual.plain_localizer import PlainLocalizer
+from foldmap.bench.visual.plain import PlainLocalizer
 from foldmap.bench.visual.protocol import HeldOut
 from foldmap.bench.visual.workshop import BuiltMap, Workshop, symmetric
 from foldmap.errors import BudgetError

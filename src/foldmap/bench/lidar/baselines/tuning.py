@@ -93,7 +93,7 @@ class CodedPairs(Sequence[Pair]):
 
 def read_places(folder: Path, most: int, seed: int) -> TrainingPlaces:
     """Read up to ``most`` cached pairs of the town (``python -m foldmap.town.lidar.pairs``); at least 20 are needed."""
-    from foldmap.town.lidar.cache import PairCache
+    from foldmap.town.lidar.pairs import PairCache
 
     cache = PairCache(folder)
     part = SomePairs(cast(Sequence[Pair], cache), range(min(len(cache), most)))
