@@ -167,19 +167,9 @@ class TownPlan:
         bike = float(rng.uniform(1.3, 1.8)) if rng.random() < bike_share else 0.0
         park = tuple(float(rng.uniform(2.0, 2.4)) if rng.random() < park_share else 0.0 for _ in range(2))
         walk = rng.uniform(1.6, 5.0, 2)
-        return Street(
-            key=key,
-            style=style,
-            points_m=points,
-            arc_m=arc,
-            setback_m=(setbacks[0], setbacks[1]),
-            base_half_m=_base_half_m(style),
-            bike_m=(bike, bike),
-            park_m=(park[0], park[1]),
-            sidewalk_m=(float(walk[0]), float(walk[1])),
-            tone=float(np.clip(rng.normal(0.23, 0.045), 0.11, 0.36)),
-            seed=int(rng.integers(1 << 30)),
-        )
+        tone, seed = float(np.clip(rng.normal(0.23, 0.045), 0.11, 0.36)), int(rng.integers(1 << 30))
+        back, widths = (setbacks[0], setbacks[1]), ((bike, bike), (park[0], park[1]), (float(walk[0]), float(walk[1])))
+        return Street(key, style, points, arc, back, _base_half_m(style), *widths, tone, seed)
 
 
 def _base_half_m(style: LineStyle) -> float:
@@ -192,12 +182,8 @@ def _hermite(start: DoubleArray, start_rad: float, end: DoubleArray, end_rad: fl
     t = np.linspace(0.0, 1.0, 400)[:, None]
     tangent0 = chord * np.array([math.cos(start_rad), math.sin(start_rad)])
     tangent1 = chord * np.array([math.cos(end_rad), math.sin(end_rad)])
-    dense = (
-        (2 * t**3 - 3 * t**2 + 1) * start
-        + (t**3 - 2 * t**2 + t) * tangent0
-        + (-2 * t**3 + 3 * t**2) * end
-        + (t**3 - t**2) * tangent1
-    )
+    dense = (2 * t**3 - 3 * t**2 + 1) * start + (t**3 - 2 * t**2 + t) * tangent0
+    dense = dense + (-2 * t**3 + 3 * t**2) * end + (t**3 - t**2) * tangent1
     arc = arc_lengths(dense)
     points = points_at(dense, arc, np.linspace(0.0, arc[-1], max(2, math.ceil(arc[-1] / SEGMENT_M)) + 1))
     return points, arc_lengths(points)

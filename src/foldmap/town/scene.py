@@ -106,18 +106,9 @@ def new_patch(
     corner = (-0.5 * (cells[1] - 1) * _TERRAIN_M, 0.5 * (cells[0] - 1) * _TERRAIN_M)
     heights = terrain_heights(world.ground_along(pose @ SE2(*corner, 0.0), _TERRAIN_M, *cells, shade=False))
     low = [pose.x_m - reach - 20, pose.y_m - reach - 20, pose.x_m + reach + 20, pose.y_m + reach + 20]
-    return Patch(
-        resolution_m=resolution_m,
-        size_px=size_px,
-        truth=truth,
-        truth_frame=frame,
-        terrain=Terrain(*corner, _TERRAIN_M, heights),
-        path_m=pose.inverse().apply(path_world_m),
-        arc_m=arc - at_m,
-        streets=world.streets_near(*low),
-        world_SE2_patch=pose,
-        reach_m=reach,
-    )
+    terrain, path = Terrain(*corner, _TERRAIN_M, heights), pose.inverse().apply(path_world_m)
+    streets = world.streets_near(*low)
+    return Patch(resolution_m, size_px, truth, frame, terrain, path, arc - at_m, streets, pose, reach)
 
 
 def terrain_heights(ground: Ground) -> FloatArray:

@@ -38,19 +38,13 @@ class Neighbourhood(NamedTuple):
 class TownWorld:
     """A seeded town; every part of it is generated when it is asked for, the same whatever was asked before.
 
-    Args:
-        seed: another seed is another town.
-        extent_m: side of the square, centred on the origin, that maps of the town cover.
-
-    Raises ConfigError: the extent is not positive.
+    ``extent_m`` is the side of the square, centred on the origin, that maps of the town cover; it must be positive.
     """
 
     def __init__(self, seed: int, extent_m: float = 2000.0) -> None:
         if not (math.isfinite(extent_m) and extent_m > 0):
             raise ConfigError(f"a town of {extent_m} m", "give a positive extent in metres")
-        self.seed = seed
-        self.extent_m = extent_m
-        self.plan = TownPlan(seed)
+        self.seed, self.extent_m, self.plan = seed, extent_m, TownPlan(seed)
         self._packed: dict[StreetKey, PackedStreet] = {}
 
     def ground(self, grid: MetricGrid) -> Ground:
@@ -93,9 +87,8 @@ class TownWorld:
 
     def reflectance_at(self, xy_m: DoubleArray, near: Neighbourhood, footprint_m: float = 0.02) -> DoubleArray:
         """Reflectance float64 (N,) at points (N, 2) inside the box for which ``near`` was made."""
-        value: DoubleArray = render_points(
-            np.asarray(xy_m, np.float64), footprint_m, self.seed & 0xFFFFFFF, tuple(near)
-        )
+        points, seed = np.asarray(xy_m, np.float64), self.seed & 0xFFFFFFF
+        value: DoubleArray = render_points(points, footprint_m, seed, tuple(near))
         return value
 
     def streets_near(self, west_m: float, south_m: float, east_m: float, north_m: float) -> list[Street]:

@@ -109,16 +109,10 @@ def run_bench(
     methods = _methods(data, choice, folder, stage)
     matching = predict_all(methods, benchmark, folder / "answers", stage("Matching"))
     online = _driven(data, settings, methods, half_m, folder, stage) if settings.online else []
-    results = LidarResults(
-        methods,
-        matching,
-        resolution_m,
-        {m.name: m.codec.bundle for m in methods if isinstance(m.codec, LearnedCodec)},
-        online,
-        _pictures(benchmark, methods, half_m, 1 if settings.quick else _STRIPS),
-        _lead(data, settings, benchmark),
-        command,
-    )
+    bundles = {m.name: m.codec.bundle for m in methods if isinstance(m.codec, LearnedCodec)}
+    pictures = _pictures(benchmark, methods, half_m, 1 if settings.quick else _STRIPS)
+    lead = _lead(data, settings, benchmark)
+    results = LidarResults(methods, matching, resolution_m, bundles, online, pictures, lead, command)
     rows = write_lidar(results, folder)
     write_whole(folder / "settings.json", to_json([asdict(settings)]))
     return rows
@@ -164,15 +158,7 @@ def _benchmark(data: BenchData, settings: BenchSettings, half_m: tuple[float, fl
             data.drive, data.raster, data.map_name, settings.sweeps, every, *half_m, search=search, seed=settings.seed
         )
     return DriveProtocol(
-        data.drive,
-        settings.resolution_m,
-        settings.sweeps,
-        every,
-        guard=settings.guard,
-        half_length_m=half_m[0],
-        half_width_m=half_m[1],
-        search=search,
-        seed=settings.seed,
+        data.drive, settings.resolution_m, settings.sweeps, every, settings.guard, *half_m, search, settings.seed
     )
 
 
@@ -229,21 +215,13 @@ def _driven(
     if settings.quick:
         kept = settings.sweeps - 1 + block + 2 * settings.guard + _QUICK_STEPS
         drive = replace(drive, frames=drive.frames[:kept], fingerprint=f"{drive.fingerprint}[:{kept}]")
+    resolution_m = settings.resolution_m if data.raster is None else data.raster.grid.resolution_m
     protocol = OnlineProtocol(
-        drive,
-        settings.resolution_m if data.raster is None else data.raster.grid.resolution_m,
-        settings.sweeps,
-        settings.guard,
-        half_length_m=half_m[0],
-        half_width_m=half_m[1],
-        seed=settings.seed,
-        raster=data.raster,
+        drive, resolution_m, settings.sweeps, settings.guard, block, *half_m, seed=settings.seed, raster=data.raster
     )
     results = []
     for method in methods:
-        report = stage(f"Driving with {method.name}")
-        if isinstance(method.codec, LearnedCodec):
-            results.append(run_online(method.codec, LearnedOnline(method.codec.bundle, half_m), protocol, report))
-        else:
-            results.append(run_online(method.codec, TrackingLocalizer(method.matcher), protocol, report))
+        own = method.codec.bundle if isinstance(method.codec, LearnedCodec) else None
+        localizer = TrackingLocalizer(method.matcher) if own is None else LearnedOnline(own, half_m)
+        results.append(run_online(method.codec, localizer, protocol, stage(f"Driving with {method.name}")))
     return results

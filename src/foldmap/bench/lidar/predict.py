@@ -92,12 +92,10 @@ def predict_all(
             if key not in folded or folded[key][0] != case.map_key:
                 payload = method.codec.encode(case.raster)
                 folded[key] = case.map_key, len(payload), method.codec.decode(payload)
-            _, payload_bytes, decoded = folded[key]
+            _, size, decoded = folded[key]
             match = method.matcher.match(case.query, decoded, benchmark.search)
-            row = prediction_of(
-                case.name, case.world_SE2_true, case.query.world_SE2_prior, match, payload_bytes, case.raster
-            )
-            rows[method.name].append(row)
+            poses = case.world_SE2_true, case.query.world_SE2_prior
+            rows[method.name].append(prediction_of(case.name, *poses, match, size, case.raster))
         if progress:
             progress(done, len(benchmark))
     for name, answered in rows.items():
@@ -110,19 +108,10 @@ def prediction_of(
     name: str, world_SE2_true: SE2, world_SE2_prior: SE2, match: Match, payload_bytes: int, raster: RasterMap
 ) -> Prediction:
     """Put an answer, its truth and the size of its map into one row."""
-    pose = match.world_SE2_vehicle
-    return Prediction(
-        name,
-        _triple(world_SE2_true),
-        _triple(world_SE2_prior),
-        None if pose is None else _triple(pose),
-        float(match.score),
-        payload_bytes,
-        raster.observed_m2,
-        raster.grid.height_px * raster.grid.width_px,
-        raster.grid.resolution_m,
-        dict(match.diagnostics),
-    )
+    pose, grid = match.world_SE2_vehicle, raster.grid
+    poses = _triple(world_SE2_true), _triple(world_SE2_prior), None if pose is None else _triple(pose)
+    sizes = payload_bytes, raster.observed_m2, grid.height_px * grid.width_px, grid.resolution_m
+    return Prediction(name, *poses, float(match.score), *sizes, dict(match.diagnostics))
 
 
 def _triple(pose: SE2) -> Pose:
@@ -143,14 +132,10 @@ def _settings(part: Any) -> dict[str, Any]:
 
 
 def _read_predictions(document: dict[str, Any]) -> Predictions:
-    rows = tuple(_read_row(row) for row in document["rows"])
-    return Predictions(str(document["method"]), dict(document["configuration"]), rows)
-
-
-def _read_row(row: dict[str, Any]) -> Prediction:
-    poses = {
-        k: None if row[k] is None else tuple(float(v) for v in row[k]) for k in ("true_pose", "prior_pose", "pose")
-    }
-    if any(pose is not None and len(pose) != 3 for pose in poses.values()) or poses["true_pose"] is None:
-        raise ValueError(f"poses of {row['name']}")
-    return Prediction(**{**row, **poses})
+    rows = []
+    for row in document["rows"]:
+        poses = {k: row[k] and tuple(float(v) for v in row[k]) for k in ("true_pose", "prior_pose", "pose")}
+        if any(pose is not None and len(pose) != 3 for pose in poses.values()) or poses["true_pose"] is None:
+            raise ValueError(f"poses of {row['name']}")
+        rows.append(Prediction(**{**row, **poses}))
+    return Predictions(str(document["method"]), dict(document["configuration"]), tuple(rows))

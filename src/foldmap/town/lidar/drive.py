@@ -72,16 +72,8 @@ def drive(
         away = np.linalg.norm(boxes[:, :2] - here, axis=1)
         boxes = boxes[(away > _EGO_CLEAR_M) & (away < max_range_m + 10)]
         tilt = (float(rng.normal(0, 0.003)), float(rng.normal(0, 0.003)))
-        hits = scan(
-            lidar,
-            around.terrain,
-            boxes,
-            (pose.x_m, pose.y_m, pose.heading_rad),
-            rng,
-            speed_mps / rate_hz,
-            tilt,
-            max_range_m,
-        )
+        place = pose.x_m, pose.y_m, pose.heading_rad
+        hits = scan(lidar, around.terrain, boxes, place, rng, speed_mps / rate_hz, tilt, max_range_m)
         yield _report(world, lidar, hits, pose, around, wet, rng), SE3.from_se2(pose, lidar.height_m), time_s
 
 
@@ -121,7 +113,6 @@ def _look_around(world: TownWorld, centre: DoubleArray, max_range_m: float, day_
         raise PoseInputError(
             f"no street within {reach:.0f} m of ({centre[0]:.0f}, {centre[1]:.0f})", "drive on the streets"
         )
-    streets = world.streets_near(low[0], low[1], high[0], high[1])
-    parked = parked_on(streets, day_seed)
+    streets = world.streets_near(*low, *high)
     terrain = Terrain(corner.x_m, corner.y_m, _TERRAIN_M, heights)
-    return _Surroundings(centre, terrain, near, streets, parked)
+    return _Surroundings(centre, terrain, near, streets, parked_on(streets, day_seed))

@@ -83,22 +83,13 @@ def build_lidar(name: SensorName, rng: np.random.Generator, miscalibration: floa
     ripple = np.stack(
         [rng.normal(0, 0.03 * scale, count), rng.uniform(0.3, 1.2, count), rng.uniform(0, 6.28, count)], axis=1
     )
-    lidar = Lidar(
-        name=name,
-        height_m=shape[0],
-        tan_elevation=tan,
-        columns=int(shape[1]),
-        half_width_rad=shape[2],
-        gain=np.exp(rng.normal(0.0, 0.3 * scale, count)),
-        offset=rng.normal(0.0, 0.04 * scale, count),
-        ripple=ripple,
-        range_noise_m=shape[3],
-    )
+    gain, offset = np.exp(rng.normal(0.0, 0.3 * scale, count)), rng.normal(0.0, 0.04 * scale, count)
+    height_m, columns, half_rad, noise_m = shape
+    lidar = Lidar(name, height_m, tan, columns, half_rad, gain, offset, ripple, range_noise_m=noise_m)
     if name == "spinning64":
         return lidar
-    return replace(
-        lidar, gamma=-1.0 if name == "rosette" else 0.7, spill=0.25 if name == "rosette" else 0.05, steps=255
-    )
+    gamma, spill = (-1.0, 0.25) if name == "rosette" else (0.7, 0.05)
+    return replace(lidar, gamma=gamma, spill=spill, steps=255)
 
 
 def another_day(lidar: Lidar, rng: np.random.Generator) -> Lidar:
@@ -135,23 +126,12 @@ def scan(
         swing = 0.35 * np.sin(azimuth * rng.uniform(9, 23) + rng.uniform(0, 6.28)) + rng.uniform(-0.5, 0.5)
         step = float(np.median(np.diff(lidar.tan_elevation)))
         tan = tan + (2.5 * swing * step)[None, :]
-    xyz, horizontal, channel, kind = cast_rays(
-        np.array([*pose_xy_heading, lidar.height_m, advance_m, *tilt_rad]),
-        np.ascontiguousarray(tan),
-        azimuth,
-        terrain.height_m,
-        terrain.left_m,
-        terrain.top_m,
-        terrain.resolution_m,
-        boxes,
-        limit,
-    )
-    return Hits(xyz, horizontal, channel, kind)
+    pose = np.array([*pose_xy_heading, lidar.height_m, advance_m, *tilt_rad])
+    ground = terrain.height_m, terrain.left_m, terrain.top_m, terrain.resolution_m
+    return Hits(*cast_rays(pose, np.ascontiguousarray(tan), azimuth, *ground, boxes, limit))
 
 
-def response_tables(
-    lidar: Lidar,
-) -> tuple[DoubleArray, DoubleArray, DoubleArray, DoubleArray, DoubleArray, DoubleArray]:
+def response_tables(lidar: Lidar) -> tuple[DoubleArray, ...]:
     """The response of a lidar as `answer.answer_one` reads it: range factor, curve, gain, offset, ripple, scalars."""
     horizontal = np.arange(0.0, lidar.max_range_m + 1.0, RANGE_STEP_M)
     cosine = lidar.height_m / np.hypot(horizontal, lidar.height_m)
@@ -165,8 +145,6 @@ def response_tables(
 
 def respond(lidar: Lidar, hits: Hits, reflectance: DoubleArray, seed: int) -> tuple[FloatArray, BoolArray]:
     """What the lidar reports for reflectances at the hits: float32 (N,), 0 to 1, and which came back, bool (N,)."""
-    reflectance = np.asarray(reflectance, np.float64)
-    reported: tuple[FloatArray, BoolArray] = answer_all(
-        hits.range_m, hits.channel, hits.kind, reflectance, response_tables(lidar), seed
-    )
+    seen, tables = np.asarray(reflectance, np.float64), response_tables(lidar)
+    reported: tuple[FloatArray, BoolArray] = answer_all(hits.range_m, hits.channel, hits.kind, seen, tables, seed)
     return reported

@@ -32,10 +32,8 @@ class TownMap:
             raise ConfigError(f"a map of {passes} passes at {resolution_m} m", "give positive numbers")
         size = max(1, round(world.extent_m / resolution_m))
         half = 0.5 * world.extent_m
-        self._world = world
+        self._world, self._passes, self._day_seed = world, passes, day_seed
         self._grid = MetricGrid(-half, half, resolution_m, size, size)
-        self._passes = passes
-        self._day_seed = day_seed
         self._blocks: OrderedDict[tuple[int, int], tuple[FloatArray, BoolArray]] = OrderedDict()
 
     @property

@@ -3,7 +3,7 @@
 import math
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import overload
+from typing import Any
 
 import numpy as np
 
@@ -62,15 +62,8 @@ class TownRingPairs(Sequence[Pair]):
     def __len__(self) -> int:
         return len(self.places)
 
-    @overload
-    def __getitem__(self, index: int) -> Pair: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Pair]: ...
-    def __getitem__(self, index: int | slice) -> Pair | Sequence[Pair]:
-        """Render a pair (or, for a slice, a list of them).
-
-        Raises ConfigError: vehicles stand at that place on a dozen days.
-        """
+    def __getitem__(self, index: Any) -> Any:
+        """A pair (or, for a slice, a list of them); a ConfigError where vehicles stand there on a dozen days."""
         if isinstance(index, slice):
             return [self[k] for k in range(*index.indices(len(self)))]
         number = range(len(self))[index]
@@ -92,9 +85,8 @@ class TownRingPairs(Sequence[Pair]):
             if all(town.is_open(pose.translation_m[:2], day, 0.2) for pose in poses):
                 break
         else:
-            raise ConfigError(
-                f"no camera can stand at ({world_SE2_ego.x_m:.1f}, {world_SE2_ego.y_m:.1f})", "use less jitter"
-            )
+            place = f"({world_SE2_ego.x_m:.1f}, {world_SE2_ego.y_m:.1f})"
+            raise ConfigError(f"no camera can stand at {place}", "use less jitter")
         images: list[ByteArray | None] = []
         for number, (camera, pose) in enumerate(zip(self.ring.cameras, poses, strict=True)):
             images.append(town.picture(camera, pose, day, shot_seed=number, colour=True).image)
