@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -11,12 +11,12 @@ import numpy as np
 from foldmap.bench.lidar.cases import Codec, Match, Matcher, Query, Search, perturbed
 from foldmap.bench.lidar.drive import Drive, LeaveOutMaps
 from foldmap.bench.lidar.predict import Prediction, Predictions, prediction_of
-from foldmap.bench.lidar.protocol import cropped, drive_case, raster_fingerprint
-from foldmap.bench.lidar.tables import errors_of
+from foldmap.bench.lidar.protocol import configuration_of, drive_case, raster_fingerprint
+from foldmap.bench.lidar.tables import centimetres, errors_of
 from foldmap.errors import ConfigError
 from foldmap.geometry import SE2
 from foldmap.lidar.source import RasterMap
-from foldmap.metrics import bits_per_m2, bits_per_px, failure_rates, summarize, travelled_m
+from foldmap.metrics import bits_per_m2, bits_per_px, failure_rates, travelled_m
 from foldmap.types import FloatArray
 
 ONLINE_COLUMNS = {
@@ -135,15 +135,9 @@ class OnlineProtocol:
         given = {"protocol": "online"}
         if self.raster is not None:
             given = {"protocol": "online-given-map", "map_fingerprint": raster_fingerprint(self.raster)}
-        return {
-            **given,
-            **{name: getattr(self, name) for name in names},
-            "odometry_noise": list(self.odometry_noise),
-            # Heading is always estimated online, whatever the first prior's.
-            "search": asdict(self.start),
-            "data": self.drive.name,
-            "fingerprint": self.drive.fingerprint,
-        }
+        # Heading is always estimated online, whatever the first prior's.
+        noise = list(self.odometry_noise)
+        return {**given, **configuration_of(self, names, self.start), "odometry_noise": noise}
 
     @cached_property
     def _maps(self) -> LeaveOutMaps:
@@ -157,9 +151,7 @@ class OnlineProtocol:
         """What the vehicle has at a frame, its noise seeded by the frame."""
         rng = np.random.default_rng((self.seed, frame, 1))
         truth = self.drive.frames[frame].world_SE2_vehicle
-        points, intensity = self.drive.aggregated(frame - self.sweeps + 1, frame, frame)
-        case = drive_case(self.drive, frame, points, intensity, self.start, self.seed)
-        query = cropped(case, self.half_length_m, self.half_width_m).query
+        query = drive_case(self, frame - self.sweeps + 1, frame, frame, self.start).query
         motion = SE2(0.0, 0.0, 0.0)
         if frame > self.frames.start:
             motion = self.drive.frames[frame - 1].world_SE2_vehicle.inverse() @ truth
@@ -203,20 +195,12 @@ def online_row(predictions: Predictions, segment_m: float = 1000.0, limit_m: flo
     Segments are `segment_m` long (see `failure_rates` for shorter drives) and fail at an error of `limit_m`.
     """
     errors = errors_of(predictions)
-    total = summarize(errors.total_m)
     rates = failure_rates(errors.total_m, travelled_m([r.world_SE2_true for r in predictions.rows]), segment_m, limit_m)
     size = sum(row.payload_bytes for row in predictions.rows)
     return {
         "method": predictions.method,
-        "median_cm": 100 * total.median_m,
-        "lateral_median_cm": 100 * summarize(errors.lateral_m).median_m,
-        "longitudinal_median_cm": 100 * summarize(errors.longitudinal_m).median_m,
-        "p95_cm": 100 * total.p95_m,
-        "p99_cm": 100 * total.p99_m,
-        "lateral_p95_cm": 100 * summarize(errors.lateral_m).p95_m,
-        "longitudinal_p95_cm": 100 * summarize(errors.longitudinal_m).p95_m,
-        "lateral_p99_cm": 100 * summarize(errors.lateral_m).p99_m,
-        "longitudinal_p99_cm": 100 * summarize(errors.longitudinal_m).p99_m,
+        **centimetres(errors, "median", "lateral_median", "longitudinal_median", "p95", "p99"),
+        **centimetres(errors, "lateral_p95", "longitudinal_p95", "lateral_p99", "longitudinal_p99"),
         "fail_100_m_pct": 100 * rates.within_100_m,
         "fail_500_m_pct": 100 * rates.within_500_m,
         "fail_end_pct": 100 * rates.at_end,

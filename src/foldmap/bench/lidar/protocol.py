@@ -1,7 +1,7 @@
 """Matching along a drive: in the map of its other frames, or in a map that is given."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -13,7 +13,6 @@ from foldmap.bench.lidar.drive import Drive, LeaveOutMaps
 from foldmap.errors import ConfigError, SweepInputError
 from foldmap.geometry import MetricGrid
 from foldmap.lidar.source import RasterMap
-from foldmap.types import FloatArray
 
 
 @dataclass(frozen=True)
@@ -64,13 +63,7 @@ class DriveProtocol:
     def configuration(self) -> dict[str, Any]:
         """See `Benchmark`."""
         names = ("resolution_m", "sweeps", "every", "guard", "half_length_m", "half_width_m", "seed")
-        return {
-            "protocol": "drive",
-            **{name: getattr(self, name) for name in names},
-            "search": asdict(self.search),
-            "data": self.drive.name,
-            "fingerprint": self.drive.fingerprint,
-        }
+        return {"protocol": "drive", **configuration_of(self, names, self.search)}
 
     @cached_property
     def maps(self) -> LeaveOutMaps:
@@ -80,10 +73,7 @@ class DriveProtocol:
     def cases(self) -> Iterator[Case]:
         """Yield one case a query, each with a map of its own."""
         for first in self.first_frames:
-            frame = self.anchor_frame(first)
-            points, intensity = self.drive.aggregated(first, first + self.sweeps - 1, frame)
-            case = drive_case(self.drive, frame, points, intensity, self.search, self.seed)
-            case = cropped(case, self.half_length_m, self.half_width_m)
+            case = drive_case(self, first, first + self.sweeps - 1, self.anchor_frame(first), self.search)
             yield replace(case, map_key=f"without-{first}", raster=self.maps.without(*self.left_out(first)))
 
 
@@ -113,50 +103,41 @@ class GivenMapProtocol:
     def configuration(self) -> dict[str, Any]:
         """See `Benchmark`."""
         names = ("map_name", "sweeps", "every", "half_length_m", "half_width_m", "priors", "seed")
-        return {
-            "protocol": "given-map",
-            **{name: getattr(self, name) for name in names},
-            "map_fingerprint": raster_fingerprint(self.raster),
-            "search": asdict(self.search),
-            "data": self.drive.name,
-            "fingerprint": self.drive.fingerprint,
-        }
+        given = {"protocol": "given-map", "map_fingerprint": raster_fingerprint(self.raster)}
+        return {**given, **configuration_of(self, names, self.search)}
 
     def cases(self) -> Iterator[Case]:
         """Yield the cases; all share the map."""
         for last in range(self.sweeps - 1, len(self.drive.frames), self.every):
-            points, intensity = self.drive.aggregated(last - self.sweeps + 1, last, last)
             for prior in range(self.priors):
-                case = drive_case(self.drive, last, points, intensity, self.search, self.seed, prior)
-                case = cropped(case, self.half_length_m, self.half_width_m)
+                case = drive_case(self, last - self.sweeps + 1, last, last, self.search, prior)
                 yield replace(case, map_key="given", raster=self.raster)
 
 
 _NO_MAP = RasterMap(MetricGrid(0.0, 0.0, 1.0, 1, 1), np.zeros((1, 1), np.float32), np.zeros((1, 1), bool))
 
 
-def drive_case(
-    drive: Drive, frame: int, points: FloatArray, intensity: FloatArray, search: Search, seed: int, prior: int = 0
-) -> Case:
-    """Make a case, without a map as yet, of points in the vehicle frame of ``frame``.
+def drive_case(protocol: Any, first: int, last: int, frame: int, search: Search, prior: int = 0) -> Case:
+    """Make a case, without a map as yet, of the points of frames first..last in the vehicle frame of ``frame``.
 
-    The generator is the frame's own: its prior does not depend on which other frames are asked.
+    Points outside the protocol's rectangle (section 4: 24 x 30 m) are left out. The generator is the frame's own: its
+    prior does not depend on which other frames are asked. Raises SweepInputError: no points remain.
     """
-    truth = drive.frames[frame].world_SE2_vehicle
-    believed = perturbed(truth, search, np.random.default_rng((seed, frame, prior)))
+    drive: Drive = protocol.drive
+    points, intensity = drive.aggregated(first, last, frame)
     name = f"{frame:06d}" + (f"-{prior}" if prior else "")
-    return Case(name, Query(points, intensity, believed), truth, "", _NO_MAP)
-
-
-def cropped(case: Case, half_length_m: float, half_width_m: float) -> Case:
-    """Keep the query's points within its rectangle (section 4: 24 x 30 m); a SweepInputError where none remain."""
-    query = case.query
-    kept = (np.abs(query.points_vehicle_m) <= (half_length_m, half_width_m)).all(1)
+    kept = (np.abs(points) <= (protocol.half_length_m, protocol.half_width_m)).all(1)
     if not kept.any():
-        raise SweepInputError(f"query {case.name} has no ground returns in its rectangle", "widen it or drop the frame")
-    return replace(
-        case, query=replace(query, points_vehicle_m=query.points_vehicle_m[kept], intensity=query.intensity[kept])
-    )
+        raise SweepInputError(f"query {name} has no ground returns in its rectangle", "widen it or drop the frame")
+    truth = drive.frames[frame].world_SE2_vehicle
+    believed = perturbed(truth, search, np.random.default_rng((protocol.seed, frame, prior)))
+    return Case(name, Query(points[kept], intensity[kept], believed), truth, "", _NO_MAP)
+
+
+def configuration_of(protocol: Any, names: Sequence[str], search: Search) -> dict[str, Any]:
+    """Some fields of a protocol, its search and its drive, as plain JSON values."""
+    drive = {"data": protocol.drive.name, "fingerprint": protocol.drive.fingerprint}
+    return {**{name: getattr(protocol, name) for name in names}, "search": asdict(search), **drive}
 
 
 def raster_fingerprint(raster: RasterMap) -> str:

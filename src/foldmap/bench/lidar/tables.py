@@ -49,13 +49,21 @@ def errors_of(predictions: Predictions) -> PoseErrors:
     return pose_errors(truths, estimates, predictions.heading_searched)
 
 
+def centimetres(errors: PoseErrors, *names: str) -> dict[str, float]:
+    """Figures of an error by name: ``p95`` of the total, ``lateral_median``, ...; keys end with ``_cm``."""
+    found = {}
+    for name in names:
+        direction, _, figure = name.rpartition("_")
+        found[f"{name}_cm"] = 100 * getattr(summarize(getattr(errors, f"{direction or 'total'}_m")), f"{figure}_m")
+    return found
+
+
 def matching_row(predictions: Predictions) -> dict[str, Any]:
     """Summarize one method (table 1, figure 4, table 6) over all its queries; an InputError where there are none."""
     rows = predictions.rows
     if not rows:
         raise InputError(f"{predictions.method} has no predictions", "run it on at least one query")
     errors = errors_of(predictions)
-    total = summarize(errors.total_m)
     row_px, col_px = px_errors(predictions)
     # Each map counts as often as it was asked in, in bits and in ground alike.
     size = sum(row.payload_bytes for row in rows)
@@ -66,12 +74,7 @@ def matching_row(predictions: Predictions) -> dict[str, Any]:
         "payload_bytes_mean": size / len(rows),
         "queries": len(rows),
         "answered_pct": 100 * errors.answered,
-        "median_cm": 100 * total.median_m,
-        "p95_cm": 100 * total.p95_m,
-        "p99_cm": 100 * total.p99_m,
-        "max_cm": 100 * total.max_m,
-        "lateral_median_cm": 100 * summarize(errors.lateral_m).median_m,
-        "longitudinal_median_cm": 100 * summarize(errors.longitudinal_m).median_m,
+        **centimetres(errors, "median", "p95", "p99", "max", "lateral_median", "longitudinal_median"),
         "beyond_50_cm_pct": 100 * float((errors.total_m > 0.5).mean()),
         "top1_px_pct": 100 * top_px_accuracy(row_px, col_px, 0),
         "top9_px_pct": 100 * top_px_accuracy(row_px, col_px, 1),
@@ -87,18 +90,16 @@ def matching_row(predictions: Predictions) -> dict[str, Any]:
 
 def px_errors(predictions: Predictions) -> tuple[DoubleArray, DoubleArray]:
     """Estimate minus truth in map pixels along rows and columns; infinite where not answered."""
-    rows = np.full((2, len(predictions.rows)), np.inf)
+    errors = np.full((2, len(predictions.rows)), np.inf)
     for index, row in enumerate(predictions.rows):
         if row.pose is not None:
-            rows[0, index] = -(row.pose[1] - row.true_pose[1]) / row.resolution_m
-            rows[1, index] = (row.pose[0] - row.true_pose[0]) / row.resolution_m
-    return rows[0], rows[1]
+            east_m, north_m = row.pose[0] - row.true_pose[0], row.pose[1] - row.true_pose[1]
+            errors[:, index] = -north_m / row.resolution_m, east_m / row.resolution_m
+    return errors[0], errors[1]
 
 
 def _rounded(value: Any) -> Any:
-    if isinstance(value, float) and math.isfinite(value):
-        return float(f"{value:.6g}")
-    return value
+    return float(f"{value:.6g}") if isinstance(value, float) and math.isfinite(value) else value
 
 
 PAPER_RESOLUTION_M = 0.05
@@ -146,14 +147,9 @@ def stored_px_m(method: Method, resolution_m: float) -> float:
 
 def with_online(rows: Rows, online: Rows) -> list[dict[str, Any]]:
     """Add to each row what its codec did along the drive with the matcher's kin: learned with learned, ncc with ncc."""
-    driven = {_kin(str(row["method"])): row for row in online}
-    merged = []
-    for row in rows:
-        found = driven.get(_kin(str(row["method"])))
-        parts = {} if found is None else {"online_median_cm": found["median_cm"]}
-        parts |= {} if found is None else {k: found[k] for k in ONLINE_PARTS if k in found}
-        merged.append({**row, **parts})
-    return merged
+    driven = {_kin(row["method"]): {**row, "online_median_cm": row["median_cm"]} for row in online}
+    found = [driven.get(_kin(row["method"]), {}) for row in rows]
+    return [{**row, **{k: own[k] for k in ONLINE_PARTS if k in own}} for row, own in zip(rows, found, strict=True)]
 
 
 def _kin(method: str) -> tuple[str, str]:
