@@ -21,7 +21,7 @@ from foldmap.visual.dpq.train import LayerSettings
 BUDGETS = (300_000, 150_000, 60_000, 30_000)
 EPOCHS, STEPS = 30, 1000
 """The paper's epochs, of 1.5 million points; small scenes get as many as make so many steps."""
-_QUICK_QUERIES, _QUICK_EPOCHS, _QUICK_STEPS, _QUICK_BUDGETS, _QUICK_TRIALS = 12, 3, 60, 2, 8
+_QUICK_QUERIES, _QUICK_EPOCHS, _QUICK_STEPS, _QUICK_BUDGETS, _QUICK_TRIALS, _TRIALS = 12, 3, 60, 2, 8, 24
 
 Stage = Callable[[str], Callable[[int, int], None]]
 
@@ -73,13 +73,8 @@ def run_visual(
     if not names or len(set(names)) != len(names):
         raise ConfigError(f"scenes {', '.join(names) or 'none'}", "give one or more, each with a name of its own")
     tables = chosen_tables(settings.tables)
-    results = VisualResults(
-        [_measured(scene, folder, settings, stage) for scene in scenes],
-        tables,
-        settings.thresholds,
-        _lead(settings),
-        command,
-    )
+    measured = [_measured(scene, folder, settings, stage) for scene in scenes]
+    results = VisualResults(measured, tables, settings.thresholds, _lead(settings), command)
     return write_visual(results, folder)
 
 
@@ -87,13 +82,8 @@ def _measured(scene: BenchScene, folder: Path, settings: VisualBenchSettings, st
     held_out = scene.held_out.thinned(_QUICK_QUERIES) if settings.quick else scene.held_out
     epochs = _epochs(len(held_out.scene.points_world), settings)
     kept = folder / "kept" / held_out.name
-    workshop = Workshop(
-        held_out.scene,
-        epochs=epochs,
-        seed=settings.seed,
-        folder=kept / "layers",
-        **({"trials": _QUICK_TRIALS} if settings.quick else {}),
-    )
+    trials = _QUICK_TRIALS if settings.quick else _TRIALS
+    workshop = Workshop(held_out.scene, epochs=epochs, seed=settings.seed, folder=kept / "layers", trials=trials)
     lines = _lines(workshop, settings)
     identity = {"epochs": epochs, "seed": settings.seed, "quick": settings.quick}
 

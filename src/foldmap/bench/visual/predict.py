@@ -13,7 +13,7 @@ from foldmap.bench.common.kept import KeptAnswers, as_json
 from foldmap.bench.visual.methods import MapSpec, Matcher
 from foldmap.bench.visual.plain import PlainLocalizer
 from foldmap.bench.visual.protocol import HeldOut
-from foldmap.bench.visual.workshop import BuiltMap, Workshop, symmetric
+from foldmap.bench.visual.workshop import BuiltMap, Workshop
 from foldmap.errors import BudgetError
 from foldmap.localize.visual.localizer import VisualLocalizer, VisualSettings
 from foldmap.types import DoubleArray
@@ -130,7 +130,9 @@ def _asker(visual_map: VisualMap, matcher: Matcher) -> Callable[[Query], tuple[D
 
 
 def _coded(query: Query, codec: DescriptorCodec) -> Query:
-    descriptors = symmetric(codec, unit_descriptors(query.features.descriptors))
+    """A query whose unit descriptors are coded and decoded as the map's are."""
+    descriptors = unit_descriptors(query.features.descriptors)
+    descriptors = codec.decode(codec.encode(descriptors), len(descriptors))
     return replace(query, features=replace(query.features, descriptors=descriptors))
 
 
@@ -146,16 +148,12 @@ def _file_name(spec: MapSpec, matcher: Matcher) -> str:
 
 def _measured(spec: MapSpec, matcher: Matcher, document: Mapping[str, Any]) -> Measured:
     """What `_document` was made of."""
-    return Measured(
-        spec,
-        matcher,
-        int(document["points"]),
-        int(document["code_bytes"]),
-        None if document["file_bytes"] is None else int(document["file_bytes"]),
-        {str(key): int(value) for key, value in document["parts"].items()},
-        tuple(_read_answer(row) for row in document["answers"]),
-        str(document["problem"]),
+    points, code_bytes, file_bytes = (
+        None if document[key] is None else int(document[key]) for key in ("points", "code_bytes", "file_bytes")
     )
+    parts = {str(key): int(value) for key, value in document["parts"].items()}
+    answers = tuple(_read_answer(row) for row in document["answers"])
+    return Measured(spec, matcher, points or 0, code_bytes or 0, file_bytes, parts, answers, str(document["problem"]))
 
 
 def _read_answer(row: Mapping[str, Any]) -> Answer:

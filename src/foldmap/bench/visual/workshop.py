@@ -15,7 +15,7 @@ from foldmap.bench.visual.plain import XYZ_BYTES, ObservationPoints, WholeMap, s
 from foldmap.coding.pq import ProductQuantizer
 from foldmap.errors import BudgetError, ConfigError
 from foldmap.localize.visual.plan import DEFAULT_STEP, PlanOptions, plan_for_budget, transform_codecs
-from foldmap.types import FloatArray, IntArray
+from foldmap.types import IntArray
 from foldmap.visual.codes.codecs import DescriptorCodec, Product, raw_for
 from foldmap.visual.codes.fit_codecs import descriptors_of, fit_codec, settings_for, shape_for
 from foldmap.visual.decoded import UnfoldedMap, VisualMap
@@ -229,11 +229,6 @@ class Workshop:
         if (select, count) not in self._orders:
             self._orders[select, count] = choose_points(self.scene, count, select, seed=self._seed).kept
         return self._orders[select, count]
-
-
-def symmetric(codec: DescriptorCodec, descriptors: FloatArray) -> FloatArray:
-    """Unit descriptors of a query as the map would hold them: coded and decoded."""
-    return codec.decode(codec.encode(descriptors), len(descriptors))
 
 
 def _step(codec: DescriptorCodec) -> float:

@@ -35,9 +35,10 @@ from foldmap.report import (
 )
 from foldmap.report.strips import Panel
 from foldmap.town import TownWorld, build_lidar, drive, street_lanes, wander
+from foldmap.town.plan import arc_lengths
 from foldmap.types import DoubleArray
 
-_MAPPED_M, _SENSED_M = 20.0, 25.0
+_MAPPED_M, _SENSED_M, _CROP_M = 20.0, 25.0, 40.0
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def find_street(world: TownWorld, settings: DemoSettings) -> DoubleArray:
         reach *= 2
     for _ in range(20):
         path = wander(world.plan, lanes[rng.integers(len(lanes))], settings.length_m, rng)
-        arc = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(path, axis=0), axis=1))])
+        arc = arc_lengths(path)
         if arc[-1] >= settings.length_m:
             break
     return path[: int(np.searchsorted(arc, settings.length_m)) + 2]
@@ -145,9 +146,6 @@ def _drawn(rng: np.random.Generator, sigma_m: float, sigma_rad: float) -> SE2:
     return SE2(x_m, y_m, float(rng.normal(0, sigma_rad)))
 
 
-_CROP_M = 40.0
-
-
 def lidar_page(
     raster: RasterMap,
     folded: FoldedLidar,
@@ -178,21 +176,15 @@ def lidar_page(
         },
         "Errors of all steps, the first ones included; a step without an answer has infinite error.",
     )
-    errors = pose_errors(driven.truth, [estimate.pose for estimate in driven.estimates])
-    reckoned = pose_errors(driven.truth, list(driven.dead_reckoned))
-    nowhere = (float("nan"), float("nan"))
-    xy = {
-        "foldmap": np.array([(e.pose.x_m, e.pose.y_m) if e.pose else nowhere for e in driven.estimates]),
-        "odometry alone": np.array([(pose.x_m, pose.y_m) for pose in driven.dead_reckoned]),
-    }
-    page.figure(
-        trajectory_plot(np.array([(pose.x_m, pose.y_m) for pose in driven.truth]), xy, "Drive 2 from above"),
-        "The filter starts from a GPS-like pose and is carried by noisy odometry.",
+    poses = {"foldmap": [estimate.pose for estimate in driven.estimates], "odometry alone": [*driven.dead_reckoned]}
+    truth, *tracks = (
+        np.array([(pose.x_m, pose.y_m) if pose else (math.nan, math.nan) for pose in every])
+        for every in (driven.truth, *poses.values())
     )
-    page.figure(
-        error_cdf_plot({"foldmap": errors.total_m, "odometry alone": reckoned.total_m}),
-        "Share of the steps below an error.",
-    )
+    plot = trajectory_plot(truth, dict(zip(poses, tracks, strict=True)), "Drive 2 from above")
+    page.figure(plot, "The filter starts from a GPS-like pose and is carried by noisy odometry.")
+    errors = {name: pose_errors(driven.truth, every).total_m for name, every in poses.items()}
+    page.figure(error_cdf_plot(errors), "Share of the steps below an error.")
     page.heading("What the codec sees")
     for caption, picture in pictures(raster, folded, driven):
         page.figure(picture, caption)
@@ -207,13 +199,9 @@ def size_rows(raster: RasterMap, folded_as: LidarReport, file_bytes: int) -> lis
         "folded file on disk": file_bytes,
         "folded tiles (payload)": folded_as.payload_bytes,
     }
+    ground_m2, area_px = folded_as.observed_m2, folded_as.raster_px
     return [
-        {
-            "what": name,
-            "bytes": size,
-            "bit_per_m2": 8 * size / folded_as.observed_m2,
-            "bpp": 8 * size / folded_as.raster_px,
-        }
+        {"what": name, "bytes": size, "bit_per_m2": 8 * size / ground_m2, "bpp": 8 * size / area_px}
         for name, size in sizes.items()
     ]
 
@@ -231,17 +219,10 @@ def pictures(raster: RasterMap, folded: FoldedLidar, driven: DemoDrive) -> list[
     crop = raster.read(top, left, side, side)
     decoded, _ = folded.embedding(folded.grid.window(top, left, side, side))
     codes = folded.codes(top // folded.scale, left // folded.scale, side // folded.scale, side // folded.scale)
+    mapped = [("map", intensity_image(crop.intensity, crop.observed))]
+    mapped.append(("decoded embedding", embedding_image(decoded.numpy())))
     made = [
-        (
-            "The map, and the embedding decoded from its code.",
-            strip(
-                [
-                    ("map", intensity_image(crop.intensity, crop.observed)),
-                    ("decoded embedding", embedding_image(decoded.numpy())),
-                ],
-                height_in=3.4,
-            ),
-        ),
+        ("The map, and the embedding decoded from its code.", strip(mapped, height_in=3.4)),
         ("The binary channels of the code, all that is stored.", code_mosaic(binary_channels(folded, codes))),
     ]
     panels = [
@@ -249,17 +230,10 @@ def pictures(raster: RasterMap, folded: FoldedLidar, driven: DemoDrive) -> list[
         Panel("its embedding", embedding_image(folded.embed_observation(observation).numpy())),
     ]
     if found.match is not None:
-        error = shown.prior.inverse() @ truth
-        pose = found.estimate.pose
-        estimated = shown.prior.inverse() @ pose if pose is not None else None
-        panels.append(
-            heatmap(
-                found.match.volume.max(0),
-                raster.grid.resolution_m,
-                (error.x_m, error.y_m),
-                None if estimated is None else (estimated.x_m, estimated.y_m),
-                "scores around a prior",
-            )
-        )
+        error, pose = shown.prior.inverse() @ truth, found.estimate.pose
+        offset = shown.prior.inverse() @ pose if pose is not None else None
+        places = (error.x_m, error.y_m), None if offset is None else (offset.x_m, offset.y_m)
+        scores = found.match.volume.max(0)
+        panels.append(heatmap(scores, raster.grid.resolution_m, *places, "scores around a prior"))
     caption = "What the vehicle sees at one step, in its own axes, and the matching scores around a displaced prior."
     return [*made, (caption, strip(panels, height_in=2.8))]

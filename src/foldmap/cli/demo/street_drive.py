@@ -117,8 +117,7 @@ def way(pairs: RingPairs, settings: DemoStreetSettings, seed: int) -> list[SE2]:
 def _poses(line_m: DoubleArray, settings: DemoStreetSettings) -> list[SE2]:
     step = np.diff(line_m, axis=0)
     length = np.hypot(*step.T)
-    at = np.arange(settings.frames) * settings.step_m + 0.5
-    ends = np.concatenate([[0.0], np.cumsum(length)])
+    at, ends = np.arange(settings.frames) * settings.step_m + 0.5, np.concatenate([[0.0], np.cumsum(length)])
     index = np.clip(np.searchsorted(ends, at, side="right") - 1, 0, len(step) - 1)
     xy = line_m[index] + ((at - ends[index]) / length[index])[:, None] * step[index]
     heading = np.arctan2(step[index, 1], step[index, 0])
@@ -148,12 +147,8 @@ def _filtered(localizer: StreetLocalizer, poses: list[SE2], rows: FloatArray, se
 
 def errors_m(truth: list[SE2], estimates: list[StreetEstimate]) -> DoubleArray:
     """Distance from truth to the best guess of each estimate, whether it was answered or not."""
-    return np.array(
-        [
-            float("inf") if one.guess is None else math.hypot(one.guess.x_m - at.x_m, one.guess.y_m - at.y_m)
-            for at, one in zip(truth, estimates, strict=True)
-        ]
-    )
+    pairs = [(at, one.guess) for at, one in zip(truth, estimates, strict=True)]
+    return np.array([math.hypot(it.x_m - at.x_m, it.y_m - at.y_m) if it else math.inf for at, it in pairs])
 
 
 def drive_rows(driven: Driven) -> list[dict[str, Any]]:

@@ -143,17 +143,10 @@ def add_visual(page: Page, path: Path, made: DemoPhotos, summary: dict[str, Any]
     best = max(range(len(made.queries)), key=lambda row: made.estimates[row].diagnostics.found or 0)
     for image, caption in _pictures(path, made, best):
         page.figure(image, caption)
-    seen = _points_in(path).points_world
-    page.figure(
-        camera_plan(
-            seen,
-            made.scene.camera_SE3_world,
-            np.stack([truth for _, truth in made.queries]),
-            [estimate.camera_SE3_world for estimate in made.estimates],
-            "Cameras from above",
-        ),
-        "The map's photos, and the queries where they were and where they were found to be.",
-    )
+    seen, truths = _points_in(path).points_world, np.stack([truth for _, truth in made.queries])
+    found = [estimate.camera_SE3_world for estimate in made.estimates]
+    plan = camera_plan(seen, made.scene.camera_SE3_world, truths, found, "Cameras from above")
+    page.figure(plan, "The map's photos, and the queries where they were and where they were found to be.")
 
 
 def byte_rows(path: Path, made: DemoPhotos) -> list[dict[str, Any]]:
@@ -183,27 +176,14 @@ def _pictures(path: Path, made: DemoPhotos, row: int) -> list[tuple[bytes, str]]
     points = _points_in(path)
     point, keypoint, missed_px = _found(query, estimate.camera_SE3_world, estimate.diagnostics.noise_px or 1.0, points)
     found_px = query.features.xy_px[keypoint]
-    name = f"{query.name}: {estimate.status.value}"
-    pictures = [
-        (
-            photo_points(image, found_px, missed_px, name),
-            "A photo of another day: the file's points found in it, and those in view that were not.",
-        )
-    ]
-    other, scene_rows, among = _best_map_photo(made, points.points_world[point])
+    caption = "A photo of another day: the file's points found in it, and those in view that were not."
+    pictures = [(photo_points(image, found_px, missed_px, f"{query.name}: {estimate.status.value}"), caption)]
+    number, scene_rows, among = _best_map_photo(made, points.points_world[point])
     if len(among):
-        pictures.append(
-            (
-                photo_pair(
-                    image,
-                    made.photos.map_photos[other].picture.image,
-                    found_px[among],
-                    made.scene.tracks.xy_px[scene_rows],
-                    (query.name, made.photos.map_photos[other].name),
-                ),
-                "The same points in the map's photo that shows most of them; the file does not hold that photo.",
-            )
-        )
+        other, other_px = made.photos.map_photos[number], made.scene.tracks.xy_px[scene_rows]
+        pair = photo_pair(image, other.picture.image, found_px[among], other_px, (query.name, other.name))
+        caption = "The same points in the map's photo that shows most of them; the file does not hold that photo."
+        pictures.append((pair, caption))
     return pictures
 
 

@@ -68,12 +68,8 @@ def day_light(day_seed: int) -> Light:
 def day_optics(day_seed: int) -> Optics:
     """The exposure of a day."""
     rng = block_rng(day_seed, 62)
-    return Optics(
-        float(np.exp(rng.normal(0.0, 0.18))),
-        float(rng.uniform(0.48, 0.75)),
-        float(rng.uniform(0.3, 0.7)),
-        float(rng.uniform(0.8, 2.5)),
-    )
+    gain = float(np.exp(rng.normal(0.0, 0.18)))
+    return Optics(gain, *(float(rng.uniform(*span)) for span in ((0.48, 0.75), (0.3, 0.7), (0.8, 2.5))))
 
 
 class TownCamera:
@@ -90,10 +86,8 @@ class TownCamera:
         self._low, self._high = centre - reach_m, centre + reach_m
         near = world.neighbourhood(self._low, self._high)
         if near is None:
-            raise PoseInputError(
-                f"no street within {reach_m:.0f} m of ({centre[0]:.0f}, {centre[1]:.0f})",
-                "place the camera on a street",
-            )
+            place = f"({centre[0]:.0f}, {centre[1]:.0f})"
+            raise PoseInputError(f"no street within {reach_m:.0f} m of {place}", "place the camera on a street")
         self._near = tuple(near)
         self._side_m = 2.0 * reach_m
         self._streets = world.streets_near(*self._low, *self._high)
@@ -158,13 +152,11 @@ class TownCamera:
             if len(self._days) > 8:
                 self._days.clear()
             boxes = parked_on(self._streets, day_seed)
-            inside = ((boxes[:, :2] > self._low) & (boxes[:, :2] < self._high)).all(axis=1)
-            boxes = boxes[inside]
+            boxes = boxes[((boxes[:, :2] > self._low) & (boxes[:, :2] < self._high)).all(axis=1)]
             seeds = np.random.default_rng([day_seed & 0xFFFFFFFF, 64]).integers(1 << 28, size=len(boxes))
             boxes = np.column_stack([boxes, seeds.astype(np.float64)])
-            self._days[day_seed] = index_surfaces(
-                self._walls, boxes, self._poles, float(self._low[0]), float(self._low[1]), self._side_m
-            )
+            corner = float(self._low[0]), float(self._low[1])
+            self._days[day_seed] = index_surfaces(self._walls, boxes, self._poles, *corner, self._side_m)
         return self._days[day_seed]
 
 

@@ -58,16 +58,11 @@ class TownPhotos:
         world = TownWorld(seed)
         street = _main_street(world, seed)
         middle = street.frame_at(np.array([0.5 * street.length_m]))[0][0]
-        self._town = TownCamera(world, middle)
+        self.town = TownCamera(world, middle)
         self._street = street
         self._way_m = spacing_m * math.ceil(map_count / len(_YAWS_RAD))
         self.map_photos = tuple(self._photo(k, map_count, query=False) for k in range(map_count))
         self.query_photos = tuple(self._photo(k, query_count, query=True) for k in range(query_count))
-
-    @property
-    def town(self) -> TownCamera:
-        """The renderer, for further pictures nearby."""
-        return self._town
 
     def _photo(self, index: int, count: int, query: bool) -> Photo:
         """Photograph ``index``; a query at a random place of the way, the first that is open ground."""
@@ -77,11 +72,11 @@ class TownPhotos:
         for _ in range(_TRIES):
             share = float(rng.uniform(0.1, 0.9)) if query else (index // len(_YAWS_RAD) + 0.5) / places
             pose = self._pose(share, _YAWS_RAD[index % len(_YAWS_RAD)], rng, query)
-            if self._town.is_open(pose.translation_m[:2], day):
+            if self.town.is_open(pose.translation_m[:2], day):
                 break
         else:
             raise ConfigError(f"town {self.seed} has no open ground on the way", "take another seed")
-        picture = self._town.picture(self.camera, pose, day, shot_seed=1000 * int(query) + index)
+        picture = self.town.picture(self.camera, pose, day, shot_seed=1000 * int(query) + index)
         return Photo(f"{'query' if query else 'map'}_{index:04d}.png", picture, pose, day)
 
     def _pose(self, share: float, yaw: float, rng: np.random.Generator, query: bool) -> SE3:
