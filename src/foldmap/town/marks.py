@@ -18,7 +18,8 @@ width ``on``. RING: centre (s0, d0), outer radius s1, inner radius d1.
 PAINT wears; SURFACE multiplies the ground; METAL stays."""
 
 
-_Pair, _Stripes = tuple[float, float], tuple[float, float, float]
+_Pair = tuple[float, float]
+_Stripes = tuple[float, float, float]
 
 
 class _Marks:

@@ -14,10 +14,7 @@ from foldmap.types import FloatArray
 
 @dataclass(frozen=True)
 class Search:
-    """Where a matcher looks: the truth lies within the radius of the prior in x and in y, and within the heading range.
-
-    `heading_rad` is 0 where heading is given.
-    """
+    """Where a matcher looks: within the radius of the prior in x and in y, and the heading range (0: it is given)."""
 
     radius_m: float = 1.0
     heading_rad: float = 0.0
@@ -83,10 +80,7 @@ class Matcher(Protocol):
 
 @dataclass(frozen=True)
 class Method:
-    """A codec with a matcher.
-
-    `settings` is whatever else decides the result (checkpoint hash, preset); kept answers are compared with it.
-    """
+    """A codec with a matcher; kept answers are compared with `settings`, whatever else decides the result."""
 
     codec: Codec
     matcher: Matcher

@@ -53,13 +53,8 @@ class LearnedCodec:
     """A bundle as a map codec: the payload holds the tiles of a .fold file; networks are shared by all maps."""
 
     def __init__(self, bundle: Bundle) -> None:
-        self.bundle = bundle
+        self.bundle, self.name = bundle, f"foldmap-{bundle.name}"
         self._decoder = Decoder(bundle)
-
-    @property
-    def name(self) -> str:
-        """``foldmap-`` and the bundle's name."""
-        return f"foldmap-{self.bundle.name}"
 
     def encode(self, raster: RasterMap) -> bytes:
         """Return placement and coded tiles; see `Codec`."""
@@ -96,19 +91,11 @@ def observe(query_points_m: Any, intensity: Any, resolution_m: float, half_m: tu
 
 @dataclass(frozen=True)
 class LearnedMatcher:
-    """The lidar localizer, once per query.
+    """The lidar localizer, once per query; it answers its best pose even where it would refuse (see the status)."""
 
-    It answers its best pose even where it would refuse (the status stays in the diagnostics), so that accuracy is
-    compared on the same queries.
-    """
-
+    name = "localizer"
     half_length_m: float = 15.0  # extent of the observation ahead and behind
     half_width_m: float = 12.0  # and to each side
-
-    @property
-    def name(self) -> str:
-        """``localizer``."""
-        return "localizer"
 
     def match(self, query: Query, decoded_map: UnfoldedPayload, search: Search) -> Match:
         """Answer one query; see `Matcher`."""

@@ -93,9 +93,8 @@ def classical_methods(
     """Every classical codec with plain correlation and with the learned matcher.
 
     The learned matcher of the uncompressed map (``raw16``) is the reference that compression is measured against.
-    Matchers that are trained on each codec's output need ``places``; the folder keeps those runs. Raises ConfigError:
-    matchers are to be trained and there are no pairs, or not at the maps' resolution; ModelError: there is no model to
-    match with.
+    Matchers that are trained on each codec's output need ``places`` at the maps' resolution; the folder keeps those
+    runs.
     """
     codecs = chosen_codecs(choice)
     methods = [Method(codec, NccMatcher()) for codec in codecs] if "ncc" in choice.matchers else []

@@ -63,13 +63,9 @@ class TrackingLocalizer:
     """The plainest localizer: dead reckoning, corrected by a matcher at every step. No belief is kept."""
 
     def __init__(self, matcher: Matcher, search: Search | None = None) -> None:
+        self.name = f"tracking-{matcher.name}"
         self._matcher, self._search = matcher, search or Search(1.0, math.radians(2.0))
         self._world_SE2_vehicle: SE2 | None = None
-
-    @property
-    def name(self) -> str:
-        """``tracking-`` and the matcher's name."""
-        return f"tracking-{self._matcher.name}"
 
     def start(self, world_SE2_prior: SE2) -> None:
         """See `OnlineLocalizer`."""
@@ -87,10 +83,7 @@ class TrackingLocalizer:
 
 @dataclass(frozen=True)
 class OnlineProtocol:
-    """A drive in the map of its other frames, or in one map of other recordings.
-
-    Consecutive frames share a map that leaves all of them out.
-    """
+    """A drive in the map of its other frames (consecutive ones share it), or in one map of other recordings."""
 
     drive: Drive  # the drive
     resolution_m: float = 0.05  # of the maps, also of a given one
@@ -190,10 +183,7 @@ def run_online(
 
 
 def online_row(predictions: Predictions, segment_m: float = 1000.0, limit_m: float = 1.0) -> dict[str, Any]:
-    """Summarize one drive or several laid end to end (tables 2 to 4).
-
-    Segments are `segment_m` long (see `failure_rates` for shorter drives) and fail at an error of `limit_m`.
-    """
+    """Summarize one drive or several end to end (tables 2 to 4); segments fail as `failure_rates` says."""
     errors = errors_of(predictions)
     rates = failure_rates(errors.total_m, travelled_m([r.world_SE2_true for r in predictions.rows]), segment_m, limit_m)
     size = sum(row.payload_bytes for row in predictions.rows)

@@ -49,10 +49,9 @@ class LidarResults:
 
 
 def write_lidar(results: LidarResults, folder: Path) -> list[dict[str, Any]]:
-    """Score everything and write it all; the same results give the same bytes.
+    """Score everything and write it all; the same results give the same bytes. Returns the rows of the matching table.
 
-    The folder gets ``matching``, ``ablations``, ``reduced``, ``storage`` and ``online`` as JSON and CSV, plots as SVG,
-    pictures as PNG, and ``index.html``. Returns the rows of the matching table.
+    The folder gets ``matching``, ``ablations``, ``reduced``, ``storage``, ``online`` (JSON, CSV), plots and index.html.
     """
     rows = [matching_row(result) for result in results.matching]
     page = ResultPage(folder, "foldmap lidar benchmark", results.lead, results.command)

@@ -110,8 +110,10 @@ def prediction_of(
     """Put an answer, its truth and the size of its map into one row."""
     pose, grid = match.world_SE2_vehicle, raster.grid
     poses = _triple(world_SE2_true), _triple(world_SE2_prior), None if pose is None else _triple(pose)
-    sizes = payload_bytes, raster.observed_m2, grid.height_px * grid.width_px, grid.resolution_m
-    return Prediction(name, *poses, float(match.score), *sizes, dict(match.diagnostics))
+    area_px, said = grid.height_px * grid.width_px, dict(match.diagnostics)
+    return Prediction(
+        name, *poses, float(match.score), payload_bytes, raster.observed_m2, area_px, grid.resolution_m, said
+    )
 
 
 def _triple(pose: SE2) -> Pose:

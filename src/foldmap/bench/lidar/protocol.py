@@ -120,8 +120,7 @@ _NO_MAP = RasterMap(MetricGrid(0.0, 0.0, 1.0, 1, 1), np.zeros((1, 1), np.float32
 def drive_case(protocol: Any, first: int, last: int, frame: int, search: Search, prior: int = 0) -> Case:
     """Make a case, without a map as yet, of the points of frames first..last in the vehicle frame of ``frame``.
 
-    Points outside the protocol's rectangle (section 4: 24 x 30 m) are left out. The generator is the frame's own: its
-    prior does not depend on which other frames are asked. Raises SweepInputError: no points remain.
+    Points outside the rectangle (section 4: 24 x 30 m) are left out. A frame's prior does not depend on other frames.
     """
     drive: Drive = protocol.drive
     points, intensity = drive.aggregated(first, last, frame)

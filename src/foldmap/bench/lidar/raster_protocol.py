@@ -123,10 +123,7 @@ class RasterProtocol:
 
     @cached_property
     def alignment_m(self) -> tuple[float, float]:
-        """Map minus query coordinates, east and north: the median over the training side's crops, by plain NCC.
-
-        Raises MapInputError: the training side has no crops.
-        """
+        """Map minus query, east and north: the median over the training side's crops, by plain NCC."""
         matcher, offsets = NccMatcher(), []
         for row, col in self._centres(self.training):
             query, centre = self._crop(row, col)

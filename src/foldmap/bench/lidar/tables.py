@@ -170,11 +170,7 @@ def reduced_rows(rows: Rows, methods: Sequence[Method], resolution_m: float) -> 
 
 
 def projected_rows(rows: Rows, roads: Sequence[RoadNetwork], resolution_m: float) -> list[dict[str, Any]]:
-    """Table 5: bytes of each road network by the paper's assumption; keys are the networks' names.
-
-    It takes bits per pixel of the whole raster at 5 cm, as the paper does; those of another resolution count as those
-    of as many 5 cm pixels.
-    """
+    """Table 5: bytes of each road network, by name, as the paper assumes: bits per pixel of a raster at 5 cm."""
     per_paper_px = (PAPER_RESOLUTION_M / resolution_m) ** 2
     return [
         {

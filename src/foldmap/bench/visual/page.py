@@ -51,10 +51,9 @@ class VisualResults:
 
 
 def write_visual(results: VisualResults, folder: Path) -> dict[str, Rows]:
-    """Score everything and write it all; the same results give the same bytes.
+    """Score everything and write it all; the same results give the same bytes. Returns rows by "scene/table".
 
-    The folder gets a folder a scene with the tables as JSON and CSV, plots as SVG, pictures as PNG; ``scenes`` as JSON
-    and CSV; and ``index.html``. Returns rows by "scene/table".
+    The folder gets a folder a scene with tables (JSON, CSV), plots and pictures; ``scenes``, and ``index.html``.
     """
     page = ResultPage(folder, "foldmap visual benchmark", results.lead, results.command)
     written: dict[str, Rows] = {}

@@ -63,10 +63,7 @@ def correspondences(
 
 
 def matched_pair(workshop: Workshop, spec: MapSpec, query: Query, truth: DoubleArray, image: int) -> Pair:
-    """Match one query's keypoints to decoded descriptors of all points, and keep those that a map image sees.
-
-    ``truth`` is float64 (4, 4), the query's true camera_SE3_world.
-    """
+    """Match a query of known camera_SE3_world to all points; keep the matches that a map image sees."""
     view = prepare(query)
     scene, codec = workshop.scene, workshop.codec(spec)
     decoded = MapPoints(scene.points_world, codec.decode(codec.encode(workshop.means), len(workshop.means)))

@@ -83,10 +83,7 @@ class WholeMap:
 
 
 def simple_map(scene: SceneModel, means: FloatArray, kept: IntArray, codec: DescriptorCodec) -> tuple[WholeMap, int]:
-    """The simple baseline: 16 bits an axis, the codec's bytes, its model, and nothing else counted.
-
-    Returns the map of the ``kept`` points as decoded, and its bytes; ``means`` is float32 (P, D).
-    """
+    """The simple baseline's map of the ``kept`` points, decoded, and its bytes; ``means`` is float32 (P, D)."""
     codes = codec.encode(means[kept])
     points = MapPoints(in_16_bits(scene.points_world[kept]), codec.decode(codes, len(kept)))
     return WholeMap(scene.feature, points), XYZ_BYTES * len(kept) + len(codes) + len(codec.model() or b"")

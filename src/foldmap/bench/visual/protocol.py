@@ -39,10 +39,7 @@ class Scale:
 
     @staticmethod
     def of(scene: SceneModel, unit: str | None) -> Scale:
-        """The scale of a scene; the unit is "world" or "radius", by default "world" where the scene is metric.
-
-        Raises ConfigError: another unit.
-        """
+        """The scale of a scene by unit, "world" or "radius"; by default "world" where it is metric."""
         unit = unit or ("world" if scene.metric else "radius")
         if unit not in UNITS:
             raise ConfigError(f"there is no unit {unit!r}", f"choose {' or '.join(UNITS)}")

@@ -147,10 +147,7 @@ def errors_of(measured: Measured, held_out: HeldOut) -> CameraErrors:
 def row_of(
     line: Line, found: Mapping[Wanted, Measured], held_out: HeldOut, thresholds: Sequence[Threshold]
 ) -> dict[str, Any]:
-    """One row: the map's bytes, then how foldmap's localizer and the plain one fare in it.
-
-    Rows of a table of matchers have one localizer, their own.
-    """
+    """One row: the map's bytes, then how the line's localizer, or foldmap's and the plain one, fare in it."""
     ways = [(line.matcher, "")] if line.matcher else [(FOLDMAP, ""), (PLAIN, "plain_")]
     first = found[line.spec, ways[0][0]]
     row: dict[str, Any] = {"method": line.label, "map": line.spec.name}

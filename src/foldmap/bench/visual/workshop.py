@@ -81,11 +81,7 @@ def train_recipe(
 
 
 def train_decoder(data: Descriptors, shape: LayerShape, settings: LayerSettings) -> DpqedLayer:
-    """Train a decoder behind plain PQ's codebooks, which stay as they are.
-
-    Of the settings loss, epochs, batch, learning rate and seed count. Raises ConfigError: the shape has nothing to
-    train.
-    """
+    """Train a decoder behind plain PQ's codebooks, which stay as they are."""
     if not shape.hidden:
         raise ConfigError("only a layer with a decoder is trained behind fixed codebooks", "give it hidden units")
     torch.manual_seed(settings.seed)
@@ -123,11 +119,7 @@ class BuiltMap:
 
 
 class Workshop:
-    """Makes maps of one scene, which is without the queries.
-
-    Checkpoints of layers go below the folder; None keeps none. ``trials`` is the number of map images by which foldmap
-    chooses among plans.
-    """
+    """Makes maps of one scene; layers are kept below the folder; foldmap tries plans on ``trials`` map images."""
 
     def __init__(
         self, scene: SceneModel, *, epochs: int = 30, seed: int = 0, folder: Path | None = None, trials: int = 24
@@ -140,10 +132,7 @@ class Workshop:
 
     @contextmanager
     def open(self, spec: MapSpec) -> Iterator[BuiltMap]:
-        """Make a map; its file is gone when the block ends.
-
-        Raises BudgetError: the bytes hold no map; ConfigError: the descriptors do not split into so many parts.
-        """
+        """Make a map; its file is gone when the block ends. A BudgetError where the bytes hold none."""
         if spec.codec in ("observations", "means"):
             yield self._in_memory(spec)
             return

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -176,12 +176,10 @@ def lidar_page(
         },
         "Errors of all steps, the first ones included; a step without an answer has infinite error.",
     )
-    poses = {"foldmap": [estimate.pose for estimate in driven.estimates], "odometry alone": [*driven.dead_reckoned]}
-    truth, *tracks = (
-        np.array([(pose.x_m, pose.y_m) if pose else (math.nan, math.nan) for pose in every])
-        for every in (driven.truth, *poses.values())
-    )
-    plot = trajectory_plot(truth, dict(zip(poses, tracks, strict=True)), "Drive 2 from above")
+    poses: dict[str, list[SE2 | None]] = {"foldmap": [one.pose for one in driven.estimates]}
+    poses["odometry alone"] = [*driven.dead_reckoned]
+    tracks = {name: _xy(every) for name, every in poses.items()}
+    plot = trajectory_plot(_xy(driven.truth), tracks, "Drive 2 from above")
     page.figure(plot, "The filter starts from a GPS-like pose and is carried by noisy odometry.")
     errors = {name: pose_errors(driven.truth, every).total_m for name, every in poses.items()}
     page.figure(error_cdf_plot(errors), "Share of the steps below an error.")
@@ -189,6 +187,10 @@ def lidar_page(
     for caption, picture in pictures(raster, folded, driven):
         page.figure(picture, caption)
     return page
+
+
+def _xy(poses: Sequence[SE2 | None]) -> DoubleArray:
+    return np.array([(pose.x_m, pose.y_m) if pose else (math.nan, math.nan) for pose in poses])
 
 
 def size_rows(raster: RasterMap, folded_as: LidarReport, file_bytes: int) -> list[dict[str, Any]]:

@@ -45,16 +45,13 @@ class Retrieved:
 
 @dataclass
 class DemoStreets:
-    """What the street part made; `updated` is None where no model finds changes.
-
-    `layer_bytes` is by how much the file grew, `tile` the town from above on the day of the drives.
-    """
+    """What the street part made."""
 
     folded: StreetReport
-    layer_bytes: int
+    layer_bytes: int  # by how much the file grew
     model: FieldEmbedding
-    tile: GroundTile
-    updated: Updated | None = None
+    tile: GroundTile  # the town from above on the day of the drives
+    updated: Updated | None = None  # None where no model finds changes
     retrieved: list[Retrieved] = field(default_factory=list)
     driven: Driven | None = None
 
@@ -66,10 +63,7 @@ def add_streets(
     models: tuple[FieldEmbedding, FieldEmbedding | None],
     report: Report,
 ) -> DemoStreets:
-    """Fold the town's lanes into a file that is there already; update them, retrieve and localize on another day.
-
-    ``models`` are the one that embeds, and the one that finds changes, if there is one.
-    """
+    """Fold lanes into a file by the model that embeds, mend them by the one that finds changes, and localize."""
     model, finder = models
     far = 0.5 * settings.side_m + _MARGIN_M
     truth = town_street_map(world, -far, -far, far, far, REGION).graph

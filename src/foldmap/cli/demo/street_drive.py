@@ -30,18 +30,15 @@ _ODOMETRY = 0.02, 0.002
 
 @dataclass
 class Driven:
-    """What two drives without a prior did; `strange` is the filter in another town, `singles` each frame alone.
-
-    `seconds` are the filter's, a frame; the temperature of the likelihood comes from frames of the map's day.
-    """
+    """What two drives without a prior did."""
 
     places: LanePlaces
     truth: list[SE2]
     estimates: list[StreetEstimate]
-    singles: list[StreetEstimate]
-    strange: list[StreetEstimate]
-    seconds: float
-    temperature: float
+    singles: list[StreetEstimate]  # of each frame alone
+    strange: list[StreetEstimate]  # of the filter in another town
+    seconds: float  # of the filter, a frame
+    temperature: float  # of the likelihood, from frames of the map's day
 
 
 def drive_streets(
@@ -50,10 +47,7 @@ def drive_streets(
     pairs: tuple[RingPairs, RingPairs, RingPairs],
     settings: DemoStreetSettings,
 ) -> Driven:
-    """Learn the temperature from frames of the map's day, then drive on another day here and in another town.
-
-    ``pairs`` are those of the map's day, of another day, and of another town.
-    """
+    """Learn the temperature from pairs of the map's day, then drive on another day here and in another town."""
     learnt, here, there = pairs
     places = lane_places(layer.graph(REGION), _STEP_M)
     embeddings = embed_places(layer.graph(REGION), places, model)

@@ -93,10 +93,7 @@ def bring_up_to_date(
     models: tuple[FieldEmbedding, FieldEmbedding],
     settings: DemoStreetSettings,
 ) -> Updated:
-    """Drive past every edit, find what changed, and write it into the file as one transaction.
-
-    ``models`` are the one that embedded the map, and the one that compares images with it.
-    """
+    """Drive past every edit, find by the second model what changed, and write it as one transaction."""
     model, finder = models
     with FoldFile.open(path) as file:
         old, between_m = densified(StreetLayer(file).graph(REGION))

@@ -153,10 +153,7 @@ def _renumber(component: IntArray, rows: IntArray) -> tuple[IntArray, IntArray]:
 def _triangulate(
     point: IntArray, xy: DoubleArray, world: DoubleArray, poses: DoubleArray, camera: Camera
 ) -> DoubleArray:
-    """Points (P, 3) of least reprojection error: Gauss-Newton from the mean of the lifted keypoints.
-
-    That mean is a weak prior, too, so that points seen from one place only stay where depth puts them.
-    """
+    """Points (P, 3) by Gauss-Newton from the mean of the lifted keypoints, which is a weak prior, too."""
     count = int(point.max()) + 1
     weight = np.bincount(point, minlength=count)
     start = np.stack([np.bincount(point, world[:, k], count) / weight for k in range(3)], axis=1)

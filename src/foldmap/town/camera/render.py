@@ -73,10 +73,7 @@ def day_optics(day_seed: int) -> Optics:
 
 
 class TownCamera:
-    """Renders pictures near one place (x, y); the surroundings within ``reach_m`` of it are traced once and kept.
-
-    Raises PoseInputError: no street is near; ConfigError: the reach is not positive.
-    """
+    """Renders pictures near one place (x, y) by a street; what is within ``reach_m`` is traced once and kept."""
 
     def __init__(self, world: TownWorld, centre_m: DoubleArray, reach_m: float = REACH_M) -> None:
         if not (math.isfinite(reach_m) and reach_m > 1.0):
@@ -106,11 +103,7 @@ class TownCamera:
         optics: Optics | None = None,  # instead of the day's
         colour: bool = False,  # whether three channels (red, green, blue) are wanted
     ) -> Picture:
-        """Take one picture.
-
-        Raises ConfigError: the camera has distortion; PoseInputError: the camera is outside the square, below the
-        ground or inside a building.
-        """
+        """Take one picture; errors where the camera has distortion or stands in the ground or in something."""
         if camera.model not in ("PINHOLE", "SIMPLE_PINHOLE"):
             raise ConfigError(f"pictures of a {camera.model} camera", "give a PINHOLE or SIMPLE_PINHOLE camera")
         origin = world_SE3_camera.translation_m

@@ -32,12 +32,7 @@ class Photo:
 
 
 class TownPhotos:
-    """A walk along a street: photographs for a map, and others for queries.
-
-    Map photographs are of one day; queries are of another, from other places beside the way and in other directions.
-
-    Raises ConfigError: counts, sizes or spacing that are not positive.
-    """
+    """A walk along a street: photographs of one day for a map, and of another, from other places, as queries."""
 
     def __init__(
         self,

@@ -42,10 +42,7 @@ def sample_pair(
     query_sweeps: int = 5,  # how many sweeps the query aggregates, 0.3 to 1.2 m apart, the vehicle in their middle
     world: TownWorld | None = None,  # draw from this town instead of from many
 ) -> TrainingPair:
-    """Draw a place, a map of it and a query from another day.
-
-    Raises ConfigError: the query is larger than the crop.
-    """
+    """Draw a place, a map of it and a query from another day, which must not exceed the crop of the map."""
     if sweep_size_px[0] > map_size_px[0] or sweep_size_px[1] > map_size_px[1]:
         raise ConfigError(f"a query of {sweep_size_px} px in a map of {map_size_px} px", "give a larger map crop")
     world = world or TownWorld(int(rng.integers(_WORLDS)))

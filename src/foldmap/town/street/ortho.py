@@ -28,11 +28,7 @@ _BODY_SHARE = np.array([0.27, 0.2, 0.17, 0.22, 0.08, 0.06])
 
 
 def town_ortho(world: TownWorld, grid: MetricGrid, day_seed: int = 0) -> GroundImage:
-    """Render the town from above on a grid in its frame.
-
-    The day decides light, season, vehicles and colours; paint and lanes stay. Raises ConfigError: a resolution coarser
-    than 0.5 m, where marks are lost.
-    """
+    """Render the town from above; the day decides light, season, vehicles and colours. At most 0.5 m a pixel."""
     if grid.resolution_m > 0.5:
         raise ConfigError(f"an ortho image of {grid.resolution_m:g} m pixels", "give 0.5 m or finer")
     pad = math.ceil(_MARGIN_M / grid.resolution_m)

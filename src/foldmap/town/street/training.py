@@ -1,7 +1,4 @@
-"""What the shipped street models learn from: generated towns alone, from above and from the street.
-
-``foldmap train street --town`` trains on them; without an accelerator it takes hours.
-"""
+"""What ``foldmap train street --town`` learns from: generated towns alone, from above and from the street."""
 
 from collections.abc import Callable, Iterator
 

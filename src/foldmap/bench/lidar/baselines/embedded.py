@@ -23,25 +23,16 @@ from foldmap.types import BoolArray
 
 
 class RasterEmbedding:
-    """A raster as the localizer sees it: windows of its uncompressed embedding (a `DecodedMap`).
-
-    The decoder embeds observations; ``map_network`` is shared by many rasters. Raises ConfigError: the bundle cannot
-    fold.
-    """
+    """A raster as the localizer sees it: windows of its uncompressed embedding (a `DecodedMap`)."""
 
     def __init__(
         self, bundle: Bundle, decoder: Decoder, raster: RasterMap, map_network: Embedding | None = None
     ) -> None:
         require_fold(bundle)
-        self.bundle = bundle
+        self.bundle, self.grid = bundle, raster.grid
         self._decoder, self._raster = decoder, raster
         self._network = map_network or map_network_of(bundle)
         self._spread = global_spread(raster)
-
-    @property
-    def grid(self) -> MetricGrid:
-        """Placement of the raster."""
-        return self._raster.grid
 
     @torch.inference_mode()
     def embedding(self, grid: MetricGrid) -> tuple[torch.Tensor, BoolArray]:

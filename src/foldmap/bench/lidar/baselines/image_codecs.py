@@ -106,10 +106,7 @@ class ImageMapCodec:
 
 @dataclass(frozen=True)
 class ThresholdMapCodec:
-    """One bit a pixel: brighter than its surroundings or not, as lossless JPEG XL.
-
-    The local mean (Gaussian over observed ground) is removed, and a fixed quantile of what remains is the threshold.
-    """
+    """One bit a pixel as lossless JPEG XL: above a fixed quantile of what the local (Gaussian) mean leaves."""
 
     pixel_m: float = 0.4  # pixel of the stored bits; a multiple of the map's resolution
     sigma_m: float = 2.0  # standard deviation of the local mean
@@ -122,10 +119,7 @@ class ThresholdMapCodec:
         object.__setattr__(self, "name", f"1bit-jxl-{self.pixel_m * 100:g}cm")
 
     def encode(self, raster: RasterMap) -> bytes:
-        """See `Codec`.
-
-        Raises MapInputError: nothing was observed; ConfigError: the pixel is no multiple of the map's resolution.
-        """
+        """See `Codec`; errors where nothing was observed, or the pixel is no multiple of the resolution."""
         factor = self._factor(raster.grid)
         mean, weight = reduce_observed(raster.intensity, raster.observed.astype(np.float32), factor)
         seen = weight > 0

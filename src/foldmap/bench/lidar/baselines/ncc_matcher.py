@@ -1,7 +1,6 @@
 """Masked normalized cross-correlation of the query's raster with the map: the classical matcher.
 
-The query's points are drawn afresh at every heading instead of turning an image, which keeps sparse pixels sharp, and
-all headings share the map's transforms.
+Points are drawn afresh at every heading, which keeps sparse pixels sharp; all headings share the map's transforms.
 """
 
 import math
@@ -26,12 +25,8 @@ _MIN_OVERLAP = 0.25
 class NccMatcher:
     """Exhaustive search over x and y at several headings, masked NCC, parabolic peak."""
 
+    name = "ncc"
     margin_px: int = 2  # how far beyond the search radius shifts are scored, so that a peak on the rim is a peak
-
-    @property
-    def name(self) -> str:
-        """``ncc``."""
-        return "ncc"
 
     def match(self, query: Query, decoded_map: RasterMap, search: Search) -> Match:
         """Score all poses around the prior; see `Matcher`."""
