@@ -77,9 +77,8 @@ class Street:
         """Points (N, 2) and unit tangents (N, 2) at arc lengths, continued straight beyond both ends."""
         arc = np.asarray(arc_m, np.float64)
         inside = np.clip(arc, 0.0, self.length_m)
-        points, ahead, behind = (
-            points_at(self.points_m, self.arc_m, np.clip(inside + step, 0.0, self.length_m)) for step in (0, 0.5, -0.5)
-        )
+        steps = [np.clip(inside + step, 0.0, self.length_m) for step in (0, 0.5, -0.5)]
+        points, ahead, behind = (points_at(self.points_m, self.arc_m, at) for at in steps)
         chord = ahead - behind
         tangent = chord / np.linalg.norm(chord, axis=-1, keepdims=True)
         return points + (arc - inside)[..., None] * tangent, tangent

@@ -145,10 +145,8 @@ def _benchmark(data: BenchData, settings: BenchSettings, half_m: tuple[float, fl
     search = Search(settings.radius_m, settings.heading_rad)
     if data.query_raster is not None and data.raster is not None:
         stride_m = settings.stride_m * (2 if settings.quick else 1)
-        protocol = RasterProtocol(
-            data.raster, data.query_raster, data.map_name, settings.crop_m, stride_m, settings.scored, search=search
-        )
-        return replace(protocol, seed=settings.seed)
+        given = data.raster, data.query_raster, data.map_name
+        return RasterProtocol(*given, settings.crop_m, stride_m, settings.scored, search, settings.seed)
     assert data.drive is not None  # BenchData has seen to it
     every = settings.every
     if settings.quick:

@@ -110,15 +110,11 @@ class LeaveOutMaps:
 
 def _covering_grid(drive: Drive, resolution_m: float) -> MetricGrid:
     step_m = resolution_m * _ALIGN_PX
-    low, high = np.full(2, np.inf), np.full(2, -np.inf)
-    for frame in drive.frames:
-        points = frame.points_world_m()
-        low, high = np.minimum(low, points.min(0)), np.maximum(high, points.max(0))
-    west, south = (math.floor(v / step_m) for v in low)
-    east, north = (math.floor(v / step_m) + 1 for v in high)
-    return MetricGrid(
-        west * step_m, north * step_m, resolution_m, (north - south) * _ALIGN_PX, (east - west) * _ALIGN_PX
-    )
+    corners = [(points.min(0), points.max(0)) for points in (frame.points_world_m() for frame in drive.frames)]
+    west, south = (math.floor(v / step_m) for v in np.min([low for low, _ in corners], axis=0))
+    east, north = (math.floor(v / step_m) + 1 for v in np.max([high for _, high in corners], axis=0))
+    size_px = (north - south) * _ALIGN_PX, (east - west) * _ALIGN_PX
+    return MetricGrid(west * step_m, north * step_m, resolution_m, *size_px)
 
 
 def _sparse_raster(frame: GroundFrame, grid: MetricGrid) -> tuple[IntArray, DoubleArray, IntArray]:

@@ -144,6 +144,5 @@ class RasterProtocol:
             query, centre = self._crop(row, col)
             truth = SE2(centre.x_m + east_m, centre.y_m + north_m, 0.0)
             prior = perturbed(truth, self.search, np.random.default_rng((self.seed, row, col)))
-            yield Case(
-                f"{row}-{col}", Query(query.points_vehicle_m, query.intensity, prior), truth, "map", self.map_raster
-            )
+            asked = Query(query.points_vehicle_m, query.intensity, prior)
+            yield Case(f"{row}-{col}", asked, truth, "map", self.map_raster)

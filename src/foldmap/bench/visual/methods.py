@@ -100,11 +100,8 @@ def _gamma(codec: str, parts: int, code_bytes: int, recipe: str = "") -> MapSpec
 
 def equal_bytes(points: int, dimension: int, parts: tuple[int, ...]) -> list[Line]:
     """Table 1: PQ of all points against Gamma of raw descriptors, at equal bytes of descriptors."""
-    lines = [
-        Line("hloc (every observation)", MapSpec("observations")),
-        Line("hloc-avg (unfolded)", MapSpec("means")),
-        Line("raw (a byte a number)", MapSpec("raw")),
-    ]
+    lines = [Line("hloc (every observation)", MapSpec("observations")), Line("hloc-avg (unfolded)", MapSpec("means"))]
+    lines.append(Line("raw (a byte a number)", MapSpec("raw")))
     for part in parts:
         lines.append(Line(f"pq{part}", MapSpec("pq", part)))
         size = points * part

@@ -144,13 +144,10 @@ def scene_plots(rows: Any, held_out: HeldOut, thresholds: Sequence[Threshold]) -
             series = _series(list(rows), key, f"within_{number}_pct")
             if not series:
                 continue
-            svg = accuracy_plot(
-                series, f"bytes of the {what} (log scale)", label, f"{label} against bytes of the {what}"
-            )
-            caption = (
-                f"Queries within {threshold[0]:g} {held_out.scale.name} and {threshold[1]:g}° against bytes of the "
-            )
-            caption += f"{what}; up and to the left is better. Simple maps with the plain localizer, others with ours."
+            size = f"bytes of the {what}"
+            svg = accuracy_plot(series, f"{size} (log scale)", label, f"{label} against {size}")
+            caption = f"Queries within {threshold[0]:g} {held_out.scale.name} and {threshold[1]:g}° against {size}"
+            caption += "; up and to the left is better. Simple maps with the plain localizer, others with ours."
             plots.append((f"within-{number}-{key.split('_')[0]}", svg, caption))
     return plots
 

@@ -29,13 +29,10 @@ that of 7-Scenes."""
 
 @dataclass(frozen=True)
 class Scale:
-    """How distances are told: "cm", "%" (of the scene's radius) or "units" (of a model without known scale).
-
-    `world` is the length of one in world units.
-    """
+    """How distances are told: "cm", "%" (of the scene's radius) or "units" (of a model without known scale)."""
 
     name: str
-    world: float
+    world: float  # length of one in world units
 
     @staticmethod
     def of(scene: SceneModel, unit: str | None) -> Scale:

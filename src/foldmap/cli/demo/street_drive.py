@@ -56,9 +56,8 @@ def drive_streets(
     seen = model.embed_observations([learnt.observe(tile, pose) for pose in known])
     # neighbouring frames see the same ground but for one step of it: they count for as much as is new
     new = min(0.5, settings.step_m / model.window.size_m[0])
-    fitted = calibrated(
-        StreetSettings(frame_weight=new), seen @ embeddings.T, near_truth(places, truth), places.length_m
-    )
+    near = near_truth(places, truth)
+    fitted = calibrated(StreetSettings(frame_weight=new), seen @ embeddings.T, near, places.length_m)
     localizer = StreetLocalizer(places, embeddings, fitted)
     poses = way(here, settings, 1)
     rows = _embedded(here, poses, model)

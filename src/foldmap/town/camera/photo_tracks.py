@@ -60,10 +60,8 @@ def join_tracks(seen: list[SeenImage], camera: Camera) -> tuple[DoubleArray, Tra
         raise MapInputError("no point is seen by three photographs", "take photographs closer together")
     alive, renumbered = np.unique(point[kept], return_inverse=True)
     descriptors = np.concatenate([image.features.descriptors for image in seen])[rows[kept]]
-    tracks = Tracks(
-        renumbered.astype(np.int64), image_of[rows[kept]].astype(np.int64), xy[kept].astype(np.float32), descriptors
-    )
-    return points[alive], tracks
+    image, seen_px = image_of[rows[kept]].astype(np.int64), xy[kept].astype(np.float32)
+    return points[alive], Tracks(renumbered.astype(np.int64), image, seen_px, descriptors)
 
 
 def lift_keypoints(image: SeenImage, camera: Camera) -> tuple[DoubleArray, BoolArray]:

@@ -110,9 +110,8 @@ def _look_around(world: TownWorld, centre: DoubleArray, max_range_m: float, day_
     low, high = centre - reach, centre + reach
     near = world.neighbourhood(low, high)
     if near is None:
-        raise PoseInputError(
-            f"no street within {reach:.0f} m of ({centre[0]:.0f}, {centre[1]:.0f})", "drive on the streets"
-        )
+        place = f"({centre[0]:.0f}, {centre[1]:.0f})"
+        raise PoseInputError(f"no street within {reach:.0f} m of {place}", "drive on the streets")
     streets = world.streets_near(*low, *high)
     terrain = Terrain(corner.x_m, corner.y_m, _TERRAIN_M, heights)
     return _Surroundings(centre, terrain, near, streets, parked_on(streets, day_seed))

@@ -50,16 +50,10 @@ def _draw(seed: int, index: int, coarse: bool) -> TrainingPair:
     if not coarse:
         return sample_pair(rng)
     names: tuple[SensorName, ...] = ("spinning64", "spinning128", "rosette")
-    sensor = names[rng.integers(3)]
-    return sample_pair(
-        rng,
-        resolution_m=0.33,
-        map_size_px=(192, 192),
-        sweep_size_px=(128, 128),
-        sensor=sensor,
-        map_sensor=names[rng.integers(3)],
-        query_sweeps=int(rng.choice([20, 40] if sensor == "rosette" else [1, 5, 20, 40])),
-    )
+    sensors: dict[str, SensorName] = {"sensor": names[rng.integers(3)], "map_sensor": names[rng.integers(3)]}
+    sweeps = int(rng.choice([20, 40] if sensors["sensor"] == "rosette" else [1, 5, 20, 40]))
+    sizes = {"map_size_px": (192, 192), "sweep_size_px": (128, 128)}
+    return sample_pair(rng, resolution_m=0.33, query_sweeps=sweeps, **sizes, **sensors)  # type: ignore[arg-type]
 
 
 def _bytes(intensity: FloatArray) -> ByteArray:
@@ -72,9 +66,8 @@ class PairCache:
     def __init__(self, folder: Path) -> None:
         paths = sorted(Path(folder).glob("pairs-*.npz"))
         if not paths:
-            raise ConfigError(
-                f"{folder} holds no pairs", "write some: python -m foldmap.town.lidar.pairs --count N -o DIR"
-            )
+            cure = "write some: python -m foldmap.town.lidar.pairs --count N -o DIR"
+            raise ConfigError(f"{folder} holds no pairs", cure)
         shards = []
         for path in paths:
             with np.load(path, allow_pickle=False) as shard:

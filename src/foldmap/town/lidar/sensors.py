@@ -80,12 +80,10 @@ def build_lidar(name: SensorName, rng: np.random.Generator, miscalibration: floa
         raise ConfigError(f"no lidar is called {name!r}", "choose spinning64, spinning128 or rosette")
     tan = np.sort(np.tan(np.radians(elevation)))
     count, scale = len(tan), miscalibration * (1.0 if name == "spinning64" else 0.35)
-    ripple = np.stack(
-        [rng.normal(0, 0.03 * scale, count), rng.uniform(0.3, 1.2, count), rng.uniform(0, 6.28, count)], axis=1
-    )
+    ripple = [rng.normal(0, 0.03 * scale, count), rng.uniform(0.3, 1.2, count), rng.uniform(0, 6.28, count)]
     gain, offset = np.exp(rng.normal(0.0, 0.3 * scale, count)), rng.normal(0.0, 0.04 * scale, count)
     height_m, columns, half_rad, noise_m = shape
-    lidar = Lidar(name, height_m, tan, columns, half_rad, gain, offset, ripple, range_noise_m=noise_m)
+    lidar = Lidar(name, height_m, tan, columns, half_rad, gain, offset, np.stack(ripple, axis=1), range_noise_m=noise_m)
     if name == "spinning64":
         return lidar
     gamma, spill = (-1.0, 0.25) if name == "rosette" else (0.7, 0.05)

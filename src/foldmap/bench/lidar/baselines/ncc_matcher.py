@@ -120,9 +120,8 @@ class _Scene:
         """Image and mask of the query at the prior turned so, and by how much rounding to pixels displaced it."""
         prior = self.query.world_SE2_prior
         pose = SE2(prior.x_m, prior.y_m, prior.heading_rad + turn_rad)
-        image, observed, residual_m = draw(
-            pose.apply(self.query.points_vehicle_m.astype(np.float64)), self.query.intensity, self.template_grid
-        )
+        points = pose.apply(self.query.points_vehicle_m.astype(np.float64))
+        image, observed, residual_m = draw(points, self.query.intensity, self.template_grid)
         return _standardized(image, observed), observed, residual_m
 
 
@@ -160,18 +159,11 @@ def masked_ncc_window(
     where the overlap has no contrast.
     """
     mask_F, image_F, square_F = map_spectra
-    shape = (size, size)
-    weight_F, template_F, template2_F = (
-        rfft2(a, shape).conj() for a in (weight.astype(np.float32), template, template**2)
-    )
-    products = (
-        mask_F * weight_F,
-        image_F * weight_F,
-        square_F * weight_F,
-        mask_F * template_F,
-        mask_F * template2_F,
-        image_F * template_F,
-    )
+    images = weight.astype(np.float32), template, template**2
+    weight_F, template_F, template2_F = (rfft2(image, (size, size)).conj() for image in images)
+    maps = mask_F, image_F, square_F, mask_F, mask_F, image_F
+    templates = weight_F, weight_F, weight_F, template_F, template2_F, template_F
+    products = [a * b for a, b in zip(maps, templates, strict=True)]
     down, across = _partial_inverse(size, shifts)
     n, sum_m, sum_mm, sum_t, sum_tt, sum_mt = ((down @ (p @ across)).real.astype(np.float64) for p in products)
     n = np.maximum(n, 1.0)
