@@ -15,7 +15,7 @@ from foldmap.bench.lidar.cases import Method, Search
 from foldmap.bench.lidar.learned import LearnedCodec, LearnedMatcher
 from foldmap.bench.lidar.predict import predict_all
 from foldmap.bench.lidar.protocol import GivenMapProtocol
-from foldmap.bench.lidar.score import matching_row
+from foldmap.bench.lidar.tables import matching_row
 
 MAP = "groundloc-maps/kitti_00.tif"
 

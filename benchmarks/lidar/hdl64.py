@@ -18,7 +18,7 @@ from foldmap.bench.lidar.cases import Method, Search
 from foldmap.bench.lidar.learned import LearnedCodec, LearnedMatcher
 from foldmap.bench.lidar.predict import Predictions, predict_all
 from foldmap.bench.lidar.protocol import DriveProtocol
-from foldmap.bench.lidar.score import matching_row
+from foldmap.bench.lidar.tables import matching_row
 
 RECORDING = "kitti-hdl64"
 

@@ -17,7 +17,7 @@ from foldmap.bench.lidar.cases import Method, Search
 from foldmap.bench.lidar.learned import LearnedCodec, LearnedMatcher
 from foldmap.bench.lidar.predict import predict_all
 from foldmap.bench.lidar.raster_protocol import RasterProtocol
-from foldmap.bench.lidar.score import matching_row
+from foldmap.bench.lidar.tables import matching_row
 from foldmap.lidar.bundle import Bundle
 from foldmap.lidar.pairs.from_raster import RasterPairs
 from foldmap.lidar.pairs.sampling import Pair

@@ -10,8 +10,7 @@ from typing import Any, ClassVar
 from benchmarks.context import Board
 from benchmarks.lines import Line, at_least, at_most, information
 from benchmarks.visual.data import TIGHT, WIDE, Place, VisualBoard, counted, poses
-from foldmap.bench.visual.maps import XYZ_BYTES, simple_map
-from foldmap.bench.visual.plain_localizer import PlainLocalizer
+from foldmap.bench.visual.plain import XYZ_BYTES, PlainLocalizer, simple_map
 from foldmap.metrics.camera_pose import median_errors
 from foldmap.types import DoubleArray
 from foldmap.visual.codes.codecs import DescriptorCodec, raw_for

@@ -12,8 +12,7 @@ import numpy as np
 from benchmarks.context import Board, Report
 from benchmarks.lines import Line, at_least, at_most, information
 from benchmarks.visual.data import TIGHT, WIDE, Place, VisualBoard, poses
-from foldmap.bench.visual.maps import WholeMap
-from foldmap.bench.visual.plain_localizer import PlainLocalizer
+from foldmap.bench.visual.plain import PlainLocalizer, WholeMap
 from foldmap.localize.visual.localizer import VisualLocalizer
 from foldmap.types import DoubleArray
 from foldmap.visual.codes.codecs import DescriptorCodec

@@ -23,8 +23,7 @@ from foldmap.bench.lidar.online_protocol import OnlineProtocol, Step, TrackingLo
 from foldmap.bench.lidar.predict import predict, predict_all
 from foldmap.bench.lidar.protocol import DriveProtocol, GivenMapProtocol
 from foldmap.bench.lidar.raster_protocol import RasterProtocol
-from foldmap.bench.lidar.score import matching_row
-from foldmap.bench.lidar.tables import family_of, projected_rows
+from foldmap.bench.lidar.tables import family_of, matching_row, projected_rows
 from foldmap.errors import ConfigError, PoseInputError
 from foldmap.geometry import SE2, SE3, MetricGrid
 from foldmap.lidar.source import RasterMap, Sweep

@@ -15,7 +15,7 @@ from foldmap.bench.lidar.drive import load_drive
 from foldmap.bench.lidar.predict import predict
 from foldmap.bench.lidar.protocol import GivenMapProtocol
 from foldmap.bench.lidar.raster_protocol import RasterProtocol
-from foldmap.bench.lidar.score import matching_row
+from foldmap.bench.lidar.tables import matching_row
 from foldmap.formats.raster.geotiff import open_raster
 from foldmap.formats.sweeps.files import read_sweep
 from foldmap.formats.sweeps.kitti import read_kitti_poses

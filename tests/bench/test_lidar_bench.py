@@ -27,8 +27,14 @@ from foldmap.bench.lidar.methods import Choice, chosen_bundles, chosen_codecs, c
 from foldmap.bench.lidar.online_protocol import OnlineProtocol, TrackingLocalizer, online_row, run_online
 from foldmap.bench.lidar.predict import predict_all
 from foldmap.bench.lidar.protocol import DriveProtocol
-from foldmap.bench.lidar.score import matching_row
-from foldmap.bench.lidar.tables import ablation_rows, projected_rows, reduced_rows, representatives, with_online
+from foldmap.bench.lidar.tables import (
+    ablation_rows,
+    matching_row,
+    projected_rows,
+    reduced_rows,
+    representatives,
+    with_online,
+)
 from foldmap.cli.app import app
 from foldmap.coding.context import ContextModel
 from foldmap.errors import ConfigError, ModelError

@@ -11,16 +11,14 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from foldmap.bench.visual.layers import train_decoder
-from foldmap.bench.visual.maps import ObservationPoints, in_16_bits
 from foldmap.bench.visual.methods import FOLDMAP, PLAIN, Line, MapSpec
 from foldmap.bench.visual.page import family_of
 from foldmap.bench.visual.pictures import RIGHT_PX, matched_pair
-from foldmap.bench.visual.plain_localizer import PlainLocalizer
+from foldmap.bench.visual.plain import ObservationPoints, PlainLocalizer, in_16_bits
 from foldmap.bench.visual.predict import Answer, Measured, measure_all
 from foldmap.bench.visual.protocol import HeldOut, Scale, block_names, hold_out
-from foldmap.bench.visual.score import row_of
-from foldmap.bench.visual.workshop import Workshop
+from foldmap.bench.visual.tables import row_of
+from foldmap.bench.visual.workshop import Workshop, train_decoder
 from foldmap.cli.app import app
 from foldmap.coding.pq import ProductQuantizer
 from foldmap.errors import ConfigError, FoldmapError, MapInputError

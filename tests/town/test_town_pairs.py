@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from foldmap.errors import ConfigError
-from foldmap.town.lidar.cache import LEVELS, PairCache, write_pairs
-from foldmap.town.lidar.cache import _draw as draw
+from foldmap.town.lidar.pairs import LEVELS, PairCache, write_pairs
+from foldmap.town.lidar.pairs import _draw as draw
 from foldmap.town.lidar.sampling import TrainingPair, sample_pair
 
 SMALL = {"map_size_px": (320, 360), "sweep_size_px": (240, 260)}

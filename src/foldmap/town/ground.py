@@ -1,9 +1,5 @@
 """The look of bare ground, and what stands on it: compiled functions of a point and its street coordinates."""
 
-# mypy: allow-untyped-defs, allow-untyped-calls, allow-untyped-decorators, allow-any-generics
-# (compiled loops: numba infers their types)
-from __future__ import annotations
-
 import math
 
 from numba import njit

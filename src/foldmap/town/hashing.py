@@ -1,9 +1,5 @@
 """Stateless random numbers: a hash of (seed, integers) gives the same value whatever was asked before."""
 
-# mypy: allow-untyped-defs, allow-untyped-calls, allow-untyped-decorators, allow-any-generics
-# (compiled loops: numba infers their types)
-from __future__ import annotations
-
 import numpy as np
 from numba import njit
 

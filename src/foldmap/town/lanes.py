@@ -1,7 +1,5 @@
 """The lane graph of the town: directed centre lines and which may follow which."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

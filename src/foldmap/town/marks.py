@@ -1,7 +1,5 @@
 """What is painted on and let into a street, as primitives in its (arc, lateral) coordinates."""
 
-from __future__ import annotations
-
 import itertools
 import math
 
@@ -20,6 +18,10 @@ width ``on``. RING: centre (s0, d0), outer radius s1, inner radius d1.
 PAINT wears; SURFACE multiplies the ground; METAL stays."""
 
 
+_Pair = tuple[float, float]
+_Stripes = tuple[float, float, float]
+
+
 class _Marks:
     """Collects rows of the mark table."""
 
@@ -27,13 +29,7 @@ class _Marks:
         self.rows: list[list[float]] = []
 
     def rect(
-        self,
-        s: tuple[float, float],
-        d: tuple[float, float],
-        value: float,
-        layer: int = PAINT,
-        stripes: tuple[float, float, float] | None = None,
-        phase: float = 0.0,
+        self, s: _Pair, d: _Pair, value: float, layer: int = PAINT, stripes: _Stripes | None = None, phase: float = 0.0
     ) -> None:
         """Add a box; ``stripes`` is (period_m, on_m, direction_rad from the street's direction)."""
         if s[1] <= s[0]:
@@ -42,9 +38,7 @@ class _Marks:
         along = (math.cos(angle), math.sin(angle))
         self.rows.append([RECT, *s, *sorted(d), period, on, *along, phase, value, layer])
 
-    def stroke(
-        self, a: tuple[float, float], b: tuple[float, float], width: float, value: float, layer: int = PAINT
-    ) -> None:
+    def stroke(self, a: _Pair, b: _Pair, width: float, value: float, layer: int = PAINT) -> None:
         """Add a straight stroke between (s, d) points."""
         self.rows.append([STROKE, a[0], b[0], a[1], b[1], 0.0, width, 0, 0, 0, value, layer])
 
@@ -217,10 +211,9 @@ def _arrow(marks: _Marks, s: float, d: float, forward: float, kind: int, value: 
     """A lane arrow 5 m long, tip towards ``forward`` along the axis: 0 ahead, 1 left, 2 right, 3 ahead and right."""
 
     def put(points: list[tuple[float, float]], width: float) -> None:
-        for a, b in itertools.pairwise(points):
-            marks.stroke(
-                (s + forward * a[0], d + forward * a[1]), (s + forward * b[0], d + forward * b[1]), width, value
-            )
+        placed = [(s + forward * ahead, d + forward * left) for ahead, left in points]
+        for a, b in itertools.pairwise(placed):
+            marks.stroke(a, b, width, value)
 
     put([(-2.5, 0.0), (0.5, 0.0)], 0.15)
     if kind in (0, 3):

@@ -1,7 +1,5 @@
 """The street plan: jittered junctions on a lattice, joined by curved streets; every street generated on its own."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 
@@ -46,31 +44,19 @@ class LineStyle:
 
 @dataclass(frozen=True)
 class Street:
-    """One street between two junctions.
+    """One street between two junctions."""
 
-    Attributes:
-        key: (i, j, axis).
-        style: of its line.
-        points_m: float64 (P, 2), centre line from the west or south junction, world metres.
-        arc_m: float64 (P,), arc length at the points.
-        setback_m: from either junction's centre to where the street's own markings begin.
-        base_half_m: half width of the carriageway near junctions.
-        bike_m, park_m, sidewalk_m: widths (left, right) of bicycle lane, parking lane, sidewalk; 0 where there is none.
-        tone: reflectance of the asphalt.
-        seed: of everything below the street's scale.
-    """
-
-    key: StreetKey
-    style: LineStyle
-    points_m: DoubleArray
-    arc_m: DoubleArray
-    setback_m: tuple[float, float]
-    base_half_m: float
-    bike_m: tuple[float, float]
-    park_m: tuple[float, float]
-    sidewalk_m: tuple[float, float]
-    tone: float
-    seed: int
+    key: StreetKey  # (i, j, axis)
+    style: LineStyle  # of its line
+    points_m: DoubleArray  # float64 (P, 2), centre line from the west or south junction, world metres
+    arc_m: DoubleArray  # float64 (P,), arc length at the points
+    setback_m: tuple[float, float]  # from either junction's centre to where the street's own markings begin
+    base_half_m: float  # half width of the carriageway near junctions
+    bike_m: tuple[float, float]  # widths (left, right), 0 where there is none: bicycle lane,
+    park_m: tuple[float, float]  # parking lane,
+    sidewalk_m: tuple[float, float]  # sidewalk
+    tone: float  # reflectance of the asphalt
+    seed: int  # of everything below the street's scale
 
     @property
     def length_m(self) -> float:
@@ -91,9 +77,8 @@ class Street:
         """Points (N, 2) and unit tangents (N, 2) at arc lengths, continued straight beyond both ends."""
         arc = np.asarray(arc_m, np.float64)
         inside = np.clip(arc, 0.0, self.length_m)
-        points, ahead, behind = (
-            points_at(self.points_m, self.arc_m, np.clip(inside + step, 0.0, self.length_m)) for step in (0, 0.5, -0.5)
-        )
+        steps = [np.clip(inside + step, 0.0, self.length_m) for step in (0, 0.5, -0.5)]
+        points, ahead, behind = (points_at(self.points_m, self.arc_m, at) for at in steps)
         chord = ahead - behind
         tangent = chord / np.linalg.norm(chord, axis=-1, keepdims=True)
         return points + (arc - inside)[..., None] * tangent, tangent
@@ -181,19 +166,9 @@ class TownPlan:
         bike = float(rng.uniform(1.3, 1.8)) if rng.random() < bike_share else 0.0
         park = tuple(float(rng.uniform(2.0, 2.4)) if rng.random() < park_share else 0.0 for _ in range(2))
         walk = rng.uniform(1.6, 5.0, 2)
-        return Street(
-            key=key,
-            style=style,
-            points_m=points,
-            arc_m=arc,
-            setback_m=(setbacks[0], setbacks[1]),
-            base_half_m=_base_half_m(style),
-            bike_m=(bike, bike),
-            park_m=(park[0], park[1]),
-            sidewalk_m=(float(walk[0]), float(walk[1])),
-            tone=float(np.clip(rng.normal(0.23, 0.045), 0.11, 0.36)),
-            seed=int(rng.integers(1 << 30)),
-        )
+        tone, seed = float(np.clip(rng.normal(0.23, 0.045), 0.11, 0.36)), int(rng.integers(1 << 30))
+        back, widths = (setbacks[0], setbacks[1]), ((bike, bike), (park[0], park[1]), (float(walk[0]), float(walk[1])))
+        return Street(key, style, points, arc, back, _base_half_m(style), *widths, tone, seed)
 
 
 def _base_half_m(style: LineStyle) -> float:
@@ -206,12 +181,8 @@ def _hermite(start: DoubleArray, start_rad: float, end: DoubleArray, end_rad: fl
     t = np.linspace(0.0, 1.0, 400)[:, None]
     tangent0 = chord * np.array([math.cos(start_rad), math.sin(start_rad)])
     tangent1 = chord * np.array([math.cos(end_rad), math.sin(end_rad)])
-    dense = (
-        (2 * t**3 - 3 * t**2 + 1) * start
-        + (t**3 - 2 * t**2 + t) * tangent0
-        + (-2 * t**3 + 3 * t**2) * end
-        + (t**3 - t**2) * tangent1
-    )
+    dense = (2 * t**3 - 3 * t**2 + 1) * start + (t**3 - 2 * t**2 + t) * tangent0
+    dense = dense + (-2 * t**3 + 3 * t**2) * end + (t**3 - t**2) * tangent1
     arc = arc_lengths(dense)
     points = points_at(dense, arc, np.linspace(0.0, arc[-1], max(2, math.ceil(arc[-1] / SEGMENT_M)) + 1))
     return points, arc_lengths(points)

@@ -3,10 +3,6 @@
 Marks are box-filtered analytically over the pixel's footprint, so a paint edge is placed to a fraction of a pixel.
 """
 
-# mypy: allow-untyped-defs, allow-untyped-calls, allow-untyped-decorators, allow-any-generics
-# (compiled loops: numba infers their types)
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """A patch of town around one pose, in that pose's frame, with the traffic of one day on it."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 
@@ -19,48 +17,30 @@ _TERRAIN_M = 0.25
 
 @dataclass(frozen=True)
 class Pass:
-    """One drive past the patch.
+    """One drive past the patch."""
 
-    Attributes:
-        lateral_m: offset from the patch's path, positive to the left.
-        direction: +1 along the path, -1 against it.
-        boxes: vehicles of that day in the patch frame, see `traffic.parked_boxes`.
-        gain, offset: of that day's intensities.
-    """
-
-    lateral_m: float
-    direction: int
-    boxes: DoubleArray
-    gain: float = 1.0
-    offset: float = 0.0
+    lateral_m: float  # offset from the patch's path, positive to the left
+    direction: int  # +1 along the path, -1 against it
+    boxes: DoubleArray  # vehicles of that day in the patch frame, see `traffic.parked_boxes`
+    gain: float = 1.0  # of that day's intensities
+    offset: float = 0.0  # likewise
 
 
 @dataclass(frozen=True)
 class Patch:
-    """Ground truth and terrain about a pose: x ahead, y left, origin at the pose.
+    """Ground truth and terrain about a pose: x ahead, y left, origin at the pose."""
 
-    Attributes:
-        resolution_m: pixel size of what is made from it.
-        size_px: rows, columns of the map crop.
-        truth: float32 reflectance.
-        truth_frame: (left, top, resolution) of the truth; its pixel (0, 0) has its centre there.
-        terrain: heights for the rays.
-        path_m, arc_m: driven path float64 (N, 2) in the patch frame and its arc length, 0 at the origin.
-        streets: those in reach.
-        world_SE2_patch: where the patch lies.
-        reach_m: farthest useful return.
-    """
-
-    resolution_m: float
-    size_px: tuple[int, int]
-    truth: FloatArray
+    resolution_m: float  # pixel size of what is made from it
+    size_px: tuple[int, int]  # rows, columns of the map crop
+    truth: FloatArray  # float32 reflectance
+    # (left, top, resolution) of the truth; its pixel (0, 0) has its centre there
     truth_frame: tuple[float, float, float]
-    terrain: Terrain
-    path_m: DoubleArray
-    arc_m: DoubleArray
-    streets: list[Street]
-    world_SE2_patch: SE2
-    reach_m: float
+    terrain: Terrain  # heights for the rays
+    path_m: DoubleArray  # float64 (N, 2), driven path in the patch frame
+    arc_m: DoubleArray  # its arc length, 0 at the origin
+    streets: list[Street]  # those in reach
+    world_SE2_patch: SE2  # where the patch lies
+    reach_m: float  # farthest useful return
 
     def pose_at(self, arc_m: float, drive: Pass) -> tuple[float, float, float]:
         """Pose x, y, heading of a drive at an arc length, in the patch frame; straight on beyond the path's ends."""
@@ -126,18 +106,9 @@ def new_patch(
     corner = (-0.5 * (cells[1] - 1) * _TERRAIN_M, 0.5 * (cells[0] - 1) * _TERRAIN_M)
     heights = terrain_heights(world.ground_along(pose @ SE2(*corner, 0.0), _TERRAIN_M, *cells, shade=False))
     low = [pose.x_m - reach - 20, pose.y_m - reach - 20, pose.x_m + reach + 20, pose.y_m + reach + 20]
-    return Patch(
-        resolution_m=resolution_m,
-        size_px=size_px,
-        truth=truth,
-        truth_frame=frame,
-        terrain=Terrain(*corner, _TERRAIN_M, heights),
-        path_m=pose.inverse().apply(path_world_m),
-        arc_m=arc - at_m,
-        streets=world.streets_near(*low),
-        world_SE2_patch=pose,
-        reach_m=reach,
-    )
+    terrain, path = Terrain(*corner, _TERRAIN_M, heights), pose.inverse().apply(path_world_m)
+    streets = world.streets_near(*low)
+    return Patch(resolution_m, size_px, truth, frame, terrain, path, arc - at_m, streets, pose, reach)
 
 
 def terrain_heights(ground: Ground) -> FloatArray:

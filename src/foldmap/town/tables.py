@@ -1,9 +1,5 @@
 """Streets packed into flat arrays that compiled loops walk."""
 
-# mypy: allow-untyped-defs, allow-untyped-calls, allow-untyped-decorators, allow-any-generics
-# (compiled loops: numba infers their types)
-from __future__ import annotations
-
 import math
 from typing import NamedTuple
 
@@ -26,19 +22,15 @@ STREET_COLUMNS = 16
 
 
 class StreetTable(NamedTuple):
-    """Flat arrays of some streets; see the column names above.
-
-    ``first`` (E + 1,) delimits each street's points, ``bin_first`` (E,) is its first bin, ``bin_ptr`` delimits the
-    marks of each bin.
-    """
+    """Flat arrays of some streets; see the column names above."""
 
     points_m: DoubleArray
     arc_m: DoubleArray
-    first: IntArray
+    first: IntArray  # (E + 1,), delimits each street's points
     streets: DoubleArray
     marks: DoubleArray
-    bin_first: IntArray
-    bin_ptr: IntArray
+    bin_first: IntArray  # (E,), first bin of each street
+    bin_ptr: IntArray  # delimits the marks of each bin
     bin_marks: IntArray
 
 

@@ -1,7 +1,5 @@
 """Vehicles: parked ones differ from day to day, moving ones from moment to moment."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from foldmap.town.hashing import block_rng
@@ -45,9 +43,8 @@ def moving_boxes(streets: list[Street], day_seed: int, time_s: float, density: f
                 there = (np.arange(count) * _GAP_M + driven) % loop
                 taken = rng.random(count) < density
                 lateral = -direction * (index + 0.5) * street.style.lane_width_m + rng.normal(0, 0.15, count)
-                boxes = _vehicles(
-                    street, (there if direction == 1 else street.length_m - there)[taken], lateral[taken], rng
-                )
+                at = (there if direction == 1 else street.length_m - there)[taken]
+                boxes = _vehicles(street, at, lateral[taken], rng)
                 found.append(boxes[(there < street.length_m)[taken]])
     return np.concatenate(found)
 

@@ -1,7 +1,5 @@
 """The generated town itself, apart from any sensor."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -20,17 +18,11 @@ KERB_STEP_M = 0.12
 
 @dataclass(frozen=True)
 class Ground:
-    """The ground on a lattice, each float32 (H, W).
+    """The ground on a lattice, each float32 (H, W)."""
 
-    Attributes:
-        reflectance: 0 to 1.
-        kerb_m: signed distance to the kerb, negative on the carriageway.
-        obstacle_m: height of what stands there; 0 where the ground is open.
-    """
-
-    reflectance: FloatArray
-    kerb_m: FloatArray
-    obstacle_m: FloatArray
+    reflectance: FloatArray  # 0 to 1
+    kerb_m: FloatArray  # signed distance to the kerb, negative on the carriageway
+    obstacle_m: FloatArray  # height of what stands there; 0 where the ground is open
 
 
 class Neighbourhood(NamedTuple):
@@ -46,20 +38,13 @@ class Neighbourhood(NamedTuple):
 class TownWorld:
     """A seeded town; every part of it is generated when it is asked for, the same whatever was asked before.
 
-    Args:
-        seed: another seed is another town.
-        extent_m: side of the square, centred on the origin, that maps of the town cover.
-
-    Raises:
-        ConfigError: the extent is not positive.
+    ``extent_m`` is the side of the square, centred on the origin, that maps of the town cover; it must be positive.
     """
 
     def __init__(self, seed: int, extent_m: float = 2000.0) -> None:
         if not (math.isfinite(extent_m) and extent_m > 0):
             raise ConfigError(f"a town of {extent_m} m", "give a positive extent in metres")
-        self.seed = seed
-        self.extent_m = extent_m
-        self.plan = TownPlan(seed)
+        self.seed, self.extent_m, self.plan = seed, extent_m, TownPlan(seed)
         self._packed: dict[StreetKey, PackedStreet] = {}
 
     def ground(self, grid: MetricGrid) -> Ground:
@@ -71,14 +56,10 @@ class TownWorld:
     def ground_along(
         self, world_SE2_corner: SE2, resolution_m: float, height_px: int, width_px: int, *, shade: bool = True
     ) -> Ground:
-        """Evaluate the ground on a turned lattice.
+        """Evaluate the ground on a turned lattice; without ``shade`` reflectance is left out, which is faster.
 
-        Args:
-            world_SE2_corner: centre of pixel (0, 0); its x axis is the direction of columns, minus y that of rows.
-            resolution_m: spacing, and the footprint over which marks are averaged.
-            height_px: rows.
-            width_px: columns.
-            shade: False leaves reflectance out, which is faster.
+        The corner is the centre of pixel (0, 0): columns run along its x axis, rows along minus y. Marks are averaged
+        over a footprint of the resolution.
         """
         cos, sin = math.cos(world_SE2_corner.heading_rad), math.sin(world_SE2_corner.heading_rad)
         step = np.array([[cos, sin], [sin, -cos]]) * resolution_m  # per column, per row
@@ -106,9 +87,8 @@ class TownWorld:
 
     def reflectance_at(self, xy_m: DoubleArray, near: Neighbourhood, footprint_m: float = 0.02) -> DoubleArray:
         """Reflectance float64 (N,) at points (N, 2) inside the box for which ``near`` was made."""
-        value: DoubleArray = render_points(
-            np.asarray(xy_m, np.float64), footprint_m, self.seed & 0xFFFFFFF, tuple(near)
-        )
+        points, seed = np.asarray(xy_m, np.float64), self.seed & 0xFFFFFFF
+        value: DoubleArray = render_points(points, footprint_m, seed, tuple(near))
         return value
 
     def streets_near(self, west_m: float, south_m: float, east_m: float, north_m: float) -> list[Street]:

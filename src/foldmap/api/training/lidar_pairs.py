@@ -13,7 +13,7 @@ from foldmap.formats.sweeps.drives import open_drive
 from foldmap.lidar.pairs.from_raster import RasterPairs
 from foldmap.lidar.pairs.from_sweeps import SweepPairs
 from foldmap.lidar.pairs.sampling import Pair, SomePairs
-from foldmap.town.lidar.cache import PairCache, write_pairs
+from foldmap.town.lidar.pairs import PairCache, write_pairs
 
 HELD_OUT = 0.2
 

@@ -1,7 +1,5 @@
 """Answers kept on disk between runs, and refused where another configuration gave them."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -21,25 +19,16 @@ def as_json(configuration: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class KeptAnswers:
-    """A folder of JSON files, one for the answers of each method.
-
-    Args:
-        folder: None keeps nothing.
-    """
+    """A folder of JSON files, one for the answers of each method; a folder of None keeps nothing."""
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
 
     def read(self, name: str, configuration: Mapping[str, Any], parse: Callable[[dict[str, Any]], T]) -> T | None:
-        """Kept answers; None where there are none.
+        """Kept answers of a method, made by ``parse`` of what `write` was given; None where there are none.
 
-        Args:
-            name: of the method.
-            configuration: what decides the answers, as `as_json` gives it.
-            parse: makes answers of what `write` was given.
-
-        Raises:
-            ConfigError: the file is damaged, or another configuration gave its answers.
+        ``configuration`` is what decides them, as `as_json` gives it. Raises ConfigError: the file is damaged, or
+        another configuration gave its answers.
         """
         if self._folder is None or not (path := _path(self._folder, name)).exists():
             return None
@@ -60,11 +49,7 @@ class KeptAnswers:
 
 
 def refuse_others(path: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-    """Check that what a file holds was made by the wanted configuration.
-
-    Raises:
-        ConfigError: it was not; the message names what differs.
-    """
+    """Raise a ConfigError that names what differs where another configuration than the wanted one made a file."""
     differing = [key for key in sorted({*found, *wanted}) if found.get(key) != wanted.get(key)]
     if differing:
         raise ConfigError(

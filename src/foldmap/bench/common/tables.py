@@ -1,7 +1,5 @@
 """Tables and pictures of a benchmark: each a file of its own, and all of them on one page."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json
@@ -25,14 +23,7 @@ class Picture:
 
 
 class ResultPage(Page):
-    """A page whose tables (JSON and CSV) and pictures are written as files into its folder, too.
-
-    Args:
-        folder: made where missing.
-        title: of the page.
-        lead: what was measured on what.
-        command: that gives the same page.
-    """
+    """A page whose tables (JSON and CSV) and pictures are written as files into its folder, too; made where missing."""
 
     def __init__(self, folder: Path, title: str, lead: str = "", command: str = "") -> None:
         super().__init__(title, lead)

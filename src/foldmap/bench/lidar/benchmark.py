@@ -1,7 +1,5 @@
 """The lidar benchmark on anybody's drive, map or pair of maps: every table and figure of the paper on one page."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -36,65 +34,37 @@ Report = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class BenchSettings:
-    """What decides a benchmark apart from its data.
+    """What decides a benchmark apart from its data."""
 
-    Attributes:
-        resolution_m: of leave-out maps; a given map has its own.
-        radius_m: priors are off by up to this, in x and in y.
-        heading_rad: and by up to this in heading.
-        guard: frames left out of the map on each side of a query.
-        sweeps: frames a query.
-        every: a query at every so many frames.
-        methods: keep methods whose name starts with one of these; all where empty.
-        matchers: what classical codecs are matched with: ncc, learned.
-        train_matchers: steps that the learned matcher is trained on each codec's output.
-        scored: of two maps, the side that is scored: west, east, north or south.
-        crop_m: side of the crops of a second map.
-        stride_m: between them.
-        online: localize along the drive too.
-        quick: a dozen queries, few codecs, a short drive.
-        seed: of the priors.
-    """
-
-    resolution_m: float = 0.05
-    radius_m: float = 1.0
-    heading_rad: float = math.radians(5.0)
-    guard: int = 15
-    sweeps: int = 5
-    every: int = 3
-    methods: tuple[str, ...] = ()
-    matchers: tuple[str, ...] = MATCHERS
-    train_matchers: int = 0
-    scored: str = "east"
-    crop_m: float = 21.0
-    stride_m: float = 10.5
-    online: bool = False
-    quick: bool = False
-    seed: int = 0
+    resolution_m: float = 0.05  # of leave-out maps; a given map has its own
+    radius_m: float = 1.0  # priors are off by up to this, in x and in y
+    heading_rad: float = math.radians(5.0)  # and by up to this in heading
+    guard: int = 15  # frames left out of the map on each side of a query
+    sweeps: int = 5  # frames a query
+    every: int = 3  # a query at every so many frames
+    methods: tuple[str, ...] = ()  # keep methods whose name starts with one of these; all where empty
+    matchers: tuple[str, ...] = MATCHERS  # what classical codecs are matched with: ncc, learned
+    train_matchers: int = 0  # steps that the learned matcher is trained on each codec's output
+    scored: str = "east"  # of two maps, the side that is scored: west, east, north or south
+    crop_m: float = 21.0  # side of the crops of a second map
+    stride_m: float = 10.5  # between them
+    online: bool = False  # localize along the drive too
+    quick: bool = False  # a dozen queries, few codecs, a short drive
+    seed: int = 0  # of the priors
 
 
 @dataclass(frozen=True)
 class BenchData:
-    """What is measured on, and with which models.
+    """What is measured on, and with which models."""
 
-    Attributes:
-        drive: queries and, without a map, the maps; not needed with two maps.
-        raster, map_name: match in this map instead of the drive's leave-out maps.
-        query_raster: crops of this map are the queries, in ``raster``.
-        bundles: operating points; the shipped ones for this resolution where None.
-        ablations: more of them, trained by others, for the table of ablations.
-        matcher: whose embeddings match classical codes; the first of the bundles where None.
-        places: pairs to train matchers on.
-    """
-
-    drive: Drive | None = None
-    raster: RasterMap | None = None
-    query_raster: RasterMap | None = None
-    map_name: str = ""
-    bundles: Sequence[Bundle] | None = None
-    ablations: Sequence[Bundle] = ()
-    matcher: Bundle | None = None
-    places: TrainingPlaces | None = None
+    drive: Drive | None = None  # queries and, without a map, the maps; not needed with two maps
+    raster: RasterMap | None = None  # match in this map instead of the drive's leave-out maps
+    query_raster: RasterMap | None = None  # crops of this map are the queries, in ``raster``
+    map_name: str = ""  # of that map
+    bundles: Sequence[Bundle] | None = None  # operating points; the shipped ones for this resolution where None
+    ablations: Sequence[Bundle] = ()  # more of them, trained by others, for the table of ablations
+    matcher: Bundle | None = None  # whose embeddings match classical codes; the first of the bundles where None
+    places: TrainingPlaces | None = None  # pairs to train matchers on
 
     def __post_init__(self) -> None:
         if self.query_raster is not None and self.raster is None:
@@ -129,10 +99,8 @@ def run_bench(
 
     The folder gets what `write_lidar` writes and settings.json. Answers are kept in ``answers`` and training runs in
     ``training``, and used again. ``command`` is printed on the page; ``stage`` is called with the name of each long
-    task and gives what is called with its steps done and in all.
-
-    Raises:
-        FoldmapError: the data is too short, no method is left, or no model fits the resolution.
+    task and gives what is called with its steps done and in all. Raises FoldmapError: the data is too short, no method
+    is left, or no model fits the resolution.
     """
     resolution_m = data.raster.grid.resolution_m if data.raster is not None else settings.resolution_m
     half_m = _extent_m(data, settings, resolution_m)
@@ -141,16 +109,10 @@ def run_bench(
     methods = _methods(data, choice, folder, stage)
     matching = predict_all(methods, benchmark, folder / "answers", stage("Matching"))
     online = _driven(data, settings, methods, half_m, folder, stage) if settings.online else []
-    results = LidarResults(
-        methods,
-        matching,
-        resolution_m,
-        {m.name: m.codec.bundle for m in methods if isinstance(m.codec, LearnedCodec)},
-        online,
-        _pictures(benchmark, methods, half_m, 1 if settings.quick else _STRIPS),
-        _lead(data, settings, benchmark),
-        command,
-    )
+    bundles = {m.name: m.codec.bundle for m in methods if isinstance(m.codec, LearnedCodec)}
+    pictures = _pictures(benchmark, methods, half_m, 1 if settings.quick else _STRIPS)
+    lead = _lead(data, settings, benchmark)
+    results = LidarResults(methods, matching, resolution_m, bundles, online, pictures, lead, command)
     rows = write_lidar(results, folder)
     write_whole(folder / "settings.json", to_json([asdict(settings)]))
     return rows
@@ -183,10 +145,8 @@ def _benchmark(data: BenchData, settings: BenchSettings, half_m: tuple[float, fl
     search = Search(settings.radius_m, settings.heading_rad)
     if data.query_raster is not None and data.raster is not None:
         stride_m = settings.stride_m * (2 if settings.quick else 1)
-        protocol = RasterProtocol(
-            data.raster, data.query_raster, data.map_name, settings.crop_m, stride_m, settings.scored, search=search
-        )
-        return replace(protocol, seed=settings.seed)
+        given = data.raster, data.query_raster, data.map_name
+        return RasterProtocol(*given, settings.crop_m, stride_m, settings.scored, search, settings.seed)
     assert data.drive is not None  # BenchData has seen to it
     every = settings.every
     if settings.quick:
@@ -196,15 +156,7 @@ def _benchmark(data: BenchData, settings: BenchSettings, half_m: tuple[float, fl
             data.drive, data.raster, data.map_name, settings.sweeps, every, *half_m, search=search, seed=settings.seed
         )
     return DriveProtocol(
-        data.drive,
-        settings.resolution_m,
-        settings.sweeps,
-        every,
-        guard=settings.guard,
-        half_length_m=half_m[0],
-        half_width_m=half_m[1],
-        search=search,
-        seed=settings.seed,
+        data.drive, settings.resolution_m, settings.sweeps, every, settings.guard, *half_m, search, settings.seed
     )
 
 
@@ -261,21 +213,13 @@ def _driven(
     if settings.quick:
         kept = settings.sweeps - 1 + block + 2 * settings.guard + _QUICK_STEPS
         drive = replace(drive, frames=drive.frames[:kept], fingerprint=f"{drive.fingerprint}[:{kept}]")
+    resolution_m = settings.resolution_m if data.raster is None else data.raster.grid.resolution_m
     protocol = OnlineProtocol(
-        drive,
-        settings.resolution_m if data.raster is None else data.raster.grid.resolution_m,
-        settings.sweeps,
-        settings.guard,
-        half_length_m=half_m[0],
-        half_width_m=half_m[1],
-        seed=settings.seed,
-        raster=data.raster,
+        drive, resolution_m, settings.sweeps, settings.guard, block, *half_m, seed=settings.seed, raster=data.raster
     )
     results = []
     for method in methods:
-        report = stage(f"Driving with {method.name}")
-        if isinstance(method.codec, LearnedCodec):
-            results.append(run_online(method.codec, LearnedOnline(method.codec.bundle, half_m), protocol, report))
-        else:
-            results.append(run_online(method.codec, TrackingLocalizer(method.matcher), protocol, report))
+        own = method.codec.bundle if isinstance(method.codec, LearnedCodec) else None
+        localizer = TrackingLocalizer(method.matcher) if own is None else LearnedOnline(own, half_m)
+        results.append(run_online(method.codec, localizer, protocol, stage(f"Driving with {method.name}")))
     return results

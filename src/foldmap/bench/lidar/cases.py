@@ -1,7 +1,5 @@
 """What a benchmark asks: queries with a prior, searches, methods, and the answers."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -16,10 +14,7 @@ from foldmap.types import FloatArray
 
 @dataclass(frozen=True)
 class Search:
-    """Where a matcher looks: the truth lies within the radius of the prior in x and in y, and within the heading range.
-
-    `heading_rad` is 0 where heading is given.
-    """
+    """Where a matcher looks: within the radius of the prior in x and in y, and the heading range (0: it is given)."""
 
     radius_m: float = 1.0
     heading_rad: float = 0.0
@@ -31,17 +26,11 @@ class Search:
 
 @dataclass(frozen=True)
 class Query:
-    """What a matcher is shown; the truth is not part of it.
+    """What a matcher is shown; the truth is not part of it."""
 
-    Attributes:
-        points_vehicle_m: float32 (N, 2), x forward, y left.
-        intensity: float32 (N,).
-        world_SE2_prior: where the vehicle is believed to be.
-    """
-
-    points_vehicle_m: FloatArray
-    intensity: FloatArray
-    world_SE2_prior: SE2
+    points_vehicle_m: FloatArray  # float32 (N, 2), x forward, y left
+    intensity: FloatArray  # float32 (N,)
+    world_SE2_prior: SE2  # where the vehicle is believed to be
 
 
 @dataclass(frozen=True)
@@ -91,10 +80,7 @@ class Matcher(Protocol):
 
 @dataclass(frozen=True)
 class Method:
-    """A codec with a matcher.
-
-    `settings` is whatever else decides the result (checkpoint hash, preset); kept answers are compared with it.
-    """
+    """A codec with a matcher; kept answers are compared with `settings`, whatever else decides the result."""
 
     codec: Codec
     matcher: Matcher

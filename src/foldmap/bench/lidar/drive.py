@@ -1,7 +1,5 @@
 """A drive's ground returns, and maps of it that leave chosen frames out."""
 
-from __future__ import annotations
-
 import hashlib
 import math
 from collections.abc import Iterable, Sequence
@@ -20,17 +18,11 @@ _ALIGN_PX = 16
 
 @dataclass(frozen=True)
 class GroundFrame:
-    """The ground returns of one sweep.
+    """The ground returns of one sweep."""
 
-    Attributes:
-        points_vehicle_m: float32 (N, 2), levelled vehicle frame, x forward, y left.
-        intensity: float32 (N,).
-        world_SE2_vehicle: where the vehicle was.
-    """
-
-    points_vehicle_m: FloatArray
-    intensity: FloatArray
-    world_SE2_vehicle: SE2
+    points_vehicle_m: FloatArray  # float32 (N, 2), levelled vehicle frame, x forward, y left
+    intensity: FloatArray  # float32 (N,)
+    world_SE2_vehicle: SE2  # where the vehicle was
 
     def points_world_m(self) -> DoubleArray:
         """The points in the world, float64 (N, 2)."""
@@ -46,10 +38,7 @@ class Drive:
     fingerprint: str
 
     def aggregated(self, first: int, last: int, anchor: int) -> tuple[FloatArray, FloatArray]:
-        """Lay frames first..last (inclusive) together in the vehicle frame of ``anchor``, as odometry would.
-
-        Returns points float32 (N, 2) and intensities float32 (N,).
-        """
+        """Points float32 (N, 2), intensities of frames first..last (inclusive) in the frame of ``anchor``."""
         vehicle_SE2_world = self.frames[anchor].world_SE2_vehicle.inverse()
         frames = self.frames[first : last + 1]
         points = [
@@ -59,23 +48,13 @@ class Drive:
 
 
 def load_drive(
-    name: str,
-    sweeps: Iterable[Sweep],
-    world_SE3_sensor: Sequence[SE3],
+    name: str,  # what tables call it
+    sweeps: Iterable[Sweep],  # one a pose, read lazily
+    world_SE3_sensor: Sequence[SE3],  # poses in driving order
+    # returns farther away are sparse, graze the ground and lie beyond a 24 x 30 m query: left out
     max_range_m: float = 20.0,
 ) -> Drive:
-    """Reduce sweeps to their ground returns, one at a time.
-
-    Args:
-        name: what tables call it.
-        sweeps: one a pose, read lazily.
-        world_SE3_sensor: poses in driving order.
-        max_range_m: returns farther away are sparse, graze the ground and lie beyond a 24 x 30 m query: left out.
-
-    Raises:
-        PoseInputError: the counts differ.
-        SweepInputError: a sweep has no ground returns in range.
-    """
+    """Reduce sweeps to ground returns, one at a time; errors where a pose or all returns of a sweep miss."""
     frames, digest = [], hashlib.sha256()
     for index, (sweep, pose) in enumerate(_pairs(sweeps, world_SE3_sensor)):
         points, intensity = aggregate([sweep], [pose], 0)
@@ -101,10 +80,7 @@ def _pairs(sweeps: Iterable[Sweep], poses: Sequence[SE3]) -> Iterable[tuple[Swee
 
 
 class LeaveOutMaps:
-    """Maps of a drive without some of its frames, fast: the total minus what those frames contributed.
-
-    All are on one grid, whose origin and size are multiples of 16 pixels.
-    """
+    """Maps of a drive without some frames: the total minus what those contributed; grids are multiples of 16 pixels."""
 
     def __init__(self, drive: Drive, resolution_m: float = 0.05) -> None:
         self.drive = drive
@@ -117,11 +93,7 @@ class LeaveOutMaps:
             self._count[pixel] += count
 
     def without(self, first: int, last: int) -> RasterMap:
-        """Map all frames but first..last (inclusive; clipped to the drive).
-
-        Raises:
-            ConfigError: no frame would remain.
-        """
+        """Map all frames but first..last (inclusive; clipped to the drive); a ConfigError where none would remain."""
         first, last = max(first, 0), min(last, len(self._sparse) - 1)
         if last - first + 1 >= len(self._sparse):
             raise ConfigError(
@@ -138,15 +110,11 @@ class LeaveOutMaps:
 
 def _covering_grid(drive: Drive, resolution_m: float) -> MetricGrid:
     step_m = resolution_m * _ALIGN_PX
-    low, high = np.full(2, np.inf), np.full(2, -np.inf)
-    for frame in drive.frames:
-        points = frame.points_world_m()
-        low, high = np.minimum(low, points.min(0)), np.maximum(high, points.max(0))
-    west, south = (math.floor(v / step_m) for v in low)
-    east, north = (math.floor(v / step_m) + 1 for v in high)
-    return MetricGrid(
-        west * step_m, north * step_m, resolution_m, (north - south) * _ALIGN_PX, (east - west) * _ALIGN_PX
-    )
+    corners = [(points.min(0), points.max(0)) for points in (frame.points_world_m() for frame in drive.frames)]
+    west, south = (math.floor(v / step_m) for v in np.min([low for low, _ in corners], axis=0))
+    east, north = (math.floor(v / step_m) + 1 for v in np.max([high for _, high in corners], axis=0))
+    size_px = (north - south) * _ALIGN_PX, (east - west) * _ALIGN_PX
+    return MetricGrid(west * step_m, north * step_m, resolution_m, *size_px)
 
 
 def _sparse_raster(frame: GroundFrame, grid: MetricGrid) -> tuple[IntArray, DoubleArray, IntArray]:

@@ -1,7 +1,5 @@
 """The learned codec and the lidar localizer in the benchmarks' terms."""
 
-from __future__ import annotations
-
 import math
 import struct
 from collections import OrderedDict
@@ -55,13 +53,8 @@ class LearnedCodec:
     """A bundle as a map codec: the payload holds the tiles of a .fold file; networks are shared by all maps."""
 
     def __init__(self, bundle: Bundle) -> None:
-        self.bundle = bundle
+        self.bundle, self.name = bundle, f"foldmap-{bundle.name}"
         self._decoder = Decoder(bundle)
-
-    @property
-    def name(self) -> str:
-        """``foldmap-`` and the bundle's name."""
-        return f"foldmap-{self.bundle.name}"
 
     def encode(self, raster: RasterMap) -> bytes:
         """Return placement and coded tiles; see `Codec`."""
@@ -74,11 +67,7 @@ class LearnedCodec:
         return head + b"".join(parts)
 
     def decode(self, payload: bytes) -> UnfoldedPayload:
-        """Return the map that the localizer reads.
-
-        Raises:
-            MapFormatError: the payload is not one of this codec.
-        """
+        """Return the map that the localizer reads. Raises MapFormatError: the payload is not one of this codec."""
         try:
             west_m, north_m, resolution_m, rows, columns, tiles = _HEADER.unpack_from(payload)
             at, payloads = _HEADER.size, {}
@@ -102,22 +91,11 @@ def observe(query_points_m: Any, intensity: Any, resolution_m: float, half_m: tu
 
 @dataclass(frozen=True)
 class LearnedMatcher:
-    """The lidar localizer, once per query.
+    """The lidar localizer, once per query; it answers its best pose even where it would refuse (see the status)."""
 
-    It answers its best pose even where it would refuse (the status stays in the diagnostics), so that accuracy is
-    compared on the same queries.
-
-    Attributes:
-        half_length_m, half_width_m: extent of the observation.
-    """
-
-    half_length_m: float = 15.0
-    half_width_m: float = 12.0
-
-    @property
-    def name(self) -> str:
-        """``localizer``."""
-        return "localizer"
+    name = "localizer"
+    half_length_m: float = 15.0  # extent of the observation ahead and behind
+    half_width_m: float = 12.0  # and to each side
 
     def match(self, query: Query, decoded_map: UnfoldedPayload, search: Search) -> Match:
         """Answer one query; see `Matcher`."""
@@ -140,13 +118,7 @@ class LearnedMatcher:
 
 
 class LearnedOnline:
-    """The histogram filter along a drive whose map changes under it (leave-out maps).
-
-    Args:
-        bundle: for its thresholds.
-        half_m: extent of the observation, half length and half width.
-        step_s: time between frames.
-    """
+    """The histogram filter along a drive whose map changes under it (leave-out maps); frames are ``step_s`` apart."""
 
     name = "histogram-filter"
 

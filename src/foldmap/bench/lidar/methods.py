@@ -1,7 +1,5 @@
 """What the lidar benchmark measures: the learned codec, and every classical one with either matcher."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -25,23 +23,14 @@ TUNED = "learned-on-output"
 
 @dataclass(frozen=True)
 class Choice:
-    """Which methods are measured.
+    """Which methods are measured."""
 
-    Attributes:
-        resolution_m: of the maps.
-        half_m: extent of the observations, half length and half width.
-        wanted: keep methods whose name starts with one of these; all where empty.
-        matchers: what classical codecs are matched with, some of `MATCHERS`.
-        quick: few codecs.
-        train_matchers: steps that the learned matcher is trained on each codec's output; 0 uses it as it is.
-    """
-
-    resolution_m: float
-    half_m: tuple[float, float]
-    wanted: tuple[str, ...] = ()
-    matchers: tuple[str, ...] = MATCHERS
-    quick: bool = False
-    train_matchers: int = 0
+    resolution_m: float  # of the maps
+    half_m: tuple[float, float]  # extent of the observations, half length and half width
+    wanted: tuple[str, ...] = ()  # keep methods whose name starts with one of these; all where empty
+    matchers: tuple[str, ...] = MATCHERS  # what classical codecs are matched with, some of `MATCHERS`
+    quick: bool = False  # few codecs
+    train_matchers: int = 0  # steps that the learned matcher is trained on each codec's output; 0 uses it as it is
 
     def __post_init__(self) -> None:
         unknown = sorted(set(self.matchers) - set(MATCHERS))
@@ -54,11 +43,7 @@ class Choice:
 
 
 def fitting(bundles: Sequence[Bundle], resolution_m: float) -> list[Bundle]:
-    """Those of some bundles that take maps of a pixel size.
-
-    Raises:
-        ModelError: none does.
-    """
+    """Those of some bundles that take maps of a pixel size. Raises ModelError: none does."""
     near = [b for b in bundles if 1 / RESOLUTION_SLACK <= b.resolution_m / resolution_m <= RESOLUTION_SLACK]
     if not near:
         known = ", ".join(f"{b.name} ({b.resolution_m:g} m)" for b in bundles) or "none"
@@ -75,11 +60,7 @@ def chosen_bundles(choice: Choice, given: Sequence[Bundle] | None) -> list[Bundl
 
 
 def learned_methods(bundles: Sequence[Bundle], choice: Choice) -> list[Method]:
-    """The learned codec with the lidar localizer, one method an operating point.
-
-    Raises:
-        ConfigError: a bundle carries the localizing half alone.
-    """
+    """The learned codec with the lidar localizer, one method an operating point; each bundle must be able to fold."""
     for bundle in bundles:
         require_fold(bundle)
     every = [Method(LearnedCodec(b), LearnedMatcher(*choice.half_m), said_of(b)) for b in bundles]
@@ -112,11 +93,8 @@ def classical_methods(
     """Every classical codec with plain correlation and with the learned matcher.
 
     The learned matcher of the uncompressed map (``raw16``) is the reference that compression is measured against.
-    Matchers that are trained on each codec's output need ``places``; the folder keeps those runs.
-
-    Raises:
-        ConfigError: matchers are to be trained and there are no pairs, or not at the maps' resolution.
-        ModelError: there is no model to match with.
+    Matchers that are trained on each codec's output need ``places`` at the maps' resolution; the folder keeps those
+    runs.
     """
     codecs = chosen_codecs(choice)
     methods = [Method(codec, NccMatcher()) for codec in codecs] if "ncc" in choice.matchers else []

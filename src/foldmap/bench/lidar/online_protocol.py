@@ -1,10 +1,8 @@
 """Localization along a drive, step by step: the errors behind tables 2 to 4 and figure 1."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -13,12 +11,12 @@ import numpy as np
 from foldmap.bench.lidar.cases import Codec, Match, Matcher, Query, Search, perturbed
 from foldmap.bench.lidar.drive import Drive, LeaveOutMaps
 from foldmap.bench.lidar.predict import Prediction, Predictions, prediction_of
-from foldmap.bench.lidar.protocol import cropped, drive_case, raster_fingerprint
-from foldmap.bench.lidar.score import errors_of
+from foldmap.bench.lidar.protocol import configuration_of, drive_case, raster_fingerprint
+from foldmap.bench.lidar.tables import centimetres, errors_of
 from foldmap.errors import ConfigError
 from foldmap.geometry import SE2
 from foldmap.lidar.source import RasterMap
-from foldmap.metrics import bits_per_m2, bits_per_px, failure_rates, summarize, travelled_m
+from foldmap.metrics import bits_per_m2, bits_per_px, failure_rates, travelled_m
 from foldmap.types import FloatArray
 
 ONLINE_COLUMNS = {
@@ -40,17 +38,11 @@ ONLINE_COLUMNS = {
 
 @dataclass(frozen=True)
 class Step:
-    """What a vehicle has at one moment.
+    """What a vehicle has at one moment."""
 
-    Attributes:
-        points_vehicle_m: float32 (N, 2) of the last sweeps, in the current vehicle frame.
-        intensity: float32 (N,).
-        previous_SE2_current: odometry since the last step, noise included; the identity at the first.
-    """
-
-    points_vehicle_m: FloatArray
-    intensity: FloatArray
-    previous_SE2_current: SE2
+    points_vehicle_m: FloatArray  # float32 (N, 2) of the last sweeps, in the current vehicle frame
+    intensity: FloatArray  # float32 (N,)
+    previous_SE2_current: SE2  # odometry since the last step, noise included; the identity at the first
 
 
 class OnlineLocalizer(Protocol):
@@ -71,13 +63,9 @@ class TrackingLocalizer:
     """The plainest localizer: dead reckoning, corrected by a matcher at every step. No belief is kept."""
 
     def __init__(self, matcher: Matcher, search: Search | None = None) -> None:
+        self.name = f"tracking-{matcher.name}"
         self._matcher, self._search = matcher, search or Search(1.0, math.radians(2.0))
         self._world_SE2_vehicle: SE2 | None = None
-
-    @property
-    def name(self) -> str:
-        """``tracking-`` and the matcher's name."""
-        return f"tracking-{self._matcher.name}"
 
     def start(self, world_SE2_prior: SE2) -> None:
         """See `OnlineLocalizer`."""
@@ -95,35 +83,20 @@ class TrackingLocalizer:
 
 @dataclass(frozen=True)
 class OnlineProtocol:
-    """A drive in the map of its other frames, or in one map of other recordings.
+    """A drive in the map of its other frames (consecutive ones share it), or in one map of other recordings."""
 
-    Consecutive frames share a map that leaves all of them out.
-
-    Attributes:
-        drive: the drive.
-        resolution_m: of the maps, also of a given one.
-        sweeps: frames aggregated a step, in the frame of the last.
-        guard: frames left out of the map before and after the block it serves.
-        block: steps that share a map.
-        half_length_m: points ahead and behind.
-        half_width_m: points to each side.
-        start: how far the first prior is off.
-        odometry_noise: standard deviation of the odometry's error per metre driven, in metres and in radians.
-        seed: of all noise.
-        raster: drive in this map; nothing is left out of it, so guard and block say nothing.
-    """
-
-    drive: Drive
-    resolution_m: float = 0.05
-    sweeps: int = 5
-    guard: int = 15
-    block: int = 10
-    half_length_m: float = 15.0
-    half_width_m: float = 12.0
-    start: Search = field(default_factory=lambda: Search(0.5, math.radians(1.0)))
+    drive: Drive  # the drive
+    resolution_m: float = 0.05  # of the maps, also of a given one
+    sweeps: int = 5  # frames aggregated a step, in the frame of the last
+    guard: int = 15  # frames left out of the map before and after the block it serves
+    block: int = 10  # steps that share a map
+    half_length_m: float = 15.0  # points ahead and behind
+    half_width_m: float = 12.0  # points to each side
+    start: Search = field(default_factory=lambda: Search(0.5, math.radians(1.0)))  # how far the first prior is off
+    # standard deviation of the odometry's error per metre driven, in metres and in radians
     odometry_noise: tuple[float, float] = (0.02, 0.001)
-    seed: int = 0
-    raster: RasterMap | None = None
+    seed: int = 0  # of all noise
+    raster: RasterMap | None = None  # drive in this map; nothing is left out of it, so guard and block say nothing
 
     def __post_init__(self) -> None:
         if min(self.sweeps, self.block) < 1 or self.guard < 0:
@@ -155,15 +128,9 @@ class OnlineProtocol:
         given = {"protocol": "online"}
         if self.raster is not None:
             given = {"protocol": "online-given-map", "map_fingerprint": raster_fingerprint(self.raster)}
-        return {
-            **given,
-            **{name: getattr(self, name) for name in names},
-            "odometry_noise": list(self.odometry_noise),
-            # Heading is always estimated online, whatever the first prior's.
-            "search": asdict(self.start),
-            "data": self.drive.name,
-            "fingerprint": self.drive.fingerprint,
-        }
+        # Heading is always estimated online, whatever the first prior's.
+        noise = list(self.odometry_noise)
+        return {**given, **configuration_of(self, names, self.start), "odometry_noise": noise}
 
     @cached_property
     def _maps(self) -> LeaveOutMaps:
@@ -177,9 +144,7 @@ class OnlineProtocol:
         """What the vehicle has at a frame, its noise seeded by the frame."""
         rng = np.random.default_rng((self.seed, frame, 1))
         truth = self.drive.frames[frame].world_SE2_vehicle
-        points, intensity = self.drive.aggregated(frame - self.sweeps + 1, frame, frame)
-        case = drive_case(self.drive, frame, points, intensity, self.start, self.seed)
-        query = cropped(case, self.half_length_m, self.half_width_m).query
+        query = drive_case(self, frame - self.sweeps + 1, frame, frame, self.start).query
         motion = SE2(0.0, 0.0, 0.0)
         if frame > self.frames.start:
             motion = self.drive.frames[frame - 1].world_SE2_vehicle.inverse() @ truth
@@ -218,25 +183,14 @@ def run_online(
 
 
 def online_row(predictions: Predictions, segment_m: float = 1000.0, limit_m: float = 1.0) -> dict[str, Any]:
-    """Summarize one drive or several laid end to end (tables 2 to 4).
-
-    Segments are `segment_m` long (see `failure_rates` for shorter drives) and fail at an error of `limit_m`.
-    """
+    """Summarize one drive or several end to end (tables 2 to 4); segments fail as `failure_rates` says."""
     errors = errors_of(predictions)
-    total = summarize(errors.total_m)
     rates = failure_rates(errors.total_m, travelled_m([r.world_SE2_true for r in predictions.rows]), segment_m, limit_m)
     size = sum(row.payload_bytes for row in predictions.rows)
     return {
         "method": predictions.method,
-        "median_cm": 100 * total.median_m,
-        "lateral_median_cm": 100 * summarize(errors.lateral_m).median_m,
-        "longitudinal_median_cm": 100 * summarize(errors.longitudinal_m).median_m,
-        "p95_cm": 100 * total.p95_m,
-        "p99_cm": 100 * total.p99_m,
-        "lateral_p95_cm": 100 * summarize(errors.lateral_m).p95_m,
-        "longitudinal_p95_cm": 100 * summarize(errors.longitudinal_m).p95_m,
-        "lateral_p99_cm": 100 * summarize(errors.lateral_m).p99_m,
-        "longitudinal_p99_cm": 100 * summarize(errors.longitudinal_m).p99_m,
+        **centimetres(errors, "median", "lateral_median", "longitudinal_median", "p95", "p99"),
+        **centimetres(errors, "lateral_p95", "longitudinal_p95", "lateral_p99", "longitudinal_p99"),
         "fail_100_m_pct": 100 * rates.within_100_m,
         "fail_500_m_pct": 100 * rates.within_500_m,
         "fail_end_pct": 100 * rates.at_end,

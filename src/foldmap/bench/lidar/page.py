@@ -1,7 +1,5 @@
 """All tables, plots and pictures of a lidar benchmark as JSON, CSV, SVG, PNG and one page."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,13 +12,15 @@ from foldmap.bench.common.tables import Picture, ResultPage
 from foldmap.bench.lidar.cases import Method
 from foldmap.bench.lidar.online_protocol import ONLINE_COLUMNS, online_row
 from foldmap.bench.lidar.predict import Predictions
-from foldmap.bench.lidar.score import MATCHING_COLUMNS, errors_of, matching_row
 from foldmap.bench.lidar.tables import (
     ABLATION_COLUMNS,
+    MATCHING_COLUMNS,
     ONLINE_PARTS,
     REDUCED_COLUMNS,
     ablation_rows,
     by_family,
+    errors_of,
+    matching_row,
     projected_rows,
     reduced_rows,
     representatives,
@@ -36,34 +36,22 @@ ROADS = LA_COUNTY, UNITED_STATES
 
 @dataclass(frozen=True)
 class LidarResults:
-    """Everything that was measured.
+    """Everything that was measured."""
 
-    Attributes:
-        methods: all, in the order of the tables.
-        matching: answers, one a method.
-        resolution_m: of the maps.
-        bundles: method -> operating point, of the learned ones.
-        online: drives, one a method; empty where none was driven.
-        pictures: strips and mosaics.
-        lead: what was measured on what, for the head of the page.
-        command: that measured it.
-    """
-
-    methods: Sequence[Method]
-    matching: Sequence[Predictions]
-    resolution_m: float
-    bundles: Mapping[str, Bundle] = field(default_factory=dict)
-    online: Sequence[Predictions] = ()
-    pictures: Sequence[Picture] = ()
-    lead: str = ""
-    command: str = ""
+    methods: Sequence[Method]  # all, in the order of the tables
+    matching: Sequence[Predictions]  # answers, one a method
+    resolution_m: float  # of the maps
+    bundles: Mapping[str, Bundle] = field(default_factory=dict)  # method -> operating point, of the learned ones
+    online: Sequence[Predictions] = ()  # drives, one a method; empty where none was driven
+    pictures: Sequence[Picture] = ()  # strips and mosaics
+    lead: str = ""  # what was measured on what, for the head of the page
+    command: str = ""  # that measured it
 
 
 def write_lidar(results: LidarResults, folder: Path) -> list[dict[str, Any]]:
-    """Score everything and write it all; the same results give the same bytes.
+    """Score everything and write it all; the same results give the same bytes. Returns the rows of the matching table.
 
-    The folder gets ``matching``, ``ablations``, ``reduced``, ``storage`` and ``online`` as JSON and CSV, plots as SVG,
-    pictures as PNG, and ``index.html``. Returns the rows of the matching table.
+    The folder gets ``matching``, ``ablations``, ``reduced``, ``storage``, ``online`` (JSON, CSV), plots and index.html.
     """
     rows = [matching_row(result) for result in results.matching]
     page = ResultPage(folder, "foldmap lidar benchmark", results.lead, results.command)

@@ -1,7 +1,5 @@
 """The qualitative pictures of one query: the strip of figures 5 to 12 and the binary channels of figure 13."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Sequence
 
@@ -10,7 +8,7 @@ import numpy as np
 from foldmap.bench.lidar.baselines.embedded import RasterEmbedding
 from foldmap.bench.lidar.cases import Case, Search
 from foldmap.bench.lidar.learned import LearnedCodec, observe
-from foldmap.geometry import SE2, MetricGrid
+from foldmap.geometry import MetricGrid
 from foldmap.lidar.codec import Decoder
 from foldmap.lidar.match.exhaustive import coarse_headings_rad, match_fft
 from foldmap.localize.lidar.view import cut
@@ -42,17 +40,12 @@ def query_strip(case: Case, codec: LearnedCodec, half_m: tuple[float, float], se
     if scores.max() > scores.min():  # without evidence there is no estimate to show
         best_row, best_col = (int(i) for i in np.unravel_index(int(scores.argmax()), scores.shape))
         estimate = (best_col - radius_px) * window.resolution_m, (radius_px - best_row) * window.resolution_m
-    return strip(
-        [
-            *panels,
-            ("decoded embedding", embedding_image(decoded.numpy())),
-            ("query", intensity_image(seen.intensity, seen.observed)),
-            ("its embedding", embedding_image(own.numpy())),
-            heatmap(
-                scores, window.resolution_m, _seen_from(prior, case.world_SE2_true), estimate, "scores at the prior"
-            ),
-        ]
-    )
+    panels.append(("decoded embedding", embedding_image(decoded.numpy())))
+    panels.append(("query", intensity_image(seen.intensity, seen.observed)))
+    panels.append(("its embedding", embedding_image(own.numpy())))
+    offset = prior.inverse() @ case.world_SE2_true
+    found = heatmap(scores, window.resolution_m, (offset.x_m, offset.y_m), estimate, "scores at the prior")
+    return strip([*panels, found])
 
 
 def query_codes(case: Case, codec: LearnedCodec, half_m: tuple[float, float]) -> bytes:
@@ -78,11 +71,6 @@ def corner_of(grid: MetricGrid, window: MetricGrid) -> tuple[int, int]:
     """Row and column of a window's first pixel."""
     row = round((grid.north_m - window.north_m) / grid.resolution_m)
     return row, round((window.west_m - grid.west_m) / grid.resolution_m)
-
-
-def _seen_from(world_SE2_prior: SE2, world_SE2_true: SE2) -> tuple[float, float]:
-    offset = world_SE2_prior.inverse() @ world_SE2_true
-    return offset.x_m, offset.y_m
 
 
 def spread_cases(cases: Iterable[Case], total: int, wanted: int) -> Sequence[Case]:

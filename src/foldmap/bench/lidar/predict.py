@@ -1,7 +1,5 @@
 """Run methods on cases once and keep the answers on disk."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,30 +18,18 @@ Pose = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Prediction:
-    """One answer with the size of the map it was found in.
+    """One answer with the size of the map it was found in."""
 
-    Attributes:
-        name: of the case.
-        true_pose, prior_pose: where the vehicle was, and where it was believed to be.
-        pose: the answer, or None.
-        score: the matcher's.
-        payload_bytes: of the folded map.
-        observed_m2: ground that map holds.
-        raster_px: pixels of its raster, observed or not.
-        resolution_m: of the raster.
-        diagnostics: the matcher's.
-    """
-
-    name: str
-    true_pose: Pose
-    prior_pose: Pose
-    pose: Pose | None
-    score: float
-    payload_bytes: int
-    observed_m2: float
-    raster_px: int
-    resolution_m: float
-    diagnostics: dict[str, float | str]
+    name: str  # of the case
+    true_pose: Pose  # where the vehicle was
+    prior_pose: Pose  # where it was believed to be
+    pose: Pose | None  # the answer, or None
+    score: float  # the matcher's
+    payload_bytes: int  # of the folded map
+    observed_m2: float  # ground that map holds
+    raster_px: int  # pixels of its raster, observed or not
+    resolution_m: float  # of the raster
+    diagnostics: dict[str, float | str]  # the matcher's
 
     @property
     def world_SE2_true(self) -> SE2:
@@ -88,10 +74,8 @@ def predict_all(
 ) -> list[Predictions]:
     """Answer all cases with several methods, or read the answers that the cache directory keeps.
 
-    Cases are made once, and matchers on one codec share its folded map. Progress is told as (done, all).
-
-    Raises:
-        ConfigError: two methods have one name, or kept answers come from another configuration.
+    Cases are made once, and matchers on one codec share its folded map. Progress is told as (done, all). Raises
+    ConfigError: two methods have one name, or kept answers come from another configuration.
     """
     names = [method.name for method in methods]
     if len(set(names)) != len(names):
@@ -108,12 +92,10 @@ def predict_all(
             if key not in folded or folded[key][0] != case.map_key:
                 payload = method.codec.encode(case.raster)
                 folded[key] = case.map_key, len(payload), method.codec.decode(payload)
-            _, payload_bytes, decoded = folded[key]
+            _, size, decoded = folded[key]
             match = method.matcher.match(case.query, decoded, benchmark.search)
-            row = prediction_of(
-                case.name, case.world_SE2_true, case.query.world_SE2_prior, match, payload_bytes, case.raster
-            )
-            rows[method.name].append(row)
+            poses = case.world_SE2_true, case.query.world_SE2_prior
+            rows[method.name].append(prediction_of(case.name, *poses, match, size, case.raster))
         if progress:
             progress(done, len(benchmark))
     for name, answered in rows.items():
@@ -126,18 +108,11 @@ def prediction_of(
     name: str, world_SE2_true: SE2, world_SE2_prior: SE2, match: Match, payload_bytes: int, raster: RasterMap
 ) -> Prediction:
     """Put an answer, its truth and the size of its map into one row."""
-    pose = match.world_SE2_vehicle
+    pose, grid = match.world_SE2_vehicle, raster.grid
+    poses = _triple(world_SE2_true), _triple(world_SE2_prior), None if pose is None else _triple(pose)
+    area_px, said = grid.height_px * grid.width_px, dict(match.diagnostics)
     return Prediction(
-        name,
-        _triple(world_SE2_true),
-        _triple(world_SE2_prior),
-        None if pose is None else _triple(pose),
-        float(match.score),
-        payload_bytes,
-        raster.observed_m2,
-        raster.grid.height_px * raster.grid.width_px,
-        raster.grid.resolution_m,
-        dict(match.diagnostics),
+        name, *poses, float(match.score), payload_bytes, raster.observed_m2, area_px, grid.resolution_m, said
     )
 
 
@@ -159,14 +134,10 @@ def _settings(part: Any) -> dict[str, Any]:
 
 
 def _read_predictions(document: dict[str, Any]) -> Predictions:
-    rows = tuple(_read_row(row) for row in document["rows"])
-    return Predictions(str(document["method"]), dict(document["configuration"]), rows)
-
-
-def _read_row(row: dict[str, Any]) -> Prediction:
-    poses = {
-        k: None if row[k] is None else tuple(float(v) for v in row[k]) for k in ("true_pose", "prior_pose", "pose")
-    }
-    if any(pose is not None and len(pose) != 3 for pose in poses.values()) or poses["true_pose"] is None:
-        raise ValueError(f"poses of {row['name']}")
-    return Prediction(**{**row, **poses})
+    rows = []
+    for row in document["rows"]:
+        poses = {k: row[k] and tuple(float(v) for v in row[k]) for k in ("true_pose", "prior_pose", "pose")}
+        if any(pose is not None and len(pose) != 3 for pose in poses.values()) or poses["true_pose"] is None:
+            raise ValueError(f"poses of {row['name']}")
+        rows.append(Prediction(**{**row, **poses}))
+    return Predictions(str(document["method"]), dict(document["configuration"]), tuple(rows))

@@ -1,9 +1,7 @@
 """Matching along a drive: in the map of its other frames, or in a map that is given."""
 
-from __future__ import annotations
-
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -15,7 +13,6 @@ from foldmap.bench.lidar.drive import Drive, LeaveOutMaps
 from foldmap.errors import ConfigError, SweepInputError
 from foldmap.geometry import MetricGrid
 from foldmap.lidar.source import RasterMap
-from foldmap.types import FloatArray
 
 
 @dataclass(frozen=True)
@@ -23,31 +20,19 @@ class DriveProtocol:
     """Queries of a few aggregated sweeps of a drive in the map of the rest of the drive.
 
     A query is in the frame of its middle sweep. Its map leaves out its ``sweeps`` frames and ``guard`` frames on each
-    side of them: neighbouring sweeps share rings and noise and would flatter a localizer.
-
-    Attributes:
-        drive: the drive.
-        resolution_m: of the maps.
-        sweeps: frames a query.
-        every: a query starts at every so many frames.
-        guard: frames left out on each side.
-        half_length_m, half_width_m: extent of the query, ahead and behind, and to each side.
-        search: how far priors are off, uniformly in x, y and heading.
-        seed: of the priors.
-
-    Raises:
-        ConfigError: counts out of range, or the drive is too short.
+    side of them: neighbouring sweeps share rings and noise and would flatter a localizer. Raises ConfigError: counts
+    out of range, or the drive is too short.
     """
 
-    drive: Drive
-    resolution_m: float = 0.05
-    sweeps: int = 5
-    every: int = 3
-    guard: int = 15
-    half_length_m: float = 15.0
-    half_width_m: float = 12.0
-    search: Search = field(default_factory=Search)
-    seed: int = 0
+    drive: Drive  # the drive
+    resolution_m: float = 0.05  # of the maps
+    sweeps: int = 5  # frames a query
+    every: int = 3  # a query starts at every so many frames
+    guard: int = 15  # frames left out on each side
+    half_length_m: float = 15.0  # extent of the query ahead and behind
+    half_width_m: float = 12.0  # and to each side
+    search: Search = field(default_factory=Search)  # how far priors are off, uniformly in x, y and heading
+    seed: int = 0  # of the priors
 
     def __post_init__(self) -> None:
         if self.sweeps < 1 or self.every < 1 or self.guard < 0:
@@ -78,13 +63,7 @@ class DriveProtocol:
     def configuration(self) -> dict[str, Any]:
         """See `Benchmark`."""
         names = ("resolution_m", "sweeps", "every", "guard", "half_length_m", "half_width_m", "seed")
-        return {
-            "protocol": "drive",
-            **{name: getattr(self, name) for name in names},
-            "search": asdict(self.search),
-            "data": self.drive.name,
-            "fingerprint": self.drive.fingerprint,
-        }
+        return {"protocol": "drive", **configuration_of(self, names, self.search)}
 
     @cached_property
     def maps(self) -> LeaveOutMaps:
@@ -94,39 +73,24 @@ class DriveProtocol:
     def cases(self) -> Iterator[Case]:
         """Yield one case a query, each with a map of its own."""
         for first in self.first_frames:
-            frame = self.anchor_frame(first)
-            points, intensity = self.drive.aggregated(first, first + self.sweeps - 1, frame)
-            case = drive_case(self.drive, frame, points, intensity, self.search, self.seed)
-            case = cropped(case, self.half_length_m, self.half_width_m)
+            case = drive_case(self, first, first + self.sweeps - 1, self.anchor_frame(first), self.search)
             yield replace(case, map_key=f"without-{first}", raster=self.maps.without(*self.left_out(first)))
 
 
 @dataclass(frozen=True)
 class GivenMapProtocol:
-    """Queries of a drive in a map that somebody else made, such as a GeoTIFF.
+    """Queries of a drive in a map that somebody else made, such as a GeoTIFF."""
 
-    Attributes:
-        drive: sweeps with poses in the map's frame; other recordings than the map was built from, or say so.
-        raster: the map, folded once.
-        map_name: of the map, for the configuration.
-        sweeps: frames a query, in the vehicle frame of the last.
-        every: a query ends at every so many frames.
-        half_length_m, half_width_m: extent of the query, ahead and behind, and to each side.
-        search: how far priors are off.
-        priors: per query, each with another prior.
-        seed: of the priors.
-    """
-
-    drive: Drive
-    raster: RasterMap
-    map_name: str
-    sweeps: int = 1
-    every: int = 1
-    half_length_m: float = 25.0
-    half_width_m: float = 25.0
-    search: Search = field(default_factory=Search)
-    priors: int = 1
-    seed: int = 0
+    drive: Drive  # sweeps with poses in the map's frame; other recordings than the map was built from, or say so
+    raster: RasterMap  # the map, folded once
+    map_name: str  # of the map, for the configuration
+    sweeps: int = 1  # frames a query, in the vehicle frame of the last
+    every: int = 1  # a query ends at every so many frames
+    half_length_m: float = 25.0  # extent of the query ahead and behind
+    half_width_m: float = 25.0  # and to each side
+    search: Search = field(default_factory=Search)  # how far priors are off
+    priors: int = 1  # per query, each with another prior
+    seed: int = 0  # of the priors
 
     def __post_init__(self) -> None:
         if not (1 <= self.sweeps <= len(self.drive.frames) and self.every >= 1 and self.priors >= 1):
@@ -139,54 +103,40 @@ class GivenMapProtocol:
     def configuration(self) -> dict[str, Any]:
         """See `Benchmark`."""
         names = ("map_name", "sweeps", "every", "half_length_m", "half_width_m", "priors", "seed")
-        return {
-            "protocol": "given-map",
-            **{name: getattr(self, name) for name in names},
-            "map_fingerprint": raster_fingerprint(self.raster),
-            "search": asdict(self.search),
-            "data": self.drive.name,
-            "fingerprint": self.drive.fingerprint,
-        }
+        given = {"protocol": "given-map", "map_fingerprint": raster_fingerprint(self.raster)}
+        return {**given, **configuration_of(self, names, self.search)}
 
     def cases(self) -> Iterator[Case]:
         """Yield the cases; all share the map."""
         for last in range(self.sweeps - 1, len(self.drive.frames), self.every):
-            points, intensity = self.drive.aggregated(last - self.sweeps + 1, last, last)
             for prior in range(self.priors):
-                case = drive_case(self.drive, last, points, intensity, self.search, self.seed, prior)
-                case = cropped(case, self.half_length_m, self.half_width_m)
+                case = drive_case(self, last - self.sweeps + 1, last, last, self.search, prior)
                 yield replace(case, map_key="given", raster=self.raster)
 
 
 _NO_MAP = RasterMap(MetricGrid(0.0, 0.0, 1.0, 1, 1), np.zeros((1, 1), np.float32), np.zeros((1, 1), bool))
 
 
-def drive_case(
-    drive: Drive, frame: int, points: FloatArray, intensity: FloatArray, search: Search, seed: int, prior: int = 0
-) -> Case:
-    """Make a case, without a map as yet, of points in the vehicle frame of ``frame``.
+def drive_case(protocol: Any, first: int, last: int, frame: int, search: Search, prior: int = 0) -> Case:
+    """Make a case, without a map as yet, of the points of frames first..last in the vehicle frame of ``frame``.
 
-    The generator is the frame's own: its prior does not depend on which other frames are asked.
+    Points outside the rectangle (section 4: 24 x 30 m) are left out. A frame's prior does not depend on other frames.
     """
-    truth = drive.frames[frame].world_SE2_vehicle
-    believed = perturbed(truth, search, np.random.default_rng((seed, frame, prior)))
+    drive: Drive = protocol.drive
+    points, intensity = drive.aggregated(first, last, frame)
     name = f"{frame:06d}" + (f"-{prior}" if prior else "")
-    return Case(name, Query(points, intensity, believed), truth, "", _NO_MAP)
-
-
-def cropped(case: Case, half_length_m: float, half_width_m: float) -> Case:
-    """Keep the query's points within the rectangle that it covers (section 4: 24 x 30 m).
-
-    Raises:
-        SweepInputError: no points remain.
-    """
-    query = case.query
-    kept = (np.abs(query.points_vehicle_m) <= (half_length_m, half_width_m)).all(1)
+    kept = (np.abs(points) <= (protocol.half_length_m, protocol.half_width_m)).all(1)
     if not kept.any():
-        raise SweepInputError(f"query {case.name} has no ground returns in its rectangle", "widen it or drop the frame")
-    return replace(
-        case, query=replace(query, points_vehicle_m=query.points_vehicle_m[kept], intensity=query.intensity[kept])
-    )
+        raise SweepInputError(f"query {name} has no ground returns in its rectangle", "widen it or drop the frame")
+    truth = drive.frames[frame].world_SE2_vehicle
+    believed = perturbed(truth, search, np.random.default_rng((protocol.seed, frame, prior)))
+    return Case(name, Query(points[kept], intensity[kept], believed), truth, "", _NO_MAP)
+
+
+def configuration_of(protocol: Any, names: Sequence[str], search: Search) -> dict[str, Any]:
+    """Some fields of a protocol, its search and its drive, as plain JSON values."""
+    drive = {"data": protocol.drive.name, "fingerprint": protocol.drive.fingerprint}
+    return {**{name: getattr(protocol, name) for name in names}, "search": asdict(search), **drive}
 
 
 def raster_fingerprint(raster: RasterMap) -> str:

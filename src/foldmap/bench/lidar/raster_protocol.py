@@ -4,8 +4,6 @@ Two sensors' maps of one place are registered only to within a few pixels. The o
 part of the place, which may also be trained on, and the crops that are scored come from the other.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -31,32 +29,20 @@ SIDES = ("west", "east", "north", "south")
 class RasterProtocol:
     """Square crops of a query raster, north up, in a map raster.
 
-    A line halves the ground that both observed. Crops whose centre lies on the ``scored`` side of it,
-    farther from the line than half a crop plus the search radius, are queries; the other side is for training and for
-    the offset.
-
-    Attributes:
-        map_raster: what is folded.
-        query_raster: where crops come from.
-        name: of the pair, for the configuration.
-        size_m, stride_m: side of a crop, and from one to the next.
-        scored: west, east, north or south.
-        search: how far priors are off; heading 0 means crops keep their heading.
-        seed: of the priors.
-
-    Raises:
-        ConfigError: no such side, or impossible sizes.
-        MapInputError: the rasters do not overlap.
+    A line halves the ground that both observed. Crops whose centre lies on the ``scored`` side of it, farther from the
+    line than half a crop plus the search radius, are queries; the other side is for training and for the offset. Raises
+    ConfigError: no such side, or impossible sizes; MapInputError: the rasters do not overlap.
     """
 
-    map_raster: RasterMap
-    query_raster: RasterMap
-    name: str
-    size_m: float = 21.0
-    stride_m: float = 10.5
-    scored: str = "east"
+    map_raster: RasterMap  # what is folded
+    query_raster: RasterMap  # where crops come from
+    name: str  # of the pair, for the configuration
+    size_m: float = 21.0  # side of a crop
+    stride_m: float = 10.5  # from one to the next
+    scored: str = "east"  # west, east, north or south
+    # how far priors are off; heading 0 means crops keep their heading
     search: Search = field(default_factory=lambda: Search(radius_m=5.0))
-    seed: int = 0
+    seed: int = 0  # of the priors
 
     def __post_init__(self) -> None:
         if self.scored not in SIDES:
@@ -137,11 +123,7 @@ class RasterProtocol:
 
     @cached_property
     def alignment_m(self) -> tuple[float, float]:
-        """Map minus query coordinates, east and north: the median over the training side's crops, by plain NCC.
-
-        Raises:
-            MapInputError: the training side has no crops.
-        """
+        """Map minus query, east and north: the median over the training side's crops, by plain NCC."""
         matcher, offsets = NccMatcher(), []
         for row, col in self._centres(self.training):
             query, centre = self._crop(row, col)
@@ -162,6 +144,5 @@ class RasterProtocol:
             query, centre = self._crop(row, col)
             truth = SE2(centre.x_m + east_m, centre.y_m + north_m, 0.0)
             prior = perturbed(truth, self.search, np.random.default_rng((self.seed, row, col)))
-            yield Case(
-                f"{row}-{col}", Query(query.points_vehicle_m, query.intensity, prior), truth, "map", self.map_raster
-            )
+            asked = Query(query.points_vehicle_m, query.intensity, prior)
+            yield Case(f"{row}-{col}", asked, truth, "map", self.map_raster)

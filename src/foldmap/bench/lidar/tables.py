@@ -1,16 +1,106 @@
-"""The paper's tables 4, 5 and 6 from the rows of matching and of driving, and what a crowded plot shows of them."""
-
-from __future__ import annotations
+"""From answers to rows: size and error of each method, tables 4, 5 and 6 of the paper, and what a plot shows."""
 
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from foldmap.bench.lidar.baselines.image_codecs import ImageMapCodec, ThresholdMapCodec
 from foldmap.bench.lidar.cases import Method
+from foldmap.bench.lidar.predict import Predictions
+from foldmap.errors import InputError
 from foldmap.lidar.bundle import Bundle
-from foldmap.metrics import RoadNetwork, projected_bytes
+from foldmap.metrics import (
+    PoseErrors,
+    RoadNetwork,
+    bits_per_m2,
+    bits_per_px,
+    pose_errors,
+    projected_bytes,
+    summarize,
+    top_px_accuracy,
+)
+from foldmap.types import DoubleArray
+
+MATCHING_COLUMNS = {
+    "method": "method",
+    "bits_per_m2": "bit/m² observed",
+    "bits_per_px": "bit/px of raster",
+    "median_cm": "median [cm]",
+    "p95_cm": "p95 [cm]",
+    "p99_cm": "p99 [cm]",
+    "max_cm": "max [cm]",
+    "lateral_median_cm": "lateral [cm]",
+    "longitudinal_median_cm": "longitudinal [cm]",
+    "beyond_50_cm_pct": "> 0.5 m [%]",
+    "top1_px_pct": "top-1 px [%]",
+    "top9_px_pct": "top-9 px [%]",
+    "answered_pct": "answered [%]",
+    "queries": "queries",
+}
+
+
+def errors_of(predictions: Predictions) -> PoseErrors:
+    """Errors of one method's answers in the true vehicle frame."""
+    truths = [row.world_SE2_true for row in predictions.rows]
+    estimates = [row.world_SE2_estimated for row in predictions.rows]
+    return pose_errors(truths, estimates, predictions.heading_searched)
+
+
+def centimetres(errors: PoseErrors, *names: str) -> dict[str, float]:
+    """Figures of an error by name: ``p95`` of the total, ``lateral_median``, ...; keys end with ``_cm``."""
+    found = {}
+    for name in names:
+        direction, _, figure = name.rpartition("_")
+        found[f"{name}_cm"] = 100 * getattr(summarize(getattr(errors, f"{direction or 'total'}_m")), f"{figure}_m")
+    return found
+
+
+def matching_row(predictions: Predictions) -> dict[str, Any]:
+    """Summarize one method (table 1, figure 4, table 6) over all its queries; an InputError where there are none."""
+    rows = predictions.rows
+    if not rows:
+        raise InputError(f"{predictions.method} has no predictions", "run it on at least one query")
+    errors = errors_of(predictions)
+    row_px, col_px = px_errors(predictions)
+    # Each map counts as often as it was asked in, in bits and in ground alike.
+    size = sum(row.payload_bytes for row in rows)
+    result: dict[str, Any] = {
+        "method": predictions.method,
+        "bits_per_m2": bits_per_m2(size, sum(row.observed_m2 for row in rows)),
+        "bits_per_px": bits_per_px(size, sum(row.raster_px for row in rows)),
+        "payload_bytes_mean": size / len(rows),
+        "queries": len(rows),
+        "answered_pct": 100 * errors.answered,
+        **centimetres(errors, "median", "p95", "p99", "max", "lateral_median", "longitudinal_median"),
+        "beyond_50_cm_pct": 100 * float((errors.total_m > 0.5).mean()),
+        "top1_px_pct": 100 * top_px_accuracy(row_px, col_px, 0),
+        "top9_px_pct": 100 * top_px_accuracy(row_px, col_px, 1),
+    }
+    statuses = [row.diagnostics.get("status") for row in rows]
+    if any(status == "ok" for status in statuses):
+        result["ok_pct"] = 100 * statuses.count("ok") / len(rows)
+    if predictions.heading_searched:
+        degrees = np.degrees(np.abs(errors.heading_rad))
+        result["heading_median_deg"] = float(np.median(degrees))
+    return {key: _rounded(value) for key, value in result.items()}
+
+
+def px_errors(predictions: Predictions) -> tuple[DoubleArray, DoubleArray]:
+    """Estimate minus truth in map pixels along rows and columns; infinite where not answered."""
+    errors = np.full((2, len(predictions.rows)), np.inf)
+    for index, row in enumerate(predictions.rows):
+        if row.pose is not None:
+            east_m, north_m = row.pose[0] - row.true_pose[0], row.pose[1] - row.true_pose[1]
+            errors[:, index] = -north_m / row.resolution_m, east_m / row.resolution_m
+    return errors[0], errors[1]
+
+
+def _rounded(value: Any) -> Any:
+    return float(f"{value:.6g}") if isinstance(value, float) and math.isfinite(value) else value
+
 
 PAPER_RESOLUTION_M = 0.05
 ONLINE_PARTS = {
@@ -57,14 +147,9 @@ def stored_px_m(method: Method, resolution_m: float) -> float:
 
 def with_online(rows: Rows, online: Rows) -> list[dict[str, Any]]:
     """Add to each row what its codec did along the drive with the matcher's kin: learned with learned, ncc with ncc."""
-    driven = {_kin(str(row["method"])): row for row in online}
-    merged = []
-    for row in rows:
-        found = driven.get(_kin(str(row["method"])))
-        parts = {} if found is None else {"online_median_cm": found["median_cm"]}
-        parts |= {} if found is None else {k: found[k] for k in ONLINE_PARTS if k in found}
-        merged.append({**row, **parts})
-    return merged
+    driven = {_kin(row["method"]): {**row, "online_median_cm": row["median_cm"]} for row in online}
+    found = [driven.get(_kin(row["method"]), {}) for row in rows]
+    return [{**row, **{k: own[k] for k in ONLINE_PARTS if k in own}} for row, own in zip(rows, found, strict=True)]
 
 
 def _kin(method: str) -> tuple[str, str]:
@@ -85,11 +170,7 @@ def reduced_rows(rows: Rows, methods: Sequence[Method], resolution_m: float) -> 
 
 
 def projected_rows(rows: Rows, roads: Sequence[RoadNetwork], resolution_m: float) -> list[dict[str, Any]]:
-    """Table 5: bytes of each road network by the paper's assumption; keys are the networks' names.
-
-    It takes bits per pixel of the whole raster at 5 cm, as the paper does; those of another resolution count as those
-    of as many 5 cm pixels.
-    """
+    """Table 5: bytes of each road network, by name, as the paper assumes: bits per pixel of a raster at 5 cm."""
     per_paper_px = (PAPER_RESOLUTION_M / resolution_m) ** 2
     return [
         {
@@ -101,12 +182,7 @@ def projected_rows(rows: Rows, roads: Sequence[RoadNetwork], resolution_m: float
 
 
 def ablation_rows(bundles: Mapping[str, Bundle], rows: Rows) -> list[dict[str, Any]]:
-    """Table 4: rows of the learned methods, reconstruction before match, fine before coarse.
-
-    Args:
-        bundles: method -> its bundle.
-        rows: of the matching table; methods that are no bundle's are left out.
-    """
+    """Table 4: rows of the learned methods (method -> bundle), reconstruction before match, fine before coarse."""
     found = []
     for row in rows:
         bundle = bundles.get(str(row["method"]))

@@ -1,7 +1,5 @@
 """The visual benchmark on anybody's scenes: the paper's tables and figure 2 on one page."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,34 +21,23 @@ from foldmap.visual.dpq.train import LayerSettings
 BUDGETS = (300_000, 150_000, 60_000, 30_000)
 EPOCHS, STEPS = 30, 1000
 """The paper's epochs, of 1.5 million points; small scenes get as many as make so many steps."""
-_QUICK_QUERIES, _QUICK_EPOCHS, _QUICK_STEPS, _QUICK_BUDGETS, _QUICK_TRIALS = 12, 3, 60, 2, 8
+_QUICK_QUERIES, _QUICK_EPOCHS, _QUICK_STEPS, _QUICK_BUDGETS, _QUICK_TRIALS, _TRIALS = 12, 3, 60, 2, 8, 24
 
 Stage = Callable[[str], Callable[[int, int], None]]
 
 
 @dataclass(frozen=True)
 class VisualBenchSettings:
-    """What decides a visual benchmark apart from its scenes.
+    """What decides a visual benchmark apart from its scenes."""
 
-    Attributes:
-        tables: names of `TABLES`; all where empty.
-        methods: keep maps whose name starts with one of these; all where empty.
-        budgets: bytes of table 2 and of foldmap's and the simple files.
-        thresholds: of accuracy, in the scenes' unit and degrees.
-        epochs: of training; None for the paper's 30, or what gives 1,000 steps of 1,000 points.
-        weights: of a learned matcher; None leaves it out.
-        quick: a dozen queries, 60 steps of training, two budgets, fewer M.
-        seed: of every random choice.
-    """
-
-    tables: tuple[str, ...] = ()
-    methods: tuple[str, ...] = ()
-    budgets: tuple[int, ...] = BUDGETS
-    thresholds: tuple[Threshold, ...] = DEFAULT_THRESHOLDS
-    epochs: int | None = None
-    weights: Path | None = None
-    quick: bool = False
-    seed: int = 0
+    tables: tuple[str, ...] = ()  # names of `TABLES`; all where empty
+    methods: tuple[str, ...] = ()  # keep maps whose name starts with one of these; all where empty
+    budgets: tuple[int, ...] = BUDGETS  # bytes of table 2 and of foldmap's and the simple files
+    thresholds: tuple[Threshold, ...] = DEFAULT_THRESHOLDS  # of accuracy, in the scenes' unit and degrees
+    epochs: int | None = None  # of training; None for the paper's 30, or what gives 1,000 steps of 1,000 points
+    weights: Path | None = None  # of a learned matcher; None leaves it out
+    quick: bool = False  # a dozen queries, 60 steps of training, two budgets, fewer M
+    seed: int = 0  # of every random choice
 
     def __post_init__(self) -> None:
         if not self.thresholds or any(not (a > 0 and b > 0) for a, b in self.thresholds):
@@ -62,15 +49,10 @@ class VisualBenchSettings:
 
 @dataclass(frozen=True)
 class BenchScene:
-    """One scene to be measured.
+    """One scene to be measured."""
 
-    Attributes:
-        held_out: scene and queries.
-        photos: folder of its photos, for figure 2; None leaves that out.
-    """
-
-    held_out: HeldOut
-    photos: Path | None = None
+    held_out: HeldOut  # scene and queries
+    photos: Path | None = None  # folder of its photos, for figure 2; None leaves that out
 
 
 def run_visual(
@@ -84,22 +66,15 @@ def run_visual(
     """Measure every method on every scene, and write tables, plots, pictures and a page; returns rows by "scene/table".
 
     The folder gets everything; answers and trained layers are kept in it and taken up by the next run. ``stage`` is
-    called with a stage's name and gives a callback (done, total).
-
-    Raises:
-        ConfigError: two scenes of one name, or what the folder keeps was measured otherwise.
+    called with a stage's name and gives a callback (done, total). Raises ConfigError: two scenes of one name, or what
+    the folder keeps was measured otherwise.
     """
     names = [scene.held_out.name for scene in scenes]
     if not names or len(set(names)) != len(names):
         raise ConfigError(f"scenes {', '.join(names) or 'none'}", "give one or more, each with a name of its own")
     tables = chosen_tables(settings.tables)
-    results = VisualResults(
-        [_measured(scene, folder, settings, stage) for scene in scenes],
-        tables,
-        settings.thresholds,
-        _lead(settings),
-        command,
-    )
+    measured = [_measured(scene, folder, settings, stage) for scene in scenes]
+    results = VisualResults(measured, tables, settings.thresholds, _lead(settings), command)
     return write_visual(results, folder)
 
 
@@ -107,13 +82,8 @@ def _measured(scene: BenchScene, folder: Path, settings: VisualBenchSettings, st
     held_out = scene.held_out.thinned(_QUICK_QUERIES) if settings.quick else scene.held_out
     epochs = _epochs(len(held_out.scene.points_world), settings)
     kept = folder / "kept" / held_out.name
-    workshop = Workshop(
-        held_out.scene,
-        epochs=epochs,
-        seed=settings.seed,
-        folder=kept / "layers",
-        **({"trials": _QUICK_TRIALS} if settings.quick else {}),
-    )
+    trials = _QUICK_TRIALS if settings.quick else _TRIALS
+    workshop = Workshop(held_out.scene, epochs=epochs, seed=settings.seed, folder=kept / "layers", trials=trials)
     lines = _lines(workshop, settings)
     identity = {"epochs": epochs, "seed": settings.seed, "quick": settings.quick}
 

@@ -1,7 +1,5 @@
 """What is measured: maps by codec, selection and size, each named by how it is made."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 
 from foldmap.errors import ConfigError
@@ -12,30 +10,19 @@ SELECTIONS = ("all", "gamma", "cover", "spread", "longest", "random")
 
 @dataclass(frozen=True)
 class MapSpec:
-    """How a map is made.
+    """How a map is made."""
 
-    Attributes:
-        codec: "observations" (hloc: every descriptor of every track), "means" (HLoc-avg, in memory), "raw", "pq",
-            "layer" (a trained one), "transform" (foldmap's), "budget" (foldmap chooses), "simple-raw", "simple-pq".
-        parts: M of "pq", "layer" and "simple-pq".
-        recipe: of "layer", see `layers.RECIPES`; of "pq" an untrained kind of `foldmap.visual.codes.fit_codecs`.
-        select: which points.
-        code_bytes: keep as many points as have codes of so many bytes together; 0 keeps all.
-        share: keep this share of the points; 0 says nothing.
-        file_bytes: of "budget", "simple-raw" and "simple-pq": keep what fits a file of so many bytes.
-        images: keep images, visibility and retrieval in the file whatever its size.
-        symmetric: query descriptors go through codebooks and decoder too.
-    """
-
+    # "observations" (hloc: every descriptor of every track), "means" (HLoc-avg, in memory), "raw", "pq", "layer" (a
+    # trained one), "transform" (foldmap's), "budget" (foldmap chooses), "simple-raw", "simple-pq"
     codec: str
-    parts: int = 0
-    recipe: str = ""
-    select: str = "all"
-    code_bytes: int = 0
-    share: float = 0.0
-    file_bytes: int = 0
-    images: bool = False
-    symmetric: bool = False
+    parts: int = 0  # M of "pq", "layer" and "simple-pq"
+    recipe: str = ""  # of "layer", see `layers.RECIPES`; of "pq" an untrained kind of `foldmap.visual.codes.fit_codecs`
+    select: str = "all"  # which points
+    code_bytes: int = 0  # keep as many points as have codes of so many bytes together; 0 keeps all
+    share: float = 0.0  # keep this share of the points; 0 says nothing
+    file_bytes: int = 0  # of "budget", "simple-raw" and "simple-pq": keep what fits a file of so many bytes
+    images: bool = False  # keep images, visibility and retrieval in the file whatever its size
+    symmetric: bool = False  # query descriptors go through codebooks and decoder too
 
     def __post_init__(self) -> None:
         if self.codec not in CODECS or self.select not in SELECTIONS:
@@ -74,22 +61,15 @@ def told(size: int) -> str:
 
 @dataclass(frozen=True)
 class Matcher:
-    """How a map is localized in.
+    """How a map is localized in."""
 
-    Attributes:
-        name: of the tables' columns.
-        refines: foldmap's localizer, which matches again near the pose it found and judges its answer; the others match
-            and solve once.
-        ratio: see `PlainLocalizer`, of those that do not refine.
-        both_ways: mutual nearest neighbours only.
-        weights: file of a learned matcher's network, which refines, too, in maps that keep their images.
-    """
-
-    name: str
+    name: str  # of the tables' columns
+    # foldmap's localizer, which matches again near the pose it found and judges its answer; the others match and
+    # solve once
     refines: bool = False
-    ratio: float = 0.85
-    both_ways: bool = False
-    weights: str = ""
+    ratio: float = 0.85  # see `PlainLocalizer`, of those that do not refine
+    both_ways: bool = False  # mutual nearest neighbours only
+    weights: str = ""  # file of a learned matcher's network, which refines, too, in maps that keep their images
 
 
 FOLDMAP = Matcher("foldmap", refines=True)
@@ -120,11 +100,8 @@ def _gamma(codec: str, parts: int, code_bytes: int, recipe: str = "") -> MapSpec
 
 def equal_bytes(points: int, dimension: int, parts: tuple[int, ...]) -> list[Line]:
     """Table 1: PQ of all points against Gamma of raw descriptors, at equal bytes of descriptors."""
-    lines = [
-        Line("hloc (every observation)", MapSpec("observations")),
-        Line("hloc-avg (unfolded)", MapSpec("means")),
-        Line("raw (a byte a number)", MapSpec("raw")),
-    ]
+    lines = [Line("hloc (every observation)", MapSpec("observations")), Line("hloc-avg (unfolded)", MapSpec("means"))]
+    lines.append(Line("raw (a byte a number)", MapSpec("raw")))
     for part in parts:
         lines.append(Line(f"pq{part}", MapSpec("pq", part)))
         size = points * part

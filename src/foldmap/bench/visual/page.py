@@ -1,7 +1,5 @@
 """All tables, plots and pictures of a visual benchmark as JSON, CSV, SVG, PNG and one page."""
 
-from __future__ import annotations
-
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -13,8 +11,7 @@ from foldmap.bench.common.tables import Picture, ResultPage
 from foldmap.bench.visual.methods import Line
 from foldmap.bench.visual.predict import Measured, Wanted
 from foldmap.bench.visual.protocol import HeldOut
-from foldmap.bench.visual.score import columns_of, memory_columns, row_of, scene_cell
-from foldmap.bench.visual.tables import Table
+from foldmap.bench.visual.tables import Table, columns_of, memory_columns, row_of, scene_cell
 from foldmap.metrics.camera_pose import Threshold
 from foldmap.report import accuracy_plot
 
@@ -29,21 +26,13 @@ PLOTTED = (
 
 @dataclass(frozen=True)
 class SceneResults:
-    """What was measured on one scene.
+    """What was measured on one scene."""
 
-    Attributes:
-        held_out: scene and queries.
-        lines: rows of each table, by the table's name in `TABLES`.
-        found: answers.
-        pictures: correspondences.
-        note: a sentence on what was left out, or empty.
-    """
-
-    held_out: HeldOut
-    lines: Mapping[str, Sequence[Line]]
-    found: Mapping[Wanted, Measured]
-    pictures: Sequence[Picture] = ()
-    note: str = ""
+    held_out: HeldOut  # scene and queries
+    lines: Mapping[str, Sequence[Line]]  # rows of each table, by the table's name in `TABLES`
+    found: Mapping[Wanted, Measured]  # answers
+    pictures: Sequence[Picture] = ()  # correspondences
+    note: str = ""  # a sentence on what was left out, or empty
 
     def rows(self, table: str, thresholds: Sequence[Threshold]) -> Rows:
         """Rows of one table."""
@@ -62,10 +51,9 @@ class VisualResults:
 
 
 def write_visual(results: VisualResults, folder: Path) -> dict[str, Rows]:
-    """Score everything and write it all; the same results give the same bytes.
+    """Score everything and write it all; the same results give the same bytes. Returns rows by "scene/table".
 
-    The folder gets a folder a scene with the tables as JSON and CSV, plots as SVG, pictures as PNG; ``scenes`` as JSON
-    and CSV; and ``index.html``. Returns rows by "scene/table".
+    The folder gets a folder a scene with tables (JSON, CSV), plots and pictures; ``scenes``, and ``index.html``.
     """
     page = ResultPage(folder, "foldmap visual benchmark", results.lead, results.command)
     written: dict[str, Rows] = {}
@@ -156,13 +144,10 @@ def scene_plots(rows: Any, held_out: HeldOut, thresholds: Sequence[Threshold]) -
             series = _series(list(rows), key, f"within_{number}_pct")
             if not series:
                 continue
-            svg = accuracy_plot(
-                series, f"bytes of the {what} (log scale)", label, f"{label} against bytes of the {what}"
-            )
-            caption = (
-                f"Queries within {threshold[0]:g} {held_out.scale.name} and {threshold[1]:g}° against bytes of the "
-            )
-            caption += f"{what}; up and to the left is better. Simple maps with the plain localizer, others with ours."
+            size = f"bytes of the {what}"
+            svg = accuracy_plot(series, f"{size} (log scale)", label, f"{label} against {size}")
+            caption = f"Queries within {threshold[0]:g} {held_out.scale.name} and {threshold[1]:g}° against {size}"
+            caption += "; up and to the left is better. Simple maps with the plain localizer, others with ours."
             plots.append((f"within-{number}-{key.split('_')[0]}", svg, caption))
     return plots
 

@@ -1,7 +1,5 @@
 """Correspondences of product codes and of a trained layer on real pairs of photos (figure 2)."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,19 +25,12 @@ _RATIO = 0.97
 
 @dataclass(frozen=True)
 class Pair:
-    """A query's matches to points that one map image sees.
+    """A query's matches to points that one map image sees."""
 
-    Attributes:
-        image: of the map.
-        query_px: float64 (N, 2), COLMAP pixels in the query.
-        image_px: float64 (N, 2), where the map image saw the same points.
-        right: bool (N,).
-    """
-
-    image: int
-    query_px: DoubleArray
-    image_px: DoubleArray
-    right: BoolArray
+    image: int  # of the map
+    query_px: DoubleArray  # float64 (N, 2), COLMAP pixels in the query
+    image_px: DoubleArray  # float64 (N, 2), where the map image saw the same points
+    right: BoolArray  # bool (N,)
 
 
 def correspondences(
@@ -72,10 +63,7 @@ def correspondences(
 
 
 def matched_pair(workshop: Workshop, spec: MapSpec, query: Query, truth: DoubleArray, image: int) -> Pair:
-    """Match one query's keypoints to decoded descriptors of all points, and keep those that a map image sees.
-
-    ``truth`` is float64 (4, 4), the query's true camera_SE3_world.
-    """
+    """Match a query of known camera_SE3_world to all points; keep the matches that a map image sees."""
     view = prepare(query)
     scene, codec = workshop.scene, workshop.codec(spec)
     decoded = MapPoints(scene.points_world, codec.decode(codec.encode(workshop.means), len(workshop.means)))
@@ -90,12 +78,7 @@ def matched_pair(workshop: Workshop, spec: MapSpec, query: Query, truth: DoubleA
     # the view left out what distortion sends to infinity
     query_px = query.features.xy_px.astype(np.float64)
     query_px = query_px[np.isfinite(query.camera.unproject(query_px)).all(axis=1)]
-    return Pair(
-        image,
-        query_px[found.keypoint],
-        np.asarray(scene.tracks.xy_px[place[found.point]], np.float64),
-        right,
-    )
+    return Pair(image, query_px[found.keypoint], np.asarray(scene.tracks.xy_px[place[found.point]], np.float64), right)
 
 
 def _shared_image(workshop: Workshop, view: View, truth: DoubleArray) -> int:

@@ -1,7 +1,5 @@
 """Localize all queries with each method and keep the answers on disk."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -13,9 +11,9 @@ import numpy as np
 
 from foldmap.bench.common.kept import KeptAnswers, as_json
 from foldmap.bench.visual.methods import MapSpec, Matcher
-from foldmap.bench.visual.plain_localizer import PlainLocalizer
+from foldmap.bench.visual.plain import PlainLocalizer
 from foldmap.bench.visual.protocol import HeldOut
-from foldmap.bench.visual.workshop import BuiltMap, Workshop, symmetric
+from foldmap.bench.visual.workshop import BuiltMap, Workshop
 from foldmap.errors import BudgetError
 from foldmap.localize.visual.localizer import VisualLocalizer, VisualSettings
 from foldmap.types import DoubleArray
@@ -28,19 +26,12 @@ SCHEMA = 1
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back for one query.
+    """What came back for one query."""
 
-    Attributes:
-        name: of the query.
-        pose: camera_SE3_world as 16 numbers, row by row, or None.
-        status: of foldmap's localizer; "ok" or "no_match" of others.
-        cpu_s: processor time, features given.
-    """
-
-    name: str
-    pose: tuple[float, ...] | None
-    status: str
-    cpu_s: float
+    name: str  # of the query
+    pose: tuple[float, ...] | None  # camera_SE3_world as 16 numbers, row by row, or None
+    status: str  # of foldmap's localizer; "ok" or "no_match" of others
+    cpu_s: float  # processor time, features given
 
     @property
     def camera_SE3_world(self) -> DoubleArray | None:
@@ -50,23 +41,16 @@ class Answer:
 
 @dataclass(frozen=True)
 class Measured:
-    """All answers in one map with one matcher; no answers and the `problem` where no map can be made.
+    """All answers in one map with one matcher; no answers and the `problem` where no map can be made."""
 
-    Attributes:
-        spec, matcher: the map, and how it was localized in.
-        points, code_bytes, file_bytes, parts: see `BuiltMap`.
-        answers: one a query.
-        problem: why there are none.
-    """
-
-    spec: MapSpec
-    matcher: Matcher
-    points: int = 0
+    spec: MapSpec  # the map
+    matcher: Matcher  # how it was localized in
+    points: int = 0  # this and the next three: see `BuiltMap`
     code_bytes: int = 0
     file_bytes: int | None = None
     parts: Mapping[str, int] = field(default_factory=dict)
-    answers: tuple[Answer, ...] = ()
-    problem: str = ""
+    answers: tuple[Answer, ...] = ()  # one a query
+    problem: str = ""  # why there are none
 
 
 Wanted = tuple[MapSpec, Matcher]
@@ -83,10 +67,7 @@ def measure_all(
     """Answer all queries in all maps; a map is made once for all its matchers, and not at all where answers are kept.
 
     ``identity`` holds what decides the answers beside map, matcher and queries, as JSON values. ``report`` is called
-    with the map's name, maps done and maps in all.
-
-    Raises:
-        ConfigError: kept answers come from another configuration.
+    with the map's name, maps done and maps in all. Raises ConfigError: kept answers come from another configuration.
     """
     kept = KeptAnswers(folder)
     configurations = {one: _configuration(held_out, *one, identity) for one in dict.fromkeys(wanted)}
@@ -149,7 +130,9 @@ def _asker(visual_map: VisualMap, matcher: Matcher) -> Callable[[Query], tuple[D
 
 
 def _coded(query: Query, codec: DescriptorCodec) -> Query:
-    descriptors = symmetric(codec, unit_descriptors(query.features.descriptors))
+    """A query whose unit descriptors are coded and decoded as the map's are."""
+    descriptors = unit_descriptors(query.features.descriptors)
+    descriptors = codec.decode(codec.encode(descriptors), len(descriptors))
     return replace(query, features=replace(query.features, descriptors=descriptors))
 
 
@@ -165,16 +148,12 @@ def _file_name(spec: MapSpec, matcher: Matcher) -> str:
 
 def _measured(spec: MapSpec, matcher: Matcher, document: Mapping[str, Any]) -> Measured:
     """What `_document` was made of."""
-    return Measured(
-        spec,
-        matcher,
-        int(document["points"]),
-        int(document["code_bytes"]),
-        None if document["file_bytes"] is None else int(document["file_bytes"]),
-        {str(key): int(value) for key, value in document["parts"].items()},
-        tuple(_read_answer(row) for row in document["answers"]),
-        str(document["problem"]),
+    points, code_bytes, file_bytes = (
+        None if document[key] is None else int(document[key]) for key in ("points", "code_bytes", "file_bytes")
     )
+    parts = {str(key): int(value) for key, value in document["parts"].items()}
+    answers = tuple(_read_answer(row) for row in document["answers"])
+    return Measured(spec, matcher, points or 0, code_bytes or 0, file_bytes, parts, answers, str(document["problem"]))
 
 
 def _read_answer(row: Mapping[str, Any]) -> Answer:

@@ -29,21 +29,14 @@ that of 7-Scenes."""
 
 @dataclass(frozen=True)
 class Scale:
-    """How distances are told: "cm", "%" (of the scene's radius) or "units" (of a model without known scale).
-
-    `world` is the length of one in world units.
-    """
+    """How distances are told: "cm", "%" (of the scene's radius) or "units" (of a model without known scale)."""
 
     name: str
-    world: float
+    world: float  # length of one in world units
 
     @staticmethod
     def of(scene: SceneModel, unit: str | None) -> Scale:
-        """The scale of a scene; the unit is "world" or "radius", by default "world" where the scene is metric.
-
-        Raises:
-            ConfigError: another unit.
-        """
+        """The scale of a scene by unit, "world" or "radius"; by default "world" where it is metric."""
         unit = unit or ("world" if scene.metric else "radius")
         if unit not in UNITS:
             raise ConfigError(f"there is no unit {unit!r}", f"choose {' or '.join(UNITS)}")
@@ -58,23 +51,14 @@ class Scale:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """A scene without its queries, and the queries with their true poses.
+    """A scene without its queries, and the queries with their true poses."""
 
-    Attributes:
-        name: of the scene.
-        scene: without the queries' observations.
-        queries: what is localized.
-        truth: float64 (Q, 4, 4), camera_SE3_world.
-        scale: of errors.
-        fingerprint: of scene, queries and truth; answers are kept under it.
-    """
-
-    name: str
-    scene: SceneModel
-    queries: tuple[Query, ...]
-    truth: DoubleArray
-    scale: Scale
-    fingerprint: str
+    name: str  # of the scene
+    scene: SceneModel  # without the queries' observations
+    queries: tuple[Query, ...]  # what is localized
+    truth: DoubleArray  # float64 (Q, 4, 4), camera_SE3_world
+    scale: Scale  # of errors
+    fingerprint: str  # of scene, queries and truth; answers are kept under it
 
     def thinned(self, most: int) -> HeldOut:
         """At most so many of the queries, even over them."""
@@ -87,11 +71,7 @@ class HeldOut:
 
 
 def block_names(names: Sequence[str], blocks: Sequence[tuple[float, float]] = BLOCKS) -> list[str]:
-    """Names in the blocks, each an open interval of shares of the sorted names.
-
-    Raises:
-        ConfigError: a block is no share, or the blocks hold no image or all of them.
-    """
+    """Names in the blocks: open intervals of shares of the sorted names, which must hold some, not all."""
     ordered = sorted(names)
     taken: list[str] = []
     for low, high in blocks:
@@ -106,29 +86,20 @@ def block_names(names: Sequence[str], blocks: Sequence[tuple[float, float]] = BL
 
 
 def hold_out(
-    scene: SceneModel,
-    features: FeatureSource,
+    scene: SceneModel,  # the full model
+    features: FeatureSource,  # of the queries
     *,
-    name: str = "scene",
+    name: str = "scene",  # of the scene
+    # queries by name, `BLOCKS` where None: images of the model, or others with camera and pose
     names: Sequence[str] | None = None,
-    cameras: Mapping[str, Camera] | None = None,
-    poses: Mapping[str, DoubleArray] | None = None,
-    unit: str | None = None,
+    cameras: Mapping[str, Camera] | None = None,  # of queries that the model does not hold
+    poses: Mapping[str, DoubleArray] | None = None,  # their true camera_SE3_world
+    unit: str | None = None,  # of errors, see `Scale.of`
 ) -> HeldOut:
     """Take queries out of a scene: their observations leave every track, points that few images see leave the map.
 
-    Args:
-        scene: the full model.
-        features: of the queries.
-        name: of the scene.
-        names: queries by name, `BLOCKS` where None: images of the model, or others with camera and pose.
-        cameras: of queries that the model does not hold.
-        poses: their true camera_SE3_world.
-        unit: of errors, see `Scale.of`.
-
-    Raises:
-        ConfigError: too few images for the blocks.
-        MapInputError: a query is neither in the model nor has camera and pose, has no features, or no point is left.
+    Raises ConfigError: too few images for the blocks; MapInputError: a query is neither in the model nor has camera and
+    pose, has no features, or no point is left.
     """
     chosen = list(names) if names is not None else block_names(scene.image_names)
     if not chosen:

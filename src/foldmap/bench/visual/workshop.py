@@ -1,7 +1,5 @@
 """Makes the maps of a visual benchmark: codecs are fitted once, layers trained once, files folded and opened."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -9,59 +7,119 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+import torch
 
 from foldmap.atlas import FoldFile, FoldWriter
-from foldmap.bench.visual.layers import train_recipe
-from foldmap.bench.visual.maps import XYZ_BYTES, ObservationPoints, WholeMap, simple_map
 from foldmap.bench.visual.methods import MapSpec
-from foldmap.errors import BudgetError
+from foldmap.bench.visual.plain import XYZ_BYTES, ObservationPoints, WholeMap, simple_map
+from foldmap.coding.pq import ProductQuantizer
+from foldmap.errors import BudgetError, ConfigError
 from foldmap.localize.visual.plan import DEFAULT_STEP, PlanOptions, plan_for_budget, transform_codecs
-from foldmap.types import FloatArray, IntArray
-from foldmap.visual.codes.codecs import DescriptorCodec, raw_for
-from foldmap.visual.codes.fit_codecs import descriptors_of, fit_codec
+from foldmap.types import IntArray
+from foldmap.visual.codes.codecs import DescriptorCodec, Product, raw_for
+from foldmap.visual.codes.fit_codecs import descriptors_of, fit_codec, settings_for, shape_for
 from foldmap.visual.decoded import UnfoldedMap, VisualMap
-from foldmap.visual.dpq.serialize import StoredLayer
-from foldmap.visual.dpq.train import Descriptors
+from foldmap.visual.dpq.model import DpqedLayer
+from foldmap.visual.dpq.serialize import LayerShape, StoredLayer
+from foldmap.visual.dpq.train import Descriptors, LayerSettings, objective, train_layer
 from foldmap.visual.fold import VisualPlan, fold_visual
 from foldmap.visual.scene.average import track_means
 from foldmap.visual.select import choose_points
 from foldmap.visual.source import SceneModel
 from foldmap.visual.unfold import FoldedVisual, bytes_by_use
 
+_ROWS = 4096
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How one layer is trained."""
+
+    # loss and schedule; the benchmark's epochs bound them
+    settings: LayerSettings = field(default_factory=LayerSettings)
+    # of `visual.codes.fit_codecs`, or "encoder" (codebooks are trained, nothing decodes), or "decoder" (plain PQ's
+    # codebooks stay as they are, and a decoder is trained behind them)
+    kind: str = "dpqed"
+
+
+RECIPES: dict[str, Recipe] = {
+    "dpqed": Recipe(),
+    "encoder": Recipe(kind="encoder"),
+    "decoder-l2": Recipe(LayerSettings(loss="l2"), "decoder"),
+    "decoder-triplet": Recipe(kind="decoder"),
+    "dpqed-l2": Recipe(LayerSettings(loss="l2")),
+    "dpqed-n-pair-10": Recipe(LayerSettings(loss="n-pair", pairs=10)),
+    "dpqed-n-pair-20": Recipe(LayerSettings(loss="n-pair", pairs=20)),
+    "dpqed-triplet-0.3": Recipe(LayerSettings(margin=0.3)),
+    "dpqed-triplet-0.5": Recipe(LayerSettings(margin=0.5)),
+    "dpqed+": Recipe(settings_for("dpqed+"), "dpqed+"),
+}
+"""Name -> recipe. "dpqed" is the paper's: triplet loss of margin 0.9 on codebooks and decoder together; "dpqed+" is
+foldmap's."""
+
+
+def train_recipe(
+    name: str, data: Descriptors, parts: int, *, epochs: int, seed: int = 0, folder: Path | None = None
+) -> Product:
+    """Train one of `RECIPES` on a scene's descriptors, with ``parts`` (M) codebooks.
+
+    A recipe with fewer epochs keeps its own. A finished run in the folder of checkpoints is taken as it is. Raises
+    ConfigError: no such recipe, or checkpoints of other settings.
+    """
+    if name not in RECIPES:
+        raise ConfigError(f"there is no recipe {name!r}", f"choose one of {', '.join(RECIPES)}")
+    recipe = RECIPES[name]
+    settings = replace(recipe.settings, epochs=min(epochs, recipe.settings.epochs), seed=seed)
+    if recipe.kind not in ("encoder", "decoder"):
+        return fit_codec(data, parts, recipe.kind, settings, folder=folder)
+    shape = shape_for("dpqed", data, parts)
+    if recipe.kind == "encoder":
+        layer = train_layer(data, replace(shape, hidden=0), settings, folder=folder).layer
+    else:
+        layer = train_decoder(data, shape, settings)
+    return Product(layer.stored(), name="dpqed")
+
+
+def train_decoder(data: Descriptors, shape: LayerShape, settings: LayerSettings) -> DpqedLayer:
+    """Train a decoder behind plain PQ's codebooks, which stay as they are."""
+    if not shape.hidden:
+        raise ConfigError("only a layer with a decoder is trained behind fixed codebooks", "give it hidden units")
+    torch.manual_seed(settings.seed)
+    layer = DpqedLayer(shape, settings.tau)
+    layer.start_from(ProductQuantizer.fit(data.mean_PD, shape.parts, shape.centroids, seed=settings.seed))
+    optimizer = torch.optim.Adam(layer.decoder.parameters(), lr=settings.learning_rate)
+    with torch.no_grad():
+        means = torch.from_numpy(data.mean_PD)
+        starts = range(0, len(means), _ROWS)
+        quantized = torch.cat([layer.quantize(means[first : first + _ROWS]) for first in starts])
+    for epoch in range(settings.epochs):
+        order = torch.from_numpy(np.random.default_rng([settings.seed, epoch]).permutation(len(means)))
+        for first in range(0, len(means) - 1, settings.batch):  # a last batch of one row has no negatives
+            rows = order[first : first + settings.batch]
+            loss = objective(means[rows], layer.decoder(quantized[rows]), rows, settings)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+    return layer
+
+
 LEAST_POINTS = 4
 
 
 @dataclass(frozen=True)
 class BuiltMap:
-    """A map ready to be localized in, and what it weighs.
+    """A map ready to be localized in, and what it weighs."""
 
-    Attributes:
-        visual_map: to localize in.
-        points: that it holds.
-        code_bytes: of descriptors alone.
-        file_bytes: of the whole file; None of a map in memory.
-        parts: bytes by use.
-        codec: of the descriptors, where there is one.
-    """
-
-    visual_map: VisualMap
-    points: int
-    code_bytes: int
-    file_bytes: int | None
-    parts: Mapping[str, int] = field(default_factory=dict)
-    codec: DescriptorCodec | None = None
+    visual_map: VisualMap  # to localize in
+    points: int  # that it holds
+    code_bytes: int  # of descriptors alone
+    file_bytes: int | None  # of the whole file; None of a map in memory
+    parts: Mapping[str, int] = field(default_factory=dict)  # bytes by use
+    codec: DescriptorCodec | None = None  # of the descriptors, where there is one
 
 
 class Workshop:
-    """Makes maps of one scene.
-
-    Args:
-        scene: without the queries.
-        epochs: of training.
-        seed: of every random choice.
-        folder: checkpoints of layers go below it; None keeps none.
-        trials: map images by which foldmap chooses among plans.
-    """
+    """Makes maps of one scene; layers are kept below the folder; foldmap tries plans on ``trials`` map images."""
 
     def __init__(
         self, scene: SceneModel, *, epochs: int = 30, seed: int = 0, folder: Path | None = None, trials: int = 24
@@ -74,12 +132,7 @@ class Workshop:
 
     @contextmanager
     def open(self, spec: MapSpec) -> Iterator[BuiltMap]:
-        """Make a map; its file is gone when the block ends.
-
-        Raises:
-            BudgetError: the bytes hold no map.
-            ConfigError: the descriptors do not split into so many parts.
-        """
+        """Make a map; its file is gone when the block ends. A BudgetError where the bytes hold none."""
         if spec.codec in ("observations", "means"):
             yield self._in_memory(spec)
             return
@@ -165,11 +218,6 @@ class Workshop:
         if (select, count) not in self._orders:
             self._orders[select, count] = choose_points(self.scene, count, select, seed=self._seed).kept
         return self._orders[select, count]
-
-
-def symmetric(codec: DescriptorCodec, descriptors: FloatArray) -> FloatArray:
-    """Unit descriptors of a query as the map would hold them: coded and decoded."""
-    return codec.decode(codec.encode(descriptors), len(descriptors))
 
 
 def _step(codec: DescriptorCodec) -> float:

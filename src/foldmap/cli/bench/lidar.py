@@ -1,7 +1,5 @@
 """``foldmap bench``: the tables of the papers, on anybody's recordings and scenes; here those of the lidar layer."""
 
-from __future__ import annotations
-
 import math
 from functools import partial
 from pathlib import Path

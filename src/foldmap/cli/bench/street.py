@@ -133,11 +133,7 @@ def read_tiles(folder: Path) -> list[GroundTile]:
 def read_models(
     main: Path | None, ring: Path | None, front: Path | None, update: Path | None, paper: Path | None
 ) -> StreetModels:
-    """Read the models that are given, and the shipped ones in place of the others where they are installed.
-
-    Raises:
-        ModelError: a file is no model, or takes a map where it should not, or the reverse.
-    """
+    """Read the models that are given, and the shipped ones for others; a ModelError where one is misplaced."""
     from foldmap.bench.street.benchmark import StreetModels
     from foldmap.street.defaults import default_model
     from foldmap.street.field.model import FieldEmbedding

@@ -1,7 +1,5 @@
 """``foldmap demo``: a generated town is mapped on one day, folded, driven through and photographed on another."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

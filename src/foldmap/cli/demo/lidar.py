@@ -1,29 +1,44 @@
-"""The lidar part of ``foldmap demo``: drive 1 maps a street, drive 2 localizes in the folded map on another day."""
-
-from __future__ import annotations
+"""The lidar part of ``foldmap demo``: drive 1 maps a street, drive 2 localizes in it on another day; and its report."""
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from foldmap.bench.lidar.baselines.image_codecs import ImageMapCodec
 from foldmap.cli.demo.settings import DemoSettings, Report
+from foldmap.cli.show import binary_channels
 from foldmap.formats.raster.write import write_map_geotiff
 from foldmap.geometry import SE2, SE3
 from foldmap.lidar.build.raster import BuildSettings, build_map
+from foldmap.lidar.fold import LidarReport
 from foldmap.lidar.observation import Observation, aggregate, extent_of, rasterize
-from foldmap.lidar.source import Sweep
+from foldmap.lidar.source import RasterMap, Sweep
 from foldmap.lidar.unfold import FoldedLidar
 from foldmap.localize.lidar.attempt import Attempt
 from foldmap.localize.lidar.confidence import LidarEstimate
 from foldmap.localize.lidar.localizer import LidarLocalizer
+from foldmap.metrics import pose_errors
+from foldmap.report import (
+    Page,
+    code_mosaic,
+    embedding_image,
+    error_cdf_plot,
+    heatmap,
+    intensity_image,
+    strip,
+    trajectory_plot,
+)
+from foldmap.report.strips import Panel
 from foldmap.town import TownWorld, build_lidar, drive, street_lanes, wander
+from foldmap.town.plan import arc_lengths
 from foldmap.types import DoubleArray
 
-_MAPPED_M, _SENSED_M = 20.0, 25.0
+_MAPPED_M, _SENSED_M, _CROP_M = 20.0, 25.0, 40.0
 
 
 @dataclass(frozen=True)
@@ -55,19 +70,14 @@ def find_street(world: TownWorld, settings: DemoSettings) -> DoubleArray:
         reach *= 2
     for _ in range(20):
         path = wander(world.plan, lanes[rng.integers(len(lanes))], settings.length_m, rng)
-        arc = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(path, axis=0), axis=1))])
+        arc = arc_lengths(path)
         if arc[-1] >= settings.length_m:
             break
     return path[: int(np.searchsorted(arc, settings.length_m)) + 2]
 
 
 def map_street(
-    output: Path,
-    world: TownWorld,
-    path: DoubleArray,
-    settings: DemoSettings,
-    resolution_m: float,
-    report: Report,
+    output: Path, world: TownWorld, path: DoubleArray, settings: DemoSettings, resolution_m: float, report: Report
 ) -> float:
     """Drive 1: sweeps of one day become a GeoTIFF; returns its observed ground in m2."""
     sensor = build_lidar("spinning64", np.random.default_rng([settings.seed, 2]))
@@ -134,3 +144,98 @@ def _drawn(rng: np.random.Generator, sigma_m: float, sigma_rad: float) -> SE2:
     """A normal displacement: along, aside and in heading."""
     x_m, y_m = (float(value) for value in rng.normal(0, sigma_m, 2))
     return SE2(x_m, y_m, float(rng.normal(0, sigma_rad)))
+
+
+def lidar_page(
+    raster: RasterMap,
+    folded: FoldedLidar,
+    folded_as: LidarReport,
+    driven: DemoDrive,
+    summary: dict[str, Any],
+    options: str,
+) -> Page:
+    """One self-contained page: map, embeddings, codes, a sweep, its scores, the drive, the bytes; not yet written."""
+    lead = (
+        f"A generated street was mapped on one day ({summary['observed_m2']:,.0f} m² of ground), folded to "
+        f"{folded_as.bit_per_m2:.2f} bit/m², and localized in on another day with another lidar."
+    )
+    page = Page("foldmap demo", lead).command(f"foldmap demo {options}")
+    page.heading("Where the bytes go").table(
+        size_rows(raster, folded_as, summary["folded_file_bytes"]),
+        {"what": "what", "bytes": "bytes", "bit_per_m2": "bit/m² observed", "bpp": "bit/px of raster"},
+        "Whole raster at its native resolution; the file also holds the networks that a localizer needs.",
+    )
+    page.heading("Localization on another day").table(
+        [summary],
+        {
+            "steps": "steps",
+            "answered": "answered",
+            "median_error_cm": "median [cm]",
+            "p95_error_cm": "p95 [cm]",
+            "steps_per_second": "steps/s",
+        },
+        "Errors of all steps, the first ones included; a step without an answer has infinite error.",
+    )
+    poses: dict[str, list[SE2 | None]] = {"foldmap": [one.pose for one in driven.estimates]}
+    poses["odometry alone"] = [*driven.dead_reckoned]
+    tracks = {name: _xy(every) for name, every in poses.items()}
+    plot = trajectory_plot(_xy(driven.truth), tracks, "Drive 2 from above")
+    page.figure(plot, "The filter starts from a GPS-like pose and is carried by noisy odometry.")
+    errors = {name: pose_errors(driven.truth, every).total_m for name, every in poses.items()}
+    page.figure(error_cdf_plot(errors), "Share of the steps below an error.")
+    page.heading("What the codec sees")
+    for caption, picture in pictures(raster, folded, driven):
+        page.figure(picture, caption)
+    return page
+
+
+def _xy(poses: Sequence[SE2 | None]) -> DoubleArray:
+    return np.array([(pose.x_m, pose.y_m) if pose else (math.nan, math.nan) for pose in poses])
+
+
+def size_rows(raster: RasterMap, folded_as: LidarReport, file_bytes: int) -> list[dict[str, Any]]:
+    """Bytes of the map as PNG-16, as WebP-50, and folded."""
+    sizes = {
+        "PNG, 16 bit": len(ImageMapCodec("png16").encode(raster)),
+        "WebP, quality 50": len(ImageMapCodec("webp", 50).encode(raster)),
+        "folded file on disk": file_bytes,
+        "folded tiles (payload)": folded_as.payload_bytes,
+    }
+    ground_m2, area_px = folded_as.observed_m2, folded_as.raster_px
+    return [
+        {"what": name, "bytes": size, "bit_per_m2": 8 * size / ground_m2, "bpp": 8 * size / area_px}
+        for name, size in sizes.items()
+    ]
+
+
+def pictures(raster: RasterMap, folded: FoldedLidar, driven: DemoDrive) -> list[tuple[str, bytes]]:
+    """Strips around one step of the drive, with captions."""
+    shown = driven.shown
+    if shown is None:
+        return []
+    truth, observation, found = shown.truth, shown.observation, shown.found
+    side = max(folded.scale, round(_CROP_M / raster.grid.resolution_m) // folded.scale * folded.scale)
+    row, col = raster.grid.pixel_of(np.array([[truth.x_m, truth.y_m]]))[0]
+    top = int((row - side / 2) // folded.scale) * folded.scale
+    left = int((col - side / 2) // folded.scale) * folded.scale
+    crop = raster.read(top, left, side, side)
+    decoded, _ = folded.embedding(folded.grid.window(top, left, side, side))
+    codes = folded.codes(top // folded.scale, left // folded.scale, side // folded.scale, side // folded.scale)
+    mapped = [("map", intensity_image(crop.intensity, crop.observed))]
+    mapped.append(("decoded embedding", embedding_image(decoded.numpy())))
+    made = [
+        ("The map, and the embedding decoded from its code.", strip(mapped, height_in=3.4)),
+        ("The binary channels of the code, all that is stored.", code_mosaic(binary_channels(folded, codes))),
+    ]
+    panels = [
+        Panel("observation", intensity_image(observation.intensity, observation.observed)),
+        Panel("its embedding", embedding_image(folded.embed_observation(observation).numpy())),
+    ]
+    if found.match is not None:
+        error, pose = shown.prior.inverse() @ truth, found.estimate.pose
+        offset = shown.prior.inverse() @ pose if pose is not None else None
+        places = (error.x_m, error.y_m), None if offset is None else (offset.x_m, offset.y_m)
+        scores = found.match.volume.max(0)
+        panels.append(heatmap(scores, raster.grid.resolution_m, *places, "scores around a prior"))
+    caption = "What the vehicle sees at one step, in its own axes, and the matching scores around a displaced prior."
+    return [*made, (caption, strip(panels, height_in=2.8))]

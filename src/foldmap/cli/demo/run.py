@@ -1,7 +1,5 @@
 """What ``foldmap demo`` does: a map of each layer into one file, localization in it, and a report."""
 
-from __future__ import annotations
-
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -11,11 +9,10 @@ from foldmap.api.results import LocalizedObservation, write_estimates
 from foldmap.atlas import FoldFile, FoldWriter
 from foldmap.cli.common import bar, make_folder, save_settings, say
 from foldmap.cli.demo import street, visual
-from foldmap.cli.demo.lidar import DemoDrive, find_street, localize_street, map_street
-from foldmap.cli.demo.lidar_page import lidar_page
+from foldmap.cli.demo.lidar import DemoDrive, find_street, lidar_page, localize_street, map_street
 from foldmap.cli.demo.settings import DemoSettings
 from foldmap.cli.demo.street_page import add_street
-from foldmap.cli.demo.visual_page import add_visual
+from foldmap.cli.demo.visual import add_visual
 from foldmap.errors import MissingExtraError, ModelError
 from foldmap.formats.raster.geotiff import open_raster
 from foldmap.lidar.bundle import Bundle

@@ -1,7 +1,5 @@
 """How long ``foldmap demo`` is."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,23 +15,14 @@ Report = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class DemoPhotoSettings:
-    """How many photos the demo takes.
+    """How many photos the demo takes."""
 
-    Attributes:
-        map_photos: of the map, taken on one day.
-        queries: photos of another day, to be localized.
-        strangers: photos of another town, to be refused.
-        size_px: width and height of all.
-        points: most points that the file keeps.
-        step: quantization step of the descriptors.
-    """
-
-    map_photos: int = 24
-    queries: int = 8
-    strangers: int = 2
-    size_px: tuple[int, int] = (480, 360)
-    points: int = 1500
-    step: float = 0.1
+    map_photos: int = 24  # of the map, taken on one day
+    queries: int = 8  # photos of another day, to be localized
+    strangers: int = 2  # photos of another town, to be refused
+    size_px: tuple[int, int] = (480, 360)  # width and height of all
+    points: int = 1500  # most points that the file keeps
+    step: float = 0.1  # quantization step of the descriptors
 
     def __post_init__(self) -> None:
         if min(self.map_photos, self.queries, self.points) < 1 or self.strangers < 0 or not self.step > 0:
@@ -42,25 +31,15 @@ class DemoPhotoSettings:
 
 @dataclass(frozen=True)
 class DemoStreetSettings:
-    """How much of the town's streets the demo folds and drives.
+    """How much of the town's streets the demo folds and drives."""
 
-    Attributes:
-        side_m: of the square, about the town's middle, that is seen from above; its streets are folded.
-        queries: observations to retrieve with, of each kind.
-        rendered: frames that are traced ray by ray, with facades and vehicles.
-        frames: of a drive.
-        step_m: between them.
-        learnt: frames of the map's day that set the localizer's temperature.
-        passing: at most so many frames past each edit of the map.
-    """
-
-    side_m: float = 300.0
-    queries: int = 16
-    rendered: int = 2
-    frames: int = 20
-    step_m: float = 8.0
-    learnt: int = 20
-    passing: int = 16
+    side_m: float = 300.0  # of the square, about the town's middle, that is seen from above; its streets are folded
+    queries: int = 16  # observations to retrieve with, of each kind
+    rendered: int = 2  # frames that are traced ray by ray, with facades and vehicles
+    frames: int = 20  # of a drive
+    step_m: float = 8.0  # between them
+    learnt: int = 20  # frames of the map's day that set the localizer's temperature
+    passing: int = 16  # at most so many frames past each edit of the map
 
     def __post_init__(self) -> None:
         if not self.side_m >= 160 or min(self.queries, self.frames, self.learnt - 19, self.passing) < 1:
@@ -71,29 +50,19 @@ class DemoStreetSettings:
 
 @dataclass(frozen=True)
 class DemoSettings:
-    """How long the demo is.
+    """How long the demo is."""
 
-    Attributes:
-        seed: of the town, the days and all noise.
-        length_m, spacing_m: of the street that drive 1 maps, and between its sweeps.
-        steps, step_m: of drive 2, and between them.
-        aggregate: sweeps an observation.
-        prior_m, prior_rad: standard deviations of the GPS-like first pose.
-        odometry: standard deviation of odometry per metre, in metres and in radians.
-        photos, streets: the visual and the street layer's part; None leaves it out.
-    """
-
-    seed: int = 0
-    length_m: float = 160.0
-    spacing_m: float = 1.0
-    steps: int = 40
-    step_m: float = 2.0
-    aggregate: int = 5
-    prior_m: float = 0.5
-    prior_rad: float = math.radians(1.0)
-    odometry: tuple[float, float] = (0.02, 0.001)
-    photos: DemoPhotoSettings | None = field(default_factory=DemoPhotoSettings)
-    streets: DemoStreetSettings | None = field(default_factory=DemoStreetSettings)
+    seed: int = 0  # of the town, the days and all noise
+    length_m: float = 160.0  # of the street that drive 1 maps
+    spacing_m: float = 1.0  # between its sweeps
+    steps: int = 40  # of drive 2
+    step_m: float = 2.0  # between them
+    aggregate: int = 5  # sweeps an observation
+    prior_m: float = 0.5  # standard deviation of the GPS-like first pose
+    prior_rad: float = math.radians(1.0)  # and of its heading
+    odometry: tuple[float, float] = (0.02, 0.001)  # standard deviation of odometry per metre, in metres and in radians
+    photos: DemoPhotoSettings | None = field(default_factory=DemoPhotoSettings)  # None leaves photos out
+    streets: DemoStreetSettings | None = field(default_factory=DemoStreetSettings)  # None leaves lanes out
 
     def __post_init__(self) -> None:
         if not (self.length_m > 0 and self.spacing_m > 0 and self.step_m > 0 and self.steps >= 1):

@@ -1,7 +1,5 @@
 """The street part of ``foldmap demo``: the town's lanes join the file; cameras of another day retrieve and localize."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,37 +32,26 @@ _SPACING_M = 8.0
 
 @dataclass(frozen=True)
 class Retrieved:
-    """What one observation retrieved.
+    """What one observation retrieved."""
 
-    Attributes:
-        kind: of observation.
-        pair: the observation with its true graph.
-        best: the retrieved graph.
-        chamfer_m, random_m, oracle_m: to the truth: of that graph, on the mean over the file's, of the file's best.
-        apart_m: from the observation to the place whose graph was retrieved.
-    """
-
-    kind: str
-    pair: Pair
-    best: LaneGraph
-    chamfer_m: float
-    random_m: float
-    oracle_m: float
-    apart_m: float
+    kind: str  # of observation
+    pair: Pair  # the observation with its true graph
+    best: LaneGraph  # the retrieved graph
+    chamfer_m: float  # of that graph to the truth
+    random_m: float  # the mean over the file's graphs
+    oracle_m: float  # of the file's best
+    apart_m: float  # from the observation to the place whose graph was retrieved
 
 
 @dataclass
 class DemoStreets:
-    """What the street part made; `updated` is None where no model finds changes.
-
-    `layer_bytes` is by how much the file grew, `tile` the town from above on the day of the drives.
-    """
+    """What the street part made."""
 
     folded: StreetReport
-    layer_bytes: int
+    layer_bytes: int  # by how much the file grew
     model: FieldEmbedding
-    tile: GroundTile
-    updated: Updated | None = None
+    tile: GroundTile  # the town from above on the day of the drives
+    updated: Updated | None = None  # None where no model finds changes
     retrieved: list[Retrieved] = field(default_factory=list)
     driven: Driven | None = None
 
@@ -76,10 +63,7 @@ def add_streets(
     models: tuple[FieldEmbedding, FieldEmbedding | None],
     report: Report,
 ) -> DemoStreets:
-    """Fold the town's lanes into a file that is there already; update them, retrieve and localize on another day.
-
-    ``models`` are the one that embeds, and the one that finds changes, if there is one.
-    """
+    """Fold lanes into a file by the model that embeds, mend them by the one that finds changes, and localize."""
     model, finder = models
     far = 0.5 * settings.side_m + _MARGIN_M
     truth = town_street_map(world, -far, -far, far, far, REGION).graph

@@ -1,7 +1,5 @@
 """Drives along lanes in the street part of ``foldmap demo``: in the town that was folded, and in another one."""
 
-from __future__ import annotations
-
 import math
 import time
 from dataclasses import dataclass
@@ -32,18 +30,15 @@ _ODOMETRY = 0.02, 0.002
 
 @dataclass
 class Driven:
-    """What two drives without a prior did; `strange` is the filter in another town, `singles` each frame alone.
-
-    `seconds` are the filter's, a frame; the temperature of the likelihood comes from frames of the map's day.
-    """
+    """What two drives without a prior did."""
 
     places: LanePlaces
     truth: list[SE2]
     estimates: list[StreetEstimate]
-    singles: list[StreetEstimate]
-    strange: list[StreetEstimate]
-    seconds: float
-    temperature: float
+    singles: list[StreetEstimate]  # of each frame alone
+    strange: list[StreetEstimate]  # of the filter in another town
+    seconds: float  # of the filter, a frame
+    temperature: float  # of the likelihood, from frames of the map's day
 
 
 def drive_streets(
@@ -52,10 +47,7 @@ def drive_streets(
     pairs: tuple[RingPairs, RingPairs, RingPairs],
     settings: DemoStreetSettings,
 ) -> Driven:
-    """Learn the temperature from frames of the map's day, then drive on another day here and in another town.
-
-    ``pairs`` are those of the map's day, of another day, and of another town.
-    """
+    """Learn the temperature from pairs of the map's day, then drive on another day here and in another town."""
     learnt, here, there = pairs
     places = lane_places(layer.graph(REGION), _STEP_M)
     embeddings = embed_places(layer.graph(REGION), places, model)
@@ -64,9 +56,8 @@ def drive_streets(
     seen = model.embed_observations([learnt.observe(tile, pose) for pose in known])
     # neighbouring frames see the same ground but for one step of it: they count for as much as is new
     new = min(0.5, settings.step_m / model.window.size_m[0])
-    fitted = calibrated(
-        StreetSettings(frame_weight=new), seen @ embeddings.T, near_truth(places, truth), places.length_m
-    )
+    near = near_truth(places, truth)
+    fitted = calibrated(StreetSettings(frame_weight=new), seen @ embeddings.T, near, places.length_m)
     localizer = StreetLocalizer(places, embeddings, fitted)
     poses = way(here, settings, 1)
     rows = _embedded(here, poses, model)
@@ -95,11 +86,7 @@ def embed_places(graph: LaneGraph, places: LanePlaces, model: FieldEmbedding) ->
 
 
 def way(pairs: RingPairs, settings: DemoStreetSettings, seed: int) -> list[SE2]:
-    """Poses of a drive along lanes that stays on a tile, from lane to lane as it comes.
-
-    Raises:
-        ConfigError: the tile has no way of that length.
-    """
+    """Poses of a drive along lanes that stays on a tile; a ConfigError where it has no way of that length."""
     tile = pairs.tiles[0]
     graph = resample(tile.map.graph, 1.0)
     inside = tile.ground.inside(graph.vertices_m, _MARGIN_M)
@@ -123,8 +110,7 @@ def way(pairs: RingPairs, settings: DemoStreetSettings, seed: int) -> list[SE2]:
 def _poses(line_m: DoubleArray, settings: DemoStreetSettings) -> list[SE2]:
     step = np.diff(line_m, axis=0)
     length = np.hypot(*step.T)
-    at = np.arange(settings.frames) * settings.step_m + 0.5
-    ends = np.concatenate([[0.0], np.cumsum(length)])
+    at, ends = np.arange(settings.frames) * settings.step_m + 0.5, np.concatenate([[0.0], np.cumsum(length)])
     index = np.clip(np.searchsorted(ends, at, side="right") - 1, 0, len(step) - 1)
     xy = line_m[index] + ((at - ends[index]) / length[index])[:, None] * step[index]
     heading = np.arctan2(step[index, 1], step[index, 0])
@@ -154,12 +140,8 @@ def _filtered(localizer: StreetLocalizer, poses: list[SE2], rows: FloatArray, se
 
 def errors_m(truth: list[SE2], estimates: list[StreetEstimate]) -> DoubleArray:
     """Distance from truth to the best guess of each estimate, whether it was answered or not."""
-    return np.array(
-        [
-            float("inf") if one.guess is None else math.hypot(one.guess.x_m - at.x_m, one.guess.y_m - at.y_m)
-            for at, one in zip(truth, estimates, strict=True)
-        ]
-    )
+    pairs = [(at, one.guess) for at, one in zip(truth, estimates, strict=True)]
+    return np.array([math.hypot(it.x_m - at.x_m, it.y_m - at.y_m) if it else math.inf for at, it in pairs])
 
 
 def drive_rows(driven: Driven) -> list[dict[str, Any]]:

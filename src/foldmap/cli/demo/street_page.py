@@ -1,7 +1,5 @@
 """What ``foldmap demo``'s report shows of the street layer."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 
@@ -171,21 +169,13 @@ def _show_drive(page: Page, driven: Driven) -> None:
         "for a while, which a pose that is degraded warns of. "
         f"A step of the filter takes {1000 * driven.seconds:.1f} ms.",
     )
-    last = len(driven.truth) - 1
-    for number in (0, last):
-        estimate = driven.estimates[number]
-        page.figure(
-            street_map(
-                driven.places,
-                estimate.belief,
-                driven.truth[: number + 1],
-                estimate,
-                f"Frame {number + 1}: {estimate.status.value}",
-            ),
-            "Probability of each place on the map after the first frame."
-            if number == 0
-            else f"The same after {last + 1} frames.",
-        )
+    count = len(driven.truth)
+    first, last = "Probability of each place on the map after the first frame.", f"The same after {count} frames."
+    for number, caption in ((1, first), (count, last)):
+        estimate = driven.estimates[number - 1]
+        title = f"Frame {number}: {estimate.status.value}"
+        picture = street_map(driven.places, estimate.belief, driven.truth[:number], estimate, title)
+        page.figure(picture, caption)
     apart = [0.0] + [
         float(np.hypot(b.x_m - a.x_m, b.y_m - a.y_m)) for a, b in zip(driven.truth[:-1], driven.truth[1:], strict=True)
     ]

@@ -1,7 +1,5 @@
 """What has changed, in the street part of ``foldmap demo``: a map with known edits is driven past and mended."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,35 +43,20 @@ class AgedMap:
 
 @dataclass(frozen=True)
 class Updated:
-    """What driving past the edits found and wrote.
+    """What driving past the edits found and wrote."""
 
-    Attributes:
-        aged: the map before.
-        old: the map as the file had it, vertices about 1 m apart.
-        changes: found and applied, most confident first.
-        found: for each edit, whether a change of the right kind lies on it.
-        wrong: changes that lie on no edit.
-        poses: of all frames.
-        wrote: tiles that the transaction changed.
-        off_m: lane metres by which the map differs from the truth, before and after.
-    """
-
-    aged: AgedMap
-    old: LaneGraph
-    changes: list[Change]
-    found: list[bool]
-    wrong: int
-    poses: list[SE2]
-    wrote: StreetUpdate
-    off_m: tuple[float, float]
+    aged: AgedMap  # the map before
+    old: LaneGraph  # the map as the file had it, vertices about 1 m apart
+    changes: list[Change]  # found and applied, most confident first
+    found: list[bool]  # for each edit, whether a change of the right kind lies on it
+    wrong: int  # changes that lie on no edit
+    poses: list[SE2]  # of all frames
+    wrote: StreetUpdate  # tiles that the transaction changed
+    off_m: tuple[float, float]  # lane metres by which the map differs from the truth, before and after
 
 
 def age_map(truth: LaneGraph, seed: int, reach_m: float) -> AgedMap:
-    """Edit one lane of each kind within a square about the origin, far apart from each other.
-
-    Raises:
-        ConfigError: the town has no room for that.
-    """
+    """Edit one lane of each kind within a square about the origin, far apart; a ConfigError where none can be."""
     rng = np.random.default_rng([seed, 44])
     window = Window(-reach_m, reach_m, -reach_m, reach_m)
     graph, edits = truth, list[Any]()
@@ -110,10 +93,7 @@ def bring_up_to_date(
     models: tuple[FieldEmbedding, FieldEmbedding],
     settings: DemoStreetSettings,
 ) -> Updated:
-    """Drive past every edit, find what changed, and write it into the file as one transaction.
-
-    ``models`` are the one that embedded the map, and the one that compares images with it.
-    """
+    """Drive past every edit, find by the second model what changed, and write it as one transaction."""
     model, finder = models
     with FoldFile.open(path) as file:
         old, between_m = densified(StreetLayer(file).graph(REGION))

@@ -1,9 +1,5 @@
 """A camera's rays against the surfaces of a neighbourhood: what each meets first."""
 
-# mypy: allow-untyped-defs, allow-untyped-calls, allow-untyped-decorators, allow-any-generics
-# (compiled loops: numba infers their types)
-from __future__ import annotations
-
 import math
 
 from numba import njit

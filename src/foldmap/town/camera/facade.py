@@ -4,10 +4,6 @@ Detail runs from metres (windows, doors, stains) to a centimetre (bricks, letter
 footprint of a pixel fades out.
 """
 
-# mypy: allow-untyped-defs, allow-untyped-calls, allow-untyped-decorators, allow-any-generics
-# (compiled loops: numba infers their types)
-from __future__ import annotations
-
 import math
 
 from numba import njit

@@ -1,7 +1,5 @@
 """Tracks of keypoints over photographs whose depth and poses are known exactly."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,11 +35,8 @@ class SeenImage:
 def join_tracks(seen: list[SeenImage], camera: Camera) -> tuple[DoubleArray, Tracks]:
     """Join keypoints of photographs by one distortion-free camera to tracks, and triangulate their points.
 
-    Returns:
-        Points float64 (P, 3) in the world, and their tracks, sorted by point.
-
-    Raises:
-        MapInputError: no point is seen often enough.
+    Returns points float64 (P, 3) in the world, and their tracks, sorted by point. Raises MapInputError: no point is
+    seen often enough.
     """
     lifted = [lift_keypoints(image, camera) for image in seen]
     first = np.cumsum([0, *(len(image.features.xy_px) for image in seen)])
@@ -65,10 +60,8 @@ def join_tracks(seen: list[SeenImage], camera: Camera) -> tuple[DoubleArray, Tra
         raise MapInputError("no point is seen by three photographs", "take photographs closer together")
     alive, renumbered = np.unique(point[kept], return_inverse=True)
     descriptors = np.concatenate([image.features.descriptors for image in seen])[rows[kept]]
-    tracks = Tracks(
-        renumbered.astype(np.int64), image_of[rows[kept]].astype(np.int64), xy[kept].astype(np.float32), descriptors
-    )
-    return points[alive], tracks
+    image, seen_px = image_of[rows[kept]].astype(np.int64), xy[kept].astype(np.float32)
+    return points[alive], Tracks(renumbered.astype(np.int64), image, seen_px, descriptors)
 
 
 def lift_keypoints(image: SeenImage, camera: Camera) -> tuple[DoubleArray, BoolArray]:
@@ -158,10 +151,7 @@ def _renumber(component: IntArray, rows: IntArray) -> tuple[IntArray, IntArray]:
 def _triangulate(
     point: IntArray, xy: DoubleArray, world: DoubleArray, poses: DoubleArray, camera: Camera
 ) -> DoubleArray:
-    """Points (P, 3) of least reprojection error: Gauss-Newton from the mean of the lifted keypoints.
-
-    That mean is a weak prior, too, so that points seen from one place only stay where depth puts them.
-    """
+    """Points (P, 3) by Gauss-Newton from the mean of the lifted keypoints, which is a weak prior, too."""
     count = int(point.max()) + 1
     weight = np.bincount(point, minlength=count)
     start = np.stack([np.bincount(point, world[:, k], count) / weight for k in range(3)], axis=1)

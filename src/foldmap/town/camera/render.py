@@ -4,8 +4,6 @@ One ray a pixel is cast; surfaces are filtered over the pixel's footprint; pixel
 rays. Then the day's light, the lens and the sensor make bytes of it.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 
@@ -51,17 +49,11 @@ class Optics:
 
 @dataclass(frozen=True)
 class Picture:
-    """A rendered image.
+    """A rendered image."""
 
-    Attributes:
-        image: uint8 (H, W) or (H, W, 3).
-        depth_m: float32 (H, W), distance along the optical axis at the pixel's centre; inf where the sky is.
-        kind: uint8 (H, W), what is seen there, numbered as in `camera.cast` (SKY, GROUND, WALL, ...).
-    """
-
-    image: AnyArray
-    depth_m: FloatArray
-    kind: AnyArray
+    image: AnyArray  # uint8 (H, W) or (H, W, 3)
+    depth_m: FloatArray  # float32 (H, W), distance along the optical axis at the pixel's centre; inf where the sky is
+    kind: AnyArray  # uint8 (H, W), what is seen there, numbered as in `camera.cast` (SKY, GROUND, WALL, ...)
 
 
 def day_light(day_seed: int) -> Light:
@@ -76,26 +68,12 @@ def day_light(day_seed: int) -> Light:
 def day_optics(day_seed: int) -> Optics:
     """The exposure of a day."""
     rng = block_rng(day_seed, 62)
-    return Optics(
-        float(np.exp(rng.normal(0.0, 0.18))),
-        float(rng.uniform(0.48, 0.75)),
-        float(rng.uniform(0.3, 0.7)),
-        float(rng.uniform(0.8, 2.5)),
-    )
+    gain = float(np.exp(rng.normal(0.0, 0.18)))
+    return Optics(gain, *(float(rng.uniform(*span)) for span in ((0.48, 0.75), (0.3, 0.7), (0.8, 2.5))))
 
 
 class TownCamera:
-    """Renders pictures near one place of the town; the surroundings are traced once and kept.
-
-    Args:
-        world: the town.
-        centre_m: (2,) the place.
-        reach_m: half the side of the square in view about it.
-
-    Raises:
-        PoseInputError: no street is near.
-        ConfigError: the reach is not positive.
-    """
+    """Renders pictures near one place (x, y) by a street; what is within ``reach_m`` is traced once and kept."""
 
     def __init__(self, world: TownWorld, centre_m: DoubleArray, reach_m: float = REACH_M) -> None:
         if not (math.isfinite(reach_m) and reach_m > 1.0):
@@ -105,10 +83,8 @@ class TownCamera:
         self._low, self._high = centre - reach_m, centre + reach_m
         near = world.neighbourhood(self._low, self._high)
         if near is None:
-            raise PoseInputError(
-                f"no street within {reach_m:.0f} m of ({centre[0]:.0f}, {centre[1]:.0f})",
-                "place the camera on a street",
-            )
+            place = f"({centre[0]:.0f}, {centre[1]:.0f})"
+            raise PoseInputError(f"no street within {reach_m:.0f} m of {place}", "place the camera on a street")
         self._near = tuple(near)
         self._side_m = 2.0 * reach_m
         self._streets = world.streets_near(*self._low, *self._high)
@@ -118,30 +94,16 @@ class TownCamera:
 
     def picture(
         self,
-        camera: Camera,
-        world_SE3_camera: SE3,
-        day_seed: int = 0,
+        camera: Camera,  # a PINHOLE or SIMPLE_PINHOLE camera
+        world_SE3_camera: SE3,  # its pose; x right, y down, z ahead
+        day_seed: int = 0,  # decides parked vehicles, light and exposure
         *,
-        shot_seed: int = 0,
-        light: Light | None = None,
-        optics: Optics | None = None,
-        colour: bool = False,
+        shot_seed: int = 0,  # of the sensor's noise
+        light: Light | None = None,  # instead of the day's
+        optics: Optics | None = None,  # instead of the day's
+        colour: bool = False,  # whether three channels (red, green, blue) are wanted
     ) -> Picture:
-        """Take one picture.
-
-        Args:
-            camera: a PINHOLE or SIMPLE_PINHOLE camera.
-            world_SE3_camera: its pose; x right, y down, z ahead.
-            day_seed: decides parked vehicles, light and exposure.
-            shot_seed: of the sensor's noise.
-            light: instead of the day's.
-            optics: instead of the day's.
-            colour: whether three channels (red, green, blue) are wanted.
-
-        Raises:
-            ConfigError: the camera has distortion.
-            PoseInputError: the camera is outside the square, below the ground or inside a building.
-        """
+        """Take one picture; errors where the camera has distortion or stands in the ground or in something."""
         if camera.model not in ("PINHOLE", "SIMPLE_PINHOLE"):
             raise ConfigError(f"pictures of a {camera.model} camera", "give a PINHOLE or SIMPLE_PINHOLE camera")
         origin = world_SE3_camera.translation_m
@@ -183,13 +145,11 @@ class TownCamera:
             if len(self._days) > 8:
                 self._days.clear()
             boxes = parked_on(self._streets, day_seed)
-            inside = ((boxes[:, :2] > self._low) & (boxes[:, :2] < self._high)).all(axis=1)
-            boxes = boxes[inside]
+            boxes = boxes[((boxes[:, :2] > self._low) & (boxes[:, :2] < self._high)).all(axis=1)]
             seeds = np.random.default_rng([day_seed & 0xFFFFFFFF, 64]).integers(1 << 28, size=len(boxes))
             boxes = np.column_stack([boxes, seeds.astype(np.float64)])
-            self._days[day_seed] = index_surfaces(
-                self._walls, boxes, self._poles, float(self._low[0]), float(self._low[1]), self._side_m
-            )
+            corner = float(self._low[0]), float(self._low[1])
+            self._days[day_seed] = index_surfaces(self._walls, boxes, self._poles, *corner, self._side_m)
         return self._days[day_seed]
 
 

@@ -1,9 +1,5 @@
 """The light that reaches a camera's pixels: what its rays meet, lit by sun and sky, filtered over their footprints."""
 
-# mypy: allow-untyped-defs, allow-untyped-calls, allow-untyped-decorators, allow-any-generics
-# (compiled loops: numba infers their types)
-from __future__ import annotations
-
 import math
 
 import numpy as np
@@ -23,10 +19,7 @@ _JITTER = ((-0.125, -0.375), (0.375, -0.125), (0.125, 0.375), (-0.375, 0.125))
 
 @njit(cache=True)
 def _ground_t(o, d, t, near, s_all, d_all):
-    """Where a ray that reaches level 0 at ``t`` meets the ground, whose part behind a kerb is a step higher.
-
-    Returns (t, kerb distance there, street, whether it is the kerb's face).
-    """
+    """Where a ray to level 0 at ``t`` meets the ground with its kerbs: (t, kerb distance, street, on a face)."""
     k0, e0 = place_of(o[0] + t * d[0], o[1] + t * d[1], near, s_all, d_all)
     t_up = (_KERB_M - o[2]) / d[2]
     if t_up <= 0.0:

@@ -1,9 +1,5 @@
 """Upright surfaces near a camera, indexed: walls where the height of the town jumps, poles and vehicles."""
 
-# mypy: allow-untyped-defs, allow-untyped-calls, allow-untyped-decorators, allow-any-generics
-# (compiled loops: numba infers their types)
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np
@@ -32,20 +28,16 @@ _LOOK_ASIDE_M = (0.01, 0.05, 0.13)
 
 
 class Surfaces(NamedTuple):
-    """Walls, vehicles and poles with their index.
-
-    ``walls`` (W, 10), higher ground to the left of its direction; ``boxes`` (B, 8) as `traffic.parked_boxes` with a
-    seed; ``poles`` (Q, 4): x, y, radius, seed. ``first`` delimits the bins' items: walls first, then boxes, then poles.
-    """
+    """Walls, vehicles and poles with their index."""
 
     west_m: float
     south_m: float
     bins: int
-    walls: DoubleArray
-    boxes: DoubleArray
-    poles: DoubleArray
-    first: AnyArray
-    items: AnyArray
+    walls: DoubleArray  # (W, 10), higher ground to the left of its direction
+    boxes: DoubleArray  # (B, 8), as `traffic.parked_boxes` with a seed
+    poles: DoubleArray  # (Q, 4): x, y, radius, seed
+    first: AnyArray  # delimits the items of each bin
+    items: AnyArray  # walls first, then boxes, then poles
 
 
 def find_walls(near: Neighbourhood, west_m: float, south_m: float, side_m: float) -> DoubleArray:
@@ -81,14 +73,10 @@ def index_surfaces(
 ) -> Surfaces:
     """Sort everything into bins."""
     bins = int(np.ceil(side_m / BIN_M))
-    reach = np.hypot(boxes[:, 4], boxes[:, 5])
-    extents = np.concatenate(
-        [
-            np.column_stack([np.minimum(walls[:, :2], walls[:, 2:4]), np.maximum(walls[:, :2], walls[:, 2:4])]),
-            np.column_stack([boxes[:, :2] - reach[:, None], boxes[:, :2] + reach[:, None]]),
-            np.column_stack([poles[:, :2] - poles[:, 2:3], poles[:, :2] + poles[:, 2:3]]),
-        ]
-    )
+    reach, radius = np.hypot(boxes[:, 4], boxes[:, 5])[:, None], poles[:, 2:3]
+    low = [np.minimum(walls[:, :2], walls[:, 2:4]), boxes[:, :2] - reach, poles[:, :2] - radius]
+    high = [np.maximum(walls[:, :2], walls[:, 2:4]), boxes[:, :2] + reach, poles[:, :2] + radius]
+    extents = np.column_stack([np.concatenate(low), np.concatenate(high)])
     cells = np.floor((extents - np.array([west_m, south_m] * 2)) / BIN_M + np.array([-1e-6, -1e-6, 1e-6, 1e-6]))
     first, items = _fill(np.clip(cells, -1, bins).astype(np.int64), bins)
     return Surfaces(west_m, south_m, bins, walls, boxes, poles, first, items)

@@ -1,7 +1,5 @@
 """Photographs of a generated street with exact poses, and a scene made of them without structure from motion."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -34,31 +32,17 @@ class Photo:
 
 
 class TownPhotos:
-    """A walk along a street: photographs for a map, and others for queries.
-
-    Map photographs are of one day; queries are of another, from other places beside the way and in other directions.
-
-    Args:
-        seed: of town, place and days.
-        map_count: photographs of the map.
-        query_count: photographs to localize.
-        size_px: (width, height).
-        focal_px: focal length; 0.8 of the width where it is None.
-        spacing_m: between successive places, at each of which four photographs are taken.
-
-    Raises:
-        ConfigError: counts, sizes or spacing that are not positive.
-    """
+    """A walk along a street: photographs of one day for a map, and of another, from other places, as queries."""
 
     def __init__(
         self,
-        seed: int,
-        map_count: int = 40,
-        query_count: int = 12,
-        size_px: tuple[int, int] = (480, 360),
-        focal_px: float | None = None,
+        seed: int,  # of town, place and days
+        map_count: int = 40,  # photographs of the map
+        query_count: int = 12,  # photographs to localize
+        size_px: tuple[int, int] = (480, 360),  # (width, height)
+        focal_px: float | None = None,  # focal length; 0.8 of the width where it is None
         *,
-        spacing_m: float = 1.0,
+        spacing_m: float = 1.0,  # between successive places, at each of which four photographs are taken
     ) -> None:
         if min(map_count, query_count, *size_px) < 1 or not spacing_m > 0:
             raise ConfigError("a walk without photographs", "give positive counts, sizes and spacing")
@@ -69,16 +53,11 @@ class TownPhotos:
         world = TownWorld(seed)
         street = _main_street(world, seed)
         middle = street.frame_at(np.array([0.5 * street.length_m]))[0][0]
-        self._town = TownCamera(world, middle)
+        self.town = TownCamera(world, middle)
         self._street = street
         self._way_m = spacing_m * math.ceil(map_count / len(_YAWS_RAD))
         self.map_photos = tuple(self._photo(k, map_count, query=False) for k in range(map_count))
         self.query_photos = tuple(self._photo(k, query_count, query=True) for k in range(query_count))
-
-    @property
-    def town(self) -> TownCamera:
-        """The renderer, for further pictures nearby."""
-        return self._town
 
     def _photo(self, index: int, count: int, query: bool) -> Photo:
         """Photograph ``index``; a query at a random place of the way, the first that is open ground."""
@@ -88,11 +67,11 @@ class TownPhotos:
         for _ in range(_TRIES):
             share = float(rng.uniform(0.1, 0.9)) if query else (index // len(_YAWS_RAD) + 0.5) / places
             pose = self._pose(share, _YAWS_RAD[index % len(_YAWS_RAD)], rng, query)
-            if self._town.is_open(pose.translation_m[:2], day):
+            if self.town.is_open(pose.translation_m[:2], day):
                 break
         else:
             raise ConfigError(f"town {self.seed} has no open ground on the way", "take another seed")
-        picture = self._town.picture(self.camera, pose, day, shot_seed=1000 * int(query) + index)
+        picture = self.town.picture(self.camera, pose, day, shot_seed=1000 * int(query) + index)
         return Photo(f"{'query' if query else 'map'}_{index:04d}.png", picture, pose, day)
 
     def _pose(self, share: float, yaw: float, rng: np.random.Generator, query: bool) -> SE3:
@@ -125,15 +104,9 @@ def town_scene(photos: TownPhotos, extractor: Callable[[AnyArray], Features], fe
     """Make the scene that structure from motion would, metric and with the exact poses.
 
     Keypoints are lifted by the true depth, projected into the other photographs and joined with keypoints near there
-    that look alike; points are triangulated from their tracks, and those that three photographs or more see remain.
-
-    Args:
-        photos: of the town.
-        extractor: local features of an image uint8 (H, W), for example `open_extractor("sift").extract`.
-        feature: its name, for the scene.
-
-    Raises:
-        MapInputError: no point is seen by three photographs.
+    that look alike; points are triangulated from their tracks, and those that three photographs or more see remain. The
+    extractor takes an image uint8 (H, W), for example `open_extractor("sift").extract`; ``feature`` is its name. Raises
+    MapInputError: no point is seen by three photographs.
     """
     seen = [
         SeenImage(extractor(photo.picture.image), photo.picture.depth_m, photo.picture.kind, photo.world_SE3_camera)

@@ -1,9 +1,5 @@
 """What a lidar reports for a reflectance: compiled, shared by single sweeps and by maps made of many."""
 
-# mypy: allow-untyped-defs, allow-untyped-calls, allow-untyped-decorators, allow-any-generics
-# (compiled loops: numba infers their types)
-from __future__ import annotations
-
 import math
 
 import numpy as np

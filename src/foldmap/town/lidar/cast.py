@@ -1,9 +1,5 @@
 """Rays against a terrain of heights and against boxes."""
 
-# mypy: allow-untyped-defs, allow-untyped-calls, allow-untyped-decorators, allow-any-generics
-# (compiled loops: numba infers their types)
-from __future__ import annotations
-
 import math
 
 import numpy as np

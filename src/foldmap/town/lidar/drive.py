@@ -1,7 +1,5 @@
 """Drives through the town: what a lidar reports on one day, revolution by revolution."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -37,35 +35,21 @@ class _Surroundings:
 
 
 def drive(
-    world: TownWorld,
-    path_m: DoubleArray,
-    day_seed: int,
-    sensor: Lidar,
-    speed_mps: float = 8.0,
-    rate_hz: float = 10.0,
+    world: TownWorld,  # the town
+    path_m: DoubleArray,  # float64 (N, 2), world metres, for example from `lanes.wander`
+    day_seed: int,  # another seed is another day
+    sensor: Lidar,  # the specimen on an ordinary day
+    speed_mps: float = 8.0,  # metres per second
+    rate_hz: float = 10.0,  # revolutions per second
     *,
-    max_range_m: float = 50.0,
+    max_range_m: float = 50.0,  # returns beyond are left out
 ) -> Iterator[tuple[Sweep, SE3, float]]:
     """Drive a path at constant speed on one day.
 
     The day decides which vehicles are parked and moving where, damp patches, the state of the sensor, and how far from
-    the lane's centre the vehicle keeps; the town stays the same.
-
-    Args:
-        world: the town.
-        path_m: float64 (N, 2), world metres, for example from `lanes.wander`.
-        day_seed: another seed is another day.
-        sensor: the specimen on an ordinary day.
-        speed_mps: metres per second.
-        rate_hz: revolutions per second.
-        max_range_m: returns beyond are left out.
-
-    Yields:
-        The motion-compensated sweep, ``world_SE3_sensor`` at mid-revolution, and the time in seconds.
-
-    Raises:
-        PoseInputError: the path is not (N >= 2, 2) finite points, or leaves the streets.
-        ConfigError: speed or rate is not positive.
+    the lane's centre the vehicle keeps; the town stays the same. Yields the motion-compensated sweep,
+    ``world_SE3_sensor`` at mid-revolution, and the time in seconds. Raises PoseInputError: the path is not (N >= 2, 2)
+    finite points, or leaves the streets; ConfigError: speed or rate is not positive.
     """
     path = np.asarray(path_m, np.float64)
     if path.ndim != 2 or path.shape[1] != 2 or len(path) < 2 or not np.isfinite(path).all():
@@ -88,16 +72,8 @@ def drive(
         away = np.linalg.norm(boxes[:, :2] - here, axis=1)
         boxes = boxes[(away > _EGO_CLEAR_M) & (away < max_range_m + 10)]
         tilt = (float(rng.normal(0, 0.003)), float(rng.normal(0, 0.003)))
-        hits = scan(
-            lidar,
-            around.terrain,
-            boxes,
-            (pose.x_m, pose.y_m, pose.heading_rad),
-            rng,
-            speed_mps / rate_hz,
-            tilt,
-            max_range_m,
-        )
+        place = pose.x_m, pose.y_m, pose.heading_rad
+        hits = scan(lidar, around.terrain, boxes, place, rng, speed_mps / rate_hz, tilt, max_range_m)
         yield _report(world, lidar, hits, pose, around, wet, rng), SE3.from_se2(pose, lidar.height_m), time_s
 
 
@@ -134,10 +110,8 @@ def _look_around(world: TownWorld, centre: DoubleArray, max_range_m: float, day_
     low, high = centre - reach, centre + reach
     near = world.neighbourhood(low, high)
     if near is None:
-        raise PoseInputError(
-            f"no street within {reach:.0f} m of ({centre[0]:.0f}, {centre[1]:.0f})", "drive on the streets"
-        )
-    streets = world.streets_near(low[0], low[1], high[0], high[1])
-    parked = parked_on(streets, day_seed)
+        place = f"({centre[0]:.0f}, {centre[1]:.0f})"
+        raise PoseInputError(f"no street within {reach:.0f} m of {place}", "drive on the streets")
+    streets = world.streets_near(*low, *high)
     terrain = Terrain(corner.x_m, corner.y_m, _TERRAIN_M, heights)
-    return _Surroundings(centre, terrain, near, streets, parked)
+    return _Surroundings(centre, terrain, near, streets, parked_on(streets, day_seed))

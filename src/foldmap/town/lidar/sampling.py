@@ -1,7 +1,5 @@
 """Training pairs: a crop of a multi-pass map and what a few sweeps of another day see at its centre."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass, replace
 
@@ -23,48 +21,28 @@ _WORLDS = 4096
 
 @dataclass(frozen=True)
 class TrainingPair:
-    """A map crop and a query whose true alignment is centre on centre with no rotation.
+    """A map crop and a query whose true alignment is centre on centre with no rotation."""
 
-    Attributes:
-        map: crop of a map; its grid is a local frame centred on the query.
-        sweep_intensity, sweep_observed: (h, w), mean of the aggregated sweeps; 0 where nothing returned.
-        offset_px: (row, column) by which the query's content is displaced, within half a pixel.
-        map_count: float32 (H, W), returns averaged in each map pixel.
-    """
-
-    map: RasterMap
-    sweep_intensity: FloatArray
-    sweep_observed: BoolArray
-    offset_px: tuple[float, float]
-    map_count: FloatArray
+    map: RasterMap  # crop of a map; its grid is a local frame centred on the query
+    sweep_intensity: FloatArray  # (h, w), mean of the aggregated sweeps; 0 where nothing returned
+    sweep_observed: BoolArray  # (h, w)
+    offset_px: tuple[float, float]  # (row, column) by which the query's content is displaced, within half a pixel
+    map_count: FloatArray  # float32 (H, W), returns averaged in each map pixel
 
 
 def sample_pair(
-    rng: np.random.Generator,
+    rng: np.random.Generator,  # the same state gives the same pair
     *,
-    resolution_m: float = 0.05,
-    map_size_px: tuple[int, int] = (640, 760),
+    resolution_m: float = 0.05,  # pixel size of both
+    map_size_px: tuple[int, int] = (640, 760),  # rows, columns of the crop; must hold the query
+    # rows, columns of the query; columns run along the heading, row 0 is the left side
     sweep_size_px: tuple[int, int] = (480, 600),
-    sensor: SensorName = "spinning64",
-    map_sensor: SensorName | None = None,
-    query_sweeps: int = 5,
-    world: TownWorld | None = None,
+    sensor: SensorName = "spinning64",  # lidar of the query
+    map_sensor: SensorName | None = None,  # lidar of the map; the query's by default
+    query_sweeps: int = 5,  # how many sweeps the query aggregates, 0.3 to 1.2 m apart, the vehicle in their middle
+    world: TownWorld | None = None,  # draw from this town instead of from many
 ) -> TrainingPair:
-    """Draw a place, a map of it and a query from another day.
-
-    Args:
-        rng: the same state gives the same pair.
-        resolution_m: pixel size of both.
-        map_size_px: rows, columns of the crop; must hold the query.
-        sweep_size_px: rows, columns of the query; columns run along the heading, row 0 is the left side.
-        sensor: lidar of the query.
-        map_sensor: lidar of the map; the query's by default.
-        query_sweeps: how many sweeps the query aggregates, 0.3 to 1.2 m apart, the vehicle in their middle.
-        world: draw from this town instead of from many.
-
-    Raises:
-        ConfigError: the query is larger than the crop.
-    """
+    """Draw a place, a map of it and a query from another day, which must not exceed the crop of the map."""
     if sweep_size_px[0] > map_size_px[0] or sweep_size_px[1] > map_size_px[1]:
         raise ConfigError(f"a query of {sweep_size_px} px in a map of {map_size_px} px", "give a larger map crop")
     world = world or TownWorld(int(rng.integers(_WORLDS)))

@@ -1,7 +1,5 @@
 """Lidars: where their beams point, how strongly each of them answers, and what they hit."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
@@ -19,60 +17,36 @@ SensorName = Literal["spinning64", "spinning128", "rosette"]
 
 @dataclass(frozen=True)
 class Lidar:
-    """One specimen of a lidar: its beam pattern and how it responds.
+    """One specimen of a lidar: its beam pattern and how it responds."""
 
-    Attributes:
-        name: pattern.
-        height_m: above the ground.
-        tan_elevation: float64 (C,), tangent of each channel's elevation, steepest first; for a rosette, of its bands.
-        columns: firings of each channel in one revolution.
-        half_width_rad: half of the horizontal field of view.
-        gain, offset: float64 (C,), factor on reflectance contrast, and what is added to the answer.
-        ripple: float64 (C, 3), amplitude, wave number (1/m) and phase of each channel's residual range dependence.
-        falloff_per_m: relative loss of answer with range that the maker did not compensate.
-        incidence_power: exponent of the cosine of incidence.
-        noise: standard deviation of one return's intensity.
-        gamma: exponent of the response; below 0 the response is logarithmic.
-        spill: share of a return's answer that leaks into the next along the firing order.
-        dropout: share of returns lost at random.
-        range_noise_m: standard deviation of the range.
-        steps: quantization of intensity.
-        max_range_m: beyond this nothing returns.
-    """
-
-    name: SensorName
-    height_m: float
+    name: SensorName  # pattern
+    height_m: float  # above the ground
+    # float64 (C,), tangent of each channel's elevation, steepest first; for a rosette, of its bands
     tan_elevation: DoubleArray
-    columns: int
-    half_width_rad: float
-    gain: DoubleArray
-    offset: DoubleArray
+    columns: int  # firings of each channel in one revolution
+    half_width_rad: float  # half of the horizontal field of view
+    gain: DoubleArray  # float64 (C,), factor on reflectance contrast
+    offset: DoubleArray  # float64 (C,), what is added to the answer
+    # float64 (C, 3), amplitude, wave number (1/m) and phase of each channel's residual range dependence
     ripple: DoubleArray
-    falloff_per_m: float = 0.008
-    incidence_power: float = 0.12
-    noise: float = 0.042
-    gamma: float = 1.0
-    spill: float = 0.0
-    dropout: float = 0.03
-    range_noise_m: float = 0.02
-    steps: int = 100
-    max_range_m: float = 70.0
+    falloff_per_m: float = 0.008  # relative loss of answer with range that the maker did not compensate
+    incidence_power: float = 0.12  # exponent of the cosine of incidence
+    noise: float = 0.042  # standard deviation of one return's intensity
+    gamma: float = 1.0  # exponent of the response; below 0 the response is logarithmic
+    spill: float = 0.0  # share of a return's answer that leaks into the next along the firing order
+    dropout: float = 0.03  # share of returns lost at random
+    range_noise_m: float = 0.02  # standard deviation of the range
+    steps: int = 100  # quantization of intensity
+    max_range_m: float = 70.0  # beyond this nothing returns
 
 
 class Hits(NamedTuple):
-    """Returns of one revolution.
+    """Returns of one revolution."""
 
-    Attributes:
-        xyz_m: float32 (N, 3), in the frame of the terrain; z above the carriageway.
-        range_m: float32 (N,), horizontal.
-        channel: int16 (N,).
-        kind: uint8 (N,), 0 ground, 1 standing thing, 2 vehicle.
-    """
-
-    xyz_m: FloatArray
-    range_m: FloatArray
-    channel: NDArray[np.int16]
-    kind: ByteArray
+    xyz_m: FloatArray  # float32 (N, 3), in the frame of the terrain; z above the carriageway
+    range_m: FloatArray  # float32 (N,), horizontal
+    channel: NDArray[np.int16]  # int16 (N,)
+    kind: ByteArray  # uint8 (N,), 0 ground, 1 standing thing, 2 vehicle
 
 
 class Terrain(NamedTuple):
@@ -85,15 +59,10 @@ class Terrain(NamedTuple):
 
 
 def build_lidar(name: SensorName, rng: np.random.Generator, miscalibration: float = 1.0) -> Lidar:
-    """Build one specimen of a lidar.
+    """Build one specimen of a lidar; ``rng`` draws its errors. Raises ConfigError: no such lidar.
 
-    Args:
-        name: ``spinning64`` (uneven elevations +2 to -24.8 degrees), ``spinning128`` or ``rosette`` (non-repetitive).
-        rng: draws the specimen's errors.
-        miscalibration: scale of the channels' gain and offset errors; 1 imitates an HDL-64E.
-
-    Raises:
-        ConfigError: no such lidar.
+    ``spinning64`` has uneven elevations from +2 to -24.8 degrees, ``rosette`` does not repeat. ``miscalibration``
+    scales the channels' gain and offset errors; 1 imitates an HDL-64E.
     """
     if name == "spinning64":
         upper, lower = np.linspace(2.0, -8.33, 32), np.linspace(-8.83, -24.8, 32)
@@ -111,25 +80,14 @@ def build_lidar(name: SensorName, rng: np.random.Generator, miscalibration: floa
         raise ConfigError(f"no lidar is called {name!r}", "choose spinning64, spinning128 or rosette")
     tan = np.sort(np.tan(np.radians(elevation)))
     count, scale = len(tan), miscalibration * (1.0 if name == "spinning64" else 0.35)
-    ripple = np.stack(
-        [rng.normal(0, 0.03 * scale, count), rng.uniform(0.3, 1.2, count), rng.uniform(0, 6.28, count)], axis=1
-    )
-    lidar = Lidar(
-        name=name,
-        height_m=shape[0],
-        tan_elevation=tan,
-        columns=int(shape[1]),
-        half_width_rad=shape[2],
-        gain=np.exp(rng.normal(0.0, 0.3 * scale, count)),
-        offset=rng.normal(0.0, 0.04 * scale, count),
-        ripple=ripple,
-        range_noise_m=shape[3],
-    )
+    ripple = [rng.normal(0, 0.03 * scale, count), rng.uniform(0.3, 1.2, count), rng.uniform(0, 6.28, count)]
+    gain, offset = np.exp(rng.normal(0.0, 0.3 * scale, count)), rng.normal(0.0, 0.04 * scale, count)
+    height_m, columns, half_rad, noise_m = shape
+    lidar = Lidar(name, height_m, tan, columns, half_rad, gain, offset, np.stack(ripple, axis=1), range_noise_m=noise_m)
     if name == "spinning64":
         return lidar
-    return replace(
-        lidar, gamma=-1.0 if name == "rosette" else 0.7, spill=0.25 if name == "rosette" else 0.05, steps=255
-    )
+    gamma, spill = (-1.0, 0.25) if name == "rosette" else (0.7, 0.05)
+    return replace(lidar, gamma=gamma, spill=spill, steps=255)
 
 
 def another_day(lidar: Lidar, rng: np.random.Generator) -> Lidar:
@@ -148,27 +106,16 @@ def another_day(lidar: Lidar, rng: np.random.Generator) -> Lidar:
 
 
 def scan(
-    lidar: Lidar,
-    terrain: Terrain,
-    boxes: DoubleArray,
-    pose_xy_heading: tuple[float, float, float],
-    rng: np.random.Generator,
-    advance_m: float = 0.0,
-    tilt_rad: tuple[float, float] = (0.0, 0.0),
-    max_range_m: float | None = None,
+    lidar: Lidar,  # the specimen
+    terrain: Terrain,  # heights; beams that leave it return nothing
+    boxes: DoubleArray,  # vehicles, see `traffic.parked_boxes`
+    pose_xy_heading: tuple[float, float, float],  # sensor pose in the terrain's frame at mid-revolution
+    rng: np.random.Generator,  # draws the firing phase
+    advance_m: float = 0.0,  # driven during the revolution; motion-compensated in the result
+    tilt_rad: tuple[float, float] = (0.0, 0.0),  # small pitch and roll of the vehicle
+    max_range_m: float | None = None,  # nearer limit than the lidar's own
 ) -> Hits:
-    """Cast one revolution over a terrain with vehicles on it.
-
-    Args:
-        lidar: the specimen.
-        terrain: heights; beams that leave it return nothing.
-        boxes: vehicles, see `traffic.parked_boxes`.
-        pose_xy_heading: sensor pose in the terrain's frame at mid-revolution.
-        rng: draws the firing phase.
-        advance_m: driven during the revolution; motion-compensated in the result.
-        tilt_rad: small pitch and roll of the vehicle.
-        max_range_m: nearer limit than the lidar's own.
-    """
+    """Cast one revolution over a terrain with vehicles on it."""
     count = lidar.columns
     azimuth = (np.arange(count) + rng.random()) * (2 * lidar.half_width_rad / count) - lidar.half_width_rad
     limit = min(lidar.max_range_m, max_range_m or math.inf)
@@ -177,23 +124,12 @@ def scan(
         swing = 0.35 * np.sin(azimuth * rng.uniform(9, 23) + rng.uniform(0, 6.28)) + rng.uniform(-0.5, 0.5)
         step = float(np.median(np.diff(lidar.tan_elevation)))
         tan = tan + (2.5 * swing * step)[None, :]
-    xyz, horizontal, channel, kind = cast_rays(
-        np.array([*pose_xy_heading, lidar.height_m, advance_m, *tilt_rad]),
-        np.ascontiguousarray(tan),
-        azimuth,
-        terrain.height_m,
-        terrain.left_m,
-        terrain.top_m,
-        terrain.resolution_m,
-        boxes,
-        limit,
-    )
-    return Hits(xyz, horizontal, channel, kind)
+    pose = np.array([*pose_xy_heading, lidar.height_m, advance_m, *tilt_rad])
+    ground = terrain.height_m, terrain.left_m, terrain.top_m, terrain.resolution_m
+    return Hits(*cast_rays(pose, np.ascontiguousarray(tan), azimuth, *ground, boxes, limit))
 
 
-def response_tables(
-    lidar: Lidar,
-) -> tuple[DoubleArray, DoubleArray, DoubleArray, DoubleArray, DoubleArray, DoubleArray]:
+def response_tables(lidar: Lidar) -> tuple[DoubleArray, ...]:
     """The response of a lidar as `answer.answer_one` reads it: range factor, curve, gain, offset, ripple, scalars."""
     horizontal = np.arange(0.0, lidar.max_range_m + 1.0, RANGE_STEP_M)
     cosine = lidar.height_m / np.hypot(horizontal, lidar.height_m)
@@ -207,8 +143,6 @@ def response_tables(
 
 def respond(lidar: Lidar, hits: Hits, reflectance: DoubleArray, seed: int) -> tuple[FloatArray, BoolArray]:
     """What the lidar reports for reflectances at the hits: float32 (N,), 0 to 1, and which came back, bool (N,)."""
-    reflectance = np.asarray(reflectance, np.float64)
-    reported: tuple[FloatArray, BoolArray] = answer_all(
-        hits.range_m, hits.channel, hits.kind, reflectance, response_tables(lidar), seed
-    )
+    seen, tables = np.asarray(reflectance, np.float64), response_tables(lidar)
+    reported: tuple[FloatArray, BoolArray] = answer_all(hits.range_m, hits.channel, hits.kind, seen, tables, seed)
     return reported

@@ -1,9 +1,5 @@
 """The map of a generated town that many passes would give, rendered window by window."""
 
-# mypy: allow-untyped-defs, allow-untyped-calls, allow-untyped-decorators, allow-any-generics
-# (compiled loops: numba infers their types)
-from __future__ import annotations
-
 import math
 from collections import OrderedDict
 
@@ -26,16 +22,9 @@ class TownMap:
     """A multi-pass intensity map of a town, lazily rendered; a `RasterSource`.
 
     Blocks are rendered when a window touches them and a few are kept: memory does not grow with the map, and a pixel is
-    the same whichever window it is read through.
-
-    Args:
-        world: its extent is the map's.
-        resolution_m: pixel size.
-        passes: mean number of passes; fewer leave more noise and more holes.
-        day_seed: decides noise and which parking places stayed taken.
-
-    Raises:
-        ConfigError: passes or resolution are not positive.
+    the same whichever window it is read through. Fewer ``passes`` (their mean number) leave more noise and more holes;
+    the day decides noise and which parking places stayed taken. Raises ConfigError: passes or resolution are not
+    positive.
     """
 
     def __init__(self, world: TownWorld, resolution_m: float = 0.05, *, passes: float = 8.0, day_seed: int = 0) -> None:
@@ -43,23 +32,16 @@ class TownMap:
             raise ConfigError(f"a map of {passes} passes at {resolution_m} m", "give positive numbers")
         size = max(1, round(world.extent_m / resolution_m))
         half = 0.5 * world.extent_m
-        self._world = world
-        self._grid = MetricGrid(-half, half, resolution_m, size, size)
-        self._passes = passes
-        self._day_seed = day_seed
+        self._world, self._passes, self._day_seed = world, passes, day_seed
+        self.grid = MetricGrid(-half, half, resolution_m, size, size)
         self._blocks: OrderedDict[tuple[int, int], tuple[FloatArray, BoolArray]] = OrderedDict()
-
-    @property
-    def grid(self) -> MetricGrid:
-        """Placement of the whole map."""
-        return self._grid
 
     def read(self, row: int, col: int, height_px: int, width_px: int) -> RasterMap:
         """Render a window; pixels outside the map are unobserved."""
         intensity = np.zeros((height_px, width_px), np.float32)
         observed = np.zeros((height_px, width_px), bool)
         top, left = max(row, 0), max(col, 0)
-        bottom, right = min(row + height_px, self._grid.height_px), min(col + width_px, self._grid.width_px)
+        bottom, right = min(row + height_px, self.grid.height_px), min(col + width_px, self.grid.width_px)
         for i in range(top // BLOCK_PX, math.ceil(max(bottom, top) / BLOCK_PX)):
             for j in range(left // BLOCK_PX, math.ceil(max(right, left) / BLOCK_PX)):
                 r0, r1 = max(top, i * BLOCK_PX), min(bottom, (i + 1) * BLOCK_PX)
@@ -70,13 +52,13 @@ class TownMap:
                 inside = np.s_[r0 - i * BLOCK_PX : r1 - i * BLOCK_PX, c0 - j * BLOCK_PX : c1 - j * BLOCK_PX]
                 target = np.s_[r0 - row : r1 - row, c0 - col : c1 - col]
                 intensity[target], observed[target] = value[inside], seen[inside]
-        return RasterMap(self._grid.window(row, col, height_px, width_px), intensity, observed)
+        return RasterMap(self.grid.window(row, col, height_px, width_px), intensity, observed)
 
     def _block(self, i: int, j: int) -> tuple[FloatArray, BoolArray]:
         if (i, j) in self._blocks:
             self._blocks.move_to_end((i, j))
             return self._blocks[i, j]
-        grid = self._grid.window(i * BLOCK_PX, j * BLOCK_PX, BLOCK_PX, BLOCK_PX)
+        grid = self.grid.window(i * BLOCK_PX, j * BLOCK_PX, BLOCK_PX, BLOCK_PX)
         ground = self._world.ground(grid)
         side = BLOCK_PX * grid.resolution_m
         low = (grid.west_m, grid.north_m - side)

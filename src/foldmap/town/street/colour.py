@@ -1,9 +1,5 @@
 """The colours of the town as seen from above: ground, roofs, trees, vehicles and their shadows, in compiled loops."""
 
-# mypy: allow-untyped-defs, allow-untyped-calls, allow-untyped-decorators, allow-any-generics
-# (compiled loops: numba infers their types)
-from __future__ import annotations
-
 import math
 
 import numpy as np
@@ -56,10 +52,7 @@ def _green(x, y, seed, level, out):
 
 @njit(cache=True, fastmath=True)
 def paint_ground(west, north, resolution, height, width, look, seed, near):
-    """Colour and height of what is seen from above without trees and vehicles.
-
-    Returns float32 (H, W, 3), 0 to 1, and float32 (H, W) metres.
-    """
+    """Colour float32 (H, W, 3), 0 to 1, and height (H, W) in metres of the ground without trees and vehicles."""
     colour = np.empty((height, width, 3), np.float32)
     up = np.zeros((height, width), np.float32)
     table = near[4]

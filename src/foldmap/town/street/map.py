@@ -1,7 +1,5 @@
 """The town's lanes as a street map: what the street layer folds and learns from."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from foldmap.street.source import LANE, LINK, LaneAttributes, LaneGraph, StreetMap
@@ -13,10 +11,7 @@ from foldmap.types import DoubleArray, IntArray
 def town_street_map(
     world: TownWorld, west_m: float, south_m: float, east_m: float, north_m: float, name: str = ""
 ) -> StreetMap:
-    """All lanes whose streets reach into a box of the town's frame, joined by turning links; traffic keeps right.
-
-    Vertices are about 1 m apart. An empty name becomes that of the town and the box.
-    """
+    """All lanes whose streets reach into a box, joined by turning links; vertices are about 1 m apart."""
     lanes = lane_graph(world.plan, west_m, south_m, east_m, north_m)
     points: list[DoubleArray] = []
     edges: list[IntArray] = []

@@ -1,7 +1,5 @@
 """Ortho images of the town in colour, with trees, traffic and shadows: aerial tiles at will, without any recording."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np
@@ -30,16 +28,7 @@ _BODY_SHARE = np.array([0.27, 0.2, 0.17, 0.22, 0.08, 0.06])
 
 
 def town_ortho(world: TownWorld, grid: MetricGrid, day_seed: int = 0) -> GroundImage:
-    """Render the town from above.
-
-    Args:
-        world: the town.
-        grid: where, in the town's frame.
-        day_seed: decides light, season, vehicles and colours; paint and lanes stay.
-
-    Raises:
-        ConfigError: a resolution coarser than 0.5 m, where marks are lost.
-    """
+    """Render the town from above; the day decides light, season, vehicles and colours. At most 0.5 m a pixel."""
     if grid.resolution_m > 0.5:
         raise ConfigError(f"an ortho image of {grid.resolution_m:g} m pixels", "give 0.5 m or finer")
     pad = math.ceil(_MARGIN_M / grid.resolution_m)
@@ -69,11 +58,7 @@ def town_tile(
     resolution_m: float = 0.2,
     day_seed: int = 0,
 ) -> GroundTile:
-    """A square of the town from above with its lanes, named after the town, the place and the day.
-
-    Raises:
-        ConfigError: a side that is not positive, and all that `town_ortho` raises.
-    """
+    """A square of the town from above with its lanes, named after town, place and day; as `town_ortho`."""
     if not side_m > 0:
         raise ConfigError(f"a tile of {side_m} m", "give a positive side")
     size = round(side_m / resolution_m)

@@ -1,11 +1,9 @@
 """Camera rings driven through the generated town: rendered street scenes with facades and traffic, and their lanes."""
 
-from __future__ import annotations
-
 import math
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import overload
+from typing import Any
 
 import numpy as np
 
@@ -32,29 +30,19 @@ _DAYS = 12
 class TownRingPairs(Sequence[Pair]):
     """Frames of a ring that stands on the lanes of a town, rendered ray by ray.
 
-    Each place has a day of its own: light, parked vehicles, exposure. Neighbouring places share what is traced of
-    their surroundings, so reading in order is faster.
-
-    Args:
-        world: the town.
-        ring: pinhole cameras, at least 0.2 m above ground; seven around the roof where None.
-        spacing_m: between places along each lane.
-        window: of the graphs.
-        reach_m: half side of the square whose lanes are driven, about the town's middle.
-        jitter: for training; None renders every place as it is.
-
-    Raises:
-        ConfigError: a camera with distortion, or no lane in reach.
+    Each place has a day of its own: light, parked vehicles, exposure. Neighbouring places share what is traced of their
+    surroundings, so reading in order is faster. Raises ConfigError: a camera with distortion, or no lane in reach.
     """
 
     def __init__(
         self,
-        world: TownWorld,
+        world: TownWorld,  # the town
+        # pinhole cameras, at least 0.2 m above ground; seven around the roof where None
         ring: CameraRing | None = None,
-        spacing_m: float = 8.0,
-        window: Window = AROUND,
-        reach_m: float = 200.0,
-        jitter: Jitter | None = None,
+        spacing_m: float = 8.0,  # between places along each lane
+        window: Window = AROUND,  # of the graphs
+        reach_m: float = 200.0,  # half side of the square whose lanes are driven, about the town's middle
+        jitter: Jitter | None = None,  # for training; None renders every place as it is
     ) -> None:
         self.world = world
         self.ring = ring or surround_ring()
@@ -74,16 +62,8 @@ class TownRingPairs(Sequence[Pair]):
     def __len__(self) -> int:
         return len(self.places)
 
-    @overload
-    def __getitem__(self, index: int) -> Pair: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Pair]: ...
-    def __getitem__(self, index: int | slice) -> Pair | Sequence[Pair]:
-        """Render a pair (or, for a slice, a list of them).
-
-        Raises:
-            ConfigError: vehicles stand at that place on a dozen days.
-        """
+    def __getitem__(self, index: Any) -> Any:
+        """A pair (or, for a slice, a list of them); a ConfigError where vehicles stand there on a dozen days."""
         if isinstance(index, slice):
             return [self[k] for k in range(*index.indices(len(self)))]
         number = range(len(self))[index]
@@ -105,9 +85,8 @@ class TownRingPairs(Sequence[Pair]):
             if all(town.is_open(pose.translation_m[:2], day, 0.2) for pose in poses):
                 break
         else:
-            raise ConfigError(
-                f"no camera can stand at ({world_SE2_ego.x_m:.1f}, {world_SE2_ego.y_m:.1f})", "use less jitter"
-            )
+            place = f"({world_SE2_ego.x_m:.1f}, {world_SE2_ego.y_m:.1f})"
+            raise ConfigError(f"no camera can stand at {place}", "use less jitter")
         images: list[ByteArray | None] = []
         for number, (camera, pose) in enumerate(zip(self.ring.cameras, poses, strict=True)):
             images.append(town.picture(camera, pose, day, shot_seed=number, colour=True).image)

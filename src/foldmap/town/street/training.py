@@ -1,9 +1,4 @@
-"""What the shipped street models learn from: generated towns alone, from above and from the street.
-
-``foldmap train street --town`` trains on them; without an accelerator it takes hours.
-"""
-
-from __future__ import annotations
+"""What ``foldmap train street --town`` learns from: generated towns alone, from above and from the street."""
 
 from collections.abc import Callable, Iterator
 
@@ -31,20 +26,14 @@ _RENDERED = 12
 
 
 def town_examples(
-    field: FieldSpec,
+    field: FieldSpec,  # of the model
     *,
-    update: bool = False,
-    seeds: tuple[int, ...] = TRAINED_SEEDS,
+    update: bool = False,  # whether windows come with a map that may be out of date
+    seeds: tuple[int, ...] = TRAINED_SEEDS,  # of the towns, each under a day of its own
+    # called with what is drawn, how much is done and how much there is
     report: Callable[[str, int, int], None] = lambda what, done, count: None,
 ) -> AlternatingExamples:
-    """Aerial crops, frames of a ring over flat ground, and rendered frames with facades and vehicles, in turn.
-
-    Args:
-        field: of the model.
-        update: whether windows come with a map that may be out of date.
-        seeds: of the towns, each under a day of its own.
-        report: called with what is drawn, how much is done and how much there is.
-    """
+    """Aerial crops, frames of a ring over flat ground, and rendered frames with facades and vehicles, in turn."""
     tiles = []
     for done, seed in enumerate(seeds, start=1):
         tiles.append(town_tile(TownWorld(seed), day_seed=seed))

@@ -1,7 +1,4 @@
-"""The learned matcher on maps that other codecs made: embed the decoded raster, match the sweep's embedding in it.
-
-This is the paper's "learned matcher" column; `tuning` beside this file trains its networks on one codec's output.
-"""
+"""The learned matcher on decoded rasters: the paper's "learned matcher"; `tuning` trains it on a codec's output."""
 
 from __future__ import annotations
 
@@ -26,41 +23,23 @@ from foldmap.types import BoolArray
 
 
 class RasterEmbedding:
-    """A raster as the localizer sees it: windows of its uncompressed embedding (a `DecodedMap`).
-
-    Args:
-        bundle: whose networks embed.
-        decoder: of it, embeds observations.
-        raster: the map.
-        map_network: the map's embedding network where it is shared by many rasters.
-
-    Raises:
-        ConfigError: the bundle cannot fold.
-    """
+    """A raster as the localizer sees it: windows of its uncompressed embedding (a `DecodedMap`)."""
 
     def __init__(
         self, bundle: Bundle, decoder: Decoder, raster: RasterMap, map_network: Embedding | None = None
     ) -> None:
         require_fold(bundle)
-        self.bundle = bundle
+        self.bundle, self.grid = bundle, raster.grid
         self._decoder, self._raster = decoder, raster
         self._network = map_network or map_network_of(bundle)
         self._spread = global_spread(raster)
-
-    @property
-    def grid(self) -> MetricGrid:
-        """Placement of the raster."""
-        return self._raster.grid
 
     @torch.inference_mode()
     def embedding(self, grid: MetricGrid) -> tuple[torch.Tensor, BoolArray]:
         """Embed a window; it is computed on the raster's lattice of 16 px with `HALO_PX` around.
 
-        Returns:
-            embedding float32 (C, H, W), and known bool (H, W), by the cells that a code of this bundle would have.
-
-        Raises:
-            LimitError: the window is too large to embed at once.
+        Returns float32 (C, H, W), and known bool (H, W), by the cells that a code of this bundle would have. Raises
+        LimitError: the window is too large to embed at once.
         """
         here, step = self._raster.grid, UNET_STRIDE
         if grid.height_px * grid.width_px > MAX_WINDOW_PX:
@@ -100,16 +79,7 @@ def map_network_of(bundle: Bundle) -> Embedding:
 
 
 class LearnedRasterMatcher:
-    """A `Matcher` for the rasters that classical codecs decode to.
-
-    Args:
-        bundle: whose embeddings match.
-        half_m: extent of the observation, half length and half width.
-        name: what tables call it.
-
-    Raises:
-        ConfigError: the bundle cannot fold.
-    """
+    """A `Matcher` for the rasters that classical codecs decode to. Raises ConfigError: the bundle cannot fold."""
 
     def __init__(self, bundle: Bundle, half_m: tuple[float, float] = (15.0, 12.0), name: str = "learned") -> None:
         require_fold(bundle)

@@ -4,8 +4,6 @@ Every payload is complete: placement, value range, occupancy mask and image, so 
 codecs see an inpainted image, on which unobserved ground costs next to nothing, and an occupancy mask of 0.8 m cells.
 """
 
-from __future__ import annotations
-
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -59,18 +57,13 @@ _FAMILIES = {
 
 @dataclass(frozen=True)
 class ImageMapCodec:
-    """A still-image format on the map, optionally reduced by an integer factor before and enlarged after.
+    """A still-image format on the map, optionally reduced by an integer factor before and enlarged after."""
 
-    Attributes:
-        family: ``raw16``, ``png16`` (both exact to 16 bit at reduction 1), ``jpeg``, ``webp``, ``jxl``, ``avif`` or
-            ``jpeg2000``.
-        level: quality 0 to 100; for ``jpeg2000`` the PSNR in dB; ignored by ``raw16`` and ``png16``.
-        reduction: 1, 2, 4, 8, ...
-    """
-
+    # ``raw16``, ``png16`` (both exact to 16 bit at reduction 1), ``jpeg``, ``webp``, ``jxl``, ``avif`` or
+    # ``jpeg2000``
     family: str
-    level: int = 0
-    reduction: int = 1
+    level: int = 0  # quality 0 to 100; for ``jpeg2000`` the PSNR in dB; ignored by ``raw16`` and ``png16``
+    reduction: int = 1  # 1, 2, 4, 8,
     name: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -113,19 +106,11 @@ class ImageMapCodec:
 
 @dataclass(frozen=True)
 class ThresholdMapCodec:
-    """One bit a pixel: brighter than its surroundings or not, as lossless JPEG XL.
+    """One bit a pixel as lossless JPEG XL: above a fixed quantile of what the local (Gaussian) mean leaves."""
 
-    The local mean (Gaussian over observed ground) is removed, and a fixed quantile of what remains is the threshold.
-
-    Attributes:
-        pixel_m: pixel of the stored bits; a multiple of the map's resolution.
-        sigma_m: standard deviation of the local mean.
-        quantile: share of the observed pixels that are stored as 0.
-    """
-
-    pixel_m: float = 0.4
-    sigma_m: float = 2.0
-    quantile: float = 0.5
+    pixel_m: float = 0.4  # pixel of the stored bits; a multiple of the map's resolution
+    sigma_m: float = 2.0  # standard deviation of the local mean
+    quantile: float = 0.5  # share of the observed pixels that are stored as 0
     name: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -134,12 +119,7 @@ class ThresholdMapCodec:
         object.__setattr__(self, "name", f"1bit-jxl-{self.pixel_m * 100:g}cm")
 
     def encode(self, raster: RasterMap) -> bytes:
-        """See `Codec`.
-
-        Raises:
-            MapInputError: nothing was observed.
-            ConfigError: the pixel is no multiple of the map's resolution.
-        """
+        """See `Codec`; errors where nothing was observed, or the pixel is no multiple of the resolution."""
         factor = self._factor(raster.grid)
         mean, weight = reduce_observed(raster.intensity, raster.observed.astype(np.float32), factor)
         seen = weight > 0

@@ -1,10 +1,7 @@
 """Masked normalized cross-correlation of the query's raster with the map: the classical matcher.
 
-The query's points are drawn afresh at every heading instead of turning an image, which keeps sparse pixels sharp, and
-all headings share the map's transforms.
+Points are drawn afresh at every heading, which keeps sparse pixels sharp; all headings share the map's transforms.
 """
-
-from __future__ import annotations
 
 import math
 from collections.abc import Callable
@@ -26,18 +23,10 @@ _MIN_OVERLAP = 0.25
 
 @dataclass(frozen=True)
 class NccMatcher:
-    """Exhaustive search over x and y at several headings, masked NCC, parabolic peak.
+    """Exhaustive search over x and y at several headings, masked NCC, parabolic peak."""
 
-    Attributes:
-        margin_px: how far beyond the search radius shifts are scored, so that a peak on the rim is a peak.
-    """
-
-    margin_px: int = 2
-
-    @property
-    def name(self) -> str:
-        """``ncc``."""
-        return "ncc"
+    name = "ncc"
+    margin_px: int = 2  # how far beyond the search radius shifts are scored, so that a peak on the rim is a peak
 
     def match(self, query: Query, decoded_map: RasterMap, search: Search) -> Match:
         """Score all poses around the prior; see `Matcher`."""
@@ -128,16 +117,11 @@ class _Scene:
         return _Peak(float(scores[row, col]), east_m, north_m, float(overlap[row, col]))
 
     def _template(self, turn_rad: float) -> tuple[FloatArray, BoolArray, DoubleArray]:
-        """Draw the query at the prior turned by ``turn_rad``, on the map's pixels.
-
-        Returns:
-            Image, mask, and the mean of pixel centre minus point, east and north: what rounding to pixels displaced.
-        """
+        """Image and mask of the query at the prior turned so, and by how much rounding to pixels displaced it."""
         prior = self.query.world_SE2_prior
         pose = SE2(prior.x_m, prior.y_m, prior.heading_rad + turn_rad)
-        image, observed, residual_m = draw(
-            pose.apply(self.query.points_vehicle_m.astype(np.float64)), self.query.intensity, self.template_grid
-        )
+        points = pose.apply(self.query.points_vehicle_m.astype(np.float64))
+        image, observed, residual_m = draw(points, self.query.intensity, self.template_grid)
         return _standardized(image, observed), observed, residual_m
 
 
@@ -150,11 +134,7 @@ def _standardized(image: FloatArray, observed: BoolArray) -> FloatArray:
 def draw(
     points_world_m: DoubleArray, intensity: FloatArray, grid: MetricGrid
 ) -> tuple[FloatArray, BoolArray, DoubleArray]:
-    """Average points into a grid's pixels.
-
-    Returns:
-        Intensity and observed, each (H, W), and the mean of pixel centre minus point (east, north) in metres.
-    """
+    """Average points into pixels: intensity, observed (H, W), and mean pixel centre minus point (east, north)."""
     cells = np.rint(grid.pixel_of(points_world_m)).astype(np.int64)
     inside = ((cells >= 0) & (cells < np.array(grid.shape))).all(1)
     cells, values = cells[inside], intensity[inside]
@@ -173,29 +153,17 @@ def masked_ncc_window(
 ) -> tuple[DoubleArray, DoubleArray]:
     """Correlate a masked template with a masked map over a window of shifts (Padfield, IEEE TIP 2012).
 
-    Args:
-        map_spectra: `rfft2` of map mask, map and squared map (both 0 outside the mask), each (size, size // 2 + 1).
-        template: (h, w), 0 outside its mask.
-        weight: its mask.
-        size: side of the transforms, at least h + shifts - 1.
-        shifts: rows and columns wanted, shift 0 first.
-
-    Returns:
-        Overlap in pixels and correlation coefficient, each (shifts, shifts); 0 where the overlap has no contrast.
+    ``map_spectra`` are `rfft2` of map mask, map and squared map (both 0 outside the mask), each (size, size // 2 + 1),
+    of a ``size`` of at least h + shifts - 1; the template (h, w) is 0 outside its mask ``weight``; ``shifts`` rows and
+    columns are wanted, shift 0 first. Returns overlap in pixels and correlation coefficient, each (shifts, shifts); 0
+    where the overlap has no contrast.
     """
     mask_F, image_F, square_F = map_spectra
-    shape = (size, size)
-    weight_F, template_F, template2_F = (
-        rfft2(a, shape).conj() for a in (weight.astype(np.float32), template, template**2)
-    )
-    products = (
-        mask_F * weight_F,
-        image_F * weight_F,
-        square_F * weight_F,
-        mask_F * template_F,
-        mask_F * template2_F,
-        image_F * template_F,
-    )
+    images = weight.astype(np.float32), template, template**2
+    weight_F, template_F, template2_F = (rfft2(image, (size, size)).conj() for image in images)
+    maps = mask_F, image_F, square_F, mask_F, mask_F, image_F
+    templates = weight_F, weight_F, weight_F, template_F, template2_F, template_F
+    products = [a * b for a, b in zip(maps, templates, strict=True)]
     down, across = _partial_inverse(size, shifts)
     n, sum_m, sum_mm, sum_t, sum_tt, sum_mt = ((down @ (p @ across)).real.astype(np.float64) for p in products)
     n = np.maximum(n, 1.0)

@@ -1,7 +1,5 @@
 """Reducing, filling and enlarging rasters of which only a part was observed."""
 
-from __future__ import annotations
-
 import numpy as np
 from scipy import sparse
 from scipy.ndimage import gaussian_filter
@@ -30,10 +28,7 @@ def reduce_observed(intensity: FloatArray, weight: FloatArray, factor: int) -> t
 
 
 def inpaint(intensity: FloatArray, observed: BoolArray) -> FloatArray:
-    """Fill unobserved pixels smoothly from observed ones: averages of coarser and coarser blocks, enlarged back.
-
-    Observed pixels keep their values. An image with nothing observed becomes zero.
-    """
+    """Fill unobserved pixels from averages of coarser and coarser blocks; zero where nothing was observed."""
     if observed.all():
         return intensity.astype(np.float32)
     if not observed.any():
@@ -52,10 +47,7 @@ def local_mean(intensity: FloatArray, observed: BoolArray, sigma_px: float) -> F
 
 
 def enlarge(image: FloatArray, factor: int, shape: tuple[int, int], cubic: bool = True) -> FloatArray:
-    """Enlarge (h, w) by an integer factor about block centres and crop to ``shape``, at most (h * factor, w * factor).
-
-    ``cubic`` is Catmull-Rom (reproduces slopes, no bias); else linear.
-    """
+    """Enlarge (h, w) by an integer factor about block centres, Catmull-Rom or linear, cropped to a shape."""
     if factor == 1:
         return image[: shape[0], : shape[1]].astype(np.float32)
     rows = _interpolation(image.shape[0], factor, shape[0], cubic)

@@ -1,7 +1,5 @@
 """Train the matcher on one codec's output: the paper's "learned matcher trained on that codec's output"."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 from collections.abc import Callable, Sequence
@@ -30,28 +28,17 @@ _VALIDATION = 10  # every tenth pair
 
 @dataclass(frozen=True)
 class TrainingPlaces:
-    """Training pairs and how steps are cut from them.
+    """Training pairs and how steps are cut from them."""
 
-    Attributes:
-        pairs: places seen twice.
-        resolution_m: their pixel size.
-        name: where they come from, for the tables.
-        sweep_px, map_px: sides of a step's query and map crops; 0 chooses by the resolution.
-        radius_px: half the search window of a step.
-        batch: pairs a step.
-        learning_rate: of networks that are trained already.
-        seed: of the order and the crops.
-    """
-
-    pairs: Sequence[Pair]
-    resolution_m: float
-    name: str = "town"
-    sweep_px: int = 0
-    map_px: int = 0
-    radius_px: int = 20
-    batch: int = 8
-    learning_rate: float = 4e-4
-    seed: int = 0
+    pairs: Sequence[Pair]  # places seen twice
+    resolution_m: float  # their pixel size
+    name: str = "town"  # where they come from, for the tables
+    sweep_px: int = 0  # side of a step's query crops; 0 chooses by the resolution
+    map_px: int = 0  # likewise of its map crops
+    radius_px: int = 20  # half the search window of a step
+    batch: int = 8  # pairs a step
+    learning_rate: float = 4e-4  # of networks that are trained already
+    seed: int = 0  # of the order and the crops
 
     def __post_init__(self) -> None:
         if len(self.pairs) < 2 * _VALIDATION:
@@ -105,12 +92,8 @@ class CodedPairs(Sequence[Pair]):
 
 
 def read_places(folder: Path, most: int, seed: int) -> TrainingPlaces:
-    """Read up to ``most`` cached pairs of the generated town (``python -m foldmap.town.lidar.pairs``).
-
-    Raises:
-        ConfigError: the folder holds no pairs, or too few.
-    """
-    from foldmap.town.lidar.cache import PairCache
+    """Read up to ``most`` cached pairs of the town (``python -m foldmap.town.lidar.pairs``); at least 20 are needed."""
+    from foldmap.town.lidar.pairs import PairCache
 
     cache = PairCache(folder)
     part = SomePairs(cast(Sequence[Pair], cache), range(min(len(cache), most)))
@@ -136,16 +119,11 @@ def tune_matcher(
     folder: Path,
     report: Callable[[int, int], None] = lambda done, total: None,
 ) -> Bundle:
-    """Train a bundle's two embeddings on, with maps that went through a codec.
+    """Train a bundle's two embeddings on, with maps that went through a codec; the new bundle is named after both.
 
     The pairs must be at its resolution, and none of the ground that is scored. Its own codec no longer fits the new
-    embedding. The folder keeps one run a codec and model; an interrupted one goes on.
-
-    Returns:
-        A bundle for `LearnedRasterMatcher`, named after both.
-
-    Raises:
-        ConfigError: the bundle cannot fold, no steps, or too few pairs hold ground.
+    embedding. The folder keeps one run a codec and model; an interrupted one goes on. Raises ConfigError: the bundle
+    cannot fold, no steps, or too few pairs hold ground.
     """
     require_fold(bundle)
     if steps < 1:

@@ -1,18 +1,17 @@
-"""Maps in memory that a benchmark localizes in: every observation by itself, and the simple baseline's bytes."""
-
-from __future__ import annotations
+"""The plain ways to compare with: maps in memory, the simple baseline's bytes, and a localizer of one RANSAC."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from foldmap.errors import MapInputError
+from foldmap.errors import ConfigError, MapInputError
 from foldmap.types import DoubleArray, FloatArray, IntArray
 from foldmap.visual.codes.codecs import DescriptorCodec
-from foldmap.visual.decoded import MapPoints
-from foldmap.visual.match.matching import DescriptorIndex, Matches
-from foldmap.visual.match.view import View
+from foldmap.visual.decoded import MapPoints, VisualMap
+from foldmap.visual.match.matching import DescriptorIndex, Matches, mutual
+from foldmap.visual.match.solve import Correspondences, ransac_pose
+from foldmap.visual.match.view import View, prepare
 from foldmap.visual.scene.average import track_means
 from foldmap.visual.source import Query, SceneModel, unit_descriptors
 
@@ -25,10 +24,8 @@ _OBSERVATIONS_ASKED = 12
 class ObservationIndex(DescriptorIndex):
     """Every observation of every point, searched for the nearest point and the nearest other point.
 
-    Args:
-        means: float32 (P, D), one descriptor a point, for whoever asks for one.
-        seen: float32 (O, D), unit rows: all observations.
-        point: int64 (O,), which point each belongs to.
+    ``means`` float32 (P, D) is for whoever asks for one descriptor a point; ``seen`` float32 (O, D) holds unit rows of
+    all observations, ``point`` int64 (O,) says whose each is.
     """
 
     def __init__(self, means: FloatArray, seen: FloatArray, point: IntArray) -> None:
@@ -86,10 +83,7 @@ class WholeMap:
 
 
 def simple_map(scene: SceneModel, means: FloatArray, kept: IntArray, codec: DescriptorCodec) -> tuple[WholeMap, int]:
-    """The simple baseline: 16 bits an axis, the codec's bytes, its model, and nothing else counted.
-
-    Returns the map of the ``kept`` points as decoded, and its bytes; ``means`` is float32 (P, D).
-    """
+    """The simple baseline's map of the ``kept`` points, decoded, and its bytes; ``means`` is float32 (P, D)."""
     codes = codec.encode(means[kept])
     points = MapPoints(in_16_bits(scene.points_world[kept]), codec.decode(codes, len(kept)))
     return WholeMap(scene.feature, points), XYZ_BYTES * len(kept) + len(codes) + len(codec.model() or b"")
@@ -101,3 +95,43 @@ def in_16_bits(points_world: DoubleArray) -> DoubleArray:
     step = np.maximum((points_world.max(axis=0) - low) / 65535.0, 1e-12)
     back: DoubleArray = low + np.rint((points_world - low) / step) * step
     return back
+
+
+_ITERATIONS = 10_000
+
+
+@dataclass(frozen=True)
+class PlainLocalizer:
+    """Matches once and solves once: no second match near the pose, no judging of the answer."""
+
+    visual_map: VisualMap  # folded or not
+    # most distance to the nearest point over that to the second nearest; 1 takes every nearest neighbour
+    ratio: float = 0.85
+    both_ways: bool = False  # whether the point's nearest keypoint must be that keypoint
+    # largest reprojection error of an inlier, as a share of the image's diagonal, and at least `error_px`
+    error: float = 0.006
+    error_px: float = 4.0  # see there
+
+    def __post_init__(self) -> None:
+        if not 0 < self.ratio <= 1:
+            raise ConfigError(f"a ratio of {self.ratio}", "give 0 to 1")
+
+    def localize(self, query: Query) -> DoubleArray | None:
+        """camera_SE3_world, float64 (4, 4); None where four matches cannot be made to agree."""
+        view = prepare(query)
+        around = self.visual_map.around([query], [view])
+        if len(view.xy_px) < 4 or len(around) < 4:
+            return None
+        found = self.match(view, around)
+        pairs = Correspondences(view.xy_px[found.keypoint], around.points_world[found.point])
+        error_px = max(self.error_px, self.error * view.diagonal_px)
+        solved = ransac_pose([view], [pairs], error_px, _ITERATIONS, 0)
+        return None if solved is None else np.asarray(view.camera_SE3_rig @ solved[0])
+
+    def match(self, view: View, around: MapPoints) -> Matches:
+        """The matches that RANSAC gets, most distinct first."""
+        found = around.index.match(view.descriptors)
+        found = found.take(found.ratio <= self.ratio)
+        if self.both_ways and len(found):
+            found = found.take(mutual(found, view.descriptors, around.descriptors))
+        return found
