@@ -9,9 +9,7 @@ from foldmap.errors import PoseInputError
 
 
 def pair_names(
-    asked: Sequence[str],
-    known: Iterable[str],
-    spellings: Callable[[str], Sequence[str]] = lambda name: (name,),
+    asked: Sequence[str], known: Iterable[str], spellings: Callable[[str], Sequence[str]] = lambda name: (name,)
 ) -> dict[str, str]:
     """Find the known name of each asked one: known by asked, of those that were found.
 

@@ -6,7 +6,6 @@ import sqlite3
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 from urllib.parse import quote
 
@@ -30,13 +29,7 @@ class ColmapDatabase:
 
     The file is opened read-only and nothing is written beside it. Row ``keypoint_index`` of a `ColmapModel` built from
     it is the observation's feature. Scores are the keypoints' scales in pixels, where the database has scales.
-
-    Args:
-        path: the database.
-        descriptor_type: ``uint8``, ``float16`` or ``float32``, where the extractor is none that COLMAP knows.
-
-    Raises:
-        MapInputError: no database of COLMAP, damaged, or of several extractors.
+    ``descriptor_type`` is ``uint8``, ``float16`` or ``float32``, where the extractor is none that COLMAP knows.
     """
 
     def __init__(self, path: Path, descriptor_type: str | None = None) -> None:
@@ -63,37 +56,28 @@ class ColmapDatabase:
         )
         self._image_ids = {str(name): image_id for name, image_id in listed}
         if not self._image_ids and self._rows("SELECT 1 FROM images LIMIT 1"):
-            raise MapInputError(
-                f"{self.path} has no image with keypoints and descriptors", "give hloc's .h5, or " + _REDO
-            )
+            cure = f"give hloc's .h5, or {_REDO}"
+            raise MapInputError(f"{self.path} has no image with keypoints and descriptors", cure)
         columns = {row[1] for row in self._rows("PRAGMA table_info(descriptors)")}
         kinds = self._rows("SELECT DISTINCT type FROM descriptors") if "type" in columns else []
         if len(kinds) > 1:
             raise MapInputError(f"{self.path} holds features of several extractors", "make one database for each")
         kind = kinds[0][0] if kinds else 0
         if kind not in _KINDS and descriptor_type is None:
-            raise MapInputError(
-                f"{self.path} does not say how its descriptors are meant (type {kind})", "give the descriptor type"
-            )
-        self._feature = _KINDS.get(kind, "unknown")
+            said = f"{self.path} does not say how its descriptors are meant (type {kind})"
+            raise MapInputError(said, "give the descriptor type")
+        self.feature = _KINDS.get(kind, "unknown")
         self._dtype = np.dtype(descriptor_type or ("uint8" if kind == 0 else "float32")).newbyteorder("<")
 
     def __enter__(self) -> ColmapDatabase:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
         """Close the file."""
         self._connection.close()
-
-    @property
-    def feature(self) -> str:
-        """Which extractor made the features: "sift", "aliked-n16rot", ..., "unknown"."""
-        return self._feature
 
     def names(self) -> Sequence[str]:
         """Images that have keypoints and descriptors, in order of name."""

@@ -30,10 +30,8 @@ def find_images_file(folder: Path) -> Path:
     for place, suffix in _places(folder):
         if (place / f"images{suffix}").is_file():
             return place / f"images{suffix}"
-    raise MapInputError(
-        f"{folder} holds no COLMAP model",
-        "give a folder with images.bin or images.txt, itself or in sparse/ or sparse/0/",
-    )
+    cure = "give a folder with images.bin or images.txt, itself or in sparse/ or sparse/0/"
+    raise MapInputError(f"{folder} holds no COLMAP model", cure)
 
 
 def has_images_file(folder: Path) -> bool:

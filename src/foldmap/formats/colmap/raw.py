@@ -21,13 +21,9 @@ KEYPOINT = np.dtype([("x", "<f8"), ("y", "<f8"), ("point_id", "<i8")])
 
 @dataclass(frozen=True)
 class RawImages:
-    """The images file, in its order.
+    """The images file, in its order: ids int64 (I,), poses `camera_SE3_world` as quaternions and translations.
 
-    Attributes:
-        ids, camera_ids: int64 (I,).
-        names: (I,).
-        wxyz: float64 (I, 4), translation_world: float64 (I, 3): `camera_SE3_world`.
-        keypoints: reads the keypoints of an image, an array of `KEYPOINT`.
+    ``keypoints`` reads those of an image, an array of `KEYPOINT`.
     """
 
     ids: IntArray
@@ -40,14 +36,7 @@ class RawImages:
 
 @dataclass(frozen=True)
 class RawPoints:
-    """The points file, in its order.
-
-    Attributes:
-        ids: int64 (P,).
-        points_world: float64 (P, 3).
-        lengths: int64 (P,), observations of each.
-        image_ids, keypoint: int64 (O,), of all observations, point by point.
-    """
+    """The points file, in its order: P points, how many observations each has, and all observations point by point."""
 
     ids: IntArray
     points_world: DoubleArray

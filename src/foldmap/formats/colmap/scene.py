@@ -31,19 +31,14 @@ def read_model_with_keypoints(folder: Path, metric: bool = False, feature: str =
     """Read a COLMAP model, without descriptors, and the keypoint that each observation is.
 
     Binary files are preferred to text, as COLMAP does. Poses are those of the images file, which models with rigs and
-    frames keep complete. Points and images must tell the same of each other.
-
-    Args:
-        folder: of the model or of the scene (`find_model`).
-        metric: whether world units are metres; a COLMAP model does not say.
-        feature: which extractor made its keypoints.
+    frames keep complete. Points and images must tell the same of each other. The folder is that of the model or of the
+    scene (`find_model`); ``metric`` is whether world units are metres, which a COLMAP model does not say.
     """
     folder = find_model(folder)
     suffix = model_suffix(folder)
     reader = colmap_binary if suffix == ".bin" else colmap_text
-    images = reader.read_images(folder / f"images{suffix}")
-    points = reader.read_points(folder / f"points3D{suffix}")
     paths = (folder / f"images{suffix}", folder / f"points3D{suffix}")
+    images, points = reader.read_images(paths[0]), reader.read_points(paths[1])
     with naming(folder):
         return join(paths, read_cameras(folder), images, points, metric, feature)
 

@@ -21,11 +21,8 @@ def read_csv(path: Path, tolerance_m: float = TOLERANCE_M) -> MapReading:
     """Read polylines from a table with the header ``line,x_m,y_m`` (and ``kind``, ``lane_type`` if wanted).
 
     Rows of one line follow each other in driving direction; ``kind`` is "lane" or "link". A name that comes again after
-    other lines is another line; a line with a row that is damaged is dropped.
-
-    Raises:
-        MapInputError: a column is missing, most lines are damaged, single rows of lines lie among those of others, or
-            coordinates are degrees.
+    other lines is another line; a line with a row that is damaged is dropped. Single rows of lines among those of
+    others, and coordinates in degrees, are a MapInputError.
     """
     table = read_csv_table(path, ("line", "x_m", "y_m"), "columns line,x_m,y_m with a header, in UTF-8", ragged=True)
     left_out = LeftOut()
@@ -60,9 +57,8 @@ def _runs(table: CsvTable, left_out: LeftOut) -> list[_LineRows]:
         if not runs or runs[-1].name != cells["line"]:
             kind = cells.get("kind") or "lane"
             if kind not in KIND_NAMES:
-                left_out.fault(
-                    "kind of a line, taken for a lane", f"row {number}: kind {kind[:40]!r} is neither lane nor link"
-                )
+                where = f"row {number}: kind {kind[:40]!r} is neither lane nor link"
+                left_out.fault("kind of a line, taken for a lane", where)
             runs.append(_LineRows(cells["line"], number, KIND_NAMES.get(kind, LANE), cells.get("lane_type") or None))
         try:
             point = (float(cells["x_m"]), float(cells["y_m"]))
@@ -83,15 +79,10 @@ def _check_repeated(runs: Sequence[_LineRows], left_out: LeftOut) -> None:
     """Look at names that come again after other lines; with single rows, lines that are mixed would fall apart."""
     first: dict[str, _LineRows] = {}
     for run in runs:
-        before = first.setdefault(run.name, run)
+        before, again = first.setdefault(run.name, run), f"row {run.first_row}: line {run.name} comes again after"
         if before is run:
             continue
         if min(len(before.points), len(run.points)) < 2:
-            raise MapInputError(
-                f"row {run.first_row}: line {run.name} comes again after rows of other lines",
-                "sort the table by line, or give each line a name of its own",
-            )
-        left_out.fault(
-            "name of a line, used again and taken for another line",
-            f"row {run.first_row}: line {run.name} comes again after others",
-        )
+            cure = "sort the table by line, or give each line a name of its own"
+            raise MapInputError(f"{again} rows of other lines", cure)
+        left_out.fault("name of a line, used again and taken for another line", f"{again} others")

@@ -32,8 +32,7 @@ from foldmap.types import DoubleArray
 VERSION = 1
 """Of what the members and properties below mean."""
 
-_LONLAT_DIGITS = 10
-_METRE_DIGITS = 5
+_LONLAT_DIGITS, _METRE_DIGITS = 10, 5
 _LINE_TYPES = ("LineString", "MultiLineString", "GeometryCollection")
 """Geometries that are or hold lines."""
 _DEEPEST = 8
@@ -54,38 +53,22 @@ def write_geojson(street_map: StreetMap, path: Path) -> None:
         cuts = np.cumsum([len(line) for line in lines])[:-1]
         lines = np.split(to_lonlat(np.concatenate(lines), street_map.crs, street_map.name), cuts)
         digits = _LONLAT_DIGITS
-    found = [
-        {
-            "type": "Feature",
-            "id": number,
-            "properties": properties_of(row),
-            "geometry": {"type": "LineString", "coordinates": np.round(line, digits).tolist()},
-        }
-        for number, (row, line) in enumerate(zip(rows, lines, strict=True))
-    ]
-    content = {
-        "type": "FeatureCollection",
-        "foldmap:street": VERSION,
-        "foldmap:name": street_map.name,
-        "foldmap:crs": street_map.crs,
-        "features": found,
-    }
+    found = []
+    for number, (row, line) in enumerate(zip(rows, lines, strict=True)):
+        geometry = {"type": "LineString", "coordinates": np.round(line, digits).tolist()}
+        found.append({"type": "Feature", "id": number, "properties": properties_of(row), "geometry": geometry})
+    members = {"foldmap:street": VERSION, "foldmap:name": street_map.name, "foldmap:crs": street_map.crs}
+    content = {"type": "FeatureCollection", **members, "features": found}
     write_whole(path, json.dumps(content, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def properties_of(row: ChainRow) -> dict[str, Any]:
     """What is written of a chain beside its line."""
     known = row.attributes
-    return {
-        "kind": KIND_WORDS[row.kind],
-        "from": row.start,
-        "to": row.end,
-        "lane": row.lane if row.lane >= 0 else None,
-        "lane_id": known.identity if known else None,
-        "lane_type": known.lane_type if known else None,
-        "width_m": known.width_m if known else None,
-        "speed_limit_mps": known.speed_limit_mps if known else None,
-    }
+    lane = row.lane if row.lane >= 0 else None
+    of_lane = {name: getattr(known, name) if known else None for name in ("lane_type", "width_m", "speed_limit_mps")}
+    ends = {"kind": KIND_WORDS[row.kind], "from": row.start, "to": row.end, "lane": lane}
+    return {**ends, "lane_id": known.identity if known else None, **of_lane}
 
 
 def row_of(properties: Mapping[str, Any], line: DoubleArray, where: str) -> ChainRow:
@@ -96,10 +79,8 @@ def row_of(properties: Mapping[str, Any], line: DoubleArray, where: str) -> Chai
         if name == "lane" and (value is None or value != value):
             value = -1
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= 2**53 or value % 1:
-            raise MapInputError(
-                f"{where}: {name} is {str(value)[:40]!r}",
-                "give the number of the vertex, or drop from and to of all lines, so that ends are matched",
-            )
+            cure = "give the number of the vertex, or drop from and to of all lines, so that ends are matched"
+            raise MapInputError(f"{where}: {name} is {str(value)[:40]!r}", cure)
         whole[name] = int(value)
     kind = properties.get("kind")
     if not isinstance(kind, str) or kind not in KIND_NAMES:
@@ -126,8 +107,7 @@ def read_geojson(path: Path, tolerance_m: float = TOLERANCE_M) -> MapReading:
     """
     content = read_json(path, "GeoJSON")
     found = _features(content, path)
-    version = content.get("foldmap:street")
-    name = content.get("foldmap:name")
+    version, name = content.get("foldmap:street"), content.get("foldmap:name")
     name = name if isinstance(name, str) and name else path.stem
     exact = any({"from", "to"} <= set(feature.get("properties") or {}) for feature in found)
     if version is not None and not found:
@@ -164,13 +144,9 @@ def _own_crs(content: Mapping[str, Any]) -> str | None:
 def _features(content: Any, path: Path) -> list[Mapping[str, Any]]:
     """The features of a collection, or the single feature or geometry that the content is."""
     kind = content.get("type") if isinstance(content, Mapping) else None
-    found: Any
-    if kind == "Feature":
-        found = [content]
-    elif kind in _LINE_TYPES:
-        found = [{"type": "Feature", "properties": {}, "geometry": content}]
-    else:
-        found = content.get("features") if kind == "FeatureCollection" else None
+    found: Any = content.get("features") if kind == "FeatureCollection" else None
+    if kind == "Feature" or kind in _LINE_TYPES:
+        found = [content if kind == "Feature" else {"type": "Feature", "properties": {}, "geometry": content}]
     if not isinstance(found, list):
         raise MapInputError(f"{path} is no GeoJSON FeatureCollection", "give one of LineStrings")
     for number, feature in enumerate(found):
@@ -180,14 +156,10 @@ def _features(content: Any, path: Path) -> list[Mapping[str, Any]]:
     return found
 
 
-def _loose_lines(
-    content: Mapping[str, Any], found: list[Mapping[str, Any]], path: Path, tolerance_m: float
-) -> MapReading:
+def _loose_lines(content: Mapping[str, Any], found: list[Any], path: Path, tolerance_m: float) -> MapReading:
     """Lines whose ends are matched."""
     left_out = LeftOut()
-    lines: list[DoubleArray] = []
-    kinds: list[int] = []
-    lanes: list[LaneAttributes] = []
+    lines, kinds, lanes = list[DoubleArray](), list[int](), list[LaneAttributes]()
     taken: set[str] = set()
     for number, feature in enumerate(found):
         properties = feature.get("properties") or {}
@@ -229,9 +201,7 @@ def _geometry_lines(geometry: Any, where: str, left_out: LeftOut, depth: int = 0
     return found
 
 
-def _in_metres(
-    lines: list[DoubleArray], content: Mapping[str, Any], path: Path
-) -> tuple[list[DoubleArray], str | None]:
+def _in_metres(lines: list[DoubleArray], content: Any, path: Path) -> tuple[list[DoubleArray], str | None]:
     """Lines in metres and their crs, None for a local frame: as the file says; else from degrees, as RFC 7946 has it.
 
     Files of local metres are common in spite of the RFC: coordinates that cannot be degrees are taken for such.
@@ -243,12 +213,12 @@ def _in_metres(
     if unit == METRES:
         return lines, None
     if unit == UNSURE:
-        raise MapInputError(
-            f"{path}: coordinates such as {lines[0][0].tolist()} may be degrees of a coarse map or metres of a small "
-            "one",
+        first = f"{path}: coordinates such as {lines[0][0].tolist()}"
+        cure = (
             'name it: "crs": {"type": "name", "properties": {"name": "urn:ogc:def:crs:OGC:1.3:CRS84"}} for degrees, '
-            '"foldmap:crs": null for metres of a local frame',
+            '"foldmap:crs": null for metres of a local frame'
         )
+        raise MapInputError(f"{first} may be degrees of a coarse map or metres of a small one", cure)
     return lonlat_lines(np.concatenate(lines), [len(line) for line in lines], str(path))
 
 

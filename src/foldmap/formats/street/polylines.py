@@ -29,19 +29,10 @@ def polyline_map(
     tolerance_m: float = TOLERANCE_M,
     left_out: LeftOut | None = None,
 ) -> tuple[StreetMap, Joined]:
-    """Join polylines to a map.
+    """Join polylines, float64 (P, 2) in metres and driving direction, to a map; a MapInputError where none has length.
 
-    Args:
-        name: of the map.
-        lines: float64 (P, 2) each, metres, in driving direction; those without length are left out.
-        kinds: `LANE` or `LINK` a line, or none.
-        lanes: attributes a line, or none.
-        crs: of the coordinates.
-        tolerance_m: of `foldmap.street.graph.joining.join_ends`.
-        left_out: where lines without length, and edges that are there twice, are counted.
-
-    Raises:
-        MapInputError: no line has length.
+    Kinds (`LANE` or `LINK`) and attributes are one a line, or none. Lines without length, and edges that are there
+    twice, are left out and counted. ``tolerance_m`` is that of `foldmap.street.graph.joining.join_ends`.
     """
     left_out = LeftOut() if left_out is None else left_out
     kept = [k for k, line in enumerate(lines) if has_length(line)]
@@ -49,9 +40,8 @@ def polyline_map(
     if not kept:
         reading_of(StreetMap(name, LaneGraph.empty()), left_out, name)  # says so, if lines were damaged
         raise MapInputError(f"{name}: there is no line with two distinct points", "give lanes as polylines")
-    graph = LaneGraph.from_polylines(
-        [lines[k] for k in kept], [kinds[k] for k in kept] if kinds else (), [lanes[k] for k in kept] if lanes else ()
-    )
+    of_kept = [[each[k] for k in kept] if each else () for each in (kinds, lanes)]
+    graph = LaneGraph.from_polylines([lines[k] for k in kept], *of_kept)
     joined = join_ends(graph, tolerance_m)
     left_out["edge that is there twice"] += joined.repairs.duplicate_edges
     left_out["edge shorter than the gap that is closed"] += joined.repairs.self_loops
@@ -75,16 +65,15 @@ def line_name(ids: Sequence[Any], row: object) -> str:
 
 def unique_names(names: Sequence[str]) -> list[str]:
     """The same names, those that were there before with a number."""
-    taken, found = set(names), []
-    seen: set[str] = set()
+    taken = set(names)
+    found: dict[str, None] = {}
     for name in names:
         unique, number = name, 1
-        while unique in seen or (unique != name and unique in taken):
+        while unique in found or (unique != name and unique in taken):
             number += 1
             unique = f"{name}-{number}"
-        seen.add(unique)
-        found.append(unique)
-    return found
+        found[unique] = None
+    return list(found)
 
 
 def kind_of_line(kind: Any, left_out: LeftOut) -> int:
@@ -99,12 +88,8 @@ def kind_of_line(kind: Any, left_out: LeftOut) -> int:
 def attributes_of(properties: Mapping[str, Any], identity: str) -> LaneAttributes:
     """Lane attributes from the properties of a feature; values of another type are unknown."""
     lane_type = properties.get("lane_type")
-    return LaneAttributes(
-        identity,
-        _positive(properties.get("width_m")),
-        _positive(properties.get("speed_limit_mps")),
-        lane_type if isinstance(lane_type, str) and lane_type else None,
-    )
+    width_m, speed_mps = (_positive(properties.get(key)) for key in ("width_m", "speed_limit_mps"))
+    return LaneAttributes(identity, width_m, speed_mps, lane_type if isinstance(lane_type, str) and lane_type else None)
 
 
 def _positive(value: Any) -> float | None:

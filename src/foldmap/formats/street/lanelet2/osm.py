@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from foldmap.errors import MapInputError
 from foldmap.formats.street.reading import LeftOut
@@ -31,15 +31,10 @@ class Relation:
 
 @dataclass
 class OsmFile:
-    """What an OSM file holds; what an editor marked as deleted is left out.
+    """What an OSM file holds, by id in the order of the file; what an editor marked as deleted is left out.
 
-    Attributes:
-        nodes: attributes by id.
-        local: the tags ``local_x`` and ``local_y`` of nodes that have both.
-        ways: ids of nodes by id.
-        relations: by id, in the order of the file.
-        unclear: kinds and ids of nodes and ways that are there twice, not alike.
-        lost: what is wrong with the position of a node, by id.
+    ``local`` are the tags ``local_x`` and ``local_y`` of nodes, ``unclear`` the kinds and ids of nodes and ways that
+    are there twice, not alike, ``lost`` what is wrong with the position of a node.
     """
 
     path: Path
@@ -66,19 +61,14 @@ class OsmFile:
             if identity in self._known(name):
                 identity += _AGAIN
             self._open = (name, identity)
-            if name == "node":
-                self.nodes[identity] = attributes
-            elif name == "way":
-                self.ways[identity] = []
-            else:
-                self.relations[identity] = Relation()
+            self._known(name)[identity] = attributes if name == "node" else [] if name == "way" else Relation()
         elif name == "osm":
             self.found = True
         elif self._open is not None:
             with self.left_out.dropping(f"part of a {self._open[0]}"):
                 self._part(name, attributes, *self._open)
 
-    def _known(self, name: str) -> Mapping[str, object]:
+    def _known(self, name: str) -> dict[str, Any]:
         return self.nodes if name == "node" else self.ways if name == "way" else self.relations
 
     def _part(self, name: str, attributes: Attributes, owner: str, identity: str) -> None:
@@ -110,10 +100,8 @@ class OsmFile:
             same = places[0] == places[1] and self.local.get(identity) == self.local.get(again)
             del self.nodes[again]
             self.local.pop(again, None)
-        elif name == "way":
-            same = self.ways[identity] == self.ways.pop(again)
         else:
-            same = self.relations[identity] == self.relations.pop(again)
+            same = self._known(name)[identity] == self._known(name).pop(again)
         if same:
             self.left_out[f"{name} that is there twice, alike"] += 1
         elif name == "relation":

@@ -23,14 +23,10 @@ _CONTRADICTED = "position by latitude and longitude, which local_x and local_y o
 def place_nodes(osm: OsmFile, used: list[str], positions: str, crs: str) -> tuple[dict[str, DoubleArray], str | None]:
     """Metric coordinates of nodes, float64 (2,) by id, and their crs, None for tags; damaged positions are left out.
 
-    Args:
-        osm: the file.
-        used: ids of nodes.
-        positions: "geographic" (latitude, longitude), "tags" (``local_x``, ``local_y``), or "auto": as Autoware reads
-            such maps, the tags where all nodes have them and they contradict latitudes and longitudes (which is
-            counted), or where those hold a place (empty, all the same, or within a degree of 0, 0 beside tags).
-        crs: of geographic positions: "local" (transverse Mercator about the middle of the map), "utm", or what pyproj
-            reads.
+    Positions are "geographic" (latitude, longitude), projected to ``crs``: "local" (transverse Mercator about the
+    middle of the map), "utm", or what pyproj reads; "tags" (``local_x``, ``local_y``); or "auto": as Autoware reads
+    maps, the tags where all nodes have them and they contradict latitudes and longitudes (which is counted), or where
+    those hold a place (empty, all the same, or within a degree of 0, 0 beside tags).
     """
     if positions not in POSITIONS:
         raise ConfigError(f"positions {positions!r}", f"give one of {', '.join(POSITIONS)}")
@@ -91,10 +87,8 @@ def _by_tag(osm: OsmFile, used: list[str]) -> dict[str, DoubleArray]:
     for identity in used:
         tags, what = osm.local.get(identity, {}), f"node {identity}"
         if not tags:
-            raise MapInputError(
-                f"{osm.path}: {what} has neither latitude and longitude nor local_x and local_y",
-                "write the map with positions",
-            )
+            said = f"{osm.path}: {what} has neither latitude and longitude nor local_x and local_y"
+            raise MapInputError(said, "write the map with positions")
         try:
             placed[identity] = np.array([real(tags, key, what) for key in ("local_x", "local_y")])
         except MapInputError as error:

@@ -137,12 +137,7 @@ def _ring(folder: Path, table: CsvTable) -> CameraRing | None:
 
 
 def _row(
-    folder: Path,
-    table: CsvTable,
-    line: int,
-    cells: dict[str, str],
-    maps: dict[str, StreetMap],
-    ring: CameraRing | None,
+    folder: Path, table: CsvTable, line: int, cells: dict[str, str], maps: dict[str, StreetMap], ring: CameraRing | None
 ) -> _Row:
     where = f"{table.path}, line {line}"
     name = cells.get("map", "") or (next(iter(maps)) if len(maps) == 1 else "")

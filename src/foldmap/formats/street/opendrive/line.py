@@ -41,17 +41,11 @@ class Piece:
     def at(self, s_m: DoubleArray) -> tuple[DoubleArray, DoubleArray]:
         """Points (N, 2) and headings (N,) at distances from the start of the road."""
         along = s_m - self.s_m
-        if self.kind == "line":
-            local, turn = _clothoid(along, 0.0, 0.0)
-        elif self.kind == "arc":
-            local, turn = _clothoid(along, self.numbers[0], 0.0)
-        elif self.kind == "spiral":
-            start, end = self.numbers
-            local, turn = _clothoid(along, start, (end - start) / self.length_m)
-        elif self.kind == "poly3":
-            local, turn = self._poly3(along)
-        else:
-            local, turn = self._param_poly3(along)
+        if self.kind in ("poly3", "paramPoly3"):
+            local, turn = self._poly3(along) if self.kind == "poly3" else self._param_poly3(along)
+        else:  # no curvature (a line), one (an arc), or one at each end (a spiral)
+            curvatures = self.numbers or (0.0,)
+            local, turn = _clothoid(along, curvatures[0], (curvatures[-1] - curvatures[0]) / self.length_m)
         placed = self.x_m + 1j * self.y_m + local * np.exp(1j * self.heading_rad)
         return np.stack([placed.real, placed.imag], 1), self.heading_rad + turn
 
@@ -65,9 +59,8 @@ class Piece:
         return local, np.arctan(b + at * (2 * c + at * 3 * d))
 
     def _param_poly3(self, along: DoubleArray) -> tuple[_ComplexArray, DoubleArray]:
-        *numbers, normalized = self.numbers
+        au, bu, cu, du, av, bv, cv, dv, normalized = self.numbers
         p = along / self.length_m if normalized else along
-        au, bu, cu, du, av, bv, cv, dv = numbers
         local = au + p * (bu + p * (cu + p * du)) + 1j * (av + p * (bv + p * (cv + p * dv)))
         slope_u, slope_v = bu + p * (2 * cu + p * 3 * du), bv + p * (2 * cv + p * 3 * dv)
         return local, np.arctan2(slope_v, slope_u)
@@ -85,10 +78,8 @@ def _clothoid(along: DoubleArray, curvature: float, rate: float) -> tuple[_Compl
     origin = curvature / rate
     sine, cosine = fresnel(scale * (along + origin))
     sine_0, cosine_0 = fresnel(scale * origin)
-    sign = np.sign(rate)
-    local: _ComplexArray = ((cosine - cosine_0) + 1j * sign * (sine - sine_0)) * (
-        np.exp(-1j * curvature * origin / 2) / scale
-    )
+    step = (cosine - cosine_0) + 1j * np.sign(rate) * (sine - sine_0)
+    local: _ComplexArray = step * (np.exp(-1j * curvature * origin / 2) / scale)
     return local, turn
 
 

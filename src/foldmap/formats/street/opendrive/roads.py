@@ -37,15 +37,10 @@ class Cubics:
 
 @dataclass
 class RoadLane:
-    """One lane of one section.
+    """One lane of one section; its id is negative on the right of the reference line, positive on its left.
 
-    Attributes:
-        identity: negative on the right of the reference line, positive on its left.
-        lane_type: OpenDRIVE's word; None where something else of the lane is damaged than its width.
-        width: by distance from the start of the section.
-        before, after: ids of the lanes it is linked to at the start and end of the section.
-        speed_mps: the lowest limit, None if there is none.
-        direction: "standard", "reversed" or "both".
+    ``lane_type`` is None where something else of the lane is damaged than its width, ``width`` goes by the distance
+    from the start of the section, ``before`` and ``after`` are ids of the lanes it is linked to at its start and end.
     """
 
     identity: int
@@ -75,15 +70,10 @@ class Section:
 
 @dataclass
 class Road:
-    """A road.
+    """A road, the id of the junction that it is inside of, and whether its traffic keeps to the left.
 
-    Attributes:
-        identity: its id.
-        junction: id of the junction it is inside of, None if of none.
-        links: what is at its start and end (0, 1): (element type, id, contact point).
-        left_hand: whether traffic keeps to the left.
-        sections: of each side, `LEFT` and `RIGHT`, in the order of s: a lane section of a single side leaves those of
-            the other one as they are.
+    ``links`` are what is at its start and end (0, 1): (element type, id, contact point). The sections of each side,
+    `LEFT` and `RIGHT`, are in the order of s: one of a single side leaves those of the other one as they are.
     """
 
     identity: str
@@ -116,9 +106,8 @@ class Road:
 
 def _samples(road: Road, section: Section, step_m: float) -> DoubleArray:
     """Distances at which lanes are drawn: steps, and wherever a geometry or a record starts."""
-    marks = [road.line.breaks_m, road.offset.start_m]
-    marks += [section.start_m + lane.width.start_m for lane in section.lanes.values()]
-    inside = np.concatenate(marks)
+    widths = [section.start_m + lane.width.start_m for lane in section.lanes.values()]
+    inside = np.concatenate([road.line.breaks_m, road.offset.start_m, *widths])
     inside = inside[(inside > section.start_m + 1e-6) & (inside < section.end_m - 1e-6)]
     marks_m = np.unique(np.concatenate([[section.start_m, section.end_m], inside]))
     pieces = [
