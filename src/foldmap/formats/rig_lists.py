@@ -37,10 +37,8 @@ def read_rig_list(path: Path | str) -> dict[str, list[ListedImage]]:
         query, rest = (*head.split(maxsplit=1), "", "")[:2]
         name, words = split_camera(path, line, rest)
         if not bar or not words:
-            raise MapInputError(
-                f"{path}, line {line}: no line of a rig list",
-                "expected query_id image MODEL width height params | qw qx qy qz tx ty tz",
-            )
+            cure = "expected query_id image MODEL width height params | qw qx qy qz tx ty tz"
+            raise MapInputError(f"{path}, line {line}: no line of a rig list", cure)
         camera, pose = camera_of(path, line, words), pose_of(path, line, tail.split())
         rigs.setdefault(query, []).append(ListedImage(name, camera, query_id=query, camera_SE3_rig=pose))
     if not rigs:

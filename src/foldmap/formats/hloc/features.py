@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import h5py
@@ -26,24 +25,17 @@ _KNOWN = ("superpoint", "aliked-n16rot", "aliked-n16", "aliked-n32", "xfeat", "d
 
 
 class HlocFeatures(ImageGroups):
-    """Local features in an hloc file, read one image at a time (a FeatureSource).
+    """Local features in an hloc file, which stays open until `close`, read one image at a time (a FeatureSource).
 
-    Args:
-        path: the HDF5 file; it stays open until `close`.
-        feature: which extractor made it; by default the file's ``feature`` attribute, else what hloc's file name says
-            (``feats-superpoint-n4096-r1024.h5``), else "unknown".
+    ``feature`` is which extractor made it; by default the file's ``feature`` attribute, else what hloc's file name says
+    (``feats-superpoint-n4096-r1024.h5``), else "unknown".
     """
 
     def __init__(self, path: Path | str, feature: str | None = None) -> None:
         super().__init__(path, "keypoints", "an hloc features file")
         stem = self.path.stem.lower()
         by_name = next((known for known in _KNOWN if known in stem), "unknown")
-        self._feature = feature or self.attributes.get("feature") or by_name
-
-    @property
-    def feature(self) -> str:
-        """Which extractor: "superpoint", "sift", ..."""
-        return self._feature
+        self.feature = feature or self.attributes.get("feature") or by_name
 
     def load(self, name: str) -> Features:
         """Read one image's features, 32,767 at most; keypoints become COLMAP pixels."""
@@ -51,27 +43,21 @@ class HlocFeatures(ImageGroups):
         keypoints = self.array(name, "keypoints", 2)
         if keypoints.shape[1] != 2:
             raise MapInputError(f"keypoints of {at} have shape {keypoints.shape}", "give x and y a keypoint")
-        if len(keypoints) > MAX_KEYPOINTS:
-            raise MapInputError(
-                f"{at} has {len(keypoints)} keypoints, more than the {MAX_KEYPOINTS} that hloc's matches can name",
-                "extract fewer an image",
-            )
+        count = len(keypoints)
+        if count > MAX_KEYPOINTS:
+            said = f"{at} has {count} keypoints, more than the {MAX_KEYPOINTS} that hloc's matches can name"
+            raise MapInputError(said, "extract fewer an image")
         descriptors = self.array(name, "descriptors", 2)
-        if descriptors.shape[1] != len(keypoints):
-            turned = " (transposed?)" if descriptors.shape[0] == len(keypoints) else ""
-            raise MapInputError(
-                f"descriptors of {at} have shape {descriptors.shape}{turned} for {len(keypoints)} keypoints",
-                "give one column a keypoint",
-            )
+        if descriptors.shape[1] != count:
+            turned = " (transposed?)" if descriptors.shape[0] == count else ""
+            said = f"descriptors of {at} have shape {descriptors.shape}{turned} for {count} keypoints"
+            raise MapInputError(said, "give one column a keypoint")
         if descriptors.dtype.kind == "f" and descriptors.dtype.itemsize > 4:
             descriptors = descriptors.astype(np.float32)
         scored = self.find(f"{name}/scores") is not None
-        return features_of(
-            at,
-            keypoints.astype(np.float32) + np.float32(_CORNER_PX),
-            np.ascontiguousarray(descriptors.T),
-            self.array(name, "scores", 1).astype(np.float32) if scored else None,
-        )
+        scores = self.array(name, "scores", 1).astype(np.float32) if scored else None
+        xy_px = keypoints.astype(np.float32) + np.float32(_CORNER_PX)
+        return features_of(at, xy_px, np.ascontiguousarray(descriptors.T), scores)
 
     def image_size(self, name: str) -> tuple[int, int] | None:
         """Width and height of an image in px, where the file says them."""
@@ -84,12 +70,9 @@ class HlocFeatures(ImageGroups):
 class HlocFeatureWriter:
     """Writes features in hloc's layout, an image at a time; the file appears when the writer closes without error.
 
-    Same features in the same order give the same bytes.
-
-    Args:
-        path: the HDF5 file to be made or replaced; a WriteError where it cannot be.
-        feature: which extractor, kept in the file's ``feature`` attribute.
-        half: store floating-point descriptors and scores in half precision as hloc does; keypoints stay float32.
+    Same features in the same order give the same bytes. Which extractor made them is kept in the file's ``feature``
+    attribute. Floating-point descriptors and scores are stored in half precision, as hloc does, unless ``half`` is
+    False; keypoints stay float32.
     """
 
     def __init__(self, path: Path | str, feature: str, half: bool = True) -> None:
@@ -132,9 +115,7 @@ class HlocFeatureWriter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, *_: object) -> None:
         if kind is None:
             self.close()
         else:

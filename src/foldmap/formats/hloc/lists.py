@@ -33,14 +33,10 @@ def read_names(path: Path | str) -> list[str]:
 
 
 def read_query_list(path: Path | str) -> list[ListedImage]:
-    """Read queries: ``name MODEL width height params...`` a line, or names alone, each once.
+    """Read queries: ``name MODEL width height params...`` a line, or names alone, each once, without any camera.
 
-    Args:
-        path: the list, or a pattern with ``*`` for several (``queries/*_time_queries_with_intrinsics.txt``), which
-            are read in the order of their names.
-
-    Returns:
-        Images with cameras, or without any camera where the list has names only.
+    The path may be a pattern with ``*`` for several lists (``queries/*_time_queries_with_intrinsics.txt``), which are
+    read in the order of their names.
     """
     paths = [Path(path)]
     if not Path(path).exists() and any(sign in str(path) for sign in "*?["):
@@ -72,9 +68,8 @@ def read_pairs(path: Path | str) -> dict[str, list[str]]:
     for line, text in content(path, "a pairs list"):
         words = text.split()
         if len(words) != 2:
-            raise MapInputError(
-                f"{path}, line {line}: {len(words)} words", "expected two image names a line, without spaces"
-            )
+            cure = "expected two image names a line, without spaces"
+            raise MapInputError(f"{path}, line {line}: {len(words)} words", cure)
         pairs.setdefault(words[0], []).append(words[1])
     if not pairs:
         raise MapInputError(f"{path} holds no pair", "give two image names a line")

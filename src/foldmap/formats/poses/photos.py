@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
@@ -35,15 +35,11 @@ def read_image_poses(
 ) -> KnownPoses:
     """Read poses and give each to its photo; some photos may have none. TUM and 7-Scenes are taken as metres.
 
-    Args:
-        path: a text file ``name qw qx qy qz tx ty tz`` (camera_SE3_world, hloc), a TUM trajectory (world_SE3_camera; by
-            time where most photos are named by a time of it, else one a photo in the order of names), a folder of
-            ``STEM.pose.txt`` (7-Scenes, 4 x 4 world_SE3_camera; ``frame-000000.pose.txt`` for
-            ``frame-000000.color.png``), or the folder of a COLMAP model or a kapture, whose cameras are taken too. Of a
-            folder with a model and pose files the model is taken.
-        names: of the photos, relative to their folder; see `pair_names`.
-        limit_s: times farther apart are of different photos.
-        cameras: whether the cameras of a COLMAP model or a kapture are wanted.
+    They are in a text file ``name qw qx qy qz tx ty tz`` (camera_SE3_world, hloc), a TUM trajectory (world_SE3_camera;
+    by time, to ``limit_s``, where most photos are named by a time of it, else one a photo in the order of names), a
+    folder of ``STEM.pose.txt`` (7-Scenes, 4 x 4 world_SE3_camera; ``frame-000000.pose.txt`` for
+    ``frame-000000.color.png``), or the folder of a COLMAP model or a kapture, whose cameras are taken too if wanted. Of
+    a folder with a model and pose files the model is taken. Names are relative to the photos' folder (`pair_names`).
     """
     if (path / "sensors").is_dir():
         return _kapture(path, names, cameras)
@@ -69,7 +65,8 @@ def _named(
     cameras: Mapping[str, Camera] | None = None,
 ) -> KnownPoses:
     """Poses, and cameras, that go by names."""
-    pairs = _pairs(path, names, camera_SE3_world)
+    with naming(path):
+        pairs = pair_names(names, camera_SE3_world)
     partly = sum(name != other for name, other in pairs.items())
     paired = f"{len(pairs)} of {len(names)} by name" + (f", {partly} of them by a part of it" if partly else "")
     return KnownPoses(_renamed(camera_SE3_world, pairs), _renamed(cameras or {}, pairs), layout=layout, paired=paired)
@@ -95,7 +92,8 @@ def _seven_scenes(folder: Path, files: dict[str, Path], names: Sequence[str]) ->
         path = PurePosixPath(name)
         return str(path.with_name(path.name.split(".")[0] or path.name)), str(path.with_suffix(""))
 
-    pairs = _pairs(folder, names, files, spellings)
+    with naming(folder):
+        pairs = pair_names(names, files, spellings)
     poses: dict[str, DoubleArray] = {}
     for name, stem in pairs.items():
         path = files[stem]
@@ -131,16 +129,6 @@ def _tum(path: Path, names: Sequence[str], limit_s: float) -> KnownPoses:
     ordered = dict(zip(in_order, inverse, strict=True))
     paired = f"{len(names)} of {len(names)} in the order of names"
     return KnownPoses(ordered, metric=True, layout="tum", paired=paired)
-
-
-def _pairs(
-    path: Path,
-    names: Sequence[str],
-    known: Iterable[str],
-    spellings: Callable[[str], Sequence[str]] = lambda name: (name,),
-) -> dict[str, str]:
-    with naming(path):
-        return pair_names(names, known, spellings)
 
 
 def _renamed(values: Mapping[str, Value], pairs: Mapping[str, str]) -> dict[str, Value]:

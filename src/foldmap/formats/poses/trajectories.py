@@ -15,14 +15,7 @@ from foldmap.types import DoubleArray
 
 @dataclass(frozen=True)
 class Trajectory:
-    """Poses in the order of their sweeps.
-
-    Attributes:
-        path: where they came from, for messages.
-        layout: ``kitti`` or ``tum``.
-        world_SE3_sensors: one pose a sweep.
-        times_s: strictly increasing, where the file has times.
-    """
+    """Poses in the order of their sweeps, of layout ``kitti`` or ``tum``; times increase, where the file has them."""
 
     path: Path
     layout: str
@@ -34,12 +27,7 @@ class Trajectory:
 
 
 def read_poses(path: Path | str, calibration: Path | str | None = None) -> Trajectory:
-    """Read a pose file: KITTI (twelve columns) or TUM (eight, or as its header says).
-
-    Args:
-        path: the text file; blank lines and ``#`` comments are skipped.
-        calibration: KITTI's calib.txt, when the rows are camera poses.
-    """
+    """Read a pose file: KITTI (twelve columns; camera poses with ``calibration``) or TUM (eight, or as it says)."""
     path = Path(path)
     columns = pose_columns(path)
     line, words = next(content_lines(path), (0, []))
@@ -53,7 +41,5 @@ def read_poses(path: Path | str, calibration: Path | str | None = None) -> Traje
     if len(words) == 12:
         camera_SE3_sensor = read_kitti_calibration(Path(calibration)) if calibration is not None else None
         return Trajectory(path, "kitti", read_kitti_poses(path, camera_SE3_sensor))
-    raise PoseInputError(
-        f"{path}, line {line}: {len(words)} columns, neither KITTI (12) nor TUM (8)",
-        "give row-major 3x4 matrices or t x y z qx qy qz qw",
-    )
+    cure = "give row-major 3x4 matrices or t x y z qx qy qz qw"
+    raise PoseInputError(f"{path}, line {line}: {len(words)} columns, neither KITTI (12) nor TUM (8)", cure)

@@ -16,8 +16,7 @@ from foldmap.geometry import SE3
 from foldmap.geometry.quaternion import rigid_from_wxyz
 from foldmap.types import DoubleArray
 
-_UNIT_TOLERANCE = 1e-2
-_MOST_COMMENTS = 50
+_UNIT_TOLERANCE, _MOST_COMMENTS = 1e-2, 50
 _TIME = re.compile(
     r"(?:t|ts|time|stamp|timestamp|time_?stamp|sec|secs|seconds|nsec)(?:_?(ns|nsec|us|usec|ms|msec|s|sec))?"
 )
@@ -34,18 +33,14 @@ _ORDER = ("t", "x", "y", "z", "qx", "qy", "qz", "qw")
 
 @dataclass(frozen=True)
 class PoseColumns:
-    """Where a row of a table has its time, position and quaternion.
+    """Where a row of a table has t x y z qx qy qz qw, after which line, and how many columns it has.
 
-    Attributes:
-        header_line: number of the line that says so; 0 where TUM's own order is taken.
-        count: columns of a row.
-        order: columns of t x y z qx qy qz qw.
-        seconds: what one unit of time is, where the header names the unit.
+    ``header_line`` is 0 where TUM's own order is taken, ``seconds`` what one unit of time is, where the header says.
     """
 
     header_line: int = 0
     count: int = 8
-    order: tuple[int, ...] = (0, 1, 2, 3, 4, 5, 6, 7)
+    order: tuple[int, ...] = tuple(range(8))
     seconds: float | None = None
 
 
@@ -70,10 +65,8 @@ def _of_comments(path: Path, comments: list[tuple[int, str]], count: int) -> Pos
             return found
     w_first = [number for number, line in comments if line.startswith("#") and _W_FIRST.search(line)]
     if count == 8 and w_first:
-        raise PoseInputError(
-            f"{path}, line {w_first[0]} puts qw before qx",
-            "give rows t x y z qx qy qz qw, or name the columns: # t x y z qw qx qy qz",
-        )
+        cure = "give rows t x y z qx qy qz qw, or name the columns: # t x y z qw qx qy qz"
+        raise PoseInputError(f"{path}, line {w_first[0]} puts qw before qx", cure)
     return None
 
 
@@ -127,15 +120,11 @@ def read_tum_poses(path: Path, columns: PoseColumns | None = None) -> tuple[Doub
     norms = np.linalg.norm(rows[:, 4:], axis=1)
     for index, ((line, _), row) in enumerate(zip(every, rows, strict=True)):
         if index and row[0] <= rows[index - 1, 0]:
-            raise PoseInputError(
-                f"{path}, line {line}: time {row[0]:.9g} s does not follow {rows[index - 1, 0]:.9g} s",
-                "sort the poses by time, each time once",
-            )
+            said = f"{path}, line {line}: time {row[0]:.9g} s does not follow {rows[index - 1, 0]:.9g} s"
+            raise PoseInputError(said, "sort the poses by time, each time once")
         if abs(norms[index] - 1.0) > _UNIT_TOLERANCE:
-            raise PoseInputError(
-                f"{path}, line {line}: the quaternion has length {norms[index]:.4g}",
-                "give unit quaternions as qx qy qz qw",
-            )
+            said = f"{path}, line {line}: the quaternion has length {norms[index]:.4g}"
+            raise PoseInputError(said, "give unit quaternions as qx qy qz qw")
     return rows[:, 0].copy(), [SE3(pose) for pose in rigid_from_wxyz(rows[:, [7, 4, 5, 6]], rows[:, 1:4])]
 
 

@@ -26,12 +26,8 @@ def read_csv_table(
 ) -> CsvTable:
     """Read a table of UTF-8; lines that begin with ``#`` are comments, white space about cells does not count.
 
-    Args:
-        path: of the file.
-        needed: columns that must be there; no two may have one name.
-        what: to give instead, for messages.
-        kind: of the errors.
-        ragged: whether lines may have fewer or more cells than there are columns.
+    No two columns may have one name. Lines of a ``ragged`` one may have fewer or more cells than there are columns.
+    ``what`` to give instead is for messages, ``kind`` is that of the errors.
     """
     with naming(path, kind):
         reader = csv.reader(io.StringIO(read_text(path, f"give {what}")), skipinitialspace=True, strict=True)

@@ -20,13 +20,10 @@ _LONLAT_DIGITS, _METRE_DIGITS = 10, 3
 
 @dataclass(frozen=True)
 class LineFeature:
-    """Some lines that belong together.
+    """Some lines, float64 (P, 2), that belong together; none makes a feature without a geometry.
 
-    Attributes:
-        lines_m: float64 (P, 2) each, in the frame of `crs`; none makes a feature without a geometry.
-        crs: what pyproj reads, or None for a local frame.
-        properties: for people and programs.
-        other_lines_m: by property name: a line that is written as coordinates, for example where a lane was before.
+    ``crs`` is what pyproj reads, or None for a local frame; ``other_lines_m`` are properties that are written as
+    coordinates, for example where a lane was before.
     """
 
     lines_m: Sequence[DoubleArray]
@@ -43,29 +40,22 @@ def write_features(path: Path, features: Sequence[LineFeature], members: Mapping
     """
     placed = {one.crs is not None for one in features}
     if len(placed) > 1:
-        raise MapInputError(
-            "some of the street maps are placed on Earth and some are in local frames", "write them one by one"
-        )
-    on_earth = placed == {True}
+        said = "some of the street maps are placed on Earth and some are in local frames"
+        raise MapInputError(said, "write them one by one")
     found = []
     for number, one in enumerate(features):
         lines = [_coordinates(line, one.crs) for line in one.lines_m]
-        geometry = None
-        if len(lines) == 1:
-            geometry = {"type": "LineString", "coordinates": lines[0]}
-        elif lines:
-            geometry = {"type": "MultiLineString", "coordinates": lines}
+        kind, coordinates = ("LineString", lines[0]) if len(lines) == 1 else ("MultiLineString", lines)
+        geometry = {"type": kind, "coordinates": coordinates} if lines else None
         others = {name: _coordinates(line, one.crs) for name, line in one.other_lines_m.items()}
         properties = {**one.properties, **others}
         found.append({"type": "Feature", "id": number, "properties": properties, "geometry": geometry})
-    crs = {} if on_earth else {"foldmap:crs": None}
+    crs = {} if placed == {True} else {"foldmap:crs": None}
     content = {"type": "FeatureCollection", **crs, **(members or {}), "features": found}
     write_whole(path, json.dumps(content, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def _coordinates(line_m: DoubleArray, crs: str | None) -> list[list[float]]:
-    if crs is None:
-        rounded: list[list[float]] = np.round(line_m, _METRE_DIGITS).tolist()
-        return rounded
-    lonlat: list[list[float]] = np.round(to_lonlat(line_m, crs), _LONLAT_DIGITS).tolist()
-    return lonlat
+def _coordinates(line_m: DoubleArray, crs: str | None) -> Any:
+    return (
+        np.round(line_m, _METRE_DIGITS) if crs is None else np.round(to_lonlat(line_m, crs), _LONLAT_DIGITS)
+    ).tolist()

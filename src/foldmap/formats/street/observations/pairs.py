@@ -50,18 +50,10 @@ class _Row:
 
 
 class FolderPairs(Sequence[Pair]):
-    """The pairs of a folder; images are decoded when they are asked for.
-
-    Attributes:
-        ring: calibration, or None for aerial crops.
-        window: of the graphs, and what aerial crops cover.
-    """
+    """The pairs of a folder, with or without (aerial crops) a ring; images are decoded when they are asked for."""
 
     def __init__(self, path: Path, rows: Sequence[_Row], ring: CameraRing | None, window: Window) -> None:
-        self.path = path
-        self.ring = ring
-        self.window = window
-        self._rows = tuple(rows)
+        self.path, self.ring, self.window, self._rows = path, ring, window, tuple(rows)
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -130,9 +122,8 @@ def _ring(folder: Path, table: CsvTable) -> CameraRing | None:
     ring = read_ring_file(path)
     unknown = [name for name in cameras if name not in ring.names]
     if unknown:
-        raise MapInputError(
-            f"the camera {unknown[0]!r} of {table.path} is not calibrated", f"{path} has {', '.join(ring.names)}"
-        )
+        cure = f"{path} has {', '.join(ring.names)}"
+        raise MapInputError(f"the camera {unknown[0]!r} of {table.path} is not calibrated", cure)
     return ring.take(*(name for name in ring.names if name in cameras))
 
 
@@ -159,7 +150,6 @@ def _pose(path: Path, line: int, cells: dict[str, str]) -> SE2:
     place = [cells[column] for column in ("x_m", "y_m", unit)]
     x, y, heading = numbers(path, line, place, f"numbers in x_m, y_m and {unit}").tolist()
     if unit == "heading_rad" and abs(heading) > 4 * math.pi:
-        raise PoseInputError(
-            f"{path}, line {line}: a heading of {heading:g} rad", "call the column heading_deg if it is degrees"
-        )
+        cure = "call the column heading_deg if it is degrees"
+        raise PoseInputError(f"{path}, line {line}: a heading of {heading:g} rad", cure)
     return SE2(x, y, wrap_rad(heading if unit == "heading_rad" else math.radians(heading)))
