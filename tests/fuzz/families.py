@@ -30,8 +30,7 @@ from colmap_writer import write_model
 from foldmap.formats import rig_lists
 from foldmap.formats.colmap.database import ColmapDatabase
 from foldmap.formats.colmap.scene import read_model_with_keypoints
-from foldmap.formats.hloc.features import HlocFeatures
-from foldmap.formats.hloc.global_descriptors import HlocGlobals
+from foldmap.formats.hloc.features import HlocFeatures, HlocGlobals
 from foldmap.formats.hloc.lists import read_names, read_pairs, read_query_list
 from foldmap.formats.hloc.results import read_results
 from foldmap.formats.kapture.features import KaptureFeatures
@@ -39,8 +38,8 @@ from foldmap.formats.kapture.scene import read_kapture
 from foldmap.formats.poses import photos as image_poses
 from foldmap.formats.poses import trajectories as poses
 from foldmap.formats.raster.geotiff import open_raster
-from foldmap.formats.street.csv_lines import read_csv
 from foldmap.formats.street.observations import poses as street_poses
+from foldmap.formats.street.polylines import read_csv
 from foldmap.formats.sweeps.files import read_sweep
 from foldmap.formats.sweeps.kitti import read_kitti_calibration
 

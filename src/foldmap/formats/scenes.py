@@ -11,8 +11,7 @@ from pathlib import Path
 from foldmap.errors import MapInputError
 from foldmap.formats.colmap.database import ColmapDatabase
 from foldmap.formats.colmap.scene import find_model, read_model_with_keypoints
-from foldmap.formats.hloc.features import HlocFeatures
-from foldmap.formats.hloc.global_descriptors import HlocGlobals
+from foldmap.formats.hloc.features import HlocFeatures, HlocGlobals
 from foldmap.formats.kapture.features import KaptureFeatures
 from foldmap.formats.kapture.scene import read_kapture
 from foldmap.formats.naming import naming
@@ -91,7 +90,7 @@ def _read(
             scene, index = read_kapture(folder, None if inside is None else inside.keypoints_type)
         scene = scene if metric is None else replace(scene, metric=metric)
     else:
-        metric = bool(_said(folder, "metric") if metric is None else metric)
+        metric = bool(_said_metric(folder) if metric is None else metric)
         model = read_model_with_keypoints(find_model(folder), metric)
         scene, index = model.scene, model.keypoint_index
     source = inside if extracted is None else extracted
@@ -100,10 +99,8 @@ def _read(
             return join_features(scene, source, index, report=report)
     path = features or find_features(folder)
     if path is None:
-        raise MapInputError(
-            f"no features lie beside the model in {folder}",
-            "give --features (hloc's .h5 or COLMAP's .db), or --photos to extract SIFT again",
-        )
+        cure = "give --features (hloc's .h5 or COLMAP's .db), or --photos to extract SIFT again"
+        raise MapInputError(f"no features lie beside the model in {folder}", cure)
     with naming(path), closing(open_features(path, feature)) as opened:
         return join_features(scene, opened, index, report=report)
 
@@ -115,8 +112,8 @@ def _kapture_features(folder: Path, features: Path | None) -> KaptureFeatures:
     return KaptureFeatures(folder, None if features is None else features.name)
 
 
-def _said(folder: Path, key: str) -> object:
-    """What scene.json of ``foldmap build visual`` says; None where there is none."""
+def _said_metric(folder: Path) -> object:
+    """What scene.json of ``foldmap build visual`` says of units; None where there is none."""
     path = folder / "scene.json"
     if not path.is_file():
         return None
@@ -124,4 +121,4 @@ def _said(folder: Path, key: str) -> object:
         said = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise MapInputError(f"{path} cannot be read: {error}", "build the scene again, or remove that file") from error
-    return said.get(key) if isinstance(said, dict) else None
+    return said.get("metric") if isinstance(said, dict) else None

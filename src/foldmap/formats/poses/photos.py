@@ -10,13 +10,13 @@ import numpy as np
 
 from foldmap.errors import PoseInputError
 from foldmap.formats.colmap.files import has_images_file
-from foldmap.formats.colmap.poses import read_model_poses
+from foldmap.formats.colmap.scene import read_model_poses
 from foldmap.formats.hloc.results import is_results, read_results
 from foldmap.formats.kapture.text import read_images, read_records, read_trajectories
 from foldmap.formats.listing import is_number
 from foldmap.formats.name_times import are_seconds, natural_key, photo_times_s
 from foldmap.formats.naming import naming
-from foldmap.formats.poses.tum import read_tum_poses
+from foldmap.formats.poses.trajectories import read_tum_poses
 from foldmap.formats.same_names import pair_names
 from foldmap.formats.textual import content_lines, number_rows
 from foldmap.geometry.association import DEFAULT_LIMIT_S, associate_times

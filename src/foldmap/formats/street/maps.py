@@ -11,14 +11,13 @@ from pathlib import Path
 from foldmap.errors import ConfigError, MapInputError
 from foldmap.formats.naming import reading
 from foldmap.formats.street.argoverse2 import read_argoverse2
-from foldmap.formats.street.csv_lines import read_csv
 from foldmap.formats.street.geojson import read_geojson
 from foldmap.formats.street.geoparquet import read_geoparquet
 from foldmap.formats.street.lanelet2.read import read_lanelet2
 from foldmap.formats.street.nuscenes import read_nuscenes_lanes
 from foldmap.formats.street.observations.aerial import read_aerial_tile_counted
 from foldmap.formats.street.opendrive.graph import read_opendrive
-from foldmap.formats.street.polylines import unique_names
+from foldmap.formats.street.polylines import read_csv, unique_names
 from foldmap.formats.street.reading import MapReading
 from foldmap.formats.street.sumo import read_sumo
 from foldmap.formats.street.untrusted import read_json

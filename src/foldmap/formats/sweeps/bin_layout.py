@@ -10,12 +10,8 @@ import numpy as np
 
 from foldmap.types import AnyArray
 
-_TYPES = ("<f4", "<f8", "<i4", "<i2")
-_COLUMNS = range(3, 11)
-_FARTHEST = 1e7
-_TINY = 1e-20
-_MOST_TINY = 0.02
-_ROWS = 20_000
+_COLUMNS, _ROWS = range(3, 11), 20_000
+_FARTHEST, _TINY, _MOST_TINY = 1e7, 1e-20, 0.02
 _CLEARLY = 0.2
 """Nats by which the mean log spread of a layout must be lower than the 4-column one's to be named."""
 _KNOWN = {
@@ -31,7 +27,7 @@ def describe_layout(data: bytes) -> tuple[str, str] | None:
 
     None where it is 4 columns of float32 after all, or where nothing can be made out.
     """
-    for kind in _TYPES:
+    for kind in _NAMES:
         if len(data) % np.dtype(kind).itemsize:
             continue
         values = np.frombuffer(data, kind)

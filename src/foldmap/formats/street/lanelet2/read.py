@@ -17,8 +17,7 @@ import numpy as np
 from foldmap.errors import ConfigError, MapInputError
 from foldmap.formats.street.bounds import aligned, at_steps, middle_line
 from foldmap.formats.street.build import MapLane, build_graph
-from foldmap.formats.street.lanelet2.osm import USERS, OsmFile, Relation, read_osm
-from foldmap.formats.street.lanelet2.place import place_nodes
+from foldmap.formats.street.lanelet2.osm import USERS, OsmFile, Relation, place_nodes, read_osm
 from foldmap.formats.street.reading import FARTHEST_M, LeftOut, MapReading, naming_file, reading_of
 from foldmap.formats.street.xml_stream import metres_a_second
 from foldmap.street.source import LANE, LINK, LaneAttributes, StreetMap

@@ -25,11 +25,10 @@ from typing import overload
 
 from foldmap.errors import MapInputError, PoseInputError
 from foldmap.formats.naming import naming
-from foldmap.formats.street.csv_table import CsvTable, read_csv_table
 from foldmap.formats.street.maps import read_street_maps
 from foldmap.formats.street.observations.images import read_rgb
 from foldmap.formats.street.observations.ring import read_ring_file
-from foldmap.formats.textual import numbers
+from foldmap.formats.textual import CsvTable, numbers, read_csv_table
 from foldmap.geometry import SE2
 from foldmap.geometry.se2 import wrap_rad
 from foldmap.street.graph.chains import resample

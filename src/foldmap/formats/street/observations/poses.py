@@ -10,9 +10,8 @@ import numpy as np
 
 from foldmap.errors import PoseInputError
 from foldmap.formats.poses.trajectories import read_poses
-from foldmap.formats.street.csv_table import read_csv_table
 from foldmap.formats.street.observations.track import require_headings, require_metres_of_track
-from foldmap.formats.textual import numbers, read_text
+from foldmap.formats.textual import numbers, read_csv_table, read_text
 from foldmap.geometry import SE2
 from foldmap.geometry.se2 import wrap_rad
 from foldmap.types import DoubleArray
