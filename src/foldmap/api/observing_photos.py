@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from foldmap.errors import ConfigError, InputError, MapInputError
 from foldmap.formats.hloc.features import HlocGlobals
-from foldmap.formats.hloc.lists import read_query_list
+from foldmap.formats.hloc.lists import read_query_list, read_rig_list
 from foldmap.formats.listing import ListedImage, camera_of
-from foldmap.formats.rig_lists import read_rig_list
 from foldmap.formats.same_names import pair_names
 from foldmap.formats.scenes import open_features
 from foldmap.visual.features.photo_names import CONVERT, OTHER_SUFFIXES

@@ -173,12 +173,9 @@ def require_true(crs: Any, xy: AnyArray, where: str, cure: str = "reproject it w
         lonlat = _transform(_extremes(xy), found, where, back=True)
         error = scale_error(found, lonlat)
         if error > TRUE_SCALE:
-            longitude, latitude = lonlat[-1]
-            raise MapInputError(
-                f"{where}: metres of {crs_name(found)} are not metres of ground at {latitude:.2f} N, "
-                f"{longitude:.2f} E, but off by {100 * error:.3g} %",
-                cure.format(utm=utm_of(lonlat)),
-            )
+            place = f"{lonlat[-1, 1]:.2f} N, {lonlat[-1, 0]:.2f} E"
+            said = f"{where}: metres of {crs_name(found)} are not metres of ground at {place}"
+            raise MapInputError(f"{said}, but off by {100 * error:.3g} %", cure.format(utm=utm_of(lonlat)))
     return text_of(found, crs)
 
 
@@ -211,10 +208,8 @@ def metric_lines(
         if error <= TRUE_SCALE:
             return list(lines), text_of(found, crs)
         if error > _LOST_SCALE and not _worldwide(found):
-            raise MapInputError(
-                f"{where}: coordinates such as {lines[0][0].tolist()} are far outside of {crs_name(found)}",
-                "check the crs and the offset of the map",
-            )
+            said = f"{where}: coordinates such as {lines[0][0].tolist()} are far outside of {crs_name(found)}"
+            raise MapInputError(said, "check the crs and the offset of the map")
     return lonlat_lines(lonlat, [len(line) for line in lines], where)
 
 
@@ -255,8 +250,7 @@ def lonlat_lines(
         local = given
     elif scale_error(read_crs(local, where), extremes) > TRUE_SCALE:
         spans = " to ".join(f"({x:.2f}, {y:.2f})" for x, y in (lonlat_deg.min(0), lonlat_deg.max(0)))
-        raise MapInputError(
-            f"{where} spans longitudes and latitudes {spans}: no metres of {local[:40]} fit all of it",
-            "cut it into regions; if these are metres of a local frame, name no geographic crs",
-        )
+        said = f"{where} spans longitudes and latitudes {spans}: no metres of {local[:40]} fit all of it"
+        cure = "cut it into regions; if these are metres of a local frame, name no geographic crs"
+        raise MapInputError(said, cure)
     return np.split(from_lonlat(lonlat_deg, local, where), np.cumsum(lengths)[:-1]), local

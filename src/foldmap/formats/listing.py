@@ -11,18 +11,13 @@ import numpy as np
 
 from foldmap.atlas.whole import write_whole
 from foldmap.errors import MapInputError, PoseInputError, WriteError
-from foldmap.formats.colmap.raw import OTHER_MODELS
+from foldmap.formats.colmap.files import OTHER_MODELS
 from foldmap.formats.naming import naming, reading
 from foldmap.formats.textual import numbers
 from foldmap.geometry.camera import CAMERA_MODELS, Camera, require_plausible
 from foldmap.geometry.quaternion import rigid_from_wxyz, wxyz_from_rigid
 from foldmap.types import AnyArray, DoubleArray
 from foldmap.visual.features.photo_names import OTHER_SUFFIXES, SUFFIXES
-
-__all__ = [
-    "ListedImage", "camera_of", "camera_text", "content", "is_number", "listed_name", "named_lines", "numbers",
-    "one_word", "plain_name", "pose_numbers", "pose_of", "pose_text", "split_camera", "unique", "write_lines",
-]  # fmt: skip
 
 _MAX_BYTES = 1 << 32
 _MODELS = {*CAMERA_MODELS, *OTHER_MODELS.values()}

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from foldmap.errors import MapInputError
 from foldmap.formats.colmap.database import ColmapDatabase
-from foldmap.formats.colmap.scene import find_model, read_model_with_keypoints
+from foldmap.formats.colmap.files import find_model
+from foldmap.formats.colmap.scene import read_model_with_keypoints
 from foldmap.formats.hloc.features import HlocFeatures, HlocGlobals
 from foldmap.formats.kapture.features import KaptureFeatures
 from foldmap.formats.kapture.scene import read_kapture

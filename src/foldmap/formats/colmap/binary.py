@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from foldmap.errors import MapInputError
-from foldmap.formats.colmap.raw import KEYPOINT, OTHER_MODELS, REWRITE, RawImages, RawPoints, put_camera
+from foldmap.formats.colmap.files import KEYPOINT, OTHER_MODELS, REWRITE, RawImages, RawPoints, put_camera
 from foldmap.formats.naming import reading
 from foldmap.geometry.camera import CAMERA_MODELS, Camera
 from foldmap.types import AnyArray, BoolArray, IntArray
@@ -73,10 +73,8 @@ class ByteSource:
         """A 64-bit count of records, each of ``smallest`` bytes at least."""
         (count,) = self.unpack("Q")
         if count * smallest > self.left:
-            raise MapInputError(
-                f"{self.path} declares {count:,} {of}, more than its {self.left:,} remaining bytes can hold",
-                f"it is cut short, damaged or no COLMAP file: {REWRITE}",
-            )
+            said = f"{self.path} declares {count:,} {of}, more than its {self.left:,} remaining bytes can hold"
+            raise MapInputError(said, f"it is cut short, damaged or no COLMAP file: {REWRITE}")
         return int(count)
 
     def text(self, longest: int = 4096) -> str:
@@ -91,10 +89,8 @@ class ByteSource:
         try:
             return raw.decode("utf-8")
         except UnicodeDecodeError as error:
-            raise MapInputError(
-                f"{self.path}: {self.what} has the name {raw[:80]!r}, which is not UTF-8",
-                "rename the image, or the file is damaged",
-            ) from error
+            said = f"{self.path}: {self.what} has the name {raw[:80]!r}, which is not UTF-8"
+            raise MapInputError(said, "rename the image, or the file is damaged") from error
 
     def _cut(self) -> MapInputError:
         return MapInputError(f"{self.path} ends inside {self.what}", _CUT)
@@ -185,10 +181,8 @@ def _lengths(path: Path, data: bytes, count: int) -> IntArray:
         (length,) = read(data, at + _LENGTH_AT)
         at = head_end + OBSERVATION.itemsize * length
         if at > size:
-            raise MapInputError(
-                f"{path} ends inside the track of point number {number + 1} of {count:,} ({length:,} observations)",
-                f"it is cut short or damaged: {REWRITE}",
-            )
+            said = f"{path} ends inside the track of point number {number + 1} of {count:,} ({length:,} observations)"
+            raise MapInputError(said, f"it is cut short or damaged: {REWRITE}")
         lengths.append(length)
     if at != size:
         raise MapInputError(f"{path} has {size - at:,} bytes after its last point", _FOREIGN)

@@ -50,10 +50,8 @@ class ColmapDatabase:
         missing = [name for name in _TABLES if name not in tables]
         if missing:
             raise MapInputError(f"{self.path} has no table {missing[0]}", "give the database.db of COLMAP")
-        listed = self._rows(
-            "SELECT name, image_id FROM images WHERE image_id IN (SELECT image_id FROM keypoints) "
-            "AND image_id IN (SELECT image_id FROM descriptors) ORDER BY name"
-        )
+        both = "image_id IN (SELECT image_id FROM keypoints) AND image_id IN (SELECT image_id FROM descriptors)"
+        listed = self._rows(f"SELECT name, image_id FROM images WHERE {both} ORDER BY name")
         self._image_ids = {str(name): image_id for name, image_id in listed}
         if not self._image_ids and self._rows("SELECT 1 FROM images LIMIT 1"):
             cure = f"give hloc's .h5, or {_REDO}"
@@ -100,10 +98,8 @@ class ColmapDatabase:
         known = {row[1] for table in ("cameras", "images") for row in self._rows(f"PRAGMA table_info({table})")}
         if not {"camera_id", "width", "height"} <= known or name not in self._image_ids:
             return None
-        found = self._rows(
-            "SELECT width, height FROM cameras WHERE camera_id = (SELECT camera_id FROM images WHERE image_id = ?)",
-            self._image_ids[name],
-        )
+        its = "(SELECT camera_id FROM images WHERE image_id = ?)"
+        found = self._rows(f"SELECT width, height FROM cameras WHERE camera_id = {its}", self._image_ids[name])
         if not found or not all(isinstance(value, int) and value > 0 for value in found[0]):
             return None
         return int(found[0][0]), int(found[0][1])

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from foldmap.errors import FoldmapError, MapInputError
-from foldmap.formats.colmap.raw import NO_POINT, REWRITE, RawImages, RawPoints
+from foldmap.formats.colmap.files import NO_POINT, REWRITE, RawImages, RawPoints
 from foldmap.formats.naming import naming
 from foldmap.geometry.camera import Camera
 from foldmap.geometry.quaternion import rigid_from_wxyz

@@ -11,8 +11,7 @@ import numpy as np
 
 from foldmap.errors import MapInputError
 from foldmap.formats.colmap.binary import ByteSource
-from foldmap.formats.colmap.files import find_model
-from foldmap.formats.colmap.raw import REWRITE
+from foldmap.formats.colmap.files import REWRITE, find_model
 from foldmap.formats.colmap.text import TextSource
 from foldmap.formats.naming import naming
 from foldmap.geometry.quaternion import rigid_from_wxyz

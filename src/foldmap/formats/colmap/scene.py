@@ -15,17 +15,11 @@ from foldmap.formats.colmap import binary as colmap_binary
 from foldmap.formats.colmap import text as colmap_text
 from foldmap.formats.colmap.files import find_images_file, find_model, model_suffix
 from foldmap.formats.colmap.join import ColmapModel, join, no_twins, poses_of
-from foldmap.formats.colmap.rigs import Frame, Rig, read_frames, read_rigs
 from foldmap.formats.listing import unique
 from foldmap.formats.naming import naming
 from foldmap.geometry.camera import Camera
 from foldmap.types import DoubleArray
 from foldmap.visual.source import SceneModel
-
-__all__ = [
-    "ColmapModel", "Frame", "Rig", "find_model", "read_cameras", "read_frames", "read_model",
-    "read_model_with_keypoints", "read_rigs",
-]  # fmt: skip
 
 
 def read_model(folder: Path, metric: bool = False, feature: str = "sift") -> SceneModel:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from foldmap.errors import MapInputError
-from foldmap.formats.colmap.raw import KEYPOINT, REWRITE, RawImages, RawPoints, put_camera
+from foldmap.formats.colmap.files import KEYPOINT, REWRITE, RawImages, RawPoints, put_camera
 from foldmap.formats.naming import reading
 from foldmap.geometry.camera import Camera
 from foldmap.types import AnyArray
@@ -60,10 +60,8 @@ class TextSource:
     def check_count(self, count: int) -> None:
         """Compare the number of records with the one the file declares, if it does."""
         if self._declared is not None and self._declared != count:
-            raise MapInputError(
-                f"{self.path} declares {self._declared:,} {self.what} and has {count:,}",
-                f"it is cut short: {REWRITE}; if you edited it, correct its comment too",
-            )
+            cure = f"it is cut short: {REWRITE}; if you edited it, correct its comment too"
+            raise MapInputError(f"{self.path} declares {self._declared:,} {self.what} and has {count:,}", cure)
 
     def bad(self, message: str, cure: str) -> MapInputError:
         """An error that names the line."""

@@ -140,9 +140,8 @@ class HlocGlobals(ImageGroups):
         """Read one image's descriptor, float32 (G,)."""
         vector: FloatArray = self.array(name, "global_descriptor", 1).astype(np.float32)
         if not np.isfinite(vector).all() or not vector.any():
-            raise MapInputError(
-                f"the global descriptor of {name!r} in {self.path} is empty, NaN or all zero", "compute it again"
-            )
+            said = f"the global descriptor of {name!r} in {self.path} is empty, NaN or all zero"
+            raise MapInputError(said, "compute it again")
         return vector
 
     def stack(self, names: Sequence[str]) -> FloatArray:
@@ -152,8 +151,6 @@ class HlocGlobals(ImageGroups):
             raise MapInputError("no image is asked for", "name at least one")
         for name, vector in zip(names, vectors, strict=True):
             if len(vector) != len(vectors[0]):
-                raise MapInputError(
-                    f"{self.path}: {name!r} has {len(vector)} values, {names[0]!r} {len(vectors[0])}",
-                    "use one network for all images",
-                )
+                said = f"{self.path}: {name!r} has {len(vector)} values, {names[0]!r} {len(vectors[0])}"
+                raise MapInputError(said, "use one network for all images")
         return np.stack(vectors)

@@ -15,9 +15,7 @@ from foldmap.types import AnyArray
 from foldmap.visual.features.photo_names import files_below
 from foldmap.visual.source import Features
 
-_TYPES = {"float": "f8", "int": "i8"} | {
-    str(np.dtype(kind)): np.dtype(kind).str[1:] for kind in ("f2", "f4", "f8", "u1", "i4", "i8")
-}
+_TYPES = {"float": "f8", "int": "i8"} | {np.dtype(kind).name: kind for kind in ("f2", "f4", "f8", "u1", "i4", "i8")}
 """Python's or NumPy's name of a type -> its little-endian form."""
 
 _MAX_BYTES = 1 << 30

@@ -9,7 +9,8 @@ import numpy as np
 from foldmap.errors import MapInputError
 from foldmap.formats.kapture.features import KaptureTable
 from foldmap.formats.kapture.text import kapture_version, read_images, rows
-from foldmap.formats.listing import ListedImage, numbers
+from foldmap.formats.listing import ListedImage
+from foldmap.formats.textual import numbers
 from foldmap.geometry.camera import Camera
 from foldmap.types import DoubleArray, FloatArray, IntArray
 from foldmap.visual.source import SceneModel, Tracks

@@ -120,11 +120,9 @@ def _tum(path: Path, names: Sequence[str], limit_s: float) -> KnownPoses:
         near_s = float(np.abs(said_s[0] - times_s).min())
         why = f"{len(mine)} of which are named by a time of it within {limit_s:g} s ({names[0]!r}: {near_s:.6g} s off)"
     if len(inverse) != len(names) or (said_s is not None and are_seconds(said_s)):
-        raise PoseInputError(
-            f"{path} holds {len(inverse)} poses for {len(names)} photos, {why}",
-            "name photos by their time in seconds and allow for clocks with --time-limit, or give one pose a photo in "
-            "the order of names that are no times",
-        )
+        cure = "name photos by their time in seconds and allow for clocks with --time-limit, or give one pose a photo"
+        said = f"{path} holds {len(inverse)} poses for {len(names)} photos, {why}"
+        raise PoseInputError(said, f"{cure} in the order of names that are no times")
     in_order = sorted(names, key=lambda name: natural_key(PurePosixPath(name)))
     ordered = dict(zip(in_order, inverse, strict=True))
     paired = f"{len(names)} of {len(names)} in the order of names"

@@ -128,10 +128,9 @@ def read_geojson(path: Path, tolerance_m: float = TOLERANCE_M) -> MapReading:
     crs = _own_crs(content)
     if crs is not None:
         lines, crs = lonlat_lines(np.concatenate(lines), [len(line) for line in lines], str(path), crs)
-    rows = [
-        row_of(feature.get("properties") or {}, line, f"{path}, feature {number}")
-        for number, (feature, line) in enumerate(zip(found, lines, strict=True))
-    ]
+    listed = [feature.get("properties") or {} for feature in found]
+    pairs = enumerate(zip(listed, lines, strict=True))
+    rows = [row_of(properties, line, f"{path}, feature {number}") for number, (properties, line) in pairs]
     graph = graph_of_rows(rows, str(path))
     require_metres(graph, str(path))
     return MapReading(StreetMap(name, graph, crs))
@@ -275,6 +274,5 @@ def write_features(path: Path, features: Sequence[LineFeature], members: Mapping
 
 
 def _coordinates(line_m: DoubleArray, crs: str | None) -> Any:
-    return (
-        np.round(line_m, _FINDING_DIGITS) if crs is None else np.round(to_lonlat(line_m, crs), _LONLAT_DIGITS)
-    ).tolist()
+    digits = _FINDING_DIGITS if crs is None else _LONLAT_DIGITS
+    return np.round(line_m if crs is None else to_lonlat(line_m, crs), digits).tolist()

@@ -51,10 +51,8 @@ def read_street_maps(path: Path, kind: str | None = None) -> list[StreetMap]:
     for each in readings:
         if each.faults:
             lanes, first = sum(fault.lanes for fault in each.faults), each.faults[0]
-            _log.warning(
-                "%s: %d damaged pieces were dropped, %d lanes with them; the first, a %s: %s",
-                *(each.street_map.name, len(each.faults), lanes, first.what, first.where),
-            )
+            said = "%s: %d damaged pieces were dropped, %d lanes with them; the first, a %s: %s"
+            _log.warning(said, each.street_map.name, len(each.faults), lanes, first.what, first.where)
     return [each.street_map for each in readings]
 
 

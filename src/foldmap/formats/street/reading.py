@@ -93,10 +93,8 @@ def strict(reading: MapReading) -> MapReading:
     """The reading itself; if something is wrong in its file, a MapInputError that names the first fault."""
     if reading.faults:
         first, count = reading.faults[0], len(reading.faults)
-        raise MapInputError(
-            f"{reading.street_map.name} has {count} fault{'s' * (count > 1)}, the first: {first.where}",
-            "mend the map, or fold it without --strict, which drops what is damaged",
-        )
+        said = f"{reading.street_map.name} has {count} fault{'s' * (count > 1)}, the first: {first.where}"
+        raise MapInputError(said, "mend the map, or fold it without --strict, which drops what is damaged")
     return reading
 
 

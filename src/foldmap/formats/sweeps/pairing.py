@@ -94,11 +94,9 @@ def _by_order(names: Sequence[str], readings: list[NameTimes], poses: int, where
     if len(orders) > 1:
         first, second = list(orders)[:2]
         at = next(i for i in range(len(names)) if first[i] != second[i])
-        raise PoseInputError(
-            f"as decimal seconds {names[first[at]]} is sweep {at}, as seconds and nanoseconds {names[second[at]]}: the "
-            f"names do not tell the order of the sweeps",
-            "pad their numbers with zeros, or give poses with times (TUM)",
-        )
+        said = f"as decimal seconds {names[first[at]]} is sweep {at}, as seconds and nanoseconds {names[second[at]]}"
+        cure = "pad their numbers with zeros, or give poses with times (TUM)"
+        raise PoseInputError(f"{said}: the names do not tell the order of the sweeps", cure)
     for order, reading in orders.items():
         words = f"by order of the times in their names ({reading.what})"
         return Pairing(order, tuple(range(poses)), "order", words, times_s=reading.times_s)

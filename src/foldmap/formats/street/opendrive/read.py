@@ -11,8 +11,17 @@ import numpy as np
 
 from foldmap.errors import MapInputError
 from foldmap.formats.street.opendrive.elements import Element
-from foldmap.formats.street.opendrive.line import ReferenceLine, reference_line
-from foldmap.formats.street.opendrive.roads import LEFT, RIGHT, SHORTEST_M, Cubics, Road, RoadLane, Section
+from foldmap.formats.street.opendrive.roads import (
+    LEFT,
+    RIGHT,
+    SHORTEST_M,
+    Cubics,
+    ReferenceLine,
+    Road,
+    RoadLane,
+    Section,
+    reference_line,
+)
 from foldmap.formats.street.reading import FARTHEST_M, LeftOut
 from foldmap.formats.street.xml_stream import metres_a_second, needed, real, whole
 
