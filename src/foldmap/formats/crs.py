@@ -106,7 +106,8 @@ def from_lonlat(lonlat_deg: AnyArray, crs: Any, where: str = "the map") -> Doubl
 def _transform(points: AnyArray, crs: CRS, where: str, back: bool) -> DoubleArray:
     given = np.asarray(points, np.float64).reshape(-1, 2)
     try:
-        change = Transformer.from_crs(*((crs, _WGS84) if back else (_WGS84, crs)), always_xy=True)
+        source, target = (crs, _WGS84) if back else (_WGS84, crs)
+        change = Transformer.from_crs(source, target, always_xy=True)
         moved = np.stack(change.transform(given[:, 0], given[:, 1]), 1) if len(given) else np.zeros((0, 2))
     except (CRSError, ProjError) as error:
         raise MapInputError(f"{where}: PROJ cannot use {crs_name(crs)}: {error}"[:300], "give an EPSG code") from error
@@ -186,11 +187,8 @@ def metric_lines(
 
     Metric coordinates, float64 (P, 2) each, stay as they are, as do those without a crs. Those in degrees, or in a
     projection whose scale is off by more than `TRUE_SCALE` there, are projected to a transverse Mercator about the
-    middle of the map. ``degrees`` is whether the format can be in degrees.
-
-    Raises:
-        MapInputError: pyproj does not read the crs, it is in feet or other units, its axes point elsewhere than east
-            and north, or a coordinate is outside of it.
+    middle of the map. ``degrees`` is whether the format can be in degrees. Feet and other units, axes that point
+    elsewhere than east and north, and a coordinate outside of the crs are a MapInputError.
     """
     if crs is None:
         return list(lines), None

@@ -66,27 +66,11 @@ def read_scene(
         metric: whether world units are metres; what scene.json says where None, else not.
         report: called once with how features were joined.
     """
-    scene = _read(folder, features, extracted, feature, metric, report)
-    with naming(folder):
-        require_consistent(scene)
-    if global_descriptors is None:
-        return scene
-    with naming(global_descriptors), closing(HlocGlobals(global_descriptors)) as globals_:
-        return join_global_descriptors(scene, globals_)
-
-
-def _read(
-    folder: Path,
-    features: Path | None,
-    extracted: FeatureSource | None,
-    feature: str | None,
-    metric: bool | None,
-    report: Callable[[JoinReport], None],
-) -> SceneModel:
-    inside = None
+    source = extracted
     if (folder / "sensors").is_dir():
+        inside = None
         if extracted is None and (features is None or features.is_dir()):
-            inside = _kapture_features(folder, features)
+            source = inside = _kapture_features(folder, features)
         with naming(folder):
             scene, index = read_kapture(folder, None if inside is None else inside.keypoints_type)
         scene = scene if metric is None else replace(scene, metric=metric)
@@ -94,16 +78,22 @@ def _read(
         metric = bool(_said_metric(folder) if metric is None else metric)
         model = read_model_with_keypoints(find_model(folder), metric)
         scene, index = model.scene, model.keypoint_index
-    source = inside if extracted is None else extracted
+    path = features or find_features(folder)
     if source is not None:
         with naming(folder):
-            return join_features(scene, source, index, report=report)
-    path = features or find_features(folder)
-    if path is None:
+            scene = join_features(scene, source, index, report=report)
+    elif path is None:
         cure = "give --features (hloc's .h5 or COLMAP's .db), or --photos to extract SIFT again"
         raise MapInputError(f"no features lie beside the model in {folder}", cure)
-    with naming(path), closing(open_features(path, feature)) as opened:
-        return join_features(scene, opened, index, report=report)
+    else:
+        with naming(path), closing(open_features(path, feature)) as opened:
+            scene = join_features(scene, opened, index, report=report)
+    with naming(folder):
+        require_consistent(scene)
+    if global_descriptors is None:
+        return scene
+    with naming(global_descriptors), closing(HlocGlobals(global_descriptors)) as globals_:
+        return join_global_descriptors(scene, globals_)
 
 
 def _kapture_features(folder: Path, features: Path | None) -> KaptureFeatures:

@@ -18,7 +18,6 @@ from foldmap.types import AnyArray, FloatArray
 from foldmap.visual.source import Features
 
 _MAGIC = b"SQLite format 3\0"
-_TABLES = ("images", "keypoints", "descriptors")
 _REDO = "copy the database again, or extract features again"
 _KINDS = {0: "sift", 1: "aliked-n16rot", 2: "aliked-n32", 3: "loma-b", 4: "loma-b128"}
 """COLMAP's numbers of extractors (FeatureExtractorType). SIFT is uint8; the others are float32 stored as bytes."""
@@ -47,7 +46,7 @@ class ColmapDatabase:
     def _examine(self, descriptor_type: str | None) -> None:
         """Check tables, list the images, find out which extractor made the features."""
         tables = {name for (name,) in self._rows("SELECT name FROM sqlite_master WHERE type = 'table'")}
-        missing = [name for name in _TABLES if name not in tables]
+        missing = [name for name in ("images", "keypoints", "descriptors") if name not in tables]
         if missing:
             raise MapInputError(f"{self.path} has no table {missing[0]}", "give the database.db of COLMAP")
         both = "image_id IN (SELECT image_id FROM keypoints) AND image_id IN (SELECT image_id FROM descriptors)"

@@ -21,11 +21,8 @@ def read_kapture(folder: Path | str, keypoints_type: str | None = None) -> tuple
 
     Images without a pose are left out with their observations, then points that no image sees. A kapture without
     ``points3d.txt`` (sensors only) is a scene of images without points, to be triangulated. Of version 1.1 the
-    observations of one ``keypoints_type`` are read; None where only one is observed.
-
-    Returns:
-        The scene without descriptors; int64 (O,), which keypoint of its image each observation is, for `join_features`
-        with `KaptureFeatures`.
+    observations of one ``keypoints_type`` are read; None where only one is observed. With the scene, which has no
+    descriptors, comes int64 (O,), which keypoint of its image each observation is, for `join_features`.
     """
     folder = Path(folder)
     posed = [image for image in read_images(folder) if image.camera_SE3_world is not None]

@@ -54,22 +54,18 @@ def read_image_poses(
         raise PoseInputError(f"{path} holds no poses", "give one a photo")
     if len(first[1]) == 8 and is_number(first[1][0]) and not is_results(path):
         return _tum(path, names, limit_s)
-    return _named(path, names, "hloc", read_results(path))
+    return _named(path, names, "hloc", read_results(path), {})
 
 
 def _named(
-    path: Path,
-    names: Sequence[str],
-    layout: str,
-    camera_SE3_world: Mapping[str, DoubleArray],
-    cameras: Mapping[str, Camera] | None = None,
+    path: Path, names: Sequence[str], layout: str, poses: Mapping[str, DoubleArray], cameras: Mapping[str, Camera]
 ) -> KnownPoses:
     """Poses, and cameras, that go by names."""
     with naming(path):
-        pairs = pair_names(names, camera_SE3_world)
+        pairs = pair_names(names, poses)
     partly = sum(name != other for name, other in pairs.items())
     paired = f"{len(pairs)} of {len(names)} by name" + (f", {partly} of them by a part of it" if partly else "")
-    return KnownPoses(_renamed(camera_SE3_world, pairs), _renamed(cameras or {}, pairs), layout=layout, paired=paired)
+    return KnownPoses(_renamed(poses, pairs), _renamed(cameras, pairs), layout=layout, paired=paired)
 
 
 def _pose_files(folder: Path) -> dict[str, Path]:

@@ -103,10 +103,7 @@ def read_geojson(path: Path, tolerance_m: float = TOLERANCE_M) -> MapReading:
     properties ``kind`` ("lane" or "link"), ``lane_type``, ``width_m``, ``speed_limit_mps``, ``id``. Longitude and
     latitude, as RFC 7946 has it, are projected to a transverse Mercator about the middle of the map. A ``crs`` member,
     as GeoJSON had before, may name another crs, and ``"foldmap:crs": null`` says that coordinates are metres of a local
-    frame; coordinates that cannot be degrees are taken for such.
-
-    Raises:
-        MapInputError: a later version, no line, most lines damaged, or coordinates that may be degrees or metres.
+    frame; coordinates that cannot be degrees are taken for such, those that may be either are a MapInputError.
     """
     content = read_json(path, "GeoJSON")
     found = _features(content, path)

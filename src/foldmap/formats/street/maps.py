@@ -60,11 +60,8 @@ def read_street_maps_counted(path: Path, kind: str | None = None) -> list[MapRea
     """Read the street maps of a file or a folder (without its subfolders), each with what of its file is not in it.
 
     ``kind`` is a key of `KINDS`, where the content does not tell it; in a folder, only those are read. Maps come in the
-    order of the file names; names are made unique by a number.
-
-    Raises:
-        MapInputError: nothing here is a street map, or one that should be is damaged in most of its lanes.
-        MissingExtraError: a format needs a library that is not installed.
+    order of the file names; names are made unique by a number. A map that is damaged in most of its lanes is a
+    MapInputError, a format that needs a library that is not installed a MissingExtraError.
     """
     path = Path(path)
     if kind is not None and kind not in KINDS:

@@ -166,11 +166,7 @@ def whole(attributes: Attributes, key: str, element: str) -> int:
 
 
 def metres_a_second(value: str, unit: str) -> float:
-    """A speed limit, a number as text, in a unit as maps spell it.
-
-    Raises:
-        ValueError: another unit, no number, or one that is negative or not finite; says what was found.
-    """
+    """A speed limit, a number from 0 on as text, in a unit as maps spell it; else a ValueError says what was found."""
     factor = _SPEEDS.get(unit.strip().lower())
     if factor is None:
         raise ValueError(f"is in {unit[:40]!r}, not in m/s, km/h or mph")

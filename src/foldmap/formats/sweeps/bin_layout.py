@@ -33,7 +33,8 @@ def describe_layout(data: bytes) -> tuple[str, str] | None:
         values = np.frombuffer(data, kind)
         if not _plausible(values):
             continue
-        spread = {way: found for way in _ways(len(values)) if (found := _spread(values, *way)) is not None}
+        ways = [(columns, by_row) for columns in _COLUMNS if len(values) % columns == 0 for by_row in (True, False)]
+        spread = {way: found for way in ways if (found := _spread(values, *way)) is not None}
         if not spread:
             return None
         least = min(spread.values())
@@ -53,10 +54,6 @@ def _words(kind: str, columns: int, by_row: bool) -> tuple[str, str]:
     if columns == 3:
         cure = "export the sweeps with their intensity, as x y z reflectance in float32"
     return f"{columns} columns of {_NAMES[kind]}{known}{order}", cure
-
-
-def _ways(count: int) -> list[tuple[int, bool]]:
-    return [(columns, by_row) for columns in _COLUMNS if count % columns == 0 for by_row in (True, False)]
 
 
 def _plausible(values: AnyArray) -> bool:

@@ -65,13 +65,9 @@ def open_drive(
 ) -> RecordedDrive:
     """Open a drive and check that its sweeps and poses belong together; a few sweeps are read for that.
 
-    Args:
-        sweeps: folder, file or glob; see `open_sweeps`.
-        poses: KITTI or TUM file.
-        calibration: KITTI calib.txt, when the poses are the camera's.
-        intensity_scale: see `foldmap.formats.sweeps.files.read_sweep`.
-        time_limit_s: where names of sweeps are times, their poses lie no farther away.
-        aligned: check that sweeps lie on each other where the poses put them; not for priors that need not.
+    Sweeps and their ``intensity_scale`` are as `open_sweeps` and `read_sweep` have them, poses a KITTI or TUM file,
+    with KITTI's calib.txt when they are the camera's. Where names of sweeps are times, their poses lie no farther away
+    than ``time_limit_s``. ``aligned`` is False for priors, which need not put sweeps on each other.
 
     Raises:
         SweepInputError: there are no sweeps, they are not in the sensor's frame, or their intensities have no scale.

@@ -148,10 +148,16 @@ def place_nodes(osm: OsmFile, used: list[str], positions: str, crs: str) -> tupl
         return _by_tag(osm, used), None
     lonlat: dict[str, tuple[float, float]] = {}
     for identity in used:
+        node, what = osm.nodes[identity], f"node {identity}"
         try:
-            lonlat[identity] = _lonlat(osm.nodes[identity], f"node {identity}")
+            latitude, longitude = real(node, "lat", what), real(node, "lon", what)
         except MapInputError as error:
             osm.lost[identity] = error.message
+            continue
+        if abs(latitude) > 90 or abs(longitude) > 360:
+            osm.lost[identity] = f"{what} is at latitude {latitude}, longitude {longitude}"
+        else:
+            lonlat[identity] = (longitude, latitude)
     xy_m, found = _project(np.array(list(lonlat.values())).reshape(-1, 2), crs)
     return dict(zip(lonlat, xy_m, strict=True)), found
 
@@ -208,13 +214,6 @@ def _by_tag(osm: OsmFile, used: list[str]) -> dict[str, DoubleArray]:
         except MapInputError as error:
             osm.lost[identity] = error.message
     return placed
-
-
-def _lonlat(node: Attributes, what: str) -> tuple[float, float]:
-    latitude, longitude = real(node, "lat", what), real(node, "lon", what)
-    if abs(latitude) > 90 or abs(longitude) > 360:
-        raise MapInputError(f"{what} is at latitude {latitude}, longitude {longitude}", "give degrees")
-    return longitude, latitude
 
 
 def _project(lonlat_deg: DoubleArray, crs: str) -> tuple[DoubleArray, str]:

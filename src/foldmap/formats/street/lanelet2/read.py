@@ -42,15 +42,10 @@ def read_lanelet2(
 
     Lanelets open in both directions become two lanes, the second named ``ID/reversed``. Lanelets with a tag
     ``turn_direction``, ``intersection`` or ``junction`` become `LINK` edges. A lanelet without bounds, or of ways or
-    nodes that are not there, is dropped.
+    nodes that are not there, is dropped. Vertices of centre lines are at most ``step_m`` apart.
 
-    Args:
-        path: OSM XML.
-        participant: "vehicle", "vehicle:bus", "bicycle", "pedestrian", ...; None for all lanelets.
-        positions: "geographic", "tags" or "auto", and ``crs`` of the first, as `place_nodes` has them.
-        crs: "local", "utm", or what pyproj reads.
-        step_m: between vertices of centre lines, at most.
-        name: of the map; the file's name if not given.
+    Participants are "vehicle", "vehicle:bus", "bicycle", "pedestrian", ..., None for all lanelets; ``positions``
+    "geographic", "tags" or "auto", and ``crs`` "local", "utm", or what pyproj reads, as `place_nodes` has them.
     """
     if not step_m > 0:
         raise ConfigError(f"a step of {step_m} m along centre lines", "give a positive one")

@@ -38,10 +38,7 @@ def write_lanelet2(path: Path | str, street_map: StreetMap, width_m: float = WID
     nodes there, so each that ends at it is followed by each that starts. Edges of no length become some centimetres
     long, points at which a lane turns back on itself are left out. `LINK` edges get a ``turn_direction``. Lanes whose
     width is not known are ``width_m`` wide. A map without crs is written about latitude and longitude 0, 0, with tags
-    ``local_x`` and ``local_y``.
-
-    Raises:
-        MapInputError: no lanes at all, a crs that is not metric, or a map without crs that is over 200 km wide.
+    ``local_x`` and ``local_y``; where that is over 200 km wide, or a crs is not metric, it is a MapInputError.
     """
     if not (np.isfinite(width_m) and width_m > 0):
         raise ConfigError(f"lanes {width_m} m wide", "give a positive width")

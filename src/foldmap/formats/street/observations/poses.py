@@ -90,7 +90,11 @@ def read_pose_table(path: Path | str) -> PoseTable:
         radians = values if unit == "heading_rad" else np.radians(values)
         heading = np.array([wrap_rad(float(value)) for value in radians])
         require_headings(path, unit, xy, values, maps)
-    times = _times(path, columns["time_s"]) if "time_s" in columns else None
+    times = _numbers(path, "time_s", columns["time_s"]) if "time_s" in columns else None
+    back = [] if times is None else np.flatnonzero(np.diff(times) <= 0).tolist()
+    if back:
+        at = f"{path}, line {columns['time_s'][back[0] + 1][0]}"
+        raise PoseInputError(f"{at}: time does not increase", "sort the lines")
     names = tuple(cell for _, cell in columns["name"]) if "name" in columns else None
     if names is not None and len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
@@ -100,11 +104,3 @@ def read_pose_table(path: Path | str) -> PoseTable:
 
 def _numbers(path: Path, name: str, cells: Sequence[tuple[int, str]]) -> DoubleArray:
     return np.concatenate([numbers(path, line, [cell], f"a number in {name}") for line, cell in cells])
-
-
-def _times(path: Path, cells: Sequence[tuple[int, str]]) -> DoubleArray:
-    times = _numbers(path, "time_s", cells)
-    back = np.flatnonzero(np.diff(times) <= 0)
-    if len(back):
-        raise PoseInputError(f"{path}, line {cells[int(back[0]) + 1][0]}: time does not increase", "sort the lines")
-    return times
