@@ -10,8 +10,7 @@ import numpy as np
 
 from foldmap.errors import MapInputError, WriteError
 from foldmap.formats.colmap.binary import OBSERVATION, POINT, heads
-from foldmap.formats.colmap.files import MODEL_FILES
-from foldmap.formats.colmap.raw import KEYPOINT, NO_POINT
+from foldmap.formats.colmap.files import KEYPOINT, MODEL_FILES, NO_POINT
 from foldmap.geometry.camera import CAMERA_MODELS
 from foldmap.geometry.quaternion import wxyz_from_rigid
 from foldmap.types import AnyArray, IntArray

@@ -19,7 +19,8 @@ import numpy as np
 from benchmarks.datasets.layout import Dataset, need_folder, need_images, size_px
 from benchmarks.datasets.nvm import read_nvm
 from foldmap.errors import MapInputError
-from foldmap.formats.listing import ListedImage, content, numbers, unique
+from foldmap.formats.listing import ListedImage, content, unique
+from foldmap.formats.textual import numbers
 from foldmap.geometry.camera import Camera
 from foldmap.geometry.quaternion import rigid_from_wxyz
 from foldmap.types import DoubleArray, IntArray

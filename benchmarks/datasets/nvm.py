@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from foldmap.errors import MapInputError
-from foldmap.formats.listing import content, numbers
+from foldmap.formats.listing import content
+from foldmap.formats.textual import numbers
 from foldmap.geometry.camera import Camera
 from foldmap.geometry.quaternion import rigid_from_wxyz
 from foldmap.types import DoubleArray, IntArray

@@ -19,7 +19,8 @@ import numpy as np
 
 from benchmarks.datasets.layout import Dataset, need_folder
 from foldmap.errors import MapInputError, PoseInputError
-from foldmap.formats.listing import ListedImage, content, numbers
+from foldmap.formats.listing import ListedImage, content
+from foldmap.formats.textual import numbers
 from foldmap.geometry.camera import Camera
 from foldmap.geometry.quaternion import inverse_rigid
 from foldmap.geometry.se3 import SE3

@@ -15,7 +15,8 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from foldmap.errors import FoldmapError
-from foldmap.formats.colmap.scene import find_model, read_model
+from foldmap.formats.colmap.files import find_model
+from foldmap.formats.colmap.scene import read_model
 from foldmap.types import AnyArray, DoubleArray, IntArray
 from foldmap.visual.select.choose import choose_points, distinctiveness_of
 from foldmap.visual.source import SceneModel

@@ -12,7 +12,7 @@ from foldmap.api.observing import layer_of
 from foldmap.api.results import LocalizedObservation, is_about_photos, read_photo_lines, write_estimates
 from foldmap.errors import ConfigError
 from foldmap.formats.listing import ListedImage
-from foldmap.formats.poses.tum import read_tum_poses
+from foldmap.formats.poses.trajectories import read_tum_poses
 from foldmap.geometry import SE2
 from foldmap.localize.estimate import Estimate, Status
 from foldmap.localize.street.estimate import StreetDiagnostics, StreetEstimate

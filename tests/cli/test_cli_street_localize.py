@@ -22,7 +22,7 @@ from street_place import (
     write_town,
 )
 
-from foldmap.formats.poses.tum import read_tum_poses
+from foldmap.formats.poses.trajectories import read_tum_poses
 from foldmap.geometry import SE2
 from foldmap.localize.street.lane_places import lane_places
 from foldmap.street.source import StreetMap

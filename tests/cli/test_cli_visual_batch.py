@@ -14,9 +14,9 @@ from cli_place import Ran
 from scene_place import room_scene, write_scene
 
 from foldmap.formats.hloc.features import HlocFeatureWriter
+from foldmap.formats.hloc.lists import write_rig_list
 from foldmap.formats.hloc.results import read_results
 from foldmap.formats.listing import ListedImage
-from foldmap.formats.rig_lists import write_rig_list
 from foldmap.visual.source import Features, SceneModel
 
 Run = Callable[..., Ran]

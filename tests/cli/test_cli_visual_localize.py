@@ -17,11 +17,10 @@ from scipy.spatial.transform import Rotation
 from foldmap.api.results import read_photo_lines
 from foldmap.atlas import FoldWriter
 from foldmap.formats.hloc.features import HlocFeatureWriter
-from foldmap.formats.hloc.lists import write_query_list
+from foldmap.formats.hloc.lists import write_query_list, write_rig_list
 from foldmap.formats.hloc.results import read_results, write_results
 from foldmap.formats.listing import ListedImage
 from foldmap.formats.poses.photos import read_image_poses
-from foldmap.formats.rig_lists import write_rig_list
 from foldmap.geometry.quaternion import inverse_rigid
 from foldmap.types import DoubleArray
 from foldmap.visual.codes.basis import standard_basis

@@ -11,15 +11,10 @@ from colmap_samples import NAMES, assert_same, small_scene, with_loose_keypoints
 
 from colmap_writer import write_model
 from foldmap.errors import MapInputError, WriteError
-from foldmap.formats.colmap.scene import (
-    ColmapModel,
-    find_model,
-    read_cameras,
-    read_frames,
-    read_model,
-    read_model_with_keypoints,
-    read_rigs,
-)
+from foldmap.formats.colmap.files import find_model
+from foldmap.formats.colmap.join import ColmapModel
+from foldmap.formats.colmap.rigs import read_frames, read_rigs
+from foldmap.formats.colmap.scene import read_cameras, read_model, read_model_with_keypoints
 from foldmap.visual.source import SceneModel
 
 

@@ -14,7 +14,8 @@ from colmap_samples import assert_same, small_scene, with_loose_keypoints
 
 from colmap_writer import write_model
 from foldmap.errors import MapInputError
-from foldmap.formats.colmap.scene import read_frames, read_model, read_rigs
+from foldmap.formats.colmap.rigs import read_frames, read_rigs
+from foldmap.formats.colmap.scene import read_model
 
 
 def write(folder: Path, text: bool) -> str:

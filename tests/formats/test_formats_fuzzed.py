@@ -23,10 +23,10 @@ from foldmap.formats.crs import read_crs, text_of
 from foldmap.formats.hloc.hdf5 import ImageGroups
 from foldmap.formats.raster.geotiff import open_raster, raster_grid
 from foldmap.formats.street.argoverse2 import read_argoverse2
-from foldmap.formats.street.csv_lines import read_csv
 from foldmap.formats.street.geojson import read_geojson, write_geojson
 from foldmap.formats.street.geoparquet import read_geoparquet, write_geoparquet
 from foldmap.formats.street.observations.ring import read_ring_file, write_ring_file
+from foldmap.formats.street.polylines import read_csv
 from foldmap.formats.sweeps.las import read_las
 from foldmap.street.images.rig import surround_ring
 from foldmap.street.source import LaneGraph, StreetMap

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from foldmap.errors import MapInputError, WriteError
-from foldmap.formats.hloc.features import MAX_KEYPOINTS, HlocFeatures, HlocFeatureWriter
-from foldmap.formats.hloc.global_descriptors import HlocGlobals
+from foldmap.formats.hloc.features import MAX_KEYPOINTS, HlocFeatures, HlocFeatureWriter, HlocGlobals
 from foldmap.types import AnyArray
 from foldmap.visual.source import Features
 

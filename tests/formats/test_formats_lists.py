@@ -8,9 +8,16 @@ import numpy as np
 import pytest
 
 from foldmap.errors import InputError, MapInputError, PoseInputError, WriteError
-from foldmap.formats.hloc.lists import read_names, read_pairs, read_query_list, write_pairs, write_query_list
+from foldmap.formats.hloc.lists import (
+    read_names,
+    read_pairs,
+    read_query_list,
+    read_rig_list,
+    write_pairs,
+    write_query_list,
+    write_rig_list,
+)
 from foldmap.formats.hloc.results import read_results, write_results
-from foldmap.formats.rig_lists import read_rig_list, write_rig_list
 from foldmap.geometry.quaternion import rigid_from_wxyz
 from foldmap.types import DoubleArray
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from foldmap.errors import MapInputError
-from foldmap.formats.street.csv_lines import read_csv
 from foldmap.formats.street.nuscenes import read_nuscenes_groups, read_nuscenes_lanes
+from foldmap.formats.street.polylines import read_csv
 from foldmap.street.source import LANE, LINK
 
 GOOD = "line,x_m,y_m,kind,lane_type\na,0,0,,bus\na,10,0,,\nb,10.2,0,link,\n\nb,20,5,link,\n"

@@ -27,20 +27,18 @@ from colmap_samples import small_scene, with_loose_keypoints
 
 from benchmarks.datasets import nvm
 from colmap_writer import write_model
-from foldmap.formats import rig_lists
 from foldmap.formats.colmap.database import ColmapDatabase
 from foldmap.formats.colmap.scene import read_model_with_keypoints
-from foldmap.formats.hloc.features import HlocFeatures
-from foldmap.formats.hloc.global_descriptors import HlocGlobals
-from foldmap.formats.hloc.lists import read_names, read_pairs, read_query_list
+from foldmap.formats.hloc.features import HlocFeatures, HlocGlobals
+from foldmap.formats.hloc.lists import read_names, read_pairs, read_query_list, read_rig_list
 from foldmap.formats.hloc.results import read_results
 from foldmap.formats.kapture.features import KaptureFeatures
 from foldmap.formats.kapture.scene import read_kapture
 from foldmap.formats.poses import photos as image_poses
 from foldmap.formats.poses import trajectories as poses
 from foldmap.formats.raster.geotiff import open_raster
-from foldmap.formats.street.csv_lines import read_csv
 from foldmap.formats.street.observations import poses as street_poses
+from foldmap.formats.street.polylines import read_csv
 from foldmap.formats.sweeps.files import read_sweep
 from foldmap.formats.sweeps.kitti import read_kitti_calibration
 
@@ -298,7 +296,7 @@ def read_table(folder: Path) -> Any:
         "names.txt": read_names,
         "queries.txt": read_query_list,
         "results.txt": read_results,
-        "rigs.txt": rig_lists.read_rig_list,
+        "rigs.txt": read_rig_list,
         "pairs.txt": read_pairs,
         "sfm.nvm": read_nvm,
         "poses.csv": lambda p: street_poses.read_pose_table(p).poses(),

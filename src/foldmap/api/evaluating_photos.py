@@ -13,13 +13,13 @@ import numpy as np
 from foldmap.api.results import CAMERA_HEADER, VEHICLE_HEADER, PhotoLine, is_about_photos, read_photo_lines
 from foldmap.atlas.whole import write_whole
 from foldmap.errors import ConfigError, FoldmapError, PoseInputError
-from foldmap.formats.colmap.poses import model_radius_world
+from foldmap.formats.colmap.scene import model_radius_world
 from foldmap.formats.hloc.lists import read_names
 from foldmap.formats.hloc.results import is_results, read_results
 from foldmap.formats.listing import is_number
 from foldmap.formats.name_times import query_times
 from foldmap.formats.poses.photos import read_image_poses
-from foldmap.formats.poses.tum import read_tum_poses
+from foldmap.formats.poses.trajectories import read_tum_poses
 from foldmap.formats.textual import content_lines
 from foldmap.geometry.association import DEFAULT_LIMIT_S
 from foldmap.metrics.camera_pose import (

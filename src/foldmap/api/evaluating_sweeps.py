@@ -13,8 +13,7 @@ import numpy as np
 
 from foldmap.atlas.whole import write_whole
 from foldmap.errors import ConfigError, PoseInputError
-from foldmap.formats.poses.trajectories import read_poses
-from foldmap.formats.poses.tum import read_tum_poses
+from foldmap.formats.poses.trajectories import read_poses, read_tum_poses
 from foldmap.formats.textual import content_lines
 from foldmap.geometry import SE2
 from foldmap.geometry.association import DEFAULT_LIMIT_S, associate_times

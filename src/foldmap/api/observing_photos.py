@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from foldmap.errors import ConfigError, InputError, MapInputError
-from foldmap.formats.hloc.global_descriptors import HlocGlobals
-from foldmap.formats.hloc.lists import read_query_list
+from foldmap.formats.hloc.features import HlocGlobals
+from foldmap.formats.hloc.lists import read_query_list, read_rig_list
 from foldmap.formats.listing import ListedImage, camera_of
-from foldmap.formats.rig_lists import read_rig_list
 from foldmap.formats.same_names import pair_names
 from foldmap.formats.scenes import open_features
 from foldmap.visual.features.photo_names import CONVERT, OTHER_SUFFIXES
@@ -246,7 +245,7 @@ def _cameras(
     where: Path, names: Sequence[str], camera: str, model: Path | None, brought: QueryFeatures
 ) -> Callable[[str], Camera]:
     """What gives a photo's camera, or raises that it has none."""
-    from foldmap.formats.colmap.poses import read_model_poses
+    from foldmap.formats.colmap.scene import read_model_poses
     from foldmap.visual.scene.build import camera_from_text
 
     if camera:

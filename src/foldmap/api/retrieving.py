@@ -21,7 +21,7 @@ from foldmap.api.plain import plain
 from foldmap.api.results import Begin
 from foldmap.api.street_layers import layer_model, one_region
 from foldmap.errors import ConfigError, MapInputError
-from foldmap.formats.street.findings import LineFeature, write_features
+from foldmap.formats.street.geojson import LineFeature, write_features
 from foldmap.geometry import SE2
 from foldmap.localize.street.estimate import least_similarity
 from foldmap.street.defaults import default_model

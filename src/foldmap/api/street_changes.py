@@ -15,7 +15,7 @@ from foldmap.api.observing_streets import StreetObservations, StreetSource
 from foldmap.api.street_layers import comparing_model, layer_model, one_region
 from foldmap.atlas import FoldUpdater
 from foldmap.errors import ConfigError, MapInputError, ModelError
-from foldmap.formats.street.findings import LineFeature, write_features
+from foldmap.formats.street.geojson import LineFeature, write_features
 from foldmap.geometry import SE2
 from foldmap.localize.street.estimate import least_similarity
 from foldmap.street.changes.detect import ADDED, Change, ChangeSettings, apply_changes, find_changes

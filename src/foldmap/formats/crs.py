@@ -31,6 +31,7 @@ _INIT = re.compile(r"\+init=(\w+):(\w+).*", re.IGNORECASE | re.DOTALL)
 _METRES, _DEGREES, _LOCAL = "metres", "degrees", "local"
 _REGIONAL = ("Transverse", "Oblique", "Hotine", "Laborde")
 _TO_METRES = "project the map to UTM or another metric crs"
+_TO_CHECK = "check the crs, and the order of the coordinates"
 _PLANE_AXES = ({"east", "north"}, {"north"}, {"south"})
 """Directions of the axes of a grid, and of a polar grid."""
 
@@ -38,24 +39,21 @@ _PLANE_AXES = ({"east", "north"}, {"north"}, {"south"})
 def read_crs(crs: Any, where: str) -> CRS:
     """The horizontal part of a crs: heights, and the geoid grids they would need, do not matter to a map of the ground.
 
-    Args:
-        crs: what pyproj reads: EPSG code, PROJ text, WKT, PROJJSON, an URN; else it is a MapInputError.
-        where: the file or option, for the message.
+    ``crs`` is what pyproj reads: EPSG code, PROJ text, WKT, PROJJSON, an URN. ``where``, the file or option, is for the
+    message of the MapInputError otherwise.
     """
-    given = crs
+    given, cure = crs, "give an EPSG code"
     if isinstance(crs, str):
         given = _HEIGHTS.sub("", _INIT.sub(r"\1:\2", crs.strip())).strip()
         if len(given) > _MOST_TEXT:
-            raise MapInputError(f"{where}: its crs has {len(given):,} characters", "give an EPSG code")
+            raise MapInputError(f"{where}: its crs has {len(given):,} characters", cure)
     try:
         found = CRS.from_user_input(given)
         while found.is_compound and found.sub_crs_list:
             found = found.sub_crs_list[0]
         return found.to_2d() if len(found.axis_info) > 2 else found
     except (CRSError, ProjError, ValueError, TypeError) as error:
-        raise MapInputError(
-            f"{where}: {str(crs)[:80]!r} is no coordinate reference system", "give an EPSG code"
-        ) from error
+        raise MapInputError(f"{where}: {str(crs)[:80]!r} is no coordinate reference system", cure) from error
 
 
 def crs_name(crs: CRS) -> str:
@@ -93,15 +91,9 @@ def utm_of(lonlat_deg: AnyArray) -> str:
 
 
 def to_lonlat(xy_m: AnyArray, crs: Any, where: str = "the map") -> DoubleArray:
-    """Coordinates to WGS84.
+    """Coordinates (N, 2), longitude and latitude where the crs is geographic, to WGS84 longitude and latitude, float64.
 
-    Args:
-        xy_m: (N, 2) easting, northing; or longitude, latitude of a geographic crs.
-        crs: what pyproj reads.
-        where: the file, for the message.
-
-    Returns:
-        float64 (N, 2), longitude and latitude in degrees; a point outside of the crs is a MapInputError.
+    A point outside of the crs, which is what pyproj reads, is a MapInputError.
     """
     return _transform(xy_m, read_crs(crs, where), where, back=True)
 
@@ -114,40 +106,25 @@ def from_lonlat(lonlat_deg: AnyArray, crs: Any, where: str = "the map") -> Doubl
 def _transform(points: AnyArray, crs: CRS, where: str, back: bool) -> DoubleArray:
     given = np.asarray(points, np.float64).reshape(-1, 2)
     try:
-        change = (
-            Transformer.from_crs(crs, _WGS84, always_xy=True)
-            if back
-            else Transformer.from_crs(_WGS84, crs, always_xy=True)
-        )
+        source, target = (crs, _WGS84) if back else (_WGS84, crs)
+        change = Transformer.from_crs(source, target, always_xy=True)
         moved = np.stack(change.transform(given[:, 0], given[:, 1]), 1) if len(given) else np.zeros((0, 2))
     except (CRSError, ProjError) as error:
         raise MapInputError(f"{where}: PROJ cannot use {crs_name(crs)}: {error}"[:300], "give an EPSG code") from error
     lost = np.flatnonzero(~np.isfinite(moved).all(1))
     if len(lost):
-        raise MapInputError(
-            f"{where}: {given[lost[0]].tolist()} is outside of {crs_name(crs)}",
-            "check the crs, and the order of the coordinates",
-        )
+        raise MapInputError(f"{where}: {given[lost[0]].tolist()} is outside of {crs_name(crs)}", _TO_CHECK)
     return np.asarray(moved, np.float64)
 
 
 def require_metric(crs: Any, where: str, cure: str = _TO_METRES) -> str:
-    """A crs as text, once it is known to be projected to metres east and north.
-
-    Args:
-        crs: what pyproj reads.
-        where: the file or option, for the message.
-        cure: what to do about one that is not metric.
-    """
+    """A crs as text, once it is known to be projected to metres east and north."""
     found = read_crs(crs, where)
     kind = _kind(found, where, cure)
     if kind != _METRES:
-        raise MapInputError(f"{where} is in {_said(kind, found)}, not in metres on Earth", cure)
+        said = "degrees" if kind == _DEGREES else "a local frame"
+        raise MapInputError(f"{where} is in {said} ({crs_name(found)}), not in metres on Earth", cure)
     return text_of(found, crs)
-
-
-def _said(kind: str, crs: CRS) -> str:
-    return f"{'degrees' if kind == _DEGREES else 'a local frame'} ({crs_name(crs)})"
 
 
 def _kind(crs: CRS, where: str, cure: str) -> str:
@@ -184,29 +161,22 @@ def _extremes(points: AnyArray) -> AnyArray:
 
 
 def require_true(crs: Any, xy: AnyArray, where: str, cure: str = "reproject it with gdalwarp -t_srs {utm}") -> str:
-    """A crs as text, whose metres are metres at a place to `TRUE_SCALE`; those of a local frame are such everywhere.
+    """A crs as text, whose metres are metres at ``xy`` to `TRUE_SCALE`; those of a local frame are such everywhere.
 
-    Args:
-        crs: what pyproj reads.
-        xy: (N, 2) coordinates in it, N >= 1.
-        where: the file or option, for the message.
-        cure: what to do about one that is not; ``{utm}`` in it becomes the UTM zone of the place.
+    ``xy`` are coordinates in it, (N, 2), N >= 1; ``{utm}`` in the cure becomes the UTM zone of the place.
     """
     plain = cure.format(utm="EPSG:326XX of its UTM zone")
     found = read_crs(crs, where)
     kind = _kind(found, where, plain)
     if kind == _DEGREES:
-        raise MapInputError(f"{where} is in {_said(kind, found)}, not in metres", plain)
+        raise MapInputError(f"{where} is in degrees ({crs_name(found)}), not in metres", plain)
     if kind == _METRES:
         lonlat = _transform(_extremes(xy), found, where, back=True)
         error = scale_error(found, lonlat)
         if error > TRUE_SCALE:
-            longitude, latitude = lonlat[-1]
-            raise MapInputError(
-                f"{where}: metres of {crs_name(found)} are not metres of ground at {latitude:.2f} N, "
-                f"{longitude:.2f} E, but off by {100 * error:.3g} %",
-                cure.format(utm=utm_of(lonlat)),
-            )
+            place = f"{lonlat[-1, 1]:.2f} N, {lonlat[-1, 0]:.2f} E"
+            said = f"{where}: metres of {crs_name(found)} are not metres of ground at {place}"
+            raise MapInputError(f"{said}, but off by {100 * error:.3g} %", cure.format(utm=utm_of(lonlat)))
     return text_of(found, crs)
 
 
@@ -215,18 +185,10 @@ def metric_lines(
 ) -> tuple[list[DoubleArray], str | None]:
     """Lines of any crs in metres of ground, and the crs they are in then; None for a local frame.
 
-    Metric coordinates stay as they are. Those in degrees, or in a projection whose scale is off by more than
-    `TRUE_SCALE` there, are projected to a transverse Mercator about the middle of the map.
-
-    Args:
-        lines: float64 (P, 2) each.
-        crs: what pyproj reads; None for a local frame, which stays.
-        where: the file, for messages.
-        degrees: whether the format can be in degrees.
-
-    Raises:
-        MapInputError: pyproj does not read the crs, it is in feet or other units, its axes point elsewhere than east
-            and north, or a coordinate is outside of it.
+    Metric coordinates, float64 (P, 2) each, stay as they are, as do those without a crs. Those in degrees, or in a
+    projection whose scale is off by more than `TRUE_SCALE` there, are projected to a transverse Mercator about the
+    middle of the map. ``degrees`` is whether the format can be in degrees. Feet and other units, axes that point
+    elsewhere than east and north, and a coordinate outside of the crs are a MapInputError.
     """
     if crs is None:
         return list(lines), None
@@ -235,7 +197,7 @@ def metric_lines(
     if kind == _LOCAL:
         return list(lines), None
     if kind == _DEGREES and not degrees:
-        raise MapInputError(f"{where} is in {_said(kind, found)}, not in metres", _TO_METRES)
+        raise MapInputError(f"{where} is in degrees ({crs_name(found)}), not in metres", _TO_METRES)
     if not lines:
         return [], text_of(found, crs) if kind == _METRES else None
     lonlat = _transform(np.concatenate(lines), found, where, back=True)
@@ -244,20 +206,17 @@ def metric_lines(
         if error <= TRUE_SCALE:
             return list(lines), text_of(found, crs)
         if error > _LOST_SCALE and not _worldwide(found):
-            raise MapInputError(
-                f"{where}: coordinates such as {lines[0][0].tolist()} are far outside of {crs_name(found)}",
-                "check the crs and the offset of the map",
-            )
+            said = f"{where}: coordinates such as {lines[0][0].tolist()} are far outside of {crs_name(found)}"
+            raise MapInputError(said, "check the crs and the offset of the map")
     return lonlat_lines(lonlat, [len(line) for line in lines], where)
 
 
 def is_world_mercator(crs: Any) -> bool:
     """Whether a crs is a Mercator of the whole world: it stretches the ground the more the farther from the equator."""
     found = read_crs(crs, "the crs")
-    operation = _operation(found)
-    if "Mercator" not in _worldwide(found):
-        return False
-    return not any(each.name == "Latitude of 1st standard parallel" and each.value for each in operation.params)
+    return "Mercator" in _worldwide(found) and not any(
+        each.name == "Latitude of 1st standard parallel" and each.value for each in _operation(found).params
+    )
 
 
 def _worldwide(crs: CRS) -> str:
@@ -275,31 +234,21 @@ def _operation(crs: CRS) -> Any:
 def lonlat_lines(
     lonlat_deg: DoubleArray, lengths: Sequence[int], where: str, crs: str | None = None
 ) -> tuple[list[DoubleArray], str]:
-    """Longitudes and latitudes of lines in metres, and their crs.
+    """Longitudes and latitudes of lines in metres, and their crs: the given one where that is true, else `about` them.
 
-    Args:
-        lonlat_deg: float64 (N, 2), all lines one after another.
-        lengths: points of each line.
-        where: the file, for messages.
-        crs: to project to where that is true there; else, and where None, `about` the middle.
-
-    Raises:
-        MapInputError: no degrees, or the map is too large for one frame in metres.
+    ``lonlat_deg`` float64 (N, 2) has all lines one after another, ``lengths`` are the points of each. What is no
+    degrees, or too large for one frame in metres, is a MapInputError.
     """
     given = None if crs is None else require_metric(crs, where)
     outside = np.flatnonzero((np.abs(lonlat_deg) > (360.0, 90.0)).any(1))
     if len(outside):
-        raise MapInputError(
-            f"{where}: {lonlat_deg[outside[0]].tolist()} is no longitude and latitude",
-            "check the crs, and the order of the coordinates",
-        )
+        raise MapInputError(f"{where}: {lonlat_deg[outside[0]].tolist()} is no longitude and latitude", _TO_CHECK)
     extremes, local = _extremes(lonlat_deg), about(lonlat_deg)
     if given is not None and scale_error(read_crs(given, where), extremes) <= TRUE_SCALE:
         local = given
     elif scale_error(read_crs(local, where), extremes) > TRUE_SCALE:
         spans = " to ".join(f"({x:.2f}, {y:.2f})" for x, y in (lonlat_deg.min(0), lonlat_deg.max(0)))
-        raise MapInputError(
-            f"{where} spans longitudes and latitudes {spans}: no metres of {local[:40]} fit all of it",
-            "cut it into regions; if these are metres of a local frame, name no geographic crs",
-        )
+        said = f"{where} spans longitudes and latitudes {spans}: no metres of {local[:40]} fit all of it"
+        cure = "cut it into regions; if these are metres of a local frame, name no geographic crs"
+        raise MapInputError(said, cure)
     return np.split(from_lonlat(lonlat_deg, local, where), np.cumsum(lengths)[:-1]), local

@@ -13,6 +13,5 @@ def extra(module: str, what: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise MissingExtraError(
-            f"{what} needs {module.split('.')[0]}, which is not installed", "pip install foldmap[street]"
-        ) from error
+        said = f"{what} needs {module.split('.')[0]}, which is not installed"
+        raise MissingExtraError(said, "pip install foldmap[street]") from error

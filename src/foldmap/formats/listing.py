@@ -11,7 +11,7 @@ import numpy as np
 
 from foldmap.atlas.whole import write_whole
 from foldmap.errors import MapInputError, PoseInputError, WriteError
-from foldmap.formats.colmap.raw import OTHER_MODELS
+from foldmap.formats.colmap.files import OTHER_MODELS
 from foldmap.formats.naming import naming, reading
 from foldmap.formats.textual import numbers
 from foldmap.geometry.camera import CAMERA_MODELS, Camera, require_plausible
@@ -19,26 +19,18 @@ from foldmap.geometry.quaternion import rigid_from_wxyz, wxyz_from_rigid
 from foldmap.types import AnyArray, DoubleArray
 from foldmap.visual.features.photo_names import OTHER_SUFFIXES, SUFFIXES
 
-__all__ = [
-    "ListedImage", "camera_of", "camera_text", "content", "is_number", "listed_name", "named_lines", "numbers",
-    "one_word", "plain_name", "pose_numbers", "pose_of", "pose_text", "split_camera", "unique", "write_lines",
-]  # fmt: skip
-
 _MAX_BYTES = 1 << 32
 _MODELS = {*CAMERA_MODELS, *OTHER_MODELS.values()}
 _PHOTOS = SUFFIXES | OTHER_SUFFIXES
+_POSE = "qw qx qy qz tx ty tz"
 
 
 @dataclass(frozen=True)
 class ListedImage:
-    """An image of a dataset or a query list, as far as the list tells of it.
+    """An image of a dataset or a query list, as far as the list tells of it; its name is the path within its folder.
 
-    Attributes:
-        name: path of the image within its folder.
-        camera: intrinsics, or None where the list has none.
-        camera_SE3_world: float64 (4, 4), where it was taken (ground truth of a query), or None where unknown.
-        query_id: what the answer goes by; images of one rig share it. The image's name for single cameras.
-        camera_SE3_rig: float64 (4, 4), extrinsics within the rig, or None for a single camera.
+    The answer goes by ``query_id``, which images of one rig share: the image's name for single cameras. The transforms,
+    float64 (4, 4), are where it was taken (ground truth of a query), and its extrinsics within the rig.
     """
 
     name: str
@@ -82,10 +74,8 @@ def named_lines(path: Path | str, what: str) -> Iterator[tuple[int, str]]:
             continue
         word = text.split()[0]
         if not word[1:].startswith("#") and PurePosixPath(word).suffix.lower() in _PHOTOS and len(word) > 1:
-            raise MapInputError(
-                f"{path}, line {line}: {word!r} begins with #, as comments do",
-                f"write ./{word} if that is a photo, or '# {word[1:]}' with a space if the line is to be left out",
-            )
+            cure = f"write ./{word} if that is a photo, or '# {word[1:]}' with a space if the line is to be left out"
+            raise MapInputError(f"{path}, line {line}: {word!r} begins with #, as comments do", cure)
 
 
 def split_camera(path: Path | str, line: int, text: str) -> tuple[str, list[str]]:
@@ -110,16 +100,14 @@ def split_camera(path: Path | str, line: int, text: str) -> tuple[str, list[str]
         count -= 1
     if len(words) - count >= 3 and count > 1:  # MODEL width height params...
         return plain_name(" ".join(words[: count - 1])), words[count - 1 :]
-    if len(words) - count < 2:
-        return plain_name(text), []
-    return plain_name(" ".join(words[:count])), []
+    return plain_name(text if len(words) - count < 2 else " ".join(words[:count])), []
 
 
 def pose_of(path: Path | str, line: int, tokens: Sequence[str]) -> DoubleArray:
     """A rigid transform, float64 (4, 4), of ``qw qx qy qz tx ty tz``."""
     if len(tokens) != 7:
-        raise PoseInputError(f"{path}, line {line}: {len(tokens)} numbers of a pose", "expected qw qx qy qz tx ty tz")
-    row = numbers(path, line, tokens, "qw qx qy qz tx ty tz")
+        raise PoseInputError(f"{path}, line {line}: {len(tokens)} numbers of a pose", f"expected {_POSE}")
+    row = numbers(path, line, tokens, _POSE)
     with naming(f"{path}, line {line}"):
         return rigid_from_wxyz(row[:4], row[4:])
 
@@ -140,8 +128,7 @@ def camera_of(path: Path | str, line: int, tokens: Sequence[str]) -> Camera:
 
 def camera_text(camera: Camera) -> str:
     """``MODEL width height params...`` with every digit that tells numbers apart."""
-    params = " ".join(repr(float(value)) for value in camera.params)
-    return f"{camera.model} {camera.width_px} {camera.height_px} {params}"
+    return " ".join([camera.model, str(camera.width_px), str(camera.height_px), *map(repr, camera.params.tolist())])
 
 
 def pose_numbers(pose: AnyArray) -> list[float]:

@@ -29,24 +29,13 @@ def seconds_per_unit(time: float) -> float:
 
 def natural_key(path: PurePath) -> tuple[tuple[tuple[int, int, str], ...], ...]:
     """Sort key under which ``sweep_2`` comes before ``sweep_10``; folder by folder."""
-    return tuple(
-        tuple(
-            (0, int(piece), piece) if piece.isdecimal() else (1, 0, piece)
-            for piece in re.split(r"(\d+)", part)
-            if piece
-        )
-        for part in path.parts
-    )
+    pieces = [filter(None, re.split(r"(\d+)", part)) for part in path.parts]
+    return tuple(tuple((0, int(each), each) if each.isdecimal() else (1, 0, each) for each in part) for part in pieces)
 
 
 @dataclass(frozen=True)
 class NameTimes:
-    """One way to read times out of the names of sweeps.
-
-    Attributes:
-        what: the way, in words.
-        times_s: float64 (N,), no two alike.
-    """
+    """One way, in words, to read times out of the names of sweeps: float64 (N,), no two alike."""
 
     what: str
     times_s: DoubleArray

@@ -11,12 +11,7 @@ from foldmap.errors import InputError, MapInputError
 
 @contextmanager
 def naming(where: object, kind: type[InputError] | None = None) -> Iterator[None]:
-    """Let messages of what the body refuses begin with a place, where they do not name it already.
-
-    Args:
-        where: a file, or a line or record of it.
-        kind: the error to raise instead of the one that comes.
-    """
+    """Let messages of what the body refuses begin with a place, where they do not name it; errors become ``kind``."""
     try:
         yield
     except InputError as error:

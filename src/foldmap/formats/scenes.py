@@ -10,9 +10,9 @@ from pathlib import Path
 
 from foldmap.errors import MapInputError
 from foldmap.formats.colmap.database import ColmapDatabase
-from foldmap.formats.colmap.scene import find_model, read_model_with_keypoints
-from foldmap.formats.hloc.features import HlocFeatures
-from foldmap.formats.hloc.global_descriptors import HlocGlobals
+from foldmap.formats.colmap.files import find_model
+from foldmap.formats.colmap.scene import read_model_with_keypoints
+from foldmap.formats.hloc.features import HlocFeatures, HlocGlobals
 from foldmap.formats.kapture.features import KaptureFeatures
 from foldmap.formats.kapture.scene import read_kapture
 from foldmap.formats.naming import naming
@@ -66,46 +66,34 @@ def read_scene(
         metric: whether world units are metres; what scene.json says where None, else not.
         report: called once with how features were joined.
     """
-    scene = _read(folder, features, extracted, feature, metric, report)
+    source = extracted
+    if (folder / "sensors").is_dir():
+        inside = None
+        if extracted is None and (features is None or features.is_dir()):
+            source = inside = _kapture_features(folder, features)
+        with naming(folder):
+            scene, index = read_kapture(folder, None if inside is None else inside.keypoints_type)
+        scene = scene if metric is None else replace(scene, metric=metric)
+    else:
+        metric = bool(_said_metric(folder) if metric is None else metric)
+        model = read_model_with_keypoints(find_model(folder), metric)
+        scene, index = model.scene, model.keypoint_index
+    path = features or find_features(folder)
+    if source is not None:
+        with naming(folder):
+            scene = join_features(scene, source, index, report=report)
+    elif path is None:
+        cure = "give --features (hloc's .h5 or COLMAP's .db), or --photos to extract SIFT again"
+        raise MapInputError(f"no features lie beside the model in {folder}", cure)
+    else:
+        with naming(path), closing(open_features(path, feature)) as opened:
+            scene = join_features(scene, opened, index, report=report)
     with naming(folder):
         require_consistent(scene)
     if global_descriptors is None:
         return scene
     with naming(global_descriptors), closing(HlocGlobals(global_descriptors)) as globals_:
         return join_global_descriptors(scene, globals_)
-
-
-def _read(
-    folder: Path,
-    features: Path | None,
-    extracted: FeatureSource | None,
-    feature: str | None,
-    metric: bool | None,
-    report: Callable[[JoinReport], None],
-) -> SceneModel:
-    inside = None
-    if (folder / "sensors").is_dir():
-        if extracted is None and (features is None or features.is_dir()):
-            inside = _kapture_features(folder, features)
-        with naming(folder):
-            scene, index = read_kapture(folder, None if inside is None else inside.keypoints_type)
-        scene = scene if metric is None else replace(scene, metric=metric)
-    else:
-        metric = bool(_said(folder, "metric") if metric is None else metric)
-        model = read_model_with_keypoints(find_model(folder), metric)
-        scene, index = model.scene, model.keypoint_index
-    source = inside if extracted is None else extracted
-    if source is not None:
-        with naming(folder):
-            return join_features(scene, source, index, report=report)
-    path = features or find_features(folder)
-    if path is None:
-        raise MapInputError(
-            f"no features lie beside the model in {folder}",
-            "give --features (hloc's .h5 or COLMAP's .db), or --photos to extract SIFT again",
-        )
-    with naming(path), closing(open_features(path, feature)) as opened:
-        return join_features(scene, opened, index, report=report)
 
 
 def _kapture_features(folder: Path, features: Path | None) -> KaptureFeatures:
@@ -115,8 +103,8 @@ def _kapture_features(folder: Path, features: Path | None) -> KaptureFeatures:
     return KaptureFeatures(folder, None if features is None else features.name)
 
 
-def _said(folder: Path, key: str) -> object:
-    """What scene.json of ``foldmap build visual`` says; None where there is none."""
+def _said_metric(folder: Path) -> object:
+    """What scene.json of ``foldmap build visual`` says of units; None where there is none."""
     path = folder / "scene.json"
     if not path.is_file():
         return None
@@ -124,4 +112,4 @@ def _said(folder: Path, key: str) -> object:
         said = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise MapInputError(f"{path} cannot be read: {error}", "build the scene again, or remove that file") from error
-    return said.get(key) if isinstance(said, dict) else None
+    return said.get("metric") if isinstance(said, dict) else None

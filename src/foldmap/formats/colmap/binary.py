@@ -6,13 +6,12 @@ import os
 import stat
 import struct
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 
 from foldmap.errors import MapInputError
-from foldmap.formats.colmap.raw import KEYPOINT, OTHER_MODELS, REWRITE, RawImages, RawPoints, put_camera
+from foldmap.formats.colmap.files import KEYPOINT, OTHER_MODELS, REWRITE, RawImages, RawPoints, put_camera
 from foldmap.formats.naming import reading
 from foldmap.geometry.camera import CAMERA_MODELS, Camera
 from foldmap.types import AnyArray, BoolArray, IntArray
@@ -20,6 +19,7 @@ from foldmap.types import AnyArray, BoolArray, IntArray
 _SMALLEST_CAMERA, _SMALLEST_IMAGE = struct.calcsize("<IiQQ"), struct.calcsize("<I7dI") + 1 + 8
 _LENGTH = struct.Struct("<Q")
 _BLOCK_BYTES = 1 << 24
+_CUT, _FOREIGN = f"it is cut short: {REWRITE}", f"it is damaged or no COLMAP file: {REWRITE}"
 POINT = np.dtype([("id", "<i8"), ("xyz", "<f8", 3), ("rgb", "u1", 3), ("error", "<f8"), ("length", "<u8")], align=False)
 """A record of points3D.bin; its observations follow, each an image id and a keypoint as uint32."""
 OBSERVATION = np.dtype([("image_id", "<u4"), ("keypoint", "<u4")])
@@ -47,20 +47,10 @@ class ByteSource:
     def __enter__(self) -> ByteSource:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, *_: object) -> None:
         with self._file:
             if kind is None and self.left:
-                raise MapInputError(
-                    f"{self.path} has {self.left:,} bytes after its last record",
-                    f"it is damaged or no COLMAP file: {REWRITE}",
-                )
-
-    @property
-    def at(self) -> int:
-        """Where the next byte lies."""
-        return self._file.tell()
+                raise MapInputError(f"{self.path} has {self.left:,} bytes after its last record", _FOREIGN)
 
     def take(self, size: int) -> bytes:
         """The next bytes."""
@@ -74,19 +64,17 @@ class ByteSource:
         """The next values, by a format of `struct` without its byte order: little-endian, unpadded."""
         return struct.unpack(f"<{form}", self.take(struct.calcsize(f"<{form}")))
 
-    def skip(self, size: int) -> None:
-        """Pass over bytes."""
+    def skip(self, size: int) -> int:
+        """Pass over bytes; returns where they lie."""
         self._spend(size)
-        self._file.seek(size, os.SEEK_CUR)
+        return self._file.seek(size, os.SEEK_CUR) - size
 
     def count(self, smallest: int, of: str) -> int:
         """A 64-bit count of records, each of ``smallest`` bytes at least."""
         (count,) = self.unpack("Q")
         if count * smallest > self.left:
-            raise MapInputError(
-                f"{self.path} declares {count:,} {of}, more than its {self.left:,} remaining bytes can hold",
-                f"it is cut short, damaged or no COLMAP file: {REWRITE}",
-            )
+            said = f"{self.path} declares {count:,} {of}, more than its {self.left:,} remaining bytes can hold"
+            raise MapInputError(said, f"it is cut short, damaged or no COLMAP file: {REWRITE}")
         return int(count)
 
     def text(self, longest: int = 4096) -> str:
@@ -101,13 +89,11 @@ class ByteSource:
         try:
             return raw.decode("utf-8")
         except UnicodeDecodeError as error:
-            raise MapInputError(
-                f"{self.path}: {self.what} has the name {raw[:80]!r}, which is not UTF-8",
-                "rename the image, or the file is damaged",
-            ) from error
+            said = f"{self.path}: {self.what} has the name {raw[:80]!r}, which is not UTF-8"
+            raise MapInputError(said, "rename the image, or the file is damaged") from error
 
     def _cut(self) -> MapInputError:
-        return MapInputError(f"{self.path} ends inside {self.what}", f"it is cut short: {REWRITE}")
+        return MapInputError(f"{self.path} ends inside {self.what}", _CUT)
 
     def _spend(self, size: int) -> None:
         if size > self.left:
@@ -137,8 +123,7 @@ def read_images(path: Path) -> RawImages:
             rows.append(source.unpack("I7dI"))
             names.append(source.text())
             counts.append(source.count(KEYPOINT.itemsize, f"keypoints of image {names[-1]!r}"))
-            at.append(source.at)
-            source.skip(counts[-1] * KEYPOINT.itemsize)
+            at.append(source.skip(counts[-1] * KEYPOINT.itemsize))
     table = np.array(rows, dtype=np.float64).reshape(-1, 9)  # ids of 32 bits are exact in float64
 
     def keypoints(image: int) -> AnyArray:
@@ -148,14 +133,8 @@ def read_images(path: Path) -> RawImages:
             raise MapInputError(f"{path} changed while it was read", "wait until it is written")
         return records
 
-    return RawImages(
-        ids=table[:, 0].astype(np.int64),
-        camera_ids=table[:, 8].astype(np.int64),
-        names=names,
-        wxyz=table[:, 1:5],
-        translation_world=table[:, 5:8],
-        keypoints=keypoints,
-    )
+    ids, camera_ids = table[:, 0].astype(np.int64), table[:, 8].astype(np.int64)
+    return RawImages(ids, camera_ids, names, table[:, 1:5], table[:, 5:8], keypoints)
 
 
 def read_points(path: Path) -> RawPoints:
@@ -198,19 +177,13 @@ def _lengths(path: Path, data: bytes, count: int) -> IntArray:
     for number in range(count):
         head_end = at + POINT.itemsize
         if head_end > size:
-            raise MapInputError(
-                f"{path} ends inside point number {number + 1} of {count:,}", f"it is cut short: {REWRITE}"
-            )
+            raise MapInputError(f"{path} ends inside point number {number + 1} of {count:,}", _CUT)
         (length,) = read(data, at + _LENGTH_AT)
         at = head_end + OBSERVATION.itemsize * length
         if at > size:
-            raise MapInputError(
-                f"{path} ends inside the track of point number {number + 1} of {count:,} ({length:,} observations)",
-                f"it is cut short or damaged: {REWRITE}",
-            )
+            said = f"{path} ends inside the track of point number {number + 1} of {count:,} ({length:,} observations)"
+            raise MapInputError(said, f"it is cut short or damaged: {REWRITE}")
         lengths.append(length)
     if at != size:
-        raise MapInputError(
-            f"{path} has {size - at:,} bytes after its last point", f"it is damaged or no COLMAP file: {REWRITE}"
-        )
+        raise MapInputError(f"{path} has {size - at:,} bytes after its last point", _FOREIGN)
     return np.array(lengths, dtype=np.int64)

@@ -6,7 +6,6 @@ import sqlite3
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 from urllib.parse import quote
 
@@ -19,7 +18,6 @@ from foldmap.types import AnyArray, FloatArray
 from foldmap.visual.source import Features
 
 _MAGIC = b"SQLite format 3\0"
-_TABLES = ("images", "keypoints", "descriptors")
 _REDO = "copy the database again, or extract features again"
 _KINDS = {0: "sift", 1: "aliked-n16rot", 2: "aliked-n32", 3: "loma-b", 4: "loma-b128"}
 """COLMAP's numbers of extractors (FeatureExtractorType). SIFT is uint8; the others are float32 stored as bytes."""
@@ -30,13 +28,7 @@ class ColmapDatabase:
 
     The file is opened read-only and nothing is written beside it. Row ``keypoint_index`` of a `ColmapModel` built from
     it is the observation's feature. Scores are the keypoints' scales in pixels, where the database has scales.
-
-    Args:
-        path: the database.
-        descriptor_type: ``uint8``, ``float16`` or ``float32``, where the extractor is none that COLMAP knows.
-
-    Raises:
-        MapInputError: no database of COLMAP, damaged, or of several extractors.
+    ``descriptor_type`` is ``uint8``, ``float16`` or ``float32``, where the extractor is none that COLMAP knows.
     """
 
     def __init__(self, path: Path, descriptor_type: str | None = None) -> None:
@@ -54,46 +46,35 @@ class ColmapDatabase:
     def _examine(self, descriptor_type: str | None) -> None:
         """Check tables, list the images, find out which extractor made the features."""
         tables = {name for (name,) in self._rows("SELECT name FROM sqlite_master WHERE type = 'table'")}
-        missing = [name for name in _TABLES if name not in tables]
+        missing = [name for name in ("images", "keypoints", "descriptors") if name not in tables]
         if missing:
             raise MapInputError(f"{self.path} has no table {missing[0]}", "give the database.db of COLMAP")
-        listed = self._rows(
-            "SELECT name, image_id FROM images WHERE image_id IN (SELECT image_id FROM keypoints) "
-            "AND image_id IN (SELECT image_id FROM descriptors) ORDER BY name"
-        )
+        both = "image_id IN (SELECT image_id FROM keypoints) AND image_id IN (SELECT image_id FROM descriptors)"
+        listed = self._rows(f"SELECT name, image_id FROM images WHERE {both} ORDER BY name")
         self._image_ids = {str(name): image_id for name, image_id in listed}
         if not self._image_ids and self._rows("SELECT 1 FROM images LIMIT 1"):
-            raise MapInputError(
-                f"{self.path} has no image with keypoints and descriptors", "give hloc's .h5, or " + _REDO
-            )
+            cure = f"give hloc's .h5, or {_REDO}"
+            raise MapInputError(f"{self.path} has no image with keypoints and descriptors", cure)
         columns = {row[1] for row in self._rows("PRAGMA table_info(descriptors)")}
         kinds = self._rows("SELECT DISTINCT type FROM descriptors") if "type" in columns else []
         if len(kinds) > 1:
             raise MapInputError(f"{self.path} holds features of several extractors", "make one database for each")
         kind = kinds[0][0] if kinds else 0
         if kind not in _KINDS and descriptor_type is None:
-            raise MapInputError(
-                f"{self.path} does not say how its descriptors are meant (type {kind})", "give the descriptor type"
-            )
-        self._feature = _KINDS.get(kind, "unknown")
+            said = f"{self.path} does not say how its descriptors are meant (type {kind})"
+            raise MapInputError(said, "give the descriptor type")
+        self.feature = _KINDS.get(kind, "unknown")
         self._dtype = np.dtype(descriptor_type or ("uint8" if kind == 0 else "float32")).newbyteorder("<")
 
     def __enter__(self) -> ColmapDatabase:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
         """Close the file."""
         self._connection.close()
-
-    @property
-    def feature(self) -> str:
-        """Which extractor made the features: "sift", "aliked-n16rot", ..., "unknown"."""
-        return self._feature
 
     def names(self) -> Sequence[str]:
         """Images that have keypoints and descriptors, in order of name."""
@@ -116,10 +97,8 @@ class ColmapDatabase:
         known = {row[1] for table in ("cameras", "images") for row in self._rows(f"PRAGMA table_info({table})")}
         if not {"camera_id", "width", "height"} <= known or name not in self._image_ids:
             return None
-        found = self._rows(
-            "SELECT width, height FROM cameras WHERE camera_id = (SELECT camera_id FROM images WHERE image_id = ?)",
-            self._image_ids[name],
-        )
+        its = "(SELECT camera_id FROM images WHERE image_id = ?)"
+        found = self._rows(f"SELECT width, height FROM cameras WHERE camera_id = {its}", self._image_ids[name])
         if not found or not all(isinstance(value, int) and value > 0 for value in found[0]):
             return None
         return int(found[0][0]), int(found[0][1])

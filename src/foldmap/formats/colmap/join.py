@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from foldmap.errors import FoldmapError, MapInputError
-from foldmap.formats.colmap.raw import NO_POINT, REWRITE, RawImages, RawPoints
+from foldmap.formats.colmap.files import NO_POINT, REWRITE, RawImages, RawPoints
 from foldmap.formats.naming import naming
 from foldmap.geometry.camera import Camera
 from foldmap.geometry.quaternion import rigid_from_wxyz
@@ -25,12 +25,9 @@ _MISMATCH = "the files are not of one model, or one is damaged: write the model 
 class ColmapModel:
     """A scene, and what ties it to the files that it came from.
 
-    Attributes:
-        scene: images in order of name, points in order of id, each point's observations in order of image and keypoint.
-        keypoint_index: int64 (O,), which keypoint of its image each observation is: a row of the image's features.
-        camera_ids: int64 (C,), COLMAP's ids of ``scene.cameras``, ascending.
-        image_ids: int64 (I,), of the scene's images.
-        point_ids: int64 (P,), of the scene's points, ascending.
+    Images are in order of name, points in order of id, each point's observations in order of image and keypoint.
+    ``keypoint_index`` int64 (O,) is which keypoint of its image each observation is: a row of the image's features. The
+    ids are COLMAP's, of the scene's cameras (ascending), images and points (ascending).
     """
 
     scene: SceneModel
@@ -40,27 +37,12 @@ class ColmapModel:
     point_ids: IntArray
 
 
-@dataclass(frozen=True)
-class _Observations:
-    """Observations: the id of the point, the index of the image in the scene, the keypoint of the image; int64 (O,)."""
-
-    point_id: IntArray
-    image: IntArray
-    keypoint: IntArray
-
-
 def join(
-    paths: tuple[Path, Path],
-    cameras: dict[int, Camera],
-    images: RawImages,
-    points: RawPoints,
-    metric: bool,
-    feature: str,
+    paths: tuple[Path, Path], cameras: dict[int, Camera], images: RawImages, points: RawPoints, metric: bool, name: str
 ) -> ColmapModel:
-    """Put cameras, images and points together; ``paths`` of the images and points files are for messages.
+    """Put cameras, images and points together; a MapInputError where they contradict each other or themselves.
 
-    Raises:
-        MapInputError: the files contradict each other or themselves.
+    ``paths`` of the images and points files are for messages, ``name`` is that of the features.
     """
     if not images.names:
         raise MapInputError(f"{paths[0]} holds no images", "give a model with registered images")
@@ -86,18 +68,10 @@ def join(
     image = _rows_of_images(paths[1], images.ids[by_name], points)
     order = np.lexsort((points.keypoint, image, point))
     point, image, keypoint = point[order], image[order], points.keypoint[order]
-    seen = _Observations(point_ids[point], image, keypoint)
-    xy_px = _pixels(paths, names, lambda at: images.keypoints(int(by_name[at])), seen)
-    scene = SceneModel(
-        cameras=tuple(cameras[int(camera)] for camera in camera_ids),
-        image_names=names,
-        image_camera=image_camera,
-        camera_SE3_world=poses,
-        points_world=points.points_world[by_id],
-        tracks=Tracks(point, image, xy_px, None),
-        feature=feature,
-        metric=metric,
-    )
+    xy_px = _pixels(paths, names, lambda at: images.keypoints(int(by_name[at])), (point_ids[point], image, keypoint))
+    used, tracks = tuple(cameras[int(camera)] for camera in camera_ids), Tracks(point, image, xy_px, None)
+    points_world = points.points_world[by_id]
+    scene = SceneModel(used, names, image_camera, poses, points_world, tracks, feature=name, metric=metric)
     return ColmapModel(scene, keypoint, camera_ids, images.ids[by_name], point_ids)
 
 
@@ -130,17 +104,24 @@ def _rows_of_images(path: Path, image_ids: IntArray, points: RawPoints) -> IntAr
 
 
 def _pixels(
-    paths: tuple[Path, Path], names: tuple[str, ...], keypoints_of: Callable[[int], AnyArray], seen: _Observations
+    paths: tuple[Path, Path],
+    names: tuple[str, ...],
+    keypoints_of: Callable[[int], AnyArray],
+    seen: tuple[IntArray, IntArray, IntArray],
 ) -> FloatArray:
-    """Pixels of the observations, image by image, while both files are held against each other."""
-    xy_px = np.empty((len(seen.image), 2), dtype=np.float32)
-    by_image = np.argsort(seen.image, kind="stable")
-    first = np.searchsorted(seen.image[by_image], np.arange(len(names) + 1))
+    """Pixels of the observations, image by image, while both files are held against each other.
+
+    ``seen`` says of each observation the id of its point, the index of its image, and the keypoint of that image.
+    """
+    point_id, image_of, keypoint = seen
+    xy_px = np.empty((len(image_of), 2), dtype=np.float32)
+    by_image = np.argsort(image_of, kind="stable")
+    first = np.searchsorted(image_of[by_image], np.arange(len(names) + 1))
     for image, name in enumerate(names):
         rows = by_image[first[image] : first[image + 1]]
         records = keypoints_of(image)
-        _agree(paths, name, records["point_id"], seen.point_id[rows], seen.keypoint[rows])
-        seeing = records[seen.keypoint[rows]]
+        _agree(paths, name, records["point_id"], point_id[rows], keypoint[rows])
+        seeing = records[keypoint[rows]]
         for axis, values in enumerate((seeing["x"], seeing["y"])):
             if not (np.abs(values) < _FARTHEST_PX).all():  # true of NaN too
                 raise MapInputError(f"{paths[0]}: image {name!r} has keypoints far outside of it or NaN", REWRITE)
@@ -151,6 +132,10 @@ def _pixels(
 def _agree(paths: tuple[Path, Path], name: str, claimed: IntArray, point_id: IntArray, keypoint: IntArray) -> None:
     """Refuse an image whose keypoints and the points' tracks say different things."""
     count = len(claimed)
+
+    def its(at: int) -> str:
+        return f"keypoint {at} of image {name!r}"
+
     _refuse(
         (keypoint < 0) | (keypoint >= count),
         lambda at: f"{paths[1]}: point {point_id[at]} is keypoint {keypoint[at]} of {name!r}, which has {count:,}",
@@ -158,23 +143,16 @@ def _agree(paths: tuple[Path, Path], name: str, claimed: IntArray, point_id: Int
     _refuse(
         claimed[keypoint] != point_id,
         lambda at: (
-            f"{paths[1]} says that keypoint {keypoint[at]} of image {name!r} sees point {point_id[at]}, "
-            f"{paths[0].name} says {_named(int(claimed[keypoint[at]]))}"
+            f"{paths[1]} says that {its(keypoint[at])} sees point {point_id[at]}, "
+            f"{paths[0].name} says {'no point' if (said := claimed[keypoint[at]]) == NO_POINT else f'point {said}'}"
         ),
     )
     tracked = np.bincount(keypoint, minlength=count)
     _refuse(
         (claimed != NO_POINT) & (tracked == 0),
-        lambda at: (
-            f"{paths[0]} says that keypoint {at} of image {name!r} sees {_named(int(claimed[at]))}, "
-            f"{paths[1].name} does not"
-        ),
+        lambda at: f"{paths[0]} says that {its(at)} sees point {claimed[at]}, {paths[1].name} does not",
     )
-    _refuse(tracked > 1, lambda at: f"{paths[1]}: keypoint {at} of image {name!r} is in a track twice")
-
-
-def _named(point_id: int) -> str:
-    return "no point" if point_id == NO_POINT else f"point {point_id}"
+    _refuse(tracked > 1, lambda at: f"{paths[1]}: {its(at)} is in a track twice")
 
 
 def _refuse(wrong: BoolArray, message: Callable[[int], str], cure: str = _MISMATCH) -> None:

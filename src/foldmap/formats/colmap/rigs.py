@@ -11,8 +11,7 @@ import numpy as np
 
 from foldmap.errors import MapInputError
 from foldmap.formats.colmap.binary import ByteSource
-from foldmap.formats.colmap.files import find_model
-from foldmap.formats.colmap.raw import REWRITE
+from foldmap.formats.colmap.files import REWRITE, find_model
 from foldmap.formats.colmap.text import TextSource
 from foldmap.formats.naming import naming
 from foldmap.geometry.quaternion import rigid_from_wxyz
@@ -27,13 +26,10 @@ _Next = Callable[[str], Any]
 
 @dataclass(frozen=True)
 class Rig:
-    """Cameras mounted together; other sensors are left out.
+    """Cameras mounted together, float64 (4, 4) by COLMAP's id; other sensors are left out.
 
-    Attributes:
-        rig_id: COLMAP's.
-        reference: camera id of the sensor that is the rig's frame; None where that is no camera.
-        camera_SE3_rig: by camera id, float64 (4, 4); the reference has the identity.
-        uncalibrated: ids of cameras without a known mounting.
+    ``reference`` is the camera that is the rig's frame, None where that is no camera; ``uncalibrated`` are those
+    without a known mounting.
     """
 
     rig_id: int
@@ -44,13 +40,7 @@ class Rig:
 
 @dataclass(frozen=True)
 class Frame:
-    """Images taken at once by a rig.
-
-    Attributes:
-        frame_id, rig_id: COLMAP's.
-        rig_SE3_world: float64 (4, 4).
-        images: COLMAP's id of the image of each camera, by camera id.
-    """
+    """Images taken at once by a rig: COLMAP's id of the image of each camera, by camera id; rig_SE3_world (4, 4)."""
 
     frame_id: int
     rig_id: int

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from foldmap.errors import MapInputError
-from foldmap.formats.colmap.raw import KEYPOINT, REWRITE, RawImages, RawPoints, put_camera
+from foldmap.formats.colmap.files import KEYPOINT, REWRITE, RawImages, RawPoints, put_camera
 from foldmap.formats.naming import reading
 from foldmap.geometry.camera import Camera
 from foldmap.types import AnyArray
@@ -20,16 +20,13 @@ _DECLARED = re.compile(r"#\s*Number of [\w ]+:\s*(\d{1,18})\b")
 
 
 class TextSource:
-    """The lines of one file, their numbers, and the count that its comment declares.
+    """The lines of one file, their numbers, and the count of records (``what``) that its comment declares.
 
-    COLMAP ends every line, so a last line without an end tells of a file that was cut short. ``what`` its records are,
-    "cameras" for example, is for messages.
+    COLMAP ends every line, so a last line without an end tells of a file that was cut short.
     """
 
     def __init__(self, path: Path, what: str) -> None:
-        self.path = path
-        self.what = what
-        self.number = 0
+        self.path, self.what, self.number = path, what, 0
         self._declared: int | None = None
 
     def lines(self) -> Iterator[str]:
@@ -39,9 +36,8 @@ class TextSource:
                 for line in file:
                     self.number += 1
                     if not line.endswith("\n"):
-                        raise self.bad(
-                            "ends without a line end", "if the file is complete, add one; else it is cut short"
-                        )
+                        cure = "if the file is complete, add one; else it is cut short"
+                        raise self.bad("ends without a line end", cure)
                     yield line.rstrip("\r\n")
         except UnicodeDecodeError as error:
             raise MapInputError(f"{self.path} is not UTF-8 text", "give a COLMAP model as text") from error
@@ -64,10 +60,8 @@ class TextSource:
     def check_count(self, count: int) -> None:
         """Compare the number of records with the one the file declares, if it does."""
         if self._declared is not None and self._declared != count:
-            raise MapInputError(
-                f"{self.path} declares {self._declared:,} {self.what} and has {count:,}",
-                f"it is cut short: {REWRITE}; if you edited it, correct its comment too",
-            )
+            cure = f"it is cut short: {REWRITE}; if you edited it, correct its comment too"
+            raise MapInputError(f"{self.path} declares {self._declared:,} {self.what} and has {count:,}", cure)
 
     def bad(self, message: str, cure: str) -> MapInputError:
         """An error that names the line."""
@@ -118,14 +112,7 @@ def read_images(path: Path) -> RawImages:
         keypoints.append(_keypoints(source, second.split()))
     source.check_count(len(names))
     poses = np.array(pose, dtype=np.float64).reshape(-1, 7)
-    return RawImages(
-        ids=np.array(ids, dtype=np.int64),
-        camera_ids=np.array(camera_ids, dtype=np.int64),
-        names=names,
-        wxyz=poses[:, :4],
-        translation_world=poses[:, 4:],
-        keypoints=keypoints.__getitem__,
-    )
+    return RawImages(np.array(ids), np.array(camera_ids), names, poses[:, :4], poses[:, 4:], keypoints.__getitem__)
 
 
 def _keypoints(source: TextSource, words: list[str]) -> AnyArray:
@@ -155,10 +142,5 @@ def read_points(path: Path) -> RawPoints:
             keypoint.extend([int(word) for word in words[9::2]])
         lengths.append(len(words) // 2 - 4)
     source.check_count(len(ids))
-    return RawPoints(
-        ids=np.array(ids, dtype=np.int64),
-        points_world=np.array(xyz, dtype=np.float64).reshape(-1, 3),
-        lengths=np.array(lengths, dtype=np.int64),
-        image_ids=np.array(image_ids, dtype=np.int64),
-        keypoint=np.array(keypoint, dtype=np.int64),
-    )
+    points_world = np.array(xyz).reshape(-1, 3)
+    return RawPoints(np.array(ids), points_world, np.array(lengths), np.array(image_ids), np.array(keypoint))

@@ -1,10 +1,10 @@
-"""hloc's HDF5 files of local features: keypoints (N, 2), descriptors (D, N), scores (N,), image_size (2,) an image."""
+"""hloc's HDF5 files: keypoints (N, 2), descriptors (D, N), scores (N,), image_size (2,) or global_descriptor (G,)."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import h5py
@@ -13,7 +13,7 @@ import numpy as np
 from foldmap.errors import MapInputError, WriteError
 from foldmap.formats.features import features_of
 from foldmap.formats.hloc.hdf5 import ImageGroups
-from foldmap.types import AnyArray
+from foldmap.types import AnyArray, FloatArray
 from foldmap.visual.source import Features
 
 MAX_KEYPOINTS = 32767
@@ -26,24 +26,17 @@ _KNOWN = ("superpoint", "aliked-n16rot", "aliked-n16", "aliked-n32", "xfeat", "d
 
 
 class HlocFeatures(ImageGroups):
-    """Local features in an hloc file, read one image at a time (a FeatureSource).
+    """Local features in an hloc file, which stays open until `close`, read one image at a time (a FeatureSource).
 
-    Args:
-        path: the HDF5 file; it stays open until `close`.
-        feature: which extractor made it; by default the file's ``feature`` attribute, else what hloc's file name says
-            (``feats-superpoint-n4096-r1024.h5``), else "unknown".
+    ``feature`` is which extractor made it; by default the file's ``feature`` attribute, else what hloc's file name says
+    (``feats-superpoint-n4096-r1024.h5``), else "unknown".
     """
 
     def __init__(self, path: Path | str, feature: str | None = None) -> None:
         super().__init__(path, "keypoints", "an hloc features file")
         stem = self.path.stem.lower()
         by_name = next((known for known in _KNOWN if known in stem), "unknown")
-        self._feature = feature or self.attributes.get("feature") or by_name
-
-    @property
-    def feature(self) -> str:
-        """Which extractor: "superpoint", "sift", ..."""
-        return self._feature
+        self.feature = feature or self.attributes.get("feature") or by_name
 
     def load(self, name: str) -> Features:
         """Read one image's features, 32,767 at most; keypoints become COLMAP pixels."""
@@ -51,27 +44,21 @@ class HlocFeatures(ImageGroups):
         keypoints = self.array(name, "keypoints", 2)
         if keypoints.shape[1] != 2:
             raise MapInputError(f"keypoints of {at} have shape {keypoints.shape}", "give x and y a keypoint")
-        if len(keypoints) > MAX_KEYPOINTS:
-            raise MapInputError(
-                f"{at} has {len(keypoints)} keypoints, more than the {MAX_KEYPOINTS} that hloc's matches can name",
-                "extract fewer an image",
-            )
+        count = len(keypoints)
+        if count > MAX_KEYPOINTS:
+            said = f"{at} has {count} keypoints, more than the {MAX_KEYPOINTS} that hloc's matches can name"
+            raise MapInputError(said, "extract fewer an image")
         descriptors = self.array(name, "descriptors", 2)
-        if descriptors.shape[1] != len(keypoints):
-            turned = " (transposed?)" if descriptors.shape[0] == len(keypoints) else ""
-            raise MapInputError(
-                f"descriptors of {at} have shape {descriptors.shape}{turned} for {len(keypoints)} keypoints",
-                "give one column a keypoint",
-            )
+        if descriptors.shape[1] != count:
+            turned = " (transposed?)" if descriptors.shape[0] == count else ""
+            said = f"descriptors of {at} have shape {descriptors.shape}{turned} for {count} keypoints"
+            raise MapInputError(said, "give one column a keypoint")
         if descriptors.dtype.kind == "f" and descriptors.dtype.itemsize > 4:
             descriptors = descriptors.astype(np.float32)
         scored = self.find(f"{name}/scores") is not None
-        return features_of(
-            at,
-            keypoints.astype(np.float32) + np.float32(_CORNER_PX),
-            np.ascontiguousarray(descriptors.T),
-            self.array(name, "scores", 1).astype(np.float32) if scored else None,
-        )
+        scores = self.array(name, "scores", 1).astype(np.float32) if scored else None
+        xy_px = keypoints.astype(np.float32) + np.float32(_CORNER_PX)
+        return features_of(at, xy_px, np.ascontiguousarray(descriptors.T), scores)
 
     def image_size(self, name: str) -> tuple[int, int] | None:
         """Width and height of an image in px, where the file says them."""
@@ -84,12 +71,9 @@ class HlocFeatures(ImageGroups):
 class HlocFeatureWriter:
     """Writes features in hloc's layout, an image at a time; the file appears when the writer closes without error.
 
-    Same features in the same order give the same bytes.
-
-    Args:
-        path: the HDF5 file to be made or replaced; a WriteError where it cannot be.
-        feature: which extractor, kept in the file's ``feature`` attribute.
-        half: store floating-point descriptors and scores in half precision as hloc does; keypoints stay float32.
+    Same features in the same order give the same bytes. Which extractor made them is kept in the file's ``feature``
+    attribute. Floating-point descriptors and scores are stored in half precision, as hloc does, unless ``half`` is
+    False; keypoints stay float32.
     """
 
     def __init__(self, path: Path | str, feature: str, half: bool = True) -> None:
@@ -132,9 +116,7 @@ class HlocFeatureWriter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, *_: object) -> None:
         if kind is None:
             self.close()
         else:
@@ -146,3 +128,29 @@ class HlocFeatureWriter:
 
     def _unwritable(self, error: OSError) -> WriteError:
         return WriteError(f"{self.path} cannot be written: {error}", "check the folder and its rights")
+
+
+class HlocGlobals(ImageGroups):
+    """Global descriptors in an hloc file; it stays open until `close`."""
+
+    def __init__(self, path: Path | str) -> None:
+        super().__init__(path, "global_descriptor", "an hloc file of global descriptors")
+
+    def load(self, name: str) -> FloatArray:
+        """Read one image's descriptor, float32 (G,)."""
+        vector: FloatArray = self.array(name, "global_descriptor", 1).astype(np.float32)
+        if not np.isfinite(vector).all() or not vector.any():
+            said = f"the global descriptor of {name!r} in {self.path} is empty, NaN or all zero"
+            raise MapInputError(said, "compute it again")
+        return vector
+
+    def stack(self, names: Sequence[str]) -> FloatArray:
+        """Read the descriptors of several images, all of one length, float32 (I, G)."""
+        vectors = [self.load(name) for name in names]
+        if not vectors:
+            raise MapInputError("no image is asked for", "name at least one")
+        for name, vector in zip(names, vectors, strict=True):
+            if len(vector) != len(vectors[0]):
+                said = f"{self.path}: {name!r} has {len(vector)} values, {names[0]!r} {len(vectors[0])}"
+                raise MapInputError(said, "use one network for all images")
+        return np.stack(vectors)

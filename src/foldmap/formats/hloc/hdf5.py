@@ -6,7 +6,6 @@ import difflib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import Any, NoReturn, Self
 
 import h5py
@@ -23,18 +22,13 @@ _MAX_BYTES = 1 << 28
 
 
 class ImageGroups:
-    """An HDF5 file of which each group that holds a given dataset is an image.
+    """An HDF5 file, open until `close`, of which each group that holds a dataset of a given name is an image.
 
-    Args:
-        path: the file; it stays open until `close`.
-        dataset: the name of the dataset that makes a group an image.
-        what: what the file should be, for messages.
+    ``what`` the file should be is for messages.
     """
 
     def __init__(self, path: Path | str, dataset: str, what: str) -> None:
-        self.path = Path(path)
-        self._dataset = dataset
-        self._what = what
+        self.path, self._dataset, self._what = Path(path), dataset, what
         self._names: list[str] | None = None
         try:
             self._file = h5py.File(self.path, "r")
@@ -49,9 +43,7 @@ class ImageGroups:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def names(self) -> Sequence[str]:
@@ -115,6 +107,5 @@ class ImageGroups:
         if name in names:
             raise MapInputError(f"{self.path} has no {dataset} of {name!r}", f"give {self._what}")
         near = difflib.get_close_matches(name, names, n=1) or [names[0]]
-        raise MapInputError(
-            f"{self.path} has no image {name!r}", f"it has {len(names)} images, such as {near[0]!r}: check the names"
-        )
+        cure = f"it has {len(names)} images, such as {near[0]!r}: check the names"
+        raise MapInputError(f"{self.path} has no image {name!r}", cure)

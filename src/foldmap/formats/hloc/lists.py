@@ -1,4 +1,13 @@
-"""hloc's text lists: images, queries with intrinsics, pairs of images."""
+"""Text lists: images, queries with intrinsics and pairs of images as hloc has them; queries of rigs.
+
+A rig is several cameras with known extrinsics that ask together. One line an image, those of a rig shot share their
+first word::
+
+    # query_id image MODEL width height params... | qw qx qy qz tx ty tz
+    shot-17 left/0017.jpg PINHOLE 640 480 500 500 320 240 | 1 0 0 0 0.1 0 0
+
+After the bar stands camera_SE3_rig, in world units. The pose that answers is rig_SE3_world under the name ``query_id``.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +15,7 @@ import glob
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from foldmap.errors import MapInputError
+from foldmap.errors import MapInputError, WriteError
 from foldmap.formats.listing import (
     ListedImage,
     camera_of,
@@ -15,6 +24,8 @@ from foldmap.formats.listing import (
     listed_name,
     named_lines,
     one_word,
+    pose_of,
+    pose_text,
     split_camera,
     unique,
     write_lines,
@@ -33,14 +44,10 @@ def read_names(path: Path | str) -> list[str]:
 
 
 def read_query_list(path: Path | str) -> list[ListedImage]:
-    """Read queries: ``name MODEL width height params...`` a line, or names alone, each once.
+    """Read queries: ``name MODEL width height params...`` a line, or names alone, each once, without any camera.
 
-    Args:
-        path: the list, or a pattern with ``*`` for several (``queries/*_time_queries_with_intrinsics.txt``), which
-            are read in the order of their names.
-
-    Returns:
-        Images with cameras, or without any camera where the list has names only.
+    The path may be a pattern with ``*`` for several lists (``queries/*_time_queries_with_intrinsics.txt``), which are
+    read in the order of their names.
     """
     paths = [Path(path)]
     if not Path(path).exists() and any(sign in str(path) for sign in "*?["):
@@ -72,9 +79,8 @@ def read_pairs(path: Path | str) -> dict[str, list[str]]:
     for line, text in content(path, "a pairs list"):
         words = text.split()
         if len(words) != 2:
-            raise MapInputError(
-                f"{path}, line {line}: {len(words)} words", "expected two image names a line, without spaces"
-            )
+            cure = "expected two image names a line, without spaces"
+            raise MapInputError(f"{path}, line {line}: {len(words)} words", cure)
         pairs.setdefault(words[0], []).append(words[1])
     if not pairs:
         raise MapInputError(f"{path} holds no pair", "give two image names a line")
@@ -84,3 +90,32 @@ def read_pairs(path: Path | str) -> dict[str, list[str]]:
 def write_pairs(path: Path | str, pairs: Mapping[str, Sequence[str]]) -> None:
     """Write a pairs list; a WriteError where a name has white space."""
     write_lines(path, [f"{one_word(query)} {one_word(image)}" for query, images in pairs.items() for image in images])
+
+
+def read_rig_list(path: Path | str) -> dict[str, list[ListedImage]]:
+    """Read a rig list: the images of each query, in the file's order."""
+    rigs: dict[str, list[ListedImage]] = {}
+    for line, text in named_lines(path, "a rig list"):
+        head, bar, tail = text.partition("|")
+        query, rest = (*head.split(maxsplit=1), "", "")[:2]
+        name, words = split_camera(path, line, rest)
+        if not bar or not words:
+            cure = "expected query_id image MODEL width height params | qw qx qy qz tx ty tz"
+            raise MapInputError(f"{path}, line {line}: no line of a rig list", cure)
+        camera, pose = camera_of(path, line, words), pose_of(path, line, tail.split())
+        rigs.setdefault(query, []).append(ListedImage(name, camera, query_id=query, camera_SE3_rig=pose))
+    if not rigs:
+        raise MapInputError(f"{path} names no query", "give one image a line")
+    unique(path, [image.name for images in rigs.values() for image in images])
+    return rigs
+
+
+def write_rig_list(path: Path | str, images: Sequence[ListedImage]) -> None:
+    """Write a rig list; a WriteError where an image has no camera or extrinsics, or a name has white space."""
+    lines = []
+    for image in images:
+        if image.camera is None or image.camera_SE3_rig is None:
+            raise WriteError(f"{image.name!r} has no camera or no place in its rig", "give both")
+        names = f"{one_word(image.query_id)} {listed_name(image.name)}"
+        lines.append(f"{names} {camera_text(image.camera)} | {pose_text(image.camera_SE3_rig)}")
+    write_lines(path, lines)

@@ -58,13 +58,8 @@ def is_results(path: Path | str) -> bool:
 def write_results(path: Path | str, camera_SE3_world: Mapping[str, AnyArray], base_names: bool = False) -> None:
     """Write poses, ``camera_SE3_world`` (4, 4) by name of image (or rig).
 
-    Args:
-        path: the text file.
-        camera_SE3_world: by name.
-        base_names: leave the folders of the names out, as the Aachen benchmark wants it.
-
-    Raises:
-        WriteError: a name has a line break, two images have one base name, or the file cannot be written.
+    ``base_names`` leave the folders of the names out, as the Aachen benchmark wants it. A name with a line break, or
+    two images of one base name, are a WriteError.
     """
     lines: dict[str, str] = {}
     for name, pose in camera_SE3_world.items():

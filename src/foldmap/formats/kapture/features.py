@@ -15,9 +15,7 @@ from foldmap.types import AnyArray
 from foldmap.visual.features.photo_names import files_below
 from foldmap.visual.source import Features
 
-_TYPES = {"float": "f8", "int": "i8"} | {
-    str(np.dtype(kind)): np.dtype(kind).str[1:] for kind in ("f2", "f4", "f8", "u1", "i4", "i8")
-}
+_TYPES = {"float": "f8", "int": "i8"} | {np.dtype(kind).name: kind for kind in ("f2", "f4", "f8", "u1", "i4", "i8")}
 """Python's or NumPy's name of a type -> its little-endian form."""
 
 _MAX_BYTES = 1 << 30
@@ -26,10 +24,7 @@ _MAX_BYTES = 1 << 30
 class KaptureTable:
     """One type of one kind of feature: ``reconstruction/KIND/TYPE`` with its description, files or tar.
 
-    Args:
-        folder: of the kapture.
-        kind: "keypoints" or "descriptors".
-        type_name: the folder within (version 1.1); None where there is just one.
+    The kind is "keypoints" or "descriptors"; the type (version 1.1) may be None where there is just one.
     """
 
     def __init__(self, folder: Path | str, kind: str, type_name: str | None = None) -> None:
@@ -49,14 +44,12 @@ class KaptureTable:
         self.dtype = np.dtype("<" + _TYPES[self.fields[1]])
         tar = self.folder / f"{kind}.tar"
         self._tar = tar if tar.exists() else None
-        self._members = _members(tar) if tar.exists() else {}
+        self._members = _members(tar) if self._tar else {}
 
     def names(self) -> list[str]:
         """The images there are files of, sorted."""
-        if self._tar is not None:
-            found = list(self._members)
-        else:
-            found = [path.relative_to(self.folder).as_posix() for path in files_below(self.folder)]
+        files = files_below(self.folder) if self._tar is None else ()
+        found = [*self._members, *(path.relative_to(self.folder).as_posix() for path in files)]
         return sorted(name.removesuffix(self.suffix) for name in found if name.endswith(self.suffix))
 
     def load(self, name: str) -> AnyArray:
@@ -90,21 +83,11 @@ class KaptureFeatures:
 
     def __init__(self, folder: Path | str, descriptors_type: str | None = None) -> None:
         self._descriptors = KaptureTable(folder, "descriptors", descriptors_type)
-        fields = self._descriptors.fields
-        keypoints_type = fields[3] if len(fields) > 3 else None
-        self._keypoints = KaptureTable(folder, "keypoints", keypoints_type)
+        self.feature = self._descriptors.name.lower()
+        self._keypoints = KaptureTable(folder, "keypoints", (*self._descriptors.fields[3:], None)[0])
+        self.keypoints_type = None if self._keypoints.flat else self._keypoints.folder.name
         if self._keypoints.width < 2:
             raise MapInputError(f"keypoints of {folder} have {self._keypoints.width} values", "give at least x and y")
-
-    @property
-    def keypoints_type(self) -> str | None:
-        """Of which keypoints they are (version 1.1)."""
-        return None if self._keypoints.flat else self._keypoints.folder.name
-
-    @property
-    def feature(self) -> str:
-        """The descriptors' name, in lower case."""
-        return self._descriptors.name.lower()
 
     def names(self) -> Sequence[str]:
         """The images that have descriptors, sorted."""

@@ -9,7 +9,8 @@ import numpy as np
 from foldmap.errors import MapInputError
 from foldmap.formats.kapture.features import KaptureTable
 from foldmap.formats.kapture.text import kapture_version, read_images, rows
-from foldmap.formats.listing import ListedImage, numbers
+from foldmap.formats.listing import ListedImage
+from foldmap.formats.textual import numbers
 from foldmap.geometry.camera import Camera
 from foldmap.types import DoubleArray, FloatArray, IntArray
 from foldmap.visual.source import SceneModel, Tracks
@@ -19,15 +20,9 @@ def read_kapture(folder: Path | str, keypoints_type: str | None = None) -> tuple
     """Read the reconstruction of a kapture.
 
     Images without a pose are left out with their observations, then points that no image sees. A kapture without
-    ``points3d.txt`` (sensors only) is a scene of images without points, to be triangulated.
-
-    Args:
-        folder: that holds ``sensors/`` and ``reconstruction/``; versions 1.0 and 1.1.
-        keypoints_type: whose observations are read (version 1.1); None where only one type of keypoints is observed.
-
-    Returns:
-        The scene without descriptors; int64 (O,), which keypoint of its image each observation is, for `join_features`
-        with `KaptureFeatures`.
+    ``points3d.txt`` (sensors only) is a scene of images without points, to be triangulated. Of version 1.1 the
+    observations of one ``keypoints_type`` are read; None where only one is observed. With the scene, which has no
+    descriptors, comes int64 (O,), which keypoint of its image each observation is, for `join_features`.
     """
     folder = Path(folder)
     posed = [image for image in read_images(folder) if image.camera_SE3_world is not None]
@@ -45,16 +40,9 @@ def read_kapture(folder: Path | str, keypoints_type: str | None = None) -> tuple
         xy_px = np.zeros((0, 2), dtype=np.float32)
     seen, dense = np.unique(point, return_inverse=True)
     cameras, image_camera = _cameras(posed)
-    scene = SceneModel(
-        cameras=cameras,
-        image_names=tuple(each.name for each in posed),
-        image_camera=image_camera,
-        camera_SE3_world=np.stack([each.camera_SE3_world for each in posed if each.camera_SE3_world is not None]),
-        points_world=points[seen],
-        tracks=Tracks(dense.astype(np.int64), image, xy_px, None),
-        feature="unknown",
-    )
-    return scene, keypoint
+    poses = np.stack([each.camera_SE3_world for each in posed if each.camera_SE3_world is not None])
+    tracks, names = Tracks(dense.astype(np.int64), image, xy_px, None), tuple(each.name for each in posed)
+    return SceneModel(cameras, names, image_camera, poses, points[seen], tracks, feature="unknown"), keypoint
 
 
 def _points(path: Path) -> DoubleArray:
@@ -70,9 +58,7 @@ def _observed_type(folder: Path) -> str | None:
     if kapture_version(folder) == "1.0" or not path.is_file():
         return None
     there = {fields[1] for _, fields in rows(path, 2, "point3d_id, keypoints_type, [image_path, feature_id]*")}
-    named = [
-        name for name in sorted(there) if "/" not in name and name not in ("", ".", "..") and (base / name).is_dir()
-    ]
+    named = [name for name in there if "/" not in name and name not in ("", ".", "..") and (base / name).is_dir()]
     return named[0] if len(named) == 1 else None
 
 
@@ -114,31 +100,21 @@ def _places(table: KaptureTable, posed: list[ListedImage], image: IntArray, keyp
     for at in np.unique(image):
         mine = image == at
         found = table.load(posed[at].name)
-        if table.width < 2 or keypoint[mine].max() >= len(found):
-            raise MapInputError(
-                f"{table.folder}: an observation is keypoint {keypoint[mine].max()} of {posed[at].name!r}, "
-                f"which has {len(found)}",
-                "give the keypoints that the points were made from",
-            )
+        last = keypoint[mine].max()
+        if table.width < 2 or last >= len(found):
+            said = f"{table.folder}: an observation is keypoint {last} of {posed[at].name!r}, which has {len(found)}"
+            raise MapInputError(said, "give the keypoints that the points were made from")
         with np.errstate(over="ignore"):
             xy_px[mine] = found[keypoint[mine], :2]
         if not np.isfinite(xy_px[mine]).all():
-            raise MapInputError(
-                f"{posed[at].name}{table.suffix} of {table.folder} has keypoints that are no finite numbers",
-                "extract them again",
-            )
+            said = f"{posed[at].name}{table.suffix} of {table.folder} has keypoints that are no finite numbers"
+            raise MapInputError(said, "extract them again")
     return xy_px
 
 
 def _cameras(posed: list[ListedImage]) -> tuple[tuple[Camera, ...], IntArray]:
     """The different cameras (one object a device) and which image has which."""
-    number: dict[int, int] = {}
-    cameras: list[Camera] = []
-    index = []
-    for image in posed:
-        if image.camera is not None:
-            if id(image.camera) not in number:
-                number[id(image.camera)] = len(cameras)
-                cameras.append(image.camera)
-            index.append(number[id(image.camera)])
-    return tuple(cameras), np.array(index, dtype=np.int64)
+    given = [image.camera for image in posed if image.camera is not None]
+    cameras = {id(camera): camera for camera in given}
+    number = {each: at for at, each in enumerate(cameras)}
+    return tuple(cameras.values()), np.array([number[id(camera)] for camera in given], dtype=np.int64)

@@ -97,9 +97,8 @@ def _members_of(rigs: dict[str, dict[str, DoubleArray]], path: Path) -> dict[str
         found: dict[str, DoubleArray] = {}
         for sensor, sensor_SE3_rig in rigs[rig].items():
             found[sensor] = sensor_SE3_rig
-            if sensor in rigs:
-                inner = spread(sensor, (*above, rig))
-                found |= {deep: deep_SE3_sensor @ sensor_SE3_rig for deep, deep_SE3_sensor in inner.items()}
+            inner = spread(sensor, (*above, rig)) if sensor in rigs else {}
+            found |= {deep: deep_SE3_sensor @ sensor_SE3_rig for deep, deep_SE3_sensor in inner.items()}
         return found
 
     return {rig: spread(rig, ()) for rig in rigs}
@@ -140,10 +139,8 @@ def read_images(folder: Path | str) -> list[ListedImage]:
     images = []
     for time, device, name in read_records(folder):
         if device not in cameras:
-            at = Path(folder) / "sensors" / "sensors.txt"
-            raise MapInputError(
-                f"image {name!r} was taken by {device!r}, which is no camera of {at}", "list that camera"
-            )
+            said = f"image {name!r} was taken by {device!r}, which is no camera of"
+            raise MapInputError(f"{said} {Path(folder) / 'sensors' / 'sensors.txt'}", "list that camera")
         rig, extrinsics = mounted.get(device, (device, None))
         images.append(ListedImage(name, cameras[device], poses.get((time, device)), f"{time}/{rig}", extrinsics))
     return images

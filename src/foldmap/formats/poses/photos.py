@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
@@ -10,13 +10,13 @@ import numpy as np
 
 from foldmap.errors import PoseInputError
 from foldmap.formats.colmap.files import has_images_file
-from foldmap.formats.colmap.poses import read_model_poses
+from foldmap.formats.colmap.scene import read_model_poses
 from foldmap.formats.hloc.results import is_results, read_results
 from foldmap.formats.kapture.text import read_images, read_records, read_trajectories
 from foldmap.formats.listing import is_number
 from foldmap.formats.name_times import are_seconds, natural_key, photo_times_s
 from foldmap.formats.naming import naming
-from foldmap.formats.poses.tum import read_tum_poses
+from foldmap.formats.poses.trajectories import read_tum_poses
 from foldmap.formats.same_names import pair_names
 from foldmap.formats.textual import content_lines, number_rows
 from foldmap.geometry.association import DEFAULT_LIMIT_S, associate_times
@@ -35,15 +35,11 @@ def read_image_poses(
 ) -> KnownPoses:
     """Read poses and give each to its photo; some photos may have none. TUM and 7-Scenes are taken as metres.
 
-    Args:
-        path: a text file ``name qw qx qy qz tx ty tz`` (camera_SE3_world, hloc), a TUM trajectory (world_SE3_camera; by
-            time where most photos are named by a time of it, else one a photo in the order of names), a folder of
-            ``STEM.pose.txt`` (7-Scenes, 4 x 4 world_SE3_camera; ``frame-000000.pose.txt`` for
-            ``frame-000000.color.png``), or the folder of a COLMAP model or a kapture, whose cameras are taken too. Of a
-            folder with a model and pose files the model is taken.
-        names: of the photos, relative to their folder; see `pair_names`.
-        limit_s: times farther apart are of different photos.
-        cameras: whether the cameras of a COLMAP model or a kapture are wanted.
+    They are in a text file ``name qw qx qy qz tx ty tz`` (camera_SE3_world, hloc), a TUM trajectory (world_SE3_camera;
+    by time, to ``limit_s``, where most photos are named by a time of it, else one a photo in the order of names), a
+    folder of ``STEM.pose.txt`` (7-Scenes, 4 x 4 world_SE3_camera; ``frame-000000.pose.txt`` for
+    ``frame-000000.color.png``), or the folder of a COLMAP model or a kapture, whose cameras are taken too if wanted. Of
+    a folder with a model and pose files the model is taken. Names are relative to the photos' folder (`pair_names`).
     """
     if (path / "sensors").is_dir():
         return _kapture(path, names, cameras)
@@ -58,21 +54,18 @@ def read_image_poses(
         raise PoseInputError(f"{path} holds no poses", "give one a photo")
     if len(first[1]) == 8 and is_number(first[1][0]) and not is_results(path):
         return _tum(path, names, limit_s)
-    return _named(path, names, "hloc", read_results(path))
+    return _named(path, names, "hloc", read_results(path), {})
 
 
 def _named(
-    path: Path,
-    names: Sequence[str],
-    layout: str,
-    camera_SE3_world: Mapping[str, DoubleArray],
-    cameras: Mapping[str, Camera] | None = None,
+    path: Path, names: Sequence[str], layout: str, poses: Mapping[str, DoubleArray], cameras: Mapping[str, Camera]
 ) -> KnownPoses:
     """Poses, and cameras, that go by names."""
-    pairs = _pairs(path, names, camera_SE3_world)
+    with naming(path):
+        pairs = pair_names(names, poses)
     partly = sum(name != other for name, other in pairs.items())
     paired = f"{len(pairs)} of {len(names)} by name" + (f", {partly} of them by a part of it" if partly else "")
-    return KnownPoses(_renamed(camera_SE3_world, pairs), _renamed(cameras or {}, pairs), layout=layout, paired=paired)
+    return KnownPoses(_renamed(poses, pairs), _renamed(cameras, pairs), layout=layout, paired=paired)
 
 
 def _pose_files(folder: Path) -> dict[str, Path]:
@@ -95,7 +88,8 @@ def _seven_scenes(folder: Path, files: dict[str, Path], names: Sequence[str]) ->
         path = PurePosixPath(name)
         return str(path.with_name(path.name.split(".")[0] or path.name)), str(path.with_suffix(""))
 
-    pairs = _pairs(folder, names, files, spellings)
+    with naming(folder):
+        pairs = pair_names(names, files, spellings)
     poses: dict[str, DoubleArray] = {}
     for name, stem in pairs.items():
         path = files[stem]
@@ -122,25 +116,13 @@ def _tum(path: Path, names: Sequence[str], limit_s: float) -> KnownPoses:
         near_s = float(np.abs(said_s[0] - times_s).min())
         why = f"{len(mine)} of which are named by a time of it within {limit_s:g} s ({names[0]!r}: {near_s:.6g} s off)"
     if len(inverse) != len(names) or (said_s is not None and are_seconds(said_s)):
-        raise PoseInputError(
-            f"{path} holds {len(inverse)} poses for {len(names)} photos, {why}",
-            "name photos by their time in seconds and allow for clocks with --time-limit, or give one pose a photo in "
-            "the order of names that are no times",
-        )
+        cure = "name photos by their time in seconds and allow for clocks with --time-limit, or give one pose a photo"
+        said = f"{path} holds {len(inverse)} poses for {len(names)} photos, {why}"
+        raise PoseInputError(said, f"{cure} in the order of names that are no times")
     in_order = sorted(names, key=lambda name: natural_key(PurePosixPath(name)))
     ordered = dict(zip(in_order, inverse, strict=True))
     paired = f"{len(names)} of {len(names)} in the order of names"
     return KnownPoses(ordered, metric=True, layout="tum", paired=paired)
-
-
-def _pairs(
-    path: Path,
-    names: Sequence[str],
-    known: Iterable[str],
-    spellings: Callable[[str], Sequence[str]] = lambda name: (name,),
-) -> dict[str, str]:
-    with naming(path):
-        return pair_names(names, known, spellings)
 
 
 def _renamed(values: Mapping[str, Value], pairs: Mapping[str, str]) -> dict[str, Value]:

@@ -27,13 +27,9 @@ _MERGE_M = 1.0
 _WIDTHS = 30
 _WHAT = "an Argoverse 2 vector map (log_map_archive_*.json)"
 _CITY_UTM = {
-    "ATX": (14, 621150.027, 3349890.000),
-    "DTW": (17, 320669.935, 4685369.999),
-    "MIA": (17, 580560.009, 2850960.000),
-    "PAO": (10, 576480.001, 4141379.935),
-    "PIT": (17, 583710.007, 4477260.000),
-    "WDC": (18, 323460.000, 4306469.987),
-}
+    "ATX": (14, 621150.027, 3349890.000), "DTW": (17, 320669.935, 4685369.999), "MIA": (17, 580560.009, 2850960.000),
+    "PAO": (10, 576480.001, 4141379.935), "PIT": (17, 583710.007, 4477260.000), "WDC": (18, 323460.000, 4306469.987),
+}  # fmt: skip
 """UTM zone, easting and northing of the origin of each city's frame, whose axes are those of UTM."""
 
 
@@ -41,10 +37,8 @@ _CITY_UTM = {
 class Argoverse2Reading(MapReading):
     """A map, named ``<city>-<log>`` or after the log alone, and what its file says about topology.
 
-    Attributes:
-        links: successor relations between lanes of the map, those that only the predecessors tell included.
-        dangling: relations with lanes outside of the map: where it was cut.
-        bridged: links whose lanes do not meet, or not all of a group, so that they became edges of their own.
+    ``links`` counts relations between lanes of the map, ``dangling`` those with lanes outside, where it was cut,
+    ``bridged`` links whose lanes do not meet, or not all of a group, so that they became edges of their own.
     """
 
     links: int = 0
@@ -66,9 +60,7 @@ def read_argoverse2(path: Path) -> Argoverse2Reading:
     segments = content.get("lane_segments") if isinstance(content, Mapping) else None
     if not isinstance(segments, Mapping):
         raise MapInputError(f"{path} has no lane_segments", f"give {_WHAT}")
-    lines: list[DoubleArray] = []
-    kinds: list[int] = []
-    lanes: list[LaneAttributes] = []
+    lines, kinds, lanes = list[DoubleArray](), list[int](), list[LaneAttributes]()
     rows: dict[str, int] = {}
     for key, segment in segments.items():
         where = f"lane {str(key)[:40]}"
@@ -92,9 +84,7 @@ def read_argoverse2(path: Path) -> Argoverse2Reading:
     name, crs = _place(path)
     left_out["link to a lane beyond the map"] += dangling
     read = reading_of(StreetMap(name, joined.graph, crs), left_out, path)
-    return Argoverse2Reading(
-        read.street_map, read.left_out, read.left_out_m, read.faults, joined.links, dangling, joined.bridged
-    )
+    return Argoverse2Reading(**vars(read), links=joined.links, dangling=dangling, bridged=joined.bridged)
 
 
 def _links(segments: Mapping[str, Any], rows: dict[str, int], left_out: LeftOut) -> tuple[Any, int]:
@@ -119,11 +109,8 @@ def _links(segments: Mapping[str, Any], rows: dict[str, int], left_out: LeftOut)
 
 def _centre(segment: Mapping[str, Any], where: str) -> tuple[DoubleArray, float | None]:
     """The centre line, float64 (P, 2), and the mean distance of the boundaries where they are given."""
-    sides = [
-        _points(segment[name], f"{where}, {name}")
-        for name in ("left_lane_boundary", "right_lane_boundary")
-        if segment.get(name)
-    ]
+    names = [name for name in ("left_lane_boundary", "right_lane_boundary") if segment.get(name)]
+    sides = [_points(segment[name], f"{where}, {name}") for name in names]
     given = segment.get("centerline")
     if len(sides) < 2 and not given:
         raise MapInputError(f"{where} has neither a centerline nor two boundaries", "complete it, or drop it")
@@ -153,8 +140,6 @@ def _place(path: Path) -> tuple[str, str | None]:
     if city is None or city[1] not in _CITY_UTM:
         return name or path.name, None
     zone, east_m, north_m = _CITY_UTM[city[1]]
-    crs = (
-        f"+proj=tmerc +lat_0=0 +lon_0={6 * zone - 183} +k=0.9996 +x_0={500_000 - east_m:.3f} +y_0={-north_m:.3f} "
-        "+datum=WGS84 +units=m"
-    )
+    origin = f"+x_0={500_000 - east_m:.3f} +y_0={-north_m:.3f}"
+    crs = f"+proj=tmerc +lat_0=0 +lon_0={6 * zone - 183} +k=0.9996 {origin} +datum=WGS84 +units=m"
     return f"{city[1]}-{log}", crs

@@ -22,9 +22,7 @@ def aligned(left_m: DoubleArray, right_m: DoubleArray) -> tuple[bool, bool]:
     middle of the left one is not to its left.
     """
     turn_left = not side(left_m, _middle(right_m)) < 0
-    left = left_m[::-1] if turn_left else left_m
-    turn_right = not side(right_m, _middle(left)) > 0
-    return turn_left, turn_right
+    return turn_left, not side(right_m, _middle(left_m[::-1] if turn_left else left_m)) > 0
 
 
 def _middle(line: DoubleArray) -> DoubleArray:
@@ -50,8 +48,8 @@ def side(line_m: DoubleArray, point_m: DoubleArray) -> float:
     other = at + 1 if share[at] == 1 else at - 1 if share[at] == 0 else -1
     if 0 <= other < len(a) and np.isclose(distance[other], distance[at]):
         before, after = min(at, other), max(at, other)
-        bend_left = _cross(step[before][None], step[after][None])[0] > 0
-        left = (cross[at] > 0 and cross[other] > 0) if bend_left else (cross[at] > 0 or cross[other] > 0)
+        bend_left = _cross(step[[before]], step[[after]])[0] > 0
+        left = (cross[[at, other]] > 0).all() if bend_left else (cross[[at, other]] > 0).any()
     if distance[at] == 0 or (cross[at] == 0 and other < 0):
         return 0.0
     return float(distance[at]) if left else -float(distance[at])

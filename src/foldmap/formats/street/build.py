@@ -22,13 +22,7 @@ _DRAW_BACK_M = 0.1
 
 @dataclass(frozen=True)
 class MapLane:
-    """One lane in driving direction.
-
-    Attributes:
-        line_m: float64 (P, 2), P >= 1; a lane of one point is a place where others meet.
-        attributes: what the map says about it.
-        kind: `LANE` or `LINK`.
-    """
+    """One lane in driving direction, float64 (P, 2), P >= 1; a lane of one point is a place where others meet."""
 
     line_m: DoubleArray
     attributes: LaneAttributes
@@ -41,15 +35,8 @@ def build_graph(lanes: Sequence[MapLane], follows: Sequence[tuple[int, int]], jo
     The end of a lane and the start of the next become one vertex where they are within `join_m` of each other and all
     lanes that end there go on into all that start there; otherwise a link edge joins them, so that no turn appears
     that the map does not have. Where such ends coincide they are drawn back by up to 10 cm: a link of no length would
-    have no direction.
-
-    Args:
-        lanes: in any order, with finite points.
-        follows: (lane, next lane), indices into `lanes`; repetitions do not matter.
-        join_m: the largest gap that is closed by moving both ends to their middle.
-
-    Returns:
-        A graph whose edges carry the index of their lane; link edges between lanes carry -1.
+    have no direction. ``follows`` are (lane, next lane), indices into ``lanes``; repetitions do not matter. Edges carry
+    the index of their lane, link edges between lanes -1.
     """
     if not lanes:
         return LaneGraph.empty()
@@ -72,21 +59,17 @@ def build_graph(lanes: Sequence[MapLane], follows: Sequence[tuple[int, int]], jo
     places = np.stack([np.bincount(group, vertices[:, axis]) / total for axis in range(2)], 1)
     single = total[group] == 1
     places[group[single]] = vertices[single]  # a sum of one is exact, a mean of equals may not be
-    return _checked(
-        places,
-        np.concatenate([group[edges], links]),
-        np.concatenate([np.array([lane.kind for lane in lanes], np.uint8)[head], np.full(len(links), LINK, np.uint8)]),
-        np.concatenate([head, np.full(len(links), -1)]).astype(np.int64),
-        tuple(lane.attributes for lane in lanes),
-    )
+    kind = np.append(np.array([lane.kind for lane in lanes], np.uint8)[head], np.full(len(links), LINK, np.uint8))
+    owner = np.append(head, np.full(len(links), -1)).astype(np.int64)
+    edges = np.concatenate([group[edges], links])
+    return _checked(places, edges, kind, owner, tuple(lane.attributes for lane in lanes))
 
 
 def _distinct(lane: MapLane) -> DoubleArray:
     line = np.asarray(lane.line_m, np.float64)
     if line.ndim != 2 or line.shape[1] != 2 or not len(line) or not np.isfinite(line).all():
-        raise MapInputError(
-            f"lane {lane.attributes.identity} has no finite points (shape {line.shape})", "drop or mend it"
-        )
+        said = f"lane {lane.attributes.identity} has no finite points (shape {line.shape})"
+        raise MapInputError(said, "drop or mend it")
     distinct: DoubleArray = line[np.concatenate([[True], np.abs(np.diff(line, axis=0)).sum(1) > 0])]
     return distinct
 
@@ -155,13 +138,7 @@ def _checked(
     middle = len(vertices) + np.arange(len(again))
     vertices = np.concatenate([vertices, vertices[edges[again]].mean(1)])
     second = np.stack([middle, edges[again, 1]], 1)
-    edges = edges.copy()
     edges[again, 1] = middle
-    graph = LaneGraph(
-        vertices,
-        np.concatenate([edges, second]),
-        np.concatenate([kind, kind[again]]).astype(np.uint8),
-        np.concatenate([lane, lane[again]]),
-        lanes,
-    )
+    edges = np.concatenate([edges, second])
+    graph = LaneGraph(vertices, edges, np.append(kind, kind[again]), np.append(lane, lane[again]), lanes)
     return graph if len(np.unique(graph.edges)) == len(graph) else graph.take_edges(np.ones(len(graph.edges), bool))

@@ -1,10 +1,13 @@
-"""GeoJSON: a lane graph as LineStrings that any GIS opens, and back with its topology exact; or anybody's lines."""
+"""GeoJSON: a lane graph as LineStrings that any GIS opens, and back with its topology exact; anybody's lines; findings.
+
+Findings are lines with properties, such as retrieved graphs and changes.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +35,7 @@ from foldmap.types import DoubleArray
 VERSION = 1
 """Of what the members and properties below mean."""
 
-_LONLAT_DIGITS = 10
-_METRE_DIGITS = 5
+_LONLAT_DIGITS, _METRE_DIGITS, _FINDING_DIGITS = 10, 5, 3
 _LINE_TYPES = ("LineString", "MultiLineString", "GeometryCollection")
 """Geometries that are or hold lines."""
 _DEEPEST = 8
@@ -54,38 +56,22 @@ def write_geojson(street_map: StreetMap, path: Path) -> None:
         cuts = np.cumsum([len(line) for line in lines])[:-1]
         lines = np.split(to_lonlat(np.concatenate(lines), street_map.crs, street_map.name), cuts)
         digits = _LONLAT_DIGITS
-    found = [
-        {
-            "type": "Feature",
-            "id": number,
-            "properties": properties_of(row),
-            "geometry": {"type": "LineString", "coordinates": np.round(line, digits).tolist()},
-        }
-        for number, (row, line) in enumerate(zip(rows, lines, strict=True))
-    ]
-    content = {
-        "type": "FeatureCollection",
-        "foldmap:street": VERSION,
-        "foldmap:name": street_map.name,
-        "foldmap:crs": street_map.crs,
-        "features": found,
-    }
+    found = []
+    for number, (row, line) in enumerate(zip(rows, lines, strict=True)):
+        geometry = {"type": "LineString", "coordinates": np.round(line, digits).tolist()}
+        found.append({"type": "Feature", "id": number, "properties": properties_of(row), "geometry": geometry})
+    members = {"foldmap:street": VERSION, "foldmap:name": street_map.name, "foldmap:crs": street_map.crs}
+    content = {"type": "FeatureCollection", **members, "features": found}
     write_whole(path, json.dumps(content, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def properties_of(row: ChainRow) -> dict[str, Any]:
     """What is written of a chain beside its line."""
     known = row.attributes
-    return {
-        "kind": KIND_WORDS[row.kind],
-        "from": row.start,
-        "to": row.end,
-        "lane": row.lane if row.lane >= 0 else None,
-        "lane_id": known.identity if known else None,
-        "lane_type": known.lane_type if known else None,
-        "width_m": known.width_m if known else None,
-        "speed_limit_mps": known.speed_limit_mps if known else None,
-    }
+    lane = row.lane if row.lane >= 0 else None
+    of_lane = {name: getattr(known, name) if known else None for name in ("lane_type", "width_m", "speed_limit_mps")}
+    ends = {"kind": KIND_WORDS[row.kind], "from": row.start, "to": row.end, "lane": lane}
+    return {**ends, "lane_id": known.identity if known else None, **of_lane}
 
 
 def row_of(properties: Mapping[str, Any], line: DoubleArray, where: str) -> ChainRow:
@@ -96,10 +82,8 @@ def row_of(properties: Mapping[str, Any], line: DoubleArray, where: str) -> Chai
         if name == "lane" and (value is None or value != value):
             value = -1
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= 2**53 or value % 1:
-            raise MapInputError(
-                f"{where}: {name} is {str(value)[:40]!r}",
-                "give the number of the vertex, or drop from and to of all lines, so that ends are matched",
-            )
+            cure = "give the number of the vertex, or drop from and to of all lines, so that ends are matched"
+            raise MapInputError(f"{where}: {name} is {str(value)[:40]!r}", cure)
         whole[name] = int(value)
     kind = properties.get("kind")
     if not isinstance(kind, str) or kind not in KIND_NAMES:
@@ -119,15 +103,11 @@ def read_geojson(path: Path, tolerance_m: float = TOLERANCE_M) -> MapReading:
     properties ``kind`` ("lane" or "link"), ``lane_type``, ``width_m``, ``speed_limit_mps``, ``id``. Longitude and
     latitude, as RFC 7946 has it, are projected to a transverse Mercator about the middle of the map. A ``crs`` member,
     as GeoJSON had before, may name another crs, and ``"foldmap:crs": null`` says that coordinates are metres of a local
-    frame; coordinates that cannot be degrees are taken for such.
-
-    Raises:
-        MapInputError: a later version, no line, most lines damaged, or coordinates that may be degrees or metres.
+    frame; coordinates that cannot be degrees are taken for such, those that may be either are a MapInputError.
     """
     content = read_json(path, "GeoJSON")
     found = _features(content, path)
-    version = content.get("foldmap:street")
-    name = content.get("foldmap:name")
+    version, name = content.get("foldmap:street"), content.get("foldmap:name")
     name = name if isinstance(name, str) and name else path.stem
     exact = any({"from", "to"} <= set(feature.get("properties") or {}) for feature in found)
     if version is not None and not found:
@@ -145,10 +125,9 @@ def read_geojson(path: Path, tolerance_m: float = TOLERANCE_M) -> MapReading:
     crs = _own_crs(content)
     if crs is not None:
         lines, crs = lonlat_lines(np.concatenate(lines), [len(line) for line in lines], str(path), crs)
-    rows = [
-        row_of(feature.get("properties") or {}, line, f"{path}, feature {number}")
-        for number, (feature, line) in enumerate(zip(found, lines, strict=True))
-    ]
+    listed = [feature.get("properties") or {} for feature in found]
+    pairs = enumerate(zip(listed, lines, strict=True))
+    rows = [row_of(properties, line, f"{path}, feature {number}") for number, (properties, line) in pairs]
     graph = graph_of_rows(rows, str(path))
     require_metres(graph, str(path))
     return MapReading(StreetMap(name, graph, crs))
@@ -164,13 +143,9 @@ def _own_crs(content: Mapping[str, Any]) -> str | None:
 def _features(content: Any, path: Path) -> list[Mapping[str, Any]]:
     """The features of a collection, or the single feature or geometry that the content is."""
     kind = content.get("type") if isinstance(content, Mapping) else None
-    found: Any
-    if kind == "Feature":
-        found = [content]
-    elif kind in _LINE_TYPES:
-        found = [{"type": "Feature", "properties": {}, "geometry": content}]
-    else:
-        found = content.get("features") if kind == "FeatureCollection" else None
+    found: Any = content.get("features") if kind == "FeatureCollection" else None
+    if kind == "Feature" or kind in _LINE_TYPES:
+        found = [content if kind == "Feature" else {"type": "Feature", "properties": {}, "geometry": content}]
     if not isinstance(found, list):
         raise MapInputError(f"{path} is no GeoJSON FeatureCollection", "give one of LineStrings")
     for number, feature in enumerate(found):
@@ -180,14 +155,10 @@ def _features(content: Any, path: Path) -> list[Mapping[str, Any]]:
     return found
 
 
-def _loose_lines(
-    content: Mapping[str, Any], found: list[Mapping[str, Any]], path: Path, tolerance_m: float
-) -> MapReading:
+def _loose_lines(content: Mapping[str, Any], found: list[Any], path: Path, tolerance_m: float) -> MapReading:
     """Lines whose ends are matched."""
     left_out = LeftOut()
-    lines: list[DoubleArray] = []
-    kinds: list[int] = []
-    lanes: list[LaneAttributes] = []
+    lines, kinds, lanes = list[DoubleArray](), list[int](), list[LaneAttributes]()
     taken: set[str] = set()
     for number, feature in enumerate(found):
         properties = feature.get("properties") or {}
@@ -229,9 +200,7 @@ def _geometry_lines(geometry: Any, where: str, left_out: LeftOut, depth: int = 0
     return found
 
 
-def _in_metres(
-    lines: list[DoubleArray], content: Mapping[str, Any], path: Path
-) -> tuple[list[DoubleArray], str | None]:
+def _in_metres(lines: list[DoubleArray], content: Any, path: Path) -> tuple[list[DoubleArray], str | None]:
     """Lines in metres and their crs, None for a local frame: as the file says; else from degrees, as RFC 7946 has it.
 
     Files of local metres are common in spite of the RFC: coordinates that cannot be degrees are taken for such.
@@ -243,12 +212,12 @@ def _in_metres(
     if unit == METRES:
         return lines, None
     if unit == UNSURE:
-        raise MapInputError(
-            f"{path}: coordinates such as {lines[0][0].tolist()} may be degrees of a coarse map or metres of a small "
-            "one",
+        first = f"{path}: coordinates such as {lines[0][0].tolist()}"
+        cure = (
             'name it: "crs": {"type": "name", "properties": {"name": "urn:ogc:def:crs:OGC:1.3:CRS84"}} for degrees, '
-            '"foldmap:crs": null for metres of a local frame',
+            '"foldmap:crs": null for metres of a local frame'
         )
+        raise MapInputError(f"{first} may be degrees of a coarse map or metres of a small one", cure)
     return lonlat_lines(np.concatenate(lines), [len(line) for line in lines], str(path))
 
 
@@ -262,3 +231,45 @@ def _named_crs(content: Mapping[str, Any], path: Path) -> Any:
     if isinstance(label, bool) or not isinstance(label, str | int):
         raise MapInputError(f"{path}: its crs has no name", "drop the crs member, or name an EPSG code")
     return label
+
+
+@dataclass(frozen=True)
+class LineFeature:
+    """Some lines, float64 (P, 2), that belong together; none makes a feature without a geometry.
+
+    ``crs`` is what pyproj reads, or None for a local frame; ``other_lines_m`` are properties that are written as
+    coordinates, for example where a lane was before.
+    """
+
+    lines_m: Sequence[DoubleArray]
+    crs: str | None
+    properties: Mapping[str, Any]
+    other_lines_m: Mapping[str, DoubleArray] = field(default_factory=dict)
+
+
+def write_features(path: Path, features: Sequence[LineFeature], members: Mapping[str, Any] | None = None) -> None:
+    """Write a FeatureCollection, with further members if wanted.
+
+    Coordinates are longitude and latitude where all features have a crs; metres of the local frame where none has one,
+    which ``"foldmap:crs": null`` says; a MapInputError where some have one.
+    """
+    placed = {one.crs is not None for one in features}
+    if len(placed) > 1:
+        said = "some of the street maps are placed on Earth and some are in local frames"
+        raise MapInputError(said, "write them one by one")
+    found = []
+    for number, one in enumerate(features):
+        lines = [_coordinates(line, one.crs) for line in one.lines_m]
+        kind, coordinates = ("LineString", lines[0]) if len(lines) == 1 else ("MultiLineString", lines)
+        geometry = {"type": kind, "coordinates": coordinates} if lines else None
+        others = {name: _coordinates(line, one.crs) for name, line in one.other_lines_m.items()}
+        properties = {**one.properties, **others}
+        found.append({"type": "Feature", "id": number, "properties": properties, "geometry": geometry})
+    crs = {} if placed == {True} else {"foldmap:crs": None}
+    content = {"type": "FeatureCollection", **crs, **(members or {}), "features": found}
+    write_whole(path, json.dumps(content, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def _coordinates(line_m: DoubleArray, crs: str | None) -> Any:
+    digits = _FINDING_DIGITS if crs is None else _LONLAT_DIGITS
+    return np.round(line_m if crs is None else to_lonlat(line_m, crs), digits).tolist()

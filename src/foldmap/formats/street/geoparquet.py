@@ -33,19 +33,16 @@ _COLUMNS = {
     "width_m": "float64", "speed_limit_mps": "float64",
 }  # fmt: skip
 _WHAT = "a GeoParquet file of LineStrings"
-_MAX_BYTES = 1 << 30
+_MAX_BYTES, _DEEPEST = 1 << 30, 8
 _NESTED = (4, 5, 6, 7)
 """Shapely's numbers of geometries that hold others."""
-_DEEPEST = 8
 
 
 def write_geoparquet(street_map: StreetMap, path: Path) -> None:
     """Write one LineString a chain, in metres of the map's crs, columns as the properties of `write_geojson`.
 
-    The schema's metadata ``foldmap`` holds version, name and crs.
-
-    Raises:
-        MissingExtraError: geopandas or pyarrow is not installed.
+    The schema's metadata ``foldmap`` holds version, name and crs. Without geopandas or pyarrow this is a
+    MissingExtraError.
     """
     geopandas, parquet, shapely = _libraries()
     pandas = extra("pandas", "GeoParquet")
@@ -53,9 +50,7 @@ def write_geoparquet(street_map: StreetMap, path: Path) -> None:
         require_metric(street_map.crs, street_map.name)
     rows = chain_rows(street_map.graph)
     listed = [properties_of(row) for row in rows]
-    columns = {
-        name: pandas.Series([row[name] for row in listed], dtype=dtype, name=name) for name, dtype in _COLUMNS.items()
-    }
+    columns = {name: pandas.Series([row[name] for row in listed], dtype=dtype) for name, dtype in _COLUMNS.items()}
     index = np.repeat(np.arange(len(rows)), [len(row.line_m) for row in rows])
     points = np.concatenate([row.line_m for row in rows]) if rows else np.zeros((0, 2))
     lines = shapely.linestrings(points, indices=index) if rows else np.zeros(0, object)
@@ -76,11 +71,8 @@ def read_geoparquet(path: Path, tolerance_m: float = TOLERANCE_M) -> MapReading:
     """Read what `write_geoparquet` wrote, or any GeoParquet of lanes in driving direction.
 
     Columns ``from`` and ``to`` give topology exactly, without them ends are matched, to ``tolerance_m``. Coordinates
-    that are no metres of ground are projected (`foldmap.formats.crs.metric_lines`).
-
-    Raises:
-        MapInputError: other geometries, feet, degrees without saying so, or lines that do not fit together.
-        MissingExtraError: geopandas or pyarrow is not installed.
+    that are no metres of ground are projected (`foldmap.formats.crs.metric_lines`). Without geopandas or pyarrow this
+    is a MissingExtraError.
     """
     frame, noted = _frame(path)
     left_out = LeftOut()
@@ -88,7 +80,8 @@ def read_geoparquet(path: Path, tolerance_m: float = TOLERANCE_M) -> MapReading:
     rows, lines = _lines(frame, path, left_out)
     if not lines and len(frame):
         return reading_of(StreetMap(str(name), LaneGraph.empty()), left_out, path)
-    crs, lines = _metric(frame.crs, noted, lines, path)
+    own = None if "street" in noted else frame.crs
+    lines, crs = metric_lines(lines, noted["crs"] if isinstance(noted.get("crs"), str) else own, str(path))
     table = frame.drop(columns=frame.geometry.name).astype(object)
     listed = table.where(table.notna(), None).to_dict("records") if len(table.columns) else [{}] * len(frame)
     properties = [listed[row] for row in rows]
@@ -158,13 +151,3 @@ def _lines(frame: Any, path: Path, left_out: LeftOut) -> tuple[list[int], list[D
     if not lines and len(frame) and not left_out.faults:
         raise MapInputError(f"{path}, row 0 is no LineString", "give one lane a row")
     return rows, lines
-
-
-def _metric(
-    crs: Any, noted: dict[str, Any], lines: list[DoubleArray], path: Path
-) -> tuple[str | None, list[DoubleArray]]:
-    own = noted.get("crs")
-    if not isinstance(own, str):
-        own = None if "street" in noted else crs
-    placed, found = metric_lines(lines, own, str(path))
-    return found, placed

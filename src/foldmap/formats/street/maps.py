@@ -11,44 +11,32 @@ from pathlib import Path
 from foldmap.errors import ConfigError, MapInputError
 from foldmap.formats.naming import reading
 from foldmap.formats.street.argoverse2 import read_argoverse2
-from foldmap.formats.street.csv_lines import read_csv
 from foldmap.formats.street.geojson import read_geojson
 from foldmap.formats.street.geoparquet import read_geoparquet
 from foldmap.formats.street.lanelet2.read import read_lanelet2
 from foldmap.formats.street.nuscenes import read_nuscenes_lanes
 from foldmap.formats.street.observations.aerial import read_aerial_tile_counted
 from foldmap.formats.street.opendrive.graph import read_opendrive
-from foldmap.formats.street.polylines import unique_names
+from foldmap.formats.street.polylines import read_csv, unique_names
 from foldmap.formats.street.reading import MapReading
 from foldmap.formats.street.sumo import read_sumo
 from foldmap.formats.street.untrusted import read_json
 from foldmap.formats.street.xml_stream import first_element
 from foldmap.street.source import StreetMap
 
-KINDS: Mapping[str, str] = {
-    "argoverse2": "Argoverse 2 vector maps (log_map_archive_*.json)",
-    "lanelet2": "Lanelet2 (.osm)",
-    "sumo": "SUMO networks (.net.xml, .net.xml.gz)",
-    "opendrive": "OpenDRIVE (.xodr)",
-    "geojson": "GeoJSON LineStrings (.geojson, .json)",
-    "geoparquet": "GeoParquet LineStrings (.parquet)",
-    "csv": "polylines (.csv with line,x_m,y_m)",
-    "aerial": "labelled ortho tiles (tile_N_graph.npz)",
-    "nuscenes": "nuScenes lanes (.npz with <scene>/points, offsets, token)",
+_FORMATS: Mapping[str, tuple[str, Callable[[Path], MapReading | list[MapReading]]]] = {
+    "argoverse2": ("Argoverse 2 vector maps (log_map_archive_*.json)", read_argoverse2),
+    "lanelet2": ("Lanelet2 (.osm)", read_lanelet2),
+    "sumo": ("SUMO networks (.net.xml, .net.xml.gz)", read_sumo),
+    "opendrive": ("OpenDRIVE (.xodr)", read_opendrive),
+    "geojson": ("GeoJSON LineStrings (.geojson, .json)", read_geojson),
+    "geoparquet": ("GeoParquet LineStrings (.parquet)", read_geoparquet),
+    "csv": ("polylines (.csv with line,x_m,y_m)", read_csv),
+    "aerial": ("labelled ortho tiles (tile_N_graph.npz)", read_aerial_tile_counted),
+    "nuscenes": ("nuScenes lanes (.npz with <scene>/points, offsets, token)", read_nuscenes_lanes),
 }
+KINDS: Mapping[str, str] = {kind: files for kind, (files, _) in _FORMATS.items()}
 """Kind of map -> what files it comes in."""
-
-_READERS: Mapping[str, Callable[[Path], MapReading | list[MapReading]]] = {
-    "argoverse2": read_argoverse2,
-    "lanelet2": read_lanelet2,
-    "sumo": read_sumo,
-    "opendrive": read_opendrive,
-    "geojson": read_geojson,
-    "geoparquet": read_geoparquet,
-    "csv": read_csv,
-    "aerial": read_aerial_tile_counted,
-    "nuscenes": read_nuscenes_lanes,
-}
 _log = logging.getLogger(__name__)
 _LONGEST_HEADER = 1 << 16
 _XML_NAMES = {".xodr": "opendrive", ".net.xml": "sumo", ".osm": "lanelet2"}
@@ -63,26 +51,17 @@ def read_street_maps(path: Path, kind: str | None = None) -> list[StreetMap]:
     for each in readings:
         if each.faults:
             lanes, first = sum(fault.lanes for fault in each.faults), each.faults[0]
-            _log.warning(
-                "%s: %d damaged pieces were dropped, %d lanes with them; the first, a %s: %s",
-                *(each.street_map.name, len(each.faults), lanes, first.what, first.where),
-            )
+            said = "%s: %d damaged pieces were dropped, %d lanes with them; the first, a %s: %s"
+            _log.warning(said, each.street_map.name, len(each.faults), lanes, first.what, first.where)
     return [each.street_map for each in readings]
 
 
 def read_street_maps_counted(path: Path, kind: str | None = None) -> list[MapReading]:
-    """Read the street maps of a file or a folder, each with what of its file is not in it.
+    """Read the street maps of a file or a folder (without its subfolders), each with what of its file is not in it.
 
-    Args:
-        path: a file of any kind of `KINDS`, or a folder (its subfolders are left out).
-        kind: a key of `KINDS`, where the content does not tell it; in a folder, only those are read.
-
-    Returns:
-        Maps in the order of the file names; names are made unique by a number.
-
-    Raises:
-        MapInputError: nothing here is a street map, or one that should be is damaged in most of its lanes.
-        MissingExtraError: a format needs a library that is not installed.
+    ``kind`` is a key of `KINDS`, where the content does not tell it; in a folder, only those are read. Maps come in the
+    order of the file names; names are made unique by a number. A map that is damaged in most of its lanes is a
+    MapInputError, a format that needs a library that is not installed a MissingExtraError.
     """
     path = Path(path)
     if kind is not None and kind not in KINDS:
@@ -95,17 +74,13 @@ def read_street_maps_counted(path: Path, kind: str | None = None) -> list[MapRea
     if not told:
         lack = f"holds no {kind or 'street'} map" if path.is_dir() else "is no street map"
         raise MapInputError(f"{path} {lack} that foldmap reads", "read are " + "; ".join(KINDS.values()))
-    readings = [each for file, found in told for each in _read(file, found)]
+    readings: list[MapReading] = []
+    for file, found in told:
+        read = _FORMATS[found][1](file)
+        readings += read if isinstance(read, list) else [read]
     names = unique_names([each.street_map.name for each in readings])
-    return [
-        replace(each, street_map=replace(each.street_map, name=name))
-        for each, name in zip(readings, names, strict=True)
-    ]
-
-
-def _read(path: Path, kind: str) -> list[MapReading]:
-    found = _READERS[kind](path)
-    return found if isinstance(found, list) else [found]
+    renamed = [replace(each.street_map, name=name) for each, name in zip(readings, names, strict=True)]
+    return [replace(each, street_map=street_map) for each, street_map in zip(readings, renamed, strict=True)]
 
 
 def kind_of(path: Path) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 
@@ -18,17 +19,15 @@ from foldmap.types import DoubleArray
 
 _WHAT = "an npz with <scene>/points, <scene>/offsets and <scene>/token"
 _AGREE_M = 0.05
+_Scene: TypeAlias = dict[str, DoubleArray]
+"""Token -> points, float64 (P, 2)."""
 
 
 @dataclass(frozen=True)
 class SceneGroup:
-    """Scenes in one frame.
+    """Scenes in one frame: all their lanes, each once, in a map named after the scenes, in the frame of the first one.
 
-    Attributes:
-        street_map: all their lanes, each once; named after the scenes, in the frame of the first one.
-        map_SE2_scene: where each scene's own frame lies in the map.
-        joined: what end-point matching found.
-        left_out: lanes that are damaged.
+    ``map_SE2_scene`` is where each scene's own frame lies in the map.
     """
 
     street_map: StreetMap
@@ -49,15 +48,10 @@ def read_nuscenes_groups(path: Path, merge: bool = True, tolerance_m: float = TO
 
     Each scene has a frame of its own. A lane that two scenes share (one token) gives the shift between them; scenes
     that hang together by shared lanes become one map. Splits by map are then splits by place: two scenes of one street
-    are never on both sides. A lane that is damaged, or of a token that was there before in its scene, is dropped.
+    are never on both sides; without ``merge`` each scene is a map of its own. A lane that is damaged, or of a token
+    that was there before in its scene, is dropped. Shared lanes that do not agree on one shift to 5 cm are refused.
 
-    Args:
-        path: npz; per scene ``points`` (N, 2 or more) metres, ``offsets`` (L + 1,) and ``token`` (L,).
-        merge: False leaves each scene a map of its own, overlaps or not.
-        tolerance_m: for matching ends.
-
-    Raises:
-        MapInputError: arrays are missing or do not fit, or shared lanes do not agree on one shift to 5 cm.
+    The npz holds per scene ``points`` (N, 2 or more) metres, ``offsets`` (L + 1,) and ``token`` (L,).
     """
     left_out: dict[str, LeftOut] = {}
     scenes = _scenes(path, left_out)
@@ -65,13 +59,12 @@ def read_nuscenes_groups(path: Path, merge: bool = True, tolerance_m: float = TO
     return [_group(scenes, shifts, tolerance_m, left_out) for shifts in groups]
 
 
-def _scenes(path: Path, left_out: dict[str, LeftOut]) -> dict[str, dict[str, DoubleArray]]:
-    """Scene -> token -> points, float64 (P, 2)."""
+def _scenes(path: Path, left_out: dict[str, LeftOut]) -> dict[str, _Scene]:
     arrays = open_npz(path, _WHAT)
     names = sorted({name.rpartition("/")[0] for name in arrays if name.endswith("/token")})
     if not names:
         raise MapInputError(f"{path} holds no scenes", f"give {_WHAT}")
-    found: dict[str, dict[str, DoubleArray]] = {}
+    found: dict[str, _Scene] = {}
     for name in names:
         where = f"{path}, {name}"
         missing = [part for part in ("points", "offsets") if f"{name}/{part}" not in arrays]
@@ -95,7 +88,7 @@ def _scenes(path: Path, left_out: dict[str, LeftOut]) -> dict[str, dict[str, Dou
     return found
 
 
-def _groups(scenes: dict[str, dict[str, DoubleArray]], where: str) -> list[dict[str, DoubleArray]]:
+def _groups(scenes: dict[str, _Scene], where: str) -> list[dict[str, DoubleArray]]:
     """Groups of scenes that share lanes: scene -> its shift into the frame of the group's first scene."""
     left = list(scenes)
     groups = []
@@ -114,7 +107,7 @@ def _groups(scenes: dict[str, dict[str, DoubleArray]], where: str) -> list[dict[
     return groups
 
 
-def _shift(target: dict[str, DoubleArray], source: dict[str, DoubleArray], where: str) -> DoubleArray | None:
+def _shift(target: _Scene, source: _Scene, where: str) -> DoubleArray | None:
     """What to add to the second scene's points to have them in the first one's frame."""
     shared = [token for token in source if token in target and len(source[token]) == len(target[token])]
     if not shared:
@@ -127,16 +120,12 @@ def _shift(target: dict[str, DoubleArray], source: dict[str, DoubleArray], where
 
 
 def _group(
-    scenes: dict[str, dict[str, DoubleArray]],
-    shifts: dict[str, DoubleArray],
-    tolerance_m: float,
-    left_out: dict[str, LeftOut],
+    scenes: dict[str, _Scene], shifts: dict[str, DoubleArray], tolerance_m: float, left_out: dict[str, LeftOut]
 ) -> SceneGroup:
     found = LeftOut()
-    for name in shifts:
-        found.faults += left_out[name].faults
-    lines: dict[str, DoubleArray] = {}
+    lines: _Scene = {}
     for name, shift in shifts.items():
+        found.faults += left_out[name].faults
         for token, line in scenes[name].items():
             if token not in lines or len(line) > len(lines[token]):
                 lines[token] = line + shift

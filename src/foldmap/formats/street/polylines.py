@@ -1,16 +1,23 @@
-"""Maps that are polylines without topology: lane ends are matched. What CSV, GeoJSON, GeoParquet and nuScenes share."""
+"""Maps that are polylines without topology: lane ends are matched. What CSV, GeoJSON, GeoParquet and nuScenes share.
+
+CSV is a table with the columns ``line,x_m,y_m``.
+"""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from foldmap.errors import MapInputError
-from foldmap.formats.street.reading import LeftOut, reading_of
+from foldmap.formats.street.reading import FARTHEST_M, LeftOut, MapReading, naming_file, reading_of
+from foldmap.formats.textual import CsvTable, read_csv_table
 from foldmap.street.graph.joining import Joined, join_ends
+from foldmap.street.graph.repair import require_metres
 from foldmap.street.source import LANE, LINK, LaneAttributes, LaneGraph, StreetMap
 from foldmap.types import DoubleArray
 
@@ -29,19 +36,10 @@ def polyline_map(
     tolerance_m: float = TOLERANCE_M,
     left_out: LeftOut | None = None,
 ) -> tuple[StreetMap, Joined]:
-    """Join polylines to a map.
+    """Join polylines, float64 (P, 2) in metres and driving direction, to a map; a MapInputError where none has length.
 
-    Args:
-        name: of the map.
-        lines: float64 (P, 2) each, metres, in driving direction; those without length are left out.
-        kinds: `LANE` or `LINK` a line, or none.
-        lanes: attributes a line, or none.
-        crs: of the coordinates.
-        tolerance_m: of `foldmap.street.graph.joining.join_ends`.
-        left_out: where lines without length, and edges that are there twice, are counted.
-
-    Raises:
-        MapInputError: no line has length.
+    Kinds (`LANE` or `LINK`) and attributes are one a line, or none. Lines without length, and edges that are there
+    twice, are left out and counted. ``tolerance_m`` is that of `foldmap.street.graph.joining.join_ends`.
     """
     left_out = LeftOut() if left_out is None else left_out
     kept = [k for k, line in enumerate(lines) if has_length(line)]
@@ -49,9 +47,8 @@ def polyline_map(
     if not kept:
         reading_of(StreetMap(name, LaneGraph.empty()), left_out, name)  # says so, if lines were damaged
         raise MapInputError(f"{name}: there is no line with two distinct points", "give lanes as polylines")
-    graph = LaneGraph.from_polylines(
-        [lines[k] for k in kept], [kinds[k] for k in kept] if kinds else (), [lanes[k] for k in kept] if lanes else ()
-    )
+    of_kept = [[each[k] for k in kept] if each else () for each in (kinds, lanes)]
+    graph = LaneGraph.from_polylines([lines[k] for k in kept], *of_kept)
     joined = join_ends(graph, tolerance_m)
     left_out["edge that is there twice"] += joined.repairs.duplicate_edges
     left_out["edge shorter than the gap that is closed"] += joined.repairs.self_loops
@@ -75,16 +72,15 @@ def line_name(ids: Sequence[Any], row: object) -> str:
 
 def unique_names(names: Sequence[str]) -> list[str]:
     """The same names, those that were there before with a number."""
-    taken, found = set(names), []
-    seen: set[str] = set()
+    taken = set(names)
+    found: dict[str, None] = {}
     for name in names:
         unique, number = name, 1
-        while unique in seen or (unique != name and unique in taken):
+        while unique in found or (unique != name and unique in taken):
             number += 1
             unique = f"{name}-{number}"
-        seen.add(unique)
-        found.append(unique)
-    return found
+        found[unique] = None
+    return list(found)
 
 
 def kind_of_line(kind: Any, left_out: LeftOut) -> int:
@@ -99,12 +95,8 @@ def kind_of_line(kind: Any, left_out: LeftOut) -> int:
 def attributes_of(properties: Mapping[str, Any], identity: str) -> LaneAttributes:
     """Lane attributes from the properties of a feature; values of another type are unknown."""
     lane_type = properties.get("lane_type")
-    return LaneAttributes(
-        identity,
-        _positive(properties.get("width_m")),
-        _positive(properties.get("speed_limit_mps")),
-        lane_type if isinstance(lane_type, str) and lane_type else None,
-    )
+    width_m, speed_mps = (_positive(properties.get(key)) for key in ("width_m", "speed_limit_mps"))
+    return LaneAttributes(identity, width_m, speed_mps, lane_type if isinstance(lane_type, str) and lane_type else None)
 
 
 def _positive(value: Any) -> float | None:
@@ -113,3 +105,75 @@ def _positive(value: Any) -> float | None:
         return None
     # compared before it is converted: an integer may be too large for a float
     return float(value) if 0 < value <= sys.float_info.max else None
+
+
+@naming_file
+def read_csv(path: Path, tolerance_m: float = TOLERANCE_M) -> MapReading:
+    """Read polylines from a table with the header ``line,x_m,y_m`` (and ``kind``, ``lane_type`` if wanted).
+
+    Rows of one line follow each other in driving direction; ``kind`` is "lane" or "link". A name that comes again after
+    other lines is another line; a line with a row that is damaged is dropped. Single rows of lines among those of
+    others, and coordinates in degrees, are a MapInputError.
+    """
+    table = read_csv_table(path, ("line", "x_m", "y_m"), "columns line,x_m,y_m with a header, in UTF-8", ragged=True)
+    left_out = LeftOut()
+    runs = _runs(table, left_out)
+    lines = [np.array(run.points, np.float64) for run in runs]
+    if lines:
+        require_metres(LaneGraph.from_polylines([line for line in lines if has_length(line)]), str(path))
+    names = unique_names([run.name for run in runs])
+    lanes = [LaneAttributes(name, lane_type=run.lane_type) for name, run in zip(names, runs, strict=True)]
+    found, _ = polyline_map(path.stem, lines, [run.kind for run in runs], lanes, None, tolerance_m, left_out)
+    return reading_of(found, left_out, path)
+
+
+@dataclass
+class _LineRows:
+    """Rows of one line that follow each other."""
+
+    name: str
+    first_row: int
+    kind: int = LANE
+    lane_type: str | None = None
+    points: list[tuple[float, float]] = field(default_factory=list)
+    fault: str | None = None
+
+
+def _runs(table: CsvTable, left_out: LeftOut) -> list[_LineRows]:
+    runs: list[_LineRows] = []
+    for number, cells in table.rows:
+        if not cells["line"]:
+            left_out.fault("row", f"row {number}: the line has no name")
+            continue
+        if not runs or runs[-1].name != cells["line"]:
+            kind = cells.get("kind") or "lane"
+            if kind not in KIND_NAMES:
+                where = f"row {number}: kind {kind[:40]!r} is neither lane nor link"
+                left_out.fault("kind of a line, taken for a lane", where)
+            runs.append(_LineRows(cells["line"], number, KIND_NAMES.get(kind, LANE), cells.get("lane_type") or None))
+        try:
+            point = (float(cells["x_m"]), float(cells["y_m"]))
+        except ValueError as error:
+            runs[-1].fault = runs[-1].fault or f"row {number}: {error}"
+            continue
+        if not (np.abs(point) < FARTHEST_M).all():
+            runs[-1].fault = runs[-1].fault or f"row {number}: a coordinate is not finite"
+        runs[-1].points.append(point)
+    _check_repeated(runs, left_out)
+    for run in runs:
+        if run.fault is not None:
+            left_out.fault("line", run.fault, 1)
+    return [run for run in runs if run.fault is None]
+
+
+def _check_repeated(runs: Sequence[_LineRows], left_out: LeftOut) -> None:
+    """Look at names that come again after other lines; with single rows, lines that are mixed would fall apart."""
+    first: dict[str, _LineRows] = {}
+    for run in runs:
+        before, again = first.setdefault(run.name, run), f"row {run.first_row}: line {run.name} comes again after"
+        if before is run:
+            continue
+        if min(len(before.points), len(run.points)) < 2:
+            cure = "sort the table by line, or give each line a name of its own"
+            raise MapInputError(f"{again} rows of other lines", cure)
+        left_out.fault("name of a line, used again and taken for another line", f"{again} others")

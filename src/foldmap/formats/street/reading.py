@@ -22,13 +22,9 @@ _Read = TypeVar("_Read")
 
 @dataclass(frozen=True)
 class Fault:
-    """Something wrong in a file that its reader passed over.
+    """Something wrong in a file that its reader passed over, and how many lanes of what length are lost with it.
 
-    Attributes:
-        what: the kind of thing, in the singular: "lanelet", "lane link".
-        where: which one, and what is wrong with it.
-        lanes: that are lost with it.
-        length_m: of those lanes, as far as it is known.
+    ``what`` is the kind of thing, in the singular: "lanelet"; ``where`` is which one, and what is wrong with it.
     """
 
     what: str
@@ -38,12 +34,7 @@ class Fault:
 
 
 class LeftOut(Counter[str]):
-    """How often each thing that a file has was left out by design, and its faults, as a reader goes along.
-
-    Attributes:
-        length_m: metres of lanes, by thing.
-        faults: in the order of the file.
-    """
+    """How often each thing that a file has was left out by design, metres of lanes among them, and its faults."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -70,14 +61,10 @@ class LeftOut(Counter[str]):
 
 @dataclass(frozen=True)
 class MapReading:
-    """A map, and what of the file is not in it.
+    """A map, and what of the file is not in it: left out by design, or wrong and passed over.
 
-    Attributes:
-        street_map: what was read.
-        left_out: how often each thing that the file has was left out by design, such as
-            ``{"lanelet of subtype walkway": 2}``.
-        left_out_m: metres of lanes, of those that are lanes.
-        faults: what is wrong in the file and was passed over.
+    ``left_out`` is how often each thing that the file has was left out, such as ``{"lanelet of subtype walkway": 2}``,
+    ``left_out_m`` are the metres of those that are lanes.
     """
 
     street_map: StreetMap
@@ -87,16 +74,9 @@ class MapReading:
 
 
 def reading_of(street_map: StreetMap, left_out: LeftOut, where: object, kept: int | None = None) -> MapReading:
-    """The reading of a file, where its faults leave most of the map.
+    """The reading of a file, where its faults leave most of the map; ``kept`` are its lanes, where its graph has none.
 
-    Args:
-        street_map: what was read.
-        left_out: as counted.
-        where: the file, for the message.
-        kept: lanes in the map; those that its graph knows where None.
-
-    Raises:
-        MapInputError: more lanes are damaged than are left, or none is left: the rest would mislead.
+    More lanes that are damaged than are left, or none left, are a MapInputError: the rest would mislead.
     """
     kept = len(street_map.graph.lanes) if kept is None else kept
     lost = sum(fault.lanes for fault in left_out.faults)
@@ -113,10 +93,8 @@ def strict(reading: MapReading) -> MapReading:
     """The reading itself; if something is wrong in its file, a MapInputError that names the first fault."""
     if reading.faults:
         first, count = reading.faults[0], len(reading.faults)
-        raise MapInputError(
-            f"{reading.street_map.name} has {count} fault{'s' * (count > 1)}, the first: {first.where}",
-            "mend the map, or fold it without --strict, which drops what is damaged",
-        )
+        said = f"{reading.street_map.name} has {count} fault{'s' * (count > 1)}, the first: {first.where}"
+        raise MapInputError(said, "mend the map, or fold it without --strict, which drops what is damaged")
     return reading
 
 
@@ -135,9 +113,7 @@ def faults_in_words(faults: Iterable[Fault]) -> list[str]:
     return lines
 
 
-def naming_file(
-    read: Callable[Concatenate[Path, _Given], _Read],
-) -> Callable[Concatenate[Path | str, _Given], _Read]:
+def naming_file(read: Callable[Concatenate[Path, _Given], _Read]) -> Callable[Concatenate[Path | str, _Given], _Read]:
     """Let every message of a reader begin with the file that it was about, where it does not name that already."""
 
     @functools.wraps(read)

@@ -8,7 +8,7 @@ goes on into another, across the junction ``via`` an internal lane where the net
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -32,12 +32,8 @@ def read_sumo(path: Path, vehicle_class: str = "passenger", name: str | None = N
 
     Internal lanes become `LINK` edges; a connection across a junction without internal lanes is one straight `LINK`
     edge. The crs is the network's projection, where it has one and that does not stretch the ground (`metric_lines`). A
-    lane or connection that is damaged is dropped.
-
-    Args:
-        path: ``.net.xml``, plain or gzip.
-        vehicle_class: SUMO's word: ``passenger``, ``bus``, ``bicycle``, ``pedestrian``, ``tram``, ...
-        name: of the map; the file's name if not given.
+    lane or connection that is damaged is dropped. The class is SUMO's word: ``passenger``, ``bus``, ``bicycle``, ...;
+    the map is named as the file unless told otherwise.
     """
     net = _Net()
     parse_xml(path, _WHAT, net.enter, net.leave)
@@ -47,16 +43,11 @@ def read_sumo(path: Path, vehicle_class: str = "passenger", name: str | None = N
         raise MapInputError(f"{path} holds no lane", f"give {_WHAT}")
     crs, offset = net.place(path)
     kept, follows = net.topology(vehicle_class)
-    lanes = [
-        MapLane(
-            each.line - offset,
-            LaneAttributes(each.identity, each.width_m, each.speed_mps, each.function or each.lane_type),
-            LINK if each.function == "internal" else LANE,
-        )
-        for each in kept
-    ]
-    lines, crs = metric_lines([each.line_m for each in lanes], crs, str(path), degrees=False)
-    lanes = [replace(each, line_m=line) for each, line in zip(lanes, lines, strict=True)]
+    lines, crs = metric_lines([each.line - offset for each in kept], crs, str(path), degrees=False)
+    lanes = []
+    for each, line in zip(kept, lines, strict=True):
+        known = LaneAttributes(each.identity, each.width_m, each.speed_mps, each.function or each.lane_type)
+        lanes.append(MapLane(line, known, LINK if each.function == "internal" else LANE))
     graph = build_graph(lanes, follows)
     title = name or path.name.removesuffix(".gz").removesuffix(".xml").removesuffix(".net")
     return reading_of(StreetMap(title or path.name, graph, crs), net.left_out, path)
@@ -70,8 +61,7 @@ class _NetLane:
     lane_type: str | None
     width_m: float | None
     speed_mps: float | None
-    allow: str | None
-    disallow: str | None
+    access: Attributes
 
 
 @dataclass
@@ -120,16 +110,11 @@ class _Net:
             raise MapInputError(f"lane {identity!r} is there twice", "the network is damaged")
         what = f"lane {identity!r}"
         width, speed = (self._number(attributes, key, what) for key in ("width", "speed"))
-        self.lanes[identity] = _NetLane(
-            identity,
-            points(needed(attributes, "shape", what), what),
-            self.edge.get("function", "").replace("normal", ""),
-            attributes.get("type") or self.edge.get("type"),
-            width or None,
-            speed,
-            attributes.get("allow"),
-            attributes.get("disallow"),
-        )
+        line = points(needed(attributes, "shape", what), what)
+        function = self.edge.get("function", "").replace("normal", "")
+        lane_type = attributes.get("type") or self.edge.get("type")
+        access = {key: attributes[key] for key in ("allow", "disallow") if key in attributes}
+        self.lanes[identity] = _NetLane(identity, line, function, lane_type, width or None, speed, access)
 
     def _number(self, attributes: Attributes, key: str, what: str) -> float | None:
         """A number from 0 on, or None with a note where it is damaged."""
@@ -159,18 +144,15 @@ class _Net:
         for identity, lane in self.lanes.items():
             if lane.function in _SIDE and vehicle_class != "pedestrian":
                 self.left_out.lane(f"lane of a {lane.function}", _length_m(lane.line))
-            elif not _open(lane.allow, lane.disallow, vehicle_class):
+            elif not _open(lane.access, vehicle_class):
                 self.left_out.lane(f"{lane.function or 'normal'} lane closed to {vehicle_class}", _length_m(lane.line))
             else:
                 usable[identity] = lane
         # an internal lane that has connections of its own goes on where those say: turns may wait inside the junction
         inner = {self.by_index.get((each.get("from", ""), each.get("fromLane", ""))) for each in self.connections}
         found = [self._chain(each, usable, vehicle_class) for each in self.connections]
-        pairs = [
-            pair
-            for chain in found
-            for pair in itertools.pairwise(chain[:2] if len(chain) == 3 and chain[1] in inner else chain)
-        ]
+        found = [chain[:2] if len(chain) == 3 and chain[1] in inner else chain for chain in found]
+        pairs = [pair for chain in found for pair in itertools.pairwise(chain)]
         kept = _through(usable, pairs)
         for identity in usable.keys() - kept.keys():
             self.left_out.lane("internal lane without connection", _length_m(usable[identity].line))
@@ -196,9 +178,7 @@ class _Net:
             self.left_out.fault("way of a connection", f"{what}: there is no lane {via!r} to go via")
             via = None
         chain = [ends[0], via, ends[1]] if via else ends
-        if not all(each in usable for each in chain) or not _open(
-            connection.get("allow"), connection.get("disallow"), vehicle_class
-        ):
+        if not all(each in usable for each in chain) or not _open(connection, vehicle_class):
             self.left_out[f"connection closed to {vehicle_class}"] += 1
             return []
         return chain
@@ -214,16 +194,15 @@ def _through(usable: dict[str, _NetLane], pairs: list[tuple[str, str]]) -> dict[
     while True:
         open_pairs = [(a, b) for a, b in pairs if a in kept and b in kept]
         entered, left = {b for _, b in open_pairs}, {a for a, _ in open_pairs}
-        fewer = {
-            key: lane for key, lane in kept.items() if lane.function != "internal" or (key in entered and key in left)
-        }
+        passed = entered & left
+        fewer = {key: lane for key, lane in kept.items() if lane.function != "internal" or key in passed}
         if len(fewer) == len(kept):
             return kept
         kept = fewer
 
 
-def _open(allow: str | None, disallow: str | None, vehicle_class: str) -> bool:
-    """Whether a class may pass: `allow` lists all that may, `disallow` all that may not, neither means all may."""
-    if allow is not None:
-        return bool({vehicle_class, "all"} & set(allow.split()))
-    return disallow is None or not {vehicle_class, "all"} & set(disallow.split())
+def _open(access: Attributes, vehicle_class: str) -> bool:
+    """Whether a class may pass: ``allow`` lists all that may, ``disallow`` all that may not, neither means all may."""
+    allows = "allow" in access
+    named = {vehicle_class, "all"} & set(access.get("allow" if allows else "disallow", "").split())
+    return bool(named) == allows

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from foldmap.errors import MapInputError
+from foldmap.formats.naming import naming
 from foldmap.street.graph.chains import chains, polylines
 from foldmap.street.source import LANE, LINK, LaneAttributes, LaneGraph
 from foldmap.types import DoubleArray
@@ -20,14 +21,10 @@ KIND_WORDS = {LANE: "lane", LINK: "link"}
 
 @dataclass(frozen=True)
 class ChainRow:
-    """One chain.
+    """One chain, float64 (P, 2), P >= 2, of kind `LANE` or `LINK`.
 
-    Attributes:
-        line_m: float64 (P, 2), P >= 2.
-        start, end: ids of its first and last vertex; rows that meet there have the same.
-        kind: `LANE` or `LINK`.
-        lane: number of its lane, -1 where unknown; rows of one lane have the same.
-        attributes: of the lane, None where unknown.
+    ``start`` and ``end`` are ids of its first and last vertex; rows that meet there have the same. ``lane`` numbers its
+    lane, -1 where unknown; rows of one lane have the same.
     """
 
     line_m: DoubleArray
@@ -44,26 +41,17 @@ def chain_rows(graph: LaneGraph) -> list[ChainRow]:
     rows = []
     for c, line in enumerate(polylines(graph)):
         first, last = found.edge[found.offset[c]], found.edge[found.offset[c + 1] - 1]
-        lane = int(graph.lane[first])
-        rows.append(
-            ChainRow(
-                line,
-                int(graph.edges[first, 0]),
-                int(graph.edges[last, 1]),
-                int(graph.kind[first]),
-                lane,
-                graph.lanes[lane] if lane >= 0 else None,
-            )
-        )
+        start, end, lane = int(graph.edges[first, 0]), int(graph.edges[last, 1]), int(graph.lane[first])
+        known = graph.lanes[lane] if lane >= 0 else None
+        rows.append(ChainRow(line, start, end, int(graph.kind[first]), lane, known))
     return rows
 
 
 def graph_of_rows(rows: Sequence[ChainRow], where: str) -> LaneGraph:
     """The graph whose chains these are: the same vertices, edges and attributes, in the order of the rows.
 
-    Raises:
-        MapInputError: lines place a vertex that they share more than 1 cm apart, a line of two points ends where it
-            starts, or two are the same straight edge; begins with ``where``.
+    Lines that place a vertex that they share more than 1 cm apart, that have two points and end where they start, or
+    are the same straight edge, are a MapInputError that begins with ``where``.
     """
     if not rows:
         return LaneGraph.empty()
@@ -79,27 +67,17 @@ def graph_of_rows(rows: Sequence[ChainRow], where: str) -> LaneGraph:
             known = keys[place[name]]
             if np.isnan(known[0]):
                 keys[place[name]] = point
-            elif np.hypot(*(known - point)) > MEET_M:
-                raise MapInputError(
-                    f"{where}: line {number} has vertex {name} {np.hypot(*(known - point)):.2f} m from where another "
-                    "line has it",
-                    "move all lines that meet there, or drop the columns from and to, so that ends are matched",
-                )
-        walk = np.concatenate(
-            [[place[row.start]], np.arange(count, count + len(row.line_m) - 2), [place[row.end]]]
-        ).astype(np.int64)
+            elif (apart_m := np.hypot(*(known - point))) > MEET_M:
+                said = f"{where}: line {number} has vertex {name} {apart_m:.2f} m from where another line has it"
+                cure = "move all lines that meet there, or drop the columns from and to, so that ends are matched"
+                raise MapInputError(said, cure)
+        more = len(row.line_m) - 2
+        walk = np.array([place[row.start], *range(count, count + more), place[row.end]], np.int64)
         inner.append(row.line_m[1:-1])
-        count += len(row.line_m) - 2
+        count += more
         edges.append(np.stack([walk[:-1], walk[1:]], 1))
         kinds.append(np.full(len(walk) - 1, row.kind, np.uint8))
         owner.append(np.full(len(walk) - 1, rank[row.lane], np.int64))
-    try:
-        return LaneGraph(
-            np.concatenate(inner),
-            np.concatenate(edges),
-            np.concatenate(kinds),
-            np.concatenate(owner),
-            tuple(attributes[lane] or LaneAttributes(str(lane)) for lane in lanes),
-        )
-    except MapInputError as error:
-        raise MapInputError(f"{where}: {error.message}", error.cure) from error
+    known_lanes = tuple(attributes[lane] or LaneAttributes(str(lane)) for lane in lanes)
+    with naming(where):
+        return LaneGraph(*map(np.concatenate, (inner, edges, kinds, owner)), known_lanes)

@@ -21,9 +21,8 @@ _MAX_BYTES = 1 << 29
 def read_json(path: Path, what: str) -> Any:
     """Parse a file of UTF-8 text, 512 MiB at most, without NaN or infinity; ``what`` it should be is the cure."""
     try:
-        return json.loads(
-            read_bytes(Path(path), _MAX_BYTES, f"give {what}").decode("utf-8-sig"), parse_constant=_refuse
-        )
+        text = read_bytes(Path(path), _MAX_BYTES, f"give {what}").decode("utf-8-sig")
+        return json.loads(text, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
         raise MapInputError(f"{path} is no JSON: {error}", f"give {what}") from error
 

@@ -22,11 +22,10 @@ MAX_BYTES = 1 << 30
 MAX_DEPTH = 64
 """No street map nests elements deeper."""
 _CHUNK = 1 << 18
-_MPS, _KMH, _MPH = 1.0, 1 / 3.6, 0.44704
 _SPEEDS = {
-    **dict.fromkeys(("m/s", "mps", "ms", "m/sec"), _MPS),
-    **dict.fromkeys(("km/h", "kmh", "kph", "kmph", "km/hr"), _KMH),
-    **dict.fromkeys(("mph", "mi/h", "miles/h"), _MPH),
+    **dict.fromkeys(("m/s", "mps", "ms", "m/sec"), 1.0),
+    **dict.fromkeys(("km/h", "kmh", "kph", "kmph", "km/hr"), 1 / 3.6),
+    **dict.fromkeys(("mph", "mi/h", "miles/h"), 0.44704),
 }
 
 Attributes = dict[str, str]
@@ -45,7 +44,7 @@ def first_element(path: Path) -> str | None:
     except _FoundError as found:
         return str(found)
     except MapInputError:
-        return None
+        pass
     return None
 
 
@@ -68,9 +67,8 @@ def parse_xml(
     """
 
     def refuse(*_: Any) -> NoReturn:
-        raise MapInputError(
-            f"{path}, line {parser.CurrentLineNumber}: a document type or entity", f"remove it: {what} needs none"
-        )
+        where = f"{path}, line {parser.CurrentLineNumber}"
+        raise MapInputError(f"{where}: a document type or entity", f"remove it: {what} needs none")
 
     depth = 0
 
@@ -89,11 +87,8 @@ def parse_xml(
 
     parser = expat.ParserCreate()
     parser.buffer_text = True
-    parser.StartDoctypeDeclHandler = refuse
-    parser.EntityDeclHandler = refuse
-    parser.ExternalEntityRefHandler = refuse
-    parser.StartElementHandler = enter
-    parser.EndElementHandler = leave
+    parser.StartDoctypeDeclHandler = parser.EntityDeclHandler = parser.ExternalEntityRefHandler = refuse
+    parser.StartElementHandler, parser.EndElementHandler = enter, leave
     if text is not None:
         parser.CharacterDataHandler = text
     try:
@@ -103,9 +98,8 @@ def parse_xml(
     except expat.ExpatError as error:
         if error.code == expat.errors.codes[expat.errors.XML_ERROR_INVALID_TOKEN] and parser.ErrorByteIndex >= 0:
             _check_encoding(path, parser.ErrorByteIndex, error.lineno)
-        raise MapInputError(
-            f"{path}, line {error.lineno}: {expat.ErrorString(error.code)}", f"give {what}, not cut short"
-        ) from error
+        said = f"{path}, line {error.lineno}: {expat.ErrorString(error.code)}"
+        raise MapInputError(said, f"give {what}, not cut short") from error
     except (ValueError, LookupError) as error:  # an encoding that Python does not know or cannot decode
         raise MapInputError(f"{path} is not readable XML: {error}", f"give {what} in UTF-8") from error
 
@@ -115,12 +109,11 @@ def _check_encoding(path: Path, index: int, line: int) -> None:
     done = 0
     for chunk in _chunks(path, "XML"):
         if index < done + len(chunk):
-            around = chunk[max(0, index - done) :][:4]
+            around = chunk[max(0, index - done) :]
             if around[:1] > b"\x7f":
-                raise MapInputError(
-                    f"{path}, line {line}: byte 0x{around[0]:02X} is not UTF-8, the encoding of XML that declares none",
-                    'save the file in UTF-8, or declare its encoding: <?xml version="1.0" encoding="ISO-8859-1"?>',
-                )
+                said = f"byte 0x{around[0]:02X} is not UTF-8, the encoding of XML that declares none"
+                cure = 'save the file in UTF-8, or declare its encoding: <?xml version="1.0" encoding="ISO-8859-1"?>'
+                raise MapInputError(f"{path}, line {line}: {said}", cure)
             return
         done += len(chunk)
 
@@ -173,11 +166,7 @@ def whole(attributes: Attributes, key: str, element: str) -> int:
 
 
 def metres_a_second(value: str, unit: str) -> float:
-    """A speed limit, a number as text, in a unit as maps spell it.
-
-    Raises:
-        ValueError: another unit, no number, or one that is negative or not finite; says what was found.
-    """
+    """A speed limit, a number from 0 on as text, in a unit as maps spell it; else a ValueError says what was found."""
     factor = _SPEEDS.get(unit.strip().lower())
     if factor is None:
         raise ValueError(f"is in {unit[:40]!r}, not in m/s, km/h or mph")

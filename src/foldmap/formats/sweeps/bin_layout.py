@@ -10,12 +10,8 @@ import numpy as np
 
 from foldmap.types import AnyArray
 
-_TYPES = ("<f4", "<f8", "<i4", "<i2")
-_COLUMNS = range(3, 11)
-_FARTHEST = 1e7
-_TINY = 1e-20
-_MOST_TINY = 0.02
-_ROWS = 20_000
+_COLUMNS, _ROWS = range(3, 11), 20_000
+_FARTHEST, _TINY, _MOST_TINY = 1e7, 1e-20, 0.02
 _CLEARLY = 0.2
 """Nats by which the mean log spread of a layout must be lower than the 4-column one's to be named."""
 _KNOWN = {
@@ -31,13 +27,14 @@ def describe_layout(data: bytes) -> tuple[str, str] | None:
 
     None where it is 4 columns of float32 after all, or where nothing can be made out.
     """
-    for kind in _TYPES:
+    for kind in _NAMES:
         if len(data) % np.dtype(kind).itemsize:
             continue
         values = np.frombuffer(data, kind)
         if not _plausible(values):
             continue
-        spread = {way: found for way in _ways(len(values)) if (found := _spread(values, *way)) is not None}
+        ways = [(columns, by_row) for columns in _COLUMNS if len(values) % columns == 0 for by_row in (True, False)]
+        spread = {way: found for way in ways if (found := _spread(values, *way)) is not None}
         if not spread:
             return None
         least = min(spread.values())
@@ -57,10 +54,6 @@ def _words(kind: str, columns: int, by_row: bool) -> tuple[str, str]:
     if columns == 3:
         cure = "export the sweeps with their intensity, as x y z reflectance in float32"
     return f"{columns} columns of {_NAMES[kind]}{known}{order}", cure
-
-
-def _ways(count: int) -> list[tuple[int, bool]]:
-    return [(columns, by_row) for columns in _COLUMNS if count % columns == 0 for by_row in (True, False)]
 
 
 def _plausible(values: AnyArray) -> bool:

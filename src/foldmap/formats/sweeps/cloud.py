@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from foldmap.errors import SweepInputError
+from foldmap.formats.naming import naming
 from foldmap.lidar.source import Sweep
 from foldmap.types import AnyArray, FloatArray
 
@@ -18,17 +19,14 @@ _EIGHT_BITS = 255.0
 _CERTAIN_EIGHT_BITS = 64
 """Wider integers that reach this value, but never more than 255, are widened bytes."""
 _USUAL_SCALES = (1, 100, 255, 1023, 4095, 65535)
+_GIVE_SCALE = "give the value of full reflectance as intensity scale (--intensity-scale), like "
 
 
 @dataclass(frozen=True)
 class Cloud:
-    """Points and the intensity values of a file.
+    """Points, float32 (N, 3), and intensities (N,) in the type that the file holds them in.
 
-    Attributes:
-        path: the file.
-        points_sensor_m: float32 (N, 3).
-        values: (N,), intensities in the type that the file holds them in.
-        others: fields that might be meant as the intensity, with their least and largest value, for messages.
+    ``others`` are fields that might be meant as the intensity, with their least and largest value, for messages.
     """
 
     path: Path
@@ -53,23 +51,15 @@ class Cloud:
     def sweep(self, full_scale: float) -> Sweep:
         """Scale the intensities so that ``full_scale`` becomes 1; what is not finite, or leaves 0 to 1, is refused."""
         intensity = (self.values.astype(np.float64) / full_scale).astype(np.float32)
-        try:
+        with naming(self.path):
             sweep = Sweep(self.points_sensor_m, intensity)
-        except SweepInputError as error:
-            raise SweepInputError(f"{self.path}: {error.message}", error.cure) from error
         low, high = float(intensity.min()), float(intensity.max())
         if low < 0 or high > 1.0 + 1e-6:
             least, most = float(self.values.min()), float(self.values.max())
-            cure = (
-                f"give the value of full reflectance as intensity scale (--intensity-scale), like {usual_scale(most)}"
-            )
-            if low < 0:
-                cure = "reflectance is never negative: write the channel of the intensity, or drop those returns"
-            raise SweepInputError(
-                f"{self.path} has intensities from {least:.4g} to {most:.4g}, outside 0 to {full_scale:g}"
-                + ("" if full_scale == 1 else f" (outside 0 to 1 at scale {full_scale:g})"),
-                cure,
-            )
+            cure = "reflectance is never negative: write the channel of the intensity, or drop those returns"
+            scaled = "" if full_scale == 1 else f" (outside 0 to 1 at scale {full_scale:g})"
+            said = f"{self.path} has intensities from {least:.4g} to {most:.4g}, outside 0 to {full_scale:g}{scaled}"
+            raise SweepInputError(said, cure if low < 0 else _GIVE_SCALE + usual_scale(most))
         return sweep
 
 
@@ -86,17 +76,14 @@ def is_sliver(kind: np.dtype[np.generic], highest: float) -> bool:
 def scale_of(kind: np.dtype[np.generic], highest: float, where: str) -> float:
     """Full reflectance, from the type of the field and the highest value of a whole drive.
 
-    Raises:
-        SweepInputError: the values fill a sliver of the type, and what their full scale is cannot be known.
+    Where values fill a sliver of the type, and what their full scale is cannot be known, it is a SweepInputError.
     """
     if not is_sliver(kind, highest):
         return native_scale(kind)
     if kind.kind in "iu" and _CERTAIN_EIGHT_BITS <= highest <= _EIGHT_BITS:
         return _EIGHT_BITS
-    raise SweepInputError(
-        f"{where}: no intensity exceeds {highest:.6g}, of {native_scale(kind):.10g} that {kind.name} stands for",
-        f"give the value of full reflectance as intensity scale (--intensity-scale), like {usual_scale(highest)}",
-    )
+    said = f"{where}: no intensity exceeds {highest:.6g}, of {native_scale(kind):.10g} that {kind.name} stands for"
+    raise SweepInputError(said, _GIVE_SCALE + usual_scale(highest))
 
 
 def usual_scale(highest: float) -> str:

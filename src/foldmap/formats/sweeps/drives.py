@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from foldmap.errors import SweepInputError
 from foldmap.formats.poses.trajectories import Trajectory, read_poses
 from foldmap.formats.sweeps.files import SweepSequence, open_sweeps
@@ -21,16 +23,10 @@ from foldmap.types import DoubleArray
 
 @dataclass(frozen=True)
 class RecordedDrive:
-    """Sweeps and their poses, in driving order.
+    """Sweeps that have a pose and their poses, in driving order, with times where the pose file has some.
 
-    Attributes:
-        sweeps: those that have a pose.
-        world_SE3_sensors: one a sweep.
-        times_s: of the poses, strictly increasing, where their file has times.
-        names: of the sweeps, relative to the folder that holds them all.
-        trajectory: the pose file.
-        pairing: how sweeps and poses were paired.
-        alone: names of the sweeps that have no pose, with their time.
+    Names are relative to the folder that holds all sweeps; ``alone`` are those of sweeps without a pose, with their
+    time.
     """
 
     sweeps: SweepSequence
@@ -54,12 +50,8 @@ class RecordedDrive:
 
     def provenance(self) -> dict[str, Any]:
         """How poses and intensities were read, for summaries and settings."""
-        return {
-            "pose_layout": self.trajectory.layout,
-            "paired": self.pairing.words,
-            "sweeps_without_pose": len(self.alone),
-            "intensity_scale": self.sweeps.full_scale,
-        }
+        poses = {"pose_layout": self.trajectory.layout, "paired": self.pairing.words}
+        return {**poses, "sweeps_without_pose": len(self.alone), "intensity_scale": self.sweeps.full_scale}
 
 
 def open_drive(
@@ -73,13 +65,9 @@ def open_drive(
 ) -> RecordedDrive:
     """Open a drive and check that its sweeps and poses belong together; a few sweeps are read for that.
 
-    Args:
-        sweeps: folder, file or glob; see `open_sweeps`.
-        poses: KITTI or TUM file.
-        calibration: KITTI calib.txt, when the poses are the camera's.
-        intensity_scale: see `foldmap.formats.sweeps.files.read_sweep`.
-        time_limit_s: where names of sweeps are times, their poses lie no farther away.
-        aligned: check that sweeps lie on each other where the poses put them; not for priors that need not.
+    Sweeps and their ``intensity_scale`` are as `open_sweeps` and `read_sweep` have them, poses a KITTI or TUM file,
+    with KITTI's calib.txt when they are the camera's. Where names of sweeps are times, their poses lie no farther away
+    than ``time_limit_s``. ``aligned`` is False for priors, which need not put sweeps on each other.
 
     Raises:
         SweepInputError: there are no sweeps, they are not in the sensor's frame, or their intensities have no scale.
@@ -93,16 +81,11 @@ def open_drive(
     world_SE3_sensors = [trajectory.world_SE3_sensors[row] for row in pairing.poses]
     check_poses(world_SE3_sensors, str(poses))
     _check_sweeps(chosen, world_SE3_sensors, str(sweeps), str(poses), aligned)
-    clock_s = pairing.times_s
-    return RecordedDrive(
-        chosen,
-        world_SE3_sensors,
-        None if trajectory.times_s is None else trajectory.times_s[list(pairing.poses)],
-        tuple(names[index] for index in pairing.sweeps),
-        trajectory,
-        pairing,
-        tuple((names[index], 0.0 if clock_s is None else float(clock_s[index])) for index in pairing.alone),
-    )
+    clock_s = np.zeros(len(names)) if pairing.times_s is None else pairing.times_s
+    times_s = None if trajectory.times_s is None else trajectory.times_s[list(pairing.poses)]
+    alone = tuple((names[index], float(clock_s[index])) for index in pairing.alone)
+    paired = tuple(names[index] for index in pairing.sweeps)
+    return RecordedDrive(chosen, world_SE3_sensors, times_s, paired, trajectory, pairing, alone)
 
 
 def _check_sweeps(
@@ -116,15 +99,11 @@ def _check_sweeps(
     if not aligned:
         return
     pairs = pairs_to_compare(world_SE3_sensors)
-    seen = {
-        i: outline(sweep)
-        for i in sorted({i for pair in pairs for i in pair})
-        if (sweep := _read(sequence, i)) is not None
-    }
-    whole = [
-        (seen[i], seen[j], world_SE3_sensors[i], world_SE3_sensors[j]) for i, j in pairs if i in seen and j in seen
-    ]
-    check_alignment(whole, f"{poses} and {sweeps}")
+    read = ((i, _read(sequence, i)) for i in sorted({i for pair in pairs for i in pair}))
+    seen = {i: outline(sweep) for i, sweep in read if sweep is not None}
+    whole = [(i, j) for i, j in pairs if i in seen and j in seen]
+    both = [(seen[i], seen[j], world_SE3_sensors[i], world_SE3_sensors[j]) for i, j in whole]
+    check_alignment(both, f"{poses} and {sweeps}")
 
 
 def _read(sequence: SweepSequence, index: int) -> Sweep | None:

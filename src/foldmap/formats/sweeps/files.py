@@ -21,25 +21,25 @@ from foldmap.lidar.source import Sweep
 
 _FORMATS = {".las": "las", ".laz": "las", ".pcd": "pcd", ".bin": "kitti"}
 _READERS = {"las": read_las, "pcd": read_pcd, "kitti": read_kitti_bin}
-_SUPPORTED = ".las .laz .pcd .bin"
+_CURE = "give .las .laz .pcd .bin files"
+
+
+def _format(path: Path) -> str:
+    if path.suffix.lower() not in _FORMATS:
+        raise SweepInputError(f"{path} is no sweep format that is read here", _CURE)
+    return _FORMATS[path.suffix.lower()]
 
 
 def read_cloud(path: Path | str) -> Cloud:
     """Read one sweep as its file holds it, the format told by the extension."""
-    path = Path(path)
-    reader = _READERS.get(_FORMATS.get(path.suffix.lower(), ""))
-    if reader is None:
-        raise SweepInputError(f"{path} is no sweep format that is read here", f"give {_SUPPORTED} files")
-    return reader(path)
+    return _READERS[_format(Path(path))](Path(path))
 
 
 def read_sweep(path: Path | str, intensity_scale: float | None = None) -> Sweep:
     """Read one sweep, a .las, .laz, .pcd or KITTI .bin file; its intensities must be within 0 to 1 once scaled.
 
-    Args:
-        path: the file.
-        intensity_scale: the value that stands for full reflectance; the format's own where None (65535 for LAS, 1 for
-            KITTI, the type's maximum or 1 for PCD; 255 where integers of more bits hold bytes).
+    ``intensity_scale`` is the value that stands for full reflectance; the format's own where None (65535 for LAS, 1 for
+    KITTI, the type's maximum or 1 for PCD; 255 where integers of more bits hold bytes).
     """
     _check_scale(intensity_scale)
     cloud = read_cloud(path)
@@ -83,9 +83,7 @@ class SweepSequence:
     def full_scale(self) -> float:
         """The intensity that stands for full reflectance, one for the whole drive; files that are damaged do not count.
 
-        Raises:
-            SweepInputError: the values fill a sliver of their type, and their scale cannot be known.
-            ConfigError: the scale that was given is not positive.
+        It is a SweepInputError where the values fill a sliver of their type, and their scale cannot be known.
         """
         _check_scale(self.intensity_scale)
         if self.intensity_scale is not None:
@@ -100,12 +98,11 @@ class SweepSequence:
             highest[kind] = max(highest.get(kind, 0.0), cloud.highest)
             if not is_sliver(kind, highest[kind]):
                 return native_scale(kind)
-        scales = {scale_of(kind, most, f"{self.paths[0].parent}") for kind, most in highest.items()}
+        where = str(self.paths[0].parent) if self.paths else ""
+        scales = {scale_of(kind, most, where) for kind, most in highest.items()}
         if len(scales) > 1:
-            raise SweepInputError(
-                f"{self.paths[0].parent} mixes intensities of {' and '.join(kind.name for kind in highest)}",
-                "give one drive of one sensor",
-            )
+            kinds = " and ".join(kind.name for kind in highest)
+            raise SweepInputError(f"{where} mixes intensities of {kinds}", "give one drive of one sensor")
         return scales.pop() if scales else 1.0
 
 
@@ -120,17 +117,14 @@ def open_sweeps(source: Path | str, intensity_scale: float | None = None) -> Swe
         sweeps = [entry for entry in paths if entry.suffix.lower() in _FORMATS]
         if paths and not sweeps:
             found = " ".join(sorted({entry.suffix or entry.name for entry in paths})[:8])
-            raise SweepInputError(f"{source} holds no sweeps, only {found}", f"give {_SUPPORTED} files")
+            raise SweepInputError(f"{source} holds no sweeps, only {found}", _CURE)
     elif path.is_file():
         sweeps = [path]
     else:
         sweeps = [Path(entry) for entry in glob.glob(str(source), recursive=True) if Path(entry).is_file()]
     if not sweeps:
-        raise SweepInputError(f"no sweeps at {source}", f"give a folder or pattern of {_SUPPORTED} files")
-    unsupported = [entry for entry in sweeps if entry.suffix.lower() not in _FORMATS]
-    if unsupported:
-        raise SweepInputError(f"{unsupported[0]} is no sweep format that is read here", f"give {_SUPPORTED} files")
-    kinds = sorted({_FORMATS[entry.suffix.lower()] for entry in sweeps})
+        raise SweepInputError(f"no sweeps at {source}", _CURE.replace("give", "give a folder or pattern of"))
+    kinds = sorted({_format(entry) for entry in sweeps})
     if len(kinds) > 1:
         raise SweepInputError(f"{source} mixes {' and '.join(kinds)} sweeps", "give one drive of one format")
     return SweepSequence(tuple(sorted(sweeps, key=natural_key)), intensity_scale)

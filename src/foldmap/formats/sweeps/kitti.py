@@ -41,22 +41,17 @@ def read_kitti_bin(path: Path) -> Cloud:
 
 def _other_layout(path: Path, data: bytes, found: str, cure: str) -> SweepInputError:
     """An error that names the layout which the bytes have instead, where that can be told."""
-    likely = describe_layout(data)
-    message = f"{path} {found} as x y z reflectance (float32, four columns)"
-    return (
-        SweepInputError(f"{message}; it looks like {likely[0]}", likely[1])
-        if likely
-        else SweepInputError(message, cure)
-    )
+    likely, message = describe_layout(data), f"{path} {found} as x y z reflectance (float32, four columns)"
+    if likely:
+        message, cure = f"{message}; it looks like {likely[0]}", likely[1]
+    return SweepInputError(message, cure)
 
 
 def read_kitti_poses(path: Path, camera_SE3_sensor: SE3 | None = None) -> list[SE3]:
     """``world_SE3_sensor`` of every line of a KITTI pose file: twelve numbers, a row-major 3x4 matrix.
 
-    Args:
-        path: the text file.
-        camera_SE3_sensor: given when the rows are camera poses ``camera0_SE3_camera``, as KITTI odometry ships them:
-            the extrinsic of `read_kitti_calibration`. The world is then the first sweep's sensor frame.
+    With ``camera_SE3_sensor``, the extrinsic of `read_kitti_calibration`, rows are camera poses ``camera0_SE3_camera``,
+    as KITTI odometry ships them. The world is then the first sweep's sensor frame.
     """
     poses: list[SE3] = []
     for line, row in number_rows(path, 12, "KITTI pose (twelve numbers, a row-major 3x4 matrix)"):
@@ -75,11 +70,10 @@ def read_kitti_calibration(path: Path) -> SE3:
     for number, line in enumerate(read_text(path).splitlines(), start=1):
         name, _, rest = line.partition(":")
         if name.strip() in ("Tr", "Tr_velo_to_cam", "Tr_velo_cam"):
+            where = f"{path}, line {number}"
             row = numbers(path, number, rest.split(), "twelve numbers, a row-major 3x4 matrix")
             if len(row) != 12:
-                raise PoseInputError(
-                    f"{path}, line {number}: {name.strip()} is not twelve numbers", "give a row-major 3x4 matrix"
-                )
-            with naming(f"{path}, line {number}"):
+                raise PoseInputError(f"{where}: {name.strip()} is not twelve numbers", "give a row-major 3x4 matrix")
+            with naming(where):
                 return SE3(row.reshape(3, 4))
     raise PoseInputError(f"{path} has no row Tr:", "give KITTI's calib.txt of this sequence")

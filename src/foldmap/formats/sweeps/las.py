@@ -45,16 +45,14 @@ def read_las(path: Path) -> Cloud:
         raise _damaged(path, str(error)) from error
     found = len(cloud.points)
     if found != declared:
-        raise SweepInputError(
-            f"{path} is cut short: {declared} points declared, {found} there", "copy or export the file again"
-        )
+        said = f"{path} is cut short: {declared} points declared, {found} there"
+        raise SweepInputError(said, "copy or export the file again")
     return Cloud(Path(path), np.asarray(cloud.xyz, dtype=np.float32).reshape(-1, 3), np.asarray(cloud.intensity))
 
 
 def _damaged(path: Path, why: str) -> SweepInputError:
-    return SweepInputError(
-        f"{path} cannot be read as LAS/LAZ: {why}", "check that the file is whole, or export it anew"
-    )
+    cure = "check that the file is whole, or export it anew"
+    return SweepInputError(f"{path} cannot be read as LAS/LAZ: {why}", cure)
 
 
 def _check_header(path: Path) -> None:
@@ -77,11 +75,9 @@ def _check_header(path: Path) -> None:
         and points * point_bytes <= MOST_BYTES
     )
     if not fits:
-        raise SweepInputError(
-            f"{path} declares {points:,} points of {point_bytes} bytes and {records:,} records: more than it holds, or "
-            "than a sweep can",
-            "give single sweeps, and check that the file is whole",
-        )
+        said = f"{path} declares {points:,} points of {point_bytes} bytes and {records:,} records"
+        cure = "give single sweeps, and check that the file is whole"
+        raise SweepInputError(f"{said}: more than it holds, or than a sweep can", cure)
 
 
 def _check_chunks(path: Path, header: Any) -> None:
@@ -136,13 +132,11 @@ def _require_metres(header: Any, path: Path) -> None:
         # a crs that cannot be read, in any of laspy's ways, says nothing of the unit; the keys below may still
         axes = []
     for axis in axes:
-        unit = axis.unit_name or "unknown"
+        unit, named = axis.unit_name or "unknown", f"({str(crs.name)[:60]})"
         if unit in ("degree", "grad", "radian"):
-            raise SweepInputError(f"{path} is in {unit}s ({str(crs.name)[:60]}), not in metres", _TO_METRES)
+            raise SweepInputError(f"{path} is in {unit}s {named}, not in metres", _TO_METRES)
         if abs(axis.unit_conversion_factor - 1.0) > 1e-9:
-            raise SweepInputError(
-                f"{path} is in {unit} of {axis.unit_conversion_factor:.9g} m ({str(crs.name)[:60]})", _TO_METRES
-            )
+            raise SweepInputError(f"{path} is in {unit} of {axis.unit_conversion_factor:.9g} m {named}", _TO_METRES)
     for record in header.vlrs:
         for key in getattr(record, "geo_keys", None) or ():
             metres = _UNITS.get(key.value_offset, 1.0)

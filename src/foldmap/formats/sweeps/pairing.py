@@ -18,15 +18,10 @@ _SHORTEST_STEP_S = 1e-6
 
 @dataclass(frozen=True)
 class Pairing:
-    """Sweeps with their poses.
+    """Indices of sweeps in driving order, of their poses, and of the sweeps that have none, by ``time`` or ``order``.
 
-    Attributes:
-        sweeps: indices of the paired sweeps, in driving order.
-        poses: of each, its pose's row.
-        how: ``time`` or ``order``.
-        words: for people: how it was done and how well it fits.
-        alone: indices of the sweeps that have no pose.
-        times_s: of the names, where they are times; of all sweeps.
+    ``words`` tell people how it was done and how well it fits; ``times_s`` are of the names of all sweeps, where they
+    are times.
     """
 
     sweeps: tuple[int, ...]
@@ -40,25 +35,18 @@ class Pairing:
 def pair_sweeps(
     names: Sequence[str], poses: int, times_s: DoubleArray | None, where: str, limit_s: float = DEFAULT_LIMIT_S
 ) -> Pairing:
-    """Pair sweeps, whose names are in natural order, with poses.
+    """Pair sweeps, whose names are in natural order, with as many poses as there are.
 
-    Args:
-        names: of the sweeps' files.
-        poses: how many there are.
-        times_s: of the poses, strictly increasing, where their file has times.
-        where: the file of the poses, for messages.
-        limit_s: a sweep and a pose farther apart do not belong together.
-
-    Raises:
-        PoseInputError: the names are times that contradict the poses' or their order, or the numbers differ.
+    ``times_s`` are of the poses, strictly increasing, where their file has times; a sweep and a pose farther apart than
+    ``limit_s`` do not belong together. It is a PoseInputError where the names are times that contradict the poses' or
+    their order, or the numbers differ.
     """
     readings = read_name_times(names)
     if times_s is None or not readings:
         return _by_order(names, readings, poses, where)
     paired = [(reading, *associate_times(reading.times_s, times_s, limit_s)) for reading in readings]
-    best, rows, partners, apart_s = max(
-        paired, key=lambda pair: (len(pair[1]), -float(np.abs(pair[3]).max(initial=0.0)))
-    )
+    fits = [(len(rows), -float(np.abs(apart_s).max(initial=0.0))) for _, rows, _, apart_s in paired]
+    best, rows, partners, apart_s = paired[fits.index(max(fits))]
     if 2 * len(rows) >= min(len(names), poses) and len(rows):
         order = np.argsort(best.times_s[rows], kind="stable")
         largest_ms = 1e3 * float(np.abs(apart_s).max())
@@ -99,19 +87,16 @@ def _around(times_s: DoubleArray, wanted_s: DoubleArray) -> IntArray:
 
 def _by_order(names: Sequence[str], readings: list[NameTimes], poses: int, where: str) -> Pairing:
     if len(names) != poses:
-        raise PoseInputError(
-            f"{where} holds {poses} poses for {len(names)} sweeps", "give one pose a sweep, in the same order"
-        )
+        cure = "give one pose a sweep, in the same order"
+        raise PoseInputError(f"{where} holds {poses} poses for {len(names)} sweeps", cure)
     likely = [reading for reading in readings if reading.step_s >= _SHORTEST_STEP_S]
     orders = {tuple(np.argsort(reading.times_s, kind="stable").tolist()): reading for reading in likely}
     if len(orders) > 1:
         first, second = list(orders)[:2]
         at = next(i for i in range(len(names)) if first[i] != second[i])
-        raise PoseInputError(
-            f"as decimal seconds {names[first[at]]} is sweep {at}, as seconds and nanoseconds {names[second[at]]}: the "
-            f"names do not tell the order of the sweeps",
-            "pad their numbers with zeros, or give poses with times (TUM)",
-        )
+        said = f"as decimal seconds {names[first[at]]} is sweep {at}, as seconds and nanoseconds {names[second[at]]}"
+        cure = "pad their numbers with zeros, or give poses with times (TUM)"
+        raise PoseInputError(f"{said}: the names do not tell the order of the sweeps", cure)
     for order, reading in orders.items():
         words = f"by order of the times in their names ({reading.what})"
         return Pairing(order, tuple(range(poses)), "order", words, times_s=reading.times_s)

@@ -14,8 +14,7 @@ from foldmap.formats.naming import reading
 from foldmap.formats.sweeps.cloud import Cloud
 from foldmap.types import AnyArray
 
-_MAX_POINTS = 50_000_000
-_MAX_HEADER_BYTES = 65_536
+_MAX_POINTS, _MAX_HEADER_BYTES = 50_000_000, 65_536
 _INTENSITY_NAMES = ("intensity", "reflectivity", "reflectance", "i")
 _NEVER_INTENSITY = re.compile(r"_|.*(ring|time|stamp|normal|curvature|range|label|line|tag|rgb).*|t|[xyz]")
 _NOT_PCD = "give a PCD file of version 0.6 or 0.7"
@@ -46,9 +45,8 @@ def read_pcd(path: Path) -> Cloud:
     if missing:
         raise SweepInputError(f"{path} has no field {' '.join(missing)}", "export the sweeps with x y z intensity")
     if name is None:
-        raise SweepInputError(
-            f"{path} has no intensity field, only {' '.join(header.names)}", "export the sweeps with their intensity"
-        )
+        said = f"{path} has no intensity field, only {' '.join(header.names)}"
+        raise SweepInputError(said, "export the sweeps with their intensity")
     body = memoryview(data)[header.body_at :]
     columns = _read_body(path, header, body, ("x", "y", "z", name))
     points = np.stack(columns[:3], axis=1).astype(np.float32)
@@ -59,11 +57,8 @@ def read_pcd(path: Path) -> Cloud:
 
 def _other_channels(path: Path, header: _Header, body: memoryview, intensity: str) -> tuple[str, ...]:
     """Fields that could be meant as the intensity: scalar, with values, and their range."""
-    names = tuple(
-        name
-        for name in dict.fromkeys(header.names)
-        if name != intensity and not _NEVER_INTENSITY.fullmatch(name) and not header.dtype[name].shape
-    )
+    scalar = [name for name in dict.fromkeys(header.names) if not header.dtype[name].shape]
+    names = tuple(name for name in scalar if name != intensity and not _NEVER_INTENSITY.fullmatch(name))
     columns = zip(names, _read_body(path, header, body, names), strict=True)
     return tuple(f"{name} {column.min():.4g} to {column.max():.4g}" for name, column in columns if column.any())
 
@@ -82,12 +77,11 @@ def _parse_header(path: Path, data: bytes) -> _Header:
     try:
         names = [name.lower() for name in entries["FIELDS"]]
         sizes = [int(size) for size in entries["SIZE"]]
-        kinds = entries["TYPE"]
         counts = [int(count) for count in entries.get("COUNT", ["1"] * len(names))]
         points = int(entries["POINTS"][0]) if "POINTS" in entries else _product(entries)
         size = _product(entries) if "WIDTH" in entries and "HEIGHT" in entries else points
         encoding = entries["DATA"][0].lower()
-        dtype = _point_type(names, sizes, kinds, counts)
+        dtype = _point_type(names, sizes, entries["TYPE"], counts)
     except (KeyError, IndexError, ValueError, TypeError) as error:
         raise SweepInputError(f"{path} has a damaged PCD header: {error}", _NOT_PCD) from error
     if points and size != points:
@@ -126,9 +120,10 @@ def _read_body(path: Path, header: _Header, body: memoryview, wanted: tuple[str,
     if header.encoding == "ascii":
         return _read_ascii(path, header, body, wanted)
     if header.encoding == "binary":
-        if len(body) < header.points * header.dtype.itemsize:
+        size = header.points * header.dtype.itemsize
+        if len(body) < size:
             raise _cut_short(path)
-        if np.frombuffer(body, np.uint8)[header.points * header.dtype.itemsize :].any():
+        if np.frombuffer(body, np.uint8)[size:].any():
             raise SweepInputError(f"{path} holds more than its {header.points} declared points", "write the file again")
         cloud = np.frombuffer(body, header.dtype, header.points)
         return [cloud[name] for name in wanted]
@@ -143,10 +138,8 @@ def _read_ascii(path: Path, header: _Header, body: memoryview, wanted: tuple[str
     starts = np.cumsum([0] + [int(np.prod(header.dtype[i].shape)) for i in range(len(header.names))])
     words, width = bytes(body).split(), int(starts[-1])
     if len(words) != header.points * width:
-        raise SweepInputError(
-            f"{path} holds {len(words)} values for {header.points} points of {width}",
-            "the file is damaged or cut short",
-        )
+        said = f"{path} holds {len(words)} values for {header.points} points of {width}"
+        raise SweepInputError(said, "the file is damaged or cut short")
     try:
         table = np.array(words).reshape(header.points, width)
         columns = [table[:, starts[header.names.index(name)]].astype(np.float64) for name in wanted]
@@ -169,7 +162,7 @@ def _read_compressed(path: Path, header: _Header, body: memoryview, wanted: tupl
     """Binary_compressed: two lengths, then LZF over the fields one after another (not point by point)."""
     if len(body) < 8:
         raise _cut_short(path)
-    packed, plain = (int(length) for length in np.frombuffer(body, "<u4", 2))
+    packed, plain = np.frombuffer(body, "<u4", 2).tolist()
     if plain != header.points * header.dtype.itemsize:
         raise SweepInputError(f"{path} declares {plain} bytes for {header.points} points", "the file is damaged")
     if len(body) < 8 + packed:
@@ -180,12 +173,8 @@ def _read_compressed(path: Path, header: _Header, body: memoryview, wanted: tupl
         raise SweepInputError(f"{path} has damaged compressed data: {error}", "copy the file again") from error
     if len(unpacked) != plain:
         raise SweepInputError(f"{path} has damaged compressed data", "copy the file again")
-    columns: dict[str, AnyArray] = {}
-    at = 0
-    for name, unique in zip(header.names, header.dtype.names or (), strict=True):
-        field = header.dtype[unique]
-        size = field.itemsize * header.points
-        if name in wanted and name == unique:
-            columns[name] = unpacked[at : at + size].view(field)
-        at += size
-    return [columns[name] for name in wanted]
+    columns: list[AnyArray] = []
+    for name in wanted:  # before a field lie the fields before it, of all points
+        kind, at = (header.dtype.fields or {})[name][:2]
+        columns.append(unpacked[at * header.points : (at + kind.itemsize) * header.points].view(kind))
+    return columns

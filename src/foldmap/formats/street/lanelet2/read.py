@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 
 from foldmap.errors import ConfigError, MapInputError
 from foldmap.formats.street.bounds import aligned, at_steps, middle_line
 from foldmap.formats.street.build import MapLane, build_graph
-from foldmap.formats.street.lanelet2.osm import USERS, OsmFile, Relation, read_osm
-from foldmap.formats.street.lanelet2.place import place_nodes
+from foldmap.formats.street.lanelet2.osm import USERS, OsmFile, Relation, place_nodes, read_osm
 from foldmap.formats.street.reading import FARTHEST_M, LeftOut, MapReading, naming_file, reading_of
 from foldmap.formats.street.xml_stream import metres_a_second
 from foldmap.street.source import LANE, LINK, LaneAttributes, StreetMap
@@ -26,6 +25,8 @@ from foldmap.types import DoubleArray
 
 _SLIMMEST_M = 0.01
 _NO, _YES = {"no", "false", "0"}, {"yes", "true", "1"}
+_Ends: TypeAlias = tuple[tuple[str, str], tuple[str, str]]
+"""Left and right node where a lane starts, and where it ends."""
 
 
 @naming_file
@@ -41,16 +42,10 @@ def read_lanelet2(
 
     Lanelets open in both directions become two lanes, the second named ``ID/reversed``. Lanelets with a tag
     ``turn_direction``, ``intersection`` or ``junction`` become `LINK` edges. A lanelet without bounds, or of ways or
-    nodes that are not there, is dropped.
+    nodes that are not there, is dropped. Vertices of centre lines are at most ``step_m`` apart.
 
-    Args:
-        path: OSM XML.
-        participant: "vehicle", "vehicle:bus", "bicycle", "pedestrian", ...; None for all lanelets.
-        positions: where nodes are: "geographic", "tags" or "auto"; see `place_nodes`.
-        crs: to project latitudes and longitudes to: "local" (transverse Mercator about the middle of the map), "utm",
-            or what pyproj reads.
-        step_m: between vertices of centre lines, at most.
-        name: of the map; the file's name if not given.
+    Participants are "vehicle", "vehicle:bus", "bicycle", "pedestrian", ..., None for all lanelets; ``positions``
+    "geographic", "tags" or "auto", and ``crs`` "local", "utm", or what pyproj reads, as `place_nodes` has them.
     """
     if not step_m > 0:
         raise ConfigError(f"a step of {step_m} m along centre lines", "give a positive one")
@@ -65,17 +60,14 @@ def read_lanelet2(
     place, found_crs = place_nodes(osm, used, positions, crs)
     for node in [node for node, at in place.items() if max(abs(at[0]), abs(at[1])) >= FARTHEST_M]:
         osm.lost[node] = f"node {node} is at {place.pop(node).tolist()}"
-    lanes: list[MapLane] = []
-    ends: list[tuple[tuple[str, str], tuple[str, str]]] = []
+    driven: list[tuple[MapLane, _Ends]] = []
     for identity, ways in bounds.items():
         lost = next((node for way in ways for node in way if node not in place), None)
         if lost is not None:
             left_out.fault("lanelet", f"{osm.lost[lost]} (lanelet {identity})", 1)
             continue
-        for each in _lanes(identity, chosen[identity], ways, place, step_m, participant, left_out):
-            lanes.append(each.lane)
-            ends.append((each.start, each.end))
-    graph = build_graph(lanes, _follows(ends))
+        driven += _lanes(identity, chosen[identity], ways, place, step_m, participant, left_out)
+    graph = build_graph([lane for lane, _ in driven], _follows([ends for _, ends in driven]))
     return reading_of(StreetMap(name or path.stem or path.name, graph, found_crs), left_out, path)
 
 
@@ -160,27 +152,19 @@ def _one_line(ways: Sequence[list[str]]) -> list[str] | None:
 
 
 def _nodes(osm: OsmFile, way: str, what: str) -> list[str]:
-    nodes = osm.ways.get(way)
+    nodes, which = osm.ways.get(way), f"way {way}, {what},"
     if nodes is None:
-        raise MapInputError(f"way {way}, {what}, is not there", "mend the map")
+        raise MapInputError(f"{which} is not there", "mend the map")
     if len(nodes) < 2:
-        raise MapInputError(f"way {way}, {what}, has {len(nodes)} nodes", "mend the map")
-    lost = next((node for node in nodes if node not in osm.nodes), None)
-    if lost is not None:
-        raise MapInputError(f"node {lost} of way {way}, {what}, is not there", "mend the map")
-    twice = ("way", way) in osm.unclear
-    unclear = next((node for node in nodes if ("node", node) in osm.unclear), None)
-    if twice or unclear is not None:
-        which = f"way {way}, {what}," if twice else f"node {unclear} of way {way}, {what},"
-        raise MapInputError(f"{which} is there twice, not alike", "mend the map")
+        raise MapInputError(f"{which} has {len(nodes)} nodes", "mend the map")
+    for node in nodes:
+        if node not in osm.nodes:
+            raise MapInputError(f"node {node} of {which} is not there", "mend the map")
+    unclear = [f"node {node} of {which}" for node in nodes if ("node", node) in osm.unclear]
+    if ("way", way) in osm.unclear or unclear:
+        first = which if ("way", way) in osm.unclear else unclear[0]
+        raise MapInputError(f"{first} is there twice, not alike", "mend the map")
     return nodes
-
-
-@dataclass(frozen=True)
-class _DrivenLanelet:
-    lane: MapLane
-    start: tuple[str, str]
-    end: tuple[str, str]
 
 
 def _lanes(
@@ -191,7 +175,7 @@ def _lanes(
     step_m: float,
     participant: str | None,
     left_out: LeftOut,
-) -> list[_DrivenLanelet]:
+) -> list[tuple[MapLane, _Ends]]:
     """One lane, or two where the lanelet is open in both directions, with the nodes where it starts and ends."""
     lines = [np.stack([place[node] for node in nodes]) for nodes in bounds]
     turn_left, turn_right = aligned(lines[0], lines[1])
@@ -214,10 +198,10 @@ def _lanes(
             left_out[f"{role or 'member without role'} of a lanelet"] += 1
     start, end = (left_nodes[0], right_nodes[0]), (left_nodes[-1], right_nodes[-1])
     attributes = LaneAttributes(identity, width, speed, tags.get("subtype"))
-    found = [_DrivenLanelet(MapLane(line, attributes, kind), start, end)]
+    found = [(MapLane(line, attributes, kind), (start, end))]
     if _both_ways(relation, participant):
         other = LaneAttributes(f"{identity}/reversed", width, speed, tags.get("subtype"))
-        found.append(_DrivenLanelet(MapLane(line[::-1], other, kind), end[::-1], start[::-1]))
+        found.append((MapLane(line[::-1], other, kind), (end[::-1], start[::-1])))
     return found
 
 
@@ -234,7 +218,7 @@ def _speed(identity: str, tags: dict[str, str], left_out: LeftOut) -> float | No
         return None
 
 
-def _follows(ends: Sequence[tuple[tuple[str, str], tuple[str, str]]]) -> list[tuple[int, int]]:
+def _follows(ends: Sequence[_Ends]) -> list[tuple[int, int]]:
     starting: dict[tuple[str, str], list[int]] = {}
     for number, (start, _) in enumerate(ends):
         starting.setdefault(start, []).append(number)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeAlias
 from xml.sax.saxutils import quoteattr
 
 import numpy as np
@@ -16,19 +17,17 @@ from foldmap.formats.street.bounds import aligned, middle_line
 from foldmap.formats.street.lanelet2.osm import USERS
 from foldmap.street.graph.chains import chains
 from foldmap.street.source import LINK, LaneGraph, StreetMap
-from foldmap.types import DoubleArray, IntArray
+from foldmap.types import DoubleArray
 
 WIDTH_M = 3.5
 """Of lanes whose width the map does not say."""
-_ERROR_M = 0.03
-_SLIMMEST_M = 0.05
-_TAPER = 0.2
+_ERROR_M, _SLIMMEST_M, _TAPER = 0.03, 0.05, 0.2
 _SPREAD_M, _MOST_SPREADS = 0.05, 16
-_BLUNT_COSINE = 0.9
-_STRAIGHT_RAD = np.radians(20)
+_BLUNT_COSINE, _STRAIGHT_RAD = 0.9, np.radians(20)
 _DEGREE_NORTH_M, _DEGREE_EAST_M = 110574.2758, 111319.4908
 """Metres a degree at (0, 0), where maps in a local frame are put."""
 _FARTHEST_M = 100_000.0
+_Nodes: TypeAlias = dict[int, tuple[DoubleArray, DoubleArray]]
 
 
 def write_lanelet2(path: Path | str, street_map: StreetMap, width_m: float = WIDTH_M) -> None:
@@ -39,10 +38,7 @@ def write_lanelet2(path: Path | str, street_map: StreetMap, width_m: float = WID
     nodes there, so each that ends at it is followed by each that starts. Edges of no length become some centimetres
     long, points at which a lane turns back on itself are left out. `LINK` edges get a ``turn_direction``. Lanes whose
     width is not known are ``width_m`` wide. A map without crs is written about latitude and longitude 0, 0, with tags
-    ``local_x`` and ``local_y``.
-
-    Raises:
-        MapInputError: no lanes at all, a crs that is not metric, or a map without crs that is over 200 km wide.
+    ``local_x`` and ``local_y``; where that is over 200 km wide, or a crs is not metric, it is a MapInputError.
     """
     if not (np.isfinite(width_m) and width_m > 0):
         raise ConfigError(f"lanes {width_m} m wide", "give a positive width")
@@ -78,8 +74,7 @@ def _spread(graph: LaneGraph) -> LaneGraph:
         short = length <= 0
         if not short.any():
             break
-        moved = np.zeros_like(vertices)
-        weight = np.zeros(len(vertices))
+        moved, weight = np.zeros_like(vertices), np.zeros(len(vertices))
         unit = np.divide(step, length[:, None], out=np.zeros_like(step), where=~short[:, None])
         draw = (unit.T * np.minimum(_SPREAD_M, length / 4)).T
         for end, sign in ((1, -1), (0, 1)):  # starts of short edges move back, their ends move on
@@ -94,28 +89,23 @@ def _spread(graph: LaneGraph) -> LaneGraph:
 
 
 def _lines(graph: LaneGraph) -> list[_Line]:
-    found, runs = chains(graph), []
+    found, lines = chains(graph), []
     for c in range(len(found)):
         run = found.edge[found.offset[c] : found.offset[c + 1]]
         ring = graph.edges[run[0], 0] == graph.edges[run[-1], 1]
-        runs += [run[: len(run) // 2], run[len(run) // 2 :]] if ring else [run]
-    return [_line(graph, run) for run in runs]
-
-
-def _line(graph: LaneGraph, run: IntArray) -> _Line:
-    """A run of edges with at least one point between its ends, so that its bounds have a middle of their own."""
-    vertices = np.append(graph.edges[run, 0], graph.edges[run[-1], 1])
-    points = _with_middle(graph.vertices_m[vertices])
-    return _Line(points, int(vertices[0]), int(vertices[-1]), int(run[0]))
+        for part in (run[: len(run) // 2], run[len(run) // 2 :]) if ring else (run,):
+            vertices = np.append(graph.edges[part, 0], graph.edges[part[-1], 1])
+            points = _with_middle(graph.vertices_m[vertices])
+            lines.append(_Line(points, int(vertices[0]), int(vertices[-1]), int(part[0])))
+    return lines
 
 
 def _with_middle(points: DoubleArray) -> DoubleArray:
+    """At least one point between the ends of a line, so that its bounds have a middle of their own."""
     return np.stack([points[0], points.mean(0), points[1]]) if len(points) == 2 else points
 
 
-def _fitted(
-    graph: LaneGraph, lines: list[_Line], width_m: float
-) -> tuple[list[DoubleArray], dict[int, tuple[DoubleArray, DoubleArray]]]:
+def _fitted(graph: LaneGraph, lines: list[_Line], width_m: float) -> tuple[list[DoubleArray], _Nodes]:
     """Inner points of both bounds of each line (2, P - 2, 2), and both nodes at each vertex where lines meet."""
     half = np.array([_width(graph, line, width_m) / 2 for line in lines])
     while True:
@@ -138,10 +128,8 @@ def _blunted(line: _Line) -> _Line:
     units = steps / np.hypot(*steps.T)[:, None]
     cosine = (units[:-1] * units[1:]).sum(1)
     if cosine.min() > _BLUNT_COSINE:
-        raise MapInputError(
-            f"the lane from {line.points[0].round(2).tolist()} turns too sharply for bounds",
-            "let `foldmap.street.graph.repair` mend the graph, or resample it",
-        )
+        cure = "let `foldmap.street.graph.repair` mend the graph, or resample it"
+        raise MapInputError(f"the lane from {line.points[0].round(2).tolist()} turns too sharply for bounds", cure)
     return replace(line, points=_with_middle(np.delete(line.points, 1 + int(cosine.argmin()), axis=0)))
 
 
@@ -155,7 +143,7 @@ def _width(graph: LaneGraph, line: _Line, width_m: float) -> float:
     return known
 
 
-def _nodes(lines: list[_Line], half: DoubleArray) -> dict[int, tuple[DoubleArray, DoubleArray]]:
+def _nodes(lines: list[_Line], half: DoubleArray) -> _Nodes:
     """Left and right node at each vertex where lines meet, across the mean direction of those that meet.
 
     Lines that leave it at an angle get bounds with a skew end, which shifts their middle by the half width times
@@ -164,13 +152,11 @@ def _nodes(lines: list[_Line], half: DoubleArray) -> dict[int, tuple[DoubleArray
     meeting: dict[int, list[tuple[DoubleArray, float, float]]] = {}
     where: dict[int, DoubleArray] = {}
     for line, h in zip(lines, half, strict=True):
-        for vertex, piece, point in (
-            (line.start, line.points[1] - line.points[0], line.points[0]),
-            (line.end, line.points[-1] - line.points[-2], line.points[-1]),
-        ):
-            length = float(np.hypot(*piece))
-            meeting.setdefault(vertex, []).append((piece / length, length, float(h)))
-            where[vertex] = point
+        steps = np.diff(line.points, axis=0)
+        for vertex, at in ((line.start, 0), (line.end, -1)):
+            length = float(np.hypot(*steps[at]))
+            meeting.setdefault(vertex, []).append((steps[at] / length, length, float(h)))
+            where[vertex] = line.points[at]
     nodes = {}
     for vertex, met in meeting.items():
         directions = np.stack([direction for direction, _, _ in met])
@@ -186,7 +172,7 @@ def _nodes(lines: list[_Line], half: DoubleArray) -> dict[int, tuple[DoubleArray
     return nodes
 
 
-def _tapered(line: _Line, half: float, nodes: dict[int, tuple[DoubleArray, DoubleArray]]) -> DoubleArray:
+def _tapered(line: _Line, half: float, nodes: _Nodes) -> DoubleArray:
     """Half widths at the inner points: they grow slowly from slim ends, so that what is abreast stays nearest."""
     along = np.cumsum(np.hypot(*np.diff(line.points, axis=0).T))
     start, end = (float(np.hypot(*(nodes[at][0] - nodes[at][1]))) / 2 for at in (line.start, line.end))
@@ -209,9 +195,7 @@ def _offset(points: DoubleArray, half: DoubleArray) -> DoubleArray:
     return np.stack([points[1:-1] + normal, points[1:-1] - normal])
 
 
-def _bounds(
-    line: _Line, inner: DoubleArray, nodes: dict[int, tuple[DoubleArray, DoubleArray]]
-) -> tuple[DoubleArray, DoubleArray]:
+def _bounds(line: _Line, inner: DoubleArray, nodes: _Nodes) -> tuple[DoubleArray, DoubleArray]:
     start, end = nodes[line.start], nodes[line.end]
     left, right = (np.concatenate([start[s][None], inner[s], end[s][None]]) for s in range(2))
     return left, right
@@ -228,12 +212,7 @@ def _good(line: _Line, left: DoubleArray, right: DoubleArray) -> bool:
     return bool(np.hypot(*(off - share[..., None] * steps).transpose(2, 0, 1)).min(1).max() <= _ERROR_M)
 
 
-def _xml(
-    street_map: StreetMap,
-    lines: list[_Line],
-    inner: list[DoubleArray],
-    nodes: dict[int, tuple[DoubleArray, DoubleArray]],
-) -> Iterator[str]:
+def _xml(street_map: StreetMap, lines: list[_Line], inner: list[DoubleArray], nodes: _Nodes) -> Iterator[str]:
     graph = street_map.graph
     yield '<?xml version="1.0" encoding="UTF-8"?>\n<osm version="0.6" generator="foldmap">'
     ends = {vertex: 2 * at for at, vertex in enumerate(nodes)}

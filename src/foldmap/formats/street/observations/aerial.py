@@ -16,8 +16,7 @@ from foldmap.street.graph.repair import repair
 from foldmap.street.source import LANE, LINK, StreetMap
 from foldmap.types import ByteArray
 
-PIXEL_M = 0.125
-TILE_PX = 4096
+PIXEL_M, TILE_PX = 0.125, 4096
 METRES_PER_DEGREE = 111_139.0
 """Tiles of one city abut at 512 m steps with this many metres a degree of latitude: a sphere, not the ellipsoid."""
 
@@ -89,11 +88,8 @@ def _sphere(lat: object, lon: object, where: str) -> str:
     numbers = [value for value in (lat, lon) if isinstance(value, (int, float)) and not isinstance(value, bool)]
     if len(numbers) != 2 or not (abs(numbers[0]) < 85 and abs(numbers[1]) <= 180):
         raise MapInputError(f"{where} has latitude {lat} and longitude {lon}", "give degrees")
-    radius_m = METRES_PER_DEGREE * 180 / math.pi
-    return (
-        f"+proj=eqc +lat_ts={numbers[0]!r} +lat_0={numbers[0]!r} +lon_0={numbers[1]!r} +x_0=0 +y_0=0 "
-        f"+R={radius_m:.3f} +units=m"
-    )
+    place = f"+lat_ts={numbers[0]!r} +lat_0={numbers[0]!r} +lon_0={numbers[1]!r}"
+    return f"+proj=eqc {place} +x_0=0 +y_0=0 +R={METRES_PER_DEGREE * 180 / math.pi:.3f} +units=m"
 
 
 def tile_image(path: Path) -> ByteArray:

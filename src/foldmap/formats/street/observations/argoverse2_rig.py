@@ -31,18 +31,11 @@ def read_ring(
     distorted: bool = False,
     ground_z_m: float = GROUND_Z_M,
 ) -> CameraRing:
-    """Read the cameras of a log, in the order of the intrinsics; pixels as the file has them.
+    """Read the cameras of a log from ``intrinsics.feather``, in its order, and ``egovehicle_SE3_sensor.feather``.
 
-    Args:
-        intrinsics: ``intrinsics.feather``.
-        egovehicle_SE3_sensor: ``egovehicle_SE3_sensor.feather``, other sensors in it are passed over.
-        cameras: the start of the names of those to take ("ring_" leaves the stereo pair out), or the names.
-        distorted: the images that Argoverse publishes are undistorted already, for which cameras are PINHOLE; True
-            gives the lens with k1, k2, k3 (FULL_OPENCV), as the raw images were.
-        ground_z_m: height of the ground in the egovehicle frame.
-
-    Raises:
-        MissingExtraError: pyarrow is not installed.
+    ``cameras`` are the names of those to take, or their start ("ring_" leaves the stereo pair out). The images that
+    Argoverse publishes are undistorted already, for which cameras are PINHOLE; ``distorted`` gives the lens with k1,
+    k2, k3 (FULL_OPENCV), as the raw images were. Without pyarrow this is a MissingExtraError.
     """
     lens = _table(intrinsics, ("sensor_name", *_INTRINSIC, "height_px", "width_px"), MapInputError)
     poses = _table(egovehicle_SE3_sensor, ("sensor_name", *_POSE), MapInputError)
@@ -50,9 +43,8 @@ def read_ring(
     taken = [name for name in names if name.startswith(cameras)] if isinstance(cameras, str) else list(cameras)
     missing = [name for name in taken if name not in names]
     if missing or not taken:
-        raise MapInputError(
-            f"{intrinsics} has no camera {missing[0] if missing else cameras!r}", f"it has {', '.join(names) or 'none'}"
-        )
+        lost = missing[0] if missing else repr(cameras)
+        raise MapInputError(f"{intrinsics} has no camera {lost}", f"it has {', '.join(names) or 'none'}")
     placed = [str(name) for name in poses["sensor_name"]]
     found, rows = [], []
     for name in taken:
@@ -75,8 +67,7 @@ def _camera(lens: dict[str, AnyArray], row: int, distorted: bool, where: str) ->
 def read_ego_poses(path: Path) -> tuple[IntArray, DoubleArray]:
     """Read ``city_SE3_egovehicle.feather``: timestamps in ns, int64 (N,), strictly rising, and float64 (N, 4, 4) poses.
 
-    Raises:
-        MissingExtraError: pyarrow is not installed.
+    Without pyarrow this is a MissingExtraError.
     """
     table = _table(path, ("timestamp_ns", *_POSE), PoseInputError)
     times = table["timestamp_ns"]
@@ -114,9 +105,8 @@ def _table(path: Path, columns: tuple[str, ...], error: type[InputError]) -> dic
     except OSError as caught:
         raise error(f"{path} cannot be read: {str(caught)[:200]}", "give a feather file") from caught
     except (arrow.ArrowException, ValueError) as caught:
-        raise error(
-            f"{path} is no feather file, or damaged: {str(caught)[:200]}", "give one of Argoverse 2"
-        ) from caught
+        said = f"{path} is no feather file, or damaged: {str(caught)[:200]}"
+        raise error(said, "give one of Argoverse 2") from caught
     for name, values in found.items():
         if table.column(name).null_count or (name != "sensor_name" and values.dtype.kind not in "iuf"):
             raise error(f"{path}: column {name} has empty or other than number entries", "complete it")

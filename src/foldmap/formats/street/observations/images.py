@@ -36,10 +36,8 @@ def read_rgb(path: Path | str) -> ByteArray:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path) as image:
                 if image.mode not in _EIGHT_BIT:
-                    raise MapInputError(
-                        f"{path} has {image.mode} pixels, more than 8 bits a channel",
-                        "convert it to 8-bit RGB with the tone curve you want",
-                    )
+                    cure = "convert it to 8-bit RGB with the tone curve you want"
+                    raise MapInputError(f"{path} has {image.mode} pixels, more than 8 bits a channel", cure)
                 return np.ascontiguousarray(image.convert("RGB"))
     except FileNotFoundError as error:
         raise MapInputError(f"there is no image {path}", "check the name, or leave the cell empty") from error
@@ -62,10 +60,8 @@ def read_ground_image(path: Path | str) -> GroundImage:
         with rasterio.open(path) as dataset:
             bands = 3 if dataset.count >= 3 else 1
             if dataset.count == 2 or set(dataset.dtypes[:bands]) != {"uint8"}:
-                raise MapInputError(
-                    f"{path} has {dataset.count} bands of {dataset.dtypes[0]}",
-                    "make it 8-bit RGB with gdal_translate -ot Byte -scale -b 1 -b 2 -b 3",
-                )
+                cure = "make it 8-bit RGB with gdal_translate -ot Byte -scale -b 1 -b 2 -b 3"
+                raise MapInputError(f"{path} has {dataset.count} bands of {dataset.dtypes[0]}", cure)
             pixels = dataset.read(list(range(1, bands + 1)))
     except RasterioError as error:
         raise MapInputError(f"{path} cannot be read: {error}", "copy it again") from error
@@ -74,12 +70,10 @@ def read_ground_image(path: Path | str) -> GroundImage:
 
 
 def read_ground_tile(image: Path | str, streets: Path | str | None = None, name: str = "") -> GroundTile:
-    """An ortho image and the street map in its frame.
+    """An ortho image (GeoTIFF) and the street map in its frame, the one of that name where its file holds several.
 
-    Args:
-        image: a GeoTIFF; or the ``tile_N_graph.npz`` of a hand-labelled tile, whose image lies beside it.
-        streets: anything `foldmap.formats.street.maps.read_street_maps` reads; None for a hand-labelled tile.
-        name: of the map where its file holds several; the only one where empty.
+    Without ``streets``, which may be anything `foldmap.formats.street.maps.read_street_maps` reads, the image is the
+    ``tile_N_graph.npz`` of a hand-labelled tile, whose image lies beside it.
     """
     image = Path(image)
     if streets is None:
@@ -100,14 +94,11 @@ def read_ground_tile(image: Path | str, streets: Path | str | None = None, name:
 def _same_frame(image: Path, ground: GroundImage, street: StreetMap) -> None:
     if not street.crs or not ground.grid.crs_wkt:
         return
+    what = f"the street map {street.name!r}"
     try:
         one, other = rasterio.crs.CRS.from_user_input(street.crs), rasterio.crs.CRS.from_wkt(ground.grid.crs_wkt)
     except CRSError as error:
-        raise MapInputError(
-            f"the street map {street.name!r} has the CRS {street.crs!r}: {error}", "name one"
-        ) from error
+        raise MapInputError(f"{what} has the CRS {street.crs!r}: {error}", "name one") from error
     if one != other:
-        raise MapInputError(
-            f"{image} and the street map {street.name!r} are in two CRSs",
-            f"reproject the image with gdalwarp -t_srs '{street.crs}'",
-        )
+        cure = f"reproject the image with gdalwarp -t_srs '{street.crs}'"
+        raise MapInputError(f"{image} and {what} are in two CRSs", cure)

@@ -25,11 +25,10 @@ from typing import overload
 
 from foldmap.errors import MapInputError, PoseInputError
 from foldmap.formats.naming import naming
-from foldmap.formats.street.csv_table import CsvTable, read_csv_table
 from foldmap.formats.street.maps import read_street_maps
 from foldmap.formats.street.observations.images import read_rgb
 from foldmap.formats.street.observations.ring import read_ring_file
-from foldmap.formats.textual import numbers
+from foldmap.formats.textual import CsvTable, numbers, read_csv_table
 from foldmap.geometry import SE2
 from foldmap.geometry.se2 import wrap_rad
 from foldmap.street.graph.chains import resample
@@ -50,18 +49,10 @@ class _Row:
 
 
 class FolderPairs(Sequence[Pair]):
-    """The pairs of a folder; images are decoded when they are asked for.
-
-    Attributes:
-        ring: calibration, or None for aerial crops.
-        window: of the graphs, and what aerial crops cover.
-    """
+    """The pairs of a folder, with or without (aerial crops) a ring; images are decoded when they are asked for."""
 
     def __init__(self, path: Path, rows: Sequence[_Row], ring: CameraRing | None, window: Window) -> None:
-        self.path = path
-        self.ring = ring
-        self.window = window
-        self._rows = tuple(rows)
+        self.path, self.ring, self.window, self._rows = path, ring, window, tuple(rows)
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -130,19 +121,13 @@ def _ring(folder: Path, table: CsvTable) -> CameraRing | None:
     ring = read_ring_file(path)
     unknown = [name for name in cameras if name not in ring.names]
     if unknown:
-        raise MapInputError(
-            f"the camera {unknown[0]!r} of {table.path} is not calibrated", f"{path} has {', '.join(ring.names)}"
-        )
+        cure = f"{path} has {', '.join(ring.names)}"
+        raise MapInputError(f"the camera {unknown[0]!r} of {table.path} is not calibrated", cure)
     return ring.take(*(name for name in ring.names if name in cameras))
 
 
 def _row(
-    folder: Path,
-    table: CsvTable,
-    line: int,
-    cells: dict[str, str],
-    maps: dict[str, StreetMap],
-    ring: CameraRing | None,
+    folder: Path, table: CsvTable, line: int, cells: dict[str, str], maps: dict[str, StreetMap], ring: CameraRing | None
 ) -> _Row:
     where = f"{table.path}, line {line}"
     name = cells.get("map", "") or (next(iter(maps)) if len(maps) == 1 else "")
@@ -164,7 +149,6 @@ def _pose(path: Path, line: int, cells: dict[str, str]) -> SE2:
     place = [cells[column] for column in ("x_m", "y_m", unit)]
     x, y, heading = numbers(path, line, place, f"numbers in x_m, y_m and {unit}").tolist()
     if unit == "heading_rad" and abs(heading) > 4 * math.pi:
-        raise PoseInputError(
-            f"{path}, line {line}: a heading of {heading:g} rad", "call the column heading_deg if it is degrees"
-        )
+        cure = "call the column heading_deg if it is degrees"
+        raise PoseInputError(f"{path}, line {line}: a heading of {heading:g} rad", cure)
     return SE2(x, y, wrap_rad(heading if unit == "heading_rad" else math.radians(heading)))

@@ -10,9 +10,8 @@ import numpy as np
 
 from foldmap.errors import PoseInputError
 from foldmap.formats.poses.trajectories import read_poses
-from foldmap.formats.street.csv_table import read_csv_table
 from foldmap.formats.street.observations.track import require_headings, require_metres_of_track
-from foldmap.formats.textual import numbers, read_text
+from foldmap.formats.textual import numbers, read_csv_table, read_text
 from foldmap.geometry import SE2
 from foldmap.geometry.se2 import wrap_rad
 from foldmap.types import DoubleArray
@@ -22,15 +21,10 @@ _WHAT = "a line of column names: x_m, y_m, heading_rad or heading_deg, and where
 
 @dataclass(frozen=True)
 class PoseTable:
-    """Poses in the order of their lines.
+    """Poses in the order of their lines: float64 (N, 2) in the map's frame, (N,) counter-clockwise from x.
 
-    Attributes:
-        path: where they came from, for messages.
-        xy_m: float64 (N, 2), in the map's frame.
-        heading_rad: float64 (N,), counter-clockwise from x, or None where the table has no headings.
-        names: of the observations, where the table has them.
-        times_s: strictly increasing, where the table has times.
-        maps: names of street maps, where the table has them.
+    What the table does not have is None: headings, names of the observations, times (strictly increasing), names of
+    street maps.
     """
 
     path: Path
@@ -47,32 +41,23 @@ class PoseTable:
         """world_SE2_ego of each line; a PoseInputError where the table has no headings."""
         if self.heading_rad is None:
             raise PoseInputError(f"{self.path} has no headings", "add a column heading_rad or heading_deg")
-        rows = zip(self.xy_m.tolist(), self.heading_rad.tolist(), strict=True)
-        return [SE2(x, y, heading) for (x, y), heading in rows]
+        return [SE2(*row) for row in np.column_stack([self.xy_m, self.heading_rad]).tolist()]
 
     def for_observations(self, names: Sequence[str]) -> PoseTable:
         """The lines of some observations, in their order: by name where the table has names, else by number."""
         if self.names is None:
             if len(self) != len(names):
-                raise PoseInputError(
-                    f"{self.path} holds {len(self)} poses for {len(names)} observations",
-                    "give one pose an observation, in their order, or a column name",
-                )
+                cure = "give one pose an observation, in their order, or a column name"
+                raise PoseInputError(f"{self.path} holds {len(self)} poses for {len(names)} observations", cure)
             return self
         line = {name: number for number, name in enumerate(self.names)}
         missing = [name for name in names if name not in line]
         if missing:
             raise PoseInputError(f"{self.path} has no pose of {missing[0]!r}", "add it, or leave the observation out")
-        rows = np.array([line[name] for name in names], np.int64)
-        taken = [int(row) for row in rows]
-        return PoseTable(
-            self.path,
-            self.xy_m[rows],
-            None if self.heading_rad is None else self.heading_rad[rows],
-            tuple(names),
-            None if self.times_s is None else self.times_s[rows],
-            None if self.maps is None else tuple(self.maps[row] for row in taken),
-        )
+        rows = [line[name] for name in names]
+        heading, times = (None if each is None else each[rows] for each in (self.heading_rad, self.times_s))
+        maps = None if self.maps is None else tuple(self.maps[row] for row in rows)
+        return PoseTable(self.path, self.xy_m[rows], heading, tuple(names), times, maps)
 
 
 def read_pose_table(path: Path | str) -> PoseTable:
@@ -105,7 +90,11 @@ def read_pose_table(path: Path | str) -> PoseTable:
         radians = values if unit == "heading_rad" else np.radians(values)
         heading = np.array([wrap_rad(float(value)) for value in radians])
         require_headings(path, unit, xy, values, maps)
-    times = _times(path, columns["time_s"]) if "time_s" in columns else None
+    times = _numbers(path, "time_s", columns["time_s"]) if "time_s" in columns else None
+    back = [] if times is None else np.flatnonzero(np.diff(times) <= 0).tolist()
+    if back:
+        at = f"{path}, line {columns['time_s'][back[0] + 1][0]}"
+        raise PoseInputError(f"{at}: time does not increase", "sort the lines")
     names = tuple(cell for _, cell in columns["name"]) if "name" in columns else None
     if names is not None and len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
@@ -115,11 +104,3 @@ def read_pose_table(path: Path | str) -> PoseTable:
 
 def _numbers(path: Path, name: str, cells: Sequence[tuple[int, str]]) -> DoubleArray:
     return np.concatenate([numbers(path, line, [cell], f"a number in {name}") for line, cell in cells])
-
-
-def _times(path: Path, cells: Sequence[tuple[int, str]]) -> DoubleArray:
-    times = _numbers(path, "time_s", cells)
-    back = np.flatnonzero(np.diff(times) <= 0)
-    if len(back):
-        raise PoseInputError(f"{path}, line {cells[int(back[0]) + 1][0]}: time does not increase", "sort the lines")
-    return times

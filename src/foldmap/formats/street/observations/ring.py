@@ -54,17 +54,11 @@ def read_ring_file(path: Path | str) -> CameraRing:
 
 def write_ring_file(path: Path | str, ring: CameraRing) -> None:
     """Write a ring such that `read_ring_file` returns it bit for bit."""
-    cameras = [
-        {
-            "name": name,
-            "model": camera.model,
-            "width_px": camera.width_px,
-            "height_px": camera.height_px,
-            "params": camera.params.tolist(),
-            "vehicle_SE3_camera": pose.tolist(),
-        }
-        for name, camera, pose in zip(ring.names, ring.cameras, ring.vehicle_SE3_camera, strict=True)
-    ]
+    cameras = []
+    for name, camera, pose in zip(ring.names, ring.cameras, ring.vehicle_SE3_camera, strict=True):
+        lens = {"model": camera.model, "width_px": camera.width_px, "height_px": camera.height_px}
+        values = {"params": camera.params.tolist(), "vehicle_SE3_camera": pose.tolist()}
+        cameras.append({"name": name, **lens, **values})
     text = json.dumps({"ground_z_m": ring.ground_z_m, "cameras": cameras}, indent=1)
     write_whole(path, text + "\n")
 

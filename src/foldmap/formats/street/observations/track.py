@@ -16,17 +16,13 @@ _STEP_M = (0.2, 100.0)
 """Between poses one after another: nearer ones have no direction, farther ones are of no one drive."""
 _FITS_RAD, _OFF_RAD = math.radians(15), math.radians(30)
 _CREEP, _ISLAND_DEG = 2e-3, 1.0
+_FROM_NORTH: Mapping[str, Callable[[DoubleArray], DoubleArray]] = {
+    "degrees, clockwise from north": lambda values: np.pi / 2 - np.radians(values),
+    "radians, clockwise from north": lambda values: np.pi / 2 - values,
+}
 _READINGS: Mapping[str, Mapping[str, Callable[[DoubleArray], DoubleArray]]] = {
-    "heading_rad": {
-        "degrees, counter-clockwise from x": np.radians,
-        "degrees, clockwise from north": lambda values: np.pi / 2 - np.radians(values),
-        "radians, clockwise from north": lambda values: np.pi / 2 - values,
-    },
-    "heading_deg": {
-        "radians, counter-clockwise from x": lambda values: values,
-        "degrees, clockwise from north": lambda values: np.pi / 2 - np.radians(values),
-        "radians, clockwise from north": lambda values: np.pi / 2 - values,
-    },
+    "heading_rad": {"degrees, counter-clockwise from x": np.radians, **_FROM_NORTH},
+    "heading_deg": {"radians, counter-clockwise from x": lambda values: values, **_FROM_NORTH},
 }
 """What else the numbers of a column of headings may be, to radians counter-clockwise from x."""
 
@@ -42,10 +38,9 @@ def require_metres_of_track(path: Path, xy: DoubleArray) -> None:
     steps = np.hypot(*np.diff(xy, axis=0).T)
     gone = float(np.hypot(*np.ptp(xy, axis=0)))
     if steps.any() and np.median(steps[steps > 0]) < _CREEP and gone > max(steps.sum() / 2, 1e-5):
-        raise PoseInputError(
-            f"{path}: positions such as ({xy[0, 0]:.7g}, {xy[0, 1]:.7g}) are degrees, not metres",
-            "project them to the metric frame of the map, such as UTM",
-        )
+        first = f"({xy[0, 0]:.7g}, {xy[0, 1]:.7g})"
+        cure = "project them to the metric frame of the map, such as UTM"
+        raise PoseInputError(f"{path}: positions such as {first} are degrees, not metres", cure)
 
 
 def require_headings(
@@ -53,15 +48,9 @@ def require_headings(
 ) -> None:
     """Refuse headings that are something else than their column says; the message says what.
 
-    Where poses follow each other along a drive, the direction of motion tells: half of the headings differ from it by
-    more than 30 degrees, and by less than 15 if read otherwise. Else, radians beyond a turn are refused.
-
-    Args:
-        path: for the message.
-        unit: "heading_rad" or "heading_deg".
-        xy_m: (N, 2) in the order of the drive.
-        values: (N,), as in the table.
-        maps: of each pose, where the table says.
+    Where poses (N, 2) follow each other along a drive, on one of the ``maps``, the direction of motion tells: half of
+    the headings differ from it by more than 30 degrees, and by less than 15 if read otherwise. Else, radians beyond a
+    turn are refused. ``unit`` is "heading_rad" or "heading_deg", ``values`` are (N,) as in the table.
     """
     said = values if unit == "heading_rad" else np.radians(values)
     step = np.diff(xy_m, axis=0)
@@ -79,13 +68,11 @@ def require_headings(
     if moved and off_rad(said) > _OFF_RAD:
         found = min((off_rad(read(values)), what) for what, read in _READINGS[unit].items())
         if found[0] < _FITS_RAD:
-            raise PoseInputError(
-                f"{path}: {unit} such as {values[0]:g} against the direction of motion are {found[1]}",
-                "give radians in heading_rad or degrees in heading_deg, counter-clockwise from x",
-            )
+            cure = "give radians in heading_rad or degrees in heading_deg, counter-clockwise from x"
+            was = f"{path}: {unit} such as {values[0]:g} against the direction of motion are {found[1]}"
+            raise PoseInputError(was, cure)
     fits = moved and off_rad(said) < _FITS_RAD
-    if unit == "heading_rad" and not fits and float(np.abs(values).max()) > 2 * math.pi + 1e-6:
-        raise PoseInputError(
-            f"{path} has headings beyond a turn, such as {values[np.abs(values).argmax()]:g} rad",
-            "call the column heading_deg if degrees, else give radians within a turn",
-        )
+    most = values[np.abs(values).argmax()]
+    if unit == "heading_rad" and not fits and abs(most) > 2 * math.pi + 1e-6:
+        cure = "call the column heading_deg if degrees, else give radians within a turn"
+        raise PoseInputError(f"{path} has headings beyond a turn, such as {most:g} rad", cure)

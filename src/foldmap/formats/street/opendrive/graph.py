@@ -45,22 +45,17 @@ def read_opendrive(
     Lanes on the right of the reference line run along it, those on the left against it (the other way round where the
     road's rule is LHT); a lane for both directions becomes two, the second named with ``/reversed``. Lanes of junction
     roads become `LINK` edges. Lanes are named ``ROAD/SECTION/LANE``. A road, lane or link that is damaged is dropped.
-
-    Args:
-        path: ``.xodr``, plain or gzip.
-        lane_types: OpenDRIVE's words.
-        step_m: between vertices along the reference line, at most.
-        name: of the map; the file's name if not given.
+    Vertices along the reference line are at most ``step_m`` apart. The map is named as the file unless told otherwise.
     """
     if not step_m > 0:
         raise ConfigError(f"a step of {step_m} m along lanes", "give a positive one")
     left_out = LeftOut()
     root = read_tree(path, left_out)
+    if not root.all("road"):
+        raise MapInputError(f"{path} holds no road", "give a map with roads")
     roads: dict[str, Road] = {}
     for element in root.all("road"):
         _add_road(element, roads, lane_types, left_out)
-    if not root.all("road"):
-        raise MapInputError(f"{path} holds no road", "give a map with roads")
     crs, turn, shift = _placed(root.one("header"), left_out)
     lanes: list[MapLane] = []
     directed: dict[Place, list[tuple[int, bool]]] = {}
@@ -128,15 +123,11 @@ def _lanes(
                 speed = lane.speed_mps if lane.speed_mps is not None else road.speed_mps
                 standard = (identity < 0) != road.left_hand
                 both = lane.direction == "both" or lane.lane_type == "bidirectional"
+                place = (road.identity, section.number, identity)
                 for forward in (True, False) if both else (standard != (lane.direction == "reversed"),):
-                    title = f"{road.identity}/{section.number}/{identity}"
-                    title += "/reversed" if both and not forward else ""
+                    title = "/".join(map(str, place)) + ("/reversed" if both and not forward else "")
                     attributes = LaneAttributes(title, width if width > 0 else None, speed, lane.lane_type)
-                    yield (
-                        (road.identity, section.number, identity),
-                        MapLane(line if forward else line[::-1], attributes, kind),
-                        forward,
-                    )
+                    yield place, MapLane(line if forward else line[::-1], attributes, kind), forward
 
 
 def _follows(met: set[Contact], directed: dict[Place, list[tuple[int, bool]]]) -> Iterator[tuple[int, int]]:

@@ -65,10 +65,6 @@ def _contact(one: End, two: End) -> Contact:
     return (one, two) if one <= two else (two, one)
 
 
-def _lane_of(sections: Iterable[Section | None], road: str, lane: int) -> Place | None:
-    return next(((road, each.number, lane) for each in sections if each is not None and lane in each.lanes), None)
-
-
 @dataclass
 class _Links:
     """What is found, as the map is gone through."""
@@ -78,44 +74,45 @@ class _Links:
     left_out: LeftOut
     found: set[Contact] = field(default_factory=set)
 
+    def _lane(self, sections: Iterable[Section | None], road: str, lane: int, what: str) -> Place | None:
+        """The lane of some sections, if it is there."""
+        for section in sections:
+            if section is not None and lane in section.lanes:
+                return road, section.number, lane
+        self.left_out.fault("lane link", f"{what} is linked to lane {lane} of road {road}, which is not there")
+        return None
+
     def _add(self, here: End, sections: Iterable[Section | None], road: str, lane: int, end: int, what: str) -> None:
         """Link an end to one of a lane of some sections, if it is there."""
-        there = _lane_of(sections, road, lane)
-        if there is None:
-            where = f"{what} is linked to lane {lane} of road {road}, which is not there"
-            self.left_out.fault("lane link", where)
-        else:
+        there = self._lane(sections, road, lane, what)
+        if there is not None:
             self.found.add(_contact(here, (there, end)))
+
+    def _on(self, road: Road, section: Section, end: int, sections: list[Section], other: str, to: int) -> None:
+        """Link what the lanes of a section name at one of its ends to an end of lanes of other sections."""
+        for lane in section.lanes.values():
+            what = f"lane {lane.identity} of road {road.identity}, section {section.number},"
+            for each in filter(None, lane.after if end else lane.before):
+                self._add(((road.identity, section.number, lane.identity), end), sections, other, each, to, what)
 
     def through_sections(self, road: Road) -> None:
         for sections in road.sections.values():
-            for before, section, after in zip([None, *sections], sections, [*sections[1:], None], strict=False):
-                for lane in section.lanes.values():
-                    what = f"lane {lane.identity} of road {road.identity}, section {section.number},"
-                    here = (road.identity, section.number, lane.identity)
-                    for ids, end, other in ((lane.before, 0, before), (lane.after, 1, after)):
-                        for each in ids if other is not None else ():
-                            if each:
-                                self._add((here, end), [other], road.identity, each, 1 - end, what)
+            for before, after in itertools.pairwise(sections):
+                self._on(road, before, 1, [after], road.identity, 0)
+                self._on(road, after, 0, [before], road.identity, 1)
 
     def to_road(self, road: Road, end: int) -> None:
         kind, identity, contact = road.links[end]
         name = "successor" if end else "predecessor"
         if identity not in (self.roads if kind == "road" else self.junctions):
-            raise MapInputError(
-                f"the {name} of road {road.identity} is {kind} {identity}, which is not there", "mend the link"
-            )
+            said = f"the {name} of road {road.identity} is {kind} {identity}, which is not there"
+            raise MapInputError(said, "mend the link")
         if kind == "junction":
             return  # its connections say which lanes meet
         other_end = int(contact == "end")
         sections = self.roads[identity].at_end(other_end)
         for section in road.at_end(end):
-            for lane in section.lanes.values():
-                what = f"lane {lane.identity} of road {road.identity}, section {section.number},"
-                here = (road.identity, section.number, lane.identity)
-                for each in lane.after if end else lane.before:
-                    if each:
-                        self._add((here, end), sections, identity, each, other_end, what)
+            self._on(road, section, end, sections, identity, other_end)
 
     def connection(self, junction: Element, connection: Element) -> None:
         named = needed(junction.attributes, "id", "a junction")
@@ -131,19 +128,14 @@ class _Links:
         there = int(contact == "end")
         here = _incoming_end(self.roads[into], self.roads[through], there, named, what)
         mine, others = self.roads[into].at_end(here), self.roads[through].at_end(there)
-        links = [
-            (whole(each.attributes, "from", what), whole(each.attributes, "to", what))
-            for each in connection.all("laneLink")
-        ]
+        given = [each.attributes for each in connection.all("laneLink")]
+        links = [(whole(each, "from", what), whole(each, "to", what)) for each in given]
         if not links:  # after the standard: lanes of the same id
             known = {lane for section in others for lane in section.lanes}
             links = [(lane, lane) for section in mine for lane in section.lanes if lane in known]
         for one, two in links:
-            start = _lane_of(mine, into, one)
-            if one and two and start is None:
-                where = f"{what} is linked to lane {one} of road {into}, which is not there"
-                self.left_out.fault("lane link", where)
-            elif one and two and start is not None:
+            start = self._lane(mine, into, one, what) if one and two else None
+            if start is not None:
                 self._add((start, here), others, through, two, there, what)
 
 
@@ -154,8 +146,6 @@ def _incoming_end(road: Road, through: Road, there: int, junction: str, what: st
         return int(link[2] == "end")
     ends = [end for end, (kind, identity, _) in road.links.items() if kind == "junction" and identity == junction]
     if len(ends) != 1:
-        raise MapInputError(
-            f"{what}: {'both ends' if ends else 'no end'} of road {road.identity} could be at the junction",
-            "link the connecting road to it with a contact point",
-        )
+        said = f"{what}: {'both ends' if ends else 'no end'} of road {road.identity} could be at the junction"
+        raise MapInputError(said, "link the connecting road to it with a contact point")
     return ends[0]

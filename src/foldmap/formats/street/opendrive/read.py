@@ -11,8 +11,17 @@ import numpy as np
 
 from foldmap.errors import MapInputError
 from foldmap.formats.street.opendrive.elements import Element
-from foldmap.formats.street.opendrive.line import ReferenceLine, reference_line
-from foldmap.formats.street.opendrive.roads import LEFT, RIGHT, SHORTEST_M, Cubics, Road, RoadLane, Section
+from foldmap.formats.street.opendrive.roads import (
+    LEFT,
+    RIGHT,
+    SHORTEST_M,
+    Cubics,
+    ReferenceLine,
+    Road,
+    RoadLane,
+    Section,
+    reference_line,
+)
 from foldmap.formats.street.reading import FARTHEST_M, LeftOut
 from foldmap.formats.street.xml_stream import metres_a_second, needed, real, whole
 
@@ -25,10 +34,7 @@ _Found: TypeAlias = tuple[int, Element]
 
 
 def read_road(element: Element, lane_types: Collection[str], left_out: LeftOut) -> Road:
-    """One road; lanes, sections and links of it that are damaged are dropped and noted.
-
-    Damaged lanes of the ``lane_types`` that someone wants are lost lanes.
-    """
+    """One road; lanes (those of the ``lane_types`` are lost lanes), sections, links that are damaged are noted."""
     identity = needed(element.attributes, "id", "a road")
     what = f"road {identity}"
     line = reference_line(element, what, left_out)
@@ -45,16 +51,12 @@ def read_road(element: Element, lane_types: Collection[str], left_out: LeftOut) 
     if rule not in ("RHT", "LHT"):
         raise MapInputError(f"{what} has the rule {rule[:40]!r}", "give RHT or LHT")
     junction = element.attributes.get("junction", "-1")
-    return Road(
-        identity,
-        None if junction in ("-1", "") else junction,
-        rule == "LHT",
-        line,
-        _cubics(lanes.all("laneOffset"), "s", f"laneOffset of {what}"),
-        _sections(lanes, line, what, lane_types, left_out),
-        _speed([type_.one("speed") for type_ in element.all("type")], what, left_out),
-        _links(element.one("link"), what, left_out),
-    )
+    junction = None if junction in ("-1", "") else junction
+    offset = _cubics(lanes.all("laneOffset"), "s", f"laneOffset of {what}")
+    sections = _sections(lanes, line, what, lane_types, left_out)
+    speed_mps = _speed([type_.one("speed") for type_ in element.all("type")], what, left_out)
+    links = _links(element.one("link"), what, left_out)
+    return Road(identity, junction, rule == "LHT", line, offset, sections, speed_mps, links)
 
 
 def _links(link: Element | None, what: str, left_out: LeftOut) -> dict[int, tuple[str, str, str | None]]:
@@ -119,8 +121,7 @@ def _by_side(section: Element, where: str, left_out: LeftOut) -> dict[int, list[
 def _covers(section: Element, of_side: dict[int, list[_Found]], side: int) -> bool:
     """Whether a lane section says anything of a side: one of a single side leaves the other as it was before."""
     single = section.attributes.get("singleSide", "false").lower() in ("true", "1")
-    given = [each for each, lanes in of_side.items() if lanes]
-    return not single or side in given or len(given) != 1
+    return not single or bool(of_side[side]) or not any(of_side.values())
 
 
 def _fill(section: Section, elements: list[_Found], what: str, lane_types: Collection[str], left_out: LeftOut) -> None:
@@ -173,10 +174,8 @@ def _width(width: Cubics, section: Section, what: str, left_out: LeftOut) -> Cub
     if values.max() > _WIDEST_M:
         raise MapInputError(f"{what} is {values.max():.3g} m wide", "give metres")
     if values.min() < -_MOST_NEGATIVE_M:
-        raise MapInputError(
-            f"{what} is {values.min():.3g} m wide at s = {section.start_m + s[values.argmin()]:.6g}",
-            "give widths of 0 or more",
-        )
+        where = f"at s = {section.start_m + s[values.argmin()]:.6g}"
+        raise MapInputError(f"{what} is {values.min():.3g} m wide {where}", "give widths of 0 or more")
     if values.min() < -_SLIGHT_M:
         left_out.fault("lane width, taken as 0", f"{what} is {values.min():.3g} m wide at its narrowest")
     return width
@@ -198,11 +197,10 @@ def _speed(elements: list[Element | None], what: str, left_out: LeftOut) -> floa
     for each in elements:
         if each is None or each.attributes.get("max") in _NO_LIMIT:
             continue
-        try:
+        with left_out.dropping("speed limit"):
             limit = needed(each.attributes, "max", f"the speed limit of {what}")
-            found.append(metres_a_second(limit, each.attributes.get("unit", "m/s")))
-        except ValueError as error:
-            left_out.fault("speed limit", f"the speed limit of {what} {error}")
-        except MapInputError as error:
-            left_out.fault("speed limit", error.message)
+            try:
+                found.append(metres_a_second(limit, each.attributes.get("unit", "m/s")))
+            except ValueError as error:
+                left_out.fault("speed limit", f"the speed limit of {what} {error}")
     return min(found, default=None)
