@@ -30,7 +30,7 @@ from foldmap.metrics.street_sampled import sampled
 from foldmap.street.changes.detect import Change
 from foldmap.street.changes.edits import Edit
 from foldmap.street.changes.evidence import Evidence
-from foldmap.street.field.draw import draw_all
+from foldmap.street.field.lane_field import draw_all
 from foldmap.street.field.model import FieldEmbedding
 from foldmap.street.field.network import FieldNetwork, FieldShape
 from foldmap.street.images.observation import Observation

@@ -10,7 +10,7 @@ from foldmap.street.changes.detect import ADDED, MOVED, REMOVED, apply_changes, 
 from foldmap.street.changes.edits import edit
 from foldmap.street.changes.evidence import Evidence, blob, gather
 from foldmap.street.changes.tracing import trace_lines
-from foldmap.street.field.draw import FieldSpec, draw
+from foldmap.street.field.lane_field import FieldSpec, draw
 from foldmap.street.field.model import FieldEmbedding
 from foldmap.street.field.network import FieldNetwork, FieldShape
 from foldmap.street.field.world import lay_together

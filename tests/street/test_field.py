@@ -7,7 +7,7 @@ import pytest
 
 from foldmap.errors import ConfigError
 from foldmap.geometry import SE2
-from foldmap.street.field.draw import FieldSpec, draw, draw_all, strokes
+from foldmap.street.field.lane_field import FieldSpec, draw, draw_all, strokes
 from foldmap.street.graph.chains import resample
 from foldmap.street.graph.window import Window, cut
 from foldmap.street.source import LaneGraph

@@ -54,7 +54,7 @@ class DrawingModel(EmbeddingModel, Protocol):
     """One that embeds the windows of a map without cutting them out first."""
 
     def embed_around(self, ends_m: DoubleArray, poses: DoubleArray) -> FloatArray:
-        """Unit rows float32 (N, dim); arguments as `foldmap.street.field.draw.draw_around`."""
+        """Unit rows float32 (N, dim); arguments as `foldmap.street.field.lane_field.draw_around`."""
         ...
 
 

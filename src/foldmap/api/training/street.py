@@ -9,7 +9,7 @@ from typing import Any
 from foldmap.api.training.runs import MODEL, Begin, no_bars, run_to_end
 from foldmap.api.training.street_data import StreetData, StreetRun, field_examples, held_out_recall, prepared_pairs
 from foldmap.errors import ConfigError
-from foldmap.street.field.draw import FieldSpec
+from foldmap.street.field.lane_field import FieldSpec
 from foldmap.street.field.model import FieldEmbedding
 from foldmap.street.field.network import FieldShape
 from foldmap.street.field.train import PRESETS, FieldTrainer

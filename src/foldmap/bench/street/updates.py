@@ -21,7 +21,7 @@ from foldmap.metrics.street_sampled import empty_m, sampled
 from foldmap.street.changes.detect import Change, ChangeSettings, find_changes
 from foldmap.street.changes.edits import EDITS, Edit, edit
 from foldmap.street.changes.evidence import blob, gather, windows_of
-from foldmap.street.field.draw import draw_all
+from foldmap.street.field.lane_field import draw_all
 from foldmap.street.field.model import FieldEmbedding
 from foldmap.street.graph.chains import resample
 from foldmap.street.graph.window import Window, cut

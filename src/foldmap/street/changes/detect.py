@@ -13,7 +13,7 @@ from foldmap.errors import MapInputError
 from foldmap.geometry import SE2
 from foldmap.street.changes.evidence import Evidence
 from foldmap.street.changes.tracing import trace_lines
-from foldmap.street.field.draw import FieldSpec
+from foldmap.street.field.lane_field import FieldSpec
 from foldmap.street.field.world import WorldField, lay_together
 from foldmap.street.graph.chains import chains, vertices_along
 from foldmap.street.source import LaneGraph

@@ -10,7 +10,7 @@ from scipy.ndimage import gaussian_filter
 
 from foldmap.errors import ModelError
 from foldmap.geometry import SE2
-from foldmap.street.field.draw import FieldSpec, draw_all
+from foldmap.street.field.lane_field import FieldSpec, draw_all
 from foldmap.street.field.model import FieldEmbedding
 from foldmap.street.graph.chains import resample
 from foldmap.street.graph.window import cut

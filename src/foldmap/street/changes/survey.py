@@ -12,7 +12,7 @@ from scipy.spatial import cKDTree
 
 from foldmap.geometry import SE2
 from foldmap.street.changes.evidence import Evidence, blob, gather
-from foldmap.street.field.draw import FieldSpec, draw, draw_all
+from foldmap.street.field.lane_field import FieldSpec, draw, draw_all
 from foldmap.street.field.model import FieldEmbedding
 from foldmap.street.graph.chains import densified, resample
 from foldmap.street.graph.window import Window, cut

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from foldmap.errors import ConfigError
 from foldmap.street.changes.edits import RandomAging
-from foldmap.street.field.draw import FieldSpec, draw
+from foldmap.street.field.lane_field import FieldSpec, draw
 from foldmap.street.field.network import birds_eye
 from foldmap.street.images.observation import CameraRing, Pair
 from foldmap.street.images.photometric import draw_light

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from foldmap.errors import ModelError
-from foldmap.street.field.draw import FieldSpec, draw_all, draw_around
+from foldmap.street.field.lane_field import FieldSpec, draw_all, draw_around
 from foldmap.street.field.network import FieldNetwork, FieldShape, birds_eye, ground_tensors
 from foldmap.street.field.spectrum import SpectrumSpec, check_terms, spectrum
 from foldmap.street.field.symmetry import check_turns, turn_field, turn_image

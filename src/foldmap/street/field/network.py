@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from foldmap.errors import ConfigError
-from foldmap.street.field.draw import FieldSpec
+from foldmap.street.field.lane_field import FieldSpec
 from foldmap.street.images.ground import BirdsEye
 from foldmap.street.images.observation import Observation
 from foldmap.street.paper.encoders.lite import Lite0

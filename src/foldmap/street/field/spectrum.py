@@ -13,7 +13,7 @@ import numpy as np
 from scipy.fft import dct
 
 from foldmap.errors import ConfigError
-from foldmap.street.field.draw import FieldSpec
+from foldmap.street.field.lane_field import FieldSpec
 from foldmap.types import AnyArray, FloatArray, IntArray
 
 

@@ -10,7 +10,7 @@ from scipy.ndimage import map_coordinates
 
 from foldmap.errors import LimitError
 from foldmap.geometry import SE2
-from foldmap.street.field.draw import FieldSpec, heading_weights
+from foldmap.street.field.lane_field import FieldSpec, heading_weights
 from foldmap.types import DoubleArray, FloatArray, IntArray
 
 MAX_CELLS = 1 << 25

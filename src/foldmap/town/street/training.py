@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from foldmap.street.changes.edits import RandomAging
-from foldmap.street.field.draw import FieldSpec
 from foldmap.street.field.examples import (
     AGED_SHARE,
     AlternatingExamples,
@@ -16,6 +15,7 @@ from foldmap.street.field.examples import (
     aerial_examples,
     ring_examples,
 )
+from foldmap.street.field.lane_field import FieldSpec
 from foldmap.street.images.observation import Pair
 from foldmap.street.images.rig import surround_ring
 from foldmap.street.paper.pairs import Jitter
