@@ -59,11 +59,7 @@ class DrawingModel(EmbeddingModel, Protocol):
 
 
 def read_model(payload: bytes) -> EmbeddingModel:
-    """Rebuild a model of either kind from its bytes, trusting nothing.
-
-    Raises:
-        ModelError: no model of this version.
-    """
+    """Rebuild a model of either kind from its bytes, trusting nothing (ModelError: no model of this version)."""
     from foldmap.street.field.model import FieldEmbedding
     from foldmap.street.paper.model import PaperEmbedding
 
@@ -76,11 +72,7 @@ def read_model(payload: bytes) -> EmbeddingModel:
 
 
 def model_kind(payload: bytes) -> str:
-    """The kind that a model's header names.
-
-    Raises:
-        ModelError: the bytes have no such header.
-    """
+    """The kind that a model's header names (ModelError: the bytes have no such header)."""
     kind = read_info(payload, _CURE).get("kind")
     if not isinstance(kind, str):
         raise ModelError("the model's header names no kind", _CURE)
@@ -88,9 +80,5 @@ def model_kind(payload: bytes) -> str:
 
 
 def read_street_model(path: Path) -> EmbeddingModel:
-    """Read a model of ``foldmap train street``.
-
-    Raises:
-        ModelError: it is missing, or no street model of this version.
-    """
+    """Read a model of ``foldmap train street`` (ModelError: it is missing, or no street model of this version)."""
     return read_model_file(path, read_model, MAX_BYTES, "train street")

@@ -116,8 +116,7 @@ class VectorCodec:
         else:
             halves = np.stack([codes[:, 2:] & 15, codes[:, 2:] >> 4], 2).reshape(len(codes), -1)
             levels = halves[:, : self.dimension].astype(np.float32) - np.float32(8)
-        numbers: FloatArray = levels * scale
-        return numbers
+        return levels * scale
 
     def model(self) -> bytes:
         """The codebooks of ``pq`` as safetensors (half precision), for the file."""
@@ -127,11 +126,7 @@ class VectorCodec:
 
     @staticmethod
     def from_model(data: bytes, dimension: int) -> VectorCodec:
-        """The ``pq`` codec of `model`.
-
-        Raises:
-            MapFormatError: bytes that it does not write, or of another dimension.
-        """
+        """The ``pq`` codec of `model` (MapFormatError: bytes that it does not write, or of another dimension)."""
         try:
             books = load(data)["codebooks"]
             if books.dtype != np.float16 or books.ndim != 3 or books.shape[0] * books.shape[2] != dimension:
@@ -146,5 +141,4 @@ def _nibbles(levels: AnyArray) -> ByteArray:
     shifted = (levels + 8).astype(np.uint8)
     if shifted.shape[1] % 2:
         shifted = np.pad(shifted, ((0, 0), (0, 1)))
-    packed: ByteArray = (shifted[:, 0::2] + 16 * shifted[:, 1::2]).astype(np.uint8)
-    return packed
+    return (shifted[:, 0::2] + 16 * shifted[:, 1::2]).astype(np.uint8)

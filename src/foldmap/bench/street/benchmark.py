@@ -79,11 +79,7 @@ class StreetBenchSettings:
             object.__setattr__(self, name, replace(size, seed=self.seed))
 
     def limited(self, queries: int | None, library: int | None, images: int | None) -> StreetBenchSettings:
-        """With other sizes where one is given.
-
-        Raises:
-            ConfigError: one is not positive.
-        """
+        """With other sizes where one is given (ConfigError: one is not positive)."""
         given = {"queries": queries, "library": library, "images": images}
         if any(value is not None and value < 1 for value in given.values()):
             raise ConfigError(f"{queries} queries, {library} graphs, {images} images", "give at least one of each")

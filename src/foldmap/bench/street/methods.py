@@ -100,8 +100,7 @@ def _described(network: Lite0, observation: Observation) -> FloatArray:
         if scale < 1:
             pixels = torch.nn.functional.interpolate(pixels, scale_factor=scale, mode="area")
         parts.append(network((pixels - _MEAN) / _STD).mean((0, 2, 3)).numpy())
-    row: FloatArray = np.concatenate(parts).astype(np.float32)
-    return row
+    return np.concatenate(parts).astype(np.float32)
 
 
 def nearest_rows(queries: FloatArray, rows: FloatArray) -> IntArray:
@@ -133,21 +132,13 @@ def unimodal(method: str, queries: FloatArray, rows: FloatArray, graphs: Sequenc
 
 
 def one_camera(frame: RingFrame, camera: str) -> RingFrame:
-    """A frame of a ring with all cameras but one missing.
-
-    Raises:
-        MapInputError: that camera's image is missing.
-    """
+    """A frame of a ring with all cameras but one missing (MapInputError: that camera's image is missing)."""
     cameras = zip(frame.ring.names, frame.images, strict=True)
     return RingFrame(frame.ring, tuple(image if name == camera else None for name, image in cameras))
 
 
 def front_camera(frame: RingFrame) -> str:
-    """The camera that looks most nearly ahead.
-
-    Raises:
-        ConfigError: none looks ahead within 45 degrees.
-    """
+    """The camera that looks most nearly ahead (ConfigError: none looks ahead within 45 degrees)."""
     ahead = frame.ring.vehicle_SE3_camera[:, 0, 2]
     best = int(np.argmax(ahead))
     if ahead[best] < np.cos(np.radians(_AHEAD_DEG)):

@@ -52,8 +52,7 @@ class Distances:
     @property
     def known(self) -> DoubleArray:
         """Those that could be computed."""
-        found: DoubleArray = self.nearest_m[np.isfinite(self.nearest_m)]
-        return found
+        return self.nearest_m[np.isfinite(self.nearest_m)]
 
     def __str__(self) -> str:
         """One sentence for the head of a table."""
@@ -179,8 +178,7 @@ def _on_earth(street: StreetMap, xy_m: AnyArray) -> DoubleArray | None:
         return None
     longitude, latitude = to_lonlat(xy_m, street.crs).T
     from_middle = Transformer.from_crs("EPSG:4979", "EPSG:4978", always_xy=True)
-    points: DoubleArray = np.stack(from_middle.transform(longitude, latitude, np.zeros(len(longitude))), 1)
-    return points
+    return np.stack(from_middle.transform(longitude, latitude, np.zeros(len(longitude))), 1)
 
 
 def _metres(value: float) -> str:

@@ -111,11 +111,7 @@ TABLES: dict[str, BenchTable] = {
 
 
 def check_tables(names: Sequence[str]) -> None:
-    """Refuse names of tables that there are not.
-
-    Raises:
-        ConfigError: names the first.
-    """
+    """Refuse names of tables that there are not (ConfigError: names the first)."""
     unknown = [name for name in names if name not in TABLES]
     if unknown:
         raise ConfigError(f"there is no table {unknown[0]!r}", f"choose among {', '.join(TABLES)}")

@@ -59,11 +59,7 @@ def _strongest(field: WorldField, least: float) -> tuple[float, float, float] | 
     low = int(pair.argmax())
     share = near[(low + 1) % len(near)] / max(pair[low], 1e-9)
     heading = float(angle[low] + share * 2 * np.pi / len(near))
-    return (
-        field.west_m + (float(i) + 0.5) * field.cell_m,
-        field.south_m + (float(j) + 0.5) * field.cell_m,
-        heading,
-    )
+    return (field.west_m + (float(i) + 0.5) * field.cell_m, field.south_m + (float(j) + 0.5) * field.cell_m, heading)
 
 
 def _follow(field: WorldField, seed: tuple[float, float, float], least: float) -> DoubleArray:

@@ -123,11 +123,7 @@ class CachedExamples:
         aging: Aging | None = None,
         report: Callable[[int], None] = lambda done: None,
     ) -> CachedExamples:
-        """Look at every pair of any source.
-
-        Raises:
-            ConfigError: no pairs.
-        """
+        """Look at every pair of any source (ConfigError: no pairs)."""
         eye = birds_eye(field)
         images, seen, graphs, places = [], [], [], []
         for number, pair in enumerate(pairs, start=1):

@@ -73,11 +73,7 @@ class FieldSpec:
 
     @staticmethod
     def from_dict(values: dict[str, Any]) -> FieldSpec:
-        """What `as_dict` wrote.
-
-        Raises:
-            ConfigError: a key is missing, unknown or unusable.
-        """
+        """What `as_dict` wrote (ConfigError: a key is missing, unknown or unusable)."""
         try:
             return FieldSpec(**{**values, "window": Window(**values["window"])})
         except (TypeError, KeyError) as error:

@@ -88,11 +88,7 @@ class FieldEmbedding:
         return np.concatenate(parts) if parts else np.zeros((0, self.dim), np.float32)
 
     def embed_observations(self, observations: Sequence[Observation]) -> FloatArray:
-        """Unit rows float32 (N, dim).
-
-        Raises:
-            MapInputError: an observation that does not fit the window.
-        """
+        """Unit rows float32 (N, dim) (MapInputError: an observation that does not fit the window)."""
         return self.embed_fields(self.read_fields(observations))
 
     def embed_fields(self, fields_BCRS: FloatArray) -> FloatArray:
@@ -141,11 +137,7 @@ class FieldEmbedding:
 
     @staticmethod
     def from_payload(payload: bytes) -> FieldEmbedding:
-        """Rebuild a model, trusting nothing.
-
-        Raises:
-            ModelError: the bytes are no field model of this version.
-        """
+        """Rebuild a model, trusting nothing (ModelError: the bytes are no field model of this version)."""
         return model_from_bytes(payload, _rebuilt, FORMAT, most_bytes=MAX_BYTES, cure=_CURE)
 
 

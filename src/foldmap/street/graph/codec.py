@@ -145,8 +145,7 @@ def _along_a_curve(xy: IntArray) -> IntArray:
     for place in range(27, -1, -1):
         for axis in (1, 0):
             key = (key << np.uint64(1)) | ((xy[:, axis] >> place) & 1).astype(np.uint64)
-    order: IntArray = np.argsort(key, kind="stable").astype(np.int64)
-    return order
+    return np.argsort(key, kind="stable").astype(np.int64)
 
 
 @njit(cache=True)

@@ -63,10 +63,7 @@ class GridGraph:
 
 
 def to_grid(
-    graph: LaneGraph,
-    error_m: float = 0.10,
-    step_m: float | None = None,
-    fixed: BoolArray | None = None,
+    graph: LaneGraph, error_m: float = 0.10, step_m: float | None = None, fixed: BoolArray | None = None
 ) -> GridGraph:
     """Round and simplify a graph. Topology, kinds and lanes stay exactly; isolated vertices, which carry no lane, go.
 

@@ -97,8 +97,7 @@ def _directions(graph: LaneGraph, found: Chains) -> tuple[DoubleArray, DoubleArr
 
 def _unit(vectors: DoubleArray) -> DoubleArray:
     length = np.hypot(vectors[:, 0], vectors[:, 1])[:, None]
-    unit: DoubleArray = np.divide(vectors, length, out=np.zeros_like(vectors), where=length > 0)
-    return unit
+    return np.divide(vectors, length, out=np.zeros_like(vectors), where=length > 0)
 
 
 def connect(graph: LaneGraph, links: IntArray, merge_m: float = 0.5) -> Joined:

@@ -56,8 +56,7 @@ class GroundImage:
         size = np.array([self.grid.width_px, self.grid.height_px])
         margin = margin_m / self.grid.resolution_m
         xy = self.xy_px(points_m)
-        within: BoolArray = np.asarray(((xy >= margin) & (xy <= size - margin)).all(-1))
-        return within
+        return np.asarray(((xy >= margin) & (xy <= size - margin)).all(-1))
 
     def crop(self, world_SE2_ego: SE2, window: Window = AROUND, size_px: int = 160) -> AerialCrop:
         """Cut a window of `size_px` rows out and turn it into the ego frame, filtered over each pixel's footprint.
@@ -85,11 +84,7 @@ class GroundImage:
 
 
 def window_shape(window: Window, size_px: int) -> tuple[int, int]:
-    """Rows and columns of a window's image of square pixels.
-
-    Raises:
-        ConfigError: a side is below 16 px or above 4096 px.
-    """
+    """Rows and columns of a window's image of square pixels (ConfigError: a side is below 16 px or above 4096 px)."""
     length, width = window.size_m
     shape = size_px, round(size_px * width / length)
     if min(shape) < 16 or max(shape) > _LARGEST_PX:

@@ -85,8 +85,7 @@ def ground_of_pixels(
     drop = vehicle_SE3_camera[2, 3] - ground_z_m
     with np.errstate(divide="ignore", invalid="ignore"):
         depth = np.where(directions[:, 2] < 0, -drop / directions[:, 2], np.nan)
-    points: DoubleArray = vehicle_SE3_camera[:2, 3] + depth[:, None] * directions[:, :2]
-    return points
+    return vehicle_SE3_camera[:2, 3] + depth[:, None] * directions[:, :2]
 
 
 def _rays(camera: Camera, pose: DoubleArray, ground_z_m: float, shape: tuple[int, int], range_m: float) -> _Rays:

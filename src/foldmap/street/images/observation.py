@@ -68,11 +68,7 @@ class CameraRing:
         return len(self.names)
 
     def take(self, *names: str) -> CameraRing:
-        """Some cameras of the ring.
-
-        Raises:
-            MapInputError: a camera that the ring does not have.
-        """
+        """Some cameras of the ring (MapInputError: a camera that the ring does not have)."""
         missing = [name for name in names if name not in self.names]
         if missing:
             raise MapInputError(f"the ring has no camera {missing[0]!r}", f"it has {', '.join(self.names)}")
@@ -241,11 +237,7 @@ class LazyPairs(Sequence[Pair]):
 
 
 def check_rgb(what: str, image: ByteArray) -> None:
-    """Refuse images that are not uint8 (H, W, 3) of at least 16 px a side.
-
-    Raises:
-        MapInputError: names `what` it is.
-    """
+    """Refuse images that are not uint8 (H, W, 3) of at least 16 px a side (MapInputError: names `what` it is)."""
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise MapInputError(f"{what} is {image.dtype} {image.shape}", "give 8-bit RGB")
     if min(image.shape[:2]) < 16:

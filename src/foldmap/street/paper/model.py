@@ -28,11 +28,7 @@ class PaperEmbedding:
 
     @staticmethod
     def from_payload(payload: bytes) -> PaperEmbedding:
-        """Read what `payload` wrote.
-
-        Raises:
-            ModelError: the bytes are no paper network of this version.
-        """
+        """Read what `payload` wrote (ModelError: the bytes are no paper network of this version)."""
         return PaperEmbedding(from_bytes(payload))
 
     def payload(self, precision: str = "half") -> bytes:

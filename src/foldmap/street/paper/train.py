@@ -215,8 +215,7 @@ def _rows(count: int, settings: TrainSettings, step: int) -> IntArray:
     a_epoch = count // settings.batch
     epoch, index = divmod(step - 1, a_epoch)
     order = np.random.default_rng([settings.seed, 1, epoch]).permutation(count)
-    rows: IntArray = order[index * settings.batch : (index + 1) * settings.batch].astype(np.int64)
-    return rows
+    return order[index * settings.batch : (index + 1) * settings.batch].astype(np.int64)
 
 
 def _jittered(views: PackedViews, jitter: float, random: np.random.Generator) -> PackedViews:

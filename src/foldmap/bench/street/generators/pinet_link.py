@@ -83,8 +83,7 @@ def without_shortcuts(edges: IntArray, count: int) -> IntArray:
     net = np.zeros((count, count), bool)
     net[edges[:, 0], edges[:, 1]] = True
     around = (net.astype(np.float32) @ net.astype(np.float32)) > 0
-    kept: IntArray = np.argwhere(net & ~around).astype(np.int64)
-    return kept
+    return np.argwhere(net & ~around).astype(np.int64)
 
 
 def _apart(place: DoubleArray) -> DoubleArray:
@@ -102,8 +101,7 @@ def _cost(place: DoubleArray, direction: DoubleArray) -> DoubleArray:
 
 
 def _cross(a: DoubleArray, b: DoubleArray) -> DoubleArray:
-    cross: DoubleArray = np.abs(a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0])
-    return cross
+    return np.abs(a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0])
 
 
 def _best(cost: DoubleArray, seek_next: BoolArray, seek_previous: BoolArray) -> IntArray:

@@ -64,8 +64,7 @@ def equal_steps(line_m: DoubleArray, count: int) -> DoubleArray:
 
 def to_unit(points_m: DoubleArray, window: Window) -> DoubleArray:
     """Ego metres (..., 2) to -1 .. 1 across the window."""
-    unit: DoubleArray = (points_m - (window.low_m + window.high_m) / 2) / half_size_m(window)
-    return unit
+    return (points_m - (window.low_m + window.high_m) / 2) / half_size_m(window)
 
 
 def to_metres(points: DoubleArray, window: Window) -> DoubleArray:

@@ -154,14 +154,12 @@ class TopoPrnn(Head):
     def _in_cell(self, start: Tensor, cell: Tensor) -> Tensor:
         """Where in its cell a point lies, in cells from the centre, x and y."""
         size = torch.tensor(self.cells)
-        place: Tensor = (start - (1 - (2 * cell + 1) / size)) * size / 2
-        return place
+        return (start - (1 - (2 * cell + 1) / size)) * size / 2
 
     def _begin(self, maps: Tensor, image: Tensor, start: Tensor, slot: Tensor) -> Tensor:
         here = _at(maps, image, start)
         around = maps.mean((2, 3))[image]
-        state: Tensor = torch.tanh(self.begin(torch.cat([here, around, self.slot(slot)], 1)))
-        return state
+        return torch.tanh(self.begin(torch.cat([here, around, self.slot(slot)], 1)))
 
     def _step(
         self, maps: Tensor, image: Tensor, state: Tensor, before: Tensor, last: Tensor

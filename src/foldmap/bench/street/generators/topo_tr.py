@@ -41,8 +41,7 @@ def bezier(count: int) -> DoubleArray:
     t = np.linspace(0, 1, count)[:, None]
     k = np.arange(CONTROLS)
     ways = np.array([math.comb(CONTROLS - 1, i) for i in k])
-    weights: DoubleArray = ways * t**k * (1 - t) ** (CONTROLS - 1 - k)
-    return weights
+    return ways * t**k * (1 - t) ** (CONTROLS - 1 - k)
 
 
 class TopoTr(Head):

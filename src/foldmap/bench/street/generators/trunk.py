@@ -112,8 +112,7 @@ def sample(maps: Tensor, points: Tensor) -> Tensor:
     """Feature maps (B, C, H, W) at points (B, ..., 2) of -1 .. 1 (x ahead, y left), bilinear: (B, ..., C)."""
     where = -points.flatten(1, -2).flip(-1)[:, :, None]  # columns grow to the right, rows to the back
     found = functional.grid_sample(maps, where, mode="bilinear", padding_mode="border", align_corners=False)
-    answer: Tensor = found[..., 0].transpose(1, 2).reshape(*points.shape[:-1], maps.shape[1])
-    return answer
+    return found[..., 0].transpose(1, 2).reshape(*points.shape[:-1], maps.shape[1])
 
 
 def layers(*widths: int) -> nn.Sequential:

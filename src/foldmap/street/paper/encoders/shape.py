@@ -166,11 +166,7 @@ PRESETS = {
 
 
 def shape_named(name: str) -> PaperShape:
-    """Look a preset up.
-
-    Raises:
-        ConfigError: no such preset.
-    """
+    """Look a preset up (ConfigError: no such preset)."""
     if name not in PRESETS:
         raise ConfigError(f"there is no street preset {name!r}", f"choose one of {', '.join(PRESETS)}")
     return PRESETS[name]
