@@ -29,7 +29,7 @@ from foldmap.localize.street.lane_places import lane_places
 from foldmap.metrics.street_sampled import sampled
 from foldmap.street.changes.detect import Change
 from foldmap.street.changes.edits import Edit
-from foldmap.street.changes.evidence import Evidence
+from foldmap.street.changes.survey import Evidence
 from foldmap.street.field.lane_field import draw_all
 from foldmap.street.field.model import FieldEmbedding
 from foldmap.street.field.network import FieldNetwork, FieldShape

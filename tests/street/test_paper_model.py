@@ -16,8 +16,7 @@ from foldmap.street.graph.window import FRONTAL
 from foldmap.street.images.observation import AerialCrop
 from foldmap.street.paper.encoders.network import PaperNetwork
 from foldmap.street.paper.encoders.shape import PRESETS, PaperShape, shape_named
-from foldmap.street.paper.model import PaperEmbedding
-from foldmap.street.paper.serialize import from_bytes, to_bytes
+from foldmap.street.paper.model import PaperEmbedding, from_bytes, to_bytes
 from foldmap.street.source import LaneGraph
 
 

@@ -10,11 +10,7 @@ from foldmap.types import AnyArray, DoubleArray, FloatArray, IntArray
 
 
 def inside_radius(positions_m: DoubleArray, centre_m: DoubleArray, radius_m: float) -> IntArray:
-    """Rows of positions float64 (N, 2) within a radius, ascending.
-
-    Raises:
-        ConfigError: a centre or radius that is not finite, or a negative radius.
-    """
+    """Rows of positions float64 (N, 2) within a radius, ascending."""
     positions_m, centre = _positions(positions_m), np.asarray(centre_m, np.float64)
     if centre.shape != (2,) or not np.isfinite([*centre, radius_m]).all() or radius_m < 0:
         raise ConfigError(f"a fence of {radius_m} m around {centre_m}", "give (x, y) and a radius in metres")
@@ -23,11 +19,7 @@ def inside_radius(positions_m: DoubleArray, centre_m: DoubleArray, radius_m: flo
 
 
 def inside_box(positions_m: DoubleArray, west_m: float, south_m: float, east_m: float, north_m: float) -> IntArray:
-    """Rows of positions float64 (N, 2) in a box, its rim included, ascending.
-
-    Raises:
-        ConfigError: a side that is not finite, or a box turned inside out.
-    """
+    """Rows of positions float64 (N, 2) in a box, its rim included, ascending."""
     sides = (west_m, south_m, east_m, north_m)
     if not np.isfinite(sides).all() or west_m > east_m or south_m > north_m:
         raise ConfigError(f"a fence with the sides {sides}", "give west <= east and south <= north, in metres")
@@ -40,15 +32,8 @@ def one_result_a_place(
 ) -> IntArray:
     """Keep the best result of each place; returns the kept ids, best first.
 
-    Args:
-        ids: int64 (k,), rows of the library, best first.
-        positions_m: float64 (N, 2), where each row of the library is.
-        radius_m: results nearer than this to a better one are dropped.
-        maps: int64 (N,), which map each row is of: rows of different maps are never near each other.
-
-    Raises:
-        ConfigError: a radius that is not finite and positive.
-        MapInputError: positions of another shape, or ids beyond them.
+    `ids` int64 (k,) are rows of the library, best first, `positions_m` float64 (N, 2) where each row of the library is.
+    Results nearer than `radius_m` to a better one are dropped; rows of different `maps`, int64 (N,), are never near.
     """
     if not (np.isfinite(radius_m) and radius_m > 0):
         raise ConfigError(f"one result a place of {radius_m} m", "give a positive radius in metres")
@@ -76,10 +61,8 @@ def search_places(
 ) -> tuple[FloatArray, IntArray]:
     """The `k` best places of one query (D,): searches on until it has so many that are apart, or the library ends.
 
-    Arguments as `SearchIndex.search` and `one_result_a_place`, one position a row; errors as theirs.
-
-    Returns:
-        Scores float32 and rows int64, at most `k`, best first.
+    Arguments as `SearchIndex.search` and `one_result_a_place`, one position a row; errors as theirs. Returns scores
+    float32 and rows int64, at most `k`, best first.
     """
     if len(positions_m) != len(index):
         raise MapInputError(f"{len(positions_m)} positions for {len(index)} embeddings", "give one each")

@@ -13,9 +13,8 @@ from scipy.interpolate import BPoly
 from scipy.ndimage import map_coordinates
 from scipy.spatial import cKDTree
 
-from foldmap.bench.street.generators.assemble import assemble
-from foldmap.bench.street.generators.pinet_link import KeyPoints, link, without_shortcuts
-from foldmap.bench.street.generators.targets import POINTS, equal_steps, line_targets, to_metres, to_unit
+from foldmap.bench.street.generators.lines import POINTS, assemble, equal_steps, line_targets, to_metres, to_unit
+from foldmap.bench.street.generators.pinet import KeyPoints, link, without_shortcuts
 from foldmap.bench.street.generators.topo_prnn import _at, left_first
 from foldmap.bench.street.generators.topo_tr import CONTROLS, anchors, bezier, match
 from foldmap.bench.street.generators.trunk import cell_places, sample

@@ -15,8 +15,7 @@ from foldmap.street.field.network import FieldShape
 from foldmap.street.field.train import PRESETS, FieldTrainer
 from foldmap.street.model import read_street_model
 from foldmap.street.paper.encoders.shape import shape_named
-from foldmap.street.paper.model import PaperEmbedding
-from foldmap.street.paper.serialize import from_bytes
+from foldmap.street.paper.model import PaperEmbedding, from_bytes
 from foldmap.street.paper.train import PaperTrainer, TrainSettings
 
 

@@ -34,13 +34,8 @@ Embed = Callable[[Sequence[Pair]], FloatArray]
 class LocalizationSettings:
     """What decides a localization table apart from its data.
 
-    Attributes:
-        singles, drives: of a map, at most.
-        frames: of a drive.
-        step_m: between frames.
-        prior_m: radius of the disc that a single image is known to be in; its middle is drawn evenly about the truth.
-        place_m: between places of the map.
-        seed: of poses, priors and odometry.
+    At most so many single images and drives of a map, frames of a drive and metres between them. A single image is
+    known to be in a disc of radius `prior_m`, its middle drawn evenly about the truth; places are `place_m` apart.
     """
 
     singles: int = 60
@@ -97,14 +92,9 @@ class Found:
 
 @dataclass(frozen=True)
 class Localization:
-    """What was measured.
+    """What was measured: answers by (question, method), places of each map, temperature of each method's likelihood.
 
-    Attributes:
-        label: what the images are.
-        found: by (question, method), in order.
-        places: how many each map has.
-        temperature: of each method's likelihood, by map.
-        example: map, estimate and true poses of a drive's end, for a picture; None without drives.
+    `example` is map, estimate and true poses of a drive's end, for a picture; None without drives.
     """
 
     label: str
@@ -140,15 +130,8 @@ def measure_localization(
     """Localize in each held-out map, all of its graph in the library.
 
     Temperature and threshold of a map come from single images on the other held-out maps, never from its own; where
-    there is one only, from those on a training map, which flatters the model's confidence, not its order.
-
-    Args:
-        data: images, maps, split.
-        model: embeds images and graphs.
-        settings: see there.
-        unimodal: another way to embed images into the same space (`through_images`), as a baseline.
-        kept: embeddings of earlier runs.
-        stage: called with a stage's name, gives a callback (done, total).
+    there is one only, from those on a training map, which flatters the model's confidence, not its order. `unimodal` is
+    another way to embed images into the same space (`through_images`), as a baseline.
 
     Raises:
         ConfigError: a held-out map has no images to localize, or all together are too few to calibrate with.
@@ -211,11 +194,8 @@ def _asked(
     graph = data.maps[name].graph
     places = lane_places(graph, settings.place_m)
     graphs = list(windows(graph, map(places.pose, range(len(places))), data.window))
-    identity = {
-        "model": seal_of(model.payload()),
-        "map": seal_of(graph.vertices_m.tobytes(), graph.edges.tobytes()),
-        "place_m": settings.place_m,
-    }
+    of_map = seal_of(graph.vertices_m.tobytes(), graph.edges.tobytes())
+    identity = {"model": seal_of(model.payload()), "map": of_map, "place_m": settings.place_m}
     rows = kept.rows(f"places-{name}", identity, lambda: model.embed_graphs(graphs))
     shown = np.linalg.norm(rows, axis=1) > 0.5  # a window whose lanes only touch its rim has nothing to embed
     if not shown.all():

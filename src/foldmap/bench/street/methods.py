@@ -70,9 +70,6 @@ def imagenet_features(pairs: Sequence[Pair], window: Window, progress: Progress 
 
     A ring's images are each described, and their features joined in the order of the cameras: neighbours in that space
     must show the same on the same sides.
-
-    Raises:
-        MissingExtraError: the package with the weights is not installed.
     """
     network = Lite0()
     network.load_imagenet()
@@ -132,7 +129,7 @@ def unimodal(method: str, queries: FloatArray, rows: FloatArray, graphs: Sequenc
 
 
 def one_camera(frame: RingFrame, camera: str) -> RingFrame:
-    """A frame of a ring with all cameras but one missing (MapInputError: that camera's image is missing)."""
+    """A frame of a ring with all cameras but one missing."""
     cameras = zip(frame.ring.names, frame.images, strict=True)
     return RingFrame(frame.ring, tuple(image if name == camera else None for name, image in cameras))
 

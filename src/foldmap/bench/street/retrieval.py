@@ -30,13 +30,9 @@ RANKS = (1, 5, 10)
 class RetrievalSettings:
     """What decides a retrieval table apart from its data.
 
-    Attributes:
-        queries: at most.
-        library: graphs at most; 0 for all.
-        images: training images at most, for nearest images and generators.
-        generators, generator: styles that are trained and measured, and their settings.
-        own: whether the nearest training image in the model's own embedding is asked for.
-        seed: of every draw.
+    At most so many `queries`, graphs of the `library` (0 for all) and training `images` (for nearest images and
+    generators) are used; styles of `generators` are trained and measured. `own`: whether the nearest training image in
+    the model's own embedding is asked for.
     """
 
     queries: int = 600
@@ -59,16 +55,7 @@ class Scored:
 
 @dataclass(frozen=True)
 class Retrieval:
-    """What was measured.
-
-    Attributes:
-        label: what the images are.
-        queries, truths: what was asked, rendered when asked for, and the true graphs.
-        library: what was retrieved from.
-        distances: from queries to training places.
-        window: of graphs.
-        methods: by name, in order.
-    """
+    """What was measured: queries, rendered when asked for, true graphs, the library, how far it is, the methods."""
 
     label: str
     queries: Sequence[Pair]
@@ -115,13 +102,8 @@ def measure_retrieval(
 ) -> Retrieval:
     """Ask every method for every query, and score.
 
-    Args:
-        data: images, maps, split.
-        models: by the name of their row; the first also finds nearest images in its own embedding.
-        settings: see there.
-        front: model trained on the front camera alone; the first model with the other cameras missing where None.
-        kept: answers and embeddings of earlier runs.
-        stage: called with a stage's name, gives a callback (done, total).
+    Models come by the name of their row; the first also finds nearest images in its own embedding. `front` was trained
+    on the front camera alone; where None the first model looks, with the other cameras missing.
 
     Raises:
         ConfigError: the split leaks, no model is given, a model has another window, or kept answers do not fit.

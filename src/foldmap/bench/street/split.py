@@ -76,9 +76,6 @@ def split_maps(maps: Sequence[StreetMap], by: str = "place", hold_out: Sequence[
         hold_out: names of maps; by "city" their cities. Where empty, drawn: by place one map of each city that has
             several, or a quarter of the maps where none has; by city one city.
         seed: of that draw.
-
-    Raises:
-        ConfigError: an unknown way or name, or no map is left on a side.
     """
     if by not in SPLITS:
         raise ConfigError(f"there is no split by {by!r}", f"choose among {', '.join(SPLITS)}")
@@ -96,9 +93,8 @@ def split_maps(maps: Sequence[StreetMap], by: str = "place", hold_out: Sequence[
         chosen = {name for name in names if city[name] in taken}
     train = tuple(name for name in names if name not in chosen)
     if not train or not chosen:
-        raise ConfigError(
-            f"split by {by}, {len(chosen)} of {len(names)} maps are held out", "give more maps, or hold out others"
-        )
+        held = f"{len(chosen)} of {len(names)} maps are held out"
+        raise ConfigError(f"split by {by}, {held}", "give more maps, or hold out others")
     return Split(by, train, tuple(name for name in names if name in chosen))
 
 
@@ -156,11 +152,7 @@ def distances(
 
 
 def check_disjoint(found: Distances, window: Window) -> BoolArray:
-    """Which queries are too near; none may be, unless the split is leaky by name.
-
-    Raises:
-        ConfigError: a query's window can overlap a training window.
-    """
+    """Which queries' windows can overlap a training window; none may (ConfigError) but in a leaky split."""
     least = 2.0 * window.radius_m
     near: BoolArray = found.nearest_m < least - 1e-6
     if near.any() and not found.leaky:

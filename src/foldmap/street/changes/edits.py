@@ -41,9 +41,6 @@ def edit(
 
     Returns:
         The edited map and what was done; None where no chain is long enough, or a new lane has no room.
-
-    Raises:
-        ConfigError: an unknown kind.
     """
     if kind not in EDITS:
         raise ConfigError(f"there is no edit {kind!r}", f"choose one of {', '.join(EDITS)}")

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 
-from foldmap.errors import MapInputError
+from foldmap.errors import MapInputError, ModelError
 from foldmap.street.graph.window import Window
 from foldmap.street.images.observation import Observation
 from foldmap.street.paper.encoders.image import pack_views, prepare
 from foldmap.street.paper.encoders.network import PaperNetwork
 from foldmap.street.paper.encoders.packing import graph_rows, pack
-from foldmap.street.paper.serialize import from_bytes, to_bytes
+from foldmap.street.paper.encoders.shape import PaperShape
 from foldmap.street.source import LaneGraph
-from foldmap.types import FloatArray
+from foldmap.training.model_bytes import PRECISIONS, model_from_bytes, model_to_bytes, pack_network, unpack_network
+from foldmap.types import AnyArray, FloatArray
 
 _BATCH = 32
 
@@ -88,3 +90,39 @@ class PaperEmbedding:
                     raise MapInputError(f"observation {number}: {error.message}", error.cure) from error
             out[first : first + _BATCH] = self._network.embed_views(pack_views(views)).numpy()
         return out
+
+
+FORMAT = 1
+KIND = "street-paper"
+MAX_BYTES = 256 << 20
+_CURE = "use a model written by foldmap"
+
+
+def to_bytes(network: PaperNetwork, precision: str = "half") -> bytes:
+    """Serialize in "half" or "single" precision; the same weights give the same bytes.
+
+    Raises:
+        ModelError: unknown precision, or weights that are not finite or beyond it.
+    """
+    info = {"format": FORMAT, "kind": KIND, "precision": precision, "shape": network.shape.to_dict()}
+    return model_to_bytes(pack_network(network, precision), info)
+
+
+def from_bytes(payload: bytes) -> PaperNetwork:
+    """Rebuild a network in evaluation mode, trusting nothing.
+
+    Raises:
+        ModelError: the bytes are no paper network of this version.
+    """
+    return model_from_bytes(payload, _rebuilt, FORMAT, most_bytes=MAX_BYTES, cure=_CURE)
+
+
+def _rebuilt(info: dict[str, Any], arrays: dict[str, AnyArray]) -> PaperNetwork:
+    if set(info) != {"format", "kind", "precision", "shape"}:
+        raise ModelError("the model's header has unknown or missing fields", _CURE)
+    if info["kind"] != KIND:
+        raise ModelError(f"the model is a {info['kind']!r}, not a {KIND}", "give the model of this layer")
+    if info["precision"] not in PRECISIONS:
+        raise ModelError(f"the model is stored in {info['precision']!r}", _CURE)
+    shape = PaperShape.from_dict(info["shape"])
+    return unpack_network(lambda: PaperNetwork(shape), arrays, info["precision"], _CURE)

@@ -19,11 +19,9 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 from torch.nn import functional
 
-from foldmap.bench.street.generators.assemble import assemble
-from foldmap.bench.street.generators.heads import Head, LinkHead, link_loss
+from foldmap.bench.street.generators.lines import POINTS, LineTargets, assemble, line_targets, to_metres
 from foldmap.bench.street.generators.settings import GeneratorSettings
-from foldmap.bench.street.generators.targets import POINTS, LineTargets, line_targets, to_metres
-from foldmap.bench.street.generators.trunk import cell_places, layers, sample
+from foldmap.bench.street.generators.trunk import Head, LinkHead, cell_places, layers, link_loss, sample
 from foldmap.street.source import LaneGraph
 from foldmap.types import DoubleArray, FloatArray
 

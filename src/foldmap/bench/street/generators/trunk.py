@@ -1,19 +1,26 @@
-"""The image trunk that all generators share: early blocks frozen, late blocks fine-tuned, and a neck that joins both.
+"""The image trunk that all generators share, and what a style adds to it.
 
-What the early blocks see of an image never changes while a generator is trained, so that it is worked out once. That
-leaves no room for augmentation by turning or mirroring images; neither would be right: mirrored streets drive on the
-other side, and turned ones no longer have the ego heading up.
+The early blocks of the trunk are frozen, the late ones fine-tuned, and a neck joins both. What the early blocks see of
+an image never changes while a generator is trained, so that it is worked out once. That leaves no room for augmentation
+by turning or mirroring images; neither would be right: mirrored streets drive on the other side, and turned ones no
+longer have the ego heading up.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from foldmap.bench.street.generators.settings import GeneratorSettings
 from foldmap.street.paper.encoders.lite import Lite0
+from foldmap.street.source import LaneGraph
 
 EARLY_CHANNELS = 40
 _SPLIT, _END = 5, 11
@@ -72,9 +79,8 @@ class Trunk(nn.Module):
         image = image * seen
         if image.shape[2:] != size_px:
             image, seen = (functional.interpolate(x, size_px, mode="bilinear", antialias=True) for x in (image, seen))
-        return self.early(image.contiguous(memory_format=torch.channels_last)).half(), functional.avg_pool2d(
-            seen, 8
-        ).half()
+        early = self.early(image.contiguous(memory_format=torch.channels_last))
+        return early.half(), functional.avg_pool2d(seen, 8).half()
 
     def forward(self, early: Tensor, seen: Tensor) -> Tensor:
         """From `see` to maps (B, width, H/8, W/8)."""
@@ -121,3 +127,69 @@ def layers(*widths: int) -> nn.Sequential:
     for inside, out in pairwise(widths):
         steps += [nn.Linear(inside, out), nn.ReLU()]
     return nn.Sequential(*steps[:-1])
+
+
+class Head(nn.Module, ABC):
+    """A style: how maps of the trunk become lane graphs.
+
+    Lines and key points of at least the probability `exist` are predicted, if the settings do not say otherwise.
+    """
+
+    exist: ClassVar[float]
+
+    def __init__(self, settings: GeneratorSettings) -> None:
+        super().__init__()
+        self.settings = settings
+
+    @property
+    def least(self) -> float:
+        """Probability from which a line or key point is predicted."""
+        return self.exist if self.settings.exist is None else self.settings.exist
+
+    @abstractmethod
+    def targets(self, graph: LaneGraph, rng: np.random.Generator) -> Any:
+        """What an image with this graph is taught; of length zero where nothing lies in the window."""
+
+    def start(self, targets: Sequence[Any], rng: np.random.Generator) -> None:
+        """Start parameters from what will be taught, where a style does so."""
+
+    @abstractmethod
+    def loss(self, maps: Tensor, targets: list[Any], rng: np.random.Generator) -> Tensor:
+        """The objective over a batch: maps (B, width, H/8, W/8) and the targets of those images."""
+
+    @abstractmethod
+    def draw(self, maps: Tensor) -> list[LaneGraph]:
+        """Graphs in the ego frame, one an image; empty where the network finds no lane."""
+
+
+class LinkHead(nn.Module):
+    """Decides connections between pairs of lines, by an embedding of each and the gap between them."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.before = layers(width, width, width)
+        self.after = layers(width, width, width)
+        self.gap = nn.Parameter(torch.tensor(10.0))
+        self.bias = nn.Parameter(torch.tensor(0.0))
+
+    def forward(self, before: Tensor, after: Tensor, end: Tensor, start: Tensor) -> Tensor:
+        """Logits (C, C) that line j starts where line i ends.
+
+        Embeddings (C, width) of lines are those needed at their ends (`before`) and at their starts (`after`); they end
+        and start at (C, 2), -1 .. 1.
+        """
+        likeness = self.before(before) @ self.after(after).T / before.shape[-1] ** 0.5
+        gap = torch.cdist(end.detach(), start.detach())
+        logit: Tensor = likeness - self.gap * gap + self.bias
+        return logit
+
+
+def link_loss(logit: Tensor, follows: Tensor) -> Tensor:
+    """Cross-entropy over the pairs of different lines (C, C), in which connected and unconnected ones weigh alike."""
+    off = ~torch.eye(len(logit), dtype=torch.bool)
+    wanted = follows[off].float()
+    each = functional.binary_cross_entropy_with_logits(logit[off], wanted, reduction="none")
+    linked = wanted.sum()
+    if not linked:
+        return each.mean()
+    return (each * wanted).sum() / linked / 2 + (each * (1 - wanted)).sum() / (1 - wanted).sum().clamp(min=1) / 2
