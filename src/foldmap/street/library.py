@@ -21,15 +21,10 @@ from foldmap.types import AnyArray, DoubleArray, FloatArray, IntArray
 
 @dataclass(frozen=True)
 class PlaceLibrary:
-    """Places of some regions, region after region.
+    """Places of some regions of a layer, region after region.
 
-    Attributes:
-        layer: that they are of.
-        regions: names.
-        region: int64 (N,), index into `regions`.
-        xy_m: float64 (N, 2), in the frame of the region.
-        heading_rad: float64 (N,).
-        vectors: float16 or float32 (N, D), unit rows.
+    `region` int64 (N,) is an index into `regions`; `xy_m` float64 (N, 2) and `heading_rad` (N,) are in the frame of the
+    region; `vectors` float16 or float32 (N, D) are unit rows.
     """
 
     layer: StreetLayer
@@ -85,7 +80,6 @@ def read_library(
     """Decode places and embeddings; draw those that are not stored with the model, the map's own where None.
 
     Raises:
-        LayerError: no such region, or the map has neither embeddings nor a model.
         MapInputError: the regions have no places.
     """
     chosen = [layer.region(name) for name in regions] if regions else list(layer.regions)
@@ -109,24 +103,14 @@ def read_library(
 
 @dataclass(frozen=True)
 class Fence:
-    """Where results may lie; None: anywhere.
-
-    Attributes:
-        near: centre of a disc.
-        radius_m: of the disc.
-        box: west, south, east, north.
-    """
+    """Where results may lie, a disc or a box (west, south, east, north); None: anywhere."""
 
     near: tuple[float, float] | None = None
     radius_m: float | None = None
     box: tuple[float, float, float, float] | None = None
 
     def rows(self, library: PlaceLibrary) -> IntArray | None:
-        """Rows of the library inside, or None where there is no fence.
-
-        Raises:
-            ConfigError: a part of a fence is missing, or several regions have a frame of their own each.
-        """
+        """Rows of the library inside, None where there is no fence; a fence is in the frame of a single region."""
         if (self.near is None) != (self.radius_m is None):
             raise ConfigError("a fence around a point has a radius", "give both --near X,Y and --radius M")
         if self.near is None and self.box is None:

@@ -27,8 +27,7 @@ FARTHEST_M = 1e9
 class LaneAttributes:
     """What a map says about one lane; None where it says nothing.
 
-    `identity` is the map's own name of the lane, `lane_type` its own word: "VEHICLE", "BUS", "road", "bicycle_lane",
-    ...
+    `identity` is the map's own name of the lane, `lane_type` its own word: "VEHICLE", "BUS", "road", "bicycle_lane".
     """
 
     identity: str
@@ -51,8 +50,7 @@ class LaneGraph:
         lanes: attributes of the lanes where the map has them.
 
     Raises:
-        MapInputError: an array has another shape, a coordinate is not finite, an edge points nowhere, is a self-loop or
-            is there twice; the message names the first offender.
+        MapInputError: names the first offender: not finite, an edge to nowhere, a self-loop, an edge twice.
     """
 
     vertices_m: DoubleArray
@@ -124,13 +122,8 @@ class LaneGraph:
     ) -> LaneGraph:
         """One chain of edges a polyline; ends are not joined (see `foldmap.street.graph.joining`).
 
-        Args:
-            polylines_m: float64 (P, 2) each, in driving direction; repeated points are dropped.
-            kinds: one a polyline; all `LANE` if empty.
-            lanes: one a polyline, or none.
-
-        Raises:
-            MapInputError: a polyline of another shape, or with fewer than two distinct points.
+        Polylines are float64 (P, 2), in driving direction; repeated points are dropped, two must be left. Kinds are one
+        a polyline, all `LANE` if empty; lanes are one a polyline, or none.
         """
         vertices, edges, starts = [], [], [0]
         for number, line in enumerate(polylines_m):
@@ -216,13 +209,10 @@ class LaneGraph:
 
 @dataclass(frozen=True)
 class StreetMap:
-    """A lane graph that is somewhere.
+    """A lane graph that is somewhere; its name is that of a city, a tile, a log, unique in a library.
 
-    Attributes:
-        name: of the map: a city, a tile, a log. Unique in a library.
-        graph: in metres.
-        crs: what pyproj reads (EPSG code, PROJ string, WKT) such that `vertices_m` are (easting, northing) of it; None
-            for a local frame.
+    `crs` is what pyproj reads (EPSG code, PROJ string, WKT) such that `vertices_m` are (easting, northing) of it; None
+    for a local frame.
     """
 
     name: str

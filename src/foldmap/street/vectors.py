@@ -24,15 +24,9 @@ _CURE = "the file is damaged; fold the map again"
 
 @dataclass(frozen=True)
 class VectorCodec:
-    """How embeddings are stored.
+    """How embeddings of `dimension` numbers are stored, in one of `FORMS`.
 
-    Attributes:
-        form: one of `FORMS`. ``int8`` and ``int4`` scale each row to its largest number (2 bytes more a row).
-        dimension: D of a row.
-        quantizer: of ``pq``, as `fit` makes it.
-
-    Raises:
-        ConfigError: a form that there is not, or a dimension that does not fit it.
+    ``int8`` and ``int4`` scale each row to its largest number (2 bytes more a row); ``pq`` has a quantizer, see `fit`.
     """
 
     form: str
@@ -85,11 +79,7 @@ class VectorCodec:
         return np.concatenate([scale[:, None].view(np.uint8), body], axis=1).tobytes()
 
     def decode(self, payload: bytes, count: int) -> FloatArray:
-        """Rows as stored, made unit, float32 (count, D).
-
-        Raises:
-            MapFormatError: bytes that `encode` does not write for so many rows.
-        """
+        """Rows as stored, made unit, float32 (count, D); MapFormatError where `encode` does not write such bytes."""
         if count * self.dimension > MAX_NUMBERS or len(payload) != count * self.row_bytes:
             raise MapFormatError(f"{len(payload)} bytes are not {count} embeddings", _CURE)
         codes = np.frombuffer(payload, np.uint8).reshape(count, self.row_bytes)

@@ -35,13 +35,9 @@ class Repairs:
         return sum(vars(self).values())
 
     def __str__(self) -> str:
-        named = (
-            ("merged vertices", self.merged_vertices),
-            ("self-loops", self.self_loops),
-            ("duplicate edges", self.duplicate_edges),
-            ("isolated vertices", self.isolated_vertices),
-        )
-        return ", ".join(f"{count} {name}" for name, count in named if count) or "nothing to repair"
+        names = "merged vertices", "self-loops", "duplicate edges", "isolated vertices"
+        counts = zip(vars(self).values(), names, strict=True)
+        return ", ".join(f"{count} {name}" for count, name in counts if count) or "nothing to repair"
 
 
 def repair(
@@ -53,14 +49,8 @@ def repair(
 ) -> tuple[LaneGraph, Repairs]:
     """Build a lane graph from arrays that may break its rules; vertices and edges stay in their order.
 
-    Vertices of one position that an edge joins become one.
-
-    Args:
-        vertices_m: (V, 2), any number type.
-        edges: (E, 2), (from, to).
-        kind: (E,), all `LANE` if not given.
-        lane: (E,), index into `lanes`, all unknown if not given.
-        lanes: attributes.
+    Vertices (V, 2) of one position that an edge joins become one. Edges are (E, 2), (from, to); each has a kind, `LANE`
+    if not given, and a lane, an index into `lanes`, unknown if not given.
 
     Raises:
         MapInputError: a coordinate is not finite, an edge points to a vertex that is not there, or shapes do not fit.
@@ -183,11 +173,7 @@ def evidently_degrees(vertices: DoubleArray, edges: IntArray) -> bool:
 
 
 def require_metres(graph: LaneGraph, where: str) -> None:
-    """Refuse a graph in degrees; `where` is its file, for the message.
-
-    Raises:
-        MapInputError: its coordinates are evidently longitude and latitude.
-    """
+    """Refuse a graph that is evidently in degrees (MapInputError); `where` is its file, for the message."""
     if evidently_degrees(graph.vertices_m, graph.edges):
         x, y = graph.vertices_m[0]
         raise MapInputError(

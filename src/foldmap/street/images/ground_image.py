@@ -12,7 +12,7 @@ from foldmap.errors import ConfigError, MapInputError
 from foldmap.geometry import SE2, MetricGrid
 from foldmap.street.graph.window import AROUND, Window
 from foldmap.street.images.observation import AerialCrop, check_rgb
-from foldmap.street.images.pyramid import Pyramid, as_pair, build_pyramid, sample_affine
+from foldmap.street.images.pyramid import Pyramid, build_pyramid, sample_affine
 from foldmap.types import BoolArray, ByteArray, DoubleArray
 
 _LARGEST_PX = 4096
@@ -20,14 +20,9 @@ _LARGEST_PX = 4096
 
 @dataclass(frozen=True)
 class GroundImage:
-    """An ortho image: every pixel shows the ground straight below it.
+    """An ortho image, uint8 (H, W, 3), row 0 north: every pixel shows the ground straight below it.
 
-    Attributes:
-        image: uint8 (H, W, 3); row 0 is the north edge.
-        grid: where its pixels lie, in the frame of the street map that goes with it.
-
-    Raises:
-        MapInputError: not 8-bit RGB, or another size than the grid's.
+    `grid` says where its pixels lie, in the frame of the street map that goes with it.
     """
 
     image: ByteArray
@@ -61,9 +56,7 @@ class GroundImage:
     def crop(self, world_SE2_ego: SE2, window: Window = AROUND, size_px: int = 160) -> AerialCrop:
         """Cut a window of `size_px` rows out and turn it into the ego frame, filtered over each pixel's footprint.
 
-        Raises:
-            MapInputError: the window reaches beyond the image.
-            ConfigError: fewer than 16 px.
+        MapInputError: the window reaches beyond the image.
         """
         shape = window_shape(window, size_px)
         corners = np.array([(x, y) for x in (window.back_m, window.ahead_m) for y in (window.right_m, window.left_m)])
@@ -79,7 +72,7 @@ class GroundImage:
         # to the right in the crop is minus y of the ego, down is minus x; image y counts southwards
         column, row = step * np.array([sin, cos]), step * np.array([-cos, sin])
         out = np.empty((*shape, 3), np.uint8)
-        sample_affine(*self.pyramid, as_pair(self.xy_px(first)[0]), as_pair(column), as_pair(row), out)
+        sample_affine(*self.pyramid, self.xy_px(first)[0], column, row, out)
         return AerialCrop(out, window)
 
 

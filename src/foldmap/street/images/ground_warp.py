@@ -37,15 +37,9 @@ class _Rays:
 
 
 class RingWarp:
-    """Draws ortho images into one ring (semi-synthetic); the rays are computed once.
+    """Draws ortho images into one ring, distortion included (semi-synthetic); the rays are computed once.
 
-    Args:
-        ring: calibration, distortion included.
-        width_px: of the widest camera's image; the others are scaled alike.
-        range_m: farthest ground that is drawn.
-
-    Raises:
-        ConfigError: an image below 16 px, or no range.
+    The widest camera's image has `width_px`, the others are scaled alike; ground beyond `range_m` is not drawn.
     """
 
     def __init__(self, ring: CameraRing, width_px: int = 400, range_m: float = RANGE_M) -> None:

@@ -27,14 +27,11 @@ _OPTICAL = np.array([[0.0, 0, 1, 0], [-1, 0, 0, 0], [0, -1, 0, 0], [0, 0, 0, 1]]
 
 @dataclass(frozen=True)
 class CameraRing:
-    """A rig of any number of calibrated cameras.
+    """A rig of any number of calibrated cameras, with names of their own.
 
-    Attributes:
-        names: one a camera, unique.
-        cameras: intrinsics.
-        vehicle_SE3_camera: float64 (N, 4, 4); vehicle frame x ahead, y left, z up, its origin on the rear axle;
-            camera frame x right, y down, z ahead.
-        ground_z_m: height of the (flat) ground in the vehicle frame; negative where the axle is above it.
+    `vehicle_SE3_camera` is float64 (N, 4, 4): vehicle frame x ahead, y left, z up, its origin on the rear axle; camera
+    frame x right, y down, z ahead. `ground_z_m` is the height of the (flat) ground in the vehicle frame; negative where
+    the axle is above it.
 
     Raises:
         MapInputError: no camera, counts differ, two names agree, a pose is not rigid, or no ground can be seen from it.
@@ -86,8 +83,7 @@ def _is_rigid(pose: DoubleArray) -> bool:
 def check_mounting(name: str, camera: Camera, vehicle_SE3_camera: DoubleArray, ground_z_m: float) -> None:
     """Refuse a pose that sees nothing of the ground: vehicle x ahead, y left, z up; camera x right, y down, z ahead.
 
-    Raises:
-        MapInputError: names the camera and what is wrong; the cure is what would make the pose a possible one.
+    The MapInputError names the camera and what is wrong; its cure is what would make the pose a possible one.
     """
     wrong = _wrong(camera, vehicle_SE3_camera, ground_z_m)
     turned: DoubleArray = np.linalg.inv(vehicle_SE3_camera).astype(np.float64)
@@ -142,11 +138,7 @@ def _upright(pose: DoubleArray) -> bool:
 class RingFrame:
     """What a ring saw at one moment.
 
-    `images` are uint8 (H, W, 3) one a camera, of any size with the calibration's aspect; None where a camera is
-    missing.
-
-    Raises:
-        MapInputError: counts differ, no image at all, or an image that is not uint8 RGB; the message names the camera.
+    Images are uint8 (H, W, 3) one a camera, of any size with the calibration's aspect; None where a camera is missing.
     """
 
     ring: CameraRing
@@ -197,11 +189,8 @@ Observation = RingFrame | AerialCrop
 class Pair:
     """An observation and the lane graph around it: what the networks learn from and are measured on.
 
-    Attributes:
-        observation: images.
-        graph: truth in the ego frame, cut to the window, vertices 1 m apart.
-        place: name of the map (tile, log, city) that it comes from: splits are by place.
-        world_SE2_ego: where, in that map's frame.
+    The graph is the truth in the ego frame, cut to the window, vertices 1 m apart. `place` names the map (tile, log,
+    city) that it comes from: splits are by place; `world_SE2_ego` is in that map's frame.
     """
 
     observation: Observation

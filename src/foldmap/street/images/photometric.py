@@ -17,15 +17,8 @@ _LUMA = np.array([0.299, 0.587, 0.114])
 class LightChange:
     """How one image differs from its original.
 
-    Attributes:
-        gamma: exponent on 0 to 1.
-        contrast: about the image's mean.
-        brightness: added, of 0 to 1.
-        saturation: 0 is grey, 1 as it is.
-        tint: factor on red, green and blue.
-        blur_px: standard deviation.
-        noise: standard deviation, of 0 to 1.
-        seed: of the noise.
+    Exponent on 0 to 1; contrast about the image's mean; brightness added, of 0 to 1; saturation, 0 is grey, 1 as it is;
+    factors on red, green and blue; standard deviations of blur, px, and noise, of 0 to 1.
     """
 
     gamma: float
@@ -47,9 +40,8 @@ class LightChange:
         linear = (contrast * mix).astype(np.float32)
         offset = np.float32(level * (1 - contrast) + self.brightness)
         side = np.float32(min(0.5 * self.blur_px**2, 0.25))
-        out: ByteArray = _develop(
-            np.ascontiguousarray(image), curve, linear, offset, side, np.float32(self.noise), self.seed
-        )
+        image, noise = np.ascontiguousarray(image), np.float32(self.noise)
+        out: ByteArray = _develop(image, curve, linear, offset, side, noise, self.seed)
         return out
 
 

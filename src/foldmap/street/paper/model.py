@@ -57,8 +57,7 @@ class PaperEmbedding:
     def embed_graphs(self, graphs: Sequence[LaneGraph]) -> FloatArray:
         """Unit rows float32 (N, dim) of graphs in the ego frame, cut to `window`; empty ones have an embedding too.
 
-        Raises:
-            MapInputError: a graph that is not in the window; the message says which one.
+        MapInputError: a graph that is not in the window; the message says which one.
         """
         shape, rows = self._network.shape, []
         for number, graph in enumerate(graphs):
@@ -76,8 +75,7 @@ class PaperEmbedding:
     def embed_observations(self, observations: Sequence[Observation]) -> FloatArray:
         """Unit rows float32 (N, dim) of rings or crops with images of any size; missing cameras are left out.
 
-        Raises:
-            MapInputError: a crop of another window, or an unusable calibration; the message says of which observation.
+        MapInputError: a crop of another window, or an unusable calibration; the message says of which observation.
         """
         shape = self._network.shape
         out = np.empty((len(observations), self.dim), np.float32)
@@ -99,21 +97,13 @@ _CURE = "use a model written by foldmap"
 
 
 def to_bytes(network: PaperNetwork, precision: str = "half") -> bytes:
-    """Serialize in "half" or "single" precision; the same weights give the same bytes.
-
-    Raises:
-        ModelError: unknown precision, or weights that are not finite or beyond it.
-    """
+    """Serialize in "half" or "single" precision; the same weights give the same bytes."""
     info = {"format": FORMAT, "kind": KIND, "precision": precision, "shape": network.shape.to_dict()}
     return model_to_bytes(pack_network(network, precision), info)
 
 
 def from_bytes(payload: bytes) -> PaperNetwork:
-    """Rebuild a network in evaluation mode, trusting nothing.
-
-    Raises:
-        ModelError: the bytes are no paper network of this version.
-    """
+    """Rebuild a network in evaluation mode, trusting nothing (ModelError: no paper network of this version)."""
     return model_from_bytes(payload, _rebuilt, FORMAT, most_bytes=MAX_BYTES, cure=_CURE)
 
 

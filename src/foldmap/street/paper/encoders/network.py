@@ -41,10 +41,6 @@ class PaperNetwork(nn.Module):
         return functional.normalize(self.image(packed).float(), dim=1)
 
     def load_imagenet(self) -> None:
-        """Start the image trunk from ImageNet where it is one that has such weights.
-
-        Raises:
-            MissingExtraError: the package with the weights is not installed.
-        """
+        """Start the image trunk from ImageNet where it is one that has such weights."""
         if isinstance(self.image.trunk, Lite0):
             self.image.trunk.load_imagenet()

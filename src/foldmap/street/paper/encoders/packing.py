@@ -47,12 +47,8 @@ class GraphRows:
 class PackedGraphs:
     """A batch of graphs as one disjoint union, so that no vertex is padded and none is cut.
 
-    Attributes:
-        features_VF: float32, vertices of all graphs.
-        graph_V: int64, the graph of each vertex, ascending.
-        seen_A, seer_A: int64, vertex that is attended to, and vertex that attends.
-        type_A: int64, `SELF` ... `BEHIND_LINK`.
-        count: graphs, those without vertices included.
+    `graph_V` int64 is the graph of each vertex, ascending; `seen_A`, `seer_A` int64 are the vertex that is attended to
+    and the one that attends, `type_A` is `SELF` ... `BEHIND_LINK`; `count` includes graphs without vertices.
     """
 
     features_VF: Tensor
