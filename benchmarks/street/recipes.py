@@ -63,7 +63,7 @@ class Recipe:
         what = {
             "settings": asdict(self.settings),
             "shape": asdict(self.shape),
-            "field": FieldSpec().as_dict(),
+            "field": asdict(FieldSpec()),
             "cameras": self.cameras,
             "frames": self.frames if self.cameras is not None else 0,
             "tiles": [tile.map.name for tile in tiles],

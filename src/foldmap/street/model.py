@@ -24,29 +24,23 @@ class EmbeddingModel(Protocol):
     @property
     def name(self) -> str:
         """Kind of model: "field" or "paper"."""
-        ...
 
     @property
     def window(self) -> Window:
         """What graphs and observations cover."""
-        ...
 
     @property
     def dim(self) -> int:
         """Numbers of an embedding."""
-        ...
 
     def embed_graphs(self, graphs: Sequence[LaneGraph]) -> FloatArray:
         """Unit rows float32 (N, dim) of graphs in the ego frame, cut to the window."""
-        ...
 
     def embed_observations(self, observations: Sequence[Observation]) -> FloatArray:
         """Unit rows float32 (N, dim)."""
-        ...
 
     def payload(self) -> bytes:
         """All of it, as `read_model` takes it."""
-        ...
 
 
 @runtime_checkable
@@ -55,7 +49,6 @@ class DrawingModel(EmbeddingModel, Protocol):
 
     def embed_around(self, ends_m: DoubleArray, poses: DoubleArray) -> FloatArray:
         """Unit rows float32 (N, dim); arguments as `foldmap.street.field.lane_field.draw_around`."""
-        ...
 
 
 def read_model(payload: bytes) -> EmbeddingModel:

@@ -79,9 +79,8 @@ class SearchIndex:
     def search(self, queries: AnyArray, k: int, among: IntArray | None = None) -> tuple[FloatArray, IntArray]:
         """The `k` most similar rows of each query (Q, D), or (D,) for one; fewer where fewer are there.
 
-        Where an approximate search finds fewer than `k`, it is repeated exactly; among some rows, int64 (M,) (a
-        geo-fence, see `foldmap.street.fences`), it always is. Returns scores float32 (Q, k), descending, and rows int64
-        (Q, k).
+        Where an approximate search finds fewer than `k`, it is repeated exactly; among some rows, int64 (M,) (a fence,
+        see `foldmap.street.library`), it always is. Returns scores float32 (Q, k), descending, and rows int64 (Q, k).
 
         Raises:
             MapInputError: queries of another width, not finite or not unit; `among` is empty or names rows that are not

@@ -171,7 +171,8 @@ def measure_localization(
         local = StreetLocalizer(asked[name].places, asked[name].embeddings)
         _baselines(found, local, asked[name], settings)
     sizes = {name: len(asked[name].places) for name in names}
-    return Localization(data.label, dict(sorted(found.items(), key=_order)), sizes, temperature, example)
+    ordered = sorted(found.items(), key=lambda item: (item[0][0].startswith("drive"), item[0][0]))
+    return Localization(data.label, dict(ordered), sizes, temperature, example)
 
 
 def through_images(queries: Callable[[Sequence[Pair]], FloatArray], rows: FloatArray, graph_rows: FloatArray) -> Embed:
@@ -288,7 +289,3 @@ def _anywhere(local: StreetLocalizer, prior: StreetPrior | None, rng: np.random.
 
 def _of(found: dict[tuple[str, str], Found], question: str, method: str) -> Found:
     return found.setdefault((question, method), Found(method, question))
-
-
-def _order(item: tuple[tuple[str, str], Found]) -> tuple[bool, str]:
-    return item[0][0].startswith("drive"), item[0][0]

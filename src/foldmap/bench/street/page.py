@@ -22,16 +22,6 @@ from foldmap.report.street_plots import chamfer_plot, library_plot, recall_plot
 from foldmap.report.street_windows import WindowRow, window_rows
 from foldmap.street.images.ground import BirdsEye
 
-
-@dataclass(frozen=True)
-class BenchTable:
-    """A table's heading, what it shows, and the heading of each column by key."""
-
-    title: str
-    caption: str
-    columns: dict[str, str]
-
-
 _QUALITY = {
     "method": "method",
     "library": "library",
@@ -63,6 +53,21 @@ _KINDS = {
     "found_link_removed_pct": "link removed [%]",
     "found_same_pct": "unchanged [%]",
 }
+_SHOWN_PX = 240
+_EACH = 3
+_SHOWN_METHODS = 4
+_UNSEEN = (232, 236, 240)
+"""Ground that no camera sees is pale."""
+
+
+@dataclass(frozen=True)
+class BenchTable:
+    """A table's heading, what it shows, and the heading of each column by key."""
+
+    title: str
+    caption: str
+    columns: dict[str, str]
+
 
 TABLES: dict[str, BenchTable] = {
     "main": BenchTable("Graphs for images", _SCORED, _QUALITY),
@@ -125,11 +130,6 @@ TABLES: dict[str, BenchTable] = {
 
 
 Rows = list[dict[str, Any]]
-_SHOWN_PX = 240
-_EACH = 3
-_SHOWN_METHODS = 4
-_UNSEEN = (232, 236, 240)
-"""Ground that no camera sees is pale."""
 
 
 @dataclass(frozen=True)

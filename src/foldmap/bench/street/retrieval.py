@@ -24,6 +24,7 @@ from foldmap.street.source import LaneGraph
 from foldmap.types import DoubleArray, FloatArray, IntArray
 
 RANKS = (1, 5, 10)
+Rows = Callable[[], FloatArray]
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,8 @@ def measure_retrieval(
     bench = _Bench(data, settings, kept, stage)
     found = data.separation(bench.queries, bench.library)
     first = next(iter(models.values()))
-    answers = [bench.chance(), bench.oracle(), *bench.nearest_images(first)]
+    chance = methods.random_answers(len(bench.queries), bench.library, settings.seed)
+    answers = [chance, bench.oracle(), *bench.nearest_images(first)]
     answers += [bench.model(name, model) for name, model in models.items()]
     answers += bench.single_camera(front or first)
     answers += [bench.generator(style) for style in settings.generators]
@@ -152,9 +154,6 @@ class _Bench:
     def told(self, what: str) -> Progress:
         return self.stage(f"{self.data.label}: {what}")
 
-    def chance(self) -> Answers:
-        return methods.random_answers(len(self.queries), self.library, self.settings.seed)
-
     def oracle(self) -> Answers:
         self.told("oracle")
         make = partial(methods.oracle_answers, self.truths, self.library, self.data.window)
@@ -190,11 +189,10 @@ class _Bench:
     def model(self, name: str, model: EmbeddingModel) -> Answers:
         """Graphs by image."""
         self.told(f"{name}, graphs")
-        seal = seal_of(model.payload())
-        make = partial(model.embed_graphs, self.library.graphs)
-        rows = self.kept.rows("library", {"model": seal, "graphs": self.seal}, make)
+        identity = {"model": seal_of(model.payload()), "graphs": self.seal}
+        rows = self.kept.rows("library", identity, partial(model.embed_graphs, self.library.graphs))
         asked = self.observed(model, queries=True)
-        return self._retrieved(name, name, model, seal, lambda: asked, lambda: rows)
+        return self._retrieved(name, name, model, lambda: asked, lambda: rows)
 
     def single_camera(self, model: EmbeddingModel) -> list[Answers]:
         """The front camera of a ring alone; nothing for aerial crops."""
@@ -207,21 +205,13 @@ class _Bench:
         pairs = _OneCamera(self.queries, np.arange(len(self.queries)), camera)
         asked = partial(methods.embed_pairs, model, pairs, told)
         rows = partial(model.embed_graphs, self.library.graphs)
-        return [self._retrieved("single-camera", name, model, seal_of(model.payload()), asked, rows)]
+        return [self._retrieved("single-camera", name, model, asked, rows)]
 
-    def _retrieved(
-        self,
-        file: str,
-        name: str,
-        model: EmbeddingModel,
-        seal: str,
-        asked: Callable[[], FloatArray],
-        rows: Callable[[], FloatArray],
-    ) -> Answers:
+    def _retrieved(self, file: str, name: str, model: EmbeddingModel, asked: Rows, rows: Rows) -> Answers:
         def make() -> Answers:
             return methods.retrieved(name, asked(), rows(), self.library, model.embed_graphs(self.truths))
 
-        return self.kept.answers(file, {**self.identity, "model": seal}, make)
+        return self.kept.answers(file, {**self.identity, "model": seal_of(model.payload())}, make)
 
     def generator(self, style: str) -> Answers:
         """Graphs drawn from the image."""

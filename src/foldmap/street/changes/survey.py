@@ -23,6 +23,8 @@ from foldmap.street.unfold import StreetLayer
 from foldmap.types import DoubleArray, FloatArray
 
 _BLOB_CELLS = 2.0
+_ASIDE_M = 2.0
+"""A lane may lie so far from where the map has it, and a heading off."""
 
 
 @dataclass(frozen=True)
@@ -59,10 +61,6 @@ def gather(model: FieldEmbedding, observations: Sequence[Observation], old_maps:
 def blob(field_CRS: FloatArray) -> float:
     """The strongest blob of a change field, all headings together, over about 2 m."""
     return float(gaussian_filter(field_CRS.sum(0), _BLOB_CELLS).max())
-
-
-_ASIDE_M = 2.0
-"""A lane may lie so far from where the map has it, and a heading off."""
 
 
 @dataclass(frozen=True)

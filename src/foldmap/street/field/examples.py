@@ -49,11 +49,9 @@ class FieldExamples(Protocol):
 
     def __len__(self) -> int:
         """Windows in an epoch."""
-        ...
 
     def batch(self, size: int, seed: int, step: int) -> FieldBatch:
         """The batch of a step, the same whenever it is asked for; steps count from 1."""
-        ...
 
 
 Aging = Callable[[LaneGraph, np.random.Generator], LaneGraph]

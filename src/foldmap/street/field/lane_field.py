@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -63,13 +63,9 @@ class FieldSpec:
         length, width = self.window.size_m
         return self.headings, round(length / self.cell_m), round(width / self.cell_m)
 
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON; `from_dict` reads it."""
-        return asdict(self)
-
     @staticmethod
     def from_dict(values: dict[str, Any]) -> FieldSpec:
-        """What `as_dict` wrote (ConfigError: a key is missing, unknown or unusable)."""
+        """What `asdict` gave (ConfigError: a key is missing, unknown or unusable)."""
         try:
             return FieldSpec(**{**values, "window": Window(**values["window"])})
         except (TypeError, KeyError) as error:

@@ -117,7 +117,7 @@ class FieldEmbedding:
             "format": FORMAT,
             "kind": KIND,
             "shape": asdict(self.network.shape),
-            "field": self.field.as_dict(),
+            "field": asdict(self.field),
             "frequencies": asdict(self.frequencies),
             "turns": self.turns,
         }

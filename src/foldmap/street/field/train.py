@@ -91,7 +91,9 @@ class FieldTrainer(Trainer[FieldBatch, FieldProgress]):
         torch.manual_seed(settings.seed)
         network = FieldNetwork(shape)
         if start is not None:
-            _take_over(network, start)
+            mine = network.state_dict()
+            fitting = {name: value for name, value in start.state_dict().items() if mine[name].shape == value.shape}
+            network.load_state_dict({**mine, **fitting})
         elif settings.imagenet:
             network.load_imagenet()
         _remember(network, settings.steps)
@@ -155,9 +157,3 @@ def _remember(network: FieldNetwork, steps: int) -> None:
     for part in network.modules():
         if isinstance(part, torch.nn.BatchNorm2d):
             part.momentum = max(part.momentum or 0.0, min(0.5, 5 / steps))
-
-
-def _take_over(network: FieldNetwork, start: FieldNetwork) -> None:
-    mine = network.state_dict()
-    fitting = {name: value for name, value in start.state_dict().items() if mine[name].shape == value.shape}
-    network.load_state_dict({**mine, **fitting})

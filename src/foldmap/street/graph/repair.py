@@ -12,7 +12,7 @@ from scipy.sparse.csgraph import connected_components
 from foldmap.errors import MapInputError
 from foldmap.street.graph.chains import chains
 from foldmap.street.source import LANE, LaneAttributes, LaneGraph
-from foldmap.types import AnyArray, BoolArray, DoubleArray, IntArray
+from foldmap.types import AnyArray, DoubleArray, IntArray
 
 METRES, DEGREES, UNSURE = "metres", "degrees", "unsure"
 _DEGREE_EDGE, _DEGREE_EXTENT = 5e-3, 1.0
@@ -76,7 +76,8 @@ def repair(
     root = stands[label.ravel()]
     pairs = root[pairs]
     straight = pairs[:, 0] != pairs[:, 1]
-    first = _first_of_each(pairs)
+    first = np.zeros(len(pairs), np.bool_)
+    first[np.unique(pairs, axis=0, return_index=True)[1]] = True
     kept = straight & first
     used = np.unique(pairs[kept])
     place = np.full(len(points), -1, np.int64)
@@ -84,12 +85,6 @@ def repair(
     merged = int((root != np.arange(len(points))).sum())
     done = Repairs(merged, int((~straight).sum()), int((straight & ~first).sum()), len(points) - merged - len(used))
     return LaneGraph(points[used], place[pairs[kept]], kinds[kept], owner[kept], lanes), done
-
-
-def _first_of_each(pairs: IntArray) -> BoolArray:
-    first = np.zeros(len(pairs), np.bool_)
-    first[np.unique(pairs, axis=0, return_index=True)[1]] = True
-    return first
 
 
 def _pieces(count: int, edges: IntArray) -> tuple[int, IntArray]:

@@ -80,13 +80,13 @@ def _develop(image, curve, linear, offset, side, noise, seed):  # type: ignore[n
 def draw_light(rng: np.random.Generator, strength: float = 1.0) -> LightChange:
     """Draw a change of light; strength 0 leaves an image as it is, 1 is another season and camera."""
     s = strength
-    tint = np.exp(rng.normal(0, 0.06 * s, 3))
+    red, green, blue = np.exp(rng.normal(0, 0.06 * s, 3)).tolist()
     return LightChange(
         gamma=float(np.exp(rng.normal(0, 0.2 * s))),
         contrast=float(np.exp(rng.normal(0, 0.18 * s))),
         brightness=float(rng.normal(0, 0.06 * s)),
         saturation=float(np.exp(rng.normal(0, 0.35 * s))),
-        tint=(float(tint[0]), float(tint[1]), float(tint[2])),
+        tint=(red, green, blue),
         blur_px=float(abs(rng.normal(0, 0.5 * s))),
         noise=float(abs(rng.normal(0, 0.02 * s))),
         seed=int(rng.integers(1 << 30)),

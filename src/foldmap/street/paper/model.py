@@ -1,32 +1,72 @@
-"""The paper's embedding model: a trained network that embeds lane graphs and observations into one space."""
+"""The paper's embedding model: both encoders, trained, which embed lane graphs and observations into one space."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor, nn
+from torch.nn import functional
 
 from foldmap.errors import MapInputError, ModelError
-from foldmap.street.graph.window import Window
 from foldmap.street.images.observation import Observation
-from foldmap.street.paper.encoders.image import pack_views, prepare
-from foldmap.street.paper.encoders.network import PaperNetwork
-from foldmap.street.paper.encoders.packing import graph_rows, pack
+from foldmap.street.paper.encoders.graph import GraphEncoder
+from foldmap.street.paper.encoders.image import ImageEncoder, PackedViews, pack_views, prepare
+from foldmap.street.paper.encoders.lite import Lite0
+from foldmap.street.paper.encoders.packing import PackedGraphs, graph_rows, pack
 from foldmap.street.paper.encoders.shape import PaperShape
 from foldmap.street.source import LaneGraph
 from foldmap.training.model_bytes import PRECISIONS, model_from_bytes, model_to_bytes, pack_network, unpack_network
 from foldmap.types import AnyArray, FloatArray
 
+_MOST_SCALE = 100.0
 _BATCH = 32
+FORMAT = 1
+KIND = "street-paper"
+MAX_BYTES = 256 << 20
+_CURE = "use a model written by foldmap"
+
+
+class PaperNetwork(nn.Module):
+    """phi_image and phi_graph (Pix2Map)."""
+
+    def __init__(self, shape: PaperShape) -> None:
+        super().__init__()
+        self.shape = shape
+        self.graph = GraphEncoder(shape.graph, max(shape.window.size_m) / 2, shape.dim)
+        self.image = ImageEncoder(shape.image, shape.dim)
+        self.log_scale = nn.Parameter(torch.zeros(()))  # logarithm of 1 / temperature; zero is the paper's
+
+    @property
+    def scale(self) -> Tensor:
+        """One over the temperature, at most 100."""
+        return self.log_scale.clamp(max=math.log(_MOST_SCALE)).exp()
+
+    def embed_graphs(self, packed: PackedGraphs) -> Tensor:
+        """Unit rows, (N, dim)."""
+        return functional.normalize(self.graph(packed).float(), dim=1)
+
+    def embed_views(self, packed: PackedViews) -> Tensor:
+        """Unit rows, (N, dim)."""
+        return functional.normalize(self.image(packed).float(), dim=1)
+
+    def load_imagenet(self) -> None:
+        """Start the image trunk from ImageNet where it is one that has such weights."""
+        if isinstance(self.image.trunk, Lite0):
+            self.image.trunk.load_imagenet()
 
 
 class PaperEmbedding:
     """Embeds graphs and observations by a trained network; their cosine says how well they fit."""
 
     def __init__(self, network: PaperNetwork) -> None:
-        self._network = network.eval()
+        self._network, shape = network.eval(), network.shape
+        self.name = shape.name if shape.name == "paper" else f"paper-{shape.name}"
+        self.window, self.dim = shape.window, shape.dim
 
     @staticmethod
     def from_payload(payload: bytes) -> PaperEmbedding:
@@ -36,22 +76,6 @@ class PaperEmbedding:
     def payload(self, precision: str = "half") -> bytes:
         """The network as safetensors bytes."""
         return to_bytes(self._network, precision)
-
-    @property
-    def name(self) -> str:
-        """Of the network's sizes."""
-        name = self._network.shape.name
-        return name if name == "paper" else f"paper-{name}"
-
-    @property
-    def window(self) -> Window:
-        """What a graph and an aerial crop must cover."""
-        return self._network.shape.window
-
-    @property
-    def dim(self) -> int:
-        """Of the embedding."""
-        return self._network.shape.dim
 
     @torch.inference_mode()
     def embed_graphs(self, graphs: Sequence[LaneGraph]) -> FloatArray:
@@ -90,15 +114,9 @@ class PaperEmbedding:
         return out
 
 
-FORMAT = 1
-KIND = "street-paper"
-MAX_BYTES = 256 << 20
-_CURE = "use a model written by foldmap"
-
-
 def to_bytes(network: PaperNetwork, precision: str = "half") -> bytes:
     """Serialize in "half" or "single" precision; the same weights give the same bytes."""
-    info = {"format": FORMAT, "kind": KIND, "precision": precision, "shape": network.shape.to_dict()}
+    info = {"format": FORMAT, "kind": KIND, "precision": precision, "shape": asdict(network.shape)}
     return model_to_bytes(pack_network(network, precision), info)
 
 

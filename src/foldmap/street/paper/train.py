@@ -15,8 +15,8 @@ import torch
 from foldmap.errors import ConfigError
 from foldmap.street.field.examples import epoch_rows
 from foldmap.street.paper.encoders.image import PackedViews
-from foldmap.street.paper.encoders.network import PaperNetwork
 from foldmap.street.paper.losses import chamfer_loss, contrastive_loss, edge_loss, similarities, soft_retrieval
+from foldmap.street.paper.model import PaperNetwork
 from foldmap.street.paper.prepared import PaperBatch, PreparedPairs
 from foldmap.training.loop import Trainer, cosine, descend, set_rate
 
@@ -121,7 +121,13 @@ class PaperTrainer(Trainer[Drawn, Progress]):
         settings: TrainSettings,
         start: PaperNetwork | None = None,
     ) -> None:
-        _check_parts(learn, held_out, settings)
+        if len(learn) < settings.batch:
+            raise ConfigError(f"{len(learn)} pairs are less than a batch of {settings.batch}", "give a smaller batch")
+        shared = set(learn.places) & set(held_out.places if held_out is not None else ())
+        if shared:
+            raise ConfigError(f"{min(shared)} is trained on and held out", "split by place: `PreparedPairs.split`")
+        if held_out is not None and held_out.shape != learn.shape:
+            raise ConfigError("held-out pairs were prepared for another shape", "prepare both for one shape")
         torch.manual_seed(settings.seed)
         network = start if start is not None else PaperNetwork(learn.shape)
         if start is None:
@@ -131,7 +137,7 @@ class PaperTrainer(Trainer[Drawn, Progress]):
         network.log_scale.requires_grad_(settings.learn_temperature)
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         optimizer = torch.optim.AdamW(_groups(network, settings.weight_decay), lr=settings.learning_rate)
-        identity = {"shape": learn.shape.to_dict(), "settings": asdict(settings), "pairs": len(learn)}
+        identity = {"shape": asdict(learn.shape), "settings": asdict(settings), "pairs": len(learn)}
         identity["start"] = start is not None
         super().__init__(network, optimizer, identity, settings.steps, settings.validate_every, Progress)
         self._learn, self._held_out, self._settings = learn, held_out, settings
@@ -181,16 +187,6 @@ class PaperTrainer(Trainer[Drawn, Progress]):
             ranks.append(rank)
         median = float(torch.cat(ranks).double().median())
         return replace(line, held_out_recall1=float(np.mean(recalls)), held_out_median_rank=median)
-
-
-def _check_parts(learn: PreparedPairs, held_out: PreparedPairs | None, settings: TrainSettings) -> None:
-    if len(learn) < settings.batch:
-        raise ConfigError(f"{len(learn)} pairs are less than a batch of {settings.batch}", "give a smaller batch")
-    shared = set(learn.places) & set(held_out.places if held_out is not None else ())
-    if shared:
-        raise ConfigError(f"{min(shared)} is trained on and held out", "split by place: `PreparedPairs.split`")
-    if held_out is not None and held_out.shape != learn.shape:
-        raise ConfigError("held-out pairs were prepared for another shape", "prepare both for one shape")
 
 
 def _jittered(views: PackedViews, jitter: float, random: np.random.Generator) -> PackedViews:

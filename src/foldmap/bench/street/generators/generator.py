@@ -143,13 +143,11 @@ class Generator(nn.Module):
 
 
 def _rebuilt(info: dict[str, Any], arrays: dict[str, AnyArray]) -> Generator:
-    style, settings = info["name"], _settings(info["settings"])
-    return unpack_network(lambda: Generator(style, settings, pretrained=False), arrays, "single", _CURE)
-
-
-def _settings(held: dict[str, Any]) -> GeneratorSettings:
+    style, held = info["name"], info["settings"]
     rows, columns = held["image_px"]
-    return GeneratorSettings(**{**held, "window": Window(**held["window"]), "image_px": (int(rows), int(columns))})
+    fixed = {"window": Window(**held["window"]), "image_px": (int(rows), int(columns))}
+    settings = GeneratorSettings(**{**held, **fixed})
+    return unpack_network(lambda: Generator(style, settings, pretrained=False), arrays, "single", _CURE)
 
 
 def _course(share: float) -> float:

@@ -15,6 +15,10 @@ from foldmap.types import AnyArray, BoolArray, DoubleArray, FloatArray
 
 POINTS = 11
 """Points of a taught line, at equal steps of its length."""
+JOIN_M = 5.0
+"""A predicted connection over a wider gap than this is not made."""
+STEP_M = 1.0
+"""Between vertices of what generators answer."""
 
 
 @dataclass(frozen=True)
@@ -73,12 +77,6 @@ def to_metres(points: DoubleArray, window: Window) -> DoubleArray:
 def half_size_m(window: Window) -> DoubleArray:
     """Metres of one unit in x and y, (2,)."""
     return (window.high_m - window.low_m) / 2
-
-
-JOIN_M = 5.0
-"""A predicted connection over a wider gap than this is not made."""
-STEP_M = 1.0
-"""Between vertices of what generators answer."""
 
 
 def assemble(lines_m: Sequence[DoubleArray], follows: BoolArray, window: Window, shortest_m: float = 1.0) -> LaneGraph:

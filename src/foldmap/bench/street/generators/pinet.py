@@ -34,6 +34,18 @@ _DENSE_M = 0.25
 _PAIR_M = 8.0
 _PAIRS = 256
 _OFFSET_WEIGHT, _TURN_WEIGHT, _EMBED_WEIGHT = 1.0, 1.0, 0.5
+APART_M = 0.9
+"""Key points of one heading that are closer than this are one."""
+REACH_M = 3.0
+"""From a key point to the next of the same lane."""
+GAP_M = 6.0
+"""From a lane's end to the next lane's start."""
+SHORTEST_M = 4.0
+"""Pieces of the graph with fewer metres are dropped: they are noise."""
+_SAME_HEADING = 0.7
+_ALIKE_HEADING = 0.5
+_SIDEWAYS = 0.6
+_SMOOTHINGS = 3
 
 
 @dataclass(frozen=True)
@@ -157,20 +169,6 @@ class PiNet(Head):
             )
             graphs.append(link(points, MARGIN, self.settings.window))
         return graphs
-
-
-APART_M = 0.9
-"""Key points of one heading that are closer than this are one."""
-REACH_M = 3.0
-"""From a key point to the next of the same lane."""
-GAP_M = 6.0
-"""From a lane's end to the next lane's start."""
-SHORTEST_M = 4.0
-"""Pieces of the graph with fewer metres are dropped: they are noise."""
-_SAME_HEADING = 0.7
-_ALIKE_HEADING = 0.5
-_SIDEWAYS = 0.6
-_SMOOTHINGS = 3
 
 
 @dataclass(frozen=True)

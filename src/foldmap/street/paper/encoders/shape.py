@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
 
 from foldmap.errors import ConfigError, FoldmapError, ModelError
@@ -92,13 +92,9 @@ class PaperShape:
         if not self.name or len(self.name) > 80:
             raise ConfigError(f"{self.name!r} is no name for a model", "give 1 to 80 characters")
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON."""
-        return asdict(self)
-
     @staticmethod
     def from_dict(data: Any) -> PaperShape:
-        """Rebuild from `to_dict`, trusting nothing (ModelError)."""
+        """Rebuild from what `asdict` gave, trusting nothing (ModelError)."""
         try:
             parts = {"window": Window, "graph": GraphShape, "image": ImageShape}
             values = _checked(PaperShape, data, set(parts))
