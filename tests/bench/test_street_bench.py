@@ -15,8 +15,8 @@ from foldmap.bench.street import methods as street_methods
 from foldmap.bench.street import updates as street_updates
 from foldmap.bench.street.data import Library, TileData, graphs_of, places_of, thinned
 from foldmap.bench.street.drives import lane_walk, odometry
+from foldmap.bench.street.generators.common import PRESETS
 from foldmap.bench.street.generators.generator import Generator
-from foldmap.bench.street.generators.settings import PRESETS
 from foldmap.bench.street.localization import LocalizationSettings, measure_localization
 from foldmap.bench.street.page import StreetResults, write_street
 from foldmap.bench.street.predict import NOTHING, Answers, Kept

@@ -31,9 +31,8 @@ def embed_places(
     embed = _drawn if isinstance(model, DrawingModel) else _windowed
     found = embed(graph, places, model, report)
     if found.shape != (len(places), model.dim) or not np.isfinite(found).all():
-        raise ModelError(
-            f"the model {model.name} made embeddings {found.shape}", f"({len(places)}, {model.dim}) belong"
-        )
+        belong = f"({len(places)}, {model.dim}) belong"
+        raise ModelError(f"the model {model.name} made embeddings {found.shape}", belong)
     return found
 
 

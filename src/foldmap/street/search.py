@@ -90,10 +90,8 @@ class SearchIndex:
         if k < 1:
             raise ConfigError(f"{k} rows cannot be retrieved", "ask for at least one")
         if rows.ndim != 2 or rows.shape[1] != self.vectors.shape[1]:
-            raise MapInputError(
-                f"queries of shape {np.shape(queries)} in a library of width {self.vectors.shape[1]}",
-                "embed both with the same model",
-            )
+            what = f"queries of shape {np.shape(queries)} in a library of width {self.vectors.shape[1]}"
+            raise MapInputError(what, "embed both with the same model")
         check_unit_rows("query", rows)
         if among is not None:
             among = self._checked_subset(among)

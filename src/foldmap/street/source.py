@@ -86,30 +86,22 @@ class LaneGraph:
         count = len(self.vertices_m)
         outside = np.flatnonzero(((self.edges < 0) | (self.edges >= count)).any(1))
         if len(outside):
-            raise MapInputError(
-                f"edge {outside[0]} of the lane graph is {self.edges[outside[0]].tolist()}, there are {count} vertices",
-                "drop it",
-            )
+            what = f"edge {outside[0]} of the lane graph is {self.edges[outside[0]].tolist()}"
+            raise MapInputError(f"{what}, there are {count} vertices", "drop it")
         loops = np.flatnonzero(self.edges[:, 0] == self.edges[:, 1])
         if len(loops):
-            raise MapInputError(
-                f"edge {loops[0]} of the lane graph is a self-loop at vertex {self.edges[loops[0], 0]}",
-                "drop it, or let `foldmap.street.graph.repair` drop it",
-            )
+            what = f"edge {loops[0]} of the lane graph is a self-loop at vertex {self.edges[loops[0], 0]}"
+            raise MapInputError(what, "drop it, or let `foldmap.street.graph.repair` drop it")
         order = np.argsort(self.edges[:, 0] * max(1, count) + self.edges[:, 1], kind="stable")
         twice = np.flatnonzero((np.diff(self.edges[order], axis=0) == 0).all(1))
         if len(twice):
-            raise MapInputError(
-                f"edge {order[twice[0] + 1]} of the lane graph is there twice",
-                "drop one, or let `foldmap.street.graph.repair` drop it",
-            )
+            what = f"edge {order[twice[0] + 1]} of the lane graph is there twice"
+            raise MapInputError(what, "drop one, or let `foldmap.street.graph.repair` drop it")
         if len(self.kind) and int(self.kind.max()) > max(KINDS):
             raise MapInputError(f"an edge of the lane graph has kind {int(self.kind.max())}", f"give one of {KINDS}")
         if len(self.lane) and not (int(self.lane.min()) >= -1 and int(self.lane.max()) < len(self.lanes)):
-            raise MapInputError(
-                f"edges name lanes {int(self.lane.min())}..{int(self.lane.max())}, there are {len(self.lanes)}",
-                "give -1 where the lane is unknown",
-            )
+            what = f"edges name lanes {int(self.lane.min())}..{int(self.lane.max())}, there are {len(self.lanes)}"
+            raise MapInputError(what, "give -1 where the lane is unknown")
 
     @staticmethod
     def empty() -> LaneGraph:

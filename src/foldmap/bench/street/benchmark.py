@@ -10,8 +10,8 @@ from typing import Any
 
 from foldmap.bench.street import methods
 from foldmap.bench.street.data import BenchData, Library, graphs_of, places_of, thinned
+from foldmap.bench.street.generators.common import PRESETS
 from foldmap.bench.street.generators.generator import GENERATORS
-from foldmap.bench.street.generators.settings import PRESETS
 from foldmap.bench.street.localization import Localization, LocalizationSettings, measure_localization, through_images
 from foldmap.bench.street.page import TABLES, StreetResults, write_street
 from foldmap.bench.street.predict import Kept, Stage, seal_of, unstaged

@@ -74,9 +74,8 @@ class Found:
 
     def row(self) -> dict[str, Any]:
         """Its row."""
-        scores = localization_scores(self.truth, self.guess)
-        stands = np.array(self.stands, bool)
-        error = self.error_m
+        scores, stands = localization_scores(self.truth, self.guess), np.array(self.stands, bool)
+        right = self.error_m[stands] <= 10.0
         return {
             "question": self.question,
             "method": self.method,
@@ -86,7 +85,7 @@ class Found:
             "heading_median_deg": scores.heading_median_deg,
             "heading_p95_deg": scores.heading_p95_deg,
             "stands_pct": 100 * float(stands.mean()),
-            "right_when_stands_pct": 100 * float((error[stands] <= 10.0).mean()) if stands.any() else math.nan,
+            "right_when_stands_pct": 100 * float(right.mean()) if stands.any() else math.nan,
         }
 
 
@@ -168,8 +167,7 @@ def measure_localization(
             example = example or (ended if way == "foldmap" else None)
             told(done + 1, len(names))
     for name in names:
-        local = StreetLocalizer(asked[name].places, asked[name].embeddings)
-        _baselines(found, local, asked[name], settings)
+        _baselines(found, asked[name], settings)
     sizes = {name: len(asked[name].places) for name in names}
     ordered = sorted(found.items(), key=lambda item: (item[0][0].startswith("drive"), item[0][0]))
     return Localization(data.label, dict(ordered), sizes, temperature, example)
@@ -266,10 +264,9 @@ def _drives(
     return example
 
 
-def _baselines(
-    found: dict[tuple[str, str], Found], local: StreetLocalizer, asked: _Asked, settings: LocalizationSettings
-) -> None:
+def _baselines(found: dict[tuple[str, str], Found], asked: _Asked, settings: LocalizationSettings) -> None:
     """A place at random within the prior; and a random start carried on by odometry alone."""
+    local = StreetLocalizer(asked.places, asked.embeddings)
     rng = np.random.default_rng([settings.seed, 9])
     for truth, priors in _priors(asked.singles, settings):
         for question, given in priors.items():

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from foldmap.bench.street.data import Library, batches, graphs_of
+from foldmap.bench.street.generators.common import GeneratorSettings
 from foldmap.bench.street.generators.generator import FORMAT, Generator
-from foldmap.bench.street.generators.settings import GeneratorSettings
 from foldmap.bench.street.predict import NOTHING, Answers, Kept, Progress, quiet
 from foldmap.errors import ConfigError
 from foldmap.metrics.retrieval import true_ranks
@@ -105,9 +105,7 @@ def nearest_rows(queries: FloatArray, rows: FloatArray) -> IntArray:
     return np.array([np.argmax(rows @ query) for query in queries], np.int64)
 
 
-def retrieved(
-    method: str, queries: FloatArray, rows: FloatArray, library: Library, truths: FloatArray | None
-) -> Answers:
+def retrieved(name: str, queries: FloatArray, rows: FloatArray, library: Library, truths: FloatArray | None) -> Answers:
     """The most similar graph of the library for each query: unit rows float32 of images (Q, D) and graphs (N, D).
 
     `truths` (Q, D) are of the queries' true graphs, for recall among library and truths; None leaves that out.
@@ -119,7 +117,7 @@ def retrieved(
     if truths is not None:
         similarity = np.concatenate([queries @ rows.T, queries @ truths.T], 1)
         ranks = true_ranks(similarity, len(rows) + np.arange(len(queries)))
-    return Answers(method, tuple(library.graphs[k] for k in best), best, len(library), ranks, seconds)
+    return Answers(name, tuple(library.graphs[k] for k in best), best, len(library), ranks, seconds)
 
 
 def unimodal(method: str, queries: FloatArray, rows: FloatArray, graphs: Sequence[LaneGraph]) -> Answers:

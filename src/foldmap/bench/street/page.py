@@ -20,6 +20,7 @@ from foldmap.metrics.retrieval import LOCALIZATION_M
 from foldmap.report.street_map import street_map
 from foldmap.report.street_plots import chamfer_plot, library_plot, recall_plot
 from foldmap.report.street_windows import WindowRow, window_rows
+from foldmap.street.changes.edits import EDITS
 from foldmap.street.images.ground import BirdsEye
 
 _QUALITY = {
@@ -46,13 +47,6 @@ _SCORED = (
     "recall@k: the query's own graph among the first k of the library and the graphs of all queries. Definitions are "
     "foldmap's own (docs/methods.md): figures of published tables are not comparable."
 )
-_KINDS = {
-    "found_lane_removed_pct": "lane removed [%]",
-    "found_lane_added_pct": "lane added [%]",
-    "found_lane_shifted_pct": "lane shifted [%]",
-    "found_link_removed_pct": "link removed [%]",
-    "found_same_pct": "unchanged [%]",
-}
 _SHOWN_PX = 240
 _EACH = 3
 _SHOWN_METHODS = 4
@@ -106,7 +100,8 @@ TABLES: dict[str, BenchTable] = {
             "f1_95_high": "to",
             "precision": "precision",
             "recall": "recall",
-            **_KINDS,
+            **{f"found_{kind.replace(' ', '_')}_pct": f"{kind} [%]" for kind in EDITS},
+            "found_same_pct": "unchanged [%]",
         },
     ),
     "localization": BenchTable(
@@ -171,8 +166,8 @@ def write_street(results: StreetResults, folder: Path) -> dict[str, Rows]:
         written["localization"] = page.localization(results.localization)
     if results.notes:
         page.heading("Left out")
-        for note in results.notes:
-            page.text(note)
+    for note in results.notes:
+        page.text(note)
     page.write(folder / "report.html")
     return written
 
@@ -217,10 +212,8 @@ class _StreetPage(ResultPage):
 
     def sizes(self, sizes: Sequence[Size], label: str) -> Rows:
         rows = self.rows("size", [size.row() for size in sizes], label)
-        count, ours, best, chance = (
-            [row[key] for row in rows] for key in ("count", "chamfer_m", "oracle_m", "random_m")
-        )
-        svg = library_plot(count, ours, best, chance, self.marked("Quality against library size", label))
+        columns = ([row[key] for row in rows] for key in ("count", "chamfer_m", "oracle_m", "random_m"))
+        svg = library_plot(*columns, self.marked("Quality against library size", label))
         self.keep_figure("size.svg", svg, "Mean Chamfer distance against library size.")
         return rows
 

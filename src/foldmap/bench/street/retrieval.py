@@ -11,7 +11,7 @@ import numpy as np
 
 from foldmap.bench.street import methods
 from foldmap.bench.street.data import BenchData, Library, Some, graphs_of, thinned
-from foldmap.bench.street.generators.settings import GeneratorSettings
+from foldmap.bench.street.generators.common import GeneratorSettings
 from foldmap.bench.street.predict import NOT_KEPT, Answers, Kept, Progress, Stage, graphs_seal, seal_of, unstaged
 from foldmap.bench.street.split import Distances
 from foldmap.errors import ConfigError

@@ -144,18 +144,16 @@ def _beside(new: Change, old: Change) -> float:
     return float(np.median(distance)) if float(np.median(along)) > 0.8 else float("inf")
 
 
-def apply_changes(
-    graph: LaneGraph, changes: Sequence[Change], settings: ChangeSettings = ChangeSettings()
-) -> LaneGraph:
+def apply_changes(graph: LaneGraph, found: Sequence[Change], settings: ChangeSettings = ChangeSettings()) -> LaneGraph:
     """The map that the changes were found on, brought up to date: gone edges out, new lanes in.
 
     Ends of new lanes are joined to vertices nearby (`ChangeSettings.join_m`). MapInputError: changes of another map.
     """
-    dropped = np.concatenate([np.zeros(0, np.int64), *(change.edges for change in changes)])
+    dropped = np.concatenate([np.zeros(0, np.int64), *(change.edges for change in found)])
     if not np.isin(dropped, np.arange(len(graph.edges))).all():
         raise MapInputError("a change names an edge that the map does not have", "find the changes on this map")
     result = graph.take_edges(np.delete(np.arange(len(graph.edges)), dropped))
-    for change in changes:
+    for change in found:
         if change.kind != REMOVED:
             result = _with_lane(result, change.line_m, settings.join_m)
     return result

@@ -119,12 +119,11 @@ class FieldTrainer(Trainer[FieldBatch, FieldProgress]):
         if settings.symmetries:
             drawn = _one_of_eight(drawn, np.random.default_rng([settings.seed, step, 8]))
         excess = field_loss(self.network(drawn.image_B3HW, drawn.seen_BHW, drawn.map_BCRS), drawn.target_BCRS)
+        loss = excess
         if drawn.map_BCRS is not None:
             present, lacking, gone = excess.chunk(3)
-            loss = (settings.present_weight * present + lacking + gone).sum()
-        else:
-            loss = excess.sum()
-        descend(self.optimizer, loss)
+            loss = settings.present_weight * present + lacking + gone
+        descend(self.optimizer, loss.sum())
         return FieldProgress(step, float(excess.detach().sum()))
 
 

@@ -83,9 +83,8 @@ class GroundView:
         size = np.array([camera.width_px, camera.height_px])
         cell = np.flatnonzero((np.isfinite(xy) & (xy >= 0) & (xy <= size)).all(1))
         xy, here = xy[cell], ground_m[cell]
-        ahead, left = (
-            project_from_vehicle(camera, vehicle_SE3_camera, here + step) - xy for step in _STEP_M * np.eye(3)[:2]
-        )
+        steps = _STEP_M * np.eye(3)[:2]
+        ahead, left = (project_from_vehicle(camera, vehicle_SE3_camera, here + step) - xy for step in steps)
         known = np.isfinite(ahead).all(1) & np.isfinite(left).all(1)
         cell, xy = cell[known], xy[known]
         ahead, left = (side[known] * (self._cell_m / _STEP_M) for side in (ahead, left))

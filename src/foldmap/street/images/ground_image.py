@@ -31,11 +31,9 @@ class GroundImage:
     def __post_init__(self) -> None:
         check_rgb("the ground image", self.image)
         if self.image.shape[:2] != self.grid.shape:
-            raise MapInputError(
-                f"the ground image is {self.image.shape[1]} x {self.image.shape[0]} px, its grid "
-                f"{self.grid.width_px} x {self.grid.height_px}",
-                "give the grid of this image",
-            )
+            grid = f"its grid {self.grid.width_px} x {self.grid.height_px}"
+            size = f"{self.image.shape[1]} x {self.image.shape[0]} px"
+            raise MapInputError(f"the ground image is {size}, {grid}", "give the grid of this image")
 
     @cached_property
     def pyramid(self) -> Pyramid:

@@ -47,18 +47,14 @@ class CameraRing:
         if not count:
             raise MapInputError("a ring without cameras", "give at least one calibrated camera")
         if len(self.cameras) != count or self.vehicle_SE3_camera.shape != (count, 4, 4):
-            raise MapInputError(
-                f"{count} names, {len(self.cameras)} cameras and poses {self.vehicle_SE3_camera.shape} in a ring",
-                "give a name, intrinsics and a 4x4 pose for each camera",
-            )
+            what = f"{count} names, {len(self.cameras)} cameras and poses {self.vehicle_SE3_camera.shape} in a ring"
+            raise MapInputError(what, "give a name, intrinsics and a 4x4 pose for each camera")
         if len(set(self.names)) != count:
             raise MapInputError("two cameras of the ring have one name", "rename one")
         for name, camera, pose in zip(self.names, self.cameras, self.vehicle_SE3_camera, strict=True):
             if not _is_rigid(pose):
-                raise MapInputError(
-                    f"the pose of camera {name} is not rigid",
-                    "give rotations (right-handed) and metres, and 0 0 0 1 as the last row",
-                )
+                cure = "give rotations (right-handed) and metres, and 0 0 0 1 as the last row"
+                raise MapInputError(f"the pose of camera {name} is not rigid", cure)
             check_mounting(name, camera, pose, self.ground_z_m)
 
     def __len__(self) -> int:
@@ -176,10 +172,8 @@ class AerialCrop:
         check_rgb("the aerial crop", self.image)
         length, width = self.window.size_m
         if abs(self.image.shape[0] / length - self.image.shape[1] / width) * max(length, width) > 1.5:
-            raise MapInputError(
-                f"an aerial crop of {self.image.shape[1]} x {self.image.shape[0]} px for {width:g} x {length:g} m",
-                "give square pixels",
-            )
+            what = f"an aerial crop of {self.image.shape[1]} x {self.image.shape[0]} px for {width:g} x {length:g} m"
+            raise MapInputError(what, "give square pixels")
 
 
 Observation = RingFrame | AerialCrop

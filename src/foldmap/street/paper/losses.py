@@ -188,10 +188,8 @@ def _meet(nearest, first, successor_first, successor):  # type: ignore[no-untype
                         if i < 0:
                             break
                         if met == len(met_pair):
-                            met_pair, met_graph = (
-                                np.concatenate((met_pair, met_pair)),
-                                np.concatenate((met_graph, met_graph)),
-                            )
+                            met_pair = np.concatenate((met_pair, met_pair))
+                            met_graph = np.concatenate((met_graph, met_graph))
                         met_pair[met], met_graph[met] = slot[v, w], i
                         met += 1
                         w = follow[w]

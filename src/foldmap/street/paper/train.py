@@ -69,10 +69,8 @@ class TrainSettings:
         if not (all(0 <= weight < math.inf for weight in weights) and sum(weights[:3]) > 0):
             raise ConfigError(f"weights of {weights}", "give numbers from zero, not all of them zero")
         if not (self.learning_rate > 0 and 0.01 <= self.temperature <= 100):
-            raise ConfigError(
-                f"learning rate {self.learning_rate}, temperature {self.temperature}",
-                "give a positive rate and a temperature of 0.01 to 100",
-            )
+            what = f"learning rate {self.learning_rate}, temperature {self.temperature}"
+            raise ConfigError(what, "give a positive rate and a temperature of 0.01 to 100")
         if not (0 <= self.mirror <= 1 and 0 <= self.jitter < 1):
             raise ConfigError(f"mirror {self.mirror}, jitter {self.jitter}", "give shares from 0 to 1")
 

@@ -13,11 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from foldmap.atlas.whole import write_whole
+from foldmap.bench.street.generators.common import GeneratorSettings, Head, Trunk
 from foldmap.bench.street.generators.pinet import PiNet
-from foldmap.bench.street.generators.settings import GeneratorSettings
 from foldmap.bench.street.generators.topo_prnn import TopoPrnn
 from foldmap.bench.street.generators.topo_tr import TopoTr
-from foldmap.bench.street.generators.trunk import Head, Trunk
 from foldmap.errors import ConfigError, MapInputError
 from foldmap.street.graph.window import Window
 from foldmap.street.source import LaneGraph
@@ -159,6 +158,5 @@ def _check(images_NHWC: ByteArray, seen_NHW: BoolArray | None) -> None:
     if images_NHWC.dtype != np.uint8 or images_NHWC.ndim != 4 or images_NHWC.shape[3] != 3:
         raise MapInputError(f"the images are {images_NHWC.dtype} {images_NHWC.shape}", "give uint8 (N, H, W, 3)")
     if seen_NHW is not None and (seen_NHW.dtype != np.bool_ or seen_NHW.shape != images_NHWC.shape[:3]):
-        raise MapInputError(
-            f"the masks are {seen_NHW.dtype} {seen_NHW.shape} for images {images_NHWC.shape}", "give bool (N, H, W)"
-        )
+        what = f"the masks are {seen_NHW.dtype} {seen_NHW.shape} for images {images_NHWC.shape}"
+        raise MapInputError(what, "give bool (N, H, W)")

@@ -17,9 +17,8 @@ from scipy.spatial import cKDTree
 from torch import Tensor, nn
 from torch.nn import functional
 
+from foldmap.bench.street.generators.common import GeneratorSettings, Head, cell_places
 from foldmap.bench.street.generators.lines import STEP_M, equal_steps, half_size_m, line_targets, to_metres, to_unit
-from foldmap.bench.street.generators.settings import GeneratorSettings
-from foldmap.bench.street.generators.trunk import Head, cell_places
 from foldmap.geometry import SE2
 from foldmap.street.graph.chains import resample
 from foldmap.street.graph.window import Window, cut

@@ -15,9 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from foldmap.bench.street.generators.common import GeneratorSettings, Head, LinkHead, cell_places, layers, link_loss
 from foldmap.bench.street.generators.lines import assemble, equal_steps, half_size_m, line_targets, to_metres
-from foldmap.bench.street.generators.settings import GeneratorSettings
-from foldmap.bench.street.generators.trunk import Head, LinkHead, cell_places, layers, link_loss
 from foldmap.street.source import LaneGraph
 from foldmap.types import BoolArray, DoubleArray, FloatArray, IntArray
 

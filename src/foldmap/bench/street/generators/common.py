@@ -1,4 +1,4 @@
-"""The image trunk that all generators share, and what a style adds to it.
+"""What all generators share: settings, the image trunk, and what a style adds to it.
 
 The early blocks of the trunk are frozen, the late ones fine-tuned, and a neck joins both. What the early blocks see of
 an image never changes while a generator is trained, so that it is worked out once. That leaves no room for augmentation
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, ClassVar
 
@@ -18,15 +19,69 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from foldmap.bench.street.generators.settings import GeneratorSettings
+from foldmap.errors import ConfigError
+from foldmap.street.graph.window import AROUND, Window
 from foldmap.street.paper.encoders.lite import Lite0
 from foldmap.street.source import LaneGraph
 
+STRIDE_PX = 16
+"""Pixels of an image under one cell of the trunk's coarsest features."""
+TRUNKS = ("lite0", "random")
 EARLY_CHANNELS = 40
 _SPLIT, _END = 5, 11
 """Blocks of EfficientNet-lite0: 0 .. 4 lead to stride 8, 5 .. 10 to stride 16."""
 _MEAN, _SPREAD = 127.0, 128.0
 """What EfficientNet-lite was trained with."""
+
+
+@dataclass(frozen=True)
+class GeneratorSettings:
+    """What a generator is built and trained with; images show and graphs cover `window`.
+
+    Attributes:
+        image_px: rows and columns that images are scaled to before the trunk, multiples of 16.
+        trunk: "lite0", EfficientNet-lite0 with ImageNet weights, or "random", a small network of random start.
+        width: channels of everything behind the trunk, a multiple of 8.
+        queries, layers: of TOPO-TR: lines at most that it predicts an image, and decoder layers.
+        learning_rate: of all but the trunk, at its peak; the trunk's late blocks learn with a fifth.
+        exist: a line or key point of at least this probability is predicted; None for what suits the style.
+        link: a connection of at least this probability is predicted.
+        shortest_m: lines shorter than this are neither taught nor predicted.
+    """
+
+    window: Window = field(default=AROUND)
+    image_px: tuple[int, int] = (160, 160)
+    trunk: str = "lite0"
+    width: int = 64
+    queries: int = 48
+    layers: int = 3
+    epochs: int = 6
+    batch: int = 16
+    learning_rate: float = 1e-3
+    exist: float | None = None
+    link: float = 0.5
+    shortest_m: float = 1.0
+
+    def __post_init__(self) -> None:
+        if any(side < STRIDE_PX or side % STRIDE_PX for side in self.image_px):
+            raise ConfigError(f"images of {self.image_px} px", f"give multiples of {STRIDE_PX}")
+        if self.trunk not in TRUNKS:
+            raise ConfigError(f"no trunk is called {self.trunk!r}", f"give one of {', '.join(TRUNKS)}")
+        if self.width < 8 or self.width % 8:
+            raise ConfigError(f"a width of {self.width} channels", "give a multiple of 8")
+        for name in ("queries", "layers", "epochs", "batch"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{getattr(self, name)} {name}", "give at least one")
+        for name in ("learning_rate", "exist", "link", "shortest_m"):
+            if getattr(self, name) is not None and not getattr(self, name) > 0:
+                raise ConfigError(f"{name} = {getattr(self, name)}", "give a positive number")
+
+
+PRESETS = {
+    "small": GeneratorSettings(),
+    "tiny": GeneratorSettings(trunk="random", width=32, queries=16, layers=2, epochs=4, image_px=(64, 64)),
+}
+"""Settings by name: "small" trains within eight minutes of one core on 4,000 pairs, "tiny" in seconds, for trials."""
 
 
 def _lite0_trunk(pretrained: bool) -> tuple[nn.Module, nn.Module, int]:
@@ -112,13 +167,6 @@ def cell_places(rows: int, columns: int) -> tuple[Tensor, Tensor]:
     x = 1 - (2 * torch.arange(rows) + 1) / rows
     y = 1 - (2 * torch.arange(columns) + 1) / columns
     return x[:, None].expand(rows, columns), y[None].expand(rows, columns)
-
-
-def sample(maps: Tensor, points: Tensor) -> Tensor:
-    """Feature maps (B, C, H, W) at points (B, ..., 2) of -1 .. 1 (x ahead, y left), bilinear: (B, ..., C)."""
-    where = -points.flatten(1, -2).flip(-1)[:, :, None]  # columns grow to the right, rows to the back
-    found = functional.grid_sample(maps, where, mode="bilinear", padding_mode="border", align_corners=False)
-    return found[..., 0].transpose(1, 2).reshape(*points.shape[:-1], maps.shape[1])
 
 
 def layers(*widths: int) -> nn.Sequential:
