@@ -213,7 +213,8 @@ class _StreetPage(ResultPage):
     def sizes(self, sizes: Sequence[Size], label: str) -> Rows:
         rows = self.rows("size", [size.row() for size in sizes], label)
         columns = ([row[key] for row in rows] for key in ("count", "chamfer_m", "oracle_m", "random_m"))
-        svg = library_plot(*columns, self.marked("Quality against library size", label))
+        count, ours, best, chance = columns
+        svg = library_plot(count, ours, best, chance, self.marked("Quality against library size", label))
         self.keep_figure("size.svg", svg, "Mean Chamfer distance against library size.")
         return rows
 
