@@ -18,7 +18,7 @@ from foldmap.bench.street.updates import SAME, UpdateSettings, best_threshold, e
 from foldmap.geometry import SE2
 from foldmap.metrics.detection import DetectionScore
 from foldmap.street.changes.edits import EDITS, edit
-from foldmap.street.changes.evidence import gather
+from foldmap.street.changes.survey import gather
 from foldmap.street.field.model import FieldEmbedding
 from foldmap.street.graph.chains import resample
 from foldmap.street.graph.window import Window, cut

@@ -17,9 +17,8 @@ from foldmap.street.field.model import FieldEmbedding
 from foldmap.street.field.network import FieldNetwork, FieldShape
 from foldmap.street.images.observation import CameraRing, RingFrame
 from foldmap.street.images.rig import surround_ring
-from foldmap.street.paper.encoders.network import PaperNetwork
 from foldmap.street.paper.encoders.shape import PRESETS
-from foldmap.street.paper.model import PaperEmbedding
+from foldmap.street.paper.model import PaperEmbedding, PaperNetwork
 
 
 @dataclass(frozen=True)

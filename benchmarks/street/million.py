@@ -16,7 +16,7 @@ from benchmarks.lines import Line, RowSkipped, at_least, at_most, information
 from benchmarks.street.coding import SOURCES, read_source
 from benchmarks.street.data import street
 from benchmarks.street.search_speed import noisy_queries
-from foldmap.street.field.draw import FieldSpec, draw_all
+from foldmap.street.field.lane_field import FieldSpec, draw_all
 from foldmap.street.field.model import FieldEmbedding
 from foldmap.street.field.spectrum import spectrum
 from foldmap.street.graph.window import Window

@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from foldmap.errors import ConfigError
-from foldmap.street.field.draw import FieldSpec
 from foldmap.street.field.examples import FieldExamples, aerial_examples, ring_examples
+from foldmap.street.field.lane_field import FieldSpec
 from foldmap.street.field.model import FieldEmbedding
 from foldmap.street.field.network import FieldShape
 from foldmap.street.field.train import PRESETS, FieldTrainer, FieldTrainSettings
@@ -63,7 +63,7 @@ class Recipe:
         what = {
             "settings": asdict(self.settings),
             "shape": asdict(self.shape),
-            "field": FieldSpec().as_dict(),
+            "field": asdict(FieldSpec()),
             "cameras": self.cameras,
             "frames": self.frames if self.cameras is not None else 0,
             "tiles": [tile.map.name for tile in tiles],

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from foldmap.geometry import SE2, MetricGrid
-from foldmap.street.field.draw import FieldSpec, draw_all
+from foldmap.street.field.lane_field import FieldSpec, draw_all
 from foldmap.street.field.spectrum import SpectrumSpec, spectrum
 from foldmap.street.graph.window import AROUND, Window
 from foldmap.street.images.ground_image import GroundImage

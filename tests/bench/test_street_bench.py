@@ -15,8 +15,8 @@ from foldmap.bench.street import methods as street_methods
 from foldmap.bench.street import updates as street_updates
 from foldmap.bench.street.data import Library, TileData, graphs_of, places_of, thinned
 from foldmap.bench.street.drives import lane_walk, odometry
+from foldmap.bench.street.generators.common import PRESETS
 from foldmap.bench.street.generators.generator import Generator
-from foldmap.bench.street.generators.settings import PRESETS
 from foldmap.bench.street.localization import LocalizationSettings, measure_localization
 from foldmap.bench.street.page import StreetResults, write_street
 from foldmap.bench.street.predict import NOTHING, Answers, Kept
@@ -29,8 +29,8 @@ from foldmap.localize.street.lane_places import lane_places
 from foldmap.metrics.street_sampled import sampled
 from foldmap.street.changes.detect import Change
 from foldmap.street.changes.edits import Edit
-from foldmap.street.changes.evidence import Evidence
-from foldmap.street.field.draw import draw_all
+from foldmap.street.changes.survey import Evidence
+from foldmap.street.field.lane_field import draw_all
 from foldmap.street.field.model import FieldEmbedding
 from foldmap.street.field.network import FieldNetwork, FieldShape
 from foldmap.street.images.observation import Observation

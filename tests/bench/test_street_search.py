@@ -8,7 +8,7 @@ import pytest
 from benchmarks.street.search_speed import measure_rows, noisy_queries, street_like_rows
 from foldmap.errors import ConfigError, MapInputError
 from foldmap.street import search
-from foldmap.street.fences import inside_box, inside_radius, one_result_a_place, search_places
+from foldmap.street.library import inside_box, inside_radius, one_result_a_place, search_places
 from foldmap.street.search import SearchIndex, images_for_graph
 
 

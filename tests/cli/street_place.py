@@ -15,7 +15,7 @@ from PIL import Image
 from foldmap.formats.street.geojson import write_geojson
 from foldmap.formats.street.observations.ring import write_ring_file
 from foldmap.geometry import SE2
-from foldmap.street.field.draw import draw_all
+from foldmap.street.field.lane_field import draw_all
 from foldmap.street.field.model import FieldEmbedding
 from foldmap.street.field.network import FieldNetwork, FieldShape
 from foldmap.street.graph.chains import resample

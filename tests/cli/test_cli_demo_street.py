@@ -18,9 +18,9 @@ from foldmap.cli.demo.street_page import add_street
 from foldmap.cli.demo.street_update import KINDS, age_map, bring_up_to_date, line_of, passing, update_rows
 from foldmap.errors import ConfigError
 from foldmap.report import Page
-from foldmap.street.changes.evidence import Evidence
-from foldmap.street.field.draw import draw
+from foldmap.street.changes.survey import Evidence
 from foldmap.street.field.examples import change_target
+from foldmap.street.field.lane_field import draw
 from foldmap.street.field.model import FieldEmbedding
 from foldmap.street.field.network import FieldNetwork, FieldShape
 from foldmap.street.fold import StreetPlan, fold_street

@@ -8,9 +8,9 @@ from foldmap.errors import LimitError, MapInputError, ModelError
 from foldmap.geometry import SE2
 from foldmap.street.changes.detect import ADDED, MOVED, REMOVED, apply_changes, find_changes
 from foldmap.street.changes.edits import edit
-from foldmap.street.changes.evidence import Evidence, blob, gather
+from foldmap.street.changes.survey import Evidence, blob, gather
 from foldmap.street.changes.tracing import trace_lines
-from foldmap.street.field.draw import FieldSpec, draw
+from foldmap.street.field.lane_field import FieldSpec, draw
 from foldmap.street.field.model import FieldEmbedding
 from foldmap.street.field.network import FieldNetwork, FieldShape
 from foldmap.street.field.world import lay_together

@@ -1,13 +1,14 @@
 """Lane fields against their definition, summed plainly over a finely cut lane."""
 
 import math
+from dataclasses import asdict
 
 import numpy as np
 import pytest
 
 from foldmap.errors import ConfigError
 from foldmap.geometry import SE2
-from foldmap.street.field.draw import FieldSpec, draw, draw_all, strokes
+from foldmap.street.field.lane_field import FieldSpec, draw, draw_all, strokes
 from foldmap.street.graph.chains import resample
 from foldmap.street.graph.window import Window, cut
 from foldmap.street.source import LaneGraph
@@ -69,7 +70,7 @@ def test_many_fields_are_those_of_each() -> None:
 
 def test_parameters_round_trip_and_are_checked() -> None:
     spec = FieldSpec(Window(0, 50, -25, 25), 0.5, 16, 0.8, 1.5)
-    assert FieldSpec.from_dict(spec.as_dict()) == spec
+    assert FieldSpec.from_dict(asdict(spec)) == spec
     for bad in ({"cell_m": 0.0}, {"headings": 1}, {"sigma_m": math.nan}, {"cell_m": 7.0}, {"cell_m": 0.01}):
         with pytest.raises(ConfigError):
             FieldSpec(**bad)

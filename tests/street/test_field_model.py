@@ -11,7 +11,7 @@ from safetensors.torch import load, save
 from foldmap.errors import ConfigError, MapInputError, ModelError
 from foldmap.geometry import SE2
 from foldmap.street.embed import _drawn, _windowed, embed_places
-from foldmap.street.field.draw import FieldSpec, draw_all
+from foldmap.street.field.lane_field import FieldSpec, draw_all
 from foldmap.street.field.model import FieldEmbedding
 from foldmap.street.field.network import FieldNetwork, FieldShape
 from foldmap.street.graph.window import AROUND, Window, cut

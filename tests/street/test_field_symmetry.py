@@ -6,7 +6,7 @@ import torch
 
 from foldmap.errors import ConfigError
 from foldmap.geometry import SE2
-from foldmap.street.field.draw import FieldSpec, draw
+from foldmap.street.field.lane_field import FieldSpec, draw
 from foldmap.street.field.symmetry import check_turns, mirror_field, turn_field, turn_image
 from foldmap.street.source import LaneGraph
 

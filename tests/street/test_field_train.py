@@ -9,7 +9,6 @@ from field_scene import tile
 
 from foldmap.errors import ConfigError
 from foldmap.street.changes.edits import RandomAging
-from foldmap.street.field.draw import FieldSpec, draw
 from foldmap.street.field.examples import (
     AlternatingExamples,
     CachedExamples,
@@ -17,6 +16,7 @@ from foldmap.street.field.examples import (
     PairExamples,
     aerial_examples,
 )
+from foldmap.street.field.lane_field import FieldSpec, draw
 from foldmap.street.field.model import FieldEmbedding
 from foldmap.street.field.network import FieldNetwork, FieldShape
 from foldmap.street.field.train import FieldTrainer, FieldTrainSettings, field_loss

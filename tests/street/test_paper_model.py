@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -14,10 +14,8 @@ from safetensors.torch import load, save
 from foldmap.errors import MapInputError, ModelError
 from foldmap.street.graph.window import FRONTAL
 from foldmap.street.images.observation import AerialCrop
-from foldmap.street.paper.encoders.network import PaperNetwork
 from foldmap.street.paper.encoders.shape import PRESETS, PaperShape, shape_named
-from foldmap.street.paper.model import PaperEmbedding
-from foldmap.street.paper.serialize import from_bytes, to_bytes
+from foldmap.street.paper.model import PaperEmbedding, PaperNetwork, from_bytes, to_bytes
 from foldmap.street.source import LaneGraph
 
 
@@ -101,7 +99,7 @@ def test_random_damage_gives_a_model_error_or_the_same_sizes(network: PaperNetwo
             again = from_bytes(bytes(bad))
         except ModelError:
             continue
-        assert again.shape.to_dict().keys() == network.shape.to_dict().keys()
+        assert asdict(again.shape).keys() == asdict(network.shape).keys()
 
 
 @pytest.mark.parametrize(
@@ -112,14 +110,14 @@ def test_random_damage_gives_a_model_error_or_the_same_sizes(network: PaperNetwo
         {"name": ""},
         {"graph": {}},
         {"window": {"back_m": 0.0, "ahead_m": 0.0, "right_m": 0.0, "left_m": 0.0}},
-        {"graph": {**PRESETS["tiny"].to_dict()["graph"], "layers": 10**9}},
-        {"graph": {**PRESETS["tiny"].to_dict()["graph"], "edge_bias": 1}},
-        {"image": {**PRESETS["tiny"].to_dict()["image"], "trunk": "resnet"}},
+        {"graph": {**asdict(PRESETS["tiny"])["graph"], "layers": 10**9}},
+        {"graph": {**asdict(PRESETS["tiny"])["graph"], "edge_bias": 1}},
+        {"image": {**asdict(PRESETS["tiny"])["image"], "trunk": "resnet"}},
     ],
 )
 def test_shapes_are_not_trusted(change: dict) -> None:
     with pytest.raises(ModelError):
-        PaperShape.from_dict({**PRESETS["tiny"].to_dict(), **change})
+        PaperShape.from_dict({**asdict(PRESETS["tiny"]), **change})
     with pytest.raises(ModelError):
         PaperShape.from_dict(None)
 
@@ -127,7 +125,7 @@ def test_shapes_are_not_trusted(change: dict) -> None:
 @pytest.mark.parametrize("name", sorted(PRESETS))
 def test_presets_survive_json(name: str) -> None:
     shape = shape_named(name)
-    assert PaperShape.from_dict(json.loads(json.dumps(shape.to_dict()))) == shape
+    assert PaperShape.from_dict(json.loads(json.dumps(asdict(shape)))) == shape
     with torch.device("meta"):
         network = PaperNetwork(shape)
     assert network.graph.head[-1].out_features == network.image.out.out_features == shape.dim

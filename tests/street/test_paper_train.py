@@ -14,11 +14,10 @@ from paper_scene import crops, frame, ring
 from foldmap.errors import ConfigError
 from foldmap.geometry import SE2
 from foldmap.street.images.observation import AerialCrop, Pair
-from foldmap.street.paper.encoders.network import PaperNetwork
 from foldmap.street.paper.encoders.packing import graph_rows
 from foldmap.street.paper.encoders.shape import shape_named
+from foldmap.street.paper.model import PaperNetwork, to_bytes
 from foldmap.street.paper.prepared import PreparedPairs
-from foldmap.street.paper.serialize import to_bytes
 from foldmap.street.paper.train import PaperTrainer, Progress, TrainSettings
 from foldmap.street.source import LaneGraph
 from foldmap.training.checkpoint import FILE

@@ -6,7 +6,7 @@ from scipy.fft import dctn
 
 from foldmap.errors import ConfigError
 from foldmap.geometry import SE2
-from foldmap.street.field.draw import FieldSpec, draw_all
+from foldmap.street.field.lane_field import FieldSpec, draw_all
 from foldmap.street.field.spectrum import SpectrumSpec, spectrum
 from foldmap.street.source import LaneGraph
 

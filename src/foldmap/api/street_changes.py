@@ -20,7 +20,7 @@ from foldmap.geometry import SE2
 from foldmap.localize.street.estimate import least_similarity
 from foldmap.street.changes.detect import ADDED, Change, ChangeSettings, apply_changes, find_changes
 from foldmap.street.changes.survey import MappedRegion, Survey, drawn, surveyed
-from foldmap.street.field.draw import FieldSpec
+from foldmap.street.field.lane_field import FieldSpec
 from foldmap.street.field.model import FieldEmbedding
 from foldmap.street.graph.chains import thinned
 from foldmap.street.library import read_library

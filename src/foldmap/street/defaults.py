@@ -33,15 +33,9 @@ def shelf() -> Shelf:
 
 
 def default_model(update: bool = False, folder: Path | None = None) -> FieldEmbedding:
-    """Load a shipped model.
+    """Load a shipped model: the one that embeds, or with `update` the one whose network takes a map and finds changes.
 
-    Args:
-        update: the one whose network takes a map and finds changes (`street.changes.evidence`); else the one that
-            embeds.
-        folder: read it from here instead.
-
-    Raises:
-        ModelError: it is not installed, it is damaged, or it is the other one.
+    It is read from `folder` where one is given. ModelError: it is not installed, it is damaged, or it is the other one.
     """
     from foldmap.street.field.model import FieldEmbedding
 

@@ -26,16 +26,13 @@ def embed_places(
     """Embeddings of the lanes around places, float32 (P, D) unit rows; zeros where no lane is in the window.
 
     The graph is of the whole neighbourhood, in the frame of the places; `report` is called with places done and in all.
-
-    Raises:
-        ModelError: the model makes other rows than it says, or such that are not finite.
+    ModelError: the model makes other rows than it says, or such that are not finite.
     """
     embed = _drawn if isinstance(model, DrawingModel) else _windowed
     found = embed(graph, places, model, report)
     if found.shape != (len(places), model.dim) or not np.isfinite(found).all():
-        raise ModelError(
-            f"the model {model.name} made embeddings {found.shape}", f"({len(places)}, {model.dim}) belong"
-        )
+        belong = f"({len(places)}, {model.dim}) belong"
+        raise ModelError(f"the model {model.name} made embeddings {found.shape}", belong)
     return found
 
 

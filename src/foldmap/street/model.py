@@ -24,29 +24,23 @@ class EmbeddingModel(Protocol):
     @property
     def name(self) -> str:
         """Kind of model: "field" or "paper"."""
-        ...
 
     @property
     def window(self) -> Window:
         """What graphs and observations cover."""
-        ...
 
     @property
     def dim(self) -> int:
         """Numbers of an embedding."""
-        ...
 
     def embed_graphs(self, graphs: Sequence[LaneGraph]) -> FloatArray:
         """Unit rows float32 (N, dim) of graphs in the ego frame, cut to the window."""
-        ...
 
     def embed_observations(self, observations: Sequence[Observation]) -> FloatArray:
         """Unit rows float32 (N, dim)."""
-        ...
 
     def payload(self) -> bytes:
         """All of it, as `read_model` takes it."""
-        ...
 
 
 @runtime_checkable
@@ -54,16 +48,11 @@ class DrawingModel(EmbeddingModel, Protocol):
     """One that embeds the windows of a map without cutting them out first."""
 
     def embed_around(self, ends_m: DoubleArray, poses: DoubleArray) -> FloatArray:
-        """Unit rows float32 (N, dim); arguments as `foldmap.street.field.draw.draw_around`."""
-        ...
+        """Unit rows float32 (N, dim); arguments as `foldmap.street.field.lane_field.draw_around`."""
 
 
 def read_model(payload: bytes) -> EmbeddingModel:
-    """Rebuild a model of either kind from its bytes, trusting nothing.
-
-    Raises:
-        ModelError: no model of this version.
-    """
+    """Rebuild a model of either kind from its bytes, trusting nothing (ModelError: no model of this version)."""
     from foldmap.street.field.model import FieldEmbedding
     from foldmap.street.paper.model import PaperEmbedding
 
@@ -76,11 +65,7 @@ def read_model(payload: bytes) -> EmbeddingModel:
 
 
 def model_kind(payload: bytes) -> str:
-    """The kind that a model's header names.
-
-    Raises:
-        ModelError: the bytes have no such header.
-    """
+    """The kind that a model's header names (ModelError: the bytes have no such header)."""
     kind = read_info(payload, _CURE).get("kind")
     if not isinstance(kind, str):
         raise ModelError("the model's header names no kind", _CURE)
@@ -88,9 +73,5 @@ def model_kind(payload: bytes) -> str:
 
 
 def read_street_model(path: Path) -> EmbeddingModel:
-    """Read a model of ``foldmap train street``.
-
-    Raises:
-        ModelError: it is missing, or no street model of this version.
-    """
+    """Read a model of ``foldmap train street`` (ModelError: it is missing, or no street model of this version)."""
     return read_model_file(path, read_model, MAX_BYTES, "train street")

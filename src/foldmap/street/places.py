@@ -27,10 +27,8 @@ _CELL_M = 32.0
 class Places:
     """Poses on lanes, in the map's frame.
 
-    Attributes:
-        x_m, y_m: float64 (N,).
-        heading_rad: float64 (N,), along the lane, counter-clockwise from x.
-        edge, along_m: int64 and float64 (N,): the edge of the graph that each is on, and how far from its start.
+    `heading_rad` is along the lane, counter-clockwise from x; `edge` int64 (N,) is the edge of the graph that each is
+    on, `along_m` float64 (N,) how far from its start.
     """
 
     x_m: DoubleArray
@@ -75,9 +73,6 @@ def sample_places(graph: LaneGraph, spacing_m: float = SPACING_M) -> Places:
 
     Chains shorter than half the spacing have none; the other chains' windows show them. Of places nearer than 1 m and
     turned by less than 10 degrees the first is kept; the two directions of a road are different places.
-
-    Raises:
-        ConfigError: a spacing that is not positive.
     """
     if not (np.isfinite(spacing_m) and spacing_m > 0):
         raise ConfigError(f"cannot sample places every {spacing_m} m", "give a positive spacing")

@@ -27,17 +27,12 @@ _HNSW_LINKS, _HNSW_BUILD, _HNSW_SEARCH = 24, 100, 256
 
 @dataclass(frozen=True)
 class SearchIndex:
-    """Unit rows, sorted such that the most similar ones of a query are found fast.
+    """Unit rows, float16 or float32 (N, D), sorted such that the most similar ones of a query are found fast.
 
     Scores are exact inner products whatever the kind, and of equal scores the lower row comes first; what the
     approximate kinds may do is to miss a row. "lists" looks through the inverted lists of the cells nearest to the
-    query, "hnsw" walks a graph of neighbours; both compare 8-bit principal components, and rank the best 512 or more
-    exactly.
-
-    Attributes:
-        vectors: float16 or float32 (N, D), unit rows; not copied.
-        kind: "exact", "lists" or "hnsw".
-        axes: float32 (D, d), principal axes of the approximate kinds.
+    query, "hnsw" walks a graph of neighbours (ten times as long to build); both compare 8-bit principal components, on
+    `axes` float32 (D, d), and rank the best 512 or more exactly.
     """
 
     vectors: AnyArray
@@ -48,16 +43,11 @@ class SearchIndex:
 
     @staticmethod
     def build(vectors: AnyArray, kind: str = "auto", seed: int = 0) -> SearchIndex:
-        """Sort rows, float16 or float32 (N, D), for searching; the same rows and seed give the same index.
+        """Sort unit rows, float16 or float32 (N, D), for searching; the same rows and seed give the same index.
 
-        Args:
-            vectors: unit rows.
-            kind: "exact"; "lists" (inverted lists); "hnsw" (neighbour graph: ten times as long to build); "auto" is
-                exact up to `EXACT_UP_TO` rows and lists beyond.
-            seed: of what is drawn at random.
+        The kind "auto" is "exact" up to `EXACT_UP_TO` rows and "lists" beyond; approximate kinds need 1,000 rows.
 
         Raises:
-            ConfigError: an unknown kind, or fewer than 1,000 rows for an approximate one.
             MapInputError: no rows, another type or shape, or rows that are not finite and of unit length.
         """
         if kind not in KINDS:
@@ -87,20 +77,12 @@ class SearchIndex:
         return len(faiss.serialize_index(self._index)) + self.axes.nbytes
 
     def search(self, queries: AnyArray, k: int, among: IntArray | None = None) -> tuple[FloatArray, IntArray]:
-        """The `k` most similar rows of each query, fewer where fewer are there.
+        """The `k` most similar rows of each query (Q, D), or (D,) for one; fewer where fewer are there.
 
-        Where an approximate search finds fewer than `k`, it is repeated exactly.
-
-        Args:
-            queries: float (Q, D), or (D,) for one; unit rows.
-            k: how many.
-            among: int64 (M,), rows to choose from (a geo-fence, see `foldmap.street.fences`): searched exactly.
-
-        Returns:
-            Scores float32 (Q, k), descending, and rows int64 (Q, k).
+        Where an approximate search finds fewer than `k`, it is repeated exactly; among some rows, int64 (M,) (a fence,
+        see `foldmap.street.library`), it always is. Returns scores float32 (Q, k), descending, and rows int64 (Q, k).
 
         Raises:
-            ConfigError: `k` below one.
             MapInputError: queries of another width, not finite or not unit; `among` is empty or names rows that are not
                 there.
         """
@@ -108,10 +90,8 @@ class SearchIndex:
         if k < 1:
             raise ConfigError(f"{k} rows cannot be retrieved", "ask for at least one")
         if rows.ndim != 2 or rows.shape[1] != self.vectors.shape[1]:
-            raise MapInputError(
-                f"queries of shape {np.shape(queries)} in a library of width {self.vectors.shape[1]}",
-                "embed both with the same model",
-            )
+            what = f"queries of shape {np.shape(queries)} in a library of width {self.vectors.shape[1]}"
+            raise MapInputError(what, "embed both with the same model")
         check_unit_rows("query", rows)
         if among is not None:
             among = self._checked_subset(among)
@@ -182,11 +162,7 @@ class SearchIndex:
 def images_for_graph(images: SearchIndex, graph_embedding: AnyArray, k: int) -> tuple[FloatArray, IntArray]:
     """The `k` images that fit a graph (map2pix): the same search the other way round, among image embeddings.
 
-    Returns:
-        Scores float32 (k,) and rows int64 (k,), best first.
-
-    Raises:
-        MapInputError: as `SearchIndex.search` does, or more than one graph.
+    Returns scores float32 (k,) and rows int64 (k,), best first.
     """
     if np.ndim(graph_embedding) != 1:
         raise MapInputError(f"a graph's embedding of shape {np.shape(graph_embedding)}", "give one row (D,)")

@@ -27,8 +27,7 @@ FARTHEST_M = 1e9
 class LaneAttributes:
     """What a map says about one lane; None where it says nothing.
 
-    `identity` is the map's own name of the lane, `lane_type` its own word: "VEHICLE", "BUS", "road", "bicycle_lane",
-    ...
+    `identity` is the map's own name of the lane, `lane_type` its own word: "VEHICLE", "BUS", "road", "bicycle_lane".
     """
 
     identity: str
@@ -51,8 +50,7 @@ class LaneGraph:
         lanes: attributes of the lanes where the map has them.
 
     Raises:
-        MapInputError: an array has another shape, a coordinate is not finite, an edge points nowhere, is a self-loop or
-            is there twice; the message names the first offender.
+        MapInputError: names the first offender: not finite, an edge to nowhere, a self-loop, an edge twice.
     """
 
     vertices_m: DoubleArray
@@ -88,30 +86,22 @@ class LaneGraph:
         count = len(self.vertices_m)
         outside = np.flatnonzero(((self.edges < 0) | (self.edges >= count)).any(1))
         if len(outside):
-            raise MapInputError(
-                f"edge {outside[0]} of the lane graph is {self.edges[outside[0]].tolist()}, there are {count} vertices",
-                "drop it",
-            )
+            what = f"edge {outside[0]} of the lane graph is {self.edges[outside[0]].tolist()}"
+            raise MapInputError(f"{what}, there are {count} vertices", "drop it")
         loops = np.flatnonzero(self.edges[:, 0] == self.edges[:, 1])
         if len(loops):
-            raise MapInputError(
-                f"edge {loops[0]} of the lane graph is a self-loop at vertex {self.edges[loops[0], 0]}",
-                "drop it, or let `foldmap.street.graph.repair` drop it",
-            )
+            what = f"edge {loops[0]} of the lane graph is a self-loop at vertex {self.edges[loops[0], 0]}"
+            raise MapInputError(what, "drop it, or let `foldmap.street.graph.repair` drop it")
         order = np.argsort(self.edges[:, 0] * max(1, count) + self.edges[:, 1], kind="stable")
         twice = np.flatnonzero((np.diff(self.edges[order], axis=0) == 0).all(1))
         if len(twice):
-            raise MapInputError(
-                f"edge {order[twice[0] + 1]} of the lane graph is there twice",
-                "drop one, or let `foldmap.street.graph.repair` drop it",
-            )
+            what = f"edge {order[twice[0] + 1]} of the lane graph is there twice"
+            raise MapInputError(what, "drop one, or let `foldmap.street.graph.repair` drop it")
         if len(self.kind) and int(self.kind.max()) > max(KINDS):
             raise MapInputError(f"an edge of the lane graph has kind {int(self.kind.max())}", f"give one of {KINDS}")
         if len(self.lane) and not (int(self.lane.min()) >= -1 and int(self.lane.max()) < len(self.lanes)):
-            raise MapInputError(
-                f"edges name lanes {int(self.lane.min())}..{int(self.lane.max())}, there are {len(self.lanes)}",
-                "give -1 where the lane is unknown",
-            )
+            what = f"edges name lanes {int(self.lane.min())}..{int(self.lane.max())}, there are {len(self.lanes)}"
+            raise MapInputError(what, "give -1 where the lane is unknown")
 
     @staticmethod
     def empty() -> LaneGraph:
@@ -124,13 +114,8 @@ class LaneGraph:
     ) -> LaneGraph:
         """One chain of edges a polyline; ends are not joined (see `foldmap.street.graph.joining`).
 
-        Args:
-            polylines_m: float64 (P, 2) each, in driving direction; repeated points are dropped.
-            kinds: one a polyline; all `LANE` if empty.
-            lanes: one a polyline, or none.
-
-        Raises:
-            MapInputError: a polyline of another shape, or with fewer than two distinct points.
+        Polylines are float64 (P, 2), in driving direction; repeated points are dropped, two must be left. Kinds are one
+        a polyline, all `LANE` if empty; lanes are one a polyline, or none.
         """
         vertices, edges, starts = [], [], [0]
         for number, line in enumerate(polylines_m):
@@ -216,13 +201,10 @@ class LaneGraph:
 
 @dataclass(frozen=True)
 class StreetMap:
-    """A lane graph that is somewhere.
+    """A lane graph that is somewhere; its name is that of a city, a tile, a log, unique in a library.
 
-    Attributes:
-        name: of the map: a city, a tile, a log. Unique in a library.
-        graph: in metres.
-        crs: what pyproj reads (EPSG code, PROJ string, WKT) such that `vertices_m` are (easting, northing) of it; None
-            for a local frame.
+    `crs` is what pyproj reads (EPSG code, PROJ string, WKT) such that `vertices_m` are (easting, northing) of it; None
+    for a local frame.
     """
 
     name: str

@@ -24,15 +24,9 @@ _CURE = "the file is damaged; fold the map again"
 
 @dataclass(frozen=True)
 class VectorCodec:
-    """How embeddings are stored.
+    """How embeddings of `dimension` numbers are stored, in one of `FORMS`.
 
-    Attributes:
-        form: one of `FORMS`. ``int8`` and ``int4`` scale each row to its largest number (2 bytes more a row).
-        dimension: D of a row.
-        quantizer: of ``pq``, as `fit` makes it.
-
-    Raises:
-        ConfigError: a form that there is not, or a dimension that does not fit it.
+    ``int8`` and ``int4`` scale each row to its largest number (2 bytes more a row); ``pq`` has a quantizer, see `fit`.
     """
 
     form: str
@@ -85,11 +79,7 @@ class VectorCodec:
         return np.concatenate([scale[:, None].view(np.uint8), body], axis=1).tobytes()
 
     def decode(self, payload: bytes, count: int) -> FloatArray:
-        """Rows as stored, made unit, float32 (count, D).
-
-        Raises:
-            MapFormatError: bytes that `encode` does not write for so many rows.
-        """
+        """Rows as stored, made unit, float32 (count, D); MapFormatError where `encode` does not write such bytes."""
         if count * self.dimension > MAX_NUMBERS or len(payload) != count * self.row_bytes:
             raise MapFormatError(f"{len(payload)} bytes are not {count} embeddings", _CURE)
         codes = np.frombuffer(payload, np.uint8).reshape(count, self.row_bytes)
@@ -116,8 +106,7 @@ class VectorCodec:
         else:
             halves = np.stack([codes[:, 2:] & 15, codes[:, 2:] >> 4], 2).reshape(len(codes), -1)
             levels = halves[:, : self.dimension].astype(np.float32) - np.float32(8)
-        numbers: FloatArray = levels * scale
-        return numbers
+        return levels * scale
 
     def model(self) -> bytes:
         """The codebooks of ``pq`` as safetensors (half precision), for the file."""
@@ -127,11 +116,7 @@ class VectorCodec:
 
     @staticmethod
     def from_model(data: bytes, dimension: int) -> VectorCodec:
-        """The ``pq`` codec of `model`.
-
-        Raises:
-            MapFormatError: bytes that it does not write, or of another dimension.
-        """
+        """The ``pq`` codec of `model` (MapFormatError: bytes that it does not write, or of another dimension)."""
         try:
             books = load(data)["codebooks"]
             if books.dtype != np.float16 or books.ndim != 3 or books.shape[0] * books.shape[2] != dimension:
@@ -146,5 +131,4 @@ def _nibbles(levels: AnyArray) -> ByteArray:
     shifted = (levels + 8).astype(np.uint8)
     if shifted.shape[1] % 2:
         shifted = np.pad(shifted, ((0, 0), (0, 1)))
-    packed: ByteArray = (shifted[:, 0::2] + 16 * shifted[:, 1::2]).astype(np.uint8)
-    return packed
+    return (shifted[:, 0::2] + 16 * shifted[:, 1::2]).astype(np.uint8)

@@ -13,12 +13,11 @@ from scipy.interpolate import BPoly
 from scipy.ndimage import map_coordinates
 from scipy.spatial import cKDTree
 
-from foldmap.bench.street.generators.assemble import assemble
-from foldmap.bench.street.generators.pinet_link import KeyPoints, link, without_shortcuts
-from foldmap.bench.street.generators.targets import POINTS, equal_steps, line_targets, to_metres, to_unit
+from foldmap.bench.street.generators.common import cell_places
+from foldmap.bench.street.generators.lines import POINTS, assemble, equal_steps, line_targets, to_metres, to_unit
+from foldmap.bench.street.generators.pinet import KeyPoints, link, without_shortcuts
 from foldmap.bench.street.generators.topo_prnn import _at, left_first
-from foldmap.bench.street.generators.topo_tr import CONTROLS, anchors, bezier, match
-from foldmap.bench.street.generators.trunk import cell_places, sample
+from foldmap.bench.street.generators.topo_tr import CONTROLS, anchors, bezier, match, sample
 from foldmap.street.graph.window import AROUND, FRONTAL
 from foldmap.street.source import LaneGraph
 

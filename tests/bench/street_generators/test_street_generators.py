@@ -12,9 +12,8 @@ from safetensors.torch import load_file, save_file
 from scipy.spatial import cKDTree
 from street_scenes import streets
 
+from foldmap.bench.street.generators.common import PRESETS, GeneratorSettings, Trunk
 from foldmap.bench.street.generators.generator import GENERATORS, Generator
-from foldmap.bench.street.generators.settings import PRESETS, GeneratorSettings
-from foldmap.bench.street.generators.trunk import Trunk
 from foldmap.errors import ConfigError, MapInputError, MissingExtraError, ModelError
 from foldmap.street.graph.chains import resample
 from foldmap.street.source import LaneGraph

@@ -9,14 +9,13 @@ from typing import Any
 from foldmap.api.training.runs import MODEL, Begin, no_bars, run_to_end
 from foldmap.api.training.street_data import StreetData, StreetRun, field_examples, held_out_recall, prepared_pairs
 from foldmap.errors import ConfigError
-from foldmap.street.field.draw import FieldSpec
+from foldmap.street.field.lane_field import FieldSpec
 from foldmap.street.field.model import FieldEmbedding
 from foldmap.street.field.network import FieldShape
 from foldmap.street.field.train import PRESETS, FieldTrainer
 from foldmap.street.model import read_street_model
 from foldmap.street.paper.encoders.shape import shape_named
-from foldmap.street.paper.model import PaperEmbedding
-from foldmap.street.paper.serialize import from_bytes
+from foldmap.street.paper.model import PaperEmbedding, from_bytes
 from foldmap.street.paper.train import PaperTrainer, TrainSettings
 
 

@@ -13,7 +13,6 @@ from foldmap.errors import ConfigError, MapInputError
 from foldmap.formats.street.observations.images import read_ground_tile
 from foldmap.formats.street.observations.pairs import FolderPairs, read_pairs
 from foldmap.street.changes.edits import RandomAging
-from foldmap.street.field.draw import FieldSpec
 from foldmap.street.field.examples import (
     AGED_SHARE,
     FRAMES,
@@ -22,6 +21,7 @@ from foldmap.street.field.examples import (
     aerial_examples,
     ring_examples,
 )
+from foldmap.street.field.lane_field import FieldSpec
 from foldmap.street.field.model import FieldEmbedding
 from foldmap.street.graph.window import AROUND, Window
 from foldmap.street.images.observation import CameraRing, Pair

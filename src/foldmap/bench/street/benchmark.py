@@ -10,14 +10,13 @@ from typing import Any
 
 from foldmap.bench.street import methods
 from foldmap.bench.street.data import BenchData, Library, graphs_of, places_of, thinned
+from foldmap.bench.street.generators.common import PRESETS
 from foldmap.bench.street.generators.generator import GENERATORS
-from foldmap.bench.street.generators.settings import PRESETS
 from foldmap.bench.street.localization import Localization, LocalizationSettings, measure_localization, through_images
-from foldmap.bench.street.page import StreetResults, write_street
+from foldmap.bench.street.page import TABLES, StreetResults, write_street
 from foldmap.bench.street.predict import Kept, Stage, seal_of, unstaged
 from foldmap.bench.street.retrieval import Retrieval, RetrievalSettings, Scored, measure_retrieval, score
 from foldmap.bench.street.sizes import FRACTIONS, Size, measure_sizes
-from foldmap.bench.street.tables import check_tables
 from foldmap.bench.street.updates import Updates, UpdateSettings, measure_updates
 from foldmap.errors import ConfigError
 from foldmap.street.field.model import FieldEmbedding
@@ -31,14 +30,10 @@ QUICK_UPDATES = UpdateSettings(windows=24, drives=4, frames=4)
 
 @dataclass(frozen=True)
 class StreetModels:
-    """What is measured.
+    """What is measured; tables that need a model that is None are left out.
 
-    Attributes:
-        main: of aerial crops; tables that need it are left out where None.
-        ring: of camera rings.
-        front: of the front camera alone; the ring's model with the other cameras missing where None.
-        update: whose network takes a map.
-        paper: the paper's model, for a row of its own.
+    `main` embeds aerial crops, `ring` camera rings, `front` the front camera alone (None: the ring's model, the other
+    cameras missing); `update` has a network that takes a map; `paper` is the paper's model, for a row of its own.
     """
 
     main: EmbeddingModel | None = None
@@ -50,13 +45,9 @@ class StreetModels:
 
 @dataclass(frozen=True)
 class StreetBenchSettings:
-    """What decides a street benchmark apart from data and models.
+    """What decides a street benchmark apart from data and models: names of `TABLES` (all where empty) and their sizes.
 
-    Attributes:
-        tables: names of `TABLES`; all where empty.
-        quick: few queries, a small library, tiny generators: sizes of the tables are those of a quick run.
-        seed: of every random choice.
-        retrieval, places, updates: sizes of the tables.
+    A quick run has few queries, a small library and tiny generators, whatever sizes are given.
     """
 
     tables: tuple[str, ...] = ()
@@ -67,10 +58,11 @@ class StreetBenchSettings:
     updates: UpdateSettings = UpdateSettings()  # noqa: RUF009 - frozen
 
     def __post_init__(self) -> None:
-        check_tables(self.tables)
-        odd = [style for style in self.retrieval.generators if style not in GENERATORS]
-        if odd:
-            raise ConfigError(f"there is no generator {odd[0]!r}", f"choose among {', '.join(GENERATORS)}")
+        known = (("table", self.tables, TABLES), ("generator", self.retrieval.generators, GENERATORS))
+        for what, names, there in known:
+            for name in names:
+                if name not in there:
+                    raise ConfigError(f"there is no {what} {name!r}", f"choose among {', '.join(there)}")
         sizes: dict[str, Any] = {"retrieval": self.retrieval, "places": self.places, "updates": self.updates}
         if self.quick:
             quick = replace(QUICK, generators=self.retrieval.generators)
@@ -79,11 +71,7 @@ class StreetBenchSettings:
             object.__setattr__(self, name, replace(size, seed=self.seed))
 
     def limited(self, queries: int | None, library: int | None, images: int | None) -> StreetBenchSettings:
-        """With other sizes where one is given.
-
-        Raises:
-            ConfigError: one is not positive.
-        """
+        """With other sizes where one is given (ConfigError: one is not positive)."""
         given = {"queries": queries, "library": library, "images": images}
         if any(value is not None and value < 1 for value in given.values()):
             raise ConfigError(f"{queries} queries, {library} graphs, {images} images", "give at least one of each")
@@ -108,20 +96,12 @@ def run_street(
     command: str = "",
     stage: Stage = unstaged,
 ) -> dict[str, list[dict[str, Any]]]:
-    """Measure everything that data and models allow, and write tables, plots, pictures and a page.
+    """Measure everything that data and models allow, and write tables, plots, pictures and a page; rows by table.
 
-    Args:
-        data: aerial crops, or a folder of anybody's images.
-        models: see there.
-        folder: gets everything; answers, embeddings and trained generators are kept in it and taken up by the next run.
-        settings: see there.
-        ring: the same places as a ring of cameras sees them, for the ring's table; None leaves that out.
-        more: maps without images, for the table of sizes.
-        command: that gives the same run, for the page.
-        stage: called with a stage's name, gives a callback (done, total).
-
-    Returns:
-        Rows by table.
+    The folder gets everything; answers, embeddings and trained generators are kept in it and taken up by the next run.
+    `data` are aerial crops or a folder of anybody's images, `ring` the same places as a ring of cameras sees them, for
+    its table; `more` are maps without images, for the table of sizes; `command` gives the same run, for the page;
+    `stage` is called with a stage's name and gives a callback (done, total).
 
     Raises:
         ConfigError: no model is given, the split leaks, or what the folder keeps was measured otherwise.
@@ -175,11 +155,8 @@ class _Run:
         asked = methods.embed_pairs(model, main.queries)
         name = f"foldmap, the same {len(library)} windows"
         rows, truths = model.embed_graphs(library.graphs), model.embed_graphs(main.truths)
-        identity = {
-            "data": data.fingerprint(),
-            "settings": [few.queries, few.images, few.seed],
-            "model": seal_of(model.payload()),
-        }
+        decides = [few.queries, few.images, few.seed]
+        identity = {"data": data.fingerprint(), "settings": decides, "model": seal_of(model.payload())}
         make = partial(methods.retrieved, name, asked, rows, library, truths)
         same = self.kept("main").answers("same-windows", identity, make)
         taken = [one for one in ("random", "oracle", "unimodal", "unimodal-own") if one in main.methods]
@@ -220,19 +197,14 @@ class _Run:
         """What was left out, and why."""
         models, wants = self.models, self.settings.wants
         window = (models.main or models.ring).window  # type: ignore[union-attr]
-        reasons = [
-            (models.main is None, "No model of aerial crops or whole frames: the main table and what follows from it."),
-            (
-                wants("ring") and (ring is None or models.ring is None),
-                "Camera rings: no ring model was given, or the data has no ortho tiles to warp.",
-            ),
-            (wants("update") and models.update is None, "Update detection: no model that takes a map was given."),
-            (models.paper is None, "The paper's model: none was given."),
-            (wants("size") and not more, "Graphs without images in the table of sizes: no further maps were given."),
-            (
-                True,
-                "The frontal 50 x 50 m protocol with one camera: it needs models of that window; those given cover "
-                f"{window.back_m:g} to {window.ahead_m:g} m ahead.",
-            ),
-        ]
-        return [reason for holds, reason in reasons if holds]
+        no_ring = wants("ring") and (ring is None or models.ring is None)
+        reasons = {
+            "No model of aerial crops or whole frames: the main table and what follows from it.": models.main is None,
+            "Camera rings: no ring model was given, or the data has no ortho tiles to warp.": no_ring,
+            "Update detection: no model that takes a map was given.": wants("update") and models.update is None,
+            "The paper's model: none was given.": models.paper is None,
+            "Graphs without images in the table of sizes: no further maps were given.": wants("size") and not more,
+            "The frontal 50 x 50 m protocol with one camera: it needs models of that window; those given cover "
+            f"{window.back_m:g} to {window.ahead_m:g} m ahead.": True,
+        }
+        return [reason for reason, holds in reasons.items() if holds]

@@ -14,7 +14,6 @@ import numpy as np
 from foldmap.bench.street.drives import StreetDrive, lane_walk, odometry, off_lane
 from foldmap.bench.street.split import Distances, Split, check_disjoint, distances
 from foldmap.errors import ConfigError, MapInputError
-from foldmap.formats.street.observations.pairs import FolderPairs
 from foldmap.geometry import SE2
 from foldmap.localize.street.lane_places import lane_places
 from foldmap.street.graph.window import AROUND, Window
@@ -36,12 +35,9 @@ Placed = Sequence[tuple[str, SE2]]
 
 @dataclass(frozen=True)
 class Library:
-    """Windows of lane graph that can be retrieved.
+    """Windows of lane graph that can be retrieved: N graphs in ego frames, names of their maps, poses float64 (N, 3).
 
-    Attributes:
-        graphs: N, in ego frames.
-        maps: N names.
-        poses: float64 (N, 3): x_m, y_m, heading_rad in the map's frame.
+    A pose is x_m, y_m, heading_rad in the map's frame.
     """
 
     graphs: tuple[LaneGraph, ...]
@@ -71,11 +67,7 @@ class Library:
 
     @staticmethod
     def of(maps: Sequence[StreetMap], window: Window = AROUND, spacing_m: float = SPACING_M, most: int = 0) -> Library:
-        """Windows along all lanes of some maps; an even random choice where there are more than `most` (0: all).
-
-        Raises:
-            ConfigError: the maps have no lanes.
-        """
+        """Windows along all lanes of some maps; an even random choice where there are more than `most` (0: all)."""
         placed = [(street.name, pose) for street in maps for pose in sample_places(street.graph, spacing_m)]
         if not placed:
             raise ConfigError("the library has no lane graph", "give maps with lanes")
@@ -86,12 +78,7 @@ class Library:
 class BenchData(ABC):
     """Images with street maps, split.
 
-    Args:
-        maps: all of them.
-        split: which are for what.
-        window: of graphs.
-        label: what the images are, for headings.
-        train, test: pairs to learn from, and queries; rendered when asked for.
+    `train` and `test` are pairs to learn from and queries, rendered when asked for; `label` says what the images are.
     """
 
     def __init__(
@@ -107,11 +94,6 @@ class BenchData(ABC):
         self.split, self.window, self.label = split, window, label
         self.train, self.test = train, test
 
-    @property
-    def train_maps(self) -> list[StreetMap]:
-        """Maps to learn from and to retrieve."""
-        return [self.maps[name] for name in self.split.train]
-
     @abstractmethod
     def singles(self, name: str, count: int, seed: int) -> Sequence[Pair]:
         """At most so many single frames on a map, a little off the lanes."""
@@ -122,14 +104,10 @@ class BenchData(ABC):
 
     def library(self, most: int = 0) -> Library:
         """Windows of the training maps."""
-        return Library.of(self.train_maps, self.window, SPACING_M, most)
+        return Library.of([self.maps[name] for name in self.split.train], self.window, SPACING_M, most)
 
     def separation(self, queries: Sequence[Pair], library: Library, more: Sequence[StreetMap] = ()) -> Distances:
-        """How far queries are from all that is learned from or retrieved; refuses a leak that nobody asked for.
-
-        Raises:
-            ConfigError: see `check_disjoint`.
-        """
+        """How far queries are from all that is learned from or retrieved; refuses a leak (`check_disjoint`)."""
         names = np.asarray(library.maps)
         training = {name: library.poses[names == name, :2] for name in dict.fromkeys(library.maps)}
         placed = places_of(queries)
@@ -176,7 +154,7 @@ class Some(LazyPairs):
 
 def places_of(pairs: Sequence[Pair]) -> list[tuple[str, SE2]]:
     """Map and pose of each pair; nothing is rendered where that can be helped."""
-    if isinstance(pairs, LazyPairs | FolderPairs):
+    if isinstance(pairs, LazyPairs):
         return pairs.places()
     return [(pair.place, pair.world_SE2_ego) for pair in pairs]
 
@@ -187,7 +165,7 @@ def graphs_of(pairs: Sequence[Pair]) -> list[LaneGraph]:
 
 
 def _graph(pairs: Sequence[Pair], number: int) -> LaneGraph:
-    return pairs.graph(number) if isinstance(pairs, LazyPairs | FolderPairs) else pairs[number].graph
+    return pairs.graph(number) if isinstance(pairs, LazyPairs) else pairs[number].graph
 
 
 def thinned(pairs: Sequence[Pair], most: int, seed: int = 0) -> Sequence[Pair]:
@@ -213,16 +191,8 @@ def _fifths(pairs: Sequence[Pair]) -> tuple[Sequence[Pair], Sequence[Pair]]:
 class TileData(BenchData):
     """Ortho tiles, as aerial crops or as a camera ring sees them over flat ground: every 5 m along the lanes.
 
-    Args:
-        tiles: images with maps.
-        split: of the maps.
-        ring: calibration, for frames of a ring; None for aerial crops.
-        cameras: only these of the ring, the others' images are missing; all where empty.
-        window: of crops and graphs.
-
-    Raises:
-        ConfigError: no window fits into the tiles of a side.
-        MapInputError: the ring lacks a camera.
+    `ring` is None for aerial crops; where only some `cameras` of it are named, the others' images are missing.
+    `window` is of crops and graphs; it must fit into the tiles of either side (ConfigError).
     """
 
     def __init__(
@@ -323,11 +293,7 @@ class Frames(LazyPairs):
 
 
 class FolderData(BenchData):
-    """Anybody's folder of images, poses and maps (`foldmap.formats.street.observations.pairs`).
-
-    Raises:
-        MapInputError: no row lies on a map of a side.
-    """
+    """Anybody's folder of images, poses and maps (`foldmap.formats.street.observations.pairs`), some on either side."""
 
     def __init__(self, pairs: Sequence[Pair], maps: Sequence[StreetMap], split: Split, window: Window = AROUND) -> None:
         self._placed, self._pairs = places_of(pairs), pairs

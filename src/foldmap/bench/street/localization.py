@@ -34,13 +34,8 @@ Embed = Callable[[Sequence[Pair]], FloatArray]
 class LocalizationSettings:
     """What decides a localization table apart from its data.
 
-    Attributes:
-        singles, drives: of a map, at most.
-        frames: of a drive.
-        step_m: between frames.
-        prior_m: radius of the disc that a single image is known to be in; its middle is drawn evenly about the truth.
-        place_m: between places of the map.
-        seed: of poses, priors and odometry.
+    At most so many single images and drives of a map, frames of a drive and metres between them. A single image is
+    known to be in a disc of radius `prior_m`, its middle drawn evenly about the truth; places are `place_m` apart.
     """
 
     singles: int = 60
@@ -79,9 +74,8 @@ class Found:
 
     def row(self) -> dict[str, Any]:
         """Its row."""
-        scores = localization_scores(self.truth, self.guess)
-        stands = np.array(self.stands, bool)
-        error = self.error_m
+        scores, stands = localization_scores(self.truth, self.guess), np.array(self.stands, bool)
+        right = self.error_m[stands] <= 10.0
         return {
             "question": self.question,
             "method": self.method,
@@ -91,20 +85,15 @@ class Found:
             "heading_median_deg": scores.heading_median_deg,
             "heading_p95_deg": scores.heading_p95_deg,
             "stands_pct": 100 * float(stands.mean()),
-            "right_when_stands_pct": 100 * float((error[stands] <= 10.0).mean()) if stands.any() else math.nan,
+            "right_when_stands_pct": 100 * float(right.mean()) if stands.any() else math.nan,
         }
 
 
 @dataclass(frozen=True)
 class Localization:
-    """What was measured.
+    """What was measured: answers by (question, method), places of each map, temperature of each method's likelihood.
 
-    Attributes:
-        label: what the images are.
-        found: by (question, method), in order.
-        places: how many each map has.
-        temperature: of each method's likelihood, by map.
-        example: map, estimate and true poses of a drive's end, for a picture; None without drives.
+    `example` is map, estimate and true poses of a drive's end, for a picture; None without drives.
     """
 
     label: str
@@ -140,15 +129,8 @@ def measure_localization(
     """Localize in each held-out map, all of its graph in the library.
 
     Temperature and threshold of a map come from single images on the other held-out maps, never from its own; where
-    there is one only, from those on a training map, which flatters the model's confidence, not its order.
-
-    Args:
-        data: images, maps, split.
-        model: embeds images and graphs.
-        settings: see there.
-        unimodal: another way to embed images into the same space (`through_images`), as a baseline.
-        kept: embeddings of earlier runs.
-        stage: called with a stage's name, gives a callback (done, total).
+    there is one only, from those on a training map, which flatters the model's confidence, not its order. `unimodal` is
+    another way to embed images into the same space (`through_images`), as a baseline.
 
     Raises:
         ConfigError: a held-out map has no images to localize, or all together are too few to calibrate with.
@@ -185,10 +167,10 @@ def measure_localization(
             example = example or (ended if way == "foldmap" else None)
             told(done + 1, len(names))
     for name in names:
-        local = StreetLocalizer(asked[name].places, asked[name].embeddings)
-        _baselines(found, local, asked[name], settings)
+        _baselines(found, asked[name], settings)
     sizes = {name: len(asked[name].places) for name in names}
-    return Localization(data.label, dict(sorted(found.items(), key=_order)), sizes, temperature, example)
+    ordered = sorted(found.items(), key=lambda item: (item[0][0].startswith("drive"), item[0][0]))
+    return Localization(data.label, dict(ordered), sizes, temperature, example)
 
 
 def through_images(queries: Callable[[Sequence[Pair]], FloatArray], rows: FloatArray, graph_rows: FloatArray) -> Embed:
@@ -211,11 +193,8 @@ def _asked(
     graph = data.maps[name].graph
     places = lane_places(graph, settings.place_m)
     graphs = list(windows(graph, map(places.pose, range(len(places))), data.window))
-    identity = {
-        "model": seal_of(model.payload()),
-        "map": seal_of(graph.vertices_m.tobytes(), graph.edges.tobytes()),
-        "place_m": settings.place_m,
-    }
+    of_map = seal_of(graph.vertices_m.tobytes(), graph.edges.tobytes())
+    identity = {"model": seal_of(model.payload()), "map": of_map, "place_m": settings.place_m}
     rows = kept.rows(f"places-{name}", identity, lambda: model.embed_graphs(graphs))
     shown = np.linalg.norm(rows, axis=1) > 0.5  # a window whose lanes only touch its rim has nothing to embed
     if not shown.all():
@@ -285,10 +264,9 @@ def _drives(
     return example
 
 
-def _baselines(
-    found: dict[tuple[str, str], Found], local: StreetLocalizer, asked: _Asked, settings: LocalizationSettings
-) -> None:
+def _baselines(found: dict[tuple[str, str], Found], asked: _Asked, settings: LocalizationSettings) -> None:
     """A place at random within the prior; and a random start carried on by odometry alone."""
+    local = StreetLocalizer(asked.places, asked.embeddings)
     rng = np.random.default_rng([settings.seed, 9])
     for truth, priors in _priors(asked.singles, settings):
         for question, given in priors.items():
@@ -308,7 +286,3 @@ def _anywhere(local: StreetLocalizer, prior: StreetPrior | None, rng: np.random.
 
 def _of(found: dict[tuple[str, str], Found], question: str, method: str) -> Found:
     return found.setdefault((question, method), Found(method, question))
-
-
-def _order(item: tuple[tuple[str, str], Found]) -> tuple[bool, str]:
-    return item[0][0].startswith("drive"), item[0][0]

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from foldmap.bench.street.data import Library, batches, graphs_of
+from foldmap.bench.street.generators.common import GeneratorSettings
 from foldmap.bench.street.generators.generator import FORMAT, Generator
-from foldmap.bench.street.generators.settings import GeneratorSettings
 from foldmap.bench.street.predict import NOTHING, Answers, Kept, Progress, quiet
 from foldmap.errors import ConfigError
 from foldmap.metrics.retrieval import true_ranks
@@ -70,9 +70,6 @@ def imagenet_features(pairs: Sequence[Pair], window: Window, progress: Progress 
 
     A ring's images are each described, and their features joined in the order of the cameras: neighbours in that space
     must show the same on the same sides.
-
-    Raises:
-        MissingExtraError: the package with the weights is not installed.
     """
     network = Lite0()
     network.load_imagenet()
@@ -100,8 +97,7 @@ def _described(network: Lite0, observation: Observation) -> FloatArray:
         if scale < 1:
             pixels = torch.nn.functional.interpolate(pixels, scale_factor=scale, mode="area")
         parts.append(network((pixels - _MEAN) / _STD).mean((0, 2, 3)).numpy())
-    row: FloatArray = np.concatenate(parts).astype(np.float32)
-    return row
+    return np.concatenate(parts).astype(np.float32)
 
 
 def nearest_rows(queries: FloatArray, rows: FloatArray) -> IntArray:
@@ -109,9 +105,7 @@ def nearest_rows(queries: FloatArray, rows: FloatArray) -> IntArray:
     return np.array([np.argmax(rows @ query) for query in queries], np.int64)
 
 
-def retrieved(
-    method: str, queries: FloatArray, rows: FloatArray, library: Library, truths: FloatArray | None
-) -> Answers:
+def retrieved(name: str, queries: FloatArray, rows: FloatArray, library: Library, truths: FloatArray | None) -> Answers:
     """The most similar graph of the library for each query: unit rows float32 of images (Q, D) and graphs (N, D).
 
     `truths` (Q, D) are of the queries' true graphs, for recall among library and truths; None leaves that out.
@@ -123,7 +117,7 @@ def retrieved(
     if truths is not None:
         similarity = np.concatenate([queries @ rows.T, queries @ truths.T], 1)
         ranks = true_ranks(similarity, len(rows) + np.arange(len(queries)))
-    return Answers(method, tuple(library.graphs[k] for k in best), best, len(library), ranks, seconds)
+    return Answers(name, tuple(library.graphs[k] for k in best), best, len(library), ranks, seconds)
 
 
 def unimodal(method: str, queries: FloatArray, rows: FloatArray, graphs: Sequence[LaneGraph]) -> Answers:
@@ -133,21 +127,13 @@ def unimodal(method: str, queries: FloatArray, rows: FloatArray, graphs: Sequenc
 
 
 def one_camera(frame: RingFrame, camera: str) -> RingFrame:
-    """A frame of a ring with all cameras but one missing.
-
-    Raises:
-        MapInputError: that camera's image is missing.
-    """
+    """A frame of a ring with all cameras but one missing."""
     cameras = zip(frame.ring.names, frame.images, strict=True)
     return RingFrame(frame.ring, tuple(image if name == camera else None for name, image in cameras))
 
 
 def front_camera(frame: RingFrame) -> str:
-    """The camera that looks most nearly ahead.
-
-    Raises:
-        ConfigError: none looks ahead within 45 degrees.
-    """
+    """The camera that looks most nearly ahead (ConfigError: none looks ahead within 45 degrees)."""
     ahead = frame.ring.vehicle_SE3_camera[:, 0, 2]
     best = int(np.argmax(ahead))
     if ahead[best] < np.cos(np.radians(_AHEAD_DEG)):

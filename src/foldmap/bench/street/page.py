@@ -15,19 +15,116 @@ from foldmap.bench.street.localization import Localization
 from foldmap.bench.street.retrieval import Retrieval
 from foldmap.bench.street.sizes import Size
 from foldmap.bench.street.split import LEAKY
-from foldmap.bench.street.tables import TABLES
 from foldmap.bench.street.updates import Updates
+from foldmap.metrics.retrieval import LOCALIZATION_M
 from foldmap.report.street_map import street_map
 from foldmap.report.street_plots import chamfer_plot, library_plot, recall_plot
 from foldmap.report.street_windows import WindowRow, window_rows
+from foldmap.street.changes.edits import EDITS
 from foldmap.street.images.ground import BirdsEye
 
-Rows = list[dict[str, Any]]
+_QUALITY = {
+    "method": "method",
+    "library": "library",
+    "way_pct": "way to oracle [%]",
+    "chamfer_m": "Chamfer [m] ↓",
+    "rand_loss": "RandLoss ↓",
+    "mmd": "MMD ↓",
+    "density_error": "density ↓",
+    "reach_error_m": "reach [m] ↓",
+    "connectivity_error": "connectivity ↓",
+    "line_f": "STSU F ↑",
+    "detection_ratio": "detection ↑",
+    "connect_f": "connection F ↑",
+    "topo_f": "topology F ↑",
+    "det_l": "DET_l ↑",
+    "top_ll": "TOP_ll ↑",
+    "recall_at_1": "recall@1 ↑",
+    "recall_at_10": "recall@10 ↑",
+}
+_SCORED = (
+    "Means over the queries; the arrow says where better is. Way: (random - method) / (random - oracle) in Chamfer. "
+    "recall@k: the query's own graph among the first k of the library and the graphs of all queries. Definitions are "
+    "foldmap's own (docs/methods.md): figures of published tables are not comparable."
+)
 _SHOWN_PX = 240
 _EACH = 3
 _SHOWN_METHODS = 4
 _UNSEEN = (232, 236, 240)
 """Ground that no camera sees is pale."""
+
+
+@dataclass(frozen=True)
+class BenchTable:
+    """A table's heading, what it shows, and the heading of each column by key."""
+
+    title: str
+    caption: str
+    columns: dict[str, str]
+
+
+TABLES: dict[str, BenchTable] = {
+    "main": BenchTable("Graphs for images", _SCORED, _QUALITY),
+    "ring": BenchTable("Graphs for camera rings", _SCORED, _QUALITY),
+    "modal": BenchTable(
+        "Unimodal against cross-modal",
+        "Nearest image against nearest graph, both of the same training windows: what the step from images to graphs "
+        "costs, and what graphs without images can add. " + _SCORED,
+        _QUALITY,
+    ),
+    "size": BenchTable(
+        "Quality against library size",
+        "The same queries ask smaller and larger libraries; the last row adds graphs of maps without any image. Way is "
+        "within each library, whose chance and best graph move with it.",
+        {
+            "library": "library",
+            "count": "graphs",
+            "more": "without images",
+            "chamfer_m": "Chamfer [m] ↓",
+            "oracle_m": "oracle [m]",
+            "random_m": "random [m]",
+            "way_pct": "way [%]",
+        },
+    ),
+    "update": BenchTable(
+        "Update detection",
+        "Maps with known edits, half of the windows as they are. Thresholds come from the other held-out maps. The "
+        "columns by kind are shares of windows (or drives) of that kind that were reported: the last one are false "
+        "alarms.",
+        {
+            "method": "method",
+            "level": "level",
+            "count": "count",
+            "f1": "F1 ↑",
+            "f1_95_low": "95 % from",
+            "f1_95_high": "to",
+            "precision": "precision",
+            "recall": "recall",
+            **{f"found_{kind.replace(' ', '_')}_pct": f"{kind} [%]" for kind in EDITS},
+            "found_same_pct": "unchanged [%]",
+        },
+    ),
+    "localization": BenchTable(
+        "Localization",
+        "All graphs of the held-out map are in the library, none of its images. A single image has a prior (a disc "
+        "that holds the truth, its middle anywhere within) or none; a drive starts anywhere on the map. Every guess "
+        "counts, also where the localizer says that it does not stand by it; 'stands' is how often it does.",
+        {
+            "question": "question",
+            "method": "method",
+            "count": "count",
+            **{f"within_{limit:g}m_pct": f"≤ {limit:g} m [%]" for limit in LOCALIZATION_M},
+            "median_m": "median [m]",
+            "heading_median_deg": "heading, median [°]",
+            "heading_p95_deg": "p95 [°]",
+            "stands_pct": "stands [%]",
+            "right_when_stands_pct": "of these ≤ 10 m [%]",
+        },
+    ),
+}
+
+
+Rows = list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -69,8 +166,8 @@ def write_street(results: StreetResults, folder: Path) -> dict[str, Rows]:
         written["localization"] = page.localization(results.localization)
     if results.notes:
         page.heading("Left out")
-        for note in results.notes:
-            page.text(note)
+    for note in results.notes:
+        page.text(note)
     page.write(folder / "report.html")
     return written
 
@@ -115,9 +212,8 @@ class _StreetPage(ResultPage):
 
     def sizes(self, sizes: Sequence[Size], label: str) -> Rows:
         rows = self.rows("size", [size.row() for size in sizes], label)
-        count, ours, best, chance = (
-            [row[key] for row in rows] for key in ("count", "chamfer_m", "oracle_m", "random_m")
-        )
+        columns = ([row[key] for row in rows] for key in ("count", "chamfer_m", "oracle_m", "random_m"))
+        count, ours, best, chance = columns
         svg = library_plot(count, ours, best, chance, self.marked("Quality against library size", label))
         self.keep_figure("size.svg", svg, "Mean Chamfer distance against library size.")
         return rows

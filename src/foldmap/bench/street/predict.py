@@ -44,12 +44,10 @@ class Answers:
     """The graphs that a method gives.
 
     Attributes:
-        method: its name.
         graphs: one a query, in the ego frame; of several draws a query all of the first before those of the second.
         rows: int64, rows of what it retrieved from, one a graph; empty for generators.
         library: how many graphs it chose among; 0 for generators.
-        ranks: int64 (Q,), rank of the true graph among the library and the truths of all queries; empty where the
-            method does not rank graphs.
+        ranks: int64 (Q,), rank of the true graph among library and truths; empty where graphs are not ranked.
         seconds: processor time a query.
     """
 
@@ -68,11 +66,7 @@ class Kept:
         self.folder = folder
 
     def answers(self, name: str, identity: Mapping[str, Any], make: Callable[[], Answers]) -> Answers:
-        """Answers of an earlier run, or made now and kept.
-
-        Raises:
-            ConfigError: the kept ones come from another configuration, or cannot be read.
-        """
+        """Answers of an earlier run, or made now and kept; a ConfigError where those are of another configuration."""
         if self.folder is None:
             return make()
         wanted = json.loads(_canonical(identity))

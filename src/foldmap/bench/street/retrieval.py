@@ -11,7 +11,7 @@ import numpy as np
 
 from foldmap.bench.street import methods
 from foldmap.bench.street.data import BenchData, Library, Some, graphs_of, thinned
-from foldmap.bench.street.generators.settings import GeneratorSettings
+from foldmap.bench.street.generators.common import GeneratorSettings
 from foldmap.bench.street.predict import NOT_KEPT, Answers, Kept, Progress, Stage, graphs_seal, seal_of, unstaged
 from foldmap.bench.street.split import Distances
 from foldmap.errors import ConfigError
@@ -24,19 +24,16 @@ from foldmap.street.source import LaneGraph
 from foldmap.types import DoubleArray, FloatArray, IntArray
 
 RANKS = (1, 5, 10)
+Rows = Callable[[], FloatArray]
 
 
 @dataclass(frozen=True)
 class RetrievalSettings:
     """What decides a retrieval table apart from its data.
 
-    Attributes:
-        queries: at most.
-        library: graphs at most; 0 for all.
-        images: training images at most, for nearest images and generators.
-        generators, generator: styles that are trained and measured, and their settings.
-        own: whether the nearest training image in the model's own embedding is asked for.
-        seed: of every draw.
+    At most so many `queries`, graphs of the `library` (0 for all) and training `images` (for nearest images and
+    generators) are used; styles of `generators` are trained and measured. `own`: whether the nearest training image in
+    the model's own embedding is asked for.
     """
 
     queries: int = 600
@@ -59,16 +56,7 @@ class Scored:
 
 @dataclass(frozen=True)
 class Retrieval:
-    """What was measured.
-
-    Attributes:
-        label: what the images are.
-        queries, truths: what was asked, rendered when asked for, and the true graphs.
-        library: what was retrieved from.
-        distances: from queries to training places.
-        window: of graphs.
-        methods: by name, in order.
-    """
+    """What was measured: queries, rendered when asked for, true graphs, the library, how far it is, the methods."""
 
     label: str
     queries: Sequence[Pair]
@@ -115,13 +103,8 @@ def measure_retrieval(
 ) -> Retrieval:
     """Ask every method for every query, and score.
 
-    Args:
-        data: images, maps, split.
-        models: by the name of their row; the first also finds nearest images in its own embedding.
-        settings: see there.
-        front: model trained on the front camera alone; the first model with the other cameras missing where None.
-        kept: answers and embeddings of earlier runs.
-        stage: called with a stage's name, gives a callback (done, total).
+    Models come by the name of their row; the first also finds nearest images in its own embedding. `front` was trained
+    on the front camera alone; where None the first model looks, with the other cameras missing.
 
     Raises:
         ConfigError: the split leaks, no model is given, a model has another window, or kept answers do not fit.
@@ -132,7 +115,8 @@ def measure_retrieval(
     bench = _Bench(data, settings, kept, stage)
     found = data.separation(bench.queries, bench.library)
     first = next(iter(models.values()))
-    answers = [bench.chance(), bench.oracle(), *bench.nearest_images(first)]
+    chance = methods.random_answers(len(bench.queries), bench.library, settings.seed)
+    answers = [chance, bench.oracle(), *bench.nearest_images(first)]
     answers += [bench.model(name, model) for name, model in models.items()]
     answers += bench.single_camera(front or first)
     answers += [bench.generator(style) for style in settings.generators]
@@ -170,9 +154,6 @@ class _Bench:
     def told(self, what: str) -> Progress:
         return self.stage(f"{self.data.label}: {what}")
 
-    def chance(self) -> Answers:
-        return methods.random_answers(len(self.queries), self.library, self.settings.seed)
-
     def oracle(self) -> Answers:
         self.told("oracle")
         make = partial(methods.oracle_answers, self.truths, self.library, self.data.window)
@@ -208,11 +189,10 @@ class _Bench:
     def model(self, name: str, model: EmbeddingModel) -> Answers:
         """Graphs by image."""
         self.told(f"{name}, graphs")
-        seal = seal_of(model.payload())
-        make = partial(model.embed_graphs, self.library.graphs)
-        rows = self.kept.rows("library", {"model": seal, "graphs": self.seal}, make)
+        identity = {"model": seal_of(model.payload()), "graphs": self.seal}
+        rows = self.kept.rows("library", identity, partial(model.embed_graphs, self.library.graphs))
         asked = self.observed(model, queries=True)
-        return self._retrieved(name, name, model, seal, lambda: asked, lambda: rows)
+        return self._retrieved(name, name, model, lambda: asked, lambda: rows)
 
     def single_camera(self, model: EmbeddingModel) -> list[Answers]:
         """The front camera of a ring alone; nothing for aerial crops."""
@@ -225,21 +205,13 @@ class _Bench:
         pairs = _OneCamera(self.queries, np.arange(len(self.queries)), camera)
         asked = partial(methods.embed_pairs, model, pairs, told)
         rows = partial(model.embed_graphs, self.library.graphs)
-        return [self._retrieved("single-camera", name, model, seal_of(model.payload()), asked, rows)]
+        return [self._retrieved("single-camera", name, model, asked, rows)]
 
-    def _retrieved(
-        self,
-        file: str,
-        name: str,
-        model: EmbeddingModel,
-        seal: str,
-        asked: Callable[[], FloatArray],
-        rows: Callable[[], FloatArray],
-    ) -> Answers:
+    def _retrieved(self, file: str, name: str, model: EmbeddingModel, asked: Rows, rows: Rows) -> Answers:
         def make() -> Answers:
             return methods.retrieved(name, asked(), rows(), self.library, model.embed_graphs(self.truths))
 
-        return self.kept.answers(file, {**self.identity, "model": seal}, make)
+        return self.kept.answers(file, {**self.identity, "model": seal_of(model.payload())}, make)
 
     def generator(self, style: str) -> Answers:
         """Graphs drawn from the image."""

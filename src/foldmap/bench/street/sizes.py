@@ -58,18 +58,10 @@ def measure_sizes(
     seed: int = 0,
     stage: Stage = unstaged,
 ) -> list[Size]:
-    """Ask the same queries of smaller and larger libraries.
+    """Ask the queries of a retrieval of smaller and larger libraries.
 
-    Args:
-        data: images, maps, split.
-        model: embeds both.
-        done: the retrieval whose queries and library these are; smaller libraries are random parts of it, each within
-            the next.
-        more: maps without images, all of whose windows are added last ("Ours++").
-        fractions: ascending.
-        kept: embeddings of earlier runs.
-        seed: of the order.
-        stage: called with a stage's name, gives a callback (done, total).
+    Libraries are random parts of the retrieval's, each within the next (`fractions`, ascending); all windows of maps
+    without images, `more`, are added last ("Ours++").
 
     Raises:
         ConfigError: a map of `more` lies where queries do, unless the split is leaky.
@@ -77,17 +69,26 @@ def measure_sizes(
     told = stage(f"{data.label}: library sizes")
     seal = seal_of(model.payload())
     asked = embed_pairs(model, done.queries)
-    library = done.library
+    library, cap_m = done.library, empty_m(data.window)
     rows = _embedded(model, library, kept, seal)
     order = np.random.default_rng([seed, 31]).permutation(len(library))
     truths, points = _points(done.truths, data.window), _points(library.graphs, data.window)
-    cap_m = empty_m(data.window)
     sizes = []
+
+    def mean(points: Points, chosen: IntArray) -> float:
+        return float(np.mean([chamfer_m(true, points[k], cap_m) for true, k in zip(truths, chosen, strict=True)]))
+
+    def add(label: str, more: int, rows: FloatArray, points: Points, best: DoubleArray) -> None:
+        drawn = np.random.default_rng(len(rows)).integers(len(rows), size=(4, len(asked)))
+        chance = float(np.mean([mean(points, one) for one in drawn]))
+        first = mean(points, nearest_rows(asked, rows))
+        sizes.append(Size(label, len(rows), more, first, float(best.mean()), chance))
+
     for number, fraction in enumerate(fractions):
         part = np.sort(order[: max(1, round(fraction * len(library)))])
         some = [points[k] for k in part]
         best = _best(truths, some, cap_m)
-        sizes.append(_size(f"{fraction:.3g} of the training maps", 0, asked, rows[part], some, truths, best, cap_m))
+        add(f"{fraction:.3g} of the training maps", 0, rows[part], some, best)
         told(number + 1, len(fractions) + bool(more))
     if more:
         extra = Library.of(more, data.window, most=MOST_MORE)
@@ -96,8 +97,7 @@ def measure_sizes(
         wide = np.concatenate([rows, _embedded(model, extra, kept, seal)])
         best = np.minimum(best, _best(truths, added, cap_m))
         named = ", ".join(dict.fromkeys(extra.maps)) if len(more) <= 6 else f"{len(more)} maps"
-        label = f"all, and graphs without images of {named}"
-        sizes.append(_size(label, len(extra), asked, wide, points + added, truths, best, cap_m))
+        add(f"all, and graphs without images of {named}", len(extra), wide, points + added, best)
         told(len(fractions) + 1, len(fractions) + 1)
     return sizes
 
@@ -115,23 +115,3 @@ def _points(graphs: Sequence[LaneGraph], window: Window) -> Points:
 def _best(truths: Points, points: Points, cap_m: float) -> DoubleArray:
     found = best_in_library(PointSets.of(truths), PointSets.of(points), cap_m=cap_m)
     return np.asarray(found.chamfer_m, np.float64)
-
-
-def _size(
-    label: str,
-    more: int,
-    asked: FloatArray,
-    rows: FloatArray,
-    points: Points,
-    truths: Points,
-    best: DoubleArray,
-    cap_m: float,
-) -> Size:
-    first = nearest_rows(asked, rows)
-    drawn = np.random.default_rng(len(rows)).integers(len(rows), size=(4, len(asked)))
-
-    def mean(chosen: IntArray) -> float:
-        return float(np.mean([chamfer_m(true, points[k], cap_m) for true, k in zip(truths, chosen, strict=True)]))
-
-    chance = float(np.mean([mean(one) for one in drawn]))
-    return Size(label, len(rows), more, mean(first), float(best.mean()), chance)

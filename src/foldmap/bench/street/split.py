@@ -52,8 +52,7 @@ class Distances:
     @property
     def known(self) -> DoubleArray:
         """Those that could be computed."""
-        found: DoubleArray = self.nearest_m[np.isfinite(self.nearest_m)]
-        return found
+        return self.nearest_m[np.isfinite(self.nearest_m)]
 
     def __str__(self) -> str:
         """One sentence for the head of a table."""
@@ -77,9 +76,6 @@ def split_maps(maps: Sequence[StreetMap], by: str = "place", hold_out: Sequence[
         hold_out: names of maps; by "city" their cities. Where empty, drawn: by place one map of each city that has
             several, or a quarter of the maps where none has; by city one city.
         seed: of that draw.
-
-    Raises:
-        ConfigError: an unknown way or name, or no map is left on a side.
     """
     if by not in SPLITS:
         raise ConfigError(f"there is no split by {by!r}", f"choose among {', '.join(SPLITS)}")
@@ -97,9 +93,8 @@ def split_maps(maps: Sequence[StreetMap], by: str = "place", hold_out: Sequence[
         chosen = {name for name in names if city[name] in taken}
     train = tuple(name for name in names if name not in chosen)
     if not train or not chosen:
-        raise ConfigError(
-            f"split by {by}, {len(chosen)} of {len(names)} maps are held out", "give more maps, or hold out others"
-        )
+        held = f"{len(chosen)} of {len(names)} maps are held out"
+        raise ConfigError(f"split by {by}, {held}", "give more maps, or hold out others")
     return Split(by, train, tuple(name for name in names if name in chosen))
 
 
@@ -157,11 +152,7 @@ def distances(
 
 
 def check_disjoint(found: Distances, window: Window) -> BoolArray:
-    """Which queries are too near; none may be, unless the split is leaky by name.
-
-    Raises:
-        ConfigError: a query's window can overlap a training window.
-    """
+    """Which queries' windows can overlap a training window; none may (ConfigError) but in a leaky split."""
     least = 2.0 * window.radius_m
     near: BoolArray = found.nearest_m < least - 1e-6
     if near.any() and not found.leaky:
@@ -179,8 +170,7 @@ def _on_earth(street: StreetMap, xy_m: AnyArray) -> DoubleArray | None:
         return None
     longitude, latitude = to_lonlat(xy_m, street.crs).T
     from_middle = Transformer.from_crs("EPSG:4979", "EPSG:4978", always_xy=True)
-    points: DoubleArray = np.stack(from_middle.transform(longitude, latitude, np.zeros(len(longitude))), 1)
-    return points
+    return np.stack(from_middle.transform(longitude, latitude, np.zeros(len(longitude))), 1)
 
 
 def _metres(value: float) -> str:

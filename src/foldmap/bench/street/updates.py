@@ -20,8 +20,8 @@ from foldmap.metrics.street_chamfer import chamfer_m
 from foldmap.metrics.street_sampled import empty_m, sampled
 from foldmap.street.changes.detect import Change, ChangeSettings, find_changes
 from foldmap.street.changes.edits import EDITS, Edit, edit
-from foldmap.street.changes.evidence import blob, gather, windows_of
-from foldmap.street.field.draw import draw_all
+from foldmap.street.changes.survey import blob, gather
+from foldmap.street.field.lane_field import draw_all
 from foldmap.street.field.model import FieldEmbedding
 from foldmap.street.graph.chains import resample
 from foldmap.street.graph.window import Window, cut
@@ -39,15 +39,10 @@ _HIT_SHARE = 0.5
 
 @dataclass(frozen=True)
 class UpdateSettings:
-    """What decides an update table apart from its data.
+    """What decides an update table apart from its data: windows and drives of a map, frames of a drive, metres between.
 
-    Attributes:
-        windows: of a map; half of them are edited, each kind alike.
-        drives: of a map; half of them have one edit.
-        frames: of a drive.
-        step_m: between its frames.
-        changes: when a change is reported.
-        seed: of everything drawn.
+    Half of the windows are edited, each kind alike, and half of the drives have one edit. `changes` says when a change
+    is reported.
     """
 
     windows: int = 150
@@ -76,14 +71,8 @@ class Windows:
 class Updates:
     """What was measured.
 
-    Attributes:
-        label: what the images are.
-        windows: by method: how windows were told apart.
-        by_kind: by method and kind: share of the edited windows that were reported.
-        thresholds: by method and map.
-        drives: of edits found over drives; None without drives.
-        drives_by_kind: found and there, by kind.
-        count: windows.
+    By method: how windows were told apart, and the share of the edited ones that were reported by kind; thresholds by
+    method and map; over drives: edits found (None without drives), and found and there by kind; count of windows.
     """
 
     label: str
@@ -101,11 +90,9 @@ class Updates:
             kinds = _by_kind(self.by_kind[method])
             found.append({"method": method, "level": "window", "count": self.count, **_flat(score), **kinds})
         if self.drives is not None:
-            shares = {
-                kind: hit / there if there else float("nan") for kind, (hit, there) in self.drives_by_kind.items()
-            }
-            kinds = _by_kind(shares)
-            count = sum(there for _, there in self.drives_by_kind.values())
+            hits = self.drives_by_kind
+            kinds = _by_kind({kind: hit / there if there else float("nan") for kind, (hit, there) in hits.items()})
+            count = sum(there for _, there in hits.values())
             found.append({"method": "foldmap", "level": "drive", "count": count, **_flat(self.drives), **kinds})
         return found
 
@@ -123,20 +110,9 @@ def measure_updates(
     """Edit maps of held-out windows and drives, and count which edits are noticed.
 
     The threshold that a map's windows are told apart with is the best one of the other held-out maps' windows, never
-    its own; where there is one map only, of a training map's.
-
-    Args:
-        data: images, maps, split.
-        model: with a network that takes a map.
-        settings: see there.
-        plain: a model whose network takes no map, for the residual baseline; None leaves that out.
-        retrieval: model, library and its rows, for the baseline of retrieval; None leaves that out.
-        kept: scores of windows of earlier runs.
-        stage: called with a stage's name, gives a callback (done, total).
-
-    Raises:
-        ModelError: the model takes no map.
-        ConfigError: no window of a map can be edited.
+    its own; where there is one map only, of a training map's. The network of `model` takes a map (else ModelError).
+    Baselines, left out where None: `plain`, whose network takes no map, for the residual; `retrieval`, a model, library
+    and its rows.
     """
     if not model.network.shape.with_map:
         raise ModelError("this model takes no map to compare with", "train one with `foldmap train street --update`")
@@ -186,11 +162,7 @@ def _told_apart(
 
 
 def edited_windows(data: BenchData, name: str, settings: UpdateSettings) -> Windows:
-    """Windows on a map, every second with one edit of its map, the kinds in turn.
-
-    Raises:
-        ConfigError: no window can be edited.
-    """
+    """Windows on a map, every second with one edit of its map, the kinds in turn (ConfigError: none can be edited)."""
     rng = np.random.default_rng([settings.seed, 21])
     pairs = data.singles(name, settings.windows, settings.seed + 1)
     old: list[LaneGraph] = []
@@ -287,7 +259,7 @@ def _drives(
                 continue
         old = resample(region if done is None else done[0], 1.0)
         seen = [pair.observation for some in batches(drive.frames) for pair in some]
-        evidence = gather(model, seen, windows_of(old, poses, model.field))
+        evidence = gather(model, seen, [cut(old, pose, model.window) for pose in poses])
         changes = find_changes(old, poses, evidence, model.field, settings.changes)
         found.append((match_changes(changes, None if done is None else done[1]), kind))
     return found
@@ -305,9 +277,8 @@ def _seen(poses: Sequence[SE2], window: Window) -> Window:
     """A box about the drive's middle that its windows cover."""
     x, y = np.array([pose.x_m for pose in poses]), np.array([pose.y_m for pose in poses])
     half = 0.5 * min(window.size_m)
-    return Window(
-        float(x.min()) - 0.5 * half, float(x.max()) + 0.5 * half, float(y.min()) - half, float(y.max()) + half
-    )
+    back, ahead = float(x.min()) - 0.5 * half, float(x.max()) + 0.5 * half
+    return Window(back, ahead, float(y.min()) - half, float(y.max()) + half)
 
 
 def match_changes(changes: Sequence[Change], done: Edit | None) -> DetectionScore:

@@ -14,10 +14,10 @@ from foldmap.geometry import SE2
 from foldmap.street.changes.detect import Change, apply_changes, find_changes
 from foldmap.street.changes.edits import Edit
 from foldmap.street.changes.edits import edit as edit_lane
-from foldmap.street.changes.evidence import gather, windows_of
+from foldmap.street.changes.survey import gather
 from foldmap.street.field.model import FieldEmbedding
 from foldmap.street.graph.chains import densified, resample, thinned
-from foldmap.street.graph.window import Window
+from foldmap.street.graph.window import Window, cut
 from foldmap.street.paper.pairs import RingPairs
 from foldmap.street.places import sample_places
 from foldmap.street.source import LANE, LaneGraph, StreetMap
@@ -99,7 +99,7 @@ def bring_up_to_date(
         old, between_m = densified(StreetLayer(file).graph(REGION))
     poses = [pose for edit in aged.edits for pose in passing(truth, line_of(edit), settings.passing)]
     seen = [pairs.observe(pairs.tiles[0], pose) for pose in poses]
-    evidence = gather(finder, seen, windows_of(old, poses, finder.field))
+    evidence = gather(finder, seen, [cut(old, pose, finder.window) for pose in poses])
     changes = find_changes(old, poses, evidence, finder.field)
     new = thinned(apply_changes(old, changes), between_m)
     with FoldUpdater(path) as updater:

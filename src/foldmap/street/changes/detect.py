@@ -11,9 +11,9 @@ from scipy.spatial import cKDTree
 
 from foldmap.errors import MapInputError
 from foldmap.geometry import SE2
-from foldmap.street.changes.evidence import Evidence
+from foldmap.street.changes.survey import Evidence
 from foldmap.street.changes.tracing import trace_lines
-from foldmap.street.field.draw import FieldSpec
+from foldmap.street.field.lane_field import FieldSpec
 from foldmap.street.field.world import WorldField, lay_together
 from foldmap.street.graph.chains import chains, vertices_along
 from foldmap.street.source import LaneGraph
@@ -25,13 +25,10 @@ ADDED, REMOVED, MOVED = "added", "removed", "moved"
 
 @dataclass(frozen=True)
 class ChangeSettings:
-    """When evidence counts.
+    """When evidence counts: on the mean at least `least`, of 0 to 1, along at least `least_m`.
 
-    Attributes:
-        least: evidence from 0 to 1 that a reported lane has on the mean.
-        least_m: shortest change.
-        moved_m: an added lane beside a removed one of the same heading, not farther than this, is a moved lane.
-        join_m: an applied lane is joined to ends of others within this distance.
+    An added lane beside a removed one of the same heading, at most `moved_m` away, is a moved lane; an applied lane is
+    joined to ends of others within `join_m`.
     """
 
     least: float = 0.35
@@ -42,16 +39,11 @@ class ChangeSettings:
 
 @dataclass(frozen=True)
 class Change:
-    """One change of the world against the map.
+    """One change of the world against the map, "added", "removed" or "moved".
 
-    Attributes:
-        kind: "added", "removed" or "moved".
-        line_m: float64 (P, 2) in the map's frame, in driving direction: the lane as it is now; a removed one as the map
-            has it.
-        before_m: float64 (Q, 2), the old line of a moved lane; empty otherwise.
-        edges: edges of the map that are gone.
-        confidence: mean evidence along it, 0 to 1.
-        windows: how many windows saw it, at the median of its points.
+    `line_m` float64 (P, 2) in the map's frame is the lane in driving direction as it is now (a removed one as the map
+    has it), `before_m` (Q, 2) the old line of a moved lane, `edges` are those of the map that are gone; `confidence` is
+    the mean evidence along it, 0 to 1, `windows` how many windows saw it, at the median of its points.
     """
 
     kind: str
@@ -69,17 +61,9 @@ def find_changes(
     field: FieldSpec,
     settings: ChangeSettings = ChangeSettings(),
 ) -> list[Change]:
-    """Lay the evidence of a drive together and name what changed, most confident first.
+    """Lay the evidence of a drive's windows, at world_SE2_ego, together; names what changed, most confident first.
 
-    Args:
-        graph: the map, vertices about 1 m apart (`resample`).
-        poses: world_SE2_ego of each window.
-        evidence: of each window.
-        field: how fields are laid.
-        settings: thresholds.
-
-    Raises:
-        MapInputError: no window.
+    The map's vertices are about 1 m apart (`resample`). MapInputError: no window.
     """
     if not poses or len(poses) != len(evidence):
         raise MapInputError(f"{len(evidence)} windows at {len(poses)} poses", "give one pose a window, at least one")
@@ -160,21 +144,16 @@ def _beside(new: Change, old: Change) -> float:
     return float(np.median(distance)) if float(np.median(along)) > 0.8 else float("inf")
 
 
-def apply_changes(
-    graph: LaneGraph, changes: Sequence[Change], settings: ChangeSettings = ChangeSettings()
-) -> LaneGraph:
+def apply_changes(graph: LaneGraph, found: Sequence[Change], settings: ChangeSettings = ChangeSettings()) -> LaneGraph:
     """The map that the changes were found on, brought up to date: gone edges out, new lanes in.
 
-    Ends of new lanes are joined to vertices nearby (`ChangeSettings.join_m`).
-
-    Raises:
-        MapInputError: a change names an edge that the map does not have.
+    Ends of new lanes are joined to vertices nearby (`ChangeSettings.join_m`). MapInputError: changes of another map.
     """
-    dropped = np.concatenate([np.zeros(0, np.int64), *(change.edges for change in changes)])
+    dropped = np.concatenate([np.zeros(0, np.int64), *(change.edges for change in found)])
     if not np.isin(dropped, np.arange(len(graph.edges))).all():
         raise MapInputError("a change names an edge that the map does not have", "find the changes on this map")
     result = graph.take_edges(np.delete(np.arange(len(graph.edges)), dropped))
-    for change in changes:
+    for change in found:
         if change.kind != REMOVED:
             result = _with_lane(result, change.line_m, settings.join_m)
     return result

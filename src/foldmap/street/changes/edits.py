@@ -41,9 +41,6 @@ def edit(
 
     Returns:
         The edited map and what was done; None where no chain is long enough, or a new lane has no room.
-
-    Raises:
-        ConfigError: an unknown kind.
     """
     if kind not in EDITS:
         raise ConfigError(f"there is no edit {kind!r}", f"choose one of {', '.join(EDITS)}")
@@ -100,8 +97,7 @@ def _candidates(graph: LaneGraph, kind: str, rng: np.random.Generator, window: W
 def _offset(line_m: DoubleArray, left_m: float) -> DoubleArray:
     step = np.gradient(line_m, axis=0)
     step /= np.maximum(np.linalg.norm(step, axis=1, keepdims=True), 1e-9)
-    moved: DoubleArray = line_m + left_m * np.stack([-step[:, 1], step[:, 0]], 1)
-    return moved
+    return line_m + left_m * np.stack([-step[:, 1], step[:, 0]], 1)
 
 
 def _with_line(graph: LaneGraph, line_m: DoubleArray) -> LaneGraph:

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from scipy.ndimage import maximum_filter
+from scipy.ndimage import gaussian_filter, maximum_filter
 from scipy.spatial import cKDTree
 
+from foldmap.errors import ModelError
 from foldmap.geometry import SE2
-from foldmap.street.changes.evidence import Evidence, blob, gather
-from foldmap.street.field.draw import FieldSpec, draw, draw_all
+from foldmap.street.field.lane_field import FieldSpec, draw, draw_all
 from foldmap.street.field.model import FieldEmbedding
 from foldmap.street.graph.chains import densified, resample
 from foldmap.street.graph.window import Window, cut
@@ -22,20 +22,52 @@ from foldmap.street.source import LaneGraph
 from foldmap.street.unfold import StreetLayer
 from foldmap.types import DoubleArray, FloatArray
 
+_BLOB_CELLS = 2.0
 _ASIDE_M = 2.0
 """A lane may lie so far from where the map has it, and a heading off."""
 
 
 @dataclass(frozen=True)
-class MappedRegion:
-    """A region as changes are found on it.
+class Evidence:
+    """What one window says about the map: fields float32 (headings, rows, columns), 0 to 1.
 
-    Attributes:
-        name: of the region.
-        crs: of its frame.
-        stored: the graph as the file has it.
-        fine: the same with vertices a metre apart.
-        between_m: the vertices of `fine` that are not of `stored`.
+    Lanes that are there (given image and map), those of them that the map lacks, and those that are on the map and
+    gone; `score` is the strongest blob of the last two, about 0 (agrees) to 1.
+    """
+
+    present: FloatArray
+    lacking: FloatArray
+    gone: FloatArray
+    score: float
+
+
+def gather(model: FieldEmbedding, observations: Sequence[Observation], old_maps: Sequence[LaneGraph]) -> list[Evidence]:
+    """Compare observations with the windows of the map at their places, in the ego frame.
+
+    Raises:
+        ModelError: the model's network takes no map (`foldmap train street --update`).
+    """
+    if not model.network.shape.with_map:
+        raise ModelError("this model takes no map to compare with", "train one with `foldmap train street --update`")
+    drawn = draw_all([resample(old, 1.0) for old in old_maps], model.field)
+    fields = model.read_fields(observations, drawn)
+    found = []
+    for three in fields:
+        present, lacking, gone = np.split(three, 3)
+        found.append(Evidence(present, lacking, gone, max(blob(lacking), blob(gone))))
+    return found
+
+
+def blob(field_CRS: FloatArray) -> float:
+    """The strongest blob of a change field, all headings together, over about 2 m."""
+    return float(gaussian_filter(field_CRS.sum(0), _BLOB_CELLS).max())
+
+
+@dataclass(frozen=True)
+class MappedRegion:
+    """A region as changes are found on it: its graph as stored, and the same with vertices a metre apart (`fine`).
+
+    `between_m` are the vertices of `fine` that are not of `stored`; `crs` is of the region's frame.
     """
 
     name: str
@@ -79,13 +111,7 @@ class MappedRegion:
 
 @dataclass(frozen=True)
 class Survey:
-    """Windows that count.
-
-    Attributes:
-        poses: world_SE2_ego of each.
-        evidence: of each.
-        spec: how their fields are laid.
-    """
+    """Windows that count: world_SE2_ego and evidence of each, and how their fields are laid."""
 
     poses: list[SE2]
     evidence: list[Evidence]

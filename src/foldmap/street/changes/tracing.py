@@ -38,7 +38,8 @@ def trace_lines(field: WorldField, least: float, least_m: float = 6.0) -> list[T
         seed = _strongest(left, least)
         if seed is None:
             break
-        line = _follow(left, seed, 0.5 * least)
+        ahead, back = (_walk(left, *seed, sign, 0.5 * least) for sign in (1.0, -1.0))
+        line = np.array([*back[::-1], seed[:2], *ahead])
         strength = _erase(left, line)
         if len(line) * _STEP_M >= least_m:
             found.append(TracedLine(line, strength))
@@ -59,18 +60,7 @@ def _strongest(field: WorldField, least: float) -> tuple[float, float, float] | 
     low = int(pair.argmax())
     share = near[(low + 1) % len(near)] / max(pair[low], 1e-9)
     heading = float(angle[low] + share * 2 * np.pi / len(near))
-    return (
-        field.west_m + (float(i) + 0.5) * field.cell_m,
-        field.south_m + (float(j) + 0.5) * field.cell_m,
-        heading,
-    )
-
-
-def _follow(field: WorldField, seed: tuple[float, float, float], least: float) -> DoubleArray:
-    x, y, heading = seed
-    ahead = _walk(field, x, y, heading, 1.0, least)
-    back = _walk(field, x, y, heading, -1.0, least)
-    return np.array([*back[::-1], (x, y), *ahead])
+    return (field.west_m + (float(i) + 0.5) * field.cell_m, field.south_m + (float(j) + 0.5) * field.cell_m, heading)
 
 
 def _walk(

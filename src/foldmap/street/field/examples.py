@@ -15,7 +15,7 @@ from torch import Tensor
 
 from foldmap.errors import ConfigError
 from foldmap.street.changes.edits import RandomAging
-from foldmap.street.field.draw import FieldSpec, draw
+from foldmap.street.field.lane_field import FieldSpec, draw
 from foldmap.street.field.network import birds_eye
 from foldmap.street.images.observation import CameraRing, Pair
 from foldmap.street.images.photometric import draw_light
@@ -32,14 +32,9 @@ FRAMES = 5000
 
 @dataclass(frozen=True)
 class FieldBatch:
-    """What one step sees.
+    """What a step sees: float32 RGB images, 0 to 255, and 1 where ground is seen; fields of the truth and the old map.
 
-    Attributes:
-        image_B3HW: float32 RGB, 0 to 255.
-        seen_BHW: float32, 1 where ground is seen.
-        target_BCRS: float32 fields: of the truth; with a map also what the map lacks and what is gone.
-        map_BCRS: float32 field of the old map, or None.
-        headings: channels of one field.
+    With a map the targets are also what the map lacks and what is gone. `headings` are the channels of one field.
     """
 
     image_B3HW: Tensor
@@ -54,11 +49,9 @@ class FieldExamples(Protocol):
 
     def __len__(self) -> int:
         """Windows in an epoch."""
-        ...
 
     def batch(self, size: int, seed: int, step: int) -> FieldBatch:
         """The batch of a step, the same whenever it is asked for; steps count from 1."""
-        ...
 
 
 Aging = Callable[[LaneGraph, np.random.Generator], LaneGraph]
@@ -68,10 +61,8 @@ Aging = Callable[[LaneGraph, np.random.Generator], LaneGraph]
 class PairExamples:
     """Batches out of pairs, rendered for each batch.
 
-    Args:
-        epoch: number of the epoch -> its pairs, all of one length: jittered anew for each epoch, or the same ones.
-        field: how fields are drawn.
-        aging: for a network with a map: makes the old map of a window.
+    `epoch` gives the pairs of an epoch, of one length: jittered anew for each, or the same ones. `aging`, for a network
+    with a map, makes the old map of a window.
     """
 
     def __init__(self, epoch: Callable[[int], Sequence[Pair]], field: FieldSpec, aging: Aging | None = None) -> None:
@@ -98,13 +89,8 @@ class PairExamples:
 class CachedExamples:
     """Ground images of pairs whose rendering is slow, kept in memory (100 kB a pair at 160 px): other light each time.
 
-    Attributes:
-        image_NHW3, seen_NHW: uint8 and bool.
-        graphs: truths in the ego frame.
-        places: name of the map of each.
-        field: how fields are drawn.
-        light: strength of the change of light, 0 for none.
-        aging: for a network with a map: makes the old map of a window.
+    Images are uint8, where they see the ground bool; graphs are truths in the ego frame, places the names of their
+    maps; `light` is the strength of the change of light, 0 for none; `aging` as in `PairExamples`.
     """
 
     image_NHW3: ByteArray
@@ -123,11 +109,7 @@ class CachedExamples:
         aging: Aging | None = None,
         report: Callable[[int], None] = lambda done: None,
     ) -> CachedExamples:
-        """Look at every pair of any source.
-
-        Raises:
-            ConfigError: no pairs.
-        """
+        """Look at every pair of any source (ConfigError: no pairs)."""
         eye = birds_eye(field)
         images, seen, graphs, places = [], [], [], []
         for number, pair in enumerate(pairs, start=1):
@@ -151,9 +133,8 @@ class CachedExamples:
         images = [self.image_NHW3[row] for row in rows]
         if self.light:
             images = [draw_light(rng, self.light)(image) for rng, image in zip(draws, images, strict=True)]
-        return _batch(
-            images, list(self.seen_NHW[rows]), [self.graphs[row] for row in rows], self.field, self.aging, draws
-        )
+        graphs = [self.graphs[row] for row in rows]
+        return _batch(images, list(self.seen_NHW[rows]), graphs, self.field, self.aging, draws)
 
 
 class AlternatingExamples:
@@ -176,25 +157,14 @@ class AlternatingExamples:
 def aerial_examples(
     tiles: Sequence[GroundTile], field: FieldSpec, *, update: bool = False, seed: int = 0, spacing_m: float = _SPACING_M
 ) -> PairExamples:
-    """Crops along every lane, with a new pose and another light in every epoch.
+    """Crops along every lane of the training tiles, with a new pose and another light in every epoch.
 
-    Args:
-        tiles: of the training places.
-        field: of the model.
-        update: whether each window comes with a map that may be out of date.
-        seed: of poses and light.
-        spacing_m: between windows along a lane.
-
-    Raises:
-        ConfigError: no window fits into the tiles.
+    With `update` each window comes with a map that may be out of date.
     """
     jitter = Jitter(4.0, 1.5, 0.4, 1.0, seed=seed)
     first = AerialPairs(tiles, spacing_m, field.window, birds_eye(field).size_px, jitter)
-
-    def epoch_pairs(epoch: int) -> Sequence[Pair]:
-        return first.with_jitter(replace(jitter, seed=seed + epoch))
-
-    return PairExamples(epoch_pairs, field, RandomAging(AGED_SHARE, field.window) if update else None)
+    aging = RandomAging(AGED_SHARE, field.window) if update else None
+    return PairExamples(lambda epoch: first.with_jitter(replace(jitter, seed=seed + epoch)), field, aging)
 
 
 def ring_examples(

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from foldmap.errors import ModelError
-from foldmap.street.field.draw import FieldSpec, draw_all, draw_around
+from foldmap.street.field.lane_field import FieldSpec, draw_all, draw_around
 from foldmap.street.field.network import FieldNetwork, FieldShape, birds_eye, ground_tensors
 from foldmap.street.field.spectrum import SpectrumSpec, check_terms, spectrum
 from foldmap.street.field.symmetry import check_turns, turn_field, turn_image
@@ -33,14 +33,8 @@ _CURE = "use a model written by `foldmap train street`"
 class FieldEmbedding:
     """Embeds lane graphs and observations through the lane field (an `EmbeddingModel`).
 
-    The graph side has nothing learned: `draw_all`, then `spectrum`. The image side predicts the field, averaged over
-    quarter turns of the ground image, then takes the same spectrum.
-
-    Attributes:
-        network: image to field, in evaluation mode.
-        field: how graphs are drawn.
-        frequencies: of the spectrum.
-        turns: quarter turns that are averaged: 1, 2 or 4.
+    The graph side has nothing learned: `draw_all`, then `spectrum`. The image side predicts the field, averaged over 1,
+    2 or 4 quarter turns of the ground image, then takes the same spectrum.
     """
 
     network: FieldNetwork
@@ -88,11 +82,7 @@ class FieldEmbedding:
         return np.concatenate(parts) if parts else np.zeros((0, self.dim), np.float32)
 
     def embed_observations(self, observations: Sequence[Observation]) -> FloatArray:
-        """Unit rows float32 (N, dim).
-
-        Raises:
-            MapInputError: an observation that does not fit the window.
-        """
+        """Unit rows float32 (N, dim)."""
         return self.embed_fields(self.read_fields(observations))
 
     def embed_fields(self, fields_BCRS: FloatArray) -> FloatArray:
@@ -101,12 +91,10 @@ class FieldEmbedding:
 
     @torch.no_grad()
     def read_fields(self, observations: Sequence[Observation], maps_BCRS: FloatArray | None = None) -> FloatArray:
-        """The lane fields that the network reads from observations, float32 (N, headings, rows, columns), 0 to 1.
+        """The lane fields that the network reads from N observations, float32 (N, headings, rows, columns), 0 to 1.
 
-        Args:
-            observations: N of them.
-            maps_BCRS: fields of the old maps, for a network with a map: then three fields a window are answered, (N, 3
-                headings, rows, columns): present, lacking, gone.
+        A network with a map takes fields of the old maps and answers three fields a window, (N, 3 headings, rows,
+        columns): present, lacking, gone.
         """
         out = []
         for at in range(0, len(observations), _BATCH):
@@ -124,16 +112,12 @@ class FieldEmbedding:
         return np.concatenate(out) if out else np.zeros((0, channels, *self.field.shape[1:]), np.float32)
 
     def payload(self) -> bytes:
-        """Safetensors in half precision with everything as JSON beside; the same model gives the same bytes.
-
-        Raises:
-            ModelError: weights that are not finite in half precision.
-        """
+        """Safetensors in half precision with everything as JSON beside; the same model gives the same bytes."""
         info = {
             "format": FORMAT,
             "kind": KIND,
             "shape": asdict(self.network.shape),
-            "field": self.field.as_dict(),
+            "field": asdict(self.field),
             "frequencies": asdict(self.frequencies),
             "turns": self.turns,
         }
@@ -141,11 +125,7 @@ class FieldEmbedding:
 
     @staticmethod
     def from_payload(payload: bytes) -> FieldEmbedding:
-        """Rebuild a model, trusting nothing.
-
-        Raises:
-            ModelError: the bytes are no field model of this version.
-        """
+        """Rebuild a model, trusting nothing (ModelError: the bytes are no field model of this version)."""
         return model_from_bytes(payload, _rebuilt, FORMAT, most_bytes=MAX_BYTES, cure=_CURE)
 
 

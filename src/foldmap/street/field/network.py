@@ -6,7 +6,7 @@
                                     (old map's field --convolutions--> 1/4, 1/8, 1/16, where a map is given)
 
 With the second input the network says which lanes are there, which the map lacks, and which are gone
-(`foldmap.street.changes.evidence`).
+(`foldmap.street.changes.survey`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from foldmap.errors import ConfigError
-from foldmap.street.field.draw import FieldSpec
+from foldmap.street.field.lane_field import FieldSpec
 from foldmap.street.images.ground import BirdsEye
 from foldmap.street.images.observation import Observation
 from foldmap.street.paper.encoders.lite import Lite0
@@ -36,12 +36,9 @@ _STD_RGB = (58.395, 57.12, 57.375)
 
 @dataclass(frozen=True)
 class FieldShape:
-    """What decides the tensors of a network.
+    """What decides the tensors of a network: channels of the field, `width` channels of the sums, and `with_map`.
 
-    Attributes:
-        headings: channels of the field.
-        width: channels of the sums.
-        with_map: whether it also takes the field of an old map, and answers three fields: present, lacking, gone.
+    With a map it also takes the field of an old map, and answers three fields: present, lacking, gone.
     """
 
     headings: int = 8
@@ -91,14 +88,11 @@ class FieldNetwork(nn.Module):
     def forward(self, image_B3HW: Tensor, seen_BHW: Tensor, map_BCRS: Tensor | None = None) -> Tensor:
         """Logits (B, headings, H / 4, W / 4); with a map three times the channels: present, lacking, gone.
 
-        Args:
-            image_B3HW: RGB, 0 to 255, sides a multiple of 16, row 0 ahead.
-            seen_BHW: 1 where the image shows ground; the rest is blanked.
-            map_BCRS: field of the old map at a quarter of the sides, for a network with a map.
+        Images are RGB, 0 to 255, sides a multiple of 16, row 0 ahead; `seen_BHW` is 1 where they show ground, the rest
+        is blanked; `map_BCRS` is the field of the old map at a quarter of the sides, for a network with a map.
         """
-        x = ((image_B3HW - self.mean_rgb) / self.std_rgb * seen_BHW[:, None]).contiguous(
-            memory_format=torch.channels_last
-        )
+        x = (image_B3HW - self.mean_rgb) / self.std_rgb * seen_BHW[:, None]
+        x = x.contiguous(memory_format=torch.channels_last)
         x = functional.relu6(self.stem_norm(self.stem(x)))
         tapped: list[Tensor] = []
         for number, block in enumerate(self.blocks):
@@ -106,10 +100,9 @@ class FieldNetwork(nn.Module):
             if number in _TAPS:
                 tapped.append(self.taps[len(tapped)](x))
         if map_BCRS is not None:
-            old = map_BCRS
             for scale, step in enumerate(self.map_steps):
-                old = step(old)
-                tapped[scale] = tapped[scale] + old
+                map_BCRS = step(map_BCRS)
+                tapped[scale] = tapped[scale] + map_BCRS
         y = self.sums[0](tapped[2])
         for scale, mix in ((1, self.sums[1]), (0, self.sums[2])):
             y = mix(functional.interpolate(y, scale_factor=2, mode="bilinear") + tapped[scale])

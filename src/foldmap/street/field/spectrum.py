@@ -13,7 +13,7 @@ import numpy as np
 from scipy.fft import dct
 
 from foldmap.errors import ConfigError
-from foldmap.street.field.draw import FieldSpec
+from foldmap.street.field.lane_field import FieldSpec
 from foldmap.types import AnyArray, FloatArray, IntArray
 
 
@@ -21,9 +21,8 @@ from foldmap.types import AnyArray, FloatArray, IntArray
 class SpectrumSpec:
     """Which frequencies are kept.
 
-    Attributes:
-        spatial: how many cosine terms, lowest first by ``(row / rows)^2 + (column / columns)^2`` of their frequency.
-        angular: highest Fourier order over headings; order 0 gives one plane of numbers, each further one two.
+    `spatial` cosine terms, lowest first by ``(row / rows)^2 + (column / columns)^2`` of their frequency; `angular` is
+    the highest Fourier order over headings: order 0 gives one plane of numbers, each further one two.
     """
 
     spatial: int = 50
@@ -43,9 +42,6 @@ def spectrum(fields_BCHW: AnyArray, field: FieldSpec, spec: SpectrumSpec) -> Flo
     """Unit embeddings float32 (N, dim) of lane fields (N, headings, rows, columns), drawn as `field` says.
 
     A field without lanes gives a row of zeros, which is similar to nothing.
-
-    Raises:
-        ConfigError: fields of another shape, or more terms than the field has.
     """
     if fields_BCHW.shape[1:] != field.shape:
         raise ConfigError(f"lane fields of shape {fields_BCHW.shape[1:]}", f"draw them as {field.shape}")

@@ -26,17 +26,11 @@ class FieldTrainSettings:
     """Everything that decides a run, apart from the examples and the shape of the network.
 
     Attributes:
-        steps: in all.
         batch: windows a step.
         learning_rate: AdamW's, for everything but the trunk; linear warm-up, then a cosine to zero.
-        trunk_rate: factor on it for the trunk, which starts from ImageNet.
-        warmup_steps: of the learning rate.
-        weight_decay: of all weights.
+        trunk_rate: factor on it for the trunk, which starts from ImageNet where `imagenet` is set.
         symmetries: whether windows are turned and mirrored (only square windows can be).
-        imagenet: whether the trunk starts from ImageNet.
         present_weight: of the field itself where a map is given, beside what it lacks and what is gone.
-        checkpoint_every: steps.
-        seed: of everything random.
     """
 
     steps: int = 5000
@@ -69,25 +63,14 @@ PRESETS = {
 
 @dataclass(frozen=True)
 class FieldProgress:
-    """One line of the training log.
-
-    Attributes:
-        step: done.
-        loss: of the step's batch, nats a cell above the entropy of the targets: 0 is perfect.
-    """
+    """A line of the training log: loss of the batch, nats a cell above the targets' entropy; 0 is perfect."""
 
     step: int
     loss: float
 
 
 class FieldTrainer(Trainer[FieldBatch, FieldProgress]):
-    """Trains the lane field network.
-
-    Args:
-        examples: what to learn from.
-        shape: of the network.
-        settings: the run.
-        start: a trained network; tensors of the same name and size are taken over.
+    """Trains the lane field network; tensors of the same name and size are taken over from `start`, a trained one.
 
     Raises:
         ConfigError: fewer windows than a batch.
@@ -108,14 +91,19 @@ class FieldTrainer(Trainer[FieldBatch, FieldProgress]):
         torch.manual_seed(settings.seed)
         network = FieldNetwork(shape)
         if start is not None:
-            _take_over(network, start)
+            mine = network.state_dict()
+            fitting = {name: value for name, value in start.state_dict().items() if mine[name].shape == value.shape}
+            network.load_state_dict({**mine, **fitting})
         elif settings.imagenet:
             network.load_imagenet()
         _remember(network, settings.steps)
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         identity = {"shape": asdict(shape), "settings": asdict(settings), "windows": len(examples)}
         identity["start"] = start is not None
-        optimizer = _optimizer(network, settings)
+        trunk = network.trunk_parameters()
+        known = {id(value) for value in trunk}
+        groups = [{"params": trunk}, {"params": [value for value in network.parameters() if id(value) not in known]}]
+        optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, weight_decay=settings.weight_decay)
         super().__init__(network, optimizer, identity, settings.steps, settings.checkpoint_every, FieldProgress)
         self._examples, self._settings = examples, settings
 
@@ -131,12 +119,11 @@ class FieldTrainer(Trainer[FieldBatch, FieldProgress]):
         if settings.symmetries:
             drawn = _one_of_eight(drawn, np.random.default_rng([settings.seed, step, 8]))
         excess = field_loss(self.network(drawn.image_B3HW, drawn.seen_BHW, drawn.map_BCRS), drawn.target_BCRS)
+        loss = excess
         if drawn.map_BCRS is not None:
             present, lacking, gone = excess.chunk(3)
-            loss = (settings.present_weight * present + lacking + gone).sum()
-        else:
-            loss = excess.sum()
-        descend(self.optimizer, loss)
+            loss = settings.present_weight * present + lacking + gone
+        descend(self.optimizer, loss.sum())
         return FieldProgress(step, float(excess.detach().sum()))
 
 
@@ -169,17 +156,3 @@ def _remember(network: FieldNetwork, steps: int) -> None:
     for part in network.modules():
         if isinstance(part, torch.nn.BatchNorm2d):
             part.momentum = max(part.momentum or 0.0, min(0.5, 5 / steps))
-
-
-def _take_over(network: FieldNetwork, start: FieldNetwork) -> None:
-    mine = network.state_dict()
-    fitting = {name: value for name, value in start.state_dict().items() if mine[name].shape == value.shape}
-    network.load_state_dict({**mine, **fitting})
-
-
-def _optimizer(network: FieldNetwork, settings: FieldTrainSettings) -> torch.optim.AdamW:
-    trunk = network.trunk_parameters()
-    known = {id(value) for value in trunk}
-    rest = [value for value in network.parameters() if id(value) not in known]
-    groups = [{"params": trunk}, {"params": rest}]
-    return torch.optim.AdamW(groups, lr=settings.learning_rate, weight_decay=settings.weight_decay)

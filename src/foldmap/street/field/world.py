@@ -10,7 +10,7 @@ from scipy.ndimage import map_coordinates
 
 from foldmap.errors import LimitError
 from foldmap.geometry import SE2
-from foldmap.street.field.draw import FieldSpec, heading_weights
+from foldmap.street.field.lane_field import FieldSpec, heading_weights
 from foldmap.types import DoubleArray, FloatArray, IntArray
 
 MAX_CELLS = 1 << 25
@@ -18,13 +18,10 @@ MAX_CELLS = 1 << 25
 
 @dataclass(frozen=True)
 class WorldField:
-    """Mean of a field over the windows that cover each cell.
+    """Mean of a field over the windows that cover each cell; cell (0, 0) has its corner at (`west_m`, `south_m`).
 
-    Attributes:
-        west_m, south_m: corner of cell (0, 0).
-        cell_m: side of a cell.
-        value: float32 (headings, X, Y), at the cell's centre; 0 where no window was.
-        windows: int64 (X, Y), how many windows cover the cell.
+    `value` float32 (headings, X, Y) is at the cells' centres, 0 where no window was; `windows` int64 (X, Y) is how many
+    cover a cell.
     """
 
     west_m: float
@@ -44,8 +41,7 @@ class WorldField:
 def lay_together(fields_NCRS: Sequence[FloatArray], poses: Sequence[SE2], spec: FieldSpec) -> WorldField:
     """Average fields (headings, rows, columns) of windows at their poses, world_SE2_ego, in the map's frame.
 
-    Raises:
-        LimitError: the windows span more than 33 million cells.
+    LimitError: the windows span more than 33 million cells.
     """
     reach = spec.window.radius_m + spec.cell_m
     centres = np.array([(pose.x_m, pose.y_m) for pose in poses])
@@ -83,9 +79,8 @@ def _laid(
     turn = pose.heading_rad / (2 * np.pi) * headings  # world channel c is ego channel c - turn
     low_turn = int(np.floor(turn))
     share = turn - low_turn
-    own = np.stack(
-        [map_coordinates(plane, np.stack([row[covered], column[covered]]), order=1, mode="nearest") for plane in field]
-    )
+    place = np.stack([row[covered], column[covered]])
+    own = np.stack([map_coordinates(plane, place, order=1, mode="nearest") for plane in field])
     out[:, covered] = (1 - share) * np.roll(own, low_turn, 0) + share * np.roll(own, low_turn + 1, 0)
     shape = (len(x), len(y))
     return out.reshape(headings, *shape), covered.reshape(shape).astype(np.int64)

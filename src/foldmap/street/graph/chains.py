@@ -14,14 +14,10 @@ from foldmap.types import BoolArray, DoubleArray, IntArray
 
 @dataclass(frozen=True)
 class Chains:
-    """The edges of a graph, sorted into directed chains.
+    """The edges of a graph, sorted into directed chains: chain c is ``edge[offset[c]:offset[c + 1]]``, int64.
 
     A chain starts and ends at key vertices: those that do not have exactly one edge in and one out, or where the kind
     or lane changes. A ring without any is one chain that starts at its lowest vertex. Every edge is in one chain.
-
-    Attributes:
-        edge: int64 (E,), edges in the order of the chains.
-        offset: int64 (C + 1,), chain c is ``edge[offset[c]:offset[c + 1]]``.
     """
 
     edge: IntArray
@@ -113,9 +109,6 @@ def resample(graph: LaneGraph, step_m: float = 1.0) -> LaneGraph:
     """Vertices at equal steps along each chain, as near to `step_m` as its length allows; key vertices stay.
 
     Isolated vertices are dropped: they carry no lane.
-
-    Raises:
-        MapInputError: a step that is not positive.
     """
     if not step_m > 0:
         raise MapInputError(f"cannot resample at {step_m} m", "give a positive step")
@@ -138,9 +131,6 @@ def densified(graph: LaneGraph, step_m: float = 1.0) -> tuple[LaneGraph, DoubleA
 
     Returns:
         The graph, its first vertices those of `graph`; and float64 (K, 2), the vertices that came in between.
-
-    Raises:
-        MapInputError: a step that is not positive.
     """
     if not step_m > 0:
         raise MapInputError(f"cannot cut edges to {step_m} m", "give a positive step")

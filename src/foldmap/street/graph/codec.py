@@ -41,8 +41,7 @@ def without_lanes(graph: LaneGraph) -> LaneGraph:
 def encode_grid(grid: GridGraph) -> tuple[bytes, IntArray]:
     """Code a graph on a grid without loss, but for its lanes and the order of its vertices and edges.
 
-    Returns:
-        The bytes, and ``order`` int64: vertex i of the decoded graph is vertex ``order[i]``.
+    Returns the bytes, and int64 ``order``: vertex i of the decoded graph is vertex ``order[i]``.
 
     Raises:
         MapInputError: coordinates that spread too far.
@@ -65,12 +64,7 @@ def encode_grid(grid: GridGraph) -> tuple[bytes, IntArray]:
 
 
 def decode_grid(data: bytes, most: int = MAX_VERTICES) -> GridGraph:
-    """The graph that `encode_grid` coded; memory is taken for at most `most` vertices.
-
-    Raises:
-        MapFormatError: bytes that it does not write.
-        LimitError: more than a reader accepts.
-    """
+    """The graph that `encode_grid` coded; memory is taken for at most `most` vertices (LimitError beyond)."""
     if len(data) < _HEADER.size:
         raise MapFormatError(f"a coded lane graph of {len(data)} bytes is truncated", _CURE)
     version, step = _HEADER.unpack_from(data)
@@ -145,8 +139,7 @@ def _along_a_curve(xy: IntArray) -> IntArray:
     for place in range(27, -1, -1):
         for axis in (1, 0):
             key = (key << np.uint64(1)) | ((xy[:, axis] >> place) & 1).astype(np.uint64)
-    order: IntArray = np.argsort(key, kind="stable").astype(np.int64)
-    return order
+    return np.argsort(key, kind="stable").astype(np.int64)
 
 
 @njit(cache=True)

@@ -27,12 +27,9 @@ STEP_OF_ERROR = 1.35
 
 @dataclass(frozen=True)
 class GridGraph:
-    """A lane graph at integer coordinates.
+    """A lane graph at integer coordinates, int64 (V, 2), of `step_m`; edges and their attributes as in `LaneGraph`.
 
-    Attributes:
-        step_m: metres of one grid step; the grid's origin is the frame's.
-        xy: int64 (V, 2).
-        edges, kind, lane, lanes: as in `LaneGraph`.
+    The grid's origin is the frame's.
     """
 
     step_m: float
@@ -63,10 +60,7 @@ class GridGraph:
 
 
 def to_grid(
-    graph: LaneGraph,
-    error_m: float = 0.10,
-    step_m: float | None = None,
-    fixed: BoolArray | None = None,
+    graph: LaneGraph, error_m: float = 0.10, step_m: float | None = None, fixed: BoolArray | None = None
 ) -> GridGraph:
     """Round and simplify a graph. Topology, kinds and lanes stay exactly; isolated vertices, which carry no lane, go.
 
@@ -78,7 +72,6 @@ def to_grid(
 
     Raises:
         ConfigError: an error or step that is not positive, or a step too coarse for the error.
-        MapInputError: coordinates too large for the grid.
     """
     step = STEP_OF_ERROR * error_m if step_m is None else step_m
     if not (np.isfinite(error_m) and np.isfinite(step) and 0 < step < 1.41 * error_m):

@@ -25,13 +25,10 @@ _TRIM_M = 0.5
 class Joined:
     """A graph whose lanes are joined, and how.
 
-    Attributes:
-        graph: with topology.
-        links: joins from the end of a lane to the start of one, each exactly once in the graph.
-        bridged: those of them that are an edge of their own; the others are a vertex that lanes share.
-        ends, starts: ends and starts of lanes there were.
-        open_ends, open_starts: those that no link names: the rim of the map, or a gap in it.
-        repairs: of lanes shorter than the tolerance, and of lanes that are there twice.
+    `links` join the end of a lane to the start of one, each exactly once; `bridged` of them are an edge of their own,
+    the others a vertex that lanes share. `open_ends` and `open_starts` of all `ends` and `starts` no link names: the
+    rim of the map, or a gap in it. `repairs` are of lanes shorter than the tolerance, and of lanes that are there
+    twice.
     """
 
     graph: LaneGraph
@@ -53,15 +50,8 @@ def join_ends(graph: LaneGraph, tolerance_m: float = 0.5) -> Joined:
     """Join lanes of a map without topology: an end meets the starts near it that go on in its direction.
 
     Directions, over the last metre of one and the first metre of the other, may differ by 60 degrees. Forks and merges
-    come from several starts at an end, several ends at a start. No lane is cut in its middle. An end
-    and the start of its own lane are joined if the lane is longer than four tolerances.
-
-    Args:
-        graph: polylines, as `LaneGraph.from_polylines` makes them; joins that are there stay.
-        tolerance_m: how far an end may be from a start.
-
-    Raises:
-        MapInputError: a tolerance that is not positive.
+    come from several starts at an end, several ends at a start. No lane is cut in its middle. An end and the start of
+    its own lane are joined if the lane is longer than four tolerances. Joins that are there stay.
     """
     if not tolerance_m > 0:
         raise MapInputError(f"cannot join ends within {tolerance_m} m", "give a positive tolerance")
@@ -97,8 +87,7 @@ def _directions(graph: LaneGraph, found: Chains) -> tuple[DoubleArray, DoubleArr
 
 def _unit(vectors: DoubleArray) -> DoubleArray:
     length = np.hypot(vectors[:, 0], vectors[:, 1])[:, None]
-    unit: DoubleArray = np.divide(vectors, length, out=np.zeros_like(vectors), where=length > 0)
-    return unit
+    return np.divide(vectors, length, out=np.zeros_like(vectors), where=length > 0)
 
 
 def connect(graph: LaneGraph, links: IntArray, merge_m: float = 0.5) -> Joined:
@@ -107,15 +96,8 @@ def connect(graph: LaneGraph, links: IntArray, merge_m: float = 0.5) -> Joined:
     Where every end of a group is linked to every start of it and they lie within `merge_m`, all of them become one
     vertex, in their middle. Elsewhere that would make links that the map does not have: there each link is an edge of
     its own. It leads over the gap (as `LINK`), or from the end, which moves back along its last edge by half a metre at
-    most (the new edge takes over kind and lane).
-
-    Args:
-        graph: lanes that do not share vertices yet, or share some.
-        links: int64 (L, 2), the vertex where a lane ends and the vertex where the next one starts.
-        merge_m: the largest gap between an end and a start that are one place.
-
-    Raises:
-        MapInputError: a link that does not lead from an end (a vertex without an edge out) to a start (none in).
+    most (the new edge takes over kind and lane). `links` int64 (L, 2) are the vertex where a lane ends (no edge out)
+    and the vertex where the next one starts (none in).
     """
     links = np.unique(np.asarray(links, np.int64).reshape(-1, 2), axis=0)
     out, into = graph.out_degree, graph.in_degree

@@ -12,7 +12,7 @@ from scipy.sparse.csgraph import connected_components
 from foldmap.errors import MapInputError
 from foldmap.street.graph.chains import chains
 from foldmap.street.source import LANE, LaneAttributes, LaneGraph
-from foldmap.types import AnyArray, BoolArray, DoubleArray, IntArray
+from foldmap.types import AnyArray, DoubleArray, IntArray
 
 METRES, DEGREES, UNSURE = "metres", "degrees", "unsure"
 _DEGREE_EDGE, _DEGREE_EXTENT = 5e-3, 1.0
@@ -35,13 +35,9 @@ class Repairs:
         return sum(vars(self).values())
 
     def __str__(self) -> str:
-        named = (
-            ("merged vertices", self.merged_vertices),
-            ("self-loops", self.self_loops),
-            ("duplicate edges", self.duplicate_edges),
-            ("isolated vertices", self.isolated_vertices),
-        )
-        return ", ".join(f"{count} {name}" for name, count in named if count) or "nothing to repair"
+        names = "merged vertices", "self-loops", "duplicate edges", "isolated vertices"
+        counts = zip(vars(self).values(), names, strict=True)
+        return ", ".join(f"{count} {name}" for count, name in counts if count) or "nothing to repair"
 
 
 def repair(
@@ -53,14 +49,8 @@ def repair(
 ) -> tuple[LaneGraph, Repairs]:
     """Build a lane graph from arrays that may break its rules; vertices and edges stay in their order.
 
-    Vertices of one position that an edge joins become one.
-
-    Args:
-        vertices_m: (V, 2), any number type.
-        edges: (E, 2), (from, to).
-        kind: (E,), all `LANE` if not given.
-        lane: (E,), index into `lanes`, all unknown if not given.
-        lanes: attributes.
+    Vertices (V, 2) of one position that an edge joins become one. Edges are (E, 2), (from, to); each has a kind, `LANE`
+    if not given, and a lane, an index into `lanes`, unknown if not given.
 
     Raises:
         MapInputError: a coordinate is not finite, an edge points to a vertex that is not there, or shapes do not fit.
@@ -86,7 +76,8 @@ def repair(
     root = stands[label.ravel()]
     pairs = root[pairs]
     straight = pairs[:, 0] != pairs[:, 1]
-    first = _first_of_each(pairs)
+    first = np.zeros(len(pairs), np.bool_)
+    first[np.unique(pairs, axis=0, return_index=True)[1]] = True
     kept = straight & first
     used = np.unique(pairs[kept])
     place = np.full(len(points), -1, np.int64)
@@ -94,12 +85,6 @@ def repair(
     merged = int((root != np.arange(len(points))).sum())
     done = Repairs(merged, int((~straight).sum()), int((straight & ~first).sum()), len(points) - merged - len(used))
     return LaneGraph(points[used], place[pairs[kept]], kinds[kept], owner[kept], lanes), done
-
-
-def _first_of_each(pairs: IntArray) -> BoolArray:
-    first = np.zeros(len(pairs), np.bool_)
-    first[np.unique(pairs, axis=0, return_index=True)[1]] = True
-    return first
 
 
 def _pieces(count: int, edges: IntArray) -> tuple[int, IntArray]:
@@ -183,11 +168,7 @@ def evidently_degrees(vertices: DoubleArray, edges: IntArray) -> bool:
 
 
 def require_metres(graph: LaneGraph, where: str) -> None:
-    """Refuse a graph in degrees; `where` is its file, for the message.
-
-    Raises:
-        MapInputError: its coordinates are evidently longitude and latitude.
-    """
+    """Refuse a graph that is evidently in degrees (MapInputError); `where` is its file, for the message."""
     if evidently_degrees(graph.vertices_m, graph.edges):
         x, y = graph.vertices_m[0]
         raise MapInputError(

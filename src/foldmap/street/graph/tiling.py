@@ -23,11 +23,9 @@ TilePosition = tuple[int, int]
 
 @dataclass(frozen=True)
 class TileGraph:
-    """The edges of one tile.
+    """The edges of one tile, in the region's grid.
 
-    Attributes:
-        grid: in the region's grid.
-        rank: int64 (V,), 0 but for further vertices at one point of the region.
+    `rank` int64 (V,) is 0 but for further vertices at one point of the region.
     """
 
     grid: GridGraph
@@ -37,13 +35,7 @@ class TileGraph:
 def split_tiles(grid: GridGraph, origin: tuple[int, int], side: int) -> dict[TilePosition, TileGraph]:
     """Cut a graph into tiles; what a tile holds does not depend on the order of vertices and edges.
 
-    Args:
-        grid: the whole region.
-        origin: grid coordinates of the lower left corner of tile (0, 0).
-        side: grid steps of a tile.
-
-    Raises:
-        MapInputError: the map reaches too far from its origin.
+    `origin` is the lower left corner of tile (0, 0), `side` that of a tile, in grid steps.
     """
     if not len(grid.edges):
         return {}
@@ -60,14 +52,7 @@ def split_tiles(grid: GridGraph, origin: tuple[int, int], side: int) -> dict[Til
 
 
 def join_tiles(tiles: Sequence[TileGraph], step_m: float) -> tuple[GridGraph, IntArray]:
-    """The graph that tiles were cut from.
-
-    Returns:
-        The graph, edges in the order of the tiles; and int64 (T + 1,), where each tile's edges begin.
-
-    Raises:
-        MapFormatError: an edge is in two tiles.
-    """
+    """The graph that tiles were cut from, edges in the order of the tiles; int64 (T + 1,), where each tile's begin."""
     offset = np.concatenate([[0], np.cumsum([len(tile.grid.edges) for tile in tiles])]).astype(np.int64)
     if not int(offset[-1]):
         return GridGraph.empty(step_m), offset

@@ -21,11 +21,7 @@ def pack(values: Iterable[int]) -> bytes:
 
 
 def unpack(data: bytes, at: int, count: int) -> tuple[list[int], int]:
-    """Read `count` integers from `at`; returns them, and where they end.
-
-    Raises:
-        MapFormatError: they are cut, or longer than they need to be.
-    """
+    """Read `count` integers from `at`; returns them, and where they end (MapFormatError: cut, or too long)."""
     values = []
     for _ in range(count):
         value = 0

@@ -56,11 +56,7 @@ FRONTAL = Window(0.0, 50.0, -25.0, 25.0)
 
 
 def cut(graph: LaneGraph, world_SE2_ego: SE2, window: Window = AROUND) -> LaneGraph:
-    """Clip a graph to a window and move it into the ego frame; an edge that crosses the rim ends on it.
-
-    Returns:
-        The part inside, float64 ego coordinates; empty where there are no lanes.
-    """
+    """Clip a graph to a window and move it into the ego frame; an edge that crosses the rim ends on it."""
     local = world_SE2_ego.inverse().apply(graph.vertices_m)
     low, high = window.low_m, window.high_m
     ends = local[graph.edges]

@@ -44,12 +44,8 @@ class GroundView:
     """Maps frames of one ring into a bird's-eye image; what depends on the calibration alone is computed once.
 
     Where cameras overlap they are blended by their resolution on the ground and faded out towards their images' edges.
-    A cell that covers many pixels is their mean (anisotropic filtering), one that covers less is interpolated.
-
-    Args:
-        ring: calibration.
-        window: what the image covers; row 0 is the edge ahead, column 0 the edge on the left.
-        size_px: rows; columns follow from the window.
+    A cell that covers many pixels is their mean (anisotropic filtering), one that covers less is interpolated. Row 0 is
+    the window's edge ahead, column 0 the edge on the left; columns follow from `size_px` rows.
     """
 
     def __init__(self, ring: CameraRing, window: Window = AROUND, size_px: int = 160) -> None:
@@ -67,8 +63,7 @@ class GroundView:
     def __call__(self, frame: RingFrame) -> tuple[ByteArray, BoolArray]:
         """Map one frame of the ring; its images may be of any size, and cameras may be missing.
 
-        Returns:
-            uint8 (H, W, 3), 0 where nothing is seen, and bool (H, W): which cells some camera sees.
+        Returns uint8 (H, W, 3), 0 where nothing is seen, and bool (H, W): which cells some camera sees.
         """
         count = self.shape[0] * self.shape[1]
         total, weight = np.zeros((count, 3), np.float32), np.zeros(count, np.float32)
@@ -88,9 +83,8 @@ class GroundView:
         size = np.array([camera.width_px, camera.height_px])
         cell = np.flatnonzero((np.isfinite(xy) & (xy >= 0) & (xy <= size)).all(1))
         xy, here = xy[cell], ground_m[cell]
-        ahead, left = (
-            project_from_vehicle(camera, vehicle_SE3_camera, here + step) - xy for step in _STEP_M * np.eye(3)[:2]
-        )
+        steps = _STEP_M * np.eye(3)[:2]
+        ahead, left = (project_from_vehicle(camera, vehicle_SE3_camera, here + step) - xy for step in steps)
         known = np.isfinite(ahead).all(1) & np.isfinite(left).all(1)
         cell, xy = cell[known], xy[known]
         ahead, left = (side[known] * (self._cell_m / _STEP_M) for side in (ahead, left))
@@ -116,11 +110,7 @@ class BirdsEye:
         self._views: list[tuple[CameraRing, GroundView]] = []
 
     def __call__(self, observation: Observation) -> tuple[ByteArray, BoolArray]:
-        """Ground image uint8 (H, W, 3) and where it shows ground, bool (H, W).
-
-        Raises:
-            MapInputError: an aerial crop that covers another window.
-        """
+        """Ground image uint8 (H, W, 3) and where it shows ground, bool (H, W); a crop must cover the window."""
         if not isinstance(observation, AerialCrop):
             return self._view(observation.ring)(observation)
         if observation.window != self.window:
@@ -163,8 +153,7 @@ def project_from_vehicle(camera: Camera, vehicle_SE3_camera: DoubleArray, points
 def main_axes(a: DoubleArray, b: DoubleArray) -> tuple[DoubleArray, DoubleArray]:
     """Semi-axes of the ellipse that a parallelogram's sides `a`, `b` (N, 2) span, as a rectangle of its area.
 
-    Returns:
-        The long side as vectors (N, 2), and the short side's length (N,).
+    Returns the long side as vectors (N, 2), and the short side's length (N,).
     """
     p, q, r = a[:, 0] ** 2 + b[:, 0] ** 2, a[:, 1] ** 2 + b[:, 1] ** 2, a[:, 0] * a[:, 1] + b[:, 0] * b[:, 1]
     long = np.sqrt(0.5 * (p + q) + np.hypot(0.5 * (p - q), r))

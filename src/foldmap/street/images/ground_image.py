@@ -12,7 +12,7 @@ from foldmap.errors import ConfigError, MapInputError
 from foldmap.geometry import SE2, MetricGrid
 from foldmap.street.graph.window import AROUND, Window
 from foldmap.street.images.observation import AerialCrop, check_rgb
-from foldmap.street.images.pyramid import Pyramid, as_pair, build_pyramid, sample_affine
+from foldmap.street.images.pyramid import Pyramid, build_pyramid, sample_affine
 from foldmap.types import BoolArray, ByteArray, DoubleArray
 
 _LARGEST_PX = 4096
@@ -20,14 +20,9 @@ _LARGEST_PX = 4096
 
 @dataclass(frozen=True)
 class GroundImage:
-    """An ortho image: every pixel shows the ground straight below it.
+    """An ortho image, uint8 (H, W, 3), row 0 north: every pixel shows the ground straight below it.
 
-    Attributes:
-        image: uint8 (H, W, 3); row 0 is the north edge.
-        grid: where its pixels lie, in the frame of the street map that goes with it.
-
-    Raises:
-        MapInputError: not 8-bit RGB, or another size than the grid's.
+    `grid` says where its pixels lie, in the frame of the street map that goes with it.
     """
 
     image: ByteArray
@@ -36,11 +31,9 @@ class GroundImage:
     def __post_init__(self) -> None:
         check_rgb("the ground image", self.image)
         if self.image.shape[:2] != self.grid.shape:
-            raise MapInputError(
-                f"the ground image is {self.image.shape[1]} x {self.image.shape[0]} px, its grid "
-                f"{self.grid.width_px} x {self.grid.height_px}",
-                "give the grid of this image",
-            )
+            grid = f"its grid {self.grid.width_px} x {self.grid.height_px}"
+            size = f"{self.image.shape[1]} x {self.image.shape[0]} px"
+            raise MapInputError(f"the ground image is {size}, {grid}", "give the grid of this image")
 
     @cached_property
     def pyramid(self) -> Pyramid:
@@ -56,15 +49,12 @@ class GroundImage:
         size = np.array([self.grid.width_px, self.grid.height_px])
         margin = margin_m / self.grid.resolution_m
         xy = self.xy_px(points_m)
-        within: BoolArray = np.asarray(((xy >= margin) & (xy <= size - margin)).all(-1))
-        return within
+        return np.asarray(((xy >= margin) & (xy <= size - margin)).all(-1))
 
     def crop(self, world_SE2_ego: SE2, window: Window = AROUND, size_px: int = 160) -> AerialCrop:
         """Cut a window of `size_px` rows out and turn it into the ego frame, filtered over each pixel's footprint.
 
-        Raises:
-            MapInputError: the window reaches beyond the image.
-            ConfigError: fewer than 16 px.
+        MapInputError: the window reaches beyond the image.
         """
         shape = window_shape(window, size_px)
         corners = np.array([(x, y) for x in (window.back_m, window.ahead_m) for y in (window.right_m, window.left_m)])
@@ -80,16 +70,12 @@ class GroundImage:
         # to the right in the crop is minus y of the ego, down is minus x; image y counts southwards
         column, row = step * np.array([sin, cos]), step * np.array([-cos, sin])
         out = np.empty((*shape, 3), np.uint8)
-        sample_affine(*self.pyramid, as_pair(self.xy_px(first)[0]), as_pair(column), as_pair(row), out)
+        sample_affine(*self.pyramid, self.xy_px(first)[0], column, row, out)
         return AerialCrop(out, window)
 
 
 def window_shape(window: Window, size_px: int) -> tuple[int, int]:
-    """Rows and columns of a window's image of square pixels.
-
-    Raises:
-        ConfigError: a side is below 16 px or above 4096 px.
-    """
+    """Rows and columns of a window's image of square pixels (ConfigError: a side is below 16 px or above 4096 px)."""
     length, width = window.size_m
     shape = size_px, round(size_px * width / length)
     if min(shape) < 16 or max(shape) > _LARGEST_PX:

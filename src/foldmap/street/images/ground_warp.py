@@ -37,15 +37,9 @@ class _Rays:
 
 
 class RingWarp:
-    """Draws ortho images into one ring (semi-synthetic); the rays are computed once.
+    """Draws ortho images into one ring, distortion included (semi-synthetic); the rays are computed once.
 
-    Args:
-        ring: calibration, distortion included.
-        width_px: of the widest camera's image; the others are scaled alike.
-        range_m: farthest ground that is drawn.
-
-    Raises:
-        ConfigError: an image below 16 px, or no range.
+    The widest camera's image has `width_px`, the others are scaled alike; ground beyond `range_m` is not drawn.
     """
 
     def __init__(self, ring: CameraRing, width_px: int = 400, range_m: float = RANGE_M) -> None:
@@ -85,8 +79,7 @@ def ground_of_pixels(
     drop = vehicle_SE3_camera[2, 3] - ground_z_m
     with np.errstate(divide="ignore", invalid="ignore"):
         depth = np.where(directions[:, 2] < 0, -drop / directions[:, 2], np.nan)
-    points: DoubleArray = vehicle_SE3_camera[:2, 3] + depth[:, None] * directions[:, :2]
-    return points
+    return vehicle_SE3_camera[:2, 3] + depth[:, None] * directions[:, :2]
 
 
 def _rays(camera: Camera, pose: DoubleArray, ground_z_m: float, shape: tuple[int, int], range_m: float) -> _Rays:

@@ -27,14 +27,11 @@ _OPTICAL = np.array([[0.0, 0, 1, 0], [-1, 0, 0, 0], [0, -1, 0, 0], [0, 0, 0, 1]]
 
 @dataclass(frozen=True)
 class CameraRing:
-    """A rig of any number of calibrated cameras.
+    """A rig of any number of calibrated cameras, with names of their own.
 
-    Attributes:
-        names: one a camera, unique.
-        cameras: intrinsics.
-        vehicle_SE3_camera: float64 (N, 4, 4); vehicle frame x ahead, y left, z up, its origin on the rear axle;
-            camera frame x right, y down, z ahead.
-        ground_z_m: height of the (flat) ground in the vehicle frame; negative where the axle is above it.
+    `vehicle_SE3_camera` is float64 (N, 4, 4): vehicle frame x ahead, y left, z up, its origin on the rear axle; camera
+    frame x right, y down, z ahead. `ground_z_m` is the height of the (flat) ground in the vehicle frame; negative where
+    the axle is above it.
 
     Raises:
         MapInputError: no camera, counts differ, two names agree, a pose is not rigid, or no ground can be seen from it.
@@ -50,29 +47,21 @@ class CameraRing:
         if not count:
             raise MapInputError("a ring without cameras", "give at least one calibrated camera")
         if len(self.cameras) != count or self.vehicle_SE3_camera.shape != (count, 4, 4):
-            raise MapInputError(
-                f"{count} names, {len(self.cameras)} cameras and poses {self.vehicle_SE3_camera.shape} in a ring",
-                "give a name, intrinsics and a 4x4 pose for each camera",
-            )
+            what = f"{count} names, {len(self.cameras)} cameras and poses {self.vehicle_SE3_camera.shape} in a ring"
+            raise MapInputError(what, "give a name, intrinsics and a 4x4 pose for each camera")
         if len(set(self.names)) != count:
             raise MapInputError("two cameras of the ring have one name", "rename one")
         for name, camera, pose in zip(self.names, self.cameras, self.vehicle_SE3_camera, strict=True):
             if not _is_rigid(pose):
-                raise MapInputError(
-                    f"the pose of camera {name} is not rigid",
-                    "give rotations (right-handed) and metres, and 0 0 0 1 as the last row",
-                )
+                cure = "give rotations (right-handed) and metres, and 0 0 0 1 as the last row"
+                raise MapInputError(f"the pose of camera {name} is not rigid", cure)
             check_mounting(name, camera, pose, self.ground_z_m)
 
     def __len__(self) -> int:
         return len(self.names)
 
     def take(self, *names: str) -> CameraRing:
-        """Some cameras of the ring.
-
-        Raises:
-            MapInputError: a camera that the ring does not have.
-        """
+        """Some cameras of the ring (MapInputError: a camera that the ring does not have)."""
         missing = [name for name in names if name not in self.names]
         if missing:
             raise MapInputError(f"the ring has no camera {missing[0]!r}", f"it has {', '.join(self.names)}")
@@ -90,8 +79,7 @@ def _is_rigid(pose: DoubleArray) -> bool:
 def check_mounting(name: str, camera: Camera, vehicle_SE3_camera: DoubleArray, ground_z_m: float) -> None:
     """Refuse a pose that sees nothing of the ground: vehicle x ahead, y left, z up; camera x right, y down, z ahead.
 
-    Raises:
-        MapInputError: names the camera and what is wrong; the cure is what would make the pose a possible one.
+    The MapInputError names the camera and what is wrong; its cure is what would make the pose a possible one.
     """
     wrong = _wrong(camera, vehicle_SE3_camera, ground_z_m)
     turned: DoubleArray = np.linalg.inv(vehicle_SE3_camera).astype(np.float64)
@@ -146,11 +134,7 @@ def _upright(pose: DoubleArray) -> bool:
 class RingFrame:
     """What a ring saw at one moment.
 
-    `images` are uint8 (H, W, 3) one a camera, of any size with the calibration's aspect; None where a camera is
-    missing.
-
-    Raises:
-        MapInputError: counts differ, no image at all, or an image that is not uint8 RGB; the message names the camera.
+    Images are uint8 (H, W, 3) one a camera, of any size with the calibration's aspect; None where a camera is missing.
     """
 
     ring: CameraRing
@@ -188,10 +172,8 @@ class AerialCrop:
         check_rgb("the aerial crop", self.image)
         length, width = self.window.size_m
         if abs(self.image.shape[0] / length - self.image.shape[1] / width) * max(length, width) > 1.5:
-            raise MapInputError(
-                f"an aerial crop of {self.image.shape[1]} x {self.image.shape[0]} px for {width:g} x {length:g} m",
-                "give square pixels",
-            )
+            what = f"an aerial crop of {self.image.shape[1]} x {self.image.shape[0]} px for {width:g} x {length:g} m"
+            raise MapInputError(what, "give square pixels")
 
 
 Observation = RingFrame | AerialCrop
@@ -201,11 +183,8 @@ Observation = RingFrame | AerialCrop
 class Pair:
     """An observation and the lane graph around it: what the networks learn from and are measured on.
 
-    Attributes:
-        observation: images.
-        graph: truth in the ego frame, cut to the window, vertices 1 m apart.
-        place: name of the map (tile, log, city) that it comes from: splits are by place.
-        world_SE2_ego: where, in that map's frame.
+    The graph is the truth in the ego frame, cut to the window, vertices 1 m apart. `place` names the map (tile, log,
+    city) that it comes from: splits are by place; `world_SE2_ego` is in that map's frame.
     """
 
     observation: Observation
@@ -241,11 +220,7 @@ class LazyPairs(Sequence[Pair]):
 
 
 def check_rgb(what: str, image: ByteArray) -> None:
-    """Refuse images that are not uint8 (H, W, 3) of at least 16 px a side.
-
-    Raises:
-        MapInputError: names `what` it is.
-    """
+    """Refuse images that are not uint8 (H, W, 3) of at least 16 px a side (MapInputError: names `what` it is)."""
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise MapInputError(f"{what} is {image.dtype} {image.shape}", "give 8-bit RGB")
     if min(image.shape[:2]) < 16:

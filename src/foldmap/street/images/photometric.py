@@ -17,15 +17,8 @@ _LUMA = np.array([0.299, 0.587, 0.114])
 class LightChange:
     """How one image differs from its original.
 
-    Attributes:
-        gamma: exponent on 0 to 1.
-        contrast: about the image's mean.
-        brightness: added, of 0 to 1.
-        saturation: 0 is grey, 1 as it is.
-        tint: factor on red, green and blue.
-        blur_px: standard deviation.
-        noise: standard deviation, of 0 to 1.
-        seed: of the noise.
+    Exponent on 0 to 1; contrast about the image's mean; brightness added, of 0 to 1; saturation, 0 is grey, 1 as it is;
+    factors on red, green and blue; standard deviations of blur, px, and noise, of 0 to 1.
     """
 
     gamma: float
@@ -47,9 +40,8 @@ class LightChange:
         linear = (contrast * mix).astype(np.float32)
         offset = np.float32(level * (1 - contrast) + self.brightness)
         side = np.float32(min(0.5 * self.blur_px**2, 0.25))
-        out: ByteArray = _develop(
-            np.ascontiguousarray(image), curve, linear, offset, side, np.float32(self.noise), self.seed
-        )
+        image, noise = np.ascontiguousarray(image), np.float32(self.noise)
+        out: ByteArray = _develop(image, curve, linear, offset, side, noise, self.seed)
         return out
 
 
@@ -88,13 +80,13 @@ def _develop(image, curve, linear, offset, side, noise, seed):  # type: ignore[n
 def draw_light(rng: np.random.Generator, strength: float = 1.0) -> LightChange:
     """Draw a change of light; strength 0 leaves an image as it is, 1 is another season and camera."""
     s = strength
-    tint = np.exp(rng.normal(0, 0.06 * s, 3))
+    red, green, blue = np.exp(rng.normal(0, 0.06 * s, 3)).tolist()
     return LightChange(
         gamma=float(np.exp(rng.normal(0, 0.2 * s))),
         contrast=float(np.exp(rng.normal(0, 0.18 * s))),
         brightness=float(rng.normal(0, 0.06 * s)),
         saturation=float(np.exp(rng.normal(0, 0.35 * s))),
-        tint=(float(tint[0]), float(tint[1]), float(tint[2])),
+        tint=(red, green, blue),
         blur_px=float(abs(rng.normal(0, 0.5 * s))),
         noise=float(abs(rng.normal(0, 0.02 * s))),
         seed=int(rng.integers(1 << 30)),

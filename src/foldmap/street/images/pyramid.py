@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from foldmap.types import AnyArray, ByteArray, IntArray
+from foldmap.types import ByteArray, IntArray
 
 LEVELS = 7
 MOST_TAPS = 8
@@ -124,8 +124,3 @@ def sample_affine(pixels, table, corner, column, row, out):
             sample(pixels, table, x, y, 0.0, 0.0, max(short, length), np.float32(1.0), colour)
             for k in range(3):
                 out[r, c, k] = np.uint8(min(max(colour[k] + np.float32(0.5), np.float32(0.0)), np.float32(255.0)))
-
-
-def as_pair(values: AnyArray) -> AnyArray:
-    """Float64 (2,), contiguous, as the compiled loops want it."""
-    return np.ascontiguousarray(values, np.float64)

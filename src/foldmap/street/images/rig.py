@@ -24,14 +24,8 @@ def surround_ring(
 ) -> CameraRing:
     """Cameras on a circle of 0.3 m about (1.35, 0) m of the vehicle frame, 1.7 m above the ground, that look outwards.
 
-    Args:
-        yaws_deg: where each looks, counter-clockwise from ahead; named ``camera_0``, ``camera_1``, ...
-        size_px: width and height; the focal length is 0.82 of the width.
-        distortion: of OpenCV, k1 k2 p1 p2 k3 k4 k5 k6, as many as there are; none makes pinholes.
-        pitch_deg: downwards.
-
-    Raises:
-        ConfigError: more than eight distortion coefficients.
+    They are named ``camera_0``, ``camera_1``, ... and look counter-clockwise from ahead, and `pitch_deg` downwards; the
+    focal length is 0.82 of the width. `distortion` is of OpenCV, k1 k2 p1 p2 k3 k4 k5 k6; none makes pinholes.
     """
     if len(distortion) > 8:
         raise ConfigError(f"{len(distortion)} distortion coefficients", "give up to eight, as OpenCV orders them")

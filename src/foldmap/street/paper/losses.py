@@ -53,8 +53,7 @@ class SoftTargets:
         vertices_N: float32, |V_q|.
         pair_graph_P: int64, the graph q of each pair (v, w) that is an edge of q, or that some graph i has an edge for.
         truth_P: float32, E_q(v, w).
-        met_pair_M: int64, index of a pair for which ...
-        met_graph_M: int64, ... this graph has an edge between its nearest vertices.
+        met_pair_M, met_graph_M: int64, index of a pair for which this graph has an edge between its nearest vertices.
     """
 
     distance_NN: Tensor
@@ -189,10 +188,8 @@ def _meet(nearest, first, successor_first, successor):  # type: ignore[no-untype
                         if i < 0:
                             break
                         if met == len(met_pair):
-                            met_pair, met_graph = (
-                                np.concatenate((met_pair, met_pair)),
-                                np.concatenate((met_graph, met_graph)),
-                            )
+                            met_pair = np.concatenate((met_pair, met_pair))
+                            met_graph = np.concatenate((met_graph, met_graph))
                         met_pair[met], met_graph[met] = slot[v, w], i
                         met += 1
                         w = follow[w]

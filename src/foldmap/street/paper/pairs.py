@@ -45,13 +45,10 @@ class GroundTile:
 
 @dataclass(frozen=True)
 class Jitter:
-    """How poses and images are varied for training.
+    """How poses and images are varied for training; another seed is another epoch.
 
-    Attributes:
-        lateral_m, along_m: largest offset to either side of the lane, and along it.
-        heading_rad: largest turn.
-        light: strength of the photometric change, 0 for none.
-        seed: of the draws; another seed is another epoch.
+    Offsets are at most `lateral_m` to either side of the lane and `along_m` along it, turns at most `heading_rad`;
+    `light` is the strength of the photometric change, 0 for none.
     """
 
     lateral_m: float = 1.0
@@ -74,11 +71,7 @@ class Jitter:
 class TilePairs(LazyPairs):
     """Places along the lanes of some tiles, and their graphs: what aerial and ring pairs share.
 
-    Args:
-        tiles: ortho images with maps; the names of the maps are the pairs' places.
-        spacing_m: between places along each lane.
-        window: of the graphs.
-        jitter: for training; None renders every place as it is.
+    Names of the maps are the pairs' places; without jitter every place is rendered as it is.
 
     Raises:
         ConfigError: no tile, two of one name, or no place whose window lies within its tile.
@@ -132,11 +125,7 @@ class TilePairs(LazyPairs):
         return tile, places.pose(number - int(self._ends[which]) + len(places))
 
     def with_jitter(self, jitter: Jitter) -> Self:
-        """The same places with other draws: another epoch; it may not reach farther than the one it was made with.
-
-        Raises:
-            ConfigError: it moves windows farther.
-        """
+        """The same places with other draws, another epoch; it may not reach farther than the one it was made with."""
         if self.jitter is None or jitter.reach_m > self.jitter.reach_m:
             raise ConfigError(f"these pairs were placed for {self.jitter}", "make them anew for a wider jitter")
         other = copy.copy(self)

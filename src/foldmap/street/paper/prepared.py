@@ -31,12 +31,8 @@ class PaperBatch:
 class PreparedPairs:
     """Pairs as the networks take them. A camera of 128 x 128 px takes 49 kB.
 
-    Attributes:
-        shape: that they were prepared for.
-        views: images and calibration of each observation.
-        graphs: rows for the graph encoder.
-        loss_graphs: vertices (V, 2) in metres and edges (E, 2) for the chamfer and edge terms.
-        places, poses: name of the map and world_SE2_ego of each.
+    Views are images and calibration of each observation, graphs rows for the graph encoder, `loss_graphs` vertices (V,
+    2) in metres and edges (E, 2) for the chamfer and edge terms.
     """
 
     shape: PaperShape
@@ -55,10 +51,6 @@ class PreparedPairs:
 
         Truth graphs are cut to the window of `shape`; `loss_step_m` is between their vertices in the chamfer and edge
         terms.
-
-        Raises:
-            ConfigError: no pairs.
-            MapInputError: an observation or graph that does not fit the window.
         """
         out = PreparedPairs(shape, [], [], [], [], [])
         for pair in pairs:
@@ -78,11 +70,7 @@ class PreparedPairs:
         return PreparedPairs(self.shape, *([held[i] for i in rows] for held in lists))  # type: ignore[arg-type]
 
     def split(self, held_out: Sequence[str]) -> tuple[PreparedPairs, PreparedPairs]:
-        """Pairs of other places, pairs of the held-out places.
-
-        Raises:
-            ConfigError: a held-out place without pairs, or no other place.
-        """
+        """Pairs of other places, pairs of the held-out places; there must be some of both."""
         missing = set(held_out) - set(self.places)
         if missing or not held_out:
             raise ConfigError(

@@ -11,15 +11,14 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from foldmap.errors import ConfigError
+from foldmap.street.field.examples import epoch_rows
 from foldmap.street.paper.encoders.image import PackedViews
-from foldmap.street.paper.encoders.network import PaperNetwork
 from foldmap.street.paper.losses import chamfer_loss, contrastive_loss, edge_loss, similarities, soft_retrieval
+from foldmap.street.paper.model import PaperNetwork
 from foldmap.street.paper.prepared import PaperBatch, PreparedPairs
 from foldmap.training.loop import Trainer, cosine, descend, set_rate
-from foldmap.types import IntArray
 
 _VALIDATED = 512
 """At most so many held-out pairs are looked at in a validation."""
@@ -30,21 +29,16 @@ class TrainSettings:
     """Everything that decides a run, apart from the pairs and the sizes of the networks.
 
     Attributes:
-        steps: in all.
-        batch: pairs a step.
         learning_rate: AdamW's, after a linear warm-up; it decays to a hundredth along a cosine.
-        warmup_steps: of the learning rate.
         weight_decay: of matrices and kernels; biases, norms and the temperature have none.
         contrastive_weight, chamfer_weight, edge_weight: omega 1 to 3; the chamfer term is in metres.
         per_vertex: whether the sums over vertices are divided by their number (see `foldmap.street.paper.losses`).
-        temperature: at the start; 1 is the paper's.
-        learn_temperature: whether it is learned; the paper has none.
+        temperature: at the start; 1 is the paper's, which does not learn it.
         mirror: share of pairs with left and right exchanged.
         jitter: brightness and contrast vary by this share.
         imagenet: whether the image trunk starts from ImageNet, if it has such weights.
         half: whether convolutions and matrix products run in bfloat16; sums, norms and the loss never do.
         validate_every: steps between validations and checkpoints.
-        seed: of everything random.
     """
 
     steps: int = 2000
@@ -75,26 +69,19 @@ class TrainSettings:
         if not (all(0 <= weight < math.inf for weight in weights) and sum(weights[:3]) > 0):
             raise ConfigError(f"weights of {weights}", "give numbers from zero, not all of them zero")
         if not (self.learning_rate > 0 and 0.01 <= self.temperature <= 100):
-            raise ConfigError(
-                f"learning rate {self.learning_rate}, temperature {self.temperature}",
-                "give a positive rate and a temperature of 0.01 to 100",
-            )
+            what = f"learning rate {self.learning_rate}, temperature {self.temperature}"
+            raise ConfigError(what, "give a positive rate and a temperature of 0.01 to 100")
         if not (0 <= self.mirror <= 1 and 0 <= self.jitter < 1):
             raise ConfigError(f"mirror {self.mirror}, jitter {self.jitter}", "give shares from 0 to 1")
 
 
 @dataclass(frozen=True)
 class Progress:
-    """One line of the training log.
+    """One line of the training log: loss and terms of the step's batch, these without their weights.
 
-    Attributes:
-        step: done.
-        loss, contrastive, chamfer_m, edge: of the step's batch, terms without their weights.
-        temperature: of the similarity.
-        recall1: share of the batch whose image finds its own graph first.
-        held_out_recall1: share of held-out images that find their own graph first among all graphs of their place;
-            mean over the places; None between validations, or with nothing held out.
-        held_out_median_rank: of the own graph there, 1 is first.
+    `recall1` is the share of the batch whose image finds its own graph first; `held_out_recall1` that of held-out
+    images among all graphs of their place, mean over the places, and the median rank there, 1 is first: None between
+    validations, or with nothing held out.
     """
 
     step: int
@@ -116,13 +103,7 @@ class Drawn(NamedTuple):
 
 
 class PaperTrainer(Trainer[Drawn, Progress]):
-    """Trains the paper's networks.
-
-    Args:
-        learn: pairs to learn from.
-        held_out: pairs of other places, for validation.
-        settings: the run.
-        start: a trained network to go on with.
+    """Trains the paper's networks, or goes on with a trained one, `start`; pairs of other places are held out.
 
     Raises:
         ConfigError: fewer pairs than a batch, or a place in both parts.
@@ -138,7 +119,13 @@ class PaperTrainer(Trainer[Drawn, Progress]):
         settings: TrainSettings,
         start: PaperNetwork | None = None,
     ) -> None:
-        _check_parts(learn, held_out, settings)
+        if len(learn) < settings.batch:
+            raise ConfigError(f"{len(learn)} pairs are less than a batch of {settings.batch}", "give a smaller batch")
+        shared = set(learn.places) & set(held_out.places if held_out is not None else ())
+        if shared:
+            raise ConfigError(f"{min(shared)} is trained on and held out", "split by place: `PreparedPairs.split`")
+        if held_out is not None and held_out.shape != learn.shape:
+            raise ConfigError("held-out pairs were prepared for another shape", "prepare both for one shape")
         torch.manual_seed(settings.seed)
         network = start if start is not None else PaperNetwork(learn.shape)
         if start is None:
@@ -148,7 +135,7 @@ class PaperTrainer(Trainer[Drawn, Progress]):
         network.log_scale.requires_grad_(settings.learn_temperature)
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         optimizer = torch.optim.AdamW(_groups(network, settings.weight_decay), lr=settings.learning_rate)
-        identity = {"shape": learn.shape.to_dict(), "settings": asdict(settings), "pairs": len(learn)}
+        identity = {"shape": asdict(learn.shape), "settings": asdict(settings), "pairs": len(learn)}
         identity["start"] = start is not None
         super().__init__(network, optimizer, identity, settings.steps, settings.validate_every, Progress)
         self._learn, self._held_out, self._settings = learn, held_out, settings
@@ -156,7 +143,7 @@ class PaperTrainer(Trainer[Drawn, Progress]):
     def draw(self, step: int) -> Drawn:
         """A batch; a step's draws do not depend on those before it."""
         random = np.random.default_rng([self._settings.seed, step])
-        rows = _rows(len(self._learn), self._settings, step)
+        _, rows = epoch_rows(len(self._learn), self._settings.batch, self._settings.seed, step)
         return Drawn(self._learn.batch(rows, random.random(len(rows)) < self._settings.mirror), random)
 
     def step(self, step: int, drawn: Drawn) -> Progress:
@@ -200,39 +187,18 @@ class PaperTrainer(Trainer[Drawn, Progress]):
         return replace(line, held_out_recall1=float(np.mean(recalls)), held_out_median_rank=median)
 
 
-def _check_parts(learn: PreparedPairs, held_out: PreparedPairs | None, settings: TrainSettings) -> None:
-    if len(learn) < settings.batch:
-        raise ConfigError(f"{len(learn)} pairs are less than a batch of {settings.batch}", "give a smaller batch")
-    shared = set(learn.places) & set(held_out.places if held_out is not None else ())
-    if shared:
-        raise ConfigError(f"{min(shared)} is trained on and held out", "split by place: `PreparedPairs.split`")
-    if held_out is not None and held_out.shape != learn.shape:
-        raise ConfigError("held-out pairs were prepared for another shape", "prepare both for one shape")
-
-
-def _rows(count: int, settings: TrainSettings, step: int) -> IntArray:
-    """Pairs of a step: each epoch is a permutation of its own; what does not fill a batch is left to other epochs."""
-    a_epoch = count // settings.batch
-    epoch, index = divmod(step - 1, a_epoch)
-    order = np.random.default_rng([settings.seed, 1, epoch]).permutation(count)
-    rows: IntArray = order[index * settings.batch : (index + 1) * settings.batch].astype(np.int64)
-    return rows
-
-
 def _jittered(views: PackedViews, jitter: float, random: np.random.Generator) -> PackedViews:
     """Brightness and contrast vary from observation to observation, alike for the cameras of one."""
     if not jitter:
         return views
     gain_N, shift_N = random.uniform(1 - jitter, 1 + jitter, views.count), random.uniform(-jitter, jitter, views.count)
-    gain, shift = (
-        torch.from_numpy(a.astype(np.float32))[views.frame_K][:, None, None, None] for a in (gain_N, shift_N)
-    )
+    both = torch.from_numpy(np.stack([gain_N, shift_N]).astype(np.float32))
+    gain, shift = both[:, views.frame_K][..., None, None, None]
     pixels = ((views.images_K3HW.float() - 127.5) * gain + 127.5 + 127.5 * shift).clamp(0, 255)
     return PackedViews(pixels, views.rays_KR, views.frame_K, views.count)
 
 
 def _groups(network: PaperNetwork, weight_decay: float) -> list[dict[str, object]]:
     trained = [value for value in network.parameters() if value.requires_grad]
-    matrices: list[Tensor] = [value for value in trained if value.ndim > 1]
-    others: list[Tensor] = [value for value in trained if value.ndim <= 1]
+    matrices, others = ([value for value in trained if (value.ndim > 1) == wide] for wide in (True, False))
     return [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]

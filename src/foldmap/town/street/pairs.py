@@ -2,8 +2,11 @@
 
 import math
 from collections import OrderedDict
+<<<<<<< HEAD
 from collections.abc import Sequence
 from typing import Any
+=======
+>>>>>>> wt-r4
 
 import numpy as np
 
@@ -11,11 +14,11 @@ from foldmap.errors import ConfigError
 from foldmap.geometry import SE2, SE3
 from foldmap.street.graph.chains import resample
 from foldmap.street.graph.window import AROUND, Window, cut
-from foldmap.street.images.observation import CameraRing, Pair, RingFrame
+from foldmap.street.images.observation import CameraRing, LazyPairs, Pair, RingFrame
 from foldmap.street.images.rig import surround_ring
 from foldmap.street.paper.pairs import Jitter, relit
 from foldmap.street.places import sample_places
-from foldmap.street.source import LANE
+from foldmap.street.source import LANE, LaneGraph
 from foldmap.town.camera.render import TownCamera
 from foldmap.town.hashing import block_rng
 from foldmap.town.street.map import town_street_map
@@ -27,7 +30,7 @@ _KEPT = 6
 _DAYS = 12
 
 
-class TownRingPairs(Sequence[Pair]):
+class TownRingPairs(LazyPairs):
     """Frames of a ring that stands on the lanes of a town, rendered ray by ray.
 
     Each place has a day of its own: light, parked vehicles, exposure. Neighbouring places share what is traced of their
@@ -54,28 +57,42 @@ class TownRingPairs(Sequence[Pair]):
         self.map = town_street_map(world, -far, -far, far, far, name=f"town-{world.seed}")
         places = sample_places(self.map.graph, spacing_m)
         driven = (np.abs(places.xy_m) <= reach_m).all(1) & (self.map.graph.kind[places.edge] == LANE)
-        self.places = places.take(driven)
-        if not len(self.places):
+        self._places = places.take(driven)
+        if not len(self):
             raise ConfigError(f"town {world.seed} has no lane within {reach_m:g} m", "take another seed or more reach")
         self._towns: OrderedDict[tuple[int, int], TownCamera] = OrderedDict()
 
     def __len__(self) -> int:
-        return len(self.places)
+        return len(self._places)
 
+<<<<<<< HEAD
     def __getitem__(self, index: Any) -> Any:
         """A pair (or, for a slice, a list of them); a ConfigError where vehicles stand there on a dozen days."""
         if isinstance(index, slice):
             return [self[k] for k in range(*index.indices(len(self)))]
         number = range(len(self))[index]
+=======
+    def places(self) -> list[tuple[str, SE2]]:
+        """Map and world_SE2_ego of each pair before any jitter."""
+        return [(self.map.name, pose) for pose in self._places]
+
+    def graph(self, number: int) -> LaneGraph:
+        """The truth of a pair before any jitter."""
+        return self._graph_at(self._places.pose(number))
+
+    def _graph_at(self, world_SE2_ego: SE2) -> LaneGraph:
+        return resample(cut(self.map.graph, world_SE2_ego, self.window), 1.0)
+
+    def render(self, number: int) -> Pair:
+        """Render a pair (ConfigError: vehicles stand at that place on a dozen days)."""
+>>>>>>> wt-r4
         rng = block_rng(self.jitter.seed if self.jitter else 0, 91, self.world.seed, number)
-        pose = self.places.pose(number)
+        pose = self._places.pose(number)
         if self.jitter:
             pose = self.jitter.pose(pose, rng)
         frame = self._frame(pose, int(rng.integers(1 << 28)))
-        graph = resample(cut(self.map.graph, pose, self.window), 1.0)
-        if self.jitter and self.jitter.light > 0:
-            return Pair(relit(frame, rng, 0.5 * self.jitter.light), graph, self.map.name, pose)
-        return Pair(frame, graph, self.map.name, pose)
+        seen = relit(frame, rng, 0.5 * self.jitter.light) if self.jitter and self.jitter.light > 0 else frame
+        return Pair(seen, self._graph_at(pose), self.map.name, pose)
 
     def _frame(self, world_SE2_ego: SE2, first_day: int) -> RingFrame:
         town = self._town(world_SE2_ego)

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator
 
 from foldmap.street.changes.edits import RandomAging
-from foldmap.street.field.draw import FieldSpec
 from foldmap.street.field.examples import (
     AGED_SHARE,
     AlternatingExamples,
@@ -11,6 +10,7 @@ from foldmap.street.field.examples import (
     aerial_examples,
     ring_examples,
 )
+from foldmap.street.field.lane_field import FieldSpec
 from foldmap.street.images.observation import Pair
 from foldmap.street.images.rig import surround_ring
 from foldmap.street.paper.pairs import Jitter

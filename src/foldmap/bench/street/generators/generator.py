@@ -13,12 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from foldmap.atlas.whole import write_whole
-from foldmap.bench.street.generators.heads import Head
+from foldmap.bench.street.generators.common import GeneratorSettings, Head, Trunk
 from foldmap.bench.street.generators.pinet import PiNet
-from foldmap.bench.street.generators.settings import GeneratorSettings
 from foldmap.bench.street.generators.topo_prnn import TopoPrnn
 from foldmap.bench.street.generators.topo_tr import TopoTr
-from foldmap.bench.street.generators.trunk import Trunk
 from foldmap.errors import ConfigError, MapInputError
 from foldmap.street.graph.window import Window
 from foldmap.street.source import LaneGraph
@@ -41,14 +39,10 @@ Report = Callable[[int, int, float], None]
 
 
 class Generator(nn.Module):
-    """An image to a lane graph.
+    """A network of one of `GENERATORS`, from an image to a lane graph.
 
     Images uint8 (N, H, W, 3) show `settings.window` from above in the ego frame, row 0 ahead, column 0 left: aerial
     crops, or camera images warped to the ground with a mask bool (N, H, W) of what was seen.
-
-    Raises:
-        ConfigError: no such style.
-        MissingExtraError: the package with the ImageNet weights is not installed.
     """
 
     def __init__(self, style: str, settings: GeneratorSettings, pretrained: bool = True) -> None:
@@ -76,7 +70,6 @@ class Generator(nn.Module):
 
         Raises:
             MapInputError: images, masks and graphs do not fit each other, or no graph has a lane in the window.
-            ConfigError, MissingExtraError: as `Generator`.
         """
         _check(images_NHWC, seen_NHW)
         if len(graphs) != len(images_NHWC):
@@ -84,18 +77,12 @@ class Generator(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             made = Generator(style, settings or GeneratorSettings())
-            made._train(images_NHWC, graphs, seen_NHW, np.random.default_rng(seed), report)
+            made._train(*made._see(images_NHWC, seen_NHW), graphs, np.random.default_rng(seed), report)
         return made.eval()
 
     def _train(
-        self,
-        images_NHWC: ByteArray,
-        graphs: Sequence[LaneGraph],
-        seen_NHW: BoolArray | None,
-        rng: np.random.Generator,
-        report: Report,
+        self, early: Tensor, seen: Tensor, graphs: Sequence[LaneGraph], rng: np.random.Generator, report: Report
     ) -> None:
-        early, seen = self._see(images_NHWC, seen_NHW)
         targets = [self.head.targets(graph, rng) for graph in graphs]
         if not any(len(target) for target in targets):
             raise MapInputError("there is no lane in the window to train on", "give graphs in the ego frame, in metres")
@@ -122,11 +109,7 @@ class Generator(nn.Module):
 
     @torch.no_grad()
     def predict(self, images_NHWC: ByteArray, seen_NHW: BoolArray | None = None) -> list[LaneGraph]:
-        """Draw a lane graph for each image: in the ego frame, within the window, vertices 1 m apart, or empty.
-
-        Raises:
-            MapInputError: the images are not uint8 (N, H, W, 3), or the masks do not fit them.
-        """
+        """Draw a lane graph for each image: in the ego frame, within the window, vertices 1 m apart, or empty."""
         _check(images_NHWC, seen_NHW)
         graphs: list[LaneGraph] = []
         for first in range(0, len(images_NHWC), _SEE_BATCH):
@@ -153,23 +136,17 @@ class Generator(nn.Module):
 
     @staticmethod
     def load(path: Path) -> Generator:
-        """Read what `save` wrote.
-
-        Raises:
-            ModelError: the file is missing, damaged, too large or of another format, or does not fit what it says.
-        """
+        """Read what `save` wrote, trusting nothing (ModelError)."""
         parse = partial(model_from_bytes, build=_rebuilt, version=FORMAT, most_bytes=MAX_BYTES, cure=_CURE)
         return read_model_file(path, parse, MAX_BYTES, "bench street")
 
 
 def _rebuilt(info: dict[str, Any], arrays: dict[str, AnyArray]) -> Generator:
-    style, settings = info["name"], _settings(info["settings"])
-    return unpack_network(lambda: Generator(style, settings, pretrained=False), arrays, "single", _CURE)
-
-
-def _settings(held: dict[str, Any]) -> GeneratorSettings:
+    style, held = info["name"], info["settings"]
     rows, columns = held["image_px"]
-    return GeneratorSettings(**{**held, "window": Window(**held["window"]), "image_px": (int(rows), int(columns))})
+    fixed = {"window": Window(**held["window"]), "image_px": (int(rows), int(columns))}
+    settings = GeneratorSettings(**{**held, **fixed})
+    return unpack_network(lambda: Generator(style, settings, pretrained=False), arrays, "single", _CURE)
 
 
 def _course(share: float) -> float:
@@ -181,6 +158,5 @@ def _check(images_NHWC: ByteArray, seen_NHW: BoolArray | None) -> None:
     if images_NHWC.dtype != np.uint8 or images_NHWC.ndim != 4 or images_NHWC.shape[3] != 3:
         raise MapInputError(f"the images are {images_NHWC.dtype} {images_NHWC.shape}", "give uint8 (N, H, W, 3)")
     if seen_NHW is not None and (seen_NHW.dtype != np.bool_ or seen_NHW.shape != images_NHWC.shape[:3]):
-        raise MapInputError(
-            f"the masks are {seen_NHW.dtype} {seen_NHW.shape} for images {images_NHWC.shape}", "give bool (N, H, W)"
-        )
+        what = f"the masks are {seen_NHW.dtype} {seen_NHW.shape} for images {images_NHWC.shape}"
+        raise MapInputError(what, "give bool (N, H, W)")

@@ -15,11 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from foldmap.bench.street.generators.assemble import assemble
-from foldmap.bench.street.generators.heads import Head, LinkHead, link_loss
-from foldmap.bench.street.generators.settings import GeneratorSettings
-from foldmap.bench.street.generators.targets import equal_steps, half_size_m, line_targets, to_metres
-from foldmap.bench.street.generators.trunk import cell_places, layers
+from foldmap.bench.street.generators.common import GeneratorSettings, Head, LinkHead, cell_places, layers, link_loss
+from foldmap.bench.street.generators.lines import assemble, equal_steps, half_size_m, line_targets, to_metres
 from foldmap.street.source import LaneGraph
 from foldmap.types import BoolArray, DoubleArray, FloatArray, IntArray
 
@@ -38,14 +35,11 @@ _STEP_WEIGHT, _OFFSET_WEIGHT = 3.0, 3.0
 
 @dataclass(frozen=True)
 class StepTargets:
-    """The lines of one graph as they are to be emitted.
+    """The C lines of one graph as they are to be emitted.
 
-    Attributes:
-        points: float32 (C, MAX_STEPS + 1, 2), -1 .. 1; the last vertex is repeated.
-        steps: int64 (C,), vertices after the first.
-        follows: bool (C, C).
-        cell: int64 (C, 2), row and column of the first vertex.
-        slot: int64 (C,), rank among the lines that start in the cell, leftmost first.
+    `points` float32 (C, MAX_STEPS + 1, 2), -1 .. 1, the last vertex repeated; `steps` int64 (C,), vertices after the
+    first; `follows` bool (C, C); `cell` int64 (C, 2), row and column of the first vertex; `slot` int64 (C,), rank among
+    the lines that start in the cell, leftmost first.
     """
 
     points: FloatArray
@@ -154,14 +148,12 @@ class TopoPrnn(Head):
     def _in_cell(self, start: Tensor, cell: Tensor) -> Tensor:
         """Where in its cell a point lies, in cells from the centre, x and y."""
         size = torch.tensor(self.cells)
-        place: Tensor = (start - (1 - (2 * cell + 1) / size)) * size / 2
-        return place
+        return (start - (1 - (2 * cell + 1) / size)) * size / 2
 
     def _begin(self, maps: Tensor, image: Tensor, start: Tensor, slot: Tensor) -> Tensor:
         here = _at(maps, image, start)
         around = maps.mean((2, 3))[image]
-        state: Tensor = torch.tanh(self.begin(torch.cat([here, around, self.slot(slot)], 1)))
-        return state
+        return torch.tanh(self.begin(torch.cat([here, around, self.slot(slot)], 1)))
 
     def _step(
         self, maps: Tensor, image: Tensor, state: Tensor, before: Tensor, last: Tensor
@@ -231,9 +223,8 @@ def left_first(group: IntArray, chord: DoubleArray) -> IntArray:
     for number in np.unique(group):
         own = np.flatnonzero(group == number)
         mean = chord[own].sum(0)
-        side = np.arctan2(
-            mean[0] * chord[own, 1] - mean[1] * chord[own, 0], mean[0] * chord[own, 0] + mean[1] * chord[own, 1]
-        )
+        x, y = chord[own].T
+        side = np.arctan2(mean[0] * y - mean[1] * x, mean[0] * x + mean[1] * y)
         rank[own[np.argsort(-side, kind="stable")]] = np.arange(len(own))
     return rank
 

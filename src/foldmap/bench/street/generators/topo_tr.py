@@ -19,11 +19,8 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 from torch.nn import functional
 
-from foldmap.bench.street.generators.assemble import assemble
-from foldmap.bench.street.generators.heads import Head, LinkHead, link_loss
-from foldmap.bench.street.generators.settings import GeneratorSettings
-from foldmap.bench.street.generators.targets import POINTS, LineTargets, line_targets, to_metres
-from foldmap.bench.street.generators.trunk import cell_places, layers, sample
+from foldmap.bench.street.generators.common import GeneratorSettings, Head, LinkHead, cell_places, layers, link_loss
+from foldmap.bench.street.generators.lines import POINTS, LineTargets, assemble, line_targets, to_metres
 from foldmap.street.source import LaneGraph
 from foldmap.types import DoubleArray, FloatArray
 
@@ -35,14 +32,16 @@ _MATCH_CURVE, _MATCH_EXIST = 10.0, 1.0
 _DRAWN_POINTS = 41
 _ROUNDS = 20
 
+State = tuple[Tensor, Tensor, Tensor]
+"""After a layer: queries (B, Q, width), existence (B, Q), control points (B, Q, CONTROLS, 2)."""
+
 
 def bezier(count: int) -> DoubleArray:
     """Weights of the control points at `count` equal steps of the parameter, (count, CONTROLS)."""
     t = np.linspace(0, 1, count)[:, None]
     k = np.arange(CONTROLS)
     ways = np.array([math.comb(CONTROLS - 1, i) for i in k])
-    weights: DoubleArray = ways * t**k * (1 - t) ** (CONTROLS - 1 - k)
-    return weights
+    return ways * t**k * (1 - t) ** (CONTROLS - 1 - k)
 
 
 class TopoTr(Head):
@@ -75,14 +74,14 @@ class TopoTr(Head):
         with torch.no_grad():
             self.anchor.copy_(torch.from_numpy(fitted).float())
 
-    def _decode(self, maps: Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:
-        """After each layer: queries (B, Q, width), existence (B, Q), control points (B, Q, CONTROLS, 2)."""
+    def _decode(self, maps: Tensor) -> list[State]:
+        """After each layer."""
         x, y = cell_places(*maps.shape[2:])
         keys = self.place(torch.stack([x, y], -1).flatten(0, 1))[None]
         memory = maps.flatten(2).transpose(1, 2)
         controls = self.anchor[None].expand(len(maps), -1, -1, -1)
         query = maps.new_zeros(len(maps), len(self.anchor), maps.shape[1])
-        states: list[tuple[Tensor, Tensor, Tensor]] = []
+        states: list[State] = []
         for layer in self.decoder:
             query, exist, controls = layer(query, controls.detach() if states else controls, maps, memory, keys)
             states.append((query, exist, controls))
@@ -141,9 +140,7 @@ class _Layer(nn.Module):
         nn.init.zeros_(self.step[-1].weight)  # type: ignore[arg-type]
         nn.init.zeros_(self.step[-1].bias)  # type: ignore[arg-type]
 
-    def forward(
-        self, query: Tensor, controls: Tensor, maps: Tensor, memory: Tensor, keys: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, query: Tensor, controls: Tensor, maps: Tensor, memory: Tensor, keys: Tensor) -> State:
         where = self.where(controls.flatten(2))
         query = self.norms[0](query + self.along(sample(maps, controls).flatten(2)))
         asked = query + where
@@ -152,6 +149,13 @@ class _Layer(nn.Module):
         query = self.norms[3](query + self.think(query))
         moved = controls + self.step(query).unflatten(-1, (CONTROLS, 2))
         return query, self.exist(query)[..., 0], moved
+
+
+def sample(maps: Tensor, points: Tensor) -> Tensor:
+    """Feature maps (B, C, H, W) at points (B, ..., 2) of -1 .. 1 (x ahead, y left), bilinear: (B, ..., C)."""
+    where = -points.flatten(1, -2).flip(-1)[:, :, None]  # columns grow to the right, rows to the back
+    found = functional.grid_sample(maps, where, mode="bilinear", padding_mode="border", align_corners=False)
+    return found[..., 0].transpose(1, 2).reshape(*points.shape[:-1], maps.shape[1])
 
 
 def match(curve: Tensor, exist: Tensor, truth: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:

@@ -21,7 +21,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import overload
 
 from foldmap.errors import MapInputError, PoseInputError
 from foldmap.formats.naming import naming
@@ -33,7 +32,7 @@ from foldmap.geometry import SE2
 from foldmap.geometry.se2 import wrap_rad
 from foldmap.street.graph.chains import resample
 from foldmap.street.graph.window import AROUND, Window, cut
-from foldmap.street.images.observation import AerialCrop, CameraRing, Observation, Pair, RingFrame
+from foldmap.street.images.observation import AerialCrop, CameraRing, LazyPairs, Observation, Pair, RingFrame
 from foldmap.street.source import LaneGraph, StreetMap
 
 _PLACE = ("map", "x_m", "y_m", "heading_rad", "heading_deg")
@@ -48,8 +47,13 @@ class _Row:
     files: tuple[Path | None, ...]
 
 
+<<<<<<< HEAD
 class FolderPairs(Sequence[Pair]):
     """The pairs of a folder, with or without (aerial crops) a ring; images are decoded when they are asked for."""
+=======
+class FolderPairs(LazyPairs):
+    """The pairs of a folder, decoded when they are asked for: of a ring, or, where that is None, of aerial crops."""
+>>>>>>> wt-r4
 
     def __init__(self, path: Path, rows: Sequence[_Row], ring: CameraRing | None, window: Window) -> None:
         self.path, self.ring, self.window, self._rows = path, ring, window, tuple(rows)
@@ -57,15 +61,9 @@ class FolderPairs(Sequence[Pair]):
     def __len__(self) -> int:
         return len(self._rows)
 
-    @overload
-    def __getitem__(self, index: int) -> Pair: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Pair]: ...
-    def __getitem__(self, index: int | slice) -> Pair | Sequence[Pair]:
-        """Read a pair (or, for a slice, a list of them)."""
-        if isinstance(index, slice):
-            return [self[k] for k in range(*index.indices(len(self)))]
-        row = self._rows[index]
+    def render(self, number: int) -> Pair:
+        """Read a pair."""
+        row = self._rows[number]
         images = [None if file is None else read_rgb(file) for file in row.files]
         observation: Observation
         with naming(f"{self.path}, line {row.line}"):
@@ -74,15 +72,15 @@ class FolderPairs(Sequence[Pair]):
             else:
                 assert images[0] is not None  # a row without was refused
                 observation = AerialCrop(images[0], self.window)
-        return Pair(observation, self.graph(index), row.map.name, row.world_SE2_ego)
+        return Pair(observation, self.graph(number), row.map.name, row.world_SE2_ego)
 
     def places(self) -> list[tuple[str, SE2]]:
         """Map and world_SE2_ego of each pair; no image is decoded."""
         return [(row.map.name, row.world_SE2_ego) for row in self._rows]
 
-    def graph(self, index: int) -> LaneGraph:
+    def graph(self, number: int) -> LaneGraph:
         """The truth of a pair, in the ego frame, cut to the window, vertices 1 m apart."""
-        row = self._rows[index]
+        row = self._rows[number]
         return resample(cut(row.map.graph, row.world_SE2_ego, self.window), 1.0)
 
 

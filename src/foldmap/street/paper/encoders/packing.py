@@ -47,12 +47,8 @@ class GraphRows:
 class PackedGraphs:
     """A batch of graphs as one disjoint union, so that no vertex is padded and none is cut.
 
-    Attributes:
-        features_VF: float32, vertices of all graphs.
-        graph_V: int64, the graph of each vertex, ascending.
-        seen_A, seer_A: int64, vertex that is attended to, and vertex that attends.
-        type_A: int64, `SELF` ... `BEHIND_LINK`.
-        count: graphs, those without vertices included.
+    `graph_V` int64 is the graph of each vertex, ascending; `seen_A`, `seer_A` int64 are the vertex that is attended to
+    and the one that attends, `type_A` is `SELF` ... `BEHIND_LINK`; `count` includes graphs without vertices.
     """
 
     features_VF: Tensor
@@ -88,15 +84,9 @@ def graph_rows(graph: LaneGraph, shape: GraphShape, window: Window) -> GraphRows
     leaving, entering = even.out_degree[:, None], even.in_degree[:, None]
     links = np.zeros((len(even), 1))
     np.add.at(links[:, 0], edges.ravel(), np.repeat(even.kind == LINK, 2))
-    features = [
-        even.vertices_m - (low + high) / 2,
-        out / np.maximum(leaving, 1),
-        into / np.maximum(entering, 1),
-        links / np.maximum(leaving + entering, 1),
-        leaving,
-        entering,
-    ]
-    return GraphRows(np.concatenate(features, 1).astype(np.float32), edges, (even.kind == LINK).astype(np.int64))
+    ways = [out / np.maximum(leaving, 1), into / np.maximum(entering, 1), links / np.maximum(leaving + entering, 1)]
+    features = np.concatenate([even.vertices_m - (low + high) / 2, *ways, leaving, entering], 1)
+    return GraphRows(features.astype(np.float32), edges, (even.kind == LINK).astype(np.int64))
 
 
 def _resampled(graph: LaneGraph, shape: GraphShape) -> LaneGraph:

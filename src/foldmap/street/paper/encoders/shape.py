@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
 
 from foldmap.errors import ConfigError, FoldmapError, ModelError
@@ -21,14 +21,12 @@ class GraphShape:
     Attributes:
         step_m: vertices stand this far apart along a chain.
         max_vertices: a graph with more is resampled coarser until it fits, or refused; nothing is cut off.
-        width: of a vertex's feature.
-        heads: of the attention; they divide the width.
+        width, heads: of a vertex's feature, and of the attention; they divide the width.
         layers: transformer blocks; a vertex sees as many edges far.
         frequencies: octaves of the Fourier features of a position.
-        direction: whether a vertex attends along edges both ways ("undirected") or to its successors alone
-            ("directed").
+        direction: whether a vertex attends along edges both ways, or to its successors alone.
         edge_bias: whether each head learns a bias of its scores for self, ahead and behind, lane and link.
-        pooling: of the vertices: their "mean", or mean and maximum side by side, "mean-max".
+        pooling: of the vertices: their mean, or mean and maximum side by side.
     """
 
     step_m: float = 2.0
@@ -58,12 +56,9 @@ class GraphShape:
 class ImageShape:
     """Sizes of the image encoder.
 
-    Attributes:
-        trunk: one of `TRUNKS`.
-        height_px, width_px: every image is resized to this; the rays of its pixels say what that did to the aspect.
-        grid: a camera's feature map is averaged over grid x grid cells; 1 is plain global average pooling.
-        cell_channels: channels a cell is brought to.
-        width: of a camera's feature.
+    Every image is resized to `height_px` x `width_px`; the rays of its pixels say what that did to the aspect. A
+    camera's feature map is averaged over grid x grid cells (1 is plain global average pooling), each brought to
+    `cell_channels`. `width` is of a camera's feature.
     """
 
     trunk: str = "small"
@@ -97,23 +92,14 @@ class PaperShape:
         if not self.name or len(self.name) > 80:
             raise ConfigError(f"{self.name!r} is no name for a model", "give 1 to 80 characters")
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON."""
-        return asdict(self)
-
     @staticmethod
     def from_dict(data: Any) -> PaperShape:
-        """Rebuild from `to_dict`, trusting nothing.
-
-        Raises:
-            ModelError: a field is missing, unknown, of a wrong type or out of range.
-        """
+        """Rebuild from what `asdict` gave, trusting nothing (ModelError)."""
         try:
             parts = {"window": Window, "graph": GraphShape, "image": ImageShape}
             values = _checked(PaperShape, data, set(parts))
-            return PaperShape(
-                **{**values, **{name: kind(**_checked(kind, data[name])) for name, kind in parts.items()}}
-            )
+            made = {name: kind(**_checked(kind, data[name])) for name, kind in parts.items()}
+            return PaperShape(**values, **made)
         except ModelError:
             raise
         except FoldmapError as error:
@@ -166,11 +152,7 @@ PRESETS = {
 
 
 def shape_named(name: str) -> PaperShape:
-    """Look a preset up.
-
-    Raises:
-        ConfigError: no such preset.
-    """
+    """Look a preset up (ConfigError: no such preset)."""
     if name not in PRESETS:
         raise ConfigError(f"there is no street preset {name!r}", f"choose one of {', '.join(PRESETS)}")
     return PRESETS[name]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -38,9 +38,6 @@ class FieldSpec:
         sigma_m: lanes are drawn with a Gaussian pen of this standard deviation.
         gain_m: a cell is ``min(1, gain_m * lane density)``, density in lane metres per m2: the middle of one straight
             lane has ``1 / (sqrt(2 pi) sigma_m)``.
-
-    Raises:
-        ConfigError: not positive, or the window is not a whole number of cells.
     """
 
     window: Window = AROUND
@@ -55,9 +52,8 @@ class FieldSpec:
             raise ConfigError(f"a lane field of {self}", "give positive sizes and 2 to 64 headings")
         for size in self.window.size_m:
             if abs(size / self.cell_m - round(size / self.cell_m)) > 1e-6:
-                raise ConfigError(
-                    f"a window of {size} m is not a whole number of {self.cell_m} m cells", "choose another"
-                )
+                what = f"a window of {size} m is not a whole number of {self.cell_m} m cells"
+                raise ConfigError(what, "choose another")
         if math.prod(self.shape) > _MAX_CELLS:
             raise ConfigError(f"a lane field of shape {self.shape} is too large", "take larger cells")
 
@@ -67,17 +63,9 @@ class FieldSpec:
         length, width = self.window.size_m
         return self.headings, round(length / self.cell_m), round(width / self.cell_m)
 
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON; `from_dict` reads it."""
-        return asdict(self)
-
     @staticmethod
     def from_dict(values: dict[str, Any]) -> FieldSpec:
-        """What `as_dict` wrote.
-
-        Raises:
-            ConfigError: a key is missing, unknown or unusable.
-        """
+        """What `asdict` gave (ConfigError: a key is missing, unknown or unusable)."""
         try:
             return FieldSpec(**{**values, "window": Window(**values["window"])})
         except (TypeError, KeyError) as error:
@@ -105,10 +93,8 @@ def draw_all(graphs: Sequence[LaneGraph], spec: FieldSpec) -> FloatArray:
 def draw_around(ends_m: DoubleArray, poses: DoubleArray, spec: FieldSpec) -> FloatArray:
     """The lane fields of windows of one graph, float32 (N, headings, rows, columns), 0 to 1.
 
-    Args:
-        ends_m: float64 (E, 2, 2), from where to where the graph's edges go.
-        poses: float64 (N, 3), x, y (m) and heading (rad) of each window's ego in the graph's frame.
-        spec: how lanes are drawn.
+    `ends_m` float64 (E, 2, 2) is from where to where the graph's edges go, `poses` float64 (N, 3) x, y (m) and heading
+    (rad) of each window's ego in the graph's frame.
     """
     fields = np.zeros((len(poses), *spec.shape), np.float32)
     window = spec.window
