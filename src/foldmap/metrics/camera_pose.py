@@ -79,9 +79,7 @@ def centre_error(camera_SE3_world_true: AnyArray, camera_SE3_world_estimated: An
 
 
 def camera_errors(
-    camera_SE3_world_true: Sequence[AnyArray],
-    camera_SE3_world_estimated: Sequence[AnyArray | None],
-    unit: float = 1.0,
+    camera_SE3_world_true: Sequence[AnyArray], camera_SE3_world_estimated: Sequence[AnyArray | None], unit: float = 1.0
 ) -> CameraErrors:
     """Compare N poses (4, 4) one by one; an estimate is None where nothing was answered.
 

@@ -89,12 +89,7 @@ class Page:
         )
         return self
 
-    def table(
-        self,
-        rows: Sequence[Mapping[str, Any]],
-        columns: Mapping[str, str],
-        caption: str = "",
-    ) -> Page:
+    def table(self, rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], caption: str = "") -> Page:
         """Add a table; rows whose first column starts with foldmap are set off.
 
         Args:

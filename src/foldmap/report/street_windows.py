@@ -10,18 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 
 from foldmap.errors import InputError
-from foldmap.report.style import (
-    ACCENT,
-    INK,
-    MARKERS,
-    QUIET,
-    SERIES,
-    legend_beside,
-    new_figure,
-    styled,
-    to_png,
-    to_svg,
-)
+from foldmap.report.style import ACCENT, INK, MARKERS, QUIET, SERIES, legend_beside, new_figure, styled, to_png, to_svg
 from foldmap.street.changes.detect import ADDED, MOVED, REMOVED, Change
 from foldmap.street.graph.window import Window
 from foldmap.street.source import LINK, LaneGraph
