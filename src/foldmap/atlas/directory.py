@@ -21,9 +21,7 @@ from foldmap.atlas.limits import MAX_DEFLATE_RATIO, MAX_DIRECTORY_BYTES, MAX_PAY
 from foldmap.errors import LimitError, MapFormatError
 from foldmap.types import ByteArray, IntArray
 
-BUNDLE_BYTES = 32 << 10
-"""A bundle takes tiles up to this size; a longer tile has one for itself."""
-
+BUNDLE_BYTES = 32 << 10  # a bundle takes tiles up to this size; a longer tile has one for itself
 _HEAD = struct.Struct("<III")
 _PER_BUNDLE = 4 + ROW_CHECKSUM_BYTES
 _PER_TILE = 12
@@ -32,23 +30,14 @@ _INT32 = 1 << 31
 
 @dataclass
 class Directory:
-    """Tiles of one layer, ascending by (row, column).
+    """Tiles of one layer, ascending by (row, column)."""
 
-    Attributes:
-        first_bundle: id of the first bundle in table ``tiles``; the others follow without a gap.
-        bundle_tiles: int64 (B,), number of tiles in each bundle.
-        bundle_checksums: uint8 (B, 8).
-        columns: int64 (N,).
-        rows: int64 (N,).
-        lengths: int64 (N,), bytes of each tile's payload.
-    """
-
-    first_bundle: int
-    bundle_tiles: IntArray
-    bundle_checksums: ByteArray
-    columns: IntArray
-    rows: IntArray
-    lengths: IntArray
+    first_bundle: int  # id of the first bundle in table `tiles`; the others follow without a gap
+    bundle_tiles: IntArray  # int64 (B,), number of tiles in each bundle
+    bundle_checksums: ByteArray  # uint8 (B, 8)
+    columns: IntArray  # int64 (N,)
+    rows: IntArray  # int64 (N,)
+    lengths: IntArray  # int64 (N,), bytes of each tile's payload
 
     def __post_init__(self) -> None:
         self._keys = _keys(self.rows, self.columns)
@@ -102,9 +91,8 @@ def pack_directory(directory: Directory) -> bytes:
 def unpack_directory(name: str, data: bytes, file_bytes: int) -> Directory:
     """Read what `pack_directory` made, for a layer of a file of so many bytes; ``name`` is for messages.
 
-    Raises:
-        LimitError: it declares more than a reader will allocate, or more than its bytes can hold.
-        MapFormatError: it is not a directory.
+    Raises `LimitError`: it declares more than a reader will allocate, or more than its bytes can hold;
+    `MapFormatError`: it is not a directory.
     """
     if len(data) < _HEAD.size:
         raise MapFormatError(f"{name}: the tile directory is cut")

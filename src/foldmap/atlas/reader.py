@@ -17,9 +17,7 @@ from foldmap.atlas.jsontext import load_json
 from foldmap.errors import ChecksumError, LayerError, LimitError, MapFormatError
 
 KINDS = ("lidar", "visual", "street")
-TileKey = tuple[int, int]
-"""``(column, row)``; what a column and a row are in metres is the layer's parameters' business."""
-
+TileKey = tuple[int, int]  # `(column, row)`; what a column and a row are in metres is the layer's parameters' business
 _CACHED_BUNDLES = 8
 _REFOLD = "copy or fold the map again"
 
@@ -71,10 +69,8 @@ class FoldFile:
     def open(cls, path: str | Path) -> FoldFile:
         """Open a file, read-only; nothing is written, locked or created, there or beside it.
 
-        Raises:
-            NotAFoldFileError: not there, or not a .fold file.
-            NewerVersionError: written by a later version.
-            MapFormatError: damaged, truncated or hostile.
+        Raises `NotAFoldFileError`: not there, or not a .fold file; `NewerVersionError`: written by a later version;
+        `MapFormatError`: damaged, truncated or hostile.
         """
         database = Database(Path(path))
         try:

@@ -54,14 +54,12 @@ class FoldWriter:
     def add_layer(self, name: str, kind: str, parameters: dict[str, Any]) -> None:
         """Add an empty layer.
 
+        Raises `LayerError`: the name is taken; `ConfigError`: the name, kind or parameters are not usable.
+
         Args:
             name: unique in the file, up to 128 bytes.
             kind: ``lidar``, ``visual`` or ``street``.
             parameters: JSON object: codec, resolution, tile size, whatever decoding needs.
-
-        Raises:
-            LayerError: the name is taken.
-            ConfigError: the name, kind or parameters are not usable.
         """
         _check_name("layer name", name)
         if kind not in KINDS:
@@ -100,10 +98,8 @@ class FoldWriter:
         """
         self._check_tile(layer, column, row)
         if len(payload) > limits.MAX_PAYLOAD_BYTES:
-            raise LimitError(
-                f"tile ({column}, {row}) has {len(payload)} bytes, the limit is {limits.MAX_PAYLOAD_BYTES}",
-                "use smaller tiles",
-            )
+            what = f"tile ({column}, {row}) has {len(payload)} bytes, the limit is {limits.MAX_PAYLOAD_BYTES}"
+            raise LimitError(what, "use smaller tiles")
         self._staging.put_tile(layer, int(column), int(row), bytes(payload))
 
     def put_model(self, layer: str, name: str, payload: bytes, role: str = "decoder") -> None:
@@ -123,11 +119,7 @@ class FoldWriter:
             raise LimitError(f"more than {limits.MAX_METADATA} metadata keys", "group them")
 
     def size_bytes(self) -> int:
-        """Size of the file if it were committed now; nothing is put in place.
-
-        Raises:
-            WriteError: the disk is full.
-        """
+        """Size of the file if it were committed now; nothing is put in place. Raises `WriteError`: the disk is full."""
         try:
             self._write(self._sibling.path)
             size = self._sibling.path.stat().st_size
@@ -139,9 +131,8 @@ class FoldWriter:
     def commit(self, most_bytes: int | None = None) -> None:
         """Write everything and put it in place; the ``with`` block calls this.
 
-        Raises:
-            BudgetError: the file would be larger than ``most_bytes``; what was there stays.
-            WriteError: the disk is full, or the folder cannot be written.
+        Raises `BudgetError`: the file would be larger than ``most_bytes``; what was there stays; `WriteError`: the disk
+        is full, or the folder cannot be written.
         """
         try:
             self._write(self._sibling.path)

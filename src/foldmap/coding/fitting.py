@@ -52,6 +52,9 @@ def fit_context(
 ) -> _Model:
     """Learn a context coder from tiles; the same tiles give the same model.
 
+    Raises `ConfigError`: no tiles, or arrays that are not codes; `ModelError`: tiles of different G, or codes above
+    ``symbols``.
+
     Args:
         untrained: makes a model of groups, symbols and block that has not learned.
         tiles: uint8 arrays (G, H, W), all of one G.
@@ -59,10 +62,6 @@ def fit_context(
         block: cells per side of a flagged block; by default chosen by measuring.
         max_leaves: bound of leaves per group in the flag, activity and symbol trees.
         model_bytes: bound of the stored model; trees are grown smaller until it fits.
-
-    Raises:
-        ConfigError: no tiles, or arrays that are not codes.
-        ModelError: tiles of different G, or codes above ``symbols``.
     """
     if not tiles:
         raise ConfigError("no code tiles to fit a context coder on", "pass at least one")

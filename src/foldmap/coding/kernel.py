@@ -241,6 +241,8 @@ def code_tile(  # type: ignore[no-untyped-def]
 ):
     """Encode, decode, cost or sample one tile; see the module's docstring.
 
+    Returns payload length when encoding; when decoding 0, or -1 for a payload that no encoder writes.
+
     Args:
         mode: ENCODE, DECODE, COST or COLLECT.
         codes: uint8 (G, H, W); read, or filled when decoding.
@@ -257,9 +259,6 @@ def code_tile(  # type: ignore[no-untyped-def]
         blocks: uint8 zeros, of `buffer_sizes`.
         cells: uint8 zeros, of `buffer_sizes`.
         state: uint64 (4,), the range coder's.
-
-    Returns:
-        Payload length when encoding; when decoding 0, or -1 for a payload that no encoder writes.
     """
     groups, height, width = codes.shape
     stream = (state, payload, histogram)

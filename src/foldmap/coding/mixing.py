@@ -19,9 +19,7 @@ from foldmap.coding.rangecoder import code_bit
 from foldmap.types import AnyArray
 
 MAX_INPUTS = 8
-LOGIT_ONE = 256
-"""Log-odds are integers in 1 / 256 nat, clipped to +-2047 (a probability of 1 / 2980)."""
-
+LOGIT_ONE = 256  # log-odds are integers in 1 / 256 nat, clipped to +-2047 (a probability of 1 / 2980)
 _LIMIT = 2047
 _WEIGHT_ONE = 65536
 _FLOOR = 16  # in 1 / 2^16: what the least likely outcome is granted

@@ -84,5 +84,4 @@ def offsets(kind: int, group: int, features: AnyArray, shape: tuple[int, int, in
     for number, extra in _DERIVED.items():
         plane[source == number] = groups + extra - group
     scale = np.where(source == FLAGGED, block, 1)
-    result: AnyArray = (plane * size + scale * (dy * pitch + dx)).astype(np.int32)
-    return result
+    return np.asarray((plane * size + scale * (dy * pitch + dx)).astype(np.int32))

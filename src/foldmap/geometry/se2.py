@@ -47,5 +47,4 @@ class SE2:
         """Transform points of shape (N, 2) from the source to the target frame."""
         cos, sin = math.cos(self.heading_rad), math.sin(self.heading_rad)
         rotation = np.array([[cos, -sin], [sin, cos]])
-        points_target_m: DoubleArray = np.asarray(points_source_m, dtype=np.float64) @ rotation.T + (self.x_m, self.y_m)
-        return points_target_m
+        return np.asarray(np.asarray(points_source_m, dtype=np.float64) @ rotation.T + (self.x_m, self.y_m))

@@ -16,8 +16,7 @@ def frechet_matrix(
 ) -> DoubleArray:
     """Distance of each polyline with each other one, float64 (A, B), metres; infinite where it exceeds `limit_m`.
 
-    Raises:
-        InputError: a polyline without points, or of another shape.
+    Raises `InputError`: a polyline without points, or of another shape.
     """
     first, first_offset = _packed(ones_m)
     second, second_offset = _packed(others_m)

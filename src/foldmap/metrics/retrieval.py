@@ -13,8 +13,7 @@ from foldmap.geometry import SE2
 from foldmap.metrics.pose import pose_errors, summarize
 from foldmap.types import AnyArray, DoubleArray, IntArray
 
-LOCALIZATION_M = (1.0, 3.0, 5.0, 10.0)
-"""Recall of localization is counted within these."""
+LOCALIZATION_M = (1.0, 3.0, 5.0, 10.0)  # recall of localization is counted within these
 
 
 def true_ranks(similarity: AnyArray, true_index: IntArray) -> IntArray:
@@ -25,8 +24,7 @@ def true_ranks(similarity: AnyArray, true_index: IntArray) -> IntArray:
     if similarity.ndim != 2 or true_index.shape != (len(similarity),) or np.isnan(similarity).any():
         raise InputError(f"similarities {similarity.shape} for {true_index.shape} truths", "give (Q, N) without NaN")
     own = np.take_along_axis(similarity, true_index[:, None], 1)
-    ranks: IntArray = (similarity >= own).sum(1)
-    return ranks
+    return np.asarray((similarity >= own).sum(1))
 
 
 @dataclass(frozen=True)
@@ -63,8 +61,7 @@ def localization_scores(
 ) -> LocalizationScores:
     """Score estimates; None where nothing was answered.
 
-    Raises:
-        InputError: the two have different lengths, or are empty.
+    Raises `InputError`: the two have different lengths, or are empty.
     """
     errors = pose_errors(world_SE2_true, world_SE2_estimated)
     spread = summarize(errors.total_m)

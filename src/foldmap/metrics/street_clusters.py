@@ -15,8 +15,7 @@ def _components(sampled: Sampled) -> IntArray:
     """The weakly connected component of each vertex, int64 (V,)."""
     count, edges = len(sampled), sampled.graph.edges
     links = coo_matrix((np.ones(len(edges), np.int8), (edges[:, 0], edges[:, 1])), shape=(count, count))
-    labels: IntArray = connected_components(links, directed=False)[1].astype(np.int64)
-    return labels
+    return np.asarray(connected_components(links, directed=False)[1].astype(np.int64))
 
 
 def rand_index(one: IntArray, other: IntArray) -> float:

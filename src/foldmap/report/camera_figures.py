@@ -33,14 +33,13 @@ def camera_error_plot(
 ) -> bytes:
     """Plot which share of the queries errs by less than so much: of the centre, and of the rotation; SVG.
 
+    Raises `InputError`: a method has no errors.
+
     Args:
         errors: method -> centre errors (N,) and rotation errors (N,) in degrees; infinite where nothing was answered,
             which never counts as less.
         unit: of centre errors.
         thresholds: (centre, degrees) that are marked.
-
-    Raises:
-        InputError: a method has no errors.
     """
     if not errors:
         raise InputError("there are no errors to draw", "give one a query")

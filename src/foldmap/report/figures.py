@@ -41,15 +41,14 @@ def accuracy_plot(
 ) -> bytes:
     """Plot a quality against bits on a logarithmic axis, as figure 4 of the paper.
 
+    Raises `InputError`: no finite point with positive bits.
+
     Args:
         series: name -> (bits, value) points; joined by a line in order of bits. Infinite and NaN are left out.
         x_label: says bits of what.
         y_label: quantity and unit.
         title: headline.
         y_log: logarithmic value axis.
-
-    Raises:
-        InputError: no finite point with positive bits.
     """
     drawn = 0
     with styled():
@@ -91,10 +90,8 @@ def failure_plot(
 ) -> bytes:
     """Draw failure rates as bars with each method's bit/m² beside it, smallest map first, as figure 1 of the paper.
 
-    Rates are shares in 0..1; NaN is drawn as "not measured".
-
-    Raises:
-        InputError: the two name different methods, or none.
+    Rates are shares in 0..1; NaN is drawn as "not measured". Raises `InputError`: the two name different methods, or
+    none.
     """
     if not rates or set(rates) != set(bits):
         raise InputError("rates and bits name different methods", "give a rate and a size for each method")

@@ -71,11 +71,7 @@ class Page:
         return self
 
     def figure(self, image: bytes, caption: str, alt: str = "") -> Page:
-        """Add a PNG or SVG picture, embedded.
-
-        Raises:
-            InputError: it is neither.
-        """
+        """Add a PNG or SVG picture, embedded. Raises `InputError`: it is neither."""
         if image.startswith(b"\x89PNG\r\n"):
             kind = "image/png"
         elif b"<svg" in image[:2000]:

@@ -47,6 +47,8 @@ def photo_pair(
 ) -> bytes:
     """Draw two photos side by side with lines between the places that show the same point.
 
+    Raises `InputError`: an image has no pixels, or the numbers of places differ.
+
     Args:
         left: uint8 (H, W) or (H, W, 3).
         right: another photo.
@@ -54,9 +56,6 @@ def photo_pair(
         right_px: (N, 2), of the same points in the right one.
         titles: above the photos; above the left one stands how many points there are, too.
         right_or_wrong: bool (N,), colours the lines; all right where None.
-
-    Raises:
-        InputError: an image has no pixels, or the numbers of places differ.
     """
     left_px, right_px = np.asarray(left_px).reshape(-1, 2), np.asarray(right_px).reshape(-1, 2)
     if len(left_px) != len(right_px):

@@ -27,15 +27,14 @@ def street_map(
 ) -> bytes:
     """Draw the lanes in the colours of a belief, on a logarithmic scale of four decades below its peak.
 
+    Raises `InputError`: no places, or a belief of another length or with values that are not finite.
+
     Args:
         places: of the map; x is east, y is north.
         belief: float64 (N,), probability of each place.
         truth: world_SE2_vehicle over time, the last one now; may be empty.
         estimate: what was answered; a pose with its ellipse of two standard deviations, else the guess, crossed.
         title: headline.
-
-    Raises:
-        InputError: no places, or a belief of another length or with values that are not finite.
     """
     if not len(places) or belief.shape != (len(places),) or not np.isfinite(belief).all():
         raise InputError(f"a belief of shape {belief.shape} on {len(places)} places", "give one finite value a place")

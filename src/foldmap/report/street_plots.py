@@ -16,8 +16,7 @@ def library_plot(
 ) -> bytes:
     """Mean Chamfer distance against the number of graphs, between chance (random) and the best there is (oracle).
 
-    Raises:
-        InputError: no library, or lengths differ.
+    Raises `InputError`: no library, or lengths differ.
     """
     if not counts or {len(chamfer_m), len(oracle_m), len(random_m)} != {len(counts)}:
         raise InputError("the library plot has no libraries, or lengths differ", "give one value of each a library")

@@ -22,26 +22,19 @@ _COLOURS = {ADDED: "#2fbf71", REMOVED: ACCENT, MOVED: "#f2a541"}
 
 @dataclass(frozen=True)
 class WindowRow:
-    """One place: pictures, then graphs of its window.
+    """One place: pictures, then graphs of its window."""
 
-    Attributes:
-        title: left of the row.
-        pictures: title and uint8 (H, W, 3) of each; row 0 is ahead where it is seen from above.
-        graphs: title and lane graph in the ego frame of each.
-        truth: drawn pale below each graph, or None.
-    """
-
-    title: str
+    title: str  # left of the row
+    # title and uint8 (H, W, 3) of each; row 0 is ahead where it is seen from above
     pictures: Sequence[tuple[str, ByteArray]]
-    graphs: Sequence[tuple[str, LaneGraph]]
-    truth: LaneGraph | None = None
+    graphs: Sequence[tuple[str, LaneGraph]]  # title and lane graph in the ego frame of each
+    truth: LaneGraph | None = None  # drawn pale below each graph, or None
 
 
 def window_rows(rows: Sequence[WindowRow], window: Window) -> bytes:
     """Draw places below each other: what was seen, then lane graphs, ahead is up; colours are headings. PNG.
 
-    Raises:
-        InputError: no rows, or rows of different numbers of pictures or graphs.
+    Raises `InputError`: no rows, or rows of different numbers of pictures or graphs.
     """
     if not rows or len({(len(row.pictures), len(row.graphs)) for row in rows}) != 1:
         raise InputError("rows of windows with different numbers of pictures", "give at least one, all alike")

@@ -30,19 +30,12 @@ class Mark:
 
 @dataclass(frozen=True)
 class Panel:
-    """One picture of a strip.
+    """One picture of a strip."""
 
-    Attributes:
-        title: written above it.
-        image: (H, W) of any number type (stretched to grey) or uint8 (H, W, 3).
-        marks: points on it.
-        note: one line below it.
-    """
-
-    title: str
-    image: AnyArray
-    marks: tuple[Mark, ...] = ()
-    note: str = ""
+    title: str  # written above it
+    image: AnyArray  # (H, W) of any number type (stretched to grey) or uint8 (H, W, 3)
+    marks: tuple[Mark, ...] = ()  # points on it
+    note: str = ""  # one line below it
 
 
 def intensity_image(intensity: FloatArray, observed: BoolArray | None = None) -> ByteArray:
@@ -60,8 +53,7 @@ def intensity_image(intensity: FloatArray, observed: BoolArray | None = None) ->
 
 def _bytes(colour: AnyArray) -> ByteArray:
     """0..1 to 0..255."""
-    rounded: ByteArray = np.rint(255 * np.asarray(colour)).astype(np.uint8)
-    return rounded
+    return np.asarray(np.rint(255 * np.asarray(colour)).astype(np.uint8))
 
 
 def embedding_image(embedding_CHW: AnyArray) -> ByteArray:

@@ -33,11 +33,9 @@ def settings_for(kind: str) -> LayerSettings:
     """How a layer of a kind is trained by default.
 
     Descriptors of SIFT lie 0.3 to 0.6 from their nearest neighbours, so the paper's margin of 0.9 keeps every triplet
-    at work and pulls decoded descriptors away from what they stand for. "dpqed+" takes 0.2 and adds reconstruction.
-    Its soft assignment is almost hard: least squares found the codebooks, and softer gradients would undo them.
-
-    Raises:
-        ConfigError: nothing is trained for this kind.
+    at work and pulls decoded descriptors away from what they stand for. "dpqed+" takes 0.2 and adds reconstruction. Its
+    soft assignment is almost hard: least squares found the codebooks, and softer gradients would undo them. Raises
+    `ConfigError`: nothing is trained for this kind.
     """
     if kind == "dpqed":
         return LayerSettings()
@@ -61,6 +59,8 @@ def fit_codec(
 ) -> Product:
     """Fit codes to a scene. The same input, settings and seed give the same bytes.
 
+    Raises `ConfigError`: no such kind, settings where nothing is trained, or parts that do not divide the dimension.
+
     Args:
         data: of the scene (`descriptors_of`); kinds that are not trained look at its means alone.
         parts: M, bytes a descriptor; divides the dimension unless the kind is additive or "dpqed+".
@@ -70,9 +70,6 @@ def fit_codec(
         precision: of codebooks and decoder in the file: "half", "int8" or "int4".
         seed: of k-means and, without settings, of the training.
         folder: of checkpoints, to resume from.
-
-    Raises:
-        ConfigError: no such kind, settings where nothing is trained, or parts that do not divide the dimension.
     """
     if kind not in KINDS:
         raise ConfigError(f"there are no codes of kind {kind!r}", f"choose one of {', '.join(KINDS)}")

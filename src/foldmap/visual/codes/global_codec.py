@@ -18,9 +18,7 @@ from foldmap.types import AnyArray, ByteArray, FloatArray
 from foldmap.visual.codes.turn import turn, turn_back
 from foldmap.visual.source import unit_descriptors
 
-MAX_NUMBERS = 1 << 27
-"""Images times numbers of one stream; a reader takes about 16 bytes for each."""
-
+MAX_NUMBERS = 1 << 27  # images times numbers of one stream; a reader takes about 16 bytes for each
 MAX_SIZE = 1 << 16
 BITS = (1, 2, 4, 8)
 CENTROIDS = 256
@@ -43,8 +41,10 @@ def encode_globals(
     """Store descriptors, made unit.
 
     The smallest form is taken that still finds what the exact descriptors find: with images of the map as queries, the
-    mean similarity of the ten images found must reach the share ``quality`` of the way from a random image's to that
-    of the ten truly most similar. When none does, 8 bits are taken.
+    mean similarity of the ten images found must reach the share ``quality`` of the way from a random image's to that of
+    the ten truly most similar. When none does, 8 bits are taken. Raises `MapInputError`: another shape, or values that
+    are not finite; `ConfigError`: no such method, or "pq" and no M of ``parts`` divides G; `LimitError`: more than a
+    reader accepts.
 
     Args:
         descriptors: (I, G), any numeric type; I may be 0.
@@ -52,11 +52,6 @@ def encode_globals(
         parts: M of product quantization, tried where they divide G; "pq" takes the first that does.
         quality: see above, 0..1.
         seed: of codebooks and of the images that serve as queries.
-
-    Raises:
-        MapInputError: another shape, or values that are not finite.
-        ConfigError: no such method, or "pq" and no M of ``parts`` divides G.
-        LimitError: more than a reader accepts.
     """
     if method not in ("auto", "pq", *map(_name, BITS)):
         raise ConfigError(f"global descriptors cannot be stored as {method!r}", "take auto, pq or 8 bits")
@@ -206,8 +201,7 @@ def _read_pq(body: memoryview, parts: int, images: int, size: int) -> FloatArray
 
 
 def _books(rounded: AnyArray, scale: AnyArray) -> FloatArray:
-    books: FloatArray = rounded.astype(np.float32) * scale.astype(np.float32)[:, None, None]
-    return books
+    return np.asarray(rounded.astype(np.float32) * scale.astype(np.float32)[:, None, None])
 
 
 def _pack(codes: ByteArray, bits: int) -> ByteArray:

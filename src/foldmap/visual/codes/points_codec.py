@@ -21,12 +21,8 @@ from foldmap.types import AnyArray, ByteArray, DoubleArray, IntArray
 from foldmap.visual.codes import points_kernel as kernel
 from foldmap.visual.source import SceneModel
 
-MAX_POINTS = 1 << 22
-"""Points of one stream; a reader takes about 100 bytes for each."""
-
-MAX_BITS = 30
-"""Halvings along one axis: the whole is at most 2^30 of the finest boxes wide."""
-
+MAX_POINTS = 1 << 22  # points of one stream; a reader takes about 100 bytes for each
+MAX_BITS = 30  # halvings along one axis: the whole is at most 2^30 of the finest boxes wide
 MAX_ORIGIN = 1 << 50
 
 _HEADER = struct.Struct("<IBBBBBBf")
@@ -63,13 +59,9 @@ class Grid:
 def encode_points(points_world: DoubleArray, tolerance_world: float | DoubleArray) -> tuple[bytes, IntArray]:
     """Code positions (P, 3) so that none moves further than its tolerance, world units: one for all or (P,).
 
-    Returns:
-        The bytes, and ``order`` int64 (P,): row i of the decoded points is ``points_world[order[i]]``.
-
-    Raises:
-        MapInputError: a tolerance is not positive and finite, or too fine for the extent (2^30 steps) or for the
-            coordinates' size.
-        LimitError: more than `MAX_POINTS`.
+    Returns the bytes, and ``order`` int64 (P,): row i of the decoded points is ``points_world[order[i]]``. Raises
+    `MapInputError`: a tolerance is not positive and finite, or too fine for the extent (2^30 steps) or for the
+    coordinates' size; `LimitError`: more than `MAX_POINTS`.
     """
     points = np.ascontiguousarray(points_world, dtype=np.float64)
     if len(points) > MAX_POINTS:
@@ -86,9 +78,7 @@ def encode_points(points_world: DoubleArray, tolerance_world: float | DoubleArra
 def decode_points(data: bytes, most: int = MAX_POINTS) -> DoubleArray:
     """Positions as coded, float64 (P, 3), world units; memory is taken for no more than ``most`` points.
 
-    Raises:
-        MapFormatError: bytes that `encode_points` does not write.
-        LimitError: more points than a reader accepts.
+    Raises `MapFormatError`: bytes that `encode_points` does not write; `LimitError`: more points than a reader accepts.
     """
     if not data:
         return np.zeros((0, 3))
@@ -151,8 +141,7 @@ def _order(integers: IntArray, grid: Grid, depth: int) -> IntArray:
         if level % 60 == 59:
             keys.append(key)
             key = np.zeros(len(integers), np.uint64)
-    order: IntArray = np.lexsort([key, *reversed(keys)]).astype(np.int64)
-    return order
+    return np.asarray(np.lexsort([key, *reversed(keys)]).astype(np.int64))
 
 
 def _boxes(count: int, grid: Grid) -> AnyArray:
@@ -230,15 +219,13 @@ def _quantize(points: DoubleArray, tolerance: DoubleArray, shrink: float = 1.0) 
 def _integers(points: DoubleArray, step: float) -> tuple[Grid, IntArray]:
     if not np.abs(points).max() / step < MAX_ORIGIN:
         far = np.abs(points).max()
-        raise MapInputError(
-            f"a step of {step:.3g} is too fine for coordinates up to {far:.3g}", "move the origin into the scene"
-        )
+        what = f"a step of {step:.3g} is too fine for coordinates up to {far:.3g}"
+        raise MapInputError(what, "move the origin into the scene")
     cell = np.floor(points / step).astype(np.int64)
     origin = cell.min(axis=0)
     integers = cell - origin
     bits = [int(v).bit_length() for v in integers.max(axis=0)]
     if max(bits) > MAX_BITS:
-        raise MapInputError(
-            f"the points span {2.0 ** max(bits):.3g} steps of {step:.3g}", "drop far points or accept a larger error"
-        )
+        what = f"the points span {2.0 ** max(bits):.3g} steps of {step:.3g}"
+        raise MapInputError(what, "drop far points or accept a larger error")
     return Grid(step, origin, (bits[0], bits[1], bits[2])), integers

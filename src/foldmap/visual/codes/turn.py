@@ -48,8 +48,7 @@ def _signs(first: int, count: int) -> FloatArray:
     state = (state ^ (state >> np.uint64(30))) * np.uint64(_MIX[0])
     state = (state ^ (state >> np.uint64(27))) * np.uint64(_MIX[1])
     state = state ^ (state >> np.uint64(31))
-    signs: FloatArray = 1.0 - 2.0 * (state >> np.uint64(63)).astype(np.float32)
-    return signs
+    return np.asarray(1.0 - 2.0 * (state >> np.uint64(63)).astype(np.float32))
 
 
 def _hadamard(block: FloatArray) -> FloatArray:

@@ -28,12 +28,9 @@ class Aliked:
     """ALIKED (Zhao et al. 2023); settings as in `ExtractorSettings`.
 
     Weights are a file like ``aliked-n16.pth``, or a folder that holds one. Of "aliked" the weights' name says the
-    variant: "aliked-n16", "aliked-n16rot", "aliked-n32" or "aliked-t16".
-
-    Raises:
-        ConfigError: weights are not given or not there.
-        ModelError: the weights are another network's, or damaged.
-        MissingExtraError: kornia is not installed.
+    variant: "aliked-n16", "aliked-n16rot", "aliked-n32" or "aliked-t16". Raises `ConfigError`: weights are not given or
+    not there; `ModelError`: the weights are another network's, or damaged; `MissingExtraError`: kornia is not
+    installed.
     """
 
     def __init__(

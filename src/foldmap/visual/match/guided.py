@@ -57,8 +57,7 @@ def one_point_a_keypoint(nearby: Nearby) -> IntArray:
     found = np.flatnonzero(nearby.keypoint >= 0)
     best_first = found[np.argsort(-nearby.similarity[found], kind="stable")]
     _, firsts = np.unique(nearby.keypoint[best_first], return_index=True)
-    kept: IntArray = np.sort(best_first[firsts])
-    return kept
+    return np.asarray(np.sort(best_first[firsts]))
 
 
 def thinned(rows: IntArray, most: int) -> IntArray:

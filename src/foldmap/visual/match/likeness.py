@@ -11,9 +11,7 @@ import numpy as np
 from foldmap.types import AnyArray, FloatArray, IntArray
 from foldmap.visual.source import SceneModel, unit_descriptors
 
-USUAL = 0.75
-"""Of SIFT: for maps that do not say."""
-
+USUAL = 0.75  # of SIFT: for maps that do not say
 _MOST_ROWS = 20_000
 
 

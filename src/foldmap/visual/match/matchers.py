@@ -24,7 +24,6 @@ class Matcher(Protocol):
 
         The surest come first; no keypoint and no point more than once.
         """
-        ...
 
 
 @dataclass(frozen=True)

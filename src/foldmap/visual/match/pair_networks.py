@@ -37,25 +37,21 @@ class PairNetwork(Protocol):
     @property
     def dimension(self) -> int:
         """Length of the descriptors that it was trained for."""
-        ...
 
     def pair(self, one: Side, other: Side) -> tuple[IntArray, FloatArray]:
         """Which keypoints belong together, int64 (M, 2), and how surely, float32 (M,) 0..1; no side is empty."""
-        ...
 
 
 def open_pair_network(weights: Path | None, threads: int = 1) -> PairNetwork:
     """Make a network ready.
 
+    Raises `ConfigError`: weights are not given or not there; `ModelError`: the weights are another network's, or
+    damaged; `MissingExtraError`: onnxruntime or kornia is not installed.
+
     Args:
         weights: ``.onnx`` (inputs kpts0, kpts1, desc0, desc1; outputs matches, scores), or LightGlue's weights as
             ``.safetensors``, ``.pth`` or ``.pt``, whose sizes say which variant it is.
         threads: of an ONNX network; others run on the threads that torch has.
-
-    Raises:
-        ConfigError: weights are not given or not there.
-        ModelError: the weights are another network's, or damaged.
-        MissingExtraError: onnxruntime or kornia is not installed.
     """
     if weights is None:
         raise ConfigError("the learned matcher needs weights, and none are given", _WHERE)
@@ -88,9 +84,8 @@ class OnnxPairs:
         sizes = [inputs.get(name, [None])[-1] for name in _ONNX_INPUTS]
         fits = set(inputs) == set(_ONNX_INPUTS) and sizes[:2] == [2, 2] and {"matches", "scores"} <= set(outputs)
         if not fits or not isinstance(sizes[2], int) or sizes[2] != sizes[3]:
-            raise ModelError(
-                f"{weights} is no matcher of {', '.join(_ONNX_INPUTS)}: it takes {', '.join(inputs)}", _WHERE
-            )
+            what = f"{weights} is no matcher of {', '.join(_ONNX_INPUTS)}: it takes {', '.join(inputs)}"
+            raise ModelError(what, _WHERE)
         self.dimension = int(sizes[2])
 
     def pair(self, one: Side, other: Side) -> tuple[IntArray, FloatArray]:

@@ -136,8 +136,7 @@ def ideal_extent(camera: Camera) -> tuple[tuple[float, float], tuple[float, floa
 
 
 def _ideal(camera: Camera, xy_px: AnyArray) -> DoubleArray:
-    ideal: DoubleArray = camera.unproject(xy_px) * camera.focal_px + camera.centre_px
-    return ideal
+    return np.asarray(camera.unproject(xy_px) * camera.focal_px + camera.centre_px)
 
 
 @njit(cache=True)

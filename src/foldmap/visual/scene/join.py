@@ -32,7 +32,6 @@ class GlobalSource(Protocol):
 
     def load(self, name: str) -> FloatArray:
         """Read one image's global descriptor, float32 (G,)."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,9 @@ def join_features(
     """Give each observation of a model its descriptor.
 
     Observations without a keypoint within the tolerance are dropped, and points that lose all of theirs. Descriptors
-    are of the source's own type; those that the model had are replaced.
+    are of the source's own type; those that the model had are replaced. Raises `MapInputError`: the model has no
+    observations, an image has no features, descriptors change type or dimension between images or are not those of the
+    named extractor, or fewer observations than ``min_fraction`` found a keypoint; the message says which.
 
     Args:
         scene: the model.
@@ -86,11 +87,6 @@ def join_features(
         tolerance_px: how far a keypoint may lie from the observation.
         min_fraction: the smallest share of the observations that must be joined.
         report: is told how it went, before anything is refused.
-
-    Raises:
-        MapInputError: the model has no observations, an image has no features, descriptors change type or dimension
-            between images or are not those of the named extractor, or fewer observations than ``min_fraction`` found a
-            keypoint; the message says which.
     """
     tracks = scene.tracks
     if not len(tracks):
@@ -198,10 +194,8 @@ def _table(state: _Joining, name: str, found: Features, feature: str) -> AnyArra
     if state.descriptors is None:
         expected = _DIMENSIONS.get(feature, size)
         if size != expected or (kind == np.uint8 and feature in _DIMENSIONS and feature != "sift"):
-            raise MapInputError(
-                f"descriptors of {name!r} have {size} values of type {kind}, {feature} has {expected}",
-                "name the extractor that made the features",
-            )
+            what = f"descriptors of {name!r} have {size} values of type {kind}, {feature} has {expected}"
+            raise MapInputError(what, "name the extractor that made the features")
         state.descriptors = np.zeros((len(state.how), size), dtype=kind)
     table = state.descriptors
     whose = f"descriptors of {name!r} have"

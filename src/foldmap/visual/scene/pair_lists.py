@@ -7,8 +7,7 @@ from itertools import combinations
 
 from foldmap.errors import MapInputError
 
-Pair = tuple[int, int]
-"""Indices of two images, the smaller first."""
+Pair = tuple[int, int]  # indices of two images, the smaller first
 
 
 def exhaustive_pairs(images: int) -> list[Pair]:

@@ -50,7 +50,7 @@ def gamma(
 
     Rounding to exactly `count` points walks them cell by cell and takes one each time the running sum of the weights
     passes (k + 1/2) / count. As no weight exceeds 1 / count none is taken twice, and every run of cells gets its share
-    to within a point.
+    to within a point. Raises `ConfigError`: neither or both of count and alpha, or one out of range.
 
     Args:
         points_world: float64 (P, 3).
@@ -63,9 +63,6 @@ def gamma(
             2 P / count (of up to 2,000 points taken evenly).
         tolerance: stop when the duality gap is below this fraction of v'Kv.
         max_steps: stop after this many steps anyway; 20 a point by default, at least 100,000.
-
-    Raises:
-        ConfigError: neither or both of count and alpha, or one out of range.
     """
     points, distinct = np.ascontiguousarray(points_world, np.float64), np.asarray(distinctiveness, np.float64)
     count, cap = _size(len(points), count, alpha)
