@@ -84,16 +84,11 @@ class Database:
         return time.monotonic() > self._deadline
 
     def rows(self, query: str, *values: int, most: int, longest: int) -> list[tuple[Any, ...]]:
-        """Run one query, within limits.
+        """Run one query, within limits: at most ``most`` rows, no field above ``longest`` bytes.
 
         Raises `LimitError`: too many rows, too long a field, or too long a time; `MapFormatError`: SQLite finds the
         database damaged.
 
-        Args:
-            query: SQL.
-            values: its parameters.
-            most: refuse more rows than this.
-            longest: refuse fields longer than this, before they are allocated.
         """
         with self._lock:
             self._deadline = time.monotonic() + MAX_QUERY_S

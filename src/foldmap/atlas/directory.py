@@ -126,17 +126,14 @@ def _check(name: str, directory: Directory) -> None:
         raise MapFormatError(f"{name}: the tile directory is not in order")
     if int(directory.bundle_tiles.sum()) != len(directory):
         raise MapFormatError(f"{name}: the tile directory's bundles do not hold its tiles")
-    if len(directory) and int(np.add.reduceat(directory.lengths, _firsts(directory)).max()) > MAX_PAYLOAD_BYTES:
+    firsts = np.cumsum(directory.bundle_tiles) - directory.bundle_tiles
+    if len(directory) and int(np.add.reduceat(directory.lengths, firsts).max()) > MAX_PAYLOAD_BYTES:
         raise LimitError(f"{name}: a bundle of tiles is longer than {MAX_PAYLOAD_BYTES} bytes")
 
 
 def _keys(rows: IntArray, columns: IntArray) -> IntArray:
     """One ascending number per tile; columns are lifted to be positive, so that the lowest row does not overflow."""
     return (rows << 32) + (columns + _INT32)
-
-
-def _firsts(directory: Directory) -> IntArray:
-    return np.cumsum(directory.bundle_tiles) - directory.bundle_tiles
 
 
 def _steps(values: IntArray) -> np.ndarray[tuple[int], np.dtype[np.uint32]]:

@@ -13,7 +13,6 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from foldmap.atlas import limits
@@ -52,14 +51,10 @@ class FoldWriter:
         self._staging = Staging()
 
     def add_layer(self, name: str, kind: str, parameters: dict[str, Any]) -> None:
-        """Add an empty layer.
+        """Add an empty layer; its name is unique in the file, up to 128 bytes.
 
-        Raises `LayerError`: the name is taken; `ConfigError`: the name, kind or parameters are not usable.
-
-        Args:
-            name: unique in the file, up to 128 bytes.
-            kind: ``lidar``, ``visual`` or ``street``.
-            parameters: JSON object: codec, resolution, tile size, whatever decoding needs.
+        Parameters are a JSON object: codec, resolution, tile size, whatever decoding needs. Raises `LayerError`: the
+        name is taken; `ConfigError`: the name, kind or parameters are not usable.
         """
         _check_name("layer name", name)
         if kind not in KINDS:
@@ -88,13 +83,9 @@ class FoldWriter:
         self._layers[layer] = (self._layers[layer][0], _parameters(layer, parameters))
 
     def put_tile(self, layer: str, column: int, row: int, payload: bytes) -> None:
-        """Store a tile of a layer that was added, replacing any of the same key.
+        """Store a tile of a layer that was added (else a LayerError), replacing any of the same key.
 
-        Args:
-            layer: its name, else it is a LayerError.
-            column: signed 32-bit, else it is a ConfigError.
-            row: signed 32-bit.
-            payload: up to 64 MiB, else it is a LimitError; may be empty.
+        Column and row are signed 32-bit, else it is a ConfigError; the payload may be empty, above 64 MiB a LimitError.
         """
         self._check_tile(layer, column, row)
         if len(payload) > limits.MAX_PAYLOAD_BYTES:
@@ -157,10 +148,8 @@ class FoldWriter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if error is None and not self._closed:
+    def __exit__(self, kind: type[BaseException] | None, *_error: object) -> None:
+        if kind is None and not self._closed:
             self.commit()
         else:
             self.close()

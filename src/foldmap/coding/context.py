@@ -78,7 +78,9 @@ class ContextModel:
         model_bytes: int = 40_000,
     ) -> ContextModel:
         """Learn trees, probabilities and adaptation from ``tiles``; same tiles, same model. See `fit_context`."""
-        return fit_context(untrained, tiles, symbols, block=block, max_leaves=max_leaves, model_bytes=model_bytes)
+        sizes: dict[str, Any] = {"block": block, "max_leaves": max_leaves, "model_bytes": model_bytes}
+        model: ContextModel = fit_context(untrained, tiles, symbols, **sizes)
+        return model
 
     def encode(self, codes: ByteArray) -> bytes:
         """Payload of one tile, uint8 (G, H, W) with values 0..symbols; a ModelError for other groups or symbols."""

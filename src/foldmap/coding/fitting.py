@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -22,23 +22,7 @@ _BLOCKS = (4, 8)
 _PRIORS = (16, 48, 128, 400, 1020)
 
 
-class _Trainable(Protocol):
-    """What training needs of a model, whose class is above this module."""
-
-    __dataclass_fields__: ClassVar[dict[str, Any]]
-
-    @property
-    def groups(self) -> int: ...
-    @property
-    def symbols(self) -> int: ...
-    @property
-    def block(self) -> int: ...
-    def collect(self, codes: ByteArray, kind: int, group: int, sample: tuple[Any, ...]) -> None: ...
-    def cross_entropy_bits(self, codes: ByteArray) -> float: ...
-    def to_arrays(self) -> dict[str, AnyArray]: ...
-
-
-_Model = TypeVar("_Model", bound=_Trainable)
+_Model: TypeAlias = Any  # a `ContextModel`, whose class is above this module
 
 
 def fit_context(
@@ -83,7 +67,7 @@ def _choose_adaptation(model: _Model, held: list[ByteArray]) -> tuple[float, _Mo
     """Priors and memory that cost least on held-out tiles, one after the other; and that cost."""
 
     def cost(candidate: _Model) -> float:
-        return sum(candidate.cross_entropy_bits(tile) for tile in held)
+        return float(sum(candidate.cross_entropy_bits(tile) for tile in held))
 
     best = (cost(model), model)
     for name in ("flag_prior", "symbol_prior"):

@@ -56,9 +56,7 @@ def localization_recall(error_m: DoubleArray, within_m: Sequence[float] = LOCALI
     return {limit: float((np.abs(error_m) <= limit).mean()) for limit in within_m}
 
 
-def localization_scores(
-    world_SE2_true: Sequence[SE2], world_SE2_estimated: Sequence[SE2 | None], within_m: Sequence[float] = LOCALIZATION_M
-) -> LocalizationScores:
+def localization_scores(world_SE2_true: Sequence[SE2], world_SE2_estimated: Sequence[SE2 | None]) -> LocalizationScores:
     """Score estimates; None where nothing was answered.
 
     Raises `InputError`: the two have different lengths, or are empty.
@@ -70,7 +68,7 @@ def localization_scores(
     return LocalizationScores(
         count=spread.count,
         answered=errors.answered,
-        recall=localization_recall(errors.total_m, within_m),
+        recall=localization_recall(errors.total_m),
         median_m=spread.median_m,
         p95_m=spread.p95_m,
         heading_median_deg=median,

@@ -81,12 +81,7 @@ class Sampled:
 
 
 def sampled(graph: LaneGraph, window: Window | None = None) -> Sampled:
-    """Sample a graph at `STEP_M`.
-
-    Args:
-        graph: in the ego frame of the window, metres.
-        window: clip to it first; None takes the graph as it is.
-    """
+    """Sample a graph in the ego frame, metres, at `STEP_M`; clipped to a window first if one is given."""
     if window is not None:
         graph = cut(graph, SE2(0.0, 0.0, 0.0), window)
     return Sampled(resample(graph, STEP_M))

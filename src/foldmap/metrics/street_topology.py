@@ -37,14 +37,12 @@ class TopologyScores:
     topo_f: float  # harmonic mean: the topology F
 
 
-def topology_scores(
-    predicted: Sampled, truth: Sampled, radius_m: float = RADIUS_M, horizon_m: float = HORIZON_M
-) -> TopologyScores:
+def topology_scores(predicted: Sampled, truth: Sampled, horizon_m: float = HORIZON_M) -> TopologyScores:
     """Compare what can be reached from where within a horizon of driving. Both empty: all 1; one empty: all 0."""
     if not len(predicted) or not len(truth):
         value = float(len(predicted) == len(truth))
         return TopologyScores(*(6 * [value]))
-    ours, theirs = match_vertices(predicted, truth, radius_m)
+    ours, theirs = match_vertices(predicted, truth)
     geo = len(ours) / len(predicted), len(ours) / len(truth)
     reach, true_reach = reachable(predicted, horizon_m), reachable(truth, horizon_m)
     both = float((reach[np.ix_(ours, ours)] & true_reach[np.ix_(theirs, theirs)]).sum())

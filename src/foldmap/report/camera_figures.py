@@ -19,6 +19,7 @@ from foldmap.report.style import (
     draw_shares,
     legend_beside,
     new_figure,
+    plot,
     styled,
     to_png,
     to_svg,
@@ -92,9 +93,7 @@ def camera_plan(
     around = np.concatenate([centres_of(map_SE3_world), centres_of(true_SE3_world), near])[:, :2]
     low, high = around.min(axis=0), around.max(axis=0)
     reach = max(0.55 * float((high - low).max()), 1.0)
-    with styled():
-        figure = new_figure(7.2, 5.4)
-        axes = figure.subplots()
+    with plot(7.2, 5.4) as (figure, axes):
         x, y = points_world[:, 0], points_world[:, 1]
         axes.scatter(x, y, s=1.5, color=QUIET, alpha=0.6, linewidths=0, label="points in the file")
         _cameras(axes, map_SE3_world, "^", "#2e6f9e", "photos of the map", 0.05 * reach, 4.5)

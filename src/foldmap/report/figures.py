@@ -22,8 +22,7 @@ from foldmap.report.style import (
     colour_of,
     draw_shares,
     legend_beside,
-    new_figure,
-    styled,
+    plot,
     to_svg,
 )
 from foldmap.types import DoubleArray
@@ -51,9 +50,7 @@ def accuracy_plot(
         y_log: logarithmic value axis.
     """
     drawn = 0
-    with styled():
-        figure = new_figure(7.2, 4.4)
-        axes = figure.subplots()
+    with plot(7.2, 4.4) as (figure, axes):
         for index, (name, points) in enumerate(series.items()):
             kept = sorted((x, y) for x, y in points if x > 0 and math.isfinite(x) and math.isfinite(y))
             if not kept:
@@ -96,9 +93,7 @@ def failure_plot(
     if not rates or set(rates) != set(bits):
         raise InputError("rates and bits name different methods", "give a rate and a size for each method")
     order = sorted(rates, key=lambda name: (bits[name], name))
-    with styled():
-        figure = new_figure(7.2, 0.9 + 0.36 * len(order))
-        axes = figure.subplots()
+    with plot(7.2, 0.9 + 0.36 * len(order)) as (figure, axes):
         for row, name in enumerate(order):
             measured = math.isfinite(rates[name])
             percent = 100 * rates[name] if measured else 0
@@ -127,9 +122,7 @@ def error_cdf_plot(errors_m: Mapping[str, DoubleArray]) -> bytes:
 
     Errors (N,) of a method are infinite where nothing was answered; those never count as less.
     """
-    with styled():
-        figure = new_figure(7.2, 4.2)
-        axes = figure.subplots()
+    with plot(7.2, 4.2) as (figure, axes):
         draw_shares(axes, {name: 100 * np.abs(error_m) for name, error_m in errors_m.items()}, 0.0, _LIMIT_CM)
         axes.set(xlabel="error [cm]", ylabel="queries below [%]", title="Distribution of the error")
         legend_beside(axes)
@@ -138,9 +131,7 @@ def error_cdf_plot(errors_m: Mapping[str, DoubleArray]) -> bytes:
 
 def trajectory_plot(true_xy_m: DoubleArray, estimates_xy_m: Mapping[str, DoubleArray], title: str = "Drive") -> bytes:
     """Draw the driven path (N, 2), east and north, with each method's estimates; NaN where nothing was answered."""
-    with styled():
-        figure = new_figure(7.2, 4.6)
-        axes = figure.subplots()
+    with plot(7.2, 4.6) as (figure, axes):
         axes.plot(*np.asarray(true_xy_m).T, color=QUIET, linewidth=6, alpha=0.45, solid_capstyle="round", label="truth")
         for index, (name, xy_m) in enumerate(estimates_xy_m.items()):
             colour, _ = colour_of(name, index + 1)

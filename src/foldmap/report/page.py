@@ -41,12 +41,7 @@ pre{padding:.8rem 1rem;border-radius:6px;overflow-x:auto}
 
 
 class Page:
-    """A report that is written top to bottom.
-
-    Args:
-        title: of the page.
-        lead: one or two sentences below it.
-    """
+    """A report that is written top to bottom: its title, a sentence or two to lead, and what is added."""
 
     def __init__(self, title: str, lead: str = "") -> None:
         self._title = title
@@ -88,10 +83,8 @@ class Page:
     def table(self, rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], caption: str = "") -> Page:
         """Add a table; rows whose first column starts with foldmap are set off.
 
-        Args:
-            rows: one mapping a row; a missing or not measured value shows as a dash.
-            columns: key -> heading, in order; numbers are written with three significant digits.
-            caption: below the table.
+        A row's missing or not measured value shows as a dash, numbers with three significant digits. Columns are key ->
+        heading, in order; the caption stands below.
         """
         head = "".join(f"<th>{html.escape(title)}</th>" for title in columns.values())
         body = []

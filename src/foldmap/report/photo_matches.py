@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 
 from foldmap.errors import InputError
-from foldmap.report.style import FOUND, MISSED, bare, legend_on_picture, new_figure, styled, to_png
+from foldmap.report.style import FOUND, MISSED, bare, legend_on_picture, plot, to_png
 from foldmap.types import AnyArray
 
 _MOST_LINES = 120
@@ -22,9 +22,7 @@ def photo_points(image: AnyArray, found_px: AnyArray, missed_px: AnyArray | None
     where the other points in view should be, (M, 2). `InputError` where the image has no pixels.
     """
     height, width = _size(image)
-    with styled():
-        figure = new_figure(6.4, 6.4 * height / width + 0.5)
-        axes = figure.subplots()
+    with plot(6.4, 6.4 * height / width + 0.5) as (figure, axes):
         _show(axes, image, 0.0)
         if missed_px is not None and len(missed_px):
             axes.plot(*np.asarray(missed_px).T, ".", color=MISSED, markersize=2.5, label=f"{len(missed_px)} not found")
@@ -67,9 +65,7 @@ def photo_pair(
     total = width + gap + other_width
     # lines evenly chosen: all of them would hide the photos
     rows = np.unique(np.linspace(0, max(0, len(left_px) - 1), min(len(left_px), _MOST_LINES)).astype(int))
-    with styled():
-        figure = new_figure(9.0, 9.0 * max(height, other_height) / total + 0.45)
-        axes = figure.subplots()
+    with plot(9.0, 9.0 * max(height, other_height) / total + 0.45) as (figure, axes):
         _show(axes, left, 0.0)
         _show(axes, right, width + gap)
         ends = np.stack([left_px[rows], right_px[rows] + shift], axis=1)

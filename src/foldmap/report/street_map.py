@@ -12,7 +12,7 @@ from foldmap.errors import InputError
 from foldmap.geometry import SE2
 from foldmap.localize.street.estimate import StreetEstimate
 from foldmap.localize.street.lane_places import LanePlaces
-from foldmap.report.style import ACCENT, INK, QUIET, new_figure, styled, to_png
+from foldmap.report.style import ACCENT, INK, QUIET, plot, to_png
 from foldmap.types import DoubleArray
 
 _DECADES = 4.0
@@ -43,9 +43,7 @@ def street_map(
     peak = max(float(belief.max()), np.finfo(float).tiny)
     heat = np.clip(1 + np.log10(np.maximum(belief / peak, 1e-30)) / _DECADES, 0, 1)
     order = np.argsort(heat, kind="stable")
-    with styled():
-        figure = new_figure(7.2, 6.0)
-        axes = figure.subplots()
+    with plot(7.2, 6.0) as (figure, axes):
         axes.add_collection(LineCollection(list(lanes), colors="#d5dae0", linewidths=0.8))
         warm = order[heat[order] > 0]
         coloured = LineCollection(

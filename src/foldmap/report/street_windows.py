@@ -10,7 +10,19 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 
 from foldmap.errors import InputError
-from foldmap.report.style import ACCENT, INK, MARKERS, QUIET, SERIES, legend_beside, new_figure, styled, to_png, to_svg
+from foldmap.report.style import (
+    ACCENT,
+    INK,
+    MARKERS,
+    QUIET,
+    SERIES,
+    legend_beside,
+    new_figure,
+    plot,
+    styled,
+    to_png,
+    to_svg,
+)
 from foldmap.street.changes.detect import ADDED, MOVED, REMOVED, Change
 from foldmap.street.graph.window import Window
 from foldmap.street.source import LINK, LaneGraph
@@ -99,9 +111,7 @@ def change_map(
     The image, uint8 (H, W, 3), is from above with row 0 north; its edges are in the map's frame. PNG.
     """
     height, width = image.shape[0] * resolution_m, image.shape[1] * resolution_m
-    with styled():
-        figure = new_figure(3.6, 3.75 * height / width)
-        axes = figure.subplots()
+    with plot(3.6, 3.75 * height / width) as (figure, axes):
         axes.imshow(image, extent=(west_m, west_m + width, north_m - height, north_m), interpolation="lanczos")
         axes.add_collection(
             LineCollection(list(before.vertices_m[before.edges]), colors="white", linewidths=0.7, alpha=0.8)
@@ -128,9 +138,7 @@ def error_line(
 
     Errors (N,) and whether a pose was answered, bool (N,), by name; distances (N,) are driven. SVG.
     """
-    with styled():
-        figure = new_figure(7.2, 3.2)
-        axes = figure.subplots()
+    with plot(7.2, 3.2) as (figure, axes):
         for index, (name, error) in enumerate(errors_m.items()):
             colour = ACCENT if index == 0 else SERIES[index]
             floor = np.maximum(error, 0.05)

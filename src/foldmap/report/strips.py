@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.colors import to_rgb
 
 from foldmap.errors import InputError
-from foldmap.report.style import ACCENT, INK, QUIET, bare, legend_on_picture, new_figure, styled, to_png
+from foldmap.report.style import ACCENT, INK, QUIET, bare, legend_on_picture, new_figure, plot, styled, to_png
 from foldmap.types import AnyArray, BoolArray, ByteArray, FloatArray
 
 _UNOBSERVED = np.array([232, 236, 240], np.uint8)
@@ -93,12 +93,8 @@ def heatmap(
 ) -> Panel:
     """Make a panel of matching scores around the prior, with the truth and the estimate.
 
-    Args:
-        scores_HW: scores of shifts; the centre is the prior, row 0 is north. Not finite: not scored.
-        resolution_m: of one shift.
-        true_offset_m: truth minus prior, east and north.
-        estimated_offset_m: estimate minus prior, east and north.
-        title: of the panel.
+    Scores are of shifts of so many metres; the centre is the prior, row 0 is north; not finite: not scored. Offsets are
+    truth minus prior and estimate minus prior, east and north.
     """
     scores = np.asarray(scores_HW, np.float64)
     finite = np.isfinite(scores)
@@ -167,9 +163,7 @@ def code_mosaic(codes_CHW: AnyArray, title: str = "") -> bytes:
         canvas[top : top + height, left : left + width] = tile
     used = int(bits.any((1, 2)).sum())
     head = f"{title}  ·  " if title else ""
-    with styled():
-        figure = new_figure(9.0, 9.0 * canvas.shape[0] / canvas.shape[1] + 0.35)
-        axes = figure.subplots()
+    with plot(9.0, 9.0 * canvas.shape[0] / canvas.shape[1] + 0.35) as (figure, axes):
         axes.imshow(canvas, interpolation="antialiased")
         share = f"{100 * bits.mean():.1f} % of the bits set"
         axes.set_title(f"{head}{channels} channels, {used} used, {share}", fontsize=10)

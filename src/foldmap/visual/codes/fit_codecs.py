@@ -53,7 +53,6 @@ def fit_codec(
     settings: LayerSettings | None = None,
     report: Callable[[LayerProgress], None] = lambda progress: None,
     *,
-    precision: str = "int8",
     seed: int = 0,
     folder: Path | None = None,
 ) -> Product:
@@ -67,7 +66,6 @@ def fit_codec(
         kind: one of `KINDS`.
         settings: of the training; `settings_for(kind)` with the seed when None.
         report: called after each epoch.
-        precision: of codebooks and decoder in the file: "half", "int8" or "int4".
         seed: of k-means and, without settings, of the training.
         folder: of checkpoints, to resume from.
     """
@@ -78,14 +76,14 @@ def fit_codec(
         if settings is not None or folder is not None:
             raise ConfigError(f"codes of kind {kind!r} are not trained", "leave training settings out")
         if kind == "additive":
-            return Product(StoredLayer.of_quantizer(AdditiveQuantizer.fit(means, parts, seed=seed)), precision)
+            return Product(StoredLayer.of_quantizer(AdditiveQuantizer.fit(means, parts, seed=seed)))
         quantizer = ProductQuantizer.fit(means, parts, seed=seed, rotate=kind == "opq")
-        return Product(StoredLayer.of_quantizer(quantizer), precision)
+        return Product(StoredLayer.of_quantizer(quantizer))
     if kind == "dpqed" and dimension % parts:
         raise ConfigError(f"descriptors of {dimension} numbers do not split into {parts} equal parts", "take a divisor")
     settings = settings or replace(settings_for(kind), seed=seed)
     run = train_layer(data, shape_for(kind, data, parts), settings, folder=folder, report=report)
-    return Product(run.layer.stored(), precision, "dpqed")
+    return Product(run.layer.stored(), name="dpqed")
 
 
 def shape_for(kind: str, data: Descriptors, parts: int) -> LayerShape:

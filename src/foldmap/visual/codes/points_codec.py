@@ -102,13 +102,10 @@ def _encode(grid: Grid, integers: IntArray, ends: IntArray) -> tuple[bytes, IntA
     payload = np.zeros(16 * len(integers) + 8 * depth + 64, np.uint8)
     in_order = np.ascontiguousarray(integers[order].T)
     _, size = _walk(ENCODE, in_order, ends[order], grid, depth, first_stop, _boxes(len(integers), grid), payload)
-    return _pack_header(len(integers), first_stop, depth, grid) + payload[:size].tobytes(), order
-
-
-def _pack_header(count: int, first_stop: int, depth: int, grid: Grid) -> bytes:
     width = max(int(v).bit_length() // 8 + 1 for v in grid.origin)
-    head = _HEADER.pack(count, *grid.bits, first_stop, depth, width, grid.step)
-    return head + b"".join(int(v).to_bytes(width, "little", signed=True) for v in grid.origin)
+    head = _HEADER.pack(len(integers), *grid.bits, first_stop, depth, width, grid.step)
+    origin = b"".join(int(v).to_bytes(width, "little", signed=True) for v in grid.origin)
+    return head + origin + payload[:size].tobytes(), order
 
 
 def _read_header(data: bytes) -> tuple[int, int, int, Grid, int]:

@@ -24,6 +24,7 @@ from foldmap.visual.source import Features, FeatureSource, SceneModel, Tracks
 _INDEX_AGREES = 0.9  # an image's indices are believed when so many of its observations lie at the named keypoint
 _AMBIGUOUS_PX = 0.1  # keypoints at most this much farther than the nearest (or twice as far) are candidates too
 _MOST_CANDIDATES = 8
+_LEAST_FRACTION = 0.5  # the smallest share of the observations that must be joined
 _DIMENSIONS = {"sift": 128, "superpoint": 256, "aliked-n16": 128, "xfeat": 64, "disk": 128, "r2d2": 128, "d2net": 512}
 
 
@@ -69,7 +70,6 @@ def join_features(
     features: FeatureSource,
     keypoint_index: IntArray | None = None,
     tolerance_px: float = 1.0,
-    min_fraction: float = 0.5,
     report: Callable[[JoinReport], None] | None = None,
 ) -> SceneModel:
     """Give each observation of a model its descriptor.
@@ -77,7 +77,7 @@ def join_features(
     Observations without a keypoint within the tolerance are dropped, and points that lose all of theirs. Descriptors
     are of the source's own type; those that the model had are replaced. Raises `MapInputError`: the model has no
     observations, an image has no features, descriptors change type or dimension between images or are not those of the
-    named extractor, or fewer observations than ``min_fraction`` found a keypoint; the message says which.
+    named extractor, or fewer than half of the observations found a keypoint; the message says which.
 
     Args:
         scene: the model.
@@ -85,7 +85,6 @@ def join_features(
         keypoint_index: int64 (O,), which keypoint of its image each observation was (COLMAP's POINT2D_IDX), -1 where
             unknown; None to go by coordinates alone.
         tolerance_px: how far a keypoint may lie from the observation.
-        min_fraction: the smallest share of the observations that must be joined.
         report: is told how it went, before anything is refused.
     """
     tracks = scene.tracks
@@ -118,7 +117,7 @@ def join_features(
     )
     if report is not None:
         report(told)
-    if told.fraction < min_fraction:
+    if told.fraction < _LEAST_FRACTION:
         raise MapInputError(
             f"the features do not match the model: {100 * told.fraction:.1f} % of its {told.observations} observations "
             f"lie within {tolerance_px:g} px of a {features.feature} keypoint{state.beyond}",
