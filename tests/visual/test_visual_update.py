@@ -11,7 +11,7 @@ from point_shell import scene
 
 from foldmap.atlas import FoldFile, FoldUpdater, FoldWriter
 from foldmap.errors import MapInputError
-from foldmap.visual.codes.basis_fit import fit
+from foldmap.visual.codes.basis_fit import fit_basis
 from foldmap.visual.codes.codecs import DescriptorCodec, Raw, Transform, raw_for
 from foldmap.visual.fold import VisualPlan, fold_visual
 from foldmap.visual.scene.average import track_means
@@ -25,7 +25,7 @@ MEANS = track_means(WHOLE)
 
 
 def codec_named(name: str) -> DescriptorCodec:
-    return raw_for(MEANS) if name == "raw" else Transform(fit(MEANS, 30), 0.05, standard=False)
+    return raw_for(MEANS) if name == "raw" else Transform(fit_basis(MEANS, 30), 0.05, standard=False)
 
 
 def folded(path: Path, model: SceneModel, kept: np.ndarray | None = None, codec: str = "raw", **how: object) -> Path:

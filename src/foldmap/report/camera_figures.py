@@ -11,19 +11,7 @@ from matplotlib.collections import LineCollection
 
 from foldmap.errors import InputError
 from foldmap.geometry.quaternion import centres_of
-from foldmap.report.style import (
-    ACCENT,
-    FOUND,
-    INK,
-    QUIET,
-    draw_shares,
-    legend_beside,
-    new_figure,
-    plot,
-    styled,
-    to_png,
-    to_svg,
-)
+from foldmap.report.style import ACCENT, FOUND, INK, QUIET, draw_shares, legend_beside, plot, to_png, to_svg
 from foldmap.types import DoubleArray
 
 _DECADES = 1e-3  # errors below this share of the largest threshold are drawn at the left rim
@@ -44,9 +32,7 @@ def camera_error_plot(
     """
     if not errors:
         raise InputError("there are no errors to draw", "give one a query")
-    with styled():
-        figure = new_figure(9.0, 3.8)
-        left, right = figure.subplots(1, 2, sharey=True)
+    with plot(9.0, 3.8, ncols=2, sharey=True) as (figure, (left, right)):
         for column, axes in enumerate((left, right)):
             marks = [threshold[column] for threshold in thresholds]
             _distribution(axes, {name: both[column] for name, both in errors.items()}, marks)

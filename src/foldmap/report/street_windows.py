@@ -10,19 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 
 from foldmap.errors import InputError
-from foldmap.report.style import (
-    ACCENT,
-    INK,
-    MARKERS,
-    QUIET,
-    SERIES,
-    legend_beside,
-    new_figure,
-    plot,
-    styled,
-    to_png,
-    to_svg,
-)
+from foldmap.report.style import ACCENT, INK, MARKERS, QUIET, SERIES, legend_beside, plot, to_png, to_svg
 from foldmap.street.changes.detect import ADDED, MOVED, REMOVED, Change
 from foldmap.street.graph.window import Window
 from foldmap.street.source import LINK, LaneGraph
@@ -55,9 +43,8 @@ def window_rows(rows: Sequence[WindowRow], window: Window) -> bytes:
         for k in range(len(rows[0].pictures))
     ]
     widths = [*(min(aspect, 3.2) for aspect in aspects), *[1.0] * len(rows[0].graphs)]
-    with styled():
-        figure = new_figure(_SIDE_IN * sum(widths) + 0.3, (_SIDE_IN + 0.28) * len(rows))
-        grid = figure.subplots(len(rows), len(widths), squeeze=False, width_ratios=widths)
+    shape = {"nrows": len(rows), "ncols": len(widths), "squeeze": False, "width_ratios": widths}
+    with plot(_SIDE_IN * sum(widths) + 0.3, (_SIDE_IN + 0.28) * len(rows), **shape) as (figure, grid):
         for number, (row, cells) in enumerate(zip(rows, grid, strict=True)):
             for axes, (title, image) in zip(cells, row.pictures, strict=False):
                 axes.imshow(image, interpolation="lanczos")

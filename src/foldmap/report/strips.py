@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.colors import to_rgb
 
 from foldmap.errors import InputError
-from foldmap.report.style import ACCENT, INK, QUIET, bare, legend_on_picture, new_figure, plot, styled, to_png
+from foldmap.report.style import ACCENT, INK, QUIET, bare, legend_on_picture, plot, to_png
 from foldmap.types import AnyArray, BoolArray, ByteArray, FloatArray
 
 _UNOBSERVED = np.array([232, 236, 240], np.uint8)
@@ -121,10 +121,9 @@ def strip(panels: Sequence[Panel | tuple[str, AnyArray]], height_in: float = 2.3
     if not shown or any(np.asarray(p.image).size == 0 for p in shown):
         raise InputError("a strip needs pictures with pixels", "give (title, image) pairs")
     aspects = [p.image.shape[1] / p.image.shape[0] for p in shown]
-    with styled():
-        figure = new_figure(height_in * sum(aspects) + 0.12 * len(shown), height_in + 0.55)
-        grid = figure.subplots(1, len(shown), squeeze=False, width_ratios=aspects)[0]
-        for axes, panel in zip(grid, shown, strict=True):
+    width_in = height_in * sum(aspects) + 0.12 * len(shown)
+    with plot(width_in, height_in + 0.55, ncols=len(shown), squeeze=False, width_ratios=aspects) as (figure, grid):
+        for axes, panel in zip(grid[0], shown, strict=True):
             image = np.asarray(panel.image)
             # Shrinking averages, enlarging shows the pixels as they are.
             kind = "nearest" if image.shape[0] < height_in * 110 else "antialiased"

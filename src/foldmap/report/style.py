@@ -64,11 +64,11 @@ def new_figure(width_in: float, height_in: float) -> Figure:
 
 
 @contextmanager
-def plot(width_in: float, height_in: float) -> Iterator[tuple[Figure, Axes]]:
-    """Give a figure with one pair of axes, in the look within a block."""
+def plot(width_in: float, height_in: float, **grid: Any) -> Iterator[tuple[Figure, Any]]:
+    """Give a figure and its axes, one pair or a ``grid`` as of `Figure.subplots`, in the look within a block."""
     with styled():
         figure = new_figure(width_in, height_in)
-        yield figure, figure.subplots()
+        yield figure, figure.subplots(**grid)
 
 
 def colour_of(name: str, index: int) -> tuple[str, bool]:
