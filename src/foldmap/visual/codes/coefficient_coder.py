@@ -111,7 +111,8 @@ class CoefficientCoder:
         """
         if count < 0 or count * self.rank > MAX_COEFFICIENTS:
             raise LimitError(f"{count} rows of {self.rank} coefficients are too many", "the file is damaged")
-        if count * self.rank > _most_decisions(len(payload)):
+        # the cheapest decision costs log2(65536 / 65520) bits, more than 1 / 2880
+        if count * self.rank > 8 * (len(payload) + 8) * 2880:
             raise LimitError(f"{len(payload)} bytes cannot hold {count} rows", "the file is damaged")
         symbols, leans = np.zeros((count, self.rank), np.int16), np.zeros((count, self.rank), np.int8)
         if not count:
@@ -153,11 +154,6 @@ class CoefficientCoder:
             np.zeros(4, np.uint64), payload,
         )  # fmt: skip
         return int(size)
-
-
-def _most_decisions(size: int) -> int:
-    """How many decisions a payload can hold: the cheapest costs log2(65536 / 65520) bits, more than 1 / 2880."""
-    return 8 * (size + 8) * 2880
 
 
 @cache

@@ -43,15 +43,11 @@ class PairNetwork(Protocol):
 
 
 def open_pair_network(weights: Path | None) -> PairNetwork:
-    """Make a network ready.
+    """Make a network ready, from ``.onnx`` (inputs kpts0, kpts1, desc0, desc1; outputs matches, scores) or LightGlue's.
 
-    Raises `ConfigError`: weights are not given or not there; `ModelError`: the weights are another network's, or
-    damaged; `MissingExtraError`: onnxruntime or kornia is not installed.
-
-    Args:
-        weights: ``.onnx`` (inputs kpts0, kpts1, desc0, desc1; outputs matches, scores), or LightGlue's weights as
-            ``.safetensors``, ``.pth`` or ``.pt``, whose sizes say which variant it is.
-        threads: of an ONNX network; others run on the threads that torch has.
+    LightGlue's weights are ``.safetensors``, ``.pth`` or ``.pt``, and their sizes say which variant it is. Raises
+    `ConfigError`: weights are not given or not there; `ModelError`: the weights are another network's, or damaged;
+    `MissingExtraError`: onnxruntime or kornia is not installed.
     """
     if weights is None:
         raise ConfigError("the learned matcher needs weights, and none are given", _WHERE)

@@ -117,7 +117,10 @@ def build_scene(
             scratch.match_sift(run, chosen, partial(say, "matching"))
         else:
             scratch.match_learned(run, chosen, settings.max_ratio, partial(say, "matching"))
-        _rename(run)
+        with run.opened() as database:  # images get their own names, now that no list has to be split at spaces
+            for image in database.read_all_images():
+                image.name = run.names[image.image_id - 1]
+                database.update_image(image)
         if known is None:
             fixed = settings.camera is not None
             model = map_incrementally(run, fixed, lambda done: say("mapping", done, len(names)))
@@ -193,14 +196,6 @@ def _camera(
         raise MapInputError(f"{name!r} is read as {camera.width} x {camera.height} px by COLMAP", "save it upright")
     key = (size_px, round(camera.mean_focal_length(), 3)) if settings.one_camera else name
     return key, camera
-
-
-def _rename(run: ColmapRun) -> None:
-    """Give images their own names, now that no list has to be split at spaces."""
-    with run.opened() as database:
-        for image in database.read_all_images():
-            image.name = run.names[image.image_id - 1]
-            database.update_image(image)
 
 
 def camera_from_text(text: str, width_px: int, height_px: int) -> Camera:

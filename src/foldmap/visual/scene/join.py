@@ -123,7 +123,9 @@ def join_features(
             f"lie within {tolerance_px:g} px of a {features.feature} keypoint{state.beyond}",
             "give the features that the model was made from, in pixels of the same image size",
         )
-    return _assemble(scene, features.feature, state.descriptors, joined, left)
+    point = (np.cumsum(left) - 1)[tracks.point[joined]].astype(np.int64)
+    kept = Tracks(point, tracks.image[joined], tracks.xy_px[joined], state.descriptors[joined])
+    return replace(scene, points_world=scene.points_world[left], tracks=kept, feature=features.feature)
 
 
 def join_global_descriptors(scene: SceneModel, source: GlobalSource) -> SceneModel:
@@ -219,14 +221,3 @@ def _by_index(
     safe = np.where(inside, index, 0)
     agrees = inside & (np.linalg.norm(found.xy_px[safe] - xy_px, axis=1) <= tolerance_px)
     return safe, agrees if agrees.mean() >= _INDEX_AGREES else nobody
-
-
-def _assemble(scene: SceneModel, feature: str, descriptors: AnyArray, joined: BoolArray, left: BoolArray) -> SceneModel:
-    tracks = scene.tracks
-    point = (np.cumsum(left) - 1)[tracks.point[joined]].astype(np.int64)
-    return replace(
-        scene,
-        points_world=scene.points_world[left],
-        tracks=Tracks(point, tracks.image[joined], tracks.xy_px[joined], descriptors[joined]),
-        feature=feature,
-    )

@@ -66,7 +66,9 @@ def gamma(
     """
     points, distinct = np.ascontiguousarray(points_world, np.float64), np.asarray(distinctiveness, np.float64)
     count, cap = _size(len(points), count, alpha)
-    tau = _tau(distinct, count) if tau is None else tau
+    if tau is None:
+        mean = float(np.abs(distinct).mean())
+        tau = 1.0 / (count * mean) if mean else 0.0
     bandwidth = _bandwidth(points, count) if bandwidth_world is None else bandwidth_world
     cells = cells_of(points, bandwidth)
     steps = max(20 * len(points), 100_000) if max_steps is None else max_steps
@@ -93,11 +95,6 @@ def checked_count(count: int | None, points: int) -> int:
     if isinstance(count, bool) or not isinstance(count, (int, np.integer)) or not 1 <= count <= points:
         raise ConfigError(f"cannot choose {count} of {points} points", f"give a whole number from 1 to {points}")
     return int(count)
-
-
-def _tau(distinct: DoubleArray, count: int) -> float:
-    mean = float(np.abs(distinct).mean())
-    return 1.0 / (count * mean) if mean else 0.0
 
 
 def _bandwidth(points: DoubleArray, count: int) -> float:
