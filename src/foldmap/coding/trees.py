@@ -26,10 +26,8 @@ class Tree:
     """A decision tree over neighbour values."""
 
     features: list[Feature] = field(default_factory=list)  # one (source, dy, dx) per inner node
-    # per inner node, bool (V,), the values that go to the second child
-    sets: list[BoolArray] = field(default_factory=list)
-    # per inner node (outside, inside): another inner node, or `-1 - leaf`
-    children: list[list[int]] = field(default_factory=list)
+    sets: list[BoolArray] = field(default_factory=list)  # bool (V,), values that go to the second child
+    children: list[list[int]] = field(default_factory=list)  # (outside, inside): an inner node, or `-1 - leaf`
     leaf_counts: list[AnyArray] = field(default_factory=list)  # float (L, S), outcomes seen in each leaf
 
 

@@ -15,9 +15,9 @@ from foldmap.types import DoubleArray
 class MetricGrid:
     """A north-up raster's placement in a metric world.
 
-    Pixel ``(row, col)`` has its centre at ``east = west_m + (col + 0.5) * resolution_m`` and ``north = north_m - (row +
-    0.5) * resolution_m``; row 0 is the north edge. Raises `MapInputError`: sizes or resolution are not positive and
-    finite.
+    Pixel ``(row, col)`` has its centre at ``east = west_m + (col + 0.5) * resolution_m`` and
+    ``north = north_m - (row + 0.5) * resolution_m``; row 0 is the north edge. Raises `MapInputError`: sizes or
+    resolution are not positive and finite.
 
     Attributes:
         west_m: east coordinate of the outer edge of column 0.

@@ -31,19 +31,13 @@ def true_ranks(similarity: AnyArray, true_index: IntArray) -> IntArray:
 class LocalizationScores:
     """Localization of N queries; one without an answer is infinitely far.
 
-    Attributes:
-        count: N.
-        answered: share with a pose.
-        recall: share within each distance of `LOCALIZATION_M`.
-        median_m, p95_m: of the distances, all queries.
-        heading_median_deg, heading_p95_deg: of the absolute heading errors, of those answered within 10 m (elsewhere a
-            heading means nothing); NaN if there is none.
+    Absolute heading errors are of those answered within 10 m (elsewhere a heading means nothing); NaN if there is none.
     """
 
     count: int
-    answered: float
-    recall: dict[float, float]
-    median_m: float
+    answered: float  # share with a pose
+    recall: dict[float, float]  # share within each distance of `LOCALIZATION_M`
+    median_m: float  # of the distances, all queries
     p95_m: float
     heading_median_deg: float
     heading_p95_deg: float

@@ -28,8 +28,7 @@ class LineScores:
     line_recall: float  # share of the points of matched true lines within a threshold of a line matched to them (M-R)
     line_f: float  # harmonic mean
     detection_ratio: float  # share of the true lines that are matched
-    # share of the predicted connections that join lines of one true line, or of joined ones (C-P)
-    connect_precision: float
+    connect_precision: float  # share of the predicted connections within one true line, or of joined ones (C-P)
     connect_recall: float  # share of the true connections of which a predicted one joins the matched lines (C-R)
     connect_f: float  # harmonic mean
 

@@ -25,8 +25,7 @@ class WindowRow:
     """One place: pictures, then graphs of its window."""
 
     title: str  # left of the row
-    # title and uint8 (H, W, 3) of each; row 0 is ahead where it is seen from above
-    pictures: Sequence[tuple[str, ByteArray]]
+    pictures: Sequence[tuple[str, ByteArray]]  # title and uint8 (H, W, 3); seen from above row 0 is ahead
     graphs: Sequence[tuple[str, LaneGraph]]  # title and lane graph in the ego frame of each
     truth: LaneGraph | None = None  # drawn pale below each graph, or None
 

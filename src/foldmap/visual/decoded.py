@@ -42,8 +42,7 @@ class MapPoints:
     descriptors: FloatArray  # float32 (P, D), unit rows, decoded
     images: int = 0  # map images that retrieval chose these points by; 0 where they are the whole map
     visibility: ImageVisibility | None = None  # those images and what they see; None where the points are the whole map
-    # least cosine of a keypoint and a point that are one, see `foldmap.visual.match.likeness`
-    similarity: float = USUAL
+    similarity: float = USUAL  # least cosine of a keypoint and a point that are one, see `match.likeness`
     index: DescriptorIndex = field(init=False, repr=False, compare=False)  # the descriptors ready to be searched
 
     def __post_init__(self) -> None:

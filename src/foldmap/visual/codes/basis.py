@@ -40,8 +40,7 @@ class Basis:
     axes: AnyArray  # int8 (D, R), columns by descending spread, in `axis_scale`
     axis_scale: FloatArray  # float32 (R,)
     spread: IntArray  # int64 (R,), standard deviation of each coefficient in 1 / 65536, 1..65535
-    # uint8 (R,), quantization step of each coefficient over the codec's step, in 1 / 64, at least 16
-    step_ratio: AnyArray
+    step_ratio: AnyArray  # uint8 (R,), step of each coefficient over the codec's step, in 1 / 64, at least 16
     curvature: Curvature  # what the first coefficients tell of the others
     feature: str = ""  # the extractor it is for
     name: str = field(default="own")

@@ -83,8 +83,7 @@ def triangle(count: int) -> int:
 class CoefficientCoder:
     """Codes rows of R integers: of a `Basis`, which has checked them, and of steps in its range."""
 
-    # int64 (R,), standard deviation of each coefficient before quantization, in `UNIT`, 1..`MAX_UNITS`
-    spread: IntArray
+    spread: IntArray  # int64 (R,), standard deviation of each coefficient, in `UNIT`, 1..`MAX_UNITS`
     step: IntArray  # int64 (R,), size of its quantization step, alike; at least 16
     curvature: Curvature  # of the same R coefficients
 

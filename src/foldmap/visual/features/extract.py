@@ -37,8 +37,7 @@ class Extractor(Protocol):
 class ExtractorSettings:
     """How features are extracted. Raises `ConfigError`: a value is out of range."""
 
-    # at most that many an image, the best ones; at most 32,767, which hloc's matches can name
-    max_keypoints: int = 8192
+    max_keypoints: int = 8192  # an image, the best ones; at most 32,767, which hloc's matches can name
     # larger images are scaled down first (keypoints stay in pixels of the whole image); None for the extractor's own:
     # 3200 for SIFT as in COLMAP, 1600 for networks
     max_side_px: int | None = None

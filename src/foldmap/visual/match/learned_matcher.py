@@ -39,8 +39,7 @@ class PairSettings:
     """How pairs of images are matched."""
 
     images: int = 5  # so many of the images that retrieval finds are matched, the best ones
-    # at most so many of the query's keypoints, the first ones: extractors write the strongest first
-    keypoints: int = 1024
+    keypoints: int = 1024  # at most so many of the query, the first: extractors write the strongest first
     points: int = 1024  # at most so many points of an image, evenly chosen
     score: float = 0.1  # least score of a pair
 

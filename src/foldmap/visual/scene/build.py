@@ -46,8 +46,7 @@ class BuildSettings:
     matching: str = "exhaustive"  # "exhaustive", "sequential" or "listed"
     overlap: int = 10  # of sequential matching, images
     max_ratio: float = 1.0  # of networks' descriptors, see `mutual_matches`; 1 leaves the test to the geometry
-    # intrinsics of all images; None guesses from EXIF, else 1.2 times the longer side, and refines
-    camera: Camera | None = None
+    camera: Camera | None = None  # of all images; None guesses from EXIF, else 1.2 times the longer side, and refines
     camera_model: str = "SIMPLE_RADIAL"  # COLMAP's model where intrinsics are guessed
     one_camera: bool = True  # whether images of one size share one camera
     seed: int = 0  # of every random choice
