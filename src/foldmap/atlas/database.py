@@ -1,7 +1,5 @@
 """SQLite as the reader uses it: read-only, bounded in memory and time, its errors turned into ours."""
 
-from __future__ import annotations
-
 import os
 import sqlite3
 import stat

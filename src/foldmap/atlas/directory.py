@@ -6,8 +6,6 @@ checksum and by the seal, a tile that vanishes, moves or comes from an older ver
 that tile alone.
 """
 
-from __future__ import annotations
-
 import struct
 import zlib
 from array import array

@@ -1,7 +1,5 @@
 """JSON as the format allows it: one canonical text for one value, nothing that two readers could take differently."""
 
-from __future__ import annotations
-
 import json
 import math
 from typing import Any

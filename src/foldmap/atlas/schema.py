@@ -5,8 +5,6 @@ must hold exactly the tables of this format, nothing more, before a connection i
 tables to read.
 """
 
-from __future__ import annotations
-
 import struct
 
 from foldmap.atlas.limits import MAX_FILE_BYTES

@@ -1,7 +1,5 @@
 """Results that appear only when they are whole: a killed run leaves the former one, or none."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import stat

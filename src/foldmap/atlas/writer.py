@@ -6,8 +6,6 @@ to wait for each other, and replaced tiles would leave holes. The rename gives r
 that is always one compact file, and the same bytes for the same content however it came about.
 """
 
-from __future__ import annotations
-
 import os
 import sqlite3
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Training of the context coder: trees per group, smoothed leaf probabilities, adaptation chosen on held-out tiles."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias

@@ -6,8 +6,6 @@ of the flagged blocks, whether the code is active, and if so its symbol as a pat
 decision is a leaf of that group's decision tree, found by looking up neighbours that the decoder already knows.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from foldmap.coding.jit import inner_loop, loop

@@ -7,8 +7,6 @@ codes with. All of it is 32- and 64-bit integer arithmetic, and the two tables c
 arithmetic, so encoder and decoder agree on every machine.
 """
 
-from __future__ import annotations
-
 from decimal import Context, Decimal
 from functools import cache
 

@@ -6,8 +6,6 @@ inside a block that has shown nothing yet, the block flags of this group (offset
 cells among the ten nearest earlier ones. Block flags themselves are coded with sources 0, 1..G-1 and COUNT in blocks.
 """
 
-from __future__ import annotations
-
 from typing import TypeAlias
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The lossless coders by the name that a file stores."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, Protocol, Self
 

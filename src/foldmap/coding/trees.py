@@ -5,8 +5,6 @@ values sorted by how often the outcome is one (Breiman et al. 1984); for many ou
 single value, improved by Chou's alternating assignment (1991).
 """
 
-from __future__ import annotations
-
 import heapq
 from dataclasses import dataclass, field
 

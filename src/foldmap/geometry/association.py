@@ -1,7 +1,5 @@
 """Which times of two clocks belong together: the nearest ones within a stated limit, each used once."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from foldmap.errors import ConfigError

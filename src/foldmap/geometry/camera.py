@@ -1,7 +1,5 @@
 """Cameras as COLMAP parametrizes them: intrinsics and distortion, pixels <-> rays."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

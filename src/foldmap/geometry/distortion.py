@@ -7,8 +7,6 @@ coordinates ``u = (x / z, y / z)``, ``r = |u|``.
 - fisheye: ``u theta (1 + k1 theta^2 + ... + k4 theta^8) / r`` with ``theta = atan r``.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from foldmap.types import DoubleArray

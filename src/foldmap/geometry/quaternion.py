@@ -1,7 +1,5 @@
 """Quaternions ``w x y z``, as COLMAP, hloc and kapture write rotations."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

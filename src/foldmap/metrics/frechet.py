@@ -1,7 +1,5 @@
 """Discrete Frechet distance between directed polylines (Eiter and Mannila, 1994)."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

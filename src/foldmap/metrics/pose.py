@@ -3,8 +3,6 @@
 A query that got no answer has infinite error: it counts in every median, percentile and rate, and is never left out.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Which rank the right place has among the answers, and how far the best answer is from it."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Rand loss: do the two graphs connect the same places?"""
 
-from __future__ import annotations
-
 import numpy as np
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components

@@ -5,8 +5,6 @@ well matched lines cover each other (M-P/R/F), which share of the true lines was
 whether matched lines are joined as the true ones are (C-P/R/F).
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Maximum mean discrepancy between the vertices of two graphs (Gretton et al., JMLR 2012)."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

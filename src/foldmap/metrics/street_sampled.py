@@ -1,7 +1,5 @@
 """What every street metric looks at: a lane graph sampled at 1 m, with headings, lines and which line follows which."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cached_property
 

@@ -1,7 +1,5 @@
 """All street metrics of a predicted graph in one record, and their means over windows."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 

@@ -5,8 +5,6 @@ dropped on both graphs, matched one to one, and from each matched pair one drive
 for the whole window instead of one a start, so that both sums have one numerator.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Urban-planning measures of street maps: density, reach, connectivity (as in Neural Turtle Graphics, ICCV 2019)."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

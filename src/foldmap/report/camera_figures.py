@@ -1,7 +1,5 @@
 """How well photos were localized: distributions of their errors, and cameras seen from above."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -3,8 +3,6 @@
 Names that start with foldmap are drawn in the accent colour, above the others.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 

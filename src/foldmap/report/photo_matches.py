@@ -1,7 +1,5 @@
 """A photo with the map's points that were found in it, and two photos joined by what both show, as PNG bytes."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """A scene from above: its points and where its photos were taken."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from foldmap.report.style import ACCENT, INK, plot, to_png

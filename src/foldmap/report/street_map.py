@@ -1,7 +1,5 @@
 """A street map with a belief on it: lanes, heat, where the vehicle was and where it was found."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

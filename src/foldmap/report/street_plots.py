@@ -1,7 +1,5 @@
 """Plots of the street layer: quality against library size, localization recall, Chamfer distances. SVG bytes."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 from matplotlib.ticker import FuncFormatter

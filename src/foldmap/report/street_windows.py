@@ -1,7 +1,5 @@
 """Windows of the street map beside what was seen there, changes on the ground, and errors along a drive."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 

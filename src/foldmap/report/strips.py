@@ -1,7 +1,5 @@
 """Qualitative strips of maps, embeddings, sweeps, scores and codes (figures 5 to 13 of the paper), as PNG bytes."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """One look for all figures, and bytes that depend on the data alone."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager

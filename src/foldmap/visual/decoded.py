@@ -1,7 +1,5 @@
 """What a matcher needs of a map: points with descriptors, ready to be searched."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol

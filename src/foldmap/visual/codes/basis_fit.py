@@ -1,7 +1,5 @@
 """How a basis is learned from descriptors: principal axes, the surface that they bend on, and the coder's start."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

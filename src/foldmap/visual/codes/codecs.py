@@ -1,7 +1,5 @@
 """The ways to store a descriptor, behind one face: transform codes, product codes with or without a decoder, bytes."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, Protocol
 

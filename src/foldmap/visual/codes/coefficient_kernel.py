@@ -9,8 +9,6 @@ The prediction is a quadratic form in the first coefficients: descriptors lie on
 cannot follow. Integers only, so that every machine predicts the same.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from foldmap.coding.jit import inner_loop, loop

@@ -10,8 +10,6 @@ dpqed+      M of D numbers, summed             none                         trip
 All take M bytes a descriptor. Codebooks and decoder come on top, once a file; `visual.dpq.serialize` tells sizes.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path

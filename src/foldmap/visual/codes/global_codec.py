@@ -4,8 +4,6 @@ descriptors (I, G) --unit, turned--> b bits a number, in steps of each number's 
                    --unit--> M bytes, one centroid's number for each of M parts (paper, M 256) --> bytes
 """
 
-from __future__ import annotations
-
 import struct
 from collections.abc import Callable
 from functools import partial

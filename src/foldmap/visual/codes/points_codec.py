@@ -6,8 +6,6 @@ What is coded is a set of boxes, so the order of the points costs nothing: it is
 per-point arrays of a file follow it. See ``points_kernel`` for the walk.
 """
 
-from __future__ import annotations
-
 import math
 import struct
 from dataclasses import dataclass

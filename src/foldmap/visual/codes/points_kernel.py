@@ -7,8 +7,6 @@ of their positions along the axis, weighted by how near they are across it, and 
 level on each box also says whether it is small enough for all its points.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from foldmap.coding.jit import inner_loop, loop

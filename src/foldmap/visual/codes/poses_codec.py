@@ -6,8 +6,6 @@ term, so that every machine decodes the same bits. Of q and -q the one nearer to
 then differ little. Centres and vectors are rounded to a step and predicted from the one or two images before.
 """
 
-from __future__ import annotations
-
 import math
 import struct
 import zlib

@@ -6,8 +6,6 @@
 Nothing has to be learned from a map, nor stored beside its points' bytes, where a standard basis is at hand.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

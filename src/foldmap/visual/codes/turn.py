@@ -3,8 +3,6 @@
 Signs from a counter, then the Walsh-Hadamard transform; only additions in a fixed order, so it is part of the format.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from foldmap.types import FloatArray

@@ -3,8 +3,6 @@
 visible (P, I) --nearest earlier points, the row so far--> probability of each bit --range coder--> bytes
 """
 
-from __future__ import annotations
-
 import struct
 
 import numpy as np

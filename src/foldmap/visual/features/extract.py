@@ -1,7 +1,5 @@
 """Local features of an image: the choice of an extractor, its settings, and SIFT."""
 
-from __future__ import annotations
-
 import os
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """ALIKED and XFeat: kornia's networks with weights that the user has on disk. Nothing is ever downloaded."""
 
-from __future__ import annotations
-
 import importlib
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Features of photos in a folder, extracted as they are asked for."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

@@ -5,7 +5,6 @@ search at shifted places tells what chance alone finds there, which is what a po
 """
 
 # mypy: allow-untyped-decorators
-from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass

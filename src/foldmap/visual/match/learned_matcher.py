@@ -6,8 +6,6 @@ A folded map has no keypoints of its images any more; where a point appears in o
 pose, and how it looks from the point's decoded descriptor.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Protocol
 

@@ -4,8 +4,6 @@ SIFT's numbers are all positive, so any two of its descriptors are similar; thos
 make right pairs less similar. A map therefore brings its own threshold.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from foldmap.types import AnyArray, FloatArray, IntArray

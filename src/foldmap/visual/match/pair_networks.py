@@ -3,8 +3,6 @@
 They pair the keypoints of two images by descriptors AND places. Nothing is ever downloaded.
 """
 
-from __future__ import annotations
-
 import importlib
 import re
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """From 2D-3D matches to a pose: PoseLib's LO-RANSAC, robust refinement, and the covariance of the result."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any

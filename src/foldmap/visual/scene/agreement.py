@@ -1,7 +1,5 @@
 """Whether known poses explain the matches of photos, before points are made of the few that they explain by chance."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """One descriptor a point, the mean over its track (HLoc-avg in the paper), and how alike those of a track are."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import numpy as np

@@ -1,7 +1,5 @@
 """A scene from photos: features, matches, structure from motion, or points alone where poses are known."""
 
-from __future__ import annotations
-
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """pycolmap, which is optional: loaded so that it lives in peace with other libraries, and one scene built with it."""
 
-from __future__ import annotations
-
 import importlib
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -7,8 +7,6 @@ the model kept them all, else a second pass takes the one that agrees best with 
 no choice.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol

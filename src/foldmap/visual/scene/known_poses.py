@@ -1,7 +1,5 @@
 """Poses that the user knows already: then only points have to be found."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 

@@ -1,7 +1,5 @@
 """Structure from motion on a scratch database of verified matches, and what came out of it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count

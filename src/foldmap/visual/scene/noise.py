@@ -1,7 +1,5 @@
 """How noisy a scene's keypoints are: its reprojection errors."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from foldmap.errors import MapInputError

@@ -1,7 +1,5 @@
 """Which pairs of images are matched when a scene is built."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 

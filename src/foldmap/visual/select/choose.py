@@ -1,7 +1,5 @@
 """Which points of a scene to keep: the one entry for folding, with the default that localized best."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -9,7 +9,6 @@ more, all capacities are doubled and the choice goes on: a prefix of the order i
 
 # mypy: allow-untyped-defs, allow-untyped-calls, allow-untyped-decorators, allow-any-generics
 # (compiled loops: numba infers their types)
-from __future__ import annotations
 
 from dataclasses import dataclass
 

@@ -11,7 +11,6 @@ best of all.
 
 # mypy: allow-untyped-defs, allow-untyped-calls, allow-untyped-decorators, allow-any-generics
 # (compiled loops: numba infers their types)
-from __future__ import annotations
 
 from dataclasses import dataclass
 

@@ -7,8 +7,6 @@ clump (and the problem is concave; `benchmarks.visual.selection` shows it). Poin
 points, so K is a kernel here.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
