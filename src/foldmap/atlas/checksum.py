@@ -3,8 +3,6 @@
 Both are BLAKE2b over a byte string in which every field carries its length, so no two different rows share one string.
 """
 
-from __future__ import annotations
-
 import hashlib
 import struct
 from collections.abc import Iterable

@@ -1,7 +1,5 @@
 """SQLite as the reader uses it: read-only, bounded in memory and time, its errors turned into ours."""
 
-from __future__ import annotations
-
 import os
 import sqlite3
 import stat
@@ -31,9 +29,7 @@ class Database:
     The file is opened as immutable: no lock, no journal, nothing is ever written beside it, so read-only media work.
     That is safe because foldmap never changes a file under its name, it renames a new one over it: an open reader keeps
     the old map. If another program edits the file in place nevertheless, the checksums taken at opening no longer fit.
-
-    Raises:
-        MapFormatError: header or schema are not those of a .fold file.
+    Raises `MapFormatError`: header or schema are not those of a .fold file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -54,9 +50,8 @@ class Database:
         except FileNotFoundError as error:
             raise NotAFoldFileError(f"{path} does not exist", "check the path") from error
         except OSError as error:
-            raise NotAFoldFileError(
-                f"{path} cannot be read: {error.strerror}", "check the path and its rights"
-            ) from error
+            what = f"{path} cannot be read: {error.strerror}"
+            raise NotAFoldFileError(what, "check the path and its rights") from error
 
     def _connect(self) -> sqlite3.Connection:
         location = f"file:{quote(str(self.path.absolute()))}?mode=ro&immutable=1"
@@ -87,17 +82,11 @@ class Database:
         return time.monotonic() > self._deadline
 
     def rows(self, query: str, *values: int, most: int, longest: int) -> list[tuple[Any, ...]]:
-        """Run one query, within limits.
+        """Run one query, within limits: at most ``most`` rows, no field above ``longest`` bytes.
 
-        Args:
-            query: SQL.
-            values: its parameters.
-            most: refuse more rows than this.
-            longest: refuse fields longer than this, before they are allocated.
+        Raises `LimitError`: too many rows, too long a field, or too long a time; `MapFormatError`: SQLite finds the
+        database damaged.
 
-        Raises:
-            LimitError: too many rows, too long a field, or too long a time.
-            MapFormatError: SQLite finds the database damaged.
         """
         with self._lock:
             self._deadline = time.monotonic() + MAX_QUERY_S

@@ -6,8 +6,6 @@ checksum and by the seal, a tile that vanishes, moves or comes from an older ver
 that tile alone.
 """
 
-from __future__ import annotations
-
 import struct
 import zlib
 from array import array
@@ -21,9 +19,7 @@ from foldmap.atlas.limits import MAX_DEFLATE_RATIO, MAX_DIRECTORY_BYTES, MAX_PAY
 from foldmap.errors import LimitError, MapFormatError
 from foldmap.types import ByteArray, IntArray
 
-BUNDLE_BYTES = 32 << 10
-"""A bundle takes tiles up to this size; a longer tile has one for itself."""
-
+BUNDLE_BYTES = 32 << 10  # a bundle takes tiles up to this size; a longer tile has one for itself
 _HEAD = struct.Struct("<III")
 _PER_BUNDLE = 4 + ROW_CHECKSUM_BYTES
 _PER_TILE = 12
@@ -32,23 +28,14 @@ _INT32 = 1 << 31
 
 @dataclass
 class Directory:
-    """Tiles of one layer, ascending by (row, column).
+    """Tiles of one layer, ascending by (row, column)."""
 
-    Attributes:
-        first_bundle: id of the first bundle in table ``tiles``; the others follow without a gap.
-        bundle_tiles: int64 (B,), number of tiles in each bundle.
-        bundle_checksums: uint8 (B, 8).
-        columns: int64 (N,).
-        rows: int64 (N,).
-        lengths: int64 (N,), bytes of each tile's payload.
-    """
-
-    first_bundle: int
-    bundle_tiles: IntArray
-    bundle_checksums: ByteArray
-    columns: IntArray
-    rows: IntArray
-    lengths: IntArray
+    first_bundle: int  # id of the first bundle in table `tiles`; the others follow without a gap
+    bundle_tiles: IntArray  # int64 (B,), number of tiles in each bundle
+    bundle_checksums: ByteArray  # uint8 (B, 8)
+    columns: IntArray  # int64 (N,)
+    rows: IntArray  # int64 (N,)
+    lengths: IntArray  # int64 (N,), bytes of each tile's payload
 
     def __post_init__(self) -> None:
         self._keys = _keys(self.rows, self.columns)
@@ -102,9 +89,8 @@ def pack_directory(directory: Directory) -> bytes:
 def unpack_directory(name: str, data: bytes, file_bytes: int) -> Directory:
     """Read what `pack_directory` made, for a layer of a file of so many bytes; ``name`` is for messages.
 
-    Raises:
-        LimitError: it declares more than a reader will allocate, or more than its bytes can hold.
-        MapFormatError: it is not a directory.
+    Raises `LimitError`: it declares more than a reader will allocate, or more than its bytes can hold;
+    `MapFormatError`: it is not a directory.
     """
     if len(data) < _HEAD.size:
         raise MapFormatError(f"{name}: the tile directory is cut")
@@ -138,17 +124,14 @@ def _check(name: str, directory: Directory) -> None:
         raise MapFormatError(f"{name}: the tile directory is not in order")
     if int(directory.bundle_tiles.sum()) != len(directory):
         raise MapFormatError(f"{name}: the tile directory's bundles do not hold its tiles")
-    if len(directory) and int(np.add.reduceat(directory.lengths, _firsts(directory)).max()) > MAX_PAYLOAD_BYTES:
+    firsts = np.cumsum(directory.bundle_tiles) - directory.bundle_tiles
+    if len(directory) and int(np.add.reduceat(directory.lengths, firsts).max()) > MAX_PAYLOAD_BYTES:
         raise LimitError(f"{name}: a bundle of tiles is longer than {MAX_PAYLOAD_BYTES} bytes")
 
 
 def _keys(rows: IntArray, columns: IntArray) -> IntArray:
     """One ascending number per tile; columns are lifted to be positive, so that the lowest row does not overflow."""
     return (rows << 32) + (columns + _INT32)
-
-
-def _firsts(directory: Directory) -> IntArray:
-    return np.cumsum(directory.bundle_tiles) - directory.bundle_tiles
 
 
 def _steps(values: IntArray) -> np.ndarray[tuple[int], np.dtype[np.uint32]]:

@@ -1,7 +1,5 @@
 """JSON as the format allows it: one canonical text for one value, nothing that two readers could take differently."""
 
-from __future__ import annotations
-
 import json
 import math
 from typing import Any
@@ -15,9 +13,7 @@ _LONGEST_INTEGER = 20
 def dump_json(what: str, value: Any) -> str:
     """Canonical text: sorted keys, no blanks, no NaN; ``what`` the value is, for messages.
 
-    Raises:
-        ConfigError: JSON cannot say it.
-        LimitError: it is longer than a reader accepts.
+    Raises `ConfigError`: JSON cannot say it; `LimitError`: it is longer than a reader accepts.
     """
     try:
         text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)

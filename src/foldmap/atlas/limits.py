@@ -4,8 +4,6 @@ Every length that a file declares is compared with these numbers before memory i
 format (``docs/format.md``): a writer keeps within them, so that no reader ever refuses an honest file.
 """
 
-from __future__ import annotations
-
 MAX_FILE_BYTES = 1 << 38  # 256 GiB: the largest file a reader opens
 MAX_PAYLOAD_BYTES = 64 << 20  # one tile, and one bundle of tiles
 MAX_MODEL_BYTES = 512 << 20  # one model's safetensors bytes

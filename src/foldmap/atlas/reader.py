@@ -6,7 +6,6 @@ import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from foldmap.atlas import limits
@@ -17,9 +16,7 @@ from foldmap.atlas.jsontext import load_json
 from foldmap.errors import ChecksumError, LayerError, LimitError, MapFormatError
 
 KINDS = ("lidar", "visual", "street")
-TileKey = tuple[int, int]
-"""``(column, row)``; what a column and a row are in metres is the layer's parameters' business."""
-
+TileKey = tuple[int, int]  # `(column, row)`; what a column and a row are in metres is the layer's parameters' business
 _CACHED_BUNDLES = 8
 _REFOLD = "copy or fold the map again"
 
@@ -71,10 +68,8 @@ class FoldFile:
     def open(cls, path: str | Path) -> FoldFile:
         """Open a file, read-only; nothing is written, locked or created, there or beside it.
 
-        Raises:
-            NotAFoldFileError: not there, or not a .fold file.
-            NewerVersionError: written by a later version.
-            MapFormatError: damaged, truncated or hostile.
+        Raises `NotAFoldFileError`: not there, or not a .fold file; `NewerVersionError`: written by a later version;
+        `MapFormatError`: damaged, truncated or hostile.
         """
         database = Database(Path(path))
         try:
@@ -147,12 +142,10 @@ class FoldFile:
     def _fetch_bundle(self, layer: str, bundle: int, row_id: int) -> bytes:
         directory = self._directory(layer)
         what = f"{self.database.name}: layer {layer!r}, tiles row {row_id}"
-        size = directory.bundle_bytes(bundle)
-        self._check_declared(what, "tiles", row_id, size, limits.MAX_PAYLOAD_BYTES)
-        found = self.database.rows(
-            "SELECT layer,payload,checksum FROM tiles WHERE id=?", row_id, most=1, longest=limits.MAX_PAYLOAD_BYTES
-        )
-        owner, payload, checksum = _typed(what, found[0] if found else (), int, bytes, bytes)
+        self._check_declared(what, "tiles", row_id, directory.bundle_bytes(bundle), limits.MAX_PAYLOAD_BYTES)
+        query = "SELECT layer,payload,checksum FROM tiles WHERE id=?"
+        fields = self._row(query, row_id, longest=limits.MAX_PAYLOAD_BYTES)
+        owner, payload, checksum = _typed(what, fields, int, bytes, bytes)
         expected = row_checksum("tiles", row_id, self._ids[layer], payload)
         listed = directory.bundle_checksums[bundle].tobytes()
         if owner != self._ids[layer]:
@@ -168,10 +161,8 @@ class FoldFile:
         info = models[name]
         what = f"{self.database.name}: model {name!r} of layer {layer!r}"
         self._check_declared(what, "models", info.row_id, info.payload_bytes, limits.MAX_MODEL_BYTES)
-        found = self.database.rows(
-            "SELECT payload FROM models WHERE id=?", info.row_id, most=1, longest=limits.MAX_MODEL_BYTES
-        )
-        (payload,) = _typed(what, found[0] if found else (), bytes)
+        fields = self._row("SELECT payload FROM models WHERE id=?", info.row_id, longest=limits.MAX_MODEL_BYTES)
+        (payload,) = _typed(what, fields, bytes)
         _checked(what, info.checksum, row_checksum("models", info.row_id, self._ids[layer], name, info.role, payload))
         return bytes(payload)
 
@@ -213,9 +204,7 @@ class FoldFile:
     def __enter__(self) -> FoldFile:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self.close()
 
     def _directory(self, layer: str) -> Directory:
@@ -258,8 +247,7 @@ class FoldFile:
     def _read_layer(self, row_id: int, name: str, kind: str, checksum: bytes, models: tuple[ModelInfo, ...]) -> None:
         what = f"{self.database.name}: layer {name!r}"
         query = "SELECT parameters,directory FROM layers WHERE id=?"
-        found = self.database.rows(query, row_id, most=1, longest=limits.MAX_DIRECTORY_BYTES)
-        text, packed = _typed(what, found[0] if found else (), str, bytes)
+        text, packed = _typed(what, self._row(query, row_id, longest=limits.MAX_DIRECTORY_BYTES), str, bytes)
         _checked(what, checksum, row_checksum("layers", row_id, name, kind, text, packed))
         if len(text.encode()) > limits.MAX_JSON_BYTES:
             raise LimitError(f"{what}: the parameters are longer than {limits.MAX_JSON_BYTES} bytes")
@@ -294,21 +282,24 @@ class FoldFile:
         return of_layer, sealed
 
     def _check_seal(self, sealed: list[tuple[str, int, bytes]]) -> None:
-        found = self.database.rows("SELECT id,checksum FROM seal", most=1, longest=SEAL_BYTES)
         what = f"{self.database.name}: the seal"
-        row_id, checksum = _typed(what, found[0] if found else (), int, bytes)
+        row_id, checksum = _typed(what, self._row("SELECT id,checksum FROM seal", longest=SEAL_BYTES), int, bytes)
         if row_id != 1 or checksum != seal_checksum(sealed):
             raise ChecksumError(f"{what} over all rows does not match", _REFOLD)
 
     def _check_declared(self, what: str, table: str, row_id: int, size: int, most: int) -> None:
         """Compare the length a row declares with the one it must have, before its payload is fetched."""
         # SQLite takes the length from the record's head: nothing as long as the payload is allocated or read here
-        query = f"SELECT length(payload) FROM {table} WHERE id=?"
-        found = self.database.rows(query, row_id, most=1, longest=most)
+        found = self._row(f"SELECT length(payload) FROM {table} WHERE id=?", row_id, longest=most)
         if not found:
             raise MapFormatError(f"{what}: the row is missing", _REFOLD)
-        if found[0][0] != size:
-            raise MapFormatError(f"{what}: {found[0][0]} bytes where {size} are declared", _REFOLD)
+        if found[0] != size:
+            raise MapFormatError(f"{what}: {found[0]} bytes where {size} are declared", _REFOLD)
+
+    def _row(self, query: str, *values: int, longest: int) -> tuple[Any, ...]:
+        """The one row of a query; empty where there is none."""
+        found = self.database.rows(query, *values, most=1, longest=longest)
+        return found[0] if found else ()
 
 
 def _keys(directory: Directory, chosen: Any) -> list[TileKey]:

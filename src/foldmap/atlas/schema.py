@@ -5,22 +5,14 @@ must hold exactly the tables of this format, nothing more, before a connection i
 tables to read.
 """
 
-from __future__ import annotations
-
 import struct
 
 from foldmap.atlas.limits import MAX_FILE_BYTES
 from foldmap.errors import LimitError, MapFormatError, NewerVersionError, NotAFoldFileError
 
-APPLICATION_ID = 0x464F4C44
-"""``FOLD`` in ASCII, in the header's ``application_id``."""
-
-FORMAT_VERSION = 1
-"""In the header's ``user_version``."""
-
-PAGE_SIZE = 1024
-"""What the writer uses; readers accept every power of two from 1024 to 65536."""
-
+APPLICATION_ID = 0x464F4C44  # `FOLD` in ASCII, in the header's `application_id`
+FORMAT_VERSION = 1  # in the header's `user_version`
+PAGE_SIZE = 1024  # what the writer uses; readers accept every power of two from 1024 to 65536
 TABLES: dict[str, str] = {
     "metadata": "CREATE TABLE metadata(id INTEGER PRIMARY KEY,key TEXT NOT NULL,value TEXT NOT NULL,"
     "checksum BLOB NOT NULL)STRICT",
@@ -43,10 +35,8 @@ _REFOLD = "copy the file again, or fold the map again"
 def check_header(name: str, header: bytes, file_bytes: int) -> int:
     """Check the first 100 bytes of a file of ``file_bytes``; the page size in bytes.
 
-    Raises:
-        NotAFoldFileError: the file is something else.
-        NewerVersionError: the file's format is later than this reader.
-        MapFormatError: truncated, grown, or not written by the rules of this format.
+    Raises `NotAFoldFileError`: the file is something else; `NewerVersionError`: the file's format is later than this
+    reader; `MapFormatError`: truncated, grown, or not written by the rules of this format.
     """
     if len(header) < HEADER_BYTES or not header.startswith(_MAGIC):
         raise NotAFoldFileError(f"{name} is not a .fold file", "give a file made by `foldmap fold`")
@@ -56,9 +46,8 @@ def check_header(name: str, header: bytes, file_bytes: int) -> int:
     if application != APPLICATION_ID:
         raise NotAFoldFileError(f"{name} is a SQLite database of another application", "give a .fold file")
     if version > FORMAT_VERSION:
-        raise NewerVersionError(
-            f"{name} has format version {version}; this foldmap reads up to {FORMAT_VERSION}", "update foldmap"
-        )
+        what = f"{name} has format version {version}; this foldmap reads up to {FORMAT_VERSION}"
+        raise NewerVersionError(what, "update foldmap")
     page_size = 65536 if page_size == 1 else page_size
     if version != FORMAT_VERSION or page_size < PAGE_SIZE or page_size & (page_size - 1):
         raise MapFormatError(f"{name}: header declares version {version}, page size {page_size}", _REFOLD)
@@ -68,9 +57,8 @@ def check_header(name: str, header: bytes, file_bytes: int) -> int:
     if file_bytes > MAX_FILE_BYTES:
         raise LimitError(f"{name} has {file_bytes} bytes, the limit is {MAX_FILE_BYTES}", "split the map")
     if change != valid_for or pages * page_size != file_bytes:
-        raise MapFormatError(
-            f"{name} has {file_bytes} bytes and declares {pages} pages of {page_size}: it is cut or damaged", _REFOLD
-        )
+        what = f"{name} has {file_bytes} bytes and declares {pages} pages of {page_size}: it is cut or damaged"
+        raise MapFormatError(what, _REFOLD)
     return page_size
 
 

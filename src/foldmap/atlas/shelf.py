@@ -25,17 +25,11 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class ModelReference:
-    """A shipped model, as a file names it.
+    """A shipped model, as a file names it."""
 
-    Attributes:
-        name: of the shipped file, without its suffix.
-        sha256: of that file, 64 hex digits.
-        release: a version of foldmap that ships it.
-    """
-
-    name: str
-    sha256: str
-    release: str
+    name: str  # of the shipped file, without its suffix
+    sha256: str  # of that file, 64 hex digits
+    release: str  # a version of foldmap that ships it
 
     def to_bytes(self) -> bytes:
         """What stands in the file where the model would be."""
@@ -46,8 +40,7 @@ class ModelReference:
     def from_bytes(what: str, payload: bytes) -> ModelReference | None:
         """The reference that a payload of the table ``models`` is; None for a model itself.
 
-        Raises:
-            MapFormatError: it starts like a reference and is none; says ``what`` it is.
+        Raises `MapFormatError`: it starts like a reference and is none; says ``what`` it is.
         """
         if not payload.startswith(_START):
             return None
@@ -83,8 +76,7 @@ class Shelf:
     def read(self, file: FoldFile, layer: str, name: str) -> bytes:
         """A model of a layer: what the file holds, or the shipped one that it names.
 
-        Raises:
-            ModelError: the file names a model that this installation does not have; says which release has it.
+        Raises `ModelError`: the file names a model that this installation does not have; says which release has it.
         """
         payload = file.model(layer, name)
         what = f"{file.path.name}: model {name!r} of layer {layer!r}"

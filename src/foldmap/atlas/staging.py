@@ -1,7 +1,5 @@
 """Tiles on their way into a file: any order in, ascending order out, memory independent of their number."""
 
-from __future__ import annotations
-
 import heapq
 import sqlite3
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Reading a whole file to say what is wrong with it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Results that appear only when they are whole: a killed run leaves the former one, or none."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import stat
@@ -58,10 +56,8 @@ class Sibling:
 def write_whole(path: Path | str, content: bytes | str) -> None:
     """Write a file beside its place and put it there in one rename; text as UTF-8.
 
-    What is no regular file, like ``/dev/null`` or a pipe, is written directly.
-
-    Raises:
-        WriteError: the folder is missing or read-only, the disk is full, or another writer is at work on the file.
+    What is no regular file, like ``/dev/null`` or a pipe, is written directly. Raises `WriteError`: the folder is
+    missing or read-only, the disk is full, or another writer is at work on the file.
     """
     path = Path(path)
     try:
@@ -115,8 +111,7 @@ def _empty(folder: Path, target: Path) -> None:
 def _locked(path: Path, target: Path, who: str, make: Callable[[], int]) -> int:
     """The handle that `make` opens at a path, once it holds its lock.
 
-    Raises:
-        WriteError: it cannot be made for the target, or another writer or run holds it.
+    Raises `WriteError`: it cannot be made for the target, or another writer or run holds it.
     """
     while True:
         handle = -1

@@ -6,14 +6,11 @@ to wait for each other, and replaced tiles would leave holes. The rename gives r
 that is always one compact file, and the same bytes for the same content however it came about.
 """
 
-from __future__ import annotations
-
 import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from foldmap.atlas import limits
@@ -52,16 +49,10 @@ class FoldWriter:
         self._staging = Staging()
 
     def add_layer(self, name: str, kind: str, parameters: dict[str, Any]) -> None:
-        """Add an empty layer.
+        """Add an empty layer; its name is unique in the file, up to 128 bytes.
 
-        Args:
-            name: unique in the file, up to 128 bytes.
-            kind: ``lidar``, ``visual`` or ``street``.
-            parameters: JSON object: codec, resolution, tile size, whatever decoding needs.
-
-        Raises:
-            LayerError: the name is taken.
-            ConfigError: the name, kind or parameters are not usable.
+        Parameters are a JSON object: codec, resolution, tile size, whatever decoding needs. Raises `LayerError`: the
+        name is taken; `ConfigError`: the name, kind or parameters are not usable.
         """
         _check_name("layer name", name)
         if kind not in KINDS:
@@ -90,20 +81,14 @@ class FoldWriter:
         self._layers[layer] = (self._layers[layer][0], _parameters(layer, parameters))
 
     def put_tile(self, layer: str, column: int, row: int, payload: bytes) -> None:
-        """Store a tile of a layer that was added, replacing any of the same key.
+        """Store a tile of a layer that was added (else a LayerError), replacing any of the same key.
 
-        Args:
-            layer: its name, else it is a LayerError.
-            column: signed 32-bit, else it is a ConfigError.
-            row: signed 32-bit.
-            payload: up to 64 MiB, else it is a LimitError; may be empty.
+        Column and row are signed 32-bit, else it is a ConfigError; the payload may be empty, above 64 MiB a LimitError.
         """
         self._check_tile(layer, column, row)
         if len(payload) > limits.MAX_PAYLOAD_BYTES:
-            raise LimitError(
-                f"tile ({column}, {row}) has {len(payload)} bytes, the limit is {limits.MAX_PAYLOAD_BYTES}",
-                "use smaller tiles",
-            )
+            what = f"tile ({column}, {row}) has {len(payload)} bytes, the limit is {limits.MAX_PAYLOAD_BYTES}"
+            raise LimitError(what, "use smaller tiles")
         self._staging.put_tile(layer, int(column), int(row), bytes(payload))
 
     def put_model(self, layer: str, name: str, payload: bytes, role: str = "decoder") -> None:
@@ -123,11 +108,7 @@ class FoldWriter:
             raise LimitError(f"more than {limits.MAX_METADATA} metadata keys", "group them")
 
     def size_bytes(self) -> int:
-        """Size of the file if it were committed now; nothing is put in place.
-
-        Raises:
-            WriteError: the disk is full.
-        """
+        """Size of the file if it were committed now; nothing is put in place. Raises `WriteError`: the disk is full."""
         try:
             self._write(self._sibling.path)
             size = self._sibling.path.stat().st_size
@@ -139,9 +120,8 @@ class FoldWriter:
     def commit(self, most_bytes: int | None = None) -> None:
         """Write everything and put it in place; the ``with`` block calls this.
 
-        Raises:
-            BudgetError: the file would be larger than ``most_bytes``; what was there stays.
-            WriteError: the disk is full, or the folder cannot be written.
+        Raises `BudgetError`: the file would be larger than ``most_bytes``; what was there stays; `WriteError`: the disk
+        is full, or the folder cannot be written.
         """
         try:
             self._write(self._sibling.path)
@@ -166,10 +146,8 @@ class FoldWriter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if error is None and not self._closed:
+    def __exit__(self, kind: type[BaseException] | None, *_error: object) -> None:
+        if kind is None and not self._closed:
             self.commit()
         else:
             self.close()

@@ -15,14 +15,7 @@ import faiss
 import numpy as np
 from scipy import linalg, sparse
 
-from foldmap.coding.pq import (
-    MAX_CENTROIDS,
-    check_codebooks,
-    check_codes,
-    checked_vectors,
-    one_thread,
-    sample_of,
-)
+from foldmap.coding.pq import MAX_CENTROIDS, check_codebooks, check_codes, checked_vectors, one_thread, sample_of
 from foldmap.errors import ConfigError, MapInputError, ModelError
 from foldmap.types import AnyArray, ByteArray, FloatArray
 

@@ -1,7 +1,5 @@
 """Checks that every coder makes of what it is given."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import numpy as np

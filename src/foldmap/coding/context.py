@@ -41,41 +41,23 @@ _NO_SAMPLE = (np.zeros((0, 0), np.uint8), np.zeros(0, np.int64), np.zeros(1, np.
 
 @dataclass(frozen=True)
 class ContextModel:
-    """A trained context coder for tiles of ``groups`` groups of ``symbols`` channels.
+    """A trained context coder for tiles of ``groups`` groups of ``symbols`` channels."""
 
-    Attributes:
-        groups: groups per cell, 1..64.
-        symbols: channels per group, 1..255; a code is 0 (none active) or 1..symbols.
-        block: cells per side of a flagged block, 1..8.
-        flag_prior: observations that a trained flag or activity probability counts for at most.
-        symbol_prior: the same for the decisions inside a symbol.
-        memory: observations that a probability remembers at most; 0 keeps all probabilities as trained.
-        tree_nodes: int16 (3, G), questions in the trees for flags, activity and symbols of each group.
-        node_source: uint8 (N,), plane a question looks at.
-        node_step: int8 (N, 2), rows and columns away.
-        node_set: uint8 (N, ceil(V / 8)), little-endian bits of the values that go to the second child.
-        node_child: int16 (N, 2), a later node of the same tree or ``-1 - leaf``.
-        bit_chance: uint16 (B,), probability of one in 1 / 2^16, leaves of the flag and activity trees.
-        bit_weight: uint8 (B,), a quarter of the observations behind it.
-        symbol_chance: uint16 (S, 2^depth - 1), the same for each decision in the heap of a symbol leaf.
-        symbol_weight: uint8 (S, 2^depth - 1).
-    """
-
-    groups: int
-    symbols: int
-    block: int
-    flag_prior: int
-    symbol_prior: int
-    memory: int
-    tree_nodes: AnyArray
-    node_source: AnyArray
-    node_step: AnyArray
-    node_set: AnyArray
-    node_child: AnyArray
-    bit_chance: AnyArray
-    bit_weight: AnyArray
-    symbol_chance: AnyArray
-    symbol_weight: AnyArray
+    groups: int  # groups per cell, 1..64
+    symbols: int  # channels per group, 1..255; a code is 0 (none active) or 1..symbols
+    block: int  # cells per side of a flagged block, 1..8
+    flag_prior: int  # observations that a trained flag or activity probability counts for at most
+    symbol_prior: int  # the same for the decisions inside a symbol
+    memory: int  # observations that a probability remembers at most; 0 keeps all probabilities as trained
+    tree_nodes: AnyArray  # int16 (3, G), questions in the trees for flags, activity and symbols of each group
+    node_source: AnyArray  # uint8 (N,), plane a question looks at
+    node_step: AnyArray  # int8 (N, 2), rows and columns away
+    node_set: AnyArray  # uint8 (N, ceil(V / 8)), little-endian bits of the values that go to the second child
+    node_child: AnyArray  # int16 (N, 2), a later node of the same tree or `-1 - leaf`
+    bit_chance: AnyArray  # uint16 (B,), probability of one in 1 / 2^16, leaves of the flag and activity trees
+    bit_weight: AnyArray  # uint8 (B,), a quarter of the observations behind it
+    symbol_chance: AnyArray  # uint16 (S, 2^depth - 1), the same for each decision in the heap of a symbol leaf
+    symbol_weight: AnyArray  # uint8 (S, 2^depth - 1)
     _runtime: dict[str, Any] = field(init=False, default_factory=dict, repr=False, compare=False)
 
     name: ClassVar[str] = "context"
@@ -96,7 +78,9 @@ class ContextModel:
         model_bytes: int = 40_000,
     ) -> ContextModel:
         """Learn trees, probabilities and adaptation from ``tiles``; same tiles, same model. See `fit_context`."""
-        return fit_context(untrained, tiles, symbols, block=block, max_leaves=max_leaves, model_bytes=model_bytes)
+        sizes: dict[str, Any] = {"block": block, "max_leaves": max_leaves, "model_bytes": model_bytes}
+        model: ContextModel = fit_context(untrained, tiles, symbols, **sizes)
+        return model
 
     def encode(self, codes: ByteArray) -> bytes:
         """Payload of one tile, uint8 (G, H, W) with values 0..symbols; a ModelError for other groups or symbols."""
@@ -111,9 +95,8 @@ class ContextModel:
     def decode(self, payload: bytes, shape: tuple[int, int, int]) -> ByteArray:
         """Codes uint8 (G, H, W) of one tile, for exactly the payload that ``encode`` writes.
 
-        Raises:
-            MapFormatError: bytes that no encoder writes for this shape (truncated and extended ones always).
-            LimitError: a shape too large to allocate.
+        Raises `MapFormatError`: bytes that no encoder writes for this shape (truncated and extended ones always);
+        `LimitError`: a shape too large to allocate.
         """
         codes = np.zeros(checked_shape(shape, self.groups), np.uint8)
         if self._run(rangecoder.DECODE, codes, checked_payload(payload), _NO_HISTOGRAM) != 0:

@@ -1,10 +1,8 @@
 """Training of the context coder: trees per group, smoothed leaf probabilities, adaptation chosen on held-out tiles."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -22,23 +20,7 @@ _BLOCKS = (4, 8)
 _PRIORS = (16, 48, 128, 400, 1020)
 
 
-class _Trainable(Protocol):
-    """What training needs of a model, whose class is above this module."""
-
-    __dataclass_fields__: ClassVar[dict[str, Any]]
-
-    @property
-    def groups(self) -> int: ...
-    @property
-    def symbols(self) -> int: ...
-    @property
-    def block(self) -> int: ...
-    def collect(self, codes: ByteArray, kind: int, group: int, sample: tuple[Any, ...]) -> None: ...
-    def cross_entropy_bits(self, codes: ByteArray) -> float: ...
-    def to_arrays(self) -> dict[str, AnyArray]: ...
-
-
-_Model = TypeVar("_Model", bound=_Trainable)
+_Model: TypeAlias = Any  # a `ContextModel`, whose class is above this module
 
 
 def fit_context(
@@ -52,6 +34,9 @@ def fit_context(
 ) -> _Model:
     """Learn a context coder from tiles; the same tiles give the same model.
 
+    Raises `ConfigError`: no tiles, or arrays that are not codes; `ModelError`: tiles of different G, or codes above
+    ``symbols``.
+
     Args:
         untrained: makes a model of groups, symbols and block that has not learned.
         tiles: uint8 arrays (G, H, W), all of one G.
@@ -59,10 +44,6 @@ def fit_context(
         block: cells per side of a flagged block; by default chosen by measuring.
         max_leaves: bound of leaves per group in the flag, activity and symbol trees.
         model_bytes: bound of the stored model; trees are grown smaller until it fits.
-
-    Raises:
-        ConfigError: no tiles, or arrays that are not codes.
-        ModelError: tiles of different G, or codes above ``symbols``.
     """
     if not tiles:
         raise ConfigError("no code tiles to fit a context coder on", "pass at least one")
@@ -84,7 +65,7 @@ def _choose_adaptation(model: _Model, held: list[ByteArray]) -> tuple[float, _Mo
     """Priors and memory that cost least on held-out tiles, one after the other; and that cost."""
 
     def cost(candidate: _Model) -> float:
-        return sum(candidate.cross_entropy_bits(tile) for tile in held)
+        return float(sum(candidate.cross_entropy_bits(tile) for tile in held))
 
     best = (cost(model), model)
     for name in ("flag_prior", "symbol_prior"):

@@ -43,8 +43,7 @@ def code_lengths(counts: AnyArray, limit: int = MAX_LENGTH) -> AnyArray:
         merged = sorted(coins + packages, key=lambda coin: coin[0])
         packages = [(a[0] + b[0], a[1] + b[1]) for a, b in zip(merged[::2], merged[1::2], strict=False)]
     lengths = sum((package[1] for package in packages[: size - 1]), np.zeros(size, np.int64))
-    result: AnyArray = lengths.astype(np.uint8)
-    return result
+    return np.asarray(lengths.astype(np.uint8))
 
 
 def _check_lengths(lengths: AnyArray, what: str) -> None:
@@ -168,17 +167,11 @@ def _decode(payload, table, class_tables, codes):  # type: ignore[no-untyped-def
 
 @dataclass(frozen=True)
 class HuffmanRleModel:
-    """A fitted dictionary of codes 0..symbols.
+    """A fitted dictionary of codes 0..symbols."""
 
-    Attributes:
-        symbols: channels per group.
-        symbol_lengths: uint8 (symbols + 1,), codeword lengths of the symbols.
-        class_lengths: uint8 (2, CLASSES), of the length classes of inactive and active runs.
-    """
-
-    symbols: int
-    symbol_lengths: AnyArray
-    class_lengths: AnyArray
+    symbols: int  # channels per group
+    symbol_lengths: AnyArray  # uint8 (symbols + 1,), codeword lengths of the symbols
+    class_lengths: AnyArray  # uint8 (2, CLASSES), of the length classes of inactive and active runs
     _runtime: dict[str, Any] = field(init=False, default_factory=dict, repr=False, compare=False)
 
     name: ClassVar[str] = "huffman-rle"

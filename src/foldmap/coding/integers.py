@@ -5,8 +5,6 @@ context, the others evenly. The contexts are the column and the bit lengths of t
 in this row, so no statistics need to be stored and a few hundred values are coded well.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from foldmap.coding import mixing

@@ -1,7 +1,5 @@
 """How the coders' inner loops are compiled."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from numba import njit

@@ -6,8 +6,6 @@ of the flagged blocks, whether the code is active, and if so its symbol as a pat
 decision is a leaf of that group's decision tree, found by looking up neighbours that the decoder already knows.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from foldmap.coding.jit import inner_loop, loop
@@ -241,6 +239,8 @@ def code_tile(  # type: ignore[no-untyped-def]
 ):
     """Encode, decode, cost or sample one tile; see the module's docstring.
 
+    Returns payload length when encoding; when decoding 0, or -1 for a payload that no encoder writes.
+
     Args:
         mode: ENCODE, DECODE, COST or COLLECT.
         codes: uint8 (G, H, W); read, or filled when decoding.
@@ -257,9 +257,6 @@ def code_tile(  # type: ignore[no-untyped-def]
         blocks: uint8 zeros, of `buffer_sizes`.
         cells: uint8 zeros, of `buffer_sizes`.
         state: uint64 (4,), the range coder's.
-
-    Returns:
-        Payload length when encoding; when decoding 0, or -1 for a payload that no encoder writes.
     """
     groups, height, width = codes.shape
     stream = (state, payload, histogram)

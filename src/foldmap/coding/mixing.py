@@ -7,8 +7,6 @@ codes with. All of it is 32- and 64-bit integer arithmetic, and the two tables c
 arithmetic, so encoder and decoder agree on every machine.
 """
 
-from __future__ import annotations
-
 from decimal import Context, Decimal
 from functools import cache
 
@@ -19,9 +17,7 @@ from foldmap.coding.rangecoder import code_bit
 from foldmap.types import AnyArray
 
 MAX_INPUTS = 8
-LOGIT_ONE = 256
-"""Log-odds are integers in 1 / 256 nat, clipped to +-2047 (a probability of 1 / 2980)."""
-
+LOGIT_ONE = 256  # log-odds are integers in 1 / 256 nat, clipped to +-2047 (a probability of 1 / 2980)
 _LIMIT = 2047
 _WEIGHT_ONE = 65536
 _FLOOR = 16  # in 1 / 2^16: what the least likely outcome is granted

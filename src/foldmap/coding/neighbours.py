@@ -6,8 +6,6 @@ inside a block that has shown nothing yet, the block flags of this group (offset
 cells among the ten nearest earlier ones. Block flags themselves are coded with sources 0, 1..G-1 and COUNT in blocks.
 """
 
-from __future__ import annotations
-
 from typing import TypeAlias
 
 import numpy as np
@@ -84,5 +82,4 @@ def offsets(kind: int, group: int, features: AnyArray, shape: tuple[int, int, in
     for number, extra in _DERIVED.items():
         plane[source == number] = groups + extra - group
     scale = np.where(source == FLAGGED, block, 1)
-    result: AnyArray = (plane * size + scale * (dy * pitch + dx)).astype(np.int32)
-    return result
+    return np.asarray((plane * size + scale * (dy * pitch + dx)).astype(np.int32))

@@ -22,15 +22,10 @@ OPQ_ROUNDS = 8
 
 @dataclass(frozen=True)
 class ProductQuantizer:
-    """M codebooks of K <= 256 centroids, one for each part of a vector; a ModelError for arrays that are none.
+    """M codebooks of K <= 256 centroids, one for each part of a vector; a ModelError for arrays that are none."""
 
-    Attributes:
-        codebooks: finite float32 (M, K, D / M).
-        rotation: float32 (D, D), orthogonal, applied before the split (OPQ), or None.
-    """
-
-    codebooks: FloatArray
-    rotation: FloatArray | None = None
+    codebooks: FloatArray  # finite float32 (M, K, D / M)
+    rotation: FloatArray | None = None  # float32 (D, D), orthogonal, applied before the split (OPQ), or None
 
     def __post_init__(self) -> None:
         check_codebooks(self.codebooks)
@@ -80,9 +75,8 @@ class ProductQuantizer:
         """
         rows = checked_vectors(vectors)
         if parts < 1 or rows.shape[1] % parts:
-            raise ConfigError(
-                f"vectors of {rows.shape[1]} values do not split into {parts} equal parts", "take a divisor"
-            )
+            what = f"vectors of {rows.shape[1]} values do not split into {parts} equal parts"
+            raise ConfigError(what, "take a divisor")
         if not 1 <= centroids <= MAX_CENTROIDS:
             raise ConfigError(f"{centroids} centroids do not fit a byte", f"take 1 to {MAX_CENTROIDS}")
         if not len(rows):
@@ -110,8 +104,7 @@ def gather(codebooks: FloatArray, codes: ByteArray) -> FloatArray:
     """Concatenated centroids: (M, K, D / M) and uint8 (N, M) -> float32 (N, D); codes that do not fit are refused."""
     check_codes(codebooks, codes)
     parts, _, width = codebooks.shape
-    joined: FloatArray = codebooks[np.arange(parts), codes].reshape(len(codes), parts * width)
-    return joined
+    return np.asarray(codebooks[np.arange(parts), codes].reshape(len(codes), parts * width))
 
 
 def check_codebooks(codebooks: FloatArray) -> None:

@@ -10,8 +10,6 @@ payload is refused, and an accepted payload is exactly what the encoder writes. 
 All arithmetic is in 64-bit integers, so every machine writes the same bytes.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from foldmap.coding.jit import inner_loop, loop

@@ -1,7 +1,5 @@
 """The lossless coders by the name that a file stores."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, Protocol, Self
 
@@ -20,24 +18,19 @@ class Coder(Protocol):
     @classmethod
     def fit(cls, tiles: Sequence[ByteArray], symbols: int | None = None) -> Self:
         """Fit on tiles whose codes are 0..symbols."""
-        ...
 
     def encode(self, codes: ByteArray) -> bytes:
         """Payload of one tile."""
-        ...
 
     def decode(self, payload: bytes, shape: tuple[int, int, int]) -> ByteArray:
         """The tile of a payload; MapFormatError for bytes that ``encode`` does not write."""
-        ...
 
     def to_arrays(self) -> dict[str, AnyArray]:
         """The fitted state, for a file."""
-        ...
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, AnyArray]) -> Self:
         """The coder of ``to_arrays``; ModelError when malformed."""
-        ...
 
 
 CODERS: dict[str, type[Coder]] = {"huffman-rle": HuffmanRleModel, "context": ContextModel}

@@ -5,8 +5,6 @@ values sorted by how often the outcome is one (Breiman et al. 1984); for many ou
 single value, improved by Chou's alternating assignment (1991).
 """
 
-from __future__ import annotations
-
 import heapq
 from dataclasses import dataclass, field
 
@@ -23,19 +21,12 @@ _MIN_SIDE = 8
 
 @dataclass
 class Tree:
-    """A decision tree over neighbour values.
+    """A decision tree over neighbour values."""
 
-    Attributes:
-        features: one (source, dy, dx) per inner node.
-        sets: per inner node, bool (V,), the values that go to the second child.
-        children: per inner node (outside, inside): another inner node, or ``-1 - leaf``.
-        leaf_counts: float (L, S), outcomes seen in each leaf.
-    """
-
-    features: list[Feature] = field(default_factory=list)
-    sets: list[BoolArray] = field(default_factory=list)
-    children: list[list[int]] = field(default_factory=list)
-    leaf_counts: list[AnyArray] = field(default_factory=list)
+    features: list[Feature] = field(default_factory=list)  # one (source, dy, dx) per inner node
+    sets: list[BoolArray] = field(default_factory=list)  # bool (V,), values that go to the second child
+    children: list[list[int]] = field(default_factory=list)  # (outside, inside): an inner node, or `-1 - leaf`
+    leaf_counts: list[AnyArray] = field(default_factory=list)  # float (L, S), outcomes seen in each leaf
 
 
 @njit(cache=True)
@@ -55,8 +46,7 @@ def _bits(counts: AnyArray) -> AnyArray:
     with np.errstate(divide="ignore", invalid="ignore"):
         parts = np.where(counts > 0, counts * np.log2(counts), 0.0).sum(axis=-1)
         whole = np.where(total > 0, total * np.log2(total), 0.0)
-    result: AnyArray = whole - parts
-    return result
+    return np.asarray(whole - parts)
 
 
 def _split_two(table: AnyArray) -> tuple[float, int, BoolArray]:

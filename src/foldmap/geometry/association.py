@@ -1,7 +1,5 @@
 """Which times of two clocks belong together: the nearest ones within a stated limit, each used once."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from foldmap.errors import ConfigError
@@ -17,11 +15,8 @@ def associate_times(
     """Pair each time of the first list (N,) with the nearest of the second (M,), in any order.
 
     No time is used twice: where two want the same partner, the nearer one has it and the other stays alone, for its
-    second choice would be the partner of another event. Pairs lie no farther apart than the limit.
-
-    Returns:
-        Rows of the first (P,) int64 ascending, their partners in the second (P,) int64, and ``second - first`` in
-        seconds (P,) float64.
+    second choice would be the partner of another event. Pairs lie no farther apart than the limit. Returns rows of the
+    first (P,) int64 ascending, their partners in the second (P,) int64, and ``second - first`` in seconds (P,) float64.
     """
     if not (np.isfinite(limit_s) and limit_s >= 0):
         raise ConfigError(f"times are paired within {limit_s} s", "give a limit in seconds, like 0.01")

@@ -1,7 +1,5 @@
 """Cameras as COLMAP parametrizes them: intrinsics and distortion, pixels <-> rays."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 
@@ -26,24 +24,21 @@ CAMERA_MODELS: dict[str, tuple[int, int]] = {
 
 _ONE_FOCAL = {"SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL", "SIMPLE_RADIAL_FISHEYE", "RADIAL_FISHEYE"}
 _MAX_SIDE_PX = 1 << 20
-_LEAST_FOCAL = 0.05
-"""Of a pinhole, share of the longer side."""
+_LEAST_FOCAL = 0.05  # of a pinhole, share of the longer side
 
 
 @dataclass(frozen=True)
 class Camera:
     """Intrinsics of one camera.
 
-    Pixels are COLMAP's: x right, y down, the centre of the first pixel is (0.5, 0.5). The camera frame is x right,
-    y down, z ahead.
+    Pixels are COLMAP's: x right, y down, the centre of the first pixel is (0.5, 0.5). The camera frame is x right, y
+    down, z ahead. Raises `MapInputError`: unknown model, wrong number of parameters, a size or focal length that is not
+    positive.
 
     Attributes:
         model: a name of `CAMERA_MODELS`.
         width_px, height_px: size of its images.
         params: float64, COLMAP's parameters in COLMAP's order (focal length or lengths, principal point, distortion).
-
-    Raises:
-        MapInputError: unknown model, wrong number of parameters, a size or focal length that is not positive.
     """
 
     model: str
@@ -58,9 +53,8 @@ class Camera:
         params = np.array(self.params, dtype=np.float64)
         wanted = CAMERA_MODELS[self.model][1]
         if params.shape != (wanted,):
-            raise MapInputError(
-                f"a {self.model} camera has {params.size} parameters, not {wanted}", "check the camera's line"
-            )
+            what = f"a {self.model} camera has {params.size} parameters, not {wanted}"
+            raise MapInputError(what, "check the camera's line")
         if not np.isfinite(params).all() or not (params[: 1 if self.model in _ONE_FOCAL else 2] > 0).all():
             raise MapInputError(f"a {self.model} camera has parameters {params}", "give a positive focal length in px")
         if not (0 < self.width_px <= _MAX_SIDE_PX and 0 < self.height_px <= _MAX_SIDE_PX):
@@ -92,19 +86,16 @@ class Camera:
     def project(self, points_camera: AnyArray) -> DoubleArray:
         """Image points of the camera frame.
 
+        Returns float64 (N, 2) COLMAP pixels, inside the image or not; NaN for points that are not ahead of the camera.
+        Far outside the field of view a distortion polynomial may fold points back into the image, as it does in COLMAP.
+
         Args:
             points_camera: (N, 3), x right, y down, z ahead, any unit.
-
-        Returns:
-            float64 (N, 2) COLMAP pixels, inside the image or not; NaN for points that are not ahead of the camera.
-            Far outside the field of view a distortion polynomial may fold points back into the image, as it does in
-            COLMAP.
         """
         points = np.asarray(points_camera, dtype=np.float64)
         ahead = points[:, 2] > 0
         rays = points[:, :2] / np.where(ahead, points[:, 2], np.nan)[:, None]
-        xy_px: DoubleArray = distort(self.model, self.distortion, rays) * self.focal_px + self.centre_px
-        return xy_px
+        return np.asarray(distort(self.model, self.distortion, rays) * self.focal_px + self.centre_px)
 
     def unproject(self, xy_px: AnyArray) -> DoubleArray:
         """Find the rays of pixels, to 1e-9 in normalized coordinates (`foldmap.geometry.distortion.undistort`).
@@ -118,15 +109,12 @@ class Camera:
 def require_plausible(camera: Camera) -> None:
     """Refuse parameters in another order or unit, which nothing tells but what the numbers can be.
 
-    Raises:
-        MapInputError: the principal point lies outside of the image, or a pinhole sees 168 degrees or more.
+    Raises `MapInputError`: the principal point lies outside of the image, or a pinhole sees 168 degrees or more.
     """
     (x, y), (fx, fy) = camera.centre_px, camera.focal_px
     size = f"{camera.width_px} x {camera.height_px} px"
     if not (0 <= x <= camera.width_px and 0 <= y <= camera.height_px):
-        raise MapInputError(
-            f"the principal point {x:g}, {y:g} lies outside of an image of {size}",
-            "expected MODEL width height params, in COLMAP's order",
-        )
+        what = f"the principal point {x:g}, {y:g} lies outside of an image of {size}"
+        raise MapInputError(what, "expected MODEL width height params, in COLMAP's order")
     if "FISHEYE" not in camera.model and min(fx, fy) < _LEAST_FOCAL * max(camera.width_px, camera.height_px):
         raise MapInputError(f"a focal length of {min(fx, fy):g} px for an image of {size}", "give it in px, not in mm")

@@ -7,8 +7,6 @@ coordinates ``u = (x / z, y / z)``, ``r = |u|``.
 - fisheye: ``u theta (1 + k1 theta^2 + ... + k4 theta^8) / r`` with ``theta = atan r``.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from foldmap.types import DoubleArray
@@ -52,11 +50,9 @@ def undistort(model: str, coefficients: DoubleArray, distorted: DoubleArray) -> 
 
     Newton's method with the analytic Jacobian stops when no coordinate moves by more than `STEP_TOLERANCE` (relative to
     the larger of 1 and the radius), after `MAX_ITERATIONS` at most. An answer is kept if it maps back to within
-    `RESIDUAL_TOLERANCE` on the branch that contains the optical axis.
-
-    Returns:
-        float64 (N, 2), ``x / z, y / z``; NaN where no ray ahead of the camera is imaged at that place: beyond the fold
-        of a barrel polynomial, or 90 degrees and more off the axis of a fisheye.
+    `RESIDUAL_TOLERANCE` on the branch that contains the optical axis. Returns float64 (N, 2), ``x / z, y / z``; NaN
+    where no ray ahead of the camera is imaged at that place: beyond the fold of a barrel polynomial, or 90 degrees and
+    more off the axis of a fisheye.
     """
     if not np.any(coefficients) and model not in _FISHEYE:
         return distorted.copy()
@@ -149,8 +145,7 @@ def _series(coefficients: DoubleArray, square: DoubleArray) -> DoubleArray:
 def _ratio(over: DoubleArray, under: DoubleArray) -> DoubleArray:
     """A quotient that is 1 on the optical axis, where both vanish."""
     on_axis = under < 1e-12
-    quotient: DoubleArray = np.where(on_axis, 1.0, over / np.where(on_axis, 1.0, under))
-    return quotient
+    return np.asarray(np.where(on_axis, 1.0, over / np.where(on_axis, 1.0, under)))
 
 
 def _named(model: str, coefficients: DoubleArray) -> dict[str, float]:

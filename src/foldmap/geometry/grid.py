@@ -16,7 +16,8 @@ class MetricGrid:
     """A north-up raster's placement in a metric world.
 
     Pixel ``(row, col)`` has its centre at ``east = west_m + (col + 0.5) * resolution_m`` and
-    ``north = north_m - (row + 0.5) * resolution_m``; row 0 is the north edge.
+    ``north = north_m - (row + 0.5) * resolution_m``; row 0 is the north edge. Raises `MapInputError`: sizes or
+    resolution are not positive and finite.
 
     Attributes:
         west_m: east coordinate of the outer edge of column 0.
@@ -25,9 +26,6 @@ class MetricGrid:
         height_px: rows.
         width_px: columns.
         crs_wkt: coordinate reference system as WKT; empty for a local frame.
-
-    Raises:
-        MapInputError: sizes or resolution are not positive and finite.
     """
 
     west_m: float
@@ -39,9 +37,8 @@ class MetricGrid:
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.resolution_m) and self.resolution_m > 0):
-            raise MapInputError(
-                f"the map's resolution is {self.resolution_m} m", "give a positive pixel size in metres"
-            )
+            what = f"the map's resolution is {self.resolution_m} m"
+            raise MapInputError(what, "give a positive pixel size in metres")
         if not (math.isfinite(self.west_m) and math.isfinite(self.north_m)):
             raise MapInputError("the map's origin is not finite", "check the geotransform")
         if self.height_px < 1 or self.width_px < 1:

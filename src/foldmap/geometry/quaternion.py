@@ -1,7 +1,5 @@
 """Quaternions ``w x y z``, as COLMAP, hloc and kapture write rotations."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np
@@ -18,10 +16,8 @@ def rigid_from_wxyz(
 ) -> DoubleArray:
     """Rigid transforms, float64 (..., 4, 4), from rotations (..., 4) and translations (..., 3).
 
-    Quaternions are normalized.
-
-    Raises:
-        PoseInputError: a value is not finite or a quaternion's length is not 1, within 1 %.
+    Quaternions are normalized. Raises `PoseInputError`: a value is not finite or a quaternion's length is not 1, within
+    1 %.
     """
     wxyz = np.asarray(quaternion_wxyz, dtype=np.float64)
     shift = np.asarray(translation, dtype=np.float64)
@@ -44,8 +40,7 @@ def wxyz_from_rigid(pose: AnyArray) -> DoubleArray:
     """Unit quaternions ``w x y z`` with ``w >= 0``, float64 (..., 4), of rigid transforms (..., 4, 4)."""
     matrix = np.asarray(pose, dtype=np.float64)[..., :3, :3]
     xyzw = Rotation.from_matrix(matrix.reshape(-1, 3, 3)).as_quat(canonical=True)
-    wxyz: DoubleArray = np.roll(xyzw, 1, axis=1).reshape((*matrix.shape[:-2], 4))
-    return wxyz
+    return np.asarray(np.roll(xyzw, 1, axis=1).reshape((*matrix.shape[:-2], 4)))
 
 
 def inverse_rigid(pose: AnyArray) -> DoubleArray:
@@ -62,5 +57,4 @@ def inverse_rigid(pose: AnyArray) -> DoubleArray:
 def centres_of(camera_SE3_world: AnyArray) -> DoubleArray:
     """Where cameras stand in the world, float64 (..., 3), of poses (..., 4, 4)."""
     pose = np.asarray(camera_SE3_world, np.float64)
-    centres: DoubleArray = -np.einsum("...ba,...b->...a", pose[..., :3, :3], pose[..., :3, 3])
-    return centres
+    return np.asarray(-np.einsum("...ba,...b->...a", pose[..., :3, :3], pose[..., :3, 3]))

@@ -41,15 +41,10 @@ class SE2:
     def inverse(self) -> SE2:
         """Return ``source_SE2_target``."""
         cos, sin = math.cos(self.heading_rad), math.sin(self.heading_rad)
-        return SE2(
-            -cos * self.x_m - sin * self.y_m,
-            sin * self.x_m - cos * self.y_m,
-            wrap_rad(-self.heading_rad),
-        )
+        return SE2(-cos * self.x_m - sin * self.y_m, sin * self.x_m - cos * self.y_m, wrap_rad(-self.heading_rad))
 
     def apply(self, points_source_m: DoubleArray) -> DoubleArray:
         """Transform points of shape (N, 2) from the source to the target frame."""
         cos, sin = math.cos(self.heading_rad), math.sin(self.heading_rad)
         rotation = np.array([[cos, -sin], [sin, cos]])
-        points_target_m: DoubleArray = np.asarray(points_source_m, dtype=np.float64) @ rotation.T + (self.x_m, self.y_m)
-        return points_target_m
+        return np.asarray(np.asarray(points_source_m, dtype=np.float64) @ rotation.T + (self.x_m, self.y_m))

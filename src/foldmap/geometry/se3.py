@@ -18,8 +18,7 @@ _ORTHONORMAL_TOLERANCE = 1e-2
 class SE3:
     """A spatial pose ``target_SE3_source`` held as a 4x4 matrix, metres.
 
-    Raises:
-        PoseInputError: the matrix is not finite, not 4x4 (or 3x4), or its rotation part is not a rotation.
+    Raises `PoseInputError`: the matrix is not finite, not 4x4 (or 3x4), or its rotation part is not a rotation.
     """
 
     matrix: DoubleArray
@@ -34,9 +33,8 @@ class SE3:
             raise PoseInputError("a pose has NaN or infinite entries", "remove that pose and its sweep")
         rotation = matrix[:3, :3]
         if np.abs(rotation @ rotation.T - np.eye(3)).max() > _ORTHONORMAL_TOLERANCE or np.linalg.det(rotation) < 0:
-            raise PoseInputError(
-                "a pose's rotation is not orthonormal and right-handed", "check the row order of the file"
-            )
+            what = "a pose's rotation is not orthonormal and right-handed"
+            raise PoseInputError(what, "check the row order of the file")
         matrix.setflags(write=False)
         object.__setattr__(self, "matrix", matrix)
 

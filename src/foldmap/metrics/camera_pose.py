@@ -15,9 +15,7 @@ from foldmap.errors import InputError
 from foldmap.geometry.quaternion import centres_of
 from foldmap.types import AnyArray, BoolArray, DoubleArray
 
-Threshold = tuple[float, float]
-"""Largest error of the centre (in the unit of the errors) and of the rotation (degrees)."""
-
+Threshold = tuple[float, float]  # largest error of the centre (in the unit of the errors) and of the rotation (degrees)
 NAMED_THRESHOLDS: dict[str, tuple[Threshold, ...]] = {
     "aachen": ((0.25, 2.0), (0.5, 5.0), (5.0, 10.0)),
     "cambridge": ((0.25, 2.0), (0.5, 5.0), (5.0, 10.0)),
@@ -30,15 +28,10 @@ gives medians alone, Aachen's stand beside them. "tight" is what exact poses all
 
 @dataclass(frozen=True)
 class CameraErrors:
-    """Errors of N queries; infinite where no pose was answered.
+    """Errors of N queries; infinite where no pose was answered."""
 
-    Attributes:
-        centre: float64 (N,), distance of the camera centres, world units or whatever they were scaled to.
-        rotation_deg: float64 (N,), angle between the two orientations, 0 to 180.
-    """
-
-    centre: DoubleArray
-    rotation_deg: DoubleArray
+    centre: DoubleArray  # float64 (N,), distance of the camera centres, world units or whatever they were scaled to
+    rotation_deg: DoubleArray  # float64 (N,), angle between the two orientations, 0 to 180
 
     def __len__(self) -> int:
         return len(self.centre)
@@ -49,8 +42,7 @@ class CameraErrors:
 
     def within(self, threshold: Threshold) -> BoolArray:
         """Which queries are at most so far off, bool (N,)."""
-        close: BoolArray = (self.centre <= threshold[0]) & (self.rotation_deg <= threshold[1])
-        return close
+        return np.asarray((self.centre <= threshold[0]) & (self.rotation_deg <= threshold[1]))
 
 
 def rotation_error_deg(camera_SE3_world_true: AnyArray, camera_SE3_world_estimated: AnyArray) -> DoubleArray:
@@ -65,8 +57,7 @@ def rotation_error_deg(camera_SE3_world_true: AnyArray, camera_SE3_world_estimat
     cosine = 0.5 * (np.trace(turn, axis1=-2, axis2=-1) - 1.0)
     twice = turn - np.swapaxes(turn, -1, -2)
     axis = np.stack([twice[..., 2, 1], twice[..., 0, 2], twice[..., 1, 0]], axis=-1)
-    angle: DoubleArray = np.degrees(np.arctan2(0.5 * np.linalg.norm(axis, axis=-1), cosine))
-    return angle
+    return np.asarray(np.degrees(np.arctan2(0.5 * np.linalg.norm(axis, axis=-1), cosine)))
 
 
 def centre_error(camera_SE3_world_true: AnyArray, camera_SE3_world_estimated: AnyArray) -> DoubleArray:
@@ -79,21 +70,16 @@ def centre_error(camera_SE3_world_true: AnyArray, camera_SE3_world_estimated: An
 
 
 def camera_errors(
-    camera_SE3_world_true: Sequence[AnyArray],
-    camera_SE3_world_estimated: Sequence[AnyArray | None],
-    unit: float = 1.0,
+    camera_SE3_world_true: Sequence[AnyArray], camera_SE3_world_estimated: Sequence[AnyArray | None], unit: float = 1.0
 ) -> CameraErrors:
     """Compare N poses (4, 4) one by one; an estimate is None where nothing was answered.
 
-    Raises:
-        InputError: the two have different lengths, are empty, or the unit (so many world units) is not positive.
+    Raises `InputError`: the two have different lengths, are empty, or the unit (so many world units) is not positive.
     """
     count = len(camera_SE3_world_true)
     if count != len(camera_SE3_world_estimated) or not count:
-        raise InputError(
-            f"{len(camera_SE3_world_estimated)} estimates for {count} true poses",
-            "give one estimate (or None) a true pose, and at least one",
-        )
+        what = f"{len(camera_SE3_world_estimated)} estimates for {count} true poses"
+        raise InputError(what, "give one estimate (or None) a true pose, and at least one")
     if not (math.isfinite(unit) and unit > 0):
         raise InputError(f"a unit of {unit} world units", "give a positive length")
     centre, rotation_deg = np.full(count, np.inf), np.full(count, np.inf)

@@ -30,17 +30,11 @@ def wilson_interval(hits: int, trials: int) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class DetectionScore:
-    """Counts of a detector.
+    """Counts of a detector."""
 
-    Attributes:
-        true_positives: reported and there.
-        false_positives: reported, not there.
-        false_negatives: there, not reported.
-    """
-
-    true_positives: int
-    false_positives: int
-    false_negatives: int
+    true_positives: int  # reported and there
+    false_positives: int  # reported, not there
+    false_negatives: int  # there, not reported
 
     def __post_init__(self) -> None:
         counts = (self.true_positives, self.false_positives, self.false_negatives)

@@ -1,7 +1,5 @@
 """Discrete Frechet distance between directed polylines (Eiter and Mannila, 1994)."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,8 +14,7 @@ def frechet_matrix(
 ) -> DoubleArray:
     """Distance of each polyline with each other one, float64 (A, B), metres; infinite where it exceeds `limit_m`.
 
-    Raises:
-        InputError: a polyline without points, or of another shape.
+    Raises `InputError`: a polyline without points, or of another shape.
     """
     first, first_offset = _packed(ones_m)
     second, second_offset = _packed(others_m)

@@ -3,8 +3,6 @@
 A query that got no answer has infinite error: it counts in every median, percentile and rate, and is never left out.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,19 +18,12 @@ _INFINITE_M = 1e300  # stands in for infinity inside a percentile, where infinit
 
 @dataclass(frozen=True)
 class PoseErrors:
-    """Errors of N estimates in the true vehicle frame (x forward, y left); infinite where no pose was answered.
+    """Errors of N estimates in the true vehicle frame (x forward, y left); infinite where no pose was answered."""
 
-    Attributes:
-        longitudinal_m: float64 (N,), signed, estimate ahead of the truth is positive.
-        lateral_m: float64 (N,), signed, estimate left of the truth is positive.
-        total_m: float64 (N,), Euclidean.
-        heading_rad: float64 (N,), signed, counter-clockwise is positive.
-    """
-
-    longitudinal_m: DoubleArray
-    lateral_m: DoubleArray
-    total_m: DoubleArray
-    heading_rad: DoubleArray
+    longitudinal_m: DoubleArray  # float64 (N,), signed, estimate ahead of the truth is positive
+    lateral_m: DoubleArray  # float64 (N,), signed, estimate left of the truth is positive
+    total_m: DoubleArray  # float64 (N,), Euclidean
+    heading_rad: DoubleArray  # float64 (N,), signed, counter-clockwise is positive
 
     @property
     def answered(self) -> float:
@@ -45,16 +36,12 @@ def pose_errors(
 ) -> PoseErrors:
     """Compare N estimates with the truth in the true vehicle frame; None where nothing was answered.
 
-    Heading errors are NaN where ``heading`` is False: it was given, not estimated.
-
-    Raises:
-        InputError: the two have different lengths, or are empty.
+    Heading errors are NaN where ``heading`` is False: it was given, not estimated. Raises `InputError`: the two have
+    different lengths, or are empty.
     """
     if len(world_SE2_true) != len(world_SE2_estimated) or not world_SE2_true:
-        raise InputError(
-            f"{len(world_SE2_estimated)} estimates for {len(world_SE2_true)} true poses",
-            "give one estimate (or None) a true pose, and at least one",
-        )
+        what = f"{len(world_SE2_estimated)} estimates for {len(world_SE2_true)} true poses"
+        raise InputError(what, "give one estimate (or None) a true pose, and at least one")
     rows = np.full((len(world_SE2_true), 3), np.inf)
     for row, truth, estimate in zip(rows, world_SE2_true, world_SE2_estimated, strict=True):
         if estimate is not None:
@@ -102,21 +89,13 @@ def travelled_m(world_SE2_vehicle: Sequence[SE2]) -> DoubleArray:
 
 @dataclass(frozen=True)
 class FailureRates:
-    """Out-of-range rates over segments.
+    """Out-of-range rates over segments."""
 
-    Attributes:
-        within_100_m: fraction of segments lost within their first 100 m; NaN where no segment is that long.
-        within_500_m: the same within 500 m.
-        at_end: fraction of segments lost anywhere.
-        segments: how many segments there were.
-        segment_m: their length; the paper's is 1000 m.
-    """
-
-    within_100_m: float
-    within_500_m: float
-    at_end: float
-    segments: int
-    segment_m: float
+    within_100_m: float  # fraction of segments lost within their first 100 m; NaN where no segment is that long
+    within_500_m: float  # the same within 500 m
+    at_end: float  # fraction of segments lost anywhere
+    segments: int  # how many segments there were
+    segment_m: float  # their length; the paper's is 1000 m
 
 
 def failure_rates(
@@ -127,15 +106,13 @@ def failure_rates(
     A drive is cut into whole segments from its start. The paper cuts at 1 km; a drive shorter than ``segment_m`` is one
     segment of its own length, which ``segment_m`` of the result states, and a horizon that no segment reaches is NaN
     instead of a flattering zero. A remainder of half a segment or more is a segment, a shorter one is part of the last.
+    Raises `InputError`: shapes differ, nothing given, NaN, or distances fall.
 
     Args:
         error_m: float64 (N,), total error a frame; infinite where nothing was answered.
         distance_m: float64 (N,), distance driven at each frame, rising.
         segment_m: length of a segment.
         limit_m: a segment fails at its first frame beyond this.
-
-    Raises:
-        InputError: shapes differ, nothing given, NaN, or distances fall.
     """
     error_m, distance_m = np.abs(np.asarray(error_m, dtype=np.float64)), np.asarray(distance_m, dtype=np.float64)
     if error_m.shape != distance_m.shape or error_m.ndim != 1 or error_m.size == 0:

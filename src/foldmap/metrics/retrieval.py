@@ -1,7 +1,5 @@
 """Which rank the right place has among the answers, and how far the best answer is from it."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,8 +11,7 @@ from foldmap.geometry import SE2
 from foldmap.metrics.pose import pose_errors, summarize
 from foldmap.types import AnyArray, DoubleArray, IntArray
 
-LOCALIZATION_M = (1.0, 3.0, 5.0, 10.0)
-"""Recall of localization is counted within these."""
+LOCALIZATION_M = (1.0, 3.0, 5.0, 10.0)  # recall of localization is counted within these
 
 
 def true_ranks(similarity: AnyArray, true_index: IntArray) -> IntArray:
@@ -25,27 +22,20 @@ def true_ranks(similarity: AnyArray, true_index: IntArray) -> IntArray:
     if similarity.ndim != 2 or true_index.shape != (len(similarity),) or np.isnan(similarity).any():
         raise InputError(f"similarities {similarity.shape} for {true_index.shape} truths", "give (Q, N) without NaN")
     own = np.take_along_axis(similarity, true_index[:, None], 1)
-    ranks: IntArray = (similarity >= own).sum(1)
-    return ranks
+    return np.asarray((similarity >= own).sum(1))
 
 
 @dataclass(frozen=True)
 class LocalizationScores:
     """Localization of N queries; one without an answer is infinitely far.
 
-    Attributes:
-        count: N.
-        answered: share with a pose.
-        recall: share within each distance of `LOCALIZATION_M`.
-        median_m, p95_m: of the distances, all queries.
-        heading_median_deg, heading_p95_deg: of the absolute heading errors, of those answered within 10 m (elsewhere a
-            heading means nothing); NaN if there is none.
+    Absolute heading errors are of those answered within 10 m (elsewhere a heading means nothing); NaN if there is none.
     """
 
     count: int
-    answered: float
-    recall: dict[float, float]
-    median_m: float
+    answered: float  # share with a pose
+    recall: dict[float, float]  # share within each distance of `LOCALIZATION_M`
+    median_m: float  # of the distances, all queries
     p95_m: float
     heading_median_deg: float
     heading_p95_deg: float
@@ -58,13 +48,10 @@ def localization_recall(error_m: DoubleArray, within_m: Sequence[float] = LOCALI
     return {limit: float((np.abs(error_m) <= limit).mean()) for limit in within_m}
 
 
-def localization_scores(
-    world_SE2_true: Sequence[SE2], world_SE2_estimated: Sequence[SE2 | None], within_m: Sequence[float] = LOCALIZATION_M
-) -> LocalizationScores:
+def localization_scores(world_SE2_true: Sequence[SE2], world_SE2_estimated: Sequence[SE2 | None]) -> LocalizationScores:
     """Score estimates; None where nothing was answered.
 
-    Raises:
-        InputError: the two have different lengths, or are empty.
+    Raises `InputError`: the two have different lengths, or are empty.
     """
     errors = pose_errors(world_SE2_true, world_SE2_estimated)
     spread = summarize(errors.total_m)
@@ -73,7 +60,7 @@ def localization_scores(
     return LocalizationScores(
         count=spread.count,
         answered=errors.answered,
-        recall=localization_recall(errors.total_m, within_m),
+        recall=localization_recall(errors.total_m),
         median_m=spread.median_m,
         p95_m=spread.p95_m,
         heading_median_deg=median,

@@ -1,7 +1,5 @@
 """How small a map is: per pixel, per square metre of ground, and for a whole county or country (tables 5 and 6)."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from foldmap.errors import InputError

@@ -25,15 +25,10 @@ _BLOCK = 256
 
 @dataclass(frozen=True)
 class PointSets:
-    """Many sets of points in one array.
+    """Many sets of points in one array."""
 
-    Attributes:
-        points_m: float64 (P, 2).
-        offset: int64 (N + 1,), set n is ``points_m[offset[n]:offset[n + 1]]``; sets may be empty.
-    """
-
-    points_m: DoubleArray
-    offset: IntArray
+    points_m: DoubleArray  # float64 (P, 2)
+    offset: IntArray  # int64 (N + 1,), set n is `points_m[offset[n]:offset[n + 1]]`; sets may be empty
 
     def __len__(self) -> int:
         return len(self.offset) - 1
@@ -103,15 +98,10 @@ def chamfer_matrix(queries: PointSets, library: PointSets, cap_m: float = EMPTY_
 
 @dataclass(frozen=True)
 class Best:
-    """The nearest library set of each query.
+    """The nearest library set of each query."""
 
-    Attributes:
-        index: int64 (Q,), -1 where nothing was allowed.
-        chamfer_m: float32 (Q,), infinite there.
-    """
-
-    index: IntArray
-    chamfer_m: FloatArray
+    index: IntArray  # int64 (Q,), -1 where nothing was allowed
+    chamfer_m: FloatArray  # float32 (Q,), infinite there
 
 
 def best_in_library(

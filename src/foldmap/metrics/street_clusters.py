@@ -1,7 +1,5 @@
 """Rand loss: do the two graphs connect the same places?"""
 
-from __future__ import annotations
-
 import numpy as np
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
@@ -15,8 +13,7 @@ def _components(sampled: Sampled) -> IntArray:
     """The weakly connected component of each vertex, int64 (V,)."""
     count, edges = len(sampled), sampled.graph.edges
     links = coo_matrix((np.ones(len(edges), np.int8), (edges[:, 0], edges[:, 1])), shape=(count, count))
-    labels: IntArray = connected_components(links, directed=False)[1].astype(np.int64)
-    return labels
+    return np.asarray(connected_components(links, directed=False)[1].astype(np.int64))
 
 
 def rand_index(one: IntArray, other: IntArray) -> float:

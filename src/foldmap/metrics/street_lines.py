@@ -5,8 +5,6 @@ well matched lines cover each other (M-P/R/F), which share of the true lines was
 whether matched lines are joined as the true ones are (C-P/R/F).
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,25 +20,15 @@ THRESHOLDS_M = tuple(0.5 * k for k in range(1, 11))
 
 @dataclass(frozen=True)
 class LineScores:
-    """Each 0 to 1.
+    """Each 0 to 1."""
 
-    Attributes:
-        line_precision: share of the points of predicted lines within a threshold of their matched true line (M-P).
-        line_recall: share of the points of matched true lines within a threshold of a line matched to them (M-R).
-        line_f: harmonic mean.
-        detection_ratio: share of the true lines that are matched.
-        connect_precision: share of the predicted connections that join lines of one true line, or of joined ones (C-P).
-        connect_recall: share of the true connections of which a predicted one joins the matched lines (C-R).
-        connect_f: harmonic mean.
-    """
-
-    line_precision: float
-    line_recall: float
-    line_f: float
-    detection_ratio: float
-    connect_precision: float
-    connect_recall: float
-    connect_f: float
+    line_precision: float  # share of the points of predicted lines within a threshold of their matched true line (M-P)
+    line_recall: float  # share of the points of matched true lines within a threshold of a line matched to them (M-R)
+    line_f: float  # harmonic mean
+    detection_ratio: float  # share of the true lines that are matched
+    connect_precision: float  # share of the predicted connections within one true line, or of joined ones (C-P)
+    connect_recall: float  # share of the true connections of which a predicted one joins the matched lines (C-R)
+    connect_f: float  # harmonic mean
 
 
 def line_scores(predicted: Sampled, truth: Sampled) -> LineScores:
@@ -67,9 +55,8 @@ def line_scores(predicted: Sampled, truth: Sampled) -> LineScores:
 def _match_lines(predicted: Sampled, truth: Sampled) -> tuple[DoubleArray, IntArray, IntArray, IntArray]:
     """Match each predicted line to the true line with the least mean distance from its points, turned ones farther.
 
-    Returns:
-        Distances (P, T) in metres between the points of all predicted and all true lines, line after line; the true
-        line of each predicted one (L,); the lines of the points (P,) and (T,).
+    Returns distances (P, T) in metres between the points of all predicted and all true lines, line after line; the true
+    line of each predicted one (L,); the lines of the points (P,) and (T,).
     """
     points, headings, of_predicted = _line_points(predicted)
     true_points, true_headings, of_truth = _line_points(truth)

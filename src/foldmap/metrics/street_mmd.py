@@ -1,7 +1,5 @@
 """Maximum mean discrepancy between the vertices of two graphs (Gretton et al., JMLR 2012)."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np
@@ -12,8 +10,7 @@ from foldmap.types import DoubleArray
 BANDWIDTHS_M = (1.0, 2.0, 4.0, 8.0)
 """Standard deviations of the Gaussians whose mean is the kernel: from the spacing of vertices to a road's width."""
 
-WORST = math.sqrt(2.0)
-"""The most that two sets of points can differ with a kernel that is 1 at 0."""
+WORST = math.sqrt(2.0)  # the most that two sets of points can differ with a kernel that is 1 at 0
 
 
 def mmd(one_m: DoubleArray, other_m: DoubleArray) -> float:

@@ -16,36 +16,27 @@ from foldmap.metrics.frechet import frechet_matrix
 from foldmap.metrics.street_sampled import Sampled
 from foldmap.types import AnyArray, BoolArray, DoubleArray, IntArray
 
-THRESHOLDS_M = (1.0, 2.0, 3.0)
-"""Largest discrete Frechet distances of a match."""
+THRESHOLDS_M = (1.0, 2.0, 3.0)  # largest discrete Frechet distances of a match
 
 
 @dataclass(frozen=True)
 class LaneLines:
     """Directed lines of one window and how they join.
 
-    Attributes:
-        lines_m: L polylines, float64 (P, 2), points about 1 m apart.
-        follows: (L, L), confidence 0 to 1 that line j starts where line i ends; an edge if above one half.
-        confidence: float64 (L,); all 1 if not given.
-
-    Raises:
-        InputError: the shapes do not fit, or a confidence is NaN.
+    Raises `InputError`: the shapes do not fit, or a confidence is NaN.
     """
 
-    lines_m: Sequence[DoubleArray]
-    follows: AnyArray
-    confidence: DoubleArray = field(default_factory=lambda: np.zeros(0))
+    lines_m: Sequence[DoubleArray]  # L polylines, float64 (P, 2), points about 1 m apart
+    follows: AnyArray  # (L, L), confidence 0 to 1 that line j starts where line i ends; an edge if above one half
+    confidence: DoubleArray = field(default_factory=lambda: np.zeros(0))  # float64 (L,); all 1 if not given
 
     def __post_init__(self) -> None:
         count = len(self.lines_m)
         if count and not len(self.confidence):
             object.__setattr__(self, "confidence", np.ones(count))
         if self.follows.shape != (count, count) or self.confidence.shape != (count,):
-            raise InputError(
-                f"{count} lines with follows {self.follows.shape} and confidence {self.confidence.shape}",
-                "give (L, L) and (L,)",
-            )
+            what = f"{count} lines with follows {self.follows.shape} and confidence {self.confidence.shape}"
+            raise InputError(what, "give (L, L) and (L,)")
         if not np.isfinite(self.confidence).all() or not np.isfinite(self.follows.astype(np.float64)).all():
             raise InputError("a confidence is not finite", "give 0 to 1")
 
@@ -57,15 +48,10 @@ class LaneLines:
 
 @dataclass(frozen=True)
 class OpenLaneScores:
-    """Each 0 to 1, means over thresholds.
+    """Each 0 to 1, means over thresholds."""
 
-    Attributes:
-        det_l: average precision of lines.
-        top_ll: mean average precision of successors and predecessors.
-    """
-
-    det_l: float
-    top_ll: float
+    det_l: float  # average precision of lines
+    top_ll: float  # mean average precision of successors and predecessors
 
 
 def openlane_scores(predicted: Sequence[LaneLines], truth: Sequence[LaneLines]) -> OpenLaneScores:

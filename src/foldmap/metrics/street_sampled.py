@@ -1,7 +1,5 @@
 """What every street metric looks at: a lane graph sampled at 1 m, with headings, lines and which line follows which."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -16,9 +14,7 @@ from foldmap.types import BoolArray, DoubleArray, IntArray
 DEFINITIONS_VERSION = 1
 """Of every definition in `foldmap.metrics.street_*`: a figure is comparable with another of the same version only."""
 
-STEP_M = 1.0
-"""Vertices lie so far apart along the lanes before anything is counted."""
-
+STEP_M = 1.0  # vertices lie so far apart along the lanes before anything is counted
 TURN_M = 2.0
 """Points whose headings are an angle a apart count ``2 TURN_M sin(a / 2)`` farther, in quadrature: 4 m if opposed."""
 
@@ -33,13 +29,9 @@ def empty_m(window: Window) -> float:
 
 @dataclass(frozen=True)
 class Sampled:
-    """A lane graph at equal steps.
+    """A lane graph at equal steps."""
 
-    Attributes:
-        graph: vertices `STEP_M` apart along each chain; without isolated vertices.
-    """
-
-    graph: LaneGraph
+    graph: LaneGraph  # vertices `STEP_M` apart along each chain; without isolated vertices
 
     def __len__(self) -> int:
         return len(self.graph)
@@ -57,8 +49,7 @@ class Sampled:
         for column in (0, 1):
             np.add.at(total, self.graph.edges[:, column], step)
         length = np.hypot(*total.T)[:, None]
-        heading: DoubleArray = np.divide(total, length, out=np.zeros_like(total), where=length > 1e-6)
-        return heading
+        return np.asarray(np.divide(total, length, out=np.zeros_like(total), where=length > 1e-6))
 
     @cached_property
     def pieces(self) -> tuple[DoubleArray, DoubleArray]:
@@ -88,12 +79,7 @@ class Sampled:
 
 
 def sampled(graph: LaneGraph, window: Window | None = None) -> Sampled:
-    """Sample a graph at `STEP_M`.
-
-    Args:
-        graph: in the ego frame of the window, metres.
-        window: clip to it first; None takes the graph as it is.
-    """
+    """Sample a graph in the ego frame, metres, at `STEP_M`; clipped to a window first if one is given."""
     if window is not None:
         graph = cut(graph, SE2(0.0, 0.0, 0.0), window)
     return Sampled(resample(graph, STEP_M))

@@ -1,7 +1,5 @@
 """All street metrics of a predicted graph in one record, and their means over windows."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 
@@ -22,17 +20,11 @@ from foldmap.street.source import LaneGraph
 
 @dataclass(frozen=True)
 class StreetScores(UrbanErrors, LineScores, TopologyScores, OpenLaneScores):
-    """How near a predicted lane graph is to the true one, by every metric.
+    """How near a predicted lane graph is to the true one, by every metric."""
 
-    Attributes:
-        chamfer_m: see the function, metres; lower is better.
-        rand_loss: see the function, 0 to 1; lower is better.
-        mmd: see the function, 0 to 1.414; lower is better.
-    """
-
-    chamfer_m: float
-    rand_loss: float
-    mmd: float
+    chamfer_m: float  # see the function, metres; lower is better
+    rand_loss: float  # see the function, 0 to 1; lower is better
+    mmd: float  # see the function, 0 to 1.414; lower is better
 
     def as_dict(self) -> dict[str, float]:
         """Every number by name."""
@@ -70,11 +62,7 @@ def sampled_scores(predicted: Sampled, truth: Sampled, window: Window = AROUND) 
 
 
 def mean_scores(scores: Sequence[StreetScores]) -> StreetScores:
-    """The mean of each number over windows.
-
-    Raises:
-        InputError: no windows.
-    """
+    """The mean of each number over windows. Raises `InputError`: no windows."""
     if not scores:
         raise InputError("no windows to average", "score one at least")
     table = np.array([list(score.as_dict().values()) for score in scores])

@@ -5,8 +5,6 @@ dropped on both graphs, matched one to one, and from each matched pair one drive
 for the whole window instead of one a start, so that both sums have one numerator.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,40 +19,28 @@ from foldmap.types import BoolArray, IntArray
 
 RADIUS_M = 2.0
 """Vertices match within this: less than a lane's width, so that a neighbouring lane does not pass for the right one."""
-HORIZON_M = 50.0
-"""How far one drives from each start."""
+HORIZON_M = 50.0  # how far one drives from each start
 _MATCH_COS = 0.5  # vertices match if their headings are within 60 degrees
 
 
 @dataclass(frozen=True)
 class TopologyScores:
-    """Each 0 to 1.
+    """Each 0 to 1."""
 
-    Attributes:
-        geo_precision: share of the predicted vertices with a true partner.
-        geo_recall: share of the true vertices with a predicted partner.
-        geo_f: harmonic mean.
-        topo_precision: share of the pairs (start, place reached) of the prediction that hold between true partners.
-        topo_recall: share of the true pairs that hold between predicted partners.
-        topo_f: harmonic mean: the topology F.
-    """
-
-    geo_precision: float
-    geo_recall: float
-    geo_f: float
-    topo_precision: float
-    topo_recall: float
-    topo_f: float
+    geo_precision: float  # share of the predicted vertices with a true partner
+    geo_recall: float  # share of the true vertices with a predicted partner
+    geo_f: float  # harmonic mean
+    topo_precision: float  # share of the pairs (start, place reached) of the prediction that hold between true partners
+    topo_recall: float  # share of the true pairs that hold between predicted partners
+    topo_f: float  # harmonic mean: the topology F
 
 
-def topology_scores(
-    predicted: Sampled, truth: Sampled, radius_m: float = RADIUS_M, horizon_m: float = HORIZON_M
-) -> TopologyScores:
+def topology_scores(predicted: Sampled, truth: Sampled, horizon_m: float = HORIZON_M) -> TopologyScores:
     """Compare what can be reached from where within a horizon of driving. Both empty: all 1; one empty: all 0."""
     if not len(predicted) or not len(truth):
         value = float(len(predicted) == len(truth))
         return TopologyScores(*(6 * [value]))
-    ours, theirs = match_vertices(predicted, truth, radius_m)
+    ours, theirs = match_vertices(predicted, truth)
     geo = len(ours) / len(predicted), len(ours) / len(truth)
     reach, true_reach = reachable(predicted, horizon_m), reachable(truth, horizon_m)
     both = float((reach[np.ix_(ours, ours)] & true_reach[np.ix_(theirs, theirs)]).sum())
@@ -84,5 +70,4 @@ def reachable(graph: Sampled, horizon_m: float = HORIZON_M) -> BoolArray:
     """(V, V), true where column's vertex is reached from row's within a horizon; each reaches itself."""
     edges, count = graph.graph.edges, len(graph)
     links = csr_matrix((np.maximum(graph.graph.edge_lengths_m, 1e-9), (edges[:, 0], edges[:, 1])), (count, count))
-    reached: BoolArray = np.isfinite(dijkstra(links, directed=True, limit=horizon_m))
-    return reached
+    return np.asarray(np.isfinite(dijkstra(links, directed=True, limit=horizon_m)))

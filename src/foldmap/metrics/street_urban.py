@@ -1,7 +1,5 @@
 """Urban-planning measures of street maps: density, reach, connectivity (as in Neural Turtle Graphics, ICCV 2019)."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,37 +14,24 @@ _START_M, _START_COS = 5.0, 0.5  # the ego can be on a lane within 5 m of it and
 
 @dataclass(frozen=True)
 class UrbanMeasures:
-    """What a planner counts in one window.
+    """What a planner counts in one window."""
 
-    Attributes:
-        density: vertices at 1 m per 100 m2 of the window: nearly lane metres per 100 m2.
-        reach_m: lane metres that can be driven inside the window from the ego's lane, along the edges' directions.
-        connectivity: chains per key vertex (a key vertex: where chains start, end, fork or join). 0.5 where no lane
-            meets another, 1 for a ring, more where lanes branch; 0 without lanes.
-    """
-
-    density: float
-    reach_m: float
+    density: float  # vertices at 1 m per 100 m2 of the window: nearly lane metres per 100 m2
+    reach_m: float  # lane metres that can be driven inside the window from the ego's lane, along the edges' directions
+    # chains per key vertex (a key vertex: where chains start, end, fork or join). 0.5 where no lane meets another, 1
+    # for a ring, more where lanes branch; 0 without lanes
     connectivity: float
 
 
 @dataclass(frozen=True)
 class UrbanErrors:
-    """How far the measures of a prediction are from the truth's, each at least 0.
+    """How far the measures of a prediction are from the truth's, each at least 0."""
 
-    Attributes:
-        density_error: ``|p - t|``, vertices per 100 m2.
-        density_relative_error: ``|p - t| / max(p, t)``, 0 to 1; 0 where both are 0, 1 where one is.
-        reach_error_m: ``|p - t|``, metres.
-        reach_relative_error: as of density.
-        connectivity_error: ``|p - t|``, chains per key vertex.
-    """
-
-    density_error: float
-    density_relative_error: float
-    reach_error_m: float
-    reach_relative_error: float
-    connectivity_error: float
+    density_error: float  # `|p - t|`, vertices per 100 m2
+    density_relative_error: float  # `|p - t| / max(p, t)`, 0 to 1; 0 where both are 0, 1 where one is
+    reach_error_m: float  # `|p - t|`, metres
+    reach_relative_error: float  # as of density
+    connectivity_error: float  # `|p - t|`, chains per key vertex
 
 
 def urban_measures(graph: Sampled, window: Window = AROUND) -> UrbanMeasures:

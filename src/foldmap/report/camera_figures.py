@@ -1,7 +1,5 @@
 """How well photos were localized: distributions of their errors, and cameras seen from above."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,18 +9,7 @@ from matplotlib.collections import LineCollection
 
 from foldmap.errors import InputError
 from foldmap.geometry.quaternion import centres_of
-from foldmap.report.style import (
-    ACCENT,
-    FOUND,
-    INK,
-    QUIET,
-    draw_shares,
-    legend_beside,
-    new_figure,
-    styled,
-    to_png,
-    to_svg,
-)
+from foldmap.report.style import ACCENT, FOUND, INK, QUIET, draw_shares, legend_beside, plot, to_png, to_svg
 from foldmap.types import DoubleArray
 
 _DECADES = 1e-3  # errors below this share of the largest threshold are drawn at the left rim
@@ -33,20 +20,17 @@ def camera_error_plot(
 ) -> bytes:
     """Plot which share of the queries errs by less than so much: of the centre, and of the rotation; SVG.
 
+    Raises `InputError`: a method has no errors.
+
     Args:
         errors: method -> centre errors (N,) and rotation errors (N,) in degrees; infinite where nothing was answered,
             which never counts as less.
         unit: of centre errors.
         thresholds: (centre, degrees) that are marked.
-
-    Raises:
-        InputError: a method has no errors.
     """
     if not errors:
         raise InputError("there are no errors to draw", "give one a query")
-    with styled():
-        figure = new_figure(9.0, 3.8)
-        left, right = figure.subplots(1, 2, sharey=True)
+    with plot(9.0, 3.8, ncols=2, sharey=True) as (figure, (left, right)):
         for column, axes in enumerate((left, right)):
             marks = [threshold[column] for threshold in thresholds]
             _distribution(axes, {name: both[column] for name, both in errors.items()}, marks)
@@ -93,9 +77,7 @@ def camera_plan(
     around = np.concatenate([centres_of(map_SE3_world), centres_of(true_SE3_world), near])[:, :2]
     low, high = around.min(axis=0), around.max(axis=0)
     reach = max(0.55 * float((high - low).max()), 1.0)
-    with styled():
-        figure = new_figure(7.2, 5.4)
-        axes = figure.subplots()
+    with plot(7.2, 5.4) as (figure, axes):
         x, y = points_world[:, 0], points_world[:, 1]
         axes.scatter(x, y, s=1.5, color=QUIET, alpha=0.6, linewidths=0, label="points in the file")
         _cameras(axes, map_SE3_world, "^", "#2e6f9e", "photos of the map", 0.05 * reach, 4.5)

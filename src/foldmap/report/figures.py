@@ -3,8 +3,6 @@
 Names that start with foldmap are drawn in the accent colour, above the others.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 
@@ -22,8 +20,7 @@ from foldmap.report.style import (
     colour_of,
     draw_shares,
     legend_beside,
-    new_figure,
-    styled,
+    plot,
     to_svg,
 )
 from foldmap.types import DoubleArray
@@ -41,20 +38,17 @@ def accuracy_plot(
 ) -> bytes:
     """Plot a quality against bits on a logarithmic axis, as figure 4 of the paper.
 
+    Raises `InputError`: no finite point with positive bits.
+
     Args:
         series: name -> (bits, value) points; joined by a line in order of bits. Infinite and NaN are left out.
         x_label: says bits of what.
         y_label: quantity and unit.
         title: headline.
         y_log: logarithmic value axis.
-
-    Raises:
-        InputError: no finite point with positive bits.
     """
     drawn = 0
-    with styled():
-        figure = new_figure(7.2, 4.4)
-        axes = figure.subplots()
+    with plot(7.2, 4.4) as (figure, axes):
         for index, (name, points) in enumerate(series.items()):
             kept = sorted((x, y) for x, y in points if x > 0 and math.isfinite(x) and math.isfinite(y))
             if not kept:
@@ -91,17 +85,13 @@ def failure_plot(
 ) -> bytes:
     """Draw failure rates as bars with each method's bit/m² beside it, smallest map first, as figure 1 of the paper.
 
-    Rates are shares in 0..1; NaN is drawn as "not measured".
-
-    Raises:
-        InputError: the two name different methods, or none.
+    Rates are shares in 0..1; NaN is drawn as "not measured". Raises `InputError`: the two name different methods, or
+    none.
     """
     if not rates or set(rates) != set(bits):
         raise InputError("rates and bits name different methods", "give a rate and a size for each method")
     order = sorted(rates, key=lambda name: (bits[name], name))
-    with styled():
-        figure = new_figure(7.2, 0.9 + 0.36 * len(order))
-        axes = figure.subplots()
+    with plot(7.2, 0.9 + 0.36 * len(order)) as (figure, axes):
         for row, name in enumerate(order):
             measured = math.isfinite(rates[name])
             percent = 100 * rates[name] if measured else 0
@@ -130,9 +120,7 @@ def error_cdf_plot(errors_m: Mapping[str, DoubleArray]) -> bytes:
 
     Errors (N,) of a method are infinite where nothing was answered; those never count as less.
     """
-    with styled():
-        figure = new_figure(7.2, 4.2)
-        axes = figure.subplots()
+    with plot(7.2, 4.2) as (figure, axes):
         draw_shares(axes, {name: 100 * np.abs(error_m) for name, error_m in errors_m.items()}, 0.0, _LIMIT_CM)
         axes.set(xlabel="error [cm]", ylabel="queries below [%]", title="Distribution of the error")
         legend_beside(axes)
@@ -141,9 +129,7 @@ def error_cdf_plot(errors_m: Mapping[str, DoubleArray]) -> bytes:
 
 def trajectory_plot(true_xy_m: DoubleArray, estimates_xy_m: Mapping[str, DoubleArray], title: str = "Drive") -> bytes:
     """Draw the driven path (N, 2), east and north, with each method's estimates; NaN where nothing was answered."""
-    with styled():
-        figure = new_figure(7.2, 4.6)
-        axes = figure.subplots()
+    with plot(7.2, 4.6) as (figure, axes):
         axes.plot(*np.asarray(true_xy_m).T, color=QUIET, linewidth=6, alpha=0.45, solid_capstyle="round", label="truth")
         for index, (name, xy_m) in enumerate(estimates_xy_m.items()):
             colour, _ = colour_of(name, index + 1)

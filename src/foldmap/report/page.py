@@ -41,12 +41,7 @@ pre{padding:.8rem 1rem;border-radius:6px;overflow-x:auto}
 
 
 class Page:
-    """A report that is written top to bottom.
-
-    Args:
-        title: of the page.
-        lead: one or two sentences below it.
-    """
+    """A report that is written top to bottom: its title, a sentence or two to lead, and what is added."""
 
     def __init__(self, title: str, lead: str = "") -> None:
         self._title = title
@@ -71,11 +66,7 @@ class Page:
         return self
 
     def figure(self, image: bytes, caption: str, alt: str = "") -> Page:
-        """Add a PNG or SVG picture, embedded.
-
-        Raises:
-            InputError: it is neither.
-        """
+        """Add a PNG or SVG picture, embedded. Raises `InputError`: it is neither."""
         if image.startswith(b"\x89PNG\r\n"):
             kind = "image/png"
         elif b"<svg" in image[:2000]:
@@ -89,18 +80,11 @@ class Page:
         )
         return self
 
-    def table(
-        self,
-        rows: Sequence[Mapping[str, Any]],
-        columns: Mapping[str, str],
-        caption: str = "",
-    ) -> Page:
+    def table(self, rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], caption: str = "") -> Page:
         """Add a table; rows whose first column starts with foldmap are set off.
 
-        Args:
-            rows: one mapping a row; a missing or not measured value shows as a dash.
-            columns: key -> heading, in order; numbers are written with three significant digits.
-            caption: below the table.
+        A row's missing or not measured value shows as a dash, numbers with three significant digits. Columns are key ->
+        heading, in order; the caption stands below.
         """
         head = "".join(f"<th>{html.escape(title)}</th>" for title in columns.values())
         body = []

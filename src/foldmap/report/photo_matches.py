@@ -1,7 +1,5 @@
 """A photo with the map's points that were found in it, and two photos joined by what both show, as PNG bytes."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
@@ -9,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 
 from foldmap.errors import InputError
-from foldmap.report.style import FOUND, MISSED, bare, legend_on_picture, new_figure, styled, to_png
+from foldmap.report.style import FOUND, MISSED, bare, legend_on_picture, plot, to_png
 from foldmap.types import AnyArray
 
 _MOST_LINES = 120
@@ -22,9 +20,7 @@ def photo_points(image: AnyArray, found_px: AnyArray, missed_px: AnyArray | None
     where the other points in view should be, (M, 2). `InputError` where the image has no pixels.
     """
     height, width = _size(image)
-    with styled():
-        figure = new_figure(6.4, 6.4 * height / width + 0.5)
-        axes = figure.subplots()
+    with plot(6.4, 6.4 * height / width + 0.5) as (figure, axes):
         _show(axes, image, 0.0)
         if missed_px is not None and len(missed_px):
             axes.plot(*np.asarray(missed_px).T, ".", color=MISSED, markersize=2.5, label=f"{len(missed_px)} not found")
@@ -47,6 +43,8 @@ def photo_pair(
 ) -> bytes:
     """Draw two photos side by side with lines between the places that show the same point.
 
+    Raises `InputError`: an image has no pixels, or the numbers of places differ.
+
     Args:
         left: uint8 (H, W) or (H, W, 3).
         right: another photo.
@@ -54,9 +52,6 @@ def photo_pair(
         right_px: (N, 2), of the same points in the right one.
         titles: above the photos; above the left one stands how many points there are, too.
         right_or_wrong: bool (N,), colours the lines; all right where None.
-
-    Raises:
-        InputError: an image has no pixels, or the numbers of places differ.
     """
     left_px, right_px = np.asarray(left_px).reshape(-1, 2), np.asarray(right_px).reshape(-1, 2)
     if len(left_px) != len(right_px):
@@ -68,9 +63,7 @@ def photo_pair(
     total = width + gap + other_width
     # lines evenly chosen: all of them would hide the photos
     rows = np.unique(np.linspace(0, max(0, len(left_px) - 1), min(len(left_px), _MOST_LINES)).astype(int))
-    with styled():
-        figure = new_figure(9.0, 9.0 * max(height, other_height) / total + 0.45)
-        axes = figure.subplots()
+    with plot(9.0, 9.0 * max(height, other_height) / total + 0.45) as (figure, axes):
         _show(axes, left, 0.0)
         _show(axes, right, width + gap)
         ends = np.stack([left_px[rows], right_px[rows] + shift], axis=1)

@@ -1,10 +1,8 @@
 """A scene from above: its points and where its photos were taken."""
 
-from __future__ import annotations
-
 import numpy as np
 
-from foldmap.report.style import ACCENT, INK, new_figure, styled, to_png
+from foldmap.report.style import ACCENT, INK, plot, to_png
 from foldmap.types import AnyArray, DoubleArray
 
 _MOST_POINTS = 60_000
@@ -24,14 +22,12 @@ def scene_png(points_world: DoubleArray, colours: AnyArray, centres_world: Doubl
     axes = np.linalg.svd(points[inner] - middle, full_matrices=False)[2][:2]
     axes *= np.where(axes[np.arange(2), np.abs(axes).argmax(axis=1)] < 0, -1, 1)[:, None]
     flat, cameras = (points[inner] - middle) @ axes.T, (centres_world - middle) @ axes.T
-    with styled():
-        figure = new_figure(7.0, 5.0)
-        plot = figure.add_subplot()
-        plot.scatter(flat[:, 0], flat[:, 1], s=1.2, c=np.clip(colours[inner] / 255, 0, 0.85), linewidths=0)
-        plot.scatter(cameras[:, 0], cameras[:, 1], s=14, color=ACCENT, edgecolor=INK, linewidth=0.4, label="photos")
-        plot.set_aspect("equal")
+    with plot(7.0, 5.0) as (figure, plan):
+        plan.scatter(flat[:, 0], flat[:, 1], s=1.2, c=np.clip(colours[inner] / 255, 0, 0.85), linewidths=0)
+        plan.scatter(cameras[:, 0], cameras[:, 1], s=14, color=ACCENT, edgecolor=INK, linewidth=0.4, label="photos")
+        plan.set_aspect("equal")
         unit = "m" if metric else "world units"
-        plot.set(xlabel=f"along the longest axis, {unit}", ylabel=f"across, {unit}")
-        plot.set_title(f"{len(points_world):,} points, {len(centres_world):,} photos")
-        plot.legend(loc="upper right")
+        plan.set(xlabel=f"along the longest axis, {unit}", ylabel=f"across, {unit}")
+        plan.set_title(f"{len(points_world):,} points, {len(centres_world):,} photos")
+        plan.legend(loc="upper right")
         return to_png(figure)

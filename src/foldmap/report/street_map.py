@@ -1,7 +1,5 @@
 """A street map with a belief on it: lanes, heat, where the vehicle was and where it was found."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,7 +10,7 @@ from foldmap.errors import InputError
 from foldmap.geometry import SE2
 from foldmap.localize.street.estimate import StreetEstimate
 from foldmap.localize.street.lane_places import LanePlaces
-from foldmap.report.style import ACCENT, INK, QUIET, new_figure, styled, to_png
+from foldmap.report.style import ACCENT, INK, QUIET, plot, to_png
 from foldmap.types import DoubleArray
 
 _DECADES = 4.0
@@ -27,15 +25,14 @@ def street_map(
 ) -> bytes:
     """Draw the lanes in the colours of a belief, on a logarithmic scale of four decades below its peak.
 
+    Raises `InputError`: no places, or a belief of another length or with values that are not finite.
+
     Args:
         places: of the map; x is east, y is north.
         belief: float64 (N,), probability of each place.
         truth: world_SE2_vehicle over time, the last one now; may be empty.
         estimate: what was answered; a pose with its ellipse of two standard deviations, else the guess, crossed.
         title: headline.
-
-    Raises:
-        InputError: no places, or a belief of another length or with values that are not finite.
     """
     if not len(places) or belief.shape != (len(places),) or not np.isfinite(belief).all():
         raise InputError(f"a belief of shape {belief.shape} on {len(places)} places", "give one finite value a place")
@@ -44,9 +41,7 @@ def street_map(
     peak = max(float(belief.max()), np.finfo(float).tiny)
     heat = np.clip(1 + np.log10(np.maximum(belief / peak, 1e-30)) / _DECADES, 0, 1)
     order = np.argsort(heat, kind="stable")
-    with styled():
-        figure = new_figure(7.2, 6.0)
-        axes = figure.subplots()
+    with plot(7.2, 6.0) as (figure, axes):
         axes.add_collection(LineCollection(list(lanes), colors="#d5dae0", linewidths=0.8))
         warm = order[heat[order] > 0]
         coloured = LineCollection(

@@ -1,13 +1,11 @@
 """Plots of the street layer: quality against library size, localization recall, Chamfer distances. SVG bytes."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 from matplotlib.ticker import FuncFormatter
 
 from foldmap.errors import InputError
-from foldmap.report.style import ACCENT, INK, QUIET, draw_shares, legend_beside, new_figure, styled, to_svg
+from foldmap.report.style import ACCENT, INK, QUIET, draw_shares, legend_beside, plot, to_svg
 from foldmap.types import DoubleArray
 
 
@@ -16,14 +14,11 @@ def library_plot(
 ) -> bytes:
     """Mean Chamfer distance against the number of graphs, between chance (random) and the best there is (oracle).
 
-    Raises:
-        InputError: no library, or lengths differ.
+    Raises `InputError`: no library, or lengths differ.
     """
     if not counts or {len(chamfer_m), len(oracle_m), len(random_m)} != {len(counts)}:
         raise InputError("the library plot has no libraries, or lengths differ", "give one value of each a library")
-    with styled():
-        figure = new_figure(7.2, 4.2)
-        axes = figure.subplots()
+    with plot(7.2, 4.2) as (figure, axes):
         axes.plot(counts, random_m, color=QUIET, marker="s", label="random")
         axes.plot(counts, chamfer_m, color=ACCENT, marker="o", label="foldmap")
         axes.plot(counts, oracle_m, color=INK, marker="^", label="oracle")
@@ -49,9 +44,7 @@ def chamfer_plot(chamfer_m: Mapping[str, DoubleArray], title: str) -> bytes:
 def _shares(
     values: Mapping[str, DoubleArray], labels: tuple[str, str], title: str, limit_m: float, lines: Sequence[float]
 ) -> bytes:
-    with styled():
-        figure = new_figure(7.2, 4.2)
-        axes = figure.subplots()
+    with plot(7.2, 4.2) as (figure, axes):
         for line in lines:
             axes.axvline(line, color=QUIET, linewidth=0.8, linestyle=":")
         draw_shares(axes, values, 0.0, limit_m)

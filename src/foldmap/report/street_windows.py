@@ -1,7 +1,5 @@
 """Windows of the street map beside what was seen there, changes on the ground, and errors along a drive."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -10,18 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 
 from foldmap.errors import InputError
-from foldmap.report.style import (
-    ACCENT,
-    INK,
-    MARKERS,
-    QUIET,
-    SERIES,
-    legend_beside,
-    new_figure,
-    styled,
-    to_png,
-    to_svg,
-)
+from foldmap.report.style import ACCENT, INK, MARKERS, QUIET, SERIES, legend_beside, plot, to_png, to_svg
 from foldmap.street.changes.detect import ADDED, MOVED, REMOVED, Change
 from foldmap.street.graph.window import Window
 from foldmap.street.source import LINK, LaneGraph
@@ -33,26 +20,18 @@ _COLOURS = {ADDED: "#2fbf71", REMOVED: ACCENT, MOVED: "#f2a541"}
 
 @dataclass(frozen=True)
 class WindowRow:
-    """One place: pictures, then graphs of its window.
+    """One place: pictures, then graphs of its window."""
 
-    Attributes:
-        title: left of the row.
-        pictures: title and uint8 (H, W, 3) of each; row 0 is ahead where it is seen from above.
-        graphs: title and lane graph in the ego frame of each.
-        truth: drawn pale below each graph, or None.
-    """
-
-    title: str
-    pictures: Sequence[tuple[str, ByteArray]]
-    graphs: Sequence[tuple[str, LaneGraph]]
-    truth: LaneGraph | None = None
+    title: str  # left of the row
+    pictures: Sequence[tuple[str, ByteArray]]  # title and uint8 (H, W, 3); seen from above row 0 is ahead
+    graphs: Sequence[tuple[str, LaneGraph]]  # title and lane graph in the ego frame of each
+    truth: LaneGraph | None = None  # drawn pale below each graph, or None
 
 
 def window_rows(rows: Sequence[WindowRow], window: Window) -> bytes:
     """Draw places below each other: what was seen, then lane graphs, ahead is up; colours are headings. PNG.
 
-    Raises:
-        InputError: no rows, or rows of different numbers of pictures or graphs.
+    Raises `InputError`: no rows, or rows of different numbers of pictures or graphs.
     """
     if not rows or len({(len(row.pictures), len(row.graphs)) for row in rows}) != 1:
         raise InputError("rows of windows with different numbers of pictures", "give at least one, all alike")
@@ -61,9 +40,8 @@ def window_rows(rows: Sequence[WindowRow], window: Window) -> bytes:
         for k in range(len(rows[0].pictures))
     ]
     widths = [*(min(aspect, 3.2) for aspect in aspects), *[1.0] * len(rows[0].graphs)]
-    with styled():
-        figure = new_figure(_SIDE_IN * sum(widths) + 0.3, (_SIDE_IN + 0.28) * len(rows))
-        grid = figure.subplots(len(rows), len(widths), squeeze=False, width_ratios=widths)
+    shape = {"nrows": len(rows), "ncols": len(widths), "squeeze": False, "width_ratios": widths}
+    with plot(_SIDE_IN * sum(widths) + 0.3, (_SIDE_IN + 0.28) * len(rows), **shape) as (figure, grid):
         for number, (row, cells) in enumerate(zip(rows, grid, strict=True)):
             for axes, (title, image) in zip(cells, row.pictures, strict=False):
                 axes.imshow(image, interpolation="lanczos")
@@ -117,9 +95,7 @@ def change_map(
     The image, uint8 (H, W, 3), is from above with row 0 north; its edges are in the map's frame. PNG.
     """
     height, width = image.shape[0] * resolution_m, image.shape[1] * resolution_m
-    with styled():
-        figure = new_figure(3.6, 3.75 * height / width)
-        axes = figure.subplots()
+    with plot(3.6, 3.75 * height / width) as (figure, axes):
         axes.imshow(image, extent=(west_m, west_m + width, north_m - height, north_m), interpolation="lanczos")
         axes.add_collection(
             LineCollection(list(before.vertices_m[before.edges]), colors="white", linewidths=0.7, alpha=0.8)
@@ -146,9 +122,7 @@ def error_line(
 
     Errors (N,) and whether a pose was answered, bool (N,), by name; distances (N,) are driven. SVG.
     """
-    with styled():
-        figure = new_figure(7.2, 3.2)
-        axes = figure.subplots()
+    with plot(7.2, 3.2) as (figure, axes):
         for index, (name, error) in enumerate(errors_m.items()):
             colour = ACCENT if index == 0 else SERIES[index]
             floor = np.maximum(error, 0.05)

@@ -1,7 +1,5 @@
 """Qualitative strips of maps, embeddings, sweeps, scores and codes (figures 5 to 13 of the paper), as PNG bytes."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +9,7 @@ import numpy as np
 from matplotlib.colors import to_rgb
 
 from foldmap.errors import InputError
-from foldmap.report.style import ACCENT, INK, QUIET, bare, legend_on_picture, new_figure, styled, to_png
+from foldmap.report.style import ACCENT, INK, QUIET, bare, legend_on_picture, plot, to_png
 from foldmap.types import AnyArray, BoolArray, ByteArray, FloatArray
 
 _UNOBSERVED = np.array([232, 236, 240], np.uint8)
@@ -30,19 +28,12 @@ class Mark:
 
 @dataclass(frozen=True)
 class Panel:
-    """One picture of a strip.
+    """One picture of a strip."""
 
-    Attributes:
-        title: written above it.
-        image: (H, W) of any number type (stretched to grey) or uint8 (H, W, 3).
-        marks: points on it.
-        note: one line below it.
-    """
-
-    title: str
-    image: AnyArray
-    marks: tuple[Mark, ...] = ()
-    note: str = ""
+    title: str  # written above it
+    image: AnyArray  # (H, W) of any number type (stretched to grey) or uint8 (H, W, 3)
+    marks: tuple[Mark, ...] = ()  # points on it
+    note: str = ""  # one line below it
 
 
 def intensity_image(intensity: FloatArray, observed: BoolArray | None = None) -> ByteArray:
@@ -60,8 +51,7 @@ def intensity_image(intensity: FloatArray, observed: BoolArray | None = None) ->
 
 def _bytes(colour: AnyArray) -> ByteArray:
     """0..1 to 0..255."""
-    rounded: ByteArray = np.rint(255 * np.asarray(colour)).astype(np.uint8)
-    return rounded
+    return np.asarray(np.rint(255 * np.asarray(colour)).astype(np.uint8))
 
 
 def embedding_image(embedding_CHW: AnyArray) -> ByteArray:
@@ -101,12 +91,8 @@ def heatmap(
 ) -> Panel:
     """Make a panel of matching scores around the prior, with the truth and the estimate.
 
-    Args:
-        scores_HW: scores of shifts; the centre is the prior, row 0 is north. Not finite: not scored.
-        resolution_m: of one shift.
-        true_offset_m: truth minus prior, east and north.
-        estimated_offset_m: estimate minus prior, east and north.
-        title: of the panel.
+    Scores are of shifts of so many metres; the centre is the prior, row 0 is north; not finite: not scored. Offsets are
+    truth minus prior and estimate minus prior, east and north.
     """
     scores = np.asarray(scores_HW, np.float64)
     finite = np.isfinite(scores)
@@ -133,10 +119,9 @@ def strip(panels: Sequence[Panel | tuple[str, AnyArray]], height_in: float = 2.3
     if not shown or any(np.asarray(p.image).size == 0 for p in shown):
         raise InputError("a strip needs pictures with pixels", "give (title, image) pairs")
     aspects = [p.image.shape[1] / p.image.shape[0] for p in shown]
-    with styled():
-        figure = new_figure(height_in * sum(aspects) + 0.12 * len(shown), height_in + 0.55)
-        grid = figure.subplots(1, len(shown), squeeze=False, width_ratios=aspects)[0]
-        for axes, panel in zip(grid, shown, strict=True):
+    width_in = height_in * sum(aspects) + 0.12 * len(shown)
+    with plot(width_in, height_in + 0.55, ncols=len(shown), squeeze=False, width_ratios=aspects) as (figure, grid):
+        for axes, panel in zip(grid[0], shown, strict=True):
             image = np.asarray(panel.image)
             # Shrinking averages, enlarging shows the pixels as they are.
             kind = "nearest" if image.shape[0] < height_in * 110 else "antialiased"
@@ -175,9 +160,7 @@ def code_mosaic(codes_CHW: AnyArray, title: str = "") -> bytes:
         canvas[top : top + height, left : left + width] = tile
     used = int(bits.any((1, 2)).sum())
     head = f"{title}  ·  " if title else ""
-    with styled():
-        figure = new_figure(9.0, 9.0 * canvas.shape[0] / canvas.shape[1] + 0.35)
-        axes = figure.subplots()
+    with plot(9.0, 9.0 * canvas.shape[0] / canvas.shape[1] + 0.35) as (figure, axes):
         axes.imshow(canvas, interpolation="antialiased")
         share = f"{100 * bits.mean():.1f} % of the bits set"
         axes.set_title(f"{head}{channels} channels, {used} used, {share}", fontsize=10)

@@ -1,7 +1,5 @@
 """One look for all figures, and bytes that depend on the data alone."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -63,6 +61,14 @@ def new_figure(width_in: float, height_in: float) -> Figure:
     return Figure(figsize=(width_in, height_in), layout="constrained")
 
 
+@contextmanager
+def plot(width_in: float, height_in: float, **grid: Any) -> Iterator[tuple[Figure, Any]]:
+    """Give a figure and its axes, one pair or a ``grid`` as of `Figure.subplots`, in the look within a block."""
+    with styled():
+        figure = new_figure(width_in, height_in)
+        yield figure, figure.subplots(**grid)
+
+
 def colour_of(name: str, index: int) -> tuple[str, bool]:
     """Colour of a line of a plot, and whether it is foldmap's own, which is drawn in the accent colour above others."""
     ours = name.startswith("foldmap")
@@ -112,9 +118,9 @@ def to_svg(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def to_png(figure: Figure, dpi: int = 110) -> bytes:
+def to_png(figure: Figure) -> bytes:
     """Render as PNG without a date or a version."""
     buffer = io.BytesIO()
-    figure.set_dpi(dpi)
+    figure.set_dpi(110)
     FigureCanvasAgg(figure).print_png(buffer, metadata={"Software": None})  # type: ignore[no-untyped-call]
     return buffer.getvalue()

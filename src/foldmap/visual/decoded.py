@@ -1,7 +1,5 @@
 """What a matcher needs of a map: points with descriptors, ready to be searched."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -36,23 +34,14 @@ class ImageVisibility:
 
 @dataclass(frozen=True)
 class MapPoints:
-    """Some points of a map with their descriptors.
+    """Some points of a map with their descriptors."""
 
-    Attributes:
-        points_world: float64 (P, 3).
-        descriptors: float32 (P, D), unit rows, decoded.
-        images: map images that retrieval chose these points by; 0 where they are the whole map.
-        visibility: those images and what they see; None where the points are the whole map.
-        similarity: least cosine of a keypoint and a point that are one, see `foldmap.visual.match.likeness`.
-        index: the descriptors ready to be searched.
-    """
-
-    points_world: DoubleArray
-    descriptors: FloatArray
-    images: int = 0
-    visibility: ImageVisibility | None = None
-    similarity: float = USUAL
-    index: DescriptorIndex = field(init=False, repr=False, compare=False)
+    points_world: DoubleArray  # float64 (P, 3)
+    descriptors: FloatArray  # float32 (P, D), unit rows, decoded
+    images: int = 0  # map images that retrieval chose these points by; 0 where they are the whole map
+    visibility: ImageVisibility | None = None  # those images and what they see; None where the points are the whole map
+    similarity: float = USUAL  # least cosine of a keypoint and a point that are one, see `match.likeness`
+    index: DescriptorIndex = field(init=False, repr=False, compare=False)  # the descriptors ready to be searched
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "index", DescriptorIndex(self.descriptors))
@@ -67,16 +56,13 @@ class VisualMap(Protocol):
     @property
     def feature(self) -> str:
         """Which extractor made its descriptors."""
-        ...
 
     @property
     def dimension(self) -> int:
         """Length of a descriptor."""
-        ...
 
     def around(self, queries: Sequence[Query], views: Sequence[View]) -> MapPoints:
         """The points that the queries may see: the whole map, or what retrieval finds."""
-        ...
 
 
 class UnfoldedMap:

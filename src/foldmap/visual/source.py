@@ -16,19 +16,13 @@ from foldmap.types import AnyArray, DoubleArray, FloatArray, IntArray
 
 @dataclass(frozen=True)
 class Tracks:
-    """Which image sees which point, where, and how it looked: one row an observation, sorted by point.
+    """Which image sees which point, where, and how it looked: one row an observation, sorted by point."""
 
-    Attributes:
-        point: int64 (O,), index into the scene's points, ascending.
-        image: int64 (O,), index into the scene's images.
-        xy_px: float32 (O, 2), COLMAP pixels.
-        descriptors: (O, D) as the extractor wrote them: uint8 (COLMAP's SIFT), float16 or float32; None before
-            features were joined to the model.
-    """
-
-    point: IntArray
-    image: IntArray
-    xy_px: FloatArray
+    point: IntArray  # int64 (O,), index into the scene's points, ascending
+    image: IntArray  # int64 (O,), index into the scene's images
+    xy_px: FloatArray  # float32 (O, 2), COLMAP pixels
+    # (O, D) as the extractor wrote them: uint8 (COLMAP's SIFT), float16 or float32; None before features were joined to
+    # the model
     descriptors: AnyArray | None
 
     def __len__(self) -> int:
@@ -44,33 +38,20 @@ class Tracks:
 class SceneModel:
     """A structure-from-motion map.
 
-    Lengths are in world units: metres where the model is metric (`metric`), else whatever scale it was built at.
-
-    Attributes:
-        cameras: intrinsics.
-        image_names: (I,) names, as the model writes them.
-        image_camera: int64 (I,), index into `cameras`.
-        camera_SE3_world: float64 (I, 4, 4), poses of the images.
-        points_world: float64 (P, 3).
-        tracks: observations.
-        feature: which extractor made the descriptors: "sift", "aliked-n16", "xfeat", "superpoint", ...
-        global_descriptors: float32 (I, G) one an image, or None.
-        metric: whether world units are metres.
-
-    Raises:
-        MapInputError: an array has another shape, an index points nowhere, a value is not finite, a track is empty or
-            observations are not sorted by point; the message names the first offender.
+    Lengths are in world units: metres where the model is metric (`metric`), else whatever scale it was built at. Raises
+    `MapInputError`: an array has another shape, an index points nowhere, a value is not finite, a track is empty or
+    observations are not sorted by point; the message names the first offender.
     """
 
-    cameras: tuple[Camera, ...]
-    image_names: tuple[str, ...]
-    image_camera: IntArray
-    camera_SE3_world: DoubleArray
-    points_world: DoubleArray
-    tracks: Tracks
-    feature: str = "sift"
-    global_descriptors: FloatArray | None = None
-    metric: bool = False
+    cameras: tuple[Camera, ...]  # intrinsics
+    image_names: tuple[str, ...]  # (I,) names, as the model writes them
+    image_camera: IntArray  # int64 (I,), index into `cameras`
+    camera_SE3_world: DoubleArray  # float64 (I, 4, 4), poses of the images
+    points_world: DoubleArray  # float64 (P, 3)
+    tracks: Tracks  # observations
+    feature: str = "sift"  # which extractor made the descriptors: "sift", "aliked-n16", "xfeat", "superpoint", ...
+    global_descriptors: FloatArray | None = None  # float32 (I, G) one an image, or None
+    metric: bool = False  # whether world units are metres
 
     def __post_init__(self) -> None:
         images, points, rows = len(self.image_names), len(self.points_world), len(self.tracks)
@@ -176,15 +157,12 @@ class FeatureSource(Protocol):
     @property
     def feature(self) -> str:
         """Which extractor: "sift", "aliked-n16", ..."""
-        ...
 
     def names(self) -> Sequence[str]:
         """The images it has features of."""
-        ...
 
     def load(self, name: str) -> Features:
         """Read one image's features; `MapInputError` where there are none of it, or damaged ones."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -233,8 +211,7 @@ def unit_descriptors(descriptors: AnyArray) -> FloatArray:
     """Rows as float32 of length 1; an all-zero row stays zero."""
     values = np.asarray(descriptors, dtype=np.float32)
     norm = np.linalg.norm(values, axis=1, keepdims=True)
-    unit: FloatArray = (values / np.where(norm > 0, norm, 1)).astype(np.float32)
-    return unit
+    return np.asarray((values / np.where(norm > 0, norm, 1)).astype(np.float32))
 
 
 def _shape(what: str, array: AnyArray, shape: tuple[int, ...]) -> None:

@@ -33,26 +33,16 @@ _STANDARD = {"sift": "sift-1"}
 class Basis:
     """A mean and axes, in the numbers that are stored, so that what is stored is what is used.
 
-    Attributes:
-        mean: float16 (D,).
-        axes: int8 (D, R), columns by descending spread, in `axis_scale`.
-        axis_scale: float32 (R,).
-        spread: int64 (R,), standard deviation of each coefficient in 1 / 65536, 1..65535.
-        step_ratio: uint8 (R,), quantization step of each coefficient over the codec's step, in 1 / 64, at least 16.
-        curvature: what the first coefficients tell of the others.
-        feature: the extractor it is for.
-
-    Raises:
-        ModelError: other shapes or types, values out of range, axes that are not nearly orthonormal.
+    Raises `ModelError`: other shapes or types, values out of range, axes that are not nearly orthonormal.
     """
 
-    mean: AnyArray
-    axes: AnyArray
-    axis_scale: FloatArray
-    spread: IntArray
-    step_ratio: AnyArray
-    curvature: Curvature
-    feature: str = ""
+    mean: AnyArray  # float16 (D,)
+    axes: AnyArray  # int8 (D, R), columns by descending spread, in `axis_scale`
+    axis_scale: FloatArray  # float32 (R,)
+    spread: IntArray  # int64 (R,), standard deviation of each coefficient in 1 / 65536, 1..65535
+    step_ratio: AnyArray  # uint8 (R,), step of each coefficient over the codec's step, in 1 / 64, at least 16
+    curvature: Curvature  # what the first coefficients tell of the others
+    feature: str = ""  # the extractor it is for
     name: str = field(default="own")
 
     def __post_init__(self) -> None:
@@ -89,8 +79,7 @@ class Basis:
     @cached_property
     def vectors(self) -> FloatArray:
         """The axes, float32 (D, R)."""
-        vectors: FloatArray = self.axes.astype(np.float32) * self.axis_scale
-        return vectors
+        return np.asarray(self.axes.astype(np.float32) * self.axis_scale)
 
     @cached_property
     def centre(self) -> FloatArray:
@@ -101,8 +90,7 @@ class Basis:
         """Coefficients float64 (N, R) of descriptors (N, D): what `vectors` come nearest to them with."""
         vectors = self.vectors.astype(np.float64)
         dual = np.linalg.solve(vectors.T @ vectors, vectors.T)
-        coefficients: DoubleArray = (np.asarray(descriptors, np.float64) - self.centre) @ dual.T
-        return coefficients
+        return np.asarray((np.asarray(descriptors, np.float64) - self.centre) @ dual.T)
 
     def to_bytes(self) -> bytes:
         """Safetensors; the same basis gives the same bytes."""

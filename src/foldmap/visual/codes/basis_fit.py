@@ -1,7 +1,5 @@
 """How a basis is learned from descriptors: principal axes, the surface that they bend on, and the coder's start."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np
@@ -26,11 +24,8 @@ def fit_basis(descriptors: AnyArray, rank: int, *, products: int = 0, feature: s
     """Learn a basis of ``rank`` axes, at most D, from unit descriptors (N, D), one a point: the means of tracks.
 
     The first coefficients, so many as ``products`` m, predict the others: m (m + 1) / 2 x R more bytes. The coder's
-    start is learned then, too.
-
-    Raises:
-        MapInputError: fewer than two descriptors, or values that are not finite.
-        ConfigError: a rank or a number of products that does not fit.
+    start is learned then, too. Raises `MapInputError`: fewer than two descriptors, or values that are not finite;
+    `ConfigError`: a rank or a number of products that does not fit.
     """
     rows = np.asarray(descriptors, np.float64)
     if rows.ndim != 2 or len(rows) < 2:

@@ -1,7 +1,5 @@
 """The ways to store a descriptor, behind one face: transform codes, product codes with or without a decoder, bytes."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -23,28 +21,22 @@ class DescriptorCodec(Protocol):
     @property
     def name(self) -> str:
         """One of "transform", "pq", "dpqed", "raw"."""
-        ...
 
     @property
     def dimension(self) -> int:
         """Length of a descriptor."""
-        ...
 
     def encode(self, descriptors: FloatArray) -> bytes:
         """Code float32 (N, D) unit rows."""
-        ...
 
     def decode(self, payload: bytes, count: int) -> FloatArray:
         """Decode float32 (count, D) unit rows; `MapFormatError` for bytes that `encode` does not write."""
-        ...
 
     def parameters(self) -> dict[str, Any]:
         """What a layer's parameters say of it; JSON values."""
-        ...
 
     def model(self) -> bytes | None:
         """What the file must hold for `decode`; None where every reader has it."""
-        ...
 
 
 class Product:
@@ -119,9 +111,7 @@ def raw_for(descriptors: FloatArray) -> Raw:
 def read_codec(parameters: Mapping[str, Any], dimension: int, model: bytes | None) -> DescriptorCodec:
     """The codec that a layer's parameters name, with the model that the file holds for it.
 
-    Raises:
-        MapFormatError: parameters that make no sense together.
-        ModelError: the model inside does not fit.
+    Raises `MapFormatError`: parameters that make no sense together; `ModelError`: the model inside does not fit.
     """
     try:
         codec = _named(parameters, dimension, model)

@@ -23,11 +23,8 @@ from foldmap.visual.codes import coefficient_kernel as kernel
 
 MAX_RANK = 512
 MAX_PRODUCTS = 32
-MAX_COEFFICIENTS = 1 << 28
-"""Rows times coefficients of one stream; a reader takes three bytes for each."""
-
-UNIT = 65536
-"""Spreads and steps are in 1 / 65536, 1 to 16 units of length."""
+MAX_COEFFICIENTS = 1 << 28  # rows times coefficients of one stream; a reader takes three bytes for each
+UNIT = 65536  # spreads and steps are in 1 / 65536, 1 to 16 units of length
 MAX_UNITS = 1 << 20
 _SHIFT_BITS = 20  # what a stored shift of 1 is in the kernel: 1 / 16 of a nat
 _PRIOR = 20
@@ -39,21 +36,13 @@ _CURE = "use a basis of foldmap"
 
 @dataclass(frozen=True)
 class Curvature:
-    """What the first m coefficients of a row tell of the others.
+    """What the first m coefficients of a row tell of the others. Raises `ModelError`: not such arrays."""
 
-    Attributes:
-        bend: int8 (m (m + 1) / 2, R), -127..127: what the product of coefficients i <= k, in row k (k + 1) / 2 + i,
-            adds to coefficient j > k, in `scale`.
-        scale: int64 (R,), the unit of each column of `bend` in 1 / 65536, below 65536.
-        shift: int8 (`kernel.SHIFTS`,), log-odds that the classes of decisions start with in 1 / 16 nat; or (0,).
-
-    Raises:
-        ModelError: not such arrays.
-    """
-
+    # int8 (m (m + 1) / 2, R), -127..127: what the product of coefficients i <= k, in row k (k + 1) / 2 + i, adds to
+    # coefficient j > k, in `scale`
     bend: AnyArray
-    scale: IntArray
-    shift: AnyArray
+    scale: IntArray  # int64 (R,), the unit of each column of `bend` in 1 / 65536, below 65536
+    shift: AnyArray  # int8 (`kernel.SHIFTS`,), log-odds that the classes of decisions start with in 1 / 16 nat; or (0,)
 
     def __post_init__(self) -> None:
         bend, rank = self.bend, len(self.scale)
@@ -92,17 +81,11 @@ def triangle(count: int) -> int:
 
 @dataclass(frozen=True)
 class CoefficientCoder:
-    """Codes rows of R integers: of a `Basis`, which has checked them, and of steps in its range.
+    """Codes rows of R integers: of a `Basis`, which has checked them, and of steps in its range."""
 
-    Attributes:
-        spread: int64 (R,), standard deviation of each coefficient before quantization, in `UNIT`, 1..`MAX_UNITS`.
-        step: int64 (R,), size of its quantization step, alike; at least 16.
-        curvature: of the same R coefficients.
-    """
-
-    spread: IntArray
-    step: IntArray
-    curvature: Curvature
+    spread: IntArray  # int64 (R,), standard deviation of each coefficient, in `UNIT`, 1..`MAX_UNITS`
+    step: IntArray  # int64 (R,), size of its quantization step, alike; at least 16
+    curvature: Curvature  # of the same R coefficients
 
     @property
     def rank(self) -> int:
@@ -122,14 +105,13 @@ class CoefficientCoder:
         """Integers int16 (count, R), and how far they lean.
 
         A lean, int8 (count, R), is where a row's first coefficients predict one, in 1 / `kernel.LEAN_ONE` of its step.
-
-        Raises:
-            MapFormatError: bytes that `encode` does not write for so many rows; truncated and extended ones always.
-            LimitError: more rows than a reader accepts, or than such a payload can hold.
+        Raises `MapFormatError`: bytes that `encode` does not write for so many rows; truncated and extended ones
+        always; `LimitError`: more rows than a reader accepts, or than such a payload can hold.
         """
         if count < 0 or count * self.rank > MAX_COEFFICIENTS:
             raise LimitError(f"{count} rows of {self.rank} coefficients are too many", "the file is damaged")
-        if count * self.rank > _most_decisions(len(payload)):
+        # the cheapest decision costs log2(65536 / 65520) bits, more than 1 / 2880
+        if count * self.rank > 8 * (len(payload) + 8) * 2880:
             raise LimitError(f"{len(payload)} bytes cannot hold {count} rows", "the file is damaged")
         symbols, leans = np.zeros((count, self.rank), np.int16), np.zeros((count, self.rank), np.int8)
         if not count:
@@ -171,11 +153,6 @@ class CoefficientCoder:
             np.zeros(4, np.uint64), payload,
         )  # fmt: skip
         return int(size)
-
-
-def _most_decisions(size: int) -> int:
-    """How many decisions a payload can hold: the cheapest costs log2(65536 / 65520) bits, more than 1 / 2880."""
-    return 8 * (size + 8) * 2880
 
 
 @cache

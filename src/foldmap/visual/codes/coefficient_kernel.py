@@ -9,22 +9,17 @@ The prediction is a quadratic form in the first coefficients: descriptors lie on
 cannot follow. Integers only, so that every machine predicts the same.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from foldmap.coding.jit import inner_loop, loop
 from foldmap.coding.mixing import code_even, follow, probability_of
 from foldmap.coding.rangecoder import DECODE, code_bit, finish, ran_out, start
 
-UNARY = 12
-"""Magnitudes up to this are told in adaptive decisions; what is beyond in even ones."""
+UNARY = 12  # magnitudes up to this are told in adaptive decisions; what is beyond in even ones
 MAX_MAGNITUDE = 16383
-MEMORY = 1000
-"""Outcomes that a coefficient's chance remembers at most."""
+MEMORY = 1000  # outcomes that a coefficient's chance remembers at most
 WIDTHS = 24
-LEAN_ONE = 8
-"""Predictions are in 1 / 8 of a quantization step, at most `MAX_LEAN`."""
+LEAN_ONE = 8  # predictions are in 1 / 8 of a quantization step, at most `MAX_LEAN`
 MAX_LEAN = 127
 LEANS = 10
 ACTIVITIES = 12

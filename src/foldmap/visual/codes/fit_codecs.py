@@ -10,8 +10,6 @@ dpqed+      M of D numbers, summed             none                         trip
 All take M bytes a descriptor. Codebooks and decoder come on top, once a file; `visual.dpq.serialize` tells sizes.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -33,11 +31,9 @@ def settings_for(kind: str) -> LayerSettings:
     """How a layer of a kind is trained by default.
 
     Descriptors of SIFT lie 0.3 to 0.6 from their nearest neighbours, so the paper's margin of 0.9 keeps every triplet
-    at work and pulls decoded descriptors away from what they stand for. "dpqed+" takes 0.2 and adds reconstruction.
-    Its soft assignment is almost hard: least squares found the codebooks, and softer gradients would undo them.
-
-    Raises:
-        ConfigError: nothing is trained for this kind.
+    at work and pulls decoded descriptors away from what they stand for. "dpqed+" takes 0.2 and adds reconstruction. Its
+    soft assignment is almost hard: least squares found the codebooks, and softer gradients would undo them. Raises
+    `ConfigError`: nothing is trained for this kind.
     """
     if kind == "dpqed":
         return LayerSettings()
@@ -55,11 +51,12 @@ def fit_codec(
     settings: LayerSettings | None = None,
     report: Callable[[LayerProgress], None] = lambda progress: None,
     *,
-    precision: str = "int8",
     seed: int = 0,
     folder: Path | None = None,
 ) -> Product:
     """Fit codes to a scene. The same input, settings and seed give the same bytes.
+
+    Raises `ConfigError`: no such kind, settings where nothing is trained, or parts that do not divide the dimension.
 
     Args:
         data: of the scene (`descriptors_of`); kinds that are not trained look at its means alone.
@@ -67,12 +64,8 @@ def fit_codec(
         kind: one of `KINDS`.
         settings: of the training; `settings_for(kind)` with the seed when None.
         report: called after each epoch.
-        precision: of codebooks and decoder in the file: "half", "int8" or "int4".
         seed: of k-means and, without settings, of the training.
         folder: of checkpoints, to resume from.
-
-    Raises:
-        ConfigError: no such kind, settings where nothing is trained, or parts that do not divide the dimension.
     """
     if kind not in KINDS:
         raise ConfigError(f"there are no codes of kind {kind!r}", f"choose one of {', '.join(KINDS)}")
@@ -81,14 +74,14 @@ def fit_codec(
         if settings is not None or folder is not None:
             raise ConfigError(f"codes of kind {kind!r} are not trained", "leave training settings out")
         if kind == "additive":
-            return Product(StoredLayer.of_quantizer(AdditiveQuantizer.fit(means, parts, seed=seed)), precision)
+            return Product(StoredLayer.of_quantizer(AdditiveQuantizer.fit(means, parts, seed=seed)))
         quantizer = ProductQuantizer.fit(means, parts, seed=seed, rotate=kind == "opq")
-        return Product(StoredLayer.of_quantizer(quantizer), precision)
+        return Product(StoredLayer.of_quantizer(quantizer))
     if kind == "dpqed" and dimension % parts:
         raise ConfigError(f"descriptors of {dimension} numbers do not split into {parts} equal parts", "take a divisor")
     settings = settings or replace(settings_for(kind), seed=seed)
     run = train_layer(data, shape_for(kind, data, parts), settings, folder=folder, report=report)
-    return Product(run.layer.stored(), precision, "dpqed")
+    return Product(run.layer.stored(), name="dpqed")
 
 
 def shape_for(kind: str, data: Descriptors, parts: int) -> LayerShape:

@@ -4,8 +4,6 @@ descriptors (I, G) --unit, turned--> b bits a number, in steps of each number's 
                    --unit--> M bytes, one centroid's number for each of M parts (paper, M 256) --> bytes
 """
 
-from __future__ import annotations
-
 import struct
 from collections.abc import Callable
 from functools import partial
@@ -18,9 +16,7 @@ from foldmap.types import AnyArray, ByteArray, FloatArray
 from foldmap.visual.codes.turn import turn, turn_back
 from foldmap.visual.source import unit_descriptors
 
-MAX_NUMBERS = 1 << 27
-"""Images times numbers of one stream; a reader takes about 16 bytes for each."""
-
+MAX_NUMBERS = 1 << 27  # images times numbers of one stream; a reader takes about 16 bytes for each
 MAX_SIZE = 1 << 16
 BITS = (1, 2, 4, 8)
 CENTROIDS = 256
@@ -38,25 +34,20 @@ def encode_globals(
     *,
     parts: tuple[int, ...] = (256, 128, 64),
     quality: float = 0.95,
-    seed: int = 0,
 ) -> bytes:
     """Store descriptors, made unit.
 
     The smallest form is taken that still finds what the exact descriptors find: with images of the map as queries, the
-    mean similarity of the ten images found must reach the share ``quality`` of the way from a random image's to that
-    of the ten truly most similar. When none does, 8 bits are taken.
+    mean similarity of the ten images found must reach the share ``quality`` of the way from a random image's to that of
+    the ten truly most similar. When none does, 8 bits are taken. Raises `MapInputError`: another shape, or values that
+    are not finite; `ConfigError`: no such method, or "pq" and no M of ``parts`` divides G; `LimitError`: more than a
+    reader accepts.
 
     Args:
         descriptors: (I, G), any numeric type; I may be 0.
         method: "auto", or a form by name: "1 bit", "2 bits", "4 bits", "8 bits", "pq".
         parts: M of product quantization, tried where they divide G; "pq" takes the first that does.
         quality: see above, 0..1.
-        seed: of codebooks and of the images that serve as queries.
-
-    Raises:
-        MapInputError: another shape, or values that are not finite.
-        ConfigError: no such method, or "pq" and no M of ``parts`` divides G.
-        LimitError: more than a reader accepts.
     """
     if method not in ("auto", "pq", *map(_name, BITS)):
         raise ConfigError(f"global descriptors cannot be stored as {method!r}", "take auto, pq or 8 bits")
@@ -64,32 +55,30 @@ def encode_globals(
     if rows.size > MAX_NUMBERS or rows.shape[1] > MAX_SIZE:
         raise LimitError(f"{len(rows)} global descriptors of {rows.shape[1]} numbers are too many", "reduce them")
     rows = unit_descriptors(rows)
-    forms = _forms(len(rows), rows.shape[1], method, parts, seed)
+    forms = _forms(len(rows), rows.shape[1], method, parts)
     if len(forms) == 1:
         return forms[0](rows)
     for write in forms:
         payload = write(rows)
-        if retrieval_quality(rows, decode_globals(payload), seed) >= quality:
+        if retrieval_quality(rows, decode_globals(payload)) >= quality:
             return payload
     return _write_scalar(rows, 8)
 
 
-def _forms(
-    images: int, size: int, method: str, parts: tuple[int, ...], seed: int
-) -> list[Callable[[FloatArray], bytes]]:
+def _forms(images: int, size: int, method: str, parts: tuple[int, ...]) -> list[Callable[[FloatArray], bytes]]:
     """Forms to try, smallest first."""
     fitting = [m for m in parts if 1 <= m <= size and size % m == 0]
     if method == "pq":
         if not fitting or not images:
             raise ConfigError(f"{images} descriptors of {size} numbers do not split into {parts}", "take a divisor")
-        return [partial(_write_pq, parts=fitting[0], seed=seed)]
+        return [partial(_write_pq, parts=fitting[0])]
     forms: list[tuple[int, Callable[[FloatArray], bytes]]] = [
         (_scalar_bytes(images, size, bits), partial(_write_scalar, bits=bits))
         for bits in BITS
         if method in ("auto", _name(bits))
     ]
     if method == "auto" and images > CENTROIDS:
-        forms += [(_pq_bytes(images, size, m), partial(_write_pq, parts=m, seed=seed)) for m in fitting]
+        forms += [(_pq_bytes(images, size, m), partial(_write_pq, parts=m)) for m in fitting]
     return [write for _, write in sorted(forms, key=lambda form: form[0])]
 
 
@@ -177,9 +166,9 @@ def _read_scalar(body: memoryview, bits: int, images: int, size: int) -> FloatAr
     return turn_back((codes.astype(np.float32) - middle) * (steps * step_scale) + means * mean_scale)
 
 
-def _write_pq(rows: FloatArray, parts: int, seed: int) -> bytes:
+def _write_pq(rows: FloatArray, parts: int) -> bytes:
     """Codebooks in a byte a number with one scale a part, then the codes of what those codebooks can say."""
-    books = ProductQuantizer.fit(rows, parts, CENTROIDS, seed=seed).codebooks
+    books = ProductQuantizer.fit(rows, parts, CENTROIDS).codebooks
     scale = (np.maximum(np.abs(books).max(axis=(1, 2)), 1e-9) / 127).astype(_SCALE)
     rounded = np.rint(books / scale[:, None, None]).astype(np.int8)
     codes = ProductQuantizer(_books(rounded, scale)).encode(rows)
@@ -206,8 +195,7 @@ def _read_pq(body: memoryview, parts: int, images: int, size: int) -> FloatArray
 
 
 def _books(rounded: AnyArray, scale: AnyArray) -> FloatArray:
-    books: FloatArray = rounded.astype(np.float32) * scale.astype(np.float32)[:, None, None]
-    return books
+    return np.asarray(rounded.astype(np.float32) * scale.astype(np.float32)[:, None, None])
 
 
 def _pack(codes: ByteArray, bits: int) -> ByteArray:

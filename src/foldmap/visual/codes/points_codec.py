@@ -6,8 +6,6 @@ What is coded is a set of boxes, so the order of the points costs nothing: it is
 per-point arrays of a file follow it. See ``points_kernel`` for the walk.
 """
 
-from __future__ import annotations
-
 import math
 import struct
 from dataclasses import dataclass
@@ -21,12 +19,8 @@ from foldmap.types import AnyArray, ByteArray, DoubleArray, IntArray
 from foldmap.visual.codes import points_kernel as kernel
 from foldmap.visual.source import SceneModel
 
-MAX_POINTS = 1 << 22
-"""Points of one stream; a reader takes about 100 bytes for each."""
-
-MAX_BITS = 30
-"""Halvings along one axis: the whole is at most 2^30 of the finest boxes wide."""
-
+MAX_POINTS = 1 << 22  # points of one stream; a reader takes about 100 bytes for each
+MAX_BITS = 30  # halvings along one axis: the whole is at most 2^30 of the finest boxes wide
 MAX_ORIGIN = 1 << 50
 
 _HEADER = struct.Struct("<IBBBBBBf")
@@ -63,13 +57,9 @@ class Grid:
 def encode_points(points_world: DoubleArray, tolerance_world: float | DoubleArray) -> tuple[bytes, IntArray]:
     """Code positions (P, 3) so that none moves further than its tolerance, world units: one for all or (P,).
 
-    Returns:
-        The bytes, and ``order`` int64 (P,): row i of the decoded points is ``points_world[order[i]]``.
-
-    Raises:
-        MapInputError: a tolerance is not positive and finite, or too fine for the extent (2^30 steps) or for the
-            coordinates' size.
-        LimitError: more than `MAX_POINTS`.
+    Returns the bytes, and ``order`` int64 (P,): row i of the decoded points is ``points_world[order[i]]``. Raises
+    `MapInputError`: a tolerance is not positive and finite, or too fine for the extent (2^30 steps) or for the
+    coordinates' size; `LimitError`: more than `MAX_POINTS`.
     """
     points = np.ascontiguousarray(points_world, dtype=np.float64)
     if len(points) > MAX_POINTS:
@@ -86,9 +76,7 @@ def encode_points(points_world: DoubleArray, tolerance_world: float | DoubleArra
 def decode_points(data: bytes, most: int = MAX_POINTS) -> DoubleArray:
     """Positions as coded, float64 (P, 3), world units; memory is taken for no more than ``most`` points.
 
-    Raises:
-        MapFormatError: bytes that `encode_points` does not write.
-        LimitError: more points than a reader accepts.
+    Raises `MapFormatError`: bytes that `encode_points` does not write; `LimitError`: more points than a reader accepts.
     """
     if not data:
         return np.zeros((0, 3))
@@ -112,13 +100,10 @@ def _encode(grid: Grid, integers: IntArray, ends: IntArray) -> tuple[bytes, IntA
     payload = np.zeros(16 * len(integers) + 8 * depth + 64, np.uint8)
     in_order = np.ascontiguousarray(integers[order].T)
     _, size = _walk(ENCODE, in_order, ends[order], grid, depth, first_stop, _boxes(len(integers), grid), payload)
-    return _pack_header(len(integers), first_stop, depth, grid) + payload[:size].tobytes(), order
-
-
-def _pack_header(count: int, first_stop: int, depth: int, grid: Grid) -> bytes:
     width = max(int(v).bit_length() // 8 + 1 for v in grid.origin)
-    head = _HEADER.pack(count, *grid.bits, first_stop, depth, width, grid.step)
-    return head + b"".join(int(v).to_bytes(width, "little", signed=True) for v in grid.origin)
+    head = _HEADER.pack(len(integers), *grid.bits, first_stop, depth, width, grid.step)
+    origin = b"".join(int(v).to_bytes(width, "little", signed=True) for v in grid.origin)
+    return head + origin + payload[:size].tobytes(), order
 
 
 def _read_header(data: bytes) -> tuple[int, int, int, Grid, int]:
@@ -151,8 +136,7 @@ def _order(integers: IntArray, grid: Grid, depth: int) -> IntArray:
         if level % 60 == 59:
             keys.append(key)
             key = np.zeros(len(integers), np.uint64)
-    order: IntArray = np.lexsort([key, *reversed(keys)]).astype(np.int64)
-    return order
+    return np.asarray(np.lexsort([key, *reversed(keys)]).astype(np.int64))
 
 
 def _boxes(count: int, grid: Grid) -> AnyArray:
@@ -230,15 +214,13 @@ def _quantize(points: DoubleArray, tolerance: DoubleArray, shrink: float = 1.0) 
 def _integers(points: DoubleArray, step: float) -> tuple[Grid, IntArray]:
     if not np.abs(points).max() / step < MAX_ORIGIN:
         far = np.abs(points).max()
-        raise MapInputError(
-            f"a step of {step:.3g} is too fine for coordinates up to {far:.3g}", "move the origin into the scene"
-        )
+        what = f"a step of {step:.3g} is too fine for coordinates up to {far:.3g}"
+        raise MapInputError(what, "move the origin into the scene")
     cell = np.floor(points / step).astype(np.int64)
     origin = cell.min(axis=0)
     integers = cell - origin
     bits = [int(v).bit_length() for v in integers.max(axis=0)]
     if max(bits) > MAX_BITS:
-        raise MapInputError(
-            f"the points span {2.0 ** max(bits):.3g} steps of {step:.3g}", "drop far points or accept a larger error"
-        )
+        what = f"the points span {2.0 ** max(bits):.3g} steps of {step:.3g}"
+        raise MapInputError(what, "drop far points or accept a larger error")
     return Grid(step, origin, (bits[0], bits[1], bits[2])), integers

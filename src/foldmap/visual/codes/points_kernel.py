@@ -7,8 +7,6 @@ of their positions along the axis, weighted by how near they are across it, and 
 level on each box also says whether it is small enough for all its points.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from foldmap.coding.jit import inner_loop, loop
@@ -244,6 +242,9 @@ def _halve(mode, level, axis, total, points, ends, first_stop, reach, scratch, m
 def walk(mode, points, ends, axes, first_stop, reach, boxes, after, near, look, bits, model, fixed, state, payload):  # type: ignore[no-untyped-def]
     """Encode or decode.
 
+    Returns ``(boxes, bytes)``: how many boxes there are, -1 for a payload that no encoder writes; and the payload's
+    length when encoding.
+
     Arguments in their order:
         mode: ENCODE or DECODE.
         points: int64 (3, P), sorted so that the points of every box stand together; unused when decoding.
@@ -256,10 +257,6 @@ def walk(mode, points, ends, axes, first_stop, reach, boxes, after, near, look, 
         bits: int64 (3,), log2 of the whole's sides; changed.
         model, fixed: see `mixing.fresh` and `mixing.tables`.
         state, payload: the range coder's.
-
-    Returns:
-        ``(boxes, bytes)``: how many boxes there are, -1 for a payload that no encoder writes; and the payload's length
-        when encoding.
     """
     if not start(state, payload, mode == DECODE):
         return -1, 0

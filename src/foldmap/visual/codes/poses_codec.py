@@ -6,8 +6,6 @@ term, so that every machine decodes the same bits. Of q and -q the one nearer to
 then differ little. Centres and vectors are rounded to a step and predicted from the one or two images before.
 """
 
-from __future__ import annotations
-
 import math
 import struct
 import zlib
@@ -49,11 +47,9 @@ class MapImages:
 def encode_images(images: MapImages, centre_error_world: float, rotation_error_rad: float) -> bytes:
     """Code a scene's cameras and poses so that no centre moves and no camera turns more than stated.
 
-    Images are in the order they were taken, so that neighbours resemble each other.
-
-    Raises:
-        MapInputError: a matrix is no rotation, an error is not positive or too fine, or a name holds a NUL character.
-        LimitError: more images or cameras than a reader accepts.
+    Images are in the order they were taken, so that neighbours resemble each other. Raises `MapInputError`: a matrix is
+    no rotation, an error is not positive or too fine, or a name holds a NUL character; `LimitError`: more images or
+    cameras than a reader accepts.
     """
     _check(images)
     count = len(images.camera_SE3_world)
@@ -82,9 +78,8 @@ def encode_images(images: MapImages, centre_error_world: float, rotation_error_r
 def decode_images(data: bytes) -> MapImages:
     """What `encode_images` coded.
 
-    Raises:
-        MapFormatError: bytes that it does not write.
-        LimitError: more images, cameras or bytes of names than a reader accepts.
+    Raises `MapFormatError`: bytes that it does not write; `LimitError`: more images, cameras or bytes of names than a
+    reader accepts.
     """
     if len(data) < _HEADER.size:
         raise MapFormatError(f"coded images of {len(data)} bytes are truncated", "fold the map again")
@@ -158,8 +153,7 @@ def _rotations(vectors: DoubleArray) -> DoubleArray:
         [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
         [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
     ]
-    rotation: DoubleArray = np.stack([np.stack(row, axis=-1) for row in rows], axis=-2)
-    return rotation
+    return np.asarray(np.stack([np.stack(row, axis=-1) for row in rows], axis=-2))
 
 
 def _residual(state: IntArray, order: int) -> IntArray:

@@ -6,8 +6,6 @@
 Nothing has to be learned from a map, nor stored beside its points' bytes, where a standard basis is at hand.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Any
 
@@ -20,9 +18,7 @@ from foldmap.visual.codes.coefficient_coder import MAX_UNITS, UNIT, CoefficientC
 from foldmap.visual.codes.coefficient_kernel import LEAN_ONE, MAX_MAGNITUDE
 
 MIN_STEP, MAX_STEP = 1 / 512, 1.0
-MAX_VALUES = 1 << 28
-"""Descriptors times their dimension in one payload; a reader takes four bytes for each."""
-
+MAX_VALUES = 1 << 28  # descriptors times their dimension in one payload; a reader takes four bytes for each
 _DEAD_ZONE = 0.55  # magnitude in steps below which a coefficient becomes zero; an encoder's choice
 _USED_STEPS = 8  # a coefficient whose step is larger than so many spreads is never told
 _LEAN_SHARE, _LEAN_MOST = 0.5, 0.4
@@ -30,16 +26,13 @@ _CHUNK = 1 << 15
 
 
 class Transform:
-    """Codes unit descriptors with a basis and a step.
+    """Codes unit descriptors with a basis and a step. Raises `ConfigError`: a step out of range.
 
     Args:
         basis: of the descriptors' feature.
         step: quantization step of the widest coefficient, 1/512..1; 0.15 spends about 3, 0.1 about 5, 0.06 about 9
             bytes a SIFT descriptor. Rounded to 1 / 65536 (`step` says what is used; store that).
         standard: the basis is one of the format's own, which files name instead of holding it.
-
-    Raises:
-        ConfigError: a step out of range.
     """
 
     name = "transform"
@@ -71,16 +64,12 @@ class Transform:
     def quantize(self, descriptors: AnyArray) -> AnyArray:
         """The integers int16 (N, R) that `encode` stores.
 
-        Raises:
-            MapInputError: values that are not finite, or far from unit length.
-            ModelError: another dimension than the basis'.
-            LimitError: more than `MAX_VALUES` values.
+        Raises `MapInputError`: values that are not finite, or far from unit length; `ModelError`: another dimension
+        than the basis'; `LimitError`: more than `MAX_VALUES` values.
         """
         if descriptors.ndim != 2 or descriptors.shape[1] != self.dimension:
-            raise ModelError(
-                f"descriptors of shape {descriptors.shape} do not fit a basis of {self.dimension} dimensions",
-                "take the basis of this feature",
-            )
+            what = f"descriptors of shape {descriptors.shape} do not fit a basis of {self.dimension} dimensions"
+            raise ModelError(what, "take the basis of this feature")
         if descriptors.size > MAX_VALUES:
             raise LimitError(f"{len(descriptors)} descriptors are too many for one payload", "split the map")
         symbols = np.zeros((len(descriptors), self.coder.rank), np.int16)
@@ -99,11 +88,9 @@ class Transform:
     def decode(self, payload: bytes, count: int) -> FloatArray:
         """Unit descriptors float32 (count, D).
 
-        A row that would be zero (only a basis without a mean can give one) becomes the basis' first axis.
-
-        Raises:
-            MapFormatError: bytes that `encode` does not write for so many descriptors.
-            LimitError: more descriptors than a reader accepts, or than the payload can hold.
+        A row that would be zero (only a basis without a mean can give one) becomes the basis' first axis. Raises
+        `MapFormatError`: bytes that `encode` does not write for so many descriptors; `LimitError`: more descriptors
+        than a reader accepts, or than the payload can hold.
         """
         if count * self.dimension > MAX_VALUES:
             raise LimitError(f"{count} descriptors are too many for one payload", "the file is damaged")

@@ -3,8 +3,6 @@
 Signs from a counter, then the Walsh-Hadamard transform; only additions in a fixed order, so it is part of the format.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from foldmap.types import FloatArray
@@ -48,8 +46,7 @@ def _signs(first: int, count: int) -> FloatArray:
     state = (state ^ (state >> np.uint64(30))) * np.uint64(_MIX[0])
     state = (state ^ (state >> np.uint64(27))) * np.uint64(_MIX[1])
     state = state ^ (state >> np.uint64(31))
-    signs: FloatArray = 1.0 - 2.0 * (state >> np.uint64(63)).astype(np.float32)
-    return signs
+    return np.asarray(1.0 - 2.0 * (state >> np.uint64(63)).astype(np.float32))
 
 
 def _hadamard(block: FloatArray) -> FloatArray:

@@ -3,8 +3,6 @@
 visible (P, I) --nearest earlier points, the row so far--> probability of each bit --range coder--> bytes
 """
 
-from __future__ import annotations
-
 import struct
 
 import numpy as np
@@ -15,12 +13,8 @@ from foldmap.errors import LimitError, MapFormatError, MapInputError
 from foldmap.types import AnyArray, BoolArray, DoubleArray, IntArray
 from foldmap.visual.codes import visibility_kernel as kernel
 
-MAX_DECISIONS = 1 << 28
-"""Points times images of one stream; a reader takes a byte for each."""
-
-MAX_IMAGES = 1 << 16
-"""Columns of one stream; a reader takes about 80 bytes for each."""
-
+MAX_DECISIONS = 1 << 28  # points times images of one stream; a reader takes a byte for each
+MAX_IMAGES = 1 << 16  # columns of one stream; a reader takes about 80 bytes for each
 _HEADER = struct.Struct("<II")
 _GRID = 1 << 20
 _SEARCH = 1 << 22
@@ -50,9 +44,8 @@ def encode_visibility(visible: AnyArray, points_world: DoubleArray) -> bytes:
 def decode_visibility(data: bytes, points_world: DoubleArray) -> BoolArray:
     """The matrix bool (P, I) of `encode_visibility`.
 
-    Raises:
-        MapFormatError: bytes that `encode_visibility` does not write for these points.
-        LimitError: a larger matrix than a reader accepts.
+    Raises `MapFormatError`: bytes that `encode_visibility` does not write for these points; `LimitError`: a larger
+    matrix than a reader accepts.
     """
     if len(data) < _HEADER.size:
         raise MapFormatError(f"coded visibility of {len(data)} bytes is truncated", "fold the map again")
@@ -68,8 +61,7 @@ def decode_visibility(data: bytes, points_world: DoubleArray) -> BoolArray:
             raise MapFormatError("coded visibility is damaged", "fold the map again")
     elif payload.size:
         raise MapFormatError("coded visibility of nothing has a payload", "the file is damaged")
-    visible: BoolArray = seen.astype(bool)
-    return visible
+    return np.asarray(seen.astype(bool))
 
 
 def visibility_matrix(point: IntArray, image: IntArray, shape: tuple[int, int]) -> BoolArray:
@@ -86,8 +78,7 @@ def _integers(points_world: DoubleArray) -> IntArray:
     if not 0 < side < np.inf:
         return np.zeros(points_world.shape, np.int64)
     cell = side / (_GRID - 1)
-    grid: IntArray = np.clip(np.floor((points_world - low) / max(cell, 1e-300)), 0, _GRID - 1).astype(np.int64)
-    return grid
+    return np.asarray(np.clip(np.floor((points_world - low) / max(cell, 1e-300)), 0, _GRID - 1).astype(np.int64))
 
 
 def _walk(mode: int, seen: AnyArray, points_world: DoubleArray, payload: AnyArray) -> int:

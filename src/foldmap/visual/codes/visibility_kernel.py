@@ -5,8 +5,6 @@ points coded before (near points are seen from the same places), the row's own b
 seeing what it saw), how often the image sees anything, and whether this point is seen more or less than its neighbours.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from foldmap.coding.jit import inner_loop, loop

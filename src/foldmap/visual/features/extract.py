@@ -1,7 +1,5 @@
 """Local features of an image: the choice of an extractor, its settings, and SIFT."""
 
-from __future__ import annotations
-
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,32 +26,21 @@ class Extractor(Protocol):
     @property
     def feature(self) -> str:
         """Its name, as scenes keep it: "sift", "aliked-n16", "xfeat"."""
-        ...
 
     def extract(self, image: ByteArray) -> Features:
         """Features of an image, uint8 (H, W) or (H, W, 3) RGB; `MapInputError` for another shape or type."""
-        ...
 
 
 @dataclass(frozen=True)
 class ExtractorSettings:
-    """How features are extracted.
+    """How features are extracted. Raises `ConfigError`: a value is out of range."""
 
-    Attributes:
-        max_keypoints: at most that many an image, the best ones; at most 32,767, which hloc's matches can name.
-        max_side_px: larger images are scaled down first (keypoints stay in pixels of the whole image); None for the
-            extractor's own: 3200 for SIFT as in COLMAP, 1600 for networks.
-        first_octave: of SIFT; -1 doubles the image first, 0 does not (faster, fewer small keypoints).
-        detection_threshold: of networks; None for the network's own.
-
-    Raises:
-        ConfigError: a value is out of range.
-    """
-
-    max_keypoints: int = 8192
+    max_keypoints: int = 8192  # an image, the best ones; at most 32,767, which hloc's matches can name
+    # larger images are scaled down first (keypoints stay in pixels of the whole image); None for the extractor's own:
+    # 3200 for SIFT as in COLMAP, 1600 for networks
     max_side_px: int | None = None
-    first_octave: int = -1
-    detection_threshold: float | None = None
+    first_octave: int = -1  # of SIFT; -1 doubles the image first, 0 does not (faster, fewer small keypoints)
+    detection_threshold: float | None = None  # of networks; None for the network's own
 
     def __post_init__(self) -> None:
         if not 1 <= self.max_keypoints <= _MOST_KEYPOINTS:
@@ -69,12 +56,9 @@ def open_extractor(
 ) -> Extractor:
     """Make an extractor ready: "sift", "aliked", a variant of it like "aliked-n16", or "xfeat".
 
-    Weights are a file or a folder; SIFT needs none. Threads are SIFT's; networks run on those that torch has.
-
-    Raises:
-        ConfigError: there is no such extractor, or its weights are not given.
-        ModelError: the weights do not fit.
-        MissingExtraError: pycolmap or kornia is not installed.
+    Weights are a file or a folder; SIFT needs none. Threads are SIFT's; networks run on those that torch has. Raises
+    `ConfigError`: there is no such extractor, or its weights are not given; `ModelError`: the weights do not fit;
+    `MissingExtraError`: pycolmap or kornia is not installed.
     """
     settings = settings or ExtractorSettings()
     if feature == "sift":
@@ -86,9 +70,8 @@ def open_extractor(
 
         how = (settings.max_keypoints, settings.max_side_px or _LEARNED_SIDE_PX, settings.detection_threshold)
         return learned.XFeat(weights, *how) if feature == "xfeat" else learned.Aliked(weights, feature, *how)
-    raise ConfigError(
-        f"there is no extractor {feature!r}", f"choose {', '.join(FEATURES)}; SuperPoint only as your own hloc file"
-    )
+    what = f"there is no extractor {feature!r}"
+    raise ConfigError(what, f"choose {', '.join(FEATURES)}; SuperPoint only as your own hloc file")
 
 
 class SiftExtractor:

@@ -1,7 +1,5 @@
 """Photos decoded to 8 bits as COLMAP decodes them."""
 
-from __future__ import annotations
-
 import warnings
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """ALIKED and XFeat: kornia's networks with weights that the user has on disk. Nothing is ever downloaded."""
 
-from __future__ import annotations
-
 import importlib
 from pathlib import Path
 from typing import Any
@@ -28,12 +26,9 @@ class Aliked:
     """ALIKED (Zhao et al. 2023); settings as in `ExtractorSettings`.
 
     Weights are a file like ``aliked-n16.pth``, or a folder that holds one. Of "aliked" the weights' name says the
-    variant: "aliked-n16", "aliked-n16rot", "aliked-n32" or "aliked-t16".
-
-    Raises:
-        ConfigError: weights are not given or not there.
-        ModelError: the weights are another network's, or damaged.
-        MissingExtraError: kornia is not installed.
+    variant: "aliked-n16", "aliked-n16rot", "aliked-n32" or "aliked-t16". Raises `ConfigError`: weights are not given or
+    not there; `ModelError`: the weights are another network's, or damaged; `MissingExtraError`: kornia is not
+    installed.
     """
 
     def __init__(
@@ -53,7 +48,9 @@ class Aliked:
                 raise ConfigError(f"{path.name} does not say which ALIKED it is", "name it like aliked-n16.pth")
         self.feature, self._side_px = variant, max_side_px
         threshold = detection_threshold or 0.0
-        self._network = _kornia().ALIKED(variant, max_num_keypoints=max_keypoints, detection_threshold=threshold)
+        self._network = kornia_features().ALIKED(
+            variant, max_num_keypoints=max_keypoints, detection_threshold=threshold
+        )
         load_state(self._network, read_weights(path), path, computed={"dkd.hw_grid"})
 
     def extract(self, image: ByteArray) -> Features:
@@ -79,7 +76,7 @@ class XFeat:
     ) -> None:
         path = _find_weights(weights, ("xfeat", "xfeat-kornia"), "xfeat")
         self._side_px = max_side_px
-        self._network = _kornia().XFeat(top_k=max_keypoints, detection_threshold=detection_threshold or 0.05)
+        self._network = kornia_features().XFeat(top_k=max_keypoints, detection_threshold=detection_threshold or 0.05)
         load_state(self._network.net, read_weights(path), path)
         self._network.eval()
 
@@ -147,7 +144,8 @@ def load_state(
     network.eval()
 
 
-def _kornia() -> Any:
+def kornia_features() -> Any:
+    """Import kornia's networks; `MissingExtraError` where it is not installed."""
     importlib.import_module("PIL.Image")
     try:
         return importlib.import_module("kornia.feature")

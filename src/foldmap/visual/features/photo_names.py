@@ -1,7 +1,5 @@
 """Photos by their names: found in a folder, links followed, told from what is no photo or of a format not read."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from pathlib import Path

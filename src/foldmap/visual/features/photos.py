@@ -1,7 +1,5 @@
 """Features of photos in a folder, extracted as they are asked for."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,8 +13,7 @@ from foldmap.visual.source import Features
 class PhotoFeatures:
     """A `FeatureSource` of a folder's photos; nothing is kept, each `load` extracts anew.
 
-    Raises:
-        MapInputError: there is no such folder, or no photo in it.
+    Raises `MapInputError`: there is no such folder, or no photo in it.
     """
 
     def __init__(self, folder: Path, extractor: Extractor) -> None:

@@ -5,7 +5,6 @@ search at shifted places tells what chance alone finds there, which is what a po
 """
 
 # mypy: allow-untyped-decorators
-from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -57,8 +56,7 @@ def one_point_a_keypoint(nearby: Nearby) -> IntArray:
     found = np.flatnonzero(nearby.keypoint >= 0)
     best_first = found[np.argsort(-nearby.similarity[found], kind="stable")]
     _, firsts = np.unique(nearby.keypoint[best_first], return_index=True)
-    kept: IntArray = np.sort(best_first[firsts])
-    return kept
+    return np.asarray(np.sort(best_first[firsts]))
 
 
 def thinned(rows: IntArray, most: int) -> IntArray:

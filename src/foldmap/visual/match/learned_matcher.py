@@ -6,8 +6,6 @@ A folded map has no keypoints of its images any more; where a point appears in o
 pose, and how it looks from the point's decoded descriptor.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -29,36 +27,25 @@ class ImageMap(Protocol):
     @property
     def dimension(self) -> int:
         """Length of a descriptor."""
-        ...
 
     def images(self) -> MapImages:
         """Cameras and poses of the map's images; raises LayerError where it keeps none."""
-        ...
 
 
 @dataclass(frozen=True)
 class PairSettings:
-    """How pairs of images are matched.
+    """How pairs of images are matched."""
 
-    Attributes:
-        images: so many of the images that retrieval finds are matched, the best ones.
-        keypoints: at most so many of the query's keypoints, the first ones: extractors write the strongest first.
-        points: at most so many points of an image, evenly chosen.
-        score: least score of a pair.
-    """
-
-    images: int = 5
-    keypoints: int = 1024
-    points: int = 1024
-    score: float = 0.1
+    images: int = 5  # so many of the images that retrieval finds are matched, the best ones
+    keypoints: int = 1024  # at most so many of the query, the first: extractors write the strongest first
+    points: int = 1024  # at most so many points of an image, evenly chosen
+    score: float = 0.1  # least score of a pair
 
 
 class LearnedMatcher:
     """Matches with a network of `open_pair_network`; see `foldmap.visual.match.matchers.Matcher`.
 
-    Raises:
-        MapInputError: the network was trained for other descriptors.
-        LayerError: the map keeps no images.
+    Raises `MapInputError`: the network was trained for other descriptors; `LayerError`: the map keeps no images.
     """
 
     def __init__(self, network: PairNetwork, visual_map: ImageMap, settings: PairSettings | None = None) -> None:
@@ -112,8 +99,7 @@ class LearnedMatcher:
 def _centred(xy_px: DoubleArray, low_px: tuple[float, float], high_px: tuple[float, float]) -> FloatArray:
     """Places from the middle of an image, over half its longer side."""
     low, high = np.asarray(low_px), np.asarray(high_px)
-    centred: FloatArray = ((xy_px - (low + high) / 2) / (np.max(high - low) / 2)).astype(np.float32)
-    return centred
+    return np.asarray(((xy_px - (low + high) / 2) / (np.max(high - low) / 2)).astype(np.float32))
 
 
 def _merged(keypoint: IntArray, point: IntArray, score: FloatArray, tried: int, points: int) -> Matches:

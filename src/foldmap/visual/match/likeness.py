@@ -4,16 +4,12 @@ SIFT's numbers are all positive, so any two of its descriptors are similar; thos
 make right pairs less similar. A map therefore brings its own threshold.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from foldmap.types import AnyArray, FloatArray, IntArray
 from foldmap.visual.source import SceneModel, unit_descriptors
 
-USUAL = 0.75
-"""Of SIFT: for maps that do not say."""
-
+USUAL = 0.75  # of SIFT: for maps that do not say
 _MOST_ROWS = 20_000
 
 

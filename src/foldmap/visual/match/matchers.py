@@ -1,7 +1,5 @@
 """Matchers of a query with a map: what they have in common, and nearest neighbours."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -24,7 +22,6 @@ class Matcher(Protocol):
 
         The surest come first; no keypoint and no point more than once.
         """
-        ...
 
 
 @dataclass(frozen=True)

@@ -80,5 +80,4 @@ def mutual(matches: Matches, query: FloatArray, descriptors: FloatArray) -> Bool
     index = faiss.IndexFlatIP(query.shape[1])
     index.add(np.ascontiguousarray(query, dtype=np.float32))
     _, back = index.search(np.ascontiguousarray(descriptors[matches.point], dtype=np.float32), 1)
-    same: BoolArray = back[:, 0] == matches.keypoint
-    return same
+    return np.asarray(back[:, 0] == matches.keypoint)

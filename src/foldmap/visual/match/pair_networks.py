@@ -3,8 +3,6 @@
 They pair the keypoints of two images by descriptors AND places. Nothing is ever downloaded.
 """
 
-from __future__ import annotations
-
 import importlib
 import re
 from dataclasses import dataclass
@@ -16,7 +14,7 @@ import torch
 
 from foldmap.errors import ConfigError, MissingExtraError, ModelError
 from foldmap.types import FloatArray, IntArray
-from foldmap.visual.features.learned import load_state, read_weights
+from foldmap.visual.features.learned import kornia_features, load_state, read_weights
 
 _MAX_BYTES = 1 << 30
 _WHERE = "give LighterGlue for XFeat as ONNX, or LightGlue's own weights for ALIKED (github.com/cvg/LightGlue)"
@@ -37,25 +35,17 @@ class PairNetwork(Protocol):
     @property
     def dimension(self) -> int:
         """Length of the descriptors that it was trained for."""
-        ...
 
     def pair(self, one: Side, other: Side) -> tuple[IntArray, FloatArray]:
         """Which keypoints belong together, int64 (M, 2), and how surely, float32 (M,) 0..1; no side is empty."""
-        ...
 
 
-def open_pair_network(weights: Path | None, threads: int = 1) -> PairNetwork:
-    """Make a network ready.
+def open_pair_network(weights: Path | None) -> PairNetwork:
+    """Make a network ready, from ``.onnx`` (inputs kpts0, kpts1, desc0, desc1; outputs matches, scores) or LightGlue's.
 
-    Args:
-        weights: ``.onnx`` (inputs kpts0, kpts1, desc0, desc1; outputs matches, scores), or LightGlue's weights as
-            ``.safetensors``, ``.pth`` or ``.pt``, whose sizes say which variant it is.
-        threads: of an ONNX network; others run on the threads that torch has.
-
-    Raises:
-        ConfigError: weights are not given or not there.
-        ModelError: the weights are another network's, or damaged.
-        MissingExtraError: onnxruntime or kornia is not installed.
+    LightGlue's weights are ``.safetensors``, ``.pth`` or ``.pt``, and their sizes say which variant it is. Raises
+    `ConfigError`: weights are not given or not there; `ModelError`: the weights are another network's, or damaged;
+    `MissingExtraError`: onnxruntime or kornia is not installed.
     """
     if weights is None:
         raise ConfigError("the learned matcher needs weights, and none are given", _WHERE)
@@ -63,19 +53,19 @@ def open_pair_network(weights: Path | None, threads: int = 1) -> PairNetwork:
         raise ConfigError(f"there are no weights at {weights}", _WHERE)
     if weights.stat().st_size > _MAX_BYTES:
         raise ModelError(f"{weights} is larger than 1 GiB", "this cannot be a matcher")
-    return OnnxPairs(weights, threads) if weights.suffix == ".onnx" else LightGluePairs(weights)
+    return OnnxPairs(weights) if weights.suffix == ".onnx" else LightGluePairs(weights)
 
 
 class OnnxPairs:
     """A matcher as an ONNX graph, like LighterGlue for XFeat (Potje et al. 2024)."""
 
-    def __init__(self, weights: Path, threads: int = 1) -> None:
+    def __init__(self, weights: Path) -> None:
         try:
             runtime: Any = importlib.import_module("onnxruntime")
         except ImportError as error:
             raise MissingExtraError("onnxruntime is not installed", "pip install foldmap[learned]") from error
         options = runtime.SessionOptions()
-        options.intra_op_num_threads, options.inter_op_num_threads = max(1, threads), 1
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 4
         try:
             # as bytes: a graph must not name other files
@@ -88,9 +78,8 @@ class OnnxPairs:
         sizes = [inputs.get(name, [None])[-1] for name in _ONNX_INPUTS]
         fits = set(inputs) == set(_ONNX_INPUTS) and sizes[:2] == [2, 2] and {"matches", "scores"} <= set(outputs)
         if not fits or not isinstance(sizes[2], int) or sizes[2] != sizes[3]:
-            raise ModelError(
-                f"{weights} is no matcher of {', '.join(_ONNX_INPUTS)}: it takes {', '.join(inputs)}", _WHERE
-            )
+            what = f"{weights} is no matcher of {', '.join(_ONNX_INPUTS)}: it takes {', '.join(inputs)}"
+            raise ModelError(what, _WHERE)
         self.dimension = int(sizes[2])
 
     def pair(self, one: Side, other: Side) -> tuple[IntArray, FloatArray]:
@@ -106,14 +95,10 @@ class LightGluePairs:
     """LightGlue in plain torch (kornia's), of any size: the weights tell."""
 
     def __init__(self, weights: Path) -> None:
-        try:
-            module: Any = importlib.import_module("kornia.feature")
-        except ImportError as error:
-            raise MissingExtraError("kornia is not installed", "pip install foldmap[learned]") from error
         state = _renamed(read_weights(weights))
         sizes = _sizes(state, weights)
         self.dimension = int(sizes["input_dim"])
-        self._network = module.LightGlue(features=None, **sizes)
+        self._network = kornia_features().LightGlue(features=None, **sizes)
         load_state(self._network, state, weights, computed={"confidence_thresholds"})
 
     def pair(self, one: Side, other: Side) -> tuple[IntArray, FloatArray]:

@@ -1,7 +1,5 @@
 """From 2D-3D matches to a pose: PoseLib's LO-RANSAC, robust refinement, and the covariance of the result."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,8 +10,7 @@ import poselib
 from foldmap.types import DoubleArray
 from foldmap.visual.match.view import View
 
-MIN_MATCHES = 4
-"""Three points leave up to four poses; a fourth chooses."""
+MIN_MATCHES = 4  # three points leave up to four poses; a fourth chooses
 
 
 @dataclass(frozen=True)
@@ -106,9 +103,8 @@ def pose_covariance(
 ) -> DoubleArray | None:
     """Covariance of the pose from the inliers' Jacobian: ``sigma^2 (J'J)^-1``, sigma of a residual in one direction.
 
-    Returns:
-        float64 (6, 6) over the rig's centre in the world (x, y, z, world units), then a rotation vector in the rig's
-        frame (rad); None where the matches do not fix the pose.
+    Returns float64 (6, 6) over the rig's centre in the world (x, y, z, world units), then a rotation vector in the
+    rig's frame (rad); None where the matches do not fix the pose.
     """
     normal = np.zeros((6, 6))
     world_R_rig = rig_SE3_world[:3, :3].T

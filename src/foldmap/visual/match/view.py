@@ -20,25 +20,16 @@ _MOST_CELLS = 512
 
 @dataclass(frozen=True)
 class View:
-    """A query's image as an ideal pinhole camera sees it.
+    """A query's image as an ideal pinhole camera sees it."""
 
-    Attributes:
-        xy_px: float64 (N, 2) keypoints with distortion removed: ``focal * ray + centre``.
-        descriptors: float32 (N, D), unit rows.
-        focal_px, centre_px: of the ideal pinhole, the camera's own.
-        low_px, high_px: corners of the image with distortion removed: where a point counts as in view.
-        camera_SE3_rig: float64 (4, 4); identity for a single camera.
-        cells: keypoints by place, for `foldmap.visual.match.guided`.
-    """
-
-    xy_px: DoubleArray
-    descriptors: FloatArray
-    focal_px: tuple[float, float]
+    xy_px: DoubleArray  # float64 (N, 2) keypoints with distortion removed: `focal * ray + centre`
+    descriptors: FloatArray  # float32 (N, D), unit rows
+    focal_px: tuple[float, float]  # of the ideal pinhole, the camera's own, as the centre
     centre_px: tuple[float, float]
-    low_px: tuple[float, float]
+    low_px: tuple[float, float]  # corners of the image with distortion removed: where a point counts as in view
     high_px: tuple[float, float]
-    camera_SE3_rig: DoubleArray
-    cells: Cells
+    camera_SE3_rig: DoubleArray  # float64 (4, 4); identity for a single camera
+    cells: Cells  # keypoints by place, for `foldmap.visual.match.guided`
 
     @property
     def pinhole(self) -> dict[str, object]:
@@ -136,8 +127,7 @@ def ideal_extent(camera: Camera) -> tuple[tuple[float, float], tuple[float, floa
 
 
 def _ideal(camera: Camera, xy_px: AnyArray) -> DoubleArray:
-    ideal: DoubleArray = camera.unproject(xy_px) * camera.focal_px + camera.centre_px
-    return ideal
+    return np.asarray(camera.unproject(xy_px) * camera.focal_px + camera.centre_px)
 
 
 @njit(cache=True)

@@ -15,11 +15,8 @@ from foldmap.visual.codes.global_codec import decode_globals, encode_globals
 from foldmap.visual.retrieval.vlad import Vlad, describe_images, fit_vlad
 from foldmap.visual.source import Query, SceneModel, unit_descriptors
 
-RETRIEVED_IMAGES = 10
-"""So many of a map's images are looked at for a query."""
-
-SMALL_MAP = 30_000
-"""Up to so many points a map is searched whole, and stores nothing to retrieve by."""
+RETRIEVED_IMAGES = 10  # so many of a map's images are looked at for a query
+SMALL_MAP = 30_000  # up to so many points a map is searched whole, and stores nothing to retrieve by
 
 
 class Retriever:
@@ -47,25 +44,20 @@ class Retriever:
         if self.vlad is not None:
             return self.search(self.vlad.describe(query.features.descriptors), most)
         if query.global_descriptor is None:
-            raise MapInputError(
-                f"image {query.name!r} has no global descriptor, and the map is searched by them",
-                "give the queries' global descriptors, or fold the map without its own",
-            )
+            what = f"image {query.name!r} has no global descriptor, and the map is searched by them"
+            raise MapInputError(what, "give the queries' global descriptors, or fold the map without its own")
         return self.search(query.global_descriptor, most)
 
     def search(self, vector: AnyArray, most: int) -> IntArray:
         """At most so many images, int64, most similar to a vector (G,) by cosine first; of equals the earlier one.
 
-        Raises:
-            MapInputError: a vector of another size, or values that are not finite.
-            ConfigError: fewer than one image is wanted.
+        Raises `MapInputError`: a vector of another size, or values that are not finite; `ConfigError`: fewer than one
+        image is wanted.
         """
         query = unit_descriptors(_checked(vector, 1)[None])[0]
         if len(query) != self.descriptors.shape[1]:
-            raise MapInputError(
-                f"a global descriptor of {len(query)} numbers, the map's are of {self.descriptors.shape[1]}",
-                "compute it with the network that the map's were computed with",
-            )
+            what = f"a global descriptor of {len(query)} numbers, the map's are of {self.descriptors.shape[1]}"
+            raise MapInputError(what, "compute it with the network that the map's were computed with")
         if most < 1:
             raise ConfigError(f"{most} images of a map cannot be retrieved", "ask for at least one")
         return np.argsort(-(self.descriptors @ query), kind="stable")[:most].astype(np.int64)
@@ -90,8 +82,7 @@ class FoldedRetrieval:
 def fold_retrieval(scene: SceneModel, *, seed: int = 0) -> FoldedRetrieval:
     """What is needed to search a scene by image: its global descriptors, else those that VLAD makes of local ones.
 
-    Raises:
-        MapInputError: the scene has no descriptors of either kind.
+    Raises `MapInputError`: the scene has no descriptors of either kind.
     """
     if scene.global_descriptors is not None:
         return FoldedRetrieval(encode_globals(scene.global_descriptors), None)

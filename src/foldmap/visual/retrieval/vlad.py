@@ -36,24 +36,15 @@ _CURE = "fold the map again"
 class Vlad:
     """Axes and words, in the numbers that are stored, so that map and query see the same ones.
 
-    Attributes:
-        mean: float16 (D,), of unit descriptors.
-        axes: int8 (D, R), directions in which they vary most, in units of `axis_scale`.
-        axis_scale: float32 (R,).
-        words: int8 (K, R), in units of `word_scale`.
-        word_scale: float32 (R,).
-        left: L, axes that residuals are summed in, 1..R.
-
-    Raises:
-        ModelError: other types or shapes, too many words or axes, values that are not finite.
+    Raises `ModelError`: other types or shapes, too many words or axes, values that are not finite.
     """
 
-    mean: AnyArray
-    axes: AnyArray
-    axis_scale: FloatArray
-    words: AnyArray
-    word_scale: FloatArray
-    left: int
+    mean: AnyArray  # float16 (D,), of unit descriptors
+    axes: AnyArray  # int8 (D, R), directions in which they vary most, in units of `axis_scale`
+    axis_scale: FloatArray  # float32 (R,)
+    words: AnyArray  # int8 (K, R), in units of `word_scale`
+    word_scale: FloatArray  # float32 (R,)
+    left: int  # L, axes that residuals are summed in, 1..R
 
     def __post_init__(self) -> None:
         if self.axes.ndim != 2 or self.words.ndim != 2:
@@ -95,18 +86,13 @@ class Vlad:
         """Learn axes (PCA) and words (k-means, FAISS on one thread) from local descriptors (N, D) of the map's images.
 
         At most `FITTED_ON` of them are looked at; the same input and seed give the same. There are ``words`` K (each
-        descriptor is one where they are fewer), ``rank`` R <= D axes, and ``left`` L <= R.
-
-        Raises:
-            ConfigError: words, rank or left out of range.
-            MapInputError: no descriptors, or values that are not finite.
+        descriptor is one where they are fewer), ``rank`` R <= D axes, and ``left`` L <= R. Raises `ConfigError`: words,
+        rank or left out of range; `MapInputError`: no descriptors, or values that are not finite.
         """
         rows = checked_vectors(descriptors)
         if not 1 <= words <= MAX_WORDS or not 1 <= rank <= MAX_RANK or left < 1:
-            raise ConfigError(
-                f"{words} words of rank {rank}, {left} left",
-                f"take 1..{MAX_WORDS} words, rank 1..{MAX_RANK}, at least one left",
-            )
+            what = f"{words} words of rank {rank}, {left} left"
+            raise ConfigError(what, f"take 1..{MAX_WORDS} words, rank 1..{MAX_RANK}, at least one left")
         if not len(rows):
             raise MapInputError("there is no descriptor to learn a vocabulary from", "join features to the scene")
         if len(rows) > FITTED_ON:
@@ -121,15 +107,12 @@ class Vlad:
     def describe(self, descriptors: AnyArray) -> FloatArray:
         """One vector of an image, float32 (G,) of length 1, of its local descriptors (N, D).
 
-        Raises:
-            MapInputError: no descriptors, values that are not finite, or of another dimension than the map's.
+        Raises `MapInputError`: no descriptors, values that are not finite, or of another dimension than the map's.
         """
         rows = checked_vectors(descriptors)
         if rows.shape[1] != self.dimension:
-            raise MapInputError(
-                f"descriptors of {rows.shape[1]} numbers, the map's vocabulary is of {self.dimension}",
-                "extract the features that the map was built with",
-            )
+            what = f"descriptors of {rows.shape[1]} numbers, the map's vocabulary is of {self.dimension}"
+            raise MapInputError(what, "extract the features that the map was built with")
         if not len(rows):
             raise MapInputError("an image without keypoints cannot be retrieved", "use an image that shows something")
         reduced = _reduce(_on_grid(rows), self.mean, self.axes, self.axis_scale)
@@ -138,8 +121,7 @@ class Vlad:
         off = reduced - centres[word]
         total = np.stack([np.bincount(word, off[:, axis], len(centres)) for axis in range(self.left)], axis=1)
         rooted = unit_descriptors(np.sign(total) * np.sqrt(np.abs(total)))
-        pooled: FloatArray = unit_descriptors(rooted.reshape(1, -1))[0]
-        return pooled
+        return np.asarray(unit_descriptors(rooted.reshape(1, -1))[0])
 
     def to_bytes(self) -> bytes:
         """Safetensors; the same vocabulary gives the same bytes."""
@@ -189,16 +171,14 @@ def describe_images(scene: SceneModel, vlad: Vlad) -> FloatArray:
 
 def _on_grid(rows: AnyArray) -> DoubleArray:
     """Unit descriptors in whole steps: sums of their products are exact, so any number of threads gets the same."""
-    grid: DoubleArray = np.rint(unit_descriptors(rows).astype(np.float64) * _GRID)
-    return grid
+    return np.asarray(np.rint(unit_descriptors(rows).astype(np.float64) * _GRID))
 
 
 def _reduce(grid: DoubleArray, mean: AnyArray, axes: AnyArray, axis_scale: FloatArray) -> DoubleArray:
     """Coefficients float64 (N, R) about the mean."""
     whole = axes.astype(np.float64)
     middle = (mean.astype(np.float64)[:, None] * whole).sum(axis=0)
-    reduced: DoubleArray = ((grid @ whole) / _GRID - middle) * axis_scale
-    return reduced
+    return np.asarray(((grid @ whole) / _GRID - middle) * axis_scale)
 
 
 def _principal(grid: DoubleArray, rank: int) -> DoubleArray:
@@ -207,8 +187,7 @@ def _principal(grid: DoubleArray, rank: int) -> DoubleArray:
     _, vectors = np.linalg.eigh(grid.T @ grid - total[:, None] * total / len(grid))
     axes = vectors[:, ::-1][:, :rank]
     peak = np.abs(axes).argmax(axis=0)
-    signed: DoubleArray = axes * np.sign(axes[peak, np.arange(rank)])
-    return signed
+    return np.asarray(axes * np.sign(axes[peak, np.arange(rank)]))
 
 
 def _bytes_a_column(values: AnyArray) -> tuple[AnyArray, FloatArray]:
@@ -225,5 +204,4 @@ def _centroids(reduced: DoubleArray, count: int, seed: int) -> FloatArray:
     with one_thread():
         means = faiss.Kmeans(rows.shape[1], count, niter=25, seed=seed, **limits)
         means.train(rows)
-    centroids: FloatArray = np.asarray(means.centroids, dtype=np.float32).reshape(count, -1)
-    return centroids
+    return np.asarray(np.asarray(means.centroids, dtype=np.float32).reshape(count, -1))

@@ -1,7 +1,5 @@
 """Whether known poses explain the matches of photos, before points are made of the few that they explain by chance."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -24,10 +22,8 @@ def require_agreement(
     """Refuse poses that contradict what the photos show.
 
     Matches of two photos were verified without poses: what is left has a geometry of its own. Right poses and cameras
-    put nearly all of those matches near their epipolar lines.
-
-    Raises:
-        MapInputError: fewer than 60 % of the matches, of 100 or more, lie within 4 px of their epipolar lines.
+    put nearly all of those matches near their epipolar lines. Raises `MapInputError`: fewer than 60 % of the matches,
+    of 100 or more, lie within 4 px of their epipolar lines.
     """
     near = total = 0
     with run.opened() as opened:
@@ -63,5 +59,4 @@ def epipolar_errors(second_SE3_first: DoubleArray, first: DoubleArray, second: D
     one, other = (np.column_stack([rays, np.ones(len(rays))]) for rays in (first, second))
     lines, back = one @ essential.T, other @ essential
     squared = (lines[:, :2] ** 2).sum(axis=1) + (back[:, :2] ** 2).sum(axis=1)
-    errors: DoubleArray = np.abs((other * lines).sum(axis=1)) / np.sqrt(np.maximum(squared, 1e-300))
-    return errors
+    return np.asarray(np.abs((other * lines).sum(axis=1)) / np.sqrt(np.maximum(squared, 1e-300)))

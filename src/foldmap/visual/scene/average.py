@@ -1,7 +1,5 @@
 """One descriptor a point, the mean over its track (HLoc-avg in the paper), and how alike those of a track are."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import numpy as np
@@ -34,8 +32,7 @@ def scatter_of(scene: SceneModel) -> DoubleArray:
         # sum |x - mean|^2 of unit vectors; a row of zeros counts as one that is like no other.
         squares[tracks] = count[tracks] - (total**2).sum(1) / count[tracks]
     pooled = squares.sum() / max(1, int((count - 1).sum()))
-    scatter: DoubleArray = np.sqrt(np.maximum(squares + pooled, 0) / count)
-    return scatter
+    return np.asarray(np.sqrt(np.maximum(squares + pooled, 0) / count))
 
 
 def tightness_of(scene: SceneModel) -> DoubleArray:
@@ -46,8 +43,7 @@ def tightness_of(scene: SceneModel) -> DoubleArray:
     if scene.tracks.descriptors is None:
         return np.ones(len(scene.points_world))
     tight = 1 / (_FLOOR + scatter_of(scene))
-    weight: DoubleArray = tight / tight.mean()
-    return weight
+    return np.asarray(tight / tight.mean())
 
 
 def _sums(scene: SceneModel, kind: DTypeLike) -> Iterator[tuple[slice, AnyArray]]:

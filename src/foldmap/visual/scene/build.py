@@ -1,7 +1,5 @@
 """A scene from photos: features, matches, structure from motion, or points alone where poses are known."""
 
-from __future__ import annotations
-
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,8 +24,7 @@ from foldmap.visual.source import Features
 
 _MATCHINGS = ("exhaustive", "sequential", "listed")
 
-Report = Callable[[str, int, int], None]
-"""Called with what is being done, how much is done, and of how much."""
+Report = Callable[[str, int, int], None]  # called with what is being done, how much is done, and of how much
 
 
 class FeatureSink(Protocol):
@@ -35,43 +32,24 @@ class FeatureSink(Protocol):
 
     def add(self, name: str, features: Features, image_size_px: tuple[int, int] | None = None) -> None:
         """Take one image's features."""
-        ...
 
 
 @dataclass(frozen=True)
 class BuildSettings:
-    """How a scene is built.
+    """How a scene is built. Raises `ConfigError`: a value is not known or out of range."""
 
-    Attributes:
-        feature: see `open_extractor`.
-        weights: of its network.
-        extractor: how features are extracted.
-        matching: "exhaustive", "sequential" or "listed".
-        overlap: of sequential matching, images.
-        max_ratio: of networks' descriptors, see `mutual_matches`; 1 leaves the test to the geometry.
-        camera: intrinsics of all images; None guesses from EXIF, else 1.2 times the longer side, and refines.
-        camera_model: COLMAP's model where intrinsics are guessed.
-        one_camera: whether images of one size share one camera.
-        seed: of every random choice.
-        threads: of extraction and matching, which do not depend on it; -1 for all cores.
-        mapping_threads: of bundle adjustment; with more than one, results differ in the last digits between runs.
-
-    Raises:
-        ConfigError: a value is not known or out of range.
-    """
-
-    feature: str = "sift"
-    weights: Path | None = None
-    extractor: ExtractorSettings = field(default_factory=ExtractorSettings)
-    matching: str = "exhaustive"
-    overlap: int = 10
-    max_ratio: float = 1.0
-    camera: Camera | None = None
-    camera_model: str = "SIMPLE_RADIAL"
-    one_camera: bool = True
-    seed: int = 0
-    threads: int = -1
-    mapping_threads: int = 1
+    feature: str = "sift"  # see `open_extractor`
+    weights: Path | None = None  # of its network
+    extractor: ExtractorSettings = field(default_factory=ExtractorSettings)  # how features are extracted
+    matching: str = "exhaustive"  # "exhaustive", "sequential" or "listed"
+    overlap: int = 10  # of sequential matching, images
+    max_ratio: float = 1.0  # of networks' descriptors, see `mutual_matches`; 1 leaves the test to the geometry
+    camera: Camera | None = None  # of all images; None guesses from EXIF, else 1.2 times the longer side, and refines
+    camera_model: str = "SIMPLE_RADIAL"  # COLMAP's model where intrinsics are guessed
+    one_camera: bool = True  # whether images of one size share one camera
+    seed: int = 0  # of every random choice
+    threads: int = -1  # of extraction and matching, which do not depend on it; -1 for all cores
+    mapping_threads: int = 1  # of bundle adjustment; with more than one, results differ in the last digits between runs
 
     def __post_init__(self) -> None:
         if self.matching not in _MATCHINGS:
@@ -101,7 +79,9 @@ def build_scene(
 
     Photos that cannot be read are left out, and named with their reasons in the result. Keypoint ``i`` of an image in
     the model is feature ``i`` of that image in ``sink``, which gets all features of all images. The same images and
-    settings give the same model.
+    settings give the same model. Raises `MapInputError`: fewer than two photos can be read, or no scene can be built;
+    nothing is written then; `ConfigError`: settings contradict each other; known poses lack intrinsics;
+    `MissingExtraError`: pycolmap, or kornia for networks, is not installed.
 
     Args:
         images_folder: photos, also in folders below; names are paths relative to it.
@@ -111,11 +91,6 @@ def build_scene(
         known: poses, if known: then only points are found, in images that have a pose; others are left out.
         pairs: names to be matched with each name, for ``settings.matching == "listed"``.
         report: progress.
-
-    Raises:
-        MapInputError: fewer than two photos can be read, or no scene can be built; nothing is written then.
-        ConfigError: settings contradict each other; known poses lack intrinsics.
-        MissingExtraError: pycolmap, or kornia for networks, is not installed.
     """
     say = report or (lambda _doing, _done, _total: None)
     names = find_images(images_folder)
@@ -139,7 +114,10 @@ def build_scene(
             scratch.match_sift(run, chosen, partial(say, "matching"))
         else:
             scratch.match_learned(run, chosen, settings.max_ratio, partial(say, "matching"))
-        _rename(run)
+        with run.opened() as database:  # images get their own names, now that no list has to be split at spaces
+            for image in database.read_all_images():
+                image.name = run.names[image.image_id - 1]
+                database.update_image(image)
         if known is None:
             fixed = settings.camera is not None
             model = map_incrementally(run, fixed, lambda done: say("mapping", done, len(names)))
@@ -203,10 +181,8 @@ def _camera(
     given = settings.camera or (known.cameras.get(name) if known is not None else None)
     if given is not None:
         if (given.width_px, given.height_px) != size_px:
-            raise MapInputError(
-                f"{name!r} is {size_px[0]} x {size_px[1]} px, its camera {given.width_px} x {given.height_px}",
-                "give the camera of these images",
-            )
+            what = f"{name!r} is {size_px[0]} x {size_px[1]} px, its camera {given.width_px} x {given.height_px}"
+            raise MapInputError(what, "give the camera of these images")
         return (given.model, size_px, given.params.tobytes()), scratch.colmap_camera(run.pycolmap, given)
     if known is not None:
         raise ConfigError(f"the intrinsics of {name!r} are not known", "give --camera MODEL,params with known poses")
@@ -217,14 +193,6 @@ def _camera(
         raise MapInputError(f"{name!r} is read as {camera.width} x {camera.height} px by COLMAP", "save it upright")
     key = (size_px, round(camera.mean_focal_length(), 3)) if settings.one_camera else name
     return key, camera
-
-
-def _rename(run: ColmapRun) -> None:
-    """Give images their own names, now that no list has to be split at spaces."""
-    with run.opened() as database:
-        for image in database.read_all_images():
-            image.name = run.names[image.image_id - 1]
-            database.update_image(image)
 
 
 def camera_from_text(text: str, width_px: int, height_px: int) -> Camera:

@@ -1,7 +1,5 @@
 """The scratch database that pycolmap maps from: cameras, images, features, verified matches."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """pycolmap, which is optional: loaded so that it lives in peace with other libraries, and one scene built with it."""
 
-from __future__ import annotations
-
 import importlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,10 +14,8 @@ def pycolmap_module() -> Any:
     """Import pycolmap.
 
     Its wheel exports the zlib it carries. A Pillow that is loaded later resolves to that one, and corrupts memory when
-    it writes a PNG; loaded before, both work. So Pillow's core is imported first, always.
-
-    Raises:
-        MissingExtraError: it is not installed, or too old to know rigs and frames.
+    it writes a PNG; loaded before, both work. So Pillow's core is imported first, always. Raises `MissingExtraError`:
+    it is not installed, or too old to know rigs and frames.
     """
     importlib.import_module("PIL.Image")
     try:
@@ -33,25 +29,15 @@ def pycolmap_module() -> Any:
 
 @dataclass(frozen=True)
 class ColmapRun:
-    """A scene being built.
+    """A scene being built."""
 
-    Attributes:
-        pycolmap: the module.
-        photos: their folder.
-        names: of the photos; image ``i + 1`` of the database is ``names[i]``.
-        scratch: a folder for the database and for models.
-        seed: of every random choice.
-        threads: of matching.
-        mapping_threads: of bundle adjustment.
-    """
-
-    pycolmap: Any
-    photos: Path
-    names: tuple[str, ...]
-    scratch: Path
-    seed: int
-    threads: int
-    mapping_threads: int
+    pycolmap: Any  # the module
+    photos: Path  # their folder
+    names: tuple[str, ...]  # of the photos; image `i + 1` of the database is `names[i]`
+    scratch: Path  # a folder for the database and for models
+    seed: int  # of every random choice
+    threads: int  # of matching
+    mapping_threads: int  # of bundle adjustment
 
     @property
     def database(self) -> Path:

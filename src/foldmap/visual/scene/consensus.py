@@ -12,25 +12,17 @@ from foldmap.types import AnyArray, BoolArray, FloatArray, IntArray
 from foldmap.visual.source import unit_descriptors
 
 _ROUNDS = 2
-_NOTHING = 1e-5
-"""A sum of unit descriptors below this is rounding."""
+_NOTHING = 1e-5  # a sum of unit descriptors below this is rounding
 
 
 @dataclass(frozen=True)
 class Choices:
-    """Observations with several candidates.
+    """Observations with several candidates."""
 
-    Attributes:
-        row: int64 (A,), the observation.
-        first: int64 (A + 1,), its candidates are rows ``first[a]`` to ``first[a + 1]`` of `descriptors`.
-        descriptors: (C, D).
-        twin: int64 (A,), another choice between the same two candidates, of which each can be taken once; or -1.
-    """
-
-    row: IntArray
-    first: IntArray
-    descriptors: AnyArray
-    twin: IntArray
+    row: IntArray  # int64 (A,), the observation
+    first: IntArray  # int64 (A + 1,), its candidates are rows `first[a]` to `first[a + 1]` of `descriptors`
+    descriptors: AnyArray  # (C, D)
+    twin: IntArray  # int64 (A,), another choice between the same two candidates, of which each can be taken once; or -1
 
     @staticmethod
     def stack(parts: Sequence[Choices], like: AnyArray) -> Choices:
@@ -50,15 +42,10 @@ class Choices:
 
 @dataclass(frozen=True)
 class Candidates:
-    """Which keypoints each observation of one image may have been: several where they lie in one place.
+    """Which keypoints each observation of one image may have been: several where they lie in one place."""
 
-    Attributes:
-        candidate: bool (R, K), which of the K nearest keypoints may be the observation's.
-        keypoint: int64 (R, K), those keypoints, nearest first.
-    """
-
-    candidate: BoolArray
-    keypoint: IntArray
+    candidate: BoolArray  # bool (R, K), which of the K nearest keypoints may be the observation's
+    keypoint: IntArray  # int64 (R, K), those keypoints, nearest first
 
     @property
     def several(self) -> BoolArray:
@@ -146,8 +133,7 @@ def _sum_by(track: IntArray, unit: FloatArray, count: int) -> FloatArray:
     """Sum of rows by track, float32 (count, D)."""
     ones = np.ones(len(track), dtype=np.float32)
     gather = coo_array((ones, (track, np.arange(len(track)))), shape=(count, len(track))).tocsr()
-    sums: FloatArray = gather @ unit
-    return sums
+    return np.asarray(gather @ unit)
 
 
 def _seed(look: FloatArray, clear_track: IntArray, choices: Choices, track: IntArray) -> None:

@@ -7,8 +7,6 @@ the model kept them all, else a second pass takes the one that agrees best with 
 no choice.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -24,6 +22,7 @@ from foldmap.visual.source import Features, FeatureSource, SceneModel, Tracks
 _INDEX_AGREES = 0.9  # an image's indices are believed when so many of its observations lie at the named keypoint
 _AMBIGUOUS_PX = 0.1  # keypoints at most this much farther than the nearest (or twice as far) are candidates too
 _MOST_CANDIDATES = 8
+_LEAST_FRACTION = 0.5  # the smallest share of the observations that must be joined
 _DIMENSIONS = {"sift": 128, "superpoint": 256, "aliked-n16": 128, "xfeat": 64, "disk": 128, "r2d2": 128, "d2net": 512}
 
 
@@ -32,7 +31,6 @@ class GlobalSource(Protocol):
 
     def load(self, name: str) -> FloatArray:
         """Read one image's global descriptor, float32 (G,)."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -70,13 +68,14 @@ def join_features(
     features: FeatureSource,
     keypoint_index: IntArray | None = None,
     tolerance_px: float = 1.0,
-    min_fraction: float = 0.5,
     report: Callable[[JoinReport], None] | None = None,
 ) -> SceneModel:
     """Give each observation of a model its descriptor.
 
     Observations without a keypoint within the tolerance are dropped, and points that lose all of theirs. Descriptors
-    are of the source's own type; those that the model had are replaced.
+    are of the source's own type; those that the model had are replaced. Raises `MapInputError`: the model has no
+    observations, an image has no features, descriptors change type or dimension between images or are not those of the
+    named extractor, or fewer than half of the observations found a keypoint; the message says which.
 
     Args:
         scene: the model.
@@ -84,13 +83,7 @@ def join_features(
         keypoint_index: int64 (O,), which keypoint of its image each observation was (COLMAP's POINT2D_IDX), -1 where
             unknown; None to go by coordinates alone.
         tolerance_px: how far a keypoint may lie from the observation.
-        min_fraction: the smallest share of the observations that must be joined.
         report: is told how it went, before anything is refused.
-
-    Raises:
-        MapInputError: the model has no observations, an image has no features, descriptors change type or dimension
-            between images or are not those of the named extractor, or fewer observations than ``min_fraction`` found a
-            keypoint; the message says which.
     """
     tracks = scene.tracks
     if not len(tracks):
@@ -122,13 +115,15 @@ def join_features(
     )
     if report is not None:
         report(told)
-    if told.fraction < min_fraction:
+    if told.fraction < _LEAST_FRACTION:
         raise MapInputError(
             f"the features do not match the model: {100 * told.fraction:.1f} % of its {told.observations} observations "
             f"lie within {tolerance_px:g} px of a {features.feature} keypoint{state.beyond}",
             "give the features that the model was made from, in pixels of the same image size",
         )
-    return _assemble(scene, features.feature, state.descriptors, joined, left)
+    point = (np.cumsum(left) - 1)[tracks.point[joined]].astype(np.int64)
+    kept = Tracks(point, tracks.image[joined], tracks.xy_px[joined], state.descriptors[joined])
+    return replace(scene, points_world=scene.points_world[left], tracks=kept, feature=features.feature)
 
 
 def join_global_descriptors(scene: SceneModel, source: GlobalSource) -> SceneModel:
@@ -198,10 +193,8 @@ def _table(state: _Joining, name: str, found: Features, feature: str) -> AnyArra
     if state.descriptors is None:
         expected = _DIMENSIONS.get(feature, size)
         if size != expected or (kind == np.uint8 and feature in _DIMENSIONS and feature != "sift"):
-            raise MapInputError(
-                f"descriptors of {name!r} have {size} values of type {kind}, {feature} has {expected}",
-                "name the extractor that made the features",
-            )
+            what = f"descriptors of {name!r} have {size} values of type {kind}, {feature} has {expected}"
+            raise MapInputError(what, "name the extractor that made the features")
         state.descriptors = np.zeros((len(state.how), size), dtype=kind)
     table = state.descriptors
     whose = f"descriptors of {name!r} have"
@@ -226,14 +219,3 @@ def _by_index(
     safe = np.where(inside, index, 0)
     agrees = inside & (np.linalg.norm(found.xy_px[safe] - xy_px, axis=1) <= tolerance_px)
     return safe, agrees if agrees.mean() >= _INDEX_AGREES else nobody
-
-
-def _assemble(scene: SceneModel, feature: str, descriptors: AnyArray, joined: BoolArray, left: BoolArray) -> SceneModel:
-    tracks = scene.tracks
-    point = (np.cumsum(left) - 1)[tracks.point[joined]].astype(np.int64)
-    return replace(
-        scene,
-        points_world=scene.points_world[left],
-        tracks=Tracks(point, tracks.image[joined], tracks.xy_px[joined], descriptors[joined]),
-        feature=feature,
-    )

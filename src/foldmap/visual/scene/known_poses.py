@@ -1,7 +1,5 @@
 """Poses that the user knows already: then only points have to be found."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -17,22 +15,15 @@ from foldmap.types import DoubleArray
 class KnownPoses:
     """Poses of images by name, float64 (4, 4), and intrinsics where the poses came with some.
 
-    Attributes:
-        metric: whether translations are metres.
-        layout: what they were read from, for records.
-        paired: how many images were given one, and how, in words.
-        by_time: whether that was by times.
-
-    Raises:
-        PoseInputError: a pose is not finite or its rotation is none; the message names the image.
+    Raises `PoseInputError`: a pose is not finite or its rotation is none; the message names the image.
     """
 
     camera_SE3_world: Mapping[str, DoubleArray]
     cameras: Mapping[str, Camera] = field(default_factory=dict)
-    metric: bool = False
-    layout: str = "given"
-    paired: str = ""
-    by_time: bool = False
+    metric: bool = False  # whether translations are metres
+    layout: str = "given"  # what they were read from, for records
+    paired: str = ""  # how many images were given one, and how, in words
+    by_time: bool = False  # whether that was by times
 
     def __post_init__(self) -> None:
         for name, pose in self.camera_SE3_world.items():
@@ -47,9 +38,8 @@ class KnownPoses:
         if len(known) < 2:
             example = next(iter(self.camera_SE3_world), "none")
             named = f"(images like {names[0]!r}, poses like {example!r})"
-            raise MapInputError(
-                f"{len(known)} of {len(names)} images have a known pose {named}", "name both as in the folder"
-            )
+            what = f"{len(known)} of {len(names)} images have a known pose {named}"
+            raise MapInputError(what, "name both as in the folder")
         return known
 
 

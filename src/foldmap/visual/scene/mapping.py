@@ -1,7 +1,5 @@
 """Structure from motion on a scratch database of verified matches, and what came out of it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
@@ -48,10 +46,8 @@ class BuiltScene:
 def map_incrementally(run: ColmapRun, fixed_camera: bool, step: Callable[[int], None]) -> Any:
     """Find poses and points from verified matches; the largest model that was found.
 
-    ``step`` is told how many images are placed; intrinsics stay as they are where ``fixed_camera``.
-
-    Raises:
-        MapInputError: no model was found.
+    ``step`` is told how many images are placed; intrinsics stay as they are where ``fixed_camera``. Raises
+    `MapInputError`: no model was found.
     """
     options = _options(run)
     options.min_model_size = 2
@@ -101,8 +97,7 @@ def _origin(camera_SE3_world: Sequence[DoubleArray]) -> DoubleArray:
     centres = centres_of(np.stack(camera_SE3_world))
     middle = np.rint(np.median(centres, axis=0))
     near = np.abs(middle).max() < 16.0 * max(float(np.ptp(centres, axis=0).max()), 1.0)
-    origin: DoubleArray = np.zeros(3) if near else middle
-    return origin
+    return np.asarray(np.zeros(3) if near else middle)
 
 
 def statistics(

@@ -1,7 +1,5 @@
 """How noisy a scene's keypoints are: its reprojection errors."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from foldmap.errors import MapInputError
@@ -44,10 +42,8 @@ def require_consistent(scene: SceneModel) -> None:
     """Refuse a scene whose points do not appear where its images see them, whatever poses and cameras say.
 
     Poses in the other direction, quaternions in another order, focal lengths in millimetres and images of another size
-    all give scenes that look like ones.
-
-    Raises:
-        MapInputError: most observations are farther from their points than `_FAR` of the image, or behind the camera.
+    all give scenes that look like ones. Raises `MapInputError`: most observations are farther from their points than
+    `_FAR` of the image, or behind the camera.
     """
     if not len(scene.tracks):
         return

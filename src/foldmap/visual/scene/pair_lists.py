@@ -1,14 +1,11 @@
 """Which pairs of images are matched when a scene is built."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 
 from foldmap.errors import MapInputError
 
-Pair = tuple[int, int]
-"""Indices of two images, the smaller first."""
+Pair = tuple[int, int]  # indices of two images, the smaller first
 
 
 def exhaustive_pairs(images: int) -> list[Pair]:

@@ -1,7 +1,5 @@
 """Which points of a scene to keep: the one entry for folding, with the default that localized best."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,11 +41,8 @@ def choose_points(
         "random": uniformly, by the seed.
 
     Instead of a count "gamma" takes ``alpha``, if you like: which fraction of the points. The seed is for "random".
-    Pass `Selection.kept` to `SceneModel.keep_points`.
-
-    Raises:
-        ConfigError: no such method, or a value out of range.
-        MapInputError: the scene has no points, or all lie in one place.
+    Pass `Selection.kept` to `SceneModel.keep_points`. Raises `ConfigError`: no such method, or a value out of range;
+    `MapInputError`: the scene has no points, or all lie in one place.
     """
     if method not in METHODS:
         raise ConfigError(f"no way to choose points is called {method!r}", f"take one of {', '.join(METHODS)}")
@@ -67,8 +62,7 @@ def choose_points(
 
 def distinctiveness_of(scene: SceneModel) -> DoubleArray:
     """Fraction of the images that see each point, float64 (P,): d of equation 2."""
-    seen: DoubleArray = np.diff(_visibility(scene)[0]) / max(1, len(scene.image_names))
-    return seen
+    return np.asarray(np.diff(_visibility(scene)[0]) / max(1, len(scene.image_names)))
 
 
 def _order(scene: SceneModel, count: int, method: str, seed: int) -> IntArray:

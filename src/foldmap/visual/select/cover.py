@@ -9,7 +9,6 @@ more, all capacities are doubled and the choice goes on: a prefix of the order i
 
 # mypy: allow-untyped-defs, allow-untyped-calls, allow-untyped-decorators, allow-any-generics
 # (compiled loops: numba infers their types)
-from __future__ import annotations
 
 from dataclasses import dataclass
 
@@ -23,17 +22,11 @@ _MOST_GROWTH = 200  # capacities grow at most so often: then points that cover n
 
 @dataclass(frozen=True)
 class Coverage:
-    """Which elements a point covers.
+    """Which elements a point covers."""
 
-    Attributes:
-        first: int64 (P + 1,), entries of point p are first[p] to first[p + 1].
-        element: int64 (N,), which element.
-        capacity: float64 (E,), positive: how much of each element counts to begin with.
-    """
-
-    first: IntArray
-    element: IntArray
-    capacity: DoubleArray
+    first: IntArray  # int64 (P + 1,), entries of point p are first[p] to first[p + 1]
+    element: IntArray  # int64 (N,), which element
+    capacity: DoubleArray  # float64 (E,), positive: how much of each element counts to begin with
 
 
 def by_image(first: IntArray, image: IntArray, images: int, per_image: float) -> Coverage:
@@ -70,8 +63,7 @@ def k_cover(coverage: Coverage, count: int, weights: DoubleArray | None = None) 
     covering = np.diff(coverage.first) * weight
     rank = np.empty(points, np.int64)
     rank[np.lexsort((np.arange(points), -covering))] = np.arange(points)
-    order: IntArray = _greedy(coverage.first, coverage.element, coverage.capacity, weight, rank, count)
-    return order
+    return np.asarray(_greedy(coverage.first, coverage.element, coverage.capacity, weight, rank, count))
 
 
 @njit(cache=True, inline="always")

@@ -11,7 +11,6 @@ best of all.
 
 # mypy: allow-untyped-defs, allow-untyped-calls, allow-untyped-decorators, allow-any-generics
 # (compiled loops: numba infers their types)
-from __future__ import annotations
 
 from dataclasses import dataclass
 
@@ -25,21 +24,13 @@ _BITS = 21
 
 @dataclass(frozen=True)
 class KernelCells:
-    """Points sorted into cubes of one bandwidth, so that what a kernel row touches is nine runs of cells.
+    """Points sorted into cubes of one bandwidth, so that what a kernel row touches is nine runs of cells."""
 
-    Attributes:
-        order: int64 (P,), sorted row -> point.
-        xyz: float64 (P, 3), sorted and divided by the bandwidth.
-        first: int64 (C + 1,), rows of cell c are first[c] to first[c + 1].
-        cell: int32 (P,), cell of a sorted row.
-        runs: int32 (C, 9, 2), cells around a cell: runs from, to (exclusive).
-    """
-
-    order: IntArray
-    xyz: DoubleArray
-    first: IntArray
-    cell: AnyArray
-    runs: AnyArray
+    order: IntArray  # int64 (P,), sorted row -> point
+    xyz: DoubleArray  # float64 (P, 3), sorted and divided by the bandwidth
+    first: IntArray  # int64 (C + 1,), rows of cell c are first[c] to first[c + 1]
+    cell: AnyArray  # int32 (P,), cell of a sorted row
+    runs: AnyArray  # int32 (C, 9, 2), cells around a cell: runs from, to (exclusive)
 
 
 def cells_of(points_world: DoubleArray, bandwidth_world: float) -> KernelCells:

@@ -7,8 +7,6 @@ clump (and the problem is concave; `benchmarks.visual.selection` shows it). Poin
 points, so K is a kernel here.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,7 +48,7 @@ def gamma(
 
     Rounding to exactly `count` points walks them cell by cell and takes one each time the running sum of the weights
     passes (k + 1/2) / count. As no weight exceeds 1 / count none is taken twice, and every run of cells gets its share
-    to within a point.
+    to within a point. Raises `ConfigError`: neither or both of count and alpha, or one out of range.
 
     Args:
         points_world: float64 (P, 3).
@@ -63,13 +61,12 @@ def gamma(
             2 P / count (of up to 2,000 points taken evenly).
         tolerance: stop when the duality gap is below this fraction of v'Kv.
         max_steps: stop after this many steps anyway; 20 a point by default, at least 100,000.
-
-    Raises:
-        ConfigError: neither or both of count and alpha, or one out of range.
     """
     points, distinct = np.ascontiguousarray(points_world, np.float64), np.asarray(distinctiveness, np.float64)
     count, cap = _size(len(points), count, alpha)
-    tau = _tau(distinct, count) if tau is None else tau
+    if tau is None:
+        mean = float(np.abs(distinct).mean())
+        tau = 1.0 / (count * mean) if mean else 0.0
     bandwidth = _bandwidth(points, count) if bandwidth_world is None else bandwidth_world
     cells = cells_of(points, bandwidth)
     steps = max(20 * len(points), 100_000) if max_steps is None else max_steps
@@ -96,11 +93,6 @@ def checked_count(count: int | None, points: int) -> int:
     if isinstance(count, bool) or not isinstance(count, (int, np.integer)) or not 1 <= count <= points:
         raise ConfigError(f"cannot choose {count} of {points} points", f"give a whole number from 1 to {points}")
     return int(count)
-
-
-def _tau(distinct: DoubleArray, count: int) -> float:
-    mean = float(np.abs(distinct).mean())
-    return 1.0 / (count * mean) if mean else 0.0
 
 
 def _bandwidth(points: DoubleArray, count: int) -> float:
