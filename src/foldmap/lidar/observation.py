@@ -11,7 +11,7 @@ import numpy as np
 
 from foldmap.errors import ConfigError, PoseInputError, SweepInputError
 from foldmap.geometry import SE2, SE3
-from foldmap.lidar.build.ground import ground_mask
+from foldmap.lidar.mapping.ground import ground_mask
 from foldmap.lidar.source import Sweep
 from foldmap.types import BoolArray, DoubleArray, FloatArray
 

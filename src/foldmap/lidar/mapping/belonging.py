@@ -16,8 +16,8 @@ from scipy.spatial.transform import Rotation
 
 from foldmap.errors import PoseInputError, SweepInputError
 from foldmap.geometry import SE3
-from foldmap.lidar.build.alignment import Displacement, Outline, compare_sweeps
-from foldmap.lidar.build.ground import ground_plane
+from foldmap.lidar.mapping.alignment import Displacement, Outline, compare_sweeps
+from foldmap.lidar.mapping.ground import ground_plane
 from foldmap.lidar.source import Sweep
 from foldmap.types import DoubleArray
 

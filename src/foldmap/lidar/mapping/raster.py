@@ -17,10 +17,10 @@ import numpy as np
 
 from foldmap.errors import ConfigError, MapInputError, SweepInputError
 from foldmap.geometry import SE3, MetricGrid
-from foldmap.lidar.build.ground import height_above_ground
-from foldmap.lidar.build.moving import CELL_M, beside_upright, mostly_occupied, upright
-from foldmap.lidar.build.return_log import ReturnLog, pack_returns, unpack_returns
-from foldmap.lidar.build.robust import summarize
+from foldmap.lidar.mapping.ground import height_above_ground
+from foldmap.lidar.mapping.moving import CELL_M, beside_upright, mostly_occupied, upright
+from foldmap.lidar.mapping.return_log import ReturnLog, pack_returns, unpack_returns
+from foldmap.lidar.mapping.robust import summarize
 from foldmap.lidar.source import RasterMap, Sweep
 from foldmap.types import AnyArray, BoolArray, DoubleArray, FloatArray, IntArray
 
@@ -39,7 +39,7 @@ class BuildSettings:
         min_step_m: a sweep taken nearer than this to the last one that was used is skipped, so that waiting at a light
             does not outvote driving.
         robust: biweight mean of each pixel's returns; a plain mean where False.
-        remove_moving: keep out what stands on the road; see `foldmap.lidar.build.moving`.
+        remove_moving: keep out what stands on the road; see `foldmap.lidar.mapping.moving`.
         buffer_returns: returns held in memory before they go to disk, 8 bytes each.
         max_tile_returns: a tile with more is thinned evenly over its sweeps.
     """

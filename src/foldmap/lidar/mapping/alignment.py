@@ -15,8 +15,8 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from foldmap.geometry import SE3
-from foldmap.lidar.build.ground import height_above_ground
-from foldmap.lidar.build.moving import upright
+from foldmap.lidar.mapping.ground import height_above_ground
+from foldmap.lidar.mapping.moving import upright
 from foldmap.lidar.source import Sweep
 from foldmap.types import BoolArray, DoubleArray
 
