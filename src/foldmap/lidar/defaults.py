@@ -27,14 +27,7 @@ def shelf() -> Shelf:
 
 
 def default_bundles(folder: Path | None = None) -> list[Bundle]:
-    """Load all shipped models, finest resolution first, then richest first.
-
-    Args:
-        folder: read them from here instead.
-
-    Raises:
-        ModelError: there are none, or one is damaged.
-    """
+    """Load all shipped models (or those of a folder), finest resolution first, then richest first."""
     paths = sorted((folder or weights_folder()).glob("*.safetensors"))
     if not paths:
         raise ModelError("no default models are installed", _TRAIN)
@@ -43,11 +36,7 @@ def default_bundles(folder: Path | None = None) -> list[Bundle]:
 
 
 def bundles_for(resolution_m: float, folder: Path | None = None) -> list[Bundle]:
-    """Shipped models for maps of a pixel size, richest first.
-
-    Raises:
-        ModelError: there is none for such maps.
-    """
+    """Shipped models for maps of a pixel size, richest first; a ModelError where there is none."""
     every = default_bundles(folder)
     near = [b for b in every if 1 / RESOLUTION_SLACK <= resolution_m / b.resolution_m <= RESOLUTION_SLACK]
     if not near:
@@ -67,8 +56,7 @@ def default_bundle(resolution_m: float, folder: Path | None = None) -> Bundle:
 def within_rate(bundles: list[Bundle], rate_bit_m2: float) -> list[Bundle]:
     """Those that may meet a rate, richest first; maps differ, so up to twice the trained rate is worth trying.
 
-    Raises:
-        BudgetError: even the leanest is trained for more than that.
+    A BudgetError where even the leanest is trained for more than that.
     """
     fitting = [bundle for bundle in bundles if bundle.rate_bit_m2 <= 2 * rate_bit_m2]
     if not fitting:
@@ -81,11 +69,7 @@ def within_rate(bundles: list[Bundle], rate_bit_m2: float) -> list[Bundle]:
 
 
 def bundle_named(name: str, folder: Path | None = None) -> Bundle:
-    """Load a shipped model by its name.
-
-    Raises:
-        ModelError: there is none of that name.
-    """
+    """Load a shipped model by its name; a ModelError where there is none."""
     for bundle in default_bundles(folder):
         if bundle.name == name:
             return bundle

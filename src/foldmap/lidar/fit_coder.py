@@ -48,19 +48,10 @@ def fit_coder(
     turned: bool = False,
     report: Callable[[int, int], None] = lambda done, total: None,
 ) -> CodedPairs:
-    """Fit the coder on three quarters of the pairs' maps and measure the rate on the rest.
+    """Fit the coder of trained networks on three quarters of at least four pairs' maps; measure the rate on the rest.
 
-    Args:
-        model: trained networks.
-        pairs: at least four.
-        resolution_m: their pixel size.
-        name: of the bundle.
-        provenance: how the model was trained.
-        turned: whether each map is also fitted a quarter turn on.
-        report: called with maps coded and in all.
-
-    Raises:
-        ModelError: the held-out maps show no ground.
+    Where ``turned``, each map is also fitted a quarter turn on; ``report`` is called with maps coded and in all. A
+    ModelError where the held-out maps show no ground.
     """
     preset = model.preset
     blank = np.zeros((preset.groups, 2, 2), np.uint8)

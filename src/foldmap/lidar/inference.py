@@ -25,8 +25,7 @@ Box = tuple[int, int, int, int]
 class FastPReLU(nn.Module):
     """PReLU of channels-last images, in place: two passes over whole rows of pixels.
 
-    Args:
-        plain: whose slopes; where one exceeds 1, max(x, slope * x) is not PReLU and the plain one runs.
+    Where a slope exceeds 1, max(x, slope * x) is not PReLU, and the plain one runs.
     """
 
     def __init__(self, plain: nn.PReLU, repeats: int = 1) -> None:
@@ -68,7 +67,7 @@ class _Grow(nn.Module):
 
     def forward(self, x_1CHW: Tensor) -> Tensor:
         made = functional.conv2d(x_1CHW, self.weight, self.bias).contiguous(memory_format=torch.channels_last)
-        made = cast(Tensor, self.activate(made))
+        made = self.activate(made)
         _, channels, height, width = made.shape
         # Rows (i, a) of columns (j, b): b and the channels lie together already.
         pixels = made.permute(0, 2, 3, 1).reshape(height, width, 2, channels // 2).transpose(1, 2)
@@ -77,12 +76,7 @@ class _Grow(nn.Module):
 
 
 class FastDecoder(nn.Module):
-    """Decodes boxes of a window of codes.
-
-    Args:
-        plain: the trained decoder; copied, in evaluation mode.
-        dtype: to compute in.
-    """
+    """Decodes boxes of a window of codes with a copy of the trained decoder."""
 
     def __init__(self, plain: CodeDecoder, dtype: torch.dtype) -> None:
         super().__init__()
@@ -98,11 +92,7 @@ class FastDecoder(nn.Module):
         self.to(dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def boxes(self, code_1KHW: Tensor, boxes: Sequence[Box]) -> Iterator[Tensor]:
-        """Decode boxes of pixels of the window (h * s, w * s) that one-hot codes (1, G * K, h, w) make.
-
-        Yields:
-            (C, rows, columns) of each box, in the network's precision.
-        """
+        """Decode boxes (C, rows, columns) of the window (h * s, w * s) that one-hot codes (1, G * K, h, w) make."""
         features = self.cells(code_1KHW)
         for box in boxes:
             yield self._decode_box(features, box)

@@ -20,12 +20,9 @@ from foldmap.lidar.unfold import FoldedLidar
 
 @dataclass(frozen=True)
 class LidarUpdate:
-    """What an update wrote.
+    """(column, row) of the tiles that hold other codes than before, new ones included, or nothing any more.
 
-    Attributes:
-        changed: (column, row) of the tiles that hold other codes than before, new ones included.
-        removed: tiles in which nothing is observed any more.
-        kept: tiles that stayed bit for bit.
+    The kept ones stayed bit for bit.
     """
 
     changed: tuple[TileKey, ...]
@@ -42,10 +39,10 @@ def update_lidar(
     layer: str = LAYER,
     report: Callable[[int, int], None] = lambda done, total: None,
 ) -> LidarUpdate:
-    """Fold again what changed of a raster, with the model and the intensity spread of the file.
+    """Fold again what changed of a raster, with the model and the intensity spread of the file; the caller commits.
 
     Args:
-        updater: of the file; the caller commits.
+        updater: of the file.
         source: the new raster, on the grid of the folded one.
         bundle: the model of the file; None where it ships.
         before: the raster that was folded, where it is at hand: only tiles in whose reach the two differ are coded.
