@@ -36,11 +36,9 @@ class Bundle:
     Attributes:
         model: networks, in evaluation mode; the map's are on torch's meta device when `can_fold` is false.
         coder: fitted lossless coder of its codes.
-        resolution_m: pixel size it was trained at.
+        resolution_m, provenance: pixel size it was trained at, and how.
         rate_bit_m2: bits per m2 of observed ground that it spent on held-out maps.
-        name: what people call it, for example "fine-16x-3".
-        thresholds: of the localizer, as plain numbers (`foldmap.localize.ConfidenceThresholds.to_dict`).
-        provenance: how it was trained.
+        thresholds: of the localizer, as plain numbers (`ConfidenceThresholds.to_dict`).
         can_fold: whether the map's networks are inside.
     """
 

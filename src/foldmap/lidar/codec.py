@@ -74,10 +74,7 @@ def global_spread(source: RasterSource) -> float:
 
 @torch.inference_mode()
 def encode_raster(bundle: Bundle, raster: RasterMap, spread: float) -> ByteArray:
-    """Codes of one raster window whose sides are multiples of the downsampling, uint8 (G, H/s, W/s).
-
-    Cells with less than `MIN_SHARE` of observed ground hold 0 in every group.
-    """
+    """Codes uint8 (G, H/s, W/s) of a raster, its sides multiples of s; 0 where less than `MIN_SHARE` is observed."""
     model, scale = bundle.model, bundle.model.preset.downsample
     x = _padded(network_input(raster, spread))
     logits = model.encoder(model.map_embedding(x.to(memory_format=torch.channels_last)))
@@ -85,8 +82,7 @@ def encode_raster(bundle: Bundle, raster: RasterMap, spread: float) -> ByteArray
     codes = torch.where(probability >= BINARY_THRESHOLD, channel + 1, 0)[0].to(torch.uint8).numpy()
     height, width = raster.grid.height_px // scale, raster.grid.width_px // scale
     seen = raster.observed.reshape(height, scale, width, scale).mean(axis=(1, 3)) >= MIN_SHARE
-    cut: ByteArray = codes[:, :height, :width] * seen
-    return cut
+    return np.asarray(codes[:, :height, :width] * seen)
 
 
 def encode_block(bundle: Bundle, source: RasterSource, spread: float, row: int, column: int) -> CodedBlock | None:
@@ -145,11 +141,8 @@ class Decoder:
     ) -> Tensor:
         """Decode a window of what codes (G, h, w) hold: (C, *shape) float32.
 
-        Args:
-            codes_GHW: symbols; a ModelError where one exceeds the preset's channels.
-            first_rc: the window's first row and column, in pixels from the codes' corner.
-            shape: rows and columns of the window.
-            boxes: the window's pixels that are wanted, disjoint; the others stay 0.
+        Its first row and column are in pixels from the codes' corner; boxes are the pixels of the window that are
+        wanted, disjoint: the others stay 0. A ModelError where a symbol exceeds the preset's channels.
         """
         preset = self.preset
         if codes_GHW.shape[0] != preset.groups or int(codes_GHW.max(initial=0)) > preset.group_channels:
@@ -171,8 +164,7 @@ def _fuse(module: nn.Module) -> None:
     """Fold each batch norm into the convolution in front of it."""
     for child in module.modules():
         if isinstance(child, nn.Sequential):
-            names = list(child._modules)
-            for first, second in pairwise(names):
+            for first, second in pairwise(list(child._modules)):
                 conv, norm = child._modules[first], child._modules[second]
                 if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
                     child._modules[first], child._modules[second] = fuse_conv_bn_eval(conv, norm), nn.Identity()
@@ -185,5 +177,4 @@ def known_of(codes_GHW: ByteArray, downsample: int) -> BoolArray:
     """Pixels whose cell, or a neighbouring one, holds any code: where there is map."""
     cells = (codes_GHW != 0).any(axis=0)
     near = np.lib.stride_tricks.sliding_window_view(np.pad(cells, 1), (3, 3)).any(axis=(2, 3))
-    known: BoolArray = near.repeat(downsample, axis=0).repeat(downsample, axis=1)
-    return known
+    return np.asarray(near.repeat(downsample, axis=0).repeat(downsample, axis=1))

@@ -19,18 +19,14 @@ from foldmap.lidar.pairs.sampling import Pair
 from foldmap.lidar.source import RasterMap
 from foldmap.types import ByteArray
 
-HOLD_OUT = 4
-"""Every fourth pair measures, the others fit."""
+HOLD_OUT = 4  # every fourth pair measures, the others fit
 
 
 @dataclass(frozen=True)
 class CodedPairs:
-    """A model with its coder, and the pairs that it was fitted on.
+    """A model as it will be read back (8-bit weights), with coder and rate, and the pairs that these were fitted on.
 
-    Attributes:
-        bundle: as it will be read back (8-bit weights), with coder and rate; the thresholds are the defaults.
-        rasters: the pairs' maps, around the origin, cut to whole cells.
-        codes: of each.
+    The thresholds are the defaults; the rasters are the pairs' maps, around the origin, cut to whole cells.
     """
 
     bundle: Bundle

@@ -65,11 +65,8 @@ def fold_lidar(
 ) -> LidarReport:
     """Fold a raster into a file that is being written; a layer of that name is replaced whole.
 
-    The caller commits; ``report`` is called with blocks done and in all.
-
-    Raises:
-        MapInputError: nothing was observed anywhere, or the resolution is not what the model was trained at.
-        ConfigError: the model cannot fold, or no blocks a tile.
+    The caller commits; ``report`` is called with blocks done and in all. A MapInputError where nothing was observed
+    anywhere, or the resolution is not what the model was trained at.
     """
     bundle, grid = plan.bundle, source.grid
     if not 1 / RESOLUTION_SLACK <= grid.resolution_m / bundle.resolution_m <= RESOLUTION_SLACK:
@@ -137,17 +134,14 @@ def encode_tile(
     rows, columns = lattice_shape(source)
     cells = BLOCK_PX // bundle.model.preset.downsample
     codes = np.zeros((bundle.model.preset.groups, tile_blocks * cells, tile_blocks * cells), np.uint8)
-    observed_px, blocks = 0, 0
-    for row in range(tile_row * tile_blocks, min((tile_row + 1) * tile_blocks, rows)):
-        for column in range(tile_column * tile_blocks, min((tile_column + 1) * tile_blocks, columns)):
-            blocks += 1
-            block = encode_block(bundle, source, spread, row, column)
-            if block is None:
-                continue
-            top, left = (row % tile_blocks) * cells, (column % tile_blocks) * cells
-            codes[:, top : top + cells, left : left + cells] = block.codes
+    first_row, first_column, observed_px = tile_row * tile_blocks, tile_column * tile_blocks, 0
+    shape = min(tile_blocks, rows - first_row), min(tile_blocks, columns - first_column)
+    for down, right in np.ndindex(shape):
+        block = encode_block(bundle, source, spread, first_row + down, first_column + right)
+        if block is not None:
+            codes[:, down * cells : (down + 1) * cells, right * cells : (right + 1) * cells] = block.codes
             observed_px += block.observed_px
-    return CodedBlock(tile_row, tile_column, codes, observed_px) if observed_px else None, blocks
+    return CodedBlock(tile_row, tile_column, codes, observed_px) if observed_px else None, shape[0] * shape[1]
 
 
 def stored_model(bundle: Bundle, *, embed: bool = False) -> bytes:

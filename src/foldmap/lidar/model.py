@@ -63,12 +63,8 @@ class Embedding(nn.Module):
     def __init__(self, preset: Preset) -> None:
         super().__init__()
         widths = preset.unet_widths
-        self.down = nn.ModuleList(
-            _Down(inputs, outputs) for inputs, outputs in zip((INPUT_CHANNELS, *widths[:-1]), widths, strict=True)
-        )
-        upwards = widths[::-1]
-        pairs = zip((widths[-1], *upwards[:-1]), upwards, strict=True)
-        self.up = nn.ModuleList(_Up(below, width) for below, width in pairs)
+        self.down = nn.ModuleList(_Down(*pair) for pair in pairwise((INPUT_CHANNELS, *widths)))
+        self.up = nn.ModuleList(_Up(*pair) for pair in pairwise((widths[-1], *widths[::-1])))
         self.head = nn.Conv2d(widths[0], preset.embedding_channels, 3, padding=1)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:

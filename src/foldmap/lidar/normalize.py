@@ -36,8 +36,9 @@ def _local_moments(intensity: Tensor, observed: Tensor, cell: int) -> tuple[Tens
     cells = functional.avg_pool2d(functional.pad(stacked, pad), cell)
     half = WINDOW_CELLS // 2
     sums = functional.avg_pool2d(functional.pad(cells, (half,) * 4), WINDOW_CELLS, stride=1)
-    mean, square = (sums[:, 1:] / sums[:, :1].clamp_min(_EPSILON)).split(1, dim=1)
-    both = torch.cat([mean, (square - mean.square()).clamp_min(0).sqrt()], dim=1)
+    moments = sums[:, 1:] / sums[:, :1].clamp_min(_EPSILON)
+    mean = moments[:, :1]
+    both = torch.cat([mean, (moments[:, 1:] - mean.square()).clamp_min(0).sqrt()], dim=1)
     if cell > 1:
         both = functional.interpolate(both, scale_factor=cell, mode="bilinear", align_corners=False)
     both = both[..., :height, :width]
@@ -47,11 +48,8 @@ def _local_moments(intensity: Tensor, observed: Tensor, cell: int) -> tuple[Tens
 def normalize(intensity: Tensor, observed: Tensor, resolution_m: float, global_spread: Tensor | float) -> Tensor:
     """Make the networks' input (B, 2, H, W): normalized intensity in +-CLIP, zero where unobserved; and the mask.
 
-    Args:
-        intensity: (B, 1, H, W), linear, any unit; what is not observed has no influence, NaN included.
-        observed: (B, 1, H, W), 0 or 1.
-        resolution_m: pixel size.
-        global_spread: scalar or (B, 1, 1, 1), see `spread_of`; same unit as the intensity.
+    Intensity (B, 1, H, W) is linear, in any unit; what is not observed has no influence, NaN included. The global
+    spread, a scalar or (B, 1, 1, 1), is of the same unit; see `spread_of`.
     """
     intensity = torch.where(observed > 0, intensity, 0.0)
     mean, spread = _local_moments(intensity, observed, cell_px(resolution_m))

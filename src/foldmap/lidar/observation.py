@@ -75,15 +75,8 @@ def aggregate(
 ) -> tuple[DoubleArray, FloatArray]:
     """Lay sweeps together in the levelled vehicle frame of one of them; what is not ground is dropped.
 
-    Args:
-        sweeps: any order.
-        world_SE3_sensors: one a sweep, as from odometry; only their differences matter (and which way is up).
-        reference_index: the sweep whose vehicle frame is used; negative counts from the end.
-        ground_only: False keeps what does not lie on the ground.
-        sensor_height_m: above the road, where known.
-
-    Returns:
-        Points float64 (N, 3) in that vehicle frame, metres, and their intensities float32 (N,).
+    Of the poses, as from odometry, only differences matter (and which way is up). Gives points float64 (N, 3) in metres
+    and their intensities float32 (N,). ``sensor_height_m`` is above the road, where known.
     """
     if len(sweeps) != len(world_SE3_sensors):
         raise PoseInputError(f"{len(sweeps)} sweeps and {len(world_SE3_sensors)} poses", "give one pose a sweep")
@@ -92,9 +85,7 @@ def aggregate(
     vehicle_SE3_world = levelled(world_SE3_sensors[reference_index]).inverse()
     points, intensities = list[DoubleArray](), list[FloatArray]()
     for sweep, world_SE3_sensor in zip(sweeps, world_SE3_sensors, strict=True):
-        kept = np.ones(len(sweep.intensity), bool)
-        if ground_only:
-            kept = ground_mask(sweep.points_sensor_m, sensor_height_m)
+        kept = ground_mask(sweep.points_sensor_m, sensor_height_m) if ground_only else slice(None)
         points.append((vehicle_SE3_world @ world_SE3_sensor).apply(sweep.points_sensor_m[kept].astype(np.float64)))
         intensities.append(sweep.intensity[kept])
     return np.concatenate(points), np.concatenate(intensities)
@@ -125,9 +116,8 @@ def rasterize(
     count = np.bincount(flat, minlength=shape[0] * shape[1])
     total = np.bincount(flat, weights=values[inside].astype(np.float64), minlength=shape[0] * shape[1])
     mean = np.divide(total, count, out=np.zeros(len(total)), where=count > 0)
-    return Observation(
-        mean.reshape(shape).astype(np.float32), (count > 0).reshape(shape), resolution_m, half_length_m, half_width_m
-    )
+    image, observed = mean.reshape(shape).astype(np.float32), (count > 0).reshape(shape)
+    return Observation(image, observed, resolution_m, half_length_m, half_width_m)
 
 
 def extent_of(resolution_m: float) -> tuple[float, float]:

@@ -7,7 +7,6 @@ from typing import Any
 
 from foldmap.errors import ConfigError, ModelError
 
-_SIDES = (4, 8, 16)
 _MAX_WIDTH = 1024
 _MAX_DECODER_BLOCKS = 2  # more would reach beyond `codec.DECODE_HALO`
 
@@ -42,7 +41,7 @@ class Preset:
     group_channels: int
 
     def __post_init__(self) -> None:
-        if self.downsample not in _SIDES:
+        if self.downsample not in (4, 8, 16):
             raise ConfigError(f"downsample is {self.downsample}", "choose 4, 8 or 16")
         if self.stem not in (1, 4) or self.stem * 2 ** (len(self.codec_widths) - 1) != self.downsample:
             raise ConfigError(
@@ -71,9 +70,9 @@ class Preset:
         known = {field.name: str(field.type) for field in fields(Preset)}
         if not isinstance(data, dict) or set(data) != set(known):
             raise ModelError("the model's preset has unknown or missing fields", "use a model written by foldmap")
-        values = {name: tuple(value) if isinstance(value, list) else value for name, value in data.items()}
+        values: dict[str, Any] = {}
         for name, kind in known.items():
-            value = values[name]
+            value = values[name] = tuple(data[name]) if isinstance(data[name], list) else data[name]
             widths = isinstance(value, tuple) and all(type(item) is int for item in value)
             if not (type(value).__name__ == kind if kind in ("str", "int") else widths):
                 raise ModelError(f"the model's preset field {name} is of a wrong type")

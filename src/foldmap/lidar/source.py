@@ -26,11 +26,9 @@ class RasterSource(Protocol):
     @property
     def grid(self) -> MetricGrid:
         """Placement of the whole raster."""
-        ...
 
     def read(self, row: int, col: int, height_px: int, width_px: int) -> RasterMap:
         """Read a window, which may reach beyond the raster; pixels outside are unobserved."""
-        ...
 
 
 def cut_window(image: AnyArray, row: int, col: int, height_px: int, width_px: int) -> AnyArray:

@@ -15,14 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from foldmap.errors import ConfigError
-from foldmap.lidar.losses import (
-    code_length_loss,
-    hard_binary_loss,
-    match_accuracy,
-    matching_loss,
-    pose_target,
-    reconstruction_loss,
-)
+from foldmap.lidar import losses
 from foldmap.lidar.match.correlate import correlate
 from foldmap.lidar.match.rotate import rotate_embedding
 from foldmap.lidar.model import LidarModel, binarize
@@ -51,10 +44,8 @@ class TrainSettings:
         code_weight: lambda_1 to begin with, per bit/m2.
         hard_weight: lambda_2 of eq. 7.
         recon_weight: of the relative reconstruction error beside the match; 0 is the paper's.
-        warmup: fraction of the codec's steps in which the code is free and the reconstruction helps, so that it does
-            not collapse to nothing before the decoder can use it.
+        warmup: share of the codec's steps in which the code is free and the reconstruction helps, lest it collapses.
         raw_weight: of the match of the uncompressed embedding beside the decoded one, which keeps it useful.
-        validate_every: steps between validations.
     """
 
     mode: str = "match"
@@ -96,10 +87,7 @@ class TrainSettings:
 
 @dataclass(frozen=True)
 class Progress:
-    """One line of the training log: of a step's batch, or the mean over held-out batches where the run is validated.
-
-    Rates are in bit/m2 of observed cells, losses in nats.
-    """
+    """One line of the training log, of a step's batch or of held-out ones: bit/m2 of observed cells, losses in nats."""
 
     step: int
     loss: float
@@ -166,10 +154,10 @@ def forward(
         weight = cell_weight(observed, preset.downsample)
         code = (1 - warm) * code + warm * probability
         decoded = model.decoder(code * weight[:, None, None]).float()
-        rate = code_length_loss(probability, weight) / cell_m**2
-        hard = hard_binary_loss(probability, weight)
+        rate = losses.code_length_loss(probability, weight) / cell_m**2
+        hard = losses.hard_binary_loss(probability, weight)
         power = embedding.detach().square().mean().clamp_min(1e-9)
-        recon = reconstruction_loss(decoded, embedding, observed) / power
+        recon = losses.reconstruction_loss(decoded, embedding, observed) / power
     side = sweep.shape[-1]
     window = side + 2 * settings.radius_px
     cut = (embedding.shape[-1] - window) // 2
@@ -185,8 +173,7 @@ def forward(
 
     matched = scores(decoded)
     raw = scores(embedding) if codec and settings.raw_weight > 0 and settings.mode != "recon" else None
-    truth = headings_rad_BT.abs().argmin(dim=1)
-    target = pose_target(matched, truth, batch.shift_px_B2)
+    target = losses.pose_target(matched, headings_rad_BT.abs().argmin(dim=1), batch.shift_px_B2)
     most_bit_m2 = preset.groups * math.log2(preset.group_channels + 1) / cell_m**2
     return Forward(matched, raw, target, rate, hard, recon, most_bit_m2)
 
@@ -207,17 +194,17 @@ def warmup_left(settings: TrainSettings, step: int) -> float:
 def objective(result: Forward, settings: TrainSettings, code_weight: float, warm: float, *, codec: bool) -> Tensor:
     """Eq. 7, with the terms that the mode uses; `warm` from `warmup_left`."""
     if not codec:
-        return matching_loss(result.scores_BTHW, result.target_BTHW)
+        return losses.matching_loss(result.scores_BTHW, result.target_BTHW)
     coded = (1 - warm) * (code_weight * result.rate_bit_m2 + settings.hard_weight * result.hard_bits)
     if settings.mode == "recon":
         return result.recon + coded
     recon_weight = settings.recon_weight + warm
     free_rate = min(WARM_RATE * settings.rate_bit_m2, WARM_FILL * result.most_bit_m2)
     idle = functional.relu(1 - result.rate_bit_m2 / free_rate)
-    loss = matching_loss(result.scores_BTHW, result.target_BTHW) + coded + recon_weight * result.recon
+    loss = losses.matching_loss(result.scores_BTHW, result.target_BTHW) + coded + recon_weight * result.recon
     loss = loss + warm * WARM_SPREAD * idle
     if result.raw_scores_BTHW is not None:
-        loss = loss + settings.raw_weight * matching_loss(result.raw_scores_BTHW, result.target_BTHW)
+        loss = loss + settings.raw_weight * losses.matching_loss(result.raw_scores_BTHW, result.target_BTHW)
     return loss
 
 
@@ -284,8 +271,7 @@ class LidarTrainer(Trainer[Batch, Progress]):
 
     def validated(self, line: Progress) -> Progress:
         """Average the objective and the accuracies over held-out batches."""
-        codec = line.step > self.settings.first_stage
-        lines = []
+        codec, lines = line.step > self.settings.first_stage, list[dict[str, Any]]()
         for seed, batch in enumerate(self._held_out):
             result = self._forward(batch, seed, codec, 0.0)
             loss = objective(result, self.settings, self._control.weight, 0.0, codec=codec)
@@ -297,12 +283,13 @@ class LidarTrainer(Trainer[Batch, Progress]):
         generator = torch.Generator().manual_seed(seed)
         headings = draw_headings(len(batch.turn_rad_B), self.settings, generator).to(self.device)
         pair = batch.map_B2HW, batch.sweep_B2HW
-        images = (image.to(self.device, memory_format=torch.channels_last) for image in pair)
-        on_device = Batch(*images, batch.turn_rad_B.to(self.device), batch.shift_px_B2.to(self.device))
+        maps, sweeps = (image.to(self.device, memory_format=torch.channels_last) for image in pair)
+        on_device = Batch(maps, sweeps, batch.turn_rad_B.to(self.device), batch.shift_px_B2.to(self.device))
         return forward(self.network, on_device, headings, self.settings, self._cell_m, codec=codec, warm=warm)
 
     def _line(self, step: int, loss: Tensor, result: Forward) -> Progress:
         scores = result.scores_BTHW.detach()
-        numbers = (loss, matching_loss(scores, result.target_BTHW), result.rate_bit_m2, result.hard_bits)
-        accuracy = match_accuracy(scores, result.target_BTHW)
-        return Progress(step, *(float(value.detach()) for value in numbers), self._control.weight, *accuracy)
+        numbers = (loss, losses.matching_loss(scores, result.target_BTHW), result.rate_bit_m2, result.hard_bits)
+        loss_nat, match_nat, rate_bit_m2, hard = (float(value.detach()) for value in numbers)
+        top1, top9 = losses.match_accuracy(scores, result.target_BTHW)
+        return Progress(step, loss_nat, match_nat, rate_bit_m2, hard, self._control.weight, top1, top9)

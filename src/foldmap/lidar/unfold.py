@@ -31,10 +31,7 @@ class FoldedLidar:
 
     ``fast`` networks compute in bfloat16 where the processor does.
 
-    Raises:
-        LayerError: no such layer, or one of another kind.
-        MapFormatError: the layer's parameters do not make sense.
-        ModelError: the model inside does not fit, or the one that is named is not installed.
+    A LayerError where there is no such layer; a MapFormatError or ModelError where its parameters or model do not fit.
     """
 
     def __init__(self, file: FoldFile, layer: str = LAYER, *, fast: bool = True) -> None:

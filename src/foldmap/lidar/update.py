@@ -49,13 +49,15 @@ def update_lidar(
             None: all are coded, and those that come out differently are written.
         layer: its name.
         report: called with tiles done and in all.
-
-    Raises:
-        MapInputError: a raster lies on another grid, or has no observed ground.
-        ModelError: the file was folded with another model.
     """
     folded = FoldedLidar(updater.before, layer)
-    bundle = _model(folded, bundle, str(updater.path))
+    bundle = bundle or (folded.bundle if folded.bundle.can_fold else bundle_named(folded.bundle.name))
+    require_fold(bundle)
+    if bundle.to_bytes(localize_only=True) != folded.bundle.to_bytes(localize_only=True):
+        raise ModelError(
+            f"the model {bundle.name} is not the one that {updater.path} was folded with",
+            "give that model with --model, or fold the whole map anew",
+        )
     for raster in (source, before or source):
         mine, theirs = asdict(raster.grid), asdict(folded.grid)
         if any(mine[name] != theirs[name] for name in mine if name != "crs_wkt"):
@@ -93,15 +95,3 @@ def _alike(before: RasterSource, source: RasterSource, tile_blocks: int, row: in
     old, new = before.read(*window), source.read(*window)
     same = np.array_equal(old.observed, new.observed)
     return same and np.array_equal(old.intensity[old.observed], new.intensity[new.observed])
-
-
-def _model(folded: FoldedLidar, given: Bundle | None, path: str) -> Bundle:
-    stored = folded.bundle
-    bundle = given or (stored if stored.can_fold else bundle_named(stored.name))
-    require_fold(bundle)
-    if bundle.to_bytes(localize_only=True) != stored.to_bytes(localize_only=True):
-        raise ModelError(
-            f"the model {bundle.name} is not the one that {path} was folded with",
-            "give that model with --model, or fold the whole map anew",
-        )
-    return bundle

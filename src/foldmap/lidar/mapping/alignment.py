@@ -33,9 +33,8 @@ _STANDING_FITS = 0.5
 _BEYOND_FITS = 0.7
 _TEXTURE_FITS = 20.0
 _LEAST_OVERLAP_PX = 200
-_CONTRADICTED = 0.7
+_CONTRADICTED = 0.7  # where right poses put them, real sweeps fit best of all: 0.6 to 0.9 for what stands
 _TEXTURE_CONTRADICTED = 0.45
-"""Where right poses put them, real sweeps fit best of all: 0.6 to 0.9 for what stands."""
 
 
 @dataclass(frozen=True)

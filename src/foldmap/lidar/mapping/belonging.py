@@ -76,9 +76,7 @@ def probed(count: int) -> list[int]:
 def check_ground(sweeps: Sequence[Sweep], world_SE3_sensors: Sequence[SE3], where: str) -> None:
     """Check that a few sweeps of a drive are in the sensor's frame, z up, and that their ground is level in the world.
 
-    Raises:
-        SweepInputError: returns are too far away, or the ground lies above the sensor.
-        PoseInputError: the ground is not level under these poses.
+    A SweepInputError where they are not, a PoseInputError where the ground is not level under these poses.
     """
     clouds_m = [sweep.points_sensor_m.astype(np.float64) for sweep in sweeps]
     range_m = float(np.median([np.median(np.linalg.norm(cloud, axis=1)) for cloud in clouds_m])) if clouds_m else 0.0

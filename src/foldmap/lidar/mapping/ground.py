@@ -42,9 +42,7 @@ def ground_mask(
 def height_above_ground(points_sensor_m: FloatArray, sensor_height_m: float | None = None) -> FloatArray:
     """Every return's height above the ground around it, float32 (N,) metres along z; NaN where no ground is near.
 
-    Args:
-        points_sensor_m: (N, 3), sensor frame, z up within about ten degrees of the vertical.
-        sensor_height_m: height of the sensor above the road where known; estimated from the sweep where None.
+    Z is up within about ten degrees of the vertical; the sensor's height above the road is estimated where None.
     """
     points = np.ascontiguousarray(points_sensor_m, dtype=np.float32)
     lowest = _lowest_returns(points, _SIDE)

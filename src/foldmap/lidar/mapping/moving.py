@@ -22,15 +22,11 @@ def upright(height_m: FloatArray) -> BoolArray:
     return np.asarray((height_m > 0.3) & (height_m < 2.5))
 
 
-def beside_upright(points_sensor_m: FloatArray, obstacle: BoolArray) -> BoolArray:
-    """Mark the returns within one cell (0.25 m) of an upright one (``obstacle``), seen from above."""
-    return np.asarray(_beside(points_sensor_m, obstacle, 2 * int(_REACH_M / CELL_M) + 2))
-
-
 @njit(cache=True)
-def _beside(points: AnyArray, obstacle: AnyArray, side: int) -> AnyArray:
-    taken = np.zeros((side, side), np.bool_)
-    half = side / 2
+def beside_upright(points: AnyArray, obstacle: AnyArray) -> AnyArray:
+    """Mark the returns within one cell (0.25 m) of an upright one (``obstacle``), seen from above."""
+    side = 2 * int(_REACH_M / CELL_M) + 2
+    taken, half = np.zeros((side, side), np.bool_), side / 2
     for i in range(points.shape[0]):
         if obstacle[i]:
             row, col = int(np.floor(points[i, 1] / CELL_M + half)), int(np.floor(points[i, 0] / CELL_M + half))

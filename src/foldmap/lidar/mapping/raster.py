@@ -31,16 +31,14 @@ class BuildSettings:
 
     Attributes:
         tile_px: side of a tile, a multiple of 16.
-        max_range_m: returns farther from the sensor (in its plane) are left out.
-        min_range_m: nearer ones too (the vehicle itself).
+        max_range_m, min_range_m: returns farther from the sensor (in its plane) are left out, and nearer ones.
         ground_tolerance_m: largest distance of a ground return from its local plane.
         sensor_height_m: height of the sensor above the road; estimated from each sweep where None.
         min_step_m: a sweep taken nearer than this to the last one that was used is skipped, so that waiting at a light
             does not outvote driving.
         robust: biweight mean of each pixel's returns; a plain mean where False.
         remove_moving: keep out what stands on the road; see `foldmap.lidar.mapping.moving`.
-        buffer_returns: returns held in memory before they go to disk, 8 bytes each.
-        max_tile_returns: a tile with more is thinned evenly over its sweeps.
+        buffer_returns, max_tile_returns: held in memory (8 bytes each) before they go to disk, and kept of a tile.
     """
 
     resolution_m: float = 0.05
@@ -158,16 +156,10 @@ def build_map(
     crs_wkt: str = "",
     scratch: Path | None = None,
 ) -> BuiltMap:
-    """Build a ground-intensity map; sweeps are taken one at a time.
+    """Build a ground-intensity map; sweeps with their ``world_SE3_sensor`` (x east, y north) are taken one at a time.
 
-    Args:
-        drive: sweeps with their ``world_SE3_sensor``, world x east, y north, z up, metres.
-        settings: see there.
-        crs_wkt: the world's CRS; empty for a local one.
-        scratch: folder for the returns (8 bytes each, about 0.5 MB a 64-beam sweep); the system's where None.
-
-    Raises:
-        SweepInputError, MapInputError: there is no sweep, or none shows any ground.
+    The CRS is the world's, empty for a local one; scratch a folder for the returns (about 0.5 MB a 64-beam sweep), the
+    system's where None.
     """
     settings = settings or BuildSettings()
     folder = Path(tempfile.mkdtemp(prefix="foldmap-returns-", dir=scratch))

@@ -70,7 +70,10 @@ class Turner:
             rows = shape[0] * k // threads, shape[0] * (k + 1) // threads
             kernel(self._source, heading_rad, out_CHW, *shape, *rows)
 
-        list(_pool(threads).map(part, range(threads)) if threads > 1 else [part(0)])
+        if threads == 1:
+            part(0)
+        else:
+            list(_pool(threads).map(part, range(threads)))
 
 
 @cache

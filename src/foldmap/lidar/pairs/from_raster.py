@@ -84,18 +84,11 @@ class RasterPairs(Sequence[Pair]):
     """Pairs drawn from places of a raster; pair k is the same whenever it is asked for.
 
     The simulated sweep sees the raster's own ground with noise of its own; so does the map crop, because ground noise
-    that both share would be learned instead of paint.
+    that both share would be learned instead of paint. Or crops of a second raster of the same place (``query``), at the
+    same resolution, are the queries; its offset is map minus query coordinates, east and north.
 
-    Args:
-        source: the map.
-        count: of pairs.
-        seed: of places and noise.
-        query: a second raster of the same place at the same resolution; its crops then are the queries.
-        query_offset_m: map minus query coordinates, east and north.
-        map_px: side of the map crop.
-        sweep_px: side of the query.
-        east: share of the raster's width, from and to, from which centres are drawn.
-        min_observed: least observed share of map crop and query.
+    Crops are squares of so many pixels, observed to at least a share; centres are drawn ``east`` from and to a share of
+    the raster's width.
     """
 
     def __init__(

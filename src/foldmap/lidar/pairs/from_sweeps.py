@@ -31,18 +31,8 @@ class SweepPairs(Sequence[Pair]):
     """One pair a frame: the frame with its neighbours as query, all frames but the nearest ones as map.
 
     Sweeps next to the query share rings and noise with it and would flatter whatever is trained, so ``guard`` frames on
-    each side of the query stay out of its map.
-
-    Args:
-        sweeps: in driving order; their ground returns up to ``max_range_m`` are kept, nothing else.
-        world_SE3_sensors: one a sweep.
-        resolution_m: pixel size.
-        aggregate_sweeps: frames a query.
-        guard: frames left out on each side of it.
-        map_px: side of the map crop.
-        sweep_px: side of the query.
-        max_range_m: see there.
-        share: of the drive, from and to, from which queries are taken; maps always are of the whole drive.
+    each side of the query stay out of its map. Of the sweeps (in driving order) ground returns up to ``max_range_m``
+    are kept. Queries are taken from a share of the drive, from and to; maps always are of the whole drive.
     """
 
     def __init__(

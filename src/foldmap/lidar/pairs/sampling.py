@@ -54,13 +54,9 @@ class SomePairs(Sequence[Any]):
 
 @dataclass(frozen=True)
 class Batch:
-    """What one training step sees.
+    """What one training step sees: normalized map crops, turned, and sweep crops in the vehicle frame.
 
-    Attributes:
-        map_B2HW: normalized map crops, turned by `turn_rad_B`.
-        sweep_B2HW: normalized sweep crops in the vehicle frame.
-        turn_rad_B: how far the sweep is to be turned, counter-clockwise, to lie on the map.
-        shift_px_B2: where the sweep's centre then lies on the map crop, row and column from its centre.
+    Turned counter-clockwise by turn_rad_B, a sweep's centre lies shift_px_B2 (row, column) from the map crop's centre.
     """
 
     map_B2HW: Tensor
@@ -122,10 +118,8 @@ class PairSampler:
             cut = np.s_[row : row + self._sweep_px, col : col + self._sweep_px]
             if sweep_observed[cut].mean() > 0.1:
                 break
-        seen = np.zeros((2, self._sweep_px, self._sweep_px), np.float32)
-        observed = sweep_observed[cut]
-        seen[0, : observed.shape[0], : observed.shape[1]] = sweep_intensity[cut] * observed
-        seen[1, : observed.shape[0], : observed.shape[1]] = observed
+        seen, observed = np.zeros((2, self._sweep_px, self._sweep_px), np.float32), sweep_observed[cut]
+        seen[:, : observed.shape[0], : observed.shape[1]] = sweep_intensity[cut] * observed, observed
         # Where the crop's centre lies on the map, in map pixels (integer = pixel centre).
         centre_row = row + (self._sweep_px - 1) / 2 - (height - 1) / 2 + pair.shift_px[0]
         centre_col = col + (self._sweep_px - 1) / 2 - (width - 1) / 2 + pair.shift_px[1]

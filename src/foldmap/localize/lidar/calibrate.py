@@ -128,12 +128,11 @@ def shuffled(observation: Observation, rng: np.random.Generator) -> Observation:
     """The same returns in 16-pixel blocks in another order: right statistics, no place."""
     side = 16
     height, width = (length // side * side for length in observation.observed.shape)
-    blocks = [(r, c) for r in range(0, height, side) for c in range(0, width, side)]
+    blocks = [np.s_[r : r + side, c : c + side] for r in range(0, height, side) for c in range(0, width, side)]
     intensity, observed = np.zeros_like(observation.intensity), np.zeros_like(observation.observed)
-    for (r, c), k in zip(blocks, rng.permutation(len(blocks)), strict=True):
-        sr, sc = blocks[int(k)]
-        intensity[r : r + side, c : c + side] = observation.intensity[sr : sr + side, sc : sc + side]
-        observed[r : r + side, c : c + side] = observation.observed[sr : sr + side, sc : sc + side]
+    for block, k in zip(blocks, rng.permutation(len(blocks)), strict=True):
+        intensity[block] = observation.intensity[blocks[int(k)]]
+        observed[block] = observation.observed[blocks[int(k)]]
     return replace(observation, intensity=intensity, observed=observed)
 
 
