@@ -17,7 +17,7 @@ from foldmap.api.localizing_sweeps import localize_sweeps
 from foldmap.api.results import write_estimates
 from foldmap.cli.build.lidar import build_lidar
 from foldmap.formats.raster.geotiff import open_raster
-from foldmap.lidar.build.raster import BuildSettings
+from foldmap.lidar.mapping.raster import BuildSettings
 
 ORIGINS_M = [(512345.67, 5412345.67), (-1.2e7, 8.8e6)]
 WEST_M, NORTH_M = -30.0, 30.0

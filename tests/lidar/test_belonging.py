@@ -13,8 +13,8 @@ from scipy.spatial.transform import Rotation
 
 from foldmap.errors import FoldmapError, PoseInputError, SweepInputError
 from foldmap.geometry import SE3
-from foldmap.lidar.build.alignment import compare_sweeps, outline
-from foldmap.lidar.build.belonging import check_alignment, check_ground, check_poses, pairs_to_compare, probed
+from foldmap.lidar.mapping.alignment import compare_sweeps, outline
+from foldmap.lidar.mapping.belonging import check_alignment, check_ground, check_poses, pairs_to_compare, probed
 from foldmap.lidar.source import Sweep
 
 BOXES = [

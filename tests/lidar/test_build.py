@@ -12,10 +12,10 @@ from scene import albedo, cast, pose_at
 
 from foldmap.errors import ConfigError, MapInputError, SweepInputError
 from foldmap.geometry import SE3
-from foldmap.lidar.build.ground import ground_mask
-from foldmap.lidar.build.raster import BuildSettings, BuiltMap, build_map
-from foldmap.lidar.build.return_log import ReturnLog, pack_returns
-from foldmap.lidar.build.robust import summarize
+from foldmap.lidar.mapping.ground import ground_mask
+from foldmap.lidar.mapping.raster import BuildSettings, BuiltMap, build_map
+from foldmap.lidar.mapping.return_log import ReturnLog, pack_returns
+from foldmap.lidar.mapping.robust import summarize
 from foldmap.lidar.source import Sweep
 
 COARSE = BuildSettings(resolution_m=0.2, tile_px=64)

@@ -10,7 +10,7 @@ from scene import HEIGHT_M, cast, pose_at  # tests/lidar is on the path of its t
 from scipy.spatial.transform import Rotation
 
 from foldmap.geometry import SE3
-from foldmap.lidar.build.ground import ground_mask, height_above_ground
+from foldmap.lidar.mapping.ground import ground_mask, height_above_ground
 
 
 def recall_precision(found: np.ndarray, truth: np.ndarray) -> tuple[float, float]:

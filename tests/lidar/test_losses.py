@@ -27,6 +27,10 @@ def _weight() -> torch.Tensor:
     return (torch.rand(3, 4, 5, generator=torch.Generator().manual_seed(9)) > 0.4).float()
 
 
+def _all(probability: torch.Tensor) -> torch.Tensor:
+    return torch.ones(len(probability), *probability.shape[3:])
+
+
 def test_matching_is_the_cross_entropy_with_the_true_pose() -> None:
     scores = torch.randn(4, 3, 9, 9, generator=torch.Generator().manual_seed(1))
     heading = torch.tensor([0, 2, 1, 1])
@@ -58,7 +62,7 @@ def test_code_length_is_the_entropy_of_the_mean_code(weighted: bool) -> None:
     if weighted:
         cells = cells[_weight().flatten().numpy() > 0]
     expected = sum(entropy(cells[:, g].mean(axis=0), base=2) for g in range(2))
-    assert float(code_length_loss(p, _weight() if weighted else None)) == pytest.approx(expected, rel=1e-5)
+    assert float(code_length_loss(p, _weight() if weighted else _all(p))) == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -68,25 +72,26 @@ def test_hard_binary_is_the_mean_of_entropies(weighted: bool) -> None:
     if weighted:
         cells = cells[_weight().flatten().numpy() > 0]
     expected = entropy(cells, base=2, axis=2).sum(axis=1).mean()
-    assert float(hard_binary_loss(p, _weight() if weighted else None)) == pytest.approx(expected, rel=1e-5)
+    assert float(hard_binary_loss(p, _weight() if weighted else _all(p))) == pytest.approx(expected, rel=1e-5)
 
 
 def test_signs_and_extremes() -> None:
     one_hot = functional.one_hot(torch.zeros(2, 3, 4, 4, dtype=torch.long), 8).permute(0, 1, 4, 2, 3).float()
     uniform = torch.full((2, 3, 8, 4, 4), 1 / 8)
     for loss in (code_length_loss, hard_binary_loss):
-        assert float(loss(one_hot)) == pytest.approx(0.0, abs=1e-5)
-        assert float(loss(uniform)) == pytest.approx(3 * 3.0, rel=1e-5)  # three groups of three bits
+        assert float(loss(one_hot, _all(one_hot))) == pytest.approx(0.0, abs=1e-5)
+        assert float(loss(uniform, _all(uniform))) == pytest.approx(3 * 3.0, rel=1e-5)  # three groups of three bits
         for seed in range(5):
             mixed = (3 * torch.randn(2, 3, 8, 4, 4, generator=torch.Generator().manual_seed(seed))).softmax(2)
-            assert 0 <= float(loss(mixed)) <= 9
+            assert 0 <= float(loss(mixed, _all(mixed))) <= 9
     # Entropy is concave: the mean code is never poorer than the mean of the cells' entropies.
-    assert float(code_length_loss(_probability())) >= float(hard_binary_loss(_probability()))
+    p = _probability()
+    assert float(code_length_loss(p, _all(p))) >= float(hard_binary_loss(p, _all(p)))
     # Cells that all are sure, but of different symbols, cost code length and nothing else.
     half = one_hot.clone()
     half[:, :, :, :2] = functional.one_hot(torch.ones(2, 3, 2, 4, dtype=torch.long), 8).permute(0, 1, 4, 2, 3)
-    assert float(hard_binary_loss(half)) == pytest.approx(0.0, abs=1e-5)
-    assert float(code_length_loss(half)) == pytest.approx(3.0, rel=1e-5)
+    assert float(hard_binary_loss(half, _all(half))) == pytest.approx(0.0, abs=1e-5)
+    assert float(code_length_loss(half, _all(half))) == pytest.approx(3.0, rel=1e-5)
 
 
 def test_nothing_observed_costs_nothing() -> None:

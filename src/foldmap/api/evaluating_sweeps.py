@@ -17,7 +17,7 @@ from foldmap.formats.poses.trajectories import read_poses, read_tum_poses
 from foldmap.formats.textual import content_lines
 from foldmap.geometry import SE2
 from foldmap.geometry.association import DEFAULT_LIMIT_S, associate_times
-from foldmap.lidar.build.belonging import check_poses
+from foldmap.lidar.mapping.belonging import check_poses
 from foldmap.metrics import PoseErrors, failure_rates, pose_errors, summarize, travelled_m
 from foldmap.types import DoubleArray
 

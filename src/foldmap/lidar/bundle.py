@@ -34,14 +34,11 @@ class Bundle:
     """One trained operating point.
 
     Attributes:
-        model: networks, in evaluation mode; when `can_fold` is false the map's are without weights (on torch's meta
-            device).
+        model: networks, in evaluation mode; the map's are on torch's meta device when `can_fold` is false.
         coder: fitted lossless coder of its codes.
-        resolution_m: pixel size it was trained at.
+        resolution_m, provenance: pixel size it was trained at, and how.
         rate_bit_m2: bits per m2 of observed ground that it spent on held-out maps.
-        name: what people call it, for example "fine-16x-3".
-        thresholds: of the localizer, as plain numbers (`foldmap.localize.ConfidenceThresholds.to_dict`).
-        provenance: how it was trained.
+        thresholds: of the localizer, as plain numbers (`ConfidenceThresholds.to_dict`).
         can_fold: whether the map's networks are inside.
     """
 
@@ -55,12 +52,9 @@ class Bundle:
     can_fold: bool = True
 
     def to_bytes(self, *, localize_only: bool = False) -> bytes:
-        """Serialize; the same bundle gives the same bytes.
+        """Serialize; the same bundle gives the same bytes. `localize_only` leaves the map's networks out.
 
-        `localize_only` leaves the map's networks out, as where `can_fold` is false.
-
-        Raises:
-            ModelError: a weight is not finite in the precision that is stored.
+        A ModelError where a weight is not finite in the precision that is stored.
         """
         localize_only = localize_only or not self.can_fold
         arrays: dict[str, AnyArray] = {}
@@ -83,11 +77,7 @@ class Bundle:
 
     @staticmethod
     def from_bytes(payload: bytes) -> Bundle:
-        """Rebuild, trusting nothing.
-
-        Raises:
-            ModelError: the bytes are no bundle of this version.
-        """
+        """Rebuild, trusting nothing; a ModelError where the bytes are no bundle of this version."""
         return model_from_bytes(payload, _rebuilt, FORMAT, most_bytes=MAX_BYTES, cure=_CURE)
 
 
@@ -96,8 +86,7 @@ def _rebuilt(info: dict[str, Any], arrays: dict[str, AnyArray]) -> Bundle:
     with torch.device("meta"):  # shapes without memory: the arrays are checked before anything is allocated
         model = LidarModel(preset)
     _unpack(model, arrays, can_fold=can_fold)
-    prefix = "coder."
-    coder = {name[len(prefix) :]: value for name, value in arrays.items() if name.startswith(prefix)}
+    coder = {name.removeprefix("coder."): value for name, value in arrays.items() if name.startswith("coder.")}
     return Bundle(
         model=model.eval(),
         coder=coder_from_arrays(str(info["coder"]), coder),
@@ -163,11 +152,7 @@ def _unpack(model: LidarModel, arrays: Mapping[str, AnyArray], *, can_fold: bool
 
 
 def read_bundle(path: Path) -> Bundle:
-    """Read a model file.
-
-    Raises:
-        ModelError: it is missing or no model of this version.
-    """
+    """Read a model file; a ModelError where it is missing or no model of this version."""
     return read_model_file(path, Bundle.from_bytes, MAX_BYTES, "train lidar")
 
 
@@ -177,12 +162,7 @@ def quantized(bundle: Bundle) -> Bundle:
 
 
 def require_fold(bundle: Bundle) -> None:
-    """Check that a bundle can fold.
-
-    Raises:
-        ConfigError: it came out of a .fold file, which carries the localizing half alone.
-    """
+    """A ConfigError where a bundle came out of a .fold file, which carries the localizing half alone."""
     if not bundle.can_fold:
-        raise ConfigError(
-            f"the model {bundle.name} can localize but not fold", "give the model file it was folded with"
-        )
+        cure = "give the model file it was folded with"
+        raise ConfigError(f"the model {bundle.name} can localize but not fold", cure)

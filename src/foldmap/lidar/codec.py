@@ -23,8 +23,9 @@ from foldmap.errors import ModelError
 from foldmap.lidar.bundle import Bundle
 from foldmap.lidar.inference import Box, FastDecoder
 from foldmap.lidar.match.region import STRIP_PX
-from foldmap.lidar.model import BINARY_THRESHOLD, Embedding
-from foldmap.lidar.normalize import network_input, spread_of
+from foldmap.lidar.model import BINARY_THRESHOLD
+from foldmap.lidar.normalize import network_input, observation_input, spread_of
+from foldmap.lidar.observation import Observation
 from foldmap.lidar.source import RasterMap, RasterSource
 from foldmap.types import BoolArray, ByteArray, IntArray
 
@@ -37,26 +38,23 @@ SPREAD_BLOCKS = 64
 
 @dataclass(frozen=True)
 class CodedBlock:
-    """Codes of one block of the lattice; its first pixel is (row * BLOCK_PX, column * BLOCK_PX)."""
+    """Codes uint8 (G, h, w) of a block or tile of the lattice, 0 where no channel of a group is on."""
 
     row: int
     column: int
     codes: ByteArray
-    """uint8 (G, BLOCK_PX / s, BLOCK_PX / s), 0 where no channel of a group is on."""
     observed_px: int
 
 
 def lattice_shape(source: RasterSource) -> tuple[int, int]:
     """Block rows and columns that cover a raster."""
-    grid = source.grid
-    return -(-grid.height_px // BLOCK_PX), -(-grid.width_px // BLOCK_PX)
+    return -(-source.grid.height_px // BLOCK_PX), -(-source.grid.width_px // BLOCK_PX)
 
 
 def global_spread(source: RasterSource) -> float:
     """The map's intensity spread from up to `SPREAD_BLOCKS` blocks even over the lattice; 0 if all unobserved."""
     rows, columns = lattice_shape(source)
-    spreads: list[float] = []
-    weights: list[int] = []
+    spreads, weights = list[float](), list[int]()
     picks = np.unique(np.linspace(0, rows * columns - 1, 8 * SPREAD_BLOCKS).astype(int))
     others = np.setdiff1d(np.arange(rows * columns), picks)  # for a map so empty that no pick hits it
     for index, pick in enumerate([*np.random.default_rng(0).permutation(picks), *others]):
@@ -76,10 +74,7 @@ def global_spread(source: RasterSource) -> float:
 
 @torch.inference_mode()
 def encode_raster(bundle: Bundle, raster: RasterMap, spread: float) -> ByteArray:
-    """Codes of one raster window whose sides are multiples of the downsampling, uint8 (G, H/s, W/s).
-
-    Cells with less than `MIN_SHARE` of observed ground hold 0 in every group.
-    """
+    """Codes uint8 (G, H/s, W/s) of a raster, its sides multiples of s; 0 where less than `MIN_SHARE` is observed."""
     model, scale = bundle.model, bundle.model.preset.downsample
     x = _padded(network_input(raster, spread))
     logits = model.encoder(model.map_embedding(x.to(memory_format=torch.channels_last)))
@@ -87,12 +82,11 @@ def encode_raster(bundle: Bundle, raster: RasterMap, spread: float) -> ByteArray
     codes = torch.where(probability >= BINARY_THRESHOLD, channel + 1, 0)[0].to(torch.uint8).numpy()
     height, width = raster.grid.height_px // scale, raster.grid.width_px // scale
     seen = raster.observed.reshape(height, scale, width, scale).mean(axis=(1, 3)) >= MIN_SHARE
-    cut: ByteArray = codes[:, :height, :width] * seen
-    return cut
+    return np.asarray(codes[:, :height, :width] * seen)
 
 
 def encode_block(bundle: Bundle, source: RasterSource, spread: float, row: int, column: int) -> CodedBlock | None:
-    """Code one block of the lattice; None when nothing was observed in it."""
+    """Code the block of the lattice that starts at pixel (row, column) * BLOCK_PX; None when it shows nothing."""
     scale = bundle.model.preset.downsample
     side = BLOCK_PX + 2 * HALO_PX
     raster = source.read(row * BLOCK_PX - HALO_PX, column * BLOCK_PX - HALO_PX, side, side)
@@ -111,11 +105,9 @@ def _padded(x_BCHW: Tensor) -> Tensor:
 
 
 class Decoder:
-    """The localizing half of a bundle, made fast: batch norms folded in, channels last, bfloat16 where it is native.
+    """The localizing half of a bundle, made fast: batch norms folded in, channels last, and float32 unless ``fast``.
 
-    Args:
-        bundle: whose networks to use; it is left as it is.
-        fast: use bfloat16 when the processor computes in it; otherwise float32.
+    Then it computes in bfloat16 where the processor does. The bundle is left as it is.
     """
 
     def __init__(self, bundle: Bundle, *, fast: bool = True) -> None:
@@ -123,7 +115,13 @@ class Decoder:
         self.dtype = torch.bfloat16 if fast and has_bf16 else torch.float32
         self.preset = bundle.model.preset
         self._decoder = FastDecoder(bundle.model.decoder, self.dtype)
-        self._sweep = _fast(bundle.model.sweep_embedding, self.dtype)
+        sweep = copy.deepcopy(bundle.model.sweep_embedding).eval()
+        _fuse(sweep)
+        self._sweep = sweep.to(dtype=self.dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def embed_observation(self, observation: Observation) -> Tensor:
+        """Embed what the vehicle sees, in its own axes: (C, H, W) float32."""
+        return self.embed(observation_input(observation.intensity, observation.observed, observation.resolution_m))
 
     @torch.inference_mode()
     def embed(self, x_12HW: Tensor) -> Tensor:
@@ -143,11 +141,8 @@ class Decoder:
     ) -> Tensor:
         """Decode a window of what codes (G, h, w) hold: (C, *shape) float32.
 
-        Args:
-            codes_GHW: symbols; a ModelError where one exceeds the preset's channels.
-            first_rc: the window's first row and column, in pixels from the codes' corner.
-            shape: rows and columns of the window.
-            boxes: the window's pixels that are wanted, disjoint; the others stay 0.
+        Its first row and column are in pixels from the codes' corner; boxes are the pixels of the window that are
+        wanted, disjoint: the others stay 0. A ModelError where a symbol exceeds the preset's channels.
         """
         preset = self.preset
         if codes_GHW.shape[0] != preset.groups or int(codes_GHW.max(initial=0)) > preset.group_channels:
@@ -165,19 +160,11 @@ class Decoder:
         return window
 
 
-def _fast(network: Embedding, dtype: torch.dtype) -> nn.Module:
-    """Copy a network for inference."""
-    network = copy.deepcopy(network).eval()
-    _fuse(network)
-    return network.to(dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
-
-
 def _fuse(module: nn.Module) -> None:
     """Fold each batch norm into the convolution in front of it."""
     for child in module.modules():
         if isinstance(child, nn.Sequential):
-            names = list(child._modules)
-            for first, second in pairwise(names):
+            for first, second in pairwise(list(child._modules)):
                 conv, norm = child._modules[first], child._modules[second]
                 if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
                     child._modules[first], child._modules[second] = fuse_conv_bn_eval(conv, norm), nn.Identity()
@@ -190,5 +177,4 @@ def known_of(codes_GHW: ByteArray, downsample: int) -> BoolArray:
     """Pixels whose cell, or a neighbouring one, holds any code: where there is map."""
     cells = (codes_GHW != 0).any(axis=0)
     near = np.lib.stride_tricks.sliding_window_view(np.pad(cells, 1), (3, 3)).any(axis=(2, 3))
-    known: BoolArray = near.repeat(downsample, axis=0).repeat(downsample, axis=1)
-    return known
+    return np.asarray(near.repeat(downsample, axis=0).repeat(downsample, axis=1))

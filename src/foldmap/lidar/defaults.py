@@ -11,8 +11,7 @@ from foldmap.errors import BudgetError, ModelError
 from foldmap.lidar.bundle import Bundle
 
 DEFAULT_RATE_BIT_M2 = 2.5  # on the town; a map of a real lidar spends about half as much again
-RESOLUTION_SLACK = 1.6
-"""Pixels of a map may be larger or smaller by this factor than those a model was trained on."""
+RESOLUTION_SLACK = 1.6  # pixels of a map may be larger or smaller by this factor than those of a model's training
 _TRAIN = "train one (foldmap train lidar -o DIR) and give it with --model"
 
 
@@ -26,29 +25,18 @@ def shelf() -> Shelf:
     return Shelf(weights_folder())
 
 
-def default_bundles(folder: Path | None = None) -> list[Bundle]:
-    """Load all shipped models, finest resolution first, then richest first.
-
-    Args:
-        folder: read them from here instead.
-
-    Raises:
-        ModelError: there are none, or one is damaged.
-    """
-    paths = sorted((folder or weights_folder()).glob("*.safetensors"))
+def default_bundles() -> list[Bundle]:
+    """Load all shipped models, finest resolution first, then richest first."""
+    paths = sorted(weights_folder().glob("*.safetensors"))
     if not paths:
         raise ModelError("no default models are installed", _TRAIN)
     bundles = [Bundle.from_bytes(path.read_bytes()) for path in paths]
     return sorted(bundles, key=lambda bundle: (bundle.resolution_m, -bundle.rate_bit_m2, bundle.name))
 
 
-def bundles_for(resolution_m: float, folder: Path | None = None) -> list[Bundle]:
-    """Shipped models for maps of a pixel size, richest first.
-
-    Raises:
-        ModelError: there is none for such maps.
-    """
-    every = default_bundles(folder)
+def bundles_for(resolution_m: float) -> list[Bundle]:
+    """Shipped models for maps of a pixel size, richest first; a ModelError where there is none."""
+    every = default_bundles()
     near = [b for b in every if 1 / RESOLUTION_SLACK <= resolution_m / b.resolution_m <= RESOLUTION_SLACK]
     if not near:
         known = ", ".join(f"{value:g} m" for value in sorted({b.resolution_m for b in every}))
@@ -59,16 +47,15 @@ def bundles_for(resolution_m: float, folder: Path | None = None) -> list[Bundle]
     return sorted((b for b in near if b.resolution_m == closest), key=lambda b: -b.rate_bit_m2)
 
 
-def default_bundle(resolution_m: float, folder: Path | None = None) -> Bundle:
+def default_bundle(resolution_m: float) -> Bundle:
     """The shipped model whose trained rate is nearest to `DEFAULT_RATE_BIT_M2`; errors as `bundles_for`."""
-    return min(bundles_for(resolution_m, folder), key=lambda b: abs(math.log(b.rate_bit_m2 / DEFAULT_RATE_BIT_M2)))
+    return min(bundles_for(resolution_m), key=lambda b: abs(math.log(b.rate_bit_m2 / DEFAULT_RATE_BIT_M2)))
 
 
 def within_rate(bundles: list[Bundle], rate_bit_m2: float) -> list[Bundle]:
     """Those that may meet a rate, richest first; maps differ, so up to twice the trained rate is worth trying.
 
-    Raises:
-        BudgetError: even the leanest is trained for more than that.
+    A BudgetError where even the leanest is trained for more than that.
     """
     fitting = [bundle for bundle in bundles if bundle.rate_bit_m2 <= 2 * rate_bit_m2]
     if not fitting:
@@ -80,13 +67,9 @@ def within_rate(bundles: list[Bundle], rate_bit_m2: float) -> list[Bundle]:
     return fitting
 
 
-def bundle_named(name: str, folder: Path | None = None) -> Bundle:
-    """Load a shipped model by its name.
-
-    Raises:
-        ModelError: there is none of that name.
-    """
-    for bundle in default_bundles(folder):
+def bundle_named(name: str) -> Bundle:
+    """Load a shipped model by its name; a ModelError where there is none."""
+    for bundle in default_bundles():
         if bundle.name == name:
             return bundle
     raise ModelError(f"no default model is called {name!r}", "give the model file that it was folded with (--model)")

@@ -19,18 +19,14 @@ from foldmap.lidar.pairs.sampling import Pair
 from foldmap.lidar.source import RasterMap
 from foldmap.types import ByteArray
 
-HOLD_OUT = 4
-"""Every fourth pair measures, the others fit."""
+HOLD_OUT = 4  # every fourth pair measures, the others fit
 
 
 @dataclass(frozen=True)
 class CodedPairs:
-    """A model with its coder, and the pairs that it was fitted on.
+    """A model as it will be read back (8-bit weights), with coder and rate, and the pairs that these were fitted on.
 
-    Attributes:
-        bundle: as it will be read back (8-bit weights), with coder and rate; the thresholds are the defaults.
-        rasters: the pairs' maps, around the origin, cut to whole cells.
-        codes: of each.
+    The thresholds are the defaults; the rasters are the pairs' maps, around the origin, cut to whole cells.
     """
 
     bundle: Bundle
@@ -48,19 +44,10 @@ def fit_coder(
     turned: bool = False,
     report: Callable[[int, int], None] = lambda done, total: None,
 ) -> CodedPairs:
-    """Fit the coder on three quarters of the pairs' maps and measure the rate on the rest.
+    """Fit the coder of trained networks on three quarters of at least four pairs' maps; measure the rate on the rest.
 
-    Args:
-        model: trained networks.
-        pairs: at least four.
-        resolution_m: their pixel size.
-        name: of the bundle.
-        provenance: how the model was trained.
-        turned: whether each map is also fitted a quarter turn on.
-        report: called with maps coded and in all.
-
-    Raises:
-        ModelError: the held-out maps show no ground.
+    Where ``turned``, each map is also fitted a quarter turn on; ``report`` is called with maps coded and in all. A
+    ModelError where the held-out maps show no ground.
     """
     preset = model.preset
     blank = np.zeros((preset.groups, 2, 2), np.uint8)

@@ -11,10 +11,9 @@ import numpy as np
 from foldmap.atlas import FoldWriter
 from foldmap.errors import ConfigError, MapInputError
 from foldmap.lidar.bundle import Bundle, require_fold
-from foldmap.lidar.codec import BLOCK_PX, encode_block, global_spread, lattice_shape
+from foldmap.lidar.codec import BLOCK_PX, CodedBlock, encode_block, global_spread, lattice_shape
 from foldmap.lidar.defaults import RESOLUTION_SLACK, shelf
 from foldmap.lidar.source import RasterSource
-from foldmap.types import ByteArray
 
 LAYER, MODEL = "lidar", "localizer"
 TILE_BLOCKS = 2
@@ -38,14 +37,7 @@ class LidarPlan:
 
 @dataclass(frozen=True)
 class LidarReport:
-    """What a folded raster takes.
-
-    Attributes:
-        payload_bytes: all tiles together.
-        tiles: tiles stored; tiles without observed ground are not.
-        observed_m2: observed ground.
-        raster_px: pixels of the whole raster.
-    """
+    """What a folded raster takes; tiles without observed ground are not stored."""
 
     payload_bytes: int
     tiles: int
@@ -63,16 +55,6 @@ class LidarReport:
         return 8 * self.payload_bytes / self.raster_px
 
 
-@dataclass(frozen=True)
-class CodedTile:
-    """Codes of one tile, uint8 (G, h, w), before the entropy coder."""
-
-    row: int
-    column: int
-    codes: ByteArray
-    observed_px: int
-
-
 def fold_lidar(
     writer: FoldWriter,
     source: RasterSource,
@@ -83,19 +65,15 @@ def fold_lidar(
 ) -> LidarReport:
     """Fold a raster into a file that is being written; a layer of that name is replaced whole.
 
-    Args:
-        writer: of the file; the caller commits.
-        source: ground intensity.
-        plan: see there.
-        layer: its name.
-        report: called with blocks done and in all.
-
-    Raises:
-        MapInputError: nothing was observed anywhere, or the resolution is not what the model was trained at.
-        ConfigError: the model cannot fold, or no blocks a tile.
+    The caller commits; ``report`` is called with blocks done and in all. A MapInputError where nothing was observed
+    anywhere, or the resolution is not what the model was trained at.
     """
     bundle, grid = plan.bundle, source.grid
-    _check_resolution(source, bundle)
+    if not 1 / RESOLUTION_SLACK <= grid.resolution_m / bundle.resolution_m <= RESOLUTION_SLACK:
+        raise MapInputError(
+            f"the map has {grid.resolution_m:g} m pixels, the model {bundle.name} {bundle.resolution_m:g} m",
+            "choose a model for this resolution (--model), resample the map, or train one",
+        )
     spread = global_spread(source)
     parameters: dict[str, Any] = {
         "grid": asdict(grid),
@@ -125,32 +103,22 @@ def encode_tiles(
     spread: float,
     tile_blocks: int = TILE_BLOCKS,
     report: Report = lambda done, total: None,
-) -> Iterator[CodedTile]:
-    """Code a raster tile by tile; memory holds one tile.
+) -> Iterator[CodedBlock]:
+    """Code a raster, of which ``spread`` is the `global_spread`, tile by tile; memory holds one tile.
 
-    Args:
-        bundle: the operating point.
-        source: the raster.
-        spread: `global_spread` of it.
-        tile_blocks: lattice blocks a tile side; decides nothing but how the codes are cut.
-        report: called with blocks done and in all.
-
-    Raises:
-        ConfigError: the bundle cannot fold, or no blocks a tile.
+    The lattice blocks a tile side decide nothing but how the codes are cut. Errors and ``report`` as in `fold_lidar`.
     """
     require_fold(bundle)
     if not 1 <= tile_blocks <= 16:
         raise ConfigError(f"{tile_blocks} blocks a tile", "give 1 to 16")
     rows, columns = tiles_of(source, tile_blocks)
-    total = int(np.prod(lattice_shape(source)))
-    done = 0
-    for tile_row in range(rows):
-        for tile_column in range(columns):
-            tile, blocks = encode_tile(bundle, source, spread, tile_blocks, tile_row, tile_column)
-            done += blocks
-            report(done, total)
-            if tile is not None:
-                yield tile
+    total, done = int(np.prod(lattice_shape(source))), 0
+    for tile_row, tile_column in np.ndindex(rows, columns):
+        tile, blocks = encode_tile(bundle, source, spread, tile_blocks, tile_row, tile_column)
+        done += blocks
+        report(done, total)
+        if tile is not None:
+            yield tile
 
 
 def tiles_of(source: RasterSource, tile_blocks: int) -> tuple[int, int]:
@@ -161,34 +129,22 @@ def tiles_of(source: RasterSource, tile_blocks: int) -> tuple[int, int]:
 
 def encode_tile(
     bundle: Bundle, source: RasterSource, spread: float, tile_blocks: int, tile_row: int, tile_column: int
-) -> tuple[CodedTile | None, int]:
+) -> tuple[CodedBlock | None, int]:
     """Code one tile, None when nothing was observed in it; and how many blocks it has."""
     rows, columns = lattice_shape(source)
     cells = BLOCK_PX // bundle.model.preset.downsample
     codes = np.zeros((bundle.model.preset.groups, tile_blocks * cells, tile_blocks * cells), np.uint8)
-    observed_px, blocks = 0, 0
-    for row in range(tile_row * tile_blocks, min((tile_row + 1) * tile_blocks, rows)):
-        for column in range(tile_column * tile_blocks, min((tile_column + 1) * tile_blocks, columns)):
-            blocks += 1
-            block = encode_block(bundle, source, spread, row, column)
-            if block is None:
-                continue
-            top, left = (row % tile_blocks) * cells, (column % tile_blocks) * cells
-            codes[:, top : top + cells, left : left + cells] = block.codes
+    first_row, first_column, observed_px = tile_row * tile_blocks, tile_column * tile_blocks, 0
+    shape = min(tile_blocks, rows - first_row), min(tile_blocks, columns - first_column)
+    for down, right in np.ndindex(shape):
+        block = encode_block(bundle, source, spread, first_row + down, first_column + right)
+        if block is not None:
+            codes[:, down * cells : (down + 1) * cells, right * cells : (right + 1) * cells] = block.codes
             observed_px += block.observed_px
-    return CodedTile(tile_row, tile_column, codes, observed_px) if observed_px else None, blocks
+    return CodedBlock(tile_row, tile_column, codes, observed_px) if observed_px else None, shape[0] * shape[1]
 
 
 def stored_model(bundle: Bundle, *, embed: bool = False) -> bytes:
     """What a file holds of a model: the name of one that ships, or, embedded or the user's own, its localizing half."""
     named = shelf().stored(bundle.to_bytes(), embed=embed) if bundle.can_fold else None
     return named or bundle.to_bytes(localize_only=True)
-
-
-def _check_resolution(source: RasterSource, bundle: Bundle) -> None:
-    ratio = source.grid.resolution_m / bundle.resolution_m
-    if not 1 / RESOLUTION_SLACK <= ratio <= RESOLUTION_SLACK:
-        raise MapInputError(
-            f"the map has {source.grid.resolution_m:g} m pixels, the model {bundle.name} {bundle.resolution_m:g} m",
-            "choose a model for this resolution (--model), resample the map, or train one",
-        )

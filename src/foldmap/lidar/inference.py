@@ -18,15 +18,13 @@ from torch.nn import functional
 
 from foldmap.lidar.model import CodeDecoder
 
-Box = tuple[int, int, int, int]
-"""Rows [row, row_end), columns [column, column_end)."""
+Box = tuple[int, int, int, int]  # rows [row, row_end), columns [column, column_end)
 
 
 class FastPReLU(nn.Module):
     """PReLU of channels-last images, in place: two passes over whole rows of pixels.
 
-    Args:
-        plain: whose slopes; where one exceeds 1, max(x, slope * x) is not PReLU and the plain one runs.
+    Where a slope exceeds 1, max(x, slope * x) is not PReLU, and the plain one runs.
     """
 
     def __init__(self, plain: nn.PReLU, repeats: int = 1) -> None:
@@ -72,17 +70,11 @@ class _Grow(nn.Module):
         _, channels, height, width = made.shape
         # Rows (i, a) of columns (j, b): b and the channels lie together already.
         pixels = made.permute(0, 2, 3, 1).reshape(height, width, 2, channels // 2).transpose(1, 2)
-        pixels_HWC = pixels.reshape(2 * height, 2 * width, channels // 4)
-        return pixels_HWC.permute(2, 0, 1)[None]
+        return pixels.reshape(2 * height, 2 * width, channels // 4).permute(2, 0, 1)[None]
 
 
 class FastDecoder(nn.Module):
-    """Decodes boxes of a window of codes.
-
-    Args:
-        plain: the trained decoder; copied, in evaluation mode.
-        dtype: to compute in.
-    """
+    """Decodes boxes of a window of codes with a copy of the trained decoder."""
 
     def __init__(self, plain: CodeDecoder, dtype: torch.dtype) -> None:
         super().__init__()
@@ -90,22 +82,15 @@ class FastDecoder(nn.Module):
         first_grow = next(i for i, layer in enumerate(layers) if isinstance(layer, nn.ConvTranspose2d))
         self.cells = nn.Sequential(*layers[:first_grow])
         pairs = zip(layers[first_grow:-1:2], layers[first_grow + 1 : -1 : 2], strict=True)
-        self.grow = nn.ModuleList(
-            _Grow(cast(nn.ConvTranspose2d, conv), cast(nn.PReLU, activation)) for conv, activation in pairs
-        )
+        self.grow = nn.ModuleList(_Grow(*cast(tuple[nn.ConvTranspose2d, nn.PReLU], pair)) for pair in pairs)
         self.head = cast(nn.Conv2d, layers[-1])
         use_fast_prelu(self.cells)
         self.to(dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def boxes(self, code_1KHW: Tensor, boxes: Sequence[Box]) -> Iterator[Tensor]:
-        """Decode boxes of pixels of the window (h * s, w * s) that one-hot codes (1, G * K, h, w) make.
-
-        Yields:
-            (C, rows, columns) of each box, in the network's precision.
-        """
+        """Decode boxes (C, rows, columns) of the window (h * s, w * s) that one-hot codes (1, G * K, h, w) make."""
         features = self.cells(code_1KHW)
-        for box in boxes:
-            yield self._decode_box(features, box)
+        return (self._decode_box(features, box) for box in boxes)
 
     def _decode_box(self, x_1CHW: Tensor, box: Box) -> Tensor:
         size = x_1CHW.shape[2], x_1CHW.shape[3]
@@ -119,11 +104,10 @@ class FastDecoder(nn.Module):
         at = (0, 0)
         for grow, wanted in zip(self.grow, reversed(boxes[1:]), strict=True):
             x_1CHW = grow(_cut(x_1CHW, at, wanted))
-            at = 2 * wanted[0] + 1, 2 * wanted[2] + 1
-            size = 2 * size[0], 2 * size[1]
-            x_1CHW, at = _inside(x_1CHW, at, size)
-        head = functional.conv2d(_cut(x_1CHW, at, boxes[0]), self.head.weight, self.head.bias)
-        return head[0]
+            made, size = (2 * wanted[0] + 1, 2 * wanted[2] + 1), (2 * size[0], 2 * size[1])
+            at = max(made[0], 0), max(made[1], 0)  # what corners at the rim put outside of the image is dropped
+            x_1CHW = x_1CHW[:, :, at[0] - made[0] : size[0] - made[0], at[1] - made[1] : size[1] - made[1]]
+        return functional.conv2d(_cut(x_1CHW, at, boxes[0]), self.head.weight, self.head.bias)[0]
 
 
 def _cut(x_1CHW: Tensor, at: tuple[int, int], box: Box) -> Tensor:
@@ -135,13 +119,6 @@ def _cut(x_1CHW: Tensor, at: tuple[int, int], box: Box) -> Tensor:
     if any(pad):
         part = functional.pad(part, pad)
     return part.contiguous(memory_format=torch.channels_last)
-
-
-def _inside(x_1CHW: Tensor, at: tuple[int, int], size: tuple[int, int]) -> tuple[Tensor, tuple[int, int]]:
-    """Drop what corners at the rim put outside of an image of some size."""
-    row, column = max(at[0], 0), max(at[1], 0)
-    part = x_1CHW[:, :, row - at[0] : size[0] - at[0], column - at[1] : size[1] - at[1]]
-    return part, (row, column)
 
 
 def use_fast_prelu(module: nn.Module) -> None:

@@ -35,25 +35,20 @@ def pose_target(scores_BTHW: Tensor, heading_index_B: Tensor, shift_px_B2: Tenso
     return target
 
 
-def code_length_loss(probability_BGKHW: Tensor, weight_BHW: Tensor | None = None) -> Tensor:
+def code_length_loss(probability_BGKHW: Tensor, weight_BHW: Tensor) -> Tensor:
     """l_CODELEN: entropy in bits a cell of the batch-mean code, of the grouped softmax p, summed over groups.
 
     Cells weigh 1, or 0 where they hold no observed ground. The soft p has no "none" symbol; the stored code has (no
     channel reached 0.5), which is why the rate that is reported of a trained model is measured on its payloads.
     """
-    if weight_BHW is None:
-        mean = probability_BGKHW.mean(dim=(0, 3, 4))
-    else:
-        weight = weight_BHW[:, None, None]
-        mean = (probability_BGKHW * weight).sum(dim=(0, 3, 4)) / weight.sum().clamp_min(1)
+    weight = weight_BHW[:, None, None]
+    mean = (probability_BGKHW * weight).sum(dim=(0, 3, 4)) / weight.sum().clamp_min(1)
     return -(mean * (mean + _TINY).log()).sum() * _LOG2E
 
 
-def hard_binary_loss(probability_BGKHW: Tensor, weight_BHW: Tensor | None = None) -> Tensor:
+def hard_binary_loss(probability_BGKHW: Tensor, weight_BHW: Tensor) -> Tensor:
     """l_HARDBIN: mean over cells of each pixel's own entropy in bits, summed over groups."""
     entropy_BHW = -(probability_BGKHW * (probability_BGKHW + _TINY).log()).sum(dim=(1, 2)) * _LOG2E
-    if weight_BHW is None:
-        return entropy_BHW.mean()
     return (entropy_BHW * weight_BHW).sum() / weight_BHW.sum().clamp_min(1)
 
 

@@ -27,11 +27,8 @@ INITIAL_LOGIT_GAIN = 4.0
 
 
 def _conv(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False),
-        nn.BatchNorm2d(outputs),
-        nn.ReLU(inplace=True),
-    )
+    conv = nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
 
 
 class _Down(nn.Module):
@@ -50,11 +47,11 @@ class _Down(nn.Module):
 class _Up(nn.Module):
     """One 3x3 deconvolution, the skip added, one 3x3 convolution."""
 
-    def __init__(self, inputs: int, skip: int, outputs: int) -> None:
+    def __init__(self, inputs: int, width: int) -> None:
         super().__init__()
-        self.grow = nn.ConvTranspose2d(inputs, skip, 3, stride=2, padding=1, output_padding=1, bias=False)
-        self.norm = nn.BatchNorm2d(skip)
-        self.mix = _conv(skip, outputs)
+        self.grow = nn.ConvTranspose2d(inputs, width, 3, stride=2, padding=1, output_padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(width)
+        self.mix = _conv(width, width)
 
     def forward(self, x_BCHW: Tensor, skip_BCHW: Tensor) -> Tensor:
         return cast(Tensor, self.mix(functional.relu(self.norm(self.grow(x_BCHW)) + skip_BCHW)))
@@ -66,19 +63,13 @@ class Embedding(nn.Module):
     def __init__(self, preset: Preset) -> None:
         super().__init__()
         widths = preset.unet_widths
-        self.down = nn.ModuleList(
-            _Down(inputs, outputs) for inputs, outputs in zip((INPUT_CHANNELS, *widths[:-1]), widths, strict=True)
-        )
-        inputs = (*widths[1:], widths[-1])
-        self.up = nn.ModuleList(
-            _Up(inputs[level], widths[level], widths[level]) for level in reversed(range(len(widths)))
-        )
+        self.down = nn.ModuleList(_Down(*pair) for pair in pairwise((INPUT_CHANNELS, *widths)))
+        self.up = nn.ModuleList(_Up(*pair) for pair in pairwise((widths[-1], *widths[::-1])))
         self.head = nn.Conv2d(widths[0], preset.embedding_channels, 3, padding=1)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Embed; the observed mask multiplies the result, so unobserved ground says nothing."""
-        observed = x_BCHW[:, 1:2]
-        skips = []
+        observed, skips = x_BCHW[:, 1:2], list[Tensor]()
         for block in self.down:
             skip, x_BCHW = block(x_BCHW)
             skips.append(skip)
@@ -111,8 +102,7 @@ class CodeEncoder(nn.Module):
 
     def __init__(self, preset: Preset) -> None:
         super().__init__()
-        widths = preset.codec_widths
-        stem = preset.stem
+        widths, stem = preset.codec_widths, preset.stem
         first = nn.Conv2d(preset.embedding_channels, widths[0], 3, padding=1)
         if stem > 1:  # each kernel sees twice its stride
             first = nn.Conv2d(preset.embedding_channels, widths[0], 2 * stem, stride=stem, padding=stem // 2)
@@ -129,9 +119,7 @@ class CodeEncoder(nn.Module):
 
     def forward(self, embedding_BCHW: Tensor) -> Tensor:
         """Logits f of eq. 6."""
-        logits = self.layers(embedding_BCHW)
-        batch, channels, height, width = logits.shape
-        return cast(Tensor, logits.view(batch, self.groups, channels // self.groups, height, width))
+        return cast(Tensor, self.layers(embedding_BCHW).unflatten(1, (self.groups, -1)))
 
 
 class CodeDecoder(nn.Module):
@@ -140,8 +128,8 @@ class CodeDecoder(nn.Module):
     def __init__(self, preset: Preset) -> None:
         super().__init__()
         widths = preset.decoder_widths
-        layers: list[nn.Module] = [nn.Conv2d(preset.groups * preset.group_channels, widths[0], 3, padding=1)]
-        layers.append(nn.PReLU(widths[0]))
+        first = nn.Conv2d(preset.groups * preset.group_channels, widths[0], 3, padding=1)
+        layers: list[nn.Module] = [first, nn.PReLU(widths[0])]
         layers += [_Residual(widths[0]) for _ in range(preset.decoder_blocks)]
         for inputs, outputs in pairwise(widths):
             layers += [nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1), nn.PReLU(outputs)]
@@ -166,11 +154,7 @@ class _Binarize(torch.autograd.Function):
 
 
 def binarize(logits_BGKHW: Tensor) -> tuple[Tensor, Tensor]:
-    """Grouped softmax and its hard code, eq. 6.
-
-    Returns:
-        probability p and binary code b, both (B, G, K, h, w); gradients of b pass to p unchanged.
-    """
+    """Grouped softmax p and its hard code b of eq. 6, both (B, G, K, h, w); gradients of b pass to p unchanged."""
     probability = logits_BGKHW.float().softmax(dim=2)
     return probability, cast(Tensor, _Binarize.apply(probability))  # type: ignore[no-untyped-call]
 

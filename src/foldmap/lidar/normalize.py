@@ -36,10 +36,9 @@ def _local_moments(intensity: Tensor, observed: Tensor, cell: int) -> tuple[Tens
     cells = functional.avg_pool2d(functional.pad(stacked, pad), cell)
     half = WINDOW_CELLS // 2
     sums = functional.avg_pool2d(functional.pad(cells, (half,) * 4), WINDOW_CELLS, stride=1)
-    weight = sums[:, :1].clamp_min(_EPSILON)
-    mean = sums[:, 1:2] / weight
-    spread = (sums[:, 2:3] / weight - mean.square()).clamp_min(0).sqrt()
-    both = torch.cat([mean, spread], dim=1)
+    moments = sums[:, 1:] / sums[:, :1].clamp_min(_EPSILON)
+    mean = moments[:, :1]
+    both = torch.cat([mean, (moments[:, 1:] - mean.square()).clamp_min(0).sqrt()], dim=1)
     if cell > 1:
         both = functional.interpolate(both, scale_factor=cell, mode="bilinear", align_corners=False)
     both = both[..., :height, :width]
@@ -47,21 +46,14 @@ def _local_moments(intensity: Tensor, observed: Tensor, cell: int) -> tuple[Tens
 
 
 def normalize(intensity: Tensor, observed: Tensor, resolution_m: float, global_spread: Tensor | float) -> Tensor:
-    """Make the networks' input.
+    """Make the networks' input (B, 2, H, W): normalized intensity in +-CLIP, zero where unobserved; and the mask.
 
-    Args:
-        intensity: (B, 1, H, W), linear, any unit; what is not observed has no influence, NaN included.
-        observed: (B, 1, H, W), 0 or 1.
-        resolution_m: pixel size.
-        global_spread: scalar or (B, 1, 1, 1), see `spread_of`; same unit as the intensity.
-
-    Returns:
-        (B, 2, H, W): normalized intensity in +-CLIP, zero where unobserved; and the mask.
+    Intensity (B, 1, H, W) is linear, in any unit; what is not observed has no influence, NaN included. The global
+    spread, a scalar or (B, 1, 1, 1), is of the same unit; see `spread_of`.
     """
     intensity = torch.where(observed > 0, intensity, 0.0)
     mean, spread = _local_moments(intensity, observed, cell_px(resolution_m))
-    floor = SPREAD_FLOOR * global_spread
-    scale = torch.maximum(spread, torch.as_tensor(floor, dtype=spread.dtype)) + _EPSILON
+    scale = torch.maximum(spread, torch.as_tensor(SPREAD_FLOOR * global_spread, dtype=spread.dtype)) + _EPSILON
     normal = ((intensity - mean) / scale).clamp(-CLIP, CLIP) * observed
     return torch.cat([normal, observed], dim=1)
 
@@ -85,6 +77,12 @@ def network_input(raster: RasterMap, global_spread: float) -> Tensor:
     if raster.observed.any() and not (np.isfinite(global_spread) and global_spread >= 0):
         raise MapInputError(f"the map's intensity spread is {global_spread}", "check its intensity band")
     return normalize(*_tensors(raster.intensity, raster.observed), raster.grid.resolution_m, global_spread)
+
+
+def observation_input(intensity: FloatArray, observed: BoolArray, resolution_m: float) -> Tensor:
+    """Normalize an image by its own spread into a (1, 2, H, W) tensor."""
+    spread = spread_of(intensity, observed, resolution_m)
+    return normalize(*_tensors(intensity, observed), resolution_m, spread)
 
 
 def _tensors(intensity: FloatArray, observed: BoolArray) -> tuple[Tensor, Tensor]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,8 +10,8 @@ import numpy as np
 
 from foldmap.errors import ConfigError, PoseInputError, SweepInputError
 from foldmap.geometry import SE2, SE3
-from foldmap.lidar.build.ground import ground_mask
-from foldmap.lidar.source import Sweep
+from foldmap.lidar.mapping.ground import ground_mask
+from foldmap.lidar.source import Sweep, check_lengths
 from foldmap.types import BoolArray, DoubleArray, FloatArray
 
 HALF_LENGTH_M = 15.0
@@ -27,12 +26,8 @@ class Observation:
 
     Column grows with x (forward), row 0 is the left edge (+y): at heading 0 the image lies on the map as it is.
 
-    Attributes:
-        intensity: float32 (H, W), 0 where not observed.
-        observed: bool (H, W).
-        resolution_m: pixel size.
-        half_length_m: the image spans x in [-half_length_m, half_length_m).
-        half_width_m: the image spans y in (-half_width_m, half_width_m].
+    Intensity is float32 (H, W), 0 where not observed; observed bool (H, W). The image spans x in [-half_length_m,
+    half_length_m) and y in (-half_width_m, half_width_m].
     """
 
     intensity: FloatArray
@@ -58,10 +53,7 @@ class Observation:
 
 
 def _image_shape(resolution_m: float, half_length_m: float, half_width_m: float) -> tuple[int, int]:
-    lengths = {"resolution_m": resolution_m, "half_length_m": half_length_m, "half_width_m": half_width_m}
-    for name, value in lengths.items():
-        if not (math.isfinite(value) and value > 0):
-            raise ConfigError(f"{name} is {value}", "give a positive length in metres")
+    check_lengths(resolution_m=resolution_m, half_length_m=half_length_m, half_width_m=half_width_m)
     return max(1, round(2 * half_width_m / resolution_m)), max(1, round(2 * half_length_m / resolution_m))
 
 
@@ -81,29 +73,19 @@ def aggregate(
     ground_only: bool = True,
     sensor_height_m: float | None = None,
 ) -> tuple[DoubleArray, FloatArray]:
-    """Lay sweeps together in the levelled vehicle frame of one of them.
+    """Lay sweeps together in the levelled vehicle frame of one of them; what is not ground is dropped.
 
-    Args:
-        sweeps: any order.
-        world_SE3_sensors: one a sweep, as from odometry; only their differences matter (and which way is up).
-        reference_index: the sweep whose vehicle frame is used; negative counts from the end.
-        ground_only: drop what does not lie on the ground.
-        sensor_height_m: passed to `ground_mask`.
-
-    Returns:
-        Points float64 (N, 3) in the reference vehicle frame, metres, and their intensities float32 (N,).
+    Of the poses, as from odometry, only differences matter (and which way is up). Gives points float64 (N, 3) in metres
+    and their intensities float32 (N,). ``sensor_height_m`` is above the road, where known.
     """
     if len(sweeps) != len(world_SE3_sensors):
         raise PoseInputError(f"{len(sweeps)} sweeps and {len(world_SE3_sensors)} poses", "give one pose a sweep")
     if not -len(sweeps) <= reference_index < len(sweeps):
         raise SweepInputError(f"no sweep {reference_index} among {len(sweeps)}", "give a reference among the sweeps")
     vehicle_SE3_world = levelled(world_SE3_sensors[reference_index]).inverse()
-    points: list[DoubleArray] = []
-    intensities: list[FloatArray] = []
+    points, intensities = list[DoubleArray](), list[FloatArray]()
     for sweep, world_SE3_sensor in zip(sweeps, world_SE3_sensors, strict=True):
-        kept = np.ones(len(sweep.intensity), bool)
-        if ground_only:
-            kept = ground_mask(sweep.points_sensor_m, sensor_height_m)
+        kept = ground_mask(sweep.points_sensor_m, sensor_height_m) if ground_only else slice(None)
         points.append((vehicle_SE3_world @ world_SE3_sensor).apply(sweep.points_sensor_m[kept].astype(np.float64)))
         intensities.append(sweep.intensity[kept])
     return np.concatenate(points), np.concatenate(intensities)
@@ -119,15 +101,10 @@ def rasterize(
     """Draw points as the mean intensity of each pixel.
 
     Points (N, 2) or (N, 3) are in the vehicle frame, x forward, y left. Those outside the extent are left out, and an
-    image without any point is all unobserved.
-
-    Raises:
-        SweepInputError: shapes disagree or values are not finite.
-        ConfigError: resolution or extent is not positive.
+    image without any point is all unobserved. A SweepInputError where shapes disagree or values are not finite.
     """
     shape = _image_shape(resolution_m, half_length_m, half_width_m)
-    points = np.asarray(points_m)
-    values = np.asarray(intensity)
+    points, values = np.asarray(points_m), np.asarray(intensity)
     if points.ndim != 2 or points.shape[1] not in (2, 3) or values.shape != points.shape[:1]:
         raise SweepInputError(f"points {points.shape} and intensity {values.shape}", "give (N, 3) and (N,)")
     if not (np.isfinite(points).all() and np.isfinite(values).all()):
@@ -139,9 +116,8 @@ def rasterize(
     count = np.bincount(flat, minlength=shape[0] * shape[1])
     total = np.bincount(flat, weights=values[inside].astype(np.float64), minlength=shape[0] * shape[1])
     mean = np.divide(total, count, out=np.zeros(len(total)), where=count > 0)
-    return Observation(
-        mean.reshape(shape).astype(np.float32), (count > 0).reshape(shape), resolution_m, half_length_m, half_width_m
-    )
+    image, observed = mean.reshape(shape).astype(np.float32), (count > 0).reshape(shape)
+    return Observation(image, observed, resolution_m, half_length_m, half_width_m)
 
 
 def extent_of(resolution_m: float) -> tuple[float, float]:
@@ -150,16 +126,7 @@ def extent_of(resolution_m: float) -> tuple[float, float]:
 
 
 class SweepStack:
-    """The ground of the last few sweeps of a drive, drawn in the vehicle frame of the newest.
-
-    Args:
-        resolution_m: of the images.
-        most: sweeps laid together, the newest included.
-        sensor_height_m: above the road, where known.
-
-    Raises:
-        ConfigError: no sweeps are to be laid together.
-    """
+    """The ground of the last few sweeps of a drive (``most``), drawn in the vehicle frame of the newest."""
 
     def __init__(self, resolution_m: float, most: int = 5, sensor_height_m: float | None = None) -> None:
         if not 1 <= most <= 100:

@@ -7,7 +7,6 @@ from typing import Any
 
 from foldmap.errors import ConfigError, ModelError
 
-_SIDES = (4, 8, 16)
 _MAX_WIDTH = 1024
 _MAX_DECODER_BLOCKS = 2  # more would reach beyond `codec.DECODE_HALO`
 
@@ -17,7 +16,7 @@ class Preset:
     """What fixes the shape of every tensor of a lidar model.
 
     Attributes:
-        name: for people; models of one name are interchangeable.
+        name: models of one name are interchangeable.
         unet_widths: channels of the four embedding blocks (paper section 3.2).
         embedding_channels: depth of the embedding that is matched.
         stem: stride of the compression encoder's first convolution; 1 is the paper's, 4 starts it at a quarter of the
@@ -42,7 +41,7 @@ class Preset:
     group_channels: int
 
     def __post_init__(self) -> None:
-        if self.downsample not in _SIDES:
+        if self.downsample not in (4, 8, 16):
             raise ConfigError(f"downsample is {self.downsample}", "choose 4, 8 or 16")
         if self.stem not in (1, 4) or self.stem * 2 ** (len(self.codec_widths) - 1) != self.downsample:
             raise ConfigError(
@@ -50,17 +49,14 @@ class Preset:
                 "give a stem of 1 or 4 and log2(downsample / stem) + 1 widths",
             )
         if 2 ** (len(self.decoder_widths) - 1) != self.downsample:
-            raise ConfigError(
-                f"{len(self.decoder_widths)} decoder widths do not undo {self.downsample}x",
-                "give log2(downsample) + 1 widths",
-            )
-        widths = (*self.unet_widths, *self.codec_widths, *self.decoder_widths)
-        if len(self.unet_widths) != 4 or not all(1 <= width <= _MAX_WIDTH for width in widths):
+            widths = f"{len(self.decoder_widths)} decoder widths do not undo {self.downsample}x"
+            raise ConfigError(widths, "give log2(downsample) + 1 widths")
+        every = (*self.unet_widths, *self.codec_widths, *self.decoder_widths)
+        if len(self.unet_widths) != 4 or not all(1 <= width <= _MAX_WIDTH for width in every):
             raise ConfigError("the widths are unusable", f"give four U-Net widths, each 1 to {_MAX_WIDTH}")
         if not (1 <= self.embedding_channels <= 32 and 1 <= self.groups <= 32 and 1 <= self.group_channels <= 254):
-            raise ConfigError(
-                "the numbers of channels are unusable", "embedding 1-32, groups 1-32, channels a group 1-254"
-            )
+            limits = "embedding 1-32, groups 1-32, channels a group 1-254"
+            raise ConfigError("the numbers of channels are unusable", limits)
         if not 0 <= self.decoder_blocks <= _MAX_DECODER_BLOCKS:
             raise ConfigError("the number of decoder blocks is unusable", f"give 0 to {_MAX_DECODER_BLOCKS}")
 
@@ -70,22 +66,16 @@ class Preset:
 
     @staticmethod
     def from_dict(data: dict[str, Any]) -> Preset:
-        """Rebuild from `to_dict`, trusting nothing.
-
-        Raises:
-            ModelError: a field is missing, unknown, of a wrong type or out of range.
-        """
-        known = fields(Preset)
-        if not isinstance(data, dict) or set(data) != {field.name for field in known}:
+        """Rebuild from `to_dict`, trusting nothing: a ModelError where a field is missing, unknown or unusable."""
+        known = {field.name: str(field.type) for field in fields(Preset)}
+        if not isinstance(data, dict) or set(data) != set(known):
             raise ModelError("the model's preset has unknown or missing fields", "use a model written by foldmap")
         values: dict[str, Any] = {}
-        for field in known:
-            value, kind = data[field.name], {"str": str, "int": int}.get(str(field.type), tuple)
-            if kind is tuple and isinstance(value, list | tuple) and all(type(item) is int for item in value):
-                value = tuple(value)
-            elif kind is tuple or type(value) is not kind:
-                raise ModelError(f"the model's preset field {field.name} is of a wrong type")
-            values[field.name] = value
+        for name, kind in known.items():
+            value = values[name] = tuple(data[name]) if isinstance(data[name], list) else data[name]
+            widths = isinstance(value, tuple) and all(type(item) is int for item in value)
+            if not (type(value).__name__ == kind if kind in ("str", "int") else widths):
+                raise ModelError(f"the model's preset field {name} is of a wrong type")
         try:
             return Preset(**values)
         except ConfigError as error:
@@ -106,11 +96,7 @@ PRESETS = {
 
 
 def preset_named(name: str) -> Preset:
-    """Look a preset up.
-
-    Raises:
-        ConfigError: no such preset.
-    """
+    """The preset of a name; a ConfigError where there is none."""
     if name not in PRESETS:
         raise ConfigError(f"there is no preset {name!r}", f"choose one of {', '.join(PRESETS)}")
     return PRESETS[name]

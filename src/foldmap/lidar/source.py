@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
-from foldmap.errors import MapInputError, SweepInputError
+from foldmap.errors import ConfigError, MapInputError, SweepInputError
 from foldmap.geometry import MetricGrid
-from foldmap.types import BoolArray, FloatArray
+from foldmap.types import AnyArray, BoolArray, FloatArray
+
+
+def check_lengths(**lengths_m: float) -> None:
+    """Refuse what is not a positive, finite length in metres, by its name."""
+    for name, value in lengths_m.items():
+        if not (math.isfinite(value) and value > 0):
+            raise ConfigError(f"{name} is {value}", "give a positive length in metres")
 
 
 class RasterSource(Protocol):
@@ -18,21 +26,26 @@ class RasterSource(Protocol):
     @property
     def grid(self) -> MetricGrid:
         """Placement of the whole raster."""
-        ...
 
     def read(self, row: int, col: int, height_px: int, width_px: int) -> RasterMap:
         """Read a window, which may reach beyond the raster; pixels outside are unobserved."""
-        ...
+
+
+def cut_window(image: AnyArray, row: int, col: int, height_px: int, width_px: int) -> AnyArray:
+    """Cut a window out of an image (..., H, W), beyond which all is 0."""
+    height, width = image.shape[-2:]
+    window = np.zeros((*image.shape[:-2], height_px, width_px), image.dtype)
+    top, left, bottom, right = max(row, 0), max(col, 0), min(row + height_px, height), min(col + width_px, width)
+    if bottom > top and right > left:
+        window[..., top - row : bottom - row, left - col : right - col] = image[..., top:bottom, left:right]
+    return window
 
 
 @dataclass(frozen=True)
 class RasterMap:
     """A ground-intensity raster in memory; itself a `RasterSource`.
 
-    Attributes:
-        grid: placement.
-        intensity: float32 (H, W), any linear unit; meaningless (0) where not observed.
-        observed: bool (H, W).
+    Intensity is float32 (H, W), any linear unit, meaningless (0) where not observed; observed is bool (H, W).
     """
 
     grid: MetricGrid
@@ -50,15 +63,8 @@ class RasterMap:
 
     def read(self, row: int, col: int, height_px: int, width_px: int) -> RasterMap:
         """Cut a window; pixels outside this raster are unobserved."""
-        intensity = np.zeros((height_px, width_px), np.float32)
-        observed = np.zeros((height_px, width_px), bool)
-        top, left = max(row, 0), max(col, 0)
-        bottom, right = min(row + height_px, self.grid.height_px), min(col + width_px, self.grid.width_px)
-        if bottom > top and right > left:
-            inside = np.s_[top - row : bottom - row, left - col : right - col]
-            intensity[inside] = self.intensity[top:bottom, left:right]
-            observed[inside] = self.observed[top:bottom, left:right]
-        return RasterMap(self.grid.window(row, col, height_px, width_px), intensity, observed)
+        images = (cut_window(image, row, col, height_px, width_px) for image in (self.intensity, self.observed))
+        return RasterMap(self.grid.window(row, col, height_px, width_px), *images)
 
     @property
     def observed_m2(self) -> float:
@@ -70,9 +76,7 @@ class RasterMap:
 class Sweep:
     """One lidar revolution, motion-compensated.
 
-    Attributes:
-        points_sensor_m: float32 (N, 3), sensor frame x forward, y left, z up, metres.
-        intensity: float32 (N,), 0 to 1.
+    Points are float32 (N, 3), in the sensor's frame (x forward, y left, z up), metres; intensity float32 (N,), 0 to 1.
     """
 
     points_sensor_m: FloatArray
@@ -88,6 +92,5 @@ class Sweep:
         if len(self.intensity) == 0:
             raise SweepInputError("the sweep has no points", "leave this sweep and its pose out")
         if not (np.isfinite(self.points_sensor_m).all() and np.isfinite(self.intensity).all()):
-            raise SweepInputError(
-                "the sweep holds NaN or infinite values", "drop those returns before giving the sweep"
-            )
+            cure = "drop those returns before giving the sweep"
+            raise SweepInputError("the sweep holds NaN or infinite values", cure)

@@ -15,14 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from foldmap.errors import ConfigError
-from foldmap.lidar.losses import (
-    code_length_loss,
-    hard_binary_loss,
-    match_accuracy,
-    matching_loss,
-    pose_target,
-    reconstruction_loss,
-)
+from foldmap.lidar import losses
 from foldmap.lidar.match.correlate import correlate
 from foldmap.lidar.match.rotate import rotate_embedding
 from foldmap.lidar.model import LidarModel, binarize
@@ -42,22 +35,17 @@ class TrainSettings:
 
     Attributes:
         mode: one of `MODES`.
-        matcher_steps: steps of the first stage, without the codec.
-        codec_steps: steps with the codec.
+        matcher_steps, codec_steps: steps without the codec, then with it.
         batch: pairs a step.
         radius_px: half the search window.
-        headings: candidate headings a step, the true one among them.
-        heading_range_rad: the others are drawn from +- this range.
+        headings, heading_range_rad: candidate headings a step, the true one and others from +- this range.
         learning_rate: Adam's, decayed to a tenth along a cosine in each stage (paper: 1e-3).
         rate_bit_m2: the zero-order code entropy aimed at, in bits per m2 of observed cells; lambda_1 follows it.
         code_weight: lambda_1 to begin with, per bit/m2.
         hard_weight: lambda_2 of eq. 7.
         recon_weight: of the relative reconstruction error beside the match; 0 is the paper's.
-        warmup: fraction of the codec's steps in which the code is free and the reconstruction helps, so that it does
-            not collapse to nothing before the decoder can use it.
+        warmup: share of the codec's steps in which the code is free and the reconstruction helps, lest it collapses.
         raw_weight: of the match of the uncompressed embedding beside the decoded one, which keeps it useful.
-        validate_every: steps between validations.
-        seed: of everything random.
     """
 
     mode: str = "match"
@@ -83,9 +71,8 @@ class TrainSettings:
         if self.codec_steps < 0 or self.matcher_steps < 0 or self.batch < 1 or self.headings < 1:
             raise ConfigError("steps, batch and headings must not be negative or empty", "give positive numbers")
         if not (self.rate_bit_m2 > 0 and self.code_weight > 0):
-            raise ConfigError(
-                f"a rate of {self.rate_bit_m2} bit/m2, weight {self.code_weight}", "give positive numbers"
-            )
+            given = f"a rate of {self.rate_bit_m2} bit/m2, weight {self.code_weight}"
+            raise ConfigError(given, "give positive numbers")
 
     @property
     def first_stage(self) -> int:
@@ -100,10 +87,7 @@ class TrainSettings:
 
 @dataclass(frozen=True)
 class Progress:
-    """One line of the training log: of a step's batch, or the mean over held-out batches where the run is validated.
-
-    Rates are in bit/m2 of observed cells, losses in nats.
-    """
+    """One line of the training log, of a step's batch or of held-out ones: bit/m2 of observed cells, losses in nats."""
 
     step: int
     loss: float
@@ -119,8 +103,7 @@ class RateControl:
     """Moves lambda_1 so that the code entropy settles at the rate asked for (dual ascent on its logarithm)."""
 
     def __init__(self, target_bit_m2: float, weight: float = 3e-4) -> None:
-        self.target = target_bit_m2
-        self.log_weight = math.log(weight)
+        self.target, self.log_weight = target_bit_m2, math.log(weight)
         self.smooth: float | None = None
 
     @property
@@ -148,12 +131,6 @@ class Forward:
     most_bit_m2: float
 
 
-def scale_scores(model: LidarModel, scores: Tensor, observed_B1HW: Tensor) -> Tensor:
-    """Divide inner products by the root of the observed pixels, as noise grows, and apply the temperature."""
-    count = observed_B1HW.sum(dim=(1, 2, 3)).clamp_min(1.0)
-    return scores * (model.log_temperature.exp() / count.sqrt())[:, None, None, None]
-
-
 def forward(
     model: LidarModel,
     batch: Batch,
@@ -166,7 +143,6 @@ def forward(
 ) -> Forward:
     """Embed both sides, fold and unfold the map's, match; `warm` of the code is the soft p instead of the binary b."""
     preset = model.preset
-    side = (batch.map_B2HW.shape[-1], batch.sweep_B2HW.shape[-1])
     sweep = model.sweep_embedding(batch.sweep_B2HW).float()
     embedding = model.map_embedding(batch.map_B2HW).float()
     observed = batch.map_B2HW[:, 1:2]
@@ -178,29 +154,26 @@ def forward(
         weight = cell_weight(observed, preset.downsample)
         code = (1 - warm) * code + warm * probability
         decoded = model.decoder(code * weight[:, None, None]).float()
-        per_cell_m2 = cell_m**2
-        rate = code_length_loss(probability, weight) / per_cell_m2
-        hard = hard_binary_loss(probability, weight)
+        rate = losses.code_length_loss(probability, weight) / cell_m**2
+        hard = losses.hard_binary_loss(probability, weight)
         power = embedding.detach().square().mean().clamp_min(1e-9)
-        recon = reconstruction_loss(decoded, embedding, observed) / power
-    window = side[1] + 2 * settings.radius_px
-    cut = (side[0] - window) // 2
-    canvas = window - 2 * settings.radius_px
-    turned = torch.stack(
-        [
-            rotate_embedding(one[None], headings + turn, (canvas, canvas))[0]
-            for one, headings, turn in zip(sweep, headings_rad_BT, batch.turn_rad_B, strict=True)
-        ]
-    )
+        recon = losses.reconstruction_loss(decoded, embedding, observed) / power
+    side = sweep.shape[-1]
+    window = side + 2 * settings.radius_px
+    cut = (embedding.shape[-1] - window) // 2
+    headings_B = headings_rad_BT + batch.turn_rad_B[:, None]
+    each = zip(sweep[:, None], headings_B, strict=True)
+    turned = torch.stack([rotate_embedding(one, headings, (side, side))[0] for one, headings in each])
+    # Inner products are divided by the root of the observed pixels, as noise grows.
+    count = batch.sweep_B2HW[:, 1:2].sum(dim=(1, 2, 3)).clamp_min(1.0)
+    scale = (model.log_temperature.exp() / count.sqrt())[:, None, None, None]
 
     def scores(of: Tensor) -> Tensor:
-        crop = of[..., cut : cut + window, cut : cut + window]
-        return scale_scores(model, correlate(crop, turned, settings.radius_px), batch.sweep_B2HW[:, 1:2])
+        return correlate(of[..., cut : cut + window, cut : cut + window], turned, settings.radius_px) * scale
 
     matched = scores(decoded)
     raw = scores(embedding) if codec and settings.raw_weight > 0 and settings.mode != "recon" else None
-    truth = headings_rad_BT.abs().argmin(dim=1)
-    target = pose_target(matched, truth, batch.shift_px_B2)
+    target = losses.pose_target(matched, headings_rad_BT.abs().argmin(dim=1), batch.shift_px_B2)
     most_bit_m2 = preset.groups * math.log2(preset.group_channels + 1) / cell_m**2
     return Forward(matched, raw, target, rate, hard, recon, most_bit_m2)
 
@@ -221,31 +194,24 @@ def warmup_left(settings: TrainSettings, step: int) -> float:
 def objective(result: Forward, settings: TrainSettings, code_weight: float, warm: float, *, codec: bool) -> Tensor:
     """Eq. 7, with the terms that the mode uses; `warm` from `warmup_left`."""
     if not codec:
-        return matching_loss(result.scores_BTHW, result.target_BTHW)
+        return losses.matching_loss(result.scores_BTHW, result.target_BTHW)
     coded = (1 - warm) * (code_weight * result.rate_bit_m2 + settings.hard_weight * result.hard_bits)
     if settings.mode == "recon":
         return result.recon + coded
     recon_weight = settings.recon_weight + warm
     free_rate = min(WARM_RATE * settings.rate_bit_m2, WARM_FILL * result.most_bit_m2)
     idle = functional.relu(1 - result.rate_bit_m2 / free_rate)
-    loss = matching_loss(result.scores_BTHW, result.target_BTHW) + coded + recon_weight * result.recon
+    loss = losses.matching_loss(result.scores_BTHW, result.target_BTHW) + coded + recon_weight * result.recon
     loss = loss + warm * WARM_SPREAD * idle
     if result.raw_scores_BTHW is not None:
-        loss = loss + settings.raw_weight * matching_loss(result.raw_scores_BTHW, result.target_BTHW)
+        loss = loss + settings.raw_weight * losses.matching_loss(result.raw_scores_BTHW, result.target_BTHW)
     return loss
 
 
 class LidarTrainer(Trainer[Batch, Progress]):
-    """Trains matcher and codec.
+    """Trains matcher and codec on pairs of a pixel size, on the device "cpu" or "cuda".
 
-    Args:
-        preset: sizes of the networks.
-        sampler: training pairs.
-        validation: pairs from places that are not trained on.
-        settings: the run.
-        resolution_m: pixel size of the pairs.
-        start: a trained model to begin with instead of random weights.
-        device: "cpu" or "cuda".
+    It is validated on places that are not trained on; ``start`` is a trained model instead of random weights.
     """
 
     network: LidarModel
@@ -290,8 +256,7 @@ class LidarTrainer(Trainer[Batch, Progress]):
 
     def step(self, step: int, drawn: Batch) -> Progress:
         """One step of either stage."""
-        settings = self.settings
-        first = settings.first_stage
+        settings, first = self.settings, self.settings.first_stage
         codec = step > first
         done, length = (step - first, settings.codec_steps) if codec else (step, first)
         set_rate(self.optimizer, settings.learning_rate * cosine(min(done / length, 1.0), 0.1) * min(1.0, done / 50))
@@ -306,8 +271,7 @@ class LidarTrainer(Trainer[Batch, Progress]):
 
     def validated(self, line: Progress) -> Progress:
         """Average the objective and the accuracies over held-out batches."""
-        codec = line.step > self.settings.first_stage
-        lines = []
+        codec, lines = line.step > self.settings.first_stage, list[dict[str, Any]]()
         for seed, batch in enumerate(self._held_out):
             result = self._forward(batch, seed, codec, 0.0)
             loss = objective(result, self.settings, self._control.weight, 0.0, codec=codec)
@@ -318,18 +282,14 @@ class LidarTrainer(Trainer[Batch, Progress]):
     def _forward(self, batch: Batch, seed: int, codec: bool, warm: float) -> Forward:
         generator = torch.Generator().manual_seed(seed)
         headings = draw_headings(len(batch.turn_rad_B), self.settings, generator).to(self.device)
-        on_device = Batch(
-            batch.map_B2HW.to(self.device, memory_format=torch.channels_last),
-            batch.sweep_B2HW.to(self.device, memory_format=torch.channels_last),
-            batch.turn_rad_B.to(self.device),
-            batch.shift_px_B2.to(self.device),
-        )
+        pair = batch.map_B2HW, batch.sweep_B2HW
+        maps, sweeps = (image.to(self.device, memory_format=torch.channels_last) for image in pair)
+        on_device = Batch(maps, sweeps, batch.turn_rad_B.to(self.device), batch.shift_px_B2.to(self.device))
         return forward(self.network, on_device, headings, self.settings, self._cell_m, codec=codec, warm=warm)
 
     def _line(self, step: int, loss: Tensor, result: Forward) -> Progress:
         scores = result.scores_BTHW.detach()
-        match = matching_loss(scores, result.target_BTHW)
-        numbers = (loss, match, result.rate_bit_m2, result.hard_bits)
+        numbers = (loss, losses.matching_loss(scores, result.target_BTHW), result.rate_bit_m2, result.hard_bits)
         loss_nat, match_nat, rate_bit_m2, hard = (float(value.detach()) for value in numbers)
-        top1, top9 = match_accuracy(scores, result.target_BTHW)
+        top1, top9 = losses.match_accuracy(scores, result.target_BTHW)
         return Progress(step, loss_nat, match_nat, rate_bit_m2, hard, self._control.weight, top1, top9)

@@ -19,7 +19,6 @@ from foldmap.lidar.defaults import shelf
 from foldmap.lidar.fold import LAYER, MODEL
 from foldmap.lidar.inference import Box
 from foldmap.lidar.match.region import strips_of_turned
-from foldmap.lidar.normalize import normalize, spread_of
 from foldmap.lidar.observation import Observation
 from foldmap.types import BoolArray, ByteArray
 
@@ -30,15 +29,9 @@ _TILES_KEPT = 64
 class FoldedLidar:
     """A folded lidar map: the `DecodedMap` of the localizer. Tiles are read when a window reaches them.
 
-    Args:
-        file: an open .fold file.
-        layer: name of its lidar layer.
-        fast: bfloat16 networks where the processor has it.
+    ``fast`` networks compute in bfloat16 where the processor does.
 
-    Raises:
-        LayerError: no such layer, or one of another kind.
-        MapFormatError: the layer's parameters do not make sense.
-        ModelError: the model inside does not fit, or the one that is named is not installed.
+    A LayerError where there is no such layer; a MapFormatError or ModelError where its parameters or model do not fit.
     """
 
     def __init__(self, file: FoldFile, layer: str = LAYER, *, fast: bool = True) -> None:
@@ -79,14 +72,9 @@ class FoldedLidar:
         return window
 
     def embedding(self, grid: MetricGrid) -> tuple[Tensor, BoolArray]:
-        """Decode a window on the map's pixels, which may reach beyond the map.
+        """Decode a window on the map's pixels, which may reach beyond the map: float32 (C, H, W), and known (H, W).
 
-        Returns:
-            embedding float32 (C, H, W), and known bool (H, W): where there is map.
-
-        Raises:
-            MapInputError: the window does not lie on the map's pixels.
-            LimitError: the window is too large to decode at once.
+        A MapInputError where it does not lie on the map's pixels, a LimitError where it is too large to decode at once.
         """
         return self._decoded(grid, [(0, grid.height_px, 0, grid.width_px)])
 
@@ -119,10 +107,7 @@ class FoldedLidar:
 
     def embed_observation(self, observation: Observation) -> Tensor:
         """Embed what the vehicle sees, in its own axes: (C, H, W) float32."""
-        values = torch.from_numpy(observation.intensity)[None, None]
-        mask = torch.from_numpy(observation.observed.astype(np.float32))[None, None]
-        spread = spread_of(observation.intensity, observation.observed, observation.resolution_m)
-        return self._decoder.embed(normalize(values, mask, observation.resolution_m, spread))
+        return self._decoder.embed_observation(observation)
 
     def _tile(self, column: int, row: int) -> ByteArray | None:
         key = (column, row)
@@ -130,12 +115,9 @@ class FoldedLidar:
             self._tiles.move_to_end(key)
             return self._tiles[key]
         payload = self._file.tile(self._layer, column, row) if column >= 0 and row >= 0 else None
-        codes = None
-        if payload is not None:
-            preset = self.bundle.model.preset
-            side = self.tile_blocks * BLOCK_PX // self.scale
-            codes = self.bundle.coder.decode(payload, (preset.groups, side, side))
-        self._tiles[key] = codes
+        side = self.tile_blocks * BLOCK_PX // self.scale
+        shape = (self.bundle.model.preset.groups, side, side)
+        codes = self._tiles[key] = None if payload is None else self.bundle.coder.decode(payload, shape)
         if len(self._tiles) > _TILES_KEPT:
             self._tiles.popitem(last=False)
         return codes
@@ -161,7 +143,6 @@ def _read_parameters(parameters: dict[str, Any]) -> tuple[MetricGrid, int]:
         if parameters["block_px"] != BLOCK_PX or type(tile_blocks) is not int or not 1 <= tile_blocks <= 16:
             raise MapFormatError("the lidar layer is cut into tiles this version does not know", "update foldmap")
     except (KeyError, TypeError, MapInputError) as error:
-        raise MapFormatError(
-            f"the lidar layer's parameters do not make sense: {error}", "fold the map again"
-        ) from error
+        wrong = f"the lidar layer's parameters do not make sense: {error}"
+        raise MapFormatError(wrong, "fold the map again") from error
     return grid, tile_blocks

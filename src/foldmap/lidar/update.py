@@ -20,12 +20,9 @@ from foldmap.lidar.unfold import FoldedLidar
 
 @dataclass(frozen=True)
 class LidarUpdate:
-    """What an update wrote.
+    """(column, row) of the tiles that hold other codes than before, new ones included, or nothing any more.
 
-    Attributes:
-        changed: (column, row) of the tiles that hold other codes than before, new ones included.
-        removed: tiles in which nothing is observed any more.
-        kept: tiles that stayed bit for bit.
+    The kept ones stayed bit for bit.
     """
 
     changed: tuple[TileKey, ...]
@@ -42,23 +39,25 @@ def update_lidar(
     layer: str = LAYER,
     report: Callable[[int, int], None] = lambda done, total: None,
 ) -> LidarUpdate:
-    """Fold again what changed of a raster, with the model and the intensity spread of the file.
+    """Fold again what changed of a raster, with the model and the intensity spread of the file; the caller commits.
 
     Args:
-        updater: of the file; the caller commits.
+        updater: of the file.
         source: the new raster, on the grid of the folded one.
         bundle: the model of the file; None where it ships.
         before: the raster that was folded, where it is at hand: only tiles in whose reach the two differ are coded.
             None: all are coded, and those that come out differently are written.
         layer: its name.
         report: called with tiles done and in all.
-
-    Raises:
-        MapInputError: a raster lies on another grid, or has no observed ground.
-        ModelError: the file was folded with another model.
     """
     folded = FoldedLidar(updater.before, layer)
-    bundle = _model(folded, bundle, str(updater.path))
+    bundle = bundle or (folded.bundle if folded.bundle.can_fold else bundle_named(folded.bundle.name))
+    require_fold(bundle)
+    if bundle.to_bytes(localize_only=True) != folded.bundle.to_bytes(localize_only=True):
+        raise ModelError(
+            f"the model {bundle.name} is not the one that {updater.path} was folded with",
+            "give that model with --model, or fold the whole map anew",
+        )
     for raster in (source, before or source):
         mine, theirs = asdict(raster.grid), asdict(folded.grid)
         if any(mine[name] != theirs[name] for name in mine if name != "crs_wkt"):
@@ -96,15 +95,3 @@ def _alike(before: RasterSource, source: RasterSource, tile_blocks: int, row: in
     old, new = before.read(*window), source.read(*window)
     same = np.array_equal(old.observed, new.observed)
     return same and np.array_equal(old.intensity[old.observed], new.intensity[new.observed])
-
-
-def _model(folded: FoldedLidar, given: Bundle | None, path: str) -> Bundle:
-    stored = folded.bundle
-    bundle = given or (stored if stored.can_fold else bundle_named(stored.name))
-    require_fold(bundle)
-    if bundle.to_bytes(localize_only=True) != stored.to_bytes(localize_only=True):
-        raise ModelError(
-            f"the model {bundle.name} is not the one that {path} was folded with",
-            "give that model with --model, or fold the whole map anew",
-        )
-    return bundle

@@ -16,10 +16,7 @@ from foldmap.types import DoubleArray
 
 
 class Status(Enum):
-    """What an estimate is worth.
-
-    `ok` and `degraded` carry a pose; the others never do.
-    """
+    """What an estimate is worth: `ok` and `degraded` carry a pose; the others never do."""
 
     OK = "ok"
     """The match is significant, unique and sharp."""
@@ -44,9 +41,7 @@ class Status(Enum):
 class Diagnostics:
     """Health signals of one estimate; each layer adds its own. None: could not be computed for this status.
 
-    Attributes:
-        reason: the signal that decided, in words; empty when `ok`.
-        time_s: time spent.
+    The reason is the signal that decided, in words; empty when `ok`.
     """
 
     reason: str = ""
@@ -64,19 +59,14 @@ Signals = TypeVar("Signals", bound=Diagnostics, covariant=True)
 
 @dataclass(frozen=True)
 class Estimate(Generic[Pose, Signals]):
-    """An honest answer.
+    """An honest answer: status and diagnostics are always there.
 
     Attributes:
-        status: always there.
         pose: there exactly when the status is `ok` or `degraded`. From sweeps and streets an `SE2`, world_SE2_vehicle;
             from photos float64 (4, 4), camera_SE3_world (of a rig: rig_SE3_world).
         covariance: there exactly when a pose is. Of an `SE2` (3, 3) over x_m, y_m, heading_rad in the world frame; of a
             photo (6, 6) over the centre in the world (x, y, z, world units) and a rotation vector in the camera's frame
-            (rad).
-        diagnostics: always there.
-
-    Raises:
-        PoseInputError: an invariant is violated, or a covariance is not finite, symmetric and positive definite.
+            (rad). A PoseInputError where it is not finite, symmetric and positive definite.
     """
 
     status: Status

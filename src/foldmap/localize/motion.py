@@ -15,14 +15,9 @@ from foldmap.types import DoubleArray
 
 @dataclass(frozen=True)
 class MotionNoise:
-    """Standard deviations of an odometry increment, as a fixed part and a part per distance and per turn.
+    """Standard deviations of an odometry increment: per square root of a second, per metre driven, per radian turned.
 
-    Attributes:
-        position_m: of each axis, per square root of a second.
-        position_per_m: of each axis, per metre driven.
-        heading_rad: per square root of a second.
-        heading_per_m: radians per metre driven.
-        heading_per_rad: radians per radian turned.
+    Positions are of each axis (m), headings in radians.
     """
 
     position_m: float = 0.01
@@ -39,12 +34,9 @@ def increment_covariance(increment: SE2, dt_s: float, noise: MotionNoise) -> Dou
     """Return Sigma of eq. 3, (3, 3), in the vehicle frame at the increment's end."""
     driven = math.hypot(increment.x_m, increment.y_m)
     position = noise.position_m**2 * dt_s + (noise.position_per_m * driven) ** 2
-    heading = (
-        noise.heading_rad**2 * dt_s
-        + (noise.heading_per_m * driven) ** 2
-        + (noise.heading_per_rad * increment.heading_rad) ** 2
-    )
-    return np.diag([position, position, heading])
+    heading = noise.heading_rad**2 * dt_s + (noise.heading_per_m * driven) ** 2
+    turned = (noise.heading_per_rad * increment.heading_rad) ** 2
+    return np.diag([position, position, heading + turned])
 
 
 def check_increment(increment: SE2) -> None:

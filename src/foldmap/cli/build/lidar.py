@@ -18,7 +18,7 @@ from foldmap.errors import SweepInputError
 if TYPE_CHECKING:
     from foldmap.formats.sweeps.drives import RecordedDrive
     from foldmap.geometry import SE3
-    from foldmap.lidar.build.raster import BuildSettings
+    from foldmap.lidar.mapping.raster import BuildSettings
     from foldmap.lidar.source import Sweep
 
 app = App(help="Build maps from recordings.", no_args_is_help=True)
@@ -58,7 +58,7 @@ def lidar(
     Keeps ground returns, leaves out what stands or moves on the road, averages intensity robustly, and writes the bands
     intensity, count and spread. Its settings are written beside it as OUTPUT.settings.json.
     """
-    from foldmap.lidar.build.raster import BuildSettings
+    from foldmap.lidar.mapping.raster import BuildSettings
 
     summary = build_lidar(
         sweeps,
@@ -96,7 +96,7 @@ def build_lidar(
     from foldmap.atlas.whole import scratch_beside
     from foldmap.formats.raster.write import crs_wkt_of, write_map_geotiff, write_preview
     from foldmap.formats.sweeps.drives import open_drive
-    from foldmap.lidar.build.raster import build_map
+    from foldmap.lidar.mapping.raster import build_map
 
     started_s = time.perf_counter()
     require_folder(output)

@@ -14,8 +14,8 @@ from foldmap.cli.demo.settings import DemoSettings, Report
 from foldmap.cli.show import binary_channels
 from foldmap.formats.raster.write import write_map_geotiff
 from foldmap.geometry import SE2, SE3
-from foldmap.lidar.build.raster import BuildSettings, build_map
 from foldmap.lidar.fold import LidarReport
+from foldmap.lidar.mapping.raster import BuildSettings, build_map
 from foldmap.lidar.observation import Observation, aggregate, extent_of, rasterize
 from foldmap.lidar.source import RasterMap, Sweep
 from foldmap.lidar.unfold import FoldedLidar

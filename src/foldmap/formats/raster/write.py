@@ -20,7 +20,7 @@ from foldmap.geometry import MetricGrid
 from foldmap.types import AnyArray, FloatArray
 
 if TYPE_CHECKING:
-    from foldmap.lidar.build.raster import MapTile
+    from foldmap.lidar.mapping.raster import MapTile
 
 BANDS = ("intensity", "count", "spread")
 NODATA = 65_535

@@ -15,8 +15,8 @@ from foldmap.formats.sweeps.files import SweepSequence, open_sweeps
 from foldmap.formats.sweeps.pairing import Pairing, pair_sweeps
 from foldmap.geometry import SE3
 from foldmap.geometry.association import DEFAULT_LIMIT_S
-from foldmap.lidar.build.alignment import outline
-from foldmap.lidar.build.belonging import check_alignment, check_ground, check_poses, pairs_to_compare, probed
+from foldmap.lidar.mapping.alignment import outline
+from foldmap.lidar.mapping.belonging import check_alignment, check_ground, check_poses, pairs_to_compare, probed
 from foldmap.lidar.source import Sweep
 from foldmap.types import DoubleArray
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import lru_cache
+from typing import cast
 
 import numpy as np
 import torch
 
 from foldmap.types import FloatArray
-
-Matrices = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
 
 
 def correlate(map_BCHW: torch.Tensor, turned_BTCHW: torch.Tensor, radius_px: int) -> torch.Tensor:
@@ -32,11 +31,7 @@ def correlate_one(
 ) -> torch.Tensor:
     """Do as `correlate` for one pair, without gradients: template by template, so that all of it stays in the cache.
 
-    Args:
-        map_CHW: crop, float32.
-        turn_into: writes template t into the upper left corner of a zero image.
-        count: of templates.
-        radius_px: half the window.
+    ``turn_into`` writes template t of ``count`` into the upper left corner of a zero image.
     """
     size = fft_shape(map_CHW.shape[-2], map_CHW.shape[-1])
     template_CHW = np.zeros((len(map_CHW), *size), np.float32)
@@ -81,18 +76,12 @@ def partial_irfft2(spectrum: torch.Tensor, size: tuple[int, int], count: int) ->
     """Return the first ``count`` rows and columns of the inverse of a half spectrum.
 
     Small matrix products with the wanted rows of the inverse DFT. A pair of rows +k and -k shares its cosine and its
-    (negated) sine, so real matrices of half the size do for the complex product. On one core, 11 spectra of 540 x 640
-    and 41 shifts: 5.4 ms, against 10 ms for the plain complex product and 13.5 ms for a whole inverse.
-
-    Args:
-        spectrum: (..., size[0], size[1] // 2 + 1) as `torch.fft.rfft2` gives it.
-        size: rows and columns of the real image.
-        count: rows and columns wanted.
+    (negated) sine, so real matrices of half the size do for the complex product: 0.4 of the time of a whole inverse.
+    The spectrum is (..., size[0], size[1] // 2 + 1), as `torch.fft.rfft2` gives it of an image of ``size``.
     """
     rows, columns = size
     if count > min(rows, columns) // 5:
-        whole: torch.Tensor = torch.fft.irfft2(spectrum, s=size)
-        return whole[..., :count, :count]
+        return cast(torch.Tensor, torch.fft.irfft2(spectrum, s=size)[..., :count, :count])
     cos_down, sin_down, nyquist, across = _matrices(rows, columns, count, spectrum.real.dtype)
     pairs, frequencies = (rows - 1) // 2, spectrum.shape[-1]
     upper = spectrum[..., 1 : pairs + 1, :]
@@ -105,12 +94,11 @@ def partial_irfft2(spectrum: torch.Tensor, size: tuple[int, int], count: int) ->
     down = cosines + 1j * sines + spectrum[..., :1, :] / rows
     if rows % 2 == 0:
         down = down + nyquist * spectrum[..., rows // 2 : rows // 2 + 1, :]
-    result: torch.Tensor = torch.matmul(torch.view_as_real(down).flatten(-2), across)
-    return result
+    return torch.matmul(torch.view_as_real(down).flatten(-2), across)
 
 
 @lru_cache(maxsize=32)
-def _matrices(rows: int, columns: int, count: int, dtype: torch.dtype) -> Matrices:
+def _matrices(rows: int, columns: int, count: int, dtype: torch.dtype) -> tuple[torch.Tensor, ...]:
     """Cosines and sines of the row frequencies 1.., the row Nyquist's signs, and the columns' inverse half DFT."""
     with torch.inference_mode(False):
         lag = torch.arange(count, dtype=torch.float64)
@@ -123,5 +111,5 @@ def _matrices(rows: int, columns: int, count: int, dtype: torch.dtype) -> Matric
             weight[-1] = 1.0 / columns
         turn = 2 * math.pi / columns * torch.outer(torch.arange(frequencies, dtype=torch.float64), lag)
         across = torch.stack([weight * torch.cos(turn), -weight * torch.sin(turn)], dim=1).flatten(0, 1)
-        cos_down, sin_down = torch.cos(angle) / rows, torch.sin(angle) / rows
-        return cos_down.to(dtype), sin_down.to(dtype), nyquist.to(dtype), across.to(dtype)
+        parts = torch.cos(angle) / rows, torch.sin(angle) / rows, nyquist, across
+        return tuple(part.to(dtype) for part in parts)

@@ -26,24 +26,16 @@ from foldmap.types import DoubleArray, FloatArray
 
 
 def coarse_headings_rad(range_rad: float, count: int = 11) -> DoubleArray:
-    """Return ``count`` evenly spaced headings over +-``range_rad`` (the paper's 11), the middle one being 0.
-
-    Raises:
-        ConfigError: an even count has no middle, or the range is negative.
-    """
+    """Return ``count`` (odd) evenly spaced headings over +-``range_rad`` (the paper's 11), the middle one being 0."""
     if count < 1 or count % 2 == 0 or range_rad < 0:
         raise ConfigError(f"{count} headings over +-{range_rad} rad", "give an odd count and a range >= 0")
     return np.linspace(-range_rad, range_rad, count) if count > 1 else np.zeros(1)
 
 
 def match_fft(map_CHW: torch.Tensor, observation_CHW: torch.Tensor, headings: Headings, radius_px: int) -> torch.Tensor:
-    """Score every pose by FFT: one transform of the map, one of each turned observation, a partial inverse.
+    """Score every pose, scores_THW: one FFT of the map, one of each turned observation, a partial inverse.
 
-    Returns:
-        scores_THW, float32 (T, 2 * radius + 1, 2 * radius + 1).
-
-    Raises:
-        ConfigError: shapes do not fit (see the module's geometry).
+    A ConfigError where shapes do not fit the module's geometry.
     """
     if len(map_CHW) != len(observation_CHW):
         raise ConfigError(

@@ -15,8 +15,7 @@ def strips_of_turned(
 ) -> list[tuple[int, int, int, int]]:
     """Cover what `foldmap.lidar.match.warp.turned_crop` reads of a window; the crop's centre is fractional.
 
-    Returns:
-        Disjoint boxes (row, row_end, column, column_end) inside the window, from north to south.
+    The boxes (row, row_end, column, column_end) are disjoint, inside the window, from north to south.
     """
     half_down, half_right = (np.array(crop_shape) - 1) / 2
     cos, sin = math.cos(heading_rad), math.sin(heading_rad)

@@ -21,17 +21,8 @@ def turned_crop(
     """Cut a crop whose columns run along a heading: the map as the vehicle would draw it.
 
     Cubic, because this is the map's one resampling and a bilinear one would cost it detail; on whole pixels and
-    multiples of 90 degrees the values are copied.
-
-    Args:
-        embedding_CHW: north-up.
-        known_HW: where it holds map; taken from the nearest pixel.
-        centre_rc: fractional row and column (integer = pixel centre) of the crop's centre.
-        heading_rad: of the crop's columns, counter-clockwise from east.
-        out_shape: rows and columns.
-
-    Returns:
-        The crop (C, rows, columns) float32, zero outside the source, and where it is known.
+    multiples of 90 degrees the values are copied. What is known is taken from the nearest pixel. The embedding is
+    north-up, the crop's centre fractional (integer = pixel centre), the heading counter-clockwise from east.
     """
     out = np.zeros((len(embedding_CHW), *out_shape), np.float32)
     known = np.zeros(out_shape, np.bool_)

@@ -44,15 +44,11 @@ def simulate_sweeps(
 
     Each ring has its own gain, intensity falls with range, returns are noisy and some are lost, and sectors are hidden
     as by vehicles. The rings are those of a flat ground; the vehicle drives on along the columns between revolutions.
-
-    The images have the vehicle's axes; `rng` draws the sensor, the day and the noise. Returns the mean intensity of so
-    many `sweeps`, and where anything returned.
+    Returns the mean intensity of so many `sweeps`, and where anything returned, in the vehicle's axes.
     """
     rows, cols = np.mgrid[: intensity.shape[0], : intensity.shape[1]].astype(np.float64)
-    left_m, ahead_m = (
-        ((intensity.shape[0] - 1) / 2 - rows) * resolution_m,
-        (cols - (cols.shape[1] - 1) / 2) * resolution_m,
-    )
+    left_m = ((intensity.shape[0] - 1) / 2 - rows) * resolution_m
+    ahead_m = (cols - (cols.shape[1] - 1) / 2) * resolution_m
     ring_gain = np.exp(rng.normal(0, 0.08, _RINGS + 1))
     falloff, spread = rng.uniform(0.0, 0.02), float(intensity[observed].std()) if observed.any() else 0.0
     spacing_m, tilt = rng.uniform(0.3, 1.2), rng.normal(0, math.radians(0.3))
@@ -88,21 +84,11 @@ class RasterPairs(Sequence[Pair]):
     """Pairs drawn from places of a raster; pair k is the same whenever it is asked for.
 
     The simulated sweep sees the raster's own ground with noise of its own; so does the map crop, because ground noise
-    that both share would be learned instead of paint.
+    that both share would be learned instead of paint. Or crops of a second raster of the same place (``query``), at the
+    same resolution, are the queries; its offset is map minus query coordinates, east and north.
 
-    Args:
-        source: the map.
-        count: of pairs.
-        seed: of places and noise.
-        query: a second raster of the same place at the same resolution; its crops then are the queries.
-        query_offset_m: map minus query coordinates, east and north.
-        map_px: side of the map crop.
-        sweep_px: side of the query.
-        east: share of the raster's width, from and to, from which centres are drawn.
-        min_observed: least observed share of map crop and query.
-
-    Raises:
-        ConfigError: impossible sizes, or rasters of different resolution.
+    Crops are squares of so many pixels, observed to at least a share; centres are drawn ``east`` from and to a share of
+    the raster's width.
     """
 
     def __init__(
@@ -119,9 +105,8 @@ class RasterPairs(Sequence[Pair]):
         min_observed: float = 0.2,
     ) -> None:
         if count < 1 or not 16 <= sweep_px <= map_px or not 0 <= east[0] < east[1] <= 1:
-            raise ConfigError(
-                f"{count} pairs of {sweep_px} px in {map_px} px", "give positive sizes, the map's the larger"
-            )
+            sizes = f"{count} pairs of {sweep_px} px in {map_px} px"
+            raise ConfigError(sizes, "give positive sizes, the map's the larger")
         if query is not None and not math.isclose(query.grid.resolution_m, source.grid.resolution_m, rel_tol=1e-3):
             raise ConfigError(
                 f"the map has {source.grid.resolution_m:g} m pixels, the query {query.grid.resolution_m:g} m",
@@ -144,12 +129,10 @@ class RasterPairs(Sequence[Pair]):
             share = np.array([rng.random(), rng.uniform(*self._east)])
             east_m, north_m = grid.world_of(share * grid.shape)
             pose = SE2(float(east_m), float(north_m), float(rng.uniform(-math.pi, math.pi)))
-            pair = self._at(pose, rng)
-            if pair is not None:
+            if (pair := self._at(pose, rng)) is not None:
                 return pair
-        raise MapInputError(
-            f"{_TRIES} places of the map showed too little observed ground", "give a denser map or smaller crops"
-        )
+        shown = f"{_TRIES} places of the map showed too little observed ground"
+        raise MapInputError(shown, "give a denser map or smaller crops")
 
     def _at(self, world_SE2_vehicle: SE2, rng: np.random.Generator) -> Pair | None:
         """The pair at a pose, or None where too little was observed."""

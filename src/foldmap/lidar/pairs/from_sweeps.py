@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -30,22 +31,8 @@ class SweepPairs(Sequence[Pair]):
     """One pair a frame: the frame with its neighbours as query, all frames but the nearest ones as map.
 
     Sweeps next to the query share rings and noise with it and would flatter whatever is trained, so ``guard`` frames on
-    each side of the query stay out of its map.
-
-    Args:
-        sweeps: in driving order; their ground returns are kept, nothing else.
-        world_SE3_sensors: one a sweep.
-        resolution_m: pixel size.
-        aggregate_sweeps: frames a query.
-        guard: frames left out on each side of it.
-        map_px: side of the map crop.
-        sweep_px: side of the query.
-        max_range_m: returns farther away are left out.
-        share: of the drive, from and to, from which queries are taken; maps always are of the whole drive.
-
-    Raises:
-        PoseInputError: the counts differ.
-        ConfigError: the drive is too short, or sizes are impossible.
+    each side of the query stay out of its map. Of the sweeps (in driving order) ground returns up to ``max_range_m``
+    are kept. Queries are taken from a share of the drive, from and to; maps always are of the whole drive.
     """
 
     def __init__(
@@ -71,18 +58,18 @@ class SweepPairs(Sequence[Pair]):
             )
         self._resolution_m, self._aggregate, self._guard = resolution_m, aggregate_sweeps, guard
         self._map_px, self._sweep_px = map_px, sweep_px
-        starts = len(self._frames) - aggregate_sweeps + 1
-        self._starts = range(int(share[0] * starts), max(int(share[1] * starts), int(share[0] * starts) + 1))
-        self._kept: OrderedDict[int, Pair] = OrderedDict()
+        self._take(*share)
 
     def part(self, low: float, high: float) -> SweepPairs:
         """The pairs of a share of the drive, on the same frames."""
-        other = object.__new__(SweepPairs)
-        other.__dict__.update(self.__dict__)
-        starts = len(self._frames) - self._aggregate + 1
-        other._starts = range(int(low * starts), max(int(high * starts), int(low * starts) + 1))
-        other._kept = OrderedDict()
+        other = copy.copy(self)
+        other._take(low, high)
         return other
+
+    def _take(self, low: float, high: float) -> None:
+        starts = len(self._frames) - self._aggregate + 1
+        self._starts = range(int(low * starts), max(int(high * starts), int(low * starts) + 1))
+        self._kept: OrderedDict[int, Pair] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._starts)
@@ -104,12 +91,9 @@ class SweepPairs(Sequence[Pair]):
 
     def _make(self, first: int) -> Pair:
         anchor = self._frames[first + self._aggregate // 2].world_SE2_vehicle
-        query = range(first, first + self._aggregate)
-        out = self.left_out(first)
-        others = [i for i in range(len(self._frames)) if i not in out]
-        sweep = self._draw(query, anchor, self._sweep_px)
-        ground = self._draw(others, anchor, self._map_px)
-        return Pair(*ground, *sweep, (0.0, 0.0))
+        others = sorted(set(range(len(self._frames))) - set(self.left_out(first)))
+        sweep = self._draw(range(first, first + self._aggregate), anchor, self._sweep_px)
+        return Pair(*self._draw(others, anchor, self._map_px), *sweep)
 
     def _draw(self, frames: Iterable[int], anchor: SE2, side_px: int) -> tuple[FloatArray, BoolArray]:
         """Frames laid together in the vehicle frame of an anchor."""

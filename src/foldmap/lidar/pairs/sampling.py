@@ -27,12 +27,8 @@ from foldmap.types import BoolArray, FloatArray
 class Pair:
     """One place seen twice, by the map's drives and by the vehicle; both images have the heading along the columns.
 
-    Attributes:
-        map_intensity: float32 (Hm, Wm).
-        map_observed: bool (Hm, Wm).
-        sweep_intensity: float32 (Hs, Ws).
-        sweep_observed: bool (Hs, Ws).
-        shift_px: row and column of the sweep's centre on the map, from the map's centre.
+    Intensities are float32, what was observed is bool, (Hm, Wm) of the map and (Hs, Ws) of the sweep; shift_px is the
+    row and column of the sweep's centre on the map, from the map's centre.
     """
 
     map_intensity: FloatArray
@@ -58,13 +54,9 @@ class SomePairs(Sequence[Any]):
 
 @dataclass(frozen=True)
 class Batch:
-    """What one training step sees.
+    """What one training step sees: normalized map crops, turned, and sweep crops in the vehicle frame.
 
-    Attributes:
-        map_B2HW: normalized map crops, turned by `turn_rad_B`.
-        sweep_B2HW: normalized sweep crops in the vehicle frame.
-        turn_rad_B: how far the sweep is to be turned, counter-clockwise, to lie on the map.
-        shift_px_B2: where the sweep's centre then lies on the map crop, row and column from its centre.
+    Turned counter-clockwise by turn_rad_B, a sweep's centre lies shift_px_B2 (row, column) from the map crop's centre.
     """
 
     map_B2HW: Tensor
@@ -75,12 +67,7 @@ class Batch:
 
 @njit(cache=True, nogil=True)
 def _turned(
-    intensity_HW: FloatArray,
-    observed_HW: BoolArray,
-    turn_rad: float,
-    centre_row: float,
-    centre_col: float,
-    size_px: int,
+    intensity_HW: FloatArray, observed_HW: BoolArray, turn_rad: float, centre_rc: tuple[float, float], size_px: int
 ) -> FloatArray:
     """Cut a square around a centre, turned counter-clockwise, nearest pixel: (2, size, size), values and mask."""
     half = (size_px - 1) / 2
@@ -91,8 +78,8 @@ def _turned(
         for col in range(size_px):
             # Output (x right, v down) to source: R(-turn) with y = -v.
             right, down = col - half, row - half
-            source_col = round(cos * right - sin * down + centre_col)
-            source_row = round(sin * right + cos * down + centre_row)
+            source_col = round(cos * right - sin * down + centre_rc[1])
+            source_row = round(sin * right + cos * down + centre_rc[0])
             inside = 0 <= source_row < height and 0 <= source_col < width
             if inside and observed_HW[source_row, source_col]:
                 cut[0, row, col] = intensity_HW[source_row, source_col]
@@ -103,12 +90,7 @@ def _turned(
 class PairSampler:
     """Draws batches from pairs, the same ones for the same seed.
 
-    Args:
-        pairs: the places; kept as they are (a cache may hold them packed).
-        resolution_m: their pixel size.
-        sweep_px: side of the square sweep crop, a multiple of 16.
-        map_px: side of the square map crop, a multiple of 16, larger by at least twice the search radius.
-        seed: of everything random.
+    The sides of the square crops are multiples of 16, the map's larger by at least twice the search radius.
     """
 
     def __init__(self, pairs: Sequence[Pair], resolution_m: float, sweep_px: int, map_px: int, seed: int) -> None:
@@ -116,9 +98,7 @@ class PairSampler:
             raise ConfigError("there are no training pairs", "generate or name some")
         if sweep_px % 16 or map_px % 16 or map_px < sweep_px:
             raise ConfigError(f"crops of {sweep_px} and {map_px} px", "give multiples of 16, the map's the larger")
-        self._pairs = pairs
-        self._resolution_m = resolution_m
-        self._sweep_px, self._map_px = sweep_px, map_px
+        self._pairs, self._resolution_m, self._sweep_px, self._map_px = pairs, resolution_m, sweep_px, map_px
         self._rng = np.random.default_rng(seed)
 
     def batch(self, size: int) -> Batch:
@@ -138,10 +118,8 @@ class PairSampler:
             cut = np.s_[row : row + self._sweep_px, col : col + self._sweep_px]
             if sweep_observed[cut].mean() > 0.1:
                 break
-        seen = np.zeros((2, self._sweep_px, self._sweep_px), np.float32)
-        observed = sweep_observed[cut]
-        seen[0, : observed.shape[0], : observed.shape[1]] = sweep_intensity[cut] * observed
-        seen[1, : observed.shape[0], : observed.shape[1]] = observed
+        seen, observed = np.zeros((2, self._sweep_px, self._sweep_px), np.float32), sweep_observed[cut]
+        seen[:, : observed.shape[0], : observed.shape[1]] = sweep_intensity[cut] * observed, observed
         # Where the crop's centre lies on the map, in map pixels (integer = pixel centre).
         centre_row = row + (self._sweep_px - 1) / 2 - (height - 1) / 2 + pair.shift_px[0]
         centre_col = col + (self._sweep_px - 1) / 2 - (width - 1) / 2 + pair.shift_px[1]
@@ -150,7 +128,7 @@ class PairSampler:
         jitter = rng.uniform(-0.5, 0.5, size=2) + rng.integers(-8, 9, size=2)
         turn = float(rng.uniform(-math.pi, math.pi))
         centre = on_map[0] - jitter[0], on_map[1] - jitter[1]
-        maps = _turned(pair.map_intensity, pair.map_observed, turn, centre[0], centre[1], self._map_px)
+        maps = _turned(pair.map_intensity, pair.map_observed, turn, centre, self._map_px)
         # The jitter, seen in the turned crop: rows go south, so turning counter-clockwise is R(-turn) on (row, col).
         cos, sin = math.cos(turn), math.sin(turn)
         shift = (cos * jitter[0] - sin * jitter[1], sin * jitter[0] + cos * jitter[1])

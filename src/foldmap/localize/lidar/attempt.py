@@ -26,8 +26,7 @@ from foldmap.localize.lidar.search import WindowMatch, match_window
 from foldmap.localize.lidar.view import DecodedMap, check_resolution, cut
 from foldmap.types import DoubleArray
 
-_GUARD_PX = 3
-"""Searched beyond the radius asked for, so that a pose at that radius is not at the rim."""
+_GUARD_PX = 3  # searched beyond the radius asked for, so that a pose at that radius is not at the rim
 _WIDE_M = 4.0
 _POOL = 4
 _CANDIDATES = 4
@@ -68,15 +67,11 @@ class LidarMatcher:
         attempts each, and answers `ambiguous` when two places match almost equally well.
 
         Args:
-            observation: at the map's resolution.
-            prior: world_SE2_vehicle.
+            observation: at the map's resolution; a ConfigError where it is of another.
+            prior: world_SE2_vehicle; a PoseInputError where it is not finite.
             radius_m: half the window, along the prior's axes.
             heading_range_rad: searched to either side of the prior's heading.
             heading_count: headings of the first pass, odd.
-
-        Raises:
-            ConfigError: resolutions differ or the radius is negative.
-            PoseInputError: the prior is not finite.
         """
         headings = coarse_headings_rad(heading_range_rad, heading_count)
         if radius_m <= _WIDE_M:
@@ -99,11 +94,8 @@ class LidarMatcher:
         if rival is not None:
             diagnostics = replace(diagnostics, reason=f"a place {rival:.1f} m away fits as well")
             return Attempt(Estimate.without_pose(Status.AMBIGUOUS, diagnostics), best.match)
-        diagnostics = replace(
-            diagnostics,
-            prior_distance_m=_apart_m(pose, prior),
-            prior_turn_rad=wrap_rad(pose.heading_rad - prior.heading_rad),
-        )
+        turned_rad = wrap_rad(pose.heading_rad - prior.heading_rad)
+        diagnostics = replace(diagnostics, prior_distance_m=_apart_m(pose, prior), prior_turn_rad=turned_rad)
         return replace(best, estimate=replace(best.estimate, diagnostics=diagnostics))
 
     def attempt_window(
@@ -116,12 +108,7 @@ class LidarMatcher:
     ) -> Attempt:
         """Search +-radius_m (along the prior's axes) and the headings around a prior, exhaustively; else as `attempt`.
 
-        Args:
-            observation: at the map's resolution.
-            prior: world_SE2_vehicle.
-            radius_m: half the window.
-            headings_rad: relative to the prior's, ascending, evenly spaced.
-            embedding_CHW: of the observation, if it is there already.
+        Headings are relative to the prior's, ascending, evenly spaced; the embedding is the observation's, if known.
         """
         start_s = time.perf_counter()
         resolution_m, least = check_resolution(self.folded, observation), self.thresholds.reject_observed_fraction
@@ -142,12 +129,10 @@ class LidarMatcher:
         diagnostics = _diagnostics(match, reason, start_s)
         if not status.has_pose:
             return Attempt(Estimate.without_pose(status, diagnostics), match)
-        turn = np.eye(3)
         cos, sin = math.cos(prior.heading_rad), math.sin(prior.heading_rad)
-        turn[:2, :2] = [[cos, -sin], [sin, cos]]
+        turn = np.array([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]])
         covariance = turn @ match.covariance @ turn.T
-        pose = prior @ match.offset
-        return Attempt(Estimate(status, pose, 0.5 * (covariance + covariance.T), diagnostics), match)
+        return Attempt(Estimate(status, prior @ match.offset, 0.5 * (covariance + covariance.T), diagnostics), match)
 
     def _candidates(
         self, observation: Observation, own_CHW: torch.Tensor, prior: SE2, radius_m: float, heading_range_rad: float
@@ -179,13 +164,11 @@ class LidarMatcher:
 
 def _rival_m(best: Attempt, attempts: list[Attempt]) -> float | None:
     """Distance of another place that matches almost as well as the best, if there is one."""
-    for other in attempts:
-        if best.features is None or other.features is None or best.estimate.pose is None or other.estimate.pose is None:
-            continue
-        apart_m = _apart_m(best.estimate.pose, other.estimate.pose)
-        if apart_m > MODE_RADIUS_M and other.features.score > _RIVAL_SHARE * best.features.score:
-            return apart_m
-    return None
+    known = [(one.estimate.pose, one.features) for one in (best, *attempts)]
+    posed = [(pose, features.score) for pose, features in known if pose is not None and features is not None]
+    here, most = posed[0]
+    away_m = (_apart_m(here, pose) for pose, score in posed if score > _RIVAL_SHARE * most)
+    return next((apart_m for apart_m in away_m if apart_m > MODE_RADIUS_M), None)
 
 
 def _apart_m(a: SE2, b: SE2) -> float:
@@ -193,23 +176,17 @@ def _apart_m(a: SE2, b: SE2) -> float:
 
 
 def _nothing(status: Status, reason: str, observed_fraction: float, start_s: float) -> Attempt:
-    elapsed_s = time.perf_counter() - start_s
-    diagnostics = LidarDiagnostics(reason=reason, observed_fraction=observed_fraction, time_s=elapsed_s)
+    diagnostics = LidarDiagnostics(reason, time.perf_counter() - start_s, observed_fraction=observed_fraction)
     return Attempt(Estimate.without_pose(status, diagnostics), None)
 
 
 def _diagnostics(match: WindowMatch, reason: str, start_s: float) -> LidarDiagnostics:
-    f = match.features
+    signals = ("score", "evidence_sigma", "margin_sigma", "agreement", "sigma_m", "observed_fraction")
     return LidarDiagnostics(
-        reason=reason,
-        score=f.score,
-        evidence_sigma=f.evidence_sigma,
-        margin_sigma=f.margin_sigma,
-        agreement=f.agreement,
-        sigma_m=f.sigma_m,
-        observed_fraction=f.observed_fraction,
+        reason,
+        time.perf_counter() - start_s,
+        **{name: getattr(match.features, name) for name in signals},
         prior_distance_m=math.hypot(match.offset.x_m, match.offset.y_m),
         prior_turn_rad=wrap_rad(match.offset.heading_rad),
         entropy=match.entropy,
-        time_s=time.perf_counter() - start_s,
     )

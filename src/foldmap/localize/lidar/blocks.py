@@ -21,8 +21,7 @@ from foldmap.lidar.match.correlate import correlate
 from foldmap.types import AnyArray, BoolArray, DoubleArray, FloatArray
 
 AGREEMENT_RADIUS_M = 0.15
-MODE_RADIUS_M = 0.3
-"""Poses farther than this from the best one count as another mode."""
+MODE_RADIUS_M = 0.3  # poses farther than this from the best one count as another mode
 _REPLICATES = 64
 _MIN_BLOCK_PX = 32
 _CHUNK = 16
@@ -52,30 +51,24 @@ def block_scores(
 ) -> FloatArray:
     """Match each block of a turned observation by itself with a crop that is 2 * radius_px larger.
 
-    The side of a block is about a ninth of the image, at least 32.
-
-    Returns:
-        float32 (K, 2 * radius + 1, 2 * radius + 1), which sum to the observation's scores. Blocks without content are
-        left out: K may be 0.
+    Gives float32 (K, 2 * radius + 1, 2 * radius + 1), which sum to the observation's scores. The side of a block is
+    about a ninth of the image, at least 32; blocks without content are left out: K may be 0.
     """
     _, rows, columns = turned_CHW.shape
     side = block_px or max(_MIN_BLOCK_PX, math.ceil(max(rows, columns) / 9))
     down, across = math.ceil(rows / side), math.ceil(columns / side)
     pad = (0, across * side - columns, 0, down * side - rows)
-    own = torch.nn.functional.pad(turned_CHW, pad)
-    crop = torch.nn.functional.pad(map_CHW, pad)
-    corners = [(r * side, c * side) for r in range(down) for c in range(across)]
+    own, crop = (torch.nn.functional.pad(image, pad) for image in (turned_CHW, map_CHW))
+    corners = [(r * side, c * side) for r, c in np.ndindex(down, across)]
     corners = [(r, c) for r, c in corners if bool(own[:, r : r + side, c : c + side].any())]
     reach = side + 2 * radius_px
-    scores = []
+    scores = [torch.zeros(0, 2 * radius_px + 1, 2 * radius_px + 1)]
     with torch.inference_mode():
         for start in range(0, len(corners), _CHUNK):
             chunk = corners[start : start + _CHUNK]
             crops = torch.stack([crop[:, r : r + reach, c : c + reach] for r, c in chunk])
             templates = torch.stack([own[:, r : r + side, c : c + side] for r, c in chunk])
             scores.append(correlate(crops, templates[:, None], radius_px)[:, 0])
-    if not scores:
-        return np.zeros((0, 2 * radius_px + 1, 2 * radius_px + 1), np.float32)
     result: FloatArray = torch.cat(scores).numpy()
     return result
 
@@ -99,11 +92,9 @@ def block_statistics(scores_KHW: FloatArray, resolution_m: float, seed: int = 0)
     own = lead.mean((1, 2))
     own_error = float(own.std(ddof=1)) / math.sqrt(count)
     evidence = float(own.mean()) / own_error if own_error > 0 else 0.0
-    rng = np.random.default_rng(seed)
-    weights = rng.multinomial(count, np.full(count, 1 / count), size=_REPLICATES).astype(np.float32)
-    peaks_m = peaks_px((weights @ scores_KHW.reshape(count, -1)).reshape(-1, height, width)) * resolution_m
-    centre_m = peaks_px(total[None])[0] * resolution_m
-    offset = peaks_m - centre_m
+    weights = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=_REPLICATES)
+    resampled = (weights.astype(np.float32) @ scores_KHW.reshape(count, -1)).reshape(-1, height, width)
+    offset = (peaks_px(resampled) * resolution_m) - (peaks_px(total[None])[0] * resolution_m)
     agreement = float((np.hypot(*offset.T) <= AGREEMENT_RADIUS_M).mean())
     covariance = offset.T @ offset / len(offset)
     return BlockStatistics(evidence, margin, agreement, covariance, _temperature(mean, error, far, count))
@@ -111,10 +102,8 @@ def block_statistics(scores_KHW: FloatArray, resolution_m: float, seed: int = 0)
 
 def _temperature(mean: DoubleArray, error: DoubleArray, far: BoolArray, count: int) -> float:
     """For a lead that is Gaussian, with mean m and variance v, the log-likelihood ratio is lead / (v / 2m)."""
-    lead, variance = count * mean[far], (count * error[far]) ** 2
-    if not lead.size or float(np.median(lead)) <= 0:
-        return math.inf
-    return max(float(np.median(variance)) / (2 * float(np.median(lead))), 1e-12)
+    lead = float(np.median(count * mean[far])) if far.any() else 0.0
+    return max(float(np.median((count * error[far]) ** 2)) / (2 * lead), 1e-12) if lead > 0 else math.inf
 
 
 def peaks_px(scores_BHW: FloatArray) -> DoubleArray:
@@ -135,5 +124,4 @@ def peaks_px(scores_BHW: FloatArray) -> DoubleArray:
 def parabola_peak(before: AnyArray, at: AnyArray, after: AnyArray, most: float) -> DoubleArray:
     """Where a parabola through three neighbouring values peaks, in steps from the middle one, at most so many."""
     bend = np.minimum(before - 2.0 * at + after, -1e-12)
-    peak: DoubleArray = np.clip(0.5 * (before - after) / bend, -most, most)
-    return peak
+    return np.clip(0.5 * (before - after) / bend, -most, most)

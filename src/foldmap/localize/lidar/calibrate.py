@@ -20,9 +20,9 @@ from foldmap.lidar.bundle import Bundle
 from foldmap.lidar.codec import Decoder, known_of
 from foldmap.lidar.fit_coder import HOLD_OUT, fit_coder
 from foldmap.lidar.model import LidarModel
-from foldmap.lidar.normalize import normalize, spread_of
 from foldmap.lidar.observation import Observation
 from foldmap.lidar.pairs.sampling import Pair
+from foldmap.lidar.source import cut_window
 from foldmap.localize.lidar.confidence import Calibration, MatchFeatures, calibrate
 from foldmap.localize.lidar.localizer import LidarLocalizer
 from foldmap.types import BoolArray, ByteArray
@@ -33,35 +33,19 @@ class UnfoldedRaster:
 
     def __init__(self, decoder: Decoder, grid: MetricGrid, codes: ByteArray, downsample: int) -> None:
         self.grid = grid
-        self._decoder = decoder
-        self._embedding = decoder.decode(codes)
-        self._known = known_of(codes, downsample)
+        self.embed_observation = decoder.embed_observation
+        self._embedding, self._known = decoder.decode(codes).numpy(), known_of(codes, downsample)
 
     def embedding(self, grid: MetricGrid) -> tuple[torch.Tensor, BoolArray]:
         """Cut a window of the decoded raster; zero and unknown beyond it."""
         row = round((self.grid.north_m - grid.north_m) / grid.resolution_m)
         column = round((grid.west_m - self.grid.west_m) / grid.resolution_m)
-        height, width = grid.shape
-        window = torch.zeros(self._embedding.shape[0], height, width)
-        known = np.zeros((height, width), np.bool_)
-        top, left = max(row, 0), max(column, 0)
-        bottom, right = min(row + height, self.grid.height_px), min(column + width, self.grid.width_px)
-        if bottom > top and right > left:
-            into = np.s_[top - row : bottom - row, left - column : right - column]
-            window[(slice(None), *into)] = self._embedding[:, top:bottom, left:right]
-            known[into] = self._known[top:bottom, left:right]
-        return window, known
-
-    def embed_observation(self, observation: Observation) -> torch.Tensor:
-        """Embed what the vehicle sees."""
-        values = torch.from_numpy(observation.intensity)[None, None]
-        mask = torch.from_numpy(observation.observed.astype(np.float32))[None, None]
-        spread = spread_of(observation.intensity, observation.observed, observation.resolution_m)
-        return self._decoder.embed(normalize(values, mask, observation.resolution_m, spread))
+        embedding, known = (cut_window(of, row, column, *grid.shape) for of in (self._embedding, self._known))
+        return torch.from_numpy(embedding), known
 
 
 class CalibratedBundle(NamedTuple):
-    """A model ready to ship, with coder, rate and thresholds, and how its thresholds do on held-out pairs."""
+    """A model ready to ship, and how its thresholds do on held-out pairs."""
 
     bundle: Bundle
     calibration: Calibration
@@ -82,11 +66,7 @@ def calibrate_model(
     """Fit, measure and calibrate: on at least 80 pairs, with priors off by up to `radius_m` along each axis.
 
     `wrong` is how many wrong, blank and shuffled queries right matches are told from; the rest is as in `fit_coder`.
-    `report` is called with a task, what is done of it and in all.
-
-    Raises:
-        ConfigError: too few pairs, or too few of them are matched.
-        ModelError: the held-out maps show no ground.
+    `report` is called with a task, what is done of it and in all. A ConfigError where too few pairs are matched.
     """
     if len(pairs) < 20 * HOLD_OUT:
         raise ConfigError(f"{len(pairs)} pairs are too few to calibrate on", f"give {20 * HOLD_OUT} or more")
@@ -94,19 +74,15 @@ def calibrate_model(
         model, pairs, resolution_m, name, provenance, turned=True, report=lambda done, of: report("encode", done, of)
     )
     decoder, scale = Decoder(coded.bundle), model.preset.downsample
-    maps = [
-        UnfoldedRaster(decoder, raster.grid, codes, scale)
-        for raster, codes in zip(coded.rasters, coded.codes, strict=True)
-    ]
+    places = zip(coded.rasters, coded.codes, strict=True)
+    maps = [UnfoldedRaster(decoder, raster.grid, codes, scale) for raster, codes in places]
     calibration = calibrate(*_features(maps, pairs, resolution_m, wrong, radius_m, seed, report))
     return CalibratedBundle(replace(coded.bundle, thresholds=calibration.thresholds.to_dict()), calibration)
 
 
 def _observation(pair: Pair, resolution_m: float) -> Observation:
-    height, width = pair.sweep_observed.shape
-    return Observation(
-        pair.sweep_intensity, pair.sweep_observed, resolution_m, 0.5 * width * resolution_m, 0.5 * height * resolution_m
-    )
+    half_width_m, half_length_m = (0.5 * side * resolution_m for side in pair.sweep_observed.shape)
+    return Observation(pair.sweep_intensity, pair.sweep_observed, resolution_m, half_length_m, half_width_m)
 
 
 def _features(
@@ -120,8 +96,7 @@ def _features(
 ) -> tuple[list[MatchFeatures], list[MatchFeatures]]:
     """Features of matches with the right map, and with wrong maps, shuffled and blank observations."""
     rng = np.random.default_rng(seed)
-    right: list[MatchFeatures] = []
-    wrongs: list[MatchFeatures] = []
+    right, wrongs = list[MatchFeatures](), list[MatchFeatures]()
 
     def attempt(place: int, observation: Observation, into: list[MatchFeatures], accept_m: float) -> None:
         east_m, south_m = (resolution_m * pairs[place].shift_px[axis] for axis in (1, 0))
@@ -142,10 +117,8 @@ def _features(
         place = int(rng.integers(len(maps)))
         other = int((place + rng.integers(1, len(pairs))) % len(pairs))
         observation = _observation(pairs[other], resolution_m)
-        if index % 3 == 1:
-            observation = shuffled(observation, rng)
-        elif index % 3 == 2:
-            observation = blank_like(observation, rng)
+        if index % 3:
+            observation = (shuffled if index % 3 == 1 else blank_like)(observation, rng)
         attempt(place, observation, wrongs, math.inf)
         report("wrong matches", index + 1, wrong)
     return right, wrongs
@@ -155,12 +128,11 @@ def shuffled(observation: Observation, rng: np.random.Generator) -> Observation:
     """The same returns in 16-pixel blocks in another order: right statistics, no place."""
     side = 16
     height, width = (length // side * side for length in observation.observed.shape)
-    blocks = [(r, c) for r in range(0, height, side) for c in range(0, width, side)]
+    blocks = [np.s_[r : r + side, c : c + side] for r in range(0, height, side) for c in range(0, width, side)]
     intensity, observed = np.zeros_like(observation.intensity), np.zeros_like(observation.observed)
-    for (r, c), k in zip(blocks, rng.permutation(len(blocks)), strict=True):
-        sr, sc = blocks[int(k)]
-        intensity[r : r + side, c : c + side] = observation.intensity[sr : sr + side, sc : sc + side]
-        observed[r : r + side, c : c + side] = observation.observed[sr : sr + side, sc : sc + side]
+    for block, k in zip(blocks, rng.permutation(len(blocks)), strict=True):
+        intensity[block] = observation.intensity[blocks[int(k)]]
+        observed[block] = observation.observed[blocks[int(k)]]
     return replace(observation, intensity=intensity, observed=observed)
 
 

@@ -89,13 +89,12 @@ class ConfidenceThresholds:
 
     def to_dict(self) -> dict[str, float]:
         """As plain data for a model file."""
-        return {field.name: float(getattr(self, field.name)) for field in fields(self)}
+        return {name: float(value) for name, value in vars(self).items()}
 
     @staticmethod
     def from_dict(data: dict[str, Any]) -> ConfidenceThresholds:
         """Read back what `to_dict` gave; a ModelError where fields are missing, unknown or no finite numbers."""
-        names = {field.name for field in fields(ConfidenceThresholds)}
-        if not isinstance(data, dict) or set(data) != names:
+        if not isinstance(data, dict) or set(data) != {field.name for field in fields(ConfidenceThresholds)}:
             raise ModelError("the model's confidence thresholds have unknown or missing fields", "calibrate it again")
         try:
             return ConfidenceThresholds(**data)
@@ -134,13 +133,9 @@ def decide(features: MatchFeatures, thresholds: ConfidenceThresholds) -> tuple[S
 
 @dataclass(frozen=True)
 class Calibration:
-    """Thresholds and what they do on the data they were set on.
+    """Thresholds, the share of right matches and the number of wrong ones that are `ok` on the data they were set on.
 
-    Attributes:
-        thresholds: the result.
-        positive_ok: share of right matches that are `ok`.
-        negative_ok: number of wrong ones that are `ok`.
-        headroom: warn_margin_sigma over the largest margin_sigma of a negative that every other signal lets pass.
+    The headroom is warn_margin_sigma over the largest margin_sigma of a negative that every other signal lets pass.
     """
 
     thresholds: ConfidenceThresholds
@@ -149,7 +144,6 @@ class Calibration:
     headroom: float
 
 
-_SAFETY = 1.25
 _LOST_PER_SIGNAL = 0.005
 
 
@@ -159,15 +153,11 @@ def calibrate(positives: Sequence[MatchFeatures], negatives: Sequence[MatchFeatu
     The secondary signals each give up 0.5 % of the positives, with slack. `margin_sigma`, the one with a null
     distribution, then goes between what the remaining negatives reach and what the positives have: at the geometric
     mean of the negatives' largest and the positives' 2 % quantile, and never less than 1.25 times the former.
-
-    Args:
-        positives: features of matches against the right place, 20 or more.
-        negatives: as many against wrong maps, of shuffled and of blank observations.
+    Negatives are matches against wrong maps, of shuffled and of blank observations.
     """
     if len(positives) < 20 or len(negatives) < 20:
-        raise ConfigError(
-            f"{len(positives)} right and {len(negatives)} wrong matches", "calibrate with 20 or more each"
-        )
+        given = f"{len(positives)} right and {len(negatives)} wrong matches"
+        raise ConfigError(given, "calibrate with 20 or more each")
 
     def low(name: str, quantile: float, slack: float) -> float:
         return float(np.quantile([getattr(f, name) for f in positives], quantile)) * slack
@@ -195,7 +185,7 @@ def calibrate(positives: Sequence[MatchFeatures], negatives: Sequence[MatchFeatu
     passing = [f.margin_sigma for f in negatives if decide(f, open_margin)[0] is Status.OK]
     worst = max([*passing, 1.0])
     room = max(low("margin_sigma", 0.02, 1.0), worst)
-    warn = max(_SAFETY * worst, float(np.sqrt(worst * room)))
+    warn = max(1.25 * worst, float(np.sqrt(worst * room)))
     thresholds = replace(open_margin, warn_margin_sigma=warn, reject_margin_sigma=max(0.7 * warn, min(worst, warn)))
     ok = [sum(decide(f, thresholds)[0] is Status.OK for f in group) for group in (positives, negatives)]
     return Calibration(thresholds, ok[0] / len(positives), ok[1], warn / worst)

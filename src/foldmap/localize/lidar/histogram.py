@@ -21,12 +21,7 @@ class BeliefGrid:
 
     Rows go south and columns east in steps of the resolution, headings counter-clockwise in steps of
     ``heading_step_rad``; the middle cell is the pose `centre`, which is continuous: the grid is not tied to map pixels.
-
-    Attributes:
-        centre: world pose of the middle cell.
-        resolution_m: step of rows and columns.
-        heading_step_rad: step of headings.
-        probability: float64 (T, N, N), odd sizes, sums to 1.
+    Probability is float64 (T, N, N), of odd sizes, and sums to 1.
     """
 
     centre: SE2
@@ -97,23 +92,19 @@ class BeliefGrid:
         covariance[0, 2] = covariance[2, 0] = heading @ across @ east
         covariance[1, 2] = covariance[2, 1] = heading @ ahead @ north
         floor = np.array([self.resolution_m, self.resolution_m, self.heading_step_rad]) ** 2 / 12
-        pose = SE2(
-            self.centre.x_m + float(mean[0]),
-            self.centre.y_m + float(mean[1]),
-            wrap_rad(self.centre.heading_rad + float(mean[2])),
-        )
-        return pose, covariance + np.diag(floor)
+        return self._at(*(float(m) for m in mean)), covariance + np.diag(floor)
+
+    def _at(self, east_m: float, north_m: float, turn_rad: float) -> SE2:
+        """The world pose so far from the centre."""
+        here = self.centre
+        return SE2(here.x_m + east_m, here.y_m + north_m, wrap_rad(here.heading_rad + turn_rad))
 
     def predict(self, increment: SE2, sigma: DoubleArray) -> BeliefGrid:
         """Eq. 2: move the belief by an odometry increment and blur it by the increment's covariance.
 
         The centre moves exactly; what is left is, per heading bin, the little by which a bin that points elsewhere
         drives elsewhere. Linear interpolation of that shift blurs by f (1 - f) px^2, which is taken off the Gaussian's
-        variance.
-
-        Args:
-            increment: in the vehicle frame, finite.
-            sigma: (3, 3), `increment_covariance`; its position part must be the same along both axes.
+        variance. Sigma (3, 3) is `increment_covariance`; its position part must be the same along both axes.
         """
         from scipy.ndimage import shift  # single observations do without
 
@@ -137,19 +128,12 @@ class BeliefGrid:
 
     def recentred(self) -> BeliefGrid:
         """Move the grid by whole cells so that the mean is in the middle cell; what falls off the rim is lost."""
-        mean = _moment(self.probability, self.offsets())
-        cells = [
-            round(float(mean[2]) / self.heading_step_rad),
-            round(-float(mean[1]) / self.resolution_m),
-            round(float(mean[0]) / self.resolution_m),
-        ]
+        step_m, step_rad = self.resolution_m, self.heading_step_rad
+        east_m, north_m, turn_rad = (float(m) for m in _moment(self.probability, self.offsets()))
+        cells = [round(turn_rad / step_rad), round(-north_m / step_m), round(east_m / step_m)]
         if not any(cells):
             return self
-        centre = SE2(
-            self.centre.x_m + cells[2] * self.resolution_m,
-            self.centre.y_m - cells[1] * self.resolution_m,
-            wrap_rad(self.centre.heading_rad + cells[0] * self.heading_step_rad),
-        )
+        centre = self._at(cells[2] * step_m, -cells[1] * step_m, cells[0] * step_rad)
         return self._with(_slid(self.probability, cells), centre)
 
     def resized(self, radius_m: float, headings: int) -> BeliefGrid:
@@ -171,9 +155,7 @@ class BeliefGrid:
         with np.errstate(divide="ignore"):
             posterior = np.log(self.probability) + log_likelihood
         top = float(posterior.max())
-        if not math.isfinite(top):
-            raise PoseInputError("the belief vanished", "start the filter again from a prior or a GPS fix")
-        return self._with(np.exp(posterior - top))
+        return self._with(np.exp(posterior - top) if math.isfinite(top) else np.zeros_like(posterior))
 
     def gps_log_likelihood(self, east_m: float, north_m: float, sigma_m: float) -> DoubleArray:
         """Eq. 4, up to a constant, (1, N, N); a PoseInputError where a value is not finite or sigma not positive."""
@@ -201,8 +183,7 @@ def _blurred(image: DoubleArray, variance: float, axis: int) -> DoubleArray:
         reach = math.ceil(_BLUR_REACH * math.sqrt(variance))
         taps = np.exp(-0.5 * np.arange(-reach, reach + 1) ** 2 / variance)
         taps /= taps.sum()
-    blurred: DoubleArray = correlate1d(image, taps, axis=axis, mode="constant")
-    return blurred
+    return np.asarray(correlate1d(image, taps, axis=axis, mode="constant"))
 
 
 def _slid(weight: DoubleArray, cells: list[int]) -> DoubleArray:

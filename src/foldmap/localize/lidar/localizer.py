@@ -30,15 +30,11 @@ class LidarSettings:
     Attributes:
         motion: noise of the odometry.
         alpha: eq. 8's temperature.
-        min_radius_m: the belief's grid is never smaller.
-        max_radius_m: nor larger; beyond, the vehicle is lost until lidar or GPS finds it.
-        min_headings: least number of heading bins.
-        max_headings: largest number.
-        heading_step_rad: between bins.
+        min_radius_m, max_radius_m: of the belief's grid; beyond, the vehicle is lost until lidar or GPS finds it.
+        min_headings, max_headings, heading_step_rad: number of heading bins, and the step between them.
         outlier_share: likelihood of an observation that has nothing to do with the map, relative to a perfect one.
         conflict_m: lidar that peaks farther than this (and than 3 sigma) from the belief does not confirm it.
-        warn_sigma_m: above, the estimate is `degraded`.
-        lost_sigma_m: above, there is no pose.
+        warn_sigma_m, lost_sigma_m: above, the estimate is `degraded`, or there is no pose.
         wide_after_s: without lidar for so long, the whole grid is searched as if there were no belief.
         thresholds: of single matches; None for those that the map's model was calibrated to.
     """
@@ -104,16 +100,9 @@ class LidarFilter:
     """
 
     def __init__(self, localizer: LidarLocalizer, prior: SE2, sigma_m: float, sigma_heading_rad: float) -> None:
-        self.localizer = localizer
-        self._settings = localizer.settings
-        self._last_refusal = Status.NO_MATCH
-        self._lidar_age_s = math.inf
-        self._belief = self._around(prior, sigma_m, sigma_heading_rad)
-
-    @property
-    def belief(self) -> BeliefGrid:
-        """Where the vehicle may be."""
-        return self._belief
+        self.localizer, self._settings = localizer, localizer.settings
+        self._last_refusal, self._lidar_age_s = Status.NO_MATCH, math.inf
+        self.belief = self._around(prior, sigma_m, sigma_heading_rad)
 
     def step(
         self,
@@ -124,32 +113,30 @@ class LidarFilter:
     ) -> LidarEstimate:
         """Move, weigh GPS and lidar, and answer.
 
-        Args:
-            observation: what lidar sees after the motion; None dead-reckons.
-            odometry: previous_SE2_current, the increment since the last step; None: the vehicle did not move.
-            dt_s: time since the last step.
-            gps: east, north and standard deviation in metres, if there is a fix.
+        Without an observation the step is dead-reckoned. Odometry is previous_SE2_current since the last step (None: it
+        did not move), dt_s the time since; a fix is east, north and standard deviation in metres.
         """
         begin_s = time.perf_counter()
         if not (math.isfinite(dt_s) and dt_s >= 0):
             raise ConfigError(f"a time step of {dt_s} s", "give a finite step >= 0")
         odometry = odometry or SE2(0.0, 0.0, 0.0)
-        belief = self._belief.predict(odometry, increment_covariance(odometry, dt_s, self._settings.motion))
+        belief = self.belief.predict(odometry, increment_covariance(odometry, dt_s, self._settings.motion))
         belief = belief.resized(*self._reach(belief.mean_and_covariance()[1]))
         self._lidar_age_s += dt_s
         if gps is not None:
             belief = self._with_gps(belief, *gps)
         if observation is None:
-            self._belief = belief.recentred()
+            self.belief = belief.recentred()
             return self._answer(Status.NO_OBSERVATION, LidarDiagnostics(reason="no observation"), begin_s)
         prior = belief.centre
         headings_rad = belief.headings_rad() - prior.heading_rad
         result = self.localizer.attempt_window(observation, prior, belief.radius_m, headings_rad)
-        self._belief = self._with_lidar(belief, result).recentred()
+        self.belief = self._with_lidar(belief, result).recentred()
+        here = self.belief.centre
         diagnostics = replace(
             result.estimate.diagnostics,
-            prior_distance_m=math.hypot(self._belief.centre.x_m - prior.x_m, self._belief.centre.y_m - prior.y_m),
-            prior_turn_rad=wrap_rad(self._belief.centre.heading_rad - prior.heading_rad),
+            prior_distance_m=math.hypot(here.x_m - prior.x_m, here.y_m - prior.y_m),
+            prior_turn_rad=wrap_rad(here.heading_rad - prior.heading_rad),
         )
         return self._answer(result.estimate.status, diagnostics, begin_s)
 
@@ -204,17 +191,12 @@ class LidarFilter:
         return belief
 
     def _answer(self, lidar: Status, diagnostics: LidarDiagnostics, begin_s: float) -> LidarEstimate:
-        s = self._settings
-        pose, covariance = self._belief.mean_and_covariance(s.alpha)
-        sigma_m = largest_sigma(covariance[:2, :2])
-        age_s = self._lidar_age_s
-        diagnostics = replace(
-            diagnostics,
-            sigma_m=sigma_m,
-            lidar_age_s=age_s if math.isfinite(age_s) else None,
-            time_s=time.perf_counter() - begin_s,
-        )
-        if not math.isfinite(age_s) or sigma_m > s.lost_sigma_m:
+        s, age_s = self._settings, self._lidar_age_s
+        pose, covariance = self.belief.mean_and_covariance(s.alpha)
+        sigma_m, known_age_s = largest_sigma(covariance[:2, :2]), age_s if math.isfinite(age_s) else None
+        time_s = time.perf_counter() - begin_s
+        diagnostics = replace(diagnostics, sigma_m=sigma_m, lidar_age_s=known_age_s, time_s=time_s)
+        if known_age_s is None or sigma_m > s.lost_sigma_m:
             refusal = lidar if not lidar.has_pose else Status.AMBIGUOUS
             if refusal is Status.NO_OBSERVATION and self._last_refusal is Status.NO_MAP:
                 refusal = Status.NO_MAP
@@ -238,8 +220,7 @@ def _log_likelihood(belief: BeliefGrid, match: WindowMatch, outlier_share: float
     if not math.isfinite(match.temperature):
         return np.zeros((1, 1, 1))
     likelihood = np.exp((match.volume.astype(np.float64) - float(match.volume.max())) / match.temperature)
-    turned = rotate_embedding_fast(
-        torch.from_numpy(likelihood.astype(np.float32))[None], [belief.centre.heading_rad], (side, side)
-    )
-    result: DoubleArray = np.log(outlier_share + (1 - outlier_share) * turned[0, 0].numpy().astype(np.float64))
+    volume_1THW = torch.from_numpy(likelihood.astype(np.float32))[None]
+    turned = rotate_embedding_fast(volume_1THW, [belief.centre.heading_rad], (side, side))[0, 0].numpy()
+    result: DoubleArray = np.log(outlier_share + (1 - outlier_share) * turned.astype(np.float64))
     return result

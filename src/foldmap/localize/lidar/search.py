@@ -13,14 +13,7 @@ from foldmap.lidar.match.correlate import correlate_direct
 from foldmap.lidar.match.exhaustive import match_fft
 from foldmap.lidar.match.rotate import rotate_embedding_fast
 from foldmap.localize.estimate import largest_sigma
-from foldmap.localize.lidar.blocks import (
-    MODE_RADIUS_M,
-    BlockStatistics,
-    block_scores,
-    block_statistics,
-    parabola_peak,
-    peaks_px,
-)
+from foldmap.localize.lidar.blocks import MODE_RADIUS_M, block_scores, block_statistics, parabola_peak, peaks_px
 from foldmap.localize.lidar.confidence import MatchFeatures
 from foldmap.types import BoolArray, DoubleArray, FloatArray
 
@@ -33,15 +26,10 @@ _HEADING_BLOCKS = 10
 
 @dataclass(frozen=True)
 class WindowMatch:
-    """A matched window, in the axes of its crop.
+    """A matched window, in the axes of its crop: coarse scores (T, H, W) and the best pose with its covariance (3, 3).
 
-    Attributes:
-        volume: the coarse scores (T, H, W).
-        offset: best pose relative to the crop's centre: metres along columns and against rows, heading.
-        covariance: (3, 3) of the offset.
-        temperature: divides scores to make log-likelihoods; infinite when there is no evidence.
-        entropy: of the volume at that temperature.
-        features: for `confidence.decide`.
+    The offset is from the crop's centre: metres along columns and against rows, heading. The temperature divides scores
+    to make log-likelihoods (infinite when there is no evidence); the entropy is the volume's at that temperature.
     """
 
     volume: FloatArray
@@ -66,17 +54,15 @@ def match_window(
     The geometry is that of `foldmap.lidar.match.exhaustive`; headings are evenly spaced. Where the crop holds no map
     its embedding is taken as 0.
     """
-    known = torch.from_numpy(known_HW)
     if not known_HW.all():
-        map_CHW = map_CHW * known
+        map_CHW = map_CHW * torch.from_numpy(known_HW)
     canvas = (map_CHW.shape[1] - 2 * radius_px, map_CHW.shape[2] - 2 * radius_px)
     volume: FloatArray = match_fft(map_CHW, observation_CHW, headings_rad, radius_px).numpy()
     t, row, col = (int(i) for i in np.unravel_index(volume.argmax(), volume.shape))
     step = float(headings_rad[1] - headings_rad[0]) if len(headings_rad) > 1 else math.radians(1.0)
     fine = headings_rad[t] + np.arange(1 - _FINE_STEPS, _FINE_STEPS) * step / _FINE_STEPS
     turned = rotate_embedding_fast(observation_CHW[None], fine, canvas)[0]
-    local, (row, col) = _local_scores(map_CHW, turned, (row, col))
-    profile = local.reshape(len(fine), -1).max(1)
+    profile = _local_scores(map_CHW, turned, (row, col)).reshape(len(fine), -1).max(1)
     heading = _vertex(profile[None], fine)[0]
     best = rotate_embedding_fast(observation_CHW[None], [heading], canvas)[0, 0]
     blocks_KHW = block_scores(map_CHW, best, radius_px)
@@ -84,19 +70,22 @@ def match_window(
     total = blocks_KHW.sum(0) if len(blocks_KHW) else np.zeros(volume.shape[1:], np.float32)
     x_px, y_px = peaks_px(total[None])[0] - (radius_px, -radius_px)
     row, col = (int(i) for i in np.unravel_index(total.argmax(), total.shape))
-    under = np.s_[row : row + canvas[0], col : col + canvas[1]]
-    spread_rad = _heading_spread(map_CHW[(slice(None), *under)], turned, fine)
+    under = np.s_[..., row : row + canvas[0], col : col + canvas[1]]
     entropy = entropy_of(volume, max(statistics.temperature, 1e-12))
-    covariance = _covariance(statistics, spread_rad, resolution_m)
-    common, known_fraction = _fractions(known_HW[under], observed_HW)
+    covariance = np.zeros((3, 3))
+    covariance[:2, :2] = statistics.position_covariance_m2 + np.eye(2) * (_FLOOR_PX * resolution_m) ** 2
+    covariance[2, 2] = _heading_spread(map_CHW[under], turned, fine) ** 2 + _FLOOR_RAD**2
+    (rows, columns), (tall, wide) = observed_HW.shape, canvas
+    top, left = (tall - rows) // 2, (wide - columns) // 2
+    known = known_HW[under][top : top + rows, left : left + columns]
     features = MatchFeatures(
-        score=_cosine(map_CHW[(slice(None), *under)], best),
+        score=_cosine(map_CHW[under], best),
         evidence_sigma=statistics.evidence_sigma,
         margin_sigma=_volume_margin(volume, t, resolution_m, statistics.margin_sigma),
         agreement=statistics.agreement,
         sigma_m=largest_sigma(covariance[:2, :2]),
-        observed_fraction=common,
-        known_fraction=known_fraction,
+        observed_fraction=float((known & observed_HW).mean()),
+        known_fraction=float(known.mean()),
         at_edge=bool({row, col} & {0, 2 * radius_px}) or _turned_to_the_rim(float(heading), fine, t, headings_rad),
     )
     offset = SE2(float(x_px) * resolution_m, float(y_px) * resolution_m, float(heading))
@@ -117,16 +106,14 @@ def _turned_to_the_rim(heading: float, fine: DoubleArray, t: int, headings: Doub
     return bool((t == 0 and heading <= fine[0] + rim) or (t == len(headings) - 1 and heading >= fine[-1] - rim))
 
 
-def _local_scores(
-    map_CHW: torch.Tensor, turned_TCHW: torch.Tensor, peak_rc: tuple[int, int]
-) -> tuple[FloatArray, tuple[int, int]]:
-    """Score fine headings within a few pixels of a peak; also the top-left shift of that small window."""
+def _local_scores(map_CHW: torch.Tensor, turned_TCHW: torch.Tensor, peak_rc: tuple[int, int]) -> FloatArray:
+    """Score fine headings within a few pixels of a peak."""
     rows, columns = turned_TCHW.shape[-2:]
     top, left = (max(0, p - _FINE_RADIUS_PX) for p in peak_rc)
     bottom = min(map_CHW.shape[1], peak_rc[0] + _FINE_RADIUS_PX + rows)
     right = min(map_CHW.shape[2], peak_rc[1] + _FINE_RADIUS_PX + columns)
     scores: FloatArray = correlate_direct(map_CHW[:, top:bottom, left:right], turned_TCHW).numpy()
-    return scores, (top, left)
+    return scores
 
 
 def _vertex(profiles_BT: FloatArray | DoubleArray, headings: DoubleArray) -> DoubleArray:
@@ -134,8 +121,7 @@ def _vertex(profiles_BT: FloatArray | DoubleArray, headings: DoubleArray) -> Dou
     t = np.clip(profiles_BT.argmax(1), 1, len(headings) - 2)
     b = np.arange(len(profiles_BT))
     before, at, after = (profiles_BT[b, t + k].astype(np.float64) for k in (-1, 0, 1))
-    vertex: DoubleArray = headings[t] + parabola_peak(before, at, after, 1.0) * (headings[1] - headings[0])
-    return vertex
+    return np.asarray(headings[t] + parabola_peak(before, at, after, 1.0) * (headings[1] - headings[0]))
 
 
 def _heading_spread(under_CHW: torch.Tensor, turned_TCHW: torch.Tensor, headings: DoubleArray) -> float:
@@ -148,27 +134,12 @@ def _heading_spread(under_CHW: torch.Tensor, turned_TCHW: torch.Tensor, headings
     return float(_vertex(weights @ per_block.T, headings).std())
 
 
-def _covariance(statistics: BlockStatistics, spread_rad: float, resolution_m: float) -> DoubleArray:
-    covariance = np.zeros((3, 3))
-    covariance[:2, :2] = statistics.position_covariance_m2 + np.eye(2) * (_FLOOR_PX * resolution_m) ** 2
-    covariance[2, 2] = spread_rad**2 + _FLOOR_RAD**2
-    return covariance
-
-
 def _cosine(under_CHW: torch.Tensor, turned_CHW: torch.Tensor) -> float:
     """Correlation coefficient of the embeddings as they lie on each other, each channel's mean removed."""
     a = under_CHW - under_CHW.mean((1, 2), keepdim=True)
     b = turned_CHW - turned_CHW.mean((1, 2), keepdim=True)
     norm = math.sqrt(float((a * a).sum()) * float((b * b).sum()))
     return float((a * b).sum()) / norm if norm > 0 else 0.0
-
-
-def _fractions(known_HW: BoolArray, observed_HW: BoolArray) -> tuple[float, float]:
-    """Share of the observation's pixels observed over known map, and share over known map."""
-    (rows, columns), (tall, wide) = observed_HW.shape, known_HW.shape
-    top, left = (tall - rows) // 2, (wide - columns) // 2
-    inner = known_HW[top : top + rows, left : left + columns]
-    return float((inner & observed_HW).mean()), float(inner.mean())
 
 
 def _volume_margin(volume: FloatArray, t: int, resolution_m: float, margin_sigma: float) -> float:
@@ -178,8 +149,5 @@ def _volume_margin(volume: FloatArray, t: int, resolution_m: float, margin_sigma
     far = (rows - row) ** 2 + (cols - col) ** 2 > (MODE_RADIUS_M / resolution_m) ** 2
     if not far.any():
         return 0.0
-    own, all_headings = float(volume[t][far].max()), float(volume[:, far].max())
-    best = float(volume[t].max())
-    if best - own <= 0:
-        return 0.0
-    return margin_sigma * max(0.0, best - all_headings) / (best - own)
+    best, own, every = float(volume[t].max()), float(volume[t][far].max()), float(volume[:, far].max())
+    return margin_sigma * max(0.0, best - every) / (best - own) if best > own else 0.0

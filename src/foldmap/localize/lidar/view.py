@@ -24,15 +24,12 @@ class DecodedMap(Protocol):
     @property
     def grid(self) -> MetricGrid:
         """Placement of the whole map; windows are asked for on its pixels."""
-        ...
 
     def embedding(self, grid: MetricGrid) -> tuple[torch.Tensor, BoolArray]:
         """Decode a window, which may reach beyond the map: (C, H, W) float32, and where map is known (H, W)."""
-        ...
 
     def embed_observation(self, observation: Observation) -> torch.Tensor:
         """Embed an observation in its own axes: (C, H, W) float32."""
-        ...
 
 
 @runtime_checkable
@@ -43,17 +40,11 @@ class CropDecoder(Protocol):
         self, grid: MetricGrid, centre_rc: tuple[float, float], heading_rad: float, crop_shape: tuple[int, int]
     ) -> tuple[torch.Tensor, BoolArray]:
         """Do as `DecodedMap.embedding`; values that the crop does not read are arbitrary."""
-        ...
 
 
 @dataclass(frozen=True)
 class MapCrop:
-    """A piece of map in the vehicle's axes, for a search of +-radius_px around a pose.
-
-    Attributes:
-        embedding_CHW: the crop, larger than the observation by twice the radius.
-        known: (H, W), where it holds map.
-    """
+    """A piece of map in the vehicle's axes, larger than an observation by twice a search radius; where it is known."""
 
     embedding_CHW: torch.Tensor
     known: BoolArray
@@ -62,8 +53,7 @@ class MapCrop:
 def cut(decoded: DecodedMap, prior: SE2, observation_shape: tuple[int, int], radius_px: int) -> MapCrop:
     """Cut the map around a pose (world_SE2_vehicle), turned into its axes; decodes the tiles it touches and no more.
 
-    The crop is as large as the observation and ``radius_px`` to every side. A PoseInputError where the pose is not
-    finite.
+    The crop is as large as the observation and ``radius_px`` to every side.
     """
     if not np.isfinite([prior.x_m, prior.y_m, prior.heading_rad]).all():
         raise PoseInputError(f"the prior {prior} is not finite", "give a finite pose")
@@ -81,10 +71,8 @@ def cut(decoded: DecodedMap, prior: SE2, observation_shape: tuple[int, int], rad
         embedding_CHW, known = decoded.embedding(window)
     if not known.any():
         return MapCrop(torch.zeros(len(embedding_CHW), rows, columns), np.zeros((rows, columns), np.bool_))
-    crop_CHW, known_HW = turned_crop(
-        embedding_CHW, np.ascontiguousarray(known, np.bool_), centre, prior.heading_rad, (rows, columns)
-    )
-    return MapCrop(crop_CHW, known_HW)
+    known = np.ascontiguousarray(known, np.bool_)
+    return MapCrop(*turned_crop(embedding_CHW, known, centre, prior.heading_rad, (rows, columns)))
 
 
 def check_resolution(decoded: DecodedMap, observation: Observation) -> float:

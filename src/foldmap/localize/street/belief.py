@@ -13,10 +13,8 @@ from foldmap.localize.estimate import largest_sigma
 from foldmap.localize.street.lane_places import LanePlaces, turn_between
 from foldmap.types import BoolArray, DoubleArray, IntArray
 
-SPOT_M = 5.0
-"""A spot is what lies within this of a place: the accuracy asked for."""
-MODE_M = 15.0
-"""A mode is what lies within this of the best place."""
+SPOT_M = 5.0  # a spot is what lies within this of a place: the accuracy asked for
+MODE_M = 15.0  # a mode is what lies within this of the best place
 _SAME_WAY_RAD = np.radians(45.0)
 _SAME_LANE_M = 1.5
 _MIDDLE = 0.01
@@ -25,16 +23,14 @@ _MOST_MARGIN = 30.0
 
 @dataclass(frozen=True)
 class Mode:
-    """The densest spot of a belief and what is around it.
+    """The densest spot of a belief, its most probable place, and what is around it.
 
     Attributes:
-        place: the most probable place of the spot.
         guess: mean of the spot's part in the lane of that place.
         covariance: (3, 3) of the mode about the guess, with the width of a place and of a lane.
-        mass: probability of the mode.
+        mass, entropy: probability of the mode; of the whole belief, 0 to 1.
         margin: log ratio of the spot's probability to that of the best spot outside the mode.
         along_m, across_m: standard deviations in the frame of the guess.
-        entropy: of the whole belief, 0 to 1.
     """
 
     place: int
@@ -53,12 +49,12 @@ class Mode:
 
 
 class Modes:
-    """Finds modes among the places of one map; vehicles are so far (sigma) from centre lines and lane headings."""
+    """Finds modes among the places of one map; vehicles are 0.5 m and 3 degrees (sigma) from lanes."""
 
-    def __init__(self, places: LanePlaces, lane_sigma_m: float = 0.5, lane_sigma_rad: float = np.radians(3.0)) -> None:
+    def __init__(self, places: LanePlaces) -> None:
         self._places, self._positions = places, places.positions_m
         step_m = float(np.median(places.length_m)) if len(places) else 0.0
-        self._floor = np.diag([lane_sigma_m**2 + step_m**2 / 12] * 2 + [lane_sigma_rad**2])
+        self._floor = np.diag([0.5**2 + step_m**2 / 12] * 2 + [np.radians(3.0) ** 2])
         self._near = self._near_each()
 
     def _near_each(self) -> csr_array:
@@ -75,8 +71,7 @@ class Modes:
         """Which places lie within a radius of one and lead the same way."""
         turn = turn_between(self._places.heading_rad[place], self._places.heading_rad)
         apart_m = np.hypot(*(self._positions - self._positions[place]).T)
-        inside: BoolArray = (apart_m <= radius_m) & (np.abs(turn) <= _SAME_WAY_RAD)
-        return inside
+        return np.asarray((apart_m <= radius_m) & (np.abs(turn) <= _SAME_WAY_RAD))
 
     def best(self, belief: DoubleArray) -> Mode:
         """Summarize a belief float64 (N,) that sums to 1; N is at least 1."""
@@ -91,7 +86,7 @@ class Modes:
         other = float((self._near @ (belief * ~mode)).max())
         covariance = self._covariance(belief, mode, guess)
         cos, sin = np.cos(guess.heading_rad), np.sin(guess.heading_rad)
-        ahead, left = np.array([cos, sin]), np.array([-sin, cos])
+        along_m, across_m = (float(np.sqrt(of @ covariance[:2, :2] @ of)) for of in np.array([[cos, sin], [-sin, cos]]))
         share = belief[belief > 0]
         entropy = float(-(share * np.log(share)).sum() / np.log(len(belief))) if len(belief) > 1 else 0.0
         return Mode(
@@ -100,8 +95,8 @@ class Modes:
             covariance=covariance,
             mass=min(1.0, float(belief[mode].sum())),
             margin=_MOST_MARGIN if other <= 0 else min(_MOST_MARGIN, float(np.log(spots[top] / other))),
-            along_m=float(np.sqrt(ahead @ covariance[:2, :2] @ ahead)),
-            across_m=float(np.sqrt(left @ covariance[:2, :2] @ left)),
+            along_m=along_m,
+            across_m=across_m,
             entropy=max(0.0, entropy),
         )
 

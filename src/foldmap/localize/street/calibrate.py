@@ -16,26 +16,21 @@ from foldmap.types import AnyArray, BoolArray, DoubleArray
 
 _LEAST_QUERIES = 20
 _BOUNDS = (1e-3, 1.0)
-_LOST = 0.01
 _PATH_SIGMA = 1.5
-_INDEPENDENT = 3.0
-"""Of ten observations in a row: neighbouring windows overlap and err alike."""
+_INDEPENDENT = 3.0  # of ten observations in a row: neighbouring windows overlap and err alike
 
 
 def near_truth(places: LanePlaces, truth: DoubleArray, radius_m: float = 3.0, turn_rad: float = 0.5) -> BoolArray:
     """Which places are near enough to count as right for each query, (Q, N); truth is (Q, 3): x_m, y_m, heading_rad."""
     apart = np.hypot(places.x_m - truth[:, :1], places.y_m - truth[:, 1:2])
-    near: BoolArray = (apart <= radius_m) & (np.abs(turn_between(places.heading_rad, truth[:, 2:])) <= turn_rad)
-    return near
+    return np.asarray((apart <= radius_m) & (np.abs(turn_between(places.heading_rad, truth[:, 2:])) <= turn_rad))
 
 
 def fit_temperature(similarity: AnyArray, near: BoolArray, length_m: DoubleArray) -> float:
     """The temperature under which the right places are most probable: least mean ``-log P(near)``.
 
-    Args:
-        similarity: float (Q, N), of each query to each place.
-        near: (Q, N), see `near_truth`; queries without a right place are left out.
-        length_m: (N,), of the places: the prior.
+    Similarity (Q, N) is of each query to each place; queries without a right place (`near_truth`) are left out. The
+    lengths (N,) of the places are the prior.
     """
     if similarity.shape != near.shape or length_m.shape != near.shape[1:]:
         raise ConfigError(f"similarities {similarity.shape}, right places {near.shape}", "give (Q, N) of both")
@@ -67,7 +62,6 @@ def calibrated(
     """
     temperature = fit_temperature(similarity, near, length_m)
     best = np.where(near, similarity, -np.inf).max(1)[near.any(1)]
-    reject = float(np.quantile(best, _LOST))
     path = float(best.mean() - _PATH_SIGMA * best.std() / math.sqrt(_INDEPENDENT))
-    thresholds = replace(settings.thresholds, reject_score=reject, reject_path_score=path)
+    thresholds = replace(settings.thresholds, reject_score=float(np.quantile(best, 0.01)), reject_path_score=path)
     return replace(settings, temperature=temperature, thresholds=thresholds)

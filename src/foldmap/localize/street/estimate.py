@@ -50,10 +50,8 @@ class StreetDiagnostics(Diagnostics):
 class StreetEstimate(Estimate[SE2, StreetDiagnostics]):
     """An honest answer from the street map.
 
-    Attributes:
-        guess: where the belief is densest, for recall and pictures: what would be said if something had to be. None
-            where no place is in question.
-        belief: float64 (N,), probability of each place, sums to 1; all 0 where none is in question.
+    The guess is where the belief is densest: what would be said if something had to be. None where no place is in
+    question. The belief is float64 (N,), the probability of each place, sums to 1; all 0 where none is in question.
     """
 
     guess: SE2 | None

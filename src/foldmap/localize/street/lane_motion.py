@@ -31,9 +31,6 @@ class LaneMotion:
         lane_change_per_m: chance to change to the lane on one side, a metre driven.
         restart: chance, a step, that the vehicle is anywhere: it left the map, or the belief is wrong.
         most_m: a longer step than this is refused.
-
-    Raises:
-        ConfigError: a value that is not finite or negative, or no chance to be.
     """
 
     distance_m: float = 0.3
@@ -72,11 +69,7 @@ class LaneWalker:
         self._step_m = float(np.median(places.length_m)) if len(places) else 1.0
 
     def predict(self, belief: DoubleArray, increment: SE2, anywhere: DoubleArray) -> DoubleArray:
-        """Move a belief float64 (N,) that sums to 1 by odometry; so does ``anywhere``, where a restart begins.
-
-        Raises:
-            PoseInputError: the increment is not finite, or longer than `LaneMotion.most_m`.
-        """
+        """Move a belief float64 (N,) that sums to 1 by odometry; so does ``anywhere``, where a restart begins."""
         check_increment(increment)
         p, m = self._places, self._motion
         far_m = driven_m(increment)
@@ -88,19 +81,15 @@ class LaneWalker:
         arguments = (belief, p.length_m, p.heading_rad, far_m, sigma_m, increment.heading_rad, sigma_rad)
         moved = _walk(*arguments, p.follow_offset, p.follow, 1.0)
         moved += _walk(*arguments, self._before_offset, self._before, -1.0)
-        moved = self._changed_lanes(moved, min(0.5, m.lane_change_per_m * abs(far_m)))
-        moved = (1 - m.restart) * moved + m.restart * anywhere
-        total = float(moved.sum())
-        return moved / total if total > 0 else anywhere.copy()
-
-    def _changed_lanes(self, belief: DoubleArray, chance: float) -> DoubleArray:
-        result = belief.copy()
-        for beside in (self._places.left, self._places.right):
+        changed, chance = moved.copy(), min(0.5, m.lane_change_per_m * abs(far_m))
+        for beside in (p.left, p.right):
             there = np.flatnonzero(beside >= 0)
-            share = 0.5 * chance * belief[there]
-            np.add.at(result, beside[there], share)
-            result[there] -= share
-        return result
+            share = 0.5 * chance * moved[there]
+            np.add.at(changed, beside[there], share)
+            changed[there] -= share
+        changed = (1 - m.restart) * changed + m.restart * anywhere
+        total = float(changed.sum())
+        return changed / total if total > 0 else anywhere.copy()
 
 
 @njit(cache=True)

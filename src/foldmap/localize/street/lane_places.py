@@ -66,18 +66,13 @@ def lane_places(graph: LaneGraph, step_m: float = 2.0) -> LanePlaces:
     """One place an edge of the graph, resampled: in its middle, along it, followed by the edges that leave its end.
 
     Turning back on the spot, by more than 135 degrees, does not count as following. Places come in the order of the
-    graph's chains.
-
-    Args:
-        graph: in metres, in the map's frame.
-        step_m: wanted distance of places along a lane; a MapInputError where it is not positive.
+    graph's chains, about ``step_m`` apart (a MapInputError where that is not positive).
     """
     even = resample(graph, step_m)
     lengths = even.edge_lengths_m
     if (lengths <= 0).any():
         even = even.take_edges(lengths > 0)
-    edges = even.edges
-    ends = even.vertices_m[edges]
+    edges, ends = even.edges, even.vertices_m[even.edges]
     middle, along = ends.mean(1), ends[:, 1] - ends[:, 0]
     heading = np.arctan2(along[:, 1], along[:, 0])
     by_start = np.argsort(edges[:, 0], kind="stable")
@@ -99,8 +94,8 @@ def _beside(middle_m: DoubleArray, heading_rad: DoubleArray, step_m: float) -> t
     sides = [np.full(len(middle_m), -1, np.int64) for _ in range(2)]
     if not len(middle_m):
         return sides[0], sides[1]
-    tree = cKDTree(middle_m)
-    pairs = tree.query_pairs(float(np.hypot(_LANE_APART_M[1], step_m)), output_type="ndarray").astype(np.int64)
+    reach_m = float(np.hypot(_LANE_APART_M[1], step_m))
+    pairs = cKDTree(middle_m).query_pairs(reach_m, output_type="ndarray").astype(np.int64)
     a, b = np.concatenate([pairs, pairs[:, ::-1]]).T
     apart = middle_m[b] - middle_m[a]
     cos, sin = np.cos(heading_rad[a]), np.sin(heading_rad[a])
@@ -117,5 +112,4 @@ def _beside(middle_m: DoubleArray, heading_rad: DoubleArray, step_m: float) -> t
 
 def turn_between(from_rad: AnyArray | float, to_rad: AnyArray | float) -> DoubleArray:
     """The turn from one heading to another, wrapped to [-pi, pi), broadcast."""
-    turn: DoubleArray = (np.asarray(to_rad) - np.asarray(from_rad) + np.pi) % (2 * np.pi) - np.pi
-    return turn
+    return np.asarray((np.asarray(to_rad) - np.asarray(from_rad) + np.pi) % (2 * np.pi) - np.pi)

@@ -38,8 +38,7 @@ Seen: TypeAlias = Observation | AnyArray
 STEP_M = 2.0
 _PATH_FRAMES = 10
 _LEAST_FRAMES = 5
-_LEAST_SEEN = 0.25
-"""Squared length of an embedding, 1 or 0: of an image that shows no ground it is 0."""
+_LEAST_SEEN = 0.25  # squared length of an embedding, 1 or 0: of an image that shows no ground it is 0
 
 
 @dataclass(frozen=True)
@@ -50,10 +49,7 @@ class StreetSettings:
         temperature: likelihood is ``exp(similarity / temperature)``; calibrate it for the model, see
             `foldmap.localize.street.calibrate`.
         outlier_share: chance that an observation says nothing about the place: the likelihood's floor.
-        frame_weight: exponent of each observation's likelihood in a filter: neighbouring frames err alike, so that
-            they count for less than independent ones.
-        motion: of the filter.
-        thresholds: of the status.
+        frame_weight: exponent of each observation's likelihood in a filter, as neighbouring frames err alike.
     """
 
     temperature: float = 0.05
@@ -66,9 +62,8 @@ class StreetSettings:
         if not (math.isfinite(self.temperature) and self.temperature > 0):
             raise ConfigError(f"a temperature of {self.temperature}", "give a positive one")
         if not (0 < self.frame_weight <= 1 and 0 < self.outlier_share < 1):
-            raise ConfigError(
-                f"frame weight {self.frame_weight}, outlier share {self.outlier_share}", "give (0, 1] and (0, 1)"
-            )
+            given = f"frame weight {self.frame_weight}, outlier share {self.outlier_share}"
+            raise ConfigError(given, "give (0, 1] and (0, 1)")
 
     @staticmethod
     def of(model: EmbeddingModel) -> StreetSettings:
@@ -78,13 +73,7 @@ class StreetSettings:
 
 @dataclass(frozen=True)
 class StreetPrior:
-    """A disc that the vehicle is in, and a heading where one is known.
-
-    Attributes:
-        x_m, y_m: its centre in the map's frame.
-        radius_m: of the disc; nothing outside is considered.
-        heading_rad, heading_sigma_rad: a compass, or None.
-    """
+    """A disc in the map's frame, outside of which nothing is considered, and a compass where there is one."""
 
     x_m: float
     y_m: float
@@ -99,13 +88,10 @@ class StreetPrior:
 
 
 class StreetLocalizer:
-    """Finds observations among the places of a street map.
+    """Finds observations among the places of a street map, dense along the lanes, about every 2 m.
 
-    Args:
-        places: dense along the lanes, about every 2 m.
-        embeddings: float16 or float32 (N, D), unit rows: the model's, of the lane graph around each place.
-        settings: temperature and thresholds belong to the model.
-        model: embeds observations; where None, embeddings are given instead of observations.
+    Embeddings are float16 or float32 (N, D), unit rows: the model's, of the lane graph around each place; the settings'
+    temperature and thresholds belong to it. Without a model, embeddings are given instead of observations.
     """
 
     def __init__(
@@ -137,24 +123,14 @@ class StreetLocalizer:
     ) -> StreetLocalizer:
         """Lay places along the lanes of a folded map and embed what is around each, as ``foldmap localize``.
 
-        Args:
-            folded: the map.
-            settings: what suits the model where None.
-            region: of the map; needed where there are several.
-            model: one of the layer's kind; the layer's own where None.
-            step_m: between places.
-            near: the lanes around these alone, which is enough for single images that all have priors.
-            report: called with places done and in all.
-
-        Raises:
-            ConfigError: the map has several regions, and none is named.
-            LayerError: no such region, or the map has no model.
+        Settings are what suits the model, and that is the layer's own, unless given. A region is named where there are
+        several. ``near`` takes the lanes around these priors alone, which is enough for single images that all have
+        them. ``report`` is called with places done and in all.
         """
         model = model or folded.model()
         if region is None and len(folded.regions) != 1:
             raise ConfigError(f"the map has {len(folded.regions)} regions, each in a frame of its own", "name one")
-        graph = folded.graph(region if region is not None else folded.regions[0].name)
-        lanes = graph
+        graph = lanes = folded.graph(region if region is not None else folded.regions[0].name)
         if near is not None:
             index = EdgeIndex(graph)
             found = [index.near(prior.x_m, prior.y_m, prior.radius_m) for prior in near]
@@ -167,9 +143,7 @@ class StreetLocalizer:
     def embedding_of(self, observation: Seen) -> FloatArray | None:
         """The unit row of an observation, float32 (D,); None where it shows nothing.
 
-        Raises:
-            ConfigError, MapInputError: there is no model, or it cannot use the observation; or the row is of another
-                width, or not a finite unit row.
+        A ConfigError or MapInputError where there is no model, it cannot use the observation, or the row does not fit.
         """
         if isinstance(observation, RingFrame | AerialCrop):
             if self.model is None:
@@ -221,16 +195,13 @@ class StreetLocalizer:
         share = self.settings.outlier_share
         likelihood = (1 - share) * raised / float(anywhere @ raised) + share
         posterior = belief * likelihood**weight
-        result: DoubleArray = posterior / posterior.sum()
-        return result
+        return np.asarray(posterior / posterior.sum())
 
     def localize(self, observation: Seen | None, prior: StreetPrior | None = None) -> StreetEstimate:
-        """Answer from one observation; errors as `embedding_of`.
+        """Answer from one observation, within the prior; errors as `embedding_of`.
 
-        Args:
-            observation: what a ring of cameras saw, an aerial crop, or the embedding of one; None where no camera that
-                counts has an image.
-            prior: where to look; the whole map if None.
+        It is what a ring of cameras saw, an aerial crop, or the embedding of one; None where no camera that counts has
+        an image.
         """
         begin_s = time.perf_counter()
         similarity = self.similarity(observation)
@@ -262,14 +233,11 @@ class StreetLocalizer:
             return StreetEstimate(Status.NO_MAP, None, None, diagnostics, None, belief)
         mode = self.modes.best(belief)
         guess = mode.guess
+        signals = ("margin", "sigma_m", "along_m", "across_m", "entropy")
         diagnostics = StreetDiagnostics(
             score=None if similarity is None else float(similarity[mode.place]),
             mode_mass=mode.mass,
-            margin=mode.margin,
-            sigma_m=mode.sigma_m,
-            along_m=mode.along_m,
-            across_m=mode.across_m,
-            entropy=mode.entropy,
+            **{name: getattr(mode, name) for name in signals},
             prior_distance_m=None if start is None else math.hypot(guess.x_m - start[0], guess.y_m - start[1]),
             frames_unmatched=frames_unmatched,
             path_score=path_score,
@@ -306,14 +274,11 @@ class StreetFilter:
     def step(self, observation: Seen | None, odometry: SE2 | None = None) -> StreetEstimate:
         """Drive on and look; what cannot be used leaves the belief as it was.
 
-        Args:
-            observation: what is seen now, or its embedding; None where nothing was seen: the step is dead-reckoned.
-            odometry: previous_SE2_current, since the last step; None: the vehicle did not move.
+        Where nothing was seen, the step is dead-reckoned by odometry, previous_SE2_current; None: it did not move.
         """
         begin_s = time.perf_counter()
-        local, s = self._localizer, self._localizer.settings
+        local, s, belief = self._localizer, self._localizer.settings, self._belief
         similarity = local.similarity(observation)
-        belief = self._belief
         if odometry is not None:
             belief = self._walker.predict(belief, odometry, self._anywhere)
         top = int(np.argmax(belief))

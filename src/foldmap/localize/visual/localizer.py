@@ -18,38 +18,22 @@ from foldmap.localize.visual.estimate import CameraDiagnostics, CameraEstimate
 from foldmap.localize.visual.support import Support, chance_similarity, support_of
 from foldmap.types import DoubleArray, FloatArray
 from foldmap.visual.decoded import MapPoints, VisualMap
+from foldmap.visual.match import solve
 from foldmap.visual.match.guided import best_nearby, one_point_a_keypoint, thinned
 from foldmap.visual.match.matchers import MATCHERS, Matcher, NearestMatcher
 from foldmap.visual.match.matching import Matches
-from foldmap.visual.match.solve import (
-    MIN_MATCHES,
-    Correspondences,
-    noise_px,
-    pose_covariance,
-    ransac_pose,
-    refine_pose,
-    residuals_px,
-)
+from foldmap.visual.match.solve import Correspondences, noise_px, residuals_px
 from foldmap.visual.match.view import View, prepare
 from foldmap.visual.source import Query
 from foldmap.visual.unfold import FoldedVisual
 
 SEARCHED_AT_FIRST = (5_000_000, 30_000_000)
 """Pairs of a keypoint and a point that are compared at first, and then where those give no clear pose."""
-
-SEARCHED_AT_ONCE = 12_000_000
-"""So few pairs are all compared at first: a part of the keypoints would save little."""
-
-LEAST_KEYPOINTS = 8
-"""With fewer an image has nothing to be judged by."""
-
-GLANCE = 0.3
-"""A rival that at first sight explains less than this share of what the best pose does is not followed up."""
-
+SEARCHED_AT_ONCE = 12_000_000  # so few pairs are all compared at first: a part of the keypoints would save little
+LEAST_KEYPOINTS = 8  # with fewer an image has nothing to be judged by
+GLANCE = 0.3  # a rival that at first sight explains a smaller share of what the best pose does is not followed up
 LEAST_NOISE_PX = 0.2
-
-AGAIN = 5000
-"""Most samples of the second RANSAC, among points that were found where a first pose puts them: most are right."""
+AGAIN = 5000  # most samples of the second RANSAC, among points found where a first pose puts them: most are right
 
 
 @dataclass(frozen=True)
@@ -57,29 +41,24 @@ class VisualSettings:
     """How a camera is localized.
 
     Attributes:
-        matcher: "direct" takes every keypoint's nearest point, "mutual" only those that are each other's nearest,
-            "lightglue" asks a network, for maps that keep their images.
-        weights: of that network.
+        matcher, weights: "direct" takes every keypoint's nearest point, "mutual" only those that are each other's
+            nearest, "lightglue" asks a network (with those weights), for maps that keep their images.
         ratio: most distance to the nearest point over that to the second nearest.
         trials: how many of the most distinct matches are given to RANSAC, trial by trial; the best pose is kept.
-        error: largest reprojection error of an inlier, as a share of the image's diagonal, and at least `error_px`.
-        error_px: see there.
+        error, error_px: largest reprojection error of an inlier, a share of the image's diagonal, and at least so much.
         iterations: most samples of RANSAC.
         similarity: least cosine of a point found with the pose in hand; None for what the map says.
         rounds: radii of looking again, in units of the inlier error; the last one shrinks to four times the noise.
-        evidence_ok, evidence_least: see `CameraDiagnostics.evidence`; below the first at best degraded, below the
-            second no match.
+        evidence_ok, evidence_least: see `CameraDiagnostics.evidence`.
         evidence_enough: a pose with so much evidence needs no further trials: after the first, smallest portion of the
             keypoints, and after more of them.
         sharp: unless its points are off by more than this share of the inlier error.
         keypoints: at least so many are matched at first, and then, evenly chosen, more in small maps; all of them
             where those do not give a pose with enough evidence. A learned matcher begins with the second number.
         look: so many points in view are looked for in each round.
-        rival: a second pose that explains more than this share of what the best one explains is counted point by point,
-        rival_sigmas: and makes the answer ambiguous where the best one does not explain more by so many standard
-            deviations.
+        rival, rival_sigmas: a second pose that explains more than this share of what the best one explains is counted
+            point by point, and the answer ambiguous where the best one does not explain more by so many sigmas.
         sigma_rad_ok, sigma_rad_most: largest standard deviation of the rotation of an `ok` and of a degraded answer.
-        seed: of RANSAC.
     """
 
     matcher: str = "direct"
@@ -116,10 +95,8 @@ class _Hypothesis:
 class VisualLocalizer:
     """Localizes in one map, folded or not; a matcher of the caller's own takes the place of `VisualSettings.matcher`.
 
-    Raises:
-        ConfigError: there is no such matcher, or its weights are not given.
-        LayerError, ModelError, MissingExtraError: of a learned matcher: the map keeps no images, the weights do not
-            fit, or what it runs on is not installed.
+    A ConfigError where there is no such matcher; of a learned one a LayerError, ModelError or MissingExtraError: the
+    map keeps no images, the weights do not fit, or what it runs on is not installed.
     """
 
     def __init__(
@@ -137,12 +114,10 @@ class VisualLocalizer:
     def localize(
         self, observation: Query | Sequence[Query], prior: SE2 | None = None, radius_m: float = 64.0
     ) -> CameraEstimate:
-        """Find the pose of one camera, or of a rig whose cameras saw one moment.
+        """Find the pose of one camera, or of a rig whose cameras saw one moment (several with `camera_SE3_rig`).
 
-        Args:
-            observation: the image, with the map's features; several with `camera_SE3_rig` make a rig.
-            prior: where the camera is in the world's x and y, roughly; the whole map is searched all the same.
-            radius_m: a pose farther than this from the prior is not believed, world units.
+        A pose farther than the radius (world units) from the prior's x and y is not believed; the whole map is searched
+        all the same.
         """
         started_s = time.perf_counter()
         queries = [observation] if isinstance(observation, Query) else list(observation)
@@ -169,9 +144,7 @@ class VisualLocalizer:
         best, matches = None, list[Matches]()
         for number, most in enumerate(self._portions(views, around)):
             matches = [self._matcher.match(view, around, most) for view in views]
-            found = self._best(views, matches, around)
-            if best is None or (found is not None and found.support.explained > best.support.explained):
-                best = found
+            best = _better(best, self._best(views, matches, around))
             enough = self.settings.evidence_enough[0 if number == 0 else 1]
             if best is not None and self._is_clear(best, views, enough):
                 break
@@ -180,7 +153,12 @@ class VisualLocalizer:
             return _without(Status.NO_MATCH, health, "no pose explains four matches")
         rival = self._rival(views, matches, around, best)
         if rival is not None and rival.support.explained > self.settings.rival * best.support.explained:
-            best, rival = self._counted(views, around, best), self._counted(views, around, rival)
+            # counted over all points in view instead of some
+            error_px = self._error_px(views[0])
+            best, rival = (
+                replace(one, support=support_of(views, around, one.rig_SE3_world, error_px, most=len(around)))
+                for one in (best, rival)
+            )
             if rival.support.explained > best.support.explained:
                 best, rival = rival, best
         return self._judge(views, best, rival, health)
@@ -209,16 +187,13 @@ class VisualLocalizer:
 
     def _best(self, views: Sequence[View], matches: Sequence[Matches], around: MapPoints) -> _Hypothesis | None:
         """The best supported of the poses that RANSAC finds in more and more of the matches."""
-        best: _Hypothesis | None = None
-        tried = 0
+        best, tried = None, 0
         for most in self.settings.trials:
             taken = sum(min(most, len(part)) for part in matches)
             if taken == tried:
                 break
             tried = taken
-            found = self._try(views, [part.take(slice(most)) for part in matches], around)
-            if found is not None and (best is None or found.support.explained > best.support.explained):
-                best = found
+            best = _better(best, self._try(views, [part.take(slice(most)) for part in matches], around))
             if best is not None and self._is_clear(best, views, self.settings.evidence_enough[1]):
                 break
         return best
@@ -236,7 +211,7 @@ class VisualLocalizer:
             for view, part in zip(views, matches, strict=True)
         ]
         iterations = settings.iterations if least <= 0.0 else settings.iterations // 4
-        solved = ransac_pose(views, inliers, error_px, iterations, settings.seed)
+        solved = solve.ransac_pose(views, inliers, error_px, iterations, settings.seed)
         if solved is None:
             return None
         rig_SE3_world = solved[0]
@@ -249,43 +224,21 @@ class VisualLocalizer:
                 around.similarity if settings.similarity is None else settings.similarity,
                 chance_similarity(views, around, rig_SE3_world, radius_px),
             )
-            inliers, similar = self._look(views, around, rig_SE3_world, radius_px, most, least_similar)
-            if sum(len(part) for part in inliers) < MIN_MATCHES:
+            inliers, similar = _look(views, around, rig_SE3_world, radius_px, most, least_similar)
+            if sum(len(part) for part in inliers) < solve.MIN_MATCHES:
                 return None
             if round_ < 2:
                 # the first pose may hang on a few near points: what was found around it is asked once more
-                again = ransac_pose(views, _by_similarity(inliers, similar), error_px / 2, AGAIN, settings.seed)
+                again = solve.ransac_pose(views, _by_similarity(inliers, similar), error_px / 2, AGAIN, settings.seed)
                 rig_SE3_world = rig_SE3_world if again is None else again[0]
             # chance finds hide among the less similar: the noise is read off the better half
             errors = _residuals(views, inliers, rig_SE3_world)
             noise = max(noise_px(errors[similar >= np.median(similar)]), LEAST_NOISE_PX)
-            rig_SE3_world = refine_pose(views, inliers, rig_SE3_world, 3.0 * noise)
+            rig_SE3_world = solve.refine_pose(views, inliers, rig_SE3_world, 3.0 * noise)
             radius_px = settings.rounds[min(round_ + 1, len(settings.rounds) - 1)] * error_px
             if round_ + 2 == len(settings.look):
                 radius_px = min(radius_px, max(4.0 * noise, 1.5))
         return _Hypothesis(rig_SE3_world, inliers, support_of(views, around, rig_SE3_world, error_px))
-
-    def _look(
-        self,
-        views: Sequence[View],
-        around: MapPoints,
-        rig_SE3_world: DoubleArray,
-        radius_px: float,
-        most: int,
-        least_similar: float,
-    ) -> tuple[list[Correspondences], FloatArray]:
-        """Points found within a radius of where a pose puts them, each by a keypoint of its own, and how similar."""
-        inliers, similarity = [], []
-        for view in views:
-            visible, xy_px = view.in_view(rig_SE3_world, around.points_world)
-            asked = thinned(np.arange(len(visible)), most)
-            visible = visible[asked]
-            found = best_nearby(view, xy_px[asked], around.descriptors, radius_px, visible)
-            rows = one_point_a_keypoint(found)
-            rows = rows[found.similarity[rows] > least_similar]
-            inliers.append(Correspondences(view.xy_px[found.keypoint[rows]], around.points_world[visible[rows]]))
-            similarity.append(found.similarity[rows])
-        return inliers, np.concatenate(similarity)
 
     def _rival(
         self, views: Sequence[View], matches: Sequence[Matches], around: MapPoints, best: _Hypothesis
@@ -309,23 +262,21 @@ class VisualLocalizer:
         health = replace(health, **said, rival=share, noise_px=noise)
         if support.evidence < settings.evidence_least:
             return _without(Status.NO_MATCH, health, "the map's points are not where the best pose puts them")
-        if rival is not None and self._rivals(best, rival):
+        if rival is not None and self._rivals(support, rival.support):
             return _without(Status.AMBIGUOUS, health, "another pose is nearly as well supported")
-        close = [
-            Correspondences(part.xy_px[near], part.points_world[near])
-            for view, part in zip(views, best.inliers, strict=True)
-            for near in [np.linalg.norm(residuals_px(view, part, best.rig_SE3_world), axis=1) < 3.0 * noise]
-        ]
+        close = []
+        for view, part in zip(views, best.inliers, strict=True):
+            near = np.linalg.norm(residuals_px(view, part, best.rig_SE3_world), axis=1) < 3.0 * noise
+            close.append(Correspondences(part.xy_px[near], part.points_world[near]))
         health = replace(health, inliers=sum(len(part) for part in close))
-        covariance = pose_covariance(views, close, best.rig_SE3_world, noise)
+        covariance = solve.pose_covariance(views, close, best.rig_SE3_world, noise)
         if covariance is None:
             return _without(Status.AMBIGUOUS, health, "the matches do not fix the pose")
         sigma_world, sigma_rad = largest_sigma(covariance[:3, :3]), largest_sigma(covariance[3:, 3:])
         health = replace(health, sigma_world=sigma_world, sigma_rad=sigma_rad)
         if sigma_rad > settings.sigma_rad_most:
             return _without(Status.AMBIGUOUS, health, "the matches barely fix the pose")
-        weak = support.evidence < settings.evidence_ok
-        loose = sigma_rad > settings.sigma_rad_ok
+        weak, loose = support.evidence < settings.evidence_ok, sigma_rad > settings.sigma_rad_ok
         status = Status.DEGRADED if weak or loose else Status.OK
         reason = "few points support the pose" if weak else "the pose is loose" if loose else ""
         return CameraEstimate(status, best.rig_SE3_world, covariance, replace(health, reason=reason))
@@ -336,29 +287,45 @@ class VisualLocalizer:
         sharp = noise < self.settings.sharp * self._error_px(views[0])
         return sharp and found.support.evidence > evidence
 
-    def _counted(self, views: Sequence[View], around: MapPoints, found: _Hypothesis) -> _Hypothesis:
-        """The same pose, its support counted over all points in view instead of some."""
-        counted = support_of(views, around, found.rig_SE3_world, self._error_px(views[0]), most=len(around))
-        return replace(found, support=counted)
-
-    def _rivals(self, best: _Hypothesis, rival: _Hypothesis) -> bool:
+    def _rivals(self, best: Support, rival: Support) -> bool:
         """Whether another pose cannot be told from the best one."""
-        if rival.support.evidence < self.settings.evidence_least:
-            return False
-        close = rival.support.explained > self.settings.rival * best.support.explained
-        return close and not best.support.exceeds(rival.support, self.settings.rival_sigmas)
+        close = rival.explained > self.settings.rival * best.explained
+        likely = rival.evidence >= self.settings.evidence_least
+        return close and likely and not best.exceeds(rival, self.settings.rival_sigmas)
 
     def _error_px(self, view: View) -> float:
         return max(self.settings.error_px, self.settings.error * view.diagonal_px)
+
+
+def _look(
+    views: Sequence[View], around: MapPoints, rig_SE3_world: DoubleArray, radius_px: float, most: int, least: float
+) -> tuple[list[Correspondences], FloatArray]:
+    """Points found within a radius of where a pose puts them, each by a keypoint of its own, and how similar."""
+    inliers, similarity = [], []
+    for view in views:
+        visible, xy_px = view.in_view(rig_SE3_world, around.points_world)
+        asked = thinned(np.arange(len(visible)), most)
+        visible = visible[asked]
+        found = best_nearby(view, xy_px[asked], around.descriptors, radius_px, visible)
+        rows = one_point_a_keypoint(found)
+        rows = rows[found.similarity[rows] > least]
+        inliers.append(Correspondences(view.xy_px[found.keypoint[rows]], around.points_world[visible[rows]]))
+        similarity.append(found.similarity[rows])
+    return inliers, np.concatenate(similarity)
+
+
+def _better(best: _Hypothesis | None, found: _Hypothesis | None) -> _Hypothesis | None:
+    """The one that explains more; the first of equals."""
+    known = [one for one in (best, found) if one is not None]
+    return max(known, key=lambda one: one.support.explained, default=None)
 
 
 def _by_similarity(parts: Sequence[Correspondences], similarity: FloatArray) -> list[Correspondences]:
     """The most similar first, as progressive sampling wants them."""
     ends = np.cumsum([len(part) for part in parts])[:-1]
     orders = [np.argsort(-each, kind="stable") for each in np.split(similarity, ends)]
-    return [
-        Correspondences(part.xy_px[order], part.points_world[order]) for part, order in zip(parts, orders, strict=True)
-    ]
+    ordered = zip(parts, orders, strict=True)
+    return [Correspondences(part.xy_px[order], part.points_world[order]) for part, order in ordered]
 
 
 def _matcher(visual_map: VisualMap, settings: VisualSettings) -> Matcher:

@@ -35,17 +35,14 @@ STEPS = (0.15, 0.12, 0.1, 0.08, 0.065, 0.05)
 DEFAULT_STEP = 0.08
 LEAST_POINTS = 50
 _OWN_RANK = 48
-_EQUAL_LOSS = 0.03
-"""Losses so close are the same to a user, however surely one is the smaller."""
-_UNANSWERED, _EXACT = 1.0, 1e-12
-"""Errors, shares of the scene's radius, that count for no answer, and below which logarithms stop."""
-_TURNS = 3
-"""Times that other blocks of images are held out, where one time gives fewer than are asked for."""
-_ROUGHLY, _CLOSELY = 0.04, 0.01
-"""How much of the budget a candidate may leave unused, in the trial and in the end."""
+_EQUAL_LOSS = 0.03  # losses so close are the same to a user, however surely one is the smaller
+_UNANSWERED, _EXACT = 1.0, 1e-12  # errors (of the scene's radius) that count for no answer, and where logarithms stop
+_TURNS = 3  # times that other blocks of images are held out, where one time gives fewer than are asked for
+_ROUGHLY, _CLOSELY = 0.04, 0.01  # how much of the budget a candidate may leave unused, in the trial and in the end
 _BLOCKS = (0.15, 0.4, 0.65, 0.9)
 
 Report = Callable[[int, int], None]
+Weigh = Callable[[VisualPlan], int]
 
 
 @dataclass(frozen=True)
@@ -54,12 +51,9 @@ class PlanOptions:
 
     Attributes:
         points: at most so many; None: all that fit.
-        select: how points are chosen (`foldmap.visual.select.choose_points`).
-        select_settings: of that method, like alpha of "gamma".
-        error_px: as `VisualPlan.error_px`.
-        images: as `VisualPlan.images`.
+        select, select_settings: how points are chosen (`foldmap.visual.select.choose_points`), like alpha of "gamma".
+        error_px, images: as of `VisualPlan`.
         trials: up to so many map images that candidates are judged by; 0 takes the middle candidate unseen.
-        seed: of every random choice.
     """
 
     points: int | None = None
@@ -73,12 +67,9 @@ class PlanOptions:
 
 @dataclass(frozen=True)
 class Candidate:
-    """One way to fill the budget.
+    """One way to fill the budget: points kept, parameters of the codec, bytes of the whole file.
 
     Attributes:
-        points: kept.
-        codec: its parameters.
-        file_bytes: of the whole file.
         answered: share of the held-out map images that were answered; NaN where nothing was tried.
         median_error: of their centres' distances from the truth, share of the scene's radius; infinite where most were
             not answered.
@@ -103,16 +94,14 @@ class Planned:
 
 
 def transform_codecs(scene: SceneModel, means: FloatArray, steps: Sequence[float] = STEPS) -> list[DescriptorCodec]:
-    """Transform codecs of several steps, coarse to fine.
+    """Transform codecs of several steps, coarse to fine, on one basis.
 
-    They share the format's own basis for the scene's feature where there is one, else one fitted to the scene, which
-    the file then holds.
+    It is the format's own for the scene's feature where there is one, else one fitted to the scene, held by the file.
     """
     basis = standard_basis(scene.feature)
     if basis is not None and basis.dimension == means.shape[1]:
         return [Transform(basis, step, standard=True) for step in steps]
-    rank = min(_OWN_RANK, means.shape[1], max(1, len(means) - 1))
-    own = fit_basis(means, rank, feature=scene.feature)
+    own = fit_basis(means, min(_OWN_RANK, means.shape[1], max(1, len(means) - 1)), feature=scene.feature)
     return [Transform(own, step, standard=False) for step in steps]
 
 
@@ -123,24 +112,20 @@ def plan_for_budget(
     codecs: Sequence[DescriptorCodec],
     options: PlanOptions | None = None,
     *,
-    size_with: Callable[[VisualPlan], int] | None = None,
+    size_with: Weigh | None = None,
     report: Report = lambda done, total: None,
 ) -> Planned:
-    """Choose points and codec for a file of at most a size.
+    """Choose points and codec for a file of at most a size, from candidates coarse to fine.
 
     Args:
         scene: with tracks and descriptors.
         means: float32 (P, D), `track_means` of it.
-        budget_bytes: at most so many; None: every point (or ``options.points``), and the codec nearest to
-            `DEFAULT_STEP`.
-        codecs: candidates, coarse to fine.
+        budget_bytes: a BudgetError names the least where not even `LEAST_POINTS` points fit. None: every point (or
+            ``options.points``), and the codec nearest to `DEFAULT_STEP`.
+        codecs: see there.
         options: see there.
         size_with: bytes that a plan takes of the budget; None: those of a file that holds nothing else.
         report: called with steps done and in all.
-
-    Raises:
-        BudgetError: not even `LEAST_POINTS` points fit; the message names the smallest size that does.
-        ConfigError: no codecs.
     """
     options = options or PlanOptions()
     if not codecs:
@@ -149,7 +134,10 @@ def plan_for_budget(
     with tempfile.TemporaryDirectory() as folder:
         trials = _Candidates(scene, means, options, size_with, Path(folder) / "candidate.fold")
         if budget_bytes is None:
-            plan = trials.plan(trials.best_points(most), _default_of(codecs))
+            default = min(
+                codecs, key=lambda codec: abs(float(codec.parameters().get("step", DEFAULT_STEP)) - DEFAULT_STEP)
+            )
+            plan = trials.plan(trials.best_points(most), default)
             chosen = Candidate(most, plan.codec.parameters(), trials.size_of(plan))
             return Planned(plan, chosen, (chosen,))
         trials.rank(min(most, max(LEAST_POINTS, budget_bytes // 3)))
@@ -158,11 +146,8 @@ def plan_for_budget(
         if not fitting:
             few = trials.best_points(min(most, LEAST_POINTS))
             least = min(trials.size_of(trials.plan(few, codec)) for codec in codecs)
-            raise BudgetError(
-                f"{budget_bytes} bytes hold no map: {len(few)} points need {least}",
-                f"give at least {least} bytes",
-                least,
-            )
+            need = f"{budget_bytes} bytes hold no map: {len(few)} points need {least}"
+            raise BudgetError(need, f"give at least {least} bytes", least)
         curve, losses = _judged(trials, fitting, options, report)
         best = _best_of(losses)
         closer = trials.fill(fitting[best].codec, budget_bytes, most, _CLOSELY) or fitting[best]
@@ -170,22 +155,13 @@ def plan_for_budget(
         return Planned(closer, chosen, tuple(curve))
 
 
-def _default_of(codecs: Sequence[DescriptorCodec]) -> DescriptorCodec:
-    return min(codecs, key=lambda codec: abs(float(codec.parameters().get("step", DEFAULT_STEP)) - DEFAULT_STEP))
-
-
 class _Candidates:
     """Plans of one scene under one set of options, folded and weighed."""
 
     def __init__(
-        self,
-        scene: SceneModel,
-        means: FloatArray,
-        options: PlanOptions,
-        size_with: Callable[[VisualPlan], int] | None,
-        path: Path,
+        self, scene: SceneModel, means: FloatArray, options: PlanOptions, size_with: Weigh | None, path: Path
     ) -> None:
-        self.scene, self.means, self.options, self.path = scene, means, options, path
+        self.scene, self.options, self.path = scene, options, path
         self._size_with = size_with or (lambda plan: self.fold(scene, means, plan))
         self._sizes: dict[int, tuple[VisualPlan, int]] = {}
         self._order: IntArray = np.zeros(0, np.int64)
@@ -206,7 +182,6 @@ class _Candidates:
         return np.asarray(self._choose(count).kept) if count > len(self._order) else np.sort(self._order[:count])
 
     def plan(self, kept: IntArray, codec: DescriptorCodec) -> VisualPlan:
-        """A plan under the options."""
         return VisualPlan(kept, codec, self.options.error_px, self.options.images, seed=self.options.seed)
 
     def fold(self, scene: SceneModel, means: FloatArray, plan: VisualPlan) -> int:
@@ -238,10 +213,9 @@ class _Candidates:
             if low + 1 >= high or budget_bytes - low_bytes < max(PAGE_SIZE, spare * budget_bytes):
                 break
             guess = low + int((budget_bytes - low_bytes) / slope)
-            if high <= most:  # both brackets are known: never creep along one of them
-                margin = (high - low) // 8
-                guess = min(max(guess, low + margin), high - margin)
-            guess = min(max(guess, low + 1), high - 1)
+            # where both brackets are known, never creep along one of them
+            margin = max((high - low) // 8, 1) if high <= most else 1
+            guess = min(max(guess, low + margin), high - margin)
             plan = self.plan(self.best_points(guess), codec)
             size = self.size_of(plan)
             slope = max((size - low_bytes) / (guess - low), 1e-3)
@@ -271,20 +245,16 @@ def _judged(
         return curve, np.zeros((len(plans), 0))
     found: list[list[DoubleArray]] = [[] for _ in plans]
     for turn, names in enumerate(turns):
-        trial = _Trial.of(trials.scene, names)
+        trial = _Trial(trials.scene, names)
         for number, plan in enumerate(plans):
             found[number].append(trial.errors(trials, plan))
             report(turn * len(plans) + number + 1, len(turns) * len(plans))
     errors = np.array([np.concatenate(one) for one in found])
-    losses: DoubleArray = np.log10(np.where(np.isfinite(errors), np.maximum(errors, _EXACT), _UNANSWERED))
-    for number, row in enumerate(errors):
-        curve[number] = replace(
-            curve[number],
-            answered=float(np.isfinite(row).mean()),
-            median_error=float(np.median(row)),
-            loss=float(losses[number].mean()),
-        )
-    return curve, losses
+    answered = np.isfinite(errors)
+    losses: DoubleArray = np.log10(np.where(answered, np.maximum(errors, _EXACT), _UNANSWERED))
+    signals = zip(curve, answered.mean(1), np.median(errors, 1), losses.mean(1), strict=True)
+    judged = [replace(one, answered=float(a), median_error=float(m), loss=float(b)) for one, a, m, b in signals]
+    return judged, losses
 
 
 def _best_of(losses: DoubleArray) -> int:
@@ -293,7 +263,7 @@ def _best_of(losses: DoubleArray) -> int:
     The same images are localized in all, so image by image they are compared: what is within one standard error of the
     mean difference is not told apart. Losses are float64 (candidates, images), candidates coarse to fine.
     """
-    candidates, images = len(losses), int(losses.shape[1])
+    candidates, images = losses.shape
     if not images:
         return int(candidates) // 2
     worse = losses - losses[losses.mean(axis=1).argmin()]
@@ -310,45 +280,29 @@ def _held_out(scene: SceneModel, trials: int) -> list[list[str]]:
     turns = min(_TURNS, -(-trials // (block * len(_BLOCKS))))
     starts = [int(share * (len(names) - block)) for share in _BLOCKS]
     return [
-        [name for start in starts for name in names[start + turn * block : start + (turn + 1) * block]]
-        for turn in range(turns)
+        [name for start in starts for name in names[start + turn : start + turn + block]]
+        for turn in range(0, turns * block, block)
     ]
 
 
-@dataclass(frozen=True)
 class _Trial:
-    """Images taken out of a scene, and the rest of it.
+    """Images taken out of a scene, with what they saw of all its points, and the rest of the scene."""
 
-    Attributes:
-        rest: the scene without them.
-        alive: int64 (P,), where each point of the whole scene is in ``rest``; -1 where it is gone.
-        means: of the rest.
-        queries: what those images saw of all points, kept or not.
-        truth: float64 (Q, 4, 4), camera_SE3_world.
-    """
-
-    rest: SceneModel
-    alive: IntArray
-    means: FloatArray
-    queries: tuple[Query, ...]
-    truth: DoubleArray
-
-    @staticmethod
-    def of(scene: SceneModel, names: Sequence[str]) -> _Trial:
-        """Take images out."""
-        taken = np.isin(np.array(scene.image_names), np.array(names))
-        counts = np.bincount(scene.tracks.point[~taken[scene.tracks.image]], minlength=len(scene.points_world))
-        stays = counts >= 2
-        alive = np.where(stays, np.cumsum(stays) - 1, -1).astype(np.int64)
-        rest = scene.without_images(names, min_observations=2)
-        where = [scene.image_names.index(name) for name in names]
-        queries = []
-        assert scene.tracks.descriptors is not None
-        for name, image in zip(names, where, strict=True):
-            rows = scene.tracks.image == image
-            features = Features(scene.tracks.xy_px[rows], scene.tracks.descriptors[rows])
-            queries.append(Query(name, scene.camera_of(image), features))
-        return _Trial(rest, alive, track_means(rest), tuple(queries), scene.camera_SE3_world[where])
+    def __init__(self, scene: SceneModel, names: Sequence[str]) -> None:
+        tracks, taken = scene.tracks, np.isin(np.array(scene.image_names), np.array(names))
+        assert tracks.descriptors is not None
+        stays = np.bincount(tracks.point[~taken[tracks.image]], minlength=len(scene.points_world)) >= 2
+        # where each point of the whole scene is in the rest; -1 where it is gone
+        self.alive = np.where(stays, np.cumsum(stays) - 1, -1).astype(np.int64)
+        self.rest = scene.without_images(names, min_observations=2)
+        self.means = track_means(self.rest)
+        images = [scene.image_names.index(name) for name in names]
+        self.camera_SE3_world = scene.camera_SE3_world[images]
+        self.queries = list[Query]()
+        for name, image in zip(names, images, strict=True):
+            rows = tracks.image == image
+            features = Features(tracks.xy_px[rows], tracks.descriptors[rows])
+            self.queries.append(Query(name, scene.camera_of(image), features))
 
     def errors(self, trials: _Candidates, plan: VisualPlan) -> DoubleArray:
         """Distance of each answer's centre from the truth, share of the scene's radius; infinite without an answer."""
@@ -357,7 +311,7 @@ class _Trial:
         errors = np.full(len(self.queries), np.inf)
         with FoldFile.open(trials.path) as file:
             localizer = VisualLocalizer(FoldedVisual(file))
-            for number, (query, truth) in enumerate(zip(self.queries, self.truth, strict=True)):
+            for number, (query, truth) in enumerate(zip(self.queries, self.camera_SE3_world, strict=True)):
                 centre = localizer.localize(query).centre_world
                 if centre is not None:
                     errors[number] = np.linalg.norm(centre + truth[:3, :3].T @ truth[:3, 3])

@@ -16,32 +16,22 @@ CHANCE = 0.02
 """The similarity that a point must exceed is set so that chance finds this share of them, less where there are fewer
 keypoints than points: else the few that a right pose explains would drown among the many that it cannot."""
 
-LEAST_BY_CHANCE = 10
-"""So many finds by chance set the similarity at least: fewer would not tell where it lies."""
+LEAST_BY_CHANCE = 10  # so many finds by chance set the similarity at least: fewer would not tell where it lies
 
 SHIFTS = ((0.31, 0.17), (-0.23, 0.37), (0.41, -0.29), (-0.37, -0.43))
 """Where chance is measured: the same points moved by these shares of the image, around its rim."""
 
-RADII = (1.0, 0.5, 0.25)
-"""Shares of the inlier error within which points are counted."""
-
-MOST_POINTS = 3000
-"""So many points in view are asked; more would tell no more."""
-
-GLANCED_POINTS = 800
-"""So many suffice to know how similar chance finds are."""
+RADII = (1.0, 0.5, 0.25)  # shares of the inlier error within which points are counted
+MOST_POINTS = 3000  # so many points in view are asked; more would tell no more
+GLANCED_POINTS = 800  # so many suffice to know how similar chance finds are
 
 
 @dataclass(frozen=True)
 class Support:
-    """What speaks for a pose.
+    """What speaks for a pose: of the points in view, those asked (at most `MOST_POINTS` a view), and those found.
 
-    Attributes:
-        found: points that are found, each by a keypoint of its own, among `asked`.
-        asked: points in view that were looked for: at most `MOST_POINTS` a view.
-        visible: points in view.
-        chance: share that chance finds, at least 1 in as many as were asked.
-        evidence: minus log10 of the probability that chance finds as many: whether the pose is right at all.
+    Each is found by a keypoint of its own. Chance is the share that chance finds, at least 1 in as many as were asked,
+    and evidence minus log10 of the probability that it finds as many: whether the pose is right at all.
     """
 
     found: int
@@ -81,17 +71,10 @@ def support_of(
     if not visible:
         return Support(0, 0, 0, 1.0, 0.0)
     radii_px = [share * radius_px for share in radii]
-    # of each kind: a view each, a radius each
-    own, moved, swapped = (
-        [np.concatenate(each) for each in zip(*kind, strict=True)]
-        for kind in (
-            [one.own(radii_px) for one in seen],
-            [one.moved(radii_px) for one in seen],
-            [one.swapped(radii_px) for one in seen],
-        )
-    )
     keypoints = sum(len(view.xy_px) for view in views)
-    supports = [_judged(*each, visible, keypoints) for each in zip(own, zip(moved, swapped, strict=True), strict=True)]
+    kinds = _InView.own, _InView.moved, _InView.swapped
+    own, moved, swapped = (_joined([kind(one, radii_px) for one in seen]) for kind in kinds)  # one a radius
+    supports = [_judged(a, (b, c), visible, keypoints) for a, b, c in zip(own, moved, swapped, strict=True)]
     return max(supports, key=lambda support: support.evidence)
 
 
@@ -104,9 +87,8 @@ def chance_similarity(views: Sequence[View], around: MapPoints, rig_SE3_world: D
     seen = [one for one in seen if one.visible]
     if not seen:
         return -1.0
-    controls = [np.concatenate([one.moved([radius_px])[0] for one in seen])]
-    controls.append(np.concatenate([one.swapped([radius_px])[0] for one in seen]))
-    return _exceeded_by(CHANCE, controls)
+    kinds = _InView.moved, _InView.swapped
+    return _exceeded_by(CHANCE, [_joined([kind(one, [radius_px]) for one in seen])[0] for kind in kinds])
 
 
 def _exceeded_by(share: float, controls: Sequence[FloatArray]) -> float:
@@ -131,22 +113,22 @@ class _InView:
 
     def own(self, radii_px: Sequence[float]) -> list[FloatArray]:
         """Similarity of each point to its keypoint, -1 where another point has that or there is none; a radius each."""
-        return [_alone(found) for found in self._found(self.xy_px, self.rows, radii_px)]
+        return [_alone(found) for found in best_within(self.view, self.xy_px, self.descriptors, radii_px, self.rows)]
 
     def moved(self, radii_px: Sequence[float]) -> list[FloatArray]:
         """The same at moved places."""
         low = np.asarray(self.view.low_px)
         size = np.asarray(self.view.high_px) - low
         places = [low + (self.xy_px - low + np.asarray(shift) * size) % size for shift in SHIFTS]
-        return _by_radius([self._found(xy_px, self.rows, radii_px) for xy_px in places])
+        return _joined([self._found(xy_px, self.rows, radii_px) for xy_px in places])
 
     def swapped(self, radii_px: Sequence[float]) -> list[FloatArray]:
         """The same with the descriptors of other points."""
         turns = [max(1, round(shift[0] % 1.0 * len(self.rows))) for shift in SHIFTS]
-        return _by_radius([self._found(self.xy_px, np.roll(self.rows, turn), radii_px) for turn in turns])
+        return _joined([self._found(self.xy_px, np.roll(self.rows, turn), radii_px) for turn in turns])
 
-    def _found(self, xy_px: DoubleArray, rows: IntArray, radii_px: Sequence[float]) -> list[Nearby]:
-        return best_within(self.view, xy_px, self.descriptors, radii_px, rows)
+    def _found(self, xy_px: DoubleArray, rows: IntArray, radii_px: Sequence[float]) -> list[FloatArray]:
+        return [found.similarity for found in best_within(self.view, xy_px, self.descriptors, radii_px, rows)]
 
 
 def _alone(found: Nearby) -> FloatArray:
@@ -156,8 +138,9 @@ def _alone(found: Nearby) -> FloatArray:
     return similarity
 
 
-def _by_radius(seen: Sequence[Sequence[Nearby]]) -> list[FloatArray]:
-    return [np.concatenate([found.similarity for found in each]) for each in zip(*seen, strict=True)]
+def _joined(parts: Sequence[Sequence[FloatArray]]) -> list[FloatArray]:
+    """Similarities of several parts, each with one array a radius, joined radius by radius."""
+    return [np.concatenate(each) for each in zip(*parts, strict=True)]
 
 
 def _judged(own: FloatArray, controls: Sequence[FloatArray], visible: int, keypoints: int) -> Support:

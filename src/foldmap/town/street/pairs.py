@@ -2,11 +2,6 @@
 
 import math
 from collections import OrderedDict
-<<<<<<< HEAD
-from collections.abc import Sequence
-from typing import Any
-=======
->>>>>>> wt-r4
 
 import numpy as np
 
@@ -65,13 +60,6 @@ class TownRingPairs(LazyPairs):
     def __len__(self) -> int:
         return len(self._places)
 
-<<<<<<< HEAD
-    def __getitem__(self, index: Any) -> Any:
-        """A pair (or, for a slice, a list of them); a ConfigError where vehicles stand there on a dozen days."""
-        if isinstance(index, slice):
-            return [self[k] for k in range(*index.indices(len(self)))]
-        number = range(len(self))[index]
-=======
     def places(self) -> list[tuple[str, SE2]]:
         """Map and world_SE2_ego of each pair before any jitter."""
         return [(self.map.name, pose) for pose in self._places]
@@ -85,7 +73,6 @@ class TownRingPairs(LazyPairs):
 
     def render(self, number: int) -> Pair:
         """Render a pair (ConfigError: vehicles stand at that place on a dozen days)."""
->>>>>>> wt-r4
         rng = block_rng(self.jitter.seed if self.jitter else 0, 91, self.world.seed, number)
         pose = self._places.pose(number)
         if self.jitter:

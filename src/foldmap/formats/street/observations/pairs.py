@@ -47,13 +47,8 @@ class _Row:
     files: tuple[Path | None, ...]
 
 
-<<<<<<< HEAD
-class FolderPairs(Sequence[Pair]):
-    """The pairs of a folder, with or without (aerial crops) a ring; images are decoded when they are asked for."""
-=======
 class FolderPairs(LazyPairs):
     """The pairs of a folder, decoded when they are asked for: of a ring, or, where that is None, of aerial crops."""
->>>>>>> wt-r4
 
     def __init__(self, path: Path, rows: Sequence[_Row], ring: CameraRing | None, window: Window) -> None:
         self.path, self.ring, self.window, self._rows = path, ring, window, tuple(rows)

@@ -15,8 +15,8 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from foldmap.geometry import SE3
-from foldmap.lidar.build.ground import height_above_ground
-from foldmap.lidar.build.moving import upright
+from foldmap.lidar.mapping.ground import height_above_ground
+from foldmap.lidar.mapping.moving import upright
 from foldmap.lidar.source import Sweep
 from foldmap.types import BoolArray, DoubleArray
 
@@ -33,19 +33,15 @@ _STANDING_FITS = 0.5
 _BEYOND_FITS = 0.7
 _TEXTURE_FITS = 20.0
 _LEAST_OVERLAP_PX = 200
-_CONTRADICTED = 0.7
+_CONTRADICTED = 0.7  # where right poses put them, real sweeps fit best of all: 0.6 to 0.9 for what stands
 _TEXTURE_CONTRADICTED = 0.45
-"""Where right poses put them, real sweeps fit best of all: 0.6 to 0.9 for what stands."""
 
 
 @dataclass(frozen=True)
 class Displacement:
-    """How far a sensor moved between two sweeps, in the first one's frame.
+    """How far (x, y) a sensor moved between two sweeps, in the first one's frame; None by sweeps that fit nowhere.
 
-    Attributes:
-        by_poses_m: x, y as the poses say.
-        by_sweeps_m: x, y where the sweeps fit best; None where nothing fits.
-        contradicted: the sweeps fit well elsewhere, and badly where the poses put them.
+    Poses are contradicted where the sweeps fit well elsewhere, and badly where the poses put them.
     """
 
     by_poses_m: DoubleArray
@@ -60,12 +56,9 @@ class Displacement:
 
 @dataclass(frozen=True)
 class Outline:
-    """What of a sweep can be laid on another: returns that stand, and the ground with its brightness.
+    """What of a sweep can be laid on another: returns that stand (N, 3), and the ground (M, 3), in the sensor's frame.
 
-    Attributes:
-        standing_m: (N, 3), sensor frame.
-        ground_m: (M, 3).
-        brightness: (M,), without what depends on the range alone.
+    The ground's brightness (M,) is without what depends on the range alone.
     """
 
     standing_m: DoubleArray
@@ -90,9 +83,8 @@ def outline(sweep: Sweep) -> Outline:
     value = sweep.intensity[ground].astype(np.float64)
     ring = (range_m[ground] / _PX_M).astype(np.int64)
     mean = np.bincount(ring, value) / np.maximum(np.bincount(ring), 1)
-    return Outline(
-        points[near & upright(height_m)].astype(np.float64), points[ground].astype(np.float64), value - mean[ring]
-    )
+    standing, ground_m = (points[of].astype(np.float64) for of in (near & upright(height_m), ground))
+    return Outline(standing, ground_m, value - mean[ring])
 
 
 def compare_sweeps(first: Outline, second: Outline, first_SE3_second: SE3) -> Displacement:
@@ -103,7 +95,8 @@ def compare_sweeps(first: Outline, second: Outline, first_SE3_second: SE3) -> Di
         ways += [np.eye(3), turned.T]
     a = _draw(first, np.eye(3))
     drawings = [_draw(second, way) for way in ways]
-    reach = _offsets()
+    axis = np.arange(-_REACH_PX, _REACH_PX + 1) * _PX_M
+    reach = np.stack(np.meshgrid(axis, axis))  # east and north of every displacement that is searched, (2, 97, 97) m
     scores = [_correlate(a.standing, b.standing) for b in drawings]
     best = max(scores, key=np.max)
     found, score = _peak(best, reach)
@@ -120,12 +113,6 @@ def compare_sweeps(first: Outline, second: Outline, first_SE3_second: SE3) -> Di
         return Displacement(given_m, None, False)
     apart = best is not scores[0] or float(np.hypot(*(found - given_m))) > _APART_M
     return Displacement(given_m, found, apart and (here or 0.0) < contradicted * score)
-
-
-def _offsets() -> DoubleArray:
-    """East and north of every displacement that is searched, (2, 97, 97) metres."""
-    axis = np.arange(-_REACH_PX, _REACH_PX + 1) * _PX_M
-    return np.stack(np.meshgrid(axis, axis))
 
 
 def _peak(score: DoubleArray, reach: DoubleArray) -> tuple[DoubleArray, float]:
@@ -145,9 +132,9 @@ def _draw(seen: Outline, turned: DoubleArray) -> _Drawing:
     count = _counts(seen.ground_m, turned)
     total = _counts(seen.ground_m, turned, seen.brightness)
     mean = np.divide(total, count, out=np.zeros_like(count), where=count > 0)
-    return _Drawing(
-        standing - gaussian_filter(standing, 6.0), _texture(mean, count > 0), (count > 0).astype(np.float64)
-    )
+    seen_there = count > 0
+    texture = _texture(mean, seen_there)
+    return _Drawing(standing - gaussian_filter(standing, 6.0), texture, seen_there.astype(np.float64))
 
 
 def _counts(points_m: DoubleArray, turned: DoubleArray, weights: DoubleArray | None = None) -> DoubleArray:
@@ -156,8 +143,7 @@ def _counts(points_m: DoubleArray, turned: DoubleArray, weights: DoubleArray | N
     inside = ((cell >= 0) & (cell < _SIDE)).all(axis=1)
     flat = cell[inside, 1] * _SIDE + cell[inside, 0]
     drawn = np.bincount(flat, None if weights is None else weights[inside], _SIDE * _SIDE)
-    image: DoubleArray = drawn.reshape(_SIDE, _SIDE).astype(np.float64)
-    return image
+    return drawn.reshape(_SIDE, _SIDE).astype(np.float64)
 
 
 def _texture(mean: DoubleArray, seen: BoolArray) -> DoubleArray:

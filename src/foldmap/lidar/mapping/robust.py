@@ -25,17 +25,11 @@ _LEVELS = 65_536
 def summarize(
     pixel: AnyArray, value: AnyArray, pixels: int, robust: bool = True
 ) -> tuple[FloatArray, IntArray, FloatArray]:
-    """Summarize the returns of every pixel.
+    """Summarize the returns of every pixel; a plain mean where not ``robust``.
 
-    Args:
-        pixel: (N,) flat pixel index of each return, any order.
-        value: uint16 (N,), intensity times 65535.
-        pixels: how many there are.
-        robust: the biweight mean; a plain mean where False.
-
-    Returns:
-        Intensity float32 (pixels,) 0 to 1, returns int64 (pixels,), and spread float32 (pixels,): the weighted standard
-        deviation of single returns. Intensity and spread are 0 where there is no return.
+    Takes the flat pixel index (N,) of each return, in any order, and its intensity times 65535, uint16 (N,). Gives
+    intensity float32 (pixels,) 0 to 1, returns int64 (pixels,), and spread float32 (pixels,): the weighted standard
+    deviation of single returns. Intensity and spread are 0 where there is no return.
     """
     keys = (pixel.astype(np.uint64) << np.uint64(16)) | value.astype(np.uint64)
     keys.sort()
@@ -47,14 +41,11 @@ def summarize(
 
 @njit(cache=True)
 def _plain(values: AnyArray, count: AnyArray) -> tuple[AnyArray, AnyArray]:
-    intensity = np.zeros(count.size, np.float32)
-    spread = np.zeros(count.size, np.float32)
-    start = 0
+    intensity, spread, start = np.zeros(count.size, np.float32), np.zeros(count.size, np.float32), 0
     for i in range(count.size):
         if count[i] > 0:
             returns = values[start : start + count[i]]
-            intensity[i] = returns.mean()
-            spread[i] = returns.std()
+            intensity[i], spread[i] = returns.mean(), returns.std()
             start += count[i]
     return intensity, spread
 
@@ -68,8 +59,7 @@ def _median(ordered: AnyArray) -> float:
 @njit(cache=True)
 def _biweight(values: AnyArray, count: AnyArray) -> tuple[AnyArray, AnyArray]:
     pixels = count.size
-    middle = np.zeros(pixels)
-    deviation = np.zeros(pixels)
+    middle, deviation = np.zeros(pixels), np.zeros(pixels)
     histogram = np.zeros(_LEVELS, np.int64)
     start, voters = 0, 0
     for i in range(pixels):
@@ -90,9 +80,7 @@ def _biweight(values: AnyArray, count: AnyArray) -> tuple[AnyArray, AnyArray]:
             below += histogram[level]
             level += 1
         tile_sigma = _MAD_TO_SIGMA * level / (_LEVELS - 1)
-    intensity = np.zeros(pixels, np.float32)
-    spread = np.zeros(pixels, np.float32)
-    start = 0
+    intensity, spread, start = np.zeros(pixels, np.float32), np.zeros(pixels, np.float32), 0
     for i in range(pixels):
         n = count[i]
         if n == 0:
@@ -102,17 +90,14 @@ def _biweight(values: AnyArray, count: AnyArray) -> tuple[AnyArray, AnyArray]:
         own = _MAD_TO_SIGMA * deviation[i]
         sigma = np.sqrt((_PRIOR_RETURNS * tile_sigma**2 + n * own**2) / (_PRIOR_RETURNS + n))
         reach = _TUKEY * max(sigma, _FLOOR)
-        centre = middle[i]
-        variance = 0.0
+        centre, variance = middle[i], 0.0
         for _ in range(_ITERATIONS):
             weights, total, squares = 0.0, 0.0, 0.0
             for one in returns:
                 scaled = (one - centre) / reach
                 if abs(scaled) < 1.0:
                     weight = (1.0 - scaled * scaled) ** 2
-                    weights += weight
-                    total += weight * one
-                    squares += weight * one * one
+                    weights, total, squares = weights + weight, total + weight * one, squares + weight * one * one
             if weights == 0.0:
                 break  # two returns that contradict each other: their midpoint stands
             centre = total / weights

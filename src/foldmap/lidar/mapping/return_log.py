@@ -29,18 +29,13 @@ def unpack_returns(returns: AnyArray) -> tuple[IntArray, AnyArray, AnyArray, Boo
 
 
 class ReturnLog:
-    """An append-only log of returns per tile.
+    """An append-only log of returns per tile, one file each in an empty folder that the caller removes.
 
-    Args:
-        folder: an empty folder for one file a tile; the caller removes it.
-        buffer_returns: returns held in memory before they are written.
-        max_returns: returns of one tile that `read` returns at most.
+    At most ``buffer_returns`` are held in memory before they are written, and `read` gives at most ``max_returns``.
     """
 
     def __init__(self, folder: Path, buffer_returns: int, max_returns: int) -> None:
-        self._folder = folder
-        self._buffer_returns = buffer_returns
-        self._max_returns = max_returns
+        self._folder, self._buffer_returns, self._max_returns = folder, buffer_returns, max_returns
         self._waiting: dict[tuple[int, int], list[AnyArray]] = {}
         self._held = 0
         self._tiles: set[tuple[int, int]] = set()
@@ -70,8 +65,7 @@ class ReturnLog:
         """Write what is held in memory."""
         for tile in sorted(self._waiting):
             with self._path(tile).open("ab") as file:
-                for piece in self._waiting[tile]:
-                    file.write(piece.tobytes())
+                file.writelines(piece.tobytes() for piece in self._waiting[tile])
         self._waiting.clear()
         self._held = 0
 

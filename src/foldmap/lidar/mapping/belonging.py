@@ -16,8 +16,8 @@ from scipy.spatial.transform import Rotation
 
 from foldmap.errors import PoseInputError, SweepInputError
 from foldmap.geometry import SE3
-from foldmap.lidar.build.alignment import Displacement, Outline, compare_sweeps
-from foldmap.lidar.build.ground import ground_plane
+from foldmap.lidar.mapping.alignment import Displacement, Outline, compare_sweeps
+from foldmap.lidar.mapping.ground import ground_plane
 from foldmap.lidar.source import Sweep
 from foldmap.types import DoubleArray
 
@@ -38,22 +38,15 @@ _CAMERA = "if these are a camera's poses, give its --calibration; else give worl
 
 
 def check_poses(world_SE3_sensors: Sequence[SE3], where: str) -> None:
-    """Check what must hold for the poses of a lidar on the ground, whatever it saw; ``where`` is their file.
-
-    Raises:
-        PoseInputError: the sensor's z axis does not point up, or it moves along that axis.
-    """
+    """Raise a PoseInputError where a sensor's z axis does not point up, or it moves along it; ``where``: their file."""
     matrices = np.array([pose.matrix for pose in world_SE3_sensors])
     if len(matrices) == 0:
         return
     moved = _strides(matrices)
-    along = np.abs(moved[:, 2]) / np.linalg.norm(moved, axis=1)
-    if len(along) and float(np.median(along)) > _OUT_OF_PLANE:
-        raise PoseInputError(
-            f"{where}: the sensor moves along its own z axis ({np.abs(moved[:, 2]).sum():.1f} of "
-            f"{np.linalg.norm(moved, axis=1).sum():.1f} m), not in its x-y plane",
-            _CAMERA,
-        )
+    along_m, length_m = np.abs(moved[:, 2]), np.linalg.norm(moved, axis=1)
+    if len(moved) and float(np.median(along_m / length_m)) > _OUT_OF_PLANE:
+        share = f"{along_m.sum():.1f} of {length_m.sum():.1f} m"
+        raise PoseInputError(f"{where}: the sensor moves along its own z axis ({share}), not in its x-y plane", _CAMERA)
     tilt = np.arccos(np.clip(matrices[:, 2, 2], -1, 1))
     steep = np.flatnonzero(tilt > _STEEPEST_AXIS)
     if len(steep):
@@ -66,8 +59,7 @@ def check_poses(world_SE3_sensors: Sequence[SE3], where: str) -> None:
 
 def _strides(matrices: DoubleArray) -> DoubleArray:
     """Displacements of at least a metre, each in the frame of the sensor at its start, (N, 3)."""
-    strides: list[DoubleArray] = []
-    start = matrices[0]
+    strides, start = list[DoubleArray](), matrices[0]
     for matrix in matrices[1:]:
         moved = matrix[:3, 3] - start[:3, 3]
         if float(np.linalg.norm(moved)) >= _STRIDE_M:
@@ -84,14 +76,17 @@ def probed(count: int) -> list[int]:
 def check_ground(sweeps: Sequence[Sweep], world_SE3_sensors: Sequence[SE3], where: str) -> None:
     """Check that a few sweeps of a drive are in the sensor's frame, z up, and that their ground is level in the world.
 
-    Raises:
-        SweepInputError: returns are too far away, or the ground lies above the sensor.
-        PoseInputError: the ground is not level under these poses.
+    A SweepInputError where they are not, a PoseInputError where the ground is not level under these poses.
     """
-    middles_m = [np.median(sweep.points_sensor_m.astype(np.float64), axis=0) for sweep in sweeps]
-    ranges_m = [float(np.median(np.linalg.norm(sweep.points_sensor_m.astype(np.float64), axis=1))) for sweep in sweeps]
-    if ranges_m and float(np.median(ranges_m)) > _FARTHEST_M:
-        raise _far_away(float(np.median(ranges_m)), float(np.linalg.norm(np.median(middles_m, axis=0))), where)
+    clouds_m = [sweep.points_sensor_m.astype(np.float64) for sweep in sweeps]
+    range_m = float(np.median([np.median(np.linalg.norm(cloud, axis=1)) for cloud in clouds_m])) if clouds_m else 0.0
+    if range_m > _FARTHEST_M:
+        middle_m = float(np.linalg.norm(np.median([np.median(cloud, axis=0) for cloud in clouds_m], axis=0)))
+        away = f"{range_m / 1000:,.1f} km" if range_m >= 2000 else f"{range_m:,.0f} m"
+        if middle_m > 0.5 * range_m:
+            cure = "sweeps must be in the sensor's frame, not in the world's: take the pose off before"
+            raise SweepInputError(f"{where}: points lie {away} from the sensor", cure)
+        raise SweepInputError(f"{where}: points lie {away} from the sensor all around", "give points in metres")
     planes = ((ground_plane(sweep.points_sensor_m), at) for sweep, at in zip(sweeps, world_SE3_sensors, strict=True))
     found = [(plane, pose) for plane, pose in planes if plane is not None]
     if not found:
@@ -104,30 +99,16 @@ def check_ground(sweeps: Sequence[Sweep], world_SE3_sensors: Sequence[SE3], wher
             "pose off if they are in the world's frame",
         )
     normals = [np.array([-plane[0], -plane[1], 1.0]) / math.hypot(plane[0], plane[1], 1.0) for plane, _ in found]
-    tilts = [
-        math.acos(min(1.0, float((pose.matrix[:3, :3] @ n)[2]))) for n, (_, pose) in zip(normals, found, strict=True)
-    ]
-    if float(np.median(tilts)) > _STEEPEST_GROUND:
-        raise PoseInputError(
-            f"{where}: with these poses the ground leans {math.degrees(float(np.median(tilts))):.0f} degrees",
-            f"for quaternions, {_ORDER}; {_CAMERA}",
-        )
+    upward = [min(1.0, float((pose.matrix[:3, :3] @ n)[2])) for n, (_, pose) in zip(normals, found, strict=True)]
+    tilt = float(np.median(np.arccos(upward)))
+    if tilt > _STEEPEST_GROUND:
+        leaning = f"{where}: with these poses the ground leans {math.degrees(tilt):.0f} degrees"
+        raise PoseInputError(leaning, f"for quaternions, {_ORDER}; {_CAMERA}")
     moved = _strides(np.array([pose.matrix for pose in world_SE3_sensors]))
     normal = np.median(normals, axis=0)
     if len(moved) and float(np.median(np.abs(moved @ normal) / np.linalg.norm(moved, axis=1))) > _OFF_THE_GROUND:
-        raise PoseInputError(
-            f"{where}: with these poses the sensor does not move along the ground that it sees", _CAMERA
-        )
-
-
-def _far_away(range_m: float, middle_m: float, where: str) -> SweepInputError:
-    away = f"{range_m / 1000:,.1f} km" if range_m >= 2000 else f"{range_m:,.0f} m"
-    if middle_m > 0.5 * range_m:
-        return SweepInputError(
-            f"{where}: points lie {away} from the sensor",
-            "sweeps must be in the sensor's frame, not in the world's: take the pose off before",
-        )
-    return SweepInputError(f"{where}: points lie {away} from the sensor all around", "give points in metres")
+        off = "with these poses the sensor does not move along the ground that it sees"
+        raise PoseInputError(f"{where}: {off}", _CAMERA)
 
 
 def pairs_to_compare(world_SE3_sensors: Sequence[SE3]) -> list[tuple[int, int]]:
@@ -144,20 +125,18 @@ def pairs_to_compare(world_SE3_sensors: Sequence[SE3]) -> list[tuple[int, int]]:
 def check_alignment(pairs: Sequence[tuple[Outline, Outline, SE3, SE3]], where: str) -> None:
     """Check that pairs of sweeps, taken near each other, lie on each other where their ``world_SE3_sensor`` put them.
 
-    Raises:
-        PoseInputError: at least a third of the pairs that tell anything contradict their poses.
+    A PoseInputError where at least a third of the pairs that tell anything contradict their poses.
     """
     compared = [(compare_sweeps(first, second, a.inverse() @ b), a, b) for first, second, a, b in pairs]
     telling = [entry for entry in compared if entry[0].telling]
     wrong = [entry for entry in telling if entry[0].contradicted]
     if not wrong or len(wrong) < max(min(2, len(pairs)), _WRONG_SHARE * len(telling)):
         return
-    by_poses, by_sweeps = wrong[0][0].by_poses_m, wrong[0][0].by_sweeps_m
-    assert by_sweeps is not None
+    (x_m, y_m), shown = wrong[0][0].by_poses_m, wrong[0][0].by_sweeps_m
+    assert shown is not None
     raise PoseInputError(
         f"{where}: the sweeps do not lie on each other with these poses ({len(wrong)} of {len(telling)} pairs): the "
-        f"sensor moves by ({by_poses[0]:.2f}, {by_poses[1]:.2f}) m where the sweeps show ({by_sweeps[0]:.2f}, "
-        f"{by_sweeps[1]:.2f}) m",
+        f"sensor moves by ({x_m:.2f}, {y_m:.2f}) m where the sweeps show ({shown[0]:.2f}, {shown[1]:.2f}) m",
         _explanation(wrong),
     )
 

@@ -14,25 +14,19 @@ from numba import njit
 from foldmap.types import AnyArray, BoolArray, FloatArray
 
 CELL_M = 0.25
-_LOWEST_M = 0.3
-_HIGHEST_M = 2.5
 _REACH_M = 80.0
 
 
 def upright(height_m: FloatArray) -> BoolArray:
     """Returns between 0.3 and 2.5 m above the ground: what occupies the road, not the canopy above it."""
-    return np.asarray((height_m > _LOWEST_M) & (height_m < _HIGHEST_M))
-
-
-def beside_upright(points_sensor_m: FloatArray, obstacle: BoolArray) -> BoolArray:
-    """Mark the returns within one cell (0.25 m) of an upright one (``obstacle``), seen from above."""
-    return np.asarray(_beside(points_sensor_m, obstacle, 2 * int(_REACH_M / CELL_M) + 2))
+    return np.asarray((height_m > 0.3) & (height_m < 2.5))
 
 
 @njit(cache=True)
-def _beside(points: AnyArray, obstacle: AnyArray, side: int) -> AnyArray:
-    taken = np.zeros((side, side), np.bool_)
-    half = side / 2
+def beside_upright(points: AnyArray, obstacle: AnyArray) -> AnyArray:
+    """Mark the returns within one cell (0.25 m) of an upright one (``obstacle``), seen from above."""
+    side = 2 * int(_REACH_M / CELL_M) + 2
+    taken, half = np.zeros((side, side), np.bool_), side / 2
     for i in range(points.shape[0]):
         if obstacle[i]:
             row, col = int(np.floor(points[i, 1] / CELL_M + half)), int(np.floor(points[i, 0] / CELL_M + half))
@@ -51,8 +45,7 @@ def mostly_occupied(
 ) -> BoolArray:
     """Find the pixels of a tile that stand full more often than they are seen as ground, bool (tile_px, tile_px).
 
-    Of each return, in the order of their sweeps: pixel, number of its sweep, and whether it is of something upright or
-    of the ground. Votes are counted by cells of ``cell_px``.
+    Returns come in the order of their sweeps; votes are counted by cells of ``cell_px``.
     """
     cells = -(-tile_px // cell_px)
     votes = _count_sweeps(row, col, sweep, occupied, cells, cell_px)

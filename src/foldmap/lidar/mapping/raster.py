@@ -17,11 +17,11 @@ import numpy as np
 
 from foldmap.errors import ConfigError, MapInputError, SweepInputError
 from foldmap.geometry import SE3, MetricGrid
-from foldmap.lidar.build.ground import height_above_ground
-from foldmap.lidar.build.moving import CELL_M, beside_upright, mostly_occupied, upright
-from foldmap.lidar.build.return_log import ReturnLog, pack_returns, unpack_returns
-from foldmap.lidar.build.robust import summarize
-from foldmap.lidar.source import RasterMap, Sweep
+from foldmap.lidar.mapping.ground import height_above_ground
+from foldmap.lidar.mapping.moving import CELL_M, beside_upright, mostly_occupied, upright
+from foldmap.lidar.mapping.return_log import ReturnLog, pack_returns, unpack_returns
+from foldmap.lidar.mapping.robust import summarize
+from foldmap.lidar.source import RasterMap, Sweep, check_lengths
 from foldmap.types import AnyArray, BoolArray, DoubleArray, FloatArray, IntArray
 
 
@@ -30,18 +30,15 @@ class BuildSettings:
     """How a map is built.
 
     Attributes:
-        resolution_m: pixel size.
         tile_px: side of a tile, a multiple of 16.
-        max_range_m: returns farther from the sensor (in its plane) are left out.
-        min_range_m: nearer ones too (the vehicle itself).
+        max_range_m, min_range_m: returns farther from the sensor (in its plane) are left out, and nearer ones.
         ground_tolerance_m: largest distance of a ground return from its local plane.
         sensor_height_m: height of the sensor above the road; estimated from each sweep where None.
         min_step_m: a sweep taken nearer than this to the last one that was used is skipped, so that waiting at a light
             does not outvote driving.
         robust: biweight mean of each pixel's returns; a plain mean where False.
-        remove_moving: keep out what stands on the road; see `foldmap.lidar.build.moving`.
-        buffer_returns: returns held in memory before they go to disk, 8 bytes each.
-        max_tile_returns: a tile with more is thinned evenly over its sweeps.
+        remove_moving: keep out what stands on the road; see `foldmap.lidar.mapping.moving`.
+        buffer_returns, max_tile_returns: held in memory (8 bytes each) before they go to disk, and kept of a tile.
     """
 
     resolution_m: float = 0.05
@@ -57,10 +54,8 @@ class BuildSettings:
     max_tile_returns: int = 6_000_000
 
     def __post_init__(self) -> None:
-        for name in ("resolution_m", "max_range_m", "ground_tolerance_m"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value > 0):
-                raise ConfigError(f"{name} is {value}", "give a positive length in metres")
+        lengths_m = ("resolution_m", "max_range_m", "ground_tolerance_m")
+        check_lengths(**{name: getattr(self, name) for name in lengths_m})
         if not 0 <= self.min_range_m < self.max_range_m:
             raise ConfigError(f"min_range_m is {self.min_range_m}", "give a length from 0 to below max_range_m")
         if self.tile_px % 16 or not 16 <= self.tile_px <= 8192:
@@ -75,16 +70,16 @@ class BuildSettings:
 
 @dataclass(frozen=True)
 class MapTile:
-    """A finished tile, T x T px; its first pixel is (row, col) of the map. All is 0 where not observed."""
+    """A finished tile, T x T px; its first pixel is (row, col) of the map. All is 0 where not observed.
+
+    Intensity is float32, 0 to 1, count that of returns, spread the standard deviation of single returns (float32).
+    """
 
     row: int
     col: int
     intensity: FloatArray
-    """float32, 0 to 1."""
     count: IntArray
-    """Returns."""
     spread: FloatArray
-    """float32, standard deviation of single returns."""
 
 
 @dataclass
@@ -102,10 +97,7 @@ class BuildCounts:
 class BuiltMap:
     """The returns of a drive on disk, summarized tile by tile on demand. Use as a context manager, or `close` it.
 
-    Attributes:
-        grid: placement of the whole map, whole tiles.
-        settings: how it was built.
-        counts: what went into it.
+    The grid is that of the whole map, in whole tiles.
     """
 
     grid: MetricGrid
@@ -128,8 +120,8 @@ class BuiltMap:
     def _summarize(self, tile: tuple[int, int]) -> tuple[FloatArray, IntArray, FloatArray]:
         size = self.settings.tile_px
         pixel, value, sweep, occupied = unpack_returns(self._log.read(tile))
-        ground = ~occupied
-        intensity, count, spread = summarize(pixel[ground], value[ground], size * size, self.settings.robust)
+        robust = self.settings.robust
+        intensity, count, spread = summarize(pixel[~occupied], value[~occupied], size * size, robust)
         if self.settings.remove_moving:
             cell_px = max(1, round(CELL_M / self.settings.resolution_m))
             row, col = pixel // size, pixel % size
@@ -139,8 +131,7 @@ class BuiltMap:
 
     def raster(self) -> RasterMap:
         """Return the whole map in memory."""
-        intensity = np.zeros(self.grid.shape, np.float32)
-        observed = np.zeros(self.grid.shape, bool)
+        intensity, observed = np.zeros(self.grid.shape, np.float32), np.zeros(self.grid.shape, bool)
         size = self.settings.tile_px
         for tile in self.tiles():
             window = np.s_[tile.row : tile.row + size, tile.col : tile.col + size]
@@ -165,16 +156,10 @@ def build_map(
     crs_wkt: str = "",
     scratch: Path | None = None,
 ) -> BuiltMap:
-    """Build a ground-intensity map; sweeps are taken one at a time.
+    """Build a ground-intensity map; sweeps with their ``world_SE3_sensor`` (x east, y north) are taken one at a time.
 
-    Args:
-        drive: sweeps with their ``world_SE3_sensor``, world x east, y north, z up, metres.
-        settings: how.
-        crs_wkt: the world's CRS; empty for a local one.
-        scratch: folder for the returns (8 bytes each, about 0.5 MB a 64-beam sweep); the system's where None.
-
-    Raises:
-        SweepInputError, MapInputError: there is no sweep, or none shows any ground.
+    The CRS is the world's, empty for a local one; scratch a folder for the returns (about 0.5 MB a 64-beam sweep), the
+    system's where None.
     """
     settings = settings or BuildSettings()
     folder = Path(tempfile.mkdtemp(prefix="foldmap-returns-", dir=scratch))
@@ -252,11 +237,5 @@ def _locate(
 def _grid_of(tiles: list[tuple[int, int]], settings: BuildSettings, crs_wkt: str) -> MetricGrid:
     rows, cols = [row for row, _ in tiles], [col for _, col in tiles]
     side_m = settings.tile_px * settings.resolution_m
-    return MetricGrid(
-        west_m=min(cols) * side_m,
-        north_m=-min(rows) * side_m,
-        resolution_m=settings.resolution_m,
-        height_px=(max(rows) - min(rows) + 1) * settings.tile_px,
-        width_px=(max(cols) - min(cols) + 1) * settings.tile_px,
-        crs_wkt=crs_wkt,
-    )
+    height_px, width_px = ((max(each) - min(each) + 1) * settings.tile_px for each in (rows, cols))
+    return MetricGrid(min(cols) * side_m, -min(rows) * side_m, settings.resolution_m, height_px, width_px, crs_wkt)

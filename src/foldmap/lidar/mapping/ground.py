@@ -32,15 +32,9 @@ _FITS_M = ((_SEED_RADIUS_M, 0.6), (_SEED_RADIUS_M, 0.3), (_PLANE_RADIUS_M, 0.4),
 def ground_mask(
     points_sensor_m: FloatArray, sensor_height_m: float | None = None, tolerance_m: float = 0.12
 ) -> BoolArray:
-    """Find the returns that lie on the ground: road, kerbs and sidewalks.
+    """Find the returns that lie on the ground, at most ``tolerance_m`` from their local plane: bool (N,).
 
-    Args:
-        points_sensor_m: (N, 3), sensor frame, z up within about ten degrees of the vertical.
-        sensor_height_m: height of the sensor above the road where known; estimated from the sweep where None.
-        tolerance_m: largest distance of a ground return from its local plane.
-
-    Returns:
-        bool (N,); all False where no ground can be made out. Returns beyond 80 m are never ground.
+    All False where no ground can be made out; returns beyond 80 m are never ground. The rest as `height_above_ground`.
     """
     return np.asarray(np.abs(height_above_ground(points_sensor_m, sensor_height_m)) <= tolerance_m)
 
@@ -48,30 +42,21 @@ def ground_mask(
 def height_above_ground(points_sensor_m: FloatArray, sensor_height_m: float | None = None) -> FloatArray:
     """Every return's height above the ground around it, float32 (N,) metres along z; NaN where no ground is near.
 
-    The arguments are those of `ground_mask`.
+    Z is up within about ten degrees of the vertical; the sensor's height above the road is estimated where None.
     """
     points = np.ascontiguousarray(points_sensor_m, dtype=np.float32)
     lowest = _lowest_returns(points, _SIDE)
     plane = _seed_plane(lowest, sensor_height_m)
     if plane is None:
         return np.full(len(points), np.nan, np.float32)
-    height = _walk_outwards(lowest, plane, _by_range(_SIDE))
-    return _above_local_planes(points, height)
+    axis = np.arange(_SIDE) + 0.5 - _SIDE / 2
+    outwards = np.argsort((axis[:, None] ** 2 + axis[None, :] ** 2).ravel(), kind="stable").astype(np.int32)
+    return _above_local_planes(points, _walk_outwards(lowest, plane, outwards))
 
 
 def ground_plane(points_sensor_m: FloatArray) -> DoubleArray | None:
-    """Fit the ground around the sensor: ``z = a x + b y + c`` in the sensor frame, z up.
-
-    Returns:
-        a, b, c (3,), c in metres; None where no ground can be made out.
-    """
+    """Fit a, b, c (3,) of the ground around the sensor, ``z = a x + b y + c`` in metres; None where there is none."""
     return _seed_plane(_lowest_returns(np.ascontiguousarray(points_sensor_m, dtype=np.float32), _SIDE), None)
-
-
-def _by_range(side: int) -> AnyArray:
-    """Flat cell indices ordered by distance from the sensor."""
-    axis = np.arange(side) + 0.5 - side / 2
-    return np.argsort((axis[:, None] ** 2 + axis[None, :] ** 2).ravel(), kind="stable").astype(np.int32)
 
 
 def _seed_plane(lowest: FloatArray, sensor_height_m: float | None) -> DoubleArray | None:
@@ -133,8 +118,7 @@ def _walk_outwards(lowest: AnyArray, plane: AnyArray, order: AnyArray) -> AnyArr
         low = lowest[row, col]
         if not math.isfinite(low):
             continue
-        x = (col + 0.5 - side / 2) * _CELL_M
-        y = (row + 0.5 - side / 2) * _CELL_M
+        x, y = (col + 0.5 - side / 2) * _CELL_M, (row + 0.5 - side / 2) * _CELL_M
         range_m = math.hypot(x, y)
         if range_m < _SEED_RADIUS_M:
             expected, allowed = plane[0] * x + plane[1] * y + plane[2], _STEP_M + 0.02 * range_m
@@ -146,11 +130,10 @@ def _walk_outwards(lowest: AnyArray, plane: AnyArray, order: AnyArray) -> AnyArr
                     r, c = row + dr, col + dc
                     if 0 <= r < side and 0 <= c < side and not math.isnan(height[r, c]):
                         squared = float(dr * dr + dc * dc)
-                        near_m = math.sqrt(squared) * _CELL_M
                         weight += 1.0 / squared
                         # The seed plane's slope carries the height across the gap.
                         total += (height[r, c] - plane[0] * dc * _CELL_M - plane[1] * dr * _CELL_M) / squared
-                        nearest = min(nearest, near_m)
+                        nearest = min(nearest, math.sqrt(squared) * _CELL_M)
             found = weight > 0
             expected = total / weight if found else 0.0
             allowed = _STEP_M + _SLOPE * (nearest if found else 0.0)
@@ -168,22 +151,15 @@ def _above_local_planes(points: AnyArray, height: AnyArray) -> AnyArray:
         row, col = _cell_of(points[i, 0], points[i, 1], side)
         if not (0 <= row < side and 0 <= col < side) or math.isnan(height[row, col]):
             continue
-        z = points[i, 2] - height[row, col]
-        if z > _NEAR_GROUND_M:
+        z = points[i, 2]
+        if z - height[row, col] > _NEAR_GROUND_M:
             continue
         # Moments about the cell's own centre; a plane is solved over the 3 x 3 cells around it.
         x = points[i, 0] - (col + 0.5 - side / 2) * _CELL_M
         y = points[i, 1] - (row + 0.5 - side / 2) * _CELL_M
         cell = sums[row, col]
-        cell[0] += 1.0
-        cell[1] += x
-        cell[2] += y
-        cell[3] += points[i, 2]
-        cell[4] += x * x
-        cell[5] += x * y
-        cell[6] += y * y
-        cell[7] += x * points[i, 2]
-        cell[8] += y * points[i, 2]
+        for k, moment in enumerate((1.0, x, y, np.float64(z), x * x, x * y, y * y, x * z, y * z)):
+            cell[k] += moment
     planes = _solve_planes(sums)
     above = np.full(count, np.nan, np.float32)
     for i in range(count):
@@ -192,8 +168,8 @@ def _above_local_planes(points: AnyArray, height: AnyArray) -> AnyArray:
             continue
         x = points[i, 0] - (col + 0.5 - side / 2) * _CELL_M
         y = points[i, 1] - (row + 0.5 - side / 2) * _CELL_M
-        a, b, c = planes[row, col, 0], planes[row, col, 1], planes[row, col, 2]
-        above[i] = points[i, 2] - (a * x + b * y + c)
+        plane = planes[row, col]
+        above[i] = points[i, 2] - (plane[0] * x + plane[1] * y + plane[2])
     return above
 
 
@@ -223,17 +199,10 @@ def _solve_planes(sums: AnyArray) -> AnyArray:
             if n < 3:
                 continue
             mx, my, mz = sx / n, sy / n, sz / n
-            vxx = sxx / n - mx * mx + 0.02
-            vyy = syy / n - my * my + 0.02
-            vxy = sxy / n - mx * my
-            vxz = sxz / n - mx * mz
-            vyz = syz / n - my * mz
+            vxx, vyy, vxy = sxx / n - mx * mx + 0.02, syy / n - my * my + 0.02, sxy / n - mx * my
+            vxz, vyz = sxz / n - mx * mz, syz / n - my * mz
             det = vxx * vyy - vxy * vxy
-            a = (vyy * vxz - vxy * vyz) / det
-            b = (vxx * vyz - vxy * vxz) / det
-            if a * a + b * b > 0.16:
-                continue
-            planes[row, col, 0] = a
-            planes[row, col, 1] = b
-            planes[row, col, 2] = mz - a * mx - b * my
+            a, b = (vyy * vxz - vxy * vyz) / det, (vxx * vyz - vxy * vxz) / det
+            if a * a + b * b <= 0.16:
+                planes[row, col] = a, b, mz - a * mx - b * my
     return planes
