@@ -44,11 +44,7 @@ def open(path: Path | str) -> FoldedMap:
 
 
 class FoldedMap:
-    """A .fold file, open for localizing; use it as a context manager. Layers are decoded when they are asked for.
-
-    Args:
-        file: open; closed with the map.
-    """
+    """A .fold file, open for localizing; use it as a context manager. Layers are decoded when they are asked for."""
 
     def __init__(self, file: FoldFile) -> None:
         self.file = file
@@ -86,33 +82,21 @@ class FoldedMap:
 
     @property
     def lidar(self) -> FoldedLidar:
-        """The lidar layer.
-
-        Raises:
-            LayerError: the file has none.
-        """
+        """The lidar layer; a LayerError where the file has none."""
         from foldmap.lidar.unfold import FoldedLidar
 
         return self._once("lidar", lambda: FoldedLidar(self.file, self._layer("lidar")))
 
     @property
     def visual(self) -> FoldedVisual:
-        """The visual layer.
-
-        Raises:
-            LayerError: the file has none.
-        """
+        """The visual layer; a LayerError where the file has none."""
         from foldmap.visual.unfold import FoldedVisual
 
         return self._once("visual", lambda: FoldedVisual(self.file, self._layer("visual")))
 
     @property
     def street(self) -> StreetLayer:
-        """The street layer.
-
-        Raises:
-            LayerError: the file has none.
-        """
+        """The street layer; a LayerError where the file has none."""
         from foldmap.street.unfold import StreetLayer
 
         return self._once("street", lambda: StreetLayer(self.file, self._layer("street")))
@@ -132,9 +116,7 @@ class FoldedMap:
     def street_localizer(self, region: str | None = None, near: StreetPrior | None = None) -> StreetLocalizer:
         """The localizer of a region of the street layer, opened once; the first time it embeds what is around lanes.
 
-        Args:
-            region: needed where there are several.
-            near: of a large map, the lanes around this alone; made anew each time.
+        Of a large map it embeds the lanes around `near` alone, anew each time.
         """
         from foldmap.localize.street.localizer import StreetLocalizer
 
@@ -204,11 +186,11 @@ class FoldedMap:
         self.close()
 
     def _layer(self, kind: str) -> str:
-        for layer in self.file.layers():
-            if layer.kind == kind:
-                return layer.name
-        there = ", ".join(self.layers) or "none"
-        raise LayerError(f"{self.file.path.name} has no {kind} layer", f"layers in this file: {there}")
+        name = next((layer.name for layer in self.file.layers() if layer.kind == kind), None)
+        if name is None:
+            there = ", ".join(self.layers) or "none"
+            raise LayerError(f"{self.file.path.name} has no {kind} layer", f"layers in this file: {there}")
+        return name
 
     def _once(self, key: str, make: Callable[[], Made]) -> Made:
         """What is made once and kept."""

@@ -6,17 +6,19 @@ import json
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from foldmap.cli.common import bars, plain, put, save_settings, tell, write_bytes, write_text
-from foldmap.cli.verbs import App, given
+from foldmap.cli.verbs import App, given, option
 from foldmap.errors import ConfigError
 
 if TYPE_CHECKING:
     from foldmap.api.observing_streets import StreetSource
     from foldmap.api.street_changes import FoundChanges
+
+OBSERVED = "Observations"
 
 app = App(help="Work with street maps: retrieve, update, expand, map2pix.", no_args_is_help=True)
 
@@ -24,10 +26,6 @@ app = App(help="Work with street maps: retrieve, update, expand, map2pix.", no_a
 @app.callback()
 def _street() -> None:
     """Work with street maps: retrieve, update, expand, map2pix."""
-
-
-def _observed(text: str, *names: str) -> Any:
-    return typer.Option(*names, rich_help_panel="Observations", help=text)
 
 
 MapFile = Annotated[Path, typer.Argument(metavar="MAP.fold", help="The folded street map.")]
@@ -40,10 +38,10 @@ Observations = Annotated[
     ),
 ]
 Poses = Annotated[
-    Path | None, _observed("Where they were taken: CSV with x_m, y_m, heading_deg or heading_rad, or TUM.")
+    Path | None, option(OBSERVED, "Where they were taken: CSV with x_m, y_m, heading_deg or heading_rad, or TUM.")
 ]
-Ring = Annotated[Path | None, _observed("Calibration of the cameras; ring.json of the folder where left out.")]
-Camera = Annotated[list[str] | None, _observed("Use this camera of the ring alone; repeat for more.")]
+Ring = Annotated[Path | None, option(OBSERVED, "Calibration of the cameras; ring.json of the folder where left out.")]
+Camera = Annotated[list[str] | None, option(OBSERVED, "Use this camera of the ring alone; repeat for more.")]
 Model = Annotated[Path | None, typer.Option(help="The model; the one in the map where left out.")]
 Region = Annotated[str | None, typer.Option(help="Of the map, where it has several.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")]
@@ -134,11 +132,7 @@ def retrieve(
 
 
 def _numbers(text: str | None, count: int, option: str) -> tuple[float, ...] | None:
-    """Read ``1,2,3``.
-
-    Raises:
-        ConfigError: other than so many finite numbers.
-    """
+    """Read so many finite numbers, ``1,2,3``."""
     if text is None:
         return None
     try:
