@@ -112,11 +112,7 @@ class Tracker:
 
 
 def vehicle_pose(prior: Any) -> SE2:
-    """The planar pose that a prior gives.
-
-    Raises:
-        ConfigError: it is none.
-    """
+    """The planar pose that a prior gives; one that is none is a ConfigError."""
     if isinstance(prior, SE3):
         return prior.to_se2()
     if not isinstance(prior, SE2):
@@ -138,8 +134,6 @@ def _of_streets(observation: Any) -> Any:
     from foldmap.street.images.observation import AerialCrop, RingFrame
 
     if observation is not None and not isinstance(observation, RingFrame | AerialCrop):
-        kind = type(observation).__name__
-        raise ConfigError(
-            f"a {kind} cannot be tracked", "give a Sweep, a RingFrame or an AerialCrop; localize photos one by one"
-        )
+        cure = "give a Sweep, a RingFrame or an AerialCrop; localize photos one by one"
+        raise ConfigError(f"a {type(observation).__name__} cannot be tracked", cure)
     return observation

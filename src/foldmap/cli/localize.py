@@ -190,19 +190,13 @@ def _layer(asked: dict[str, Any], town: FoldedMap) -> str:
     if any(asked[name] for name in ("queries", "rigs", "features", "photos")):
         return VISUAL
     if not asked["observations"]:
-        raise ConfigError(
-            "there is nothing to localize",
-            "give OBSERVATIONS, or --queries LIST with --features FILE or --photos FOLDER",
-        )
+        cure = "give OBSERVATIONS, or --queries LIST with --features FILE or --photos FOLDER"
+        raise ConfigError("there is nothing to localize", cure)
     return layer_of(asked["observations"], {layer.kind for layer in town.file.layers()})
 
 
 def _options_of(context: typer.Context, kind: str) -> dict[str, Any]:
-    """Options of a layer that have a value.
-
-    Raises:
-        ConfigError: an option of another layer is given, or one that nothing would heed.
-    """
+    """Options of a layer that have a value; those of another layer, or that nothing would heed, are a ConfigError."""
     own, said = options_of(context, _OF_LAYER[kind], _PANELS), spoken(context)
     if "max_keypoints" in said and not said & {"photos", "observations"}:
         raise ConfigError("--max-keypoints is of features that are extracted", "give --photos, or leave it out")
@@ -243,8 +237,7 @@ def _streets(town: FoldedMap, observations: list[Path], own: dict[str, Any], beg
     from foldmap.api.observing_streets import StreetSource
 
     cameras, ring, poses = own.pop("camera", None) or (), own.pop("ring", None), own.pop("poses", None)
-    for name in ("picture", "picture_of"):
-        own.pop(name, None)
+    own = {name: value for name, value in own.items() if name not in ("picture", "picture_of")}
     return localize_streets(town, StreetSource(observations, poses, ring, cameras), begin=begin, **own)
 
 

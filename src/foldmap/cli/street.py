@@ -6,11 +6,11 @@ import json
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from foldmap.cli.common import bars, plain, put, save_settings, tell, write_bytes, write_text
+from foldmap.cli.common import bars, put, save_settings, tell, write_bytes, write_text
 from foldmap.cli.verbs import App, given, option
 from foldmap.errors import ConfigError
 
@@ -107,17 +107,9 @@ def retrieve(
     centre, sides = _numbers(near, 2, "--near"), _numbers(box, 4, "--box")
     fence = Fence(centre, radius, sides)  # type: ignore[arg-type]  # so many numbers
     with opened.open(fold_file) as town, bars() as begin:
+        chosen: dict[str, Any] = {"top": top, "apart_m": apart, "min_similarity": min_similarity, "search": search}
         found = retrieve_places(
-            town.street,
-            _source(context),
-            begin,
-            top=top,
-            apart_m=apart,
-            min_similarity=min_similarity,
-            regions=region or (),
-            fence=fence,
-            search=search,
-            model=model,
+            town.street, _source(context), begin, regions=region or (), fence=fence, model=model, **chosen
         )
         tell(found.seen.notes)
         write_text(output, found.text(suffix == ".csv"))
@@ -268,16 +260,10 @@ def map2pix(
         {"rank": rank, "observation": seen.names[number], "similarity": round(score, 5)}
         for rank, (score, number) in enumerate(found, start=1)
     ]
-    write_text(output, "".join(json.dumps(plain(row)) + "\n" for row in rows))
+    write_text(output, "".join(json.dumps(row) + "\n" for row in rows))
     save_settings(output, "street map2pix", given(context))
     if picture is not None:
         write_bytes(picture, wanted.picture(seen, found))
-    summary = {
-        "results": output,
-        "region": wanted.region,
-        "lane_m_in_the_window": round(wanted.graph.length_m, 1),
-        "observations": len(seen),
-        "best": rows[0]["observation"],
-        "best_similarity": rows[0]["similarity"],
-    }
-    put(summary, as_json)
+    summary = {"region": wanted.region, "lane_m_in_the_window": round(wanted.graph.length_m, 1)}
+    best = {"best": rows[0]["observation"], "best_similarity": rows[0]["similarity"]}
+    put({"results": output, **summary, "observations": len(seen), **best}, as_json)
