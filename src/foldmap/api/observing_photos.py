@@ -49,14 +49,7 @@ class PhotoQuery:
 
 @dataclass(frozen=True)
 class QueryFeatures:
-    """What is known of the photos that are asked.
-
-    Attributes:
-        source: features by name.
-        where: file or folder of them, for messages.
-        global_descriptors: of the photos, or None.
-        known: names that have features.
-    """
+    """What is known of the photos that are asked: where their features are, and names that have some."""
 
     source: SizedFeatures
     where: Path

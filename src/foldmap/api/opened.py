@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from foldmap.api.tracking import Tracker, street_prior, vehicle_pose
+from foldmap.api.tracking import Tracker, is_of_streets, street_prior, vehicle_pose
 from foldmap.atlas import FoldFile
 from foldmap.errors import ConfigError, LayerError
 from foldmap.geometry import SE2, SE3
@@ -158,7 +157,7 @@ class FoldedMap:
         if queries:
             pose = None if prior is None else vehicle_pose(prior)
             return self.visual_localizer().localize(queries, pose, 64.0 if radius_m is None else radius_m)
-        if _of_streets(observation):
+        if is_of_streets(observation):
             disc = street_prior(prior, radius_m)
             return self.street_localizer(region, disc).localize(observation, disc)
         kinds = ", ".join(sorted({type(one).__name__ for one in many})) or "nothing"
@@ -180,9 +179,7 @@ class FoldedMap:
     def __enter__(self) -> FoldedMap:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def _layer(self, kind: str) -> str:
@@ -236,9 +233,3 @@ def _sweeps(observation: Sequence[Any]) -> bool:
         return True
     # where the class was never imported there is none of it
     return len(pairs) == 1 and type(pairs[0]).__module__ == "foldmap.lidar.observation"
-
-
-def _of_streets(observation: Any) -> bool:
-    from foldmap.street.images.observation import AerialCrop, RingFrame
-
-    return isinstance(observation, RingFrame | AerialCrop)

@@ -232,14 +232,8 @@ def train_layer(
 ) -> LayerTrainer:
     """Fit codebooks by PQ, then train codebooks, decoder and front together; the network ends with the best weights.
 
-    Args:
-        data: the scene's descriptors.
-        shape: of the layer.
-        settings: the run.
-        folder: of the run; None keeps none.
-        start: a trained layer to go on from instead of PQ.
-        rank: adapt `start` by LoRA of this rank in its decoder, everything else frozen; 0 trains everything.
-        report: called after each epoch.
+    `start` is a trained layer to go on from instead of PQ; a rank above 0 adapts its decoder by LoRA, everything else
+    frozen. Without a folder nothing is kept. `report` is called after each epoch.
 
     Raises:
         ConfigError: the folder holds a run with other settings, LoRA without a layer to adapt.
