@@ -10,6 +10,7 @@ from foldmap.coding.additive import AdditiveQuantizer
 from foldmap.coding.pq import ProductQuantizer
 from foldmap.errors import ModelError
 from foldmap.types import FloatArray
+from foldmap.visual.dpq.assignment import beam_codes, best_decoded
 from foldmap.visual.dpq.model import DpqedLayer, adapter_rank
 from foldmap.visual.dpq.serialize import ASSIGN_BEAM, LayerShape
 
@@ -76,17 +77,17 @@ def test_forward_is_hard_and_backward_is_soft() -> None:
     assert not np.allclose(hard, soft, atol=1e-2)
 
 
-@pytest.mark.parametrize("shape", VARIANTS)
+@pytest.mark.parametrize("shape", [one for one in VARIANTS if one.hidden or one.shortcut != "linear"])
 def test_assign_then_dequantize_is_forward(shape: LayerShape) -> None:
     layer, x = layer_of(shape), rows()
-    codes = layer.assign(x)
+    codes = layer.stored().assign(x)
     assert codes.dtype == np.uint8
     assert codes.shape == (len(x), shape.parts)
     forward = layer(torch.from_numpy(x)).detach().numpy()
-    np.testing.assert_allclose(layer.dequantize(codes), forward, atol=2e-5)
+    np.testing.assert_allclose(layer.stored().dequantize(codes), forward, atol=2e-5)
     if shape.unit:
         np.testing.assert_allclose(np.linalg.norm(forward, axis=1), 1, atol=1e-5)
-    assert layer.assign(x[:0]).shape == (0, shape.parts)
+    assert layer.stored().assign(x[:0]).shape == (0, shape.parts)
 
 
 @pytest.mark.parametrize("shape", VARIANTS)
@@ -103,21 +104,21 @@ def test_additive_codes_are_the_decoders_choice() -> None:
     layer = layer_of(LayerShape(dimension=8, parts=2, centroids=5, hidden=7, shortcut="identity", additive=True))
     x = rows()
     every = np.stack(np.meshgrid(range(5), range(5), indexing="ij"), -1).reshape(-1, 2).astype(np.uint8)
-    errors = ((x[:, None] - layer.dequantize(every)[None]) ** 2).sum(2)
-    codes = layer.assign(x)
-    reached = ((x - layer.dequantize(codes)) ** 2).sum(1)
+    errors = ((x[:, None] - layer.stored().dequantize(every)[None]) ** 2).sum(2)
+    codes = layer.stored().assign(x)
+    reached = ((x - layer.stored().dequantize(codes)) ** 2).sum(1)
     wide = (errors.argsort(1).argsort(1)[np.arange(len(x)), codes[:, 0] * 5 + codes[:, 1]] == 0).mean()
     assert wide > 0.9  # the search keeps 16 of 25 sums
     assert reached.mean() < 1.02 * errors.min(1).mean()
     greedy = AdditiveQuantizer(layer.codebooks.detach().numpy()).encode(x)
-    assert reached.mean() < ((x - layer.dequantize(greedy)) ** 2).sum(1).mean()
-    np.testing.assert_array_equal(layer.stored().assign(x), codes)
+    assert reached.mean() < ((x - layer.stored().dequantize(greedy)) ** 2).sum(1).mean()
 
 
 def test_additive_gradients_are_algorithm_1_of_what_the_other_codebooks_leave() -> None:
     layer = layer_of(LayerShape(dimension=8, parts=3, centroids=5, hidden=0, unit=False, additive=True))
     x, pull = torch.from_numpy(rows()), torch.randn(40, 8)
-    codes = torch.from_numpy(layer.assign(x.numpy()).astype(np.int64))
+    proposed = beam_codes(x, layer.codebooks, ASSIGN_BEAM)
+    codes = best_decoded(x, proposed, layer.codebooks, layer.decoder)
     out = layer.quantize(x)
     np.testing.assert_allclose(out.detach(), sum(layer.codebooks[m][codes[:, m]].detach() for m in range(3)), atol=1e-5)
     (out * pull).sum().backward()
@@ -138,9 +139,9 @@ def test_a_layer_with_shortcut_starts_as_plain_pq(hidden: int) -> None:
     quantizer = ProductQuantizer.fit(x, 2, 16)
     layer = DpqedLayer(LayerShape(8, 2, 16, hidden, shortcut="identity", unit=False))
     layer.start_from(quantizer)
-    codes = layer.assign(x)
+    codes = layer.stored().assign(x)
     np.testing.assert_array_equal(codes, quantizer.encode(x))
-    np.testing.assert_allclose(layer.dequantize(codes), quantizer.decode(codes), atol=1e-6)
+    np.testing.assert_allclose(layer.stored().dequantize(codes), quantizer.decode(codes), atol=1e-6)
 
 
 def test_an_additive_layer_starts_as_its_quantizer() -> None:
@@ -148,11 +149,11 @@ def test_an_additive_layer_starts_as_its_quantizer() -> None:
     quantizer = AdditiveQuantizer.fit(x, 2, 16)
     layer = DpqedLayer(LayerShape(8, 2, 16, 7, shortcut="identity", unit=False, additive=True))
     layer.start_from(quantizer)
-    codes = layer.assign(x)
-    assert ((x - layer.dequantize(codes)) ** 2).sum() <= (
+    codes = layer.stored().assign(x)
+    assert ((x - layer.stored().dequantize(codes)) ** 2).sum() <= (
         (x - quantizer.decode(quantizer.encode(x))) ** 2
     ).sum() * 1.001
-    np.testing.assert_allclose(layer.dequantize(codes), quantizer.decode(codes), atol=1e-6)
+    np.testing.assert_allclose(layer.stored().dequantize(codes), quantizer.decode(codes), atol=1e-6)
 
 
 def test_other_codebooks_are_refused() -> None:
@@ -175,7 +176,7 @@ def test_lora_trains_little_and_merges() -> None:
             one.add_(torch.randn_like(one))
     after = layer(x).detach()
     assert float((after - before).abs().max()) > 0.01
-    np.testing.assert_allclose(layer.stored().dequantize(layer.assign(x.numpy())), after.numpy(), atol=1e-5)
+    np.testing.assert_allclose(layer.stored().dequantize(layer.stored().assign(x.numpy())), after.numpy(), atol=1e-5)
     with pytest.raises(ModelError, match="nothing to adapt"):
         layer_of(VARIANTS[1]).decoder.adapt(2)
 
@@ -187,5 +188,5 @@ def test_lora_of_the_paper_has_2048_parameters() -> None:
 
 
 def test_foreign_descriptors_are_refused() -> None:
-    with pytest.raises(ModelError, match="takes \\(N, 8\\)"):
-        layer_of(SMALL).assign(np.zeros((3, 9), np.float32))
+    with pytest.raises(ModelError, match="do not fit codebooks of 8"):
+        layer_of(SMALL).stored().assign(np.zeros((3, 9), np.float32))

@@ -57,8 +57,8 @@ def test_training_additive_codes_lowers_their_error_and_finds_more() -> None:
     lines: list[LayerProgress] = []
     run = train_layer(data, shape, settings, report=lines.append)
     assert lines == run.curve
-    layer = run.layer
-    learned = layer.dequantize(layer.assign(data.mean_PD))
+    layer = run.network
+    learned = layer.stored().dequantize(layer.stored().assign(data.mean_PD))
     assert ((learned - data.mean_PD) ** 2).sum() < 0.97 * ((plain - data.mean_PD) ** 2).sum()
     assert found(data, learned) > 1.03 * found(data, plain)
 
@@ -101,22 +101,22 @@ def test_a_resumed_run_is_the_same_run(tmp_path: Path, shape: LayerShape, settin
         train_layer(scene(), shape, settings, folder=tmp_path / "cut", report=stop_after_two)
     resumed = train_layer(scene(), shape, settings, folder=tmp_path / "cut")
     assert resumed.curve == whole.curve
-    for one, other in zip(resumed.layer.parameters(), whole.layer.parameters(), strict=True):
+    for one, other in zip(resumed.network.parameters(), whole.network.parameters(), strict=True):
         assert torch.equal(one, other)
     assert (tmp_path / "cut" / FILE).read_bytes() == (tmp_path / "whole" / FILE).read_bytes()
 
 
 def test_lora_adapts_the_decoder_alone() -> None:
-    base = train_layer(scene(), SHAPE, replace(QUICK, epochs=20)).layer
+    base = train_layer(scene(), SHAPE, replace(QUICK, epochs=20)).network
     random = np.random.default_rng(5)
     turn = np.linalg.qr(np.eye(16) + 0.2 * random.normal(size=(16, 16)))[0].astype(np.float32)
     other = Descriptors(scene().mean_PD @ turn, scene().seen_OD @ turn, scene().first)
 
     def error(layer: DpqedLayer) -> float:
-        return float(((layer.dequantize(layer.assign(other.mean_PD)) - other.mean_PD) ** 2).sum())
+        return float(((layer.stored().dequantize(layer.stored().assign(other.mean_PD)) - other.mean_PD) ** 2).sum())
 
     settings = replace(QUICK, loss="l2", l2_weight=0.0, epochs=30, learning_rate=0.01, validation=0.0)
-    adapted = train_layer(other, SHAPE, settings, start=base, rank=2).layer
+    adapted = train_layer(other, SHAPE, settings, start=base, rank=2).network
     assert torch.equal(adapted.codebooks, base.codebooks)
     assert base.decoder.first is not None
     assert adapted.decoder.first is not None

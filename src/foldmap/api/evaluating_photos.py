@@ -22,14 +22,8 @@ from foldmap.formats.poses.photos import read_image_poses
 from foldmap.formats.poses.trajectories import read_tum_poses
 from foldmap.formats.textual import content_lines
 from foldmap.geometry.association import DEFAULT_LIMIT_S
-from foldmap.metrics.camera_pose import (
-    NAMED_THRESHOLDS,
-    CameraErrors,
-    Threshold,
-    accuracy,
-    camera_errors,
-    median_errors,
-)
+from foldmap.metrics.camera_pose import NAMED_THRESHOLDS as NAMED
+from foldmap.metrics.camera_pose import CameraErrors, Threshold, accuracy, camera_errors, median_errors
 from foldmap.types import DoubleArray
 
 UNITS = ("world", "m", "radius")
@@ -41,14 +35,10 @@ _SAME = 1e-6
 
 @dataclass
 class AnsweredPhotos:
-    """What was said about the photos that were asked.
+    """What was said about photos.
 
-    Attributes:
-        names: of all photos that were asked; without ``complete`` of those that were answered.
-        poses: camera_SE3_world by name of those that were answered.
-        statuses: by name, where they are known.
-        complete: whether unanswered photos are among the names.
-        note: what of the files beside was not used, in words.
+    Names are of all that were asked, or, where not `complete`, of those that were answered. Poses (camera_SE3_world)
+    and, where known, statuses are by name. The note says what of the files beside was not used.
     """
 
     names: list[str] = field(default_factory=list)
@@ -75,9 +65,6 @@ def why_photos(estimates: Path, truth: Path) -> str:
     What was named decides: lines about photos, a true model, the file's own first comment, rows that begin with names.
     A trajectory that says nothing is one of sweeps if its poses turn about the vertical alone, as `foldmap localize`
     writes them.
-
-    Raises:
-        PoseInputError: a file cannot be read, or its lines are about something else.
     """
     if estimates.suffix == ".jsonl":
         if estimates.is_file() and not is_about_photos(estimates):
@@ -109,18 +96,17 @@ def compare_photos(
     limit_s: float | None = None,
     plot: Path | None = None,
 ) -> dict[str, Any]:
-    """Compute errors of camera poses.
+    """Compute errors of camera poses; photos that were not answered are infinitely far off, see `read_answered`.
 
     Args:
-        estimates: hloc results, a TUM trajectory of cameras, or JSON lines of ``foldmap localize``; photos that were
-            not answered are infinitely far off, see `read_answered`.
+        estimates: hloc results, a TUM trajectory of cameras, or JSON lines of ``foldmap localize``.
         truth: folder of a COLMAP model or of 7-Scenes poses, TUM or hloc text.
         queries: list of the photos that were asked, where no JSON lines tell.
         thresholds: see `read_thresholds`.
-        unit: "m", "world" (as the truth has it) or "radius" (percent of the radius of a true COLMAP model); metres
-            where the truth is known to have them, else world units.
+        unit: one of `UNITS`: "world" is as the truth has it, "radius" percent of the radius of a true COLMAP model;
+            metres where the truth is known to have them, else world units.
         limit_s: times of photos and of a true trajectory that are farther apart do not belong together.
-        plot: draw the distribution of the errors to this SVG.
+        plot: SVG of the distribution of the errors.
 
     Raises:
         FoldmapError: a file or an option cannot be used, or no photo that was asked has a true pose.
@@ -132,11 +118,8 @@ def compare_photos(
     names = [name for name in answered.names if name in known.camera_SE3_world]
     if not names:
         example = next(iter(known.camera_SE3_world), "none")
-        raise PoseInputError(
-            f"{truth} has no true pose of any of {len(answered.names)} images (asked {answered.names[0]!r}, there "
-            f"{example!r})",
-            "name images alike in both",
-        )
+        shown = f"{len(answered.names)} images (asked {answered.names[0]!r}, there {example!r})"
+        raise PoseInputError(f"{truth} has no true pose of any of {shown}", "name images alike in both")
     chosen, length = _unit(unit or ("m" if known.metric else "world"), truth)
     limits = read_thresholds(thresholds, chosen)
     errors = camera_errors(
@@ -157,32 +140,28 @@ def compare_photos(
         rows = np.array([one == status for one in statuses])
         if rows.any():
             some = errors.take(rows)
-            worst = {
-                f"centre_max_{chosen}": float(some.centre.max()),
-                "rotation_max_deg": float(some.rotation_deg.max()),
-            }
-            summary[status] = {**_summary(some, chosen, limits), **worst}
+            worst = {f"centre_max_{chosen}": some.centre.max(), "rotation_max_deg": some.rotation_deg.max()}
+            summary[status] = _summary(some, chosen, limits) | {key: float(value) for key, value in worst.items()}
     return summary
 
 
 def read_thresholds(text: str, unit: str) -> tuple[Threshold, ...]:
     """Thresholds as a user writes them: ``0.005,0.5 0.02,2`` (centre, degrees) or a name; where empty, a usual range.
 
-    Raises:
-        ConfigError: they are no pairs of positive numbers, or named ones (metres) are asked for in another unit.
+    Pairs of other than positive numbers are a ConfigError, so are named ones (metres) in another unit.
     """
     percent = unit.startswith("percent")
     if not text.strip():
         return _DEFAULT_PERCENT if percent else _DEFAULT
-    if text.strip() in NAMED_THRESHOLDS:
+    if text.strip() in NAMED:
         if percent:
             raise ConfigError(f"the thresholds {text.strip()!r} are in metres", "write them as 0.5,0.5 2,2")
-        return NAMED_THRESHOLDS[text.strip()]
+        return NAMED[text.strip()]
     limits = []
     for word in text.split():
         parts = word.split(",")
         if len(parts) != 2 or not all(is_number(part) and float(part) > 0 for part in parts):
-            known = ", ".join(NAMED_THRESHOLDS)
+            known = ", ".join(NAMED)
             raise ConfigError(f"{word!r} is no threshold", f"write '0.05,5 0.25,2' (centre,degrees), or one of {known}")
         limits.append((float(parts[0]), float(parts[1])))
     return tuple(limits)
@@ -216,9 +195,6 @@ def read_answered(estimates: Path, queries: Path | None) -> AnsweredPhotos:
 
     Poses are those of the file that was named. Lines beside it tell what else was asked, and statuses, if they tell of
     the same poses.
-
-    Raises:
-        FoldmapError: a file cannot be read, or nothing was asked.
     """
     if estimates.suffix == ".jsonl":
         found = AnsweredPhotos.of(read_photo_lines(estimates))
@@ -234,11 +210,9 @@ def read_answered(estimates: Path, queries: Path | None) -> AnsweredPhotos:
                 found = told
     if queries is not None:
         asked = read_names(queries)
-        strays = set(found.poses) - set(asked)
-        if strays:
-            raise PoseInputError(
-                f"{estimates} answers {min(strays)!r}, which {queries} does not ask", "give the list that was localized"
-            )
+        if strays := set(found.poses) - set(asked):
+            said = f"{estimates} answers {min(strays)!r}, which {queries} does not ask"
+            raise PoseInputError(said, "give the list that was localized")
         found.names, found.complete = asked, True
     if not found.names:
         raise PoseInputError(f"{estimates} holds no poses", "give --queries LIST to count unanswered queries")
@@ -278,9 +252,8 @@ def _by_time(answers: Sequence[PhotoLine], poses: dict[str, DoubleArray]) -> dic
 
 
 def _alike(one: DoubleArray, other: DoubleArray) -> bool:
-    far = 1.0 + float(np.abs(other[:3, 3]).max())
-    same = np.abs(one[:3, :3] - other[:3, :3]).max() < _SAME and np.abs(one[:3, 3] - other[:3, 3]).max() < _SAME * far
-    return bool(same)
+    apart, far = np.abs(one[:3] - other[:3]), 1.0 + np.abs(other[:3, 3]).max()
+    return bool(apart[:, :3].max() < _SAME and apart[:, 3].max() < _SAME * far)
 
 
 def _lines_beside(estimates: Path) -> list[Path]:
@@ -302,6 +275,5 @@ def _columns(path: Path) -> int:
 
 def _tilts(path: Path) -> bool:
     """Whether a trajectory turns about more than the vertical."""
-    if _columns(path) != 8:
-        return False
-    return any(abs(float(pose.matrix[2, axis])) > _TILT for pose in read_tum_poses(path)[1] for axis in (0, 1))
+    poses = read_tum_poses(path)[1] if _columns(path) == 8 else ()
+    return any(abs(float(pose.matrix[2, axis])) > _TILT for pose in poses for axis in (0, 1))

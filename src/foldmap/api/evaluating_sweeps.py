@@ -85,21 +85,16 @@ def compare_sweeps(
 
 
 def _spreads(errors: PoseErrors) -> dict[str, float]:
-    turned_deg = np.degrees(errors.heading_rad)
     rows = {"total": errors.total_m, "lateral": errors.lateral_m, "longitudinal": errors.longitudinal_m}
     told: dict[str, float] = {}
-    for name, error, unit in [*((name, row, "m") for name, row in rows.items()), ("heading", turned_deg, "deg")]:
-        spread = summarize(error)
+    for name, error in (rows | {"heading": np.degrees(errors.heading_rad)}).items():
+        spread, unit = summarize(error), "deg" if name == "heading" else "m"
         told |= {f"{name}_{key}_{unit}": getattr(spread, f"{key}_m") for key in ("median", "p95", "p99")}
     return told
 
 
 def read_planar(path: Path) -> tuple[DoubleArray, list[SE2]]:
-    """Times and answered poses; a file of comments alone answers nothing.
-
-    Raises:
-        PoseInputError: the file is missing or malformed.
-    """
+    """Times and answered poses; a file of comments alone answers nothing."""
     if next(content_lines(path), None) is None:
         return np.zeros(0), []
     times_s, poses = read_tum_poses(path)

@@ -38,9 +38,6 @@ def localize_photos(
 
     What is asked is read by `read_photo_queries`, features are opened by `open_query_features`; the matcher is one of
     `VisualSettings`, the seed RANSAC's.
-
-    Raises:
-        FoldmapError: what was brought cannot be used.
     """
     settings, notes, began_s = VisualSettings(matcher=matcher, weights=matcher_weights, seed=seed), [], perf_counter()
     folded = town.visual
@@ -50,9 +47,8 @@ def localize_photos(
     loading_s = perf_counter() - began_s
     searched = folded.groups > 0 and folded.needs_global
     if searched and global_descriptors is None:
-        raise MapInputError(
-            "the map is searched by global descriptors", "give those of the queries with --globals FILE.h5"
-        )
+        cure = "give those of the queries with --globals FILE.h5"
+        raise MapInputError("the map is searched by global descriptors", cure)
     if global_descriptors is not None and not searched:
         notes.append(f"the map is not searched by global descriptors; {global_descriptors} is not used")
     vectors = global_descriptors if searched else None
@@ -84,8 +80,7 @@ def _photo_estimates(
 ) -> tuple[list[CameraEstimate], list[str]]:
     """An estimate a query, and a warning; what cannot be used is `no_observation` with its reason, others go on.
 
-    Raises:
-        InputError: none can be used; that of the first.
+    Where none can be used the error of the first is raised.
     """
     estimates, problems = [], []
     for number, one in enumerate(asked):

@@ -27,22 +27,13 @@ from foldmap.metrics.retrieval import localization_scores
 
 @dataclass(frozen=True)
 class LocalizedInStreets(Localized):
-    """What was answered in a street map.
-
-    Attributes:
-        places: that the beliefs are over.
-        truth: world_SE2_vehicle of each observation, where it was given.
-    """
+    """What was answered in a street map: beliefs are over `places`; the truth is world_SE2_vehicle, if it was given."""
 
     places: LanePlaces
     truth: Sequence[SE2]
 
     def heat_map(self, number: int | None) -> bytes:
-        """PNG of the belief over a street map after one observation, counted from 1; the last where None.
-
-        Raises:
-            ConfigError: there is no such observation.
-        """
+        """PNG of the belief over a street map after one observation, counted from 1; the last where None."""
         from foldmap.report.street_map import street_map
 
         number = len(self.observations) if number is None else number
@@ -74,9 +65,6 @@ def localize_streets(
     A prior is a position an observation (with `drive`, of the first one), right to `radius_m`; its heading counts where
     `compass_deg`, its standard deviation, is given. `drive` is odometry, of which increments count. Temperature and
     least similarity belong to the model.
-
-    Raises:
-        FoldmapError: what was brought cannot be used.
     """
     if not (math.isfinite(radius_m) and radius_m > 0 and math.isfinite(step_m) and step_m > 0):
         raise ConfigError(f"a prior of {radius_m} m, places every {step_m} m", "give positive metres")
@@ -112,9 +100,8 @@ def localize_streets(
         for name, at, estimate in zip(seen.names, times, estimates, strict=True)
     ]
     told = {"region": name, "places": len(localizer.places)} | ({} if true is None else _recall(estimates, true))
-    return LocalizedInStreets(
-        localized, {"localizer": asdict(settings)}, told, seen.notes, localizer.places, true or []
-    )
+    chosen = {"localizer": asdict(settings)}
+    return LocalizedInStreets(localized, chosen, told, seen.notes, localizer.places, true or [])
 
 
 def _street_priors(

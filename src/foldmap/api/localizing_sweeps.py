@@ -9,13 +9,12 @@ import numpy as np
 
 from foldmap.api.opened import FoldedMap
 from foldmap.api.results import Begin, Localized, LocalizedObservation, silent
+from foldmap.api.tracking import SWEEP_PERIOD_S
 from foldmap.errors import ConfigError, SweepInputError
 from foldmap.formats.sweeps.drives import open_drive
 from foldmap.lidar.observation import observations
 from foldmap.localize.estimate import Estimate, Status
 from foldmap.localize.lidar.confidence import LidarDiagnostics, LidarEstimate
-
-SWEEP_PERIOD_S = 0.1
 
 
 def localize_sweeps(
@@ -38,9 +37,6 @@ def localize_sweeps(
     Priors are poses, one a sweep; sweeps named by times take those within `time_limit_s`. Radius and heading range are
     half the search window around a prior. `online` they are three standard deviations of the first pose, and of the
     others only the increments count. The rest is as `open_drive` and `foldmap.lidar.observation.observations` have it.
-
-    Raises:
-        FoldmapError: what was brought cannot be used.
     """
     heading_range_rad = math.radians(heading_range_deg)
     if not (math.isfinite(radius_m) and radius_m > 0 and 0 <= heading_range_rad <= math.pi):
@@ -72,9 +68,8 @@ def localize_sweeps(
         localized.append(LocalizedObservation(drive.names[index], f"{times_s[index]:.6f}", estimate, height_m))
         report(index + 1, len(drive))
     for name, time_s in drive.alone:
-        localized.append(
-            LocalizedObservation(name, f"{time_s:.6f}", _unobserved(f"no prior within {time_limit_s:g} s"))
-        )
+        unpaired = _unobserved(f"no prior within {time_limit_s:g} s")
+        localized.append(LocalizedObservation(name, f"{time_s:.6f}", unpaired))
     localized.sort(key=lambda one: one.time_s)
     settings = {**drive.provenance(), "model": folded.bundle.name}
     return Localized(localized, settings, {"paired": drive.pairing.words}, [])

@@ -13,24 +13,18 @@ SWEEPS = {".las", ".laz", ".pcd", ".bin"}
 
 
 def layer_of(observations: Sequence[Path], held: Collection[str]) -> str:
-    """The kind of layer that observations are for.
+    """The kind of layer that observations are for, of those that are held; where several may be, a ConfigError.
 
-    Args:
-        observations: files, folders or glob patterns: sweeps are for a lidar layer; images are photos of a visual layer
-            or street observations.
-        held: kinds of layers that the map has.
-
-    Raises:
-        ConfigError: the map has several layers that they may be for.
+    Observations are files, folders or glob patterns: sweeps are for a lidar layer; images are photos of a visual layer
+    or street observations.
     """
     meant: tuple[str, ...] = (LIDAR,) if any(map(_is_of_sweeps, observations)) else (STREET, VISUAL)
     if not any(glob.glob(str(path)) for path in observations):  # nothing is there: its reader says so
         meant = (LIDAR, STREET, VISUAL)
     there = [kind for kind in meant if kind in held] or list(meant[:1])
     if len(there) > 1:
-        raise ConfigError(
-            f"{observations[0]} may be for the {' or the '.join(there)} layer", f"say which with --layer {there[0]}"
-        )
+        said = f"{observations[0]} may be for the {' or the '.join(there)} layer"
+        raise ConfigError(said, f"say which with --layer {there[0]}")
     return there[0]
 
 

@@ -38,10 +38,7 @@ class SizedFeatures(FeatureSource, Protocol):
 class PhotoQuery:
     """One question: where was this photo, or this rig with its photos?
 
-    Attributes:
-        name: what the answer goes by.
-        images: with cameras; of a rig with extrinsics.
-        problem: why it has no camera and cannot be localized.
+    Images have cameras, of a rig extrinsics too; a problem is why there is no camera, and nothing can be localized.
     """
 
     name: str
@@ -51,14 +48,7 @@ class PhotoQuery:
 
 @dataclass(frozen=True)
 class QueryFeatures:
-    """What is known of the photos that are asked.
-
-    Attributes:
-        source: features by name.
-        where: file or folder of them, for messages.
-        global_descriptors: of the photos, or None.
-        known: names that have features.
-    """
+    """What is known of the photos that are asked: where their features are, and names that have some."""
 
     source: SizedFeatures
     where: Path
@@ -69,17 +59,12 @@ class QueryFeatures:
         object.__setattr__(self, "known", frozenset(self.source.names()))
 
     def size_px(self, name: str) -> tuple[int, int]:
-        """Width and height of a photo.
-
-        Raises:
-            MapInputError: there is no such photo, it is damaged, or nothing says its size.
-        """
+        """Width and height of a photo; a MapInputError where nothing says so."""
         self._require(name)
         found = self.source.image_size(name)
         if found is None:
-            raise MapInputError(
-                f"{self.where} does not say how large {name!r} is", "give --camera 'MODEL width height params'"
-            )
+            cure = "give --camera 'MODEL width height params'"
+            raise MapInputError(f"{self.where} does not say how large {name!r} is", cure)
         return found
 
     def check(self, asked: Sequence[PhotoQuery], feature: str) -> None:
@@ -89,15 +74,12 @@ class QueryFeatures:
             MapInputError: no photo has features, or they are of another extractor than the map's.
         """
         names = [image.name for one in asked for image in one.images]
-        missing = [name for name in names if name not in self.known]
-        if len(missing) == len(names):
+        if self.known.isdisjoint(names):
             try:
-                self._require(missing[0])
+                self._require(names[0])
             except MapInputError as error:
-                raise MapInputError(
-                    f"{len(missing)} of {len(names)} images have no features, first {missing[0]!r}: {error.message}",
-                    error.cure,
-                ) from error
+                said = f"{len(names)} of {len(names)} images have no features, first {names[0]!r}: {error.message}"
+                raise MapInputError(said, error.cure) from error
         ours = self.source.feature
         if "unknown" not in (ours, feature) and ours.split("-")[0] != feature.split("-")[0]:
             raise MapInputError(f"the features are {ours}, the map's are {feature}", f"extract {feature} features")
@@ -105,10 +87,7 @@ class QueryFeatures:
     def queries(self, one: PhotoQuery) -> tuple[list[Query], list[str]]:
         """The photos of a question with all they bring, and why some are missing.
 
-        Blank photos of a rig add nothing and are left out; of those that cannot be used the others tell.
-
-        Raises:
-            InputError: no photo can be used.
+        Blank photos of a rig add nothing and are left out. Where none can be used the first one's error is raised.
         """
         if one.problem is not None:
             raise one.problem
@@ -134,20 +113,16 @@ class QueryFeatures:
         self._require(image.name)
         found, wanted = self.source.image_size(image.name), (image.camera.width_px, image.camera.height_px)
         if found is not None and found != wanted:
-            raise MapInputError(
-                f"photo {image.name!r} is {found[0]} x {found[1]} px, its camera {wanted[0]} x {wanted[1]}",
-                "give the camera of that size",
-            )
+            said = f"photo {image.name!r} is {found[0]} x {found[1]} px, its camera {wanted[0]} x {wanted[1]}"
+            raise MapInputError(said, "give the camera of that size")
         vector = None if self.global_descriptors is None else self.global_descriptors.load(image.name)
         features = self.source.load(image.name)
         beyond = (features.xy_px < -1.0) | (features.xy_px > [wanted[0] + 1.0, wanted[1] + 1.0])
         outside, count = int(beyond.any(axis=1).sum()), len(features.xy_px)
         if outside > _OUTSIDE * count:
-            raise MapInputError(
-                f"{outside} of {count} keypoints of {image.name!r} lie outside of its camera's "
-                f"{wanted[0]} x {wanted[1]} px",
-                "give the camera of the image that they were extracted from",
-            )
+            camera = f"its camera's {wanted[0]} x {wanted[1]} px"
+            said = f"{outside} of {count} keypoints of {image.name!r} lie outside of {camera}"
+            raise MapInputError(said, "give the camera of the image that they were extracted from")
         return Query(image.name, image.camera, features, vector, image.camera_SE3_rig)
 
     def _require(self, name: str) -> None:
@@ -166,17 +141,12 @@ class QueryFeatures:
 
 @contextmanager
 def open_query_features(
-    features: Path | None,
-    photos: Path | None,
-    global_descriptors: Path | None,
-    feature: str,
-    weights: Path | None,
-    max_keypoints: int,
+    features: Path | None, photos: Path | None, globals_: Path | None, feature: str, weights: Path | None, most: int
 ) -> Iterator[QueryFeatures]:
     """Open what the photos bring: a file of features (hloc's HDF5, a COLMAP database), or the photos themselves.
 
-    Features of photos are extracted as they are asked for, by the map's extractor `feature`; a network needs weights.
-    Global descriptors are hloc's HDF5 of one a photo.
+    Features of photos are extracted as they are asked for, at most so many, by the map's extractor `feature`; a network
+    needs weights. Global descriptors are hloc's HDF5 of one a photo.
 
     Raises:
         ConfigError: both or neither of features and photos are given, or weights that nobody needs.
@@ -184,15 +154,12 @@ def open_query_features(
         MissingExtraError: photos need foldmap[sfm] or foldmap[learned].
     """
     if (features is None) == (photos is None):
-        raise ConfigError(
-            "features come from a file or from photos", "give --features FILE.h5 or .db, or --photos FOLDER"
-        )
+        cure = "give --features FILE.h5 or .db, or --photos FOLDER"
+        raise ConfigError("features come from a file or from photos", cure)
     if features is not None and weights is not None:
         raise ConfigError("features from a file need no weights", "leave --weights out")
     with ExitStack() as opened:
-        vectors = None
-        if global_descriptors is not None:
-            vectors = opened.enter_context(closing(HlocGlobals(global_descriptors)))
+        vectors = None if globals_ is None else opened.enter_context(closing(HlocGlobals(globals_)))
         if features is not None:
             yield QueryFeatures(opened.enter_context(closing(open_features(features))), features, vectors)
             return
@@ -200,7 +167,7 @@ def open_query_features(
         from foldmap.visual.features.photos import PhotoFeatures
 
         assert photos is not None
-        extractor = open_extractor(feature, weights, ExtractorSettings(max_keypoints=max_keypoints))
+        extractor = open_extractor(feature, weights, ExtractorSettings(max_keypoints=most))
         yield QueryFeatures(PhotoFeatures(photos, extractor), photos, vectors)
 
 

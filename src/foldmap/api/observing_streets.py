@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,11 +52,7 @@ class StreetObservations:
         return len(self.names)
 
     def read(self, number: int) -> Observation | None:
-        """Decode one observation.
-
-        Raises:
-            MapInputError: it cannot be used; the message names it.
-        """
+        """Decode one observation; a MapInputError names the one that cannot be used."""
         try:
             return self.decode(number)
         except MapInputError as error:
@@ -65,12 +62,7 @@ class StreetObservations:
             raise MapInputError(f"{name}: {error.message}", error.cure) from error
 
     def placed(self, poses: Path | None) -> list[SE2]:
-        """Where each was taken: by a file, or by what was brought.
-
-        Raises:
-            ConfigError: nothing says so.
-            PoseInputError: the file cannot be used.
-        """
+        """Where each was taken, as what was brought says, else a file; a ConfigError where nothing says so."""
         if self.poses is not None:
             return self.poses
         if poses is None:
@@ -80,11 +72,7 @@ class StreetObservations:
     def embedded(
         self, model: EmbeddingModel, report: Callable[[int, int], None] = lambda done, total: None
     ) -> list[FloatArray | None]:
-        """Unit row of each observation; None where nothing was seen.
-
-        Raises:
-            MapInputError: an image cannot be used; the message names the observation.
-        """
+        """Unit row of each observation; None where nothing was seen."""
         rows: list[FloatArray | None] = [None] * len(self)
         for some in self.batches(range(len(self)), report):
             embedded = model.embed_observations([one for _, one in some])
@@ -121,10 +109,7 @@ class StreetSource:
     cameras: Sequence[str] = ()
 
     def open(self, window: Window) -> StreetObservations:
-        """Open the observations; everything but the content of images is checked at once.
-
-        Args:
-            window: what aerial crops cover.
+        """Open the observations, of which aerial crops cover the window; all but the content of images is checked.
 
         Raises:
             MapInputError: something is missing, or is not what it should be.
@@ -141,9 +126,8 @@ class StreetSource:
         if first.is_dir() and (self.ring is not None or (first / "ring.json").is_file()):
             return _ring(self._alone(), self.ring or first / "ring.json", self.cameras)
         if self.cameras or self.ring is not None:
-            raise ConfigError(
-                f"{first} has no cameras", "leave --camera and --ring out, or give a folder with ring.json"
-            )
+            cure = "leave --camera and --ring out, or give a folder with ring.json"
+            raise ConfigError(f"{first} has no cameras", cure)
         if first.suffix.lower() in ORTHO:
             return _ortho(self._alone(), window, self.poses)
         return _crops(self.paths, window)
@@ -166,9 +150,8 @@ def open_ring(path: Path) -> CameraRing:
         return read_ring_file(path / "ring.json")
     tables = [sorted(path.glob(f"*{name}.feather")) for name in ("intrinsics", "egovehicle_SE3_sensor")]
     if not all(len(found) == 1 for found in tables):
-        raise MapInputError(
-            f"{path} is no calibration", "give ring.json, or a folder with one *intrinsics.feather of Argoverse 2"
-        )
+        cure = "give ring.json, or a folder with one *intrinsics.feather of Argoverse 2"
+        raise MapInputError(f"{path} is no calibration", cure)
     return read_ring(tables[0][0], tables[1][0])
 
 
@@ -217,18 +200,15 @@ def _ring(folder: Path, calibration: Path, cameras: Sequence[str]) -> StreetObse
     found = {inner.name: _images(inner) for inner in sorted(folder.iterdir()) if inner.is_dir()}
     uncalibrated = [name for name, files in found.items() if files and name not in ring.names]
     if uncalibrated and not cameras:
-        raise MapInputError(
-            f"the camera {uncalibrated[0]!r} of {folder} is not calibrated",
-            f"{calibration} has {', '.join(ring.names)}; add it, or name those that count with --camera",
-        )
+        cure = f"{calibration} has {', '.join(ring.names)}; add it, or name those that count with --camera"
+        raise MapInputError(f"the camera {uncalibrated[0]!r} of {folder} is not calibrated", cure)
     if cameras:
         ring = ring.take(*cameras)
     by_name = {name: {file.stem: file for file in found.get(name, [])} for name in ring.names}
     present = [name for name in ring.names if by_name[name]]
     if not present:
-        raise MapInputError(
-            f"{folder} has no images of {', '.join(ring.names[:_NAMED])}", "make a folder a camera, named as it is"
-        )
+        names = ", ".join(ring.names[:_NAMED])
+        raise MapInputError(f"{folder} has no images of {names}", "make a folder a camera, named as it is")
     # a moment that a camera outside of --camera saw is a frame without an image, not no frame
     counting = list(found) if cameras else list(by_name)
     moments = {file.stem for name in counting for file in found.get(name, [])}
@@ -264,9 +244,8 @@ def _images(folder: Path) -> list[Path]:
 
 def _unique(names: Sequence[str]) -> tuple[str, ...]:
     """Names of which each is its own: the second ``a.png`` is ``a.png#2``."""
-    taken: dict[str, int] = {}
-    out = []
+    taken, out = Counter[str](), []
     for name in names:
-        taken[name] = taken.get(name, 0) + 1
+        taken[name] += 1
         out.append(name if taken[name] == 1 else f"{name}#{taken[name]}")
     return tuple(out)

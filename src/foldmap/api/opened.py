@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from foldmap.api.tracking import Tracker, street_prior, vehicle_pose
+from foldmap.api.tracking import Tracker, is_of_streets, street_prior, vehicle_pose
 from foldmap.atlas import FoldFile
 from foldmap.errors import ConfigError, LayerError
 from foldmap.geometry import SE2, SE3
@@ -44,11 +43,7 @@ def open(path: Path | str) -> FoldedMap:
 
 
 class FoldedMap:
-    """A .fold file, open for localizing; use it as a context manager. Layers are decoded when they are asked for.
-
-    Args:
-        file: open; closed with the map.
-    """
+    """A .fold file, open for localizing; use it as a context manager. Layers are decoded when they are asked for."""
 
     def __init__(self, file: FoldFile) -> None:
         self.file = file
@@ -86,33 +81,21 @@ class FoldedMap:
 
     @property
     def lidar(self) -> FoldedLidar:
-        """The lidar layer.
-
-        Raises:
-            LayerError: the file has none.
-        """
+        """The lidar layer; a LayerError where the file has none."""
         from foldmap.lidar.unfold import FoldedLidar
 
         return self._once("lidar", lambda: FoldedLidar(self.file, self._layer("lidar")))
 
     @property
     def visual(self) -> FoldedVisual:
-        """The visual layer.
-
-        Raises:
-            LayerError: the file has none.
-        """
+        """The visual layer; a LayerError where the file has none."""
         from foldmap.visual.unfold import FoldedVisual
 
         return self._once("visual", lambda: FoldedVisual(self.file, self._layer("visual")))
 
     @property
     def street(self) -> StreetLayer:
-        """The street layer.
-
-        Raises:
-            LayerError: the file has none.
-        """
+        """The street layer; a LayerError where the file has none."""
         from foldmap.street.unfold import StreetLayer
 
         return self._once("street", lambda: StreetLayer(self.file, self._layer("street")))
@@ -132,9 +115,7 @@ class FoldedMap:
     def street_localizer(self, region: str | None = None, near: StreetPrior | None = None) -> StreetLocalizer:
         """The localizer of a region of the street layer, opened once; the first time it embeds what is around lanes.
 
-        Args:
-            region: needed where there are several.
-            near: of a large map, the lanes around this alone; made anew each time.
+        Of a large map it embeds the lanes around `near` alone, anew each time.
         """
         from foldmap.localize.street.localizer import StreetLocalizer
 
@@ -176,7 +157,7 @@ class FoldedMap:
         if queries:
             pose = None if prior is None else vehicle_pose(prior)
             return self.visual_localizer().localize(queries, pose, 64.0 if radius_m is None else radius_m)
-        if _of_streets(observation):
+        if is_of_streets(observation):
             disc = street_prior(prior, radius_m)
             return self.street_localizer(region, disc).localize(observation, disc)
         kinds = ", ".join(sorted({type(one).__name__ for one in many})) or "nothing"
@@ -198,17 +179,15 @@ class FoldedMap:
     def __enter__(self) -> FoldedMap:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def _layer(self, kind: str) -> str:
-        for layer in self.file.layers():
-            if layer.kind == kind:
-                return layer.name
-        there = ", ".join(self.layers) or "none"
-        raise LayerError(f"{self.file.path.name} has no {kind} layer", f"layers in this file: {there}")
+        name = next((layer.name for layer in self.file.layers() if layer.kind == kind), None)
+        if name is None:
+            there = ", ".join(self.layers) or "none"
+            raise LayerError(f"{self.file.path.name} has no {kind} layer", f"layers in this file: {there}")
+        return name
 
     def _once(self, key: str, make: Callable[[], Made]) -> Made:
         """What is made once and kept."""
@@ -254,9 +233,3 @@ def _sweeps(observation: Sequence[Any]) -> bool:
         return True
     # where the class was never imported there is none of it
     return len(pairs) == 1 and type(pairs[0]).__module__ == "foldmap.lidar.observation"
-
-
-def _of_streets(observation: Any) -> bool:
-    from foldmap.street.images.observation import AerialCrop, RingFrame
-
-    return isinstance(observation, RingFrame | AerialCrop)

@@ -28,30 +28,19 @@ class Photo:
     camera_SE3_rig: DoubleArray | None = None
 
     def query(self, extractor: Extractor) -> Query:
-        """The photo with its features.
-
-        Raises:
-            MapInputError: it cannot be read, or is of another size than its camera's.
-        """
-        is_file = isinstance(self.image, Path | str)
-        name = str(self.image) if is_file else "photo"
-        pixels = read_image(Path(self.image)) if isinstance(self.image, Path | str) else self.image
+        """The photo with its features; a MapInputError where it cannot be read, or its camera is of another size."""
+        name, pixels = "photo", self.image
+        if isinstance(pixels, Path | str):
+            name, pixels = str(pixels), read_image(Path(pixels))
         size, wanted = image_size_px(pixels), (self.camera.width_px, self.camera.height_px)
         if size != wanted:
-            raise MapInputError(
-                f"photo {name!r} is {size[0]} x {size[1]} px, its camera {wanted[0]} x {wanted[1]}",
-                "give the camera of that size",
-            )
+            said = f"photo {name!r} is {size[0]} x {size[1]} px, its camera {wanted[0]} x {wanted[1]}"
+            raise MapInputError(said, "give the camera of that size")
         return Query(name, self.camera, extractor.extract(pixels), None, self.camera_SE3_rig)
 
 
 def extractor_for(feature: str) -> Extractor:
-    """What extracts the features of a map's photos without further ado: SIFT.
-
-    Raises:
-        ConfigError: the map wants a network's features.
-        MissingExtraError: pycolmap is not installed.
-    """
+    """What extracts the features of a map's photos without further ado: SIFT; a network's are a ConfigError."""
     if feature != "sift":
         raise ConfigError(
             f"the map is of {feature} features, which need a network's weights",

@@ -153,9 +153,8 @@ def write_estimates(output: Path, observations: Sequence[LocalizedObservation], 
         WriteError: a file cannot be written.
     """
     if not any(one.photos for one in observations):
-        write_whole(
-            output, csv_text(observations) if output.suffix.lower() == ".csv" else trajectory_text(observations)
-        )
+        text = csv_text if output.suffix.lower() == ".csv" else trajectory_text
+        write_whole(output, text(observations))
     else:
         if layout != "tum":
             write_results(output, {name: pose for one in observations for name, pose in one.photo_poses().items()})
@@ -165,16 +164,12 @@ def write_estimates(output: Path, observations: Sequence[LocalizedObservation], 
 
 
 def write_json_lines(path: Path | str, observations: Sequence[LocalizedObservation]) -> None:
-    """Write the JSON lines alone; errors as `write_estimates`."""
+    """Write the JSON lines alone."""
     write_lines(path, [json.dumps(one.line(), ensure_ascii=False, allow_nan=False) for one in observations])
 
 
 def check_layout(layout: str) -> None:
-    """Refuse a layout that there is not.
-
-    Raises:
-        ConfigError: naming those that there are.
-    """
+    """Refuse a layout that there is not."""
     if layout not in LAYOUTS:
         raise ConfigError(f"there is no layout {layout!r}", f"choose {', '.join(LAYOUTS)}")
 
@@ -212,14 +207,7 @@ def csv_text(observations: Sequence[LocalizedObservation]) -> str:
 
 @dataclass(frozen=True)
 class PhotoLine:
-    """What a line says about the photos of one query.
-
-    Attributes:
-        name: of the query.
-        images: names of its photos: one, or those of a rig.
-        status: of the estimate.
-        camera_SE3_world: float64 (4, 4), one a photo, or None where nothing was answered.
-    """
+    """What a line says about a query: its photo, or those of a rig, and if answered their poses, float64 (4, 4)."""
 
     name: str
     images: tuple[str, ...]
@@ -228,21 +216,15 @@ class PhotoLine:
 
 
 def read_photo_lines(path: Path | str) -> list[PhotoLine]:
-    """Read the JSON lines about photos.
-
-    Raises:
-        MapInputError: the file cannot be read.
-        PoseInputError: naming the line that is no such object.
-    """
+    """Read the JSON lines about photos; a PoseInputError names a line that is no such object."""
     found = []
     for line, text in content(path, "the JSON lines of foldmap localize"):
         try:
             found.append(_photo_line(json.loads(text)))
         except (ValueError, KeyError, TypeError, PoseInputError) as error:
             reason = error.message if isinstance(error, PoseInputError) else str(error)
-            raise PoseInputError(
-                f"{path}, line {line}: no answer about a photo: {reason}", "write it again with foldmap localize"
-            ) from error
+            said = f"{path}, line {line}: no answer about a photo: {reason}"
+            raise PoseInputError(said, "write it again with foldmap localize") from error
     return found
 
 
@@ -259,9 +241,10 @@ def _photo_line(row: Any) -> PhotoLine:
     name, status, images, poses = row["name"], row["status"], row["images"], row["image_poses"]
     if not (isinstance(name, str) and isinstance(status, str) and isinstance(images, list)):
         raise ValueError("name, status or images are of another kind")
-    if poses is None:
-        return PhotoLine(name, tuple(map(str, images)), status, None)
-    sevens = np.array(poses, dtype=np.float64)
-    if sevens.shape != (len(images), 7):
-        raise ValueError(f"poses of shape {sevens.shape} for {len(images)} images")
-    return PhotoLine(name, tuple(map(str, images)), status, tuple(rigid_from_wxyz(sevens[:, :4], sevens[:, 4:])))
+    found = None
+    if poses is not None:
+        sevens = np.array(poses, dtype=np.float64)
+        if sevens.shape != (len(images), 7):
+            raise ValueError(f"poses of shape {sevens.shape} for {len(images)} images")
+        found = tuple(rigid_from_wxyz(sevens[:, :4], sevens[:, 4:]))
+    return PhotoLine(name, tuple(map(str, images)), status, found)

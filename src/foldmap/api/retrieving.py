@@ -62,29 +62,17 @@ class FoundPlaces:
         rows = []
         for rank, (score, row) in enumerate(zip(self.scores, self.rows, strict=True), start=1):
             pose = library.pose(row)
-            found = {
-                "rank": rank,
-                "region": library.region_of(row),
-                "x_m": round(pose.x_m, 3),
-                "y_m": round(pose.y_m, 3),
-                "heading_deg": round(math.degrees(pose.heading_rad), 3),
-                "similarity": round(score, 5),
-            }
-            rows.append(found)
+            at = {"x_m": pose.x_m, "y_m": pose.y_m, "heading_deg": math.degrees(pose.heading_rad)}
+            found = {"rank": rank, "region": library.region_of(row), **{key: round(at[key], 3) for key in at}}
+            rows.append(found | {"similarity": round(score, 5)})
         return rows
 
 
 @dataclass(frozen=True)
 class Retrieval:
-    """What all observations found, while the map is open.
+    """What all observations found in a library of places with graphs of this window, while the map is open.
 
-    Attributes:
-        seen: the observations.
-        found: one each.
-        library: places that were searched.
-        window: of their graphs.
-        summary: for people.
-        min_similarity: below it nothing matched.
+    Nothing matched below the least similarity; the summary is for people.
     """
 
     seen: StreetObservations
@@ -98,12 +86,8 @@ class Retrieval:
         """JSON lines, one an observation; or CSV, a line a result, one too for an observation without any."""
         if not as_csv:
             lines = [
-                {
-                    "observation": one.name,
-                    "status": one.status,
-                    "best_similarity": one.best,
-                    "results": one.results(self.library),
-                }
+                {"observation": one.name, "status": one.status, "best_similarity": one.best}
+                | {"results": one.results(self.library)}
                 for one in self.found
             ]
             return "".join(json.dumps(plain(line)) + "\n" for line in lines)
@@ -162,15 +146,10 @@ def retrieve_places(
 
     Each observation gets its `top` results, those of one region at least `apart_m` apart (0: all places count). Below
     `min_similarity` (what suits the model where None) it has no match.
-
-    Raises:
-        FoldmapError: what was brought cannot be used.
     """
     if top < 1 or not 0 <= apart_m < math.inf or not -1 <= (min_similarity or 0) <= 1:
-        raise ConfigError(
-            f"{top} results {apart_m} m apart, from a similarity of {min_similarity}",
-            "give at least one result, metres from 0, and a similarity from -1 to 1",
-        )
+        said = f"{top} results {apart_m} m apart, from a similarity of {min_similarity}"
+        raise ConfigError(said, "give at least one result, metres from 0, and a similarity from -1 to 1")
     embedder = layer_model(layer, model)
     least = least_similarity(embedder, min_similarity)
     seen = source.open(embedder.window)
@@ -202,13 +181,7 @@ def retrieve_places(
 
 @dataclass(frozen=True)
 class WantedGraph:
-    """The lane graph that images are to fit.
-
-    Attributes:
-        region: of the map.
-        graph: in the ego frame, cut to the model's window.
-        model: embeds it and the images.
-    """
+    """The lane graph that images are to fit, in the ego frame and cut to the window of the model that embeds both."""
 
     region: str
     graph: LaneGraph
@@ -217,13 +190,9 @@ class WantedGraph:
     def best_images(
         self, seen: StreetObservations, count: int, report: Callable[[int, int], None]
     ) -> list[tuple[float, int]]:
-        """Similarity and number of the observations that fit best.
-
-        Raises:
-            MapInputError: nothing was seen in any of them.
-        """
-        rows = dict(enumerate(seen.embedded(self.model, report)))
-        there = {number: row for number, row in rows.items() if row is not None}
+        """Similarity and number of the observations that fit best; a MapInputError where none shows anything."""
+        rows = enumerate(seen.embedded(self.model, report))
+        there = {number: row for number, row in rows if row is not None}
         if not there:
             raise MapInputError("none of the observations shows anything", "give images of the cameras that count")
         index = SearchIndex.build(np.stack(list(there.values())).astype(np.float32))
@@ -239,9 +208,7 @@ class WantedGraph:
         for score, number in found[:_MOST_ROWS]:
             observation = seen.read(number)
             assert observation is not None
-            graphs = [("wanted", self.graph)]
-            if seen.truth is not None:
-                graphs.append(("truth", seen.truth(number)))
+            graphs = [("wanted", self.graph), *([("truth", seen.truth(number))] if seen.truth is not None else [])]
             rows.append(WindowRow(seen.names[number], [(f"{score:.2f}", eye(observation)[0])], graphs))
         return window_rows(rows, self.model.window)
 
@@ -249,11 +216,7 @@ class WantedGraph:
 def graph_at(path: Path, pose: SE2, region: str | None = None, model: Path | None = None) -> WantedGraph:
     """Cut the graph around a pose out of a folded or any other street map.
 
-    The model is the map's, or the shipped one, where none is given.
-
-    Raises:
-        MapInputError: no street map, or no lane at that place.
-        ConfigError: the map has several regions, and none is named.
+    The model is the map's, or the shipped one, where none is given. No lane at that place is a MapInputError.
     """
     if path.suffix.lower() == ".fold":
         with opened.open(path) as town:
@@ -268,7 +231,6 @@ def graph_at(path: Path, pose: SE2, region: str | None = None, model: Path | Non
         name = one_region(list(maps), region)
         graph = resample(cut(maps[name], pose, known.window), 1.0)
     if not len(graph.edges):
-        raise MapInputError(
-            f"{name!r} has no lane in the window about ({pose.x_m:g}, {pose.y_m:g})", "choose another place"
-        )
+        said = f"{name!r} has no lane in the window about ({pose.x_m:g}, {pose.y_m:g})"
+        raise MapInputError(said, "choose another place")
     return WantedGraph(name, graph, known)

@@ -35,15 +35,7 @@ Report = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class FoundChanges:
-    """Changes of one region.
-
-    Attributes:
-        region: the map.
-        changes: most confident first.
-        windows: how many observations counted.
-        settings: when evidence counted.
-        notes: what was left out, for people.
-    """
+    """Changes of one region, most confident first, how many observations counted, and what was left out, for people."""
 
     region: MappedRegion
     changes: list[Change]
@@ -105,9 +97,6 @@ def find_updates(
     """Compare what was seen with the map there: lanes added, removed and moved.
 
     The model's network takes a map; where none is given, it is the map's or a shipped one.
-
-    Raises:
-        FoldmapError: what was brought cannot be used.
     """
     settings = _settings(min_confidence)
     with opened.open(fold_file) as town:
@@ -135,9 +124,6 @@ def find_new_lanes(
     The model reads lanes in images; or, where a library is given, the graphs of that map are taken that are most
     similar to the images, from `min_similarity` on. The model is the map's, the least similarity what suits the model,
     where they are not given.
-
-    Raises:
-        FoldmapError: what was brought cannot be used.
     """
     settings = _settings(min_confidence)
     if not 0 <= free_m < np.inf:
@@ -158,9 +144,8 @@ def find_new_lanes(
         elif isinstance(network, FieldEmbedding):
             survey = surveyed(network, mapped, seen.batches(numbers, report), poses)
         else:
-            raise ModelError(
-                f"a model {network.name} traces no lanes", "give a field model, or --from-library MAP.fold"
-            )
+            cure = "give a field model, or --from-library MAP.fold"
+            raise ModelError(f"a model {network.name} traces no lanes", cure)
     found = _found(mapped, survey, settings, notes)
     return replace(found, changes=[one for one in found.changes if one.kind == ADDED])
 
@@ -200,10 +185,8 @@ def _from_library(
     with opened.open(path) as town:
         layer = town.street
         if layer.codec is not None and layer.dimension != model.dim:
-            raise ModelError(
-                f"{path} has embeddings of {layer.dimension} numbers, the model makes {model.dim}",
-                "fold the library with this model",
-            )
+            said = f"{path} has embeddings of {layer.dimension} numbers, the model makes {model.dim}"
+            raise ModelError(said, "fold the library with this model")
         library = read_library(layer, model=model)
         index = SearchIndex.build(library.vectors)
         kept, graphs, unlike = [], [], 0
@@ -213,8 +196,8 @@ def _from_library(
             scores, rows = library.most_similar(index, row, 1, 0.0)
             if scores[0] < least:
                 unlike += 1
-                continue
-            kept.append(poses[k])
-            graphs.append(library.graph(rows[0], model.window))
+            else:
+                kept.append(poses[k])
+                graphs.append(library.graph(rows[0], model.window))
     spec = model.field if isinstance(model, FieldEmbedding) else FieldSpec(window=model.window)
     return drawn(graphs, kept, mapped, spec), unlike

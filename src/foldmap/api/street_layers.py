@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 def one_region(names: Sequence[str], told: str | None, maps: Sequence[str] | None = None) -> str:
     """The one region that is meant: told by the user, by the maps that the observations are of, or the only one.
 
-    Raises:
-        ConfigError: there is no such region, or there are several, and nobody says which.
+    No such region is a ConfigError, and so are several of which nobody says which one is meant.
     """
     shown = ", ".join(names[:8])
     if told is not None and told not in names:
@@ -31,20 +30,15 @@ def one_region(names: Sequence[str], told: str | None, maps: Sequence[str] | Non
 
 
 def layer_model(layer: StreetLayer, given: Path | None = None) -> EmbeddingModel:
-    """The model of a map, or another one that is given and makes embeddings of the same kind.
-
-    Raises:
-        ModelError: the map was folded without one, or the given one does not fit the map's embeddings.
-    """
+    """The model of a map, or another one that is given and makes embeddings of the same kind, else a ModelError."""
     if given is not None:
         model = read_street_model(given)
         dimension = model.dim if layer.codec is None else layer.dimension
         made = layer.model_name, dimension, layer.window
         if layer.model_name is not None and (model.name, model.dim, model.window) != made:
-            raise ModelError(
-                f"{given} is a model {model.name} of {model.dim} numbers, the map has embeddings of {layer.model_name}",
-                "give the model that the map was folded with, or one trained from it",
-            )
+            said = f"a model {model.name} of {model.dim} numbers, the map has embeddings of {layer.model_name}"
+            cure = "give the model that the map was folded with, or one trained from it"
+            raise ModelError(f"{given} is {said}", cure)
         return model
     if layer.model_name is None:
         raise ModelError("the street layer was folded without a model", "give --model, or fold the map with one")
@@ -52,11 +46,7 @@ def layer_model(layer: StreetLayer, given: Path | None = None) -> EmbeddingModel
 
 
 def comparing_model(layer: StreetLayer, given: Path | None = None) -> FieldEmbedding:
-    """A model whose network takes a map: the given one, the map's own if it is such a one, else the shipped one.
-
-    Raises:
-        ModelError: the given one takes no map, or none is installed.
-    """
+    """A model whose network takes a map: the given one, else a ModelError; the map's own if it does, or a shipped."""
     from foldmap.street.field.model import FieldEmbedding
 
     if given is not None or layer.model_name is not None:

@@ -87,11 +87,13 @@ class Tracker:
             return self._lidar_step(observation, odometry, dt_s, gps)
         if observation is None and self._street is None:
             raise ConfigError("a drive begins with an observation", "give a Sweep, a RingFrame or an AerialCrop")
-        seen = _of_streets(observation)
+        if observation is not None and not is_of_streets(observation):
+            cure = "give a Sweep, a RingFrame or an AerialCrop; localize photos one by one"
+            raise ConfigError(f"a {type(observation).__name__} cannot be tracked", cure)
         if self._street is None:
             localizer = self._localizers.street_localizer(self._region)
             self._street = localizer.start(street_prior(self._prior, self._radius_m))
-        return self._street.step(seen, odometry)
+        return self._street.step(observation, odometry)
 
     def _lidar_step(
         self, sweep: Any, odometry: SE2 | None, dt_s: float, gps: tuple[float, float, float] | None
@@ -112,11 +114,7 @@ class Tracker:
 
 
 def vehicle_pose(prior: Any) -> SE2:
-    """The planar pose that a prior gives.
-
-    Raises:
-        ConfigError: it is none.
-    """
+    """The planar pose that a prior gives; one that is none is a ConfigError."""
     if isinstance(prior, SE3):
         return prior.to_se2()
     if not isinstance(prior, SE2):
@@ -134,12 +132,8 @@ def street_prior(prior: SE2 | SE3 | StreetPrior | None, radius_m: float | None) 
     return StreetPrior(pose.x_m, pose.y_m, radius_m or _RADIUS_M["street"])
 
 
-def _of_streets(observation: Any) -> Any:
+def is_of_streets(observation: Any) -> bool:
+    """Whether this is what cameras see of the streets."""
     from foldmap.street.images.observation import AerialCrop, RingFrame
 
-    if observation is not None and not isinstance(observation, RingFrame | AerialCrop):
-        kind = type(observation).__name__
-        raise ConfigError(
-            f"a {kind} cannot be tracked", "give a Sweep, a RingFrame or an AerialCrop; localize photos one by one"
-        )
-    return observation
+    return isinstance(observation, RingFrame | AerialCrop)

@@ -80,11 +80,7 @@ def save_settings(output: Path, command: str, settings: Mapping[str, Any]) -> No
 
 
 def write_text(path: Path, content: str | bytes) -> None:
-    """Write a small file; it appears only when it is whole.
-
-    Raises:
-        WriteError: it cannot be written.
-    """
+    """Write a small file; it appears only when it is whole."""
     from foldmap.atlas.whole import write_whole
 
     write_whole(path, content)
@@ -94,21 +90,13 @@ write_bytes = write_text
 
 
 def require_folder(output: Path) -> None:
-    """Check that the folder of a result is there.
-
-    Raises:
-        ConfigError: it is not.
-    """
+    """Check that the folder of a result is there."""
     if not output.parent.is_dir():
         raise ConfigError(f"there is no folder {output.parent}", "make it first")
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder for results.
-
-    Raises:
-        ConfigError: it cannot be made.
-    """
+    """Make a folder for results."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -116,10 +104,6 @@ def make_folder(folder: Path) -> None:
 
 
 def require_file(path: Path) -> None:
-    """Check that a .fold file is there at all.
-
-    Raises:
-        MapFormatError: it is not.
-    """
+    """Check that a .fold file is there at all."""
     if not path.is_file():
         raise MapFormatError(f"there is no file {path}", "check the path")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from foldmap.cli.common import put
-from foldmap.cli.verbs import options_of, spoken
+from foldmap.cli.verbs import option, options_of, spoken
 
 EXAMPLES = (
     "\b\nExamples:\n  foldmap evaluate estimates.txt truth.txt\n"
@@ -16,10 +16,6 @@ EXAMPLES = (
     "  foldmap evaluate poses.txt scene/sparse --thresholds '0.005,0.5 0.02,2'\n"
     "  foldmap evaluate poses.txt.jsonl scene/sparse --unit radius --plot errors.svg"
 )
-
-
-def _option(panel: str, text: str, *names: str) -> Any:
-    return typer.Option(*names, rich_help_panel=panel, help=text)
 
 
 def evaluate(
@@ -35,16 +31,16 @@ def evaluate(
         Path | None, typer.Option("--plot", "--picture", help="Draw the distribution of the error to this SVG.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
-    calibration: Annotated[Path | None, _option("Sweeps", "KITTI calib.txt, when the truth is the camera's.")] = None,
+    calibration: Annotated[Path | None, option("Sweeps", "KITTI calib.txt, when the truth is the camera's.")] = None,
     segment_m: Annotated[
-        float, _option("Sweeps", "Failure rates are over segments of so many metres.", "--segment")
+        float, option("Sweeps", "Failure rates are over segments of so many metres.", "--segment")
     ] = 1000.0,
-    limit_m: Annotated[float, _option("Sweeps", "A segment fails at an error beyond this, metres.", "--limit")] = 1.0,
+    limit_m: Annotated[float, option("Sweeps", "A segment fails at an error beyond this, metres.", "--limit")] = 1.0,
     thresholds: Annotated[
-        str, _option("Photos", "'0.05,5 0.25,2' (centre,degrees), or aachen, cambridge, 7scenes, tight.")
+        str, option("Photos", "'0.05,5 0.25,2' (centre,degrees), or aachen, cambridge, 7scenes, tight.")
     ] = "",
-    unit: Annotated[str | None, _option("Photos", "m, world, or radius (percent of the true model's radius).")] = None,
-    queries: Annotated[Path | None, _option("Photos", "List of what was asked, where no .jsonl lies beside.")] = None,
+    unit: Annotated[str | None, option("Photos", "m, world, or radius (percent of the true model's radius).")] = None,
+    queries: Annotated[Path | None, option("Photos", "List of what was asked, where no .jsonl lies beside.")] = None,
 ) -> None:
     """Compare estimates with the truth.
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from foldmap.cli.common import bars, put, save_settings, tell, write_bytes
-from foldmap.cli.verbs import options_of, spoken
+from foldmap.cli.verbs import option, options_of, spoken
 from foldmap.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -31,10 +31,6 @@ _PANELS = {"poses": "Sweeps and streets", "queries": "Photos"}
 
 SWEEPS, PHOTOS, STREETS = "Sweeps", "Photos", "Streets"
 SWEEPS_STREETS, PHOTOS_STREETS = "Sweeps and streets", "Photos and streets"
-
-
-def _option(panel: str, text: str, *names: str, **more: Any) -> Any:
-    return typer.Option(*names, rich_help_panel=panel, help=text, **more)
 
 
 MapFile = Annotated[Path, typer.Argument(metavar="MAP.fold", help="The folded map.")]
@@ -60,34 +56,34 @@ Layer = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")]
 Radius = Annotated[
-    float | None, _option(SWEEPS_STREETS, "The prior is right to so many metres (sweeps: 1, streets: 64).", "--radius")
+    float | None, option(SWEEPS_STREETS, "The prior is right to so many metres (sweeps: 1, streets: 64).", "--radius")
 ]
-HeadingRange = Annotated[float, _option(SWEEPS, "And to so many degrees of heading.", "--heading-range")]
-Online = Annotated[bool, _option(SWEEPS, "Filter along the drive from the first pose, then by increments.", "--online")]
-Aggregate = Annotated[int, _option(SWEEPS, "Sweeps an observation.")]
-Calibration = Annotated[Path | None, _option(SWEEPS, "KITTI calib.txt, when the poses are the camera's.")]
-IntensityScale = Annotated[float | None, _option(SWEEPS, "Intensity of full reflectance, like 255.")]
+HeadingRange = Annotated[float, option(SWEEPS, "And to so many degrees of heading.", "--heading-range")]
+Online = Annotated[bool, option(SWEEPS, "Filter along the drive from the first pose, then by increments.", "--online")]
+Aggregate = Annotated[int, option(SWEEPS, "Sweeps an observation.")]
+Calibration = Annotated[Path | None, option(SWEEPS, "KITTI calib.txt, when the poses are the camera's.")]
+IntensityScale = Annotated[float | None, option(SWEEPS, "Intensity of full reflectance, like 255.")]
 SensorHeight = Annotated[
-    float | None, _option(SWEEPS, "Height of the sensor above the road, metres.", "--sensor-height")
+    float | None, option(SWEEPS, "Height of the sensor above the road, metres.", "--sensor-height")
 ]
 TimeLimit = Annotated[
-    float, _option(SWEEPS, "Where they are named by times, seconds to their pose at most.", "--time-limit")
+    float, option(SWEEPS, "Where they are named by times, seconds to their pose at most.", "--time-limit")
 ]
-Rigs = Annotated[Path | None, _option(PHOTOS, "Of rigs: id name MODEL ... | qw qx qy qz tx ty tz.", metavar="LIST")]
-Features = Annotated[Path | None, _option(PHOTOS, "Their features, hloc's .h5 or COLMAP's .db.")]
-Photos = Annotated[Path | None, _option(PHOTOS, "Their folder; features are extracted (needs foldmap[sfm]).")]
+Rigs = Annotated[Path | None, option(PHOTOS, "Of rigs: id name MODEL ... | qw qx qy qz tx ty tz.", metavar="LIST")]
+Features = Annotated[Path | None, option(PHOTOS, "Their features, hloc's .h5 or COLMAP's .db.")]
+Photos = Annotated[Path | None, option(PHOTOS, "Their folder; features are extracted (needs foldmap[sfm]).")]
 Globals = Annotated[
-    Path | None, _option(PHOTOS, "hloc's .h5 of global descriptors, where the map has some.", "--globals")
+    Path | None, option(PHOTOS, "hloc's .h5 of global descriptors, where the map has some.", "--globals")
 ]
-Weights = Annotated[Path | None, _option(PHOTOS, "Of the network that made the map's features.")]
-Matcher = Annotated[str, _option(PHOTOS, "direct, mutual or lightglue.")]
-MatcherWeights = Annotated[Path | None, _option(PHOTOS, "Of lightglue, where that is the matcher.")]
-MaxKeypoints = Annotated[int, _option(PHOTOS, "Extract at most that many features of each.")]
-Layout = Annotated[str, _option(PHOTOS, "Poses as hloc, tum or both (OUTPUT.tum).")]
-Seed = Annotated[int, _option(PHOTOS, "Of RANSAC.")]
+Weights = Annotated[Path | None, option(PHOTOS, "Of the network that made the map's features.")]
+Matcher = Annotated[str, option(PHOTOS, "direct, mutual or lightglue.")]
+MatcherWeights = Annotated[Path | None, option(PHOTOS, "Of lightglue, where that is the matcher.")]
+MaxKeypoints = Annotated[int, option(PHOTOS, "Extract at most that many features of each.")]
+Layout = Annotated[str, option(PHOTOS, "Poses as hloc, tum or both (OUTPUT.tum).")]
+Seed = Annotated[int, option(PHOTOS, "Of RANSAC.")]
 Camera = Annotated[
     list[str] | None,
-    _option(
+    option(
         PHOTOS_STREETS,
         "Photos of a list of names: PINHOLE,fx,fy,cx,cy or 'MODEL width height params'. Streets: use this camera "
         "of the ring alone; repeat for more.",
@@ -95,23 +91,23 @@ Camera = Annotated[
 ]
 Model = Annotated[
     Path | None,
-    _option(PHOTOS_STREETS, "Photos of a list of names: COLMAP model that has their cameras. Streets: not the map's."),
+    option(PHOTOS_STREETS, "Photos of a list of names: COLMAP model that has their cameras. Streets: not the map's."),
 ]
-Prior = Annotated[Path | None, _option(STREETS, "A position an observation, CSV or TUM; else the whole map.")]
+Prior = Annotated[Path | None, option(STREETS, "A position an observation, CSV or TUM; else the whole map.")]
 Compass = Annotated[
-    float | None, _option(STREETS, "The prior's heading is right to so many degrees (standard deviation).", "--compass")
+    float | None, option(STREETS, "The prior's heading is right to so many degrees (standard deviation).", "--compass")
 ]
-Drive = Annotated[Path | None, _option(STREETS, "They are a drive; its odometry, CSV or TUM.", "--drive", "--sequence")]
-Truth = Annotated[Path | None, _option(STREETS, "True poses: prints recall at 1, 3, 5, 10 m.")]
-Region = Annotated[str | None, _option(STREETS, "Of the map, where it has several.")]
-Step = Annotated[float, _option(STREETS, "Places along lanes that are told apart, metres.", "--step")]
-Temperature = Annotated[float | None, _option(STREETS, "Of similarity, as calibrated for the model.")]
+Drive = Annotated[Path | None, option(STREETS, "They are a drive; its odometry, CSV or TUM.", "--drive", "--sequence")]
+Truth = Annotated[Path | None, option(STREETS, "True poses: prints recall at 1, 3, 5, 10 m.")]
+Region = Annotated[str | None, option(STREETS, "Of the map, where it has several.")]
+Step = Annotated[float, option(STREETS, "Places along lanes that are told apart, metres.", "--step")]
+Temperature = Annotated[float | None, option(STREETS, "Of similarity, as calibrated for the model.")]
 MinSimilarity = Annotated[
-    float | None, _option(STREETS, "Below this cosine nothing matches; else what suits the model.")
+    float | None, option(STREETS, "Below this cosine nothing matches; else what suits the model.")
 ]
-Ring = Annotated[Path | None, _option(STREETS, "Calibration of the cameras; ring.json of the folder where left out.")]
-Picture = Annotated[Path | None, _option(STREETS, "Draw the heat map to this PNG.")]
-PictureOf = Annotated[int | None, _option(STREETS, "Of this observation, from 1; the last where left out.")]
+Ring = Annotated[Path | None, option(STREETS, "Calibration of the cameras; ring.json of the folder where left out.")]
+Picture = Annotated[Path | None, option(STREETS, "Draw the heat map to this PNG.")]
+PictureOf = Annotated[int | None, option(STREETS, "Of this observation, from 1; the last where left out.")]
 
 
 def localize(
@@ -194,19 +190,13 @@ def _layer(asked: dict[str, Any], town: FoldedMap) -> str:
     if any(asked[name] for name in ("queries", "rigs", "features", "photos")):
         return VISUAL
     if not asked["observations"]:
-        raise ConfigError(
-            "there is nothing to localize",
-            "give OBSERVATIONS, or --queries LIST with --features FILE or --photos FOLDER",
-        )
+        cure = "give OBSERVATIONS, or --queries LIST with --features FILE or --photos FOLDER"
+        raise ConfigError("there is nothing to localize", cure)
     return layer_of(asked["observations"], {layer.kind for layer in town.file.layers()})
 
 
 def _options_of(context: typer.Context, kind: str) -> dict[str, Any]:
-    """Options of a layer that have a value.
-
-    Raises:
-        ConfigError: an option of another layer is given, or one that nothing would heed.
-    """
+    """Options of a layer that have a value; those of another layer, or that nothing would heed, are a ConfigError."""
     own, said = options_of(context, _OF_LAYER[kind], _PANELS), spoken(context)
     if "max_keypoints" in said and not said & {"photos", "observations"}:
         raise ConfigError("--max-keypoints is of features that are extracted", "give --photos, or leave it out")
@@ -247,8 +237,7 @@ def _streets(town: FoldedMap, observations: list[Path], own: dict[str, Any], beg
     from foldmap.api.observing_streets import StreetSource
 
     cameras, ring, poses = own.pop("camera", None) or (), own.pop("ring", None), own.pop("poses", None)
-    for name in ("picture", "picture_of"):
-        own.pop(name, None)
+    own = {name: value for name, value in own.items() if name not in ("picture", "picture_of")}
     return localize_streets(town, StreetSource(observations, poses, ring, cameras), begin=begin, **own)
 
 

@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from foldmap.cli.common import bars, plain, put, save_settings, tell, write_bytes, write_text
-from foldmap.cli.verbs import App, given
+from foldmap.cli.common import bars, put, save_settings, tell, write_bytes, write_text
+from foldmap.cli.verbs import App, given, option
 from foldmap.errors import ConfigError
 
 if TYPE_CHECKING:
     from foldmap.api.observing_streets import StreetSource
     from foldmap.api.street_changes import FoundChanges
+
+OBSERVED = "Observations"
 
 app = App(help="Work with street maps: retrieve, update, expand, map2pix.", no_args_is_help=True)
 
@@ -24,10 +26,6 @@ app = App(help="Work with street maps: retrieve, update, expand, map2pix.", no_a
 @app.callback()
 def _street() -> None:
     """Work with street maps: retrieve, update, expand, map2pix."""
-
-
-def _observed(text: str, *names: str) -> Any:
-    return typer.Option(*names, rich_help_panel="Observations", help=text)
 
 
 MapFile = Annotated[Path, typer.Argument(metavar="MAP.fold", help="The folded street map.")]
@@ -40,10 +38,10 @@ Observations = Annotated[
     ),
 ]
 Poses = Annotated[
-    Path | None, _observed("Where they were taken: CSV with x_m, y_m, heading_deg or heading_rad, or TUM.")
+    Path | None, option(OBSERVED, "Where they were taken: CSV with x_m, y_m, heading_deg or heading_rad, or TUM.")
 ]
-Ring = Annotated[Path | None, _observed("Calibration of the cameras; ring.json of the folder where left out.")]
-Camera = Annotated[list[str] | None, _observed("Use this camera of the ring alone; repeat for more.")]
+Ring = Annotated[Path | None, option(OBSERVED, "Calibration of the cameras; ring.json of the folder where left out.")]
+Camera = Annotated[list[str] | None, option(OBSERVED, "Use this camera of the ring alone; repeat for more.")]
 Model = Annotated[Path | None, typer.Option(help="The model; the one in the map where left out.")]
 Region = Annotated[str | None, typer.Option(help="Of the map, where it has several.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")]
@@ -109,17 +107,9 @@ def retrieve(
     centre, sides = _numbers(near, 2, "--near"), _numbers(box, 4, "--box")
     fence = Fence(centre, radius, sides)  # type: ignore[arg-type]  # so many numbers
     with opened.open(fold_file) as town, bars() as begin:
+        chosen: dict[str, Any] = {"top": top, "apart_m": apart, "min_similarity": min_similarity, "search": search}
         found = retrieve_places(
-            town.street,
-            _source(context),
-            begin,
-            top=top,
-            apart_m=apart,
-            min_similarity=min_similarity,
-            regions=region or (),
-            fence=fence,
-            search=search,
-            model=model,
+            town.street, _source(context), begin, regions=region or (), fence=fence, model=model, **chosen
         )
         tell(found.seen.notes)
         write_text(output, found.text(suffix == ".csv"))
@@ -134,11 +124,7 @@ def retrieve(
 
 
 def _numbers(text: str | None, count: int, option: str) -> tuple[float, ...] | None:
-    """Read ``1,2,3``.
-
-    Raises:
-        ConfigError: other than so many finite numbers.
-    """
+    """Read so many finite numbers, ``1,2,3``."""
     if text is None:
         return None
     try:
@@ -274,16 +260,10 @@ def map2pix(
         {"rank": rank, "observation": seen.names[number], "similarity": round(score, 5)}
         for rank, (score, number) in enumerate(found, start=1)
     ]
-    write_text(output, "".join(json.dumps(plain(row)) + "\n" for row in rows))
+    write_text(output, "".join(json.dumps(row) + "\n" for row in rows))
     save_settings(output, "street map2pix", given(context))
     if picture is not None:
         write_bytes(picture, wanted.picture(seen, found))
-    summary = {
-        "results": output,
-        "region": wanted.region,
-        "lane_m_in_the_window": round(wanted.graph.length_m, 1),
-        "observations": len(seen),
-        "best": rows[0]["observation"],
-        "best_similarity": rows[0]["similarity"],
-    }
-    put(summary, as_json)
+    summary = {"region": wanted.region, "lane_m_in_the_window": round(wanted.graph.length_m, 1)}
+    best = {"best": rows[0]["observation"], "best_similarity": rows[0]["similarity"]}
+    put({"results": output, **summary, "observations": len(seen), **best}, as_json)

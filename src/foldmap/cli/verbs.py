@@ -71,6 +71,11 @@ class App(typer.Typer):
         return super().command(*args, **{"cls": Verb, **kwargs})
 
 
+def option(panel: str, text: str, *names: str, **more: Any) -> Any:
+    """An option that the help lists in a panel."""
+    return typer.Option(*names, rich_help_panel=panel, help=text, **more)
+
+
 def words_of(ctx: Any) -> str:
     """The words of a verb, like ``street retrieve``."""
     words: list[str] = []
@@ -88,12 +93,9 @@ def spoken(context: typer.Context) -> set[str]:
 def options_of(
     context: typer.Context, kind: str, panels: Mapping[str, str] | None = None, why: str = ""
 ) -> dict[str, Any]:
-    """Options with a value in the panels that name a kind of observations, like "photos".
+    """Options with a value in the panels that name a kind of observations, like "photos"; others are a ConfigError.
 
     `panels` are those of options that are shown without one; `why` ends the message about an option of another kind.
-
-    Raises:
-        ConfigError: an option of another kind is given.
     """
     own, said = {}, spoken(context)
     for one in context.command.params:

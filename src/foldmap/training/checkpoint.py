@@ -43,12 +43,8 @@ def save_checkpoint(
         tensors |= {f"adam.{number}.{key}": torch.as_tensor(value) for key, value in state.items()}
     said = {"identity": json.dumps(identity, sort_keys=True), "step": step, "facts": facts}
     part = folder / (FILE + ".part")
-    # one key: safetensors writes several in no fixed order
-    save_file(
-        {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()},
-        part,
-        metadata={"info": json.dumps(said)},
-    )
+    held = {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}
+    save_file(held, part, metadata={"info": json.dumps(said)})  # one key: several would have no fixed order
     os.replace(part, folder / FILE)
 
 

@@ -77,12 +77,8 @@ def train(
 ) -> Iterator[Line]:
     """Train, yielding the line of each validation, when the network is ready for use; the last yield ends the run.
 
-    A finished run yields its last line and does nothing.
-
-    Args:
-        trainer: see there.
-        folder: of the run; None keeps nothing.
-        report: called with each step's line, for a progress bar.
+    A finished run yields its last line and does nothing. Without a folder nothing is kept. `report` is called with each
+    step's line, for a progress bar.
 
     Raises:
         ConfigError: the folder holds another run.
@@ -128,10 +124,8 @@ def _resume(trainer: Trainer[Any, Line], folder: Path) -> list[str]:
     path = folder / LOG
     lines = path.read_text().splitlines(keepends=True)[: found.step] if path.exists() else []
     if len(lines) < found.step:
-        raise ModelError(
-            f"{path.name} has {len(lines)} lines, the checkpoint beside it {found.step} steps",
-            "remove both and train anew",
-        )
+        said = f"{path.name} has {len(lines)} lines, the checkpoint beside it {found.step} steps"
+        raise ModelError(said, "remove both and train anew")
     try:
         trainer.restore(found.tensors, found.facts, [trainer.line(**json.loads(line)) for line in lines])
     except (KeyError, TypeError, ValueError, RuntimeError) as error:

@@ -53,10 +53,8 @@ def model_from_bytes(
         raise ModelError(f"a model of {len(payload)} bytes is too large", cure)
     info = read_info(payload, cure)
     if info.get("format") != version:
-        raise ModelError(
-            f"the model is of format {info.get('format')!r}, this version reads {version}",
-            "update foldmap, or train the model again",
-        )
+        said = f"the model is of format {info.get('format')!r}, this version reads {version}"
+        raise ModelError(said, "update foldmap, or train the model again")
     try:
         return build(info, load(payload))
     except ModelError:
@@ -66,29 +64,21 @@ def model_from_bytes(
 
 
 def read_info(payload: bytes, cure: str) -> dict[str, Any]:
-    """What describes the arrays.
-
-    Raises:
-        ModelError: the bytes have no such header.
-    """
+    """What describes the arrays; bytes without such a header are a ModelError."""
     size = int.from_bytes(payload[:8], "little")
     if len(payload) < 8 or size > min(len(payload) - 8, _MOST_HEADER):
         raise ModelError("the model is cut off or damaged: it is shorter than its header", cure)
     try:
         info = json.loads(json.loads(payload[8 : 8 + size])["__metadata__"]["info"])
+        if not isinstance(info, dict):
+            raise TypeError("no object")
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise ModelError("the model's header cannot be read", cure) from error
-    if not isinstance(info, dict):
-        raise ModelError("the model's header cannot be read", cure)
     return info
 
 
 def read_model_file(path: Path, parse: Callable[[bytes], Model], most_bytes: int, verb: str) -> Model:
-    """Read a model from a file of its own; `verb` writes such models, for errors: ``train lidar``.
-
-    Raises:
-        ModelError: it is missing, or no such model of this version.
-    """
+    """Read a model from a file of its own; `verb` writes such models, for the ModelErrors: ``train lidar``."""
     try:
         if path.stat().st_size > most_bytes:
             raise ModelError(f"{path} is too large to be a model", f"give a model written by foldmap {verb}")

@@ -9,8 +9,9 @@ from typing import Any
 
 import torch
 
+from foldmap.api.results import Begin, silent
 from foldmap.api.training.lidar_pairs import LidarPairs
-from foldmap.api.training.runs import MODEL, Begin, no_bars, run_to_end
+from foldmap.api.training.runs import MODEL, run_to_end
 from foldmap.atlas.whole import write_whole
 from foldmap.errors import ConfigError
 from foldmap.lidar.bundle import Bundle, read_bundle
@@ -65,14 +66,8 @@ class LidarRun:
 
     def settings(self) -> TrainSettings:
         """Of the training loop."""
-        settings = TrainSettings(
-            mode=self.mode,
-            matcher_steps=self.matcher_steps,
-            codec_steps=self.steps,
-            batch=self.batch,
-            rate_bit_m2=self.rate_bit_m2,
-            seed=self.seed,
-        )
+        steps = {"matcher_steps": self.matcher_steps, "codec_steps": self.steps, "batch": self.batch}
+        settings = TrainSettings(mode=self.mode, rate_bit_m2=self.rate_bit_m2, seed=self.seed, **steps)
         if self.start is not None:  # the codec works already: no warm-up, and the rate is weighed from the first step
             settings = replace(settings, warmup=0.0, code_weight=_STARTED_CODE_WEIGHT)
         return replace(settings, radius_px=8, headings=2, validate_every=8) if self.smoke else settings
@@ -82,16 +77,13 @@ def train_lidar(
     pairs: LidarPairs,
     folder: Path,
     run: LidarRun,
-    begin: Begin = no_bars,
+    begin: Begin = silent,
     tell: Callable[[str], None] = lambda message: None,
 ) -> dict[str, Any]:
     """Train in a folder that is there, or go on there; fit the coder, calibrate, write the model, and sum up the run.
 
-    `tell` is called with what a person should know.
-
-    Raises:
-        ConfigError: the folder holds a run with other settings, or there is no such device.
-        ModelError: the model to begin with cannot be read.
+    `tell` is called with what a person should know. A ConfigError where the folder holds a run with other settings, or
+    there is no such device; a ModelError where the model to begin with cannot be read.
     """
     preset = preset_named(run.preset)
     sizes = (pairs.resolution_m, pairs.sweep_px, pairs.map_px)

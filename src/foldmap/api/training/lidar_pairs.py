@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +20,9 @@ HELD_OUT = 0.2
 
 @dataclass(frozen=True)
 class LidarPairs:
-    """Pairs to train on, and pairs of other places to validate with.
+    """Pairs to train on, and pairs of other places to validate with; all of one pixel size.
 
-    Attributes:
-        training: pairs.
-        validation: pairs of places that are not trained on.
-        resolution_m: pixel size of all.
-        sweep_px: side of the crop of a query that a step sees, a multiple of 16.
-        map_px: the same of the map.
-        name: where they come from.
+    A step sees crops of these sides, multiples of 16, of query and map. The name says where they come from.
     """
 
     training: Sequence[Pair]
@@ -49,11 +43,7 @@ def crop_sizes(resolution_m: float, smoke: bool) -> tuple[int, int]:
 
 
 def pairs_of_town(folder: Path, count: int, seed: int, *, coarse: bool, smoke: bool) -> LidarPairs:
-    """Pairs of the generated town, written to a folder once and read from there.
-
-    Raises:
-        ConfigError: too few to hold some out.
-    """
+    """Pairs of the generated town, written to a folder once and read from there."""
     if not any(folder.glob("pairs-*.npz")):
         write_pairs(folder, count, seed, coarse=coarse)
     cache: Any = PairCache(folder)
@@ -67,15 +57,10 @@ def pairs_of_town(folder: Path, count: int, seed: int, *, coarse: bool, smoke: b
 def pairs_of_raster(
     map_tif: Path, query_tif: Path | None, offset_m: tuple[float, float], count: int, seed: int, *, smoke: bool
 ) -> LidarPairs:
-    """Pairs of a real map; its eastern fifth validates.
+    """Pairs of a real map, a GeoTIFF of ground intensity; its eastern fifth validates.
 
-    Args:
-        map_tif: GeoTIFF of ground intensity.
-        query_tif: one of the same place, whose crops are the queries; else sweeps are simulated.
-        offset_m: map minus query coordinates, east and north.
-        count: pairs.
-        seed: of places and noise.
-        smoke: small crops.
+    Queries are crops of another GeoTIFF of the same place (offset: map minus query coordinates, east and north), else
+    sweeps are simulated.
     """
     source = open_raster(map_tif)
     query = open_raster(query_tif) if query_tif is not None else None
@@ -105,14 +90,8 @@ def pairs_of_drive(
     """Pairs of a real drive; its last fifth validates. Arguments as `open_drive` and `SweepPairs`."""
     drive = open_drive(sweeps, poses, None, intensity_scale, time_limit_s=time_limit_s)
     sweep_px, map_px = crop_sizes(resolution_m, smoke)
-    pairs = SweepPairs(
-        drive.sweeps,
-        drive.world_SE3_sensors,
-        resolution_m,
-        guard=guard,
-        sweep_px=sweep_px * 3 // 2,
-        map_px=map_px * 3 // 2,
-    )
+    sizes: Any = {"sweep_px": sweep_px * 3 // 2, "map_px": map_px * 3 // 2}
+    pairs = SweepPairs(drive.sweeps, drive.world_SE3_sensors, resolution_m, guard=guard, **sizes)
     return LidarPairs(pairs.part(0, 1 - HELD_OUT), pairs.part(1 - HELD_OUT, 1), resolution_m, sweep_px, map_px, sweeps)
 
 
@@ -132,15 +111,8 @@ class Alternating(Sequence[Any]):
 
 
 def mixed_pairs(real: LidarPairs, town: LidarPairs) -> LidarPairs:
-    """A real drive and the town in equal parts; the drive's last fifth validates.
-
-    Raises:
-        ConfigError: their pixels differ.
-    """
+    """A real drive and the town in equal parts; the drive's last fifth validates."""
     if abs(real.resolution_m / town.resolution_m - 1) > 0.01:
-        raise ConfigError(
-            f"the drive is drawn at {real.resolution_m:g} m, the town's pairs at {town.resolution_m:g} m",
-            "give --resolution as the pairs have it",
-        )
-    training = Alternating(real.training, town.training)
-    return LidarPairs(training, real.validation, real.resolution_m, real.sweep_px, real.map_px, f"{real.name} and town")
+        said = f"the drive is drawn at {real.resolution_m:g} m, the town's pairs at {town.resolution_m:g} m"
+        raise ConfigError(said, "give --resolution as the pairs have it")
+    return replace(real, training=Alternating(real.training, town.training), name=f"{real.name} and town")

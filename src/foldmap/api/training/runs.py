@@ -9,20 +9,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from foldmap.api.results import Begin
 from foldmap.atlas.whole import write_whole
 from foldmap.report.style import new_figure, styled, to_png
 from foldmap.training.loop import LOG, Trainer, train
 
 MODEL = "model.safetensors"
-Begin = Callable[[str], Callable[[int, int], None]]
-"""Makes a callback ``(done, total)`` for a kind of work, for example a progress bar."""
-
 Line = TypeVar("Line")
-
-
-def no_bars(doing: str) -> Callable[[int, int], None]:
-    """Draw no progress."""
-    return lambda done, total: None
 
 
 def run_to_end(
@@ -32,34 +25,19 @@ def run_to_end(
     shown: Mapping[str, str],
     model: Callable[[], bytes] | None = None,
 ) -> Line:
-    """Train in a folder, or go on with the run that it holds.
+    """Train in a folder, or go on with the run that it holds; gives the last line of the log.
 
-    Args:
-        trainer: of the layer.
-        folder: of the run, which is there.
-        begin: draws progress.
-        shown: numbers of a log line that the picture of the curve shows, with their labels.
-        model: gives the bytes of the model file, written after each validation; None leaves that to the caller.
-
-    Returns:
-        The last line of the log.
-
-    Raises:
-        ConfigError: the folder holds another run.
-        ModelError: its checkpoint or log are damaged.
+    `shown` are numbers of a log line that the picture of the curve shows, with their labels. `model` gives the bytes of
+    the model file, written after each validation; None leaves that to the caller. Errors are as `train` has them.
     """
     report, lines = begin("Training"), []
-    for line in train(trainer, folder, lambda line: report(_step_of(line), trainer.steps)):
+    # the first number of a line is its step or epoch
+    for line in train(trainer, folder, lambda line: report(next(iter(vars(line).values())), trainer.steps)):
         lines.append(line)
         if model is not None:
             write_whole(folder / MODEL, model())
         _write_curve(folder, trainer, shown)
     return lines[-1]
-
-
-def _step_of(line: object) -> int:
-    """The first number of a line of the log: its step or epoch."""
-    return int(next(iter(vars(line).values())))
 
 
 def _write_curve(folder: Path, trainer: Trainer[Any, Any], shown: Mapping[str, str]) -> None:

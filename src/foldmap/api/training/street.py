@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from foldmap.api.training.runs import MODEL, Begin, no_bars, run_to_end
+from foldmap.api.results import Begin, silent
+from foldmap.api.training.runs import MODEL, run_to_end
 from foldmap.api.training.street_data import StreetData, StreetRun, field_examples, held_out_recall, prepared_pairs
 from foldmap.errors import ConfigError
 from foldmap.street.field.lane_field import FieldSpec
@@ -18,13 +19,11 @@ from foldmap.street.paper.encoders.shape import shape_named
 from foldmap.street.paper.model import PaperEmbedding, from_bytes
 from foldmap.street.paper.train import PaperTrainer, TrainSettings
 
+Model = TypeVar("Model", FieldEmbedding, PaperEmbedding)
 
-def train_street(data: StreetData, folder: Path, run: StreetRun, begin: Begin = no_bars) -> dict[str, Any]:
-    """Train in a folder that is there, or go on there; write the model, and sum up the run.
 
-    Raises:
-        FoldmapError: what was brought cannot be used, or the folder holds another run.
-    """
+def train_street(data: StreetData, folder: Path, run: StreetRun, begin: Begin = silent) -> dict[str, Any]:
+    """Train in a folder that is there, or go on there; write the model, and sum up the run."""
     shown = (_paper if run.model == "paper" else _field)(data, folder, run, begin)
     return {
         "model": str(folder / MODEL),
@@ -42,12 +41,7 @@ def _field(data: StreetData, folder: Path, run: StreetRun, begin: Begin) -> dict
     if run.steps is not None:
         settings = replace(settings, warmup_steps=min(100, max(1, run.steps // 5)))
     settings = replace(settings, **_asked(run))
-    start = None
-    if run.start is not None:
-        begun = read_street_model(run.start)
-        if not isinstance(begun, FieldEmbedding):
-            raise ConfigError(f"{run.start} is a model {begun.name}", "begin with a field model, or --model paper")
-        start = begun
+    start = _begun(run, FieldEmbedding, "begin with a field model, or --model paper")
     field = FieldSpec() if start is None else start.field
     shape = replace(FieldShape() if start is None else start.network.shape, with_map=run.update)
     examples = field_examples(data, field, run, begin)
@@ -63,6 +57,14 @@ def _field(data: StreetData, folder: Path, run: StreetRun, begin: Begin) -> dict
     return shown
 
 
+def _begun(run: StreetRun, kind: type[Model], cure: str) -> Model | None:
+    """The model to begin with, of the kind that is trained."""
+    begun = None if run.start is None else read_street_model(run.start)
+    if begun is not None and not isinstance(begun, kind):
+        raise ConfigError(f"{run.start} is a model {begun.name}", cure)
+    return begun
+
+
 def _asked(run: StreetRun) -> dict[str, Any]:
     return {key: value for key, value in (("steps", run.steps), ("batch", run.batch)) if value is not None}
 
@@ -76,12 +78,8 @@ def _paper(data: StreetData, folder: Path, run: StreetRun, begin: Begin) -> dict
     }
     settings = replace(every[run.preset], seed=run.seed, imagenet=not run.random_start)
     settings = replace(settings, **_asked(run))
-    start = None
-    if run.start is not None:
-        begun = read_street_model(run.start)
-        if not isinstance(begun, PaperEmbedding):
-            raise ConfigError(f"{run.start} is a model {begun.name}", "begin with one of --model paper")
-        start = from_bytes(begun.payload())
+    begun = _begun(run, PaperEmbedding, "begin with one of --model paper")
+    start = None if begun is None else from_bytes(begun.payload())
     learn, held_out = prepared_pairs(data, shape, run, begin)
     trainer = PaperTrainer(learn, held_out, settings, start)
     shown = {"loss": "loss", "held_out_recall1": "held-out recall at 1"}

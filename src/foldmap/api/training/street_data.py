@@ -8,19 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from foldmap.api.training.runs import Begin
+from foldmap.api.results import Begin
 from foldmap.errors import ConfigError, MapInputError
 from foldmap.formats.street.observations.images import read_ground_tile
 from foldmap.formats.street.observations.pairs import FolderPairs, read_pairs
 from foldmap.street.changes.edits import RandomAging
-from foldmap.street.field.examples import (
-    AGED_SHARE,
-    FRAMES,
-    CachedExamples,
-    FieldExamples,
-    aerial_examples,
-    ring_examples,
-)
+from foldmap.street.field import examples
 from foldmap.street.field.lane_field import FieldSpec
 from foldmap.street.field.model import FieldEmbedding
 from foldmap.street.graph.window import AROUND, Window
@@ -117,12 +110,9 @@ class StreetData:
 
 
 def open_street_data(data: Sequence[Path], run: StreetRun, ring: CameraRing | None = None) -> StreetData:
-    """Open what is learned from.
+    """Open what is learned from: labelled tiles (folders, .npz), a GeoTIFF (with ``run.map``), or folders of pairs.
 
-    Args:
-        data: folders of labelled tiles, their .npz files, a GeoTIFF (with ``run.map``), or folders of pairs.
-        run: the settings.
-        ring: the opened ``run.ring``.
+    The ring is the opened ``run.ring``.
 
     Raises:
         ConfigError: nothing, or several things that do not go together; a held-out name that there is not.
@@ -185,7 +175,7 @@ def _towns(run: StreetRun, ring: CameraRing | None) -> StreetData:
     return StreetData([tile.map.name for tile in tiles], tiles, ring=ring)
 
 
-def field_examples(data: StreetData, spec: FieldSpec, run: StreetRun, begin: Begin) -> FieldExamples:
+def field_examples(data: StreetData, spec: FieldSpec, run: StreetRun, begin: Begin) -> examples.FieldExamples:
     """Examples for the field network."""
     if data.towns:
         shown: dict[str, Callable[[int, int], None]] = {}
@@ -197,19 +187,14 @@ def field_examples(data: StreetData, spec: FieldSpec, run: StreetRun, begin: Beg
     if data.pairs:
         learned = [pair for pair in data.every_pair() if pair.place not in run.hold_out]
         drawn = begin("Reading pairs")
-        aging = RandomAging(AGED_SHARE, spec.window) if run.update else None
-        return CachedExamples.of(learned, spec, 0.7, aging, lambda done: drawn(done, len(learned)))
+        aging = RandomAging(examples.AGED_SHARE, spec.window) if run.update else None
+        return examples.CachedExamples.of(learned, spec, 0.7, aging, lambda done: drawn(done, len(learned)))
     if data.ring is None:
-        return aerial_examples(data.tiles, spec, update=run.update, seed=run.seed)
-    frames = _TINY_FRAMES if run.preset == "tiny" else FRAMES
-    return ring_examples(
-        data.tiles,
-        data.ring,
-        spec,
-        update=run.update,
-        frames=frames,
-        seed=run.seed,
-        report=begin("Drawing frames"),
+        return examples.aerial_examples(data.tiles, spec, update=run.update, seed=run.seed)
+    frames = _TINY_FRAMES if run.preset == "tiny" else examples.FRAMES
+    drawing = begin("Drawing frames")
+    return examples.ring_examples(
+        data.tiles, data.ring, spec, update=run.update, frames=frames, seed=run.seed, report=drawing
     )
 
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from foldmap.api.training.runs import MODEL, Begin, no_bars, run_to_end
+from foldmap.api.results import Begin, silent
+from foldmap.api.training.runs import MODEL, run_to_end
 from foldmap.errors import ConfigError, MapInputError
 from foldmap.formats.scenes import read_scene
 from foldmap.visual.codes.fit_codecs import DEFAULT_PARTS, descriptors_of, settings_for, shape_for
@@ -57,15 +58,12 @@ class VisualRun:
 
 
 def scene_descriptors(
-    scenes: Sequence[Path], features: Sequence[Path] = (), photos: Sequence[Path] = (), begin: Begin = no_bars
+    scenes: Sequence[Path], features: Sequence[Path] = (), photos: Sequence[Path] = (), begin: Begin = silent
 ) -> Descriptors:
-    """The descriptors of all points of scenes.
+    """The descriptors of all points of scenes: of ``foldmap build visual``, COLMAP models, or kaptures.
 
-    Args:
-        scenes: of ``foldmap build visual``, COLMAP models, or kaptures.
-        features: hloc HDF5 or COLMAP database, one a scene; what lies beside the models where empty.
-        photos: folders of photos to extract SIFT from instead, one a scene.
-        begin: draws progress.
+    Features are hloc HDF5 or COLMAP database, one a scene, what lies beside the models where empty; or SIFT, extracted
+    from folders of photos, one a scene.
 
     Raises:
         ConfigError: not one a scene.
@@ -83,41 +81,23 @@ def scene_descriptors(
         data = descriptors_of(read_scene(folder, features[number] if features else None, extracted=seen))
         length, wanted = data.mean_PD.shape[1], (found or [data])[0].mean_PD.shape[1]
         if length != wanted:
-            raise MapInputError(
-                f"{folder} has descriptors of {length} numbers, {scenes[0]} of {wanted}", "give scenes of one feature"
-            )
+            said = f"{folder} has descriptors of {length} numbers, {scenes[0]} of {wanted}"
+            raise MapInputError(said, "give scenes of one feature")
         found.append(data)
         report(number + 1, len(scenes))
-    return _joined(found)
+    counts = np.concatenate([np.diff(one.first) for one in found])
+    mean_PD, seen_OD = (np.concatenate([getattr(one, key) for one in found]) for key in ("mean_PD", "seen_OD"))
+    return Descriptors(mean_PD, seen_OD, np.concatenate([[0], np.cumsum(counts)]).astype(np.int64))
 
 
-def _joined(parts: Sequence[Descriptors]) -> Descriptors:
-    before = np.cumsum([0, *(len(one.seen_OD) for one in parts)])
-    first = [one.first[:-1] + start for one, start in zip(parts, before[:-1], strict=True)]
-    return Descriptors(
-        np.concatenate([one.mean_PD for one in parts]),
-        np.concatenate([one.seen_OD for one in parts]),
-        np.concatenate([*first, before[-1:]]).astype(np.int64),
-    )
-
-
-def train_visual(data: Descriptors, folder: Path, run: VisualRun, begin: Begin = no_bars) -> dict[str, Any]:
-    """Train in a folder that is there, or go on there; write the layer, and sum up the run.
-
-    Raises:
-        ConfigError: the folder holds another run, or parts do not divide the descriptors.
-        ModelError: the model to begin with cannot be read, or is for other descriptors.
-    """
-    settings = replace(settings_for(run.codec), seed=run.seed)
-    if run.epochs is not None:
-        settings = replace(settings, epochs=run.epochs)
+def train_visual(data: Descriptors, folder: Path, run: VisualRun, begin: Begin = silent) -> dict[str, Any]:
+    """Train in a folder that is there, or go on there; write the layer, and sum up the run."""
+    settings = settings_for(run.codec)
+    settings = replace(settings, seed=run.seed, epochs=run.epochs or settings.epochs)
     if run.smoke:
         data, settings = data.take(_SMOKE_POINTS), replace(settings, epochs=2)
-    if run.start is not None:
-        start = layer_of(read_layer(run.start), settings.tau)
-        shape = start.shape
-    else:
-        start, shape = None, shape_for(run.codec, data, run.parts or DEFAULT_PARTS)
+    start = None if run.start is None else layer_of(read_layer(run.start), settings.tau)
+    shape = shape_for(run.codec, data, run.parts or DEFAULT_PARTS) if start is None else start.shape
     trainer = LayerTrainer(data, shape, settings, start)
     last = run_to_end(trainer, folder, begin, _SHOWN, lambda: trainer.best_layer().to_bytes(run.precision))
     return {

@@ -10,6 +10,7 @@ import typer
 
 from foldmap.cli.common import bars, put, say
 from foldmap.cli.train.options import DATA, MODEL, RUN, Json, Output, Resume, Seed, Smoke, Start, open_run
+from foldmap.cli.verbs import option
 from foldmap.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -33,42 +34,26 @@ def lidar(
     rate: Annotated[float, typer.Option(help="Zero-order code entropy aimed at, bit per m2 of observed cells.")] = 2.2,
     smoke: Smoke = False,
     as_json: Json = False,
-    town: Annotated[
-        bool, typer.Option("--town", rich_help_panel=DATA, help="Train on the generated town (the default).")
-    ] = False,
-    pairs: Annotated[
-        Path | None, typer.Option(rich_help_panel=DATA, help="Cache of the town's pairs; OUTPUT/pairs if left out.")
-    ] = None,
-    pair_count: Annotated[int, typer.Option(rich_help_panel=DATA, help="Pairs to draw where none are cached.")] = 1000,
-    coarse: Annotated[
-        bool, typer.Option("--coarse", rich_help_panel=DATA, help="The town at 0.33 m instead of 0.05 m.")
-    ] = False,
-    map_query: Annotated[
-        Path | None, typer.Option(rich_help_panel=DATA, help="Queries are crops of this GeoTIFF of the same place.")
-    ] = None,
+    town: Annotated[bool, option(DATA, "Train on the generated town (the default).", "--town")] = False,
+    pairs: Annotated[Path | None, option(DATA, "Cache of the town's pairs; OUTPUT/pairs if left out.")] = None,
+    pair_count: Annotated[int, option(DATA, "Pairs to draw where none are cached.")] = 1000,
+    coarse: Annotated[bool, option(DATA, "The town at 0.33 m instead of 0.05 m.", "--coarse")] = False,
+    map_query: Annotated[Path | None, option(DATA, "Queries are crops of this GeoTIFF of the same place.")] = None,
     query_offset: Annotated[
-        tuple[float, float],
-        typer.Option(rich_help_panel=DATA, help="Map minus query coordinates, east and north, metres."),
+        tuple[float, float], option(DATA, "Map minus query coordinates, east and north, metres.")
     ] = (0.0, 0.0),
-    resolution: Annotated[float, typer.Option(rich_help_panel=DATA, help="Pixel size for sweeps, metres.")] = 0.05,
-    guard: Annotated[
-        int, typer.Option(rich_help_panel=DATA, help="Sweeps left out of the map on each side of a query.")
-    ] = 15,
-    intensity_scale: Annotated[
-        float | None, typer.Option(rich_help_panel=DATA, help="Intensity of full reflectance, like 255.")
-    ] = None,
-    time_limit: Annotated[
-        float,
-        typer.Option(rich_help_panel=DATA, help="Of sweeps named by times: seconds to their pose, at most."),
-    ] = 0.01,
-    preset: Annotated[str, typer.Option(rich_help_panel=MODEL, help="Sizes of the networks.")] = "small-16x",
-    mode: Annotated[str, typer.Option(rich_help_panel=MODEL, help="match, scratch or recon.")] = "match",
-    name: Annotated[str, typer.Option(rich_help_panel=MODEL, help="Of the model; PRESET-RATE if left out.")] = "",
-    steps: Annotated[int, typer.Option(rich_help_panel=RUN, help="Steps with the codec.")] = 3000,
-    matcher_steps: Annotated[int, typer.Option(rich_help_panel=RUN, help="Steps of the matcher before.")] = 600,
-    batch: Annotated[int, typer.Option(rich_help_panel=RUN, help="Pairs a step.")] = 8,
+    resolution: Annotated[float, option(DATA, "Pixel size for sweeps, metres.")] = 0.05,
+    guard: Annotated[int, option(DATA, "Sweeps left out of the map on each side of a query.")] = 15,
+    intensity_scale: Annotated[float | None, option(DATA, "Intensity of full reflectance, like 255.")] = None,
+    time_limit: Annotated[float, option(DATA, "Of sweeps named by times: seconds to their pose, at most.")] = 0.01,
+    preset: Annotated[str, option(MODEL, "Sizes of the networks.")] = "small-16x",
+    mode: Annotated[str, option(MODEL, "match, scratch or recon.")] = "match",
+    name: Annotated[str, option(MODEL, "Of the model; PRESET-RATE if left out.")] = "",
+    steps: Annotated[int, option(RUN, "Steps with the codec.")] = 3000,
+    matcher_steps: Annotated[int, option(RUN, "Steps of the matcher before.")] = 600,
+    batch: Annotated[int, option(RUN, "Pairs a step.")] = 8,
     seed: Seed = 0,
-    device: Annotated[str, typer.Option(rich_help_panel=RUN, help="auto, cpu or cuda.")] = "auto",
+    device: Annotated[str, option(RUN, "auto, cpu or cuda.")] = "auto",
     resume: Resume = True,
 ) -> None:
     """Train a matcher and codec, and write OUTPUT/model.safetensors, ready for foldmap fold --model.

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from foldmap.cli.common import make_folder, save_settings
+from foldmap.cli.verbs import option
 
 MODEL, RUN, DATA = "Model", "Run", "What is learned from"
 """Panels of options."""
@@ -16,20 +17,13 @@ MODEL, RUN, DATA = "Model", "Run", "What is learned from"
 Output = Annotated[Path, typer.Option("-o", "--output", help="Folder of the run: model.safetensors and its curve.")]
 Start = Annotated[Path | None, typer.Option(help="Begin with this model.")]
 Smoke = Annotated[bool, typer.Option("--smoke", help="A tiny run that shows that all parts fit together.")]
-Seed = Annotated[int, typer.Option(rich_help_panel=RUN, help="Of everything random.")]
-Resume = Annotated[
-    bool,
-    typer.Option("--resume/--anew", rich_help_panel=RUN, help="Go on with the run in OUTPUT, or discard it."),
-]
+Seed = Annotated[int, option(RUN, "Of everything random.")]
+Resume = Annotated[bool, option(RUN, "Go on with the run in OUTPUT, or discard it.", "--resume/--anew")]
 Json = Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")]
 
 
 def open_run(folder: Path, command: str, settings: Mapping[str, Any], resume: bool) -> None:
-    """Make the folder of a run, write its settings into it, and discard an earlier run where that is asked for.
-
-    Raises:
-        ConfigError: the folder cannot be made.
-    """
+    """Make the folder of a run, write its settings into it, and discard an earlier run where that is asked for."""
     from foldmap.training.loop import discard
 
     make_folder(folder)

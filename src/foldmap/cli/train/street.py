@@ -10,6 +10,7 @@ import typer
 
 from foldmap.cli.common import bars, put
 from foldmap.cli.train.options import DATA, MODEL, RUN, Json, Output, Resume, Seed, Smoke, Start, open_run
+from foldmap.cli.verbs import option
 
 EXAMPLES = (
     "\b\nExamples:\n  foldmap train street tiles/ -o out/street --hold-out tile_3 --hold-out tile_9\n"
@@ -36,33 +37,18 @@ def street(
     start: Start = None,
     smoke: Smoke = False,
     as_json: Json = False,
-    town: Annotated[
-        bool, typer.Option("--town", rich_help_panel=DATA, help="Train on generated towns instead.")
-    ] = False,
+    town: Annotated[bool, option(DATA, "Train on generated towns instead.", "--town")] = False,
     ring: Annotated[
         Path | None,
-        typer.Option(
-            rich_help_panel=DATA,
-            help="See the tiles as these cameras would (semi-synthetic): ring.json, or Argoverse 2's folder.",
-        ),
+        option(DATA, "See the tiles as these cameras would (semi-synthetic): ring.json, or Argoverse 2's folder."),
     ] = None,
-    camera: Annotated[
-        list[str] | None, typer.Option(rich_help_panel=DATA, help="Use this camera alone; repeat for more.")
-    ] = None,
-    hold_out: Annotated[
-        list[str] | None, typer.Option(rich_help_panel=DATA, help="Name of a map not to learn from; repeat for more.")
-    ] = None,
-    model: Annotated[
-        str, typer.Option(rich_help_panel=MODEL, help="field (accurate) or paper (the paper's networks).")
-    ] = "field",
-    steps: Annotated[int | None, typer.Option(rich_help_panel=RUN, help="The preset's if left out.")] = None,
-    batch: Annotated[
-        int | None, typer.Option(rich_help_panel=RUN, help="Windows a step; the preset's if left out.")
-    ] = None,
+    camera: Annotated[list[str] | None, option(DATA, "Use this camera alone; repeat for more.")] = None,
+    hold_out: Annotated[list[str] | None, option(DATA, "Name of a map not to learn from; repeat for more.")] = None,
+    model: Annotated[str, option(MODEL, "field (accurate) or paper (the paper's networks).")] = "field",
+    steps: Annotated[int | None, option(RUN, "The preset's if left out.")] = None,
+    batch: Annotated[int | None, option(RUN, "Windows a step; the preset's if left out.")] = None,
     seed: Seed = 0,
-    random_start: Annotated[
-        bool, typer.Option("--random-start", rich_help_panel=RUN, help="Do not begin with ImageNet weights.")
-    ] = False,
+    random_start: Annotated[bool, option(RUN, "Do not begin with ImageNet weights.", "--random-start")] = False,
     resume: Resume = True,
 ) -> None:
     """Train a street model, and write OUTPUT/model.safetensors, ready for foldmap fold --model.

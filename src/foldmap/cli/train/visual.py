@@ -10,6 +10,7 @@ import typer
 
 from foldmap.cli.common import bars, put
 from foldmap.cli.train.options import DATA, MODEL, RUN, Json, Output, Resume, Seed, Smoke, Start, open_run
+from foldmap.cli.verbs import option
 
 EXAMPLES = (
     "\b\nExamples:\n  foldmap train visual scene/ -o out/visual\n"
@@ -29,17 +30,13 @@ def visual(
     smoke: Smoke = False,
     as_json: Json = False,
     features: Annotated[
-        list[Path] | None,
-        typer.Option(rich_help_panel=DATA, help="hloc HDF5 or COLMAP database, one a scene; else beside the model."),
+        list[Path] | None, option(DATA, "hloc HDF5 or COLMAP database, one a scene; else beside the model.")
     ] = None,
     photos: Annotated[
-        list[Path] | None,
-        typer.Option(rich_help_panel=DATA, help="Folder of photos to extract SIFT from instead, one a scene."),
+        list[Path] | None, option(DATA, "Folder of photos to extract SIFT from instead, one a scene.")
     ] = None,
-    precision: Annotated[str, typer.Option(rich_help_panel=MODEL, help="Of the model: half, int8 or int4.")] = "int8",
-    epochs: Annotated[
-        int | None, typer.Option(rich_help_panel=RUN, help="Of training; the codec's if left out.")
-    ] = None,
+    precision: Annotated[str, option(MODEL, "Of the model: half, int8 or int4.")] = "int8",
+    epochs: Annotated[int | None, option(RUN, "Of training; the codec's if left out.")] = None,
     seed: Seed = 0,
     resume: Resume = True,
 ) -> None:

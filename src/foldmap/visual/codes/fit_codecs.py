@@ -81,7 +81,7 @@ def fit_codec(
         raise ConfigError(f"descriptors of {dimension} numbers do not split into {parts} equal parts", "take a divisor")
     settings = settings or replace(settings_for(kind), seed=seed)
     run = train_layer(data, shape_for(kind, data, parts), settings, folder=folder, report=report)
-    return Product(run.layer.stored(), name="dpqed")
+    return Product(run.network.stored(), name="dpqed")
 
 
 def shape_for(kind: str, data: Descriptors, parts: int) -> LayerShape:

@@ -14,8 +14,6 @@ from foldmap.visual.dpq.model import DpqedLayer, adapter_rank
 from foldmap.visual.dpq.serialize import StoredLayer, read_layer
 from foldmap.visual.dpq.train import Descriptors, LayerProgress, LayerSettings, train_layer
 
-Report = Callable[[LayerProgress], None]
-
 
 def adapted_codec(
     data: Descriptors,
@@ -23,7 +21,7 @@ def adapted_codec(
     settings: LayerSettings,
     *,
     precision: str = "int8",
-    report: Report = lambda progress: None,
+    report: Callable[[LayerProgress], None] = lambda progress: None,
 ) -> Product:
     """Adapt a trained layer's decoder to a scene; its codebooks stay as they are. `report` is called after each epoch.
 
@@ -33,7 +31,7 @@ def adapted_codec(
     _check_dimension(pretrained, data.mean_PD.shape[1])
     start = layer_of(pretrained, settings.tau)
     run = train_layer(data, start.shape, settings, start=start, rank=adapter_rank(start.shape), report=report)
-    return Product(run.layer.stored(), precision, "dpqed")
+    return Product(run.network.stored(), precision, "dpqed")
 
 
 def codec_from_file(path: Path, dimension: int) -> DescriptorCodec:
@@ -57,9 +55,6 @@ def _check_dimension(layer: StoredLayer, dimension: int) -> None:
 def layer_of(stored: StoredLayer, tau: float) -> DpqedLayer:
     """A layer to train on, out of what was stored of one."""
     layer = DpqedLayer(stored.shape, tau)
-    own = {
-        name if name == "codebooks" else f"decoder.{name}": torch.from_numpy(np.array(value))
-        for name, value in stored.tensors.items()
-    }
-    layer.load_state_dict(own)
+    own = {name: torch.from_numpy(np.array(value)) for name, value in stored.tensors.items()}
+    layer.load_state_dict({name if name == "codebooks" else f"decoder.{name}": value for name, value in own.items()})
     return layer

@@ -14,10 +14,10 @@ from torch import Tensor
 from torch.nn import functional
 
 
-def away(rows_MBd: Tensor, codebooks_MKd: Tensor) -> Tensor:
-    """Distances of rows to the centroids of their codebook, (M, B, K), with gradients finite at zero."""
-    square = rows_MBd.square().sum(2, keepdim=True) + codebooks_MKd.square().sum(2)[:, None]
-    return (square - 2 * rows_MBd @ codebooks_MKd.transpose(1, 2)).clamp_min(1e-8).sqrt()
+def distances(a_ND: Tensor, b_KD: Tensor) -> Tensor:
+    """Euclidean distances (..., N, K), also of stacks (..., N, D) and (..., K, D), with gradients finite at zero."""
+    square = a_ND.square().sum(-1)[..., :, None] + b_KD.square().sum(-1)[..., None, :]
+    return (square - 2 * a_ND @ b_KD.mT).clamp_min(1e-8).sqrt()
 
 
 def named(codebooks_MKd: Tensor, codes_MB: Tensor) -> Tensor:
@@ -30,7 +30,7 @@ def straight_through(rows_MBd: Tensor, codebooks_MKd: Tensor, tau: float, codes_
 
     The hard choice is the nearest centroid where `codes_MB` is None.
     """
-    away_MBK = away(rows_MBd, codebooks_MKd)
+    away_MBK = distances(rows_MBd, codebooks_MKd)
     soft_MBd = functional.softmax(-away_MBK / tau, dim=2) @ codebooks_MKd
     hard_MBd = named(codebooks_MKd, away_MBK.argmin(dim=2) if codes_MB is None else codes_MB)
     return soft_MBd + (hard_MBd - soft_MBd).detach()
@@ -49,8 +49,7 @@ def beam_codes(x_BD: Tensor, codebooks_MKD: Tensor, beam: int) -> Tensor:
 
     The search of `foldmap.coding.additive`, on tensors.
     """
-    count = len(x_BD)
-    centroids = codebooks_MKD.shape[1]
+    count, centroids = len(x_BD), codebooks_MKD.shape[1]
     codes = torch.zeros(count, 1, 0, dtype=torch.long)
     left, error = x_BD[:, None], torch.zeros(count, 1)
     for book in codebooks_MKD:

@@ -13,19 +13,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from foldmap.errors import ConfigError
+from foldmap.visual.dpq.assignment import distances
 
 FAR = 1e4  # stands for a negative that a batch does not have: its triplet is satisfied
-
-
-def distances(a_ND: Tensor, b_MD: Tensor) -> Tensor:
-    """Euclidean distances (N, M), with a gradient that stays finite where two rows coincide."""
-    square = a_ND.square().sum(1)[:, None] + b_MD.square().sum(1)[None] - 2 * a_ND @ b_MD.T
-    return square.clamp_min(1e-8).sqrt()
-
-
-def positive_distance(raw_ND: Tensor, decoded_ND: Tensor) -> Tensor:
-    """pos(x) = ||x - d(e(x))||, (N,)."""
-    return (raw_ND - decoded_ND).square().sum(1).clamp_min(1e-8).sqrt()
 
 
 def hardest_negative(decoded_ND: Tensor, others_ND: Tensor, point_N: Tensor) -> Tensor:
@@ -41,7 +31,7 @@ def triplet_loss(
     raw_ND: Tensor, decoded_ND: Tensor, point_N: Tensor, margin: float = 0.9, decoded_weight: float = 1.0
 ) -> Tensor:
     """L = L_raw + lambda_1 L_d, both with in-batch hard negatives (eq. 3 to 7); m is the margin."""
-    positive = positive_distance(raw_ND, decoded_ND)
+    positive = (raw_ND - decoded_ND).square().sum(1).clamp_min(1e-8).sqrt()  # pos(x) = ||x - d(e(x))||
     raw = functional.relu(margin + positive - hardest_negative(decoded_ND, raw_ND, point_N)).mean()
     if decoded_weight == 0:
         return raw
@@ -57,10 +47,7 @@ def reconstruction_loss(raw_ND: Tensor, decoded_ND: Tensor) -> Tensor:
 def n_pair_loss(raw_ND: Tensor, decoded_ND: Tensor, point_N: Tensor, pairs: int = 10) -> Tensor:
     """N-pair loss (supplement eq. 1): each raw row against its decoded row and its N - 1 hardest decoded negatives.
 
-    N = `pairs` is at least 2; fewer negatives are used when the batch has fewer.
-
-    Raises:
-        ConfigError: N below 2.
+    N = `pairs` is at least 2, else a ConfigError; fewer negatives are used when the batch has fewer.
     """
     if pairs < 2:
         raise ConfigError(f"an N-pair loss with N = {pairs} has no negatives", "take N of at least 2")

@@ -15,15 +15,12 @@ from torch.nn import functional
 from foldmap.coding.additive import AdditiveQuantizer
 from foldmap.coding.pq import ProductQuantizer
 from foldmap.errors import ModelError
-from foldmap.types import AnyArray, ByteArray, FloatArray
-from foldmap.visual.dpq.assignment import away, beam_codes, best_decoded, straight_through, summed
-from foldmap.visual.dpq.serialize import ASSIGN_BEAM, LayerShape, StoredLayer
+from foldmap.visual.dpq.assignment import beam_codes, best_decoded, straight_through, summed
+from foldmap.visual.dpq.serialize import LayerShape, StoredLayer
 
 TAU = 0.05
 """Temperature of the soft assignment: softmax(-d / tau). Algorithm 1 prints softmax(-d); with unit descriptors, whose
 distances stay below 2, that would be almost flat and every gradient would see the mean of all centroids."""
-
-_ROWS = 2048
 
 
 class DpqedLayer(nn.Module):
@@ -32,7 +29,7 @@ class DpqedLayer(nn.Module):
     Args:
         shape: sizes and variant.
         tau: temperature of the soft assignment; only gradients depend on it.
-        beam: width of the search of additive codes in `quantize`; `assign` searches wider.
+        beam: width of the search of additive codes; the stored layer searches wider.
     """
 
     def __init__(self, shape: LayerShape, tau: float = TAU, beam: int = 4) -> None:
@@ -62,8 +59,11 @@ class DpqedLayer(nn.Module):
         training and the straight-through line 10 would be unused. What is meant, and returned here, is line 10's.
         """
         if self.shape.additive:
-            return summed(x_BD, self.codebooks, self.tau, self._search(x_BD, self.beam))
-        through_MBd = straight_through(self._parts(x_BD), self.codebooks, self.tau)
+            proposed = beam_codes(x_BD, self.codebooks, self.beam)
+            codes_BM = best_decoded(x_BD, proposed, self.codebooks, self.decoder)
+            return summed(x_BD, self.codebooks, self.tau, codes_BM)
+        parts_MBd = x_BD.reshape(len(x_BD), self.shape.parts, -1).transpose(0, 1)
+        through_MBd = straight_through(parts_MBd, self.codebooks, self.tau)
         return through_MBd.transpose(0, 1).reshape(len(x_BD), -1)
 
     def forward(self, x_BD: Tensor) -> Tensor:
@@ -71,39 +71,10 @@ class DpqedLayer(nn.Module):
         decoded: Tensor = self.decoder(self.quantize(x_BD))
         return decoded
 
-    @torch.no_grad()
-    def assign(self, vectors: AnyArray) -> ByteArray:
-        """Codes of descriptors, (N, D) of unit length -> uint8 (N, M).
-
-        Raises:
-            ModelError: descriptors of another dimension.
-        """
-        if vectors.ndim != 2 or vectors.shape[1] != self.shape.dimension:
-            raise ModelError(f"descriptors have shape {vectors.shape}, the layer takes (N, {self.shape.dimension})")
-        choose = self._nearest if not self.shape.additive else lambda rows: self._search(rows, ASSIGN_BEAM)
-        blocks = range(0, len(vectors), _ROWS)
-        chunks = [choose(torch.from_numpy(vectors[first : first + _ROWS]).float()) for first in blocks]
-        codes: ByteArray = torch.cat(chunks or [torch.empty(0, self.shape.parts)]).to(torch.uint8).numpy()
-        return codes
-
-    @torch.no_grad()
-    def dequantize(self, codes: ByteArray) -> FloatArray:
-        """Decoded descriptors of codes, uint8 (N, M) -> float32 (N, D)."""
-        return self.stored().dequantize(codes)
-
     def stored(self) -> StoredLayer:
         """What a localizer needs of this layer: codebooks and decoder, adapters merged in."""
         tensors = {"codebooks": self.codebooks, **self.decoder.tensors()}
         return StoredLayer(self.shape, {name: one.detach().numpy() for name, one in tensors.items()})
-
-    def _parts(self, x_BD: Tensor) -> Tensor:
-        return x_BD.reshape(len(x_BD), self.shape.parts, -1).transpose(0, 1)
-
-    def _nearest(self, x_BD: Tensor) -> Tensor:
-        return away(self._parts(x_BD), self.codebooks).argmin(2).T
-
-    def _search(self, x_BD: Tensor, beam: int) -> Tensor:
-        return best_decoded(x_BD, beam_codes(x_BD, self.codebooks, beam), self.codebooks, self.decoder)
 
 
 class Decoder(nn.Module):
@@ -114,17 +85,17 @@ class Decoder(nn.Module):
         self.shape = shape
         self.first: nn.Linear | None = None
         self.second: nn.Linear | None = None
+        self.shortcut: nn.Linear | None = None
+        self.adapters = nn.ModuleDict()
         if shape.hidden:
             self.first = nn.Linear(shape.dimension, shape.hidden)
             self.second = nn.Linear(shape.hidden, shape.dimension)
             if shape.shortcut:  # begins as plain PQ
                 nn.init.zeros_(self.second.weight)
                 nn.init.zeros_(self.second.bias)
-        self.shortcut: nn.Linear | None = None
         if shape.shortcut == "linear":
             self.shortcut = nn.Linear(shape.dimension, shape.dimension, bias=False)
             nn.init.eye_(self.shortcut.weight)
-        self.adapters = nn.ModuleDict()
 
     def adapt(self, rank: int) -> list[nn.Parameter]:
         """Freeze the layers and put W' = W + B A beside each (paper section 3); returns what is left to train.
@@ -135,8 +106,7 @@ class Decoder(nn.Module):
         if self.first is None or self.second is None:
             raise ModelError("a layer without decoder has nothing to adapt", "take a layer with hidden units")
         self.requires_grad_(False)
-        self.adapters["first"] = Adapter(self.first, rank)
-        self.adapters["second"] = Adapter(self.second, rank)
+        self.adapters.update({"first": Adapter(self.first, rank), "second": Adapter(self.second, rank)})
         return list(self.adapters.parameters())
 
     def tensors(self) -> dict[str, Tensor]:

@@ -104,15 +104,7 @@ class LayerShape:
 
 @dataclass(frozen=True)
 class StoredLayer:
-    """Codebooks and decoder as float32 arrays.
-
-    Attributes:
-        shape: sizes and variant.
-        tensors: by name, as `LayerShape.tensors` lists them.
-
-    Raises:
-        ModelError: a tensor is missing, of another shape, or not finite.
-    """
+    """Codebooks and decoder as float32 arrays by name, as `LayerShape.tensors` lists them, else a ModelError."""
 
     shape: LayerShape
     tensors: Mapping[str, FloatArray]
@@ -127,11 +119,7 @@ class StoredLayer:
                 raise ModelError(f"{name} is {array.dtype} {array.shape}, not finite float32 {size}", _CURE)
 
     def dequantize(self, codes: ByteArray) -> FloatArray:
-        """Decoded descriptors, uint8 (N, M) -> float32 (N, D).
-
-        Raises:
-            ModelError: codes that do not go with this layer.
-        """
+        """Decoded descriptors, uint8 (N, M) -> float32 (N, D); a ModelError where codes do not go with this layer."""
         look_up = add_up if self.shape.additive else gather
         decoded = np.empty((len(codes), self.shape.dimension), np.float32)
         for first in range(0, len(codes), _ROWS):
@@ -158,12 +146,7 @@ class StoredLayer:
 
     @staticmethod
     def of_quantizer(quantizer: ProductQuantizer | AdditiveQuantizer, *, unit: bool = False) -> StoredLayer:
-        """A layer of plain codebooks, without decoder; a rotation becomes its linear shortcut.
-
-        Args:
-            quantizer: fitted codebooks.
-            unit: whether decoded descriptors are brought to unit length.
-        """
+        """A layer of plain codebooks, without decoder; a rotation becomes its linear shortcut."""
         parts, centroids, length = quantizer.codebooks.shape
         additive = isinstance(quantizer, AdditiveQuantizer)
         tensors = {"codebooks": quantizer.codebooks}
@@ -177,9 +160,8 @@ class StoredLayer:
     def to_bytes(self, precision: str = "int8") -> bytes:
         """Serialize; the same layer gives the same bytes.
 
-        Args:
-            precision: "half" for float16; "int8" or "int4" for whole numbers with a float16 scale for each row of a
-                matrix, part of product codebooks or centroid of additive ones; biases are float16 always.
+        Precision is "half" for float16; "int8" or "int4" for whole numbers with a float16 scale for each row of a
+        matrix, part of product codebooks or centroid of additive ones; biases are float16 always.
 
         Raises:
             ModelError: unknown precision, or values beyond float16.
@@ -200,11 +182,7 @@ class StoredLayer:
 
     @staticmethod
     def from_bytes(payload: bytes) -> StoredLayer:
-        """Rebuild, trusting nothing.
-
-        Raises:
-            ModelError: the bytes are no layer of this version.
-        """
+        """Rebuild, trusting nothing; bytes that are no layer of this version are a ModelError."""
         return model_from_bytes(payload, _rebuilt, FORMAT, most_bytes=MAX_BYTES, cure=_CURE)
 
     def _best_decoded(self, vectors: AnyArray) -> ByteArray:
@@ -258,8 +236,7 @@ def _unpacked(
 ) -> FloatArray:
     """Take a tensor out of `arrays`, of the type and size that it must have."""
     if precision == "half" or len(size) == 1:
-        value: FloatArray = _taken(arrays, name, np.float16, size).astype(np.float32)
-        return value
+        return _taken(arrays, name, np.float16, size).astype(np.float32)
     groups, count = _groups(shape, size), int(np.prod(size))
     scale = _taken(arrays, name + ".scale", np.float16, (groups,)).astype(np.float32)
     if precision == "int8":
@@ -291,9 +268,5 @@ def _rebuilt(info: dict[str, Any], arrays: dict[str, AnyArray]) -> StoredLayer:
 
 
 def read_layer(path: Path) -> StoredLayer:
-    """Read a stored layer from its own file.
-
-    Raises:
-        ModelError: it is missing, or no layer of this version.
-    """
+    """Read a stored layer from its own file; a ModelError where it is missing, or no layer of this version."""
     return read_model_file(path, StoredLayer.from_bytes, MAX_BYTES, "train visual")

@@ -88,11 +88,7 @@ class Descriptors:
 
     @staticmethod
     def of_tracks(descriptors: AnyArray, point: IntArray) -> Descriptors:
-        """Average the observations of each point.
-
-        Args:
-            descriptors: (O, D), as the extractor wrote them.
-            point: int64 (O,), ascending, every point from 0 on at least once.
+        """Average the observations of each point: (O, D) as the extractor wrote them, and the points of these rows.
 
         Raises:
             MapInputError: lengths disagree, points are not ascending or have gaps, values are not finite.
@@ -132,21 +128,12 @@ class LayerProgress:
     held_out_top1: float = float("nan")
 
 
-@dataclass
-class LayerRun:
-    """A finished run.
-
-    Attributes:
-        layer: the best of the run by validation (the last where nothing was held out).
-        curve: one line an epoch, those of a resumed run included.
-    """
-
-    layer: DpqedLayer
-    curve: list[LayerProgress]
-
-
 class LayerTrainer(Trainer[list[IntArray], LayerProgress]):
-    """Trains codebooks, decoder and front together; a step of the loop is an epoch. Arguments as `train_layer`."""
+    """Trains codebooks, decoder and front together; a step of the loop is an epoch. Arguments as `train_layer`.
+
+    `curve` has one line an epoch, those of a resumed run included; `best` are the best weights by validation (the last
+    where nothing was held out).
+    """
 
     network: DpqedLayer
 
@@ -161,14 +148,21 @@ class LayerTrainer(Trainer[list[IntArray], LayerProgress]):
         if rank and start is None:
             raise ConfigError("LoRA adapts a trained layer, and there is none", "give one, or train without")
         torch.manual_seed(settings.seed)
-        layer = _first_layer(data, shape, settings, start)
+        layer = DpqedLayer(shape, settings.tau, settings.beam)
+        if start is not None:
+            layer.load_state_dict(start.state_dict())
+        else:
+            quantizer = AdditiveQuantizer if shape.additive else ProductQuantizer
+            layer.start_from(quantizer.fit(data.mean_PD, shape.parts, shape.centroids, seed=settings.seed))
         trained = layer.decoder.adapt(rank) if rank else list(layer.parameters())
         optimizer = torch.optim.Adam(trained, lr=settings.learning_rate)
         identity: dict[str, Any] = {"shape": asdict(shape), "settings": asdict(settings)}
         identity |= {"points": len(data.mean_PD), "start": start is not None, "rank": rank}
         super().__init__(layer, optimizer, identity, settings.epochs, 1, LayerProgress)
         self._data, self._settings = data, settings
-        self._learn, self._held_out = _split(len(data.mean_PD), settings)
+        mixed = np.random.default_rng(settings.seed).permutation(len(data.mean_PD)).astype(np.int64)
+        kept = int(settings.validation * len(mixed))
+        self._learn, self._held_out = np.sort(mixed[kept:]), np.sort(mixed[:kept])
         self.curve: list[LayerProgress] = []
         self.best = _copied(layer.state_dict())
 
@@ -235,17 +229,11 @@ def train_layer(
     start: DpqedLayer | None = None,
     rank: int = 0,
     report: Callable[[LayerProgress], None] = lambda progress: None,
-) -> LayerRun:
-    """Fit codebooks by PQ, then train codebooks, decoder and front together.
+) -> LayerTrainer:
+    """Fit codebooks by PQ, then train codebooks, decoder and front together; the network ends with the best weights.
 
-    Args:
-        data: the scene's descriptors.
-        shape: sizes and variant of the layer.
-        settings: the run.
-        folder: of the run; None keeps none.
-        start: a trained layer to go on from instead of PQ.
-        rank: adapt `start` by LoRA of this rank in its decoder, everything else frozen; 0 trains everything.
-        report: called after each epoch.
+    `start` is a trained layer to go on from instead of PQ; a rank above 0 adapts its decoder by LoRA, everything else
+    frozen. Without a folder nothing is kept. `report` is called after each epoch.
 
     Raises:
         ConfigError: the folder holds a run with other settings, LoRA without a layer to adapt.
@@ -255,24 +243,7 @@ def train_layer(
     for _ in train(trainer, folder, report):
         pass
     trainer.network.load_state_dict(trainer.best)
-    return LayerRun(trainer.network, trainer.curve)
-
-
-def _first_layer(data: Descriptors, shape: LayerShape, settings: LayerSettings, start: DpqedLayer | None) -> DpqedLayer:
-    layer = DpqedLayer(shape, settings.tau, settings.beam)
-    if start is not None:
-        layer.load_state_dict(start.state_dict())
-        return layer
-    quantizer = AdditiveQuantizer if shape.additive else ProductQuantizer
-    layer.start_from(quantizer.fit(data.mean_PD, shape.parts, shape.centroids, seed=settings.seed))
-    return layer
-
-
-def _split(points: int, settings: LayerSettings) -> tuple[IntArray, IntArray]:
-    """Points to learn from, points to validate on."""
-    mixed = np.random.default_rng(settings.seed).permutation(points).astype(np.int64)
-    kept = int(settings.validation * points)
-    return np.sort(mixed[kept:]), np.sort(mixed[:kept])
+    return trainer
 
 
 def objective(raw_ND: Tensor, decoded_ND: Tensor, point_N: Tensor, settings: LayerSettings) -> Tensor:
