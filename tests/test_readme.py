@@ -1,4 +1,4 @@
-"""What README.md and docs/ say: marked commands run on a generated place, Python answers as they do, links lead somewhere."""
+"""What README.md and docs/ say: marked commands run, Python answers as they do, links lead somewhere."""
 
 from __future__ import annotations
 

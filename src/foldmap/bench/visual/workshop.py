@@ -74,7 +74,7 @@ def train_recipe(
         return fit_codec(data, parts, recipe.kind, settings, folder=folder)
     shape = shape_for("dpqed", data, parts)
     if recipe.kind == "encoder":
-        layer = train_layer(data, replace(shape, hidden=0), settings, folder=folder).layer
+        layer = train_layer(data, replace(shape, hidden=0), settings, folder=folder).network
     else:
         layer = train_decoder(data, shape, settings)
     return Product(layer.stored(), name="dpqed")
