@@ -173,7 +173,7 @@ def _eyes(model: object, seen: Sequence[Observation], old: Sequence[LaneGraph]) 
 def test_perfect_evidence_finds_all_edits(data: TileData, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(street_updates, "gather", _eyes)
     model = FieldEmbedding(FieldNetwork(FieldShape(with_map=True)))
-    library = Library.of(data.train_maps[:1], most=5)
+    library = Library.of([data.maps[data.split.train[0]]], most=5)
     rows = AllSeeing().embed_graphs(library.graphs)
     settings = UpdateSettings(windows=16, drives=4, frames=3, step_m=6.0)
     done = measure_updates(data, model, settings, retrieval=(AllSeeing(), library, rows))
