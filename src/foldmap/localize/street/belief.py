@@ -54,7 +54,7 @@ class Modes:
     def __init__(self, places: LanePlaces) -> None:
         self._places, self._positions = places, places.positions_m
         step_m = float(np.median(places.length_m)) if len(places) else 0.0
-        self._floor = np.diag([0.5**2 + step_m**2 / 12] * 2 + [np.radians(3.0) ** 2])
+        self._floor: DoubleArray = np.diag([0.5**2 + step_m**2 / 12] * 2 + [np.radians(3.0) ** 2])
         self._near = self._near_each()
 
     def _near_each(self) -> csr_array:
