@@ -57,8 +57,8 @@ def read_pcd(path: Path) -> Cloud:
 
 def _other_channels(path: Path, header: _Header, body: memoryview, intensity: str) -> tuple[str, ...]:
     """Fields that could be meant as the intensity: scalar, with values, and their range."""
-    scalar = [name for name in dict.fromkeys(header.names) if not header.dtype[name].shape]
-    names = tuple(name for name in scalar if name != intensity and not _NEVER_INTENSITY.fullmatch(name))
+    named = [name for name in dict.fromkeys(header.names) if not _NEVER_INTENSITY.fullmatch(name)]
+    names = tuple(name for name in named if name != intensity and not header.dtype[name].shape)
     columns = zip(names, _read_body(path, header, body, names), strict=True)
     return tuple(f"{name} {column.min():.4g} to {column.max():.4g}" for name, column in columns if column.any())
 
