@@ -173,8 +173,6 @@ def _read_compressed(path: Path, header: _Header, body: memoryview, wanted: tupl
         raise SweepInputError(f"{path} has damaged compressed data: {error}", "copy the file again") from error
     if len(unpacked) != plain:
         raise SweepInputError(f"{path} has damaged compressed data", "copy the file again")
-    columns: list[AnyArray] = []
-    for name in wanted:  # before a field lie the fields before it, of all points
-        kind, at = (header.dtype.fields or {})[name][:2]
-        columns.append(unpacked[at * header.points : (at + kind.itemsize) * header.points].view(kind))
-    return columns
+    starts = header.points * np.cumsum([0] + [header.dtype[i].itemsize for i in range(len(header.names))])
+    which = [header.names.index(name) for name in wanted]
+    return [unpacked[starts[at] : starts[at + 1]].view(header.dtype[at]) for at in which]
