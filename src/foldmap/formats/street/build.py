@@ -11,7 +11,7 @@ from scipy.sparse.csgraph import connected_components
 
 from foldmap.errors import MapInputError
 from foldmap.street.source import LANE, LINK, LaneAttributes, LaneGraph
-from foldmap.types import BoolArray, DoubleArray, IntArray
+from foldmap.types import BoolArray, ByteArray, DoubleArray, IntArray
 
 JOIN_M = 0.1
 """Ends nearer than this become one vertex; wider gaps between lanes that follow one another become a link edge."""
@@ -122,7 +122,7 @@ def _complete(pairs: IntArray, lanes: int) -> IntArray:
 
 
 def _checked(
-    vertices: DoubleArray, edges: IntArray, kind: IntArray, lane: IntArray, lanes: tuple[LaneAttributes, ...]
+    vertices: DoubleArray, edges: IntArray, kind: ByteArray, lane: IntArray, lanes: tuple[LaneAttributes, ...]
 ) -> LaneGraph:
     """Two lanes of one piece with both ends in common would be one edge twice: the later ones get a vertex between.
 

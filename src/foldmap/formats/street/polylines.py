@@ -47,8 +47,8 @@ def polyline_map(
     if not kept:
         reading_of(StreetMap(name, LaneGraph.empty()), left_out, name)  # says so, if lines were damaged
         raise MapInputError(f"{name}: there is no line with two distinct points", "give lanes as polylines")
-    of_kept = [[each[k] for k in kept] if each else () for each in (kinds, lanes)]
-    graph = LaneGraph.from_polylines([lines[k] for k in kept], *of_kept)
+    kinds, lanes = [kinds[k] for k in kept] if kinds else (), [lanes[k] for k in kept] if lanes else ()
+    graph = LaneGraph.from_polylines([lines[k] for k in kept], kinds, lanes)
     joined = join_ends(graph, tolerance_m)
     left_out["edge that is there twice"] += joined.repairs.duplicate_edges
     left_out["edge shorter than the gap that is closed"] += joined.repairs.self_loops

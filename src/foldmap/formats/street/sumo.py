@@ -113,7 +113,7 @@ class _Net:
         line = points(needed(attributes, "shape", what), what)
         function = self.edge.get("function", "").replace("normal", "")
         lane_type = attributes.get("type") or self.edge.get("type")
-        access = {key: attributes[key] for key in ("allow", "disallow") if key in attributes}
+        access: Attributes = {key: attributes[key] for key in ("allow", "disallow") if key in attributes}
         self.lanes[identity] = _NetLane(identity, line, function, lane_type, width or None, speed, access)
 
     def _number(self, attributes: Attributes, key: str, what: str) -> float | None:

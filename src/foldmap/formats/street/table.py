@@ -80,4 +80,5 @@ def graph_of_rows(rows: Sequence[ChainRow], where: str) -> LaneGraph:
         owner.append(np.full(len(walk) - 1, rank[row.lane], np.int64))
     known_lanes = tuple(attributes[lane] or LaneAttributes(str(lane)) for lane in lanes)
     with naming(where):
-        return LaneGraph(*map(np.concatenate, (inner, edges, kinds, owner)), known_lanes)
+        vertices = np.concatenate(inner)
+        return LaneGraph(vertices, np.concatenate(edges), np.concatenate(kinds), np.concatenate(owner), known_lanes)

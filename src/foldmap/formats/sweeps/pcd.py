@@ -57,8 +57,8 @@ def read_pcd(path: Path) -> Cloud:
 
 def _other_channels(path: Path, header: _Header, body: memoryview, intensity: str) -> tuple[str, ...]:
     """Fields that could be meant as the intensity: scalar, with values, and their range."""
-    scalar = [name for name in dict.fromkeys(header.names) if not header.dtype[name].shape]
-    names = tuple(name for name in scalar if name != intensity and not _NEVER_INTENSITY.fullmatch(name))
+    named = [name for name in dict.fromkeys(header.names) if not _NEVER_INTENSITY.fullmatch(name)]
+    names = tuple(name for name in named if name != intensity and not header.dtype[name].shape)
     columns = zip(names, _read_body(path, header, body, names), strict=True)
     return tuple(f"{name} {column.min():.4g} to {column.max():.4g}" for name, column in columns if column.any())
 
@@ -173,8 +173,6 @@ def _read_compressed(path: Path, header: _Header, body: memoryview, wanted: tupl
         raise SweepInputError(f"{path} has damaged compressed data: {error}", "copy the file again") from error
     if len(unpacked) != plain:
         raise SweepInputError(f"{path} has damaged compressed data", "copy the file again")
-    columns: list[AnyArray] = []
-    for name in wanted:  # before a field lie the fields before it, of all points
-        kind, at = (header.dtype.fields or {})[name][:2]
-        columns.append(unpacked[at * header.points : (at + kind.itemsize) * header.points].view(kind))
-    return columns
+    starts = header.points * np.cumsum([0] + [header.dtype[i].itemsize for i in range(len(header.names))])
+    which = [header.names.index(name) for name in wanted]
+    return [unpacked[starts[at] : starts[at + 1]].view(header.dtype[at]) for at in which]

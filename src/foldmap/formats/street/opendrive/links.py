@@ -88,7 +88,7 @@ class _Links:
         if there is not None:
             self.found.add(_contact(here, (there, end)))
 
-    def _on(self, road: Road, section: Section, end: int, sections: list[Section], other: str, to: int) -> None:
+    def _link_lanes(self, road: Road, section: Section, end: int, sections: list[Section], other: str, to: int) -> None:
         """Link what the lanes of a section name at one of its ends to an end of lanes of other sections."""
         for lane in section.lanes.values():
             what = f"lane {lane.identity} of road {road.identity}, section {section.number},"
@@ -98,8 +98,8 @@ class _Links:
     def through_sections(self, road: Road) -> None:
         for sections in road.sections.values():
             for before, after in itertools.pairwise(sections):
-                self._on(road, before, 1, [after], road.identity, 0)
-                self._on(road, after, 0, [before], road.identity, 1)
+                self._link_lanes(road, before, 1, [after], road.identity, 0)
+                self._link_lanes(road, after, 0, [before], road.identity, 1)
 
     def to_road(self, road: Road, end: int) -> None:
         kind, identity, contact = road.links[end]
@@ -112,7 +112,7 @@ class _Links:
         other_end = int(contact == "end")
         sections = self.roads[identity].at_end(other_end)
         for section in road.at_end(end):
-            self._on(road, section, end, sections, identity, other_end)
+            self._link_lanes(road, section, end, sections, identity, other_end)
 
     def connection(self, junction: Element, connection: Element) -> None:
         named = needed(junction.attributes, "id", "a junction")

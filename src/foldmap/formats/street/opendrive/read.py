@@ -51,12 +51,12 @@ def read_road(element: Element, lane_types: Collection[str], left_out: LeftOut) 
     if rule not in ("RHT", "LHT"):
         raise MapInputError(f"{what} has the rule {rule[:40]!r}", "give RHT or LHT")
     junction = element.attributes.get("junction", "-1")
-    junction = None if junction in ("-1", "") else junction
+    inside = None if junction in ("-1", "") else junction
     offset = _cubics(lanes.all("laneOffset"), "s", f"laneOffset of {what}")
     sections = _sections(lanes, line, what, lane_types, left_out)
     speed_mps = _speed([type_.one("speed") for type_ in element.all("type")], what, left_out)
     links = _links(element.one("link"), what, left_out)
-    return Road(identity, junction, rule == "LHT", line, offset, sections, speed_mps, links)
+    return Road(identity, inside, rule == "LHT", line, offset, sections, speed_mps, links)
 
 
 def _links(link: Element | None, what: str, left_out: LeftOut) -> dict[int, tuple[str, str, str | None]]:
