@@ -33,7 +33,7 @@ class Board:
         self.data, self.models, self.threads, self.quiet = data, tuple(models), threads, quiet
         self._kept: dict[Hashable, Any] = {}
 
-    def once(self, key: Hashable, make: Callable[[], Any]) -> Any:
+    def shared(self, key: Hashable, make: Callable[[], Any]) -> Any:
         """Make something that several rows share, in this run only."""
         if key not in self._kept:
             self._kept[key] = make()
@@ -53,7 +53,7 @@ class Board:
             if 1 / RESOLUTION_SLACK <= resolution_m / model.resolution_m <= RESOLUTION_SLACK:
                 return model
         try:
-            return self.once(("bundle", resolution_m), lambda: default_bundle(resolution_m))  # type: ignore[no-any-return]
+            return self.shared(("bundle", resolution_m), lambda: default_bundle(resolution_m))  # type: ignore[no-any-return]
         except ModelError as error:
             raise RowSkipped(f"skipped: {error.message}") from error
 
@@ -76,7 +76,7 @@ class Board:
             recorded = open_drive(folder / "sweeps", folder / "poses.txt")
             return load_drive(name, recorded.sweeps, recorded.world_SE3_sensors, max_range_m=max_range_m)
 
-        return self.once(("drive", name, max_range_m), load)  # type: ignore[no-any-return]
+        return self.shared(("drive", name, max_range_m), load)  # type: ignore[no-any-return]
 
     def raster(self, name: str) -> RasterMap:
         """A whole recorded map."""
@@ -85,7 +85,7 @@ class Board:
             with open_raster(self.recordings(name)) as source:
                 return source.read(0, 0, *source.grid.shape)
 
-        return self.once(("raster", name), load)  # type: ignore[no-any-return]
+        return self.shared(("raster", name), load)  # type: ignore[no-any-return]
 
     def report(self, what: str) -> Report:
         """Progress on stderr, at most twenty lines a task."""

@@ -154,7 +154,7 @@ class CasesRow:
         """See `Row`; ``board.data`` is the folder of cases."""
         if not board.data.is_dir():
             raise RowSkipped(f"skipped: no cases at {board.data}")
-        with board.once("commands", Commands) as commands:
+        with board.shared("commands", Commands) as commands:
             for case in self.cases:
                 try:
                     yield from case.lines(self.number, board.data, commands)

@@ -63,7 +63,7 @@ def street_bundle(board: Board, adaptation: Adaptation = STREET) -> Bundle:
         )
         return done.bundle
 
-    return board.once(("street bundle", adaptation), make)  # type: ignore[no-any-return]
+    return board.shared(("street bundle", adaptation), make)  # type: ignore[no-any-return]
 
 
 def real_pairs(board: Board) -> list[Pair]:

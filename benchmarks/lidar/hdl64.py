@@ -67,7 +67,7 @@ class StreetProtocol:
                 seed=self.seed,
             )
 
-        return board.once(("street", self), make)  # type: ignore[no-any-return]
+        return board.shared(("street", self), make)  # type: ignore[no-any-return]
 
     def learned(self, board: Board) -> Predictions:
         """The answers of the learned method."""
@@ -78,7 +78,7 @@ class StreetProtocol:
     def answers(self, board: Board, methods: Sequence[Method]) -> list[Predictions]:
         """Answers of methods, each asked once in this run."""
         protocol = self.protocol(board)
-        kept: dict[str, Predictions] = board.once(("answers", self), dict)
+        kept: dict[str, Predictions] = board.shared(("answers", self), dict)
         missing = [method for method in methods if method.name not in kept]
         if missing:
             what = f"{RECORDING}, {len(missing)} methods"

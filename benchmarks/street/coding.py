@@ -24,7 +24,7 @@ from foldmap.street.graph.chains import chains
 from foldmap.street.graph.codec import without_lanes
 from foldmap.street.graph.grid import to_grid
 from foldmap.street.source import LaneGraph, StreetMap
-from foldmap.street.unfold import StreetLayer
+from foldmap.street.unfold import FoldedStreet
 from foldmap.types import DoubleArray, IntArray
 
 SOURCES = {
@@ -74,7 +74,7 @@ class Coding:
         kilometres = sum(one.graph.length_m for one in maps) / 1000
         worst, same = 0.0, 0
         with FoldFile.open(path) as file:
-            layer = StreetLayer(file)
+            layer = FoldedStreet(file)
             for one in maps:
                 truth, back = without_lanes(one.graph), layer.graph(one.name)
                 worst = max(worst, apart_m(truth, back), apart_m(back, truth))

@@ -91,7 +91,7 @@ class StreetBoard(Board):
     def tile(self, name: str) -> GroundTile:
         """An ortho image with its map."""
         path = self.recordings("aerial") / f"{name}_graph.npz"
-        return self.once(("tile", name), lambda: read_ground_tile(path))  # type: ignore[no-any-return]
+        return self.shared(("tile", name), lambda: read_ground_tile(path))  # type: ignore[no-any-return]
 
     def training_names(self) -> tuple[str, ...]:
         """All tiles that are not held out."""
@@ -109,7 +109,7 @@ class StreetBoard(Board):
         """
         lenses, poses = (self.recordings(f"argoverse2/{name}") for name in _RIG)
         try:
-            return self.once("ring", lambda: read_ring(lenses, poses))  # type: ignore[no-any-return]
+            return self.shared("ring", lambda: read_ring(lenses, poses))  # type: ignore[no-any-return]
         except MissingExtraError as error:
             raise RowSkipped(f"skipped: {error.message} ({error.cure})") from error
 
@@ -121,7 +121,7 @@ class StreetBoard(Board):
             tiles = [self.tile(name) for name in (*train, *test)]
             return TileData(tiles, Split("place", tuple(train), tuple(test)), ring, cameras or ())
 
-        return self.once(("split", tuple(train), tuple(test), cameras), make)  # type: ignore[no-any-return]
+        return self.shared(("split", tuple(train), tuple(test), cameras), make)  # type: ignore[no-any-return]
 
     def model(self, name: str) -> Measured:
         """A model of `RECIPES`, given or trained on the training tiles.
@@ -144,12 +144,12 @@ class StreetBoard(Board):
             except MissingExtraError as error:
                 raise RowSkipped(f"skipped: {error.message} ({error.cure})") from error
 
-        return self.once(("model", name), make)  # type: ignore[no-any-return]
+        return self.shared(("model", name), make)  # type: ignore[no-any-return]
 
     def library(self) -> Library:
         """Windows every 5 m of the training tiles."""
         data = self.split(self.training_names(), self.held_out)
-        return self.once("library", data.library)  # type: ignore[no-any-return]
+        return self.shared("library", data.library)  # type: ignore[no-any-return]
 
     def library_rows(self) -> FloatArray:
         """Their embeddings; the graph side of every field model is the same, nothing of it is learned."""
@@ -163,7 +163,7 @@ class StreetBoard(Board):
                 say(at, len(graphs))
             return np.concatenate(parts)
 
-        return self.once("library rows", make)  # type: ignore[no-any-return]
+        return self.shared("library rows", make)  # type: ignore[no-any-return]
 
 
 def street(board: Board) -> StreetBoard:

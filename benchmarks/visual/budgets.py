@@ -106,7 +106,7 @@ class Budget:
     def _simple(self, board: VisualBoard, place: Place, label: str) -> Iterator[Line]:
         """Greedy K-cover, raw bytes or PQ16 with its codebook, 6 bytes of xyz a point, nearest neighbours, PoseLib."""
         for kind in ("raw", "pq16"):
-            codec: DescriptorCodec = board.once(("simple", place.name, kind), partial(simple_codec, place, kind))
+            codec: DescriptorCodec = board.shared(("simple", place.name, kind), partial(simple_codec, place, kind))
             each = XYZ_BYTES + (16 if kind == "pq16" else codec.dimension)
             room = self.kilobytes * KB - len(codec.model() or b"")
             count = min(room // each, len(place.scene.points_world))

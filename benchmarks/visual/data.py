@@ -180,7 +180,7 @@ class VisualBoard(Board):
         Raises:
             RowSkipped: it is not here, or nothing can extract its features.
         """
-        return self.once(("place", name), lambda: self._read(name))  # type: ignore[no-any-return]
+        return self.shared(("place", name), lambda: self._read(name))  # type: ignore[no-any-return]
 
     def extractor(self) -> Extractor:
         """SIFT.
@@ -189,7 +189,7 @@ class VisualBoard(Board):
             RowSkipped: pycolmap is not installed.
         """
         try:
-            return self.once("extractor", lambda: open_extractor("sift", threads=self.threads))  # type: ignore[no-any-return]
+            return self.shared("extractor", lambda: open_extractor("sift", threads=self.threads))  # type: ignore[no-any-return]
         except MissingExtraError as error:
             raise RowSkipped(f"skipped: {error.message} ({error.cure})") from error
 
@@ -219,7 +219,7 @@ class VisualBoard(Board):
             size = write_file(path, place, planned)
             return File(path, size, planned)
 
-        return self.once(("file", name, budget_bytes), make)  # type: ignore[no-any-return]
+        return self.shared(("file", name, budget_bytes), make)  # type: ignore[no-any-return]
 
     def unfolded(self, name: str) -> list[CameraEstimate]:
         """Answers in the scene's map as it was built."""
@@ -229,7 +229,7 @@ class VisualBoard(Board):
             localizer = VisualLocalizer(UnfoldedMap(place.scene))
             return self.ask(localizer.localize, place.held_out.queries, f"{name}, unfolded")
 
-        return self.once(("unfolded", name), ask)  # type: ignore[no-any-return]
+        return self.shared(("unfolded", name), ask)  # type: ignore[no-any-return]
 
     def folded(self, name: str, budget_bytes: int) -> list[CameraEstimate]:
         """Answers in a file of at most so many bytes."""
@@ -240,7 +240,7 @@ class VisualBoard(Board):
                 localizer = VisualLocalizer(FoldedVisual(file))
                 return self.ask(localizer.localize, place.held_out.queries, f"{name} in {budget_bytes} bytes")
 
-        return self.once(("folded", name, budget_bytes), ask)  # type: ignore[no-any-return]
+        return self.shared(("folded", name, budget_bytes), ask)  # type: ignore[no-any-return]
 
     def ask(self, localize: Callable[[Query], Any], queries: Sequence[Query], what: str) -> list[Any]:
         """Answer queries one by one, saying how far it is."""

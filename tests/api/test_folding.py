@@ -12,7 +12,7 @@ import pytest
 from foldmap.api.folding import LidarOptions, StreetOptions, VisualOptions, fold
 from foldmap.atlas import FoldFile, FoldWriter, verify
 from foldmap.errors import BudgetError, ConfigError, MapFormatError, MapInputError
-from foldmap.street.unfold import StreetLayer
+from foldmap.street.unfold import FoldedStreet
 from tests.cli.cli_place import ground, make_bundle, write_tif
 from tests.cli.scene_place import room_scene, write_scene
 
@@ -141,7 +141,7 @@ def test_an_update_of_nothing_changes_nothing_and_of_something_that(place: Path,
     assert done["street"]["tiles_kept"] > 5
     assert sum(data != tiles_in(town).get(key) for key, data in tiles_in(out).items()) <= 1
     with FoldFile.open(out) as file:
-        assert StreetLayer(file).graph("lanes").vertices_m[:, 0].max() == pytest.approx(890, abs=0.2)
+        assert FoldedStreet(file).graph("lanes").vertices_m[:, 0].max() == pytest.approx(890, abs=0.2)
 
 
 def test_an_update_that_fails_or_is_killed_leaves_the_old_file(place: Path, town: Path, tmp_path: Path) -> None:

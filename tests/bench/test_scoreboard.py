@@ -102,9 +102,9 @@ def asked() -> StreetProtocol:
 def board(tmp_path: Path) -> Board:
     """A board whose street is painted."""
     made = Board(tmp_path, [tiny_bundle(0.2)], 1, quiet=True)
-    made.once(("drive", "kitti-hdl64", 20.0), lambda: painted_drive(40))
-    made.once(("bundle", 0.05), lambda: made.models[0])
-    made.once(("street bundle", STREET), lambda: made.models[0])  # as it is: nothing to adapt it on
+    made.shared(("drive", "kitti-hdl64", 20.0), lambda: painted_drive(40))
+    made.shared(("bundle", 0.05), lambda: made.models[0])
+    made.shared(("street bundle", STREET), lambda: made.models[0])  # as it is: nothing to adapt it on
     return made
 
 

@@ -81,7 +81,7 @@ def test_a_case_is_made_in_a_copy(tmp_path: Path) -> None:
         Case("group/none", (figure,)),
     )
     board = Board(tmp_path, quiet=True)
-    board.once("commands", lambda: Told(**{"--version": Answer(0, "", "")}))
+    board.shared("commands", lambda: Told(**{"--version": Answer(0, "", "")}))
     lines = list(CasesRow(1, "sham", "a sham row", cases).lines(board))
     assert [line.verdict.split(":")[0] for line in lines] == ["met", "met", "short", "skipped"]
     assert "SyntaxError" in lines[2].note

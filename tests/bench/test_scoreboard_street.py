@@ -74,7 +74,7 @@ class Painted(StreetBoard):
         number = TILES.index(name)
         image = np.random.default_rng(number).integers(0, 256, (size, size, 3), dtype=np.uint8)
         ground = GroundImage(image, MetricGrid(0.0, SIDE_M, PIXEL_M, size, size))
-        return self.once(("tile", name), lambda: GroundTile(ground, StreetMap(name, streets(number))))
+        return self.shared(("tile", name), lambda: GroundTile(ground, StreetMap(name, streets(number))))
 
     def ring(self) -> CameraRing:
         ring = surround_ring((0.0, 120.0, -120.0), (64, 48))
@@ -82,7 +82,7 @@ class Painted(StreetBoard):
 
     def model(self, name: str) -> Measured:
         shape = FieldShape(width=8, with_map=RECIPES[name].update)
-        return self.once(("model", name), lambda: Measured(FieldEmbedding(FieldNetwork(shape), turns=1), name))
+        return self.shared(("model", name), lambda: Measured(FieldEmbedding(FieldNetwork(shape), turns=1), name))
 
 
 @pytest.fixture

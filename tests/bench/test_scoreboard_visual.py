@@ -26,8 +26,8 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VisualBoard]:
     """A board of two rooms; nothing is extracted, blank photos have random keypoints."""
     made = VisualBoard(tmp_path_factory.mktemp("none"), threads=1, quiet=True)
     for name, seed in (("one", 1), ("two", 2)):
-        made.once(("place", name), lambda name=name, seed=seed: place(name, seed))
-    made.once("extractor", Noise)
+        made.shared(("place", name), lambda name=name, seed=seed: place(name, seed))
+    made.shared("extractor", Noise)
     yield made
     made.close()
 

@@ -27,7 +27,7 @@ from foldmap.street.fold import StreetPlan, fold_street
 from foldmap.street.graph.chains import resample
 from foldmap.street.graph.window import cut
 from foldmap.street.source import LaneGraph, StreetMap
-from foldmap.street.unfold import StreetLayer
+from foldmap.street.unfold import FoldedStreet
 from foldmap.town.street.map import town_street_map
 from foldmap.town.world import TownWorld
 
@@ -59,7 +59,7 @@ def test_streets_join_a_file(tmp_path: Path, world: TownWorld) -> None:
     with FoldFile.open(path) as file:
         assert {layer.name: layer.kind for layer in file.layers()} == {"lidar": "lidar", "street": "street"}
         assert file.layer("lidar").parameters == {"note": "stays"}
-        graph = StreetLayer(file).graph(REGION)
+        graph = FoldedStreet(file).graph(REGION)
     assert made.layer_bytes == path.stat().st_size - before
     far = 0.5 * SMALL.side_m + 60.0
     truth = town_street_map(world, -far, -far, far, far).graph
@@ -118,7 +118,7 @@ def test_known_edits_are_found_and_written(tmp_path: Path, world: TownWorld, mon
     assert updated.wrong == 0
     assert updated.off_m[1] < 0.25 * updated.off_m[0]
     with FoldFile.open(path) as file:
-        after = StreetLayer(file).graph(REGION)
+        after = FoldedStreet(file).graph(REGION)
         assert file.layer("lidar").parameters == {"note": "stays"}
     for edit in aged.edits:
         if len(edit.before_m):  # what is there is on the map now

@@ -18,7 +18,7 @@ from foldmap.atlas import FoldFile, FoldUpdater
 from foldmap.formats.street.maps import read_street_maps
 from foldmap.street.graph.chains import resample
 from foldmap.street.source import LaneGraph
-from foldmap.street.unfold import StreetLayer
+from foldmap.street.unfold import FoldedStreet
 
 Run = Callable[..., Ran]
 
@@ -70,7 +70,7 @@ def test_graphs_alone(run: Run, town: Path, tmp_path: Path) -> None:
     settings = json.loads((tmp_path / "map.fold.settings.json").read_text())
     assert (settings["street"]["error_m"], settings["street"]["spacing"]) == (0.05, 0.0)
     with FoldFile.open(out) as file:
-        layer = StreetLayer(file)
+        layer = FoldedStreet(file)
         assert [region.name for region in layer.regions] == ["here"]
         assert away_m(layer.graph("here"), street.graph) < 0.05 + 0.25 * 0.01 + 0.26  # half a sample apart at worst
 
@@ -83,7 +83,7 @@ def test_show_verify_unfold(run: Run, folded: Path, tmp_path: Path) -> None:
     assert (tmp_path / "town.png").read_bytes()[:4] == b"\x89PNG"
     assert run("verify", folded).out.strip() == f"{folded} is sound"
     with FoldFile.open(folded) as file:
-        stored = StreetLayer(file).graph("town")
+        stored = FoldedStreet(file).graph("town")
     for suffix in ("geojson", "parquet", "osm"):
         out = tmp_path / f"town.{suffix}"
         ran = run("unfold", folded, "-o", out, "--json")
@@ -148,7 +148,7 @@ def test_self_loops_are_dropped_or_refused(run: Run, tmp_path: Path) -> None:
     ran = run("fold", path, "-o", tmp_path / "m.fold", "--embeddings", "none", "--json")
     if ran.status == 0:
         with FoldFile.open(tmp_path / "m.fold") as file:
-            assert len(StreetLayer(file).graph("tile_1").edges) == 2
+            assert len(FoldedStreet(file).graph("tile_1").edges) == 2
     else:
         assert (ran.status, ran.err.count("\n")) == (2, 1)
         assert "loop" in ran.err

@@ -31,7 +31,7 @@ from foldmap.street.graph.chains import resample
 from foldmap.street.graph.window import AROUND, cut
 from foldmap.street.model import read_street_model
 from foldmap.street.source import StreetMap
-from foldmap.street.unfold import StreetLayer
+from foldmap.street.unfold import FoldedStreet
 
 Run = Callable[..., Ran]
 POSES = 6
@@ -87,7 +87,7 @@ def test_each_crop_finds_its_place(
     lines = lines_of(out)
     assert [line["observation"] for line in lines] == [f"crop{k}.png" for k in range(POSES)]
     with FoldFile.open(town / "map.fold") as file:
-        layer = StreetLayer(file)
+        layer = FoldedStreet(file)
         vectors, places = layer.embeddings("town"), layer.places("town")
     model = read_street_model(town / "model.safetensors")
     for line, pose in zip(lines, poses, strict=True):

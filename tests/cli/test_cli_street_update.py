@@ -20,7 +20,7 @@ from foldmap.street.changes.edits import Edit, edit
 from foldmap.street.graph.chains import resample
 from foldmap.street.graph.window import Window
 from foldmap.street.source import LaneGraph, StreetMap
-from foldmap.street.unfold import StreetLayer
+from foldmap.street.unfold import FoldedStreet
 
 Run = Callable[..., Ran]
 INSIDE = Window(-60.0, 60.0, -60.0, 60.0)
@@ -71,7 +71,7 @@ def folded(town: Path, street: StreetMap, out: Path, **options: object) -> Path:
 
 def stored(path: Path) -> LaneGraph:
     with FoldFile.open(path) as file:
-        return StreetLayer(file).graph("town")
+        return FoldedStreet(file).graph("town")
 
 
 def share_near(points_m: np.ndarray, graph: LaneGraph, within_m: float = 1.5) -> float:

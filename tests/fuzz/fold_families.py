@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "street"))
 from test_street_fold import Counts, folded
 
 from foldmap.atlas import FoldFile
-from foldmap.street.unfold import StreetLayer
+from foldmap.street.unfold import FoldedStreet
 
 NAME = "a.fold"
 
@@ -59,7 +59,7 @@ def read_street(folder: Path) -> Any:
     """All that a street layer tells."""
     found = []
     with FoldFile.open(folder / NAME) as file:
-        layer = StreetLayer(file)
+        layer = FoldedStreet(file)
         layer.byte_report()
         for region in layer.regions:
             graph, places = layer.graph(region.name), layer.places(region.name)

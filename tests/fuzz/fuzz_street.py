@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from fuzz_visual import Parts, main
 
 from foldmap.atlas import FoldFile
-from foldmap.street.unfold import StreetLayer
+from foldmap.street.unfold import FoldedStreet
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "v1-street.fold"
 LAYER = "street"
@@ -25,7 +25,7 @@ LAYER = "street"
 def use(path: Path) -> bool:
     """Read all regions; whether every number is finite."""
     with FoldFile.open(path) as file:
-        layer = StreetLayer(file)
+        layer = FoldedStreet(file)
         numbers = []
         for region in layer.regions:
             places = layer.places(region.name)

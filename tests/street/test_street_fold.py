@@ -21,7 +21,7 @@ from foldmap.street.graph.window import AROUND, cut
 from foldmap.street.places import EdgeIndex, sample_places, unlike, windows
 from foldmap.street.source import LaneAttributes, LaneGraph, StreetMap
 from foldmap.street.tile import StreetTile, pack_tile, unpack_tile
-from foldmap.street.unfold import StreetLayer
+from foldmap.street.unfold import FoldedStreet
 from foldmap.street.update import StreetUpdate, update_street
 from foldmap.street.vectors import FORMS, VectorCodec
 
@@ -63,7 +63,7 @@ def test_regions_come_back(tmp_path: Path) -> None:
     assert path.read_bytes() == folded(tmp_path / "b.fold", Counts()).read_bytes()
     assert list(verify(path)) == []
     with FoldFile.open(path) as file:
-        layer = StreetLayer(file)
+        layer = FoldedStreet(file)
         assert [(r.name, r.crs) for r in layer.regions] == [("here", None), ("there", "EPSG:25832")]
         for name, source in (("here", town()), ("there", town(1).moved(SE2(5e5, 5.4e6, 0.3)))):
             graph = layer.graph(name)
@@ -89,7 +89,7 @@ def test_embeddings_that_are_not_stored_are_drawn(tmp_path: Path, most_cosine: f
     stored = folded(tmp_path / "a.fold", Counts(), vectors="float16", most_cosine=most_cosine)
     path = folded(tmp_path / "b.fold", Counts(), vectors="none", most_cosine=most_cosine)
     with FoldFile.open(stored) as one, FoldFile.open(path) as two:
-        kept, drawn = StreetLayer(one), StreetLayer(two)
+        kept, drawn = FoldedStreet(one), FoldedStreet(two)
         for name in ("here", "there"):
             assert np.array_equal(kept.places(name).xy_m, drawn.places(name).xy_m)
             rows = drawn.embeddings(name, Counts())
@@ -100,7 +100,7 @@ def test_embeddings_that_are_not_stored_are_drawn(tmp_path: Path, most_cosine: f
     for target in (stored, path):
         updated(target, graph.take_edges(~gone), Counts())
     with FoldFile.open(stored) as one, FoldFile.open(path) as two:
-        kept, drawn = StreetLayer(one), StreetLayer(two)
+        kept, drawn = FoldedStreet(one), FoldedStreet(two)
         assert np.array_equal(kept.places("here").xy_m, drawn.places("here").xy_m)
         rows = drawn.embeddings("here", Counts())
         assert np.einsum("nd,nd->n", rows, kept.embeddings("here")).min() > 0.99999
@@ -110,8 +110,8 @@ def test_embeddings_that_are_not_stored_are_drawn(tmp_path: Path, most_cosine: f
 
 def test_near_reads_what_the_whole_has(tmp_path: Path) -> None:
     with FoldFile.open(folded(tmp_path / "a.fold")) as file:
-        layer = StreetLayer(file)
-        near = StreetLayer(file).graph_near("here", 95.0, 40.0, 30.0)
+        layer = FoldedStreet(file)
+        near = FoldedStreet(file).graph_near("here", 95.0, 40.0, 30.0)
         whole = layer.graph("here")
         want = whole.take_edges(EdgeIndex(whole).near(95.0, 40.0, 30.0))
         assert 0 < len(near.edges) < len(whole.edges)
@@ -144,7 +144,7 @@ def test_an_edit_changes_its_tiles_alone(tmp_path: Path) -> None:
     path = folded(tmp_path / "a.fold", Counts())
     with FoldFile.open(path) as file:
         before = {key: file.tile("street", *key) for key in file.tiles("street")}
-        graph = StreetLayer(file).graph("here")
+        graph = FoldedStreet(file).graph("here")
     same = updated(path, graph, Counts())
     assert (same.changed, same.removed, same.places) == ((), (), 0)
     gone = np.hypot(*(graph.vertices_m[graph.edges].mean(axis=1) - [45, -1.75]).T) < 3
@@ -156,7 +156,7 @@ def test_an_edit_changes_its_tiles_alone(tmp_path: Path) -> None:
     assert 1 <= len(done.changed) <= 4
     assert done.kept > 0
     with FoldFile.open(path) as file:
-        layer = StreetLayer(file)
+        layer = FoldedStreet(file)
         assert edge_keys(layer.graph("here"), layer.step_m) == edge_keys(edited, layer.step_m)
         after = {key: file.tile("street", *key) for key in file.tiles("street")}
         written = {key for key in before if after.get(key) != before[key]}
@@ -184,7 +184,7 @@ def test_a_source_that_changed_gives_what_folding_anew_gives(tmp_path: Path) -> 
     with FoldWriter(tmp_path / "b.fold") as writer:
         fold_street(writer, maps, StreetPlan(tile_m=64.0, lanes="traits"))
     with FoldFile.open(path) as one, FoldFile.open(tmp_path / "b.fold") as other:
-        here, there = StreetLayer(one), StreetLayer(other)
+        here, there = FoldedStreet(one), FoldedStreet(other)
         for name in ("here", "there"):
             assert edge_keys(here.graph(name), here.step_m) == edge_keys(there.graph(name), there.step_m)
             assert len(here.places(name)) == len(there.places(name))
@@ -211,7 +211,7 @@ def test_lanes_are_kept_where_asked(tmp_path: Path) -> None:
         with FoldWriter(tmp_path / "a.fold") as writer:
             fold_street(writer, [StreetMap("x", graph)], StreetPlan(tile_m=32, lanes=kept))
         with FoldFile.open(tmp_path / "a.fold") as file:
-            found = StreetLayer(file).graph("x")
+            found = FoldedStreet(file).graph("x")
         assert {found.lanes[k].identity for k in found.lane.tolist() if k >= 0} == names
         if kept != "none":
             bus = [found.lanes[k].lane_type == "BUS" for k in found.lane.tolist()]
@@ -275,7 +275,7 @@ def test_what_cannot_be_folded_is_refused(tmp_path: Path) -> None:
 def test_damaged_tiles_are_refused_or_harmless(tmp_path: Path) -> None:
     path = folded(tmp_path / "a.fold", Counts(), lanes="all")
     with FoldFile.open(path) as file:
-        layer = StreetLayer(file)
+        layer = FoldedStreet(file)
         assert layer.codec is not None
         row_bytes, spacing = layer.codec.row_bytes, layer.spacing
         payload = file.tile("street", *file.tiles("street")[0]) or b""
@@ -314,12 +314,12 @@ def test_lying_parameters_are_refused(tmp_path: Path, change: dict[str, object])
     with update(path) as updater:
         updater.set_parameters("street", {**parameters, **change})
     with FoldFile.open(path) as file, pytest.raises(FoldmapError):
-        StreetLayer(file)
+        FoldedStreet(file)
 
 
 def test_a_tile_codes_to_the_same_bytes_again(tmp_path: Path) -> None:
     with FoldFile.open(folded(tmp_path / "a.fold")) as file:
-        layer = StreetLayer(file)
+        layer = FoldedStreet(file)
         for position, tile in layer.tiles(layer.regions[0]).items():
             stored = file.tile("street", position[0], position[1] + 32768) or b""
             (part,) = split_tiles(tile.part.grid, layer.regions[0].origin, layer.parameters["tile"]).values()

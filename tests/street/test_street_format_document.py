@@ -13,14 +13,14 @@ from write_street_golden import GOLDEN, Stripes, far, junction
 from foldmap.atlas import FoldFile, FoldWriter
 from foldmap.street.fold import StreetPlan, fold_street
 from foldmap.street.source import LaneAttributes, LaneGraph, StreetMap
-from foldmap.street.unfold import StreetLayer
+from foldmap.street.unfold import FoldedStreet
 
 
 def agree(path: Path) -> int:
     """Hold both readers against each other; how many edges were compared."""
     compared = 0
     with FoldFile.open(path) as file:
-        layer = StreetLayer(file)
+        layer = FoldedStreet(file)
         books = None if layer.codec is None or layer.codec.quantizer is None else layer.codec.quantizer.codebooks
         found = read(path, codebooks=None if books is None else np.asarray(books, np.float16))
         assert list(found) == [region.name for region in layer.regions]

@@ -15,7 +15,7 @@ from foldmap.street.changes.detect import apply_changes, find_changes
 from foldmap.street.fold import StreetPlan, fold_street
 from foldmap.street.graph.joining import join_ends
 from foldmap.street.source import LaneGraph, StreetMap
-from foldmap.street.unfold import StreetLayer
+from foldmap.street.unfold import FoldedStreet
 from foldmap.street.update import update_street
 
 SHIFTS = [(512_000.0, 5_400_576.0), (-4_100_000.0, 768_000.0)]
@@ -41,14 +41,14 @@ def folded(path: Path, graph: LaneGraph) -> tuple[LaneGraph, np.ndarray, np.ndar
 def whole_tiles(path: Path, shift: tuple[float, float]) -> tuple[float, float]:
     """The shift to the nearest tile of a file: the same grid, so that nothing differs but the origin."""
     with FoldFile.open(path) as file:
-        layer = StreetLayer(file)
+        layer = FoldedStreet(file)
         side = layer.parameters["tile"] * layer.step_m
     return round(shift[0] / side) * side, round(shift[1] / side) * side
 
 
 def stored(path: Path) -> tuple[LaneGraph, np.ndarray, np.ndarray]:
     with FoldFile.open(path) as file:
-        layer = StreetLayer(file)
+        layer = FoldedStreet(file)
         return layer.graph("t"), layer.places("t").xy_m, layer.embeddings("t")
 
 

@@ -17,7 +17,7 @@ from foldmap.street.defaults import NAMES, weights_folder
 from foldmap.street.fold import StreetPlan, fold_street
 from foldmap.street.graph.window import AROUND
 from foldmap.street.source import LANE, LINK, LaneAttributes, LaneGraph, StreetMap
-from foldmap.street.unfold import StreetLayer
+from foldmap.street.unfold import FoldedStreet
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 
@@ -88,7 +88,7 @@ def write(path: Path) -> None:
 def read(path: Path) -> dict[str, Any]:
     """What a reader learns: whole numbers exactly, the others rounded."""
     with FoldFile.open(path) as file:
-        layer = StreetLayer(file)
+        layer = FoldedStreet(file)
         regions = {}
         for region in layer.regions:
             graph, places = layer.graph(region.name), layer.places(region.name)

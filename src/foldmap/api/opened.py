@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from foldmap.localize.lidar.localizer import LidarLocalizer
     from foldmap.localize.street.localizer import StreetLocalizer, StreetPrior
     from foldmap.localize.visual.localizer import VisualLocalizer
-    from foldmap.street.unfold import StreetLayer
+    from foldmap.street.unfold import FoldedStreet
     from foldmap.types import DoubleArray
     from foldmap.visual.features.extract import Extractor
     from foldmap.visual.source import Query
@@ -94,11 +94,11 @@ class FoldedMap:
         return self._once("visual", lambda: FoldedVisual(self.file, self._layer("visual")))
 
     @property
-    def street(self) -> StreetLayer:
+    def street(self) -> FoldedStreet:
         """The street layer; a LayerError where the file has none."""
-        from foldmap.street.unfold import StreetLayer
+        from foldmap.street.unfold import FoldedStreet
 
-        return self._once("street", lambda: StreetLayer(self.file, self._layer("street")))
+        return self._once("street", lambda: FoldedStreet(self.file, self._layer("street")))
 
     def lidar_localizer(self) -> LidarLocalizer:
         """The localizer of the lidar layer, opened once."""

@@ -32,7 +32,7 @@ from foldmap.street.library import Fence, PlaceLibrary, read_library, window_at
 from foldmap.street.model import EmbeddingModel, read_street_model
 from foldmap.street.search import SearchIndex, images_for_graph
 from foldmap.street.source import LaneGraph
-from foldmap.street.unfold import StreetLayer
+from foldmap.street.unfold import FoldedStreet
 
 _COLUMNS = ("observation", "status", "rank", "region", "x_m", "y_m", "heading_deg", "similarity")
 _MOST_ROWS, _MOST_GRAPHS = 8, 3
@@ -130,7 +130,7 @@ class Retrieval:
 
 
 def retrieve_places(
-    layer: StreetLayer,
+    layer: FoldedStreet,
     source: StreetSource,
     begin: Begin,
     *,

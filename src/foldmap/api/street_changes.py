@@ -27,7 +27,7 @@ from foldmap.street.library import read_library
 from foldmap.street.model import EmbeddingModel, read_street_model
 from foldmap.street.search import SearchIndex
 from foldmap.street.source import StreetMap
-from foldmap.street.unfold import StreetLayer
+from foldmap.street.unfold import FoldedStreet
 from foldmap.street.update import StreetUpdate, update_street
 
 Report = Callable[[int, int], None]
@@ -157,7 +157,7 @@ def _settings(min_confidence: float) -> ChangeSettings:
 
 
 def _opened(
-    layer: StreetLayer, source: StreetSource, region: str | None, model: EmbeddingModel
+    layer: FoldedStreet, source: StreetSource, region: str | None, model: EmbeddingModel
 ) -> tuple[StreetObservations, MappedRegion, list[SE2]]:
     seen = source.open(model.window)
     poses = seen.placed(source.poses)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from foldmap.errors import ConfigError, ModelError
 from foldmap.street.defaults import default_model
 from foldmap.street.model import EmbeddingModel, read_street_model
-from foldmap.street.unfold import StreetLayer
+from foldmap.street.unfold import FoldedStreet
 
 if TYPE_CHECKING:
     from foldmap.street.field.model import FieldEmbedding
@@ -29,7 +29,7 @@ def one_region(names: Sequence[str], told: str | None, maps: Sequence[str] | Non
     return said.pop()
 
 
-def layer_model(layer: StreetLayer, given: Path | None = None) -> EmbeddingModel:
+def layer_model(layer: FoldedStreet, given: Path | None = None) -> EmbeddingModel:
     """The model of a map, or another one that is given and makes embeddings of the same kind, else a ModelError."""
     if given is not None:
         model = read_street_model(given)
@@ -45,7 +45,7 @@ def layer_model(layer: StreetLayer, given: Path | None = None) -> EmbeddingModel
     return layer.model()
 
 
-def comparing_model(layer: StreetLayer, given: Path | None = None) -> FieldEmbedding:
+def comparing_model(layer: FoldedStreet, given: Path | None = None) -> FieldEmbedding:
     """A model whose network takes a map: the given one, else a ModelError; the map's own if it does, or a shipped."""
     from foldmap.street.field.model import FieldEmbedding
 

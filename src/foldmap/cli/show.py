@@ -88,9 +88,9 @@ def _of_scene(file: FoldFile, layer: Layer) -> dict[str, Any]:
 def _of_streets(file: FoldFile, layer: Layer) -> dict[str, Any]:
     """Regions, and bytes by use, in all and a lane-km."""
     from foldmap.street.fold import bytes_per_km
-    from foldmap.street.unfold import StreetLayer
+    from foldmap.street.unfold import FoldedStreet
 
-    streets = StreetLayer(file, layer.name)
+    streets = FoldedStreet(file, layer.name)
     used = streets.byte_report()
     return {
         **{key: value for key, value in layer.parameters.items() if key not in ("regions", "tile", "spacing")},
@@ -129,9 +129,9 @@ def draw_streets(file: FoldFile) -> bytes:
 
     from foldmap.report.style import ACCENT, INK, new_figure, styled, to_png
     from foldmap.street.source import LINK
-    from foldmap.street.unfold import StreetLayer
+    from foldmap.street.unfold import FoldedStreet
 
-    layer = StreetLayer(file)
+    layer = FoldedStreet(file)
     regions = layer.regions[:_MOST_DRAWN]
     columns = min(3, len(regions))
     rows = -(-len(regions) // columns)

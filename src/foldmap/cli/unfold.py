@@ -152,9 +152,9 @@ def _unfold_region(file: FoldFile, output: Path, name: str | None) -> dict[str, 
     """Write the lane graph of a region; the file appears only when it is whole."""
     from foldmap.atlas.whole import scratch_beside
     from foldmap.street.source import StreetMap
-    from foldmap.street.unfold import StreetLayer
+    from foldmap.street.unfold import FoldedStreet
 
-    layer = StreetLayer(file)
+    layer = FoldedStreet(file)
     if name is None and len(layer.regions) > 1:
         shown = ", ".join(one.name for one in layer.regions[:8])
         raise ConfigError(f"{file.path} has {len(layer.regions)} regions", f"name one with --region: {shown}")

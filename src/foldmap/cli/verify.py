@@ -112,9 +112,9 @@ def _faults_of_scene(file: FoldFile, layer: str) -> list[str]:
 
 
 def _faults_of_streets(file: FoldFile, layer: str) -> list[str]:
-    from foldmap.street.unfold import StreetLayer
+    from foldmap.street.unfold import FoldedStreet
 
-    streets = StreetLayer(file, layer)
+    streets = FoldedStreet(file, layer)
     faults: list[str] = []
     for name in (region.name for region in streets.regions):
         with _noting(faults, f"region {name!r} does not decode"):

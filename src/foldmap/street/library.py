@@ -14,7 +14,7 @@ from foldmap.street.graph.window import Window, cut
 from foldmap.street.model import EmbeddingModel
 from foldmap.street.search import EXACT_UP_TO, SearchIndex
 from foldmap.street.source import LaneGraph
-from foldmap.street.unfold import StreetLayer
+from foldmap.street.unfold import FoldedStreet
 from foldmap.types import AnyArray, DoubleArray, FloatArray, IntArray
 
 
@@ -26,7 +26,7 @@ class PlaceLibrary:
     region; `vectors` float16 or float32 (N, D) are unit rows.
     """
 
-    layer: StreetLayer
+    layer: FoldedStreet
     regions: tuple[str, ...]
     region: IntArray
     xy_m: DoubleArray
@@ -64,14 +64,14 @@ class PlaceLibrary:
         return scores.tolist(), rows.tolist()
 
 
-def window_at(layer: StreetLayer, region: str, pose: SE2, window: Window) -> LaneGraph:
+def window_at(layer: FoldedStreet, region: str, pose: SE2, window: Window) -> LaneGraph:
     """The part of a region around a pose, in the ego frame, vertices 1 m apart; reads the tiles around it."""
     near = layer.graph_near(region, pose.x_m, pose.y_m, window.radius_m)
     return resample(cut(near, pose, window), 1.0)
 
 
 def read_library(
-    layer: StreetLayer,
+    layer: FoldedStreet,
     regions: Sequence[str] = (),
     report: Callable[[int, int], None] = lambda done, total: None,
     model: EmbeddingModel | None = None,

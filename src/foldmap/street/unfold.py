@@ -49,7 +49,7 @@ class Region:
     length_m: float
 
 
-class StreetLayer:
+class FoldedStreet:
     """A folded street map.
 
     Args:
@@ -237,10 +237,6 @@ class StreetLayer:
         if form == "pq":
             return VectorCodec.from_model(self.model_bytes(VECTORS_MODEL), self.dimension)
         return VectorCodec(form, self.dimension)
-
-
-FoldedStreet = StreetLayer
-"""Its name at the front door, as of the other layers."""
 
 
 def _regions(parameters: dict[str, Any]) -> tuple[Region, ...]:

@@ -14,7 +14,7 @@ from foldmap.street.graph.tiling import TilePosition, join_tiles
 from foldmap.street.model import EmbeddingModel
 from foldmap.street.source import LaneGraph, StreetMap
 from foldmap.street.tile import StreetTile, coded_order, pack_tile
-from foldmap.street.unfold import StreetLayer
+from foldmap.street.unfold import FoldedStreet
 from foldmap.types import BoolArray, DoubleArray
 
 _SAME_M = 1e-6
@@ -44,7 +44,7 @@ def update_street(
 ) -> StreetUpdate:
     """Replace the lane graph of the region that a street map is named as.
 
-    Vertices that are where the file's are stay where they are, to the bit: edit what `StreetLayer.graph` gives and pass
+    Vertices that are where the file's are stay where they are, to the bit: edit what `FoldedStreet.graph` gives and pass
     it back, or pass what the file was folded of with some of it changed, and only the tiles of what was edited change.
 
     Args:
@@ -58,7 +58,7 @@ def update_street(
         ModelError: a model of another name, size or window, or one that is not installed here.
         MapInputError: the new graph has no lanes, reaches too far, or is in another frame.
     """
-    source = StreetLayer(updater.before, layer)
+    source = FoldedStreet(updater.before, layer)
     found = source.region(street_map.name)
     if not len(street_map.graph.edges):
         raise MapInputError("the new street map has no lanes", "give the whole graph of the region")
@@ -96,7 +96,7 @@ def update_street(
     return StreetUpdate(tuple(changed), tuple(removed), tuple(embedded), len(region.tiles) - len(embedded), places)
 
 
-def _model(source: StreetLayer, given: EmbeddingModel | None) -> EmbeddingModel | None:
+def _model(source: FoldedStreet, given: EmbeddingModel | None) -> EmbeddingModel | None:
     """The model that tiles have to be embedded with again, None where nothing in them but the graph depends on one."""
     depends = source.codec is not None or isinstance(source.parameters.get("most_cosine"), int | float)
     model = given or (source.model() if depends else None)
@@ -121,7 +121,7 @@ def _unmoved(graph: LaneGraph, old: GridGraph) -> BoolArray:
 
 
 def _reached(
-    source: StreetLayer,
+    source: FoldedStreet,
     region: CodedRegion,
     before: dict[TilePosition, StreetTile],
     changed: list[TilePosition],

@@ -20,7 +20,7 @@ from foldmap.street.paper.pairs import AerialPairs, GroundTile, RingPairs
 from foldmap.street.places import windows
 from foldmap.street.search import SearchIndex
 from foldmap.street.source import LaneGraph, StreetMap
-from foldmap.street.unfold import StreetLayer
+from foldmap.street.unfold import FoldedStreet
 from foldmap.town.street.map import town_street_map
 from foldmap.town.street.ortho import town_tile
 from foldmap.town.street.pairs import TownRingPairs
@@ -82,7 +82,7 @@ def add_streets(
         made.updated = bring_up_to_date(path, aged, truth, ring_pairs(tile), (model, finder), settings)
     report(3, 6)
     with FoldFile.open(path) as file:
-        layer = StreetLayer(file)
+        layer = FoldedStreet(file)
         made.retrieved = _retrieve(layer, model, _observed(world, tile, settings))
         report(4, 6)
         stranger = seen_from_above(type(world)(world.seed + 1), settings.side_m, 2)
@@ -119,7 +119,7 @@ def _observed(world: Any, tile: GroundTile, settings: DemoStreetSettings) -> lis
     return found
 
 
-def _retrieve(layer: StreetLayer, model: FieldEmbedding, observed: list[tuple[str, Pair]]) -> list[Retrieved]:
+def _retrieve(layer: FoldedStreet, model: FieldEmbedding, observed: list[tuple[str, Pair]]) -> list[Retrieved]:
     """The best graph of the file for each observation, among all of its places."""
     places = layer.places(REGION)
     graphs = list(windows(layer.graph(REGION), places, layer.window))

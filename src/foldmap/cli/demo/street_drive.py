@@ -19,7 +19,7 @@ from foldmap.street.graph.chains import resample
 from foldmap.street.paper.pairs import RingPairs
 from foldmap.street.places import Places, windows
 from foldmap.street.source import LaneGraph
-from foldmap.street.unfold import StreetLayer
+from foldmap.street.unfold import FoldedStreet
 from foldmap.types import DoubleArray, FloatArray
 
 _STEP_M = 3.0
@@ -42,7 +42,7 @@ class Driven:
 
 
 def drive_streets(
-    layer: StreetLayer,
+    layer: FoldedStreet,
     model: FieldEmbedding,
     pairs: tuple[RingPairs, RingPairs, RingPairs],
     settings: DemoStreetSettings,

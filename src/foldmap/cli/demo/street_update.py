@@ -21,7 +21,7 @@ from foldmap.street.graph.window import Window, cut
 from foldmap.street.paper.pairs import RingPairs
 from foldmap.street.places import sample_places
 from foldmap.street.source import LANE, LaneGraph, StreetMap
-from foldmap.street.unfold import StreetLayer
+from foldmap.street.unfold import FoldedStreet
 from foldmap.street.update import StreetUpdate, update_street
 from foldmap.types import DoubleArray
 
@@ -96,7 +96,7 @@ def bring_up_to_date(
     """Drive past every edit, find by the second model what changed, and write it as one transaction."""
     model, finder = models
     with FoldFile.open(path) as file:
-        old, between_m = densified(StreetLayer(file).graph(REGION))
+        old, between_m = densified(FoldedStreet(file).graph(REGION))
     poses = [pose for edit in aged.edits for pose in passing(truth, line_of(edit), settings.passing)]
     seen = [pairs.observe(pairs.tiles[0], pose) for pose in poses]
     evidence = gather(finder, seen, [cut(old, pose, finder.window) for pose in poses])

@@ -29,7 +29,7 @@ from foldmap.street.images.observation import AerialCrop, Observation, RingFrame
 from foldmap.street.model import EmbeddingModel
 from foldmap.street.places import EdgeIndex, Places
 from foldmap.street.search import check_unit_rows
-from foldmap.street.unfold import StreetLayer
+from foldmap.street.unfold import FoldedStreet
 from foldmap.types import AnyArray, DoubleArray, FloatArray
 
 Seen: TypeAlias = Observation | AnyArray
@@ -112,7 +112,7 @@ class StreetLocalizer:
     @classmethod
     def open(
         cls,
-        folded: StreetLayer,
+        folded: FoldedStreet,
         settings: StreetSettings | None = None,
         *,
         region: str | None = None,

@@ -19,7 +19,7 @@ from foldmap.street.graph.window import Window, cut
 from foldmap.street.images.observation import Observation
 from foldmap.street.places import EdgeIndex
 from foldmap.street.source import LaneGraph
-from foldmap.street.unfold import StreetLayer
+from foldmap.street.unfold import FoldedStreet
 from foldmap.types import DoubleArray, FloatArray
 
 _BLOB_CELLS = 2.0
@@ -77,7 +77,7 @@ class MappedRegion:
     between_m: DoubleArray
 
     @classmethod
-    def read(cls, layer: StreetLayer, name: str) -> MappedRegion:
+    def read(cls, layer: FoldedStreet, name: str) -> MappedRegion:
         """Read a region of a folded map."""
         stored = layer.graph(name)
         return cls(name, layer.region(name).crs, stored, *densified(stored))
