@@ -44,7 +44,7 @@ def update_street(
 ) -> StreetUpdate:
     """Replace the lane graph of the region that a street map is named as.
 
-    Vertices that are where the file's are stay where they are, to the bit: edit what `FoldedStreet.graph` gives and pass
+    Vertices that are where the file's are stay where they are, to the bit: edit what `graph` gives and pass
     it back, or pass what the file was folded of with some of it changed, and only the tiles of what was edited change.
 
     Args:
