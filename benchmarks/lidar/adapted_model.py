@@ -18,7 +18,7 @@ from benchmarks.lidar.adapting import Adaptation, adapted_model
 from foldmap.formats.sweeps.drives import open_drive
 from foldmap.lidar.bundle import Bundle
 from foldmap.lidar.pairs.from_sweeps import SweepPairs
-from foldmap.lidar.pairs.sampling import Pair
+from foldmap.lidar.pairs.sampling import RasterPair
 from foldmap.localize.lidar.calibrate import calibrate_model
 from foldmap.town.lidar.sampling import sample_pair
 
@@ -56,7 +56,7 @@ def street_bundle(board: Board, adaptation: Adaptation = STREET) -> Bundle:
         report = board.report(f"adapting to {RECORDING}")
         model, curve = adapted_model(bundle, training, town[:HELD_OUT], RESOLUTION_M, adaptation, report)
         provenance = {**bundle.provenance, "adapted": asdict(adaptation), "on": RECORDING, "validation": curve}
-        every: list[Pair] = [*real, *town]
+        every: list[RasterPair] = [*real, *town]
         name = f"{bundle.name}-{RECORDING}"
         done = calibrate_model(
             model, every, RESOLUTION_M, name, provenance, wrong=adaptation.wrong, seed=adaptation.seed
@@ -66,7 +66,7 @@ def street_bundle(board: Board, adaptation: Adaptation = STREET) -> Bundle:
     return board.shared(("street bundle", adaptation), make)  # type: ignore[no-any-return]
 
 
-def real_pairs(board: Board) -> list[Pair]:
+def real_pairs(board: Board) -> list[RasterPair]:
     """One pair a query of five sweeps; so short a drive has no room for a guard, and nothing is scored on it."""
     folder = board.recordings(RECORDING)
     drive = open_drive(folder / "sweeps", folder / "poses.txt")
@@ -76,19 +76,19 @@ def real_pairs(board: Board) -> list[Pair]:
     return list(pairs)
 
 
-def town_pairs(seed: int) -> list[Pair]:
+def town_pairs(seed: int) -> list[RasterPair]:
     """Pairs of the generated town, the same for the same seed."""
-    pairs: list[Pair] = []
+    pairs: list[RasterPair] = []
     for index in range(TOWN_PAIRS):
         drawn = sample_pair(np.random.default_rng([seed, 77, index]))
         shift_px = (-drawn.offset_px[0], -drawn.offset_px[1])
         pairs.append(
-            Pair(drawn.map.intensity, drawn.map.observed, drawn.sweep_intensity, drawn.sweep_observed, shift_px)
+            RasterPair(drawn.map.intensity, drawn.map.observed, drawn.sweep_intensity, drawn.sweep_observed, shift_px)
         )
     return pairs
 
 
-def balanced(real: Sequence[Pair], town: Sequence[Pair]) -> list[Any]:
+def balanced(real: Sequence[RasterPair], town: Sequence[RasterPair]) -> list[Any]:
     """As many of one as of the other, the fewer repeated."""
     few, many = sorted((list(real), list(town)), key=len)
     return [*many, *(few * (len(many) // max(len(few), 1)))]

@@ -8,8 +8,8 @@ from typing import Any
 
 from foldmap.lidar.bundle import Bundle, require_fold
 from foldmap.lidar.model import LidarModel
-from foldmap.lidar.pairs.sampling import Pair, PairSampler
-from foldmap.lidar.train import LidarTrainer, TrainSettings
+from foldmap.lidar.pairs.sampling import PairSampler, RasterPair
+from foldmap.lidar.train import LidarTrainer, LidarTrainSettings
 from foldmap.training.loop import train
 
 
@@ -52,8 +52,8 @@ class Adaptation:
 
 def adapted_model(
     bundle: Bundle,
-    training: Sequence[Pair],
-    validation: Sequence[Pair],
+    training: Sequence[RasterPair],
+    validation: Sequence[RasterPair],
     resolution_m: float,
     a: Adaptation,
     report: Callable[[int, int], None] = lambda done, total: None,
@@ -63,7 +63,7 @@ def adapted_model(
     crops = a.query_crop_px, a.map_crop_px
     sampler = PairSampler(training, resolution_m, *crops, a.seed)
     held_out = PairSampler(validation, resolution_m, *crops, a.seed + 1)
-    settings = TrainSettings(
+    settings = LidarTrainSettings(
         mode="scratch",  # the model is trained: there is no stage without the codec,
         warmup=0.0,  # and its code is not free to change at first
         codec_steps=a.steps,

@@ -12,7 +12,7 @@ from benchmarks.lidar.hdl64 import classical
 from benchmarks.lines import Line, at_most, information
 from foldmap.bench.lidar.baselines.image_codecs import ImageMapCodec
 from foldmap.bench.lidar.cases import Method, Search
-from foldmap.bench.lidar.learned import LearnedCodec, LearnedMatcher
+from foldmap.bench.lidar.learned import EmbeddingMatcher, LearnedCodec
 from foldmap.bench.lidar.predict import predict_all
 from foldmap.bench.lidar.protocol import GivenMapProtocol
 from foldmap.bench.lidar.tables import matching_row
@@ -61,7 +61,7 @@ class GivenMap:
             seed=self.seed,
         )
         methods = [
-            Method(LearnedCodec(bundle), LearnedMatcher(self.half_m, self.half_m)),
+            Method(LearnedCodec(bundle), EmbeddingMatcher(self.half_m, self.half_m)),
             *classical([ImageMapCodec("raw16")]),
         ]
         own, raw = (matching_row(r) for r in predict_all(methods, protocol, None, board.report("kitti-odometry00")))

@@ -15,7 +15,7 @@ from benchmarks.lines import Line, at_least, at_most, information
 from foldmap.bench.lidar.baselines.image_codecs import ImageMapCodec, MapCodec, ThresholdMapCodec
 from foldmap.bench.lidar.baselines.ncc_matcher import NccMatcher
 from foldmap.bench.lidar.cases import Method, Search
-from foldmap.bench.lidar.learned import LearnedCodec, LearnedMatcher
+from foldmap.bench.lidar.learned import EmbeddingMatcher, LearnedCodec
 from foldmap.bench.lidar.predict import Predictions, predict_all
 from foldmap.bench.lidar.protocol import DriveProtocol
 from foldmap.bench.lidar.tables import matching_row
@@ -73,7 +73,7 @@ class StreetProtocol:
         """The answers of the learned method."""
         self.protocol(board)  # missing recordings are the first thing to say
         bundle = street_bundle(board)
-        return self.answers(board, [Method(LearnedCodec(bundle), LearnedMatcher())])[0]
+        return self.answers(board, [Method(LearnedCodec(bundle), EmbeddingMatcher())])[0]
 
     def answers(self, board: Board, methods: Sequence[Method]) -> list[Predictions]:
         """Answers of methods, each asked once in this run."""

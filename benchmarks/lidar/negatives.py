@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from foldmap.bench.lidar.cases import Benchmark, Case, Query, Search
+from foldmap.bench.lidar.cases import Benchmark, BenchQuery, Case, Search
 from foldmap.bench.lidar.protocol import raster_fingerprint
 from foldmap.errors import ConfigError
 from foldmap.lidar.source import RasterMap
@@ -61,7 +61,7 @@ class Negatives:
             query = case.query
             if self.kind == "shuffled":
                 other = queries[(index + max(1, len(queries) // 2)) % len(queries)]
-                query = Query(other.points_vehicle_m, other.intensity, query.world_SE2_prior)
+                query = BenchQuery(other.points_vehicle_m, other.intensity, query.world_SE2_prior)
             elif self.kind == "blank":
                 query = replace(query, intensity=np.full_like(query.intensity, query.intensity.mean()))
             yield replace(self._elsewhere(case), query=query)

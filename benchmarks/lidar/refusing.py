@@ -16,7 +16,7 @@ from benchmarks.lidar.negatives import Negatives
 from benchmarks.lidar.town import town_raster
 from benchmarks.lines import Line, at_least, at_most, information
 from foldmap.bench.lidar.cases import Benchmark, Case, Method, Search
-from foldmap.bench.lidar.learned import LearnedCodec, LearnedMatcher
+from foldmap.bench.lidar.learned import EmbeddingMatcher, LearnedCodec
 from foldmap.bench.lidar.predict import predict
 from foldmap.bench.lidar.protocol import GivenMapProtocol, raster_fingerprint
 from foldmap.geometry import SE2
@@ -118,7 +118,7 @@ class Refusing:
     def lines(self, board: Board) -> Iterator[Line]:
         """See `Row`."""
         self.asked.protocol(board)  # missing recordings are the first thing to say
-        method = Method(LearnedCodec(street_bundle(board)), LearnedMatcher())
+        method = Method(LearnedCodec(street_bundle(board)), EmbeddingMatcher())
         right = [row.diagnostics["status"] for row in self.asked.learned(board).rows]
         counted: dict[str, dict[str, int]] = {}
         for benchmark, kind in self._wrong(board):

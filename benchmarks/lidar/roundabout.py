@@ -14,13 +14,13 @@ from benchmarks.lidar.hdl64 import classical
 from benchmarks.lines import Line, at_least, at_most, information
 from foldmap.bench.lidar.baselines.image_codecs import ImageMapCodec
 from foldmap.bench.lidar.cases import Method, Search
-from foldmap.bench.lidar.learned import LearnedCodec, LearnedMatcher
+from foldmap.bench.lidar.learned import EmbeddingMatcher, LearnedCodec
 from foldmap.bench.lidar.predict import predict_all
 from foldmap.bench.lidar.raster_protocol import RasterProtocol
 from foldmap.bench.lidar.tables import matching_row
 from foldmap.lidar.bundle import Bundle
 from foldmap.lidar.pairs.from_raster import RasterPairs
-from foldmap.lidar.pairs.sampling import Pair
+from foldmap.lidar.pairs.sampling import RasterPair
 from foldmap.lidar.source import RasterMap
 from foldmap.localize.lidar.calibrate import calibrate_model
 
@@ -77,7 +77,7 @@ def adapt_roundabout(
     return calibrate_model(model, training, resolution_m, name, provenance, wrong=a.wrong, seed=a.seed).bundle
 
 
-def training_pairs(protocol: RasterProtocol, a: Adaptation) -> tuple[list[Pair], list[Pair]]:
+def training_pairs(protocol: RasterProtocol, a: Adaptation) -> tuple[list[RasterPair], list[RasterPair]]:
     """Draw pairs of the part that is not scored: to train on, and an eighth as many others for the curve."""
     maps, queries = (training_part(r, protocol, a.gap_m) for r in (protocol.map_raster, protocol.query_raster))
     training, validation = (
@@ -143,7 +143,7 @@ class Roundabout:
             adapted = adapt_roundabout(shipped, protocol, self.adaptation, board.report("roundabout, adapting"))
             bundles = [adapted, replace(shipped, name=f"{shipped.name}-as-shipped")]
         half_m = self.size_m / 2
-        methods = [Method(LearnedCodec(bundle), LearnedMatcher(half_m, half_m)) for bundle in bundles]
+        methods = [Method(LearnedCodec(bundle), EmbeddingMatcher(half_m, half_m)) for bundle in bundles]
         methods += classical([ImageMapCodec("raw16")])
         results = predict_all(methods, protocol, None, board.report("roundabout"))
         own, *others = (matching_row(result) for result in results)

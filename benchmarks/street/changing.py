@@ -12,7 +12,7 @@ import numpy as np
 from benchmarks.context import Board
 from benchmarks.lines import Line, at_least, information
 from benchmarks.street.data import StreetBoard, street
-from foldmap.bench.street.data import BenchData
+from foldmap.bench.street.data import StreetBenchData
 from foldmap.bench.street.drives import StreetDrive
 from foldmap.bench.street.updates import SAME, UpdateSettings, best_threshold, edited_windows, measure_updates
 from foldmap.geometry import SE2
@@ -103,7 +103,7 @@ class Changing:
             total = total + DetectionScore.of_flags(mean > limit, edited)
         return total
 
-    def _run_scores(self, board: StreetBoard, data: BenchData, name: str, model: FieldEmbedding):  # type: ignore[no-untyped-def]
+    def _run_scores(self, board: StreetBoard, data: StreetBenchData, name: str, model: FieldEmbedding):  # type: ignore[no-untyped-def]
         rng = np.random.default_rng([self.seed, 23])
         mean, edited = [], []
         say = board.report(f"changes, runs on {name}")
@@ -122,7 +122,7 @@ class Changing:
 
 
 def aged_run(
-    data: BenchData, name: str, drive: StreetDrive, kind: str, rng: np.random.Generator
+    data: StreetBenchData, name: str, drive: StreetDrive, kind: str, rng: np.random.Generator
 ) -> tuple[list[int], list[LaneGraph], list[LaneGraph]] | None:
     """One edit near the middle of a drive.
 

@@ -12,12 +12,12 @@ from benchmarks.context import Board
 from benchmarks.lines import Line, RowSkipped, at_least, information
 from benchmarks.street.data import FRONT, StreetBoard, better, one_turn, street
 from foldmap.bench.street import methods
-from foldmap.bench.street.data import SEMI_SYNTHETIC, BenchData, Library, Some, graphs_of, thinned
+from foldmap.bench.street.data import SEMI_SYNTHETIC, Library, Some, StreetBenchData, graphs_of, thinned
 from foldmap.bench.street.predict import Answers
 from foldmap.bench.street.retrieval import Retrieval, score
 from foldmap.errors import MissingExtraError
 from foldmap.metrics.street_scores import LOWER_IS_BETTER
-from foldmap.street.images.observation import Pair
+from foldmap.street.images.observation import StreetPair
 from foldmap.types import FloatArray
 
 SHOWN = (
@@ -41,12 +41,12 @@ class Asked:
         rows: float32 (N, D), their embeddings.
     """
 
-    queries: Sequence[Pair]
+    queries: Sequence[StreetPair]
     library: Library
     rows: FloatArray
 
 
-def asked_of(board: StreetBoard, data: BenchData, most: int, most_graphs: int, seed: int) -> Asked:
+def asked_of(board: StreetBoard, data: StreetBenchData, most: int, most_graphs: int, seed: int) -> Asked:
     """Queries of held-out tiles and the library; refuses tiles that lie too near."""
     library, rows = board.library(), board.library_rows()
     if most_graphs and len(library) > most_graphs:
@@ -57,7 +57,7 @@ def asked_of(board: StreetBoard, data: BenchData, most: int, most_graphs: int, s
     return Asked(queries, library, rows)
 
 
-def measured(data: BenchData, asked: Asked, answers: Sequence[Answers], seed: int) -> Retrieval:
+def measured(data: StreetBenchData, asked: Asked, answers: Sequence[Answers], seed: int) -> Retrieval:
     """Score answers beside chance and the best of the library."""
     truths = tuple(graphs_of(asked.queries))
     chance = methods.random_answers(len(asked.queries), asked.library, seed)
@@ -118,7 +118,7 @@ class Aerial:
         if len(found.distances.known):
             yield information(n, "least distance from a query to a training place", found.distances.known.min(), "m")
 
-    def _nearest(self, board: StreetBoard, data: BenchData, asked: Asked, seen: FloatArray) -> list[Answers]:
+    def _nearest(self, board: StreetBoard, data: StreetBenchData, asked: Asked, seen: FloatArray) -> list[Answers]:
         count = len(data.train)
         chosen = np.arange(0, count, max(1, -(-count // min(count, self.images, len(asked.library)))))
         images = Some(data.train, chosen)

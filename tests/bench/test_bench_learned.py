@@ -12,8 +12,8 @@ import torch
 from bench_scene import apart, painted_drive, painted_raster
 
 from foldmap.atlas import FoldFile, FoldWriter
-from foldmap.bench.lidar.cases import Query, Search, perturbed
-from foldmap.bench.lidar.learned import LearnedCodec, LearnedMatcher
+from foldmap.bench.lidar.cases import BenchQuery, Search, perturbed
+from foldmap.bench.lidar.learned import EmbeddingMatcher, LearnedCodec
 from foldmap.coding.context import ContextModel
 from foldmap.errors import MapFormatError
 from foldmap.geometry import SE2, MetricGrid
@@ -101,11 +101,11 @@ def test_the_matcher_finds_the_truth(radius_m: float, heading_deg: float) -> Non
     decoded = PaintItself(painted_raster(0.2, 300, -20.0, 30.0))
     drive = painted_drive(frames=12, points=20_000)
     search = Search(radius_m, math.radians(heading_deg))
-    matcher = LearnedMatcher(7.0, 7.0)
+    matcher = EmbeddingMatcher(7.0, 7.0)
     for frame in (3, 8):
         truth = drive.frames[frame].world_SE2_vehicle
         prior = perturbed(truth, search, np.random.default_rng(frame))
-        query = Query(drive.frames[frame].points_vehicle_m, drive.frames[frame].intensity, prior)
+        query = BenchQuery(drive.frames[frame].points_vehicle_m, drive.frames[frame].intensity, prior)
         match = matcher.match(query, decoded, search)  # type: ignore[arg-type]
         assert match.world_SE2_vehicle is not None
         assert apart(match.world_SE2_vehicle, truth) < 0.2
@@ -114,7 +114,7 @@ def test_the_matcher_finds_the_truth(radius_m: float, heading_deg: float) -> Non
 
 def test_a_query_off_the_map_has_no_pose() -> None:
     decoded = PaintItself(painted_raster(0.2, 300, -20.0, 30.0))
-    query = Query(np.ones((50, 2), np.float32), np.ones(50, np.float32), SE2(900.0, 0.0, 0.0))
-    match = LearnedMatcher(7.0, 7.0).match(query, decoded, Search(1.0))  # type: ignore[arg-type]
+    query = BenchQuery(np.ones((50, 2), np.float32), np.ones(50, np.float32), SE2(900.0, 0.0, 0.0))
+    match = EmbeddingMatcher(7.0, 7.0).match(query, decoded, Search(1.0))  # type: ignore[arg-type]
     assert match.world_SE2_vehicle is None
     assert match.diagnostics["status"] in ("no_map", "no_observation")

@@ -17,7 +17,7 @@ from benchmarks.lidar.negatives import Negatives
 from foldmap.bench.common.tables import to_json
 from foldmap.bench.lidar.baselines.image_codecs import ImageMapCodec
 from foldmap.bench.lidar.baselines.ncc_matcher import NccMatcher, masked_ncc_window
-from foldmap.bench.lidar.cases import Match, Method, Query, Search
+from foldmap.bench.lidar.cases import BenchQuery, Match, Method, Search
 from foldmap.bench.lidar.drive import LeaveOutMaps, load_drive
 from foldmap.bench.lidar.online_protocol import OnlineProtocol, Step, TrackingLocalizer, online_row, run_online
 from foldmap.bench.lidar.predict import predict, predict_all
@@ -127,7 +127,7 @@ def test_ncc_finds_the_pose_with_and_without_heading() -> None:
 
 def test_ncc_declines_off_the_map() -> None:
     case = next(iter(_protocol().cases()))
-    query = Query(case.query.points_vehicle_m, case.query.intensity, SE2(500.0, 0.0, 0.0))
+    query = BenchQuery(case.query.points_vehicle_m, case.query.intensity, SE2(500.0, 0.0, 0.0))
     assert NccMatcher().match(query, case.raster, Search(0.6)).world_SE2_vehicle is None
 
 
@@ -247,7 +247,7 @@ class _Fixed:
     def __init__(self) -> None:
         self._calls = 0
 
-    def match(self, query: Query, decoded_map: RasterMap, search: Search) -> Match:
+    def match(self, query: BenchQuery, decoded_map: RasterMap, search: Search) -> Match:
         self._calls += 1
         return Match(query.world_SE2_prior if self._calls % 2 else None, 0.5)
 

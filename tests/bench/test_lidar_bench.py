@@ -20,8 +20,8 @@ from benchmarks.lidar.ablations import Variants, train_variants
 from foldmap.bench.lidar.baselines.embedded import LearnedRasterMatcher, RasterEmbedding
 from foldmap.bench.lidar.baselines.image_codecs import ImageMapCodec, ThresholdMapCodec
 from foldmap.bench.lidar.baselines.ncc_matcher import NccMatcher
-from foldmap.bench.lidar.baselines.tuning import CodedPairs, TrainingPlaces, through_codec, tune_matcher
-from foldmap.bench.lidar.benchmark import BenchData, BenchSettings, run_bench
+from foldmap.bench.lidar.baselines.tuning import RecodedPairs, TrainingPlaces, through_codec, tune_matcher
+from foldmap.bench.lidar.benchmark import BenchSettings, LidarBenchData, run_bench
 from foldmap.bench.lidar.cases import Method, Search
 from foldmap.bench.lidar.methods import Choice, chosen_bundles, chosen_codecs, classical_methods
 from foldmap.bench.lidar.online_protocol import OnlineProtocol, TrackingLocalizer, online_row, run_online
@@ -161,7 +161,7 @@ def test_pairs_pass_through_the_codec() -> None:
     assert 0.3 < np.corrcoef(kept)[0, 1] < 0.99
     empty = replace(pair, map_observed=np.zeros_like(pair.map_observed))
     assert through_codec(empty, ImageMapCodec("webp", 5), 0.1) is None
-    coded = CodedPairs([empty, pair], ImageMapCodec("png16"), 0.1)
+    coded = RecodedPairs([empty, pair], ImageMapCodec("png16"), 0.1)
     assert len(coded) == 1
     np.testing.assert_array_equal(coded[0].map_observed, pair.map_observed)
     np.testing.assert_allclose(coded[0].map_intensity, exact.map_intensity, atol=1e-5)
@@ -275,7 +275,7 @@ def test_tables_are_worked_by_hand() -> None:
 
 
 def run(folder: Path) -> list[dict[str, object]]:
-    data = BenchData(drive=painted_drive(frames=14, points=2000), bundles=[plain_bundle(0.2)])
+    data = LidarBenchData(drive=painted_drive(frames=14, points=2000), bundles=[plain_bundle(0.2)])
     settings = BenchSettings(
         resolution_m=0.2,
         guard=1,
@@ -310,12 +310,12 @@ def test_one_page_holds_every_table_and_figure(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        (lambda drive, raster: BenchData(), "no queries"),
-        (lambda drive, raster: BenchData(query_raster=raster), "another map"),
-        (lambda drive, raster: BenchData(drive, raster, raster), "both sweeps"),
+        (lambda drive, raster: LidarBenchData(), "no queries"),
+        (lambda drive, raster: LidarBenchData(query_raster=raster), "another map"),
+        (lambda drive, raster: LidarBenchData(drive, raster, raster), "both sweeps"),
     ],
 )
-def test_data_that_asks_nothing_is_refused(data: Callable[..., BenchData], said: str) -> None:
+def test_data_that_asks_nothing_is_refused(data: Callable[..., LidarBenchData], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         data(painted_drive(frames=2, points=20), painted_raster(size_px=16))
 

@@ -41,7 +41,7 @@ from foldmap.street.graph.codec import decode_grid, encode_grid
 from foldmap.street.graph.grid import to_grid
 from foldmap.street.graph.window import Window, cut
 from foldmap.street.images.ground_image import GroundImage
-from foldmap.street.images.observation import CameraRing, Pair
+from foldmap.street.images.observation import CameraRing, StreetPair
 from foldmap.street.images.rig import surround_ring
 from foldmap.street.paper.pairs import GroundTile
 from foldmap.street.source import LaneGraph, StreetMap
@@ -128,10 +128,10 @@ def test_rows_without_recordings_are_skipped(tmp_path: Path, capsys: pytest.Capt
 def test_a_perfect_reader_retrieves_and_localizes(board: Painted, monkeypatch: pytest.MonkeyPatch) -> None:
     model = board.model("aerial").model
 
-    def perfect(_: object, pairs: Sequence[Pair], *more: object) -> np.ndarray:
+    def perfect(_: object, pairs: Sequence[StreetPair], *more: object) -> np.ndarray:
         return model.embed_graphs([pair.graph for pair in pairs])
 
-    def noise(pairs: Sequence[Pair], *more: object) -> np.ndarray:
+    def noise(pairs: Sequence[StreetPair], *more: object) -> np.ndarray:
         rows = np.random.default_rng(len(pairs)).standard_normal((len(pairs), 64)).astype(np.float32)
         return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 

@@ -12,7 +12,7 @@ from foldmap.coding.context import ContextModel
 from foldmap.geometry import MetricGrid
 from foldmap.lidar.bundle import Bundle
 from foldmap.lidar.model import INPUT_CHANNELS, LidarModel
-from foldmap.lidar.pairs.sampling import Pair
+from foldmap.lidar.pairs.sampling import RasterPair
 from foldmap.lidar.presets import PRESETS, Preset
 from foldmap.lidar.source import RasterMap
 
@@ -28,7 +28,7 @@ def blobs(rng: np.random.Generator, side: int, sigma_px: float = 2.0) -> np.ndar
 
 def blob_pairs(
     count: int, seed: int, map_px: int = 140, sweep_px: int = 80, shift: int = 3, sigma_px: float = 2.0
-) -> list[Pair]:
+) -> list[RasterPair]:
     """Pairs of one ground, each side with its own noise and holes; the sweep's centre is off by whole pixels."""
     made = []
     for index in range(count):
@@ -40,7 +40,7 @@ def blob_pairs(
         map_seen, sweep_seen = rng.random(ground.shape) < 0.97, rng.random(sweep.shape) < 0.9
         noisy = [side + 0.02 * rng.standard_normal(side.shape) for side in (ground, 0.6 * sweep)]
         made.append(
-            Pair(
+            RasterPair(
                 np.where(map_seen, noisy[0], 0).astype(np.float32),
                 map_seen,
                 np.where(sweep_seen, noisy[1], 0).astype(np.float32),

@@ -9,14 +9,14 @@ from core_scene import blob_pairs, blobs
 
 from foldmap.errors import ConfigError
 from foldmap.lidar.match.exhaustive import match_fft
-from foldmap.lidar.pairs.sampling import Pair, PairSampler, cell_weight
+from foldmap.lidar.pairs.sampling import PairSampler, RasterPair, cell_weight
 
 
-def _clean_pair(seed: int, sweep_px: int, shift: tuple[int, int]) -> Pair:
+def _clean_pair(seed: int, sweep_px: int, shift: tuple[int, int]) -> RasterPair:
     ground = blobs(np.random.default_rng(seed), 200)
     top, left = (200 - sweep_px) // 2 + shift[0], (200 - sweep_px) // 2 + shift[1]
     sweep = ground[top : top + sweep_px, left : left + sweep_px].copy()
-    return Pair(
+    return RasterPair(
         ground, np.ones_like(ground, bool), sweep, np.ones_like(sweep, bool), (float(shift[0]), float(shift[1]))
     )
 

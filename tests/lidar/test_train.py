@@ -14,11 +14,11 @@ from safetensors.torch import load_file
 from foldmap.errors import ConfigError
 from foldmap.lidar.model import LidarModel
 from foldmap.lidar.pairs.sampling import PairSampler
-from foldmap.lidar.train import LidarTrainer, Progress, RateControl, TrainSettings, draw_headings, warmup_left
+from foldmap.lidar.train import LidarProgress, LidarTrainer, LidarTrainSettings, RateControl, draw_headings, warmup_left
 from foldmap.training.checkpoint import FILE
 from foldmap.training.loop import LOG, train
 
-QUICK = TrainSettings(matcher_steps=2, codec_steps=4, batch=1, radius_px=14, validate_every=2, warmup=0.5)
+QUICK = LidarTrainSettings(matcher_steps=2, codec_steps=4, batch=1, radius_px=14, validate_every=2, warmup=0.5)
 
 
 def _samplers(seed: int = 0) -> tuple[PairSampler, PairSampler]:
@@ -27,7 +27,7 @@ def _samplers(seed: int = 0) -> tuple[PairSampler, PairSampler]:
     )
 
 
-def _run(folder: Path, settings: TrainSettings, stop: int | None = None) -> list[Progress]:
+def _run(folder: Path, settings: LidarTrainSettings, stop: int | None = None) -> list[LidarProgress]:
     lines = []
     for line in train(LidarTrainer(TINY, *_samplers(), settings, RESOLUTION_M), folder):
         lines.append(line)
@@ -42,14 +42,14 @@ def _state(folder: Path) -> dict[str, torch.Tensor]:
 
 
 @pytest.fixture(scope="module")
-def learned(tmp_path_factory: pytest.TempPathFactory) -> list[Progress]:
-    settings = TrainSettings(
+def learned(tmp_path_factory: pytest.TempPathFactory) -> list[LidarProgress]:
+    settings = LidarTrainSettings(
         matcher_steps=40, codec_steps=40, batch=2, radius_px=14, headings=2, learning_rate=5e-3, validate_every=20
     )
     return _run(tmp_path_factory.mktemp("learned"), settings)
 
 
-def test_the_loss_falls_and_the_matches_beat_chance(learned: list[Progress]) -> None:
+def test_the_loss_falls_and_the_matches_beat_chance(learned: list[LidarProgress]) -> None:
     assert [line.step for line in learned] == [20, 40, 60, 80]
     chance = 9 / (2 * 14 + 1) ** 2
     assert learned[1].match < learned[0].match < math.log(2 * 29 * 29)
@@ -98,13 +98,13 @@ def test_rate_control_brings_the_rate_to_the_target(start: float) -> None:
 
 
 def test_warm_up_falls_from_one_to_nothing() -> None:
-    settings = TrainSettings(matcher_steps=10, codec_steps=100, warmup=0.2)
+    settings = LidarTrainSettings(matcher_steps=10, codec_steps=100, warmup=0.2)
     assert [warmup_left(settings, step) for step in (10, 20, 30, 90)] == [1.0, 0.5, 0.0, 0.0]
     assert warmup_left(replace(settings, warmup=0.0), 10) == 0.0
 
 
 def test_the_first_heading_is_the_truth_and_the_others_are_not_near() -> None:
-    settings = TrainSettings(headings=5)
+    settings = LidarTrainSettings(headings=5)
     headings = draw_headings(400, settings, torch.Generator().manual_seed(0))
     assert (headings[:, 0] == 0).all()
     away = headings[:, 1:].abs()
@@ -118,4 +118,4 @@ def test_the_first_heading_is_the_truth_and_the_others_are_not_near() -> None:
 )
 def test_unusable_settings_are_refused(change: dict[str, object]) -> None:
     with pytest.raises(ConfigError):
-        TrainSettings(**change)
+        LidarTrainSettings(**change)

@@ -8,7 +8,7 @@ import numpy as np
 
 from foldmap.geometry import SE2, Camera
 from foldmap.street.graph.chains import resample
-from foldmap.street.images.observation import AerialCrop, CameraRing, Pair, RingFrame
+from foldmap.street.images.observation import AerialCrop, CameraRing, RingFrame, StreetPair
 from foldmap.street.source import LINK, LaneGraph
 from foldmap.types import ByteArray
 
@@ -35,12 +35,12 @@ def drawn(graph: LaneGraph, side_px: int = 64) -> ByteArray:
     return image
 
 
-def crops(count: int, seed: int, places: int = 2) -> Iterator[Pair]:
+def crops(count: int, seed: int, places: int = 2) -> Iterator[StreetPair]:
     """Aerial pairs."""
     random = np.random.default_rng(seed)
     for number in range(count):
         graph = crossing(random)
-        yield Pair(AerialCrop(drawn(graph)), graph, f"place_{seed}_{number % places}", SE2(number, 0, 0))
+        yield StreetPair(AerialCrop(drawn(graph)), graph, f"place_{seed}_{number % places}", SE2(number, 0, 0))
 
 
 def ring(cameras: int = 3) -> CameraRing:

@@ -13,18 +13,18 @@ from paper_scene import crops, frame, ring
 
 from foldmap.errors import ConfigError
 from foldmap.geometry import SE2
-from foldmap.street.images.observation import AerialCrop, Pair
+from foldmap.street.images.observation import AerialCrop, StreetPair
 from foldmap.street.paper.encoders.packing import graph_rows
 from foldmap.street.paper.encoders.shape import shape_named
 from foldmap.street.paper.model import PaperNetwork, to_bytes
 from foldmap.street.paper.prepared import PreparedPairs
-from foldmap.street.paper.train import PaperTrainer, Progress, TrainSettings
+from foldmap.street.paper.train import PaperProgress, PaperTrainer, PaperTrainSettings
 from foldmap.street.source import LaneGraph
 from foldmap.training.checkpoint import FILE
 from foldmap.training.loop import LOG, train
 
 SHAPE = shape_named("tiny")
-QUICK = TrainSettings(steps=6, batch=4, warmup_steps=2, validate_every=2)
+QUICK = PaperTrainSettings(steps=6, batch=4, warmup_steps=2, validate_every=2)
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,9 @@ def pairs() -> tuple[PreparedPairs, PreparedPairs]:
     return PreparedPairs.of(crops(24, 1), SHAPE), PreparedPairs.of(crops(16, 2), SHAPE)
 
 
-def _run(folder: Path, pairs: tuple[PreparedPairs, PreparedPairs], settings: TrainSettings, stop: int = 0) -> bytes:
+def _run(
+    folder: Path, pairs: tuple[PreparedPairs, PreparedPairs], settings: PaperTrainSettings, stop: int = 0
+) -> bytes:
     trainer = PaperTrainer(*pairs, settings)
     for progress in train(trainer, folder):
         payload = to_bytes(trainer.network, "single")
@@ -43,8 +45,10 @@ def _run(folder: Path, pairs: tuple[PreparedPairs, PreparedPairs], settings: Tra
 
 def test_it_learns_to_find_graphs_of_places_it_never_saw(tmp_path: Path) -> None:
     learn, held_out = PreparedPairs.of(crops(320, 3), SHAPE), PreparedPairs.of(crops(40, 4, 1), SHAPE)
-    settings = TrainSettings(steps=100, batch=32, learning_rate=3e-3, warmup_steps=10, validate_every=50, jitter=0.1)
-    seen: list[Progress] = []
+    settings = PaperTrainSettings(
+        steps=100, batch=32, learning_rate=3e-3, warmup_steps=10, validate_every=50, jitter=0.1
+    )
+    seen: list[PaperProgress] = []
     lines = list(train(PaperTrainer(learn, held_out, settings), tmp_path, seen.append))
     assert [line.step for line in lines] == [50, 100]
     assert seen[-1].loss < 0.8 * seen[0].loss
@@ -54,7 +58,7 @@ def test_it_learns_to_find_graphs_of_places_it_never_saw(tmp_path: Path) -> None
     assert lines[-1].held_out_median_rank < 8  # chance is 20
     logged = [json.loads(line) for line in (tmp_path / LOG).read_text().splitlines()]
     assert [line["step"] for line in logged] == list(range(1, 101))
-    assert Progress(**logged[-1]) == lines[-1]
+    assert PaperProgress(**logged[-1]) == lines[-1]
 
 
 def test_a_run_that_was_interrupted_is_the_same_run(tmp_path: Path, pairs: tuple[PreparedPairs, PreparedPairs]) -> None:
@@ -115,7 +119,7 @@ def test_a_mirrored_batch_is_the_batch_of_mirrored_pairs() -> None:
     pair = next(crops(1, 5))
     assert isinstance(pair.observation, AerialCrop)
     flipped = LaneGraph(pair.graph.vertices_m * [1, -1], pair.graph.edges, pair.graph.kind)
-    mirrored = Pair(AerialCrop(pair.observation.image[:, ::-1].copy()), flipped, "x", SE2(0, 0, 0))
+    mirrored = StreetPair(AerialCrop(pair.observation.image[:, ::-1].copy()), flipped, "x", SE2(0, 0, 0))
     got = PreparedPairs.of([pair], SHAPE).batch(np.array([0]), np.array([True]))
     wanted = PreparedPairs.of([mirrored], SHAPE).batch(np.array([0]))
     torch.testing.assert_close(got.views.images_K3HW, wanted.views.images_K3HW, atol=1, rtol=0)
@@ -128,7 +132,7 @@ def test_a_mirrored_batch_is_the_batch_of_mirrored_pairs() -> None:
 
 
 def test_rings_and_crops_train_in_one_batch(tmp_path: Path) -> None:
-    rings = [Pair(frame(ring(2 + n), n), p.graph, "town", SE2(n, 0, 0)) for n, p in enumerate(crops(3, 6))]
+    rings = [StreetPair(frame(ring(2 + n), n), p.graph, "town", SE2(n, 0, 0)) for n, p in enumerate(crops(3, 6))]
     learn = PreparedPairs.of([*rings, *crops(3, 7)], SHAPE)
     (line,) = train(PaperTrainer(learn, None, replace(QUICK, steps=1, batch=6)), tmp_path)
     assert np.isfinite(line.loss)

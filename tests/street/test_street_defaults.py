@@ -14,7 +14,7 @@ from foldmap.metrics.street_chamfer import PointSets, chamfer_matrix
 from foldmap.street.defaults import NAMES, default_model, weights_folder
 from foldmap.street.field.model import FieldEmbedding
 from foldmap.street.field.network import FieldNetwork, FieldShape
-from foldmap.street.images.observation import Pair
+from foldmap.street.images.observation import StreetPair
 from foldmap.street.images.rig import surround_ring
 from foldmap.street.paper.pairs import AerialPairs, GroundTile, RingPairs
 from foldmap.street.places import sample_places, windows
@@ -39,7 +39,7 @@ def test_an_unseen_town_is_read(kind: str) -> None:
     tile = unseen_town()
     pairs = AerialPairs([tile], 5.0) if kind == "aerial" else RingPairs([tile], surround_ring(), 5.0)
     chosen = np.sort(np.random.default_rng(0).permutation(len(pairs))[:20])
-    queries: list[Pair] = [pairs[int(k)] for k in chosen]
+    queries: list[StreetPair] = [pairs[int(k)] for k in chosen]
     model = default_model()
     graph = tile.map.graph
     library = list(windows(graph, sample_places(graph, 8.0), model.window))  # not where the queries are

@@ -17,7 +17,7 @@ from foldmap.visual.codes.codecs import Transform
 from foldmap.visual.features.extract import ExtractorSettings, open_extractor
 from foldmap.visual.fold import VisualPlan, fold_visual
 from foldmap.visual.scene.average import track_means
-from foldmap.visual.scene.build import BuildSettings
+from foldmap.visual.scene.build import SceneSettings
 from foldmap.visual.source import Query
 from foldmap.visual.unfold import FoldedVisual
 
@@ -45,7 +45,7 @@ def test_from_photos_to_a_pose(
     write_photos(tmp_path / "photos", PHOTOS)
     (tmp_path / "photos" / names[ASKED]).unlink()  # the query is no photo of the map
     (tmp_path / "poses.txt").write_text("".join(map(_line, names, (truth[name] for name in names))), encoding="utf-8")
-    settings = BuildSettings(
+    settings = SceneSettings(
         feature=feature,
         weights=folder / file,
         extractor=ExtractorSettings(max_keypoints=500),

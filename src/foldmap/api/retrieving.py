@@ -69,7 +69,7 @@ class FoundPlaces:
 
 
 @dataclass(frozen=True)
-class Retrieval:
+class GraphRetrieval:
     """What all observations found in a library of places with graphs of this window, while the map is open.
 
     Nothing matched below the least similarity; the summary is for people.
@@ -141,7 +141,7 @@ def retrieve_places(
     fence: Fence | None = None,
     search: str = "auto",
     model: Path | None = None,
-) -> Retrieval:
+) -> GraphRetrieval:
     """Find the places of a street map whose lane graphs fit what is seen.
 
     Each observation gets its `top` results, those of one region at least `apart_m` apart (0: all places count). Below
@@ -176,7 +176,7 @@ def retrieve_places(
         "median_similarity": round(best_of_all[len(best_of_all) // 2], 4) if best_of_all else None,
         "milliseconds_a_search": round(1000 * searching_s / max(1, len(found)), 3),
     }
-    return Retrieval(seen, found, library, embedder.window, summary, least)
+    return GraphRetrieval(seen, found, library, embedder.window, summary, least)
 
 
 @dataclass(frozen=True)

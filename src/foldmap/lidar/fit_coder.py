@@ -15,7 +15,7 @@ from foldmap.lidar.bundle import Bundle, quantized
 from foldmap.lidar.codec import encode_raster
 from foldmap.lidar.model import LidarModel
 from foldmap.lidar.normalize import spread_of
-from foldmap.lidar.pairs.sampling import Pair
+from foldmap.lidar.pairs.sampling import RasterPair
 from foldmap.lidar.source import RasterMap
 from foldmap.types import ByteArray
 
@@ -36,7 +36,7 @@ class CodedPairs:
 
 def fit_coder(
     model: LidarModel,
-    pairs: Sequence[Pair],
+    pairs: Sequence[RasterPair],
     resolution_m: float,
     name: str,
     provenance: dict[str, Any],
@@ -73,7 +73,7 @@ def fit_coder(
     return CodedPairs(replace(bundle, coder=coder, rate_bit_m2=bits / ground_m2, provenance=provenance), rasters, codes)
 
 
-def raster_of(pair: Pair, resolution_m: float) -> RasterMap:
+def raster_of(pair: RasterPair, resolution_m: float) -> RasterMap:
     """A pair's map as a raster of its own, centred on the origin."""
     height, width = pair.map_observed.shape
     grid = MetricGrid(-0.5 * width * resolution_m, 0.5 * height * resolution_m, resolution_m, height, width)

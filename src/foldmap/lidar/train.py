@@ -30,7 +30,7 @@ WARM_SPREAD = 4.0  # with this weight
 
 
 @dataclass(frozen=True)
-class TrainSettings:
+class LidarTrainSettings:
     """Everything that decides a run, apart from the pairs.
 
     Attributes:
@@ -86,7 +86,7 @@ class TrainSettings:
 
 
 @dataclass(frozen=True)
-class Progress:
+class LidarProgress:
     """One line of the training log, of a step's batch or of held-out ones: bit/m2 of observed cells, losses in nats."""
 
     step: int
@@ -135,7 +135,7 @@ def forward(
     model: LidarModel,
     batch: Batch,
     headings_rad_BT: Tensor,
-    settings: TrainSettings,
+    settings: LidarTrainSettings,
     cell_m: float,
     *,
     codec: bool,
@@ -178,20 +178,20 @@ def forward(
     return Forward(matched, raw, target, rate, hard, recon, most_bit_m2)
 
 
-def draw_headings(batch: int, settings: TrainSettings, generator: torch.Generator) -> Tensor:
+def draw_headings(batch: int, settings: LidarTrainSettings, generator: torch.Generator) -> Tensor:
     """Candidate headings around the truth, (B, T); the first is the truth, the others at least half a degree away."""
     others = torch.rand(batch, settings.headings - 1, generator=generator) * 2 - 1
     away = others.sign() * math.radians(0.5) + others * settings.heading_range_rad
     return torch.cat([torch.zeros(batch, 1), away], dim=1)
 
 
-def warmup_left(settings: TrainSettings, step: int) -> float:
+def warmup_left(settings: LidarTrainSettings, step: int) -> float:
     """1 when the codec has just been inserted, falling to 0 at the end of the warm-up."""
     length = settings.warmup * settings.codec_steps
     return max(0.0, 1.0 - (step - settings.first_stage) / length) if length > 0 else 0.0
 
 
-def objective(result: Forward, settings: TrainSettings, code_weight: float, warm: float, *, codec: bool) -> Tensor:
+def objective(result: Forward, settings: LidarTrainSettings, code_weight: float, warm: float, *, codec: bool) -> Tensor:
     """Eq. 7, with the terms that the mode uses; `warm` from `warmup_left`."""
     if not codec:
         return losses.matching_loss(result.scores_BTHW, result.target_BTHW)
@@ -208,7 +208,7 @@ def objective(result: Forward, settings: TrainSettings, code_weight: float, warm
     return loss
 
 
-class LidarTrainer(Trainer[Batch, Progress]):
+class LidarTrainer(Trainer[Batch, LidarProgress]):
     """Trains matcher and codec on pairs of a pixel size, on the device "cpu" or "cuda".
 
     It is validated on places that are not trained on; ``start`` is a trained model instead of random weights.
@@ -221,7 +221,7 @@ class LidarTrainer(Trainer[Batch, Progress]):
         preset: Preset,
         sampler: PairSampler,
         validation: PairSampler,
-        settings: TrainSettings,
+        settings: LidarTrainSettings,
         resolution_m: float,
         *,
         start: LidarModel | None = None,
@@ -234,7 +234,7 @@ class LidarTrainer(Trainer[Batch, Progress]):
         model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)
         identity = {"preset": preset.to_dict(), "settings": asdict(settings), "resolution_m": resolution_m}
-        super().__init__(model, optimizer, identity, settings.steps, settings.validate_every, Progress)
+        super().__init__(model, optimizer, identity, settings.steps, settings.validate_every, LidarProgress)
         self.settings, self.device, self._sampler = settings, device, sampler
         self._cell_m = preset.downsample * resolution_m
         self._held_out = [validation.batch(settings.batch) for _ in range(8)]
@@ -244,7 +244,7 @@ class LidarTrainer(Trainer[Batch, Progress]):
         """The rate control."""
         return {}, {"log_weight": self._control.log_weight, "smooth": self._control.smooth}
 
-    def restore(self, tensors: dict[str, Tensor], facts: dict[str, Any], lines: list[Progress]) -> None:
+    def restore(self, tensors: dict[str, Tensor], facts: dict[str, Any], lines: list[LidarProgress]) -> None:
         """The rate control; the sampler goes on where it stopped."""
         self._control.log_weight, self._control.smooth = facts["log_weight"], facts["smooth"]
         for _ in lines:
@@ -254,7 +254,7 @@ class LidarTrainer(Trainer[Batch, Progress]):
         """The sampler's next batch."""
         return self._sampler.batch(self.settings.batch)
 
-    def step(self, step: int, drawn: Batch) -> Progress:
+    def step(self, step: int, drawn: Batch) -> LidarProgress:
         """One step of either stage."""
         settings, first = self.settings, self.settings.first_stage
         codec = step > first
@@ -269,7 +269,7 @@ class LidarTrainer(Trainer[Batch, Progress]):
             self._control.update(float(result.rate_bit_m2.detach()))
         return self._line(step, loss, result)
 
-    def validated(self, line: Progress) -> Progress:
+    def validated(self, line: LidarProgress) -> LidarProgress:
         """Average the objective and the accuracies over held-out batches."""
         codec, lines = line.step > self.settings.first_stage, list[dict[str, Any]]()
         for seed, batch in enumerate(self._held_out):
@@ -277,7 +277,7 @@ class LidarTrainer(Trainer[Batch, Progress]):
             loss = objective(result, self.settings, self._control.weight, 0.0, codec=codec)
             lines.append(asdict(self._line(line.step, loss, result)))
         means = {name: sum(one[name] for one in lines) / len(lines) for name in lines[0]}
-        return Progress(**{**means, "step": line.step, "code_weight": self._control.weight})
+        return LidarProgress(**{**means, "step": line.step, "code_weight": self._control.weight})
 
     def _forward(self, batch: Batch, seed: int, codec: bool, warm: float) -> Forward:
         generator = torch.Generator().manual_seed(seed)
@@ -287,9 +287,9 @@ class LidarTrainer(Trainer[Batch, Progress]):
         on_device = Batch(maps, sweeps, batch.turn_rad_B.to(self.device), batch.shift_px_B2.to(self.device))
         return forward(self.network, on_device, headings, self.settings, self._cell_m, codec=codec, warm=warm)
 
-    def _line(self, step: int, loss: Tensor, result: Forward) -> Progress:
+    def _line(self, step: int, loss: Tensor, result: Forward) -> LidarProgress:
         scores = result.scores_BTHW.detach()
         numbers = (loss, losses.matching_loss(scores, result.target_BTHW), result.rate_bit_m2, result.hard_bits)
         loss_nat, match_nat, rate_bit_m2, hard = (float(value.detach()) for value in numbers)
         top1, top9 = losses.match_accuracy(scores, result.target_BTHW)
-        return Progress(step, loss_nat, match_nat, rate_bit_m2, hard, self._control.weight, top1, top9)
+        return LidarProgress(step, loss_nat, match_nat, rate_bit_m2, hard, self._control.weight, top1, top9)

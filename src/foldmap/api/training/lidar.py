@@ -19,7 +19,7 @@ from foldmap.lidar.fit_coder import fit_coder
 from foldmap.lidar.model import LidarModel
 from foldmap.lidar.pairs.sampling import PairSampler, SomePairs
 from foldmap.lidar.presets import preset_named
-from foldmap.lidar.train import LidarTrainer, TrainSettings
+from foldmap.lidar.train import LidarTrainer, LidarTrainSettings
 from foldmap.localize.lidar.calibrate import calibrate_model
 
 _STARTED_CODE_WEIGHT = 0.15
@@ -64,10 +64,10 @@ class LidarRun:
         if self.device not in ("auto", "cpu", "cuda"):
             raise ConfigError(f"there is no device {self.device!r}", "choose auto, cpu or cuda")
 
-    def settings(self) -> TrainSettings:
+    def settings(self) -> LidarTrainSettings:
         """Of the training loop."""
         steps = {"matcher_steps": self.matcher_steps, "codec_steps": self.steps, "batch": self.batch}
-        settings = TrainSettings(mode=self.mode, rate_bit_m2=self.rate_bit_m2, seed=self.seed, **steps)
+        settings = LidarTrainSettings(mode=self.mode, rate_bit_m2=self.rate_bit_m2, seed=self.seed, **steps)
         if self.start is not None:  # the codec works already: no warm-up, and the rate is weighed from the first step
             settings = replace(settings, warmup=0.0, code_weight=_STARTED_CODE_WEIGHT)
         return replace(settings, radius_px=8, headings=2, validate_every=8) if self.smoke else settings

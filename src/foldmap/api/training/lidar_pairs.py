@@ -12,7 +12,7 @@ from foldmap.formats.raster.geotiff import open_raster
 from foldmap.formats.sweeps.drives import open_drive
 from foldmap.lidar.pairs.from_raster import RasterPairs
 from foldmap.lidar.pairs.from_sweeps import SweepPairs
-from foldmap.lidar.pairs.sampling import Pair, SomePairs
+from foldmap.lidar.pairs.sampling import RasterPair, SomePairs
 from foldmap.town.lidar.pairs import PairCache, write_pairs
 
 HELD_OUT = 0.2
@@ -25,8 +25,8 @@ class LidarPairs:
     A step sees crops of these sides, multiples of 16, of query and map. The name says where they come from.
     """
 
-    training: Sequence[Pair]
-    validation: Sequence[Pair]
+    training: Sequence[RasterPair]
+    validation: Sequence[RasterPair]
     resolution_m: float
     sweep_px: int
     map_px: int

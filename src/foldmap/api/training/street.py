@@ -17,7 +17,7 @@ from foldmap.street.field.train import PRESETS, FieldTrainer
 from foldmap.street.model import read_street_model
 from foldmap.street.paper.encoders.shape import shape_named
 from foldmap.street.paper.model import PaperEmbedding, from_bytes
-from foldmap.street.paper.train import PaperTrainer, TrainSettings
+from foldmap.street.paper.train import PaperTrainer, PaperTrainSettings
 
 Model = TypeVar("Model", FieldEmbedding, PaperEmbedding)
 
@@ -72,9 +72,9 @@ def _asked(run: StreetRun) -> dict[str, Any]:
 def _paper(data: StreetData, folder: Path, run: StreetRun, begin: Begin) -> dict[str, Any]:
     shape = shape_named(run.preset)
     every = {
-        "tiny": TrainSettings(steps=100, batch=16, validate_every=50, warmup_steps=20),
-        "small": TrainSettings(),
-        "paper": TrainSettings(steps=20_000),
+        "tiny": PaperTrainSettings(steps=100, batch=16, validate_every=50, warmup_steps=20),
+        "small": PaperTrainSettings(),
+        "paper": PaperTrainSettings(steps=20_000),
     }
     settings = replace(every[run.preset], seed=run.seed, imagenet=not run.random_start)
     settings = replace(settings, **_asked(run))

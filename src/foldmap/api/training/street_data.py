@@ -17,7 +17,7 @@ from foldmap.street.field import examples
 from foldmap.street.field.lane_field import FieldSpec
 from foldmap.street.field.model import FieldEmbedding
 from foldmap.street.graph.window import AROUND, Window
-from foldmap.street.images.observation import CameraRing, Pair
+from foldmap.street.images.observation import CameraRing, StreetPair
 from foldmap.street.paper.encoders.shape import PaperShape
 from foldmap.street.paper.pairs import AerialPairs, GroundTile, RingPairs, TilePairs
 from foldmap.street.paper.prepared import PreparedPairs
@@ -98,7 +98,7 @@ class StreetData:
     ring: CameraRing | None = None
     towns: bool = False
 
-    def every_pair(self) -> list[Pair]:
+    def every_pair(self) -> list[StreetPair]:
         """Of all folders."""
         return [folder[k] for folder in self.pairs for k in range(len(folder))]
 
@@ -203,9 +203,9 @@ def prepared_pairs(
 ) -> tuple[PreparedPairs, PreparedPairs | None]:
     """Pairs for the paper's networks: to learn from, and held out."""
     report = begin("Preparing pairs")
-    source: Sequence[Pair] = data.every_pair() if data.pairs else data.seen(data.tiles + data.held_out, 5.0)
+    source: Sequence[StreetPair] = data.every_pair() if data.pairs else data.seen(data.tiles + data.held_out, 5.0)
 
-    def counted() -> Iterator[Pair]:
+    def counted() -> Iterator[StreetPair]:
         for number in range(len(source)):
             yield source[number]
             report(number + 1, len(source))

@@ -54,7 +54,7 @@ class BenchSettings:
 
 
 @dataclass(frozen=True)
-class BenchData:
+class LidarBenchData:
     """What is measured on, and with which models."""
 
     drive: Drive | None = None  # queries and, without a map, the maps; not needed with two maps
@@ -88,7 +88,7 @@ def read_drive(
 
 
 def run_bench(
-    data: BenchData,
+    data: LidarBenchData,
     folder: Path,
     settings: BenchSettings,
     *,
@@ -118,14 +118,14 @@ def run_bench(
     return rows
 
 
-def _extent_m(data: BenchData, settings: BenchSettings, resolution_m: float) -> tuple[float, float]:
+def _extent_m(data: LidarBenchData, settings: BenchSettings, resolution_m: float) -> tuple[float, float]:
     """Half length and half width of the queries: 30 x 24 m as in the paper, 40 x 40 m where pixels are large."""
     if data.query_raster is not None:
         return settings.crop_m / 2, settings.crop_m / 2
     return (15.0, 12.0) if resolution_m < COARSE_M else (20.0, 20.0)
 
 
-def _lead(data: BenchData, settings: BenchSettings, benchmark: Benchmark) -> str:
+def _lead(data: LidarBenchData, settings: BenchSettings, benchmark: Benchmark) -> str:
     """One sentence that says what was measured on what."""
     if isinstance(benchmark, RasterProtocol):
         queries = (
@@ -141,13 +141,13 @@ def _lead(data: BenchData, settings: BenchSettings, benchmark: Benchmark) -> str
     return f"{queries}, priors off by up to {settings.radius_m:g} m and {degrees} degrees, {where}"
 
 
-def _benchmark(data: BenchData, settings: BenchSettings, half_m: tuple[float, float]) -> Benchmark:
+def _benchmark(data: LidarBenchData, settings: BenchSettings, half_m: tuple[float, float]) -> Benchmark:
     search = Search(settings.radius_m, settings.heading_rad)
     if data.query_raster is not None and data.raster is not None:
         stride_m = settings.stride_m * (2 if settings.quick else 1)
         given = data.raster, data.query_raster, data.map_name
         return RasterProtocol(*given, settings.crop_m, stride_m, settings.scored, search, settings.seed)
-    assert data.drive is not None  # BenchData has seen to it
+    assert data.drive is not None  # LidarBenchData has seen to it
     every = settings.every
     if settings.quick:
         every = max(every, math.ceil((len(data.drive.frames) - settings.sweeps + 1) / _QUICK_QUERIES))
@@ -160,7 +160,7 @@ def _benchmark(data: BenchData, settings: BenchSettings, half_m: tuple[float, fl
     )
 
 
-def _methods(data: BenchData, choice: Choice, folder: Path, stage: Callable[[str], Report]) -> list[Method]:
+def _methods(data: LidarBenchData, choice: Choice, folder: Path, stage: Callable[[str], Report]) -> list[Method]:
     """The learned operating points, trained ablations among them, and the baselines: those that were asked for."""
     bundles = chosen_bundles(choice, data.bundles)
     if data.ablations:
@@ -198,7 +198,7 @@ def _pictures(
 
 
 def _driven(
-    data: BenchData,
+    data: LidarBenchData,
     settings: BenchSettings,
     methods: Sequence[Method],
     half_m: tuple[float, float],

@@ -25,7 +25,7 @@ class Search:
 
 
 @dataclass(frozen=True)
-class Query:
+class BenchQuery:
     """What a matcher is shown; the truth is not part of it."""
 
     points_vehicle_m: FloatArray  # float32 (N, 2), x forward, y left
@@ -38,7 +38,7 @@ class Case:
     """One query, its map and its truth; cases of one `map_key` share their map, which is then folded once."""
 
     name: str
-    query: Query
+    query: BenchQuery
     world_SE2_true: SE2
     map_key: str
     raster: RasterMap
@@ -67,14 +67,14 @@ class Codec(Protocol):
         """Return what the matcher reads, from the payload alone."""
 
 
-class Matcher(Protocol):
+class RasterMatcher(Protocol):
     """Finds the vehicle in a decoded map."""
 
     @property
     def name(self) -> str:
         """What tables call it."""
 
-    def match(self, query: Query, decoded_map: Any, search: Search) -> Match:
+    def match(self, query: BenchQuery, decoded_map: Any, search: Search) -> Match:
         """Answer one query."""
 
 
@@ -83,7 +83,7 @@ class Method:
     """A codec with a matcher; kept answers are compared with `settings`, whatever else decides the result."""
 
     codec: Codec
-    matcher: Matcher
+    matcher: RasterMatcher
     settings: dict[str, Any] = field(default_factory=dict)
 
     @property

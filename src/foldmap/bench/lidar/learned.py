@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from foldmap.bench.lidar.cases import Match, Query, Search
+from foldmap.bench.lidar.cases import BenchQuery, Match, Search
 from foldmap.bench.lidar.online_protocol import Step
 from foldmap.errors import MapFormatError
 from foldmap.geometry import SE2, MetricGrid
@@ -90,14 +90,14 @@ def observe(query_points_m: Any, intensity: Any, resolution_m: float, half_m: tu
 
 
 @dataclass(frozen=True)
-class LearnedMatcher:
+class EmbeddingMatcher:
     """The lidar localizer, once per query; it answers its best pose even where it would refuse (see the status)."""
 
     name = "localizer"
     half_length_m: float = 15.0  # extent of the observation ahead and behind
     half_width_m: float = 12.0  # and to each side
 
-    def match(self, query: Query, decoded_map: UnfoldedPayload, search: Search) -> Match:
+    def match(self, query: BenchQuery, decoded_map: UnfoldedPayload, search: Search) -> Match:
         """Answer one query; see `Matcher`."""
         half_m = (self.half_length_m, self.half_width_m)
         resolution_m, prior = decoded_map.grid.resolution_m, query.world_SE2_prior

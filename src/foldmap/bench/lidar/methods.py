@@ -11,7 +11,7 @@ from foldmap.bench.lidar.baselines.image_codecs import ImageMapCodec, MapCodec, 
 from foldmap.bench.lidar.baselines.ncc_matcher import NccMatcher
 from foldmap.bench.lidar.baselines.tuning import TrainingPlaces, from_step, tune_matcher
 from foldmap.bench.lidar.cases import Method
-from foldmap.bench.lidar.learned import LearnedCodec, LearnedMatcher
+from foldmap.bench.lidar.learned import EmbeddingMatcher, LearnedCodec
 from foldmap.errors import ConfigError, ModelError
 from foldmap.lidar.bundle import Bundle, require_fold
 from foldmap.lidar.defaults import RESOLUTION_SLACK, bundles_for
@@ -63,7 +63,7 @@ def learned_methods(bundles: Sequence[Bundle], choice: Choice) -> list[Method]:
     """The learned codec with the lidar localizer, one method an operating point; each bundle must be able to fold."""
     for bundle in bundles:
         require_fold(bundle)
-    every = [Method(LearnedCodec(b), LearnedMatcher(*choice.half_m), said_of(b)) for b in bundles]
+    every = [Method(LearnedCodec(b), EmbeddingMatcher(*choice.half_m), said_of(b)) for b in bundles]
     return [method for method in every if choice.keeps(method.name)]
 
 

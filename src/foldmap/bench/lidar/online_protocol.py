@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from foldmap.bench.lidar.cases import Codec, Match, Matcher, Query, Search, perturbed
+from foldmap.bench.lidar.cases import BenchQuery, Codec, Match, RasterMatcher, Search, perturbed
 from foldmap.bench.lidar.drive import Drive, LeaveOutMaps
 from foldmap.bench.lidar.predict import Prediction, Predictions, prediction_of
 from foldmap.bench.lidar.protocol import configuration_of, drive_case, raster_fingerprint
@@ -62,7 +62,7 @@ class OnlineLocalizer(Protocol):
 class TrackingLocalizer:
     """The plainest localizer: dead reckoning, corrected by a matcher at every step. No belief is kept."""
 
-    def __init__(self, matcher: Matcher, search: Search | None = None) -> None:
+    def __init__(self, matcher: RasterMatcher, search: Search | None = None) -> None:
         self.name = f"tracking-{matcher.name}"
         self._matcher, self._search = matcher, search or Search(1.0, math.radians(2.0))
         self._world_SE2_vehicle: SE2 | None = None
@@ -76,7 +76,9 @@ class TrackingLocalizer:
         if self._world_SE2_vehicle is None:
             raise ConfigError("the localizer was not started", "call start with a prior first")
         predicted = self._world_SE2_vehicle @ step.previous_SE2_current
-        match = self._matcher.match(Query(step.points_vehicle_m, step.intensity, predicted), decoded_map, self._search)
+        match = self._matcher.match(
+            BenchQuery(step.points_vehicle_m, step.intensity, predicted), decoded_map, self._search
+        )
         self._world_SE2_vehicle = match.world_SE2_vehicle or predicted
         return match
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from foldmap.bench.lidar.cases import Case, Query, Search, perturbed
+from foldmap.bench.lidar.cases import BenchQuery, Case, Search, perturbed
 from foldmap.bench.lidar.drive import Drive, LeaveOutMaps
 from foldmap.errors import ConfigError, SweepInputError
 from foldmap.geometry import MetricGrid
@@ -130,7 +130,7 @@ def drive_case(protocol: Any, first: int, last: int, frame: int, search: Search,
         raise SweepInputError(f"query {name} has no ground returns in its rectangle", "widen it or drop the frame")
     truth = drive.frames[frame].world_SE2_vehicle
     believed = perturbed(truth, search, np.random.default_rng((protocol.seed, frame, prior)))
-    return Case(name, Query(points[kept], intensity[kept], believed), truth, "", _NO_MAP)
+    return Case(name, BenchQuery(points[kept], intensity[kept], believed), truth, "", _NO_MAP)
 
 
 def configuration_of(protocol: Any, names: Sequence[str], search: Search) -> dict[str, Any]:

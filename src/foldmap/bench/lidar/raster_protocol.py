@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from foldmap.bench.lidar.baselines.ncc_matcher import NccMatcher
-from foldmap.bench.lidar.cases import Case, Query, Search, perturbed
+from foldmap.bench.lidar.cases import BenchQuery, Case, Search, perturbed
 from foldmap.bench.lidar.protocol import raster_fingerprint
 from foldmap.errors import ConfigError, MapInputError
 from foldmap.geometry import SE2
@@ -110,7 +110,7 @@ class RasterProtocol:
         side_px = max(1, round(size_px * self.query_raster.grid.resolution_m / grid.resolution_m))
         return bool(self.map_raster.read(int(top), int(left), side_px, side_px).observed.mean() >= _MIN_OBSERVED)
 
-    def _crop(self, row: int, col: int) -> tuple[Query, SE2]:
+    def _crop(self, row: int, col: int) -> tuple[BenchQuery, SE2]:
         """The crop as points about its centre, and that centre in the query raster's own coordinates."""
         grid = self.query_raster.grid
         size_px = max(1, round(self.size_m / grid.resolution_m))
@@ -119,7 +119,7 @@ class RasterProtocol:
         east_m, north_m = grid.world_of(np.array([row, col]) + (size_px - 1) / 2)
         centre = SE2(float(east_m), float(north_m), 0.0)
         intensity = self.query_raster.intensity[rows + row, cols + col]
-        return Query((points - (centre.x_m, centre.y_m)).astype(np.float32), intensity, centre), centre
+        return BenchQuery((points - (centre.x_m, centre.y_m)).astype(np.float32), intensity, centre), centre
 
     @cached_property
     def alignment_m(self) -> tuple[float, float]:
@@ -144,5 +144,5 @@ class RasterProtocol:
             query, centre = self._crop(row, col)
             truth = SE2(centre.x_m + east_m, centre.y_m + north_m, 0.0)
             prior = perturbed(truth, self.search, np.random.default_rng((self.seed, row, col)))
-            asked = Query(query.points_vehicle_m, query.intensity, prior)
+            asked = BenchQuery(query.points_vehicle_m, query.intensity, prior)
             yield Case(f"{row}-{col}", asked, truth, "map", self.map_raster)

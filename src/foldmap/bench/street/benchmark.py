@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from foldmap.bench.street import methods
-from foldmap.bench.street.data import BenchData, Library, graphs_of, places_of, thinned
+from foldmap.bench.street.data import Library, StreetBenchData, graphs_of, places_of, thinned
 from foldmap.bench.street.generators.common import PRESETS
 from foldmap.bench.street.generators.generator import GENERATORS
 from foldmap.bench.street.localization import Localization, LocalizationSettings, measure_localization, through_images
@@ -86,12 +86,12 @@ class StreetBenchSettings:
 
 
 def run_street(
-    data: BenchData,
+    data: StreetBenchData,
     models: StreetModels,
     folder: Path,
     settings: StreetBenchSettings,
     *,
-    ring: BenchData | None = None,
+    ring: StreetBenchData | None = None,
     more: Sequence[StreetMap] = (),
     command: str = "",
     stage: Stage = unstaged,
@@ -140,14 +140,14 @@ class _Run:
         return Kept(self.folder / name)
 
     def retrieval(
-        self, data: BenchData, rows: dict[str, EmbeddingModel], name: str, front: EmbeddingModel | None = None
+        self, data: StreetBenchData, rows: dict[str, EmbeddingModel], name: str, front: EmbeddingModel | None = None
     ) -> Retrieval:
         wanted = self.settings.retrieval
         if not self.settings.wants(name):  # another table wants its answers, not its rivals
             wanted = replace(wanted, generators=())
         return measure_retrieval(data, rows, wanted, front=front, kept=self.kept(name), stage=self.stage)
 
-    def modal(self, data: BenchData, model: EmbeddingModel, main: Retrieval) -> Retrieval:
+    def modal(self, data: StreetBenchData, model: EmbeddingModel, main: Retrieval) -> Retrieval:
         """Graphs against images, of the same training windows."""
         few = self.settings.retrieval
         training = thinned(data.train, few.images, few.seed + 1)
@@ -164,14 +164,16 @@ class _Run:
         compared |= score([same], main.truths, data.window) | {"foldmap": main.methods["foldmap"]}
         return replace(main, methods=compared)
 
-    def sizes(self, data: BenchData, model: EmbeddingModel, main: Retrieval, more: Sequence[StreetMap]) -> list[Size]:
+    def sizes(
+        self, data: StreetBenchData, model: EmbeddingModel, main: Retrieval, more: Sequence[StreetMap]
+    ) -> list[Size]:
         fractions = FRACTIONS[-2:] if self.settings.quick else FRACTIONS
         return measure_sizes(
             data, model, main, more,
             fractions=fractions, kept=self.kept("main"), seed=self.settings.seed, stage=self.stage,
         )  # fmt: skip
 
-    def updates(self, data: BenchData, update: FieldEmbedding, main: Retrieval | None) -> Updates:
+    def updates(self, data: StreetBenchData, update: FieldEmbedding, main: Retrieval | None) -> Updates:
         model, retrieval = self.models.main, None
         if main is not None and model is not None:
             retrieval = model, main.library, model.embed_graphs(main.library.graphs)
@@ -181,7 +183,7 @@ class _Run:
             retrieval=retrieval, kept=self.kept("update"), stage=self.stage,
         )  # fmt: skip
 
-    def localization(self, data: BenchData, model: EmbeddingModel) -> Localization:
+    def localization(self, data: StreetBenchData, model: EmbeddingModel) -> Localization:
         few = self.settings.retrieval
         training = thinned(data.train, few.images, few.seed + 1)
         self.stage(f"{data.label}: ImageNet features of training images")
@@ -193,7 +195,7 @@ class _Run:
             data, model, self.settings.places, unimodal=unimodal, kept=self.kept("localization"), stage=self.stage
         )
 
-    def notes(self, ring: BenchData | None, more: Sequence[StreetMap]) -> list[str]:
+    def notes(self, ring: StreetBenchData | None, more: Sequence[StreetMap]) -> list[str]:
         """What was left out, and why."""
         models, wants = self.models, self.settings.wants
         window = (models.main or models.ring).window  # type: ignore[union-attr]

@@ -17,7 +17,7 @@ from foldmap.errors import ConfigError, MapInputError
 from foldmap.geometry import SE2
 from foldmap.localize.street.lane_places import lane_places
 from foldmap.street.graph.window import AROUND, Window
-from foldmap.street.images.observation import CameraRing, LazyPairs, Pair
+from foldmap.street.images.observation import CameraRing, LazyPairs, StreetPair
 from foldmap.street.paper.pairs import AerialPairs, GroundTile, RingPairs
 from foldmap.street.places import sample_places, windows
 from foldmap.street.source import LaneGraph, StreetMap
@@ -75,7 +75,7 @@ class Library:
         return Library.cut({street.name: street for street in maps}, [placed[row] for row in kept], window)
 
 
-class BenchData(ABC):
+class StreetBenchData(ABC):
     """Images with street maps, split.
 
     `train` and `test` are pairs to learn from and queries, rendered when asked for; `label` says what the images are.
@@ -87,15 +87,15 @@ class BenchData(ABC):
         split: Split,
         window: Window,
         label: str,
-        train: Sequence[Pair],
-        test: Sequence[Pair],
+        train: Sequence[StreetPair],
+        test: Sequence[StreetPair],
     ) -> None:
         self.maps = {street.name: street for street in maps}
         self.split, self.window, self.label = split, window, label
         self.train, self.test = train, test
 
     @abstractmethod
-    def singles(self, name: str, count: int, seed: int) -> Sequence[Pair]:
+    def singles(self, name: str, count: int, seed: int) -> Sequence[StreetPair]:
         """At most so many single frames on a map, a little off the lanes."""
 
     @abstractmethod
@@ -106,7 +106,7 @@ class BenchData(ABC):
         """Windows of the training maps."""
         return Library.of([self.maps[name] for name in self.split.train], self.window, SPACING_M, most)
 
-    def separation(self, queries: Sequence[Pair], library: Library, more: Sequence[StreetMap] = ()) -> Distances:
+    def separation(self, queries: Sequence[StreetPair], library: Library, more: Sequence[StreetMap] = ()) -> Distances:
         """How far queries are from all that is learned from or retrieved; refuses a leak (`check_disjoint`)."""
         names = np.asarray(library.maps)
         training = {name: library.poses[names == name, :2] for name in dict.fromkeys(library.maps)}
@@ -132,13 +132,13 @@ class BenchData(ABC):
 class Some(LazyPairs):
     """Some rows, int64 (N,), of a sequence of pairs."""
 
-    def __init__(self, pairs: Sequence[Pair], rows: IntArray) -> None:
+    def __init__(self, pairs: Sequence[StreetPair], rows: IntArray) -> None:
         self.pairs, self.rows = pairs, rows
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def render(self, number: int) -> Pair:
+    def render(self, number: int) -> StreetPair:
         """Render a pair."""
         return self.pairs[int(self.rows[number])]
 
@@ -152,43 +152,43 @@ class Some(LazyPairs):
         return _graph(self.pairs, int(self.rows[number]))
 
 
-def places_of(pairs: Sequence[Pair]) -> list[tuple[str, SE2]]:
+def places_of(pairs: Sequence[StreetPair]) -> list[tuple[str, SE2]]:
     """Map and pose of each pair; nothing is rendered where that can be helped."""
     if isinstance(pairs, LazyPairs):
         return pairs.places()
     return [(pair.place, pair.world_SE2_ego) for pair in pairs]
 
 
-def graphs_of(pairs: Sequence[Pair]) -> list[LaneGraph]:
+def graphs_of(pairs: Sequence[StreetPair]) -> list[LaneGraph]:
     """The true graph of each pair; nothing is rendered where that can be helped."""
     return [_graph(pairs, number) for number in range(len(pairs))]
 
 
-def _graph(pairs: Sequence[Pair], number: int) -> LaneGraph:
+def _graph(pairs: Sequence[StreetPair], number: int) -> LaneGraph:
     return pairs.graph(number) if isinstance(pairs, LazyPairs) else pairs[number].graph
 
 
-def thinned(pairs: Sequence[Pair], most: int, seed: int = 0) -> Sequence[Pair]:
+def thinned(pairs: Sequence[StreetPair], most: int, seed: int = 0) -> Sequence[StreetPair]:
     """At most so many pairs, an even random choice in their order."""
     if len(pairs) <= most:
         return pairs
     return Some(pairs, np.sort(np.random.default_rng([seed, 11]).permutation(len(pairs))[:most]))
 
 
-def batches(pairs: Sequence[Pair], size: int = 32) -> Iterator[list[Pair]]:
+def batches(pairs: Sequence[StreetPair], size: int = 32) -> Iterator[list[StreetPair]]:
     """Rendered a few at a time: a thousand ring frames at once would fill memory."""
     for first in range(0, len(pairs), size):
         yield list(pairs[first : first + size])
 
 
-def _fifths(pairs: Sequence[Pair]) -> tuple[Sequence[Pair], Sequence[Pair]]:
+def _fifths(pairs: Sequence[StreetPair]) -> tuple[Sequence[StreetPair], Sequence[StreetPair]]:
     """Four fifths to learn from and one to ask about, drawn among each other: a leaky split."""
     order = np.random.default_rng(5).permutation(len(pairs))
     cut = len(pairs) // 5
     return Some(pairs, np.sort(order[cut:])), Some(pairs, np.sort(order[:cut]))
 
 
-class TileData(BenchData):
+class TileData(StreetBenchData):
     """Ortho tiles, as aerial crops or as a camera ring sees them over flat ground: every 5 m along the lanes.
 
     `ring` is None for aerial crops; where only some `cameras` of it are named, the others' images are missing.
@@ -223,10 +223,10 @@ class TileData(BenchData):
             rows = np.sort(np.random.default_rng(0).permutation(rows)[:most])
         return Library.cut(self.maps, Some(self.train, rows).places(), self.window, lanes=True)
 
-    def frame(self, name: str, world_SE2_ego: SE2) -> Pair:
+    def frame(self, name: str, world_SE2_ego: SE2) -> StreetPair:
         """Render what is seen anywhere on a tile."""
         seen = self._source.observe(self.tiles[name], world_SE2_ego)
-        return Pair(seen, self.graph(name, world_SE2_ego), name, world_SE2_ego)
+        return StreetPair(seen, self.graph(name, world_SE2_ego), name, world_SE2_ego)
 
     def graph(self, name: str, world_SE2_ego: SE2) -> LaneGraph:
         """The truth anywhere on a tile."""
@@ -237,7 +237,7 @@ class TileData(BenchData):
         xy = np.array([_xy(world_SE2_ego)])
         return bool(self.tiles[name].ground.inside(xy, self.window.radius_m + 2.0)[0])
 
-    def singles(self, name: str, count: int, seed: int) -> Sequence[Pair]:
+    def singles(self, name: str, count: int, seed: int) -> Sequence[StreetPair]:
         """Frames at random along the lanes of a tile, each a little off its lane."""
         rng = np.random.default_rng([seed, 1])
         places = lane_places(self.maps[name].graph, _STEP_M)
@@ -279,7 +279,7 @@ class Frames(LazyPairs):
     def __len__(self) -> int:
         return len(self.poses)
 
-    def render(self, number: int) -> Pair:
+    def render(self, number: int) -> StreetPair:
         """Render a frame."""
         return self._data.frame(self._name, self.poses[number])
 
@@ -292,10 +292,12 @@ class Frames(LazyPairs):
         return self._data.graph(self._name, self.poses[number])
 
 
-class FolderData(BenchData):
+class FolderData(StreetBenchData):
     """Anybody's folder of images, poses and maps (`foldmap.formats.street.observations.pairs`), some on either side."""
 
-    def __init__(self, pairs: Sequence[Pair], maps: Sequence[StreetMap], split: Split, window: Window = AROUND) -> None:
+    def __init__(
+        self, pairs: Sequence[StreetPair], maps: Sequence[StreetMap], split: Split, window: Window = AROUND
+    ) -> None:
         self._placed, self._pairs = places_of(pairs), pairs
         if split.leaky:
             train, test = _fifths(pairs)
@@ -310,7 +312,7 @@ class FolderData(BenchData):
     def _rows(self, *names: str) -> IntArray:
         return np.flatnonzero([name in names for name, _ in self._placed])
 
-    def singles(self, name: str, count: int, seed: int) -> Sequence[Pair]:
+    def singles(self, name: str, count: int, seed: int) -> Sequence[StreetPair]:
         """Rows on a map."""
         return thinned(Some(self._pairs, self._rows(name)), count, seed)
 

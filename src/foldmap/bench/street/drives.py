@@ -11,7 +11,7 @@ import numpy as np
 
 from foldmap.geometry import SE2
 from foldmap.localize.street.lane_places import LanePlaces
-from foldmap.street.images.observation import Pair
+from foldmap.street.images.observation import StreetPair
 
 _DRIFT_SHARE, _DRIFT_RAD = 0.02, math.radians(0.5)
 _OFF_LANE_M, _OFF_HEADING_RAD = 0.3, math.radians(2.0)
@@ -21,7 +21,7 @@ _OFF_LANE_M, _OFF_HEADING_RAD = 0.3, math.radians(2.0)
 class StreetDrive:
     """Frames along lanes, rendered when asked for, and what odometry said between them, in the vehicle frame before."""
 
-    frames: Sequence[Pair]
+    frames: Sequence[StreetPair]
     poses: tuple[SE2, ...]
     increments: tuple[SE2 | None, ...]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from foldmap.bench.street.data import BenchData, places_of
+from foldmap.bench.street.data import StreetBenchData, places_of
 from foldmap.bench.street.drives import StreetDrive
 from foldmap.bench.street.methods import embed_pairs
 from foldmap.bench.street.predict import NOT_KEPT, Kept, Stage, seal_of, unstaged
@@ -21,12 +21,12 @@ from foldmap.localize.street.estimate import StreetEstimate
 from foldmap.localize.street.lane_places import LanePlaces, lane_places
 from foldmap.localize.street.localizer import StreetLocalizer, StreetPrior, StreetSettings
 from foldmap.metrics.retrieval import LOCALIZATION_M, localization_scores
-from foldmap.street.images.observation import Pair
+from foldmap.street.images.observation import StreetPair
 from foldmap.street.model import EmbeddingModel
 from foldmap.street.places import windows
 from foldmap.types import DoubleArray, FloatArray
 
-Embed = Callable[[Sequence[Pair]], FloatArray]
+Embed = Callable[[Sequence[StreetPair]], FloatArray]
 """Images to unit rows in the space of the places' graphs."""
 
 
@@ -113,12 +113,12 @@ class _Asked:
 
     places: LanePlaces
     embeddings: FloatArray
-    singles: Sequence[Pair]
+    singles: Sequence[StreetPair]
     drives: list[StreetDrive]
 
 
 def measure_localization(
-    data: BenchData,
+    data: StreetBenchData,
     model: EmbeddingModel,
     settings: LocalizationSettings = LocalizationSettings(),
     *,
@@ -151,7 +151,7 @@ def measure_localization(
     for way, embed in ways.items():
         told = stage(f"{data.label}: {way}, localization")
 
-        def keep(file: str, pairs: Sequence[Pair], way: str = way, embed: Embed = embed) -> FloatArray:
+        def keep(file: str, pairs: Sequence[StreetPair], way: str = way, embed: Embed = embed) -> FloatArray:
             own = kept if way == "foldmap" else NOT_KEPT
             return own.rows(file, {**identity, "way": way, "name": file}, partial(embed, pairs))
 
@@ -173,14 +173,16 @@ def measure_localization(
     return Localization(data.label, dict(ordered), sizes, temperature, example)
 
 
-def through_images(queries: Callable[[Sequence[Pair]], FloatArray], rows: FloatArray, graph_rows: FloatArray) -> Embed:
+def through_images(
+    queries: Callable[[Sequence[StreetPair]], FloatArray], rows: FloatArray, graph_rows: FloatArray
+) -> Embed:
     """Unimodal localization: the embedding of the graph of the most similar training image stands for the query's.
 
     `queries` gives features of images, unit rows; `rows` float32 (N, F) are those of the training images, `graph_rows`
     float32 (N, D) the embeddings of their graphs.
     """
 
-    def embed(pairs: Sequence[Pair]) -> FloatArray:
+    def embed(pairs: Sequence[StreetPair]) -> FloatArray:
         found: FloatArray = graph_rows[np.argmax(queries(pairs) @ rows.T, axis=1)]
         return found
 
@@ -188,7 +190,7 @@ def through_images(queries: Callable[[Sequence[Pair]], FloatArray], rows: FloatA
 
 
 def _asked(
-    data: BenchData, model: EmbeddingModel, name: str, settings: LocalizationSettings, kept: Kept, test: bool
+    data: StreetBenchData, model: EmbeddingModel, name: str, settings: LocalizationSettings, kept: Kept, test: bool
 ) -> _Asked:
     graph = data.maps[name].graph
     places = lane_places(graph, settings.place_m)
@@ -225,7 +227,7 @@ def _singles(
     found: dict[tuple[str, str], Found],
     way: str,
     local: StreetLocalizer,
-    singles: Sequence[Pair],
+    singles: Sequence[StreetPair],
     seen: FloatArray,
     settings: LocalizationSettings,
 ) -> None:
@@ -235,7 +237,9 @@ def _singles(
             _of(found, question, way).add(truth, estimate.guess, estimate.pose is not None)
 
 
-def _priors(singles: Sequence[Pair], settings: LocalizationSettings) -> list[tuple[SE2, dict[str, StreetPrior | None]]]:
+def _priors(
+    singles: Sequence[StreetPair], settings: LocalizationSettings
+) -> list[tuple[SE2, dict[str, StreetPrior | None]]]:
     """The truth of each image, and what it is asked with: a disc that holds it, evenly anywhere about it; nothing."""
     rng = np.random.default_rng([settings.seed, 7])
     made: list[tuple[SE2, dict[str, StreetPrior | None]]] = []

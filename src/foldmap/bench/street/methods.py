@@ -19,7 +19,7 @@ from foldmap.metrics.street_chamfer import PointSets, best_in_library
 from foldmap.metrics.street_sampled import empty_m, sampled
 from foldmap.street.graph.window import Window
 from foldmap.street.images.ground import BirdsEye
-from foldmap.street.images.observation import AerialCrop, Observation, Pair, RingFrame
+from foldmap.street.images.observation import AerialCrop, Observation, RingFrame, StreetPair
 from foldmap.street.model import EmbeddingModel
 from foldmap.street.paper.encoders.lite import Lite0
 from foldmap.street.source import LaneGraph
@@ -54,7 +54,7 @@ def point_sets(graphs: Sequence[LaneGraph], window: Window) -> PointSets:
     return PointSets.of([sampled(graph, window).points_m for graph in graphs])
 
 
-def embed_pairs(model: EmbeddingModel, pairs: Sequence[Pair], progress: Progress = quiet) -> FloatArray:
+def embed_pairs(model: EmbeddingModel, pairs: Sequence[StreetPair], progress: Progress = quiet) -> FloatArray:
     """Unit rows float32 (N, D) of observations, rendered a few at a time."""
     out = np.empty((len(pairs), model.dim), np.float32)
     at = 0
@@ -65,7 +65,7 @@ def embed_pairs(model: EmbeddingModel, pairs: Sequence[Pair], progress: Progress
     return out
 
 
-def imagenet_features(pairs: Sequence[Pair], window: Window, progress: Progress = quiet) -> FloatArray:
+def imagenet_features(pairs: Sequence[StreetPair], window: Window, progress: Progress = quiet) -> FloatArray:
     """What the paper's unimodal baseline compares: mean features of EfficientNet-lite0 with ImageNet weights.
 
     A ring's images are each described, and their features joined in the order of the cameras: neighbours in that space
@@ -143,8 +143,8 @@ def front_camera(frame: RingFrame) -> str:
 
 def generated(
     style: str,
-    train: Sequence[Pair],
-    queries: Sequence[Pair],
+    train: Sequence[StreetPair],
+    queries: Sequence[StreetPair],
     settings: GeneratorSettings,
     seed: int,
     kept: Kept,
@@ -176,7 +176,7 @@ def generated(
     return Answers(style, tuple(graphs), NOTHING, 0, NOTHING, seconds)
 
 
-def _grounds(pairs: Sequence[Pair], window: Window) -> tuple[ByteArray, BoolArray]:
+def _grounds(pairs: Sequence[StreetPair], window: Window) -> tuple[ByteArray, BoolArray]:
     eye = BirdsEye(window, _GROUND_PX)
     views = [eye(pair.observation) for some in batches(pairs) for pair in some]
     return np.stack([image for image, _ in views]), np.stack([seen for _, seen in views])

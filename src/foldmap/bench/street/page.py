@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from foldmap.bench.common.tables import ResultPage
-from foldmap.bench.street.data import SEMI_SYNTHETIC, BenchData
+from foldmap.bench.street.data import SEMI_SYNTHETIC, StreetBenchData
 from foldmap.bench.street.localization import Localization
 from foldmap.bench.street.retrieval import Retrieval
 from foldmap.bench.street.sizes import Size
@@ -134,7 +134,7 @@ class StreetResults:
     `notes` say what was left out, a sentence each; `command` measured it; `quick` figures are no results.
     """
 
-    data: BenchData
+    data: StreetBenchData
     main: Retrieval | None = None
     ring: Retrieval | None = None
     modal: Retrieval | None = None

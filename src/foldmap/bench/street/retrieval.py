@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from foldmap.bench.street import methods
-from foldmap.bench.street.data import BenchData, Library, Some, graphs_of, thinned
+from foldmap.bench.street.data import Library, Some, StreetBenchData, graphs_of, thinned
 from foldmap.bench.street.generators.common import GeneratorSettings
 from foldmap.bench.street.predict import NOT_KEPT, Answers, Kept, Progress, Stage, graphs_seal, seal_of, unstaged
 from foldmap.bench.street.split import Distances
@@ -18,7 +18,7 @@ from foldmap.errors import ConfigError
 from foldmap.metrics.street_sampled import DEFINITIONS_VERSION, sampled
 from foldmap.metrics.street_scores import StreetScores, mean_scores, sampled_scores
 from foldmap.street.graph.window import Window
-from foldmap.street.images.observation import Pair, RingFrame
+from foldmap.street.images.observation import RingFrame, StreetPair
 from foldmap.street.model import EmbeddingModel
 from foldmap.street.source import LaneGraph
 from foldmap.types import DoubleArray, FloatArray, IntArray
@@ -59,7 +59,7 @@ class Retrieval:
     """What was measured: queries, rendered when asked for, true graphs, the library, how far it is, the methods."""
 
     label: str
-    queries: Sequence[Pair]
+    queries: Sequence[StreetPair]
     truths: tuple[LaneGraph, ...]
     library: Library
     distances: Distances
@@ -93,7 +93,7 @@ class Retrieval:
 
 
 def measure_retrieval(
-    data: BenchData,
+    data: StreetBenchData,
     models: dict[str, EmbeddingModel],
     settings: RetrievalSettings = RetrievalSettings(),
     *,
@@ -139,7 +139,7 @@ def score(answers: Sequence[Answers], truths: Sequence[LaneGraph], window: Windo
 class _Bench:
     """The methods on one set of data, kept between runs."""
 
-    def __init__(self, data: BenchData, settings: RetrievalSettings, kept: Kept, stage: Stage) -> None:
+    def __init__(self, data: StreetBenchData, settings: RetrievalSettings, kept: Kept, stage: Stage) -> None:
         self.data, self.settings, self.kept, self.stage = data, settings, kept, stage
         self.queries = thinned(data.test, settings.queries, settings.seed)
         self.truths = tuple(graphs_of(self.queries))
@@ -183,7 +183,7 @@ class _Bench:
         identity = {**identity, "model": seal_of(model.payload())}
         return self.kept.rows(f"images-{what}", identity, partial(methods.embed_pairs, model, pairs, told))
 
-    def _images(self, queries: bool) -> tuple[str, Sequence[Pair], dict[str, Any]]:
+    def _images(self, queries: bool) -> tuple[str, Sequence[StreetPair], dict[str, Any]]:
         return ("queries", self.queries, self.asked) if queries else ("training", self.training, self.learned)
 
     def model(self, name: str, model: EmbeddingModel) -> Answers:
@@ -226,11 +226,11 @@ class _Bench:
 class _OneCamera(Some):
     """Frames with one camera left."""
 
-    def __init__(self, pairs: Sequence[Pair], rows: IntArray, camera: str) -> None:
+    def __init__(self, pairs: Sequence[StreetPair], rows: IntArray, camera: str) -> None:
         super().__init__(pairs, rows)
         self._camera = camera
 
-    def render(self, number: int) -> Pair:
+    def render(self, number: int) -> StreetPair:
         """Render a frame."""
         pair = super().render(number)
         assert isinstance(pair.observation, RingFrame)

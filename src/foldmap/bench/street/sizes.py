@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from foldmap.bench.street.data import BenchData, Library
+from foldmap.bench.street.data import Library, StreetBenchData
 from foldmap.bench.street.methods import embed_pairs, nearest_rows
 from foldmap.bench.street.predict import NOT_KEPT, Kept, Stage, graphs_seal, seal_of, unstaged
 from foldmap.bench.street.retrieval import Retrieval
@@ -48,7 +48,7 @@ class Size:
 
 
 def measure_sizes(
-    data: BenchData,
+    data: StreetBenchData,
     model: EmbeddingModel,
     done: Retrieval,
     more: Sequence[StreetMap] = (),

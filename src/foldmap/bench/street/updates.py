@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from scipy.spatial import cKDTree
 
-from foldmap.bench.street.data import BenchData, Library, batches, graphs_of
+from foldmap.bench.street.data import Library, StreetBenchData, batches, graphs_of
 from foldmap.bench.street.drives import StreetDrive
 from foldmap.bench.street.methods import nearest_rows
 from foldmap.bench.street.predict import NOT_KEPT, Kept, Stage, graphs_seal, seal_of, unstaged
@@ -25,7 +25,7 @@ from foldmap.street.field.lane_field import draw_all
 from foldmap.street.field.model import FieldEmbedding
 from foldmap.street.graph.chains import resample
 from foldmap.street.graph.window import Window, cut
-from foldmap.street.images.observation import Pair
+from foldmap.street.images.observation import StreetPair
 from foldmap.street.model import EmbeddingModel
 from foldmap.street.source import LaneGraph
 from foldmap.types import BoolArray, DoubleArray, FloatArray
@@ -57,7 +57,7 @@ class UpdateSettings:
 class Windows:
     """Windows of one map; their maps, edited or as they are; and what was done to these, of `EDITS`, or `SAME`."""
 
-    pairs: Sequence[Pair]
+    pairs: Sequence[StreetPair]
     old: tuple[LaneGraph, ...]
     kinds: tuple[str, ...]
 
@@ -98,7 +98,7 @@ class Updates:
 
 
 def measure_updates(
-    data: BenchData,
+    data: StreetBenchData,
     model: FieldEmbedding,
     settings: UpdateSettings = UpdateSettings(),
     *,
@@ -161,7 +161,7 @@ def _told_apart(
     return windows, by_kind, thresholds
 
 
-def edited_windows(data: BenchData, name: str, settings: UpdateSettings) -> Windows:
+def edited_windows(data: StreetBenchData, name: str, settings: UpdateSettings) -> Windows:
     """Windows on a map, every second with one edit of its map, the kinds in turn (ConfigError: none can be edited)."""
     rng = np.random.default_rng([settings.seed, 21])
     pairs = data.singles(name, settings.windows, settings.seed + 1)
@@ -195,7 +195,7 @@ Rivals = tuple[FieldEmbedding, FieldEmbedding | None, tuple[EmbeddingModel, Libr
 
 
 def _kept_scores(
-    data: BenchData, name: str, made: Windows, settings: UpdateSettings, kept: Kept, rivals: Rivals
+    data: StreetBenchData, name: str, made: Windows, settings: UpdateSettings, kept: Kept, rivals: Rivals
 ) -> dict[str, DoubleArray]:
     """`_scores`, or what an earlier run found."""
     model, plain, retrieval = rivals
@@ -243,7 +243,7 @@ def _scores(made: Windows, rivals: Rivals) -> dict[str, DoubleArray]:
 
 
 def _drives(
-    data: BenchData, name: str, model: FieldEmbedding, settings: UpdateSettings
+    data: StreetBenchData, name: str, model: FieldEmbedding, settings: UpdateSettings
 ) -> list[tuple[DetectionScore, str]]:
     """Each drive's detections and the kind of its edit; every second drive has none."""
     rng = np.random.default_rng([settings.seed, 22])
@@ -265,7 +265,7 @@ def _drives(
     return found
 
 
-def _region(data: BenchData, name: str, drive: StreetDrive) -> tuple[list[SE2], LaneGraph]:
+def _region(data: StreetBenchData, name: str, drive: StreetDrive) -> tuple[list[SE2], LaneGraph]:
     """A drive and the map around it, in the frame of its middle pose."""
     middle = drive.poses[len(drive.poses) // 2]
     wide = Window(-_REGION_M, _REGION_M, -_REGION_M, _REGION_M)

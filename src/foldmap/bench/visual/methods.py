@@ -60,7 +60,7 @@ def told(size: int) -> str:
 
 
 @dataclass(frozen=True)
-class Matcher:
+class MatcherOfMethod:
     """How a map is localized in."""
 
     name: str  # of the tables' columns
@@ -72,15 +72,15 @@ class Matcher:
     weights: str = ""  # file of a learned matcher's network, which refines, too, in maps that keep their images
 
 
-FOLDMAP = Matcher("foldmap", refines=True)
-PLAIN = Matcher("plain")
+FOLDMAP = MatcherOfMethod("foldmap", refines=True)
+PLAIN = MatcherOfMethod("plain")
 MATCHERS = {
-    "nn": Matcher("nn", ratio=1.0),
-    "mutual": Matcher("mutual", ratio=1.0, both_ways=True),
+    "nn": MatcherOfMethod("nn", ratio=1.0),
+    "mutual": MatcherOfMethod("mutual", ratio=1.0, both_ways=True),
     "plain": PLAIN,
-    "mutual-ratio": Matcher("mutual-ratio", both_ways=True),
+    "mutual-ratio": MatcherOfMethod("mutual-ratio", both_ways=True),
     "foldmap": FOLDMAP,
-    "foldmap-mutual": Matcher("foldmap-mutual", refines=True, both_ways=True),
+    "foldmap-mutual": MatcherOfMethod("foldmap-mutual", refines=True, both_ways=True),
 }
 """Name -> matcher; "plain" (direct 2D-3D with ratio 0.85) is what the simple baseline uses."""
 
@@ -91,7 +91,7 @@ class Line:
 
     label: str
     spec: MapSpec
-    matcher: Matcher | None = None
+    matcher: MatcherOfMethod | None = None
 
 
 def _gamma(codec: str, parts: int, code_bytes: int, recipe: str = "") -> MapSpec:
@@ -187,7 +187,7 @@ def matchers(part: int, weights: str = "") -> list[Line]:
     lines = [Line(f"{name}, {way.name}", spec, way) for way in MATCHERS.values() for name, spec in maps]
     if not weights:
         return lines
-    learned = Matcher("learned", refines=True, weights=weights)
+    learned = MatcherOfMethod("learned", refines=True, weights=weights)
     # the network pairs images: it needs a file that keeps them
     maps[0] = ("hloc-avg, a byte a number", MapSpec("raw"))
     return lines + [Line(f"{name}, learned", replace(spec, images=True), learned) for name, spec in maps]

@@ -24,7 +24,7 @@ _RATIO = 0.97
 
 
 @dataclass(frozen=True)
-class Pair:
+class PhotoPair:
     """A query's matches to points that one map image sees."""
 
     image: int  # of the map
@@ -62,7 +62,7 @@ def correspondences(
     return pictures
 
 
-def matched_pair(workshop: Workshop, spec: MapSpec, query: Query, truth: DoubleArray, image: int) -> Pair:
+def matched_pair(workshop: Workshop, spec: MapSpec, query: Query, truth: DoubleArray, image: int) -> PhotoPair:
     """Match a query of known camera_SE3_world to all points; keep the matches that a map image sees."""
     view = prepare(query)
     scene, codec = workshop.scene, workshop.codec(spec)
@@ -78,7 +78,9 @@ def matched_pair(workshop: Workshop, spec: MapSpec, query: Query, truth: DoubleA
     # the view left out what distortion sends to infinity
     query_px = query.features.xy_px.astype(np.float64)
     query_px = query_px[np.isfinite(query.camera.unproject(query_px)).all(axis=1)]
-    return Pair(image, query_px[found.keypoint], np.asarray(scene.tracks.xy_px[place[found.point]], np.float64), right)
+    return PhotoPair(
+        image, query_px[found.keypoint], np.asarray(scene.tracks.xy_px[place[found.point]], np.float64), right
+    )
 
 
 def _shared_image(workshop: Workshop, view: View, truth: DoubleArray) -> int:

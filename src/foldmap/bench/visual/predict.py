@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from foldmap.bench.common.kept import KeptAnswers, as_json
-from foldmap.bench.visual.methods import MapSpec, Matcher
+from foldmap.bench.visual.methods import MapSpec, MatcherOfMethod
 from foldmap.bench.visual.plain import PlainLocalizer
 from foldmap.bench.visual.protocol import HeldOut
-from foldmap.bench.visual.workshop import BuiltMap, Workshop
+from foldmap.bench.visual.workshop import BenchMap, Workshop
 from foldmap.errors import BudgetError
 from foldmap.localize.visual.localizer import VisualLocalizer, VisualSettings
 from foldmap.types import DoubleArray
@@ -44,8 +44,8 @@ class Measured:
     """All answers in one map with one matcher; no answers and the `problem` where no map can be made."""
 
     spec: MapSpec  # the map
-    matcher: Matcher  # how it was localized in
-    points: int = 0  # this and the next three: see `BuiltMap`
+    matcher: MatcherOfMethod  # how it was localized in
+    points: int = 0  # this and the next three: see `BenchMap`
     code_bytes: int = 0
     file_bytes: int | None = None
     parts: Mapping[str, int] = field(default_factory=dict)
@@ -53,7 +53,7 @@ class Measured:
     problem: str = ""  # why there are none
 
 
-Wanted = tuple[MapSpec, Matcher]
+Wanted = tuple[MapSpec, MatcherOfMethod]
 
 
 def measure_all(
@@ -72,7 +72,7 @@ def measure_all(
     kept = KeptAnswers(folder)
     configurations = {one: _configuration(held_out, *one, identity) for one in dict.fromkeys(wanted)}
     found: dict[Wanted, Measured] = {}
-    by_map: dict[MapSpec, list[Matcher]] = {}
+    by_map: dict[MapSpec, list[MatcherOfMethod]] = {}
     for (spec, matcher), configuration in configurations.items():
         answered = kept.read(_file_name(spec, matcher), configuration, partial(_measured, spec, matcher))
         if answered is None:
@@ -89,7 +89,9 @@ def measure_all(
     return found
 
 
-def _measure(spec: MapSpec, matchers: Sequence[Matcher], held_out: HeldOut, workshop: Workshop) -> list[Measured]:
+def _measure(
+    spec: MapSpec, matchers: Sequence[MatcherOfMethod], held_out: HeldOut, workshop: Workshop
+) -> list[Measured]:
     try:
         with workshop.open(spec) as built:
             return [_localized(spec, matcher, built, held_out) for matcher in matchers]
@@ -97,7 +99,7 @@ def _measure(spec: MapSpec, matchers: Sequence[Matcher], held_out: HeldOut, work
         return [Measured(spec, matcher, problem=str(error)) for matcher in matchers]
 
 
-def _localized(spec: MapSpec, matcher: Matcher, built: BuiltMap, held_out: HeldOut) -> Measured:
+def _localized(spec: MapSpec, matcher: MatcherOfMethod, built: BenchMap, held_out: HeldOut) -> Measured:
     ask = _asker(built.visual_map, matcher)
     answers = []
     for query in held_out.queries:
@@ -109,7 +111,7 @@ def _localized(spec: MapSpec, matcher: Matcher, built: BuiltMap, held_out: HeldO
     return Measured(spec, matcher, built.points, built.code_bytes, built.file_bytes, dict(built.parts), tuple(answers))
 
 
-def _asker(visual_map: VisualMap, matcher: Matcher) -> Callable[[Query], tuple[DoubleArray | None, str]]:
+def _asker(visual_map: VisualMap, matcher: MatcherOfMethod) -> Callable[[Query], tuple[DoubleArray | None, str]]:
     if matcher.refines:
         name = "lightglue" if matcher.weights else "mutual" if matcher.both_ways else "direct"
         settings = VisualSettings(matcher=name, weights=Path(matcher.weights) if matcher.weights else None)
@@ -136,17 +138,19 @@ def _coded(query: Query, codec: DescriptorCodec) -> Query:
     return replace(query, features=replace(query.features, descriptors=descriptors))
 
 
-def _configuration(held_out: HeldOut, spec: MapSpec, matcher: Matcher, identity: Mapping[str, Any]) -> dict[str, Any]:
+def _configuration(
+    held_out: HeldOut, spec: MapSpec, matcher: MatcherOfMethod, identity: Mapping[str, Any]
+) -> dict[str, Any]:
     """Everything that decides the answers."""
     parts = {"schema": SCHEMA, "queries": held_out.fingerprint, "map": asdict(spec), "matcher": asdict(matcher)}
     return as_json({**parts, **identity})
 
 
-def _file_name(spec: MapSpec, matcher: Matcher) -> str:
+def _file_name(spec: MapSpec, matcher: MatcherOfMethod) -> str:
     return f"{spec.name}.{matcher.name}"
 
 
-def _measured(spec: MapSpec, matcher: Matcher, document: Mapping[str, Any]) -> Measured:
+def _measured(spec: MapSpec, matcher: MatcherOfMethod, document: Mapping[str, Any]) -> Measured:
     """What `_document` was made of."""
     points, code_bytes, file_bytes = (
         None if document[key] is None else int(document[key]) for key in ("points", "code_bytes", "file_bytes")

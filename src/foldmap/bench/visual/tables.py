@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from foldmap.bench.visual import methods
-from foldmap.bench.visual.methods import FOLDMAP, PLAIN, Line, Matcher
+from foldmap.bench.visual.methods import FOLDMAP, PLAIN, Line, MatcherOfMethod
 from foldmap.bench.visual.predict import Measured, Wanted
 from foldmap.bench.visual.protocol import HeldOut, Scale
 from foldmap.errors import ConfigError
@@ -185,7 +185,7 @@ def _scored(measured: Measured, held_out: HeldOut, thresholds: Sequence[Threshol
     }
 
 
-def columns_of(scale: Scale, thresholds: Sequence[Threshold], ways: Sequence[Matcher | None]) -> dict[str, str]:
+def columns_of(scale: Scale, thresholds: Sequence[Threshold], ways: Sequence[MatcherOfMethod | None]) -> dict[str, str]:
     """Key -> heading of an accuracy table; the plain localizer's columns only where rows have them."""
     columns = {"method": "map", **_SIZES}
     both = any(way is None for way in ways)

@@ -107,7 +107,7 @@ LEAST_POINTS = 4
 
 
 @dataclass(frozen=True)
-class BuiltMap:
+class BenchMap:
     """A map ready to be localized in, and what it weighs."""
 
     visual_map: VisualMap  # to localize in
@@ -131,7 +131,7 @@ class Workshop:
         self._data: Descriptors | None = None
 
     @contextmanager
-    def open(self, spec: MapSpec) -> Iterator[BuiltMap]:
+    def open(self, spec: MapSpec) -> Iterator[BenchMap]:
         """Make a map; its file is gone when the block ends. A BudgetError where the bytes hold none."""
         if spec.codec in ("observations", "means"):
             yield self._in_memory(spec)
@@ -149,7 +149,7 @@ class Workshop:
             with FoldFile.open(path) as file:
                 used = bytes_by_use(file)
                 parts = _parts(used, plan.codec, size)
-                yield BuiltMap(FoldedVisual(file), len(plan.kept), used["codes"], size, parts, plan.codec)
+                yield BenchMap(FoldedVisual(file), len(plan.kept), used["codes"], size, parts, plan.codec)
 
     @property
     def data(self) -> Descriptors:
@@ -175,16 +175,16 @@ class Workshop:
         kept = None if self._folder is None else self._folder / f"pq{spec.parts}-{spec.recipe}-{self._epochs}"
         return train_recipe(spec.recipe, self.data, spec.parts, epochs=self._epochs, seed=self._seed, folder=kept)
 
-    def _in_memory(self, spec: MapSpec) -> BuiltMap:
+    def _in_memory(self, spec: MapSpec) -> BenchMap:
         described = self.scene.tracks.descriptors
         assert described is not None  # their means were taken
         count = len(self.scene.points_world)
         if spec.codec == "means":
-            return BuiltMap(UnfoldedMap(self.scene), count, count * described[:1].nbytes, None)
+            return BenchMap(UnfoldedMap(self.scene), count, count * described[:1].nbytes, None)
         whole = WholeMap(self.scene.feature, ObservationPoints(self.scene))
-        return BuiltMap(whole, count, described.nbytes, None)
+        return BenchMap(whole, count, described.nbytes, None)
 
-    def _simple(self, spec: MapSpec) -> BuiltMap:
+    def _simple(self, spec: MapSpec) -> BenchMap:
         codec = self.codec(spec)
         each = XYZ_BYTES + (spec.parts or codec.dimension)
         model = len(codec.model() or b"")
@@ -194,7 +194,7 @@ class Workshop:
         built, size = simple_map(self.scene, self.means, self._first(spec.select, count), codec)
         codes = count * (spec.parts or codec.dimension)
         parts = {"geometry": XYZ_BYTES * count, "codes": codes, "codebooks": model}
-        return BuiltMap(built, count, codes, size, parts, codec)
+        return BenchMap(built, count, codes, size, parts, codec)
 
     def _plan(self, spec: MapSpec) -> VisualPlan:
         if spec.codec == "budget":

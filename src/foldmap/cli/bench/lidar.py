@@ -79,7 +79,7 @@ def lidar(
 ) -> None:
     """Match and localize with foldmap and with classical codes of the same map; write JSON, CSV, plots and a page."""
     from foldmap.bench.lidar.baselines.tuning import read_places
-    from foldmap.bench.lidar.benchmark import BenchData, BenchSettings, read_drive, run_bench
+    from foldmap.bench.lidar.benchmark import BenchSettings, LidarBenchData, read_drive, run_bench
     from foldmap.cli.bench import inputs
     from foldmap.cli.common import make_folder
     from foldmap.errors import ConfigError
@@ -105,7 +105,7 @@ def lidar(
         seed=seed,
     )
     make_folder(output)
-    data = BenchData(
+    data = LidarBenchData(
         drive=read_drive(sweeps, poses, calibration, intensity_scale, time_limit) if sweeps and poses else None,
         raster=inputs.read_raster(map_tif),
         query_raster=inputs.read_raster(map_query),

@@ -12,7 +12,7 @@ from foldmap.errors import ConfigError, ModelError
 
 if TYPE_CHECKING:
     from foldmap.bench.street.benchmark import StreetModels
-    from foldmap.bench.street.data import BenchData
+    from foldmap.bench.street.data import StreetBenchData
     from foldmap.street.model import EmbeddingModel
     from foldmap.street.paper.pairs import GroundTile
     from foldmap.street.source import StreetMap
@@ -103,7 +103,7 @@ def street(
 
 def read_data(
     path: Path | None, hold_out: tuple[str, ...], split: str, seed: int, ring: Path | None, quick: bool
-) -> tuple[BenchData, BenchData | None]:
+) -> tuple[StreetBenchData, StreetBenchData | None]:
     """What is benchmarked: the data, and the same tiles as a ring sees them where the data are tiles."""
     from foldmap.api.observing_streets import open_ring
     from foldmap.bench.street.data import FolderData, TileData

@@ -18,7 +18,7 @@ from foldmap.errors import ConfigError, MapInputError, WriteError
 from foldmap.version import __version__
 
 if TYPE_CHECKING:
-    from foldmap.visual.scene.build import BuildSettings
+    from foldmap.visual.scene.build import SceneSettings
     from foldmap.visual.scene.known_poses import KnownPoses
     from foldmap.visual.scene.mapping import BuiltScene
 
@@ -65,14 +65,14 @@ def visual(
     and XFeat need foldmap[learned] and weights of your own.
     """
     from foldmap.visual.features.extract import ExtractorSettings
-    from foldmap.visual.scene.build import BuildSettings
+    from foldmap.visual.scene.build import SceneSettings
 
     listed = matching not in ("exhaustive", "sequential")
     if overlap is not None and matching != "sequential":
         raise ConfigError("--overlap is of sequential matching", "give --matching sequential, or leave it out")
     if first_octave is not None and features != "sift":
         raise ConfigError("--first-octave is of SIFT", "leave it out")
-    settings = BuildSettings(
+    settings = SceneSettings(
         feature=features,
         weights=weights,
         extractor=ExtractorSettings(max_keypoints, max_side, -1 if first_octave is None else first_octave),
@@ -112,7 +112,7 @@ def _warn(summary: dict[str, Any], images: Path) -> None:
 def build_visual(
     images: Path,
     output: Path,
-    settings: BuildSettings,
+    settings: SceneSettings,
     *,
     poses: Path | None = None,
     pairs: Path | None = None,
@@ -207,7 +207,7 @@ def _known(poses: Path | None, names: list[str], metric: bool | None, time_limit
 
 
 def _summary(
-    built: BuiltScene, output: Path, settings: BuildSettings, known: KnownPoses | None, seconds: float
+    built: BuiltScene, output: Path, settings: SceneSettings, known: KnownPoses | None, seconds: float
 ) -> dict[str, Any]:
     return {
         "scene": str(output),

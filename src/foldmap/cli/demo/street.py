@@ -14,7 +14,7 @@ from foldmap.cli.demo.street_update import Updated, age_map, bring_up_to_date
 from foldmap.metrics.street_chamfer import PointSets, chamfer_matrix
 from foldmap.street.field.model import FieldEmbedding
 from foldmap.street.fold import StreetPlan, StreetReport, fold_street
-from foldmap.street.images.observation import Pair
+from foldmap.street.images.observation import StreetPair
 from foldmap.street.images.rig import surround_ring
 from foldmap.street.paper.pairs import AerialPairs, GroundTile, RingPairs
 from foldmap.street.places import windows
@@ -35,7 +35,7 @@ class Retrieved:
     """What one observation retrieved."""
 
     kind: str  # of observation
-    pair: Pair  # the observation with its true graph
+    pair: StreetPair  # the observation with its true graph
     best: LaneGraph  # the retrieved graph
     chamfer_m: float  # of that graph to the truth
     random_m: float  # the mean over the file's graphs
@@ -103,13 +103,13 @@ def ring_pairs(tile: GroundTile) -> RingPairs:
     return RingPairs([tile], surround_ring(), 5.0)
 
 
-def spread(pairs: Sequence[Pair] | AerialPairs | RingPairs, count: int, seed: int) -> list[Pair]:
+def spread(pairs: Sequence[StreetPair] | AerialPairs | RingPairs, count: int, seed: int) -> list[StreetPair]:
     """Some pairs, at random, in order."""
     chosen = np.random.default_rng([seed, len(pairs)]).permutation(len(pairs))[:count]
     return [pairs[int(index)] for index in np.sort(chosen)]
 
 
-def _observed(world: Any, tile: GroundTile, settings: DemoStreetSettings) -> list[tuple[str, Pair]]:
+def _observed(world: Any, tile: GroundTile, settings: DemoStreetSettings) -> list[tuple[str, StreetPair]]:
     """Observations of the day with their truth: crops from above, ring frames of flat ground, traced ring frames."""
     found = [("aerial crop", pair) for pair in spread(AerialPairs([tile], 5.0), settings.queries, world.seed)]
     found += [("seven cameras, flat ground", pair) for pair in spread(ring_pairs(tile), settings.queries, world.seed)]
@@ -119,7 +119,7 @@ def _observed(world: Any, tile: GroundTile, settings: DemoStreetSettings) -> lis
     return found
 
 
-def _retrieve(layer: FoldedStreet, model: FieldEmbedding, observed: list[tuple[str, Pair]]) -> list[Retrieved]:
+def _retrieve(layer: FoldedStreet, model: FieldEmbedding, observed: list[tuple[str, StreetPair]]) -> list[Retrieved]:
     """The best graph of the file for each observation, among all of its places."""
     places = layer.places(REGION)
     graphs = list(windows(layer.graph(REGION), places, layer.window))

@@ -10,7 +10,7 @@ import numpy as np
 
 from foldmap.errors import ConfigError, MapInputError
 from foldmap.geometry import SE2
-from foldmap.lidar.pairs.sampling import Pair
+from foldmap.lidar.pairs.sampling import RasterPair
 from foldmap.lidar.source import RasterSource
 from foldmap.types import BoolArray, DoubleArray, FloatArray
 
@@ -80,7 +80,7 @@ def _hidden(along_m: DoubleArray, left_m: DoubleArray, range_m: DoubleArray, rng
     return hidden
 
 
-class RasterPairs(Sequence[Pair]):
+class RasterPairs(Sequence[RasterPair]):
     """Pairs drawn from places of a raster; pair k is the same whenever it is asked for.
 
     The simulated sweep sees the raster's own ground with noise of its own; so does the map crop, because ground noise
@@ -134,7 +134,7 @@ class RasterPairs(Sequence[Pair]):
         shown = f"{_TRIES} places of the map showed too little observed ground"
         raise MapInputError(shown, "give a denser map or smaller crops")
 
-    def _at(self, world_SE2_vehicle: SE2, rng: np.random.Generator) -> Pair | None:
+    def _at(self, world_SE2_vehicle: SE2, rng: np.random.Generator) -> RasterPair | None:
         """The pair at a pose, or None where too little was observed."""
         resolution_m = self.source.grid.resolution_m
         middle = turned_cut(self.source, world_SE2_vehicle, (self._sweep_px // 4, self._sweep_px // 4))[1]
@@ -156,4 +156,4 @@ class RasterPairs(Sequence[Pair]):
         if self.query is None:
             noise = rng.normal(0, 0.15 * float(intensity[observed].std()) + 1e-9, intensity.shape)
             intensity = np.where(observed, np.maximum(intensity + noise, 0), 0).astype(np.float32)
-        return Pair(intensity, observed, sweep, sweep_seen, (float(row), float(col)))
+        return RasterPair(intensity, observed, sweep, sweep_seen, (float(row), float(col)))

@@ -13,7 +13,7 @@ import numpy as np
 from foldmap.errors import ConfigError, PoseInputError
 from foldmap.geometry import SE2, SE3
 from foldmap.lidar.observation import aggregate, rasterize
-from foldmap.lidar.pairs.sampling import Pair
+from foldmap.lidar.pairs.sampling import RasterPair
 from foldmap.lidar.source import Sweep
 from foldmap.types import BoolArray, FloatArray
 
@@ -27,7 +27,7 @@ class _Frame:
     world_SE2_vehicle: SE2
 
 
-class SweepPairs(Sequence[Pair]):
+class SweepPairs(Sequence[RasterPair]):
     """One pair a frame: the frame with its neighbours as query, all frames but the nearest ones as map.
 
     Sweeps next to the query share rings and noise with it and would flatter whatever is trained, so ``guard`` frames on
@@ -69,7 +69,7 @@ class SweepPairs(Sequence[Pair]):
     def _take(self, low: float, high: float) -> None:
         starts = len(self._frames) - self._aggregate + 1
         self._starts = range(int(low * starts), max(int(high * starts), int(low * starts) + 1))
-        self._kept: OrderedDict[int, Pair] = OrderedDict()
+        self._kept: OrderedDict[int, RasterPair] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._starts)
@@ -89,11 +89,11 @@ class SweepPairs(Sequence[Pair]):
         low, high = first - self._guard, first + self._aggregate + self._guard
         return range(max(low, 0), min(high, len(self._frames)))
 
-    def _make(self, first: int) -> Pair:
+    def _make(self, first: int) -> RasterPair:
         anchor = self._frames[first + self._aggregate // 2].world_SE2_vehicle
         others = sorted(set(range(len(self._frames))) - set(self.left_out(first)))
         sweep = self._draw(range(first, first + self._aggregate), anchor, self._sweep_px)
-        return Pair(*self._draw(others, anchor, self._map_px), *sweep)
+        return RasterPair(*self._draw(others, anchor, self._map_px), *sweep)
 
     def _draw(self, frames: Iterable[int], anchor: SE2, side_px: int) -> tuple[FloatArray, BoolArray]:
         """Frames laid together in the vehicle frame of an anchor."""

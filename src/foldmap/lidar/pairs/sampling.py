@@ -24,7 +24,7 @@ from foldmap.types import BoolArray, FloatArray
 
 
 @dataclass(frozen=True)
-class Pair:
+class RasterPair:
     """One place seen twice, by the map's drives and by the vehicle; both images have the heading along the columns.
 
     Intensities are float32, what was observed is bool, (Hm, Wm) of the map and (Hs, Ws) of the sweep; shift_px is the
@@ -41,7 +41,7 @@ class Pair:
 class SomePairs(Sequence[Any]):
     """Some of the pairs of a sequence, made when they are asked for: a pair takes a few MB."""
 
-    def __init__(self, pairs: Sequence[Pair], indices: Sequence[int]) -> None:
+    def __init__(self, pairs: Sequence[RasterPair], indices: Sequence[int]) -> None:
         self._pairs, self._indices = pairs, indices
 
     def __len__(self) -> int:
@@ -93,7 +93,7 @@ class PairSampler:
     The sides of the square crops are multiples of 16, the map's larger by at least twice the search radius.
     """
 
-    def __init__(self, pairs: Sequence[Pair], resolution_m: float, sweep_px: int, map_px: int, seed: int) -> None:
+    def __init__(self, pairs: Sequence[RasterPair], resolution_m: float, sweep_px: int, map_px: int, seed: int) -> None:
         if len(pairs) == 0:
             raise ConfigError("there are no training pairs", "generate or name some")
         if sweep_px % 16 or map_px % 16 or map_px < sweep_px:

@@ -21,7 +21,7 @@ from foldmap.lidar.codec import Decoder, known_of
 from foldmap.lidar.fit_coder import HOLD_OUT, fit_coder
 from foldmap.lidar.model import LidarModel
 from foldmap.lidar.observation import Observation
-from foldmap.lidar.pairs.sampling import Pair
+from foldmap.lidar.pairs.sampling import RasterPair
 from foldmap.lidar.source import cut_window
 from foldmap.localize.lidar.confidence import Calibration, MatchFeatures, calibrate
 from foldmap.localize.lidar.localizer import LidarLocalizer
@@ -53,7 +53,7 @@ class CalibratedBundle(NamedTuple):
 
 def calibrate_model(
     model: LidarModel,
-    pairs: Sequence[Pair],
+    pairs: Sequence[RasterPair],
     resolution_m: float,
     name: str,
     provenance: dict[str, Any],
@@ -80,14 +80,14 @@ def calibrate_model(
     return CalibratedBundle(replace(coded.bundle, thresholds=calibration.thresholds.to_dict()), calibration)
 
 
-def _observation(pair: Pair, resolution_m: float) -> Observation:
+def _observation(pair: RasterPair, resolution_m: float) -> Observation:
     half_width_m, half_length_m = (0.5 * side * resolution_m for side in pair.sweep_observed.shape)
     return Observation(pair.sweep_intensity, pair.sweep_observed, resolution_m, half_length_m, half_width_m)
 
 
 def _features(
     maps: Sequence[UnfoldedRaster],
-    pairs: Sequence[Pair],
+    pairs: Sequence[RasterPair],
     resolution_m: float,
     wrong: int,
     radius_m: float,

@@ -17,7 +17,7 @@ from foldmap.errors import ConfigError
 from foldmap.street.changes.edits import RandomAging
 from foldmap.street.field.lane_field import FieldSpec, draw
 from foldmap.street.field.network import birds_eye
-from foldmap.street.images.observation import CameraRing, Pair
+from foldmap.street.images.observation import CameraRing, StreetPair
 from foldmap.street.images.photometric import draw_light
 from foldmap.street.paper.pairs import AerialPairs, GroundTile, Jitter, RingPairs
 from foldmap.street.source import LaneGraph
@@ -65,7 +65,9 @@ class PairExamples:
     with a map, makes the old map of a window.
     """
 
-    def __init__(self, epoch: Callable[[int], Sequence[Pair]], field: FieldSpec, aging: Aging | None = None) -> None:
+    def __init__(
+        self, epoch: Callable[[int], Sequence[StreetPair]], field: FieldSpec, aging: Aging | None = None
+    ) -> None:
         self._epoch_pairs = epoch
         self._current = (0, epoch(0))
         self.field = field
@@ -103,7 +105,7 @@ class CachedExamples:
 
     @staticmethod
     def of(
-        pairs: Iterable[Pair],
+        pairs: Iterable[StreetPair],
         field: FieldSpec,
         light: float = 1.0,
         aging: Aging | None = None,

@@ -180,7 +180,7 @@ Observation = RingFrame | AerialCrop
 
 
 @dataclass(frozen=True)
-class Pair:
+class StreetPair:
     """An observation and the lane graph around it: what the networks learn from and are measured on.
 
     The graph is the truth in the ego frame, cut to the window, vertices 1 m apart. `place` names the map (tile, log,
@@ -193,11 +193,11 @@ class Pair:
     world_SE2_ego: SE2
 
 
-class LazyPairs(Sequence[Pair]):
+class LazyPairs(Sequence[StreetPair]):
     """Pairs that are rendered when they are asked for; where they are, and their graphs, without rendering."""
 
     @abstractmethod
-    def render(self, number: int) -> Pair:
+    def render(self, number: int) -> StreetPair:
         """Render one pair."""
 
     @abstractmethod
@@ -209,10 +209,10 @@ class LazyPairs(Sequence[Pair]):
         """The truth of a pair."""
 
     @overload
-    def __getitem__(self, index: int) -> Pair: ...
+    def __getitem__(self, index: int) -> StreetPair: ...
     @overload
-    def __getitem__(self, index: slice) -> Sequence[Pair]: ...
-    def __getitem__(self, index: int | slice) -> Pair | Sequence[Pair]:
+    def __getitem__(self, index: slice) -> Sequence[StreetPair]: ...
+    def __getitem__(self, index: int | slice) -> StreetPair | Sequence[StreetPair]:
         """Render a pair, or, for a slice, a list of them."""
         if isinstance(index, slice):
             return [self.render(number) for number in range(*index.indices(len(self)))]

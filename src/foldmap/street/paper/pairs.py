@@ -21,7 +21,7 @@ from foldmap.street.graph.chains import resample
 from foldmap.street.graph.window import AROUND, Window, cut
 from foldmap.street.images.ground_image import GroundImage, window_shape
 from foldmap.street.images.ground_warp import RingWarp
-from foldmap.street.images.observation import AerialCrop, CameraRing, LazyPairs, Observation, Pair, RingFrame
+from foldmap.street.images.observation import AerialCrop, CameraRing, LazyPairs, Observation, RingFrame, StreetPair
 from foldmap.street.images.photometric import draw_light
 from foldmap.street.places import Places, sample_places
 from foldmap.street.source import LaneGraph, StreetMap
@@ -99,7 +99,7 @@ class TilePairs(LazyPairs):
     def __len__(self) -> int:
         return int(self._ends[-1])
 
-    def render(self, number: int) -> Pair:
+    def render(self, number: int) -> StreetPair:
         """Render a pair."""
         tile, pose = self.place(number)
         rng = np.random.default_rng([self.jitter.seed if self.jitter else 0, number])
@@ -108,7 +108,7 @@ class TilePairs(LazyPairs):
         seen = self.observe(tile, pose)
         if self.jitter and self.jitter.light > 0:
             seen = relit(seen, rng, self.jitter.light)
-        return Pair(seen, self.graph_at(tile, pose), tile.map.name, pose)
+        return StreetPair(seen, self.graph_at(tile, pose), tile.map.name, pose)
 
     def places(self) -> list[tuple[str, SE2]]:
         """Map and world_SE2_ego of each pair before any jitter."""

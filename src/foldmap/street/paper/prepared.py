@@ -10,7 +10,7 @@ import numpy as np
 from foldmap.errors import ConfigError
 from foldmap.geometry import SE2
 from foldmap.street.graph.chains import resample
-from foldmap.street.images.observation import Pair
+from foldmap.street.images.observation import StreetPair
 from foldmap.street.paper.encoders.image import PackedViews, Views, mirrored_rays, pack_views, prepare
 from foldmap.street.paper.encoders.packing import GraphRows, PackedGraphs, graph_rows, pack
 from foldmap.street.paper.encoders.shape import PaperShape
@@ -46,7 +46,7 @@ class PreparedPairs:
         return len(self.views)
 
     @staticmethod
-    def of(pairs: Iterable[Pair], shape: PaperShape, loss_step_m: float = 2.0) -> PreparedPairs:
+    def of(pairs: Iterable[StreetPair], shape: PaperShape, loss_step_m: float = 2.0) -> PreparedPairs:
         """Prepare pairs one by one: a source may make them as they are asked for.
 
         Truth graphs are cut to the window of `shape`; `loss_step_m` is between their vertices in the chamfer and edge

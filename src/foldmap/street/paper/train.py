@@ -25,7 +25,7 @@ _VALIDATED = 512
 
 
 @dataclass(frozen=True)
-class TrainSettings:
+class PaperTrainSettings:
     """Everything that decides a run, apart from the pairs and the sizes of the networks.
 
     Attributes:
@@ -76,7 +76,7 @@ class TrainSettings:
 
 
 @dataclass(frozen=True)
-class Progress:
+class PaperProgress:
     """One line of the training log: loss and terms of the step's batch, these without their weights.
 
     `recall1` is the share of the batch whose image finds its own graph first; `held_out_recall1` that of held-out
@@ -102,7 +102,7 @@ class Drawn(NamedTuple):
     random: np.random.Generator
 
 
-class PaperTrainer(Trainer[Drawn, Progress]):
+class PaperTrainer(Trainer[Drawn, PaperProgress]):
     """Trains the paper's networks, or goes on with a trained one, `start`; pairs of other places are held out.
 
     Raises:
@@ -116,7 +116,7 @@ class PaperTrainer(Trainer[Drawn, Progress]):
         self,
         learn: PreparedPairs,
         held_out: PreparedPairs | None,
-        settings: TrainSettings,
+        settings: PaperTrainSettings,
         start: PaperNetwork | None = None,
     ) -> None:
         if len(learn) < settings.batch:
@@ -137,7 +137,7 @@ class PaperTrainer(Trainer[Drawn, Progress]):
         optimizer = torch.optim.AdamW(_groups(network, settings.weight_decay), lr=settings.learning_rate)
         identity = {"shape": asdict(learn.shape), "settings": asdict(settings), "pairs": len(learn)}
         identity["start"] = start is not None
-        super().__init__(network, optimizer, identity, settings.steps, settings.validate_every, Progress)
+        super().__init__(network, optimizer, identity, settings.steps, settings.validate_every, PaperProgress)
         self._learn, self._held_out, self._settings = learn, held_out, settings
 
     def draw(self, step: int) -> Drawn:
@@ -146,7 +146,7 @@ class PaperTrainer(Trainer[Drawn, Progress]):
         _, rows = epoch_rows(len(self._learn), self._settings.batch, self._settings.seed, step)
         return Drawn(self._learn.batch(rows, random.random(len(rows)) < self._settings.mirror), random)
 
-    def step(self, step: int, drawn: Drawn) -> Progress:
+    def step(self, step: int, drawn: Drawn) -> PaperProgress:
         """One step."""
         settings, network = self._settings, self.network
         warm = min(1.0, step / max(1, settings.warmup_steps))
@@ -164,9 +164,9 @@ class PaperTrainer(Trainer[Drawn, Progress]):
         descend(self.optimizer, loss, clip=network)
         found = (similarity_NN.detach().argmax(1) == torch.arange(len(similarity_NN))).double().mean()
         numbers = [float(value.detach()) for value in (loss, contrastive, chamfer, edge, 1 / network.scale, found)]
-        return Progress(step, *numbers)
+        return PaperProgress(step, *numbers)
 
-    def validated(self, line: Progress) -> Progress:
+    def validated(self, line: PaperProgress) -> PaperProgress:
         """Add the retrieval of held-out graphs within their places; at most 512 pairs, evenly taken."""
         held_out, network = self._held_out, self.network
         if held_out is None:

@@ -48,7 +48,7 @@ class Optics:
 
 
 @dataclass(frozen=True)
-class Picture:
+class RenderedPicture:
     """A rendered image."""
 
     image: AnyArray  # uint8 (H, W) or (H, W, 3)
@@ -102,7 +102,7 @@ class TownCamera:
         light: Light | None = None,  # instead of the day's
         optics: Optics | None = None,  # instead of the day's
         colour: bool = False,  # whether three channels (red, green, blue) are wanted
-    ) -> Picture:
+    ) -> RenderedPicture:
         """Take one picture; errors where the camera has distortion or stands in the ground or in something."""
         if camera.model not in ("PINHOLE", "SIMPLE_PINHOLE"):
             raise ConfigError(f"pictures of a {camera.model} camera", "give a PINHOLE or SIMPLE_PINHOLE camera")
@@ -117,7 +117,7 @@ class TownCamera:
         )  # fmt: skip
         rng = block_rng(shot_seed, 63, day_seed)
         image = _develop(radiance, kind, optics or day_optics(day_seed), rng, colour)
-        return Picture(image, depth, kind)
+        return RenderedPicture(image, depth, kind)
 
     def is_open(self, place_m: DoubleArray, day_seed: int = 0, margin_m: float = 0.4) -> bool:
         """Whether a camera can stand at (x, y): nothing built and no vehicle of that day within the margin."""

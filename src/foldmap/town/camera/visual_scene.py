@@ -10,7 +10,7 @@ from foldmap.errors import ConfigError
 from foldmap.geometry import SE3
 from foldmap.geometry.camera import Camera
 from foldmap.town.camera.photo_tracks import SeenImage, join_tracks
-from foldmap.town.camera.render import Picture, TownCamera
+from foldmap.town.camera.render import RenderedPicture, TownCamera
 from foldmap.town.hashing import block_rng
 from foldmap.town.plan import Street
 from foldmap.town.world import TownWorld
@@ -22,11 +22,11 @@ _TRIES = 40
 
 
 @dataclass(frozen=True)
-class Photo:
+class TownPhoto:
     """One photograph of the town with its exact pose and the day it was taken."""
 
     name: str
-    picture: Picture
+    picture: RenderedPicture
     world_SE3_camera: SE3
     day_seed: int
 
@@ -59,7 +59,7 @@ class TownPhotos:
         self.map_photos = tuple(self._photo(k, map_count, query=False) for k in range(map_count))
         self.query_photos = tuple(self._photo(k, query_count, query=True) for k in range(query_count))
 
-    def _photo(self, index: int, count: int, query: bool) -> Photo:
+    def _photo(self, index: int, count: int, query: bool) -> TownPhoto:
         """Photograph ``index``; a query at a random place of the way, the first that is open ground."""
         day = 2 * self.seed + (1 if query else 0)
         rng = block_rng(self.seed, 71, int(query), index)
@@ -72,7 +72,7 @@ class TownPhotos:
         else:
             raise ConfigError(f"town {self.seed} has no open ground on the way", "take another seed")
         picture = self.town.picture(self.camera, pose, day, shot_seed=1000 * int(query) + index)
-        return Photo(f"{'query' if query else 'map'}_{index:04d}.png", picture, pose, day)
+        return TownPhoto(f"{'query' if query else 'map'}_{index:04d}.png", picture, pose, day)
 
     def _pose(self, share: float, yaw: float, rng: np.random.Generator, query: bool) -> SE3:
         loose = 1.0 if query else 0.25

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from foldmap.errors import ConfigError
-from foldmap.lidar.pairs.sampling import Pair
+from foldmap.lidar.pairs.sampling import RasterPair
 from foldmap.town.lidar.sampling import TrainingPair, sample_pair
 from foldmap.town.lidar.sensors import SensorName
 from foldmap.types import BoolArray, ByteArray, FloatArray
@@ -78,13 +78,13 @@ class PairCache:
     def __len__(self) -> int:
         return len(self._joined["offset_px"])
 
-    def __getitem__(self, index: int) -> Pair:
+    def __getitem__(self, index: int) -> RasterPair:
         """One pair; a negative index or one past the end raises IndexError."""
         if not 0 <= index < len(self):
             raise IndexError(index)
         # the content was displaced by the pair's offset, so the sweep's centre lies the other way
         row_px, column_px = (float(value) for value in self._joined["offset_px"][index])
-        return Pair(*self._image("map", index), *self._image("sweep", index), (-row_px, -column_px))
+        return RasterPair(*self._image("map", index), *self._image("sweep", index), (-row_px, -column_px))
 
     def _image(self, name: str, index: int) -> tuple[FloatArray, BoolArray]:
         stored, packed = (self._joined[f"{name}_{what}"][index] for what in ("intensity", "observed"))

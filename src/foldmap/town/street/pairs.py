@@ -9,7 +9,7 @@ from foldmap.errors import ConfigError
 from foldmap.geometry import SE2, SE3
 from foldmap.street.graph.chains import resample
 from foldmap.street.graph.window import AROUND, Window, cut
-from foldmap.street.images.observation import CameraRing, LazyPairs, Pair, RingFrame
+from foldmap.street.images.observation import CameraRing, LazyPairs, RingFrame, StreetPair
 from foldmap.street.images.rig import surround_ring
 from foldmap.street.paper.pairs import Jitter, relit
 from foldmap.street.places import sample_places
@@ -71,7 +71,7 @@ class TownRingPairs(LazyPairs):
     def _graph_at(self, world_SE2_ego: SE2) -> LaneGraph:
         return resample(cut(self.map.graph, world_SE2_ego, self.window), 1.0)
 
-    def render(self, number: int) -> Pair:
+    def render(self, number: int) -> StreetPair:
         """Render a pair (ConfigError: vehicles stand at that place on a dozen days)."""
         rng = block_rng(self.jitter.seed if self.jitter else 0, 91, self.world.seed, number)
         pose = self._places.pose(number)
@@ -79,7 +79,7 @@ class TownRingPairs(LazyPairs):
             pose = self.jitter.pose(pose, rng)
         frame = self._frame(pose, int(rng.integers(1 << 28)))
         seen = relit(frame, rng, 0.5 * self.jitter.light) if self.jitter and self.jitter.light > 0 else frame
-        return Pair(seen, self._graph_at(pose), self.map.name, pose)
+        return StreetPair(seen, self._graph_at(pose), self.map.name, pose)
 
     def _frame(self, world_SE2_ego: SE2, first_day: int) -> RingFrame:
         town = self._town(world_SE2_ego)

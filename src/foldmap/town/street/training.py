@@ -11,7 +11,7 @@ from foldmap.street.field.examples import (
     ring_examples,
 )
 from foldmap.street.field.lane_field import FieldSpec
-from foldmap.street.images.observation import Pair
+from foldmap.street.images.observation import StreetPair
 from foldmap.street.images.rig import surround_ring
 from foldmap.street.paper.pairs import Jitter
 from foldmap.town.street.ortho import town_tile
@@ -58,7 +58,7 @@ def town_examples(
     return AlternatingExamples(aerial, warped, aerial, warped, rendered)  # few were rendered: seen less often
 
 
-def _spread(pairs: TownRingPairs) -> Iterator[Pair]:
+def _spread(pairs: TownRingPairs) -> Iterator[StreetPair]:
     """Some pairs, evenly spread over the town."""
     for index in sorted({round(k * (len(pairs) - 1) / (_RENDERED - 1)) for k in range(_RENDERED)}):
         yield pairs[index]

@@ -37,7 +37,7 @@ class DpqedLayer(nn.Module):
         self.shape, self.tau, self.beam = shape, tau, beam
         length = shape.dimension if shape.additive else shape.dimension // shape.parts
         self.codebooks = nn.Parameter(torch.randn(shape.parts, shape.centroids, length) * 0.1)
-        self.decoder = Decoder(shape)
+        self.decoder = DescriptorDecoder(shape)
 
     def start_from(self, quantizer: ProductQuantizer | AdditiveQuantizer) -> None:
         """Take over fitted codebooks, "initialized using standard PQ".
@@ -77,7 +77,7 @@ class DpqedLayer(nn.Module):
         return StoredLayer(self.shape, {name: one.detach().numpy() for name, one in tensors.items()})
 
 
-class Decoder(nn.Module):
+class DescriptorDecoder(nn.Module):
     """Two layers with a ReLU between, "scene-specific dequantization"; variants as `LayerShape` says."""
 
     def __init__(self, shape: LayerShape) -> None:

@@ -35,7 +35,7 @@ class FeatureSink(Protocol):
 
 
 @dataclass(frozen=True)
-class BuildSettings:
+class SceneSettings:
     """How a scene is built. Raises `ConfigError`: a value is not known or out of range."""
 
     feature: str = "sift"  # see `open_extractor`
@@ -69,7 +69,7 @@ class BuildSettings:
 def build_scene(
     images_folder: Path,
     output_folder: Path,
-    settings: BuildSettings,
+    settings: SceneSettings,
     sink: FeatureSink,
     known: KnownPoses | None = None,
     pairs: Mapping[str, Sequence[str]] | None = None,
@@ -134,7 +134,7 @@ def build_scene(
     return built
 
 
-def _pairs(names: Sequence[str], settings: BuildSettings, pairs: Mapping[str, Sequence[str]] | None) -> list[Pair]:
+def _pairs(names: Sequence[str], settings: SceneSettings, pairs: Mapping[str, Sequence[str]] | None) -> list[Pair]:
     if (pairs is None) == (settings.matching == "listed"):
         raise ConfigError("a list of pairs goes with listed matching, and with that alone", "give both or neither")
     if pairs is not None:
@@ -146,7 +146,7 @@ def _pairs(names: Sequence[str], settings: BuildSettings, pairs: Mapping[str, Se
 
 def _extract(
     run: ColmapRun,
-    settings: BuildSettings,
+    settings: SceneSettings,
     extractor: Extractor,
     sink: FeatureSink,
     known: KnownPoses | None,
@@ -175,7 +175,7 @@ def _extract(
 
 
 def _camera(
-    run: ColmapRun, name: str, size_px: tuple[int, int], settings: BuildSettings, known: KnownPoses | None
+    run: ColmapRun, name: str, size_px: tuple[int, int], settings: SceneSettings, known: KnownPoses | None
 ) -> tuple[Any, Any]:
     """The camera of an image, and a key that images of the same camera share."""
     given = settings.camera or (known.cameras.get(name) if known is not None else None)

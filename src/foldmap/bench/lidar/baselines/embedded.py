@@ -8,8 +8,8 @@ from typing import Any, cast
 import numpy as np
 import torch
 
-from foldmap.bench.lidar.cases import Match, Query, Search
-from foldmap.bench.lidar.learned import LearnedMatcher
+from foldmap.bench.lidar.cases import BenchQuery, Match, Search
+from foldmap.bench.lidar.learned import EmbeddingMatcher
 from foldmap.errors import LimitError
 from foldmap.geometry import MetricGrid
 from foldmap.lidar.bundle import Bundle, require_fold
@@ -85,10 +85,10 @@ class LearnedRasterMatcher:
         require_fold(bundle)
         self.bundle, self.name = bundle, name
         self._decoder, self._network = Decoder(bundle), map_network_of(bundle)
-        self._matcher = LearnedMatcher(*half_m)
+        self._matcher = EmbeddingMatcher(*half_m)
         self._last: tuple[RasterMap, RasterEmbedding] | None = None
 
-    def match(self, query: Query, decoded_map: RasterMap, search: Search) -> Match:
+    def match(self, query: BenchQuery, decoded_map: RasterMap, search: Search) -> Match:
         """Answer one query as the learned localizer would; see `Matcher`."""
         if self._last is None or self._last[0] is not decoded_map:
             self._last = decoded_map, RasterEmbedding(self.bundle, self._decoder, decoded_map, self._network)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.fft import next_fast_len, rfft2
 
-from foldmap.bench.lidar.cases import Match, Query, Search
+from foldmap.bench.lidar.cases import BenchQuery, Match, Search
 from foldmap.geometry import SE2, MetricGrid
 from foldmap.lidar.source import RasterMap
 from foldmap.types import AnyArray, BoolArray, DoubleArray, FloatArray
@@ -28,7 +28,7 @@ class NccMatcher:
     name = "ncc"
     margin_px: int = 2  # how far beyond the search radius shifts are scored, so that a peak on the rim is a peak
 
-    def match(self, query: Query, decoded_map: RasterMap, search: Search) -> Match:
+    def match(self, query: BenchQuery, decoded_map: RasterMap, search: Search) -> Match:
         """Score all poses around the prior; see `Matcher`."""
         scene = _Scene(query, decoded_map, search, self)
         steps = max(0, math.ceil(search.heading_rad / _HEADING_STEP_RAD))
@@ -80,7 +80,7 @@ def _vertex(low: float, mid: float, high: float) -> float:
 class _Scene:
     """One query over its piece of map, whose transforms are shared by all headings."""
 
-    def __init__(self, query: Query, raster: RasterMap, search: Search, matcher: NccMatcher) -> None:
+    def __init__(self, query: BenchQuery, raster: RasterMap, search: Search, matcher: NccMatcher) -> None:
         self.query, self.matcher = query, matcher
         resolution_m = raster.grid.resolution_m
         self.resolution_m = resolution_m

@@ -15,10 +15,10 @@ from foldmap.errors import ConfigError, MapInputError
 from foldmap.geometry import MetricGrid
 from foldmap.lidar.bundle import Bundle, require_fold
 from foldmap.lidar.model import LidarModel
-from foldmap.lidar.pairs.sampling import Pair, PairSampler, SomePairs
+from foldmap.lidar.pairs.sampling import PairSampler, RasterPair, SomePairs
 from foldmap.lidar.presets import Preset
 from foldmap.lidar.source import RasterMap
-from foldmap.lidar.train import LidarTrainer, TrainSettings
+from foldmap.lidar.train import LidarTrainer, LidarTrainSettings
 from foldmap.training.loop import train
 from foldmap.types import AnyArray, ByteArray
 
@@ -30,7 +30,7 @@ _VALIDATION = 10  # every tenth pair
 class TrainingPlaces:
     """Training pairs and how steps are cut from them."""
 
-    pairs: Sequence[Pair]  # places seen twice
+    pairs: Sequence[RasterPair]  # places seen twice
     resolution_m: float  # their pixel size
     name: str = "town"  # where they come from, for the tables
     sweep_px: int = 0  # side of a step's query crops; 0 chooses by the resolution
@@ -44,7 +44,7 @@ class TrainingPlaces:
         if len(self.pairs) < 2 * _VALIDATION:
             raise ConfigError(f"{len(self.pairs)} pairs are too few to train on", f"give {2 * _VALIDATION} or more")
 
-    def samplers(self, pairs: Sequence[Pair]) -> tuple[PairSampler, PairSampler]:
+    def samplers(self, pairs: Sequence[RasterPair]) -> tuple[PairSampler, PairSampler]:
         """Training and validation batches."""
         crops = (64, 112) if self.resolution_m >= _COARSE_M else (192, 240)
         sweep_px, map_px = self.sweep_px or crops[0], self.map_px or crops[1]
@@ -55,18 +55,18 @@ class TrainingPlaces:
             PairSampler(validation, self.resolution_m, sweep_px, map_px, self.seed + 1),
         )
 
-    def settings(self, **changes: Any) -> TrainSettings:
+    def settings(self, **changes: Any) -> LidarTrainSettings:
         """Settings of the training loop."""
         steps = changes.get("matcher_steps", 0) + changes.get("codec_steps", 0)
-        return TrainSettings(
+        return LidarTrainSettings(
             batch=self.batch, radius_px=self.radius_px, seed=self.seed, validate_every=max(1, steps), **changes
         )
 
 
-class CodedPairs(Sequence[Pair]):
+class RecodedPairs(Sequence[RasterPair]):
     """Pairs whose maps went through a codec, kept in 16 bits; pairs that it finds nothing in are left out."""
 
-    def __init__(self, pairs: Sequence[Pair], codec: MapCodec, resolution_m: float) -> None:
+    def __init__(self, pairs: Sequence[RasterPair], codec: MapCodec, resolution_m: float) -> None:
         self._pairs = pairs
         self._kept: list[tuple[int, AnyArray, float, float, ByteArray]] = []
         for index in range(len(pairs)):
@@ -88,7 +88,7 @@ class CodedPairs(Sequence[Pair]):
         observed = np.unpackbits(bits, axis=-1, count=levels.shape[1]).astype(bool)
         intensity = np.where(observed, levels * np.float32(step) + np.float32(low), 0).astype(np.float32)
         row_px, col_px = pair.shift_px
-        return Pair(intensity, observed, pair.sweep_intensity, pair.sweep_observed, (row_px, col_px))
+        return RasterPair(intensity, observed, pair.sweep_intensity, pair.sweep_observed, (row_px, col_px))
 
 
 def read_places(folder: Path, most: int, seed: int) -> TrainingPlaces:
@@ -96,11 +96,11 @@ def read_places(folder: Path, most: int, seed: int) -> TrainingPlaces:
     from foldmap.town.lidar.pairs import PairCache
 
     cache = PairCache(folder)
-    part = SomePairs(cast(Sequence[Pair], cache), range(min(len(cache), most)))
+    part = SomePairs(cast(Sequence[RasterPair], cache), range(min(len(cache), most)))
     return TrainingPlaces(part, cache.resolution_m, seed=seed)
 
 
-def through_codec(pair: Pair, codec: MapCodec, resolution_m: float) -> Pair | None:
+def through_codec(pair: RasterPair, codec: MapCodec, resolution_m: float) -> RasterPair | None:
     """Encode and decode a pair's map; None where the codec finds nothing in it to encode."""
     height, width = pair.map_observed.shape
     grid = MetricGrid(0.0, height * resolution_m, resolution_m, height, width)
@@ -108,7 +108,7 @@ def through_codec(pair: Pair, codec: MapCodec, resolution_m: float) -> Pair | No
         decoded = codec.decode(codec.encode(RasterMap(grid, pair.map_intensity, pair.map_observed)))
     except MapInputError:
         return None
-    return Pair(decoded.intensity, decoded.observed, pair.sweep_intensity, pair.sweep_observed, pair.shift_px)
+    return RasterPair(decoded.intensity, decoded.observed, pair.sweep_intensity, pair.sweep_observed, pair.shift_px)
 
 
 def tune_matcher(
@@ -128,7 +128,7 @@ def tune_matcher(
     require_fold(bundle)
     if steps < 1:
         raise ConfigError(f"{steps} steps of training", "ask for at least one")
-    places = replace(places, pairs=CodedPairs(places.pairs, codec, places.resolution_m))
+    places = replace(places, pairs=RecodedPairs(places.pairs, codec, places.resolution_m))
     settings = places.settings(
         mode="match", matcher_steps=steps, codec_steps=0, learning_rate=places.learning_rate, raw_weight=0.0
     )
@@ -142,7 +142,7 @@ def trained(
     preset: Preset,
     start: LidarModel | None,
     places: TrainingPlaces,
-    settings: TrainSettings,
+    settings: LidarTrainSettings,
     folder: Path,
     report: Callable[[int, int], None] = lambda done, total: None,
 ) -> LidarModel:

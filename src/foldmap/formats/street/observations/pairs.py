@@ -32,7 +32,7 @@ from foldmap.geometry import SE2
 from foldmap.geometry.se2 import wrap_rad
 from foldmap.street.graph.chains import resample
 from foldmap.street.graph.window import AROUND, Window, cut
-from foldmap.street.images.observation import AerialCrop, CameraRing, LazyPairs, Observation, Pair, RingFrame
+from foldmap.street.images.observation import AerialCrop, CameraRing, LazyPairs, Observation, RingFrame, StreetPair
 from foldmap.street.source import LaneGraph, StreetMap
 
 _PLACE = ("map", "x_m", "y_m", "heading_rad", "heading_deg")
@@ -56,7 +56,7 @@ class FolderPairs(LazyPairs):
     def __len__(self) -> int:
         return len(self._rows)
 
-    def render(self, number: int) -> Pair:
+    def render(self, number: int) -> StreetPair:
         """Read a pair."""
         row = self._rows[number]
         images = [None if file is None else read_rgb(file) for file in row.files]
@@ -67,7 +67,7 @@ class FolderPairs(LazyPairs):
             else:
                 assert images[0] is not None  # a row without was refused
                 observation = AerialCrop(images[0], self.window)
-        return Pair(observation, self.graph(number), row.map.name, row.world_SE2_ego)
+        return StreetPair(observation, self.graph(number), row.map.name, row.world_SE2_ego)
 
     def places(self) -> list[tuple[str, SE2]]:
         """Map and world_SE2_ego of each pair; no image is decoded."""
