@@ -27,7 +27,7 @@ from foldmap.atlas import FoldFile, FoldWriter
 from foldmap.coding.context import ContextModel
 from foldmap.errors import ConfigError
 from foldmap.geometry import SE2, MetricGrid
-from foldmap.lidar import codec, unfold
+from foldmap.lidar import codec
 from foldmap.lidar.allocator import keep_freed_memory
 from foldmap.lidar.bundle import Bundle
 from foldmap.lidar.codec import BLOCK_PX
@@ -49,8 +49,7 @@ _STAGES: tuple[tuple[Any, str, str], ...] = (
     (FoldedLidar, "codes", "read and decode tiles"),
     (codec.Decoder, "decode_window", "decoder network"),
     (view, "turned_crop", "turn the map"),
-    (unfold, "spread_of", "normalize"),
-    (unfold, "normalize", "normalize"),
+    (codec, "observation_input", "normalize"),
     (codec.Decoder, "embed", "sweep network"),
     (search, "rotate_embedding_fast", "turn to fine headings"),
     (search, "match_fft", "coarse headings"),
@@ -199,10 +198,9 @@ def _clocked() -> Iterator[dict[str, float]]:
 
         return run
 
-    kept = [(owner, name, getattr(owner, name)) for owner, name, _ in _STAGES if hasattr(owner, name)]
+    kept = [(owner, name, getattr(owner, name)) for owner, name, _ in _STAGES]
     for owner, name, stage in _STAGES:
-        if hasattr(owner, name):
-            setattr(owner, name, timed(getattr(owner, name), stage))
+        setattr(owner, name, timed(getattr(owner, name), stage))
     try:
         yield total
     finally:

@@ -270,7 +270,7 @@ def test_the_number_of_retrieved_images_is_one_number() -> None:
     docs = Path(__file__).resolve().parents[2] / "docs"
     assert inspect.signature(FoldedVisual).parameters["images"].default == RETRIEVED_IMAGES
     told = re.search(r"How many images to take is the reader's choice; (\d+)\s", (docs / "visual-codes.md").read_text())
-    also = re.search(r"the (\d+) images see which it resembles most", (docs / "architecture.md").read_text())
+    also = re.search(r"the (\d+) images see which it resembles most", (docs / "decisions.md").read_text())
     assert told is not None
     assert also is not None
     assert {int(told[1]), int(also[1])} == {RETRIEVED_IMAGES}
