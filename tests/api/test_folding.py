@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -181,3 +182,22 @@ def test_what_does_not_go_together_is_refused(place: Path, town: Path, tmp_path:
         with pytest.raises(ConfigError, match=words):
             fold(sources, out)
     assert out.read_bytes() == town.read_bytes()
+
+
+@pytest.mark.parametrize("spelled", ["map.tif", "link.tif", "hard.tif", "scene/features.h5", "model.safetensors"])
+def test_no_output_is_an_input(place: Path, tmp_path: Path, spelled: str) -> None:
+    shutil.copytree(place, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "link.tif").symlink_to("map.tif")
+    (tmp_path / "hard.tif").hardlink_to(tmp_path / "map.tif")
+    output = tmp_path / spelled
+    held = output.read_bytes()
+    source = tmp_path / ("scene" if spelled.startswith("scene") else "map.tif")
+    with pytest.raises(ConfigError, match="also read as"):
+        fold(source, output, lidar=LidarOptions(model=tmp_path / "model.safetensors"))
+    assert output.read_bytes() == held
+
+
+def test_a_scene_may_hold_the_file_that_was_folded_of_it(place: Path, tmp_path: Path) -> None:
+    shutil.copytree(place / "scene", tmp_path / "scene")
+    for _ in range(2):
+        fold(tmp_path / "scene", tmp_path / "scene" / "own.fold", visual=VisualOptions(step=0.1))

@@ -131,3 +131,23 @@ def _locked(path: Path, target: Path, who: str, make: Callable[[], int]) -> int:
                 raise WriteError(f"another {who} is at work on {target}", "wait until it is done") from error
             cure = "check the folder and its rights"
             raise WriteError(f"{target} cannot be written: {error.strerror}", cure) from error
+
+
+def file_identity(path: Path) -> tuple[int, int] | None:
+    """Which file a path leads to, however it is spelled; None where there is none, or where it is no file."""
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return (found.st_dev, found.st_ino) if stat.S_ISREG(found.st_mode) else None
+
+
+def files_below(folder: Path) -> Iterator[Path]:
+    """Files below a folder, through links too, each folder once."""
+    walked: set[str] = set()
+    for inner, folders, files in os.walk(folder, followlinks=True):
+        if os.path.realpath(inner) in walked:
+            folders.clear()
+            continue
+        walked.add(os.path.realpath(inner))
+        yield from (Path(inner, name) for name in files)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import glob
 import json
 import os
-import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from foldmap.atlas.whole import file_identity, files_below
 from foldmap.errors import ConfigError
 
 _ALONE = ("{}",)
@@ -91,10 +91,10 @@ def refuse_to_overwrite(command: str, outputs: list[Named], inputs: list[Named])
             raise ConfigError(f"there is no folder {one.path.parent}", "make it first")
     made = [(one, path) for one in outputs for path in _files_of(one.path, WRITTEN[command][one.name])]
     _refuse_twice(made)
-    there = {found: (one, path) for one, path in made if (found := _identity(path)) is not None}
+    there = {found: (one, path) for one, path in made if (found := file_identity(path)) is not None}
     for source in inputs if there else []:
         for read, inside in _read_by(source, command):
-            output, path = there.get(_identity(read) or (-1, -1), (None, read))
+            output, path = there.get(file_identity(read) or (-1, -1), (None, read))
             if output is not None:
                 would = "" if path == output.path else f" would write {path}, which"
                 where = f"lies in {source.path}, which is read as" if inside else "is also read as"
@@ -110,7 +110,7 @@ def _refuse_twice(made: list[tuple[Named, Path]]) -> None:
     for one, path in made:
         if path.exists() and not path.is_file() and not path.is_dir():
             continue  # a device, like /dev/null, takes any number of outputs
-        keys = {os.path.normcase(os.path.realpath(path)), _identity(path)} - {None}
+        keys = {os.path.normcase(os.path.realpath(path)), file_identity(path)} - {None}
         other = next((taken[key] for key in keys if key in taken and taken[key] is not one), None)
         if other is not None:
             raise ConfigError(f"{one.label} and {other.label} would both write {path}", "give them different names")
@@ -131,15 +131,6 @@ def _named(pattern: str, path: Path) -> Path:
     return Path(text.replace("{}", str(path)))
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
-    """Which file a path leads to; None where there is none, or where it is no file."""
-    try:
-        found = os.stat(path)
-    except (OSError, ValueError):
-        return None
-    return (found.st_dev, found.st_ino) if stat.S_ISREG(found.st_mode) else None
-
-
 def _read_by(source: Named, command: str) -> Iterator[tuple[Path, bool]]:
     """Files that an input stands for, and whether they are there because their folder was named."""
     paths = [source.path]
@@ -147,21 +138,10 @@ def _read_by(source: Named, command: str) -> Iterator[tuple[Path, bool]]:
         paths = [Path(found) for found in glob.glob(str(source.path), recursive=True)]
     for path in paths:
         if path.is_dir():
-            yield from ((found, True) for found in _walk(path) if _is_read(found, source.name, command))
+            yield from ((found, True) for found in files_below(path) if _is_read(found, source.name, command))
         else:
             yield path, False
             yield from ((_named(pattern, path), False) for pattern in _BESIDE)
-
-
-def _walk(folder: Path) -> Iterator[Path]:
-    """Files below a folder, through links too, each folder once."""
-    walked: set[str] = set()
-    for inner, folders, files in os.walk(folder, followlinks=True):
-        if os.path.realpath(inner) in walked:
-            folders.clear()
-            continue
-        walked.add(os.path.realpath(inner))
-        yield from (Path(inner, name) for name in files)
 
 
 def _is_read(file: Path, name: str, command: str) -> bool:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from foldmap.api.folding.options import Begin, LidarOptions, Note, StreetOptions, VisualOptions, refuse_in_update
 from foldmap.api.folding.sources import LAYERS, RASTER, SCENE, STREET, kinds_of_sources
 from foldmap.atlas import FoldUpdater, FoldWriter
+from foldmap.atlas.whole import file_identity, files_below
 from foldmap.errors import ConfigError, MapFormatError
 
 _UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
@@ -71,6 +73,7 @@ def fold(
     options = lidar or LidarOptions(), visual or VisualOptions(), street or StreetOptions()
     if not output.parent.is_dir():
         raise ConfigError(f"there is no folder {output.parent}", "make it first")
+    _refuse_over_inputs(output, found, options)
     if (into or update) and not output.is_file():
         raise MapFormatError(f"there is no file {output}", "check the path")
     if update:
@@ -82,6 +85,16 @@ def fold(
         layers = _fold(output, found, budget_bytes, into, options, note, report)
     seconds = round(time.perf_counter() - started_s, 2)
     return {"file": str(output), "file_bytes": output.stat().st_size, "seconds": seconds, **layers}
+
+
+def _refuse_over_inputs(output: Path, found: Mapping[str, Sequence[Path]], options: Options) -> None:
+    """Check that the file is none of those that are read, by whatever name. Of folders no .fold file is read."""
+    there = file_identity(output)
+    said = [getattr(one, field.name) for one in options for field in fields(one) if field.name != "curve"]
+    for path in [*(one for paths in found.values() for one in paths), *(one for one in said if isinstance(one, Path))]:
+        inside = (one for one in files_below(path) if one.suffix != ".fold") if path.is_dir() else (path,)
+        if there is not None and any(file_identity(one) == there for one in inside):
+            raise ConfigError(f"the output {output} is also read as {path}", "choose another name for the output")
 
 
 def _fold(
