@@ -54,6 +54,11 @@ def test_images_may_be_for_two_layers(drive: Path) -> None:
     assert "--layer" in raised.value.cure
 
 
+def test_what_is_not_there_is_called_that(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="there is nothing at "):
+        layer_of([tmp_path / "nowhere"], {"lidar", "visual", "street"})
+
+
 def test_lines_and_poses_of_all_layers_are_written_alike(tmp_path: Path) -> None:
     pose, covariance, belief = SE2(1.0, 2.0, 0.5), np.eye(3), np.ones(1)
     street = StreetEstimate(Status.OK, pose, covariance, StreetDiagnostics(score=0.9, along_m=2.0), pose, belief)

@@ -23,6 +23,8 @@ def layer_of(observations: Sequence[Path], held: Collection[str]) -> str:
         meant = (LIDAR, STREET, VISUAL)
     there = [kind for kind in meant if kind in held] or list(meant[:1])
     if len(there) > 1:
+        if len(meant) == len(LAYERS):
+            raise ConfigError(f"there is nothing at {observations[0]}", "check the path")
         said = f"{observations[0]} may be for the {' or the '.join(there)} layer"
         raise ConfigError(said, f"say which with --layer {there[0]}")
     return there[0]

@@ -14,7 +14,7 @@ from foldmap.api.training.runs import MODEL, run_to_end
 from foldmap.errors import ConfigError, MapInputError
 from foldmap.formats.scenes import read_scene
 from foldmap.visual.codes.fit_codecs import DEFAULT_PARTS, descriptors_of, settings_for, shape_for
-from foldmap.visual.dpq.adapt_codec import layer_of
+from foldmap.visual.dpq.adapt_codec import trainable_layer
 from foldmap.visual.dpq.serialize import PRECISIONS, read_layer
 from foldmap.visual.dpq.train import Descriptors, LayerTrainer
 from foldmap.visual.features.extract import SiftExtractor
@@ -96,7 +96,7 @@ def train_visual(data: Descriptors, folder: Path, run: VisualRun, begin: Begin =
     settings = replace(settings, seed=run.seed, epochs=run.epochs or settings.epochs)
     if run.smoke:
         data, settings = data.take(_SMOKE_POINTS), replace(settings, epochs=2)
-    start = None if run.start is None else layer_of(read_layer(run.start), settings.tau)
+    start = None if run.start is None else trainable_layer(read_layer(run.start), settings.tau)
     shape = shape_for(run.codec, data, run.parts or DEFAULT_PARTS) if start is None else start.shape
     trainer = LayerTrainer(data, shape, settings, start)
     last = run_to_end(trainer, folder, begin, _SHOWN, lambda: trainer.best_layer().to_bytes(run.precision))

@@ -29,7 +29,7 @@ def adapted_codec(
         ModelError: the layer is for other descriptors, or has no decoder.
     """
     _check_dimension(pretrained, data.mean_PD.shape[1])
-    start = layer_of(pretrained, settings.tau)
+    start = trainable_layer(pretrained, settings.tau)
     run = train_layer(data, start.shape, settings, start=start, rank=adapter_rank(start.shape), report=report)
     return Product(run.network.stored(), precision, "dpqed")
 
@@ -52,7 +52,7 @@ def _check_dimension(layer: StoredLayer, dimension: int) -> None:
         )
 
 
-def layer_of(stored: StoredLayer, tau: float) -> DpqedLayer:
+def trainable_layer(stored: StoredLayer, tau: float) -> DpqedLayer:
     """A layer to train on, out of what was stored of one."""
     layer = DpqedLayer(stored.shape, tau)
     own = {name: torch.from_numpy(np.array(value)) for name, value in stored.tensors.items()}
