@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -64,12 +65,15 @@ def package_of(path: Path) -> list[str]:
     return ["foldmap", *path.relative_to(SOURCE).parts[:-1]]
 
 
-TREES = {path: ast.parse(path.read_text()) for path in sorted(SOURCE.rglob("*.py"))}
+@cache
+def trees() -> dict[Path, ast.Module]:
+    """Every module of the package, parsed once."""
+    return {path: ast.parse(path.read_text()) for path in sorted(SOURCE.rglob("*.py"))}
 
 
 def test_imports_go_down() -> None:
     found = {}
-    for path, tree in TREES.items():
+    for path, tree in trees().items():
         room = path.relative_to(SOURCE).with_suffix("").parts[0]
         if room == "__init__":
             # the front door shows public names of every room but the service and the command line
@@ -96,9 +100,9 @@ def circles(asks: dict[str, set[str]]) -> list[list[str]]:
 
 
 def test_no_circles_of_files() -> None:
-    modules = {module_name(path) for path in TREES}
+    modules = {module_name(path) for path in trees()}
     asks = {}
-    for path, tree in TREES.items():
+    for path, tree in trees().items():
         asked = {name for _, name in imports(tree, package_of(path))}
         # `from foldmap.room import symbol` asks for the module that is there
         asks[module_name(path)] = {name if name in modules else name.rpartition(".")[0] for name in asked}
