@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from foldmap.atlas.whole import file_identity, files_below
 from foldmap.errors import ConfigError
 
 _ALONE = ("{}",)
@@ -86,6 +85,8 @@ def refuse_to_overwrite(command: str, outputs: list[Named], inputs: list[Named])
     Raises:
         ConfigError: names the output and the input, or a folder that is missing.
     """
+    from foldmap.atlas.whole import file_identity
+
     for one in outputs:
         if WRITTEN[command][one.name][0] == "{}" and not one.path.parent.is_dir():
             raise ConfigError(f"there is no folder {one.path.parent}", "make it first")
@@ -106,6 +107,8 @@ def refuse_to_overwrite(command: str, outputs: list[Named], inputs: list[Named])
 
 def _refuse_twice(made: list[tuple[Named, Path]]) -> None:
     """Check that two outputs are not one file, which need not be there yet."""
+    from foldmap.atlas.whole import file_identity
+
     taken: dict[object, Named] = {}
     for one, path in made:
         if path.exists() and not path.is_file() and not path.is_dir():
@@ -133,6 +136,8 @@ def _named(pattern: str, path: Path) -> Path:
 
 def _read_by(source: Named, command: str) -> Iterator[tuple[Path, bool]]:
     """Files that an input stands for, and whether they are there because their folder was named."""
+    from foldmap.atlas.whole import files_below
+
     paths = [source.path]
     if not source.path.exists() and glob.has_magic(str(source.path)):
         paths = [Path(found) for found in glob.glob(str(source.path), recursive=True)]
