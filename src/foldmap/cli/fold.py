@@ -59,7 +59,10 @@ def fold(
     points: Annotated[int | None, _photos(help="At most so many points.")] = None,
     select: Annotated[str | None, _photos(help="spread, cover, gamma, longest or random.")] = None,
     alpha: Annotated[float | None, _photos(help="Of --select gamma, 0 to 1.")] = None,
-    codec: Annotated[str | None, _photos(help="transform, pq, opq, additive, dpqed, dpqed+ or raw.")] = None,
+    codec: Annotated[
+        str | None,
+        typer.Option(help="Raster: auto, marks, learned. Scene: transform, pq, opq, additive, dpqed, dpqed+, raw."),
+    ] = None,
     step: Annotated[float | None, _photos(help="Of transform codes; larger is smaller.")] = None,
     parts: Annotated[int | None, _photos(help="Bytes a descriptor of pq and dpqed.")] = None,
     epochs: Annotated[int | None, _photos(help="Of training dpqed.")] = None,
@@ -128,7 +131,7 @@ def _options(context: typer.Context, found: Mapping[str, list[Path]]) -> dict[st
             what = {SCENE: "is a scene", STREET: "is a street map"}.get(kind, "is no folder")
             belongs = " or ".join(KINDS[one] for one in kinds)
             raise ConfigError(f"{source} {what}, and {label} is for {belongs}", f"leave {label} out, or check the path")
-        if field == "model" and len(here) > 1:
+        if field in ("model", "codec") and len(here) > 1:
             raise ConfigError(f"{label} could be for {' or '.join(here)}", "fold one of them later, with --into")
         for kind in here:
             said[kind][field] = value

@@ -68,6 +68,15 @@ class MetricGrid:
             width_px=width_px,
         )
 
+    def offset_of(self, window: MetricGrid) -> tuple[int, int]:
+        """Row and column of a window's top-left pixel on this grid; a MapInputError where it lies not on its pixels."""
+        row = (self.north_m - window.north_m) / self.resolution_m
+        column = (window.west_m - self.west_m) / self.resolution_m
+        aligned = abs(row - round(row)) < 1e-3 and abs(column - round(column)) < 1e-3
+        if not aligned or not math.isclose(window.resolution_m, self.resolution_m, rel_tol=1e-9):
+            raise MapInputError("the window does not lie on the map's pixels", "cut it with grid.window")
+        return round(row), round(column)
+
     @property
     def shape(self) -> tuple[int, int]:
         """(height_px, width_px)."""

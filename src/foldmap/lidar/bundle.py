@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,7 @@ from foldmap.coding.registry import Coder, coder_from_arrays
 from foldmap.errors import ConfigError, ModelError
 from foldmap.lidar.model import LidarModel
 from foldmap.lidar.presets import Preset
-from foldmap.training.model_bytes import model_from_bytes, model_to_bytes, read_model_file, stored_state
+from foldmap.training.model_bytes import model_from_bytes, model_to_bytes, stored_state
 from foldmap.types import AnyArray
 
 FORMAT = 1
@@ -149,11 +148,6 @@ def _unpack(model: LidarModel, arrays: Mapping[str, AnyArray], *, can_fold: bool
             raise ModelError(f"the model's {name} is not finite, or a negative variance", "train the model again")
         state[name] = torch.from_numpy(numbers)
     model.load_state_dict(state, strict=False, assign=True)
-
-
-def read_bundle(path: Path) -> Bundle:
-    """Read a model file; a ModelError where it is missing or no model of this version."""
-    return read_model_file(path, Bundle.from_bytes, MAX_BYTES, "train lidar")
 
 
 def quantized(bundle: Bundle) -> Bundle:

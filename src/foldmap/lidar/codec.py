@@ -26,14 +26,12 @@ from foldmap.lidar.match.region import STRIP_PX
 from foldmap.lidar.model import BINARY_THRESHOLD
 from foldmap.lidar.normalize import network_input, observation_input, spread_of
 from foldmap.lidar.observation import Observation
-from foldmap.lidar.source import RasterMap, RasterSource
+from foldmap.lidar.source import BLOCK_PX, RasterMap, RasterSource, median_over_blocks
 from foldmap.types import BoolArray, ByteArray, IntArray
 
-BLOCK_PX = 512
 HALO_PX = 128
 DECODE_HALO = 8
 MIN_SHARE = 0.2  # cells observed less than this hold no code: streaks of far rings cost bits and tell little
-SPREAD_BLOCKS = 64
 
 
 @dataclass(frozen=True)
@@ -52,24 +50,9 @@ def lattice_shape(source: RasterSource) -> tuple[int, int]:
 
 
 def global_spread(source: RasterSource) -> float:
-    """The map's intensity spread from up to `SPREAD_BLOCKS` blocks even over the lattice; 0 if all unobserved."""
-    rows, columns = lattice_shape(source)
-    spreads, weights = list[float](), list[int]()
-    picks = np.unique(np.linspace(0, rows * columns - 1, 8 * SPREAD_BLOCKS).astype(int))
-    others = np.setdiff1d(np.arange(rows * columns), picks)  # for a map so empty that no pick hits it
-    for index, pick in enumerate([*np.random.default_rng(0).permutation(picks), *others]):
-        if len(spreads) == SPREAD_BLOCKS or (spreads and index == len(picks)):
-            break
-        row, column = divmod(int(pick), columns)
-        block = source.read(row * BLOCK_PX, column * BLOCK_PX, BLOCK_PX, BLOCK_PX)
-        if block.observed.any():
-            spreads.append(spread_of(block.intensity, block.observed, source.grid.resolution_m))
-            weights.append(int(block.observed.sum()))
-    if not spreads:
-        return 0.0
-    order = np.argsort(spreads, kind="stable")
-    cumulative = np.cumsum(np.asarray(weights)[order])
-    return float(spreads[order[int(np.searchsorted(cumulative, cumulative[-1] / 2))]])
+    """The map's intensity spread, from blocks even over the lattice; 0 if all is unobserved."""
+    resolution_m = source.grid.resolution_m
+    return median_over_blocks(source, lambda block: spread_of(block.intensity, block.observed, resolution_m))
 
 
 @torch.inference_mode()

@@ -3,31 +3,22 @@
 from __future__ import annotations
 
 import math
-from importlib import resources
 from pathlib import Path
 
-from foldmap.atlas.shelf import Shelf
 from foldmap.errors import BudgetError, ModelError
-from foldmap.lidar.bundle import Bundle
+from foldmap.lidar.bundle import MAX_BYTES, Bundle
+from foldmap.lidar.marks.model import CODEC, MarksModel
+from foldmap.lidar.shipped import weights_folder
+from foldmap.training.model_bytes import read_info, read_model_file
 
 DEFAULT_RATE_BIT_M2 = 2.5  # on the town; a map of a real lidar spends about half as much again
 RESOLUTION_SLACK = 1.6  # pixels of a map may be larger or smaller by this factor than those of a model's training
 _TRAIN = "train one (foldmap train lidar -o DIR) and give it with --model"
 
 
-def weights_folder() -> Path:
-    """Where the shipped models lie."""
-    return Path(str(resources.files("foldmap.lidar"))) / "weights"
-
-
-def shelf() -> Shelf:
-    """The shipped models, which files name instead of holding."""
-    return Shelf(weights_folder())
-
-
 def default_bundles() -> list[Bundle]:
     """Load all shipped models, finest resolution first, then richest first."""
-    paths = sorted(weights_folder().glob("*.safetensors"))
+    paths = sorted(path for path in weights_folder().glob("*.safetensors") if not path.name.startswith("marks-"))
     if not paths:
         raise ModelError("no default models are installed", _TRAIN)
     bundles = [Bundle.from_bytes(path.read_bytes()) for path in paths]
@@ -37,7 +28,7 @@ def default_bundles() -> list[Bundle]:
 def bundles_for(resolution_m: float) -> list[Bundle]:
     """Shipped models for maps of a pixel size, richest first; a ModelError where there is none."""
     every = default_bundles()
-    near = [b for b in every if 1 / RESOLUTION_SLACK <= resolution_m / b.resolution_m <= RESOLUTION_SLACK]
+    near = [b for b in every if suits(b, resolution_m)]
     if not near:
         known = ", ".join(f"{value:g} m" for value in sorted({b.resolution_m for b in every}))
         raise ModelError(
@@ -73,3 +64,37 @@ def bundle_named(name: str) -> Bundle:
         if bundle.name == name:
             return bundle
     raise ModelError(f"no default model is called {name!r}", "give the model file that it was folded with (--model)")
+
+
+def default_marks(resolution_m: float) -> MarksModel:
+    """The shipped marks for maps of a pixel size; a ModelError where there are none."""
+    every = [MarksModel.from_bytes(path.read_bytes()) for path in sorted(weights_folder().glob("marks-*.safetensors"))]
+    near = [one for one in every if suits(one, resolution_m)]
+    if not near:
+        known = ", ".join(f"{one.resolution_m:g} m" for one in every)
+        raise ModelError(f"no default marks are for {resolution_m:g} m pixels, only for {known}", "resample the map")
+    return min(near, key=lambda one: abs(math.log(one.resolution_m / resolution_m)))
+
+
+def suits(model: Bundle | MarksModel, resolution_m: float) -> bool:
+    """Whether a model is for maps of a pixel size."""
+    return 1 / RESOLUTION_SLACK <= resolution_m / model.resolution_m <= RESOLUTION_SLACK
+
+
+def model_from_bytes(payload: bytes) -> Bundle | MarksModel:
+    """A learned code or marks, whichever it is; a ModelError where it is neither, of this version."""
+    marks = read_info(payload, "use a model written by foldmap").get("codec") == CODEC
+    return MarksModel.from_bytes(payload) if marks else Bundle.from_bytes(payload)
+
+
+def read_model(path: Path) -> Bundle | MarksModel:
+    """Read a model file of `foldmap train lidar`; a ModelError where it is missing or no model of this version."""
+    return read_model_file(path, model_from_bytes, MAX_BYTES, "train lidar")
+
+
+def read_bundle(path: Path) -> Bundle:
+    """Read the model file of a learned code; a ModelError where it is another or none, of this version."""
+    model = read_model(path)
+    if isinstance(model, MarksModel):
+        raise ModelError(f"{path} is of marks, which have no networks", "give a learned code's model")
+    return model

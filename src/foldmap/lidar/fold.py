@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from foldmap.atlas import FoldWriter
 from foldmap.errors import ConfigError, MapInputError
 from foldmap.lidar.bundle import Bundle, require_fold
-from foldmap.lidar.codec import BLOCK_PX, CodedBlock, encode_block, global_spread, lattice_shape
-from foldmap.lidar.defaults import RESOLUTION_SLACK, shelf
+from foldmap.lidar.codec import BLOCK_PX, HALO_PX, CodedBlock, encode_block, global_spread, lattice_shape
+from foldmap.lidar.defaults import suits
+from foldmap.lidar.folded import LAYER, MODEL
+from foldmap.lidar.marks.fold import CodedTile, MarkTiles, tiles_of
+from foldmap.lidar.marks.model import MarksModel
+from foldmap.lidar.shipped import shelf
 from foldmap.lidar.source import RasterSource
 
-LAYER, MODEL = "lidar", "localizer"
 TILE_BLOCKS = 2
 Report = Callable[[int, int], None]
 
@@ -25,12 +28,12 @@ class LidarPlan:
     """How a raster is stored.
 
     Attributes:
-        bundle: the model, one operating point of rate against accuracy.
-        tile_blocks: blocks of 512 px a tile side, 1 to 16; larger tiles are fewer and slower to read one by one.
+        bundle: the model, one operating point of rate against accuracy: marks, or a learned code.
+        tile_blocks: of a learned code, blocks of 512 px a tile side, 1 to 16; larger tiles are slower to read one by one.
         embed_model: put a model that ships into the file, too; else the file names it. Others are always put in.
     """
 
-    bundle: Bundle
+    bundle: Bundle | MarksModel
     tile_blocks: int = TILE_BLOCKS
     embed_model: bool = False
 
@@ -65,86 +68,115 @@ def fold_lidar(
 ) -> LidarReport:
     """Fold a raster into a file that is being written; a layer of that name is replaced whole.
 
-    The caller commits; ``report`` is called with blocks done and in all. A MapInputError where nothing was observed
+    The caller commits; ``report`` is called with tiles done and in all. A MapInputError where nothing was observed
     anywhere, or the resolution is not what the model was trained at.
     """
     bundle, grid = plan.bundle, source.grid
-    if not 1 / RESOLUTION_SLACK <= grid.resolution_m / bundle.resolution_m <= RESOLUTION_SLACK:
+    if not suits(bundle, grid.resolution_m):
         raise MapInputError(
             f"the map has {grid.resolution_m:g} m pixels, the model {bundle.name} {bundle.resolution_m:g} m",
             "choose a model for this resolution (--model), resample the map, or train one",
         )
-    spread = global_spread(source)
-    parameters: dict[str, Any] = {
-        "grid": asdict(grid),
-        "spread": spread,
-        "tile_blocks": plan.tile_blocks,
-        "block_px": BLOCK_PX,
-        "model": bundle.name,
-        "coder": bundle.coder.name,
-        "codec": bundle.model.preset.name,
-    }
+    coder = tile_coder(bundle, source, plan.tile_blocks)
+    parameters = {"grid": asdict(grid), "model": bundle.name, **coder.parameters()}
     writer.put_layer(layer, "lidar", parameters)
     writer.put_model(layer, MODEL, stored_model(bundle, embed=plan.embed_model), role="localizer")
     payload_bytes, tiles, observed_px = 0, 0, 0
-    for tile in encode_tiles(bundle, source, spread, plan.tile_blocks, report):
-        payload = bundle.coder.encode(tile.codes)
-        writer.put_tile(layer, tile.column, tile.row, payload)
-        payload_bytes, tiles, observed_px = payload_bytes + len(payload), tiles + 1, observed_px + tile.observed_px
+    rows, columns = tiles_of(source, coder.side_px)
+    for done, (row, column) in enumerate(np.ndindex(rows, columns), start=1):
+        tile = coder.tile(source, row, column)
+        report(done, rows * columns)
+        if tile is not None:
+            writer.put_tile(layer, column, row, tile.payload)
+            payload_bytes, tiles = payload_bytes + len(tile.payload), tiles + 1
+            observed_px += tile.observed_px
     if tiles == 0:
         raise MapInputError("the map has no observed ground", "check its nodata value and the band that was read")
     writer.set_parameters(layer, {**parameters, "observed_px": observed_px})
     return LidarReport(payload_bytes, tiles, observed_px * grid.resolution_m**2, grid.height_px * grid.width_px)
 
 
-def encode_tiles(
-    bundle: Bundle,
-    source: RasterSource,
-    spread: float,
-    tile_blocks: int = TILE_BLOCKS,
-    report: Report = lambda done, total: None,
-) -> Iterator[CodedBlock]:
-    """Code a raster, of which ``spread`` is the `global_spread`, tile by tile; memory holds one tile.
+class TileCoder(Protocol):
+    """Codes a map tile by tile, each on its own.
 
-    The lattice blocks a tile side decide nothing but how the codes are cut. Errors and ``report`` as in `fold_lidar`.
+    A tile has ``side_px`` pixels a side; what it holds depends on nothing farther from it than ``halo_px``.
     """
-    require_fold(bundle)
-    if not 1 <= tile_blocks <= 16:
-        raise ConfigError(f"{tile_blocks} blocks a tile", "give 1 to 16")
-    rows, columns = tiles_of(source, tile_blocks)
-    total, done = int(np.prod(lattice_shape(source))), 0
-    for tile_row, tile_column in np.ndindex(rows, columns):
-        tile, blocks = encode_tile(bundle, source, spread, tile_blocks, tile_row, tile_column)
-        done += blocks
-        report(done, total)
+
+    side_px: int
+    halo_px: int
+
+    def parameters(self) -> dict[str, Any]:
+        """What the layer says of its codes, beside its grid."""
+
+    def tile(self, source: RasterSource, row: int, column: int) -> CodedTile | None:
+        """Code a tile; None where nothing was observed in it."""
+
+
+def tile_coder(
+    model: Bundle | MarksModel, source: RasterSource, tile_blocks: int = TILE_BLOCKS, spread: float | None = None
+) -> TileCoder:
+    """The coder of a model for a map; the spread of its intensity is measured where None."""
+    if isinstance(model, MarksModel):
+        return MarkTiles(model, source, spread)
+    return LearnedTiles(model, source, tile_blocks, spread)
+
+
+class LearnedTiles:
+    """The tiles of a map in a learned code, of some blocks of the lattice a side: a `TileCoder`."""
+
+    def __init__(self, bundle: Bundle, source: RasterSource, tile_blocks: int, spread: float | None = None) -> None:
+        require_fold(bundle)
+        if not 1 <= tile_blocks <= 16:
+            raise ConfigError(f"{tile_blocks} blocks a tile", "give 1 to 16")
+        self._bundle, self._blocks = bundle, tile_blocks
+        self._spread = global_spread(source) if spread is None else spread
+        self.side_px, self.halo_px = tile_blocks * BLOCK_PX, HALO_PX
+
+    def parameters(self) -> dict[str, Any]:
+        """See `TileCoder`."""
+        return {
+            "spread": self._spread,
+            "tile_blocks": self._blocks,
+            "block_px": BLOCK_PX,
+            "coder": self._bundle.coder.name,
+            "codec": self._bundle.model.preset.name,
+        }
+
+    def codes(self, source: RasterSource, row: int, column: int) -> CodedBlock | None:
+        """Codes of one tile, before the coder; None when nothing was observed in it."""
+        preset, blocks = self._bundle.model.preset, self._blocks
+        rows, columns = lattice_shape(source)
+        cells = BLOCK_PX // preset.downsample
+        codes = np.zeros((preset.groups, blocks * cells, blocks * cells), np.uint8)
+        first_row, first_column, observed_px = row * blocks, column * blocks, 0
+        for down, right in np.ndindex(min(blocks, rows - first_row), min(blocks, columns - first_column)):
+            block = encode_block(self._bundle, source, self._spread, first_row + down, first_column + right)
+            if block is not None:
+                codes[:, down * cells : (down + 1) * cells, right * cells : (right + 1) * cells] = block.codes
+                observed_px += block.observed_px
+        return CodedBlock(row, column, codes, observed_px) if observed_px else None
+
+    def tile(self, source: RasterSource, row: int, column: int) -> CodedTile | None:
+        """See `TileCoder`."""
+        coded = self.codes(source, row, column)
+        return None if coded is None else CodedTile(self._bundle.coder.encode(coded.codes), coded.observed_px)
+
+
+def encode_tiles(
+    bundle: Bundle, source: RasterSource, spread: float, tile_blocks: int = TILE_BLOCKS
+) -> Iterator[CodedBlock]:
+    """Codes of a raster in a learned code, of which ``spread`` is the `global_spread`, tile by tile.
+
+    The lattice blocks a tile side decide nothing but how the codes are cut.
+    """
+    tiles = LearnedTiles(bundle, source, tile_blocks, spread)
+    for row, column in np.ndindex(*tiles_of(source, tiles.side_px)):
+        tile = tiles.codes(source, row, column)
         if tile is not None:
             yield tile
 
 
-def tiles_of(source: RasterSource, tile_blocks: int) -> tuple[int, int]:
-    """Rows and columns of tiles that cover a raster."""
-    rows, columns = lattice_shape(source)
-    return -(-rows // tile_blocks), -(-columns // tile_blocks)
-
-
-def encode_tile(
-    bundle: Bundle, source: RasterSource, spread: float, tile_blocks: int, tile_row: int, tile_column: int
-) -> tuple[CodedBlock | None, int]:
-    """Code one tile, None when nothing was observed in it; and how many blocks it has."""
-    rows, columns = lattice_shape(source)
-    cells = BLOCK_PX // bundle.model.preset.downsample
-    codes = np.zeros((bundle.model.preset.groups, tile_blocks * cells, tile_blocks * cells), np.uint8)
-    first_row, first_column, observed_px = tile_row * tile_blocks, tile_column * tile_blocks, 0
-    shape = min(tile_blocks, rows - first_row), min(tile_blocks, columns - first_column)
-    for down, right in np.ndindex(shape):
-        block = encode_block(bundle, source, spread, first_row + down, first_column + right)
-        if block is not None:
-            codes[:, down * cells : (down + 1) * cells, right * cells : (right + 1) * cells] = block.codes
-            observed_px += block.observed_px
-    return CodedBlock(tile_row, tile_column, codes, observed_px) if observed_px else None, shape[0] * shape[1]
-
-
-def stored_model(bundle: Bundle, *, embed: bool = False) -> bytes:
+def stored_model(bundle: Bundle | MarksModel, *, embed: bool = False) -> bytes:
     """What a file holds of a model: the name of one that ships, or, embedded or the user's own, its localizing half."""
     named = shelf().stored(bundle.to_bytes(), embed=embed) if bundle.can_fold else None
     return named or bundle.to_bytes(localize_only=True)

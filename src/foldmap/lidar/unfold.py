@@ -15,11 +15,11 @@ from foldmap.errors import LayerError, LimitError, MapFormatError, MapInputError
 from foldmap.geometry import MetricGrid
 from foldmap.lidar.bundle import Bundle
 from foldmap.lidar.codec import BLOCK_PX, DECODE_HALO, Decoder, known_of
-from foldmap.lidar.defaults import shelf
-from foldmap.lidar.fold import LAYER, MODEL
+from foldmap.lidar.folded import LAYER, MODEL
 from foldmap.lidar.inference import Box
 from foldmap.lidar.match.region import strips_of_turned
 from foldmap.lidar.observation import Observation
+from foldmap.lidar.shipped import shelf
 from foldmap.types import BoolArray, ByteArray
 
 MAX_WINDOW_PX = 1 << 26
@@ -88,7 +88,7 @@ class FoldedLidar:
         return self._decoded(grid, strips_of_turned(grid.shape, centre_rc, heading_rad, crop_shape))
 
     def _decoded(self, grid: MetricGrid, boxes: list[Box]) -> tuple[Tensor, BoolArray]:
-        row, column = self._pixel_offset(grid)
+        row, column = self._grid.offset_of(grid)
         scale = self.scale
         around_px = 2 * DECODE_HALO * scale
         if (grid.height_px + around_px) * (grid.width_px + around_px) > MAX_WINDOW_PX:
@@ -125,15 +125,6 @@ class FoldedLidar:
     def forget(self) -> None:
         """Drop cached tiles: after an update of the file, or to measure decoding."""
         self._tiles.clear()
-
-    def _pixel_offset(self, grid: MetricGrid) -> tuple[int, int]:
-        here = self._grid
-        row = (here.north_m - grid.north_m) / here.resolution_m
-        column = (grid.west_m - here.west_m) / here.resolution_m
-        aligned = abs(row - round(row)) < 1e-3 and abs(column - round(column)) < 1e-3
-        if not aligned or not math.isclose(grid.resolution_m, here.resolution_m, rel_tol=1e-9):
-            raise MapInputError("the window does not lie on the map's pixels", "cut it with grid.window")
-        return round(row), round(column)
 
 
 def _read_parameters(parameters: dict[str, Any]) -> tuple[MetricGrid, int]:

@@ -10,12 +10,13 @@ import numpy as np
 from foldmap.atlas import FoldUpdater
 from foldmap.atlas.reader import TileKey
 from foldmap.errors import MapInputError, ModelError
-from foldmap.lidar.bundle import Bundle, require_fold
-from foldmap.lidar.codec import BLOCK_PX, HALO_PX
+from foldmap.lidar.bundle import Bundle
 from foldmap.lidar.defaults import bundle_named
-from foldmap.lidar.fold import LAYER, encode_tile, tiles_of
+from foldmap.lidar.fold import TILE_BLOCKS, tile_coder
+from foldmap.lidar.folded import LAYER, open_lidar
+from foldmap.lidar.marks.fold import tiles_of
+from foldmap.lidar.marks.model import MarksModel
 from foldmap.lidar.source import RasterSource
-from foldmap.lidar.unfold import FoldedLidar
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class LidarUpdate:
 def update_lidar(
     updater: FoldUpdater,
     source: RasterSource,
-    bundle: Bundle | None = None,
+    bundle: Bundle | MarksModel | None = None,
     *,
     before: RasterSource | None = None,
     layer: str = LAYER,
@@ -50,9 +51,8 @@ def update_lidar(
         layer: its name.
         report: called with tiles done and in all.
     """
-    folded = FoldedLidar(updater.before, layer)
+    folded = open_lidar(updater.before, layer)
     bundle = bundle or (folded.bundle if folded.bundle.can_fold else bundle_named(folded.bundle.name))
-    require_fold(bundle)
     if bundle.to_bytes(localize_only=True) != folded.bundle.to_bytes(localize_only=True):
         raise ModelError(
             f"the model {bundle.name} is not the one that {updater.path} was folded with",
@@ -62,19 +62,20 @@ def update_lidar(
         mine, theirs = asdict(raster.grid), asdict(folded.grid)
         if any(mine[name] != theirs[name] for name in mine if name != "crs_wkt"):
             raise MapInputError("the raster lies on another grid than the folded map", "resample it to the map's grid")
-    rows, columns = tiles_of(source, folded.tile_blocks)
+    coder = tile_coder(bundle, source, folded.parameters.get("tile_blocks", TILE_BLOCKS), folded.parameters["spread"])
+    side, reach = coder.side_px, coder.side_px + 2 * coder.halo_px
+    rows, columns = tiles_of(source, side)
     there = set(updater.before.tiles(layer))
     changed, removed = [], []
     observed_px = 0 if before is None else int(folded.parameters["observed_px"])
     for done, (row, column) in enumerate(np.ndindex(rows, columns), start=1):
         report(done, rows * columns)
         if before is not None:
-            if _alike(before, source, folded.tile_blocks, row, column):
+            if _alike(before, source, (row * side - coder.halo_px, column * side - coder.halo_px, reach, reach)):
                 continue
-            side = folded.tile_blocks * BLOCK_PX
             observed_px -= int(before.read(row * side, column * side, side, side).observed.sum())
-        tile, _ = encode_tile(bundle, source, folded.parameters["spread"], folded.tile_blocks, row, column)
-        payload = None if tile is None else bundle.coder.encode(tile.codes)
+        tile = coder.tile(source, row, column)
+        payload = None if tile is None else tile.payload
         observed_px += 0 if tile is None else tile.observed_px
         if payload is not None and payload != updater.before.tile(layer, column, row):
             updater.put_tile(layer, column, row, payload)
@@ -88,10 +89,8 @@ def update_lidar(
     return LidarUpdate(tuple(changed), tuple(removed), len(there - set(changed) - set(removed)))
 
 
-def _alike(before: RasterSource, source: RasterSource, tile_blocks: int, row: int, column: int) -> bool:
-    """Whether two rasters are the same in all that the codes of a tile depend on."""
-    side = tile_blocks * BLOCK_PX
-    window = row * side - HALO_PX, column * side - HALO_PX, side + 2 * HALO_PX, side + 2 * HALO_PX
+def _alike(before: RasterSource, source: RasterSource, window: tuple[int, int, int, int]) -> bool:
+    """Whether two rasters are the same in a window: all that a tile depends on."""
     old, new = before.read(*window), source.read(*window)
     same = np.array_equal(old.observed, new.observed)
     return same and np.array_equal(old.intensity[old.observed], new.intensity[new.observed])

@@ -22,6 +22,7 @@ class LidarOptions:
     """Of a raster.
 
     Attributes:
+        codec: marks, learned, or auto: what is smallest of those that localize about best, measured on the map itself.
         model: a model file of ``foldmap train lidar``; a shipped one where None.
         rate: most bits per m2 of observed ground.
         band: that holds intensity, from 1.
@@ -30,6 +31,7 @@ class LidarOptions:
         before: in an update, the raster that was folded: only tiles in which it differs are coded.
     """
 
+    codec: str = "auto"
     model: Path | None = None
     rate: float | None = None
     band: int | None = None

@@ -11,11 +11,16 @@ from foldmap.api.folding.options import LidarOptions, Note, Report
 from foldmap.atlas import FoldUpdater, FoldWriter
 from foldmap.errors import BudgetError, ConfigError
 from foldmap.formats.raster.geotiff import open_raster, open_rasters
-from foldmap.lidar.bundle import Bundle, read_bundle
-from foldmap.lidar.defaults import bundles_for, default_bundle, within_rate
+from foldmap.lidar.bundle import Bundle
+from foldmap.lidar.defaults import bundles_for, default_bundle, default_marks, read_model, within_rate
 from foldmap.lidar.fold import TILE_BLOCKS, LidarPlan, fold_lidar
+from foldmap.lidar.marks.model import MarksModel
+from foldmap.lidar.source import RasterSource
 from foldmap.lidar.update import update_lidar
+from foldmap.localize.lidar.choosing import CodeTrial, best_code, try_codes
 from foldmap.version import __version__
+
+CODECS = ("auto", "marks", "learned")
 
 
 def fold_rasters(
@@ -26,7 +31,10 @@ def fold_rasters(
     note: Note,
     report: Report,
 ) -> dict[str, Any]:
-    """Fold rasters of one grid as one map, with the richest model whose result fits; returns the summary's words.
+    """Fold rasters of one grid as one map, with the first candidate whose result fits; returns the summary's words.
+
+    Candidates are the code that was asked for, richest first; or, of ``auto``, what is best on the map itself, and then
+    what is smaller.
 
     Args:
         writer: of the file, with all that goes before; the caller commits.
@@ -46,9 +54,13 @@ def fold_rasters(
         raise ConfigError("--before is of an update", "give --update MAP.fold, or leave it out")
     if options.rate is not None and not options.rate > 0:
         raise ConfigError(f"a rate of {options.rate} bit/m2", "give a positive rate")
+    if options.codec not in CODECS:
+        raise ConfigError(f"a raster has no codec {options.codec!r}", f"choose one of {', '.join(CODECS)}")
+    if options.model is not None and options.codec != "auto":
+        raise ConfigError("--model says which code, too", "leave --codec out")
     band, tile_blocks = options.band or 1, TILE_BLOCKS if options.tile_blocks is None else options.tile_blocks
     with open_rasters(rasters, band) as source:
-        candidates = _candidates(source.grid.resolution_m, options, budget_bytes)
+        candidates, trials = _candidates(source, options, budget_bytes, note)
         before = 0 if budget_bytes is None or share == 1 else writer.size_bytes()
         least = float("inf"), ""
         for bundle in candidates:
@@ -62,6 +74,7 @@ def fold_rasters(
                 "budget_bytes": budget_bytes,
                 "tile_blocks": tile_blocks,
                 "trained": bundle.provenance,
+                "tried": [trial.to_dict() for trial in trials],
             }
             writer.put_metadata("provenance", made)
             size = 0 if budget_bytes is None and options.rate is None else writer.size_bytes()
@@ -75,6 +88,7 @@ def fold_rasters(
                     "observed_m2": done.observed_m2,
                     "bit_per_m2": done.bit_per_m2,
                     "bpp_of_raster": done.bpp,
+                    "tried": made["tried"],
                 }
             note(f"{bundle.name}: {size:,} bytes, {done.bit_per_m2:.2f} bit/m2: too large")
             least = min(least, (size, f"{size:,} bytes ({done.bit_per_m2:.2f} bit/m2)"))
@@ -83,19 +97,39 @@ def fold_rasters(
     )
 
 
-def _candidates(resolution_m: float, options: LidarOptions, budget_bytes: int | None) -> list[Bundle]:
+def _candidates(
+    source: RasterSource, options: LidarOptions, budget_bytes: int | None, note: Note
+) -> tuple[list[Bundle | MarksModel], list[CodeTrial]]:
+    """Codes to fold with until one fits, and what was measured to choose them."""
+    resolution_m = source.grid.resolution_m
     if options.model is not None:
-        return [read_bundle(options.model)]
+        return [read_model(options.model)], []
+    if options.codec == "marks":
+        return [default_marks(resolution_m)], []
     if options.rate is not None:
-        return within_rate(bundles_for(resolution_m), options.rate)
-    return bundles_for(resolution_m) if budget_bytes is not None else [default_bundle(resolution_m)]
+        learned = within_rate(bundles_for(resolution_m), options.rate)
+    else:
+        learned = bundles_for(resolution_m) if budget_bytes is not None else [default_bundle(resolution_m)]
+    if options.codec == "learned":
+        return [*learned], []
+    models = [default_marks(resolution_m), *learned]
+    trials = try_codes(models, source)
+    for trial in trials:
+        note(
+            f"{trial.model}: {trial.bit_per_m2:.2f} bit/m2, {100 * trial.ok:.0f} % ok, median error"
+            f" {100 * trial.median_m:.1f} cm in {trial.places} sweeps simulated on the map"
+        )
+    best = best_code(trials)
+    leaner = [k for k, trial in enumerate(trials) if trial.bit_per_m2 < trials[best].bit_per_m2]
+    order = [best, *sorted(leaner, key=lambda k: -trials[k].bit_per_m2)]
+    return [models[k] for k in order], trials
 
 
 def update_rasters(
     updater: FoldUpdater, rasters: Sequence[Path], options: LidarOptions, report: Report
 ) -> dict[str, Any]:
     """Fold the tiles again that new rasters on the same grid change; errors as `update_lidar`."""
-    bundle, band = None if options.model is None else read_bundle(options.model), options.band or 1
+    bundle, band = None if options.model is None else read_model(options.model), options.band or 1
     with ExitStack() as opened:
         source = opened.enter_context(open_rasters(rasters, band))
         before = None if options.before is None else opened.enter_context(open_raster(options.before, band))

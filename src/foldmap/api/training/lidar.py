@@ -14,7 +14,8 @@ from foldmap.api.training.lidar_pairs import LidarPairs
 from foldmap.api.training.runs import MODEL, run_to_end
 from foldmap.atlas.whole import write_whole
 from foldmap.errors import ConfigError
-from foldmap.lidar.bundle import Bundle, read_bundle
+from foldmap.lidar.bundle import Bundle
+from foldmap.lidar.defaults import read_bundle
 from foldmap.lidar.fit_coder import fit_coder
 from foldmap.lidar.model import LidarModel
 from foldmap.lidar.pairs.sampling import PairSampler, SomePairs

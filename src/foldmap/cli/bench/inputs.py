@@ -31,7 +31,7 @@ def read_raster(path: Path | None) -> RasterMap | None:
 
 def read_models(paths: list[Path] | None) -> list[Bundle]:
     """Read models from files, and from folders all that lie in them; a ConfigError where a folder holds none."""
-    from foldmap.lidar.bundle import read_bundle
+    from foldmap.lidar.defaults import read_bundle
 
     found: list[Path] = []
     for path in paths or []:

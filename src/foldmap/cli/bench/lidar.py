@@ -83,7 +83,7 @@ def lidar(
     from foldmap.cli.bench import inputs
     from foldmap.cli.common import make_folder
     from foldmap.errors import ConfigError
-    from foldmap.lidar.bundle import read_bundle
+    from foldmap.lidar.defaults import read_bundle
 
     if (sweeps is None) != (poses is None):
         raise ConfigError("sweeps and poses belong together", "give both --sweeps and --poses")

@@ -19,8 +19,7 @@ def demo(
     """Map a generated town by lidar, photos and lanes, fold all into one file, localize in it, write a report."""
     from foldmap.cli.demo.run import run_demo
     from foldmap.cli.demo.settings import DemoSettings
-    from foldmap.lidar.bundle import read_bundle
-    from foldmap.lidar.defaults import default_bundle
+    from foldmap.lidar.defaults import default_bundle, read_bundle
 
     bundle = read_bundle(model) if model is not None else default_bundle(0.05)
     put(run_demo(output, bundle, DemoSettings(seed=seed)), as_json)

@@ -1,0 +1,74 @@
+"""Fit the coders of marks on maps: once, for all maps of a pixel size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+
+from foldmap.coding.context import ContextModel, untrained
+from foldmap.errors import ModelError
+from foldmap.lidar.marks.choose import MarkRecipe
+from foldmap.lidar.marks.fold import MarkTiles, tiles_of
+from foldmap.lidar.marks.model import MarksModel
+from foldmap.lidar.marks.unfold import MarksMap
+from foldmap.lidar.source import RasterMap
+from foldmap.types import ByteArray
+
+HOLD_OUT = 4  # every fourth map measures, the others fit
+_MODEL_BYTES = 8_000
+
+
+def marks_in_memory(model: MarksModel, raster: RasterMap) -> tuple[MarksMap, int]:
+    """Fold a raster into marks and open them, without a file; and the bytes of all payloads."""
+    coder = MarkTiles(model, raster)
+    payloads: dict[tuple[int, int], bytes] = {}
+    for row, column in np.ndindex(*tiles_of(raster, coder.side_px)):
+        tile = coder.tile(raster, row, column)
+        if tile is not None:
+            payloads[column, row] = tile.payload
+    parameters = {"grid": asdict(raster.grid), **coder.parameters()}
+    opened = MarksMap(model, parameters, lambda column, row: payloads.get((column, row)))
+    return opened, sum(map(len, payloads.values()))
+
+
+def fit_marks(
+    recipe: MarkRecipe,
+    rasters: Sequence[RasterMap],
+    name: str,
+    provenance: dict[str, Any],
+    known_cells: int = 20,
+    report: Callable[[int, int], None] = lambda done, total: None,
+) -> MarksModel:
+    """Fit the coders on three quarters of at least four maps of one pixel size, and measure the rate on the rest.
+
+    ``report`` is called with maps coded and in all. A ModelError where the held-out maps show no ground.
+    """
+    blank = MarksModel(
+        recipe, untrained(1, 1), untrained(1, 1), rasters[0].grid.resolution_m, 1.0, name,
+        known_cells=known_cells, provenance=provenance,
+    )  # fmt: skip
+    marks, known = list[ByteArray](), list[ByteArray]()
+    for index, raster in enumerate(rasters):
+        report(index + 1, len(rasters))
+        if index % HOLD_OUT:
+            opened, _ = marks_in_memory(blank, raster)
+            side = opened.tile_cells * opened.cell_px
+            for row, column in np.ndindex(*tiles_of(raster, side)):
+                tile = opened.tile(column, row)
+                if tile is not None:
+                    marks.append(tile[0][None].astype(np.uint8))
+                    known.append(tile[1][None].astype(np.uint8))
+    fitted = replace(
+        blank,
+        marks_coder=ContextModel.fit(marks, 1, model_bytes=_MODEL_BYTES),
+        known_coder=ContextModel.fit(known, 1, model_bytes=_MODEL_BYTES),
+    )
+    held = [raster for index, raster in enumerate(rasters) if index % HOLD_OUT == 0]
+    ground_m2 = sum(raster.observed_m2 for raster in held)
+    if ground_m2 == 0:
+        raise ModelError(f"the {len(held)} held-out maps hold no ground", "give other maps")
+    bits = sum(8 * marks_in_memory(fitted, raster)[1] for raster in held)
+    return replace(fitted, rate_bit_m2=bits / ground_m2)

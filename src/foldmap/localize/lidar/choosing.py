@@ -1,0 +1,103 @@
+"""Which code suits a map: candidates are folded and localized in, at some places of this very map.
+
+The sweeps are simulated on the map (`foldmap.lidar.pairs.from_raster`): its ground, with the rings, gains, noise and
+gaps of a lidar. They share the map's own errors, which flatters every code alike; sweeps of another day say more
+(``foldmap evaluate``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from foldmap.lidar.bundle import Bundle
+from foldmap.lidar.codec import Decoder, encode_raster
+from foldmap.lidar.fit_coder import raster_of
+from foldmap.lidar.marks.fit import marks_in_memory
+from foldmap.lidar.marks.model import MarksModel
+from foldmap.lidar.normalize import spread_of
+from foldmap.lidar.observation import extent_of
+from foldmap.lidar.pairs.from_raster import RasterPairs
+from foldmap.lidar.pairs.sampling import RasterPair
+from foldmap.lidar.source import RasterMap, RasterSource
+from foldmap.localize.estimate import Status
+from foldmap.localize.lidar.calibrate import UnfoldedRaster, attempt_pair, observation_of
+
+_MARGIN_M = 10.0
+_PRIOR_M = 1.0
+_LOST_OK = 0.05  # share of answers that a smaller code may lose against the best
+_LOST_ERROR = 1.25  # and the factor by which its errors may be larger
+
+
+@dataclass(frozen=True)
+class CodeTrial:
+    """What a code did on the places of a map: payload, and errors of all answers, right or refused."""
+
+    model: str
+    bit_per_m2: float
+    median_m: float
+    p95_m: float
+    ok: float  # share of the places that were answered `ok`
+    places: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain numbers."""
+        return {name: round(value, 4) if isinstance(value, float) else value for name, value in asdict(self).items()}
+
+
+def try_codes(
+    models: Sequence[Bundle | MarksModel],
+    source: RasterSource,
+    places: int = 12,
+    seed: int = 0,
+    report: Callable[[int, int], None] = lambda done, total: None,
+) -> list[CodeTrial]:
+    """Fold and localize with each model, in the order given; ``report`` is called with trials done and in all."""
+    resolution_m = source.grid.resolution_m
+    sweep_px = round(2 * extent_of(resolution_m)[0] / resolution_m)
+    reach_px = sweep_px + 2 * round(_MARGIN_M / resolution_m)
+    pairs = RasterPairs(source, places, seed, map_px=reach_px, sweep_px=sweep_px)
+    trials = []
+    for index, model in enumerate(models):
+        found = []
+        for done, pair in enumerate(pairs, start=1):
+            found.append(_tried(model, pair, resolution_m, np.random.default_rng([seed, done])))
+            report(index * places + done, len(models) * places)
+        errors, ok, bits, ground_m2 = (np.array(column) for column in zip(*found, strict=True))
+        rate = float(bits.sum() / max(ground_m2.sum(), 1e-9))
+        middle, high = (float(np.quantile(errors, q)) for q in (0.5, 0.95))
+        trials.append(CodeTrial(model.name, rate, middle, high, float(ok.mean()), places))
+    return trials
+
+
+def best_code(trials: Sequence[CodeTrial]) -> int:
+    """The smallest of those that lose little against the best in answers, and in accuracy."""
+    most_ok = max(trial.ok for trial in trials)
+    answering = [k for k, trial in enumerate(trials) if trial.ok >= most_ok - _LOST_OK]
+    least_m = min(trials[k].median_m for k in answering)
+    accurate = [k for k in answering if trials[k].median_m <= _LOST_ERROR * max(least_m, 0.01)]
+    return min(accurate, key=lambda k: trials[k].bit_per_m2)
+
+
+def _tried(
+    model: Bundle | MarksModel, pair: RasterPair, resolution_m: float, rng: np.random.Generator
+) -> tuple[float, bool, float, float]:
+    """Error in metres, whether it was `ok`, bits and m2 of one place."""
+    raster = raster_of(pair, resolution_m)
+    opened, payload_bytes = in_memory(model, raster)
+    attempt, error_m = attempt_pair(opened, pair, observation_of(pair, resolution_m), _PRIOR_M, rng)
+    return error_m, attempt.estimate.status is Status.OK, 8 * payload_bytes, raster.observed_m2
+
+
+def in_memory(model: Bundle | MarksModel, raster: RasterMap) -> tuple[Any, int]:
+    """Fold a raster and open it, without a file: what the localizer takes, and the bytes of its payloads."""
+    if isinstance(model, MarksModel):
+        return marks_in_memory(model, raster)
+    scale = model.model.preset.downsample
+    height, width = (side // scale * scale for side in raster.grid.shape)
+    whole = raster.read(0, 0, height, width)
+    codes = encode_raster(model, whole, spread_of(whole.intensity, whole.observed, whole.grid.resolution_m))
+    return UnfoldedRaster(Decoder(model), whole.grid, codes, scale), len(model.coder.encode(codes))

@@ -1,0 +1,161 @@
+"""Matching by marks: every shift and heading is scored, with a few hundred points instead of two images."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from foldmap.errors import PoseInputError
+from foldmap.geometry import SE2
+from foldmap.lidar.marks.score import values_at, window_scores
+from foldmap.lidar.marks.unfold import FoldedMarks
+from foldmap.lidar.match.exhaustive import coarse_headings_rad
+from foldmap.lidar.observation import Observation
+from foldmap.localize.lidar.dense import modes_of
+from foldmap.localize.lidar.search import (
+    FINE_RADIUS_PX,
+    WindowMatch,
+    block_side_px,
+    fine_headings,
+    heading_of,
+    spread_of_headings,
+    window_match,
+)
+from foldmap.types import BoolArray, DoubleArray, FloatArray, IntArray
+
+_POOL = 4
+_SAMPLED_PX = 8  # what is known of the map is looked up once in so many pixels
+
+
+@dataclass(frozen=True)
+class _View:
+    """Marks near a prior, (N, 2) in its axes, x forward and y left in metres; and the contrast of an observation."""
+
+    marks_m: DoubleArray
+    image: FloatArray
+    resolution_m: float
+
+    def pixels(self, heading_rad: float, offset_m: tuple[float, float] = (0.0, 0.0)) -> tuple[DoubleArray, DoubleArray]:
+        """Rows and columns (N,) of the marks in the image, seen from the prior turned and moved so in its axes."""
+        cos, sin = math.cos(heading_rad), math.sin(heading_rad)
+        x, y = self.marks_m[:, 0] - offset_m[0], self.marks_m[:, 1] - offset_m[1]
+        height, width = self.image.shape
+        row = 0.5 * (height - 1) - (cos * y - sin * x) / self.resolution_m
+        return row, 0.5 * (width - 1) + (cos * x + sin * y) / self.resolution_m
+
+    def scores(self, heading_rad: float, radius_px: int, part_N: IntArray | None = None, parts: int = 1) -> FloatArray:
+        """Sums over the marks of each part for every shift, (P, 2 R + 1, 2 R + 1): the pose's x along columns, y up."""
+        cos, sin = math.cos(heading_rad), math.sin(heading_rad)
+        reach = math.ceil(radius_px * (abs(cos) + abs(sin))) + 1
+        row, col = self.pixels(heading_rad)
+        of = np.zeros(len(row), np.int64) if part_N is None else part_N
+        found = np.zeros((parts, 2 * reach + 1, 2 * reach + 1), np.float32)
+        margin = 2 * reach + 1
+        window_scores(np.pad(self.image, margin), row + margin, col + margin, of, found)
+        # A pose moved by o sees the marks moved by -o, in its own axes.
+        right, up = np.meshgrid(np.arange(-radius_px, radius_px + 1.0), np.arange(radius_px, -radius_px - 1.0, -1.0))
+        down = (cos * up - sin * right).ravel() + reach
+        along = reach - (cos * right + sin * up).ravel()
+        turned = [values_at(one, down, along).reshape(right.shape) for one in found]
+        return np.stack(turned)
+
+
+class MarksMatcher:
+    """Matches by marks. The contrast of the observation that it saw last is kept."""
+
+    def __init__(self, folded: FoldedMarks) -> None:
+        self.folded = folded
+        self._drawn: tuple[Observation, FloatArray] | None = None
+
+    def match(
+        self, observation: Observation, prior: SE2, radius_px: int, headings_rad: DoubleArray, least_known: float
+    ) -> WindowMatch | None:
+        """See `WindowMatcher.match`."""
+        if not np.isfinite([prior.x_m, prior.y_m, prior.heading_rad]).all():
+            raise PoseInputError(f"the prior {prior} is not finite", "give a finite pose")
+        if float(self._known(observation, prior)[0].mean()) < least_known:
+            return None
+        resolution_m = self.folded.grid.resolution_m
+        view = self._view(observation, prior, radius_px * resolution_m)
+        volume = np.concatenate([view.scores(float(turn), radius_px) for turn in headings_rad])
+        t, row, col = (int(i) for i in np.unravel_index(volume.argmax(), volume.shape))
+        shift_m = (col - radius_px) * resolution_m, (radius_px - row) * resolution_m
+        fine = fine_headings(headings_rad, t)
+        near = [_View(view.marks_m - shift_m, view.image, resolution_m).scores(float(h), FINE_RADIUS_PX) for h in fine]
+        heading = heading_of(np.array([one.max() for one in near]), fine)
+        part_N, parts = _parts(view, heading, shift_m)
+        blocks_KHW = view.scores(heading, radius_px, part_N, parts)
+        per_block = np.stack([_sums(values_at(view.image, *view.pixels(h, shift_m)), part_N, parts) for h in fine])
+        offset = SE2(*shift_m, heading)
+        known, observed = self._known(observation, prior @ offset)
+        return window_match(
+            volume, t, headings_rad, fine, heading, blocks_KHW, resolution_m,
+            score=_correlation(view, heading, shift_m, self.folded.cell_px),
+            heading_spread_rad=spread_of_headings(per_block, fine),
+            observed_fraction=float((known & observed).mean()),
+            known_fraction=float(known.mean()),
+        )  # fmt: skip
+
+    def candidates(self, observation: Observation, prior: SE2, radius_m: float, heading_range_rad: float) -> list[SE2]:
+        """See `WindowMatcher.candidates`: every shift of a quarter of the resolution."""
+        step_m = _POOL * self.folded.grid.resolution_m
+        fine = self._view(observation, prior, radius_m)
+        height, width = (side // _POOL * _POOL for side in fine.image.shape)
+        top, left = (fine.image.shape[0] - height) // 2, (fine.image.shape[1] - width) // 2
+        small = fine.image[top : top + height, left : left + width]
+        small = small.reshape(height // _POOL, _POOL, width // _POOL, _POOL).mean((1, 3), dtype=np.float32)
+        view = _View(fine.marks_m, small, step_m)
+        if len(view.marks_m) == 0:
+            return []
+        headings = coarse_headings_rad(heading_range_rad, 2 * math.ceil(heading_range_rad / math.radians(1.5)) + 1)
+        radius_px = math.ceil(radius_m / step_m)
+        volume = np.concatenate([view.scores(float(turn), radius_px) for turn in headings])
+        return [prior @ one for one in modes_of(volume, headings, radius_px, step_m)]
+
+    def _view(self, observation: Observation, prior: SE2, radius_m: float) -> _View:
+        if self._drawn is None or self._drawn[0] is not observation:
+            self._drawn = observation, self.folded.embed_observation(observation)[0]
+        image, resolution_m = self._drawn[1], self.folded.grid.resolution_m
+        reach_m = 0.5 * math.hypot(*image.shape) * resolution_m + 1.5 * radius_m
+        marks_m = self.folded.marks_near(prior.x_m, prior.y_m, reach_m)
+        cos, sin = math.cos(prior.heading_rad), math.sin(prior.heading_rad)
+        x, y = marks_m[:, 0] - prior.x_m, marks_m[:, 1] - prior.y_m
+        return _View(np.stack([cos * x + sin * y, cos * y - sin * x], 1), image, resolution_m)
+
+    def _known(self, observation: Observation, pose: SE2) -> tuple[BoolArray, BoolArray]:
+        """Where there is map under an observation, and where something was observed, of one pixel in 8 x 8."""
+        height, width = observation.observed.shape
+        row, col = (axis.ravel() for axis in np.mgrid[:height:_SAMPLED_PX, :width:_SAMPLED_PX])
+        ahead, left = (col - 0.5 * (width - 1)), (0.5 * (height - 1) - row)
+        points = pose.apply(np.stack([ahead, left], 1) * observation.resolution_m)
+        return self.folded.known_at(points), observation.observed[row, col]
+
+
+def _parts(view: _View, heading_rad: float, shift_m: tuple[float, float]) -> tuple[IntArray, int]:
+    """Which block of the observation each mark lies in, numbered without gaps; those off the image are in the last."""
+    row, col = view.pixels(heading_rad, shift_m)
+    height, width = view.image.shape
+    side = block_side_px(height, width)
+    inside = (row >= 0) & (row < height) & (col >= 0) & (col < width)
+    block = np.where(inside, (row // side) * (width // side + 1) + col // side, -1).astype(np.int64)
+    held, part_N = np.unique(block[inside], return_inverse=True)
+    part = np.full(len(row), len(held), np.int64)
+    part[inside] = part_N
+    return part, len(held) + (not inside.all())
+
+
+def _sums(values_N: FloatArray, part_N: IntArray, parts: int) -> DoubleArray:
+    return np.bincount(part_N, weights=values_N, minlength=parts)
+
+
+def _correlation(view: _View, heading_rad: float, shift_m: tuple[float, float], cell_px: int) -> float:
+    """Correlation coefficient of the contrast with the image that is 1 in the marks and 0 elsewhere, where observed."""
+    seen = view.image[view.image != 0].astype(np.float64)
+    under = values_at(view.image, *view.pixels(heading_rad, shift_m))
+    under = under[under != 0].astype(np.float64)
+    if len(seen) == 0 or len(under) == 0 or seen.std() == 0:
+        return 0.0
+    share = min(len(under) * cell_px**2 / len(seen), 0.5)
+    return float((under.mean() - seen.mean()) / seen.std() * math.sqrt(share / (1 - share)))
