@@ -164,7 +164,7 @@ def _draw_lidar(file: FoldFile, codes_png: Path | None, embedding_png: Path | No
         write_bytes(codes_png, code_mosaic(binary_channels(folded, cells), title=file.path.name))
     if embedding_png is not None:
         decoded, _ = folded.embedding(folded.grid.window(row, column, height, width))
-        write_bytes(embedding_png, strip([("decoded embedding", embedding_image(decoded.numpy()))], height_in=6.0))
+        write_bytes(embedding_png, strip([("decoded embedding", embedding_image(decoded))], height_in=6.0))
 
 
 def binary_channels(folded: FoldedLidar, codes_GHW: ByteArray) -> ByteArray:

@@ -107,7 +107,7 @@ def _unfold_embedding(file: FoldFile, output: Path, report: Report) -> dict[str,
                     decoded, known = folded.embedding(grid.window(row, column, height, width))
                     if known.any():
                         known_px += int(known.sum())
-                        values = np.where(known, decoded.numpy(), np.float32("nan")).astype(np.float32)
+                        values = np.where(known, decoded, np.float32("nan")).astype(np.float32)
                         dataset.write(values, window=Window(column, row, width, height))
                     report(done, len(corners))
             os.replace(scratch / "embedding.tif", output)

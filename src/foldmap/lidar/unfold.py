@@ -7,8 +7,6 @@ from collections import OrderedDict
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from foldmap.atlas import FoldFile
 from foldmap.errors import LayerError, LimitError, MapFormatError, MapInputError
@@ -20,7 +18,7 @@ from foldmap.lidar.fold import LAYER, MODEL
 from foldmap.lidar.inference import Box
 from foldmap.lidar.match.region import strips_of_turned
 from foldmap.lidar.observation import Observation
-from foldmap.types import BoolArray, ByteArray
+from foldmap.types import BoolArray, ByteArray, FloatArray
 
 MAX_WINDOW_PX = 1 << 26
 _TILES_KEPT = 64
@@ -71,7 +69,7 @@ class FoldedLidar:
                 window[into] = codes[:, start[0] : start[0] + wanted.shape[1], start[1] : start[1] + wanted.shape[2]]
         return window
 
-    def embedding(self, grid: MetricGrid) -> tuple[Tensor, BoolArray]:
+    def embedding(self, grid: MetricGrid) -> tuple[FloatArray, BoolArray]:
         """Decode a window on the map's pixels, which may reach beyond the map: float32 (C, H, W), and known (H, W).
 
         A MapInputError where it does not lie on the map's pixels, a LimitError where it is too large to decode at once.
@@ -80,14 +78,14 @@ class FoldedLidar:
 
     def embedding_for_crop(
         self, grid: MetricGrid, centre_rc: tuple[float, float], heading_rad: float, crop_shape: tuple[int, int]
-    ) -> tuple[Tensor, BoolArray]:
+    ) -> tuple[FloatArray, BoolArray]:
         """Do as `embedding`, but decode only what a crop turned by ``heading_rad`` reads; the rest of the window is 0.
 
         Its centre is a fractional row and column in the window, its shape rows and columns.
         """
         return self._decoded(grid, strips_of_turned(grid.shape, centre_rc, heading_rad, crop_shape))
 
-    def _decoded(self, grid: MetricGrid, boxes: list[Box]) -> tuple[Tensor, BoolArray]:
+    def _decoded(self, grid: MetricGrid, boxes: list[Box]) -> tuple[FloatArray, BoolArray]:
         row, column = self._pixel_offset(grid)
         scale = self.scale
         around_px = 2 * DECODE_HALO * scale
@@ -102,10 +100,10 @@ class FoldedLidar:
         known = np.ascontiguousarray(known_of(codes, scale)[cut])
         if not codes.any():
             channels = self.bundle.model.preset.embedding_channels
-            return torch.zeros(channels, grid.height_px, grid.width_px), known
+            return np.zeros((channels, grid.height_px, grid.width_px), np.float32), known
         return self._decoder.decode_window(codes, (first_row, first_column), grid.shape, boxes), known
 
-    def embed_observation(self, observation: Observation) -> Tensor:
+    def embed_observation(self, observation: Observation) -> FloatArray:
         """Embed what the vehicle sees, in its own axes: (C, H, W) float32."""
         return self._decoder.embed_observation(observation)
 

@@ -222,14 +222,14 @@ def pictures(raster: RasterMap, folded: FoldedLidar, driven: DemoDrive) -> list[
     decoded, _ = folded.embedding(folded.grid.window(top, left, side, side))
     codes = folded.codes(top // folded.scale, left // folded.scale, side // folded.scale, side // folded.scale)
     mapped = [("map", intensity_image(crop.intensity, crop.observed))]
-    mapped.append(("decoded embedding", embedding_image(decoded.numpy())))
+    mapped.append(("decoded embedding", embedding_image(decoded)))
     made = [
         ("The map, and the embedding decoded from its code.", strip(mapped, height_in=3.4)),
         ("The binary channels of the code, all that is stored.", code_mosaic(binary_channels(folded, codes))),
     ]
     panels = [
         Panel("observation", intensity_image(observation.intensity, observation.observed)),
-        Panel("its embedding", embedding_image(folded.embed_observation(observation).numpy())),
+        Panel("its embedding", embedding_image(folded.embed_observation(observation))),
     ]
     if found.match is not None:
         error, pose = shown.prior.inverse() @ truth, found.estimate.pose

@@ -12,7 +12,6 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 
 from foldmap.errors import ConfigError
 from foldmap.geometry import SE2, MetricGrid
@@ -25,7 +24,7 @@ from foldmap.lidar.pairs.sampling import RasterPair
 from foldmap.lidar.source import cut_window
 from foldmap.localize.lidar.confidence import Calibration, MatchFeatures, calibrate
 from foldmap.localize.lidar.localizer import LidarLocalizer
-from foldmap.types import BoolArray, ByteArray
+from foldmap.types import BoolArray, ByteArray, FloatArray
 
 
 class UnfoldedRaster:
@@ -34,14 +33,14 @@ class UnfoldedRaster:
     def __init__(self, decoder: Decoder, grid: MetricGrid, codes: ByteArray, downsample: int) -> None:
         self.grid = grid
         self.embed_observation = decoder.embed_observation
-        self._embedding, self._known = decoder.decode(codes).numpy(), known_of(codes, downsample)
+        self._embedding, self._known = decoder.decode(codes), known_of(codes, downsample)
 
-    def embedding(self, grid: MetricGrid) -> tuple[torch.Tensor, BoolArray]:
+    def embedding(self, grid: MetricGrid) -> tuple[FloatArray, BoolArray]:
         """Cut a window of the decoded raster; zero and unknown beyond it."""
         row = round((self.grid.north_m - grid.north_m) / grid.resolution_m)
         column = round((grid.west_m - self.grid.west_m) / grid.resolution_m)
         embedding, known = (cut_window(of, row, column, *grid.shape) for of in (self._embedding, self._known))
-        return torch.from_numpy(embedding), known
+        return embedding, known
 
 
 class CalibratedBundle(NamedTuple):

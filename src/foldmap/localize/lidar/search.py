@@ -6,12 +6,11 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from foldmap.geometry import SE2
-from foldmap.lidar.match.correlate import correlate_direct
+from foldmap.lidar.match.correlate import block_products, correlate_direct
 from foldmap.lidar.match.exhaustive import match_fft
-from foldmap.lidar.match.rotate import rotate_embedding_fast
+from foldmap.lidar.match.rotate import turned_images
 from foldmap.localize.estimate import largest_sigma
 from foldmap.localize.lidar.blocks import MODE_RADIUS_M, block_scores, block_statistics, parabola_peak, peaks_px
 from foldmap.localize.lidar.confidence import MatchFeatures
@@ -41,9 +40,9 @@ class WindowMatch:
 
 
 def match_window(
-    map_CHW: torch.Tensor,
+    map_CHW: FloatArray,
     known_HW: BoolArray,
-    observation_CHW: torch.Tensor,
+    observation_CHW: FloatArray,
     observed_HW: BoolArray,
     headings_rad: DoubleArray,
     radius_px: int,
@@ -55,16 +54,16 @@ def match_window(
     its embedding is taken as 0.
     """
     if not known_HW.all():
-        map_CHW = map_CHW * torch.from_numpy(known_HW)
+        map_CHW = map_CHW * known_HW
     canvas = (map_CHW.shape[1] - 2 * radius_px, map_CHW.shape[2] - 2 * radius_px)
-    volume: FloatArray = match_fft(map_CHW, observation_CHW, headings_rad, radius_px).numpy()
+    volume = match_fft(map_CHW, observation_CHW, headings_rad, radius_px)
     t, row, col = (int(i) for i in np.unravel_index(volume.argmax(), volume.shape))
     step = float(headings_rad[1] - headings_rad[0]) if len(headings_rad) > 1 else math.radians(1.0)
     fine = headings_rad[t] + np.arange(1 - _FINE_STEPS, _FINE_STEPS) * step / _FINE_STEPS
-    turned = rotate_embedding_fast(observation_CHW[None], fine, canvas)[0]
+    turned = turned_images(observation_CHW, fine, canvas)
     profile = _local_scores(map_CHW, turned, (row, col)).reshape(len(fine), -1).max(1)
     heading = _vertex(profile[None], fine)[0]
-    best = rotate_embedding_fast(observation_CHW[None], [heading], canvas)[0, 0]
+    best = turned_images(observation_CHW, [heading], canvas)[0]
     blocks_KHW = block_scores(map_CHW, best, radius_px)
     statistics = block_statistics(blocks_KHW, resolution_m)
     total = blocks_KHW.sum(0) if len(blocks_KHW) else np.zeros(volume.shape[1:], np.float32)
@@ -106,14 +105,13 @@ def _turned_to_the_rim(heading: float, fine: DoubleArray, t: int, headings: Doub
     return bool((t == 0 and heading <= fine[0] + rim) or (t == len(headings) - 1 and heading >= fine[-1] - rim))
 
 
-def _local_scores(map_CHW: torch.Tensor, turned_TCHW: torch.Tensor, peak_rc: tuple[int, int]) -> FloatArray:
+def _local_scores(map_CHW: FloatArray, turned_TCHW: FloatArray, peak_rc: tuple[int, int]) -> FloatArray:
     """Score fine headings within a few pixels of a peak."""
     rows, columns = turned_TCHW.shape[-2:]
     top, left = (max(0, p - _FINE_RADIUS_PX) for p in peak_rc)
     bottom = min(map_CHW.shape[1], peak_rc[0] + _FINE_RADIUS_PX + rows)
     right = min(map_CHW.shape[2], peak_rc[1] + _FINE_RADIUS_PX + columns)
-    scores: FloatArray = correlate_direct(map_CHW[:, top:bottom, left:right], turned_TCHW).numpy()
-    return scores
+    return correlate_direct(map_CHW[:, top:bottom, left:right], turned_TCHW)
 
 
 def _vertex(profiles_BT: FloatArray | DoubleArray, headings: DoubleArray) -> DoubleArray:
@@ -124,20 +122,19 @@ def _vertex(profiles_BT: FloatArray | DoubleArray, headings: DoubleArray) -> Dou
     return np.asarray(headings[t] + parabola_peak(before, at, after, 1.0) * (headings[1] - headings[0]))
 
 
-def _heading_spread(under_CHW: torch.Tensor, turned_TCHW: torch.Tensor, headings: DoubleArray) -> float:
+def _heading_spread(under_CHW: FloatArray, turned_TCHW: FloatArray, headings: DoubleArray) -> float:
     """Bootstrap over blocks of the heading's peak at the best shift: its standard deviation in radians."""
-    products = (turned_TCHW * under_CHW).sum(1)[:, None]
-    side = max(1, math.ceil(max(products.shape[-2:]) / _HEADING_BLOCKS))
-    per_block = torch.nn.functional.avg_pool2d(products, side, ceil_mode=True, divisor_override=1).flatten(1).numpy()
+    side = max(1, math.ceil(max(turned_TCHW.shape[-2:]) / _HEADING_BLOCKS))
+    per_block = block_products(under_CHW, turned_TCHW, side).reshape(len(turned_TCHW), -1)
     count = per_block.shape[1]
     weights = np.random.default_rng(0).multinomial(count, np.full(count, 1 / count), size=64)
     return float(_vertex(weights @ per_block.T, headings).std())
 
 
-def _cosine(under_CHW: torch.Tensor, turned_CHW: torch.Tensor) -> float:
+def _cosine(under_CHW: FloatArray, turned_CHW: FloatArray) -> float:
     """Correlation coefficient of the embeddings as they lie on each other, each channel's mean removed."""
-    a = under_CHW - under_CHW.mean((1, 2), keepdim=True)
-    b = turned_CHW - turned_CHW.mean((1, 2), keepdim=True)
+    a = under_CHW - under_CHW.mean((1, 2), keepdims=True)
+    b = turned_CHW - turned_CHW.mean((1, 2), keepdims=True)
     norm = math.sqrt(float((a * a).sum()) * float((b * b).sum()))
     return float((a * b).sum()) / norm if norm > 0 else 0.0
 
