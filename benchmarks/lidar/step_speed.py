@@ -15,7 +15,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +30,13 @@ from foldmap.geometry import SE2, MetricGrid
 from foldmap.lidar import codec
 from foldmap.lidar.allocator import keep_freed_memory
 from foldmap.lidar.bundle import Bundle
-from foldmap.lidar.codec import BLOCK_PX
-from foldmap.lidar.fold import LAYER, MODEL, TILE_BLOCKS
+from foldmap.lidar.fold import TILE_BLOCKS
+from foldmap.lidar.folded import LAYER, MODEL
 from foldmap.lidar.model import LidarModel
 from foldmap.lidar.observation import HALF_LENGTH_M, HALF_WIDTH_M, Observation
 from foldmap.lidar.presets import PRESETS, Preset, preset_named
+from foldmap.lidar.threads import use_threads
+from foldmap.lidar.source import BLOCK_PX
 from foldmap.lidar.unfold import FoldedLidar
 from foldmap.localize.lidar import search, view
 from foldmap.localize.lidar.attempt import LidarMatcher
@@ -51,7 +53,7 @@ _STAGES: tuple[tuple[Any, str, str], ...] = (
     (view, "turned_crop", "turn the map"),
     (codec, "observation_input", "normalize"),
     (codec.Decoder, "embed", "sweep network"),
-    (search, "rotate_embedding_fast", "turn to fine headings"),
+    (search, "turned_images", "turn to fine headings"),
     (search, "match_fft", "coarse headings"),
     (search, "_local_scores", "fine headings"),
     (search, "_heading_spread", "heading's spread"),
@@ -68,7 +70,7 @@ class StepTimes:
 
     Attributes:
         preset: name.
-        threads: torch's number of threads.
+        threads: of torch, and of the localizer's own loops.
         wall_s: of each step.
         cpu_s: of each step, all threads together.
         stage_s: mean processor time a step of the threads that entered each stage, without the stages it calls. With
@@ -97,7 +99,7 @@ def step_times(preset_name: str, threads: int = 2, steps: int = 20) -> StepTimes
 
     Args:
         preset_name: of `foldmap.lidar.presets`.
-        threads: torch's, restored afterwards.
+        threads: of torch and of the localizer's own loops, restored afterwards.
         steps: measured ones; two more warm up.
 
     Raises:
@@ -106,7 +108,7 @@ def step_times(preset_name: str, threads: int = 2, steps: int = 20) -> StepTimes
     preset = preset_named(preset_name)
     if threads < 1 or steps < 1:
         raise ConfigError(f"{threads} threads and {steps} steps", "give at least one of each")
-    before = torch.get_num_threads()
+    before = torch.get_num_threads(), use_threads(threads)
     torch.set_num_threads(threads)
     try:
         with tempfile.TemporaryDirectory() as folder:
@@ -115,7 +117,8 @@ def step_times(preset_name: str, threads: int = 2, steps: int = 20) -> StepTimes
             with FoldFile.open(path) as file:
                 return _measure(FoldedLidar(file), preset_name, threads, steps)
     finally:
-        torch.set_num_threads(before)
+        torch.set_num_threads(before[0])
+        use_threads(before[1])
 
 
 def _measure(decoded: FoldedLidar, preset_name: str, threads: int, steps: int) -> StepTimes:
@@ -129,7 +132,7 @@ def _measure(decoded: FoldedLidar, preset_name: str, threads: int, steps: int) -
                 clock.clear()
             decoded.forget()
             wall_s, cpu_s = time.perf_counter(), time.process_time()
-            localizer.localize(observation, prior, 1.0, math.radians(5.0), 11)
+            localizer.localize(replace(observation), prior, 1.0, math.radians(5.0), 11)  # what is new is embedded
             if step >= 2:
                 times.wall_s.append(time.perf_counter() - wall_s)
                 times.cpu_s.append(time.process_time() - cpu_s)

@@ -22,13 +22,13 @@ from foldmap.coding.context import ContextModel
 from foldmap.errors import MapInputError
 from foldmap.geometry import SE2
 from foldmap.lidar.bundle import Bundle
-from foldmap.lidar.codec import BLOCK_PX, Decoder
+from foldmap.lidar.codec import Decoder
 from foldmap.lidar.fold import TILE_BLOCKS, LidarPlan, fold_lidar
 from foldmap.lidar.model import LidarModel
 from foldmap.lidar.observation import Observation
 from foldmap.lidar.pairs.from_raster import turned_cut
 from foldmap.lidar.presets import preset_named
-from foldmap.lidar.source import RasterMap
+from foldmap.lidar.source import BLOCK_PX, RasterMap
 from foldmap.lidar.unfold import FoldedLidar
 from foldmap.localize.lidar.localizer import LidarLocalizer
 

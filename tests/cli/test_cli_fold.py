@@ -227,7 +227,7 @@ def test_unfold_is_the_embedding(run: Run, place: Path, tmp_path: Path) -> None:
         assert dataset.transform == rasterio.Affine(0.2, 0, -40, 0, -0.2, 40)
         assert np.array_equal(np.isfinite(values[0]), known)
         assert 0.6 < known.mean() < 0.85
-        np.testing.assert_allclose(values[:, known], expected.numpy()[:, known], atol=0.02, rtol=0.02)
+        np.testing.assert_allclose(values[:, known], expected[:, known], atol=0.02, rtol=0.02)
 
 
 def test_a_file_of_another_layer(run: Run, place: Path, tmp_path: Path) -> None:

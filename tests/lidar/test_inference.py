@@ -13,7 +13,8 @@ from torch import nn
 from foldmap.lidar.codec import Decoder
 from foldmap.lidar.inference import FastDecoder, FastPReLU
 from foldmap.lidar.match.region import STRIP_PX, strips_of_turned
-from foldmap.lidar.match.rotate import Turner, rotate_embedding
+from foldmap.lidar.match.rotate import Turner
+from foldmap.lidar.match.trainable import rotate_embedding
 from foldmap.lidar.match.warp import turned_crop
 from foldmap.lidar.presets import PRESETS, Preset
 
@@ -79,10 +80,10 @@ def test_the_window_of_a_bundle_equals_the_plain_network() -> None:
     for row, row_end, column, column_end in boxes:
         expected[:, row:row_end, column:column_end] = plain[window][:, row:row_end, column:column_end]
     exact = Decoder(bundle, fast=False).decode_window(symbols, (20, 37), (48, 70), boxes)
-    torch.testing.assert_close(exact, expected, rtol=1e-4, atol=1e-4 * float(plain.abs().max()))
+    np.testing.assert_allclose(exact, expected.numpy(), rtol=1e-4, atol=1e-4 * float(plain.abs().max()))
     fast = Decoder(bundle).decode_window(symbols, (20, 37), (48, 70), boxes)
-    assert fast.dtype == torch.float32
-    assert float((fast - expected).square().mean().sqrt()) < 0.03 * float(expected.square().mean().sqrt())
+    assert fast.dtype == np.float32
+    assert float(((fast - expected.numpy()) ** 2).mean()) < 0.03**2 * float(expected.square().mean())
 
 
 @pytest.mark.parametrize("steepest", [0.9, 1.0, 1.7])
@@ -101,10 +102,10 @@ def test_prelu_is_prelu(steepest: float, layout: torch.memory_format) -> None:
 @pytest.mark.parametrize("centre", [(260.3, 250.8), (20.0, 470.4), (-40.0, 250.0)])
 def test_strips_hold_all_that_a_turned_crop_reads(heading_deg: float, centre: tuple[float, float]) -> None:
     rng = np.random.default_rng(0)
-    source = torch.from_numpy(rng.standard_normal((1, 510, 520)).astype(np.float32))
+    source = rng.standard_normal((1, 510, 520)).astype(np.float32)
     known, heading, shape = np.ones((510, 520), bool), math.radians(heading_deg), (220, 310)
     strips = strips_of_turned((510, 520), centre, heading, shape)
-    kept, times = torch.zeros_like(source), np.zeros((510, 520), int)
+    kept, times = np.zeros_like(source), np.zeros((510, 520), int)
     for row, row_end, column, column_end in strips:
         assert 0 <= row < row_end <= 510
         assert 0 <= column < column_end <= 520
@@ -114,8 +115,8 @@ def test_strips_hold_all_that_a_turned_crop_reads(heading_deg: float, centre: tu
     assert times.max() <= 1
     whole, _ = turned_crop(source, known, centre, heading, shape)
     part, _ = turned_crop(kept, known, centre, heading, shape)
-    assert torch.equal(whole, part)
-    assert bool(whole.any())
+    np.testing.assert_array_equal(whole, part)
+    assert whole.any()
     if heading_deg == 45.0 and centre[0] > 100:
         assert times.mean() < 0.75  # corners are left out
 
@@ -126,20 +127,12 @@ def test_a_crop_beside_the_window_needs_nothing() -> None:
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3])
-def test_turning_in_parts_is_turning(channels: int) -> None:
+def test_turning_into_a_corner_leaves_the_rest(channels: int) -> None:
     image = torch.randn(channels, 40, 57, generator=torch.Generator().manual_seed(0))
     for heading in (0.0, 0.3, -2.0):
         out = np.full((channels, 50, 70), 7.0, np.float32)
-        Turner(image).into(heading, out, (46, 63))
+        Turner(image.numpy()).into(heading, out, (46, 63))
         expected = rotate_embedding(image[None].double(), [heading], (46, 63))[0, 0].numpy()
         np.testing.assert_allclose(out[:, :46, :63], expected, atol=2e-4)
         assert (out[:, 46:] == 7.0).all()
         assert (out[:, :, 63:] == 7.0).all()
-        before = torch.get_num_threads()
-        torch.set_num_threads(3)
-        try:
-            again = np.full_like(out, 7.0)
-            Turner(image).into(heading, again, (46, 63))
-        finally:
-            torch.set_num_threads(before)
-        np.testing.assert_array_equal(out, again)

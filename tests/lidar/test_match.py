@@ -7,14 +7,16 @@ import math
 import numpy as np
 import pytest
 import torch
-from scipy.fft import next_fast_len
+from scipy.fft import rfft2
 from scipy.ndimage import affine_transform, gaussian_filter
 from scipy.signal import correlate as scipy_correlate
 
 from foldmap.errors import ConfigError
-from foldmap.lidar.match.correlate import correlate, fft_shape, partial_irfft2
+from foldmap.lidar.match.correlate import block_products, correlate_direct, partial_irfft2
 from foldmap.lidar.match.exhaustive import coarse_headings_rad, match_fft
-from foldmap.lidar.match.rotate import rotate_embedding, rotate_embedding_fast
+from foldmap.lidar.match.rotate import turned_images
+from foldmap.lidar.match.trainable import correlate, rotate_embedding
+from foldmap.lidar.threads import use_threads
 
 HEADINGS = np.deg2rad([-4.0, 0.0, 2.5])
 
@@ -36,12 +38,16 @@ def _scipy_turned(image: np.ndarray, heading: float, shape: tuple[int, int]) -> 
     )
 
 
-@pytest.mark.parametrize("rotate", [rotate_embedding, rotate_embedding_fast])
+def _differentiably(image: np.ndarray, headings: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    return rotate_embedding(torch.from_numpy(image)[None], headings, shape)[0].numpy()
+
+
+@pytest.mark.parametrize("rotate", [_differentiably, turned_images])
 @pytest.mark.parametrize("shape", [(40, 57), (46, 63)])
 def test_rotation_agrees_with_scipy(rotate, shape: tuple[int, int]) -> None:
     image = _field(1, (2, 40, 57))
     headings = np.deg2rad([0.0, 7.0, -33.0, 90.0, 180.0])
-    turned = rotate(torch.from_numpy(image)[None], headings, shape)[0].numpy()
+    turned = rotate(image, headings, shape)
     for t, heading in enumerate(headings):
         for c in range(2):
             np.testing.assert_allclose(turned[t, c], _scipy_turned(image[c], heading, shape), atol=2e-4)
@@ -62,7 +68,8 @@ def plainly(maps, observations, headings, radius: int) -> torch.Tensor:
 
 
 def matched(maps, observations, headings, radius: int) -> torch.Tensor:
-    return torch.stack([match_fft(m, o, headings, radius) for m, o in zip(maps, observations, strict=True)])
+    both = zip(maps.numpy(), observations.numpy(), strict=True)
+    return torch.stack([torch.from_numpy(match_fft(m, o, headings, radius)) for m, o in both])
 
 
 @pytest.mark.parametrize("implementation", [plainly, matched])
@@ -82,12 +89,11 @@ def test_implementations_agree_with_scipy(implementation, radius: int, margin: i
 def test_the_best_score_is_the_true_pose() -> None:
     world = _field(4, (1, 160, 180), 1.5)
     radius, margin = 8, 6
-    observation = torch.from_numpy(world[:, 45:115, 40:130].copy())
-    observation = rotate_embedding(observation[None], [-HEADINGS[2]], (70, 90))[0, 0]
+    observation = turned_images(world[:, 45:115, 40:130], [-HEADINGS[2]], (70, 90))[0]
     # The observation's centre is (80, 85); the crop's is put 3 px further north and 5 px further east of it.
     top, left = 80 - 3 - 35 - radius - margin, 85 + 5 - 45 - radius - margin
     crop = world[:, top : top + 70 + 28, left : left + 90 + 28]
-    scores = match_fft(torch.from_numpy(crop.copy()), observation, HEADINGS, radius).numpy()
+    scores = match_fft(crop, observation, HEADINGS, radius)
     best = np.unravel_index(scores.argmax(), scores.shape)
     assert best == (2, radius + 3, radius - 5)
 
@@ -106,11 +112,41 @@ def test_gradients_equal_those_of_the_plain_way() -> None:
 
 
 def test_partial_inverse_equals_a_whole_one() -> None:
-    image = torch.from_numpy(_field(8, (2, 126, 128)))
+    image = _field(8, (126, 128))
     for rows, columns in ((126, 127), (125, 128)):
-        spectrum = torch.fft.rfft2(image[..., :rows, :columns])
-        part = partial_irfft2(spectrum, (rows, columns), 9)
-        torch.testing.assert_close(part, image[..., :9, :9], rtol=1e-4, atol=1e-4)
+        for count in (9, 100):
+            part = partial_irfft2(rfft2(image[:rows, :columns]), (rows, columns), count)
+            np.testing.assert_allclose(part, image[:count, :count], rtol=1e-4, atol=1e-4)
+
+
+def test_direct_sums_and_sums_of_blocks_are_those_of_a_plain_loop() -> None:
+    crop, turned = _field(9, (2, 25, 31)), _field(10, (3, 2, 20, 27))
+    scores, blocks = correlate_direct(crop, turned), block_products(crop[:, 1:21, 2:29], turned, 8)
+    assert blocks.shape == (3, 3, 4)
+    for t in range(3):
+        for row, col in np.ndindex(6, 5):
+            under = crop[:, row : row + 20, col : col + 27].astype(np.float64)
+            assert scores[t, row, col] == pytest.approx(float((under * turned[t]).sum()), abs=1e-3)
+        products = (crop[:, 1:21, 2:29].astype(np.float64) * turned[t]).sum(0)
+        for row, col in np.ndindex(3, 4):
+            piece = products[8 * row : 8 * row + 8, 8 * col : 8 * col + 8]
+            assert blocks[t, row, col] == pytest.approx(float(piece.sum()), abs=1e-3)
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_threads_do_not_change_what_is_computed(channels: int) -> None:
+    observation, crop = _field(11, (channels, 41, 60)), _field(12, (channels, 61, 80))
+    before = use_threads(1)
+    try:
+        alone = match_fft(crop, observation, HEADINGS, 8), turned_images(observation, HEADINGS, (45, 70))
+        use_threads(3)
+        together = match_fft(crop, observation, HEADINGS, 8), turned_images(observation, HEADINGS, (45, 70))
+    finally:
+        use_threads(before)
+    for one, other in zip(alone, together, strict=True):
+        np.testing.assert_array_equal(one, other)
+    with pytest.raises(ConfigError, match="threads"):
+        use_threads(0)
 
 
 @pytest.mark.parametrize(
@@ -124,7 +160,7 @@ def test_partial_inverse_equals_a_whole_one() -> None:
 )
 def test_shapes_that_do_not_fit_are_refused(crop, observation, radius: int) -> None:
     with pytest.raises(ConfigError):
-        match_fft(torch.zeros(crop), torch.zeros(observation), [0.0], radius)
+        match_fft(np.zeros(crop, np.float32), np.zeros(observation, np.float32), [0.0], radius)
 
 
 @pytest.mark.parametrize(("range_rad", "count"), [(0.1, 10), (-0.1, 11), (0.1, 0)])
@@ -132,8 +168,3 @@ def test_heading_grids_that_make_no_sense_are_refused(range_rad: float, count: i
     with pytest.raises(ConfigError):
         coarse_headings_rad(range_rad, count)
     assert coarse_headings_rad(0.1)[5] == 0.0
-
-
-def test_fast_sizes_are_scipys() -> None:
-    for size in [1, 2, 7, 121, 480, 541, 607, 1021, 1283]:
-        assert fft_shape(size, size) == (next_fast_len(size, real=True),) * 2

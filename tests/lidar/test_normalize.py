@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 import pytest
-import torch
 
 from foldmap.errors import MapInputError
 from foldmap.geometry import MetricGrid
@@ -20,9 +19,7 @@ def _scene(seed: int, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _normal(intensity: np.ndarray, observed: np.ndarray, resolution_m: float, spread: float) -> np.ndarray:
-    one = torch.from_numpy(intensity.astype(np.float32))[None, None]
-    mask = torch.from_numpy(observed.astype(np.float32))[None, None]
-    return normalize(one, mask, resolution_m, spread)[0].numpy()
+    return normalize(intensity.astype(np.float32), observed, resolution_m, spread)
 
 
 def _cell_moments(intensity: np.ndarray, observed: np.ndarray, cell: int) -> tuple[np.ndarray, np.ndarray]:

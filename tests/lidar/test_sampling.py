@@ -47,9 +47,9 @@ def test_the_sweep_matches_where_the_batch_says(whole: int, crop: int) -> None:
         for one_map, sweep, turn, shift in zip(
             batch.map_B2HW, batch.sweep_B2HW, batch.turn_rad_B, batch.shift_px_B2, strict=True
         ):
-            piece = one_map[:1, cut : cut + window, cut : cut + window].contiguous()
+            piece = one_map[:1, cut : cut + window, cut : cut + window].numpy()
             headings = float(turn) + np.deg2rad([-6.0, 0.0, 6.0])
-            scores = match_fft(piece, sweep[:1].contiguous(), headings, radius).numpy()
+            scores = match_fft(piece, sweep[:1].numpy(), headings, radius)
             t, row, col = np.unravel_index(scores.argmax(), scores.shape)
             assert t == 1
             assert np.abs(np.array([row, col]) - radius - shift.numpy()).max() <= 1.0

@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
+from scipy.signal import correlate
 from textured_world import texture
 
 from foldmap.errors import ConfigError, ModelError
 from foldmap.lidar.match.exhaustive import coarse_headings_rad
-from foldmap.lidar.match.rotate import rotate_embedding
+from foldmap.lidar.match.rotate import turned_images
 from foldmap.localize.estimate import Status
 from foldmap.localize.lidar.blocks import block_scores, block_statistics, peaks_px
 from foldmap.localize.lidar.confidence import ConfidenceThresholds, MatchFeatures, calibrate, decide
@@ -22,28 +22,28 @@ HEADINGS = coarse_headings_rad(np.radians(5.0), 5)
 GOOD = MatchFeatures(0.6, 15.0, 9.0, 1.0, 0.02, 0.5, 1.0, False)
 
 
-def _match(crop: np.ndarray, own: torch.Tensor) -> WindowMatch:
+def _match(crop: np.ndarray, own: np.ndarray) -> WindowMatch:
     known = np.ones(crop.shape, bool)
-    return match_window(torch.from_numpy(crop)[None], known, own, np.ones(own.shape[1:], bool), HEADINGS, RADIUS, 0.05)
+    return match_window(crop[None], known, own, np.ones(own.shape[1:], bool), HEADINGS, RADIUS, 0.05)
 
 
 def _crop(seed: int) -> np.ndarray:
     return texture(seed, (ROWS + 2 * RADIUS, COLS + 2 * RADIUS))
 
 
-def _query(crop: np.ndarray, rng: np.random.Generator, noise: float) -> torch.Tensor:
+def _query(crop: np.ndarray, rng: np.random.Generator, noise: float) -> np.ndarray:
     """What a vehicle would see somewhere in the crop, turned a little, with noise as strong as told."""
     row, col = rng.integers(3, 2 * RADIUS - 3, 2)
-    own = torch.from_numpy(crop[row : row + ROWS, col : col + COLS].copy())
-    turned = rotate_embedding(own[None, None], [rng.uniform(-0.05, 0.05)], (ROWS, COLS))[0, 0]
-    return turned + noise * torch.from_numpy(texture(int(rng.integers(1 << 30)), (ROWS, COLS)))
+    own = crop[None, row : row + ROWS, col : col + COLS]
+    turned = turned_images(own, [rng.uniform(-0.05, 0.05)], (ROWS, COLS))[0]
+    return turned + np.float32(noise) * texture(int(rng.integers(1 << 30)), (ROWS, COLS))
 
 
-def _shuffled(own: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+def _shuffled(own: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """The same picture with its 30 px tiles dealt anew."""
-    tiles = own.reshape(1, ROWS // 30, 30, COLS // 30, 30).permute(1, 3, 0, 2, 4).reshape(-1, 1, 30, 30)
-    dealt = tiles[torch.from_numpy(rng.permutation(len(tiles)))]
-    return dealt.reshape(ROWS // 30, COLS // 30, 1, 30, 30).permute(2, 0, 3, 1, 4).reshape(1, ROWS, COLS)
+    tiles = own.reshape(1, ROWS // 30, 30, COLS // 30, 30).transpose(1, 3, 0, 2, 4).reshape(-1, 1, 30, 30)
+    dealt = tiles[rng.permutation(len(tiles))]
+    return dealt.reshape(ROWS // 30, COLS // 30, 1, 30, 30).transpose(2, 0, 3, 1, 4).reshape(1, ROWS, COLS)
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def measured() -> tuple[list[MatchFeatures], list[MatchFeatures]]:
         if k % 4 == 0:
             crop, own = crops[k % 60], _shuffled(own, rng)
         elif k % 40 == 1:
-            own = torch.full_like(own, 0.5)
+            own = np.full_like(own, 0.5)
         elif (7 * k + 1) % 60 == k % 60:
             crop = crops[(k + 1) % 60]
         wrong.append(_match(crop, own).features)
@@ -97,11 +97,11 @@ def test_a_straight_road_is_ambiguous_and_its_covariance_lies_along_it() -> None
 
 
 def test_blocks_sum_to_the_whole() -> None:
-    crop, own = torch.from_numpy(_crop(3))[None], torch.from_numpy(texture(4, (ROWS, COLS)))[None]
-    whole = torch.nn.functional.conv2d(crop[None], own[None])[0, 0].numpy()
+    crop, own = _crop(3)[None], texture(4, (ROWS, COLS))[None]
+    whole = correlate(crop[0], own[0], mode="valid")
     blocks = block_scores(crop, own, RADIUS, block_px=37)
     np.testing.assert_allclose(blocks.sum(0), whole, atol=1e-4 * np.abs(whole).max())
-    assert len(block_scores(crop, torch.zeros_like(own), RADIUS)) == 0
+    assert len(block_scores(crop, np.zeros_like(own), RADIUS)) == 0
 
 
 @pytest.mark.parametrize("noise", [1.0, 3.0])
@@ -111,8 +111,8 @@ def test_bootstrap_spread_is_the_spread_of_repeated_experiments(noise: float) ->
     own = crop[RADIUS : RADIUS + ROWS, RADIUS : RADIUS + COLS]
     peaks_m, claimed_m2 = [], []
     for k in range(30):
-        noisy = torch.from_numpy(own + noise * texture(int(rng.integers(1 << 30)), (ROWS, COLS)))[None]
-        scores = block_scores(torch.from_numpy(crop)[None], noisy, RADIUS)
+        noisy = (own + np.float32(noise) * texture(int(rng.integers(1 << 30)), (ROWS, COLS)))[None]
+        scores = block_scores(crop[None], noisy, RADIUS)
         claimed_m2.append(np.trace(block_statistics(scores, 0.05, seed=k).position_covariance_m2) / 2)
         peaks_m.append(peaks_px(scores.sum(0)[None])[0] * 0.05)
     # The median: a resample that jumps to another mode is rare here, but weighs much.

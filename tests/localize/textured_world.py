@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from scipy.ndimage import gaussian_filter, map_coordinates, spline_filter
 
 from foldmap.geometry import SE2, MetricGrid
@@ -34,15 +33,15 @@ class World:
     def grid(self) -> MetricGrid:
         return self.raster.grid
 
-    def embedding(self, grid: MetricGrid) -> tuple[torch.Tensor, np.ndarray]:
+    def embedding(self, grid: MetricGrid) -> tuple[np.ndarray, np.ndarray]:
         self.asked.append(grid)
         corner = np.array([[grid.west_m + 0.5 * grid.resolution_m, grid.north_m - 0.5 * grid.resolution_m]])
         row, col = np.round(self.grid.pixel_of(corner)[0]).astype(int)
         piece = self.raster.read(int(row), int(col), *grid.shape)
-        return torch.from_numpy(piece.intensity)[None], piece.observed
+        return piece.intensity[None], piece.observed
 
-    def embed_observation(self, observation: Observation) -> torch.Tensor:
-        return torch.from_numpy(observation.intensity)[None]
+    def embed_observation(self, observation: Observation) -> np.ndarray:
+        return observation.intensity[None]
 
     def look(self, pose: SE2, noise: float, seed: int, observed_share: float = 0.8) -> Observation:
         """Draw the world as seen from a pose, with correlated noise and holes."""

@@ -13,6 +13,7 @@ from foldmap.errors import ConfigError, LayerError
 from foldmap.geometry import SE2, SE3
 
 if TYPE_CHECKING:
+    from foldmap.lidar.marks.unfold import FoldedMarks
     from foldmap.lidar.observation import Observation
     from foldmap.lidar.unfold import FoldedLidar
     from foldmap.localize.estimate import Diagnostics, Estimate
@@ -80,11 +81,11 @@ class FoldedMap:
         return f"<FoldedMap {self.file.path.name}, {sum(sizes.values()):,} B ({', '.join(parts)}), frame: {self.frame}>"
 
     @property
-    def lidar(self) -> FoldedLidar:
+    def lidar(self) -> FoldedLidar | FoldedMarks:
         """The lidar layer; a LayerError where the file has none."""
-        from foldmap.lidar.unfold import FoldedLidar
+        from foldmap.lidar.folded import open_lidar
 
-        return self._once("lidar", lambda: FoldedLidar(self.file, self._layer("lidar")))
+        return self._once("lidar", lambda: open_lidar(self.file, self._layer("lidar")))
 
     @property
     def visual(self) -> FoldedVisual:

@@ -12,6 +12,7 @@ from foldmap.cli.common import put, require_file, write_bytes
 if TYPE_CHECKING:
     from foldmap.atlas import FoldFile
     from foldmap.atlas.reader import Layer
+    from foldmap.lidar.marks.unfold import FoldedMarks
     from foldmap.lidar.unfold import FoldedLidar
     from foldmap.types import ByteArray
 
@@ -153,38 +154,27 @@ def draw_streets(file: FoldFile) -> bytes:
 
 def _draw_lidar(file: FoldFile, codes_png: Path | None, embedding_png: Path | None) -> None:
     """Codes and decoded embedding of a lidar layer, each as a PNG."""
-    from foldmap.lidar.unfold import FoldedLidar
+    from foldmap.lidar.folded import open_lidar
     from foldmap.report import code_mosaic, embedding_image, strip
 
-    folded = FoldedLidar(file)
+    folded = open_lidar(file)
     row, column, height, width = _picture_window(file, folded)
     if codes_png is not None:
-        scale = folded.scale
-        cells = folded.codes(row // scale, column // scale, -(-height // scale), -(-width // scale))
-        write_bytes(codes_png, code_mosaic(binary_channels(folded, cells), title=file.path.name))
+        codes = folded.code_image(row, column, height, width)
+        write_bytes(codes_png, code_mosaic(codes, title=file.path.name))
     if embedding_png is not None:
         decoded, _ = folded.embedding(folded.grid.window(row, column, height, width))
-        write_bytes(embedding_png, strip([("decoded embedding", embedding_image(decoded.numpy()))], height_in=6.0))
+        write_bytes(embedding_png, strip([("decoded embedding", embedding_image(decoded))], height_in=6.0))
 
 
-def binary_channels(folded: FoldedLidar, codes_GHW: ByteArray) -> ByteArray:
-    """Spread symbols over the binary channels they stand for: uint8 (G * K, h, w)."""
-    import numpy as np
-
-    channels = np.arange(1, folded.bundle.model.preset.group_channels + 1, dtype=np.uint8)
-    bits: ByteArray = (codes_GHW[:, None] == channels[None, :, None, None]).astype(np.uint8)
-    return bits.reshape(-1, *codes_GHW.shape[1:])
-
-
-def _picture_window(file: FoldFile, folded: FoldedLidar) -> tuple[int, int, int, int]:
+def _picture_window(file: FoldFile, folded: FoldedLidar | FoldedMarks) -> tuple[int, int, int, int]:
     """Row, column, height and width in pixels of what a picture shows."""
-    from foldmap.lidar.codec import BLOCK_PX
-    from foldmap.lidar.fold import LAYER
+    from foldmap.lidar.folded import LAYER
 
     grid = folded.grid
     if max(grid.shape) <= PICTURE_PX:
         return 0, 0, grid.height_px, grid.width_px
-    side = folded.tile_blocks * BLOCK_PX
+    side = folded.tile_px
     column, row = max(file.tiles(LAYER), key=lambda key: len(file.tile(LAYER, *key) or b""))
     height, width = min(PICTURE_PX, grid.height_px), min(PICTURE_PX, grid.width_px)
     top = min(max(0, row * side + side // 2 - height // 2), grid.height_px - height)

@@ -91,10 +91,10 @@ def _unfold_embedding(file: FoldFile, output: Path, report: Report) -> dict[str,
 
     from foldmap.atlas.whole import scratch_beside
     from foldmap.formats.raster.write import tiled_profile
-    from foldmap.lidar.unfold import FoldedLidar
+    from foldmap.lidar.folded import open_lidar
 
-    folded = FoldedLidar(file)
-    grid, channels = folded.grid, folded.bundle.model.preset.embedding_channels
+    folded = open_lidar(file)
+    grid, channels = folded.grid, folded.channels
     profile = tiled_profile(grid, channels, "float32", float("nan"), _BLOCK_PX)
     corners = [(r, c) for r in range(0, grid.height_px, _BLOCK_PX) for c in range(0, grid.width_px, _BLOCK_PX)]
     known_px = 0
@@ -107,7 +107,7 @@ def _unfold_embedding(file: FoldFile, output: Path, report: Report) -> dict[str,
                     decoded, known = folded.embedding(grid.window(row, column, height, width))
                     if known.any():
                         known_px += int(known.sum())
-                        values = np.where(known, decoded.numpy(), np.float32("nan")).astype(np.float32)
+                        values = np.where(known, decoded, np.float32("nan")).astype(np.float32)
                         dataset.write(values, window=Window(column, row, width, height))
                     report(done, len(corners))
             os.replace(scratch / "embedding.tif", output)

@@ -64,23 +64,18 @@ def _noting(faults: list[str], what: str) -> Iterator[None]:
 
 
 def _faults_of_lidar(file: FoldFile, layer: str) -> list[str]:
-    from foldmap.lidar.codec import BLOCK_PX
-    from foldmap.lidar.unfold import FoldedLidar
+    from foldmap.lidar.folded import open_lidar
 
-    folded = FoldedLidar(file, layer)
-    preset = folded.bundle.model.preset
+    folded = open_lidar(file, layer)
     faults: list[str] = []
-    side = folded.tile_blocks * BLOCK_PX // folded.scale
-    columns, rows = (-(-extent // (folded.tile_blocks * BLOCK_PX)) for extent in reversed(folded.grid.shape))
+    columns, rows = (-(-extent // folded.tile_px) for extent in reversed(folded.grid.shape))
     for column, row in file.tiles(layer):
         tile = f"tile ({column}, {row})"
         if not (0 <= column < columns and 0 <= row < rows):
             faults.append(f"{tile} lies off the map")
             continue
         with _noting(faults, f"{tile} does not decode"):
-            codes = folded.bundle.coder.decode(file.tile(layer, column, row) or b"", (preset.groups, side, side))
-            if int(codes.max(initial=0)) > preset.group_channels:
-                faults.append(f"{tile} holds codes beyond the model's channels")
+            folded.tile(column, row)
     return faults
 
 

@@ -26,8 +26,8 @@ from foldmap.lidar.match.region import STRIP_PX
 from foldmap.lidar.model import BINARY_THRESHOLD
 from foldmap.lidar.normalize import network_input, observation_input, spread_of
 from foldmap.lidar.observation import Observation
-from foldmap.lidar.source import BLOCK_PX, RasterMap, RasterSource, median_over_blocks
-from foldmap.types import BoolArray, ByteArray, IntArray
+from foldmap.lidar.source import BLOCK_PX, RasterMap, RasterSource, some_blocks
+from foldmap.types import BoolArray, ByteArray, FloatArray, IntArray
 
 HALO_PX = 128
 DECODE_HALO = 8
@@ -50,16 +50,21 @@ def lattice_shape(source: RasterSource) -> tuple[int, int]:
 
 
 def global_spread(source: RasterSource) -> float:
-    """The map's intensity spread, from blocks even over the lattice; 0 if all is unobserved."""
-    resolution_m = source.grid.resolution_m
-    return median_over_blocks(source, lambda block: spread_of(block.intensity, block.observed, resolution_m))
+    """The map's intensity spread, the median of blocks even over the lattice, by observed area; 0 if there are none."""
+    blocks = list(some_blocks(source))
+    if not blocks:
+        return 0.0
+    spreads = [spread_of(one.intensity, one.observed, one.grid.resolution_m) for one in blocks]
+    order = np.argsort(spreads, kind="stable")
+    cumulative = np.cumsum(np.array([int(one.observed.sum()) for one in blocks])[order])
+    return float(spreads[order[int(np.searchsorted(cumulative, cumulative[-1] / 2))]])
 
 
 @torch.inference_mode()
 def encode_raster(bundle: Bundle, raster: RasterMap, spread: float) -> ByteArray:
     """Codes uint8 (G, H/s, W/s) of a raster, its sides multiples of s; 0 where less than `MIN_SHARE` is observed."""
     model, scale = bundle.model, bundle.model.preset.downsample
-    x = _padded(network_input(raster, spread))
+    x = _padded(torch.from_numpy(network_input(raster, spread))[None])
     logits = model.encoder(model.map_embedding(x.to(memory_format=torch.channels_last)))
     probability, channel = logits.softmax(dim=2).max(dim=2)
     codes = torch.where(probability >= BINARY_THRESHOLD, channel + 1, 0)[0].to(torch.uint8).numpy()
@@ -102,18 +107,19 @@ class Decoder:
         _fuse(sweep)
         self._sweep = sweep.to(dtype=self.dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def embed_observation(self, observation: Observation) -> Tensor:
+    def embed_observation(self, observation: Observation) -> FloatArray:
         """Embed what the vehicle sees, in its own axes: (C, H, W) float32."""
         return self.embed(observation_input(observation.intensity, observation.observed, observation.resolution_m))
 
     @torch.inference_mode()
-    def embed(self, x_12HW: Tensor) -> Tensor:
-        """Embed a normalized observation: (1, 2, H, W) -> (C, H, W) float32."""
-        height, width = x_12HW.shape[-2:]
-        x = _padded(x_12HW).to(self.dtype, memory_format=torch.channels_last)
-        return self._sweep(x)[0, :, :height, :width].float()  # type: ignore[no-any-return]
+    def embed(self, x_2HW: FloatArray) -> FloatArray:
+        """Embed a normalized observation: (2, H, W) -> (C, H, W) float32."""
+        height, width = x_2HW.shape[1:]
+        x = _padded(torch.from_numpy(x_2HW)[None]).to(self.dtype, memory_format=torch.channels_last)
+        embedding: FloatArray = self._sweep(x)[0, :, :height, :width].float().contiguous().numpy()
+        return embedding
 
-    def decode(self, codes_GHW: ByteArray | IntArray) -> Tensor:
+    def decode(self, codes_GHW: ByteArray | IntArray) -> FloatArray:
         """Decode codes (G, h, w) -> (C, h * s, w * s) float32; errors as `decode_window`."""
         height, width = (side * self.preset.downsample for side in codes_GHW.shape[1:])
         return self.decode_window(codes_GHW, (0, 0), (height, width), [(0, height, 0, width)])
@@ -121,7 +127,7 @@ class Decoder:
     @torch.inference_mode()
     def decode_window(
         self, codes_GHW: ByteArray | IntArray, first_rc: tuple[int, int], shape: tuple[int, int], boxes: Sequence[Box]
-    ) -> Tensor:
+    ) -> FloatArray:
         """Decode a window of what codes (G, h, w) hold: (C, *shape) float32.
 
         Its first row and column are in pixels from the codes' corner; boxes are the pixels of the window that are
@@ -140,7 +146,8 @@ class Decoder:
         inside = [(r + row, r_end + row, c + column, c_end + column) for r, r_end, c, c_end in strips]
         for (r, r_end, c, c_end), part in zip(strips, self._decoder.boxes(code_1KHW, inside), strict=True):
             window[:, r:r_end, c:c_end] = part
-        return window
+        result: FloatArray = window.numpy()
+        return result
 
 
 def _fuse(module: nn.Module) -> None:

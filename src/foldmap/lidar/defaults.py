@@ -66,14 +66,19 @@ def bundle_named(name: str) -> Bundle:
     raise ModelError(f"no default model is called {name!r}", "give the model file that it was folded with (--model)")
 
 
-def default_marks(resolution_m: float) -> MarksModel:
-    """The shipped marks for maps of a pixel size; a ModelError where there are none."""
+def marks_for(resolution_m: float) -> list[MarksModel]:
+    """Shipped marks for maps of a pixel size, the nearest first."""
     every = [MarksModel.from_bytes(path.read_bytes()) for path in sorted(weights_folder().glob("marks-*.safetensors"))]
     near = [one for one in every if suits(one, resolution_m)]
-    if not near:
-        known = ", ".join(f"{one.resolution_m:g} m" for one in every)
-        raise ModelError(f"no default marks are for {resolution_m:g} m pixels, only for {known}", "resample the map")
-    return min(near, key=lambda one: abs(math.log(one.resolution_m / resolution_m)))
+    return sorted(near, key=lambda one: abs(math.log(one.resolution_m / resolution_m)))
+
+
+def default_marks(resolution_m: float) -> MarksModel:
+    """The shipped marks for maps of a pixel size; a ModelError where there are none."""
+    found = marks_for(resolution_m)
+    if not found:
+        raise ModelError(f"no default marks are for {resolution_m:g} m pixels", "resample the map, or take --codec learned")
+    return found[0]
 
 
 def suits(model: Bundle | MarksModel, resolution_m: float) -> bool:

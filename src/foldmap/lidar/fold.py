@@ -11,13 +11,14 @@ import numpy as np
 from foldmap.atlas import FoldWriter
 from foldmap.errors import ConfigError, MapInputError
 from foldmap.lidar.bundle import Bundle, require_fold
-from foldmap.lidar.codec import BLOCK_PX, HALO_PX, CodedBlock, encode_block, global_spread, lattice_shape
+from foldmap.lidar.codec import HALO_PX, CodedBlock, encode_block, global_spread, lattice_shape
 from foldmap.lidar.defaults import suits
 from foldmap.lidar.folded import LAYER, MODEL
+from foldmap.lidar.marks.choose import MapLevel
 from foldmap.lidar.marks.fold import CodedTile, MarkTiles, tiles_of
 from foldmap.lidar.marks.model import MarksModel
 from foldmap.lidar.shipped import shelf
-from foldmap.lidar.source import RasterSource
+from foldmap.lidar.source import BLOCK_PX, RasterSource
 
 TILE_BLOCKS = 2
 Report = Callable[[int, int], None]
@@ -29,7 +30,7 @@ class LidarPlan:
 
     Attributes:
         bundle: the model, one operating point of rate against accuracy: marks, or a learned code.
-        tile_blocks: of a learned code, blocks of 512 px a tile side, 1 to 16; larger tiles are slower to read one by one.
+        tile_blocks: of a learned code, blocks of 512 px a tile side, 1 to 16; larger tiles take longer to read.
         embed_model: put a model that ships into the file, too; else the file names it. Others are always put in.
     """
 
@@ -113,12 +114,17 @@ class TileCoder(Protocol):
 
 
 def tile_coder(
-    model: Bundle | MarksModel, source: RasterSource, tile_blocks: int = TILE_BLOCKS, spread: float | None = None
+    model: Bundle | MarksModel,
+    source: RasterSource,
+    tile_blocks: int = TILE_BLOCKS,
+    before: dict[str, Any] | None = None,
 ) -> TileCoder:
-    """The coder of a model for a map; the spread of its intensity is measured where None."""
+    """The coder of a model for a map; what holds for the whole map is measured, or taken from a layer's parameters."""
     if isinstance(model, MarksModel):
-        return MarkTiles(model, source, spread)
-    return LearnedTiles(model, source, tile_blocks, spread)
+        return MarkTiles(model, source, MapLevel(before["spread"], before["contrast"]) if before else None)
+    if before:
+        return LearnedTiles(model, source, before["tile_blocks"], before["spread"])
+    return LearnedTiles(model, source, tile_blocks)
 
 
 class LearnedTiles:

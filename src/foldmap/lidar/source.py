@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -77,28 +77,20 @@ BLOCK_PX = 512
 _SAMPLED_BLOCKS = 64
 
 
-def median_over_blocks(source: RasterSource, measure: Callable[[RasterMap], float]) -> float:
-    """The median of a measure over up to 64 blocks of 512 px, even over the raster, by observed area; 0 if all is not.
-
-    So tiles fold independently, and a map of any size is measured in a moment.
-    """
+def some_blocks(source: RasterSource) -> Iterator[RasterMap]:
+    """Up to 64 blocks of 512 px with observed ground, even over a raster: a map of any size is measured in a moment."""
     rows, columns = -(-source.grid.height_px // BLOCK_PX), -(-source.grid.width_px // BLOCK_PX)
-    values, weights = list[float](), list[int]()
     picks = np.unique(np.linspace(0, rows * columns - 1, 8 * _SAMPLED_BLOCKS).astype(int))
     others = np.setdiff1d(np.arange(rows * columns), picks)  # for a map so empty that no pick hits it
+    given = 0
     for index, pick in enumerate([*np.random.default_rng(0).permutation(picks), *others]):
-        if len(values) == _SAMPLED_BLOCKS or (values and index == len(picks)):
-            break
+        if given == _SAMPLED_BLOCKS or (given and index == len(picks)):
+            return
         row, column = divmod(int(pick), columns)
         block = source.read(row * BLOCK_PX, column * BLOCK_PX, BLOCK_PX, BLOCK_PX)
         if block.observed.any():
-            values.append(measure(block))
-            weights.append(int(block.observed.sum()))
-    if not values:
-        return 0.0
-    order = np.argsort(values, kind="stable")
-    cumulative = np.cumsum(np.asarray(weights)[order])
-    return float(values[order[int(np.searchsorted(cumulative, cumulative[-1] / 2))]])
+            given += 1
+            yield block
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,7 @@ from torch.nn import functional
 
 from foldmap.errors import ConfigError
 from foldmap.lidar import losses
-from foldmap.lidar.match.correlate import correlate
-from foldmap.lidar.match.rotate import rotate_embedding
+from foldmap.lidar.match.trainable import correlate, rotate_embedding
 from foldmap.lidar.model import LidarModel, binarize
 from foldmap.lidar.pairs.sampling import Batch, PairSampler, cell_weight
 from foldmap.lidar.presets import Preset

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import math
 from collections import OrderedDict
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from foldmap.atlas import FoldFile
 from foldmap.errors import LayerError, LimitError, MapFormatError, MapInputError
 from foldmap.geometry import MetricGrid
 from foldmap.lidar.bundle import Bundle
-from foldmap.lidar.codec import BLOCK_PX, DECODE_HALO, Decoder, known_of
+from foldmap.lidar.codec import DECODE_HALO, Decoder, known_of
 from foldmap.lidar.folded import LAYER, MODEL
 from foldmap.lidar.inference import Box
 from foldmap.lidar.match.region import strips_of_turned
 from foldmap.lidar.observation import Observation
+from foldmap.lidar.source import BLOCK_PX
 from foldmap.lidar.shipped import shelf
-from foldmap.types import BoolArray, ByteArray
+from foldmap.types import BoolArray, ByteArray, FloatArray
 
 MAX_WINDOW_PX = 1 << 26
 _TILES_KEPT = 64
@@ -51,6 +49,16 @@ class FoldedLidar:
         return self._grid
 
     @property
+    def tile_px(self) -> int:
+        """Pixels a tile side."""
+        return self.tile_blocks * BLOCK_PX
+
+    @property
+    def channels(self) -> int:
+        """Of the embedding."""
+        return self.bundle.model.preset.embedding_channels
+
+    @property
     def scale(self) -> int:
         """Pixels a code cell."""
         return self.bundle.model.preset.downsample
@@ -61,7 +69,7 @@ class FoldedLidar:
         window = np.zeros((self.bundle.model.preset.groups, height, width), np.uint8)
         for tile_row in range(row // side, (row + height - 1) // side + 1):
             for tile_column in range(column // side, (column + width - 1) // side + 1):
-                codes = self._tile(tile_column, tile_row)
+                codes = self.tile(tile_column, tile_row)
                 if codes is None:
                     continue
                 top, left = tile_row * side - row, tile_column * side - column
@@ -71,7 +79,15 @@ class FoldedLidar:
                 window[into] = codes[:, start[0] : start[0] + wanted.shape[1], start[1] : start[1] + wanted.shape[2]]
         return window
 
-    def embedding(self, grid: MetricGrid) -> tuple[Tensor, BoolArray]:
+    def code_image(self, row: int, column: int, height: int, width: int) -> ByteArray:
+        """The binary channels of a window of pixels, uint8 (G * K, h, w) in cells: all that is stored."""
+        scale = self.scale
+        codes = self.codes(row // scale, column // scale, -(-height // scale), -(-width // scale))
+        channels = np.arange(1, self.bundle.model.preset.group_channels + 1, dtype=np.uint8)
+        bits: ByteArray = (codes[:, None] == channels[None, :, None, None]).astype(np.uint8)
+        return bits.reshape(-1, *codes.shape[1:])
+
+    def embedding(self, grid: MetricGrid) -> tuple[FloatArray, BoolArray]:
         """Decode a window on the map's pixels, which may reach beyond the map: float32 (C, H, W), and known (H, W).
 
         A MapInputError where it does not lie on the map's pixels, a LimitError where it is too large to decode at once.
@@ -80,14 +96,14 @@ class FoldedLidar:
 
     def embedding_for_crop(
         self, grid: MetricGrid, centre_rc: tuple[float, float], heading_rad: float, crop_shape: tuple[int, int]
-    ) -> tuple[Tensor, BoolArray]:
+    ) -> tuple[FloatArray, BoolArray]:
         """Do as `embedding`, but decode only what a crop turned by ``heading_rad`` reads; the rest of the window is 0.
 
         Its centre is a fractional row and column in the window, its shape rows and columns.
         """
         return self._decoded(grid, strips_of_turned(grid.shape, centre_rc, heading_rad, crop_shape))
 
-    def _decoded(self, grid: MetricGrid, boxes: list[Box]) -> tuple[Tensor, BoolArray]:
+    def _decoded(self, grid: MetricGrid, boxes: list[Box]) -> tuple[FloatArray, BoolArray]:
         row, column = self._grid.offset_of(grid)
         scale = self.scale
         around_px = 2 * DECODE_HALO * scale
@@ -102,14 +118,15 @@ class FoldedLidar:
         known = np.ascontiguousarray(known_of(codes, scale)[cut])
         if not codes.any():
             channels = self.bundle.model.preset.embedding_channels
-            return torch.zeros(channels, grid.height_px, grid.width_px), known
+            return np.zeros((channels, grid.height_px, grid.width_px), np.float32), known
         return self._decoder.decode_window(codes, (first_row, first_column), grid.shape, boxes), known
 
-    def embed_observation(self, observation: Observation) -> Tensor:
+    def embed_observation(self, observation: Observation) -> FloatArray:
         """Embed what the vehicle sees, in its own axes: (C, H, W) float32."""
         return self._decoder.embed_observation(observation)
 
-    def _tile(self, column: int, row: int) -> ByteArray | None:
+    def tile(self, column: int, row: int) -> ByteArray | None:
+        """Codes of a tile, uint8 (G, S, S); None where there is none."""
         key = (column, row)
         if key in self._tiles:
             self._tiles.move_to_end(key)
@@ -117,7 +134,10 @@ class FoldedLidar:
         payload = self._file.tile(self._layer, column, row) if column >= 0 and row >= 0 else None
         side = self.tile_blocks * BLOCK_PX // self.scale
         shape = (self.bundle.model.preset.groups, side, side)
-        codes = self._tiles[key] = None if payload is None else self.bundle.coder.decode(payload, shape)
+        codes = None if payload is None else self.bundle.coder.decode(payload, shape)
+        if codes is not None and int(codes.max(initial=0)) > self.bundle.model.preset.group_channels:
+            raise MapFormatError(f"tile {key} holds codes beyond the model's channels", "fold the map again")
+        self._tiles[key] = codes
         if len(self._tiles) > _TILES_KEPT:
             self._tiles.popitem(last=False)
         return codes

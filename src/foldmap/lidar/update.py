@@ -12,7 +12,7 @@ from foldmap.atlas.reader import TileKey
 from foldmap.errors import MapInputError, ModelError
 from foldmap.lidar.bundle import Bundle
 from foldmap.lidar.defaults import bundle_named
-from foldmap.lidar.fold import TILE_BLOCKS, tile_coder
+from foldmap.lidar.fold import tile_coder
 from foldmap.lidar.folded import LAYER, open_lidar
 from foldmap.lidar.marks.fold import tiles_of
 from foldmap.lidar.marks.model import MarksModel
@@ -62,7 +62,7 @@ def update_lidar(
         mine, theirs = asdict(raster.grid), asdict(folded.grid)
         if any(mine[name] != theirs[name] for name in mine if name != "crs_wkt"):
             raise MapInputError("the raster lies on another grid than the folded map", "resample it to the map's grid")
-    coder = tile_coder(bundle, source, folded.parameters.get("tile_blocks", TILE_BLOCKS), folded.parameters["spread"])
+    coder = tile_coder(bundle, source, before=folded.parameters)
     side, reach = coder.side_px, coder.side_px + 2 * coder.halo_px
     rows, columns = tiles_of(source, side)
     there = set(updater.before.tiles(layer))

@@ -12,7 +12,7 @@ from foldmap.atlas import FoldUpdater, FoldWriter
 from foldmap.errors import BudgetError, ConfigError
 from foldmap.formats.raster.geotiff import open_raster, open_rasters
 from foldmap.lidar.bundle import Bundle
-from foldmap.lidar.defaults import bundles_for, default_bundle, default_marks, read_model, within_rate
+from foldmap.lidar.defaults import bundles_for, default_bundle, default_marks, marks_for, read_model, within_rate
 from foldmap.lidar.fold import TILE_BLOCKS, LidarPlan, fold_lidar
 from foldmap.lidar.marks.model import MarksModel
 from foldmap.lidar.source import RasterSource
@@ -112,7 +112,7 @@ def _candidates(
         learned = bundles_for(resolution_m) if budget_bytes is not None else [default_bundle(resolution_m)]
     if options.codec == "learned":
         return [*learned], []
-    models = [default_marks(resolution_m), *learned]
+    models: list[Bundle | MarksModel] = [*marks_for(resolution_m), *learned]
     trials = try_codes(models, source)
     for trial in trials:
         note(

@@ -13,11 +13,11 @@ from foldmap.bench.lidar.online_protocol import Step
 from foldmap.errors import MapFormatError
 from foldmap.geometry import SE2, MetricGrid
 from foldmap.lidar.bundle import Bundle
-from foldmap.lidar.codec import BLOCK_PX, Decoder, global_spread
+from foldmap.lidar.codec import Decoder, global_spread
 from foldmap.lidar.fold import TILE_BLOCKS, encode_tiles
 from foldmap.lidar.match.exhaustive import coarse_headings_rad
 from foldmap.lidar.observation import Observation, rasterize
-from foldmap.lidar.source import RasterMap
+from foldmap.lidar.source import BLOCK_PX, RasterMap
 from foldmap.lidar.unfold import FoldedLidar
 from foldmap.localize.lidar.confidence import LidarEstimate, thresholds_of
 from foldmap.localize.lidar.localizer import LidarFilter, LidarLocalizer, LidarSettings
@@ -39,7 +39,8 @@ class UnfoldedPayload(FoldedLidar):
         self._grid, self._decoder, self._payloads = grid, decoder, payloads
         self._tiles = OrderedDict()
 
-    def _tile(self, column: int, row: int) -> Any:
+    def tile(self, column: int, row: int) -> Any:
+        """See `FoldedLidar`."""
         key = (column, row)
         if key not in self._tiles:
             payload, preset = self._payloads.get(key), self.bundle.model.preset

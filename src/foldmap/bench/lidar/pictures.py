@@ -26,7 +26,7 @@ def query_strip(case: Case, codec: LearnedCodec, half_m: tuple[float, float], se
     panels = [("map", intensity_image(crop.intensity, crop.observed))]
     if codec.bundle.can_fold:
         embedded = RasterEmbedding(codec.bundle, Decoder(codec.bundle), case.raster)
-        panels.append(("its embedding", embedding_image(embedded.embedding(window)[0].numpy())))
+        panels.append(("its embedding", embedding_image(embedded.embedding(window)[0])))
     decoded, _ = unfolded.embedding(window)
     seen = observe(case.query.points_vehicle_m, case.query.intensity, window.resolution_m, half_m)
     own = unfolded.embed_observation(seen)
@@ -35,14 +35,14 @@ def query_strip(case: Case, codec: LearnedCodec, half_m: tuple[float, float], se
     around = cut(unfolded, prior, seen.observed.shape, radius_px)
     heading_rad = max(search.heading_rad, math.radians(0.5))
     headings = coarse_headings_rad(heading_rad, max(3, 2 * math.ceil(math.degrees(search.heading_rad)) + 1))
-    scores = match_fft(around.embedding_CHW, own, headings, radius_px).amax(dim=0).numpy()
+    scores = match_fft(around.embedding_CHW, own, headings, radius_px).max(axis=0)
     estimate = None
     if scores.max() > scores.min():  # without evidence there is no estimate to show
         best_row, best_col = (int(i) for i in np.unravel_index(int(scores.argmax()), scores.shape))
         estimate = (best_col - radius_px) * window.resolution_m, (radius_px - best_row) * window.resolution_m
-    panels.append(("decoded embedding", embedding_image(decoded.numpy())))
+    panels.append(("decoded embedding", embedding_image(decoded)))
     panels.append(("query", intensity_image(seen.intensity, seen.observed)))
-    panels.append(("its embedding", embedding_image(own.numpy())))
+    panels.append(("its embedding", embedding_image(own)))
     offset = prior.inverse() @ case.world_SE2_true
     found = heatmap(scores, window.resolution_m, (offset.x_m, offset.y_m), estimate, "scores at the prior")
     return strip([*panels, found])

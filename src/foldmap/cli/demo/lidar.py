@@ -11,13 +11,13 @@ import numpy as np
 
 from foldmap.bench.lidar.baselines.image_codecs import ImageMapCodec
 from foldmap.cli.demo.settings import DemoSettings, Report
-from foldmap.cli.show import binary_channels
 from foldmap.formats.raster.write import write_map_geotiff
 from foldmap.geometry import SE2, SE3
 from foldmap.lidar.fold import LidarReport
 from foldmap.lidar.mapping.raster import BuildSettings, build_map
 from foldmap.lidar.observation import Observation, aggregate, extent_of, rasterize
 from foldmap.lidar.source import RasterMap, Sweep
+from foldmap.lidar.marks.unfold import FoldedMarks
 from foldmap.lidar.unfold import FoldedLidar
 from foldmap.localize.lidar.attempt import Attempt
 from foldmap.localize.lidar.confidence import LidarEstimate
@@ -95,7 +95,7 @@ def map_street(
 
 
 def localize_street(
-    folded: FoldedLidar, world: TownWorld, path: DoubleArray, settings: DemoSettings, report: Report
+    folded: FoldedLidar | FoldedMarks, world: TownWorld, path: DoubleArray, settings: DemoSettings, report: Report
 ) -> DemoDrive:
     """Filter along drive 2 from a GPS-like prior."""
     rng = np.random.default_rng([settings.seed, 4])
@@ -148,7 +148,7 @@ def _drawn(rng: np.random.Generator, sigma_m: float, sigma_rad: float) -> SE2:
 
 def lidar_page(
     raster: RasterMap,
-    folded: FoldedLidar,
+    folded: FoldedLidar | FoldedMarks,
     folded_as: LidarReport,
     driven: DemoDrive,
     summary: dict[str, Any],
@@ -208,28 +208,28 @@ def size_rows(raster: RasterMap, folded_as: LidarReport, file_bytes: int) -> lis
     ]
 
 
-def pictures(raster: RasterMap, folded: FoldedLidar, driven: DemoDrive) -> list[tuple[str, bytes]]:
+def pictures(raster: RasterMap, folded: FoldedLidar | FoldedMarks, driven: DemoDrive) -> list[tuple[str, bytes]]:
     """Strips around one step of the drive, with captions."""
     shown = driven.shown
     if shown is None:
         return []
     truth, observation, found = shown.truth, shown.observation, shown.found
-    side = max(folded.scale, round(_CROP_M / raster.grid.resolution_m) // folded.scale * folded.scale)
+    side = round(_CROP_M / raster.grid.resolution_m)
     row, col = raster.grid.pixel_of(np.array([[truth.x_m, truth.y_m]]))[0]
-    top = int((row - side / 2) // folded.scale) * folded.scale
-    left = int((col - side / 2) // folded.scale) * folded.scale
+    top = int(row - side / 2)
+    left = int(col - side / 2)
     crop = raster.read(top, left, side, side)
     decoded, _ = folded.embedding(folded.grid.window(top, left, side, side))
-    codes = folded.codes(top // folded.scale, left // folded.scale, side // folded.scale, side // folded.scale)
+    codes = folded.code_image(top, left, side, side)
     mapped = [("map", intensity_image(crop.intensity, crop.observed))]
-    mapped.append(("decoded embedding", embedding_image(decoded.numpy())))
+    mapped.append(("decoded embedding", embedding_image(decoded)))
     made = [
         ("The map, and the embedding decoded from its code.", strip(mapped, height_in=3.4)),
-        ("The binary channels of the code, all that is stored.", code_mosaic(binary_channels(folded, codes))),
+        ("The binary channels of the code, all that is stored.", code_mosaic(codes)),
     ]
     panels = [
         Panel("observation", intensity_image(observation.intensity, observation.observed)),
-        Panel("its embedding", embedding_image(folded.embed_observation(observation).numpy())),
+        Panel("its embedding", embedding_image(folded.embed_observation(observation))),
     ]
     if found.match is not None:
         error, pose = shown.prior.inverse() @ truth, found.estimate.pose

@@ -17,7 +17,7 @@ from foldmap.errors import MissingExtraError, ModelError
 from foldmap.formats.raster.geotiff import open_raster
 from foldmap.lidar.bundle import Bundle
 from foldmap.lidar.fold import LidarPlan, fold_lidar
-from foldmap.lidar.unfold import FoldedLidar
+from foldmap.lidar.folded import open_lidar
 from foldmap.metrics import pose_errors, summarize
 from foldmap.street.defaults import default_model
 from foldmap.street.field.model import FieldEmbedding
@@ -44,7 +44,7 @@ def run_demo(folder: Path, bundle: Bundle, settings: DemoSettings) -> dict[str, 
     photos = _photos(path, settings)
     streets = _streets(path, world, settings)
     with FoldFile.open(path) as file:
-        folded = FoldedLidar(file)
+        folded = open_lidar(file)
         with bar("Drive 2 localizes") as report:
             driven = localize_street(folded, world, street_path, settings, report)
         steps = enumerate(driven.estimates)

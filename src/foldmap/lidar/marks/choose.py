@@ -1,26 +1,29 @@
-"""Which cells of a map are marks: the brightest of each neighbourhood, as many everywhere, in shapes that cost few bits.
+"""Which cells of a map are marks: the brightest of each neighbourhood, in shapes that cost few bits.
 
-A threshold of one contrast everywhere would spend all bits where there is much paint and leave nothing where there is
-little. So each cell's threshold is the least contrast with which its neighbourhood keeps to the quota of marks. Among
-what passes, a Markov random field over the eight neighbours trades contrast for company: a lone cell costs the coder
-several times what one more cell of a stripe does.
+A mark's contrast is above the map's level, which is found for each map so that it holds a given number of marks: what
+is much on smooth asphalt is little on cobbles. Where there is much paint, the threshold of a neighbourhood is higher,
+lest all bits go there. Among what passes, a Markov random field over the eight neighbours trades contrast for company:
+a lone cell costs the coder several times what one more cell of a stripe does.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
+import numba
 import numpy as np
-from scipy.ndimage import convolve, uniform_filter
+from scipy.ndimage import uniform_filter
 
-from foldmap.lidar.marks.contrast import contrast, odd
-from foldmap.lidar.source import RasterMap
+from foldmap.lidar.marks.contrast import local_moments, median_spread, odd, smoothed
+from foldmap.lidar.source import RasterMap, RasterSource, some_blocks
 from foldmap.types import BoolArray, FloatArray
 
-_STEP = 0.2  # between the thresholds that are tried
+_STEP = 0.2  # between the thresholds of neighbourhoods that are tried
+_TOP = 4.0  # the highest of them
+_LEVELS = np.arange(2.5, 0.3, -0.1)  # of a map
 _PASSES = 6
-_COLOURS = ((0, 0), (0, 1), (1, 0), (1, 1))  # cells of one colour are no neighbours of each other
+_FULL_WEIGHT = 0.3  # of the Gaussian on observed pixels; what is seen through less counts less
+_EPSILON = 1e-6
 
 
 @dataclass(frozen=True)
@@ -30,9 +33,9 @@ class MarkRecipe:
     Attributes:
         cell_m: side of a cell, about; it is a whole number of pixels.
         smooth_m, window_m: of the map's contrast; see `foldmap.lidar.marks.contrast`.
-        quota_m2: marks a square metre of observed ground, at most.
+        marks_m2: marks a square metre of observed ground, in the whole map.
+        quota_m2: cells a square metre that may be above the threshold of a neighbourhood.
         block_m: side of the neighbourhood that keeps to the quota.
-        least: contrast below which nothing is a mark.
         side_cost, corner_cost: contrast that a neighbour of the other kind costs, beside and at a corner.
         query_smooth_m, query_window_m: of the observation's contrast.
     """
@@ -40,9 +43,9 @@ class MarkRecipe:
     cell_m: float = 0.15
     smooth_m: float = 0.15
     window_m: float = 1.6
+    marks_m2: float = 0.19
     quota_m2: float = 1.25
     block_m: float = 6.4
-    least: float = 1.5
     side_cost: float = 0.1
     corner_cost: float = 0.1
     query_smooth_m: float = 0.1
@@ -54,26 +57,79 @@ class MarkRecipe:
 
     def reach_m(self, resolution_m: float) -> float:
         """How far from a cell the map decides whether it is a mark."""
-        cells = len(_COLOURS) * _PASSES + 1
         cell_m = self.cell_px(resolution_m) * resolution_m
-        return 3 * self.smooth_m + 0.5 * (self.window_m + self.block_m) + cells * cell_m
+        return 3 * self.smooth_m + 0.5 * (self.window_m + self.block_m) + (4 * _PASSES + 1) * cell_m
 
 
-def marks_of(raster: RasterMap, recipe: MarkRecipe, floor: float) -> BoolArray:
+@dataclass(frozen=True)
+class MapLevel:
+    """Two numbers of a whole map, so that its tiles fold independently.
+
+    Attributes:
+        spread: the median of the local spread of its intensity, in the raster's unit: the floor of each.
+        contrast: below which nothing is a mark.
+    """
+
+    spread: float
+    contrast: float
+
+
+def map_level(source: RasterSource, recipe: MarkRecipe) -> MapLevel:
+    """Find the level at which a map holds `MarkRecipe.marks_m2`, on blocks even over it."""
+    resolution_m = source.grid.resolution_m
+    cell = recipe.cell_px(resolution_m)
+    blocks = []
+    for block in some_blocks(source):
+        rows, columns = (side // cell * cell for side in block.grid.shape)
+        blocks.append(_Cells.of(block.read(0, 0, rows, columns), recipe, cell))
+    if not blocks:
+        return MapLevel(0.0, _TOP)
+    counts = np.array([one.seen.sum() for one in blocks])
+    order = np.argsort(medians := np.array([median_spread(one.spread, one.seen) for one in blocks]), kind="stable")
+    spread = float(medians[order[int(np.searchsorted(np.cumsum(counts[order]), counts.sum() / 2))]])
+    most = recipe.marks_m2 * (cell * resolution_m) ** 2 * counts.sum()
+    contrast = _TOP
+    for level in _LEVELS:
+        at = MapLevel(spread, float(level))
+        if sum(int(one.marks(recipe, at, cell * resolution_m).sum()) for one in blocks) > most:
+            break
+        contrast = round(float(level), 3)
+    return MapLevel(spread, contrast)
+
+
+def marks_of(raster: RasterMap, recipe: MarkRecipe, level: MapLevel) -> BoolArray:
     """Cells that are marks, bool (H / c, W / c), of a raster whose sides are multiples of c pixels a cell.
 
-    The first row and column of cells are even ones of the whole map. The floor is that of the whole map's spread.
+    The first row and column of cells are even ones of the whole map.
     """
-    resolution_m, cell = raster.grid.resolution_m, recipe.cell_px(raster.grid.resolution_m)
-    fine, weight, _ = contrast(
-        raster.intensity, raster.observed, resolution_m, recipe.smooth_m, recipe.window_m, floor
-    )
-    seen = cells_of(raster.observed.astype(np.float32), cell) > 0
-    total = cells_of(weight, cell)
-    bright = np.divide(cells_of(fine * weight, cell), total, out=np.zeros_like(total), where=total > 0)
-    threshold = _thresholds(bright, seen, recipe, cell * resolution_m)
-    lead = np.where(seen, bright - threshold, -np.inf)
-    return _in_company(lead, seen, recipe)
+    cell = recipe.cell_px(raster.grid.resolution_m)
+    return _Cells.of(raster, recipe, cell).marks(recipe, level, cell * raster.grid.resolution_m)
+
+
+@dataclass(frozen=True)
+class _Cells:
+    """Of each cell (h, w): smoothed intensity less the local mean, the local spread, whether it was observed."""
+
+    excess: FloatArray
+    spread: FloatArray
+    seen: BoolArray
+
+    @staticmethod
+    def of(raster: RasterMap, recipe: MarkRecipe, cell_px: int) -> _Cells:
+        resolution_m = raster.grid.resolution_m
+        values, weight = smoothed(raster.intensity, raster.observed, recipe.smooth_m / resolution_m)
+        seen = cells_of(raster.observed.astype(np.float32), cell_px) > 0
+        weight = np.minimum(weight, _FULL_WEIGHT)
+        total = np.where(seen, cells_of(weight, cell_px), 0)
+        mean = np.divide(cells_of(values * weight, cell_px), total, out=np.zeros_like(total), where=total > 0)
+        middle, spread = local_moments(mean, total, odd(recipe.window_m / (cell_px * resolution_m)))
+        return _Cells(mean - middle, spread, total > 0)
+
+    def marks(self, recipe: MarkRecipe, level: MapLevel, cell_m: float) -> BoolArray:
+        bright = (self.excess / np.maximum(self.spread, level.spread + _EPSILON)).astype(np.float32)
+        threshold = _thresholds(bright, self.seen, recipe, level.contrast, cell_m)
+        lead = np.where(self.seen, bright - threshold, -np.inf).astype(np.float32)
+        return _in_company(lead, self.seen, recipe.side_cost, recipe.corner_cost)
 
 
 def cells_of(image: FloatArray, cell_px: int) -> FloatArray:
@@ -83,30 +139,39 @@ def cells_of(image: FloatArray, cell_px: int) -> FloatArray:
     return total
 
 
-def _thresholds(bright: FloatArray, seen: BoolArray, recipe: MarkRecipe, cell_m: float) -> FloatArray:
-    """The least contrast, from 4 down, with which the neighbourhood of a cell keeps to the quota."""
+def _thresholds(bright: FloatArray, seen: BoolArray, recipe: MarkRecipe, least: float, cell_m: float) -> FloatArray:
+    """The least contrast, from 4 down to the map's level, with which the neighbourhood of a cell keeps to the quota."""
     side = odd(recipe.block_m / cell_m)
 
     def share(chosen: BoolArray) -> FloatArray:
-        return np.asarray(uniform_filter(chosen.astype(np.float64), side, mode="constant"))
+        return np.asarray(uniform_filter(chosen.astype(np.float32), side, mode="constant"))
 
-    allowed = share(seen) * recipe.quota_m2 * cell_m**2 + 1e-9
-    threshold = np.full(bright.shape, 4.0, np.float32)
-    for step in range(1, 1 + math.floor((4.0 - recipe.least) / _STEP + 1e-9)):
-        value = 4.0 - _STEP * step
+    allowed = share(seen) * recipe.quota_m2 * cell_m**2 + 1e-6
+    threshold = np.full(bright.shape, _TOP, np.float32)
+    for value in [*np.arange(_TOP - _STEP, least + 1e-6, -_STEP), least]:
         threshold[share(seen & (bright > value)) <= allowed] = value
     return threshold
 
 
-def _in_company(lead: FloatArray, seen: BoolArray, recipe: MarkRecipe) -> BoolArray:
-    """Iterated conditional modes, a colour of cells at a time: what each is, given its neighbours."""
-    side, corner = recipe.side_cost, recipe.corner_cost
-    kernel = np.array([[corner, side, corner], [side, 0, side], [corner, side, corner]])
-    neighbours = convolve(seen.astype(np.float64), kernel, mode="constant")
+@numba.njit(nogil=True, cache=True)
+def _in_company(lead: FloatArray, seen: BoolArray, side_cost: float, corner_cost: float) -> BoolArray:
+    """Iterated conditional modes: what each cell is, given its neighbours.
+
+    Of four colours by even and odd row and column, a pass takes one after the other: cells of one are no neighbours.
+    """
+    height, width = lead.shape
     marks = lead > 0
     for _ in range(_PASSES):
-        for row, column in _COLOURS:
-            alike = 2 * convolve(marks.astype(np.float64), kernel, mode="constant") - neighbours
-            one = np.s_[row::2, column::2]
-            marks[one] = seen[one] & (lead[one] + alike[one] > 0)
+        for colour in range(4):
+            for row in range(colour // 2, height, 2):
+                for col in range(colour % 2, width, 2):
+                    if not seen[row, col]:
+                        continue
+                    gain = lead[row, col]
+                    for i in range(max(row - 1, 0), min(row + 2, height)):
+                        for j in range(max(col - 1, 0), min(col + 2, width)):
+                            if seen[i, j] and (i != row or j != col):
+                                cost = side_cost if i == row or j == col else corner_cost
+                                gain += cost if marks[i, j] else -cost
+                    marks[row, col] = gain > 0
     return marks

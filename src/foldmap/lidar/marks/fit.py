@@ -39,7 +39,7 @@ def fit_marks(
     rasters: Sequence[RasterMap],
     name: str,
     provenance: dict[str, Any],
-    known_cells: int = 20,
+    known_cells: int = 32,
     report: Callable[[int, int], None] = lambda done, total: None,
 ) -> MarksModel:
     """Fit the coders on three quarters of at least four maps of one pixel size, and measure the rate on the rest.
@@ -72,3 +72,19 @@ def fit_marks(
         raise ModelError(f"the {len(held)} held-out maps hold no ground", "give other maps")
     bits = sum(8 * marks_in_memory(fitted, raster)[1] for raster in held)
     return replace(fitted, rate_bit_m2=bits / ground_m2)
+
+
+def turned_raster(raster: RasterMap, turn_rad: float) -> RasterMap:
+    """A raster turned counter-clockwise about its centre, nearest pixel, cut to a square of its shorter side."""
+    side = min(raster.grid.shape)
+    middle = 0.5 * (side - 1)
+    down, right = np.mgrid[:side, :side] - middle
+    cos, sin = np.cos(turn_rad), np.sin(turn_rad)
+    height, width = raster.grid.shape
+    col = np.rint(cos * right - sin * down + 0.5 * (width - 1)).astype(np.int64)
+    row = np.rint(sin * right + cos * down + 0.5 * (height - 1)).astype(np.int64)
+    inside = (row >= 0) & (row < height) & (col >= 0) & (col < width)
+    row, col = np.where(inside, row, 0), np.where(inside, col, 0)
+    return RasterMap(
+        raster.grid.window(0, 0, side, side), raster.intensity[row, col], raster.observed[row, col] & inside
+    )

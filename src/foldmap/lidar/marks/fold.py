@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from foldmap.lidar.marks.choose import MarkRecipe, cells_of, marks_of
-from foldmap.lidar.marks.contrast import local_moments, median_spread, odd, smoothed
+from foldmap.lidar.marks.choose import MapLevel, cells_of, map_level, marks_of
 from foldmap.lidar.marks.model import MarksModel
-from foldmap.lidar.source import RasterMap, RasterSource, median_over_blocks
+from foldmap.lidar.source import RasterSource
 
 TILE_CELLS = 320
 
@@ -24,25 +23,13 @@ class CodedTile:
     observed_px: int
 
 
-def map_floor(source: RasterSource, recipe: MarkRecipe) -> float:
-    """The map's median spread of smoothed intensity, in the raster's unit; 0 where nothing was observed."""
-    resolution_m = source.grid.resolution_m
-
-    def spread(raster: RasterMap) -> float:
-        values, weight = smoothed(raster.intensity, raster.observed, recipe.smooth_m / resolution_m)
-        _, spread = local_moments(values, weight, odd(recipe.window_m / resolution_m))
-        return median_spread(spread, weight > 0)
-
-    return median_over_blocks(source, spread)
-
-
 class MarkTiles:
-    """The tiles of a map as marks: a `foldmap.lidar.fold.TileCoder`. The floor is that of the map, or of its file."""
+    """The tiles of a map as marks: a `foldmap.lidar.fold.TileCoder`. The level is that of the map, or of its file."""
 
-    def __init__(self, model: MarksModel, source: RasterSource, floor: float | None = None) -> None:
+    def __init__(self, model: MarksModel, source: RasterSource, level: MapLevel | None = None) -> None:
         self.model, self._resolution_m = model, source.grid.resolution_m
         self._cell = model.recipe.cell_px(self._resolution_m)
-        self._floor = map_floor(source, model.recipe) if floor is None else floor
+        self._level = map_level(source, model.recipe) if level is None else level
         # An even number of cells, so that cells have their colours wherever the tile lies.
         self._halo = 2 * math.ceil(model.recipe.reach_m(self._resolution_m) / (2 * self._cell * self._resolution_m))
         self.side_px, self.halo_px = TILE_CELLS * self._cell, self._halo * self._cell
@@ -54,7 +41,8 @@ class MarkTiles:
             "cell_px": self._cell,
             "tile_cells": TILE_CELLS,
             "known_cells": self.model.known_cells,
-            "spread": self._floor,
+            "spread": self._level.spread,
+            "contrast": self._level.contrast,
         }
 
     def tile(self, source: RasterSource, row: int, column: int) -> CodedTile | None:
@@ -64,7 +52,7 @@ class MarkTiles:
         observed = raster.observed[around:-around, around:-around]
         if not observed.any():
             return None
-        marks = marks_of(raster, self.model.recipe, self._floor)[halo:-halo, halo:-halo]
+        marks = marks_of(raster, self.model.recipe, self._level)[halo:-halo, halo:-halo]
         known = cells_of(observed.astype(np.float32), self._cell * self.model.known_cells) > 0
         return CodedTile(self.model.encode(np.ascontiguousarray(marks), known), int(observed.sum()))
 

@@ -45,7 +45,7 @@ class MarksModel:
     rate_bit_m2: float
     name: str
     thresholds: dict[str, float] = field(default_factory=dict)
-    known_cells: int = 20
+    known_cells: int = 32
     provenance: dict[str, Any] = field(default_factory=dict)
 
     codec: ClassVar[str] = CODEC
@@ -99,7 +99,7 @@ def _rebuilt(info: dict[str, Any], arrays: dict[str, AnyArray]) -> MarksModel:
     if not isinstance(said, dict) or set(said) != names:
         raise ModelError("the recipe of marks has unknown or missing fields", _CURE)
     recipe = MarkRecipe(**{name: _positive(said[name], name) for name in names})
-    coders = []
+    coders = list[ContextModel]()
     for name in _CODERS:
         mine = {key.removeprefix(f"{name}."): value for key, value in arrays.items() if key.startswith(f"{name}.")}
         coder = ContextModel.from_arrays(mine)
@@ -111,7 +111,8 @@ def _rebuilt(info: dict[str, Any], arrays: dict[str, AnyArray]) -> MarksModel:
         raise ModelError(f"what is known is told in squares of {known_cells!r} cells", _CURE)
     return MarksModel(
         recipe,
-        *coders,
+        coders[0],
+        coders[1],
         resolution_m=_positive(info["resolution_m"], "resolution_m"),
         rate_bit_m2=_positive(info["rate_bit_m2"], "rate_bit_m2"),
         name=str(info["name"]),

@@ -1,7 +1,7 @@
 """Marks as points: the score of a pose is the contrast of what the vehicle sees, summed under the marks of the map.
 
     contrast image of the observation, vehicle's axes ─┐
-    marks near the prior, at each heading ─────────────┴─> scores of all shifts: a window of the image, added mark by mark
+    marks near the prior, at each heading ─────────────┴─> scores of all shifts: windows of the image, summed over marks
 
 It is the correlation of the observation with an image of the map that is 1 in the marks and 0 elsewhere; some hundred
 marks cost a hundredth of what the images' transforms do. The contrast has no local mean, so nothing is to be taken off.
@@ -16,17 +16,15 @@ import numpy as np
 
 from foldmap.lidar.marks.choose import MarkRecipe
 from foldmap.lidar.marks.contrast import contrast
-from foldmap.types import DoubleArray, FloatArray, IntArray
+from foldmap.types import BoolArray, DoubleArray, FloatArray, IntArray
 
 _DARKEST, _BRIGHTEST = -2.0, 6.0
 _FULL_WEIGHT = 0.3  # of the Gaussian on observed pixels; what is seen through less counts less
 
 
-def query_image(intensity: FloatArray, observed: FloatArray, resolution_m: float, recipe: MarkRecipe) -> FloatArray:
+def query_image(intensity: FloatArray, observed: BoolArray, resolution_m: float, recipe: MarkRecipe) -> FloatArray:
     """Contrast of an observation, float32 (H, W), clipped, and less where little is observed; 0 where nothing is."""
-    values, weight, _ = contrast(
-        intensity, observed, resolution_m, recipe.query_smooth_m, recipe.query_window_m
-    )
+    values, weight, _ = contrast(intensity, observed, resolution_m, recipe.query_smooth_m, recipe.query_window_m)
     return np.asarray(np.clip(values, _DARKEST, _BRIGHTEST) * np.minimum(weight / _FULL_WEIGHT, 1), np.float32)
 
 

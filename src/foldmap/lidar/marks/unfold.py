@@ -16,7 +16,7 @@ from foldmap.lidar.marks.model import CODEC, MarksModel
 from foldmap.lidar.marks.score import query_image
 from foldmap.lidar.observation import Observation
 from foldmap.lidar.shipped import shelf
-from foldmap.types import BoolArray, DoubleArray, FloatArray
+from foldmap.types import BoolArray, ByteArray, DoubleArray, FloatArray
 
 MAX_WINDOW_PX = 1 << 26
 _MOST_CELLS = 4096
@@ -43,6 +43,11 @@ class MarksMap:
     def grid(self) -> MetricGrid:
         """Placement of the folded raster."""
         return self._grid
+
+    @property
+    def tile_px(self) -> int:
+        """Pixels a tile side."""
+        return self.tile_cells * self.cell_px
 
     @property
     def cell_m(self) -> float:
@@ -100,6 +105,10 @@ class MarksMap:
                     _paste(image, pixels, tile_row * side - row, tile_column * side - column)
         return drawn, known
 
+    def code_image(self, row: int, column: int, height: int, width: int) -> ByteArray:
+        """The marks in a window of pixels, uint8 (1, height, width): all that is stored."""
+        return self.embedding(self._grid.window(row, column, height, width))[0].astype(np.uint8)
+
     def tile(self, column: int, row: int) -> _Tile | None:
         """Marks (S, S) and known squares (S / k, S / k) of a tile; None where there is none."""
         key = (column, row)
@@ -122,7 +131,9 @@ class MarksMap:
         last = math.floor((x_m + reach_m - self._grid.west_m) / side_m)
         top = math.floor((self._grid.north_m - y_m - reach_m) / side_m)
         bottom = math.floor((self._grid.north_m - y_m + reach_m) / side_m)
-        reached = [(column, row, self.tile(column, row)) for row in range(top, bottom + 1) for column in range(first, last + 1)]
+        reached = [
+            (column, row, self.tile(column, row)) for row in range(top, bottom + 1) for column in range(first, last + 1)
+        ]
         return [(column, row, tile) for column, row, tile in reached if tile is not None]
 
 
@@ -154,7 +165,9 @@ def _read_parameters(parameters: dict[str, Any], model: MarksModel) -> tuple[Met
         grid = MetricGrid(**parameters["grid"])
         cell_px, tile_cells, known_cells = (parameters[name] for name in ("cell_px", "tile_cells", "known_cells"))
         whole = all(type(value) is int for value in (cell_px, tile_cells, known_cells))
-        if not whole or not (1 <= cell_px <= 256 and 1 <= tile_cells <= _MOST_CELLS and known_cells == model.known_cells):
+        if not whole or not (
+            1 <= cell_px <= 256 and 1 <= tile_cells <= _MOST_CELLS and known_cells == model.known_cells
+        ):
             raise MapFormatError("the lidar layer's cells are not what its model makes", "fold the map again")
         if tile_cells % known_cells:
             raise MapFormatError(f"tiles of {tile_cells} cells in squares of {known_cells}", "fold the map again")

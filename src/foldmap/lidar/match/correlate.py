@@ -2,114 +2,169 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from functools import lru_cache
-from typing import cast
 
+import numba
 import numpy as np
-import torch
+from scipy.fft import irfft2, next_fast_len, rfft2
 
-from foldmap.types import FloatArray
-
-
-def correlate(map_BCHW: torch.Tensor, turned_BTCHW: torch.Tensor, radius_px: int) -> torch.Tensor:
-    """Correlate crops with templates over the window, differentiably: (B, T, 2 * radius + 1, 2 * radius + 1).
-
-    A template is 2 * radius smaller than its crop, so the wanted shifts are free of wrap-around without padding.
-    """
-    size = fft_shape(map_BCHW.shape[-2], map_BCHW.shape[-1])
-    map_spectrum = torch.fft.rfft2(map_BCHW, s=size)
-    template_spectrum = torch.fft.rfft2(turned_BTCHW, s=size)
-    cross = template_spectrum.conj() * map_spectrum[:, None]
-    cross_BTHF = cross.sum(2) if cross.shape[2] > 1 else cross[:, :, 0]
-    return partial_irfft2(cross_BTHF, size, 2 * radius_px + 1)
+from foldmap.lidar.threads import share_out, thread_count
+from foldmap.types import AnyArray, FloatArray
 
 
 def correlate_one(
-    map_CHW: torch.Tensor, turn_into: Callable[[int, FloatArray], None], count: int, radius_px: int
-) -> torch.Tensor:
-    """Do as `correlate` for one pair, without gradients: template by template, so that all of it stays in the cache.
+    map_CHW: FloatArray, turn_into: Callable[[int, FloatArray], None], count: int, radius_px: int
+) -> FloatArray:
+    """Correlate a crop with templates over a window of shifts: float32 (count, 2 * radius + 1, 2 * radius + 1).
 
-    ``turn_into`` writes template t of ``count`` into the upper left corner of a zero image.
+    A template is 2 * radius smaller than the crop, so the wanted shifts are free of wrap-around without padding.
+    Template by template, so that all of it stays in the cache: ``turn_into`` writes template t of ``count`` into the
+    upper left corner of a zero image.
     """
-    size = fft_shape(map_CHW.shape[-2], map_CHW.shape[-1])
-    template_CHW = np.zeros((len(map_CHW), *size), np.float32)
-    with torch.inference_mode():
-        cross_THF = torch.empty(count, size[0], size[1] // 2 + 1, dtype=torch.complex64)
-        # Conjugated here and once more at the end, where there is least to conjugate.
-        map_spectrum = torch.fft.rfft2(map_CHW, s=size).conj_physical()
-        images = torch.from_numpy(template_CHW)
-        for t, cross_HF in enumerate(cross_THF):
-            turn_into(t, template_CHW)
-            torch.mul(torch.fft.rfft2(images[0]), map_spectrum[0], out=cross_HF)
-            for image_HW, spectrum_HF in zip(images[1:], map_spectrum[1:], strict=True):
-                cross_HF.addcmul_(torch.fft.rfft2(image_HW), spectrum_HF)
-        torch.conj_physical(cross_THF, out=cross_THF)
-        return partial_irfft2(cross_THF, size, 2 * radius_px + 1)
+    size, window = fft_shape(*map_CHW.shape[1:]), 2 * radius_px + 1
+    map_spectrum = rfft2(map_CHW, s=size, workers=thread_count())
+    scores = np.empty((count, window, window), np.float32)
+
+    def some(templates: range) -> None:
+        image_CHW = np.zeros((len(map_CHW), *size), np.float32)
+        for t in templates:
+            turn_into(t, image_CHW)
+            cross_HF = np.zeros_like(map_spectrum[0])
+            for image_HW, spectrum_HF in zip(image_CHW, map_spectrum, strict=True):
+                _add_cross(cross_HF.view(np.float32), rfft2(image_HW).view(np.float32), spectrum_HF.view(np.float32))
+            scores[t] = partial_irfft2(cross_HF, size, window)
+
+    share_out(some, count)
+    return scores
 
 
-def correlate_direct(map_CHW: torch.Tensor, turned_TCHW: torch.Tensor) -> torch.Tensor:
-    """Do as `correlate_one` by conv2d, for tiny windows; the window is what the crop exceeds the templates by."""
-    with torch.inference_mode():
-        scores = torch.nn.functional.conv2d(map_CHW[None, :1].float(), turned_TCHW[:, :1].contiguous())[0]
-        for c in range(1, len(map_CHW)):
-            kernels = turned_TCHW[:, c : c + 1].contiguous()
-            scores += torch.nn.functional.conv2d(map_CHW[None, c : c + 1].float(), kernels)[0]
+def correlate_pairs(map_BCHW: FloatArray, own_BCHW: FloatArray, radius_px: int) -> FloatArray:
+    """Do as `correlate_one` for small pairs of one crop and one template: (B, 2 * radius + 1, 2 * radius + 1)."""
+    size, window = fft_shape(*map_BCHW.shape[2:]), 2 * radius_px + 1
+    scores = np.empty((len(map_BCHW), window, window), np.float32)
+
+    def some(pairs: range) -> None:
+        for k in pairs:
+            cross_CHF = rfft2(own_BCHW[k], s=size).conj() * rfft2(map_BCHW[k], s=size)
+            scores[k] = partial_irfft2(cross_CHF.sum(0), size, window)
+
+    share_out(some, len(map_BCHW))
+    return scores
+
+
+def correlate_direct(map_CHW: FloatArray, turned_TCHW: FloatArray) -> FloatArray:
+    """Do as `correlate_one` by plain sums, for tiny windows: the window is what the crop exceeds the templates by."""
+    window = tuple(m - t + 1 for m, t in zip(map_CHW.shape[1:], turned_TCHW.shape[2:], strict=True))
+    scores = np.empty((len(turned_TCHW), *window), np.float32)
+
+    def some(templates: range) -> None:
+        for t in templates:
+            _sums_of_products(map_CHW, turned_TCHW[t], scores[t])
+
+    share_out(some, len(scores))
     return scores
 
 
 def fft_shape(rows: int, columns: int) -> tuple[int, int]:
-    """The next sizes without a prime factor above 5; scipy.fft has this too, and takes a quarter second to load."""
-
-    def fast(size: int) -> int:
-        left = size
-        for prime in (2, 3, 5):
-            while left % prime == 0:
-                left //= prime
-        return size if left == 1 else fast(size + 1)
-
-    return fast(rows), fast(columns)
+    """The next sizes that an FFT is fast at."""
+    return next_fast_len(rows, real=True), next_fast_len(columns, real=True)
 
 
-def partial_irfft2(spectrum: torch.Tensor, size: tuple[int, int], count: int) -> torch.Tensor:
+def partial_irfft2(spectrum: AnyArray, size: tuple[int, int], count: int) -> FloatArray:
     """Return the first ``count`` rows and columns of the inverse of a half spectrum.
 
     Small matrix products with the wanted rows of the inverse DFT. A pair of rows +k and -k shares its cosine and its
-    (negated) sine, so real matrices of half the size do for the complex product: 0.4 of the time of a whole inverse.
-    The spectrum is (..., size[0], size[1] // 2 + 1), as `torch.fft.rfft2` gives it of an image of ``size``.
+    (negated) sine, so real matrices of half the size do for the complex product.
+    The spectrum is complex64 (size[0], size[1] // 2 + 1), as `scipy.fft.rfft2` gives it of an image of ``size``.
     """
     rows, columns = size
-    if count > min(rows, columns) // 5:
-        return cast(torch.Tensor, torch.fft.irfft2(spectrum, s=size)[..., :count, :count])
-    cos_down, sin_down, nyquist, across = _matrices(rows, columns, count, spectrum.real.dtype)
-    pairs, frequencies = (rows - 1) // 2, spectrum.shape[-1]
-    upper = spectrum[..., 1 : pairs + 1, :]
-    lower = spectrum[..., rows - pairs :, :].flip(-2)
-    even = torch.view_as_real(upper + lower).flatten(-2)
-    odd = torch.view_as_real(upper - lower).flatten(-2)
-    shape = (*spectrum.shape[:-2], count, frequencies, 2)
-    cosines = torch.view_as_complex(torch.matmul(cos_down, even).reshape(shape))
-    sines = torch.view_as_complex(torch.matmul(sin_down, odd).reshape(shape))
-    down = cosines + 1j * sines + spectrum[..., :1, :] / rows
+    if count > min(rows, columns) // 2:
+        whole: FloatArray = irfft2(spectrum, s=size)[:count, :count]
+        return whole
+    cos_down, sin_down, nyquist, across = _matrices(rows, columns, count)
+    pairs = (rows - 1) // 2
+    upper, lower = spectrum[1 : pairs + 1], spectrum[: rows - pairs - 1 : -1]
+    cosines = cos_down @ (upper + lower).view(np.float32)
+    sines = sin_down @ (upper - lower).view(np.float32)
+    down = cosines.view(np.complex64) + 1j * sines.view(np.complex64) + spectrum[:1] / np.float32(rows)
     if rows % 2 == 0:
-        down = down + nyquist * spectrum[..., rows // 2 : rows // 2 + 1, :]
-    return torch.matmul(torch.view_as_real(down).flatten(-2), across)
+        down += nyquist * spectrum[rows // 2 : rows // 2 + 1]
+    result: FloatArray = down.view(np.float32) @ across
+    return result
 
 
 @lru_cache(maxsize=32)
-def _matrices(rows: int, columns: int, count: int, dtype: torch.dtype) -> tuple[torch.Tensor, ...]:
+def _matrices(rows: int, columns: int, count: int) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
     """Cosines and sines of the row frequencies 1.., the row Nyquist's signs, and the columns' inverse half DFT."""
-    with torch.inference_mode(False):
-        lag = torch.arange(count, dtype=torch.float64)
-        angle = 2 * math.pi / rows * torch.outer(lag, torch.arange(1, (rows - 1) // 2 + 1, dtype=torch.float64))
-        nyquist = torch.cos(math.pi * lag)[:, None] / rows
-        frequencies = columns // 2 + 1
-        weight = torch.full((frequencies, 1), 2.0 / columns, dtype=torch.float64)
-        weight[0] = 1.0 / columns
-        if columns % 2 == 0:
-            weight[-1] = 1.0 / columns
-        turn = 2 * math.pi / columns * torch.outer(torch.arange(frequencies, dtype=torch.float64), lag)
-        across = torch.stack([weight * torch.cos(turn), -weight * torch.sin(turn)], dim=1).flatten(0, 1)
-        parts = torch.cos(angle) / rows, torch.sin(angle) / rows, nyquist, across
-        return tuple(part.to(dtype) for part in parts)
+    lag, frequencies = np.arange(count), columns // 2 + 1
+    angle = 2 * np.pi / rows * np.outer(lag, np.arange(1, (rows - 1) // 2 + 1))
+    nyquist = np.cos(np.pi * lag)[:, None] / rows
+    weight = np.full((frequencies, 1), 2.0 / columns)
+    weight[0] = 1.0 / columns
+    if columns % 2 == 0:
+        weight[-1] = 1.0 / columns
+    turn = 2 * np.pi / columns * np.outer(np.arange(frequencies), lag)
+    across = np.stack([weight * np.cos(turn), -weight * np.sin(turn)], axis=1).reshape(-1, count)
+    cosines, sines = np.cos(angle) / rows, np.sin(angle) / rows
+    return (
+        cosines.astype(np.float32),
+        sines.astype(np.float32),
+        nyquist.astype(np.float32),
+        across.astype(np.float32),
+    )
+
+
+@numba.njit(nogil=True, cache=True, fastmath=True)
+def _add_cross(cross: FloatArray, template: FloatArray, crop: FloatArray) -> None:
+    """Add conj(template) * crop; complex numbers as pairs of reals."""
+    rows, columns = cross.shape
+    for row in range(rows):
+        into, a, b = cross[row], template[row], crop[row]
+        for k in range(0, columns, 2):
+            into[k] += a[k] * b[k] + a[k + 1] * b[k + 1]
+            into[k + 1] += a[k] * b[k + 1] - a[k + 1] * b[k]
+
+
+@numba.njit(nogil=True, cache=True, fastmath=True)
+def _sums_of_products(crop: FloatArray, template: FloatArray, scores: FloatArray) -> None:
+    channels, rows, columns = template.shape
+    down, across = scores.shape
+    total = np.zeros((down, across))
+    for c in range(channels):
+        for row in range(rows):
+            own = template[c, row]
+            for r in range(down):
+                line = crop[c, row + r]
+                for k in range(across):
+                    part = np.float32(0.0)
+                    for col in range(columns):
+                        part += own[col] * line[col + k]
+                    total[r, k] += part
+    scores[:] = total
+
+
+def block_products(under_CHW: FloatArray, turned_TCHW: FloatArray, side_px: int) -> FloatArray:
+    """Sums, over blocks of a side, of the products of templates and the crop under them: (T, down, across)."""
+    rows, columns = turned_TCHW.shape[2:]
+    sums = np.empty((len(turned_TCHW), -(-rows // side_px), -(-columns // side_px)), np.float32)
+
+    def some(templates: range) -> None:
+        for t in templates:
+            _block_sums(under_CHW, turned_TCHW[t], side_px, sums[t])
+
+    share_out(some, len(sums))
+    return sums
+
+
+@numba.njit(nogil=True, cache=True, fastmath=True)
+def _block_sums(under: FloatArray, turned: FloatArray, side: int, sums: FloatArray) -> None:
+    channels, rows, columns = turned.shape
+    sums[:] = 0.0
+    for c in range(channels):
+        for row in range(rows):
+            for block in range(sums.shape[1]):
+                part = np.float32(0.0)
+                for col in range(block * side, min((block + 1) * side, columns)):
+                    part += under[c, row, col] * turned[c, row, col]
+                sums[row // side, block] += part

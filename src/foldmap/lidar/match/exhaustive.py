@@ -17,7 +17,6 @@ The margin is what a turned corner needs; with margin 0 turned corners are cut o
 from __future__ import annotations
 
 import numpy as np
-import torch
 
 from foldmap.errors import ConfigError
 from foldmap.lidar.match.correlate import correlate_one
@@ -32,7 +31,7 @@ def coarse_headings_rad(range_rad: float, count: int = 11) -> DoubleArray:
     return np.linspace(-range_rad, range_rad, count) if count > 1 else np.zeros(1)
 
 
-def match_fft(map_CHW: torch.Tensor, observation_CHW: torch.Tensor, headings: Headings, radius_px: int) -> torch.Tensor:
+def match_fft(map_CHW: FloatArray, observation_CHW: FloatArray, headings: Headings, radius_px: int) -> FloatArray:
     """Score every pose, scores_THW: one FFT of the map, one of each turned observation, a partial inverse.
 
     A ConfigError where shapes do not fit the module's geometry.
@@ -57,4 +56,4 @@ def match_fft(map_CHW: torch.Tensor, observation_CHW: torch.Tensor, headings: He
     def turn_into(t: int, out_CHW: FloatArray) -> None:
         turner.into(float(angles[t]), out_CHW, canvas)
 
-    return correlate_one(map_CHW.float(), turn_into, len(angles), radius_px)
+    return correlate_one(map_CHW, turn_into, len(angles), radius_px)

@@ -1,84 +1,47 @@
-"""Turn images about their centre by many angles: once differentiably (torch), once fast (numba)."""
+"""Turn images about their centre by many angles."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 
 import numba
 import numpy as np
-import torch
-from torch.nn import functional
 
+from foldmap.lidar.threads import share_out
 from foldmap.types import DoubleArray, FloatArray
 
-Headings = Sequence[float] | DoubleArray | torch.Tensor
+Headings = Sequence[float] | DoubleArray
 
 
-def rotate_embedding(embedding_BCHW: torch.Tensor, headings: Headings, out_shape: tuple[int, int]) -> torch.Tensor:
-    """Turn embeddings counter-clockwise about their centre, bilinear, zero outside (the paper's spatial transformers).
+def turned_images(image_CHW: FloatArray, headings_rad: Headings, out_shape: tuple[int, int]) -> FloatArray:
+    """Turn an image counter-clockwise about its centre, bilinear, zero outside: (T, C, rows, columns).
 
-    As seen on the map: at +90 degrees what lay east (right) lies north (up). Gives (B, T, C, rows, columns) for (T,)
-    headings in radians, differentiable in ``embedding_BCHW``.
+    As seen on the map: at +90 degrees what lay east (right) lies north (up).
     """
-    batch, channels, height, width = embedding_BCHW.shape
-    rows, columns = out_shape
-    angle = torch.as_tensor(headings, dtype=torch.float64)
-    cos, sin = torch.cos(angle), torch.sin(angle)
-    # From output (x right, v down) to source, R(-heading) with v = -y, in grid_sample's units of half an image.
-    affine = torch.zeros(len(angle), 2, 3, dtype=torch.float64)
-    affine[:, 0, 0], affine[:, 0, 1] = cos * columns / width, -sin * rows / width
-    affine[:, 1, 0], affine[:, 1, 1] = sin * columns / height, cos * rows / height
-    size = [len(angle), 1, rows, columns]
-    grid = functional.affine_grid(affine.to(embedding_BCHW), size, align_corners=False)
-    # One grid serves all images: they ride along as channels.
-    stacked = embedding_BCHW.reshape(1, batch * channels, height, width).expand(len(angle), -1, -1, -1)
-    turned = functional.grid_sample(stacked, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-    return turned.reshape(len(angle), batch, channels, rows, columns).transpose(0, 1)
+    turner, angles = Turner(image_CHW), np.asarray(headings_rad, dtype=np.float64)
+    out = np.empty((len(angles), len(image_CHW), *out_shape), np.float32)
 
+    def some(turns: range) -> None:
+        for t in turns:
+            turner.into(float(angles[t]), out[t], out_shape)
 
-def rotate_embedding_fast(embedding_BCHW: torch.Tensor, headings: Headings, out_shape: tuple[int, int]) -> torch.Tensor:
-    """Do as `rotate_embedding`, without gradients and several times faster on a CPU; uses torch's number of threads."""
-    angles = np.asarray(headings, dtype=np.float64)
-    batch, channels = embedding_BCHW.shape[:2]
-    turner = Turner(embedding_BCHW.flatten(0, 1))
-    out = np.empty((len(angles), batch * channels, *out_shape), np.float32)
-    for angle, turned_CHW in zip(angles, out, strict=True):
-        turner.into(float(angle), turned_CHW, out_shape)
-    turned = torch.from_numpy(out).reshape(len(angles), batch, channels, *out_shape)
-    return turned.transpose(0, 1).to(embedding_BCHW.device)
+    share_out(some, len(angles))
+    return out
 
 
 class Turner:
-    """Turns one image about its centre again and again, into memory that is given; uses torch's number of threads."""
+    """Turns one image about its centre again and again, into memory that is given; threads may share one."""
 
-    def __init__(self, image_CHW: torch.Tensor) -> None:
-        images = image_CHW.detach().to("cpu", torch.float32)
+    def __init__(self, image_CHW: FloatArray) -> None:
         # One pixel of zeros around spares the kernel every bounds check but one per row.
-        padded = functional.pad(images, (1, 1, 1, 1)).numpy()
+        padded = np.pad(image_CHW.astype(np.float32, copy=False), ((0, 0), (1, 1), (1, 1)))
         self._in_pairs = len(padded) == 2  # side by side, both channels are one access
-        self._source = np.ascontiguousarray(padded.transpose(1, 2, 0) if self._in_pairs else padded)
+        self._source = np.ascontiguousarray(padded.transpose(1, 2, 0)) if self._in_pairs else padded
 
     def into(self, heading_rad: float, out_CHW: FloatArray, shape: tuple[int, int]) -> None:
-        """Turn the image as `rotate_embedding` does, into the first rows and columns of a contiguous image."""
-        kernel = _turn_pair if self._in_pairs else _turn
-        threads = torch.get_num_threads()
-
-        def part(k: int) -> None:
-            rows = shape[0] * k // threads, shape[0] * (k + 1) // threads
-            kernel(self._source, heading_rad, out_CHW, *shape, *rows)
-
-        if threads == 1:
-            part(0)
-        else:
-            list(_pool(threads).map(part, range(threads)))
-
-
-@cache
-def _pool(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads, thread_name_prefix="foldmap-rotate")
+        """Turn the image as `turned_images` does, into the first rows and columns of a contiguous image."""
+        (_turn_pair if self._in_pairs else _turn)(self._source, heading_rad, out_CHW, *shape)
 
 
 @numba.njit(nogil=True, cache=True)
@@ -107,14 +70,12 @@ def _line(
 
 
 @numba.njit(nogil=True, cache=True, fastmath=True)
-def _turn(
-    padded: FloatArray, angle: float, out: FloatArray, rows: int, columns: int, first_row: int, end_row: int
-) -> None:
-    """Fill rows of out (C, >= rows, >= columns) from padded (C, H + 2, W + 2), whose rim is zero."""
+def _turn(padded: FloatArray, angle: float, out: FloatArray, rows: int, columns: int) -> None:
+    """Fill out (C, >= rows, >= columns) from padded (C, H + 2, W + 2), whose rim is zero."""
     channels, tall, wide = padded.shape
     flat = padded.reshape(channels, tall * wide)
     cos, sin = math.cos(angle), math.sin(angle)
-    for row in range(first_row, end_row):
+    for row in range(rows):
         u0, v0, first, last = _line(row, cos, sin, tall, wide, rows, columns)
         for c in range(channels):
             source, line = flat[c], out[c, row]
@@ -132,14 +93,12 @@ def _turn(
 
 
 @numba.njit(nogil=True, cache=True, fastmath=True)
-def _turn_pair(
-    padded: FloatArray, angle: float, out: FloatArray, rows: int, columns: int, first_row: int, end_row: int
-) -> None:
+def _turn_pair(padded: FloatArray, angle: float, out: FloatArray, rows: int, columns: int) -> None:
     """Do as `_turn` for two channels that lie side by side in padded (H + 2, W + 2, 2): 0.6 of its time."""
     tall, wide = padded.shape[:2]
     flat = padded.reshape(tall * wide, 2)
     cos, sin = math.cos(angle), math.sin(angle)
-    for row in range(first_row, end_row):
+    for row in range(rows):
         u0, v0, first, last = _line(row, cos, sin, tall, wide, rows, columns)
         line0, line1 = out[0, row], out[1, row]
         out[:2, row, :first] = 0.0

@@ -6,18 +6,17 @@ import math
 
 import numba
 import numpy as np
-import torch
 
 from foldmap.types import BoolArray, FloatArray
 
 
 def turned_crop(
-    embedding_CHW: torch.Tensor,
+    embedding_CHW: FloatArray,
     known_HW: BoolArray,
     centre_rc: tuple[float, float],
     heading_rad: float,
     out_shape: tuple[int, int],
-) -> tuple[torch.Tensor, BoolArray]:
+) -> tuple[FloatArray, BoolArray]:
     """Cut a crop whose columns run along a heading: the map as the vehicle would draw it.
 
     Cubic, because this is the map's one resampling and a bilinear one would cost it detail; on whole pixels and
@@ -26,9 +25,9 @@ def turned_crop(
     """
     out = np.zeros((len(embedding_CHW), *out_shape), np.float32)
     known = np.zeros(out_shape, np.bool_)
-    source = np.ascontiguousarray(embedding_CHW.detach().to("cpu", torch.float32).numpy())
+    source = np.ascontiguousarray(embedding_CHW, np.float32)
     _warp(source, known_HW, centre_rc[0], centre_rc[1], math.cos(heading_rad), math.sin(heading_rad), out, known)
-    return torch.from_numpy(out), known
+    return out, known
 
 
 @numba.njit(nogil=True, cache=True, fastmath=True)

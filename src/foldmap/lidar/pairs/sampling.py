@@ -143,8 +143,7 @@ class PairSampler:
         top = max(float(image_2HW[0].max()), 1e-6)
         values = (np.clip(image_2HW[0], 0, None) / np.float32(top)) ** np.float32(gamma)
         spread = spread_of(values, image_2HW[1] > 0, self._resolution_m)
-        image = torch.from_numpy(np.stack([values, image_2HW[1]]))[None]
-        return normalize(image[:, :1], image[:, 1:], self._resolution_m, max(spread, 1e-6))
+        return torch.from_numpy(normalize(values, image_2HW[1] > 0, self._resolution_m, max(spread, 1e-6)))[None]
 
 
 def cell_weight(observed_B1HW: Tensor, downsample: int) -> Tensor:

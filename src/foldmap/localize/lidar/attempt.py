@@ -7,11 +7,11 @@ import time
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 
 from foldmap.errors import ConfigError
 from foldmap.geometry import SE2, wrap_rad
-from foldmap.lidar.match.exhaustive import coarse_headings_rad, match_fft
+from foldmap.lidar.marks.unfold import MarksMap
+from foldmap.lidar.match.exhaustive import coarse_headings_rad
 from foldmap.lidar.observation import Observation
 from foldmap.localize.estimate import Estimate, Status
 from foldmap.localize.lidar.blocks import MODE_RADIUS_M
@@ -22,15 +22,14 @@ from foldmap.localize.lidar.confidence import (
     MatchFeatures,
     decide,
 )
-from foldmap.localize.lidar.search import WindowMatch, match_window
-from foldmap.localize.lidar.view import DecodedMap, check_resolution, cut
+from foldmap.localize.lidar.dense import CANDIDATE_RADIUS_M, DenseMatcher, WindowMatcher
+from foldmap.localize.lidar.marks import MarksMatcher
+from foldmap.localize.lidar.search import WindowMatch
+from foldmap.localize.lidar.view import DecodedMap, check_resolution
 from foldmap.types import DoubleArray
 
 _GUARD_PX = 3  # searched beyond the radius asked for, so that a pose at that radius is not at the rim
 _WIDE_M = 4.0
-_POOL = 4
-_CANDIDATES = 4
-_CANDIDATE_RADIUS_M = 0.8
 _RIVAL_SHARE = 0.85
 
 
@@ -52,6 +51,7 @@ class LidarMatcher:
 
     def __init__(self, folded: DecodedMap, thresholds: ConfidenceThresholds) -> None:
         self.folded, self.thresholds = folded, thresholds
+        self._matcher: WindowMatcher = MarksMatcher(folded) if isinstance(folded, MarksMap) else DenseMatcher(folded)
 
     def attempt(
         self,
@@ -77,11 +77,11 @@ class LidarMatcher:
         if radius_m <= _WIDE_M:
             return self.attempt_window(observation, prior, radius_m, headings)
         start_s = time.perf_counter()
-        own_CHW = self.folded.embed_observation(observation)
+        check_resolution(self.folded, observation)
         near = coarse_headings_rad(math.radians(2.5), 11)
         attempts = [
-            self.attempt_window(observation, centre, _CANDIDATE_RADIUS_M, near, own_CHW)
-            for centre in self._candidates(observation, own_CHW, prior, radius_m, heading_range_rad)
+            self.attempt_window(observation, centre, CANDIDATE_RADIUS_M, near)
+            for centre in self._matcher.candidates(observation, prior, radius_m, heading_range_rad)
         ]
         if not attempts:
             return _nothing(Status.NO_MAP, "there is no map around the prior", 0.0, start_s)
@@ -104,11 +104,10 @@ class LidarMatcher:
         prior: SE2,
         radius_m: float,
         headings_rad: DoubleArray,
-        embedding_CHW: torch.Tensor | None = None,
     ) -> Attempt:
         """Search +-radius_m (along the prior's axes) and the headings around a prior, exhaustively; else as `attempt`.
 
-        Headings are relative to the prior's, ascending, evenly spaced; the embedding is the observation's, if known.
+        Headings are relative to the prior's, ascending, evenly spaced.
         """
         start_s = time.perf_counter()
         resolution_m, least = check_resolution(self.folded, observation), self.thresholds.reject_observed_fraction
@@ -118,13 +117,9 @@ class LidarMatcher:
         if seen < least:
             return _nothing(Status.NO_OBSERVATION, f"observed_fraction {seen:.4f} < {least:g}", seen, start_s)
         radius_px = math.ceil(radius_m / resolution_m - 1e-9) + _GUARD_PX
-        crop = cut(self.folded, prior, observation.observed.shape, radius_px)
-        if float(crop.known.mean()) < least:
+        match = self._matcher.match(observation, prior, radius_px, headings_rad, least)
+        if match is None:
             return _nothing(Status.NO_MAP, "there is no map around the prior", 0.0, start_s)
-        own_CHW = self.folded.embed_observation(observation) if embedding_CHW is None else embedding_CHW
-        match = match_window(
-            crop.embedding_CHW, crop.known, own_CHW, observation.observed, headings_rad, radius_px, resolution_m
-        )
         status, reason = decide(match.features, self.thresholds)
         diagnostics = _diagnostics(match, reason, start_s)
         if not status.has_pose:
@@ -133,33 +128,6 @@ class LidarMatcher:
         turn = np.array([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]])
         covariance = turn @ match.covariance @ turn.T
         return Attempt(Estimate(status, prior @ match.offset, 0.5 * (covariance + covariance.T), diagnostics), match)
-
-    def _candidates(
-        self, observation: Observation, own_CHW: torch.Tensor, prior: SE2, radius_m: float, heading_range_rad: float
-    ) -> list[SE2]:
-        """Match at a quarter of the resolution; the poses of the best modes, each some distance from the better."""
-        step_m = _POOL * check_resolution(self.folded, observation)
-        rows, columns = (side // _POOL * _POOL for side in observation.observed.shape)
-        radius_px = math.ceil(radius_m / step_m)
-        crop = cut(self.folded, prior, (rows, columns), radius_px * _POOL)
-        if not crop.known.any():
-            return []
-        pool = torch.nn.functional.avg_pool2d
-        # Trimmed alike on both sides, so that the centre stays the centre up to half a fine pixel.
-        top, left = (observation.observed.shape[0] - rows) // 2, (observation.observed.shape[1] - columns) // 2
-        trimmed = own_CHW[:, top : top + rows, left : left + columns]
-        headings = coarse_headings_rad(heading_range_rad, 2 * math.ceil(heading_range_rad / math.radians(1.5)) + 1)
-        small_map = pool(crop.embedding_CHW * torch.from_numpy(crop.known), _POOL)
-        volume = match_fft(small_map, pool(trimmed, _POOL), headings, radius_px).numpy()
-        down, across = np.ogrid[: volume.shape[1], : volume.shape[2]]
-        poses = []
-        for _ in range(_CANDIDATES):
-            t, row, col = (int(i) for i in np.unravel_index(volume.argmax(), volume.shape))
-            poses.append(prior @ SE2((col - radius_px) * step_m, -(row - radius_px) * step_m, float(headings[t])))
-            volume[:, (down - row) ** 2 + (across - col) ** 2 <= (_CANDIDATE_RADIUS_M / step_m) ** 2] = -np.inf
-            if not np.isfinite(volume).any():
-                break
-        return poses
 
 
 def _rival_m(best: Attempt, attempts: list[Attempt]) -> float | None:

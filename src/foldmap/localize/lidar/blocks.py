@@ -15,16 +15,14 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
-from foldmap.lidar.match.correlate import correlate
+from foldmap.lidar.match.correlate import correlate_pairs
 from foldmap.types import AnyArray, BoolArray, DoubleArray, FloatArray
 
 AGREEMENT_RADIUS_M = 0.15
 MODE_RADIUS_M = 0.3  # poses farther than this from the best one count as another mode
 _REPLICATES = 64
 _MIN_BLOCK_PX = 32
-_CHUNK = 16
 
 
 @dataclass(frozen=True)
@@ -47,7 +45,7 @@ class BlockStatistics:
 
 
 def block_scores(
-    map_CHW: torch.Tensor, turned_CHW: torch.Tensor, radius_px: int, block_px: int | None = None
+    map_CHW: FloatArray, turned_CHW: FloatArray, radius_px: int, block_px: int | None = None
 ) -> FloatArray:
     """Match each block of a turned observation by itself with a crop that is 2 * radius_px larger.
 
@@ -55,22 +53,22 @@ def block_scores(
     about a ninth of the image, at least 32; blocks without content are left out: K may be 0.
     """
     _, rows, columns = turned_CHW.shape
-    side = block_px or max(_MIN_BLOCK_PX, math.ceil(max(rows, columns) / 9))
+    side = block_px or block_side_px(rows, columns)
     down, across = math.ceil(rows / side), math.ceil(columns / side)
-    pad = (0, across * side - columns, 0, down * side - rows)
-    own, crop = (torch.nn.functional.pad(image, pad) for image in (turned_CHW, map_CHW))
+    pad = (0, down * side - rows), (0, across * side - columns)
+    own, crop = (np.pad(image, ((0, 0), *pad)) for image in (turned_CHW, map_CHW))
     corners = [(r * side, c * side) for r, c in np.ndindex(down, across)]
-    corners = [(r, c) for r, c in corners if bool(own[:, r : r + side, c : c + side].any())]
+    corners = [(r, c) for r, c in corners if own[:, r : r + side, c : c + side].any()]
     reach = side + 2 * radius_px
-    scores = [torch.zeros(0, 2 * radius_px + 1, 2 * radius_px + 1)]
-    with torch.inference_mode():
-        for start in range(0, len(corners), _CHUNK):
-            chunk = corners[start : start + _CHUNK]
-            crops = torch.stack([crop[:, r : r + reach, c : c + reach] for r, c in chunk])
-            templates = torch.stack([own[:, r : r + side, c : c + side] for r, c in chunk])
-            scores.append(correlate(crops, templates[:, None], radius_px)[:, 0])
-    result: FloatArray = torch.cat(scores).numpy()
-    return result
+    if not corners:
+        return np.zeros((0, 2 * radius_px + 1, 2 * radius_px + 1), np.float32)
+    crops = np.stack([crop[:, r : r + reach, c : c + reach] for r, c in corners])
+    return correlate_pairs(crops, np.stack([own[:, r : r + side, c : c + side] for r, c in corners]), radius_px)
+
+
+def block_side_px(rows: int, columns: int) -> int:
+    """Side of the blocks of an image: about a ninth of it."""
+    return max(_MIN_BLOCK_PX, math.ceil(max(rows, columns) / 9))
 
 
 def block_statistics(scores_KHW: FloatArray, resolution_m: float, seed: int = 0) -> BlockStatistics:

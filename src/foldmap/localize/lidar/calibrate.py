@@ -12,20 +12,24 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 
 from foldmap.errors import ConfigError
 from foldmap.geometry import SE2, MetricGrid
 from foldmap.lidar.bundle import Bundle
 from foldmap.lidar.codec import Decoder, known_of
-from foldmap.lidar.fit_coder import HOLD_OUT, fit_coder
+from foldmap.lidar.fit_coder import HOLD_OUT, fit_coder, raster_of
+from foldmap.lidar.marks.choose import MarkRecipe
+from foldmap.lidar.marks.fit import fit_marks, marks_in_memory, turned_raster
+from foldmap.lidar.marks.model import MarksModel
 from foldmap.lidar.model import LidarModel
 from foldmap.lidar.observation import Observation
 from foldmap.lidar.pairs.sampling import RasterPair
 from foldmap.lidar.source import cut_window
+from foldmap.localize.lidar.attempt import Attempt
 from foldmap.localize.lidar.confidence import Calibration, MatchFeatures, calibrate
 from foldmap.localize.lidar.localizer import LidarLocalizer
-from foldmap.types import BoolArray, ByteArray
+from foldmap.localize.lidar.view import DecodedMap
+from foldmap.types import BoolArray, ByteArray, FloatArray
 
 
 class UnfoldedRaster:
@@ -34,14 +38,14 @@ class UnfoldedRaster:
     def __init__(self, decoder: Decoder, grid: MetricGrid, codes: ByteArray, downsample: int) -> None:
         self.grid = grid
         self.embed_observation = decoder.embed_observation
-        self._embedding, self._known = decoder.decode(codes).numpy(), known_of(codes, downsample)
+        self._embedding, self._known = decoder.decode(codes), known_of(codes, downsample)
 
-    def embedding(self, grid: MetricGrid) -> tuple[torch.Tensor, BoolArray]:
+    def embedding(self, grid: MetricGrid) -> tuple[FloatArray, BoolArray]:
         """Cut a window of the decoded raster; zero and unknown beyond it."""
         row = round((self.grid.north_m - grid.north_m) / grid.resolution_m)
         column = round((grid.west_m - self.grid.west_m) / grid.resolution_m)
         embedding, known = (cut_window(of, row, column, *grid.shape) for of in (self._embedding, self._known))
-        return torch.from_numpy(embedding), known
+        return embedding, known
 
 
 class CalibratedBundle(NamedTuple):
@@ -80,13 +84,60 @@ def calibrate_model(
     return CalibratedBundle(replace(coded.bundle, thresholds=calibration.thresholds.to_dict()), calibration)
 
 
-def _observation(pair: RasterPair, resolution_m: float) -> Observation:
+def calibrate_marks(
+    recipe: MarkRecipe,
+    pairs: Sequence[RasterPair],
+    resolution_m: float,
+    name: str,
+    provenance: dict[str, Any],
+    *,
+    wrong: int = 500,
+    seed: int = 0,
+    report: Callable[[str, int, int], None] = lambda what, done, total: None,
+) -> tuple[MarksModel, Calibration]:
+    """Fit the coders of marks, measure their rate, calibrate the localizer; as `calibrate_model`.
+
+    The maps are turned at random first: real streets run in all directions.
+    """
+    if len(pairs) < 20 * HOLD_OUT:
+        raise ConfigError(f"{len(pairs)} pairs are too few to calibrate on", f"give {20 * HOLD_OUT} or more")
+    rasters = [raster_of(pair, resolution_m) for pair in pairs]
+    rng = np.random.default_rng(seed)
+    model = fit_marks(
+        recipe, [turned_raster(one, float(rng.uniform(-math.pi, math.pi))) for one in rasters], name, provenance,
+        report=lambda done, of: report("encode", done, of),
+    )  # fmt: skip
+    maps = [marks_in_memory(model, raster)[0] for raster in rasters]
+    calibration = calibrate(*_features(maps, pairs, resolution_m, wrong, 1.0, seed, report))
+    return replace(model, thresholds=calibration.thresholds.to_dict()), calibration
+
+
+def observation_of(pair: RasterPair, resolution_m: float) -> Observation:
+    """What the vehicle of a pair sees."""
     half_width_m, half_length_m = (0.5 * side * resolution_m for side in pair.sweep_observed.shape)
     return Observation(pair.sweep_intensity, pair.sweep_observed, resolution_m, half_length_m, half_width_m)
 
 
+def attempt_pair(
+    folded: DecodedMap, pair: RasterPair, observation: Observation, radius_m: float, rng: np.random.Generator
+) -> tuple[Attempt, float]:
+    """Localize an observation in the map of a pair, from a prior that is off by up to a radius and 5 degrees.
+
+    Gives the attempt, and how far its best pose is from the pair's, in metres; infinite where nothing was matched.
+    """
+    resolution_m = observation.resolution_m
+    east_m, south_m = (resolution_m * pair.shift_px[axis] for axis in (1, 0))
+    away_m = rng.uniform(-radius_m, radius_m, 2)
+    prior = SE2(float(away_m[0]) + east_m, float(away_m[1]) - south_m, math.radians(rng.uniform(-5, 5)))
+    attempt = LidarLocalizer.open(folded).attempt(observation, prior, 1.5 * radius_m)
+    if attempt.match is None:
+        return attempt, math.inf
+    pose = prior @ attempt.match.offset
+    return attempt, math.hypot(pose.x_m - east_m, pose.y_m + south_m)
+
+
 def _features(
-    maps: Sequence[UnfoldedRaster],
+    maps: Sequence[DecodedMap],
     pairs: Sequence[RasterPair],
     resolution_m: float,
     wrong: int,
@@ -99,24 +150,18 @@ def _features(
     right, wrongs = list[MatchFeatures](), list[MatchFeatures]()
 
     def attempt(place: int, observation: Observation, into: list[MatchFeatures], accept_m: float) -> None:
-        east_m, south_m = (resolution_m * pairs[place].shift_px[axis] for axis in (1, 0))
-        away_m = rng.uniform(-radius_m, radius_m, 2)
-        prior = SE2(float(away_m[0]) + east_m, float(away_m[1]) - south_m, math.radians(rng.uniform(-5, 5)))
-        result = LidarLocalizer.open(maps[place]).attempt(observation, prior, 1.5 * radius_m)
-        if result.match is None or result.features is None:
-            return
-        pose = prior @ result.match.offset
-        if math.hypot(pose.x_m - east_m, pose.y_m + south_m) <= accept_m:
+        result, error_m = attempt_pair(maps[place], pairs[place], observation, radius_m, rng)
+        if result.features is not None and error_m <= accept_m:
             into.append(result.features)
 
     held = range(0, len(pairs), HOLD_OUT)
     for index in held:
-        attempt(index, _observation(pairs[index], resolution_m), right, 3 * max(resolution_m, 0.1))
+        attempt(index, observation_of(pairs[index], resolution_m), right, 3 * max(resolution_m, 0.1))
         report("right matches", len(right), len(held))
     for index in range(wrong):
         place = int(rng.integers(len(maps)))
         other = int((place + rng.integers(1, len(pairs))) % len(pairs))
-        observation = _observation(pairs[other], resolution_m)
+        observation = observation_of(pairs[other], resolution_m)
         if index % 3:
             observation = (shuffled if index % 3 == 1 else blank_like)(observation, rng)
         attempt(place, observation, wrongs, math.inf)

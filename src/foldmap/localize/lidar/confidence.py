@@ -22,7 +22,8 @@ class LidarDiagnostics(Diagnostics):
 
     Attributes:
         score: normalized correlation of the two embeddings at the best pose, -1 to 1. Rejects below 0.05.
-        evidence_sigma: best score above the window's mean, in standard errors over blocks. Rejects below 6 (no_match).
+        evidence_sigma: best score above the window's mean, in standard errors over blocks; of marks, in standard
+            deviations of the window's scores. Rejects below 6 (no_match).
         margin_sigma: best score above the best of any other mode (> 0.3 m away), in standard errors over blocks. Warns
             below 3.5, rejects below 2.5 (ambiguous).
         agreement: share of block bootstraps that peak within 0.15 m of the best pose. Warns below 0.95, rejects below
@@ -83,6 +84,7 @@ class ConfidenceThresholds:
     reject_sigma_m: float = 0.3
     warn_observed_fraction: float = 0.04
     reject_observed_fraction: float = 0.01
+    warn_evidence_sigma: float = 0.0
 
     def __post_init__(self) -> None:
         check_numbers(self, "threshold")
@@ -94,7 +96,8 @@ class ConfidenceThresholds:
     @staticmethod
     def from_dict(data: dict[str, Any]) -> ConfidenceThresholds:
         """Read back what `to_dict` gave; a ModelError where fields are missing, unknown or no finite numbers."""
-        if not isinstance(data, dict) or set(data) != {field.name for field in fields(ConfidenceThresholds)}:
+        names = {field.name for field in fields(ConfidenceThresholds)}
+        if not isinstance(data, dict) or not names - {"warn_evidence_sigma"} <= set(data) <= names:
             raise ModelError("the model's confidence thresholds have unknown or missing fields", "calibrate it again")
         try:
             return ConfidenceThresholds(**data)
@@ -122,6 +125,7 @@ def decide(features: MatchFeatures, thresholds: ConfidenceThresholds) -> tuple[S
             below(Status.AMBIGUOUS, "agreement", f.agreement, t.reject_agreement),
             above(Status.AMBIGUOUS, "sigma_m", f.sigma_m, t.reject_sigma_m),
             (f.at_edge, Status.AMBIGUOUS, "the best pose lies at the rim of the search"),
+            below(Status.DEGRADED, "evidence_sigma", f.evidence_sigma, t.warn_evidence_sigma, ".1f"),
             below(Status.DEGRADED, "margin_sigma", f.margin_sigma, t.warn_margin_sigma, ".1f"),
             below(Status.DEGRADED, "agreement", f.agreement, t.warn_agreement),
             below(Status.DEGRADED, "score", f.score, t.warn_score, ".3f"),
@@ -135,30 +139,39 @@ def decide(features: MatchFeatures, thresholds: ConfidenceThresholds) -> tuple[S
 class Calibration:
     """Thresholds, the share of right matches and the number of wrong ones that are `ok` on the data they were set on.
 
-    The headroom is warn_margin_sigma over the largest margin_sigma of a negative that every other signal lets pass.
+    The deciding signal is the one that tells right from wrong; the headroom is its threshold over the largest value of
+    a negative that every other signal lets pass.
     """
 
     thresholds: ConfidenceThresholds
     positive_ok: float
     negative_ok: int
     headroom: float
+    deciding: str = "margin_sigma"
 
 
 _LOST_PER_SIGNAL = 0.005
+_DECIDING = {"margin_sigma": 1.25, "evidence_sigma": 1.1}
+"""Signals with a null distribution, and how far above all negatives their threshold is set at least."""
 
 
 def calibrate(positives: Sequence[MatchFeatures], negatives: Sequence[MatchFeatures]) -> Calibration:
     """Set the thresholds so that no negative is `ok`, with room to spare, and as many positives as possible are.
 
-    The secondary signals each give up 0.5 % of the positives, with slack. `margin_sigma`, the one with a null
-    distribution, then goes between what the remaining negatives reach and what the positives have: at the geometric
-    mean of the negatives' largest and the positives' 2 % quantile, and never less than 1.25 times the former.
-    Negatives are matches against wrong maps, of shuffled and of blank observations.
+    The secondary signals each give up 0.5 % of the positives, with slack. One that has a null distribution, margin or
+    evidence, whichever keeps more positives, then goes between what the remaining negatives reach and what the
+    positives have: at the geometric mean of the negatives' largest and the positives' 2 % quantile, and never less than
+    1.25 times the former (1.1 times, of evidence). Negatives are matches against wrong maps, of shuffled and of blank
+    observations.
     """
     if len(positives) < 20 or len(negatives) < 20:
         given = f"{len(positives)} right and {len(negatives)} wrong matches"
         raise ConfigError(given, "calibrate with 20 or more each")
+    choices = [_decided_by(name, positives, negatives) for name in _DECIDING]
+    return max(choices, key=lambda one: (-one.negative_ok, one.positive_ok))
 
+
+def _decided_by(deciding: str, positives: Sequence[MatchFeatures], negatives: Sequence[MatchFeatures]) -> Calibration:
     def low(name: str, quantile: float, slack: float) -> float:
         return float(np.quantile([getattr(f, name) for f in positives], quantile)) * slack
 
@@ -168,7 +181,7 @@ def calibrate(positives: Sequence[MatchFeatures], negatives: Sequence[MatchFeatu
     sigma = float(np.quantile([f.sigma_m for f in positives], 1 - _LOST_PER_SIGNAL)) * 1.3
     agreement = min(base.warn_agreement, low("agreement", _LOST_PER_SIGNAL, 0.95))
     observed = min(base.warn_observed_fraction, low("observed_fraction", _LOST_PER_SIGNAL, 0.7))
-    open_margin = replace(
+    open_to_all = replace(
         base,
         warn_margin_sigma=0.0,
         reject_margin_sigma=0.0,
@@ -182,10 +195,11 @@ def calibrate(positives: Sequence[MatchFeatures], negatives: Sequence[MatchFeatu
         warn_observed_fraction=observed,
         reject_observed_fraction=min(base.reject_observed_fraction, observed),
     )
-    passing = [f.margin_sigma for f in negatives if decide(f, open_margin)[0] is Status.OK]
+    passing = [getattr(f, deciding) for f in negatives if decide(f, open_to_all)[0] is Status.OK]
     worst = max([*passing, 1.0])
-    room = max(low("margin_sigma", 0.02, 1.0), worst)
-    warn = max(1.25 * worst, float(np.sqrt(worst * room)))
-    thresholds = replace(open_margin, warn_margin_sigma=warn, reject_margin_sigma=max(0.7 * warn, min(worst, warn)))
+    room = max(low(deciding, 0.02, 1.0), worst)
+    warn = max(_DECIDING[deciding] * worst, float(np.sqrt(worst * room)))
+    reject = max(0.7 * warn, min(worst, warn), evidence if deciding == "evidence_sigma" else 0.0)
+    thresholds = replace(open_to_all, **{f"warn_{deciding}": warn, f"reject_{deciding}": min(reject, warn)})
     ok = [sum(decide(f, thresholds)[0] is Status.OK for f in group) for group in (positives, negatives)]
-    return Calibration(thresholds, ok[0] / len(positives), ok[1], warn / worst)
+    return Calibration(thresholds, ok[0] / len(positives), ok[1], warn / worst, deciding)

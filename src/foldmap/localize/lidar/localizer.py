@@ -7,11 +7,10 @@ import time
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-import torch
 
 from foldmap.errors import ConfigError
 from foldmap.geometry import SE2, wrap_rad
-from foldmap.lidar.match.rotate import rotate_embedding_fast
+from foldmap.lidar.match.rotate import turned_images
 from foldmap.lidar.observation import Observation
 from foldmap.localize.estimate import Estimate, Status, largest_sigma
 from foldmap.localize.lidar.attempt import Attempt, LidarMatcher
@@ -220,7 +219,6 @@ def _log_likelihood(belief: BeliefGrid, match: WindowMatch, outlier_share: float
     if not math.isfinite(match.temperature):
         return np.zeros((1, 1, 1))
     likelihood = np.exp((match.volume.astype(np.float64) - float(match.volume.max())) / match.temperature)
-    volume_1THW = torch.from_numpy(likelihood.astype(np.float32))[None]
-    turned = rotate_embedding_fast(volume_1THW, [belief.centre.heading_rad], (side, side))[0, 0].numpy()
+    turned = turned_images(likelihood.astype(np.float32), [belief.centre.heading_rad], (side, side))[0]
     result: DoubleArray = np.log(outlier_share + (1 - outlier_share) * turned.astype(np.float64))
     return result

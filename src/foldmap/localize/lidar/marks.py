@@ -10,18 +10,20 @@ import numpy as np
 from foldmap.errors import PoseInputError
 from foldmap.geometry import SE2
 from foldmap.lidar.marks.score import values_at, window_scores
-from foldmap.lidar.marks.unfold import FoldedMarks
+from foldmap.lidar.marks.unfold import MarksMap
 from foldmap.lidar.match.exhaustive import coarse_headings_rad
 from foldmap.lidar.observation import Observation
+from foldmap.localize.lidar.blocks import block_side_px
 from foldmap.localize.lidar.dense import modes_of
 from foldmap.localize.lidar.search import (
     FINE_RADIUS_PX,
+    Overlap,
     WindowMatch,
-    block_side_px,
     fine_headings,
     heading_of,
+    judged,
+    peak_of,
     spread_of_headings,
-    window_match,
 )
 from foldmap.types import BoolArray, DoubleArray, FloatArray, IntArray
 
@@ -65,7 +67,7 @@ class _View:
 class MarksMatcher:
     """Matches by marks. The contrast of the observation that it saw last is kept."""
 
-    def __init__(self, folded: FoldedMarks) -> None:
+    def __init__(self, folded: MarksMap) -> None:
         self.folded = folded
         self._drawn: tuple[Observation, FloatArray] | None = None
 
@@ -87,16 +89,18 @@ class MarksMatcher:
         heading = heading_of(np.array([one.max() for one in near]), fine)
         part_N, parts = _parts(view, heading, shift_m)
         blocks_KHW = view.scores(heading, radius_px, part_N, parts)
+        row, col = peak_of(blocks_KHW)
+        shift_m = (col - radius_px) * resolution_m, (radius_px - row) * resolution_m
         per_block = np.stack([_sums(values_at(view.image, *view.pixels(h, shift_m)), part_N, parts) for h in fine])
-        offset = SE2(*shift_m, heading)
-        known, observed = self._known(observation, prior @ offset)
-        return window_match(
-            volume, t, headings_rad, fine, heading, blocks_KHW, resolution_m,
+        known, observed = self._known(observation, prior @ SE2(*shift_m, heading))
+        overlap = Overlap(
             score=_correlation(view, heading, shift_m, self.folded.cell_px),
             heading_spread_rad=spread_of_headings(per_block, fine),
             observed_fraction=float((known & observed).mean()),
             known_fraction=float(known.mean()),
-        )  # fmt: skip
+            evidence_sigma=_evidence(volume),
+        )
+        return judged(volume, headings_rad, heading, blocks_KHW, resolution_m, overlap)
 
     def candidates(self, observation: Observation, prior: SE2, radius_m: float, heading_range_rad: float) -> list[SE2]:
         """See `WindowMatcher.candidates`: every shift of a quarter of the resolution."""
@@ -147,7 +151,16 @@ def _parts(view: _View, heading_rad: float, shift_m: tuple[float, float]) -> tup
 
 
 def _sums(values_N: FloatArray, part_N: IntArray, parts: int) -> DoubleArray:
-    return np.bincount(part_N, weights=values_N, minlength=parts)
+    return np.bincount(part_N, weights=values_N, minlength=parts).astype(np.float64)
+
+
+def _evidence(volume: FloatArray) -> float:
+    """The peak above the mean of all poses' scores, in their standard deviations.
+
+    Blocks with marks are too few, and too unlike, to tell it as they do for dense codes; wrong poses are many.
+    """
+    spread = float(volume.std())
+    return (float(volume.max()) - float(volume.mean())) / spread if spread > 0 else 0.0
 
 
 def _correlation(view: _View, heading_rad: float, shift_m: tuple[float, float], cell_px: int) -> float:

@@ -6,18 +6,17 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from foldmap.geometry import SE2
-from foldmap.lidar.match.correlate import correlate_direct
+from foldmap.lidar.match.correlate import block_products, correlate_direct
 from foldmap.lidar.match.exhaustive import match_fft
-from foldmap.lidar.match.rotate import rotate_embedding_fast
+from foldmap.lidar.match.rotate import turned_images
 from foldmap.localize.estimate import largest_sigma
 from foldmap.localize.lidar.blocks import MODE_RADIUS_M, block_scores, block_statistics, parabola_peak, peaks_px
 from foldmap.localize.lidar.confidence import MatchFeatures
 from foldmap.types import BoolArray, DoubleArray, FloatArray
 
-_FINE_RADIUS_PX = 3
+FINE_RADIUS_PX = 3
 _FINE_STEPS = 4
 _FLOOR_PX = 0.2
 _FLOOR_RAD = math.radians(0.05)
@@ -41,9 +40,9 @@ class WindowMatch:
 
 
 def match_window(
-    map_CHW: torch.Tensor,
+    map_CHW: FloatArray,
     known_HW: BoolArray,
-    observation_CHW: torch.Tensor,
+    observation_CHW: FloatArray,
     observed_HW: BoolArray,
     headings_rad: DoubleArray,
     radius_px: int,
@@ -55,41 +54,91 @@ def match_window(
     its embedding is taken as 0.
     """
     if not known_HW.all():
-        map_CHW = map_CHW * torch.from_numpy(known_HW)
+        map_CHW = map_CHW * known_HW
     canvas = (map_CHW.shape[1] - 2 * radius_px, map_CHW.shape[2] - 2 * radius_px)
-    volume: FloatArray = match_fft(map_CHW, observation_CHW, headings_rad, radius_px).numpy()
+    volume = match_fft(map_CHW, observation_CHW, headings_rad, radius_px)
     t, row, col = (int(i) for i in np.unravel_index(volume.argmax(), volume.shape))
-    step = float(headings_rad[1] - headings_rad[0]) if len(headings_rad) > 1 else math.radians(1.0)
-    fine = headings_rad[t] + np.arange(1 - _FINE_STEPS, _FINE_STEPS) * step / _FINE_STEPS
-    turned = rotate_embedding_fast(observation_CHW[None], fine, canvas)[0]
-    profile = _local_scores(map_CHW, turned, (row, col)).reshape(len(fine), -1).max(1)
-    heading = _vertex(profile[None], fine)[0]
-    best = rotate_embedding_fast(observation_CHW[None], [heading], canvas)[0, 0]
+    fine = fine_headings(headings_rad, t)
+    turned = turned_images(observation_CHW, fine, canvas)
+    heading = heading_of(_local_scores(map_CHW, turned, (row, col)).reshape(len(fine), -1).max(1), fine)
+    best = turned_images(observation_CHW, [heading], canvas)[0]
     blocks_KHW = block_scores(map_CHW, best, radius_px)
-    statistics = block_statistics(blocks_KHW, resolution_m)
-    total = blocks_KHW.sum(0) if len(blocks_KHW) else np.zeros(volume.shape[1:], np.float32)
-    x_px, y_px = peaks_px(total[None])[0] - (radius_px, -radius_px)
-    row, col = (int(i) for i in np.unravel_index(total.argmax(), total.shape))
+    row, col = peak_of(blocks_KHW) if len(blocks_KHW) else (0, 0)
     under = np.s_[..., row : row + canvas[0], col : col + canvas[1]]
-    entropy = entropy_of(volume, max(statistics.temperature, 1e-12))
-    covariance = np.zeros((3, 3))
-    covariance[:2, :2] = statistics.position_covariance_m2 + np.eye(2) * (_FLOOR_PX * resolution_m) ** 2
-    covariance[2, 2] = _heading_spread(map_CHW[under], turned, fine) ** 2 + _FLOOR_RAD**2
     (rows, columns), (tall, wide) = observed_HW.shape, canvas
     top, left = (tall - rows) // 2, (wide - columns) // 2
     known = known_HW[under][top : top + rows, left : left + columns]
-    features = MatchFeatures(
+    overlap = Overlap(
         score=_cosine(map_CHW[under], best),
-        evidence_sigma=statistics.evidence_sigma,
+        heading_spread_rad=spread_of_headings(_block_products(map_CHW[under], turned), fine),
+        observed_fraction=float((known & observed_HW).mean()),
+        known_fraction=float(known.mean()),
+    )
+    return judged(volume, headings_rad, heading, blocks_KHW, resolution_m, overlap)
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """What lies on what at the best pose: `score`, `observed_fraction` and `known_fraction` of `MatchFeatures`.
+
+    And the standard deviation of the heading, by the bootstrap of blocks; and the evidence, where not of the blocks.
+    """
+
+    score: float
+    heading_spread_rad: float
+    observed_fraction: float
+    known_fraction: float
+    evidence_sigma: float | None = None
+
+
+def judged(
+    volume: FloatArray,
+    headings_rad: DoubleArray,
+    heading_rad: float,
+    blocks_KHW: FloatArray,
+    resolution_m: float,
+    overlap: Overlap,
+) -> WindowMatch:
+    """Put a match together: from scores of all poses (T, H, W), and of all shifts by block at the best heading."""
+    statistics = block_statistics(blocks_KHW, resolution_m)
+    total = blocks_KHW.sum(0) if len(blocks_KHW) else np.zeros(volume.shape[1:], np.float32)
+    t, radius_px = int(np.unravel_index(volume.argmax(), volume.shape)[0]), volume.shape[1] // 2
+    x_px, y_px = peaks_px(total[None])[0] - (radius_px, -radius_px)
+    covariance = np.zeros((3, 3))
+    covariance[:2, :2] = statistics.position_covariance_m2 + np.eye(2) * (_FLOOR_PX * resolution_m) ** 2
+    covariance[2, 2] = overlap.heading_spread_rad**2 + _FLOOR_RAD**2
+    at_rim = bool({*peak_of(total[None])} & {0, 2 * radius_px})
+    features = MatchFeatures(
+        score=overlap.score,
+        evidence_sigma=statistics.evidence_sigma if overlap.evidence_sigma is None else overlap.evidence_sigma,
         margin_sigma=_volume_margin(volume, t, resolution_m, statistics.margin_sigma),
         agreement=statistics.agreement,
         sigma_m=largest_sigma(covariance[:2, :2]),
-        observed_fraction=float((known & observed_HW).mean()),
-        known_fraction=float(known.mean()),
-        at_edge=bool({row, col} & {0, 2 * radius_px}) or _turned_to_the_rim(float(heading), fine, t, headings_rad),
+        observed_fraction=overlap.observed_fraction,
+        known_fraction=overlap.known_fraction,
+        at_edge=at_rim or _turned_to_the_rim(heading_rad, fine_headings(headings_rad, t), t, headings_rad),
     )
-    offset = SE2(float(x_px) * resolution_m, float(y_px) * resolution_m, float(heading))
+    offset = SE2(float(x_px) * resolution_m, float(y_px) * resolution_m, heading_rad)
+    entropy = entropy_of(volume, max(statistics.temperature, 1e-12))
     return WindowMatch(volume, offset, covariance, statistics.temperature, entropy, features)
+
+
+def peak_of(blocks_KHW: FloatArray) -> tuple[int, int]:
+    """Row and column of the largest sum."""
+    total = blocks_KHW.sum(0)
+    row, col = (int(i) for i in np.unravel_index(total.argmax(), total.shape))
+    return row, col
+
+
+def fine_headings(headings_rad: DoubleArray, t: int) -> DoubleArray:
+    """Headings around one of the coarse ones, (2 * 3 + 1,), a quarter of their step apart."""
+    step = float(headings_rad[1] - headings_rad[0]) if len(headings_rad) > 1 else math.radians(1.0)
+    return np.asarray(headings_rad[t] + np.arange(1 - _FINE_STEPS, _FINE_STEPS) * step / _FINE_STEPS)
+
+
+def heading_of(profile_T: FloatArray | DoubleArray, headings_rad: DoubleArray) -> float:
+    """Where scores over evenly spaced headings peak."""
+    return float(_vertex(profile_T[None], headings_rad)[0])
 
 
 def entropy_of(scores_THW: FloatArray, temperature: float) -> float:
@@ -106,14 +155,13 @@ def _turned_to_the_rim(heading: float, fine: DoubleArray, t: int, headings: Doub
     return bool((t == 0 and heading <= fine[0] + rim) or (t == len(headings) - 1 and heading >= fine[-1] - rim))
 
 
-def _local_scores(map_CHW: torch.Tensor, turned_TCHW: torch.Tensor, peak_rc: tuple[int, int]) -> FloatArray:
+def _local_scores(map_CHW: FloatArray, turned_TCHW: FloatArray, peak_rc: tuple[int, int]) -> FloatArray:
     """Score fine headings within a few pixels of a peak."""
     rows, columns = turned_TCHW.shape[-2:]
-    top, left = (max(0, p - _FINE_RADIUS_PX) for p in peak_rc)
-    bottom = min(map_CHW.shape[1], peak_rc[0] + _FINE_RADIUS_PX + rows)
-    right = min(map_CHW.shape[2], peak_rc[1] + _FINE_RADIUS_PX + columns)
-    scores: FloatArray = correlate_direct(map_CHW[:, top:bottom, left:right], turned_TCHW).numpy()
-    return scores
+    top, left = (max(0, p - FINE_RADIUS_PX) for p in peak_rc)
+    bottom = min(map_CHW.shape[1], peak_rc[0] + FINE_RADIUS_PX + rows)
+    right = min(map_CHW.shape[2], peak_rc[1] + FINE_RADIUS_PX + columns)
+    return correlate_direct(map_CHW[:, top:bottom, left:right], turned_TCHW)
 
 
 def _vertex(profiles_BT: FloatArray | DoubleArray, headings: DoubleArray) -> DoubleArray:
@@ -124,20 +172,24 @@ def _vertex(profiles_BT: FloatArray | DoubleArray, headings: DoubleArray) -> Dou
     return np.asarray(headings[t] + parabola_peak(before, at, after, 1.0) * (headings[1] - headings[0]))
 
 
-def _heading_spread(under_CHW: torch.Tensor, turned_TCHW: torch.Tensor, headings: DoubleArray) -> float:
-    """Bootstrap over blocks of the heading's peak at the best shift: its standard deviation in radians."""
-    products = (turned_TCHW * under_CHW).sum(1)[:, None]
-    side = max(1, math.ceil(max(products.shape[-2:]) / _HEADING_BLOCKS))
-    per_block = torch.nn.functional.avg_pool2d(products, side, ceil_mode=True, divisor_override=1).flatten(1).numpy()
-    count = per_block.shape[1]
+def _block_products(under_CHW: FloatArray, turned_TCHW: FloatArray) -> FloatArray:
+    """Scores at the best shift, by heading and block: (T, K)."""
+    side = max(1, math.ceil(max(turned_TCHW.shape[-2:]) / _HEADING_BLOCKS))
+    products: FloatArray = block_products(under_CHW, turned_TCHW, side).reshape(len(turned_TCHW), -1)
+    return products
+
+
+def spread_of_headings(scores_TK: FloatArray | DoubleArray, headings_rad: DoubleArray) -> float:
+    """Standard deviation, in radians, of where scores by heading and block peak: a bootstrap over the blocks."""
+    count = scores_TK.shape[1]
     weights = np.random.default_rng(0).multinomial(count, np.full(count, 1 / count), size=64)
-    return float(_vertex(weights @ per_block.T, headings).std())
+    return float(_vertex(weights @ scores_TK.T, headings_rad).std())
 
 
-def _cosine(under_CHW: torch.Tensor, turned_CHW: torch.Tensor) -> float:
+def _cosine(under_CHW: FloatArray, turned_CHW: FloatArray) -> float:
     """Correlation coefficient of the embeddings as they lie on each other, each channel's mean removed."""
-    a = under_CHW - under_CHW.mean((1, 2), keepdim=True)
-    b = turned_CHW - turned_CHW.mean((1, 2), keepdim=True)
+    a = under_CHW - under_CHW.mean((1, 2), keepdims=True)
+    b = turned_CHW - turned_CHW.mean((1, 2), keepdims=True)
     norm = math.sqrt(float((a * a).sum()) * float((b * b).sum()))
     return float((a * b).sum()) / norm if norm > 0 else 0.0
 

@@ -7,28 +7,27 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-import torch
 
 from foldmap.errors import ConfigError, PoseInputError
 from foldmap.geometry import SE2, MetricGrid
 from foldmap.lidar.match.warp import turned_crop
 from foldmap.lidar.observation import Observation
-from foldmap.types import BoolArray
+from foldmap.types import BoolArray, FloatArray
 
 _CUBIC_REACH_PX = 3
 
 
 class DecodedMap(Protocol):
-    """A folded lidar layer that decodes what is asked for, and the network for observations that goes with it."""
+    """A folded lidar layer that decodes what is asked for, and what embeds observations alike."""
 
     @property
     def grid(self) -> MetricGrid:
         """Placement of the whole map; windows are asked for on its pixels."""
 
-    def embedding(self, grid: MetricGrid) -> tuple[torch.Tensor, BoolArray]:
+    def embedding(self, grid: MetricGrid) -> tuple[FloatArray, BoolArray]:
         """Decode a window, which may reach beyond the map: (C, H, W) float32, and where map is known (H, W)."""
 
-    def embed_observation(self, observation: Observation) -> torch.Tensor:
+    def embed_observation(self, observation: Observation) -> FloatArray:
         """Embed an observation in its own axes: (C, H, W) float32."""
 
 
@@ -38,7 +37,7 @@ class CropDecoder(Protocol):
 
     def embedding_for_crop(
         self, grid: MetricGrid, centre_rc: tuple[float, float], heading_rad: float, crop_shape: tuple[int, int]
-    ) -> tuple[torch.Tensor, BoolArray]:
+    ) -> tuple[FloatArray, BoolArray]:
         """Do as `DecodedMap.embedding`; values that the crop does not read are arbitrary."""
 
 
@@ -46,7 +45,7 @@ class CropDecoder(Protocol):
 class MapCrop:
     """A piece of map in the vehicle's axes, larger than an observation by twice a search radius; where it is known."""
 
-    embedding_CHW: torch.Tensor
+    embedding_CHW: FloatArray
     known: BoolArray
 
 
@@ -70,7 +69,7 @@ def cut(decoded: DecodedMap, prior: SE2, observation_shape: tuple[int, int], rad
     else:
         embedding_CHW, known = decoded.embedding(window)
     if not known.any():
-        return MapCrop(torch.zeros(len(embedding_CHW), rows, columns), np.zeros((rows, columns), np.bool_))
+        return MapCrop(np.zeros((len(embedding_CHW), rows, columns), np.float32), np.zeros((rows, columns), np.bool_))
     known = np.ascontiguousarray(known, np.bool_)
     return MapCrop(*turned_crop(embedding_CHW, known, centre, prior.heading_rad, (rows, columns)))
 

@@ -15,11 +15,11 @@ from foldmap.geometry import MetricGrid
 from foldmap.lidar.bundle import Bundle, require_fold
 from foldmap.lidar.codec import HALO_PX, MIN_SHARE, Decoder, global_spread, known_of
 from foldmap.lidar.model import UNET_STRIDE, Embedding
-from foldmap.lidar.normalize import network_input, normalize, spread_of
+from foldmap.lidar.normalize import network_input
 from foldmap.lidar.observation import Observation
 from foldmap.lidar.source import RasterMap
 from foldmap.lidar.unfold import MAX_WINDOW_PX
-from foldmap.types import BoolArray
+from foldmap.types import BoolArray, FloatArray
 
 
 class RasterEmbedding:
@@ -35,7 +35,7 @@ class RasterEmbedding:
         self._spread = global_spread(raster)
 
     @torch.inference_mode()
-    def embedding(self, grid: MetricGrid) -> tuple[torch.Tensor, BoolArray]:
+    def embedding(self, grid: MetricGrid) -> tuple[FloatArray, BoolArray]:
         """Embed a window; it is computed on the raster's lattice of 16 px with `HALO_PX` around.
 
         Returns float32 (C, H, W), and known bool (H, W), by the cells that a code of this bundle would have. Raises
@@ -53,16 +53,13 @@ class RasterEmbedding:
         cut = np.s_[row - top : row - top + grid.height_px, col - left : col - left + grid.width_px]
         known = np.ascontiguousarray(self._known(around)[cut])
         if not known.any():
-            return torch.zeros(self.bundle.model.preset.embedding_channels, *grid.shape), known
-        x = network_input(around, self._spread).to(memory_format=torch.channels_last)
-        return self._network(x)[0][(slice(None), *cut)].float().contiguous(), known
+            return np.zeros((self.bundle.model.preset.embedding_channels, *grid.shape), np.float32), known
+        x = torch.from_numpy(network_input(around, self._spread))[None].to(memory_format=torch.channels_last)
+        return self._network(x)[0][(slice(None), *cut)].float().contiguous().numpy(), known
 
-    def embed_observation(self, observation: Observation) -> torch.Tensor:
+    def embed_observation(self, observation: Observation) -> FloatArray:
         """Embed what the vehicle sees, in its own axes: (C, H, W) float32."""
-        values = torch.from_numpy(observation.intensity)[None, None]
-        mask = torch.from_numpy(observation.observed.astype(np.float32))[None, None]
-        spread = spread_of(observation.intensity, observation.observed, observation.resolution_m)
-        return self._decoder.embed(normalize(values, mask, observation.resolution_m, spread))
+        return self._decoder.embed_observation(observation)
 
     def _known(self, raster: RasterMap) -> BoolArray:
         """The same rule as for codes: cells observed enough, and their neighbours."""

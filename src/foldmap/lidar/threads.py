@@ -1,0 +1,47 @@
+"""Threads for loops that release Python's lock: as many as ``OMP_NUM_THREADS`` says, or as there are processors.
+
+What runs in them gives the same numbers for any number of threads: work is shared out, sums are not.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+
+from foldmap.errors import ConfigError
+
+_chosen: list[int] = []
+
+
+def thread_count() -> int:
+    """How many threads a localizer's loops use."""
+    if not _chosen:
+        said = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+        _chosen.append(int(said) if said.isdecimal() and int(said) > 0 else len(os.sched_getaffinity(0)))
+    return _chosen[0]
+
+
+def use_threads(count: int) -> int:
+    """Set the number of threads, for all of the process; gives the one before. A ConfigError where it is below 1."""
+    if count < 1:
+        raise ConfigError(f"{count} threads", "give at least one")
+    before = thread_count()
+    _chosen[0] = count
+    return before
+
+
+def share_out(work: Callable[[range], None], count: int) -> None:
+    """Do ``work`` on ranges that make up ``range(count)``, one a thread; not to be called within itself."""
+    threads = min(thread_count(), count)
+    if threads <= 1:
+        work(range(count))
+        return
+    for _ in _pool(threads).map(work, [range(k, count, threads) for k in range(threads)]):
+        pass
+
+
+@cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, thread_name_prefix="foldmap")
