@@ -16,7 +16,7 @@ from foldmap.geometry import MetricGrid
 from foldmap.lidar.bundle import Bundle, quantized
 from foldmap.lidar.codec import encode_block, global_spread
 from foldmap.lidar.defaults import bundle_named
-from foldmap.lidar.fold import LidarPlan, LidarReport, encode_tile, encode_tiles, fold_lidar, stored_model
+from foldmap.lidar.fold import LearnedTiles, LidarPlan, LidarReport, encode_tiles, fold_lidar, stored_model
 from foldmap.lidar.folded import LAYER, MODEL
 from foldmap.lidar.source import BLOCK_PX, RasterMap, RasterSource
 from foldmap.lidar.unfold import FoldedLidar
@@ -192,9 +192,8 @@ def test_an_update_codes_the_tiles_in_reach_of_what_changed(
     changed = RasterMap(raster.grid, intensity, observed)
     before = tiles_in(path)
     coded: list[tuple[int, int]] = []
-    monkeypatch.setattr(
-        "foldmap.lidar.update.encode_tile", lambda *args: (coded.append(args[:3:-1]), encode_tile(*args))[1]
-    )
+    code = LearnedTiles.tile
+    monkeypatch.setattr(LearnedTiles, "tile", lambda *args: (coded.append(args[:1:-1]), code(*args))[1])
     done = update(path, changed, bundle=bundle, before=raster)
     # tile (1, 2) is as it was; the others lie within reach of what changed
     assert coded == [(0, 0), (1, 0), (0, 1), (1, 1), (0, 2)]
