@@ -18,7 +18,7 @@ from foldmap.bench.lidar.drive import LeaveOutMaps, load_drive
 from foldmap.bench.lidar.learned import LearnedCodec
 from foldmap.formats.sweeps.drives import RecordedDrive, open_drive
 from foldmap.geometry import SE2, SE3
-from foldmap.lidar.bundle import Bundle
+from foldmap.lidar.bundle import Bundle, read_bundle
 from foldmap.lidar.defaults import default_bundle
 from foldmap.lidar.mapping.registration import SweepRegistration
 from foldmap.lidar.observation import SweepStack
@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=3, help="a query every so many sweeps")
     asked = parser.parse_args()
     recorded = open_drive(asked.drive / "sweeps", asked.drive / "poses.txt")
-    bundle = default_bundle(RESOLUTION_M) if asked.model is None else Bundle.from_bytes(asked.model.read_bytes())
+    bundle = default_bundle(RESOLUTION_M) if asked.model is None else read_bundle(asked.model)
     errors_m: dict[str, list[float]] = {way: [] for way in WAYS}
     statuses: dict[str, Counter[str]] = {way: Counter() for way in WAYS}
     for way, status, error_m in _asked(recorded, bundle, asked.sigma, asked.every):

@@ -83,7 +83,9 @@ class Fixes:
         if not len(rows):
             spans = [f"{each.min():.10g} to {each.max():.10g} s" for each in (self.times_s, times_s)]
             said = f"{self.path}: no fix lies within {limit_s:.3g} s of a sweep; fixes are of {spans[0]}, sweeps of"
-            raise PoseInputError(f"{said} {spans[1]}", "give fixes in the clock of the sweeps, or without times, a line each")
+            raise PoseInputError(
+                f"{said} {spans[1]}", "give fixes in the clock of the sweeps, or without times, a line each"
+            )
         found: list[int | None] = [None] * count
         for row, fix in zip(rows.tolist(), fixes.tolist(), strict=True):
             found[row] = fix
@@ -101,7 +103,11 @@ def read_fixes(path: Path | str, sigma_m: float = 2.0) -> Fixes:
     if not (np.isfinite(sigma_m) and sigma_m > 0):
         raise ConfigError(f"fixes with a standard deviation of {sigma_m} m", "give positive metres")
     rows = [
-        (number, [word.strip() for word in text.lstrip("# \t").split("," if "," in text else None)], text.startswith("#"))
+        (
+            number,
+            [word.strip() for word in text.lstrip("# \t").split("," if "," in text else None)],
+            text.startswith("#"),
+        )
         for number, text in enumerate(read_text(path, f"give {WHAT}").splitlines(), start=1)
         if text.strip()
     ]
@@ -169,7 +175,11 @@ def _check(path: Path, data: list[tuple[int, list[str]]], values: Mapping[str, D
     wrong = {
         "sigma": ("the standard deviation is {}", lambda value: value <= 0, "give positive metres"),
         "latitude": ("{} is no latitude", lambda value: np.abs(value) > 90, "give degrees, latitude under its name"),
-        "longitude": ("{} is no longitude", lambda value: np.abs(value) > 360, "give degrees, longitude under its name"),
+        "longitude": (
+            "{} is no longitude",
+            lambda value: np.abs(value) > 360,
+            "give degrees, longitude under its name",
+        ),
     }
     for kind, (said, is_wrong, cure) in wrong.items():
         at = np.flatnonzero(is_wrong(values[kind])) if kind in values else ()

@@ -6,6 +6,7 @@ steps that change from one to the next as no vehicle moves; drift, or poses of a
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -70,9 +71,7 @@ def rigidity_of(read: Callable[[int], Sweep | None], world_SE3_sensors: Sequence
     return Rigidity(alternating >= _ALTERNATING, False, words)
 
 
-def _steps_at(
-    read: Callable[[int], Sweep | None], poses: Sequence[SE3], start: int
-) -> tuple[list[SE2], list[SE2]]:
+def _steps_at(read: Callable[[int], Sweep | None], poses: Sequence[SE3], start: int) -> tuple[list[SE2], list[SE2]]:
     """Steps from a sweep on, by the poses and by registration, as far as that goes."""
     running, before = SweepRegistration(), SE3(np.eye(4))
     said, seen = list[SE2](), list[SE2]()
@@ -101,10 +100,12 @@ def _smear_m(differences: Sequence[DoubleArray]) -> float:
 
 def _sizes(differences: Sequence[DoubleArray]) -> tuple[float, float]:
     rows = np.array(differences)
-    return float(np.median(np.hypot(rows[:, 0], rows[:, 1]))), math.degrees(float(np.median(np.abs(rows[:, 2]))) / _ARM_M)
+    return float(np.median(np.hypot(rows[:, 0], rows[:, 1]))), math.degrees(
+        float(np.median(np.abs(rows[:, 2]))) / _ARM_M
+    )
 
 
 def _changes(poses: Sequence[SE2]) -> DoubleArray:
     """How each step differs from the one before, (N - 2, 3) m."""
-    steps = [a.inverse() @ b for a, b in zip(poses, poses[1:], strict=False)]
-    return np.array([_difference(b, a) for a, b in zip(steps, steps[1:], strict=False)]).reshape(-1, 3)
+    steps = [a.inverse() @ b for a, b in itertools.pairwise(poses)]
+    return np.array([_difference(b, a) for a, b in itertools.pairwise(steps)]).reshape(-1, 3)

@@ -1,4 +1,4 @@
-"""Where a drive begins that has no prior: fixes of a satellite receiver and odometry tell position, and in time heading.
+"""Where a drive without a prior begins: fixes of a satellite receiver and odometry tell position, and then heading.
 
 Fixes laid along what odometry has driven are a rigid alignment: the longer the way and the more fixes, the better is
 the heading known. A vehicle that stands has none.
