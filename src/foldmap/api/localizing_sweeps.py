@@ -40,8 +40,8 @@ def localize_sweeps(
 
     Priors are poses, one a sweep; sweeps named by times take those within `time_limit_s`. Radius and heading range are
     half the search window around a prior. `online` they are three standard deviations of the first pose; without
-    `poses` the drive begins where fixes and odometry say. Sweeps are laid together, and the filter moves, by `odometry`,
-    else as `motion_of` decides. Fixes are used by the filter alone, which they turn on. Files are as `SweepInputs` has
+    `poses` the drive begins where fixes and odometry say. Sweeps are laid together, and the filter moves, by
+    `odometry`, else as `motion_of` decides. Fixes are of the filter, which they turn on. Files are as `SweepInputs` has
     them, the rest as `open_drive` and `SweepStack`.
     """
     heading_range_rad = math.radians(heading_range_deg)
