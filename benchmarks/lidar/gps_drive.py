@@ -13,20 +13,54 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import torch
+from scipy.ndimage import gaussian_filter, uniform_filter
 
 from foldmap.api.tracking import Tracker
 from foldmap.bench.lidar.drive import LeaveOutMaps, load_drive
 from foldmap.bench.lidar.learned import LearnedCodec
 from foldmap.formats.sweeps.drives import open_drive
-from foldmap.geometry import SE2, SE3
+from foldmap.geometry import SE2, SE3, MetricGrid
 from foldmap.lidar.bundle import Bundle, read_bundle
 from foldmap.lidar.defaults import default_bundle
 from foldmap.lidar.mapping.registration import SweepRegistration
-from foldmap.lidar.observation import SweepStack
+from foldmap.lidar.observation import Observation, SweepStack
+from foldmap.lidar.source import RasterMap
 from foldmap.localize.lidar.confidence import LidarEstimate
 from foldmap.localize.lidar.localizer import LidarLocalizer
+from foldmap.types import BoolArray, FloatArray
 
 RESOLUTION_M, SWEEPS, GUARD, BLOCK, WRONG_M = 0.05, 5, 15, 10, 0.5
+
+
+class RawMap:
+    """A raster as it is, matched by its local contrast: what is lost by coding is not lost here."""
+
+    def __init__(self, raster: RasterMap) -> None:
+        self.grid = raster.grid
+        self._contrast = RasterMap(raster.grid, local_contrast(raster.intensity, raster.observed), raster.observed)
+
+    def embedding(self, grid: MetricGrid) -> tuple[torch.Tensor, BoolArray]:
+        """See `DecodedMap`."""
+        row, col = self.grid.pixel_of(np.array([[grid.west_m, grid.north_m]]))[0] + 0.5
+        piece = self._contrast.read(round(row), round(col), *grid.shape)
+        return torch.from_numpy(piece.intensity)[None], piece.observed
+
+    def embed_observation(self, observation: Observation) -> torch.Tensor:
+        """See `DecodedMap`."""
+        return torch.from_numpy(local_contrast(observation.intensity, observation.observed))[None]
+
+
+def local_contrast(intensity: FloatArray, observed: BoolArray) -> FloatArray:
+    """Brightness in standard deviations of what is seen within some 2 m; 0 where nothing was."""
+    side = round(2.0 / RESOLUTION_M)
+    seen = np.maximum(uniform_filter(observed.astype(np.float32), side), 1e-3)
+    value = np.where(observed, intensity, 0.0).astype(np.float32)
+    mean = uniform_filter(value, side) / seen
+    spread = np.sqrt(np.maximum(uniform_filter(value**2, side) / seen - mean**2, 0.0))
+    floor = max(float(np.median(spread[observed])) if observed.any() else 1.0, 1e-6)
+    contrast = np.clip((value - mean) / np.maximum(spread, floor), -4.0, 4.0)
+    return np.where(observed, gaussian_filter(np.where(observed, contrast, 0.0), 0.7), 0.0).astype(np.float32)
 
 
 class ChangingMap:
@@ -49,11 +83,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--drive", type=Path, default=Path("../shared/data/joint/kitti-drive0001"))
     parser.add_argument("--model", type=Path, help="model.safetensors; the shipped one where left out")
+    parser.add_argument("--raw", action="store_true", help="in the raw map, without a code")
     parser.add_argument("--sigma", type=float, default=2.0, help="of the fixes, metres")
     parser.add_argument("--every", type=int, default=1, help="a fix every so many sweeps")
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
-    bundle = default_bundle(RESOLUTION_M) if asked.model is None else read_bundle(asked.model)
+    bundle = None if asked.raw else read_bundle(asked.model) if asked.model else default_bundle(RESOLUTION_M)
     statuses, off = Counter[str](), list[tuple[float, float]]()
     wrong, begun = 0, None
     for frame, truth, found in _driven(asked.drive, bundle, asked.sigma, asked.every, asked.seed):
@@ -74,18 +109,19 @@ def main() -> None:
 
 
 def _driven(
-    folder: Path, bundle: Bundle, sigma_m: float, every: int, seed: int
+    folder: Path, bundle: Bundle | None, sigma_m: float, every: int, seed: int
 ) -> Iterator[tuple[int, SE2, LidarEstimate]]:
     """Frame, truth and answer along the drive."""
     recorded = open_drive(folder / "sweeps", folder / "poses.txt")
     truth, sweeps, rng = recorded.world_SE3_sensors, list(recorded.sweeps), np.random.default_rng(seed)
-    maps, codec = LeaveOutMaps(load_drive("drive", sweeps, truth), RESOLUTION_M), LearnedCodec(bundle)
+    maps = LeaveOutMaps(load_drive("drive", sweeps, truth), RESOLUTION_M)
+    codec = None if bundle is None else LearnedCodec(bundle)
     under, running, stack = ChangingMap(), SweepRegistration(), SweepStack(RESOLUTION_M, SWEEPS)
     tracker, before = Tracker(under, layer="lidar"), SE3(np.eye(4))  # type: ignore[arg-type]
     for frame, sweep in enumerate(sweeps):
         if frame % BLOCK == 0:
             raster = maps.without(frame - SWEEPS + 1 - GUARD, frame + BLOCK - 1 + GUARD)
-            folded = codec.decode(codec.encode(raster))
+            folded = RawMap(raster) if codec is None else codec.decode(codec.encode(raster))
             under.localizer = under.localizer or LidarLocalizer.open(folded)
             under.localizer.folded = folded
         here = running.add(sweep) or SE3(np.eye(4))
