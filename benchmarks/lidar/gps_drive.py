@@ -31,6 +31,7 @@ from foldmap.localize.lidar.localizer import LidarLocalizer
 from foldmap.types import BoolArray, FloatArray
 
 RESOLUTION_M, SWEEPS, GUARD, BLOCK, WRONG_M = 0.05, 5, 15, 10, 0.5
+_SEEN, MAX_RANGE_M = 0.05, 40.0
 
 
 class RawMap:
@@ -53,14 +54,15 @@ class RawMap:
 
 def local_contrast(intensity: FloatArray, observed: BoolArray) -> FloatArray:
     """Brightness in standard deviations of what is seen within some 2 m; 0 where nothing was."""
-    side = round(2.0 / RESOLUTION_M)
-    seen = np.maximum(uniform_filter(observed.astype(np.float32), side), 1e-3)
-    value = np.where(observed, intensity, 0.0).astype(np.float32)
-    mean = uniform_filter(value, side) / seen
-    spread = np.sqrt(np.maximum(uniform_filter(value**2, side) / seen - mean**2, 0.0))
-    floor = max(float(np.median(spread[observed])) if observed.any() else 1.0, 1e-6)
+    weight = gaussian_filter(observed.astype(np.float32), 1.0)
+    seen, side = weight > _SEEN, round(2.0 / RESOLUTION_M)
+    value = np.where(seen, gaussian_filter(np.where(observed, intensity, 0.0), 1.0) / np.maximum(weight, _SEEN), 0.0)
+    share = np.maximum(uniform_filter(seen.astype(np.float32), side), 1e-3)
+    mean = uniform_filter(value, side) / share
+    spread = np.sqrt(np.maximum(uniform_filter(value**2, side) / share - mean**2, 0.0))
+    floor = max(float(np.median(spread[seen])) if seen.any() else 1.0, 1e-6)
     contrast = np.clip((value - mean) / np.maximum(spread, floor), -4.0, 4.0)
-    return np.where(observed, gaussian_filter(np.where(observed, contrast, 0.0), 0.7), 0.0).astype(np.float32)
+    return np.where(seen, contrast, 0.0).astype(np.float32)
 
 
 class ChangingMap:
@@ -100,7 +102,9 @@ def main() -> None:
             along, across = error.x_m, error.y_m
             off.append((along, across))
             wrong += found.status.value == "ok" and math.hypot(along, across) > WRONG_M
-        print(f"{frame:4d} {found.status.value:14s} {along:7.2f} {across:7.2f}  {found.diagnostics.reason}")
+        sigma_m = found.diagnostics.sigma_m or math.nan
+        said = f"{along:7.2f} {across:7.2f} {sigma_m:6.2f}  {found.diagnostics.reason}"
+        print(f"{frame:4d} {found.status.value:14s} {said}", flush=True)
     rows = np.abs(np.array(off or [(math.inf, math.inf)]))
     total = np.hypot(*rows.T)
     print(f"first answer at sweep {begun}; {len(off)} of {statuses.total()} answered, {dict(statuses)}")
@@ -114,7 +118,7 @@ def _driven(
     """Frame, truth and answer along the drive."""
     recorded = open_drive(folder / "sweeps", folder / "poses.txt")
     truth, sweeps, rng = recorded.world_SE3_sensors, list(recorded.sweeps), np.random.default_rng(seed)
-    maps = LeaveOutMaps(load_drive("drive", sweeps, truth), RESOLUTION_M)
+    maps = LeaveOutMaps(load_drive("drive", sweeps, truth, max_range_m=MAX_RANGE_M), RESOLUTION_M)
     codec = None if bundle is None else LearnedCodec(bundle)
     under, running, stack = ChangingMap(), SweepRegistration(), SweepStack(RESOLUTION_M, SWEEPS)
     tracker, before = Tracker(under, layer="lidar"), SE3(np.eye(4))  # type: ignore[arg-type]
