@@ -7,11 +7,12 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from textured_world import World
+from textured_world import World, texture
 
 from foldmap.api.tracking import Tracker
 from foldmap.errors import ConfigError, PoseInputError
-from foldmap.geometry import SE2, wrap_rad
+from foldmap.geometry import SE2, MetricGrid, wrap_rad
+from foldmap.lidar.source import RasterMap
 from foldmap.localize.estimate import Status
 from foldmap.localize.lidar.gps_start import GpsStart
 from foldmap.localize.lidar.localizer import LidarLocalizer
@@ -106,3 +107,37 @@ def test_without_a_prior_and_a_fix_there_is_no_beginning(world: World) -> None:
     assert Tracker(_Map(world), layer="lidar").step(seen).diagnostics.reason == "no GPS fix yet"  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="no tracking"):
         Tracker(_Map(world), layer="visual")  # type: ignore[arg-type]
+
+
+def rails(seed: int) -> World:
+    """Ground that varies from north to south alone, with a little of everything."""
+    side_px = 1000
+    grid = MetricGrid(west_m=500.0, north_m=-200.0, resolution_m=0.05, height_px=side_px, width_px=side_px)
+    lines = np.repeat(texture(seed, (side_px, 1)), side_px, 1) + 0.02 * texture(seed + 1, (side_px, side_px))
+    return World(RasterMap(grid, lines.astype(np.float32), np.ones((side_px, side_px), bool)))
+
+
+def test_along_rails_fixes_tell_how_far_and_the_covariance_says_how_well() -> None:
+    world, rng = rails(4), np.random.default_rng(8)
+    truth, moved = SE2(508.0, -225.0, 0.0), None
+    tracker, answered = Tracker(_Map(world), truth @ SE2(0.3, 0.2, 0.01), 1.0, layer="lidar"), 0  # type: ignore[arg-type]
+    for number in range(45):
+        east_m, north_m = rng.normal((truth.x_m, truth.y_m), 0.5)
+        estimate = tracker.step(
+            world.look(truth, 1.0, 50 + 2 * number), moved, gps=(float(east_m), float(north_m), 0.5)
+        )
+        assert estimate.status is not Status.OK
+        if estimate.pose is not None and estimate.covariance is not None:
+            answered += 1
+            assert estimate.status is Status.DEGRADED
+            sigma_m = np.sqrt(np.diag(estimate.covariance)[:2])
+            assert abs(estimate.pose.y_m - truth.y_m) < 0.06
+            assert abs(estimate.pose.x_m - truth.x_m) < 3.5 * sigma_m[0]
+        moved = SE2(0.6, 0.0, 0.0)
+        truth = truth @ moved
+    assert answered >= 20
+
+
+def test_on_another_map_matches_never_confirm_a_drive(world: World, other_world: World) -> None:
+    tracker = Tracker(_Map(other_world), layer="lidar")  # type: ignore[arg-type]
+    assert all(tracker.step(seen, moved, gps=fix).pose is None for _, seen, moved, fix in driven(world))
