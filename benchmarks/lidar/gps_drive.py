@@ -76,7 +76,7 @@ class ChangingMap:
         assert self.localizer is not None
         return self.localizer
 
-    def street_localizer(self, region: str | None = None) -> None:  # type: ignore[override]
+    def street_localizer(self, region: str | None = None) -> None:
         """There is none."""
 
 

@@ -75,7 +75,8 @@ def _asked(
 def independent(truth: Sequence[SE3], sigma_m: float, sigma_rad: float, seed: int = 0) -> list[SE3]:
     """Priors with errors of their own."""
     rng = np.random.default_rng(seed)
-    wrong = [SE2(*rng.normal(0.0, sigma_m, 2), rng.normal(0.0, sigma_rad)) for _ in truth]
+    draws = rng.normal(0.0, (sigma_m, sigma_m, sigma_rad), (len(truth), 3))
+    wrong = [SE2(x_m, y_m, turn_rad) for x_m, y_m, turn_rad in draws.tolist()]
     return [pose @ SE3.from_se2(off) for pose, off in zip(truth, wrong, strict=True)]
 
 

@@ -14,7 +14,8 @@ from foldmap.api.sweep_inputs import SweepInputs
 from foldmap.api.sweep_motion import LaidSweeps, motion_of
 from foldmap.api.tracking import Tracker
 from foldmap.errors import ConfigError, SweepInputError
-from foldmap.localize.estimate import Estimate, Status
+from foldmap.geometry import SE2
+from foldmap.localize.estimate import Diagnostics, Estimate, Status
 from foldmap.localize.lidar.confidence import LidarDiagnostics, LidarEstimate
 
 
@@ -60,7 +61,8 @@ def localize_sweeps(
     report, localized, before = begin("Localizing"), list[LocalizedObservation](), None
     for index, read in enumerate(drive.read()):
         sweep = None if isinstance(read, SweepInputError) else read
-        pose, prior, estimate = moving.pose(index, sweep), priors[index], _unobserved(_no_pose("prior", time_limit_s))
+        pose, prior = moving.pose(index, sweep), priors[index]
+        estimate: Estimate[SE2, Diagnostics] = _unobserved(_no_pose("prior", time_limit_s))
         image, here = None if sweep is None else laid.add(sweep, pose, moving.fresh), pose.to_se2()
         if tracker is not None:
             moved = None if before is None else before.inverse() @ here

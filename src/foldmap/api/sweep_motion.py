@@ -58,12 +58,12 @@ class LaidSweeps:
     """The last few sweeps (``most``), laid together as a motion says; alone where it says nothing."""
 
     def __init__(self, resolution_m: float, most: int, sensor_height_m: float | None) -> None:
-        self._new = lambda: SweepStack(resolution_m, most, sensor_height_m)
-        self._stack = self._new()
+        self._settings = resolution_m, most, sensor_height_m
+        self._stack = SweepStack(*self._settings)
 
     def add(self, sweep: Sweep, pose: SE3, fresh: bool) -> Observation:
         """Lay a sweep on those before, unless nothing ties it to them."""
-        self._stack = self._new() if fresh else self._stack
+        self._stack = SweepStack(*self._settings) if fresh else self._stack
         return self._stack.add(sweep, pose)
 
 

@@ -7,7 +7,7 @@ sigma may be missing and other columns are passed over.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from foldmap.formats.name_times import seconds_per_unit
 from foldmap.formats.poses.trajectories import pose_columns, read_tum_poses
 from foldmap.formats.textual import numbers, read_text
 from foldmap.geometry.association import associate_times
-from foldmap.types import DoubleArray
+from foldmap.types import BoolArray, DoubleArray
 
 WHAT = "rows time east north sigma, or a first line of names: time_s, latitude and longitude (or east, north), sigma_m"
 _NAMES = {
@@ -113,7 +113,7 @@ def read_fixes(path: Path | str, sigma_m: float = 2.0) -> Fixes:
     ]
     columns: dict[str, int] | None = None
     ticks_s: float | None = None
-    data = []
+    data: list[tuple[int, list[str]]] = []
     for number, words, comment in rows:
         if not comment and (data or is_number(words[0])):
             data.append((number, words))
@@ -172,17 +172,13 @@ def _values(path: Path, data: list[tuple[int, list[str]]], columns: Mapping[str,
 
 def _check(path: Path, data: list[tuple[int, list[str]]], values: Mapping[str, DoubleArray]) -> None:
     """Refuse what is no place, and what is no standard deviation, by its line."""
-    wrong = {
-        "sigma": ("the standard deviation is {}", lambda value: value <= 0, "give positive metres"),
-        "latitude": ("{} is no latitude", lambda value: np.abs(value) > 90, "give degrees, latitude under its name"),
-        "longitude": (
-            "{} is no longitude",
-            lambda value: np.abs(value) > 360,
-            "give degrees, longitude under its name",
-        ),
-    }
-    for kind, (said, is_wrong, cure) in wrong.items():
-        at = np.flatnonzero(is_wrong(values[kind])) if kind in values else ()
+    wrong: list[tuple[str, str, Callable[[DoubleArray], BoolArray], str]] = [
+        ("sigma", "the standard deviation is {}", lambda value: value <= 0, "give positive metres"),
+        ("latitude", "{} is no latitude", lambda value: np.abs(value) > 90, "give degrees under the right name"),
+        ("longitude", "{} is no longitude", lambda value: np.abs(value) > 360, "give degrees under the right name"),
+    ]
+    for kind, said, is_wrong, cure in wrong:
+        at = np.flatnonzero(is_wrong(values[kind])) if kind in values else np.zeros(0, np.int64)
         if len(at):
             value = f"{values[kind][at[0]]:g}"
-            raise PoseInputError(f"{path}, line {data[at[0]][0]}: {said.format(value)}", cure)
+            raise PoseInputError(f"{path}, line {data[int(at[0])][0]}: {said.format(value)}", cure)

@@ -80,7 +80,8 @@ def _thinned(points_m: DoubleArray, cell_m: float) -> DoubleArray:
     points_m = points_m[(range_m > _NEAR_M) & (range_m < _FAR_M)]
     cell = np.floor(points_m / cell_m).astype(np.int64) + (1 << 15)
     _, first = np.unique((cell[:, 0] << 40) | (cell[:, 1] << 20) | cell[:, 2], return_index=True)
-    return points_m[np.sort(first)]
+    thinned: DoubleArray = points_m[np.sort(first)]
+    return thinned
 
 
 def _planes_of(points_m: DoubleArray) -> _Planes:
