@@ -105,6 +105,8 @@ def test_marked_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     place.write_sweeps(tmp_path / "sweeps", 2)
     (tmp_path / "truth.txt").write_text(place.tum(2))
     (tmp_path / "prior.txt").write_text(place.tum(2, (0.2, 0.1)))
+    fixes = [f"{100 + 0.1 * frame:.1f},{x},{y}" for frame in range(2) for x, y, _ in [place.truth_of(frame)]]
+    (tmp_path / "fixes.csv").write_text("\n".join(["time_s,east,north", *fixes]))
     weights = tmp_path / "weights"
     weights.mkdir()
     bundle = place.make_bundle()

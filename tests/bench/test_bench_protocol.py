@@ -328,6 +328,19 @@ def test_odometry_without_noise_ends_at_the_truth() -> None:
     assert apart(pose, drive.frames[-1].world_SE2_vehicle) < 1e-9
 
 
+def test_sweeps_are_laid_together_by_odometry() -> None:
+    drive = painted_drive(frames=30, points=50)
+    noisy = OnlineProtocol(drive, 0.1, sweeps=3, guard=3, block=4, odometry_noise=(0.05, 0.01))
+    truly, last = OnlineProtocol(drive, 0.1, sweeps=3, guard=3, block=4, odometry_noise=(0.0, 0.0)), 12
+    seen, true = noisy.step_at(last), truly.step_at(last)
+    np.testing.assert_array_equal(seen.points_vehicle_m[-1], true.points_vehicle_m[-1])  # the newest is where it is
+    before = drive.frames[last - 1].points_vehicle_m.astype(np.float64)
+    moved = seen.previous_SE2_current.inverse().apply(before)
+    inside = moved[(np.abs(moved) <= (noisy.half_length_m, noisy.half_width_m)).all(1)]
+    apart_m = np.linalg.norm(seen.points_vehicle_m[None] - inside[:, None], axis=2).min(1)
+    assert apart_m.max() < 1e-4
+
+
 def test_a_localizer_must_be_started() -> None:
     step = Step(np.zeros((1, 2), np.float32), np.ones(1, np.float32), SE2(0, 0, 0))
     with pytest.raises(ConfigError, match="not started"):

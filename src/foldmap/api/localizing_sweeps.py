@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from foldmap.api.opened import FoldedMap
 from foldmap.api.results import Begin, Localized, LocalizedObservation, silent
-from foldmap.api.tracking import SWEEP_PERIOD_S
+from foldmap.api.sweep_inputs import SweepInputs
+from foldmap.api.sweep_motion import LaidSweeps, motion_of
+from foldmap.api.tracking import Tracker
 from foldmap.errors import ConfigError, SweepInputError
-from foldmap.formats.sweeps.drives import open_drive
-from foldmap.lidar.observation import observations
-from foldmap.localize.estimate import Estimate, Status
+from foldmap.geometry import SE2
+from foldmap.localize.estimate import Diagnostics, Estimate, Status
 from foldmap.localize.lidar.confidence import LidarDiagnostics, LidarEstimate
 
 
 def localize_sweeps(
     town: FoldedMap,
     sweeps: Path | str,
-    poses: Path,
+    poses: Path | None = None,
     *,
+    odometry: Path | None = None,
+    gps: Path | None = None,
+    gps_sigma_m: float = 2.0,
     radius_m: float = 1.0,
     heading_range_deg: float = 5.0,
     online: bool = False,
@@ -32,47 +37,55 @@ def localize_sweeps(
     time_limit_s: float = 0.01,
     begin: Begin = silent,
 ) -> Localized:
-    """Localize a drive's sweeps, one by one or with a filter along the drive.
+    """Localize a drive's sweeps, one by one or with a filter along the drive, as `Tracker` does.
 
     Priors are poses, one a sweep; sweeps named by times take those within `time_limit_s`. Radius and heading range are
-    half the search window around a prior. `online` they are three standard deviations of the first pose, and of the
-    others only the increments count. The rest is as `open_drive` and `foldmap.lidar.observation.observations` have it.
+    half the search window around a prior. `online` they are three standard deviations of the first pose; without
+    `poses` the drive begins where fixes and odometry say. Sweeps are laid together, and the filter moves, by
+    `odometry`, else as `motion_of` decides. Fixes are of the filter, which they turn on. Files are as `SweepInputs` has
+    them, the rest as `open_drive` and `SweepStack`.
     """
     heading_range_rad = math.radians(heading_range_deg)
     if not (math.isfinite(radius_m) and radius_m > 0 and 0 <= heading_range_rad <= math.pi):
         raise ConfigError(f"a search of {radius_m} m", "give a positive radius, and 0 to 180 degrees of heading")
-
-    # Priors of single sweeps need not agree with each other; those that lay sweeps together are odometry and must.
-    together = online or aggregate > 1
-    drive = open_drive(sweeps, poses, calibration, intensity_scale, time_limit_s=time_limit_s, aligned=together)
-    folded, localizer = town.lidar, town.lidar_localizer()
-    seen = observations(drive.read(), drive.world_SE3_sensors, folded.grid.resolution_m, aggregate, sensor_height_m)
-    priors = [pose.to_se2() for pose in drive.world_SE3_sensors]
-    running = None
-    if online:
-        running = localizer.start(priors[0], radius_m / 3, max(heading_range_rad / 3, math.radians(0.1)))
+    given = SweepInputs(sweeps, poses, odometry, gps, gps_sigma_m, calibration, intensity_scale, time_limit_s)
+    filtered, drive = online or gps is not None, given.open()
+    priors, (fixes, fixes_paired) = given.priors(drive, filtered), given.fixes(drive, town.lidar.grid)
+    moving = motion_of(drive, odometry is not None, f"{given.moves}", filtered, aggregate)
+    localizer, tracker = town.lidar_localizer(), None
+    if filtered:
+        range_rad = max(heading_range_rad, math.radians(0.3))
+        tracker = Tracker(town, priors[0], radius_m, layer="lidar", heading_range_rad=range_rad)
+    laid = LaidSweeps(town.lidar.grid.resolution_m, aggregate, sensor_height_m)
     times_s = np.arange(float(len(drive))) if drive.times_s is None else drive.times_s
-    report, localized = begin("Localizing"), []
-    for index, (observation, prior) in enumerate(zip(seen, priors, strict=True)):
-        image = None if isinstance(observation, SweepInputError) else observation
-        if running is not None:
-            moved = priors[index - 1].inverse() @ prior if index else None
-            timed = index > 0 and drive.times_s is not None
-            step_s = float(times_s[index] - times_s[index - 1]) if timed else SWEEP_PERIOD_S
-            estimate = running.step(image, moved, step_s)
-        elif image is not None:
+    report, localized, before = begin("Localizing"), list[LocalizedObservation](), None
+    for index, read in enumerate(drive.read()):
+        sweep = None if isinstance(read, SweepInputError) else read
+        pose, prior = moving.pose(index, sweep), priors[index]
+        estimate: Estimate[SE2, Diagnostics] = _unobserved(_no_pose("prior", time_limit_s))
+        image, here = None if sweep is None else laid.add(sweep, pose, moving.fresh), pose.to_se2()
+        if tracker is not None:
+            moved = None if before is None else before.inverse() @ here
+            time_s = None if drive.times_s is None else float(times_s[index])
+            estimate = tracker.step(image, moved, time_s, fixes[index])
+        elif image is not None and prior is not None:
             estimate = localizer.localize(image, prior, radius_m, heading_range_rad)
-        if isinstance(observation, SweepInputError):
-            estimate = _unobserved(observation)
-        height_m = float(drive.world_SE3_sensors[index].translation_m[2])
+        if isinstance(read, SweepInputError):
+            estimate = _unobserved(read)
+        before, height_m = here, float(drive.world_SE3_sensors[index].translation_m[2])
         localized.append(LocalizedObservation(drive.names[index], f"{times_s[index]:.6f}", estimate, height_m))
         report(index + 1, len(drive))
     for name, time_s in drive.alone:
-        unpaired = _unobserved(f"no prior within {time_limit_s:g} s")
+        unpaired = _unobserved(_no_pose("prior" if odometry is None else "odometry", time_limit_s))
         localized.append(LocalizedObservation(name, f"{time_s:.6f}", unpaired))
     localized.sort(key=lambda one: one.time_s)
-    settings = {**drive.provenance(), "model": folded.bundle.name}
-    return Localized(localized, settings, {"paired": drive.pairing.words}, [])
+    did: dict[str, Any] = {"motion": moving.how} | ({"fixes": fixes_paired} if gps is not None else {})
+    settings = {**drive.provenance(), "model": town.lidar.bundle.name, "filter": filtered, **did}
+    return Localized(localized, settings, {"paired": drive.pairing.words, **did}, [moving.note] if moving.note else [])
+
+
+def _no_pose(kind: str, time_limit_s: float) -> str:
+    return f"no {kind} within {time_limit_s:g} s"
 
 
 def _unobserved(reason: object) -> LidarEstimate:

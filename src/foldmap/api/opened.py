@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from foldmap.api.tracking import Tracker, is_of_streets, street_prior, vehicle_pose
+from foldmap.api.tracking import Tracker, is_of_streets, is_of_sweeps, street_prior, vehicle_pose
 from foldmap.atlas import FoldFile
 from foldmap.errors import ConfigError, LayerError
 from foldmap.geometry import SE2, SE3
@@ -168,10 +168,15 @@ class FoldedMap:
         )
 
     def track(
-        self, prior: SE2 | SE3 | StreetPrior | None = None, radius_m: float | None = None, *, region: str | None = None
+        self,
+        prior: SE2 | SE3 | StreetPrior | None = None,
+        radius_m: float | None = None,
+        *,
+        region: str | None = None,
+        layer: str | None = None,
     ) -> Tracker:
-        """Follow a vehicle from a prior on; see `Tracker`."""
-        return Tracker(self, prior, radius_m, region)
+        """Follow a vehicle, from a prior on or from where GPS and odometry say; see `Tracker`."""
+        return Tracker(self, prior, radius_m, region, layer=layer)
 
     def close(self) -> None:
         """Close the file."""
@@ -230,7 +235,4 @@ def _sweeps(observation: Sequence[Any]) -> bool:
     from foldmap.lidar.source import Sweep
 
     pairs = [one[0] if isinstance(one, tuple) and len(one) == 2 else one for one in observation]
-    if pairs and all(isinstance(one, Sweep) for one in pairs):
-        return True
-    # where the class was never imported there is none of it
-    return len(pairs) == 1 and type(pairs[0]).__module__ == "foldmap.lidar.observation"
+    return bool(pairs and all(isinstance(one, Sweep) for one in pairs)) or (len(pairs) == 1 and is_of_sweeps(pairs[0]))

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 EXAMPLES = (
     "\b\nExamples:\n  foldmap localize map.fold sweeps/ --poses prior.txt -o estimates.txt\n"
     "  foldmap localize map.fold 'drive/*.bin' --poses odometry.txt --online -o estimates.txt --json\n"
+    "  foldmap localize map.fold sweeps/ --odometry odometry.txt --gps fixes.csv -o estimates.txt\n"
     "  foldmap localize scene.fold --queries list.txt --features feats.h5 -o poses.txt\n"
     "  foldmap localize scene.fold photos/ --camera PINHOLE,525,525,320,240 -o poses.txt\n"
     "  foldmap localize scene.fold --rigs rigs.txt --features database.db --layout both -o poses.txt\n"
@@ -59,7 +60,17 @@ Radius = Annotated[
     float | None, option(SWEEPS_STREETS, "The prior is right to so many metres (sweeps: 1, streets: 64).", "--radius")
 ]
 HeadingRange = Annotated[float, option(SWEEPS, "And to so many degrees of heading.", "--heading-range")]
-Online = Annotated[bool, option(SWEEPS, "Filter along the drive from the first pose, then by increments.", "--online")]
+Online = Annotated[bool, option(SWEEPS, "Filter along the drive, from the first pose or from fixes on.", "--online")]
+Odometry = Annotated[
+    Path | None, option(SWEEPS, "How the vehicle moves, KITTI or TUM; lays sweeps together, moves the filter.")
+]
+Gps = Annotated[
+    Path | None,
+    option(SWEEPS, "Fixes for the filter: time east north sigma, or a table with latitude and longitude.", "--gps"),
+]
+GpsSigma = Annotated[
+    float, option(SWEEPS, "Standard deviation of fixes that say none, metres.", "--gps-sigma", metavar="METRES")
+]
 Aggregate = Annotated[int, option(SWEEPS, "Sweeps an observation.")]
 Calibration = Annotated[Path | None, option(SWEEPS, "KITTI calib.txt, when the poses are the camera's.")]
 IntensityScale = Annotated[float | None, option(SWEEPS, "Intensity of full reflectance, like 255.")]
@@ -121,6 +132,9 @@ def localize(
     as_json: AsJson = False,
     radius_m: Radius = None,
     heading_range_deg: HeadingRange = 5.0,
+    odometry: Odometry = None,
+    gps: Gps = None,
+    gps_sigma_m: GpsSigma = 2.0,
     online: Online = False,
     aggregate: Aggregate = 5,
     calibration: Calibration = None,
@@ -202,6 +216,8 @@ def _options_of(context: typer.Context, kind: str) -> dict[str, Any]:
         raise ConfigError("--max-keypoints is of features that are extracted", "give --photos, or leave it out")
     if "picture_of" in said and "picture" not in said:
         raise ConfigError("--picture-of is of the picture", "give --picture too, or leave it out")
+    if "gps_sigma_m" in said and "gps" not in said:
+        raise ConfigError("--gps-sigma is of fixes", "give --gps too, or leave it out")
     if "matcher_weights" in said and own["matcher"] != "lightglue":
         raise ConfigError("--matcher-weights is of --matcher lightglue", "give that too, or leave it out")
     return own
@@ -212,8 +228,6 @@ def _sweeps(town: FoldedMap, observations: list[Path], own: dict[str, Any], begi
 
     if len(observations) != 1:
         raise ConfigError("sweeps come from one place", "give a folder, a file or a quoted pattern")
-    if "poses" not in own:
-        raise ConfigError("sweeps need prior poses", "give --poses, one a sweep")
     return localize_sweeps(town, observations[0], begin=begin, **own)
 
 

@@ -63,7 +63,20 @@ _ONLY = {
 }
 """What is read of folders, by parameter; of others anything but what no reader reads."""
 _NEVER = frozenset((".fold", ".svg", ".html"))
-_NO_PICTURES = ("poses", "truth", "estimates", "queries", "ring", "prior", "drive", "features", "model", "weights")
+_NO_PICTURES = (
+    "poses",
+    "odometry",
+    "gps",
+    "truth",
+    "estimates",
+    "queries",
+    "ring",
+    "prior",
+    "drive",
+    "features",
+    "model",
+    "weights",
+)
 
 
 @dataclass(frozen=True)

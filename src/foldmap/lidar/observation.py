@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -143,19 +143,3 @@ class SweepStack:
         laid = [(vehicle_SE2_world @ pose).apply(xy) for xy, _, pose in self._kept]
         values = np.concatenate([value for _, value, _ in self._kept])
         return rasterize(np.concatenate(laid), values, self._resolution_m, *extent_of(self._resolution_m))
-
-
-def observations(
-    sweeps: Iterable[Sweep | SweepInputError],
-    world_SE3_sensors: Sequence[SE3],
-    resolution_m: float,
-    aggregate_sweeps: int = 5,
-    sensor_height_m: float | None = None,
-) -> Iterator[Observation | SweepInputError]:
-    """Draw, for every sweep, the last few sweeps' ground in its own vehicle frame; see `SweepStack`.
-
-    Sweeps come in driving order and are read lazily. One that could not be read is its error, which is handed on.
-    """
-    stack = SweepStack(resolution_m, aggregate_sweeps, sensor_height_m)
-    for sweep, world_SE3_sensor in zip(sweeps, world_SE3_sensors, strict=True):
-        yield sweep if isinstance(sweep, SweepInputError) else stack.add(sweep, world_SE3_sensor)

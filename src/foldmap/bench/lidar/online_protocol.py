@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -127,9 +127,9 @@ class OnlineProtocol:
     def configuration(self) -> dict[str, Any]:
         """Everything that decides the steps, as plain JSON values."""
         names = ("resolution_m", "sweeps", "guard", "block", "half_length_m", "half_width_m", "seed")
-        given = {"protocol": "online"}
+        given = {"protocol": "online", "laid_by": "odometry"}
         if self.raster is not None:
-            given = {"protocol": "online-given-map", "map_fingerprint": raster_fingerprint(self.raster)}
+            given |= {"protocol": "online-given-map", "map_fingerprint": raster_fingerprint(self.raster)}
         # Heading is always estimated online, whatever the first prior's.
         noise = list(self.odometry_noise)
         return {**given, **configuration_of(self, names, self.start), "odometry_noise": noise}
@@ -144,16 +144,26 @@ class OnlineProtocol:
 
     def step_at(self, frame: int) -> Step:
         """What the vehicle has at a frame, its noise seeded by the frame."""
-        rng = np.random.default_rng((self.seed, frame, 1))
-        truth = self.drive.frames[frame].world_SE2_vehicle
-        query = drive_case(self, frame - self.sweeps + 1, frame, frame, self.start).query
-        motion = SE2(0.0, 0.0, 0.0)
-        if frame > self.frames.start:
-            motion = self.drive.frames[frame - 1].world_SE2_vehicle.inverse() @ truth
-            driven_m = math.hypot(motion.x_m, motion.y_m)
-            dx_m, dy_m = rng.normal(0.0, self.odometry_noise[0] * driven_m, 2)
-            motion = motion @ SE2(dx_m, dy_m, rng.normal(0.0, self.odometry_noise[1] * driven_m))
+        first = frame - self.sweeps + 1
+        query = drive_case(self, first, frame, frame, self.start, drive=self._laid(first, frame)).query
+        motion = self._moved(frame) if frame > self.frames.start else SE2(0.0, 0.0, 0.0)
         return Step(query.points_vehicle_m, query.intensity, motion)
+
+    def _laid(self, first: int, last: int) -> Drive:
+        """The drive with some frames where odometry puts them, seen from the last."""
+        frames = list(self.drive.frames)
+        for frame in range(last, first, -1):
+            pose = frames[frame].world_SE2_vehicle @ self._moved(frame).inverse()
+            frames[frame - 1] = replace(frames[frame - 1], world_SE2_vehicle=pose)
+        return replace(self.drive, frames=tuple(frames))
+
+    def _moved(self, frame: int) -> SE2:
+        """What odometry says of the way to a frame from the one before."""
+        rng = np.random.default_rng((self.seed, frame, 1))
+        motion = self.drive.frames[frame - 1].world_SE2_vehicle.inverse() @ self.drive.frames[frame].world_SE2_vehicle
+        driven_m = math.hypot(motion.x_m, motion.y_m)
+        dx_m, dy_m = rng.normal(0.0, self.odometry_noise[0] * driven_m, 2)
+        return motion @ SE2(dx_m, dy_m, rng.normal(0.0, self.odometry_noise[1] * driven_m))
 
 
 def run_online(

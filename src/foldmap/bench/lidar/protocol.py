@@ -117,12 +117,15 @@ class GivenMapProtocol:
 _NO_MAP = RasterMap(MetricGrid(0.0, 0.0, 1.0, 1, 1), np.zeros((1, 1), np.float32), np.zeros((1, 1), bool))
 
 
-def drive_case(protocol: Any, first: int, last: int, frame: int, search: Search, prior: int = 0) -> Case:
+def drive_case(
+    protocol: Any, first: int, last: int, frame: int, search: Search, prior: int = 0, drive: Drive | None = None
+) -> Case:
     """Make a case, without a map as yet, of the points of frames first..last in the vehicle frame of ``frame``.
 
-    Points outside the rectangle (section 4: 24 x 30 m) are left out. A frame's prior does not depend on other frames.
+    The drive is the protocol's, unless frames are to be laid together otherwise. Points outside the rectangle
+    (section 4: 24 x 30 m) are left out. A frame's prior does not depend on other frames.
     """
-    drive: Drive = protocol.drive
+    drive = protocol.drive if drive is None else drive
     points, intensity = drive.aggregated(first, last, frame)
     name = f"{frame:06d}" + (f"-{prior}" if prior else "")
     kept = (np.abs(points) <= (protocol.half_length_m, protocol.half_width_m)).all(1)

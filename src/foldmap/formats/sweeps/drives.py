@@ -48,6 +48,19 @@ class RecordedDrive:
             except SweepInputError as error:
                 yield error
 
+    def sweep(self, index: int) -> Sweep | None:
+        """Read one sweep; None where it cannot be used."""
+        return _read(self.sweeps, index)
+
+    def check_aligned(self, where: str) -> None:
+        """Check that sweeps lie on each other where the poses put them; ``where`` is for the PoseInputError else."""
+        pairs = pairs_to_compare(self.world_SE3_sensors)
+        read = ((i, self.sweep(i)) for i in sorted({i for pair in pairs for i in pair}))
+        seen = {i: outline(sweep) for i, sweep in read if sweep is not None}
+        whole = [(i, j) for i, j in pairs if i in seen and j in seen]
+        at = self.world_SE3_sensors
+        check_alignment([(seen[i], seen[j], at[i], at[j]) for i, j in whole], where)
+
     def provenance(self) -> dict[str, Any]:
         """How poses and intensities were read, for summaries and settings."""
         poses = {"pose_layout": self.trajectory.layout, "paired": self.pairing.words}
@@ -80,30 +93,23 @@ def open_drive(
     chosen = sequence.chosen(pairing.sweeps)
     world_SE3_sensors = [trajectory.world_SE3_sensors[row] for row in pairing.poses]
     check_poses(world_SE3_sensors, str(poses))
-    _check_sweeps(chosen, world_SE3_sensors, str(sweeps), str(poses), aligned)
+    _check_ground(chosen, world_SE3_sensors, str(sweeps))
     clock_s = np.zeros(len(names)) if pairing.times_s is None else pairing.times_s
     times_s = None if trajectory.times_s is None else trajectory.times_s[list(pairing.poses)]
     alone = tuple((names[index], float(clock_s[index])) for index in pairing.alone)
     paired = tuple(names[index] for index in pairing.sweeps)
-    return RecordedDrive(chosen, world_SE3_sensors, times_s, paired, trajectory, pairing, alone)
+    drive = RecordedDrive(chosen, world_SE3_sensors, times_s, paired, trajectory, pairing, alone)
+    if aligned:
+        drive.check_aligned(f"{poses} and {sweeps}")
+    return drive
 
 
-def _check_sweeps(
-    sequence: SweepSequence, world_SE3_sensors: Sequence[SE3], sweeps: str, poses: str, aligned: bool
-) -> None:
+def _check_ground(sequence: SweepSequence, world_SE3_sensors: Sequence[SE3], sweeps: str) -> None:
     """Read a few sweeps and check them; damaged ones are not the drive's fault and are passed over."""
     some = [(sweep, world_SE3_sensors[i]) for i in probed(len(sequence)) if (sweep := _read(sequence, i)) is not None]
     if not some and all(_read(sequence, i) is None for i in range(len(sequence))):
         sequence[0]  # none can be read: say why the first cannot
     check_ground([sweep for sweep, _ in some], [pose for _, pose in some], sweeps)
-    if not aligned:
-        return
-    pairs = pairs_to_compare(world_SE3_sensors)
-    read = ((i, _read(sequence, i)) for i in sorted({i for pair in pairs for i in pair}))
-    seen = {i: outline(sweep) for i, sweep in read if sweep is not None}
-    whole = [(i, j) for i, j in pairs if i in seen and j in seen]
-    both = [(seen[i], seen[j], world_SE3_sensors[i], world_SE3_sensors[j]) for i, j in whole]
-    check_alignment(both, f"{poses} and {sweeps}")
 
 
 def _read(sequence: SweepSequence, index: int) -> Sweep | None:

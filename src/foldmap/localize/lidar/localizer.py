@@ -21,6 +21,9 @@ from foldmap.localize.lidar.view import DecodedMap
 from foldmap.localize.motion import MotionNoise, increment_covariance
 from foldmap.types import DoubleArray
 
+_TELLING = 3.0
+"""Ratio of likelihoods from which on a match says something for a belief."""
+
 
 @dataclass(frozen=True)
 class LidarSettings:
@@ -34,6 +37,8 @@ class LidarSettings:
         outlier_share: likelihood of an observation that has nothing to do with the map, relative to a perfect one.
         conflict_m: lidar that peaks farther than this (and than 3 sigma) from the belief does not confirm it.
         warn_sigma_m, lost_sigma_m: above, the estimate is `degraded`, or there is no pose.
+        agreed_m: where no match is sure, such as along rails, matches that agree with the belief over so many metres
+            confirm it, and count as one witness; the estimate is `degraded` then.
         wide_after_s: without lidar for so long, the whole grid is searched as if there were no belief.
         thresholds: of single matches; None for those that the map's model was calibrated to.
     """
@@ -49,6 +54,7 @@ class LidarSettings:
     conflict_m: float = 0.3
     warn_sigma_m: float = 0.15
     lost_sigma_m: float = 0.5
+    agreed_m: float = 10.0
     wide_after_s: float = 1.0
     thresholds: ConfidenceThresholds | None = None
 
@@ -101,6 +107,7 @@ class LidarFilter:
     def __init__(self, localizer: LidarLocalizer, prior: SE2, sigma_m: float, sigma_heading_rad: float) -> None:
         self.localizer, self._settings = localizer, localizer.settings
         self._last_refusal, self._lidar_age_s = Status.NO_MATCH, math.inf
+        self._agreed_m, self._by_agreement = 0.0, False
         self.belief = self._around(prior, sigma_m, sigma_heading_rad)
 
     def step(
@@ -130,7 +137,8 @@ class LidarFilter:
         prior = belief.centre
         headings_rad = belief.headings_rad() - prior.heading_rad
         result = self.localizer.attempt_window(observation, prior, belief.radius_m, headings_rad)
-        self.belief = self._with_lidar(belief, result).recentred()
+        driven_m = math.hypot(odometry.x_m, odometry.y_m)
+        self.belief = self._with_lidar(belief, result, driven_m).recentred()
         here = self.belief.centre
         diagnostics = replace(
             result.estimate.diagnostics,
@@ -167,26 +175,34 @@ class LidarFilter:
         sigma_rad = max(math.sqrt(covariance[2, 2]), math.radians(1.0))
         return self._around(SE2(east_m, north_m, mean.heading_rad), sigma_m, sigma_rad)
 
-    def _with_lidar(self, belief: BeliefGrid, result: Attempt) -> BeliefGrid:
+    def _with_lidar(self, belief: BeliefGrid, result: Attempt, driven_m: float) -> BeliefGrid:
         """Weigh a match (eq. 5) and note whether it confirms the belief."""
         s, status = self._settings, result.estimate.status
         if status is not Status.OK:
             self._last_refusal = status
         if result.match is None or not (status.has_pose or status is Status.AMBIGUOUS):
+            self._agreed_m = 0.0
             return belief
         pose, spread = result.estimate.pose, result.estimate.covariance
-        if status is Status.OK and pose is not None and spread is not None and self._lidar_age_s > s.wide_after_s:
+        undefended = self._lidar_age_s > s.wide_after_s or self._by_agreement
+        if status is Status.OK and pose is not None and spread is not None and undefended:
             # Nothing to defend after an outage: a sure match restarts the belief.
-            self._lidar_age_s = 0.0
+            self._lidar_age_s, self._agreed_m, self._by_agreement = 0.0, 0.0, False
             spread = spread + np.diag([0.05**2, 0.05**2, s.heading_step_rad**2])
             size = s.min_radius_m, s.min_headings, belief.resolution_m, s.heading_step_rad
             return BeliefGrid.gaussian(pose, spread, *size)
-        belief = belief.updated(_log_likelihood(belief, result.match, s.outlier_share))
+        log_likelihood = _log_likelihood(belief, result.match, s.outlier_share)
+        self._agreed_m = self._agreed_m + driven_m if _agrees(belief, log_likelihood) else 0.0
+        # Several modes on the same ground are the same modes: only what is new of it is another witness.
+        belief = belief.updated(log_likelihood * (1.0 if status.has_pose else min(1.0, driven_m / s.agreed_m)))
         if status is Status.OK and pose is not None:
             mean, covariance = belief.mean_and_covariance()
             reach = max(s.conflict_m, 3 * largest_sigma(covariance[:2, :2]))
             if math.hypot(mean.x_m - pose.x_m, mean.y_m - pose.y_m) <= reach:
                 self._lidar_age_s = 0.0
+        if self._agreed_m >= s.agreed_m and self._lidar_age_s > 0:
+            self._by_agreement = self._by_agreement or self._lidar_age_s > s.wide_after_s
+            self._lidar_age_s = 0.0
         return belief
 
     def _answer(self, lidar: Status, diagnostics: LidarDiagnostics, begin_s: float) -> LidarEstimate:
@@ -207,6 +223,12 @@ class LidarFilter:
             reason = f"sigma_m {sigma_m:.2f} > {s.warn_sigma_m:g}" if age_s == 0 else "lidar disagrees with the belief"
             diagnostics = replace(diagnostics, reason=reason)
         return Estimate(Status.DEGRADED, pose, covariance, diagnostics)
+
+
+def _agrees(belief: BeliefGrid, log_likelihood: DoubleArray) -> bool:
+    """Whether a match is more likely by the belief than anywhere around."""
+    likelihood = np.exp(log_likelihood)
+    return bool((belief.probability * likelihood).sum() > _TELLING * likelihood.mean())
 
 
 def _log_likelihood(belief: BeliefGrid, match: WindowMatch, outlier_share: float) -> DoubleArray:

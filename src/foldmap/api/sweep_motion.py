@@ -1,0 +1,94 @@
+"""How the sensor moved from sweep to sweep of a recorded drive: by odometry, by its priors, or by the sweeps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from foldmap.formats.sweeps.drives import RecordedDrive
+from foldmap.geometry import SE3
+from foldmap.lidar.mapping.registration import SweepRegistration
+from foldmap.lidar.mapping.rigidity import rigidity_of
+from foldmap.lidar.observation import Observation, SweepStack
+from foldmap.lidar.source import Sweep
+
+ODOMETRY, PRIORS, REGISTERED, ALONE = "odometry", "differences of the poses", "registration of the sweeps", "nothing"
+
+
+@dataclass
+class SweepMotion:
+    """Poses of one frame along a drive, and the observations that are laid together by them.
+
+    Attributes:
+        how: what the motion is taken from, one of the words of this module.
+        given: poses of the file, in driving order.
+        note: for people, what was found; empty where there is nothing to tell.
+        fresh: whether the last sweep could not be tied to those before it.
+    """
+
+    how: str
+    given: Sequence[SE3]
+    note: str = ""
+    fresh: bool = False
+    _running: SweepRegistration = field(default_factory=SweepRegistration)
+    _start: SE3 | None = None
+    _last: int = 0
+    _here: SE3 | None = None
+
+    def pose(self, index: int, sweep: Sweep | None) -> SE3:
+        """World_SE3_sensor of a sweep, the next one; None where it could not be read."""
+        if self.how != REGISTERED:
+            self.fresh = self.how == ALONE
+            return self.given[index]
+        if self._here is None:
+            self._here = self.given[index]
+        step = self.given[self._last].inverse() @ self.given[index]
+        expected = self._here @ step
+        if sweep is None:
+            return expected
+        found = self._running.add(sweep, step)
+        self.fresh = found is None
+        if found is None or self._start is None:
+            self._start = expected
+        self._here, self._last = self._start if found is None else self._start @ found, index
+        return self._here
+
+
+class LaidSweeps:
+    """The last few sweeps (``most``), laid together as a motion says; alone where it says nothing."""
+
+    def __init__(self, resolution_m: float, most: int, sensor_height_m: float | None) -> None:
+        self._settings = resolution_m, most, sensor_height_m
+        self._stack = SweepStack(*self._settings)
+
+    def add(self, sweep: Sweep, pose: SE3, fresh: bool) -> Observation:
+        """Lay a sweep on those before, unless nothing ties it to them."""
+        self._stack = SweepStack(*self._settings) if fresh else self._stack
+        return self._stack.add(sweep, pose)
+
+
+def motion_of(drive: RecordedDrive, is_odometry: bool, where: str, filtered: bool, most: int) -> SweepMotion:
+    """Decide how the sensor moved; ``where`` names the file of the poses, ``filtered`` whether a filter moves by them.
+
+    Poses that were not given as odometry are looked at: those with errors of their own would smear what is laid
+    together, and the sweeps are registered to each other instead. Where they cannot be, each is taken alone.
+
+    Raises:
+        PoseInputError: the sweeps do not lie on each other with these poses.
+    """
+    poses = drive.world_SE3_sensors
+    if is_odometry:
+        drive.check_aligned(where)
+        return SweepMotion(ODOMETRY, poses)
+    if len(drive) < 2 or not (filtered or most > 1):
+        return SweepMotion(PRIORS, poses)
+    found = rigidity_of(drive.sweep, poses)
+    if found.rigid:
+        drive.check_aligned(where)
+        does = " and ".join([*(["laid together"] if most > 1 else []), *(["followed"] if filtered else [])])
+        return SweepMotion(PRIORS, poses, f"no --odometry: sweeps are {does} by the differences of {where}")
+    own = f"the poses of {where} are no odometry ({found.words})"
+    if found.registered:
+        return SweepMotion(REGISTERED, poses, f"{own}: the sweeps are registered to each other; give --odometry")
+    alone = "each sweep is taken alone" + (", and the filter follows them all the same" if filtered else "")
+    return SweepMotion(ALONE, poses, f"{own}: {alone}; give --odometry")

@@ -1,0 +1,67 @@
+"""How sweeps are laid together: by odometry, by poses that move as a vehicle, or registered to each other."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+import pytest
+
+from foldmap.api.sweep_motion import ODOMETRY, PRIORS, REGISTERED, motion_of
+from foldmap.geometry import SE2, SE3
+from foldmap.lidar.source import Sweep
+from foldmap.town import TownWorld, build_lidar, drive, street_lanes, wander
+
+
+@dataclass
+class Recorded:
+    """A drive in memory."""
+
+    sweeps: list[Sweep]
+    world_SE3_sensors: list[SE3]
+
+    def __len__(self) -> int:
+        return len(self.sweeps)
+
+    def sweep(self, index: int) -> Sweep:
+        return self.sweeps[index]
+
+    def check_aligned(self, where: str) -> None:
+        """What is asked here lies on each other."""
+
+
+@pytest.fixture(scope="module")
+def town() -> Recorded:
+    world = TownWorld(3)
+    street = next(s for i in range(9) if (s := world.plan.street((i, 0, 0))) is not None)
+    path = wander(world.plan, street_lanes(street)[0], 60.0, np.random.default_rng(0))
+    lidar = build_lidar("spinning64", np.random.default_rng(1))
+    sweeps, poses, _ = zip(*islice(drive(world, path, 1, lidar, max_range_m=40.0), 9), strict=True)
+    return Recorded(list(sweeps), list(poses))
+
+
+def test_priors_with_errors_of_their_own_are_replaced_by_what_the_sweeps_show(town: Recorded) -> None:
+    rng = np.random.default_rng(0)
+    wrong = [SE3.from_se2(SE2(*rng.normal(0.0, 0.3, 2), math.radians(rng.normal(0.0, 2.0)))) for _ in town.sweeps]
+    priors = [pose @ error for pose, error in zip(town.world_SE3_sensors, wrong, strict=True)]
+    given = Recorded(town.sweeps, priors)
+    assert motion_of(given, True, "odometry.txt", False, 5).how == ODOMETRY
+    assert motion_of(given, False, "prior.txt", False, 1).how == PRIORS
+    moving = motion_of(given, False, "prior.txt", False, 5)
+    assert moving.how == REGISTERED
+    assert "prior.txt are no odometry" in moving.note
+    found = [moving.pose(index, sweep if index != 4 else None) for index, sweep in enumerate(town.sweeps)]
+    for index in (1, 3, 5, 8):
+        true = town.world_SE3_sensors[0].inverse() @ town.world_SE3_sensors[index]
+        error = (true.inverse() @ (found[0].inverse() @ found[index])).to_se2()
+        assert math.hypot(error.x_m, error.y_m) < 0.06
+        assert abs(error.heading_rad) < math.radians(0.3)
+
+
+def test_poses_that_move_as_a_vehicle_are_taken_as_they_are_and_that_is_said(town: Recorded) -> None:
+    moving = motion_of(town, False, "prior.txt", True, 5)
+    assert moving.how == PRIORS
+    assert moving.note == "no --odometry: sweeps are laid together and followed by the differences of prior.txt"
+    assert moving.pose(3, None) is town.world_SE3_sensors[3]
