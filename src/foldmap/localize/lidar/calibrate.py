@@ -25,6 +25,7 @@ from foldmap.lidar.pairs.sampling import RasterPair
 from foldmap.lidar.source import cut_window
 from foldmap.localize.lidar.confidence import Calibration, MatchFeatures, calibrate
 from foldmap.localize.lidar.localizer import LidarLocalizer
+from foldmap.localize.lidar.view import DecodedMap
 from foldmap.types import BoolArray, ByteArray
 
 
@@ -76,7 +77,8 @@ def calibrate_model(
     decoder, scale = Decoder(coded.bundle), model.preset.downsample
     places = zip(coded.rasters, coded.codes, strict=True)
     maps = [UnfoldedRaster(decoder, raster.grid, codes, scale) for raster, codes in places]
-    calibration = calibrate(*_features(maps, pairs, resolution_m, wrong, radius_m, seed, report))
+    held = range(0, len(pairs), HOLD_OUT)
+    calibration = calibrate(*match_features(maps, pairs, resolution_m, held, wrong, radius_m, seed, report))
     return CalibratedBundle(replace(coded.bundle, thresholds=calibration.thresholds.to_dict()), calibration)
 
 
@@ -85,16 +87,20 @@ def _observation(pair: RasterPair, resolution_m: float) -> Observation:
     return Observation(pair.sweep_intensity, pair.sweep_observed, resolution_m, half_length_m, half_width_m)
 
 
-def _features(
-    maps: Sequence[UnfoldedRaster],
+def match_features(
+    maps: Sequence[DecodedMap],
     pairs: Sequence[RasterPair],
     resolution_m: float,
+    held: Sequence[int],
     wrong: int,
-    radius_m: float,
-    seed: int,
-    report: Callable[[str, int, int], None],
+    radius_m: float = 1.0,
+    seed: int = 0,
+    report: Callable[[str, int, int], None] = lambda what, done, total: None,
 ) -> tuple[list[MatchFeatures], list[MatchFeatures]]:
-    """Features of matches with the right map, and with wrong maps, shuffled and blank observations."""
+    """Features of matches with the right map, for the pairs held out, and with wrong maps, shuffled and blank ones.
+
+    A map a pair, centred on the origin.
+    """
     rng = np.random.default_rng(seed)
     right, wrongs = list[MatchFeatures](), list[MatchFeatures]()
 
@@ -109,7 +115,6 @@ def _features(
         if math.hypot(pose.x_m - east_m, pose.y_m + south_m) <= accept_m:
             into.append(result.features)
 
-    held = range(0, len(pairs), HOLD_OUT)
     for index in held:
         attempt(index, _observation(pairs[index], resolution_m), right, 3 * max(resolution_m, 0.1))
         report("right matches", len(right), len(held))
