@@ -10,6 +10,7 @@ from foldmap.types import AnyArray, BoolArray, FloatArray
 WINDOW_M = 2.0  # reach of mean and spread to every side
 CLIP = 6.0
 _ROUNDS = 8
+_ROUNDING = 1e-4  # share of the mean under which a spread is float32 rounding
 
 
 def local_contrast(intensity: FloatArray, observed: BoolArray, resolution_m: float) -> FloatArray:
@@ -30,7 +31,7 @@ def local_contrast(intensity: FloatArray, observed: BoolArray, resolution_m: flo
     weight = np.maximum(weight, 0.5 / side**2)
     mean = first / weight
     spread = np.sqrt(np.maximum(second / weight - mean**2, 0.0))
-    floor = max(float(np.median(spread[observed])), 1e-9)
+    floor = max(float(np.median(spread[observed])), _ROUNDING * abs(centre), 1e-12)
     contrast = np.clip((values - mean) / np.maximum(spread, floor), -CLIP, CLIP)
     return np.where(observed, contrast, 0).astype(np.float32)
 
