@@ -137,7 +137,8 @@ def test_a_query_takes_the_contrast_of_its_pixels() -> None:
     assert abs(found.intensity[points[:, 0] < 0].mean()) < 0.1
 
 
-def test_the_localizer_and_the_filter_find_their_way_in_simple_codes(fits: TownFits) -> None:
+def test_the_localizer_and_the_filter_find_their_way_in_simple_codes() -> None:
+    fits = TownFits(0.1, HALF_M, pairs=painted_pairs(6))
     drive = painted_drive(frames=20, points=20000)
     search = Search(0.6, math.radians(1))
     protocol = DriveProtocol(drive, 0.1, 3, 7, 2, *HALF_M, search)
@@ -179,7 +180,7 @@ def test_a_window_of_the_contrast_map() -> None:
     assert not known[50:].any()
     points = np.random.default_rng(0).uniform(-3, 3, (5000, 2))
     observation = rasterize(points, np.full(5000, 0.4, np.float32), 0.1, 4.0, 4.0)
-    assert not np.asarray(folded.embed_observation(observation)).any()
+    assert np.abs(np.asarray(folded.embed_observation(observation))).max() < 0.01  # rounding is not contrast
 
 
 def test_the_default_list_is_short_and_names_open_the_long_one(fits: TownFits) -> None:

@@ -79,7 +79,7 @@ def said_of(bundle: Bundle) -> dict[str, Any]:
     return {"model": bundle.name, "weights": digest, "trained": bundle.provenance}
 
 
-BEST = (("sparse", 0.2), ("sparse", 0.4), ("ternary", 0.4), ("1bit", 0.4))
+BEST = (("sparse", 0.1), ("sparse", 0.2), ("1bit", 0.4))
 """Contrast codes on the front of size and error, kinds with pixels in metres."""
 STORED_M = (0.1, 0.2, 0.4, 0.8)
 """Pixels of the contrast codes, to the nearest multiple of the map's."""

@@ -45,9 +45,8 @@ def nearest_levels(
     not observed follow their neighbours.
     """
     distance = np.stack([(contrast - level) ** 2 for level in levels]) * observed
-    labels = distance.argmin(0)
-    rows, cols = np.indices(contrast.shape, sparse=True)
-    colour = (rows + cols) % 2
+    labels: AnyArray = distance.argmin(0)
+    colour = np.add.outer(np.arange(contrast.shape[0]), np.arange(contrast.shape[1])) % 2
     for turn in range(2 * _ROUNDS if disagreement else 0):
         around = np.pad(labels, 1, constant_values=-1)
         neighbours = around[:-2, 1:-1], around[2:, 1:-1], around[1:-1, :-2], around[1:-1, 2:]

@@ -133,8 +133,8 @@ def contrast_query(query: BenchQuery, resolution_m: float) -> BenchQuery:
     """The query with the local contrast of each point's pixel in place of its intensity."""
     points = query.points_vehicle_m.astype(np.float64)
     (west_m, south_m), (east_m, north_m) = points.min(0), points.max(0)
-    size_px = (int(span_m / resolution_m) + 2 for span_m in (north_m - south_m, east_m - west_m))
-    grid = MetricGrid(float(west_m), float(north_m) + resolution_m, resolution_m, *size_px)
+    rows, columns = (int(span_m / resolution_m) + 2 for span_m in (north_m - south_m, east_m - west_m))
+    grid = MetricGrid(float(west_m), float(north_m) + resolution_m, resolution_m, rows, columns)
     image, observed, _ = draw(points, query.intensity, grid)
     row, col = np.clip(np.rint(grid.pixel_of(points)).astype(int), 0, np.array(grid.shape) - 1).T
     return replace(query, intensity=local_contrast(image, observed, resolution_m)[row, col])
