@@ -151,6 +151,7 @@ def test_the_paper_s_figures_of_a_street(board: Board, asked: StreetProtocol, mo
     assert max(across, along) <= total + 1e-6
     assert total < 20
     assert lines["raw16: payload"].verdict == "info"
+    assert {"1bit-jxl-40cm + ncc: median error", "1bit-jxl-40cm + ncc, tracking: 95th percentile"} <= set(lines)
     # The painted drive is 20 m: one segment, which ends before 100 m.
     assert math.isnan(lines["raw16, filter: segments that fail within 100 m"].measured or 0.0)
     assert lines["raw16, filter: segments that fail by the end"].measured in (0, 100)
