@@ -23,7 +23,8 @@ class Board:
     """Recordings and models, each loaded once.
 
     Args:
-        data: folder of the lidar recordings (kitti-hdl64, kitti-odometry00, groundloc-maps).
+        data: folder of the lidar recordings (kitti-hdl64, kitti-odometry00, groundloc-maps); ``joint`` beside it is
+            looked into, too.
         models: used instead of the shipped ones for maps of their resolution.
         threads: of torch.
         quiet: no progress on stderr.
@@ -64,6 +65,9 @@ class Board:
             RowSkipped: it is not there.
         """
         path = self.data / name
+        joint = self.data.parent / "joint" / name  # recordings of several sensors
+        if not path.exists() and joint.exists():
+            return joint
         if not path.exists():
             raise RowSkipped(f"skipped: no recordings at {path}")
         return path

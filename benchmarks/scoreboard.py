@@ -31,10 +31,11 @@ from benchmarks.house.tree import AllTests, Collecting, Folders, FrontDoor, Line
 from benchmarks.lidar.coders import Coders
 from benchmarks.lidar.folding import Demo, Folding, Overhead
 from benchmarks.lidar.given_map import GivenMap
-from benchmarks.lidar.hdl64 import AgainstClassical, Street
+from benchmarks.lidar.hdl64 import AgainstClassical, Street, StreetProtocol
 from benchmarks.lidar.refusing import Refusing
 from benchmarks.lidar.roundabout import Roundabout
 from benchmarks.lidar.stepping import Stepping
+from benchmarks.lidar.streets import PaperFigures
 from benchmarks.lines import Line, Row, RowSkipped
 from benchmarks.street.changing import Changing
 from benchmarks.street.coding import Coding
@@ -67,6 +68,8 @@ def lidar_rows() -> list[Row]:
         Folding(),
         Demo(),
         Overhead(),
+        PaperFigures(11, "drive0001", StreetProtocol("kitti-drive0001"), most_bit_m2=1.5, most_lateral_cm=5.0),
+        PaperFigures(12, "paper", StreetProtocol()),
     ]
 
 
@@ -174,7 +177,8 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--train-roundabout", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--train-steps", type=int, default=None, help="of adapting to the roundabout's sensors")
-    parser.add_argument("--every", type=int, default=None, help="rows 1, 2, 5: a query at every so many sweeps")
+    parser.add_argument("--every", type=int, default=None, help="rows 1, 2, 5, 11, 12: a query every so many sweeps")
+    parser.add_argument("--all-codes", action="store_true", help="row 2: all kinds and sizes of simple codes")
     parser.add_argument("--json", action="store_true", help="print the JSON at the end")
     parser.add_argument("--quiet", action="store_true", help="no progress on stderr")
     parser.add_argument("-o", "--output", type=Path, help="write the JSON here")
@@ -205,8 +209,11 @@ def adjusted(rows: Sequence[Row], given: argparse.Namespace) -> list[Row]:
         if isinstance(row, Roundabout):
             steps = row.adaptation.steps if given.train_steps is None else given.train_steps
             row = replace(row, adapt=given.train_roundabout, adaptation=replace(row.adaptation, steps=steps))
-        elif given.every is not None and isinstance(row, Street | AgainstClassical | Refusing | Coders | Overhead):
-            row = replace(row, asked=replace(row.asked, every=given.every))
+        elif isinstance(row, Street | AgainstClassical | Refusing | Coders | Overhead | PaperFigures):
+            every = row.asked.every if given.every is None else given.every
+            row = replace(row, asked=replace(row.asked, every=every))
+        if isinstance(row, AgainstClassical):
+            row = replace(row, every_code=given.all_codes)
         result.append(row)
     return result
 

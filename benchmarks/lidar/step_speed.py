@@ -35,8 +35,8 @@ from foldmap.lidar.folded import LAYER, MODEL
 from foldmap.lidar.model import LidarModel
 from foldmap.lidar.observation import HALF_LENGTH_M, HALF_WIDTH_M, Observation
 from foldmap.lidar.presets import PRESETS, Preset, preset_named
-from foldmap.lidar.threads import use_threads
 from foldmap.lidar.source import BLOCK_PX
+from foldmap.lidar.threads import use_threads
 from foldmap.lidar.unfold import FoldedLidar
 from foldmap.localize.lidar import search, view
 from foldmap.localize.lidar.attempt import LidarMatcher

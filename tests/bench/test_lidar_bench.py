@@ -20,6 +20,7 @@ from benchmarks.lidar.ablations import Variants, train_variants
 from foldmap.bench.lidar.baselines.embedded import LearnedRasterMatcher, RasterEmbedding
 from foldmap.bench.lidar.baselines.image_codecs import ImageMapCodec, ThresholdMapCodec
 from foldmap.bench.lidar.baselines.ncc_matcher import NccMatcher
+from foldmap.bench.lidar.baselines.town_fits import TownFits
 from foldmap.bench.lidar.baselines.tuning import RecodedPairs, TrainingPlaces, through_codec, tune_matcher
 from foldmap.bench.lidar.benchmark import BenchSettings, LidarBenchData, run_bench
 from foldmap.bench.lidar.cases import Method, Search
@@ -47,6 +48,7 @@ from foldmap.lidar.source import RasterMap
 from foldmap.metrics import LA_COUNTY
 
 TINY = PRESETS["tiny-8x"]
+MATCHED = ("ncc", "localizer", "learned", "learned-on-output")
 
 
 def bundle_of(model: LidarModel, name: str, resolution_m: float) -> Bundle:
@@ -216,9 +218,9 @@ def test_methods_are_every_codec_with_every_matcher(tmp_path: Path) -> None:
     choice = Choice(0.1, (7.0, 7.0), wanted=("raw16", "webp-5/"), train_matchers=1)
     bundle = random_bundle()
     names = [method.name for method in classical_methods(choice, bundle, places(), tmp_path)]
-    codecs = [codec.name for codec in chosen_codecs(choice)]
+    codecs = [codec.name for codec in chosen_codecs(choice, TownFits(0.1, (7.0, 7.0)))]
     assert codecs == ["raw16", "webp-5/2x", "webp-5/4x", "webp-5/8x"]
-    assert names == [f"{codec} + {matcher}" for matcher in ("ncc", "learned", "learned-on-output") for codec in codecs]
+    assert names == [f"{codec} + {matcher}" for matcher in MATCHED for codec in codecs]
     assert chosen_bundles(replace(choice, matchers=("ncc",)), None) == []
     with pytest.raises(ConfigError, match="pairs"):
         classical_methods(choice, bundle, None, tmp_path)
@@ -338,7 +340,7 @@ def test_one_map_in_another_from_the_command_line(tmp_path: Path) -> None:
     model.write_bytes(plain_bundle(0.2).to_bytes())
     words = ["bench", "lidar", "--map", str(first), "--map-query", str(second), "-o", str(tmp_path / "out"), "--json"]
     words += ["--crop", "7", "--stride", "8", "--radius", "1", "--heading", "0", "--model", str(model)]
-    words += ["--methods", "foldmap", "--methods", "raw16"]
+    words += ["--methods", "foldmap", "--methods", "raw16", "--matchers", "ncc", "--matchers", "learned"]
     printed = CliRunner().invoke(app, words, prog_name="foldmap")
     assert printed.exit_code == 0, printed.stderr
     assert "Matching" in printed.stderr

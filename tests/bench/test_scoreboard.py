@@ -23,8 +23,10 @@ from benchmarks.lidar.hdl64 import AgainstClassical, Street, StreetProtocol, bit
 from benchmarks.lidar.refusing import Remade, elsewhere, scrambled
 from benchmarks.lidar.roundabout import training_pairs, training_part
 from benchmarks.lidar.stepping import poses_over, random_map, step_times_s
-from benchmarks.lines import Line, at_least, at_most, information, number
+from benchmarks.lidar.streets import PaperFigures
+from benchmarks.lines import Line, RowSkipped, at_least, at_most, information, number
 from foldmap.bench.lidar.baselines.image_codecs import ImageMapCodec
+from foldmap.bench.lidar.baselines.town_fits import TownFits
 from foldmap.bench.lidar.cases import Search
 from foldmap.bench.lidar.protocol import GivenMapProtocol
 from foldmap.bench.lidar.raster_protocol import RasterProtocol
@@ -119,10 +121,48 @@ def test_the_street_rows(board: Board, asked: StreetProtocol, monkeypatch: pytes
     assert lines["median error"].measured == pytest.approx(100 * float(np.median(away)), rel=1e-4)
     # The raw map of an ideal scanner is matched to half a pixel, whatever an untrained network does.
     assert lines["raw16 + ncc: median error"].measured < 10.0
-    monkeypatch.setattr("benchmarks.lidar.hdl64.STRONG", [ImageMapCodec("raw16"), ImageMapCodec("png16")])
-    ratio = next(iter(AgainstClassical(asked=asked).lines(board)))
+    monkeypatch.setattr("benchmarks.lidar.simple.HALF_M", (7.0, 7.0))
+    fits = TownFits(0.2, (7.0, 7.0), 3)
+    board.shared(("town fits", 0.2), lambda: fits)
+    monkeypatch.setattr("benchmarks.lidar.simple.BEST", (("sparse", 0.4),))
+    ratio, *others = AgainstClassical(asked=asked).lines(board)
     assert ratio.measured is not None
     assert ratio.measured > 0
+    told = {line.name: line.measured for line in others}
+    payloads = {name: told[f"1bit-jxl-40cm + {name}: payload"] for name in ("ncc", "localizer")}
+    assert payloads["ncc"] == payloads["localizer"]
+    assert told["sparse-40cm + ncc: payload"] < payloads["ncc"]
+
+
+def test_the_paper_s_figures_of_a_street(board: Board, asked: StreetProtocol, monkeypatch: pytest.MonkeyPatch) -> None:
+    fits = TownFits(0.2, (7.0, 7.0), 3)
+    board.shared(("town fits", 0.2), lambda: fits)
+    monkeypatch.setattr("benchmarks.lidar.streets.raw_and_sparse", lambda board, resolution_m: [ImageMapCodec("raw16")])
+    row = PaperFigures(11, "painted", asked, most_bit_m2=1e9, most_lateral_cm=0.0)
+    lines = {line.name: line for line in row.lines(board)}
+    assert lines["foldmap-tiny: payload"].verdict == "met"
+    assert lines["foldmap-tiny, filter: across the street, median"].verdict == "short"
+    across, along, total = (lines[f"raw16: {what}"].measured for what in (
+        "across the street, median", "along the street, median", "median error"
+    ))  # fmt: skip
+    assert across is not None
+    assert along is not None
+    assert total is not None
+    assert max(across, along) <= total + 1e-6
+    assert total < 20
+    assert lines["raw16: payload"].verdict == "info"
+    assert {"1bit-jxl-40cm + ncc: median error", "1bit-jxl-40cm + ncc, tracking: 95th percentile"} <= set(lines)
+    # The painted drive is 20 m: one segment, which ends before 100 m.
+    assert math.isnan(lines["raw16, filter: segments that fail within 100 m"].measured or 0.0)
+    assert lines["raw16, filter: segments that fail by the end"].measured in (0, 100)
+
+
+def test_recordings_of_several_sensors_are_found_beside_the_layer(tmp_path: Path) -> None:
+    (tmp_path / "joint" / "street").mkdir(parents=True)
+    board = Board(tmp_path / "lidar", quiet=True)
+    assert board.recordings("street") == tmp_path / "joint" / "street"
+    with pytest.raises(RowSkipped, match="lidar"):
+        board.recordings("other")
 
 
 def test_the_coder_and_overhead_rows(board: Board, asked: StreetProtocol) -> None:

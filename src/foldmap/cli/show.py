@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from foldmap.atlas.reader import Layer
     from foldmap.lidar.marks.unfold import FoldedMarks
     from foldmap.lidar.unfold import FoldedLidar
-    from foldmap.types import ByteArray
 
 EXAMPLES = (
     "\b\nExamples:\n  foldmap show map.fold\n  foldmap show map.fold --json\n"

@@ -77,7 +77,9 @@ def default_marks(resolution_m: float) -> MarksModel:
     """The shipped marks for maps of a pixel size; a ModelError where there are none."""
     found = marks_for(resolution_m)
     if not found:
-        raise ModelError(f"no default marks are for {resolution_m:g} m pixels", "resample the map, or take --codec learned")
+        raise ModelError(
+            f"no default marks are for {resolution_m:g} m pixels", "resample the map, or take --codec learned"
+        )
     return found[0]
 
 

@@ -16,8 +16,8 @@ from foldmap.lidar.folded import LAYER, MODEL
 from foldmap.lidar.inference import Box
 from foldmap.lidar.match.region import strips_of_turned
 from foldmap.lidar.observation import Observation
-from foldmap.lidar.source import BLOCK_PX
 from foldmap.lidar.shipped import shelf
+from foldmap.lidar.source import BLOCK_PX
 from foldmap.types import BoolArray, ByteArray, FloatArray
 
 MAX_WINDOW_PX = 1 << 26

@@ -11,9 +11,17 @@ from foldmap.bench.common.tables import Picture, to_json
 from foldmap.bench.lidar.baselines.tuning import TrainingPlaces
 from foldmap.bench.lidar.cases import Benchmark, Method, Search
 from foldmap.bench.lidar.drive import Drive, load_drive
-from foldmap.bench.lidar.learned import LearnedCodec, LearnedOnline
-from foldmap.bench.lidar.methods import MATCHERS, Choice, chosen_bundles, classical_methods, fitting, learned_methods
-from foldmap.bench.lidar.online_protocol import OnlineProtocol, TrackingLocalizer, run_online
+from foldmap.bench.lidar.learned import LearnedCodec
+from foldmap.bench.lidar.methods import (
+    MATCHERS,
+    Choice,
+    chosen_bundles,
+    classical_methods,
+    fitting,
+    learned_methods,
+    online_of,
+)
+from foldmap.bench.lidar.online_protocol import OnlineProtocol, run_online
 from foldmap.bench.lidar.page import LidarResults, write_lidar
 from foldmap.bench.lidar.pictures import query_codes, query_strip, spread_cases
 from foldmap.bench.lidar.predict import Predictions, predict_all
@@ -43,7 +51,8 @@ class BenchSettings:
     sweeps: int = 5  # frames a query
     every: int = 3  # a query at every so many frames
     methods: tuple[str, ...] = ()  # keep methods whose name starts with one of these; all where empty
-    matchers: tuple[str, ...] = MATCHERS  # what classical codecs are matched with: ncc, learned
+    matchers: tuple[str, ...] = MATCHERS  # what classical codecs are matched with: ncc, localizer, learned
+    every_codec: bool = False  # all families, qualities and reductions, not only the best known
     train_matchers: int = 0  # steps that the learned matcher is trained on each codec's output
     scored: str = "east"  # of two maps, the side that is scored: west, east, north or south
     crop_m: float = 21.0  # side of the crops of a second map
@@ -105,6 +114,7 @@ def run_bench(
     resolution_m = data.raster.grid.resolution_m if data.raster is not None else settings.resolution_m
     half_m = _extent_m(data, settings, resolution_m)
     choice = Choice(resolution_m, half_m, settings.methods, settings.matchers, settings.quick, settings.train_matchers)
+    choice = replace(choice, every_codec=settings.every_codec)
     benchmark = _benchmark(data, settings, half_m)
     methods = _methods(data, choice, folder, stage)
     matching = predict_all(methods, benchmark, folder / "answers", stage("Matching"))
@@ -172,7 +182,7 @@ def _methods(data: LidarBenchData, choice: Choice, folder: Path, stage: Callable
     if not methods:
         raise ConfigError(
             f"no method starts with {' or '.join(choice.wanted)}",
-            "choose from foldmap, raw16, png16, jpeg, webp, jxl, avif, jpeg2000, 1bit",
+            "choose from foldmap, raw16, png16, jpeg, webp, jxl, avif, jpeg2000, 1bit, sparse, ternary",
         )
     return methods
 
@@ -219,7 +229,7 @@ def _driven(
     )
     results = []
     for method in methods:
-        own = method.codec.bundle if isinstance(method.codec, LearnedCodec) else None
-        localizer = TrackingLocalizer(method.matcher) if own is None else LearnedOnline(own, half_m)
-        results.append(run_online(method.codec, localizer, protocol, stage(f"Driving with {method.name}")))
+        results.append(
+            run_online(method.codec, online_of(method, half_m), protocol, stage(f"Driving with {method.name}"))
+        )
     return results

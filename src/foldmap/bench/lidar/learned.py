@@ -19,8 +19,8 @@ from foldmap.lidar.match.exhaustive import coarse_headings_rad
 from foldmap.lidar.observation import Observation, rasterize
 from foldmap.lidar.source import BLOCK_PX, RasterMap
 from foldmap.lidar.unfold import FoldedLidar
-from foldmap.localize.lidar.confidence import LidarEstimate, thresholds_of
-from foldmap.localize.lidar.localizer import LidarFilter, LidarLocalizer, LidarSettings
+from foldmap.localize.lidar.confidence import LidarEstimate
+from foldmap.localize.lidar.localizer import LidarFilter, LidarLocalizer
 
 _HEADER = struct.Struct("<dddIII")  # west, north, resolution, rows, columns, tiles
 _TILE = struct.Struct("<HHI")  # column, row, bytes
@@ -118,13 +118,12 @@ class EmbeddingMatcher:
         return Match(pose, *_said(result.estimate))
 
 
-class LearnedOnline:
+class FilterOnline:
     """The histogram filter along a drive whose map changes under it (leave-out maps); frames are ``step_s`` apart."""
 
     name = "histogram-filter"
 
-    def __init__(self, bundle: Bundle, half_m: tuple[float, float] = (15.0, 12.0), step_s: float = 0.1) -> None:
-        self._settings = LidarSettings(thresholds=thresholds_of(bundle))
+    def __init__(self, half_m: tuple[float, float] = (15.0, 12.0), step_s: float = 0.1) -> None:
         self._half_m, self._step_s = half_m, step_s
         self._prior: SE2 | None = None
         self._filter: LidarFilter | None = None
@@ -133,9 +132,9 @@ class LearnedOnline:
         """See `OnlineLocalizer`."""
         self._prior, self._filter = world_SE2_prior, None
 
-    def step(self, step: Step, decoded_map: UnfoldedPayload) -> Match:
+    def step(self, step: Step, decoded_map: Any) -> Match:
         """See `OnlineLocalizer`."""
-        localizer = LidarLocalizer.open(decoded_map, self._settings)
+        localizer = LidarLocalizer.open(decoded_map)
         if self._filter is None:
             assert self._prior is not None
             self._filter = localizer.start(self._prior)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from foldmap.bench.lidar.baselines.contrast_codec import ContrastMapCodec
 from foldmap.bench.lidar.baselines.image_codecs import ImageMapCodec, ThresholdMapCodec
 from foldmap.bench.lidar.cases import Method
 from foldmap.bench.lidar.predict import Predictions
@@ -142,7 +143,7 @@ def stored_px_m(method: Method, resolution_m: float) -> float:
     codec = method.codec
     if isinstance(codec, ImageMapCodec):
         return codec.reduction * resolution_m
-    return codec.pixel_m if isinstance(codec, ThresholdMapCodec) else resolution_m
+    return codec.pixel_m if isinstance(codec, ThresholdMapCodec | ContrastMapCodec) else resolution_m
 
 
 def with_online(rows: Rows, online: Rows) -> list[dict[str, Any]]:

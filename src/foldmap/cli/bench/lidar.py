@@ -54,8 +54,12 @@ def lidar(
         list[str] | None, _method(help="Keep methods whose name starts so; repeat for more. All where left out.")
     ] = None,
     matchers: Annotated[
-        list[str] | None, _method(help="Match classical codes with ncc or learned; repeat. Both where left out.")
+        list[str] | None,
+        _method(help="Match classical codes with ncc, localizer, learned; repeat."),
     ] = None,
+    all_codecs: Annotated[
+        bool, _method("--all-codecs", help="All families, qualities and sizes of classical codes, not only the best.")
+    ] = False,
     model: Annotated[
         list[Path] | None, _method(help="Models to measure, files or folders; the shipped ones where left out.")
     ] = None,
@@ -97,6 +101,7 @@ def lidar(
         methods=tuple(methods or ()),
         matchers=tuple(matchers or BenchSettings.matchers),
         train_matchers=train_matchers,
+        every_codec=all_codecs,
         scored=scored,
         crop_m=crop,
         stride_m=stride,

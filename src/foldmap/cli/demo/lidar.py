@@ -15,9 +15,9 @@ from foldmap.formats.raster.write import write_map_geotiff
 from foldmap.geometry import SE2, SE3
 from foldmap.lidar.fold import LidarReport
 from foldmap.lidar.mapping.raster import BuildSettings, build_map
+from foldmap.lidar.marks.unfold import FoldedMarks
 from foldmap.lidar.observation import Observation, aggregate, extent_of, rasterize
 from foldmap.lidar.source import RasterMap, Sweep
-from foldmap.lidar.marks.unfold import FoldedMarks
 from foldmap.lidar.unfold import FoldedLidar
 from foldmap.localize.lidar.attempt import Attempt
 from foldmap.localize.lidar.confidence import LidarEstimate

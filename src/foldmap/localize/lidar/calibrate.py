@@ -26,7 +26,7 @@ from foldmap.lidar.observation import Observation
 from foldmap.lidar.pairs.sampling import RasterPair
 from foldmap.lidar.source import cut_window
 from foldmap.localize.lidar.attempt import Attempt
-from foldmap.localize.lidar.confidence import Calibration, MatchFeatures, calibrate
+from foldmap.localize.lidar.confidence import Calibration, MatchFeatures, calibrate, calibrate_marks_against
 from foldmap.localize.lidar.localizer import LidarLocalizer
 from foldmap.localize.lidar.view import DecodedMap
 from foldmap.types import BoolArray, ByteArray, FloatArray
@@ -80,7 +80,8 @@ def calibrate_model(
     decoder, scale = Decoder(coded.bundle), model.preset.downsample
     places = zip(coded.rasters, coded.codes, strict=True)
     maps = [UnfoldedRaster(decoder, raster.grid, codes, scale) for raster, codes in places]
-    calibration = calibrate(*_features(maps, pairs, resolution_m, wrong, radius_m, seed, report))
+    held = range(0, len(pairs), HOLD_OUT)
+    calibration = calibrate(*match_features(maps, pairs, resolution_m, held, wrong, radius_m, seed, report))
     return CalibratedBundle(replace(coded.bundle, thresholds=calibration.thresholds.to_dict()), calibration)
 
 
@@ -108,7 +109,9 @@ def calibrate_marks(
         report=lambda done, of: report("encode", done, of),
     )  # fmt: skip
     maps = [marks_in_memory(model, raster)[0] for raster in rasters]
-    calibration = calibrate(*_features(maps, pairs, resolution_m, wrong, 1.0, seed, report))
+    held = range(0, len(pairs), HOLD_OUT)
+    right, wrongs = match_features(maps, pairs, resolution_m, held, wrong, 1.0, seed, report)
+    calibration = calibrate_marks_against(wrongs, right)
     return replace(model, thresholds=calibration.thresholds.to_dict()), calibration
 
 
@@ -136,16 +139,20 @@ def attempt_pair(
     return attempt, math.hypot(pose.x_m - east_m, pose.y_m + south_m)
 
 
-def _features(
+def match_features(
     maps: Sequence[DecodedMap],
     pairs: Sequence[RasterPair],
     resolution_m: float,
+    held: Sequence[int],
     wrong: int,
-    radius_m: float,
-    seed: int,
-    report: Callable[[str, int, int], None],
+    radius_m: float = 1.0,
+    seed: int = 0,
+    report: Callable[[str, int, int], None] = lambda what, done, total: None,
 ) -> tuple[list[MatchFeatures], list[MatchFeatures]]:
-    """Features of matches with the right map, and with wrong maps, shuffled and blank observations."""
+    """Features of matches with the right map, for the pairs held out, and with wrong maps, shuffled and blank ones.
+
+    A map a pair, centred on the origin.
+    """
     rng = np.random.default_rng(seed)
     right, wrongs = list[MatchFeatures](), list[MatchFeatures]()
 
@@ -154,7 +161,6 @@ def _features(
         if result.features is not None and error_m <= accept_m:
             into.append(result.features)
 
-    held = range(0, len(pairs), HOLD_OUT)
     for index in held:
         attempt(index, observation_of(pairs[index], resolution_m), right, 3 * max(resolution_m, 0.1))
         report("right matches", len(right), len(held))

@@ -139,39 +139,56 @@ def decide(features: MatchFeatures, thresholds: ConfidenceThresholds) -> tuple[S
 class Calibration:
     """Thresholds, the share of right matches and the number of wrong ones that are `ok` on the data they were set on.
 
-    The deciding signal is the one that tells right from wrong; the headroom is its threshold over the largest value of
-    a negative that every other signal lets pass.
+    The headroom is the deciding signal's threshold over its largest value of a negative that all others let pass.
     """
 
     thresholds: ConfidenceThresholds
     positive_ok: float
     negative_ok: int
     headroom: float
-    deciding: str = "margin_sigma"
 
 
 _LOST_PER_SIGNAL = 0.005
-_DECIDING = {"margin_sigma": 1.25, "evidence_sigma": 1.1}
-"""Signals with a null distribution, and how far above all negatives their threshold is set at least."""
+
+MARKS = ConfidenceThresholds(
+    warn_margin_sigma=0.0,
+    reject_margin_sigma=0.0,
+    warn_evidence_sigma=5.0,
+    reject_evidence_sigma=4.5,
+    warn_agreement=0.85,
+    reject_agreement=0.6,
+    warn_score=0.055,
+    reject_score=0.045,
+    warn_sigma_m=0.3,
+    reject_sigma_m=0.6,
+)
+"""Where marks begin: their evidence is in standard deviations of a window's scores, some thousand of which are independent
+of each other, so that wrong maps reach 3 to 4.5 whatever the sensor. Margins of so few marks tell little."""
+
+
+def calibrate_marks_against(negatives: Sequence[MatchFeatures], positives: Sequence[MatchFeatures]) -> Calibration:
+    """Raise the evidence that `MARKS` asks for until no negative is `ok`, with a tenth to spare."""
+    passing = [
+        f.evidence_sigma for f in negatives if decide(f, replace(MARKS, warn_evidence_sigma=0.0))[0] is Status.OK
+    ]
+    worst = max([*passing, 1.0])
+    thresholds = replace(MARKS, warn_evidence_sigma=max(MARKS.warn_evidence_sigma, 1.1 * worst))
+    ok = [sum(decide(f, thresholds)[0] is Status.OK for f in group) for group in (positives, negatives)]
+    return Calibration(thresholds, ok[0] / max(len(positives), 1), ok[1], thresholds.warn_evidence_sigma / worst)
 
 
 def calibrate(positives: Sequence[MatchFeatures], negatives: Sequence[MatchFeatures]) -> Calibration:
     """Set the thresholds so that no negative is `ok`, with room to spare, and as many positives as possible are.
 
-    The secondary signals each give up 0.5 % of the positives, with slack. One that has a null distribution, margin or
-    evidence, whichever keeps more positives, then goes between what the remaining negatives reach and what the
-    positives have: at the geometric mean of the negatives' largest and the positives' 2 % quantile, and never less than
-    1.25 times the former (1.1 times, of evidence). Negatives are matches against wrong maps, of shuffled and of blank
-    observations.
+    The secondary signals each give up 0.5 % of the positives, with slack. `margin_sigma`, the one with a null
+    distribution, then goes between what the remaining negatives reach and what the positives have: at the geometric
+    mean of the negatives' largest and the positives' 2 % quantile, and never less than 1.25 times the former.
+    Negatives are matches against wrong maps, of shuffled and of blank observations.
     """
     if len(positives) < 20 or len(negatives) < 20:
         given = f"{len(positives)} right and {len(negatives)} wrong matches"
         raise ConfigError(given, "calibrate with 20 or more each")
-    choices = [_decided_by(name, positives, negatives) for name in _DECIDING]
-    return max(choices, key=lambda one: (-one.negative_ok, one.positive_ok))
 
-
-def _decided_by(deciding: str, positives: Sequence[MatchFeatures], negatives: Sequence[MatchFeatures]) -> Calibration:
     def low(name: str, quantile: float, slack: float) -> float:
         return float(np.quantile([getattr(f, name) for f in positives], quantile)) * slack
 
@@ -181,7 +198,7 @@ def _decided_by(deciding: str, positives: Sequence[MatchFeatures], negatives: Se
     sigma = float(np.quantile([f.sigma_m for f in positives], 1 - _LOST_PER_SIGNAL)) * 1.3
     agreement = min(base.warn_agreement, low("agreement", _LOST_PER_SIGNAL, 0.95))
     observed = min(base.warn_observed_fraction, low("observed_fraction", _LOST_PER_SIGNAL, 0.7))
-    open_to_all = replace(
+    open_margin = replace(
         base,
         warn_margin_sigma=0.0,
         reject_margin_sigma=0.0,
@@ -195,11 +212,10 @@ def _decided_by(deciding: str, positives: Sequence[MatchFeatures], negatives: Se
         warn_observed_fraction=observed,
         reject_observed_fraction=min(base.reject_observed_fraction, observed),
     )
-    passing = [getattr(f, deciding) for f in negatives if decide(f, open_to_all)[0] is Status.OK]
+    passing = [f.margin_sigma for f in negatives if decide(f, open_margin)[0] is Status.OK]
     worst = max([*passing, 1.0])
-    room = max(low(deciding, 0.02, 1.0), worst)
-    warn = max(_DECIDING[deciding] * worst, float(np.sqrt(worst * room)))
-    reject = max(0.7 * warn, min(worst, warn), evidence if deciding == "evidence_sigma" else 0.0)
-    thresholds = replace(open_to_all, **{f"warn_{deciding}": warn, f"reject_{deciding}": min(reject, warn)})
+    room = max(low("margin_sigma", 0.02, 1.0), worst)
+    warn = max(1.25 * worst, float(np.sqrt(worst * room)))
+    thresholds = replace(open_margin, warn_margin_sigma=warn, reject_margin_sigma=max(0.7 * warn, min(worst, warn)))
     ok = [sum(decide(f, thresholds)[0] is Status.OK for f in group) for group in (positives, negatives)]
-    return Calibration(thresholds, ok[0] / len(positives), ok[1], warn / worst, deciding)
+    return Calibration(thresholds, ok[0] / len(positives), ok[1], warn / worst)

@@ -39,6 +39,16 @@ class _View:
     image: FloatArray
     resolution_m: float
 
+    def inside(self) -> _View:
+        """The marks that the observation would see from the prior itself.
+
+        The same for every pose: marks that come into view or go are noise between the scores of poses.
+        """
+        row, col = self.pixels(0.0)
+        height, width = self.image.shape
+        seen = (row >= 0) & (row <= height - 1) & (col >= 0) & (col <= width - 1)
+        return _View(self.marks_m[seen], self.image, self.resolution_m)
+
     def pixels(self, heading_rad: float, offset_m: tuple[float, float] = (0.0, 0.0)) -> tuple[DoubleArray, DoubleArray]:
         """Rows and columns (N,) of the marks in the image, seen from the prior turned and moved so in its axes."""
         cos, sin = math.cos(heading_rad), math.sin(heading_rad)
@@ -80,7 +90,7 @@ class MarksMatcher:
         if float(self._known(observation, prior)[0].mean()) < least_known:
             return None
         resolution_m = self.folded.grid.resolution_m
-        view = self._view(observation, prior, radius_px * resolution_m)
+        view = self._view(observation, prior, 0.0).inside()
         volume = np.concatenate([view.scores(float(turn), radius_px) for turn in headings_rad])
         t, row, col = (int(i) for i in np.unravel_index(volume.argmax(), volume.shape))
         shift_m = (col - radius_px) * resolution_m, (radius_px - row) * resolution_m
@@ -141,7 +151,7 @@ def _parts(view: _View, heading_rad: float, shift_m: tuple[float, float]) -> tup
     """Which block of the observation each mark lies in, numbered without gaps; those off the image are in the last."""
     row, col = view.pixels(heading_rad, shift_m)
     height, width = view.image.shape
-    side = block_side_px(height, width)
+    side = max(1, block_side_px(height, width) // 3)
     inside = (row >= 0) & (row < height) & (col >= 0) & (col < width)
     block = np.where(inside, (row // side) * (width // side + 1) + col // side, -1).astype(np.int64)
     held, part_N = np.unique(block[inside], return_inverse=True)

@@ -12,6 +12,7 @@ import imagecodecs
 import numpy as np
 
 from foldmap.bench.lidar.baselines.rasters import block_sum, enlarge, inpaint, local_mean, reduce_observed
+from foldmap.bench.lidar.cases import Codec
 from foldmap.errors import ConfigError, MapFormatError, MapInputError
 from foldmap.geometry import MetricGrid
 from foldmap.lidar.source import RasterMap
@@ -120,7 +121,7 @@ class ThresholdMapCodec:
 
     def encode(self, raster: RasterMap) -> bytes:
         """See `Codec`; errors where nothing was observed, or the pixel is no multiple of the resolution."""
-        factor = self._factor(raster.grid)
+        factor = reduction_of(self.pixel_m, raster.grid)
         mean, weight = reduce_observed(raster.intensity, raster.observed.astype(np.float32), factor)
         seen = weight > 0
         if not seen.any():
@@ -133,23 +134,19 @@ class ThresholdMapCodec:
     def decode(self, payload: bytes) -> RasterMap:
         """See `Codec`; intensity is near 0 or 1, smooth between."""
         grid, _, _, mask, body = _split(payload)
-        factor = self._factor(grid)
+        factor = reduction_of(self.pixel_m, grid)
         bits = _decode_bits(body, (-(-grid.height_px // factor), -(-grid.width_px // factor)))
         observed = decode_mask(mask, grid)
         enlarged = enlarge(bits.astype(np.float32), factor, grid.shape)
         return RasterMap(grid, np.where(observed, enlarged, 0).astype(np.float32), observed)
 
-    def _factor(self, grid: MetricGrid) -> int:
-        factor = round(self.pixel_m / grid.resolution_m)
-        if factor < 1 or abs(factor * grid.resolution_m - self.pixel_m) > 0.02 * self.pixel_m:
-            raise ConfigError(
-                f"{self.pixel_m} m pixels of a {grid.resolution_m} m map", "choose a multiple of the resolution"
-            )
-        return factor
 
-
-MapCodec = ImageMapCodec | ThresholdMapCodec
-"""A classical codec: it folds a raster map into bytes and back; the CRS is the caller's to keep."""
+def reduction_of(pixel_m: float, grid: MetricGrid) -> int:
+    """Pixels of a map per side of a stored pixel; a ConfigError where that is no whole number."""
+    factor = round(pixel_m / grid.resolution_m)
+    if factor < 1 or abs(factor * grid.resolution_m - pixel_m) > 0.02 * pixel_m:
+        raise ConfigError(f"{pixel_m} m pixels of a {grid.resolution_m} m map", "choose a multiple of the resolution")
+    return factor
 
 
 def encode_mask(observed: BoolArray, resolution_m: float, cell_m: float = MASK_CELL_M) -> bytes:
@@ -212,9 +209,9 @@ def _read_image(read: Callable[[bytes], AnyArray], body: bytes, shape: tuple[int
     return image.reshape(shape)
 
 
-def standard_codecs(resolution_m: float = 0.05, reductions: tuple[int, ...] = (1, 2, 4, 8)) -> list[MapCodec]:
+def standard_codecs(resolution_m: float = 0.05, reductions: tuple[int, ...] = (1, 2, 4, 8)) -> list[Codec]:
     """All baselines of the benchmark: each family and quality at each reduction, and the one-bit maps."""
-    codecs: list[MapCodec] = [ImageMapCodec("raw16")]
+    codecs: list[Codec] = [ImageMapCodec("raw16")]
     for reduction in reductions:
         codecs.append(ImageMapCodec("png16", 0, reduction))
         for family in ("jpeg", "webp", "jxl", "avif"):

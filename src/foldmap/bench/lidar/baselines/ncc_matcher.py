@@ -5,11 +5,12 @@ Points are drawn afresh at every heading, which keeps sparse pixels sharp; all h
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.fft import next_fast_len, rfft2
 
+from foldmap.bench.lidar.baselines.contrast import local_contrast
 from foldmap.bench.lidar.cases import BenchQuery, Match, Search
 from foldmap.geometry import SE2, MetricGrid
 from foldmap.lidar.source import RasterMap
@@ -27,9 +28,12 @@ class NccMatcher:
 
     name = "ncc"
     margin_px: int = 2  # how far beyond the search radius shifts are scored, so that a peak on the rim is a peak
+    is_contrast: bool = False  # the maps hold local contrast; so does the query then
 
     def match(self, query: BenchQuery, decoded_map: RasterMap, search: Search) -> Match:
         """Score all poses around the prior; see `Matcher`."""
+        if self.is_contrast:
+            query = contrast_query(query, decoded_map.grid.resolution_m)
         scene = _Scene(query, decoded_map, search, self)
         steps = max(0, math.ceil(search.heading_rad / _HEADING_STEP_RAD))
         turns = np.linspace(-search.heading_rad, search.heading_rad, 2 * steps + 1) if steps else np.zeros(1)
@@ -123,6 +127,17 @@ class _Scene:
         points = pose.apply(self.query.points_vehicle_m.astype(np.float64))
         image, observed, residual_m = draw(points, self.query.intensity, self.template_grid)
         return _standardized(image, observed), observed, residual_m
+
+
+def contrast_query(query: BenchQuery, resolution_m: float) -> BenchQuery:
+    """The query with the local contrast of each point's pixel in place of its intensity."""
+    points = query.points_vehicle_m.astype(np.float64)
+    (west_m, south_m), (east_m, north_m) = points.min(0), points.max(0)
+    rows, columns = (int(span_m / resolution_m) + 2 for span_m in (north_m - south_m, east_m - west_m))
+    grid = MetricGrid(float(west_m), float(north_m) + resolution_m, resolution_m, rows, columns)
+    image, observed, _ = draw(points, query.intensity, grid)
+    row, col = np.clip(np.rint(grid.pixel_of(points)).astype(int), 0, np.array(grid.shape) - 1).T
+    return replace(query, intensity=local_contrast(image, observed, resolution_m)[row, col])
 
 
 def _standardized(image: FloatArray, observed: BoolArray) -> FloatArray:

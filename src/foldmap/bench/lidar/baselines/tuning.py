@@ -10,7 +10,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 
-from foldmap.bench.lidar.baselines.image_codecs import MapCodec
+from foldmap.bench.lidar.cases import Codec
 from foldmap.errors import ConfigError, MapInputError
 from foldmap.geometry import MetricGrid
 from foldmap.lidar.bundle import Bundle, require_fold
@@ -66,7 +66,7 @@ class TrainingPlaces:
 class RecodedPairs(Sequence[RasterPair]):
     """Pairs whose maps went through a codec, kept in 16 bits; pairs that it finds nothing in are left out."""
 
-    def __init__(self, pairs: Sequence[RasterPair], codec: MapCodec, resolution_m: float) -> None:
+    def __init__(self, pairs: Sequence[RasterPair], codec: Codec, resolution_m: float) -> None:
         self._pairs = pairs
         self._kept: list[tuple[int, AnyArray, float, float, ByteArray]] = []
         for index in range(len(pairs)):
@@ -100,7 +100,7 @@ def read_places(folder: Path, most: int, seed: int) -> TrainingPlaces:
     return TrainingPlaces(part, cache.resolution_m, seed=seed)
 
 
-def through_codec(pair: RasterPair, codec: MapCodec, resolution_m: float) -> RasterPair | None:
+def through_codec(pair: RasterPair, codec: Codec, resolution_m: float) -> RasterPair | None:
     """Encode and decode a pair's map; None where the codec finds nothing in it to encode."""
     height, width = pair.map_observed.shape
     grid = MetricGrid(0.0, height * resolution_m, resolution_m, height, width)
@@ -113,7 +113,7 @@ def through_codec(pair: RasterPair, codec: MapCodec, resolution_m: float) -> Ras
 
 def tune_matcher(
     bundle: Bundle,
-    codec: MapCodec,
+    codec: Codec,
     places: TrainingPlaces,
     steps: int,
     folder: Path,
