@@ -53,7 +53,7 @@ _STAGES: tuple[tuple[Any, str, str], ...] = (
     (codec, "observation_input", "normalize"),
     (codec.Decoder, "embed", "sweep network"),
     (search, "turned_images", "turn to fine headings"),
-    (search, "match_fft", "coarse headings"),
+    (search, "_coarsely", "coarse headings"),
     (search, "_local_scores", "fine headings"),
     (search, "_heading_spread", "heading's spread"),
     (search, "block_scores", "scores of blocks"),
