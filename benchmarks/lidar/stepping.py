@@ -82,7 +82,7 @@ class Stepping:
 
     def _timed(self, decoded: FoldedLidar, raster: RasterMap, poses: list[SE2], least_hz: float) -> Iterator[Line]:
         times_s, statuses, window = step_times_s(decoded, raster, poses)
-        threads, model = torch.get_num_threads(), decoded.bundle.name
+        threads, model = torch.get_num_threads(), decoded.model.name
         detail = {"step_s": times_s, "threads": threads, "model": model, "statuses": statuses, "window": window}
         hz = 1 / float(np.median(times_s))
         yield at_least(self.number, f"steps with {model} on {threads} threads", hz, least_hz, "1/s", detail=detail)

@@ -71,7 +71,7 @@ def localize_sweeps(
         unpaired = _unobserved(f"no prior within {time_limit_s:g} s")
         localized.append(LocalizedObservation(name, f"{time_s:.6f}", unpaired))
     localized.sort(key=lambda one: one.time_s)
-    settings = {**drive.provenance(), "model": folded.bundle.name}
+    settings = {**drive.provenance(), "model": folded.model.name}
     return Localized(localized, settings, {"paired": drive.pairing.words}, [])
 
 

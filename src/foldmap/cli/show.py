@@ -171,7 +171,7 @@ def binary_channels(folded: FoldedLidar, codes_GHW: ByteArray) -> ByteArray:
     """Spread symbols over the binary channels they stand for: uint8 (G * K, h, w)."""
     import numpy as np
 
-    channels = np.arange(1, folded.bundle.model.preset.group_channels + 1, dtype=np.uint8)
+    channels = np.arange(1, folded.model.preset.group_channels + 1, dtype=np.uint8)
     bits: ByteArray = (codes_GHW[:, None] == channels[None, :, None, None]).astype(np.uint8)
     return bits.reshape(-1, *codes_GHW.shape[1:])
 

@@ -94,7 +94,7 @@ def _unfold_embedding(file: FoldFile, output: Path, report: Report) -> dict[str,
     from foldmap.lidar.unfold import FoldedLidar
 
     folded = FoldedLidar(file)
-    grid, channels = folded.grid, folded.bundle.model.preset.embedding_channels
+    grid, channels = folded.grid, folded.model.preset.embedding_channels
     profile = tiled_profile(grid, channels, "float32", float("nan"), _BLOCK_PX)
     corners = [(r, c) for r in range(0, grid.height_px, _BLOCK_PX) for c in range(0, grid.width_px, _BLOCK_PX)]
     known_px = 0

@@ -68,7 +68,7 @@ def _faults_of_lidar(file: FoldFile, layer: str) -> list[str]:
     from foldmap.lidar.unfold import FoldedLidar
 
     folded = FoldedLidar(file, layer)
-    preset = folded.bundle.model.preset
+    preset = folded.model.preset
     faults: list[str] = []
     side = folded.tile_blocks * BLOCK_PX // folded.scale
     columns, rows = (-(-extent // (folded.tile_blocks * BLOCK_PX)) for extent in reversed(folded.grid.shape))
@@ -78,7 +78,7 @@ def _faults_of_lidar(file: FoldFile, layer: str) -> list[str]:
             faults.append(f"{tile} lies off the map")
             continue
         with _noting(faults, f"{tile} does not decode"):
-            codes = folded.bundle.coder.decode(file.tile(layer, column, row) or b"", (preset.groups, side, side))
+            codes = folded.model.coder.decode(file.tile(layer, column, row) or b"", (preset.groups, side, side))
             if int(codes.max(initial=0)) > preset.group_channels:
                 faults.append(f"{tile} holds codes beyond the model's channels")
     return faults

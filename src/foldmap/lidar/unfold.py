@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,12 +13,13 @@ from foldmap.atlas import FoldFile
 from foldmap.errors import LayerError, LimitError, MapFormatError, MapInputError
 from foldmap.geometry import MetricGrid
 from foldmap.lidar.bundle import Bundle
-from foldmap.lidar.codec import BLOCK_PX, DECODE_HALO, Decoder, known_of
+from foldmap.lidar.codec import BLOCK_PX, DECODE_HALO, known_of
 from foldmap.lidar.defaults import shelf
 from foldmap.lidar.fold import LAYER, MODEL
-from foldmap.lidar.inference import Box
-from foldmap.lidar.match.region import strips_of_turned
+from foldmap.lidar.match.region import Box, strips_of_turned
 from foldmap.lidar.observation import Observation
+from foldmap.lidar.runtime.session import networks_of
+from foldmap.lidar.stored import StoredModel
 from foldmap.types import BoolArray, ByteArray, FloatArray
 
 MAX_WINDOW_PX = 1 << 26
@@ -27,20 +29,22 @@ _TILES_KEPT = 64
 class FoldedLidar:
     """A folded lidar map: the `DecodedMap` of the localizer. Tiles are read when a window reaches them.
 
-    ``fast`` networks compute in bfloat16 where the processor does.
+    ``fast`` networks compute in bfloat16 where the processor does; the runtime is "torch", "onnx" or the faster one.
 
-    A LayerError where there is no such layer; a MapFormatError or ModelError where its parameters or model do not fit.
+    A LayerError where there is no such layer; a MapFormatError or ModelError where its parameters or model do not fit;
+    a MissingExtraError where the runtime is not installed.
     """
 
-    def __init__(self, file: FoldFile, layer: str = LAYER, *, fast: bool = True) -> None:
+    def __init__(self, file: FoldFile, layer: str = LAYER, *, fast: bool = True, runtime: str | None = None) -> None:
         info = file.layer(layer)
         if info.kind != "lidar":
             raise LayerError(f"layer {layer!r} is a {info.kind} layer, not a lidar layer", "name a lidar layer")
         self._file, self._layer = file, layer
         self.parameters = info.parameters
         self._grid, self.tile_blocks = _read_parameters(info.parameters)
-        self.bundle = Bundle.from_bytes(shelf().read(file, layer, MODEL))
-        self._decoder = Decoder(self.bundle, fast=fast)
+        self._model_bytes = shelf().read(file, layer, MODEL)
+        self.model: StoredModel | Bundle = StoredModel.from_bytes(self._model_bytes)
+        self._decoder = networks_of(self.model, lambda: self.bundle, fast=fast, runtime=runtime)
         self._tiles: OrderedDict[tuple[int, int], ByteArray | None] = OrderedDict()
 
     @property
@@ -48,15 +52,20 @@ class FoldedLidar:
         """Placement of the folded raster."""
         return self._grid
 
+    @cached_property
+    def bundle(self) -> Bundle:
+        """The model with its networks, by torch."""
+        return Bundle.from_bytes(self._model_bytes)
+
     @property
     def scale(self) -> int:
         """Pixels a code cell."""
-        return self.bundle.model.preset.downsample
+        return self.model.preset.downsample
 
     def codes(self, row: int, column: int, height: int, width: int) -> ByteArray:
         """Codes of a window of cells, uint8 (G, height, width), 0 beyond the map; reads the tiles it touches."""
         side = self.tile_blocks * BLOCK_PX // self.scale
-        window = np.zeros((self.bundle.model.preset.groups, height, width), np.uint8)
+        window = np.zeros((self.model.preset.groups, height, width), np.uint8)
         for tile_row in range(row // side, (row + height - 1) // side + 1):
             for tile_column in range(column // side, (column + width - 1) // side + 1):
                 codes = self._tile(tile_column, tile_row)
@@ -99,7 +108,7 @@ class FoldedLidar:
         cut = np.s_[first_row : first_row + grid.height_px, first_column : first_column + grid.width_px]
         known = np.ascontiguousarray(known_of(codes, scale)[cut])
         if not codes.any():
-            channels = self.bundle.model.preset.embedding_channels
+            channels = self.model.preset.embedding_channels
             return np.zeros((channels, grid.height_px, grid.width_px), np.float32), known
         return self._decoder.decode_window(codes, (first_row, first_column), grid.shape, boxes), known
 
@@ -114,8 +123,8 @@ class FoldedLidar:
             return self._tiles[key]
         payload = self._file.tile(self._layer, column, row) if column >= 0 and row >= 0 else None
         side = self.tile_blocks * BLOCK_PX // self.scale
-        shape = (self.bundle.model.preset.groups, side, side)
-        codes = self._tiles[key] = None if payload is None else self.bundle.coder.decode(payload, shape)
+        shape = (self.model.preset.groups, side, side)
+        codes = self._tiles[key] = None if payload is None else self.model.coder.decode(payload, shape)
         if len(self._tiles) > _TILES_KEPT:
             self._tiles.popitem(last=False)
         return codes

@@ -35,17 +35,17 @@ class UnfoldedPayload(FoldedLidar):
         self, bundle: Bundle, decoder: Decoder, grid: MetricGrid, payloads: dict[tuple[int, int], bytes]
     ) -> None:
         self.parameters = {}
-        self.bundle, self.tile_blocks = bundle, TILE_BLOCKS
+        self.model, self.tile_blocks = bundle, TILE_BLOCKS
         self._grid, self._decoder, self._payloads = grid, decoder, payloads
         self._tiles = OrderedDict()
 
     def _tile(self, column: int, row: int) -> Any:
         key = (column, row)
         if key not in self._tiles:
-            payload, preset = self._payloads.get(key), self.bundle.model.preset
+            payload, preset = self._payloads.get(key), self.model.preset
             side = self.tile_blocks * BLOCK_PX // self.scale
             shape = (preset.groups, side, side)
-            self._tiles[key] = None if payload is None else self.bundle.coder.decode(payload, shape)
+            self._tiles[key] = None if payload is None else self.model.coder.decode(payload, shape)
         return self._tiles[key]
 
 

@@ -104,7 +104,8 @@ class ConfidenceThresholds:
 
 def thresholds_of(calibrated: object) -> ConfidenceThresholds:
     """The thresholds that a folded map's model, or a bundle, was calibrated to; the defaults where it was to none."""
-    stored = getattr(getattr(calibrated, "bundle", calibrated), "thresholds", None)
+    holders = (calibrated, getattr(calibrated, "model", None))
+    stored = next((holder.thresholds for holder in holders if hasattr(holder, "thresholds")), None)
     return ConfidenceThresholds.from_dict(stored) if stored else ConfidenceThresholds()
 
 
