@@ -35,9 +35,10 @@ class UnfoldedPayload(FoldedLidar):
         self, bundle: Bundle, decoder: Decoder, grid: MetricGrid, payloads: dict[tuple[int, int], bytes]
     ) -> None:
         self.parameters = {}
+        self.bundle = bundle
         self.model, self.tile_blocks = bundle, TILE_BLOCKS
         self._grid, self._decoder, self._payloads = grid, decoder, payloads
-        self._tiles = OrderedDict()
+        self._tiles, self._squares = OrderedDict(), OrderedDict()
 
     def _tile(self, column: int, row: int) -> Any:
         key = (column, row)

@@ -160,8 +160,9 @@ def _block_sums(under: FloatArray, turned: FloatArray, side: int, sums: FloatArr
     sums[:] = 0.0
     for c in range(channels):
         for row in range(rows):
+            one, other = under[c, row], turned[c, row]
             for block in range(sums.shape[1]):
                 part = np.float32(0.0)
                 for col in range(block * side, min((block + 1) * side, columns)):
-                    part += under[c, row, col] * turned[c, row, col]
+                    part += one[col] * other[col]
                 sums[row // side, block] += part
