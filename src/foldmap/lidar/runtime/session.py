@@ -119,7 +119,7 @@ def _session(graph: bytes) -> Any:
     try:
         import onnxruntime
     except ImportError as error:
-        raise MissingExtraError("onnxruntime is not installed", "pip install 'foldmap[learned]'") from error
+        raise MissingExtraError("onnxruntime is not installed", "pip install onnxruntime") from error
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = thread_count()
     options.inter_op_num_threads = 1
