@@ -13,56 +13,22 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import torch
-from scipy.ndimage import gaussian_filter, uniform_filter
 
 from foldmap.api.tracking import Tracker
+from foldmap.bench.lidar.baselines.contrast_localizer import ContrastMap
 from foldmap.bench.lidar.drive import LeaveOutMaps, load_drive
 from foldmap.bench.lidar.learned import LearnedCodec
 from foldmap.formats.sweeps.drives import open_drive
-from foldmap.geometry import SE2, SE3, MetricGrid
-from foldmap.lidar.bundle import Bundle, read_bundle
-from foldmap.lidar.defaults import default_bundle
+from foldmap.geometry import SE2, SE3
+from foldmap.lidar.bundle import Bundle
+from foldmap.lidar.defaults import default_bundle, read_bundle
 from foldmap.lidar.mapping.registration import SweepRegistration
-from foldmap.lidar.observation import Observation, SweepStack
-from foldmap.lidar.source import RasterMap
+from foldmap.lidar.observation import SweepStack
 from foldmap.localize.lidar.confidence import LidarEstimate
 from foldmap.localize.lidar.localizer import LidarLocalizer
-from foldmap.types import BoolArray, FloatArray
 
 RESOLUTION_M, SWEEPS, GUARD, BLOCK, WRONG_M = 0.05, 5, 15, 10, 0.5
 _SEEN, MAX_RANGE_M = 0.05, 40.0
-
-
-class RawMap:
-    """A raster as it is, matched by its local contrast: what is lost by coding is not lost here."""
-
-    def __init__(self, raster: RasterMap) -> None:
-        self.grid = raster.grid
-        self._contrast = RasterMap(raster.grid, local_contrast(raster.intensity, raster.observed), raster.observed)
-
-    def embedding(self, grid: MetricGrid) -> tuple[torch.Tensor, BoolArray]:
-        """See `DecodedMap`."""
-        row, col = self.grid.pixel_of(np.array([[grid.west_m, grid.north_m]]))[0] + 0.5
-        piece = self._contrast.read(round(row), round(col), *grid.shape)
-        return torch.from_numpy(piece.intensity)[None], piece.observed
-
-    def embed_observation(self, observation: Observation) -> torch.Tensor:
-        """See `DecodedMap`."""
-        return torch.from_numpy(local_contrast(observation.intensity, observation.observed))[None]
-
-
-def local_contrast(intensity: FloatArray, observed: BoolArray) -> FloatArray:
-    """Brightness in standard deviations of what is seen within some 2 m; 0 where nothing was."""
-    weight = gaussian_filter(observed.astype(np.float32), 1.0)
-    seen, side = weight > _SEEN, round(2.0 / RESOLUTION_M)
-    value = np.where(seen, gaussian_filter(np.where(observed, intensity, 0.0), 1.0) / np.maximum(weight, _SEEN), 0.0)
-    share = np.maximum(uniform_filter(seen.astype(np.float32), side), 1e-3)
-    mean = uniform_filter(value, side) / share
-    spread = np.sqrt(np.maximum(uniform_filter(value**2, side) / share - mean**2, 0.0))
-    floor = max(float(np.median(spread[seen])) if seen.any() else 1.0, 1e-6)
-    contrast = np.clip((value - mean) / np.maximum(spread, floor), -4.0, 4.0)
-    return np.where(seen, contrast, 0.0).astype(np.float32)
 
 
 class ChangingMap:
@@ -125,7 +91,7 @@ def _driven(
     for frame, sweep in enumerate(sweeps):
         if frame % BLOCK == 0:
             raster = maps.without(frame - SWEEPS + 1 - GUARD, frame + BLOCK - 1 + GUARD)
-            folded = RawMap(raster) if codec is None else codec.decode(codec.encode(raster))
+            folded = ContrastMap(raster) if codec is None else codec.decode(codec.encode(raster))
             under.localizer = under.localizer or LidarLocalizer.open(folded)
             under.localizer.folded = folded
         here = running.add(sweep) or SE3(np.eye(4))

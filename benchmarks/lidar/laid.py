@@ -18,8 +18,8 @@ from foldmap.bench.lidar.drive import LeaveOutMaps, load_drive
 from foldmap.bench.lidar.learned import LearnedCodec
 from foldmap.formats.sweeps.drives import RecordedDrive, open_drive
 from foldmap.geometry import SE2, SE3
-from foldmap.lidar.bundle import Bundle, read_bundle
-from foldmap.lidar.defaults import default_bundle
+from foldmap.lidar.bundle import Bundle
+from foldmap.lidar.defaults import default_bundle, read_bundle
 from foldmap.lidar.mapping.registration import SweepRegistration
 from foldmap.lidar.observation import SweepStack
 from foldmap.lidar.source import Sweep

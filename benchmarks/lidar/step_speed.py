@@ -35,6 +35,7 @@ from foldmap.lidar.folded import LAYER, MODEL
 from foldmap.lidar.model import LidarModel
 from foldmap.lidar.observation import HALF_LENGTH_M, HALF_WIDTH_M, Observation
 from foldmap.lidar.presets import PRESETS, Preset, preset_named
+from foldmap.lidar.runtime import session
 from foldmap.lidar.source import BLOCK_PX
 from foldmap.lidar.threads import use_threads
 from foldmap.lidar.unfold import FoldedLidar
@@ -53,8 +54,11 @@ _STAGES: tuple[tuple[Any, str, str], ...] = (
     (view, "turned_crop", "turn the map"),
     (codec, "observation_input", "normalize"),
     (codec.Decoder, "embed", "sweep network"),
+    (session.OnnxDecoder, "decode_window", "decoder network"),
+    (session, "observation_input", "normalize"),
+    (session.OnnxDecoder, "embed", "sweep network"),
     (search, "turned_images", "turn to fine headings"),
-    (search, "match_fft", "coarse headings"),
+    (search, "_coarsely", "coarse headings"),
     (search, "_local_scores", "fine headings"),
     (search, "_heading_spread", "heading's spread"),
     (search, "block_scores", "scores of blocks"),
@@ -94,13 +98,17 @@ def steps_per_second(preset_name: str, threads: int = 2, steps: int = 20) -> flo
     return step_times(preset_name, threads, steps).steps_per_second
 
 
-def step_times(preset_name: str, threads: int = 2, steps: int = 20) -> StepTimes:
+def step_times(
+    preset_name: str, threads: int = 2, steps: int = 20, *, runtime: str | None = None, kept: bool = False
+) -> StepTimes:
     """Time localizer steps.
 
     Args:
         preset_name: of `foldmap.lidar.presets`.
         threads: of torch and of the localizer's own loops, restored afterwards.
         steps: measured ones; two more warm up.
+        runtime: of the networks, as of `FoldedLidar`.
+        kept: whether what was decoded for one step serves the next, as along a drive, or is forgotten.
 
     Raises:
         ConfigError: no such preset, or a number below 1.
@@ -115,13 +123,13 @@ def step_times(preset_name: str, threads: int = 2, steps: int = 20) -> StepTimes
             path = Path(folder) / "untrained.fold"
             write_untrained(path, preset)
             with FoldFile.open(path) as file:
-                return _measure(FoldedLidar(file), preset_name, threads, steps)
+                return _measure(FoldedLidar(file, runtime=runtime), preset_name, threads, steps, kept=kept)
     finally:
         torch.set_num_threads(before[0])
         use_threads(before[1])
 
 
-def _measure(decoded: FoldedLidar, preset_name: str, threads: int, steps: int) -> StepTimes:
+def _measure(decoded: FoldedLidar, preset_name: str, threads: int, steps: int, *, kept: bool) -> StepTimes:
     grid, observation = decoded.grid, synthetic_observation()
     side_m = grid.width_px * grid.resolution_m
     prior = SE2(grid.west_m + side_m / 2 + 0.013, grid.north_m - side_m / 2 + 0.021, TURN_RAD)
@@ -130,7 +138,8 @@ def _measure(decoded: FoldedLidar, preset_name: str, threads: int, steps: int) -
         for step in range(steps + 2):
             if step == 2:
                 clock.clear()
-            decoded.forget()
+            if not kept:
+                decoded.forget()
             wall_s, cpu_s = time.perf_counter(), time.process_time()
             localizer.localize(replace(observation), prior, 1.0, math.radians(5.0), 11)  # what is new is embedded
             if step >= 2:
@@ -229,10 +238,14 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--preset", action="append", help=f"one of {', '.join(PRESETS)}; may be repeated")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--runtime", choices=session.RUNTIMES, help="of the networks; the faster one if not given")
+    parser.add_argument("--kept", action="store_true", help="what was decoded for one step serves the next")
     given = parser.parse_args(arguments)
     keep_freed_memory()
     for name in given.preset or ["small-16x", "paper-16x"]:
-        sys.stdout.write(report(step_times(name, given.threads, given.steps)) + "\n")
+        sys.stdout.write(
+            report(step_times(name, given.threads, given.steps, runtime=given.runtime, kept=given.kept)) + "\n"
+        )
 
 
 if __name__ == "__main__":

@@ -74,7 +74,7 @@ class PaintItself:
     """A map whose embedding is its normalized intensity, and that embeds observations alike."""
 
     def __init__(self, raster: RasterMap) -> None:
-        self.raster, self.bundle = raster, SimpleNamespace(thresholds={})
+        self.raster, self.model = raster, SimpleNamespace(thresholds={})
 
     @property
     def grid(self) -> MetricGrid:

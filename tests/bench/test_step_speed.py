@@ -13,7 +13,7 @@ from foldmap.localize.lidar import search
 
 
 def test_steps_are_timed_whole_and_by_stage() -> None:
-    functions = FoldedLidar.codes, search.match_fft
+    functions = FoldedLidar.codes, search.turned_images
     threads = torch.get_num_threads()
     times = step_speed.step_times("tiny-8x", threads=1, steps=3)
     assert len(times.wall_s) == len(times.cpu_s) == 3
@@ -21,7 +21,7 @@ def test_steps_are_timed_whole_and_by_stage() -> None:
     assert 0.7 < sum(times.stage_s.values()) / np.mean(times.cpu_s) < 1.05
     assert set(times.stage_s) == {stage for _, _, stage in step_speed._STAGES}
     assert all(seconds > 0 for seconds in times.stage_s.values())
-    assert (FoldedLidar.codes, search.match_fft) == functions
+    assert (FoldedLidar.codes, search.turned_images) == functions
     assert torch.get_num_threads() == threads
     text = step_speed.report(times)
     assert "tiny-8x, 1 threads" in text

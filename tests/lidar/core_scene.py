@@ -11,9 +11,9 @@ from torch.nn import functional
 from foldmap.coding.context import ContextModel
 from foldmap.geometry import MetricGrid
 from foldmap.lidar.bundle import Bundle
-from foldmap.lidar.model import INPUT_CHANNELS, LidarModel
+from foldmap.lidar.model import LidarModel
 from foldmap.lidar.pairs.sampling import RasterPair
-from foldmap.lidar.presets import PRESETS, Preset
+from foldmap.lidar.presets import INPUT_CHANNELS, PRESETS, Preset
 from foldmap.lidar.source import RasterMap
 
 TINY = PRESETS["tiny-8x"]

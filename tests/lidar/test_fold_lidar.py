@@ -18,6 +18,7 @@ from foldmap.lidar.codec import encode_block, global_spread
 from foldmap.lidar.defaults import bundle_named
 from foldmap.lidar.fold import LearnedTiles, LidarPlan, LidarReport, encode_tiles, fold_lidar, stored_model
 from foldmap.lidar.folded import LAYER, MODEL
+from foldmap.lidar.match.warp import turned_crop
 from foldmap.lidar.source import BLOCK_PX, RasterMap, RasterSource
 from foldmap.lidar.unfold import FoldedLidar
 from foldmap.lidar.update import LidarUpdate, update_lidar
@@ -307,3 +308,26 @@ def test_a_shipped_model_is_named_and_one_of_your_own_held(tmp_path: Path, bundl
     assert np.array_equal(*codes)
     assert sizes[0] <= 12_000 < 500_000 < sizes[1]
     assert stored_model(bundle) == bundle.to_bytes(localize_only=True)
+
+
+def test_what_is_kept_of_the_decoded_map_does_not_depend_on_what_was_asked_before(
+    folded: dict[int, Path], raster: RasterMap
+) -> None:
+    with FoldFile.open(folded[2]) as file:
+        fresh, used = FoldedLidar(file), FoldedLidar(file)
+        exact = FoldedLidar(file, fast=False)
+        for row, col in ((0, 0), (300, 200), (950, 700)):
+            used.embedding_for_crop(raster.grid.window(row - 40, col - 90, 330, 350), (150.0, 180.0), 1.1, (160, 170))
+        for row, col, heading_rad in ((310, 190, 0.4), (930, 720, -2.0), (-60, 400, 0.0)):
+            grid, centre = raster.grid.window(row, col, 300, 320), (149.3, 161.8)
+            fresh.forget()
+            one, known = fresh.embedding_for_crop(grid, centre, heading_rad, (140, 150))
+            other, _ = used.embedding_for_crop(grid, centre, heading_rad, (140, 150))
+            np.testing.assert_array_equal(one, other)
+            whole, whole_known = exact.embedding(grid)
+            np.testing.assert_array_equal(known, whole_known)
+            crop, where = turned_crop(one, known, centre, heading_rad, (140, 150))
+            expected, _ = turned_crop(whole, known, centre, heading_rad, (140, 150))
+            error = np.sqrt(((crop - expected)[:, where] ** 2).mean() / (expected[:, where] ** 2).mean())
+            assert where.any()
+            assert error < 0.03

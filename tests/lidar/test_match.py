@@ -13,7 +13,7 @@ from scipy.signal import correlate as scipy_correlate
 
 from foldmap.errors import ConfigError
 from foldmap.lidar.match.correlate import block_products, correlate_direct, partial_irfft2
-from foldmap.lidar.match.exhaustive import coarse_headings_rad, match_fft
+from foldmap.lidar.match.exhaustive import coarse_headings_rad, match_fft, match_half
 from foldmap.lidar.match.rotate import turned_images
 from foldmap.lidar.match.trainable import correlate, rotate_embedding
 from foldmap.lidar.threads import use_threads
@@ -131,6 +131,15 @@ def test_direct_sums_and_sums_of_blocks_are_those_of_a_plain_loop() -> None:
         for row, col in np.ndindex(3, 4):
             piece = products[8 * row : 8 * row + 8, 8 * col : 8 * col + 8]
             assert blocks[t, row, col] == pytest.approx(float(piece.sum()), abs=1e-3)
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_half_the_resolution_gives_the_scores_of_the_whole_one(channels: int) -> None:
+    """Of images that are smooth enough, at every shift, those between the small pixels too."""
+    observation, crop = _field(13, (channels, 60, 80), 4.0), _field(14, (channels, 92, 112), 4.0)
+    whole, half = (match(crop, observation, HEADINGS, 15) for match in (match_fft, match_half))
+    assert np.corrcoef(whole.ravel(), half.ravel())[0, 1] > 0.999
+    assert np.abs(half - whole).max() < 0.08 * np.abs(whole).max()
 
 
 @pytest.mark.parametrize("channels", [1, 2])

@@ -80,7 +80,7 @@ def localize_sweeps(
         localized.append(LocalizedObservation(name, f"{time_s:.6f}", unpaired))
     localized.sort(key=lambda one: one.time_s)
     did: dict[str, Any] = {"motion": moving.how} | ({"fixes": fixes_paired} if gps is not None else {})
-    settings = {**drive.provenance(), "model": town.lidar.bundle.name, "filter": filtered, **did}
+    settings = {**drive.provenance(), "model": town.lidar.model.name, "filter": filtered, **did}
     return Localized(localized, settings, {"paired": drive.pairing.words, **did}, [moving.note] if moving.note else [])
 
 

@@ -6,26 +6,25 @@ the localizer. A .fold file carries the half of it that localizing needs (`local
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from foldmap.coding.registry import Coder, coder_from_arrays
+from foldmap.coding.registry import Coder
 from foldmap.errors import ConfigError, ModelError
-from foldmap.lidar.model import LidarModel
 from foldmap.lidar.presets import Preset
+from foldmap.lidar.stored import CURE, FORMAT, MAX_BYTES, StoredModel, stored_from, weights_of
 from foldmap.training.model_bytes import model_from_bytes, model_to_bytes, stored_state
 from foldmap.types import AnyArray
 
-FORMAT = 1
-MAX_BYTES = 256 << 20
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from foldmap.lidar.model import LidarModel
+
 _LOCALIZE = ("sweep_embedding.", "decoder.", "log_temperature")
-_CURE = "use a model written by foldmap"
 
 
 @dataclass
@@ -49,6 +48,11 @@ class Bundle:
     thresholds: dict[str, float] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
     can_fold: bool = True
+
+    @property
+    def preset(self) -> Preset:
+        """Of the networks."""
+        return self.model.preset
 
     def to_bytes(self, *, localize_only: bool = False) -> bytes:
         """Serialize; the same bundle gives the same bytes. `localize_only` leaves the map's networks out.
@@ -77,31 +81,21 @@ class Bundle:
     @staticmethod
     def from_bytes(payload: bytes) -> Bundle:
         """Rebuild, trusting nothing; a ModelError where the bytes are no bundle of this version."""
-        return model_from_bytes(payload, _rebuilt, FORMAT, most_bytes=MAX_BYTES, cure=_CURE)
+        return model_from_bytes(payload, _rebuilt, FORMAT, most_bytes=MAX_BYTES, cure=CURE)
 
 
 def _rebuilt(info: dict[str, Any], arrays: dict[str, AnyArray]) -> Bundle:
-    preset, can_fold = Preset.from_dict(info["preset"]), bool(info["can_fold"])
-    with torch.device("meta"):  # shapes without memory: the arrays are checked before anything is allocated
-        model = LidarModel(preset)
-    _unpack(model, arrays, can_fold=can_fold)
-    coder = {name.removeprefix("coder."): value for name, value in arrays.items() if name.startswith("coder.")}
+    stored = stored_from(info, arrays)
     return Bundle(
-        model=model.eval(),
-        coder=coder_from_arrays(str(info["coder"]), coder),
-        resolution_m=_positive(info["resolution_m"], "resolution"),
-        rate_bit_m2=_positive(info["rate_bit_m2"], "rate"),
-        name=str(info["name"]),
-        thresholds={str(key): float(value) for key, value in dict(info["thresholds"]).items()},
-        provenance=dict(info["provenance"]),
-        can_fold=can_fold,
+        model=_model(stored, arrays),
+        coder=stored.coder,
+        resolution_m=stored.resolution_m,
+        rate_bit_m2=stored.rate_bit_m2,
+        name=stored.name,
+        thresholds=stored.thresholds,
+        provenance=stored.provenance,
+        can_fold=stored.can_fold,
     )
-
-
-def _positive(value: object, what: str) -> float:
-    if not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
-        raise ModelError(f"the model's {what} is {value!r}", _CURE)
-    return float(value)
 
 
 def _pack(name: str, value: Tensor) -> dict[str, AnyArray]:
@@ -124,30 +118,25 @@ def _pack(name: str, value: Tensor) -> dict[str, AnyArray]:
     return {name: quantized, f"{name}.scale": scale}
 
 
-def _unpack(model: LidarModel, arrays: Mapping[str, AnyArray], *, can_fold: bool) -> None:
+def _model(stored: StoredModel, arrays: Mapping[str, AnyArray]) -> LidarModel:
+    """The networks in evaluation mode; the map's stay on torch's meta device where they are not stored."""
+    import torch
+
+    from foldmap.lidar.model import LidarModel
+
+    with torch.device("meta"):  # shapes without memory: the arrays are checked before anything is allocated
+        model = LidarModel(stored.preset)
     state: dict[str, Tensor] = {}
     for name, value in model.state_dict().items():
-        if not can_fold and not name.startswith(_LOCALIZE):
-            continue
         if name.endswith("num_batches_tracked"):
-            state[name] = torch.zeros((), dtype=torch.long)
-            continue
-        if name not in arrays:
-            raise ModelError(f"the model lacks {name}", _CURE)
-        array = arrays[name]
-        if array.shape != tuple(value.shape):
-            raise ModelError(f"the model's {name} has shape {array.shape}", f"its preset asks for {tuple(value.shape)}")
-        with np.errstate(all="ignore"):  # what overflows is refused below
-            numbers = array.astype(np.float32)
-            if array.dtype == np.int8:
-                scale = arrays[f"{name}.scale"]
-                if array.ndim != 4 or scale.shape != array.shape[:1]:
-                    raise ModelError(f"the model's {name} has {scale.shape} scales", _CURE)
-                numbers = numbers * scale.astype(np.float32)[:, None, None, None]
-        if not np.isfinite(numbers).all() or (name.endswith("running_var") and (numbers < 0).any()):
-            raise ModelError(f"the model's {name} is not finite, or a negative variance", "train the model again")
-        state[name] = torch.from_numpy(numbers)
+            if stored.can_fold or name.startswith(_LOCALIZE):
+                state[name] = torch.zeros((), dtype=torch.long)
+        elif name in stored.weights:
+            state[name] = torch.from_numpy(stored.weights[name])
+        elif stored.can_fold:
+            state[name] = torch.from_numpy(weights_of(arrays, name, tuple(value.shape)))
     model.load_state_dict(state, strict=False, assign=True)
+    return model.eval()
 
 
 def quantized(bundle: Bundle) -> Bundle:

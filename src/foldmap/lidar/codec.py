@@ -9,23 +9,17 @@ same however the map is tiled; the decoder sees `DECODE_HALO` cells around a win
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
-import torch
-from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from foldmap.errors import ModelError
 from foldmap.lidar.bundle import Bundle
-from foldmap.lidar.inference import Box, FastDecoder
-from foldmap.lidar.match.region import STRIP_PX
-from foldmap.lidar.model import BINARY_THRESHOLD
+from foldmap.lidar.match.region import STRIP_PX, Box
 from foldmap.lidar.normalize import network_input, observation_input, spread_of
 from foldmap.lidar.observation import Observation
+from foldmap.lidar.presets import UNET_STRIDE, Preset
 from foldmap.lidar.source import BLOCK_PX, RasterMap, RasterSource, some_blocks
 from foldmap.types import BoolArray, ByteArray, FloatArray, IntArray
 
@@ -60,14 +54,18 @@ def global_spread(source: RasterSource) -> float:
     return float(spreads[order[int(np.searchsorted(cumulative, cumulative[-1] / 2))]])
 
 
-@torch.inference_mode()
 def encode_raster(bundle: Bundle, raster: RasterMap, spread: float) -> ByteArray:
     """Codes uint8 (G, H/s, W/s) of a raster, its sides multiples of s; 0 where less than `MIN_SHARE` is observed."""
+    import torch
+
+    from foldmap.lidar.model import BINARY_THRESHOLD
+
     model, scale = bundle.model, bundle.model.preset.downsample
-    x = _padded(torch.from_numpy(network_input(raster, spread))[None])
-    logits = model.encoder(model.map_embedding(x.to(memory_format=torch.channels_last)))
-    probability, channel = logits.softmax(dim=2).max(dim=2)
-    codes = torch.where(probability >= BINARY_THRESHOLD, channel + 1, 0)[0].to(torch.uint8).numpy()
+    with torch.inference_mode():
+        x = torch.from_numpy(padded(network_input(raster, spread)))[None]
+        logits = model.encoder(model.map_embedding(x.to(memory_format=torch.channels_last)))
+        probability, channel = logits.softmax(dim=2).max(dim=2)
+        codes = torch.where(probability >= BINARY_THRESHOLD, channel + 1, 0)[0].to(torch.uint8).numpy()
     height, width = raster.grid.height_px // scale, raster.grid.width_px // scale
     seen = raster.observed.reshape(height, scale, width, scale).mean(axis=(1, 3)) >= MIN_SHARE
     return np.asarray(codes[:, :height, :width] * seen)
@@ -86,10 +84,9 @@ def encode_block(bundle: Bundle, source: RasterSource, spread: float, row: int, 
     return CodedBlock(row, column, codes, observed_px)
 
 
-def _padded(x_BCHW: Tensor) -> Tensor:
+def padded(x_2HW: FloatArray) -> FloatArray:
     """Grow to multiples of the U-Net's stride, unobserved."""
-    height, width = x_BCHW.shape[-2:]
-    return nn.functional.pad(x_BCHW, (0, -width % 16, 0, -height % 16))
+    return np.pad(x_2HW, ((0, 0), *((0, -side % UNET_STRIDE) for side in x_2HW.shape[1:])))
 
 
 class Decoder:
@@ -99,24 +96,28 @@ class Decoder:
     """
 
     def __init__(self, bundle: Bundle, *, fast: bool = True) -> None:
+        import torch
+
+        from foldmap.lidar.inference import FastDecoder, fused
+
         has_bf16 = bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
         self.dtype = torch.bfloat16 if fast and has_bf16 else torch.float32
         self.preset = bundle.model.preset
         self._decoder = FastDecoder(bundle.model.decoder, self.dtype)
-        sweep = copy.deepcopy(bundle.model.sweep_embedding).eval()
-        _fuse(sweep)
-        self._sweep = sweep.to(dtype=self.dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._sweep = fused(bundle.model.sweep_embedding, self.dtype)
 
     def embed_observation(self, observation: Observation) -> FloatArray:
         """Embed what the vehicle sees, in its own axes: (C, H, W) float32."""
         return self.embed(observation_input(observation.intensity, observation.observed, observation.resolution_m))
 
-    @torch.inference_mode()
     def embed(self, x_2HW: FloatArray) -> FloatArray:
         """Embed a normalized observation: (2, H, W) -> (C, H, W) float32."""
+        import torch
+
         height, width = x_2HW.shape[1:]
-        x = _padded(torch.from_numpy(x_2HW)[None]).to(self.dtype, memory_format=torch.channels_last)
-        embedding: FloatArray = self._sweep(x)[0, :, :height, :width].float().contiguous().numpy()
+        with torch.inference_mode():
+            x = torch.from_numpy(padded(x_2HW))[None].to(self.dtype, memory_format=torch.channels_last)
+            embedding: FloatArray = self._sweep(x)[0, :, :height, :width].float().contiguous().numpy()
         return embedding
 
     def decode(self, codes_GHW: ByteArray | IntArray) -> FloatArray:
@@ -124,7 +125,6 @@ class Decoder:
         height, width = (side * self.preset.downsample for side in codes_GHW.shape[1:])
         return self.decode_window(codes_GHW, (0, 0), (height, width), [(0, height, 0, width)])
 
-    @torch.inference_mode()
     def decode_window(
         self, codes_GHW: ByteArray | IntArray, first_rc: tuple[int, int], shape: tuple[int, int], boxes: Sequence[Box]
     ) -> FloatArray:
@@ -133,34 +133,28 @@ class Decoder:
         Its first row and column are in pixels from the codes' corner; boxes are the pixels of the window that are
         wanted, disjoint: the others stay 0. A ModelError where a symbol exceeds the preset's channels.
         """
-        preset = self.preset
-        if codes_GHW.shape[0] != preset.groups or int(codes_GHW.max(initial=0)) > preset.group_channels:
-            raise ModelError("the codes do not fit the model", "the file mixes a map with another map's model")
-        symbols_HWG = np.ascontiguousarray(codes_GHW.transpose(1, 2, 0)).astype(np.uint8)
-        one_hot = symbols_HWG[..., None] == np.arange(1, preset.group_channels + 1, dtype=np.uint8)
-        code_1KHW = torch.from_numpy(one_hot).flatten(2).to(self.dtype).permute(2, 0, 1)[None]
-        window = torch.zeros(preset.embedding_channels, *shape)
+        import torch
+
+        one_hot = one_hot_of(codes_GHW, self.preset)
+        window = np.zeros((self.preset.embedding_channels, *shape), np.float32)
         # In strips, which stay in the cache from layer to layer.
         strips = [(r, min(r + STRIP_PX, box[1]), *box[2:]) for box in boxes for r in range(box[0], box[1], STRIP_PX)]
         row, column = first_rc
         inside = [(r + row, r_end + row, c + column, c_end + column) for r, r_end, c, c_end in strips]
-        for (r, r_end, c, c_end), part in zip(strips, self._decoder.boxes(code_1KHW, inside), strict=True):
-            window[:, r:r_end, c:c_end] = part
-        result: FloatArray = window.numpy()
-        return result
+        with torch.inference_mode():
+            code_1KHW = torch.from_numpy(one_hot).to(self.dtype).permute(2, 0, 1)[None]
+            for (r, r_end, c, c_end), part in zip(strips, self._decoder.boxes(code_1KHW, inside), strict=True):
+                window[:, r:r_end, c:c_end] = part.float().numpy()
+        return window
 
 
-def _fuse(module: nn.Module) -> None:
-    """Fold each batch norm into the convolution in front of it."""
-    for child in module.modules():
-        if isinstance(child, nn.Sequential):
-            for first, second in pairwise(list(child._modules)):
-                conv, norm = child._modules[first], child._modules[second]
-                if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-                    child._modules[first], child._modules[second] = fuse_conv_bn_eval(conv, norm), nn.Identity()
-        grow, after = getattr(child, "grow", None), getattr(child, "norm", None)
-        if isinstance(grow, nn.ConvTranspose2d) and isinstance(after, nn.BatchNorm2d):
-            child.grow, child.norm = fuse_conv_bn_eval(grow, after, transpose=True), nn.Identity()
+def one_hot_of(codes_GHW: ByteArray | IntArray, preset: Preset) -> BoolArray:
+    """The binary code (h, w, G * K) that symbols stand for; a ModelError where one exceeds the preset's channels."""
+    if codes_GHW.shape[0] != preset.groups or int(codes_GHW.max(initial=0)) > preset.group_channels:
+        raise ModelError("the codes do not fit the model", "the file mixes a map with another map's model")
+    symbols_HWG = np.ascontiguousarray(codes_GHW.transpose(1, 2, 0)).astype(np.uint8)
+    one_hot = symbols_HWG[..., None] == np.arange(1, preset.group_channels + 1, dtype=np.uint8)
+    return np.asarray(one_hot.reshape(*symbols_HWG.shape[:2], -1))
 
 
 def known_of(codes_GHW: ByteArray, downsample: int) -> BoolArray:

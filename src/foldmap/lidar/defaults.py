@@ -6,9 +6,10 @@ import math
 from pathlib import Path
 
 from foldmap.errors import BudgetError, ModelError
-from foldmap.lidar.bundle import MAX_BYTES, Bundle
+from foldmap.lidar.bundle import Bundle
 from foldmap.lidar.marks.model import CODEC, MarksModel
 from foldmap.lidar.shipped import weights_folder
+from foldmap.lidar.stored import MAX_BYTES
 from foldmap.training.model_bytes import read_info, read_model_file
 
 DEFAULT_RATE_BIT_M2 = 2.5  # on the town; a map of a real lidar spends about half as much again

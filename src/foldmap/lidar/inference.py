@@ -10,15 +10,16 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from foldmap.lidar.model import CodeDecoder
-
-Box = tuple[int, int, int, int]  # rows [row, row_end), columns [column, column_end)
+from foldmap.lidar.match.region import Box
+from foldmap.lidar.model import CodeDecoder, Embedding
 
 
 class FastPReLU(nn.Module):
@@ -127,3 +128,18 @@ def use_fast_prelu(module: nn.Module) -> None:
         for name, part in list(child._modules.items()):
             if isinstance(part, nn.PReLU):
                 child._modules[name] = FastPReLU(part)
+
+
+def fused(plain: Embedding, dtype: torch.dtype) -> Embedding:
+    """A copy for inference, channels last, each batch norm folded into the convolution in front of it."""
+    module = copy.deepcopy(plain).eval()
+    for child in module.modules():
+        if isinstance(child, nn.Sequential):
+            for first, second in pairwise(list(child._modules)):
+                conv, norm = child._modules[first], child._modules[second]
+                if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                    child._modules[first], child._modules[second] = fuse_conv_bn_eval(conv, norm), nn.Identity()
+        grow, after = getattr(child, "grow", None), getattr(child, "norm", None)
+        if isinstance(grow, nn.ConvTranspose2d) and isinstance(after, nn.BatchNorm2d):
+            child.grow, child.norm = fuse_conv_bn_eval(grow, after, transpose=True), nn.Identity()
+    return module.to(dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]

@@ -18,10 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from foldmap.lidar.presets import Preset
+from foldmap.lidar.presets import INPUT_CHANNELS, Preset
 
-INPUT_CHANNELS = 2
-UNET_STRIDE = 16
 BINARY_THRESHOLD = 0.5
 INITIAL_LOGIT_GAIN = 4.0
 

@@ -8,10 +8,11 @@ keeps plain asphalt from being amplified to noise; it is stored with the folded 
 from __future__ import annotations
 
 import numpy as np
+from numba import njit
 
 from foldmap.errors import MapInputError
 from foldmap.lidar.source import RasterMap
-from foldmap.types import BoolArray, DoubleArray, FloatArray
+from foldmap.types import BoolArray, DoubleArray, FloatArray, IntArray
 
 CELL_M = 0.4  # statistics are kept at this spacing, at least one pixel
 WINDOW_CELLS = 9  # 3.6 m: wider than any paint mark, narrower than a change of pavement
@@ -31,26 +32,15 @@ def normalize(intensity: FloatArray, observed: BoolArray, resolution_m: float, g
     Intensity (H, W) is linear, in any unit; what is not observed has no influence, NaN included. The global spread is
     of the same unit; see `spread_of`.
     """
-    values = np.where(observed, intensity, np.float32(0)).astype(np.float32, copy=False)
     cell = cell_px(resolution_m)
-    mean, spread = (_between_cells(of, cell, values.shape) for of in _cell_moments(values, observed, cell))
-    scale = np.maximum(spread, np.float32(SPREAD_FLOOR * global_spread)) + np.float32(_EPSILON)
-    normal = np.clip((values - mean) / scale, -CLIP, CLIP) * observed
-    return np.stack([normal, observed]).astype(np.float32, copy=False)
+    mean, spread = _cell_moments(intensity, observed, cell)
+    return _scaled(intensity, observed, mean, spread, cell, global_spread)
 
 
 def spread_of(intensity: FloatArray, observed: BoolArray, resolution_m: float) -> float:
     """The map's global spread: the median over cells of the local standard deviation; 0 when nothing was observed."""
-    if not observed.any():
-        return 0.0
     cell = cell_px(resolution_m)
-    values = np.where(observed, intensity, np.float32(0)).astype(np.float32, copy=False)
-    _, spread = _cell_moments(values, observed, cell)
-    spread_HW = _between_cells(spread, cell, values.shape)
-    sampled = spread_HW[::cell, ::cell][observed[::cell, ::cell]]
-    if sampled.size == 0:
-        sampled = spread_HW[observed]
-    return float(np.sort(sampled)[(sampled.size - 1) // 2])
+    return _median(_cell_moments(intensity, observed, cell)[1], observed, cell)
 
 
 def network_input(raster: RasterMap, global_spread: float) -> FloatArray:
@@ -62,42 +52,100 @@ def network_input(raster: RasterMap, global_spread: float) -> FloatArray:
 
 def observation_input(intensity: FloatArray, observed: BoolArray, resolution_m: float) -> FloatArray:
     """Normalize an image by its own spread: (2, H, W)."""
-    return normalize(intensity, observed, resolution_m, spread_of(intensity, observed, resolution_m))
+    cell = cell_px(resolution_m)
+    mean, spread = _cell_moments(intensity, observed, cell)
+    return _scaled(intensity, observed, mean, spread, cell, _median(spread, observed, cell))
 
 
-def _cell_moments(values: FloatArray, observed: BoolArray, cell: int) -> tuple[FloatArray, FloatArray]:
-    """Mean and standard deviation of observed pixels in the window around each cell; values are 0 elsewhere."""
-    count, total, squares = (_window_sums(image, cell) for image in (observed, values, values * values))
-    count = np.maximum(count, 1)
-    mean = total / count
-    deviation = np.sqrt(np.maximum(squares / count - mean**2, 0))
+def _cell_moments(intensity: FloatArray, observed: BoolArray, cell: int) -> tuple[FloatArray, FloatArray]:
+    """Mean and standard deviation of observed pixels in the window around each cell."""
+    sums = np.zeros((3, *(-(-side // cell) for side in observed.shape)))
+    _add_up(np.asarray(intensity, np.float32), observed, cell, sums)
+    for axis in (1, 2):
+        around = [(0, 0)] * 3
+        around[axis] = (WINDOW_CELLS // 2 + 1, WINDOW_CELLS // 2)
+        summed = np.cumsum(np.pad(sums, around), axis=axis)
+        ends = np.arange(WINDOW_CELLS, summed.shape[axis])
+        sums = summed.take(ends, axis) - summed.take(ends - WINDOW_CELLS, axis)
+    count = np.maximum(sums[0], 1)
+    mean = sums[1] / count
+    deviation = np.sqrt(np.maximum(sums[2] / count - mean**2, 0))
     return mean.astype(np.float32), deviation.astype(np.float32)
 
 
-def _window_sums(image: FloatArray | BoolArray, cell: int) -> DoubleArray:
-    """Sums of an image's pixels over `WINDOW_CELLS` cells squared, around each cell."""
-    sums = image
-    for axis in (1, 0):  # along rows first, where numbers lie together
-        starts = np.arange(0, image.shape[axis], cell)
-        in_cells = np.add.reduceat(sums, starts, axis=axis, dtype=np.float64)
-        around = [(0, 0), (0, 0)]
-        around[axis] = (WINDOW_CELLS // 2 + 1, WINDOW_CELLS // 2)
-        summed = np.cumsum(np.pad(in_cells, around), axis=axis)
-        ends, begins = np.s_[WINDOW_CELLS:], np.s_[:-WINDOW_CELLS]
-        sums = summed[:, ends] - summed[:, begins] if axis else summed[ends] - summed[begins]
-    return np.asarray(sums)
+def _median(spread: FloatArray, observed: BoolArray, cell: int) -> float:
+    """The (lower) median of the spread between cells at each cell's first pixel, where that is observed."""
+    if not observed.any():
+        return 0.0
+    step = cell if observed[::cell, ::cell].any() else 1
+    rows, columns = (np.arange(0, side, step) for side in observed.shape)
+    above, below, down = (of[:, None] for of in _neighbours(rows, cell, spread.shape[0]))
+    left, right, across = _neighbours(columns, cell, spread.shape[1])
+    upper = spread[above, left] * (1 - across) + spread[above, right] * across
+    lower = spread[below, left] * (1 - across) + spread[below, right] * across
+    sampled = (upper * (1 - down) + lower * down)[observed[::step, ::step]]
+    return float(np.partition(sampled, (sampled.size - 1) // 2)[(sampled.size - 1) // 2])
 
 
-def _between_cells(cells: FloatArray, cell: int, shape: tuple[int, ...]) -> FloatArray:
-    """Bilinear values at pixels, with cells' centres as knots, flat beyond the outer ones."""
-    if cell == 1:
-        return cells
-    for axis in (0, 1):
-        at = np.clip((np.arange(shape[axis]) + 0.5) / cell - 0.5, 0, cells.shape[axis] - 1)
-        first = np.minimum(at.astype(np.int64), max(cells.shape[axis] - 2, 0))
-        share = (at - first).astype(np.float32)
-        if axis == 0:
-            share = share[:, None]
-        second = np.minimum(first + 1, cells.shape[axis] - 1)
-        cells = cells.take(first, axis) * (1 - share) + cells.take(second, axis) * share
-    return cells
+def _scaled(
+    intensity: FloatArray, observed: BoolArray, mean: FloatArray, spread: FloatArray, cell: int, global_spread: float
+) -> FloatArray:
+    """Subtract the mean and divide by the spread, both bilinear between cells' centres and flat beyond the outer."""
+    out = np.empty((2, *observed.shape), np.float32)
+    left, right, across = _neighbours(np.arange(observed.shape[1]), cell, mean.shape[1])
+    _normalized(
+        np.asarray(intensity, np.float32),
+        observed,
+        np.stack([mean, spread]),
+        _neighbours(np.arange(observed.shape[0]), cell, mean.shape[0]),
+        (left, right, across),
+        np.float32(SPREAD_FLOOR * global_spread),
+        out,
+    )
+    return out
+
+
+def _neighbours(pixels: IntArray, cell: int, cells: int) -> tuple[IntArray, IntArray, FloatArray]:
+    """The cells whose centres lie before and behind each pixel of a row, and the share of the latter."""
+    at = np.clip((pixels + 0.5) / cell - 0.5, 0, cells - 1)
+    first = at.astype(np.int64)
+    return first, np.minimum(first + 1, cells - 1), (at - first).astype(np.float32)
+
+
+@njit(nogil=True, cache=True)
+def _add_up(intensity: FloatArray, observed: BoolArray, cell: int, sums: DoubleArray) -> None:
+    """Count, sum and sum of squares of each cell's observed pixels."""
+    for row in range(observed.shape[0]):
+        for column in range(observed.shape[1]):
+            if observed[row, column]:
+                value = np.float64(intensity[row, column])
+                at = row // cell, column // cell
+                sums[0][at] += 1.0
+                sums[1][at] += value
+                sums[2][at] += value * value
+
+
+@njit(nogil=True, cache=True)
+def _normalized(
+    intensity: FloatArray,
+    observed: BoolArray,
+    moments: FloatArray,
+    rows: tuple[IntArray, IntArray, FloatArray],
+    columns: tuple[IntArray, IntArray, FloatArray],
+    floor: np.float32,
+    out: FloatArray,
+) -> None:
+    line = np.empty((2, moments.shape[2]), np.float32)
+    for row in range(observed.shape[0]):
+        down = rows[2][row]
+        line[:] = moments[:, rows[0][row]] * (np.float32(1) - down) + moments[:, rows[1][row]] * down
+        for column in range(observed.shape[1]):
+            if not observed[row, column]:
+                out[0, row, column] = out[1, row, column] = np.float32(0)
+                continue
+            left, right, across = columns[0][column], columns[1][column], columns[2][column]
+            mean = line[0, left] + across * (line[0, right] - line[0, left])
+            spread = line[1, left] + across * (line[1, right] - line[1, left])
+            value = (intensity[row, column] - mean) / (max(spread, floor) + np.float32(_EPSILON))
+            out[0, row, column] = min(max(value, np.float32(-CLIP)), np.float32(CLIP))
+            out[1, row, column] = np.float32(1)

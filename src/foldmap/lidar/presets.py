@@ -7,6 +7,8 @@ from typing import Any
 
 from foldmap.errors import ConfigError, ModelError
 
+INPUT_CHANNELS = 2
+UNET_STRIDE = 16
 _MAX_WIDTH = 1024
 _MAX_DECODER_BLOCKS = 2  # more would reach beyond `codec.DECODE_HALO`
 

@@ -35,18 +35,19 @@ class UnfoldedPayload(FoldedLidar):
         self, bundle: Bundle, decoder: Decoder, grid: MetricGrid, payloads: dict[tuple[int, int], bytes]
     ) -> None:
         self.parameters = {}
-        self.bundle, self.tile_blocks = bundle, TILE_BLOCKS
+        self.bundle = bundle
+        self.model, self.tile_blocks = bundle, TILE_BLOCKS
         self._grid, self._decoder, self._payloads = grid, decoder, payloads
-        self._tiles = OrderedDict()
+        self._tiles, self._squares = OrderedDict(), OrderedDict()
 
     def tile(self, column: int, row: int) -> Any:
         """See `FoldedLidar`."""
         key = (column, row)
         if key not in self._tiles:
-            payload, preset = self._payloads.get(key), self.bundle.model.preset
+            payload, preset = self._payloads.get(key), self.model.preset
             side = self.tile_blocks * BLOCK_PX // self.scale
             shape = (preset.groups, side, side)
-            self._tiles[key] = None if payload is None else self.bundle.coder.decode(payload, shape)
+            self._tiles[key] = None if payload is None else self.model.coder.decode(payload, shape)
         return self._tiles[key]
 
 

@@ -53,7 +53,7 @@ def query_codes(case: Case, codec: LearnedCodec, half_m: tuple[float, float]) ->
     unfolded = codec.decode(codec.encode(case.raster))
     window = window_around(case, half_m)
     row, col = corner_of(case.raster.grid, window)
-    scale, channels = unfolded.scale, codec.bundle.model.preset.group_channels
+    scale, channels = unfolded.scale, codec.bundle.preset.group_channels
     codes = unfolded.codes(row // scale, col // scale, window.height_px // scale, window.width_px // scale)
     bits = codes[:, None] == np.arange(1, channels + 1, dtype=np.uint8)[:, None, None]
     return code_mosaic(bits.reshape(-1, *codes.shape[1:]), title=codec.name)

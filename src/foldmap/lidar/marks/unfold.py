@@ -35,7 +35,7 @@ class MarksMap:
     def __init__(
         self, model: MarksModel, parameters: dict[str, Any], payload: Callable[[int, int], bytes | None]
     ) -> None:
-        self.bundle, self.parameters, self._payload = model, parameters, payload
+        self.model, self.parameters, self._payload = model, parameters, payload
         self._grid, self.cell_px, self.tile_cells = _read_parameters(parameters, model)
         self._tiles: OrderedDict[tuple[int, int], _Tile | None] = OrderedDict()
 
@@ -43,6 +43,11 @@ class MarksMap:
     def grid(self) -> MetricGrid:
         """Placement of the folded raster."""
         return self._grid
+
+    @property
+    def bundle(self) -> MarksModel:
+        """What folding takes: the model itself."""
+        return self.model
 
     @property
     def tile_px(self) -> int:
@@ -67,8 +72,8 @@ class MarksMap:
 
     def known_at(self, points_m: DoubleArray) -> BoolArray:
         """Whether there is map at points (N, 2) in the map's metres: bool (N,)."""
-        square_m = self.cell_m * self.bundle.known_cells
-        across = self.tile_cells // self.bundle.known_cells
+        square_m = self.cell_m * self.model.known_cells
+        across = self.tile_cells // self.model.known_cells
         col = np.floor((points_m[:, 0] - self._grid.west_m) / square_m).astype(np.int64)
         row = np.floor((self._grid.north_m - points_m[:, 1]) / square_m).astype(np.int64)
         known = np.zeros(len(points_m), np.bool_)
@@ -83,7 +88,7 @@ class MarksMap:
     def embed_observation(self, observation: Observation) -> FloatArray:
         """Contrast of what the vehicle sees, in its own axes: (1, H, W) float32."""
         seen = observation
-        return query_image(seen.intensity, seen.observed, seen.resolution_m, self.bundle.recipe)[None]
+        return query_image(seen.intensity, seen.observed, seen.resolution_m, self.model.recipe)[None]
 
     def embedding(self, grid: MetricGrid) -> tuple[FloatArray, BoolArray]:
         """Draw a window on the map's pixels: 1 in marks and 0 elsewhere, float32 (1, H, W), and known (H, W).
@@ -100,7 +105,7 @@ class MarksMap:
                 tile = self.tile(tile_column, tile_row)
                 if tile is None:
                     continue
-                for image, cells, size in ((drawn[0], tile[0], 1), (known, tile[1], self.bundle.known_cells)):
+                for image, cells, size in ((drawn[0], tile[0], 1), (known, tile[1], self.model.known_cells)):
                     pixels = np.kron(cells, np.ones((size * self.cell_px,) * 2, np.bool_))
                     _paste(image, pixels, tile_row * side - row, tile_column * side - column)
         return drawn, known
@@ -116,7 +121,7 @@ class MarksMap:
             self._tiles.move_to_end(key)
             return self._tiles[key]
         payload = self._payload(column, row) if column >= 0 and row >= 0 else None
-        tile = self._tiles[key] = None if payload is None else self.bundle.decode(payload, self.tile_cells)
+        tile = self._tiles[key] = None if payload is None else self.model.decode(payload, self.tile_cells)
         if len(self._tiles) > _TILES_KEPT:
             self._tiles.popitem(last=False)
         return tile

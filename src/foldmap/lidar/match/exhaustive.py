@@ -36,6 +36,43 @@ def match_fft(map_CHW: FloatArray, observation_CHW: FloatArray, headings: Headin
 
     A ConfigError where shapes do not fit the module's geometry.
     """
+    _check(map_CHW, observation_CHW, radius_px)
+    canvas = map_CHW.shape[1] - 2 * radius_px, map_CHW.shape[2] - 2 * radius_px
+    angles, turner = np.asarray(headings, dtype=np.float64), Turner(observation_CHW)
+
+    def turn_into(t: int, out_CHW: FloatArray) -> None:
+        turner.into(float(angles[t]), out_CHW, canvas)
+
+    return correlate_one(map_CHW, turn_into, len(angles), 2 * radius_px + 1)
+
+
+def match_half(map_CHW: FloatArray, observation_CHW: FloatArray, headings: Headings, radius_px: int) -> FloatArray:
+    """Do as `match_fft` from images of half the resolution, for a quarter of its time: scores but for fine detail.
+
+    Shifts are those of `match_fft`, every second one between the small images' pixels, where the correlation is
+    interpolated by its spectrum. All sides must be even.
+    """
+    _check(map_CHW, observation_CHW, radius_px)
+    small_map, small = halved(map_CHW), halved(observation_CHW)
+    canvas = small_map.shape[1] - radius_px, small_map.shape[2] - radius_px
+    angles, turner = np.asarray(headings, dtype=np.float64), Turner(small)
+
+    def turn_into(t: int, out_CHW: FloatArray) -> None:
+        turner.into(float(angles[t]), out_CHW, canvas)
+
+    scores = correlate_one(small_map, turn_into, len(angles), 2 * radius_px + 1, 0.5)
+    scores *= 4.0  # a sum over a quarter of the pixels
+    return scores
+
+
+def halved(image_CHW: FloatArray) -> FloatArray:
+    """Means of two by two pixels."""
+    rows, columns = image_CHW.shape[1:]
+    halved: FloatArray = image_CHW.reshape(-1, rows // 2, 2, columns // 2, 2).mean((2, 4))
+    return halved
+
+
+def _check(map_CHW: FloatArray, observation_CHW: FloatArray, radius_px: int) -> None:
     if len(map_CHW) != len(observation_CHW):
         raise ConfigError(
             f"embeddings of {len(map_CHW)} channels in the map and {len(observation_CHW)} in the observation",
@@ -50,10 +87,3 @@ def match_fft(map_CHW: FloatArray, observation_CHW: FloatArray, headings: Headin
             f" and a search of +-{radius_px} px",
             "the crop must be larger by twice the radius plus twice a margin >= 0",
         )
-    canvas = map_CHW.shape[1] - 2 * radius_px, map_CHW.shape[2] - 2 * radius_px
-    angles, turner = np.asarray(headings, dtype=np.float64), Turner(observation_CHW)
-
-    def turn_into(t: int, out_CHW: FloatArray) -> None:
-        turner.into(float(angles[t]), out_CHW, canvas)
-
-    return correlate_one(map_CHW, turn_into, len(angles), radius_px)

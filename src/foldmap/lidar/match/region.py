@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 STRIP_PX = 128
+Box = tuple[int, int, int, int]  # rows [row, row_end), columns [column, column_end)
 CUBIC_REACH_PX = 3
 
 

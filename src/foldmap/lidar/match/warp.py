@@ -7,7 +7,10 @@ import math
 import numba
 import numpy as np
 
+from foldmap.lidar.threads import share_out
 from foldmap.types import BoolArray, FloatArray
+
+_BAND_PX = 32
 
 
 def turned_crop(
@@ -26,7 +29,14 @@ def turned_crop(
     out = np.zeros((len(embedding_CHW), *out_shape), np.float32)
     known = np.zeros(out_shape, np.bool_)
     source = np.ascontiguousarray(embedding_CHW, np.float32)
-    _warp(source, known_HW, centre_rc[0], centre_rc[1], math.cos(heading_rad), math.sin(heading_rad), out, known)
+    cos, sin = math.cos(heading_rad), math.sin(heading_rad)
+
+    def some(bands: range) -> None:
+        for first in (band * _BAND_PX for band in bands):
+            rows = first, min(first + _BAND_PX, out_shape[0])
+            _warp(source, known_HW, centre_rc[0], centre_rc[1], cos, sin, rows, out, known)
+
+    share_out(some, -(-out_shape[0] // _BAND_PX))
     return out, known
 
 
@@ -38,13 +48,14 @@ def _warp(
     centre_col: float,
     cos: float,
     sin: float,
+    band: tuple[int, int],
     out: FloatArray,
     known: BoolArray,
 ) -> None:
     channels, height, width = source.shape
     rows, columns = known.shape
     wu, wv = np.empty(4, np.float32), np.empty(4, np.float32)
-    for row in range(rows):
+    for row in range(band[0], band[1]):
         down = row - (rows - 1) / 2
         for col in range(columns):
             right = col - (columns - 1) / 2

@@ -50,7 +50,17 @@ class LidarMatcher:
     """Matches observations with a map, and judges the matches by thresholds."""
 
     def __init__(self, folded: DecodedMap, thresholds: ConfidenceThresholds) -> None:
-        self.folded, self.thresholds = folded, thresholds
+        self.thresholds = thresholds
+        self.folded = folded
+
+    @property
+    def folded(self) -> DecodedMap:
+        """The map; another one may be put in its place."""
+        return self._folded
+
+    @folded.setter
+    def folded(self, folded: DecodedMap) -> None:
+        self._folded = folded
         self._matcher: WindowMatcher = MarksMatcher(folded) if isinstance(folded, MarksMap) else DenseMatcher(folded)
 
     def attempt(

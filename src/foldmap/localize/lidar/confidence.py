@@ -107,7 +107,8 @@ class ConfidenceThresholds:
 
 def thresholds_of(calibrated: object) -> ConfidenceThresholds:
     """The thresholds that a folded map's model, or a bundle, was calibrated to; the defaults where it was to none."""
-    stored = getattr(getattr(calibrated, "bundle", calibrated), "thresholds", None)
+    holders = (calibrated, getattr(calibrated, "model", None))
+    stored = next((holder.thresholds for holder in holders if hasattr(holder, "thresholds")), None)
     return ConfidenceThresholds.from_dict(stored) if stored else ConfidenceThresholds()
 
 
@@ -162,8 +163,8 @@ MARKS = ConfidenceThresholds(
     warn_sigma_m=0.3,
     reject_sigma_m=0.6,
 )
-"""Where marks begin: their evidence is in standard deviations of a window's scores, some thousand of which are independent
-of each other, so that wrong maps reach 3 to 4.5 whatever the sensor. Margins of so few marks tell little."""
+"""Where marks begin: their evidence is in standard deviations of a window's scores, some thousand of which are
+independent, so that wrong maps reach 3 to 4.5 whatever the sensor. Margins of so few marks tell little."""
 
 
 def calibrate_marks_against(negatives: Sequence[MatchFeatures], positives: Sequence[MatchFeatures]) -> Calibration:

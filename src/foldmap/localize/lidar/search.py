@@ -9,13 +9,14 @@ import numpy as np
 
 from foldmap.geometry import SE2
 from foldmap.lidar.match.correlate import block_products, correlate_direct
-from foldmap.lidar.match.exhaustive import match_fft
+from foldmap.lidar.match.exhaustive import match_fft, match_half
 from foldmap.lidar.match.rotate import turned_images
 from foldmap.localize.estimate import largest_sigma
 from foldmap.localize.lidar.blocks import MODE_RADIUS_M, block_scores, block_statistics, parabola_peak, peaks_px
 from foldmap.localize.lidar.confidence import MatchFeatures
 from foldmap.types import BoolArray, DoubleArray, FloatArray
 
+_HALVE_BELOW_M = 0.075  # pixels so small may be coarsely matched two by two
 FINE_RADIUS_PX = 3
 _FINE_STEPS = 4
 _FLOOR_PX = 0.2
@@ -56,11 +57,9 @@ def match_window(
     if not known_HW.all():
         map_CHW = map_CHW * known_HW
     canvas = (map_CHW.shape[1] - 2 * radius_px, map_CHW.shape[2] - 2 * radius_px)
-    volume = match_fft(map_CHW, observation_CHW, headings_rad, radius_px)
-    t, row, col = (int(i) for i in np.unravel_index(volume.argmax(), volume.shape))
-    fine = fine_headings(headings_rad, t)
-    turned = turned_images(observation_CHW, fine, canvas)
-    heading = heading_of(_local_scores(map_CHW, turned, (row, col)).reshape(len(fine), -1).max(1), fine)
+    volume = _coarsely(map_CHW, observation_CHW, headings_rad, radius_px, resolution_m)
+    fine, turned, profile = _finely(map_CHW, observation_CHW, headings_rad, volume, int(volume.max((1, 2)).argmax()))
+    heading = heading_of(profile, fine)
     best = turned_images(observation_CHW, [heading], canvas)[0]
     blocks_KHW = block_scores(map_CHW, best, radius_px)
     row, col = peak_of(blocks_KHW) if len(blocks_KHW) else (0, 0)
@@ -102,7 +101,7 @@ def judged(
     """Put a match together: from scores of all poses (T, H, W), and of all shifts by block at the best heading."""
     statistics = block_statistics(blocks_KHW, resolution_m)
     total = blocks_KHW.sum(0) if len(blocks_KHW) else np.zeros(volume.shape[1:], np.float32)
-    t, radius_px = int(np.unravel_index(volume.argmax(), volume.shape)[0]), volume.shape[1] // 2
+    t, radius_px = int(np.abs(headings_rad - heading_rad).argmin()), volume.shape[1] // 2
     x_px, y_px = peaks_px(total[None])[0] - (radius_px, -radius_px)
     covariance = np.zeros((3, 3))
     covariance[:2, :2] = statistics.position_covariance_m2 + np.eye(2) * (_FLOOR_PX * resolution_m) ** 2
@@ -139,6 +138,37 @@ def fine_headings(headings_rad: DoubleArray, t: int) -> DoubleArray:
 def heading_of(profile_T: FloatArray | DoubleArray, headings_rad: DoubleArray) -> float:
     """Where scores over evenly spaced headings peak."""
     return float(_vertex(profile_T[None], headings_rad)[0])
+
+
+def _coarsely(
+    map_CHW: FloatArray, observation_CHW: FloatArray, headings_rad: DoubleArray, radius_px: int, resolution_m: float
+) -> FloatArray:
+    """Scores of every pose, as `match_fft` or `match_half`: which heading is refined, and what a filter weighs."""
+    even = not any(side % 2 for side in (*map_CHW.shape[1:], *observation_CHW.shape[1:]))
+    match = match_half if even and resolution_m < _HALVE_BELOW_M else match_fft
+    return match(map_CHW, observation_CHW, headings_rad, radius_px)
+
+
+def _finely(
+    map_CHW: FloatArray, observation_CHW: FloatArray, headings_rad: DoubleArray, volume: FloatArray, t: int
+) -> tuple[DoubleArray, FloatArray, FloatArray]:
+    """Score fine headings about one of the coarse, or about its neighbour where they get better towards that.
+
+    Gives the fine headings, the observation turned to them, and their scores.
+    """
+    window = volume.shape[1]
+    canvas = map_CHW.shape[1] - window + 1, map_CHW.shape[2] - window + 1
+    came_from = t
+    while True:
+        fine = fine_headings(headings_rad, t)
+        turned = turned_images(observation_CHW, fine, canvas)
+        peak_rc = divmod(int(volume[t].argmax()), window)
+        profile = _local_scores(map_CHW, turned, peak_rc).reshape(len(fine), -1).max(1)
+        best = int(profile.argmax())
+        beside = t + (best == len(fine) - 1) - (best == 0)
+        if beside in (t, came_from) or not 0 <= beside < len(headings_rad):
+            return fine, turned, profile
+        came_from, t = t, beside
 
 
 def entropy_of(scores_THW: FloatArray, temperature: float) -> float:

@@ -14,9 +14,10 @@ from foldmap.errors import LimitError
 from foldmap.geometry import MetricGrid
 from foldmap.lidar.bundle import Bundle, require_fold
 from foldmap.lidar.codec import HALO_PX, MIN_SHARE, Decoder, global_spread, known_of
-from foldmap.lidar.model import UNET_STRIDE, Embedding
+from foldmap.lidar.model import Embedding
 from foldmap.lidar.normalize import network_input
 from foldmap.lidar.observation import Observation
+from foldmap.lidar.presets import UNET_STRIDE
 from foldmap.lidar.source import RasterMap
 from foldmap.lidar.unfold import MAX_WINDOW_PX
 from foldmap.types import BoolArray, FloatArray
@@ -29,7 +30,7 @@ class RasterEmbedding:
         self, bundle: Bundle, decoder: Decoder, raster: RasterMap, map_network: Embedding | None = None
     ) -> None:
         require_fold(bundle)
-        self.bundle, self.grid = bundle, raster.grid
+        self.bundle, self.grid, self.thresholds = bundle, raster.grid, bundle.thresholds
         self._decoder, self._raster = decoder, raster
         self._network = map_network or map_network_of(bundle)
         self._spread = global_spread(raster)

@@ -1,0 +1,1 @@
+"""The networks of a localizer without torch: as graphs that onnxruntime computes."""

@@ -1,0 +1,85 @@
+"""Write a graph of operators in ONNX's format (protocol buffers): the few messages that networks here need.
+
+The ``onnx`` package does this and much more; for a dozen fields it is not worth 35 MB on a vehicle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from foldmap.types import AnyArray
+
+OPSET = 17
+_IR_VERSION = 8
+_KINDS = {"float32": 1, "uint8": 2, "int8": 3, "int32": 6, "int64": 7}
+
+
+class OnnxGraph:
+    """A graph in the making, of one input and one output float32 (1, channels, height, width) of any size."""
+
+    def __init__(self, input_name: str, channels: int) -> None:
+        self._nodes, self._constants = list[bytes](), list[bytes]()
+        self._input = _text(1, input_name) + _tensor_type(channels)
+        self._made = 0
+
+    def constant(self, value: AnyArray) -> str:
+        """Add a constant; gives its name."""
+        name, array = f"constant_{len(self._constants)}", np.ascontiguousarray(value)
+        dims = b"".join(_number(1, side) for side in array.shape)
+        kind = _number(2, _KINDS[array.dtype.name])
+        self._constants.append(dims + kind + _text(8, name) + _bytes(9, array.tobytes()))
+        return name
+
+    def add(self, operator: str, inputs: Sequence[str], **attributes: int | str | Sequence[int]) -> str:
+        """Add an operator; gives the name of its output."""
+        self._made += 1
+        name = f"{operator}_{self._made}"
+        parts = [_text(1, one) for one in inputs] + [_text(2, name), _text(4, operator)]
+        parts += [_bytes(5, _attribute(key, value)) for key, value in attributes.items()]
+        self._nodes.append(b"".join(parts))
+        return name
+
+    def to_bytes(self, output: str, channels: int) -> bytes:
+        """The model whose output is named."""
+        parts = [_bytes(1, node) for node in self._nodes] + [_text(2, "foldmap")]
+        parts += [_bytes(5, constant) for constant in self._constants]
+        parts += [_bytes(11, self._input), _bytes(12, _text(1, output) + _tensor_type(channels))]
+        opset = _text(1, "") + _number(2, OPSET)
+        return _number(1, _IR_VERSION) + _bytes(7, b"".join(parts)) + _bytes(8, opset)
+
+
+def _tensor_type(channels: int) -> bytes:
+    """Type and shape of a `ValueInfoProto`, its sides free."""
+    sides = [_number(1, 1), _number(1, channels), _text(2, "height"), _text(2, "width")]
+    shape = b"".join(_bytes(1, side) for side in sides)
+    return _bytes(2, _bytes(1, _number(1, _KINDS["float32"]) + _bytes(2, shape)))
+
+
+def _attribute(name: str, value: int | str | Sequence[int]) -> bytes:
+    if isinstance(value, str):
+        return _text(1, name) + _text(4, value) + _number(20, 3)
+    if isinstance(value, int):
+        return _text(1, name) + _number(3, value) + _number(20, 2)
+    return _text(1, name) + b"".join(_number(8, one) for one in value) + _number(20, 7)
+
+
+def _varint(value: int) -> bytes:
+    parts = bytearray()
+    while value > 0x7F:
+        parts.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*parts, value])
+
+
+def _number(field: int, value: int) -> bytes:
+    return _varint(field << 3) + _varint(value)
+
+
+def _bytes(field: int, value: bytes) -> bytes:
+    return _varint(field << 3 | 2) + _varint(len(value)) + value
+
+
+def _text(field: int, value: str) -> bytes:
+    return _bytes(field, value.encode())
