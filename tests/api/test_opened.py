@@ -119,7 +119,8 @@ def test_a_first_estimate_loads_what_it_needs_and_no_more(place: Path) -> None:
     one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}  # threads that wait for each other spin
     said = subprocess.run([sys.executable, "-c", code], cwd=place, env=one_thread, capture_output=True, check=True)
     seconds, modules = json.loads(said.stdout)
-    assert {"scipy.special", "scipy.spatial", "rasterio", "PIL", "faiss", "pyproj", "h5py"}.isdisjoint(modules)
+    # scipy.fft brings scipy.special along
+    assert {"scipy.spatial", "scipy.ndimage", "rasterio", "PIL", "faiss", "pyproj", "h5py"}.isdisjoint(modules)
     assert seconds < 5.0  # 2.4 where nothing else runs
 
 

@@ -143,7 +143,7 @@ class _Modelled:
     """The world as a folded map with a model that was calibrated."""
 
     def __init__(self, world, stored: dict[str, float] | None) -> None:
-        self.bundle, self._world = SimpleNamespace(thresholds=stored), world
+        self.model, self._world = SimpleNamespace(thresholds=stored), world
 
     def __getattr__(self, name: str):
         return getattr(self._world, name)

@@ -107,8 +107,8 @@ class ConfidenceThresholds:
 
 def thresholds_of(calibrated: object) -> ConfidenceThresholds:
     """The thresholds that a folded map's model, or a bundle, was calibrated to; the defaults where it was to none."""
-    holders = (calibrated, getattr(calibrated, "model", None))
-    stored = next((holder.thresholds for holder in holders if hasattr(holder, "thresholds")), None)
+    holder = calibrated if hasattr(calibrated, "thresholds") else getattr(calibrated, "model", None)
+    stored = getattr(holder, "thresholds", None)
     return ConfidenceThresholds.from_dict(stored) if stored else ConfidenceThresholds()
 
 
