@@ -28,14 +28,14 @@ from foldmap.coding.context import ContextModel
 from foldmap.errors import ConfigError
 from foldmap.geometry import SE2, MetricGrid
 from foldmap.lidar import codec
-from foldmap.lidar.allocator import keep_freed_memory
 from foldmap.lidar.bundle import Bundle
 from foldmap.lidar.fold import TILE_BLOCKS
-from foldmap.lidar.folded import LAYER, MODEL
 from foldmap.lidar.model import LidarModel
 from foldmap.lidar.observation import HALF_LENGTH_M, HALF_WIDTH_M, Observation
 from foldmap.lidar.presets import PRESETS, Preset, preset_named
 from foldmap.lidar.runtime import session
+from foldmap.lidar.runtime.allocator import keep_freed_memory
+from foldmap.lidar.shipped import LAYER, MODEL
 from foldmap.lidar.source import BLOCK_PX
 from foldmap.lidar.threads import use_threads
 from foldmap.lidar.unfold import FoldedLidar
@@ -60,7 +60,7 @@ _STAGES: tuple[tuple[Any, str, str], ...] = (
     (search, "turned_images", "turn to fine headings"),
     (search, "_coarsely", "coarse headings"),
     (search, "_local_scores", "fine headings"),
-    (search, "_heading_spread", "heading's spread"),
+    (search, "spread_of_headings", "heading's spread"),
     (search, "block_scores", "scores of blocks"),
     (search, "block_statistics", "statistics of blocks"),
     (search, "entropy_of", "entropy"),

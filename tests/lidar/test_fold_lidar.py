@@ -17,8 +17,8 @@ from foldmap.lidar.bundle import Bundle, quantized
 from foldmap.lidar.codec import encode_block, global_spread
 from foldmap.lidar.defaults import bundle_named
 from foldmap.lidar.fold import LearnedTiles, LidarPlan, LidarReport, encode_tiles, fold_lidar, stored_model
-from foldmap.lidar.folded import LAYER, MODEL
 from foldmap.lidar.match.warp import turned_crop
+from foldmap.lidar.shipped import LAYER, MODEL
 from foldmap.lidar.source import BLOCK_PX, RasterMap, RasterSource
 from foldmap.lidar.unfold import FoldedLidar
 from foldmap.lidar.update import LidarUpdate, update_lidar

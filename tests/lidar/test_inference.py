@@ -11,12 +11,12 @@ from core_scene import random_bundle, random_model
 from torch import nn
 
 from foldmap.lidar.codec import Decoder
-from foldmap.lidar.inference import FastDecoder, FastPReLU
 from foldmap.lidar.match.region import STRIP_PX, strips_of_turned
 from foldmap.lidar.match.rotate import Turner
 from foldmap.lidar.match.trainable import rotate_embedding
 from foldmap.lidar.match.warp import turned_crop
 from foldmap.lidar.presets import PRESETS, Preset
+from foldmap.lidar.runtime.inference import FastDecoder, FastPReLU
 
 CODES = (6, 9)
 

@@ -63,7 +63,7 @@ app.command(
 
 def main() -> None:
     """Run the command line."""
-    from foldmap.lidar.allocator import keep_freed_memory
+    from foldmap.lidar.runtime.allocator import keep_freed_memory
 
     keep_freed_memory()
     app(prog_name="foldmap")

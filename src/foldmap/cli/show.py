@@ -168,7 +168,7 @@ def _draw_lidar(file: FoldFile, codes_png: Path | None, embedding_png: Path | No
 
 def _picture_window(file: FoldFile, folded: FoldedLidar | FoldedMarks) -> tuple[int, int, int, int]:
     """Row, column, height and width in pixels of what a picture shows."""
-    from foldmap.lidar.folded import LAYER
+    from foldmap.lidar.shipped import LAYER
 
     grid = folded.grid
     if max(grid.shape) <= PICTURE_PX:

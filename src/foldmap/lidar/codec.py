@@ -98,7 +98,7 @@ class Decoder:
     def __init__(self, bundle: Bundle, *, fast: bool = True) -> None:
         import torch
 
-        from foldmap.lidar.inference import FastDecoder, fused
+        from foldmap.lidar.runtime.inference import FastDecoder, fused
 
         has_bf16 = bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
         self.dtype = torch.bfloat16 if fast and has_bf16 else torch.float32

@@ -13,11 +13,10 @@ from foldmap.errors import ConfigError, MapInputError
 from foldmap.lidar.bundle import Bundle, require_fold
 from foldmap.lidar.codec import HALO_PX, CodedBlock, encode_block, global_spread, lattice_shape
 from foldmap.lidar.defaults import suits
-from foldmap.lidar.folded import LAYER, MODEL
 from foldmap.lidar.marks.choose import MapLevel
 from foldmap.lidar.marks.fold import CodedTile, MarkTiles, tiles_of
 from foldmap.lidar.marks.model import MarksModel
-from foldmap.lidar.shipped import shelf
+from foldmap.lidar.shipped import LAYER, MODEL, shelf
 from foldmap.lidar.source import BLOCK_PX, RasterSource
 
 TILE_BLOCKS = 2

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 from foldmap.atlas import FoldFile
 from foldmap.lidar.marks.model import CODEC
 from foldmap.lidar.marks.unfold import FoldedMarks
+from foldmap.lidar.shipped import LAYER
 
 if TYPE_CHECKING:
     from foldmap.lidar.unfold import FoldedLidar
-
-LAYER, MODEL = "lidar", "localizer"
 
 
 def open_lidar(file: FoldFile, layer: str = LAYER, *, fast: bool = True) -> FoldedLidar | FoldedMarks:

@@ -1,4 +1,4 @@
-"""Where the models that ship with the package lie; files name them instead of holding them."""
+"""What a lidar layer and its model are called, and where the models that ship with the package lie."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from importlib import resources
 from pathlib import Path
 
 from foldmap.atlas.shelf import Shelf
+
+LAYER, MODEL = "lidar", "localizer"
 
 
 def weights_folder() -> Path:

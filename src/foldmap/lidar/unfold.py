@@ -13,11 +13,10 @@ from foldmap.errors import LayerError, LimitError, MapFormatError, MapInputError
 from foldmap.geometry import MetricGrid
 from foldmap.lidar.bundle import Bundle
 from foldmap.lidar.codec import DECODE_HALO, known_of
-from foldmap.lidar.folded import LAYER, MODEL
 from foldmap.lidar.match.region import strips_of_turned
 from foldmap.lidar.observation import Observation
 from foldmap.lidar.runtime.session import networks_of
-from foldmap.lidar.shipped import shelf
+from foldmap.lidar.shipped import LAYER, MODEL, shelf
 from foldmap.lidar.source import BLOCK_PX
 from foldmap.lidar.stored import StoredModel
 from foldmap.types import AnyArray, BoolArray, ByteArray, FloatArray

@@ -13,9 +13,10 @@ from foldmap.errors import MapInputError, ModelError
 from foldmap.lidar.bundle import Bundle
 from foldmap.lidar.defaults import bundle_named
 from foldmap.lidar.fold import tile_coder
-from foldmap.lidar.folded import LAYER, open_lidar
+from foldmap.lidar.folded import open_lidar
 from foldmap.lidar.marks.fold import tiles_of
 from foldmap.lidar.marks.model import MarksModel
+from foldmap.lidar.shipped import LAYER
 from foldmap.lidar.source import RasterSource
 
 

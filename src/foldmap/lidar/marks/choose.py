@@ -12,11 +12,10 @@ from dataclasses import dataclass
 
 import numba
 import numpy as np
-from scipy.ndimage import uniform_filter
 
 from foldmap.lidar.marks.contrast import local_moments, median_spread, odd, smoothed
 from foldmap.lidar.source import RasterMap, RasterSource, some_blocks
-from foldmap.types import BoolArray, FloatArray
+from foldmap.types import BoolArray, FloatArray, IntArray
 
 _STEP = 0.2  # between the thresholds of neighbourhoods that are tried
 _TOP = 4.0  # the highest of them
@@ -143,14 +142,18 @@ def _thresholds(bright: FloatArray, seen: BoolArray, recipe: MarkRecipe, least: 
     """The least contrast, from 4 down to the map's level, with which the neighbourhood of a cell keeps to the quota."""
     side = odd(recipe.block_m / cell_m)
 
-    def share(chosen: BoolArray) -> FloatArray:
-        return np.asarray(uniform_filter(chosen.astype(np.float32), side, mode="constant"))
-
-    allowed = share(seen) * recipe.quota_m2 * cell_m**2 + 1e-6
+    allowed = _counts(seen, side) * (recipe.quota_m2 * cell_m**2) + 1e-6
     threshold = np.full(bright.shape, _TOP, np.float32)
     for value in [*np.arange(_TOP - _STEP, least + 1e-6, -_STEP), least]:
-        threshold[share(seen & (bright > value)) <= allowed] = value
+        threshold[_counts(seen & (bright > value), side) <= allowed] = value
     return threshold
+
+
+def _counts(chosen: BoolArray, side: int) -> IntArray:
+    """How many cells are chosen in the square of an odd side around each."""
+    reach = side // 2
+    sums = np.pad(chosen, ((reach + 1, reach), (reach + 1, reach))).cumsum(0, dtype=np.int64).cumsum(1)
+    return np.asarray(sums[side:, side:] - sums[:-side, side:] - sums[side:, :-side] + sums[:-side, :-side])
 
 
 @numba.njit(nogil=True, cache=True)

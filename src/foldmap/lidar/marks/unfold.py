@@ -15,7 +15,7 @@ from foldmap.geometry import MetricGrid
 from foldmap.lidar.marks.model import CODEC, MarksModel
 from foldmap.lidar.marks.score import query_image
 from foldmap.lidar.observation import Observation
-from foldmap.lidar.shipped import shelf
+from foldmap.lidar.shipped import MODEL, shelf
 from foldmap.types import BoolArray, ByteArray, DoubleArray, FloatArray
 
 MAX_WINDOW_PX = 1 << 26
@@ -152,7 +152,7 @@ class FoldedMarks(MarksMap):
         info = file.layer(layer)
         if info.kind != "lidar" or info.parameters.get("codec") != CODEC:
             raise LayerError(f"layer {layer!r} is no lidar layer of marks", "name a lidar layer")
-        model = MarksModel.from_bytes(shelf().read(file, layer, "localizer"))
+        model = MarksModel.from_bytes(shelf().read(file, layer, MODEL))
         super().__init__(model, info.parameters, lambda column, row: file.tile(layer, column, row))
 
 

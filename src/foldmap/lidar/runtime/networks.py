@@ -101,7 +101,7 @@ def cells_graph(preset: Preset, weights: Weights) -> bytes:
 def pixels_graph(preset: Preset, weights: Weights) -> bytes:
     """Features (1, C, h, w) to the embedding of all cells but the outermost: (1, C, s * (h - 2), s * (w - 2)).
 
-    Without padding, by the convolutions that `foldmap.lidar.inference` explains.
+    Without padding, by the convolutions that `foldmap.lidar.runtime.inference` explains.
     """
     graph, first = OnnxGraph("x", preset.decoder_widths[0]), 2 + preset.decoder_blocks
     x = "x"
