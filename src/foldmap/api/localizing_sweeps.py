@@ -46,7 +46,9 @@ def localize_sweeps(
     together = online or aggregate > 1
     drive = open_drive(sweeps, poses, calibration, intensity_scale, time_limit_s=time_limit_s, aligned=together)
     folded, localizer = town.lidar, town.lidar_localizer()
-    seen = observations(drive.read(), drive.world_SE3_sensors, folded.grid.resolution_m, aggregate, sensor_height_m)
+    pixel_m, relief = folded.grid.resolution_m, folded.relief
+    odometry = drive.world_SE3_sensors
+    seen = observations(drive.read(), odometry, pixel_m, aggregate, sensor_height_m, relief=relief)
     priors = [pose.to_se2() for pose in drive.world_SE3_sensors]
     running = None
     if online:

@@ -105,7 +105,8 @@ class Tracker:
             prior = vehicle_pose(self._prior)
             localizer, radius_m = self._localizers.lidar_localizer(), self._radius_m or _RADIUS_M["lidar"]
             self._lidar = localizer.start(prior, radius_m / 3, _HEADING_RANGE_RAD / 3)
-            self._stack = SweepStack(localizer.folded.grid.resolution_m, _SWEEPS)
+            folded = localizer.folded
+            self._stack = SweepStack(folded.grid.resolution_m, _SWEEPS, relief=folded.relief)
         if isinstance(sweep, Sweep):
             sweep = self._stack.add(sweep, SE3.from_se2(self._odometry))
         elif not (sweep is None or isinstance(sweep, Observation)):

@@ -28,11 +28,13 @@ class LidarPlan:
         bundle: the model, one operating point of rate against accuracy.
         tile_blocks: blocks of 512 px a tile side, 1 to 16; larger tiles are fewer and slower to read one by one.
         embed_model: put a model that ships into the file, too; else the file names it. Others are always put in.
+        relief: relief is mixed into the raster (`foldmap.lidar.relief`), as the vehicle has to do with what it sees.
     """
 
     bundle: Bundle
     tile_blocks: int = TILE_BLOCKS
     embed_model: bool = False
+    relief: bool = False
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,7 @@ def fold_lidar(
         "model": bundle.name,
         "coder": bundle.coder.name,
         "codec": bundle.model.preset.name,
+        **({"relief": True} if plan.relief else {}),
     }
     writer.put_layer(layer, "lidar", parameters)
     writer.put_model(layer, MODEL, stored_model(bundle, embed=plan.embed_model), role="localizer")
