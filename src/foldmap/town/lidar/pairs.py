@@ -45,7 +45,7 @@ def write_pairs(folder: Path, count: int, seed: int, *, coarse: bool = False, re
         scratch.replace(path)
 
 
-def _draw(seed: int, index: int, coarse: bool, relief: bool) -> TrainingPair:
+def _draw(seed: int, index: int, coarse: bool, relief: bool = False) -> TrainingPair:
     rng = np.random.default_rng([seed, index])
     if not coarse:
         return sample_pair(rng, relief=relief)
