@@ -70,12 +70,14 @@ class ContrastMatcher:
 
 def measure(data: Path, scored: str, stride_m: float) -> dict[str, Any]:
     """Match every input on one half of the place; its queries, priors and truth are those of row 4 on intensity."""
-    images = [read_map(data / name, 1, None) for name in (MAP, QUERY)]
-    offset_m = RasterProtocol(*images, "roundabout", scored=scored).alignment_m
+    plain = INPUTS["intensity"]
+    images = RasterProtocol(read_map(data / MAP, *plain), read_map(data / QUERY, *plain), "roundabout", scored=scored)
     result: dict[str, Any] = {}
     for name, bands in INPUTS.items():
-        rasters = [read_map(data / path, *bands) for path in (MAP, QUERY)]
-        protocol = RasterProtocol(*rasters, "roundabout", stride_m=stride_m, scored=scored, offset_m=offset_m)
+        maps, queries = (read_map(data / path, *bands) for path in (MAP, QUERY))
+        protocol = replace(
+            images, map_raster=maps, query_raster=queries, stride_m=stride_m, offset_m=images.alignment_m
+        )
         methods = [Method(ImageMapCodec("raw16"), matcher) for matcher in (NccMatcher(), ContrastMatcher())]
         for answers in predict_all(methods, protocol):
             row = matching_row(answers)

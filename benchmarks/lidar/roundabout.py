@@ -151,12 +151,18 @@ class Roundabout:
 
     def protocol(self, board: Board, relief_band: int | None) -> RasterProtocol:
         """The queries; where they truly lie is found on intensity, whatever is matched."""
-        images, mixed = ([board.raster(name, band) for name in (MAP, QUERY)] for band in (None, relief_band))
-        sizes = "roundabout", self.size_m, self.stride_m, self.scored
-        made, truth = (
-            RasterProtocol(*pair, *sizes, search=Search(self.radius_m), seed=self.seed) for pair in (mixed, images)
+        images = RasterProtocol(
+            board.raster(MAP),
+            board.raster(QUERY),
+            "roundabout",
+            self.size_m,
+            self.stride_m,
+            self.scored,
+            search=Search(self.radius_m),
+            seed=self.seed,
         )
-        return replace(made, offset_m=truth.alignment_m)
+        maps, queries = (board.raster(name, relief_band) for name in (MAP, QUERY))
+        return replace(images, map_raster=maps, query_raster=queries, offset_m=images.alignment_m)
 
     def answers(self, board: Board, bundles: list[Bundle], protocol: RasterProtocol) -> list[dict[str, Any]]:
         """Rows of the learned methods, and of the raw map."""

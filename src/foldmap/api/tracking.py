@@ -10,6 +10,7 @@ from foldmap.geometry import SE2, SE3
 
 if TYPE_CHECKING:
     from foldmap.lidar.observation import SweepStack
+    from foldmap.lidar.unfold import FoldedLidar
     from foldmap.localize.estimate import Diagnostics, Estimate
     from foldmap.localize.lidar.localizer import LidarFilter, LidarLocalizer
     from foldmap.localize.street.localizer import StreetFilter, StreetLocalizer, StreetPrior
@@ -22,6 +23,11 @@ _HEADING_RANGE_RAD = math.radians(5.0)
 
 class Localizers(Protocol):
     """An open map, which makes its localizers when they are wanted."""
+
+    @property
+    def lidar(self) -> FoldedLidar:
+        """The lidar layer."""
+        ...
 
     def lidar_localizer(self) -> LidarLocalizer:
         """Of the lidar layer."""
@@ -105,7 +111,7 @@ class Tracker:
             prior = vehicle_pose(self._prior)
             localizer, radius_m = self._localizers.lidar_localizer(), self._radius_m or _RADIUS_M["lidar"]
             self._lidar = localizer.start(prior, radius_m / 3, _HEADING_RANGE_RAD / 3)
-            folded = localizer.folded
+            folded = self._localizers.lidar
             self._stack = SweepStack(folded.grid.resolution_m, _SWEEPS, relief=folded.relief)
         if isinstance(sweep, Sweep):
             sweep = self._stack.add(sweep, SE3.from_se2(self._odometry))

@@ -73,7 +73,7 @@ class LidarRun:
 
     def settings(self) -> LidarTrainSettings:
         """Of the training loop."""
-        steps = {"matcher_steps": self.matcher_steps, "codec_steps": self.steps, "batch": self.batch}
+        steps: dict[str, Any] = {"matcher_steps": self.matcher_steps, "codec_steps": self.steps, "batch": self.batch}
         settings = LidarTrainSettings(mode=self.mode, rate_bit_m2=self.rate_bit_m2, seed=self.seed, **steps)
         if self.start is not None:  # the codec works already: no warm-up, and the rate is weighed from the first step
             settings = replace(settings, warmup=0.0, code_weight=_STARTED_CODE_WEIGHT)
