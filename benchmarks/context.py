@@ -10,7 +10,7 @@ from typing import Any
 from benchmarks.lines import RowSkipped
 from foldmap.bench.lidar.drive import Drive, load_drive
 from foldmap.errors import ModelError
-from foldmap.formats.raster.geotiff import open_raster
+from foldmap.formats.raster.geotiff import open_rasters
 from foldmap.formats.sweeps.drives import open_drive
 from foldmap.lidar.bundle import Bundle
 from foldmap.lidar.defaults import RESOLUTION_SLACK, default_bundle
@@ -82,14 +82,14 @@ class Board:
 
         return self.shared(("drive", name, max_range_m), load)  # type: ignore[no-any-return]
 
-    def raster(self, name: str) -> RasterMap:
-        """A whole recorded map."""
+    def raster(self, name: str, relief_band: int | None = None) -> RasterMap:
+        """A whole recorded map, the relief of a band mixed in where it is named."""
 
         def load() -> RasterMap:
-            with open_raster(self.recordings(name)) as source:
+            with open_rasters([self.recordings(name)], 1, relief_band) as source:
                 return source.read(0, 0, *source.grid.shape)
 
-        return self.shared(("raster", name), load)  # type: ignore[no-any-return]
+        return self.shared(("raster", name, relief_band), load)  # type: ignore[no-any-return]
 
     def report(self, what: str) -> Report:
         """Progress on stderr, at most twenty lines a task."""

@@ -175,7 +175,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--data", type=Path, help="folder of the recordings; ../shared/data/LAYER where left out")
     parser.add_argument("--model", type=Path, action="append", default=[], help="use it for maps of its resolution")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--train-roundabout", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument("--train-roundabout", action=argparse.BooleanOptionalAction, default=False)
     parser.add_argument("--train-steps", type=int, default=None, help="of adapting to the roundabout's sensors")
     parser.add_argument("--every", type=int, default=None, help="rows 1, 2, 5, 11, 12: a query every so many sweeps")
     parser.add_argument("--all-codes", action="store_true", help="row 2: all kinds and sizes of simple codes")

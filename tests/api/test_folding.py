@@ -86,7 +86,7 @@ def test_a_raster_leaves_half_to_a_scene(place: Path, tmp_path: Path, monkeypatc
         bundle.rate_bit_m2 = rate
         (tmp_path / f"{name}.safetensors").write_bytes(bundle.to_bytes())
     monkeypatch.setattr("foldmap.lidar.defaults.weights_folder", lambda: tmp_path)
-    held = LidarOptions(embed_model=True)
+    held = LidarOptions(codec="learned", embed_model=True)
     fold(place / "map.tif", tmp_path / "a.fold", lidar=held)
     lidar_bytes = (tmp_path / "a.fold").stat().st_size
     told: list[str] = []

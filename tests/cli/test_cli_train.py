@@ -24,6 +24,7 @@ def test_a_run_makes_a_model_that_folds(run: Run, place: Path, tmp_path: Path) -
     summary = json.loads(ran.out)
     payload = (tmp_path / "model.safetensors").read_bytes()
     bundle = Bundle.from_bytes(payload)
+    assert "tiny-8x where none is named" in ran.err
     assert (bundle.resolution_m, bundle.model.preset.name, bundle.can_fold) == (0.2, "tiny-8x", True)
     assert summary["rate_bit_m2"] == bundle.rate_bit_m2 > 0
     rows = list(csv.DictReader((tmp_path / "curve.csv").read_text().splitlines()))
@@ -37,10 +38,20 @@ def test_a_run_makes_a_model_that_folds(run: Run, place: Path, tmp_path: Path) -
     assert run(*arguments).status == 0
     assert (tmp_path / "model.safetensors").read_bytes() == payload
     ran = run(*arguments, "--seed", "1")
-    assert (ran.status, ran.err.count("\n")) == (2, 1)
+    assert (ran.status, ran.err.count("\n")) == (2, 2)  # what --smoke trains, and what is wrong
     assert "other settings" in ran.err
     assert run(*arguments, "--seed", "1", "--anew").status == 0
     assert (tmp_path / "model.safetensors").read_bytes() != payload
+
+
+def test_smoke_keeps_the_preset_that_is_named(run: Run, place: Path, tmp_path: Path) -> None:
+    arguments = ["train", "lidar", "-o", tmp_path, "--map", place / "map.tif", "--smoke", "--device", "cpu"]
+    ran = run(*arguments, "--preset", "small-8x", "--paper-objective", "--code-weight", "0.02")
+    assert ran.status == 0, ran.err
+    assert "tiny-8x" not in ran.err
+    assert Bundle.from_bytes((tmp_path / "model.safetensors").read_bytes()).model.preset.name == "small-8x"
+    rows = list(csv.DictReader((tmp_path / "curve.csv").read_text().splitlines()))
+    assert [float(row["code_weight"]) for row in rows] == pytest.approx([0.02] * len(rows))
 
 
 def test_a_drive_and_the_town_alternate() -> None:

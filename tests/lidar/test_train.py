@@ -6,15 +6,27 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from core_scene import RESOLUTION_M, TINY, blob_pairs
 from safetensors.torch import load_file
 
 from foldmap.errors import ConfigError
-from foldmap.lidar.model import LidarModel
+from foldmap.lidar.fit_coder import rate_of
+from foldmap.lidar.losses import RateControl
+from foldmap.lidar.model import LidarModel, symbols_of
 from foldmap.lidar.pairs.sampling import PairSampler
-from foldmap.lidar.train import LidarProgress, LidarTrainer, LidarTrainSettings, RateControl, draw_headings, warmup_left
+from foldmap.lidar.train import (
+    PAPER_OBJECTIVE,
+    LidarProgress,
+    LidarTrainer,
+    LidarTrainSettings,
+    draw_headings,
+    forward,
+    objective,
+    warmup_left,
+)
 from foldmap.training.checkpoint import FILE
 from foldmap.training.loop import LOG, train
 
@@ -56,6 +68,7 @@ def test_the_loss_falls_and_the_matches_beat_chance(learned: list[LidarProgress]
     assert learned[1].top9 > 10 * chance
     assert learned[3].match < math.log(2 * 29 * 29)  # through the code
     assert learned[3].rate_bit_m2 > 0
+    assert [math.isfinite(line.coded_bit_m2) for line in learned] == [False, False, True, True]
 
 
 def test_a_resumed_run_is_the_same_run(tmp_path: Path) -> None:
@@ -95,6 +108,41 @@ def test_rate_control_brings_the_rate_to_the_target(start: float) -> None:
     for _ in range(3000):
         control.update(20.0 / (1 + 50 * control.weight))
     assert 20.0 / (1 + 50 * control.weight) == pytest.approx(3.0, rel=0.05)
+
+
+def test_the_papers_objective_is_eq_7_and_no_more(tmp_path: Path) -> None:
+    settings = replace(QUICK, matcher_steps=0, code_weight=0.07, hard_weight=0.03, **PAPER_OBJECTIVE)
+    generator, weight = torch.Generator().manual_seed(3), 0.07
+    torch.manual_seed(0)
+    model = LidarModel(TINY).eval()
+    batch = _samplers()[0].batch(2)
+    headings = draw_headings(2, settings, generator)
+    result = forward(model, batch, headings, settings, TINY.downsample * RESOLUTION_M, codec=True)
+    assert result.raw_scores_BTHW is None
+    assert float(result.recon.detach()) > 0
+    ours = objective(result, settings, weight, warmup_left(settings, 0), codec=True)
+    log_p = (result.scores_BTHW.flatten(1) - result.scores_BTHW.flatten(1).logsumexp(1, keepdim=True)).double()
+    match = -(result.target_BTHW.flatten(1) * log_p).sum() / 2
+    wanted = match + 0.07 * result.rate_bit_m2 + 0.03 * result.hard_bits
+    assert float(ours.detach()) == pytest.approx(float(wanted.detach()), rel=1e-5)
+    lines = _run(tmp_path, replace(settings, rate_bit_m2=0.01))
+    assert [line.code_weight for line in lines] == pytest.approx([0.07] * len(lines))  # nothing steers it
+
+
+def test_validation_codes_what_is_held_out() -> None:
+    """Sixteen even symbols cost four bits a cell where ground is; a constant one costs next to nothing."""
+    rng, cell_m2 = np.random.default_rng(0), 4.0
+    noise = [(rng.integers(1, 17, (8, 1, 16, 16)).astype(np.uint8), 8 * 256 * cell_m2) for _ in range(4)]
+    assert rate_of(noise, 16) == pytest.approx(4 / cell_m2, rel=0.15)
+    assert rate_of([(np.ones_like(codes), ground_m2) for codes, ground_m2 in noise], 16) < 0.05
+    assert math.isnan(rate_of(noise[:1], 16))
+
+
+def test_symbols_are_the_channels_that_are_on() -> None:
+    code = torch.zeros(1, 2, 3, 2, 2)
+    code[0, 0, 2, 0, 0] = code[0, 1, 0, 0, 0] = code[0, 1, 1, 1, 1] = 1
+    weight = torch.tensor([[[1.0, 1.0], [1.0, 0.0]]])
+    assert symbols_of(code, weight).tolist() == [[[[3, 0], [0, 0]], [[1, 0], [0, 0]]]]
 
 
 def test_warm_up_falls_from_one_to_nothing() -> None:

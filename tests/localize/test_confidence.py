@@ -97,7 +97,7 @@ def test_matching_coarsely_finds_the_heading_of_the_exhaustive_search() -> None:
         headings = []
         for match in (match_half, match_fft):
             volume = match(crop, own, HEADINGS, radius)
-            _, fine, _, profile = search._finely(crop, own, HEADINGS, volume, int(volume.max((1, 2)).argmax()))
+            fine, _, profile = search._finely(crop, own, HEADINGS, volume, int(volume.max((1, 2)).argmax()))
             headings.append(search._vertex(profile[None], fine)[0])
         apart_rad.append(abs(headings[0] - headings[1]))
     assert np.mean(np.array(apart_rad) < 1e-4) >= 0.999

@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 
 from foldmap.errors import ConfigError
+from foldmap.lidar.relief import FLAT_M2, SHARE
 from foldmap.town.lidar.pairs import LEVELS, PairCache, write_pairs
 from foldmap.town.lidar.pairs import _draw as draw
 from foldmap.town.lidar.sampling import TrainingPair, sample_pair
 
 SMALL = {"map_size_px": (320, 360), "sweep_size_px": (240, 260)}
+COARSE = {"map_size_px": (128, 128), "sweep_size_px": (96, 96), "resolution_m": 0.33}
 
 
 def _sample(seed: int) -> TrainingPair:
@@ -55,6 +57,24 @@ def test_pairs_vary_and_hold_sane_values() -> None:
         assert 0.0 <= pair.sweep_intensity.min() <= pair.sweep_intensity.max() <= 1.0
         assert not pair.sweep_intensity[~pair.sweep_observed].any()
         assert max(abs(o) for o in pair.offset_px) <= 0.5
+
+
+def test_relief_shows_what_stands_and_changes_nothing_else() -> None:
+    plain, relief = (
+        sample_pair(np.random.default_rng(5), relief=mixes, **COARSE)  # type: ignore[arg-type]
+        for mixes in (False, True)
+    )
+    for seen, image, before in (
+        (relief.map.observed, relief.map.intensity, plain.map.intensity),
+        (relief.sweep_observed, relief.sweep_intensity, plain.sweep_intensity),
+    ):
+        flat = (1 - SHARE) * np.clip(before, 0, 1) + SHARE * FLAT_M2**0.25
+        assert (image[seen] >= flat[seen] - 1e-6).all()
+        assert np.median((image - flat)[seen]) < 0.02  # the road
+        assert image[seen].max() > 0.5  # facades, poles
+        assert not image[~seen].any()
+    np.testing.assert_array_equal(relief.map.observed, plain.map.observed)
+    np.testing.assert_array_equal(relief.sweep_observed, plain.sweep_observed)
 
 
 def test_a_query_larger_than_the_crop_is_refused() -> None:

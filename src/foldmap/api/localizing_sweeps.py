@@ -56,7 +56,7 @@ def localize_sweeps(
     if filtered:
         range_rad = max(heading_range_rad, math.radians(0.3))
         tracker = Tracker(town, priors[0], radius_m, layer="lidar", heading_range_rad=range_rad)
-    laid = LaidSweeps(town.lidar.grid.resolution_m, aggregate, sensor_height_m)
+    laid = LaidSweeps(town.lidar.grid.resolution_m, aggregate, sensor_height_m, relief=town.lidar.relief)
     times_s = np.arange(float(len(drive))) if drive.times_s is None else drive.times_s
     report, localized, before = begin("Localizing"), list[LocalizedObservation](), None
     for index, read in enumerate(drive.read()):

@@ -213,7 +213,7 @@ class FoldedMap:
             observation = [(observation, prior if isinstance(prior, SE3) else SE3.from_se2(vehicle_pose(prior)))]
         if not all(isinstance(one, tuple) for one in observation):
             raise ConfigError("several sweeps without poses", "give pairs (sweep, world_SE3_sensor), from odometry")
-        stack = SweepStack(self.lidar.grid.resolution_m, len(observation))
+        stack = SweepStack(self.lidar.grid.resolution_m, len(observation), relief=self.lidar.relief)
         return [stack.add(sweep, world_SE3_sensor) for sweep, world_SE3_sensor in observation][-1]
 
     def _queries(self, observation: Sequence[Any]) -> list[Query]:

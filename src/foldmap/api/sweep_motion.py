@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from foldmap.formats.sweeps.drives import RecordedDrive
 from foldmap.geometry import SE3
@@ -57,13 +58,13 @@ class SweepMotion:
 class LaidSweeps:
     """The last few sweeps (``most``), laid together as a motion says; alone where it says nothing."""
 
-    def __init__(self, resolution_m: float, most: int, sensor_height_m: float | None) -> None:
-        self._settings = resolution_m, most, sensor_height_m
-        self._stack = SweepStack(*self._settings)
+    def __init__(self, resolution_m: float, most: int, sensor_height_m: float | None, *, relief: bool) -> None:
+        self._begun = partial(SweepStack, resolution_m, most, sensor_height_m, relief=relief)
+        self._stack = self._begun()
 
     def add(self, sweep: Sweep, pose: SE3, fresh: bool) -> Observation:
         """Lay a sweep on those before, unless nothing ties it to them."""
-        self._stack = SweepStack(*self._settings) if fresh else self._stack
+        self._stack = self._begun() if fresh else self._stack
         return self._stack.add(sweep, pose)
 
 

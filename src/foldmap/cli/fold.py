@@ -49,6 +49,7 @@ def fold(
     ] = None,
     rate: Annotated[float | None, _lidar(help="Most bits per m2 of observed ground.")] = None,
     band: Annotated[int | None, _lidar(help="Band that holds intensity, from 1.")] = None,
+    relief_band: Annotated[int | None, _lidar(help="Band of the variance of heights, m2, to mix in.")] = None,
     tile_blocks: Annotated[int | None, _lidar(help="Blocks of 512 px a tile side, 1 to 16; 2.")] = None,
     before: Annotated[Path | None, _lidar(help="With --update: the raster that was folded; saves time.")] = None,
     features: Annotated[Path | None, _photos(help="hloc .h5 or COLMAP .db; else what lies beside the model.")] = None,

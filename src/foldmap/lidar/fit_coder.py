@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -71,6 +72,20 @@ def fit_coder(
     if bits == 0 or ground_m2 == 0:
         raise ModelError(f"the {len(held)} held-out maps hold no ground", "give other pairs")
     return CodedPairs(replace(bundle, coder=coder, rate_bit_m2=bits / ground_m2, provenance=provenance), rasters, codes)
+
+
+def rate_of(coded: Sequence[tuple[ByteArray, float]], group_channels: int) -> float:
+    """Bits a m2 of the second half of some batches of codes, coded by a coder fitted on the first half.
+
+    Batches are uint8 (B, G, h, w), each with its ground in m2; NaN where a half holds no ground.
+    """
+    half = len(coded) // 2
+    ground_m2 = sum(area for _, area in coded[half:])
+    fitted = [one for codes, _ in coded[:half] for one in codes]
+    if ground_m2 == 0 or not fitted:
+        return math.nan
+    coder = ContextModel.fit(fitted, group_channels)
+    return sum(8 * len(coder.encode(one)) for codes, _ in coded[half:] for one in codes) / ground_m2
 
 
 def raster_of(pair: RasterPair, resolution_m: float) -> RasterMap:

@@ -31,11 +31,13 @@ class LidarPlan:
         bundle: the model, one operating point of rate against accuracy: marks, or a learned code.
         tile_blocks: of a learned code, blocks of 512 px a tile side, 1 to 16; larger tiles take longer to read.
         embed_model: put a model that ships into the file, too; else the file names it. Others are always put in.
+        relief: relief is mixed into the raster (`foldmap.lidar.relief`), as the vehicle has to do with what it sees.
     """
 
     bundle: Bundle | MarksModel
     tile_blocks: int = TILE_BLOCKS
     embed_model: bool = False
+    relief: bool = False
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,8 @@ def fold_lidar(
         )
     coder = tile_coder(bundle, source, plan.tile_blocks)
     parameters = {"grid": asdict(grid), "model": bundle.name, **coder.parameters()}
+    if plan.relief:
+        parameters["relief"] = True
     writer.put_layer(layer, "lidar", parameters)
     writer.put_model(layer, MODEL, stored_model(bundle, embed=plan.embed_model), role="localizer")
     payload_bytes, tiles, observed_px = 0, 0, 0

@@ -6,6 +6,8 @@ of the match, the entropy of the batch-mean code and each pixel's own entropy.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -65,3 +67,28 @@ def match_accuracy(scores_BTHW: Tensor, target_BTHW: Tensor) -> tuple[float, flo
     true = target_BTHW.amax(dim=1).flatten(1).argmax(dim=1)
     away = torch.maximum((best // width - true // width).abs(), (best % width - true % width).abs())
     return float((away == 0).float().mean()), float((away <= 1).float().mean())
+
+
+class RateControl:
+    """Moves lambda_1 so that the code entropy settles at the rate asked for (dual ascent on its logarithm).
+
+    Where it does not ``follow``, lambda_1 stays as it is given, as the paper's does.
+    """
+
+    def __init__(self, target_bit_m2: float, weight: float = 3e-4, *, follow: bool = True) -> None:
+        self._follow = follow
+        self.target, self.log_weight = target_bit_m2, math.log(weight)
+        self.smooth: float | None = None
+
+    @property
+    def weight(self) -> float:
+        """lambda_1, per bit/m2."""
+        return math.exp(self.log_weight)
+
+    def update(self, rate_bit_m2: float) -> None:
+        """Take one step towards the target."""
+        if not self._follow:
+            return
+        self.smooth = rate_bit_m2 if self.smooth is None else 0.9 * self.smooth + 0.1 * rate_bit_m2
+        error = math.log(max(self.smooth, 1e-3) / self.target)
+        self.log_weight = min(max(self.log_weight + 0.01 * max(-1.0, min(1.0, error)), math.log(1e-5)), math.log(3.0))

@@ -157,6 +157,12 @@ def binarize(logits_BGKHW: Tensor) -> tuple[Tensor, Tensor]:
     return probability, cast(Tensor, _Binarize.apply(probability))  # type: ignore[no-untyped-call]
 
 
+def symbols_of(code_BGKHW: Tensor, weight_BHW: Tensor) -> Tensor:
+    """What is stored of binary codes, uint8 (B, G, h, w): the channel that is on, from 1; 0 is none, or no ground."""
+    value, channel = code_BGKHW.max(dim=2)
+    return torch.where((value > 0) & (weight_BHW[:, None] > 0), channel + 1, 0).to(torch.uint8)
+
+
 class LidarModel(nn.Module):
     """All networks of one operating point: two embeddings, the code encoder and decoder, the score temperature."""
 

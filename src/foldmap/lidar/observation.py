@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from foldmap.errors import ConfigError, PoseInputError, SweepInputError
 from foldmap.geometry import SE2, SE3
 from foldmap.lidar.mapping.ground import ground_mask
+from foldmap.lidar.relief import mixed
 from foldmap.lidar.source import Sweep, check_lengths
-from foldmap.types import BoolArray, DoubleArray, FloatArray
+from foldmap.types import BoolArray, DoubleArray, FloatArray, IntArray
 
 HALF_LENGTH_M = 15.0
 HALF_WIDTH_M = 12.0
 COARSE_M = 0.15
 COARSE_HALF_M = 20.0
+OWN_VEHICLE_M = 2.5
+OVERHEAD_M = 0.5  # above the sensor
 
 
 @dataclass(frozen=True)
@@ -109,10 +112,7 @@ def rasterize(
         raise SweepInputError(f"points {points.shape} and intensity {values.shape}", "give (N, 3) and (N,)")
     if not (np.isfinite(points).all() and np.isfinite(values).all()):
         raise SweepInputError("the points hold NaN or infinite values", "drop those returns first")
-    row = np.floor((half_width_m - points[:, 1]) / resolution_m)
-    col = np.floor((points[:, 0] + half_length_m) / resolution_m)
-    inside = (row >= 0) & (row < shape[0]) & (col >= 0) & (col < shape[1])
-    flat = row[inside].astype(np.int64) * shape[1] + col[inside].astype(np.int64)
+    flat, inside = _pixels(points, shape, resolution_m, half_length_m, half_width_m)
     count = np.bincount(flat, minlength=shape[0] * shape[1])
     total = np.bincount(flat, weights=values[inside].astype(np.float64), minlength=shape[0] * shape[1])
     mean = np.divide(total, count, out=np.zeros(len(total)), where=count > 0)
@@ -120,19 +120,57 @@ def rasterize(
     return Observation(image, observed, resolution_m, half_length_m, half_width_m)
 
 
+def _pixels(
+    points_m: DoubleArray, shape: tuple[int, int], resolution_m: float, half_length_m: float, half_width_m: float
+) -> tuple[IntArray, BoolArray]:
+    """Flat pixel indices of the points that are inside, and which are."""
+    row = np.floor((half_width_m - points_m[:, 1]) / resolution_m)
+    col = np.floor((points_m[:, 0] + half_length_m) / resolution_m)
+    inside = (row >= 0) & (row < shape[0]) & (col >= 0) & (col < shape[1])
+    return row[inside].astype(np.int64) * shape[1] + col[inside].astype(np.int64), inside
+
+
+def with_relief(observation: Observation, points_m: DoubleArray) -> Observation:
+    """Mix the scatter of heights a pixel into an observation; points (N, 3) are all returns, in its frame."""
+    shape = observation.observed.shape
+    extent = observation.resolution_m, observation.half_length_m, observation.half_width_m
+    flat, inside = _pixels(points_m, shape, *extent)
+    height_m, size = points_m[inside, 2], shape[0] * shape[1]
+    count = np.bincount(flat, minlength=size)
+    mean_m = np.bincount(flat, weights=height_m, minlength=size) / np.maximum(count, 1)
+    square = np.bincount(flat, weights=(height_m - mean_m[flat]) ** 2, minlength=size)
+    variance_m2 = (square / np.maximum(count, 1)).reshape(shape)
+    image = mixed(observation.intensity, variance_m2, (count > 1).reshape(shape))
+    return replace(observation, intensity=np.where(observation.observed, image, np.float32(0)))
+
+
 def extent_of(resolution_m: float) -> tuple[float, float]:
     """Half length and half width of an observation: the paper's 30 x 24 m on fine maps, 40 x 40 m on coarse ones."""
     return (HALF_LENGTH_M, HALF_WIDTH_M) if resolution_m < COARSE_M else (COARSE_HALF_M, COARSE_HALF_M)
 
 
-class SweepStack:
-    """The ground of the last few sweeps of a drive (``most``), drawn in the vehicle frame of the newest."""
+def _near(points_sensor_m: FloatArray) -> DoubleArray:
+    """Returns of what stands around, not of the vehicle itself nor of what hangs over it."""
+    range_m = np.hypot(points_sensor_m[:, 0], points_sensor_m[:, 1])
+    low = (range_m > OWN_VEHICLE_M) & (range_m < 1.5 * COARSE_HALF_M) & (points_sensor_m[:, 2] < OVERHEAD_M)
+    return points_sensor_m[low].astype(np.float64)
 
-    def __init__(self, resolution_m: float, most: int = 5, sensor_height_m: float | None = None) -> None:
+
+class SweepStack:
+    """The ground of the last few sweeps of a drive (``most``), drawn in the vehicle frame of the newest.
+
+    With ``relief``, the scatter of heights of whatever stands up to half a metre above the sensor is mixed in, for maps
+    that are folded so.
+    """
+
+    def __init__(
+        self, resolution_m: float, most: int = 5, sensor_height_m: float | None = None, *, relief: bool = False
+    ) -> None:
         if not 1 <= most <= 100:
             raise ConfigError(f"{most} sweeps an observation", "give 1 to 100")
         self._resolution_m, self._sensor_height_m = resolution_m, sensor_height_m
         self._kept: deque[tuple[DoubleArray, FloatArray, SE2]] = deque(maxlen=most)
+        self._standing: deque[DoubleArray] | None = deque(maxlen=most) if relief else None
 
     def add(self, sweep: Sweep, world_SE3_sensor: SE3) -> Observation:
         """Lay a sweep on those before and draw them; of the poses, as from odometry, only differences matter."""
@@ -142,4 +180,9 @@ class SweepStack:
         vehicle_SE2_world = world_SE2_vehicle.inverse()
         laid = [(vehicle_SE2_world @ pose).apply(xy) for xy, _, pose in self._kept]
         values = np.concatenate([value for _, value, _ in self._kept])
-        return rasterize(np.concatenate(laid), values, self._resolution_m, *extent_of(self._resolution_m))
+        drawn = rasterize(np.concatenate(laid), values, self._resolution_m, *extent_of(self._resolution_m))
+        if self._standing is None:
+            return drawn
+        self._standing.append(world_SE3_sensor.apply(_near(sweep.points_sensor_m)))
+        world = np.concatenate(self._standing)
+        return with_relief(drawn, np.column_stack([vehicle_SE2_world.apply(world[:, :2]), world[:, 2]]))

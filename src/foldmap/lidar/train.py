@@ -16,13 +16,17 @@ from torch.nn import functional
 
 from foldmap.errors import ConfigError
 from foldmap.lidar import losses
+from foldmap.lidar.fit_coder import rate_of
 from foldmap.lidar.match.trainable import correlate, rotate_embedding
-from foldmap.lidar.model import LidarModel, binarize
+from foldmap.lidar.model import LidarModel, binarize, symbols_of
 from foldmap.lidar.pairs.sampling import Batch, PairSampler, cell_weight
 from foldmap.lidar.presets import Preset
 from foldmap.training.loop import Trainer, cosine, descend, set_rate
+from foldmap.types import ByteArray
 
 MODES = ("match", "scratch", "recon")
+PAPER_OBJECTIVE = {"recon_weight": 0.0, "raw_weight": 0.0, "warmup": 0.0, "follow_rate": False}
+"""Settings under which eq. 7 alone is trained, its lambda_1 fixed at ``code_weight``."""
 WARM_RATE = 4.0  # while warming up, codes poorer than this multiple of the target rate are pushed to spread,
 WARM_FILL = 0.7  # or than this share of what the code can hold at all,
 WARM_SPREAD = 4.0  # with this weight
@@ -44,6 +48,7 @@ class LidarTrainSettings:
         hard_weight: lambda_2 of eq. 7.
         recon_weight: of the relative reconstruction error beside the match; 0 is the paper's.
         warmup: share of the codec's steps in which the code is free and the reconstruction helps, lest it collapses.
+        follow_rate: whether lambda_1 follows the rate, or stays at ``code_weight``.
         raw_weight: of the match of the uncompressed embedding beside the decoded one, which keeps it useful.
     """
 
@@ -61,6 +66,7 @@ class LidarTrainSettings:
     recon_weight: float = 2.0
     warmup: float = 0.15
     raw_weight: float = 0.3
+    follow_rate: bool = True
     validate_every: int = 250
     seed: int = 0
 
@@ -86,7 +92,11 @@ class LidarTrainSettings:
 
 @dataclass(frozen=True)
 class LidarProgress:
-    """One line of the training log, of a step's batch or of held-out ones: bit/m2 of observed cells, losses in nats."""
+    """One line of the training log, of a step's batch or of held-out ones: bit/m2 of observed cells, losses in nats.
+
+    ``coded_bit_m2`` is what the context coder spends, fitted on half of the held-out codes, on the other half; NaN of a
+    step, before the codec and where too little is coded.
+    """
 
     step: int
     loss: float
@@ -96,25 +106,7 @@ class LidarProgress:
     code_weight: float
     top1: float
     top9: float
-
-
-class RateControl:
-    """Moves lambda_1 so that the code entropy settles at the rate asked for (dual ascent on its logarithm)."""
-
-    def __init__(self, target_bit_m2: float, weight: float = 3e-4) -> None:
-        self.target, self.log_weight = target_bit_m2, math.log(weight)
-        self.smooth: float | None = None
-
-    @property
-    def weight(self) -> float:
-        """lambda_1, per bit/m2."""
-        return math.exp(self.log_weight)
-
-    def update(self, rate_bit_m2: float) -> None:
-        """Take one step towards the target."""
-        self.smooth = rate_bit_m2 if self.smooth is None else 0.9 * self.smooth + 0.1 * rate_bit_m2
-        error = math.log(max(self.smooth, 1e-3) / self.target)
-        self.log_weight = min(max(self.log_weight + 0.01 * max(-1.0, min(1.0, error)), math.log(1e-5)), math.log(3.0))
+    coded_bit_m2: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -128,6 +120,8 @@ class Forward:
     hard_bits: Tensor
     recon: Tensor
     most_bit_m2: float
+    codes_BGHW: Tensor | None
+    coded_m2: float
 
 
 def forward(
@@ -147,10 +141,12 @@ def forward(
     observed = batch.map_B2HW[:, 1:2]
     zero = embedding.new_zeros(())
     rate, hard, recon, decoded = zero, zero, zero, embedding
+    codes, coded_m2 = None, 0.0
     if codec:
         source = embedding.detach() if settings.mode == "recon" else embedding
         probability, code = binarize(model.encoder(source))
         weight = cell_weight(observed, preset.downsample)
+        codes, coded_m2 = symbols_of(code.detach(), weight), float(weight.sum()) * cell_m**2
         code = (1 - warm) * code + warm * probability
         decoded = model.decoder(code * weight[:, None, None]).float()
         rate = losses.code_length_loss(probability, weight) / cell_m**2
@@ -174,7 +170,7 @@ def forward(
     raw = scores(embedding) if codec and settings.raw_weight > 0 and settings.mode != "recon" else None
     target = losses.pose_target(matched, headings_rad_BT.abs().argmin(dim=1), batch.shift_px_B2)
     most_bit_m2 = preset.groups * math.log2(preset.group_channels + 1) / cell_m**2
-    return Forward(matched, raw, target, rate, hard, recon, most_bit_m2)
+    return Forward(matched, raw, target, rate, hard, recon, most_bit_m2, codes, coded_m2)
 
 
 def draw_headings(batch: int, settings: LidarTrainSettings, generator: torch.Generator) -> Tensor:
@@ -237,7 +233,7 @@ class LidarTrainer(Trainer[Batch, LidarProgress]):
         self.settings, self.device, self._sampler = settings, device, sampler
         self._cell_m = preset.downsample * resolution_m
         self._held_out = [validation.batch(settings.batch) for _ in range(8)]
-        self._control = RateControl(settings.rate_bit_m2, settings.code_weight)
+        self._control = losses.RateControl(settings.rate_bit_m2, settings.code_weight, follow=settings.follow_rate)
 
     def kept(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """The rate control."""
@@ -269,14 +265,19 @@ class LidarTrainer(Trainer[Batch, LidarProgress]):
         return self._line(step, loss, result)
 
     def validated(self, line: LidarProgress) -> LidarProgress:
-        """Average the objective and the accuracies over held-out batches."""
+        """Average the objective and the accuracies over held-out batches, and code what they hold."""
         codec, lines = line.step > self.settings.first_stage, list[dict[str, Any]]()
+        coded = list[tuple[ByteArray, float]]()
         for seed, batch in enumerate(self._held_out):
             result = self._forward(batch, seed, codec, 0.0)
             loss = objective(result, self.settings, self._control.weight, 0.0, codec=codec)
             lines.append(asdict(self._line(line.step, loss, result)))
+            if result.codes_BGHW is not None:
+                coded.append((result.codes_BGHW.cpu().numpy(), result.coded_m2))
         means = {name: sum(one[name] for one in lines) / len(lines) for name in lines[0]}
-        return LidarProgress(**{**means, "step": line.step, "code_weight": self._control.weight})
+        rate = rate_of(coded, self.network.preset.group_channels) if codec else math.nan
+        fixed = {"step": line.step, "code_weight": self._control.weight, "coded_bit_m2": rate}
+        return LidarProgress(**{**means, **fixed})
 
     def _forward(self, batch: Batch, seed: int, codec: bool, warm: float) -> Forward:
         generator = torch.Generator().manual_seed(seed)

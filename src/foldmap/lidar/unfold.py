@@ -70,6 +70,11 @@ class FoldedLidar:
         return self.model.preset.embedding_channels
 
     @property
+    def relief(self) -> bool:
+        """Whether relief is mixed into what was folded, so that observations must have it, too."""
+        return self.parameters.get("relief") is True
+
+    @property
     def scale(self) -> int:
         """Pixels a code cell."""
         return self.model.preset.downsample

@@ -38,6 +38,7 @@ def update_lidar(
     bundle: Bundle | MarksModel | None = None,
     *,
     before: RasterSource | None = None,
+    relief: bool = False,
     layer: str = LAYER,
     report: Callable[[int, int], None] = lambda done, total: None,
 ) -> LidarUpdate:
@@ -49,10 +50,14 @@ def update_lidar(
         bundle: the model of the file; None where it ships.
         before: the raster that was folded, where it is at hand: only tiles in whose reach the two differ are coded.
             None: all are coded, and those that come out differently are written.
+        relief: whether relief is mixed into the rasters, as it must be where it was folded so.
         layer: its name.
         report: called with tiles done and in all.
     """
     folded = open_lidar(updater.before, layer)
+    if relief != folded.relief:
+        cure = "name the band of its relief (--relief-band)" if folded.relief else "leave --relief-band out"
+        raise MapInputError(f"{updater.path} was folded {'with' if folded.relief else 'without'} relief", cure)
     bundle = bundle or (folded.bundle if folded.bundle.can_fold else bundle_named(folded.bundle.name))
     if bundle.to_bytes(localize_only=True) != folded.bundle.to_bytes(localize_only=True):
         raise ModelError(

@@ -26,6 +26,7 @@ class LidarOptions:
         model: a model file of ``foldmap train lidar``; a shipped one where None.
         rate: most bits per m2 of observed ground.
         band: that holds intensity, from 1.
+        relief_band: that holds the variance of heights in each pixel, m2, and is mixed in.
         tile_blocks: blocks of 512 px a tile side, 1 to 16; 2.
         embed_model: put a shipped model into the file, too; else the file names it.
         before: in an update, the raster that was folded: only tiles in which it differs are coded.
@@ -35,11 +36,12 @@ class LidarOptions:
     model: Path | None = None
     rate: float | None = None
     band: int | None = None
+    relief_band: int | None = None
     tile_blocks: int | None = None
     embed_model: bool = False
     before: Path | None = None
 
-    UPDATING = ("model", "band", "before")
+    UPDATING = ("model", "band", "relief_band", "before")
 
 
 @dataclass(frozen=True)

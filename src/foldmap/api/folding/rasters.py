@@ -10,7 +10,7 @@ from typing import Any
 from foldmap.api.folding.options import LidarOptions, Note, Report
 from foldmap.atlas import FoldUpdater, FoldWriter
 from foldmap.errors import BudgetError, ConfigError
-from foldmap.formats.raster.geotiff import open_raster, open_rasters
+from foldmap.formats.raster.geotiff import open_rasters
 from foldmap.lidar.bundle import Bundle
 from foldmap.lidar.defaults import bundles_for, default_bundle, default_marks, marks_for, read_model, within_rate
 from foldmap.lidar.fold import TILE_BLOCKS, LidarPlan, fold_lidar
@@ -59,16 +59,19 @@ def fold_rasters(
     if options.model is not None and options.codec != "auto":
         raise ConfigError("--model says which code, too", "leave --codec out")
     band, tile_blocks = options.band or 1, TILE_BLOCKS if options.tile_blocks is None else options.tile_blocks
-    with open_rasters(rasters, band) as source:
+    mixes = options.relief_band is not None
+    with open_rasters(rasters, band, options.relief_band) as source:
         candidates, trials = _candidates(source, options, budget_bytes, note)
         before = 0 if budget_bytes is None or share == 1 else writer.size_bytes()
         least = float("inf"), ""
         for bundle in candidates:
-            done = fold_lidar(writer, source, LidarPlan(bundle, tile_blocks, options.embed_model), report=report)
+            plan = LidarPlan(bundle, tile_blocks, options.embed_model, relief=mixes)
+            done = fold_lidar(writer, source, plan, report=report)
             made = {
                 "foldmap": __version__,
                 "map": ", ".join(map(str, rasters)),
                 "band": band,
+                "relief_band": options.relief_band,
                 "model": bundle.name,
                 "rate_bit_m2": options.rate,
                 "budget_bytes": budget_bytes,
@@ -131,9 +134,11 @@ def update_rasters(
     """Fold the tiles again that new rasters on the same grid change; errors as `update_lidar`."""
     bundle, band = None if options.model is None else read_model(options.model), options.band or 1
     with ExitStack() as opened:
-        source = opened.enter_context(open_rasters(rasters, band))
-        before = None if options.before is None else opened.enter_context(open_raster(options.before, band))
-        done = update_lidar(updater, source, bundle, before=before, report=report)
+        source = opened.enter_context(open_rasters(rasters, band, options.relief_band))
+        was = None if options.before is None else [options.before]
+        before = None if was is None else opened.enter_context(open_rasters(was, band, options.relief_band))
+        mixes = options.relief_band is not None
+        done = update_lidar(updater, source, bundle, before=before, relief=mixes, report=report)
     if done.changed or done.removed:
         said = {"map": ", ".join(map(str, rasters)), "tiles": len(done.changed), "removed": len(done.removed)}
         updater.put_metadata("updated", said)

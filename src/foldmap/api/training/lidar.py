@@ -20,13 +20,14 @@ from foldmap.lidar.fit_coder import fit_coder
 from foldmap.lidar.model import LidarModel
 from foldmap.lidar.pairs.sampling import PairSampler, SomePairs
 from foldmap.lidar.presets import preset_named
-from foldmap.lidar.train import LidarTrainer, LidarTrainSettings
+from foldmap.lidar.train import PAPER_OBJECTIVE, LidarTrainer, LidarTrainSettings
 from foldmap.localize.lidar.calibrate import calibrate_model
 
 _STARTED_CODE_WEIGHT = 0.15
+_PAPER_CODE_WEIGHT = 0.05
 _MOST_PAIRS = 400
 """That coder and thresholds are fitted on."""
-_SHOWN = {"match": "matching loss [nat]", "top9": "top-9 px", "rate_bit_m2": "rate [bit/m²]"}
+_SHOWN = {"match": "matching loss [nat]", "top9": "top-9 px", "coded_bit_m2": "coded rate [bit/m²]"}
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,9 @@ class LidarRun:
         start: model file to begin with.
         device: "auto", "cpu" or "cuda".
         name: of the model; PRESET-RATE where empty.
-        smoke: a tiny run that shows that all parts fit together.
+        smoke: a short run on small crops that shows that all parts fit together.
+        paper_objective: train eq. 7 of the paper alone, without what we add to it.
+        code_weight: lambda_1 per bit/m2: fixed under the paper's objective, else to begin with; None leaves it to us.
     """
 
     preset: str = "small-16x"
@@ -58,19 +61,28 @@ class LidarRun:
     device: str = "auto"
     name: str = ""
     smoke: bool = False
+    paper_objective: bool = False
+    code_weight: float | None = None
 
     def __post_init__(self) -> None:
         preset_named(self.preset)
         self.settings()
+        if self.paper_objective and self.mode == "recon":
+            raise ConfigError("the paper's objective has no reconstruction in it", "choose --mode match or scratch")
         if self.device not in ("auto", "cpu", "cuda"):
             raise ConfigError(f"there is no device {self.device!r}", "choose auto, cpu or cuda")
 
     def settings(self) -> LidarTrainSettings:
         """Of the training loop."""
-        steps = {"matcher_steps": self.matcher_steps, "codec_steps": self.steps, "batch": self.batch}
+        steps: dict[str, Any] = {"matcher_steps": self.matcher_steps, "codec_steps": self.steps, "batch": self.batch}
         settings = LidarTrainSettings(mode=self.mode, rate_bit_m2=self.rate_bit_m2, seed=self.seed, **steps)
         if self.start is not None:  # the codec works already: no warm-up, and the rate is weighed from the first step
             settings = replace(settings, warmup=0.0, code_weight=_STARTED_CODE_WEIGHT)
+        if self.paper_objective:
+            objective: dict[str, Any] = PAPER_OBJECTIVE
+            settings = replace(settings, code_weight=_PAPER_CODE_WEIGHT, **objective)
+        if self.code_weight is not None:
+            settings = replace(settings, code_weight=self.code_weight)
         return replace(settings, radius_px=8, headings=2, validate_every=8) if self.smoke else settings
 
 

@@ -42,10 +42,12 @@ def crop_sizes(resolution_m: float, smoke: bool) -> tuple[int, int]:
     return (64, 112) if smoke or resolution_m >= 0.15 else (192, 240)
 
 
-def pairs_of_town(folder: Path, count: int, seed: int, *, coarse: bool, smoke: bool) -> LidarPairs:
-    """Pairs of the generated town, written to a folder once and read from there."""
+def pairs_of_town(
+    folder: Path, count: int, seed: int, *, coarse: bool, smoke: bool, relief: bool = False
+) -> LidarPairs:
+    """Pairs of the generated town, ``relief`` mixed in or not, written to a folder once and read from there."""
     if not any(folder.glob("pairs-*.npz")):
-        write_pairs(folder, count, seed, coarse=coarse)
+        write_pairs(folder, count, seed, coarse=coarse, relief=relief)
     cache: Any = PairCache(folder)
     kept = max(1, round((1 - HELD_OUT) * len(cache)))
     if kept == len(cache):

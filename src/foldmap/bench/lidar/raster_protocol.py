@@ -43,6 +43,8 @@ class RasterProtocol:
     # how far priors are off; heading 0 means crops keep their heading
     search: Search = field(default_factory=lambda: Search(radius_m=5.0))
     seed: int = 0  # of the priors
+    # map minus query, east and north, where it is known; else it is estimated
+    offset_m: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         if self.scored not in SIDES:
@@ -123,7 +125,9 @@ class RasterProtocol:
 
     @cached_property
     def alignment_m(self) -> tuple[float, float]:
-        """Map minus query, east and north: the median over the training side's crops, by plain NCC."""
+        """Map minus query, east and north: as given, or the median over the training side's crops, by plain NCC."""
+        if self.offset_m is not None:
+            return self.offset_m
         matcher, offsets = NccMatcher(), []
         for row, col in self._centres(self.training):
             query, centre = self._crop(row, col)

@@ -38,6 +38,9 @@ def lidar(
     pairs: Annotated[Path | None, option(DATA, "Cache of the town's pairs; OUTPUT/pairs if left out.")] = None,
     pair_count: Annotated[int, option(DATA, "Pairs to draw where none are cached.")] = 1000,
     coarse: Annotated[bool, option(DATA, "The town at 0.33 m instead of 0.05 m.", "--coarse")] = False,
+    relief: Annotated[
+        bool, option(DATA, "The town with relief mixed in, for maps with --relief-band.", "--relief")
+    ] = False,
     map_query: Annotated[Path | None, option(DATA, "Queries are crops of this GeoTIFF of the same place.")] = None,
     query_offset: Annotated[
         tuple[float, float], option(DATA, "Map minus query coordinates, east and north, metres.")
@@ -46,8 +49,14 @@ def lidar(
     guard: Annotated[int, option(DATA, "Sweeps left out of the map on each side of a query.")] = 15,
     intensity_scale: Annotated[float | None, option(DATA, "Intensity of full reflectance, like 255.")] = None,
     time_limit: Annotated[float, option(DATA, "Of sweeps named by times: seconds to their pose, at most.")] = 0.01,
-    preset: Annotated[str, option(MODEL, "Sizes of the networks.")] = "small-16x",
+    preset: Annotated[str | None, option(MODEL, "Sizes of the networks; small-16x.")] = None,
     mode: Annotated[str, option(MODEL, "match, scratch or recon.")] = "match",
+    paper_objective: Annotated[
+        bool, option(MODEL, "Eq. 7 alone: no reconstruction, no warm-up, lambda_1 fixed.", "--paper-objective")
+    ] = False,
+    code_weight: Annotated[
+        float | None, option(MODEL, "lambda_1 per bit/m2: fixed with --paper-objective, else to begin with.")
+    ] = None,
     name: Annotated[str, option(MODEL, "Of the model; PRESET-RATE if left out.")] = "",
     steps: Annotated[int, option(RUN, "Steps with the codec.")] = 3000,
     matcher_steps: Annotated[int, option(RUN, "Steps of the matcher before.")] = 600,
@@ -69,12 +78,19 @@ def lidar(
         raise ConfigError("several sources of pairs were named", "give one of --town, --map and --sweeps")
     if (sweeps is None) != (poses is None):
         raise ConfigError("sweeps and poses go together", "give both --sweeps and --poses")
+    if relief and (map_tif is not None or sweeps is not None):
+        raise ConfigError("--relief is of the generated town", "leave it, or --map and --sweeps, out")
     if smoke:
-        preset, steps, matcher_steps, batch, pair_count = "tiny-8x", 12, 12, 2, min(pair_count, 20)
-    run = LidarRun(preset, mode, rate, steps, matcher_steps, batch, seed, start, device, name, smoke)
+        steps, matcher_steps, batch, pair_count = 12, 12, 2, min(pair_count, 20)
+        if preset is None:
+            say("--smoke trains the preset tiny-8x where none is named")
+    sizes = preset or ("tiny-8x" if smoke else "small-16x")
+    run = LidarRun(
+        sizes, mode, rate, steps, matcher_steps, batch, seed, start, device, name, smoke, paper_objective, code_weight
+    )
 
     def of_town(folder: Path) -> LidarPairs:
-        return lidar_pairs.pairs_of_town(folder, pair_count, seed, coarse=coarse, smoke=smoke)
+        return lidar_pairs.pairs_of_town(folder, pair_count, seed, coarse=coarse, relief=relief, smoke=smoke)
 
     if map_tif is not None:
         source = lidar_pairs.pairs_of_raster(map_tif, map_query, query_offset, pair_count, seed, smoke=smoke)

@@ -20,6 +20,7 @@ from foldmap.errors import MapInputError
 from foldmap.formats.crs import require_true
 from foldmap.formats.raster.values import check_band, declared_scale, refuse_nodata
 from foldmap.geometry import MetricGrid
+from foldmap.lidar.relief import ReliefSource
 from foldmap.lidar.source import RasterMap, RasterSource
 from foldmap.types import BoolArray
 
@@ -215,8 +216,10 @@ class RasterMosaic:
 
 
 @contextmanager
-def open_rasters(paths: Sequence[Path | str], band: int = 1) -> Iterator[RasterSource]:
+def open_rasters(paths: Sequence[Path | str], band: int = 1, relief_band: int | None = None) -> Iterator[RasterSource]:
     """Open one or several rasters as one map; they close when the block ends.
+
+    Their ``relief_band`` holds the variance of heights in each pixel, m2, and is mixed in (`foldmap.lidar.relief`).
 
     Raises:
         MapInputError: none is given, or they differ in CRS or resolution, or their pixels are not aligned; and all that
@@ -225,7 +228,11 @@ def open_rasters(paths: Sequence[Path | str], band: int = 1) -> Iterator[RasterS
     if not paths:
         raise MapInputError("no raster was given", "give at least one GeoTIFF")
     with ExitStack() as opened:
-        parts = [opened.enter_context(open_raster(path, band)) for path in paths]
+        parts: list[RasterSource] = []
+        for path in paths:
+            intensity = opened.enter_context(open_raster(path, band))
+            relief = None if relief_band is None else opened.enter_context(open_raster(path, relief_band))
+            parts.append(intensity if relief is None else ReliefSource(intensity, relief))
         yield parts[0] if len(parts) == 1 else combine(parts, [str(path) for path in paths])
 
 

@@ -50,6 +50,11 @@ class MarksMap:
         return self.model
 
     @property
+    def relief(self) -> bool:
+        """Whether relief is mixed into what was folded, so that observations must have it, too."""
+        return self.parameters.get("relief") is True
+
+    @property
     def tile_px(self) -> int:
         """Pixels a tile side."""
         return self.tile_cells * self.cell_px

@@ -95,6 +95,27 @@ def splat(hits, truth, truth_frame, tables, seed, shift, error, sums, frame):
             sums[r, c, 1] += 1.0
 
 
+@njit(cache=True)
+def pile(hits, noise_m, seed, shift, error, sums, frame):
+    """Add the heights of one revolution's returns, whatever they hit, to sums of 1, z and z^2: (H, W, 3), float64.
+
+    ``noise_m`` is the standard deviation of a height; the rest is as in `splat`.
+    """
+    xyz, horizontal = hits[0], hits[1]
+    height, width = sums.shape[:2]
+    for n in range(len(horizontal)):
+        if horizontal[n] < 2.5:
+            continue
+        ox, oy = _believed(xyz[n, 0], xyz[n, 1], 0.0, error)
+        c = math.floor((ox + shift[0] - frame[0]) / frame[2] + 0.5)
+        r = math.floor((frame[1] - oy - shift[1]) / frame[2] + 0.5)
+        if 0 <= r < height and 0 <= c < width:
+            z = xyz[n, 2] + noise_m * grain_normal(n, 13, seed)
+            sums[r, c, 0] += 1.0
+            sums[r, c, 1] += z
+            sums[r, c, 2] += z * z
+
+
 @njit(cache=True, inline="always")
 def _believed(x, y, stretch, error):
     """Where a return at (x, y) is believed to be: ``error`` is (dx, dy, turn, gain, offset, sensor x, sensor y)."""

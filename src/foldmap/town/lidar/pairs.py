@@ -16,11 +16,11 @@ LEVELS = 250.0
 """Stored byte = intensity x LEVELS, clipped: finer than the lidars' own steps."""
 
 
-def write_pairs(folder: Path, count: int, seed: int, *, coarse: bool = False) -> None:
+def write_pairs(folder: Path, count: int, seed: int, *, coarse: bool = False, relief: bool = False) -> None:
     """Write ``count`` pairs; pair k depends on (seed, k) alone, and shards that exist are kept.
 
-    Coarse ones have 0.33 m pixels, crops of 192 px, queries of 128 px and mixed lidars, instead of 5 cm. Raises
-    ConfigError: no pairs were asked for.
+    Coarse ones have 0.33 m pixels, crops of 192 px, queries of 128 px and mixed lidars, instead of 5 cm; with
+    ``relief``, both images have it mixed in. Raises ConfigError: no pairs were asked for.
     """
     if count < 1:
         raise ConfigError(f"{count} pairs", "ask for at least one")
@@ -29,7 +29,7 @@ def write_pairs(folder: Path, count: int, seed: int, *, coarse: bool = False) ->
         path = folder / f"pairs-{first // SHARD_PAIRS:05d}.npz"
         if path.exists():
             continue
-        pairs = [_draw(seed, k, coarse) for k in range(first, min(first + SHARD_PAIRS, count))]
+        pairs = [_draw(seed, k, coarse, relief) for k in range(first, min(first + SHARD_PAIRS, count))]
         scratch = path.with_suffix(".part")
         with scratch.open("wb") as stream:
             np.savez(
@@ -45,15 +45,15 @@ def write_pairs(folder: Path, count: int, seed: int, *, coarse: bool = False) ->
         scratch.replace(path)
 
 
-def _draw(seed: int, index: int, coarse: bool) -> TrainingPair:
+def _draw(seed: int, index: int, coarse: bool, relief: bool = False) -> TrainingPair:
     rng = np.random.default_rng([seed, index])
     if not coarse:
-        return sample_pair(rng)
+        return sample_pair(rng, relief=relief)
     names: tuple[SensorName, ...] = ("spinning64", "spinning128", "rosette")
     sensors: dict[str, SensorName] = {"sensor": names[rng.integers(3)], "map_sensor": names[rng.integers(3)]}
     sweeps = int(rng.choice([20, 40] if sensors["sensor"] == "rosette" else [1, 5, 20, 40]))
     sizes = {"map_size_px": (192, 192), "sweep_size_px": (128, 128)}
-    return sample_pair(rng, resolution_m=0.33, query_sweeps=sweeps, **sizes, **sensors)  # type: ignore[arg-type]
+    return sample_pair(rng, resolution_m=0.33, query_sweeps=sweeps, relief=relief, **sizes, **sensors)  # type: ignore[arg-type]
 
 
 def _bytes(intensity: FloatArray) -> ByteArray:
@@ -98,9 +98,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--count", type=int, required=True)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--coarse", action="store_true", help="0.33 m pixels, larger ground, mixed lidars")
+    parser.add_argument("--relief", action="store_true", help="mix the scatter of heights into both images")
     parser.add_argument("-o", "--output", type=Path, required=True)
     options = parser.parse_args(arguments)
-    write_pairs(options.output, options.count, options.seed, coarse=options.coarse)
+    write_pairs(options.output, options.count, options.seed, coarse=options.coarse, relief=options.relief)
 
 
 if __name__ == "__main__":

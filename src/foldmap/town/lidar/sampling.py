@@ -7,9 +7,10 @@ import numpy as np
 
 from foldmap.errors import ConfigError
 from foldmap.geometry import MetricGrid
+from foldmap.lidar.relief import mixed
 from foldmap.lidar.source import RasterMap
 from foldmap.town.lanes import street_lanes, wander
-from foldmap.town.lidar.answer import splat
+from foldmap.town.lidar.answer import pile, splat
 from foldmap.town.lidar.sensors import Lidar, SensorName, another_day, build_lidar, response_tables, scan
 from foldmap.town.plan import PITCH_M, arc_lengths
 from foldmap.town.scene import Pass, Patch, day_field, draw_pass, new_patch
@@ -41,6 +42,7 @@ def sample_pair(
     map_sensor: SensorName | None = None,  # lidar of the map; the query's by default
     query_sweeps: int = 5,  # how many sweeps the query aggregates, 0.3 to 1.2 m apart, the vehicle in their middle
     world: TownWorld | None = None,  # draw from this town instead of from many
+    relief: bool = False,  # mix the scatter of heights into both intensities
 ) -> TrainingPair:
     """Draw a place, a map of it and a query from another day, which must not exceed the crop of the map."""
     if sweep_size_px[0] > map_size_px[0] or sweep_size_px[1] > map_size_px[1]:
@@ -51,12 +53,24 @@ def sample_pair(
     miscalibration = float(rng.uniform(0.7, 1.8))
     map_lidar = build_lidar(map_sensor or sensor, rng, miscalibration)
     lidar = build_lidar(sensor, rng, miscalibration) if map_sensor or rng.random() < 0.5 else map_lidar
-    intensity, count = _map_raster(patch, another_day(map_lidar, rng), rng)
+    heights = [np.zeros((*size, 3)) if relief else None for size in (map_size_px, sweep_size_px)]
+    intensity, count = _map_raster(patch, another_day(map_lidar, rng), rng, heights[0])
     offset = rng.uniform(-0.5, 0.5, 2)
     today = replace(patch, truth=patch.truth * day_field(rng, patch.truth.shape, wet=rng.random() < 0.2))
-    sweep, seen = _query_raster(today, another_day(lidar, rng), sweep_size_px, query_sweeps, offset, rng)
+    sweep, seen = _query_raster(today, another_day(lidar, rng), sweep_size_px, query_sweeps, offset, rng, heights[1])
+    intensity, sweep = _with_relief(intensity, count > 0, heights[0]), _with_relief(sweep, seen, heights[1])
     grid = _centred_grid(resolution_m, map_size_px)
     return TrainingPair(RasterMap(grid, intensity, count > 0), sweep, seen, (float(offset[0]), float(offset[1])), count)
+
+
+def _with_relief(intensity: FloatArray, observed: BoolArray, heights: DoubleArray | None) -> FloatArray:
+    """Mix the scatter of heights, sums of 1, z and z^2 (H, W, 3), into an image; as it is where there are none."""
+    if heights is None:
+        return intensity
+    count = np.maximum(heights[..., 0], 1)
+    variance_m2 = heights[..., 2] / count - (heights[..., 1] / count) ** 2
+    image = mixed(np.clip(intensity, 0, 1), variance_m2, heights[..., 0] > 1)
+    return np.where(observed, image, np.float32(0))
 
 
 def _centred_grid(resolution_m: float, size_px: tuple[int, int]) -> MetricGrid:
@@ -77,7 +91,9 @@ def _draw_place(world: TownWorld, rng: np.random.Generator) -> tuple[DoubleArray
     return path, float(rng.uniform(0.1, 0.9) * arc_lengths(path)[-1])
 
 
-def _map_raster(patch: Patch, lidar: Lidar, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
+def _map_raster(
+    patch: Patch, lidar: Lidar, rng: np.random.Generator, heights: DoubleArray | None
+) -> tuple[FloatArray, FloatArray]:
     """Average of one to twenty passes; at most some tens of revolutions are cast, each standing for several."""
     height, width = patch.size_px
     passes = int(rng.choice([1, 1, 2, 3, 5, 8, 20]))
@@ -88,7 +104,7 @@ def _map_raster(patch: Patch, lidar: Lidar, rng: np.random.Generator) -> tuple[F
     shared = math.sqrt(max(passes / 4.0, 1.0))  # a cast revolution stands for that many squared
     for _ in range(min(passes, 4)):
         drive = draw_pass(patch, rng, same_lane=passes == 1 and rng.random() < 0.7)
-        _cast_pass(patch, drive, lidar, reach, spacing, shared, rng, (0.0, 0.0), sums, survey=True)
+        _cast_pass(patch, drive, lidar, reach, spacing, shared, rng, (0.0, 0.0), sums, heights, survey=True)
     total, count = sums[..., 0].astype(np.float64), sums[..., 1].astype(np.float64)
     seen = count > 0
     mean = np.where(seen, total / np.maximum(count, 1), 0.0)
@@ -119,13 +135,21 @@ def _fill_gaps(mean: DoubleArray, count: DoubleArray) -> tuple[DoubleArray, Doub
 
 
 def _query_raster(
-    patch: Patch, lidar: Lidar, size_px: tuple[int, int], sweeps: int, offset_px: DoubleArray, rng: np.random.Generator
+    patch: Patch,
+    lidar: Lidar,
+    size_px: tuple[int, int],
+    sweeps: int,
+    offset_px: DoubleArray,
+    rng: np.random.Generator,
+    heights: DoubleArray | None,
 ) -> tuple[FloatArray, BoolArray]:
     sums = np.zeros((*size_px, 2), np.float32)
     drive = Pass(0.0, 1, patch.traffic(rng, moving=True))
     spacing = float(rng.uniform(0.3, 1.2))
     shift = (offset_px[1] * patch.resolution_m, -offset_px[0] * patch.resolution_m)
-    _cast_pass(patch, drive, lidar, 0.5 * (sweeps - 1) * spacing + 1e-6, spacing, 1.0, rng, shift, sums, survey=False)
+    _cast_pass(
+        patch, drive, lidar, 0.5 * (sweeps - 1) * spacing + 1e-6, spacing, 1.0, rng, shift, sums, heights, survey=False
+    )
     total, count = sums[..., 0], sums[..., 1]
     seen = count > 0
     return np.where(seen, total / np.maximum(count, 1), 0.0).astype(np.float32), seen
@@ -141,6 +165,7 @@ def _cast_pass(
     rng: np.random.Generator,
     shift_m: tuple[float, float],
     sums: FloatArray,
+    heights: DoubleArray | None,
     survey: bool,
 ) -> None:
     """Cast the revolutions of one pass between -reach and +reach along the path and add them to the sums."""
@@ -161,7 +186,7 @@ def _cast_pass(
         hits = scan(
             lidar, patch.terrain, drive.boxes, (x, y, heading), rng, 0.8 * min(spacing_m, 1.0), tilt, patch.reach_m
         )
-        splat(
-            tuple(hits), patch.truth, patch.truth_frame, tables,
-            int(rng.integers(1 << 30)), shift_m, error, sums, frame,
-        )  # fmt: skip
+        seed = int(rng.integers(1 << 30))
+        splat(tuple(hits), patch.truth, patch.truth_frame, tables, seed, shift_m, error, sums, frame)
+        if heights is not None:
+            pile(tuple(hits), lidar.range_noise_m, seed, shift_m, error, heights, frame)
