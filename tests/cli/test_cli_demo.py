@@ -90,13 +90,13 @@ def test_bench_composes_learned_and_classical(run: Run, tmp_path: Path) -> None:
     ran = run(*common, *small, *some, "--json")
     assert ran.status == 0, ran.err
     rows = {row["method"]: row for row in json.loads(ran.out)}
-    assert set(rows) == {"foldmap-untrained + localizer", "webp-5 + ncc", "webp-5 + learned"}
+    assert set(rows) == {"foldmap-untrained + localizer", "webp-5 + ncc", "webp-5 + learned", "webp-5 + localizer"}
     assert all(row["queries"] == 2 for row in rows.values())
     # Every map here was driven over with the query's own ground truth: plain correlation finds it to a pixel.
     assert rows["webp-5 + ncc"]["median_cm"] < 20
     assert rows["foldmap-untrained + localizer"]["bits_per_m2"] > 0
     assert (out / "index.html").is_file()
-    assert (out / "matching.csv").read_text().count("\n") == 4
+    assert (out / "matching.csv").read_text().count("\n") == 5
     ran = run(*common, *small, "--methods", "telepathy", "--model", tmp_path / "model.safetensors")
     assert ran.status == 2
     assert "telepathy" in ran.err.splitlines()[-1]  # above it stands the name of the stage

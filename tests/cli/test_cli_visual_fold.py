@@ -106,7 +106,9 @@ def test_wrong_options_are_one_line(run: Run, scene: Path, tmp_path: Path, optio
 def test_rasters_take_no_options_of_scenes(run: Run, place: Path, scene: Path, tmp_path: Path) -> None:
     ran = run("fold", place / "map.tif", "-o", tmp_path / "a.fold", "--codec", "pq")
     assert (ran.status, ran.err.count("\n")) == (2, 1)
-    assert "--codec is for a scene" in ran.err
+    assert "a raster has no codec 'pq'" in ran.err
+    ran = run("fold", place / "map.tif", "-o", tmp_path / "a.fold", "--select", "gamma")
+    assert "--select is for a scene" in ran.err
     assert run("fold", scene, "-o", tmp_path / "a.fold", "--into", tmp_path / "a.fold").status == 2
     assert run("fold", tmp_path, "-o", tmp_path / "a.fold").err.startswith(f"error: {tmp_path} holds no COLMAP model")
     assert not list(tmp_path.iterdir())

@@ -10,8 +10,6 @@ from foldmap.geometry import SE2, SE3
 
 if TYPE_CHECKING:
     from foldmap.lidar.observation import SweepStack
-    from foldmap.lidar.marks.unfold import FoldedMarks
-    from foldmap.lidar.unfold import FoldedLidar
     from foldmap.localize.estimate import Diagnostics, Estimate
     from foldmap.localize.lidar.gps_start import GpsStart
     from foldmap.localize.lidar.localizer import LidarFilter, LidarLocalizer
@@ -29,11 +27,6 @@ Fix: TypeAlias = tuple[float, float, float]
 
 class Localizers(Protocol):
     """An open map, which makes its localizers when they are wanted."""
-
-    @property
-    def lidar(self) -> FoldedLidar | FoldedMarks:
-        """The lidar layer."""
-        ...
 
     def lidar_localizer(self) -> LidarLocalizer:
         """Of the lidar layer."""
@@ -125,8 +118,9 @@ class Tracker:
         from foldmap.lidar.source import Sweep
 
         localizer = self._localizers.lidar_localizer()
-        folded = self._localizers.lidar
-        self._stack = self._stack or SweepStack(folded.grid.resolution_m, _SWEEPS, relief=folded.relief)
+        folded = localizer.folded
+        relief = bool(getattr(folded, "relief", False))
+        self._stack = self._stack or SweepStack(folded.grid.resolution_m, _SWEEPS, relief=relief)
         if isinstance(sweep, Sweep):
             sweep = self._stack.add(sweep, SE3.from_se2(self._odometry))
         elif not (sweep is None or isinstance(sweep, Observation)):

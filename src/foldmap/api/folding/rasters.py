@@ -9,7 +9,7 @@ from typing import Any
 
 from foldmap.api.folding.options import LidarOptions, Note, Report
 from foldmap.atlas import FoldUpdater, FoldWriter
-from foldmap.errors import BudgetError, ConfigError
+from foldmap.errors import BudgetError, ConfigError, MapInputError
 from foldmap.formats.raster.geotiff import open_rasters
 from foldmap.lidar.bundle import Bundle
 from foldmap.lidar.defaults import bundles_for, default_bundle, default_marks, marks_for, read_model, within_rate
@@ -116,7 +116,13 @@ def _candidates(
     if options.codec == "learned":
         return [*learned], []
     models: list[Bundle | MarksModel] = [*marks_for(resolution_m), *learned]
-    trials = try_codes(models, source)
+    if len(models) == 1:
+        return models, []
+    try:
+        trials = try_codes(models, source)
+    except MapInputError as error:
+        note(f"codes were not tried on the map, {models[0].name} is taken: {error.message}")
+        return models, []
     for trial in trials:
         note(
             f"{trial.model}: {trial.bit_per_m2:.2f} bit/m2, {100 * trial.ok:.0f} % ok, median error"

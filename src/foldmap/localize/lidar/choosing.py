@@ -28,6 +28,7 @@ from foldmap.localize.lidar.calibrate import UnfoldedRaster, attempt_pair, obser
 
 _MARGIN_M = 10.0
 _PRIOR_M = 1.0
+_LEAST_OBSERVED = 0.05
 _LOST_OK = 0.05  # share of answers that a smaller code may lose against the best
 _LOST_ERROR = 1.25  # and the factor by which its errors may be larger
 
@@ -55,11 +56,14 @@ def try_codes(
     seed: int = 0,
     report: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[CodeTrial]:
-    """Fold and localize with each model, in the order given; ``report`` is called with trials done and in all."""
+    """Fold and localize with each model, in the order given; ``report`` is called with trials done and in all.
+
+    A MapInputError where the map shows too little ground to place sweeps on.
+    """
     resolution_m = source.grid.resolution_m
     sweep_px = round(2 * extent_of(resolution_m)[0] / resolution_m)
     reach_px = sweep_px + 2 * round(_MARGIN_M / resolution_m)
-    pairs = RasterPairs(source, places, seed, map_px=reach_px, sweep_px=sweep_px)
+    pairs = RasterPairs(source, places, seed, map_px=reach_px, sweep_px=sweep_px, min_observed=_LEAST_OBSERVED)
     trials = []
     for index, model in enumerate(models):
         found = []
