@@ -68,19 +68,17 @@ def bundle_named(name: str) -> Bundle:
 
 
 def marks_for(resolution_m: float) -> list[MarksModel]:
-    """Shipped marks for maps of a pixel size, the nearest first."""
-    every = [MarksModel.from_bytes(path.read_bytes()) for path in sorted(weights_folder().glob("marks-*.safetensors"))]
+    """Shipped marks for maps of a pixel size, richest first."""
+    every = [MarksModel.from_bytes(path.read_bytes()) for path in weights_folder().glob("marks-*.safetensors")]
     near = [one for one in every if suits(one, resolution_m)]
-    return sorted(near, key=lambda one: abs(math.log(one.resolution_m / resolution_m)))
+    return sorted(near, key=lambda one: (-one.rate_bit_m2, one.name))
 
 
 def default_marks(resolution_m: float) -> MarksModel:
-    """The shipped marks for maps of a pixel size; a ModelError where there are none."""
+    """The richest of `marks_for`; a ModelError where there are none."""
     found = marks_for(resolution_m)
     if not found:
-        raise ModelError(
-            f"no default marks are for {resolution_m:g} m pixels", "resample the map, or take --codec learned"
-        )
+        raise ModelError(f"no default marks are for {resolution_m:g} m pixels", "take a learned code, or fit some")
     return found[0]
 
 

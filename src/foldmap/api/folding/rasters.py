@@ -9,10 +9,10 @@ from typing import Any
 
 from foldmap.api.folding.options import LidarOptions, Note, Report
 from foldmap.atlas import FoldUpdater, FoldWriter
-from foldmap.errors import BudgetError, ConfigError, MapInputError
+from foldmap.errors import BudgetError, ConfigError, MapInputError, ModelError
 from foldmap.formats.raster.geotiff import open_rasters
 from foldmap.lidar.bundle import Bundle
-from foldmap.lidar.defaults import bundles_for, default_bundle, default_marks, marks_for, read_model, within_rate
+from foldmap.lidar.defaults import bundles_for, default_bundle, marks_for, read_model, within_rate
 from foldmap.lidar.fold import TILE_BLOCKS, LidarPlan, fold_lidar
 from foldmap.lidar.marks.model import MarksModel
 from foldmap.lidar.source import RasterSource
@@ -107,15 +107,24 @@ def _candidates(
     resolution_m = source.grid.resolution_m
     if options.model is not None:
         return [read_model(options.model)], []
+    marks = [one for one in marks_for(resolution_m) if _may_meet(one, options.rate)]
     if options.codec == "marks":
-        return [default_marks(resolution_m)], []
-    if options.rate is not None:
-        learned = within_rate(bundles_for(resolution_m), options.rate)
-    else:
-        learned = bundles_for(resolution_m) if budget_bytes is not None else [default_bundle(resolution_m)]
+        if not marks:
+            said = "" if options.rate is None else f" of {options.rate:g} bit/m2"
+            raise ModelError(f"no marks for {resolution_m:g} m pixels{said} ship", "take --codec learned, or fit some")
+        return [*marks], []
+    try:
+        if options.rate is not None:
+            learned = within_rate(bundles_for(resolution_m), options.rate)
+        else:
+            learned = bundles_for(resolution_m) if budget_bytes is not None else [default_bundle(resolution_m)]
+    except (BudgetError, ModelError):
+        if options.codec == "learned" or not marks:
+            raise
+        learned = []
     if options.codec == "learned":
         return [*learned], []
-    models: list[Bundle | MarksModel] = [*marks_for(resolution_m), *learned]
+    models: list[Bundle | MarksModel] = [*marks, *learned]
     if len(models) == 1:
         return models, []
     try:
@@ -132,6 +141,11 @@ def _candidates(
     leaner = [k for k, trial in enumerate(trials) if trial.bit_per_m2 < trials[best].bit_per_m2]
     order = [best, *sorted(leaner, key=lambda k: -trials[k].bit_per_m2)]
     return [models[k] for k in order], trials
+
+
+def _may_meet(model: MarksModel, rate_bit_m2: float | None) -> bool:
+    """Maps differ, so up to twice the fitted rate is worth trying."""
+    return rate_bit_m2 is None or model.rate_bit_m2 <= 2 * rate_bit_m2
 
 
 def update_rasters(

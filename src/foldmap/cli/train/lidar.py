@@ -49,6 +49,9 @@ def lidar(
     guard: Annotated[int, option(DATA, "Sweeps left out of the map on each side of a query.")] = 15,
     intensity_scale: Annotated[float | None, option(DATA, "Intensity of full reflectance, like 255.")] = None,
     time_limit: Annotated[float, option(DATA, "Of sweeps named by times: seconds to their pose, at most.")] = 0.01,
+    marks: Annotated[
+        float | None, option(MODEL, "Fit a code of so many marks a m2, which has no network, instead of training.")
+    ] = None,
     preset: Annotated[str | None, option(MODEL, "Sizes of the networks; small-16x.")] = None,
     mode: Annotated[str, option(MODEL, "match, scratch or recon.")] = "match",
     paper_objective: Annotated[
@@ -102,6 +105,15 @@ def lidar(
             source = lidar_pairs.mixed_pairs(source, of_town(pairs))
     else:
         source = of_town(pairs or output / "pairs")
+    if marks is not None:
+        from foldmap.api.training.marks import MarksRun, train_marks
+
+        fit = MarksRun(marks, seed, name)
+        open_run(output, "train lidar", {**asdict(fit), "source": source.name}, resume)
+        with bars() as begin:
+            summary = train_marks(source, output, fit, begin)
+        put(summary, as_json)
+        return
     open_run(output, "train lidar", {**asdict(run), "source": source.name, "pairs": len(source.training)}, resume)
     with bars() as begin:
         summary = train_lidar(source, output, run, begin, say)

@@ -42,8 +42,8 @@ class MarkRecipe:
     cell_m: float = 0.15
     smooth_m: float = 0.15
     window_m: float = 1.6
-    marks_m2: float = 0.185
-    quota_m2: float = 1.25
+    marks_m2: float = 0.4
+    quota_m2: float = 2.6
     block_m: float = 6.4
     side_cost: float = 0.1
     corner_cost: float = 0.1

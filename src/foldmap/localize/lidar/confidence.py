@@ -154,14 +154,14 @@ _LOST_PER_SIGNAL = 0.005
 MARKS = ConfidenceThresholds(
     warn_margin_sigma=0.0,
     reject_margin_sigma=0.0,
-    warn_evidence_sigma=5.0,
-    reject_evidence_sigma=4.5,
-    warn_agreement=0.85,
+    warn_evidence_sigma=4.8,
+    reject_evidence_sigma=4.2,
+    warn_agreement=0.8,
     reject_agreement=0.6,
-    warn_score=0.055,
-    reject_score=0.045,
-    warn_sigma_m=0.3,
-    reject_sigma_m=0.6,
+    warn_score=0.06,
+    reject_score=0.05,
+    warn_sigma_m=0.45,
+    reject_sigma_m=0.7,
 )
 """Where marks begin: their evidence is in standard deviations of a window's scores, some thousand of which are
 independent, so that wrong maps reach 3 to 4.5 whatever the sensor. Margins of so few marks tell little."""

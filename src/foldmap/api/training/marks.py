@@ -1,0 +1,63 @@
+"""Fit marks on pairs: the coders, the rate and the localizer's thresholds. There is no network to train."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from foldmap.api.results import Begin, silent
+from foldmap.api.training.lidar_pairs import LidarPairs
+from foldmap.api.training.runs import MODEL
+from foldmap.atlas.whole import write_whole
+from foldmap.errors import ConfigError
+from foldmap.lidar.marks.choose import MarkRecipe
+from foldmap.localize.lidar.calibrate import calibrate_marks
+
+_MOST_PAIRS = 96
+_WRONG = 300
+_QUOTA = 6.5  # cells that may pass the threshold of a neighbourhood, to each mark of the map
+
+
+@dataclass(frozen=True)
+class MarksRun:
+    """What a person decides: marks a square metre of observed ground, seed, and name (marks-MARKS where empty)."""
+
+    marks_m2: float = 0.4
+    seed: int = 0
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.marks_m2 <= 10:
+            raise ConfigError(f"{self.marks_m2} marks a square metre", "give more than 0, at most 10")
+
+
+def train_marks(pairs: LidarPairs, folder: Path, run: MarksRun, begin: Begin = silent) -> dict[str, Any]:
+    """Fit and calibrate on up to 96 pairs of at least 80, and write FOLDER/model.safetensors; sums up.
+
+    A ConfigError where pairs are too few.
+    """
+    recipe = MarkRecipe(marks_m2=run.marks_m2, quota_m2=_QUOTA * run.marks_m2)
+    some = [pairs.training[index] for index in range(min(len(pairs.training), _MOST_PAIRS))]
+    name = run.name or f"marks-{run.marks_m2:g}"
+    bars: dict[str, Callable[[int, int], None]] = {}
+
+    def report(what: str, done: int, total: int) -> None:
+        if what not in bars:
+            bars[what] = begin(what.capitalize())
+        bars[what](done, total)
+
+    model, calibration = calibrate_marks(
+        recipe, some, pairs.resolution_m, name, {"source": pairs.name, "seed": run.seed}, wrong=_WRONG, seed=run.seed,
+        report=report,
+    )  # fmt: skip
+    write_whole(folder / MODEL, model.to_bytes())
+    return {
+        "model": str(folder / MODEL),
+        "name": name,
+        "model_bytes": (folder / MODEL).stat().st_size,
+        "rate_bit_m2": model.rate_bit_m2,
+        "right_ok": calibration.positive_ok,
+        "wrong_ok": calibration.negative_ok,
+    }
