@@ -29,25 +29,22 @@ def query_image(intensity: FloatArray, observed: BoolArray, resolution_m: float,
 
 
 @numba.njit(nogil=True, cache=True, fastmath=True)
-def window_scores(
-    padded: FloatArray, row_N: DoubleArray, col_N: DoubleArray, part_N: IntArray, out: FloatArray
-) -> None:
-    """Add to out[part] (P, 2 R + 1, 2 R + 1) the window of the image around each point, nearest pixel.
+def window_scores(image: FloatArray, row_N: DoubleArray, col_N: DoubleArray, part_N: IntArray, out: FloatArray) -> None:
+    """Add to out[part] (P, 2 R + 1, 2 R + 1) the window of an image (H, W) around each point, nearest pixel.
 
-    Row and column are of the padded image; a point whose window is not all inside of it is left out. Shift (R, R) is
-    the point itself; a larger row looks further down in the image.
+    Beyond the image all is 0. Shift (R, R) is the point itself; a larger row looks further down in the image.
     """
+    height, width = image.shape
     side = out.shape[1]
     reach = side // 2
     for k in range(len(row_N)):
         top = math.floor(row_N[k] + 0.5) - reach
         left = math.floor(col_N[k] + 0.5) - reach
-        if top < 0 or left < 0 or top + side > padded.shape[0] or left + side > padded.shape[1]:
-            continue
         into = out[part_N[k]]
-        for row in range(side):
-            line, source = into[row], padded[top + row]
-            for col in range(side):
+        first, last = max(0, -left), min(side, width - left)
+        for row in range(max(0, -top), min(side, height - top)):
+            line, source = into[row], image[top + row]
+            for col in range(first, last):
                 line[col] += source[left + col]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Callable
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -82,11 +83,13 @@ class MarksMap:
         col = np.floor((points_m[:, 0] - self._grid.west_m) / square_m).astype(np.int64)
         row = np.floor((self._grid.north_m - points_m[:, 1]) / square_m).astype(np.int64)
         known = np.zeros(len(points_m), np.bool_)
-        tile_row, tile_col = row // across, col // across
-        for tile in {(int(r), int(c)) for r, c in zip(tile_row, tile_col, strict=True)}:
-            held = self.tile(tile[1], tile[0])
+        if len(points_m) == 0:
+            return known
+        rows, columns = (range(int(axis.min()) // across, int(axis.max()) // across + 1) for axis in (row, col))
+        for tile_row, tile_column in product(rows, columns):
+            held = self.tile(tile_column, tile_row)
             if held is not None:
-                inside = (tile_row == tile[0]) & (tile_col == tile[1])
+                inside = (row // across == tile_row) & (col // across == tile_column)
                 known[inside] = held[1][row[inside] % across, col[inside] % across]
         return known
 

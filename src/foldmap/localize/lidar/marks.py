@@ -64,8 +64,7 @@ class _View:
         row, col = self.pixels(heading_rad)
         of = np.zeros(len(row), np.int64) if part_N is None else part_N
         found = np.zeros((parts, 2 * reach + 1, 2 * reach + 1), np.float32)
-        margin = 2 * reach + 1
-        window_scores(np.pad(self.image, margin), row + margin, col + margin, of, found)
+        window_scores(self.image, row, col, of, found)
         # A pose moved by o sees the marks moved by -o, in its own axes.
         right, up = np.meshgrid(np.arange(-radius_px, radius_px + 1.0), np.arange(radius_px, -radius_px - 1.0, -1.0))
         down = (cos * up - sin * right).ravel() + reach
