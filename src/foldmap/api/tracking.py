@@ -9,8 +9,8 @@ from foldmap.errors import ConfigError
 from foldmap.geometry import SE2, SE3
 
 if TYPE_CHECKING:
-    from foldmap.lidar.observation import SweepStack
     from foldmap.lidar.marks.unfold import FoldedMarks
+    from foldmap.lidar.observation import SweepStack
     from foldmap.lidar.unfold import FoldedLidar
     from foldmap.localize.estimate import Diagnostics, Estimate
     from foldmap.localize.lidar.gps_start import GpsStart
