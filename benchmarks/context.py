@@ -13,7 +13,8 @@ from foldmap.errors import ModelError
 from foldmap.formats.raster.geotiff import open_rasters
 from foldmap.formats.sweeps.drives import open_drive
 from foldmap.lidar.bundle import Bundle
-from foldmap.lidar.defaults import RESOLUTION_SLACK, default_bundle
+from foldmap.lidar.defaults import RESOLUTION_SLACK, default_bundle, default_marks
+from foldmap.lidar.marks.model import MarksModel
 from foldmap.lidar.source import RasterMap
 
 Report = Callable[[int, int], None]
@@ -55,6 +56,17 @@ class Board:
                 return model
         try:
             return self.shared(("bundle", resolution_m), lambda: default_bundle(resolution_m))  # type: ignore[no-any-return]
+        except ModelError as error:
+            raise RowSkipped(f"skipped: {error.message}") from error
+
+    def marks(self, resolution_m: float) -> MarksModel:
+        """The shipped marks for maps of a pixel size.
+
+        Raises:
+            RowSkipped: there are none.
+        """
+        try:
+            return self.shared(("marks", resolution_m), lambda: default_marks(resolution_m))  # type: ignore[no-any-return]
         except ModelError as error:
             raise RowSkipped(f"skipped: {error.message}") from error
 

@@ -32,6 +32,7 @@ from benchmarks.lidar.coders import Coders
 from benchmarks.lidar.folding import Demo, Folding, Overhead
 from benchmarks.lidar.given_map import GivenMap
 from benchmarks.lidar.hdl64 import AgainstClassical, Street, StreetProtocol
+from benchmarks.lidar.map_file import MapFile
 from benchmarks.lidar.refusing import Refusing
 from benchmarks.lidar.roundabout import Roundabout
 from benchmarks.lidar.stepping import Stepping
@@ -68,8 +69,11 @@ def lidar_rows() -> list[Row]:
         Folding(),
         Demo(),
         Overhead(),
-        PaperFigures(11, "drive0001", StreetProtocol("kitti-drive0001"), most_bit_m2=1.5, most_lateral_cm=5.0),
+        PaperFigures(
+            11, "drive0001", StreetProtocol("kitti-drive0001"), most_bit_m2=1.5, most_lateral_cm=5.0, learned=False
+        ),
         PaperFigures(12, "paper", StreetProtocol()),
+        MapFile(),
     ]
 
 

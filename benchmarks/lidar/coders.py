@@ -8,7 +8,6 @@ from typing import ClassVar
 
 from benchmarks.context import Board
 from benchmarks.lidar.coder_measure import measure
-from benchmarks.lidar.given_map import MAP
 from benchmarks.lidar.hdl64 import RECORDING, StreetProtocol
 from benchmarks.lidar.town import town_raster
 from benchmarks.lines import Line, RowSkipped, at_least, at_most, information
@@ -18,6 +17,8 @@ from foldmap.lidar.codec import global_spread
 from foldmap.lidar.fold import encode_tiles
 from foldmap.lidar.source import RasterMap
 from foldmap.types import ByteArray
+
+MAP = "groundloc-maps/kitti_00.tif"
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,19 @@ from bench_scene import apart, painted_drive, painted_raster
 
 from foldmap.atlas import FoldFile, FoldWriter
 from foldmap.bench.lidar.cases import BenchQuery, Search, perturbed
+from foldmap.bench.lidar.drive import LeaveOutMaps
 from foldmap.bench.lidar.learned import EmbeddingMatcher, LearnedCodec
-from foldmap.coding.context import ContextModel
+from foldmap.bench.lidar.marks import MarksCodec
+from foldmap.bench.lidar.protocol import GivenMapProtocol, drive_case
+from foldmap.coding.context import ContextModel, untrained
 from foldmap.errors import MapFormatError
 from foldmap.geometry import SE2, MetricGrid
 from foldmap.lidar.bundle import Bundle
 from foldmap.lidar.fold import LidarPlan, fold_lidar
+from foldmap.lidar.marks.choose import MarkRecipe
+from foldmap.lidar.marks.fit import marks_in_memory
+from foldmap.lidar.marks.fold import tiles_of
+from foldmap.lidar.marks.model import MarksModel
 from foldmap.lidar.model import LidarModel
 from foldmap.lidar.normalize import normalize, spread_of
 from foldmap.lidar.observation import Observation
@@ -37,6 +44,31 @@ def tiny_bundle(resolution_m: float = 0.1, seed: int = 0) -> Bundle:
         kernels[-1].mul_(300.0)  # logits far apart, so that most groups have a channel above one half
     blank = np.zeros((preset.groups, 4, 4), np.uint8)
     return Bundle(model, ContextModel.fit([blank], preset.group_channels), resolution_m, 1.0, "tiny")
+
+
+def tiny_marks(resolution_m: float = 0.1) -> MarksModel:
+    """Marks of twice the pixel size with coders that were fitted on nothing."""
+    recipe = MarkRecipe(cell_m=2 * resolution_m)
+    return MarksModel(recipe, untrained(1, 1), untrained(1, 1), resolution_m, 1.0, "tiny-marks")
+
+
+def test_marks_of_a_payload_are_those_of_a_map_in_memory_and_are_localized_in() -> None:
+    drive, codec = painted_drive(12), MarksCodec(tiny_marks(0.2))
+    raster = LeaveOutMaps(drive, 0.2).without(5, 6)
+    payload = codec.encode(raster)
+    wanted, size = marks_in_memory(codec.model, raster)
+    unfolded = codec.decode(payload)
+    tiles = np.ndindex(*tiles_of(raster, wanted.tile_px))
+    assert len(payload) == size + 36 + 8 * sum(wanted.tile(column, row) is not None for row, column in tiles)
+    assert unfolded.embedding(raster.grid)[0].sum() > 20
+    np.testing.assert_array_equal(unfolded.embedding(raster.grid)[0], wanted.embedding(raster.grid)[0])
+    case = drive_case(GivenMapProtocol(drive, raster, "painted"), 4, 7, 6, Search(0.6, math.radians(1.0)))
+    match = EmbeddingMatcher(8.0, 8.0).match(case.query, unfolded, Search(0.6, math.radians(1.0)))
+    assert match.world_SE2_vehicle is not None
+    assert apart(match.world_SE2_vehicle, case.world_SE2_true) < 0.2
+    assert {"status", "score", "evidence_sigma", "sigma_m"} <= set(match.diagnostics)
+    with pytest.raises(MapFormatError):
+        codec.decode(payload[:-1])
 
 
 def test_payload_and_embedding_are_those_of_a_file(tmp_path: Path) -> None:

@@ -10,11 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from bench_scene import painted_drive, painted_raster
-from test_bench_learned import tiny_bundle
+from test_bench_learned import tiny_bundle, tiny_marks
 
 from benchmarks import scoreboard
 from benchmarks.context import Board
-from benchmarks.lidar.adapted_model import STREET
 from benchmarks.lidar.adapting import Adaptation, adapted_model
 from benchmarks.lidar.coders import Coders, codes_of
 from benchmarks.lidar.fold_probe import probe
@@ -106,14 +105,14 @@ def board(tmp_path: Path) -> Board:
     made = Board(tmp_path, [tiny_bundle(0.2)], 1, quiet=True)
     made.shared(("drive", "kitti-hdl64", 20.0), lambda: painted_drive(40))
     made.shared(("bundle", 0.05), lambda: made.models[0])
-    made.shared(("street bundle", STREET), lambda: made.models[0])  # as it is: nothing to adapt it on
+    made.shared(("marks", 0.2), lambda: tiny_marks(0.2))
     return made
 
 
 def test_the_street_rows(board: Board, asked: StreetProtocol, monkeypatch: pytest.MonkeyPatch) -> None:
     lines = {line.name: line for line in Street(asked=asked).lines(board)}
     detail = lines["payload a m2 of observed ground"].detail["row"]
-    rows = asked.learned(board).rows
+    rows = asked.marks(board).rows
     size, ground = (sum(getattr(row, name) for row in rows) for name in ("payload_bytes", "observed_m2"))
     assert lines["payload a m2 of observed ground"].measured == pytest.approx(8 * size / ground, rel=1e-4)
     away = [math.dist(row.true_pose[:2], row.pose[:2]) for row in rows if row.pose]
@@ -140,8 +139,12 @@ def test_the_paper_s_figures_of_a_street(board: Board, asked: StreetProtocol, mo
     monkeypatch.setattr("benchmarks.lidar.streets.raw_and_sparse", lambda board, resolution_m: [ImageMapCodec("raw16")])
     row = PaperFigures(11, "painted", asked, most_bit_m2=1e9, most_lateral_cm=0.0)
     lines = {line.name: line for line in row.lines(board)}
-    assert lines["foldmap-tiny: payload"].verdict == "met"
-    assert lines["foldmap-tiny, filter: across the street, median"].verdict == "short"
+    assert lines["foldmap-tiny-marks: payload"].verdict == "met"
+    assert lines["foldmap-tiny-marks, filter: across the street, median"].verdict == "short"
+    assert lines["foldmap-tiny-marks: answers ok and off by more than 0.5 m"].verdict == "met"
+    assert lines["foldmap-tiny: payload"].verdict == "info"
+    along = lines["foldmap-tiny-marks, filter: along the street, against the best simple code"]
+    assert along.target == f"<= {number(lines['raw16, filter: along the street, median'].measured or 0.0)}"
     across, along, total = (lines[f"raw16: {what}"].measured for what in (
         "across the street, median", "along the street, median", "median error"
     ))  # fmt: skip

@@ -19,6 +19,7 @@ from foldmap.bench.lidar.methods import (
     classical_methods,
     fitting,
     learned_methods,
+    marks_methods,
     online_of,
 )
 from foldmap.bench.lidar.online_protocol import OnlineProtocol, run_online
@@ -176,7 +177,7 @@ def _methods(data: LidarBenchData, choice: Choice, folder: Path, stage: Callable
     if data.ablations:
         bundles += fitting(data.ablations, choice.resolution_m)
     matcher = data.matcher or next((bundle for bundle in bundles if bundle.can_fold), None)
-    methods = learned_methods(bundles, choice)
+    methods = marks_methods(choice) + learned_methods(bundles, choice)
     label = "Training matchers" if choice.train_matchers else "Preparing"
     methods += classical_methods(choice, matcher, data.places, folder / "training", stage(label))
     if not methods:

@@ -1,7 +1,6 @@
-"""The learned codec and the lidar localizer in the benchmarks' terms."""
+"""The learned codec, and the lidar localizer of every codec of the product, in the benchmarks' terms."""
 
 import math
-import struct
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +9,7 @@ import numpy as np
 
 from foldmap.bench.lidar.cases import BenchQuery, Match, Search
 from foldmap.bench.lidar.online_protocol import Step
-from foldmap.errors import MapFormatError
+from foldmap.bench.lidar.payload import packed, unpacked
 from foldmap.geometry import SE2, MetricGrid
 from foldmap.lidar.bundle import Bundle
 from foldmap.lidar.codec import Decoder, global_spread
@@ -21,9 +20,8 @@ from foldmap.lidar.source import BLOCK_PX, RasterMap
 from foldmap.lidar.unfold import FoldedLidar
 from foldmap.localize.lidar.confidence import LidarEstimate
 from foldmap.localize.lidar.localizer import LidarFilter, LidarLocalizer
+from foldmap.localize.lidar.view import DecodedMap
 
-_HEADER = struct.Struct("<dddIII")  # west, north, resolution, rows, columns, tiles
-_TILE = struct.Struct("<HHI")  # column, row, bytes
 _EXHAUSTIVE_PX = 100
 """Searches of up to this radius score every pose, however many metres that is."""
 
@@ -60,29 +58,12 @@ class LearnedCodec:
 
     def encode(self, raster: RasterMap) -> bytes:
         """Return placement and coded tiles; see `Codec`."""
-        parts = []
-        for tile in encode_tiles(self.bundle, raster, global_spread(raster), TILE_BLOCKS):
-            payload = self.bundle.coder.encode(tile.codes)
-            parts.append(_TILE.pack(tile.column, tile.row, len(payload)) + payload)
-        grid = raster.grid
-        head = _HEADER.pack(grid.west_m, grid.north_m, grid.resolution_m, grid.height_px, grid.width_px, len(parts))
-        return head + b"".join(parts)
+        tiles = encode_tiles(self.bundle, raster, global_spread(raster), TILE_BLOCKS)
+        return packed(raster.grid, {(t.column, t.row): self.bundle.coder.encode(t.codes) for t in tiles})
 
     def decode(self, payload: bytes) -> UnfoldedPayload:
         """Return the map that the localizer reads. Raises MapFormatError: the payload is not one of this codec."""
-        try:
-            west_m, north_m, resolution_m, rows, columns, tiles = _HEADER.unpack_from(payload)
-            at, payloads = _HEADER.size, {}
-            for _ in range(tiles):
-                column, row, size = _TILE.unpack_from(payload, at)
-                at += _TILE.size
-                payloads[column, row] = payload[at : at + size]
-                at += size
-        except struct.error as error:
-            raise MapFormatError(f"the payload is cut short: {error}") from error
-        if at != len(payload):
-            raise MapFormatError("the payload's length is not what it declares")
-        grid = MetricGrid(west_m, north_m, resolution_m, rows, columns)
+        grid, payloads = unpacked(payload)
         return UnfoldedPayload(self.bundle, self._decoder, grid, payloads)
 
 
@@ -99,7 +80,7 @@ class EmbeddingMatcher:
     half_length_m: float = 15.0  # extent of the observation ahead and behind
     half_width_m: float = 12.0  # and to each side
 
-    def match(self, query: BenchQuery, decoded_map: UnfoldedPayload, search: Search) -> Match:
+    def match(self, query: BenchQuery, decoded_map: DecodedMap, search: Search) -> Match:
         """Answer one query; see `Matcher`."""
         half_m = (self.half_length_m, self.half_width_m)
         resolution_m, prior = decoded_map.grid.resolution_m, query.world_SE2_prior
@@ -150,6 +131,8 @@ def _said(estimate: LidarEstimate) -> tuple[float, dict[str, float | str]]:
     """Score and diagnostics of an answer."""
     diagnostics = estimate.diagnostics
     said: dict[str, float | str] = {"status": estimate.status.value, "time_s": diagnostics.time_s}
-    if diagnostics.margin_sigma is not None:
-        said["margin_sigma"] = diagnostics.margin_sigma
+    for name in ("score", "margin_sigma", "evidence_sigma", "agreement", "sigma_m"):
+        value = getattr(diagnostics, name)
+        if value is not None:
+            said[name] = value
     return (diagnostics.score if diagnostics.score is not None else -1.0), said

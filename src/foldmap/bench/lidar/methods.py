@@ -16,10 +16,11 @@ from foldmap.bench.lidar.baselines.town_fits import PAIRS, QUICK_PAIRS, TownFits
 from foldmap.bench.lidar.baselines.tuning import TrainingPlaces, from_step, tune_matcher
 from foldmap.bench.lidar.cases import Codec, Method
 from foldmap.bench.lidar.learned import EmbeddingMatcher, FilterOnline, LearnedCodec
+from foldmap.bench.lidar.marks import MarksCodec, said_of_marks
 from foldmap.bench.lidar.online_protocol import OnlineLocalizer, TrackingLocalizer
 from foldmap.errors import ConfigError, ModelError
 from foldmap.lidar.bundle import Bundle, require_fold
-from foldmap.lidar.defaults import RESOLUTION_SLACK, bundles_for
+from foldmap.lidar.defaults import RESOLUTION_SLACK, bundles_for, marks_for
 
 MATCHERS = ("ncc", "localizer", "learned")
 LEARNED = "learned"
@@ -70,6 +71,15 @@ def learned_methods(bundles: Sequence[Bundle], choice: Choice) -> list[Method]:
     for bundle in bundles:
         require_fold(bundle)
     every = [Method(LearnedCodec(b), EmbeddingMatcher(*choice.half_m), said_of(b)) for b in bundles]
+    return [method for method in every if choice.keeps(method.name)]
+
+
+def marks_methods(choice: Choice) -> list[Method]:
+    """The shipped marks with the lidar localizer; none where none are for this resolution."""
+    every = [
+        Method(MarksCodec(model), EmbeddingMatcher(*choice.half_m), said_of_marks(model))
+        for model in marks_for(choice.resolution_m)
+    ]
     return [method for method in every if choice.keeps(method.name)]
 
 
@@ -129,7 +139,7 @@ def localizer_of(codec: Codec, fits: TownFits, half_m: tuple[float, float]) -> C
 
 def online_of(method: Method, half_m: tuple[float, float]) -> OnlineLocalizer:
     """What drives with a method: the histogram filter where its matcher is the localizer, else tracking."""
-    if isinstance(method.codec, LearnedCodec):
+    if isinstance(method.codec, LearnedCodec | MarksCodec):
         return FilterOnline(half_m)
     if isinstance(method.matcher, ContrastLocalizer):
         return method.matcher.online()
