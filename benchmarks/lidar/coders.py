@@ -9,8 +9,8 @@ from typing import ClassVar
 from benchmarks.context import Board
 from benchmarks.lidar.coder_measure import measure
 from benchmarks.lidar.hdl64 import RECORDING, StreetProtocol
-from benchmarks.lidar.town import town_raster
 from benchmarks.lines import Line, RowSkipped, at_least, at_most, information
+from benchmarks.town import town_raster
 from foldmap.coding.huffman_rle import HuffmanRleModel
 from foldmap.lidar.bundle import Bundle
 from foldmap.lidar.codec import global_spread

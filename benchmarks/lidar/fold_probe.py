@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.lidar.town import town_map
+from benchmarks.town import town_map
 from foldmap.atlas import FoldWriter
 from foldmap.geometry import MetricGrid
 from foldmap.lidar.bundle import Bundle

@@ -13,8 +13,8 @@ from benchmarks.context import Board
 from benchmarks.lidar.hdl64 import StreetProtocol
 from benchmarks.lidar.negatives import Negatives
 from benchmarks.lidar.roundabout import Roundabout
-from benchmarks.lidar.town import town_raster
 from benchmarks.lines import Line, RowSkipped, at_least, at_most, information
+from benchmarks.town import town_raster
 from foldmap.bench.lidar.cases import Benchmark, Case, Method, Search
 from foldmap.bench.lidar.learned import EmbeddingMatcher, LearnedCodec
 from foldmap.bench.lidar.marks import MarksCodec

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 
 from benchmarks.context import Board
-from benchmarks.lidar.town import town_raster
 from benchmarks.lines import Line, RowSkipped, at_least, information
+from benchmarks.town import town_raster
 from foldmap.atlas import FoldFile, FoldWriter
 from foldmap.bench.lidar.learned import UnfoldedPayload
 from foldmap.coding.context import ContextModel
