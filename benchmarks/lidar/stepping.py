@@ -24,6 +24,8 @@ from foldmap.geometry import SE2
 from foldmap.lidar.bundle import Bundle
 from foldmap.lidar.codec import DECODE_HALO, Decoder
 from foldmap.lidar.fold import TILE_BLOCKS, LidarPlan, fold_lidar
+from foldmap.lidar.marks.fit import marks_in_memory
+from foldmap.lidar.marks.unfold import MarksMap
 from foldmap.lidar.model import LidarModel
 from foldmap.lidar.observation import Observation
 from foldmap.lidar.pairs.from_raster import turned_cut
@@ -52,6 +54,7 @@ class Stepping:
         seed: of the town, the poses and the random networks.
         paper_preset: the preset of the paper's size.
         code_share: share of the random codes that are not 0.
+        least_marks_hz: the target with the shipped marks.
         least_small_hz: the target with the shipped model.
         least_paper_hz: the target with the paper's networks.
     """
@@ -65,6 +68,7 @@ class Stepping:
     seed: int = 22
     paper_preset: str = "paper-8x"
     code_share: float = 0.3
+    least_marks_hz: float = 25.0
     least_small_hz: float = 15.0
     least_paper_hz: float = 3.0
 
@@ -72,6 +76,12 @@ class Stepping:
         """See `Row`."""
         raster = town_raster(self.extent_m, self.resolution_m, self.seed)
         poses = poses_over(raster, self.steps + 3, self.seed)
+        try:
+            marks = board.marks(self.resolution_m)
+        except RowSkipped as skipped:
+            yield Line(self.number, "steps with marks", None, note=str(skipped))
+        else:
+            yield from self._stepped(marks_in_memory(marks, raster)[0], raster, poses, self.least_marks_hz)[0]
         with tempfile.TemporaryDirectory() as folder:
             try:
                 with FoldWriter(Path(folder) / "map.fold") as writer:
@@ -85,15 +95,25 @@ class Stepping:
         yield from self._timed(paper, raster, poses, self.least_paper_hz)
 
     def _timed(self, decoded: FoldedLidar, raster: RasterMap, poses: list[SE2], least_hz: float) -> Iterator[Line]:
+        """Steps with networks, and the same networks by torch beside them."""
+        lines, hz = self._stepped(decoded, raster, poses, least_hz)
+        yield from lines
+        eager_s, model = eager_networks_s(decoded.bundle), decoded.model.name
+        yield information(self.number, f"networks of {model} by torch, eager float32", 1000 * eager_s, "ms")
+        yield information(self.number, f"steps with {model} in the time of those", eager_s * hz, "")
+
+    def _stepped(
+        self, decoded: FoldedLidar | MarksMap, raster: RasterMap, poses: list[SE2], least_hz: float
+    ) -> tuple[list[Line], float]:
         times_s, statuses, window = step_times_s(decoded, raster, poses)
         threads, model = torch.get_num_threads(), decoded.model.name
         detail = {"step_s": times_s, "threads": threads, "model": model, "statuses": statuses, "window": window}
         hz = 1 / float(np.median(times_s))
-        yield at_least(self.number, f"steps with {model} on {threads} threads", hz, least_hz, "1/s", detail=detail)
-        yield information(self.number, f"slowest step with {model}", 1000 * max(times_s), "ms")
-        eager_s = eager_networks_s(decoded.bundle)
-        yield information(self.number, f"networks of {model} by torch, eager float32", 1000 * eager_s, "ms")
-        yield information(self.number, f"steps with {model} in the time of those", eager_s * hz, "")
+        named = f"steps with {model} on {threads} threads"
+        return [
+            at_least(self.number, named, hz, least_hz, "1/s", detail=detail),
+            information(self.number, f"slowest step with {model}", 1000 * max(times_s), "ms"),
+        ], hz
 
 
 def random_map(preset_name: str, raster: RasterMap, code_share: float, seed: int) -> UnfoldedPayload:
@@ -156,7 +176,9 @@ def poses_over(raster: RasterMap, count: int, seed: int) -> list[SE2]:
     return poses[:count]
 
 
-def step_times_s(decoded: FoldedLidar, raster: RasterMap, poses: list[SE2]) -> tuple[list[float], list[str], list[int]]:
+def step_times_s(
+    decoded: FoldedLidar | MarksMap, raster: RasterMap, poses: list[SE2]
+) -> tuple[list[float], list[str], list[int]]:
     """Time one step of a fresh filter at each pose; the first three warm up and are left out.
 
     The observation is the ground as the raster has it, with noise; drawing it is not timed, embedding it is. What was
