@@ -93,7 +93,9 @@ class EmbeddingMatcher:
             found = localizer.localize(observation, prior, search.radius_m, heading_rad, count)
             return Match(found.pose, *_said(found))
         headings_rad = coarse_headings_rad(heading_rad, count)
-        result = localizer.attempt_window(observation, prior, search.radius_m, headings_rad)
+        # Priors are off by up to the radius east and north; the window lies along the prior's axes.
+        reach_m = search.radius_m * (abs(math.cos(prior.heading_rad)) + abs(math.sin(prior.heading_rad)))
+        result = localizer.attempt_window(observation, prior, reach_m, headings_rad)
         pose = result.estimate.pose
         if pose is None and result.match is not None:
             pose = prior @ result.match.offset
