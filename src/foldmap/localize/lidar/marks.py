@@ -69,8 +69,10 @@ class _View:
         right, up = np.meshgrid(np.arange(-radius_px, radius_px + 1.0), np.arange(radius_px, -radius_px - 1.0, -1.0))
         down = (cos * up - sin * right).ravel() + reach
         along = reach - (cos * right + sin * up).ravel()
-        turned = [values_at(one, down, along).reshape(right.shape) for one in found]
-        return np.stack(turned)
+        turned = np.empty((parts, *right.shape), np.float32)
+        for one, into in zip(found, turned, strict=True):
+            into[:] = values_at(one, down, along).reshape(right.shape)
+        return turned
 
 
 class MarksMatcher:

@@ -212,6 +212,8 @@ def _block_products(under_CHW: FloatArray, turned_TCHW: FloatArray) -> FloatArra
 def spread_of_headings(scores_TK: FloatArray | DoubleArray, headings_rad: DoubleArray) -> float:
     """Standard deviation, in radians, of where scores by heading and block peak: a bootstrap over the blocks."""
     count = scores_TK.shape[1]
+    if count == 0:
+        return float(np.ptp(headings_rad))
     weights = np.random.default_rng(0).multinomial(count, np.full(count, 1 / count), size=64)
     return float(_vertex(weights @ scores_TK.T, headings_rad).std())
 

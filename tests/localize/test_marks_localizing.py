@@ -1,0 +1,119 @@
+"""Localizing by marks: poses against the truth, against dense matching, and none where there is none."""
+
+from __future__ import annotations
+
+import math
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "lidar"))
+from painted_ground import RESOLUTION_M, painted_map, seen_from
+
+from foldmap.errors import PoseInputError
+from foldmap.geometry import SE2, wrap_rad
+from foldmap.lidar.defaults import default_marks
+from foldmap.lidar.marks.fit import marks_in_memory
+from foldmap.lidar.marks.unfold import MarksMap
+from foldmap.localize.estimate import Status
+from foldmap.localize.lidar.calibrate import blank_like, shuffled
+from foldmap.localize.lidar.dense import DenseMatcher
+from foldmap.localize.lidar.localizer import LidarLocalizer
+from foldmap.localize.lidar.marks import MarksMatcher
+
+SEED = 5
+
+
+@pytest.fixture(scope="module")
+def folded() -> MarksMap:
+    return marks_in_memory(default_marks(RESOLUTION_M), painted_map(SEED, 1200))[0]
+
+
+def near(truth: SE2, rng: np.random.Generator, radius_m: float = 1.0) -> SE2:
+    x_m, y_m = rng.uniform(-radius_m, radius_m, 2)
+    return SE2(truth.x_m + x_m, truth.y_m + y_m, truth.heading_rad + math.radians(rng.uniform(-4, 4)))
+
+
+def apart(pose: SE2, truth: SE2) -> tuple[float, float]:
+    turn = abs(wrap_rad(pose.heading_rad - truth.heading_rad))
+    return math.hypot(pose.x_m - truth.x_m, pose.y_m - truth.y_m), math.degrees(turn)
+
+
+def test_poses_are_right_at_any_heading(folded: MarksMap) -> None:
+    rng = np.random.default_rng(0)
+    localizer = LidarLocalizer.open(folded)
+    for heading in np.linspace(-3.1, 3.1, 9):
+        truth = SE2(*rng.uniform(-6, 6, 2), float(heading))
+        found = localizer.localize(seen_from(SEED, truth, 1200), near(truth, rng), 1.5)
+        assert found.status is Status.OK, (heading, found.diagnostics)
+        assert found.pose is not None
+        error_m, error_deg = apart(found.pose, truth)
+        assert error_m < 0.05, heading
+        assert error_deg < 0.3, heading
+
+
+def test_points_find_what_images_find(folded: MarksMap) -> None:
+    """The dense matcher correlates the contrast with the image of the marks, pixel by pixel."""
+    rng = np.random.default_rng(1)
+    headings = np.radians(np.arange(-5, 6.0))
+    for _ in range(4):
+        truth = SE2(*rng.uniform(-5, 5, 2), float(rng.uniform(-3, 3)))
+        prior, observation = near(truth, rng, 0.8), seen_from(SEED, truth, 1200)
+        points = MarksMatcher(folded).match(observation, prior, 26, headings, 0.01)
+        images = DenseMatcher(folded).match(observation, prior, 26, headings, 0.01)
+        assert points is not None
+        assert images is not None
+        assert apart(points.offset, images.offset)[0] < 0.05
+        assert points.volume.shape == images.volume.shape
+        assert np.corrcoef(points.volume.ravel(), images.volume.ravel())[0, 1] > 0.95
+
+
+def test_nothing_wrong_is_ok(folded: MarksMap) -> None:
+    rng = np.random.default_rng(2)
+    localizer = LidarLocalizer.open(folded)
+    for number in range(5):
+        truth = SE2(*rng.uniform(-5, 5, 2), float(rng.uniform(-3, 3)))
+        seen = seen_from(SEED, truth, 1200)
+        other = seen_from(SEED + 1 + number, truth, 1200)
+        for wrong in (other, shuffled(seen, rng), blank_like(seen, rng)):
+            assert localizer.localize(wrong, near(truth, rng), 1.5).status is not Status.OK
+    off = localizer.localize(seen, SE2(500.0, 0.0, 0.0), 1.5)
+    assert (off.status, off.pose) == (Status.NO_MAP, None)
+    unseen = replace(seen, observed=np.zeros_like(seen.observed))
+    assert localizer.localize(unseen, truth, 1.5).status is Status.NO_OBSERVATION
+    with pytest.raises(PoseInputError, match="finite"):
+        localizer.localize(seen, SE2(math.nan, 0.0, 0.0), 1.5)
+
+
+def test_a_map_without_marks_answers_nothing() -> None:
+    plain = painted_map(SEED, 600)
+    plain = replace(plain, intensity=np.full_like(plain.intensity, 0.4))
+    folded = marks_in_memory(default_marks(RESOLUTION_M), plain)[0]
+    for radius_m in (1.0, 10.0):
+        found = LidarLocalizer.open(folded).localize(seen_from(SEED, SE2(0, 0, 0), 600), SE2(0.2, 0.1, 0.0), radius_m)
+        assert found.pose is None
+
+
+def test_a_wide_search_finds_the_place(folded: MarksMap) -> None:
+    truth = SE2(2.0, -3.0, 0.7)
+    found = LidarLocalizer.open(folded).localize(seen_from(SEED, truth, 1200), SE2(8.0, 3.0, 0.72), 10.0)
+    assert found.pose is not None
+    assert apart(found.pose, truth)[0] < 0.06
+
+
+def test_a_drive_is_followed(folded: MarksMap) -> None:
+    rng = np.random.default_rng(3)
+    truth = SE2(-5.0, 0.0, 0.1)
+    tracker = LidarLocalizer.open(folded).start(near(truth, rng, 0.4), 0.4, math.radians(3))
+    moved = SE2(0.0, 0.0, 0.0)
+    for _ in range(6):
+        found = tracker.step(seen_from(SEED, truth, 1200), moved)
+        moved = SE2(1.0, 0.0, 0.05)
+        if found.pose is not None:
+            last = apart(found.pose, truth)
+        truth = truth @ moved
+    assert found.status is Status.OK
+    assert last[0] < 0.1
