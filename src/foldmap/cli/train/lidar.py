@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -106,15 +106,19 @@ def lidar(
     else:
         source = of_town(pairs or output / "pairs")
     if marks is not None:
-        from foldmap.api.training.marks import MarksRun, train_marks
-
-        fit = MarksRun(marks, seed, name)
-        open_run(output, "train lidar", {**asdict(fit), "source": source.name}, resume)
-        with bars() as begin:
-            summary = train_marks(source, output, fit, begin)
-        put(summary, as_json)
+        put(_fitted(source, output, marks, seed, name, resume), as_json)
         return
     open_run(output, "train lidar", {**asdict(run), "source": source.name, "pairs": len(source.training)}, resume)
     with bars() as begin:
         summary = train_lidar(source, output, run, begin, say)
     put(summary, as_json)
+
+
+def _fitted(source: LidarPairs, output: Path, marks_m2: float, seed: int, name: str, resume: bool) -> dict[str, Any]:
+    """Fit marks, and sum up."""
+    from foldmap.api.training.marks import MarksRun, train_marks
+
+    run = MarksRun(marks_m2, seed, name)
+    open_run(output, "train lidar", {**asdict(run), "source": source.name}, resume)
+    with bars() as begin:
+        return train_marks(source, output, run, begin)

@@ -22,6 +22,7 @@ _TOP = 4.0  # the highest of them
 _LEVELS = np.arange(2.5, 0.3, -0.1)  # of a map
 _PASSES = 6
 _FULL_WEIGHT = 0.3  # of the Gaussian on observed pixels; what is seen through less counts less
+_LEAST_HELD = 0.5  # share of a cell's window that must be observed, lest the cell be no mark
 _EPSILON = 1e-6
 
 
@@ -107,7 +108,7 @@ def marks_of(raster: RasterMap, recipe: MarkRecipe, level: MapLevel) -> BoolArra
 
 @dataclass(frozen=True)
 class _Cells:
-    """Of each cell (h, w): smoothed intensity less the local mean, the local spread, whether it was observed."""
+    """Of each cell (h, w): smoothed intensity less the local mean, the local spread, whether both can be told."""
 
     excess: FloatArray
     spread: FloatArray
@@ -121,8 +122,11 @@ class _Cells:
         weight = np.minimum(weight, _FULL_WEIGHT)
         total = np.where(seen, cells_of(weight, cell_px), 0)
         mean = np.divide(cells_of(values * weight, cell_px), total, out=np.zeros_like(total), where=total > 0)
-        middle, spread = local_moments(mean, total, odd(recipe.window_m / (cell_px * resolution_m)))
-        return _Cells(mean - middle, spread, total > 0)
+        side = odd(recipe.window_m / (cell_px * resolution_m))
+        middle, spread = local_moments(mean, total, side)
+        # At the rim of what was observed a mean of few cells makes marks of nothing.
+        held = _counts(total > 0, side) >= _LEAST_HELD * side**2
+        return _Cells(mean - middle, spread, (total > 0) & held)
 
     def marks(self, recipe: MarkRecipe, level: MapLevel, cell_m: float) -> BoolArray:
         bright = (self.excess / np.maximum(self.spread, level.spread + _EPSILON)).astype(np.float32)
