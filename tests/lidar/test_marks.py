@@ -205,7 +205,15 @@ def test_damaged_tiles_are_refused(folded: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("cell_px", 0), ("cell_px", 2.0), ("tile_cells", 321), ("tile_cells", 10**6), ("known_cells", 16), ("grid", {})],
+    [
+        ("cell_px", 0),
+        ("cell_px", 2.0),
+        ("cell_px", 7),
+        ("tile_cells", 321),
+        ("tile_cells", 10**6),
+        ("known_cells", 16),
+        ("grid", {}),
+    ],
 )
 def test_parameters_that_do_not_fit_are_refused(folded: Path, tmp_path: Path, name: str, value: Any) -> None:
     path = tmp_path / "map.fold"
@@ -235,6 +243,18 @@ def test_an_update_writes_what_changed(raster: RasterMap, folded: Path, tmp_path
         assert coder.side_px == opened.tile_px
     with FoldUpdater(path) as updater:
         assert update_lidar(updater, changed, before=changed).changed == ()
+
+
+@pytest.mark.parametrize(("name", "value"), [("spread", "much"), ("spread", None), ("contrast", True)])
+def test_an_update_refuses_levels_that_are_no_numbers(
+    raster: RasterMap, folded: Path, tmp_path: Path, name: str, value: Any
+) -> None:
+    path = tmp_path / "map.fold"
+    path.write_bytes(folded.read_bytes())
+    with FoldUpdater(path) as updater:
+        updater.set_parameters("lidar", {**updater.before.layer("lidar").parameters, name: value})
+    with FoldUpdater(path) as updater, pytest.raises(MapFormatError, match="spread and contrast"):
+        update_lidar(updater, raster)
 
 
 def test_maps_without_marks(tmp_path: Path) -> None:

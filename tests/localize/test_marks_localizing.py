@@ -82,6 +82,8 @@ def test_nothing_wrong_is_ok(folded: MarksMap) -> None:
             assert localizer.localize(wrong, near(truth, rng), 1.5).status is not Status.OK
     off = localizer.localize(seen, SE2(500.0, 0.0, 0.0), 1.5)
     assert (off.status, off.pose) == (Status.NO_MAP, None)
+    for far_m, radius_m in ((1e12, 1.0), (-1e300, 1.0), (1e300, 10.0)):
+        assert localizer.localize(seen, SE2(far_m, 0.0, 0.0), radius_m).status is Status.NO_MAP
     unseen = replace(seen, observed=np.zeros_like(seen.observed))
     assert localizer.localize(unseen, truth, 1.5).status is Status.NO_OBSERVATION
     with pytest.raises(PoseInputError, match="finite"):

@@ -8,11 +8,14 @@ a lone cell costs the coder several times what one more cell of a stripe does.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import Any
 
 import numba
 import numpy as np
 
+from foldmap.errors import MapFormatError
 from foldmap.lidar.marks.contrast import local_moments, median_spread, odd, smoothed
 from foldmap.lidar.source import RasterMap, RasterSource, some_blocks
 from foldmap.types import BoolArray, FloatArray, IntArray
@@ -72,6 +75,16 @@ class MapLevel:
 
     spread: float
     contrast: float
+
+    @staticmethod
+    def of_layer(parameters: dict[str, Any]) -> MapLevel:
+        """Read what a folded layer says of its map; a MapFormatError where it is no such numbers."""
+        spread, contrast = (parameters.get(name) for name in ("spread", "contrast"))
+        for value in (spread, contrast):
+            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+                wrong = f"the lidar layer's spread and contrast are {spread!r} and {contrast!r}"
+                raise MapFormatError(wrong, "fold the map again")
+        return MapLevel(float(spread or 0), float(contrast or 0))
 
 
 def map_level(source: RasterSource, recipe: MarkRecipe) -> MapLevel:

@@ -22,6 +22,7 @@ from foldmap.types import BoolArray, ByteArray, DoubleArray, FloatArray
 MAX_WINDOW_PX = 1 << 26
 _MOST_CELLS = 4096
 _TILES_KEPT = 64
+_FAR = 1 << 40
 _Tile = tuple[BoolArray, BoolArray]
 
 
@@ -80,8 +81,9 @@ class MarksMap:
         """Whether there is map at points (N, 2) in the map's metres: bool (N,)."""
         square_m = self.cell_m * self.model.known_cells
         across = self.tile_cells // self.model.known_cells
-        col = np.floor((points_m[:, 0] - self._grid.west_m) / square_m).astype(np.int64)
-        row = np.floor((self._grid.north_m - points_m[:, 1]) / square_m).astype(np.int64)
+        from_corner_m = points_m[:, 0] - self._grid.west_m, self._grid.north_m - points_m[:, 1]
+        # A prior may be anywhere; beyond these squares there is no map, and a cast of larger numbers is undefined.
+        col, row = (np.floor(np.clip(axis / square_m, -_FAR, _FAR)).astype(np.int64) for axis in from_corner_m)
         known = np.zeros(len(points_m), np.bool_)
         if len(points_m) == 0:
             return known
@@ -179,7 +181,8 @@ def _read_parameters(parameters: dict[str, Any], model: MarksModel) -> tuple[Met
         cell_px, tile_cells, known_cells = (parameters[name] for name in ("cell_px", "tile_cells", "known_cells"))
         whole = all(type(value) is int for value in (cell_px, tile_cells, known_cells))
         if not whole or not (
-            1 <= cell_px <= 256 and 1 <= tile_cells <= _MOST_CELLS and known_cells == model.known_cells
+            1 <= tile_cells <= _MOST_CELLS
+            and (cell_px, known_cells) == (model.recipe.cell_px(grid.resolution_m), model.known_cells)
         ):
             raise MapFormatError("the lidar layer's cells are not what its model makes", "fold the map again")
         if tile_cells % known_cells:
