@@ -111,7 +111,7 @@ def calibrate_marks(
     maps = [marks_in_memory(model, raster)[0] for raster in rasters]
     held = range(0, len(pairs), HOLD_OUT)
     right, wrongs = match_features(maps, pairs, resolution_m, held, wrong, 1.0, seed, report)
-    calibration = calibrate_marks_against(wrongs, right)
+    calibration = calibrate_marks_against(wrongs, right, recipe.marks_m2)
     return replace(model, thresholds=calibration.thresholds.to_dict()), calibration
 
 

@@ -167,13 +167,17 @@ MARKS = ConfidenceThresholds(
 independent, so that wrong maps reach 3 to 4.5 whatever the sensor. Margins of so few marks tell little."""
 
 
-def calibrate_marks_against(negatives: Sequence[MatchFeatures], positives: Sequence[MatchFeatures]) -> Calibration:
+_SCORE_OF_MARKS = 0.12  # at one mark a m2: the correlation with an image of which so little is 1 goes with its root
+
+
+def calibrate_marks_against(
+    negatives: Sequence[MatchFeatures], positives: Sequence[MatchFeatures], marks_m2: float
+) -> Calibration:
     """Raise the evidence that `MARKS` asks for until no negative is `ok`, with a tenth to spare."""
-    passing = [
-        f.evidence_sigma for f in negatives if decide(f, replace(MARKS, warn_evidence_sigma=0.0))[0] is Status.OK
-    ]
+    base = replace(MARKS, warn_score=max(MARKS.warn_score, _SCORE_OF_MARKS * float(np.sqrt(marks_m2))))
+    passing = [f.evidence_sigma for f in negatives if decide(f, replace(base, warn_evidence_sigma=0.0))[0] is Status.OK]
     worst = max([*passing, 1.0])
-    thresholds = replace(MARKS, warn_evidence_sigma=max(MARKS.warn_evidence_sigma, 1.1 * worst))
+    thresholds = replace(base, warn_evidence_sigma=max(base.warn_evidence_sigma, 1.1 * worst))
     ok = [sum(decide(f, thresholds)[0] is Status.OK for f in group) for group in (positives, negatives)]
     return Calibration(thresholds, ok[0] / max(len(positives), 1), ok[1], thresholds.warn_evidence_sigma / worst)
 
