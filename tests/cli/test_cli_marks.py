@@ -156,7 +156,7 @@ def test_auto_says_what_it_tried(run: Run, marked: Path, tmp_path: Path, monkeyp
     from foldmap.api.folding import rasters
 
     whole = rasters.try_codes
-    monkeypatch.setattr(rasters, "try_codes", lambda models, source: whole(models, source, places=1))
+    monkeypatch.setattr(rasters, "try_codes", lambda models, source, **bar: whole(models, source, places=1, **bar))
     out = tmp_path / "map.fold"
     ran = run("fold", marked / "map.tif", "-o", out, "--json")
     assert ran.status == 0, ran.err

@@ -36,8 +36,9 @@ def fold(
     """Fold maps of any kinds into one file: rasters its lidar layer, a scene its visual, street maps its street layer.
 
     The file appears, or changes, only when all of it is done. Its budget is shared so: streets take what they take, as
-    does what is in the file already; of what is left, the raster gets the richest model that leaves half of it to the
-    scene, or the leanest; the scene fills the rest, by measured trials. Without a scene the raster may take all.
+    does what is in the file already; of what is left, the raster gets the code that does best on it, or the first
+    leaner one that leaves half of it to the scene; the scene fills the rest, by measured trials. Without a scene the
+    raster may take all.
 
     Args:
         sources: GeoTIFFs (of one grid: they are one map), a scene (COLMAP, kapture or of ``foldmap build visual``),

@@ -43,7 +43,7 @@ def fold_rasters(
         limits: most bytes of the whole file, and the share of what is left of them that a richer model may take where
             a leaner one is at hand.
         note: called with what a user should know.
-        report: called with blocks done and in all.
+        report: called with trials of codes, then tiles, done and in all.
 
     Raises:
         BudgetError: no operating point is small enough.
@@ -58,10 +58,12 @@ def fold_rasters(
         raise ConfigError(f"a raster has no codec {options.codec!r}", f"choose one of {', '.join(CODECS)}")
     if options.model is not None and options.codec != "auto":
         raise ConfigError("--model says which code, too", "leave --codec out")
+    if options.codec == "marks" and options.tile_blocks is not None:
+        raise ConfigError("--tile-blocks is of learned codes", "leave it, or --codec marks, out")
     band, tile_blocks = options.band or 1, TILE_BLOCKS if options.tile_blocks is None else options.tile_blocks
     mixes = options.relief_band is not None
     with open_rasters(rasters, band, options.relief_band) as source:
-        candidates, trials = _candidates(source, options, budget_bytes, note)
+        candidates, trials = _candidates(source, options, budget_bytes, note, report)
         before = 0 if budget_bytes is None or share == 1 else writer.size_bytes()
         least = float("inf"), ""
         for bundle in candidates:
@@ -101,7 +103,7 @@ def fold_rasters(
 
 
 def _candidates(
-    source: RasterSource, options: LidarOptions, budget_bytes: int | None, note: Note
+    source: RasterSource, options: LidarOptions, budget_bytes: int | None, note: Note, report: Report
 ) -> tuple[list[Bundle | MarksModel], list[CodeTrial]]:
     """Codes to fold with until one fits, and what was measured to choose them."""
     resolution_m = source.grid.resolution_m
@@ -128,7 +130,7 @@ def _candidates(
     if len(models) == 1:
         return models, []
     try:
-        trials = try_codes(models, source)
+        trials = try_codes(models, source, report=report)
     except MapInputError as error:
         note(f"codes were not tried on the map, {models[0].name} is taken: {error.message}")
         return models, []
