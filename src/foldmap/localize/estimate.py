@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import Generic, Self, TypeAlias, TypeVar
+from typing import Generic, Self, TypeVar
 
 import numpy as np
 
 from foldmap.errors import ConfigError, PoseInputError
 from foldmap.geometry import SE2
+from foldmap.localize.protection import RISK, AlertLimit, ProtectionLevel
+from foldmap.localize.tail import Tail, gaussian_exceeded_at
 from foldmap.types import DoubleArray
 
 
@@ -67,12 +68,15 @@ class Estimate(Generic[Pose, Signals]):
         covariance: there exactly when a pose is. Of an `SE2` (3, 3) over x_m, y_m, heading_rad in the world frame; of a
             photo (6, 6) over the centre in the world (x, y, z, world units) and a rotation vector in the camera's frame
             (rad). A PoseInputError where it is not finite, symmetric and positive definite.
+        errors: how far errors go beyond the covariance in this map: the tail of the position's Mahalanobis distance to
+            the truth; None where the map was not calibrated.
     """
 
     status: Status
     pose: Pose | None
     covariance: DoubleArray | None
     diagnostics: Signals
+    errors: Tail | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         if (self.pose is not None) != self.status.has_pose:
@@ -103,24 +107,34 @@ class Estimate(Generic[Pose, Signals]):
         """Build an estimate that answers no pose."""
         return cls(status, None, None, diagnostics)
 
+    def protection_level(self, risk: float = RISK) -> ProtectionLevel | None:
+        """What the error stays under but for this risk; None without a pose, or where the map was not calibrated.
 
-Rule: TypeAlias = tuple[bool, Status, str]
-"""Whether an estimate breaks it, what the estimate is worth then, and why."""
+        A position whose Mahalanobis distance is d is off by at most d standard deviations in every direction, so the
+        distance exceeded at the risk bounds them all; it is never taken below a Gaussian's. Rotations are given the
+        same distance, of their own largest standard deviation.
+        """
+        if self.pose is None or self.covariance is None or self.errors is None:
+            return None
+        axes = 2 if isinstance(self.pose, SE2) else 3
+        distance = max(self.errors.exceeded_at(risk), gaussian_exceeded_at(risk, axes))
+        position = distance * largest_sigma(self.covariance[:axes, :axes])
+        rotation_rad = distance * largest_sigma(self.covariance[axes:, axes:])
+        if not isinstance(self.pose, SE2):
+            return ProtectionLevel(risk, position, rotation_rad)
+        cos, sin = math.cos(self.pose.heading_rad), math.sin(self.pose.heading_rad)
+        ways = np.array([[cos, sin], [-sin, cos]])
+        along, across = distance * np.sqrt(np.einsum("ki,ij,kj->k", ways, self.covariance[:2, :2], ways))
+        return ProtectionLevel(risk, position, rotation_rad, float(along), float(across))
 
-
-def below(status: Status, name: str, value: float, least: float, form: str = ".2f") -> Rule:
-    """The rule that a signal is at least something."""
-    return value < least, status, f"{name} {value:{form}} < {least:g}"
-
-
-def above(status: Status, name: str, value: float, most: float, form: str = ".2f") -> Rule:
-    """The rule that a signal is at most something."""
-    return value > most, status, f"{name} {value:{form}} > {most:g}"
-
-
-def first_broken(rules: Iterable[Rule]) -> tuple[Status, str]:
-    """What the first broken rule says; `ok` where none is."""
-    return next(((status, reason) for broken, status, reason in rules if broken), (Status.OK, ""))
+    def within(self, limit: AlertLimit, risk: float = RISK) -> Self:
+        """The same, but at best `degraded` where its protection level exceeds the limit."""
+        told = limit.exceeded_by(self.protection_level(risk)) if self.status is Status.OK else ""
+        return (
+            self
+            if not told
+            else replace(self, status=Status.DEGRADED, diagnostics=replace(self.diagnostics, reason=told))
+        )
 
 
 def check_numbers(settings: object, what: str, least: float = -math.inf) -> None:

@@ -10,7 +10,8 @@ import numpy as np
 
 from foldmap.errors import ConfigError, ModelError
 from foldmap.geometry import SE2
-from foldmap.localize.estimate import Diagnostics, Estimate, Status, above, below, check_numbers, first_broken
+from foldmap.localize.estimate import Diagnostics, Estimate, Status, check_numbers
+from foldmap.localize.evidence import above, below, first_broken
 
 
 @dataclass(frozen=True)

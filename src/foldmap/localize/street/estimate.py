@@ -6,7 +6,8 @@ import math
 from dataclasses import dataclass
 
 from foldmap.geometry import SE2
-from foldmap.localize.estimate import Diagnostics, Estimate, Status, above, below, check_numbers, first_broken
+from foldmap.localize.estimate import Diagnostics, Estimate, Status, check_numbers
+from foldmap.localize.evidence import above, below, first_broken
 from foldmap.street.model import EmbeddingModel
 from foldmap.types import DoubleArray
 

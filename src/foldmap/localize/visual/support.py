@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from foldmap.localize.evidence import surprise
 from foldmap.types import DoubleArray, FloatArray, IntArray
 from foldmap.visual.decoded import MapPoints
 from foldmap.visual.match.guided import Nearby, best_within, one_point_a_keypoint, thinned
@@ -149,13 +150,4 @@ def _judged(own: FloatArray, controls: Sequence[FloatArray], visible: int, keypo
     beyond = max(int((control > least).sum()) for control in controls)
     chance = (beyond + 1.0) / (len(controls[0]) + 1.0)
     found = int((own > least).sum())
-    return Support(found, len(own), visible, chance, _surprise(found, len(own), chance))
-
-
-def _surprise(found: int, asked: int, chance: float) -> float:
-    """Minus log10 of Chernoff's bound on the probability of ``found`` or more successes among ``asked``."""
-    share = found / asked
-    if share <= chance:
-        return 0.0
-    missed = (1.0 - share) * np.log((1.0 - share) / (1.0 - chance)) if share < 1.0 else 0.0
-    return float(asked * (share * np.log(share / chance) + missed) / np.log(10.0))
+    return Support(found, len(own), visible, chance, surprise(found, len(own), chance))

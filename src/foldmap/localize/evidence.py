@@ -1,0 +1,109 @@
+"""What speaks for an answer, for all layers alike: what chance would give here, what a rival gives, what must hold.
+
+A layer measures its signals; here they become evidence (minus log10 of the probability that chance gives as much),
+rules, and what a map keeps of how it was calibrated.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from foldmap.atlas.parameters import number_of, value_of, whole_of
+from foldmap.errors import MapFormatError
+from foldmap.localize.estimate import Status
+from foldmap.localize.tail import Tail
+from foldmap.types import DoubleArray, IntArray
+
+KEY = "calibration"
+"""Of a layer's parameters."""
+_MOST = 1_000_000_000
+
+Rule: TypeAlias = tuple[bool, Status, str]
+"""Whether an estimate breaks it, what the estimate is worth then, and why."""
+
+
+def below(status: Status, name: str, value: float, least: float, form: str = ".2f") -> Rule:
+    """The rule that a signal is at least something."""
+    return value < least, status, f"{name} {value:{form}} < {least:g}"
+
+
+def above(status: Status, name: str, value: float, most: float, form: str = ".2f") -> Rule:
+    """The rule that a signal is at most something."""
+    return value > most, status, f"{name} {value:{form}} > {most:g}"
+
+
+def first_broken(rules: Iterable[Rule]) -> tuple[Status, str]:
+    """What the first broken rule says; `ok` where none is."""
+    return next(((status, reason) for broken, status, reason in rules if broken), (Status.OK, ""))
+
+
+def surprise(found: float, asked: float, chance: float) -> float:
+    """Minus log10 of Chernoff's bound on the probability of ``found`` or more successes among ``asked``."""
+    share = found / asked
+    if share <= chance:
+        return 0.0
+    missed = (1.0 - share) * math.log((1.0 - share) / (1.0 - chance)) if share < 1.0 else 0.0
+    return asked * (share * math.log(share / chance) + missed) / math.log(10.0)
+
+
+def effective_count(groups: IntArray, correlation: float = 1.0) -> float:
+    """How many independent ones there are among some, int64 (N,) the group of each: those of one group err alike.
+
+    With the correlation of two of one group (Kish's design effect): at 1 a group counts once, at 0 each counts.
+    """
+    _, sizes = np.unique(groups, return_counts=True)
+    return float((sizes / (1.0 + (sizes - 1.0) * correlation)).sum())
+
+
+@dataclass(frozen=True)
+class MapCalibration:
+    """What a map, or a model, was found to be worth, kept in its layer's parameters.
+
+    Attributes:
+        chance: by signal, the tail of what wrong answers reach.
+        sigma_scale: by which the standard deviations that a match gives are multiplied.
+        errors: tail of the position's Mahalanobis distance to the truth, after scaling; None where nobody knows.
+        answers, negatives: how many right answers and wrong queries it was set on.
+    """
+
+    chance: Mapping[str, Tail] = field(default_factory=dict)
+    sigma_scale: float = 1.0
+    errors: Tail | None = None
+    answers: int = 0
+    negatives: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """As it is stored."""
+        return {
+            "chance": {name: tail.to_dict() for name, tail in sorted(self.chance.items())},
+            "sigma_scale": float(f"{self.sigma_scale:.4g}"),
+            "errors": None if self.errors is None else self.errors.to_dict(),
+            "answers": self.answers,
+            "negatives": self.negatives,
+        }
+
+    @staticmethod
+    def read(parameters: Mapping[str, Any], layer: str) -> MapCalibration | None:
+        """That of a layer's parameters; None where it has none, a MapFormatError where it makes no sense."""
+        if parameters.get(KEY) is None:
+            return None
+        stored = value_of(parameters, layer, KEY, dict)
+        chance, errors = value_of(stored, layer, "chance", dict), stored.get("errors")
+        if any(type(tail) is not dict for tail in (*chance.values(), errors or {})):
+            raise MapFormatError(f"the {layer} layer's calibration is damaged", "calibrate the map again")
+        return MapCalibration(
+            {name: Tail.read(tail, name) for name, tail in chance.items()},
+            number_of(stored, layer, "sigma_scale", 1e-3, 1e3),
+            None if errors is None else Tail.read(errors, "errors"),
+            whole_of(stored, layer, "answers", 0, _MOST),
+            whole_of(stored, layer, "negatives", 0, _MOST),
+        )
+
+    def scaled(self, covariance: DoubleArray) -> DoubleArray:
+        """A covariance whose standard deviations are those that errors have here."""
+        return np.asarray(covariance * self.sigma_scale**2)

@@ -1,0 +1,116 @@
+"""How far numbers reach that are rarely large: the scores of wrong answers, and the errors of right ones."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from foldmap.errors import ConfigError, MapFormatError
+from foldmap.types import AnyArray
+
+LEAST = 20
+"""From fewer numbers nothing is said of their tail."""
+_ONE_SIDED = 1.645  # standard deviations: a scale this small or smaller would be seen once in twenty
+
+
+@dataclass(frozen=True)
+class Tail:
+    """An exponential bound of the upper tail of some numbers: ``P(value > x) = share * exp(-(x - level) / scale)``.
+
+    Peaks over a threshold (Pickands 1975), with the exponential instead of a fitted shape: what errors and chance
+    scores have is lighter, so it overbounds them, and a few numbers fix it.
+
+    Attributes:
+        level: exceeded by the share.
+        scale: upper 95 % confidence bound of the mean excess.
+        share: of the numbers, in (0, 1].
+        count: of the numbers it was set on.
+    """
+
+    level: float
+    scale: float
+    share: float
+    count: int
+
+    def __post_init__(self) -> None:
+        numbers = (self.level, self.scale, self.share)
+        if not all(math.isfinite(number) for number in numbers) or self.scale <= 0 or not 0 < self.share <= 1:
+            raise ConfigError(f"the tail {self} is not one", "give a scale > 0 and a share in (0, 1]")
+
+    @staticmethod
+    def of(values: AnyArray, share: float = 0.1) -> Tail:
+        """Bound the tail of at least `LEAST` finite numbers; a ConfigError where there are fewer."""
+        numbers = np.sort(np.asarray(values, np.float64).ravel())
+        if len(numbers) < LEAST or not np.isfinite(numbers).all():
+            raise ConfigError(f"the tail of {len(numbers)} numbers", f"give {LEAST} finite ones or more")
+        # a handful of excesses at least: the median's are too few to bound anything below
+        share = min(1.0, max(share, 8.0 / len(numbers)))
+        beyond = max(1, round(share * len(numbers)))
+        level = float(numbers[-beyond - 1]) if beyond < len(numbers) else float(numbers[0])
+        excess = float((numbers[-beyond:] - level).mean())
+        least = 1e-9 * max(abs(level), abs(float(numbers[-1])), 1e-9)
+        return Tail(level, max(excess * _mean_bound(beyond), least), beyond / len(numbers), len(numbers))
+
+    def log10_beyond(self, value: float, trials: float = 1.0) -> float:
+        """log10 of the probability that one of so many independent numbers is larger; at most 0."""
+        return min(0.0, math.log10(self.share * trials) - (value - self.level) / self.scale / math.log(10.0))
+
+    def exceeded_at(self, risk: float) -> float:
+        """The value that is exceeded with this probability; not below the level."""
+        if not 0 < risk < 1:
+            raise ConfigError(f"a risk of {risk}", "give a probability between 0 and 1, like 1e-3")
+        return self.level + self.scale * max(0.0, math.log(self.share / risk))
+
+    def to_dict(self) -> dict[str, float | int]:
+        """As it is stored: rounded to four digits, the scale and level up."""
+        return {
+            "level": _rounded_up(self.level),
+            "scale": _rounded_up(self.scale),
+            "share": float(f"{self.share:.4g}"),
+            "count": self.count,
+        }
+
+    @staticmethod
+    def read(stored: Mapping[str, Any], what: str) -> Tail:
+        """A stored one; a MapFormatError, naming what it is of, where it is none."""
+        names = {"level", "scale", "share", "count"}
+        try:
+            if set(stored) != names or any(type(stored[name]) not in (int, float) for name in names):
+                raise ConfigError("names or types")
+            tail = Tail(float(stored["level"]), float(stored["scale"]), float(stored["share"]), int(stored["count"]))
+        except (ConfigError, TypeError, OverflowError, ValueError) as error:
+            raise MapFormatError(f"the tail of {what} is {stored!r}"[:200], "calibrate the map again") from error
+        return tail
+
+
+def gaussian_exceeded_at(risk: float, axes: int) -> float:
+    """The Mahalanobis distance that a Gaussian of 1, 2 or 3 axes exceeds with this probability."""
+    low, high = 0.0, 40.0
+    for _ in range(100):
+        middle = 0.5 * (low + high)
+        low, high = (middle, high) if _gaussian_beyond(middle, axes) > risk else (low, middle)
+    return high
+
+
+def _gaussian_beyond(distance: float, axes: int) -> float:
+    if axes == 2:
+        return math.exp(-0.5 * distance * distance)
+    one = math.erfc(distance / math.sqrt(2.0))
+    if axes == 1:
+        return one
+    return one + math.sqrt(2.0 / math.pi) * distance * math.exp(-0.5 * distance * distance)
+
+
+def _mean_bound(count: int) -> float:
+    """What an exponential's mean of so many is multiplied by to bound it: 2n / chi2(0.05; 2n), Wilson and Hilferty."""
+    k = 2.0 * count
+    return float((1.0 - 2.0 / (9.0 * k) - _ONE_SIDED * math.sqrt(2.0 / (9.0 * k))) ** -3)
+
+
+def _rounded_up(number: float) -> float:
+    nearest = float(f"{number:.4g}")
+    return nearest if nearest >= number else float(f"{number + abs(number) * 5e-4:.4g}")

@@ -1,0 +1,147 @@
+"""Tails, protection levels and what must hold, against SciPy's distributions and drawn numbers."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from foldmap.errors import ConfigError, MapFormatError
+from foldmap.geometry import SE2
+from foldmap.localize.estimate import Diagnostics, Estimate, Status
+from foldmap.localize.evidence import MapCalibration, effective_count, surprise
+from foldmap.localize.protection import ALERT_LIMITS, AlertLimit
+from foldmap.localize.tail import Tail, gaussian_exceeded_at
+
+
+@pytest.mark.parametrize("axes", [1, 2, 3])
+@pytest.mark.parametrize("risk", [0.5, 1e-1, 1e-3, 1e-7])
+def test_a_gaussian_is_exceeded_where_chi_says(axes: int, risk: float) -> None:
+    assert gaussian_exceeded_at(risk, axes) == pytest.approx(stats.chi(axes).isf(risk), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    "law",
+    [stats.chi(2), stats.chi(3), stats.halfnorm(), stats.expon(), stats.gumbel_r()],
+    ids=lambda law: law.dist.name,
+)
+@pytest.mark.parametrize("count", [60, 300, 2000])
+def test_a_tail_bounds_the_laws_that_errors_and_chance_have(law: stats.rv_frozen, count: int) -> None:
+    rng = np.random.default_rng(1)
+    tails = [Tail.of(law.rvs(size=count, random_state=rng)) for _ in range(200)]
+    ratio = np.array([tail.exceeded_at(1e-3) for tail in tails]) / law.isf(1e-3)
+    assert np.mean(ratio >= 1.0) > 0.85  # a bound at 95 % of the mean excess, the level being drawn as well
+    assert np.median(ratio) < {60: 1.9, 300: 1.5, 2000: 1.3}[count]  # and not a useless one
+    logs = np.array([tail.log10_beyond(float(law.isf(1e-5))) for tail in tails])
+    assert np.mean(logs >= -5) > 0.85
+
+
+def test_a_tail_counts_trials() -> None:
+    tail = Tail(1.0, 0.5, 0.1, 100)
+    assert tail.log10_beyond(3.0) == pytest.approx(math.log10(0.1 * math.exp(-4.0)))
+    assert tail.log10_beyond(3.0, trials=50) == pytest.approx(math.log10(50 * 0.1 * math.exp(-4.0)))
+    assert tail.log10_beyond(-9.0, trials=50) == 0.0
+    assert tail.exceeded_at(0.1 * math.exp(-4.0)) == pytest.approx(3.0)
+
+
+def test_a_stored_tail_is_never_below_what_it_was() -> None:
+    rng = np.random.default_rng(2)
+    for _ in range(200):
+        tail = Tail.of(rng.normal(-3, 2, 50))
+        stored = Tail.read(tail.to_dict(), "it")
+        assert stored.level >= tail.level
+        assert stored.scale >= tail.scale
+        assert stored.level - tail.level <= 1e-3 * abs(tail.level)
+
+
+@pytest.mark.parametrize(
+    "damage", [{"scale": -1.0}, {"share": 2.0}, {"level": "1"}, {"level": math.inf}, {"more": 1}, {"count": None}]
+)
+def test_a_damaged_tail_is_a_format_error(damage: dict[str, object]) -> None:
+    with pytest.raises(MapFormatError, match="tail of it"):
+        Tail.read(Tail(1.0, 0.5, 0.1, 100).to_dict() | damage, "it")
+
+
+def test_equal_numbers_and_too_few_ones() -> None:
+    assert Tail.of(np.ones(30)).exceeded_at(1e-3) == pytest.approx(1.0)
+    for few in (np.ones(19), np.append(np.ones(30), np.nan)):
+        with pytest.raises(ConfigError, match="tail of"):
+            Tail.of(few)
+
+
+def test_surprise_bounds_the_binomial() -> None:
+    for found, asked, chance in ((10, 100, 0.02), (50, 100, 0.3), (100, 100, 0.5), (3, 7, 0.1)):
+        exact = -stats.binom.logsf(found - 1, asked, chance) / math.log(10)
+        assert 0.0 < surprise(found, asked, chance) <= exact + 1e-12
+    assert surprise(2, 100, 0.02) == 0.0
+
+
+def test_what_is_of_one_group_counts_once_or_as_correlation_says() -> None:
+    groups = np.array([0, 0, 0, 5, 9, 9], np.int64)
+    assert effective_count(groups) == 3.0
+    assert effective_count(groups, 0.0) == 6.0
+    # the variance of a mean of 3 equally correlated numbers is (1 + 2 r) / 3
+    assert effective_count(np.zeros(3, np.int64), 0.4) == pytest.approx(3 / 1.8)
+
+
+def test_a_calibration_survives_storage() -> None:
+    made = MapCalibration({"score": Tail(0.3, 0.1, 0.1, 400)}, 1.72, Tail(2.1, 0.5, 0.1, 120), 120, 400)
+    assert MapCalibration.read({"calibration": made.to_dict()}, "lidar") == made
+    assert MapCalibration.read({}, "lidar") is None
+    for broken in ({"chance": {"score": 3}}, {"sigma_scale": 0.0}, {"answers": -1}, {"errors": {"level": 1}}):
+        with pytest.raises(MapFormatError):
+            MapCalibration.read({"calibration": made.to_dict() | broken}, "lidar")
+    with pytest.raises(MapFormatError):
+        MapCalibration.read({"calibration": [1]}, "lidar")
+
+
+def _estimate(status: Status = Status.OK, errors: Tail | None = None) -> Estimate[SE2, Diagnostics]:
+    # 0.5 m along a road to the north-east, 0.04 m across, 0.2 degrees
+    turn = np.array([[1, -1], [1, 1]]) / math.sqrt(2)
+    covariance = np.zeros((3, 3))
+    covariance[:2, :2] = turn @ np.diag([0.5**2, 0.04**2]) @ turn.T
+    covariance[2, 2] = math.radians(0.2) ** 2
+    pose = SE2(100.0, 5.0, math.radians(45)) if status.has_pose else None
+    return Estimate(status, pose, covariance if pose else None, Diagnostics(), errors=errors)
+
+
+def test_protection_levels_lie_along_the_vehicle() -> None:
+    light = Tail(1.0, 0.05, 0.1, 1000)
+    level = _estimate(errors=light).protection_level()
+    assert level is not None
+    assert level.along is not None
+    assert level.across is not None
+    gaussian = stats.chi(2).isf(1e-3)  # a lighter tail than a Gaussian's is not believed
+    assert level.along == pytest.approx(0.5 * gaussian)
+    assert level.across == pytest.approx(0.04 * gaussian)
+    assert level.position == pytest.approx(level.along)
+    assert level.rotation_rad == pytest.approx(math.radians(0.2) * gaussian)
+    heavy = _estimate(errors=Tail(2.0, 1.0, 0.1, 1000)).protection_level(1e-4)
+    assert heavy is not None
+    assert heavy.across == pytest.approx(0.04 * (2.0 + math.log(1000)))
+
+
+def test_no_level_without_a_pose_or_a_calibration() -> None:
+    assert _estimate().protection_level() is None
+    assert _estimate(Status.NO_MATCH, Tail(1.0, 0.5, 0.1, 100)).protection_level() is None
+
+
+def test_a_limit_lowers_ok_alone() -> None:
+    errors = Tail(1.0, 0.05, 0.1, 1000)
+    freeway = ALERT_LIMITS["reid-freeway"]
+    assert _estimate(errors=errors).within(AlertLimit.read("2")).status is Status.OK
+    stopped = _estimate(errors=errors).within(freeway)
+    assert stopped.status is Status.DEGRADED
+    assert stopped.pose is not None
+    assert "1.86 m along > 1.4 m (reid-freeway)" in stopped.diagnostics.reason
+    assert "not calibrated" in _estimate().within(freeway).diagnostics.reason
+    refused = _estimate(Status.NO_MATCH)
+    assert refused.within(freeway) is refused
+
+
+@pytest.mark.parametrize("text", ["autobahn", "-1", "nan", "0", "inf"])
+def test_an_unknown_limit_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="reid-street"):
+        AlertLimit.read(text)
