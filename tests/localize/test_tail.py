@@ -11,7 +11,7 @@ from scipy import stats
 from foldmap.errors import ConfigError, MapFormatError
 from foldmap.geometry import SE2
 from foldmap.localize.estimate import Diagnostics, Estimate, Status
-from foldmap.localize.evidence import MapCalibration, effective_count, surprise
+from foldmap.localize.evidence import MapCalibration, effective_count, mahalanobis, surprise
 from foldmap.localize.protection import ALERT_LIMITS, AlertLimit
 from foldmap.localize.tail import Tail, gaussian_exceeded_at
 
@@ -145,3 +145,20 @@ def test_a_limit_lowers_ok_alone() -> None:
 def test_an_unknown_limit_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="reid-street"):
         AlertLimit.read(text)
+
+
+@pytest.mark.parametrize("axes", [2, 3])
+@pytest.mark.parametrize("too_small", [0.2, 1.0, 4.0])
+def test_scaled_errors_lie_where_sigma_says(axes: int, too_small: float) -> None:
+    rng = np.random.default_rng(3)
+    covariance = np.cov(rng.normal(size=(axes, 50)))
+    drawn = rng.multivariate_normal(np.zeros(axes), covariance, 800)
+    formal = covariance / too_small**2
+    made = MapCalibration().with_errors([mahalanobis(error, formal) for error in drawn[:400]], axes)
+    assert made.sigma_scale == pytest.approx(too_small, rel=0.15)
+    scaled = made.scaled(formal)
+    held = np.array([mahalanobis(error, scaled) for error in drawn[400:]])
+    for sigmas in (1, 2, 3):
+        assert np.mean(held <= sigmas) == pytest.approx(stats.chi(axes).cdf(sigmas), abs=0.09)
+    assert made.errors is not None
+    assert np.mean(held > made.errors.exceeded_at(1e-3)) <= 0.0025
