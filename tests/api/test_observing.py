@@ -18,7 +18,7 @@ from foldmap.localize.estimate import Estimate, Status
 from foldmap.localize.street.estimate import StreetDiagnostics, StreetEstimate
 from foldmap.localize.visual.estimate import CameraDiagnostics, CameraEstimate
 
-COMMON = ["name", "time_s", "status", "pose", "covariance", "diagnostics"]
+COMMON = ["name", "time_s", "status", "pose", "covariance", "protection_level", "diagnostics"]
 ALL = {"lidar", "visual", "street"}
 
 
@@ -77,7 +77,7 @@ def test_lines_and_poses_of_all_layers_are_written_alike(tmp_path: Path) -> None
     for kind, some in answers.items():
         write_estimates(tmp_path / kind, some, "tum")
         rows = [json.loads(line) for line in (tmp_path / f"{kind}.jsonl").read_text().splitlines()]
-        assert all(list(row)[:6] == COMMON for row in rows)
+        assert all(list(row)[: len(COMMON)] == COMMON for row in rows)
         times_s, poses = read_tum_poses(tmp_path / kind)
         assert times_s.tolist() == [row["time_s"] for row in rows if row["pose"] is not None]
         assert is_about_photos(tmp_path / f"{kind}.jsonl") == (kind == "photos")

@@ -2,10 +2,12 @@
 
 Each line is an object::
 
-    {"name": "a/0017.jpg", "time_s": 17.0, "status": "ok", "pose": ..., "covariance": [[...]], "diagnostics": {...}}
+    {"name": "a/0017.jpg", "time_s": 17.0, "status": "ok", "pose": ..., "covariance": [[...]],
+     "protection_level": {...}, "diagnostics": {...}}
 
 ``pose`` is world_SE2_vehicle, ``{"x_m": ..., "y_m": ..., "heading_rad": ...}``; of photos it is camera_SE3_world (of a
-rig: rig_SE3_world), ``[qw, qx, qy, qz, tx, ty, tz]``. Pose and covariance are null where nothing was answered.
+rig: rig_SE3_world), ``[qw, qx, qy, qz, tx, ty, tz]``. Pose and covariance are null where nothing was answered; so is
+the protection level, a `ProtectionLevel`, there and where the map's errors are not calibrated.
 ``time_s`` is the number of the observation where nothing says more. Lines of photos also have ``images``, the names of
 a photo or of a rig's photos, and ``image_poses``, the camera_SE3_world of each. Lines of street observations have
 ``guess``, the most probable place even where nothing was answered.
@@ -19,9 +21,9 @@ import json
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -33,6 +35,7 @@ from foldmap.formats.listing import ListedImage, content, pose_numbers, write_li
 from foldmap.formats.name_times import seconds_per_unit
 from foldmap.geometry import SE3
 from foldmap.geometry.quaternion import inverse_rigid, rigid_from_wxyz, wxyz_from_rigid
+from foldmap.localize.protection import AlertLimit
 from foldmap.types import DoubleArray
 
 CAMERA_HEADER, VEHICLE_HEADER = "world_SE3_camera", "world_T_vehicle"
@@ -104,6 +107,7 @@ class LocalizedObservation:
             "status": estimate.status.value,
             "pose": pose,
             "covariance": estimate.covariance,
+            "protection_level": None if (level := estimate.protection_level()) is None else asdict(level),
             "diagnostics": asdict(estimate.diagnostics),
         }
         if self.photos:
@@ -130,6 +134,11 @@ class Localized:
     settings: dict[str, Any]
     told: dict[str, Any]
     notes: list[str]
+
+    def within(self, limit: AlertLimit) -> Self:
+        """The same; what was `ok` is `degraded` where its protection level exceeds an alert limit."""
+        judged = [replace(one, estimate=one.estimate.within(limit)) for one in self.observations]
+        return replace(self, observations=judged, settings={**self.settings, "alert_limit": asdict(limit)})
 
     def summary(self) -> dict[str, Any]:
         """How many observations got which status, how long one took, and what else there is to tell."""

@@ -55,6 +55,15 @@ Queries = Annotated[
 Layer = Annotated[
     str | None, typer.Option(help="lidar, visual or street, where observations may be for two layers of the map.")
 ]
+Limit = Annotated[
+    str | None,
+    typer.Option(
+        "--alert-limit",
+        metavar="LIMIT",
+        help="ok only where the error stays under it but for 1 in 1,000: autoware, autoware-error, reid-street, "
+        "reid-freeway, or metres.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")]
 Radius = Annotated[
     float | None, option(SWEEPS_STREETS, "The prior is right to so many metres (sweeps: 1, streets: 64).", "--radius")
@@ -129,6 +138,7 @@ def localize(
     poses: Poses = None,
     queries: Queries = None,
     layer: Layer = None,
+    alert_limit: Limit = None,
     as_json: AsJson = False,
     radius_m: Radius = None,
     heading_range_deg: HeadingRange = 5.0,
@@ -175,11 +185,16 @@ def localize(
     """
     from foldmap.api import opened
     from foldmap.api.results import write_estimates
+    from foldmap.localize.protection import AlertLimit
 
+    limit = None if alert_limit is None else AlertLimit.read(alert_limit)
     with opened.open(fold_file) as town, bars() as begin:
         kind = _layer(context.params, town)
         own = _options_of(context, kind)
+        if limit is not None and kind == "visual" and not town.visual.parameters.get("metric"):
+            raise ConfigError("an alert limit is in metres, and this map has no scale", "leave --alert-limit out")
         found = _LOCALIZERS[kind](town, observations or [], dict(own), begin)
+        found = found if limit is None else found.within(limit)
         drawn = found.heat_map(picture_of) if picture is not None else b""
     tell(found.notes)
     write_estimates(output, found.observations, layout)
