@@ -7,6 +7,7 @@ from typing import Protocol
 import numpy as np
 
 from foldmap.types import BoolArray, DoubleArray, FloatArray, IntArray
+from foldmap.visual.codes.viewing_codec import Viewing, any_viewing, decode_viewing, encode_viewing
 from foldmap.visual.match.likeness import USUAL, least_similarity
 from foldmap.visual.match.matching import DescriptorIndex
 from foldmap.visual.match.view import View
@@ -41,10 +42,15 @@ class MapPoints:
     images: int = 0  # map images that retrieval chose these points by; 0 where they are the whole map
     visibility: ImageVisibility | None = None  # those images and what they see; None where the points are the whole map
     similarity: float = USUAL  # least cosine of a keypoint and a point that are one, see `match.likeness`
+    # from where each point was seen, float64 (P, 5) as `decode_viewing` gives it; None where the map does not say
+    seen_from: DoubleArray | None = None
+    viewing: DoubleArray = field(init=False, repr=False, compare=False)  # the same, from everywhere where None
     index: DescriptorIndex = field(init=False, repr=False, compare=False)  # the descriptors ready to be searched
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "index", DescriptorIndex(self.descriptors))
+        viewing = any_viewing(len(self.points_world)) if self.seen_from is None else self.seen_from
+        object.__setattr__(self, "viewing", viewing)
 
     def __len__(self) -> int:
         return len(self.points_world)
@@ -72,7 +78,8 @@ class UnfoldedMap:
         means = track_means(scene)
         self.feature, self.dimension = scene.feature, means.shape[1]
         similarity = least_similarity(scene, np.arange(len(means), dtype=np.int64), means)
-        self._points = MapPoints(scene.points_world, means, similarity=similarity)
+        seen_from = decode_viewing(encode_viewing(Viewing.of(scene)), len(means))
+        self._points = MapPoints(scene.points_world, means, similarity=similarity, seen_from=seen_from)
 
     def around(self, queries: Sequence[Query], views: Sequence[View]) -> MapPoints:
         """The whole map."""

@@ -123,7 +123,7 @@ def _look(
     """Points found within a radius of where a pose puts them, each by a keypoint of its own, and how similar."""
     inliers, similarity = [], []
     for view in views:
-        visible, xy_px = view.in_view(rig_SE3_world, around.points_world)
+        visible, xy_px = view.in_view(rig_SE3_world, around.points_world, around.viewing)
         asked = thinned(np.arange(len(visible)), most)
         visible = visible[asked]
         found = best_nearby(view, xy_px[asked], around.descriptors, radius_px, visible)

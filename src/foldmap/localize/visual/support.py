@@ -108,7 +108,7 @@ class _InView:
 
     @staticmethod
     def at(view: View, around: MapPoints, rig_SE3_world: DoubleArray, most: int = MOST_POINTS) -> _InView:
-        rows, xy_px = view.in_view(rig_SE3_world, around.points_world)
+        rows, xy_px = view.in_view(rig_SE3_world, around.points_world, around.viewing)
         asked = thinned(np.arange(len(rows)), most)
         return _InView(view, len(rows), xy_px[asked], rows[asked], around.descriptors)
 
