@@ -19,12 +19,12 @@ def test_every_point_is_seen_from_where_it_was_seen() -> None:
     tracks = MODEL.tracks
     offset = MODEL.centres_world[tracks.image] - MODEL.points_world[tracks.point]
     distance = np.linalg.norm(offset, axis=1)
-    assert (np.einsum("ok,ok->o", offset, viewing[tracks.point, :3]) >= 0).all()
-    assert (distance > viewing[tracks.point, 3]).all()
-    assert (distance < viewing[tracks.point, 4]).all()
-    sides = np.linalg.norm(viewing[:, :3], axis=1)
-    assert (sides > 0).mean() > 0.5
-    assert np.allclose(sides[sides > 0], 1.0)
+    along = np.einsum("ok,ok->o", offset, viewing[tracks.point, :3])
+    assert (along >= viewing[tracks.point, 3] * distance).all()
+    assert (distance > viewing[tracks.point, 4]).all()
+    assert (distance < viewing[tracks.point, 5]).all()
+    assert np.allclose(np.linalg.norm(viewing[:, :3], axis=1), 1.0)
+    assert (viewing[:, 3] > 0).mean() > 0.5
 
 
 def test_a_point_is_not_seen_from_its_other_side() -> None:
@@ -35,23 +35,22 @@ def test_a_point_is_not_seen_from_its_other_side() -> None:
     cosine = (towards @ DIRECTIONS.T).astype(np.float32)
     data = encode_viewing(Viewing(cosine.argmax(axis=1), cosine, np.full(300, 1.2)))
     viewing = decode_viewing(data, 300)
-    assert (np.einsum("pk,pk->p", towards, viewing[:, :3]) > 0.6).all()
-    assert (np.einsum("pk,pk->p", towards * (1, 1, -1), viewing[:, :3]) < 0).all()
+    assert (np.einsum("pk,pk->p", towards, viewing[:, :3]) > 0.7).all()
+    assert (np.einsum("pk,pk->p", towards * (1, 1, -1), viewing[:, :3]) < viewing[:, 3]).all()
     assert len(data) < 20
-    assert viewing[:, 3:].tolist() == [[0.5, 8.0]] * 300
+    assert viewing[:, 3:].tolist() == [[0.4, 0.5, 8.0]] * 300
 
 
 def test_a_point_seen_from_all_around_has_no_side() -> None:
     codes = np.array([[0, 0, 1, 1], [2, -1, 2, 0]])
     viewing = decode_viewing(encode_integers(codes), 2)
-    assert not viewing[0, :3].any()
-    assert viewing[0, 3:].tolist() == [0.5, 8.0]
+    assert viewing[0, 3:].tolist() == [-2.0, 0.5, 8.0]
     assert np.linalg.norm(viewing[1, :3]) == pytest.approx(1.0)
-    assert viewing[1, 3:].tolist() == [2.0, 32.0]
+    assert viewing[1, 3:].tolist() == [0.4, 2.0, 32.0]
 
 
 def test_an_unknown_point_is_seen_from_everywhere() -> None:
-    assert any_viewing(2).tolist() == [[0, 0, 0, 0, np.inf]] * 2
+    assert any_viewing(2).tolist() == [[0, 0, 0, -2, 0, np.inf]] * 2
 
 
 def test_nearest_directions_are_within_half_of_their_distance() -> None:

@@ -69,12 +69,14 @@ def test_in_view_is_what_the_camera_sees_from_where_it_was_seen() -> None:
     distance = np.linalg.norm(offset, axis=1)
     rng = np.random.default_rng(3)
     towards = rng.normal(size=points.shape)
-    viewing = np.column_stack([towards, distance * rng.uniform(0.5, 1.1, len(points)), np.full(len(points), np.inf)])
-    allowed = (np.einsum("pk,pk->p", towards, offset) >= 0) & (viewing[:, 3] <= distance)
+    towards /= np.linalg.norm(towards, axis=1, keepdims=True)
+    cosine, near = rng.uniform(-1.0, 0.5, len(points)), distance * rng.uniform(0.5, 1.1, len(points))
+    viewing = np.column_stack([towards, cosine, near, np.full(len(points), np.inf)])
+    allowed = (np.einsum("pk,pk->p", towards, offset) >= cosine * distance) & (near <= distance)
     rows, _ = view.in_view(pose, points, viewing)
     assert 0 < len(rows) < len(everywhere)
     assert rows.tolist() == [row for row in everywhere.tolist() if allowed[row]]
-    far = np.column_stack([np.zeros_like(points), np.zeros(len(points)), 0.99 * distance])
+    far = np.column_stack([any_viewing(len(points))[:, :5], 0.99 * distance])
     assert not len(view.in_view(pose, points, far)[0])
 
 

@@ -42,7 +42,7 @@ class MapPoints:
     images: int = 0  # map images that retrieval chose these points by; 0 where they are the whole map
     visibility: ImageVisibility | None = None  # those images and what they see; None where the points are the whole map
     similarity: float = USUAL  # least cosine of a keypoint and a point that are one, see `match.likeness`
-    # from where each point was seen, float64 (P, 5) as `decode_viewing` gives it; None where the map does not say
+    # from where each point was seen, float64 (P, 6) as `decode_viewing` gives it; None where the map does not say
     seen_from: DoubleArray | None = None
     viewing: DoubleArray = field(init=False, repr=False, compare=False)  # the same, from everywhere where None
     index: DescriptorIndex = field(init=False, repr=False, compare=False)  # the descriptors ready to be searched

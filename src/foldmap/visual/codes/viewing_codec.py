@@ -18,9 +18,10 @@ from foldmap.visual.source import SceneModel
 
 _STEPS = 2  # from the middle of the octahedral square to its rim: directions 40 degrees apart
 _MOST_OCTAVE = 1000
-_WIDE = 0.25  # of a point that was seen from more than 75 degrees beside its direction, no side is said
+_LEAST_COSINE = 0.4  # a point is looked for from at most 66 degrees beside its direction
+_WIDE = 0.5  # of a point that was seen from more than 60 degrees beside its direction, no side is said
 _OCTAVES = 2.0  # a point is looked for at up to four times, and from a fourth, of its middle distance
-_LIKE_COSINE, _LIKE_OCTAVES = 0.6, 0.8  # a point takes what the one before has, where that fits so well: it costs least
+_LIKE_COSINE, _LIKE_OCTAVES = 0.7, 0.8  # a point takes what the one before has, where that fits so well: it costs least
 
 
 @dataclass(frozen=True)
@@ -76,10 +77,10 @@ def encode_viewing(viewing: Viewing) -> bytes:
 
 
 def decode_viewing(data: bytes, count: int) -> DoubleArray:
-    """What `View.in_view` asks of so many points: float64 (P, 5), direction towards the cameras and two distances.
+    """What `View.in_view` asks of so many points, float64 (P, 6).
 
-    The direction is zero where the point was seen from all around. A MapFormatError for bytes that `encode_viewing`
-    does not write.
+    Columns: direction towards the cameras (3), the least cosine with it (-2 where the point was seen from all around),
+    least and largest distance. A MapFormatError for bytes that `encode_viewing` does not write.
     """
     codes = decode_integers(data, (count, 4))
     within = np.abs(codes).max(initial=0) <= 2 * _MOST_OCTAVE
@@ -89,17 +90,18 @@ def decode_viewing(data: bytes, count: int) -> DoubleArray:
         within = bool((np.abs(codes) <= most).all() and (codes[:, 3] >= 0).all())
     if not within:
         raise MapFormatError("a tile does not say from where its points were seen", "fold the map again")
-    viewing = np.empty((count, 5))
-    viewing[:, :3] = np.where(codes[:, 3:] == 1, 0.0, _directions(codes))
-    viewing[:, 3] = np.exp2(codes[:, 2] - _OCTAVES)
-    viewing[:, 4] = np.exp2(codes[:, 2] + _OCTAVES)
+    viewing = np.empty((count, 6))
+    viewing[:, :3] = _directions(codes)
+    viewing[:, 3] = np.where(codes[:, 3] == 1, -2.0, _LEAST_COSINE)
+    viewing[:, 4] = np.exp2(codes[:, 2] - _OCTAVES)
+    viewing[:, 5] = np.exp2(codes[:, 2] + _OCTAVES)
     return viewing
 
 
 def any_viewing(count: int) -> DoubleArray:
     """Of points of which nothing is known: they may be seen from everywhere."""
-    viewing = np.zeros((count, 5))
-    viewing[:, 4] = np.inf
+    viewing = np.zeros((count, 6))
+    viewing[:, 3], viewing[:, 5] = -2.0, np.inf
     return viewing
 
 

@@ -58,8 +58,8 @@ class View:
     ) -> tuple[IntArray, DoubleArray]:
         """Which points lie in view, int64 (V,) ascending, and where, float64 (V, 2): as `project`, in one pass.
 
-        Only those that the camera sees from where they were seen: ``viewing`` is float64 (P, 5), as `decode_viewing`
-        gives it: a direction within 90 degrees of which the camera must lie, its least and its largest distance.
+        Only those that the camera sees from where they were seen: ``viewing`` is float64 (P, 6), as `decode_viewing`
+        gives it: a direction, the least cosine of it and of the direction to the camera, least and largest distance.
         """
         camera_SE3_world = np.ascontiguousarray(self.camera_SE3_rig @ rig_SE3_world)
         pinhole = (self.focal_px, self.centre_px, self.low_px, self.high_px)
@@ -153,9 +153,9 @@ def _in_view(
         y = (pose[1, 0] * a + pose[1, 1] * b + pose[1, 2] * c + pose[1, 3]) / z * focal_y + centre_y
         if low_x <= x <= high_x and low_y <= y <= high_y:
             dx, dy, dz = centre[0] - a, centre[1] - b, centre[2] - c
-            square = dx * dx + dy * dy + dz * dz
-            beside = dx * viewing[p, 0] + dy * viewing[p, 1] + dz * viewing[p, 2] < 0.0
-            if beside or not viewing[p, 3] ** 2 <= square <= viewing[p, 4] ** 2:
+            along = dx * viewing[p, 0] + dy * viewing[p, 1] + dz * viewing[p, 2]
+            distance = np.sqrt(dx * dx + dy * dy + dz * dz)
+            if along < viewing[p, 3] * distance or not viewing[p, 4] <= distance <= viewing[p, 5]:
                 continue
             rows[count], xy[count, 0], xy[count, 1] = p, x, y
             count += 1
