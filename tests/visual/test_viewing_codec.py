@@ -35,10 +35,10 @@ def test_a_point_is_not_seen_from_its_other_side() -> None:
     cosine = (towards @ DIRECTIONS.T).astype(np.float32)
     data = encode_viewing(Viewing(cosine.argmax(axis=1), cosine, np.full(300, 1.2)))
     viewing = decode_viewing(data, 300)
-    assert (np.einsum("pk,pk->p", towards, viewing[:, :3]) > 0.7).all()
+    assert (np.einsum("pk,pk->p", towards, viewing[:, :3]) > 0.78).all()
     assert (np.einsum("pk,pk->p", towards * (1, 1, -1), viewing[:, :3]) < viewing[:, 3]).all()
     assert len(data) < 20
-    assert viewing[:, 3:].tolist() == [[0.4, 0.5, 8.0]] * 300
+    assert viewing[:, 3:].tolist() == [[0.5, 0.5, 8.0]] * 300
 
 
 def test_a_point_seen_from_all_around_has_no_side() -> None:
@@ -46,7 +46,7 @@ def test_a_point_seen_from_all_around_has_no_side() -> None:
     viewing = decode_viewing(encode_integers(codes), 2)
     assert viewing[0, 3:].tolist() == [-2.0, 0.5, 8.0]
     assert np.linalg.norm(viewing[1, :3]) == pytest.approx(1.0)
-    assert viewing[1, 3:].tolist() == [0.4, 2.0, 32.0]
+    assert viewing[1, 3:].tolist() == [0.5, 2.0, 32.0]
 
 
 def test_an_unknown_point_is_seen_from_everywhere() -> None:
@@ -56,10 +56,10 @@ def test_an_unknown_point_is_seen_from_everywhere() -> None:
 def test_nearest_directions_are_within_half_of_their_distance() -> None:
     unit = np.random.default_rng(1).normal(size=(5000, 3))
     unit /= np.linalg.norm(unit, axis=1, keepdims=True)
-    assert (unit @ DIRECTIONS.T).max(axis=1).min() > np.cos(np.radians(36))
+    assert (unit @ DIRECTIONS.T).max(axis=1).min() > np.cos(np.radians(27))
 
 
-@pytest.mark.parametrize("row", [(3, 0, 0, 0), (0, 0, 0, 2), (0, 0, 1001, 0), (0, 0, 0, -1), (1 << 60, 0, 0, 0)])
+@pytest.mark.parametrize("row", [(4, 0, 0, 0), (0, 0, 0, 2), (0, 0, 1001, 0), (0, 0, 0, -1), (1 << 60, 0, 0, 0)])
 def test_what_no_writer_writes_is_refused(row: tuple[int, ...]) -> None:
     with pytest.raises(MapFormatError):
         decode_viewing(encode_integers(np.array([row])), 1)

@@ -1,8 +1,8 @@
 """What a matcher needs of a map: points with descriptors, ready to be searched."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -67,6 +67,10 @@ class VisualMap(Protocol):
     def dimension(self) -> int:
         """Length of a descriptor."""
 
+    @property
+    def parameters(self) -> Mapping[str, Any]:
+        """What its layer says of it; empty where nothing does."""
+
     def around(self, queries: Sequence[Query], views: Sequence[View]) -> MapPoints:
         """The points that the queries may see: the whole map, or what retrieval finds."""
 
@@ -77,6 +81,7 @@ class UnfoldedMap:
     def __init__(self, scene: SceneModel) -> None:
         means = track_means(scene)
         self.feature, self.dimension = scene.feature, means.shape[1]
+        self.parameters: Mapping[str, Any] = {}
         similarity = least_similarity(scene, np.arange(len(means), dtype=np.int64), means)
         seen_from = decode_viewing(encode_viewing(Viewing.of(scene)), len(means))
         self._points = MapPoints(scene.points_world, means, similarity=similarity, seen_from=seen_from)

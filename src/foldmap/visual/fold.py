@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -90,6 +91,7 @@ def fold_visual(
     *,
     means: FloatArray | None = None,
     layer: str = LAYER,
+    facts: Mapping[str, Any] | None = None,
     report: Callable[[int, int], None] = lambda done, total: None,
 ) -> VisualReport:
     """Fold a scene into a file that is being written; a layer of that name is replaced whole.
@@ -100,6 +102,7 @@ def fold_visual(
         plan: which points, and how.
         means: float32 (P, D), `track_means` of the scene, where they are at hand.
         layer: its name.
+        facts: more of its parameters.
         report: called with tiles done and in all.
 
     Raises:
@@ -141,7 +144,8 @@ def fold_visual(
     model = plan.codec.model()
     if model is not None:
         writer.put_model(layer, CODEC_MODEL, model, "descriptor codec")
-    facts = {
+    told = {
+        **(facts or {}),
         **plan.codec.parameters(),
         "feature": scene.feature,
         "dimension": plan.codec.dimension,
@@ -157,10 +161,10 @@ def fold_visual(
         "group": 0 if retrieval is None else plan.group,
         "retrieval": "none" if retrieval is None else "vlad" if retrieval.vlad is not None else "global",
     }
-    writer.set_parameters(layer, facts)
+    writer.set_parameters(layer, told)
     used["codec"] = len(model or b"")
     used["retrieval"] = 0 if retrieval is None else retrieval.size
-    return VisualReport(len(chosen.points_world), len(tiles), facts["images"], used, error_px, noise_px)
+    return VisualReport(len(chosen.points_world), len(tiles), told["images"], used, error_px, noise_px)
 
 
 def split_boxes(points_world: DoubleArray, most: int) -> list[IntArray]:

@@ -16,12 +16,12 @@ from foldmap.errors import MapFormatError
 from foldmap.types import DoubleArray, FloatArray, IntArray
 from foldmap.visual.source import SceneModel
 
-_STEPS = 2  # from the middle of the octahedral square to its rim: directions 40 degrees apart
+_STEPS = 3  # from the middle of the octahedral square to its rim: directions 30 degrees apart
 _MOST_OCTAVE = 1000
-_LEAST_COSINE = 0.4  # a point is looked for from at most 66 degrees beside its direction
-_WIDE = 0.5  # of a point that was seen from more than 60 degrees beside its direction, no side is said
+_LEAST_COSINE = 0.5  # a point is looked for from at most 60 degrees beside its direction
+_WIDE = 0.6  # of a point that was seen from more than 53 degrees beside its direction, no side is said
 _OCTAVES = 2.0  # a point is looked for at up to four times, and from a fourth, of its middle distance
-_LIKE_COSINE, _LIKE_OCTAVES = 0.7, 0.8  # a point takes what the one before has, where that fits so well: it costs least
+_LIKE_COSINE, _LIKE_OCTAVES = 0.78, 0.8  # a point takes what the one before has, where that fits so well: it costs least
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,10 @@ class Viewing:
         mean = np.stack([np.bincount(tracks.point, unit[:, k], points) for k in range(3)], axis=1)
         octave = np.bincount(tracks.point, np.log2(distance), points) / np.bincount(tracks.point, minlength=points)
         # observations are sorted by point, and no point is without
-        cosine = np.minimum.reduceat((unit @ DIRECTIONS.T).astype(np.float32), scene.track_first[:-1], axis=0)
+        first = scene.track_first[:-1]
+        cosine = np.empty((points, len(DIRECTIONS)), np.float32)
+        for number, direction in enumerate(DIRECTIONS):  # one by one: there are millions of observations
+            cosine[:, number] = np.minimum.reduceat(unit @ direction, first)
         clipped = np.clip(octave, -_MOST_OCTAVE + 1.0, _MOST_OCTAVE - 1.0)
         return Viewing((mean @ DIRECTIONS.T).argmax(axis=1), cosine, clipped)
 
@@ -117,4 +120,4 @@ def _directions(codes: IntArray) -> DoubleArray:
 
 _CODES = np.array(list(itertools.product(range(-_STEPS, _STEPS + 1), repeat=2)))
 DIRECTIONS = _directions(_CODES)
-"""All that are stored, float64 (25, 3)."""
+"""All that are stored, float64 (49, 3)."""
