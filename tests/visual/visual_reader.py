@@ -48,6 +48,25 @@ def read_descriptors(data: bytes, count: int, codec: dict[str, Any], model: byte
     return read_product(np.frombuffer(data, np.uint8).reshape(count, codec["parts"]), model)
 
 
+def read_viewing(data: bytes, count: int) -> np.ndarray:
+    """Section 8: direction, least cosine, least and largest distance of each point, float (P, 6)."""
+    rows, sums = [], [0, 0, 0]
+    for *steps, wide in read_integers(data, count, 4).tolist():
+        sums = [total + step for total, step in zip(sums, steps, strict=True)]
+        u, v, octave = sums
+        assert max(abs(u), abs(v)) <= 3
+        assert abs(octave) <= 1000
+        assert wide in (0, 1)
+        a, b = u / 3, v / 3
+        c = 1 - abs(a) - abs(b)
+        f = max(-c, 0)
+        x, y = (side - f if side >= 0 else side + f for side in (a, b))
+        length = (x * x + y * y + c * c) ** 0.5
+        cosine = -2.0 if wide else 0.6
+        rows.append([x / length, y / length, c / length, cosine, 2.0 ** (octave - 2), 2.0 ** (octave + 2)])
+    return np.array(rows)
+
+
 def unit(rows: np.ndarray) -> np.ndarray:
     length = np.sqrt((rows * rows).sum(axis=1, keepdims=True))
     return rows / np.where(length > 0, length, 1)
