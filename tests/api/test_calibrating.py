@@ -11,7 +11,7 @@ import pytest
 from drive_answers import COUNT, TOO_SMALL, answered_drive
 from typer.testing import CliRunner
 
-from foldmap.api.calibrating import calibrate_map
+from foldmap.api.judging.calibrating import calibrate_map
 from foldmap.api.results import LocalizedObservation, write_estimates
 from foldmap.atlas import FoldFile, FoldWriter
 from foldmap.cli.app import app

@@ -13,7 +13,7 @@ import pytest
 from drive_answers import COUNT, answered_drive
 from typer.testing import CliRunner
 
-from foldmap.api.reporting import report_run
+from foldmap.api.judging.reporting import report_run
 from foldmap.cli.app import app
 from foldmap.errors import MapInputError
 from foldmap.localize.tail import Tail

@@ -28,7 +28,7 @@ def report(
 
     It needs nothing from anywhere, and shows on a phone, by day and by night.
     """
-    from foldmap.api.reporting import check_page, report_run
+    from foldmap.api.judging.reporting import check_page, report_run
 
     check_page(output)
     require_folder(output)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from foldmap.api import opened
-from foldmap.api.answers import Answers, read_answers, true_positions
+from foldmap.api.judging.answers import Answers, read_answers, true_positions
 from foldmap.api.opened import FoldedMap
 from foldmap.errors import ConfigError
 from foldmap.metrics.consistency import consistency, level_score, squared_distances
