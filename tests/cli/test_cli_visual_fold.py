@@ -169,7 +169,7 @@ def test_a_scene_goes_into_a_file_of_lidar_and_is_replaced_there(
     with FoldFile.open(out) as file:
         assert {layer.name: layer.kind for layer in file.layers()} == {"lidar": "lidar", "visual": "visual"}
         assert {key: file.tile("lidar", *key) for key in file.tiles("lidar")} == tiles
-        assert file.tiles("visual") == [(0, 0)]  # the images of the first folding are gone
+        assert file.tiles("visual") == [(0, 0), (0, 3)]  # the images of the first folding are gone
         assert {"provenance", "visual"} <= set(file.metadata())
     assert run("verify", out).status == 0
     held = out.read_bytes()
