@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from foldmap.api.reshaping import Area, extract, merge
+from foldmap.api.reshaping.area import Area
+from foldmap.api.reshaping.extracting import extract
+from foldmap.api.reshaping.merging import merge
 from foldmap.atlas import FoldFile, FoldUpdater, FoldWriter, verify
 from foldmap.atlas.patches import apply_patch, write_patch
 from foldmap.cli.verify import find_faults
@@ -76,7 +78,7 @@ def test_reach_is_that_of_points_laid_densely_on_the_path() -> None:
     rng = np.random.default_rng(0)
     for count in (1, 2, 3, 60):
         path = np.cumsum(rng.normal(0, 20, (count, 2)), axis=0)
-        low = rng.uniform(-300, 300, (150, 2))
+        low = path.mean(axis=0) + rng.uniform(-90, 90, (150, 2))
         boxes = np.concatenate([low, low + rng.uniform(0.5, 40, (150, 2))], axis=1)
         dense = [path[:1]]
         for one, other in itertools.pairwise(path):

@@ -28,8 +28,8 @@ def extract(
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
     """Take the tiles of all layers in reach of a box or a drive; they stay as they were, bit for bit."""
-    from foldmap.api.reshaping import Area
-    from foldmap.api.reshaping import extract as extract_part
+    from foldmap.api.reshaping.area import Area
+    from foldmap.api.reshaping.extracting import extract as extract_part
 
     require_file(fold_file)
     if (bbox is None) == (corridor is None):

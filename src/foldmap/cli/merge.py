@@ -28,7 +28,7 @@ def merge(
     Lidar layers are joined that were folded with one model on one lattice of tiles, street layers with the same
     options, scenes in one frame in metres by one codec. What differs is named, with a cure.
     """
-    from foldmap.api.reshaping import merge as merge_files
+    from foldmap.api.reshaping.merging import merge as merge_files
 
     for path in files:
         require_file(path)

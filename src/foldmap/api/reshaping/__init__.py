@@ -1,7 +1,1 @@
-"""Files put together and cut: merge, extract; what a layer of each kind has to say about that."""
-
-from foldmap.api.reshaping.area import Area
-from foldmap.api.reshaping.extracting import extract
-from foldmap.api.reshaping.merging import merge
-
-__all__ = ["Area", "extract", "merge"]
+"""Files put together (`merging`) and cut (`extracting`); what a layer of each kind has to say about that."""

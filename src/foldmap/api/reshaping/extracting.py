@@ -7,13 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from foldmap.api.reshaping import lidar, street, visual
 from foldmap.api.reshaping.area import Area
+from foldmap.api.reshaping.kinds import kind_of
 from foldmap.api.reshaping.parts import Note, Part, Source
 from foldmap.atlas import FoldFile, FoldWriter
 from foldmap.errors import ConfigError, MapInputError
-
-KINDS = {"lidar": lidar, "street": street, "visual": visual}
 
 
 def extract(
@@ -44,9 +42,8 @@ def extract(
         sources = [Source(file, layer) for layer in (layers or [one.name for one in file.layers()])]
         if len({source.layer for source in sources}) < len(sources):
             raise ConfigError(f"a layer is named twice: {', '.join(layers)}", "name each once")
-        kinds = {source.layer: file.layer(source.layer).kind for source in sources}
-        _require_one_frame(sources, kinds)
-        parts = {source.layer: KINDS[kinds[source.layer]].cut(source, area, note) for source in sources}
+        _require_one_frame(sources)
+        parts = {source.layer: kind_of(source).cut(source, area, note) for source in sources}
         for layer, part in parts.items():
             if not part.kept:
                 note(f"layer {layer} has nothing there and is left out")
@@ -64,8 +61,8 @@ def extract(
         return {"file": output, "file_bytes": size, "of_bytes": file.size_bytes(), **said}
 
 
-def _require_one_frame(sources: Sequence[Source], kinds: dict[str, str]) -> None:
-    found = {frame: source.layer for source in sources for frame in KINDS[kinds[source.layer]].frames(source)}
+def _require_one_frame(sources: Sequence[Source]) -> None:
+    found = {frame: source.layer for source in sources for frame in kind_of(source).frames(source)}
     if len(found) > 1 and not _one_frame(list(found)):
         (one, layer), (other, second) = list(found.items())[:2]
         what = f"layers {layer} and {second} are in different frames: {_name(one)} and {_name(other)}"

@@ -22,7 +22,6 @@ from foldmap.atlas.drawn import Drawn
 from foldmap.atlas.parameters import whole_of
 from foldmap.errors import MapFormatError, MapInputError
 from foldmap.geometry import MetricGrid
-from foldmap.lidar.marks.model import CODEC
 from foldmap.types import DoubleArray
 
 _ALIKE = ("codec", "cell_px", "tile_cells", "known_cells", "tile_blocks", "block_px", "coder", "relief")
@@ -132,7 +131,7 @@ def _grid(source: Source) -> MetricGrid:
 def _tile_px(source: Source) -> int:
     """Pixels a tile side."""
     said = source.parameters
-    if said.get("codec") == CODEC:
+    if "tile_cells" in said:  # of marks
         cells = whole_of(said, "lidar", "tile_cells", 1, 4096)
         return cells * whole_of(said, "lidar", "cell_px", 1, 256)
     return whole_of(said, "lidar", "tile_blocks", 1, 16) * whole_of(said, "lidar", "block_px", 1, 1 << 16)

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from foldmap.api.reshaping.extracting import KINDS
+from foldmap.api.reshaping.kinds import kind_of
 from foldmap.api.reshaping.parts import FIRST, LAST, Note, Part, Source
 from foldmap.atlas import FoldFile, FoldWriter
 from foldmap.atlas.drawn import Drawn
@@ -66,8 +66,7 @@ def _joined(sources: Sequence[Source], prefer: str | None, note: Note) -> Part:
         if kind != kinds[0]:
             what = f"{source.said} is a {kind} layer, {sources[0].said} a {kinds[0]} layer"
             raise MapInputError(what, "fold one of them under its usual name")
-    part: Part = KINDS[kinds[0]].join(sources, prefer, note)
-    return part
+    return kind_of(sources[0]).join(sources, prefer, note)
 
 
 def _metadata(files: Sequence[FoldFile], prefer: str | None, note: Note) -> dict[str, Any]:
