@@ -314,7 +314,7 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
             writer.add_layer("g", "lidar", {})
             for k in range(tiles):
                 writer.put_tile("g", k, 0, k.to_bytes(4, "little") * 2500)
-        with FoldUpdater(tmp_path / "before.fold", tmp_path / "after.fold") as updater:
+        with FoldUpdater(tmp_path / "after.fold", tmp_path / "before.fold") as updater:
             updater.put_tile("g", 7, 1, b"new")
         done = subprocess.run([sys.executable, "-c", MEMORY, str(tmp_path)], capture_output=True, text=True, check=True)
         used.append(int(done.stdout))

@@ -46,7 +46,7 @@ def test_a_part_is_told_cut_and_put_back(run: Run, town: Path, tmp_path: Path) -
 
 def test_a_new_version_goes_out_as_a_patch(run: Run, town: Path, tmp_path: Path) -> None:
     new, patch = tmp_path / "new.fold", tmp_path / "new.foldpatch"
-    with FoldUpdater(town, new) as updater:
+    with FoldUpdater(new, town) as updater:
         updater.put_tile("lidar", 0, 0, b"other ground")
     said = json.loads(run("diff", str(town), str(new), "-o", str(patch), "--json").out)
     assert (said["tiles"], said["bytes"]) == (1, patch.stat().st_size)

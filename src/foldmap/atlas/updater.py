@@ -16,15 +16,13 @@ class FoldUpdater(FoldWriter):
 
     Everything that is not put again stays, bit for bit. Updaters of one file wait for nobody: the second is refused.
 
-    Args:
-        path: the file.
-        output: where the next version goes; None: it replaces the file.
+    With `source` that file is the existing one, and stays as it is; `path` becomes its next version.
     """
 
-    def __init__(self, path: str | Path, output: str | Path | None = None) -> None:
-        super().__init__(path if output is None else output)
+    def __init__(self, path: str | Path, source: str | Path | None = None) -> None:
+        super().__init__(path)
         try:
-            self.before = FoldFile.open(path)
+            self.before = FoldFile.open(self.path if source is None else source)
             """The file as it was when the update began; open until it ends."""
         except BaseException:
             super().close()
@@ -63,7 +61,7 @@ class FoldUpdater(FoldWriter):
 
 
 @contextmanager
-def update(path: str | Path) -> Iterator[FoldUpdater]:
+def update(path: str | Path, source: str | Path | None = None) -> Iterator[FoldUpdater]:
     """Open `FoldUpdater` as a transaction."""
-    with FoldUpdater(path) as updater:
+    with FoldUpdater(path, source) as updater:
         yield updater

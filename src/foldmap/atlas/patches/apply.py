@@ -27,7 +27,7 @@ def apply_patch(base: Path, patch: Path, output: Path | None = None) -> int:
         MapFormatError: patch or file are damaged.
         WriteError: the file cannot be written.
     """
-    with PatchReader(patch) as reader, FoldUpdater(base, output) as updater:
+    with PatchReader(patch) as reader, FoldUpdater(output or base, base) as updater:
         found = updater.before.seal
         if found != reader.base:
             done = found == reader.result
