@@ -109,7 +109,7 @@ class FoldWriter:
     def size_bytes(self) -> int:
         """Size of the file if it were committed now; nothing is put in place. Raises `WriteError`: the disk is full."""
         try:
-            write_database(self._contents, str(self._sibling.path))
+            self._write(self._sibling.path)
             size = self._sibling.path.stat().st_size
             os.truncate(self._sibling.path, 0)
         except (OSError, sqlite3.Error) as error:
@@ -123,7 +123,7 @@ class FoldWriter:
         one that is given; what was there stays; `WriteError`: the disk is full, or the folder cannot be written.
         """
         try:
-            made = write_database(self._contents, str(self._sibling.path))
+            made = self._write(self._sibling.path)
             if seal not in (None, made):
                 raise ChecksumError(f"{self.path} would have another seal than it must", "nothing was written")
             size = self._sibling.path.stat().st_size
@@ -150,6 +150,9 @@ class FoldWriter:
             self.commit()
         else:
             self.close()
+
+    def _write(self, path: Path) -> bytes:
+        return write_database(self._contents, str(path))
 
     def _check_layer(self, layer: str) -> None:
         if layer not in self._contents.layers:

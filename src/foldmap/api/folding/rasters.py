@@ -27,7 +27,7 @@ def fold_rasters(
     writer: FoldWriter,
     rasters: Sequence[Path],
     options: LidarOptions,
-    limits: tuple[int | None, float],
+    limits: tuple[int | None, int],
     note: Note,
     report: Report,
 ) -> dict[str, Any]:
@@ -40,8 +40,8 @@ def fold_rasters(
         writer: of the file, with all that goes before; the caller commits.
         rasters: where they overlap the first counts.
         options: see there.
-        limits: most bytes of the whole file, and the share of what is left of them that a richer model may take where
-            a leaner one is at hand.
+        limits: most bytes of the whole file, and how many a scene beside it takes without a budget: what is left for
+            both is shared in proportion to that and to what the first candidate takes.
         note: called with what a user should know.
         report: called with trials of codes, then tiles, done and in all.
 
@@ -49,7 +49,7 @@ def fold_rasters(
         BudgetError: no operating point is small enough.
         FoldmapError: what was brought cannot be used.
     """
-    budget_bytes, share = limits
+    budget_bytes, beside = limits
     if options.before is not None:
         raise ConfigError("--before is of an update", "give --update MAP.fold, or leave it out")
     if options.rate is not None and not options.rate > 0:
@@ -64,7 +64,8 @@ def fold_rasters(
     mixes = options.relief_band is not None
     with open_rasters(rasters, band, options.relief_band) as source:
         candidates, trials = _candidates(source, options, budget_bytes, note, report)
-        before = 0 if budget_bytes is None or share == 1 else writer.size_bytes()
+        before = 0 if budget_bytes is None or not beside else writer.size_bytes()
+        share = 1.0
         least = float("inf"), ""
         for bundle in candidates:
             plan = LidarPlan(bundle, tile_blocks, options.embed_model, relief=mixes)
@@ -84,6 +85,8 @@ def fold_rasters(
             writer.put_metadata("provenance", made)
             size = 0 if budget_bytes is None and options.rate is None else writer.size_bytes()
             most = float("inf") if budget_bytes is None else budget_bytes
+            if bundle is candidates[0] and budget_bytes is not None:
+                share = (size - before) / max(size - before + beside, 1)
             wanted = most if bundle is candidates[-1] else before + share * (most - before)
             if size <= wanted and (options.rate is None or done.bit_per_m2 <= options.rate):
                 return {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -51,24 +52,54 @@ class ChosenScene:
         }
 
 
+@dataclass(frozen=True)
+class ReadScene:
+    """A scene before it is folded: the means of its tracks, float32 (P, D), the codecs to choose among, what is wanted.
+
+    ``joined`` as of `ChosenScene`.
+    """
+
+    folder: Path
+    scene: SceneModel
+    means: FloatArray
+    codecs: Sequence[DescriptorCodec]
+    wanted: PlanOptions
+    joined: float | None
+
+    def default_bytes(self) -> int:
+        """What it adds to a file without a budget: all points that are wanted, by the default codec."""
+        with tempfile.TemporaryDirectory() as folder, FoldWriter(Path(folder) / "empty.fold") as writer:
+            empty = writer.size_bytes()
+        return plan_for_budget(self.scene, self.means, None, self.codecs, self.wanted).chosen.file_bytes - empty
+
+
+def read_for_folding(folder: Path, options: VisualOptions, budget: bool, begin: Begin) -> ReadScene:
+    """Read a scene with all that its folding chooses among; ``budget`` is whether a size is asked for.
+
+    Raises:
+        FoldmapError: what was brought cannot be used.
+    """
+    options.check(budget)
+    scene, joined = read_with_descriptors(folder, options)
+    means = track_means(scene)
+    codecs = codecs_of(scene, means, options, budget, begin)
+    settings = {"alpha": options.alpha} if options.alpha is not None else {}
+    # global descriptors are for retrieval: who gives them wants the map searched by image
+    images = True if options.globals is not None else options.images
+    wanted = PlanOptions(options.points, options.select, settings, options.error_px, images, seed=options.seed)
+    return ReadScene(folder, scene, means, codecs, wanted, None if joined is None else round(joined.fraction, 4))
+
+
 def fold_scene(
-    writer: FoldWriter, folder: Path, options: VisualOptions, budget_bytes: int | None, begin: Begin
+    writer: FoldWriter, read: ReadScene, options: VisualOptions, budget_bytes: int | None, begin: Begin
 ) -> ChosenScene:
     """Fold a scene into a file that holds all else that it will hold; the caller commits.
 
     Raises:
         BudgetError: the budget holds no map.
-        FoldmapError: what was brought cannot be used.
     """
-    options.check(budget_bytes is not None)
-    scene, joined = read_with_descriptors(folder, options)
-    means = track_means(scene)
-    codecs = codecs_of(scene, means, options, budget_bytes is not None, begin)
-    settings = {"alpha": options.alpha} if options.alpha is not None else {}
-    # global descriptors are for retrieval: who gives them wants the map searched by image
-    images = True if options.globals is not None else options.images
-    wanted = PlanOptions(options.points, options.select, settings, options.error_px, images, seed=options.seed)
-    writer.put_metadata("visual", _provenance(folder, options, budget_bytes))
+    scene, means = read.scene, read.means
+    writer.put_metadata("visual", _provenance(read.folder, options, budget_bytes))
     others = writer.size_bytes() if budget_bytes is not None and writer.layers else 0
     left = None if budget_bytes is None else budget_bytes - others
 
@@ -78,14 +109,14 @@ def fold_scene(
 
     report = begin("Choosing points and codes")
     try:
-        planned = plan_for_budget(scene, means, left, codecs, wanted, size_with=size_with, report=report)
+        planned = plan_for_budget(scene, means, left, read.codecs, read.wanted, size_with=size_with, report=report)
     except BudgetError as error:
         if not others or error.needed_bytes is None:
             raise
         least = f"give at least {others + error.needed_bytes} bytes"
         raise BudgetError(f"beside {others:,} bytes of other layers, {error.message}", least) from error
     folded = fold_visual(writer, scene, planned.plan, means=means)
-    return ChosenScene(scene, means, wanted, planned, folded, None if joined is None else round(joined.fraction, 4))
+    return ChosenScene(scene, means, read.wanted, planned, folded, read.joined)
 
 
 def update_scene(updater: FoldUpdater, folder: Path, options: VisualOptions, begin: Begin) -> dict[str, Any]:
