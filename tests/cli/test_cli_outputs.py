@@ -26,7 +26,7 @@ READ: dict[str, set[str]] = {
     "train lidar": {"pairs", "map_tif", "map_query", "sweeps", "poses", "start"},
     "train street": {"data", "street_map", "ring", "start"},
     "train visual": {"scenes", "features", "photos", "start"},
-    "fold": {"sources", "model", "before", "features", "photos", "globals_", "decoder"},
+    "fold": {"sources", "model", "before", "features", "photos", "globals_", "decoder", "positions", "align"},
     "localize": {
         *(
             "fold_file",

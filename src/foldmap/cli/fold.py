@@ -17,7 +17,7 @@ EXAMPLES = (
     "\b\nExamples:\n  foldmap fold map.tif scene/ streets.osm -o town.fold --budget 1MB\n"
     "  foldmap fold map.tif -o map.fold --model out/train/model.safetensors --json\n"
     "  foldmap fold --update town.fold new.tif\n"
-    "  foldmap fold scene/ --into town.fold\n"
+    "  foldmap fold scene/ --into town.fold --positions gnss.csv\n"
     "  foldmap fold scene/ -o scene.fold --budget 100kB --report out/report\n"
     "  foldmap fold colmap/sparse/0 -o scene.fold --features feats-superpoint-n4096-r1024.h5\n"
     "  foldmap fold karlsruhe.osm -o streets.fold --error 0.05\n"
@@ -71,6 +71,10 @@ def fold(
     error_px: Annotated[float | None, _photos(help="Error of positions as reprojected; a third of the noise.")] = None,
     images: Annotated[bool | None, _photos("--keep-images/--no-images", help="Poses of photos, who sees what.")] = None,
     metric: Annotated[bool | None, _photos("--metric/--not-metric", help="Whether in metres.")] = None,
+    positions: Annotated[
+        Path | None, _photos(help="Where photos were taken in the map's frame, name x y z: brings the scene there.")
+    ] = None,
+    align: Annotated[Path | None, _photos(help="Points in both frames, x y z of the scene, x y z of the map.")] = None,
     report: Annotated[Path | None, _photos(help="Folder for the curve of accuracy against bytes.")] = None,
     error_m: Annotated[float | None, _streets("--error", help="Error of the stored lanes, metres; 0.10.")] = None,
     spacing: Annotated[float | None, _streets(help="Metres between places along a lane; 5, 0 for none.")] = None,

@@ -64,6 +64,8 @@ class VisualOptions:
         error_px: how far positions may move reprojections; a third of the noise.
         images: whether the map's images are kept.
         metric: whether world units are metres.
+        positions: table of where photos were taken, to bring the scene into the map's frame.
+        align: pairs of points in the scene's and the map's frame, for the same.
         seed: of every random choice.
         curve: folder for the curve of accuracy against bytes.
     """
@@ -83,10 +85,12 @@ class VisualOptions:
     error_px: float | None = None
     images: bool | None = None
     metric: bool | None = None
+    positions: Path | None = None
+    align: Path | None = None
     seed: int = 0
     curve: Path | None = None
 
-    UPDATING = ("features", "photos", "globals", "points", "metric")
+    UPDATING = ("features", "photos", "globals", "points", "metric", "positions", "align")
 
     def check(self, budget: bool) -> None:
         """Refuse what goes with nothing, naming the option.

@@ -19,7 +19,7 @@ from foldmap.visual.retrieval.image_index import SMALL_MAP
 from foldmap.visual.tile import take_groups, tile_parts, tile_points
 from foldmap.visual.unfold import FoldedVisual
 
-_ALIKE = ("feature", "dimension", "codec", "step", "basis", "parts", "metric", "crs")
+_ALIKE = ("feature", "dimension", "codec", "step", "basis", "parts", "metric")
 _REFOLD = "fold the scenes anew, joined into one, or with the same feature and codec"
 
 
@@ -85,9 +85,8 @@ def join(sources: Sequence[Source], prefer: str | None, note: Note) -> Part:
 
 
 def frames(source: Source) -> set[str]:
-    """The coordinate reference system of a layer, where it says one."""
-    crs = source.parameters.get("crs")
-    return {crs} if isinstance(crs, str) else set()
+    """None: a scene says whether it is in metres, not where they are."""
+    return set()
 
 
 def _different(sources: Sequence[Source]) -> list[Source]:
