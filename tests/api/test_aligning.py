@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from foldmap.api.folding import VisualOptions, fold
+from foldmap.api.folding import StreetOptions, VisualOptions, fold
 from foldmap.atlas import FoldFile
 from foldmap.errors import PoseInputError
 from foldmap.geometry.similarity import Similarity
+from foldmap.street.unfold import FoldedStreet
 from foldmap.visual.source import SceneModel
 from foldmap.visual.unfold import FoldedVisual
 from tests.cli.scene_place import room_scene, write_scene
@@ -111,3 +112,33 @@ def test_a_scene_in_metres_keeps_its_size(place: Path, tmp_path: Path) -> None:
     options = VisualOptions(step=0.1, metric=True, align=place / "control.txt")
     with pytest.raises(PoseInputError, match=r"2\.703 times as large in the map.*--not-metric"):
         fold(place / "scene", tmp_path / "a.fold", visual=options)
+
+
+def test_streets_are_turned_and_shifted_into_the_frame(tmp_path: Path) -> None:
+    rows = [(k, x, 4.0 * k + 15 * np.sin(x / 40)) for k in range(3) for x in range(0, 400, 10)]
+    turn = np.exp(0.3j)
+    for name, move in (("own", lambda z: z), ("map", lambda z: z * turn + 120 - 40j)):
+        moved = [(k, move(complex(x, y))) for k, x, y in rows]
+        lines = "".join(f"{k},{z.real:.4f},{z.imag:.4f}\n" for k, z in moved)
+        (tmp_path / f"{name}.csv").write_text("line,x_m,y_m\n" + lines)
+    pairs = [complex(x, y) for x, y in ((0, 0), (400, 20), (150, -30), (250, 60), (90, 10))]
+    there = [z * turn + 120 - 40j for z in pairs]
+    there[4] += 25  # a point that was mistaken
+    (tmp_path / "control.txt").write_text(
+        "".join(f"{a.real} {a.imag} {b.real:.3f} {b.imag:.3f}\n" for a, b in zip(pairs, there, strict=True))
+    )
+    options = StreetOptions(spacing=0, align=tmp_path / "control.txt", name="town")
+    said = fold(tmp_path / "own.csv", tmp_path / "a.fold", street=options)["street"]["aligned"]
+    assert said["own"]["left_out"] == ["pair 5"]
+    assert said["own"]["rms_m"] < 0.002
+    fold(tmp_path / "map.csv", tmp_path / "b.fold", street=StreetOptions(spacing=0, name="town"))
+    graphs = []
+    for name in "ab":
+        with FoldFile.open(tmp_path / f"{name}.fold") as file:
+            graphs.append(FoldedStreet(file).graph("town"))
+    apart = np.linalg.norm(graphs[0].vertices_m[:, None] - graphs[1].vertices_m, axis=2).min(axis=1)
+    assert apart.max() < 0.2
+    assert graphs[0].length_m == pytest.approx(graphs[1].length_m, rel=1e-3)
+    (tmp_path / "control.txt").write_text("".join(f"{k} 0 {k} 0\n" for k in range(2)))
+    with pytest.raises(PoseInputError, match="2 pairs of points align nothing"):
+        fold(tmp_path / "own.csv", tmp_path / "c.fold", street=options)

@@ -121,3 +121,27 @@ def test_a_straight_drive_leaves_its_roll_open() -> None:
         align(along + rng.normal(0, 0.02, (60, 3)), along + rng.normal(0, 0.5, (60, 3)))
     bent = along + np.stack([np.zeros(60), 20 * np.sin(along[:, 0] / 30), np.zeros(60)], axis=1)
     assert align(bent + rng.normal(0, 0.02, (60, 3)), bent + rng.normal(0, 0.5, (60, 3))).turn_sigma_rad < 0.05
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_in_the_plane_a_rigid_motion_is_that_of_complex_numbers(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    source = rng.normal(0, 50, (30, 2))
+    turn = np.exp(1j * rng.uniform(-np.pi, np.pi))
+    there = (source @ [1, 1j]) * turn + (4.5e5 + 5.4e6j)
+    target = np.stack([there.real, there.imag], axis=1) + rng.normal(0, 0.05, (30, 2))
+    wrong = rng.choice(30, 9, replace=False)
+    target[wrong] += rng.normal(0, 20, (9, 2))
+    found = align(source, target, rigid=True)
+    assert not found.agrees[wrong].any()
+    right = np.setdiff1d(np.arange(30), wrong)
+    near, far = source[right] @ [1, 1j], target[right] @ [1, 1j]
+    product = (np.conj(near - near.mean()) * (far - far.mean())).sum()
+    turned = (source @ [1, 1j] - near.mean()) * product / abs(product) + far.mean()
+    assert np.abs(found.similarity.apply(source) @ [1, 1j] - turned).max() < 0.05
+    assert found.similarity.scale == 1.0
+    assert np.linalg.det(found.similarity.rotation) == pytest.approx(1.0)
+    with pytest.raises(PoseInputError, match="at one place"):
+        align(np.zeros((5, 2)), target[:5], rigid=True)
+    line = np.stack([source[:, 0], 0 * source[:, 0]], axis=1)
+    assert align(line, np.add(line, [3.0, 4.0]), rigid=True).agrees.all()  # in the plane, a line tells the turn

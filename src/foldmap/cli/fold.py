@@ -74,7 +74,9 @@ def fold(
     positions: Annotated[
         Path | None, _photos(help="Where photos were taken in the map's frame, name x y z: brings the scene there.")
     ] = None,
-    align: Annotated[Path | None, _photos(help="Points in both frames, x y z of the scene, x y z of the map.")] = None,
+    align: Annotated[
+        Path | None, typer.Option(help="Points in both frames, to bring a scene (x y z, x y z) or streets (x y, x y).")
+    ] = None,
     report: Annotated[Path | None, _photos(help="Folder for the curve of accuracy against bytes.")] = None,
     error_m: Annotated[float | None, _streets("--error", help="Error of the stored lanes, metres; 0.10.")] = None,
     spacing: Annotated[float | None, _streets(help="Metres between places along a lane; 5, 0 for none.")] = None,
@@ -136,7 +138,7 @@ def _options(context: typer.Context, found: Mapping[str, list[Path]]) -> dict[st
             what = {SCENE: "is a scene", STREET: "is a street map"}.get(kind, "is no folder")
             belongs = " or ".join(KINDS[one] for one in kinds)
             raise ConfigError(f"{source} {what}, and {label} is for {belongs}", f"leave {label} out, or check the path")
-        if field in ("model", "codec") and len(here) > 1:
+        if field in ("model", "codec", "align") and len(here) > 1:
             raise ConfigError(f"{label} could be for {' or '.join(here)}", "fold one of them later, with --into")
         for kind in here:
             said[kind][field] = value

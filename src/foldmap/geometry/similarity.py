@@ -1,7 +1,7 @@
-"""The similarity between two frames out of pairs of points, some of which may be wrong.
+"""The similarity, or rigid motion, between two frames out of pairs of points, some of which may be wrong.
 
 Least squares of point pairs: Umeyama, Least-squares estimation of transformation parameters between two point patterns,
-1991. Wrong pairs: the least median of squares (Rousseeuw 1984) over triples of pairs finds who agrees, without a
+1991. Wrong pairs: the least median of squares (Rousseeuw 1984) over few pairs at a time finds who agrees, without a
 threshold and up to half of them wrong; Huber's weights settle the rest.
 """
 
@@ -14,8 +14,8 @@ import numpy as np
 from foldmap.errors import PoseInputError
 from foldmap.types import AnyArray, BoolArray, DoubleArray
 
-LEAST_PAIRS = 4
-"""Three pairs decide a similarity and leave nothing to check it by."""
+LEAST_PAIRS = {2: 3, 3: 4}
+"""By dimension: fewer leave nothing to check an alignment by."""
 _TRIES, _ROUNDS = 1000, 30
 _HUBER = 1.345
 _CLEAR = 2.5
@@ -30,11 +30,11 @@ class Similarity:
     """``target_Sim3_source``: target = scale rotation source + shift."""
 
     scale: float
-    rotation: DoubleArray  # (3, 3)
-    shift: DoubleArray  # (3,)
+    rotation: DoubleArray  # (D, D): 2 of the plane, 3 of space
+    shift: DoubleArray  # (D,)
 
     def apply(self, points_source: AnyArray) -> DoubleArray:
-        """Points (N, 3) of the source in the target's frame."""
+        """Points (N, D) of the source in the target's frame."""
         return np.asarray(self.scale * (np.asarray(points_source, np.float64) @ self.rotation.T) + self.shift)
 
     def move_cameras(self, camera_SE3_source: AnyArray) -> DoubleArray:
@@ -64,45 +64,49 @@ class Alignment:
     turn_sigma_rad: float
 
 
-def umeyama(source: AnyArray, target: AnyArray, weights: AnyArray | None = None) -> Similarity:
-    """The similarity of least squares that brings points (N, 3), N >= 3, onto others; weights (N,)."""
+def umeyama(source: AnyArray, target: AnyArray, weights: AnyArray | None = None, *, rigid: bool = False) -> Similarity:
+    """The similarity of least squares that brings points (N, D) onto others; weights (N,), scale 1 if rigid."""
     weight = np.ones(len(source)) if weights is None else np.asarray(weights, np.float64)
     weight = weight / weight.sum()
     middle, goal = weight @ source, weight @ target
     from_middle, from_goal = source - middle, target - goal
     left, spread, right = np.linalg.svd((from_goal * weight[:, None]).T @ from_middle)
-    sign = np.array([1.0, 1.0, np.sign(np.linalg.det(left @ right)) or 1.0])
+    sign = np.ones(len(spread))
+    sign[-1] = np.sign(np.linalg.det(left @ right)) or 1.0
     rotation = left @ np.diag(sign) @ right
-    scale = float((spread * sign).sum() / max(float(weight @ (from_middle**2).sum(axis=1)), 1e-300))
+    size = max(float(weight @ (from_middle**2).sum(axis=1)), 1e-300)
+    scale = 1.0 if rigid else float((spread * sign).sum()) / size
     return Similarity(scale, rotation, goal - scale * rotation @ middle)
 
 
-def align(source: AnyArray, target: AnyArray, *, seed: int = 0) -> Alignment:
-    """The similarity that most pairs of points agree on.
+def align(source: AnyArray, target: AnyArray, *, rigid: bool = False, seed: int = 0) -> Alignment:
+    """The similarity that most pairs of points agree on, in the plane or in space.
 
     Args:
-        source: (N, 3), N >= `LEAST_PAIRS`.
-        target: (N, 3), the same points in the other frame.
-        seed: of the triples that are tried.
+        source: (N, D), D 2 or 3, N >= `LEAST_PAIRS` of it.
+        target: (N, D), the same points in the other frame.
+        rigid: both frames are in one unit: the scale is 1.
+        seed: of the few pairs at a time that are tried.
 
     Raises:
         PoseInputError: too few pairs; points on one line, which leave the turn about it open; pairs that agree on
             nothing.
     """
     here, there = np.asarray(source, np.float64), np.asarray(target, np.float64)
-    if len(here) < LEAST_PAIRS:
-        raise PoseInputError(f"{len(here)} pairs of points align nothing", f"give at least {LEAST_PAIRS}")
+    least = LEAST_PAIRS[here.shape[1]]
+    if len(here) < least:
+        raise PoseInputError(f"{len(here)} pairs of points align nothing", f"give at least {least}")
     # of coordinates as large as UTM's, only differences count
     base, goal = np.median(here, axis=0), np.median(there, axis=0)
     near, far = here - base, there - goal
     _require_spread(near, "first")
     _require_spread(far, "second")
-    residuals = _squares(_least_median(near, far, seed), near, far)
-    # of half the pairs, seven numbers fitted
+    residuals = _squares(_least_median(near, far, rigid, seed), near, far)
+    # what half the pairs tell of all, fitted by few
     sigma = 1.4826 * (1 + 5 / max(len(near) - 3, 1)) * np.sqrt(np.median(residuals))
     floor = 1e-9 * float(np.abs(far).max())
     agrees: BoolArray = np.sqrt(residuals) <= _CLEAR * max(float(sigma), floor)
-    found = _huber(near[agrees], far[agrees])
+    found = _huber(near[agrees], far[agrees], rigid)
     off = np.sqrt(_squares(found, near, far))
     moved = Similarity(found.scale, found.rotation, found.shift + goal - found.scale * found.rotation @ base)
     result = Alignment(moved, off, agrees, _turn_sigma_rad(found, near[agrees], off[agrees]))
@@ -110,22 +114,22 @@ def align(source: AnyArray, target: AnyArray, *, seed: int = 0) -> Alignment:
     return result
 
 
-def _least_median(near: DoubleArray, far: DoubleArray, seed: int) -> Similarity:
+def _least_median(near: DoubleArray, far: DoubleArray, rigid: bool, seed: int) -> Similarity:
     rng = np.random.default_rng(seed)
-    best, least = umeyama(near, far), np.inf
+    best, least = umeyama(near, far, rigid=rigid), np.inf
     for _ in range(_TRIES):
-        three = rng.choice(len(near), 3, replace=False)
-        tried = umeyama(near[three], far[three])
+        few = rng.choice(len(near), near.shape[1], replace=False)
+        tried = umeyama(near[few], far[few], rigid=rigid)
         median = float(np.median(_squares(tried, near, far)))
         if median < least:
             best, least = tried, median
     return best
 
 
-def _huber(near: DoubleArray, far: DoubleArray) -> Similarity:
+def _huber(near: DoubleArray, far: DoubleArray, rigid: bool) -> Similarity:
     weights = np.ones(len(near))
     for _ in range(_ROUNDS):
-        found = umeyama(near, far, weights)
+        found = umeyama(near, far, weights, rigid=rigid)
         off = np.sqrt(_squares(found, near, far))
         limit = _HUBER * 1.4826 * max(float(np.median(off)), 1e-300)
         weights = np.minimum(1.0, limit / np.maximum(off, 1e-300))
@@ -137,16 +141,18 @@ def _squares(found: Similarity, near: DoubleArray, far: DoubleArray) -> DoubleAr
 
 
 def _require_spread(points: DoubleArray, which: str) -> None:
+    """Check that points tell a turn about every axis: in space they lie on no line, in the plane not at one place."""
     spread = np.linalg.svd(points - points.mean(axis=0), compute_uv=False)
-    if not spread[1] > 1e-6 * max(float(spread[0]), 1e-300):
-        what = f"the points of the {which} frame lie on one line, and the turn about it stays open"
+    if not spread[-2] > (0 if len(spread) == 2 else 1e-6) * max(float(spread[0]), 1e-300):
+        where = "at one place" if len(spread) == 2 else "on one line"
+        what = f"the points of the {which} frame lie {where}, and a turn stays open"
         raise PoseInputError(what, "give points off that line: of a turn, or at another height")
 
 
 def _turn_sigma_rad(found: Similarity, near: DoubleArray, off: DoubleArray) -> float:
     """Noise along one axis, over the arm of the points about their longest axis."""
-    arm = found.scale * float(np.linalg.svd(near - near.mean(axis=0), compute_uv=False)[1])
-    freedoms = max(3 * len(off) - 7, 1)
+    arm = found.scale * float(np.linalg.svd(near - near.mean(axis=0), compute_uv=False)[-2])
+    freedoms = max(near.size - (3 if near.shape[1] == 2 else 7), 1)
     return float(np.sqrt((off**2).sum() / freedoms) / max(arm, 1e-300))
 
 
@@ -155,7 +161,7 @@ def _require_sense(result: Alignment, far: DoubleArray) -> None:
     off = result.residuals[result.agrees]
     extent = float(np.sqrt(((far - far.mean(axis=0)) ** 2).sum(axis=1).mean()))
     misfit = float(np.sqrt((off**2).mean()))
-    if result.agrees.sum() < LEAST_PAIRS or not misfit <= _MOST_MISFIT * extent:
+    if result.agrees.sum() < LEAST_PAIRS[far.shape[1]] or not misfit <= _MOST_MISFIT * extent:
         said = f"of {len(result.agrees)} pairs {int(result.agrees.sum())} agree best, and lie {misfit:.3g} off"
         raise PoseInputError(f"the two frames do not fit: {said} where the points reach {extent:.3g}", _CURE)
     if not result.turn_sigma_rad <= _MOST_TURN_RAD:

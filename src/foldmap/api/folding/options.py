@@ -148,6 +148,7 @@ class StreetOptions:
         tile_m: side of a tile; 512.
         name: of the only region.
         format: of the maps, a key of `foldmap.formats.street.maps.KINDS`, where their content does not tell it.
+        align: pairs of points x y in their frame and the map's, to bring them there.
         seed: of codebooks.
         strict: refuse maps in which anything is damaged.
     """
@@ -160,11 +161,12 @@ class StreetOptions:
     tile_m: float | None = None
     name: str | None = None
     format: str | None = None
+    align: Path | None = None
     seed: int | None = None
     strict: bool = False
     embed_model: bool = False
 
-    UPDATING = ("model", "name", "format", "strict")
+    UPDATING = ("model", "name", "format", "align", "strict")
 
 
 def refuse_in_update(options: LidarOptions | VisualOptions | StreetOptions) -> None:

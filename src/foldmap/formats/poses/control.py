@@ -19,13 +19,14 @@ from foldmap.types import DoubleArray
 _PLACE = "name x y z"
 
 
-def read_control(path: Path) -> tuple[DoubleArray, DoubleArray]:
-    """Pairs of points, a line each: ``x y z`` in the scene's frame, then in the map's; float64 (N, 3) each."""
-    rows = [row for _, row in number_rows(path, 6, "pair of points: x y z of the scene, x y z of the map")]
+def read_control(path: Path, axes: str = "x y z") -> tuple[DoubleArray, DoubleArray]:
+    """Pairs of points, a line each: coordinates in the frame of what is brought, then in the map's; float64 (N, D)."""
+    count = len(axes.split())
+    rows = [row for _, row in number_rows(path, 2 * count, f"pair of points: {axes} there, {axes} in the map")]
     if not rows:
-        raise PoseInputError(f"{path} holds no pairs of points", "give x y z of the scene and x y z of the map a line")
+        raise PoseInputError(f"{path} holds no pairs of points", f"give {axes} there and {axes} in the map a line")
     both = np.stack(rows)
-    return both[:, :3].copy(), both[:, 3:].copy()
+    return both[:, :count].copy(), both[:, count:].copy()
 
 
 def read_positions(path: Path, names: Sequence[str]) -> tuple[list[int], DoubleArray]:
