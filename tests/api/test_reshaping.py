@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import sqlite3
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,10 @@ from foldmap.atlas.patches import apply_patch, write_patch
 from foldmap.cli.verify import find_faults
 from foldmap.errors import ConfigError, LayerError, MapInputError, PoseInputError
 from foldmap.geometry import SE3
+from foldmap.lidar.defaults import default_marks
+from foldmap.lidar.fold import LidarPlan, fold_lidar
+from foldmap.lidar.folded import open_lidar
+from foldmap.lidar.marks.unfold import FoldedMarks
 from foldmap.street.unfold import FoldedStreet
 from foldmap.visual.unfold import FoldedVisual
 from second_reader import read
@@ -34,6 +39,7 @@ from tests.api.reshaped_town import (
     street_of,
     town_bytes,
 )
+from tests.lidar.painted_ground import painted_map
 
 Tiles = dict[tuple[int, int], bytes]
 
@@ -394,3 +400,28 @@ def test_a_part_follows_its_map_by_patches(town: Path, tmp_path: Path) -> None:
     assert (report.tiles, report.removed, report.metadata) == (1, 0, 1)
     apply_patch(tmp_path / "before.fold", tmp_path / "p")
     assert (tmp_path / "before.fold").read_bytes() == (tmp_path / "after.fold").read_bytes()
+
+
+def test_marks_of_joined_maps_are_where_they_were(tmp_path: Path) -> None:
+    """Two maps of marks, the second four tiles west and one north: in the joined one each decodes at its place."""
+    raster = painted_map(3)
+    model = default_marks(raster.grid.resolution_m)
+    file_of(tmp_path / "a.fold", lidar=lambda w: fold_lidar(w, raster, LidarPlan(model)))
+    with FoldFile.open(tmp_path / "a.fold") as file:
+        side_m = open_lidar(file).tile_px * raster.grid.resolution_m
+    moved = replace(raster.grid, west_m=raster.grid.west_m - 4 * side_m, north_m=raster.grid.north_m + side_m)
+    other = replace(raster, grid=moved)
+    file_of(tmp_path / "b.fold", lidar=lambda w: fold_lidar(w, other, LidarPlan(model)))
+    merge([tmp_path / "a.fold", tmp_path / "b.fold"], tmp_path / "c.fold")
+    with FoldFile.open(tmp_path / "a.fold") as one, FoldFile.open(tmp_path / "c.fold") as both:
+        was, now = open_lidar(one), open_lidar(both)
+        assert isinstance(was, FoldedMarks)
+        assert isinstance(now, FoldedMarks)
+        x_m, y_m = raster.grid.world_of(np.array([[raster.grid.height_px / 2, raster.grid.width_px / 2]]))[0]
+        marks = was.marks_near(x_m, y_m, 17.313)
+        assert len(marks) > 20
+        assert now.marks_near(x_m, y_m, 17.313) == pytest.approx(marks, abs=1e-6)
+        west = now.marks_near(x_m - 4 * side_m, y_m + side_m, 17.313)
+        assert np.add(west, [4 * side_m, -side_m]) == pytest.approx(marks, abs=1e-6)
+        assert now.parameters["observed_px"] == 2 * was.parameters["observed_px"]
+    assert find_faults(tmp_path / "c.fold") == []
