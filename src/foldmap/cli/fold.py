@@ -71,7 +71,9 @@ def fold(
     error_px: Annotated[float | None, _photos(help="Error of positions as reprojected; a third of the noise.")] = None,
     images: Annotated[bool | None, _photos("--keep-images/--no-images", help="Poses of photos, who sees what.")] = None,
     metric: Annotated[bool | None, _photos("--metric/--not-metric", help="Whether in metres.")] = None,
-    report: Annotated[Path | None, _photos(help="Folder for the curve of accuracy against bytes.")] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Folder for a page: a raster's codes that were tried, a scene's curve.")
+    ] = None,
     error_m: Annotated[float | None, _streets("--error", help="Error of the stored lanes, metres; 0.10.")] = None,
     spacing: Annotated[float | None, _streets(help="Metres between places along a lane; 5, 0 for none.")] = None,
     embeddings: Annotated[str | None, _streets(help="none (drawn when wanted), half, int8, int4, 1bit or pq.")] = None,

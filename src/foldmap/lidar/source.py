@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -91,6 +91,13 @@ def some_blocks(source: RasterSource) -> Iterator[RasterMap]:
         if block.observed.any():
             given += 1
             yield block
+
+
+def median_by_weight(values: Sequence[float], weights: Sequence[int]) -> float:
+    """The first of some values, from the smallest up, at which half of all weight is reached."""
+    order = np.argsort(values, kind="stable")
+    reached = np.cumsum(np.array(weights)[order])
+    return float(values[order[int(np.searchsorted(reached, reached[-1] / 2))]])
 
 
 @dataclass(frozen=True)

@@ -128,6 +128,10 @@ def _fold(
 
             chosen = fold_scene(writer, found[SCENE][0], visual, budget_bytes, report)
         writer.commit(budget_bytes)
+    if RASTER in found and lidar.curve is not None:
+        from foldmap.api.folding.trials import write_trials
+
+        write_trials(lidar.curve, output, layers["lidar"])
     if chosen is not None:
         from foldmap.api.folding.scenes import sizes_in
 
