@@ -79,18 +79,13 @@ def _tables(values: Mapping[str, Any], of: str = "") -> Iterator[tuple[str, Sequ
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Rows under the names of their values, numbers to the right."""
-    columns = list(dict.fromkeys(key for row in rows for key in row))
+    """Rows under the names of their values: words first, then numbers, to the right."""
+    words = {key: all(isinstance(row.get(key), str) for row in rows) for row in rows for key in row}
+    columns = sorted(words, key=lambda key: not words[key])
     cells = [[key.replace("_", " ") for key in columns], *([_words(row.get(key)) for key in columns] for row in rows)]
-    widths = [max(len(line[at]) for line in cells) for at in range(len(columns))]
-    is_text = [all(isinstance(row.get(key), str | None) for row in rows) for key in columns]
-    return "\n".join(
-        "  ".join(
-            f"{cell:<{width}}" if text else f"{cell:>{width}}"
-            for cell, width, text in zip(line, widths, is_text, strict=True)
-        ).rstrip()
-        for line in cells
-    )
+    sides = [("<" if words[key] else ">", max(len(line[at]) for line in cells)) for at, key in enumerate(columns)]
+    padded = ([f"{cell:{side}{width}}" for cell, (side, width) in zip(line, sides, strict=True)] for line in cells)
+    return "\n".join("  ".join(line).rstrip() for line in padded)
 
 
 def _words(value: Any) -> str:

@@ -84,8 +84,8 @@ def adapt(start: Bundle, pairs: SweepPairs, resolution_m: float, asked: Adapting
         kept_s = _SLACK * _calibrating_s(start, fitted, resolution_m)
         deadline_s = started_s + asked.seconds - kept_s
         if time.monotonic() >= deadline_s:
-            said = f"calibrating alone takes about {kept_s:.0f} s here, and {asked.seconds:.0f} s were given"
-            raise ConfigError(said, "give at least twice that")
+            short = f"calibrating alone takes about {kept_s:.0f} s here, and {asked.seconds:.0f} s were given"
+            raise ConfigError(short, "give at least twice that")
     model, steps = _trained(start, pairs, resolution_m, crop_px, asked, deadline_s, begin)
     said: dict[str, Any] = {"adapted_from": start.name, "steps": steps, "seed": asked.seed, "sweep_pairs": len(pairs)}
     trained = replace(start, model=model, resolution_m=resolution_m)
@@ -115,8 +115,7 @@ def _trained(
     """The networks after the steps that were asked for, or after what was taken until a time."""
     sweep_px, map_px = crop_px
     real = _even(pairs.of_sizes(map_px * 3 // 2, sweep_px * 3 // 2), _SWEEPS)
-    sizes = {"map_px": map_px * 3 // 2, "sweep_px": sweep_px}
-    simulated = RasterPairs(pairs.ground(), _SIMULATED, asked.seed, **sizes)
+    simulated = RasterPairs(pairs.ground(), _SIMULATED, asked.seed, map_px=map_px * 3 // 2, sweep_px=sweep_px)
     sampler = PairSampler(Alternating(real, simulated), resolution_m, sweep_px, map_px, asked.seed)
     settings = LidarTrainSettings(
         mode="scratch",  # the model is trained: there is no stage without the codec,
