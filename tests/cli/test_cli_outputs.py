@@ -65,7 +65,7 @@ WORDS = {
     *("as_", "budget", "select", "codec", "embeddings", "lanes", "name", "format_", "camera", "matcher"),
     *("layout", "thresholds", "unit", "region", "features", "crs", "preset", "model", "hold_out", "mode"),
     *("device", "precision", "near", "box", "search", "at", "layer", "tables", "methods", "budgets"),
-    *("generators", "split", "scored", "matchers", "alert_limit"),
+    *("generators", "split", "scored", "matchers", "alert_limit", "adapt"),
 }
 """Text that names no file."""
 

@@ -170,6 +170,11 @@ def _trials(
     return try_codes(models, simulated_places(source, _PLACES), resolution_m, report=report)
 
 
+def codes_for(resolution_m: float) -> list[Bundle | MarksModel]:
+    """What ``foldmap fold`` chooses from where nothing is said; a ModelError where nothing is for such pixels."""
+    return _models(resolution_m, LidarOptions(), None)[0]
+
+
 def _models(
     resolution_m: float, options: LidarOptions, budget_bytes: int | None
 ) -> tuple[list[Bundle | MarksModel], bool]:
