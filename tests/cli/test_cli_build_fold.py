@@ -88,7 +88,7 @@ def test_the_steps_of_a_time_are_the_same_run_again(drive: Path, monkeypatch: py
     more = adapting.adapt(make_bundle(), pairs, RESOLUTION_M, adapting.Adapting(steps=timed.steps + 1))
     assert more.bundle.to_bytes() != timed.bundle.to_bytes()
     monkeypatch.setattr(adapting, "_calibrating_s", lambda *given: 60.0)
-    with pytest.raises(ConfigError, match="calibrating alone takes about 72 s"):
+    with pytest.raises(ConfigError, match="calibrating alone takes about 90 s"):
         adapting.adapt(make_bundle(), pairs, RESOLUTION_M, adapting.Adapting(seconds=30))
 
 

@@ -34,7 +34,7 @@ _MOST_STEPS = 100_000
 _FITTED, _WRONG = 24, 48
 _SWEEPS, _SIMULATED = 32, 256
 _BATCH = 4
-_SLACK = 1.2  # of the time that calibrating was estimated to take
+_SLACK = 1.5  # of the time that calibrating was estimated to take
 _UNITS = {"s": 1.0, "min": 60.0, "h": 3600.0}
 
 

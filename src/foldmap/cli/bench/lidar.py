@@ -96,9 +96,8 @@ def lidar(
 
     if (sweeps is None) != (poses is None):
         raise ConfigError("sweeps and poses belong together", "give both --sweeps and --poses")
-    if relief_band is not None and (map_tif is None or map_query is None):
-        cure = "give both maps; what sweeps see of relief in a folded map, foldmap localize and evaluate measure"
-        raise ConfigError("--relief-band is of --map and --map-query", cure)
+    if relief_band is not None:
+        _need_both(map_tif, map_query)
     settings = BenchSettings(
         resolution_m=resolution,
         radius_m=radius,
@@ -132,3 +131,12 @@ def lidar(
         rows = run_bench(data, output, settings, command=inputs.spoken(context), stage=stage)
     keys = ("method", "bits_per_m2", "median_cm", "p95_cm", "answered_pct")
     inputs.print_rows(rows, rows, keys, output / "index.html", as_json)
+
+
+def _need_both(map_tif: Path | None, map_query: Path | None) -> None:
+    """Relief is mixed into maps; sweeps are drawn without it here."""
+    from foldmap.errors import ConfigError
+
+    if map_tif is None or map_query is None:
+        cure = "give both maps; what sweeps see of relief in a folded map, foldmap localize and evaluate measure"
+        raise ConfigError("--relief-band is of --map and --map-query", cure)

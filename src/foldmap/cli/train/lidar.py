@@ -84,10 +84,7 @@ def lidar(
         raise ConfigError("several sources of pairs were named", "give one of --town, --map and --sweeps")
     if (sweeps is None) != (poses is None):
         raise ConfigError("sweeps and poses go together", "give both --sweeps and --poses")
-    if relief and (map_tif is not None or sweeps is not None):
-        raise ConfigError("--relief is of the generated town", "leave it, or --map and --sweeps, out")
-    if relief_band is not None and map_tif is None:
-        raise ConfigError("--relief-band is of a map", "give --map, or --relief for the generated town")
+    _check_relief(relief, relief_band, map_tif, sweeps)
     if smoke:
         steps, matcher_steps, batch, pair_count = 12, 12, 2, min(pair_count, 20)
         if preset is None:
@@ -119,6 +116,13 @@ def lidar(
     with bars() as begin:
         summary = train_lidar(source, output, run, begin, say)
     put(summary, as_json)
+
+
+def _check_relief(relief: bool, relief_band: int | None, map_tif: Path | None, sweeps: str | None) -> None:
+    if relief and (map_tif is not None or sweeps is not None):
+        raise ConfigError("--relief is of the generated town", "leave it, or --map and --sweeps, out")
+    if relief_band is not None and map_tif is None:
+        raise ConfigError("--relief-band is of a map", "give --map, or --relief for the generated town")
 
 
 def _fitted(source: LidarPairs, output: Path, marks_m2: float, seed: int, name: str, resume: bool) -> dict[str, Any]:
