@@ -17,7 +17,7 @@ from foldmap.lidar.defaults import bundles_for, default_bundle, marks_for, read_
 from foldmap.lidar.fold import TILE_BLOCKS, LidarPlan, fold_lidar
 from foldmap.lidar.marks.model import MarksModel
 from foldmap.lidar.pairs.sampling import RasterPair
-from foldmap.lidar.source import RasterSource
+from foldmap.lidar.source import RasterSource, observed_about_m2
 from foldmap.lidar.update import update_lidar
 from foldmap.localize.lidar.choosing import HELD_OUT, CodeTrial, best_code, simulated_places, try_codes
 from foldmap.version import __version__
@@ -152,9 +152,10 @@ def _candidates(
         )
     if not choosing:
         return models, trials
-    best = best_code(trials)
-    leaner = [k for k, trial in enumerate(trials) if trial.bit_per_m2 < trials[best].bit_per_m2]
-    order = [best, *sorted(leaner, key=lambda k: -trials[k].bit_per_m2)]
+    observed_m2 = observed_about_m2(source)
+    best, sizes = best_code(trials, observed_m2), [trial.bytes_of(observed_m2) for trial in trials]
+    leaner = [k for k, size in enumerate(sizes) if size < sizes[best]]
+    order = [best, *sorted(leaner, key=lambda k: -sizes[k])]
     return [models[k] for k in order], trials
 
 

@@ -48,9 +48,7 @@ def lidar(
     online: Annotated[bool, typer.Option("--online", help="Also localize along the drive (tables 2 and 3).")] = False,
     quick: Annotated[bool, typer.Option("--quick", help="A dozen queries, few codecs, a short drive.")] = False,
     map_query: Annotated[Path | None, _data(help="Queries are crops of this map, in --map.")] = None,
-    relief_band: Annotated[
-        int | None, _data(help="Of --map and --map-query: band of the variance of heights, m2, to mix in.")
-    ] = None,
+    relief_band: Annotated[int | None, _data(help="Of both maps: band of the variance of heights, to mix in.")] = None,
     scored: Annotated[str, _data(help="Side of two maps that is scored; the other gives their offset.")] = "east",
     calibration: Annotated[Path | None, _data(help="KITTI calib.txt, when the poses are the camera's.")] = None,
     intensity_scale: Annotated[float | None, _data(help="Intensity of full reflectance, like 255.")] = None,
@@ -91,13 +89,9 @@ def lidar(
     from foldmap.bench.lidar.benchmark import BenchSettings, LidarBenchData, read_drive, run_bench
     from foldmap.cli.bench import inputs
     from foldmap.cli.common import make_folder
-    from foldmap.errors import ConfigError
     from foldmap.lidar.defaults import read_bundle
 
-    if (sweeps is None) != (poses is None):
-        raise ConfigError("sweeps and poses belong together", "give both --sweeps and --poses")
-    if relief_band is not None:
-        _need_both(map_tif, map_query)
+    _check_given(sweeps, poses, relief_band, map_tif, map_query)
     settings = BenchSettings(
         resolution_m=resolution,
         radius_m=radius,
@@ -133,10 +127,14 @@ def lidar(
     inputs.print_rows(rows, rows, keys, output / "index.html", as_json)
 
 
-def _need_both(map_tif: Path | None, map_query: Path | None) -> None:
-    """Relief is mixed into maps; sweeps are drawn without it here."""
+def _check_given(
+    sweeps: str | None, poses: Path | None, relief_band: int | None, map_tif: Path | None, map_query: Path | None
+) -> None:
+    """Refuse what lacks its partner. Relief is mixed into maps alone: sweeps are drawn without it here."""
     from foldmap.errors import ConfigError
 
-    if map_tif is None or map_query is None:
+    if (sweeps is None) != (poses is None):
+        raise ConfigError("sweeps and poses belong together", "give both --sweeps and --poses")
+    if relief_band is not None and (map_tif is None or map_query is None):
         cure = "give both maps; what sweeps see of relief in a folded map, foldmap localize and evaluate measure"
         raise ConfigError("--relief-band is of --map and --map-query", cure)

@@ -20,7 +20,7 @@ from foldmap.lidar.bundle import Bundle
 from foldmap.lidar.fold import LidarPlan, fold_lidar
 from foldmap.lidar.folded import open_lidar
 from foldmap.lidar.marks.model import MarksModel
-from foldmap.lidar.source import RasterSource
+from foldmap.lidar.source import RasterSource, observed_about_m2
 from foldmap.localize.lidar.choosing import CodeTrial, best_code, simulated_places, try_codes
 from foldmap.metrics import pose_errors, summarize
 from foldmap.street.defaults import default_model
@@ -97,7 +97,7 @@ def _chosen(
         trials = try_codes(models, simulated_places(source, _PLACES), resolution_m, report=report)
     except MapInputError:  # a street too short to place sweeps on
         return models[0], []
-    return models[best_code(trials)], trials
+    return models[best_code(trials, observed_about_m2(source))], trials
 
 
 def _photos(path: Path, settings: DemoSettings) -> visual.DemoPhotos | None:

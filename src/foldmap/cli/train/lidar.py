@@ -41,9 +41,7 @@ def lidar(
     relief: Annotated[
         bool, option(DATA, "The town with relief mixed in, for maps with --relief-band.", "--relief")
     ] = False,
-    relief_band: Annotated[
-        int | None, option(DATA, "Of --map and --map-query: band of the variance of heights, m2, to mix in.")
-    ] = None,
+    relief_band: Annotated[int | None, option(DATA, "Of the maps: band of the variance of heights, to mix in.")] = None,
     map_query: Annotated[Path | None, option(DATA, "Queries are crops of this GeoTIFF of the same place.")] = None,
     query_offset: Annotated[
         tuple[float, float], option(DATA, "Map minus query coordinates, east and north, metres.")

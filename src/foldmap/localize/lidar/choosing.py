@@ -18,6 +18,7 @@ import numpy as np
 from foldmap.lidar.bundle import Bundle
 from foldmap.lidar.codec import Decoder, encode_raster
 from foldmap.lidar.fit_coder import raster_of
+from foldmap.lidar.fold import stored_model
 from foldmap.lidar.marks.fit import marks_in_memory
 from foldmap.lidar.marks.model import MarksModel
 from foldmap.lidar.normalize import spread_of
@@ -41,7 +42,10 @@ _LOST_ERROR = 1.25  # and the factor by which its errors may be larger
 
 @dataclass(frozen=True)
 class CodeTrial:
-    """What a code did on the places of a map: payload, and errors of all answers, right or refused."""
+    """What a code did on the places of a map: payload, and errors of all answers, right or refused.
+
+    A file also holds ``model_bytes`` of its model: next to nothing of one that ships, all of another.
+    """
 
     model: str
     bit_per_m2: float
@@ -50,6 +54,11 @@ class CodeTrial:
     ok: float  # share of the places that were answered `ok`
     places: int
     sweeps: str = SIMULATED
+    model_bytes: int = 0
+
+    def bytes_of(self, observed_m2: float) -> float:
+        """What a map of so much ground takes in this code."""
+        return self.bit_per_m2 * observed_m2 / 8 + self.model_bytes
 
     def to_dict(self) -> dict[str, Any]:
         """As plain numbers; an infinite error, where nothing was matched, is "inf"."""
@@ -95,7 +104,8 @@ def try_codes(
         errors, ok, bits, ground_m2 = (np.array(column) for column in zip(*rows, strict=True))
         rate = float(bits.sum() / max(ground_m2.sum(), 1e-9))
         middle, high = (_quantile(errors, q) for q in (0.5, 0.95))
-        trials.append(CodeTrial(model.name, rate, middle, high, float(ok.mean()), len(rows), sweeps))
+        stored = len(stored_model(model))
+        trials.append(CodeTrial(model.name, rate, middle, high, float(ok.mean()), len(rows), sweeps, stored))
     return trials
 
 
@@ -105,13 +115,13 @@ def _quantile(errors_m: DoubleArray, share: float) -> float:
     return math.inf if value >= 0.01 * _FAR_M else value
 
 
-def best_code(trials: Sequence[CodeTrial]) -> int:
-    """The smallest of those that lose little against the best in answers, and in accuracy."""
+def best_code(trials: Sequence[CodeTrial], observed_m2: float) -> int:
+    """The smallest, for a map of so much ground, of those that lose little against the best in answers and accuracy."""
     most_ok = max(trial.ok for trial in trials)
     answering = [k for k, trial in enumerate(trials) if trial.ok >= most_ok - _LOST_OK]
     least_m = min(trials[k].median_m for k in answering)
     accurate = [k for k in answering if trials[k].median_m <= _LOST_ERROR * max(least_m, 0.01)]
-    return min(accurate, key=lambda k: trials[k].bit_per_m2)
+    return min(accurate, key=lambda k: trials[k].bytes_of(observed_m2))
 
 
 def _tried(
