@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from foldmap.atlas import FoldFile
 from foldmap.lidar.folded import open_lidar
 from foldmap.lidar.shipped import LAYER
 from foldmap.report.strips import code_mosaic, embedding_image, strip
+from foldmap.types import ByteArray
 
 if TYPE_CHECKING:
     from foldmap.lidar.marks.unfold import FoldedMarks
@@ -17,9 +20,15 @@ PICTURE_PX = 2048
 
 
 def codes_png(file: FoldFile) -> bytes:
-    """The binary channels of the lidar layer; of a map larger than 2048 px around its richest tile."""
+    """The binary channels, cut to what is set; of a map larger than 2048 px around its richest tile."""
     folded = open_lidar(file)
-    return code_mosaic(folded.code_image(*picture_window(file, folded)), title=file.path.name)
+    return code_mosaic(_cut(folded.code_image(*picture_window(file, folded))), title=file.path.name)
+
+
+def _cut(codes: ByteArray) -> ByteArray:
+    """The channels (K, h, w) without the empty rim."""
+    rows, columns = (np.flatnonzero(codes.any(axis=axes)) for axes in ((0, 2), (0, 1)))
+    return codes[:, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] if len(rows) else codes
 
 
 def embedding_png(file: FoldFile) -> bytes:
