@@ -77,7 +77,9 @@ def fold(
     align: Annotated[
         Path | None, typer.Option(help="Points in both frames, to bring a scene (x y z, x y z) or streets (x y, x y).")
     ] = None,
-    report: Annotated[Path | None, _photos(help="Folder for the curve of accuracy against bytes.")] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Folder for a page: a raster's codes that were tried, a scene's curve.")
+    ] = None,
     error_m: Annotated[float | None, _streets("--error", help="Error of the stored lanes, metres; 0.10.")] = None,
     spacing: Annotated[float | None, _streets(help="Metres between places along a lane; 5, 0 for none.")] = None,
     embeddings: Annotated[str | None, _streets(help="none (drawn when wanted), half, int8, int4, 1bit or pq.")] = None,

@@ -131,6 +131,10 @@ def _fold(
         if scene is not None:
             chosen = fold_scene(writer, scene, visual, budget_bytes, report)
         writer.commit(budget_bytes)
+    if RASTER in found and lidar.curve is not None:
+        from foldmap.api.folding.trials import write_trials
+
+        write_trials(lidar.curve, output, layers["lidar"])
     if chosen is not None:
         from foldmap.api.folding.scenes import sizes_in
 

@@ -30,6 +30,7 @@ class LidarOptions:
         tile_blocks: blocks of 512 px a tile side, 1 to 16; 2.
         embed_model: put a shipped model into the file, too; else the file names it.
         before: in an update, the raster that was folded: only tiles in which it differs are coded.
+        curve: folder for the page of what codes were tried, and what they reached.
     """
 
     codec: str = "auto"
@@ -40,6 +41,7 @@ class LidarOptions:
     tile_blocks: int | None = None
     embed_model: bool = False
     before: Path | None = None
+    curve: Path | None = None
 
     UPDATING = ("model", "band", "relief_band", "before")
 
