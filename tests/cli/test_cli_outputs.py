@@ -57,6 +57,10 @@ READ: dict[str, set[str]] = {
     "bench street": {
         *("data", "model", "ring_model", "front_model", "update_model", "paper_model", "ring", "maps"),
     },
+    "bench trust": {
+        *("maps", "images", "model", "queries", "truth", "elsewhere", "weights", "sweeps", "poses", "calibration"),
+        *("drives", "drive_poses", "ring"),
+    },
 }
 """What each command reads; with `WRITTEN` that must be every parameter which is a path."""
 
@@ -64,7 +68,7 @@ WORDS = {
     *("as_", "budget", "select", "codec", "embeddings", "lanes", "name", "format_", "camera", "matcher"),
     *("layout", "thresholds", "unit", "region", "features", "crs", "preset", "model", "hold_out", "mode"),
     *("device", "precision", "near", "box", "search", "at", "layer", "tables", "methods", "budgets"),
-    *("generators", "split", "scored", "matchers"),
+    *("generators", "split", "scored", "matchers", "alert_limit", "kind"),
 }
 """Text that names no file."""
 

@@ -43,6 +43,7 @@ WRITTEN: dict[str, dict[str, tuple[str, ...]]] = {
     "bench lidar": {"output": (*_PAGES, *_KEPT)},
     "bench visual": {"output": (*_PAGES, *_KEPT)},
     "bench street": {"output": (*_PAGES, *_KEPT)},
+    "bench trust": {"output": _PAGES},
 }
 """Of each command the parameters that name what is written, and which files that makes: ``{}`` is the path that was
 given, ``{stem}`` the same without its suffix; patterns stand for what is there. Every other path is read."""
