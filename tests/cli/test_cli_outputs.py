@@ -43,6 +43,7 @@ READ: dict[str, set[str]] = {
         *("global_descriptors", "model", "weights", "matcher_weights", "prior", "drive", "truth", "ring"),
     },
     "evaluate": {"estimates", "truth", "calibration", "queries"},
+    "calibrate": {"fold_file", "estimates", "truth", "elsewhere"},
     "show": {"fold_file"},
     "verify": {"fold_file"},
     "unfold": {"fold_file"},

@@ -12,7 +12,7 @@ import numpy as np
 from foldmap.errors import ConfigError, PoseInputError
 from foldmap.geometry import SE2
 from foldmap.localize.protection import RISK, AlertLimit, ProtectionLevel
-from foldmap.localize.tail import Tail, gaussian_exceeded_at
+from foldmap.localize.tail import Tail, distance_at
 from foldmap.types import DoubleArray
 
 
@@ -117,7 +117,7 @@ class Estimate(Generic[Pose, Signals]):
         if self.pose is None or self.covariance is None or self.errors is None:
             return None
         axes = 2 if isinstance(self.pose, SE2) else 3
-        distance = max(self.errors.exceeded_at(risk), gaussian_exceeded_at(risk, axes))
+        distance = distance_at(self.errors, risk, axes)
         position = distance * largest_sigma(self.covariance[:axes, :axes])
         rotation_rad = distance * largest_sigma(self.covariance[axes:, axes:])
         if not isinstance(self.pose, SE2):
