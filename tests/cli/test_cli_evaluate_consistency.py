@@ -1,4 +1,4 @@
-"""``foldmap evaluate`` tells whether errors are what the answers said: on errors drawn with a covariance of their own."""
+"""``foldmap evaluate`` tells whether errors are what answers said: on errors drawn with a covariance of their own."""
 
 from __future__ import annotations
 
