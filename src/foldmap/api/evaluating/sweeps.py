@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from foldmap.api.results import Stated
 from foldmap.api.evaluating.stated import consistency_summary
+from foldmap.api.results import Stated
 from foldmap.atlas.whole import write_whole
 from foldmap.errors import ConfigError, PoseInputError
 from foldmap.formats.poses.trajectories import read_poses, read_tum_poses
