@@ -8,22 +8,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from drive_answers import COUNT, TOO_SMALL, answered_drive
 from typer.testing import CliRunner
 
-from foldmap.api.calibrating import calibrate_map
+from foldmap.api.judging.calibrating import calibrate_map
 from foldmap.api.results import LocalizedObservation, write_estimates
 from foldmap.atlas import FoldFile, FoldWriter
 from foldmap.cli.app import app
 from foldmap.errors import ConfigError, LayerError, PoseInputError
 from foldmap.formats.listing import ListedImage
 from foldmap.geometry import SE2, SE3
-from foldmap.localize.estimate import Diagnostics, Estimate, Status
+from foldmap.localize.estimate import Status
 from foldmap.localize.evidence import MapCalibration
-from foldmap.localize.lidar.confidence import LidarDiagnostics
 from foldmap.localize.tail import Tail
 from foldmap.localize.visual.estimate import CameraDiagnostics, CameraEstimate
-
-COUNT, TOO_SMALL, SIGMA_M = 200, 3.0, 0.05
 
 
 def _map(path: Path, kind: str, calibration: MapCalibration | None = None) -> Path:
@@ -34,36 +32,13 @@ def _map(path: Path, kind: str, calibration: MapCalibration | None = None) -> Pa
     return path
 
 
-def _drive(folder: Path, count: int = COUNT, score: float = 0.5) -> tuple[Path, Path]:
-    """Estimates that say a third of their error, along x ten times the error across; one in eleven is refused."""
-    rng = np.random.default_rng(4)
-    spread = np.array([10 * SIGMA_M, SIGMA_M])
-    covariance = np.diag([*(spread / TOO_SMALL) ** 2, 1e-4])
-    answers, truth = [], ["# t x y z qx qy qz qw"]
-    for number in range(count):
-        true = SE2(3.0 * number, 7.0, 0.1)
-        off = rng.normal(size=2) * spread
-        pose = SE2(true.x_m + off[0], true.y_m + off[1], true.heading_rad)
-        estimate: Estimate[SE2, Diagnostics] = Estimate(Status.OK, pose, covariance, LidarDiagnostics(score=score))
-        if number % 11 == 3:
-            estimate = Estimate.without_pose(Status.NO_MATCH, LidarDiagnostics())
-        answers.append(LocalizedObservation(f"{number}", f"{number}.5", estimate))
-        matrix = SE3.from_se2(true).matrix
-        half = 0.5 * math.atan2(matrix[1, 0], matrix[0, 0])
-        truth.append(f"{number}.5 {matrix[0, 3]} {matrix[1, 3]} 0 0 0 {math.sin(half)} {math.cos(half)}")
-    folder.mkdir(exist_ok=True)
-    write_estimates(folder / "estimates.txt", answers)
-    (folder / "truth.txt").write_text("\n".join(truth) + "\n")
-    return folder / "estimates.txt", folder / "truth.txt"
-
-
 def _stored(path: Path, kind: str) -> MapCalibration | None:
     with FoldFile.open(path) as file:
         return MapCalibration.read(file.layer(kind).parameters, kind)
 
 
 def test_a_map_learns_its_sigma(tmp_path: Path) -> None:
-    estimates, truth = _drive(tmp_path / "drive")
+    estimates, truth = answered_drive(tmp_path / "drive")
     told = calibrate_map(_map(tmp_path / "a.fold", "lidar"), estimates, truth, tmp_path / "b.fold")
     made = _stored(tmp_path / "b.fold", "lidar")
     assert made is not None
@@ -83,7 +58,7 @@ def test_a_map_learns_its_sigma(tmp_path: Path) -> None:
 
 
 def test_what_was_answered_by_a_calibrated_map_is_scaled_on(tmp_path: Path) -> None:
-    estimates, truth = _drive(tmp_path / "drive")
+    estimates, truth = answered_drive(tmp_path / "drive")
     before = MapCalibration({"score": Tail(0.1, 0.02, 0.1, 50)}, 5.0, None, 0, 50)
     calibrate_map(_map(tmp_path / "a.fold", "lidar", before), estimates, truth, tmp_path / "b.fold")
     made = _stored(tmp_path / "b.fold", "lidar")
@@ -93,8 +68,8 @@ def test_what_was_answered_by_a_calibrated_map_is_scaled_on(tmp_path: Path) -> N
 
 
 def test_a_drive_from_elsewhere_tells_what_chance_reaches(tmp_path: Path) -> None:
-    estimates, truth = _drive(tmp_path / "drive")
-    other, _ = _drive(tmp_path / "other", score=0.3)
+    estimates, truth = answered_drive(tmp_path / "drive")
+    other, _ = answered_drive(tmp_path / "other", score=0.3)
     before = MapCalibration({"score": Tail(0.1, 0.02, 0.1, 50)})
     source = _map(tmp_path / "a.fold", "lidar", before)
     calibrate_map(source, estimates, truth, tmp_path / "b.fold", elsewhere=other)
@@ -133,7 +108,7 @@ def test_photos_are_held_against_their_centres(tmp_path: Path) -> None:
 
 def test_too_few_answers_and_broken_lines_are_refused(tmp_path: Path) -> None:
     source = _map(tmp_path / "a.fold", "lidar")
-    estimates, truth = _drive(tmp_path / "drive", 15)
+    estimates, truth = answered_drive(tmp_path / "drive", 15)
     with pytest.raises(PoseInputError, match="whose truth is known"):
         calibrate_map(source, estimates, truth, tmp_path / "b.fold")
     lines = Path(f"{estimates}.jsonl")
@@ -146,7 +121,7 @@ def test_too_few_answers_and_broken_lines_are_refused(tmp_path: Path) -> None:
 
 
 def test_the_verb_writes_a_map_and_never_over_its_input(tmp_path: Path) -> None:
-    estimates, truth = _drive(tmp_path / "drive")
+    estimates, truth = answered_drive(tmp_path / "drive")
     source = _map(tmp_path / "a.fold", "lidar")
     words = ["calibrate", str(source), str(estimates), str(truth), "-o"]
     found = CliRunner().invoke(app, [*words, str(tmp_path / "b.fold"), "--json"])

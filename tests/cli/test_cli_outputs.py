@@ -44,6 +44,7 @@ READ: dict[str, set[str]] = {
     },
     "evaluate": {"estimates", "truth", "calibration", "queries"},
     "calibrate": {"fold_file", "estimates", "truth", "elsewhere"},
+    "report": {"run", "fold_file", "truth"},
     "show": {"fold_file"},
     "verify": {"fold_file"},
     "unfold": {"fold_file"},

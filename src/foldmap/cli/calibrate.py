@@ -39,7 +39,7 @@ def calibrate(
     printed of the other half of the drive was set on the first half alone. ELSEWHERE are answers to a drive that cannot
     be in the map, which tell how much chance explains.
     """
-    from foldmap.api.calibrating import calibrate_map
+    from foldmap.api.judging.calibrating import calibrate_map
 
     for path in (fold_file, estimates):
         require_file(path)

@@ -127,8 +127,9 @@ class Estimate(Generic[Pose, Signals]):
         along, across = distance * np.sqrt(np.einsum("ki,ij,kj->k", ways, self.covariance[:2, :2], ways))
         return ProtectionLevel(risk, position, rotation_rad, float(along), float(across))
 
-    def within(self, limit: AlertLimit, risk: float = RISK) -> Self:
-        """The same, but at best `degraded` where its protection level exceeds the limit."""
+    def within(self, limit: AlertLimit | str, risk: float = RISK) -> Self:
+        """The same, but at best `degraded` where its protection level exceeds the limit, or that of such a name."""
+        limit = AlertLimit.read(limit) if isinstance(limit, str) else limit
         told = limit.exceeded_by(self.protection_level(risk)) if self.status is Status.OK else ""
         return (
             self

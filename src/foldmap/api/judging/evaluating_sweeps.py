@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from foldmap.api.evaluating.stated import consistency_summary
+from foldmap.api.judging.stated import consistency_summary
 from foldmap.api.results import Stated
 from foldmap.atlas.whole import write_whole
 from foldmap.errors import ConfigError, PoseInputError

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from foldmap.api.answers import Answers, distances_to, read_answers, true_positions
+from foldmap.api.judging.answers import Answers, distances_to, read_answers, true_positions
 from foldmap.atlas import FoldFile, update
 from foldmap.errors import ConfigError, LayerError, PoseInputError
 from foldmap.localize.evidence import KEY, MapCalibration

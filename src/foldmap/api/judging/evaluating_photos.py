@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from foldmap.api.evaluating.stated import consistency_summary
+from foldmap.api.judging.stated import consistency_summary
 from foldmap.api.results import CAMERA_HEADER, VEHICLE_HEADER, PhotoLine, Stated, is_about_photos, read_photo_lines
 from foldmap.atlas.whole import write_whole
 from foldmap.errors import ConfigError, FoldmapError, PoseInputError

@@ -1,1 +1,0 @@
-"""Estimates against the truth."""
