@@ -95,8 +95,10 @@ def street_rows() -> list[Row]:
 
 def trust_rows() -> list[Row]:
     """All rows about what answers are worth, in the order of their issue's table."""
-    photos = [HostilePhotos(), RightPhotos(), ChangedPhotos(), WrongFocal()]
-    return [*photos, HostileSweeps(), RightSweeps(), HostileDrives(), RightDrives(), SigmaRow(), LevelRow(), Cost()]
+    return [
+        HostilePhotos(), RightPhotos(), ChangedPhotos(), WrongFocal(), HostileSweeps(), RightSweeps(),
+        HostileDrives(), RightDrives(), SigmaRow(), LevelRow(), Cost(),
+    ]  # fmt: skip
 
 
 def case_rows() -> list[Row]:

@@ -38,6 +38,11 @@ class PhotoMaps:
                 for size in self.kilobytes:
                     yield scene, feature, size
 
+    def require(self, board: TrustBoard) -> None:
+        """Raise a RowSkipped where a scene is not here: that is the first thing to say."""
+        for scene in self.scored:
+            board.asked(scene)
+
     def answers(self, board: TrustBoard, scene: str, feature: str, size: int) -> list[Answer]:
         """Answers of one map to all kinds but photos as they are."""
         others = tuple(name for name in self.others if name != scene)
@@ -74,8 +79,7 @@ class HostilePhotos:
     def lines(self, board: Board) -> Iterator[Line]:
         """See `Row`."""
         board, every = trust(board), list[Answer]()
-        for scene in self.maps.scored:
-            board.asked(scene)
+        self.maps.require(board)
         for scene, feature, size in self.maps.each():
             what = f"{scene}, {feature}, {size} KB"
             try:
@@ -104,6 +108,7 @@ class RightPhotos:
     def lines(self, board: Board) -> Iterator[Line]:
         """See `Row`."""
         board = trust(board)
+        self.maps.require(board)
         for scene, feature, size in self.maps.each():
             what = f"{scene}, {feature}, {size} KB: right photos ok, of those the full map localizes"
             try:

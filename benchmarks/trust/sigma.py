@@ -18,6 +18,7 @@ from benchmarks.trust.sweeps import LidarMaps
 from foldmap.bench.trust.answers import Answer, placed
 from foldmap.bench.trust.streets import AS_DRIVEN
 from foldmap.metrics.consistency import consistency, level_score
+from foldmap.types import DoubleArray
 
 Some = Callable[[], list[Answer]]
 
@@ -52,6 +53,11 @@ def answers_of(some: list[Some]) -> list[Answer]:
     return kept
 
 
+def column(answers: list[Answer], name: str) -> DoubleArray:
+    """A number of each answer."""
+    return np.array([getattr(one, name) for one in answers], np.float64)
+
+
 @dataclass(frozen=True)
 class SigmaRow:
     """Row 9: shares of position errors in the regions that hold 68.3, 95.4 and 99.7 % of a Gaussian."""
@@ -71,7 +77,7 @@ class SigmaRow:
             except RowSkipped as skipped:
                 yield Line(self.number, layer, None, note=str(skipped))
                 continue
-            judged = consistency(np.array([one.squared for one in answers]), answers[0].axes)
+            judged = consistency(column(answers, "squared"), answers[0].axes)
             one, two, three = (100.0 * share for share in judged.covered)
             low, high = self.one_sigma_pct
             target = f"{number(low)}-{number(high)}"
@@ -110,10 +116,10 @@ class LevelRow:
                     self.number, f"{layer}: beyond the level", math.nan, "/1000", "<= 1", False, "not calibrated"
                 )
                 continue
-            score = level_score([one.position for one in known], [one.level for one in known])
+            score = level_score(column(known, "position"), column(known, "level"))
             told = f"at most {1000 * score.most_share:.1f} with 95 % confidence"
             what, share = f"{layer}: beyond the level, of {score.count}", 1000.0 * score.share
             yield at_most(self.number, what, share, self.most_of_1000, "/1000", note=told, detail=score.row())
             yield at_most(self.number, f"{layer}: median level over median error", score.ratio, self.most_ratio)
-            turn = level_score([one.rotation_rad for one in known], [one.level_rad for one in known])
+            turn = level_score(column(known, "rotation_rad"), column(known, "level_rad"))
             yield information(self.number, f"{layer}: rotations beyond the level", 1000.0 * turn.share, "/1000")
