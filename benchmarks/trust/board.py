@@ -57,6 +57,8 @@ class TrustBoard(Board):
     def close(self) -> None:
         """Remove what was kept for this run."""
         super().close()
+        if "street" in vars(self):
+            self.street.close()
         self._scratch.cleanup()
 
     @cached_property

@@ -54,9 +54,9 @@ class LidarMaps:
         LidarPlace(GIVEN, 0.33),
     )
     count: int = 30
-    right: int = 100
+    right: int = 60
     town_seed: int = 31
-    town_m: float = 160.0
+    town_m: float = 120.0
 
     def each(self) -> Iterator[tuple[LidarPlace, str]]:
         """Place and code of each map."""
@@ -113,7 +113,7 @@ class LidarMaps:
 
         def make() -> SweepSet:
             if place.name == TOWN:
-                return SweepSet(*town_sweeps(self.town_seed, self.town_m, 2 * self.right))
+                return SweepSet(*town_sweeps(self.town_seed, self.town_m, self.right + 10))
             folder = board.recordings(place.name)
             recorded = open_drive(folder / "sweeps", folder / "poses.txt")
             return SweepSet(recorded.sweeps, recorded.world_SE3_sensors)
