@@ -33,7 +33,7 @@ class StreetMaps:
     tiles: tuple[str, ...] = HELD_OUT
     steps_m: tuple[float, ...] = (10.0, 5.0)
     frames: int = 20
-    count: int = 12
+    count: int = 15
     seed: int = 0
 
     def each(self) -> Iterator[tuple[str, float]]:

@@ -129,7 +129,9 @@ class LidarMaps:
     def _left_out(self, board: TrustBoard, place: LidarPlace, code: str, guard: int = 15) -> Iterator[Answer]:
         """Each query in a map of its own, without what was driven around it."""
         asked, maps = self.sweeps(board, place), self._maps(board, place)
-        for last in replace(asked, count=min(36, board.queries or 36)).last:
+        # at its ends the drive has no map beyond the guard
+        inner = np.linspace(guard + asked.aggregate - 1, len(asked.sweeps) - 1 - guard, min(36, board.queries or 36))
+        for last in np.unique(inner.round().astype(int)).tolist():
             source = maps.without(last - asked.aggregate + 1 - guard, last + guard)
             path = fold_raster(board, source, self.model(board, place, code), False)
             first = last - asked.aggregate + 1
