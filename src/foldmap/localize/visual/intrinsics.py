@@ -16,7 +16,7 @@ from foldmap.localize.visual.search import LEAST_NOISE_PX, Hypothesis, look, res
 from foldmap.types import DoubleArray
 from foldmap.visual.decoded import MapPoints
 from foldmap.visual.match import solve
-from foldmap.visual.match.lens import NUMBERS, adjusted, normal_equations, refine_with_lens
+from foldmap.visual.match.lens import normal_equations, refine_with_lens, seen_with
 from foldmap.visual.match.matching import Matches
 from foldmap.visual.match.solve import Correspondences, noise_px, residuals_px
 from foldmap.visual.match.view import View
@@ -106,7 +106,7 @@ def settle(
     freed = _freed(views, around, glance, error_px)
     if freed is None:
         return replace(as_given, wrong=_UNFIT)
-    now = _seen_with(views, freed.numbers)
+    now = seen_with(views, freed.numbers)
     normal = normal_equations(now, freed.inliers, freed.rig_SE3_world, freed.noise_px, CORRELATION)
     whole = normal.with_prior(free, nothing).covariance()
     if whole is None:
@@ -125,11 +125,11 @@ def _rival(
     for view, part in zip(views, matches, strict=True):
         few = part.take(slice(_RIVAL_MATCHES))
         parts.append(Correspondences(view.xy_px[few.keypoint], around.points_world[few.point]))
-    most = int((np.linalg.norm(residuals_of(views, parts, best.rig_SE3_world), axis=1) < error_px).sum())
+    most = int((np.linalg.norm(residuals_of(views, parts, best.rig_SE3_world), axis=1) < 2.0 * error_px).sum())
     found = []
     for factor in _RIVALS:
         numbers = np.tile([np.log(factor), 0.0, 0.0, 0.0], len(views))
-        solved = solve.ransac_pose(_seen_with(views, numbers), parts, error_px, _RIVAL_SAMPLES)
+        solved = solve.ransac_pose(seen_with(views, numbers), parts, 2.0 * error_px, _RIVAL_SAMPLES)
         if solved is not None and solved[1] > most:
             most, found = solved[1], [(solved[0], numbers)]
     return found
@@ -144,17 +144,17 @@ def _glance(
 ) -> _Freed | None:
     """What freed intrinsics explain better than the given ones among points looked for far and wide."""
     (pose, numbers), free = start, np.tile(_FREE, len(views))
-    parts, _ = look(_seen_with(views, numbers), around, pose, _WIDE * error_px, _GLANCED, around.similarity)
+    parts, _ = look(seen_with(views, numbers), around, pose, _WIDE * error_px, _GLANCED, around.similarity)
     if sum(len(part) for part in parts) < _LEAST:
         return None
     for within in (_WIDE, 0.5 * _WIDE, 1.0):
         pose, numbers = refine_with_lens(views, parts, pose, within * error_px / 3.0, free, numbers, CORRELATION)
-    now = _seen_with(views, numbers)
+    now = seen_with(views, numbers)
     close, noise = _close(now, parts, pose, error_px)
     pose, numbers = refine_with_lens(views, parts, pose, noise, free, numbers, CORRELATION)
     given = solve.refine_pose(views, parts, best.rig_SE3_world, error_px)
     given = solve.refine_pose(views, parts, given, 3.0 * noise)
-    now = _seen_with(views, numbers)
+    now = seen_with(views, numbers)
     share = normal_equations(now, close, pose, noise, CORRELATION).weight / max(sum(len(part) for part in close), 1)
     gain = _cost(views, parts, given, noise) - _cost(now, parts, pose, noise)
     return _Freed(pose, numbers, parts, noise, gain * share)
@@ -171,19 +171,15 @@ def _freed(views: Sequence[View], around: MapPoints, start: _Freed, error_px: fl
     pose, numbers, noise, free = start.rig_SE3_world, start.numbers, start.noise_px, np.tile(_FREE, len(views))
     parts = start.inliers
     for round_ in range(_ROUNDS):
-        now = _seen_with(views, numbers)
+        now = seen_with(views, numbers)
         radius_px = error_px if round_ < 2 else max(4.0 * noise, 1.5)
         parts, _ = look(now, around, pose, radius_px, _MOST, around.similarity)
         if sum(len(part) for part in parts) < _LEAST:
             return None
         parts, noise = _close(now, parts, pose)
         pose, numbers = refine_with_lens(views, parts, pose, noise, free, numbers, CORRELATION)
-    parts, noise = _close(_seen_with(views, numbers), parts, pose)
+    parts, noise = _close(seen_with(views, numbers), parts, pose)
     return _Freed(pose, numbers, parts, noise, start.gain)
-
-
-def _seen_with(views: Sequence[View], numbers: DoubleArray) -> list[View]:
-    return [adjusted(view, own) for view, own in zip(views, numbers.reshape(-1, NUMBERS), strict=True)]
 
 
 def _close(

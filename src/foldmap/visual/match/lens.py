@@ -13,13 +13,13 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from foldmap.types import DoubleArray
-from foldmap.visual.match.solve import Correspondences
+from foldmap.visual.match.solve import Correspondences, residuals_px
 from foldmap.visual.match.view import View
 
 NUMBERS = 4  # of a view
 _COLUMNS, _ROWS = 16, 12
 """An image's cells: residuals within one have neighbours, and errors of their points, in common."""
-_STEPS, _SMALL = 8, 1e-6
+_STEPS, _HALVED, _STAY, _SMALL = 10, 5, 0.8, 1e-5
 
 
 @dataclass(frozen=True)
@@ -141,21 +141,45 @@ def refine_with_lens(
         start: how the intrinsics differ at the start, (4 V,).
         correlation: as of `normal_equations`.
     """
-    pose, numbers = np.array(rig_SE3_world), np.array(start)
+    most_px, pose, numbers = 3.0 * sigma_px, np.array(rig_SE3_world), np.array(start)
+
+    def near(pose: DoubleArray, numbers: DoubleArray) -> int:
+        now = seen_with(views, numbers)
+        errors = [residuals_px(view, part, pose) for view, part in zip(now, matched, strict=True)]
+        return int((np.linalg.norm(np.concatenate(errors), axis=1) < most_px).sum())
+
+    count = near(pose, numbers)
     for _ in range(_STEPS):
-        now = [adjusted(view, own) for view, own in zip(views, numbers.reshape(-1, NUMBERS), strict=True)]
-        normal = normal_equations(now, matched, pose, sigma_px, correlation, 3.0 * sigma_px)
+        normal = normal_equations(seen_with(views, numbers), matched, pose, sigma_px, correlation, most_px)
         normal = normal.with_prior(prior, numbers)
         scale = np.sqrt(np.maximum(np.diag(normal.matrix), 1e-300))
         damped = normal.matrix / np.outer(scale, scale) + 1e-9 * np.eye(len(scale))
         step = -np.linalg.solve(damped, normal.right / scale) / scale
-        if not np.isfinite(step).all() or np.abs(step[6:]).max() > 2.0:
-            return rig_SE3_world, np.array(start)
-        turn = Rotation.from_rotvec(-step[3:6]).as_matrix()
-        centre = -pose[:3, :3].T @ pose[:3, 3] + step[:3]
-        pose[:3, :3] = turn @ pose[:3, :3]
-        pose[:3, 3] = -pose[:3, :3] @ centre
-        numbers = numbers + step[6:]
+        if not np.isfinite(step).all():
+            break
+        for _ in range(_HALVED):
+            ahead, changed = _moved(pose, step), numbers + step[6:]
+            # what is far has no say: a step that leaves the matches behind would be no loss
+            if (then := near(ahead, changed)) > _STAY * count:
+                break
+            step *= 0.5
+        else:
+            break
+        pose, numbers, count = ahead, changed, then
         if np.abs(step[3:]).max() < _SMALL:
             break
     return pose, numbers
+
+
+def seen_with(views: Sequence[View], numbers: DoubleArray) -> list[View]:
+    """Views with intrinsics that differ from their own by so much, (4 V,)."""
+    return [adjusted(view, own) for view, own in zip(views, numbers.reshape(-1, NUMBERS), strict=True)]
+
+
+def _moved(rig_SE3_world: DoubleArray, step: DoubleArray) -> DoubleArray:
+    """A pose whose centre has moved in the world, and that was turned in the rig's frame."""
+    pose = np.array(rig_SE3_world)
+    centre = -pose[:3, :3].T @ pose[:3, 3] + step[:3]
+    pose[:3, :3] = Rotation.from_rotvec(-step[3:6]).as_matrix() @ pose[:3, :3]
+    pose[:3, 3] = -pose[:3, :3] @ centre
+    return pose
