@@ -16,7 +16,7 @@ from foldmap.localize.visual.search import LEAST_NOISE_PX, Hypothesis, look, res
 from foldmap.types import DoubleArray
 from foldmap.visual.decoded import MapPoints
 from foldmap.visual.match import solve
-from foldmap.visual.match.lens import normal_equations, refine_with_lens, seen_with
+from foldmap.visual.match.lens import NUMBERS, normal_equations, refine_with_lens, seen_with
 from foldmap.visual.match.matching import Matches
 from foldmap.visual.match.solve import Correspondences, noise_px, residuals_px
 from foldmap.visual.match.view import View
@@ -35,10 +35,11 @@ CORRELATION = 0.2
 SUSPECT = 120.0
 """How much less the squared residuals, in units of the noise, must be with freed intrinsics than with those given."""
 _RIVALS = (0.7, 0.85, 1.2, 1.4)  # focal lengths over the given one that matches are asked for
-_RIVAL_SAMPLES, _RIVAL_MATCHES = 300, 300
+_RIVAL_SAMPLES, _RIVAL_MATCHES = 150, 200
 _FAR = 3.0  # standard deviations that the intrinsics found may lie from those given
+_MISFIT = 3.0  # by which found intrinsics bend to what the map errs: their standard deviations are so much larger
 _WIDE = 3.0  # inlier errors within which points are looked for where intrinsics may be wrong
-_GLANCED, _ROUNDS, _MOST = 1000, 3, 6000
+_GLANCED, _ROUNDS, _MOST = 600, 3, 6000
 _LEAST = 12  # matches that ten numbers are found from
 _UNFIT = "the intrinsics do not fit"
 
@@ -106,15 +107,20 @@ def settle(
     freed = _freed(views, around, glance, error_px)
     if freed is None:
         return replace(as_given, wrong=_UNFIT)
+    # mostly the focal length alone is wrong: what else is known of the camera keeps its say
+    focal_alone = np.where(np.arange(len(doubt)) % NUMBERS == 0, free, doubt)
+    simple = _refit(views, freed, focal_alone)
+    if simple.gain < SUSPECT:
+        freed, free = simple, focal_alone
     now = seen_with(views, freed.numbers)
     normal = normal_equations(now, freed.inliers, freed.rig_SE3_world, freed.noise_px, CORRELATION)
     whole = normal.with_prior(free, nothing).covariance()
     if whole is None:
         return replace(as_given, wrong=_UNFIT)
-    off = np.abs(freed.numbers) / np.hypot(doubt, np.sqrt(np.diag(whole)[6:]))
+    off = np.abs(freed.numbers) / np.hypot(doubt, _MISFIT * np.sqrt(np.diag(whole)[6:]))
     wrong = _told(views[0], now[0]) if off.max() > _FAR else ""
     count, focal = sum(len(part) for part in freed.inliers), float(np.exp(freed.numbers[0]))
-    return Settled(freed.rig_SE3_world, whole[:6, :6], count, freed.noise_px, focal, wrong)
+    return Settled(freed.rig_SE3_world, whole[:6, :6] * _MISFIT**2, count, freed.noise_px, focal, wrong)
 
 
 def _rival(
@@ -180,6 +186,19 @@ def _freed(views: Sequence[View], around: MapPoints, start: _Freed, error_px: fl
         pose, numbers = refine_with_lens(views, parts, pose, noise, free, numbers, CORRELATION)
     parts, noise = _close(seen_with(views, numbers), parts, pose)
     return _Freed(pose, numbers, parts, noise, start.gain)
+
+
+def _refit(views: Sequence[View], freed: _Freed, prior: DoubleArray) -> _Freed:
+    """The same matches with another prior of the intrinsics, and how much worse they fit then."""
+    noise = freed.noise_px
+    pose, numbers = refine_with_lens(
+        views, freed.inliers, freed.rig_SE3_world, noise, prior, freed.numbers, CORRELATION
+    )
+    before, now = seen_with(views, freed.numbers), seen_with(views, numbers)
+    normal = normal_equations(before, freed.inliers, freed.rig_SE3_world, noise, CORRELATION)
+    share = normal.weight / max(sum(len(part) for part in freed.inliers), 1)
+    worse = _cost(now, freed.inliers, pose, noise) - _cost(before, freed.inliers, freed.rig_SE3_world, noise)
+    return _Freed(pose, numbers, freed.inliers, noise, worse * share)
 
 
 def _close(

@@ -4,22 +4,24 @@ Every view has four numbers that say how it differs from its given pinhole, all 
 length, the log of the aspect fx / fy, and the principal point's shift in x and y, share of the focal length.
 """
 
+# mypy: allow-untyped-decorators
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numba import njit
 from scipy.spatial.transform import Rotation
 
-from foldmap.types import DoubleArray
+from foldmap.types import AnyArray, DoubleArray
 from foldmap.visual.match.solve import Correspondences, residuals_px
 from foldmap.visual.match.view import View
 
 NUMBERS = 4  # of a view
 _COLUMNS, _ROWS = 16, 12
 """An image's cells: residuals within one have neighbours, and errors of their points, in common."""
-_STEPS, _HALVED, _STAY, _SMALL = 10, 5, 0.8, 1e-5
+_STEPS, _HALVED, _STAY, _SMALL = 10, 5, 0.8, 1e-4
 
 
 @dataclass(frozen=True)
@@ -73,33 +75,71 @@ def normal_equations(
     """
     size = 6 + NUMBERS * len(views)
     matrix, right, weight = np.zeros((size, size)), np.zeros(size), 0.0
-    world_R_rig = rig_SE3_world[:3, :3].T
     for number, (view, part) in enumerate(zip(views, matched, strict=True)):
-        camera_R_rig = view.camera_SE3_rig[:3, :3]
-        points_rig = part.points_world @ rig_SE3_world[:3, :3].T + rig_SE3_world[:3, 3]
-        points_camera = points_rig @ camera_R_rig.T + view.camera_SE3_rig[:3, 3]
-        x, y, z = points_camera.T
-        (fx, fy), zero = view.focal_px, np.zeros(len(part))
-        from_centre = np.stack([fx * x / z, fy * y / z], axis=1)
-        residuals = from_centre + view.centre_px - part.xy_px
-        by_camera = np.array([[fx / z, zero, -fx * x / z**2], [zero, fy / z, -fy * y / z**2]]).transpose(2, 0, 1)
-        by_rig = by_camera @ camera_R_rig
-        jacobian = np.zeros((len(part), 2, size))
-        # moving the centre by d moves points by -R d in the rig; turning the rig by w moves them by p x w
-        jacobian[:, :, :3] = -by_rig @ world_R_rig.T
-        jacobian[:, :, 3:6] = np.cross(by_rig, points_rig[:, None, :])
+        camera_SE3_rig = np.ascontiguousarray(view.camera_SE3_rig)
+        own, towards, count = _summed(
+            np.ascontiguousarray(part.points_world),
+            np.ascontiguousarray(part.xy_px),
+            _weights(view, part.xy_px, correlation),
+            (np.ascontiguousarray(rig_SE3_world), camera_SE3_rig),
+            (*view.focal_px, *view.centre_px),
+            most_px,
+        )
         at = 6 + NUMBERS * number
-        jacobian[:, :, at] = from_centre
-        jacobian[:, :, at + 1] = 0.5 * from_centre * [1.0, -1.0]
-        jacobian[:, 0, at + 2], jacobian[:, 1, at + 3] = fx, fy
-        near = (z > 0) & (np.linalg.norm(residuals, axis=1) < most_px)
-        each = np.where(near, _weights(view, part.xy_px, correlation), 0.0) / sigma_px**2
-        flat = np.ascontiguousarray(jacobian).reshape(-1, size)
-        weighted = flat * np.repeat(each, 2)[:, None]
-        matrix += flat.T @ weighted
-        right += weighted.T @ residuals.ravel()
-        weight += float(each.sum()) * sigma_px**2
+        rows = np.concatenate([np.arange(6), np.arange(at, at + NUMBERS)])
+        matrix[np.ix_(rows, rows)] += own / sigma_px**2
+        right[rows] += towards / sigma_px**2
+        weight += count
     return Normal(matrix, right, weight)
+
+
+@njit(cache=True)
+def _summed(
+    points: AnyArray,
+    xy_px: AnyArray,
+    weights: AnyArray,
+    poses: tuple[AnyArray, AnyArray],
+    pinhole: tuple[float, float, float, float],
+    most_px: float,
+) -> tuple[AnyArray, AnyArray, float]:
+    """Sums of one view over its matches: (10, 10), (10,), and their weights."""
+    rig, camera = poses
+    fx, fy, cx, cy = pinhole
+    matrix, right, total = np.zeros((10, 10)), np.zeros(10), 0.0
+    j = np.zeros((2, 10))
+    by_rig = np.zeros((2, 3))
+    for n in range(len(points)):
+        p, c = np.zeros(3), np.zeros(3)
+        for i in range(3):
+            p[i] = rig[i, 0] * points[n, 0] + rig[i, 1] * points[n, 1] + rig[i, 2] * points[n, 2] + rig[i, 3]
+        for i in range(3):
+            c[i] = camera[i, 0] * p[0] + camera[i, 1] * p[1] + camera[i, 2] * p[2] + camera[i, 3]
+        if not c[2] > 0.0:
+            continue
+        x, y = fx * c[0] / c[2], fy * c[1] / c[2]
+        off_x, off_y = x + cx - xy_px[n, 0], y + cy - xy_px[n, 1]
+        if not off_x * off_x + off_y * off_y < most_px * most_px:
+            continue
+        for i in range(3):
+            by_rig[0, i] = (fx * camera[0, i] - x * camera[2, i]) / c[2]
+            by_rig[1, i] = (fy * camera[1, i] - y * camera[2, i]) / c[2]
+        for k in range(2):
+            g = by_rig[k]
+            # moving the centre by d moves points by -R d in the rig; turning the rig by w moves them by p x w
+            for i in range(3):
+                j[k, i] = -(g[0] * rig[0, i] + g[1] * rig[1, i] + g[2] * rig[2, i])
+            j[k, 3] = g[1] * p[2] - g[2] * p[1]
+            j[k, 4] = g[2] * p[0] - g[0] * p[2]
+            j[k, 5] = g[0] * p[1] - g[1] * p[0]
+        j[0, 6], j[1, 6], j[0, 7], j[1, 7] = x, y, 0.5 * x, -0.5 * y
+        j[0, 8], j[1, 9] = fx, fy
+        w = weights[n]
+        total += w
+        for a in range(10):
+            right[a] += w * (j[0, a] * off_x + j[1, a] * off_y)
+            for b in range(10):
+                matrix[a, b] += w * (j[0, a] * j[0, b] + j[1, a] * j[1, b])
+    return matrix, right, total
 
 
 def _weights(view: View, xy_px: DoubleArray, correlation: float) -> DoubleArray:
