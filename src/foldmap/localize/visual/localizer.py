@@ -10,6 +10,8 @@ from dataclasses import replace
 from foldmap.errors import ConfigError, MapInputError
 from foldmap.geometry import SE2
 from foldmap.localize.estimate import Status, largest_sigma
+from foldmap.localize.evidence import MapCalibration, first_broken
+from foldmap.localize.tail import Tail
 from foldmap.localize.visual.estimate import CameraDiagnostics, CameraEstimate
 from foldmap.localize.visual.intrinsics import Settled, settle
 from foldmap.localize.visual.search import Hypothesis, PoseSearch, better
@@ -27,6 +29,8 @@ __all__ = ["VisualLocalizer", "VisualSettings"]
 SEARCHED_AT_FIRST = (5_000_000, 30_000_000)
 """Pairs of a keypoint and a point that are compared at first, and then where those give no clear pose."""
 SEARCHED_AT_ONCE = 12_000_000  # so few pairs are all compared at first: a part of the keypoints would save little
+EVIDENCE = "evidence"
+"""Of a map's calibration: the tail of `CameraDiagnostics.evidence` of wrong answers."""
 LEAST_KEYPOINTS = 8  # with fewer an image has nothing to be judged by
 
 
@@ -34,14 +38,20 @@ class VisualLocalizer:
     """Localizes in one map, folded or not; a matcher of the caller's own takes the place of `VisualSettings.matcher`.
 
     A ConfigError where there is no such matcher; of a learned one a LayerError, ModelError or MissingExtraError: the
-    map keeps no images, the weights do not fit, or what it runs on is not installed.
+    map keeps no images, the weights do not fit, or what it runs on is not installed. A MapFormatError where the map's
+    calibration is damaged; one of the caller's own takes its place. Without any, an answer is `degraded` at best.
     """
 
     def __init__(
-        self, visual_map: VisualMap, settings: VisualSettings | None = None, matcher: Matcher | None = None
+        self,
+        visual_map: VisualMap,
+        settings: VisualSettings | None = None,
+        matcher: Matcher | None = None,
+        calibration: MapCalibration | None = None,
     ) -> None:
         self._map = visual_map
         self.settings = settings or VisualSettings()
+        self._calibration = calibration or MapCalibration.read(visual_map.parameters, "visual")
         self._search = PoseSearch(self.settings)
         self._matcher = matcher or _matcher(visual_map, self.settings)
 
@@ -132,7 +142,8 @@ class VisualLocalizer:
         share = None if rival is None else max(0.0, rival.support.explained / max(support.explained, 1.0))
         said = {name: getattr(support, name) for name in ("found", "visible", "chance", "evidence")}
         health = replace(health, **said, rival=share, noise_px=settled.noise_px)
-        if support.evidence < settings.evidence_least:
+        least, enough = self._evidence_asked()
+        if support.evidence < least:
             return _without(Status.NO_MATCH, health, "the map's points are not where the best pose puts them")
         if rival is not None and self._rivals(support, rival.support):
             return _without(Status.AMBIGUOUS, health, "another pose is nearly as well supported")
@@ -140,14 +151,32 @@ class VisualLocalizer:
         covariance = settled.covariance
         if covariance is None:
             return _without(Status.AMBIGUOUS, health, "the matches do not fix the pose")
+        covariance = covariance if self._calibration is None else self._calibration.scaled(covariance)
         sigma_world, sigma_rad = largest_sigma(covariance[:3, :3]), largest_sigma(covariance[3:, 3:])
         health = replace(health, sigma_world=sigma_world, sigma_rad=sigma_rad)
         if sigma_rad > settings.sigma_rad_most:
             return _without(Status.AMBIGUOUS, health, "the matches barely fix the pose")
-        weak, loose = support.evidence < settings.evidence_ok, sigma_rad > settings.sigma_rad_ok
-        status = Status.DEGRADED if weak or loose or settled.wrong else Status.OK
-        reason = "few points support the pose" if weak else settled.wrong or ("the pose is loose" if loose else "")
-        return CameraEstimate(status, settled.rig_SE3_world, covariance, replace(health, reason=reason))
+        rules = [
+            (support.evidence < enough, Status.DEGRADED, "few points support the pose"),
+            (bool(settled.wrong), Status.DEGRADED, settled.wrong),
+            (sigma_rad > settings.sigma_rad_ok, Status.DEGRADED, "the pose is loose"),
+            (self._chance() is None, Status.DEGRADED, "the map is not calibrated: fold it again"),
+        ]
+        status, reason = first_broken(rules)
+        errors = None if self._calibration is None else self._calibration.errors
+        health = replace(health, reason=reason)
+        return CameraEstimate(status, settled.rig_SE3_world, covariance, health, errors=errors)
+
+    def _chance(self) -> Tail | None:
+        return None if self._calibration is None else self._calibration.chance.get(EVIDENCE)
+
+    def _evidence_asked(self) -> tuple[float, float]:
+        """The least evidence of any pose, and of an `ok` one: what wrong answers rarely reach in this map."""
+        settings, chance = self.settings, self._chance()
+        if chance is None:
+            return settings.evidence_least, settings.evidence_ok
+        least, enough = (chance.exceeded_at(risk) for risk in settings.risks)
+        return max(least, settings.evidence_least), max(enough, settings.evidence_ok)
 
     def _rivals(self, best: Support, rival: Support) -> bool:
         """Whether another pose cannot be told from the best one."""

@@ -106,11 +106,11 @@ class PoseSearch:
         found = self._try(views, left, around, least=GLANCE * best.support.explained)
         return None if found is None or _same(found, best) else found
 
-    def is_clear(self, found: Hypothesis, views: Sequence[View], evidence: float) -> bool:
+    def is_clear(self, found: Hypothesis, views: Sequence[View], strength: float) -> bool:
         """Whether a pose needs no further trials: well supported, and its points where it puts them."""
         noise = noise_px(residuals_of(views, found.inliers, found.rig_SE3_world))
         sharp = noise < self.settings.sharp * self.error_px(views[0])
-        return sharp and found.support.evidence > evidence
+        return sharp and found.support.strength > strength
 
     def error_px(self, view: View) -> float:
         """Largest reprojection error of an inlier."""
@@ -123,7 +123,7 @@ def look(
     """Points found within a radius of where a pose puts them, each by a keypoint of its own, and how similar."""
     inliers, similarity = [], []
     for view in views:
-        visible, xy_px = view.in_view(rig_SE3_world, around.points_world)
+        visible, xy_px = view.in_view(rig_SE3_world, around.points_world, around.viewing)
         asked = thinned(np.arange(len(visible)), most)
         visible = visible[asked]
         found = best_nearby(view, xy_px[asked], around.descriptors, radius_px, visible)

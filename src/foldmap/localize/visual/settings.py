@@ -20,8 +20,10 @@ class VisualSettings:
         iterations: most samples of RANSAC.
         similarity: least cosine of a point found with the pose in hand; None for what the map says.
         rounds: radii of looking again, in units of the inlier error; the last one shrinks to four times the noise.
-        evidence_ok, evidence_least: see `CameraDiagnostics.evidence`.
-        evidence_enough: a pose with so much evidence needs no further trials: after the first, smallest portion of the
+        evidence_ok, evidence_least: see `CameraDiagnostics.evidence`. More is asked where wrong answers reach more.
+        risks: with these probabilities a wrong answer has enough evidence for a pose, and for an `ok` one, by what the
+            map's calibration says of its own images, mirrored and torn.
+        evidence_enough: a pose with so much strength needs no further trials: after the first, smallest portion of the
             keypoints, and after more of them.
         sharp: unless its points are off by more than this share of the inlier error.
         keypoints: at least so many are matched at first, and then, evenly chosen, more in small maps; all of them
@@ -43,6 +45,7 @@ class VisualSettings:
     rounds: tuple[float, ...] = (2.0, 1.0, 1.0, 1.0, 0.5)
     evidence_ok: float = 13.0
     evidence_least: float = 10.0
+    risks: tuple[float, float] = (1e-2, 1e-3)
     evidence_enough: tuple[float, float] = (150.0, 60.0)
     sharp: float = 0.22
     keypoints: tuple[int, int] = (300, 1500)
