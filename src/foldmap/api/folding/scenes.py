@@ -86,9 +86,7 @@ def fold_scene(
         least = f"give at least {others + error.needed_bytes} bytes"
         raise BudgetError(f"beside {others:,} bytes of other layers, {error.message}", least) from error
     report = begin("Calibrating")
-    folded = fold_calibrated(
-        writer, scene, planned.plan, means=means, distances=planned.distances, report=report
-    )
+    folded = fold_calibrated(writer, scene, planned.plan, means=means, distances=planned.distances, report=report)
     return ChosenScene(scene, means, wanted, planned, folded, None if joined is None else round(joined.fraction, 4))
 
 

@@ -44,7 +44,8 @@ def visual(
     overlap: Annotated[int | None, typer.Option(help="Of sequential matching, photos; 10.")] = None,
     camera: Annotated[str, typer.Option(help="Intrinsics of all photos like PINHOLE,fx,fy,cx,cy; else guessed.")] = "",
     one_camera: Annotated[
-        bool, typer.Option("--one-camera", help="Photos of one size are of one camera, as of a video; else as EXIF says.")
+        bool,
+        typer.Option("--one-camera", help="Photos of one size are of one camera, as of a video; else as EXIF says."),
     ] = False,
     max_keypoints: Annotated[int, typer.Option(help="At most that many features a photo.")] = 8192,
     first_octave: Annotated[

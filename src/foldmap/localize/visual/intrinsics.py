@@ -32,10 +32,10 @@ length); of a calibrated one, of a focal length in EXIF, and of a guess."""
 _FREE = (0.5, 0.3, 0.3, 0.3)
 CORRELATION = 0.2
 """Of the errors of two matches in one cell of an image."""
-SUSPECT = 120.0
+SUSPECT = 50.0
 """How much less the squared residuals, in units of the noise, must be with freed intrinsics than with those given."""
-_RIVALS = (0.7, 0.85, 1.2, 1.4)  # focal lengths over the given one that matches are asked for
-_RIVAL_SAMPLES, _RIVAL_MATCHES = 150, 200
+_RIVALS = (0.7, 0.82, 0.9, 0.95, 1.05, 1.1, 1.2, 1.4)  # focal lengths over the given one that matches are asked for
+_RIVAL_SAMPLES, _RIVAL_MATCHES = 100, 150
 _FAR = 3.0  # standard deviations that the intrinsics found may lie from those given
 _MISFIT = 3.0  # by which found intrinsics bend to what the map errs: their standard deviations are so much larger
 _WIDE = 3.0  # inlier errors within which points are looked for where intrinsics may be wrong
@@ -131,14 +131,22 @@ def _rival(
     for view, part in zip(views, matches, strict=True):
         few = part.take(slice(_RIVAL_MATCHES))
         parts.append(Correspondences(view.xy_px[few.keypoint], around.points_world[few.point]))
-    most = int((np.linalg.norm(residuals_of(views, parts, best.rig_SE3_world), axis=1) < 2.0 * error_px).sum())
-    found = []
+    most, found = _agreeing(views, parts, best.rig_SE3_world, error_px), []
     for factor in _RIVALS:
         numbers = np.tile([np.log(factor), 0.0, 0.0, 0.0], len(views))
-        solved = solve.ransac_pose(seen_with(views, numbers), parts, 2.0 * error_px, _RIVAL_SAMPLES)
-        if solved is not None and solved[1] > most:
-            most, found = solved[1], [(solved[0], numbers)]
+        now = seen_with(views, numbers)
+        solved = solve.ransac_pose(now, parts, 2.0 * error_px, _RIVAL_SAMPLES)
+        if solved is not None and (agreeing := _agreeing(now, parts, solved[0], error_px)) > most:
+            most, found = agreeing, [(solved[0], numbers)]
     return found
+
+
+def _agreeing(
+    views: Sequence[View], parts: Sequence[Correspondences], rig_SE3_world: DoubleArray, error_px: float
+) -> float:
+    """How many matches agree with a pose, the less the farther they are off: none beyond two inlier errors."""
+    square = (residuals_of(views, parts, rig_SE3_world) ** 2).sum(axis=1)
+    return float(np.maximum(1.0 - square / (2.0 * error_px) ** 2, 0.0).sum())
 
 
 def _glance(

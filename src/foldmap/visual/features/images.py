@@ -89,7 +89,9 @@ def exif_camera(path: Path) -> tuple[str, ...] | None:
     if not exif.get(_EXIF_MODEL) or not any(shot.get(tag) for tag in _EXIF_FOCAL):
         return None
     said = [exif.get(tag, "") for tag in (_EXIF_MAKE, _EXIF_MODEL)]
-    return tuple(str(word).strip("\0 ") for word in [*said, *(shot.get(tag, "") for tag in (*_EXIF_FOCAL, *_EXIF_LENS))])
+    return tuple(
+        str(word).strip("\0 ") for word in [*said, *(shot.get(tag, "") for tag in (*_EXIF_FOCAL, *_EXIF_LENS))]
+    )
 
 
 def _decoded(image: Image.Image) -> AnyArray:
