@@ -35,10 +35,10 @@ def test_a_point_is_not_seen_from_its_other_side() -> None:
     cosine = (towards @ DIRECTIONS.T).astype(np.float32)
     data = encode_viewing(Viewing(cosine.argmax(axis=1), cosine, np.full(300, 1.2)))
     viewing = decode_viewing(data, 300)
-    assert (np.einsum("pk,pk->p", towards, viewing[:, :3]) > 0.78).all()
+    assert (np.einsum("pk,pk->p", towards, viewing[:, :3]) > 0.82).all()
     assert (np.einsum("pk,pk->p", towards * (1, 1, -1), viewing[:, :3]) < viewing[:, 3]).all()
-    assert len(data) < 20
-    assert viewing[:, 3:].tolist() == [[0.5, 0.5, 8.0]] * 300
+    assert len(data) < 90
+    assert viewing[:, 3:].tolist() == [[0.6, 0.5, 8.0]] * 300
 
 
 def test_a_point_seen_from_all_around_has_no_side() -> None:
@@ -46,7 +46,7 @@ def test_a_point_seen_from_all_around_has_no_side() -> None:
     viewing = decode_viewing(encode_integers(codes), 2)
     assert viewing[0, 3:].tolist() == [-2.0, 0.5, 8.0]
     assert np.linalg.norm(viewing[1, :3]) == pytest.approx(1.0)
-    assert viewing[1, 3:].tolist() == [0.5, 2.0, 32.0]
+    assert viewing[1, 3:].tolist() == [0.6, 2.0, 32.0]
 
 
 def test_an_unknown_point_is_seen_from_everywhere() -> None:

@@ -37,6 +37,7 @@ SUSPECT = 50.0
 _RIVALS = (0.7, 0.82, 0.9, 0.95, 1.05, 1.1, 1.2, 1.4)  # focal lengths over the given one that matches are asked for
 _RIVAL_SAMPLES, _RIVAL_MATCHES = 100, 150
 _FAR = 3.0  # standard deviations that the intrinsics found may lie from those given
+_MORE = 1.0  # standard deviations of their number by which more points must be found
 _MISFIT = 3.0  # by which found intrinsics bend to what the map errs: their standard deviations are so much larger
 _WIDE = 3.0  # inlier errors within which points are looked for where intrinsics may be wrong
 _GLANCED, _ROUNDS, _MOST = 600, 3, 6000
@@ -107,6 +108,9 @@ def settle(
     freed = _freed(views, around, glance, error_px)
     if freed is None:
         return replace(as_given, wrong=_UNFIT)
+    found_by_it, found_as_given = (sum(len(part) for part in parts) for parts in (freed.inliers, close))
+    if found_by_it < found_as_given + _MORE * np.sqrt(found_as_given):
+        return as_given  # what is bent to some points is no better camera: the right one shows where the others are
     # mostly the focal length alone is wrong: what else is known of the camera keeps its say
     focal_alone = np.where(np.arange(len(doubt)) % NUMBERS == 0, free, doubt)
     simple = _refit(views, freed, focal_alone)

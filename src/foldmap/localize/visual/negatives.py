@@ -23,7 +23,7 @@ from foldmap.visual.fold import LAYER, VisualPlan, VisualReport, fold_visual
 from foldmap.visual.source import Features, Query, SceneModel
 from foldmap.visual.unfold import FoldedVisual
 
-NEGATIVES = 32
+NEGATIVES = 24
 CALIBRATION_BYTES = 512
 """By so much the calibration makes a file larger at most, its share of a page included."""
 _SEEN = 0.5  # of the negatives, at least so many must have keypoints to speak of

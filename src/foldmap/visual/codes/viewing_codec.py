@@ -18,10 +18,13 @@ from foldmap.visual.source import SceneModel
 
 _STEPS = 3  # from the middle of the octahedral square to its rim: directions 30 degrees apart
 _MOST_OCTAVE = 1000
-_LEAST_COSINE = 0.5  # a point is looked for from at most 60 degrees beside its direction
-_WIDE = 0.6  # of a point that was seen from more than 53 degrees beside its direction, no side is said
+_LEAST_COSINE = 0.6  # a point is looked for from at most 53 degrees beside its direction
+_WIDE = 0.7  # of a point that was seen from more than 46 degrees beside its direction, no side is said
 _OCTAVES = 2.0  # a point is looked for at up to four times, and from a fourth, of its middle distance
-_LIKE_COSINE, _LIKE_OCTAVES = 0.78, 0.8  # a point takes what the one before has, where that fits so well: it costs least
+_LIKE_COSINE, _LIKE_OCTAVES = (
+    0.82,
+    0.8,
+)  # a point takes what the one before has, where that fits so well: it costs least
 
 
 @dataclass(frozen=True)
