@@ -108,8 +108,9 @@ def settle(
     freed = _freed(views, around, glance, error_px)
     if freed is None:
         return replace(as_given, wrong=_UNFIT)
-    found_by_it, found_as_given = (sum(len(part) for part in parts) for parts in (freed.inliers, close))
-    if found_by_it < found_as_given + _MORE * np.sqrt(found_as_given):
+    errors = residuals_of(seen_with(views, freed.numbers), freed.inliers, freed.rig_SE3_world)
+    found = int((np.linalg.norm(errors, axis=1) < 3.0 * noise).sum())
+    if found < as_given.inliers + _MORE * np.sqrt(as_given.inliers):
         return as_given  # what is bent to some points is no better camera: the right one shows where the others are
     # mostly the focal length alone is wrong: what else is known of the camera keeps its say
     focal_alone = np.where(np.arange(len(doubt)) % NUMBERS == 0, free, doubt)
