@@ -166,7 +166,7 @@ def _glance(
     parts, _ = look(seen_with(views, numbers), around, pose, _WIDE * error_px, _GLANCED, around.similarity)
     if sum(len(part) for part in parts) < _LEAST:
         return None
-    for within in (_WIDE, 0.5 * _WIDE, 1.0):
+    for within in (_WIDE, 1.0):
         pose, numbers = refine_with_lens(views, parts, pose, within * error_px / 3.0, free, numbers, CORRELATION)
     now = seen_with(views, numbers)
     close, noise = _close(now, parts, pose, error_px)

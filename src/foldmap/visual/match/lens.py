@@ -49,7 +49,7 @@ class Normal:
         """Of the first so many parameters, None for all; None where these are not fixed."""
         scale = np.sqrt(np.maximum(np.diag(self.matrix), 1e-300))
         scaled = self.matrix / np.outer(scale, scale)
-        if not np.isfinite(scaled).all() or np.linalg.eigvalsh(scaled)[0] < 1e-12:
+        if not np.isfinite(scaled).all() or np.linalg.eigvalsh(scaled)[0] < 1e-10:
             return None
         covariance: DoubleArray = (np.linalg.inv(scaled) / np.outer(scale, scale))[:axes, :axes]
         return 0.5 * (covariance + covariance.T)
