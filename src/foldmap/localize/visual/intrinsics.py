@@ -1,4 +1,4 @@
-"""Intrinsics are a measurement: whether the camera that was given is the one that took the photo, and what it costs.
+"""Intrinsics are a measurement: whether the camera that was given took the photo, and what doubt about it costs.
 
 A wrong focal length moves the camera along its axis and leaves the points almost where they were, so nothing else tells.
 Freed intrinsics must not fit significantly better than those that were given. Where they do, the pose that they give is
@@ -35,7 +35,7 @@ CORRELATION = 0.2
 SUSPECT = 50.0
 """How much less the squared residuals, in units of the noise, must be with freed intrinsics than with those given."""
 _RIVALS = (0.7, 0.82, 0.9, 0.95, 1.05, 1.1, 1.2, 1.4)  # focal lengths over the given one that matches are asked for
-_RIVAL_SAMPLES, _RIVAL_MATCHES = 100, 150
+_RIVAL_SAMPLES, _RIVAL_MATCHES, _RIVAL_POLISH = 100, 150, 10
 _FAR = 3.0  # standard deviations that the intrinsics found may lie from those given
 _MORE = 1.0  # standard deviations of their number by which more points must be found
 _MISFIT = 3.0  # by which found intrinsics bend to what the map errs: their standard deviations are so much larger
@@ -140,7 +140,7 @@ def _rival(
     for factor in _RIVALS:
         numbers = np.tile([np.log(factor), 0.0, 0.0, 0.0], len(views))
         now = seen_with(views, numbers)
-        solved = solve.ransac_pose(now, parts, 2.0 * error_px, _RIVAL_SAMPLES)
+        solved = solve.ransac_pose(now, parts, 2.0 * error_px, _RIVAL_SAMPLES, polish=_RIVAL_POLISH)
         if solved is not None and (agreeing := _agreeing(now, parts, solved[0], error_px)) > most:
             most, found = agreeing, [(solved[0], numbers)]
     return found

@@ -236,8 +236,10 @@ def _worth_trying(plans: Sequence[VisualPlan], most: int) -> list[VisualPlan]:
 def _judged(
     trials: _Candidates, plans: Sequence[VisualPlan], options: PlanOptions, report: Report
 ) -> tuple[list[Candidate], DoubleArray, list[DoubleArray]]:
-    """The candidates; float64 (plans, images), the log10 of how far each held-out map image errs in each; and how far
-    in standard deviations, of the answers of each.
+    """Try the candidates on held-out map images.
+
+    Gives the candidates with what they reached; float64 (plans, images), the log10 of how far each image errs in each;
+    and of each the distances of its answers, see `Planned`.
 
     Nothing is tried where there is nothing to choose or to try with.
     """

@@ -15,7 +15,7 @@ from numba import njit
 from scipy.spatial.transform import Rotation
 
 from foldmap.types import AnyArray, DoubleArray
-from foldmap.visual.match.solve import Correspondences, residuals_px
+from foldmap.visual.match.solve import Correspondences
 from foldmap.visual.match.view import View
 
 NUMBERS = 4  # of a view
@@ -106,10 +106,8 @@ def _summed(
     rig, camera = poses
     fx, fy, cx, cy = pinhole
     matrix, right, total = np.zeros((10, 10)), np.zeros(10), 0.0
-    j = np.zeros((2, 10))
-    by_rig = np.zeros((2, 3))
+    j, by_rig, p, c = np.zeros((2, 10)), np.zeros((2, 3)), np.zeros(3), np.zeros(3)
     for n in range(len(points)):
-        p, c = np.zeros(3), np.zeros(3)
         for i in range(3):
             p[i] = rig[i, 0] * points[n, 0] + rig[i, 1] * points[n, 1] + rig[i, 2] * points[n, 2] + rig[i, 3]
         for i in range(3):
@@ -137,8 +135,11 @@ def _summed(
         total += w
         for a in range(10):
             right[a] += w * (j[0, a] * off_x + j[1, a] * off_y)
-            for b in range(10):
+            for b in range(a + 1):
                 matrix[a, b] += w * (j[0, a] * j[0, b] + j[1, a] * j[1, b])
+    for a in range(10):
+        for b in range(a):
+            matrix[b, a] = matrix[a, b]
     return matrix, right, total
 
 
@@ -181,17 +182,14 @@ def refine_with_lens(
         start: how the intrinsics differ at the start, (4 V,).
         correlation: as of `normal_equations`.
     """
-    most_px, pose, numbers = 3.0 * sigma_px, np.array(rig_SE3_world), np.array(start)
+    pose, numbers = np.array(rig_SE3_world), np.array(start)
 
-    def near(pose: DoubleArray, numbers: DoubleArray) -> int:
+    def at(pose: DoubleArray, numbers: DoubleArray) -> Normal:
         now = seen_with(views, numbers)
-        errors = [residuals_px(view, part, pose) for view, part in zip(now, matched, strict=True)]
-        return int((np.linalg.norm(np.concatenate(errors), axis=1) < most_px).sum())
+        return normal_equations(now, matched, pose, sigma_px, correlation, 3.0 * sigma_px).with_prior(prior, numbers)
 
-    count = near(pose, numbers)
+    normal = at(pose, numbers)
     for _ in range(_STEPS):
-        normal = normal_equations(seen_with(views, numbers), matched, pose, sigma_px, correlation, most_px)
-        normal = normal.with_prior(prior, numbers)
         scale = np.sqrt(np.maximum(np.diag(normal.matrix), 1e-300))
         damped = normal.matrix / np.outer(scale, scale) + 1e-9 * np.eye(len(scale))
         step = -np.linalg.solve(damped, normal.right / scale) / scale
@@ -200,12 +198,12 @@ def refine_with_lens(
         for _ in range(_HALVED):
             ahead, changed = _moved(pose, step), numbers + step[6:]
             # what is far has no say: a step that leaves the matches behind would be no loss
-            if (then := near(ahead, changed)) > _STAY * count:
+            if (then := at(ahead, changed)).weight > _STAY * normal.weight:
                 break
             step *= 0.5
         else:
             break
-        pose, numbers, count = ahead, changed, then
+        pose, numbers, normal = ahead, changed, then
         if np.abs(step[3:]).max() < _SMALL:
             break
     return pose, numbers

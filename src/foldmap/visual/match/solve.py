@@ -25,12 +25,17 @@ class Correspondences:
 
 
 def ransac_pose(
-    views: Sequence[View], matched: Sequence[Correspondences], error_px: float, iterations: int, seed: int = 0
+    views: Sequence[View],
+    matched: Sequence[Correspondences],
+    error_px: float,
+    iterations: int,
+    seed: int = 0,
+    polish: int = 100,
 ) -> tuple[DoubleArray, int] | None:
     """Find the pose of a moment's views that most matches agree with, within ``error_px``, in at most so many samples.
 
     Matches come best first: sampling is progressive (PROSAC). One view is solved as an absolute pose, several as a
-    generalized camera. Gives rig_SE3_world (4, 4) and how many matches agree; None where there are too few matches or
+    generalized camera; it is refined in at most ``polish`` steps. Gives rig_SE3_world (4, 4) and how many matches agree; None where there are too few matches or
     no pose.
     """
     if sum(len(part) for part in matched) < MIN_MATCHES:
@@ -43,9 +48,10 @@ def ransac_pose(
         "progressive_sampling": len(views) == 1,
         "seed": seed,
     }
+    bundle = {"max_iterations": polish}
     if len(views) == 1:
         xy_px, points = matched[0].xy_px, matched[0].points_world
-        pose, info = poselib.estimate_absolute_pose(xy_px, points, views[0].pinhole, options, {})
+        pose, info = poselib.estimate_absolute_pose(xy_px, points, views[0].pinhole, options, bundle)
         rig_SE3_world = np.linalg.inv(views[0].camera_SE3_rig) @ _matrix(pose)
     else:
         options["max_reproj_errors"] = [error_px] * len(views)
@@ -55,7 +61,7 @@ def ransac_pose(
             [_pose(view.camera_SE3_rig) for view in views],
             [view.pinhole for view in views],
             options,
-            {},
+            bundle,
         )
         rig_SE3_world = _matrix(pose)
     if int(info["num_inliers"]) < MIN_MATCHES or not np.isfinite(rig_SE3_world).all():
