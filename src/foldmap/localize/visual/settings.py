@@ -45,7 +45,7 @@ class VisualSettings:
     rounds: tuple[float, ...] = (2.0, 1.0, 1.0, 1.0, 0.5)
     evidence_ok: float = 13.0
     evidence_least: float = 10.0
-    risks: tuple[float, float] = (1e-2, 1e-3)
+    risks: tuple[float, float] = (0.04, 0.01)
     evidence_enough: tuple[float, float] = (150.0, 60.0)
     sharp: float = 0.22
     keypoints: tuple[int, int] = (300, 1500)

@@ -24,7 +24,7 @@ _OCTAVES = 2.0  # a point is looked for at up to four times, and from a fourth, 
 _LIKE_COSINE, _LIKE_OCTAVES = (
     0.82,
     0.8,
-)  # a point takes what the one before has, where that fits so well: it costs least
+)  # a point takes what the one before has where that fits so well: it is cheap
 
 
 @dataclass(frozen=True)
