@@ -20,13 +20,13 @@ from foldmap.formats.scenes import read_scene
 from foldmap.localize.estimate import Status
 from foldmap.localize.visual.estimate import CameraEstimate
 from foldmap.localize.visual.localizer import VisualLocalizer
+from foldmap.localize.visual.negatives import fold_calibrated
 from foldmap.localize.visual.plan import Planned, PlanOptions, plan_for_budget, transform_codecs
 from foldmap.metrics.camera_pose import CameraErrors, Threshold, accuracy, camera_errors
 from foldmap.types import DoubleArray, FloatArray
 from foldmap.visual.decoded import UnfoldedMap
 from foldmap.visual.features.extract import Extractor, open_extractor
 from foldmap.visual.features.photos import PhotoFeatures
-from foldmap.visual.fold import fold_visual
 from foldmap.visual.scene.average import track_means
 from foldmap.visual.source import Features, FeatureSource, Query, SceneModel
 from foldmap.visual.unfold import FoldedVisual
@@ -254,7 +254,7 @@ class VisualBoard(Board):
 def write_file(path: Path, place: Place, planned: Planned) -> int:
     """Fold a scene by a plan; bytes of the file on disk."""
     with FoldWriter(path) as writer:
-        fold_visual(writer, place.scene, planned.plan, means=place.means)
+        fold_calibrated(writer, place.scene, planned.plan, means=place.means)
         writer.commit()
     return path.stat().st_size
 

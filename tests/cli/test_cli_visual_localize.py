@@ -22,10 +22,11 @@ from foldmap.formats.hloc.results import read_results, write_results
 from foldmap.formats.listing import ListedImage
 from foldmap.formats.poses.photos import read_image_poses
 from foldmap.geometry.quaternion import inverse_rigid
+from foldmap.localize.visual.negatives import fold_calibrated
 from foldmap.types import DoubleArray
 from foldmap.visual.codes.basis import standard_basis
 from foldmap.visual.codes.codecs import Transform
-from foldmap.visual.fold import VisualPlan, fold_visual
+from foldmap.visual.fold import VisualPlan
 from foldmap.visual.source import Features, Query, SceneModel
 
 Run = Callable[..., Ran]
@@ -56,7 +57,7 @@ class Street:
 def fold_to(path: Path, scene: SceneModel) -> None:
     plan = VisualPlan(np.arange(len(scene.points_world)), Transform(standard_basis("sift"), 0.1, standard=True))
     with FoldWriter(path) as writer:
-        fold_visual(writer, scene, plan)
+        fold_calibrated(writer, scene, plan)
         writer.commit()
 
 

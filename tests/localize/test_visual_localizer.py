@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from functools import cache
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from foldmap.geometry.camera import Camera
 from foldmap.localize.estimate import Status
 from foldmap.localize.visual.estimate import CameraEstimate
 from foldmap.localize.visual.localizer import VisualLocalizer, VisualSettings
+from foldmap.localize.visual.negatives import chance_in, fold_calibrated
 from foldmap.localize.visual.support import support_of
 from foldmap.visual.codes.codecs import raw_for
 from foldmap.visual.decoded import MapPoints, UnfoldedMap
@@ -37,6 +39,7 @@ class Points:
     """A map of given points."""
 
     feature = "shell"
+    parameters: ClassVar[dict[str, object]] = {}
 
     def __init__(self, points: np.ndarray, descriptors: np.ndarray) -> None:
         self._points = MapPoints(points, descriptors)
@@ -49,7 +52,8 @@ class Points:
 @cache
 def made() -> tuple[SceneModel, np.ndarray, VisualLocalizer]:
     model = scene(3, points=2500, images=24)
-    return model, track_means(model), VisualLocalizer(UnfoldedMap(model))
+    whole = UnfoldedMap(model)
+    return model, track_means(model), VisualLocalizer(whole, calibration=chance_in(whole, model))
 
 
 def taken(seed: int = 0, pose: np.ndarray = TRUE, **how: object) -> Query:
@@ -108,7 +112,7 @@ def test_tiles_and_retrieval_give_the_pose_of_the_whole_map(tmp_path: Path) -> N
     poses = []
     for name, how in (("whole", {"images": False}), ("parts", {"images": True, "group": 2, "tile_points": 100})):
         with FoldWriter(tmp_path / name) as writer:
-            fold_visual(writer, model, VisualPlan(every, raw_for(means), **how), means=means)  # type: ignore[arg-type]
+            fold_calibrated(writer, model, VisualPlan(every, raw_for(means), **how), means=means)  # type: ignore[arg-type]
             writer.commit()
         with FoldFile.open(tmp_path / name) as file:
             localizer = VisualLocalizer(FoldedVisual(file, images=6))
@@ -241,7 +245,9 @@ def test_unknown_matchers_are_refused() -> None:
     with pytest.raises((ConfigError, MapInputError), match="nearest-ish"):
         VisualLocalizer(UnfoldedMap(model), VisualSettings(matcher="nearest-ish"))
     found = VisualLocalizer(UnfoldedMap(model), VisualSettings(matcher="mutual")).localize(taken())
-    assert found.status is Status.OK
+    assert found.status is Status.DEGRADED
+    assert "not calibrated" in found.diagnostics.reason
+    assert right(found)
 
 
 def test_support_knows_a_right_pose_from_a_wrong_one() -> None:

@@ -12,10 +12,11 @@ from foldmap.atlas import FoldFile, FoldWriter
 from foldmap.cli.build.visual import build_visual
 from foldmap.formats.scenes import read_scene
 from foldmap.localize.visual.localizer import VisualLocalizer, VisualSettings
+from foldmap.localize.visual.negatives import fold_calibrated
 from foldmap.visual.codes.basis_fit import fit_basis
 from foldmap.visual.codes.codecs import Transform
 from foldmap.visual.features.extract import ExtractorSettings, open_extractor
-from foldmap.visual.fold import VisualPlan, fold_visual
+from foldmap.visual.fold import VisualPlan
 from foldmap.visual.scene.average import track_means
 from foldmap.visual.scene.build import SceneSettings
 from foldmap.visual.source import Query
@@ -59,7 +60,7 @@ def test_from_photos_to_a_pose(
     means = track_means(scene)
     codec = Transform(fit_basis(means, 40, feature=feature), 0.1, standard=False)
     with FoldWriter(tmp_path / "scene.fold") as writer:
-        fold_visual(writer, scene, VisualPlan(np.arange(len(means)), codec, images=True, group=1), means=means)
+        fold_calibrated(writer, scene, VisualPlan(np.arange(len(means)), codec, images=True, group=1), means=means)
         writer.commit()
     folded = FoldedVisual(FoldFile.open(tmp_path / "scene.fold"))
     extractor = open_extractor(feature, folder / file, ExtractorSettings(max_keypoints=500))

@@ -153,7 +153,7 @@ def test_part_of_a_map_reads_its_tiles_only_and_keeps_few(tmp_path: Path, monkey
         assert len(folded._tiles) <= 4
         read.clear()
         assert len(FoldedVisual(file).whole()) == report.points
-        assert len(read) == report.tiles
+        assert len(read) == len(set(read)) == 2 * report.tiles
 
 
 def test_boxes_hold_each_point_once_and_are_full() -> None:

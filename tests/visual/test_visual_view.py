@@ -8,6 +8,7 @@ from point_shell import CAMERA, photo, pose_at, shell
 
 from foldmap.errors import MapInputError
 from foldmap.geometry.camera import Camera
+from foldmap.visual.codes.viewing_codec import any_viewing
 from foldmap.visual.match.view import View, prepare, sort_into_cells
 from foldmap.visual.source import Features, Query
 
@@ -55,10 +56,28 @@ def test_in_view_is_project_in_one_pass(name: str) -> None:
     rig = View(**{**vars(view), "camera_SE3_rig": turned})
     for one in (view, rig):
         xy, seen = one.project(pose, points)
-        rows, places = one.in_view(pose, points)
+        rows, places = one.in_view(pose, points, any_viewing(len(points)))
         assert 0 < len(rows) < len(points)
         assert np.array_equal(rows, np.flatnonzero(seen))
         assert np.allclose(places, xy[seen], atol=1e-9)
+
+
+def test_in_view_is_what_the_camera_sees_from_where_it_was_seen() -> None:
+    view, points, pose, _ = view_of(CAMERAS["pinhole"])
+    everywhere, _ = view.in_view(pose, points, any_viewing(len(points)))
+    offset = -pose[:3, :3].T @ pose[:3, 3] - points
+    distance = np.linalg.norm(offset, axis=1)
+    rng = np.random.default_rng(3)
+    towards = rng.normal(size=points.shape)
+    towards /= np.linalg.norm(towards, axis=1, keepdims=True)
+    cosine, near = rng.uniform(-1.0, 0.5, len(points)), distance * rng.uniform(0.5, 1.1, len(points))
+    viewing = np.column_stack([towards, cosine, near, np.full(len(points), np.inf)])
+    allowed = (np.einsum("pk,pk->p", towards, offset) >= cosine * distance) & (near <= distance)
+    rows, _ = view.in_view(pose, points, viewing)
+    assert 0 < len(rows) < len(everywhere)
+    assert rows.tolist() == [row for row in everywhere.tolist() if allowed[row]]
+    far = np.column_stack([any_viewing(len(points))[:, :5], 0.99 * distance])
+    assert not len(view.in_view(pose, points, far)[0])
 
 
 def test_cells_hold_every_keypoint_once_where_it_lies() -> None:

@@ -1,12 +1,13 @@
 """What a matcher needs of a map: points with descriptors, ready to be searched."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from foldmap.types import BoolArray, DoubleArray, FloatArray, IntArray
+from foldmap.visual.codes.viewing_codec import Viewing, any_viewing, decode_viewing, encode_viewing
 from foldmap.visual.match.likeness import USUAL, least_similarity
 from foldmap.visual.match.matching import DescriptorIndex
 from foldmap.visual.match.view import View
@@ -41,10 +42,15 @@ class MapPoints:
     images: int = 0  # map images that retrieval chose these points by; 0 where they are the whole map
     visibility: ImageVisibility | None = None  # those images and what they see; None where the points are the whole map
     similarity: float = USUAL  # least cosine of a keypoint and a point that are one, see `match.likeness`
+    # from where each point was seen, float64 (P, 6) as `decode_viewing` gives it; None where the map does not say
+    seen_from: DoubleArray | None = None
+    viewing: DoubleArray = field(init=False, repr=False, compare=False)  # the same, from everywhere where None
     index: DescriptorIndex = field(init=False, repr=False, compare=False)  # the descriptors ready to be searched
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "index", DescriptorIndex(self.descriptors))
+        viewing = any_viewing(len(self.points_world)) if self.seen_from is None else self.seen_from
+        object.__setattr__(self, "viewing", viewing)
 
     def __len__(self) -> int:
         return len(self.points_world)
@@ -61,6 +67,10 @@ class VisualMap(Protocol):
     def dimension(self) -> int:
         """Length of a descriptor."""
 
+    @property
+    def parameters(self) -> Mapping[str, Any]:
+        """What its layer says of it; empty where nothing does."""
+
     def around(self, queries: Sequence[Query], views: Sequence[View]) -> MapPoints:
         """The points that the queries may see: the whole map, or what retrieval finds."""
 
@@ -71,8 +81,10 @@ class UnfoldedMap:
     def __init__(self, scene: SceneModel) -> None:
         means = track_means(scene)
         self.feature, self.dimension = scene.feature, means.shape[1]
+        self.parameters: Mapping[str, Any] = {}
         similarity = least_similarity(scene, np.arange(len(means), dtype=np.int64), means)
-        self._points = MapPoints(scene.points_world, means, similarity=similarity)
+        seen_from = decode_viewing(encode_viewing(Viewing.of(scene)), len(means))
+        self._points = MapPoints(scene.points_world, means, similarity=similarity, seen_from=seen_from)
 
     def around(self, queries: Sequence[Query], views: Sequence[View]) -> MapPoints:
         """The whole map."""

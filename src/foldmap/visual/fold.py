@@ -1,7 +1,7 @@
 """Write a scene's chosen points into a .fold file: tiles of points, and what finds them again.
 
-Tiles of row 0 hold points; (0, 1) the images, (1, 1) which tiles each group of images sees, (0, 2) the images' global
-descriptors. Small maps have one tile and nothing else.
+Tiles of row 0 hold points, those of row 3 from where these were seen; (0, 1) the images, (1, 1) which tiles each group
+of images sees, (0, 2) the images' global descriptors. Small maps have one tile of points and nothing else.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from foldmap.types import BoolArray, DoubleArray, FloatArray, IntArray
 from foldmap.visual.codes.codecs import DescriptorCodec
 from foldmap.visual.codes.points_codec import tolerance_from_views
 from foldmap.visual.codes.poses_codec import MapImages, encode_images
+from foldmap.visual.codes.viewing_codec import Viewing, encode_viewing
 from foldmap.visual.codes.visibility_codec import MAX_DECISIONS, visibility_matrix
 from foldmap.visual.match.guided import thinned
 from foldmap.visual.match.likeness import least_similarity
@@ -30,6 +32,7 @@ from foldmap.visual.tile import pack_tile
 LAYER = "visual"
 CODEC_MODEL, VLAD_MODEL = "codec", "vlad"
 IMAGES_KEY, TILES_KEY, GLOBALS_KEY = (0, 1), (1, 1), (0, 2)
+VIEWING_ROW, VIEWING = 3, 1  # of tiles that say from where points were seen, and how
 TILE_POINTS = 8192
 SAMPLED_POINTS = 4096
 POSE_ERROR = 1e-3
@@ -67,7 +70,7 @@ class VisualPlan:
 
 @dataclass(frozen=True)
 class VisualReport:
-    """What a folded scene holds, and its bytes by use: geometry, codes, visibility, retrieval, codec.
+    """What a folded scene holds, and its bytes by use: geometry, codes, viewing, visibility, retrieval, codec.
 
     ``error_px`` is of the positions, as `VisualPlan.error_px`; ``noise_px`` is the scene's reprojection noise, robust,
     one direction.
@@ -88,6 +91,7 @@ def fold_visual(
     *,
     means: FloatArray | None = None,
     layer: str = LAYER,
+    facts: Mapping[str, Any] | None = None,
     report: Callable[[int, int], None] = lambda done, total: None,
 ) -> VisualReport:
     """Fold a scene into a file that is being written; a layer of that name is replaced whole.
@@ -98,6 +102,7 @@ def fold_visual(
         plan: which points, and how.
         means: float32 (P, D), `track_means` of the scene, where they are at hand.
         layer: its name.
+        facts: more of its parameters.
         report: called with tiles done and in all.
 
     Raises:
@@ -115,13 +120,17 @@ def fold_visual(
     grouped = seen_by_groups(chosen, plan.group) if plan.keeps_images else None
     writer.put_layer(layer, "visual", {})
     used: Counter[str] = Counter()
+    viewing = Viewing.of(chosen)
     sees = np.zeros((len(tiles), 0 if grouped is None else grouped.shape[1]), bool)
     for number, rows in enumerate(tiles):
         visible = None if grouped is None else grouped[rows]
-        payload, _, sizes = pack_tile(
+        payload, order, sizes = pack_tile(
             chosen.points_world[rows], tolerance_world[rows], means[rows], visible, plan.codec
         )
         writer.put_tile(layer, number, 0, payload)
+        sides = encode_viewing(viewing.take(rows[order]))
+        writer.put_tile(layer, number, VIEWING_ROW, sides)
+        used["viewing"] += len(sides)
         if visible is not None:
             sees[number] = visible.any(axis=0)
         used.update(sizes)
@@ -135,12 +144,14 @@ def fold_visual(
     model = plan.codec.model()
     if model is not None:
         writer.put_model(layer, CODEC_MODEL, model, "descriptor codec")
-    facts = {
+    told = {
+        **(facts or {}),
         **plan.codec.parameters(),
         "feature": scene.feature,
         "dimension": plan.codec.dimension,
         "points": len(chosen.points_world),
         "tiles": len(tiles),
+        "viewing": VIEWING,
         "error_px": round(error_px, 4),
         "noise_px": round(noise_px, 4),
         "similarity": round(similarity_of(chosen, means, plan.codec), 3),
@@ -150,10 +161,10 @@ def fold_visual(
         "group": 0 if retrieval is None else plan.group,
         "retrieval": "none" if retrieval is None else "vlad" if retrieval.vlad is not None else "global",
     }
-    writer.set_parameters(layer, facts)
+    writer.set_parameters(layer, told)
     used["codec"] = len(model or b"")
     used["retrieval"] = 0 if retrieval is None else retrieval.size
-    return VisualReport(len(chosen.points_world), len(tiles), facts["images"], used, error_px, noise_px)
+    return VisualReport(len(chosen.points_world), len(tiles), told["images"], used, error_px, noise_px)
 
 
 def split_boxes(points_world: DoubleArray, most: int) -> list[IntArray]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -13,8 +14,18 @@ from foldmap.errors import LayerError, MapFormatError
 from foldmap.types import BoolArray, IntArray
 from foldmap.visual.codes.codecs import read_codec
 from foldmap.visual.codes.poses_codec import MapImages, decode_images
+from foldmap.visual.codes.viewing_codec import any_viewing, decode_viewing
 from foldmap.visual.decoded import ImageVisibility, MapPoints
-from foldmap.visual.fold import CODEC_MODEL, GLOBALS_KEY, IMAGES_KEY, LAYER, TILES_KEY, VLAD_MODEL
+from foldmap.visual.fold import (
+    CODEC_MODEL,
+    GLOBALS_KEY,
+    IMAGES_KEY,
+    LAYER,
+    TILES_KEY,
+    VIEWING,
+    VIEWING_ROW,
+    VLAD_MODEL,
+)
 from foldmap.visual.match.likeness import USUAL
 from foldmap.visual.match.view import View
 from foldmap.visual.retrieval.image_index import RETRIEVED_IMAGES, Retriever, interleaved
@@ -22,7 +33,7 @@ from foldmap.visual.source import Query
 from foldmap.visual.tile import PointTile, tile_parts, unpack_tile
 
 MAX_POINTS = 1 << 24
-USES = ("geometry", "codes", "visibility", "images", "retrieval", "codec", "headers")
+USES = ("geometry", "codes", "visibility", "viewing", "images", "retrieval", "codec", "headers")
 _CURE = "fold the map again"
 
 
@@ -57,6 +68,7 @@ class FoldedVisual:
         self.image_count = whole_of(self.parameters, "visual", "images", 0, 1 << 20)
         self.group = whole_of(self.parameters, "visual", "group", 0, 1 << 20)
         self.similarity = number_of({"similarity": USUAL, **self.parameters}, "visual", "similarity", -1, 1)
+        self.viewing = self.parameters.get("viewing") == VIEWING
         models = {model.name for model in info.models}
         decoder = file.model(layer, CODEC_MODEL) if CODEC_MODEL in models else None
         self.codec = read_codec(self.parameters, self.dimension, decoder)
@@ -101,7 +113,8 @@ class FoldedVisual:
             tile = self.tile(number)
             sees = np.ones((len(tile), len(groups)), bool) if tile.visible is None else tile.visible[:, groups]
             seen = sees.any(axis=1)
-            parts.append(PointTile(tile.points_world[seen], tile.descriptors[seen], None))
+            seen_from = None if tile.seen_from is None else tile.seen_from[seen]
+            parts.append(PointTile(tile.points_world[seen], tile.descriptors[seen], None, seen_from))
             visible.append(sees[seen])
         joined = np.concatenate(visible) if visible else np.zeros((0, len(groups)), bool)
         visibility = ImageVisibility(np.asarray(images, dtype=np.int64), joined, column.astype(np.int64))
@@ -113,6 +126,9 @@ class FoldedVisual:
             self._tiles.move_to_end(number)
             return self._tiles[number]
         tile = unpack_tile(self._payload((number, 0)), self.codec, self.groups, self.points)
+        if self.viewing:
+            seen_from = decode_viewing(self._payload((number, VIEWING_ROW)), len(tile))
+            tile = replace(tile, seen_from=seen_from)
         self._tiles[number] = tile
         if len(self._tiles) > self._tiles_kept:
             self._tiles.popitem(last=False)
@@ -153,13 +169,14 @@ class FoldedVisual:
         return self._sees
 
     def _joined(self, tiles: Sequence[PointTile], visibility: ImageVisibility | None) -> MapPoints:
-        tiles = tiles or [PointTile(np.zeros((0, 3)), np.zeros((0, self.dimension), np.float32), None)]
+        tiles = tiles or [PointTile(np.zeros((0, 3)), np.zeros((0, self.dimension), np.float32), None, any_viewing(0))]
         return MapPoints(
             np.concatenate([tile.points_world for tile in tiles]),
             np.concatenate([tile.descriptors for tile in tiles]),
             0 if visibility is None else len(visibility.images),
             visibility,
             self.similarity,
+            np.concatenate([tile.seen_from for tile in tiles if tile.seen_from is not None]) if self.viewing else None,
         )
 
     def _payload(self, key: tuple[int, int]) -> bytes:
@@ -184,7 +201,7 @@ def bytes_by_use(file: FoldFile, layer: str = LAYER) -> dict[str, int]:
                 used[use] += len(part)
             used["headers"] += len(payload) - sum(map(len, parts))
         else:
-            used[whole.get(key, "headers")] += len(payload)
+            used["viewing" if key[1] == VIEWING_ROW else whole.get(key, "headers")] += len(payload)
     for model in file.layer(layer).models:
         use = {CODEC_MODEL: "codec", VLAD_MODEL: "retrieval"}.get(model.name, "headers")
         used[use] += model.payload_bytes

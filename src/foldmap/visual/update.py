@@ -18,7 +18,17 @@ from foldmap.types import BoolArray, DoubleArray, FloatArray, IntArray
 from foldmap.visual.codes.codecs import DescriptorCodec
 from foldmap.visual.codes.global_codec import encode_globals
 from foldmap.visual.codes.points_codec import tolerance_from_views
-from foldmap.visual.fold import LAYER, POSE_ERROR, TILE_POINTS, put_images, seen_by_groups, similarity_of, split_boxes
+from foldmap.visual.codes.viewing_codec import Viewing, encode_viewing
+from foldmap.visual.fold import (
+    LAYER,
+    POSE_ERROR,
+    TILE_POINTS,
+    VIEWING_ROW,
+    put_images,
+    seen_by_groups,
+    similarity_of,
+    split_boxes,
+)
 from foldmap.visual.retrieval.vlad import describe_images
 from foldmap.visual.scene.average import track_means
 from foldmap.visual.scene.noise import reprojection_noise_px
@@ -93,6 +103,8 @@ def update_visual(
     chosen = scene.keep_points(every)
     grouped = seen_by_groups(chosen, folded.group) if folded.groups else None
     payloads: dict[int, bytes] = {}
+    sides: dict[int, bytes] = {}
+    viewing = Viewing.of(scene)
     coded, kept = [], []
     for number, held in enumerate(rows):
         before = row_of[number] if number < len(row_of) else held[:0]
@@ -102,15 +114,21 @@ def update_visual(
             seen = None if grouped is None else grouped[np.searchsorted(every, before)]
             if _same(stored, tiles[number], folded.codec, means[before], seen):
                 payloads[number] = stored
+                sides[number] = updater.before.tile(layer, number, VIEWING_ROW) or b""
                 kept.append(number)
         if len(held) and number not in payloads:
             points_world = scene.points_world[held]
-            payloads[number] = pack_tile(points_world, tolerance[held], means[held], visible, folded.codec)[0]
+            payloads[number], stored_as, _ = pack_tile(
+                points_world, tolerance[held], means[held], visible, folded.codec
+            )
+            sides[number] = encode_viewing(viewing.take(held[stored_as]))
             coded.append(held)
         report(number + 1, len(rows))
     _require_fit(folded.codec, tiles, row_of, kept, means, coded)
     order = _without_gaps(len(rows), payloads)
     changed, removed = _put_tiles(updater, layer, [payloads[number] for number in order], folded.tiles)
+    if folded.viewing:
+        _put_tiles(updater, layer, [sides[number] for number in order], folded.tiles, VIEWING_ROW)
     if changed or removed or (folded.groups and not _same_images(folded, scene)):
         if grouped is not None:
             sees = np.array([grouped[np.searchsorted(every, rows[number])].any(axis=0) for number in order])
@@ -242,15 +260,15 @@ def _without_gaps(count: int, payloads: dict[int, bytes]) -> list[int]:
 
 
 def _put_tiles(
-    updater: FoldUpdater, layer: str, payloads: list[bytes], before: int
+    updater: FoldUpdater, layer: str, payloads: list[bytes], before: int, row: int = 0
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Write the tiles that differ, remove those beyond the last; numbers of both."""
-    changed = [number for number, data in enumerate(payloads) if data != updater.before.tile(layer, number, 0)]
+    """Write the tiles of a row that differ, remove those beyond the last; numbers of both."""
+    changed = [number for number, data in enumerate(payloads) if data != updater.before.tile(layer, number, row)]
     for number in changed:
-        updater.put_tile(layer, number, 0, payloads[number])
+        updater.put_tile(layer, number, row, payloads[number])
     removed = tuple(range(len(payloads), before))
     for number in removed:
-        updater.remove_tile(layer, number, 0)
+        updater.remove_tile(layer, number, row)
     return tuple(changed), removed
 
 

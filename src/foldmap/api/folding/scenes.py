@@ -13,6 +13,7 @@ from foldmap.api.folding.options import Begin, VisualOptions
 from foldmap.atlas import FoldFile, FoldUpdater, FoldWriter
 from foldmap.errors import BudgetError
 from foldmap.formats.scenes import read_scene
+from foldmap.localize.visual.negatives import CALIBRATION_BYTES, fold_calibrated
 from foldmap.localize.visual.plan import STEPS, Planned, PlanOptions, plan_for_budget, transform_codecs
 from foldmap.types import FloatArray
 from foldmap.version import __version__
@@ -114,7 +115,7 @@ def fold_scene(
 
     def size_with(plan: VisualPlan) -> int:
         fold_visual(writer, scene, plan, means=means)
-        return writer.size_bytes() - others
+        return writer.size_bytes() - others + CALIBRATION_BYTES
 
     report = begin("Choosing points and codes")
     try:
@@ -124,7 +125,8 @@ def fold_scene(
             raise
         least = f"give at least {others + error.needed_bytes} bytes"
         raise BudgetError(f"beside {others:,} bytes of other layers, {error.message}", least) from error
-    folded = fold_visual(writer, scene, planned.plan, means=means)
+    report = begin("Calibrating")
+    folded = fold_calibrated(writer, scene, planned.plan, means=means, distances=planned.distances, report=report)
     return ChosenScene(scene, means, read.wanted, planned, folded, read.joined, read.aligned)
 
 

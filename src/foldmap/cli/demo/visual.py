@@ -13,6 +13,7 @@ from foldmap.atlas import FoldFile, update
 from foldmap.cli.demo.settings import DemoPhotoSettings, Report
 from foldmap.localize.visual.estimate import CameraEstimate
 from foldmap.localize.visual.localizer import VisualLocalizer
+from foldmap.localize.visual.negatives import fold_calibrated
 from foldmap.metrics.camera_pose import camera_errors, median_errors
 from foldmap.report import Page
 from foldmap.report.camera_figures import camera_plan
@@ -23,7 +24,7 @@ from foldmap.visual.codes.basis import basis_named
 from foldmap.visual.codes.codecs import Transform
 from foldmap.visual.decoded import MapPoints
 from foldmap.visual.features.extract import open_extractor
-from foldmap.visual.fold import VisualPlan, VisualReport, fold_visual
+from foldmap.visual.fold import VisualPlan, VisualReport
 from foldmap.visual.match.guided import best_nearby, one_point_a_keypoint
 from foldmap.visual.match.view import prepare
 from foldmap.visual.select import choose_points
@@ -54,7 +55,7 @@ def add_photos(path: Path, seed: int, settings: DemoPhotoSettings, report: Repor
     scene = town_scene(photos, extract)
     before = path.stat().st_size
     with update(path) as writer:
-        folded = fold_visual(writer, scene, _plan(scene, settings))
+        folded = fold_calibrated(writer, scene, _plan(scene, settings))
         writer.commit()
     report(2, 4)
     queries = town_queries(photos, extract)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -22,7 +22,12 @@ LEAST_BY_CHANCE = 10  # so many finds by chance set the similarity at least: few
 SHIFTS = ((0.31, 0.17), (-0.23, 0.37), (0.41, -0.29), (-0.37, -0.43))
 """Where chance is measured: the same points moved by these shares of the image, around its rim."""
 
+VOTING_CELL = 1.0 / 40.0
+"""Side of a cell of the image that has one vote, a share of the image's diagonal: keypoints so close share an error,
+and descriptors of networks share a neighbourhood (those of XFeat within 12 px of each other have a cosine of 0.8)."""
+
 RADII = (1.0, 0.5, 0.25)  # shares of the inlier error within which points are counted
+_MOST_CELLS = 4096  # in a row
 MOST_POINTS = 3000  # so many points in view are asked; more would tell no more
 GLANCED_POINTS = 800  # so many suffice to know how similar chance finds are
 
@@ -32,13 +37,15 @@ class Support:
     """What speaks for a pose: of the points in view, those asked (at most `MOST_POINTS` a view), and those found.
 
     Each is found by a keypoint of its own. Chance is the share that chance finds, at least 1 in as many as were asked,
-    and evidence minus log10 of the probability that it finds as many: whether the pose is right at all.
+    and strength minus log10 of the probability that it finds as many, were points independent. They are not: evidence
+    is that of one vote a `VOTING_CELL`, and says whether the pose is right at all.
     """
 
     found: int
     asked: int
     visible: int
     chance: float
+    strength: float
     evidence: float
 
     @property
@@ -70,12 +77,23 @@ def support_of(
     seen = [_InView.at(view, around, rig_SE3_world, most) for view in views]
     visible = sum(one.visible for one in seen)
     if not visible:
-        return Support(0, 0, 0, 1.0, 0.0)
+        return Support(0, 0, 0, 1.0, 0.0, 0.0)
     radii_px = [share * radius_px for share in radii]
     keypoints = sum(len(view.xy_px) for view in views)
     kinds = _InView.own, _InView.moved, _InView.swapped
     own, moved, swapped = (_joined([kind(one, radii_px) for one in seen]) for kind in kinds)  # one a radius
-    supports = [_judged(a, (b, c), visible, keypoints) for a, b, c in zip(own, moved, swapped, strict=True)]
+    # in the order of `own` and of the controls: a vote of its own in each view, and at each shift
+    cells = [
+        np.concatenate([one.voters(places, number) for number, one in enumerate(seen)])
+        for places in (_InView.in_place, _InView.moved_places, _InView.kept_places)
+    ]
+    every = [len(np.unique(each)) for each in cells]
+    supports = []
+    for trio in zip(own, moved, swapped, strict=True):
+        support, least = _counted(trio[0], trio[1:], visible, keypoints)
+        found, *beyond = (len(np.unique(each[similar > least])) for each, similar in zip(cells, trio, strict=True))
+        chance = max((by + 1.0) / (of + 1.0) for by, of in zip(beyond, every[1:], strict=True))
+        supports.append(replace(support, evidence=surprise(found, every[0], min(chance, 0.999))))
     return max(supports, key=lambda support: support.evidence)
 
 
@@ -108,7 +126,7 @@ class _InView:
 
     @staticmethod
     def at(view: View, around: MapPoints, rig_SE3_world: DoubleArray, most: int = MOST_POINTS) -> _InView:
-        rows, xy_px = view.in_view(rig_SE3_world, around.points_world)
+        rows, xy_px = view.in_view(rig_SE3_world, around.points_world, around.viewing)
         asked = thinned(np.arange(len(rows)), most)
         return _InView(view, len(rows), xy_px[asked], rows[asked], around.descriptors)
 
@@ -118,15 +136,33 @@ class _InView:
 
     def moved(self, radii_px: Sequence[float]) -> list[FloatArray]:
         """The same at moved places."""
-        low = np.asarray(self.view.low_px)
-        size = np.asarray(self.view.high_px) - low
-        places = [low + (self.xy_px - low + np.asarray(shift) * size) % size for shift in SHIFTS]
-        return _joined([self._found(xy_px, self.rows, radii_px) for xy_px in places])
+        return _joined([self._found(xy_px, self.rows, radii_px) for xy_px in self.moved_places()])
 
     def swapped(self, radii_px: Sequence[float]) -> list[FloatArray]:
         """The same with the descriptors of other points."""
         turns = [max(1, round(shift[0] % 1.0 * len(self.rows))) for shift in SHIFTS]
         return _joined([self._found(self.xy_px, np.roll(self.rows, turn), radii_px) for turn in turns])
+
+    def in_place(self) -> list[DoubleArray]:
+        """Where `own` looks."""
+        return [self.xy_px]
+
+    def moved_places(self) -> list[DoubleArray]:
+        """Where `moved` looks, shift by shift."""
+        low = np.asarray(self.view.low_px)
+        size = np.asarray(self.view.high_px) - low
+        return [low + (self.xy_px - low + np.asarray(shift) * size) % size for shift in SHIFTS]
+
+    def kept_places(self) -> list[DoubleArray]:
+        """Where `swapped` looks, turn by turn."""
+        return [self.xy_px] * len(SHIFTS)
+
+    def voters(self, places: Callable[[_InView], list[DoubleArray]], number: int) -> IntArray:
+        """The cell of each place, int64: of this view (with its number) and of each list its own."""
+        side_px = VOTING_CELL * self.view.diagonal_px
+        cells = [((xy_px - self.view.low_px) // side_px).astype(np.int64) for xy_px in places(self)]
+        lists = [(number * len(SHIFTS) + shift) * _MOST_CELLS + cell[:, 1] for shift, cell in enumerate(cells)]
+        return np.concatenate([row * _MOST_CELLS + cell[:, 0] for row, cell in zip(lists, cells, strict=True)])
 
     def _found(self, xy_px: DoubleArray, rows: IntArray, radii_px: Sequence[float]) -> list[FloatArray]:
         return [found.similarity for found in best_within(self.view, xy_px, self.descriptors, radii_px, rows)]
@@ -144,10 +180,12 @@ def _joined(parts: Sequence[Sequence[FloatArray]]) -> list[FloatArray]:
     return [np.concatenate(each) for each in zip(*parts, strict=True)]
 
 
-def _judged(own: FloatArray, controls: Sequence[FloatArray], visible: int, keypoints: int) -> Support:
+def _counted(own: FloatArray, controls: Sequence[FloatArray], visible: int, keypoints: int) -> tuple[Support, float]:
+    """The support of the points, each with a vote, and the similarity that they must exceed."""
     share = max(CHANCE * min(1.0, keypoints / len(own)), LEAST_BY_CHANCE / len(controls[0]))
     least = _exceeded_by(min(share, CHANCE), controls)
     beyond = max(int((control > least).sum()) for control in controls)
     chance = (beyond + 1.0) / (len(controls[0]) + 1.0)
     found = int((own > least).sum())
-    return Support(found, len(own), visible, chance, surprise(found, len(own), chance))
+    strength = surprise(found, len(own), chance)
+    return Support(found, len(own), visible, chance, strength, strength), least

@@ -53,11 +53,17 @@ class View:
         seen: BoolArray = ahead & (xy_px >= self.low_px).all(axis=1) & (xy_px <= self.high_px).all(axis=1)
         return xy_px, seen
 
-    def in_view(self, rig_SE3_world: DoubleArray, points_world: DoubleArray) -> tuple[IntArray, DoubleArray]:
-        """Which points lie in view, int64 (V,) ascending, and where, float64 (V, 2): as `project`, in one pass."""
+    def in_view(
+        self, rig_SE3_world: DoubleArray, points_world: DoubleArray, viewing: DoubleArray
+    ) -> tuple[IntArray, DoubleArray]:
+        """Which points lie in view, int64 (V,) ascending, and where, float64 (V, 2): as `project`, in one pass.
+
+        Only those that the camera sees from where they were seen: ``viewing`` is float64 (P, 6), as `decode_viewing`
+        gives it: a direction, the least cosine of it and of the direction to the camera, least and largest distance.
+        """
         camera_SE3_world = np.ascontiguousarray(self.camera_SE3_rig @ rig_SE3_world)
         pinhole = (self.focal_px, self.centre_px, self.low_px, self.high_px)
-        rows, xy_px = _in_view(camera_SE3_world, np.ascontiguousarray(points_world), pinhole)
+        rows, xy_px = _in_view(camera_SE3_world, np.ascontiguousarray(points_world), viewing, pinhole)
         return rows, xy_px
 
 
@@ -131,7 +137,10 @@ def _ideal(camera: Camera, xy_px: AnyArray) -> DoubleArray:
 
 
 @njit(cache=True)
-def _in_view(pose: AnyArray, points: AnyArray, pinhole: tuple[tuple[float, float], ...]) -> tuple[AnyArray, AnyArray]:
+def _in_view(
+    pose: AnyArray, points: AnyArray, viewing: AnyArray, pinhole: tuple[tuple[float, float], ...]
+) -> tuple[AnyArray, AnyArray]:
+    centre = -(pose[0, :3] * pose[0, 3] + pose[1, :3] * pose[1, 3] + pose[2, :3] * pose[2, 3])
     (focal_x, focal_y), (centre_x, centre_y), (low_x, low_y), (high_x, high_y) = pinhole
     count = 0
     rows, xy = np.empty(len(points), np.int64), np.empty((len(points), 2), np.float64)
@@ -143,6 +152,11 @@ def _in_view(pose: AnyArray, points: AnyArray, pinhole: tuple[tuple[float, float
         x = (pose[0, 0] * a + pose[0, 1] * b + pose[0, 2] * c + pose[0, 3]) / z * focal_x + centre_x
         y = (pose[1, 0] * a + pose[1, 1] * b + pose[1, 2] * c + pose[1, 3]) / z * focal_y + centre_y
         if low_x <= x <= high_x and low_y <= y <= high_y:
+            dx, dy, dz = centre[0] - a, centre[1] - b, centre[2] - c
+            along = dx * viewing[p, 0] + dy * viewing[p, 1] + dz * viewing[p, 2]
+            distance = np.sqrt(dx * dx + dy * dy + dz * dz)
+            if along < viewing[p, 3] * distance or not viewing[p, 4] <= distance <= viewing[p, 5]:
+                continue
             rows[count], xy[count, 0], xy[count, 1] = p, x, y
             count += 1
     return rows[:count].copy(), xy[:count].copy()
