@@ -19,7 +19,7 @@ from foldmap.localize.journey.senses import Layers
 from foldmap.localize.lidar.localizer import LidarLocalizer
 from foldmap.localize.street.localizer import StreetLocalizer
 
-HALF_M, STEP_M, PERIOD_S, EVERY = 150.0, 0.8, 0.1, 5
+HALF_M, PIXEL_M, STEP_M, PERIOD_S, EVERY = 100.0, 0.1, 0.8, 0.1, 5
 
 
 @dataclass
@@ -38,10 +38,13 @@ class Town:
 
 
 def make_town(seed: int = 3) -> Town:
-    side = round(2 * (HALF_M + 20) / 0.1)
-    grid = MetricGrid(-HALF_M - 20, HALF_M + 20, 0.1, side, side)
-    ground = World(RasterMap(grid, texture(seed, (side, side)), np.ones((side, side), bool)))
-    return Town(ground, streets(town_graph(seed, HALF_M)))
+    lanes = streets(town_graph(seed, HALF_M))
+    low, high = lanes.graph.vertices_m.min(0) - 20.0, lanes.graph.vertices_m.max(0) + 20.0
+    across, down = (int(side) for side in np.ceil((high - low) / PIXEL_M))
+    grid = MetricGrid(float(low[0]), float(high[1]), PIXEL_M, down, across)
+    fine, broad = texture(seed, (down, across), 2.0), texture(seed + 1, (down, across), 8.0)
+    raster = RasterMap(grid, fine + broad, np.ones((down, across), bool))
+    return Town(World(raster), lanes)
 
 
 def drive_of(town: Town, frames: int, seed: int) -> list[SE2]:

@@ -73,6 +73,8 @@ def _of_fine(fine: Fine, settings: JourneySettings) -> tuple[Status, str, tuple[
         return Status.DEGRADED, f"what is seen has not matched for {fine.unmatched_s:.1f} s", spoke
     if fine.conflicts:
         return Status.DEGRADED, f"contradicted by {', '.join(sorted(fine.conflicts))}", spoke
+    if fine.unmatched_s > 0:
+        return Status.DEGRADED, "what was seen last does not match", spoke
     if not spoke:
         return Status.DEGRADED, f"by odometry for {age_s:.1f} s", ("motion",)
     if fine.sigma_m > settings.warn_sigma_m:

@@ -56,7 +56,7 @@ class JourneySettings:
             own ground; standing still is one witness.
         rival_share: of the best hypothesis' hits; another one with more leaves the place undecided.
         misses: in a row; a hypothesis with more is dropped.
-        regions: most regions that one sweep is searched in.
+        regions: most regions that are searched, in turn.
         fresh_s: a fine layer that matched so lately makes an estimate `ok`.
         doubt_s: fine layers that see, but do not match, for so long are doubted: other places are searched again.
         drop_s: and dropped, for no pose, after so long.
@@ -71,7 +71,7 @@ class JourneySettings:
     witness_m: float = 2.0
     rival_share: float = 0.5
     misses: int = 4
-    regions: int = 3
+    regions: int = 8
     fresh_s: float = 0.3
     doubt_s: float = 0.5
     drop_s: float = 3.0

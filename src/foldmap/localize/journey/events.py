@@ -87,7 +87,7 @@ Moves = OdometryEvent | TwistEvent | YawRateEvent
 
 
 def in_order(events: Iterable[Event], held_s: float = REORDERED_S) -> Iterator[Event]:
-    """Sort events that come out of order by no more than ``held_s``; those that come later still are left out.
+    """Sort events that come out of order by no more than ``held_s``; those that come after younger ones were given are left out.
 
     At equal times motion comes first. Events are held until one comes that is so much younger.
     """
