@@ -78,7 +78,7 @@ def events_of(
             east_m, north_m = pose.x_m + rng.normal(0, gnss_m), pose.y_m + rng.normal(0, gnss_m)
             yield FixEvent(time_s, float(east_m), float(north_m), gnss_m)
         if k not in no_sweeps:
-            yield SweepEvent(time_s, (looks or town.ground).look(pose, 1.0, 1000 * seed + 2 * k))
+            yield SweepEvent(time_s, (looks or town.ground).look(pose, 0.7, 1000 * seed + 2 * k))
 
 
 def off_m(pose: SE2, truth: SE2) -> float:

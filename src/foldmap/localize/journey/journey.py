@@ -98,10 +98,11 @@ class Journey:
             if self._fine is not None and street.status.value == "ok" and street.pose is not None:
                 assert street.covariance is not None
                 self._fine.street(street.pose, street.covariance)
-        if event.queries and self._layers.visual is not None:
+        queries = () if self._layers.visual is None else self._senses.queries(event)
+        if queries:
             sure = self._fine is not None and not self._doubted(self._fine)
             near = (self._fine.pose, 3 * self._fine.sigma_m + 20.0) if sure and self._fine is not None else None
-            found = self._senses.seen(event.queries, near)
+            found = self._senses.seen(queries, near)
             if found is not None and sure and self._fine is not None:
                 self._fine.photo(*found)
             elif found is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,23 +13,29 @@ from foldmap.geometry.quaternion import inverse_rigid
 from foldmap.lidar.observation import Observation, SweepStack
 from foldmap.lidar.source import Sweep
 from foldmap.localize.journey.estimate import LayerHealth
+from foldmap.localize.journey.events import CameraEvent
 from foldmap.localize.lidar.localizer import LidarLocalizer
 from foldmap.localize.street.localizer import StreetLocalizer
 from foldmap.localize.visual.estimate import CameraEstimate
 from foldmap.localize.visual.localizer import VisualLocalizer
-from foldmap.types import DoubleArray
-from foldmap.visual.source import Query
+from foldmap.street.images.observation import RingFrame
+from foldmap.types import ByteArray, DoubleArray
+from foldmap.visual.source import Features, Query
 
 _UPRIGHT_RAD = math.radians(20.0)
 
 
 @dataclass(frozen=True)
 class Layers:
-    """The localizers of what a map has, all in one frame in metres; None for what it has not."""
+    """The localizers of what a map has, all in one frame in metres; None for what it has not.
+
+    ``extract`` makes the features of a camera's image, uint8 (H, W, 3), where the events bring images alone.
+    """
 
     lidar: LidarLocalizer | None = None
     visual: VisualLocalizer | None = None
     street: StreetLocalizer | None = None
+    extract: Callable[[ByteArray], Features] | None = None
 
 
 class Senses:
@@ -50,6 +56,18 @@ class Senses:
             relief = bool(getattr(folded, "relief", False))
             self._stack = SweepStack(folded.grid.resolution_m, self._most, relief=relief)
         return self._stack.add(sweep, SE3.from_se2(start_SE2_vehicle))
+
+    def queries(self, event: CameraEvent) -> tuple[Query, ...]:
+        """The photos of an event with their features, in the vehicle's axes; none where nothing extracts them."""
+        if event.queries or self._layers.extract is None or not isinstance(event.frame, RingFrame):
+            return event.queries
+        ring, extract = event.frame.ring, self._layers.extract
+        parts = zip(ring.names, ring.cameras, ring.vehicle_SE3_camera, event.frame.images, strict=True)
+        return tuple(
+            Query(name, camera, extract(image), None, inverse_rigid(vehicle_SE3_camera))
+            for name, camera, vehicle_SE3_camera, image in parts
+            if image is not None and image.shape[:2] == (camera.height_px, camera.width_px)
+        )
 
     def seen(self, queries: Sequence[Query], near: tuple[SE2, float] | None) -> tuple[SE2, DoubleArray] | None:
         """The vehicle's pose by its cameras, where they are sure of it and it stands upright."""
