@@ -43,7 +43,7 @@ def make_town(seed: int = 3) -> Town:
     across, down = (int(side) for side in np.ceil((high - low) / PIXEL_M))
     grid = MetricGrid(float(low[0]), float(high[1]), PIXEL_M, down, across)
     fine, broad = texture(seed, (down, across), 2.0), texture(seed + 1, (down, across), 8.0)
-    raster = RasterMap(grid, fine + broad, np.ones((down, across), bool))
+    raster = RasterMap(grid, fine + 0.6 * broad, np.ones((down, across), bool))
     return Town(World(raster), lanes)
 
 
