@@ -1,6 +1,6 @@
 """Measure every figure that a layer must reach, afresh: name, measured, target, met or short.
 
-python -m benchmarks.scoreboard --layer lidar|visual|street|journey|cases|house|all [--only ROW] [--data FOLDER] [-o FILE]
+python -m benchmarks.scoreboard --layer lidar|visual|street|journey|cases|house|all [--only N] [--data FOLDER] [-o FILE]
 """
 
 from __future__ import annotations
@@ -230,7 +230,11 @@ def adjusted(rows: Sequence[Row], given: argparse.Namespace) -> list[Row]:
 
 def open_board(given: argparse.Namespace, models: Sequence[Bundle], layer: str) -> Board:
     """A layer's board."""
-    recorded = {CASES: given.shared / CASES, HOUSE: given.shared / "data" / "lidar", JOURNEY: given.shared / "data" / "lidar"}
+    recorded = {
+        CASES: given.shared / CASES,
+        HOUSE: given.shared / "data" / "lidar",
+        JOURNEY: given.shared / "data" / "lidar",
+    }
     data = given.data or recorded.get(layer, given.shared / "data" / layer)
     if layer == "visual":
         return VisualBoard(data, given.threads, given.quiet, given.features, given.queries)

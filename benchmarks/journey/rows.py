@@ -72,7 +72,9 @@ class Starts:
         after = [one.ok[at:] for one, at in zip(told, found, strict=True) if at is not None]
         yield at_most(1, "error while ok, median", 100 * _of(np.median, sure), 5, "cm")
         yield at_most(1, "error while ok, p99", 100 * _of(lambda e: np.quantile(e, 0.99), sure), 20, "cm")
-        yield information(1, "ok, of the sweeps after the first", 100 * float(np.concatenate(after or [[]]).mean()), "%")
+        yield information(
+            1, "ok, of the sweeps after the first", 100 * float(np.concatenate(after or [[]]).mean()), "%"
+        )
         spent = [estimate.diagnostics.time_s for one in told for estimate in one.estimates]
         tracked = [e.diagnostics.time_s for one in told for e in one.estimates if e.diagnostics.phase == "track"]
         yield at_most(1, "a tracked sweep, p99", 1000 * _of(lambda e: np.quantile(e, 0.99), tracked), 150, "ms")

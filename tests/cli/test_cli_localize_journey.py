@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +24,7 @@ def drive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("journey") / "drive"
     write_sweeps(folder / "sweeps", FRAMES)
     truth = [SE2(*truth_of(frame)) for frame in range(FRAMES)]
-    steps = [SE2(0.0, 0.0, 0.0), *(a.inverse() @ b for a, b in zip(truth, truth[1:], strict=False))]
+    steps = [SE2(0.0, 0.0, 0.0), *(a.inverse() @ b for a, b in itertools.pairwise(truth))]
     tables = {
         "sweeps": ("time_s,file", [f"{0.1 * k},sweeps/{k:03d}.bin" for k in range(FRAMES)]),
         "odometry": (

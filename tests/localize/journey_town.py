@@ -62,7 +62,7 @@ def events_of(
     looks: World | None = None,
     gnss_m: float | None = None,
 ) -> Iterator[Event]:
-    """Odometry that errs by 1 %, a sweep at each pose, a camera's embedding at every fifth; `jump_at` odometry misses."""
+    """Odometry that errs by 1 %, a sweep at each pose, an embedding at every fifth; it misses `jump_at`."""
     rng = np.random.default_rng([seed, 8])
     for k, (before, pose) in enumerate(itertools.pairwise([poses[0], *poses])):
         moved, time_s = before.inverse() @ pose, PERIOD_S * k

@@ -166,9 +166,7 @@ def test_speeds_and_yaw_rates_are_an_arc() -> None:
     here, known = moving.at(2.1)
     assert known
     assert here.heading_rad == pytest.approx(1.05, abs=1e-9)
-    assert (here.x_m, here.y_m) == pytest.approx(
-        (radius_m * math.sin(1.05), radius_m * (1 - math.cos(1.05))), abs=2e-3
-    )
+    assert (here.x_m, here.y_m) == pytest.approx((radius_m * math.sin(1.05), radius_m * (1 - math.cos(1.05))), abs=2e-3)
     assert not moving.at(4.0)[1]
 
 

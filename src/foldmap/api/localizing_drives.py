@@ -13,8 +13,8 @@ from foldmap.api.results import Begin, Localized, LocalizedObservation, silent
 from foldmap.errors import LayerError, MissingExtraError
 from foldmap.formats.drives.read import Drive, read_drive
 from foldmap.localize.estimate import Status
-from foldmap.localize.journey.events import CameraEvent, SweepEvent
 from foldmap.localize.journey.estimate import JourneySettings
+from foldmap.localize.journey.events import CameraEvent, SweepEvent
 from foldmap.localize.journey.journey import Journey
 from foldmap.localize.journey.senses import Layers
 

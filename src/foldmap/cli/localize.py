@@ -294,8 +294,5 @@ def _of_run(output: Path) -> Path:
 
 
 _LOCALIZERS: dict[str, Callable[..., Any]] = {
-    "lidar": _sweeps,
-    "visual": _photos,
-    "street": _streets,
-    DRIVE: _drive,
-}
+    "lidar": _sweeps, "visual": _photos, "street": _streets, DRIVE: _drive
+}  # fmt: skip

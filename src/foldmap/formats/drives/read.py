@@ -51,7 +51,7 @@ from foldmap.street.images.observation import CameraRing, RingFrame
 from foldmap.types import DoubleArray
 
 DRIVE_FILE, VERSION = "drive.json", 1
-WHAT = "a drive: drive.json with foldmap_drive 1, and the names of its tables (docs/format.md)"
+WHAT = "a drive: drive.json with foldmap_drive 1, and the names of its tables (docs/commands.md)"
 TABLES = ("sweeps", "images", "fixes", "odometry", "twist", "yaw_rate", "truth")
 
 
@@ -186,9 +186,7 @@ def in_vehicle_axes(sweep: Sweep, vehicle_SE3_lidar: SE3) -> Sweep:
     return Sweep(points, sweep.intensity)
 
 
-def _table(
-    folder: Path, path: Path, needed: tuple[str, ...], name: str
-) -> tuple[DoubleArray, list[tuple[str, Path]]]:
+def _table(folder: Path, path: Path, needed: tuple[str, ...], name: str) -> tuple[DoubleArray, list[tuple[str, Path]]]:
     """Numbers of the needed columns, in order of time, and the files of each row."""
     words = {"sweeps": ("file",), "images": ("camera", "file")}.get(name, ())
     table = read_csv_table(path, (*needed, *words), WHAT, PoseInputError)

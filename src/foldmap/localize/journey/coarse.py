@@ -12,9 +12,9 @@ from foldmap.geometry import SE2, MetricGrid
 from foldmap.localize.estimate import Status
 from foldmap.localize.journey.moving import moved_on
 from foldmap.localize.lidar.gps_start import GpsStart
+from foldmap.localize.motion import MotionNoise
 from foldmap.localize.street.estimate import StreetEstimate
 from foldmap.localize.street.lane_places import turn_between
-from foldmap.localize.motion import MotionNoise
 from foldmap.localize.street.localizer import Seen, StreetFilter, StreetLocalizer, StreetPrior
 from foldmap.types import DoubleArray
 
@@ -143,4 +143,3 @@ def everywhere(grid: MetricGrid) -> list[Region]:
         for col in range(across)
         for turn in (0.0, 0.5 * math.pi, math.pi, -0.5 * math.pi)
     ]
-

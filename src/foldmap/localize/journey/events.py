@@ -87,9 +87,10 @@ Moves = OdometryEvent | TwistEvent | YawRateEvent
 
 
 def in_order(events: Iterable[Event], held_s: float = REORDERED_S) -> Iterator[Event]:
-    """Sort events that come out of order by no more than ``held_s``; those that come after younger ones were given are left out.
+    """Sort events that come out of order by no more than ``held_s``; later ones are left out.
 
-    At equal times motion comes first. Events are held until one comes that is so much younger.
+    An event is too late where a younger one was given already. At equal times motion comes first. Events are held
+    until one comes that is so much younger.
     """
     heap: list[tuple[float, int, int, Event]] = []
     given_s = newest_s = -math.inf

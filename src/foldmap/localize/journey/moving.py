@@ -52,9 +52,7 @@ class Moving:
         return self._at @ SE2(x_m, y_m, 2 * half), abs(since_s) <= _CARRIED_S
 
 
-def moved_on(
-    pose: SE2, covariance: DoubleArray, step: SE2, dt_s: float, noise: MotionNoise
-) -> tuple[SE2, DoubleArray]:
+def moved_on(pose: SE2, covariance: DoubleArray, step: SE2, dt_s: float, noise: MotionNoise) -> tuple[SE2, DoubleArray]:
     """A Gaussian pose (3, 3), carried on by an increment (eq. 2-3)."""
     after = pose @ step
     carry = np.eye(3)

@@ -64,10 +64,12 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert [one.time_s for one in found] == sorted(one.time_s for one in given)
     for kind in (FixEvent, OdometryEvent, TwistEvent, YawRateEvent):
         assert [one for one in found if isinstance(one, kind)] == [one for one in given if isinstance(one, kind)]
-    for one, other in zip(*([e.sweep for e in part if isinstance(e, SweepEvent)] for part in (found, given))):
+    parts = ([e.sweep for e in part if isinstance(e, SweepEvent)] for part in (found, given))
+    for one, other in zip(*parts, strict=True):
         np.testing.assert_array_equal(one.points_sensor_m, other.points_sensor_m)
         np.testing.assert_array_equal(one.intensity, other.intensity)
-    for one, other in zip(*([e.frame for e in part if isinstance(e, CameraEvent)] for part in (found, given))):
+    parts = ([e.frame for e in part if isinstance(e, CameraEvent)] for part in (found, given))
+    for one, other in zip(*parts, strict=True):
         for image, wanted in zip(one.images, other.images, strict=True):
             assert (image is None) == (wanted is None)
             assert image is None or np.array_equal(image, wanted)
