@@ -73,7 +73,7 @@ class Starts:
         yield at_most(1, "error while ok, median", 100 * _of(np.median, sure), 5, "cm")
         yield at_most(1, "error while ok, p99", 100 * _of(lambda e: np.quantile(e, 0.99), sure), 20, "cm")
         yield information(
-            1, "ok, of the sweeps after the first", 100 * float(np.concatenate(after or [[]]).mean()), "%"
+            1, "ok, of the sweeps after the first", 100 * _of(np.mean, np.concatenate([*after, np.zeros(0, bool)])), "%"
         )
         spent = [estimate.diagnostics.time_s for one in told for estimate in one.estimates]
         tracked = [e.diagnostics.time_s for one in told for e in one.estimates if e.diagnostics.phase == "track"]

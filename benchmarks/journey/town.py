@@ -29,7 +29,7 @@ from foldmap.town import TownWorld, build_lidar, street_lanes, wander
 from foldmap.town.journey import town_events
 from foldmap.town.street.map import town_street_map
 from foldmap.town.street.ortho import town_tile
-from foldmap.types import DoubleArray
+from foldmap.types import BoolArray, DoubleArray
 
 MARGIN_M, PIXEL_M, REGION = 45.0, 0.15, "town"
 SPEED_MPS, RATE_HZ, RIGHT_M = 8.0, 10.0, 0.5
@@ -96,7 +96,7 @@ class Told:
     errors_m: DoubleArray
 
     @property
-    def ok(self) -> DoubleArray:
+    def ok(self) -> BoolArray:
         """Whether each was `ok`, bool (N,)."""
         return np.array([one.status is Status.OK for one in self.estimates])
 

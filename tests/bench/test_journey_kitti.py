@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(not DRIVE.is_dir(), reason=f"no recording at {DR
 
 def test_twists_follow_the_truth() -> None:
     truth, moving = kitti_truth(DRIVE), Moving()
-    frames = range(0, 40)
+    frames = range(40)
     first, found = truth[0][1], []
     for event in kitti_events(DRIVE, frames[:3]):
         found.append(event)

@@ -129,12 +129,15 @@ class Drive:
             raise PoseInputError(f"{self.fixes.path} has no times", "give each fix its time_s")
         xy, times_s = self.fixes.in_crs(crs), self.fixes.times_s
         for row in np.argsort(times_s, kind="stable"):
-            yield FixEvent(float(times_s[row]), *map(float, xy[row]), float(self.fixes.sigma_m[row]))
+            east_m, north_m = (float(value) for value in xy[row])
+            yield FixEvent(float(times_s[row]), east_m, north_m, float(self.fixes.sigma_m[row]))
 
     def _moves(self) -> Iterator[Event]:
-        odometry = [OdometryEvent(float(t), SE2(*map(float, step))) for t, *step in self.rows.get("odometry", ())]
-        twists = [TwistEvent(*map(float, row)) for row in self.rows.get("twist", ())]
-        rates = [YawRateEvent(*map(float, row)) for row in self.rows.get("yaw_rate", ())]
+        odometry: list[Event] = [
+            OdometryEvent(float(t), SE2(*map(float, step))) for t, *step in self.rows.get("odometry", ())
+        ]
+        twists: list[Event] = [TwistEvent(*map(float, row)) for row in self.rows.get("twist", ())]
+        rates: list[Event] = [YawRateEvent(*map(float, row)) for row in self.rows.get("yaw_rate", ())]
         yield from heapq.merge(odometry, twists, rates, key=lambda event: event.time_s)
 
 

@@ -46,7 +46,8 @@ class Coarse:
         """Forget all, but for what is handed in."""
         self.prior, self._gnss, self.street = prior, GpsStart(2.0, math.radians(10.0)), None
         self._fix: tuple[float, float, float] | None = None
-        self._step, self._filter = SE2(0.0, 0.0, 0.0), None
+        self._step = SE2(0.0, 0.0, 0.0)
+        self._filter: StreetFilter | None = None
         self._motion_known = True
 
     def move(self, step: SE2, known: bool) -> None:

@@ -33,10 +33,10 @@ class Journey:
         self.settings, self._layers = settings or JourneySettings(), layers
         self._moving, self._senses = Moving(), Senses(layers, self.settings.sweeps)
         near = None if prior is None else Region(*prior, math.radians(10.0), "prior")
-        self._coarse, self._search, self._fine = Coarse(layers.street, near), Search(self.settings), None
+        self._coarse, self._search = Coarse(layers.street, near), Search(self.settings)
+        self._fine: Fine | None = None
         self._cells = [] if layers.lidar is None or layers.street is not None else everywhere(layers.lidar.folded.grid)
         self._here, self._time_s, self._sweeps, self._restarts = SE2(0.0, 0.0, 0.0), -math.inf, 0, 0
-        self._fine: Fine | None
 
     def run(self, events: Iterable[Event]) -> Iterator[tuple[Event, JourneyEstimate]]:
         """Estimates at each observation, of events that may come out of order."""
