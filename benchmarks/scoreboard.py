@@ -1,6 +1,6 @@
 """Measure every figure that a layer must reach, afresh: name, measured, target, met or short.
 
-python -m benchmarks.scoreboard --layer lidar|visual|street|trust|cases|house|all [--only ROW] [--data FOLDER] [-o FILE]
+python -m benchmarks.scoreboard --layer lidar|visual|street|trust|journey|cases|house|all [--only ROW] [--data FOLDER]
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from benchmarks.cases.visual import VISUAL
 from benchmarks.context import Board
 from benchmarks.house.files import DemoFile, LidarFile, StreetFile
 from benchmarks.house.tree import AllTests, Collecting, Folders, FrontDoor, Lines, Readme
+from benchmarks.journey.rows import Cuts, Starts, Stranger
 from benchmarks.lidar.coders import Coders
 from benchmarks.lidar.folding import Demo, Folding, Overhead
 from benchmarks.lidar.given_map import GivenMap
@@ -101,6 +102,11 @@ def trust_rows() -> list[Row]:
     ]  # fmt: skip
 
 
+def journey_rows() -> list[Row]:
+    """From nothing to centimetres in a file of several layers."""
+    return [Starts(), Cuts(), Stranger()]
+
+
 def case_rows() -> list[Row]:
     """Inputs that once went wrong, each with its right value."""
     return [
@@ -120,7 +126,7 @@ def house_rows() -> list[Row]:
 
 
 LAYERS: dict[str, Callable[[], list[Row]]] = {"lidar": lidar_rows, "visual": visual_rows, "street": street_rows}
-CASES, HOUSE, TRUST = "cases", "house", "trust"
+CASES, HOUSE, TRUST, JOURNEY = "cases", "house", "trust", "journey"
 ALL = "all"
 
 
@@ -188,7 +194,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     shared = Path(os.environ.get("FOLDMAP_SHARED", Path.cwd().parent / "shared"))
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scoreboard", description=__doc__.splitlines()[0])
-    parser.add_argument("--layer", default="lidar", help="lidar, visual, street, trust, cases, house or all")
+    parser.add_argument("--layer", default="lidar", help="lidar, visual, street, trust, journey, cases, house or all")
     parser.add_argument("--only", action="append", default=[], metavar="ROW", help="number or name; repeat for more")
     parser.add_argument("--data", type=Path, help="folder of the recordings; ../shared/data/LAYER where left out")
     parser.add_argument("--model", type=Path, action="append", default=[], help="use it for maps of its resolution")
@@ -238,7 +244,11 @@ def adjusted(rows: Sequence[Row], given: argparse.Namespace) -> list[Row]:
 
 def open_board(given: argparse.Namespace, models: Sequence[Bundle], layer: str) -> Board:
     """A layer's board."""
-    recorded = {CASES: given.shared / CASES, HOUSE: given.shared / "data" / "lidar"}
+    recorded = {
+        CASES: given.shared / CASES,
+        HOUSE: given.shared / "data" / "lidar",
+        JOURNEY: given.shared / "data" / "lidar",
+    }
     data = given.data or recorded.get(layer, given.shared / "data" / layer)
     if layer == TRUST:
         return TrustBoard(given.shared, given.threads, given.quiet, given.features, given.queries)
@@ -254,7 +264,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = arguments(argv)
     keep_freed_memory()
     try:
-        boards = {**LAYERS, TRUST: trust_rows, CASES: case_rows, HOUSE: house_rows}
+        boards = {**LAYERS, TRUST: trust_rows, JOURNEY: journey_rows, CASES: case_rows, HOUSE: house_rows}
         layers = list(LAYERS) if given.layer == ALL else [given.layer]
         if layers[0] not in boards:
             known = " or ".join([*boards, ALL])

@@ -125,6 +125,12 @@ class FoldedMap:
         key = f"street localizer {region or ''}"
         return self._once(key, lambda: StreetLocalizer.open(self.street, region=region))
 
+    def extractor(self) -> Extractor:
+        """What makes the visual layer's features of images; errors as `foldmap.api.photo.extractor_for`."""
+        from foldmap.api.photo import extractor_for
+
+        return self._once("extractor", lambda: extractor_for(self.visual.feature))
+
     def localize(
         self,
         observation: Any,
@@ -222,11 +228,11 @@ class FoldedMap:
 
         if observation and all(isinstance(one, Query) for one in observation):
             return list(observation)
-        from foldmap.api.photo import Photo, extractor_for
+        from foldmap.api.photo import Photo
 
         if not observation or not all(isinstance(one, Query | Photo) for one in observation):
             return []
-        extractor: Extractor = self._once("extractor", lambda: extractor_for(self.visual.feature))
+        extractor = self.extractor()
         return [one.query(extractor) if isinstance(one, Photo) else one for one in observation]
 
 

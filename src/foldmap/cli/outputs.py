@@ -32,7 +32,7 @@ WRITTEN: dict[str, dict[str, tuple[str, ...]]] = {
         "update": _ALONE,
         "report": ("{}/index.html", "{}/curve.json", "{}/curve.svg", *_TRIALS),
     },
-    "localize": {"output": (*_TOLD, "{}.jsonl", "{}.tum"), "picture": _ALONE},
+    "localize": {"output": (*_TOLD, "{}.jsonl", "{}.tum", "{}/estimates.txt*"), "picture": _ALONE},
     "evaluate": {"plot": _ALONE},
     "calibrate": {"output": _ALONE},
     "report": {"output": _ALONE},

@@ -71,7 +71,7 @@ def fold_drive(
     at_hand = _at_hand(drive, resolution_m, max_range_m, asked.adapting, note, begin)
     options = LidarOptions(curve=asked.report)
     with FoldWriter(asked.output) as writer:
-        layer = fold_rasters(writer, [map_tif], options, (None, 1.0), note, begin("Folding"), at_hand)
+        layer = fold_rasters(writer, [map_tif], options, (None, 0), note, begin("Folding"), at_hand)
         writer.commit()
     if asked.report is not None:
         from foldmap.api.folding.trials import write_trials
