@@ -70,7 +70,7 @@ WORDS = {
     *("as_", "budget", "select", "codec", "embeddings", "lanes", "name", "format_", "camera", "matcher"),
     *("layout", "thresholds", "unit", "region", "features", "crs", "preset", "model", "hold_out", "mode"),
     *("device", "precision", "near", "box", "search", "at", "layer", "tables", "methods", "budgets"),
-    *("generators", "split", "scored", "matchers", "alert_limit"),
+    *("generators", "split", "scored", "matchers", "alert_limit", "bbox", "prefer"),
 }
 """Text that names no file."""
 
