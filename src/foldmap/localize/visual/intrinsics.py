@@ -1,6 +1,6 @@
 """Intrinsics are a measurement: whether the camera that was given took the photo, and what doubt about it costs.
 
-A wrong focal length moves the camera along its axis and leaves the points almost where they were, so nothing else tells.
+A wrong focal length moves the camera along its axis and leaves the points almost where they were: nothing else tells.
 Freed intrinsics must not fit significantly better than those that were given. Where they do, the pose that they give is
 the answer; and it is not `ok` where they are farther from the given ones than these can be.
 """
