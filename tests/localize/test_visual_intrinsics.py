@@ -82,7 +82,7 @@ def test_a_moved_lens_is_never_ok() -> None:
 def test_a_guess_makes_a_pose_less_sure() -> None:
     query, _ = taken(2)
     known, exif = (made()[2].localize(replace(query, intrinsics=source)) for source in ("given", "exif"))
-    assert known.diagnostics.sigma_world < exif.diagnostics.sigma_world
+    assert known.diagnostics.sigma_rad < exif.diagnostics.sigma_rad
     with pytest.raises(MapInputError, match="hearsay"):
         replace(query, intrinsics="hearsay")
 

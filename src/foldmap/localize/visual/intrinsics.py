@@ -1,6 +1,6 @@
 """Intrinsics are a measurement: whether the camera that was given took the photo, and what doubt about it costs.
 
-A wrong focal length moves the camera along its axis and leaves the points almost where they were, so nothing else tells.
+A wrong focal length moves the camera along its axis and leaves the points almost where they were: nothing else tells.
 Freed intrinsics must not fit significantly better than those that were given. Where they do, the pose that they give is
 the answer; and it is not `ok` where they are farther from the given ones than these can be.
 """
@@ -103,6 +103,14 @@ def settle(
     starts = [(best.rig_SE3_world, nothing), *_rival(views, matches, around, best, error_px)]
     glances = [_glance(views, around, best, start, error_px) for start in starts]
     glance = max((one for one in glances if one is not None), key=lambda one: one.gain, default=None)
+    if glances[0] is not None and as_given.covariance is not None:
+        # what the pose would move by if the intrinsics had their say: it did not, and so it may be off by that
+        normal = normal_equations(
+            views, glances[0].inliers, best.rig_SE3_world, glances[0].noise_px, CORRELATION, error_px
+        )
+        normal = normal.with_prior(doubt, nothing)
+        moved = np.linalg.lstsq(normal.matrix, normal.right, rcond=None)[0][:6]
+        as_given = replace(as_given, covariance=as_given.covariance + np.outer(moved, moved))
     if glance is None or glance.gain < SUSPECT:
         return as_given
     freed = _freed(views, around, glance, error_px)

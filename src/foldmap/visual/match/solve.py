@@ -35,8 +35,8 @@ def ransac_pose(
     """Find the pose of a moment's views that most matches agree with, within ``error_px``, in at most so many samples.
 
     Matches come best first: sampling is progressive (PROSAC). One view is solved as an absolute pose, several as a
-    generalized camera; it is refined in at most ``polish`` steps. Gives rig_SE3_world (4, 4) and how many matches agree; None where there are too few matches or
-    no pose.
+    generalized camera; it is refined in at most ``polish`` steps. Gives rig_SE3_world (4, 4) and how many
+    matches agree; None where there are too few matches or no pose.
     """
     if sum(len(part) for part in matched) < MIN_MATCHES:
         return None
