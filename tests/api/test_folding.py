@@ -63,7 +63,7 @@ def test_three_kinds_are_three_layers_of_one_file(place: Path, town: Path, tmp_p
 
 def test_the_budget_is_of_the_whole_file(place: Path, said: dict[str, object], town: Path, tmp_path: Path) -> None:
     sources = [place / "map.tif", place / "scene", place / "lanes.csv"]
-    budget = town.stat().st_size - 6000
+    budget = town.stat().st_size - 4000
     out = tmp_path / "town.fold"
     summary = fold(sources, out, budget=budget, **said)  # type: ignore[arg-type]
     assert budget - 4096 < out.stat().st_size == summary["file_bytes"] <= budget

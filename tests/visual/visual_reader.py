@@ -91,6 +91,24 @@ def read_product(codes: np.ndarray, model: bytes | None) -> np.ndarray:
     return unit(y)
 
 
+def read_viewing(data: bytes, count: int) -> np.ndarray:
+    """Section 8: direction (3), 1 where it says nothing, and middle distance of each point."""
+    rows, at = [], [0, 0, 0]
+    for *steps, wide in read_integers(data, count, 4).tolist():
+        at = [value + step for value, step in zip(at, steps, strict=True)]
+        assert abs(at[0]) <= 3
+        assert abs(at[1]) <= 3
+        assert abs(at[2]) <= 1000
+        assert wide in (0, 1)
+        a, b = at[0] / 3, at[1] / 3
+        c = 1 - abs(a) - abs(b)
+        f = max(-c, 0)
+        x, y = a + f if a < 0 else a - f, b + f if b < 0 else b - f
+        length = (x * x + y * y + c * c) ** 0.5
+        rows.append([x / length, y / length, c / length, wide, 2.0 ** at[2]])
+    return np.array(rows)
+
+
 def read_images(data: bytes) -> tuple[list[tuple], list[int], np.ndarray, list[str] | None]:
     """Section 6: cameras (model, width, height, parameters), camera numbers, poses (I, 4, 4), names."""
     images, cameras, flags, centre_step, turn_step, poses, numbers = struct.unpack_from("<IIBffII", data)

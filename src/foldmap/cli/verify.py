@@ -82,7 +82,7 @@ def _faults_of_lidar(file: FoldFile, layer: str) -> list[str]:
 def _faults_of_scene(file: FoldFile, layer: str) -> list[str]:
     import numpy as np
 
-    from foldmap.visual.fold import GLOBALS_KEY, IMAGES_KEY, TILES_KEY
+    from foldmap.visual.fold import GLOBALS_KEY, IMAGES_KEY, TILES_KEY, VIEWING_ROW
     from foldmap.visual.unfold import FoldedVisual
 
     folded = FoldedVisual(file, layer, tiles_kept=1)
@@ -93,7 +93,8 @@ def _faults_of_scene(file: FoldFile, layer: str) -> list[str]:
             points += len(folded.tile(number))
     if not faults and points != folded.points:
         faults.append(f"{points} points are there, {folded.points} are said to be")
-    known = {(number, 0) for number in range(folded.tiles)}
+    rows = (0, VIEWING_ROW) if folded.viewing else (0,)
+    known = {(number, row) for row in rows for number in range(folded.tiles)}
     if folded.groups:
         known |= {IMAGES_KEY, TILES_KEY, GLOBALS_KEY}
         with _noting(faults, "images does not decode"):

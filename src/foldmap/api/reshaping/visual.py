@@ -14,12 +14,12 @@ from foldmap.errors import MapFormatError, MapInputError
 from foldmap.types import BoolArray, DoubleArray, IntArray
 from foldmap.visual.codes.global_codec import take_globals
 from foldmap.visual.codes.poses_codec import take_images
-from foldmap.visual.fold import GLOBALS_KEY, IMAGES_KEY, TILES_KEY
+from foldmap.visual.fold import GLOBALS_KEY, IMAGES_KEY, TILES_KEY, VIEWING_ROW
 from foldmap.visual.retrieval.image_index import SMALL_MAP
 from foldmap.visual.tile import take_groups, tile_parts, tile_points
 from foldmap.visual.unfold import FoldedVisual
 
-_ALIKE = ("feature", "dimension", "codec", "step", "basis", "parts", "metric")
+_ALIKE = ("feature", "dimension", "codec", "step", "basis", "parts", "metric", "viewing")
 _REFOLD = "fold the scenes anew, joined into one, or with the same feature and codec"
 
 
@@ -40,9 +40,7 @@ def cut(source: Source, area: Area, note: Note) -> Part:
     if folded.groups and len(kept):
         _cut_images(source, folded, kept, part)
         return part
-    index = np.array([source.file.directory(source.layer).find(number, 0) for number in kept.tolist()], np.int64)
-    drawn = Drawn(source.file, source.layer, index, np.arange(len(kept)), np.zeros(len(kept), np.int64))
-    part.drawn.append(drawn)
+    part.drawn.append(_tiles(source, kept, 0, _rows(folded.viewing)))
     return part
 
 
@@ -69,8 +67,7 @@ def join(sources: Sequence[Source], prefer: str | None, note: Note) -> Part:
         raise MapInputError(f"{first.said} is in units of its own, which no other scene shares", cure)
     drawn, start = [], 0
     for source, layer in zip((first, *others), folded, strict=True):
-        columns = np.arange(start, start + layer.tiles)
-        drawn.append(Drawn(source.file, source.layer, None, columns, np.zeros(layer.tiles, np.int64)))
+        drawn.append(_tiles(source, np.arange(layer.tiles), start, _rows(layer.viewing)))
         start += layer.tiles
     points = sum(layer.points for layer in folded)
     if points > SMALL_MAP:
@@ -98,6 +95,21 @@ def _different(sources: Sequence[Source]) -> list[Source]:
     return found
 
 
+def _rows(viewing: bool) -> tuple[int, ...]:
+    """Rows of the tiles that go with points."""
+    return (0, VIEWING_ROW) if viewing else (0,)
+
+
+def _tiles(source: Source, kept: IntArray, start: int, rows: Sequence[int]) -> Drawn:
+    """Some tiles of points, numbered anew from a start, with what goes with them."""
+    there = source.file.directory(source.layer)
+    index = np.array([there.find(number, row) for row in rows for number in kept.tolist()], np.int64)
+    if (index < 0).any():
+        raise MapFormatError(f"{source.said}: a tile of its points is missing", "fold the map again")
+    columns = np.tile(np.arange(start, start + len(kept)), len(rows))
+    return Drawn(source.file, source.layer, index, columns, np.repeat(np.array(rows, np.int64), len(kept)))
+
+
 def _same(one: Source, other: Source) -> bool:
     if one.parameters != other.parameters or not np.array_equal(keys_of(one), keys_of(other)):
         return False
@@ -117,7 +129,8 @@ def _cut_images(source: Source, folded: FoldedVisual, kept: IntArray, part: Part
     part.put[IMAGES_KEY] = lambda: take_images(_payload(source, *IMAGES_KEY), images)
     part.put[TILES_KEY] = lambda: np.packbits(sees[:, groups]).tobytes()
     part.put[GLOBALS_KEY] = lambda: take_globals(_payload(source, *GLOBALS_KEY), images)
-    part.drawn.append(Drawn(source.file, source.layer, np.zeros(0, np.int64)))  # the models alone
+    # models, and from where points were seen
+    part.drawn.append(_tiles(source, kept, 0, _rows(folded.viewing)[1:]))
     part.parameters |= {"images": len(images)}
 
 
