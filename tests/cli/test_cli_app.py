@@ -13,7 +13,20 @@ from cli_place import Ran
 import foldmap
 
 Run = Callable[..., Ran]
-VERBS = ["demo", "build", "train", "fold", "localize", "evaluate", "bench", "show", "verify", "unfold"]
+VERBS = [
+    "demo",
+    "build",
+    "train",
+    "fold",
+    "localize",
+    "evaluate",
+    "calibrate",
+    "report",
+    "bench",
+    "show",
+    "verify",
+    "unfold",
+]
 
 
 def every_verb() -> Iterator[tuple[list[str], Any]]:

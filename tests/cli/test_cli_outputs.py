@@ -43,6 +43,8 @@ READ: dict[str, set[str]] = {
         *("global_descriptors", "model", "weights", "matcher_weights", "prior", "drive", "truth", "ring"),
     },
     "evaluate": {"estimates", "truth", "calibration", "queries"},
+    "calibrate": {"fold_file", "estimates", "truth", "elsewhere"},
+    "report": {"run", "fold_file", "truth"},
     "show": {"fold_file"},
     "verify": {"fold_file"},
     "unfold": {"fold_file"},
@@ -64,7 +66,7 @@ WORDS = {
     *("as_", "budget", "select", "codec", "embeddings", "lanes", "name", "format_", "camera", "matcher"),
     *("layout", "thresholds", "unit", "region", "features", "crs", "preset", "model", "hold_out", "mode"),
     *("device", "precision", "near", "box", "search", "at", "layer", "tables", "methods", "budgets"),
-    *("generators", "split", "scored", "matchers"),
+    *("generators", "split", "scored", "matchers", "alert_limit"),
 }
 """Text that names no file."""
 

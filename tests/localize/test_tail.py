@@ -131,7 +131,7 @@ def test_no_level_without_a_pose_or_a_calibration() -> None:
 def test_a_limit_lowers_ok_alone() -> None:
     errors = Tail(1.0, 0.05, 0.1, 1000)
     freeway = ALERT_LIMITS["reid-freeway"]
-    assert _estimate(errors=errors).within(AlertLimit.read("2")).status is Status.OK
+    assert _estimate(errors=errors).within("2").status is Status.OK
     stopped = _estimate(errors=errors).within(freeway)
     assert stopped.status is Status.DEGRADED
     assert stopped.pose is not None

@@ -240,12 +240,13 @@ class FoldUpdater(FoldWriter):
     """Replaces, adds and removes layers, tiles, models and metadata of an existing file, in one transaction.
 
     Everything that is not put again stays, bit for bit. Updaters of one file wait for nobody: the second is refused.
+    With `source` that file is the existing one, and stays as it is; `path` becomes its next version.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, source: str | Path | None = None) -> None:
         super().__init__(path)
         try:
-            self._old = FoldFile.open(self.path)
+            self._old = FoldFile.open(self.path if source is None else source)
         except BaseException:
             self.close()
             raise
@@ -274,9 +275,9 @@ class FoldUpdater(FoldWriter):
 
 
 @contextmanager
-def update(path: str | Path) -> Iterator[FoldUpdater]:
+def update(path: str | Path, source: str | Path | None = None) -> Iterator[FoldUpdater]:
     """Open `FoldUpdater` as a transaction."""
-    with FoldUpdater(path) as updater:
+    with FoldUpdater(path, source) as updater:
         yield updater
 
 

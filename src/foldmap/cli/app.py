@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from foldmap.cli import evaluate, fold, localize, show, street, unfold, verify
+from foldmap.cli import calibrate, evaluate, fold, localize, report, show, street, unfold, verify
 from foldmap.cli.bench import lidar as bench
 from foldmap.cli.build import lidar as build
 from foldmap.cli.demo import command as demo
@@ -52,6 +52,10 @@ app.command("localize", short_help="Localize sweeps, photos or street observatio
     localize.localize
 )
 app.command("evaluate", short_help="Compare estimates with the truth.", epilog=evaluate.EXAMPLES)(evaluate.evaluate)
+app.command("calibrate", short_help="Set what a map says of its errors by a drive.", epilog=calibrate.EXAMPLES)(
+    calibrate.calibrate
+)
+app.command("report", short_help="One page about a run.", epilog=report.EXAMPLES)(report.report)
 app.add_typer(street.app, name="street")
 app.add_typer(bench.app, name="bench")
 app.command("show", short_help="Show what a file holds and where its bytes go.", epilog=show.EXAMPLES)(show.show)

@@ -49,7 +49,7 @@ def evaluate(
     not answered has infinite error. ESTIMATES.jsonl tells which were asked; without it give --queries. Rows are paired
     by whole names or nearest times; what was paired, how, and as what it was judged is printed too.
     """
-    from foldmap.api.evaluating_photos import compare_photos, why_photos
+    from foldmap.api.judging.evaluating_photos import compare_photos, why_photos
 
     limit_s = time_limit if "time_limit" in spoken(context) else None
     why = "--queries is given" if queries is not None else why_photos(estimates, truth)
@@ -58,7 +58,7 @@ def evaluate(
         shown = compare_photos(estimates, truth, limit_s=limit_s, plot=plot, **own)
         shown["judged"] = f"photos, in 6 degrees of freedom: {why}"
     else:
-        from foldmap.api.evaluating_sweeps import compare_sweeps
+        from foldmap.api.judging.evaluating_sweeps import compare_sweeps
 
         own = options_of(context, "sweeps", why=f", and {estimates} is not about photos")
         shown = compare_sweeps(estimates, truth, limit_s=limit_s, plot=plot, **own)

@@ -33,6 +33,8 @@ WRITTEN: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "localize": {"output": (*_TOLD, "{}.jsonl", "{}.tum"), "picture": _ALONE},
     "evaluate": {"plot": _ALONE},
+    "calibrate": {"output": _ALONE},
+    "report": {"output": _ALONE},
     "show": {"codes": _ALONE, "embedding": _ALONE, "picture": _ALONE},
     "verify": {},
     "unfold": {"output": _ALONE},

@@ -12,7 +12,7 @@ import numpy as np
 from foldmap.errors import ConfigError, PoseInputError
 from foldmap.geometry import SE2
 from foldmap.localize.protection import RISK, AlertLimit, ProtectionLevel
-from foldmap.localize.tail import Tail, gaussian_exceeded_at
+from foldmap.localize.tail import Tail, distance_at
 from foldmap.types import DoubleArray
 
 
@@ -117,7 +117,7 @@ class Estimate(Generic[Pose, Signals]):
         if self.pose is None or self.covariance is None or self.errors is None:
             return None
         axes = 2 if isinstance(self.pose, SE2) else 3
-        distance = max(self.errors.exceeded_at(risk), gaussian_exceeded_at(risk, axes))
+        distance = distance_at(self.errors, risk, axes)
         position = distance * largest_sigma(self.covariance[:axes, :axes])
         rotation_rad = distance * largest_sigma(self.covariance[axes:, axes:])
         if not isinstance(self.pose, SE2):
@@ -127,8 +127,9 @@ class Estimate(Generic[Pose, Signals]):
         along, across = distance * np.sqrt(np.einsum("ki,ij,kj->k", ways, self.covariance[:2, :2], ways))
         return ProtectionLevel(risk, position, rotation_rad, float(along), float(across))
 
-    def within(self, limit: AlertLimit, risk: float = RISK) -> Self:
-        """The same, but at best `degraded` where its protection level exceeds the limit."""
+    def within(self, limit: AlertLimit | str, risk: float = RISK) -> Self:
+        """The same, but at best `degraded` where its protection level exceeds the limit, or that of such a name."""
+        limit = AlertLimit.read(limit) if isinstance(limit, str) else limit
         told = limit.exceeded_by(self.protection_level(risk)) if self.status is Status.OK else ""
         return (
             self

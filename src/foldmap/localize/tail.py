@@ -87,6 +87,11 @@ class Tail:
         return tail
 
 
+def distance_at(errors: Tail, risk: float, axes: int) -> float:
+    """The Mahalanobis distance that errors with this tail exceed with this probability; at least a Gaussian's."""
+    return max(errors.exceeded_at(risk), gaussian_exceeded_at(risk, axes))
+
+
 def gaussian_exceeded_at(risk: float, axes: int) -> float:
     """The Mahalanobis distance that a Gaussian of 1, 2 or 3 axes exceeds with this probability."""
     low, high = 0.0, 40.0

@@ -60,6 +60,26 @@ def rotation_error_deg(camera_SE3_world_true: AnyArray, camera_SE3_world_estimat
     return np.asarray(np.degrees(np.arctan2(0.5 * np.linalg.norm(axis, axis=-1), cosine)))
 
 
+def camera_differences(
+    camera_SE3_world_true: AnyArray, camera_SE3_world_estimated: AnyArray
+) -> tuple[DoubleArray, DoubleArray]:
+    """Errors of poses (..., 4, 4) as covariances of photos tell of them, estimate minus truth.
+
+    The centre's, (..., 3) in the world, and the rotation's, a vector (..., 3) in the camera's frame, radians.
+    """
+    apart = centres_of(camera_SE3_world_estimated) - centres_of(camera_SE3_world_true)
+    estimated = np.asarray(camera_SE3_world_estimated, np.float64)[..., :3, :3]
+    turn = estimated @ np.swapaxes(np.asarray(camera_SE3_world_true, np.float64)[..., :3, :3], -1, -2)
+    twice = turn - np.swapaxes(turn, -1, -2)
+    sine = 0.5 * np.stack([twice[..., 2, 1], twice[..., 0, 2], twice[..., 1, 0]], axis=-1)
+    length = np.linalg.norm(sine, axis=-1, keepdims=True)
+    angle = np.arctan2(length, 0.5 * (np.trace(turn, axis1=-2, axis2=-1)[..., None] - 1.0))
+    # of half a turn the sine tells no axis; no covariance speaks of so much
+    scale = np.where(length > 1e-12, angle / np.maximum(length, 1e-12), 1.0)
+    rotation = np.where((length <= 1e-12) & (angle > 1.0), math.pi, sine * scale)
+    return np.asarray(apart), np.asarray(rotation)
+
+
 def centre_error(camera_SE3_world_true: AnyArray, camera_SE3_world_estimated: AnyArray) -> DoubleArray:
     """Distance of camera centres, world units, (...) of poses (..., 4, 4).
 

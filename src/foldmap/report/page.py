@@ -36,6 +36,9 @@ tr.ours td{font-weight:600;color:var(--accent);background:var(--pale)}
 code,pre{font:.88rem/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;background:var(--pale)}
 code{padding:.1em .3em;border-radius:3px}
 pre{padding:.8rem 1rem;border-radius:6px;overflow-x:auto}
+@media (prefers-color-scheme:dark){:root{--ink:#e8ecf0;--quiet:#9aa6b2;--line:#333c46;--accent:#ff7d8b;--pale:#1c2229}
+body{background:#12161b}figure img{background:#fff;border-radius:6px;padding:.4rem}}
+@media (max-width:40rem){body{padding:1.2rem .8rem 3rem}h1{font-size:1.5rem}h2{margin-top:2rem}}
 @media print{body{padding:0}h2{break-after:avoid}figure,table{break-inside:avoid}}
 """
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from foldmap.cli.bench import street as bench_street
+from foldmap.cli.bench import trust as bench_trust
 from foldmap.cli.bench import visual as bench_visual
 from foldmap.cli.verbs import App
 
@@ -32,6 +33,7 @@ def _bench() -> None:
 
 app.command(epilog=bench_visual.EXAMPLES)(bench_visual.visual)
 app.command(epilog=bench_street.EXAMPLES)(bench_street.street)
+app.command(epilog=bench_trust.EXAMPLES)(bench_trust.trust)
 
 
 @app.command(epilog=EXAMPLES)

@@ -1,0 +1,145 @@
+"""What ``foldmap localize`` answered, read back, and held against the truth."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from foldmap.errors import PoseInputError
+from foldmap.formats.listing import content
+from foldmap.formats.poses.photos import read_image_poses
+from foldmap.formats.poses.trajectories import read_poses
+from foldmap.geometry.association import DEFAULT_LIMIT_S, associate_times
+from foldmap.geometry.quaternion import centres_of, rigid_from_wxyz
+from foldmap.metrics.consistency import squared_distances
+from foldmap.types import BoolArray, DoubleArray
+
+WITH_POSE = ("ok", "degraded")
+_KNOWN = ("ok", "degraded", "ambiguous", "no_match", "no_map", "no_observation")
+
+
+@dataclass(frozen=True)
+class Answers:
+    """The JSON lines of one run, in their order.
+
+    Attributes:
+        kind: of the layer that answered: "lidar", "visual" or "street".
+        rows: the lines as they are.
+        positions: float64 (N, K) where each was answered to be, world units; NaN where nothing was. K is 2, of photos
+            3, and those are the centres of the cameras (of a rig: of the rig).
+        covariances: float64 (N, K, K) of the positions, NaN likewise.
+        levels: float64 (N,) protection level of the position; NaN where there is none.
+    """
+
+    kind: str
+    rows: Sequence[dict[str, Any]]
+    positions: DoubleArray
+    covariances: DoubleArray
+    levels: DoubleArray
+
+    @property
+    def answered(self) -> BoolArray:
+        """Which have a pose, (N,)."""
+        return np.isfinite(self.positions[:, 0])
+
+    @property
+    def times_s(self) -> DoubleArray:
+        """Of the observations, (N,)."""
+        return np.array([row["time_s"] for row in self.rows], np.float64)
+
+    @property
+    def statuses(self) -> list[str]:
+        """Of the observations."""
+        return [str(row["status"]) for row in self.rows]
+
+
+def read_answers(path: Path) -> Answers:
+    """The lines of a run: a .jsonl, or that beside the poses; a PoseInputError where they are none."""
+    lines = path if path.suffix == ".jsonl" else Path(f"{path}.jsonl")
+    rows, found = list[dict[str, Any]](), list[tuple[DoubleArray, DoubleArray, float]]()
+    for line, text in content(lines, "the JSON lines of foldmap localize"):
+        try:
+            row = json.loads(text)
+            found.append(_pose(row))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            said = f"{lines}, line {line}: no answer of foldmap localize: {error}"
+            raise PoseInputError(said, "write it again") from error
+        rows.append(row)
+    if not rows:
+        raise PoseInputError(f"{lines} holds no answers", "write it with foldmap localize")
+    kinds = {_kind(row) for row in rows}
+    if len(kinds) > 1:
+        raise PoseInputError(f"{lines} has answers of {' and '.join(sorted(kinds))} layers", "give those of one")
+    positions, covariances, levels = (np.array(part) for part in zip(*found, strict=True))
+    return Answers(kinds.pop(), rows, positions, covariances, levels)
+
+
+def true_positions(answers: Answers, truth: Path, limit_s: float | None = None) -> DoubleArray:
+    """Where each observation was made, float64 (N, K), NaN where nobody knows.
+
+    Photos are paired by name, others by time, or by number where the truth has no times; times farther apart than the
+    limit do not belong together. A PoseInputError where the truth cannot be used or knows none of them.
+    """
+    found = np.full(answers.positions.shape, np.nan)
+    limit_s = DEFAULT_LIMIT_S if limit_s is None else limit_s
+    if answers.kind == "visual":
+        named = {row["images"][0]: number for number, row in enumerate(answers.rows) if len(row["images"]) == 1}
+        known = read_image_poses(truth, list(named), limit_s, cameras=False).camera_SE3_world
+        for name in known.keys() & named.keys():
+            found[named[name]] = centres_of(known[name][None])[0]
+    else:
+        true = read_poses(truth)
+        places = np.array([pose.translation_m[:2] for pose in true.world_SE3_sensors])
+        if true.times_s is not None:
+            mine, theirs, _ = associate_times(answers.times_s, true.times_s, limit_s)
+            found[mine] = places[theirs]
+        elif len(true) == len(found):
+            found[:] = places
+        else:
+            said = f"{truth} has {len(true)} poses without times for {len(found)} observations"
+            raise PoseInputError(said, "give a pose an observation, or a trajectory with times")
+    if not np.isfinite(found).any():
+        raise PoseInputError(f"{truth} knows none of the observations", "give the truth of the same drive")
+    return found
+
+
+def distances_to(answers: Answers, true: DoubleArray) -> DoubleArray:
+    """Mahalanobis distances (M,) of the M positions that were answered and are known to the truth, in their order."""
+    known = answers.answered & np.isfinite(true[:, 0])
+    return np.sqrt(squared_distances((answers.positions - true)[known], answers.covariances[known]))
+
+
+def _kind(row: dict[str, Any]) -> str:
+    return "visual" if "image_poses" in row else "street" if "guess" in row else "lidar"
+
+
+def _pose(row: dict[str, Any]) -> tuple[DoubleArray, DoubleArray, float]:
+    """Position, covariance and protection level of one line; NaN where there is none."""
+    axes = 3 if _kind(row) == "visual" else 2
+    if row["status"] not in _KNOWN or not isinstance(row["diagnostics"].get("reason"), str):
+        raise ValueError(f"status {row['status']!r}, diagnostics {row['diagnostics']!r}"[:200])
+    float(row["time_s"])
+    len(row.get("images", ()))
+    if row["status"] not in WITH_POSE:
+        return np.full(axes, np.nan), np.full((axes, axes), np.nan), np.nan
+    covariance = np.array(row["covariance"], np.float64)
+    if covariance.shape != ((6, 6) if axes == 3 else (3, 3)) or not np.isfinite(covariance).all():
+        raise ValueError(f"a covariance of shape {covariance.shape}")
+    level = row.get("protection_level") or {}
+    return _position(row, axes), covariance[:axes, :axes], float(level.get("position", np.nan))
+
+
+def _position(row: dict[str, Any], axes: int) -> DoubleArray:
+    if axes == 2:
+        position = np.array([row["pose"]["x_m"], row["pose"]["y_m"]], np.float64)
+    else:
+        seven = np.array(row["pose"], np.float64).reshape(1, 7)
+        position = centres_of(rigid_from_wxyz(seven[:, :4], seven[:, 4:]))[0]
+    if not np.isfinite(position).all():
+        raise ValueError("a pose that is not finite")
+    return position

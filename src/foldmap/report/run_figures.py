@@ -1,0 +1,131 @@
+"""A run at a glance: where it went and what was answered there, and error, sigma and protection level over time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from foldmap.errors import InputError
+from foldmap.report.style import ACCENT, INK, QUIET, SERIES, legend_beside, plot, to_png, to_svg
+from foldmap.types import BoolArray, DoubleArray
+
+STATUS_COLOURS = {
+    "ok": SERIES[1],
+    "degraded": SERIES[2],
+    "ambiguous": SERIES[4],
+    "no_match": ACCENT,
+    "no_map": SERIES[6],
+    "no_observation": QUIET,
+}
+_WIDE = 20_000  # points of ground that are drawn
+
+
+@dataclass(frozen=True)
+class RunSeries:
+    """One run, an entry an observation; lengths in the map's unit.
+
+    Attributes:
+        times_s: float64 (N,).
+        statuses: of each.
+        positions: float64 (N, 2) in the plane that is drawn, NaN where nothing was answered.
+        sigma: float64 (N,) largest standard deviation of the position, NaN likewise.
+        level: float64 (N,) protection level, NaN where there is none.
+        true: float64 (N, 2), NaN where nobody knows.
+        error: float64 (N,) NaN where there is no answer, or no truth.
+        unit: "m", or "" where the map has no scale.
+        ground: float64 (M, 2) points of the map, to be drawn below.
+        axes: names of the two axes.
+    """
+
+    times_s: DoubleArray
+    statuses: Sequence[str]
+    positions: DoubleArray
+    sigma: DoubleArray
+    level: DoubleArray
+    true: DoubleArray
+    error: DoubleArray
+    unit: str = "m"
+    ground: DoubleArray = field(default_factory=lambda: np.zeros((0, 2)))
+    axes: tuple[str, str] = ("east", "north")
+
+    def __post_init__(self) -> None:
+        if not len(self.times_s):
+            raise InputError("a run without observations", "localize some")
+
+    def of(self, status: str) -> BoolArray:
+        """Which observations have a status, (N,)."""
+        return np.array([one == status for one in self.statuses])
+
+
+def run_map(run: RunSeries) -> bytes:
+    """Draw the map's ground, the true path, and each answer in the colour of its status, as PNG.
+
+    Where nothing was answered a cross stands at the true place, if that is known.
+    """
+    with plot(8.6, 6.2) as (figure, axes):
+        ground = run.ground[:: max(1, -(-len(run.ground) // _WIDE))]
+        axes.scatter(
+            *ground.T, s=3.0 if len(ground) < 5000 else 0.8, color="#aab4bf", linewidths=0, rasterized=True, zorder=1
+        )
+        if np.isfinite(run.true).any():
+            axes.plot(
+                *run.true.T, color=QUIET, linewidth=5, alpha=0.35, solid_capstyle="round", label="truth", zorder=2
+            )
+        for status, colour in STATUS_COLOURS.items():
+            rows = run.of(status)
+            if not rows.any():
+                continue
+            label = f"{status} ({int(rows.sum())})"
+            placed = rows & np.isfinite(run.positions[:, 0])
+            where = run.positions[placed] if placed.any() else run.true[rows]
+            axes.scatter(*where.T, s=13, color=colour, marker="o" if placed.any() else "x", label=label, zorder=4)
+        _frame(axes, np.concatenate([run.positions, run.true]))
+        unit = f" [{run.unit}]" if run.unit else ""
+        axes.set(xlabel=run.axes[0] + unit, ylabel=run.axes[1] + unit)
+        axes.set_aspect("equal")
+        axes.grid(visible=False)
+        legend_beside(axes)
+        return to_png(figure)
+
+
+def run_over_time(run: RunSeries) -> bytes:
+    """Plot error, three sigma and protection level over time, and the status as a band below, as SVG."""
+    with plot(8.6, 4.6, nrows=2, sharex=True, height_ratios=[6, 1]) as (figure, (axes, band)):
+        lines = (("protection level, 1 in 1,000", run.level, ACCENT, 1.6), ("3 sigma", 3 * run.sigma, SERIES[1], 1.1))
+        for name, values, colour, width in lines:
+            if np.isfinite(values).any():
+                axes.plot(run.times_s, values, color=colour, linewidth=width, label=name)
+        known = np.isfinite(run.error)
+        if known.any():
+            least = 1e-3 * float(np.nanmax(run.error)) or 1e-6
+            shown = np.maximum(run.error[known], least)
+            axes.scatter(run.times_s[known], shown, s=9, color=INK, label="error", zorder=4)
+        if axes.lines or known.any():
+            axes.set_yscale("log")
+            legend_beside(axes)
+        axes.set(ylabel=f"position [{run.unit or 'map units'}]")
+        steps = np.diff(run.times_s, append=run.times_s[-1] + _step_s(run.times_s))
+        for status, colour in STATUS_COLOURS.items():
+            rows = run.of(status)
+            if rows.any():
+                spans = list(zip(run.times_s[rows], steps[rows], strict=True))
+                band.broken_barh(spans, (0, 1), facecolors=colour, linewidth=0)
+        band.set(yticks=[], ylim=(0, 1), ylabel="status", xlabel="time [s]")
+        band.grid(visible=False)
+        return to_svg(figure)
+
+
+def _step_s(times_s: DoubleArray) -> float:
+    return float(np.median(np.diff(times_s))) if len(times_s) > 1 else 1.0
+
+
+def _frame(axes: Axes, points: DoubleArray) -> None:
+    """Show what was driven, with a margin, however far the map's ground reaches."""
+    known = points[np.isfinite(points).all(axis=1)]
+    if len(known):
+        low, high = known.min(axis=0), known.max(axis=0)
+        margin = 0.08 * max(float((high - low).max()), 10.0)
+        axes.set(xlim=(low[0] - margin, high[0] + margin), ylim=(low[1] - margin, high[1] + margin))
