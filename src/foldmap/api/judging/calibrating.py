@@ -13,12 +13,12 @@ from foldmap.atlas import FoldFile, update
 from foldmap.errors import ConfigError, LayerError, PoseInputError
 from foldmap.localize.evidence import KEY, MapCalibration
 from foldmap.localize.protection import RISK
-from foldmap.localize.street.chance import OF_TOWNS
+from foldmap.localize.street.chance import SHIPPED
 from foldmap.localize.tail import LEAST, Tail, distance_at
 from foldmap.metrics.consistency import consistency
 from foldmap.types import DoubleArray
 
-_WITHOUT = {"street": OF_TOWNS}
+_WITHOUT = {"street": SHIPPED}
 """What layers answer by whose map is not calibrated."""
 
 

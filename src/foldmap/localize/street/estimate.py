@@ -31,8 +31,8 @@ class StreetDiagnostics(Diagnostics):
         frames_unmatched: steps since an observation last matched (filter).
         path_score: mean score of the last ten observations, from five on (filter). One window of a foreign town may fit
             somewhere; ten in a row fit less.
-        evidence: `margin`, of a drive less what its path pays against the best place anywhere for each of the last ten
-            observations, in the same log odds.
+        evidence: `margin`, of a drive less what its path pays against the best place anywhere for each of the last
+            twenty observations, in the same log odds.
         log10_chance: of the probability that what is not in the map reaches as much evidence; None where the
             calibration tells no chance.
         places: how many were in question.

@@ -33,7 +33,7 @@ Seen: TypeAlias = Observation | AnyArray
 """An observation, or its embedding, a unit row."""
 
 STEP_M = 2.0
-_PATH_FRAMES = 10
+_PATH_FRAMES, _PAID_FRAMES = 10, 20
 _LEAST_FRAMES = 5
 _INDEPENDENT = 3.0  # of ten observations in a row: neighbouring windows overlap and err alike
 _LEAST_SEEN = 0.25  # squared length of an embedding, 1 or 0: of an image that shows no ground it is 0
@@ -245,7 +245,7 @@ class StreetFilter:
             raise PoseInputError("there is no lane to start the filter on", "give a prior that holds lanes of the map")
         self._walker = LaneWalker(localizer.places, localizer.settings.motion)
         self._unmatched = 0
-        self._scores: deque[tuple[float, float]] = deque(maxlen=_PATH_FRAMES)
+        self._scores: deque[tuple[float, float]] = deque(maxlen=_PAID_FRAMES)
 
     @property
     def belief(self) -> DoubleArray:
@@ -277,6 +277,7 @@ class StreetFilter:
         if not self._scores:
             return Path(None, 0.0)
         settings = self._localizer.settings
-        score, best = np.mean(self._scores, axis=0).tolist()
-        pays = _INDEPENDENT * settings.frame_weight / settings.temperature * (best - score)
-        return Path(score if len(self._scores) >= _LEAST_FRAMES else None, pays)
+        scores, best = np.array(self._scores).T
+        pays = _INDEPENDENT * settings.frame_weight / settings.temperature * float((best - scores).mean())
+        score = float(scores[-_PATH_FRAMES:].mean()) if len(scores) >= _LEAST_FRAMES else None
+        return Path(score, pays)

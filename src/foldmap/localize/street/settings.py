@@ -9,7 +9,7 @@ import numpy as np
 
 from foldmap.errors import ConfigError, PoseInputError
 from foldmap.localize.evidence import MapCalibration
-from foldmap.localize.street.chance import OF_TOWNS
+from foldmap.localize.street.chance import SHIPPED
 from foldmap.localize.street.estimate import StreetThresholds, least_similarity
 from foldmap.localize.street.lane_motion import LaneMotion
 from foldmap.street.model import EmbeddingModel
@@ -31,7 +31,7 @@ class StreetSettings:
     outlier_share: float = 0.01
     frame_weight: float = 0.5
     motion: LaneMotion = field(default_factory=LaneMotion)
-    calibration: MapCalibration = OF_TOWNS
+    calibration: MapCalibration = SHIPPED
     thresholds: StreetThresholds = field(default_factory=StreetThresholds)
 
     def __post_init__(self) -> None:
@@ -45,7 +45,7 @@ class StreetSettings:
     def of(model: EmbeddingModel, calibration: MapCalibration | None = None) -> StreetSettings:
         """What suits a model, as ``foldmap localize`` has it, and a map that was calibrated."""
         thresholds = StreetThresholds(reject_score=least_similarity(model))
-        return StreetSettings(calibration=calibration or OF_TOWNS, thresholds=thresholds)
+        return StreetSettings(calibration=calibration or SHIPPED, thresholds=thresholds)
 
 
 @dataclass(frozen=True)
