@@ -1,12 +1,12 @@
 """Drives that are not in the map, and those that are: what both reach, and how far right answers err.
 
-What ships as `foldmap.localize.street.chance` is measured in generated towns that the shipped model has not seen::
+In aerial tiles that the shipped model has not seen, or in generated towns::
 
-    python -m benchmarks.street.trusting --town
-    python -m benchmarks.street.trusting --town --seeds 30,31,32      # scored on others
-    python -m benchmarks.street.trusting FOLDER/tile_1_graph.npz FOLDER/tile_7_graph.npz
+    python -m benchmarks.street.trusting FOLDER/tile_1_graph.npz FOLDER/tile_13_graph.npz
+    python -m benchmarks.street.trusting --town --seeds 30,31,32
 
-Tiles of one place are not told from one another: give tiles that lie apart.
+A drive is also asked about in the next tile's map: give tiles that lie apart. `foldmap.localize.street.chance` is set
+on what this tells.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from foldmap.town.world import TownWorld
 from foldmap.types import FloatArray
 
 SEEDS = (20, 21, 22, 23)
-"""Towns that the constants are set on; the model has seen none of them."""
+"""Towns; the model has seen none of them."""
 FRAMES, STEPS_M = 20, (5.0, 10.0)
 SIDE_M = 320.0
 RIGHT_M = 10.0

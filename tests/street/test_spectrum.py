@@ -60,7 +60,7 @@ def test_shapes_that_do_not_fit_are_refused() -> None:
 
 @pytest.mark.parametrize("left_right", [False, True])
 def test_the_spectrum_of_a_mirrored_window_is_the_spectrum_with_other_signs(left_right: bool) -> None:
-    """Drawn from the mirrored graph itself: ahead and behind with lanes driven backwards, or as an image is mirrored."""
+    """Drawn from the mirrored graph itself: ahead and behind with lanes driven backwards, or as an image is."""
     line = np.random.default_rng(3).uniform(-17, 17, (7, 2))
     mirrored = line * [1, -1] if left_right else (line * [-1, 1])[::-1].copy()
     field, spec = FieldSpec(), SpectrumSpec(100, 2)

@@ -93,8 +93,8 @@ class StreetThresholds:
     warn_sigma_m: float = 4.0
     reject_sigma_m: float = 8.0
     reject_path_score: float = -1.0
-    warn_log10_chance: float = -3.0
-    reject_log10_chance: float = -2.3
+    warn_log10_chance: float = -2.5
+    reject_log10_chance: float = -2.0
     most_unmatched: int = 5
 
     def __post_init__(self) -> None:
