@@ -204,7 +204,8 @@ def test_a_photo_is_read_and_must_fit_its_camera(tmp_path: Path) -> None:
 def test_streets_are_localized_and_tracked_as_by_the_localizer(tmp_path: Path) -> None:
     import street_place
 
-    from foldmap.localize.street.localizer import StreetLocalizer, StreetPrior
+    from foldmap.localize.street.localizer import StreetLocalizer
+    from foldmap.localize.street.settings import StreetPrior
 
     street_place.write_town(tmp_path)
     streets, model = tmp_path / "town.geojson", tmp_path / "model.safetensors"

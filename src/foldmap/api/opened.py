@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from foldmap.lidar.unfold import FoldedLidar
     from foldmap.localize.estimate import Diagnostics, Estimate
     from foldmap.localize.lidar.localizer import LidarLocalizer
-    from foldmap.localize.street.localizer import StreetLocalizer, StreetPrior
+    from foldmap.localize.street.localizer import StreetLocalizer
+    from foldmap.localize.street.settings import StreetPrior
     from foldmap.localize.visual.localizer import VisualLocalizer
     from foldmap.street.unfold import FoldedStreet
     from foldmap.types import DoubleArray
