@@ -92,7 +92,7 @@ def _tried(
     """Error in metres, whether it was `ok`, bits and m2 of one place."""
     raster = raster_of(pair, resolution_m)
     opened, payload_bytes = in_memory(model, raster)
-    attempt, error_m = attempt_pair(opened, pair, observation_of(pair, resolution_m), _PRIOR_M, rng)
+    attempt, error_m, _ = attempt_pair(opened, pair, observation_of(pair, resolution_m), _PRIOR_M, rng)
     return error_m, attempt.estimate.status is Status.OK, 8 * payload_bytes, raster.observed_m2
 
 

@@ -13,6 +13,7 @@ from foldmap.lidar.match.exhaustive import match_fft, match_half
 from foldmap.lidar.match.rotate import turned_images
 from foldmap.localize.estimate import largest_sigma
 from foldmap.localize.lidar.blocks import MODE_RADIUS_M, block_scores, block_statistics, parabola_peak, peaks_px
+from foldmap.localize.lidar.chance import MIRRORS, Chance, chance_of, heading_range, trials_of
 from foldmap.localize.lidar.confidence import MatchFeatures
 from foldmap.types import BoolArray, DoubleArray, FloatArray
 
@@ -72,22 +73,23 @@ def match_window(
         heading_spread_rad=spread_of_headings(_block_products(map_CHW[under], turned), fine),
         observed_fraction=float((known & observed_HW).mean()),
         known_fraction=float(known.mean()),
+        chance=_chance(map_CHW, observation_CHW, blocks_KHW, headings_rad, resolution_m),
     )
     return judged(volume, headings_rad, heading, blocks_KHW, resolution_m, overlap)
 
 
 @dataclass(frozen=True)
 class Overlap:
-    """What lies on what at the best pose: `score`, `observed_fraction` and `known_fraction` of `MatchFeatures`.
+    """What lies on what at the best pose: values that are explained at `MatchFeatures`.
 
-    And the standard deviation of the heading, by the bootstrap of blocks; and the evidence, where not of the blocks.
+    And the standard deviation of the heading, by the bootstrap of blocks.
     """
 
     score: float
     heading_spread_rad: float
     observed_fraction: float
     known_fraction: float
-    evidence_sigma: float | None = None
+    chance: Chance
 
 
 def judged(
@@ -109,7 +111,9 @@ def judged(
     at_rim = bool({*peak_of(total[None])} & {0, 2 * radius_px})
     features = MatchFeatures(
         score=overlap.score,
-        evidence_sigma=statistics.evidence_sigma if overlap.evidence_sigma is None else overlap.evidence_sigma,
+        evidence_sigma=statistics.evidence_sigma,
+        surprise=overlap.chance.surprise,
+        distinction=overlap.chance.distinction,
         margin_sigma=_volume_margin(volume, t, resolution_m, statistics.margin_sigma),
         agreement=statistics.agreement,
         sigma_m=largest_sigma(covariance[:2, :2]),
@@ -120,6 +124,23 @@ def judged(
     offset = SE2(float(x_px) * resolution_m, float(y_px) * resolution_m, heading_rad)
     entropy = entropy_of(volume, max(statistics.temperature, 1e-12))
     return WindowMatch(volume, offset, covariance, statistics.temperature, entropy, features)
+
+
+def _chance(
+    map_CHW: FloatArray,
+    observation_CHW: FloatArray,
+    blocks_KHW: FloatArray,
+    headings_rad: DoubleArray,
+    resolution_m: float,
+) -> Chance:
+    """How unlikely the peak is by chance: by the scores of the observation mirrored, at the prior's heading."""
+    if not len(blocks_KHW):
+        return Chance(0.0, 0.0)
+    radius_px = blocks_KHW.shape[1] // 2
+    mirrored = [np.ascontiguousarray(observation_CHW[:, ::down, ::right]) for right, down in MIRRORS]
+    scores = [match_fft(map_CHW, image, [0.0], radius_px) for image in mirrored]
+    trials = trials_of(radius_px * resolution_m, heading_range(headings_rad), resolution_m)
+    return chance_of(float(blocks_KHW.sum(0).max()), scores, trials)
 
 
 def peak_of(blocks_KHW: FloatArray) -> tuple[int, int]:

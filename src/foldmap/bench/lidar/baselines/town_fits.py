@@ -80,7 +80,7 @@ class TownFits:
                 continue
             maps.append(ContrastMap(decoded, is_contrast))
             pairs.append(pair)
-        right, wrong = match_features(maps, pairs, self.resolution_m, range(len(pairs)), len(pairs), seed=self._seed)
+        right, wrong, _ = match_features(maps, pairs, self.resolution_m, range(len(pairs)), len(pairs), seed=self._seed)
         try:
             return calibrate(right, wrong).thresholds.to_dict()
         except ConfigError:
