@@ -240,7 +240,8 @@ def _log_likelihood(belief: BeliefGrid, match: WindowMatch, outlier_share: float
     side = belief.probability.shape[1]
     if not math.isfinite(match.temperature):
         return np.zeros((1, 1, 1))
-    likelihood = np.exp((match.volume.astype(np.float64) - float(match.volume.max())) / match.temperature)
+    scores = match.sharpened(outlier_share).astype(np.float64)
+    likelihood = np.exp((scores - float(scores.max())) / match.temperature)
     turned = turned_images(likelihood.astype(np.float32), [belief.centre.heading_rad], (side, side))[0]
     result: DoubleArray = np.log(outlier_share + (1 - outlier_share) * turned.astype(np.float64))
     return result
