@@ -17,7 +17,7 @@ from foldmap.lidar.fold import TILE_BLOCKS, LidarPlan, fold_lidar
 from foldmap.lidar.marks.model import MarksModel
 from foldmap.lidar.source import RasterSource
 from foldmap.lidar.update import update_lidar
-from foldmap.localize.lidar.choosing import CodeTrial, best_code, try_codes
+from foldmap.localize.lidar.choosing import CodeTrial, best_code, map_calibration, try_codes
 from foldmap.version import __version__
 
 CODECS = ("auto", "marks", "learned")
@@ -67,7 +67,8 @@ def fold_rasters(
         before = 0 if budget_bytes is None or share == 1 else writer.size_bytes()
         least = float("inf"), ""
         for bundle in candidates:
-            plan = LidarPlan(bundle, tile_blocks, options.embed_model, relief=mixes)
+            worth = _worth(bundle, source, options, note)
+            plan = LidarPlan(bundle, tile_blocks, options.embed_model, relief=mixes, calibration=worth)
             done = fold_lidar(writer, source, plan, report=report)
             made = {
                 "foldmap": __version__,
@@ -143,6 +144,19 @@ def _candidates(
     leaner = [k for k, trial in enumerate(trials) if trial.bit_per_m2 < trials[best].bit_per_m2]
     order = [best, *sorted(leaner, key=lambda k: -trials[k].bit_per_m2)]
     return [models[k] for k in order], trials
+
+
+def _worth(
+    bundle: Bundle | MarksModel, source: RasterSource, options: LidarOptions, note: Note
+) -> dict[str, Any] | None:
+    """What the map is worth by sweeps simulated on it, where the code is chosen by measuring, too."""
+    if options.codec != "auto" or options.model is not None:
+        return None
+    try:
+        return map_calibration(bundle, source).to_dict()
+    except MapInputError as error:
+        note(f"the map is not calibrated on itself: {error.message}")
+        return None
 
 
 def _may_meet(model: MarksModel, rate_bit_m2: float | None) -> bool:

@@ -34,7 +34,7 @@ from foldmap.types import DoubleArray
 
 _GUARD_PX = 3  # searched beyond the radius asked for, so that a pose at that radius is not at the rim
 _WIDE_M = 4.0
-_SHARED_M = 0.04
+SHARED_M = 0.04
 """Standard deviation of what all blocks share: errors of the map and its cells, motion within a revolution."""
 _RIVAL_SHARE = 0.85
 
@@ -154,7 +154,7 @@ class LidarMatcher:
 
 def _judged(match: WindowMatch, calibration: MapCalibration, among: float | None, own: float) -> WindowMatch:
     """A match with what its blocks cannot tell: errors that they share, and among how many poses it was found."""
-    covariance = match.covariance + np.diag([_SHARED_M**2, _SHARED_M**2, 0.0])
+    covariance = match.covariance + np.diag([SHARED_M**2, SHARED_M**2, 0.0])
     sigma_m = largest_sigma(calibration.scaled(covariance[:2, :2]))
     features = replace(match.features, sigma_m=sigma_m)
     if among is not None:

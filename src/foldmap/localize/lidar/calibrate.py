@@ -112,8 +112,8 @@ def calibrate_model(
     places = zip(coded.rasters, coded.codes, strict=True)
     maps = [UnfoldedRaster(decoder, raster.grid, codes, scale) for raster, codes in places]
     held = range(0, len(pairs), HOLD_OUT)
-    right, wrongs, _ = match_features(maps, pairs, resolution_m, held, wrong, radius_m, seed, report)
-    calibration = calibrate(right, wrongs)
+    found = match_features(maps, pairs, resolution_m, held, wrong, radius_m, seed, report)
+    calibration = calibrate(found.right, found.wrong)
     return CalibratedBundle(replace(coded.bundle, thresholds=calibration.thresholds.to_dict()), calibration)
 
 
@@ -145,16 +145,23 @@ def calibrate_marks(
     found = match_features(maps, pairs, resolution_m, range(len(pairs)), wrong, 1.0, seed, report)
     calibration = calibrate_marks_against(found.wrong, found.right, recipe.marks_m2)
     answered = [distance for one, distance in found.distances if decide(one, calibration.thresholds)[0].has_pose]
-    worth = worth_of(answered, [one.distinction for one in found.wrong]).to_dict()
+    worth = worth_of(answered, []).to_dict()  # what chance reaches is in the thresholds
     return replace(model, thresholds=calibration.thresholds.to_dict(), calibration=worth), calibration
 
 
 def worth_of(distances: Sequence[float], reached: Sequence[float]) -> MapCalibration:
-    """What right answers' distances, and the distinction of wrong ones, say; of what there are too few, nothing."""
+    """What right answers' distances, and the distinction of wrong ones, say; of what there are too few, nothing.
+
+    Both are of generated sweeps, whose errors are smaller than real ones at best: sigmas are never taken down.
+    """
     known = np.asarray(reached, np.float64)
     chance = {DISTINCTION: Tail.of(known)} if len(known) >= LEAST else {}
     found = MapCalibration(chance, negatives=len(known))
-    return found.with_errors(np.asarray(distances), 2) if len(distances) >= LEAST else found
+    if len(distances) < LEAST:
+        return found
+    scale = max(1.0, found.with_errors(np.asarray(distances), 2).sigma_scale)
+    errors = Tail.of(np.asarray(distances) / scale)
+    return replace(found, sigma_scale=scale, errors=errors, answers=len(distances))
 
 
 def observation_of(pair: RasterPair, resolution_m: float) -> Observation:
@@ -229,6 +236,12 @@ def shuffled(observation: Observation, rng: np.random.Generator) -> Observation:
     for block, k in zip(blocks, rng.permutation(len(blocks)), strict=True):
         intensity[block] = observation.intensity[blocks[int(k)]]
         observed[block] = observation.observed[blocks[int(k)]]
+    return replace(observation, intensity=intensity, observed=observed)
+
+
+def mirrored(observation: Observation) -> Observation:
+    """Left for right."""
+    intensity, observed = (np.ascontiguousarray(one[::-1]) for one in (observation.intensity, observation.observed))
     return replace(observation, intensity=intensity, observed=observed)
 
 

@@ -8,7 +8,8 @@ gaps of a lidar. They share the map's own errors, which flatters every code alik
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,12 +20,22 @@ from foldmap.lidar.fit_coder import raster_of
 from foldmap.lidar.marks.fit import marks_in_memory
 from foldmap.lidar.marks.model import MarksModel
 from foldmap.lidar.normalize import spread_of
-from foldmap.lidar.observation import extent_of
+from foldmap.lidar.observation import Observation, extent_of
 from foldmap.lidar.pairs.from_raster import RasterPairs
 from foldmap.lidar.pairs.sampling import RasterPair
 from foldmap.lidar.source import RasterMap, RasterSource
 from foldmap.localize.estimate import Status
-from foldmap.localize.lidar.calibrate import UnfoldedRaster, attempt_pair, observation_of
+from foldmap.localize.evidence import MapCalibration
+from foldmap.localize.lidar.calibrate import (
+    UnfoldedRaster,
+    attempt_pair,
+    mirrored,
+    observation_of,
+    shuffled,
+    worth_of,
+)
+from foldmap.localize.lidar.confidence import calibration_of
+from foldmap.localize.protection import RISK
 
 _MARGIN_M = 10.0
 _PRIOR_M = 1.0
@@ -61,9 +72,7 @@ def try_codes(
     A MapInputError where the map shows too little ground to place sweeps on.
     """
     resolution_m = source.grid.resolution_m
-    sweep_px = round(2 * extent_of(resolution_m)[0] / resolution_m)
-    reach_px = sweep_px + 2 * round(_MARGIN_M / resolution_m)
-    pairs = RasterPairs(source, places, seed, map_px=reach_px, sweep_px=sweep_px, min_observed=_LEAST_OBSERVED)
+    pairs = _pairs(source, places, seed)
     trials = []
     for index, model in enumerate(models):
         found = []
@@ -84,6 +93,47 @@ def best_code(trials: Sequence[CodeTrial]) -> int:
     least_m = min(trials[k].median_m for k in answering)
     accurate = [k for k in answering if trials[k].median_m <= _LOST_ERROR * max(least_m, 0.01)]
     return min(accurate, key=lambda k: trials[k].bit_per_m2)
+
+
+def map_calibration(
+    model: Bundle | MarksModel, source: RasterSource, places: int = 16, seed: int = 1
+) -> MapCalibration:
+    """What a map, folded with a model, is worth: by sweeps simulated on it, at their places and at others of it.
+
+    They share the map's own errors, so what the model is worth elsewhere holds where that is less. A MapInputError
+    where the map shows too little ground.
+    """
+    resolution_m, rng = source.grid.resolution_m, np.random.default_rng(seed)
+    distances, distinctions = list[float](), list[float]()
+    before: Observation | None = None
+    for pair in _pairs(source, places, seed):
+        opened, own = in_memory(model, raster_of(pair, resolution_m))[0], observation_of(pair, resolution_m)
+        for _ in range(2):
+            attempt, _, distance = attempt_pair(opened, pair, own, _PRIOR_M, rng)
+            if attempt.estimate.status.has_pose:
+                distances.append(distance)
+        wrong = [shuffled(own, rng), mirrored(own), *([] if before is None else [before])]
+        tried = [attempt_pair(opened, pair, one, _PRIOR_M, rng).attempt.features for one in wrong]
+        distinctions += [one.distinction for one in tried if one is not None]
+        before = own
+    return own_or_worse(worth_of(distances, distinctions), calibration_of(SimpleNamespace(model=model)))
+
+
+def own_or_worse(own: MapCalibration, usual: MapCalibration) -> MapCalibration:
+    """A map's own calibration, with the errors of its model's where those are larger."""
+    known = [one for one in (own, usual) if one.errors is not None]
+    if not known:
+        return own
+    worst = max(known, key=lambda one: one.sigma_scale * (one.errors.exceeded_at(RISK) if one.errors else 0.0))
+    return replace(own, sigma_scale=worst.sigma_scale, errors=worst.errors)
+
+
+def _pairs(source: RasterSource, places: int, seed: int) -> RasterPairs:
+    """Sweeps simulated at places of a map."""
+    resolution_m = source.grid.resolution_m
+    sweep_px = round(2 * extent_of(resolution_m)[0] / resolution_m)
+    reach_px = sweep_px + 2 * round(_MARGIN_M / resolution_m)
+    return RasterPairs(source, places, seed, map_px=reach_px, sweep_px=sweep_px, min_observed=_LEAST_OBSERVED)
 
 
 def _tried(

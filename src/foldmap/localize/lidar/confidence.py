@@ -238,7 +238,7 @@ def calibrate(positives: Sequence[MatchFeatures], negatives: Sequence[MatchFeatu
 
     base = ConfidenceThresholds()
     evidence = min(base.reject_evidence_sigma, low("evidence_sigma", _LOST_PER_SIGNAL, 0.8))
-    score = low("score", _LOST_PER_SIGNAL, 0.7)
+    score = low("score", _LOST_PER_SIGNAL, 0.9)
     sigma = min(float(np.quantile([f.sigma_m for f in positives], 1 - _LOST_PER_SIGNAL)) * 1.3, _MOST_SIGMA_M)
     margin = min(base.warn_margin_sigma, low("margin_sigma", _LOST_PER_SIGNAL, 0.7))
     agreement = min(base.warn_agreement, low("agreement", _LOST_PER_SIGNAL, 0.95))
@@ -251,7 +251,7 @@ def calibrate(positives: Sequence[MatchFeatures], negatives: Sequence[MatchFeatu
         warn_agreement=agreement,
         reject_agreement=min(base.reject_agreement, agreement),
         warn_score=score,
-        reject_score=score * 0.7,
+        reject_score=score * 0.5,
         warn_sigma_m=sigma,
         reject_sigma_m=max(base.reject_sigma_m, sigma),
         warn_observed_fraction=observed,
