@@ -19,7 +19,14 @@ from foldmap.lidar.marks.model import MarksModel
 from foldmap.lidar.pairs.sampling import RasterPair
 from foldmap.lidar.source import RasterSource, observed_about_m2
 from foldmap.lidar.update import update_lidar
-from foldmap.localize.lidar.choosing import HELD_OUT, CodeTrial, best_code, simulated_places, try_codes
+from foldmap.localize.lidar.choosing import (
+    HELD_OUT,
+    CodeTrial,
+    best_code,
+    map_calibration,
+    simulated_places,
+    try_codes,
+)
 from foldmap.version import __version__
 
 _PLACES = 12
@@ -88,7 +95,8 @@ def fold_rasters(
         share = 1.0
         least = float("inf"), ""
         for bundle in candidates:
-            plan = LidarPlan(bundle, tile_blocks, options.embed_model, relief=mixes)
+            worth = _worth(bundle, source, options, note)
+            plan = LidarPlan(bundle, tile_blocks, options.embed_model, relief=mixes, calibration=worth)
             done = fold_lidar(writer, source, plan, report=report)
             made = {
                 "foldmap": __version__,
@@ -201,6 +209,19 @@ def _models(
             raise
         learned = []
     return ([*learned], False) if options.codec == "learned" else ([*marks, *learned], True)
+
+
+def _worth(
+    bundle: Bundle | MarksModel, source: RasterSource, options: LidarOptions, note: Note
+) -> dict[str, Any] | None:
+    """What the map is worth by sweeps simulated on it, where the code is chosen by measuring, too."""
+    if options.codec != "auto" or options.model is not None:
+        return None
+    try:
+        return map_calibration(bundle, source).to_dict()
+    except MapInputError as error:
+        note(f"the map is not calibrated on itself: {error.message}")
+        return None
 
 
 def _may_meet(model: MarksModel, rate_bit_m2: float | None) -> bool:

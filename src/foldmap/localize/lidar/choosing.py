@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,12 +23,22 @@ from foldmap.lidar.fold import stored_model
 from foldmap.lidar.marks.fit import marks_in_memory
 from foldmap.lidar.marks.model import MarksModel
 from foldmap.lidar.normalize import spread_of
-from foldmap.lidar.observation import extent_of
+from foldmap.lidar.observation import Observation, extent_of
 from foldmap.lidar.pairs.from_raster import RasterPairs
 from foldmap.lidar.pairs.sampling import RasterPair
 from foldmap.lidar.source import RasterMap, RasterSource
 from foldmap.localize.estimate import Status
-from foldmap.localize.lidar.calibrate import UnfoldedRaster, attempt_pair, observation_of
+from foldmap.localize.evidence import MapCalibration
+from foldmap.localize.lidar.calibrate import (
+    UnfoldedRaster,
+    attempt_pair,
+    mirrored,
+    observation_of,
+    shuffled,
+    worth_of,
+)
+from foldmap.localize.lidar.confidence import calibration_of
+from foldmap.localize.protection import RISK
 from foldmap.types import DoubleArray
 
 SIMULATED, HELD_OUT = "simulated", "held out"
@@ -124,13 +135,46 @@ def best_code(trials: Sequence[CodeTrial], observed_m2: float) -> int:
     return min(accurate, key=lambda k: trials[k].bytes_of(observed_m2))
 
 
+def map_calibration(
+    model: Bundle | MarksModel, source: RasterSource, places: int = 16, seed: int = 1
+) -> MapCalibration:
+    """What a map, folded with a model, is worth: by sweeps simulated on it, at their places and at others of it.
+
+    They share the map's own errors, so what the model is worth elsewhere holds where that is less. A MapInputError
+    where the map shows too little ground.
+    """
+    resolution_m, rng = source.grid.resolution_m, np.random.default_rng(seed)
+    distances, distinctions = list[float](), list[float]()
+    before: Observation | None = None
+    for pair in simulated_places(source, places, seed):
+        opened, own = in_memory(model, raster_of(pair, resolution_m))[0], observation_of(pair, resolution_m)
+        for _ in range(2):
+            attempt, _, distance = attempt_pair(opened, pair, own, _PRIOR_M, rng)
+            if attempt.estimate.status.has_pose:
+                distances.append(distance)
+        wrong = [shuffled(own, rng), mirrored(own), *([] if before is None else [before])]
+        tried = [attempt_pair(opened, pair, one, _PRIOR_M, rng).attempt.features for one in wrong]
+        distinctions += [one.distinction for one in tried if one is not None]
+        before = own
+    return own_or_worse(worth_of(distances, distinctions), calibration_of(SimpleNamespace(model=model)))
+
+
+def own_or_worse(own: MapCalibration, usual: MapCalibration) -> MapCalibration:
+    """A map's own calibration, with the errors of its model's where those are larger."""
+    known = [one for one in (own, usual) if one.errors is not None]
+    if not known:
+        return own
+    worst = max(known, key=lambda one: one.sigma_scale * (one.errors.exceeded_at(RISK) if one.errors else 0.0))
+    return replace(own, sigma_scale=worst.sigma_scale, errors=worst.errors)
+
+
 def _tried(
     model: Bundle | MarksModel, pair: RasterPair, resolution_m: float, rng: np.random.Generator
 ) -> tuple[float, bool, float, float]:
     """Error in metres, whether it was `ok`, bits and m2 of one place."""
     raster = raster_of(pair, resolution_m)
     opened, payload_bytes = in_memory(model, raster)
-    attempt, error_m = attempt_pair(opened, pair, observation_of(pair, resolution_m), _PRIOR_M, rng)
+    attempt, error_m, _ = attempt_pair(opened, pair, observation_of(pair, resolution_m), _PRIOR_M, rng)
     return error_m, attempt.estimate.status is Status.OK, 8 * payload_bytes, raster.observed_m2
 
 
