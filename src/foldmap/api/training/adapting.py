@@ -156,11 +156,11 @@ def _calibrated(
     decoder, scale = Decoder(coded.bundle), adapted.preset.downsample
     places = zip(coded.rasters, coded.codes, strict=True)
     maps = [UnfoldedRaster(decoder, raster.grid, codes, scale) for raster, codes in places]
-    right, wrong = match_features(
+    found = match_features(
         maps, every, resolution_m, range(len(every)), _WRONG, report=lambda what, done, total: report(done, total)
     )
     try:
-        return replace(coded.bundle, thresholds=calibrate(right, wrong).thresholds.to_dict())
+        return replace(coded.bundle, thresholds=calibrate(found.right, found.wrong).thresholds.to_dict())
     except ConfigError:  # too few were matched: what the model was calibrated to stays
         return replace(coded.bundle, thresholds=adapted.thresholds)
 

@@ -15,7 +15,8 @@ from foldmap.localize.lidar.gps_start import GpsStart
 from foldmap.localize.motion import MotionNoise
 from foldmap.localize.street.estimate import StreetEstimate
 from foldmap.localize.street.lane_places import turn_between
-from foldmap.localize.street.localizer import Seen, StreetFilter, StreetLocalizer, StreetPrior
+from foldmap.localize.street.localizer import Seen, StreetFilter, StreetLocalizer
+from foldmap.localize.street.settings import StreetPrior
 from foldmap.types import DoubleArray
 
 _MODE_M, _MODE_TURN_RAD = 12.0, math.radians(45.0)

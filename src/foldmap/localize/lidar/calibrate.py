@@ -241,8 +241,8 @@ def shuffled(observation: Observation, rng: np.random.Generator) -> Observation:
 
 def mirrored(observation: Observation) -> Observation:
     """Left for right."""
-    intensity, observed = (np.ascontiguousarray(one[::-1]) for one in (observation.intensity, observation.observed))
-    return replace(observation, intensity=intensity, observed=observed)
+    turned = np.ascontiguousarray(observation.intensity[::-1]), np.ascontiguousarray(observation.observed[::-1])
+    return replace(observation, intensity=turned[0], observed=turned[1])
 
 
 def blank_like(observation: Observation, rng: np.random.Generator) -> Observation:
