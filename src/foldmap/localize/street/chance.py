@@ -14,9 +14,9 @@ EVIDENCE = "evidence"
 """The signal, of those of `StreetDiagnostics`, whose chance is calibrated."""
 
 SHIPPED = MapCalibration(
-    chance={EVIDENCE: Tail(0.011, 2.267, 0.1, 990)},
-    sigma_scale=0.4157,
-    errors=Tail(2.13, 1.156, 0.1042, 96),
-    answers=96,
-    negatives=990,
+    chance={EVIDENCE: Tail(0.9492, 2.354, 0.1, 2160)},
+    sigma_scale=0.4984,
+    errors=Tail(2.094, 0.7782, 0.09877, 81),
+    answers=81,
+    negatives=2160,
 )
