@@ -21,7 +21,7 @@ from foldmap.errors import ConfigError, LayerError, MapInputError
 TESTS = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(TESTS / "cli"), str(TESTS / "fuzz")]
 
-GOLDEN = TESTS / "golden" / "v1-visual.fold"
+GOLDEN = TESTS / "golden" / "v1-visual-sides.fold"
 
 
 def command(*arguments: object) -> None:

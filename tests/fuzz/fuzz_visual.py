@@ -30,7 +30,7 @@ from foldmap.localize.visual.localizer import VisualLocalizer
 from foldmap.visual.source import Query
 from foldmap.visual.unfold import FoldedVisual
 
-GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "v1-visual.fold"
+GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "v1-visual-sides.fold"
 LONGEST_S = 20.0
 MOST_MEMORY = 96 << 20
 LAYER = "visual"

@@ -19,9 +19,11 @@ from foldmap.atlas import FoldFile, FoldWriter
 from foldmap.errors import ConfigError, MapInputError
 from foldmap.geometry.camera import Camera
 from foldmap.localize.estimate import Status
+from foldmap.localize.evidence import MapCalibration
+from foldmap.localize.tail import Tail
 from foldmap.localize.visual.estimate import CameraEstimate
-from foldmap.localize.visual.localizer import VisualLocalizer, VisualSettings
-from foldmap.localize.visual.negatives import chance_in, fold_calibrated
+from foldmap.localize.visual.localizer import EVIDENCE, VisualLocalizer, VisualSettings
+from foldmap.localize.visual.negatives import chance_in, fold_calibrated, negative
 from foldmap.localize.visual.support import support_of
 from foldmap.visual.codes.codecs import raw_for
 from foldmap.visual.decoded import MapPoints, UnfoldedMap
@@ -45,6 +47,12 @@ class Points:
     def __init__(self, points: np.ndarray, descriptors: np.ndarray) -> None:
         self._points = MapPoints(points, descriptors)
         self.dimension = descriptors.shape[1]
+
+    @staticmethod
+    def of(given: MapPoints) -> Points:
+        made = Points(given.points_world, given.descriptors)
+        made._points = given
+        return made
 
     def around(self, queries: list[Query], views: list[View]) -> MapPoints:
         return self._points
@@ -254,6 +262,76 @@ def test_unknown_matchers_are_refused() -> None:
     assert found.status is Status.DEGRADED
     assert "not calibrated" in found.diagnostics.reason
     assert right(found)
+
+
+def test_a_mirrored_photo_is_refused() -> None:
+    """A wall that was seen from its front: a camera behind it explains the mirrored photo, every point of it."""
+    rng = np.random.default_rng(4)
+    looks = shell(8, 600)[1]
+    wall = np.column_stack([rng.uniform(-3, 3, (600, 2)), np.full(600, 4.0)])
+    query, _ = photo(wall, looks, np.eye(4), 1)
+    mirrored = query.features.xy_px.copy()
+    mirrored[:, 0] = CAMERA.width_px - mirrored[:, 0]
+    mirror = Query("mirror", CAMERA, features(mirrored, query.features.descriptors))
+    front = np.column_stack([np.tile([0.0, 0.0, -1.0, 0.6], (600, 1)), np.full(600, 1.0), np.full(600, 16.0)])
+    known, unknown = (MapPoints(wall, looks, seen_from=given) for given in (front, None))
+    asked = [VisualLocalizer(Points.of(one)).localize(each) for one in (known, unknown) for each in (query, mirror)]
+    assert [found.status.has_pose for found in asked] == [True, False, True, True]
+    behind = asked[3].centre_world
+    assert behind is not None
+    assert behind[2] > 4.0
+
+
+def test_what_points_of_one_place_say_counts_once() -> None:
+    """A hundred points in one spot of the image and as many all over it: as many are found, and fewer are believed."""
+    rng = np.random.default_rng(5)
+    looks = shell(9, 400)[1]
+    supports = []
+    for side in (0.2, 3.0):  # of what a hundred points lie in, metres on a wall 4 m away
+        wall = np.column_stack([rng.uniform(-1.5, 1.5, (400, 2)), np.full(400, 4.0)])
+        wall[:100, :2] = rng.uniform(-side / 2, side / 2, (100, 2))
+        query, _ = photo(wall[:100], looks[:100], np.eye(4), 3)  # of the others the photo shows nothing
+        supports.append(support_of([prepare(query)], MapPoints(wall, looks), np.eye(4), 4.8))
+    assert min(support.found for support in supports) > 60
+    assert supports[0].strength > 60
+    assert supports[0].evidence < 0.25 * supports[0].strength
+    assert supports[1].evidence > 3 * supports[0].evidence
+
+
+def test_a_map_asks_for_more_evidence_where_wrong_answers_reach_more() -> None:
+    model, _, localizer = made()
+    found = localizer.localize(taken())
+    assert found.diagnostics.evidence is not None
+    reached = found.diagnostics.evidence
+    whole = UnfoldedMap(model)
+    for level, status in ((reached - 1.0, Status.OK), (reached + 1.0, Status.NO_MATCH)):
+        harsh = MapCalibration({EVIDENCE: Tail(level, 1e-3, 1.0, 24)}, negatives=24)
+        assert VisualLocalizer(whole, calibration=harsh).localize(taken()).status is status
+
+
+def test_negatives_have_the_map_s_own_keypoints_in_other_places() -> None:
+    model, _, _ = made()
+    for number in range(24):
+        query = negative(model, number, 24)
+        rows = model.tracks.image == number
+        assert np.array_equal(query.features.descriptors, model.described[rows])
+        moved = np.linalg.norm(query.features.xy_px - model.tracks.xy_px[rows], axis=1)
+        assert np.median(moved) > 50
+        assert (query.features.xy_px >= -1).all()
+        assert (query.features.xy_px <= np.array([CAMERA.width_px, CAMERA.height_px]) + 1).all()
+    mirrored = CAMERA.width_px - model.tracks.xy_px[model.tracks.image == 0][:, 0]
+    np.testing.assert_allclose(negative(model, 0, 24).features.xy_px[:, 0], mirrored, atol=1e-3)
+
+
+def test_a_scene_without_descriptors_is_not_calibrated() -> None:
+    model, _, _ = made()
+    bare = replace(model, tracks=replace(model.tracks, descriptors=None))
+    assert chance_in(UnfoldedMap(model), bare) is None
+    told: list[tuple[int, int]] = []
+    calibration = chance_in(UnfoldedMap(model), model, 20, lambda done, total: told.append((done, total)))
+    assert calibration is not None
+    assert calibration.negatives == calibration.chance[EVIDENCE].count == 20
+    assert told[-1] == (20, 20)
 
 
 def test_support_knows_a_right_pose_from_a_wrong_one() -> None:

@@ -48,6 +48,25 @@ def read_descriptors(data: bytes, count: int, codec: dict[str, Any], model: byte
     return read_product(np.frombuffer(data, np.uint8).reshape(count, codec["parts"]), model)
 
 
+def read_viewing(data: bytes, count: int) -> np.ndarray:
+    """Section 8: direction, least cosine, least and largest distance of each point, float (P, 6)."""
+    rows, sums = [], [0, 0, 0]
+    for *steps, wide in read_integers(data, count, 4).tolist():
+        sums = [total + step for total, step in zip(sums, steps, strict=True)]
+        u, v, octave = sums
+        assert max(abs(u), abs(v)) <= 3
+        assert abs(octave) <= 1000
+        assert wide in (0, 1)
+        a, b = u / 3, v / 3
+        c = 1 - abs(a) - abs(b)
+        f = max(-c, 0)
+        x, y = (side - f if side >= 0 else side + f for side in (a, b))
+        length = (x * x + y * y + c * c) ** 0.5
+        cosine = -2.0 if wide else 0.6
+        rows.append([x / length, y / length, c / length, cosine, 2.0 ** (octave - 2), 2.0 ** (octave + 2)])
+    return np.array(rows)
+
+
 def unit(rows: np.ndarray) -> np.ndarray:
     length = np.sqrt((rows * rows).sum(axis=1, keepdims=True))
     return rows / np.where(length > 0, length, 1)
@@ -89,24 +108,6 @@ def read_product(codes: np.ndarray, model: bytes | None) -> np.ndarray:
         straight = x @ tensor("shortcut.weight").T
         y = y + straight if shape["hidden"] else straight
     return unit(y)
-
-
-def read_viewing(data: bytes, count: int) -> np.ndarray:
-    """Section 8: direction (3), 1 where it says nothing, and middle distance of each point."""
-    rows, at = [], [0, 0, 0]
-    for *steps, wide in read_integers(data, count, 4).tolist():
-        at = [value + step for value, step in zip(at, steps, strict=True)]
-        assert abs(at[0]) <= 3
-        assert abs(at[1]) <= 3
-        assert abs(at[2]) <= 1000
-        assert wide in (0, 1)
-        a, b = at[0] / 3, at[1] / 3
-        c = 1 - abs(a) - abs(b)
-        f = max(-c, 0)
-        x, y = a + f if a < 0 else a - f, b + f if b < 0 else b - f
-        length = (x * x + y * y + c * c) ** 0.5
-        rows.append([x / length, y / length, c / length, wide, 2.0 ** at[2]])
-    return np.array(rows)
 
 
 def read_images(data: bytes) -> tuple[list[tuple], list[int], np.ndarray, list[str] | None]:

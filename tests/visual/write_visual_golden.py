@@ -1,4 +1,4 @@
-"""Write the golden file of the visual layer: ``python tests/visual/write_visual_golden.py``."""
+"""Write the newest golden file of the visual layer: ``python tests/visual/write_visual_golden.py``."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from point_shell import scene
 
 from foldmap.atlas import FoldFile, FoldWriter
+from foldmap.localize.visual.negatives import fold_calibrated
 from foldmap.visual.codes.basis_fit import fit_basis
 from foldmap.visual.codes.codecs import Transform
-from foldmap.visual.fold import VisualPlan, fold_visual
+from foldmap.visual.fold import VisualPlan
 from foldmap.visual.scene.average import track_means
 from foldmap.visual.unfold import FoldedVisual
 
@@ -31,7 +32,7 @@ def write(path: Path) -> None:
     codec = Transform(fit_basis(means, 12), 0.1, standard=False)
     with FoldWriter(path) as writer:
         plan = VisualPlan(np.arange(len(means)), codec, images=True, group=2, tile_points=80)
-        fold_visual(writer, model, plan, means=means)
+        fold_calibrated(writer, model, plan, means=means)
         writer.commit()
 
 
@@ -46,7 +47,9 @@ def read(path: Path) -> dict[str, Any]:
         points = np.concatenate([tile.points_world for tile in tiles])
         looks = np.concatenate([tile.descriptors for tile in tiles])
         globals_ = retriever.descriptors
+        sides = [np.round(tile.seen_from[::5], 3).tolist() for tile in tiles if tile.seen_from is not None]
         return {
+            **({"seen_from": sides} if sides else {}),
             "parameters": folded.parameters,
             "points": [len(tile) for tile in tiles],
             "points_world": hashlib.blake2b(points.astype("<f8").tobytes(), digest_size=16).hexdigest(),
@@ -59,5 +62,5 @@ def read(path: Path) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    write(GOLDEN / "v1-visual.fold")
-    (GOLDEN / "v1-visual.json").write_text(json.dumps(read(GOLDEN / "v1-visual.fold"), indent=1) + "\n")
+    write(GOLDEN / "v1-visual-sides.fold")
+    (GOLDEN / "v1-visual-sides.json").write_text(json.dumps(read(GOLDEN / "v1-visual-sides.fold"), indent=1) + "\n")

@@ -94,7 +94,7 @@ def _faults_of_scene(file: FoldFile, layer: str) -> list[str]:
     if not faults and points != folded.points:
         faults.append(f"{points} points are there, {folded.points} are said to be")
     rows = (0, VIEWING_ROW) if folded.viewing else (0,)
-    known = {(number, row) for row in rows for number in range(folded.tiles)}
+    known = {(number, row) for number in range(folded.tiles) for row in rows}
     if folded.groups:
         known |= {IMAGES_KEY, TILES_KEY, GLOBALS_KEY}
         with _noting(faults, "images does not decode"):
