@@ -241,7 +241,7 @@ def shuffled(observation: Observation, rng: np.random.Generator) -> Observation:
 
 def mirrored(observation: Observation) -> Observation:
     """Left for right."""
-    intensity, observed = (np.ascontiguousarray(one[::-1]) for one in (observation.intensity, observation.observed))
+    intensity, observed = np.flipud(observation.intensity).copy(), np.flipud(observation.observed).copy()
     return replace(observation, intensity=intensity, observed=observed)
 
 
