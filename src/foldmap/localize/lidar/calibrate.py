@@ -241,8 +241,8 @@ def shuffled(observation: Observation, rng: np.random.Generator) -> Observation:
 
 def mirrored(observation: Observation) -> Observation:
     """Left for right."""
-    turned = np.ascontiguousarray(observation.intensity[::-1]), np.ascontiguousarray(observation.observed[::-1])
-    return replace(observation, intensity=turned[0], observed=turned[1])
+    intensity, observed = np.flipud(observation.intensity).copy(), np.flipud(observation.observed).copy()
+    return replace(observation, intensity=intensity, observed=observed)
 
 
 def blank_like(observation: Observation, rng: np.random.Generator) -> Observation:

@@ -226,7 +226,8 @@ def calibrate(positives: Sequence[MatchFeatures], negatives: Sequence[MatchFeatu
     """Set the thresholds so that no negative is `ok`, with room to spare, and as many positives as possible are.
 
     The secondary signals each give up 0.5 % of the positives, with slack. `distinction`, the one with a null
-    distribution, then goes a quarter above what the remaining negatives reach, and never below its default.
+    distribution, then goes a quarter above what the remaining negatives reach, and never below its default. The score
+    is one that a negative in a hundred has, unless more than 2 % of the positives have less.
     Negatives are matches against wrong maps, of shuffled and of blank observations.
     """
     if len(positives) < 20 or len(negatives) < 20:
@@ -238,7 +239,8 @@ def calibrate(positives: Sequence[MatchFeatures], negatives: Sequence[MatchFeatu
 
     base = ConfidenceThresholds()
     evidence = min(base.reject_evidence_sigma, low("evidence_sigma", _LOST_PER_SIGNAL, 0.8))
-    score = low("score", _LOST_PER_SIGNAL, 0.9)
+    least_score, chance_score = low("score", _LOST_PER_SIGNAL, 0.7), np.quantile([f.score for f in negatives], 0.99)
+    score = max(least_score, min(float(chance_score), low("score", 0.02, 1.0)))
     sigma = min(float(np.quantile([f.sigma_m for f in positives], 1 - _LOST_PER_SIGNAL)) * 1.3, _MOST_SIGMA_M)
     margin = min(base.warn_margin_sigma, low("margin_sigma", _LOST_PER_SIGNAL, 0.7))
     agreement = min(base.warn_agreement, low("agreement", _LOST_PER_SIGNAL, 0.95))
@@ -251,7 +253,7 @@ def calibrate(positives: Sequence[MatchFeatures], negatives: Sequence[MatchFeatu
         warn_agreement=agreement,
         reject_agreement=min(base.reject_agreement, agreement),
         warn_score=score,
-        reject_score=score * 0.5,
+        reject_score=least_score * 0.7,
         warn_sigma_m=sigma,
         reject_sigma_m=max(base.reject_sigma_m, sigma),
         warn_observed_fraction=observed,

@@ -193,8 +193,8 @@ class LidarFilter:
             return BeliefGrid.gaussian(pose, spread, *size)
         log_likelihood = _log_likelihood(belief, result.match, s.outlier_share)
         self._agreed_m = self._agreed_m + driven_m if _agrees(belief, log_likelihood) else 0.0
-        # What errs on some ground errs so again on it: unless it is sure, only what is new of it is another witness.
-        belief = belief.updated(log_likelihood * (1.0 if status is Status.OK else min(1.0, driven_m / s.agreed_m)))
+        # Several modes on the same ground are the same modes: only what is new of it is another witness.
+        belief = belief.updated(log_likelihood * (1.0 if status.has_pose else min(1.0, driven_m / s.agreed_m)))
         if status is Status.OK and pose is not None:
             mean, covariance = belief.mean_and_covariance()
             reach = max(s.conflict_m, 3 * largest_sigma(covariance[:2, :2]))
