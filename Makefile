@@ -50,9 +50,9 @@ weights: $(STAMP)
 	$(VENV)/bin/foldmap train lidar $(FINE) --rate 1.1 --matcher-steps 0 --steps 500 --name fine-16x-1 \
 	    --start $(WEIGHTS)/fine-16x-3/model.safetensors -o $(WEIGHTS)/fine-16x-1
 	$(VENV)/bin/foldmap train lidar --coarse --pairs $(WEIGHTS)/pairs-coarse --pair-count 300 --preset coarse-4x --rate 3.5 \
-	    --matcher-steps 500 --steps 1700 --name coarse-4x-3 -o $(WEIGHTS)/coarse-4x-3
+	    --matcher-steps 500 --steps 1700 --name coarse-4x-4 -o $(WEIGHTS)/coarse-4x-4
 	mkdir -p src/foldmap/lidar/weights
-	for name in fine-16x-3 fine-16x-6 fine-16x-1 coarse-4x-3; do \
+	for name in fine-16x-3 fine-16x-6 fine-16x-1 coarse-4x-4; do \
 	    cp $(WEIGHTS)/$$name/model.safetensors src/foldmap/lidar/weights/$$name.safetensors; done
 	$(VENV)/bin/foldmap train street --town --steps 3000 -o $(WEIGHTS)/street-field-1
 	$(VENV)/bin/foldmap train street --town --update --steps 1200 --start $(WEIGHTS)/street-field-1/model.safetensors \

@@ -1,6 +1,6 @@
 """Measure every figure that a layer must reach, afresh: name, measured, target, met or short.
 
-python -m benchmarks.scoreboard --layer lidar|visual|street|cases|house|all [--only ROW] [--data FOLDER] [-o FILE]
+python -m benchmarks.scoreboard --layer lidar|visual|street|trust|journey|cases|house|all [--only ROW] [--data FOLDER]
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from benchmarks.cases.visual import VISUAL
 from benchmarks.context import Board
 from benchmarks.house.files import DemoFile, LidarFile, StreetFile
 from benchmarks.house.tree import AllTests, Collecting, Folders, FrontDoor, Lines, Readme
+from benchmarks.journey.rows import Cuts, Starts, Stranger
 from benchmarks.lidar.coders import Coders
 from benchmarks.lidar.folding import Demo, Folding, Overhead
 from benchmarks.lidar.given_map import GivenMap
@@ -45,6 +46,12 @@ from benchmarks.street.encoding import Encoding
 from benchmarks.street.finding import Finding
 from benchmarks.street.million import Million
 from benchmarks.street.retrieving import Aerial, Ring
+from benchmarks.trust.board import TrustBoard
+from benchmarks.trust.cost import Cost
+from benchmarks.trust.drives import HostileDrives, RightDrives
+from benchmarks.trust.photos import ChangedPhotos, HostilePhotos, RightPhotos, WrongFocal
+from benchmarks.trust.sigma import LevelRow, SigmaRow
+from benchmarks.trust.sweeps import HostileSweeps, RightSweeps
 from benchmarks.visual.budgets import Unfolded, budget_rows
 from benchmarks.visual.codes import FourBytes, Geometry
 from benchmarks.visual.data import VisualBoard
@@ -87,6 +94,19 @@ def street_rows() -> list[Row]:
     return [Aerial(), Ring(), Finding(), Changing(), Coding(), Encoding(), Million()]
 
 
+def trust_rows() -> list[Row]:
+    """All rows about what answers are worth, in the order of their issue's table."""
+    return [
+        HostilePhotos(), RightPhotos(), ChangedPhotos(), WrongFocal(), HostileSweeps(), RightSweeps(),
+        HostileDrives(), RightDrives(), SigmaRow(), LevelRow(), Cost(),
+    ]  # fmt: skip
+
+
+def journey_rows() -> list[Row]:
+    """From nothing to centimetres in a file of several layers."""
+    return [Starts(), Cuts(), Stranger()]
+
+
 def case_rows() -> list[Row]:
     """Inputs that once went wrong, each with its right value."""
     return [
@@ -106,7 +126,7 @@ def house_rows() -> list[Row]:
 
 
 LAYERS: dict[str, Callable[[], list[Row]]] = {"lidar": lidar_rows, "visual": visual_rows, "street": street_rows}
-CASES, HOUSE = "cases", "house"
+CASES, HOUSE, TRUST, JOURNEY = "cases", "house", "trust", "journey"
 ALL = "all"
 
 
@@ -174,7 +194,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     shared = Path(os.environ.get("FOLDMAP_SHARED", Path.cwd().parent / "shared"))
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scoreboard", description=__doc__.splitlines()[0])
-    parser.add_argument("--layer", default="lidar", help="lidar, visual, street, cases, house or all")
+    parser.add_argument("--layer", default="lidar", help="lidar, visual, street, trust, journey, cases, house or all")
     parser.add_argument("--only", action="append", default=[], metavar="ROW", help="number or name; repeat for more")
     parser.add_argument("--data", type=Path, help="folder of the recordings; ../shared/data/LAYER where left out")
     parser.add_argument("--model", type=Path, action="append", default=[], help="use it for maps of its resolution")
@@ -186,8 +206,8 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--json", action="store_true", help="print the JSON at the end")
     parser.add_argument("--quiet", action="store_true", help="no progress on stderr")
     parser.add_argument("-o", "--output", type=Path, help="write the JSON here")
-    parser.add_argument("--features", type=Path, help="visual: keep extracted features here between runs")
-    parser.add_argument("--queries", type=int, default=None, help="visual: at most so many queries a scene")
+    parser.add_argument("--features", type=Path, help="visual, trust: keep features and scenes here")
+    parser.add_argument("--queries", type=int, default=None, help="visual, trust: at most so many queries")
     models = os.environ.get("FOLDMAP_STREET_MODELS")
     parser.add_argument(
         "--street-models",
@@ -224,8 +244,14 @@ def adjusted(rows: Sequence[Row], given: argparse.Namespace) -> list[Row]:
 
 def open_board(given: argparse.Namespace, models: Sequence[Bundle], layer: str) -> Board:
     """A layer's board."""
-    recorded = {CASES: given.shared / CASES, HOUSE: given.shared / "data" / "lidar"}
+    recorded = {
+        CASES: given.shared / CASES,
+        HOUSE: given.shared / "data" / "lidar",
+        JOURNEY: given.shared / "data" / "lidar",
+    }
     data = given.data or recorded.get(layer, given.shared / "data" / layer)
+    if layer == TRUST:
+        return TrustBoard(given.shared, given.threads, given.quiet, given.features, given.queries)
     if layer == "visual":
         return VisualBoard(data, given.threads, given.quiet, given.features, given.queries)
     if layer == "street":
@@ -238,7 +264,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = arguments(argv)
     keep_freed_memory()
     try:
-        boards = {**LAYERS, CASES: case_rows, HOUSE: house_rows}
+        boards = {**LAYERS, TRUST: trust_rows, JOURNEY: journey_rows, CASES: case_rows, HOUSE: house_rows}
         layers = list(LAYERS) if given.layer == ALL else [given.layer]
         if layers[0] not in boards:
             known = " or ".join([*boards, ALL])

@@ -2,92 +2,22 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
-
-import numpy as np
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import ClassVar
 
 from benchmarks.context import Board
 from benchmarks.lidar.hdl64 import StreetProtocol
-from benchmarks.lidar.negatives import Negatives
 from benchmarks.lidar.roundabout import Roundabout
 from benchmarks.lines import Line, RowSkipped, at_least, at_most, information
 from benchmarks.town import town_raster
-from foldmap.bench.lidar.cases import Benchmark, Case, Method, Search
+from foldmap.bench.lidar.cases import Benchmark, Method
 from foldmap.bench.lidar.learned import EmbeddingMatcher, LearnedCodec
 from foldmap.bench.lidar.marks import MarksCodec
 from foldmap.bench.lidar.predict import predict
 from foldmap.bench.lidar.protocol import GivenMapProtocol, raster_fingerprint
 from foldmap.bench.lidar.raster_protocol import RasterProtocol
-from foldmap.geometry import SE2
-from foldmap.lidar.source import RasterMap
-
-_BLOCK_M = 0.8
-
-
-@dataclass(frozen=True)
-class Remade:
-    """A benchmark whose every case is changed, by a generator of the case's own.
-
-    Attributes:
-        benchmark: the answerable one.
-        kind: what the change is called.
-        remake: changes a case.
-        seed: of the changes.
-    """
-
-    benchmark: Benchmark
-    kind: str
-    remake: Callable[[Case, np.random.Generator], Case]
-    seed: int = 0
-
-    @property
-    def search(self) -> Search:
-        """See `Benchmark`."""
-        return self.benchmark.search
-
-    def configuration(self) -> dict[str, Any]:
-        """See `Benchmark`."""
-        return {**self.benchmark.configuration(), "remade": self.kind, "remade_seed": self.seed}
-
-    def __len__(self) -> int:
-        """Return how many queries there are."""
-        return len(self.benchmark)
-
-    def cases(self) -> Iterator[Case]:
-        """Yield the changed cases."""
-        for index, case in enumerate(self.benchmark.cases()):
-            yield self.remake(case, np.random.default_rng((self.seed, index)))
-
-
-def scrambled(case: Case, rng: np.random.Generator) -> Case:
-    """Move blocks of 0.8 m of the query to each other's places: its statistics stay, its place is lost."""
-    points = case.query.points_vehicle_m
-    blocks = np.floor(points / _BLOCK_M)
-    places, index = np.unique(blocks, axis=0, return_inverse=True)
-    moved = places[rng.permutation(len(places))]
-    offset = (moved - places)[index.ravel()] * _BLOCK_M
-    return replace(case, query=replace(case.query, points_vehicle_m=(points + offset).astype(np.float32)))
-
-
-def elsewhere(raster: RasterMap, least_observed: float = 0.2) -> Callable[[Case, np.random.Generator], Case]:
-    """Ask in another map, at a random pose over ground that it shows."""
-    rows, cols = np.nonzero(raster.observed)
-    side_px = round(20 / raster.grid.resolution_m)
-
-    def remake(case: Case, rng: np.random.Generator) -> Case:
-        for _ in range(1000):
-            pick = int(rng.integers(len(rows)))
-            around = raster.read(int(rows[pick]) - side_px // 2, int(cols[pick]) - side_px // 2, side_px, side_px)
-            if around.observed.mean() >= least_observed:
-                break
-        east_m, north_m = raster.grid.world_of(np.array([rows[pick], cols[pick]], np.float64))
-        pose = SE2(float(east_m), float(north_m), float(rng.uniform(-math.pi, math.pi)))
-        return replace(case, query=replace(case.query, world_SE2_prior=pose), map_key="elsewhere", raster=raster)
-
-    return remake
+from foldmap.bench.trust.remade import Negatives, Remade, elsewhere, scrambled
 
 
 @dataclass(frozen=True)

@@ -13,26 +13,11 @@ from benchmarks.lines import Line, at_least, at_most, information
 from benchmarks.visual.budgets import KB
 from benchmarks.visual.data import Place, VisualBoard, counted, is_ok
 from foldmap.atlas import FoldFile
+from foldmap.bench.trust.photo_changes import blank_image
 from foldmap.localize.visual.estimate import CameraEstimate
 from foldmap.localize.visual.localizer import VisualLocalizer
-from foldmap.types import ByteArray
 from foldmap.visual.source import Query
 from foldmap.visual.unfold import FoldedVisual
-
-
-def blank_image(kind: int, width_px: int, height_px: int, rng: np.random.Generator) -> ByteArray:
-    """A photo of nothing, uint8 (H, W): one grey, a gradient, noise, or smooth noise that has keypoints."""
-    from scipy.ndimage import gaussian_filter
-
-    if kind % 4 == 0:
-        return np.full((height_px, width_px), int(rng.integers(256)), np.uint8)
-    if kind % 4 == 1:
-        ramp = np.add.outer(np.linspace(0, rng.uniform(1, 128), height_px), np.linspace(0, 127, width_px))
-        return np.asarray(np.rint(ramp), np.uint8)
-    noise = rng.normal(128, 40, (height_px, width_px))
-    if kind % 4 == 3:
-        noise = 128 + 40 * gaussian_filter(noise - 128, 3.0) / 4.0
-    return np.clip(np.rint(noise), 0, 255).astype(np.uint8)
 
 
 @dataclass(frozen=True)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass
-from itertools import islice
+from pathlib import Path
 
-import numpy as np
 import pytest
 
 from foldmap.api.sweep_motion import ODOMETRY, PRIORS, REGISTERED, motion_of
-from foldmap.geometry import SE2, SE3
+from foldmap.geometry import SE3
 from foldmap.lidar.source import Sweep
-from foldmap.town import TownWorld, build_lidar, drive, street_lanes, wander
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "lidar"))
+from town_drive import independent, town_drive
 
 
 @dataclass
@@ -34,19 +36,11 @@ class Recorded:
 
 @pytest.fixture(scope="module")
 def town() -> Recorded:
-    world = TownWorld(3)
-    street = next(s for i in range(9) if (s := world.plan.street((i, 0, 0))) is not None)
-    path = wander(world.plan, street_lanes(street)[0], 60.0, np.random.default_rng(0))
-    lidar = build_lidar("spinning64", np.random.default_rng(1))
-    sweeps, poses, _ = zip(*islice(drive(world, path, 1, lidar, max_range_m=40.0), 9), strict=True)
-    return Recorded(list(sweeps), list(poses))
+    return Recorded(*town_drive(9))
 
 
 def test_priors_with_errors_of_their_own_are_replaced_by_what_the_sweeps_show(town: Recorded) -> None:
-    rng = np.random.default_rng(0)
-    wrong = [SE3.from_se2(SE2(*rng.normal(0.0, 0.3, 2), math.radians(rng.normal(0.0, 2.0)))) for _ in town.sweeps]
-    priors = [pose @ error for pose, error in zip(town.world_SE3_sensors, wrong, strict=True)]
-    given = Recorded(town.sweeps, priors)
+    given = Recorded(town.sweeps, independent(town.world_SE3_sensors, 0.3, 2.0))
     assert motion_of(given, True, "odometry.txt", False, 5).how == ODOMETRY
     assert motion_of(given, False, "prior.txt", False, 1).how == PRIORS
     moving = motion_of(given, False, "prior.txt", False, 5)

@@ -1,6 +1,6 @@
 """Kills an update at every so-many-th call it makes, and at random moments; prints what was left each time (JSON).
 
-Run as its own process, because it forks and that wants no threads: ``python kill_points.py FOLDER``.
+Run as its own process, because it forks and that wants no threads: ``python kill_points.py FOLDER [patch]``.
 """
 
 from __future__ import annotations
@@ -17,6 +17,23 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from fold_samples import contents
 from foldmap.atlas import FoldWriter, update
+from foldmap.atlas.patches import apply_patch, write_patch
+
+
+def patched(path: Path, change: Callable[[], None]) -> Callable[[], None]:
+    """The same change, brought by a patch."""
+    after, patch = path.with_name("after.fold"), path.with_name("change.foldpatch")
+    good = path.read_bytes()
+    change()
+    path.rename(after)
+    path.write_bytes(good)
+    write_patch(path, after, patch)
+    after.unlink()
+
+    def put_in() -> None:
+        apply_patch(path, patch)
+
+    return put_in
 
 
 def versions(path: Path) -> tuple[Callable[[], None], dict, dict]:
@@ -78,10 +95,13 @@ def count_calls(action: Callable[[], None]) -> int:
     return calls
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, how: str = "update") -> None:
     """Kill until an update comes through, and report."""
     path = folder / "map.fold"
     change, before, after = versions(path)
+    if how == "patch":
+        change = patched(path, change)
+    beside = set(os.listdir(folder))
     good = path.read_bytes()
     left = {"old": 0, "new": 0, "mixture": 0, "finished": 0}
     calls = count_calls(change)
@@ -98,10 +118,11 @@ def main(folder: Path) -> None:
         found = contents(path)
         left["old" if found == before else "new" if found == after else "mixture"] += 1
     # what a killed writer left does not stop the next one, nor does it stay
+    path.write_bytes(good)
     change()
-    left["recovered"] = int(contents(path) == after and os.listdir(folder) == ["map.fold"])
+    left["recovered"] = int(contents(path) == after and set(os.listdir(folder)) == beside)
     print(json.dumps(left))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), *sys.argv[2:])

@@ -15,9 +15,10 @@ from benchmarks.lines import Line
 from benchmarks.visual.budgets import Budget, Unfolded, budget_rows
 from benchmarks.visual.codes import FourBytes, Geometry, moved_px
 from benchmarks.visual.data import KeptFeatures, VisualBoard, is_ok
-from benchmarks.visual.refusing import Refusing, blank_image
+from benchmarks.visual.refusing import Refusing
 from benchmarks.visual.selection_probe import probe, street_scene
 from benchmarks.visual.speed import Speed, joined, mirrored
+from foldmap.bench.trust.photo_changes import blank_image
 from foldmap.visual.source import Features
 
 

@@ -20,7 +20,7 @@ Run = Callable[..., Ran]
 
 def test_demo_writes_map_file_estimates_and_page(tmp_path: Path) -> None:
     settings = DemoSettings(seed=3, length_m=12.0, spacing_m=3.0, steps=2, aggregate=2, photos=None, streets=None)
-    summary = run_demo(tmp_path, make_bundle(), settings)
+    summary = run_demo(tmp_path, [make_bundle()], settings)
     assert summary["folded_file_bytes"] == (tmp_path / "map.fold").stat().st_size
     assert summary["steps"] == 2
     page = (tmp_path / "index.html").read_text()
@@ -38,7 +38,7 @@ def test_photos_join_the_file_of_the_lidar_layer(tmp_path: Path) -> None:
     pytest.importorskip("pycolmap")
     photos = DemoPhotoSettings(map_photos=8, queries=2, strangers=1, size_px=(320, 240), points=400)
     settings = DemoSettings(seed=0, length_m=8.0, spacing_m=4.0, steps=1, aggregate=1, photos=photos, streets=None)
-    summary = run_demo(tmp_path, make_bundle(), settings)
+    summary = run_demo(tmp_path, [make_bundle()], settings)
     with FoldFile.open(tmp_path / "map.fold") as file:
         assert {layer.name: layer.kind for layer in file.layers()} == {"lidar": "lidar", "visual": "visual"}
     whole = (tmp_path / "map.fold").stat().st_size
@@ -63,7 +63,7 @@ def test_what_cannot_be_made_is_left_out_and_said(
     monkeypatch.setattr("foldmap.cli.demo.visual.open_extractor", missing)
     monkeypatch.setattr("foldmap.street.defaults.weights_folder", lambda: tmp_path / "none")
     settings = DemoSettings(seed=3, length_m=8.0, spacing_m=4.0, steps=1, aggregate=1)
-    summary = run_demo(tmp_path, make_bundle(), settings)
+    summary = run_demo(tmp_path, [make_bundle()], settings)
     assert not {"photo_queries", "street_lane_km"} & set(summary)
     photos, lanes = [line for line in capsys.readouterr().err.splitlines() if "left out" in line]
     assert photos == "photos left out: pycolmap is not installed (pip install foldmap[sfm])"

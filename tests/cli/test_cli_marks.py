@@ -155,8 +155,7 @@ def test_auto_says_what_it_tried(run: Run, marked: Path, tmp_path: Path, monkeyp
     """Places are few here, for speed; the choice among what they measure is `best_code`'s."""
     from foldmap.api.folding import rasters
 
-    whole = rasters.try_codes
-    monkeypatch.setattr(rasters, "try_codes", lambda models, source, **bar: whole(models, source, places=1, **bar))
+    monkeypatch.setattr(rasters, "_PLACES", 1)
     out = tmp_path / "map.fold"
     ran = run("fold", marked / "map.tif", "-o", out, "--json")
     assert ran.status == 0, ran.err
@@ -168,3 +167,26 @@ def test_auto_says_what_it_tried(run: Run, marked: Path, tmp_path: Path, monkeyp
     for one in tried:
         assert one["places"] == 1
         assert f"{one['model']}: {one['bit_per_m2']:.2f} bit/m2" in ran.err
+        assert one["sweeps"] == "simulated"
+
+
+def test_a_report_shows_codes_and_picture(
+    run: Run, marked: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also of codes that were not chosen among: they are tried for the page."""
+    from foldmap.api.folding import rasters
+
+    monkeypatch.setattr(rasters, "_PLACES", 2)
+    out, page = tmp_path / "map.fold", tmp_path / "page"
+    ran = run("fold", marked / "map.tif", "-o", out, "--codec", "marks", "--report", page, "--json")
+    assert ran.status == 0, ran.err
+    tried = json.loads(ran.out)["tried"]
+    assert [one["model"] for one in tried] == ["marks-fine-4", "marks-fine-3"]
+    words = (page / "raster.html").read_text()
+    assert words.count("<img ") == 2
+    assert all(one["model"] in words for one in tried)
+    assert "share the map&#x27;s errors" in words
+    assert (page / "raster.svg").is_file()
+    assert not (page / "index.html").exists()  # that is of a scene
+    ran = run("fold", "--update", out, marked / "map.tif", "--report", page)
+    assert (ran.status, ran.err.count("\n")) == (2, 1)

@@ -26,7 +26,7 @@ READ: dict[str, set[str]] = {
     "train lidar": {"pairs", "map_tif", "map_query", "sweeps", "poses", "start"},
     "train street": {"data", "street_map", "ring", "start"},
     "train visual": {"scenes", "features", "photos", "start"},
-    "fold": {"sources", "model", "before", "features", "photos", "globals_", "decoder"},
+    "fold": {"sources", "model", "before", "features", "photos", "globals_", "decoder", "positions", "align"},
     "localize": {
         *(
             "fold_file",
@@ -48,6 +48,10 @@ READ: dict[str, set[str]] = {
     "show": {"fold_file"},
     "verify": {"fold_file"},
     "unfold": {"fold_file"},
+    "merge": {"files"},
+    "extract": {"fold_file", "corridor"},
+    "diff": {"base", "after"},
+    "patch": {"fold_file", "patch_file"},
     "street retrieve": {"fold_file", "observations", "poses", "ring", "model"},
     "street update": {"fold_file", "observations", "poses", "ring", "model"},
     "street expand": {"fold_file", "observations", "library", "poses", "ring", "model"},
@@ -59,14 +63,18 @@ READ: dict[str, set[str]] = {
     "bench street": {
         *("data", "model", "ring_model", "front_model", "update_model", "paper_model", "ring", "maps"),
     },
+    "bench trust": {
+        *("maps", "images", "model", "queries", "truth", "elsewhere", "weights", "sweeps", "poses", "calibration"),
+        *("drives", "drive_poses", "ring"),
+    },
 }
 """What each command reads; with `WRITTEN` that must be every parameter which is a path."""
 
 WORDS = {
-    *("as_", "budget", "select", "codec", "embeddings", "lanes", "name", "format_", "camera", "matcher"),
+    *("as_", "adapt", "budget", "select", "codec", "embeddings", "lanes", "name", "format_", "camera", "matcher"),
     *("layout", "thresholds", "unit", "region", "features", "crs", "preset", "model", "hold_out", "mode"),
     *("device", "precision", "near", "box", "search", "at", "layer", "tables", "methods", "budgets"),
-    *("generators", "split", "scored", "matchers", "alert_limit"),
+    *("generators", "split", "scored", "matchers", "alert_limit", "kind", "bbox", "prefer"),
 }
 """Text that names no file."""
 

@@ -41,3 +41,30 @@ def test_relief_is_folded_updated_and_localized_in(run: Run, place: Path, tmp_pa
     ran = run("localize", out, place / "sweeps", "--poses", place / "prior.txt", "-o", tmp_path / "seen.txt")
     assert ran.status in (0, 1), ran.err
     assert len((tmp_path / "seen.txt.jsonl").read_text().splitlines()) >= 3
+
+
+def test_maps_to_train_and_measure_on_have_relief(run: Run, place: Path, tmp_path: Path) -> None:
+    from foldmap.api.training.lidar_pairs import pairs_of_raster
+    from foldmap.cli.bench.inputs import read_raster
+    from foldmap.lidar.relief import mixed
+
+    with rasterio.open(place / "map.tif") as source:
+        profile, intensity = source.profile, source.read(1)
+    variance = np.random.default_rng(0).gamma(0.2, 0.05, intensity.shape).astype(intensity.dtype)
+    path = tmp_path / "two.tif"
+    with rasterio.open(path, "w", **{**profile, "count": 2}) as bands:
+        bands.write(np.stack([intensity, variance]))
+    observed = intensity >= 0
+    wanted = np.where(observed, mixed(intensity, variance, observed), 0)
+    read = read_raster(path, 2)
+    assert read is not None
+    np.testing.assert_array_equal(read.intensity, wanted)
+    pairs = pairs_of_raster(path, path, (0.0, 0.0), 4, 0, smoke=True, relief_band=2)
+    values = np.unique(wanted[observed])
+    pair = pairs.training[0]
+    assert np.isin(pair.map_intensity[pair.map_observed], values).all()
+    assert np.isin(pair.sweep_intensity[pair.sweep_observed], values).all()
+    for verb, more in (("train", ["--sweeps", "x", "--poses", "y"]), ("bench", ["--map", path])):
+        ran = run(verb, "lidar", "-o", tmp_path / "out", "--relief-band", 2, *more)
+        assert (ran.status, ran.err.count("\n")) == (2, 1)
+        assert "--relief-band is of" in ran.err

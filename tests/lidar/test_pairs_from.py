@@ -115,3 +115,30 @@ def test_sweep_pairs_refuse() -> None:
         SweepPairs(sweeps, poses[:4], 0.05, guard=0)
     with pytest.raises(ConfigError, match="leave no map"):
         SweepPairs(sweeps, poses, 0.05)
+
+
+def test_the_first_frames_alone_know_nothing_of_the_others() -> None:
+    sweeps, poses = drive(16)
+    pairs = SweepPairs(sweeps, poses, 0.05, aggregate_sweeps=3, guard=2, map_px=320, sweep_px=160).among_first(9)
+    assert len(pairs) == 7
+    for pair in (pairs[0], pairs[6]):
+        assert pair.map_intensity.max() <= 0.08 + 1e-6
+        assert pair.sweep_intensity.max() <= 0.08 + 1e-6
+    with pytest.raises(ConfigError, match="7 sweeps leave no map"):
+        pairs.among_first(7)
+
+
+def test_the_ground_of_a_drive_lies_where_the_world_has_it() -> None:
+    sweeps, poses = list[Sweep](), list[SE3]()
+    for frame in range(8):
+        rng, pose = np.random.default_rng(frame), SE2(30.0 + 0.5 * frame, -12.0 + 0.2 * frame, 0.3)
+        xy = rng.uniform(-8, 8, (20_000, 2))
+        east_m, north_m = pose.apply(xy).T
+        points = np.column_stack([xy, np.full(len(xy), -1.7)]).astype(np.float32)
+        sweeps.append(Sweep(points, field(east_m, north_m).astype(np.float32)))
+        poses.append(SE3.from_se2(pose, 1.7))
+    found = SweepPairs(sweeps, poses, 0.1, aggregate_sweeps=1, guard=0, map_px=64, sweep_px=32).ground()
+    rows, cols = np.nonzero(found.observed)
+    world = found.grid.world_of(np.stack([rows, cols], axis=1).astype(float))
+    assert len(rows) > 20_000
+    assert np.abs(found.intensity[rows, cols] - field(world[:, 0], world[:, 1])).max() < 0.02

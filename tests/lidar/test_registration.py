@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import math
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pytest
+from town_drive import independent, town_drive
 
 from foldmap.formats.sweeps.drives import open_drive
 from foldmap.geometry import SE2, SE3
 from foldmap.lidar.mapping.registration import SweepRegistration
 from foldmap.lidar.mapping.rigidity import rigidity_of
 from foldmap.lidar.source import Sweep
-from foldmap.town import TownWorld, build_lidar, drive, street_lanes, wander
 
 RECORDING = Path(__file__).parents[3] / "shared" / "data" / "lidar" / "kitti-hdl64"
 Drive = tuple[list[Sweep], list[SE3]]
@@ -22,18 +21,7 @@ Drive = tuple[list[Sweep], list[SE3]]
 
 @pytest.fixture(scope="module")
 def town() -> Drive:
-    world = TownWorld(3)
-    street = next(s for i in range(9) if (s := world.plan.street((i, 0, 0))) is not None)
-    path = wander(world.plan, street_lanes(street)[0], 60.0, np.random.default_rng(0))
-    lidar = build_lidar("spinning64", np.random.default_rng(1))
-    sweeps, poses, _ = zip(*islice(drive(world, path, 1, lidar, max_range_m=40.0), 12), strict=True)
-    return list(sweeps), list(poses)
-
-
-def independent(truth: list[SE3], sigma_m: float, sigma_deg: float) -> list[SE3]:
-    rng = np.random.default_rng(0)
-    errors = [SE2(*rng.normal(0.0, sigma_m, 2), math.radians(rng.normal(0.0, sigma_deg))) for _ in truth]
-    return [pose @ SE3.from_se2(error) for pose, error in zip(truth, errors, strict=True)]
+    return town_drive(12)
 
 
 def test_sweeps_tell_how_the_sensor_moved(town: Drive) -> None:

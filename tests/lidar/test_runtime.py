@@ -112,7 +112,7 @@ def test_a_map_is_localized_in_without_torch(tmp_path: Path) -> None:
     raster = blob_raster(700, 700, seed=3, holes=False)
     raster = replace(raster, grid=replace(raster.grid, resolution_m=0.33))
     with FoldWriter(tmp_path / "map.fold") as writer:
-        fold_lidar(writer, raster, LidarPlan(bundle_named("coarse-4x-3")))
+        fold_lidar(writer, raster, LidarPlan(bundle_named("coarse-4x-4")))
     cut, half_m = np.s_[200:500, 150:550], (200 * raster.grid.resolution_m, 150 * raster.grid.resolution_m)
     middle = raster.grid.world_of(np.array([[349.5, 349.5]]))[0]
     seen = {"intensity": raster.intensity[cut], "observed": raster.observed[cut]}

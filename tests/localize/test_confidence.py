@@ -20,7 +20,7 @@ from foldmap.localize.lidar.search import WindowMatch, entropy_of, match_window
 
 RADIUS, ROWS, COLS = 14, 120, 150
 HEADINGS = coarse_headings_rad(np.radians(5.0), 5)
-GOOD = MatchFeatures(0.6, 15.0, 9.0, 1.0, 0.02, 0.5, 1.0, False)
+GOOD = MatchFeatures(0.6, 15.0, 9.0, 1.0, 0.02, 0.5, 1.0, 6.0, 6.0, False)
 
 
 def _match(crop: np.ndarray, own: np.ndarray) -> WindowMatch:
@@ -145,6 +145,8 @@ def test_bootstrap_spread_is_the_spread_of_repeated_experiments(noise: float) ->
         ({"known_fraction": 0.001}, Status.NO_MAP),
         ({"observed_fraction": 0.001}, Status.NO_OBSERVATION),
         ({"evidence_sigma": 5.0}, Status.NO_MATCH),
+        ({"surprise": 1.4}, Status.NO_MATCH),
+        ({"distinction": 1.9}, Status.DEGRADED),
         ({"score": 0.01}, Status.NO_MATCH),
         ({"margin_sigma": 1.0}, Status.AMBIGUOUS),
         ({"agreement": 0.5}, Status.AMBIGUOUS),

@@ -131,7 +131,7 @@ def test_along_rails_fixes_tell_how_far_and_the_covariance_says_how_well() -> No
             answered += 1
             assert estimate.status is Status.DEGRADED
             sigma_m = np.sqrt(np.diag(estimate.covariance)[:2])
-            assert abs(estimate.pose.y_m - truth.y_m) < 0.1  # two pixels
+            assert abs(estimate.pose.y_m - truth.y_m) < 0.06  # little more than a pixel
             assert abs(estimate.pose.x_m - truth.x_m) < 3.5 * sigma_m[0]
         moved = SE2(0.6, 0.0, 0.0)
         truth = truth @ moved

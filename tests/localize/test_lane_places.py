@@ -199,3 +199,21 @@ def test_arcs_and_bad_steps() -> None:
         LaneMotion(distance_m=-1.0)
     with pytest.raises(ConfigError, match="restart"):
         LaneMotion(restart=0.9)
+
+
+def test_mirrored_places_are_those_of_the_mirrored_graph_driven_backwards() -> None:
+    graph = town_graph(3, 40.0)
+    backwards = LaneGraph(graph.vertices_m * [-1.0, 1.0], graph.edges[:, ::-1].copy(), graph.kind)
+    found, true = lane_places(graph, 2.0).mirrored(), lane_places(backwards, 2.0)
+    assert len(found) == len(true)
+    same = np.array([nearest_pose(true, found, n) for n in range(len(found))])
+    assert len(set(same.tolist())) == len(found)
+    np.testing.assert_allclose(found.positions_m, true.positions_m[same], atol=0.05)
+    np.testing.assert_allclose(turn_between(found.heading_rad, true.heading_rad[same]), 0.0, atol=0.05)
+    for n in range(0, len(found), 7):
+        assert {int(same[m]) for m in follow(found, n)} == set(follow(true, int(same[n])))
+
+
+def nearest_pose(places: LanePlaces, others: LanePlaces, n: int) -> int:
+    apart = np.hypot(places.x_m - others.x_m[n], places.y_m - others.y_m[n])
+    return int(np.argmin(apart + 5 * np.abs(turn_between(places.heading_rad, others.heading_rad[n]))))

@@ -7,7 +7,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from foldmap.localize.visual.plan import _best_of, _held_out, _worth_trying
+from foldmap.localize.visual.heldout import held_out_turns
+from foldmap.localize.visual.plan import _best_of, _worth_trying
 
 
 def losses(means: list[float], spread: float, images: int, seed: int = 0) -> np.ndarray:
@@ -54,7 +55,7 @@ def test_coarser_codes_of_every_point_are_not_tried() -> None:
 @pytest.mark.parametrize(("images", "turns", "queries"), [(20, 0, 0), (24, 3, 12), (72, 3, 36), (300, 1, 48)])
 def test_held_out_images_are_many_and_never_most(images: int, turns: int, queries: int) -> None:
     scene = SimpleNamespace(image_names=[f"{k:04d}" for k in range(images)])
-    held = _held_out(scene, 48)  # type: ignore[arg-type]
+    held = held_out_turns(scene, 48)  # type: ignore[arg-type]
     every = [name for turn in held for name in turn]
     assert (len(held), len(every), len(set(every))) == (turns, queries, queries)
     assert all(6 * len(turn) <= images for turn in held)

@@ -16,7 +16,8 @@ from foldmap.localize.estimate import Status
 from foldmap.localize.street.calibrate import calibrated, fit_temperature, near_truth
 from foldmap.localize.street.estimate import StreetDiagnostics, StreetThresholds, decide
 from foldmap.localize.street.lane_places import lane_places
-from foldmap.localize.street.localizer import StreetLocalizer, StreetPrior, StreetSettings
+from foldmap.localize.street.localizer import StreetLocalizer
+from foldmap.localize.street.settings import StreetPrior, StreetSettings
 from foldmap.street.source import LaneGraph
 
 NOISE = 0.8

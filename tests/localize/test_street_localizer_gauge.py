@@ -10,7 +10,8 @@ from street_world import Streets, drive, noisy, odometry, streets, town_graph
 
 from foldmap.geometry import SE2
 from foldmap.localize.street.lane_places import lane_places
-from foldmap.localize.street.localizer import StreetLocalizer, StreetPrior
+from foldmap.localize.street.localizer import StreetLocalizer
+from foldmap.localize.street.settings import StreetPrior
 
 SHIFTS = [(5e5, 5.4e6), (-4.123456e6, 7.7e5)]
 

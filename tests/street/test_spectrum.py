@@ -7,7 +7,7 @@ from scipy.fft import dctn
 from foldmap.errors import ConfigError
 from foldmap.geometry import SE2
 from foldmap.street.field.lane_field import FieldSpec, draw_all
-from foldmap.street.field.spectrum import SpectrumSpec, spectrum
+from foldmap.street.field.spectrum import SpectrumSpec, mirror_signs, spectrum
 from foldmap.street.source import LaneGraph
 
 
@@ -56,3 +56,15 @@ def test_shapes_that_do_not_fit_are_refused() -> None:
         spectrum(_fields(1), FieldSpec(), SpectrumSpec(50, 4))
     with pytest.raises(ConfigError):
         SpectrumSpec(0)
+
+
+@pytest.mark.parametrize("left_right", [False, True])
+def test_the_spectrum_of_a_mirrored_window_is_the_spectrum_with_other_signs(left_right: bool) -> None:
+    """Drawn from the mirrored graph itself: ahead and behind with lanes driven backwards, or as an image is."""
+    line = np.random.default_rng(3).uniform(-17, 17, (7, 2))
+    mirrored = line * [1, -1] if left_right else (line * [-1, 1])[::-1].copy()
+    field, spec = FieldSpec(), SpectrumSpec(100, 2)
+    rows = spectrum(draw_all([LaneGraph.from_polylines([one]) for one in (line, mirrored)], field), field, spec)
+    signs = mirror_signs(field, spec, left_right=left_right)
+    np.testing.assert_allclose(rows[0] * signs, rows[1], atol=1e-5)
+    assert not np.allclose(rows[0], rows[1], atol=1e-2)

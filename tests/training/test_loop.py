@@ -111,3 +111,11 @@ def test_damage_is_named(tmp_path: Path) -> None:
 
 def test_the_rate_falls_along_a_cosine() -> None:
     assert [round(cosine(done, 0.1), 6) for done in (0, 0.5, 1)] == [1.0, 0.55, 0.1]
+
+
+def test_a_run_that_is_stopped_is_validated_and_ends() -> None:
+    trainer, seen = Slope(), list[Line]()
+    lines = list(train(trainer, None, seen.append, lambda: len(seen) == 4))
+    assert [line.step for line in lines] == [3, 5]
+    assert lines[-1].validated
+    assert len(seen) == 5

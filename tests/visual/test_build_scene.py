@@ -69,7 +69,7 @@ def found(room: Room) -> tuple[dict[str, object], SceneModel]:
     """The scene from photos and nothing else; one photo is noise."""
     noise = np.random.default_rng(0).integers(0, 255, (240, 320), dtype=np.uint8)
     Image.fromarray(noise).save(room.photos / "noise.png")
-    summary = build(room, "found")
+    summary = build(room, "found", "--one-camera")
     (room.photos / "noise.png").unlink()
     return summary, read_model_with_keypoints(room.folder / "found").scene
 

@@ -8,10 +8,10 @@ from point_shell import apart, photo, pose_at, shell
 from scipy.optimize import least_squares
 from scipy.spatial.transform import Rotation
 
+from foldmap.visual.match.lens import Normal, normal_equations
 from foldmap.visual.match.solve import (
     Correspondences,
     noise_px,
-    pose_covariance,
     ransac_pose,
     refine_pose,
     residuals_px,
@@ -35,6 +35,14 @@ def moved(pose: np.ndarray, centre: np.ndarray, turn: np.ndarray) -> np.ndarray:
     world_SE3_rig[:3, 3] += centre
     world_SE3_rig[:3, :3] = world_SE3_rig[:3, :3] @ Rotation.from_rotvec(turn).as_matrix()
     return np.linalg.inv(world_SE3_rig)
+
+
+def pose_covariance(
+    views: list[View], matched: list[Correspondences], pose: np.ndarray, sigma_px: float
+) -> np.ndarray | None:
+    """Of a pose whose intrinsics are known for certain."""
+    normal = normal_equations(views, matched, pose, sigma_px, correlation=0.0)
+    return Normal(normal.matrix[:6, :6], normal.right[:6], normal.weight).covariance()
 
 
 def rigged() -> list[np.ndarray]:

@@ -18,9 +18,11 @@ from foldmap.api.street_layers import layer_model, one_region
 from foldmap.errors import ConfigError
 from foldmap.formats.street.observations.poses import read_pose_table
 from foldmap.geometry import SE2
+from foldmap.localize.evidence import MapCalibration
 from foldmap.localize.street.estimate import StreetEstimate
 from foldmap.localize.street.lane_places import LanePlaces
-from foldmap.localize.street.localizer import StreetLocalizer, StreetPrior, StreetSettings
+from foldmap.localize.street.localizer import StreetLocalizer
+from foldmap.localize.street.settings import StreetPrior, StreetSettings
 from foldmap.metrics.pose import pose_errors
 from foldmap.metrics.retrieval import localization_scores
 
@@ -76,7 +78,7 @@ def localize_streets(
     priors = None if prior is None else _street_priors(prior, seen.names, drive is not None, radius_m, compass_deg)
     track = None if drive is None else read_pose_table(drive).for_observations(seen.names)
     true = None if truth is None else read_pose_table(truth).for_observations(seen.names).poses()
-    settings = StreetSettings.of(embedder)
+    settings = StreetSettings.of(embedder, MapCalibration.read(layer.parameters, "street"))
     if temperature is not None:
         settings = replace(settings, temperature=temperature)
     if min_similarity is not None:

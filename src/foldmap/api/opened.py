@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from foldmap.lidar.unfold import FoldedLidar
     from foldmap.localize.estimate import Diagnostics, Estimate
     from foldmap.localize.lidar.localizer import LidarLocalizer
-    from foldmap.localize.street.localizer import StreetLocalizer, StreetPrior
+    from foldmap.localize.street.localizer import StreetLocalizer
+    from foldmap.localize.street.settings import StreetPrior
     from foldmap.localize.visual.localizer import VisualLocalizer
     from foldmap.street.unfold import FoldedStreet
     from foldmap.types import DoubleArray
@@ -125,6 +126,12 @@ class FoldedMap:
         key = f"street localizer {region or ''}"
         return self._once(key, lambda: StreetLocalizer.open(self.street, region=region))
 
+    def extractor(self) -> Extractor:
+        """What makes the visual layer's features of images; errors as `foldmap.api.photo.extractor_for`."""
+        from foldmap.api.photo import extractor_for
+
+        return self._once("extractor", lambda: extractor_for(self.visual.feature))
+
     def localize(
         self,
         observation: Any,
@@ -222,11 +229,11 @@ class FoldedMap:
 
         if observation and all(isinstance(one, Query) for one in observation):
             return list(observation)
-        from foldmap.api.photo import Photo, extractor_for
+        from foldmap.api.photo import Photo
 
         if not observation or not all(isinstance(one, Query | Photo) for one in observation):
             return []
-        extractor: Extractor = self._once("extractor", lambda: extractor_for(self.visual.feature))
+        extractor = self.extractor()
         return [one.query(extractor) if isinstance(one, Photo) else one for one in observation]
 
 

@@ -20,7 +20,7 @@ import io
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -215,13 +215,40 @@ def csv_text(observations: Sequence[LocalizedObservation]) -> str:
 
 
 @dataclass(frozen=True)
+class Stated:
+    """How far off an answer says that it may be: covariance float64 (3, 3) or (6, 6), and the protection level.
+
+    The level is of the position, world units, and of the rotation, rad; NaN where the map was not calibrated.
+    """
+
+    covariance: DoubleArray
+    level: float
+    level_rad: float
+
+    @staticmethod
+    def of(row: Mapping[str, Any], side: int) -> Stated | None:
+        """What a JSON line says; None where it says nothing, a ValueError where that is no covariance."""
+        if row.get("covariance") is None:
+            return None
+        covariance, level = np.array(row["covariance"], np.float64), row.get("protection_level") or {}
+        if covariance.shape != (side, side) or not np.isfinite(covariance).all():
+            raise ValueError(f"a covariance of shape {covariance.shape}")
+        bounds = (float(level.get(key, math.nan)) for key in ("position", "rotation_rad"))
+        return Stated(covariance, *bounds)
+
+
+@dataclass(frozen=True)
 class PhotoLine:
-    """What a line says about a query: its photo, or those of a rig, and if answered their poses, float64 (4, 4)."""
+    """What a line says about a query: its photo, or those of a rig, and if answered their poses, float64 (4, 4).
+
+    Of a single photo also its `Stated`, where the line has one.
+    """
 
     name: str
     images: tuple[str, ...]
     status: str
     camera_SE3_world: tuple[DoubleArray, ...] | None
+    stated: Stated | None = None
 
 
 def read_photo_lines(path: Path | str) -> list[PhotoLine]:
@@ -250,10 +277,12 @@ def _photo_line(row: Any) -> PhotoLine:
     name, status, images, poses = row["name"], row["status"], row["images"], row["image_poses"]
     if not (isinstance(name, str) and isinstance(status, str) and isinstance(images, list)):
         raise ValueError("name, status or images are of another kind")
-    found = None
+    found, stated = None, None
     if poses is not None:
         sevens = np.array(poses, dtype=np.float64)
         if sevens.shape != (len(images), 7):
             raise ValueError(f"poses of shape {sevens.shape} for {len(images)} images")
         found = tuple(rigid_from_wxyz(sevens[:, :4], sevens[:, 4:]))
-    return PhotoLine(name, tuple(map(str, images)), status, found)
+        # of a photo within a rig the covariance is of another frame
+        stated = Stated.of(row, 6) if len(images) == 1 and row.get("pose") == poses[0] else None
+    return PhotoLine(name, tuple(map(str, images)), status, found, stated)

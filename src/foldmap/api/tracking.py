@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from foldmap.localize.estimate import Diagnostics, Estimate
     from foldmap.localize.lidar.gps_start import GpsStart
     from foldmap.localize.lidar.localizer import LidarFilter, LidarLocalizer
-    from foldmap.localize.street.localizer import StreetFilter, StreetLocalizer, StreetPrior
+    from foldmap.localize.street.localizer import StreetFilter, StreetLocalizer
+    from foldmap.localize.street.settings import StreetPrior
 
 SWEEP_PERIOD_S = 0.1
 _SWEEPS = 5
@@ -163,7 +164,7 @@ def vehicle_pose(prior: Any) -> SE2:
 
 def street_prior(prior: SE2 | SE3 | StreetPrior | None, radius_m: float | None) -> StreetPrior | None:
     """The disc around a prior; the heading of a pose is not used."""
-    from foldmap.localize.street.localizer import StreetPrior
+    from foldmap.localize.street.settings import StreetPrior
 
     if prior is None or isinstance(prior, StreetPrior):
         return prior

@@ -62,7 +62,8 @@ class FoldFile:
         self._cache: OrderedDict[int, bytes] = OrderedDict()
         self._cache_lock = threading.Lock()
         sealed = self._read_metadata() + self._read_layers()
-        self._check_seal(sealed)
+        self.seal = self._checked_seal(sealed)
+        """What the file says of all its rows, 16 bytes: two files of one seal hold the same map."""
 
     @classmethod
     def open(cls, path: str | Path) -> FoldFile:
@@ -100,11 +101,11 @@ class FoldFile:
 
     def tiles(self, layer: str) -> list[TileKey]:
         """Keys ``(column, row)`` of all tiles of a layer, ascending by row, then column."""
-        return _keys(self._directory(layer), slice(None))
+        return _keys(self.directory(layer), slice(None))
 
     def tiles_in(self, layer: str, column_0: int, column_1: int, row_0: int, row_1: int) -> list[TileKey]:
         """Keys of the tiles with ``column_0 <= column < column_1`` and ``row_0 <= row < row_1``."""
-        directory = self._directory(layer)
+        directory = self.directory(layer)
         return _keys(directory, directory.inside(column_0, column_1, row_0, row_1))
 
     def tile(self, layer: str, column: int, row: int) -> bytes | None:
@@ -112,21 +113,27 @@ class FoldFile:
 
         Reads one row of the database: the tile, or the bundle of at most 32 KiB that it shares with its neighbours.
         """
-        directory = self._directory(layer)
-        index = directory.find(column, row)
-        if index < 0:
-            return None
-        bundle, start, stop = directory.place(index)
+        index = self.directory(layer).find(column, row)
+        return None if index < 0 else self.tile_at(layer, index)
+
+    def directory(self, layer: str) -> Directory:
+        """Which tiles a layer has, ascending by row, then column, and how long each is."""
+        self.layer(layer)
+        return self._directories[layer]
+
+    def tile_at(self, layer: str, index: int) -> bytes:
+        """Payload of a tile by its place in `directory`; errors as `tile`."""
+        bundle, start, stop = self.directory(layer).place(index)
         return self.bundle(layer, bundle)[start:stop]
 
     def bundles(self, layer: str) -> list[tuple[int, range]]:
         """Rank of each bundle of a layer, and which of `tiles` lie in it."""
-        directory = self._directory(layer)
+        directory = self.directory(layer)
         return [(bundle, directory.members(bundle)) for bundle in range(len(directory.bundle_tiles))]
 
     def bundle(self, layer: str, bundle: int) -> bytes:
         """Payload of one bundle of tiles, checked; the last few are kept."""
-        directory = self._directory(layer)
+        directory = self.directory(layer)
         row_id = directory.first_bundle + bundle
         with self._cache_lock:
             if row_id in self._cache:
@@ -140,7 +147,7 @@ class FoldFile:
         return payload
 
     def _fetch_bundle(self, layer: str, bundle: int, row_id: int) -> bytes:
-        directory = self._directory(layer)
+        directory = self.directory(layer)
         what = f"{self.database.name}: layer {layer!r}, tiles row {row_id}"
         self._check_declared(what, "tiles", row_id, directory.bundle_bytes(bundle), limits.MAX_PAYLOAD_BYTES)
         query = "SELECT layer,payload,checksum FROM tiles WHERE id=?"
@@ -206,10 +213,6 @@ class FoldFile:
 
     def __exit__(self, *_error: object) -> None:
         self.close()
-
-    def _directory(self, layer: str) -> Directory:
-        self.layer(layer)
-        return self._directories[layer]
 
     def _read_metadata(self) -> list[tuple[str, int, bytes]]:
         query = "SELECT id,key,value,checksum FROM metadata ORDER BY id"
@@ -281,11 +284,12 @@ class FoldFile:
             sealed.append(("models", row_id, checksum))
         return of_layer, sealed
 
-    def _check_seal(self, sealed: list[tuple[str, int, bytes]]) -> None:
+    def _checked_seal(self, sealed: list[tuple[str, int, bytes]]) -> bytes:
         what = f"{self.database.name}: the seal"
         row_id, checksum = _typed(what, self._row("SELECT id,checksum FROM seal", longest=SEAL_BYTES), int, bytes)
         if row_id != 1 or checksum != seal_checksum(sealed):
             raise ChecksumError(f"{what} over all rows does not match", _REFOLD)
+        return bytes(checksum)
 
     def _check_declared(self, what: str, table: str, row_id: int, size: int, most: int) -> None:
         """Compare the length a row declares with the one it must have, before its payload is fetched."""

@@ -2,9 +2,10 @@
 
 import heapq
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
-from foldmap.atlas.reader import FoldFile, TileKey
+from foldmap.atlas.drawn import Drawn
 
 
 class Staging:
@@ -25,8 +26,8 @@ class Staging:
         """Stage a payload, or with None the removal of a tile."""
         self._connection.execute("INSERT OR REPLACE INTO tiles VALUES(?,?,?,?)", (layer, row, column, payload))
 
-    def put_model(self, layer: str, name: str, role: str, payload: bytes) -> None:
-        """Stage a model."""
+    def put_model(self, layer: str, name: str, role: str, payload: bytes | None) -> None:
+        """Stage a model, or with None its removal."""
         self._connection.execute("INSERT OR REPLACE INTO models VALUES(?,?,?,?)", (layer, name, role, payload))
 
     def forget(self, layer: str) -> None:
@@ -34,32 +35,32 @@ class Staging:
         for table in ("tiles", "models"):
             self._connection.execute(f"DELETE FROM {table} WHERE layer=?", (layer,))
 
-    def tiles(self, layer: str, old: FoldFile | None) -> Iterator[tuple[int, int, bytes]]:
-        """All ``(column, row, payload)`` of a layer, ascending by (row, column): old ones with the staged laid over."""
+    def tiles(self, layer: str, drawn: Sequence[Drawn]) -> Iterator[tuple[int, int, bytes]]:
+        """All ``(column, row, payload)`` of a layer, ascending by (row, column).
+
+        What is staged comes before what is drawn, and of that the first; payloads are read only of what is kept.
+        """
         query = "SELECT row,column,payload FROM tiles WHERE layer=? ORDER BY row,column"
         staged: Iterator[tuple[int, int, bytes | None]] = self._connection.execute(query, (layer,))
-        if old is None:
-            yield from ((column, row, payload) for row, column, payload in staged if payload is not None)
-            return
-        # the new version of a key sorts before the old one, which then is skipped; old payloads are read only when kept
-        keys: list[TileKey] = old.tiles(layer)
         fresh = ((row, column, 0, payload) for row, column, payload in staged)
-        kept = ((row, column, 1, None) for column, row in keys)
+        others = [one.ascending(age) for age, one in enumerate(drawn, start=1)]
+        # of equal keys the youngest sorts first, and the others are skipped
+        entries: Iterator[tuple[int, int, int, Any]] = heapq.merge(fresh, *others, key=lambda entry: entry[:3])
         last: tuple[int, int] | None = None
-        for row, column, age, payload in heapq.merge(fresh, kept, key=lambda entry: entry[:3]):
+        for row, column, age, held in entries:
             if (row, column) == last:
                 continue
             last = (row, column)
-            found = old.tile(layer, column, row) if age else payload
-            if found is not None:
-                yield column, row, found
+            payload = drawn[age - 1].payload(held) if age else held
+            if payload is not None:
+                yield column, row, payload
 
     def model_names(self, layer: str) -> list[str]:
         """Names of the staged models of a layer."""
         return [name for (name,) in self._connection.execute("SELECT name FROM models WHERE layer=?", (layer,))]
 
-    def model(self, layer: str, name: str) -> tuple[str, bytes]:
-        """Role and payload of a staged model."""
+    def model(self, layer: str, name: str) -> tuple[str, bytes | None]:
+        """Role and payload of a staged model; None where it is to be removed."""
         query = "SELECT role,payload FROM models WHERE layer=? AND name=?"
         role, payload = self._connection.execute(query, (layer, name)).fetchone()
         return role, payload

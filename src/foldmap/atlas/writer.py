@@ -8,20 +8,16 @@ that is always one compact file, and the same bytes for the same content however
 
 import os
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
 from foldmap.atlas import limits
-from foldmap.atlas.checksum import row_checksum, seal_checksum
-from foldmap.atlas.directory import Bundler, pack_directory
+from foldmap.atlas.contents import Contents, write_database
+from foldmap.atlas.drawn import Drawn
 from foldmap.atlas.jsontext import dump_json
 from foldmap.atlas.reader import KINDS, FoldFile
-from foldmap.atlas.schema import APPLICATION_ID, FORMAT_VERSION, PAGE_SIZE, TABLES
-from foldmap.atlas.staging import Staging
 from foldmap.atlas.whole import Sibling
-from foldmap.errors import BudgetError, ConfigError, LayerError, LimitError, WriteError
+from foldmap.errors import BudgetError, ChecksumError, ConfigError, LayerError, LimitError, WriteError
 
 _INT32 = 1 << 31
 
@@ -40,13 +36,9 @@ class FoldWriter:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self._old: FoldFile | None = None
-        self._layers: dict[str, tuple[str, str]] = {}
-        self._gone: set[str] = set()
-        self._metadata: dict[str, str] = {}
         self._closed = False
         self._sibling = Sibling(self.path)
-        self._staging = Staging()
+        self._contents = Contents()
 
     def add_layer(self, name: str, kind: str, parameters: dict[str, Any]) -> None:
         """Add an empty layer; its name is unique in the file, up to 128 bytes.
@@ -57,28 +49,26 @@ class FoldWriter:
         _check_name("layer name", name)
         if kind not in KINDS:
             raise ConfigError(f"layer kind {kind!r} is unknown", f"one of {', '.join(KINDS)}")
-        if name in self._layers:
+        if name in self._contents.layers:
             raise LayerError(f"the file already has a layer {name!r}", "choose another name")
-        if len(self._layers) >= limits.MAX_LAYERS:
+        if len(self._contents.layers) >= limits.MAX_LAYERS:
             raise LimitError(f"more than {limits.MAX_LAYERS} layers", "use several files")
-        self._layers[name] = (kind, _parameters(name, parameters))
+        self._contents.layers[name] = (kind, _parameters(name, parameters))
 
     def put_layer(self, name: str, kind: str, parameters: dict[str, Any]) -> None:
         """Begin a layer; one of that name goes first, with its tiles and models. Errors as `add_layer`."""
-        if self._layers.pop(name, None) is not None:
-            self._gone.add(name)
-            self._staging.forget(name)
+        self._contents.forget(name)
         self.add_layer(name, kind, parameters)
 
     @property
     def layers(self) -> tuple[str, ...]:
         """Names of the layers that the file will have."""
-        return tuple(self._layers)
+        return tuple(self._contents.layers)
 
     def set_parameters(self, layer: str, parameters: dict[str, Any]) -> None:
         """Replace the parameters of a layer, for those that are known only after folding."""
         self._check_layer(layer)
-        self._layers[layer] = (self._layers[layer][0], _parameters(layer, parameters))
+        self._contents.layers[layer] = (self._contents.layers[layer][0], _parameters(layer, parameters))
 
     def put_tile(self, layer: str, column: int, row: int, payload: bytes) -> None:
         """Store a tile of a layer that was added (else a LayerError), replacing any of the same key.
@@ -89,7 +79,7 @@ class FoldWriter:
         if len(payload) > limits.MAX_PAYLOAD_BYTES:
             what = f"tile ({column}, {row}) has {len(payload)} bytes, the limit is {limits.MAX_PAYLOAD_BYTES}"
             raise LimitError(what, "use smaller tiles")
-        self._staging.put_tile(layer, int(column), int(row), bytes(payload))
+        self._contents.staging.put_tile(layer, int(column), int(row), bytes(payload))
 
     def put_model(self, layer: str, name: str, payload: bytes, role: str = "decoder") -> None:
         """Store a model (safetensors bytes, or a reference), replacing any of the same name in the layer."""
@@ -98,13 +88,22 @@ class FoldWriter:
         _check_name("model role", role)
         if len(payload) > limits.MAX_MODEL_BYTES:
             raise LimitError(f"model {name!r} has {len(payload)} bytes, the limit is {limits.MAX_MODEL_BYTES}")
-        self._staging.put_model(layer, name, role, bytes(payload))
+        self._contents.staging.put_model(layer, name, role, bytes(payload))
+
+    def draw(self, layer: str, tiles: Drawn) -> None:
+        """Take tiles, and the models, of a layer of an open file into one that was added, as they are.
+
+        They are read when the file is written, until which that file stays open. What is put comes before what is
+        drawn, and of that the first.
+        """
+        self._check_layer(layer)
+        self._contents.drawn.setdefault(layer, []).append(tiles)
 
     def put_metadata(self, key: str, value: Any) -> None:
         """Store a JSON value under a key, replacing any older one; a ConfigError where JSON cannot say it."""
         _check_name("metadata key", key)
-        self._metadata[key] = dump_json(f"metadata {key!r}", value)
-        if len(self._metadata) > limits.MAX_METADATA:
+        self._contents.metadata[key] = dump_json(f"metadata {key!r}", value)
+        if len(self._contents.metadata) > limits.MAX_METADATA:
             raise LimitError(f"more than {limits.MAX_METADATA} metadata keys", "group them")
 
     def size_bytes(self) -> int:
@@ -117,14 +116,16 @@ class FoldWriter:
             raise WriteError(f"{self.path} cannot be written: {error}", "check space and rights") from error
         return size
 
-    def commit(self, most_bytes: int | None = None) -> None:
+    def commit(self, most_bytes: int | None = None, *, seal: bytes | None = None) -> None:
         """Write everything and put it in place; the ``with`` block calls this.
 
-        Raises `BudgetError`: the file would be larger than ``most_bytes``; what was there stays; `WriteError`: the disk
-        is full, or the folder cannot be written.
+        Raises `BudgetError`: the file would be larger than ``most_bytes``; `ChecksumError`: its seal would not be the
+        one that is given; what was there stays; `WriteError`: the disk is full, or the folder cannot be written.
         """
         try:
-            self._write(self._sibling.path)
+            made = self._write(self._sibling.path)
+            if seal not in (None, made):
+                raise ChecksumError(f"{self.path} would have another seal than it must", "nothing was written")
             size = self._sibling.path.stat().st_size
             if most_bytes is not None and size > most_bytes:
                 raise BudgetError(f"the file would take {size:,} bytes, more than {most_bytes:,}", "allow more", size)
@@ -138,10 +139,8 @@ class FoldWriter:
     def close(self) -> None:
         """Give up whatever was not committed; the file under the path stays as it was."""
         self._closed = True
-        self._staging.close()
+        self._contents.staging.close()
         self._sibling.close()
-        if self._old is not None:
-            self._old.close()
 
     def __enter__(self) -> Self:
         return self
@@ -152,133 +151,18 @@ class FoldWriter:
         else:
             self.close()
 
+    def _write(self, path: Path) -> bytes:
+        return write_database(self._contents, str(path))
+
     def _check_layer(self, layer: str) -> None:
-        if layer not in self._layers:
-            raise LayerError(f"no layer {layer!r} was added", f"layers so far: {', '.join(self._layers) or 'none'}")
+        if layer not in self._contents.layers:
+            so_far = ", ".join(self._contents.layers) or "none"
+            raise LayerError(f"no layer {layer!r} was added", f"layers so far: {so_far}")
 
     def _check_tile(self, layer: str, column: int, row: int) -> None:
         self._check_layer(layer)
         if not (-_INT32 <= column < _INT32 and -_INT32 <= row < _INT32):
             raise ConfigError(f"tile ({column}, {row}) is outside 32 bits", "use larger tiles or a nearer origin")
-
-    def _write(self, path: Path) -> None:
-        connection = sqlite3.connect(path, isolation_level=None)
-        try:
-            # the sibling is worthless until it is renamed, so it needs no journal; it is synced once, before that
-            for pragma in (
-                f"page_size={PAGE_SIZE}",
-                "journal_mode=OFF",
-                "synchronous=OFF",
-                "auto_vacuum=NONE",
-                f"application_id={APPLICATION_ID}",
-                f"user_version={FORMAT_VERSION}",
-            ):
-                connection.execute(f"PRAGMA {pragma}")
-            connection.execute("BEGIN EXCLUSIVE")
-            for statement in TABLES.values():
-                connection.execute(statement)
-            sealed = [
-                *self._write_metadata(connection),
-                *self._write_layers(connection),
-                *self._write_models(connection),
-            ]
-            connection.execute("INSERT INTO seal VALUES(1,?)", (seal_checksum(sealed),))
-            connection.execute("COMMIT")
-        finally:
-            connection.close()
-
-    def _write_metadata(self, connection: sqlite3.Connection) -> Iterator[tuple[str, int, bytes]]:
-        for row_id, (key, text) in enumerate(sorted(self._metadata.items()), start=1):
-            checksum = row_checksum("metadata", row_id, key, text)
-            connection.execute("INSERT INTO metadata VALUES(?,?,?,?)", (row_id, key, text, checksum))
-            yield "metadata", row_id, checksum
-
-    def _write_layers(self, connection: sqlite3.Connection) -> Iterator[tuple[str, int, bytes]]:
-        first_bundle = 1
-        for layer_id, (name, (kind, text)) in enumerate(self._layers.items(), start=1):
-            bundler = Bundler(first_bundle)
-            for row_id, payload in bundler.bundles(self._staging.tiles(name, self._old_with(name))):
-                checksum = row_checksum("tiles", row_id, layer_id, payload)
-                connection.execute("INSERT INTO tiles VALUES(?,?,?,?)", (row_id, layer_id, payload, checksum))
-                bundler.seal(checksum)
-                first_bundle = row_id + 1
-            packed = pack_directory(bundler.directory())
-            checksum = row_checksum("layers", layer_id, name, kind, text, packed)
-            connection.execute("INSERT INTO layers VALUES(?,?,?,?,?,?)", (layer_id, name, kind, text, packed, checksum))
-            yield "layers", layer_id, checksum
-
-    def _write_models(self, connection: sqlite3.Connection) -> Iterator[tuple[str, int, bytes]]:
-        row_id = 0
-        for layer_id, layer in enumerate(self._layers, start=1):
-            for name, role, payload in self._models(layer):
-                row_id += 1
-                if row_id > limits.MAX_MODELS:
-                    raise LimitError(f"more than {limits.MAX_MODELS} models", "use several files")
-                checksum = row_checksum("models", row_id, layer_id, name, role, payload)
-                connection.execute(
-                    "INSERT INTO models VALUES(?,?,?,?,?,?)", (row_id, layer_id, name, role, payload, checksum)
-                )
-                yield "models", row_id, checksum
-
-    def _models(self, layer: str) -> Iterator[tuple[str, str, bytes]]:
-        old = self._old_with(layer)
-        kept = {model.name: model.role for model in old.layer(layer).models} if old else {}
-        staged = set(self._staging.model_names(layer))
-        for name in sorted(staged | set(kept)):
-            if name in staged:
-                role, payload = self._staging.model(layer, name)
-                yield name, role, payload
-            elif old is not None:
-                yield name, kept[name], old.model(layer, name)
-
-    def _old_with(self, layer: str) -> FoldFile | None:
-        there = self._old is not None and layer in {kept.name for kept in self._old.layers()} - self._gone
-        return self._old if there else None
-
-
-class FoldUpdater(FoldWriter):
-    """Replaces, adds and removes layers, tiles, models and metadata of an existing file, in one transaction.
-
-    Everything that is not put again stays, bit for bit. Updaters of one file wait for nobody: the second is refused.
-    With `source` that file is the existing one, and stays as it is; `path` becomes its next version.
-    """
-
-    def __init__(self, path: str | Path, source: str | Path | None = None) -> None:
-        super().__init__(path)
-        try:
-            self._old = FoldFile.open(self.path if source is None else source)
-        except BaseException:
-            self.close()
-            raise
-        for layer in self._old.layers():
-            self._layers[layer.name] = (layer.kind, dump_json("parameters", layer.parameters))
-        for key, value in self._old.metadata().items():
-            self._metadata[key] = dump_json(key, value)
-
-    @property
-    def before(self) -> FoldFile:
-        """The file as it was when the update began; open until it ends."""
-        assert self._old is not None
-        return self._old
-
-    def remove_layer(self, layer: str) -> None:
-        """Remove a layer with its tiles and models; `add_layer` may then add another of that name."""
-        self._check_layer(layer)
-        del self._layers[layer]
-        self._gone.add(layer)
-        self._staging.forget(layer)
-
-    def remove_tile(self, layer: str, column: int, row: int) -> None:
-        """Remove a tile; no tile there is no error."""
-        self._check_tile(layer, column, row)
-        self._staging.put_tile(layer, int(column), int(row), None)
-
-
-@contextmanager
-def update(path: str | Path, source: str | Path | None = None) -> Iterator[FoldUpdater]:
-    """Open `FoldUpdater` as a transaction."""
-    with FoldUpdater(path, source) as updater:
-        yield updater
 
 
 def _check_name(what: str, name: str) -> None:

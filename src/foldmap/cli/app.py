@@ -6,7 +6,21 @@ from typing import Annotated
 
 import typer
 
-from foldmap.cli import calibrate, evaluate, fold, localize, report, show, street, unfold, verify
+from foldmap.cli import (
+    calibrate,
+    diff,
+    evaluate,
+    extract,
+    fold,
+    localize,
+    merge,
+    patch,
+    report,
+    show,
+    street,
+    unfold,
+    verify,
+)
 from foldmap.cli.bench import lidar as bench
 from foldmap.cli.build import lidar as build
 from foldmap.cli.demo import command as demo
@@ -63,6 +77,12 @@ app.command("verify", short_help="Check that a file is sound.", epilog=verify.EX
 app.command(
     "unfold", short_help="Decode what a localizer matches, into files that others read.", epilog=unfold.EXAMPLES
 )(unfold.unfold)
+app.command("merge", short_help="Put files together.", epilog=merge.EXAMPLES)(merge.merge)
+app.command("extract", short_help="Take a part of a map as a map of its own.", epilog=extract.EXAMPLES)(extract.extract)
+app.command("diff", short_help="Write what another version of a map changes, as a patch.", epilog=diff.EXAMPLES)(
+    diff.diff
+)
+app.command("patch", short_help="Put a patch into a map.", epilog=patch.EXAMPLES)(patch.patch)
 
 
 def main() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -58,12 +58,40 @@ def put(summary: Mapping[str, Any], as_json: bool) -> None:
         return
     width = max(len(key) for key in summary)
     for key, value in summary.items():
-        typer.echo(f"{key.replace('_', ' '):<{width}}  {_words(value)}")
+        if not _is_table(value):
+            typer.echo(f"{key.replace('_', ' '):<{width}}  {_words(value)}")
+    for name, rows in _tables(summary):
+        typer.echo(f"\n{name.replace('_', ' ')}\n{_table(rows)}")
+
+
+def _is_table(value: Any) -> bool:
+    return isinstance(value, list | tuple) and bool(value) and all(isinstance(row, Mapping) for row in value)
+
+
+def _tables(values: Mapping[str, Any], of: str = "") -> Iterator[tuple[str, Sequence[Mapping[str, Any]]]]:
+    """Lists of rows, wherever they are, with their names."""
+    for key, value in values.items():
+        name = f"{of} {key}".strip()
+        if isinstance(value, Mapping):
+            yield from _tables(value, name)
+        elif _is_table(value):
+            yield name, value
+
+
+def _table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows under the names of their values: words first, then numbers, to the right."""
+    words = {key: all(isinstance(row.get(key), str) for row in rows) for row in rows for key in row}
+    columns = sorted(words, key=lambda key: not words[key])
+    cells = [[key.replace("_", " ") for key in columns], *([_words(row.get(key)) for key in columns] for row in rows)]
+    sides = [("<" if words[key] else ">", max(len(line[at]) for line in cells)) for at, key in enumerate(columns)]
+    padded = ([f"{cell:{side}{width}}" for cell, (side, width) in zip(line, sides, strict=True)] for line in cells)
+    return "\n".join("  ".join(line).rstrip() for line in padded)
 
 
 def _words(value: Any) -> str:
     if isinstance(value, Mapping):
-        return ", ".join(f"{key} {_words(item)}" for key, item in value.items()) or "none"
+        shown = {key: item for key, item in value.items() if not _is_table(item)}
+        return ", ".join(f"{key} {_words(item)}" for key, item in shown.items()) or "none"
     if isinstance(value, bool) or value is None:
         return {True: "yes", False: "no", None: "-"}[value]
     if isinstance(value, int):

@@ -17,7 +17,7 @@ EXAMPLES = (
     "\b\nExamples:\n  foldmap fold map.tif scene/ streets.osm -o town.fold --budget 1MB\n"
     "  foldmap fold map.tif -o map.fold --model out/train/model.safetensors --json\n"
     "  foldmap fold --update town.fold new.tif\n"
-    "  foldmap fold scene/ --into town.fold\n"
+    "  foldmap fold scene/ --into town.fold --positions gnss.csv\n"
     "  foldmap fold scene/ -o scene.fold --budget 100kB --report out/report\n"
     "  foldmap fold colmap/sparse/0 -o scene.fold --features feats-superpoint-n4096-r1024.h5\n"
     "  foldmap fold karlsruhe.osm -o streets.fold --error 0.05\n"
@@ -71,7 +71,15 @@ def fold(
     error_px: Annotated[float | None, _photos(help="Error of positions as reprojected; a third of the noise.")] = None,
     images: Annotated[bool | None, _photos("--keep-images/--no-images", help="Poses of photos, who sees what.")] = None,
     metric: Annotated[bool | None, _photos("--metric/--not-metric", help="Whether in metres.")] = None,
-    report: Annotated[Path | None, _photos(help="Folder for the curve of accuracy against bytes.")] = None,
+    positions: Annotated[
+        Path | None, _photos(help="Where photos were taken in the map's frame, name x y z: brings the scene there.")
+    ] = None,
+    align: Annotated[
+        Path | None, typer.Option(help="Points in both frames, to bring a scene (x y z, x y z) or streets (x y, x y).")
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Folder for a page: a raster's codes that were tried, a scene's curve.")
+    ] = None,
     error_m: Annotated[float | None, _streets("--error", help="Error of the stored lanes, metres; 0.10.")] = None,
     spacing: Annotated[float | None, _streets(help="Metres between places along a lane; 5, 0 for none.")] = None,
     embeddings: Annotated[str | None, _streets(help="none (drawn when wanted), half, int8, int4, 1bit or pq.")] = None,
@@ -132,7 +140,7 @@ def _options(context: typer.Context, found: Mapping[str, list[Path]]) -> dict[st
             what = {SCENE: "is a scene", STREET: "is a street map"}.get(kind, "is no folder")
             belongs = " or ".join(KINDS[one] for one in kinds)
             raise ConfigError(f"{source} {what}, and {label} is for {belongs}", f"leave {label} out, or check the path")
-        if field in ("model", "codec") and len(here) > 1:
+        if field in ("model", "codec", "align") and len(here) > 1:
             raise ConfigError(f"{label} could be for {' or '.join(here)}", "fold one of them later, with --into")
         for kind in here:
             said[kind][field] = value

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from foldmap.cli.common import bars, put, save_settings, tell, write_bytes
+from foldmap.cli.common import bars, make_folder, put, save_settings, tell, write_bytes
 from foldmap.cli.verbs import option, options_of, spoken
 from foldmap.errors import ConfigError
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = (
     "\b\nExamples:\n  foldmap localize map.fold sweeps/ --poses prior.txt -o estimates.txt\n"
+    "  foldmap localize town.fold drive/ -o run/\n"
     "  foldmap localize map.fold 'drive/*.bin' --poses odometry.txt --online -o estimates.txt --json\n"
     "  foldmap localize map.fold sweeps/ --odometry odometry.txt --gps fixes.csv -o estimates.txt\n"
     "  foldmap localize scene.fold --queries list.txt --features feats.h5 -o poses.txt\n"
@@ -26,7 +27,8 @@ EXAMPLES = (
     "  foldmap localize streets.fold ortho.tif --poses poses.csv --prior gnss.csv --radius 64 -o estimates.csv\n"
     "  foldmap localize streets.fold crops/ --drive odometry.csv -o estimates.csv --picture where.png"
 )
-_OF_LAYER = {"lidar": "sweeps", "visual": "photos", "street": "streets"}
+DRIVE = "drive"
+_OF_LAYER = {"lidar": "sweeps", "visual": "photos", "street": "streets", DRIVE: DRIVE}
 _PANELS = {"poses": "Sweeps and streets", "queries": "Photos"}
 """Options that come first and yet are of some layers alone; the panels of the others say which they are of."""
 
@@ -35,14 +37,17 @@ SWEEPS_STREETS, PHOTOS_STREETS = "Sweeps and streets", "Photos and streets"
 
 
 MapFile = Annotated[Path, typer.Argument(metavar="MAP.fold", help="The folded map.")]
-Output = Annotated[Path, typer.Option("-o", "--output", help="File of the poses that were answered.")]
+Output = Annotated[
+    Path,
+    typer.Option("-o", "--output", help="File of the poses that were answered; of a drive also a folder, RUN/."),
+]
 Observations = Annotated[
     list[Path] | None,
     typer.Argument(
         metavar="OBSERVATIONS",
         help="Sweeps: folder, file or glob of .las .laz .pcd, KITTI .bin. Photos: their folder. Streets: aerial "
         "crops (the way ahead up), files or a folder; an ortho GeoTIFF with --poses; a folder with pairs.csv; or a "
-        "folder with ring.json and a folder a camera.",
+        "folder with ring.json and a folder a camera. Or a drive of all these: a folder with drive.json.",
     ),
 ]
 Poses = Annotated[
@@ -190,6 +195,7 @@ def localize(
     limit = None if alert_limit is None else AlertLimit.read(alert_limit)
     with opened.open(fold_file) as town, bars() as begin:
         kind = _layer(context.params, town)
+        output = _of_run(output) if kind == DRIVE else output
         own = _options_of(context, kind)
         if limit is not None and kind == "visual" and not town.visual.parameters.get("metric"):
             raise ConfigError("an alert limit is in metres, and this map has no scale", "leave --alert-limit out")
@@ -218,10 +224,13 @@ def _layer(asked: dict[str, Any], town: FoldedMap) -> str:
         return str(asked["layer"])
     if any(asked[name] for name in ("queries", "rigs", "features", "photos")):
         return VISUAL
-    if not asked["observations"]:
+    given = asked["observations"] or []
+    if len(given) == 1 and (given[0] / "drive.json").is_file():
+        return DRIVE
+    if not given:
         cure = "give OBSERVATIONS, or --queries LIST with --features FILE or --photos FOLDER"
         raise ConfigError("there is nothing to localize", cure)
-    return layer_of(asked["observations"], {layer.kind for layer in town.file.layers()})
+    return layer_of(given, {layer.kind for layer in town.file.layers()})
 
 
 def _options_of(context: typer.Context, kind: str) -> dict[str, Any]:
@@ -270,4 +279,20 @@ def _streets(town: FoldedMap, observations: list[Path], own: dict[str, Any], beg
     return localize_streets(town, StreetSource(observations, poses, ring, cameras), begin=begin, **own)
 
 
-_LOCALIZERS: dict[str, Callable[..., Any]] = {"lidar": _sweeps, "visual": _photos, "street": _streets}
+def _drive(town: FoldedMap, observations: list[Path], own: dict[str, Any], begin: Any) -> Localized:
+    from foldmap.api.localizing_drives import localize_drive
+
+    return localize_drive(town, observations[0], begin=begin, **own)
+
+
+def _of_run(output: Path) -> Path:
+    """The file of poses: a name without an ending is the folder of the run."""
+    if output.suffix and not output.is_dir():
+        return output
+    make_folder(output)
+    return output / "estimates.txt"
+
+
+_LOCALIZERS: dict[str, Callable[..., Any]] = {
+    "lidar": _sweeps, "visual": _photos, "street": _streets, DRIVE: _drive
+}  # fmt: skip

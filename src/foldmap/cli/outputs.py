@@ -16,11 +16,12 @@ _ALONE = ("{}",)
 _TOLD = ("{}", "{}.settings.json")
 _PAGES = ("{}/*.html", "{}/*.json", "{}/*.csv", "{}/*.svg", "{}/*.png")
 _RUN = ("{}/model.safetensors*", "{}/checkpoint*", "{}/curve.*", "{}/train.settings.json", "{}/log.jsonl")
+_TRIALS = ("{}/raster.html", "{}/raster.json", "{}/raster.svg")
 _KEPT = ("{}/answers/**/*", "{}/training/**/*", "{}/kept/**/*")
 
 WRITTEN: dict[str, dict[str, tuple[str, ...]]] = {
     "demo": {"output": (*_PAGES, "{}/map.tif", "{}/map.fold", "{}/estimates.txt", "{}/estimates.txt.jsonl")},
-    "build lidar": {"output": (*_TOLD, "{stem}.png")},
+    "build lidar": {"output": (*_TOLD, "{stem}.png"), "fold": _TOLD, "report": _TRIALS},
     "build visual": {"output": ("{}/sparse/**/*", "{}/features.h5", "{}/scene.png", "{}/scene.json")},
     "train lidar": {"output": _RUN},
     "train street": {"output": _RUN},
@@ -29,15 +30,19 @@ WRITTEN: dict[str, dict[str, tuple[str, ...]]] = {
         "output": _TOLD,
         "into": _TOLD,
         "update": _ALONE,
-        "report": ("{}/index.html", "{}/curve.json", "{}/curve.svg"),
+        "report": ("{}/index.html", "{}/curve.json", "{}/curve.svg", *_TRIALS),
     },
-    "localize": {"output": (*_TOLD, "{}.jsonl", "{}.tum"), "picture": _ALONE},
+    "localize": {"output": (*_TOLD, "{}.jsonl", "{}.tum", "{}/estimates.txt*"), "picture": _ALONE},
     "evaluate": {"plot": _ALONE},
     "calibrate": {"output": _ALONE},
     "report": {"output": _ALONE},
     "show": {"codes": _ALONE, "embedding": _ALONE, "picture": _ALONE},
     "verify": {},
     "unfold": {"output": _ALONE},
+    "merge": {"output": _ALONE},
+    "extract": {"output": _ALONE},
+    "diff": {"output": _ALONE},
+    "patch": {"output": _ALONE},
     "street retrieve": {"output": _TOLD, "geojson": _ALONE, "picture": _ALONE},
     "street update": {"output": _TOLD},
     "street expand": {"output": _TOLD},
@@ -45,6 +50,7 @@ WRITTEN: dict[str, dict[str, tuple[str, ...]]] = {
     "bench lidar": {"output": (*_PAGES, *_KEPT)},
     "bench visual": {"output": (*_PAGES, *_KEPT)},
     "bench street": {"output": (*_PAGES, *_KEPT)},
+    "bench trust": {"output": _PAGES},
 }
 """Of each command the parameters that name what is written, and which files that makes: ``{}`` is the path that was
 given, ``{stem}`` the same without its suffix; patterns stand for what is there. Every other path is read."""

@@ -12,15 +12,12 @@ from foldmap.cli.common import put, require_file, write_bytes
 if TYPE_CHECKING:
     from foldmap.atlas import FoldFile
     from foldmap.atlas.reader import Layer
-    from foldmap.lidar.marks.unfold import FoldedMarks
-    from foldmap.lidar.unfold import FoldedLidar
 
 EXAMPLES = (
     "\b\nExamples:\n  foldmap show map.fold\n  foldmap show map.fold --json\n"
     "  foldmap show map.fold --codes codes.png --embedding embedding.png\n"
     "  foldmap show scene.fold --picture scene.png\n  foldmap show streets.fold --picture streets.png"
 )
-PICTURE_PX = 2048
 _MOST_DRAWN = 6
 
 
@@ -151,31 +148,11 @@ def draw_streets(file: FoldFile) -> bytes:
         return to_png(figure)
 
 
-def _draw_lidar(file: FoldFile, codes_png: Path | None, embedding_png: Path | None) -> None:
+def _draw_lidar(file: FoldFile, codes: Path | None, embedding: Path | None) -> None:
     """Codes and decoded embedding of a lidar layer, each as a PNG."""
-    from foldmap.lidar.folded import open_lidar
-    from foldmap.report import code_mosaic, embedding_image, strip
+    from foldmap.report.codes_view import codes_png, embedding_png
 
-    folded = open_lidar(file)
-    row, column, height, width = _picture_window(file, folded)
-    if codes_png is not None:
-        codes = folded.code_image(row, column, height, width)
-        write_bytes(codes_png, code_mosaic(codes, title=file.path.name))
-    if embedding_png is not None:
-        decoded, _ = folded.embedding(folded.grid.window(row, column, height, width))
-        write_bytes(embedding_png, strip([("decoded embedding", embedding_image(decoded))], height_in=6.0))
-
-
-def _picture_window(file: FoldFile, folded: FoldedLidar | FoldedMarks) -> tuple[int, int, int, int]:
-    """Row, column, height and width in pixels of what a picture shows."""
-    from foldmap.lidar.shipped import LAYER
-
-    grid = folded.grid
-    if max(grid.shape) <= PICTURE_PX:
-        return 0, 0, grid.height_px, grid.width_px
-    side = folded.tile_px
-    column, row = max(file.tiles(LAYER), key=lambda key: len(file.tile(LAYER, *key) or b""))
-    height, width = min(PICTURE_PX, grid.height_px), min(PICTURE_PX, grid.width_px)
-    top = min(max(0, row * side + side // 2 - height // 2), grid.height_px - height)
-    left = min(max(0, column * side + side // 2 - width // 2), grid.width_px - width)
-    return top, left, height, width
+    if codes is not None:
+        write_bytes(codes, codes_png(file))
+    if embedding is not None:
+        write_bytes(embedding, embedding_png(file))

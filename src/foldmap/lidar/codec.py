@@ -20,7 +20,7 @@ from foldmap.lidar.match.region import STRIP_PX, Box
 from foldmap.lidar.normalize import network_input, observation_input, spread_of
 from foldmap.lidar.observation import Observation
 from foldmap.lidar.presets import UNET_STRIDE, Preset
-from foldmap.lidar.source import BLOCK_PX, RasterMap, RasterSource, some_blocks
+from foldmap.lidar.source import BLOCK_PX, RasterMap, RasterSource, median_by_weight, some_blocks
 from foldmap.types import BoolArray, ByteArray, FloatArray, IntArray
 
 HALO_PX = 128
@@ -49,9 +49,7 @@ def global_spread(source: RasterSource) -> float:
     if not blocks:
         return 0.0
     spreads = [spread_of(one.intensity, one.observed, one.grid.resolution_m) for one in blocks]
-    order = np.argsort(spreads, kind="stable")
-    cumulative = np.cumsum(np.array([int(one.observed.sum()) for one in blocks])[order])
-    return float(spreads[order[int(np.searchsorted(cumulative, cumulative[-1] / 2))]])
+    return median_by_weight(spreads, [int(one.observed.sum()) for one in blocks])
 
 
 def encode_raster(bundle: Bundle, raster: RasterMap, spread: float) -> ByteArray:

@@ -32,12 +32,14 @@ class LidarPlan:
         tile_blocks: of a learned code, blocks of 512 px a tile side, 1 to 16; larger tiles take longer to read.
         embed_model: put a model that ships into the file, too; else the file names it. Others are always put in.
         relief: relief is mixed into the raster (`foldmap.lidar.relief`), as the vehicle has to do with what it sees.
+        calibration: of the map, as plain data (`foldmap.localize.evidence.MapCalibration`); None: the model's holds.
     """
 
     bundle: Bundle | MarksModel
     tile_blocks: int = TILE_BLOCKS
     embed_model: bool = False
     relief: bool = False
+    calibration: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,8 @@ def fold_lidar(
     parameters = {"grid": asdict(grid), "model": bundle.name, **coder.parameters()}
     if plan.relief:
         parameters["relief"] = True
+    if plan.calibration is not None:
+        parameters["calibration"] = plan.calibration
     writer.put_layer(layer, "lidar", parameters)
     writer.put_model(layer, MODEL, stored_model(bundle, embed=plan.embed_model), role="localizer")
     payload_bytes, tiles, observed_px = 0, 0, 0

@@ -49,6 +49,8 @@ class LidarTrainSettings:
         recon_weight: of the relative reconstruction error beside the match; 0 is the paper's.
         warmup: share of the codec's steps in which the code is free and the reconstruction helps, lest it collapses.
         follow_rate: whether lambda_1 follows the rate, or stays at ``code_weight``.
+        anytime: the learning rate falls with the root of the steps instead, so that a run may end at any of them and is
+            the same as one of so many steps.
         raw_weight: of the match of the uncompressed embedding beside the decoded one, which keeps it useful.
     """
 
@@ -67,6 +69,7 @@ class LidarTrainSettings:
     warmup: float = 0.15
     raw_weight: float = 0.3
     follow_rate: bool = True
+    anytime: bool = False
     validate_every: int = 250
     seed: int = 0
 
@@ -206,7 +209,8 @@ def objective(result: Forward, settings: LidarTrainSettings, code_weight: float,
 class LidarTrainer(Trainer[Batch, LidarProgress]):
     """Trains matcher and codec on pairs of a pixel size, on the device "cpu" or "cuda".
 
-    It is validated on places that are not trained on; ``start`` is a trained model instead of random weights.
+    It is validated on places that are not trained on, or not at all; ``start`` is a trained model instead of random
+    weights.
     """
 
     network: LidarModel
@@ -215,7 +219,7 @@ class LidarTrainer(Trainer[Batch, LidarProgress]):
         self,
         preset: Preset,
         sampler: PairSampler,
-        validation: PairSampler,
+        validation: PairSampler | None,
         settings: LidarTrainSettings,
         resolution_m: float,
         *,
@@ -232,7 +236,7 @@ class LidarTrainer(Trainer[Batch, LidarProgress]):
         super().__init__(model, optimizer, identity, settings.steps, settings.validate_every, LidarProgress)
         self.settings, self.device, self._sampler = settings, device, sampler
         self._cell_m = preset.downsample * resolution_m
-        self._held_out = [validation.batch(settings.batch) for _ in range(8)]
+        self._held_out = [] if validation is None else [validation.batch(settings.batch) for _ in range(8)]
         self._control = losses.RateControl(settings.rate_bit_m2, settings.code_weight, follow=settings.follow_rate)
 
     def kept(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -254,7 +258,8 @@ class LidarTrainer(Trainer[Batch, LidarProgress]):
         settings, first = self.settings, self.settings.first_stage
         codec = step > first
         done, length = (step - first, settings.codec_steps) if codec else (step, first)
-        set_rate(self.optimizer, settings.learning_rate * cosine(min(done / length, 1.0), 0.1) * min(1.0, done / 50))
+        falling = min(1.0, math.sqrt(50 / done)) if settings.anytime else cosine(min(done / length, 1.0), 0.1)
+        set_rate(self.optimizer, settings.learning_rate * falling * min(1.0, done / 50))
         warm = warmup_left(settings, step) if codec else 0.0
         with torch.autocast(device_type=self.device, dtype=torch.bfloat16):
             result = self._forward(drawn, settings.seed * 1_000_003 + step, codec, warm)
@@ -266,6 +271,8 @@ class LidarTrainer(Trainer[Batch, LidarProgress]):
 
     def validated(self, line: LidarProgress) -> LidarProgress:
         """Average the objective and the accuracies over held-out batches, and code what they hold."""
+        if not self._held_out:
+            return line
         codec, lines = line.step > self.settings.first_stage, list[dict[str, Any]]()
         coded = list[tuple[ByteArray, float]]()
         for seed, batch in enumerate(self._held_out):

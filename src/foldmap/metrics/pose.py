@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from foldmap.errors import InputError
-from foldmap.geometry import SE2
+from foldmap.geometry import SE2, wrap_rad
 from foldmap.types import DoubleArray
 
 _INFINITE_M = 1e300  # stands in for infinity inside a percentile, where infinity would give NaN
@@ -49,6 +49,13 @@ def pose_errors(
             row[:] = true_SE2_estimated.x_m, true_SE2_estimated.y_m, true_SE2_estimated.heading_rad
     total_m = np.where(np.isfinite(rows[:, 0]), np.hypot(rows[:, 0], rows[:, 1]), np.inf)
     return PoseErrors(rows[:, 0], rows[:, 1], total_m, rows[:, 2] if heading else np.full(len(rows), np.nan))
+
+
+def planar_difference(world_SE2_true: SE2, world_SE2_estimated: SE2) -> DoubleArray:
+    """Estimate minus truth as covariances tell of it, float64 (3,): x_m and y_m in the world, heading_rad."""
+    turn_rad = wrap_rad(world_SE2_estimated.heading_rad - world_SE2_true.heading_rad)
+    x_m, y_m = world_SE2_estimated.x_m - world_SE2_true.x_m, world_SE2_estimated.y_m - world_SE2_true.y_m
+    return np.array([x_m, y_m, turn_rad])
 
 
 @dataclass(frozen=True)

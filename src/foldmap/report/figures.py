@@ -70,6 +70,9 @@ def accuracy_plot(
             raise InputError("no point to plot", "give finite values with positive bits")
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter(_PLAIN)
+        low, high = axes.get_xlim()
+        if high < 10 * low:  # ticks lie within one power of ten, and would be written as multiples of it
+            axes.xaxis.set_minor_formatter(_PLAIN)
         if y_log:
             axes.set_yscale("log")
             axes.yaxis.set_major_formatter(_PLAIN)

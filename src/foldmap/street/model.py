@@ -51,6 +51,15 @@ class DrawingModel(EmbeddingModel, Protocol):
         """Unit rows float32 (N, dim); arguments as `foldmap.street.field.lane_field.draw_around`."""
 
 
+@runtime_checkable
+class MirroringModel(EmbeddingModel, Protocol):
+    """One whose embeddings tell what the mirrored place would have."""
+
+    @property
+    def mirror_signs(self) -> FloatArray:
+        """Embeddings float32 (dim,) times these are of the place with ahead and behind exchanged, driven backwards."""
+
+
 def read_model(payload: bytes) -> EmbeddingModel:
     """Rebuild a model of either kind from its bytes, trusting nothing (ModelError: no model of this version)."""
     from foldmap.street.field.model import FieldEmbedding

@@ -116,7 +116,7 @@ class FoldedStreet:
             for sign in (-1, 1):
                 steps = (at + sign * radius_m) / self.step_m + sign * (found.reach + 1) - origin
                 bounds.append(int(np.clip(steps // self._side, -MAX_TILE, MAX_TILE - 1)))
-        tiles = [self._tile(found, key).part for key in self._keys(found, *bounds)]
+        tiles = [self.tile(found, key).part for key in self._keys(found, *bounds)]
         graph = join_tiles(tiles, self.step_m)[0].graph()
         return graph.take_edges(EdgeIndex(graph).near(x_m, y_m, radius_m))
 
@@ -200,7 +200,7 @@ class FoldedStreet:
             found: dict[TilePosition, StreetTile] = {}
             edges = 0
             for key in self._keys(region, -MAX_TILE, MAX_TILE - 1, -MAX_TILE, MAX_TILE - 1):
-                found[key] = self._tile(region, key)
+                found[key] = self.tile(region, key)
                 edges += len(found[key].part.grid.edges)
                 if edges > region.edges:
                     raise MapFormatError(f"region {region.name!r} has more than the edges it says", _CURE)
@@ -220,7 +220,8 @@ class FoldedStreet:
         keys = self._file.tiles_in(self._name, left, right + 1, base + low, base + high + 1)
         return [(column, row - base) for column, row in keys]
 
-    def _tile(self, region: Region, position: TilePosition) -> StreetTile:
+    def tile(self, region: Region, position: TilePosition) -> StreetTile:
+        """One tile of a region, decoded; an empty one is a MapFormatError."""
         kept = self._tiles.get(region.number, {}).get(position)
         if kept is not None:
             return kept

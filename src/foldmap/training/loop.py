@@ -73,12 +73,15 @@ class Trainer(ABC, Generic[Drawn, Line]):
 
 
 def train(
-    trainer: Trainer[Any, Line], folder: Path | None, report: Callable[[Line], None] = lambda line: None
+    trainer: Trainer[Any, Line],
+    folder: Path | None,
+    report: Callable[[Line], None] = lambda line: None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Line]:
     """Train, yielding the line of each validation, when the network is ready for use; the last yield ends the run.
 
     A finished run yields its last line and does nothing. Without a folder nothing is kept. `report` is called with each
-    step's line, for a progress bar.
+    step's line, for a progress bar; the step in which `stop` says so is the last.
 
     Raises:
         ConfigError: the folder holds another run.
@@ -100,7 +103,8 @@ def train(
                 waiting = ahead.submit(trainer.draw, step + 1)
             trainer.network.train()
             line = trainer.step(step, drawn)
-            validates = step % trainer.every == 0 or step == trainer.steps
+            last = stop() or step == trainer.steps
+            validates = step % trainer.every == 0 or last
             if validates:
                 trainer.network.eval()
                 with torch.no_grad():
@@ -113,6 +117,8 @@ def train(
             report(line)
             if validates:
                 yield line
+            if last:
+                return
 
 
 def _resume(trainer: Trainer[Any, Line], folder: Path) -> list[str]:

@@ -13,6 +13,9 @@ from foldmap.geometry.camera import Camera
 from foldmap.geometry.quaternion import centres_of
 from foldmap.types import AnyArray, DoubleArray, FloatArray, IntArray
 
+INTRINSICS = ("given", "exif", "guessed")
+"""Where the intrinsics of a query are from."""
+
 
 @dataclass(frozen=True)
 class Tracks:
@@ -198,6 +201,7 @@ class Query:
         features: local features.
         global_descriptor: float32 (G,) for retrieval with the user's own global descriptors, or None.
         camera_SE3_rig: float64 (4, 4) extrinsics within a rig; None for a single camera.
+        intrinsics: where they are from: "given", "exif" (a focal length in EXIF) or "guessed".
     """
 
     name: str
@@ -205,6 +209,12 @@ class Query:
     features: Features
     global_descriptor: FloatArray | None = None
     camera_SE3_rig: DoubleArray | None = None
+    intrinsics: str = "given"
+
+    def __post_init__(self) -> None:
+        if self.intrinsics not in INTRINSICS:
+            what = f"image {self.name!r} has intrinsics {self.intrinsics!r}"
+            raise MapInputError(what, f"say {', '.join(INTRINSICS)}")
 
 
 def unit_descriptors(descriptors: AnyArray) -> FloatArray:

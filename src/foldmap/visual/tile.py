@@ -102,6 +102,22 @@ def pack_visible(visible: BoolArray, points_world: DoubleArray) -> bytes:
     return bytes(np.packbits(looking).tobytes()) + encode_visibility(visible[:, looking], points_world)
 
 
+def take_groups(payload: bytes, groups: int, kept: IntArray) -> bytes:
+    """A tile of a layer with so many groups of images, as it is with some of them, ascending int64 (K,), alone."""
+    count, geometry, codes, seen = tile_parts(payload)
+    points_world = decode_points(geometry, count)
+    seen = pack_visible(_unpack_visible(seen, points_world, groups)[:, kept], points_world)
+    return _HEADER.pack(_VERSION, count, len(geometry), len(codes), len(seen)) + geometry + codes + seen
+
+
+def tile_points(payload: bytes, most: int = MAX_POINTS) -> DoubleArray:
+    """The points of a tile alone, float64 (P, 3); errors as `unpack_tile`."""
+    count, geometry, _, _ = tile_parts(payload)
+    if count > most:
+        raise MapFormatError(f"a tile says {count} points, the layer has {most}", _CURE)
+    return decode_points(geometry, count)
+
+
 def _unpack_visible(seen: bytes, points_world: DoubleArray, groups: int) -> BoolArray:
     size = -(-groups // 8)
     bits = np.unpackbits(np.frombuffer(seen[:size], np.uint8)).astype(bool)

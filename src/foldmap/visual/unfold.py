@@ -109,7 +109,7 @@ class FoldedVisual:
         """The points that images of these numbers (int64) see, in that order; reads the tiles they lie in."""
         groups, column = np.unique(np.asarray(images) // max(self.group, 1), return_inverse=True)
         parts, visible = [], []
-        for number in np.flatnonzero(self._tile_groups()[:, groups].any(axis=1)).tolist():
+        for number in np.flatnonzero(self.tile_groups()[:, groups].any(axis=1)).tolist():
             tile = self.tile(number)
             sees = np.ones((len(tile), len(groups)), bool) if tile.visible is None else tile.visible[:, groups]
             seen = sees.any(axis=1)
@@ -158,7 +158,8 @@ class FoldedVisual:
                 raise MapFormatError("the map's global descriptors are not as many as its images", _CURE)
         return self._retriever
 
-    def _tile_groups(self) -> BoolArray:
+    def tile_groups(self) -> BoolArray:
+        """Which groups of images see which tiles, bool (tiles, groups)."""
         if self._sees is None:
             packed = np.frombuffer(self._payload(TILES_KEY), np.uint8)
             cells = self.tiles * self.groups

@@ -16,7 +16,6 @@ from foldmap.atlas.whole import file_identity, files_below
 from foldmap.errors import ConfigError, MapFormatError
 
 _UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
-_LIDAR_SHARE = 0.5
 Options = tuple[LidarOptions, VisualOptions, StreetOptions]
 
 
@@ -36,9 +35,9 @@ def fold(
     """Fold maps of any kinds into one file: rasters its lidar layer, a scene its visual, street maps its street layer.
 
     The file appears, or changes, only when all of it is done. Its budget is shared so: streets take what they take, as
-    does what is in the file already; of what is left, the raster gets the code that does best on it, or the first
-    leaner one that leaves half of it to the scene; the scene fills the rest, by measured trials. Without a scene the
-    raster may take all.
+    does what is in the file already. What is left is shared in proportion to what raster and scene take without a
+    budget: the raster gets the code that does best on it where both fit, else the first leaner one within its share
+    (the leanest may exceed it); the scene fills the rest, by measured trials. Alone, each may take all.
 
     Args:
         sources: GeoTIFFs (of one grid: they are one map), a scene (COLMAP, kapture or of ``foldmap build visual``),
@@ -118,16 +117,24 @@ def _fold(
             from foldmap.api.folding.streets import fold_streets
 
             layers["street"] = fold_streets(writer, found[STREET], street, note, report("Folding streets"))
+        scene = None
+        if SCENE in found:
+            from foldmap.api.folding.scenes import fold_scene, read_for_folding
+
+            scene = read_for_folding(found[SCENE][0], visual, budget_bytes is not None, report)
         if RASTER in found:
             from foldmap.api.folding.rasters import fold_rasters
 
-            limits = budget_bytes, _LIDAR_SHARE if SCENE in found else 1.0
+            beside = scene.default_bytes() if scene is not None and budget_bytes is not None else 0
+            limits = budget_bytes, beside
             layers["lidar"] = fold_rasters(writer, found[RASTER], lidar, limits, note, report("Folding"))
-        if SCENE in found:
-            from foldmap.api.folding.scenes import fold_scene
-
-            chosen = fold_scene(writer, found[SCENE][0], visual, budget_bytes, report)
+        if scene is not None:
+            chosen = fold_scene(writer, scene, visual, budget_bytes, report)
         writer.commit(budget_bytes)
+    if RASTER in found and lidar.curve is not None:
+        from foldmap.api.folding.trials import write_trials
+
+        write_trials(lidar.curve, output, layers["lidar"])
     if chosen is not None:
         from foldmap.api.folding.scenes import sizes_in
 

@@ -30,6 +30,7 @@ class LidarOptions:
         tile_blocks: blocks of 512 px a tile side, 1 to 16; 2.
         embed_model: put a shipped model into the file, too; else the file names it.
         before: in an update, the raster that was folded: only tiles in which it differs are coded.
+        curve: folder for the page of what codes were tried, and what they reached.
     """
 
     codec: str = "auto"
@@ -40,6 +41,7 @@ class LidarOptions:
     tile_blocks: int | None = None
     embed_model: bool = False
     before: Path | None = None
+    curve: Path | None = None
 
     UPDATING = ("model", "band", "relief_band", "before")
 
@@ -64,6 +66,8 @@ class VisualOptions:
         error_px: how far positions may move reprojections; a third of the noise.
         images: whether the map's images are kept.
         metric: whether world units are metres.
+        positions: table of where photos were taken, to bring the scene into the map's frame.
+        align: pairs of points in the scene's and the map's frame, for the same.
         seed: of every random choice.
         curve: folder for the curve of accuracy against bytes.
     """
@@ -83,10 +87,12 @@ class VisualOptions:
     error_px: float | None = None
     images: bool | None = None
     metric: bool | None = None
+    positions: Path | None = None
+    align: Path | None = None
     seed: int = 0
     curve: Path | None = None
 
-    UPDATING = ("features", "photos", "globals", "points", "metric")
+    UPDATING = ("features", "photos", "globals", "points", "metric", "positions", "align")
 
     def check(self, budget: bool) -> None:
         """Refuse what goes with nothing, naming the option.
@@ -144,6 +150,7 @@ class StreetOptions:
         tile_m: side of a tile; 512.
         name: of the only region.
         format: of the maps, a key of `foldmap.formats.street.maps.KINDS`, where their content does not tell it.
+        align: pairs of points x y in their frame and the map's, to bring them there.
         seed: of codebooks.
         strict: refuse maps in which anything is damaged.
     """
@@ -156,11 +163,12 @@ class StreetOptions:
     tile_m: float | None = None
     name: str | None = None
     format: str | None = None
+    align: Path | None = None
     seed: int | None = None
     strict: bool = False
     embed_model: bool = False
 
-    UPDATING = ("model", "name", "format", "strict")
+    UPDATING = ("model", "name", "format", "align", "strict")
 
 
 def refuse_in_update(options: LidarOptions | VisualOptions | StreetOptions) -> None:

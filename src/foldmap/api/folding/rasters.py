@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,25 +12,50 @@ from foldmap.api.folding.options import LidarOptions, Note, Report
 from foldmap.atlas import FoldUpdater, FoldWriter
 from foldmap.errors import BudgetError, ConfigError, MapInputError, ModelError
 from foldmap.formats.raster.geotiff import open_rasters
-from foldmap.lidar.bundle import Bundle
+from foldmap.lidar.bundle import Bundle, require_fold
 from foldmap.lidar.defaults import bundles_for, default_bundle, marks_for, read_model, within_rate
 from foldmap.lidar.fold import TILE_BLOCKS, LidarPlan, fold_lidar
 from foldmap.lidar.marks.model import MarksModel
-from foldmap.lidar.source import RasterSource
+from foldmap.lidar.pairs.sampling import RasterPair
+from foldmap.lidar.source import RasterSource, observed_about_m2
 from foldmap.lidar.update import update_lidar
-from foldmap.localize.lidar.choosing import CodeTrial, best_code, try_codes
+from foldmap.localize.lidar.choosing import (
+    HELD_OUT,
+    CodeTrial,
+    best_code,
+    map_calibration,
+    simulated_places,
+    try_codes,
+)
 from foldmap.version import __version__
 
+_PLACES = 12
 CODECS = ("auto", "marks", "learned")
+
+
+@dataclass(frozen=True)
+class AtHand:
+    """What a drive brings to the choice of a code for its map.
+
+    Attributes:
+        pairs: places to try codes at, with held-out sweeps.
+        models: more candidates, adapted to the sensor.
+        said: how all that was made, for the file's provenance.
+    """
+
+    pairs: Sequence[RasterPair]
+    models: Sequence[Bundle] = ()
+    said: dict[str, Any] = field(default_factory=dict)
 
 
 def fold_rasters(
     writer: FoldWriter,
     rasters: Sequence[Path],
     options: LidarOptions,
-    limits: tuple[int | None, float],
+    limits: tuple[int | None, int],
     note: Note,
     report: Report,
+    at_hand: AtHand | None = None,
 ) -> dict[str, Any]:
     """Fold rasters of one grid as one map, with the first candidate whose result fits; returns the summary's words.
 
@@ -40,16 +66,17 @@ def fold_rasters(
         writer: of the file, with all that goes before; the caller commits.
         rasters: where they overlap the first counts.
         options: see there.
-        limits: most bytes of the whole file, and the share of what is left of them that a richer model may take where
-            a leaner one is at hand.
+        limits: most bytes of the whole file, and how many a scene beside it takes without a budget: what is left for
+            both is shared in proportion to that and to what the first candidate takes.
         note: called with what a user should know.
         report: called with trials of codes, then tiles, done and in all.
+        at_hand: of the drive that made the map; codes are tried with simulated sweeps where None.
 
     Raises:
         BudgetError: no operating point is small enough.
         FoldmapError: what was brought cannot be used.
     """
-    budget_bytes, share = limits
+    budget_bytes, beside = limits
     if options.before is not None:
         raise ConfigError("--before is of an update", "give --update MAP.fold, or leave it out")
     if options.rate is not None and not options.rate > 0:
@@ -63,11 +90,13 @@ def fold_rasters(
     band, tile_blocks = options.band or 1, TILE_BLOCKS if options.tile_blocks is None else options.tile_blocks
     mixes = options.relief_band is not None
     with open_rasters(rasters, band, options.relief_band) as source:
-        candidates, trials = _candidates(source, options, budget_bytes, note, report)
-        before = 0 if budget_bytes is None or share == 1 else writer.size_bytes()
+        candidates, trials = _candidates(source, options, budget_bytes, at_hand, note, report)
+        before = 0 if budget_bytes is None or not beside else writer.size_bytes()
+        share = 1.0
         least = float("inf"), ""
         for bundle in candidates:
-            plan = LidarPlan(bundle, tile_blocks, options.embed_model, relief=mixes)
+            worth = _worth(bundle, source, options, note)
+            plan = LidarPlan(bundle, tile_blocks, options.embed_model, relief=mixes, calibration=worth)
             done = fold_lidar(writer, source, plan, report=report)
             made = {
                 "foldmap": __version__,
@@ -80,10 +109,13 @@ def fold_rasters(
                 "tile_blocks": tile_blocks,
                 "trained": bundle.provenance,
                 "tried": [trial.to_dict() for trial in trials],
+                **({} if at_hand is None else at_hand.said),
             }
             writer.put_metadata("provenance", made)
             size = 0 if budget_bytes is None and options.rate is None else writer.size_bytes()
             most = float("inf") if budget_bytes is None else budget_bytes
+            if bundle is candidates[0] and budget_bytes is not None:
+                share = (size - before) / max(size - before + beside, 1)
             wanted = most if bundle is candidates[-1] else before + share * (most - before)
             if size <= wanted and (options.rate is None or done.bit_per_m2 <= options.rate):
                 return {
@@ -94,6 +126,7 @@ def fold_rasters(
                     "bit_per_m2": done.bit_per_m2,
                     "bpp_of_raster": done.bpp,
                     "tried": made["tried"],
+                    **({} if at_hand is None else at_hand.said),
                 }
             note(f"{bundle.name}: {size:,} bytes, {done.bit_per_m2:.2f} bit/m2: too large")
             least = min(least, (size, f"{size:,} bytes ({done.bit_per_m2:.2f} bit/m2)"))
@@ -103,18 +136,69 @@ def fold_rasters(
 
 
 def _candidates(
-    source: RasterSource, options: LidarOptions, budget_bytes: int | None, note: Note, report: Report
+    source: RasterSource,
+    options: LidarOptions,
+    budget_bytes: int | None,
+    at_hand: AtHand | None,
+    note: Note,
+    report: Report,
 ) -> tuple[list[Bundle | MarksModel], list[CodeTrial]]:
-    """Codes to fold with until one fits, and what was measured to choose them."""
+    """Codes to fold with until one fits, and what was measured to choose them, or to show."""
+    models, choosing = _models(source.grid.resolution_m, options, budget_bytes)
+    if choosing and at_hand is not None:
+        models += at_hand.models
+    choosing &= len(models) > 1
+    if not choosing and options.curve is None:
+        return models, []
+    try:
+        trials = _trials(models, source, at_hand, report)
+    except MapInputError as error:
+        note(f"codes were not tried on the map, {models[0].name} is taken: {error.message}")
+        return models, []
+    for trial in trials:
+        seen = "held out of the map" if trial.sweeps == HELD_OUT else "simulated on the map"
+        note(
+            f"{trial.model}: {trial.bit_per_m2:.2f} bit/m2, {100 * trial.ok:.0f} % ok, median error"
+            f" {100 * trial.median_m:.1f} cm in {trial.places} sweeps {seen}"
+        )
+    if not choosing:
+        return models, trials
+    observed_m2 = observed_about_m2(source)
+    best, sizes = best_code(trials, observed_m2), [trial.bytes_of(observed_m2) for trial in trials]
+    leaner = [k for k, size in enumerate(sizes) if size < sizes[best]]
+    order = [best, *sorted(leaner, key=lambda k: -sizes[k])]
+    return [models[k] for k in order], trials
+
+
+def _trials(
+    models: Sequence[Bundle | MarksModel], source: RasterSource, at_hand: AtHand | None, report: Report
+) -> list[CodeTrial]:
+    for model in models:
+        if isinstance(model, Bundle):
+            require_fold(model)
     resolution_m = source.grid.resolution_m
+    if at_hand is not None and at_hand.pairs:
+        return try_codes(models, at_hand.pairs, resolution_m, sweeps=HELD_OUT, report=report)
+    return try_codes(models, simulated_places(source, _PLACES), resolution_m, report=report)
+
+
+def codes_for(resolution_m: float) -> list[Bundle | MarksModel]:
+    """What ``foldmap fold`` chooses from where nothing is said; a ModelError where nothing is for such pixels."""
+    return _models(resolution_m, LidarOptions(), None)[0]
+
+
+def _models(
+    resolution_m: float, options: LidarOptions, budget_bytes: int | None
+) -> tuple[list[Bundle | MarksModel], bool]:
+    """Codes that are asked for, richest first, and whether the best on the map is to be found among them."""
     if options.model is not None:
-        return [read_model(options.model)], []
+        return [read_model(options.model)], False
     marks = [one for one in marks_for(resolution_m) if _may_meet(one, options.rate)]
     if options.codec == "marks":
         if not marks:
             said = "" if options.rate is None else f" of {options.rate:g} bit/m2"
             raise ModelError(f"no marks for {resolution_m:g} m pixels{said} ship", "take --codec learned, or fit some")
-        return [*marks], []
+        return [*marks], False
     try:
         if options.rate is not None:
             learned = within_rate(bundles_for(resolution_m), options.rate)
@@ -124,25 +208,20 @@ def _candidates(
         if options.codec == "learned" or not marks:
             raise
         learned = []
-    if options.codec == "learned":
-        return [*learned], []
-    models: list[Bundle | MarksModel] = [*marks, *learned]
-    if len(models) == 1:
-        return models, []
+    return ([*learned], False) if options.codec == "learned" else ([*marks, *learned], True)
+
+
+def _worth(
+    bundle: Bundle | MarksModel, source: RasterSource, options: LidarOptions, note: Note
+) -> dict[str, Any] | None:
+    """What the map is worth by sweeps simulated on it, where the code is chosen by measuring, too."""
+    if options.codec != "auto" or options.model is not None:
+        return None
     try:
-        trials = try_codes(models, source, report=report)
+        return map_calibration(bundle, source).to_dict()
     except MapInputError as error:
-        note(f"codes were not tried on the map, {models[0].name} is taken: {error.message}")
-        return models, []
-    for trial in trials:
-        note(
-            f"{trial.model}: {trial.bit_per_m2:.2f} bit/m2, {100 * trial.ok:.0f} % ok, median error"
-            f" {100 * trial.median_m:.1f} cm in {trial.places} sweeps simulated on the map"
-        )
-    best = best_code(trials)
-    leaner = [k for k, trial in enumerate(trials) if trial.bit_per_m2 < trials[best].bit_per_m2]
-    order = [best, *sorted(leaner, key=lambda k: -trials[k].bit_per_m2)]
-    return [models[k] for k in order], trials
+        note(f"the map is not calibrated on itself: {error.message}")
+        return None
 
 
 def _may_meet(model: MarksModel, rate_bit_m2: float | None) -> bool:

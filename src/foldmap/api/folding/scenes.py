@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from foldmap.api.folding.aligning import align_scene
 from foldmap.api.folding.options import Begin, VisualOptions
 from foldmap.atlas import FoldFile, FoldUpdater, FoldWriter
 from foldmap.errors import BudgetError
@@ -31,7 +33,8 @@ PARTS = (2, 4, 8, 16, 32)
 class ChosenScene:
     """A scene with the means of its tracks, float32 (P, D), what was wanted, what was chosen, and what that took.
 
-    ``joined`` is the share of the observations that got a descriptor; None where they came with theirs.
+    ``joined`` is the share of the observations that got a descriptor; None where they came with theirs. ``aligned`` is
+    what `align_scene` says; None where the scene stays in its own frame.
     """
 
     scene: SceneModel
@@ -40,6 +43,7 @@ class ChosenScene:
     planned: Planned
     folded: VisualReport
     joined: float | None
+    aligned: dict[str, Any] | None = None
 
     def summary(self) -> dict[str, Any]:
         """What the summary says of the choice."""
@@ -49,27 +53,63 @@ class ChosenScene:
             "noise_px": round(self.folded.noise_px, 4),
             "points_of_scene": len(self.scene.points_world),
             "observations_joined": self.joined,
+            **({} if self.aligned is None else {"aligned": self.aligned}),
         }
 
 
+@dataclass(frozen=True)
+class ReadScene:
+    """A scene before it is folded: the means of its tracks, float32 (P, D), the codecs to choose among, what is wanted.
+
+    ``joined`` and ``aligned`` as of `ChosenScene`.
+    """
+
+    folder: Path
+    scene: SceneModel
+    means: FloatArray
+    codecs: Sequence[DescriptorCodec]
+    wanted: PlanOptions
+    joined: float | None
+    aligned: dict[str, Any] | None
+
+    def default_bytes(self) -> int:
+        """What it adds to a file without a budget: all points that are wanted, by the default codec."""
+        with tempfile.TemporaryDirectory() as folder, FoldWriter(Path(folder) / "empty.fold") as writer:
+            empty = writer.size_bytes()
+        return plan_for_budget(self.scene, self.means, None, self.codecs, self.wanted).chosen.file_bytes - empty
+
+
+def read_for_folding(folder: Path, options: VisualOptions, budget: bool, begin: Begin) -> ReadScene:
+    """Read a scene with all that its folding chooses among; ``budget`` is whether a size is asked for.
+
+    Raises:
+        FoldmapError: what was brought cannot be used.
+    """
+    options.check(budget)
+    scene, joined, aligned = read_with_descriptors(folder, options)
+    means = track_means(scene)
+    codecs = codecs_of(scene, means, options, budget, begin)
+    settings = {"alpha": options.alpha} if options.alpha is not None else {}
+    # global descriptors are for retrieval: who gives them wants the map searched by image
+    images = True if options.globals is not None else options.images
+    wanted = PlanOptions(options.points, options.select, settings, options.error_px, images, seed=options.seed)
+    share = None if joined is None else round(joined.fraction, 4)
+    return ReadScene(folder, scene, means, codecs, wanted, share, aligned)
+
+
 def fold_scene(
-    writer: FoldWriter, folder: Path, options: VisualOptions, budget_bytes: int | None, begin: Begin
+    writer: FoldWriter, read: ReadScene, options: VisualOptions, budget_bytes: int | None, begin: Begin
 ) -> ChosenScene:
     """Fold a scene into a file that holds all else that it will hold; the caller commits.
 
     Raises:
         BudgetError: the budget holds no map.
-        FoldmapError: what was brought cannot be used.
     """
-    options.check(budget_bytes is not None)
-    scene, joined = read_with_descriptors(folder, options)
-    means = track_means(scene)
-    codecs = codecs_of(scene, means, options, budget_bytes is not None, begin)
-    settings = {"alpha": options.alpha} if options.alpha is not None else {}
-    # global descriptors are for retrieval: who gives them wants the map searched by image
-    images = True if options.globals is not None else options.images
-    wanted = PlanOptions(options.points, options.select, settings, options.error_px, images, seed=options.seed)
-    writer.put_metadata("visual", _provenance(folder, options, budget_bytes))
+    scene, means = read.scene, read.means
+    said = _provenance(read.folder, options, budget_bytes)
+    if read.aligned is not None:
+        said["aligned"] = {key: read.aligned[key] for key in ("pairs", "agree", "rms_m")}
+    writer.put_metadata("visual", said)
     others = writer.size_bytes() if budget_bytes is not None and writer.layers else 0
     left = None if budget_bytes is None else budget_bytes - others
 
@@ -79,19 +119,20 @@ def fold_scene(
 
     report = begin("Choosing points and codes")
     try:
-        planned = plan_for_budget(scene, means, left, codecs, wanted, size_with=size_with, report=report)
+        planned = plan_for_budget(scene, means, left, read.codecs, read.wanted, size_with=size_with, report=report)
     except BudgetError as error:
         if not others or error.needed_bytes is None:
             raise
         least = f"give at least {others + error.needed_bytes} bytes"
         raise BudgetError(f"beside {others:,} bytes of other layers, {error.message}", least) from error
-    folded = fold_calibrated(writer, scene, planned.plan, means=means, report=begin("Calibrating"))
-    return ChosenScene(scene, means, wanted, planned, folded, None if joined is None else round(joined.fraction, 4))
+    report = begin("Calibrating")
+    folded = fold_calibrated(writer, scene, planned.plan, means=means, distances=planned.distances, report=report)
+    return ChosenScene(scene, means, read.wanted, planned, folded, read.joined, read.aligned)
 
 
 def update_scene(updater: FoldUpdater, folder: Path, options: VisualOptions, begin: Begin) -> dict[str, Any]:
     """Fold the tiles again whose points a new scene changes; errors as `update_visual`."""
-    scene, _ = read_with_descriptors(folder, options)
+    scene, _, aligned = read_with_descriptors(folder, options)
     done = update_visual(updater, scene, points=options.points, report=begin("Updating"))
     return {
         "tiles_changed": len(done.changed),
@@ -100,11 +141,14 @@ def update_scene(updater: FoldUpdater, folder: Path, options: VisualOptions, beg
         "points": done.points,
         "points_added": done.added,
         "points_lost": done.lost,
+        **({} if aligned is None else {"aligned": aligned}),
     }
 
 
-def read_with_descriptors(folder: Path, options: VisualOptions) -> tuple[SceneModel, JoinReport | None]:
-    """Read the scene with its descriptors, and how these were joined to it."""
+def read_with_descriptors(
+    folder: Path, options: VisualOptions
+) -> tuple[SceneModel, JoinReport | None, dict[str, Any] | None]:
+    """Read the scene with its descriptors, how these were joined to it, and how it was brought into the map's frame."""
     told: list[JoinReport] = []
     extracted = None
     if options.photos is not None:
@@ -114,7 +158,10 @@ def read_with_descriptors(folder: Path, options: VisualOptions) -> tuple[SceneMo
         extracted = PhotoFeatures(options.photos, SiftExtractor(as_colmap=True))
     given: dict[str, Any] = {"global_descriptors": options.globals, "metric": options.metric}
     scene = read_scene(folder, options.features, extracted=extracted, **given, report=told.append)
-    return scene, told[0] if told else None
+    aligned = None
+    if options.positions is not None or options.align is not None:
+        scene, aligned = align_scene(scene, options.positions, options.align)
+    return scene, told[0] if told else None, aligned
 
 
 def codecs_of(

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from foldmap.api.folding.aligning import align_streets
 from foldmap.api.folding.options import EMBEDDINGS, Note, Report, StreetOptions
 from foldmap.atlas import FoldUpdater, FoldWriter
 from foldmap.errors import ConfigError
@@ -34,7 +35,7 @@ def fold_streets(
         FoldmapError: what was brought cannot be used.
     """
     plan = _plan_of(options)
-    readings = _read_maps(sources, options, note)
+    readings, aligned = _read_maps(sources, options, note)
     done = fold_street(writer, [reading.street_map for reading in readings], plan, report=report)
     writer.put_metadata("street", {"foldmap": __version__, "maps": [source.resolve().name for source in sources]})
     return {
@@ -48,6 +49,7 @@ def fold_streets(
         "model": None if plan.model is None else plan.model.name,
         "error_m": plan.error_m,
         **_account_of(readings),
+        **aligned,
     }
 
 
@@ -56,7 +58,7 @@ def update_streets(
 ) -> dict[str, Any]:
     """Replace regions by maps of their names, the tiles that changed alone; arguments as `fold_streets`."""
     model = None if options.model is None else read_street_model(options.model)
-    readings = _read_maps(sources, options, note)
+    readings, aligned = _read_maps(sources, options, note)
     counts: Counter[str] = Counter()
     for number, reading in enumerate(readings, start=1):
         done = update_street(updater, reading.street_map, model=model)
@@ -65,7 +67,7 @@ def update_streets(
         counts["tiles_kept"] += done.kept
         counts["places_embedded"] += done.places
         report(number, len(readings))
-    return {"regions": [reading.street_map.name for reading in readings], **counts, **_account_of(readings)}
+    return {"regions": [reading.street_map.name for reading in readings], **counts, **_account_of(readings), **aligned}
 
 
 def _plan_of(options: StreetOptions) -> StreetPlan:
@@ -84,9 +86,15 @@ def _plan_of(options: StreetOptions) -> StreetPlan:
     return replace(plan, model=model, embed_model=options.embed_model)
 
 
-def _read_maps(sources: Sequence[Path], options: StreetOptions, note: Note) -> list[MapReading]:
-    """Read maps, and note what is left out, damaged and odd; names are the user's, or made unique by a number."""
+def _read_maps(
+    sources: Sequence[Path], options: StreetOptions, note: Note
+) -> tuple[list[MapReading], dict[str, dict[str, Any]]]:
+    """Read maps, and note what is left out, damaged and odd; names are the user's, or made unique by a number.
+
+    The second is how each was brought into the map's frame, where it was.
+    """
     readings: list[MapReading] = []
+    aligned: dict[str, Any] = {}
     taken: Counter[str] = Counter()
     for source in sources:
         for reading in read_street_maps_counted(source, options.format):
@@ -98,11 +106,14 @@ def _read_maps(sources: Sequence[Path], options: StreetOptions, note: Note) -> l
             for finding in findings(reading.street_map.graph):
                 note(f"note: {name}: {finding.message}")
             taken[name] += 1
+            if options.align is not None:
+                moved, aligned[name] = align_streets(reading.street_map, options.align)
+                reading = replace(reading, street_map=moved)
             unique = options.name or (name if taken[name] == 1 else f"{name}-{taken[name]}")
             readings.append(replace(reading, street_map=replace(reading.street_map, name=unique)))
     if options.name is not None and len(readings) != 1:
         raise ConfigError(f"one name for {len(readings)} street maps", "leave --name out, or fold one map")
-    return readings
+    return readings, {} if options.align is None else {"aligned": aligned}
 
 
 def _notes_on(reading: MapReading) -> list[str]:

@@ -13,9 +13,13 @@ from foldmap.atlas import FoldFile, update
 from foldmap.errors import ConfigError, LayerError, PoseInputError
 from foldmap.localize.evidence import KEY, MapCalibration
 from foldmap.localize.protection import RISK
+from foldmap.localize.street.chance import SHIPPED
 from foldmap.localize.tail import LEAST, Tail, distance_at
 from foldmap.metrics.consistency import consistency
 from foldmap.types import DoubleArray
+
+_WITHOUT = {"street": SHIPPED}
+"""What layers answer by whose map is not calibrated."""
 
 
 def calibrate_map(
@@ -51,7 +55,7 @@ def calibrate_map(
     with update(output, source=fold_file) as updater:
         layer = _layer(updater.before, answers.kind)
         parameters = updater.before.layer(layer).parameters
-        before = MapCalibration.read(parameters, layer) or MapCalibration()
+        before = MapCalibration.read(parameters, layer) or _WITHOUT.get(answers.kind, MapCalibration())
         fitted = before.with_errors(distances, true.shape[1])
         # they were answered under the scale before
         after = replace(fitted, sigma_scale=before.sigma_scale * fitted.sigma_scale)

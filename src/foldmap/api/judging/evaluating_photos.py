@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from foldmap.api.results import CAMERA_HEADER, VEHICLE_HEADER, PhotoLine, is_about_photos, read_photo_lines
+from foldmap.api.judging.stated import consistency_summary
+from foldmap.api.results import CAMERA_HEADER, VEHICLE_HEADER, PhotoLine, Stated, is_about_photos, read_photo_lines
 from foldmap.atlas.whole import write_whole
 from foldmap.errors import ConfigError, FoldmapError, PoseInputError
 from foldmap.formats.colmap.scene import model_radius_world
@@ -23,7 +24,14 @@ from foldmap.formats.poses.trajectories import read_tum_poses
 from foldmap.formats.textual import content_lines
 from foldmap.geometry.association import DEFAULT_LIMIT_S
 from foldmap.metrics.camera_pose import NAMED_THRESHOLDS as NAMED
-from foldmap.metrics.camera_pose import CameraErrors, Threshold, accuracy, camera_errors, median_errors
+from foldmap.metrics.camera_pose import (
+    CameraErrors,
+    Threshold,
+    accuracy,
+    camera_differences,
+    camera_errors,
+    median_errors,
+)
 from foldmap.types import DoubleArray
 
 UNITS = ("world", "m", "radius")
@@ -38,12 +46,14 @@ class AnsweredPhotos:
     """What was said about photos.
 
     Names are of all that were asked, or, where not `complete`, of those that were answered. Poses (camera_SE3_world)
-    and, where known, statuses are by name. The note says what of the files beside was not used.
+    and, where known, statuses and what each answer says of its error are by name. The note says what of the files
+    beside was not used.
     """
 
     names: list[str] = field(default_factory=list)
     poses: dict[str, DoubleArray] = field(default_factory=dict)
     statuses: dict[str, str] = field(default_factory=dict)
+    stated: dict[str, Stated] = field(default_factory=dict)
     complete: bool = True
     note: str = ""
 
@@ -56,6 +66,8 @@ class AnsweredPhotos:
             found.statuses |= dict.fromkeys(answer.images, answer.status)
             if answer.camera_SE3_world is not None:
                 found.poses |= zip(answer.images, answer.camera_SE3_world, strict=True)
+            if answer.stated is not None:
+                found.stated[answer.images[0]] = answer.stated
         return found
 
 
@@ -142,6 +154,10 @@ def compare_photos(
             some = errors.take(rows)
             worst = {f"centre_max_{chosen}": some.centre.max(), "rotation_max_deg": some.rotation_deg.max()}
             summary[status] = _summary(some, chosen, limits) | {key: float(value) for key, value in worst.items()}
+    posed = [name for name in names if name in answered.poses]
+    apart = [camera_differences(known.camera_SE3_world[name], answered.poses[name]) for name in posed]
+    stated = [answered.stated.get(name) for name in posed]
+    summary["consistency"] = consistency_summary([one for one, _ in apart], [turn for _, turn in apart], stated)
     return summary
 
 

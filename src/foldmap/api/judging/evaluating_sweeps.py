@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from foldmap.api.judging.stated import consistency_summary
+from foldmap.api.results import Stated
 from foldmap.atlas.whole import write_whole
 from foldmap.errors import ConfigError, PoseInputError
 from foldmap.formats.poses.trajectories import read_poses, read_tum_poses
@@ -18,7 +20,7 @@ from foldmap.formats.textual import content_lines
 from foldmap.geometry import SE2
 from foldmap.geometry.association import DEFAULT_LIMIT_S, associate_times
 from foldmap.lidar.mapping.belonging import check_poses
-from foldmap.metrics import PoseErrors, failure_rates, pose_errors, summarize, travelled_m
+from foldmap.metrics import PoseErrors, failure_rates, planar_difference, pose_errors, summarize, travelled_m
 from foldmap.types import DoubleArray
 
 
@@ -67,6 +69,10 @@ def compare_sweeps(
         from foldmap.report import error_cdf_plot
 
         write_whole(plot, error_cdf_plot({"foldmap": errors.total_m}))
+    statuses, stated = _told(Path(f"{estimates}.jsonl"), answered)
+    true_poses = [world_SE2_true[row] for row in theirs]
+    apart = [planar_difference(true, answered[row]) for true, row in zip(true_poses, mine, strict=True)]
+    said = consistency_summary([one[:2] for one in apart], [one[2:] for one in apart], [stated[row] for row in mine])
     most_s = float(np.abs(apart_s).max(initial=0.0))
     how = "by number" if true.times_s is None else f"by time, at most {most_s:.6f} s apart (limit {limit_s:g} s)"
     return {
@@ -78,7 +84,8 @@ def compare_sweeps(
         "fail_at_end": rates.at_end,
         "segments": rates.segments,
         "segment_m": rates.segment_m,
-        "by_status": _statuses(Path(f"{estimates}.jsonl"), answered),
+        "by_status": statuses,
+        "consistency": said,
         "paired": f"{len(mine)} of {len(answered)} {how}",
         "judged": "sweeps, in the plane: x, y and heading",
     }
@@ -101,18 +108,22 @@ def read_planar(path: Path) -> tuple[DoubleArray, list[SE2]]:
     return times_s, [pose.to_se2() for pose in poses]
 
 
-def _statuses(path: Path, answered: Sequence[SE2]) -> dict[str, int] | str:
-    """Count statuses in the lines that `foldmap localize` wrote, if they tell of the same poses."""
+def _told(path: Path, answered: Sequence[SE2]) -> tuple[dict[str, int] | str, list[Stated | None]]:
+    """Counted statuses, and what each answer says of its error, of the lines that `foldmap localize` wrote.
+
+    They are used if they tell of the same poses; else it is told in words that they are not.
+    """
+    nothing: list[Stated | None] = [None] * len(answered)
     if not path.is_file():
-        return {}
+        return {}, nothing
     try:
         rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-        told = [row["pose"] for row in rows if row["pose"] is not None]
-        if len(told) != len(answered) or not all(map(_same, told, answered)):
-            return f"unknown: {path.name} tells of other poses, and is not used"
-        return dict(Counter(str(row["status"]) for row in rows))
+        posed = sorted((row for row in rows if row["pose"] is not None), key=lambda row: float(row.get("time_s", 0.0)))
+        if len(posed) != len(answered) or not all(map(_same, [row["pose"] for row in posed], answered)):
+            return f"unknown: {path.name} tells of other poses, and is not used", nothing
+        return dict(Counter(str(row["status"]) for row in rows)), [Stated.of(row, 3) for row in posed]
     except (OSError, ValueError, KeyError, TypeError):
-        return f"unknown: {path.name} does not tell of sweeps, and is not used"
+        return f"unknown: {path.name} does not tell of sweeps, and is not used", nothing
 
 
 def _same(told: dict[str, float], answered: SE2) -> bool:

@@ -14,9 +14,10 @@ from foldmap.api import opened
 from foldmap.api.judging.answers import Answers, read_answers, true_positions
 from foldmap.api.opened import FoldedMap
 from foldmap.errors import ConfigError
-from foldmap.metrics.consistency import consistency, level_score, squared_distances
+from foldmap.metrics.consistency import consistency, level_score, observed_shares, squared_distances
 from foldmap.report.page import Page, format_cell
 from foldmap.report.run_figures import RunSeries, run_map, run_over_time
+from foldmap.report.trust_figures import calibration_plot
 from foldmap.types import DoubleArray
 
 _WORST = 12
@@ -237,6 +238,9 @@ def _numbers(page: Page, answers: Answers, true: DoubleArray, series: RunSeries,
         "bounds": f"{judged.nees_low:.2f} to {judged.nees_high:.2f}",
     }
     page.table([row], names, "Is sigma sigma? A Gaussian has 68.3 / 95.4 / 99.7.")
+    nominal = np.linspace(0.0, 1.0, 101)
+    curve = {"errors": (nominal, observed_shares(squared, axes, nominal))}
+    page.figure(calibration_plot(curve), "Errors in the region that should hold so many: below, sigma is too small.")
     levelled = known & np.isfinite(answers.levels)
     if levelled.any():
         score = level_score(series.error[levelled], answers.levels[levelled])

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from foldmap.errors import ConfigError
-from foldmap.formats.raster.geotiff import open_raster
+from foldmap.formats.raster.geotiff import open_mixed
 from foldmap.formats.sweeps.drives import open_drive
 from foldmap.lidar.pairs.from_raster import RasterPairs
 from foldmap.lidar.pairs.from_sweeps import SweepPairs
@@ -57,15 +57,22 @@ def pairs_of_town(
 
 
 def pairs_of_raster(
-    map_tif: Path, query_tif: Path | None, offset_m: tuple[float, float], count: int, seed: int, *, smoke: bool
+    map_tif: Path,
+    query_tif: Path | None,
+    offset_m: tuple[float, float],
+    count: int,
+    seed: int,
+    *,
+    smoke: bool,
+    relief_band: int | None = None,
 ) -> LidarPairs:
     """Pairs of a real map, a GeoTIFF of ground intensity; its eastern fifth validates.
 
     Queries are crops of another GeoTIFF of the same place (offset: map minus query coordinates, east and north), else
-    sweeps are simulated.
+    sweeps are simulated. ``relief_band`` is the band of the variance of heights, m2, that is mixed into both.
     """
-    source = open_raster(map_tif)
-    query = open_raster(query_tif) if query_tif is not None else None
+    source = open_mixed(map_tif, 1, relief_band)
+    query = open_mixed(query_tif, 1, relief_band) if query_tif is not None else None
     resolution_m = source.grid.resolution_m
     sweep_px, map_px = crop_sizes(resolution_m, smoke)
 

@@ -133,7 +133,7 @@ def _said(estimate: LidarEstimate) -> tuple[float, dict[str, float | str]]:
     """Score and diagnostics of an answer."""
     diagnostics = estimate.diagnostics
     said: dict[str, float | str] = {"status": estimate.status.value, "time_s": diagnostics.time_s}
-    for name in ("score", "margin_sigma", "evidence_sigma", "agreement", "sigma_m"):
+    for name in ("score", "margin_sigma", "evidence_sigma", "surprise", "distinction", "agreement", "sigma_m"):
         value = getattr(diagnostics, name)
         if value is not None:
             said[name] = value

@@ -19,7 +19,8 @@ from foldmap.geometry import SE2
 from foldmap.localize.street.calibrate import calibrated, near_truth
 from foldmap.localize.street.estimate import StreetEstimate
 from foldmap.localize.street.lane_places import LanePlaces, lane_places
-from foldmap.localize.street.localizer import StreetLocalizer, StreetPrior, StreetSettings
+from foldmap.localize.street.localizer import StreetLocalizer
+from foldmap.localize.street.settings import StreetPrior, StreetSettings
 from foldmap.metrics.retrieval import LOCALIZATION_M, localization_scores
 from foldmap.street.images.observation import StreetPair
 from foldmap.street.model import EmbeddingModel

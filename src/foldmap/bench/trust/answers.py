@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 from scipy.stats import chi2, norm
 
-from foldmap.geometry import SE2, wrap_rad
+from foldmap.geometry import SE2
 from foldmap.localize.estimate import Estimate, Status
 from foldmap.metrics.camera_pose import camera_differences
 from foldmap.metrics.consistency import squared_distances
+from foldmap.metrics.pose import planar_difference
 from foldmap.types import DoubleArray
 
 Pose = SE2 | DoubleArray
@@ -123,8 +124,8 @@ def answer_of(
 def differences(truth: Pose, pose: Pose) -> tuple[DoubleArray, DoubleArray]:
     """Error of the position (2 or 3 axes, in the world) and of heading (1) or rotation (3, the camera's frame), rad."""
     if isinstance(truth, SE2) and isinstance(pose, SE2):
-        apart = np.array([pose.x_m - truth.x_m, pose.y_m - truth.y_m])
-        return apart, np.array([wrap_rad(pose.heading_rad - truth.heading_rad)])
+        apart = planar_difference(truth, pose)
+        return apart[:2], apart[2:]
     return camera_differences(truth, pose)  # type: ignore[arg-type]
 
 

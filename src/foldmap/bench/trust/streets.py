@@ -25,6 +25,8 @@ from foldmap.types import ByteArray, FloatArray
 
 See = Callable[[int], Observation | None]
 ImageChange = Callable[[ByteArray, np.random.Generator], ByteArray]
+_BATCH = 10
+_LEAST_SEEN = 0.25  # squared length of an embedding, 1 or 0: of an image that shows no ground it is 0
 AS_DRIVEN, OTHER, TOWN, SHUFFLED, TURNED = "as driven", "other map", "generated town", "shuffled frames", "turned"
 
 
@@ -195,15 +197,19 @@ def _rows(
     if plain and drive.name in kept:
         return kept[drive.name]
     quarters, seed = int(rng.integers(1, 4)), int(rng.integers(1 << 30))
-    rows: list[FloatArray | None] = []
+    seen = list[tuple[int, Observation]]()
     for frame in range(drive.count):
-        seen = drive.see(frame)
-        if seen is not None and kind.name == TURNED:
-            seen = turned(seen, quarters)
-        elif seen is not None and kind.image is not None:
-            seen = with_images(seen, kind.image, np.random.default_rng(seed))
-        row = None if seen is None else model.embed_observations([seen])[0]
-        rows.append(row if row is not None and float((row * row).sum()) > 0.25 else None)
+        one = drive.see(frame)
+        if one is not None and kind.name == TURNED:
+            one = turned(one, quarters)
+        elif one is not None and kind.image is not None:
+            one = with_images(one, kind.image, np.random.default_rng(seed))
+        seen += [] if one is None else [(frame, one)]
+    rows: list[FloatArray | None] = [None] * drive.count
+    for start in range(0, len(seen), _BATCH):
+        some = seen[start : start + _BATCH]
+        for (frame, _), row in zip(some, model.embed_observations([one for _, one in some]), strict=True):
+            rows[frame] = row if float((row * row).sum()) > _LEAST_SEEN else None
     if plain:
         kept[drive.name] = rows
     return rows

@@ -64,9 +64,10 @@ class SweepSet:
             raise ConfigError(said, "give one pose a sweep, and as many sweeps as a query has")
 
     def plan(self) -> list[SweepKind]:
-        """The kinds that can be asked: another place of the map needs a drive that leaves the first."""
+        """The kinds that can be asked: of another place only where the drive leaves each query's own."""
         found = [one for one in KINDS if not self.kinds or any(one.name.startswith(kind) for kind in self.kinds)]
-        return [one for one in found if one.place != ELSEWHERE or len(self.away(self.last[0]))]
+        leaves = all(self.away(last) for last in self.last)
+        return [one for one in found if one.place != ELSEWHERE or leaves]
 
     @property
     def last(self) -> list[int]:

@@ -1,7 +1,8 @@
 """The plain ways to compare with: maps in memory, the simple baseline's bytes, and a localizer of one RANSAC."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -71,6 +72,11 @@ class WholeMap:
 
     feature: str
     points: MapPoints
+
+    @property
+    def parameters(self) -> Mapping[str, Any]:
+        """None: it was not calibrated."""
+        return {}
 
     @property
     def dimension(self) -> int:

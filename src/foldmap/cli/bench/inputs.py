@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from foldmap.lidar.source import RasterMap
 
 
-def read_raster(path: Path | None) -> RasterMap | None:
-    """Read a whole GeoTIFF; None where no path is given."""
-    from foldmap.formats.raster.geotiff import open_raster
+def read_raster(path: Path | None, relief_band: int | None = None) -> RasterMap | None:
+    """Read a whole GeoTIFF, the relief of a band mixed in where it is named; None where no path is given."""
+    from foldmap.formats.raster.geotiff import open_rasters
 
     if path is None:
         return None
-    with open_raster(path) as source:
+    with open_rasters([path], 1, relief_band) as source:
         return source.read(0, 0, *source.grid.shape)
 
 

@@ -17,7 +17,7 @@ app = App(help="Measure methods against each other.", no_args_is_help=True)
 EXAMPLES = (
     "\b\nExamples:\n  foldmap bench lidar --sweeps drive/ --poses poses.txt -o out/bench --online\n"
     "  foldmap bench lidar --sweeps drive/ --poses poses.txt --map map.tif -o out/bench --radius 2\n"
-    "  foldmap bench lidar --map a.tif --map-query b.tif --scored east --radius 5 --heading 0 -o out/pair\n"
+    "  foldmap bench lidar --map a.tif --map-query b.tif --relief-band 3 --radius 5 --heading 0 -o out/pair\n"
     "  foldmap bench lidar --sweeps drive/ --poses poses.txt -o out/bench --methods foldmap --methods webp --quick\n"
     "  foldmap bench lidar --sweeps drive/ --poses poses.txt -o out/b --ablations models/"
 )
@@ -48,6 +48,7 @@ def lidar(
     online: Annotated[bool, typer.Option("--online", help="Also localize along the drive (tables 2 and 3).")] = False,
     quick: Annotated[bool, typer.Option("--quick", help="A dozen queries, few codecs, a short drive.")] = False,
     map_query: Annotated[Path | None, _data(help="Queries are crops of this map, in --map.")] = None,
+    relief_band: Annotated[int | None, _data(help="Of both maps: band of the variance of heights, to mix in.")] = None,
     scored: Annotated[str, _data(help="Side of two maps that is scored; the other gives their offset.")] = "east",
     calibration: Annotated[Path | None, _data(help="KITTI calib.txt, when the poses are the camera's.")] = None,
     intensity_scale: Annotated[float | None, _data(help="Intensity of full reflectance, like 255.")] = None,
@@ -88,11 +89,9 @@ def lidar(
     from foldmap.bench.lidar.benchmark import BenchSettings, LidarBenchData, read_drive, run_bench
     from foldmap.cli.bench import inputs
     from foldmap.cli.common import make_folder
-    from foldmap.errors import ConfigError
     from foldmap.lidar.defaults import read_bundle
 
-    if (sweeps is None) != (poses is None):
-        raise ConfigError("sweeps and poses belong together", "give both --sweeps and --poses")
+    _check_given(sweeps, poses, relief_band, map_tif, map_query)
     settings = BenchSettings(
         resolution_m=resolution,
         radius_m=radius,
@@ -114,8 +113,8 @@ def lidar(
     make_folder(output)
     data = LidarBenchData(
         drive=read_drive(sweeps, poses, calibration, intensity_scale, time_limit) if sweeps and poses else None,
-        raster=inputs.read_raster(map_tif),
-        query_raster=inputs.read_raster(map_query),
+        raster=inputs.read_raster(map_tif, relief_band),
+        query_raster=inputs.read_raster(map_query, relief_band),
         map_name=" ".join(path.name for path in (map_tif, map_query) if path is not None),
         bundles=inputs.read_models(model) if model else None,
         ablations=inputs.read_models(ablations),
@@ -126,3 +125,16 @@ def lidar(
         rows = run_bench(data, output, settings, command=inputs.spoken(context), stage=stage)
     keys = ("method", "bits_per_m2", "median_cm", "p95_cm", "answered_pct")
     inputs.print_rows(rows, rows, keys, output / "index.html", as_json)
+
+
+def _check_given(
+    sweeps: str | None, poses: Path | None, relief_band: int | None, map_tif: Path | None, map_query: Path | None
+) -> None:
+    """Refuse what lacks its partner. Relief is mixed into maps alone: sweeps are drawn without it here."""
+    from foldmap.errors import ConfigError
+
+    if (sweeps is None) != (poses is None):
+        raise ConfigError("sweeps and poses belong together", "give both --sweeps and --poses")
+    if relief_band is not None and (map_tif is None or map_query is None):
+        cure = "give both maps; what sweeps see of relief in a folded map, foldmap localize and evaluate measure"
+        raise ConfigError("--relief-band is of --map and --map-query", cure)

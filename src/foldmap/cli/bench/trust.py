@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from foldmap.cli.common import put
 from foldmap.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -85,9 +86,14 @@ def trust(
     make_folder(output)
     with inputs.stages() as stage:
         rows = run_trust(maps, sets, output, command=inputs.spoken(context), stage=stage)
-    shown = ("map", "kind", "expect", "asked", "ok_right", "ok_beyond", "degraded", "refused")
-    found = {"kinds": rows.kinds, "sigma": rows.sigma}
-    inputs.print_rows(found, rows.kinds, shown, output / "index.html", as_json)
+    if as_json:
+        put({"kinds": rows.kinds, "sigma": rows.sigma}, True)
+        return
+    typer.echo(f"{'':44}{'asks for':>10}{'asked':>7}{'right':>7}{'beyond':>8}{'degraded':>10}{'refused':>9}")
+    for row in rows.kinds:
+        counts = f"{row['ok_right']:>7}{row['ok_beyond']:>8}{row['degraded']:>10}{row['refused']:>9}"
+        typer.echo(f"{row['map'] + ': ' + row['kind']:<44}{row['expect']:>10}{row['asked']:>7}{counts}")
+    typer.echo(str(output / "index.html"))
 
 
 def _photos(

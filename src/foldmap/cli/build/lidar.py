@@ -5,22 +5,25 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from foldmap.cli.build import visual as build_visual
-from foldmap.cli.common import bar, put, require_folder, save_settings, say
+from foldmap.cli.common import bar, bars, put, require_folder, save_settings, say
 from foldmap.cli.verbs import App
-from foldmap.errors import SweepInputError
+from foldmap.errors import ConfigError, SweepInputError
 
 if TYPE_CHECKING:
+    from foldmap.api.folding.drives import DriveFold
     from foldmap.formats.sweeps.drives import RecordedDrive
     from foldmap.geometry import SE3
     from foldmap.lidar.mapping.raster import BuildSettings
     from foldmap.lidar.source import Sweep
 
+_fold = partial(typer.Option, rich_help_panel="Folding")
 app = App(help="Build maps from recordings.", no_args_is_help=True)
 app.command("visual", short_help="Build a scene from photos.", epilog=build_visual.EXAMPLES)(build_visual.visual)
 
@@ -31,7 +34,11 @@ def _build() -> None:
 
 
 @app.command(
-    epilog="Example: foldmap build lidar drive/velodyne --poses drive/poses.txt --crs EPSG:25832 -o map.tif --preview"
+    epilog=(
+        "\b\nExamples:\n  foldmap build lidar drive/ --poses poses.txt --crs EPSG:25832 -o map.tif --preview\n"
+        "  foldmap build lidar drive/ --poses poses.txt -o map.tif --fold map.fold --report out/report\n"
+        "  foldmap build lidar drive/ --poses poses.txt -o map.tif --fold map.fold --adapt 5min"
+    )
 )
 def lidar(
     sweeps: Annotated[str, typer.Argument(help="Folder, file or glob of .las .laz .pcd or KITTI .bin sweeps.")],
@@ -51,15 +58,31 @@ def lidar(
         float, typer.Option(help="Where sweeps are named by times: seconds to their pose, at most.")
     ] = 0.01,
     preview: Annotated[bool, typer.Option("--preview", help="Also draw the map as a PNG beside it.")] = False,
+    fold: Annotated[
+        Path | None,
+        _fold(metavar="MAP.fold", help="Fold the map, too: the code is chosen by sweeps held out of it."),
+    ] = None,
+    adapt: Annotated[
+        str | None, _fold(help="Adapt a network to this sensor for so long, like 5min: one more code to choose from.")
+    ] = None,
+    adapt_steps: Annotated[
+        int | None, _fold(help="The same for so many steps, which repeats what a time gave.")
+    ] = None,
+    report: Annotated[Path | None, _fold(help="Folder for the page of which codes were tried.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
     """Build a ground-intensity map from lidar sweeps and their poses.
 
     Keeps ground returns, leaves out what stands or moves on the road, averages intensity robustly, and writes the bands
     intensity, count and spread. Its settings are written beside it as OUTPUT.settings.json.
+
+    With --fold the map is folded, too, while its sweeps are at hand. Marks, the shipped network and, with --adapt, one
+    that is adapted to this sensor are tried with sweeps held out of the map; the smallest that loses little is taken.
+    How many steps of training a time holds is not the same twice: it is said, and --adapt-steps repeats it.
     """
     from foldmap.lidar.mapping.raster import BuildSettings
 
+    folding = _folding(fold, adapt, adapt_steps, report)
     summary = build_lidar(
         sweeps,
         poses,
@@ -70,10 +93,34 @@ def lidar(
         intensity_scale=intensity_scale,
         time_limit_s=time_limit,
         preview=preview,
+        folding=folding,
     )
     for note in summary["notes"]:
         say(f"note: {note}")
-    put(summary if as_json else {key: value for key, value in summary.items() if key != "notes"}, as_json)
+    if as_json:
+        put(summary, as_json)
+        return
+    folded = summary.pop("folded", None)
+    put({key: value for key, value in summary.items() if key != "notes"}, as_json)
+    if folded is not None:
+        say("")
+        put(folded, as_json)
+
+
+def _folding(fold: Path | None, adapt: str | None, steps: int | None, report: Path | None) -> DriveFold | None:
+    """What was said about folding."""
+    said = {"--adapt": adapt, "--adapt-steps": steps, "--report": report}
+    if fold is None:
+        for label, value in said.items():
+            if value is not None:
+                raise ConfigError(f"{label} is of folding", f"give --fold MAP.fold, or leave {label} out")
+        return None
+    from foldmap.api.folding.drives import DriveFold
+    from foldmap.api.training.adapting import Adapting, parse_seconds
+
+    if adapt is None and steps is None:
+        return DriveFold(fold, report=report)
+    return DriveFold(fold, Adapting(None if adapt is None else parse_seconds(adapt), steps), report)
 
 
 def build_lidar(
@@ -87,8 +134,11 @@ def build_lidar(
     intensity_scale: float | None = None,
     time_limit_s: float = 0.01,
     preview: bool = False,
+    folding: DriveFold | None = None,
 ) -> dict[str, Any]:
     """Build and write a lidar map, its settings beside it; parameters as the command's. Returns the summary.
+
+    Where ``folding`` says so, the map is folded, too; of that the summary is under ``folded``.
 
     Raises:
         FoldmapError: what was brought cannot be used; the output is then left as it was.
@@ -145,6 +195,13 @@ def build_lidar(
         picture = output.with_suffix(".png")
         write_preview(output, picture)
         summary["preview"] = str(picture)
+    if folding is not None:
+        from foldmap.api.folding.drives import fold_drive
+
+        with bars() as begin:
+            folded = fold_drive(output, built.grid.resolution_m, settings.max_range_m, drive, folding, say, begin)
+        save_settings(folding.output, "build lidar", {**chosen, **asdict(folding), "chosen": folded})
+        summary["folded"] = folded
     summary["seconds"] = round(time.perf_counter() - started_s, 2)
     return summary
 

@@ -43,6 +43,10 @@ def visual(
     ] = "exhaustive",
     overlap: Annotated[int | None, typer.Option(help="Of sequential matching, photos; 10.")] = None,
     camera: Annotated[str, typer.Option(help="Intrinsics of all photos like PINHOLE,fx,fy,cx,cy; else guessed.")] = "",
+    one_camera: Annotated[
+        bool,
+        typer.Option("--one-camera", help="Photos of one size are of one camera, as of a video; else as EXIF says."),
+    ] = False,
     max_keypoints: Annotated[int, typer.Option(help="At most that many features a photo.")] = 8192,
     first_octave: Annotated[
         int | None, typer.Option(help="Of SIFT: -1 doubles photos first (the default), 0 is faster.")
@@ -70,6 +74,8 @@ def visual(
     listed = matching not in ("exhaustive", "sequential")
     if overlap is not None and matching != "sequential":
         raise ConfigError("--overlap is of sequential matching", "give --matching sequential, or leave it out")
+    if one_camera and camera:
+        raise ConfigError("--camera is of all photos already", "leave --one-camera out")
     if first_octave is not None and features != "sift":
         raise ConfigError("--first-octave is of SIFT", "leave it out")
     settings = SceneSettings(
@@ -78,6 +84,7 @@ def visual(
         extractor=ExtractorSettings(max_keypoints, max_side, -1 if first_octave is None else first_octave),
         matching="listed" if listed else matching,
         overlap=10 if overlap is None else overlap,
+        one_camera=one_camera,
         seed=seed,
         threads=threads,
         mapping_threads=mapping_threads,
@@ -218,6 +225,7 @@ def _summary(
         "unreadable": dict(built.unreadable),
         "poses": "found" if known is None else known.layout,
         "poses_paired": "" if known is None else known.paired,
+        "intrinsics": _assumed(built, settings),
         "matching": settings.matching,
         "pairs": built.pairs,
         "points": built.points,
@@ -226,6 +234,21 @@ def _summary(
         "metric": built.metric,
         "seconds": round(seconds, 2),
     }
+
+
+def _assumed(built: BuiltScene, settings: SceneSettings) -> str:
+    """In words, what was taken for the cameras of the photos."""
+    from_where = {
+        "given": "given",
+        "exif": "focal lengths from EXIF, refined",
+        "guessed": "focal lengths guessed, refined",
+    }
+    shared = "size" if settings.one_camera else "EXIF's make, model, lens and focal length, and size"
+    told = []
+    for source, (photos, cameras) in built.cameras.items():
+        share = "" if source == "given" or photos == cameras else f", one for all of the same {shared}"
+        told.append(f"{from_where[source]}: {photos} photos, {cameras} cameras{share}")
+    return "; ".join(told)
 
 
 def _move_in(folder: Path, output: Path) -> None:

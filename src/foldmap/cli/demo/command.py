@@ -13,13 +13,16 @@ EXAMPLES = "\b\nExamples:\n  foldmap demo -o out/demo\n  foldmap demo -o out/oth
 def demo(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the map, the file and the report.")],
     seed: Annotated[int, typer.Option(help="Another seed is another town.")] = 0,
-    model: Annotated[Path | None, typer.Option(help="A model of foldmap train; a shipped one where left out.")] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="A model of foldmap train; what foldmap fold chooses where left out.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
     """Map a generated town by lidar, photos and lanes, fold all into one file, localize in it, write a report."""
+    from foldmap.api.folding.rasters import codes_for
     from foldmap.cli.demo.run import run_demo
     from foldmap.cli.demo.settings import DemoSettings
-    from foldmap.lidar.defaults import default_bundle, read_bundle
+    from foldmap.lidar.defaults import read_model
 
-    bundle = read_bundle(model) if model is not None else default_bundle(0.05)
-    put(run_demo(output, bundle, DemoSettings(seed=seed)), as_json)
+    models = [read_model(model)] if model is not None else codes_for(0.05)
+    put(run_demo(output, models, DemoSettings(seed=seed)), as_json)

@@ -163,7 +163,7 @@ def lidar_page(
     page.heading("Where the bytes go").table(
         size_rows(raster, folded_as, summary["folded_file_bytes"]),
         {"what": "what", "bytes": "bytes", "bit_per_m2": "bit/m² observed", "bpp": "bit/px of raster"},
-        "Whole raster at its native resolution; the file also holds the networks that a localizer needs.",
+        "Whole raster at its native resolution; the file also holds, or names, what a localizer needs.",
     )
     page.heading("Localization on another day").table(
         [summary],

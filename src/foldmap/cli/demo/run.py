@@ -1,6 +1,7 @@
 """What ``foldmap demo`` does: a map of each layer into one file, localization in it, and a report."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,35 +11,47 @@ from foldmap.atlas import FoldFile, FoldWriter
 from foldmap.cli.common import bar, make_folder, save_settings, say
 from foldmap.cli.demo import street, visual
 from foldmap.cli.demo.lidar import DemoDrive, find_street, lidar_page, localize_street, map_street
-from foldmap.cli.demo.settings import DemoSettings
+from foldmap.cli.demo.settings import DemoSettings, Report
 from foldmap.cli.demo.street_page import add_street
 from foldmap.cli.demo.visual import add_visual
-from foldmap.errors import MissingExtraError, ModelError
+from foldmap.errors import MapInputError, MissingExtraError, ModelError
 from foldmap.formats.raster.geotiff import open_raster
 from foldmap.lidar.bundle import Bundle
 from foldmap.lidar.fold import LidarPlan, fold_lidar
 from foldmap.lidar.folded import open_lidar
+from foldmap.lidar.marks.model import MarksModel
+from foldmap.lidar.source import RasterSource, observed_about_m2
+from foldmap.localize.lidar.choosing import CodeTrial, best_code, simulated_places, try_codes
 from foldmap.metrics import pose_errors, summarize
 from foldmap.street.defaults import default_model
 from foldmap.street.field.model import FieldEmbedding
 from foldmap.town import TownWorld
 from foldmap.version import __version__
 
+_PLACES = 4
 
-def run_demo(folder: Path, bundle: Bundle, settings: DemoSettings) -> dict[str, Any]:
-    """Run the demo into a folder (map.tif, map.fold, estimates.txt, index.html); gives the summary that is printed."""
+
+def run_demo(folder: Path, models: Sequence[Bundle | MarksModel], settings: DemoSettings) -> dict[str, Any]:
+    """Run the demo into a folder (map.tif, map.fold, estimates.txt, index.html); gives the summary that is printed.
+
+    Of several models the one that does best on the map is taken.
+    """
     started_s = time.perf_counter()
     make_folder(folder)
     map_tif, path = folder / "map.tif", folder / "map.fold"
     world = TownWorld(settings.seed, extent_m=2000.0)
     street_path = find_street(world, settings)
     with bar("Drive 1 maps the street") as report:
-        observed_m2 = map_street(map_tif, world, street_path, settings, bundle.resolution_m, report)
+        observed_m2 = map_street(map_tif, world, street_path, settings, models[0].resolution_m, report)
+    with bar("Trying codes") as report, open_raster(map_tif) as source:
+        model, trials = _chosen(models, source, report)
     with bar("Folding") as report, open_raster(map_tif) as source:
         with FoldWriter(path) as writer:
-            folded_as = fold_lidar(writer, source, LidarPlan(bundle, tile_blocks=1), report=report)
+            folded_as = fold_lidar(writer, source, LidarPlan(model, tile_blocks=1), report=report)
             made = {"foldmap": __version__, "map": "generated town", **asdict(settings)}
-            writer.put_metadata("provenance", {**made, "model": bundle.name, "trained": bundle.provenance})
+            tried = [trial.to_dict() for trial in trials]
+            made |= {"model": model.name, "trained": model.provenance, "tried": tried}
+            writer.put_metadata("provenance", made)
         lidar_bytes = path.stat().st_size
         raster = source.read(0, 0, *source.grid.shape)
     photos = _photos(path, settings)
@@ -50,8 +63,9 @@ def run_demo(folder: Path, bundle: Bundle, settings: DemoSettings) -> dict[str, 
         steps = enumerate(driven.estimates)
         localized = [LocalizedObservation(f"step {index}", f"{0.1 * index:.6f}", one) for index, one in steps]
         write_estimates(folder / "estimates.txt", localized)
-        save_settings(folder / "demo", "demo", {**asdict(settings), "model": bundle.name})
+        save_settings(folder / "demo", "demo", {**asdict(settings), "model": model.name, "tried": tried})
         summary: dict[str, Any] = {
+            "code": model.name,
             "observed_m2": round(observed_m2, 1),
             "map_tif_bytes": map_tif.stat().st_size,
             "folded_file_bytes": lidar_bytes,
@@ -70,6 +84,20 @@ def run_demo(folder: Path, bundle: Bundle, settings: DemoSettings) -> dict[str, 
         summary["file_bytes"] = path.stat().st_size
     page.write(folder / "index.html")
     return {**summary, "seconds": round(time.perf_counter() - started_s, 1), "report": str(folder / "index.html")}
+
+
+def _chosen(
+    models: Sequence[Bundle | MarksModel], source: RasterSource, report: Report
+) -> tuple[Bundle | MarksModel, list[CodeTrial]]:
+    """As ``foldmap fold`` chooses, at fewer places; without a choice nothing is tried."""
+    if len(models) == 1:
+        return models[0], []
+    resolution_m = source.grid.resolution_m
+    try:
+        trials = try_codes(models, simulated_places(source, _PLACES), resolution_m, report=report)
+    except MapInputError:  # a street too short to place sweeps on
+        return models[0], []
+    return models[best_code(trials, observed_about_m2(source))], trials
 
 
 def _photos(path: Path, settings: DemoSettings) -> visual.DemoPhotos | None:

@@ -13,7 +13,8 @@ from foldmap.geometry import SE2
 from foldmap.localize.street.calibrate import calibrated, near_truth
 from foldmap.localize.street.estimate import StreetEstimate
 from foldmap.localize.street.lane_places import LanePlaces, lane_places
-from foldmap.localize.street.localizer import StreetLocalizer, StreetSettings
+from foldmap.localize.street.localizer import StreetLocalizer
+from foldmap.localize.street.settings import StreetSettings
 from foldmap.street.field.model import FieldEmbedding
 from foldmap.street.graph.chains import resample
 from foldmap.street.paper.pairs import RingPairs

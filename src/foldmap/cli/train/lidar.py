@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 EXAMPLES = (
     "\b\nExamples:\n  foldmap train lidar -o out/train --preset small-16x --rate 3\n"
     "  foldmap train lidar -o out/train --map city.tif --start model.safetensors\n"
-    "  foldmap train lidar -o out/train --map aeva.tif --map-query avia.tif\n"
+    "  foldmap train lidar -o out/train --map aeva.tif --map-query avia.tif --relief-band 3\n"
     "  foldmap train lidar -o out/train --sweeps drive/ --poses poses.txt\n"
     "  foldmap train lidar -o out/train --sweeps drive/ --poses poses.txt --pairs out/pairs --start model.safetensors"
 )
@@ -41,6 +41,7 @@ def lidar(
     relief: Annotated[
         bool, option(DATA, "The town with relief mixed in, for maps with --relief-band.", "--relief")
     ] = False,
+    relief_band: Annotated[int | None, option(DATA, "Of the maps: band of the variance of heights, to mix in.")] = None,
     map_query: Annotated[Path | None, option(DATA, "Queries are crops of this GeoTIFF of the same place.")] = None,
     query_offset: Annotated[
         tuple[float, float], option(DATA, "Map minus query coordinates, east and north, metres.")
@@ -81,8 +82,7 @@ def lidar(
         raise ConfigError("several sources of pairs were named", "give one of --town, --map and --sweeps")
     if (sweeps is None) != (poses is None):
         raise ConfigError("sweeps and poses go together", "give both --sweeps and --poses")
-    if relief and (map_tif is not None or sweeps is not None):
-        raise ConfigError("--relief is of the generated town", "leave it, or --map and --sweeps, out")
+    _check_relief(relief, relief_band, map_tif, sweeps)
     if smoke:
         steps, matcher_steps, batch, pair_count = 12, 12, 2, min(pair_count, 20)
         if preset is None:
@@ -96,7 +96,9 @@ def lidar(
         return lidar_pairs.pairs_of_town(folder, pair_count, seed, coarse=coarse, relief=relief, smoke=smoke)
 
     if map_tif is not None:
-        source = lidar_pairs.pairs_of_raster(map_tif, map_query, query_offset, pair_count, seed, smoke=smoke)
+        source = lidar_pairs.pairs_of_raster(
+            map_tif, map_query, query_offset, pair_count, seed, smoke=smoke, relief_band=relief_band
+        )
     elif sweeps is not None and poses is not None:
         source = lidar_pairs.pairs_of_drive(
             sweeps, poses, resolution, guard, intensity_scale, smoke=smoke, time_limit_s=time_limit
@@ -112,6 +114,13 @@ def lidar(
     with bars() as begin:
         summary = train_lidar(source, output, run, begin, say)
     put(summary, as_json)
+
+
+def _check_relief(relief: bool, relief_band: int | None, map_tif: Path | None, sweeps: str | None) -> None:
+    if relief and (map_tif is not None or sweeps is not None):
+        raise ConfigError("--relief is of the generated town", "leave it, or --map and --sweeps, out")
+    if relief_band is not None and map_tif is None:
+        raise ConfigError("--relief-band is of a map", "give --map, or --relief for the generated town")
 
 
 def _fitted(source: LidarPairs, output: Path, marks_m2: float, seed: int, name: str, resume: bool) -> dict[str, Any]:

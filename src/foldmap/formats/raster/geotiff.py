@@ -215,6 +215,31 @@ class RasterMosaic:
         return RasterMap(self.grid.window(row, col, height_px, width_px), intensity, observed)
 
 
+def open_mixed(path: Path | str, band: int = 1, relief_band: int | None = None) -> RasterFile | ReliefFile:
+    """Open one band of a raster, and where it is named that of relief, mixed; errors as `open_raster`."""
+    intensity = open_raster(path, band)
+    if relief_band is None:
+        return intensity
+    try:
+        return ReliefFile(intensity, open_raster(path, relief_band))
+    except Exception:
+        intensity.close()
+        raise
+
+
+class ReliefFile(ReliefSource):
+    """Two bands of a raster file, mixed."""
+
+    def __init__(self, intensity: RasterFile, variance_m2: RasterFile) -> None:
+        super().__init__(intensity, variance_m2)
+        self._files = intensity, variance_m2
+
+    def close(self) -> None:
+        """Close the file."""
+        for file in self._files:
+            file.close()
+
+
 @contextmanager
 def open_rasters(paths: Sequence[Path | str], band: int = 1, relief_band: int | None = None) -> Iterator[RasterSource]:
     """Open one or several rasters as one map; they close when the block ends.
@@ -230,9 +255,9 @@ def open_rasters(paths: Sequence[Path | str], band: int = 1, relief_band: int | 
     with ExitStack() as opened:
         parts: list[RasterSource] = []
         for path in paths:
-            intensity = opened.enter_context(open_raster(path, band))
-            relief = None if relief_band is None else opened.enter_context(open_raster(path, relief_band))
-            parts.append(intensity if relief is None else ReliefSource(intensity, relief))
+            part = open_mixed(path, band, relief_band)
+            parts.append(part)
+            opened.callback(part.close)
         yield parts[0] if len(parts) == 1 else combine(parts, [str(path) for path in paths])
 
 

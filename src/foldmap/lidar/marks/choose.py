@@ -17,7 +17,7 @@ import numpy as np
 
 from foldmap.errors import MapFormatError
 from foldmap.lidar.marks.contrast import local_moments, median_spread, odd, smoothed
-from foldmap.lidar.source import RasterMap, RasterSource, some_blocks
+from foldmap.lidar.source import RasterMap, RasterSource, median_by_weight, some_blocks
 from foldmap.types import BoolArray, FloatArray, IntArray
 
 _STEP = 0.2  # between the thresholds of neighbourhoods that are tried
@@ -97,10 +97,9 @@ def map_level(source: RasterSource, recipe: MarkRecipe) -> MapLevel:
         blocks.append(_Cells.of(block.read(0, 0, rows, columns), recipe, cell))
     if not blocks:
         return MapLevel(0.0, _TOP)
-    counts = np.array([one.seen.sum() for one in blocks])
-    order = np.argsort(medians := np.array([median_spread(one.spread, one.seen) for one in blocks]), kind="stable")
-    spread = float(medians[order[int(np.searchsorted(np.cumsum(counts[order]), counts.sum() / 2))]])
-    most = recipe.marks_m2 * (cell * resolution_m) ** 2 * counts.sum()
+    counts = [int(one.seen.sum()) for one in blocks]
+    spread = median_by_weight([median_spread(one.spread, one.seen) for one in blocks], counts)
+    most = recipe.marks_m2 * (cell * resolution_m) ** 2 * sum(counts)
     contrast = _TOP
     for level in _LEVELS:
         at = MapLevel(spread, float(level))

@@ -34,6 +34,7 @@ class MarksModel:
         resolution_m: pixel size of the maps it was fitted on.
         rate_bit_m2: bits per m2 of observed ground that it spent on maps that it was not fitted on.
         thresholds: of the localizer, as plain numbers (`ConfidenceThresholds.to_dict`).
+        calibration: what maps that have none of their own are worth (`MapCalibration.to_dict`).
         known_cells: cells a side of a square in which it is known whether there is map.
         provenance: how it was fitted.
     """
@@ -45,6 +46,7 @@ class MarksModel:
     rate_bit_m2: float
     name: str
     thresholds: dict[str, float] = field(default_factory=dict)
+    calibration: dict[str, Any] | None = None
     known_cells: int = 32
     provenance: dict[str, Any] = field(default_factory=dict)
 
@@ -81,6 +83,7 @@ class MarksModel:
             "resolution_m": self.resolution_m,
             "rate_bit_m2": self.rate_bit_m2,
             "thresholds": self.thresholds,
+            "calibration": self.calibration,
             "provenance": self.provenance,
         }
         return model_to_bytes(arrays, info)
@@ -117,6 +120,7 @@ def _rebuilt(info: dict[str, Any], arrays: dict[str, AnyArray]) -> MarksModel:
         rate_bit_m2=_positive(info["rate_bit_m2"], "rate_bit_m2"),
         name=str(info["name"]),
         thresholds={str(key): float(value) for key, value in dict(info["thresholds"]).items()},
+        calibration=None if info.get("calibration") is None else dict(info["calibration"]),
         known_cells=known_cells,
         provenance=dict(info["provenance"]),
     )

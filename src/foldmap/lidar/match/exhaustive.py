@@ -16,6 +16,8 @@ The margin is what a turned corner needs; with margin 0 turned corners are cut o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from foldmap.errors import ConfigError
@@ -63,6 +65,25 @@ def match_half(map_CHW: FloatArray, observation_CHW: FloatArray, headings: Headi
     scores = correlate_one(small_map, turn_into, len(angles), 2 * radius_px + 1, 0.5)
     scores *= 4.0  # a sum over a quarter of the pixels
     return scores
+
+
+def match_each(
+    map_CHW: FloatArray, observations: Sequence[FloatArray], radius_px: int, *, half: bool = False
+) -> FloatArray:
+    """Score every shift of some observations of one shape, unturned: (N, 2 * radius + 1, 2 * radius + 1).
+
+    As `match_fft`, or as `match_half`.
+    """
+    _check(map_CHW, observations[0], radius_px)
+    images = [halved(one) for one in observations] if half else observations
+    crop, margin = (halved(map_CHW), radius_px) if half else (map_CHW, 2 * radius_px)
+    canvas, turners = (crop.shape[1] - margin, crop.shape[2] - margin), [Turner(one) for one in images]
+
+    def turn_into(t: int, out_CHW: FloatArray) -> None:
+        turners[t].into(0.0, out_CHW, canvas)
+
+    scores = correlate_one(crop, turn_into, len(turners), 2 * radius_px + 1, 0.5 if half else 1.0)
+    return scores * np.float32(4.0) if half else scores
 
 
 def halved(image_CHW: FloatArray) -> FloatArray:

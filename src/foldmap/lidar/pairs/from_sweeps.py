@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from foldmap.errors import ConfigError, PoseInputError
-from foldmap.geometry import SE2, SE3
+from foldmap.geometry import SE2, SE3, MetricGrid
 from foldmap.lidar.observation import aggregate, rasterize
 from foldmap.lidar.pairs.sampling import RasterPair
-from foldmap.lidar.source import Sweep
+from foldmap.lidar.source import RasterMap, Sweep
 from foldmap.types import BoolArray, FloatArray
 
 _KEPT_PAIRS = 256
@@ -51,13 +51,9 @@ class SweepPairs(Sequence[RasterPair]):
         if aggregate_sweeps < 1 or guard < 0 or not 16 <= sweep_px <= map_px or not 0 <= share[0] < share[1] <= 1:
             raise ConfigError("the pairs' sizes are impossible", "give positive counts, and the map the larger crop")
         self._frames = [_ground(s, p, max_range_m) for s, p in _paired(sweeps, world_SE3_sensors)]
-        if len(self._frames) <= aggregate_sweeps + 2 * guard:
-            raise ConfigError(
-                f"{len(self._frames)} sweeps leave no map beside {aggregate_sweeps} and guards of {guard}",
-                "give a longer drive or a smaller guard",
-            )
         self._resolution_m, self._aggregate, self._guard = resolution_m, aggregate_sweeps, guard
         self._map_px, self._sweep_px = map_px, sweep_px
+        self._check_length()
         self._take(*share)
 
     def part(self, low: float, high: float) -> SweepPairs:
@@ -65,6 +61,43 @@ class SweepPairs(Sequence[RasterPair]):
         other = copy.copy(self)
         other._take(low, high)
         return other
+
+    def of_sizes(self, map_px: int, sweep_px: int) -> SweepPairs:
+        """The same pairs with other sides of the crops, on the same frames."""
+        other = copy.copy(self)
+        other._map_px, other._sweep_px, other._kept = map_px, sweep_px, OrderedDict()
+        return other
+
+    def among_first(self, frames: int) -> SweepPairs:
+        """The pairs of the first so many frames alone: neither queries nor maps know of the others.
+
+        A ConfigError where they are too few.
+        """
+        other = copy.copy(self)
+        other._frames = self._frames[:frames]
+        other._check_length()
+        other._take(0.0, 1.0)
+        return other
+
+    def ground(self) -> RasterMap:
+        """The map of all frames, north up, in world coordinates."""
+        points_m = np.concatenate(
+            [f.world_SE2_vehicle.apply(f.points_vehicle_m.astype(np.float64)) for f in self._frames]
+        )
+        middle_m = 0.5 * (points_m.min(0) + points_m.max(0))
+        half_m = 0.5 * np.ptp(points_m, axis=0) + self._resolution_m
+        values = np.concatenate([frame.intensity for frame in self._frames])
+        seen = rasterize(points_m - middle_m, values, self._resolution_m, float(half_m[0]), float(half_m[1]))
+        west_m, north_m = middle_m[0] - seen.half_length_m, middle_m[1] + seen.half_width_m
+        grid = MetricGrid(float(west_m), float(north_m), self._resolution_m, *seen.observed.shape)
+        return RasterMap(grid, seen.intensity, seen.observed)
+
+    def _check_length(self) -> None:
+        if len(self._frames) <= self._aggregate + 2 * self._guard:
+            raise ConfigError(
+                f"{len(self._frames)} sweeps leave no map beside {self._aggregate} and guards of {self._guard}",
+                "give a longer drive or a smaller guard",
+            )
 
     def _take(self, low: float, high: float) -> None:
         starts = len(self._frames) - self._aggregate + 1

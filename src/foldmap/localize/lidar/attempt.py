@@ -13,14 +13,18 @@ from foldmap.geometry import SE2, wrap_rad
 from foldmap.lidar.marks.unfold import MarksMap
 from foldmap.lidar.match.exhaustive import coarse_headings_rad
 from foldmap.lidar.observation import Observation
-from foldmap.localize.estimate import Estimate, Status
+from foldmap.localize.estimate import Estimate, Status, largest_sigma
+from foldmap.localize.evidence import MapCalibration
 from foldmap.localize.lidar.blocks import MODE_RADIUS_M
+from foldmap.localize.lidar.chance import heading_range, trials_of
 from foldmap.localize.lidar.confidence import (
     ConfidenceThresholds,
     LidarDiagnostics,
     LidarEstimate,
     MatchFeatures,
+    calibration_of,
     decide,
+    raised,
 )
 from foldmap.localize.lidar.dense import CANDIDATE_RADIUS_M, DenseMatcher, WindowMatcher
 from foldmap.localize.lidar.marks import MarksMatcher
@@ -30,6 +34,8 @@ from foldmap.types import DoubleArray
 
 _GUARD_PX = 3  # searched beyond the radius asked for, so that a pose at that radius is not at the rim
 _WIDE_M = 4.0
+SHARED_M = 0.04
+"""Standard deviation of what all blocks share: errors of the map and its cells, motion within a revolution."""
 _RIVAL_SHARE = 0.85
 
 
@@ -60,7 +66,7 @@ class LidarMatcher:
 
     @folded.setter
     def folded(self, folded: DecodedMap) -> None:
-        self._folded = folded
+        self._folded, self.calibration = folded, calibration_of(folded)
         self._matcher: WindowMatcher = MarksMatcher(folded) if isinstance(folded, MarksMap) else DenseMatcher(folded)
 
     def attempt(
@@ -89,8 +95,9 @@ class LidarMatcher:
         start_s = time.perf_counter()
         check_resolution(self.folded, observation)
         near = coarse_headings_rad(math.radians(2.5), 11)
+        among = trials_of(radius_m, heading_range_rad, self.folded.grid.resolution_m)
         attempts = [
-            self.attempt_window(observation, centre, CANDIDATE_RADIUS_M, near)
+            self.attempt_window(observation, centre, CANDIDATE_RADIUS_M, near, among)
             for centre in self._matcher.candidates(observation, prior, radius_m, heading_range_rad)
         ]
         if not attempts:
@@ -114,10 +121,12 @@ class LidarMatcher:
         prior: SE2,
         radius_m: float,
         headings_rad: DoubleArray,
+        trials: float | None = None,
     ) -> Attempt:
         """Search +-radius_m (along the prior's axes) and the headings around a prior, exhaustively; else as `attempt`.
 
-        Headings are relative to the prior's, ascending, evenly spaced.
+        Headings are relative to the prior's, ascending, evenly spaced. The window may have been chosen among so many
+        poses that could be told apart (`trials_of`); without that, chance had the window's own.
         """
         start_s = time.perf_counter()
         resolution_m, least = check_resolution(self.folded, observation), self.thresholds.reject_observed_fraction
@@ -130,14 +139,29 @@ class LidarMatcher:
         match = self._matcher.match(observation, prior, radius_px, headings_rad, least)
         if match is None:
             return _nothing(Status.NO_MAP, "there is no map around the prior", 0.0, start_s)
-        status, reason = decide(match.features, self.thresholds)
+        match = _judged(match, self.calibration, trials, trials_of(radius_m, heading_range(headings_rad), resolution_m))
+        status, reason = decide(match.features, raised(self.thresholds, self.calibration))
         diagnostics = _diagnostics(match, reason, start_s)
         if not status.has_pose:
             return Attempt(Estimate.without_pose(status, diagnostics), match)
         cos, sin = math.cos(prior.heading_rad), math.sin(prior.heading_rad)
         turn = np.array([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]])
-        covariance = turn @ match.covariance @ turn.T
-        return Attempt(Estimate(status, prior @ match.offset, 0.5 * (covariance + covariance.T), diagnostics), match)
+        covariance = turn @ self.calibration.scaled(match.covariance) @ turn.T
+        covariance = 0.5 * (covariance + covariance.T)
+        errors = self.calibration.errors
+        return Attempt(Estimate(status, prior @ match.offset, covariance, diagnostics, errors=errors), match)
+
+
+def _judged(match: WindowMatch, calibration: MapCalibration, among: float | None, own: float) -> WindowMatch:
+    """A match with what its blocks cannot tell: errors that they share, and among how many poses it was found."""
+    covariance = match.covariance + np.diag([SHARED_M**2, SHARED_M**2, 0.0])
+    sigma_m = largest_sigma(calibration.scaled(covariance[:2, :2]))
+    features = replace(match.features, sigma_m=sigma_m)
+    if among is not None:
+        more = math.log10(max(1.0, among / own))
+        left = {name: max(0.0, getattr(features, name) - more) for name in ("surprise", "distinction")}
+        features = replace(features, **left)
+    return replace(match, covariance=covariance, features=features)
 
 
 def _rival_m(best: Attempt, attempts: list[Attempt]) -> float | None:
@@ -159,11 +183,11 @@ def _nothing(status: Status, reason: str, observed_fraction: float, start_s: flo
 
 
 def _diagnostics(match: WindowMatch, reason: str, start_s: float) -> LidarDiagnostics:
-    signals = ("score", "evidence_sigma", "margin_sigma", "agreement", "sigma_m", "observed_fraction")
+    named = {name: value for name, value in vars(match.features).items() if name not in ("known_fraction", "at_edge")}
     return LidarDiagnostics(
         reason,
         time.perf_counter() - start_s,
-        **{name: getattr(match.features, name) for name in signals},
+        **named,
         prior_distance_m=math.hypot(match.offset.x_m, match.offset.y_m),
         prior_turn_rad=wrap_rad(match.offset.heading_rad),
         entropy=match.entropy,

@@ -25,10 +25,19 @@ from foldmap.lidar.model import LidarModel
 from foldmap.lidar.observation import Observation
 from foldmap.lidar.pairs.sampling import RasterPair
 from foldmap.lidar.source import cut_window
+from foldmap.localize.evidence import MapCalibration, mahalanobis
 from foldmap.localize.lidar.attempt import Attempt
-from foldmap.localize.lidar.confidence import Calibration, MatchFeatures, calibrate, calibrate_marks_against
+from foldmap.localize.lidar.confidence import (
+    DISTINCTION,
+    Calibration,
+    MatchFeatures,
+    calibrate,
+    calibrate_marks_against,
+    decide,
+)
 from foldmap.localize.lidar.localizer import LidarLocalizer
 from foldmap.localize.lidar.view import DecodedMap
+from foldmap.localize.tail import LEAST, Tail
 from foldmap.types import BoolArray, ByteArray, FloatArray
 
 
@@ -46,6 +55,28 @@ class UnfoldedRaster:
         column = round((grid.west_m - self.grid.west_m) / grid.resolution_m)
         embedding, known = (cut_window(of, row, column, *grid.shape) for of in (self._embedding, self._known))
         return embedding, known
+
+
+class PairAttempt(NamedTuple):
+    """A localization of a pair: the attempt, and how far its best pose is from the pair's.
+
+    In metres, and in standard deviations of the match itself; both infinite where nothing was matched.
+    """
+
+    attempt: Attempt
+    error_m: float
+    distance: float
+
+
+class PairMatches(NamedTuple):
+    """Features of matches with the right maps, at the right place, and with wrong ones.
+
+    And of all matches with the right maps, how many sigmas they are off.
+    """
+
+    right: list[MatchFeatures]
+    wrong: list[MatchFeatures]
+    distances: list[tuple[MatchFeatures, float]]
 
 
 class CalibratedBundle(NamedTuple):
@@ -81,7 +112,8 @@ def calibrate_model(
     places = zip(coded.rasters, coded.codes, strict=True)
     maps = [UnfoldedRaster(decoder, raster.grid, codes, scale) for raster, codes in places]
     held = range(0, len(pairs), HOLD_OUT)
-    calibration = calibrate(*match_features(maps, pairs, resolution_m, held, wrong, radius_m, seed, report))
+    found = match_features(maps, pairs, resolution_m, held, wrong, radius_m, seed, report)
+    calibration = calibrate(found.right, found.wrong)
     return CalibratedBundle(replace(coded.bundle, thresholds=calibration.thresholds.to_dict()), calibration)
 
 
@@ -109,10 +141,27 @@ def calibrate_marks(
         report=lambda done, of: report("encode", done, of),
     )  # fmt: skip
     maps = [marks_in_memory(model, raster)[0] for raster in rasters]
-    held = range(0, len(pairs), HOLD_OUT)
-    right, wrongs = match_features(maps, pairs, resolution_m, held, wrong, 1.0, seed, report)
-    calibration = calibrate_marks_against(wrongs, right, recipe.marks_m2)
-    return replace(model, thresholds=calibration.thresholds.to_dict()), calibration
+    # the localizer's errors do not know which maps the coder was fitted on
+    found = match_features(maps, pairs, resolution_m, range(len(pairs)), wrong, 1.0, seed, report)
+    calibration = calibrate_marks_against(found.wrong, found.right, recipe.marks_m2)
+    answered = [distance for one, distance in found.distances if decide(one, calibration.thresholds)[0].has_pose]
+    worth = worth_of(answered, []).to_dict()  # what chance reaches is in the thresholds
+    return replace(model, thresholds=calibration.thresholds.to_dict(), calibration=worth), calibration
+
+
+def worth_of(distances: Sequence[float], reached: Sequence[float]) -> MapCalibration:
+    """What right answers' distances, and the distinction of wrong ones, say; of what there are too few, nothing.
+
+    Both are of generated sweeps, whose errors are smaller than real ones at best: sigmas are never taken down.
+    """
+    known = np.asarray(reached, np.float64)
+    chance = {DISTINCTION: Tail.of(known)} if len(known) >= LEAST else {}
+    found = MapCalibration(chance, negatives=len(known))
+    if len(distances) < LEAST:
+        return found
+    scale = max(1.0, found.with_errors(np.asarray(distances), 2).sigma_scale)
+    errors = Tail.of(np.asarray(distances) / scale)
+    return replace(found, sigma_scale=scale, errors=errors, answers=len(distances))
 
 
 def observation_of(pair: RasterPair, resolution_m: float) -> Observation:
@@ -123,20 +172,19 @@ def observation_of(pair: RasterPair, resolution_m: float) -> Observation:
 
 def attempt_pair(
     folded: DecodedMap, pair: RasterPair, observation: Observation, radius_m: float, rng: np.random.Generator
-) -> tuple[Attempt, float]:
-    """Localize an observation in the map of a pair, from a prior that is off by up to a radius and 5 degrees.
-
-    Gives the attempt, and how far its best pose is from the pair's, in metres; infinite where nothing was matched.
-    """
+) -> PairAttempt:
+    """Localize an observation in the map of a pair, from a prior that is off by up to a radius and 5 degrees."""
     resolution_m = observation.resolution_m
     east_m, south_m = (resolution_m * pair.shift_px[axis] for axis in (1, 0))
     away_m = rng.uniform(-radius_m, radius_m, 2)
     prior = SE2(float(away_m[0]) + east_m, float(away_m[1]) - south_m, math.radians(rng.uniform(-5, 5)))
     attempt = LidarLocalizer.open(folded).attempt(observation, prior, 1.5 * radius_m)
     if attempt.match is None:
-        return attempt, math.inf
-    pose = prior @ attempt.match.offset
-    return attempt, math.hypot(pose.x_m - east_m, pose.y_m + south_m)
+        return PairAttempt(attempt, math.inf, math.inf)
+    true = prior.inverse() @ SE2(east_m, -south_m, 0.0)
+    error_m = np.array([attempt.match.offset.x_m - true.x_m, attempt.match.offset.y_m - true.y_m])
+    distance = mahalanobis(error_m, attempt.match.covariance[:2, :2])
+    return PairAttempt(attempt, float(np.hypot(*error_m)), distance)
 
 
 def match_features(
@@ -148,31 +196,35 @@ def match_features(
     radius_m: float = 1.0,
     seed: int = 0,
     report: Callable[[str, int, int], None] = lambda what, done, total: None,
-) -> tuple[list[MatchFeatures], list[MatchFeatures]]:
+) -> PairMatches:
     """Features of matches with the right map, for the pairs held out, and with wrong maps, shuffled and blank ones.
 
     A map a pair, centred on the origin.
     """
     rng = np.random.default_rng(seed)
-    right, wrongs = list[MatchFeatures](), list[MatchFeatures]()
+    found = PairMatches([], [], [])
 
     def attempt(place: int, observation: Observation, into: list[MatchFeatures], accept_m: float) -> None:
-        result, error_m = attempt_pair(maps[place], pairs[place], observation, radius_m, rng)
-        if result.features is not None and error_m <= accept_m:
+        result, error_m, distance = attempt_pair(maps[place], pairs[place], observation, radius_m, rng)
+        if result.features is None:
+            return
+        if error_m <= accept_m:
             into.append(result.features)
+        if into is found.right:
+            found.distances.append((result.features, distance))
 
     for index in held:
-        attempt(index, observation_of(pairs[index], resolution_m), right, 3 * max(resolution_m, 0.1))
-        report("right matches", len(right), len(held))
+        attempt(index, observation_of(pairs[index], resolution_m), found.right, 3 * max(resolution_m, 0.1))
+        report("right matches", len(found.right), len(held))
     for index in range(wrong):
         place = int(rng.integers(len(maps)))
         other = int((place + rng.integers(1, len(pairs))) % len(pairs))
         observation = observation_of(pairs[other], resolution_m)
         if index % 3:
             observation = (shuffled if index % 3 == 1 else blank_like)(observation, rng)
-        attempt(place, observation, wrongs, math.inf)
+        attempt(place, observation, found.wrong, math.inf)
         report("wrong matches", index + 1, wrong)
-    return right, wrongs
+    return found
 
 
 def shuffled(observation: Observation, rng: np.random.Generator) -> Observation:
@@ -184,6 +236,12 @@ def shuffled(observation: Observation, rng: np.random.Generator) -> Observation:
     for block, k in zip(blocks, rng.permutation(len(blocks)), strict=True):
         intensity[block] = observation.intensity[blocks[int(k)]]
         observed[block] = observation.observed[blocks[int(k)]]
+    return replace(observation, intensity=intensity, observed=observed)
+
+
+def mirrored(observation: Observation) -> Observation:
+    """Left for right."""
+    intensity, observed = np.flipud(observation.intensity).copy(), np.flipud(observation.observed).copy()
     return replace(observation, intensity=intensity, observed=observed)
 
 

@@ -11,7 +11,8 @@ import numpy as np
 from foldmap.errors import ConfigError, ModelError
 from foldmap.geometry import SE2
 from foldmap.localize.estimate import Diagnostics, Estimate, Status, check_numbers
-from foldmap.localize.evidence import above, below, first_broken
+from foldmap.localize.evidence import KEY, MapCalibration, above, below, first_broken
+from foldmap.localize.protection import RISK
 
 
 @dataclass(frozen=True)
@@ -23,8 +24,10 @@ class LidarDiagnostics(Diagnostics):
 
     Attributes:
         score: normalized correlation of the two embeddings at the best pose, -1 to 1. Rejects below 0.05.
-        evidence_sigma: best score above the window's mean, in standard errors over blocks; of marks, in standard
-            deviations of the window's scores. Rejects below 6 (no_match).
+        evidence_sigma: best score above the window's mean, in standard errors over blocks. Rejects below 6 (no_match).
+        surprise: minus log10 of the probability that chance reaches the best score in a window so large. Rejects below
+            1.5 (no_match).
+        distinction: the same of streets alike, with lanes that lie as here. Warns below 2.
         margin_sigma: best score above the best of any other mode (> 0.3 m away), in standard errors over blocks. Warns
             below 3.5, rejects below 2.5 (ambiguous).
         agreement: share of block bootstraps that peak within 0.15 m of the best pose. Warns below 0.95, rejects below
@@ -40,6 +43,8 @@ class LidarDiagnostics(Diagnostics):
 
     score: float | None = None
     evidence_sigma: float | None = None
+    surprise: float | None = None
+    distinction: float | None = None
     margin_sigma: float | None = None
     agreement: float | None = None
     sigma_m: float | None = None
@@ -49,6 +54,10 @@ class LidarDiagnostics(Diagnostics):
     entropy: float | None = None
     lidar_age_s: float | None = None
 
+
+DISTINCTION = "distinction"
+"""The signal whose chance a map is calibrated to."""
+_UNKNOWN = MapCalibration()
 
 LidarEstimate: TypeAlias = Estimate[SE2, LidarDiagnostics]
 
@@ -64,7 +73,13 @@ class MatchFeatures:
     sigma_m: float
     observed_fraction: float
     known_fraction: float
+    surprise: float
+    distinction: float
     at_edge: bool
+
+
+_LATER = {"warn_distinction", "reject_surprise"}  # not in models that were calibrated before there were these
+_RETIRED = "warn_evidence_sigma"  # may be in those
 
 
 @dataclass(frozen=True)
@@ -85,7 +100,8 @@ class ConfidenceThresholds:
     reject_sigma_m: float = 0.3
     warn_observed_fraction: float = 0.04
     reject_observed_fraction: float = 0.01
-    warn_evidence_sigma: float = 0.0
+    warn_distinction: float = 2.0
+    reject_surprise: float = 1.5
 
     def __post_init__(self) -> None:
         check_numbers(self, "threshold")
@@ -98,10 +114,10 @@ class ConfidenceThresholds:
     def from_dict(data: dict[str, Any]) -> ConfidenceThresholds:
         """Read back what `to_dict` gave; a ModelError where fields are missing, unknown or no finite numbers."""
         names = {field.name for field in fields(ConfidenceThresholds)}
-        if not isinstance(data, dict) or not names - {"warn_evidence_sigma"} <= set(data) <= names:
+        if not isinstance(data, dict) or not names - _LATER <= set(data) <= names | {_RETIRED}:
             raise ModelError("the model's confidence thresholds have unknown or missing fields", "calibrate it again")
         try:
-            return ConfidenceThresholds(**data)
+            return ConfidenceThresholds(**{name: value for name, value in data.items() if name != _RETIRED})
         except ConfigError as error:
             raise ModelError(f"the model's confidence thresholds are unusable: {error.message}") from error
 
@@ -113,6 +129,22 @@ def thresholds_of(calibrated: object) -> ConfidenceThresholds:
     return ConfidenceThresholds.from_dict(stored) if stored else ConfidenceThresholds()
 
 
+def calibration_of(folded: object) -> MapCalibration:
+    """What a folded map, or else its model, was found to be worth; a MapFormatError where that makes no sense."""
+    own = MapCalibration.read(getattr(folded, "parameters", {}), "lidar")
+    return own or MapCalibration.read({KEY: getattr(getattr(folded, "model", None), KEY, None)}, "lidar") or _UNKNOWN
+
+
+def raised(thresholds: ConfidenceThresholds, calibration: MapCalibration) -> ConfidenceThresholds:
+    """Ask for the distinction that one wrong query in a hundred reaches in this map, if that is more.
+
+    The other rules let fewer than one in ten of those pass.
+    """
+    reached = calibration.chance.get(DISTINCTION)
+    least = 0.0 if reached is None else reached.exceeded_at(10 * RISK)
+    return replace(thresholds, warn_distinction=max(thresholds.warn_distinction, least))
+
+
 def decide(features: MatchFeatures, thresholds: ConfidenceThresholds) -> tuple[Status, str]:
     """Judge one match: the status, and in words the signal that decided (empty for `ok`)."""
     f, t = features, thresholds
@@ -122,12 +154,13 @@ def decide(features: MatchFeatures, thresholds: ConfidenceThresholds) -> tuple[S
             (known < t.reject_observed_fraction, Status.NO_MAP, f"known map under {known:.3f} of the observation"),
             below(Status.NO_OBSERVATION, "observed_fraction", seen, t.reject_observed_fraction, ".3f"),
             below(Status.NO_MATCH, "evidence_sigma", f.evidence_sigma, t.reject_evidence_sigma, ".1f"),
+            below(Status.NO_MATCH, "surprise", f.surprise, t.reject_surprise),
             below(Status.NO_MATCH, "score", f.score, t.reject_score, ".3f"),
             below(Status.AMBIGUOUS, "margin_sigma", f.margin_sigma, t.reject_margin_sigma, ".1f"),
             below(Status.AMBIGUOUS, "agreement", f.agreement, t.reject_agreement),
             above(Status.AMBIGUOUS, "sigma_m", f.sigma_m, t.reject_sigma_m),
             (f.at_edge, Status.AMBIGUOUS, "the best pose lies at the rim of the search"),
-            below(Status.DEGRADED, "evidence_sigma", f.evidence_sigma, t.warn_evidence_sigma, ".1f"),
+            below(Status.DEGRADED, "distinction", f.distinction, t.warn_distinction),
             below(Status.DEGRADED, "margin_sigma", f.margin_sigma, t.warn_margin_sigma, ".1f"),
             below(Status.DEGRADED, "agreement", f.agreement, t.warn_agreement),
             below(Status.DEGRADED, "score", f.score, t.warn_score, ".3f"),
@@ -151,12 +184,14 @@ class Calibration:
 
 
 _LOST_PER_SIGNAL = 0.005
+_MOST_SIGMA_M = 0.5  # an answer that is known less well is not `ok`, whatever right matches had
 
 MARKS = ConfidenceThresholds(
     warn_margin_sigma=0.0,
     reject_margin_sigma=0.0,
-    warn_evidence_sigma=4.8,
-    reject_evidence_sigma=4.2,
+    reject_evidence_sigma=0.0,
+    warn_distinction=2.0,
+    reject_surprise=1.5,
     warn_agreement=0.8,
     reject_agreement=0.6,
     warn_score=0.06,
@@ -164,8 +199,7 @@ MARKS = ConfidenceThresholds(
     warn_sigma_m=0.45,
     reject_sigma_m=0.7,
 )
-"""Where marks begin: their evidence is in standard deviations of a window's scores, some thousand of which are
-independent, so that wrong maps reach 3 to 4.5 whatever the sensor. Margins of so few marks tell little."""
+"""Where marks begin. Blocks with marks are too few, and too unlike, to tell evidence and margins by."""
 
 
 _SCORE_OF_MARKS = 0.12  # at one mark a m2: the correlation with an image of which so little is 1 goes with its root
@@ -174,21 +208,26 @@ _SCORE_OF_MARKS = 0.12  # at one mark a m2: the correlation with an image of whi
 def calibrate_marks_against(
     negatives: Sequence[MatchFeatures], positives: Sequence[MatchFeatures], marks_m2: float
 ) -> Calibration:
-    """Raise the evidence that `MARKS` asks for until no negative is `ok`, with a tenth to spare."""
+    """Raise the distinction that `MARKS` asks for until no negative is `ok`, with a tenth to spare."""
     base = replace(MARKS, warn_score=max(MARKS.warn_score, _SCORE_OF_MARKS * float(np.sqrt(marks_m2))))
-    passing = [f.evidence_sigma for f in negatives if decide(f, replace(base, warn_evidence_sigma=0.0))[0] is Status.OK]
-    worst = max([*passing, 1.0])
-    thresholds = replace(base, warn_evidence_sigma=max(base.warn_evidence_sigma, 1.1 * worst))
+    worst = _worst(negatives, base)
+    thresholds = replace(base, warn_distinction=max(base.warn_distinction, 1.1 * worst))
     ok = [sum(decide(f, thresholds)[0] is Status.OK for f in group) for group in (positives, negatives)]
-    return Calibration(thresholds, ok[0] / max(len(positives), 1), ok[1], thresholds.warn_evidence_sigma / worst)
+    return Calibration(thresholds, ok[0] / max(len(positives), 1), ok[1], thresholds.warn_distinction / worst)
+
+
+def _worst(negatives: Sequence[MatchFeatures], thresholds: ConfidenceThresholds) -> float:
+    """The largest distinction of a negative that all other rules let pass; at least 1."""
+    open_ = replace(thresholds, warn_distinction=0.0)
+    return max([f.distinction for f in negatives if decide(f, open_)[0] is Status.OK] + [1.0])
 
 
 def calibrate(positives: Sequence[MatchFeatures], negatives: Sequence[MatchFeatures]) -> Calibration:
     """Set the thresholds so that no negative is `ok`, with room to spare, and as many positives as possible are.
 
-    The secondary signals each give up 0.5 % of the positives, with slack. `margin_sigma`, the one with a null
-    distribution, then goes between what the remaining negatives reach and what the positives have: at the geometric
-    mean of the negatives' largest and the positives' 2 % quantile, and never less than 1.25 times the former.
+    The secondary signals each give up 0.5 % of the positives, with slack. `distinction`, the one with a null
+    distribution, then goes a quarter above what the remaining negatives reach, and never below its default. The score
+    is one that a negative in a hundred has, unless more than 2 % of the positives have less.
     Negatives are matches against wrong maps, of shuffled and of blank observations.
     """
     if len(positives) < 20 or len(negatives) < 20:
@@ -200,28 +239,27 @@ def calibrate(positives: Sequence[MatchFeatures], negatives: Sequence[MatchFeatu
 
     base = ConfidenceThresholds()
     evidence = min(base.reject_evidence_sigma, low("evidence_sigma", _LOST_PER_SIGNAL, 0.8))
-    score = low("score", _LOST_PER_SIGNAL, 0.7)
-    sigma = float(np.quantile([f.sigma_m for f in positives], 1 - _LOST_PER_SIGNAL)) * 1.3
+    least_score, chance_score = low("score", _LOST_PER_SIGNAL, 0.7), np.quantile([f.score for f in negatives], 0.99)
+    score = max(least_score, min(float(chance_score), low("score", 0.02, 1.0)))
+    sigma = min(float(np.quantile([f.sigma_m for f in positives], 1 - _LOST_PER_SIGNAL)) * 1.3, _MOST_SIGMA_M)
+    margin = min(base.warn_margin_sigma, low("margin_sigma", _LOST_PER_SIGNAL, 0.7))
     agreement = min(base.warn_agreement, low("agreement", _LOST_PER_SIGNAL, 0.95))
     observed = min(base.warn_observed_fraction, low("observed_fraction", _LOST_PER_SIGNAL, 0.7))
-    open_margin = replace(
+    others = replace(
         base,
-        warn_margin_sigma=0.0,
-        reject_margin_sigma=0.0,
+        warn_margin_sigma=margin,
+        reject_margin_sigma=0.7 * margin,
         reject_evidence_sigma=max(evidence, 0.0),
         warn_agreement=agreement,
         reject_agreement=min(base.reject_agreement, agreement),
         warn_score=score,
-        reject_score=score * 0.7,
+        reject_score=least_score * 0.7,
         warn_sigma_m=sigma,
         reject_sigma_m=max(base.reject_sigma_m, sigma),
         warn_observed_fraction=observed,
         reject_observed_fraction=min(base.reject_observed_fraction, observed),
     )
-    passing = [f.margin_sigma for f in negatives if decide(f, open_margin)[0] is Status.OK]
-    worst = max([*passing, 1.0])
-    room = max(low("margin_sigma", 0.02, 1.0), worst)
-    warn = max(1.25 * worst, float(np.sqrt(worst * room)))
-    thresholds = replace(open_margin, warn_margin_sigma=warn, reject_margin_sigma=max(0.7 * warn, min(worst, warn)))
+    worst = _worst(negatives, others)
+    thresholds = replace(others, warn_distinction=max(base.warn_distinction, 1.25 * worst))
     ok = [sum(decide(f, thresholds)[0] is Status.OK for f in group) for group in (positives, negatives)]
-    return Calibration(thresholds, ok[0] / len(positives), ok[1], warn / worst)
+    return Calibration(thresholds, ok[0] / len(positives), ok[1], thresholds.warn_distinction / worst)

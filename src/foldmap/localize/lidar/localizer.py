@@ -13,7 +13,7 @@ from foldmap.geometry import SE2, wrap_rad
 from foldmap.lidar.match.rotate import turned_images
 from foldmap.lidar.observation import Observation
 from foldmap.localize.estimate import Estimate, Status, largest_sigma
-from foldmap.localize.lidar.attempt import Attempt, LidarMatcher
+from foldmap.localize.lidar.attempt import SHARED_M, Attempt, LidarMatcher
 from foldmap.localize.lidar.confidence import ConfidenceThresholds, LidarDiagnostics, LidarEstimate, thresholds_of
 from foldmap.localize.lidar.histogram import BeliefGrid
 from foldmap.localize.lidar.search import WindowMatch
@@ -208,6 +208,8 @@ class LidarFilter:
     def _answer(self, lidar: Status, diagnostics: LidarDiagnostics, begin_s: float) -> LidarEstimate:
         s, age_s = self._settings, self._lidar_age_s
         pose, covariance = self.belief.mean_and_covariance(s.alpha)
+        calibration = self.localizer.calibration
+        covariance = calibration.scaled(covariance + np.diag([SHARED_M**2, SHARED_M**2, 0.0]))
         sigma_m, known_age_s = largest_sigma(covariance[:2, :2]), age_s if math.isfinite(age_s) else None
         time_s = time.perf_counter() - begin_s
         diagnostics = replace(diagnostics, sigma_m=sigma_m, lidar_age_s=known_age_s, time_s=time_s)
@@ -218,11 +220,11 @@ class LidarFilter:
             reason = diagnostics.reason or "lidar has not confirmed the belief"
             return Estimate.without_pose(refusal, replace(diagnostics, reason=reason))
         if lidar is Status.OK and age_s == 0 and sigma_m <= s.warn_sigma_m:
-            return Estimate(Status.OK, pose, covariance, diagnostics)
+            return Estimate(Status.OK, pose, covariance, diagnostics, errors=calibration.errors)
         if not diagnostics.reason:
             reason = f"sigma_m {sigma_m:.2f} > {s.warn_sigma_m:g}" if age_s == 0 else "lidar disagrees with the belief"
             diagnostics = replace(diagnostics, reason=reason)
-        return Estimate(Status.DEGRADED, pose, covariance, diagnostics)
+        return Estimate(Status.DEGRADED, pose, covariance, diagnostics, errors=calibration.errors)
 
 
 def _agrees(belief: BeliefGrid, log_likelihood: DoubleArray) -> bool:
@@ -240,7 +242,8 @@ def _log_likelihood(belief: BeliefGrid, match: WindowMatch, outlier_share: float
     side = belief.probability.shape[1]
     if not math.isfinite(match.temperature):
         return np.zeros((1, 1, 1))
-    likelihood = np.exp((match.volume.astype(np.float64) - float(match.volume.max())) / match.temperature)
+    scores = match.sharpened(outlier_share).astype(np.float64)
+    likelihood = np.exp((scores - float(scores.max())) / match.temperature)
     turned = turned_images(likelihood.astype(np.float32), [belief.centre.heading_rad], (side, side))[0]
     result: DoubleArray = np.log(outlier_share + (1 - outlier_share) * turned.astype(np.float64))
     return result

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from foldmap.lidar.marks.unfold import MarksMap
 from foldmap.lidar.match.exhaustive import coarse_headings_rad
 from foldmap.lidar.observation import Observation
 from foldmap.localize.lidar.blocks import block_side_px
+from foldmap.localize.lidar.chance import MIRRORS, RADIUS_M, Chance, chance_of, heading_range, trials_of
 from foldmap.localize.lidar.dense import modes_of
 from foldmap.localize.lidar.search import (
     FINE_RADIUS_PX,
@@ -109,7 +110,7 @@ class MarksMatcher:
             heading_spread_rad=spread_of_headings(per_block, fine),
             observed_fraction=float((known & observed).mean()),
             known_fraction=float(known.mean()),
-            evidence_sigma=_evidence(volume),
+            chance=_chance(view, float(blocks_KHW.sum(0).max()), radius_px, headings_rad),
         )
         return judged(volume, headings_rad, heading, blocks_KHW, resolution_m, overlap)
 
@@ -165,13 +166,12 @@ def _sums(values_N: FloatArray, part_N: IntArray, parts: int) -> DoubleArray:
     return np.bincount(part_N, weights=values_N, minlength=parts).astype(np.float64)
 
 
-def _evidence(volume: FloatArray) -> float:
-    """The peak above the mean of all poses' scores, in their standard deviations.
-
-    Blocks with marks are too few, and too unlike, to tell it as they do for dense codes; wrong poses are many.
-    """
-    spread = float(volume.std())
-    return (float(volume.max()) - float(volume.mean())) / spread if spread > 0 else 0.0
+def _chance(view: _View, peak: float, radius_px: int, headings_rad: DoubleArray) -> Chance:
+    """How unlikely the peak is by chance: by the scores of the marks mirrored, at the prior's heading."""
+    reach_px = math.ceil(RADIUS_M / view.resolution_m)
+    scores = [replace(view, marks_m=view.marks_m * np.array(mirror)).scores(0.0, reach_px) for mirror in MIRRORS]
+    trials = trials_of(radius_px * view.resolution_m, heading_range(headings_rad), view.resolution_m)
+    return chance_of(peak, scores, trials)
 
 
 def _correlation(view: _View, heading_rad: float, shift_m: tuple[float, float], cell_px: int) -> float:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from foldmap.geometry import SE2
 from foldmap.lidar.match.correlate import block_products, correlate_direct
-from foldmap.lidar.match.exhaustive import match_fft, match_half
+from foldmap.lidar.match.exhaustive import match_each, match_fft, match_half
 from foldmap.lidar.match.rotate import turned_images
 from foldmap.localize.estimate import largest_sigma
 from foldmap.localize.lidar.blocks import MODE_RADIUS_M, block_scores, block_statistics, parabola_peak, peaks_px
+from foldmap.localize.lidar.chance import MIRRORS, Chance, chance_of, heading_range, trials_of
 from foldmap.localize.lidar.confidence import MatchFeatures
-from foldmap.types import BoolArray, DoubleArray, FloatArray
+from foldmap.types import BoolArray, DoubleArray, FloatArray, IntArray
 
 _HALVE_BELOW_M = 0.075  # pixels so small may be coarsely matched two by two
 FINE_RADIUS_PX = 3
@@ -29,7 +31,8 @@ class WindowMatch:
     """A matched window, in the axes of its crop: coarse scores (T, H, W) and the best pose with its covariance (3, 3).
 
     The offset is from the crop's centre: metres along columns and against rows, heading. The temperature divides scores
-    to make log-likelihoods (infinite when there is no evidence); the entropy is the volume's at that temperature.
+    to make log-likelihoods (infinite when there is no evidence); the entropy is the volume's at that temperature. Where
+    the volume is of half resolution, rescore gives whole scores of headings by their numbers.
     """
 
     volume: FloatArray
@@ -38,6 +41,20 @@ class WindowMatch:
     temperature: float
     entropy: float
     features: MatchFeatures
+    rescore: Callable[[IntArray], FloatArray] | None = None
+
+    def sharpened(self, least: float) -> FloatArray:
+        """The volume, where a heading has a likelihood that is not negligible, of scores of full resolution.
+
+        Negligible is what is less than ``least`` of the best pose's.
+        """
+        if self.rescore is None:
+            return self.volume
+        best = self.volume.max((1, 2))
+        telling = np.flatnonzero(best >= best.max() + math.log(least) * self.temperature)
+        volume = self.volume.copy()
+        volume[telling] = self.rescore(telling)
+        return volume
 
 
 def match_window(
@@ -72,22 +89,28 @@ def match_window(
         heading_spread_rad=spread_of_headings(_block_products(map_CHW[under], turned), fine),
         observed_fraction=float((known & observed_HW).mean()),
         known_fraction=float(known.mean()),
+        chance=_chance(map_CHW, observation_CHW, volume, headings_rad, resolution_m),
     )
-    return judged(volume, headings_rad, heading, blocks_KHW, resolution_m, overlap)
+
+    def rescore(headings: IntArray) -> FloatArray:
+        return match_fft(map_CHW, observation_CHW, headings_rad[headings], radius_px)
+
+    found = judged(volume, headings_rad, heading, blocks_KHW, resolution_m, overlap)
+    return replace(found, rescore=rescore) if _halves(map_CHW, observation_CHW, resolution_m) else found
 
 
 @dataclass(frozen=True)
 class Overlap:
-    """What lies on what at the best pose: `score`, `observed_fraction` and `known_fraction` of `MatchFeatures`.
+    """What lies on what at the best pose: values that are explained at `MatchFeatures`.
 
-    And the standard deviation of the heading, by the bootstrap of blocks; and the evidence, where not of the blocks.
+    And the standard deviation of the heading, by the bootstrap of blocks.
     """
 
     score: float
     heading_spread_rad: float
     observed_fraction: float
     known_fraction: float
-    evidence_sigma: float | None = None
+    chance: Chance
 
 
 def judged(
@@ -109,7 +132,9 @@ def judged(
     at_rim = bool({*peak_of(total[None])} & {0, 2 * radius_px})
     features = MatchFeatures(
         score=overlap.score,
-        evidence_sigma=statistics.evidence_sigma if overlap.evidence_sigma is None else overlap.evidence_sigma,
+        evidence_sigma=statistics.evidence_sigma,
+        surprise=overlap.chance.surprise,
+        distinction=overlap.chance.distinction,
         margin_sigma=_volume_margin(volume, t, resolution_m, statistics.margin_sigma),
         agreement=statistics.agreement,
         sigma_m=largest_sigma(covariance[:2, :2]),
@@ -120,6 +145,17 @@ def judged(
     offset = SE2(float(x_px) * resolution_m, float(y_px) * resolution_m, heading_rad)
     entropy = entropy_of(volume, max(statistics.temperature, 1e-12))
     return WindowMatch(volume, offset, covariance, statistics.temperature, entropy, features)
+
+
+def _chance(
+    map_CHW: FloatArray, observation_CHW: FloatArray, volume: FloatArray, headings_rad: DoubleArray, resolution_m: float
+) -> Chance:
+    """How unlikely the peak is by chance: by the scores of the observation mirrored, at the prior's heading."""
+    radius_px, half = volume.shape[1] // 2, _halves(map_CHW, observation_CHW, resolution_m)
+    mirrored = [np.ascontiguousarray(observation_CHW[:, ::down, ::right]) for right, down in MIRRORS]
+    scores = match_each(map_CHW, mirrored, radius_px, half=half)
+    trials = trials_of(radius_px * resolution_m, heading_range(headings_rad), resolution_m)
+    return chance_of(float(volume.max()), list(scores), trials)
 
 
 def peak_of(blocks_KHW: FloatArray) -> tuple[int, int]:
@@ -144,9 +180,14 @@ def _coarsely(
     map_CHW: FloatArray, observation_CHW: FloatArray, headings_rad: DoubleArray, radius_px: int, resolution_m: float
 ) -> FloatArray:
     """Scores of every pose, as `match_fft` or `match_half`: which heading is refined, and what a filter weighs."""
-    even = not any(side % 2 for side in (*map_CHW.shape[1:], *observation_CHW.shape[1:]))
-    match = match_half if even and resolution_m < _HALVE_BELOW_M else match_fft
+    match = match_half if _halves(map_CHW, observation_CHW, resolution_m) else match_fft
     return match(map_CHW, observation_CHW, headings_rad, radius_px)
+
+
+def _halves(map_CHW: FloatArray, observation_CHW: FloatArray, resolution_m: float) -> bool:
+    """Whether coarse scores are of half the resolution."""
+    even = not any(side % 2 for side in (*map_CHW.shape[1:], *observation_CHW.shape[1:]))
+    return even and resolution_m < _HALVE_BELOW_M
 
 
 def _finely(

@@ -11,7 +11,7 @@ from scipy.special import logsumexp
 
 from foldmap.errors import ConfigError
 from foldmap.localize.street.lane_places import LanePlaces, turn_between
-from foldmap.localize.street.localizer import StreetSettings
+from foldmap.localize.street.settings import StreetSettings
 from foldmap.types import AnyArray, BoolArray, DoubleArray
 
 _LEAST_QUERIES = 20

@@ -31,6 +31,10 @@ class StreetDiagnostics(Diagnostics):
         frames_unmatched: steps since an observation last matched (filter).
         path_score: mean score of the last ten observations, from five on (filter). One window of a foreign town may fit
             somewhere; ten in a row fit less.
+        evidence: `margin`, of a drive less what its path pays against the best place anywhere for each of the last
+            twenty observations, in the same log odds.
+        log10_chance: of the probability that what is not in the map reaches as much evidence; None where the
+            calibration tells no chance.
         places: how many were in question.
     """
 
@@ -44,6 +48,8 @@ class StreetDiagnostics(Diagnostics):
     prior_distance_m: float | None = None
     frames_unmatched: int | None = None
     path_score: float | None = None
+    evidence: float | None = None
+    log10_chance: float | None = None
     places: int = 0
 
 
@@ -74,6 +80,8 @@ class StreetThresholds:
         warn_margin, reject_margin: of `margin`.
         warn_sigma_m, reject_sigma_m: of `sigma_m`; above is `ambiguous`.
         reject_path_score: of `path_score`; below is `ambiguous`. It depends on the model; -1: none.
+        warn_log10_chance, reject_log10_chance: of `log10_chance`; a drive above is `ambiguous`: streets that fit are
+            not yet these streets. A single image, which somebody says is in a disc, is `degraded` at worst.
         most_unmatched: steps without a match after which a filter has no pose.
     """
 
@@ -85,6 +93,8 @@ class StreetThresholds:
     warn_sigma_m: float = 4.0
     reject_sigma_m: float = 8.0
     reject_path_score: float = -1.0
+    warn_log10_chance: float = -2.5
+    reject_log10_chance: float = -2.0
     most_unmatched: int = 5
 
     def __post_init__(self) -> None:
@@ -109,6 +119,7 @@ def decide(diagnostics: StreetDiagnostics, thresholds: StreetThresholds) -> tupl
     alone, unmatched = d.frames_unmatched is None, d.frames_unmatched or 0
     score = d.score if alone and d.score is not None else math.inf
     path_score = math.inf if d.path_score is None else d.path_score
+    chance = -math.inf if d.log10_chance is None else d.log10_chance
     return first_broken(
         (
             (unmatched > t.most_unmatched, Status.NO_MATCH, f"nothing has matched for {unmatched} steps"),
@@ -117,9 +128,11 @@ def decide(diagnostics: StreetDiagnostics, thresholds: StreetThresholds) -> tupl
             below(Status.AMBIGUOUS, "mode_mass", d.mode_mass, t.reject_mass),
             below(Status.AMBIGUOUS, "margin", d.margin, t.reject_margin, ".1f"),
             above(Status.AMBIGUOUS, "sigma_m", d.sigma_m, t.reject_sigma_m, ".1f"),
+            above(Status.AMBIGUOUS, "log10_chance", -math.inf if alone else chance, t.reject_log10_chance, ".1f"),
             (unmatched > 0, Status.DEGRADED, f"the last match was {unmatched} steps ago"),
             below(Status.DEGRADED, "mode_mass", d.mode_mass, t.warn_mass),
             below(Status.DEGRADED, "margin", d.margin, t.warn_margin, ".1f"),
             above(Status.DEGRADED, "sigma_m", d.sigma_m, t.warn_sigma_m, ".1f"),
+            above(Status.DEGRADED, "log10_chance", chance, t.warn_log10_chance, ".1f"),
         )
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -54,6 +54,14 @@ class LanePlaces:
     def poses(self) -> list[SE2]:
         """world_SE2_ego of each: where windows are cut and embedded."""
         return [self.pose(place) for place in range(len(self))]
+
+    def mirrored(self) -> LanePlaces:
+        """Another town just like this one: west is east, and every lane is driven the other way.
+
+        Right-hand traffic stays so, and beside a lane lies the same one.
+        """
+        offset, before = self.reversed_links()
+        return replace(self, x_m=-self.x_m, heading_rad=-self.heading_rad, follow_offset=offset, follow=before)
 
     def reversed_links(self) -> tuple[IntArray, IntArray]:
         """Offsets and indices of the places before each, as `follow_offset` and `follow` are of those after it."""

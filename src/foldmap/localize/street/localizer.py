@@ -6,7 +6,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -14,19 +14,16 @@ import numpy as np
 from foldmap.errors import ConfigError, MapInputError, PoseInputError
 from foldmap.geometry import SE2
 from foldmap.localize.estimate import Status
+from foldmap.localize.evidence import MapCalibration
 from foldmap.localize.street.belief import Modes
-from foldmap.localize.street.estimate import (
-    StreetDiagnostics,
-    StreetEstimate,
-    StreetThresholds,
-    decide,
-    least_similarity,
-)
-from foldmap.localize.street.lane_motion import LaneMotion, LaneWalker
+from foldmap.localize.street.chance import EVIDENCE
+from foldmap.localize.street.estimate import StreetDiagnostics, StreetEstimate, decide
+from foldmap.localize.street.lane_motion import LaneWalker
 from foldmap.localize.street.lane_places import LanePlaces, lane_places, turn_between
+from foldmap.localize.street.settings import StreetPrior, StreetSettings
 from foldmap.street.embed import embed_places
 from foldmap.street.images.observation import AerialCrop, Observation, RingFrame
-from foldmap.street.model import EmbeddingModel
+from foldmap.street.model import EmbeddingModel, MirroringModel
 from foldmap.street.places import EdgeIndex, Places
 from foldmap.street.search import check_unit_rows
 from foldmap.street.unfold import FoldedStreet
@@ -36,55 +33,22 @@ Seen: TypeAlias = Observation | AnyArray
 """An observation, or its embedding, a unit row."""
 
 STEP_M = 2.0
-_PATH_FRAMES = 10
+_PATH_FRAMES, _PAID_FRAMES = 10, 20
 _LEAST_FRAMES = 5
+_INDEPENDENT = 3.0  # of ten observations in a row: neighbouring windows overlap and err alike
 _LEAST_SEEN = 0.25  # squared length of an embedding, 1 or 0: of an image that shows no ground it is 0
 
 
 @dataclass(frozen=True)
-class StreetSettings:
-    """How similarity becomes probability, and when an answer stands.
+class Path:
+    """What the way so far says: the mean score from five observations on, and what it pays, in log odds.
 
-    Attributes:
-        temperature: likelihood is ``exp(similarity / temperature)``; calibrate it for the model, see
-            `foldmap.localize.street.calibrate`.
-        outlier_share: chance that an observation says nothing about the place: the likelihood's floor.
-        frame_weight: exponent of each observation's likelihood in a filter, as neighbouring frames err alike.
+    It pays what the best place anywhere for each observation fits better than the place on the path: a way that is
+    right needs none of them elsewhere.
     """
 
-    temperature: float = 0.05
-    outlier_share: float = 0.01
-    frame_weight: float = 0.5
-    motion: LaneMotion = field(default_factory=LaneMotion)
-    thresholds: StreetThresholds = field(default_factory=StreetThresholds)
-
-    def __post_init__(self) -> None:
-        if not (math.isfinite(self.temperature) and self.temperature > 0):
-            raise ConfigError(f"a temperature of {self.temperature}", "give a positive one")
-        if not (0 < self.frame_weight <= 1 and 0 < self.outlier_share < 1):
-            given = f"frame weight {self.frame_weight}, outlier share {self.outlier_share}"
-            raise ConfigError(given, "give (0, 1] and (0, 1)")
-
-    @staticmethod
-    def of(model: EmbeddingModel) -> StreetSettings:
-        """What suits a model, as ``foldmap localize`` has it."""
-        return StreetSettings(thresholds=StreetThresholds(reject_score=least_similarity(model)))
-
-
-@dataclass(frozen=True)
-class StreetPrior:
-    """A disc in the map's frame, outside of which nothing is considered, and a compass where there is one."""
-
-    x_m: float
-    y_m: float
-    radius_m: float
-    heading_rad: float | None = None
-    heading_sigma_rad: float = math.radians(20.0)
-
-    def __post_init__(self) -> None:
-        values = [self.x_m, self.y_m, self.radius_m, self.heading_rad or 0.0, self.heading_sigma_rad]
-        if not np.isfinite(values).all() or self.radius_m <= 0 or self.heading_sigma_rad <= 0:
-            raise PoseInputError(f"the prior {self} is not usable", "give finite values, radius and sigma positive")
+    score: float | None
+    pays: float
 
 
 class StreetLocalizer:
@@ -138,7 +102,19 @@ class StreetLocalizer:
         places = lane_places(lanes, step_m)
         none = np.zeros(len(places), np.int64)
         poses = Places(places.x_m, places.y_m, places.heading_rad, none, none.astype(np.float64))
-        return cls(places, embed_places(graph, poses, model, report), settings or StreetSettings.of(model), model)
+        settings = settings or StreetSettings.of(model, MapCalibration.read(folded.parameters, "street"))
+        return cls(places, embed_places(graph, poses, model, report), settings, model)
+
+    def mirrored(self) -> StreetLocalizer:
+        """That of another town just like this one (`LanePlaces.mirrored`): drives here are not in it.
+
+        A ConfigError where the model does not tell what mirrored places look like.
+        """
+        if not isinstance(self.model, MirroringModel):
+            raise ConfigError("the model has no mirror", "localize in the map of another town")
+        return StreetLocalizer(
+            self.places.mirrored(), self._embeddings * self.model.mirror_signs, self.settings, self.model
+        )
 
     def embedding_of(self, observation: Seen) -> FloatArray | None:
         """The unit row of an observation, float32 (D,); None where it shows nothing.
@@ -224,7 +200,7 @@ class StreetLocalizer:
         start: tuple[float, float] | None,
         frames_unmatched: int | None,
         begin_s: float,
-        path_score: float | None = None,
+        path: Path | None = None,
     ) -> StreetEstimate:
         """The estimate that a belief gives; `start` is where it was thought to be before, for information."""
         if not len(self.places) or not float(belief.sum()) > 0:
@@ -233,6 +209,9 @@ class StreetLocalizer:
             return StreetEstimate(Status.NO_MAP, None, None, diagnostics, None, belief)
         mode = self.modes.best(belief)
         guess = mode.guess
+        calibration = self.settings.calibration
+        evidence = mode.margin - (0.0 if path is None else path.pays)
+        chance = calibration.chance.get(EVIDENCE)
         signals = ("margin", "sigma_m", "along_m", "across_m", "entropy")
         diagnostics = StreetDiagnostics(
             score=None if similarity is None else float(similarity[mode.place]),
@@ -240,13 +219,15 @@ class StreetLocalizer:
             **{name: getattr(mode, name) for name in signals},
             prior_distance_m=None if start is None else math.hypot(guess.x_m - start[0], guess.y_m - start[1]),
             frames_unmatched=frames_unmatched,
-            path_score=path_score,
+            path_score=None if path is None else path.score,
+            evidence=evidence,
+            log10_chance=None if chance is None else chance.log10_beyond(evidence),
             places=int((belief > 0).sum()),
         )
         status, reason = decide(diagnostics, self.settings.thresholds)
         diagnostics = replace(diagnostics, reason=reason, time_s=time.perf_counter() - begin_s)
-        pose, covariance = (guess, mode.covariance) if status.has_pose else (None, None)
-        return StreetEstimate(status, pose, covariance, diagnostics, guess, belief)
+        pose, covariance = (guess, calibration.scaled(mode.covariance)) if status.has_pose else (None, None)
+        return StreetEstimate(status, pose, covariance, diagnostics, guess, belief, errors=calibration.errors)
 
 
 class StreetFilter:
@@ -264,7 +245,7 @@ class StreetFilter:
             raise PoseInputError("there is no lane to start the filter on", "give a prior that holds lanes of the map")
         self._walker = LaneWalker(localizer.places, localizer.settings.motion)
         self._unmatched = 0
-        self._scores: deque[float] = deque(maxlen=_PATH_FRAMES)
+        self._scores: deque[tuple[float, float]] = deque(maxlen=_PAID_FRAMES)
 
     @property
     def belief(self) -> DoubleArray:
@@ -288,7 +269,15 @@ class StreetFilter:
         self._belief = belief
         score = None if similarity is None else float(similarity[int(np.argmax(belief))])
         self._unmatched = 0 if score is not None and score >= s.thresholds.reject_score else self._unmatched + 1
-        if score is not None:
-            self._scores.append(score)
-        path = float(np.mean(self._scores)) if len(self._scores) >= _LEAST_FRAMES else None
-        return local.judged(belief.copy(), similarity, predicted, self._unmatched, begin_s, path)
+        if similarity is not None and score is not None:
+            self._scores.append((score, float(similarity.max())))
+        return local.judged(belief.copy(), similarity, predicted, self._unmatched, begin_s, self._path())
+
+    def _path(self) -> Path:
+        if not self._scores:
+            return Path(None, 0.0)
+        settings = self._localizer.settings
+        scores, best = np.array(self._scores).T
+        pays = _INDEPENDENT * settings.frame_weight / settings.temperature * float((best - scores).mean())
+        score = float(scores[-_PATH_FRAMES:].mean()) if len(scores) >= _LEAST_FRAMES else None
+        return Path(score, pays)

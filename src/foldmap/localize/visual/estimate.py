@@ -26,6 +26,7 @@ class CameraDiagnostics(Diagnostics):
         sigma_world: largest standard deviation of the position, world units.
         sigma_rad: largest standard deviation of the rotation.
         images: map images that retrieval looked at; 0 where the whole map was searched.
+        focal: the focal length found over the one given; 1 where the given one fits.
     """
 
     keypoints: int = 0
@@ -40,6 +41,7 @@ class CameraDiagnostics(Diagnostics):
     sigma_world: float | None = None
     sigma_rad: float | None = None
     images: int = 0
+    focal: float | None = None
 
 
 @dataclass(frozen=True)

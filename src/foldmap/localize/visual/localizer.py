@@ -7,22 +7,19 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
-
 from foldmap.errors import ConfigError, MapInputError
 from foldmap.geometry import SE2
 from foldmap.localize.estimate import Status, largest_sigma
 from foldmap.localize.evidence import MapCalibration, first_broken
 from foldmap.localize.tail import Tail
 from foldmap.localize.visual.estimate import CameraDiagnostics, CameraEstimate
-from foldmap.localize.visual.search import LEAST_NOISE_PX, Hypothesis, PoseSearch, better, residuals_of
+from foldmap.localize.visual.intrinsics import Settled, settle
+from foldmap.localize.visual.search import Hypothesis, PoseSearch, better
 from foldmap.localize.visual.settings import VisualSettings
 from foldmap.localize.visual.support import Support, support_of
 from foldmap.visual.decoded import MapPoints, VisualMap
-from foldmap.visual.match import solve
 from foldmap.visual.match.matchers import MATCHERS, Matcher, NearestMatcher
 from foldmap.visual.match.matching import Matches
-from foldmap.visual.match.solve import Correspondences, noise_px, residuals_px
 from foldmap.visual.match.view import View, prepare
 from foldmap.visual.source import Query
 from foldmap.visual.unfold import FoldedVisual
@@ -113,7 +110,8 @@ class VisualLocalizer:
             )
             if rival.support.explained > best.support.explained:
                 best, rival = rival, best
-        return self._judge(views, best, rival, health)
+        settled = settle(queries, views, matches, around, best, self._search.error_px(views[0]))
+        return self._judge(settled, best, rival, health)
 
     def _portions(self, views: Sequence[View], around: MapPoints) -> list[int]:
         """How many keypoints of an image are matched at first, then where that is not enough, up to all of them."""
@@ -138,37 +136,36 @@ class VisualLocalizer:
                 )
 
     def _judge(
-        self, views: Sequence[View], best: Hypothesis, rival: Hypothesis | None, health: CameraDiagnostics
+        self, settled: Settled, best: Hypothesis, rival: Hypothesis | None, health: CameraDiagnostics
     ) -> CameraEstimate:
         settings, support = self.settings, best.support
-        noise = max(noise_px(residuals_of(views, best.inliers, best.rig_SE3_world)), LEAST_NOISE_PX)
         share = None if rival is None else max(0.0, rival.support.explained / max(support.explained, 1.0))
         said = {name: getattr(support, name) for name in ("found", "visible", "chance", "evidence")}
-        health = replace(health, **said, rival=share, noise_px=noise)
+        health = replace(health, **said, rival=share, noise_px=settled.noise_px)
         least, enough = self._evidence_asked()
         if support.evidence < least:
             return _without(Status.NO_MATCH, health, "the map's points are not where the best pose puts them")
         if rival is not None and self._rivals(support, rival.support):
             return _without(Status.AMBIGUOUS, health, "another pose is nearly as well supported")
-        close = []
-        for view, part in zip(views, best.inliers, strict=True):
-            near = np.linalg.norm(residuals_px(view, part, best.rig_SE3_world), axis=1) < 3.0 * noise
-            close.append(Correspondences(part.xy_px[near], part.points_world[near]))
-        health = replace(health, inliers=sum(len(part) for part in close))
-        covariance = solve.pose_covariance(views, close, best.rig_SE3_world, noise)
+        health = replace(health, inliers=settled.inliers, focal=settled.focal_found)
+        covariance = settled.covariance
         if covariance is None:
             return _without(Status.AMBIGUOUS, health, "the matches do not fix the pose")
+        covariance = covariance if self._calibration is None else self._calibration.scaled(covariance)
         sigma_world, sigma_rad = largest_sigma(covariance[:3, :3]), largest_sigma(covariance[3:, 3:])
         health = replace(health, sigma_world=sigma_world, sigma_rad=sigma_rad)
         if sigma_rad > settings.sigma_rad_most:
             return _without(Status.AMBIGUOUS, health, "the matches barely fix the pose")
         rules = [
             (support.evidence < enough, Status.DEGRADED, "few points support the pose"),
+            (bool(settled.wrong), Status.DEGRADED, settled.wrong),
             (sigma_rad > settings.sigma_rad_ok, Status.DEGRADED, "the pose is loose"),
             (self._chance() is None, Status.DEGRADED, "the map is not calibrated: fold it again"),
         ]
         status, reason = first_broken(rules)
-        return CameraEstimate(status, best.rig_SE3_world, covariance, replace(health, reason=reason))
+        errors = None if self._calibration is None else self._calibration.errors
+        health = replace(health, reason=reason)
+        return CameraEstimate(status, settled.rig_SE3_world, covariance, health, errors=errors)
 
     def _chance(self) -> Tail | None:
         return None if self._calibration is None else self._calibration.chance.get(EVIDENCE)

@@ -15,6 +15,7 @@ import numpy as np
 from foldmap.atlas import FoldFile, FoldWriter
 from foldmap.localize.evidence import KEY, MapCalibration
 from foldmap.localize.tail import Tail
+from foldmap.localize.visual.heldout import with_errors
 from foldmap.localize.visual.localizer import EVIDENCE, LEAST_KEYPOINTS, VisualLocalizer
 from foldmap.types import DoubleArray, FloatArray
 from foldmap.visual.decoded import VisualMap
@@ -37,16 +38,20 @@ def fold_calibrated(
     *,
     means: FloatArray | None = None,
     layer: str = LAYER,
+    distances: DoubleArray | None = None,
     report: Report = lambda done, total: None,
 ) -> VisualReport:
-    """As `fold_visual`, and the map knows what chance reaches in it; ``report`` is called with images tried."""
+    """As `fold_visual`, and the map knows what chance reaches in it, and how far its answers are off.
+
+    ``distances`` are those of `with_errors`; ``report`` is called with images tried.
+    """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "map.fold"
         with FoldWriter(path) as trial:
             fold_visual(trial, scene, plan, means=means)
         with FoldFile.open(path) as file:
             calibration = chance_in(FoldedVisual(file), scene, report=report)
-    facts = {} if calibration is None else {KEY: calibration.to_dict()}
+    facts = {} if calibration is None else {KEY: with_errors(calibration, scene, plan, distances).to_dict()}
     return fold_visual(writer, scene, plan, means=means, layer=layer, facts=facts)
 
 

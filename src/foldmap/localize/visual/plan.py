@@ -17,19 +17,17 @@ from typing import Any
 
 import numpy as np
 
-from foldmap.atlas import FoldFile, FoldWriter
+from foldmap.atlas import FoldWriter
 from foldmap.atlas.schema import PAGE_SIZE
 from foldmap.errors import BudgetError, ConfigError
-from foldmap.localize.visual.localizer import VisualLocalizer
+from foldmap.localize.visual.heldout import HeldOutImages, held_out_turns
 from foldmap.types import DoubleArray, FloatArray, IntArray
 from foldmap.visual.codes.basis import standard_basis
 from foldmap.visual.codes.basis_fit import fit_basis
 from foldmap.visual.codes.codecs import DescriptorCodec, Transform
 from foldmap.visual.fold import VisualPlan, fold_visual
-from foldmap.visual.scene.average import track_means
 from foldmap.visual.select import Selection, choose_points
-from foldmap.visual.source import Features, Query, SceneModel
-from foldmap.visual.unfold import FoldedVisual
+from foldmap.visual.source import SceneModel
 
 STEPS = (0.15, 0.12, 0.1, 0.08, 0.065, 0.05)
 DEFAULT_STEP = 0.08
@@ -37,9 +35,7 @@ LEAST_POINTS = 50
 _OWN_RANK = 48
 _EQUAL_LOSS = 0.03  # losses so close are the same to a user, however surely one is the smaller
 _UNANSWERED, _EXACT = 1.0, 1e-12  # errors (of the scene's radius) that count for no answer, and where logarithms stop
-_TURNS = 3  # times that other blocks of images are held out, where one time gives fewer than are asked for
 _ROUGHLY, _CLOSELY = 0.04, 0.01  # how much of the budget a candidate may leave unused, in the trial and in the end
-_BLOCKS = (0.15, 0.4, 0.65, 0.9)
 
 Report = Callable[[int, int], None]
 Weigh = Callable[[VisualPlan], int]
@@ -86,11 +82,16 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Planned:
-    """The plan that was chosen, and what it was chosen among."""
+    """The plan that was chosen, and what it was chosen among.
+
+    ``distances`` are those of held-out images localized in it, float64, as `HeldOutImages.localize` gives them; empty
+    where nothing was tried.
+    """
 
     plan: VisualPlan
     chosen: Candidate
     curve: tuple[Candidate, ...]
+    distances: DoubleArray = field(default_factory=lambda: np.zeros(0))
 
 
 def transform_codecs(scene: SceneModel, means: FloatArray, steps: Sequence[float] = STEPS) -> list[DescriptorCodec]:
@@ -148,11 +149,11 @@ def plan_for_budget(
             least = min(trials.size_of(trials.plan(few, codec)) for codec in codecs)
             need = f"{budget_bytes} bytes hold no map: {len(few)} points need {least}"
             raise BudgetError(need, f"give at least {least} bytes", least)
-        curve, losses = _judged(trials, fitting, options, report)
+        curve, losses, distances = _judged(trials, fitting, options, report)
         best = _best_of(losses)
         closer = trials.fill(fitting[best].codec, budget_bytes, most, _CLOSELY) or fitting[best]
         chosen = replace(curve[best], points=len(closer.kept), file_bytes=trials.size_of(closer))
-        return Planned(closer, chosen, tuple(curve))
+        return Planned(closer, chosen, tuple(curve), distances[best])
 
 
 class _Candidates:
@@ -234,27 +235,33 @@ def _worth_trying(plans: Sequence[VisualPlan], most: int) -> list[VisualPlan]:
 
 def _judged(
     trials: _Candidates, plans: Sequence[VisualPlan], options: PlanOptions, report: Report
-) -> tuple[list[Candidate], DoubleArray]:
-    """The candidates, and float64 (plans, images), the log10 of how far each held-out map image errs in each.
+) -> tuple[list[Candidate], DoubleArray, list[DoubleArray]]:
+    """Try the candidates on held-out map images.
+
+    Gives the candidates with what they reached; float64 (plans, images), the log10 of how far each image errs in each;
+    and of each the distances of its answers, see `Planned`.
 
     Nothing is tried where there is nothing to choose or to try with.
     """
-    turns = _held_out(trials.scene, options.trials)
+    turns = held_out_turns(trials.scene, options.trials)
     curve = [Candidate(len(plan.kept), plan.codec.parameters(), trials.size_of(plan)) for plan in plans]
     if len(plans) == 1 or not turns:
-        return curve, np.zeros((len(plans), 0))
+        return curve, np.zeros((len(plans), 0)), [np.zeros(0) for _ in plans]
     found: list[list[DoubleArray]] = [[] for _ in plans]
+    distances: list[list[DoubleArray]] = [[] for _ in plans]
     for turn, names in enumerate(turns):
-        trial = _Trial(trials.scene, names)
+        trial = HeldOutImages(trials.scene, names)
         for number, plan in enumerate(plans):
-            found[number].append(trial.errors(trials, plan))
+            off, away = trial.localize(plan, trials.path)
+            found[number].append(off)
+            distances[number].append(away)
             report(turn * len(plans) + number + 1, len(turns) * len(plans))
     errors = np.array([np.concatenate(one) for one in found])
     answered = np.isfinite(errors)
     losses: DoubleArray = np.log10(np.where(answered, np.maximum(errors, _EXACT), _UNANSWERED))
     signals = zip(curve, answered.mean(1), np.median(errors, 1), losses.mean(1), strict=True)
     judged = [replace(one, answered=float(a), median_error=float(m), loss=float(b)) for one, a, m, b in signals]
-    return judged, losses
+    return judged, losses, [np.concatenate(one) for one in distances]
 
 
 def _best_of(losses: DoubleArray) -> int:
@@ -269,50 +276,3 @@ def _best_of(losses: DoubleArray) -> int:
     worse = losses - losses[losses.mean(axis=1).argmin()]
     noise = worse.std(axis=1, ddof=1) / np.sqrt(images) if images > 1 else np.full(candidates, np.inf)
     return int(np.flatnonzero(worse.mean(axis=1) <= np.maximum(noise, _EQUAL_LOSS))[-1])
-
-
-def _held_out(scene: SceneModel, trials: int) -> list[list[str]]:
-    """Names of up to so many images, in turns; each turn's are blocks along the sequence, at most a sixth of all."""
-    names = sorted(scene.image_names)
-    block = min(trials // len(_BLOCKS), len(names) // (6 * len(_BLOCKS)))
-    if block < 1:
-        return []
-    turns = min(_TURNS, -(-trials // (block * len(_BLOCKS))))
-    starts = [int(share * (len(names) - block)) for share in _BLOCKS]
-    return [
-        [name for start in starts for name in names[start + turn : start + turn + block]]
-        for turn in range(0, turns * block, block)
-    ]
-
-
-class _Trial:
-    """Images taken out of a scene, with what they saw of all its points, and the rest of the scene."""
-
-    def __init__(self, scene: SceneModel, names: Sequence[str]) -> None:
-        tracks, taken = scene.tracks, np.isin(np.array(scene.image_names), np.array(names))
-        assert tracks.descriptors is not None
-        stays = np.bincount(tracks.point[~taken[tracks.image]], minlength=len(scene.points_world)) >= 2
-        # where each point of the whole scene is in the rest; -1 where it is gone
-        self.alive = np.where(stays, np.cumsum(stays) - 1, -1).astype(np.int64)
-        self.rest = scene.without_images(names, min_observations=2)
-        self.means = track_means(self.rest)
-        images = [scene.image_names.index(name) for name in names]
-        self.camera_SE3_world = scene.camera_SE3_world[images]
-        self.queries = list[Query]()
-        for name, image in zip(names, images, strict=True):
-            rows = tracks.image == image
-            features = Features(tracks.xy_px[rows], tracks.descriptors[rows])
-            self.queries.append(Query(name, scene.camera_of(image), features))
-
-    def errors(self, trials: _Candidates, plan: VisualPlan) -> DoubleArray:
-        """Distance of each answer's centre from the truth, share of the scene's radius; infinite without an answer."""
-        kept = self.alive[plan.kept]
-        trials.fold(self.rest, self.means, replace(plan, kept=kept[kept >= 0]))
-        errors = np.full(len(self.queries), np.inf)
-        with FoldFile.open(trials.path) as file:
-            localizer = VisualLocalizer(FoldedVisual(file))
-            for number, (query, truth) in enumerate(zip(self.queries, self.camera_SE3_world, strict=True)):
-                centre = localizer.localize(query).centre_world
-                if centre is not None:
-                    errors[number] = np.linalg.norm(centre + truth[:3, :3].T @ truth[:3, 3])
-        return errors / self.rest.radius_world

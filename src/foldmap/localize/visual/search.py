@@ -78,7 +78,7 @@ class PoseSearch:
                 around.similarity if settings.similarity is None else settings.similarity,
                 chance_similarity(views, around, rig_SE3_world, radius_px),
             )
-            inliers, similar = _look(views, around, rig_SE3_world, radius_px, most, least_similar)
+            inliers, similar = look(views, around, rig_SE3_world, radius_px, most, least_similar)
             if sum(len(part) for part in inliers) < solve.MIN_MATCHES:
                 return None
             if round_ < 2:
@@ -117,7 +117,7 @@ class PoseSearch:
         return max(self.settings.error_px, self.settings.error * view.diagonal_px)
 
 
-def _look(
+def look(
     views: Sequence[View], around: MapPoints, rig_SE3_world: DoubleArray, radius_px: float, most: int, least: float
 ) -> tuple[list[Correspondences], FloatArray]:
     """Points found within a radius of where a pose puts them, each by a keypoint of its own, and how similar."""

@@ -12,7 +12,7 @@ import torch
 from foldmap.errors import ModelError
 from foldmap.street.field.lane_field import FieldSpec, draw_all, draw_around
 from foldmap.street.field.network import FieldNetwork, FieldShape, birds_eye, ground_tensors
-from foldmap.street.field.spectrum import SpectrumSpec, check_terms, spectrum
+from foldmap.street.field.spectrum import SpectrumSpec, check_terms, mirror_signs, spectrum
 from foldmap.street.field.symmetry import check_turns, turn_field, turn_image
 from foldmap.street.graph.window import Window
 from foldmap.street.images.observation import Observation
@@ -64,6 +64,11 @@ class FieldEmbedding:
     def dim(self) -> int:
         """Numbers of an embedding."""
         return self.frequencies.dim
+
+    @property
+    def mirror_signs(self) -> FloatArray:
+        """float32 (dim,); see `foldmap.street.field.spectrum.mirror_signs`."""
+        return mirror_signs(self.field, self.frequencies)
 
     def embed_graphs(self, graphs: Sequence[LaneGraph]) -> FloatArray:
         """Unit rows float32 (N, dim); a graph without edges gets zeros."""

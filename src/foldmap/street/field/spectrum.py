@@ -66,6 +66,21 @@ def check_terms(field: FieldSpec, spec: SpectrumSpec) -> None:
         raise ConfigError(f"a field of {field.shape} has fewer terms than {spec}", "keep fewer")
 
 
+def mirror_signs(field: FieldSpec, spec: SpectrumSpec, *, left_right: bool = False) -> FloatArray:
+    """What a spectrum is multiplied by when ahead and behind are exchanged and every lane is driven the other way.
+
+    float32 (dim,), 1 and -1. Right-hand traffic stays so, and the product is the spectrum of another window that could
+    be. With `left_right` the window is mirrored as an image is, and its traffic changes sides.
+    """
+    row, column = _lowest(*field.shape[1:], spec.spatial)
+    order = np.arange(1 + 2 * spec.angular)
+    odd, sine = (
+        np.where((column if left_right else row) % 2, -1.0, 1.0),
+        np.where((order > 0) & (order % 2 == 0), -1.0, 1.0),
+    )
+    return np.outer(sine, odd).ravel().astype(np.float32)
+
+
 def _lowest(rows: int, columns: int, count: int) -> tuple[IntArray, IntArray]:
     row, column = np.mgrid[:rows, :columns]
     square = (row * columns) ** 2 + (column * rows) ** 2  # whole numbers: equal frequencies stay in order

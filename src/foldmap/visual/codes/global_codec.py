@@ -12,7 +12,7 @@ import numpy as np
 
 from foldmap.coding.pq import ProductQuantizer, checked_vectors, gather
 from foldmap.errors import ConfigError, LimitError, MapFormatError
-from foldmap.types import AnyArray, ByteArray, FloatArray
+from foldmap.types import AnyArray, ByteArray, FloatArray, IntArray
 from foldmap.visual.codes.turn import turn, turn_back
 from foldmap.visual.source import unit_descriptors
 
@@ -92,6 +92,28 @@ def _pq_bytes(images: int, size: int, parts: int, centroids: int = CENTROIDS) ->
 
 def decode_globals(payload: bytes) -> FloatArray:
     """The descriptors that `encode_globals` stored, float32 (I, G), unit rows; `MapFormatError` for other bytes."""
+    bits, parts, images, size, body = _read(payload)
+    if not parts:
+        return unit_descriptors(_read_scalar(body, bits, images, size))
+    return unit_descriptors(_read_pq(body, parts, images, size))
+
+
+def take_globals(payload: bytes, kept: IntArray) -> bytes:
+    """Some of the descriptors that `encode_globals` stored, by int64 (K,): to the bit what they were."""
+    bits, parts, images, size, body = _read(payload)
+    decode_globals(payload)  # so that nothing damaged is passed on
+    if parts:
+        (centroids,) = struct.unpack_from("<H", body)
+        side, row_bits, width = 2 + 4 * parts + centroids * size, 8, parts
+    else:
+        side, row_bits, width = 8 + 2 * size, bits, size
+    codes = _unpack(np.frombuffer(body, np.uint8, offset=side), row_bits, images * width).reshape(images, width)
+    head = _HEADER.pack(_VERSION, bits, parts, len(kept), size)
+    return head + bytes(body[:side]) + _pack(codes[kept].ravel(), row_bits).tobytes()
+
+
+def _read(payload: bytes) -> tuple[int, int, int, int, memoryview]:
+    """Bits, parts, images, numbers each, and what follows; within a reader's limits."""
     if len(payload) < _HEADER.size:
         raise MapFormatError(f"global descriptors of {len(payload)} bytes are truncated", _CURE)
     version, bits, parts, images, size = _HEADER.unpack_from(payload)
@@ -99,14 +121,9 @@ def decode_globals(payload: bytes) -> FloatArray:
         raise MapFormatError(f"global descriptors of version {version}", "update foldmap")
     if images * size > MAX_NUMBERS or not 1 <= size <= MAX_SIZE:
         raise LimitError(f"{images} global descriptors of {size} numbers exceed what a reader accepts", _CURE)
-    body = memoryview(payload)[_HEADER.size :]
-    if bits in BITS and not parts:
-        rows = _read_scalar(body, bits, images, size)
-    elif not bits and parts and size % parts == 0:
-        rows = _read_pq(body, parts, images, size)
-    else:
+    if not ((bits in BITS and not parts) or (not bits and parts and size % parts == 0)):
         raise MapFormatError(f"global descriptors of {bits} bits in {parts} parts", _CURE)
-    return unit_descriptors(rows)
+    return bits, parts, images, size, memoryview(payload)[_HEADER.size :]
 
 
 def retrieval_quality(exact: FloatArray, stored: FloatArray, seed: int = 0) -> float:

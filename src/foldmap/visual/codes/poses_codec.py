@@ -9,7 +9,7 @@ then differ little. Centres and vectors are rounded to a step and predicted from
 import math
 import struct
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -52,7 +52,6 @@ def encode_images(images: MapImages, centre_error_world: float, rotation_error_r
     cameras than a reader accepts.
     """
     _check(images)
-    count = len(images.camera_SE3_world)
     if not (centre_error_world > 0 and 1e-7 <= rotation_error_rad < math.pi):
         raise MapInputError(f"errors {centre_error_world} and {rotation_error_rad} rad cannot be met", "allow more")
     centre_step = float(np.float32(centre_error_world * 2 / math.sqrt(3) * 0.999))
@@ -62,17 +61,8 @@ def encode_images(images: MapImages, centre_error_world: float, rotation_error_r
         raise MapInputError(f"an error of {centre_error_world} is too fine for the centres", "move the origin")
     vectors = _vectors(images.camera_SE3_world[:, :3, :3])
     state = np.concatenate([np.rint(centre / centre_step), np.rint(vectors / turn_step)], axis=1).astype(np.int64)
-    bodies = [encode_integers(_residual(state, order)) for order in (0, 1, 2)]
-    order = int(np.argmin([len(body) for body in bodies]))
-    which = encode_integers(np.diff(images.image_camera, prepend=0)[:, None].astype(np.int64))
-    cameras = b"".join(
-        _CAMERA.pack(CAMERA_MODELS[camera.model][0], camera.width_px, camera.height_px)
-        + camera.params.astype("<f4").tobytes()
-        for camera in images.cameras
-    )
-    flags = order if images.image_names is None else order + _NAMED
-    head = _HEADER.pack(count, len(images.cameras), flags, centre_step, turn_step, len(bodies[order]), len(which))
-    return head + cameras + bodies[order] + which + _pack_names(images.image_names, count)
+    names = images.image_names
+    return _pack(_Coded(images.cameras, images.image_camera, state, centre_step, turn_step, names))
 
 
 def decode_images(data: bytes) -> MapImages:
@@ -81,6 +71,38 @@ def decode_images(data: bytes) -> MapImages:
     Raises `MapFormatError`: bytes that it does not write; `LimitError`: more images, cameras or bytes of names than a
     reader accepts.
     """
+    coded = _read(data)
+    state, count = coded.state, len(coded.state)
+    pose = np.zeros((count, 4, 4))
+    pose[:, 3, 3] = 1
+    pose[:, :3, :3] = _rotations(np.asarray(state[:, 3:] * coded.turn_step, np.float64))
+    centre = state[:, :3] * coded.centre_step
+    for k in range(3):  # written out, so that the order of the sums is the same everywhere
+        row = pose[:, k, :3]
+        pose[:, k, 3] = -((row[:, 0] * centre[:, 0] + row[:, 1] * centre[:, 1]) + row[:, 2] * centre[:, 2])
+    return MapImages(coded.cameras, coded.image_camera, pose, coded.names)
+
+
+def take_images(data: bytes, kept: IntArray) -> bytes:
+    """Some of the images that `encode_images` coded, ascending int64 (K,): to the bit what they were, all cameras."""
+    coded = _read(data)
+    names = None if coded.names is None else tuple(coded.names[k] for k in kept.tolist())
+    return _pack(replace(coded, state=coded.state[kept], image_camera=coded.image_camera[kept], names=names))
+
+
+@dataclass(frozen=True)
+class _Coded:
+    """Images as they are stored: ``state`` int64 (I, 6) is centre and stereographic vector in steps."""
+
+    cameras: tuple[Camera, ...]
+    image_camera: IntArray
+    state: IntArray
+    centre_step: float
+    turn_step: float
+    names: tuple[str, ...] | None
+
+
+def _read(data: bytes) -> _Coded:
     if len(data) < _HEADER.size:
         raise MapFormatError(f"coded images of {len(data)} bytes are truncated", "fold the map again")
     count, camera_count, flags, centre_step, turn_step, body_size, which_size = _HEADER.unpack_from(data)
@@ -103,14 +125,22 @@ def decode_images(data: bytes) -> MapImages:
     names = _read_names(data[at:], count) if flags & _NAMED else None
     if names is None and at != len(data):
         raise MapFormatError("coded images are followed by other bytes", "the file is damaged")
-    pose = np.zeros((count, 4, 4))
-    pose[:, 3, 3] = 1
-    pose[:, :3, :3] = _rotations(state[:, 3:] * turn_step)
-    centre = state[:, :3] * centre_step
-    for k in range(3):  # written out, so that the order of the sums is the same everywhere
-        row = pose[:, k, :3]
-        pose[:, k, 3] = -((row[:, 0] * centre[:, 0] + row[:, 1] * centre[:, 1]) + row[:, 2] * centre[:, 2])
-    return MapImages(cameras, image_camera.astype(np.int64), pose, names)
+    return _Coded(cameras, image_camera.astype(np.int64), state, centre_step, turn_step, names)
+
+
+def _pack(coded: _Coded) -> bytes:
+    bodies = [encode_integers(_residual(coded.state, order)) for order in (0, 1, 2)]
+    order = int(np.argmin([len(body) for body in bodies]))
+    which = encode_integers(np.diff(coded.image_camera, prepend=0)[:, None].astype(np.int64))
+    cameras = b"".join(
+        _CAMERA.pack(CAMERA_MODELS[camera.model][0], camera.width_px, camera.height_px)
+        + camera.params.astype("<f4").tobytes()
+        for camera in coded.cameras
+    )
+    flags = order if coded.names is None else order + _NAMED
+    sizes = len(bodies[order]), len(which)
+    head = _HEADER.pack(len(coded.state), len(coded.cameras), flags, coded.centre_step, coded.turn_step, *sizes)
+    return head + cameras + bodies[order] + which + _pack_names(coded.names, len(coded.state))
 
 
 def _check(images: MapImages) -> None:

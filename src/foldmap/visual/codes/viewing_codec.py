@@ -21,10 +21,8 @@ _MOST_OCTAVE = 1000
 _LEAST_COSINE = 0.6  # a point is looked for from at most 53 degrees beside its direction
 _WIDE = 0.7  # of a point that was seen from more than 46 degrees beside its direction, no side is said
 _OCTAVES = 2.0  # a point is looked for at up to four times, and from a fourth, of its middle distance
-_LIKE_COSINE, _LIKE_OCTAVES = (
-    0.82,
-    0.8,
-)  # a point takes what the one before has where that fits so well: it is cheap
+# a point takes what the one before has where that fits so well: it is cheap
+_LIKE_COSINE, _LIKE_OCTAVES = 0.82, 0.8
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,9 @@ from foldmap.types import AnyArray, ByteArray
 _LUMA = np.array([0.2126, 0.7152, 0.0722], dtype=np.float32)
 """Rec. 709, which COLMAP uses; Pillow's own grey is Rec. 601 and moves keypoints."""
 
+_EXIF_MAKE, _EXIF_MODEL, _EXIF_SHOT = 0x010F, 0x0110, 0x8769
+_EXIF_FOCAL, _EXIF_LENS = (0x920A, 0xA405), (0xA404, 0xA434)  # in mm, as of 35 mm film; digital zoom, lens
+
 
 def read_image(path: Path) -> ByteArray:
     """Decode a photo: uint8 (H, W) where it is grey, else (H, W, 3) RGB.
@@ -70,6 +73,25 @@ def photo_size_px(path: Path) -> tuple[int, int]:
             return int(image.width), int(image.height)
     except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError) as error:
         raise MapInputError(f"{path} cannot be read: {error}", "copy it again, or leave it out of the list") from error
+
+
+def exif_camera(path: Path) -> tuple[str, ...] | None:
+    """Make, model, lens and focal lengths that a photo's EXIF names: photos that agree in them are of one camera.
+
+    None where it names no model or no focal length, or cannot be read.
+    """
+    try:
+        with Image.open(path) as image:
+            exif = image.getexif()
+            shot = exif.get_ifd(_EXIF_SHOT)
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError, SyntaxError):
+        return None
+    if not exif.get(_EXIF_MODEL) or not any(shot.get(tag) for tag in _EXIF_FOCAL):
+        return None
+    said = [exif.get(tag, "") for tag in (_EXIF_MAKE, _EXIF_MODEL)]
+    return tuple(
+        str(word).strip("\0 ") for word in [*said, *(shot.get(tag, "") for tag in (*_EXIF_FOCAL, *_EXIF_LENS))]
+    )
 
 
 def _decoded(image: Image.Image) -> AnyArray:

@@ -1,4 +1,4 @@
-"""From 2D-3D matches to a pose: PoseLib's LO-RANSAC, robust refinement, and the covariance of the result."""
+"""From 2D-3D matches to a pose: PoseLib's LO-RANSAC, and robust refinement."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,13 +25,18 @@ class Correspondences:
 
 
 def ransac_pose(
-    views: Sequence[View], matched: Sequence[Correspondences], error_px: float, iterations: int, seed: int = 0
+    views: Sequence[View],
+    matched: Sequence[Correspondences],
+    error_px: float,
+    iterations: int,
+    seed: int = 0,
+    polish: int = 100,
 ) -> tuple[DoubleArray, int] | None:
     """Find the pose of a moment's views that most matches agree with, within ``error_px``, in at most so many samples.
 
     Matches come best first: sampling is progressive (PROSAC). One view is solved as an absolute pose, several as a
-    generalized camera. Gives rig_SE3_world (4, 4) and how many matches agree; None where there are too few matches or
-    no pose.
+    generalized camera; it is refined in at most ``polish`` steps. Gives rig_SE3_world (4, 4) and how many
+    matches agree; None where there are too few matches or no pose.
     """
     if sum(len(part) for part in matched) < MIN_MATCHES:
         return None
@@ -43,9 +48,10 @@ def ransac_pose(
         "progressive_sampling": len(views) == 1,
         "seed": seed,
     }
+    bundle = {"max_iterations": polish}
     if len(views) == 1:
         xy_px, points = matched[0].xy_px, matched[0].points_world
-        pose, info = poselib.estimate_absolute_pose(xy_px, points, views[0].pinhole, options, {})
+        pose, info = poselib.estimate_absolute_pose(xy_px, points, views[0].pinhole, options, bundle)
         rig_SE3_world = np.linalg.inv(views[0].camera_SE3_rig) @ _matrix(pose)
     else:
         options["max_reproj_errors"] = [error_px] * len(views)
@@ -55,7 +61,7 @@ def ransac_pose(
             [_pose(view.camera_SE3_rig) for view in views],
             [view.pinhole for view in views],
             options,
-            {},
+            bundle,
         )
         rig_SE3_world = _matrix(pose)
     if int(info["num_inliers"]) < MIN_MATCHES or not np.isfinite(rig_SE3_world).all():
@@ -96,39 +102,6 @@ def residuals_px(view: View, matched: Correspondences, rig_SE3_world: DoubleArra
 def noise_px(residuals: DoubleArray) -> float:
     """Robust standard deviation in one direction of 2D residuals (N, 2), from the median of their lengths."""
     return float(np.median(np.linalg.norm(residuals, axis=1)) / np.sqrt(2.0 * np.log(2.0))) if len(residuals) else 0.0
-
-
-def pose_covariance(
-    views: Sequence[View], matched: Sequence[Correspondences], rig_SE3_world: DoubleArray, sigma_px: float
-) -> DoubleArray | None:
-    """Covariance of the pose from the inliers' Jacobian: ``sigma^2 (J'J)^-1``, sigma of a residual in one direction.
-
-    Returns float64 (6, 6) over the rig's centre in the world (x, y, z, world units), then a rotation vector in the
-    rig's frame (rad); None where the matches do not fix the pose.
-    """
-    normal = np.zeros((6, 6))
-    world_R_rig = rig_SE3_world[:3, :3].T
-    for view, part in zip(views, matched, strict=True):
-        camera_R_rig = view.camera_SE3_rig[:3, :3]
-        points_rig = part.points_world @ rig_SE3_world[:3, :3].T + rig_SE3_world[:3, 3]
-        points_camera = points_rig @ camera_R_rig.T + view.camera_SE3_rig[:3, 3]
-        x, y, z = points_camera.T
-        fx, fy = view.focal_px
-        zero = np.zeros_like(z)
-        by_camera = np.array([[fx / z, zero, -fx * x / z**2], [zero, fy / z, -fy * y / z**2]]).transpose(2, 0, 1)
-        by_rig = by_camera @ camera_R_rig
-        # moving the centre by d moves points by -R d in the rig; turning the rig by w moves them by p x w
-        by_centre = -by_rig @ world_R_rig.T
-        by_turn = np.cross(by_rig, points_rig[:, None, :])
-        jacobian = np.concatenate([by_centre, by_turn], axis=2).reshape(-1, 6)
-        normal += jacobian.T @ jacobian
-    # translation and rotation have other units: judge the condition after scaling
-    scale = np.sqrt(np.maximum(np.diag(normal), 1e-300))
-    scaled = normal / np.outer(scale, scale)
-    if not np.isfinite(scaled).all() or np.linalg.eigvalsh(scaled)[0] < 1e-10:
-        return None
-    covariance: DoubleArray = np.linalg.inv(scaled) / np.outer(scale, scale) * sigma_px**2
-    return 0.5 * (covariance + covariance.T)
 
 
 def _about_origin(matched: Sequence[Correspondences]) -> tuple[DoubleArray, Sequence[Correspondences]]:

@@ -12,7 +12,7 @@ import numpy as np
 from foldmap.errors import ConfigError, MapInputError
 from foldmap.geometry.camera import CAMERA_MODELS, Camera, require_plausible
 from foldmap.visual.features.extract import Extractor, ExtractorSettings, open_extractor
-from foldmap.visual.features.images import check_image, image_size_px, read_image
+from foldmap.visual.features.images import check_image, exif_camera, image_size_px, read_image
 from foldmap.visual.features.photo_names import find_images
 from foldmap.visual.scene import colmap_database as scratch
 from foldmap.visual.scene.agreement import require_agreement
@@ -46,7 +46,8 @@ class SceneSettings:
     max_ratio: float = 1.0  # of networks' descriptors, see `mutual_matches`; 1 leaves the test to the geometry
     camera: Camera | None = None  # of all images; None guesses from EXIF, else 1.2 times the longer side, and refines
     camera_model: str = "SIMPLE_RADIAL"  # COLMAP's model where intrinsics are guessed
-    one_camera: bool = True  # whether images of one size share one camera
+    # whether images of one size share one camera; else those share one whose EXIF names the same camera and lens
+    one_camera: bool = False
     seed: int = 0  # of every random choice
     threads: int = -1  # of extraction and matching, which do not depend on it; -1 for all cores
     mapping_threads: int = 1  # of bundle adjustment; with more than one, results differ in the last digits between runs
@@ -104,7 +105,7 @@ def build_scene(
         extractor = open_extractor(settings.feature, settings.weights, settings.extractor, settings.threads)
         how = (settings.seed, settings.threads, settings.mapping_threads)
         run = ColmapRun(pycolmap, images_folder, tuple(names), Path(temporary), *how)
-        unreadable = _extract(run, settings, extractor, sink, known, say)
+        unreadable, cameras = _extract(run, settings, extractor, sink, known, say)
         lost = {index for index, name in enumerate(names) if name in unreadable}
         if len(names) - len(lost) < 2:
             first = next(iter(unreadable.values()))
@@ -127,7 +128,7 @@ def build_scene(
             require_agreement(run, chosen, given, poses)
             model = triangulate(run, poses)
         metric = known is not None and known.metric
-        built = statistics(model, names, extractor.feature, metric, len(chosen), unreadable)
+        built = statistics(model, names, extractor.feature, metric, len(chosen), unreadable, cameras)
         sparse = output_folder / "sparse"
         sparse.mkdir(exist_ok=True)
         model.write_binary(sparse)
@@ -151,9 +152,13 @@ def _extract(
     sink: FeatureSink,
     known: KnownPoses | None,
     say: Report,
-) -> dict[str, str]:
-    """Features of all images into the sink and the scratch database, cameras with them; why some cannot be read."""
+) -> tuple[dict[str, str], dict[str, tuple[int, int]]]:
+    """Features of all images into the sink and the scratch database, cameras with them.
+
+    Gives why some cannot be read, and how many images, and cameras, have intrinsics from where.
+    """
     numbers: dict[Any, int] = {}
+    counted: dict[str, tuple[int, int]] = {}
     unreadable: dict[str, str] = {}
     with run.opened() as database:
         for index, name in enumerate(run.names):
@@ -165,25 +170,27 @@ def _extract(
                 continue
             features = extractor.extract(image)
             sink.add(name, features, image_size_px(image))
-            key, camera = _camera(run, name, image_size_px(image), settings, known)
+            source, key, camera = _camera(run, name, image_size_px(image), settings, known)
+            images, cameras = counted.get(source, (0, 0))
+            counted[source] = images + 1, cameras + (key not in numbers)
             if key not in numbers:
                 numbers[key] = len(numbers) + 1
                 scratch.write_camera(database, run.pycolmap, camera, numbers[key])
             scratch.write_image(database, run.pycolmap, index + 1, numbers[key], features)
             say("extracting", index + 1, len(run.names))
-    return unreadable
+    return unreadable, counted
 
 
 def _camera(
     run: ColmapRun, name: str, size_px: tuple[int, int], settings: SceneSettings, known: KnownPoses | None
-) -> tuple[Any, Any]:
-    """The camera of an image, and a key that images of the same camera share."""
+) -> tuple[str, Any, Any]:
+    """Where the intrinsics of an image are from, a key that images of the same camera share, and the camera."""
     given = settings.camera or (known.cameras.get(name) if known is not None else None)
     if given is not None:
         if (given.width_px, given.height_px) != size_px:
             what = f"{name!r} is {size_px[0]} x {size_px[1]} px, its camera {given.width_px} x {given.height_px}"
             raise MapInputError(what, "give the camera of these images")
-        return (given.model, size_px, given.params.tobytes()), scratch.colmap_camera(run.pycolmap, given)
+        return "given", (given.model, size_px, given.params.tobytes()), scratch.colmap_camera(run.pycolmap, given)
     if known is not None:
         raise ConfigError(f"the intrinsics of {name!r} are not known", "give --camera MODEL,params with known poses")
     options = run.pycolmap.ImageReaderOptions()
@@ -191,8 +198,11 @@ def _camera(
     camera = run.pycolmap.infer_camera_from_image(run.photos / name, options)
     if (camera.width, camera.height) != size_px:
         raise MapInputError(f"{name!r} is read as {camera.width} x {camera.height} px by COLMAP", "save it upright")
-    key = (size_px, round(camera.mean_focal_length(), 3)) if settings.one_camera else name
-    return key, camera
+    exif = exif_camera(run.photos / name) if camera.has_prior_focal_length else None
+    source = "exif" if camera.has_prior_focal_length else "guessed"
+    if settings.one_camera:
+        return source, (size_px, round(camera.mean_focal_length(), 3)), camera
+    return source, name if exif is None else (size_px, exif), camera
 
 
 def camera_from_text(text: str, width_px: int, height_px: int) -> Camera:

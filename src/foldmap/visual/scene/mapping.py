@@ -35,6 +35,8 @@ class BuiltScene:
     colours: ByteArray
     centres_world: DoubleArray
     unreadable: Mapping[str, str] = field(default_factory=dict)
+    # images that were read, and cameras they share, by where their intrinsics are from: "given", "exif", "guessed"
+    cameras: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
     @property
     def left_out(self) -> tuple[str, ...]:
@@ -101,7 +103,13 @@ def _origin(camera_SE3_world: Sequence[DoubleArray]) -> DoubleArray:
 
 
 def statistics(
-    model: Any, images: Sequence[str], feature: str, metric: bool, pairs: int, unreadable: Mapping[str, str]
+    model: Any,
+    images: Sequence[str],
+    feature: str,
+    metric: bool,
+    pairs: int,
+    unreadable: Mapping[str, str],
+    cameras: Mapping[str, tuple[int, int]],
 ) -> BuiltScene:
     """Sum up a pycolmap reconstruction."""
     model.update_point_3d_errors()
@@ -120,6 +128,7 @@ def statistics(
         colours=np.array([model.points3D[point].color for point in ids], dtype=np.uint8).reshape(-1, 3),
         centres_world=np.array([model.images[image].projection_center() for _, image in placed]).reshape(-1, 3),
         unreadable=unreadable,
+        cameras=cameras,
     )
 
 

@@ -3,8 +3,8 @@
 import math
 
 import numpy as np
-from scipy.ndimage import uniform_filter
 
+from foldmap.lidar.marks.contrast import local_moments
 from foldmap.types import AnyArray, BoolArray, FloatArray
 
 WINDOW_M = 2.0  # reach of mean and spread to every side
@@ -22,15 +22,9 @@ def local_contrast(intensity: FloatArray, observed: BoolArray, resolution_m: flo
     if not observed.any():
         return np.zeros(intensity.shape, np.float32)
     side = 2 * max(1, math.ceil(WINDOW_M / resolution_m - 1e-9)) + 1
-    centre = float(intensity[observed].mean())  # keeps float32 sums of squares exact enough
+    centre = float(intensity[observed].mean())  # keeps differences of float32 exact enough
     values = np.where(observed, intensity - centre, 0).astype(np.float32)
-    # Means of float64 sums: running sums in float32 drift.
-    weight, first, second = (
-        uniform_filter(image.astype(np.float64), side, mode="constant") for image in (observed, values, values**2)
-    )
-    weight = np.maximum(weight, 0.5 / side**2)
-    mean = first / weight
-    spread = np.sqrt(np.maximum(second / weight - mean**2, 0.0))
+    mean, spread = local_moments(values, observed.astype(np.float32), side)
     floor = max(float(np.median(spread[observed])), _ROUNDING * abs(centre), 1e-12)
     contrast = np.clip((values - mean) / np.maximum(spread, floor), -CLIP, CLIP)
     return np.where(observed, contrast, 0).astype(np.float32)

@@ -80,9 +80,9 @@ class TownFits:
                 continue
             maps.append(ContrastMap(decoded, is_contrast))
             pairs.append(pair)
-        right, wrong = match_features(maps, pairs, self.resolution_m, range(len(pairs)), len(pairs), seed=self._seed)
+        found = match_features(maps, pairs, self.resolution_m, range(len(pairs)), len(pairs), seed=self._seed)
         try:
-            return calibrate(right, wrong).thresholds.to_dict()
+            return calibrate(found.right, found.wrong).thresholds.to_dict()
         except ConfigError:
             return {}
 

@@ -1,8 +1,9 @@
-"""Queries that have no right answer here: a localizer must decline them."""
+"""Cases of lidar benchmarks that are made unanswerable: a localizer must decline them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,9 +12,11 @@ import numpy as np
 from foldmap.bench.lidar.cases import Benchmark, BenchQuery, Case, Search
 from foldmap.bench.lidar.protocol import raster_fingerprint
 from foldmap.errors import ConfigError
+from foldmap.geometry import SE2
 from foldmap.lidar.source import RasterMap
 
 KINDS = ("shuffled", "blank", "wrong-map")
+_BLOCK_M = 0.8
 
 
 @dataclass(frozen=True)
@@ -75,3 +78,66 @@ class Negatives:
         north_m = prior.y_m + grid.height_px / 2 * grid.resolution_m
         raster = replace(self.other_map, grid=replace(grid, west_m=west_m, north_m=north_m))
         return replace(case, map_key=f"wrong-{case.name}", raster=raster)
+
+
+@dataclass(frozen=True)
+class Remade:
+    """A benchmark whose every case is changed, by a generator of the case's own.
+
+    Attributes:
+        benchmark: the answerable one.
+        kind: what the change is called.
+        remake: changes a case.
+        seed: of the changes.
+    """
+
+    benchmark: Benchmark
+    kind: str
+    remake: Callable[[Case, np.random.Generator], Case]
+    seed: int = 0
+
+    @property
+    def search(self) -> Search:
+        """See `Benchmark`."""
+        return self.benchmark.search
+
+    def configuration(self) -> dict[str, Any]:
+        """See `Benchmark`."""
+        return {**self.benchmark.configuration(), "remade": self.kind, "remade_seed": self.seed}
+
+    def __len__(self) -> int:
+        """Return how many queries there are."""
+        return len(self.benchmark)
+
+    def cases(self) -> Iterator[Case]:
+        """Yield the changed cases."""
+        for index, case in enumerate(self.benchmark.cases()):
+            yield self.remake(case, np.random.default_rng((self.seed, index)))
+
+
+def scrambled(case: Case, rng: np.random.Generator) -> Case:
+    """Move blocks of 0.8 m of the query to each other's places: its statistics stay, its place is lost."""
+    points = case.query.points_vehicle_m
+    blocks = np.floor(points / _BLOCK_M)
+    places, index = np.unique(blocks, axis=0, return_inverse=True)
+    moved = places[rng.permutation(len(places))]
+    offset = (moved - places)[index.ravel()] * _BLOCK_M
+    return replace(case, query=replace(case.query, points_vehicle_m=(points + offset).astype(np.float32)))
+
+
+def elsewhere(raster: RasterMap, least_observed: float = 0.2) -> Callable[[Case, np.random.Generator], Case]:
+    """Ask in another map, at a random pose over ground that it shows."""
+    rows, cols = np.nonzero(raster.observed)
+    side_px = round(20 / raster.grid.resolution_m)
+
+    def remake(case: Case, rng: np.random.Generator) -> Case:
+        for _ in range(1000):
+            pick = int(rng.integers(len(rows)))
+            around = raster.read(int(rows[pick]) - side_px // 2, int(cols[pick]) - side_px // 2, side_px, side_px)
+            if around.observed.mean() >= least_observed:
+                break
+        east_m, north_m = raster.grid.world_of(np.array([rows[pick], cols[pick]], np.float64))
+        pose = SE2(float(east_m), float(north_m), float(rng.uniform(-math.pi, math.pi)))
+        return replace(case, query=replace(case.query, world_SE2_prior=pose), map_key="elsewhere", raster=raster)
+
+    return remake

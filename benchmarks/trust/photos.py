@@ -1,0 +1,189 @@
+"""Rows of photos: hostile ones, right ones, changed ones that stay right, a focal length that is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+from benchmarks.context import Board
+from benchmarks.lines import Line, RowSkipped, at_least, at_most, information
+from benchmarks.trust.board import AS_TAKEN, TrustBoard, trust
+from foldmap.bench.trust.answers import Answer, Expect, counted, hostile, kind_rows
+from foldmap.localize.estimate import Status
+
+MOST_DEGRADED_PCT = 0.5
+CHANGED = ("turned", "blurred", "half as bright")
+FOCAL = ("focal -5", "focal +5")
+
+
+@dataclass(frozen=True)
+class PhotoMaps:
+    """Which maps are asked: scenes of which no threshold was set (`scored`), by each feature, at each size.
+
+    Each scored scene's photos of elsewhere are those of the others. Photos that are asked are blocks of a recording
+    that the map is not made of.
+    """
+
+    scored: tuple[str, ...] = ("bonsai",)
+    others: tuple[str, ...] = ("redkitchen", "bonsai")
+    features: tuple[str, ...] = ("sift", "aliked-n16", "xfeat")
+    kilobytes: tuple[int, ...] = (15, 60, 150, 300)
+    count: int = 16
+
+    def each(self) -> Iterator[tuple[str, str, int]]:
+        """Scene, feature and size of each map."""
+        for scene in self.scored:
+            for feature in self.features:
+                for size in self.kilobytes:
+                    yield scene, feature, size
+
+    def require(self, board: TrustBoard) -> None:
+        """Raise a RowSkipped where a scene is not here: that is the first thing to say."""
+        for scene in self.scored:
+            board.asked(scene)
+
+    def answers(self, board: TrustBoard, scene: str, feature: str, size: int) -> list[Answer]:
+        """Answers of one map to all kinds but photos as they are."""
+        others = tuple(name for name in self.others if name != scene)
+        return board.photo_answers(scene, feature, size, board.set_of(scene, others, board.queries or self.count))
+
+    def right(self, board: TrustBoard, scene: str, feature: str, size: int) -> list[Answer]:
+        """Answers of one map to all photos as they are."""
+        photos = board.set_of(scene, (), len(board.asked(scene)), (AS_TAKEN,))
+        return board.photo_answers(scene, feature, size, photos)
+
+
+def hostile_lines(number: int, what: str, answers: list[Answer], least: int | None = None) -> Iterator[Line]:
+    """Of hostile queries: wrong answers, degraded wrong answers; kind by kind in the detail."""
+    asked = hostile(answers)
+    found = counted(asked)
+    detail = {"kinds": kind_rows(asked)}
+    yield at_most(number, f"{what}: ok beyond the stated bound, of {len(asked)}", found["ok_beyond"], 0, detail=detail)
+    share = 100.0 * found["degraded_beyond"] / max(len(asked), 1)
+    yield at_most(number, f"{what}: degraded beyond it", share, MOST_DEGRADED_PCT, "%")
+    if least is not None:
+        yield at_least(number, f"{what}: hostile queries", len(asked), least)
+
+
+@dataclass(frozen=True)
+class HostilePhotos:
+    """Row 1."""
+
+    number: ClassVar[int] = 1
+    name: ClassVar[str] = "photos"
+    title: ClassVar[str] = "hostile photos, by feature and size of the map"
+    maps: PhotoMaps = PhotoMaps()
+    least: int = 1000
+
+    def lines(self, board: Board) -> Iterator[Line]:
+        """See `Row`."""
+        board, every = trust(board), list[Answer]()
+        self.maps.require(board)
+        for scene, feature, size in self.maps.each():
+            what = f"{scene}, {feature}, {size} KB"
+            try:
+                answers = self.maps.answers(board, scene, feature, size)
+            except RowSkipped as skipped:
+                yield Line(self.number, what, None, note=str(skipped))
+                continue
+            every += answers
+            yield from hostile_lines(self.number, what, answers)
+        yield from hostile_lines(self.number, "all photos", every, self.least)
+        for row in kind_rows([_merged(one) for one in hostile(every)]):
+            name = f"all maps, {row['kind']}: ok beyond, of {row['asked']}"
+            yield information(self.number, name, row["ok_beyond"], detail=row)
+
+
+@dataclass(frozen=True)
+class RightPhotos:
+    """Row 2: held-out photos answered `ok`, of those that the map localizes as it was built, unfolded."""
+
+    number: ClassVar[int] = 2
+    name: ClassVar[str] = "right-photos"
+    title: ClassVar[str] = "right photos, of those that the full map localizes"
+    maps: PhotoMaps = PhotoMaps()
+    least_pct: float = 97.0
+
+    def lines(self, board: Board) -> Iterator[Line]:
+        """See `Row`."""
+        board = trust(board)
+        self.maps.require(board)
+        for scene, feature, size in self.maps.each():
+            what = f"{scene}, {feature}, {size} KB: right photos ok, of those the full map localizes"
+            try:
+                found = self.maps.right(board, scene, feature, size)
+                full = board.unfolded_answers(scene, feature)
+            except RowSkipped as skipped:
+                yield Line(self.number, what, None, note=str(skipped))
+                continue
+            known = {one.query for one in full if one.status.has_pose}
+            ok = sum(one.status is Status.OK for one in found if one.query in known)
+            share = 100.0 * ok / max(len(known), 1)
+            yield at_least(self.number, what, share, self.least_pct, "%", detail=counted(found))
+
+
+@dataclass(frozen=True)
+class ChangedPhotos:
+    """Row 3: photos turned, blurred and dimmed that are `ok` and right, of those that are `ok` as they are."""
+
+    number: ClassVar[int] = 3
+    name: ClassVar[str] = "changed-photos"
+    title: ClassVar[str] = "photos turned by 90 degrees, blurred, half as bright"
+    maps: PhotoMaps = PhotoMaps()
+    least_pct: float = 90.0
+
+    def lines(self, board: Board) -> Iterator[Line]:
+        """See `Row`."""
+        board, every = trust(board), dict[str, list[Answer]]()
+        skipped = ""
+        for scene, feature, size in self.maps.each():
+            try:
+                answers = self.maps.answers(board, scene, feature, size)
+            except RowSkipped as why:
+                skipped = str(why)
+                continue
+            before = {one.query for one in answers if one.kind == AS_TAKEN and one.status is Status.OK}
+            for one in answers:
+                if one.kind.startswith(CHANGED) and one.query in before:
+                    every.setdefault(f"{feature}, {one.kind}", []).append(one)
+        if not every:
+            raise RowSkipped(skipped)
+        for what, some in every.items():
+            right = sum(one.status is Status.OK and not one.beyond for one in some)
+            share, detail = 100.0 * right / len(some), counted(some)
+            yield at_least(self.number, f"{what}: ok and right", share, self.least_pct, "%", detail=detail)
+
+
+@dataclass(frozen=True)
+class WrongFocal:
+    """Row 4: whatever is answered with a focal length that is wrong by 5 % says how wrong it is."""
+
+    number: ClassVar[int] = 4
+    name: ClassVar[str] = "focal"
+    title: ClassVar[str] = "focal length wrong by 5 %"
+    maps: PhotoMaps = PhotoMaps()
+
+    def lines(self, board: Board) -> Iterator[Line]:
+        """See `Row`."""
+        board, some, skipped = trust(board), list[Answer](), ""
+        for scene, feature, size in self.maps.each():
+            try:
+                answers = self.maps.answers(board, scene, feature, size)
+            except RowSkipped as why:
+                skipped = str(why)
+                continue
+            some += [one for one in answers if one.kind.startswith(FOCAL)]
+        if not some:
+            raise RowSkipped(skipped)
+        posed = [one for one in some if one.status.has_pose]
+        detail = {"kinds": kind_rows([_merged(one) for one in some])}
+        yield at_most(
+            self.number, "errors beyond the protection level", sum(one.beyond for one in posed), 0, detail=detail
+        )
+        yield information(self.number, "focal 5 % off: answered with a pose", len(posed), note=f"of {len(some)}")
+
+
+def _merged(answer: Answer) -> Answer:
+    """The same as if of one map of all."""
+    return Answer(**{**vars(answer), "map": "all", "expect": Expect(answer.expect)})

@@ -1,0 +1,223 @@
+"""Rows of sweeps: hostile ones and right ones, in maps of both codes at 5 and 33 cm."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from benchmarks.context import Board
+from benchmarks.lines import Line, RowSkipped, at_least, information
+from benchmarks.trust.board import TrustBoard, trust
+from benchmarks.trust.photos import hostile_lines
+from foldmap.atlas import FoldWriter
+from foldmap.bench.lidar.drive import LeaveOutMaps
+from foldmap.bench.trust.answers import Answer, counted, kind_rows
+from foldmap.bench.trust.sweep_changes import AS_DRIVEN
+from foldmap.bench.trust.sweeps import SweepSet, ask_sweeps
+from foldmap.formats.sweeps.drives import open_drive
+from foldmap.geometry import SE3
+from foldmap.lidar.bundle import Bundle
+from foldmap.lidar.fold import LidarPlan, fold_lidar
+from foldmap.lidar.marks.model import MarksModel
+from foldmap.lidar.source import RasterSource, Sweep
+from foldmap.localize.estimate import Status
+from foldmap.town import TownMap, TownWorld, build_lidar, drive, street_lanes, wander
+
+CODES = ("marks", "learned")
+TOWN, STREET, GIVEN = "town", "kitti-hdl64", "kitti-odometry00"
+_GIVEN_MAP, _RELIEF_BAND = "groundloc-maps/kitti_00.tif", 3
+_RANGE_M = 20.0
+_MARGIN_M = 20.0
+
+
+@dataclass(frozen=True)
+class LidarPlace:
+    """A map, and sweeps of it: of a generated town on two days, or of a recording."""
+
+    name: str
+    resolution_m: float
+
+
+@dataclass(frozen=True)
+class LidarMaps:
+    """Which maps are asked, how often, and how the town is made."""
+
+    places: tuple[LidarPlace, ...] = (
+        LidarPlace(TOWN, 0.05),
+        LidarPlace(TOWN, 0.33),
+        LidarPlace(STREET, 0.05),
+        LidarPlace(GIVEN, 0.33),
+    )
+    count: int = 30
+    right: int = 60
+    town_seed: int = 31
+    town_m: float = 120.0
+
+    def each(self) -> Iterator[tuple[LidarPlace, str]]:
+        """Place and code of each map."""
+        for place in self.places:
+            for code in CODES:
+                yield place, code
+
+    def hostile(self, board: TrustBoard, place: LidarPlace, code: str) -> list[Answer]:
+        """Answers to all kinds."""
+
+        def make() -> list[Answer]:
+            asked = replace(self.sweeps(board, place), count=board.queries or self.count)
+            return list(ask_sweeps(self.file(board, place, code), self.label(place, code), asked, board.stage))
+
+        return board.each((self, place, code, "hostile"), make)
+
+    def as_driven(self, board: TrustBoard, place: LidarPlace, code: str) -> list[Answer]:
+        """Answers to sweeps as they are, none of which is in its map; more of them than of other kinds."""
+
+        def make() -> list[Answer]:
+            if place.name == STREET:
+                return list(self._left_out(board, place, code))
+            asked = replace(self.sweeps(board, place), count=board.queries or self.right, kinds=(AS_DRIVEN,))
+            return list(ask_sweeps(self.file(board, place, code), self.label(place, code), asked, board.stage))
+
+        return board.each((self, place, code, "right"), make)
+
+    def label(self, place: LidarPlace, code: str) -> str:
+        """What a map is called in lines."""
+        return f"{place.name}, {100 * place.resolution_m:.0f} cm, {code}"
+
+    def model(self, board: TrustBoard, place: LidarPlace, code: str) -> Bundle | MarksModel:
+        """The shipped code of a place's resolution."""
+        return board.marks(place.resolution_m) if code == "marks" else board.bundle(place.resolution_m)
+
+    def file(self, board: TrustBoard, place: LidarPlace, code: str) -> Path:
+        """The whole map, folded."""
+
+        def make() -> Path:
+            return fold_raster(board, self.raster(board, place), self.model(board, place, code), place.name == GIVEN)
+
+        return board.shared(("lidar file", self, place, code), make)  # type: ignore[no-any-return]
+
+    def raster(self, board: TrustBoard, place: LidarPlace) -> RasterSource:
+        """What is folded."""
+        if place.name == TOWN:
+            return TownMap(TownWorld(self.town_seed, self.town_m), place.resolution_m, day_seed=1)
+        if place.name == GIVEN:
+            return board.raster(_GIVEN_MAP, _RELIEF_BAND)
+        return self._maps(board, place).without(0, -1)
+
+    def sweeps(self, board: TrustBoard, place: LidarPlace) -> SweepSet:
+        """What is asked."""
+
+        def make() -> SweepSet:
+            if place.name == TOWN:
+                return SweepSet(*town_sweeps(self.town_seed, self.town_m, self.right + 10))
+            folder = board.recordings(place.name)
+            recorded = open_drive(folder / "sweeps", folder / "poses.txt")
+            return SweepSet(recorded.sweeps, recorded.world_SE3_sensors)
+
+        return board.shared(("lidar sweeps", self, place.name), make)  # type: ignore[no-any-return]
+
+    def _maps(self, board: TrustBoard, place: LidarPlace) -> LeaveOutMaps:
+        def make() -> LeaveOutMaps:
+            return LeaveOutMaps(board.drive(place.name, _RANGE_M), place.resolution_m)
+
+        return board.shared(("leave-out", place), make)  # type: ignore[no-any-return]
+
+    def _left_out(self, board: TrustBoard, place: LidarPlace, code: str, guard: int = 15) -> Iterator[Answer]:
+        """Each query in a map of its own, without what was driven around it."""
+        asked, maps = self.sweeps(board, place), self._maps(board, place)
+        # at its ends the drive has no map beyond the guard
+        inner = np.linspace(guard + asked.aggregate - 1, len(asked.sweeps) - 1 - guard, min(36, board.queries or 36))
+        for last in np.unique(inner.round().astype(int)).tolist():
+            source = maps.without(last - asked.aggregate + 1 - guard, last + guard)
+            path = fold_raster(board, source, self.model(board, place, code), False)
+            first = last - asked.aggregate + 1
+            some = [asked.sweeps[index] for index in range(first, last + 1)]
+            one = replace(asked, sweeps=some, world_SE3_sensors=asked.world_SE3_sensors[first : last + 1],
+                          count=1, kinds=(AS_DRIVEN,), seed=last)  # fmt: skip
+            yield from ask_sweeps(path, self.label(place, code), one, board.stage)
+
+
+def fold_raster(board: TrustBoard, source: RasterSource, model: Bundle | MarksModel, relief: bool) -> Path:
+    """Fold a raster into a file of its own."""
+    number: list[int] = board.shared("folded rasters", lambda: [0])
+    number[0] += 1
+    path = board.scratch / f"lidar-{number[0]}.fold"
+    with FoldWriter(path) as writer:
+        fold_lidar(writer, source, LidarPlan(model, relief=relief))
+        writer.commit()
+    return path
+
+
+def town_sweeps(seed: int, extent_m: float, most: int) -> tuple[list[Sweep], list[SE3]]:
+    """A drive through the middle of a town on another day than its map, by a lidar like an HDL-64E."""
+    world, sweeps, poses = TownWorld(seed, extent_m), list[Sweep](), list[SE3]()
+    half_m = 0.5 * extent_m - _MARGIN_M
+    rng = np.random.default_rng([seed, 17])
+    lanes = [lane for street in world.streets_near(-40, -40, 40, 40) for lane in street_lanes(street)]
+    if not lanes:
+        raise RowSkipped(f"skipped: town {seed} has no street in its middle")
+    for day in range(2, 8):
+        path = wander(world.plan, lanes[int(rng.integers(len(lanes)))], 2 * extent_m, rng)
+        for sweep, pose, _ in drive(world, path, day, build_lidar("spinning64", rng), 10.0, 10.0):
+            if len(sweeps) == most:
+                return sweeps, poses
+            if math.hypot(*pose.translation_m[:2]) < half_m:
+                sweeps.append(sweep)
+                poses.append(pose)
+    return sweeps, poses
+
+
+@dataclass(frozen=True)
+class HostileSweeps:
+    """Row 5."""
+
+    number: ClassVar[int] = 5
+    name: ClassVar[str] = "sweeps"
+    title: ClassVar[str] = "hostile sweeps, by code and pixel size of the map"
+    maps: LidarMaps = LidarMaps()
+    least: int = 1000
+
+    def lines(self, board: Board) -> Iterator[Line]:
+        """See `Row`."""
+        board, every = trust(board), list[Answer]()
+        for place, code in self.maps.each():
+            what = self.maps.label(place, code)
+            try:
+                answers = self.maps.hostile(board, place, code)
+            except RowSkipped as skipped:
+                yield Line(self.number, what, None, note=str(skipped))
+                continue
+            every += answers
+            yield from hostile_lines(self.number, what, answers)
+        yield from hostile_lines(self.number, "all sweeps", every, self.least)
+        for row in kind_rows([replace(one, map="all") for one in every if one.kind != AS_DRIVEN]):
+            name = f"all maps, {row['kind']}: ok beyond, of {row['asked']}"
+            yield information(self.number, name, row["ok_beyond"], detail=row)
+
+
+@dataclass(frozen=True)
+class RightSweeps:
+    """Row 6: sweeps that are not in their map, `ok` and within their bound."""
+
+    number: ClassVar[int] = 6
+    name: ClassVar[str] = "right-sweeps"
+    title: ClassVar[str] = "right sweeps"
+    maps: LidarMaps = LidarMaps()
+    least_pct: float = 97.0
+
+    def lines(self, board: Board) -> Iterator[Line]:
+        """See `Row`."""
+        board = trust(board)
+        for place, code in self.maps.each():
+            what = f"{self.maps.label(place, code)}: right sweeps ok"
+            try:
+                found = self.maps.as_driven(board, place, code)
+            except RowSkipped as skipped:
+                yield Line(self.number, what, None, note=str(skipped))
+                continue
+            share = 100.0 * sum(one.status is Status.OK for one in found) / len(found)
+            yield at_least(self.number, what, share, self.least_pct, "%", detail=counted(found))

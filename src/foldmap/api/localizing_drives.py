@@ -1,0 +1,104 @@
+"""Localize a drive, with all that it brings, in all layers of an open map."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from foldmap.api.results import Begin, Localized, LocalizedObservation, silent
+from foldmap.errors import LayerError, MissingExtraError
+from foldmap.formats.drives.read import Drive, read_drive
+from foldmap.localize.estimate import Status
+from foldmap.localize.journey.estimate import JourneySettings
+from foldmap.localize.journey.events import CameraEvent, SweepEvent
+from foldmap.localize.journey.journey import Journey
+from foldmap.localize.journey.senses import Layers
+
+if TYPE_CHECKING:
+    from foldmap.api.opened import FoldedMap
+
+_OF_EVENT = {SweepEvent: "sweep", CameraEvent: "frame"}
+
+
+@dataclass(frozen=True)
+class LocalizedDrive(Localized):
+    """What was answered along a drive; an estimate at each observation."""
+
+    def summary(self) -> dict[str, Any]:
+        """As other summaries, with the time to the first `ok`, the share of each status, and sigma."""
+        every = self.observations
+        first = next((one.time_s for one in every if one.estimate.status is Status.OK), None)
+        counted = Counter(one.estimate.status.value for one in every)
+        sigmas = [one.estimate.diagnostics.sigma_m for one in every if one.answered]
+        said = {
+            "first_ok_s": None if first is None else round(first - every[0].time_s, 3),
+            "share_by_status": {name: round(count / len(every), 4) for name, count in counted.items()},
+            "median_sigma_m": round(float(np.median(sigmas)), 4) if sigmas else None,
+        }
+        return {**super().summary(), **said}
+
+
+def localize_drive(
+    town: FoldedMap,
+    folder: Path,
+    *,
+    region: str | None = None,
+    settings: JourneySettings | None = None,
+    begin: Begin = silent,
+) -> LocalizedDrive:
+    """Localize a drive's folder from nothing, by whatever layers the map has and whatever the drive brings.
+
+    Fixes in degrees are brought into the map's frame. A LayerError where nothing that the drive brings has a layer.
+    """
+    drive = read_drive(folder)
+    layers, notes = journey_layers(town, drive, region)
+    crs = _crs(town)
+    report, journey, found = begin("Driving"), Journey(layers, None, settings), list[LocalizedObservation]()
+    counts: Counter[str] = Counter()
+    for event, estimate in journey.run(drive.events(crs)):
+        kind = _OF_EVENT.get(type(event), "fix")
+        found.append(LocalizedObservation(f"{kind} {counts[kind]}", f"{event.time_s:.6f}", estimate))
+        counts[kind] += 1
+        report(len(found), drive.observations)
+    held = [name for name in ("lidar", "visual", "street") if getattr(layers, name) is not None]
+    said = {"layers": held, "brings": list(drive.brings)}
+    return LocalizedDrive(found, said, said, [*notes, *(f"left out: {one}" for one in drive.damaged)])
+
+
+def journey_layers(town: FoldedMap, drive: Drive, region: str | None = None) -> tuple[Layers, list[str]]:
+    """The localizers that a drive can use, and notes on what is not used; a LayerError where there is none."""
+    kinds = {layer.kind for layer in town.file.layers()}
+    notes: list[str] = []
+    lidar = town.lidar_localizer() if "sweeps" in drive.brings and "lidar" in kinds else None
+    street = visual = extract = None
+    if "images" in drive.brings and "street" in kinds:
+        street = town.street_localizer(region)
+    if "images" in drive.brings and "visual" in kinds:
+        if not town.visual.parameters.get("metric"):
+            notes.append("the visual layer has no scale and is not used: fold a metric scene")
+        else:
+            try:
+                extract = town.extractor()
+                visual = town.visual_localizer()
+            except MissingExtraError as error:
+                notes.append(f"the visual layer is not used: {error.message} ({error.cure})")
+    if lidar is None and visual is None and street is None:
+        there = ", ".join(sorted(kinds)) or "none"
+        raise LayerError(f"the drive brings {', '.join(drive.brings)}, and no layer takes it", f"layers there: {there}")
+    return Layers(lidar, visual, street, None if extract is None else extract.extract), notes
+
+
+def _crs(town: FoldedMap) -> str:
+    """The coordinate reference system of the map, as WKT; empty in a local frame."""
+    for layer in town.file.layers():
+        grid, regions = layer.parameters.get("grid"), layer.parameters.get("regions")
+        crs = grid.get("crs_wkt") if isinstance(grid, dict) else None
+        if isinstance(regions, list) and regions and isinstance(regions[0], dict):
+            crs = crs or regions[0].get("crs")
+        if isinstance(crs, str) and crs:
+            return crs
+    return ""

@@ -1,0 +1,1 @@
+"""Drives: folders with a drive.json and whatever sensors a vehicle had."""

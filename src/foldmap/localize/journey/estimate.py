@@ -1,0 +1,88 @@
+"""What a journey answers, and how well each layer is."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from foldmap.errors import ConfigError
+from foldmap.geometry import SE2
+from foldmap.localize.estimate import Diagnostics, Estimate
+from foldmap.localize.motion import MotionNoise
+
+
+@dataclass
+class LayerHealth:
+    """Of one layer: what it said last, when it last said `ok` (seconds ago, None: never), and since when it speaks."""
+
+    status: str = "silent"
+    reason: str = ""
+    age_s: float | None = None
+    ok_age_s: float | None = None
+
+
+@dataclass(frozen=True)
+class JourneyDiagnostics(Diagnostics):
+    """Health signals of one estimate.
+
+    Attributes:
+        phase: "lost", "street" (the street is known), "search" (hypotheses are tried) or "track".
+        spoke: the layers that this answer rests on.
+        layers: the health of each, by name; "gnss" and "motion" are among them.
+        hypotheses: how many poses are alive.
+        sigma_m: largest standard deviation of the position; None without a pose.
+        restarts: how often the journey has begun again.
+    """
+
+    phase: str = "lost"
+    spoke: tuple[str, ...] = ()
+    layers: dict[str, LayerHealth] = field(default_factory=dict)
+    hypotheses: int = 0
+    sigma_m: float | None = None
+    restarts: int = 0
+
+
+JourneyEstimate = Estimate[SE2, JourneyDiagnostics]
+
+
+@dataclass(frozen=True)
+class JourneySettings:
+    """When a hypothesis is believed, and when no longer.
+
+    Attributes:
+        motion: noise of odometry; of what is dead-reckoned, its share of the way is taken as systematic.
+        sweeps: laid together to one observation.
+        hits, witness_m: a hypothesis is taken after so many matches, spread over so many metres of driving, each on its
+            own ground; standing still is one witness.
+        rival_share: of the best hypothesis' hits; another one with more leaves the place undecided.
+        misses: in a row; a hypothesis with more is dropped.
+        regions: most regions that are searched, in turn.
+        fresh_s: a fine layer that matched so lately makes an estimate `ok`.
+        doubt_s: fine layers that see, but do not match, for so long are doubted: other places are searched again.
+        drop_s: and dropped, for no pose, after so long.
+        warn_sigma_m, lost_sigma_m: above, an estimate is `degraded`, or there is no pose.
+        conflicts: so many contradictions of another layer in a row begin the journey again.
+        jump_m: how far around a doubted pose one searches.
+    """
+
+    motion: MotionNoise = field(default_factory=MotionNoise)
+    sweeps: int = 5
+    hits: int = 3
+    witness_m: float = 2.0
+    rival_share: float = 0.5
+    misses: int = 4
+    regions: int = 8
+    fresh_s: float = 0.3
+    doubt_s: float = 0.5
+    drop_s: float = 3.0
+    warn_sigma_m: float = 0.3
+    lost_sigma_m: float = 2.0
+    conflicts: int = 3
+    jump_m: float = 25.0
+
+    def __post_init__(self) -> None:
+        if min(self.sweeps, self.hits, self.misses, self.regions, self.conflicts) < 1:
+            raise ConfigError("the journey's counts are out of range", "give 1 or more each")
+        lengths = self.witness_m, self.fresh_s, self.doubt_s, self.drop_s, self.warn_sigma_m, self.jump_m
+        if not all(math.isfinite(one) and one > 0 for one in lengths) or self.lost_sigma_m < self.warn_sigma_m:
+            raise ConfigError("the journey's limits are out of range", "give them positive, warn below lost")

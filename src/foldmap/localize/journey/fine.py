@@ -1,0 +1,122 @@
+"""Where exactly: a pose that lidar's filter and cameras confirm, and that odometry carries where they are silent."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from foldmap.geometry import SE2
+from foldmap.lidar.observation import Observation
+from foldmap.localize.estimate import Status, largest_sigma
+from foldmap.localize.journey.estimate import JourneySettings
+from foldmap.localize.journey.moving import difference, far_beyond, moved_on
+from foldmap.localize.lidar.localizer import LidarFilter, LidarLocalizer
+from foldmap.localize.tail import Tail
+from foldmap.types import DoubleArray
+
+_GAP_S = 0.6
+"""After so long without a sweep lidar's filter begins anew at the carried pose."""
+_RESTART_SIGMA_M, _RESTART_SIGMA_RAD = 0.15, math.radians(0.7)
+
+
+class Fine:
+    """One pose, tracked; lidar's filter speaks for lidar, and a Gaussian carries what all layers said."""
+
+    def __init__(
+        self, pose: SE2, covariance: DoubleArray, lidar: LidarLocalizer | None, settings: JourneySettings
+    ) -> None:
+        self.pose, self.covariance, self._lidar, self._settings = pose, covariance, lidar, settings
+        self.errors: Tail | None = None
+        self.ok_age_s: dict[str, float] = {}  # of lidar and visual: since they last confirmed the pose
+        self.unmatched_s = 0.0  # for so long what sees has not matched
+        self.conflicts: dict[str, int] = {}
+        self._filter: LidarFilter | None = None
+        self._step, self._since_sweep_s, self._alone_m = SE2(0.0, 0.0, 0.0), math.inf, 0.0
+
+    @property
+    def sigma_m(self) -> float:
+        """Largest standard deviation of the position."""
+        return largest_sigma(self.covariance[:2, :2])
+
+    def move(self, step: SE2, dt_s: float, known: bool) -> None:
+        """Carry the pose on; what is driven unseen errs by a share of the whole way, as scales of odometry do."""
+        noise, driven_m = self._settings.motion, math.hypot(step.x_m, step.y_m)
+        self.pose, self.covariance = moved_on(self.pose, self.covariance, step, dt_s, noise)
+        share, far_m = noise.position_per_m, self._alone_m + driven_m
+        grown_m2 = share**2 * (far_m**2 - self._alone_m**2) + (0.0 if known else (20.0 * dt_s) ** 2)
+        self.covariance = self.covariance + np.diag([grown_m2, grown_m2, 0.0])
+        self._alone_m, self._step, self._since_sweep_s = far_m, self._step @ step, self._since_sweep_s + dt_s
+        self.ok_age_s = {name: age_s + dt_s for name, age_s in self.ok_age_s.items()}
+
+    def sweep(self, observation: Observation) -> tuple[str, str]:
+        """Match a sweep near the pose; the status and the reason of lidar."""
+        assert self._lidar is not None
+        since_s, step = self._since_sweep_s, self._step
+        self._step, self._since_sweep_s = SE2(0.0, 0.0, 0.0), 0.0
+        if self._filter is None or since_s > _GAP_S:
+            sigma_m = max(self.sigma_m, _RESTART_SIGMA_M)
+            sigma_rad = max(math.sqrt(self.covariance[2, 2]), _RESTART_SIGMA_RAD)
+            self._filter, step, since_s = self._lidar.start(self.pose, sigma_m, sigma_rad), SE2(0.0, 0.0, 0.0), 0.0
+        found = self._filter.step(observation, step, since_s)
+        age_s = found.diagnostics.lidar_age_s
+        if found.pose is not None and found.covariance is not None and age_s == 0:
+            if self.ok_age_s.get("visual", math.inf) < self._settings.fresh_s and self._apart(
+                found.pose, found.covariance
+            ):
+                self.conflicts["visual"] = self.conflicts.get("visual", 0) + 1
+                return Status.DEGRADED.value, "lidar and cameras disagree"
+            self._take(found.pose, found.covariance, found.errors)
+            if found.status is Status.OK:
+                self._confirmed("lidar")
+        elif found.status is not Status.NO_OBSERVATION:
+            self.unmatched_s += max(since_s, 0.05)
+        return found.status.value, found.diagnostics.reason
+
+    def photo(self, pose: SE2, covariance: DoubleArray) -> None:
+        """Weigh a camera's pose that stands; one beyond both covariances contradicts."""
+        if self._apart(pose, covariance):
+            self.conflicts["visual"] = self.conflicts.get("visual", 0) + 1
+            return
+        self._weigh(np.eye(3), difference(pose, self.pose), covariance)
+        self._confirmed("visual")
+
+    def fix(self, east_m: float, north_m: float, sigma_m: float) -> None:
+        """Weigh a satellite fix where nothing finer spoke lately; else only see whether it contradicts."""
+        apart = np.array([east_m - self.pose.x_m, north_m - self.pose.y_m])
+        variance = np.eye(2) * sigma_m**2
+        if far_beyond(apart, self.covariance[:2, :2] + variance, 5.0):
+            self.conflicts["gnss"] = self.conflicts.get("gnss", 0) + 1
+            return
+        self.conflicts.pop("gnss", None)
+        if min(self.ok_age_s.values(), default=math.inf) > 1.0:
+            self._weigh(np.eye(2, 3), apart, variance)
+
+    def street(self, pose: SE2, covariance: DoubleArray) -> None:
+        """See whether a street that is sure contradicts."""
+        if far_beyond(difference(pose, self.pose)[:2], self.covariance[:2, :2] + covariance[:2, :2] + 4.0 * np.eye(2)):
+            self.conflicts["street"] = self.conflicts.get("street", 0) + 1
+        else:
+            self.conflicts.pop("street", None)
+
+    def _apart(self, pose: SE2, covariance: DoubleArray) -> bool:
+        """Whether a fine pose is elsewhere; below 30 cm layers may differ by how their maps were laid together."""
+        slack = np.diag([0.1**2, 0.1**2, math.radians(1.0) ** 2])
+        return far_beyond(difference(pose, self.pose), self.covariance + covariance + slack)
+
+    def _weigh(self, seen: DoubleArray, apart: DoubleArray, variance: DoubleArray) -> None:
+        """Kalman's update by what is seen of (x, y, heading)."""
+        gain = self.covariance @ seen.T @ np.linalg.inv(seen @ self.covariance @ seen.T + variance)
+        by = gain @ apart
+        rest = np.eye(3) - gain @ seen
+        covariance = rest @ self.covariance @ rest.T + gain @ variance @ gain.T
+        pose = SE2(self.pose.x_m + by[0], self.pose.y_m + by[1], self.pose.heading_rad + by[2])
+        self._take(pose, covariance, self.errors)
+
+    def _take(self, pose: SE2, covariance: DoubleArray, errors: Tail | None) -> None:
+        self.pose, self.covariance, self.errors = pose, 0.5 * (covariance + covariance.T), errors
+        self._alone_m = 0.0
+
+    def _confirmed(self, layer: str) -> None:
+        self.ok_age_s[layer], self.unmatched_s = 0.0, 0.0
+        self.conflicts.pop("visual", None)

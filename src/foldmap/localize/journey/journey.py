@@ -1,0 +1,142 @@
+"""The journey on one screen: from somewhere in town to centimetres, and back to the start when it is lost."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable, Iterator
+
+from foldmap.geometry import SE2
+from foldmap.localize.journey.answer import answer
+from foldmap.localize.journey.coarse import Coarse, Region, everywhere
+from foldmap.localize.journey.estimate import JourneyEstimate, JourneySettings
+from foldmap.localize.journey.events import CameraEvent, Event, FixEvent, Moves, SweepEvent, in_order
+from foldmap.localize.journey.fine import Fine
+from foldmap.localize.journey.moving import Moving, distance_m
+from foldmap.localize.journey.search import Search
+from foldmap.localize.journey.senses import Layers, Senses
+
+_WIDE_EVERY = 5
+_JUMP_RAD = math.radians(15.0)
+
+
+class Journey:
+    """Localizes one drive in the layers of one map, without a prior unless one is given.
+
+    A prior is a pose and how far it is right to, metres. Events come in order of time (`in_order`); the same events
+    give the same estimates.
+    """
+
+    def __init__(
+        self, layers: Layers, prior: tuple[SE2, float] | None = None, settings: JourneySettings | None = None
+    ) -> None:
+        self.settings, self._layers = settings or JourneySettings(), layers
+        self._moving, self._senses = Moving(), Senses(layers, self.settings.sweeps)
+        near = None if prior is None else Region(*prior, math.radians(10.0), "prior")
+        self._coarse, self._search = Coarse(layers.street, near), Search(self.settings)
+        self._fine: Fine | None = None
+        self._cells = [] if layers.lidar is None or layers.street is not None else everywhere(layers.lidar.folded.grid)
+        self._here, self._time_s, self._sweeps, self._restarts = SE2(0.0, 0.0, 0.0), -math.inf, 0, 0
+
+    def run(self, events: Iterable[Event]) -> Iterator[tuple[Event, JourneyEstimate]]:
+        """Estimates at each observation, of events that may come out of order."""
+        for event in in_order(events):
+            estimate = self.step(event)
+            if estimate is not None:
+                yield event, estimate
+
+    def step(self, event: Event) -> JourneyEstimate | None:
+        """Take the next event; None where it only tells of motion."""
+        begin_s = time.perf_counter()
+        if isinstance(event, Moves):
+            self._moving.add(event)
+            return None
+        known = self._drive_on(event.time_s)
+        if isinstance(event, FixEvent):
+            self._fix(event)
+        elif isinstance(event, CameraEvent):
+            self._camera(event)
+        else:
+            self._sweep(event, known)
+        if (found := self._search.decided()) is not None:  # the evidence has decided: track from here on
+            if self._fine is None or distance_m(self._fine.pose, found.pose) > 1.0 or self._doubted(self._fine):
+                self._fine = Fine(found.pose, found.covariance, self._layers.lidar, self.settings)
+                self._fine.ok_age_s[found.layer] = 0.0
+            self._search = Search(self.settings)
+        elif self._fine is not None and self._is_lost(self._fine):  # it has gone wrong: begin again from there
+            hint = Region(self._fine.pose, min(3 * self._fine.sigma_m + 5.0, self.settings.jump_m), _JUMP_RAD, "last")
+            self._coarse.begin(hint)
+            self._fine, self._restarts = None, self._restarts + 1
+        parts = self._fine, self._coarse, self._search, self._senses
+        return answer(*parts, self._layers, self.settings, self._restarts, time.perf_counter() - begin_s)
+
+    def _drive_on(self, time_s: float) -> bool:
+        """Move all beliefs to a time; whether motion is known up to then."""
+        here, known = self._moving.at(time_s)
+        step, dt_s = self._here.inverse() @ here, time_s - self._time_s
+        self._here, self._time_s = here, time_s
+        if math.isfinite(dt_s):
+            for belief in (self._coarse, self._fine):
+                if isinstance(belief, Coarse):
+                    belief.move(step, known)
+                elif belief is not None:
+                    belief.move(step, dt_s, known)
+            self._search.move(step, dt_s)
+            self._senses.older(dt_s)
+        return known
+
+    def _fix(self, event: FixEvent) -> None:
+        self._coarse.fix(event.east_m, event.north_m, event.sigma_m)
+        self._senses.told("gnss", "ok")
+        if self._fine is not None:
+            self._fine.fix(event.east_m, event.north_m, event.sigma_m)
+
+    def _camera(self, event: CameraEvent) -> None:
+        """The street first, then photos: the street's region is where the photos are looked for."""
+        if event.frame is not None and (street := self._coarse.look(event.frame)) is not None:
+            self._senses.told("street", street.status.value, street.diagnostics.reason)
+            if self._fine is not None and street.status.value == "ok" and street.pose is not None:
+                assert street.covariance is not None
+                self._fine.street(street.pose, street.covariance)
+        queries = () if self._layers.visual is None else self._senses.queries(event)
+        if queries:
+            sure = self._fine is not None and not self._doubted(self._fine)
+            near = (self._fine.pose, 3 * self._fine.sigma_m + 20.0) if sure and self._fine is not None else None
+            found = self._senses.seen(queries, near)
+            if found is not None and sure and self._fine is not None:
+                self._fine.photo(*found)
+            elif found is not None:
+                self._search.photo(*found)
+
+    def _sweep(self, event: SweepEvent, known: bool) -> None:
+        """Track by lidar; where there is nothing to track, or it is doubted, search in the regions that are left."""
+        if self._layers.lidar is None:
+            return
+        self._sweeps += 1
+        observation = self._senses.drawn(event.sweep, self._here, known)
+        if self._fine is not None:
+            self._senses.told("lidar", *self._fine.sweep(observation))
+        if self._fine is None or self._doubted(self._fine):
+            self._search.sweep(self._layers.lidar, observation, self._regions())
+            if self._fine is None:
+                self._senses.told("lidar", "ambiguous" if self._search.alive else "no_match", "no place is decided yet")
+
+    def _regions(self) -> list[Region]:
+        """Where this sweep is searched: one region at a time, the likely ones more often than the rest of the map."""
+        regions, turn = self._coarse.regions(self.settings.regions), self._sweeps
+        if self._fine is not None:  # a jump: what lies around, now and then
+            wide = Region(self._fine.pose, self.settings.jump_m, _JUMP_RAD, "last")
+            return [wide] if turn % _WIDE_EVERY == 0 or not regions else [regions[turn % len(regions)]]
+        if self._cells and (not regions or turn % _WIDE_EVERY == 0):
+            return [self._cells[turn % len(self._cells)]]
+        return [regions[turn % len(regions)]] if regions else []
+
+    def _doubted(self, fine: Fine) -> bool:
+        return fine.unmatched_s > self.settings.doubt_s or bool(fine.conflicts)
+
+    def _is_lost(self, fine: Fine) -> bool:
+        """Nothing matches, others contradict, or nothing was seen for so long that odometry is all there is."""
+        sure = min(fine.ok_age_s.values(), default=math.inf) <= self.settings.fresh_s
+        against = max((n for layer, n in fine.conflicts.items() if layer != "gnss" or not sure), default=0)
+        s = self.settings
+        return fine.unmatched_s > s.drop_s or against >= s.conflicts or fine.sigma_m > 4 * s.lost_sigma_m

@@ -1,0 +1,109 @@
+"""A map's own images taken out of it and localized in what is folded of the rest: how far its answers are off.
+
+Blocks of consecutive images are taken out, since neighbours in a sequence are near twins. Their errors, in standard
+deviations of the answers, say by how much these are too small: what matches share, what the map errs, what quantizing
+moved, none of which the residuals of one image tell.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from foldmap.atlas import FoldFile, FoldWriter
+from foldmap.localize.evidence import MapCalibration, mahalanobis
+from foldmap.localize.tail import LEAST
+from foldmap.localize.visual.localizer import VisualLocalizer
+from foldmap.types import DoubleArray
+from foldmap.visual.fold import VisualPlan, fold_visual
+from foldmap.visual.scene.average import track_means
+from foldmap.visual.source import Features, Query, SceneModel
+from foldmap.visual.unfold import FoldedVisual
+
+TRIALS = 48
+_TURNS = 3  # times that other blocks of images are held out, where one time gives fewer than are asked for
+_BLOCKS = (0.15, 0.4, 0.65, 0.9)
+_AXES = 3
+
+
+def with_errors(
+    calibration: MapCalibration, scene: SceneModel, plan: VisualPlan, distances: DoubleArray | None = None
+) -> MapCalibration:
+    """A map's calibration with the scale of its standard deviations and the tail of its errors.
+
+    They are of held-out images, in the map that the plan gives; of ``distances`` where these are at hand. Unchanged
+    where fewer than 20 are answered: of a few images nobody knows.
+    """
+    if distances is None or len(distances) < LEAST:
+        distances = _tried(scene, plan)
+    return calibration if len(distances) < LEAST else calibration.with_errors(distances, _AXES)
+
+
+def _tried(scene: SceneModel, plan: VisualPlan) -> DoubleArray:
+    found = [np.zeros(0)]
+    with tempfile.TemporaryDirectory() as folder:
+        for names in held_out_turns(scene, TRIALS):
+            found.append(HeldOutImages(scene, names).localize(plan, Path(folder) / "trial.fold")[1])
+    return np.concatenate(found)
+
+
+def held_out_turns(scene: SceneModel, trials: int) -> list[list[str]]:
+    """Names of up to so many images, in turns; each turn's are blocks along the sequence, at most a sixth of all."""
+    names = sorted(scene.image_names)
+    block = min(trials // len(_BLOCKS), len(names) // (6 * len(_BLOCKS)))
+    if block < 1:
+        return []
+    turns = min(_TURNS, -(-trials // (block * len(_BLOCKS))))
+    starts = [int(share * (len(names) - block)) for share in _BLOCKS]
+    return [
+        [name for start in starts for name in names[start + turn : start + turn + block]]
+        for turn in range(0, turns * block, block)
+    ]
+
+
+class HeldOutImages:
+    """Images taken out of a scene, with what they saw of all its points, and the rest of the scene."""
+
+    def __init__(self, scene: SceneModel, names: Sequence[str]) -> None:
+        tracks, taken = scene.tracks, np.isin(np.array(scene.image_names), np.array(names))
+        assert tracks.descriptors is not None
+        stays = np.bincount(tracks.point[~taken[tracks.image]], minlength=len(scene.points_world)) >= 2
+        # where each point of the whole scene is in the rest; -1 where it is gone
+        self.alive = np.where(stays, np.cumsum(stays) - 1, -1).astype(np.int64)
+        self.rest = scene.without_images(names, min_observations=2)
+        self.means = track_means(self.rest)
+        images = [scene.image_names.index(name) for name in names]
+        self.camera_SE3_world = scene.camera_SE3_world[images]
+        self.queries = list[Query]()
+        for name, image in zip(names, images, strict=True):
+            rows = tracks.image == image
+            features = Features(tracks.xy_px[rows], tracks.descriptors[rows])
+            self.queries.append(Query(name, scene.camera_of(image), features))
+
+    def localize(self, plan: VisualPlan, path: Path) -> tuple[DoubleArray, DoubleArray]:
+        """Localize the images in what a plan gives of the rest, folded into a file at ``path``.
+
+        Returns distances of the answers' centres from the truth, share of the scene's radius, infinite without an
+        answer; and, of those that were answered with their own cameras, the Mahalanobis distance by the covariance
+        before calibration.
+        """
+        kept = self.alive[plan.kept]
+        with FoldWriter(path) as writer:
+            fold_visual(writer, self.rest, replace(plan, kept=kept[kept >= 0]), means=self.means)
+        errors, distances = np.full(len(self.queries), np.inf), []
+        with FoldFile.open(path) as file:
+            localizer = VisualLocalizer(FoldedVisual(file))
+            for number, (query, truth) in enumerate(zip(self.queries, self.camera_SE3_world, strict=True)):
+                estimate = localizer.localize(query)
+                centre, covariance = estimate.centre_world, estimate.covariance
+                if centre is None or covariance is None:
+                    continue
+                off = centre + truth[:3, :3].T @ truth[:3, 3]
+                errors[number] = np.linalg.norm(off)
+                if estimate.diagnostics.focal == 1.0:
+                    distances.append(mahalanobis(off, covariance[:_AXES, :_AXES]))
+        return errors / self.rest.radius_world, np.array(distances, np.float64)

@@ -1,0 +1,243 @@
+"""Intrinsics are a measurement: whether the camera that was given took the photo, and what doubt about it costs.
+
+A wrong focal length moves the camera along its axis and leaves the points almost where they were: nothing else tells.
+Freed intrinsics must not fit significantly better than those that were given. Where they do, the pose that they give is
+the answer; and it is not `ok` where they are farther from the given ones than these can be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from foldmap.localize.visual.search import LEAST_NOISE_PX, Hypothesis, look, residuals_of
+from foldmap.types import DoubleArray
+from foldmap.visual.decoded import MapPoints
+from foldmap.visual.match import solve
+from foldmap.visual.match.lens import NUMBERS, normal_equations, refine_with_lens, seen_with
+from foldmap.visual.match.matching import Matches
+from foldmap.visual.match.solve import Correspondences, noise_px, residuals_px
+from foldmap.visual.match.view import View
+from foldmap.visual.source import Query
+
+DOUBTS = {
+    "given": (0.01, 0.002, 0.002, 0.002),
+    "exif": (0.05, 0.005, 0.01, 0.01),
+    "guessed": (0.3, 0.005, 0.01, 0.01),
+}
+"""Standard deviations of what is known of a camera: log focal length, log aspect, principal point (share of the focal
+length); of a calibrated one, of a focal length in EXIF, and of a guess."""
+_FREE = (0.5, 0.3, 0.3, 0.3)
+CORRELATION = 0.2
+"""Of the errors of two matches in one cell of an image."""
+SUSPECT = 50.0
+"""How much less the squared residuals, in units of the noise, must be with freed intrinsics than with those given."""
+_RIVALS = (0.7, 0.82, 0.9, 0.95, 1.05, 1.1, 1.2, 1.4)  # focal lengths over the given one that matches are asked for
+_RIVAL_SAMPLES, _RIVAL_MATCHES, _RIVAL_POLISH = 100, 150, 10
+_FAR = 3.0  # standard deviations that the intrinsics found may lie from those given
+_MORE = 1.0  # standard deviations of their number by which more points must be found
+_MISFIT = 3.0  # by which found intrinsics bend to what the map errs: their standard deviations are so much larger
+_WIDE = 3.0  # inlier errors within which points are looked for where intrinsics may be wrong
+_GLANCED, _ROUNDS, _MOST = 600, 3, 6000
+_LEAST = 12  # matches that ten numbers are found from
+_UNFIT = "the intrinsics do not fit"
+
+
+@dataclass(frozen=True)
+class Settled:
+    """A pose with its covariance, once the intrinsics were asked.
+
+    Attributes:
+        rig_SE3_world, covariance: as of an estimate; the covariance, the doubt about the intrinsics in it, is None
+            where the matches do not fix the pose.
+        inliers: how many matches it rests on.
+        noise_px: of their residuals.
+        focal_found: focal length over the given one, of the first view, where that was estimated; else 1.
+        wrong: in words, what is not as it was given; empty where all is.
+    """
+
+    rig_SE3_world: DoubleArray
+    covariance: DoubleArray | None
+    inliers: int
+    noise_px: float
+    focal_found: float = 1.0
+    wrong: str = ""
+
+
+@dataclass(frozen=True)
+class _Freed:
+    """A pose with intrinsics of its own: how they differ from the given ones, (4 V,), the matches, and their noise."""
+
+    rig_SE3_world: DoubleArray
+    numbers: DoubleArray
+    inliers: list[Correspondences]
+    noise_px: float
+    gain: float = 0.0
+
+
+def settle(
+    queries: Sequence[Query],
+    views: Sequence[View],
+    matches: Sequence[Matches],
+    around: MapPoints,
+    best: Hypothesis,
+    error_px: float,
+) -> Settled:
+    """The answer's pose and covariance; the intrinsics are found with it where those given do not fit.
+
+    Args:
+        queries: what was asked, and how sure its intrinsics are.
+        views: the same, ready.
+        matches: before geometry.
+        around: the map's points.
+        best: the pose that was found with the intrinsics as they were given.
+        error_px: largest error of an inlier.
+    """
+    doubt = np.array([DOUBTS[query.intrinsics] for query in queries]).ravel()
+    nothing, free = np.zeros(len(doubt)), np.tile(_FREE, len(views))
+    close, noise = _close(views, best.inliers, best.rig_SE3_world)
+    formal = normal_equations(views, close, best.rig_SE3_world, noise, CORRELATION).with_prior(doubt, nothing)
+    as_given = Settled(best.rig_SE3_world, formal.covariance(6), sum(len(part) for part in close), noise)
+    starts = [(best.rig_SE3_world, nothing), *_rival(views, matches, around, best, error_px)]
+    glances = [_glance(views, around, best, start, error_px) for start in starts]
+    glance = max((one for one in glances if one is not None), key=lambda one: one.gain, default=None)
+    if glances[0] is not None and as_given.covariance is not None:
+        # what the pose would move by if the intrinsics had their say: it did not, and so it may be off by that
+        normal = normal_equations(
+            views, glances[0].inliers, best.rig_SE3_world, glances[0].noise_px, CORRELATION, error_px
+        )
+        normal = normal.with_prior(doubt, nothing)
+        moved = np.linalg.lstsq(normal.matrix, normal.right, rcond=None)[0][:6]
+        as_given = replace(as_given, covariance=as_given.covariance + np.outer(moved, moved))
+    if glance is None or glance.gain < SUSPECT:
+        return as_given
+    freed = _freed(views, around, glance, error_px)
+    if freed is None:
+        return replace(as_given, wrong=_UNFIT)
+    errors = residuals_of(seen_with(views, freed.numbers), freed.inliers, freed.rig_SE3_world)
+    found = int((np.linalg.norm(errors, axis=1) < 3.0 * noise).sum())
+    if found < as_given.inliers + _MORE * np.sqrt(as_given.inliers):
+        return as_given  # what is bent to some points is no better camera: the right one shows where the others are
+    # mostly the focal length alone is wrong: what else is known of the camera keeps its say
+    focal_alone = np.where(np.arange(len(doubt)) % NUMBERS == 0, free, doubt)
+    simple = _refit(views, freed, focal_alone)
+    if simple.gain < SUSPECT:
+        freed, free = simple, focal_alone
+    now = seen_with(views, freed.numbers)
+    normal = normal_equations(now, freed.inliers, freed.rig_SE3_world, freed.noise_px, CORRELATION)
+    whole = normal.with_prior(free, nothing).covariance()
+    if whole is None:
+        return replace(as_given, wrong=_UNFIT)
+    off = np.abs(freed.numbers) / np.hypot(doubt, _MISFIT * np.sqrt(np.diag(whole)[6:]))
+    wrong = _told(views[0], now[0]) if off.max() > _FAR else ""
+    count, focal = sum(len(part) for part in freed.inliers), float(np.exp(freed.numbers[0]))
+    return Settled(freed.rig_SE3_world, whole[:6, :6] * _MISFIT**2, count, freed.noise_px, focal, wrong)
+
+
+def _rival(
+    views: Sequence[View], matches: Sequence[Matches], around: MapPoints, best: Hypothesis, error_px: float
+) -> list[tuple[DoubleArray, DoubleArray]]:
+    """The pose and the intrinsics of another focal length by which more matches agree, if there is one."""
+    parts = []
+    for view, part in zip(views, matches, strict=True):
+        few = part.take(slice(_RIVAL_MATCHES))
+        parts.append(Correspondences(view.xy_px[few.keypoint], around.points_world[few.point]))
+    most, found = _agreeing(views, parts, best.rig_SE3_world, error_px), []
+    for factor in _RIVALS:
+        numbers = np.tile([np.log(factor), 0.0, 0.0, 0.0], len(views))
+        now = seen_with(views, numbers)
+        solved = solve.ransac_pose(now, parts, 2.0 * error_px, _RIVAL_SAMPLES, polish=_RIVAL_POLISH)
+        if solved is not None and (agreeing := _agreeing(now, parts, solved[0], error_px)) > most:
+            most, found = agreeing, [(solved[0], numbers)]
+    return found
+
+
+def _agreeing(
+    views: Sequence[View], parts: Sequence[Correspondences], rig_SE3_world: DoubleArray, error_px: float
+) -> float:
+    """How many matches agree with a pose, the less the farther they are off: none beyond two inlier errors."""
+    square = (residuals_of(views, parts, rig_SE3_world) ** 2).sum(axis=1)
+    return float(np.maximum(1.0 - square / (2.0 * error_px) ** 2, 0.0).sum())
+
+
+def _glance(
+    views: Sequence[View],
+    around: MapPoints,
+    best: Hypothesis,
+    start: tuple[DoubleArray, DoubleArray],
+    error_px: float,
+) -> _Freed | None:
+    """What freed intrinsics explain better than the given ones among points looked for far and wide."""
+    (pose, numbers), free = start, np.tile(_FREE, len(views))
+    parts, _ = look(seen_with(views, numbers), around, pose, _WIDE * error_px, _GLANCED, around.similarity)
+    if sum(len(part) for part in parts) < _LEAST:
+        return None
+    for within in (_WIDE, 1.0):
+        pose, numbers = refine_with_lens(views, parts, pose, within * error_px / 3.0, free, numbers, CORRELATION)
+    now = seen_with(views, numbers)
+    close, noise = _close(now, parts, pose, error_px)
+    pose, numbers = refine_with_lens(views, parts, pose, noise, free, numbers, CORRELATION)
+    given = solve.refine_pose(views, parts, best.rig_SE3_world, error_px)
+    given = solve.refine_pose(views, parts, given, 3.0 * noise)
+    now = seen_with(views, numbers)
+    share = normal_equations(now, close, pose, noise, CORRELATION).weight / max(sum(len(part) for part in close), 1)
+    gain = _cost(views, parts, given, noise) - _cost(now, parts, pose, noise)
+    return _Freed(pose, numbers, parts, noise, gain * share)
+
+
+def _cost(views: Sequence[View], parts: Sequence[Correspondences], rig_SE3_world: DoubleArray, noise: float) -> float:
+    """Squared residuals in units of the noise, none counted for more than three of it."""
+    square = (residuals_of(views, parts, rig_SE3_world) ** 2).sum(axis=1)
+    return float(np.minimum(square / noise**2, 9.0).sum())
+
+
+def _freed(views: Sequence[View], around: MapPoints, start: _Freed, error_px: float) -> _Freed | None:
+    """The same once the map was looked at through that lens, closer and closer."""
+    pose, numbers, noise, free = start.rig_SE3_world, start.numbers, start.noise_px, np.tile(_FREE, len(views))
+    parts = start.inliers
+    for round_ in range(_ROUNDS):
+        now = seen_with(views, numbers)
+        radius_px = error_px if round_ < 2 else max(4.0 * noise, 1.5)
+        parts, _ = look(now, around, pose, radius_px, _MOST, around.similarity)
+        if sum(len(part) for part in parts) < _LEAST:
+            return None
+        parts, noise = _close(now, parts, pose)
+        pose, numbers = refine_with_lens(views, parts, pose, noise, free, numbers, CORRELATION)
+    parts, noise = _close(seen_with(views, numbers), parts, pose)
+    return _Freed(pose, numbers, parts, noise, start.gain)
+
+
+def _refit(views: Sequence[View], freed: _Freed, prior: DoubleArray) -> _Freed:
+    """The same matches with another prior of the intrinsics, and how much worse they fit then."""
+    noise = freed.noise_px
+    pose, numbers = refine_with_lens(
+        views, freed.inliers, freed.rig_SE3_world, noise, prior, freed.numbers, CORRELATION
+    )
+    before, now = seen_with(views, freed.numbers), seen_with(views, numbers)
+    normal = normal_equations(before, freed.inliers, freed.rig_SE3_world, noise, CORRELATION)
+    share = normal.weight / max(sum(len(part) for part in freed.inliers), 1)
+    worse = _cost(now, freed.inliers, pose, noise) - _cost(before, freed.inliers, freed.rig_SE3_world, noise)
+    return _Freed(pose, numbers, freed.inliers, noise, worse * share)
+
+
+def _close(
+    views: Sequence[View], parts: Sequence[Correspondences], rig_SE3_world: DoubleArray, most_px: float = np.inf
+) -> tuple[list[Correspondences], float]:
+    """Matches within three sigma of where the pose puts them, and sigma, of those within so much."""
+    errors = residuals_of(views, parts, rig_SE3_world)
+    noise = max(noise_px(errors[np.linalg.norm(errors, axis=1) < most_px]), LEAST_NOISE_PX)
+    kept = []
+    for view, part in zip(views, parts, strict=True):
+        near = np.linalg.norm(residuals_px(view, part, rig_SE3_world), axis=1) < 3.0 * noise
+        kept.append(Correspondences(part.xy_px[near], part.points_world[near]))
+    return kept, noise
+
+
+def _told(given: View, found: View) -> str:
+    """What fits instead of what was given."""
+    (fx, fy), (gx, gy) = given.focal_px, found.focal_px
+    (cx, cy), (dx, dy) = given.centre_px, found.centre_px
+    fits = f"focal lengths {gx:.0f}, {gy:.0f} px and centre {dx:.0f}, {dy:.0f} fit"
+    return f"the camera is another: {fits}, given were {fx:.0f}, {fy:.0f} and {cx:.0f}, {cy:.0f}"

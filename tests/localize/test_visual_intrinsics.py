@@ -1,0 +1,104 @@
+"""Cameras that are not as they were given: the pose is found with another lens, and never called `ok`."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "visual"))
+
+from point_shell import CAMERA, apart, photo, pose_at, scene
+
+from foldmap.errors import MapInputError
+from foldmap.localize.estimate import Status
+from foldmap.localize.evidence import MapCalibration
+from foldmap.localize.tail import Tail
+from foldmap.localize.visual.heldout import HeldOutImages, held_out_turns, with_errors
+from foldmap.localize.visual.localizer import EVIDENCE, VisualLocalizer
+from foldmap.visual.codes.codecs import raw_for
+from foldmap.visual.decoded import UnfoldedMap
+from foldmap.visual.fold import VisualPlan
+from foldmap.visual.scene.average import track_means
+from foldmap.visual.source import Query, SceneModel
+
+CALIBRATED = MapCalibration(chance={EVIDENCE: Tail(1.0, 0.5, 0.1, 100)})
+
+
+@cache
+def made() -> tuple[SceneModel, np.ndarray, VisualLocalizer]:
+    model = scene(3, points=2500, images=24)
+    return model, track_means(model), VisualLocalizer(UnfoldedMap(model), calibration=CALIBRATED)
+
+
+def taken(seed: int) -> tuple[Query, np.ndarray]:
+    model, means, _ = made()
+    pose = pose_at(np.random.default_rng(seed).uniform(-0.5, 0.5, 3), 0.7 * seed)
+    return photo(model.points_world, means, pose, seed)[0], pose
+
+
+def given(query: Query, focal: float = 1.0, centre_px: tuple[float, float] = (0.0, 0.0)) -> Query:
+    """The photo with another camera than that it was taken by."""
+    params = np.array(CAMERA.params)
+    params[:2] *= focal
+    params[2:] += centre_px
+    return replace(query, camera=replace(CAMERA, params=params))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_right_camera_is_left_alone(seed: int) -> None:
+    query, pose = taken(seed)
+    found = made()[2].localize(query)
+    assert found.status is Status.OK
+    assert found.diagnostics.focal == 1.0
+    assert apart(found.pose, pose)[0] < 0.02
+
+
+@pytest.mark.parametrize("focal", [0.8, 0.9, 0.95, 1.05, 1.1, 1.25])
+def test_a_wrong_focal_length_is_told_and_the_pose_is_right(focal: float) -> None:
+    query, pose = taken(1)
+    found = made()[2].localize(given(query, focal))
+    assert found.status is Status.DEGRADED
+    assert found.diagnostics.focal == pytest.approx(1 / focal, rel=0.01)
+    assert "focal lengths 50" in found.diagnostics.reason or "focal lengths 49" in found.diagnostics.reason
+    off = -found.pose[:3, :3].T @ found.pose[:3, 3] + pose[:3, :3].T @ pose[:3, 3]
+    sigma = np.sqrt(np.linalg.eigvalsh(found.covariance[:3, :3]).max())
+    assert np.linalg.norm(off) < min(4.0 * sigma, 0.1)
+
+
+def test_a_moved_lens_is_never_ok() -> None:
+    for seed in range(3):
+        query, pose = taken(seed)
+        found = made()[2].localize(given(query, centre_px=(60.0, -30.0)))
+        assert found.status is not Status.OK
+        if found.pose is not None:
+            assert apart(found.pose, pose)[0] < 0.1
+
+
+def test_a_guess_makes_a_pose_less_sure() -> None:
+    query, _ = taken(2)
+    known, exif = (made()[2].localize(replace(query, intrinsics=source)) for source in ("given", "exif"))
+    assert known.diagnostics.sigma_rad < exif.diagnostics.sigma_rad
+    with pytest.raises(MapInputError, match="hearsay"):
+        replace(query, intrinsics="hearsay")
+
+
+def test_held_out_images_calibrate_a_map(tmp_path: Path) -> None:
+    model, means, _ = made()
+    plan = VisualPlan(np.arange(len(model.points_world)), raw_for(means))
+    (names,) = held_out_turns(model, 4)
+    out = HeldOutImages(model, names)
+    assert not set(names) & set(out.rest.image_names)
+    errors, distances = out.localize(plan, tmp_path / "trial.fold")
+    assert len(errors) == len(distances) == 4
+    assert (errors < 0.02).all()
+    # too few to tell: nothing is claimed
+    assert with_errors(CALIBRATED, model, plan).errors is None
+    drawn = np.linalg.norm(np.random.default_rng(0).normal(size=(400, 3)), axis=1)
+    calibrated = with_errors(CALIBRATED, model, plan, 2.5 * drawn)
+    assert calibrated.sigma_scale == pytest.approx(2.5, rel=0.15)
+    assert calibrated.chance == CALIBRATED.chance
