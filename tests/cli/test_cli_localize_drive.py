@@ -96,7 +96,8 @@ def test_a_drive_of_fixes_and_odometry_is_tracked_as_by_the_library(run: Run, dr
     assert [row["status"] for row in found[:2]] == ["ambiguous", "ambiguous"]
     assert "drive on" in found[1]["diagnostics"]["reason"]
     assert all(row["diagnostics"]["score"] is not None for row in found[5:])
-    assert {tuple(row) for row in found} == {("name", "time_s", "status", "pose", "covariance", "diagnostics")}
+    names = ("name", "time_s", "status", "pose", "covariance", "protection_level", "diagnostics")
+    assert {tuple(row) for row in found} == {names}
     recorded = open_drive(drive / "sweeps", drive / "odometry.txt")
     at = [pose.to_se2() for pose in recorded.world_SE3_sensors]
     with foldmap.open(drive / "map.fold") as town:
