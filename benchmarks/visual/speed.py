@@ -19,9 +19,10 @@ from benchmarks.visual.data import VisualBoard, is_ok
 from foldmap.atlas import FoldFile, FoldWriter
 from foldmap.geometry.camera import Camera
 from foldmap.localize.visual.localizer import VisualLocalizer
+from foldmap.localize.visual.negatives import fold_calibrated
 from foldmap.visual.codes.basis import basis_named
 from foldmap.visual.codes.codecs import Transform
-from foldmap.visual.fold import VisualPlan, fold_visual
+from foldmap.visual.fold import VisualPlan
 from foldmap.visual.source import Query, SceneModel, Tracks
 from foldmap.visual.unfold import FoldedVisual
 
@@ -118,7 +119,7 @@ class Speed:
         with FoldWriter(path) as writer:
             codec = Transform(basis_named("sift-1"), self.step, standard=True)
             plan = VisualPlan(np.arange(self.points), codec, images=True)
-            fold_visual(writer, scene, plan)
+            fold_calibrated(writer, scene, plan)
             writer.commit()
         with FoldFile.open(path) as file:
             VisualLocalizer(FoldedVisual(file)).localize(asked[0])  # compiled code is loaded before the clock starts

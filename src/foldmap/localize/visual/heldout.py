@@ -82,7 +82,8 @@ class HeldOutImages:
         for name, image in zip(names, images, strict=True):
             rows = tracks.image == image
             features = Features(tracks.xy_px[rows], tracks.descriptors[rows])
-            self.queries.append(Query(name, scene.camera_of(image), features))
+            whole = None if scene.global_descriptors is None else scene.global_descriptors[image]
+            self.queries.append(Query(name, scene.camera_of(image), features, whole))
 
     def localize(self, plan: VisualPlan, path: Path) -> tuple[DoubleArray, DoubleArray]:
         """Localize the images in what a plan gives of the rest, folded into a file at ``path``.
