@@ -6,8 +6,10 @@ elsewhere is harder to refuse.
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +28,7 @@ from foldmap.visual.unfold import FoldedVisual
 NEGATIVES = 24
 CALIBRATION_BYTES = 512
 """By so much the calibration makes a file larger at most, its share of a page included."""
+_MIRRORED, _AMPLE = 1.2, 40.0  # no answer needs more evidence than so many times the worst negative's, and than so much
 _SEEN = 0.5  # of the negatives, at least so many must have keypoints to speak of
 
 Report = Callable[[int, int], None]
@@ -70,7 +73,20 @@ def chance_in(
         report(number + 1, count)
     if seen < _SEEN * count:
         return None
-    return MapCalibration(chance={EVIDENCE: Tail.of(np.array(evidence))}, negatives=count)
+    return MapCalibration(chance={EVIDENCE: _bounded(np.array(evidence), localizer.settings.risks[1])}, negatives=count)
+
+
+def _bounded(evidence: DoubleArray, risk: float) -> Tail:
+    """The tail of some evidence, by which no answer needs far more than the worst of it, however few are bad.
+
+    A map whose points were seen from all around fits its own mirror image; a few such among many that fit nothing would
+    ask for evidence that no right answer reaches.
+    """
+    tail = Tail.of(evidence)
+    most = max(_MIRRORED * float(evidence.max()), _AMPLE)
+    if tail.exceeded_at(risk) <= most or tail.share <= risk:
+        return tail
+    return replace(tail, scale=max((most - tail.level) / math.log(tail.share / risk), tail.scale * 1e-3))
 
 
 def negative(scene: SceneModel, number: int, count: int) -> Query:
