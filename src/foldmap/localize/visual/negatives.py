@@ -25,7 +25,7 @@ from foldmap.visual.fold import LAYER, VisualPlan, VisualReport, fold_visual
 from foldmap.visual.source import Features, Query, SceneModel
 from foldmap.visual.unfold import FoldedVisual
 
-NEGATIVES = 24
+NEGATIVES = 36
 CALIBRATION_BYTES = 512
 """By so much the calibration makes a file larger at most, its share of a page included."""
 _MIRRORED, _AMPLE = 1.2, 40.0  # no answer needs more evidence than so many times the worst negative's, and than so much

@@ -22,7 +22,7 @@ LEAST_BY_CHANCE = 10  # so many finds by chance set the similarity at least: few
 SHIFTS = ((0.31, 0.17), (-0.23, 0.37), (0.41, -0.29), (-0.37, -0.43))
 """Where chance is measured: the same points moved by these shares of the image, around its rim."""
 
-VOTING_CELL = 1.0 / 40.0
+VOTING_CELL = 1.0 / 20.0
 """Side of a cell of the image that has one vote, a share of the image's diagonal: keypoints so close share an error,
 and descriptors of networks share a neighbourhood (those of XFeat within 12 px of each other have a cosine of 0.8)."""
 
