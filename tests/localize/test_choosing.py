@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from foldmap.geometry import MetricGrid
+from foldmap.geometry import SE2, MetricGrid
+from foldmap.lidar.defaults import default_marks
+from foldmap.lidar.observation import Observation
 from foldmap.lidar.source import RasterMap, observed_about_m2
-from foldmap.localize.lidar.choosing import CodeTrial, best_code
+from foldmap.localize.estimate import Estimate, Status
+from foldmap.localize.lidar import choosing
+from foldmap.localize.lidar.calibrate import PairAttempt
+from foldmap.localize.lidar.choosing import CodeTrial, best_code, map_calibration
+from foldmap.localize.lidar.confidence import (
+    LidarDiagnostics,
+    MatchFeatures,
+    raised,
+    thresholds_of,
+)
 
 
 def trial(rate: float, median_m: float, ok: float, model_bytes: int = 100) -> CodeTrial:
@@ -39,3 +51,30 @@ def test_observed_ground_is_told_from_some_of_it(shape: tuple[int, int]) -> None
     observed[:, shape[1] // 4 : shape[1] // 2] = True
     raster = RasterMap(MetricGrid(0.0, 0.0, 0.1, *shape), observed.astype(np.float32), observed)
     assert observed_about_m2(raster) == pytest.approx(raster.observed_m2, rel=0.1)
+
+
+@pytest.mark.parametrize(("agreement", "asks_for"), [(0.95, 6.0), (0.7, 0.0)], ids=["fits else", "refused by others"])
+def test_wrong_queries_that_else_would_pass_raise_what_a_map_asks_for(
+    monkeypatch: pytest.MonkeyPatch, agreement: float, asks_for: float
+) -> None:
+    """Every wrong query is as distinct as 6; it counts unless its blocks disagree, which refuses it anyway."""
+    image = np.zeros((16, 16), np.float32)
+    seen = Observation(image, image > -1, 0.05, 0.4, 0.4)
+    features = MatchFeatures(
+        score=0.3, evidence_sigma=9.0, margin_sigma=9.0, agreement=agreement, sigma_m=0.1, observed_fraction=0.5,
+        known_fraction=0.9, surprise=9.0, distinction=6.0, at_edge=False,
+    )  # fmt: skip
+    answer = Estimate(Status.OK, SE2(0, 0, 0), np.eye(3), LidarDiagnostics())
+    attempt = SimpleNamespace(estimate=answer, features=features)
+    monkeypatch.setattr(choosing, "simulated_places", lambda *_: range(16))
+    monkeypatch.setattr(choosing, "raster_of", lambda *_: None)
+    monkeypatch.setattr(choosing, "in_memory", lambda *_: (None, 0))
+    monkeypatch.setattr(choosing, "observation_of", lambda *_: seen)
+    monkeypatch.setattr(choosing, "attempt_pair", lambda *_: PairAttempt(attempt, 0.1, 1.0))  # type: ignore[arg-type]
+    model = default_marks(0.05)
+    source = SimpleNamespace(grid=MetricGrid(0.0, 0.0, 0.05, 100, 100))
+    worth = map_calibration(model, source)  # type: ignore[arg-type]
+    thresholds = thresholds_of(SimpleNamespace(model=model))
+    asked = raised(thresholds, worth).warn_distinction
+    assert asked == pytest.approx(max(asks_for, thresholds.warn_distinction))
+    assert worth.negatives == 16 * 5 - 3

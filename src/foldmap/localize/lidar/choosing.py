@@ -37,7 +37,7 @@ from foldmap.localize.lidar.calibrate import (
     shuffled,
     worth_of,
 )
-from foldmap.localize.lidar.confidence import calibration_of
+from foldmap.localize.lidar.confidence import calibration_of, decide, thresholds_of
 from foldmap.localize.protection import RISK
 from foldmap.types import DoubleArray
 
@@ -140,22 +140,26 @@ def map_calibration(
 ) -> MapCalibration:
     """What a map, folded with a model, is worth: by sweeps simulated on it, at their places and at others of it.
 
-    They share the map's own errors, so what the model is worth elsewhere holds where that is less. A MapInputError
+    They share the map's own errors, so what the model is worth elsewhere holds where that is less. A wrong query that
+    is refused by what else must hold needs no distinction to be refused by, and counts as one of none. A MapInputError
     where the map shows too little ground.
     """
     resolution_m, rng = source.grid.resolution_m, np.random.default_rng(seed)
+    others = replace(thresholds_of(SimpleNamespace(model=model)), warn_distinction=0.0)
     distances, distinctions = list[float](), list[float]()
-    before: Observation | None = None
+    before = list[Observation]()
     for pair in simulated_places(source, places, seed):
         opened, own = in_memory(model, raster_of(pair, resolution_m))[0], observation_of(pair, resolution_m)
         for _ in range(2):
             attempt, _, distance = attempt_pair(opened, pair, own, _PRIOR_M, rng)
             if attempt.estimate.status.has_pose:
                 distances.append(distance)
-        wrong = [shuffled(own, rng), mirrored(own), *([] if before is None else [before])]
+        wrong = [shuffled(own, rng), shuffled(own, rng), mirrored(own), *before]
         tried = [attempt_pair(opened, pair, one, _PRIOR_M, rng).attempt.features for one in wrong]
-        distinctions += [one.distinction for one in tried if one is not None]
-        before = own
+        for one in tried:
+            passes = one is not None and decide(one, others)[0] is Status.OK
+            distinctions.append(one.distinction if one is not None and passes else 0.0)
+        before = [*before[-1:], own]
     return own_or_worse(worth_of(distances, distinctions), calibration_of(SimpleNamespace(model=model)))
 
 
