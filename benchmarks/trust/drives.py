@@ -9,7 +9,6 @@ from typing import ClassVar
 
 from benchmarks.context import Board
 from benchmarks.lines import Line, RowSkipped, at_least, information
-from benchmarks.street.data import HELD_OUT
 from benchmarks.trust.board import TrustBoard, trust
 from benchmarks.trust.photos import hostile_lines
 from foldmap.atlas import FoldWriter
@@ -22,6 +21,9 @@ from foldmap.localize.estimate import Status
 from foldmap.street.defaults import default_model
 from foldmap.street.fold import StreetPlan, fold_street
 
+SCORED = ("tile_7", "tile_19", "tile_8", "tile_21", "tile_9", "tile_24")
+"""Phoenix and Miami in turn; what chance reaches was set on Boston and Seattle."""
+
 
 @dataclass(frozen=True)
 class StreetMaps:
@@ -30,7 +32,7 @@ class StreetMaps:
     The model is the shipped one, which has seen generated towns alone.
     """
 
-    tiles: tuple[str, ...] = HELD_OUT
+    tiles: tuple[str, ...] = SCORED
     steps_m: tuple[float, ...] = (10.0, 5.0)
     frames: int = 20
     count: int = 15

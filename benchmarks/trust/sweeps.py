@@ -19,6 +19,7 @@ from foldmap.bench.lidar.drive import LeaveOutMaps
 from foldmap.bench.trust.answers import Answer, counted, kind_rows
 from foldmap.bench.trust.sweep_changes import AS_DRIVEN
 from foldmap.bench.trust.sweeps import SweepSet, ask_sweeps
+from foldmap.errors import MapInputError
 from foldmap.formats.sweeps.drives import open_drive
 from foldmap.geometry import SE3
 from foldmap.lidar.bundle import Bundle
@@ -26,6 +27,7 @@ from foldmap.lidar.fold import LidarPlan, fold_lidar
 from foldmap.lidar.marks.model import MarksModel
 from foldmap.lidar.source import RasterSource, Sweep
 from foldmap.localize.estimate import Status
+from foldmap.localize.lidar.choosing import map_calibration
 from foldmap.town import TownMap, TownWorld, build_lidar, drive, street_lanes, wander
 
 CODES = ("marks", "learned")
@@ -142,12 +144,16 @@ class LidarMaps:
 
 
 def fold_raster(board: TrustBoard, source: RasterSource, model: Bundle | MarksModel, relief: bool) -> Path:
-    """Fold a raster into a file of its own."""
+    """Fold a raster into a file of its own, calibrated on itself as ``foldmap fold`` does."""
     number: list[int] = board.shared("folded rasters", lambda: [0])
     number[0] += 1
     path = board.scratch / f"lidar-{number[0]}.fold"
+    try:
+        worth = map_calibration(model, source).to_dict()
+    except MapInputError:  # too little ground for that: the model's own holds
+        worth = None
     with FoldWriter(path) as writer:
-        fold_lidar(writer, source, LidarPlan(model, relief=relief))
+        fold_lidar(writer, source, LidarPlan(model, relief=relief, calibration=worth))
         writer.commit()
     return path
 
