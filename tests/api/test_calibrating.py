@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +19,13 @@ from foldmap.cli.app import app
 from foldmap.errors import ConfigError, LayerError, PoseInputError
 from foldmap.formats.listing import ListedImage
 from foldmap.geometry import SE2, SE3
+from foldmap.lidar.defaults import default_marks
+from foldmap.lidar.fold import LidarPlan, fold_lidar
 from foldmap.localize.estimate import Status
 from foldmap.localize.evidence import MapCalibration
 from foldmap.localize.tail import Tail
 from foldmap.localize.visual.estimate import CameraDiagnostics, CameraEstimate
+from tests.lidar.painted_ground import painted_map
 
 
 def _map(path: Path, kind: str, calibration: MapCalibration | None = None) -> Path:
@@ -130,3 +134,16 @@ def test_the_verb_writes_a_map_and_never_over_its_input(tmp_path: Path) -> None:
     before = source.read_bytes()
     assert CliRunner().invoke(app, [*words, str(source)]).exit_code == 2
     assert source.read_bytes() == before
+
+
+def test_a_map_that_has_its_model_s_calibration_is_scaled_on_from_there(tmp_path: Path) -> None:
+    estimates, truth = answered_drive(tmp_path / "drive")
+    worth = MapCalibration({"distinction": Tail(1.0, 0.5, 0.1, 90)}, 2.0, None, 0, 90)
+    model = replace(default_marks(0.05), name="own", calibration=worth.to_dict())
+    with FoldWriter(tmp_path / "a.fold") as writer:
+        fold_lidar(writer, painted_map(0), LidarPlan(model))
+    calibrate_map(tmp_path / "a.fold", estimates, truth, tmp_path / "b.fold")
+    made = _stored(tmp_path / "b.fold", "lidar")
+    assert made is not None
+    assert made.sigma_scale == pytest.approx(2.0 * TOO_SMALL, rel=0.2)
+    assert made.chance == worth.chance

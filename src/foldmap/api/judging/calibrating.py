@@ -11,15 +11,14 @@ import numpy as np
 from foldmap.api.judging.answers import Answers, distances_to, read_answers, true_positions
 from foldmap.atlas import FoldFile, update
 from foldmap.errors import ConfigError, LayerError, PoseInputError
+from foldmap.lidar.folded import open_lidar
 from foldmap.localize.evidence import KEY, MapCalibration
+from foldmap.localize.lidar.confidence import calibration_of
 from foldmap.localize.protection import RISK
 from foldmap.localize.street.chance import SHIPPED
 from foldmap.localize.tail import LEAST, Tail, distance_at
 from foldmap.metrics.consistency import consistency
 from foldmap.types import DoubleArray
-
-_WITHOUT = {"street": SHIPPED}
-"""What layers answer by whose map is not calibrated."""
 
 
 def calibrate_map(
@@ -55,7 +54,7 @@ def calibrate_map(
     with update(output, source=fold_file) as updater:
         layer = _layer(updater.before, answers.kind)
         parameters = updater.before.layer(layer).parameters
-        before = MapCalibration.read(parameters, layer) or _WITHOUT.get(answers.kind, MapCalibration())
+        before = _answered_by(updater.before, layer)
         fitted = before.with_errors(distances, true.shape[1])
         # they were answered under the scale before
         after = replace(fitted, sigma_scale=before.sigma_scale * fitted.sigma_scale)
@@ -82,6 +81,17 @@ def with_chance(before: MapCalibration, answers: Answers, kind: str) -> MapCalib
         found = [row["diagnostics"].get(signal) for row in answers.rows]
         tails[signal] = Tail.of(np.array([value for value in found if value is not None], np.float64), tail.share)
     return replace(before, chance=tails, negatives=len(answers.rows))
+
+
+def _answered_by(file: FoldFile, layer: str) -> MapCalibration:
+    """The calibration that answers of a layer had: the map's own, else its model's."""
+    info = file.layer(layer)
+    own = MapCalibration.read(info.parameters, layer)
+    if own is not None or info.kind == "visual":
+        return own or MapCalibration()
+    if info.kind == "street":
+        return SHIPPED
+    return calibration_of(open_lidar(file, layer)) if info.models else MapCalibration()
 
 
 def _layer(file: FoldFile, kind: str) -> str:
