@@ -25,10 +25,10 @@ p{max-width:46rem;margin:.5rem 0 1rem}
 .lead{font-size:1.1rem;color:var(--quiet)}
 figure{margin:1.2rem 0 1.8rem;overflow-x:auto}
 figure img{display:block;max-width:100%;height:auto}
-figcaption,caption{color:var(--quiet);font-size:.9rem;text-align:left;margin-top:.5rem;max-width:46rem}
-.scroll{overflow-x:auto;margin:1rem 0 1.8rem}
+figcaption,.note{color:var(--quiet);font-size:.9rem;margin:.5rem 0 0;max-width:46rem}
+.note{margin-bottom:1.8rem}
+.scroll{overflow-x:auto;margin:1rem 0 .5rem}
 table{border-collapse:collapse;font-size:.92rem;font-variant-numeric:tabular-nums;min-width:60%}
-caption{caption-side:bottom;padding-top:.5rem}
 th{text-align:right;font-weight:600;padding:.4rem .8rem;border-bottom:1.5px solid var(--ink);vertical-align:bottom}
 td{text-align:right;padding:.32rem .8rem;border-bottom:1px solid var(--line);white-space:nowrap}
 th:first-child,td:first-child{text-align:left;padding-left:.2rem}
@@ -95,10 +95,11 @@ class Page:
             cells = [format_cell(row.get(key)) for key in columns]
             ours = ' class="ours"' if cells and cells[0].startswith("foldmap") else ""
             body.append(f"<tr{ours}>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells) + "</tr>")
-        note = f"<caption>{html.escape(caption)}</caption>" if caption else ""
+        # Below the box that scrolls, or a phone would cut the words.
+        note = f'<p class="note">{html.escape(caption)}</p>' if caption else ""
         self._parts.append(
-            f'<div class="scroll"><table>{note}<thead><tr>{head}</tr></thead>'
-            f"<tbody>{''.join(body)}</tbody></table></div>"
+            f'<div class="scroll"><table><thead><tr>{head}</tr></thead>'
+            f"<tbody>{''.join(body)}</tbody></table></div>{note}"
         )
         return self
 

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from matplotlib.axes import Axes
 
 from foldmap.errors import InputError
-from foldmap.report.style import ACCENT, INK, QUIET, SERIES, legend_beside, plot, to_png, to_svg
+from foldmap.report.style import ACCENT, INK, QUIET, SERIES, legend_above, plot, to_png, to_svg
 from foldmap.types import BoolArray, DoubleArray
 
 STATUS_COLOURS = {
@@ -65,7 +64,9 @@ def run_map(run: RunSeries) -> bytes:
 
     Where nothing was answered a cross stands at the true place, if that is known.
     """
-    with plot(8.6, 6.2) as (figure, axes):
+    (west, south), (east, north) = _frame(np.concatenate([run.positions, run.true]))
+    height = float(np.clip(8.0 * (north - south) / (east - west), 1.6, 8.0))
+    with plot(8.6, height + 0.9) as (figure, axes):
         ground = run.ground[:: max(1, -(-len(run.ground) // _WIDE))]
         axes.scatter(
             *ground.T, s=3.0 if len(ground) < 5000 else 0.8, color="#aab4bf", linewidths=0, rasterized=True, zorder=1
@@ -82,12 +83,12 @@ def run_map(run: RunSeries) -> bytes:
             placed = rows & np.isfinite(run.positions[:, 0])
             where = run.positions[placed] if placed.any() else run.true[rows]
             axes.scatter(*where.T, s=13, color=colour, marker="o" if placed.any() else "x", label=label, zorder=4)
-        _frame(axes, np.concatenate([run.positions, run.true]))
+        axes.set(xlim=(west, east), ylim=(south, north))
         unit = f" [{run.unit}]" if run.unit else ""
         axes.set(xlabel=run.axes[0] + unit, ylabel=run.axes[1] + unit)
         axes.set_aspect("equal")
         axes.grid(visible=False)
-        legend_beside(axes)
+        legend_above(figure, axes)
         return to_png(figure)
 
 
@@ -105,7 +106,7 @@ def run_over_time(run: RunSeries) -> bytes:
             axes.scatter(run.times_s[known], shown, s=9, color=INK, label="error", zorder=4)
         if axes.lines or known.any():
             axes.set_yscale("log")
-            legend_beside(axes)
+            legend_above(figure, axes)
         axes.set(ylabel=f"position [{run.unit or 'map units'}]")
         steps = np.diff(run.times_s, append=run.times_s[-1] + _step_s(run.times_s))
         for status, colour in STATUS_COLOURS.items():
@@ -122,10 +123,11 @@ def _step_s(times_s: DoubleArray) -> float:
     return float(np.median(np.diff(times_s))) if len(times_s) > 1 else 1.0
 
 
-def _frame(axes: Axes, points: DoubleArray) -> None:
-    """Show what was driven, with a margin, however far the map's ground reaches."""
+def _frame(points: DoubleArray) -> DoubleArray:
+    """What was driven, with a margin, however far the map's ground reaches: the lower and the upper corner, (2, 2)."""
     known = points[np.isfinite(points).all(axis=1)]
-    if len(known):
-        low, high = known.min(axis=0), known.max(axis=0)
-        margin = 0.08 * max(float((high - low).max()), 10.0)
-        axes.set(xlim=(low[0] - margin, high[0] + margin), ylim=(low[1] - margin, high[1] + margin))
+    if not len(known):
+        known = np.zeros((1, 2))
+    low, high = known.min(axis=0), known.max(axis=0)
+    margin = 0.08 * max(float((high - low).max()), 10.0)
+    return np.stack([low - margin, high + margin])

@@ -94,6 +94,11 @@ def legend_beside(axes: Axes) -> None:
     axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=8.5)
 
 
+def legend_above(figure: Figure, axes: Axes) -> None:
+    """Put the legend into a row above the plot, where it takes nothing of the width that a phone has."""
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper left", ncols=6, fontsize=8.5, markerscale=1.4)
+
+
 def legend_on_picture(axes: Axes, **how: Any) -> Legend:
     """Put a dark legend with white words into the corner of a picture."""
     legend = axes.legend(loc="lower left", frameon=True, **how)

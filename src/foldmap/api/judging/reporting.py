@@ -179,11 +179,12 @@ def _failures(page: Page, answers: Answers, series: RunSeries) -> None:
         }
         for row in rows[:_WORST]
     ]
+    unit = f" [{series.unit}]" if series.unit else ""
     columns = {
         "name": "observation",
         "status": "status",
-        "error": "error",
-        "bound": "bound",
+        "error": f"error{unit}",
+        "bound": f"bound{unit}",
         "beyond": "",
         "reason": "why",
     }
