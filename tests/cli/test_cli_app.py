@@ -22,6 +22,7 @@ VERBS = [
     "evaluate",
     "calibrate",
     "report",
+    "view",
     "bench",
     "show",
     "verify",

@@ -45,6 +45,7 @@ READ: dict[str, set[str]] = {
     "evaluate": {"estimates", "truth", "calibration", "queries"},
     "calibrate": {"fold_file", "estimates", "truth", "elsewhere"},
     "report": {"run", "fold_file", "truth"},
+    "view": {"fold_file", "run", "truth", "drive"},
     "show": {"fold_file"},
     "verify": {"fold_file"},
     "unfold": {"fold_file"},

@@ -20,6 +20,7 @@ from foldmap.cli import (
     street,
     unfold,
     verify,
+    view,
 )
 from foldmap.cli.bench import lidar as bench
 from foldmap.cli.build import lidar as build
@@ -70,6 +71,7 @@ app.command("calibrate", short_help="Set what a map says of its errors by a driv
     calibrate.calibrate
 )
 app.command("report", short_help="One page about a run.", epilog=report.EXAMPLES)(report.report)
+app.command("view", short_help="A map and a run as a rerun recording.", epilog=view.EXAMPLES)(view.view)
 app.add_typer(street.app, name="street")
 app.add_typer(bench.app, name="bench")
 app.command("show", short_help="Show what a file holds and where its bytes go.", epilog=show.EXAMPLES)(show.show)

@@ -36,6 +36,7 @@ WRITTEN: dict[str, dict[str, tuple[str, ...]]] = {
     "evaluate": {"plot": _ALONE},
     "calibrate": {"output": _ALONE},
     "report": {"output": _ALONE},
+    "view": {"output": _ALONE},
     "show": {"codes": _ALONE, "embedding": _ALONE, "picture": _ALONE},
     "verify": {},
     "unfold": {"output": _ALONE},

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from foldmap.api import opened
-from foldmap.api.judging.answers import Answers, read_answers, true_positions
+from foldmap.api.judging.answers import Answers, true_positions
+from foldmap.api.judging.runs import map_ground, read_run
 from foldmap.api.opened import FoldedMap
 from foldmap.errors import ConfigError
 from foldmap.metrics.consistency import consistency, level_score, observed_shares, squared_distances
@@ -21,8 +22,6 @@ from foldmap.report.trust_figures import calibration_plot
 from foldmap.types import DoubleArray
 
 _WORST = 12
-_MOST_PX = 6000
-_ESTIMATES = "estimates.txt"
 
 
 def report_run(run: Path, output: Path, *, fold_file: Path | None = None, truth: Path | None = None) -> dict[str, Any]:
@@ -37,10 +36,8 @@ def report_run(run: Path, output: Path, *, fold_file: Path | None = None, truth:
     Raises:
         PoseInputError: the run or the truth cannot be used.
     """
-    estimates = run / _ESTIMATES if run.is_dir() else run
-    answers, settings = read_answers(estimates), _settings(estimates)
-    said = settings.get("map")
-    fold_file = fold_file or (Path(said) if isinstance(said, str) and Path(said).is_file() else None)
+    read = read_run(run, fold_file)
+    answers, settings, fold_file = read.answers, read.settings, read.fold_file
     true = np.full(answers.positions.shape, np.nan) if truth is None else true_positions(answers, truth)
     series, town = _series(answers, true), None
     if fold_file is not None:
@@ -49,7 +46,7 @@ def report_run(run: Path, output: Path, *, fold_file: Path | None = None, truth:
             series = replace(series, ground=_ground(town, answers.kind, series), unit="m" if metric else "")
             sizes = town.sizes
     told = _told(answers, series)
-    page = Page(f"Run of {estimates.name}", _lead(told, series.unit))
+    page = Page(f"Run of {read.estimates.name}", _lead(told, series.unit))
     if fold_file is not None:
         page.text(f"Map: {fold_file.name}, {fold_file.stat().st_size:,} bytes: " + _shares(sizes))
     page.figure(run_map(series), "Where each observation was answered to be, in the colour of its status.")
@@ -63,16 +60,6 @@ def report_run(run: Path, output: Path, *, fold_file: Path | None = None, truth:
     page.command(json.dumps(shown, indent=1))
     page.write(output)
     return {"report": str(output), **told}
-
-
-def _settings(estimates: Path) -> dict[str, Any]:
-    """What ``localize`` wrote beside; empty where there is nothing of it."""
-    beside = Path(f"{str(estimates).removesuffix('.jsonl')}.settings.json")
-    try:
-        read = json.loads(beside.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return read if isinstance(read, dict) else {}
 
 
 def _series(answers: Answers, true: DoubleArray) -> RunSeries:
@@ -94,38 +81,16 @@ def _series(answers: Answers, true: DoubleArray) -> RunSeries:
 
 
 def _ground(town: FoldedMap, kind: str, series: RunSeries) -> DoubleArray:
-    """Points of the map's own layer around the run, (M, 2): bright codes, lanes, or a scene's points."""
+    """The ground around the run in the plane that is drawn, (M, 2)."""
     places = np.concatenate([series.positions, series.true])
     places = places[np.isfinite(places).all(axis=1)]
     if not len(places):
         return np.zeros((0, 2))
-    low, high = places.min(axis=0) - 20.0, places.max(axis=0) + 20.0
-    if kind == "visual":
-        picked = ["xyz".index(name) for name in series.axes]
-        return np.asarray(town.visual.whole().points_world[:, picked])
-    if kind == "street":
-        graphs = [town.street.graph(region.name) for region in town.street.regions]
-        points = np.concatenate([0.5 * (g.vertices_m[g.edges[:, 0]] + g.vertices_m[g.edges[:, 1]]) for g in graphs])
-    else:
-        points = _codes(town, low, high)
-    return np.asarray(points[((points >= low) & (points <= high)).all(axis=1)])
-
-
-def _codes(town: FoldedMap, low: DoubleArray, high: DoubleArray) -> DoubleArray:
-    """Where a lidar layer has a code, east and north."""
-    grid = town.lidar.grid
-    row, column = (int((grid.north_m - high[1]) / grid.resolution_m), int((low[0] - grid.west_m) / grid.resolution_m))
-    row, column = max(0, row), max(0, column)
-    height, width = (int((high - low)[axis] / grid.resolution_m) + 1 for axis in (1, 0))
-    height, width = min(height, _MOST_PX, grid.height_px - row), min(width, _MOST_PX, grid.width_px - column)
-    if height <= 0 or width <= 0:
-        return np.zeros((0, 2))
-    codes = np.asarray(town.lidar.code_image(row, column, height, width)).any(axis=0)
-    step_m = height * grid.resolution_m / codes.shape[0]
-    rows, columns = np.nonzero(codes)
-    east_m = grid.west_m + column * grid.resolution_m + (columns + 0.5) * step_m
-    north_m = grid.north_m - row * grid.resolution_m - (rows + 0.5) * step_m
-    return np.stack([east_m, north_m], axis=1)
+    picked = ["xyz".index(name) if name in "xyz" else ("east", "north").index(name) for name in series.axes]
+    low, high = np.full(3, -np.inf), np.full(3, np.inf)
+    if kind != "visual":
+        low[picked], high[picked] = places.min(axis=0) - 20.0, places.max(axis=0) + 20.0
+    return map_ground(town, kind, low, high)[:, picked]
 
 
 def _told(answers: Answers, series: RunSeries) -> dict[str, Any]:
