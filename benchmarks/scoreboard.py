@@ -59,7 +59,7 @@ from benchmarks.visual.refusing import Refusing as RefusingPhotos
 from benchmarks.visual.speed import Selecting, Speed
 from foldmap.errors import ConfigError, FoldmapError
 from foldmap.lidar.bundle import Bundle
-from foldmap.lidar.runtime.allocator import keep_freed_memory
+from foldmap.runtime.allocator import keep_freed_memory
 from foldmap.version import __version__
 
 

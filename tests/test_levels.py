@@ -18,7 +18,7 @@ LEVELS = {
     "errors": 0, "types": 0, "version": 0,
     "geometry": 1, "coding": 1,
     "atlas": 2,
-    "training": 3,
+    "training": 3, "runtime": 3,
     "lidar": 4, "visual": 4, "street": 4,
     "localize": 5,
     "formats": 6, "town": 6, "metrics": 6,

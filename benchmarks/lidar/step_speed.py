@@ -34,14 +34,14 @@ from foldmap.lidar.model import LidarModel
 from foldmap.lidar.observation import HALF_LENGTH_M, HALF_WIDTH_M, Observation
 from foldmap.lidar.presets import PRESETS, Preset, preset_named
 from foldmap.lidar.runtime import session
-from foldmap.lidar.runtime.allocator import keep_freed_memory
 from foldmap.lidar.shipped import LAYER, MODEL
 from foldmap.lidar.source import BLOCK_PX
-from foldmap.lidar.threads import use_threads
 from foldmap.lidar.unfold import FoldedLidar
 from foldmap.localize.lidar import search, view
 from foldmap.localize.lidar.attempt import LidarMatcher
 from foldmap.localize.lidar.localizer import LidarLocalizer
+from foldmap.runtime.allocator import keep_freed_memory
+from foldmap.runtime.threads import use_threads
 from foldmap.types import ByteArray
 
 RESOLUTION_M = 0.05

@@ -14,7 +14,8 @@ from benchmarks.context import Board
 from benchmarks.lines import Line, RowSkipped, at_least, information
 from benchmarks.street.data import street
 from foldmap.street.field.model import FieldEmbedding
-from foldmap.street.field.network import FieldNetwork, FieldShape
+from foldmap.street.field.network import FieldNetwork
+from foldmap.street.field.shape import FieldShape
 from foldmap.street.images.observation import CameraRing, RingFrame
 from foldmap.street.images.rig import surround_ring
 from foldmap.street.paper.encoders.shape import PRESETS

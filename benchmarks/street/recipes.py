@@ -13,7 +13,7 @@ from foldmap.errors import ConfigError
 from foldmap.street.field.examples import FieldExamples, aerial_examples, ring_examples
 from foldmap.street.field.lane_field import FieldSpec
 from foldmap.street.field.model import FieldEmbedding
-from foldmap.street.field.network import FieldShape
+from foldmap.street.field.shape import FieldShape
 from foldmap.street.field.train import PRESETS, FieldTrainer, FieldTrainSettings
 from foldmap.street.images.observation import CameraRing
 from foldmap.street.paper.pairs import GroundTile

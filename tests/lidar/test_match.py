@@ -16,7 +16,7 @@ from foldmap.lidar.match.correlate import block_products, correlate_direct, part
 from foldmap.lidar.match.exhaustive import coarse_headings_rad, match_fft, match_half
 from foldmap.lidar.match.rotate import turned_images
 from foldmap.lidar.match.trainable import correlate, rotate_embedding
-from foldmap.lidar.threads import use_threads
+from foldmap.runtime.threads import use_threads
 
 HEADINGS = np.deg2rad([-4.0, 0.0, 2.5])
 

@@ -71,7 +71,7 @@ def test_the_runtime_is_the_faster_of_those_installed(monkeypatch: pytest.Monkey
 
     def chosen(bf16: bool, installed: set[str], runtime: str | None = None, fast: bool = True) -> type:
         monkeypatch.setattr(session, "has_bfloat16", lambda: bf16)
-        monkeypatch.setattr(session, "_is_installed", lambda module: module in installed)
+        monkeypatch.setattr(session, "is_installed", lambda module: module in installed)
         return type(networks_of(stored, lambda: bundle, fast=fast, runtime=runtime))
 
     both = {"torch", "onnxruntime"}

@@ -110,7 +110,7 @@ def test_too_few_windows_and_odd_settings_are_refused() -> None:
 
 def test_a_start_gives_its_tensors_where_they_fit(tmp_path: Path) -> None:
     torch.manual_seed(5)
-    start = FieldNetwork(FieldShape(width=8))
+    start = FieldNetwork.unpacked(FieldShape(width=8), FieldNetwork(FieldShape(width=8)).packed())  # as it is stored
     still = FieldTrainSettings(steps=1, batch=4, warmup_steps=1, learning_rate=1e-12, imagenet=False, symmetries=False)
     trainer = FieldTrainer(_examples(True), FieldShape(width=8, with_map=True), still, start)
     next(train(trainer, tmp_path))

@@ -89,7 +89,7 @@ app.command("patch", short_help="Put a patch into a map.", epilog=patch.EXAMPLES
 
 def main() -> None:
     """Run the command line."""
-    from foldmap.lidar.runtime.allocator import keep_freed_memory
+    from foldmap.runtime.allocator import keep_freed_memory
 
     keep_freed_memory()
     app(prog_name="foldmap")

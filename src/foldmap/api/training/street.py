@@ -12,7 +12,7 @@ from foldmap.api.training.street_data import StreetData, StreetRun, field_exampl
 from foldmap.errors import ConfigError
 from foldmap.street.field.lane_field import FieldSpec
 from foldmap.street.field.model import FieldEmbedding
-from foldmap.street.field.network import FieldShape
+from foldmap.street.field.shape import FieldShape
 from foldmap.street.field.train import PRESETS, FieldTrainer
 from foldmap.street.model import read_street_model
 from foldmap.street.paper.encoders.shape import shape_named

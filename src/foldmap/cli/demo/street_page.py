@@ -12,7 +12,7 @@ from foldmap.report import Page
 from foldmap.report.street_map import street_map
 from foldmap.report.street_windows import WindowRow, change_map, error_line, window_rows
 from foldmap.street.field.model import FieldEmbedding
-from foldmap.street.field.network import birds_eye
+from foldmap.street.field.shape import birds_eye
 from foldmap.street.images.observation import AerialCrop, Observation
 from foldmap.types import ByteArray, DoubleArray
 

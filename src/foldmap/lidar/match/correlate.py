@@ -9,7 +9,7 @@ import numba
 import numpy as np
 from scipy.fft import irfft2, next_fast_len, rfft2
 
-from foldmap.lidar.threads import share_out, thread_count
+from foldmap.runtime.threads import share_out, thread_count
 from foldmap.types import AnyArray, FloatArray
 
 _CHUNK = 8

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numba
 import numpy as np
 
-from foldmap.lidar.threads import share_out
+from foldmap.runtime.threads import share_out
 from foldmap.types import DoubleArray, FloatArray
 
 Headings = Sequence[float] | DoubleArray

@@ -7,7 +7,7 @@ import math
 import numba
 import numpy as np
 
-from foldmap.lidar.threads import share_out
+from foldmap.runtime.threads import share_out
 from foldmap.types import BoolArray, FloatArray
 
 _BAND_PX = 32

@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 
 from foldmap.lidar.presets import INPUT_CHANNELS, Preset
-from foldmap.lidar.runtime.graph import OnnxGraph
+from foldmap.runtime.graph import OnnxGraph
 from foldmap.types import FloatArray
 
 _NORM_EPSILON = 1e-5  # torch's
@@ -61,7 +61,7 @@ def _prelus(preset: Preset) -> list[tuple[str, int]]:
 
 def sweep_graph(preset: Preset, weights: Weights) -> bytes:
     """Normalized observation (1, 2, H, W), sides multiples of 16, to embedding (1, C, H, W): `model.Embedding`."""
-    graph, root, widths = OnnxGraph("x", INPUT_CHANNELS), "sweep_embedding", preset.unet_widths
+    graph, root, widths = OnnxGraph(x=INPUT_CHANNELS), "sweep_embedding", preset.unet_widths
 
     def convolve(x: str, name: str, stride: int = 1) -> str:
         kernel, bias = _folded(weights, f"{name}.0", f"{name}.1", axis=0)
@@ -85,7 +85,7 @@ def sweep_graph(preset: Preset, weights: Weights) -> bytes:
 def cells_graph(preset: Preset, weights: Weights) -> bytes:
     """Binary code (1, G * K, h, w) to features (1, C, h, w): what the decoder does at code resolution."""
     channels, width = preset.groups * preset.group_channels, preset.decoder_widths[0]
-    graph, root = OnnxGraph("x", channels), "decoder.layers"
+    graph, root = OnnxGraph(x=channels), "decoder.layers"
 
     def convolve(x: str, name: str) -> str:
         return _convolution(graph, x, weights[f"{name}.weight"], weights[f"{name}.bias"], 1)
@@ -103,7 +103,7 @@ def pixels_graph(preset: Preset, weights: Weights) -> bytes:
 
     Without padding, by the convolutions that `foldmap.lidar.runtime.inference` explains.
     """
-    graph, first = OnnxGraph("x", preset.decoder_widths[0]), 2 + preset.decoder_blocks
+    graph, first = OnnxGraph(x=preset.decoder_widths[0]), 2 + preset.decoder_blocks
     x = "x"
     for k in range(first, first + 2 * (len(preset.decoder_widths) - 1), 2):
         kernel, bias = weights[f"decoder.layers.{k}.weight"], weights[f"decoder.layers.{k}.bias"]

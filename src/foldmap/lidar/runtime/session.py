@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable, Sequence
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -19,7 +18,7 @@ from foldmap.lidar.normalize import observation_input
 from foldmap.lidar.observation import Observation
 from foldmap.lidar.runtime.networks import cells_graph, pixels_graph, sweep_graph
 from foldmap.lidar.stored import StoredModel
-from foldmap.lidar.threads import thread_count
+from foldmap.runtime.session import compute, is_installed, open_session
 from foldmap.types import ByteArray, FloatArray, IntArray
 
 RUNTIMES = ("torch", "onnx")
@@ -45,9 +44,9 @@ class OnnxDecoder:
 
     def __init__(self, stored: StoredModel) -> None:
         self.preset = stored.preset
-        self._sweep = _session(sweep_graph(stored.preset, stored.weights))
-        self._cells = _session(cells_graph(stored.preset, stored.weights))
-        self._pixels = _session(pixels_graph(stored.preset, stored.weights))
+        self._sweep = open_session(sweep_graph(stored.preset, stored.weights))
+        self._cells = open_session(cells_graph(stored.preset, stored.weights))
+        self._pixels = open_session(pixels_graph(stored.preset, stored.weights))
 
     def embed_observation(self, observation: Observation) -> FloatArray:
         """See `Networks`."""
@@ -56,7 +55,7 @@ class OnnxDecoder:
     def embed(self, x_2HW: FloatArray) -> FloatArray:
         """Embed a normalized observation: (2, H, W) -> (C, H, W) float32."""
         height, width = x_2HW.shape[1:]
-        return np.ascontiguousarray(_run(self._sweep, padded(x_2HW)[None])[0, :, :height, :width])
+        return np.ascontiguousarray(compute(self._sweep, x=padded(x_2HW)[None])[0, :, :height, :width])
 
     def decode_window(
         self, codes_GHW: ByteArray | IntArray, first_rc: tuple[int, int], shape: tuple[int, int], boxes: Sequence[Box]
@@ -64,7 +63,7 @@ class OnnxDecoder:
         """See `Networks`; a ModelError where a symbol exceeds the preset's channels."""
         (row, column), scale = first_rc, self.preset.downsample
         one_hot = one_hot_of(codes_GHW, self.preset).transpose(2, 0, 1)[None]
-        features = _run(self._cells, one_hot.astype(np.float32))
+        features = compute(self._cells, x=one_hot.astype(np.float32))
         if min(row, column) < scale * 2 or any(
             first + side > scale * (cells - 2)
             for first, side, cells in zip(first_rc, shape, features.shape[2:], strict=True)
@@ -75,7 +74,7 @@ class OnnxDecoder:
             # Whole cells, and one more around, which the outermost pixels need.
             top, left = (r + row) // scale, (c + column) // scale
             bottom, right = -(-(r_end + row) // scale), -(-(c_end + column) // scale)
-            made = _run(self._pixels, features[:, :, top - 1 : bottom + 1, left - 1 : right + 1])[0]
+            made = compute(self._pixels, x=features[:, :, top - 1 : bottom + 1, left - 1 : right + 1])[0]
             at = r + row - top * scale, c + column - left * scale
             window[:, r:r_end, c:c_end] = made[:, at[0] : at[0] + r_end - r, at[1] : at[1] + c_end - c]
         return window
@@ -91,7 +90,7 @@ def networks_of(
     """
     if runtime not in (None, *RUNTIMES):
         raise ConfigError(f"no runtime {runtime!r}", f"choose {' or '.join(RUNTIMES)}")
-    installed = [name for name, module in zip(RUNTIMES, ("torch", "onnxruntime"), strict=True) if _is_installed(module)]
+    installed = [name for name, module in zip(RUNTIMES, ("torch", "onnxruntime"), strict=True) if is_installed(module)]
     better = "torch" if fast and has_bfloat16() else "onnx"
     chosen = runtime or (better if better in installed else installed[0] if installed else "onnx")
     if chosen == "onnx":
@@ -109,28 +108,6 @@ def has_bfloat16() -> bool:
     except OSError:
         return False
     return "avx512_bf16" in said or "amx_bf16" in said
-
-
-def _is_installed(module: str) -> bool:
-    return importlib.util.find_spec(module) is not None
-
-
-def _session(graph: bytes) -> Any:
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise MissingExtraError("onnxruntime is not installed", "pip install onnxruntime") from error
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = thread_count()
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # between steps others work
-    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-
-
-def _run(session: Any, x: FloatArray) -> FloatArray:
-    made: FloatArray = session.run(None, {"x": np.ascontiguousarray(x)})[0]
-    return made
 
 
 def _strips(boxes: Sequence[Box], first_row: int, scale: int) -> list[Box]:

@@ -16,7 +16,7 @@ from torch import Tensor
 from foldmap.errors import ConfigError
 from foldmap.street.changes.edits import RandomAging
 from foldmap.street.field.lane_field import FieldSpec, draw
-from foldmap.street.field.network import birds_eye
+from foldmap.street.field.shape import birds_eye
 from foldmap.street.images.observation import CameraRing, StreetPair
 from foldmap.street.images.photometric import draw_light
 from foldmap.street.paper.pairs import AerialPairs, GroundTile, Jitter, RingPairs

@@ -7,17 +7,20 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-import torch
+from scipy.special import expit
 
 from foldmap.errors import ModelError
+from foldmap.runtime.session import is_installed
+from foldmap.street.field.graph import FieldGraph
 from foldmap.street.field.lane_field import FieldSpec, draw_all, draw_around
-from foldmap.street.field.network import FieldNetwork, FieldShape, birds_eye, ground_tensors
+from foldmap.street.field.shape import FieldReader, FieldShape, birds_eye
 from foldmap.street.field.spectrum import SpectrumSpec, check_terms, mirror_signs, spectrum
 from foldmap.street.field.symmetry import check_turns, turn_field, turn_image
 from foldmap.street.graph.window import Window
+from foldmap.street.images.ground import BirdsEye
 from foldmap.street.images.observation import Observation
 from foldmap.street.source import LaneGraph
-from foldmap.training.model_bytes import model_from_bytes, model_to_bytes, pack_network, unpack_network
+from foldmap.training.model_bytes import model_from_bytes, model_to_bytes
 from foldmap.types import AnyArray, DoubleArray, FloatArray
 
 FORMAT = 1
@@ -37,7 +40,7 @@ class FieldEmbedding:
     2 or 4 quarter turns of the ground image, then takes the same spectrum.
     """
 
-    network: FieldNetwork
+    network: FieldReader
     field: FieldSpec = FieldSpec()  # noqa: RUF009 - frozen
     frequencies: SpectrumSpec = SpectrumSpec(100, 2)  # noqa: RUF009 - frozen
     turns: int = 4
@@ -47,7 +50,6 @@ class FieldEmbedding:
         check_terms(self.field, self.frequencies)
         if self.network.shape.headings != self.field.headings:
             raise ModelError("the network and the field have other headings", _CURE)
-        self.network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         object.__setattr__(self, "_eye", birds_eye(self.field))
 
     @property
@@ -94,27 +96,27 @@ class FieldEmbedding:
         """Unit rows of fields that were drawn or read."""
         return spectrum(fields_BCRS, self.field, self.frequencies)
 
-    @torch.no_grad()
     def read_fields(self, observations: Sequence[Observation], maps_BCRS: FloatArray | None = None) -> FloatArray:
         """The lane fields that the network reads from N observations, float32 (N, headings, rows, columns), 0 to 1.
 
         A network with a map takes fields of the old maps and answers three fields a window, (N, 3 headings, rows,
         columns): present, lacking, gone.
         """
-        out = []
+        out, fields = [], self.network.shape.fields
         for at in range(0, len(observations), _BATCH):
-            images, seen = ground_tensors(observations[at : at + _BATCH], self._eye)  # type: ignore[attr-defined]
-            old = None if maps_BCRS is None else torch.from_numpy(maps_BCRS[at : at + _BATCH])
-            total = torch.zeros(())
+            images, seen = _ground_images(observations[at : at + _BATCH], self._eye)  # type: ignore[attr-defined]
+            old = None if maps_BCRS is None else maps_BCRS[at : at + _BATCH]
+            total = np.zeros((), np.float32)
             for turn in range(self.turns):
                 quarters = turn * 4 // self.turns
-                turned = None if old is None else turn_field(old, quarters)
-                logits = self.network(turn_image(images, quarters), turn_image(seen, quarters), turned)
-                parts = torch.sigmoid(logits.float()).chunk(logits.shape[1] // self.field.headings, 1)
-                total = total + torch.cat([turn_field(part, -quarters) for part in parts], 1)
-            out.append((total / self.turns).numpy())
-        channels = self.network.head.out_channels
-        return np.concatenate(out) if out else np.zeros((0, channels, *self.field.shape[1:]), np.float32)
+                turned = None if old is None else np.ascontiguousarray(turn_field(old, quarters))
+                logits = self.network.read(turn_image(images, quarters), turn_image(seen, quarters), turned)
+                parts = np.split(expit(logits), fields, 1)
+                total = total + np.concatenate([turn_field(part, -quarters) for part in parts], 1)
+            out.append(total / np.float32(self.turns))
+        if not out:
+            return np.zeros((0, fields * self.field.headings, *self.field.shape[1:]), np.float32)
+        return np.concatenate(out)
 
     def payload(self) -> bytes:
         """Safetensors in half precision with everything as JSON beside; the same model gives the same bytes."""
@@ -126,11 +128,15 @@ class FieldEmbedding:
             "frequencies": asdict(self.frequencies),
             "turns": self.turns,
         }
-        return model_to_bytes(pack_network(self.network), info)
+        return model_to_bytes(self.network.packed(), info)
 
     @staticmethod
     def from_payload(payload: bytes) -> FieldEmbedding:
-        """Rebuild a model, trusting nothing (ModelError: the bytes are no field model of this version)."""
+        """Rebuild a model, trusting nothing (ModelError: the bytes are no field model of this version).
+
+        Its network is a graph of onnxruntime where that is installed, else torch's; the numbers are the same but for
+        rounding.
+        """
         return model_from_bytes(payload, _rebuilt, FORMAT, most_bytes=MAX_BYTES, cure=_CURE)
 
 
@@ -138,5 +144,17 @@ def _rebuilt(info: dict[str, Any], arrays: dict[str, AnyArray]) -> FieldEmbeddin
     if info.get("kind") != KIND:
         raise ModelError(f"the model is {info.get('kind')!r}, not a {KIND}", _CURE)
     shape, field = FieldShape(**info["shape"]), FieldSpec.from_dict(info["field"])
-    network = unpack_network(lambda: FieldNetwork(shape), arrays, "half", _CURE)
+    network: FieldReader
+    if is_installed("onnxruntime"):
+        network = FieldGraph(shape, arrays, _CURE)
+    else:
+        from foldmap.street.field.network import FieldNetwork
+
+        network = FieldNetwork.unpacked(shape, arrays, _CURE)
     return FieldEmbedding(network, field, SpectrumSpec(**info["frequencies"]), int(info["turns"]))
+
+
+def _ground_images(observations: Sequence[Observation], eye: BirdsEye) -> tuple[FloatArray, FloatArray]:
+    """Images float32 (B, 3, H, W), 0 to 255, and where they show ground (B, H, W)."""
+    images, seen = zip(*map(eye, observations), strict=True)
+    return np.stack(images).transpose(0, 3, 1, 2).astype(np.float32), np.stack(seen).astype(np.float32)

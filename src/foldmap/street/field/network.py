@@ -11,43 +11,16 @@ With the second input the network says which lanes are there, which the map lack
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from foldmap.errors import ConfigError
-from foldmap.street.field.lane_field import FieldSpec
-from foldmap.street.images.ground import BirdsEye
-from foldmap.street.images.observation import Observation
+from foldmap.street.field.shape import BLOCKS, MEAN_RGB, STD_RGB, TAPS, FieldShape
 from foldmap.street.paper.encoders.lite import Lite0
-
-IMAGE_PER_CELL = 4
-"""Image pixels along the side of a field cell."""
-_BLOCKS = 11
-_TAPS = {2: 24, 4: 40, 10: 112}
-"""Block whose output is tapped -> its channels, at strides 4, 8 and 16."""
-_MEAN_RGB = (123.675, 116.28, 103.53)
-_STD_RGB = (58.395, 57.12, 57.375)
-
-
-@dataclass(frozen=True)
-class FieldShape:
-    """What decides the tensors of a network: channels of the field, `width` channels of the sums, and `with_map`.
-
-    With a map it also takes the field of an old map, and answers three fields: present, lacking, gone.
-    """
-
-    headings: int = 8
-    width: int = 64
-    with_map: bool = False
-
-    def __post_init__(self) -> None:
-        if not (2 <= self.headings <= 64 and 4 <= self.width <= 1024):
-            raise ConfigError(f"a field network of {self}", "give 2 to 64 headings and a width of 4 to 1024")
+from foldmap.training.model_bytes import pack_network, unpack_network
+from foldmap.types import AnyArray, FloatArray
 
 
 class FieldNetwork(nn.Module):
@@ -61,16 +34,17 @@ class FieldNetwork(nn.Module):
         self.shape = shape
         lite = Lite0()
         self.stem, self.stem_norm = lite.conv_stem, lite.bn0
-        self.blocks = nn.ModuleList(list(lite.blocks)[:_BLOCKS])
+        self.blocks = nn.ModuleList(list(lite.blocks)[:BLOCKS])
         wide = shape.width
-        self.taps = nn.ModuleList([nn.Conv2d(channels, wide, 1) for channels in _TAPS.values()])
+        self.taps = nn.ModuleList([nn.Conv2d(channels, wide, 1) for channels in TAPS.values()])
         self.sums = nn.ModuleList([nn.Sequential(*(_mix(wide) for _ in range(n))) for n in (2, 1, 2)])
-        self.head = nn.Conv2d(wide, shape.headings * (3 if shape.with_map else 1), 1)
+        self.head = nn.Conv2d(wide, shape.headings * shape.fields, 1)
         if shape.with_map:
             first = nn.Sequential(_mix(wide, shape.headings), _mix(wide))
             self.map_steps = nn.ModuleList([first, _mix(wide, stride=2), _mix(wide, stride=2)])
-        self.register_buffer("mean_rgb", torch.tensor(_MEAN_RGB)[:, None, None], persistent=False)
-        self.register_buffer("std_rgb", torch.tensor(_STD_RGB)[:, None, None], persistent=False)
+        self.register_buffer("mean_rgb", torch.tensor(MEAN_RGB)[:, None, None], persistent=False)
+        self.register_buffer("std_rgb", torch.tensor(STD_RGB)[:, None, None], persistent=False)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def load_imagenet(self) -> None:
         """Start the trunk from ImageNet (`Lite0.load_imagenet`)."""
@@ -85,6 +59,23 @@ class FieldNetwork(nn.Module):
         """Those that ImageNet gives a start to."""
         return [value for part in (self.stem, self.stem_norm, self.blocks) for value in part.parameters()]
 
+    @torch.no_grad()
+    def read(self, image_B3HW: FloatArray, seen_BHW: FloatArray, map_BCRS: FloatArray | None = None) -> FloatArray:
+        """See `foldmap.street.field.shape.FieldReader`."""
+        self.eval()
+        old = None if map_BCRS is None else torch.from_numpy(map_BCRS)
+        logits: FloatArray = self(torch.from_numpy(image_B3HW), torch.from_numpy(seen_BHW), old).float().numpy()
+        return logits
+
+    @classmethod
+    def unpacked(cls, shape: FieldShape, arrays: Mapping[str, AnyArray], cure: str = "") -> FieldNetwork:
+        """A network with the weights that `packed` gave (ModelError: they are others)."""
+        return unpack_network(lambda: cls(shape), arrays, "half", cure)
+
+    def packed(self) -> dict[str, AnyArray]:
+        """See `foldmap.street.field.shape.FieldReader`."""
+        return pack_network(self)
+
     def forward(self, image_B3HW: Tensor, seen_BHW: Tensor, map_BCRS: Tensor | None = None) -> Tensor:
         """Logits (B, headings, H / 4, W / 4); with a map three times the channels: present, lacking, gone.
 
@@ -97,7 +88,7 @@ class FieldNetwork(nn.Module):
         tapped: list[Tensor] = []
         for number, block in enumerate(self.blocks):
             x = block(x)
-            if number in _TAPS:
+            if number in TAPS:
                 tapped.append(self.taps[len(tapped)](x))
         if map_BCRS is not None:
             for scale, step in enumerate(self.map_steps):
@@ -113,14 +104,3 @@ class FieldNetwork(nn.Module):
 def _mix(wide: int, channels: int | None = None, stride: int = 1) -> nn.Sequential:
     convolution = nn.Conv2d(channels or wide, wide, 3, stride, 1, bias=False)
     return nn.Sequential(convolution, nn.BatchNorm2d(wide), nn.ReLU(inplace=True))
-
-
-def birds_eye(field: FieldSpec) -> BirdsEye:
-    """The view that the field network takes."""
-    return BirdsEye(field.window, field.shape[1] * IMAGE_PER_CELL)
-
-
-def ground_tensors(observations: Sequence[Observation], eye: BirdsEye) -> tuple[Tensor, Tensor]:
-    """Images (B, 3, H, W), 0 to 255, and where they show ground (B, H, W)."""
-    images, seen = zip(*map(eye, observations), strict=True)
-    return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float(), torch.from_numpy(np.stack(seen)).float()

@@ -7,10 +7,10 @@ window that could be. Training sees all eight, and answers averaged over the fou
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from foldmap.errors import ConfigError
+from foldmap.types import AnyArray
 
 
 def check_turns(headings: int, turns: int) -> None:
@@ -21,26 +21,27 @@ def check_turns(headings: int, turns: int) -> None:
         )
 
 
-def turn_image(image_BCHW: Tensor, quarters: int) -> Tensor:
+def turn_image(image_BCHW: AnyArray, quarters: int) -> AnyArray:
     """Turn what is seen counter-clockwise by quarters."""
-    return torch.rot90(image_BCHW, quarters, (-2, -1))
+    return np.ascontiguousarray(np.rot90(image_BCHW, quarters, (-2, -1)))
 
 
-def turn_field(field_BCRS: Tensor, quarters: int) -> Tensor:
+def turn_field(field_BCRS: AnyArray, quarters: int) -> AnyArray:
     """Turn a lane field counter-clockwise: its cells, and the headings that its channels stand for."""
     headings = field_BCRS.shape[-3]
-    return torch.roll(torch.rot90(field_BCRS, quarters, (-2, -1)), quarters * headings // 4, -3)
+    return np.roll(np.rot90(field_BCRS, quarters, (-2, -1)), quarters * headings // 4, -3)
 
 
-def mirror_image(image_BCHW: Tensor) -> Tensor:
+def mirror_image(image_BCHW: AnyArray) -> AnyArray:
     """Exchange left and right."""
-    return image_BCHW.flip(-1)
+    return np.ascontiguousarray(np.flip(image_BCHW, -1))
 
 
-def mirror_field(field_BCRS: Tensor) -> Tensor:
+def mirror_field(field_BCRS: AnyArray) -> AnyArray:
     """Exchange left and right, and drive the other way: heading h becomes pi - h."""
     headings = field_BCRS.shape[-3]
     if headings % 2:
         raise ConfigError(f"a field of {headings} headings has no mirror", "give an even number")
-    source = (headings // 2 - torch.arange(headings)) % headings
-    return field_BCRS.flip(-1).index_select(-3, source)
+    source = (headings // 2 - np.arange(headings)) % headings
+    mirrored: AnyArray = np.take(np.flip(field_BCRS, -1), source, -3)
+    return mirrored

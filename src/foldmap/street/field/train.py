@@ -16,7 +16,8 @@ from torch.nn import functional
 
 from foldmap.errors import ConfigError
 from foldmap.street.field.examples import FieldBatch, FieldExamples
-from foldmap.street.field.network import FieldNetwork, FieldShape
+from foldmap.street.field.network import FieldNetwork
+from foldmap.street.field.shape import FieldReader, FieldShape
 from foldmap.street.field.symmetry import mirror_field, mirror_image, turn_field, turn_image
 from foldmap.training.loop import Trainer, cosine, descend, set_rate
 
@@ -84,15 +85,19 @@ class FieldTrainer(Trainer[FieldBatch, FieldProgress]):
         examples: FieldExamples,
         shape: FieldShape,
         settings: FieldTrainSettings,
-        start: FieldNetwork | None = None,
+        start: FieldReader | None = None,
     ) -> None:
         if len(examples) < settings.batch:
             raise ConfigError(f"{len(examples)} windows are less than a batch of {settings.batch}", "give more images")
         torch.manual_seed(settings.seed)
         network = FieldNetwork(shape)
         if start is not None:
-            mine = network.state_dict()
-            fitting = {name: value for name, value in start.state_dict().items() if mine[name].shape == value.shape}
+            mine, begun = network.state_dict(), start.packed()
+            fitting = {
+                name: torch.from_numpy(value.astype("float32"))
+                for name, value in begun.items()
+                if mine[name].shape == value.shape
+            }
             network.load_state_dict({**mine, **fitting})
         elif settings.imagenet:
             network.load_imagenet()
@@ -141,11 +146,13 @@ def _one_of_eight(batch: FieldBatch, rng: np.random.Generator) -> FieldBatch:
     quarters, mirrored = int(rng.integers(4)), bool(rng.integers(2))
 
     def image(x: Tensor) -> Tensor:
-        return turn_image(mirror_image(x) if mirrored else x, quarters)
+        plain = x.numpy()
+        return torch.from_numpy(turn_image(mirror_image(plain) if mirrored else plain, quarters))
 
     def field(x: Tensor) -> Tensor:
-        parts = x.chunk(x.shape[1] // batch.headings, 1)
-        return torch.cat([turn_field(mirror_field(part) if mirrored else part, quarters) for part in parts], 1)
+        parts = np.split(x.numpy(), x.shape[1] // batch.headings, 1)
+        turned = [turn_field(mirror_field(part) if mirrored else part, quarters) for part in parts]
+        return torch.from_numpy(np.concatenate(turned, 1))
 
     old = None if batch.map_BCRS is None else field(batch.map_BCRS)
     return FieldBatch(image(batch.image_B3HW), image(batch.seen_BHW), field(batch.target_BCRS), old, batch.headings)

@@ -14,18 +14,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from foldmap.errors import MissingExtraError, ModelError
+from foldmap.street.field.trunk import EPS, Bottleneck, bottlenecks
 
 CHANNELS = 1280
-_STAGES = (  # repeats, kernel, stride, expansion, channels
-    (1, 3, 1, 1, 16),
-    (2, 3, 2, 6, 24),
-    (2, 5, 2, 6, 40),
-    (3, 3, 2, 6, 80),
-    (3, 5, 1, 6, 112),
-    (4, 5, 2, 6, 192),
-    (1, 3, 1, 6, 320),
-)
-_MOMENTUM, _EPS = 0.01, 1e-3
+_MOMENTUM = 0.01
 
 
 class _SameConv(nn.Conv2d):
@@ -43,24 +35,24 @@ class _SameConv(nn.Conv2d):
 
 
 def _norm(channels: int) -> nn.BatchNorm2d:
-    return nn.BatchNorm2d(channels, eps=_EPS, momentum=_MOMENTUM)
+    return nn.BatchNorm2d(channels, eps=EPS, momentum=_MOMENTUM)
 
 
 class _Block(nn.Module):
     """Inverted bottleneck: widen, convolve each channel, narrow; the input is added where shapes agree."""
 
-    def __init__(self, channels: int, out: int, kernel: int, stride: int, expansion: int) -> None:
+    def __init__(self, plan: Bottleneck) -> None:
         super().__init__()
-        wide = channels * expansion
-        self.widens = expansion > 1
+        wide = plan.wide
+        self.widens = plan.expansion > 1
         if self.widens:
-            self.expand_conv = nn.Conv2d(channels, wide, 1, bias=False)
+            self.expand_conv = nn.Conv2d(plan.channels, wide, 1, bias=False)
             self.bn0 = _norm(wide)
-        self.depthwise_conv = _SameConv(wide, wide, kernel, stride, groups=wide, bias=False)
+        self.depthwise_conv = _SameConv(wide, wide, plan.kernel, plan.stride, groups=wide, bias=False)
         self.bn1 = _norm(wide)
-        self.project_conv = nn.Conv2d(wide, out, 1, bias=False)
-        self.bn2 = _norm(out)
-        self.adds = stride == 1 and channels == out
+        self.project_conv = nn.Conv2d(wide, plan.out, 1, bias=False)
+        self.bn2 = _norm(plan.out)
+        self.adds = plan.adds
 
     def forward(self, x: Tensor) -> Tensor:
         y = functional.relu6(self.bn0(self.expand_conv(x))) if self.widens else x
@@ -78,13 +70,9 @@ class Lite0(nn.Module):
         super().__init__()
         self.conv_stem = _SameConv(3, 32, 3, 2, bias=False)
         self.bn0 = _norm(32)
-        blocks, channels = [], 32
-        for repeats, kernel, stride, expansion, out in _STAGES:
-            for number in range(repeats):
-                blocks.append(_Block(channels, out, kernel, stride if number == 0 else 1, expansion))
-                channels = out
-        self.blocks = nn.ModuleList(blocks)
-        self.conv_head = nn.Conv2d(channels, CHANNELS, 1, bias=False)
+        plan = list(bottlenecks())
+        self.blocks = nn.ModuleList(_Block(block) for block in plan)
+        self.conv_head = nn.Conv2d(plan[-1].out, CHANNELS, 1, bias=False)
         self.bn1 = _norm(CHANNELS)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -17,11 +17,11 @@ _KINDS = {"float32": 1, "uint8": 2, "int8": 3, "int32": 6, "int64": 7}
 
 
 class OnnxGraph:
-    """A graph in the making, of one input and one output float32 (1, channels, height, width) of any size."""
+    """A graph in the making; inputs and output are float32 (batch, channels, height, width), all but channels free."""
 
-    def __init__(self, input_name: str, channels: int) -> None:
+    def __init__(self, **channels: int) -> None:
         self._nodes, self._constants = list[bytes](), list[bytes]()
-        self._input = _text(1, input_name) + _tensor_type(channels)
+        self._inputs = [_text(1, name) + _tensor_type(name, count) for name, count in channels.items()]
         self._made = 0
 
     def constant(self, value: AnyArray) -> str:
@@ -45,14 +45,15 @@ class OnnxGraph:
         """The model whose output is named."""
         parts = [_bytes(1, node) for node in self._nodes] + [_text(2, "foldmap")]
         parts += [_bytes(5, constant) for constant in self._constants]
-        parts += [_bytes(11, self._input), _bytes(12, _text(1, output) + _tensor_type(channels))]
+        parts += [_bytes(11, one) for one in self._inputs]
+        parts.append(_bytes(12, _text(1, output) + _tensor_type(output, channels)))
         opset = _text(1, "") + _number(2, OPSET)
         return _number(1, _IR_VERSION) + _bytes(7, b"".join(parts)) + _bytes(8, opset)
 
 
-def _tensor_type(channels: int) -> bytes:
+def _tensor_type(name: str, channels: int) -> bytes:
     """Type and shape of a `ValueInfoProto`, its sides free."""
-    sides = [_number(1, 1), _number(1, channels), _text(2, "height"), _text(2, "width")]
+    sides = [_text(2, "batch"), _number(1, channels), _text(2, f"{name}_height"), _text(2, f"{name}_width")]
     shape = b"".join(_bytes(1, side) for side in sides)
     return _bytes(2, _bytes(1, _number(1, _KINDS["float32"]) + _bytes(2, shape)))
 
