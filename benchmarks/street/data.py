@@ -17,7 +17,7 @@ from foldmap.bench.street.predict import Kept
 from foldmap.bench.street.split import Split
 from foldmap.errors import MissingExtraError
 from foldmap.formats.street.observations.argoverse2_rig import read_ring
-from foldmap.formats.street.observations.images import read_ground_tile
+from foldmap.formats.street.observations.ortho import read_ground_tile
 from foldmap.street.field.model import FieldEmbedding
 from foldmap.street.images.observation import CameraRing
 from foldmap.street.paper.pairs import GroundTile

@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from foldmap.bench.street.drives import lane_walk, odometry, off_lane
-from foldmap.formats.street.observations.images import read_ground_tile
+from foldmap.formats.street.observations.ortho import read_ground_tile
 from foldmap.geometry import SE2
 from foldmap.localize.evidence import MapCalibration, mahalanobis
 from foldmap.localize.street.chance import EVIDENCE, SHIPPED

@@ -14,7 +14,8 @@ from PIL import Image
 from rasterio.transform import Affine
 
 from foldmap.errors import FoldmapError, MapInputError, PoseInputError
-from foldmap.formats.street.observations.images import read_ground_image, read_ground_tile, read_rgb
+from foldmap.formats.street.observations.images import read_rgb
+from foldmap.formats.street.observations.ortho import read_ground_image, read_ground_tile
 from foldmap.formats.street.observations.pairs import read_pairs
 from foldmap.formats.street.observations.ring import read_ring_file, write_ring_file
 from foldmap.street.images.observation import AerialCrop, RingFrame

@@ -10,7 +10,7 @@ from pathlib import Path
 from foldmap.errors import ConfigError, MapInputError
 from foldmap.formats.name_times import natural_key
 from foldmap.formats.street.observations.argoverse2_rig import read_ring
-from foldmap.formats.street.observations.images import read_ground_image, read_ground_tile, read_rgb
+from foldmap.formats.street.observations.images import read_rgb
 from foldmap.formats.street.observations.pairs import read_pairs
 from foldmap.formats.street.observations.poses import read_pose_table
 from foldmap.formats.street.observations.ring import read_ring_file
@@ -170,6 +170,8 @@ def _ortho(path: Path, window: Window, poses: Path | None) -> StreetObservations
     if poses is None:
         raise ConfigError(f"{path} shows many places", "give --poses FILE.csv, where windows are cut")
     table = read_pose_table(poses)
+    from foldmap.formats.street.observations.ortho import read_ground_image, read_ground_tile  # needs rasterio
+
     ground = read_ground_tile(path).ground if path.suffix.lower() == ".npz" else read_ground_image(path)
     at = table.poses()
     names = table.names or tuple(str(number) for number in range(len(at)))

@@ -59,7 +59,7 @@ class Verbs(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Run the verb."""
-        with _one_line():
+        with _one_line(ctx):
             return super().invoke(ctx)
 
 
@@ -121,11 +121,19 @@ def label_of(parameter: Any) -> str:
 
 
 @contextmanager
-def _one_line() -> Iterator[None]:
+def _one_line(ctx: Any = None) -> Iterator[None]:
     try:
         yield
     except FoldmapError as error:
         line = str(error)
+    except ModuleNotFoundError as error:
+        from foldmap.formats.extras import missing_extra
+
+        verb = getattr(ctx, "invoked_subcommand", None)
+        missing = missing_extra(error, f"foldmap {verb}" if verb else "foldmap")
+        if missing is None:
+            raise
+        line = str(missing)
     except _UsageError as error:
         if type(error).__name__ == "NoArgsIsHelpError":
             raise

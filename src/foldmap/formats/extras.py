@@ -1,4 +1,4 @@
-"""Libraries that only some of the package needs: imported when they are needed."""
+"""Libraries that only some of the package needs: `pip install foldmap` localizes, the extras bring the rest."""
 
 from __future__ import annotations
 
@@ -7,11 +7,32 @@ from typing import Any
 
 from foldmap.errors import MissingExtraError
 
+_GROUPS = {
+    "maps": ("torch", "rasterio", "imagecodecs", "matplotlib"),
+    "sfm": ("pycolmap",),
+    "learned": ("kornia",),
+    "street": ("pyarrow", "geopandas", "shapely"),
+    "bags": ("rosbags", "mcap", "mcap_ros2"),
+    "serve": ("starlette", "uvicorn", "prometheus_client"),
+    "view": ("rerun",),
+}
+_GROUP_OF = {module: group for group, modules in _GROUPS.items() for module in modules}
 
-def extra(module: str, what: str, group: str = "street") -> Any:
-    """Import a module of an extra, a ``group`` of pyproject.toml; a MissingExtraError names ``what`` needs it."""
+
+def extra(module: str, what: str) -> Any:
+    """Import a module of an extra; a MissingExtraError names ``what`` needs it, and which extra brings it."""
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        said = f"{what} needs {module.split('.')[0]}, which is not installed"
-        raise MissingExtraError(said, f"pip install foldmap[{group}]") from error
+        raise _missing(module, what) from error
+
+
+def missing_extra(error: ModuleNotFoundError, what: str) -> MissingExtraError | None:
+    """What to say where a module of an extra was not found; None where the module is of none."""
+    name = error.name or ""
+    return _missing(name, what) if name.split(".")[0] in _GROUP_OF else None
+
+
+def _missing(module: str, what: str) -> MissingExtraError:
+    top = module.split(".")[0]
+    return MissingExtraError(f"{what} needs {top}, which is not installed", f"pip install foldmap[{_GROUP_OF[top]}]")

@@ -68,9 +68,9 @@ def write_recording(
         true: where the vehicle was, float64 (N, 3).
         seen: observations, by time.
     """
-    rr = extra("rerun", "a recording", "view")
+    rr = extra("rerun", "a recording")
     with rr.RecordingStream("foldmap", recording_id=path.stem) as stream:
-        stream.save(str(path), default_blueprint=_blueprint(extra("rerun.blueprint", "a recording", "view")))
+        stream.save(str(path), default_blueprint=_blueprint(extra("rerun.blueprint", "a recording")))
         stream.log("map", rr.ViewCoordinates.RIGHT_HAND_Z_UP, static=True)
         for name, points in ground.items():
             shown = points[:: max(1, -(-len(points) // _MOST))]

@@ -62,13 +62,14 @@ class MirroringModel(EmbeddingModel, Protocol):
 
 def read_model(payload: bytes) -> EmbeddingModel:
     """Rebuild a model of either kind from its bytes, trusting nothing (ModelError: no model of this version)."""
-    from foldmap.street.field.model import FieldEmbedding
-    from foldmap.street.paper.model import PaperEmbedding
-
     kind = model_kind(payload)
     if kind == "street-field":
+        from foldmap.street.field.model import FieldEmbedding
+
         return FieldEmbedding.from_payload(payload)
     if kind == "street-paper":
+        from foldmap.street.paper.model import PaperEmbedding  # needs torch
+
         return PaperEmbedding.from_payload(payload)
     raise ModelError(f"the model is a {kind!r}, not one of the street layer", _CURE)
 

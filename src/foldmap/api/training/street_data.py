@@ -10,7 +10,7 @@ import numpy as np
 
 from foldmap.api.results import Begin
 from foldmap.errors import ConfigError, MapInputError
-from foldmap.formats.street.observations.images import read_ground_tile
+from foldmap.formats.street.observations.ortho import read_ground_tile
 from foldmap.formats.street.observations.pairs import FolderPairs, read_pairs
 from foldmap.street.changes.edits import RandomAging
 from foldmap.street.field import examples

@@ -122,7 +122,7 @@ def read_data(
 
 def read_tiles(folder: Path) -> list[GroundTile]:
     """Read the hand-labelled tiles of a folder; a `ConfigError` where there are none."""
-    from foldmap.formats.street.observations.images import read_ground_tile
+    from foldmap.formats.street.observations.ortho import read_ground_tile
 
     files = sorted(folder.glob("tile_*_graph.npz"), key=lambda file: (len(file.name), file.name))
     if not files:

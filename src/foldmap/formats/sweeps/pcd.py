@@ -6,10 +6,10 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-import imagecodecs
 import numpy as np
 
 from foldmap.errors import SweepInputError
+from foldmap.formats.extras import extra
 from foldmap.formats.naming import reading
 from foldmap.formats.sweeps.cloud import Cloud
 from foldmap.types import AnyArray
@@ -167,6 +167,7 @@ def _read_compressed(path: Path, header: _Header, body: memoryview, wanted: tupl
         raise SweepInputError(f"{path} declares {plain} bytes for {header.points} points", "the file is damaged")
     if len(body) < 8 + packed:
         raise _cut_short(path)
+    imagecodecs = extra("imagecodecs", f"{path} is compressed, and that")
     try:
         unpacked = np.frombuffer(imagecodecs.lzf_decode(bytes(body[8 : 8 + packed]), out=plain), np.uint8)
     except (imagecodecs.LzfError, ValueError) as error:
