@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from pathlib import Path
 
@@ -11,6 +12,15 @@ for library in ("OMP", "OPENBLAS", "MKL"):
 
 import PIL.Image  # noqa: E402, F401  before any test imports pycolmap, see foldmap.visual.scene.colmap_library
 import pytest  # noqa: E402
+import typer.testing  # noqa: E402
+
+# the program is drawn up once, not for each of the two thousand commands that tests run
+typer.testing._get_command = functools.cache(typer.testing._get_command)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest come first, so that no worker waits at the end for one that another began last."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
 @pytest.fixture(scope="session")

@@ -78,6 +78,7 @@ def test_demo_without_weights_says_so(run: Run, tmp_path: Path, monkeypatch: pyt
     assert "no default models" in ran.err
 
 
+@pytest.mark.slow
 def test_bench_composes_learned_and_classical(run: Run, tmp_path: Path) -> None:
     frames = 9
     write_sweeps(tmp_path / "sweeps", frames)

@@ -151,6 +151,7 @@ def test_codecs_that_do_not_exist_are_one_line(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_auto_says_what_it_tried(run: Run, marked: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Places are few here, for speed; the choice among what they measure is `best_code`'s."""
     from foldmap.api.folding import rasters
