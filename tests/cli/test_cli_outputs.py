@@ -49,6 +49,7 @@ READ: dict[str, set[str]] = {
     "show": {"fold_file"},
     "verify": {"fold_file"},
     "unfold": {"fold_file"},
+    "export": {"fold_file"},
     "merge": {"files"},
     "extract": {"fold_file", "corridor"},
     "diff": {"base", "after"},

@@ -10,6 +10,7 @@ from foldmap.cli import (
     calibrate,
     diff,
     evaluate,
+    export,
     extract,
     fold,
     localize,
@@ -79,6 +80,7 @@ app.command("verify", short_help="Check that a file is sound.", epilog=verify.EX
 app.command(
     "unfold", short_help="Decode what a localizer matches, into files that others read.", epilog=unfold.EXAMPLES
 )(unfold.unfold)
+app.command("export", short_help="Write a map's networks for other runtimes.", epilog=export.EXAMPLES)(export.export)
 app.command("merge", short_help="Put files together.", epilog=merge.EXAMPLES)(merge.merge)
 app.command("extract", short_help="Take a part of a map as a map of its own.", epilog=extract.EXAMPLES)(extract.extract)
 app.command("diff", short_help="Write what another version of a map changes, as a patch.", epilog=diff.EXAMPLES)(

@@ -40,6 +40,7 @@ WRITTEN: dict[str, dict[str, tuple[str, ...]]] = {
     "show": {"codes": _ALONE, "embedding": _ALONE, "picture": _ALONE},
     "verify": {},
     "unfold": {"output": _ALONE},
+    "export": {"output": ("{}/*.onnx", "{}/device.json")},
     "merge": {"output": _ALONE},
     "extract": {"output": _ALONE},
     "diff": {"output": _ALONE},

@@ -32,8 +32,7 @@ class FieldGraph:
             array = arrays[name]
             if array.dtype != np.float16 or array.shape != size or not np.isfinite(array).all():
                 raise ModelError(f"{name} is {array.dtype} {array.shape}, not finite half {size}", cure)
-        weights = {name: array.astype(np.float32) for name, array in arrays.items()}
-        self._session = open_session(_Drawn(shape, weights).to_bytes())
+        self._session = open_session(self.to_onnx())
 
     def read(self, image_B3HW: FloatArray, seen_BHW: FloatArray, map_BCRS: FloatArray | None = None) -> FloatArray:
         """See `foldmap.street.field.shape.FieldReader`."""
@@ -41,6 +40,11 @@ class FieldGraph:
         if map_BCRS is not None:
             inputs["old"] = map_BCRS
         return compute(self._session, **inputs)
+
+    def to_onnx(self) -> bytes:
+        """The graph, of ``image`` (B, 3, H, W): normalized, 0 where no ground is seen; and ``old``, a map's field."""
+        weights = {name: array.astype(np.float32) for name, array in self._arrays.items()}
+        return _Drawn(self.shape, weights).to_bytes()
 
     def packed(self) -> dict[str, AnyArray]:
         """See `foldmap.street.field.shape.FieldReader`."""

@@ -1,0 +1,151 @@
+"""The networks that localizing in a map needs, as ONNX files for other runtimes, held against the originals."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from foldmap.api import opened
+from foldmap.api.opened import FoldedMap
+from foldmap.atlas.whole import write_whole
+from foldmap.errors import LayerError
+from foldmap.lidar.bundle import Bundle
+from foldmap.lidar.codec import DECODE_HALO, Decoder
+from foldmap.lidar.runtime.networks import cells_graph, pixels_graph, sweep_graph
+from foldmap.lidar.runtime.session import OnnxDecoder
+from foldmap.lidar.stored import StoredModel
+from foldmap.lidar.unfold import FoldedLidar
+from foldmap.runtime.session import is_installed
+from foldmap.street.field.graph import FieldGraph
+from foldmap.street.field.model import FieldEmbedding
+from foldmap.version import __version__
+
+MANIFEST = "device.json"
+_SIDE_PX = 96
+
+
+@dataclass(frozen=True)
+class Network:
+    """One graph.
+
+    Attributes:
+        name: the file is called so.
+        does: what it computes, with shapes.
+        graph: the bytes of the ONNX model.
+        difference: the largest from the original's output for the same drawn input, as a share of its largest number;
+            None where torch is not installed, which computes the original.
+    """
+
+    name: str
+    does: str
+    graph: bytes
+    difference: float | None
+
+
+def export_networks(fold_file: Path, output: Path) -> dict[str, Any]:
+    """Write ``NAME.onnx`` of each network that localizing in a map needs, and ``device.json``: what each of them does.
+
+    Raises:
+        LayerError: the map needs no network: marks and points are matched without any.
+        MissingExtraError: onnxruntime is not installed.
+    """
+    with opened.open(fold_file) as town:
+        found = list(_networks(town))
+        held = ", ".join(sorted({layer.kind for layer in town.file.layers()})) or "no"
+    if not found:
+        raise LayerError(f"{fold_file} is localized in without any network ({held} layer)", "use the file as it is")
+    rows = []
+    for one in found:
+        path = output / f"{one.name}.onnx"
+        write_whole(path, one.graph)
+        seal = hashlib.sha256(one.graph).hexdigest()
+        rows.append(
+            {"file": path.name, "does": one.does, "bytes": len(one.graph), "sha256": seal, "difference": one.difference}
+        )
+    told = {"foldmap": __version__, "map": fold_file.name, "networks": rows}
+    write_whole(output / MANIFEST, json.dumps(told, indent=1) + "\n")
+    return {"folder": str(output), **told}
+
+
+def _networks(town: FoldedMap) -> Iterator[Network]:
+    kinds = {layer.kind for layer in town.file.layers()}
+    if "lidar" in kinds and isinstance(town.lidar, FoldedLidar):
+        yield from _of_lidar(town.lidar)
+    if "street" in kinds and town.street.model_name is not None:
+        model = town.street.model()
+        if isinstance(model, FieldEmbedding):
+            yield _of_streets(model)
+
+
+def _of_lidar(folded: FoldedLidar) -> Iterator[Network]:
+    stored = folded.model
+    assert isinstance(stored, StoredModel)
+    embedding, decoding = _lidar_differences(stored, folded)
+    preset, scale = stored.preset, stored.preset.downsample
+    channels = preset.embedding_channels
+    codes = preset.groups * preset.group_channels
+    yield Network(
+        "lidar-sweep",
+        "observation (1, 2, H, W): normalized intensity, observed; sides multiples of 16"
+        f" -> embedding (1, {channels}, H, W)",
+        sweep_graph(preset, stored.weights),
+        embedding,
+    )
+    yield Network(
+        "lidar-cells",
+        f"one-hot codes (1, {codes}, h, w) -> features (1, {preset.decoder_widths[0]}, h, w)",
+        cells_graph(preset, stored.weights),
+        decoding,
+    )
+    yield Network(
+        "lidar-pixels",
+        f"features (1, {preset.decoder_widths[0]}, h, w)"
+        f" -> embedding (1, {channels}, {scale} (h - 2), {scale} (w - 2)), all but the outermost cells",
+        pixels_graph(preset, stored.weights),
+        decoding,
+    )
+
+
+def _lidar_differences(stored: StoredModel, folded: FoldedLidar) -> tuple[float | None, float | None]:
+    """Of the sweep's embedding, and of the map's, which both of its graphs make."""
+    if not is_installed("torch"):
+        return None, None
+    bundle: Bundle = folded.bundle
+    exported, original = OnnxDecoder(stored), Decoder(bundle, fast=False)
+    rng, preset = np.random.default_rng(0), stored.preset
+    seen = (rng.random((_SIDE_PX, _SIDE_PX)) < 0.7).astype(np.float32)
+    x = np.stack([rng.standard_normal(seen.shape).astype(np.float32) * seen, seen])
+    cells = _SIDE_PX // preset.downsample + 2 * DECODE_HALO
+    codes = rng.integers(0, preset.group_channels + 1, (preset.groups, cells, cells)).astype(np.uint8)
+    window = (codes, (DECODE_HALO * preset.downsample,) * 2, (_SIDE_PX, _SIDE_PX), [(0, _SIDE_PX, 0, _SIDE_PX)])
+    return (
+        _share(exported.embed(x), original.embed(x)),
+        _share(exported.decode_window(*window), original.decode_window(*window)),
+    )
+
+
+def _of_streets(model: FieldEmbedding) -> Network:
+    shape = model.network.shape
+    graph = model.network
+    if not isinstance(graph, FieldGraph):
+        graph = FieldGraph(shape, graph.packed())
+    difference = None
+    if is_installed("torch"):
+        from foldmap.street.field.network import FieldNetwork
+
+        rng = np.random.default_rng(0)
+        image = rng.uniform(0, 255, (1, 3, 64, 64)).astype(np.float32), np.ones((1, 64, 64), np.float32)
+        difference = _share(graph.read(*image), FieldNetwork.unpacked(shape, graph.packed()).read(*image))
+    does = "ground image (B, 3, H, W), ImageNet-normalized, 0 where no ground is seen"
+    does += f" -> logits of the lane field (B, {shape.headings}, H / 4, W / 4)"
+    return Network("street-field", does, graph.to_onnx(), difference)
+
+
+def _share(found: Any, expected: Any) -> float:
+    return float(np.abs(found - expected).max() / np.abs(expected).max())

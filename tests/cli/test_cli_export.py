@@ -1,0 +1,58 @@
+"""``foldmap export``: graphs that onnxruntime computes alone, to the same estimate; a map without networks has none."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cli_place import Ran
+from street_place import town_map, write_model
+
+from foldmap.atlas import FoldFile
+from foldmap.formats.street.geojson import write_geojson
+from foldmap.lidar.unfold import FoldedLidar
+
+Run = Callable[..., Ran]
+
+
+def test_the_files_compute_what_the_map_s_own_networks_do(run: Run, place: Path, tmp_path: Path) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    ran = run("export", place / "map.fold", "-o", tmp_path / "device", "--json")
+    assert ran.status == 0, ran.err
+    told = json.loads((tmp_path / "device" / "device.json").read_text())
+    assert told["networks"] == json.loads(ran.out)["networks"]
+    assert [one["file"] for one in told["networks"]] == ["lidar-sweep.onnx", "lidar-cells.onnx", "lidar-pixels.onnx"]
+    for one in told["networks"]:
+        data = (tmp_path / "device" / one["file"]).read_bytes()
+        assert (len(data), hashlib.sha256(data).hexdigest()) == (one["bytes"], one["sha256"])
+        assert 0 <= one["difference"] < 1e-4
+    session = onnxruntime.InferenceSession(str(tmp_path / "device" / "lidar-sweep.onnx"))
+    rng = np.random.default_rng(1)
+    x = np.stack([rng.standard_normal((48, 64)), np.ones((48, 64))]).astype(np.float32)
+    with FoldFile.open(place / "map.fold") as file:
+        expected = FoldedLidar(file, runtime="torch", fast=False)._decoder.embed(x)  # type: ignore[attr-defined]
+    (found,) = session.run(None, {"x": x[None]})
+    np.testing.assert_allclose(found[0], expected, atol=1e-4 * np.abs(expected).max())
+
+
+def test_streets_export(run: Run, tmp_path: Path) -> None:
+    write_geojson(town_map(), tmp_path / "town.geojson")
+    model = write_model(tmp_path / "model.safetensors")
+    folded = run("fold", tmp_path / "town.geojson", "-o", tmp_path / "town.fold", "--model", model, "--spacing", 60)
+    assert folded.status == 0, folded.err
+    ran = run("export", tmp_path / "town.fold", "-o", tmp_path / "device", "--json")
+    assert ran.status == 0, ran.err
+    (one,) = json.loads(ran.out)["networks"]
+    assert one["file"] == "street-field.onnx"
+    assert 0 <= one["difference"] < 1e-4
+
+
+def test_a_map_without_networks_says_so(run: Run, tmp_path: Path) -> None:
+    golden = Path(__file__).parents[1] / "golden" / "v1-marks.fold"
+    ran = run("export", golden, "-o", tmp_path / "device")
+    assert (ran.status, ran.out, ran.err.count("\n")) == (2, "", 1)
+    assert "without any network" in ran.err
