@@ -71,7 +71,20 @@ READ: dict[str, set[str]] = {
 """What each command reads; with `WRITTEN` that must be every parameter which is a path."""
 
 WORDS = {
-    *("as_", "adapt", "budget", "select", "codec", "embeddings", "lanes", "name", "format_", "camera", "matcher"),
+    *(
+        "as_",
+        "adapt",
+        "budget",
+        "anchor",
+        "select",
+        "codec",
+        "embeddings",
+        "lanes",
+        "name",
+        "format_",
+        "camera",
+        "matcher",
+    ),
     *("layout", "thresholds", "unit", "region", "features", "crs", "preset", "model", "hold_out", "mode"),
     *("device", "precision", "near", "box", "search", "at", "layer", "tables", "methods", "budgets"),
     *("generators", "split", "scored", "matchers", "alert_limit", "kind", "bbox", "prefer"),
