@@ -26,6 +26,7 @@ VERBS = [
     "show",
     "verify",
     "unfold",
+    "serve",
 ]
 
 

@@ -52,6 +52,7 @@ READ: dict[str, set[str]] = {
     "extract": {"fold_file", "corridor"},
     "diff": {"base", "after"},
     "patch": {"fold_file", "patch_file"},
+    "serve": {"fold_file", "patches", "weights"},
     "street retrieve": {"fold_file", "observations", "poses", "ring", "model"},
     "street update": {"fold_file", "observations", "poses", "ring", "model"},
     "street expand": {"fold_file", "observations", "library", "poses", "ring", "model"},
@@ -74,6 +75,7 @@ WORDS = {
     *(
         "as_",
         "adapt",
+        *("host", "token", "allow_origin", "max_body"),
         "budget",
         "anchor",
         "select",
