@@ -152,7 +152,7 @@ class GeoPose:
 
 def quaternion_of(said: Mapping[str, Any]) -> DoubleArray:
     """The rotation (3, 3) of ``{"x", "y", "z", "w"}``; a PoseInputError where that is no unit quaternion."""
-    values = [said.get(key) for key in "xyzw"]
+    values: list[Any] = [said.get(key) for key in "xyzw"]
     if not all(type(value) in (int, float) and math.isfinite(value) for value in values):
         raise PoseInputError(f"a quaternion of {values}", "give finite numbers x, y, z, w")
     xyzw = np.array(values, np.float64)

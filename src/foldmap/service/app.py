@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -198,6 +200,7 @@ def application(settings: ServiceSettings) -> Starlette:
     @asynccontextmanager
     async def living(app: Starlette) -> AsyncIterator[None]:
         await asyncio.wrap_future(service.localizing.submit(service.warm))
+        _take_signals_back()
         try:
             yield
         finally:
@@ -230,6 +233,15 @@ def application(settings: ServiceSettings) -> Starlette:
     )
     app.state.service = service
     return app
+
+
+def _take_signals_back() -> None:
+    """Install the handlers of Python's once more: importing pycolmap puts some in their place that end the process."""
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGINT):
+            handler = signal.getsignal(number)
+            if handler is not None:
+                signal.signal(number, handler)
 
 
 async def _problem(request: Request, problem: Any) -> Response:

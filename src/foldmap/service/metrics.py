@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
@@ -19,7 +20,7 @@ class Metrics:
 
     def __init__(self, pending: Callable[[], int]) -> None:
         self._registry = CollectorRegistry()
-        ours = {"registry": self._registry}
+        ours: dict[str, Any] = {"registry": self._registry}
         self._requests = Counter("foldmap_requests", "Requests by route and status.", ["route", "status"], **ours)
         self._seconds = Histogram(
             "foldmap_request_seconds", "From request to answer.", ["route"], buckets=_SECONDS, **ours

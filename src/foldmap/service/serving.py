@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import sys
 import tempfile
@@ -61,7 +62,7 @@ def _config(settings: ServiceSettings, workers: int) -> uvicorn.Config:
         http="h11",
         ws="none",
         lifespan="on",
-        log_level="warning",
+        log_level="error",
         access_log=False,
         server_header=False,
         proxy_headers=False,
@@ -82,6 +83,8 @@ def _run(config: uvicorn.Config, listening: socket.socket) -> None:
     if config.workers > 1:
         Multiprocess(config, sockets=[listening]).run()
         return
+    for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn raises them again when all is answered: then we just end
+        signal.signal(number, lambda *_: None)
     server = uvicorn.Server(config)
     server.run(sockets=[listening])
     if not server.started:
