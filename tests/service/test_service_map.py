@@ -120,7 +120,7 @@ def test_patches_lead_to_the_map(own: Client, tmp_path: Path) -> None:
         versions.append(tmp_path / f"v{number}.fold")
         versions[-1].write_bytes((tmp_path / "map.fold").read_bytes())
     for old, new in pairwise(versions):
-        write_patch(old, new, tmp_path / "patches" / f"to-{new.stem}.foldpatch")
+        write_patch(old, new, tmp_path / "patches" / f"zu ü {new.stem}.foldpatch")
     (tmp_path / "patches" / "broken.foldpatch").write_bytes(b"no patch")
     seals = [seal_of(path) for path in versions]
     told = own.get("/map/patches", params={"since": seals[0]}).json()

@@ -88,8 +88,13 @@ class Service:
         return await self._localize("lidar", request, lambda served, body: answer_sweep(served, body, query, wanted))
 
     async def _localize(self, layer: str, request: Request, answer: Callable[[ServedMap, bytes], Answer]) -> Response:
-        self.localizing.require_room()
-        body = await read_body(request, self.settings.max_body_bytes, self.settings.timeout_s)
+        limits = self.settings.max_body_bytes, self.settings.timeout_s
+        try:
+            self.localizing.require_room()
+        except Problem:
+            await read_body(request, *limits, keep=False)  # who still sends would not hear the answer
+            raise
+        body = await read_body(request, *limits)
 
         def job() -> Answer:
             try:

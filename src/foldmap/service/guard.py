@@ -65,8 +65,8 @@ class Guard:
         return "other"
 
 
-async def read_body(request: Request, most_bytes: int, timeout_s: float) -> bytes:
-    """The body of a request.
+async def read_body(request: Request, most_bytes: int, timeout_s: float, *, keep: bool = True) -> bytes:
+    """The body of a request; nothing where it is not kept.
 
     Raises:
         Problem: 413, it is longer; 408, it takes longer; 415, it is compressed; 400, the client hung up.
@@ -84,7 +84,8 @@ async def read_body(request: Request, most_bytes: int, timeout_s: float) -> byte
                 size += len(part)
                 if size > most_bytes:
                     raise too_long
-                parts.append(part)
+                if keep:
+                    parts.append(part)
     except TimeoutError as error:
         raise Problem(408, "timeout", f"the body took more than {timeout_s:g} s", "send it faster") from error
     except ClientDisconnect as error:

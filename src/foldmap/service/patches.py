@@ -7,6 +7,7 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from foldmap.atlas.patches.records import PatchReader
 from foldmap.errors import FoldmapError
@@ -31,7 +32,7 @@ class KnownPatch:
             "from": self.base,
             "to": self.result,
             "bytes": self.size_bytes,
-            "href": f"/map/patches/{name}",
+            "href": f"/map/patches/{quote(name)}",
         }
 
 

@@ -6,6 +6,7 @@ import asyncio
 import os
 import re
 from typing import BinaryIO
+from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -37,7 +38,7 @@ class FileAnswer(Response):
         self._start, self._stop = 0, size_bytes
         self._head = request.method == "HEAD"
         headers = {"ETag": quoted, "Accept-Ranges": "bytes", "Cache-Control": "no-cache"}
-        headers["Content-Disposition"] = f'attachment; filename="{name}"'
+        headers["Content-Disposition"] = f"attachment; filename*=UTF-8''{quote(name)}"
         if matches(request.headers.get("if-none-match", ""), quoted):
             self.status_code, self._stop = 304, 0
         elif request.headers.get("if-range", quoted) == quoted:
@@ -52,10 +53,11 @@ class FileAnswer(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
-        with self._file:
+        gone = asyncio.ensure_future(_hung_up(receive))
+        try:
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             at = self._stop if self._head else self._start
-            while at < self._stop:
+            while at < self._stop and not gone.done():
                 want = min(_CHUNK, self._stop - at)
                 part = await asyncio.to_thread(os.pread, self._file.fileno(), want, at)
                 if not part:
@@ -63,6 +65,15 @@ class FileAnswer(Response):
                 at += len(part)
                 await send({"type": "http.response.body", "body": part, "more_body": True})
             await send({"type": "http.response.body", "body": b"", "more_body": False})
+        finally:
+            gone.cancel()
+            self._file.close()
+
+
+async def _hung_up(receive: Receive) -> None:
+    """Ends when the client does not listen any more."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 def matches(condition: str, quoted: str) -> bool:
