@@ -21,6 +21,7 @@ from typing import Any
 from foldmap.geometry.camera import Camera
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+_TICKS = os.sysconf("SC_CLK_TCK")
 _TIMEOUT_S = 120.0
 
 
@@ -51,15 +52,17 @@ class Served:
 
     def resident_bytes(self) -> int:
         """Of the service and its workers, pages that several share counted once each process."""
+        return sum(int(words[1]) * _PAGE_BYTES for words in self._told("statm"))
+
+    def processor_s(self) -> float:
+        """Processor time of the service and its workers until now."""
+        return sum(int(words[13]) + int(words[14]) for words in self._told("stat")) / _TICKS
+
+    def _told(self, name: str) -> list[list[str]]:
+        """The words of a file of Linux about each process."""
         own = self._process.pid
         children = Path(f"/proc/{own}/task/{own}/children").read_text().split()
-        total = 0
-        for pid in [str(own), *children]:
-            try:
-                total += int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE_BYTES
-            except OSError:
-                continue
-        return total
+        return [Path(f"/proc/{pid}/{name}").read_text().split() for pid in [str(own), *children]]
 
     def ask(self, requests: Sequence[Request], clients: int = 1) -> list[Got]:
         """Send requests, each client one after another on a connection of its own; answers in their order."""

@@ -65,7 +65,7 @@ def test_what_cannot_be_served_is_said_before_anything_listens(tmp_path: Path, s
             ([tmp_path / "text.fold"], "is not a .fold file"),
             ([path, "--port", port], "cannot be listened at"),
             ([path, "--host", "no.such.host.invalid"], "cannot be listened at"),
-            ([path, "--workers", "0"], "0 workers"),
+            ([path, "--workers", "0"], "workers is 0"),
             ([path, "--anchor", "north"], "is no anchor"),
             ([path, "--patches", tmp_path / "none"], "there is no folder"),
             ([path, "--max-body", "much"], "is no size"),

@@ -235,6 +235,14 @@ def test_more_than_the_queue_holds_are_told_to_come_again(street: ServedStreet, 
     assert "foldmap_pending 0.0" in small.get("/metrics").text
 
 
+def test_of_several_workers_each_request_finds_an_idle_one(
+    street: ServedStreet, serving: Callable[..., Client], client: Client
+) -> None:
+    several = serving(street.folder / "map.fold", workers=2)
+    assert several.post(PHOTO, json=street.asked()).headers["connection"] == "close"
+    assert "connection" not in client.post(PHOTO, json=street.asked()).headers
+
+
 def test_nobody_waits_for_ever(street: ServedStreet, serving: Callable[..., Client]) -> None:
     hasty = serving(street.folder / "map.fold", timeout_s=0.2)
     hold = threading.Event()

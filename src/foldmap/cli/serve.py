@@ -74,10 +74,11 @@ def serve(
         max_pixels=max_pixels,
         queue=queue,
         timeout_s=timeout_s,
+        workers=workers,
     )
     if not settings.token and not _is_loopback(host):
         say(f"note: whoever reaches {host} may ask; give --token, or FOLDMAP_TOKEN")
-    run(settings, host, port, workers, lambda url: say(f"serving {fold_file.name} at {url}"))
+    run(settings, host, port, lambda url: say(f"serving {fold_file.name} at {url}"))
 
 
 def _is_loopback(host: str) -> bool:

@@ -107,7 +107,10 @@ class Service:
             self.metrics.estimate(layer, found.headers["Foldmap-Status"])
             return found
 
-        return (await self.localizing.run(job)).response()
+        response = (await self.localizing.run(job)).response()
+        if self.settings.workers > 1:  # a connection stays with its worker: the next request goes to one that is idle
+            response.headers["Connection"] = "close"
+        return response
 
     def ready(self, request: Request) -> Response:
         """``GET /localize/geopose``: clients look whether somebody is there."""

@@ -24,41 +24,36 @@ _BESIDE_QUEUE = 24
 _HEALTH_S, _GRACE_S = 120, 30
 
 
-def serve(
-    settings: ServiceSettings, host: str, port: int, workers: int, started: Callable[[str], None] = lambda url: None
-) -> None:
+def serve(settings: ServiceSettings, host: str, port: int, started: Callable[[str], None] = lambda url: None) -> None:
     """Serve a map until a signal ends it; requests in flight are answered.
 
     Args:
         settings: of the service.
         host: address to listen at.
         port: 0 for any that is free.
-        workers: processes; each has the decoded map in its own memory, the file's pages are shared.
         started: called with the address once it is listened at.
 
     Raises:
         ConfigError: the address cannot be had.
         FoldmapError: the map cannot be opened.
     """
-    if not 1 <= workers <= 256:
-        raise ConfigError(f"{workers} workers", "give 1 to 256")
     MapHolder(settings.path, settings.anchor).close()  # what is wrong with it is said before anything listens
     listening = _listening(host, port)
     try:
         with tempfile.TemporaryDirectory(prefix="foldmap-metrics-") as shared:
-            if workers > 1:
+            if settings.workers > 1:
                 os.environ[SHARED] = shared
             started(_url(listening, host))
-            _run(_config(settings, workers), listening)
+            _run(_config(settings), listening)
     finally:
         listening.close()
 
 
-def _config(settings: ServiceSettings, workers: int) -> uvicorn.Config:
+def _config(settings: ServiceSettings) -> uvicorn.Config:
     return uvicorn.Config(
         partial(_application, settings),
         factory=True,
-        workers=workers,
+        workers=settings.workers,
         http="h11",
         ws="none",
         lifespan="on",

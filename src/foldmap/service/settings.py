@@ -25,6 +25,7 @@ class ServiceSettings:
         max_pixels: of a photo.
         queue: requests that wait for a localizer at most; more are told to come again.
         timeout_s: for a request to arrive, and then for its answer.
+        workers: processes that serve the map; each has a queue of its own.
     """
 
     path: Path
@@ -38,9 +39,16 @@ class ServiceSettings:
     max_pixels: int = 16_000_000
     queue: int = 8
     timeout_s: float = 30.0
+    workers: int = 1
 
     def __post_init__(self) -> None:
-        for name, least in (("max_keypoints", 1), ("max_body_bytes", 1), ("max_pixels", 256), ("queue", 0)):
+        for name, least in (
+            ("max_keypoints", 1),
+            ("max_body_bytes", 1),
+            ("max_pixels", 256),
+            ("queue", 0),
+            ("workers", 1),
+        ):
             if getattr(self, name) < least:
                 raise ConfigError(f"{name} is {getattr(self, name)}", f"give {least} or more")
         if not 0 < self.timeout_s < 86_400:
