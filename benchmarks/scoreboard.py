@@ -1,6 +1,7 @@
 """Measure every figure that a layer must reach, afresh: name, measured, target, met or short.
 
-python -m benchmarks.scoreboard --layer lidar|visual|street|trust|journey|cases|house|all [--only ROW] [--data FOLDER]
+python -m benchmarks.scoreboard --layer lidar|visual|street|trust|journey|world|cases|house|all [--only ROW]
+    [--data FOLDER]
 """
 
 from __future__ import annotations
@@ -57,6 +58,7 @@ from benchmarks.visual.codes import FourBytes, Geometry
 from benchmarks.visual.data import VisualBoard
 from benchmarks.visual.refusing import Refusing as RefusingPhotos
 from benchmarks.visual.speed import Selecting, Speed
+from benchmarks.world.service import Clients, Requests, Strangers
 from foldmap.errors import ConfigError, FoldmapError
 from foldmap.lidar.bundle import Bundle
 from foldmap.runtime.allocator import keep_freed_memory
@@ -107,6 +109,11 @@ def journey_rows() -> list[Row]:
     return [Starts(), Cuts(), Stranger()]
 
 
+def world_rows() -> list[Row]:
+    """Served to clients."""
+    return [Requests(), Clients(), Strangers()]
+
+
 def case_rows() -> list[Row]:
     """Inputs that once went wrong, each with its right value."""
     return [
@@ -126,7 +133,7 @@ def house_rows() -> list[Row]:
 
 
 LAYERS: dict[str, Callable[[], list[Row]]] = {"lidar": lidar_rows, "visual": visual_rows, "street": street_rows}
-CASES, HOUSE, TRUST, JOURNEY = "cases", "house", "trust", "journey"
+CASES, HOUSE, TRUST, JOURNEY, WORLD = "cases", "house", "trust", "journey", "world"
 ALL = "all"
 
 
@@ -194,7 +201,9 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     shared = Path(os.environ.get("FOLDMAP_SHARED", Path.cwd().parent / "shared"))
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scoreboard", description=__doc__.splitlines()[0])
-    parser.add_argument("--layer", default="lidar", help="lidar, visual, street, trust, journey, cases, house or all")
+    parser.add_argument(
+        "--layer", default="lidar", help="lidar, visual, street, trust, journey, world, cases, house or all"
+    )
     parser.add_argument("--only", action="append", default=[], metavar="ROW", help="number or name; repeat for more")
     parser.add_argument("--data", type=Path, help="folder of the recordings; ../shared/data/LAYER where left out")
     parser.add_argument("--model", type=Path, action="append", default=[], help="use it for maps of its resolution")
@@ -248,11 +257,12 @@ def open_board(given: argparse.Namespace, models: Sequence[Bundle], layer: str) 
         CASES: given.shared / CASES,
         HOUSE: given.shared / "data" / "lidar",
         JOURNEY: given.shared / "data" / "lidar",
+        WORLD: given.shared / "data" / "visual",
     }
     data = given.data or recorded.get(layer, given.shared / "data" / layer)
     if layer == TRUST:
         return TrustBoard(given.shared, given.threads, given.quiet, given.features, given.queries)
-    if layer == "visual":
+    if layer in ("visual", WORLD):
         return VisualBoard(data, given.threads, given.quiet, given.features, given.queries)
     if layer == "street":
         return StreetBoard(data, given.threads, given.quiet, given.street_models, given.street_cache)
@@ -264,7 +274,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = arguments(argv)
     keep_freed_memory()
     try:
-        boards = {**LAYERS, TRUST: trust_rows, JOURNEY: journey_rows, CASES: case_rows, HOUSE: house_rows}
+        boards = {
+            **LAYERS,
+            TRUST: trust_rows,
+            JOURNEY: journey_rows,
+            WORLD: world_rows,
+            CASES: case_rows,
+            HOUSE: house_rows,
+        }
         layers = list(LAYERS) if given.layer == ALL else [given.layer]
         if layers[0] not in boards:
             known = " or ".join([*boards, ALL])

@@ -27,6 +27,7 @@ VERBS = [
     "show",
     "verify",
     "unfold",
+    "serve",
 ]
 
 

@@ -54,6 +54,7 @@ READ: dict[str, set[str]] = {
     "extract": {"fold_file", "corridor"},
     "diff": {"base", "after"},
     "patch": {"fold_file", "patch_file"},
+    "serve": {"fold_file", "patches", "weights"},
     "street retrieve": {"fold_file", "observations", "poses", "ring", "model"},
     "street update": {"fold_file", "observations", "poses", "ring", "model"},
     "street expand": {"fold_file", "observations", "library", "poses", "ring", "model"},
@@ -73,7 +74,21 @@ READ: dict[str, set[str]] = {
 """What each command reads; with `WRITTEN` that must be every parameter which is a path."""
 
 WORDS = {
-    *("as_", "adapt", "budget", "select", "codec", "embeddings", "lanes", "name", "format_", "camera", "matcher"),
+    *(
+        "as_",
+        "adapt",
+        *("host", "token", "allow_origin", "max_body"),
+        "budget",
+        "anchor",
+        "select",
+        "codec",
+        "embeddings",
+        "lanes",
+        "name",
+        "format_",
+        "camera",
+        "matcher",
+    ),
     *("layout", "thresholds", "unit", "region", "features", "crs", "preset", "model", "hold_out", "mode"),
     *("device", "precision", "near", "box", "search", "at", "layer", "tables", "methods", "budgets"),
     *("generators", "split", "scored", "matchers", "alert_limit", "kind", "bbox", "prefer"),

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from foldmap.api.georeference import crs_of
 from foldmap.api.tracking import Tracker, is_of_streets, is_of_sweeps, street_prior, vehicle_pose
 from foldmap.atlas import FoldFile
 from foldmap.errors import ConfigError, LayerError
@@ -59,15 +60,9 @@ class FoldedMap:
     @property
     def frame(self) -> str:
         """Name of the coordinate reference system; "local" where nobody placed the map on Earth."""
-        for layer in self.file.layers():
-            grid, regions = layer.parameters.get("grid"), layer.parameters.get("regions")
-            crs = grid.get("crs_wkt") if isinstance(grid, dict) else None
-            if isinstance(regions, list) and regions and isinstance(regions[0], dict):
-                crs = regions[0].get("crs")
-            if isinstance(crs, str) and crs:
-                found = _NAME.match(crs)
-                return found[1] if found else crs
-        return "local"
+        crs = crs_of(layer.parameters for layer in self.file.layers())
+        found = _NAME.match(crs)
+        return (found[1] if found else crs) or "local"
 
     @property
     def sizes(self) -> dict[str, int]:

@@ -14,7 +14,7 @@ from typing import Any, Self
 from foldmap.atlas import limits
 from foldmap.atlas.contents import Contents, write_database
 from foldmap.atlas.drawn import Drawn
-from foldmap.atlas.jsontext import dump_json
+from foldmap.atlas.jsontext import dump_json, load_json
 from foldmap.atlas.reader import KINDS, FoldFile
 from foldmap.atlas.whole import Sibling
 from foldmap.errors import BudgetError, ChecksumError, ConfigError, LayerError, LimitError, WriteError
@@ -64,6 +64,17 @@ class FoldWriter:
     def layers(self) -> tuple[str, ...]:
         """Names of the layers that the file will have."""
         return tuple(self._contents.layers)
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """Metadata that the file will have."""
+        return {key: load_json(key, text) for key, text in self._contents.metadata.items()}
+
+    def parameters(self, layer: str) -> dict[str, Any]:
+        """Parameters of a layer that the file will have; a LayerError where it was not added."""
+        self._check_layer(layer)
+        found: dict[str, Any] = load_json(layer, self._contents.layers[layer][1])
+        return found
 
     def set_parameters(self, layer: str, parameters: dict[str, Any]) -> None:
         """Replace the parameters of a layer, for those that are known only after folding."""

@@ -17,6 +17,7 @@ from foldmap.cli import (
     merge,
     patch,
     report,
+    serve,
     show,
     street,
     unfold,
@@ -86,6 +87,7 @@ app.command("extract", short_help="Take a part of a map as a map of its own.", e
 app.command("diff", short_help="Write what another version of a map changes, as a patch.", epilog=diff.EXAMPLES)(
     diff.diff
 )
+app.command("serve", short_help="Serve a map over HTTP.", epilog=serve.EXAMPLES)(serve.serve)
 app.command("patch", short_help="Put a patch into a map.", epilog=patch.EXAMPLES)(patch.patch)
 
 

@@ -88,6 +88,7 @@ def fold(
     name: Annotated[str | None, _streets(help="Of the region, where there is one map.")] = None,
     format_: Annotated[str | None, _streets("--format", help="Of the maps, where content does not tell.")] = None,
     strict: Annotated[bool | None, _streets("--strict", help="Refuse a map in which anything is damaged.")] = None,
+    anchor: Annotated[str | None, _more(help="LAT,LON[,H[,HEADING]] of a local frame's origin and x axis.")] = None,
     as_: Annotated[str | None, _more("--as", help="raster, scene or street, where content does not tell.")] = None,
     embed_model: Annotated[bool, _more("--embed-model", help="Put a shipped model in, not its name alone.")] = False,
     seed: Annotated[int | None, _more(help="Scene, street: of every random choice.")] = None,
@@ -102,19 +103,20 @@ def fold(
     from foldmap.api.folding.one_file import fold as fold_all
     from foldmap.api.folding.one_file import parse_size
     from foldmap.api.folding.sources import kinds_of_sources
+    from foldmap.geometry.geopose import Anchor
 
     targets = [target for target in (output, into, update) if target is not None]
     if len(targets) != 1:
         raise ConfigError("say where the map goes", "give one of -o MAP.fold, --update MAP.fold and --into MAP.fold")
-    size = parse_size(budget) if budget is not None else None
+    size, place = None if budget is None else parse_size(budget), None if anchor is None else Anchor.read(anchor)
     found = kinds_of_sources(sources, as_)
     options = _options(context, found)
     with bars() as begin:
-        adds, changes = into is not None, update is not None
-        summary = fold_all(found, targets[0], budget=size, into=adds, update=changes, note=say, report=begin, **options)
+        how: dict[str, Any] = {"budget": size, "into": into is not None, "update": update is not None, "anchor": place}
+        summary = fold_all(found, targets[0], **how, note=say, report=begin, **options)
     layers = {name: summary.pop(name) for name in options if name in summary}
     if update is None:
-        asked = {"sources": sources, "budget_bytes": size, "into": into is not None}
+        asked = {"sources": sources, "budget_bytes": size, "into": into is not None, "anchor": anchor}
         said = {name: asdict(value) for name, value in options.items() if name in layers}
         save_settings(targets[0], "fold", {**asked, **said, "chosen": layers})
     put({**summary, **(next(iter(layers.values())) if len(layers) == 1 else layers)}, as_json)

@@ -45,6 +45,7 @@ WRITTEN: dict[str, dict[str, tuple[str, ...]]] = {
     "extract": {"output": _ALONE},
     "diff": {"output": _ALONE},
     "patch": {"output": _ALONE},
+    "serve": {},
     "street retrieve": {"output": _TOLD, "geojson": _ALONE, "picture": _ALONE},
     "street update": {"output": _TOLD},
     "street expand": {"output": _TOLD},

@@ -36,7 +36,8 @@ def show(
 
     require_file(fold_file)
     with FoldFile.open(fold_file) as file:
-        put(describe(file), as_json)
+        described = describe(file)
+        put(described if as_json else _with_anchor_in_words(described), as_json)
         if codes is not None or embedding is not None:
             _draw_lidar(file, codes, embedding)
         if picture is not None:
@@ -60,6 +61,14 @@ def describe(file: FoldFile) -> dict[str, Any]:
         layers[layer.name] = held | known(file, layer)
     totals = {key: value for key, value in sizes.items() if key != "layers"}
     return {"file": str(file.path), "format_version": FORMAT_VERSION, **totals, "layers": layers, **file.metadata()}
+
+
+def _with_anchor_in_words(described: dict[str, Any]) -> dict[str, Any]:
+    """The same for people: four digits are too few for a place on Earth."""
+    from foldmap.api.georeference import ANCHOR, read_anchor
+
+    anchor = read_anchor(described)
+    return described if anchor is None else {**described, ANCHOR: anchor.words}
 
 
 def _of_lidar(file: FoldFile, layer: Layer) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from pyproj import CRS, Proj, Transformer
 from pyproj.exceptions import CRSError, ProjError
 
 from foldmap.errors import MapInputError
+from foldmap.geometry.geopose import Anchor
 from foldmap.types import AnyArray, DoubleArray
 
 TRUE_SCALE = 0.005
@@ -25,6 +26,8 @@ TRUE_SCALE = 0.005
 _LOST_SCALE = 0.1
 """A crs made for a region is never this wrong within it: the coordinates are of another one."""
 _WGS84 = "EPSG:4326"
+_SMALL_M = 10.0
+"""On each side of a place: grids are straight over it, and a longitude is finer than its part in 10^8."""
 _MOST_TEXT = 1 << 16
 _HEIGHTS = re.compile(r"\+(?:geoidgrids|geoid_crs|vunits|vto_meter)(?:=\S*)?")
 _INIT = re.compile(r"\+init=(\w+):(\w+).*", re.IGNORECASE | re.DOTALL)
@@ -101,6 +104,19 @@ def to_lonlat(xy_m: AnyArray, crs: Any, where: str = "the map") -> DoubleArray:
 def from_lonlat(lonlat_deg: AnyArray, crs: Any, where: str = "the map") -> DoubleArray:
     """WGS84 longitude and latitude, (N, 2) degrees, to metric coordinates, float64 (N, 2); errors of `to_lonlat`."""
     return _transform(lonlat_deg, read_crs(crs, where), where, back=False)
+
+
+def anchor_at(x_m: float, y_m: float, crs: Any, where: str = "the map") -> Anchor:
+    """What a place of a metric crs is to a map about it: the place on WGS84, and how the grid is turned there.
+
+    Height 0. Errors of `to_lonlat`.
+    """
+    places = np.array([[x_m, y_m], [x_m - _SMALL_M, y_m], [x_m + _SMALL_M, y_m]])
+    (longitude, latitude), first, second = to_lonlat(places, crs, where).tolist()
+    here = Anchor(latitude, (longitude + 180.0) % 360.0 - 180.0)
+    ways = [here.in_map(lat, lon) for lon, lat in (first, second)]
+    east_m, north_m = (ways[1] - ways[0])[:2].tolist()
+    return Anchor(latitude, here.longitude_deg, 0.0, math.atan2(north_m, east_m))
 
 
 def _transform(points: AnyArray, crs: CRS, where: str, back: bool) -> DoubleArray:

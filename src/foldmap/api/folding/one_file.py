@@ -11,9 +11,11 @@ from typing import Any
 
 from foldmap.api.folding.options import Begin, LidarOptions, Note, StreetOptions, VisualOptions, refuse_in_update
 from foldmap.api.folding.sources import LAYERS, RASTER, SCENE, STREET, kinds_of_sources
+from foldmap.api.georeference import ANCHOR, anchor_values, crs_of, refuse_anchor_beside
 from foldmap.atlas import FoldUpdater, FoldWriter
 from foldmap.atlas.whole import file_identity, files_below
 from foldmap.errors import ConfigError, MapFormatError
+from foldmap.geometry.geopose import Anchor
 
 _UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 Options = tuple[LidarOptions, VisualOptions, StreetOptions]
@@ -29,6 +31,7 @@ def fold(
     lidar: LidarOptions | None = None,
     visual: VisualOptions | None = None,
     street: StreetOptions | None = None,
+    anchor: Anchor | None = None,
     note: Note = lambda message: None,
     report: Begin = lambda doing: lambda done, total: None,
 ) -> dict[str, Any]:
@@ -51,6 +54,8 @@ def fold(
         lidar: what to say about rasters.
         visual: about scenes.
         street: about street maps.
+        anchor: where the origin of the map's local frame lies on Earth; a ConfigError where the map has a crs. A file
+            that is added to or updated keeps its own where none is given.
         note: called with what a user should know.
         report: called with the name of a kind of work; gives what is called with steps done and in all.
 
@@ -81,8 +86,9 @@ def fold(
             raise ConfigError("an update keeps the file's model and settings", "leave --budget and --into out")
         with FoldUpdater(output) as updater:
             layers = _update(updater, found, options, note, report)
+            _put_anchor(updater, anchor)
     else:
-        layers = _fold(output, found, budget_bytes, into, options, note, report)
+        layers = _fold(output, found, budget_bytes, into, options, anchor, note, report)
     seconds = round(time.perf_counter() - started_s, 2)
     return {"file": str(output), "file_bytes": output.stat().st_size, "seconds": seconds, **layers}
 
@@ -103,6 +109,7 @@ def _fold(
     budget_bytes: int | None,
     into: bool,
     options: Options,
+    anchor: Anchor | None,
     note: Note,
     report: Begin,
 ) -> dict[str, Any]:
@@ -113,6 +120,7 @@ def _fold(
         if isinstance(writer, FoldUpdater):
             for layer in {LAYERS[kind] for kind in found} & set(writer.layers):
                 writer.remove_layer(layer)
+        _put_anchor(writer, anchor)
         if STREET in found:
             from foldmap.api.folding.streets import fold_streets
 
@@ -130,6 +138,7 @@ def _fold(
             layers["lidar"] = fold_rasters(writer, found[RASTER], lidar, limits, note, report("Folding"))
         if scene is not None:
             chosen = fold_scene(writer, scene, visual, budget_bytes, report)
+        _put_anchor(writer, anchor)
         writer.commit(budget_bytes)
     if RASTER in found and lidar.curve is not None:
         from foldmap.api.folding.trials import write_trials
@@ -144,6 +153,18 @@ def _fold(
 
             write_tradeoff(visual.curve, chosen, visual, budget_bytes or output.stat().st_size, report)
     return layers
+
+
+def _put_anchor(writer: FoldWriter, anchor: Anchor | None) -> None:
+    """Anchor a file that has no crs; without an anchor check the one that it has. Called first, its bytes are counted.
+
+    Raises:
+        ConfigError: a layer has a crs.
+    """
+    if anchor is not None:
+        writer.put_metadata(ANCHOR, anchor_values(anchor))
+    if ANCHOR in writer.metadata:
+        refuse_anchor_beside(crs_of(writer.parameters(layer) for layer in writer.layers), writer.path.name)
 
 
 def _update(

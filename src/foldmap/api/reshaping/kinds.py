@@ -7,6 +7,7 @@ from typing import Protocol
 
 from foldmap.api.reshaping.area import Area
 from foldmap.api.reshaping.parts import Note, Part, Source
+from foldmap.types import DoubleArray
 
 
 class Kind(Protocol):
@@ -17,6 +18,9 @@ class Kind(Protocol):
 
     def join(self, sources: Sequence[Source], prefer: str | None, note: Note) -> Part:
         """All tiles of several layers; a MapInputError where they do not go together."""
+
+    def bounds(self, source: Source) -> DoubleArray:
+        """West, south, east and north of what a layer holds, float64 (4,), in its frame."""
 
     def frames(self, source: Source) -> set[str]:
         """The coordinate reference systems that a layer is in; empty texts are local frames."""

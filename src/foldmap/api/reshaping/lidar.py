@@ -13,6 +13,7 @@ from foldmap.api.reshaping.parts import (
     Note,
     Part,
     Source,
+    around,
     first_unlike,
     key_numbers,
     require_alike,
@@ -75,6 +76,11 @@ def join(sources: Sequence[Source], prefer: str | None, note: Note) -> Part:
         keys = np.union1d(keys, mine)
     parameters["observed_px"] = round(observed)
     return Part("lidar", parameters, drawn, kept=len(keys), of=sum(len(one.keys()[0]) for one in drawn))
+
+
+def bounds(source: Source) -> DoubleArray:
+    """West, south, east and north of all tiles, float64 (4,), metres."""
+    return around(_boxes_m(source))
 
 
 def frames(source: Source) -> set[str]:

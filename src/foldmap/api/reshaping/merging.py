@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from foldmap.api.georeference import require_one_place
 from foldmap.api.reshaping.kinds import kind_of
 from foldmap.api.reshaping.parts import FIRST, LAST, Note, Part, Source
 from foldmap.atlas import FoldFile, FoldWriter
@@ -33,7 +34,7 @@ def merge(
         ``file``, ``file_bytes``; by layer ``tiles``, and ``from``, how many files have it.
 
     Raises:
-        MapInputError: layers do not go together; names what differs, and the cure.
+        MapInputError: layers do not go together, or lie at different places on Earth; names what differs, and the cure.
     """
     if prefer not in (None, FIRST, LAST):
         raise ConfigError(f"--prefer {prefer}", "give first or last")
@@ -42,6 +43,7 @@ def merge(
     output = Path(output)
     with ExitStack() as opened:
         files = [opened.enter_context(FoldFile.open(path)) for path in paths]
+        require_one_place(files)
         layers: dict[str, list[Source]] = {}
         for file in files:
             for layer in file.layers():

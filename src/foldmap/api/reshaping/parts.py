@@ -13,7 +13,7 @@ from foldmap.atlas.drawn import Drawn
 from foldmap.atlas.reader import TileKey
 from foldmap.atlas.shelf import ModelReference
 from foldmap.errors import MapInputError
-from foldmap.types import IntArray
+from foldmap.types import DoubleArray, IntArray
 
 FIRST, LAST = "first", "last"
 Note = Callable[[str], None]
@@ -63,6 +63,13 @@ class Part:
             writer.draw(name, one)
         for key, payload in self.put.items():
             writer.put_tile(name, *key, payload())
+
+
+def around(boxes: DoubleArray) -> DoubleArray:
+    """The box around boxes, float64 (N, 4) west, south, east, north; NaN where there are none."""
+    if not len(boxes):
+        return np.full(4, np.nan)
+    return np.concatenate([boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)])
 
 
 def keys_of(source: Source) -> IntArray:

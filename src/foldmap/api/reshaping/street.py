@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from foldmap.api.reshaping.area import Area
-from foldmap.api.reshaping.parts import LAST, Note, Part, Source, require_alike, without_calibration
+from foldmap.api.reshaping.parts import LAST, Note, Part, Source, around, require_alike, without_calibration
 from foldmap.atlas.drawn import Drawn
 from foldmap.errors import MapInputError
 from foldmap.street.fold import MAX_REGIONS
@@ -79,6 +79,16 @@ def join(sources: Sequence[Source], prefer: str | None, note: Note) -> Part:
     kept = sum(len(one.keys()[0]) for one in drawn)
     of = sum(source.file.layer(source.layer).tile_count for source in sources)
     return Part("street", parameters, drawn, kept=kept, of=of)
+
+
+def bounds(source: Source) -> DoubleArray:
+    """West, south, east and north of all that the tiles of all regions may hold, float64 (4,), metres."""
+    streets, there = FoldedStreet(source.file, source.layer), source.file.directory(source.layer)
+    boxes = []
+    for region in streets.regions:
+        mine = there.rows >> 16 == region.number
+        boxes.append(_boxes_m(streets, region, there.columns[mine], there.rows[mine]))
+    return around(np.concatenate(boxes) if boxes else np.zeros((0, 4)))
 
 
 def frames(source: Source) -> set[str]:

@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 
 from foldmap.api.reshaping.area import Area
-from foldmap.api.reshaping.parts import Note, Part, Source, keys_of, require_alike, without_calibration
+from foldmap.api.reshaping.parts import Note, Part, Source, around, keys_of, require_alike, without_calibration
 from foldmap.atlas.drawn import Drawn
 from foldmap.errors import MapFormatError, MapInputError
 from foldmap.types import BoolArray, DoubleArray, IntArray
@@ -79,6 +79,13 @@ def join(sources: Sequence[Source], prefer: str | None, note: Note) -> Part:
     parameters = without_calibration(first.parameters, sources, note) | facts
     parameters.pop("radius_world", None)  # of one scene
     return Part("visual", parameters, drawn, kept=start, of=start)
+
+
+def bounds(source: Source) -> DoubleArray:
+    """West, south, east and north of all points, float64 (4,), in the scene's units; reads every tile."""
+    folded = FoldedVisual(source.file, source.layer, tiles_kept=1)
+    boxes = np.stack([_box(_payload(source, number), folded.points) for number in range(folded.tiles)])
+    return around(boxes[:, [0, 1, 3, 4]])
 
 
 def frames(source: Source) -> set[str]:

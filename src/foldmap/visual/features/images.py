@@ -1,5 +1,6 @@
 """Photos decoded to 8 bits as COLMAP decodes them."""
 
+import io
 import warnings
 from pathlib import Path
 
@@ -31,10 +32,36 @@ def read_image(path: Path) -> ByteArray:
         raise MapInputError(f"{path} is no photo: {error}", "remove it from the folder") from error
     except (OSError, ValueError, SyntaxError, EOFError, MemoryError) as error:
         raise MapInputError(f"{path} cannot be decoded: {error}", "copy it again, or remove it") from error
+    return _as_bytes(pixels, str(path))
+
+
+def read_image_bytes(payload: bytes, most_px: int, name: str = "the photo") -> ByteArray:
+    """As `read_image`, of a stranger's JPEG, PNG or WebP of at most so many pixels, which its head must say first."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(payload), formats=("JPEG", "PNG", "WEBP")) as image:
+                width, height = image.size
+                if width * height > most_px:
+                    said = f"{name} has {width} x {height} pixels, more than {most_px:,}"
+                    raise MapInputError(said, "send it smaller, with the intrinsics of that size")
+                pixels = _decoded(image)
+    except MapInputError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise MapInputError(f"{name} has far more pixels than {most_px:,}", "send it smaller") from error
+    except UnidentifiedImageError as error:
+        raise MapInputError(f"{name} is no JPEG, PNG or WebP", "send the bytes of an image file") from error
+    except Exception as error:  # decoders raise whatever hostile bytes lead them to
+        raise MapInputError(f"{name} cannot be decoded: {error}"[:200], "send it again") from error
+    return _as_bytes(pixels, name)
+
+
+def _as_bytes(pixels: AnyArray, name: str) -> ByteArray:
     if pixels.dtype == np.uint8:
         return np.ascontiguousarray(pixels)
     if pixels.dtype.kind not in "ui" or pixels.min() < 0 or pixels.max() > 65535:
-        raise MapInputError(f"{path} has {pixels.dtype} pixels", "convert it to 8 or 16 bits")
+        raise MapInputError(f"{name} has {pixels.dtype} pixels", "convert it to 8 or 16 bits")
     return np.asarray((pixels.astype(np.uint32) + 128) // 257, dtype=np.uint8)
 
 

@@ -1,0 +1,1 @@
+"""Rows about foldmap in the world: served over HTTP."""

@@ -1,0 +1,1 @@
+"""Level 9: a map served over HTTP; needs foldmap[serve]."""
