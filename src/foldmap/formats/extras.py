@@ -8,10 +8,10 @@ from typing import Any
 from foldmap.errors import MissingExtraError
 
 
-def extra(module: str, what: str) -> Any:
-    """Import a module of the extra "street"; a MissingExtraError names ``what`` needs it."""
+def extra(module: str, what: str, name: str = "street") -> Any:
+    """Import a module of the extra called ``name``; a MissingExtraError names ``what`` needs it."""
     try:
         return importlib.import_module(module)
     except ImportError as error:
         said = f"{what} needs {module.split('.')[0]}, which is not installed"
-        raise MissingExtraError(said, "pip install foldmap[street]") from error
+        raise MissingExtraError(said, f"pip install 'foldmap[{name}]'") from error
