@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -100,3 +101,32 @@ def test_options_of_bags_are_refused_of_a_folder(run: Run, place: Path, drives: 
     other = run("localize", place / "map.fold", drives / "drive.mcap", "-o", tmp_path / "run", "--topic", "lidar=/odom")
     assert other.status == 2
     assert "which is no lidar" in other.err
+
+
+def test_a_map_is_built_of_a_bag(run: Run, drives: Path, tmp_path: Path) -> None:
+    """The same map as of the sweeps with the poses that odometry tells."""
+    import rasterio
+
+    start = SE2(*truth_of(0)).inverse()
+    rows = ["# t x y z qx qy qz qw"]
+    for frame in range(FRAMES):
+        pose = start @ SE2(*truth_of(frame))
+        turn = math.sin(pose.heading_rad / 2), math.cos(pose.heading_rad / 2)
+        rows.append(f"{0.1 * frame:.6f} {pose.x_m:.12g} {pose.y_m:.12g} 0 0 0 {turn[0]:.12g} {turn[1]:.12g}")
+    (tmp_path / "poses.txt").write_text("\n".join(rows) + "\n")
+    of_bag = run("build", "lidar", drives / "drive.mcap", "-o", tmp_path / "bag.tif", "--resolution", "0.2", "--json")
+    assert of_bag.status == 0, of_bag.err
+    assert json.loads(of_bag.out)["sweeps"] == FRAMES
+    plain = "build", "lidar", drives / "sweeps", "-o", tmp_path / "plain.tif", "--resolution", "0.2"
+    done = run(*plain, "--poses", tmp_path / "poses.txt", "--intensity-scale", "1")
+    assert done.status == 0, done.err
+    with rasterio.open(tmp_path / "bag.tif") as one, rasterio.open(tmp_path / "plain.tif") as other:
+        assert one.transform == other.transform
+        np.testing.assert_allclose(one.read(), other.read(), atol=1e-4)
+    settings = json.loads((tmp_path / "bag.tif.settings.json").read_text())
+    assert settings["sweeps"] == str(drives / "drive.mcap")
+    assert settings["poses"] == "odometry of the bag"
+    assert not list(tmp_path.glob(".*"))
+    refused = run(*plain)
+    assert refused.status == 2
+    assert "--poses" in refused.err

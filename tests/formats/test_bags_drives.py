@@ -234,9 +234,10 @@ def test_scales_of_intensities(tmp_path: Path) -> None:
     drive = open_bag_drive(made(tmp_path, fill))
     (sweep,) = (e.sweep for e in drive.events())
     np.testing.assert_allclose(sweep.intensity, ground(1)[:, 3] * 200 / 255, rtol=1e-6)
+    bright = made(tmp_path, fill_bright, "bright.mcap")
     with pytest.raises(BagInputError, match="intensity-scale"):
-        open_bag_drive(made(tmp_path, lambda bag: (fill_bright(bag)), "bright.mcap"))
-    given = open_bag_drive(tmp_path / "bright.mcap", BagOptions(intensity_scale=4000.0))
+        open_bag_drive(bright)
+    given = open_bag_drive(bright, BagOptions(intensity_scale=4000.0))
     assert given.told["full_reflectance"] == 4000.0
 
 
@@ -277,9 +278,8 @@ def test_damaged_bags_are_read_or_refused_by_name(tmp_path: Path, name: str) -> 
         file.write_bytes(bytes(bad))
         try:
             read_all(path)
-        except FoldmapError as error:
+        except FoldmapError:  # and nothing else
             refused += 1
-            assert error.message
     assert refused > 0
 
 

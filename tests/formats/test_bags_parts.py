@@ -59,7 +59,7 @@ def test_transforms_are_chained_and_interpolated() -> None:
     np.testing.assert_allclose(tree.lookup("mast", "head", 234 * SECOND // 1000).matrix, between, atol=1e-9)
     assert tree.is_fixed("imu", "lidar")
     assert not tree.is_fixed("lidar", "head")
-    with pytest.raises(BagInputError, match="2.0 s away"):
+    with pytest.raises(BagInputError, match=r"2\.0 s away"):
         tree.lookup("mast", "head", 3 * SECOND)
     tree.add(told("other", "gnss", turns[3], places[3]), static=True)
     with pytest.raises(BagInputError, match="no transform from gnss to base_link; frames there: base_link, gnss, head"):
@@ -89,9 +89,9 @@ def test_encodings_of_images(encoding: str) -> None:
 
 def test_images_that_are_not_used() -> None:
     blank = {"height": 2, "width": 2, "step": 4, "data": np.zeros(8, np.uint8)}
-    with pytest.raises(BagInputError, match="bayer_rggb8.*image_proc"):
+    with pytest.raises(BagInputError, match=r"bayer_rggb8.*image_proc"):
         image_rgb(SimpleNamespace(encoding="bayer_rggb8", **blank), "/image")
-    with pytest.raises(BagInputError, match="16UC1.*depth"):
+    with pytest.raises(BagInputError, match=r"16UC1.*depth"):
         image_rgb(SimpleNamespace(encoding="16UC1", **blank), "/image")
     with pytest.raises(BagInputError, match="no photo"):
         image_rgb(SimpleNamespace(format="jpeg", data=np.arange(9, dtype=np.uint8)), "/image")
@@ -169,13 +169,14 @@ def test_clocks() -> None:
     assert clock.time_ns("/a", 6 * ns, 7 * SECOND + 6 * ns) == 6 * ns
     with pytest.raises(BagInputError, match=r"clocks of /a and /b differ by 7.0 s.*--clock received"):
         clock.time_ns("/b", 7 * SECOND + 6 * ns, 7 * SECOND + 6 * ns)
+    back = [(k * ns - 3600 * SECOND, 7 * SECOND + k * ns) for k in range(7, 10)]
+    assert [clock.time_ns("/a", *each) for each in back[:2]] == [None, None]
     with pytest.raises(BagInputError, match=r"clock of /a jumps by -3,600.0 s at 0.600 s"):
-        for k in range(7, 12):
-            clock.time_ns("/a", k * ns - 3600 * SECOND, 7 * SECOND + k * ns)
+        clock.time_ns("/a", *back[2])
     still = Clock()
+    assert [still.time_ns("/a", 0, k * ns) for k in range(5)] == [0] * 5
     with pytest.raises(BagInputError, match="stand still"):
-        for k in range(9):
-            still.time_ns("/a", 0, k * ns)
+        still.time_ns("/a", 0, 5 * ns)
     received = Clock("received")
     assert [received.time_ns("/a", 0, k) for k in range(9)] == list(range(9))
 
