@@ -207,6 +207,58 @@ def test_fixes_on_earth_need_a_crs(tmp_path: Path) -> None:
     assert drive.damaged == ["/fix: 1 messages: the receiver had no fix"]
 
 
+def test_an_antenna_aside_makes_fixes_less_sure(tmp_path: Path) -> None:
+    def fill(bag: Made) -> None:
+        aside = np.eye(4)
+        aside[:3, 3] = 3.0, 4.0, 1.5
+        bag.transform("base_link", "gnss", aside)
+        spread = np.diag([1.44] * 3).reshape(-1)
+        said = {"latitude": 48.1, "longitude": 11.5, "position_covariance": spread, "position_covariance_type": 2}
+        bag.put("/fix", "sensor_msgs/NavSatFix", 10**8, "gnss", **said)
+
+    (fix,) = open_bag_drive(made(tmp_path, fill)).events("EPSG:32632")
+    assert fix.sigma_m == pytest.approx(np.hypot(1.2, 5.0))
+
+
+def test_a_frame_that_moves_is_looked_up_at_each_time(tmp_path: Path) -> None:
+    """All transforms in /tf, as ROS 1 publishes static ones too; the lidar turns by 0.1 rad a sweep."""
+
+    def fill(bag: Made) -> None:
+        for k in range(12):
+            at, turn = SECOND + k * 10**8, np.eye(4)
+            turn[:2, :2] = [[np.cos(0.1 * k), -np.sin(0.1 * k)], [np.sin(0.1 * k), np.cos(0.1 * k)]]
+            bag.transform("base_link", "mast", EYE, at, "/tf")
+            bag.transform("mast", "lidar", turn, at, "/tf")
+            bag.cloud("/points", at, "lidar", ground(k, count=300))
+
+    drive = open_bag_drive(made(tmp_path, fill, "made.bag"))
+    sweeps = [e.sweep for e in drive.events()]
+    assert len(sweeps) == 12
+    for k, sweep in enumerate(sweeps):
+        points, cos, sin = ground(k, count=300)[:, :3], np.cos(0.1 * k), np.sin(0.1 * k)
+        turned = points @ np.array([[cos, sin, 0], [-sin, cos, 0], [0, 0, 1]])
+        np.testing.assert_allclose(sweep.points_sensor_m, turned, atol=1e-5)
+
+
+def test_images_of_another_size_than_their_calibration_are_left_out(tmp_path: Path) -> None:
+    optical = np.array([[0.0, 0, 1, 1.5], [-1, 0, 0, 0], [0, -1, 0, 1.6], [0, 0, 0, 1]])
+
+    def fill(bag: Made) -> None:
+        bag.transform("base_link", "eye", optical)
+        k = np.array([30.0, 0, 15.5, 0, 30, 11.5, 0, 0, 1])
+        letters = {("K" if bag.path.suffix == ".bag" else "k"): k}
+        bag.put("/eye/camera_info", "sensor_msgs/CameraInfo", 0, "eye", height=24, width=32, **letters)
+        for at, width in enumerate((32, 32, 64, 32)):
+            said = {"height": 24, "width": width, "encoding": "mono8", "step": width, "data": np.ones(24 * width, "u1")}
+            bag.put("/eye/image_raw", "sensor_msgs/Image", at * 10**8, "eye", **said)
+
+    drive = open_bag_drive(made(tmp_path, fill, "made.bag"))
+    assert len(list(drive.events())) == 3
+    assert len(drive.damaged) == 1
+    assert "1 messages" in drive.damaged[0]
+    assert "64 x 24" in drive.damaged[0]
+
+
 def test_a_twist_is_brought_to_the_vehicle(tmp_path: Path) -> None:
     """Measured 2 m ahead and turned by 90 degrees: what turns there moves the origin too."""
     mount = np.array([[0.0, -1, 0, 2], [1, 0, 0, 0.5], [0, 0, 1, 0], [0, 0, 0, 1]])

@@ -53,7 +53,7 @@ class _Sweep:
     offsets_s: DoubleArray | None
 
 
-@dataclass
+@dataclass(eq=False)
 class _Frame:
     time_s: float
     images: dict[str, ByteArray] = field(default_factory=dict)
@@ -137,13 +137,13 @@ class BagDrive:
         clock, track, number = Clock(self._options.clock), Track(), itertools.count()
         held: list[tuple[float, int, int, _Held]] = []
         frames: list[_Frame] = []
-        newest_s, before = -math.inf, list[_Odometry]()
-        for raw in self._bag.messages(self._names()):
-            if raw.topic in self._moving:
-                self._survey.transforms.add(decode(self._bag.topics[raw.topic], raw.data), static=False)
-                continue
+        newest_s, before, moving = -math.inf, list[_Odometry](), self._moving()
+        for raw in self._bag.messages(self._names() | moving):
             try:
                 message = decode(self._bag.topics[raw.topic], raw.data)
+                if raw.topic in moving:
+                    self._survey.transforms.add(message, static=False)
+                    continue
             except InputError as error:
                 self._leave_out(raw.topic, error)
                 continue
@@ -165,19 +165,16 @@ class BagDrive:
         while held:
             yield from self._release(heapq.heappop(held)[-1], track, before, frames)
 
-    @property
-    def _moving(self) -> Collection[str]:
+    def _moving(self) -> set[str]:
         """TF topics that are needed while events are read."""
         messages = (self._survey.first[name][0] for name in (self.plan.lidar, self.plan.imu, self.plan.twist) if name)
-        fixed = all(
-            self._survey.transforms.is_fixed(self.plan.base, frame_of(one) or self.plan.base) for one in messages
-        )
-        return [] if fixed else self._survey.transforms_topics(static=False)
+        frames = [frame_of(one) or self.plan.base for one in messages]
+        fixed = all(self._survey.transforms.is_fixed(self.plan.base, frame) for frame in frames)
+        return set() if fixed else set(self._survey.transforms_topics(static=False))
 
     def _names(self) -> set[str]:
         plan = self.plan
-        single = {plan.lidar, plan.fix, plan.odometry, plan.twist, plan.imu} - {""}
-        return single | set(plan.cameras.values()) | set(self._moving)
+        return ({plan.lidar, plan.fix, plan.odometry, plan.twist, plan.imu} - {""}) | set(plan.cameras.values())
 
     def _read(self, topic: str, message: Any, time_s: float, crs: str, frames: list[_Frame]) -> _Held | None:
         """What a message tells; None where it joins what another one began, or tells nothing."""
@@ -196,7 +193,9 @@ class BagDrive:
         if topic == plan.twist:
             return self._twist(message, time_s)
         name = next(name for name, its in plan.cameras.items() if its == topic)
-        image = image_rgb(message, topic)
+        image, ring = image_rgb(message, topic), plan.ring
+        assert ring is not None
+        RingFrame(ring, tuple(image if one == name else None for one in ring.names))  # refused here, alone
         frame = next((f for f in frames if abs(f.time_s - time_s) <= SAME_FRAME_S and name not in f.images), None)
         if frame is not None:
             frame.images[name] = image
@@ -226,7 +225,18 @@ class BagDrive:
         (east_m, north_m), *_ = from_lonlat(lonlat, crs, self.plan.fix).tolist()
         known = int(message.position_covariance_type) != 0
         covariance = np.asarray(message.position_covariance, np.float64)[[0, 4]]
-        return FixEvent(time_s, east_m, north_m, _sigma_m(covariance) if known else FIX_SIGMA_M)
+        sigma_m = _sigma_m(covariance) if known else FIX_SIGMA_M
+        return FixEvent(time_s, east_m, north_m, math.hypot(sigma_m, self._antenna_m(frame_of(message))))
+
+    def _antenna_m(self, frame: str) -> float:
+        """How far an antenna is from the vehicle's origin, from above, where TF tells: fixes are so much less sure."""
+        base, transforms = self.plan.base or self._survey.options.base_frame or "base_link", self._survey.transforms
+        if frame not in transforms.frames or base not in transforms.frames:
+            return 0.0
+        try:
+            return float(np.hypot(*transforms.lookup(base, frame).translation_m[:2]))
+        except BagInputError:
+            return 0.0
 
     def _twist(self, message: Any, time_s: float) -> TwistEvent:
         """The twist of the vehicle's origin, of that of the frame it was measured in."""
