@@ -34,11 +34,17 @@ Put = Callable[[str, str, int, Any], None]
 """Takes topic, type, time (ns) and message."""
 
 
-def write_bag(path: Path | str, events: Iterable[Event], crs: str = "") -> Path:
+def write_bag(
+    path: Path | str,
+    events: Iterable[Event],
+    crs: str = "",
+    offsets_s: Callable[[SweepEvent], DoubleArray] | None = None,
+) -> Path:
     """Write events, in any order, as a bag: MCAP where it is called .mcap, ROS 1 where .bag, else a rosbag2 folder.
 
     Sweeps become PointCloud2 in the frame "lidar", images Image (rgb8) with their CameraInfo, odometry its integral;
     the frames hang on "base_link". Fixes are NavSatFix by ``crs``, or positions in the frame "map" without one.
+    ``offsets_s`` tells when each point of a sweep was measured, seconds after it (N,): the field "time".
 
     Raises:
         ConfigError: the bag is there already; an event holds no raw data; a camera or twist has no message for it.
@@ -50,7 +56,7 @@ def write_bag(path: Path | str, events: Iterable[Event], crs: str = "") -> Path:
     store = typestore("ros1" if path.suffix == ".bag" else "cdr")
     with ExitStack() as stack:
         put = open_writer(path, store, stack)
-        writer = _Writer(store, put, crs)
+        writer = _Writer(store, put, crs, offsets_s)
         for event in events:
             writer.add(event)
     return path
@@ -59,8 +65,8 @@ def write_bag(path: Path | str, events: Iterable[Event], crs: str = "") -> Path:
 class _Writer:
     """Makes messages of events."""
 
-    def __init__(self, store: Any, put: Put, crs: str) -> None:
-        self._store, self._put, self._crs = store, put, crs
+    def __init__(self, store: Any, put: Put, crs: str, offsets_s: Callable[[SweepEvent], DoubleArray] | None) -> None:
+        self._store, self._put, self._crs, self._offsets_s = store, put, crs, offsets_s
         self._odom_SE2_vehicle, self._rings = SE2(0.0, 0.0, 0.0), list[CameraRing]()
         self._lidar = False
 
@@ -98,14 +104,18 @@ class _Writer:
         if not self._lidar:
             self._transform(at_ns, LIDAR, np.eye(4))
             self._lidar = True
-        rows = np.column_stack([event.sweep.points_sensor_m, event.sweep.intensity]).astype("<f4")
+        times = [] if self._offsets_s is None else [self._offsets_s(event)]
+        rows = np.column_stack([event.sweep.points_sensor_m, event.sweep.intensity, *times]).astype("<f4")
+        names = ("x", "y", "z", "intensity", "time")[: rows.shape[1]]
         fields = [
             self._new("sensor_msgs/PointField", name=name, offset=4 * at, datatype=7, count=1)
-            for at, name in enumerate(("x", "y", "z", "intensity"))
+            for at, name in enumerate(names)
         ]
+        step = 4 * len(names)
         self._write(
             "/points", "sensor_msgs/PointCloud2", at_ns, header=self._header(at_ns, LIDAR), height=1, width=len(rows),
-            fields=fields, point_step=16, row_step=16 * len(rows), data=rows.reshape(-1).view(np.uint8), is_dense=True,
+            fields=fields, point_step=step, row_step=step * len(rows), data=rows.reshape(-1).view(np.uint8),
+            is_dense=True,
         )  # fmt: skip
 
     def _frame(self, event: CameraEvent, at_ns: int) -> None:
