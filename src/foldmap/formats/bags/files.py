@@ -1,26 +1,25 @@
 """The files of a bag: MCAP, the folders and SQLite files of rosbag2, ROS 1; messages are read one at a time.
 
-Where a file was cut or is damaged, what is whole before is read, and ``cut`` says so. A ROS 1 bag keeps its index at
-its end, and without that it is refused.
+Where a file was cut or is damaged, what is whole before is read, and ``cut`` says so.
 """
 
 from __future__ import annotations
 
+import io
 from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from foldmap.errors import BagInputError, FoldmapError
 from foldmap.formats.extras import extra
-
-T = TypeVar("T")
 
 SUFFIXES = (".mcap", ".bag", ".db3")
 METADATA = "metadata.yaml"
 WHAT = "give an .mcap file, a rosbag2 folder, a .db3 file or a ROS 1 .bag"
 _MAGIC = b"\x89MCAP0\r\n"
+_ROS1_MAGIC = b"#ROSBAG V2.0\n"
 _MOST_BYTES = 1 << 30
 """No record of a file, and no chunk once decompressed, is larger."""
 
@@ -64,14 +63,37 @@ class _Part:
             except FoldmapError:
                 raise
             except Exception as error:  # the parsers raise what they like on bytes that nobody wrote
-                self.cut = f"{self.path} is cut or damaged ({_words(error)}): {read:,} messages before that were read"
+                self.cut = _cut(self.path, error, read)
                 return
             read += 1
             yield raw
 
     def messages(self, names: Collection[str]) -> Iterator[Raw]:
         """Messages of some topics."""
+        for topic, received_ns, data in self.stream():
+            if topic.name in names:
+                yield Raw(topic.name, received_ns, data)
+
+    def stream(self) -> Iterator[tuple[Topic, int, bytes]]:
+        """All messages from the beginning of the file, without its index."""
         raise NotImplementedError
+
+    def count(self) -> None:
+        """Read the whole file once, where nothing in it tells what it holds; up to where it is damaged."""
+        counts: Counter[str] = Counter()
+        stream = self.stream()
+        while True:
+            try:
+                topic, received_ns, _ = next(stream)
+            except StopIteration:
+                return
+            except Exception as error:
+                self.cut = _cut(self.path, error, sum(counts.values()))
+                return
+            counts[topic.name] += 1
+            first, last = self.span_ns or (received_ns, received_ns)
+            self.span_ns = min(first, received_ns), max(last, received_ns)
+            self.topics[topic.name] = replace(topic, count=counts[topic.name])
 
 
 class _Mcap(_Part):
@@ -86,20 +108,18 @@ class _Mcap(_Part):
         summary = self._summary()
         self._indexed = summary is not None and bool(summary.chunk_indexes)
         if summary is None or summary.statistics is None or not summary.channels:
-            self._count()
+            self.count()
             return
         told = summary.statistics
         for number, channel in summary.channels.items():
-            schema = summary.schemas.get(channel.schema_id)
-            self._add(channel, schema, told.channel_message_counts.get(number, 0))
+            topic = _mcap_topic(channel, summary.schemas.get(channel.schema_id))
+            self.topics[topic.name] = replace(topic, count=told.channel_message_counts.get(number, 0))
         if told.message_count:
             self.span_ns = told.message_start_time, told.message_end_time
 
     def messages(self, names: Collection[str]) -> Iterator[Raw]:
         if not self._indexed:
-            for _, channel, message in self._stream():
-                if channel.topic in names:
-                    yield Raw(channel.topic, message.log_time, message.data)
+            yield from super().messages(names)
             return
         from mcap.reader import SeekingReader
 
@@ -121,43 +141,24 @@ class _Mcap(_Part):
             raise BagInputError(f"{self.path} has a chunk of more than {_MOST_BYTES:,} bytes", "write smaller chunks")
         return summary
 
-    def _stream(self) -> Iterator[tuple[Any, Any, Any]]:
+    def stream(self) -> Iterator[tuple[Topic, int, bytes]]:
         from mcap.records import Channel, Message, Schema
         from mcap.stream_reader import StreamReader
 
         schemas: dict[int, Any] = {}
-        channels: dict[int, Any] = {}
+        topics: dict[int, Topic] = {}
         with self.path.open("rb") as file:
             for record in StreamReader(file, validate_crcs=True, record_size_limit=_MOST_BYTES).records:
                 if isinstance(record, Schema):
                     schemas[record.id] = record
                 elif isinstance(record, Channel):
-                    channels[record.id] = record
+                    topics[record.id] = _mcap_topic(record, schemas.get(record.schema_id))
                 elif isinstance(record, Message):
-                    channel = channels[record.channel_id]
-                    yield schemas.get(channel.schema_id), channel, record
+                    yield topics[record.channel_id], record.log_time, record.data
 
-    def _count(self) -> None:
-        """Read the whole file once, where nothing in it tells what it holds."""
-        counts: Counter[str] = Counter()
-        stream = self._stream()
-        while True:
-            try:
-                schema, channel, message = next(stream)
-            except StopIteration:
-                break
-            except Exception as error:
-                read = sum(counts.values())
-                self.cut = f"{self.path} is cut or damaged ({_words(error)}): {read:,} messages before that were read"
-                break
-            counts[channel.topic] += 1
-            first, last = self.span_ns or (message.log_time, message.log_time)
-            self.span_ns = min(first, message.log_time), max(last, message.log_time)
-            self._add(channel, schema, counts[channel.topic])
 
-    def _add(self, channel: Any, schema: Any, count: int) -> None:
-        kind = "" if schema is None else schema.name
-        self.topics[channel.topic] = Topic(channel.topic, _ros2_name(kind), channel.message_encoding, count)
+def _mcap_topic(channel: Any, schema: Any) -> Topic:
+    return Topic(channel.topic, _ros2_name("" if schema is None else schema.name), channel.message_encoding, None)
 
 
 class _Rosbag(_Part):
@@ -166,7 +167,7 @@ class _Rosbag(_Part):
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         extra("rosbags", "a bag", "bags")
-        encoding = "ros1" if path.suffix == ".bag" else "cdr"
+        encoding = "ros1" if _is_ros1(path) else "cdr"
         try:
             with self._open() as reader:
                 counts: Counter[str] = Counter()
@@ -178,7 +179,7 @@ class _Rosbag(_Part):
                 if reader.message_count:
                     self.span_ns = reader.start_time, reader.end_time - 1
         except Exception as error:
-            cure = "rosbag reindex, or ros2 bag reindex, may repair it; else copy it again"
+            cure = "ros2 bag reindex, or rosbag reindex, may repair it; else copy it again"
             raise BagInputError(f"{path} cannot be read: {_words(error)}", cure) from error
 
     def messages(self, names: Collection[str]) -> Iterator[Raw]:
@@ -189,13 +190,48 @@ class _Rosbag(_Part):
                     yield Raw(connection.topic, received_ns, data)
 
     def _open(self) -> Any:
-        if self.path.suffix == ".bag":
+        if _is_ros1(self.path):
             from rosbags.rosbag1 import Reader as Reader1
 
             return Reader1(self.path)
         from rosbags.rosbag2 import Reader as Reader2
 
         return Reader2(self.path)
+
+
+class _Ros1Cut(_Part):
+    """A ROS 1 bag that has no index, as a recorder leaves it that was stopped: chunk by chunk from the beginning."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.count()
+
+    def stream(self) -> Iterator[tuple[Topic, int, bytes]]:
+        from rosbags.rosbag1.reader import Header, RecordType, decompressors, read_bytes, read_uint32
+
+        topics: dict[int, Topic] = {}
+        with self.path.open("rb") as file:
+            file.readline()
+            end = self.path.stat().st_size
+            while file.tell() < end:
+                header = Header.read(file)
+                size = read_uint32(file)
+                if header.get_uint8("op") != RecordType.CHUNK:
+                    file.seek(size, 1)  # the bag's header and, where there is some, its index
+                    continue
+                if header.get_uint32("size") > _MOST_BYTES:
+                    raise BagInputError(f"a chunk of more than {_MOST_BYTES:,} bytes")
+                chunk = io.BytesIO(decompressors[header.get_string("compression")](read_bytes(file, size)))
+                while chunk.tell() < len(chunk.getbuffer()):
+                    header = Header.read(chunk)
+                    data = read_bytes(chunk, read_uint32(chunk))
+                    number = header.get_uint32("conn")
+                    if header.get_uint8("op") == RecordType.CONNECTION:
+                        told = Header.read(io.BytesIO(len(data).to_bytes(4, "little") + data))
+                        name, kind = header.get_string("topic"), _ros2_name(told.get_string("type"))
+                        topics[number] = Topic(name, kind, "ros1", None)
+                    elif number in topics:
+                        yield topics[number], header.get_time("time"), data
 
 
 class Bag:
@@ -240,7 +276,7 @@ def _parts(path: Path) -> list[_Part]:
     if not path.exists():
         raise BagInputError(f"there is no bag {path}", "check the path")
     if path.is_file():
-        return [_Mcap(path) if path.suffix.lower() == ".mcap" else _Rosbag(path)]
+        return [_Mcap(path) if path.suffix.lower() == ".mcap" else _ros1(path) if _is_ros1(path) else _Rosbag(path)]
     from foldmap.formats.name_times import natural_key
 
     mcaps = sorted(path.glob("*.mcap"), key=natural_key)
@@ -249,6 +285,28 @@ def _parts(path: Path) -> list[_Part]:
     if (path / METADATA).is_file():
         return [_Rosbag(path)]
     return [_Rosbag(one) for one in sorted(path.glob("*.db3"), key=natural_key)]
+
+
+def _is_ros1(path: Path) -> bool:
+    return path.suffix.lower() == ".bag"
+
+
+def _ros1(path: Path) -> _Part:
+    """A ROS 1 bag by its index; without one, what is whole of it."""
+    try:
+        return _Rosbag(path)
+    except BagInputError:
+        with path.open("rb") as file:
+            if file.readline(16) != _ROS1_MAGIC:
+                raise
+        cut = _Ros1Cut(path)
+        if not cut.topics:
+            raise
+        return cut
+
+
+def _cut(path: Path, error: Exception, read: int) -> str:
+    return f"{path} is cut or damaged ({_words(error)}): {read:,} messages before that were read"
 
 
 def _ros2_name(kind: str) -> str:
