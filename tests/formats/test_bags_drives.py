@@ -113,6 +113,19 @@ def test_a_sweep_with_times_is_put_together(tmp_path: Path) -> None:
         assert drive.told["deskewed"].startswith("1 of 1" if deskew else "0 of 0")
 
 
+def test_times_of_points_are_written_too(tmp_path: Path) -> None:
+    """A vehicle that backs up by 0.2 m while the sweep is seen; the last point is where it was seen from."""
+    given = [e for e in events() if isinstance(e, SweepEvent)][:1]
+    moves = [OdometryEvent(0.05 * k, SE2(-0.1, 0, 0)) for k in range(6)]
+    offsets = np.linspace(0.0, 0.1, 50)
+    path = write_bag(tmp_path / "made.mcap", [*moves, *given], offsets_s=lambda event: offsets)
+    drive = open_bag_drive(path)
+    (sweep,) = (e.sweep for e in drive.events() if isinstance(e, SweepEvent))
+    wanted = given[0].sweep.points_sensor_m - np.outer(2.0 * offsets, [1, 0, 0])
+    np.testing.assert_allclose(sweep.points_sensor_m, wanted, atol=1e-5)
+    assert drive.told["deskewed"] == "1 of 1 sweeps with times of points"
+
+
 def test_topics_that_could_be_meant(tmp_path: Path) -> None:
     def fill(bag: Made) -> None:
         for name in ("front", "rear"):
