@@ -160,6 +160,8 @@ def test_topics_that_could_be_meant(tmp_path: Path) -> None:
             topics_of([wrong])
     with pytest.raises(ConfigError, match="name one"):
         topics_of(["fix=/a", "fix=/b"])
+    with pytest.raises(ConfigError, match="choose stamps or received"):
+        BagOptions(clock="wall")
 
 
 @pytest.mark.parametrize("name", CONTAINERS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from foldmap.errors import BagInputError, ConfigError, InputError
+from foldmap.formats.bags.clock import CLOCKS
 from foldmap.formats.bags.clouds import intensity_field
 from foldmap.formats.bags.files import Bag
 from foldmap.formats.bags.images import camera_of, image_rgb
@@ -55,6 +57,13 @@ class BagOptions:
     clock: str = "stamps"
     deskew: bool = True
     intensity_scale: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.clock not in CLOCKS:
+            raise ConfigError(f"there is no clock {self.clock!r}", f"choose {' or '.join(CLOCKS)}")
+        scale, ground_z_m = self.intensity_scale or 1.0, self.ground_z_m or 0.0
+        if not (math.isfinite(scale) and scale > 0 and math.isfinite(ground_z_m)):
+            raise ConfigError("the intensity scale or the ground's height is no number", "give finite ones, scale > 0")
 
 
 def topics_of(said: Sequence[str]) -> dict[str, tuple[str, ...]]:
