@@ -143,7 +143,7 @@ def test_topics_that_could_be_meant(tmp_path: Path) -> None:
         open_bag_drive(path)
     drive = open_bag_drive(path, BagOptions(topics_of(["lidar=/rear/points"])))
     assert drive.plan.used == {"/rear/points": "lidar"}
-    assert any("/imu is not used: yaw rates without a speed" in note for note in drive.notes)
+    assert any("/imu: not used, yaw rates without a speed" in note for note in drive.notes)
     with pytest.raises(BagInputError, match="no transform from nowhere to base_link; frames there: base_link, front"):
         open_bag_drive(path, BagOptions({"lidar": ("/elsewhere",)}))
     with pytest.raises(ConfigError, match="no topic /gone"):
@@ -233,6 +233,26 @@ def test_an_antenna_aside_makes_fixes_less_sure(tmp_path: Path) -> None:
 
     (fix,) = open_bag_drive(made(tmp_path, fill)).events("EPSG:32632")
     assert fix.sigma_m == pytest.approx(np.hypot(1.2, 5.0))
+
+
+def test_several_rates_do_not_matter_beside_odometry(tmp_path: Path) -> None:
+    def fill(bag: Made) -> None:
+        for child in ("lidar", "front", "rear"):
+            bag.transform("base_link", child, EYE)
+        bag.cloud("/points", 0, "lidar", ground(0))
+        bag.put("/twist", "geometry_msgs/TwistStamped", 0, "base_link")
+        for name in ("front", "rear"):
+            bag.put(f"/{name}/imu", "sensor_msgs/Imu", 0, name)
+
+    path = made(tmp_path, fill)
+    with pytest.raises(ConfigError, match=r"several topics fit imu: /front/imu, /rear/imu"):
+        open_bag_drive(path)
+    with Made(tmp_path / "more.mcap") as bag:
+        fill(bag)
+        odometry(bag, 0, 0.0)
+    drive = open_bag_drive(tmp_path / "more.mcap")
+    assert drive.brings == ("sweeps", "odometry", "twist")
+    assert drive.notes == ["/front/imu and /rear/imu: not used, odometry tells the motion, and several fit"]
 
 
 def test_a_frame_that_moves_is_looked_up_at_each_time(tmp_path: Path) -> None:

@@ -76,9 +76,6 @@ def plan_of(bag: Bag, options: BagOptions, wanted: Collection[str] = ROLES, stri
                 if strict:
                     raise
                 plan.notes.append(str(error))
-    if plan.imu and not plan.twist and (plan.imu not in options.topics.get("imu", ())):
-        plan.notes.append(f"{plan.imu} is not used: yaw rates without a speed tell no motion")
-        plan.imu = ""
     if survey.transforms.damaged:
         plan.notes.append(f"left out: {survey.transforms.damaged} transforms that are none")
     return plan, survey
@@ -95,6 +92,9 @@ def _choose(role: str, survey: Survey, plan: Plan, options: BagOptions) -> None:
         said = "; ".join(f"{name}: {reason}" for name, reason in unfit.items())
         raise BagInputError(f"no {role} can be used: {said}", f"--topic {role}=none leaves it out")
     plan.notes += [f"{name} is not used: {reason}" for name, reason in unfit.items()]
+    if fits and not named and (why := _needless(role, fits, plan)):
+        plan.notes.append(f"{' and '.join(fits)}: not used, {why}")
+        return
     if not fits:
         return
     plan.base = survey.base if role != "fix" else plan.base
@@ -107,6 +107,15 @@ def _choose(role: str, survey: Survey, plan: Plan, options: BagOptions) -> None:
     setattr(plan, role, fits[0])
     if role == "lidar":
         _lidar(fits[0], survey, plan)
+
+
+def _needless(role: str, fits: list[str], plan: Plan) -> str:
+    """Why topics of motion tell nothing that is not known; empty where they do."""
+    if role == "imu" and not plan.twist:
+        return "yaw rates without a speed tell no motion"
+    if role in ("twist", "imu") and plan.odometry and len(fits) > 1:
+        return "odometry tells the motion, and several fit"
+    return ""
 
 
 def _several(role: str, names: Iterable[str]) -> ConfigError:
