@@ -15,10 +15,12 @@ import argparse
 import itertools
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -48,24 +50,32 @@ def main() -> None:
     parser.add_argument("--drive", type=Path, default=Path("../shared/data/joint/kitti-drive0001"))
     parser.add_argument("--town", action="store_true", help="a generated town instead of the recording")
     parser.add_argument("--frames", type=int, default=100, help="of the town's drive")
+    parser.add_argument("--map", type=Path, help="a file that the recording's map was folded to; else it is made")
     parser.add_argument("--codec", default="learned", help="of the recording's map: learned or marks")
     parser.add_argument("--only", choices=sorted(CONTAINERS), action="append", help="this container; repeat for more")
     parser.add_argument("--skewed", action="store_true", help="what de-skewing is worth")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        if asked.skewed:
+        if asked.map is not None:
+            shutil.copy(asked.map, folder / "map.fold")
+        elif not asked.town:
             _fold_recording(asked.drive, folder, asked.codec)
+        if asked.skewed:
             _skewed(asked.drive, folder)
             return
         if asked.town:
             fold_town(folder / "map.fold", Board(Path()), EXTENT_M, SEED)
             events: Iterator[Event] = (one for one, _ in TownDrives(SEED, EXTENT_M, asked.frames).events(0, 5))
         else:
-            _fold_recording(asked.drive, folder, asked.codec)
             events = itertools.chain(kitti_events(asked.drive, cameras=False), _fixes(asked.drive))
-        write_drive(folder / "folder", events)
+        write_drive(folder / "folder", map(_in_nanoseconds, events))
         _measure(folder, asked.only or list(CONTAINERS))
+
+
+def _in_nanoseconds(event: Event) -> Event:
+    """The same at a time that ROS can say."""
+    return replace(event, time_s=round(event.time_s * 1e9) / 1e9)
 
 
 def _fold_recording(drive: Path, folder: Path, codec: str) -> None:

@@ -113,6 +113,32 @@ def test_a_sweep_with_times_is_put_together(tmp_path: Path) -> None:
         assert drive.told["deskewed"].startswith("1 of 1" if deskew else "0 of 0")
 
 
+def test_other_encodings_in_an_mcap(tmp_path: Path) -> None:
+    """ROS 1 messages are read, JSON is told."""
+    from mcap.writer import Writer
+
+    held: list[tuple[str, str, int, Any]] = []
+    with Made(tmp_path / "plain.bag") as bag:
+        bag._put = lambda topic, kind, ns, message: held.append((topic, kind, ns, message))
+        bag.transform("base_link", "lidar", EYE, SECOND)
+        bag.cloud("/points", SECOND, "lidar", ground(3))
+        store = bag.store
+    with (tmp_path / "one.mcap").open("wb") as file:
+        writer = Writer(file)
+        writer.start(profile="ros1")
+        for topic, kind, ns, message in held:
+            schema = writer.register_schema(kind.replace("/msg/", "/"), "ros1msg", b"")
+            channel = writer.register_channel(topic, "ros1", schema)
+            writer.add_message(channel, ns, bytes(store.serialize_ros1(message, kind)), ns)
+        schema = writer.register_schema("sensor_msgs/msg/NavSatFix", "jsonschema", b"{}")
+        writer.add_message(writer.register_channel("/fix", "json", schema), SECOND, b"{}", SECOND)
+        writer.finish()
+    drive = open_bag_drive(tmp_path / "one.mcap")
+    (sweep,) = (e.sweep for e in drive.events())
+    np.testing.assert_array_equal(sweep.points_sensor_m, np.float32(ground(3)[:, :3]))
+    assert drive.notes == ["/fix is not used: its encoding 'json' is not read"]
+
+
 def test_times_of_points_are_written_too(tmp_path: Path) -> None:
     """A vehicle that backs up by 0.2 m while the sweep is seen; the last point is where it was seen from."""
     given = [e for e in events() if isinstance(e, SweepEvent)][:1]
