@@ -301,6 +301,37 @@ def test_a_frame_that_moves_is_looked_up_at_each_time(tmp_path: Path) -> None:
         np.testing.assert_allclose(sweep.points_sensor_m, turned, atol=1e-5)
 
 
+def test_tf_moves_the_vehicle_where_it_is_named(tmp_path: Path) -> None:
+    """In odom, not in the map, whose corrections jump."""
+
+    def at(x_m: float, turn: float) -> np.ndarray:
+        pose = np.eye(4)
+        pose[:2, :2] = [[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]
+        pose[0, 3] = x_m
+        return pose
+
+    def fill(bag: Made) -> None:
+        bag.transform("base_link", "lidar", EYE, SECOND)
+        bag.cloud("/points", SECOND, "lidar", ground(0))
+        for k in range(5):
+            bag.transform("map", "odom", at(7.0 * k, 0.3), SECOND + k * 10**8, "/tf")
+            bag.transform("odom", "base_link", at(0.5 * k, 0.1 * k), SECOND + k * 10**8, "/tf")
+
+    path = made(tmp_path, fill)
+    (note,) = open_bag_drive(path).notes
+    assert "--topic odometry=/tf" in note
+    drive = open_bag_drive(path, BagOptions({"odometry": ("/tf",)}))
+    assert drive.brings == ("sweeps", "odometry")
+    steps = [e for e in drive.events() if isinstance(e, OdometryEvent)]
+    assert [e.time_s for e in steps] == pytest.approx([0.1 * k for k in range(5)])
+    for k, event in enumerate(steps[1:]):
+        wanted = np.linalg.inv(at(0.5 * k, 0.1 * k)) @ at(0.5 * (k + 1), 0.1 * (k + 1))
+        step = event.previous_SE2_current
+        assert [step.x_m, step.y_m, step.heading_rad] == pytest.approx([*wanted[:2, 3], 0.1])
+    still = made(tmp_path, lambda bag: bag.transform("base_link", "lidar", EYE, 0, "/tf_static"), "still.mcap")
+    assert not [row for row in describe(still)["topics"] if row["used_as"] != "transforms"]
+
+
 def test_images_of_another_size_than_their_calibration_are_left_out(tmp_path: Path) -> None:
     optical = np.array([[0.0, 0, 1, 1.5], [-1, 0, 0, 0], [0, -1, 0, 1.6], [0, 0, 0, 1]])
 

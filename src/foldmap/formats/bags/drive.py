@@ -17,7 +17,7 @@ from foldmap.errors import BagInputError, InputError, PoseInputError
 from foldmap.formats.bags.clock import Clock
 from foldmap.formats.bags.clouds import read_cloud
 from foldmap.formats.bags.deskew import Track, deskewed
-from foldmap.formats.bags.files import Bag
+from foldmap.formats.bags.files import Bag, Raw
 from foldmap.formats.bags.images import image_rgb
 from foldmap.formats.bags.messages import decode, frame_of, pose_of, stamp_ns, vector
 from foldmap.formats.bags.plan import Plan, plan_of, start_of
@@ -143,6 +143,9 @@ class BagDrive:
                 message = decode(self._bag.topics[raw.topic], raw.data)
                 if raw.topic in moving:
                     self._survey.transforms.add(message, static=False)
+                    for pose in self._carried(raw, message):
+                        newest_s = max(newest_s, pose.time_s)
+                        heapq.heappush(held, (pose.time_s, 0, next(number), pose))
                     continue
             except InputError as error:
                 self._leave_out(raw.topic, error)
@@ -169,8 +172,22 @@ class BagDrive:
         """TF topics that are needed while events are read."""
         messages = (self._survey.first[name][0] for name in (self.plan.lidar, self.plan.imu, self.plan.twist) if name)
         frames = [frame_of(one) or self.plan.base for one in messages]
+        topics = set(self._survey.transforms_topics(static=False))
         fixed = all(self._survey.transforms.is_fixed(self.plan.base, frame) for frame in frames)
-        return set() if fixed else set(self._survey.transforms_topics(static=False))
+        return set() if fixed and self.plan.odometry not in topics else topics
+
+    def _carried(self, raw: Raw, message: Any) -> list[_Odometry]:
+        """Where transforms of a message put the vehicle, where they are taken for odometry."""
+        found, told = list[_Odometry](), self._survey.carriers
+        if raw.topic != self.plan.odometry or told is None:
+            return found
+        top, moving = told
+        for one in message.transforms:
+            if str(one.child_frame_id).lstrip("/") in moving:
+                at_ns = raw.received_ns if self._options.clock == "received" else stamp_ns(one)
+                pose = self._survey.transforms.lookup(top, self.plan.base, stamp_ns(one))
+                found.append(_Odometry((at_ns - self.start_ns) / 1e9, pose))
+        return found
 
     def _names(self) -> set[str]:
         plan = self.plan

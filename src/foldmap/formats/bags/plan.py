@@ -76,6 +76,9 @@ def plan_of(bag: Bag, options: BagOptions, wanted: Collection[str] = ROLES, stri
                 if strict:
                     raise
                 plan.notes.append(str(error))
+    if plan.lidar and not plan.odometry and not plan.twist and _is_moved(survey):
+        topic = survey.transforms_topics(static=False)[0]
+        plan.notes.append(f"nothing but TF tells the motion: --topic odometry={topic} takes it")
     if survey.transforms.damaged:
         plan.notes.append(f"left out: {survey.transforms.damaged} transforms that are none")
     return plan, survey
@@ -107,6 +110,10 @@ def _choose(role: str, survey: Survey, plan: Plan, options: BagOptions) -> None:
     setattr(plan, role, fits[0])
     if role == "lidar":
         _lidar(fits[0], survey, plan)
+
+
+def _is_moved(survey: Survey) -> bool:
+    return bool(survey.transforms_topics(static=False)) and survey.carriers is not None
 
 
 def _needless(role: str, fits: list[str], plan: Plan) -> str:

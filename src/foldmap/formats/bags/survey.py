@@ -28,8 +28,13 @@ TYPES = {
     "sensor_msgs/msg/Imu": "imu",
 }
 ROLES = ("lidar", "camera", "fix", "odometry", "twist", "imu")
-BY_NAME = {"geometry_msgs/msg/PoseWithCovarianceStamped": "fix"}
-"""Taken for a role only where an option names the topic: a position in the map's frame, as Autoware gives it."""
+BY_NAME = {
+    "geometry_msgs/msg/PoseWithCovarianceStamped": "fix",
+    "tf2_msgs/msg/TFMessage": "odometry",
+    "tf/msg/tfMessage": "odometry",
+}
+"""Taken for a role only where an option names the topic: a position in the map's frame, as Autoware gives it; how TF
+moves the vehicle."""
 INFO, STATIC_TF, TF = "sensor_msgs/msg/CameraInfo", "tf_static", "tf"
 _TRANSFORMS = ("tf2_msgs/msg/TFMessage", "tf/msg/tfMessage")
 _BASES = ("base_link", "base_footprint", "base", "vehicle", "ego_vehicle", "rear_axle")
@@ -120,12 +125,22 @@ class Survey:
         topic, role = self.bag.topics[name], self.roles[name]
         if topic.encoding not in ENCODINGS:
             return f"its encoding {topic.encoding!r} is not read"
+        if topic.type in _TRANSFORMS:
+            return "" if self.carriers else f"no transform moves {self.base}"
         if name not in self.first:
             return "no messages"
         try:
             return self._unfit(name, role, self.first[name][0])
         except InputError as error:
             return str(error)
+
+    @property
+    def carriers(self) -> tuple[str, set[str]] | None:
+        """The frame in which TF moves the vehicle, "odom" or the topmost, and the frames that move in between."""
+        above = self.transforms.above(self.base)
+        top = "odom" if "odom" in above else above[-1]
+        moving = self.transforms.moving(top, self.base)
+        return (top, moving) if moving else None
 
     def transforms_topics(self, static: bool) -> list[str]:
         """The topics of TF."""
@@ -178,6 +193,7 @@ class Survey:
         moving = self.transforms_topics(static=False)
         infos = [name for name, topic in self.bag.topics.items() if topic.type == INFO and topic.encoding in ENCODINGS]
         wanted = {name: _PROBED.get(role, 1) for name, role in self.roles.items()} | dict.fromkeys(infos, 1)
+        wanted = {name: most for name, most in wanted.items() if name not in moving}
         held = {name for name, topic in self.bag.topics.items() if topic.encoding in ENCODINGS and topic.count}
         wanted = {name: most for name, most in wanted.items() if name in held}
         waiting = dict(wanted)
@@ -221,7 +237,7 @@ def rows(survey: Survey, used: Mapping[str, str]) -> Iterator[dict[str, Any]]:
         said = used.get(name) or ("transforms" if transforms else "calibration" if topic.type == INFO else "")
         if not said and role is not None:
             said = f"not used: {survey.unfit(name) or 'see the notes'}"
-        if not said and topic.type in BY_NAME:
+        if not said and BY_NAME.get(topic.type) == "fix":
             said = f"{BY_NAME[topic.type]} where --topic {BY_NAME[topic.type]}={name} says so"
         count = topic.count or 0
         rate_hz = round(count / seconds, 2) if seconds > 0 else None

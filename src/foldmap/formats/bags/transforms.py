@@ -54,7 +54,15 @@ class Transforms:
 
     def is_fixed(self, target: str, source: str) -> bool:
         """Whether nothing between two frames moves."""
-        return not (set(self._edges(target, source)) & set(self._moving))
+        return not self.moving(target, source)
+
+    def moving(self, target: str, source: str) -> set[str]:
+        """The frames between two that move on the one that they hang on."""
+        return set(self._edges(target, source)) & set(self._moving)
+
+    def above(self, frame: str) -> list[str]:
+        """A frame, and those that it hangs on, up to the topmost."""
+        return list(self._upwards(frame))
 
     def lookup(self, target: str, source: str, time_ns: int | None = None) -> SE3:
         """target_SE3_source at a time; at the newest where none is given.
