@@ -7,6 +7,7 @@ The tree::
     |   |-- MapInputError            a raster map, model or lane graph to be folded
     |   |-- SweepInputError          a lidar sweep
     |   |-- PoseInputError           a pose or trajectory file
+    |   |-- BagInputError            a bag of recorded messages
     |   `-- ConfigError              a setting, preset or option
     |-- MapFormatError               a .fold file that is damaged, foreign, newer or hostile
     |   |-- NotAFoldFileError        the file is something else
@@ -66,6 +67,12 @@ class PoseInputError(InputError):
     """A pose or trajectory cannot be used."""
 
     code = "pose-input"
+
+
+class BagInputError(InputError):
+    """A bag of recorded messages cannot be used."""
+
+    code = "bag-input"
 
 
 class ConfigError(InputError):

@@ -58,7 +58,7 @@ def test_what_cannot_be_made_is_left_out_and_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def missing(*_: object, **__: object) -> None:
-        raise MissingExtraError("pycolmap is not installed", "pip install foldmap[sfm]")
+        raise MissingExtraError("pycolmap is not installed", "pip install 'foldmap[sfm]'")
 
     monkeypatch.setattr("foldmap.cli.demo.visual.open_extractor", missing)
     monkeypatch.setattr("foldmap.street.defaults.weights_folder", lambda: tmp_path / "none")
@@ -66,7 +66,7 @@ def test_what_cannot_be_made_is_left_out_and_said(
     summary = run_demo(tmp_path, [make_bundle()], settings)
     assert not {"photo_queries", "street_lane_km"} & set(summary)
     photos, lanes = [line for line in capsys.readouterr().err.splitlines() if "left out" in line]
-    assert photos == "photos left out: pycolmap is not installed (pip install foldmap[sfm])"
+    assert photos == "photos left out: pycolmap is not installed (pip install 'foldmap[sfm]')"
     assert lanes.startswith("lanes left out: the default street model street-field-1 is not installed")
     assert (tmp_path / "index.html").read_text().count("<img ") == 5
 

@@ -101,6 +101,6 @@ def test_what_needs_an_extra_names_it_and_the_front_door_needs_none(place: Path,
     assert (done.stdout, len(lines)) == ("", 2), done.stderr
     assert "foldmap fold needs rasterio" in lines[0]
     assert "foldmap report needs matplotlib" in lines[1]
-    assert all("pip install foldmap[maps]" in line for line in lines)
+    assert all("pip install 'foldmap[maps]'" in line for line in lines)
     assert list(tmp_path.iterdir()) == []
     assert len(foldmap.__all__) > 20

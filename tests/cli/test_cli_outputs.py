@@ -91,7 +91,19 @@ WORDS = {
     ),
     *("layout", "thresholds", "unit", "region", "features", "crs", "preset", "model", "hold_out", "mode"),
     *("device", "precision", "near", "box", "search", "at", "layer", "tables", "methods", "budgets"),
-    *("generators", "split", "scored", "matchers", "alert_limit", "kind", "bbox", "prefer"),
+    *(
+        "generators",
+        "split",
+        "scored",
+        "matchers",
+        "alert_limit",
+        "kind",
+        "bbox",
+        "prefer",
+        "topic",
+        "base_frame",
+        "clock",
+    ),
 }
 """Text that names no file."""
 

@@ -47,7 +47,7 @@ def write_run(folder: Path) -> None:
 
 
 def test_a_recording_holds_map_sweeps_and_answers(run: Run, place: Path, drive: Path, tmp_path: Path) -> None:
-    pytest.importorskip("rerun", reason="rerun is not installed (pip install foldmap[view])")
+    pytest.importorskip("rerun", reason="rerun is not installed (pip install 'foldmap[view]')")
     from rerun.chunk import RrdReader
 
     write_run(tmp_path / "run")
@@ -101,5 +101,5 @@ def test_without_rerun_it_says_what_to_install(
     monkeypatch.setitem(__import__("sys").modules, "rerun", None)
     done = run("view", place / "map.fold", "-o", tmp_path / "view.rrd")
     assert (done.status, done.err.count("\n")) == (2, 1)
-    assert "pip install foldmap[view]" in done.err
+    assert "pip install 'foldmap[view]'" in done.err
     assert list(tmp_path.iterdir()) == []

@@ -328,4 +328,4 @@ def test_without_pyarrow_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(extras.importlib, "import_module", missing)
     with pytest.raises(MissingExtraError, match="pyarrow") as caught:
         read_ego_poses(tmp_path / "poses.feather")
-    assert caught.value.cure == "pip install foldmap[street]"
+    assert caught.value.cure == "pip install 'foldmap[street]'"

@@ -82,4 +82,4 @@ def test_without_the_extra_it_says_what_to_install(street: ServedStreet, monkeyp
         importlib.util, "find_spec", lambda name, *more: None if name == "uvicorn" else found(name, *more)
     )
     ran = CliRunner().invoke(app, ["serve", str(street.folder / "map.fold")])
-    assert (ran.exit_code, "pip install foldmap[serve]" in ran.stderr) == (2, True)
+    assert (ran.exit_code, "pip install 'foldmap[serve]'" in ran.stderr) == (2, True)

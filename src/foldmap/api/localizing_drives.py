@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from foldmap.api.results import Begin, Localized, LocalizedObservation, silent
-from foldmap.errors import LayerError, MissingExtraError
+from foldmap.errors import ConfigError, LayerError, MissingExtraError
+from foldmap.formats.bags.files import is_bag
 from foldmap.formats.drives.read import Drive, read_drive
 from foldmap.localize.estimate import Status
 from foldmap.localize.journey.estimate import JourneySettings
@@ -20,13 +21,23 @@ from foldmap.localize.journey.senses import Layers
 
 if TYPE_CHECKING:
     from foldmap.api.opened import FoldedMap
+    from foldmap.formats.bags.drive import BagDrive
+    from foldmap.formats.bags.survey import BagOptions
 
 _OF_EVENT = {SweepEvent: "sweep", CameraEvent: "frame"}
 
 
 @dataclass(frozen=True)
 class LocalizedDrive(Localized):
-    """What was answered along a drive; an estimate at each observation."""
+    """What was answered along a drive; an estimate at each observation.
+
+    Attributes:
+        crs: of the map, as WKT; empty in a local frame.
+        base_frame: what the drive calls the vehicle's frame.
+    """
+
+    crs: str = ""
+    base_frame: str = "base_link"
 
     def summary(self) -> dict[str, Any]:
         """As other summaries, with the time to the first `ok`, the share of each status, and sigma."""
@@ -47,29 +58,50 @@ def localize_drive(
     folder: Path,
     *,
     region: str | None = None,
+    bag: BagOptions | None = None,
     settings: JourneySettings | None = None,
     begin: Begin = silent,
 ) -> LocalizedDrive:
-    """Localize a drive's folder from nothing, by whatever layers the map has and whatever the drive brings.
+    """Localize a drive from nothing, by whatever layers the map has and whatever the drive brings.
 
-    Fixes in degrees are brought into the map's frame. A LayerError where nothing that the drive brings has a layer.
+    The drive is a folder with ``drive.json``, or a bag (`foldmap.formats.bags`), of which ``bag`` says more. Fixes in
+    degrees are brought into the map's frame. A LayerError where nothing that the drive brings has a layer.
     """
-    drive = read_drive(folder)
+    drive = open_drive(town, folder, bag)
     layers, notes = journey_layers(town, drive, region)
     crs = _crs(town)
     report, journey, found = begin("Driving"), Journey(layers, None, settings), list[LocalizedObservation]()
     counts: Counter[str] = Counter()
     for event, estimate in journey.run(drive.events(crs)):
         kind = _OF_EVENT.get(type(event), "fix")
-        found.append(LocalizedObservation(f"{kind} {counts[kind]}", f"{event.time_s:.6f}", estimate))
+        found.append(LocalizedObservation(f"{kind} {counts[kind]}", drive.stamp(event.time_s), estimate))
         counts[kind] += 1
         report(len(found), drive.observations)
     held = [name for name in ("lidar", "visual", "street") if getattr(layers, name) is not None]
     said = {"layers": held, "brings": list(drive.brings)}
-    return LocalizedDrive(found, said, said, [*notes, *(f"left out: {one}" for one in drive.damaged)])
+    left_out = [*notes, *(f"left out: {one}" for one in drive.damaged)]
+    if isinstance(drive, Drive):
+        return LocalizedDrive(found, said, said, left_out, crs)
+    told = said | drive.told
+    return LocalizedDrive(found, told, told, [*drive.notes, *left_out], crs, drive.plan.base)
 
 
-def journey_layers(town: FoldedMap, drive: Drive, region: str | None = None) -> tuple[Layers, list[str]]:
+def open_drive(town: FoldedMap, path: Path, options: BagOptions | None = None) -> Drive | BagDrive:
+    """A drive's folder or a bag; of a bag, topics that no layer of the map takes are passed over."""
+    if not is_bag(path):
+        if options is not None:
+            raise ConfigError(
+                "--topic, --base-frame, --ground-z, --clock and --no-deskew are of bags", "leave them out"
+            )
+        return read_drive(path)
+    from foldmap.formats.bags.drive import open_bag_drive
+
+    kinds = {layer.kind for layer in town.file.layers()}
+    wanted = {"fix", "odometry", "twist", "imu"} | ({"lidar"} if "lidar" in kinds else set())
+    return open_bag_drive(path, options, wanted | ({"camera"} if kinds & {"visual", "street"} else set()))
+
+
+def journey_layers(town: FoldedMap, drive: Drive | BagDrive, region: str | None = None) -> tuple[Layers, list[str]]:
     """The localizers that a drive can use, and notes on what is not used; a LayerError where there is none."""
     kinds = {layer.kind for layer in town.file.layers()}
     notes: list[str] = []

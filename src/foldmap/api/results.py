@@ -208,7 +208,7 @@ def csv_text(observations: Sequence[LocalizedObservation]) -> str:
             row |= {"x_m": f"{pose.x_m:.3f}", "y_m": f"{pose.y_m:.3f}"}
             row["heading_deg"] = f"{math.degrees(pose.heading_rad):.3f}"
             row |= {key: f"{said[key]:.3f}" for key in ("sigma_m", "along_m", "across_m") if said.get(key) is not None}
-        if said["score"] is not None:
+        if said.get("score") is not None:
             row["score"] = f"{said['score']:.5f}"
         writer.writerow(row)
     return text.getvalue()

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 EXAMPLES = (
     "\b\nExamples:\n  foldmap localize map.fold sweeps/ --poses prior.txt -o estimates.txt\n"
     "  foldmap localize town.fold drive/ -o run/\n"
+    "  foldmap localize town.fold drive.mcap -o run/ --topic lidar=/velodyne_points\n"
     "  foldmap localize map.fold 'drive/*.bin' --poses odometry.txt --online -o estimates.txt --json\n"
     "  foldmap localize map.fold sweeps/ --odometry odometry.txt --gps fixes.csv -o estimates.txt\n"
     "  foldmap localize scene.fold --queries list.txt --features feats.h5 -o poses.txt\n"
@@ -32,7 +33,8 @@ _OF_LAYER = {"lidar": "sweeps", "visual": "photos", "street": "streets", DRIVE: 
 _PANELS = {"poses": "Sweeps and streets", "queries": "Photos"}
 """Options that come first and yet are of some layers alone; the panels of the others say which they are of."""
 
-SWEEPS, PHOTOS, STREETS = "Sweeps", "Photos", "Streets"
+SWEEPS, PHOTOS, STREETS, BAGS = "Sweeps", "Photos", "Streets", "Bags of a drive"
+SWEEPS_BAGS = "Sweeps and bags of a drive"
 SWEEPS_STREETS, PHOTOS_STREETS = "Sweeps and streets", "Photos and streets"
 
 
@@ -47,7 +49,8 @@ Observations = Annotated[
         metavar="OBSERVATIONS",
         help="Sweeps: folder, file or glob of .las .laz .pcd, KITTI .bin. Photos: their folder. Streets: aerial "
         "crops (the way ahead up), files or a folder; an ortho GeoTIFF with --poses; a folder with pairs.csv; or a "
-        "folder with ring.json and a folder a camera. Or a drive of all these: a folder with drive.json.",
+        "folder with ring.json and a folder a camera. Or a drive of all these: a folder with drive.json, or a bag of "
+        "ROS (.mcap, .bag, .db3, a rosbag2 folder).",
     ),
 ]
 Poses = Annotated[
@@ -87,7 +90,7 @@ GpsSigma = Annotated[
 ]
 Aggregate = Annotated[int, option(SWEEPS, "Sweeps an observation.")]
 Calibration = Annotated[Path | None, option(SWEEPS, "KITTI calib.txt, when the poses are the camera's.")]
-IntensityScale = Annotated[float | None, option(SWEEPS, "Intensity of full reflectance, like 255.")]
+IntensityScale = Annotated[float | None, option(SWEEPS_BAGS, "Intensity of full reflectance, like 255.")]
 SensorHeight = Annotated[
     float | None, option(SWEEPS, "Height of the sensor above the road, metres.", "--sensor-height")
 ]
@@ -131,6 +134,21 @@ MinSimilarity = Annotated[
     float | None, option(STREETS, "Below this cosine nothing matches; else what suits the model.")
 ]
 Ring = Annotated[Path | None, option(STREETS, "Calibration of the cameras; ring.json of the folder where left out.")]
+Topic = Annotated[
+    list[str] | None,
+    option(
+        BAGS,
+        "Take this topic for a role, or none: lidar, camera (repeat for more), fix, odometry, twist, imu.",
+        "--topic",
+        metavar="ROLE=TOPIC",
+    ),
+]
+BaseFrame = Annotated[str | None, option(BAGS, "The vehicle's frame in TF; base_link where left out.", "--base-frame")]
+GroundZ = Annotated[
+    float | None, option(BAGS, "Height of the ground in that frame, for cameras.", "--ground-z", metavar="METRES")
+]
+Clock = Annotated[str, option(BAGS, "Times are the stamps, or when messages were received: stamps, received.")]
+Deskew = Annotated[bool, option(BAGS, "De-skew sweeps that tell the times of their points.", "--deskew/--no-deskew")]
 Picture = Annotated[Path | None, option(STREETS, "Draw the heat map to this PNG.")]
 PictureOf = Annotated[int | None, option(STREETS, "Of this observation, from 1; the last where left out.")]
 
@@ -156,6 +174,11 @@ def localize(
     intensity_scale: IntensityScale = None,
     sensor_height_m: SensorHeight = None,
     time_limit_s: TimeLimit = 0.01,
+    topic: Topic = None,
+    base_frame: BaseFrame = None,
+    ground_z_m: GroundZ = None,
+    clock: Clock = "stamps",
+    deskew: Deskew = True,
     rigs: Rigs = None,
     features: Features = None,
     photos: Photos = None,
@@ -195,7 +218,8 @@ def localize(
     limit = None if alert_limit is None else AlertLimit.read(alert_limit)
     with opened.open(fold_file) as town, bars() as begin:
         kind = _layer(context.params, town)
-        output = _of_run(output) if kind == DRIVE else output
+        run = output if kind == DRIVE and (output.is_dir() or not output.suffix) else None
+        output = output if run is None else _of_run(run)
         own = _options_of(context, kind)
         if limit is not None and kind == "visual" and not town.visual.parameters.get("metric"):
             raise ConfigError("an alert limit is in metres, and this map has no scale", "leave --alert-limit out")
@@ -204,6 +228,7 @@ def localize(
         drawn = found.heat_map(picture_of) if picture is not None else b""
     tell(found.notes)
     write_estimates(output, found.observations, layout)
+    tell([] if run is None else _write_run(run, found))
     said = {"map": fold_file, "layer": kind, "observations": observations}
     save_settings(output, "localize", {**said, **own, **found.settings})
     if picture is not None:
@@ -217,6 +242,7 @@ def localize(
 def _layer(asked: dict[str, Any], town: FoldedMap) -> str:
     """The kind of layer that is meant."""
     from foldmap.api.observing import LAYERS, VISUAL, layer_of
+    from foldmap.formats.bags.files import is_bag
 
     if asked["layer"] is not None:
         if asked["layer"] not in LAYERS:
@@ -225,7 +251,7 @@ def _layer(asked: dict[str, Any], town: FoldedMap) -> str:
     if any(asked[name] for name in ("queries", "rigs", "features", "photos")):
         return VISUAL
     given = asked["observations"] or []
-    if len(given) == 1 and (given[0] / "drive.json").is_file():
+    if len(given) == 1 and ((given[0] / "drive.json").is_file() or is_bag(given[0])):
         return DRIVE
     if not given:
         cure = "give OBSERVATIONS, or --queries LIST with --features FILE or --photos FOLDER"
@@ -281,16 +307,25 @@ def _streets(town: FoldedMap, observations: list[Path], own: dict[str, Any], beg
 
 def _drive(town: FoldedMap, observations: list[Path], own: dict[str, Any], begin: Any) -> Localized:
     from foldmap.api.localizing_drives import localize_drive
+    from foldmap.formats.bags.survey import BagOptions, topics_of
 
-    return localize_drive(town, observations[0], begin=begin, **own)
+    names = ("base_frame", "ground_z_m", "clock", "deskew", "intensity_scale")
+    said = {name: own[name] for name in names if name in own}
+    topics = topics_of(own.get("topic") or [])
+    bag = BagOptions(topics, **said) if topics or said != {"clock": "stamps", "deskew": True} else None
+    return localize_drive(town, observations[0], bag=bag, begin=begin)
 
 
-def _of_run(output: Path) -> Path:
-    """The file of poses: a name without an ending is the folder of the run."""
-    if output.suffix and not output.is_dir():
-        return output
-    make_folder(output)
-    return output / "estimates.txt"
+def _of_run(run: Path) -> Path:
+    """The file of poses in the folder of a run."""
+    make_folder(run)
+    return run / "estimates.txt"
+
+
+def _write_run(run: Path, found: Any) -> list[str]:
+    from foldmap.api.drive_outputs import write_run
+
+    return write_run(run, found)
 
 
 _LOCALIZERS: dict[str, Callable[..., Any]] = {

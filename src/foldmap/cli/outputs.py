@@ -32,7 +32,10 @@ WRITTEN: dict[str, dict[str, tuple[str, ...]]] = {
         "update": _ALONE,
         "report": ("{}/index.html", "{}/curve.json", "{}/curve.svg", *_TRIALS),
     },
-    "localize": {"output": (*_TOLD, "{}.jsonl", "{}.tum", "{}/estimates.txt*"), "picture": _ALONE},
+    "localize": {
+        "output": (*_TOLD, "{}.jsonl", "{}.tum", "{}/estimates*", "{}/kitti*.txt", "{}/poses.mcap*", "{}/geopose*"),
+        "picture": _ALONE,
+    },
     "evaluate": {"plot": _ALONE},
     "calibrate": {"output": _ALONE},
     "report": {"output": _ALONE},
@@ -66,11 +69,12 @@ _BESIDE = ("{}.jsonl", "{}.aux.xml", "{}.ovr", "{}.msk", "{}-wal", "{stem}.tfw",
 
 _PICTURES = frozenset((".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".ppm", ".pgm"))
 _SWEEPS = frozenset((".las", ".laz", ".pcd", ".bin", ".ply"))
+_BAGS = frozenset((".mcap", ".bag", ".db3"))
 _ONLY = {
     "sweeps": _SWEEPS,
     "images": _PICTURES,
     "photos": _PICTURES,
-    "observations": _PICTURES | _SWEEPS | {".npz", ".vrt", ".csv", ".json", ".feather"},
+    "observations": _PICTURES | _SWEEPS | _BAGS | {".npz", ".vrt", ".csv", ".json", ".feather"},
 }
 """What is read of folders, by parameter; of others anything but what no reader reads."""
 _NEVER = frozenset((".fold", ".svg", ".html"))

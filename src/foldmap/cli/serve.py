@@ -53,7 +53,7 @@ def serve(
     """
     if any(importlib.util.find_spec(name) is None for name in ("starlette", "uvicorn", "prometheus_client")):
         what = "serving needs starlette, uvicorn and prometheus-client, which are not installed"
-        raise MissingExtraError(what, "pip install foldmap[serve]")
+        raise MissingExtraError(what, "pip install 'foldmap[serve]'")
     from foldmap.api.folding.one_file import parse_size
     from foldmap.geometry.geopose import Anchor
     from foldmap.service.serving import serve as run

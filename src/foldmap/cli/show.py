@@ -1,4 +1,4 @@
-"""``foldmap show``: what a .fold file holds, and where its bytes go."""
+"""``foldmap show``: what a .fold file holds, and where its bytes go; or which topics a bag has, and what for."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from foldmap.cli.common import put, require_file, write_bytes
+from foldmap.errors import ConfigError
 
 if TYPE_CHECKING:
     from foldmap.atlas import FoldFile
@@ -16,13 +17,14 @@ if TYPE_CHECKING:
 EXAMPLES = (
     "\b\nExamples:\n  foldmap show map.fold\n  foldmap show map.fold --json\n"
     "  foldmap show map.fold --codes codes.png --embedding embedding.png\n"
-    "  foldmap show scene.fold --picture scene.png\n  foldmap show streets.fold --picture streets.png"
+    "  foldmap show scene.fold --picture scene.png\n  foldmap show streets.fold --picture streets.png\n"
+    "  foldmap show drive.mcap"
 )
 _MOST_DRAWN = 6
 
 
 def show(
-    fold_file: Annotated[Path, typer.Argument(metavar="MAP.fold", help="The file.")],
+    fold_file: Annotated[Path, typer.Argument(metavar="MAP.fold", help="The file; or a bag of ROS.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
     codes: Annotated[Path | None, typer.Option(help="Draw the binary channels to this PNG.")] = None,
     embedding: Annotated[Path | None, typer.Option(help="Draw the decoded embedding to this PNG.")] = None,
@@ -33,7 +35,15 @@ def show(
     Pictures show the whole map, or the neighbourhood of its richest tile when the map is large.
     """
     from foldmap.atlas import FoldFile
+    from foldmap.formats.bags.files import is_bag
 
+    if is_bag(fold_file):
+        if codes or embedding or picture:
+            raise ConfigError("pictures are of maps", "leave them out: a bag has none")
+        from foldmap.formats.bags.drive import describe as describe_bag
+
+        put(describe_bag(fold_file), as_json)
+        return
     require_file(fold_file)
     with FoldFile.open(fold_file) as file:
         described = describe(file)

@@ -29,7 +29,7 @@ def view(
 ) -> None:
     """Write a recording for the rerun viewer: the map's layers, what was seen, and what was answered over time.
 
-    It needs the extra view: pip install foldmap[view].
+    It needs the extra view: pip install 'foldmap[view]'.
     """
     from foldmap.api.judging.viewing import view_map
 

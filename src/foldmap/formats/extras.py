@@ -11,7 +11,7 @@ _GROUPS = {
     "maps": ("torch", "rasterio", "imagecodecs", "matplotlib"),
     "sfm": ("pycolmap",),
     "learned": ("kornia",),
-    "street": ("pyarrow", "geopandas", "shapely"),
+    "street": ("pyarrow", "geopandas", "pandas", "shapely"),
     "bags": ("rosbags", "mcap", "mcap_ros2"),
     "serve": ("starlette", "uvicorn", "prometheus_client"),
     "view": ("rerun",),
@@ -35,4 +35,5 @@ def missing_extra(error: ModuleNotFoundError, what: str) -> MissingExtraError | 
 
 def _missing(module: str, what: str) -> MissingExtraError:
     top = module.split(".")[0]
-    return MissingExtraError(f"{what} needs {top}, which is not installed", f"pip install foldmap[{_GROUP_OF[top]}]")
+    said = f"{what} needs {top}, which is not installed"
+    return MissingExtraError(said, f"pip install 'foldmap[{_GROUP_OF[top]}]'")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ import typer
 from foldmap.cli.build import visual as build_visual
 from foldmap.cli.common import bar, bars, put, require_folder, save_settings, say
 from foldmap.cli.verbs import App
-from foldmap.errors import ConfigError, SweepInputError
+from foldmap.errors import ConfigError, PoseInputError, SweepInputError
 
 if TYPE_CHECKING:
     from foldmap.api.folding.drives import DriveFold
@@ -37,13 +37,19 @@ def _build() -> None:
     epilog=(
         "\b\nExamples:\n  foldmap build lidar drive/ --poses poses.txt --crs EPSG:25832 -o map.tif --preview\n"
         "  foldmap build lidar drive/ --poses poses.txt -o map.tif --fold map.fold --report out/report\n"
-        "  foldmap build lidar drive/ --poses poses.txt -o map.tif --fold map.fold --adapt 5min"
+        "  foldmap build lidar drive/ --poses poses.txt -o map.tif --fold map.fold --adapt 5min\n"
+        "  foldmap build lidar drive.mcap -o map.tif --topic lidar=/velodyne_points"
     )
 )
 def lidar(
-    sweeps: Annotated[str, typer.Argument(help="Folder, file or glob of .las .laz .pcd or KITTI .bin sweeps.")],
-    poses: Annotated[Path, typer.Option(help="KITTI or TUM poses, world_T_sensor, one a sweep.")],
+    sweeps: Annotated[
+        str, typer.Argument(help="Folder, file or glob of .las .laz .pcd or KITTI .bin sweeps; or a bag of ROS.")
+    ],
     output: Annotated[Path, typer.Option("-o", "--output", help="The map, a Cloud Optimized GeoTIFF.")],
+    poses: Annotated[
+        Path | None,
+        typer.Option(help="KITTI or TUM poses, world_T_sensor, one a sweep. Of a bag by its odometry where left out."),
+    ] = None,
     resolution: Annotated[float, typer.Option(help="Pixel size in metres.")] = 0.05,
     crs: Annotated[str, typer.Option(help="CRS of the poses, like EPSG:25832; local where left out.")] = "",
     calibration: Annotated[Path | None, typer.Option(help="KITTI calib.txt, when the poses are the camera's.")] = None,
@@ -57,6 +63,10 @@ def lidar(
     time_limit: Annotated[
         float, typer.Option(help="Where sweeps are named by times: seconds to their pose, at most.")
     ] = 0.01,
+    topic: Annotated[
+        list[str] | None, typer.Option(metavar="ROLE=TOPIC", help="Of a bag: as foldmap localize takes it.")
+    ] = None,
+    base_frame: Annotated[str | None, typer.Option(help="Of a bag: the vehicle's frame in TF.")] = None,
     preview: Annotated[bool, typer.Option("--preview", help="Also draw the map as a PNG beside it.")] = False,
     fold: Annotated[
         Path | None,
@@ -83,18 +93,17 @@ def lidar(
     from foldmap.lidar.mapping.raster import BuildSettings
 
     folding = _folding(fold, adapt, adapt_steps, report)
-    summary = build_lidar(
-        sweeps,
-        poses,
-        output,
-        BuildSettings(resolution_m=resolution, max_range_m=max_range, sensor_height_m=sensor_height),
+    build = partial(
+        build_lidar,
+        output=output,
+        settings=BuildSettings(resolution_m=resolution, max_range_m=max_range, sensor_height_m=sensor_height),
         crs=crs,
         calibration=calibration,
-        intensity_scale=intensity_scale,
         time_limit_s=time_limit,
         preview=preview,
         folding=folding,
     )
+    summary = _of_any(sweeps, poses, topic, base_frame, intensity_scale, output, build)
     for note in summary["notes"]:
         say(f"note: {note}")
     if as_json:
@@ -105,6 +114,39 @@ def lidar(
     if folded is not None:
         say("")
         put(folded, as_json)
+
+
+def _of_any(
+    sweeps: str,
+    poses: Path | None,
+    topic: list[str] | None,
+    base_frame: str | None,
+    intensity_scale: float | None,
+    output: Path,
+    build: Callable[..., dict[str, Any]],
+) -> dict[str, Any]:
+    """Build of files, or of a bag, which is unpacked beside the output for so long."""
+    from foldmap.formats.bags.files import is_bag
+
+    if not is_bag(Path(sweeps)):
+        if topic or base_frame:
+            raise ConfigError("--topic and --base-frame are of bags", "leave them out")
+        if poses is None:
+            raise ConfigError("sweeps need their poses", "give --poses, KITTI or TUM, one a sweep")
+        return build(sweeps, poses, intensity_scale=intensity_scale)
+    from foldmap.atlas.whole import scratch_beside
+    from foldmap.formats.bags.survey import BagOptions, topics_of
+    from foldmap.formats.bags.unpack import unpack_bag
+
+    require_folder(output)
+    options = BagOptions(topics_of(topic or []), base_frame, intensity_scale=intensity_scale)
+    with scratch_beside(output, "unpacking") as scratch:
+        with bar("Unpacking") as report:
+            unpacked = unpack_bag(sweeps, scratch, options, report)
+        if poses is None and len(unpacked.poses.read_text().splitlines()) < 2:
+            raise PoseInputError(f"{sweeps} has no odometry that tells poses", "give --poses, TUM, in the bag's clock")
+        summary = build(unpacked.sweeps, poses or unpacked.poses, intensity_scale=1.0, bag=Path(sweeps))
+    return {**summary, "notes": [*unpacked.notes, *summary["notes"]]}
 
 
 def _folding(fold: Path | None, adapt: str | None, steps: int | None, report: Path | None) -> DriveFold | None:
@@ -135,10 +177,12 @@ def build_lidar(
     time_limit_s: float = 0.01,
     preview: bool = False,
     folding: DriveFold | None = None,
+    bag: Path | None = None,
 ) -> dict[str, Any]:
     """Build and write a lidar map, its settings beside it; parameters as the command's. Returns the summary.
 
-    Where ``folding`` says so, the map is folded, too; of that the summary is under ``folded``.
+    Where ``folding`` says so, the map is folded, too; of that the summary is under ``folded``. ``bag`` is what the
+    sweeps were unpacked from.
 
     Raises:
         FoldmapError: what was brought cannot be used; the output is then left as it was.
@@ -181,8 +225,8 @@ def build_lidar(
         "notes": notes,
     }
     chosen = {
-        "sweeps": str(sweeps),
-        "poses": str(poses),
+        "sweeps": str(bag or sweeps),
+        "poses": "odometry of the bag" if bag and poses.parent == Path(sweeps).parent else str(poses),
         **drive.provenance(),
         "calibration": str(calibration) if calibration else None,
         "time_limit_s": time_limit_s,

@@ -93,6 +93,10 @@ class Drive:
         rows = self.rows.get("truth")
         return None if rows is None else (rows[:, 0], [SE2(*map(float, row[1:])) for row in rows])
 
+    def stamp(self, time_s: float) -> str:
+        """A time of an event as it is written beside answers."""
+        return f"{time_s:.6f}"
+
     def events(self, crs: str = "") -> Iterator[Event]:
         """All events by time; fixes in degrees are brought into the map's crs."""
         parts = [self._sweeps(), self._frames(), self._fixes(crs), self._moves()]

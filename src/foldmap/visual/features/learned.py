@@ -150,7 +150,7 @@ def kornia_features() -> Any:
     try:
         return importlib.import_module("kornia.feature")
     except ImportError as error:
-        raise MissingExtraError("kornia is not installed", "pip install foldmap[learned]") from error
+        raise MissingExtraError("kornia is not installed", "pip install 'foldmap[learned]'") from error
 
 
 def _prepared(image: ByteArray, side_px: int) -> tuple[torch.Tensor, AnyArray]:

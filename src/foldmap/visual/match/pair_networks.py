@@ -63,7 +63,7 @@ class OnnxPairs:
         try:
             runtime: Any = importlib.import_module("onnxruntime")
         except ImportError as error:
-            raise MissingExtraError("onnxruntime is not installed", "pip install foldmap[learned]") from error
+            raise MissingExtraError("onnxruntime is not installed", "pip install 'foldmap[learned]'") from error
         options = runtime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 4

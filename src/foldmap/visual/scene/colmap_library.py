@@ -21,9 +21,9 @@ def pycolmap_module() -> Any:
     try:
         module = importlib.import_module("pycolmap")
     except ImportError as error:
-        raise MissingExtraError("pycolmap is not installed", "pip install foldmap[sfm]") from error
+        raise MissingExtraError("pycolmap is not installed", "pip install 'foldmap[sfm]'") from error
     if not hasattr(module, "FeatureExtractor"):
-        raise MissingExtraError("this pycolmap is too old", "pip install --upgrade foldmap[sfm]")
+        raise MissingExtraError("this pycolmap is too old", "pip install --upgrade 'foldmap[sfm]'")
     return module
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -20,18 +21,22 @@ def read_rgb(path: Path | str) -> ByteArray:
     Grey is repeated over the channels, palettes are looked up, alpha is dropped. Pixels stay where the file has them:
     EXIF orientation is not applied, as a calibration knows nothing of it.
     """
-    path = Path(path)
+    return decode_rgb(Path(path), str(path))
+
+
+def decode_rgb(source: Path | BinaryIO, where: str) -> ByteArray:
+    """Decode a photo as `read_rgb` does, from a file or its bytes; ``where`` is its name in messages."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
+            with Image.open(source) as image:
                 if image.mode not in _EIGHT_BIT:
                     cure = "convert it to 8-bit RGB with the tone curve you want"
-                    raise MapInputError(f"{path} has {image.mode} pixels, more than 8 bits a channel", cure)
+                    raise MapInputError(f"{where} has {image.mode} pixels, more than 8 bits a channel", cure)
                 return np.ascontiguousarray(image.convert("RGB"))
     except FileNotFoundError as error:
-        raise MapInputError(f"there is no image {path}", "check the name, or leave the cell empty") from error
+        raise MapInputError(f"there is no image {where}", "check the name, or leave the cell empty") from error
     except (UnidentifiedImageError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise MapInputError(f"{path} is no photo: {error}", "give a JPEG or PNG") from error
+        raise MapInputError(f"{where} is no photo: {error}", "give a JPEG or PNG") from error
     except (OSError, ValueError, SyntaxError, EOFError, MemoryError) as error:
-        raise MapInputError(f"{path} cannot be decoded: {error}", "copy it again") from error
+        raise MapInputError(f"{where} cannot be decoded: {error}", "copy it again") from error

