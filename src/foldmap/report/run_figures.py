@@ -123,9 +123,10 @@ def _step_s(times_s: DoubleArray) -> float:
 
 
 def _frame(axes: Axes, points: DoubleArray) -> None:
-    """Show what was driven, with a margin, however far the map's ground reaches."""
+    """Show what was driven, with a margin, however far the map's ground reaches; a straight way is no thin strip."""
     known = points[np.isfinite(points).all(axis=1)]
     if len(known):
         low, high = known.min(axis=0), known.max(axis=0)
-        margin = 0.08 * max(float((high - low).max()), 10.0)
-        axes.set(xlim=(low[0] - margin, high[0] + margin), ylim=(low[1] - margin, high[1] + margin))
+        widest = max(float((high - low).max()), 10.0)
+        middle, half = 0.5 * (low + high), np.maximum(0.5 * (high - low), 0.3 * widest) + 0.08 * widest
+        axes.set(xlim=(middle[0] - half[0], middle[0] + half[0]), ylim=(middle[1] - half[1], middle[1] + half[1]))

@@ -30,7 +30,7 @@ _RIGHT_M = 0.5
 
 @dataclass
 class DemoJourney:
-    """What was answered along the drive, where it was, and the map's marks around."""
+    """What was answered along the drive, where it was, and points of the map around."""
 
     localized: LocalizedDrive
     true: list[SE2]  # at each observation
@@ -82,15 +82,18 @@ def drive_journey(
     cut_m = way_m[: int(np.searchsorted(arc_lengths(way_m), length_m)) + 1]
     sensor, day = build_lidar("spinning64", np.random.default_rng([seed, 5])), seed * 10 + _DAY
     view = RingView(world, surround_ring(_YAWS_DEG), day)
-    rates = {"speed_mps": _SPEED_MPS, "rate_hz": _RATE_HZ, "max_range_m": _SENSED_M}
-    driven = list(town_events(world, cut_m, day, sensor, view, frame_every=settings.frame_every, fix_every=0, **rates))
+    events = town_events(
+        world, cut_m, day, sensor, view, speed_mps=_SPEED_MPS, rate_hz=_RATE_HZ, max_range_m=_SENSED_M,
+        frame_every=settings.frame_every, fix_every=0,
+    )  # fmt: skip
+    driven = list(events)
     truth = {event.time_s: pose for event, pose in driven}
     drive = write_drive(folder / "drive", (event for event, _ in driven), truth.items())
     with open_map(path) as town:
         localized = localize_drive(town, drive, begin=lambda _: report)
         true = [truth[min(truth, key=lambda at: abs(at - float(one.time_s)))] for one in localized.observations]
         made = DemoJourney(localized, true)
-        made.ground_m = ground_around(town, "lidar", made.series)
+        made.ground_m = np.concatenate([ground_around(town, kind, made.series) for kind in ("lidar", "street")])
     write_estimates(folder / "journey.txt", localized.observations)
     return made
 
@@ -105,7 +108,7 @@ def open_with(page: Page, made: DemoJourney, file_bytes: int) -> None:
         f"day, with sweeps, three cameras and odometry, and no idea where it is, {after}; "
         f"{told['journey_ok']} of {len(made.true)} answers are ok, {told['journey_wrong_ok']} of them wrong."
     )
-    page.figure(run_map(made.series), "The map's marks, where the vehicle was, and where it was answered to be.")
+    page.figure(run_map(made.series), "Lidar's codes and lanes of the file, where the vehicle was, and the answers.")
     page.figure(run_over_time(made.series), "Error, three sigma and protection level over time; the status below.")
     health = [{"layer": name, **vars(one)} for name, one in sweeps[-1].estimate.diagnostics.layers.items()]
     page.table(health, {"layer": "layer", "status": "last said", "ok_age_s": "last ok, s ago"}, "Layers at the end.")

@@ -17,23 +17,26 @@ from foldmap.town.world import TownWorld
 from foldmap.types import AnyArray
 from foldmap.visual.source import Features, SceneModel
 
-_CELL_M = 24.0
+_CELL_M = 48.0
 _KEPT = 6
 _OPEN_M = 0.2
 
 
 class TownCells:
-    """Cameras of a town, each for the places of a cell; what stands around is traced once."""
+    """Cameras of a town, each for the places of a square cell; what stands around is traced once.
 
-    def __init__(self, world: TownWorld) -> None:
-        self._world = world
+    Larger cells are traced less often, and see less far beyond their rims.
+    """
+
+    def __init__(self, world: TownWorld, cell_m: float = 24.0) -> None:
+        self._world, self._cell_m = world, cell_m
         self._towns: OrderedDict[tuple[int, int], TownCamera] = OrderedDict()
 
     def at(self, place: SE2) -> TownCamera:
         """The camera of the cell that a place lies in."""
-        cell = math.floor(place.x_m / _CELL_M), math.floor(place.y_m / _CELL_M)
+        cell = math.floor(place.x_m / self._cell_m), math.floor(place.y_m / self._cell_m)
         if cell not in self._towns:
-            self._towns[cell] = TownCamera(self._world, (np.array(cell) + 0.5) * _CELL_M)
+            self._towns[cell] = TownCamera(self._world, (np.array(cell) + 0.5) * self._cell_m)
             if len(self._towns) > _KEPT:
                 self._towns.popitem(last=False)
         self._towns.move_to_end(cell)
@@ -50,7 +53,7 @@ class RingView:
         for name, camera in zip(ring.names, ring.cameras, strict=True):
             if camera.model not in ("PINHOLE", "SIMPLE_PINHOLE"):
                 raise ConfigError(f"{name} is a {camera.model} camera", "give pinholes to render the town with")
-        self.ring, self.day_seed, self._cells = ring, day_seed, TownCells(world)
+        self.ring, self.day_seed, self._cells = ring, day_seed, TownCells(world, _CELL_M)
 
     def __call__(self, world_SE2_vehicle: SE2) -> RingFrame:
         """One frame, in colour."""
@@ -67,8 +70,8 @@ class RingView:
             if not town.is_open(world_SE3_camera.translation_m[:2], self.day_seed, _OPEN_M):
                 taken.append(None)
                 continue
-            shot = {"shot_seed": number, "colour": True}
-            taken.append((town.picture(camera, world_SE3_camera, self.day_seed, **shot), world_SE3_camera))
+            picture = town.picture(camera, world_SE3_camera, self.day_seed, shot_seed=number, colour=True)
+            taken.append((picture, world_SE3_camera))
         return taken
 
 
