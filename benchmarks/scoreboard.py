@@ -29,6 +29,7 @@ from benchmarks.context import Board
 from benchmarks.house.files import DemoFile, LidarFile, StreetFile
 from benchmarks.house.tree import AllTests, Collecting, Folders, FrontDoor, Lines, Readme
 from benchmarks.journey.photos import Photos
+from benchmarks.journey.recorded import Recorded
 from benchmarks.journey.rows import Cuts, Starts, Stranger
 from benchmarks.lidar.coders import Coders
 from benchmarks.lidar.folding import Demo, Folding, Overhead
@@ -105,7 +106,7 @@ def trust_rows() -> list[Row]:
 
 def journey_rows() -> list[Row]:
     """From nothing to centimetres in a file of several layers."""
-    return [Starts(), Cuts(), Stranger(), Photos()]
+    return [Starts(), Cuts(), Stranger(), Photos(), Recorded()]
 
 
 def case_rows() -> list[Row]:

@@ -52,10 +52,10 @@ class Photos:
     number: ClassVar[int] = 4
     name: ClassVar[str] = "photos"
     title: ClassVar[str] = "lidar, photos and lanes in one file"
-    drives: int = 6
+    drives: int = 4
     frames: int = 30
     within: int = 20
-    way_m: float = 90.0
+    way_m: float = 70.0
     points: int = 3000
     extent_m: float = 240.0
     seed: int = 5

@@ -120,3 +120,15 @@ def test_a_camera_that_contradicts_lidar_takes_its_ok(town: Town, poses: list[SE
     told = driven(town, layers_of(town, map_of(moved, looks)), poses, photographed(poses, points, looks, 5))
     both = [one for event, one, _ in told if isinstance(event, CameraEvent) and one.diagnostics.phase == "track"]
     assert Status.OK not in {one.status for one in both[1:]}
+
+
+def test_lidar_looks_where_an_unsure_photo_points(town: Town, poses: list[SE2]) -> None:
+    points, looks = points_along(poses, 6)
+    unsure = VisualLocalizer(Points(points, looks))  # not calibrated: degraded at best
+    told = driven(town, layers_of(town, unsure), poses, photographed(poses, points, looks, 6))
+    frames = [one for event, one, _ in told if isinstance(event, CameraEvent)]
+    assert frames[0].diagnostics.layers["visual"].status == Status.DEGRADED.value
+    ok = [(event.time_s, off_m(one.pose, true)) for event, one, true in told if one.status is Status.OK]
+    assert ok[0][0] <= 1.0
+    assert max(apart for _, apart in ok) < 0.3
+    assert all("visual" not in one.diagnostics.spoke for _, one, _ in told)
