@@ -29,6 +29,8 @@ from benchmarks.cases.visual import VISUAL
 from benchmarks.context import Board
 from benchmarks.house.files import DemoFile, LidarFile, StreetFile
 from benchmarks.house.tree import AllTests, Collecting, Folders, FrontDoor, Lines, Readme
+from benchmarks.journey.photos import Photos
+from benchmarks.journey.recorded import Recorded
 from benchmarks.journey.rows import Cuts, Starts, Stranger
 from benchmarks.lidar.coders import Coders
 from benchmarks.lidar.folding import Demo, Folding, Overhead
@@ -106,7 +108,7 @@ def trust_rows() -> list[Row]:
 
 def journey_rows() -> list[Row]:
     """From nothing to centimetres in a file of several layers."""
-    return [Starts(), Cuts(), Stranger()]
+    return [Starts(), Cuts(), Stranger(), Photos(), Recorded()]
 
 
 def world_rows() -> list[Row]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -36,11 +36,11 @@ SPEED_MPS, RATE_HZ, RIGHT_M = 8.0, 10.0, 0.5
 
 
 def fold_town(path: Path, board: Board, extent_m: float, seed: int) -> int:
-    """Fold a square of town into one file, lidar and street; its bytes."""
+    """Fold a square of town into one file, lidar as marks, and streets; its bytes."""
     source, far = town_map(extent_m, 0.05, seed), 0.5 * extent_m
     graph = town_street_map(TownWorld(seed, extent_m), -far, -far, far, far, REGION).graph
     with FoldWriter(path) as writer:
-        fold_lidar(writer, source, LidarPlan(board.bundle(0.05), tile_blocks=1))
+        fold_lidar(writer, source, LidarPlan(board.marks(0.05)))
         fold_street(writer, [StreetMap(REGION, graph)], StreetPlan(spacing_m=4.0, model=default_model()))
     return path.stat().st_size
 
@@ -70,10 +70,10 @@ class TownDrives:
         world, look = self._made  # type: ignore[attr-defined]
         rng = np.random.default_rng([self.seed, 62, number])
         sensor = build_lidar("spinning64", np.random.default_rng([self.seed, 63]))
-        path = self._path(world, rng)
+        path = self.path(world, rng)
         return list(town_events(world, path, 1000 + number, sensor, look, frame_every=frame_every, fix_every=0))
 
-    def _path(self, world: TownWorld, rng: np.random.Generator) -> DoubleArray:
+    def path(self, world: TownWorld, rng: np.random.Generator) -> DoubleArray:
         """A way along lanes that stays inside, long enough for the frames."""
         far, length_m = 0.5 * self.extent_m - MARGIN_M, (self.frames - 1) * SPEED_MPS / RATE_HZ + 1.0
         lanes = [lane for street in world.streets_near(-far, -far, far, far) for lane in street_lanes(street)]
@@ -94,6 +94,7 @@ class Told:
 
     estimates: list[JourneyEstimate]
     errors_m: DoubleArray
+    frames_s: list[float] = field(default_factory=list)  # what each frame of the cameras took
 
     @property
     def ok(self) -> BoolArray:
@@ -115,14 +116,16 @@ class Told:
 def driven(layers: Layers, events: Sequence[tuple[Event, SE2]]) -> Told:
     """Localize a drive from nothing."""
     truth = {event.time_s: pose for event, pose in events}
-    estimates, errors = [], []
+    estimates, errors, frames_s = [], [], []
     for event, estimate in Journey(layers).run(event for event, _ in events):
         if isinstance(event, SweepEvent):
             at = truth[event.time_s]
             pose = estimate.pose
             errors.append(np.inf if pose is None else float(np.hypot(pose.x_m - at.x_m, pose.y_m - at.y_m)))
             estimates.append(estimate)
-    return Told(estimates, np.array(errors))
+        elif isinstance(event, CameraEvent):
+            frames_s.append(estimate.diagnostics.time_s)
+    return Told(estimates, np.array(errors), frames_s)
 
 
 Cut = Callable[[Sequence[tuple[Event, SE2]]], Iterator[tuple[Event, SE2]]]

@@ -33,6 +33,10 @@ def drive(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ),
         "fixes": ("time_s,east_m,north_m,sigma_m", [f"{0.1 * k},{p.x_m},{p.y_m},0.2" for k, p in enumerate(truth)]),
     }
+    tables["truth"] = (
+        "time_s,x_m,y_m,heading_rad",
+        [f"{0.1 * k},{p.x_m},{p.y_m},{p.heading_rad}" for k, p in enumerate(truth)],
+    )
     for name, (header, rows) in tables.items():
         (folder / f"{name}.csv").write_text("\n".join([header, *rows]) + "\n")
     told = {"foldmap_drive": 1, "intensity_scale": 1.0} | {name: f"{name}.csv" for name in tables}
@@ -58,7 +62,11 @@ def test_a_run_is_written(run: Run, place: Path, drive: Path, tmp_path: Path) ->
         assert np.hypot(row["pose"]["x_m"] - x_m, row["pose"]["y_m"] - y_m) < 0.5
     assert rows[-1]["diagnostics"]["layers"]["gnss"]["status"] == "ok"
     settings = json.loads((tmp_path / "run" / "estimates.txt.settings.json").read_text())
-    assert settings["brings"] == ["sweeps", "fixes", "odometry"]
+    assert settings["brings"] == ["sweeps", "fixes", "odometry", "truth"]
+    page = tmp_path / "run" / "page.html"
+    shown = run("report", tmp_path / "run", "-o", page, "--truth", drive, "--json")
+    assert shown.status == 0, shown.err
+    assert json.loads(shown.out)["median_error"] < 0.5
     with foldmap.open(place / "map.fold") as town:
         from foldmap.api.localizing_drives import localize_drive
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from journey_town import Town, make_town
 from textured_world import World, make_world
 
 
@@ -14,3 +15,8 @@ def world() -> World:
 @pytest.fixture(scope="session")
 def other_world() -> World:
     return make_world(2)
+
+
+@pytest.fixture(scope="session")
+def town() -> Town:
+    return make_town()

@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 import pytest
-from journey_town import PERIOD_S, Town, drive_of, events_of, make_town, off_m
+from journey_town import PERIOD_S, drive_of, events_of, make_town, off_m
 
 from foldmap.errors import ConfigError, PoseInputError
 from foldmap.geometry import SE2
@@ -26,11 +26,6 @@ from foldmap.localize.journey.moving import Moving
 from foldmap.localize.journey.senses import Layers
 
 FRAMES = 60
-
-
-@pytest.fixture(scope="module")
-def town() -> Town:
-    return make_town()
 
 
 def told(journey: Journey, events) -> dict[int, JourneyEstimate]:

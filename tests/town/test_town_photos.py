@@ -9,12 +9,14 @@ import poselib
 import pytest
 
 from foldmap.errors import ConfigError, MapInputError, PoseInputError
-from foldmap.geometry import SE3
+from foldmap.geometry import SE2, SE3
 from foldmap.geometry.camera import Camera
+from foldmap.street.images.rig import surround_ring
 from foldmap.town import TownWorld
 from foldmap.town.camera.cast import GROUND, SKY, WALL
 from foldmap.town.camera.photo_tracks import SeenImage, join_tracks
 from foldmap.town.camera.render import Light, Optics, TownCamera
+from foldmap.town.camera.ring_view import RingView, ring_scene
 from foldmap.town.camera.visual_scene import TownPhotos, look_along, town_queries, town_scene
 from foldmap.visual.source import Features, SceneModel
 
@@ -117,6 +119,35 @@ def test_cameras_that_cannot_be_are_refused(town: TownCamera, ways: tuple[SE3, S
         town.picture(CAMERA, look_along(place + 400.0, 1.6, heading, 0.0, 0.0))
     with pytest.raises(ConfigError, match="positive"):
         TownPhotos(1, 0)
+
+
+def test_frames_of_a_ring_along_a_way_make_a_scene() -> None:
+    pytest.importorskip("pycolmap")
+    from foldmap.visual.features.extract import open_extractor
+
+    world, ring = TownWorld(3), surround_ring((0.0, 40.0), (240, 180))
+    place, heading = _place(world)
+    ahead = np.array([math.cos(heading), math.sin(heading)])
+    way = [SE2(*map(float, place + 0.7 * k * ahead), heading) for k in range(4)]
+    view = RingView(world, ring, 1)
+    made = ring_scene(view, way, open_extractor("sift").extract)
+    assert made.image_names[0] == "camera_0/0000.png"
+    assert made.metric
+    assert len(made.points_world) > 50
+    for name, pose in zip(made.image_names, made.camera_SE3_world, strict=True):
+        camera, number = name.split("/")
+        rig = ring.vehicle_SE3_camera[ring.names.index(camera)]
+        assert np.allclose(np.linalg.inv(pose), SE3.from_se2(way[int(number[:4])]).matrix @ rig)
+    # the points lie where the picture's own depth is
+    picture, world_SE3_camera = view.pictures(way[0])[0] or pytest.fail("the camera has no picture")
+    local = world_SE3_camera.inverse().apply(made.points_world)
+    xy = ring.cameras[0].project(local)
+    with np.errstate(invalid="ignore"):
+        seen = (xy > 2).all(1) & (xy < (238, 178)).all(1)
+    depth = picture.depth_m[xy[seen, 1].astype(int), xy[seen, 0].astype(int)]
+    assert (np.abs(depth - local[seen, 2]) < 0.05 * local[seen, 2]).mean() > 0.7
+    with pytest.raises(ConfigError, match="pinholes"):
+        RingView(world, surround_ring((0.0,), distortion=(0.1,)), 1)
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,9 @@ def report(
     fold_file: Annotated[
         Path | None, typer.Option("--map", metavar="MAP.fold", help="Draw this map below; else the run's, if there.")
     ] = None,
-    truth: Annotated[Path | None, typer.Option(help="True poses, as evaluate takes them.")] = None,
+    truth: Annotated[
+        Path | None, typer.Option(help="True poses, as evaluate takes them, or a drive with truth.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
     """Write one self-contained page about a run: where it went, error, sigma and protection level over time, failures.

@@ -124,10 +124,11 @@ def _step_s(times_s: DoubleArray) -> float:
 
 
 def _frame(points: DoubleArray) -> DoubleArray:
-    """What was driven, with a margin, however far the map's ground reaches: the lower and the upper corner, (2, 2)."""
+    """What was driven, with a margin, however far the map reaches; a straight way is no thin strip: two corners (2, 2)."""
     known = points[np.isfinite(points).all(axis=1)]
     if not len(known):
         known = np.zeros((1, 2))
     low, high = known.min(axis=0), known.max(axis=0)
-    margin = 0.08 * max(float((high - low).max()), 10.0)
-    return np.stack([low - margin, high + margin])
+    widest = max(float((high - low).max()), 10.0)
+    middle, half = 0.5 * (low + high), np.maximum(0.5 * (high - low), 0.3 * widest) + 0.08 * widest
+    return np.stack([middle - half, middle + half])

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from foldmap.errors import PoseInputError
+from foldmap.formats.drives.read import is_drive, read_drive
 from foldmap.formats.listing import content
 from foldmap.formats.poses.photos import read_image_poses
 from foldmap.formats.poses.trajectories import read_poses
@@ -79,6 +80,19 @@ def read_answers(path: Path) -> Answers:
     return Answers(kinds.pop(), rows, positions, covariances, levels)
 
 
+def _known(truth: Path) -> tuple[DoubleArray | None, DoubleArray]:
+    """Times, float64 (N,), where it has any, and places, float64 (N, 2), of a trajectory, or of a drive's truth."""
+    if truth.is_dir() and is_drive(truth):
+        told = read_drive(truth).truth
+        if told is None:
+            raise PoseInputError(
+                f"the drive {truth} has no truth", "name its table in drive.json, or give a trajectory"
+            )
+        return told[0], np.array([(pose.x_m, pose.y_m) for pose in told[1]])
+    true = read_poses(truth)
+    return true.times_s, np.array([pose.translation_m[:2] for pose in true.world_SE3_sensors])
+
+
 def true_positions(answers: Answers, truth: Path, limit_s: float | None = None) -> DoubleArray:
     """Where each observation was made, float64 (N, K), NaN where nobody knows.
 
@@ -93,15 +107,17 @@ def true_positions(answers: Answers, truth: Path, limit_s: float | None = None) 
         for name in known.keys() & named.keys():
             found[named[name]] = centres_of(known[name][None])[0]
     else:
-        true = read_poses(truth)
-        places = np.array([pose.translation_m[:2] for pose in true.world_SE3_sensors])
-        if true.times_s is not None:
-            mine, theirs, _ = associate_times(answers.times_s, true.times_s, limit_s)
-            found[mine] = places[theirs]
-        elif len(true) == len(found):
+        times_s, places = _known(truth)
+        if times_s is not None:
+            moments, of = np.unique(answers.times_s, return_inverse=True)  # a sweep and a frame may be of one moment
+            mine, theirs, _ = associate_times(moments, times_s, limit_s)
+            there = np.full((len(moments), places.shape[1]), np.nan)
+            there[mine] = places[theirs]
+            found[:] = there[of]
+        elif len(places) == len(found):
             found[:] = places
         else:
-            said = f"{truth} has {len(true)} poses without times for {len(found)} observations"
+            said = f"{truth} has {len(places)} poses without times for {len(found)} observations"
             raise PoseInputError(said, "give a pose an observation, or a trajectory with times")
     if not np.isfinite(found).any():
         raise PoseInputError(f"{truth} knows none of the observations", "give the truth of the same drive")

@@ -43,7 +43,7 @@ def report_run(run: Path, output: Path, *, fold_file: Path | None = None, truth:
     if fold_file is not None:
         with opened.open(fold_file) as town:
             metric = answers.kind != "visual" or bool(town.visual.parameters.get("metric"))
-            series = replace(series, ground=_ground(town, answers.kind, series), unit="m" if metric else "")
+            series = replace(series, ground=ground_around(town, answers.kind, series), unit="m" if metric else "")
             sizes = town.sizes
     told = _told(answers, series)
     page = Page(f"Run of {read.estimates.name}", _lead(told, series.unit))
@@ -80,7 +80,7 @@ def _series(answers: Answers, true: DoubleArray) -> RunSeries:
     )  # fmt: skip
 
 
-def _ground(town: FoldedMap, kind: str, series: RunSeries) -> DoubleArray:
+def ground_around(town: FoldedMap, kind: str, series: RunSeries) -> DoubleArray:
     """The ground around the run in the plane that is drawn, (M, 2)."""
     places = np.concatenate([series.positions, series.true])
     places = places[np.isfinite(places).all(axis=1)]

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -153,6 +153,7 @@ def lidar_page(
     driven: DemoDrive,
     summary: dict[str, Any],
     options: str,
+    opening: Callable[[Page], None] | None = None,  # adds what the page begins with
 ) -> Page:
     """One self-contained page: map, embeddings, codes, a sweep, its scores, the drive, the bytes; not yet written."""
     lead = (
@@ -160,6 +161,8 @@ def lidar_page(
         f"{folded_as.bit_per_m2:.2f} bit/m², and localized in on another day with another lidar."
     )
     page = Page("foldmap demo", lead).command(f"foldmap demo {options}")
+    if opening is not None:
+        opening(page)
     page.heading("Where the bytes go").table(
         size_rows(raster, folded_as, summary["folded_file_bytes"]),
         {"what": "what", "bytes": "bytes", "bit_per_m2": "bit/m² observed", "bpp": "bit/px of raster"},

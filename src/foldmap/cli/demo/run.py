@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from foldmap.api.results import LocalizedObservation, write_estimates
 from foldmap.atlas import FoldFile, FoldWriter
 from foldmap.cli.common import bar, make_folder, save_settings, say
 from foldmap.cli.demo import street, visual
+from foldmap.cli.demo.journey import drive_journey, open_with
 from foldmap.cli.demo.lidar import DemoDrive, find_street, lidar_page, localize_street, map_street
 from foldmap.cli.demo.settings import DemoSettings, Report
 from foldmap.cli.demo.street_page import add_street
@@ -26,6 +28,7 @@ from foldmap.metrics import pose_errors, summarize
 from foldmap.street.defaults import default_model
 from foldmap.street.field.model import FieldEmbedding
 from foldmap.town import TownWorld
+from foldmap.types import DoubleArray
 from foldmap.version import __version__
 
 _PLACES = 4
@@ -54,8 +57,12 @@ def run_demo(folder: Path, models: Sequence[Bundle | MarksModel], settings: Demo
             writer.put_metadata("provenance", made)
         lidar_bytes = path.stat().st_size
         raster = source.read(0, 0, *source.grid.shape)
-    photos = _photos(path, settings)
+    photos = _photos(path, (world, street_path), settings)
     streets = _streets(path, world, settings)
+    journey = None
+    if photos is not None and streets is not None and settings.journey is not None:
+        with bar("Drive 3 begins lost") as report:
+            journey = drive_journey(folder, path, (world, street_path), settings.seed, settings.journey, report)
     with FoldFile.open(path) as file:
         folded = open_lidar(file)
         with bar("Drive 2 localizes") as report:
@@ -72,7 +79,9 @@ def run_demo(folder: Path, models: Sequence[Bundle | MarksModel], settings: Demo
             "bit_per_m2": folded_as.bit_per_m2,
             **_drive_summary(driven),
         }
-        page = lidar_page(raster, folded, folded_as, driven, summary, f"-o {folder.name} --seed {settings.seed}")
+        opening = None if journey is None else partial(open_with, made=journey, file_bytes=path.stat().st_size)
+        options = f"-o {folder.name} --seed {settings.seed}"
+        page = lidar_page(raster, folded, folded_as, driven, summary, options, opening)
     if photos is not None:
         photographed = visual.summary_of(photos)
         add_visual(page, path, photos, photographed)
@@ -80,6 +89,8 @@ def run_demo(folder: Path, models: Sequence[Bundle | MarksModel], settings: Demo
     if streets is not None:
         add_street(page, path, streets)
         summary |= street.summary_of(streets)
+    if journey is not None:
+        summary |= journey.told()
     if photos is not None or streets is not None:
         summary["file_bytes"] = path.stat().st_size
     page.write(folder / "index.html")
@@ -100,13 +111,13 @@ def _chosen(
     return models[best_code(trials, observed_about_m2(source))], trials
 
 
-def _photos(path: Path, settings: DemoSettings) -> visual.DemoPhotos | None:
+def _photos(path: Path, along: tuple[TownWorld, DoubleArray], settings: DemoSettings) -> visual.DemoPhotos | None:
     """The visual layer, or one line that says why there is none."""
     if settings.photos is None:
         return None
     try:
         with bar("Photos join the file") as report:
-            return visual.add_photos(path, settings.seed, settings.photos, report)
+            return visual.add_photos(path, along, settings.photos, report)
     except MissingExtraError as error:
         say(f"photos left out: {error.message} ({error.cure})")
         return None

@@ -18,6 +18,7 @@ from foldmap.metrics.camera_pose import camera_errors, median_errors
 from foldmap.report import Page
 from foldmap.report.camera_figures import camera_plan
 from foldmap.report.photo_matches import photo_pair, photo_points
+from foldmap.town import TownWorld
 from foldmap.town.camera.visual_scene import TownPhotos, town_queries, town_scene
 from foldmap.types import DoubleArray, IntArray
 from foldmap.visual.codes.basis import basis_named
@@ -47,10 +48,13 @@ class DemoPhotos:
     loading_s: float  # and in reading and decoding the layer
 
 
-def add_photos(path: Path, seed: int, settings: DemoPhotoSettings, report: Report) -> DemoPhotos:
-    """Photograph the town, fold the scene into a file that is there already, and localize other photos in it."""
-    extract = open_extractor("sift").extract
-    photos = TownPhotos(seed, settings.map_photos, settings.queries, settings.size_px)
+def add_photos(
+    path: Path, along: tuple[TownWorld, DoubleArray], settings: DemoPhotoSettings, report: Report
+) -> DemoPhotos:
+    """Photograph a way through the town, fold the scene into a file that is there, and localize other photos in it."""
+    extract, seed = open_extractor("sift").extract, along[0].seed
+    counts = settings.map_photos, settings.queries, settings.size_px
+    photos = TownPhotos(seed, *counts, spacing_m=settings.spacing_m, along=along)
     report(1, 4)
     scene = town_scene(photos, extract)
     before = path.stat().st_size

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
+from foldmap.geometry import SE3
 from foldmap.localize.estimate import Estimate, Status, largest_sigma
 from foldmap.localize.journey.coarse import Coarse
 from foldmap.localize.journey.estimate import JourneyDiagnostics, JourneyEstimate, JourneySettings, LayerHealth
@@ -24,8 +26,12 @@ def answer(
     settings: JourneySettings,
     restarts: int,
     time_s: float,
+    upright: SE3 | None = None,
 ) -> JourneyEstimate:
-    """The estimate that the beliefs give; the arguments are the journey's."""
+    """The estimate that the beliefs give; the arguments are the journey's.
+
+    ``upright`` is world_SE3_vehicle where cameras just confirmed the tracked pose.
+    """
     health = {name: LayerHealth(**vars(one)) for name, one in senses.health.items()}
 
     def said(phase: str, spoke: tuple[str, ...], reason: str, covariance: DoubleArray | None) -> JourneyDiagnostics:
@@ -37,6 +43,14 @@ def answer(
         if not status.has_pose:
             return Estimate.without_pose(status, said("track", (), reason, None))
         diagnostics = said("track", spoke, reason, fine.covariance)
+        if upright is not None:
+            matrix = upright.matrix
+            diagnostics = replace(
+                diagnostics,
+                z_m=float(matrix[2, 3]),
+                roll_rad=math.atan2(matrix[2, 1], matrix[2, 2]),
+                pitch_rad=-math.asin(max(-1.0, min(1.0, float(matrix[2, 0])))),
+            )
         return Estimate(status, fine.pose, fine.covariance, diagnostics, errors=fine.errors)
     phase = "search" if search.alive else "street" if coarse.street is not None else "lost"
     street = coarse.placed()
@@ -74,7 +88,8 @@ def _of_fine(fine: Fine, settings: JourneySettings) -> tuple[Status, str, tuple[
     if fine.conflicts:
         return Status.DEGRADED, f"contradicted by {', '.join(sorted(fine.conflicts))}", spoke
     if fine.unmatched_s > 0:
-        return Status.DEGRADED, "what was seen last does not match", spoke
+        unsure = "lidar agrees with the pose, and is not sure of itself"
+        return Status.DEGRADED, unsure if fine.unsure else "what was seen last does not match", spoke
     if not spoke:
         return Status.DEGRADED, f"by odometry for {age_s:.1f} s", ("motion",)
     if fine.sigma_m > settings.warn_sigma_m:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from foldmap.geometry import SE2, MetricGrid
-from foldmap.localize.estimate import Status
+from foldmap.localize.estimate import Status, largest_sigma
 from foldmap.localize.journey.moving import moved_on
 from foldmap.localize.lidar.gps_start import GpsStart
 from foldmap.localize.motion import MotionNoise
@@ -50,11 +50,17 @@ class Coarse:
         self._step = SE2(0.0, 0.0, 0.0)
         self._filter: StreetFilter | None = None
         self._motion_known = True
+        self._glimpsed: tuple[Region, float] | None = None  # and how far was driven since
 
     def move(self, step: SE2, known: bool) -> None:
         """Drive on."""
         self._step, self._motion_known = self._step @ step, self._motion_known and known
         self._gnss.move(step)
+        if self._glimpsed is not None:
+            region, driven_m = self._glimpsed
+            driven_m += math.hypot(step.x_m, step.y_m)
+            moved = Region(region.pose @ step, region.radius_m, region.range_rad, region.layer)
+            self._glimpsed = (moved, driven_m) if known and driven_m <= _RECENT_M else None
         if self.prior is not None:
             grown_m = self.prior.radius_m + 0.05 * math.hypot(step.x_m, step.y_m) + (0.0 if known else 1.0)
             self.prior = Region(self.prior.pose @ step, grown_m, self.prior.range_rad, self.prior.layer)
@@ -67,6 +73,12 @@ class Coarse:
             near = StreetPrior(east_m, north_m, max(4 * sigma_m, 15.0))
             if float(self._localizer.prior_belief(near).sum()) > 0:
                 self._filter = self._localizer.start(near)
+
+    def glimpse(self, pose: SE2, covariance: DoubleArray) -> None:
+        """Take a camera's pose that is not sure: lidar may find it right."""
+        radius_m = min(max(3 * largest_sigma(covariance[:2, :2]) + 0.5, 1.0), _LEAST_M)
+        range_rad = min(3 * math.sqrt(covariance[2, 2]) + math.radians(2.0), math.radians(15.0))
+        self._glimpsed = Region(pose, radius_m, range_rad, "visual"), 0.0
 
     def look(self, seen: Seen) -> StreetEstimate | None:
         """Weigh what cameras saw of the streets."""
@@ -97,6 +109,8 @@ class Coarse:
     def regions(self, most: int) -> list[Region]:
         """The most probable regions, the likeliest first."""
         found = [] if self.prior is None else [self.prior]
+        if self._glimpsed is not None:
+            found.append(self._glimpsed[0])
         known = self._gnss.pose()
         if known is not None:
             pose, sigma_m, sigma_rad = known

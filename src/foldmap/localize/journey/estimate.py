@@ -32,6 +32,7 @@ class JourneyDiagnostics(Diagnostics):
         hypotheses: how many poses are alive.
         sigma_m: largest standard deviation of the position; None without a pose.
         restarts: how often the journey has begun again.
+        z_m, roll_rad, pitch_rad: of the vehicle where cameras just confirmed the pose: the rest of world_SE3_vehicle.
     """
 
     phase: str = "lost"
@@ -40,6 +41,9 @@ class JourneyDiagnostics(Diagnostics):
     hypotheses: int = 0
     sigma_m: float | None = None
     restarts: int = 0
+    z_m: float | None = None
+    roll_rad: float | None = None
+    pitch_rad: float | None = None
 
 
 JourneyEstimate = Estimate[SE2, JourneyDiagnostics]
@@ -63,6 +67,7 @@ class JourneySettings:
         warn_sigma_m, lost_sigma_m: above, an estimate is `degraded`, or there is no pose.
         conflicts: so many contradictions of another layer in a row begin the journey again.
         jump_m: how far around a doubted pose one searches.
+        cameras_lost, cameras_tracked: of a frame's cameras at most so many are looked at as photos, in turn.
     """
 
     motion: MotionNoise = field(default_factory=MotionNoise)
@@ -79,9 +84,12 @@ class JourneySettings:
     lost_sigma_m: float = 2.0
     conflicts: int = 3
     jump_m: float = 25.0
+    cameras_lost: int = 3
+    cameras_tracked: int = 1
 
     def __post_init__(self) -> None:
-        if min(self.sweeps, self.hits, self.misses, self.regions, self.conflicts) < 1:
+        cameras = self.cameras_lost, self.cameras_tracked
+        if min(self.sweeps, self.hits, self.misses, self.regions, self.conflicts, *cameras) < 1:
             raise ConfigError("the journey's counts are out of range", "give 1 or more each")
         lengths = self.witness_m, self.fresh_s, self.doubt_s, self.drop_s, self.warn_sigma_m, self.jump_m
         if not all(math.isfinite(one) and one > 0 for one in lengths) or self.lost_sigma_m < self.warn_sigma_m:

@@ -17,6 +17,9 @@ from foldmap.types import DoubleArray
 
 _GAP_S = 0.6
 """After so long without a sweep lidar's filter begins anew at the carried pose."""
+_UNSURE = 0.2
+"""Share of the time that counts as unmatched while what is seen agrees with the pose without being sure of itself."""
+_BETWEEN_MAPS_M = 0.05  # standard deviation of how maps of two layers lie on each other
 _RESTART_SIGMA_M, _RESTART_SIGMA_RAD = 0.15, math.radians(0.7)
 
 
@@ -30,6 +33,7 @@ class Fine:
         self.errors: Tail | None = None
         self.ok_age_s: dict[str, float] = {}  # of lidar and visual: since they last confirmed the pose
         self.unmatched_s = 0.0  # for so long what sees has not matched
+        self.unsure = False  # lidar's last match agreed, but was not sure of itself
         self.conflicts: dict[str, int] = {}
         self._filter: LidarFilter | None = None
         self._step, self._since_sweep_s, self._alone_m = SE2(0.0, 0.0, 0.0), math.inf, 0.0
@@ -70,16 +74,23 @@ class Fine:
             if found.status is Status.OK:
                 self._confirmed("lidar")
         elif found.status is not Status.NO_OBSERVATION:
-            self.unmatched_s += max(since_s, 0.05)
+            self.unsure = self._filter.agreed_m > 0
+            self.unmatched_s += max(since_s, 0.05) * (_UNSURE if self.unsure else 1.0)
+            if self.unsure and found.pose is not None and found.covariance is not None:
+                self._take(found.pose, found.covariance, found.errors)
         return found.status.value, found.diagnostics.reason
 
-    def photo(self, pose: SE2, covariance: DoubleArray) -> None:
-        """Weigh a camera's pose that stands; one beyond both covariances contradicts."""
+    def photo(self, pose: SE2, covariance: DoubleArray) -> bool:
+        """Weigh a camera's pose that stands; one beyond both covariances contradicts. Whether it was weighed."""
         if self._apart(pose, covariance):
             self.conflicts["visual"] = self.conflicts.get("visual", 0) + 1
-            return
+            return False
+        if self._filter is not None:  # lidar's belief is of its last sweep
+            then, sigma_m = pose @ self._step.inverse(), largest_sigma(covariance[:2, :2])
+            self._filter.weigh(then.x_m, then.y_m, math.hypot(sigma_m, _BETWEEN_MAPS_M))
         self._weigh(np.eye(3), difference(pose, self.pose), covariance)
         self._confirmed("visual")
+        return True
 
     def fix(self, east_m: float, north_m: float, sigma_m: float) -> None:
         """Weigh a satellite fix where nothing finer spoke lately; else only see whether it contradicts."""

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Iterable, Iterator
 
-from foldmap.geometry import SE2
+from foldmap.geometry import SE2, SE3
 from foldmap.localize.journey.answer import answer
 from foldmap.localize.journey.coarse import Coarse, Region, everywhere
 from foldmap.localize.journey.estimate import JourneyEstimate, JourneySettings
@@ -17,6 +17,7 @@ from foldmap.localize.journey.search import Search
 from foldmap.localize.journey.senses import Layers, Senses
 
 _WIDE_EVERY = 5
+_CELLS = 6  # windows of the whole map that one sweep is searched in where nothing tells where to begin
 _JUMP_RAD = math.radians(15.0)
 
 
@@ -34,7 +35,9 @@ class Journey:
         self._moving, self._senses = Moving(), Senses(layers, self.settings.sweeps)
         near = None if prior is None else Region(*prior, math.radians(10.0), "prior")
         self._coarse, self._search = Coarse(layers.street, near), Search(self.settings)
+        self._cell = 0
         self._fine: Fine | None = None
+        self._upright: SE3 | None = None
         self._cells = [] if layers.lidar is None or layers.street is not None else everywhere(layers.lidar.folded.grid)
         self._here, self._time_s, self._sweeps, self._restarts = SE2(0.0, 0.0, 0.0), -math.inf, 0, 0
 
@@ -51,7 +54,7 @@ class Journey:
         if isinstance(event, Moves):
             self._moving.add(event)
             return None
-        known = self._drive_on(event.time_s)
+        known, self._upright = self._drive_on(event.time_s), None
         if isinstance(event, FixEvent):
             self._fix(event)
         elif isinstance(event, CameraEvent):
@@ -68,7 +71,8 @@ class Journey:
             self._coarse.begin(hint)
             self._fine, self._restarts = None, self._restarts + 1
         parts = self._fine, self._coarse, self._search, self._senses
-        return answer(*parts, self._layers, self.settings, self._restarts, time.perf_counter() - begin_s)
+        spent_s = time.perf_counter() - begin_s
+        return answer(*parts, self._layers, self.settings, self._restarts, spent_s, self._upright)
 
     def _drive_on(self, time_s: float) -> bool:
         """Move all beliefs to a time; whether motion is known up to then."""
@@ -98,15 +102,22 @@ class Journey:
             if self._fine is not None and street.status.value == "ok" and street.pose is not None:
                 assert street.covariance is not None
                 self._fine.street(street.pose, street.covariance)
-        queries = () if self._layers.visual is None else self._senses.queries(event)
-        if queries:
-            sure = self._fine is not None and not self._doubted(self._fine)
-            near = (self._fine.pose, 3 * self._fine.sigma_m + 20.0) if sure and self._fine is not None else None
-            found = self._senses.seen(queries, near)
-            if found is not None and sure and self._fine is not None:
-                self._fine.photo(*found)
-            elif found is not None:
-                self._search.photo(*found)
+        if self._layers.visual is None:
+            return
+        fine = None if self._fine is None or self._doubted(self._fine) else self._fine
+        most = self.settings.cameras_lost if fine is None else self.settings.cameras_tracked
+        queries = self._senses.queries(event, most)
+        if not queries:
+            return
+        found = self._senses.seen(queries, None if fine is None else (fine.pose, 3 * fine.sigma_m + 20.0))
+        if found is None:
+            return
+        if fine is None and not found.sure:  # not to be believed, and a good place to look at with lidar
+            self._coarse.glimpse(found.pose, found.covariance)
+        elif fine is None:
+            self._search.photo(found.pose, found.covariance)
+        elif found.sure and fine.photo(found.pose, found.covariance):
+            self._upright = found.world_SE3_vehicle
 
     def _sweep(self, event: SweepEvent, known: bool) -> None:
         """Track by lidar; where there is nothing to track, or it is doubted, search in the regions that are left."""
@@ -128,7 +139,9 @@ class Journey:
             wide = Region(self._fine.pose, self.settings.jump_m, _JUMP_RAD, "last")
             return [wide] if turn % _WIDE_EVERY == 0 or not regions else [regions[turn % len(regions)]]
         if self._cells and (not regions or turn % _WIDE_EVERY == 0):
-            return [self._cells[turn % len(self._cells)]]
+            count = min(1 if regions else _CELLS, len(self._cells))
+            first, self._cell = self._cell, self._cell + count
+            return [self._cells[(first + number) % len(self._cells)] for number in range(count)]
         return [regions[turn % len(regions)]] if regions else []
 
     def _doubted(self, fine: Fine) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from foldmap.geometry import SE2, SE3
 from foldmap.geometry.quaternion import inverse_rigid
 from foldmap.lidar.observation import Observation, SweepStack
 from foldmap.lidar.source import Sweep
+from foldmap.localize.estimate import Status
 from foldmap.localize.journey.estimate import LayerHealth
 from foldmap.localize.journey.events import CameraEvent
 from foldmap.localize.lidar.localizer import LidarLocalizer
@@ -22,6 +24,7 @@ from foldmap.street.images.observation import RingFrame
 from foldmap.types import ByteArray, DoubleArray
 from foldmap.visual.source import Features, Query
 
+Part = TypeVar("Part")
 _UPRIGHT_RAD = math.radians(20.0)
 
 
@@ -38,12 +41,23 @@ class Layers:
     extract: Callable[[ByteArray], Features] | None = None
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What cameras say of the vehicle: world_SE2_vehicle, its covariance (3, 3), whether sure, the pose in full."""
+
+    pose: SE2
+    covariance: DoubleArray
+    sure: bool
+    world_SE3_vehicle: SE3
+
+
 class Senses:
     """Sweeps and photos, made ready for the layers; and the health of each."""
 
     def __init__(self, layers: Layers, sweeps: int) -> None:
         self._layers, self._most = layers, sweeps
         self._stack: SweepStack | None = None
+        self._turn = 0
         self.health: dict[str, LayerHealth] = {}
 
     def drawn(self, sweep: Sweep | Observation, start_SE2_vehicle: SE2, known: bool) -> Observation:
@@ -57,26 +71,44 @@ class Senses:
             self._stack = SweepStack(folded.grid.resolution_m, self._most, relief=relief)
         return self._stack.add(sweep, SE3.from_se2(start_SE2_vehicle))
 
-    def queries(self, event: CameraEvent) -> tuple[Query, ...]:
-        """The photos of an event with their features, in the vehicle's axes; none where nothing extracts them."""
-        if event.queries or self._layers.extract is None or not isinstance(event.frame, RingFrame):
-            return event.queries
+    def queries(self, event: CameraEvent, most: int) -> tuple[Query, ...]:
+        """Some photos of an event with their features, in the vehicle's axes; none where nothing extracts them.
+
+        At most so many cameras of a frame are looked at, in turn: features take longer than all else.
+        """
+        if event.queries:
+            return self._some(event.queries, most)
+        if self._layers.extract is None or not isinstance(event.frame, RingFrame):
+            return ()
         ring, extract = event.frame.ring, self._layers.extract
         parts = zip(ring.names, ring.cameras, ring.vehicle_SE3_camera, event.frame.images, strict=True)
+        usable = [
+            (name, camera, pose, image)
+            for name, camera, pose, image in parts
+            if image is not None and image.shape[:2] == (camera.height_px, camera.width_px)
+        ]
         return tuple(
             Query(name, camera, extract(image), None, inverse_rigid(vehicle_SE3_camera))
-            for name, camera, vehicle_SE3_camera, image in parts
-            if image is not None and image.shape[:2] == (camera.height_px, camera.width_px)
+            for name, camera, vehicle_SE3_camera, image in self._some(usable, most)
         )
 
-    def seen(self, queries: Sequence[Query], near: tuple[SE2, float] | None) -> tuple[SE2, DoubleArray] | None:
-        """The vehicle's pose by its cameras, where they are sure of it and it stands upright."""
+    def _some(self, every: Sequence[Part], most: int) -> tuple[Part, ...]:
+        if len(every) <= most:
+            return tuple(every)
+        first, self._turn = self._turn, self._turn + most
+        return tuple(every[(first + number) % len(every)] for number in range(most))
+
+    def seen(self, queries: Sequence[Query], near: tuple[SE2, float] | None) -> Seen | None:
+        """The vehicle's pose by its cameras, where they give one and it stands upright."""
         assert self._layers.visual is not None
         pose, radius = (None, 64.0) if near is None else near
         found = self._layers.visual.localize(list(queries), pose, radius)
         planar = planar_pose(found)
-        self.told("visual", found.status.value, found.diagnostics.reason)
-        return planar if found.status.value == "ok" else None
+        tilted = found.pose is not None and planar is None
+        self.told("visual", "no_match" if tilted else found.status.value, found.diagnostics.reason)
+        if planar is None or found.pose is None:
+            return None
+        return Seen(*planar, found.status is Status.OK, SE3(inverse_rigid(found.pose)))
 
     def told(self, layer: str, status: str, reason: str = "") -> None:
         """Note what a layer said."""

@@ -147,6 +147,15 @@ class LidarFilter:
         )
         return self._answer(result.estimate.status, diagnostics, begin_s)
 
+    @property
+    def agreed_m(self) -> float:
+        """So far matches have agreed with the belief without a break, sure of themselves or not."""
+        return self._agreed_m
+
+    def weigh(self, east_m: float, north_m: float, sigma_m: float) -> None:
+        """Weigh what something finer than satellites says of the position at the last step; errors as of a fix."""
+        self.belief = self.belief.updated(self.belief.gps_log_likelihood(east_m, north_m, sigma_m)).recentred()
+
     def _around(self, pose: SE2, sigma_m: float, sigma_heading_rad: float) -> BeliefGrid:
         """A Gaussian belief about a pose."""
         covariance = np.diag([sigma_m**2, sigma_m**2, sigma_heading_rad**2])

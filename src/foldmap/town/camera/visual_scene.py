@@ -2,17 +2,18 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import numpy as np
 
 from foldmap.errors import ConfigError
-from foldmap.geometry import SE3
+from foldmap.geometry import SE2, SE3
 from foldmap.geometry.camera import Camera
 from foldmap.town.camera.photo_tracks import SeenImage, join_tracks
 from foldmap.town.camera.render import RenderedPicture, TownCamera
 from foldmap.town.hashing import block_rng
-from foldmap.town.plan import Street
+from foldmap.town.plan import Street, arc_lengths
+from foldmap.town.scene import pose_on
 from foldmap.town.world import TownWorld
 from foldmap.types import AnyArray, DoubleArray
 from foldmap.visual.source import Features, Query, SceneModel
@@ -32,7 +33,10 @@ class TownPhoto:
 
 
 class TownPhotos:
-    """A walk along a street: photographs of one day for a map, and of another, from other places, as queries."""
+    """A walk along a street: photographs of one day for a map, and of another, from other places, as queries.
+
+    It is the main street of a town of that seed, or, where a world and a path, float64 (N, 2), are given, that path.
+    """
 
     def __init__(
         self,
@@ -43,6 +47,7 @@ class TownPhotos:
         focal_px: float | None = None,  # focal length; 0.8 of the width where it is None
         *,
         spacing_m: float = 1.0,  # between successive places, at each of which four photographs are taken
+        along: tuple[TownWorld, DoubleArray] | None = None,  # the town, and the path from its beginning
     ) -> None:
         if min(map_count, query_count, *size_px) < 1 or not spacing_m > 0:
             raise ConfigError("a walk without photographs", "give positive counts, sizes and spacing")
@@ -50,12 +55,14 @@ class TownPhotos:
         focal = 0.8 * width if focal_px is None else focal_px
         self.seed = seed
         self.camera = Camera("PINHOLE", width, height, np.array([focal, focal, 0.5 * width, 0.5 * height]))
-        world = TownWorld(seed)
-        street = _main_street(world, seed)
-        middle = street.frame_at(np.array([0.5 * street.length_m]))[0][0]
-        self.town = TownCamera(world, middle)
-        self._street = street
         self._way_m = spacing_m * math.ceil(map_count / len(_YAWS_RAD))
+        if along is None:
+            world = TownWorld(seed)
+            street = _main_street(world, seed)
+            self._way, self._middle_m = _of_street(street), 0.5 * street.length_m
+        else:
+            world, self._way, self._middle_m = along[0], _of_path(along[1]), 0.5 * self._way_m
+        self.town = TownCamera(world, self._way(self._middle_m, 0.0)[0])
         self.map_photos = tuple(self._photo(k, map_count, query=False) for k in range(map_count))
         self.query_photos = tuple(self._photo(k, query_count, query=True) for k in range(query_count))
 
@@ -78,13 +85,34 @@ class TownPhotos:
         loose = 1.0 if query else 0.25
         height = 1.6 + rng.normal(0, 0.1 * loose)
         pitch = 0.1 + rng.normal(0, 0.04 * loose)
-        arc = 0.5 * self._street.length_m + (share - 0.5) * self._way_m
+        arc = self._middle_m + (share - 0.5) * self._way_m
         ahead = float(rng.normal(0, 0.3))
         lateral = float(rng.normal(0, 0.8 * loose))
-        place = self._street.offset_path(np.array([arc + ahead * loose]), lateral)[0]
-        tangent = self._street.frame_at(np.array([arc]))[1][0]
-        heading = math.atan2(tangent[1], tangent[0]) + yaw
+        place = self._way(arc + ahead * loose, lateral)[0]
+        heading = self._way(arc, 0.0)[1] + yaw
         return look_along(place, height, heading + rng.normal(0, 0.08 * loose), pitch, rng.normal(0, 0.02 * loose))
+
+
+_Way = Callable[[float, float], tuple[DoubleArray, float]]
+"""From metres along and to the left: the place (2,), and where the way leads, rad."""
+
+
+def _of_street(street: Street) -> _Way:
+    def at(arc_m: float, left_m: float) -> tuple[DoubleArray, float]:
+        tangent = street.frame_at(np.array([arc_m]))[1][0]
+        return street.offset_path(np.array([arc_m]), left_m)[0], math.atan2(tangent[1], tangent[0])
+
+    return at
+
+
+def _of_path(path_m: DoubleArray) -> _Way:
+    arcs_m = arc_lengths(path_m)
+
+    def at(arc_m: float, left_m: float) -> tuple[DoubleArray, float]:
+        here = pose_on(path_m, arcs_m, arc_m, 0.8)
+        return np.array(astuple(here @ SE2(0.0, left_m, 0.0))[:2]), here.heading_rad
+
+    return at
 
 
 def look_along(place_m: DoubleArray, height_m: float, heading_rad: float, pitch_rad: float, roll_rad: float) -> SE3:

@@ -1,8 +1,5 @@
 """Camera rings driven through the generated town: rendered street scenes with facades and traffic, and their lanes."""
 
-import math
-from collections import OrderedDict
-
 import numpy as np
 
 from foldmap.errors import ConfigError
@@ -14,14 +11,12 @@ from foldmap.street.images.rig import surround_ring
 from foldmap.street.paper.pairs import Jitter, relit
 from foldmap.street.places import sample_places
 from foldmap.street.source import LANE, LaneGraph
-from foldmap.town.camera.render import TownCamera
+from foldmap.town.camera.ring_view import TownCells
 from foldmap.town.hashing import block_rng
 from foldmap.town.street.map import town_street_map
 from foldmap.town.world import TownWorld
 from foldmap.types import ByteArray
 
-_CELL_M = 24.0
-_KEPT = 6
 _DAYS = 12
 
 
@@ -55,7 +50,7 @@ class TownRingPairs(LazyPairs):
         self._places = places.take(driven)
         if not len(self):
             raise ConfigError(f"town {world.seed} has no lane within {reach_m:g} m", "take another seed or more reach")
-        self._towns: OrderedDict[tuple[int, int], TownCamera] = OrderedDict()
+        self._towns = TownCells(world)
 
     def __len__(self) -> int:
         return len(self._places)
@@ -82,7 +77,7 @@ class TownRingPairs(LazyPairs):
         return StreetPair(seen, self._graph_at(pose), self.map.name, pose)
 
     def _frame(self, world_SE2_ego: SE2, first_day: int) -> RingFrame:
-        town = self._town(world_SE2_ego)
+        town = self._towns.at(world_SE2_ego)
         lift = SE3.from_se2(world_SE2_ego, -self.ring.ground_z_m)
         poses = [lift @ SE3(pose) for pose in self.ring.vehicle_SE3_camera]
         for day in range(first_day, first_day + _DAYS):
@@ -95,13 +90,3 @@ class TownRingPairs(LazyPairs):
         for number, (camera, pose) in enumerate(zip(self.ring.cameras, poses, strict=True)):
             images.append(town.picture(camera, pose, day, shot_seed=number, colour=True).image)
         return RingFrame(self.ring, tuple(images))
-
-    def _town(self, world_SE2_ego: SE2) -> TownCamera:
-        """The surroundings, shared by all places of a cell."""
-        cell = math.floor(world_SE2_ego.x_m / _CELL_M), math.floor(world_SE2_ego.y_m / _CELL_M)
-        if cell not in self._towns:
-            self._towns[cell] = TownCamera(self.world, (np.array(cell) + 0.5) * _CELL_M)
-            if len(self._towns) > _KEPT:
-                self._towns.popitem(last=False)
-        self._towns.move_to_end(cell)
-        return self._towns[cell]

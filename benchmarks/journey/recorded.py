@@ -1,0 +1,148 @@
+"""Row of the journey on kitti-drive0001: a recorded street, lidar and photos in one file, from nothing."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from benchmarks.context import Board
+from benchmarks.journey.kitti import FULL_SCALE, kitti_events, kitti_ring, kitti_truth
+from benchmarks.journey.town import Told, driven
+from benchmarks.lines import Line, RowSkipped, at_least, at_most, information
+from foldmap.api.opened import open as open_map
+from foldmap.atlas import FoldWriter
+from foldmap.bench.lidar.baselines.contrast_localizer import ContrastMap
+from foldmap.errors import MissingExtraError
+from foldmap.formats.hloc.features import HlocFeatureWriter
+from foldmap.formats.scenes import read_scene
+from foldmap.formats.sweeps.files import read_sweep
+from foldmap.formats.sweeps.kitti import read_kitti_poses
+from foldmap.geometry import SE2
+from foldmap.lidar.fold import LidarPlan, fold_lidar
+from foldmap.lidar.mapping.raster import BuildSettings, build_map
+from foldmap.lidar.source import RasterMap
+from foldmap.localize.journey.events import Event
+from foldmap.localize.journey.senses import Layers
+from foldmap.localize.lidar.localizer import LidarLocalizer
+from foldmap.localize.visual.negatives import fold_calibrated
+from foldmap.types import DoubleArray
+from foldmap.visual.codes.basis import basis_named
+from foldmap.visual.codes.codecs import Transform
+from foldmap.visual.fold import VisualPlan
+from foldmap.visual.scene.build import SceneSettings, build_scene
+from foldmap.visual.scene.known_poses import KnownPoses
+from foldmap.visual.select import choose_points
+
+_GUARD, _STACK, _RIGHT_M, _MATCHED = 15, 4, 1.0, 4
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """Row 5: short drives on kitti-drive0001, each in a map of the frames at least 15 away from its own.
+
+    The truth is GNSS/INS, which placed the map's frames, too. Beside the file's figures stand those of the raw map's
+    contrast with the same localizer and the same photos.
+
+    Attributes:
+        starts: first frame of each drive, from which nothing is known of the place.
+        frames: of each, at 10 Hz.
+        points: of photos that the file keeps.
+        resolution_m: of the lidar map.
+    """
+
+    number: ClassVar[int] = 5
+    name: ClassVar[str] = "recorded"
+    title: ClassVar[str] = "kitti-drive0001, lidar and photos, from nothing"
+    starts: tuple[int, ...] = (20, 50, 80)
+    frames: int = 12
+    points: int = 2500
+    resolution_m: float = 0.05
+
+    def lines(self, board: Board) -> Iterator[Line]:
+        """See `Row`."""
+        folder, told = board.recordings("kitti-drive0001"), dict[str, list[Told]]()
+        sizes, report = list[int](), board.report("recorded")
+        for number, start in enumerate(self.starts):
+            with tempfile.TemporaryDirectory() as scratch:
+                try:
+                    file, raster = self._map(board, folder, start, Path(scratch))
+                except MissingExtraError as error:
+                    raise RowSkipped(f"skipped: {error.message}") from error
+                sizes.append(file.stat().st_size)
+                for name, one in self._driven(folder, start, file, raster).items():
+                    told.setdefault(name, []).append(one)
+            report(number + 1, len(self.starts))
+        for name, every in told.items():
+            yield from _lines(name, every)
+        yield at_most(5, "the file, lidar and photos, largest", max(sizes) / 1000, 60, "kB")
+
+    def _map(self, board: Board, folder: Path, start: int, scratch: Path) -> tuple[Path, RasterMap]:
+        """The folded file of the frames that are far enough away, and the raster that was folded."""
+        poses = read_kitti_poses(folder / "poses.txt")
+        own = range(start - _STACK - _GUARD, start + self.frames + _GUARD)
+        kept = [frame for frame in range(len(poses)) if frame not in own]
+        sweeps = ((read_sweep(folder / "sweeps" / f"{k:06d}.laz", FULL_SCALE), poses[k]) for k in kept)
+        with build_map(sweeps, BuildSettings(resolution_m=self.resolution_m), scratch=scratch) as built:
+            raster = built.raster()
+        scene = read_scene(self._photographed(folder, [(k, poses[k].matrix) for k in kept], scratch))
+        most = min(self.points, len(scene.points_world))
+        chosen = np.sort(choose_points(scene, most).order[:most])
+        with FoldWriter(scratch / "drive.fold") as writer:
+            fold_lidar(writer, raster, LidarPlan(board.marks(self.resolution_m)))
+            fold_calibrated(writer, scene, VisualPlan(chosen, Transform(basis_named("sift-1"), 0.1, standard=True)))
+        return scratch / "drive.fold", raster
+
+    def _photographed(self, folder: Path, kept: Sequence[tuple[int, DoubleArray]], scratch: Path) -> Path:
+        """A scene of the kept frames' photos at their recorded poses."""
+        ring, photos, scene = kitti_ring(folder), scratch / "photos", scratch / "scene"
+        scene.mkdir()
+        known: dict[str, DoubleArray] = {}
+        for name, vehicle_SE3_camera in zip(ring.names, ring.vehicle_SE3_camera, strict=True):
+            (photos / name).mkdir(parents=True)
+            for frame, world_T_vehicle in kept:
+                for file in (folder / name).glob(f"{frame:06d}.*"):
+                    (photos / name / file.name).symlink_to(file.resolve())
+                    known[f"{name}/{file.name}"] = np.linalg.inv(world_T_vehicle @ vehicle_SE3_camera)
+        settings = SceneSettings(matching="listed", camera=ring.cameras[0])
+        with HlocFeatureWriter(scene / "features.h5", "sift") as sink:
+            build_scene(photos, scene, settings, sink, KnownPoses(known, metric=True), _near(sorted(known)))
+        return scene
+
+    def _driven(self, folder: Path, start: int, file: Path, raster: RasterMap) -> Mapping[str, Told]:
+        """The drive, localized in the file, and with the raw map in lidar's place."""
+        truth = dict(kitti_truth(folder))
+        events: list[tuple[Event, SE2]] = [
+            (event, truth[event.time_s]) for event in kitti_events(folder, range(start - _STACK, start + self.frames))
+        ]
+        with open_map(file) as town:
+            layers = Layers(town.lidar_localizer(), town.visual_localizer(), None, town.extractor().extract)
+            raw = LidarLocalizer(ContrastMap(raster))
+            return {"the file": driven(layers, events), "the raw map": driven(replace(layers, lidar=raw), events)}
+
+
+def _near(names: Sequence[str]) -> dict[str, list[str]]:
+    """Photos that are matched with each: those a few frames away, of all cameras."""
+
+    def frame(name: str) -> int:
+        return int(Path(name).stem)
+
+    return {a: [b for b in names if b > a and abs(frame(a) - frame(b)) <= _MATCHED] for a in names}
+
+
+def _lines(name: str, told: Sequence[Told]) -> Iterator[Line]:
+    placed = [np.isfinite(one.errors_m) for one in told]
+    right = [bool((one.errors_m <= _RIGHT_M).any()) for one in told]
+    yield at_least(5, f"{name}: right place during the drive", 100 * float(np.mean(right)), 95, "%")
+    wrong = sum(int((one.ok & ~(one.errors_m <= _RIGHT_M)).sum()) for one in told)
+    yield at_most(5, f"{name}: ok and off by more than {_RIGHT_M:g} m, sweeps", wrong, 0)
+    errors = np.concatenate([one.errors_m[at] for one, at in zip(told, placed, strict=True)])
+    if len(errors):
+        yield at_most(5, f"{name}: error to GNSS/INS, median", 100 * float(np.median(errors)), 15, "cm")
+    sweeps = sum(len(one.ok) for one in told)
+    yield information(5, f"{name}: sweeps answered", 100 * len(errors) / sweeps, "%")
+    yield information(5, f"{name}: sweeps ok", 100 * sum(int(one.ok.sum()) for one in told) / sweeps, "%")

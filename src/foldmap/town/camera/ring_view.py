@@ -1,0 +1,113 @@
+"""What a ring of cameras sees along a drive through the town, rendered ray by ray; and a scene made of such frames."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+
+import numpy as np
+
+from foldmap.errors import ConfigError, MapInputError
+from foldmap.geometry import SE2, SE3
+from foldmap.street.images.observation import CameraRing, RingFrame
+from foldmap.town.camera.photo_tracks import SeenImage, join_tracks
+from foldmap.town.camera.render import RenderedPicture, TownCamera
+from foldmap.town.world import TownWorld
+from foldmap.types import AnyArray
+from foldmap.visual.source import Features, SceneModel
+
+_CELL_M = 48.0
+_KEPT = 6
+_OPEN_M = 0.2
+
+
+class TownCells:
+    """Cameras of a town, each for the places of a square cell; what stands around is traced once.
+
+    Larger cells are traced less often, and see less far beyond their rims.
+    """
+
+    def __init__(self, world: TownWorld, cell_m: float = 24.0) -> None:
+        self._world, self._cell_m = world, cell_m
+        self._towns: OrderedDict[tuple[int, int], TownCamera] = OrderedDict()
+
+    def at(self, place: SE2) -> TownCamera:
+        """The camera of the cell that a place lies in."""
+        cell = math.floor(place.x_m / self._cell_m), math.floor(place.y_m / self._cell_m)
+        if cell not in self._towns:
+            self._towns[cell] = TownCamera(self._world, (np.array(cell) + 0.5) * self._cell_m)
+            if len(self._towns) > _KEPT:
+                self._towns.popitem(last=False)
+        self._towns.move_to_end(cell)
+        return self._towns[cell]
+
+
+class RingView:
+    """Frames of a ring of pinhole cameras on one day; the vehicle's origin is on the ring's ground.
+
+    A camera that would stand inside something has no image. A ConfigError where a camera is no pinhole.
+    """
+
+    def __init__(self, world: TownWorld, ring: CameraRing, day_seed: int) -> None:
+        for name, camera in zip(ring.names, ring.cameras, strict=True):
+            if camera.model not in ("PINHOLE", "SIMPLE_PINHOLE"):
+                raise ConfigError(f"{name} is a {camera.model} camera", "give pinholes to render the town with")
+        self.ring, self.day_seed, self._cells = ring, day_seed, TownCells(world, _CELL_M)
+
+    def __call__(self, world_SE2_vehicle: SE2) -> RingFrame:
+        """One frame, in colour."""
+        pictures = self.pictures(world_SE2_vehicle)
+        return RingFrame(self.ring, tuple(None if one is None else one[0].image for one in pictures))
+
+    def pictures(self, world_SE2_vehicle: SE2) -> list[tuple[RenderedPicture, SE3] | None]:
+        """Each camera's picture and world_SE3_camera."""
+        town = self._cells.at(world_SE2_vehicle)
+        lift = SE3.from_se2(world_SE2_vehicle, -self.ring.ground_z_m)
+        taken: list[tuple[RenderedPicture, SE3] | None] = []
+        for number, (camera, pose) in enumerate(zip(self.ring.cameras, self.ring.vehicle_SE3_camera, strict=True)):
+            world_SE3_camera = lift @ SE3(pose)
+            if not town.is_open(world_SE3_camera.translation_m[:2], self.day_seed, _OPEN_M):
+                taken.append(None)
+                continue
+            picture = town.picture(camera, world_SE3_camera, self.day_seed, shot_seed=number, colour=True)
+            taken.append((picture, world_SE3_camera))
+        return taken
+
+
+def ring_scene(
+    view: RingView,
+    places: Iterable[SE2],
+    extract: Callable[[AnyArray], Features],
+    feature: str = "sift",
+    report: Callable[[int, int], None] = lambda done, total: None,
+) -> SceneModel:
+    """The metric scene of the frames at some places, with the exact poses; as `town_scene` makes one.
+
+    A MapInputError where the ring's cameras are not alike, or no point is seen by three photographs.
+    """
+    camera = view.ring.cameras[0]
+    if len({(one.model, one.width_px, one.height_px, *one.params) for one in view.ring.cameras}) > 1:
+        raise MapInputError("a ring of different cameras", "give cameras that are alike")
+    seen, names = list[SeenImage](), list[str]()
+    every = list(places)
+    for number, place in enumerate(every):
+        for name, taken in zip(view.ring.names, view.pictures(place), strict=True):
+            if taken is not None:
+                picture, world_SE3_camera = taken
+                seen.append(SeenImage(extract(picture.image), picture.depth_m, picture.kind, world_SE3_camera))
+                names.append(f"{name}/{number:04d}.png")
+        report(number + 1, len(every))
+    if not seen:
+        raise MapInputError("no camera can stand at any of the places", "place them on streets")
+    points, tracks = join_tracks(seen, camera)
+    return SceneModel(
+        cameras=(camera,),
+        image_names=tuple(names),
+        image_camera=np.zeros(len(seen), np.int64),
+        camera_SE3_world=np.stack([one.world_SE3_camera.inverse().matrix for one in seen]),
+        points_world=points,
+        tracks=tracks,
+        feature=feature,
+        metric=True,
+    )
