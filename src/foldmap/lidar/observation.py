@@ -79,8 +79,9 @@ def aggregate(
 ) -> tuple[DoubleArray, FloatArray]:
     """Lay sweeps together in the levelled vehicle frame of one of them; what is not ground is dropped.
 
-    Sweeps of a sensor that leans more than its poses say are set upright. Of the poses, as from odometry, only differences matter (and which way is up). Gives points float64 (N, 3) in metres
-    and their intensities float32 (N,). ``sensor_height_m`` is above the road, where known.
+    Sweeps of a sensor that leans more than its poses say are set upright. Of the poses, as from odometry, only
+    differences matter (and which way is up). Gives points float64 (N, 3) in metres and their intensities float32 (N,).
+    ``sensor_height_m`` is above the road, where known.
     """
     if len(sweeps) != len(world_SE3_sensors):
         raise PoseInputError(f"{len(sweeps)} sweeps and {len(world_SE3_sensors)} poses", "give one pose a sweep")

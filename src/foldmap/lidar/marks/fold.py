@@ -25,7 +25,7 @@ class CodedTile:
 
 
 class MarkTiles:
-    """The tiles of a map as marks: a `foldmap.lidar.fold.TileCoder`. Level and tile side are the map's, or its file's."""
+    """The tiles of a map as marks: a `foldmap.lidar.fold.TileCoder`. The level is that of the map, or of its file."""
 
     def __init__(
         self, model: MarksModel, source: RasterSource, level: MapLevel | None = None, tile_cells: int = TILE_CELLS

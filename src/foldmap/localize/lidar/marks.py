@@ -30,7 +30,7 @@ from foldmap.types import BoolArray, DoubleArray, FloatArray, IntArray
 
 _POOL = 4
 _TURNS_RAD = np.radians(np.arange(-0.75, 0.76, 0.25))  # around a peak
-_REPLICATES = 64
+_REPLICATES, _LEAST_PARTS = 64, 4
 _SAMPLED_PX = 8  # what is known of the map is looked up once in so many pixels
 
 
@@ -184,6 +184,8 @@ def _refined(view: _View, near: SE2, part_N: IntArray, parts: int) -> _Refined:
     is linear in the scores, so resampling the parts (bootstrap) costs nothing, and the spread of its headings has what
     shifts and turns have in common.
     """
+    if parts < _LEAST_PARTS:
+        return _Refined(None, float(_TURNS_RAD[-1]))
     shifts, turns = np.arange(-FINE_RADIUS_PX, FINE_RADIUS_PX + 1) * view.resolution_m, _TURNS_RAD
     turn, up, right = (axis.ravel() for axis in np.meshgrid(turns, shifts, shifts, indexing="ij"))
     moves_m = (near.x_m + right)[:, None], (near.y_m + up)[:, None]
