@@ -40,5 +40,5 @@ def upright(sweep: Sweep, world_SE3_sensor: SE3) -> Sweep:
 def _onto_z(normal: DoubleArray) -> DoubleArray:
     """The smallest rotation (3, 3) that takes a unit vector, not downward, to the z axis (Rodrigues)."""
     x, y, cos = (float(part) for part in normal)
-    cross = np.array([[0.0, 0.0, -x], [0.0, 0.0, -y], [x, y, 0.0]])  # of the axis normal x z
-    return np.eye(3) + cross + cross @ cross / (1.0 + cos)
+    cross: DoubleArray = np.array([[0.0, 0.0, -x], [0.0, 0.0, -y], [x, y, 0.0]])  # of the axis normal x z
+    return np.asarray(np.eye(3) + cross + cross @ cross / (1.0 + cos))
