@@ -20,6 +20,9 @@ from foldmap.bench.lidar.marks import MarksCodec
 from foldmap.bench.lidar.predict import Predictions, predict_all
 from foldmap.bench.lidar.protocol import DriveProtocol
 from foldmap.bench.lidar.tables import matching_row
+from foldmap.lidar.defaults import marks_for
+from foldmap.lidar.marks.model import MarksModel
+from foldmap.localize.lidar.choosing import best_code, simulated_places, try_codes
 
 RECORDING = "kitti-hdl64"
 
@@ -72,10 +75,22 @@ class StreetProtocol:
 
         return board.shared(("street", self), make)  # type: ignore[no-any-return]
 
+    def code(self, board: Board) -> MarksModel:
+        """Those of the shipped marks that ``foldmap fold`` takes for the whole map."""
+
+        def choose() -> MarksModel:
+            protocol, models = self.protocol(board), marks_for(self.resolution_m)  # missing recordings are said first
+            if len(models) < 2:
+                return board.marks(self.resolution_m)
+            source = protocol.maps.without(0, -1)
+            trials = try_codes(models, simulated_places(source), self.resolution_m)
+            return models[best_code(trials, source.observed_m2)]
+
+        return board.shared(("code", self), choose)  # type: ignore[no-any-return]
+
     def marks(self, board: Board) -> Predictions:
         """The answers of the default code."""
-        self.protocol(board)  # missing recordings are the first thing to say
-        return self.answers(board, [Method(MarksCodec(board.marks(self.resolution_m)), EmbeddingMatcher())])[0]
+        return self.answers(board, [Method(MarksCodec(self.code(board)), EmbeddingMatcher())])[0]
 
     def learned(self, board: Board) -> Predictions:
         """The answers of the learned code as it ships."""

@@ -52,7 +52,7 @@ class Refusing:
     def lines(self, board: Board) -> Iterator[Line]:
         """See `Row`."""
         self.asked.protocol(board)  # missing recordings are the first thing to say
-        marks = Method(MarksCodec(board.marks(self.asked.resolution_m)), EmbeddingMatcher())
+        marks = Method(MarksCodec(self.asked.code(board)), EmbeddingMatcher())
         right = [row.diagnostics["status"] for row in self.asked.marks(board).rows]
         asked = list[int]()
         yield from self._answered(board, marks, self._wrong(board), asked)

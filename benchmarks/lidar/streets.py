@@ -83,7 +83,7 @@ class PaperFigures:
                 yield Line(self.number, "the learned code", None, note=str(skipped))
             else:
                 methods.insert(0, Method(LearnedCodec(bundle), EmbeddingMatcher(*HALF_M)))
-        methods.insert(0, Method(MarksCodec(board.marks(self.asked.resolution_m)), EmbeddingMatcher(*HALF_M)))
+        methods.insert(0, Method(MarksCodec(self.asked.code(board)), EmbeddingMatcher(*HALF_M)))
         alone = dict(zip((m.name for m in methods), self.asked.answers(board, methods), strict=True))
         along_cm: dict[str, float] = {}
         for method in methods:

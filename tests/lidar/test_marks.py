@@ -7,6 +7,7 @@ import struct
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from foldmap.lidar.source import RasterMap
 from foldmap.lidar.update import update_lidar
 from second_reader import named, read
 
+SMALL_CELLS = 320
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 
 
@@ -45,8 +47,10 @@ def raster() -> RasterMap:
 
 @pytest.fixture(scope="module")
 def folded(raster: RasterMap, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """In tiles that are smaller than today's, as files of before have them."""
     path = tmp_path_factory.mktemp("marks") / "map.fold"
-    with FoldWriter(path) as writer:
+    with FoldWriter(path) as writer, pytest.MonkeyPatch.context() as patch:
+        patch.setattr("foldmap.lidar.fold.MarkTiles", partial(MarkTiles, tile_cells=SMALL_CELLS))
         fold_lidar(writer, raster, LidarPlan(default_marks(RESOLUTION_M)))
     return path
 
@@ -97,7 +101,7 @@ def test_marks_lie_on_paint_and_are_as_many_as_asked(raster: RasterMap) -> None:
 
 def test_a_tile_holds_what_the_whole_map_does(raster: RasterMap) -> None:
     model = default_marks(RESOLUTION_M)
-    coder = MarkTiles(model, raster)
+    coder = MarkTiles(model, raster, tile_cells=SMALL_CELLS)
     side, reach = coder.side_px, coder.halo_px
     level = map_level(raster, model.recipe)
     size = 2 * side + 2 * reach
@@ -239,8 +243,7 @@ def test_an_update_writes_what_changed(raster: RasterMap, folded: Path, tmp_path
     assert set(done.changed) <= {(1, 1), (0, 1), (1, 0), (0, 0)}
     with FoldFile.open(path) as file:
         opened = open_lidar(file)
-        coder = MarkTiles(default_marks(RESOLUTION_M), changed, None)
-        assert coder.side_px == opened.tile_px
+        assert opened.tile_px == MarkTiles(default_marks(RESOLUTION_M), changed, tile_cells=SMALL_CELLS).side_px
     with FoldUpdater(path) as updater:
         assert update_lidar(updater, changed, before=changed).changed == ()
 

@@ -9,19 +9,23 @@ import numpy as np
 import pytest
 
 from foldmap.geometry import SE2, MetricGrid
-from foldmap.lidar.defaults import default_marks
+from foldmap.lidar.bundle import Bundle
+from foldmap.lidar.defaults import default_bundle, default_marks
+from foldmap.lidar.marks.model import MarksModel
 from foldmap.lidar.observation import Observation
 from foldmap.lidar.source import RasterMap, observed_about_m2
 from foldmap.localize.estimate import Estimate, Status
 from foldmap.localize.lidar import choosing
 from foldmap.localize.lidar.calibrate import PairAttempt
-from foldmap.localize.lidar.choosing import CodeTrial, best_code, map_calibration
+from foldmap.localize.lidar.choosing import CodeTrial, best_code, in_memory, map_calibration
 from foldmap.localize.lidar.confidence import (
+    ConfidenceThresholds,
     LidarDiagnostics,
     MatchFeatures,
     raised,
     thresholds_of,
 )
+from foldmap.localize.lidar.localizer import LidarLocalizer
 
 
 def trial(rate: float, median_m: float, ok: float, model_bytes: int = 100) -> CodeTrial:
@@ -78,3 +82,13 @@ def test_wrong_queries_that_else_would_pass_raise_what_a_map_asks_for(
     asked = raised(thresholds, worth).warn_distinction
     assert asked == pytest.approx(max(asks_for, thresholds.warn_distinction))
     assert worth.negatives == 16 * 5 - 3
+
+
+@pytest.mark.parametrize("model", [default_bundle(0.33), default_marks(0.05)], ids=["learned", "marks"])
+def test_a_code_is_tried_with_its_own_thresholds(model: Bundle | MarksModel) -> None:
+    """By the defaults most right sweeps of a learned code are refused, and no map has a protection level."""
+    grid = MetricGrid(0.0, 0.0, model.resolution_m, 96, 96)
+    intensity = np.random.default_rng(0).random(grid.shape).astype(np.float32)
+    opened, _ = in_memory(model, RasterMap(grid, intensity, np.ones(grid.shape, bool)))
+    assert model.thresholds
+    assert LidarLocalizer.open(opened).thresholds == ConfidenceThresholds.from_dict(model.thresholds)

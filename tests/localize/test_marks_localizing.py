@@ -22,7 +22,7 @@ from foldmap.localize.estimate import Status
 from foldmap.localize.lidar.calibrate import blank_like, shuffled
 from foldmap.localize.lidar.dense import DenseMatcher
 from foldmap.localize.lidar.localizer import LidarLocalizer
-from foldmap.localize.lidar.marks import MarksMatcher
+from foldmap.localize.lidar.marks import MarksMatcher, _vertices
 
 SEED = 5
 
@@ -45,6 +45,7 @@ def apart(pose: SE2, truth: SE2) -> tuple[float, float]:
 def test_poses_are_right_at_any_heading(folded: MarksMap) -> None:
     rng = np.random.default_rng(0)
     localizer = LidarLocalizer.open(folded)
+    normal = []
     for heading in np.linspace(-3.1, 3.1, 9):
         truth = SE2(*rng.uniform(-6, 6, 2), float(heading))
         found = localizer.localize(seen_from(SEED, truth, 1200), near(truth, rng), 1.5)
@@ -53,6 +54,28 @@ def test_poses_are_right_at_any_heading(folded: MarksMap) -> None:
         error_m, error_deg = apart(found.pose, truth)
         assert error_m < 0.05, heading
         assert error_deg < 0.3, heading
+        assert found.covariance is not None
+        sigma_deg = math.degrees(math.sqrt(found.covariance[2, 2]))
+        assert sigma_deg < 0.5
+        normal.append((error_deg / sigma_deg) ** 2)
+    assert np.mean(normal) < 2.5  # of nine that are 1 on average, exceeded once in a hundred
+
+
+def test_a_paraboloid_is_read_at_its_top() -> None:
+    rng = np.random.default_rng(8)
+    tops, fits = rng.uniform(-0.9, 0.9, (20, 3)), []
+    for top in tops:
+        root = rng.normal(size=(3, 3))
+        bend = -(root @ root.T + 0.1 * np.eye(3))  # the Hessian; scores are 7 + (p - top)' bend (p - top) / 2
+        xx, yy, tt = 0.5 * np.diag(bend)
+        fits.append([7, *(-bend @ top), xx, yy, tt, bend[0, 1], bend[0, 2], bend[1, 2]])
+    found, are_peaks = _vertices(np.array(fits))
+    assert are_peaks.all()
+    np.testing.assert_allclose(found, tops, atol=1e-9)
+    saddle = np.array([[0, 0.1, 0.1, 0, -1, -1, 0.5, 0, 0, 0]])
+    found, are_peaks = _vertices(saddle)
+    assert not are_peaks.any()
+    np.testing.assert_array_equal(found, 0)
 
 
 def test_points_find_what_images_find(folded: MarksMap) -> None:

@@ -127,8 +127,10 @@ def tile_coder(
     before: dict[str, Any] | None = None,
 ) -> TileCoder:
     """The coder of a model for a map; what holds for the whole map is measured, or taken from a layer's parameters."""
+    if isinstance(model, MarksModel) and before:
+        return MarkTiles(model, source, MapLevel.of_layer(before), before["tile_cells"])
     if isinstance(model, MarksModel):
-        return MarkTiles(model, source, MapLevel.of_layer(before) if before else None)
+        return MarkTiles(model, source)
     if before:
         return LearnedTiles(model, source, before["tile_blocks"], before["spread"])
     return LearnedTiles(model, source, tile_blocks)

@@ -11,6 +11,7 @@ import numpy as np
 from foldmap.errors import ConfigError, PoseInputError, SweepInputError
 from foldmap.geometry import SE2, SE3
 from foldmap.lidar.mapping.ground import ground_mask
+from foldmap.lidar.mapping.lean import upright
 from foldmap.lidar.relief import mixed
 from foldmap.lidar.source import Sweep, check_lengths
 from foldmap.types import BoolArray, DoubleArray, FloatArray, IntArray
@@ -78,8 +79,9 @@ def aggregate(
 ) -> tuple[DoubleArray, FloatArray]:
     """Lay sweeps together in the levelled vehicle frame of one of them; what is not ground is dropped.
 
-    Of the poses, as from odometry, only differences matter (and which way is up). Gives points float64 (N, 3) in metres
-    and their intensities float32 (N,). ``sensor_height_m`` is above the road, where known.
+    Sweeps of a sensor that leans more than its poses say are set upright. Of the poses, as from odometry, only
+    differences matter (and which way is up). Gives points float64 (N, 3) in metres and their intensities float32 (N,).
+    ``sensor_height_m`` is above the road, where known.
     """
     if len(sweeps) != len(world_SE3_sensors):
         raise PoseInputError(f"{len(sweeps)} sweeps and {len(world_SE3_sensors)} poses", "give one pose a sweep")
@@ -87,7 +89,8 @@ def aggregate(
         raise SweepInputError(f"no sweep {reference_index} among {len(sweeps)}", "give a reference among the sweeps")
     vehicle_SE3_world = levelled(world_SE3_sensors[reference_index]).inverse()
     points, intensities = list[DoubleArray](), list[FloatArray]()
-    for sweep, world_SE3_sensor in zip(sweeps, world_SE3_sensors, strict=True):
+    for leaning, world_SE3_sensor in zip(sweeps, world_SE3_sensors, strict=True):
+        sweep = upright(leaning, world_SE3_sensor)
         kept = ground_mask(sweep.points_sensor_m, sensor_height_m) if ground_only else slice(None)
         points.append((vehicle_SE3_world @ world_SE3_sensor).apply(sweep.points_sensor_m[kept].astype(np.float64)))
         intensities.append(sweep.intensity[kept])
@@ -183,6 +186,7 @@ class SweepStack:
         drawn = rasterize(np.concatenate(laid), values, self._resolution_m, *extent_of(self._resolution_m))
         if self._standing is None:
             return drawn
-        self._standing.append(world_SE3_sensor.apply(_near(sweep.points_sensor_m)))
+        standing = upright(sweep, world_SE3_sensor)
+        self._standing.append(world_SE3_sensor.apply(_near(standing.points_sensor_m)))
         world = np.concatenate(self._standing)
         return with_relief(drawn, np.column_stack([vehicle_SE2_world.apply(world[:, :2]), world[:, 2]]))

@@ -18,7 +18,7 @@ from foldmap.lidar.marks.choose import MarkRecipe
 from foldmap.lidar.marks.contrast import contrast
 from foldmap.types import BoolArray, DoubleArray, FloatArray, IntArray
 
-_DARKEST, _BRIGHTEST = -2.0, 6.0
+_DARKEST, _BRIGHTEST = -2.0, 3.0  # brighter says no more of where the paint is, and one reflector outvotes it
 _FULL_WEIGHT = 0.3  # of the Gaussian on observed pixels; what is seen through less counts less
 
 

@@ -42,10 +42,15 @@ from foldmap.types import BoolArray, ByteArray, FloatArray
 
 
 class UnfoldedRaster:
-    """One raster that went through the codec in memory: a `DecodedMap` without a file."""
+    """One raster that went through the codec in memory: a `DecodedMap` without a file.
 
-    def __init__(self, decoder: Decoder, grid: MetricGrid, codes: ByteArray, downsample: int) -> None:
-        self.grid = grid
+    Its localizer has the thresholds of the model, where one is given.
+    """
+
+    def __init__(
+        self, decoder: Decoder, grid: MetricGrid, codes: ByteArray, downsample: int, model: Bundle | None = None
+    ) -> None:
+        self.grid, self.model = grid, model
         self.embed_observation = decoder.embed_observation
         self._embedding, self._known = decoder.decode(codes), known_of(codes, downsample)
 

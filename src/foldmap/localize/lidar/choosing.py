@@ -190,4 +190,4 @@ def in_memory(model: Bundle | MarksModel, raster: RasterMap) -> tuple[Any, int]:
     height, width = (side // scale * scale for side in raster.grid.shape)
     whole = raster.read(0, 0, height, width)
     codes = encode_raster(model, whole, spread_of(whole.intensity, whole.observed, whole.grid.resolution_m))
-    return UnfoldedRaster(Decoder(model), whole.grid, codes, scale), len(model.coder.encode(codes))
+    return UnfoldedRaster(Decoder(model), whole.grid, codes, scale, model), len(model.coder.encode(codes))

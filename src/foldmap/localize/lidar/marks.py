@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -24,11 +25,12 @@ from foldmap.localize.lidar.search import (
     heading_of,
     judged,
     peak_of,
-    spread_of_headings,
 )
 from foldmap.types import BoolArray, DoubleArray, FloatArray, IntArray
 
 _POOL = 4
+_TURNS_RAD = np.radians(np.arange(-0.75, 0.76, 0.25))  # around a peak
+_REPLICATES, _LEAST_PARTS = 64, 4
 _SAMPLED_PX = 8  # what is known of the map is looked up once in so many pixels
 
 
@@ -50,9 +52,14 @@ class _View:
         seen = (row >= 0) & (row <= height - 1) & (col >= 0) & (col <= width - 1)
         return _View(self.marks_m[seen], self.image, self.resolution_m)
 
-    def pixels(self, heading_rad: float, offset_m: tuple[float, float] = (0.0, 0.0)) -> tuple[DoubleArray, DoubleArray]:
-        """Rows and columns (N,) of the marks in the image, seen from the prior turned and moved so in its axes."""
-        cos, sin = math.cos(heading_rad), math.sin(heading_rad)
+    def pixels(
+        self, heading_rad: DoubleArray | float, offset_m: tuple[DoubleArray | float, DoubleArray | float] = (0.0, 0.0)
+    ) -> tuple[DoubleArray, DoubleArray]:
+        """Rows and columns (N,) of the marks in the image, seen from the prior turned and moved so in its axes.
+
+        Of many poses, (S, 1) each, (S, N).
+        """
+        cos, sin = np.cos(heading_rad), np.sin(heading_rad)
         x, y = self.marks_m[:, 0] - offset_m[0], self.marks_m[:, 1] - offset_m[1]
         height, width = self.image.shape
         row = 0.5 * (height - 1) - (cos * y - sin * x) / self.resolution_m
@@ -103,16 +110,17 @@ class MarksMatcher:
         blocks_KHW = view.scores(heading, radius_px, part_N, parts)
         row, col = peak_of(blocks_KHW)
         shift_m = (col - radius_px) * resolution_m, (radius_px - row) * resolution_m
-        per_block = np.stack([_sums(values_at(view.image, *view.pixels(h, shift_m)), part_N, parts) for h in fine])
+        best = _refined(view, SE2(*shift_m, heading), part_N, parts)
         known, observed = self._known(observation, prior @ SE2(*shift_m, heading))
         overlap = Overlap(
             score=_correlation(view, heading, shift_m, self.folded.cell_px),
-            heading_spread_rad=spread_of_headings(per_block, fine),
+            heading_spread_rad=best.heading_spread_rad,
             observed_fraction=float((known & observed).mean()),
             known_fraction=float(known.mean()),
             chance=_chance(view, float(blocks_KHW.sum(0).max()), radius_px, headings_rad),
         )
-        return judged(volume, headings_rad, heading, blocks_KHW, resolution_m, overlap)
+        found = judged(volume, headings_rad, heading, blocks_KHW, resolution_m, overlap)
+        return replace(found, offset=best.offset or found.offset)
 
     def candidates(self, observation: Observation, prior: SE2, radius_m: float, heading_range_rad: float) -> list[SE2]:
         """See `WindowMatcher.candidates`: every shift of a quarter of the resolution."""
@@ -162,8 +170,49 @@ def _parts(view: _View, heading_rad: float, shift_m: tuple[float, float]) -> tup
     return part, len(held) + (not inside.all())
 
 
-def _sums(values_N: FloatArray, part_N: IntArray, parts: int) -> DoubleArray:
-    return np.bincount(part_N, weights=values_N, minlength=parts).astype(np.float64)
+class _Refined(NamedTuple):
+    """Where scores peak between the poses that were tried, if they do, and the spread of that over blocks."""
+
+    offset: SE2 | None
+    heading_spread_rad: float
+
+
+def _refined(view: _View, near: SE2, part_N: IntArray, parts: int) -> _Refined:
+    """Fit a paraboloid in x, y and heading to the scores of each part around a pose.
+
+    A peak of a few hundred marks is ragged at the size of a pixel; the paraboloid's is that of all poses around it. It
+    is linear in the scores, so resampling the parts (bootstrap) costs nothing, and the spread of its headings has what
+    shifts and turns have in common.
+    """
+    if parts < _LEAST_PARTS:
+        return _Refined(None, float(_TURNS_RAD[-1]))
+    shifts, turns = np.arange(-FINE_RADIUS_PX, FINE_RADIUS_PX + 1) * view.resolution_m, _TURNS_RAD
+    turn, up, right = (axis.ravel() for axis in np.meshgrid(turns, shifts, shifts, indexing="ij"))
+    moves_m = (near.x_m + right)[:, None], (near.y_m + up)[:, None]
+    row, col = view.pixels((near.heading_rad + turn)[:, None], moves_m)
+    values = values_at(view.image, row.ravel(), col.ravel()).reshape(row.shape).astype(np.float64)
+    scores_KP = np.stack([values[:, part_N == part].sum(1) for part in range(parts)])
+    units = np.array([shifts[-1], shifts[-1], turns[-1]])
+    x, y, t = right / units[0], up / units[1], turn / units[2]
+    terms = np.stack([np.ones_like(x), x, y, t, x * x, y * y, t * t, x * y, x * t, y * t], 1)
+    fit_KC = scores_KP @ np.linalg.pinv(terms).T
+    (peak,), (is_peak,) = _vertices(fit_KC.sum(0)[None])
+    weights = np.random.default_rng(0).multinomial(parts, np.full(parts, 1 / parts), size=_REPLICATES)
+    others, are_peaks = _vertices(weights @ fit_KC)
+    apart = np.where(are_peaks & is_peak, others[:, 2] - peak[2], 1.0)
+    moved = peak * units
+    offset = SE2(near.x_m + moved[0], near.y_m + moved[1], near.heading_rad + moved[2]) if is_peak else None
+    return _Refined(offset, float(np.sqrt((apart**2).mean()) * units[2]))
+
+
+def _vertices(fits_BC: DoubleArray) -> tuple[DoubleArray, BoolArray]:
+    """Peaks (B, 3) of paraboloids, at most a unit from the middle along each axis, and which have one."""
+    _, x, y, t, xx, yy, tt, xy, xt, yt = fits_BC.T
+    bend = np.stack([2 * xx, xy, xt, xy, 2 * yy, yt, xt, yt, 2 * tt], 1).reshape(-1, 3, 3)
+    concave = np.linalg.eigvalsh(bend).max(1) < 0
+    bend[~concave] = -np.eye(3)
+    found = np.linalg.solve(bend, -np.stack([x, y, t], 1)[..., None])[..., 0]
+    return np.clip(np.where(concave[:, None], found, 0.0), -1.0, 1.0), np.asarray(concave)
 
 
 def _chance(view: _View, peak: float, radius_px: int, headings_rad: DoubleArray) -> Chance:
