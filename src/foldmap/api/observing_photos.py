@@ -215,8 +215,8 @@ def assumed(asked: Sequence[PhotoQuery]) -> tuple[dict[str, int], list[str]]:
     """How many photos have intrinsics from where, and what people should know of those that were not given."""
     counted = Counter(image.intrinsics for one in asked for image in one.images if image.camera is not None)
     told = {
-        "exif": "focal lengths of {} photos are those of their EXIF (--camera or --model gives better ones)",
-        "guessed": "focal lengths of {} photos are guessed and estimated with the pose (--camera or --model gives them)",
+        "exif": "focal lengths of {} photos are those of their EXIF; --camera or --model gives better ones",
+        "guessed": "focal lengths of {} photos are guessed, and found with the pose; --camera or --model gives them",
     }
     return dict(counted), [words.format(counted[source]) for source, words in told.items() if counted[source]]
 
@@ -240,7 +240,7 @@ def _cameras(
     if model is None:
         raise MapInputError(
             f"{where} names photos without cameras",
-            "write name MODEL width height params a line, or give --camera MODEL,params, --model COLMAP_FOLDER or --photos",
+            "write name MODEL width height params a line, or give --camera MODEL,params, --model FOLDER or --photos",
         )
     known = read_model_poses(model, cameras=True).cameras
     same = pair_names(names, known)

@@ -87,6 +87,7 @@ def settle(
     around: MapPoints,
     best: Hypothesis,
     error_px: float,
+    clear: bool = False,
 ) -> Settled:
     """The answer's pose and covariance; the intrinsics are found with it where those given do not fit.
 
@@ -97,6 +98,8 @@ def settle(
         around: the map's points.
         best: the pose that was found with the intrinsics as they were given.
         error_px: largest error of an inlier.
+        clear: whether the pose is well supported and its points are where it puts them: other focal lengths are then
+            asked only where freed intrinsics fit better.
     """
     doubt = np.array([DOUBTS[query.intrinsics] for query in queries]).ravel()
     nothing, free = np.zeros(len(doubt)), np.tile(_FREE, len(views))
@@ -108,16 +111,18 @@ def settle(
     if covariance is not None:
         covariance = covariance * (1.0 + (_FEW / count) ** 2)
     as_given = Settled(best.rig_SE3_world, covariance, count, noise)
-    starts = [(best.rig_SE3_world, nothing), *_rival(views, matches, around, best, error_px)]
-    glances = [_glance(views, around, best, start, error_px) for start in starts]
+    here = _glance(views, around, best, (best.rig_SE3_world, nothing), error_px)
+    glances = [here]
+    if not clear or here is None or here.gain >= SUSPECT:
+        glances += [
+            _glance(views, around, best, one, error_px) for one in _rival(views, matches, around, best, error_px)
+        ]
     glance = max((one for one in glances if one is not None), key=lambda one: one.gain, default=None)
-    usual = 1.0 if glances[0] is None else min(1.0, SUSPECT / max(glances[0].gain, 1e-9))
-    if glances[0] is not None and as_given.covariance is not None and usual < 1.0:
+    usual = 1.0 if here is None else min(1.0, SUSPECT / max(here.gain, 1e-9))
+    if here is not None and as_given.covariance is not None and usual < 1.0:
         # what the pose would move by if the intrinsics had their say, beyond what they say of right cameras, too:
         # it did not, and so it may be off by that
-        normal = normal_equations(
-            views, glances[0].inliers, best.rig_SE3_world, glances[0].noise_px, CORRELATION, error_px
-        )
+        normal = normal_equations(views, here.inliers, best.rig_SE3_world, here.noise_px, CORRELATION, error_px)
         normal = normal.with_prior(doubt, nothing)
         moved = (1.0 - usual) * np.linalg.lstsq(normal.matrix, normal.right, rcond=None)[0][:6]
         as_given = replace(as_given, covariance=as_given.covariance + np.outer(moved, moved))

@@ -116,7 +116,8 @@ class VisualLocalizer:
             )
             if rival.support.explained > best.support.explained:
                 best, rival = rival, best
-        settled = settle(queries, views, matches, around, best, self._search.error_px(views[0]))
+        clear = self._search.is_clear(best, views, self.settings.evidence_enough[1])
+        settled = settle(queries, views, matches, around, best, self._search.error_px(views[0]), clear)
         return self._judge(replace(settled, focal_found=focal * settled.focal_found), best, rival, health)
 
     def _portions(self, views: Sequence[View], around: MapPoints) -> list[int]:

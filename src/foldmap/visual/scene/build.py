@@ -206,7 +206,9 @@ def _inferred(pycolmap: Any, path: Path, size_px: tuple[int, int], model: str) -
     options.camera_model = model
     camera = pycolmap.infer_camera_from_image(path, options)
     if (camera.width, camera.height) != size_px:
-        raise MapInputError(f"{path.name!r} is read as {camera.width} x {camera.height} px by COLMAP", "save it upright")
+        raise MapInputError(
+            f"{path.name!r} is read as {camera.width} x {camera.height} px by COLMAP", "save it upright"
+        )
     return "exif" if camera.has_prior_focal_length else "guessed", camera
 
 
