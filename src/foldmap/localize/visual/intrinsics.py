@@ -36,7 +36,11 @@ CORRELATION = 0.2
 """Of the errors of two matches in one cell of an image."""
 SUSPECT = 50.0
 """How much less the squared residuals, in units of the noise, must be with freed intrinsics than with those given."""
-_RIVALS = (0.7, 0.82, 0.9, 0.95, 1.05, 1.1, 1.2, 1.4)  # focal lengths over the given one that matches are asked for
+_USUAL = 25.0  # so much less they may be with right ones, too: errors of neighbours are alike
+_AGREED = 0.2  # of the most distinct matches, so many must agree with a pose for no far focal length to be asked
+_NEAR_RIVALS, _FAR_RIVALS = (0.9, 1.1), (0.7, 0.82, 0.95, 1.05, 1.2, 1.4)
+"""Focal lengths over the given one that matches are asked for; where more agree with none of the near ones, and enough
+with the given one, the others are spared."""
 _ANY = tuple(float(factor) for factor in 0.4 * 1.18 ** np.arange(12))  # over a guessed one
 _RIVAL_SAMPLES, _RIVAL_MATCHES, _RIVAL_POLISH = 100, 150, 10
 _FAR = 3.0  # standard deviations that the intrinsics found may lie from those given
@@ -98,8 +102,8 @@ def settle(
         around: the map's points.
         best: the pose that was found with the intrinsics as they were given.
         error_px: largest error of an inlier.
-        clear: whether the pose is well supported and its points are where it puts them: other focal lengths are then
-            asked only where freed intrinsics fit better.
+        clear: whether the pose is well supported and its points are where it puts them: far focal lengths are then
+            asked only where near ones find more.
     """
     doubt = np.array([DOUBTS[query.intrinsics] for query in queries]).ravel()
     nothing, free = np.zeros(len(doubt)), np.tile(_FREE, len(views))
@@ -111,14 +115,17 @@ def settle(
     if covariance is not None:
         covariance = covariance * (1.0 + (_FEW / count) ** 2)
     as_given = Settled(best.rig_SE3_world, covariance, count, noise)
+    few = _few(views, matches, around)
+    agreeing = _agreeing(views, few, best.rig_SE3_world, error_px)
+    share = agreeing / max(sum(len(part) for part in few), 1)
     here = _glance(views, around, best, (best.rig_SE3_world, nothing), error_px)
-    glances = [here]
-    if not clear or here is None or here.gain >= SUSPECT:
-        glances += [
-            _glance(views, around, best, one, error_px) for one in _rival(views, matches, around, best, error_px)
-        ]
+    rival = _most_agree(views, few, _NEAR_RIVALS, agreeing, error_px)
+    if rival is not None or not clear or share < _AGREED:
+        most = agreeing if rival is None else _agreeing(seen_with(views, rival[1]), few, rival[0], error_px)
+        rival = _most_agree(views, few, _FAR_RIVALS, most, error_px) or rival
+    glances = [here] if rival is None else [here, _glance(views, around, best, rival, error_px)]
     glance = max((one for one in glances if one is not None), key=lambda one: one.gain, default=None)
-    usual = 1.0 if here is None else min(1.0, SUSPECT / max(here.gain, 1e-9))
+    usual = 1.0 if here is None else min(1.0, _USUAL / max(here.gain, 1e-9))
     if here is not None and as_given.covariance is not None and usual < 1.0:
         # what the pose would move by if the intrinsics had their say, beyond what they say of right cameras, too:
         # it did not, and so it may be off by that
@@ -141,14 +148,16 @@ def settle(
     if simple.gain < SUSPECT:
         freed, free = simple, focal_alone
     now = seen_with(views, freed.numbers)
-    normal = normal_equations(now, freed.inliers, freed.rig_SE3_world, freed.noise_px, CORRELATION)
+    spread_px = float(np.hypot(freed.noise_px, around.noise_px))
+    normal = normal_equations(now, freed.inliers, freed.rig_SE3_world, spread_px, CORRELATION)
     whole = normal.with_prior(free, nothing).covariance()
     if whole is None:
         return replace(as_given, wrong=_UNFIT)
     off = np.abs(freed.numbers) / np.hypot(doubt, _MISFIT * np.sqrt(np.diag(whole)[6:]))
     wrong = _told(views[0], now[0]) if off.max() > _FAR else ""
     count, focal = sum(len(part) for part in freed.inliers), float(np.exp(freed.numbers[0]))
-    return Settled(freed.rig_SE3_world, whole[:6, :6] * _MISFIT**2, count, freed.noise_px, focal, wrong)
+    covariance = whole[:6, :6] * _MISFIT**2 * (1.0 + (_FEW / count) ** 2)
+    return Settled(freed.rig_SE3_world, covariance, count, freed.noise_px, focal, wrong)
 
 
 def _left(normal: Normal, doubt: DoubleArray, queries: Sequence[Query]) -> DoubleArray:
@@ -162,15 +171,6 @@ def _left(normal: Normal, doubt: DoubleArray, queries: Sequence[Query]) -> Doubl
         return doubt
     given = np.repeat([query.intrinsics == "given" for query in queries], NUMBERS)
     return np.where(given, np.minimum(doubt, _TOLD * np.sqrt(np.diag(covariance)[6:])), doubt)
-
-
-def _rival(
-    views: Sequence[View], matches: Sequence[Matches], around: MapPoints, best: Hypothesis, error_px: float
-) -> list[tuple[DoubleArray, DoubleArray]]:
-    """The pose and the intrinsics of another focal length by which more matches agree, if there is one."""
-    parts = _few(views, matches, around)
-    found = _most_agree(views, parts, _RIVALS, _agreeing(views, parts, best.rig_SE3_world, error_px), error_px)
-    return [] if found is None else [found]
 
 
 def guessed_focal(
