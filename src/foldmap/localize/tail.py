@@ -17,7 +17,7 @@ LEAST = 20
 """From fewer numbers nothing is said of their tail."""
 _ONE_SIDED = 1.645  # standard deviations: a scale this small or smaller would be seen once in twenty
 _SHAPES = (3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0, 15.0)  # degrees of freedom of scattering standard deviations
-_SCALES = 200
+_SCALES = 100
 _DIRECTIONS = 400
 
 
@@ -61,7 +61,7 @@ class Tail:
 
     @staticmethod
     def of_distances(values: AnyArray, axes: int) -> Tail:
-        """Bound the tail of at least `LEAST` Mahalanobis distances whose standard deviations are right on average.
+        """The tail of at least `LEAST` Mahalanobis distances whose standard deviations are right on average.
 
         Were they right each time, the squares were chi-squared. Where they scatter as a gamma variable's inverse does,
         squares an axis have an F distribution (errors are Student's t). Its shape is the most likely one of

@@ -36,7 +36,7 @@ CORRELATION = 0.2
 """Of the errors of two matches in one cell of an image."""
 SUSPECT = 50.0
 """How much less the squared residuals, in units of the noise, must be with freed intrinsics than with those given."""
-_USUAL = 25.0  # so much less they may be with right ones, too: errors of neighbours are alike
+_USUAL = 15.0  # so much less they may be with right ones, too: errors of neighbours are alike
 _AGREED = 0.2  # of the most distinct matches, so many must agree with a pose for no far focal length to be asked
 _NEAR_RIVALS, _FAR_RIVALS = (0.9, 1.1), (0.7, 0.82, 0.95, 1.05, 1.2, 1.4)
 """Focal lengths over the given one that matches are asked for; where more agree with none of the near ones, and enough
@@ -48,6 +48,7 @@ _MORE = 1.0  # standard deviations of their number by which more points must be 
 _MISFIT = 3.0  # by which found intrinsics bend to what the map errs: their standard deviations are so much larger
 _WIDE = 3.0  # inlier errors within which points are looked for where intrinsics may be wrong
 _GLANCED, _ROUNDS, _MOST = 600, 3, 6000
+_ROUGHLY = 1e-3  # steps of angles and intrinsics so small end what is refined again
 _LEAST = 12  # matches that ten numbers are found from
 _UNFIT = "the intrinsics do not fit"
 
@@ -235,7 +236,8 @@ def _glance(
     if sum(len(part) for part in parts) < _LEAST:
         return None
     for within in (_WIDE, 1.0):
-        pose, numbers = refine_with_lens(views, parts, pose, within * error_px / 3.0, free, numbers, CORRELATION)
+        sigma_px = within * error_px / 3.0
+        pose, numbers = refine_with_lens(views, parts, pose, sigma_px, free, numbers, CORRELATION, _ROUGHLY)
     now = seen_with(views, numbers)
     close, noise = _close(now, parts, pose, error_px)
     pose, numbers = refine_with_lens(views, parts, pose, noise, free, numbers, CORRELATION)
