@@ -219,6 +219,13 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("-o", "--output", type=Path, help="write the JSON here")
     parser.add_argument("--features", type=Path, help="visual, trust: keep features and scenes here")
     parser.add_argument("--queries", type=int, default=None, help="visual, trust: at most so many queries")
+    parser.add_argument(
+        "--photo-map",
+        action="append",
+        default=[],
+        metavar="FEATURE:KB",
+        help="trust: ask these maps of photos alone, like sift:60",
+    )
     models = os.environ.get("FOLDMAP_STREET_MODELS")
     parser.add_argument(
         "--street-models",
@@ -263,7 +270,8 @@ def open_board(given: argparse.Namespace, models: Sequence[Bundle], layer: str) 
     }
     data = given.data or recorded.get(layer, given.shared / "data" / layer)
     if layer == TRUST:
-        return TrustBoard(given.shared, given.threads, given.quiet, given.features, given.queries)
+        maps = tuple(given.photo_map)
+        return TrustBoard(given.shared, given.threads, given.quiet, given.features, given.queries, maps)
     if layer in ("visual", WORLD):
         return VisualBoard(data, given.threads, given.quiet, given.features, given.queries)
     if layer == "street":

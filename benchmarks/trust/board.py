@@ -39,13 +39,20 @@ class TrustBoard(Board):
         quiet: no progress on stderr.
         kept: folder where scenes that were built are kept between runs; None keeps them for this run.
         queries: hostile queries a kind and map, and drives; None for what each row says.
+        photo_maps: like "sift:60": of the maps of photos these alone are asked, and no other layer's; all where empty.
     """
 
     def __init__(
-        self, shared: Path, threads: int = 2, quiet: bool = False, kept: Path | None = None, queries: int | None = None
+        self,
+        shared: Path,
+        threads: int = 2,
+        quiet: bool = False,
+        kept: Path | None = None,
+        queries: int | None = None,
+        photo_maps: tuple[str, ...] = (),
     ) -> None:
         super().__init__(shared / "data" / "lidar", (), threads, quiet)
-        self.root, self.queries = shared, queries
+        self.root, self.queries, self.photo_maps = shared, queries, photo_maps
         self._scratch = tempfile.TemporaryDirectory(prefix="foldmap-trust-")
         self._kept_folder = kept
 
@@ -144,7 +151,9 @@ class TrustBoard(Board):
         return self.shared(("scene", scene, feature), make)  # type: ignore[no-any-return]
 
     def file(self, scene: str, feature: str, kilobytes: int) -> Path:
-        """A scene folded within a budget, by ``foldmap fold --budget``."""
+        """A scene folded within a budget, by ``foldmap fold --budget``; a RowSkipped where it is left out."""
+        if self.photo_maps and f"{feature}:{kilobytes}" not in self.photo_maps:
+            raise RowSkipped("skipped: left out by --photo-map")
 
         def make() -> Path:
             path = self.scratch / f"{scene}-{feature}-{kilobytes}kB.fold"

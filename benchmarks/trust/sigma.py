@@ -33,6 +33,8 @@ def right_of(board: TrustBoard) -> dict[str, list[Some]]:
     def of_drives(tile: str, step_m: float) -> Some:
         return lambda: [one for one in drives.answers(board, tile, step_m) if one.kind == AS_DRIVEN]
 
+    if board.photo_maps:
+        return {"photos": [of_photos(*one) for one in photos.each()]}
     return {
         "photos": [of_photos(*one) for one in photos.each()],
         "sweeps": [lambda one=one: sweeps.as_driven(board, *one) for one in sweeps.each()],  # type: ignore[misc]

@@ -8,12 +8,15 @@ import shutil
 import signal
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from foldmap.api.folding import LidarOptions, StreetOptions, VisualOptions, fold
 from foldmap.atlas import FoldFile, FoldWriter, verify
 from foldmap.errors import BudgetError, ConfigError, MapFormatError, MapInputError
+from foldmap.localize.evidence import MapCalibration
 from foldmap.street.unfold import FoldedStreet
+from foldmap.visual.unfold import FoldedVisual
 from tests.cli.cli_place import ground, make_bundle, write_tif
 from tests.cli.scene_place import room_scene, write_scene
 
@@ -138,6 +141,7 @@ def test_an_update_of_nothing_changes_nothing_and_of_something_that(place: Path,
     sources = [place / "map.tif", place / "scene", place / "lanes.csv"]
     done = fold(sources, out, update=True, lidar=lidar)
     assert [done[layer]["tiles_changed"] for layer in ("lidar", "visual", "street")] == [0, 0, 0]
+    assert done["visual"]["calibration"] == "kept, of the map before"
     assert out.read_bytes() == town.read_bytes()
     (tmp_path / "lanes.csv").write_text(HEAD + "".join(ROWS[:-3]))
     done = fold(tmp_path / "lanes.csv", out, update=True)
@@ -146,6 +150,19 @@ def test_an_update_of_nothing_changes_nothing_and_of_something_that(place: Path,
     assert sum(data != tiles_in(town).get(key) for key, data in tiles_in(out).items()) <= 1
     with FoldFile.open(out) as file:
         assert FoldedStreet(file).graph("lanes").vertices_m[:, 0].max() == pytest.approx(890, abs=0.2)
+
+
+def test_a_scene_that_changed_much_is_calibrated_anew(place: Path, town: Path, tmp_path: Path) -> None:
+    out, room = tmp_path / "town.fold", room_scene()
+    out.write_bytes(town.read_bytes())
+    write_scene(room.keep_points(np.arange(len(room.points_world) * 3 // 4)), tmp_path / "scene")
+    assert fold(tmp_path / "scene", out, update=True)["visual"]["calibration"] == "new"
+    with FoldFile.open(town) as before, FoldFile.open(out) as after:
+        held, now = (MapCalibration.read(FoldedVisual(file).parameters, "visual") for file in (before, after))
+    assert held is not None
+    assert now is not None
+    assert now.negatives == held.negatives
+    assert now.chance != held.chance
 
 
 def test_an_update_that_fails_or_is_killed_leaves_the_old_file(place: Path, town: Path, tmp_path: Path) -> None:

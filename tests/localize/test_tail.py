@@ -13,7 +13,7 @@ from foldmap.geometry import SE2
 from foldmap.localize.estimate import Diagnostics, Estimate, Status
 from foldmap.localize.evidence import MapCalibration, effective_count, mahalanobis, surprise
 from foldmap.localize.protection import ALERT_LIMITS, AlertLimit
-from foldmap.localize.tail import Tail, gaussian_exceeded_at
+from foldmap.localize.tail import Tail, distance_at, gaussian_exceeded_at, length_at
 
 
 @pytest.mark.parametrize("axes", [1, 2, 3])
@@ -36,6 +36,37 @@ def test_a_tail_bounds_the_laws_that_errors_and_chance_have(law: stats.rv_frozen
     assert np.median(ratio) < {60: 1.9, 300: 1.5, 2000: 1.3}[count]  # and not a useless one
     logs = np.array([tail.log10_beyond(float(law.isf(1e-5))) for tail in tails])
     assert np.mean(logs >= -5) > 0.85
+
+
+@pytest.mark.parametrize("freedom", [5.0, 8.0, 1e6])
+@pytest.mark.parametrize("count", [60, 600])
+def test_distances_of_scattering_sigmas_are_bounded_by_their_law(freedom: float, count: int) -> None:
+    """Of drawn sets the middle one about reaches what is true, and none is far too long where there are many."""
+    law, rng = stats.f(3, freedom), np.random.default_rng(count)
+    levels = [Tail.of_distances(np.sqrt(3 * law.rvs(count, random_state=rng)), 3).exceeded_at(1e-3) for _ in range(9)]
+    true = math.sqrt(3 * law.isf(1e-3))
+    assert 0.9 * true < np.median(levels) < 1.5 * true
+    if count == 600:
+        assert max(levels) < 1.7 * true
+
+
+def test_distances_that_are_none_have_no_tail() -> None:
+    for values in (np.ones(19), np.full(40, np.nan), -np.ones(40)):
+        with pytest.raises(ConfigError, match="tail of"):
+            Tail.of_distances(values, 3)
+
+
+def test_the_length_that_errors_exceed_in_any_direction() -> None:
+    gaussian, rng = Tail(1e-6, 1e-6, 1e-2, 100), np.random.default_rng(0)
+    for sides in ((1.0, 1.0, 1.0), (2.0, 0.5, 0.1), (1.0, 1e-3, 1e-6)):
+        turn = stats.special_ortho_group.rvs(3, random_state=rng)
+        covariance = turn @ np.diag(np.square(sides)) @ turn.T
+        drawn = np.linalg.norm(rng.normal(size=(400_000, 3)) * sides, axis=1)
+        assert length_at(gaussian, 1e-2, covariance) == pytest.approx(np.quantile(drawn, 0.99), rel=0.02)
+    # a long tail reaches as far as along the longest side at most, and no less than a Gaussian's
+    long = Tail(5.0, 1.0, 1e-2, 100)
+    assert gaussian_exceeded_at(1e-3, 3) < length_at(long, 1e-3, np.eye(3)) <= distance_at(long, 1e-3, 3) + 1e-9
+    assert length_at(long, 1e-3, np.diag([1.0, 1e-4, 1e-4])) < length_at(long, 1e-3, np.eye(3))
 
 
 def test_a_tail_counts_trials() -> None:

@@ -102,3 +102,16 @@ def test_held_out_images_calibrate_a_map(tmp_path: Path) -> None:
     calibrated = with_errors(CALIBRATED, model, plan, 2.5 * drawn)
     assert calibrated.sigma_scale == pytest.approx(2.5, rel=0.15)
     assert calibrated.chance == CALIBRATED.chance
+
+
+@pytest.mark.parametrize("focal", [0.55, 1.5])
+def test_a_guessed_focal_length_is_found_with_the_pose(focal: float) -> None:
+    query, pose = taken(2)
+    found = made()[2].localize(replace(given(query, focal), intrinsics="guessed"))
+    assert found.status in (Status.OK, Status.DEGRADED)
+    assert found.diagnostics.focal == pytest.approx(1 / focal, rel=0.02)
+    off = -found.pose[:3, :3].T @ found.pose[:3, 3] + pose[:3, :3].T @ pose[:3, 3]
+    sigma = np.sqrt(np.linalg.eigvalsh(found.covariance[:3, :3]).max())
+    assert np.linalg.norm(off) < min(4.0 * sigma, 0.2)
+    # given as sure, so wrong a camera gets no pose that is called ok
+    assert made()[2].localize(given(query, focal)).status is not Status.OK

@@ -98,18 +98,14 @@ def test_errors_are_as_large_as_the_covariance_says() -> None:
     for seed in range(25):
         rng = np.random.default_rng(seed)
         pose = pose_at(rng.uniform(-0.5, 0.5, 3), 0.25 * seed)
-        # a calibrated focal length is known to one percent
-        params = np.array(CAMERA.params)
-        params[:2] *= np.exp(rng.normal(0, 0.01))
-        given = Camera(CAMERA.model, CAMERA.width_px, CAMERA.height_px, params)
-        found = localizer.localize(replace(taken(seed, pose), camera=given))
+        found = localizer.localize(taken(seed, pose))
         assert found.status is Status.OK
         assert found.centre_world is not None
         assert found.covariance is not None
         off = found.centre_world - np.linalg.inv(pose)[:3, 3]
         far.append(off @ np.linalg.solve(found.covariance[:3, :3], off))
-    # a chi-squared variable of 3 degrees has its mean at 3; the map's own noise is part of the error
-    assert 1.5 < np.mean(far) < 8
+    # a chi-squared variable of 3 degrees has its mean at 3; here points have no errors, which sigma reckons with
+    assert 0.5 < np.mean(far) < 4
 
 
 def test_the_same_query_gives_the_same_answer() -> None:

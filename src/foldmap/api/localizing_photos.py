@@ -7,7 +7,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from time import perf_counter
 
-from foldmap.api.observing_photos import PhotoQuery, QueryFeatures, open_query_features, read_photo_queries
+from foldmap.api.observing_photos import (
+    PhotoQuery,
+    QueryFeatures,
+    assumed,
+    open_query_features,
+    read_photo_queries,
+)
 from foldmap.api.opened import FoldedMap
 from foldmap.api.results import Begin, Localized, LocalizedObservation, silent
 from foldmap.errors import InputError, MapInputError
@@ -69,7 +75,9 @@ def localize_photos(
         "features_s": round((spent_s - sum(used_s)) / len(asked), 4),
         "queries_per_second": round(len(used_s) / sum(used_s), 2),
     }
-    return Localized(localized, {"localizer": asdict(settings)}, speed, [*notes, *unusable])
+    intrinsics, said = assumed(asked)
+    told = {**speed, "intrinsics": intrinsics}
+    return Localized(localized, {"localizer": asdict(settings)}, told, [*notes, *said, *unusable])
 
 
 def _photo_estimates(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
@@ -48,11 +49,12 @@ class PhotoQuery:
 
 @dataclass(frozen=True)
 class QueryFeatures:
-    """What is known of the photos that are asked: where their features are, and names that have some."""
+    """What is known of the photos that are asked: where their features are, names that have some, and their folder."""
 
     source: SizedFeatures
     where: Path
     global_descriptors: HlocGlobals | None = None
+    photos: Path | None = None
     known: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -123,7 +125,7 @@ class QueryFeatures:
             camera = f"its camera's {wanted[0]} x {wanted[1]} px"
             said = f"{outside} of {count} keypoints of {image.name!r} lie outside of {camera}"
             raise MapInputError(said, "give the camera of the image that they were extracted from")
-        return Query(image.name, image.camera, features, vector, image.camera_SE3_rig)
+        return Query(image.name, image.camera, features, vector, image.camera_SE3_rig, image.intrinsics)
 
     def _require(self, name: str) -> None:
         """Refuse a name that has no features, with the one that may be meant."""
@@ -168,7 +170,7 @@ def open_query_features(
 
         assert photos is not None
         extractor = open_extractor(feature, weights, ExtractorSettings(max_keypoints=most))
-        yield QueryFeatures(PhotoFeatures(photos, extractor), photos, vectors)
+        yield QueryFeatures(PhotoFeatures(photos, extractor), photos, vectors, photos)
 
 
 def read_photo_queries(
@@ -178,7 +180,7 @@ def read_photo_queries(
 
     `queries` is hloc's query list, with cameras or names alone; without one every photo is asked that has features.
     Cameras of names are one for all, ``MODEL,params`` (of the size that the photos have) or ``MODEL width height
-    params``, or those of a COLMAP model.
+    params``, or those of a COLMAP model; else, of photos that are at hand, by EXIF, else guessed.
 
     Raises:
         ConfigError: options that exclude each other.
@@ -202,36 +204,50 @@ def read_photo_queries(
     asked = []
     for image in listed:
         try:
-            asked.append(PhotoQuery(image.name, (replace(image, camera=camera_by_name(image.name)),)))
+            found, source = camera_by_name(image.name)
+            asked.append(PhotoQuery(image.name, (replace(image, camera=found, intrinsics=source),)))
         except InputError as error:
             asked.append(PhotoQuery(image.name, (image,), error))
     return asked
 
 
+def assumed(asked: Sequence[PhotoQuery]) -> tuple[dict[str, int], list[str]]:
+    """How many photos have intrinsics from where, and what people should know of those that were not given."""
+    counted = Counter(image.intrinsics for one in asked for image in one.images if image.camera is not None)
+    told = {
+        "exif": "focal lengths of {} photos are those of their EXIF; --camera or --model gives better ones",
+        "guessed": "focal lengths of {} photos are guessed, and found with the pose; --camera or --model gives them",
+    }
+    return dict(counted), [words.format(counted[source]) for source, words in told.items() if counted[source]]
+
+
 def _cameras(
     where: Path, names: Sequence[str], camera: str, model: Path | None, brought: QueryFeatures
-) -> Callable[[str], Camera]:
-    """What gives a photo's camera, or raises that it has none."""
+) -> Callable[[str], tuple[Camera, str]]:
+    """What gives a photo's camera, and where that is from; or raises that it has none."""
     from foldmap.formats.colmap.scene import read_model_poses
-    from foldmap.visual.scene.build import camera_from_text
+    from foldmap.visual.scene.build import camera_from_text, camera_of_photo
 
     if camera:
         words = camera.split()
         if len(words) > 1 and "," not in camera:
             one = camera_of("--camera", 1, words)
-            return lambda name: one
-        return lambda name: camera_from_text(camera, *brought.size_px(name))
+            return lambda name: (one, "given")
+        return lambda name: (camera_from_text(camera, *brought.size_px(name)), "given")
+    if model is None and brought.photos is not None:
+        folder = brought.photos
+        return lambda name: camera_of_photo(folder / name)
     if model is None:
         raise MapInputError(
             f"{where} names photos without cameras",
-            "write name MODEL width height params a line, or give --camera MODEL,params or --model COLMAP_FOLDER",
+            "write name MODEL width height params a line, or give --camera MODEL,params, --model FOLDER or --photos",
         )
     known = read_model_poses(model, cameras=True).cameras
     same = pair_names(names, known)
 
-    def found(name: str) -> Camera:
+    def found(name: str) -> tuple[Camera, str]:
         if name not in same:
             raise MapInputError(f"the model in {model} has no image {name!r}", "give its camera in the list")
-        return known[same[name]]
+        return known[same[name]], "given"
 
     return found

@@ -21,11 +21,13 @@ class Photo:
         image: file, or uint8 (H, W) or (H, W, 3) RGB.
         camera: its intrinsics.
         camera_SE3_rig: of one camera of a rig, float64 (4, 4).
+        intrinsics: where they are from: "given", "exif" (a focal length in EXIF) or "guessed".
     """
 
     image: Path | str | ByteArray
     camera: Camera
     camera_SE3_rig: DoubleArray | None = None
+    intrinsics: str = "given"
 
     def query(self, extractor: Extractor) -> Query:
         """The photo with its features; a MapInputError where it cannot be read, or its camera is of another size."""
@@ -36,7 +38,7 @@ class Photo:
         if size != wanted:
             said = f"photo {name!r} is {size[0]} x {size[1]} px, its camera {wanted[0]} x {wanted[1]}"
             raise MapInputError(said, "give the camera of that size")
-        return Query(name, self.camera, extractor.extract(pixels), None, self.camera_SE3_rig)
+        return Query(name, self.camera, extractor.extract(pixels), None, self.camera_SE3_rig, self.intrinsics)
 
 
 def extractor_for(feature: str) -> Extractor:

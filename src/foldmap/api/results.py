@@ -9,7 +9,8 @@ Each line is an object::
 rig: rig_SE3_world), ``[qw, qx, qy, qz, tx, ty, tz]``. Pose and covariance are null where nothing was answered; so is
 the protection level, a `ProtectionLevel`, there and where the map's errors are not calibrated.
 ``time_s`` is the number of the observation where nothing says more. Lines of photos also have ``images``, the names of
-a photo or of a rig's photos, and ``image_poses``, the camera_SE3_world of each. Lines of street observations have
+a photo or of a rig's photos, and ``image_poses``, the camera_SE3_world of each, and
+``intrinsics``, where those of each are from ("given", "exif" or "guessed"). Lines of street observations have
 ``guess``, the most probable place even where nothing was answered.
 """
 
@@ -113,6 +114,7 @@ class LocalizedObservation:
         if self.photos:
             poses = [pose_numbers(one) for one in self.photo_poses().values()]
             row |= {"images": [photo.name for photo in self.photos], "image_poses": poses or None}
+            row["intrinsics"] = [photo.intrinsics for photo in self.photos]
         elif hasattr(estimate, "guess"):
             row["guess"] = None if estimate.guess is None else asdict(estimate.guess)
         found: dict[str, Any] = plain(row)

@@ -30,7 +30,8 @@ class ListedImage:
     """An image of a dataset or a query list, as far as the list tells of it; its name is the path within its folder.
 
     The answer goes by ``query_id``, which images of one rig share: the image's name for single cameras. The transforms,
-    float64 (4, 4), are where it was taken (ground truth of a query), and its extrinsics within the rig.
+    float64 (4, 4), are where it was taken (ground truth of a query), and its extrinsics within the rig. Intrinsics are
+    "given", of a focal length in "exif", or "guessed".
     """
 
     name: str
@@ -38,6 +39,7 @@ class ListedImage:
     camera_SE3_world: DoubleArray | None = None
     query_id: str = ""
     camera_SE3_rig: DoubleArray | None = None
+    intrinsics: str = "given"
 
     def __post_init__(self) -> None:
         if not self.query_id:

@@ -12,7 +12,7 @@ import numpy as np
 from foldmap.errors import ConfigError, PoseInputError
 from foldmap.geometry import SE2
 from foldmap.localize.protection import RISK, AlertLimit, ProtectionLevel
-from foldmap.localize.tail import Tail, distance_at
+from foldmap.localize.tail import Tail, distance_at, length_at
 from foldmap.types import DoubleArray
 
 
@@ -110,18 +110,18 @@ class Estimate(Generic[Pose, Signals]):
     def protection_level(self, risk: float = RISK) -> ProtectionLevel | None:
         """What the error stays under but for this risk; None without a pose, or where the map was not calibrated.
 
-        A position whose Mahalanobis distance is d is off by at most d standard deviations in every direction, so the
-        distance exceeded at the risk bounds them all; it is never taken below a Gaussian's. Rotations are given the
-        same distance, of their own largest standard deviation.
+        A planar position whose Mahalanobis distance is d is off by at most d standard deviations in every direction,
+        so the distance exceeded at the risk bounds them all; of a photo, errors of that distance lie all around. It is
+        never taken below a Gaussian's. Rotations are given the same distance, of their own covariance.
         """
         if self.pose is None or self.covariance is None or self.errors is None:
             return None
-        axes = 2 if isinstance(self.pose, SE2) else 3
-        distance = distance_at(self.errors, risk, axes)
-        position = distance * largest_sigma(self.covariance[:axes, :axes])
-        rotation_rad = distance * largest_sigma(self.covariance[axes:, axes:])
         if not isinstance(self.pose, SE2):
-            return ProtectionLevel(risk, position, rotation_rad)
+            sides = (self.covariance[:3, :3], self.covariance[3:, 3:])
+            return ProtectionLevel(risk, *(length_at(self.errors, risk, side) for side in sides))
+        distance = distance_at(self.errors, risk, 2)
+        position = distance * largest_sigma(self.covariance[:2, :2])
+        rotation_rad = distance * largest_sigma(self.covariance[2:, 2:])
         cos, sin = math.cos(self.pose.heading_rad), math.sin(self.pose.heading_rad)
         ways = np.array([[cos, sin], [-sin, cos]])
         along, across = distance * np.sqrt(np.einsum("ki,ij,kj->k", ways, self.covariance[:2, :2], ways))

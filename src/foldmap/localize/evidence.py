@@ -118,7 +118,10 @@ class MapCalibration:
         values = np.asarray(distances, np.float64)
         quantiles = [(float(np.quantile(values, q)), gaussian_exceeded_at(1.0 - q, axes)) for q in (0.5, 0.683, 0.95)]
         scale = max(max(here / there for here, there in quantiles), 1e-3)
-        return replace(self, sigma_scale=scale, errors=Tail.of(values / scale), answers=len(values))
+        scaled = values / scale
+        # photos come in dozens, and their errors as Student's t: all of them tell the tail, not the largest alone
+        errors = Tail.of_distances(scaled, axes) if axes == 3 else Tail.of(scaled)
+        return replace(self, sigma_scale=scale, errors=errors, answers=len(values))
 
 
 def mahalanobis(error: DoubleArray, covariance: DoubleArray) -> float:

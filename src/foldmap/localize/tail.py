@@ -8,13 +8,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.special import betaln, erfc, fdtri
 
 from foldmap.errors import ConfigError, MapFormatError
-from foldmap.types import AnyArray
+from foldmap.types import AnyArray, DoubleArray
 
 LEAST = 20
 """From fewer numbers nothing is said of their tail."""
 _ONE_SIDED = 1.645  # standard deviations: a scale this small or smaller would be seen once in twenty
+_SHAPES = (3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0, 15.0)  # degrees of freedom of scattering standard deviations
+_SCALES = 100
+_DIRECTIONS = 400
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,26 @@ class Tail:
         least = 1e-9 * max(abs(level), abs(float(numbers[-1])), 1e-9)
         return Tail(level, max(excess * _mean_bound(beyond), least), beyond / len(numbers), len(numbers))
 
+    @staticmethod
+    def of_distances(values: AnyArray, axes: int) -> Tail:
+        """The tail of at least `LEAST` Mahalanobis distances whose standard deviations are right on average.
+
+        Were they right each time, the squares were chi-squared. Where they scatter as a gamma variable's inverse does,
+        squares an axis have an F distribution (errors are Student's t). Its shape is the most likely one of
+        `_SHAPES`, its scale the upper 95 % confidence bound; so all numbers speak, and not the few largest alone. The
+        exponential goes through the distances that 1 in 100 and 1 in 1,000 exceed; rarer ones are a little longer.
+        """
+        numbers = np.asarray(values, np.float64).ravel()
+        if len(numbers) < LEAST or not (np.isfinite(numbers) & (numbers >= 0)).all():
+            raise ConfigError(f"the tail of {len(numbers)} distances", f"give {LEAST} finite ones or more")
+        squares = np.maximum(numbers**2 / axes, 1e-12)
+        scales = np.median(squares) * np.geomspace(0.25, 4.0, _SCALES)
+        likely = [_likely(squares[None, :] / scales[:, None], axes, shape) - np.log(scales) for shape in _SHAPES]
+        shape, scale = np.unravel_index(int(np.argmax(likely)), (len(_SHAPES), _SCALES))
+        most = math.sqrt(scales[scale]) * (1.0 + _ONE_SIDED / math.sqrt(2.0 * axes * len(numbers)))
+        level, rarer = (most * math.sqrt(axes * float(fdtri(axes, _SHAPES[shape], 1.0 - p))) for p in (1e-2, 1e-3))
+        return Tail(level, (rarer - level) / math.log(10.0), 1e-2, len(numbers))
+
     def log10_beyond(self, value: float, trials: float = 1.0) -> float:
         """log10 of the probability that one of so many independent numbers is larger; at most 0."""
         return min(0.0, math.log10(self.share * trials) - (value - self.level) / self.scale / math.log(10.0))
@@ -92,6 +116,28 @@ def distance_at(errors: Tail, risk: float, axes: int) -> float:
     return max(errors.exceeded_at(risk), gaussian_exceeded_at(risk, axes))
 
 
+def length_at(errors: Tail, risk: float, covariance: DoubleArray) -> float:
+    """The length that errors of some covariance (3, 3) exceed with this probability, in whatever direction.
+
+    Their Mahalanobis distance has the tail, or a Gaussian's where that is longer; whitened, all directions are alike.
+    """
+    number = np.arange(_DIRECTIONS) + 0.5
+    up, around = 1.0 - 2.0 * number / _DIRECTIONS, math.pi * (1.0 + math.sqrt(5.0)) * number  # Fibonacci's sphere
+    across = np.sqrt(1.0 - up**2)
+    unit = np.stack([across * np.cos(around), across * np.sin(around), up], axis=1)
+    sigma = np.sqrt(np.einsum("ni,ij,nj->n", unit, covariance, unit))
+    low, high = 0.0, distance_at(errors, risk, 3) * float(np.sqrt(np.linalg.eigvalsh(covariance).max()))
+    for _ in range(40):
+        middle = 0.5 * (low + high)
+        distance = middle / sigma
+        tail = np.minimum(1.0, errors.share * np.exp(np.minimum(0.0, (errors.level - distance) / errors.scale)))
+        tail = np.where(distance < errors.level, 1.0, tail)
+        gaussian = erfc(distance / math.sqrt(2.0)) + math.sqrt(2.0 / math.pi) * distance * np.exp(-0.5 * distance**2)
+        beyond = float(np.maximum(tail, gaussian).mean())
+        low, high = (middle, high) if beyond > risk else (low, middle)
+    return high
+
+
 def gaussian_exceeded_at(risk: float, axes: int) -> float:
     """The Mahalanobis distance that a Gaussian of 1, 2 or 3 axes exceeds with this probability."""
     low, high = 0.0, 40.0
@@ -108,6 +154,13 @@ def _gaussian_beyond(distance: float, axes: int) -> float:
     if axes == 1:
         return one
     return one + math.sqrt(2.0 / math.pi) * distance * math.exp(-0.5 * distance * distance)
+
+
+def _likely(squares: DoubleArray, axes: int, shape: float) -> DoubleArray:
+    """Mean logarithm of the density of F, with so many and ``shape`` degrees of freedom, over the last axis."""
+    half = 0.5 * axes
+    density = (half - 1.0) * np.log(squares) - (half + 0.5 * shape) * np.log1p(axes * squares / shape)
+    return np.asarray(half * math.log(axes / shape) - betaln(half, 0.5 * shape) + density.mean(axis=-1))
 
 
 def _mean_bound(count: int) -> float:

@@ -12,6 +12,7 @@ from foldmap.visual.match.likeness import USUAL, least_similarity
 from foldmap.visual.match.matching import DescriptorIndex
 from foldmap.visual.match.view import View
 from foldmap.visual.scene.average import track_means
+from foldmap.visual.scene.noise import reprojection_noise_px
 from foldmap.visual.source import Query, SceneModel
 
 
@@ -44,6 +45,7 @@ class MapPoints:
     similarity: float = USUAL  # least cosine of a keypoint and a point that are one, see `match.likeness`
     # from where each point was seen, float64 (P, 6) as `decode_viewing` gives it; None where the map does not say
     seen_from: DoubleArray | None = None
+    noise_px: float = 0.0  # of the reprojections in the images that it was made of; no query is seen better
     viewing: DoubleArray = field(init=False, repr=False, compare=False)  # the same, from everywhere where None
     index: DescriptorIndex = field(init=False, repr=False, compare=False)  # the descriptors ready to be searched
 
@@ -84,7 +86,9 @@ class UnfoldedMap:
         self.parameters: Mapping[str, Any] = {}
         similarity = least_similarity(scene, np.arange(len(means), dtype=np.int64), means)
         seen_from = decode_viewing(encode_viewing(Viewing.of(scene)), len(means))
-        self._points = MapPoints(scene.points_world, means, similarity=similarity, seen_from=seen_from)
+        noise_px = reprojection_noise_px(scene)
+        points = scene.points_world
+        self._points = MapPoints(points, means, similarity=similarity, seen_from=seen_from, noise_px=noise_px)
 
     def around(self, queries: Sequence[Query], views: Sequence[View]) -> MapPoints:
         """The whole map."""

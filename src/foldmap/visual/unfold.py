@@ -68,6 +68,7 @@ class FoldedVisual:
         self.image_count = whole_of(self.parameters, "visual", "images", 0, 1 << 20)
         self.group = whole_of(self.parameters, "visual", "group", 0, 1 << 20)
         self.similarity = number_of({"similarity": USUAL, **self.parameters}, "visual", "similarity", -1, 1)
+        self.noise_px = number_of({"noise_px": 0.0, **self.parameters}, "visual", "noise_px", 0, 1e6)
         self.viewing = self.parameters.get("viewing") == VIEWING
         models = {model.name for model in info.models}
         decoder = file.model(layer, CODEC_MODEL) if CODEC_MODEL in models else None
@@ -177,6 +178,7 @@ class FoldedVisual:
             visibility,
             self.similarity,
             np.concatenate([tile.seen_from for tile in tiles if tile.seen_from is not None]) if self.viewing else None,
+            self.noise_px,
         )
 
     def _payload(self, key: tuple[int, int]) -> bytes:

@@ -6,8 +6,9 @@ each tile --same points, same codes, seen by the same images?--> kept, or coded 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -24,6 +25,7 @@ from foldmap.visual.fold import (
     POSE_ERROR,
     TILE_POINTS,
     VIEWING_ROW,
+    VisualPlan,
     put_images,
     seen_by_groups,
     similarity_of,
@@ -56,6 +58,8 @@ class VisualUpdate:
         kept: tiles that stayed bit for bit.
         points: of the layer afterwards.
         added, lost: points that joined and that the scene has no more.
+        rows: the scene's points that the layer holds now, int64, ascending.
+        parameters: of the layer afterwards.
     """
 
     changed: tuple[int, ...]
@@ -64,6 +68,13 @@ class VisualUpdate:
     points: int
     added: int
     lost: int
+    rows: IntArray
+    parameters: Mapping[str, Any]
+
+    def plan(self, codec: DescriptorCodec) -> VisualPlan:
+        """What folds the same points anew, with the tolerances of the file."""
+        images = bool(self.parameters["images"])
+        return VisualPlan(self.rows, codec, float(self.parameters["error_px"]), images, self.parameters["group"] or 4)
 
 
 def update_visual(
@@ -129,6 +140,7 @@ def update_visual(
     changed, removed = _put_tiles(updater, layer, [payloads[number] for number in order], folded.tiles)
     if folded.viewing:
         _put_tiles(updater, layer, [sides[number] for number in order], folded.tiles, VIEWING_ROW)
+    parameters = dict(folded.parameters)
     if changed or removed or (folded.groups and not _same_images(folded, scene)):
         if grouped is not None:
             sees = np.array([grouped[np.searchsorted(every, rows[number])].any(axis=0) for number in order])
@@ -140,10 +152,11 @@ def update_visual(
             "similarity": round(similarity_of(chosen, means[every], folded.codec), 3),
             "images": len(scene.image_names) if folded.groups else 0,
         }
-        updater.set_parameters(layer, {**folded.parameters, **facts})
+        parameters |= facts
+        updater.set_parameters(layer, parameters)
     stayed = sum(int((found >= 0).sum()) for found in row_of)
     added, lost = len(every) - stayed, folded.points - stayed
-    return VisualUpdate(changed, removed, len(order) - len(changed), len(every), added, lost)
+    return VisualUpdate(changed, removed, len(order) - len(changed), len(every), added, lost, every, parameters)
 
 
 def _rows_of(

@@ -13,7 +13,8 @@ from foldmap.api.folding.options import Begin, VisualOptions
 from foldmap.atlas import FoldFile, FoldUpdater, FoldWriter
 from foldmap.errors import BudgetError
 from foldmap.formats.scenes import read_scene
-from foldmap.localize.visual.negatives import CALIBRATION_BYTES, fold_calibrated
+from foldmap.localize.evidence import KEY
+from foldmap.localize.visual.negatives import CALIBRATION_BYTES, calibrated, fold_calibrated
 from foldmap.localize.visual.plan import STEPS, Planned, PlanOptions, plan_for_budget, transform_codecs
 from foldmap.types import FloatArray
 from foldmap.version import __version__
@@ -22,11 +23,13 @@ from foldmap.visual.fold import LAYER, VisualPlan, VisualReport, fold_visual
 from foldmap.visual.scene.average import track_means
 from foldmap.visual.scene.join import JoinReport
 from foldmap.visual.source import SceneModel
-from foldmap.visual.unfold import bytes_by_use
+from foldmap.visual.unfold import FoldedVisual, bytes_by_use
 from foldmap.visual.update import update_visual
 
 PARTS = (2, 4, 8, 16, 32)
 """Bytes of product codes that are tried: M of the paper's tables."""
+RECALIBRATED = 0.1
+"""Share of the points that an update must change for the map to be calibrated anew."""
 
 
 @dataclass(frozen=True)
@@ -134,6 +137,15 @@ def update_scene(updater: FoldUpdater, folder: Path, options: VisualOptions, beg
     """Fold the tiles again whose points a new scene changes; errors as `update_visual`."""
     scene, _, aligned = read_with_descriptors(folder, options)
     done = update_visual(updater, scene, points=options.points, report=begin("Updating"))
+    changed = (done.added + done.lost) / max(done.points, 1)
+    before = done.parameters.get(KEY) is not None
+    calibration = "kept, of the map before" if before else "none: fold the scene anew for one"
+    if changed > RECALIBRATED:
+        codec = FoldedVisual(updater.before, LAYER).codec
+        found = calibrated(scene, done.plan(codec), report=begin("Calibrating"))
+        parameters = {name: value for name, value in done.parameters.items() if name != KEY}
+        updater.set_parameters(LAYER, parameters if found is None else {**parameters, KEY: found.to_dict()})
+        calibration = "none: the images tell too little" if found is None else "new"
     return {
         "tiles_changed": len(done.changed),
         "tiles_removed": len(done.removed),
@@ -141,6 +153,7 @@ def update_scene(updater: FoldUpdater, folder: Path, options: VisualOptions, beg
         "points": done.points,
         "points_added": done.added,
         "points_lost": done.lost,
+        "calibration": calibration,
         **({} if aligned is None else {"aligned": aligned}),
     }
 

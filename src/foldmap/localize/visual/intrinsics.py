@@ -16,7 +16,7 @@ from foldmap.localize.visual.search import LEAST_NOISE_PX, Hypothesis, look, res
 from foldmap.types import DoubleArray
 from foldmap.visual.decoded import MapPoints
 from foldmap.visual.match import solve
-from foldmap.visual.match.lens import NUMBERS, normal_equations, refine_with_lens, seen_with
+from foldmap.visual.match.lens import NUMBERS, Normal, normal_equations, refine_with_lens, seen_with
 from foldmap.visual.match.matching import Matches
 from foldmap.visual.match.solve import Correspondences, noise_px, residuals_px
 from foldmap.visual.match.view import View
@@ -30,17 +30,25 @@ DOUBTS = {
 """Standard deviations of what is known of a camera: log focal length, log aspect, principal point (share of the focal
 length); of a calibrated one, of a focal length in EXIF, and of a guess."""
 _FREE = (0.5, 0.3, 0.3, 0.3)
+_TOLD = 0.25  # of what matches tell intrinsics to: less than that may be off unnoticed
+_FEW = 40  # matches of which the few that chance puts among them bend the pose by as much as noise does
 CORRELATION = 0.2
 """Of the errors of two matches in one cell of an image."""
 SUSPECT = 50.0
 """How much less the squared residuals, in units of the noise, must be with freed intrinsics than with those given."""
-_RIVALS = (0.7, 0.82, 0.9, 0.95, 1.05, 1.1, 1.2, 1.4)  # focal lengths over the given one that matches are asked for
+_USUAL = 15.0  # so much less they may be with right ones, too: errors of neighbours are alike
+_AGREED = 0.2  # of the most distinct matches, so many must agree with a pose for no far focal length to be asked
+_NEAR_RIVALS, _FAR_RIVALS = (0.9, 1.1), (0.7, 0.82, 0.95, 1.05, 1.2, 1.4)
+"""Focal lengths over the given one that matches are asked for; where more agree with none of the near ones, and enough
+with the given one, the others are spared."""
+_ANY = tuple(float(factor) for factor in 0.4 * 1.18 ** np.arange(12))  # over a guessed one
 _RIVAL_SAMPLES, _RIVAL_MATCHES, _RIVAL_POLISH = 100, 150, 10
 _FAR = 3.0  # standard deviations that the intrinsics found may lie from those given
 _MORE = 1.0  # standard deviations of their number by which more points must be found
 _MISFIT = 3.0  # by which found intrinsics bend to what the map errs: their standard deviations are so much larger
 _WIDE = 3.0  # inlier errors within which points are looked for where intrinsics may be wrong
 _GLANCED, _ROUNDS, _MOST = 600, 3, 6000
+_ROUGHLY = 1e-3  # steps of angles and intrinsics so small end what is refined again
 _LEAST = 12  # matches that ten numbers are found from
 _UNFIT = "the intrinsics do not fit"
 
@@ -84,6 +92,7 @@ def settle(
     around: MapPoints,
     best: Hypothesis,
     error_px: float,
+    clear: bool = False,
 ) -> Settled:
     """The answer's pose and covariance; the intrinsics are found with it where those given do not fit.
 
@@ -94,22 +103,36 @@ def settle(
         around: the map's points.
         best: the pose that was found with the intrinsics as they were given.
         error_px: largest error of an inlier.
+        clear: whether the pose is well supported and its points are where it puts them: far focal lengths are then
+            asked only where near ones find more.
     """
     doubt = np.array([DOUBTS[query.intrinsics] for query in queries]).ravel()
     nothing, free = np.zeros(len(doubt)), np.tile(_FREE, len(views))
     close, noise = _close(views, best.inliers, best.rig_SE3_world)
-    formal = normal_equations(views, close, best.rig_SE3_world, noise, CORRELATION).with_prior(doubt, nothing)
-    as_given = Settled(best.rig_SE3_world, formal.covariance(6), sum(len(part) for part in close), noise)
-    starts = [(best.rig_SE3_world, nothing), *_rival(views, matches, around, best, error_px)]
-    glances = [_glance(views, around, best, start, error_px) for start in starts]
+    spread_px = float(np.hypot(noise, around.noise_px))
+    formal = normal_equations(views, close, best.rig_SE3_world, spread_px, CORRELATION)
+    covariance = formal.with_prior(_left(formal, doubt, queries), nothing).covariance(6)
+    count = sum(len(part) for part in close)
+    if covariance is not None:
+        covariance = covariance * (1.0 + (_FEW / count) ** 2)
+    as_given = Settled(best.rig_SE3_world, covariance, count, noise)
+    few = _few(views, matches, around)
+    agreeing = _agreeing(views, few, best.rig_SE3_world, error_px)
+    share = agreeing / max(sum(len(part) for part in few), 1)
+    here = _glance(views, around, best, (best.rig_SE3_world, nothing), error_px)
+    rival = _most_agree(views, few, _NEAR_RIVALS, agreeing, error_px)
+    if rival is not None or not clear or share < _AGREED:
+        most = agreeing if rival is None else _agreeing(seen_with(views, rival[1]), few, rival[0], error_px)
+        rival = _most_agree(views, few, _FAR_RIVALS, most, error_px) or rival
+    glances = [here] if rival is None else [here, _glance(views, around, best, rival, error_px)]
     glance = max((one for one in glances if one is not None), key=lambda one: one.gain, default=None)
-    if glances[0] is not None and as_given.covariance is not None:
-        # what the pose would move by if the intrinsics had their say: it did not, and so it may be off by that
-        normal = normal_equations(
-            views, glances[0].inliers, best.rig_SE3_world, glances[0].noise_px, CORRELATION, error_px
-        )
+    usual = 1.0 if here is None else min(1.0, _USUAL / max(here.gain, 1e-9))
+    if here is not None and as_given.covariance is not None and usual < 1.0:
+        # what the pose would move by if the intrinsics had their say, beyond what they say of right cameras, too:
+        # it did not, and so it may be off by that
+        normal = normal_equations(views, here.inliers, best.rig_SE3_world, here.noise_px, CORRELATION, error_px)
         normal = normal.with_prior(doubt, nothing)
-        moved = np.linalg.lstsq(normal.matrix, normal.right, rcond=None)[0][:6]
+        moved = (1.0 - usual) * np.linalg.lstsq(normal.matrix, normal.right, rcond=None)[0][:6]
         as_given = replace(as_given, covariance=as_given.covariance + np.outer(moved, moved))
     if glance is None or glance.gain < SUSPECT:
         return as_given
@@ -126,31 +149,69 @@ def settle(
     if simple.gain < SUSPECT:
         freed, free = simple, focal_alone
     now = seen_with(views, freed.numbers)
-    normal = normal_equations(now, freed.inliers, freed.rig_SE3_world, freed.noise_px, CORRELATION)
+    spread_px = float(np.hypot(freed.noise_px, around.noise_px))
+    normal = normal_equations(now, freed.inliers, freed.rig_SE3_world, spread_px, CORRELATION)
     whole = normal.with_prior(free, nothing).covariance()
     if whole is None:
         return replace(as_given, wrong=_UNFIT)
     off = np.abs(freed.numbers) / np.hypot(doubt, _MISFIT * np.sqrt(np.diag(whole)[6:]))
     wrong = _told(views[0], now[0]) if off.max() > _FAR else ""
     count, focal = sum(len(part) for part in freed.inliers), float(np.exp(freed.numbers[0]))
-    return Settled(freed.rig_SE3_world, whole[:6, :6] * _MISFIT**2, count, freed.noise_px, focal, wrong)
+    covariance = whole[:6, :6] * _MISFIT**2 * (1.0 + (_FEW / count) ** 2)
+    return Settled(freed.rig_SE3_world, covariance, count, freed.noise_px, focal, wrong)
 
 
-def _rival(
-    views: Sequence[View], matches: Sequence[Matches], around: MapPoints, best: Hypothesis, error_px: float
-) -> list[tuple[DoubleArray, DoubleArray]]:
-    """The pose and the intrinsics of another focal length by which more matches agree, if there is one."""
+def _left(normal: Normal, doubt: DoubleArray, queries: Sequence[Query]) -> DoubleArray:
+    """What doubt about the intrinsics is left once the matches had nothing against those given, (4 V,).
+
+    Matches tell intrinsics to so much, and would have told what is off by more: a quarter of it is left. Where they
+    tell less than what was known before, that stays; so it does where nobody gave them.
+    """
+    covariance = normal.with_prior(doubt / _TOLD, np.zeros(len(doubt))).covariance()
+    if covariance is None:
+        return doubt
+    given = np.repeat([query.intrinsics == "given" for query in queries], NUMBERS)
+    return np.where(given, np.minimum(doubt, _TOLD * np.sqrt(np.diag(covariance)[6:])), doubt)
+
+
+def guessed_focal(
+    queries: Sequence[Query], views: Sequence[View], matches: Sequence[Matches], around: MapPoints, error_px: float
+) -> float:
+    """The focal length over the guessed one by which most matches agree; 1 unless a single photo's is guessed.
+
+    A guess may be off by so much that no pose is found with it: what is asked next is asked with this one.
+    """
+    if len(queries) > 1 or queries[0].intrinsics != "guessed":
+        return 1.0
+    parts = _few(views, matches, around)
+    found = _most_agree(views, parts, _ANY, 0.0, error_px)
+    if found is None:
+        return 1.0
+    prior = np.array([*_FREE[:1], *DOUBTS["guessed"][1:]])
+    numbers = refine_with_lens(views, parts, found[0], error_px / 3.0, prior, found[1], CORRELATION)[1]
+    return float(np.exp(np.clip(numbers[0], np.log(_ANY[0]), np.log(_ANY[-1]))))
+
+
+def _few(views: Sequence[View], matches: Sequence[Matches], around: MapPoints) -> list[Correspondences]:
+    """The most distinct matches, as places and points."""
     parts = []
     for view, part in zip(views, matches, strict=True):
         few = part.take(slice(_RIVAL_MATCHES))
         parts.append(Correspondences(view.xy_px[few.keypoint], around.points_world[few.point]))
-    most, found = _agreeing(views, parts, best.rig_SE3_world, error_px), []
-    for factor in _RIVALS:
+    return parts
+
+
+def _most_agree(
+    views: Sequence[View], parts: Sequence[Correspondences], factors: Sequence[float], most: float, error_px: float
+) -> tuple[DoubleArray, DoubleArray] | None:
+    """The pose and the intrinsics of the focal length by which most agree; None where not more than so many do."""
+    found = None
+    for factor in factors:
         numbers = np.tile([np.log(factor), 0.0, 0.0, 0.0], len(views))
         now = seen_with(views, numbers)
         solved = solve.ransac_pose(now, parts, 2.0 * error_px, _RIVAL_SAMPLES, polish=_RIVAL_POLISH)
         if solved is not None and (agreeing := _agreeing(now, parts, solved[0], error_px)) > most:
-            most, found = agreeing, [(solved[0], numbers)]
+            most, found = agreeing, (solved[0], numbers)
     return found
 
 
@@ -175,7 +236,8 @@ def _glance(
     if sum(len(part) for part in parts) < _LEAST:
         return None
     for within in (_WIDE, 1.0):
-        pose, numbers = refine_with_lens(views, parts, pose, within * error_px / 3.0, free, numbers, CORRELATION)
+        sigma_px = within * error_px / 3.0
+        pose, numbers = refine_with_lens(views, parts, pose, sigma_px, free, numbers, CORRELATION, _ROUGHLY)
     now = seen_with(views, numbers)
     close, noise = _close(now, parts, pose, error_px)
     pose, numbers = refine_with_lens(views, parts, pose, noise, free, numbers, CORRELATION)

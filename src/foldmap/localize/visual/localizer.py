@@ -7,17 +7,20 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from foldmap.errors import ConfigError, MapInputError
 from foldmap.geometry import SE2
 from foldmap.localize.estimate import Status, largest_sigma
 from foldmap.localize.evidence import MapCalibration, first_broken
 from foldmap.localize.tail import Tail
 from foldmap.localize.visual.estimate import CameraDiagnostics, CameraEstimate
-from foldmap.localize.visual.intrinsics import Settled, settle
+from foldmap.localize.visual.intrinsics import Settled, guessed_focal, settle
 from foldmap.localize.visual.search import Hypothesis, PoseSearch, better
 from foldmap.localize.visual.settings import VisualSettings
 from foldmap.localize.visual.support import Support, support_of
 from foldmap.visual.decoded import MapPoints, VisualMap
+from foldmap.visual.match.lens import seen_with
 from foldmap.visual.match.matchers import MATCHERS, Matcher, NearestMatcher
 from foldmap.visual.match.matching import Matches
 from foldmap.visual.match.view import View, prepare
@@ -90,9 +93,12 @@ class VisualLocalizer:
         health = replace(health, images=around.images)
         if len(around) < 4:
             return _without(Status.NO_MAP, health, "the map has no points here")
-        best, matches = None, list[Matches]()
+        best, matches, focal = None, list[Matches](), 1.0
         for number, most in enumerate(self._portions(views, around)):
             matches = [self._matcher.match(view, around, most) for view in views]
+            if number == 0:
+                focal = guessed_focal(queries, views, matches, around, self._search.error_px(views[0]))
+                views = views if focal == 1.0 else seen_with(views, np.array([math.log(focal), 0.0, 0.0, 0.0]))
             best = better(best, self._search.best(views, matches, around))
             enough = self.settings.evidence_enough[0 if number == 0 else 1]
             if best is not None and self._search.is_clear(best, views, enough):
@@ -110,8 +116,9 @@ class VisualLocalizer:
             )
             if rival.support.explained > best.support.explained:
                 best, rival = rival, best
-        settled = settle(queries, views, matches, around, best, self._search.error_px(views[0]))
-        return self._judge(settled, best, rival, health)
+        clear = self._search.is_clear(best, views, self.settings.evidence_enough[1])
+        settled = settle(queries, views, matches, around, best, self._search.error_px(views[0]), clear)
+        return self._judge(replace(settled, focal_found=focal * settled.focal_found), best, rival, health)
 
     def _portions(self, views: Sequence[View], around: MapPoints) -> list[int]:
         """How many keypoints of an image are matched at first, then where that is not enough, up to all of them."""

@@ -48,14 +48,27 @@ def fold_calibrated(
 
     ``distances`` are those of `with_errors`; ``report`` is called with images tried.
     """
+    calibration = calibrated(scene, plan, means=means, distances=distances, report=report)
+    facts = {} if calibration is None else {KEY: calibration.to_dict()}
+    return fold_visual(writer, scene, plan, means=means, layer=layer, facts=facts)
+
+
+def calibrated(
+    scene: SceneModel,
+    plan: VisualPlan,
+    *,
+    means: FloatArray | None = None,
+    distances: DoubleArray | None = None,
+    report: Report = lambda done, total: None,
+) -> MapCalibration | None:
+    """What the map that a plan gives of a scene is worth; None where its images do not tell what chance reaches."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "map.fold"
         with FoldWriter(path) as trial:
             fold_visual(trial, scene, plan, means=means)
         with FoldFile.open(path) as file:
             calibration = chance_in(FoldedVisual(file), scene, report=report)
-    facts = {} if calibration is None else {KEY: with_errors(calibration, scene, plan, distances).to_dict()}
-    return fold_visual(writer, scene, plan, means=means, layer=layer, facts=facts)
+    return None if calibration is None else with_errors(calibration, scene, plan, distances)
 
 
 def chance_in(

@@ -168,6 +168,7 @@ def refine_with_lens(
     prior: DoubleArray,
     start: DoubleArray,
     correlation: float,
+    small: float = _SMALL,
 ) -> tuple[DoubleArray, DoubleArray]:
     """Pose and intrinsics that fit best, by Gauss and Newton on residuals below three sigma.
 
@@ -181,6 +182,7 @@ def refine_with_lens(
         prior: standard deviations of the given intrinsics, (4 V,).
         start: how the intrinsics differ at the start, (4 V,).
         correlation: as of `normal_equations`.
+        small: a step of angles and intrinsics that ends it.
     """
     pose, numbers = np.array(rig_SE3_world), np.array(start)
 
@@ -204,7 +206,7 @@ def refine_with_lens(
         else:
             break
         pose, numbers, normal = ahead, changed, then
-        if np.abs(step[3:]).max() < _SMALL:
+        if np.abs(step[3:]).max() < small:
             break
     return pose, numbers
 

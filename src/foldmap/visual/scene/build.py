@@ -12,7 +12,7 @@ import numpy as np
 from foldmap.errors import ConfigError, MapInputError
 from foldmap.geometry.camera import CAMERA_MODELS, Camera, require_plausible
 from foldmap.visual.features.extract import Extractor, ExtractorSettings, open_extractor
-from foldmap.visual.features.images import check_image, exif_camera, image_size_px, read_image
+from foldmap.visual.features.images import check_image, exif_camera, image_size_px, photo_size_px, read_image
 from foldmap.visual.features.photo_names import find_images
 from foldmap.visual.scene import colmap_database as scratch
 from foldmap.visual.scene.agreement import require_agreement
@@ -193,16 +193,34 @@ def _camera(
         return "given", (given.model, size_px, given.params.tobytes()), scratch.colmap_camera(run.pycolmap, given)
     if known is not None:
         raise ConfigError(f"the intrinsics of {name!r} are not known", "give --camera MODEL,params with known poses")
-    options = run.pycolmap.ImageReaderOptions()
-    options.camera_model = settings.camera_model
-    camera = run.pycolmap.infer_camera_from_image(run.photos / name, options)
-    if (camera.width, camera.height) != size_px:
-        raise MapInputError(f"{name!r} is read as {camera.width} x {camera.height} px by COLMAP", "save it upright")
-    exif = exif_camera(run.photos / name) if camera.has_prior_focal_length else None
-    source = "exif" if camera.has_prior_focal_length else "guessed"
+    source, camera = _inferred(run.pycolmap, run.photos / name, size_px, settings.camera_model)
+    exif = exif_camera(run.photos / name) if source == "exif" else None
     if settings.one_camera:
         return source, (size_px, round(camera.mean_focal_length(), 3)), camera
     return source, name if exif is None else (size_px, exif), camera
+
+
+def _inferred(pycolmap: Any, path: Path, size_px: tuple[int, int], model: str) -> tuple[str, Any]:
+    """A camera by a photo's EXIF, else of 1.2 times its longer side: which of them, and COLMAP's camera."""
+    options = pycolmap.ImageReaderOptions()
+    options.camera_model = model
+    camera = pycolmap.infer_camera_from_image(path, options)
+    if (camera.width, camera.height) != size_px:
+        raise MapInputError(
+            f"{path.name!r} is read as {camera.width} x {camera.height} px by COLMAP", "save it upright"
+        )
+    return "exif" if camera.has_prior_focal_length else "guessed", camera
+
+
+def camera_of_photo(path: Path) -> tuple[Camera, str]:
+    """An ideal camera by a photo's EXIF, or guessed as 1.2 times the longer side; "exif" or "guessed".
+
+    Raises `MapInputError`: the photo cannot be read; `MissingExtraError`: that needs foldmap[sfm].
+    """
+    size_px = photo_size_px(path)
+    with quiet_pycolmap() as pycolmap:
+        source, camera = _inferred(pycolmap, path, size_px, "SIMPLE_PINHOLE")
+    return Camera("SIMPLE_PINHOLE", *size_px, np.array(camera.params, np.float64)), source
 
 
 def camera_from_text(text: str, width_px: int, height_px: int) -> Camera:
