@@ -124,7 +124,7 @@ def _step_s(times_s: DoubleArray) -> float:
 
 
 def _frame(points: DoubleArray) -> DoubleArray:
-    """What was driven, with a margin, however far the map reaches; a straight way is no thin strip: two corners (2, 2)."""
+    """What was driven and a margin, however far the map reaches; a straight way is no thin strip: corners (2, 2)."""
     known = points[np.isfinite(points).all(axis=1)]
     if not len(known):
         known = np.zeros((1, 2))
