@@ -8,14 +8,10 @@ import typer
 
 from foldmap.cli import (
     calibrate,
-    diff,
     evaluate,
     export,
-    extract,
     fold,
     localize,
-    merge,
-    patch,
     report,
     serve,
     show,
@@ -27,6 +23,7 @@ from foldmap.cli import (
 from foldmap.cli.bench import lidar as bench
 from foldmap.cli.build import lidar as build
 from foldmap.cli.demo import command as demo
+from foldmap.cli.reshaping import diff, extract, merge, patch
 from foldmap.cli.train import command as train
 from foldmap.cli.verbs import App, Verbs
 from foldmap.version import __version__

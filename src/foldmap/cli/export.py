@@ -22,7 +22,7 @@ def export(
     foldmap itself needs none of them: it makes its graphs from the map. They are for runtimes of other languages.
     Each is held against the original where torch is installed.
     """
-    from foldmap.api.exporting import export_networks
+    from foldmap.api.reshaping.exporting import export_networks
 
     require_file(fold_file)
     output.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,1 @@
+"""The verbs that make files of files: merge, extract, diff, patch."""
