@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from foldmap.api.georeference import crs_of
 from foldmap.api.tracking import Tracker, is_of_streets, is_of_sweeps, street_prior, vehicle_pose
 from foldmap.atlas import FoldFile
 from foldmap.errors import ConfigError, LayerError
@@ -60,6 +59,8 @@ class FoldedMap:
     @property
     def frame(self) -> str:
         """Name of the coordinate reference system; "local" where nobody placed the map on Earth."""
+        from foldmap.api.georeference import crs_of
+
         crs = crs_of(layer.parameters for layer in self.file.layers())
         found = _NAME.match(crs)
         return (found[1] if found else crs) or "local"
