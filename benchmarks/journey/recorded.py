@@ -58,7 +58,7 @@ class Recorded:
     number: ClassVar[int] = 5
     name: ClassVar[str] = "recorded"
     title: ClassVar[str] = "kitti-drive0001, lidar and photos, from nothing"
-    starts: tuple[int, ...] = (20, 50, 80)
+    starts: tuple[int, ...] = (50,)
     frames: int = 12
     points: int = 2500
     resolution_m: float = 0.05

@@ -67,7 +67,7 @@ class DemoSettings:
     """How long the demo is."""
 
     seed: int = 0  # of the town, the days and all noise
-    length_m: float = 140.0  # of the street that drive 1 maps
+    length_m: float = 160.0  # of the street that drive 1 maps
     spacing_m: float = 1.0  # between its sweeps
     steps: int = 24  # of drive 2
     step_m: float = 2.0  # between them
