@@ -1,9 +1,9 @@
 """Bags against the folder that they were made of: ``python -m benchmarks.journey.bags``.
 
 A drive, recorded (kitti-drive0001: sweeps, twists, fixes of 1 m) or of a generated town (sweeps, seven cameras,
-odometry), is written as a folder and as a bag of each container, and all are localized by the command, each in a
-process of its own. A line each: the largest difference of poses and covariances to the folder's, processor seconds a
-second of driving, and memory beyond that of the open map.
+odometry, the same fixes), is written as a folder and as a bag of each container, and all are localized by the command,
+each in a process of its own. A line each: the largest difference of poses and covariances to the folder's, processor
+seconds a second of driving, and memory beyond that of the open map.
 
 ``--skewed`` shows each point of the recording from where the vehicle was when a lidar that turns at 10 Hz would have
 seen it, with that time, and prints the errors with and without de-skewing beside those of the sweeps as recorded.
@@ -35,6 +35,7 @@ from foldmap.formats.bags.survey import BagOptions
 from foldmap.formats.bags.write import write_bag
 from foldmap.formats.drives.read import read_drive
 from foldmap.formats.drives.write import write_drive
+from foldmap.geometry import SE2
 from foldmap.lidar.source import Sweep
 from foldmap.localize.journey.events import Event, FixEvent, SweepEvent, TwistEvent
 from foldmap.types import DoubleArray
@@ -65,10 +66,13 @@ def main() -> None:
             _skewed(asked.drive, folder)
             return
         if asked.town:
-            fold_town(folder / "map.fold", Board(Path()), EXTENT_M, SEED)
-            events: Iterator[Event] = (one for one, _ in TownDrives(SEED, EXTENT_M, asked.frames).events(0, 5))
+            if asked.map is None:
+                fold_town(folder / "map.fold", Board(Path()), EXTENT_M, SEED)
+            driven = TownDrives(SEED, EXTENT_M, asked.frames).events(0, 5)
+            truth = [(event.time_s, pose) for event, pose in driven if isinstance(event, SweepEvent)]
+            events: Iterator[Event] = itertools.chain((one for one, _ in driven), _fixes(truth))
         else:
-            events = itertools.chain(kitti_events(asked.drive, cameras=False), _fixes(asked.drive))
+            events = itertools.chain(kitti_events(asked.drive, cameras=False), _fixes(kitti_truth(asked.drive)))
         write_drive(folder / "folder", map(_in_nanoseconds, events))
         _measure(folder, asked.only or list(CONTAINERS))
 
@@ -86,7 +90,7 @@ def _fold_recording(drive: Path, folder: Path, codec: str) -> None:
 
 def _skewed(drive: Path, folder: Path) -> None:
     truth = dict(kitti_truth(drive))
-    events = sorted([*kitti_events(drive, cameras=False), *_fixes(drive)], key=lambda event: event.time_s)
+    events = sorted([*kitti_events(drive, cameras=False), *_fixes(kitti_truth(drive))], key=lambda event: event.time_s)
     speeds = {event.time_s: event for event in events if isinstance(event, TwistEvent)}
 
     def seen(event: Event) -> Event:
@@ -126,9 +130,9 @@ def _offsets_s(event: SweepEvent) -> DoubleArray:
     return np.asarray(np.arctan2(y, x) / (2 * np.pi) * 0.1)
 
 
-def _fixes(drive: Path) -> Iterator[Event]:
+def _fixes(truth: list[tuple[float, SE2]]) -> Iterator[Event]:
     rng = np.random.default_rng(4)
-    for time_s, pose in kitti_truth(drive)[::FIX_EVERY]:
+    for time_s, pose in truth[::FIX_EVERY]:
         east_m, north_m = rng.normal((pose.x_m, pose.y_m), FIX_SIGMA_M).tolist()
         yield FixEvent(time_s, east_m, north_m, FIX_SIGMA_M)
 
