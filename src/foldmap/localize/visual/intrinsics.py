@@ -46,6 +46,7 @@ _RIVAL_SAMPLES, _RIVAL_MATCHES, _RIVAL_POLISH = 100, 150, 10
 _FAR = 3.0  # standard deviations that the intrinsics found may lie from those given
 _MORE = 1.0  # standard deviations of their number by which more points must be found
 _MISFIT = 3.0  # by which found intrinsics bend to what the map errs: their standard deviations are so much larger
+_ANOTHER = 3.0  # and so much again of a camera that is another: its lens is as well
 _WIDE = 3.0  # inlier errors within which points are looked for where intrinsics may be wrong
 _GLANCED, _ROUNDS, _MOST = 600, 3, 6000
 _ROUGHLY = 1e-3  # steps of angles and intrinsics so small end what is refined again
@@ -157,7 +158,8 @@ def settle(
     off = np.abs(freed.numbers) / np.hypot(doubt, _MISFIT * np.sqrt(np.diag(whole)[6:]))
     wrong = _told(views[0], now[0]) if off.max() > _FAR else ""
     count, focal = sum(len(part) for part in freed.inliers), float(np.exp(freed.numbers[0]))
-    covariance = whole[:6, :6] * _MISFIT**2 * (1.0 + (_FEW / count) ** 2)
+    misfit = _MISFIT * (_ANOTHER if wrong else 1.0)
+    covariance = whole[:6, :6] * misfit**2 * (1.0 + (_FEW / count) ** 2)
     return Settled(freed.rig_SE3_world, covariance, count, freed.noise_px, focal, wrong)
 
 
