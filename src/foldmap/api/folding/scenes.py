@@ -28,6 +28,7 @@ from foldmap.visual.update import update_visual
 
 PARTS = (2, 4, 8, 16, 32)
 """Bytes of product codes that are tried: M of the paper's tables."""
+_TRIES = 3
 RECALIBRATED = 0.1
 """Share of the points that an update must change for the map to be calibrated anew."""
 
@@ -116,20 +117,27 @@ def fold_scene(
     others = writer.size_bytes() if budget_bytes is not None and writer.layers else 0
     left = None if budget_bytes is None else budget_bytes - others
 
-    def size_with(plan: VisualPlan) -> int:
-        fold_visual(writer, scene, plan, means=means)
-        return writer.size_bytes() - others + CALIBRATION_BYTES
+    room = {KEY: "-" * CALIBRATION_BYTES}  # held while sizes are measured: pages are whole, and more may cost two
 
-    report = begin("Choosing points and codes")
-    try:
-        planned = plan_for_budget(scene, means, left, read.codecs, read.wanted, size_with=size_with, report=report)
-    except BudgetError as error:
-        if not others or error.needed_bytes is None:
-            raise
-        least = f"give at least {others + error.needed_bytes} bytes"
-        raise BudgetError(f"beside {others:,} bytes of other layers, {error.message}", least) from error
-    report = begin("Calibrating")
-    folded = fold_calibrated(writer, scene, planned.plan, means=means, distances=planned.distances, report=report)
+    def size_with(plan: VisualPlan) -> int:
+        fold_visual(writer, scene, plan, means=means, facts=room)
+        return writer.size_bytes() - others
+
+    for _ in range(_TRIES):
+        report = begin("Choosing points and codes")
+        try:
+            planned = plan_for_budget(scene, means, left, read.codecs, read.wanted, size_with=size_with, report=report)
+        except BudgetError as error:
+            if not others or error.needed_bytes is None:
+                raise
+            least = f"give at least {others + error.needed_bytes} bytes"
+            raise BudgetError(f"beside {others:,} bytes of other layers, {error.message}", least) from error
+        report = begin("Calibrating")
+        folded = fold_calibrated(writer, scene, planned.plan, means=means, distances=planned.distances, report=report)
+        over = 0 if left is None else writer.size_bytes() - others - left
+        if over <= 0 or left is None:
+            break
+        left -= over  # a shorter row may lie on pages less well than a longer one
     return ChosenScene(scene, means, read.wanted, planned, folded, read.joined, read.aligned)
 
 

@@ -26,8 +26,8 @@ from foldmap.visual.source import Features, Query, SceneModel
 from foldmap.visual.unfold import FoldedVisual
 
 NEGATIVES = 36
-CALIBRATION_BYTES = 512
-"""By so much the calibration makes a file larger at most, its share of a page included."""
+CALIBRATION_BYTES = 320
+"""So long is what is stored of a calibration at most."""
 _MIRRORED, _AMPLE = 1.2, 40.0  # no answer needs more evidence than so many times the worst negative's, and than so much
 _SEEN = 0.5  # of the negatives, at least so many must have keypoints to speak of
 
