@@ -56,3 +56,4 @@ def test_a_map_without_networks_says_so(run: Run, tmp_path: Path) -> None:
     ran = run("export", golden, "-o", tmp_path / "device")
     assert (ran.status, ran.out, ran.err.count("\n")) == (2, "", 1)
     assert "without any network" in ran.err
+    assert list(tmp_path.iterdir()) == []

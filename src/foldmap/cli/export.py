@@ -25,5 +25,4 @@ def export(
     from foldmap.api.reshaping.exporting import export_networks
 
     require_file(fold_file)
-    output.mkdir(parents=True, exist_ok=True)
     put(export_networks(fold_file, output), as_json)

@@ -43,7 +43,7 @@ class Moment:
 
 
 @dataclass(frozen=True)
-class Seen:
+class Shown:
     """What was seen at a moment: points in the map's axes, float (N, 3), or a photo's file."""
 
     time_s: float
@@ -57,7 +57,7 @@ def write_recording(
     ground: Mapping[str, DoubleArray],
     moments: Sequence[Moment] = (),
     true: DoubleArray | None = None,
-    seen: Iterable[Seen] = (),
+    seen: Iterable[Shown] = (),
 ) -> None:
     """Write a recording that ``rerun PATH`` opens; a MissingExtraError where rerun is not installed.
 

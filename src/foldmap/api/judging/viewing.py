@@ -16,7 +16,7 @@ from foldmap.errors import ConfigError, WriteError
 from foldmap.formats.drives.read import Drive, read_drive
 from foldmap.geometry.quaternion import rigid_from_wxyz
 from foldmap.localize.journey.events import SweepEvent
-from foldmap.report.recording import Moment, Seen, write_recording
+from foldmap.report.recording import Moment, Shown, write_recording
 from foldmap.types import DoubleArray
 
 _SHOWN, _NEAR_S, _ROOM_M = 4000, 0.06, 60.0
@@ -105,7 +105,7 @@ def _ahead(kind: str, row: dict[str, Any]) -> DoubleArray:
     return ahead
 
 
-def _seen(drive: Drive | None, read: Run | None) -> Iterator[Seen]:
+def _seen(drive: Drive | None, read: Run | None) -> Iterator[Shown]:
     """The sweeps of a drive where they were answered to be, and its photos."""
     if drive is None or read is None:
         return
@@ -114,12 +114,12 @@ def _seen(drive: Drive | None, read: Run | None) -> Iterator[Seen]:
     if "images" in drive.rows:
         for (time_s, *_), (camera, path) in zip(drive.rows["images"], drive.files["images"], strict=True):
             if path.is_file():
-                yield Seen(float(time_s), camera, photo=path)
+                yield Shown(float(time_s), camera, photo=path)
     for event in drive.events() if len(times_s) else ():
         if isinstance(event, SweepEvent):
             nearest = int(np.argmin(np.abs(times_s - event.time_s)))
             if abs(times_s[nearest] - event.time_s) <= _NEAR_S:
-                yield Seen(event.time_s, "sweep", points=_placed(event, rows[nearest]["pose"]))
+                yield Shown(event.time_s, "sweep", points=_placed(event, rows[nearest]["pose"]))
 
 
 def _placed(event: SweepEvent, pose: dict[str, float]) -> DoubleArray:

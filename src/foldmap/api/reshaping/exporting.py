@@ -31,7 +31,7 @@ _SIDE_PX = 96
 
 
 @dataclass(frozen=True)
-class Network:
+class ExportedNetwork:
     """One graph.
 
     Attributes:
@@ -60,6 +60,7 @@ def export_networks(fold_file: Path, output: Path) -> dict[str, Any]:
         held = ", ".join(sorted({layer.kind for layer in town.file.layers()})) or "no"
     if not found:
         raise LayerError(f"{fold_file} is localized in without any network ({held} layer)", "use the file as it is")
+    output.mkdir(parents=True, exist_ok=True)
     rows = []
     for one in found:
         path = output / f"{one.name}.onnx"
@@ -73,7 +74,7 @@ def export_networks(fold_file: Path, output: Path) -> dict[str, Any]:
     return {"folder": str(output), **told}
 
 
-def _networks(town: FoldedMap) -> Iterator[Network]:
+def _networks(town: FoldedMap) -> Iterator[ExportedNetwork]:
     kinds = {layer.kind for layer in town.file.layers()}
     if "lidar" in kinds and isinstance(town.lidar, FoldedLidar):
         yield from _of_lidar(town.lidar)
@@ -83,27 +84,27 @@ def _networks(town: FoldedMap) -> Iterator[Network]:
             yield _of_streets(model)
 
 
-def _of_lidar(folded: FoldedLidar) -> Iterator[Network]:
+def _of_lidar(folded: FoldedLidar) -> Iterator[ExportedNetwork]:
     stored = folded.model
     assert isinstance(stored, StoredModel)
     embedding, decoding = _lidar_differences(stored, folded)
     preset, scale = stored.preset, stored.preset.downsample
     channels = preset.embedding_channels
     codes = preset.groups * preset.group_channels
-    yield Network(
+    yield ExportedNetwork(
         "lidar-sweep",
         "observation (1, 2, H, W): normalized intensity, observed; sides multiples of 16"
         f" -> embedding (1, {channels}, H, W)",
         sweep_graph(preset, stored.weights),
         embedding,
     )
-    yield Network(
+    yield ExportedNetwork(
         "lidar-cells",
         f"one-hot codes (1, {codes}, h, w) -> features (1, {preset.decoder_widths[0]}, h, w)",
         cells_graph(preset, stored.weights),
         decoding,
     )
-    yield Network(
+    yield ExportedNetwork(
         "lidar-pixels",
         f"features (1, {preset.decoder_widths[0]}, h, w)"
         f" -> embedding (1, {channels}, {scale} (h - 2), {scale} (w - 2)), all but the outermost cells",
@@ -130,7 +131,7 @@ def _lidar_differences(stored: StoredModel, folded: FoldedLidar) -> tuple[float 
     )
 
 
-def _of_streets(model: FieldEmbedding) -> Network:
+def _of_streets(model: FieldEmbedding) -> ExportedNetwork:
     shape = model.network.shape
     graph = model.network
     if not isinstance(graph, FieldGraph):
@@ -144,7 +145,7 @@ def _of_streets(model: FieldEmbedding) -> Network:
         difference = _share(graph.read(*image), FieldNetwork.unpacked(shape, graph.packed()).read(*image))
     does = "ground image (B, 3, H, W), ImageNet-normalized, 0 where no ground is seen"
     does += f" -> logits of the lane field (B, {shape.headings}, H / 4, W / 4)"
-    return Network("street-field", does, graph.to_onnx(), difference)
+    return ExportedNetwork("street-field", does, graph.to_onnx(), difference)
 
 
 def _share(found: Any, expected: Any) -> float:

@@ -42,7 +42,7 @@ class Layers:
 
 
 @dataclass(frozen=True)
-class Seen:
+class PhotoPose:
     """What cameras say of the vehicle: world_SE2_vehicle, its covariance (3, 3), whether sure, the pose in full."""
 
     pose: SE2
@@ -98,7 +98,7 @@ class Senses:
         first, self._turn = self._turn, self._turn + most
         return tuple(every[(first + number) % len(every)] for number in range(most))
 
-    def seen(self, queries: Sequence[Query], near: tuple[SE2, float] | None) -> Seen | None:
+    def seen(self, queries: Sequence[Query], near: tuple[SE2, float] | None) -> PhotoPose | None:
         """The vehicle's pose by its cameras, where they give one and it stands upright."""
         assert self._layers.visual is not None
         pose, radius = (None, 64.0) if near is None else near
@@ -108,7 +108,7 @@ class Senses:
         self.told("visual", "no_match" if tilted else found.status.value, found.diagnostics.reason)
         if planar is None or found.pose is None:
             return None
-        return Seen(*planar, found.status is Status.OK, SE3(inverse_rigid(found.pose)))
+        return PhotoPose(*planar, found.status is Status.OK, SE3(inverse_rigid(found.pose)))
 
     def told(self, layer: str, status: str, reason: str = "") -> None:
         """Note what a layer said."""
