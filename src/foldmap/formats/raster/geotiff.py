@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 import rasterio
-from rasterio.enums import ColorInterp
+from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.windows import Window
 
 from foldmap.errors import MapInputError
 from foldmap.formats.crs import require_true
-from foldmap.formats.raster.values import check_band, declared_scale, refuse_nodata
+from foldmap.formats.raster.values import check_band, declared_scale, refuse_empty, refuse_nodata
 from foldmap.geometry import MetricGrid
 from foldmap.lidar.relief import ReliefSource
 from foldmap.lidar.source import RasterMap, RasterSource
@@ -46,6 +46,8 @@ class RasterFile:
         ]
         declared = declared_scale(path, dataset, band)
         self._scale, self._offset = check_band(path, self._kind, declared, grid.shape, self._observed)
+        if not self._alpha and MaskFlags.all_valid in dataset.mask_flag_enums[band - 1]:
+            refuse_empty(path, grid.shape, self._stored)
 
     def read(self, row: int, col: int, height_px: int, width_px: int) -> RasterMap:
         """Read a window, which may reach beyond the raster; pixels outside are unobserved.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,15 +11,17 @@ from typing import Any
 import numpy as np
 
 from foldmap.errors import MapInputError
-from foldmap.types import AnyArray
+from foldmap.types import AnyArray, BoolArray
 
 _SIDE_PX, _PICKS = 256, 24
 _HUGE = 1e30
 _KNOWN_NODATA = (-999.0, -9999.0, -99999.0, -32767.0, -32768.0)
 _GAP, _SHARE = 8.0, 1e-3
 _LEAST_RANGE = 1e-4
+_PATCH_PX, _PATCHES, _PATCHES_SHARE = 16, 4, 0.02
 Valid = Callable[[int, int, int, int], AnyArray]
 """Row, column, height and width of a window -> its observed values as stored, one-dimensional."""
+Stored = tuple[AnyArray, BoolArray]
 
 
 def declared_scale(path: Path, dataset: Any, band: int) -> tuple[float, float] | None:
@@ -128,6 +131,32 @@ def refuse_nodata(path: Path, kind: np.dtype[Any], values: AnyArray) -> None:
         found = low
     if found is not None:
         _refuse(path, float(found))
+
+
+def refuse_empty(path: Path, shape: tuple[int, int], stored: Callable[[int, int, int, int], Stored]) -> None:
+    """Refuse solid patches of the lowest value in a file that declares neither nodata nor a mask.
+
+    A measured intensity differs from pixel to pixel; what fills whole patches is what a raster was made with (the
+    highest value may be saturated). ``shape`` is (height_px, width_px), ``stored`` gives the values of a window and
+    which of them are observed.
+
+    Raises:
+        MapInputError: at least a fiftieth of the patches looked at are of that value; names it.
+    """
+    low, patches = math.inf, 0
+    solid: Counter[float] = Counter()
+    for window in _windows(shape, _PICKS):
+        values, observed = stored(*window)
+        if not observed.any():
+            continue
+        low = min(low, float(values[observed].min()))
+        rows, columns = (side // _PATCH_PX for side in values.shape)
+        cut = values[: rows * _PATCH_PX, : columns * _PATCH_PX].reshape(rows, _PATCH_PX, columns, _PATCH_PX)
+        least, most = cut.min((1, 3)), cut.max((1, 3))
+        patches += least.size
+        solid.update(least[least == most].tolist())
+    if len(solid) and solid[low] >= max(_PATCHES, _PATCHES_SHARE * patches):
+        _refuse(path, low)
 
 
 def _refuse_top(path: Path, some: _Seen) -> None:
