@@ -7,17 +7,25 @@ LAYER  ?= lidar
 SECONDS_OF_FUZZ ?= 1140
 SEED   ?= 0
 
-.PHONY: demo test lint format fuzz scoreboard weights clean
+.PHONY: demo test suite lint style types format fuzz scoreboard weights clean
 
 demo: $(STAMP)
 	$(VENV)/bin/foldmap demo -o out/demo
 
-test: lint
+# Types are checked beside the tests: both take minutes, and a core waits for either alone.
+test: style
+	@$(MAKE) --no-print-directory -j 2 suite types
+
+suite: $(STAMP)
 	$(RUN) -m pytest -n 2
 
-lint: $(STAMP)
+lint: style types
+
+style: $(STAMP)
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
+
+types: $(STAMP)
 	$(RUN) -m mypy
 
 format: $(STAMP)
