@@ -5,9 +5,10 @@ RUN    := $(VENV)/bin/python
 STAMP  := $(VENV)/.installed
 LAYER  ?= lidar
 SECONDS_OF_FUZZ ?= 1140
+MINUTES_OF_SOAK ?= 60
 SEED   ?= 0
 
-.PHONY: demo test suite lint style types format fuzz scoreboard weights clean
+.PHONY: demo test suite lint style types format fuzz soak scoreboard weights clean
 
 demo: $(STAMP)
 	$(VENV)/bin/foldmap demo -o out/demo
@@ -39,6 +40,9 @@ fuzz: $(STAMP)
 	$(RUN) tests/fuzz/fuzz_visual.py --seconds $(EACH) --seed $(SEED)
 	$(RUN) tests/fuzz/fuzz_street.py --seconds $(EACH) --seed $(SEED)
 	$(RUN) tests/fuzz/fuzz_readers.py --seconds $(EACH) --seed $(SEED)
+
+soak: $(STAMP)
+	$(RUN) -m benchmarks.scoreboard --layer world --only requests --minutes $(MINUTES_OF_SOAK)
 
 scoreboard: $(STAMP)
 	$(RUN) -m benchmarks.scoreboard --layer $(LAYER)

@@ -218,6 +218,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--quiet", action="store_true", help="no progress on stderr")
     parser.add_argument("-o", "--output", type=Path, help="write the JSON here")
     parser.add_argument("--features", type=Path, help="visual, trust: keep features and scenes here")
+    parser.add_argument("--minutes", type=float, default=None, help="world: generated requests for so long")
     parser.add_argument("--queries", type=int, default=None, help="visual, trust: at most so many queries")
     parser.add_argument(
         "--photo-map",
@@ -256,6 +257,8 @@ def adjusted(rows: Sequence[Row], given: argparse.Namespace) -> list[Row]:
             row = replace(row, asked=replace(row.asked, every=every))
         if isinstance(row, AgainstClassical):
             row = replace(row, every_code=given.all_codes)
+        if isinstance(row, Requests) and given.minutes is not None:
+            row = replace(row, minutes=given.minutes)
         result.append(row)
     return result
 

@@ -81,6 +81,7 @@ class Requests:
         count: of the requests.
         clients: at once.
         seed: of the requests.
+        minutes: ask on with others of the same kinds, as many a turn, until so long has passed.
     """
 
     number: ClassVar[int] = 3
@@ -90,6 +91,7 @@ class Requests:
     count: int = 2000
     clients: int = 4
     seed: int = 0
+    minutes: float = 0.0
 
     def lines(self, board: Board) -> Iterator[Line]:
         """See `Row`."""
@@ -98,13 +100,18 @@ class Requests:
         with served(path, "--anchor", _ANCHOR, "--queue", "16") as service:
             warm = hostile_requests(self.count // 10, self.seed + 1, small)
             service.ask([*map(posted, photos), *warm], self.clients)
-            before = service.resident_bytes()
-            answers = service.ask(hostile_requests(self.count, self.seed, small), self.clients)
-            after = service.resident_bytes()
+            before, began_s = service.resident_bytes(), time.perf_counter()
+            statuses: Counter[int] = Counter()
+            turn = 0
+            while turn == 0 or time.perf_counter() - began_s < 60 * self.minutes:
+                # seeds of one turn lie apart from those of the next and of what warmed the service
+                asked = hostile_requests(self.count, self.seed + 2 * turn, small)
+                statuses.update(one.status for one in service.ask(asked, self.clients))
+                turn += 1
+            after, took_s = service.resident_bytes(), time.perf_counter() - began_s
             health = service.ask([Request("GET", "/health")])[0]
-        statuses = Counter(one.status for one in answers)
-        detail = {"statuses": dict(sorted(statuses.items()))}
-        yield at_most(3, f"status 500, of {len(answers)} generated requests", statuses[500], 0, detail=detail)
+        detail = {"statuses": dict(sorted(statuses.items())), "seconds": round(took_s)}
+        yield at_most(3, f"status 500, of {statuses.total()} generated requests", statuses[500], 0, detail=detail)
         yield at_most(3, "connections that broke", statuses[0], 0)
         yield at_least(3, "healthy after them", float(health.status == 200), 1)
         growth = 100.0 * (after - before) / before

@@ -39,6 +39,57 @@ def made(folder: Path, fill: Fill, name: str = "made.mcap") -> Path:
 
 
 @pytest.mark.parametrize("name", CONTAINERS)
+def test_livox_messages_are_clouds(tmp_path: Path, name: str) -> None:
+    from rosbags.typesys import get_types_from_msg
+
+    point = "uint32 offset_time\nfloat32 x\nfloat32 y\nfloat32 z\nuint8 reflectivity\nuint8 tag\nuint8 line"
+    whole = (
+        "std_msgs/Header header\nuint64 timebase\nuint32 point_num\nuint8 lidar_id\nuint8[3] rsvd\nCustomPoint[] points"
+    )
+    kinds = [("offset_time", "u4"), ("x", "f4"), ("y", "f4"), ("z", "f4"), ("reflectivity", "u1")]
+    rows = np.zeros(40, np.dtype([(field, f"<{kind}") for field, kind in kinds]))
+    for field, values in zip("xyz", np.random.default_rng(0).normal(0, 9, (3, 40)), strict=True):
+        rows[field] = values
+    rows["offset_time"], rows["reflectivity"] = np.arange(40) * 2_000_000, np.arange(40) * 6
+    sweeps = []
+    for custom in (True, False):
+        (tmp_path / str(custom)).mkdir()
+        with Made(tmp_path / str(custom) / name) as bag:
+            bag.transform("base_link", "lidar", EYE, SECOND)
+            for k in range(3):
+                odometry(bag, SECOND + k * 10**8, 0.5 * k)
+            if custom and "livox_ros_driver2/msg/CustomMsg" not in bag.store.fielddefs:
+                for text, kind in ((point, "CustomPoint"), (whole, "CustomMsg")):
+                    bag.store.register(get_types_from_msg(text, f"livox_ros_driver2/msg/{kind}"))
+            if custom:
+                points = [bag.new("livox_ros_driver2/CustomPoint", **dict(zip(rows.dtype.names, row, strict=True)))
+                          for row in rows.tolist()]  # fmt: skip
+                said: dict[str, Any] = {"timebase": SECOND + 10**8, "point_num": 40, "points": points}
+                bag.put("/livox/lidar", "livox_ros_driver2/CustomMsg", SECOND + 10**8, "lidar", **said)
+            else:
+                said = cloud_fields(bag, kinds, rows.view(np.uint8), 40)
+                bag.put("/livox/lidar", "sensor_msgs/PointCloud2", SECOND + 10**8, "lidar", **said)
+        drive = open_bag_drive(tmp_path / str(custom) / name)
+        sweeps += [event.sweep for event in drive.events() if isinstance(event, SweepEvent)]
+        assert drive.damaged == []
+        assert drive.deskewed == 1
+    assert len(sweeps) == 2
+    np.testing.assert_array_equal(sweeps[0].points_sensor_m, sweeps[1].points_sensor_m)
+    np.testing.assert_array_equal(sweeps[0].intensity, sweeps[1].intensity)
+
+
+def test_damaged_livox_messages_are_named() -> None:
+    from foldmap.formats.bags.files import Topic
+    from foldmap.formats.bags.messages import decode
+
+    for encoding in ("cdr", "ros1"):
+        topic = Topic("/livox", "livox_ros_driver/msg/CustomMsg", encoding, None)
+        for data in (b"", b"\0\1\0\0" * 9, b"\0\1\0\0" + b"\xff" * 60):
+            with pytest.raises(BagInputError, match="CustomMsg"):
+                decode(topic, data)
+
+
+@pytest.mark.parametrize("name", CONTAINERS)
 def test_what_is_written_is_read(tmp_path: Path, name: str) -> None:
     given = events()
     path = write_bag(tmp_path / name, given)

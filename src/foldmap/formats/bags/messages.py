@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from foldmap.errors import BagInputError
+from foldmap.formats.bags import livox
 from foldmap.formats.bags.files import Topic
 from foldmap.formats.extras import extra
 from foldmap.geometry import SE3
@@ -29,7 +30,9 @@ def typestore(encoding: str) -> Any:
 
 
 def decode(topic: Topic, data: bytes) -> Any:
-    """The message; a BagInputError where its bytes are none."""
+    """The message, Livox' own as a PointCloud2; a BagInputError where its bytes are none."""
+    if topic.type in livox.TYPES:
+        return livox.cloud_of(topic.encoding, data)
     store = typestore(topic.encoding)
     try:
         read = store.deserialize_ros1 if topic.encoding == "ros1" else store.deserialize_cdr

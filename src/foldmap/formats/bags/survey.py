@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from foldmap.errors import BagInputError, ConfigError, InputError
+from foldmap.formats.bags import livox
 from foldmap.formats.bags.clock import CLOCKS
 from foldmap.formats.bags.clouds import intensity_field
 from foldmap.formats.bags.files import Bag
@@ -19,6 +20,7 @@ from foldmap.formats.bags.transforms import Transforms
 
 TYPES = {
     "sensor_msgs/msg/PointCloud2": "lidar",
+    **dict.fromkeys(livox.TYPES, "lidar"),
     "sensor_msgs/msg/Image": "camera",
     "sensor_msgs/msg/CompressedImage": "camera",
     "sensor_msgs/msg/NavSatFix": "fix",
