@@ -38,7 +38,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from foldmap.visual.scene.average import track_means
 
     folder = tmp_path_factory.mktemp("trust")
-    town = TownPhotos(5, 24, 4, (400, 300), spacing_m=0.6)
+    town = TownPhotos(5, 16, 4, (320, 240), spacing_m=0.6)
     made = town_scene(town, open_extractor("sift", None, ExtractorSettings(max_keypoints=1500)).extract)
     means = track_means(made)
     with FoldWriter(folder / "scene.fold") as writer:

@@ -28,6 +28,7 @@ Open = Callable[[str], Extractor]
 """Makes the extractor of a feature."""
 _FOCAL = 1.2  # of the longer side, where nothing says more
 _TOWN_PX = (640, 480)
+_OF_NOTHING = ("blank", "noise")
 
 
 @dataclass(frozen=True)
@@ -70,12 +71,12 @@ class PhotoSet:
 
     def plan(self) -> list[tuple[PhotoKind, Sequence[Taken]]]:
         """Each kind with the photos that it is made of."""
-        needed = self._wants(TOWN) or not self.right
+        needed = self._wants(TOWN) or (not self.right and any(self._wants(kind) for kind in _OF_NOTHING))
         of = {ELSEWHERE: self.elsewhere, TOWN: town_photos(self.count, self.seed) if needed else ()}
         places = [(PhotoKind(name, Expect.REFUSED, as_taken), photos) for name, photos in of.items()]
         # a photo of nothing needs no place: where no right one is given, towns lend their size
         right, known = self.right or of[TOWN], bool(self.right)
-        wanted = [(kind, right) for kind in KINDS if known or kind.name in ("blank", "noise")] + places
+        wanted = [(kind, right) for kind in KINDS if known or kind.name in _OF_NOTHING] + places
         return [(kind, evenly(photos, self.count)) for kind, photos in wanted if photos and self._wants(kind.name)]
 
     def _wants(self, kind: str) -> bool:
