@@ -93,6 +93,21 @@ def test_all_layers_localize_without_extras(commands: tuple[Path, dict[str, str]
                 np.testing.assert_allclose(*numbers, atol=1e-3)
 
 
+def test_without_a_solver_of_photos_the_other_layers_answer(
+    commands: tuple[Path, dict[str, str]], tmp_path: Path
+) -> None:
+    """There is no PoseLib for every processor."""
+    _, asked = commands
+    words = [f"{asked[layer]} {tmp_path}/{layer}.txt" for layer in ("lidar", "visual")]
+    code = _DEVICE.replace('"torch ', '"poselib torch ')
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True)
+    assert (tmp_path / "lidar.txt").is_file()
+    assert not (tmp_path / "visual.txt").exists()
+    said = [line for line in done.stderr.splitlines() if line.startswith("error")]
+    assert len(said) == 1, done.stderr
+    assert "needs poselib, which is not installed (pip install git+" in said[0]
+
+
 def test_what_needs_an_extra_names_it_and_the_front_door_needs_none(place: Path, tmp_path: Path) -> None:
     words = (f"fold {place}/map.tif -o {tmp_path}/map.fold", f"report {place}/truth.txt -o {tmp_path}/page.html")
     door = "\nimport foldmap\nfor name in foldmap.__all__: getattr(foldmap, name)"

@@ -114,8 +114,7 @@ def journey_layers(town: FoldedMap, drive: Drive | BagDrive, region: str | None 
             notes.append("the visual layer has no scale and is not used: fold a metric scene")
         else:
             try:
-                extract = town.extractor()
-                visual = town.visual_localizer()
+                extract, visual = town.extractor(), town.visual_localizer()
             except MissingExtraError as error:
                 notes.append(f"the visual layer is not used: {error.message} ({error.cure})")
     if lidar is None and visual is None and street is None:

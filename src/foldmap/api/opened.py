@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from foldmap.api.tracking import Tracker, is_of_streets, is_of_sweeps, street_prior, vehicle_pose
 from foldmap.atlas import FoldFile
 from foldmap.errors import ConfigError, LayerError
+from foldmap.formats.extras import missing_extra
 from foldmap.geometry import SE2, SE3
 
 if TYPE_CHECKING:
@@ -105,8 +106,11 @@ class FoldedMap:
         return self._once("lidar localizer", lambda: LidarLocalizer.open(self.lidar))
 
     def visual_localizer(self) -> VisualLocalizer:
-        """The localizer of the visual layer, opened once."""
-        from foldmap.localize.visual.localizer import VisualLocalizer
+        """The localizer of the visual layer, opened once; a MissingExtraError where its solver is not installed."""
+        try:
+            from foldmap.localize.visual.localizer import VisualLocalizer
+        except ModuleNotFoundError as error:
+            raise missing_extra(error, "localizing photos") or error from error
 
         return self._once("visual localizer", lambda: VisualLocalizer.open(self.visual))
 

@@ -16,7 +16,9 @@ _GROUPS = {
     "serve": ("starlette", "uvicorn", "prometheus_client"),
     "view": ("rerun",),
 }
-_GROUP_OF = {module: group for group, modules in _GROUPS.items() for module in modules}
+_CURES = {module: f"pip install 'foldmap[{group}]'" for group, modules in _GROUPS.items() for module in modules}
+# photos' poses; the index has wheels of it for x86-64 alone under Linux, and no source
+_CURES["poselib"] = "pip install git+https://github.com/PoseLib/PoseLib (needs cmake, a C++ compiler and Eigen)"
 
 
 def extra(module: str, what: str) -> Any:
@@ -30,10 +32,10 @@ def extra(module: str, what: str) -> Any:
 def missing_extra(error: ModuleNotFoundError, what: str) -> MissingExtraError | None:
     """What to say where a module of an extra was not found; None where the module is of none."""
     name = error.name or ""
-    return _missing(name, what) if name.split(".")[0] in _GROUP_OF else None
+    return _missing(name, what) if name.split(".")[0] in _CURES else None
 
 
 def _missing(module: str, what: str) -> MissingExtraError:
     top = module.split(".")[0]
     said = f"{what} needs {top}, which is not installed"
-    return MissingExtraError(said, f"pip install 'foldmap[{_GROUP_OF[top]}]'")
+    return MissingExtraError(said, _CURES[top])

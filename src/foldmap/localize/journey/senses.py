@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -19,10 +19,12 @@ from foldmap.localize.journey.events import CameraEvent
 from foldmap.localize.lidar.localizer import LidarLocalizer
 from foldmap.localize.street.localizer import StreetLocalizer
 from foldmap.localize.visual.estimate import CameraEstimate
-from foldmap.localize.visual.localizer import VisualLocalizer
 from foldmap.street.images.observation import RingFrame
 from foldmap.types import ByteArray, DoubleArray
 from foldmap.visual.source import Features, Query
+
+if TYPE_CHECKING:  # its solver is not there for every processor; the other layers go on without
+    from foldmap.localize.visual.localizer import VisualLocalizer
 
 Part = TypeVar("Part")
 _UPRIGHT_RAD = math.radians(20.0)
