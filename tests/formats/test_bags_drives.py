@@ -49,7 +49,7 @@ def test_livox_messages_are_clouds(tmp_path: Path, name: str) -> None:
     kinds = [("offset_time", "u4"), ("x", "f4"), ("y", "f4"), ("z", "f4"), ("reflectivity", "u1")]
     rows = np.zeros(40, np.dtype([(field, f"<{kind}") for field, kind in kinds]))
     for field, values in zip("xyz", np.random.default_rng(0).normal(0, 9, (3, 40)), strict=True):
-        rows[field] = values
+        rows[field] = values if field != "z" else values / 100 - 1.7
     rows["offset_time"], rows["reflectivity"] = np.arange(40) * 2_000_000, np.arange(40) * 6
     sweeps = []
     for custom in (True, False):

@@ -71,6 +71,7 @@ def w_first(matrix: np.ndarray) -> np.ndarray:
     return matrix
 
 
+FLAT, DEEP = np.float32([1, 1, 0]), np.float32([0, 0, 30])
 CAMERA = np.array([[0.0, -1, 0, 0], [0, 0, -1, -0.08], [1, 0, 0, -0.27], [0, 0, 0, 1]])
 
 WRONG = {
@@ -158,6 +159,8 @@ def test_displacements_are_measured(sweeps: list[Sweep]) -> None:
         (lambda p: p * np.float32(1000), "from the sensor all around .*metres"),
         (lambda p: p * np.float32([1, -1, -1]), "1.7[0-9] m above the sensor"),
         (lambda p: p + np.float32([3.0, 2.0, 1.73]), "above the sensor .*world's frame"),
+        # another axis up: walls, and few far returns that look like ground
+        (lambda p: np.where(np.arange(len(p))[:, None] % 20, p[:, [2, 0, 1]], p * FLAT - DEEP), "turn their axes"),
     ],
 )
 def test_sweeps_of_another_frame(sweeps: list[Sweep], change: Callable[[np.ndarray], np.ndarray], match: str) -> None:
