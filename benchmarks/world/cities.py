@@ -87,7 +87,20 @@ class Cities:
         yield information(n, "peak memory of a process", large.peak_mb, "MB")
         size = (folder / "large.fold").stat().st_size
         yield information(n, f"bytes a km2 of {km2[1]:.1f} km2", size / km2[1], "B")
+        road_km = self._road_km()
+        yield information(n, "kilometres of road a km2", road_km / km2[1], "km")
+        yield information(n, "core-seconds a kilometre of road", large.cpu_s / road_km, "s")
+        yield information(n, "bytes a kilometre of road", size / road_km, "B")
         yield from self._localized(folder / "large.fold", RASTER_PX * self.sides[1])
+
+    def _road_km(self) -> float:
+        """Kilometres of streets in the large city."""
+        half_m = 0.5 * self.sides[1] * RASTER_PX * self.resolution_m
+        total_m = 0.0
+        for street in TownWorld(self.seed, 2 * half_m).streets_near(-half_m, -half_m, half_m, half_m):
+            inside = np.asarray((np.abs(street.points_m) < half_m).all(axis=1))
+            total_m += float(np.diff(street.arc_m)[inside[:-1] & inside[1:]].sum())
+        return total_m / 1000
 
     def _rasters(self, board: Board, folder: Path, side: int) -> list[Path]:
         """Squares of the town about its middle, north-west first, written where they are not there yet."""
@@ -157,3 +170,15 @@ class Cities:
         yield at_least(self.number, f"of {asked} places of the large city answered ok", answered, 1)
         worst = max(errors, default=float("inf"))
         yield at_most(self.number, "largest error there", worst, 3 * res, "m")
+
+
+@dataclass(frozen=True)
+class FineCities(Cities):
+    """Row 6: the same at 5 cm, in marks, on less ground."""
+
+    number: ClassVar[int] = 6
+    name: ClassVar[str] = "cities-fine"
+    title: ClassVar[str] = "a quarter folded in parts, at 5 cm"
+    resolution_m: float = 0.05
+    codec: str = "marks"
+    seed: int = 31

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,10 +12,12 @@ import numpy as np
 import pytest
 import rasterio
 from rasterio.windows import Window
+from typer.testing import CliRunner
 
 from foldmap.api.folding import LidarOptions, fold, parts
 from foldmap.api.folding.kept_parts import KeptParts
 from foldmap.atlas import FoldFile, FoldWriter
+from foldmap.cli import app
 from foldmap.errors import MapInputError
 from foldmap.formats.raster.geotiff import open_rasters
 from foldmap.lidar.bundle import quantized
@@ -169,3 +172,16 @@ def test_kept_parts_that_are_damaged_count_as_missing(tmp_path: Path) -> None:
         assert kept.get(b"two") is None
         kept.put(b"two", tiles)
         assert kept.get(b"two") is not None
+
+
+def test_workers_are_of_rasters(place: Path, tmp_path: Path) -> None:
+    lanes = tmp_path / "lanes.geojson"
+    line = {
+        "type": "Feature",
+        "properties": {},
+        "geometry": {"type": "LineString", "coordinates": [[0, 0], [0, 0.001]]},
+    }
+    lanes.write_text(json.dumps({"type": "FeatureCollection", "features": [line]}))
+    for words in ([lanes, "-o", tmp_path / "a.fold"], [place / "north.tif", "--update", place / "whole.fold"]):
+        ran = CliRunner().invoke(app, ["fold", *map(str, words), "--workers", "2"])
+        assert (ran.exit_code, "--workers is of rasters" in ran.output) == (2, True)

@@ -135,7 +135,11 @@ def _options(context: typer.Context, found: Mapping[str, list[Path]]) -> dict[st
     for name, value in context.params.items():
         field, label = _FIELDS.get(name, name), labels[name]
         kinds = [kind for kind in taking if field in names[kind]]
-        if not kinds or not str(context.get_parameter_source(name)).endswith("COMMANDLINE"):
+        if not str(context.get_parameter_source(name)).endswith("COMMANDLINE"):
+            continue
+        if name in ("on", "workers") and (RASTER not in found or context.params["update"] is not None):
+            raise ConfigError(f"{label} is of rasters that are folded anew", f"leave {label} out")
+        if not kinds:
             continue
         here = [kind for kind in kinds if kind in found]
         if not here:

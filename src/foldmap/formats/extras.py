@@ -15,6 +15,7 @@ _GROUPS = {
     "bags": ("rosbags", "mcap", "mcap_ros2"),
     "serve": ("starlette", "uvicorn", "prometheus_client"),
     "view": ("rerun",),
+    "cluster": ("dask", "distributed"),
 }
 _GROUP_OF = {module: group for group, modules in _GROUPS.items() for module in modules}
 
