@@ -61,6 +61,7 @@ from benchmarks.visual.data import VisualBoard
 from benchmarks.visual.refusing import Refusing as RefusingPhotos
 from benchmarks.visual.speed import Selecting, Speed
 from benchmarks.world.cities import Cities, FineCities
+from benchmarks.world.fast_photos import FastPhotos
 from benchmarks.world.service import Clients, Requests, Strangers
 from foldmap.errors import ConfigError, FoldmapError
 from foldmap.lidar.bundle import Bundle
@@ -114,7 +115,7 @@ def journey_rows() -> list[Row]:
 
 def world_rows() -> list[Row]:
     """Served to clients, and as large as a city."""
-    return [Requests(), Clients(), Strangers(), Cities(), FineCities()]
+    return [Requests(), Clients(), Strangers(), Cities(), FineCities(), FastPhotos()]
 
 
 def case_rows() -> list[Row]:
