@@ -71,14 +71,15 @@ class Cities:
         one = self._fold(few, folder / "one.fold", 1)
         board.report(f"folding {km2[0]:.1f} km2 by two")(0, 1)
         two = self._fold(few, folder / "two.fold", 2)
-        board.report(f"folding {km2[1]:.1f} km2 by two, killed once")(0, 1)
-        large = self._fold(many, folder / "large.fold", 2)
+        board.report(f"folding {km2[0]:.1f} km2 by two, killed once")(0, 1)
         again = self._killed(few, folder / "again.fold", 0.5 * two.seconds)
         yield at_least(n, "two processes over one, by the clock", one.seconds / two.seconds, 1.7, "x")
         yield information(n, "processor time of two processes over that of one", two.cpu_s / one.cpu_s, "x")
         same = len({(folder / f"{name}.fold").read_bytes() for name in ("one", "two", "again")}) == 1
         yield at_least(n, "one process, two, and two killed and taken up: the same bytes", same, 1)
         yield information(n, "processor time of what was left after the kill, share", again.cpu_s / two.cpu_s, "")
+        board.report(f"folding {km2[1]:.1f} km2 by two")(0, 1)
+        large = self._fold(many, folder / "large.fold", 2)
         each = [run.cpu_s / area for run, area in zip((two, large), km2, strict=True)]
         apart = abs(each[1] / each[0] - 1)
         yield at_most(n, f"core-seconds a km2, {km2[1]:.1f} km2 against {km2[0]:.1f}: apart by", 100 * apart, 10, "%")
@@ -122,8 +123,13 @@ class Cities:
             report(done, len(places))
         return paths
 
-    def _fold(self, rasters: Sequence[Path], output: Path, workers: int, kill_s: float | None = None) -> Folded:
-        """Run it to its end; or, with a time, kill it then."""
+    def _fold(
+        self, rasters: Sequence[Path], output: Path, workers: int, kill_s: float | None = None, anew: bool = True
+    ) -> Folded:
+        """Run it to its end, from the beginning; or, with a time, kill it then."""
+        if anew:
+            for left in (output, output.with_name(f".{output.name}.parts")):
+                left.unlink(missing_ok=True)
         command = [sys.executable, "-m", "foldmap", "fold", *map(str, rasters), "-o", str(output)]
         command += ["--codec", self.codec, "--workers", str(workers)]
         began_s = time.perf_counter()
@@ -139,9 +145,8 @@ class Cities:
 
     def _killed(self, rasters: Sequence[Path], output: Path, kill_s: float) -> Folded:
         """Killed, and taken up: what that took."""
-        output.unlink(missing_ok=True)
         self._fold(rasters, output, 2, kill_s)
-        return self._fold(rasters, output, 2)
+        return self._fold(rasters, output, 2, anew=False)
 
     def _localized(self, path: Path, reach_px: int) -> Iterator[Line]:
         """Windows of the town of another day, at places on it, asked from priors half a metre off."""

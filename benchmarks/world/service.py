@@ -42,10 +42,8 @@ class ServedScene:
         """Of the file, folded once a run without a budget; a RowSkipped where scene or extractor are not here."""
 
         def make() -> Path:
-            place, path = (
-                visual_board(board).place(self.scene),
-                visual_board(board).scratch / f"{self.scene}-served.fold",
-            )
+            photos = visual_board(board)
+            place, path = photos.place(self.scene), photos.scratch / f"{self.scene}-served.fold"
             codecs = transform_codecs(place.scene, place.means)
             write_file(path, place, plan_for_budget(place.scene, place.means, None, codecs, PlanOptions()))
             return path
@@ -54,10 +52,8 @@ class ServedScene:
 
     def questions(self, board: Board) -> list[dict[str, Any]]:
         """About each photo that the map is not made of."""
-        held, images = (
-            visual_board(board).place(self.scene).held_out,
-            visual_board(board).recordings(self.scene) / "images",
-        )
+        photos = visual_board(board)
+        held, images = photos.place(self.scene).held_out, photos.recordings(self.scene) / "images"
         return [photo_question(q.name, (images / q.name).read_bytes(), q.camera) for q in held.queries]
 
     def errors_m(self, board: Board, answers: Sequence[Got]) -> list[float]:
@@ -73,6 +69,7 @@ class ServedScene:
 
 
 def visual_board(board: Board) -> VisualBoard:
+    """The board of photos that these rows need; a RowSkipped where it is another."""
     if not isinstance(board, VisualBoard):
         raise RowSkipped("skipped: these rows are of the board of photos")
     return board
