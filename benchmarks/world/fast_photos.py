@@ -13,8 +13,8 @@ from PIL import Image
 
 from benchmarks.context import Board
 from benchmarks.lines import Line, at_most, information
-from benchmarks.visual.data import is_ok, poses
-from benchmarks.world.service import ServedScene, visual_board
+from benchmarks.visual.data import VisualBoard, is_ok, poses
+from benchmarks.world.service import ServedScene
 from foldmap.atlas import FoldFile
 from foldmap.geometry.camera import Camera
 from foldmap.localize.visual.localizer import VisualLocalizer
@@ -45,8 +45,9 @@ class FastPhotos:
 
     def lines(self, board: Board) -> Iterator[Line]:
         """See `Row`."""
+        assert isinstance(board, VisualBoard)
         for scene in self.scenes:
-            place, images = visual_board(board).place(scene), visual_board(board).recordings(scene) / "images"
+            place, images = board.place(scene), board.recordings(scene) / "images"
             with FoldFile.open(ServedScene(scene).path(board)) as file:
                 localizer = VisualLocalizer.open(FoldedVisual(file))
                 localizer.localize(place.held_out.queries[0])  # compiled code is loaded before the clock starts

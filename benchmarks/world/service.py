@@ -42,8 +42,7 @@ class ServedScene:
         """Of the file, folded once a run without a budget; a RowSkipped where scene or extractor are not here."""
 
         def make() -> Path:
-            photos = visual_board(board)
-            place, path = photos.place(self.scene), photos.scratch / f"{self.scene}-served.fold"
+            place, path = _visual(board).place(self.scene), _visual(board).scratch / f"{self.scene}-served.fold"
             codecs = transform_codecs(place.scene, place.means)
             write_file(path, place, plan_for_budget(place.scene, place.means, None, codecs, PlanOptions()))
             return path
@@ -52,14 +51,13 @@ class ServedScene:
 
     def questions(self, board: Board) -> list[dict[str, Any]]:
         """About each photo that the map is not made of."""
-        photos = visual_board(board)
-        held, images = photos.place(self.scene).held_out, photos.recordings(self.scene) / "images"
+        held, images = _visual(board).place(self.scene).held_out, _visual(board).recordings(self.scene) / "images"
         return [photo_question(q.name, (images / q.name).read_bytes(), q.camera) for q in held.queries]
 
     def errors_m(self, board: Board, answers: Sequence[Got]) -> list[float]:
         """How far each pose that was answered is from where the photo was taken, on Earth."""
         found = []
-        for got, truth in zip(answers, visual_board(board).place(self.scene).held_out.truth, strict=False):
+        for got, truth in zip(answers, _visual(board).place(self.scene).held_out.truth, strict=False):
             if got.status == 200:
                 true = HERE.geopose(SE3(inverse_rigid(truth)))
                 place, said = (true.latitude_deg, true.longitude_deg, true.height_m), got.said["geopose"]["position"]
@@ -68,8 +66,7 @@ class ServedScene:
         return found
 
 
-def visual_board(board: Board) -> VisualBoard:
-    """The board of photos that these rows need; a RowSkipped where it is another."""
+def _visual(board: Board) -> VisualBoard:
     if not isinstance(board, VisualBoard):
         raise RowSkipped("skipped: these rows are of the board of photos")
     return board
@@ -182,7 +179,7 @@ class Strangers:
 
     def lines(self, board: Board) -> Iterator[Line]:
         """See `Row`."""
-        path, folder = self.place.path(board), visual_board(board).recordings(self.other)
+        path, folder = self.place.path(board), _visual(board).recordings(self.other)
         cameras = read_model_poses(folder / "sparse", cameras=True).cameras
         every = sorted(cameras)
         names = [every[row] for row in np.linspace(0, len(every) - 1, self.count).astype(int)]
