@@ -60,6 +60,8 @@ from benchmarks.visual.codes import FourBytes, Geometry
 from benchmarks.visual.data import VisualBoard
 from benchmarks.visual.refusing import Refusing as RefusingPhotos
 from benchmarks.visual.speed import Selecting, Speed
+from benchmarks.world.cities import Cities, FineCities
+from benchmarks.world.fast_photos import FastPhotos
 from benchmarks.world.service import Clients, Requests, Strangers
 from foldmap.errors import ConfigError, FoldmapError
 from foldmap.lidar.bundle import Bundle
@@ -112,8 +114,8 @@ def journey_rows() -> list[Row]:
 
 
 def world_rows() -> list[Row]:
-    """Served to clients."""
-    return [Requests(), Clients(), Strangers()]
+    """Served to clients, and as large as a city."""
+    return [Requests(), Clients(), Strangers(), Cities(), FineCities(), FastPhotos()]
 
 
 def case_rows() -> list[Row]:

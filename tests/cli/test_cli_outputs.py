@@ -77,6 +77,7 @@ WORDS = {
     *(
         "as_",
         "adapt",
+        "on",
         *("host", "token", "allow_origin", "max_body"),
         "budget",
         "anchor",

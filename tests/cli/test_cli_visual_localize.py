@@ -175,6 +175,11 @@ def test_photos_are_extracted_on_the_fly_and_cameras_given_for_all(run: Run, str
     # and without a list: all photos of the folder
     assert localize(run, street, out, street.folder / "photos", "--camera", f"PINHOLE,{params}").status == 0
     assert len(read_results(out)) == 4
+    # and of photos made smaller, whose features are others
+    smaller = ["--camera", f"PINHOLE,{params}", "--max-side", "280"]
+    assert localize(run, street, tmp_path / "small.txt", street.folder / "photos", *smaller).status == 0
+    assert_near(read_results(tmp_path / "small.txt"), street.truth)
+    assert (tmp_path / "small.txt").read_bytes() != out.read_bytes()
     # and without cameras: by EXIF (of 35 mm film, whose diagonal is 43.27 mm) where photos have one, else guessed
     from PIL import Image
 
@@ -323,6 +328,7 @@ MISUSES = {
     "no such matcher": (["--queries", "LIST", "--features", "FEATS", "--matcher", "magic"], "no matcher 'magic'"),
     "weights of a file": (["--queries", "LIST", "--features", "FEATS", "--weights", "w.pth"], "need no weights"),
     "keypoints of a file": (["--queries", "LIST", "--features", "FEATS", "--max-keypoints", "9"], "that are extracted"),
+    "size for a file": (["--queries", "LIST", "--features", "FEATS", "--max-side", "99"], "--max-side is of features"),
     "weights of no matcher": (["--queries", "LIST", "--features", "FEATS", "--matcher-weights", "w.pth"], "lightglue"),
     "no such features": (["--queries", "LIST", "--features", "gone.h5"], "gone.h5"),
     "no such list": (["--queries", "gone.txt", "--features", "FEATS"], "gone.txt"),

@@ -8,7 +8,7 @@ from point_shell import CAMERA
 from scipy.spatial import cKDTree
 
 from foldmap.visual.match.guided import best_nearby, best_within, one_point_a_keypoint, thinned
-from foldmap.visual.match.matching import DescriptorIndex, Matches, mutual
+from foldmap.visual.match.matching import DescriptorIndex, Matches, mutual, nearest_two
 from foldmap.visual.match.view import View, prepare
 from foldmap.visual.source import Features, Query, unit_descriptors
 
@@ -40,6 +40,18 @@ def test_matches_are_the_nearest_points_by_ratio() -> None:
     for point, keypoint in zip(found.point, found.keypoint, strict=True):
         rivals = np.flatnonzero(nearest == point)
         assert ratio[keypoint] < ratio[rivals].min() + 1e-3
+
+
+@pytest.mark.parametrize("count", [1, 2, 1023, 2500])
+def test_the_two_nearest_are_those_of_an_exact_search(count: int) -> None:
+    rng = np.random.default_rng(count)
+    points, asked = unit(rng, count), unit(rng, 300)
+    similarity, nearest = nearest_two(asked, points)
+    exact = asked.astype(np.float64) @ points.astype(np.float64).T
+    order = np.argsort(-exact, axis=1, kind="stable")[:, :2]
+    assert np.array_equal(nearest[:, : order.shape[1]], order)
+    assert np.abs(similarity[:, : order.shape[1]] - np.take_along_axis(exact, order, 1)).max() < 1e-5
+    assert count > 1 or (nearest[:, 1] == -1).all()
 
 
 def test_a_large_map_is_searched_in_part_and_finds_nearly_all() -> None:

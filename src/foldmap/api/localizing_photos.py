@@ -37,6 +37,7 @@ def localize_photos(
     matcher: str = "direct",
     matcher_weights: Path | None = None,
     max_keypoints: int = 8192,
+    max_side: int | None = None,
     seed: int = 0,
     begin: Begin = silent,
 ) -> Localized:
@@ -58,7 +59,7 @@ def localize_photos(
     if global_descriptors is not None and not searched:
         notes.append(f"the map is not searched by global descriptors; {global_descriptors} is not used")
     vectors = global_descriptors if searched else None
-    with open_query_features(features, photos, vectors, folded.feature, weights, max_keypoints) as brought:
+    with open_query_features(features, photos, vectors, folded.feature, weights, max_keypoints, max_side) as brought:
         asked = read_photo_queries(queries, rigs, camera, model, brought)
         brought.check(asked, folded.feature)
         began_s = perf_counter()

@@ -143,12 +143,19 @@ class QueryFeatures:
 
 @contextmanager
 def open_query_features(
-    features: Path | None, photos: Path | None, globals_: Path | None, feature: str, weights: Path | None, most: int
+    features: Path | None,
+    photos: Path | None,
+    globals_: Path | None,
+    feature: str,
+    weights: Path | None,
+    most: int,
+    max_side_px: int | None = None,
 ) -> Iterator[QueryFeatures]:
     """Open what the photos bring: a file of features (hloc's HDF5, a COLMAP database), or the photos themselves.
 
     Features of photos are extracted as they are asked for, at most so many, by the map's extractor `feature`; a network
-    needs weights. Global descriptors are hloc's HDF5 of one a photo.
+    needs weights. Photos with a longer side are made smaller first; their keypoints stay in pixels of the whole.
+    Global descriptors are hloc's HDF5 of one a photo.
 
     Raises:
         ConfigError: both or neither of features and photos are given, or weights that nobody needs.
@@ -169,7 +176,7 @@ def open_query_features(
         from foldmap.visual.features.photos import PhotoFeatures
 
         assert photos is not None
-        extractor = open_extractor(feature, weights, ExtractorSettings(max_keypoints=most))
+        extractor = open_extractor(feature, weights, ExtractorSettings(most, max_side_px))
         yield QueryFeatures(PhotoFeatures(photos, extractor), photos, vectors, photos)
 
 

@@ -35,28 +35,24 @@ _FIELDS = {"globals_": "globals", "format_": "format", "report": "curve"}
 def fold(
     context: typer.Context,
     sources: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="MAP...", help="GeoTIFF of ground intensity; a scene; street maps: files and folders, in any mix."
-        ),
+        list[Path], typer.Argument(metavar="MAP...", help="GeoTIFFs of intensity; a scene; street maps; in any mix.")
     ],
     output: Annotated[Path | None, typer.Option("-o", "--output", help="The .fold file.")] = None,
     budget: Annotated[str | None, typer.Option(help="Largest size of the file, like 1MB.")] = None,
     into: Annotated[Path | None, _file(help="Add to this file, or replace what it has of the kind.")] = None,
     update: Annotated[Path | None, _file(help="Fold again the tiles of this file whose source changed.")] = None,
-    model: Annotated[
-        Path | None, typer.Option(help="A model of foldmap train; else a shipped one, a scene's code by its codec.")
-    ] = None,
+    model: Annotated[Path | None, typer.Option(help="Of foldmap train; else one that ships.")] = None,
     rate: Annotated[float | None, _lidar(help="Most bits per m2 of observed ground.")] = None,
     band: Annotated[int | None, _lidar(help="Band that holds intensity, from 1.")] = None,
     relief_band: Annotated[int | None, _lidar(help="Band of the variance of heights, m2, to mix in.")] = None,
     tile_blocks: Annotated[int | None, _lidar(help="Blocks of 512 px a tile side, 1 to 16; 2.")] = None,
+    gaps: Annotated[bool, _lidar("--gaps", help="Leave out tiles that cannot be coded, and say which.")] = False,
+    on: Annotated[str, _lidar(help="Where tiles are coded: local, dask.")] = "local",
+    workers: Annotated[int | None, _lidar(help="Processes that code tiles; as many as there are cores.")] = None,
     before: Annotated[Path | None, _lidar(help="With --update: the raster that was folded; saves time.")] = None,
     features: Annotated[Path | None, _photos(help="hloc .h5 or COLMAP .db; else what lies beside the model.")] = None,
     photos: Annotated[Path | None, _photos(help="Folder of the photos, to extract SIFT again.")] = None,
-    globals_: Annotated[
-        Path | None, _photos("--globals", help="hloc .h5 of one descriptor a photo, for retrieval.")
-    ] = None,
+    globals_: Annotated[Path | None, _photos("--globals", help="hloc .h5, one descriptor a photo.")] = None,
     points: Annotated[int | None, _photos(help="At most so many points.")] = None,
     select: Annotated[str | None, _photos(help="spread, cover, gamma, longest or random.")] = None,
     alpha: Annotated[float | None, _photos(help="Of --select gamma, 0 to 1.")] = None,
@@ -77,9 +73,7 @@ def fold(
     align: Annotated[
         Path | None, typer.Option(help="Points in both frames, to bring a scene (x y z, x y z) or streets (x y, x y).")
     ] = None,
-    report: Annotated[
-        Path | None, typer.Option(help="Folder for a page: a raster's codes that were tried, a scene's curve.")
-    ] = None,
+    report: Annotated[Path | None, typer.Option(help="Folder for a page: codes tried, a scene's curve.")] = None,
     error_m: Annotated[float | None, _streets("--error", help="Error of the stored lanes, metres; 0.10.")] = None,
     spacing: Annotated[float | None, _streets(help="Metres between places along a lane; 5, 0 for none.")] = None,
     embeddings: Annotated[str | None, _streets(help="none (drawn when wanted), half, int8, int4, 1bit or pq.")] = None,
@@ -104,15 +98,22 @@ def fold(
     from foldmap.api.folding.one_file import parse_size
     from foldmap.api.folding.sources import kinds_of_sources
     from foldmap.geometry.geopose import Anchor
+    from foldmap.runtime.crew import Crew
 
     targets = [target for target in (output, into, update) if target is not None]
     if len(targets) != 1:
         raise ConfigError("say where the map goes", "give one of -o MAP.fold, --update MAP.fold and --into MAP.fold")
     size, place = None if budget is None else parse_size(budget), None if anchor is None else Anchor.read(anchor)
     found = kinds_of_sources(sources, as_)
-    options = _options(context, found)
+    options, crew = _options(context, found), Crew(on, workers)
     with bars() as begin:
-        how: dict[str, Any] = {"budget": size, "into": into is not None, "update": update is not None, "anchor": place}
+        how: dict[str, Any] = {
+            "budget": size,
+            "into": into is not None,
+            "update": update is not None,
+            "anchor": place,
+            "crew": crew,
+        }
         summary = fold_all(found, targets[0], **how, note=say, report=begin, **options)
     layers = {name: summary.pop(name) for name in options if name in summary}
     if update is None:
@@ -134,7 +135,11 @@ def _options(context: typer.Context, found: Mapping[str, list[Path]]) -> dict[st
     for name, value in context.params.items():
         field, label = _FIELDS.get(name, name), labels[name]
         kinds = [kind for kind in taking if field in names[kind]]
-        if not kinds or not str(context.get_parameter_source(name)).endswith("COMMANDLINE"):
+        if not str(context.get_parameter_source(name)).endswith("COMMANDLINE"):
+            continue
+        if name in ("on", "workers") and (RASTER not in found or context.params["update"] is not None):
+            raise ConfigError(f"{label} is of rasters that are folded anew", f"leave {label} out")
+        if not kinds:
             continue
         here = [kind for kind in kinds if kind in found]
         if not here:

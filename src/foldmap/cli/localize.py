@@ -107,6 +107,9 @@ Weights = Annotated[Path | None, option(PHOTOS, "Of the network that made the ma
 Matcher = Annotated[str, option(PHOTOS, "direct, mutual or lightglue.")]
 MatcherWeights = Annotated[Path | None, option(PHOTOS, "Of lightglue, where that is the matcher.")]
 MaxKeypoints = Annotated[int, option(PHOTOS, "Extract at most that many features of each.")]
+MaxSide = Annotated[
+    int | None, option(PHOTOS, "Extract from photos made smaller, to so many px a side: faster.", "--max-side")
+]
 Layout = Annotated[str, option(PHOTOS, "Poses as hloc, tum or both (OUTPUT.tum).")]
 Seed = Annotated[int, option(PHOTOS, "Of RANSAC.")]
 Camera = Annotated[
@@ -187,6 +190,7 @@ def localize(
     matcher: Matcher = "direct",
     matcher_weights: MatcherWeights = None,
     max_keypoints: MaxKeypoints = 8192,
+    max_side: MaxSide = None,
     layout: Layout = "hloc",
     seed: Seed = 0,
     camera: Camera = None,
@@ -262,8 +266,9 @@ def _layer(asked: dict[str, Any], town: FoldedMap) -> str:
 def _options_of(context: typer.Context, kind: str) -> dict[str, Any]:
     """Options of a layer that have a value; those of another layer, or that nothing would heed, are a ConfigError."""
     own, said = options_of(context, _OF_LAYER[kind], _PANELS), spoken(context)
-    if "max_keypoints" in said and not said & {"photos", "observations"}:
-        raise ConfigError("--max-keypoints is of features that are extracted", "give --photos, or leave it out")
+    for name in {"max_keypoints", "max_side"} & said if not said & {"photos", "observations"} else ():
+        label = f"--{name.replace('_', '-')}"
+        raise ConfigError(f"{label} is of features that are extracted", "give --photos, or leave it out")
     if "picture_of" in said and "picture" not in said:
         raise ConfigError("--picture-of is of the picture", "give --picture too, or leave it out")
     if "gps_sigma_m" in said and "gps" not in said:

@@ -15,6 +15,7 @@ _GROUPS = {
     "bags": ("rosbags", "mcap", "mcap_ros2"),
     "serve": ("starlette", "uvicorn", "prometheus_client"),
     "view": ("rerun",),
+    "cluster": ("dask", "distributed"),
 }
 _CURES = {module: f"pip install 'foldmap[{group}]'" for group, modules in _GROUPS.items() for module in modules}
 # photos' poses; the index has wheels of it for x86-64 alone under Linux, and no source

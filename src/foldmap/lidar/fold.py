@@ -21,6 +21,8 @@ from foldmap.lidar.source import BLOCK_PX, RasterSource
 
 TILE_BLOCKS = 2
 Report = Callable[[int, int], None]
+Tiles = Iterator[tuple[int, int, CodedTile | None]]
+"""Row and column of tiles, in any order, and what is stored there."""
 
 
 @dataclass(frozen=True)
@@ -68,12 +70,14 @@ def fold_lidar(
     plan: LidarPlan,
     *,
     layer: str = LAYER,
+    code: Callable[[TileCoder, RasterSource], Tiles] | None = None,
     report: Report = lambda done, total: None,
 ) -> LidarReport:
     """Fold a raster into a file that is being written; a layer of that name is replaced whole.
 
-    The caller commits; ``report`` is called with tiles done and in all. A MapInputError where nothing was observed
-    anywhere, or the resolution is not what the model was trained at.
+    The caller commits; ``report`` is called with tiles done and in all. ``code`` gives the tiles of a coder, else they
+    are coded here, one after the other. A MapInputError where nothing was observed anywhere, or the resolution is not
+    what the model was trained at.
     """
     bundle, grid = plan.bundle, source.grid
     if not suits(bundle, grid.resolution_m):
@@ -91,8 +95,7 @@ def fold_lidar(
     writer.put_model(layer, MODEL, stored_model(bundle, embed=plan.embed_model), role="localizer")
     payload_bytes, tiles, observed_px = 0, 0, 0
     rows, columns = tiles_of(source, coder.side_px)
-    for done, (row, column) in enumerate(np.ndindex(rows, columns), start=1):
-        tile = coder.tile(source, row, column)
+    for done, (row, column, tile) in enumerate((code or _in_turn)(coder, source), start=1):
         report(done, rows * columns)
         if tile is not None:
             writer.put_tile(layer, column, row, tile.payload)
@@ -102,6 +105,11 @@ def fold_lidar(
         raise MapInputError("the map has no observed ground", "check its nodata value and the band that was read")
     writer.set_parameters(layer, {**parameters, "observed_px": observed_px})
     return LidarReport(payload_bytes, tiles, observed_px * grid.resolution_m**2, grid.height_px * grid.width_px)
+
+
+def _in_turn(coder: TileCoder, source: RasterSource) -> Tiles:
+    for row, column in np.ndindex(*tiles_of(source, coder.side_px)):
+        yield row, column, coder.tile(source, row, column)
 
 
 class TileCoder(Protocol):

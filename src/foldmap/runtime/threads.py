@@ -6,8 +6,9 @@ What runs in them gives the same numbers for any number of threads: work is shar
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import cache
 
 from foldmap.errors import ConfigError
@@ -30,6 +31,19 @@ def use_threads(count: int) -> int:
     before = thread_count()
     _chosen[0] = count
     return before
+
+
+@contextmanager
+def one_torch_thread() -> Iterator[None]:
+    """Let torch use one thread within: its sums may depend on how many there are."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def share_out(work: Callable[[range], None], count: int) -> None:

@@ -70,7 +70,7 @@ class Service:
                 lambda: served.town.lidar_localizer(),
                 lambda: served.town.visual_localizer(),
                 lambda: served.town.visual.groups or served.town.visual.whole(),
-                lambda: served.extractor(self.settings.weights, self.settings.max_keypoints),
+                lambda: served.extractor(*self.settings.extraction),
             ):
                 with suppress(FoldmapError):
                     make()

@@ -54,10 +54,10 @@ class ServedMap:
             self.close()
             raise
 
-    def extractor(self, weights: Path | None, max_keypoints: int) -> Extractor:
+    def extractor(self, weights: Path | None, max_keypoints: int, max_side: int | None) -> Extractor:
         """What makes the features of photos; errors as `open_extractor`."""
         if self._extractor is None:
-            settings = ExtractorSettings(max_keypoints=max_keypoints)
+            settings = ExtractorSettings(max_keypoints, max_side)
             self._extractor = open_extractor(self.town.visual.feature, weights, settings)
         return self._extractor
 

@@ -32,7 +32,7 @@ def answer_photo(served: ServedMap, body: bytes, wanted: Wanted, settings: Servi
     """
     question = read_question(body, settings.max_pixels)
     try:
-        place, extractor = _able(served), served.extractor(settings.weights, settings.max_keypoints)
+        place, extractor = _able(served), served.extractor(*settings.extraction)
         localizer = served.town.visual_localizer()
     except FoldmapError as error:
         raise of_map(error) from error

@@ -21,6 +21,7 @@ class ServiceSettings:
         origins: of web pages whose scripts may ask.
         weights: of the network that made the map's features.
         max_keypoints: extracted of a photo at most.
+        max_side: photos with a longer side, in px, are made smaller first; None: as large as the extractor takes.
         max_body_bytes: of a request.
         max_pixels: of a photo.
         queue: requests that wait for a localizer at most; more are told to come again.
@@ -35,6 +36,7 @@ class ServiceSettings:
     origins: tuple[str, ...] = ()
     weights: Path | None = None
     max_keypoints: int = 8192
+    max_side: int | None = None
     max_body_bytes: int = 20_000_000
     max_pixels: int = 16_000_000
     queue: int = 8
@@ -51,7 +53,14 @@ class ServiceSettings:
         ):
             if getattr(self, name) < least:
                 raise ConfigError(f"{name} is {getattr(self, name)}", f"give {least} or more")
+        if self.max_side is not None and self.max_side < 32:
+            raise ConfigError(f"photos of at most {self.max_side} px a side", "give 32 or more")
         if not 0 < self.timeout_s < 86_400:
             raise ConfigError(f"a timeout of {self.timeout_s} s", "give positive seconds")
         if self.token and not (self.token.isascii() and self.token.isprintable() and " " not in self.token):
             raise ConfigError("the token has characters that no header carries", "take letters and digits")
+
+    @property
+    def extraction(self) -> tuple[Path | None, int, int | None]:
+        """Weights, most keypoints and longest side, px, of what makes the features of photos."""
+        return self.weights, self.max_keypoints, self.max_side

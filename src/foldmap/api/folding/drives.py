@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from foldmap.api.folding.kept_parts import forget_parts
 from foldmap.api.folding.options import Begin, LidarOptions, Note
 from foldmap.api.folding.rasters import AtHand, fold_rasters
 from foldmap.api.training.adapting import Adapting, adapt
@@ -73,6 +74,7 @@ def fold_drive(
     with FoldWriter(asked.output) as writer:
         layer = fold_rasters(writer, [map_tif], options, (None, 0), note, begin("Folding"), at_hand)
         writer.commit()
+    forget_parts(asked.output)
     if asked.report is not None:
         from foldmap.api.folding.trials import write_trials
 

@@ -9,6 +9,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from foldmap.api.folding.kept_parts import forget_parts
 from foldmap.api.folding.options import Begin, LidarOptions, Note, StreetOptions, VisualOptions, refuse_in_update
 from foldmap.api.folding.sources import LAYERS, RASTER, SCENE, STREET, kinds_of_sources
 from foldmap.api.georeference import ANCHOR, anchor_values, crs_of, refuse_anchor_beside
@@ -16,8 +17,10 @@ from foldmap.atlas import FoldUpdater, FoldWriter
 from foldmap.atlas.whole import file_identity, files_below
 from foldmap.errors import ConfigError, MapFormatError
 from foldmap.geometry.geopose import Anchor
+from foldmap.runtime.crew import Crew
 
 _UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+_ALONE = Crew(workers=1)
 Options = tuple[LidarOptions, VisualOptions, StreetOptions]
 
 
@@ -32,6 +35,7 @@ def fold(
     visual: VisualOptions | None = None,
     street: StreetOptions | None = None,
     anchor: Anchor | None = None,
+    crew: Crew = _ALONE,
     note: Note = lambda message: None,
     report: Begin = lambda doing: lambda done, total: None,
 ) -> dict[str, Any]:
@@ -56,6 +60,7 @@ def fold(
         street: about street maps.
         anchor: where the origin of the map's local frame lies on Earth; a ConfigError where the map has a crs. A file
             that is added to or updated keeps its own where none is given.
+        crew: who codes a raster's tiles: this process, many, or a cluster. What is written is the same.
         note: called with what a user should know.
         report: called with the name of a kind of work; gives what is called with steps done and in all.
 
@@ -88,7 +93,7 @@ def fold(
             layers = _update(updater, found, options, note, report)
             _put_anchor(updater, anchor)
     else:
-        layers = _fold(output, found, budget_bytes, into, options, anchor, note, report)
+        layers = _fold(output, found, budget_bytes, into, options, anchor, crew, note, report)
     seconds = round(time.perf_counter() - started_s, 2)
     return {"file": str(output), "file_bytes": output.stat().st_size, "seconds": seconds, **layers}
 
@@ -110,6 +115,7 @@ def _fold(
     into: bool,
     options: Options,
     anchor: Anchor | None,
+    crew: Crew,
     note: Note,
     report: Begin,
 ) -> dict[str, Any]:
@@ -135,11 +141,12 @@ def _fold(
 
             beside = scene.default_bytes() if scene is not None and budget_bytes is not None else 0
             limits = budget_bytes, beside
-            layers["lidar"] = fold_rasters(writer, found[RASTER], lidar, limits, note, report("Folding"))
+            layers["lidar"] = fold_rasters(writer, found[RASTER], lidar, limits, note, report("Folding"), crew=crew)
         if scene is not None:
             chosen = fold_scene(writer, scene, visual, budget_bytes, report)
         _put_anchor(writer, anchor)
         writer.commit(budget_bytes)
+    forget_parts(output)
     if RASTER in found and lidar.curve is not None:
         from foldmap.api.folding.trials import write_trials
 

@@ -31,6 +31,7 @@ class LidarOptions:
         embed_model: put a shipped model into the file, too; else the file names it.
         before: in an update, the raster that was folded: only tiles in which it differs are coded.
         curve: folder for the page of what codes were tried, and what they reached.
+        gaps: leave out tiles that cannot be coded, and say which; else they end the fold.
     """
 
     codec: str = "auto"
@@ -42,6 +43,7 @@ class LidarOptions:
     embed_model: bool = False
     before: Path | None = None
     curve: Path | None = None
+    gaps: bool = False
 
     UPDATING = ("model", "band", "relief_band", "before")
 

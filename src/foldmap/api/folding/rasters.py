@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from foldmap.api.folding.options import LidarOptions, Note, Report
+from foldmap.api.folding.parts import InParts, WhereReadable
 from foldmap.atlas import FoldUpdater, FoldWriter
 from foldmap.errors import BudgetError, ConfigError, MapInputError, ModelError
 from foldmap.formats.raster.geotiff import open_rasters
@@ -27,9 +28,11 @@ from foldmap.localize.lidar.choosing import (
     simulated_places,
     try_codes,
 )
+from foldmap.runtime.crew import Crew
 from foldmap.version import __version__
 
 _PLACES = 12
+_ALONE = Crew(workers=1)
 CODECS = ("auto", "marks", "learned")
 
 
@@ -56,6 +59,7 @@ def fold_rasters(
     note: Note,
     report: Report,
     at_hand: AtHand | None = None,
+    crew: Crew = _ALONE,
 ) -> dict[str, Any]:
     """Fold rasters of one grid as one map, with the first candidate whose result fits; returns the summary's words.
 
@@ -71,6 +75,7 @@ def fold_rasters(
         note: called with what a user should know.
         report: called with trials of codes, then tiles, done and in all.
         at_hand: of the drive that made the map; codes are tried with simulated sweeps where None.
+        crew: who codes tiles.
 
     Raises:
         BudgetError: no operating point is small enough.
@@ -88,16 +93,17 @@ def fold_rasters(
     if options.codec == "marks" and options.tile_blocks is not None:
         raise ConfigError("--tile-blocks is of learned codes", "leave it, or --codec marks, out")
     band, tile_blocks = options.band or 1, TILE_BLOCKS if options.tile_blocks is None else options.tile_blocks
-    mixes = options.relief_band is not None
-    with open_rasters(rasters, band, options.relief_band) as source:
+    mixes, said = options.relief_band is not None, {} if at_hand is None else at_hand.said
+    coding = InParts(crew, writer.path, rasters, band, options.relief_band, options.gaps, note)
+    with open_rasters(rasters, band, options.relief_band) as opened:
+        source = WhereReadable(opened) if options.gaps else opened
         candidates, trials = _candidates(source, options, budget_bytes, at_hand, note, report)
         before = 0 if budget_bytes is None or not beside else writer.size_bytes()
-        share = 1.0
-        least = float("inf"), ""
+        share, least = 1.0, (float("inf"), "")
         for bundle in candidates:
             worth = _worth(bundle, source, options, note)
             plan = LidarPlan(bundle, tile_blocks, options.embed_model, relief=mixes, calibration=worth)
-            done = fold_lidar(writer, source, plan, report=report)
+            done = fold_lidar(writer, source, plan, code=coding.code(bundle, opened), report=report)
             made = {
                 "foldmap": __version__,
                 "map": ", ".join(map(str, rasters)),
@@ -109,7 +115,8 @@ def fold_rasters(
                 "tile_blocks": tile_blocks,
                 "trained": bundle.provenance,
                 "tried": [trial.to_dict() for trial in trials],
-                **({} if at_hand is None else at_hand.said),
+                **said,
+                **coding.said,
             }
             writer.put_metadata("provenance", made)
             size = 0 if budget_bytes is None and options.rate is None else writer.size_bytes()
@@ -126,7 +133,8 @@ def fold_rasters(
                     "bit_per_m2": done.bit_per_m2,
                     "bpp_of_raster": done.bpp,
                     "tried": made["tried"],
-                    **({} if at_hand is None else at_hand.said),
+                    **said,
+                    **coding.said,
                 }
             note(f"{bundle.name}: {size:,} bytes, {done.bit_per_m2:.2f} bit/m2: too large")
             least = min(least, (size, f"{size:,} bytes ({done.bit_per_m2:.2f} bit/m2)"))

@@ -10,7 +10,7 @@ from foldmap.errors import ConfigError, MapInputError
 from foldmap.types import DoubleArray, FloatArray, IntArray
 from foldmap.visual.codes.codecs import DescriptorCodec
 from foldmap.visual.decoded import MapPoints, VisualMap
-from foldmap.visual.match.matching import DescriptorIndex, Matches, mutual
+from foldmap.visual.match.matching import DescriptorIndex, Matches, mutual, searchable
 from foldmap.visual.match.solve import Correspondences, ransac_pose
 from foldmap.visual.match.view import View, prepare
 from foldmap.visual.scene.average import track_means
@@ -31,7 +31,7 @@ class ObservationIndex(DescriptorIndex):
 
     def __init__(self, means: FloatArray, seen: FloatArray, point: IntArray) -> None:
         super().__init__(means)
-        self._seen = DescriptorIndex(seen, probes=24)._index
+        self._seen = searchable(np.ascontiguousarray(seen, dtype=np.float32), probes=24)
         self._point = point
 
     def match(self, descriptors: FloatArray) -> Matches:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import cache
 from importlib.metadata import version
@@ -13,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from foldmap.cli.common import bars, make_folder, plain, put, say, write_bytes, write_text
+from foldmap.cli.common import bars, make_folder, plain, put, say, tell, write_bytes, write_text
 from foldmap.errors import ConfigError, MapInputError, WriteError
 from foldmap.version import __version__
 
@@ -25,13 +27,14 @@ if TYPE_CHECKING:
 EXAMPLES = (
     "\b\nExamples:\n  foldmap build visual photos/ -o scene/\n"
     "  foldmap build visual photos/ -o scene/ --poses poses.txt --camera PINHOLE,525,525,320,240\n"
-    "  foldmap build visual photos/ -o scene/ --features aliked --weights aliked-n16.pth"
+    "  foldmap build visual photos/ -o scene/ --features aliked --weights aliked-n16.pth\n"
+    "  foldmap build visual drive.mcap -o scene/ --topic camera=/cam0/image_raw --every 10 --matching sequential"
 )
 _NAMED = 10
 
 
 def visual(
-    images: Annotated[Path, typer.Argument(help="Folder of photos; folders below count too.")],
+    images: Annotated[Path, typer.Argument(help="Folder of photos, also in folders below; or a bag of ROS.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the scene: new, empty or a former scene.")],
     features: Annotated[str, typer.Option(help="sift, aliked (or aliked-n16, -n32, -t16), xfeat.")] = "sift",
     weights: Annotated[Path | None, typer.Option(help="The network's weights: a file, or a folder with it.")] = None,
@@ -58,6 +61,8 @@ def visual(
     time_limit: Annotated[
         float | None, typer.Option(help="Times of photos and poses farther apart do not belong together, s; 0.01.")
     ] = None,
+    topic: Annotated[list[str] | None, typer.Option(help="Of a bag: camera=/topic.", metavar="camera=TOPIC")] = None,
+    every: Annotated[int | None, typer.Option(help="Of a bag: every so many-th image alone.")] = None,
     seed: Annotated[int, typer.Option(help="Of every random choice.")] = 0,
     threads: Annotated[int, typer.Option(help="Of extraction and matching; -1 for all cores.")] = -1,
     mapping_threads: Annotated[int, typer.Option(help="More are faster, but results vary in the last digits.")] = 1,
@@ -89,14 +94,46 @@ def visual(
         threads=threads,
         mapping_threads=mapping_threads,
     )
-    pairs = Path(matching) if listed else None
-    summary = build_visual(
-        images, output, settings, poses=poses, pairs=pairs, camera=camera, metric=metric, time_limit_s=time_limit
-    )
-    _warn(summary, images)
+    how: dict[str, Any] = {"poses": poses, "pairs": Path(matching) if listed else None, "camera": camera}
+    with _photos(images, topic, every, output) as (photos, told):
+        settings = settings if told is None or camera else replace(settings, camera=told)
+        summary = build_visual(photos, output, settings, metric=metric, time_limit_s=time_limit, **how)
+        _warn(summary, photos)
     if not as_json:
         summary |= {key: len(summary[key]) for key in ("left_out", "unreadable")}
     put(summary, as_json)
+
+
+@contextmanager
+def _photos(images: Path, topic: list[str] | None, every: int | None, output: Path) -> Iterator[tuple[Path, Any]]:
+    """Give the folder of the photos, and their camera where they bring it: those of a bag lie beside the scene."""
+    from foldmap.atlas.whole import scratch_beside
+    from foldmap.formats.bags.files import is_bag
+
+    if not is_bag(images):
+        if topic or every is not None:
+            raise ConfigError("--topic and --every are of bags", "leave them out")
+        yield images, None
+        return
+    from foldmap.formats.bags.survey import topics_of
+    from foldmap.formats.bags.unpack_images import unpack_images
+
+    topics = topics_of(topic or [])
+    if set(topics) - {"camera"}:
+        raise ConfigError("a scene is of images alone", "give --topic camera=/image")
+    _require_scene_folder(output)
+    with scratch_beside(_beside(output), "unpacking") as scratch:
+        with bars() as begin:
+            found = unpack_images(images, scratch, topics.get("camera", ()), every or 1, begin("Unpacking"))
+        tell(found.notes)
+        yield found.folder, found.camera
+
+
+def _beside(output: Path) -> Path:
+    """Beside the scene, or inside its folder, which may be a disk of its own; the next run clears what is left."""
+    beside = output / "scene" if output.is_dir() else output
+    make_folder(beside.parent)
+    return beside
 
 
 def _warn(summary: dict[str, Any], images: Path) -> None:
@@ -151,10 +188,7 @@ def build_visual(
         settings = replace(settings, camera=camera_from_text(camera, *_first_size_px(images, names)))
     known = _known(poses, names, metric, time_limit_s)
     feature = open_extractor(settings.feature, settings.weights, settings.extractor).feature
-    # beside the scene, or inside its folder, which may be a disk of its own; the next build clears what is left there
-    beside = output / "scene" if output.is_dir() else output
-    make_folder(beside.parent)
-    with scratch_beside(beside, "building") as folder, bars() as begin:
+    with scratch_beside(_beside(output), "building") as folder, bars() as begin:
         bar_of = cache(lambda doing: begin(doing.capitalize()))
         with HlocFeatureWriter(folder / "features.h5", feature) as sink:
             listed = read_pairs(pairs) if pairs is not None else None

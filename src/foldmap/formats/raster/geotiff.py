@@ -196,25 +196,38 @@ def _grid_of(path: Path, dataset: Any) -> MetricGrid:
 
 
 class RasterMosaic:
-    """Several rasters of one grid as one `RasterSource`; where they overlap, the first that observed a pixel counts."""
+    """Several rasters of one grid as one `RasterSource`; where they overlap, the first that observed a pixel counts.
+
+    ``placements`` are the rows and columns of their first pixels in the grid.
+    """
 
     def __init__(self, parts: Sequence[RasterSource], placements: Sequence[tuple[int, int]], grid: MetricGrid) -> None:
-        self._parts, self._placements = parts, placements
-        self.grid = grid
+        self.parts, self.placements, self.grid = parts, placements, grid
 
     def read(self, row: int, col: int, height_px: int, width_px: int) -> RasterMap:
         """Read a window, which may reach beyond the parts; pixels outside are unobserved."""
         intensity = np.zeros((height_px, width_px), np.float32)
         observed = np.zeros((height_px, width_px), bool)
-        for part, (part_row, part_col) in zip(self._parts, self._placements, strict=True):
-            away_rows = row + height_px <= part_row or row >= part_row + part.grid.height_px
-            if away_rows or col + width_px <= part_col or col >= part_col + part.grid.width_px:
+        for part, (part_row, part_col) in zip(self.parts, self.placements, strict=True):
+            if not overlap((row, col, height_px, width_px), (part_row, part_col, *part.grid.shape)):
                 continue
             piece = part.read(row - part_row, col - part_col, height_px, width_px)
             new = piece.observed & ~observed
             intensity[new] = piece.intensity[new]
             observed |= new
         return RasterMap(self.grid.window(row, col, height_px, width_px), intensity, observed)
+
+
+def overlap(one: tuple[int, int, int, int], other: tuple[int, int, int, int]) -> bool:
+    """Whether two windows (row, column, height, width) have a pixel in common."""
+    rows = one[0] < other[0] + other[2] and other[0] < one[0] + one[2]
+    return rows and one[1] < other[1] + other[3] and other[1] < one[1] + one[3]
+
+
+def files_of(path: Path) -> list[Path]:
+    """All files that a raster is made of, its own first: those that a virtual one draws on, masks and statistics."""
+    with _refusing(path, "cannot be opened as a raster"), _opened(path, 1) as dataset:
+        return [path, *(Path(name) for name in dataset.files if Path(name) != path and Path(name).is_file())]
 
 
 def open_mixed(path: Path | str, band: int = 1, relief_band: int | None = None) -> RasterFile | ReliefFile:

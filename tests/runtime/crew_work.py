@@ -1,0 +1,20 @@
+"""What workers do in the tests of crews; they import it by its name."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+
+def squared(common: int, item: int) -> int:
+    return common + item**2
+
+
+def deadly(folder: str, item: int) -> int:
+    """Item 2 kills its worker once, item 3 each time."""
+    mark = Path(folder) / f"died-{item}"
+    if item == 3 or (item == 2 and not mark.exists()):
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return item
