@@ -1,6 +1,6 @@
 """Measure what is not measured yet, or was measured on other recordings or code; then make the documents' tables anew.
 
-python -m benchmarks.evidence [NAME ...] [--list] [--pages] [--threads N]
+python -m benchmarks.evidence [NAME ...] [--list] [--pages] [--count] [--threads N]
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.evidence.pages import rewrite
+from benchmarks.evidence.pages import count_typed, rewrite
 from benchmarks.evidence.results import RESULTS, Measured, Results, read_results
 from benchmarks.evidence.runs import Run, chosen_runs
 from benchmarks.evidence.seals import ROOT, code_seal, folder_seal
@@ -108,6 +108,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("names", nargs="*", help="runs by name or the beginning of it; all where left out")
     parser.add_argument("--list", action="store_true", help="say what is done and what is not, and measure nothing")
     parser.add_argument("--pages", action="store_true", help="make the tables of the documents alone")
+    parser.add_argument("--count", action="store_true", help="print how many figures of each page were typed, as JSON")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--work", type=Path, default=ROOT / "out" / "evidence", help="what runs keep to go on with")
     given = parser.parse_args(argv)
@@ -117,6 +118,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {given.threads} threads, {len(runs)} runs; see --list", file=sys.stderr)
         return 2
     right = True
+    if given.count:
+        print(json.dumps(count_typed(), indent=1, sort_keys=True))
+        return 0
     try:
         for run in [] if given.pages else runs:
             state = state_of(run, shared, given.threads)

@@ -123,6 +123,12 @@ def typed_figures(text: str) -> int:
     return len(_FIGURE.findall(_BLOCK.sub("", text)))
 
 
+def count_typed() -> dict[str, int]:
+    """`typed_figures` of each page that is there."""
+    texts = {page: ROOT / page for page in PAGES}
+    return {page: typed_figures(path.read_text(encoding="utf-8")) for page, path in texts.items() if path.is_file()}
+
+
 def read_typed() -> dict[str, int]:
     """The kept list."""
     return {str(page): int(count) for page, count in json.loads(TYPED.read_text(encoding="utf-8")).items()}

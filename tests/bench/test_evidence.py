@@ -51,8 +51,7 @@ def test_every_results_file_is_told_in_a_document_and_is_small() -> None:
 
 def test_figures_without_a_results_file_only_grow_fewer() -> None:
     typed = pages.read_typed()
-    for page in pages.PAGES:
-        count = pages.typed_figures((pages.ROOT / page).read_text(encoding="utf-8"))
+    for page, count in pages.count_typed().items():
         assert count <= typed.get(page, 0), f"{page} has {count} figures without results: measure by make evidence"
 
 
