@@ -34,6 +34,7 @@ _COLUMNS = {
     "file_bytes": "file, B",
     "within_1_pct": "tight, %",
     "within_2_pct": "(2, 2), %",
+    "median": "median, cm or % of the radius",
     "plain_within_1_pct": "one pass: tight, %",
     "plain_within_2_pct": "one pass: (2, 2), %",
 }
