@@ -58,12 +58,15 @@ from benchmarks.trust.sweeps import HostileSweeps, RightSweeps
 from benchmarks.visual.budgets import Unfolded, budget_rows
 from benchmarks.visual.codes import FourBytes, Geometry
 from benchmarks.visual.data import VisualBoard
+from benchmarks.visual.paper import PaperTables, paper_rows
 from benchmarks.visual.refusing import Refusing as RefusingPhotos
 from benchmarks.visual.speed import Selecting, Speed
 from benchmarks.world.cities import Cities, FineCities
 from benchmarks.world.fast_photos import FastPhotos
 from benchmarks.world.service import Clients, Requests, Strangers
+from foldmap.api.training.trained_places import drive_place, raster_place, refuse_trained_on
 from foldmap.errors import ConfigError, FoldmapError
+from foldmap.formats.poses.trajectories import read_poses
 from foldmap.lidar.bundle import Bundle
 from foldmap.runtime.allocator import keep_freed_memory
 from foldmap.version import __version__
@@ -92,7 +95,7 @@ def lidar_rows() -> list[Row]:
 
 def visual_rows() -> list[Row]:
     """All rows of the visual layer, in the order of its issue's table."""
-    return [Unfolded(), *budget_rows(), FourBytes(), Geometry(), Speed(), Selecting(), RefusingPhotos()]
+    return [Unfolded(), *budget_rows(), FourBytes(), Geometry(), Speed(), Selecting(), RefusingPhotos(), *paper_rows()]
 
 
 def street_rows() -> list[Row]:
@@ -138,6 +141,9 @@ def house_rows() -> list[Row]:
 
 LAYERS: dict[str, Callable[[], list[Row]]] = {"lidar": lidar_rows, "visual": visual_rows, "street": street_rows}
 CASES, HOUSE, TRUST, JOURNEY, WORLD = "cases", "house", "trust", "journey", "world"
+ROWS: dict[str, Callable[[], list[Row]]] = {
+    **LAYERS, TRUST: trust_rows, JOURNEY: journey_rows, WORLD: world_rows, CASES: case_rows, HOUSE: house_rows,
+}  # fmt: skip
 ALL = "all"
 
 
@@ -221,6 +227,8 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("-o", "--output", type=Path, help="write the JSON here")
     parser.add_argument("--features", type=Path, help="visual, trust: keep features and scenes here")
     parser.add_argument("--minutes", type=float, default=None, help="world: generated requests for so long")
+    parser.add_argument("--kept", type=Path, help="rows that take long keep what they have so far here, and go on")
+    parser.add_argument("--seed", type=int, default=0, help="of rows that have one")
     parser.add_argument("--queries", type=int, default=None, help="visual, trust: at most so many queries")
     parser.add_argument(
         "--photo-map",
@@ -261,6 +269,8 @@ def adjusted(rows: Sequence[Row], given: argparse.Namespace) -> list[Row]:
             row = replace(row, every_code=given.all_codes)
         if isinstance(row, Requests) and given.minutes is not None:
             row = replace(row, minutes=given.minutes)
+        if isinstance(row, PaperTables):
+            row = replace(row, seed=given.seed)
         result.append(row)
     return result
 
@@ -278,10 +288,22 @@ def open_board(given: argparse.Namespace, models: Sequence[Bundle], layer: str) 
         maps = tuple(given.photo_map)
         return TrustBoard(given.shared, given.threads, given.quiet, given.features, given.queries, maps)
     if layer in ("visual", WORLD):
-        return VisualBoard(data, given.threads, given.quiet, given.features, given.queries)
+        return VisualBoard(data, given.threads, given.quiet, given.features, given.queries, given.kept)
     if layer == "street":
         return StreetBoard(data, given.threads, given.quiet, given.street_models, given.street_cache)
     return Board(data, models, given.threads, given.quiet)
+
+
+def refuse_recorded(models: Sequence[Path], data: Path) -> None:
+    """Raise a ConfigError where a given model was trained on a recording that rows ask about."""
+    if not models:
+        return
+    folders = [*data.glob("*"), *(data.parent / "joint").glob("*")]
+    drives = [folder for folder in folders if (folder / "sweeps").is_dir() and (folder / "poses.txt").is_file()]
+    asked = [drive_place(one.name, read_poses(one / "poses.txt").world_SE3_sensors) for one in drives]
+    asked += [raster_place(path) for path in sorted(data.rglob("*.tif"))]
+    for model in models:
+        refuse_trained_on(model, asked)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -289,17 +311,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = arguments(argv)
     keep_freed_memory()
     try:
-        boards = {
-            **LAYERS,
-            TRUST: trust_rows,
-            JOURNEY: journey_rows,
-            WORLD: world_rows,
-            CASES: case_rows,
-            HOUSE: house_rows,
-        }
         layers = list(LAYERS) if given.layer == ALL else [given.layer]
-        if layers[0] not in boards:
-            known = " or ".join([*boards, ALL])
+        if layers[0] not in ROWS:
+            known = " or ".join([*ROWS, ALL])
             raise ConfigError(f"there is no scoreboard of the layer {given.layer!r}", f"choose {known}")
         if given.layer == ALL and (given.only or given.data):
             raise ConfigError("rows or a data folder of all layers", "name one layer")
@@ -307,8 +321,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise ConfigError(f"{given.threads} threads", "give 1 or more")
         if given.queries is not None and given.queries < 1:
             raise ConfigError(f"{given.queries} queries a scene", "give 1 or more")
-        rows = {layer: adjusted(chosen(boards[layer](), given.only), given) for layer in layers}
+        rows = {layer: adjusted(chosen(ROWS[layer](), given.only), given) for layer in layers}
         models = [Bundle.from_bytes(path.read_bytes()) for path in given.model]
+        refuse_recorded(given.model, given.data or given.shared / "data" / "lidar")
     except (FoldmapError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -158,7 +158,7 @@ def circles(source: Path) -> list[list[str]]:
     pairs = []
     for name, path in paths.items():
         package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-        for asked in _asked(ast.parse(path.read_text(encoding="utf-8")), package):
+        for asked in asked_modules(ast.parse(path.read_text(encoding="utf-8")), package):
             while asked and asked not in place:
                 asked = asked.rpartition(".")[0]
             # the front door shows rooms that may ask it for the version
@@ -175,7 +175,7 @@ def _module(source: Path, path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def _asked(tree: ast.AST, package: str) -> Iterator[str]:
+def asked_modules(tree: ast.AST, package: str) -> Iterator[str]:
     """Dotted names that a module imports."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):

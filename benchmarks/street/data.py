@@ -11,7 +11,8 @@ import numpy as np
 
 from benchmarks.context import Board
 from benchmarks.lines import Line, RowSkipped, number
-from benchmarks.street.recipes import RECIPES, Measured, given_model, trained_model
+from benchmarks.street.recipes import RECIPES, Measured, given_file, given_model, trained_model
+from foldmap.api.training.trained_places import map_places, refuse_trained_on
 from foldmap.bench.street.data import Library, TileData
 from foldmap.bench.street.predict import Kept
 from foldmap.bench.street.split import Split
@@ -132,7 +133,9 @@ class StreetBoard(Board):
 
         def make() -> Measured:
             if self._given is not None:
-                return given_model(self._given, name)
+                path = given_file(self._given, name)
+                refuse_trained_on(path, map_places([self.tile(held_out).map for held_out in self.held_out]))
+                return given_model(path, name)
             recipe = RECIPES[name]
             start = self.model(recipe.start).model if recipe.start else None
             ring = None if recipe.cameras is None else self.ring()

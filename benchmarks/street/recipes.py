@@ -97,18 +97,26 @@ class Measured:
     note: str
 
 
-def given_model(folder: Path, name: str) -> Measured:
-    """A model of somebody's folder: ``NAME.safetensors`` or ``NAME*/model.safetensors``; "upd*" is an update model.
+def given_model(path: Path, name: str) -> Measured:
+    """A model of `given_file`.
+
+    Raises:
+        ModelError: it is no field model, or the other kind of one.
+    """
+    return _read(path, RECIPES[name], "given")
+
+
+def given_file(folder: Path, name: str) -> Path:
+    """In somebody's folder ``NAME.safetensors`` or ``NAME*/model.safetensors``; "upd*" is an update model.
 
     Raises:
         ConfigError: there is none, or there are several.
-        ModelError: it is no field model, or the other kind of one.
     """
     start = "upd" if name == "update" else name
     found = sorted([*folder.glob(f"{start}*.safetensors"), *folder.glob(f"{start}*/{FILE}")])
     if len(found) != 1:
         raise ConfigError(f"{folder} holds {len(found)} models named {start}*", f"put exactly one there: {name}/{FILE}")
-    return _read(found[0], RECIPES[name], "given")
+    return found[0]
 
 
 def trained_model(

@@ -151,6 +151,7 @@ class VisualBoard(Board):
         quiet: no progress on stderr.
         features: folder where extracted features are kept between runs; None keeps them for this run.
         queries: at most so many queries a scene, evenly chosen; None: all of the protocol.
+        kept: folder where the paper's tables keep answers and trained layers; None keeps them for this run.
     """
 
     def __init__(
@@ -160,9 +161,11 @@ class VisualBoard(Board):
         quiet: bool = False,
         features: Path | None = None,
         queries: int | None = None,
+        kept: Path | None = None,
     ) -> None:
         super().__init__(data, (), threads, quiet)
         self._scratch = tempfile.TemporaryDirectory(prefix="foldmap-board-")
+        self.kept = kept
         self._features, self.queries = features, queries
 
     @property

@@ -1,6 +1,6 @@
 """Learn the basis that ships with foldmap, from descriptors of generated pictures.
 
-python -m foldmap.town.leaves.descriptor_pairs -o pairs.npz
+python -m benchmarks.descriptors.tracks -o pairs.npz
 python -m benchmarks.visual.standard_basis --descriptors pairs.npz --feature sift --name sift-1 -o sift-1.safetensors
 """
 

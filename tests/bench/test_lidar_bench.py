@@ -17,6 +17,7 @@ from scipy.ndimage import gaussian_filter
 from typer.testing import CliRunner
 
 from benchmarks.lidar.ablations import Variants, train_variants
+from foldmap.api.training.trained_places import raster_place
 from foldmap.bench.lidar.baselines.embedded import LearnedRasterMatcher, RasterEmbedding
 from foldmap.bench.lidar.baselines.image_codecs import ImageMapCodec, ThresholdMapCodec
 from foldmap.bench.lidar.baselines.ncc_matcher import NccMatcher
@@ -46,6 +47,7 @@ from foldmap.lidar.normalize import network_input
 from foldmap.lidar.presets import PRESETS
 from foldmap.lidar.source import RasterMap
 from foldmap.metrics import LA_COUNTY
+from foldmap.training.places import recorded
 
 TINY = PRESETS["tiny-8x"]
 MATCHED = ("ncc", "localizer", "learned", "learned-on-output")
@@ -354,6 +356,10 @@ def test_one_map_in_another_from_the_command_line(tmp_path: Path) -> None:
     assert "foldmap bench lidar --output" in page
     assert "--methods foldmap --methods raw16" in page
     assert "--seed" not in page
+    model.write_bytes(recorded(model.read_bytes(), [raster_place(second)]))
+    refused = CliRunner().invoke(app, words)
+    assert refused.exit_code == 2
+    assert "plain.safetensors was trained on raster b.tif" in " ".join(refused.stderr.split())
     refused = CliRunner().invoke(app, ["bench", "lidar", "--sweeps", "x", "-o", str(tmp_path)])
     assert refused.exit_code == 2
     assert "belong together" in refused.stderr

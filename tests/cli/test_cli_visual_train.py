@@ -14,7 +14,8 @@ from scene_place import room_scene, write_scene
 
 from foldmap.api.training.visual import scene_descriptors
 from foldmap.atlas import FoldFile
-from foldmap.visual.dpq.serialize import read_layer
+from foldmap.training.places import places_of, town_place
+from foldmap.visual.dpq.serialize import StoredLayer, read_layer
 
 Run = Callable[..., Ran]
 
@@ -74,9 +75,33 @@ def test_the_papers_layer_begins_with_another_and_is_adapted(run: Run, rooms: Pa
     assert ran.status == 0, ran.err
 
 
+def test_a_layer_learns_from_generated_towns_and_says_so(run: Run, rooms: Path, tmp_path: Path) -> None:
+    pytest.importorskip("pycolmap", reason="the town's photos are described by COLMAP's SIFT")
+    out, folded = tmp_path / "town", tmp_path / "a.fold"
+    ran = run(
+        "train", "visual", "--town", "2", "-o", out, "--codec", "dpqed", "--learn-on", "image-descriptors",
+        "--smoke", "--json",
+    )  # fmt: skip
+    assert ran.status == 0, ran.err
+    summary = json.loads(ran.out)
+    assert summary["places"] == ["town 300", "town 301"]
+    assert summary["learned_on"] == "image-descriptors"
+    model = out / "model.safetensors"
+    assert places_of(model.read_bytes()) == [town_place(300), town_place(301)]
+    words = ["fold", rooms / "a", "-o", folded, "--points", "200", "--codec", "dpqed", "--epochs", "1"]
+    ran = run(*words, "--decoder", model)
+    assert ran.status == 0, ran.err
+    with FoldFile.open(folded) as file:
+        adapted, base = StoredLayer.from_bytes(file.model("visual", "codec")), read_layer(model)
+    np.testing.assert_allclose(adapted.tensors["codebooks"], base.tensors["codebooks"], atol=2e-3)  # int8 of both
+    assert np.abs(adapted.tensors["first.weight"] - base.tensors["first.weight"]).max() > 1e-4
+
+
 def test_scenes_are_joined_point_by_point(rooms: Path) -> None:
-    a, b = (scene_descriptors([rooms / name]) for name in ("a", "b"))
-    both = scene_descriptors([rooms / "a", rooms / "b"])
+    a, b = (scene_descriptors([rooms / name]).descriptors for name in ("a", "b"))
+    learned = scene_descriptors([rooms / "a", rooms / "b"])
+    both = learned.descriptors
+    assert [(place.kind, place.name) for place in learned.places] == [("scene", "a"), ("scene", "b")]
     points = len(a.mean_PD)
     np.testing.assert_array_equal(both.mean_PD, np.concatenate([a.mean_PD, b.mean_PD]))
     own = both.seen_OD[both.first[points + 5] : both.first[points + 6]]
@@ -98,6 +123,10 @@ def test_scenes_are_joined_point_by_point(rooms: Path) -> None:
         (["A", "--features", "f.h5", "--features", "g.h5"], "2 --features for 1 scenes"),
         (["A", "OTHER"], "descriptors of 32 numbers"),
         (["gone"], "gone"),
+        ([], "give SCENES, or --town COUNT"),
+        (["A", "--town", "2"], "give SCENES, or --town COUNT"),
+        (["--town", "0"], "give 1 or more"),
+        (["A", "--learn-on", "photos"], "nothing is learned on 'photos'"),
     ],
 )
 def test_what_cannot_be_trained(run: Run, rooms: Path, tmp_path: Path, arguments: list[str], message: str) -> None:

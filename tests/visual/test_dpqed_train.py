@@ -17,7 +17,7 @@ from foldmap.training.checkpoint import FILE
 from foldmap.types import FloatArray
 from foldmap.visual.dpq.model import DpqedLayer
 from foldmap.visual.dpq.serialize import LayerShape
-from foldmap.visual.dpq.train import LOSSES, Descriptors, LayerProgress, LayerSettings, train_layer
+from foldmap.visual.dpq.train import LOSSES, Descriptors, LayerProgress, LayerSettings, LayerTrainer, train_layer
 
 SHAPE = LayerShape(dimension=16, parts=2, centroids=16, hidden=32, shortcut="identity")
 QUICK = LayerSettings(margin=0.2, l2_weight=2.0, epochs=3, batch=100)
@@ -71,6 +71,24 @@ def test_the_weight_of_reconstruction_is_part_of_the_loss() -> None:
     alike = replace(QUICK, loss="l2", l2_weight=0.0, epochs=1, batch=600, learning_rate=1e-9)
     l2 = train_layer(scene(), SHAPE, alike).curve[0]
     assert both.loss == pytest.approx(alone.loss + 2 * l2.loss, rel=1e-5)
+
+
+def test_image_descriptors_are_learned_on_one_by_one(tmp_path: Path) -> None:
+    data, settings = scene(), replace(QUICK, rows="image-descriptors")
+    rows, point = data.rows("image-descriptors")
+    assert rows is data.seen_OD
+    np.testing.assert_array_equal(np.bincount(point), np.diff(data.first))
+    trainer = LayerTrainer(data, SHAPE, settings)
+    drawn = np.concatenate(trainer.draw(1))
+    held_out = np.setdiff1d(np.arange(600), point[drawn])
+    assert len(held_out) == 30  # all observations of a point are learned from, or none
+    assert len(drawn) == len(np.unique(drawn)) == int(np.diff(data.first).sum() - np.diff(data.first)[held_out].sum())
+    learned = train_layer(data, SHAPE, settings)
+    assert learned.curve[-1].loss < learned.curve[0].loss
+    means = train_layer(data, SHAPE, QUICK).network
+    assert not torch.equal(learned.network.codebooks, means.codebooks)
+    with pytest.raises(ConfigError, match="nothing is learned on 'photos'"):
+        LayerSettings(rows="photos")
 
 
 @pytest.mark.parametrize("loss", LOSSES)

@@ -14,6 +14,7 @@ from street_scenes import streets
 
 from foldmap.bench.street.generators.common import PRESETS, GeneratorSettings, Trunk
 from foldmap.bench.street.generators.generator import GENERATORS, Generator
+from foldmap.bench.street.generators.pinet import PiNet
 from foldmap.errors import ConfigError, MapInputError, MissingExtraError, ModelError
 from foldmap.street.graph.chains import resample
 from foldmap.street.source import LaneGraph
@@ -73,6 +74,20 @@ def test_the_same_seed_writes_the_same_bytes_and_reading_predicts_the_same(style
     for a, b in zip(first.predict(images), second.predict(images, mask), strict=True):
         assert np.array_equal(a.vertices_m, b.vertices_m)
         assert np.array_equal(a.edges, b.edges)
+
+
+def test_pinet_draws_as_many_cells_as_there_are_however_short_its_training(tmp_path: Path) -> None:
+    images, graphs = streets(16, 0)
+    drawn = {}
+    for name, exist in (("fixed", PiNet.exist), ("found", None)):
+        made = Generator.fit("pinet", images, graphs, settings=replace(BRIEF, epochs=8, exist=exist))
+        drawn[name] = sum(len(graph) > 0 for graph in made.predict(images))
+    assert drawn["fixed"] == 0  # nothing reaches the probability that a well trained network has
+    assert drawn["found"] >= 12
+    assert made.settings.exist is not None
+    assert 0 < made.head.least < PiNet.exist
+    made.save(tmp_path / "kept")
+    assert Generator.load(tmp_path / "kept").head.least == made.head.least
 
 
 @pytest.mark.parametrize("style", STYLES)

@@ -18,6 +18,7 @@ from foldmap.lidar.defaults import bundles_for, default_bundle, marks_for, read_
 from foldmap.lidar.fold import TILE_BLOCKS, LidarPlan, fold_lidar
 from foldmap.lidar.marks.model import MarksModel
 from foldmap.lidar.pairs.sampling import RasterPair
+from foldmap.lidar.shipped import told_training
 from foldmap.lidar.source import RasterSource, observed_about_m2
 from foldmap.lidar.update import update_lidar
 from foldmap.localize.lidar.choosing import (
@@ -113,7 +114,7 @@ def fold_rasters(
                 "rate_bit_m2": options.rate,
                 "budget_bytes": budget_bytes,
                 "tile_blocks": tile_blocks,
-                "trained": bundle.provenance,
+                "trained": told_training(bundle.name, bundle.to_bytes(), bundle.provenance),
                 "tried": [trial.to_dict() for trial in trials],
                 **said,
                 **coding.said,

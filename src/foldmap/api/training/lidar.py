@@ -12,6 +12,7 @@ import torch
 from foldmap.api.results import Begin, silent
 from foldmap.api.training.lidar_pairs import LidarPairs
 from foldmap.api.training.runs import MODEL, run_to_end
+from foldmap.api.training.trained_places import known_places
 from foldmap.atlas.whole import write_whole
 from foldmap.errors import ConfigError
 from foldmap.lidar.bundle import Bundle
@@ -20,8 +21,10 @@ from foldmap.lidar.fit_coder import fit_coder
 from foldmap.lidar.model import LidarModel
 from foldmap.lidar.pairs.sampling import PairSampler, SomePairs
 from foldmap.lidar.presets import preset_named
+from foldmap.lidar.shipped import weights_folder
 from foldmap.lidar.train import PAPER_OBJECTIVE, LidarTrainer, LidarTrainSettings
 from foldmap.localize.lidar.calibrate import calibrate_model
+from foldmap.training.places import recorded
 
 _STARTED_CODE_WEIGHT = 0.15
 _PAPER_CODE_WEIGHT = 0.05
@@ -110,7 +113,8 @@ def train_lidar(
     last = run_to_end(trainer, folder, begin, _SHOWN)
     model = trainer.network.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     bundle = _made_ready(model, pairs, run, begin, tell)
-    write_whole(folder / MODEL, bundle.to_bytes())
+    places = [*known_places(run.start, weights_folder()), *pairs.places]
+    write_whole(folder / MODEL, recorded(bundle.to_bytes(), places))
     return {
         "model": str(folder / MODEL),
         "name": bundle.name,

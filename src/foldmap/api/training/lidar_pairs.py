@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from foldmap.api.training.trained_places import drive_place, raster_place
 from foldmap.errors import ConfigError
 from foldmap.formats.raster.geotiff import open_mixed
 from foldmap.formats.sweeps.drives import open_drive
@@ -14,6 +15,7 @@ from foldmap.lidar.pairs.from_raster import RasterPairs
 from foldmap.lidar.pairs.from_sweeps import SweepPairs
 from foldmap.lidar.pairs.sampling import RasterPair, SomePairs
 from foldmap.town.lidar.pairs import PairCache, write_pairs
+from foldmap.training.places import Place
 
 HELD_OUT = 0.2
 
@@ -22,7 +24,7 @@ HELD_OUT = 0.2
 class LidarPairs:
     """Pairs to train on, and pairs of other places to validate with; all of one pixel size.
 
-    A step sees crops of these sides, multiples of 16, of query and map. The name says where they come from.
+    A step sees crops of these sides, multiples of 16, of query and map. Name and places say where they come from.
     """
 
     training: Sequence[RasterPair]
@@ -31,6 +33,7 @@ class LidarPairs:
     sweep_px: int
     map_px: int
     name: str
+    places: tuple[Place, ...] = ()
 
 
 def crop_sizes(resolution_m: float, smoke: bool) -> tuple[int, int]:
@@ -53,7 +56,8 @@ def pairs_of_town(
     if kept == len(cache):
         raise ConfigError(f"{len(cache)} pairs are too few", "give more, some are held out for validation")
     parts = SomePairs(cache, range(kept)), SomePairs(cache, range(kept, len(cache)))
-    return LidarPairs(*parts, cache.resolution_m, *crop_sizes(cache.resolution_m, smoke), "town")
+    place = Place("town pairs", f"of seed {seed}, every pair a town of its own")
+    return LidarPairs(*parts, cache.resolution_m, *crop_sizes(cache.resolution_m, smoke), "town", (place,))
 
 
 def pairs_of_raster(
@@ -83,7 +87,9 @@ def pairs_of_raster(
 
     training = part(count, seed, (0.0, 0.95 - HELD_OUT))
     validation = part(max(16, round(HELD_OUT * count)), seed + 1, (1 - HELD_OUT, 1.0))
-    return LidarPairs(training, validation, resolution_m, sweep_px, map_px, f"{map_tif} {query_tif or ''}".strip())
+    paths = [path for path in (map_tif, query_tif) if path is not None]
+    name, places = " ".join(map(str, paths)), tuple(map(raster_place, paths))
+    return LidarPairs(training, validation, resolution_m, sweep_px, map_px, name, places)
 
 
 def pairs_of_drive(
@@ -101,7 +107,9 @@ def pairs_of_drive(
     sweep_px, map_px = crop_sizes(resolution_m, smoke)
     sizes: Any = {"sweep_px": sweep_px * 3 // 2, "map_px": map_px * 3 // 2}
     pairs = SweepPairs(drive.sweeps, drive.world_SE3_sensors, resolution_m, guard=guard, **sizes)
-    return LidarPairs(pairs.part(0, 1 - HELD_OUT), pairs.part(1 - HELD_OUT, 1), resolution_m, sweep_px, map_px, sweeps)
+    place = drive_place(Path(sweeps).name, drive.world_SE3_sensors)
+    parts = pairs.part(0, 1 - HELD_OUT), pairs.part(1 - HELD_OUT, 1)
+    return LidarPairs(*parts, resolution_m, sweep_px, map_px, sweeps, (place,))
 
 
 class Alternating(Sequence[Any]):
@@ -124,4 +132,5 @@ def mixed_pairs(real: LidarPairs, town: LidarPairs) -> LidarPairs:
     if abs(real.resolution_m / town.resolution_m - 1) > 0.01:
         said = f"the drive is drawn at {real.resolution_m:g} m, the town's pairs at {town.resolution_m:g} m"
         raise ConfigError(said, "give --resolution as the pairs have it")
-    return replace(real, training=Alternating(real.training, town.training), name=f"{real.name} and town")
+    both = Alternating(real.training, town.training)
+    return replace(real, training=both, name=f"{real.name} and town", places=real.places + town.places)

@@ -14,6 +14,7 @@ from foldmap.atlas.whole import write_whole
 from foldmap.errors import ConfigError
 from foldmap.lidar.marks.choose import MarkRecipe
 from foldmap.localize.lidar.calibrate import calibrate_marks
+from foldmap.training.places import recorded
 
 _MOST_PAIRS = 96
 _WRONG = 300
@@ -52,7 +53,7 @@ def train_marks(pairs: LidarPairs, folder: Path, run: MarksRun, begin: Begin = s
         recipe, some, pairs.resolution_m, name, {"source": pairs.name, "seed": run.seed}, wrong=_WRONG, seed=run.seed,
         report=report,
     )  # fmt: skip
-    write_whole(folder / MODEL, model.to_bytes())
+    write_whole(folder / MODEL, recorded(model.to_bytes(), pairs.places))
     return {
         "model": str(folder / MODEL),
         "name": name,

@@ -9,7 +9,9 @@ from typing import Any, TypeVar
 from foldmap.api.results import Begin, silent
 from foldmap.api.training.runs import MODEL, run_to_end
 from foldmap.api.training.street_data import StreetData, StreetRun, field_examples, held_out_recall, prepared_pairs
+from foldmap.api.training.trained_places import known_places
 from foldmap.errors import ConfigError
+from foldmap.street.defaults import weights_folder
 from foldmap.street.field.lane_field import FieldSpec
 from foldmap.street.field.model import FieldEmbedding
 from foldmap.street.field.shape import FieldShape
@@ -18,6 +20,7 @@ from foldmap.street.model import read_street_model
 from foldmap.street.paper.encoders.shape import shape_named
 from foldmap.street.paper.model import PaperEmbedding, from_bytes
 from foldmap.street.paper.train import PaperTrainer, PaperTrainSettings
+from foldmap.training.places import recorded
 
 Model = TypeVar("Model", FieldEmbedding, PaperEmbedding)
 
@@ -47,10 +50,14 @@ def _field(data: StreetData, folder: Path, run: StreetRun, begin: Begin) -> dict
     examples = field_examples(data, field, run, begin)
     trainer = FieldTrainer(examples, shape, settings, None if start is None else start.network)
 
+    places = [*known_places(run.start, weights_folder()), *data.trained_places()]
+
     def model() -> FieldEmbedding:
         return FieldEmbedding(trainer.network, field)
 
-    last = run_to_end(trainer, folder, begin, {"loss": "loss [nat a cell]"}, lambda: model().payload())
+    last = run_to_end(
+        trainer, folder, begin, {"loss": "loss [nat a cell]"}, lambda: recorded(model().payload(), places)
+    )
     shown = {"steps": settings.steps, "windows": len(examples), "loss": round(last.loss, 6)}
     if data.held_out and not run.update:
         shown |= held_out_recall(model(), data, begin("Measuring"))
@@ -82,8 +89,11 @@ def _paper(data: StreetData, folder: Path, run: StreetRun, begin: Begin) -> dict
     start = None if begun is None else from_bytes(begun.payload())
     learn, held_out = prepared_pairs(data, shape, run, begin)
     trainer = PaperTrainer(learn, held_out, settings, start)
+    places = [*known_places(run.start), *data.trained_places()]
     shown = {"loss": "loss", "held_out_recall1": "held-out recall at 1"}
-    last = run_to_end(trainer, folder, begin, shown, lambda: PaperEmbedding(trainer.network).payload())
+    last = run_to_end(
+        trainer, folder, begin, shown, lambda: recorded(PaperEmbedding(trainer.network).payload(), places)
+    )
     summary: dict[str, Any] = {"steps": settings.steps, "pairs": len(learn), "loss": round(last.loss, 5)}
     if last.held_out_recall1 is not None:
         summary |= {"held_out_recall_at_1": last.held_out_recall1, "held_out_median_rank": last.held_out_median_rank}

@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from foldmap.api.results import Begin
+from foldmap.api.training.trained_places import map_places
 from foldmap.errors import ConfigError, MapInputError
+from foldmap.formats.street.maps import read_street_maps
 from foldmap.formats.street.observations.ortho import read_ground_tile
 from foldmap.formats.street.observations.pairs import FolderPairs, read_pairs
 from foldmap.street.changes.edits import RandomAging
@@ -22,9 +24,11 @@ from foldmap.street.paper.encoders.shape import PaperShape
 from foldmap.street.paper.pairs import AerialPairs, GroundTile, RingPairs, TilePairs
 from foldmap.street.paper.prepared import PreparedPairs
 from foldmap.street.places import sample_places, windows
+from foldmap.street.source import StreetMap
 from foldmap.town.street.ortho import town_tile
 from foldmap.town.street.training import TRAINED_SEEDS, town_examples
 from foldmap.town.world import TownWorld
+from foldmap.training.places import Place, town_place
 
 PRESETS = ("tiny", "small", "paper")
 _TOWN_M, _TINY_TOWN_M = 512.0, 256.0
@@ -89,6 +93,7 @@ class StreetData:
         pairs: folders of pairs, instead of tiles.
         ring: how tiles are seen; from above where None.
         towns: whether the shipped model's towns are drawn.
+        maps: street maps of the pairs that are learned from.
     """
 
     places: list[str]
@@ -97,6 +102,13 @@ class StreetData:
     pairs: list[FolderPairs] = field(default_factory=list)
     ring: CameraRing | None = None
     towns: bool = False
+    maps: list[StreetMap] = field(default_factory=list)
+
+    def trained_places(self) -> list[Place]:
+        """Where a model of these data has been."""
+        if self.towns:
+            return [town_place(seed) for seed in TRAINED_SEEDS]
+        return map_places([tile.map for tile in self.tiles] + self.maps)
 
     def every_pair(self) -> list[StreetPair]:
         """Of all folders."""
@@ -162,7 +174,9 @@ def _pairs(folders: Sequence[Path], run: StreetRun) -> StreetData:
     names = [name for one in pairs for name, _ in one.places()]
     if run.hold_out and run.model == "field":
         _check_held_out(names, run.hold_out)
-    return StreetData(sorted(set(names) - set(run.hold_out)), pairs=pairs)
+    learned = sorted(set(names) - set(run.hold_out))
+    maps = [one for folder in folders for one in read_street_maps(folder / "maps") if one.name in learned]
+    return StreetData(learned, pairs=pairs, maps=maps)
 
 
 def _towns(run: StreetRun, ring: CameraRing | None) -> StreetData:

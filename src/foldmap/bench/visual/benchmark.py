@@ -1,5 +1,6 @@
 """The visual benchmark on anybody's scenes: the paper's tables and figure 2 on one page."""
 
+import hashlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from foldmap.bench.visual.tables import Sizes, chosen_tables, wanted_by
 from foldmap.bench.visual.workshop import Workshop
 from foldmap.errors import ConfigError
 from foldmap.metrics.camera_pose import Threshold
+from foldmap.visual.dpq.serialize import read_layer
 from foldmap.visual.dpq.train import LayerSettings
 
 BUDGETS = (300_000, 150_000, 60_000, 30_000)
@@ -36,6 +38,7 @@ class VisualBenchSettings:
     thresholds: tuple[Threshold, ...] = DEFAULT_THRESHOLDS  # of accuracy, in the scenes' unit and degrees
     epochs: int | None = None  # of training; None for the paper's 30, or what gives 1,000 steps of 1,000 points
     weights: Path | None = None  # of a learned matcher; None leaves it out
+    decoder: Path | None = None  # a trained D-PQED layer, to be adapted to each scene
     quick: bool = False  # a dozen queries, 60 steps of training, two budgets, fewer M
     seed: int = 0  # of every random choice
 
@@ -83,9 +86,21 @@ def _measured(scene: BenchScene, folder: Path, settings: VisualBenchSettings, st
     epochs = _epochs(len(held_out.scene.points_world), settings)
     kept = folder / "kept" / held_out.name
     trials = _QUICK_TRIALS if settings.quick else _TRIALS
-    workshop = Workshop(held_out.scene, epochs=epochs, seed=settings.seed, folder=kept / "layers", trials=trials)
-    lines = _lines(workshop, settings)
-    identity = {"epochs": epochs, "seed": settings.seed, "quick": settings.quick}
+    images = _epochs(len(held_out.scene.tracks.point), settings)
+    decoder = None if settings.decoder is None else read_layer(settings.decoder)
+    workshop = Workshop(
+        held_out.scene, epochs=epochs, image_epochs=images, seed=settings.seed, folder=kept / "layers", trials=trials,
+        decoder=decoder,
+    )  # fmt: skip
+    lines = _lines(workshop, settings, 0 if decoder is None else decoder.shape.parts)
+    identity: dict[str, Any] = {
+        "epochs": epochs,
+        "image_epochs": images,
+        "seed": settings.seed,
+        "quick": settings.quick,
+    }
+    if settings.decoder is not None:
+        identity["decoder"] = hashlib.sha256(settings.decoder.read_bytes()).hexdigest()
 
     def progress(name: str, done: int, total: int) -> None:
         """Name a stage after the map that is being made."""
@@ -104,22 +119,24 @@ def _measured(scene: BenchScene, folder: Path, settings: VisualBenchSettings, st
     return SceneResults(held_out, lines, found, pictures, note)
 
 
-def _epochs(points: int, settings: VisualBenchSettings) -> int:
+def _epochs(rows: int, settings: VisualBenchSettings) -> int:
     least, steps = (_QUICK_EPOCHS, _QUICK_STEPS) if settings.quick else (EPOCHS, STEPS)
-    each = math.ceil(points * (1 - LayerSettings.validation) / LayerSettings.batch)
+    each = math.ceil(rows * (1 - LayerSettings.validation) / LayerSettings.batch)
     return settings.epochs or max(least, math.ceil(steps / each))
 
 
-def _lines(workshop: Workshop, settings: VisualBenchSettings) -> dict[str, list[Line]]:
+def _lines(workshop: Workshop, settings: VisualBenchSettings, decoder_parts: int) -> dict[str, list[Line]]:
     points, dimension = workshop.means.shape
     budgets = settings.budgets[-_QUICK_BUDGETS:] if settings.quick else settings.budgets
     parts = (32, 4, 2) if settings.quick else (32, 16, 8, 4, 2)
-    sizes = Sizes(points, dimension, budgets, parts, "" if settings.weights is None else str(settings.weights))
+    weights = "" if settings.weights is None else str(settings.weights)
+    sizes = Sizes(points, dimension, budgets, parts, weights, workshop.scene.feature, decoder_parts)
     tables = chosen_tables(settings.tables)
     found = {name: table.rows(sizes, settings.methods) for name, table in tables.items()}
     if not any(found.values()):
         raise ConfigError(
-            f"no map is called {' or '.join(settings.methods)}...", "choose among hloc, raw, pq, simple, foldmap"
+            f"no map is called {' or '.join(settings.methods)}...",
+            "choose among observations, track-means, raw, pq, simple, foldmap",
         )
     return found
 

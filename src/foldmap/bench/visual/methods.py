@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from foldmap.errors import ConfigError
 
 CODECS = ("observations", "means", "raw", "pq", "layer", "transform", "budget", "simple-raw", "simple-pq")
+ADAPTED = "adapted"
+"""Recipe of a layer that was trained on other scenes and whose decoder is adapted to this one by LoRA."""
 SELECTIONS = ("all", "gamma", "cover", "spread", "longest", "random")
 
 
@@ -12,8 +14,9 @@ SELECTIONS = ("all", "gamma", "cover", "spread", "longest", "random")
 class MapSpec:
     """How a map is made."""
 
-    # "observations" (hloc: every descriptor of every track), "means" (HLoc-avg, in memory), "raw", "pq", "layer" (a
-    # trained one), "transform" (foldmap's), "budget" (foldmap chooses), "simple-raw", "simple-pq"
+    # "observations" (every descriptor of every track, the paper's HLoc), "means" (of tracks, in memory, the paper's
+    # HLoc-avg), "raw", "pq", "layer" (a trained one), "transform" (foldmap's), "budget" (foldmap chooses),
+    # "simple-raw", "simple-pq"
     codec: str
     parts: int = 0  # M of "pq", "layer" and "simple-pq"
     recipe: str = ""  # of "layer", see `layers.RECIPES`; of "pq" an untrained kind of `foldmap.visual.codes.fit_codecs`
@@ -30,10 +33,9 @@ class MapSpec:
 
     @property
     def name(self) -> str:
-        """Like ``pq4+gamma@30kB``, ``pq4-dpqed``, ``foldmap@60kB``."""
+        """Like ``observations``, ``pq4+gamma@30kB``, ``pq4-dpqed``, ``foldmap@60kB``."""
         base = {
-            "observations": "hloc",
-            "means": "hloc-avg",
+            "means": "track-means",
             "pq": f"{self.recipe or 'pq'}{self.parts}",
             "layer": f"pq{self.parts}-{self.recipe}",
             "transform": "foldmap",
@@ -98,10 +100,17 @@ def _gamma(codec: str, parts: int, code_bytes: int, recipe: str = "") -> MapSpec
     return MapSpec(codec, parts, recipe, "gamma", code_bytes)
 
 
-def equal_bytes(points: int, dimension: int, parts: tuple[int, ...]) -> list[Line]:
+def direct(feature: str) -> list[Line]:
+    """Unfolded maps, matched directly: what the paper's rows HLoc and HLoc-avg keep, without its retrieval."""
+    return [
+        Line(f"direct {feature}, every observation", MapSpec("observations")),
+        Line(f"direct {feature}, track means", MapSpec("means")),
+    ]
+
+
+def equal_bytes(points: int, dimension: int, parts: tuple[int, ...], feature: str) -> list[Line]:
     """Table 1: PQ of all points against Gamma of raw descriptors, at equal bytes of descriptors."""
-    lines = [Line("hloc (every observation)", MapSpec("observations")), Line("hloc-avg (unfolded)", MapSpec("means"))]
-    lines.append(Line("raw (a byte a number)", MapSpec("raw")))
+    lines = [*direct(feature), Line("raw (a byte a number)", MapSpec("raw"))]
     for part in parts:
         lines.append(Line(f"pq{part}", MapSpec("pq", part)))
         size = points * part
@@ -130,12 +139,12 @@ def at_file_size(size: int) -> list[Line]:
     ]
 
 
-def memory_accounting(budgets: tuple[int, ...]) -> list[Line]:
+def memory_accounting(budgets: tuple[int, ...], feature: str) -> list[Line]:
     """Table 3: everything that a map needs, counted."""
     ours = MapSpec("layer", 4, "dpqed", "gamma", share=0.25, images=True)
     lines = [
-        Line("hloc (every observation)", MapSpec("observations")),
-        Line("hloc-avg, a byte a number, with images", MapSpec("raw", images=True)),
+        direct(feature)[0],
+        Line("track means, a byte a number, with images", MapSpec("raw", images=True)),
         Line("pq4 with images", MapSpec("pq", 4, images=True)),
         Line("pq4+gamma 0.25+dpqed with images (the paper's)", ours),
         Line("foldmap (transform, all points) with images", MapSpec("transform", images=True)),
@@ -145,7 +154,7 @@ def memory_accounting(budgets: tuple[int, ...]) -> list[Line]:
     return lines
 
 
-def ablation(part: int) -> list[Line]:
+def ablation(part: int, feature: str) -> list[Line]:
     """Table 4: what each part of the layer gives."""
     return [
         Line(f"pq{part}", MapSpec("pq", part)),
@@ -153,12 +162,13 @@ def ablation(part: int) -> list[Line]:
         Line("+ decoder, L2 loss", MapSpec("layer", part, "decoder-l2")),
         Line("+ decoder, triplet loss", MapSpec("layer", part, "decoder-triplet")),
         Line("d-pqed, symmetric", MapSpec("layer", part, "dpqed", symmetric=True)),
-        Line("d-pqed", MapSpec("layer", part, "dpqed")),
+        Line("d-pqed (learned on track means)", MapSpec("layer", part, "dpqed")),
+        Line("d-pqed, learned on image descriptors (the paper's)", MapSpec("layer", part, "dpqed-images")),
         Line(f"opq{part}", MapSpec("pq", part, "opq")),
         Line(f"additive{part}", MapSpec("pq", part, "additive")),
         Line("d-pqed+ (additive, foldmap's)", MapSpec("layer", part, "dpqed+")),
         Line("foldmap (transform, all points)", MapSpec("transform")),
-        Line("hloc-avg (unfolded)", MapSpec("means")),
+        direct(feature)[1],
     ]
 
 
@@ -179,7 +189,7 @@ def losses(part: int) -> list[Line]:
 def matchers(part: int, weights: str = "") -> list[Line]:
     """Supplementary table 2; a learned matcher where its weights are at hand."""
     maps = [
-        ("hloc-avg", MapSpec("means")),
+        ("track means", MapSpec("means")),
         (f"pq{part}", MapSpec("pq", part)),
         ("d-pqed", MapSpec("layer", part, "dpqed")),
         ("foldmap", MapSpec("transform")),
@@ -189,7 +199,7 @@ def matchers(part: int, weights: str = "") -> list[Line]:
         return lines
     learned = MatcherOfMethod("learned", refines=True, weights=weights)
     # the network pairs images: it needs a file that keeps them
-    maps[0] = ("hloc-avg, a byte a number", MapSpec("raw"))
+    maps[0] = ("track means, a byte a number", MapSpec("raw"))
     return lines + [Line(f"{name}, learned", replace(spec, images=True), learned) for name, spec in maps]
 
 
@@ -203,12 +213,14 @@ def selections(points: int, shares: tuple[float, ...] = (0.25, 0.064)) -> list[L
     ]
 
 
-def per_scene(parts: tuple[int, ...]) -> list[Line]:
-    """Supplementary tables 3 and 4: the paper's rows, to be shown scene by scene."""
-    lines = [Line("hloc", MapSpec("observations")), Line("hloc-avg", MapSpec("means"))]
+def per_scene(parts: tuple[int, ...], feature: str, decoder_parts: int = 0) -> list[Line]:
+    """Supplementary tables 3 and 4: the paper's rows, to be shown scene by scene; adapted where there is a decoder."""
+    lines = direct(feature)
     lines += [Line(f"pq{part}", MapSpec("pq", part)) for part in parts]
     for part, share in ((32, 0.008), (4, 0.064), (2, 0.128)):
         if part in parts:
             lines.append(Line(f"pq{part}+gamma {share:g}", MapSpec("pq", part, "", "gamma", share=share)))
             lines.append(Line("  +d-pqed", MapSpec("layer", part, "dpqed", "gamma", share=share)))
+        if part == decoder_parts:
+            lines.append(Line("  +d-pqed, adapted by LoRA", MapSpec("layer", part, ADAPTED, "gamma", share=share)))
     return [*lines, Line("foldmap (transform, all points)", MapSpec("transform"))]

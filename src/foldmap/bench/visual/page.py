@@ -18,7 +18,7 @@ from foldmap.report import accuracy_plot
 Rows = list[dict[str, Any]]
 
 PLOTTED = (
-    *("foldmap", "simple-raw", "simple-pq", "hloc", "hloc-avg", "raw", "raw+gamma", "pq", "pq+gamma"),
+    *("foldmap", "simple-raw", "simple-pq", "observations", "track-means", "raw", "raw+gamma", "pq", "pq+gamma"),
     *("dpqed", "dpqed+gamma", "dpqed+"),
 )
 """Families of the plots, in their order; the tables hold the rest."""

@@ -23,6 +23,8 @@ class Sizes:
     budgets: tuple[int, ...]  # bytes
     parts: tuple[int, ...] = (32, 16, 8, 4, 2)  # M of the product codes that are measured, most first
     weights: str = ""  # file of a learned matcher's network, or empty
+    feature: str = "sift"  # of the scene
+    decoder_parts: int = 0  # M of a trained layer that is adapted; 0 where there is none
 
     @property
     def usual(self) -> tuple[int, ...]:
@@ -61,7 +63,7 @@ TABLES: dict[str, Table] = {
         "Table 1: product codes against fewer points",
         "Each PQ row keeps all points; the Gamma row below it keeps so many points with raw descriptors that "
         "descriptors take the same bytes. Codebooks and decoder are in the bytes of the file alone.",
-        lambda sizes: methods.equal_bytes(sizes.points, sizes.dimension, sizes.parts),
+        lambda sizes: methods.equal_bytes(sizes.points, sizes.dimension, sizes.parts, sizes.feature),
     ),
     "2": Table(
         "table2",
@@ -73,9 +75,9 @@ TABLES: dict[str, Table] = {
     "3": Table(
         "table3",
         "Table 3: total memory",
-        "Bytes by what they are for, of the file as it lies on disk; hloc's row is descriptors of tracks alone. Simple "
-        "counts 6 bytes of xyz a point, codes and codebook, and nothing else.",
-        lambda sizes: methods.memory_accounting(sizes.budgets),
+        "Bytes by what they are for, of the file as it lies on disk; the row of all observations is descriptors alone. "
+        "Simple counts 6 bytes of xyz a point, codes and codebook, and nothing else.",
+        lambda sizes: methods.memory_accounting(sizes.budgets, sizes.feature),
         "memory",
     ),
     "4": Table(
@@ -83,7 +85,7 @@ TABLES: dict[str, Table] = {
         "Table 4: what each part of the layer gives",
         "All points are kept. Decoder rows train a decoder behind plain PQ's codebooks; d-pqed trains both. Symmetric: "
         "the query's descriptors go through codebooks and decoder, too.",
-        lambda sizes: methods.ablation(sizes.one),
+        lambda sizes: methods.ablation(sizes.one, sizes.feature),
     ),
     "s1": Table(
         "losses",
@@ -111,7 +113,7 @@ TABLES: dict[str, Table] = {
         "Supplementary tables 3 and 4: scene by scene",
         "Median error / median rotation error [°] / share within the widest threshold [%], with foldmap's localizer "
         "and with the plain one.",
-        lambda sizes: methods.per_scene(sizes.parts),
+        lambda sizes: methods.per_scene(sizes.parts, sizes.feature, sizes.decoder_parts),
         "scenes",
     ),
 }

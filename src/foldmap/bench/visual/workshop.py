@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from foldmap.atlas import FoldFile, FoldWriter
-from foldmap.bench.visual.methods import MapSpec
+from foldmap.bench.visual.methods import ADAPTED, MapSpec
 from foldmap.bench.visual.plain import XYZ_BYTES, ObservationPoints, WholeMap, simple_map
 from foldmap.coding.pq import ProductQuantizer
 from foldmap.errors import BudgetError, ConfigError
@@ -19,6 +19,7 @@ from foldmap.types import IntArray
 from foldmap.visual.codes.codecs import DescriptorCodec, Product, raw_for
 from foldmap.visual.codes.fit_codecs import descriptors_of, fit_codec, settings_for, shape_for
 from foldmap.visual.decoded import UnfoldedMap, VisualMap
+from foldmap.visual.dpq.adapt_codec import adapted_codec
 from foldmap.visual.dpq.model import DpqedLayer
 from foldmap.visual.dpq.serialize import LayerShape, StoredLayer
 from foldmap.visual.dpq.train import Descriptors, LayerSettings, objective, train_layer
@@ -35,11 +36,13 @@ _ROWS = 4096
 class Recipe:
     """How one layer is trained."""
 
-    # loss and schedule; the benchmark's epochs bound them
+    # loss and schedule; the benchmark's epochs replace its own, but where `short`
     settings: LayerSettings = field(default_factory=LayerSettings)
     # of `visual.codes.fit_codecs`, or "encoder" (codebooks are trained, nothing decodes), or "decoder" (plain PQ's
     # codebooks stay as they are, and a decoder is trained behind them)
     kind: str = "dpqed"
+    # whether the recipe has few epochs of its own, which more would spoil
+    short: bool = False
 
 
 RECIPES: dict[str, Recipe] = {
@@ -52,10 +55,12 @@ RECIPES: dict[str, Recipe] = {
     "dpqed-n-pair-20": Recipe(LayerSettings(loss="n-pair", pairs=20)),
     "dpqed-triplet-0.3": Recipe(LayerSettings(margin=0.3)),
     "dpqed-triplet-0.5": Recipe(LayerSettings(margin=0.5)),
-    "dpqed+": Recipe(settings_for("dpqed+"), "dpqed+"),
+    "dpqed-images": Recipe(LayerSettings(rows="image-descriptors")),
+    "dpqed+": Recipe(settings_for("dpqed+"), "dpqed+", short=True),
 }
-"""Name -> recipe. "dpqed" is the paper's: triplet loss of margin 0.9 on codebooks and decoder together; "dpqed+" is
-foldmap's."""
+"""Name -> recipe. "dpqed" has the paper's triplet loss of margin 0.9 on codebooks and decoder together, and learns on
+track means; "dpqed-images" is the same on the descriptors of the map's images, as in the paper; "dpqed+" is foldmap's.
+"""
 
 
 def train_recipe(
@@ -63,13 +68,15 @@ def train_recipe(
 ) -> Product:
     """Train one of `RECIPES` on a scene's descriptors, with ``parts`` (M) codebooks.
 
-    A recipe with fewer epochs keeps its own. A finished run in the folder of checkpoints is taken as it is. Raises
+    A `short` recipe keeps its own epochs where they are fewer. A finished run in the folder of checkpoints is taken as
+    it is. Raises
     ConfigError: no such recipe, or checkpoints of other settings.
     """
     if name not in RECIPES:
         raise ConfigError(f"there is no recipe {name!r}", f"choose one of {', '.join(RECIPES)}")
     recipe = RECIPES[name]
-    settings = replace(recipe.settings, epochs=min(epochs, recipe.settings.epochs), seed=seed)
+    epochs = min(epochs, recipe.settings.epochs) if recipe.short else epochs
+    settings = replace(recipe.settings, epochs=epochs, seed=seed)
     if recipe.kind not in ("encoder", "decoder"):
         return fit_codec(data, parts, recipe.kind, settings, folder=folder)
     shape = shape_for("dpqed", data, parts)
@@ -119,13 +126,26 @@ class BenchMap:
 
 
 class Workshop:
-    """Makes maps of one scene; layers are kept below the folder; foldmap tries plans on ``trials`` map images."""
+    """Makes maps of one scene; layers are kept below the folder; foldmap tries plans on ``trials`` map images.
+
+    Layers are trained for `epochs` of all track means, or `image_epochs` of all descriptors of the map's images.
+    The decoder is a trained layer, which maps of the recipe "adapted" adapt to the scene.
+    """
 
     def __init__(
-        self, scene: SceneModel, *, epochs: int = 30, seed: int = 0, folder: Path | None = None, trials: int = 24
+        self,
+        scene: SceneModel,
+        *,
+        epochs: int = 30,
+        image_epochs: int = 30,
+        seed: int = 0,
+        folder: Path | None = None,
+        trials: int = 24,
+        decoder: StoredLayer | None = None,
     ) -> None:
-        self.scene, self.means = scene, track_means(scene)
-        self._epochs, self._seed, self._folder, self._trials = epochs, seed, folder, trials
+        self.scene, self.means, self._decoder = scene, track_means(scene), decoder
+        self._epochs = {"track-means": epochs, "image-descriptors": image_epochs}
+        self._seed, self._folder, self._trials = seed, folder, trials
         self._codecs: dict[tuple[str, int, str], DescriptorCodec] = {}
         self._orders: dict[tuple[str, int], IntArray] = {}
         self._data: Descriptors | None = None
@@ -172,8 +192,13 @@ class Workshop:
             return min(transform_codecs(self.scene, self.means), key=lambda c: abs(_step(c) - DEFAULT_STEP))
         if spec.codec in ("pq", "simple-pq"):
             return fit_codec(self.data, spec.parts, spec.recipe or "pq", seed=self._seed)
-        kept = None if self._folder is None else self._folder / f"pq{spec.parts}-{spec.recipe}-{self._epochs}"
-        return train_recipe(spec.recipe, self.data, spec.parts, epochs=self._epochs, seed=self._seed, folder=kept)
+        if spec.recipe == ADAPTED:
+            settings = LayerSettings(epochs=self._epochs["track-means"], seed=self._seed)
+            assert self._decoder is not None  # such rows are made where there is one
+            return adapted_codec(self.data, self._decoder, settings)
+        epochs = self._epochs[RECIPES[spec.recipe].settings.rows]
+        kept = None if self._folder is None else self._folder / f"pq{spec.parts}-{spec.recipe}-{epochs}"
+        return train_recipe(spec.recipe, self.data, spec.parts, epochs=epochs, seed=self._seed, folder=kept)
 
     def _in_memory(self, spec: MapSpec) -> BenchMap:
         described = self.scene.tracks.descriptors

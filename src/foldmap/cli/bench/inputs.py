@@ -33,13 +33,39 @@ def read_models(paths: list[Path] | None) -> list[Bundle]:
     """Read models from files, and from folders all that lie in them; a ConfigError where a folder holds none."""
     from foldmap.lidar.defaults import read_bundle
 
+    return [read_bundle(path) for path in model_files(paths)]
+
+
+def refuse_trained_there(
+    models: Sequence[Path],
+    sweeps: str | None,
+    poses: Path | None,
+    calibration: Path | None,
+    rasters: Sequence[Path | None],
+) -> None:
+    """Raise a ConfigError where a lidar model was trained on the drive or the rasters that are asked about."""
+    from foldmap.api.training.trained_places import drive_place, raster_place, refuse_trained_on
+    from foldmap.formats.poses.trajectories import read_poses
+    from foldmap.lidar.shipped import weights_folder
+
+    if not models:
+        return
+    asked = [raster_place(path) for path in rasters if path is not None and path.is_file()]
+    if sweeps is not None and poses is not None:
+        asked.append(drive_place(Path(sweeps).name, read_poses(poses, calibration).world_SE3_sensors))
+    for model in models:
+        refuse_trained_on(model, asked, weights_folder())
+
+
+def model_files(paths: list[Path] | None) -> list[Path]:
+    """Files as they are, and of folders all models that lie in them; a ConfigError where a folder holds none."""
     found: list[Path] = []
     for path in paths or []:
         inside = sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
         if not inside:
             raise ConfigError(f"{path} holds no models (*.safetensors)", "check the folder")
         found += inside
-    return [read_bundle(path) for path in found]
+    return found
 
 
 @contextmanager

@@ -110,6 +110,8 @@ def lidar(
         quick=quick,
         seed=seed,
     )
+    given = [*inputs.model_files(model), *inputs.model_files(ablations), *([matcher] if matcher is not None else [])]
+    inputs.refuse_trained_there(given, sweeps, poses, calibration, [map_tif, map_query])
     make_folder(output)
     data = LidarBenchData(
         drive=read_drive(sweeps, poses, calibration, intensity_scale, time_limit) if sweeps and poses else None,

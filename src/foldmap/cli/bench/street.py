@@ -76,11 +76,13 @@ def street(
     """
     from dataclasses import replace
 
+    from foldmap.api.training.trained_places import map_places, refuse_trained_on
     from foldmap.bench.street.benchmark import StreetBenchSettings, run_street
     from foldmap.bench.street.retrieval import RetrievalSettings
     from foldmap.cli.bench import inputs
     from foldmap.cli.common import make_folder
     from foldmap.formats.street.maps import read_street_maps
+    from foldmap.street.defaults import NAMES, weights_folder
 
     wanted = RetrievalSettings()
     if generators:
@@ -92,6 +94,12 @@ def street(
         measured, by_ring = read_data(data, inputs.words_of(hold_out), split, seed, ring, quick)
         more: list[StreetMap] = [street for path in maps or [] for street in read_street_maps(path)]
         models = read_models(model, ring_model, front_model, update_model, paper_model)
+        if not measured.split.leaky:  # what is leaky by intent says so on its page
+            given = [model, ring_model, front_model, update_model, paper_model]
+            shipped = [weights_folder() / f"{name}.safetensors" for name in NAMES.values()]
+            asked = map_places([measured.maps[name] for name in measured.split.test])
+            for path in filter(None, [*given, *shipped]):
+                refuse_trained_on(path, asked, weights_folder())
         rows = run_street(
             measured, models, output, settings,
             ring=by_ring, more=more, command=inputs.spoken(context), stage=stage,

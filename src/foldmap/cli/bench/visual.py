@@ -59,7 +59,10 @@ def visual(
         str | None, _query(help="world or radius; radius where the scene is not metric and this is left out.")
     ] = None,
     epochs: Annotated[
-        int | None, _method(help="Of training D-PQED layers; 30, or more in small scenes, where left out.")
+        int | None, _method(help="Of training D-PQED layers; where left out 30, or what makes 1,000 steps.")
+    ] = None,
+    decoder: Annotated[
+        Path | None, _method(help="A dpqed layer of foldmap train visual, adapted to each scene in table scenes.")
     ] = None,
     weights: Annotated[Path | None, _method(help="Of a learned matcher, for table s2.")] = None,
     seed: Annotated[int, _method(help="Of every random choice.")] = 0,
@@ -70,6 +73,7 @@ def visual(
     Queries are the blocks of images, sorted by name, at 20-28, 50-58 and 80-88 percent, or those of --queries; what
     they observed leaves the map first. Answers and trained layers are kept in the output and taken up by a later run.
     """
+    from foldmap.api.training.trained_places import refuse_trained_on, scene_place
     from foldmap.bench.visual.benchmark import BUDGETS, BenchScene, VisualBenchSettings, run_visual
     from foldmap.bench.visual.protocol import DEFAULT_THRESHOLDS
     from foldmap.cli.bench import inputs
@@ -82,6 +86,7 @@ def visual(
         thresholds=_thresholds(thresholds) or DEFAULT_THRESHOLDS,
         epochs=epochs,
         weights=weights,
+        decoder=decoder,
         quick=quick,
         seed=seed,
     )
@@ -93,7 +98,11 @@ def visual(
         for path, file, folder in zip(scenes, feature_files, photo_folders, strict=True):
             stage(f"Reading {path}")
             name = _name(path, [scene.held_out.name for scene in measured])
-            measured.append(BenchScene(_held_out(path, name, file, queries, poses, unit, metric), folder))
+            held_out = _held_out(path, name, file, queries, poses, unit, metric)
+            if decoder is not None:
+                asked = [query.name for query in held_out.queries]
+                refuse_trained_on(decoder, [scene_place(name, asked, held_out.truth)])
+            measured.append(BenchScene(held_out, folder))
         rows = run_visual(measured, output, settings, command=inputs.spoken(context), stage=stage)
     keys = ("table", "method", "file_bytes", *(f"{plain}within_{k}_pct" for plain in ("", "plain_") for k in (1, 2)))
     shown = [{"table": name, **row} for name, table in rows.items() if name != "scenes" for row in table]

@@ -22,6 +22,7 @@ from foldmap.lidar.bundle import Bundle
 from foldmap.lidar.fold import LidarPlan, fold_lidar
 from foldmap.lidar.folded import open_lidar
 from foldmap.lidar.marks.model import MarksModel
+from foldmap.lidar.shipped import told_training
 from foldmap.lidar.source import RasterSource, observed_about_m2
 from foldmap.localize.lidar.choosing import CodeTrial, best_code, simulated_places, try_codes
 from foldmap.metrics import pose_errors, summarize
@@ -53,7 +54,11 @@ def run_demo(folder: Path, models: Sequence[Bundle | MarksModel], settings: Demo
             folded_as = fold_lidar(writer, source, LidarPlan(model, tile_blocks=1), report=report)
             made = {"foldmap": __version__, "map": "generated town", **asdict(settings)}
             tried = [trial.to_dict() for trial in trials]
-            made |= {"model": model.name, "trained": model.provenance, "tried": tried}
+            made |= {
+                "model": model.name,
+                "trained": told_training(model.name, model.to_bytes(), model.provenance),
+                "tried": tried,
+            }
             writer.put_metadata("provenance", made)
         lidar_bytes = path.stat().st_size
         raster = source.read(0, 0, *source.grid.shape)

@@ -21,6 +21,7 @@ from foldmap.street.paper.encoders.packing import PackedGraphs, graph_rows, pack
 from foldmap.street.paper.encoders.shape import PaperShape
 from foldmap.street.source import LaneGraph
 from foldmap.training.model_bytes import PRECISIONS, model_from_bytes, model_to_bytes, pack_network, unpack_network
+from foldmap.training.places import KEY
 from foldmap.types import AnyArray, FloatArray
 
 _MOST_SCALE = 100.0
@@ -126,7 +127,7 @@ def from_bytes(payload: bytes) -> PaperNetwork:
 
 
 def _rebuilt(info: dict[str, Any], arrays: dict[str, AnyArray]) -> PaperNetwork:
-    if set(info) != {"format", "kind", "precision", "shape"}:
+    if set(info) - {KEY} != {"format", "kind", "precision", "shape"}:
         raise ModelError("the model's header has unknown or missing fields", _CURE)
     if info["kind"] != KIND:
         raise ModelError(f"the model is a {info['kind']!r}, not a {KIND}", "give the model of this layer")

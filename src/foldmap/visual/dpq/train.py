@@ -1,7 +1,8 @@
 """Train a D-PQED layer on a scene's descriptors, or adapt a trained one to it (paper section 4.2, supplement A).
 
-An epoch draws every point once. The layer folds a point's mean descriptor, as folding does, and is asked to match it;
-validation asks for observations of points that are not learned from.
+The layer learns on track means, one descriptor a point, as maps store them; or, as in the paper, on the descriptors of
+the database images, every observation of every point. An epoch draws every row once. Validation folds means, as folding
+does, and asks for observations of points that are not learned from.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ from foldmap.visual.dpq.serialize import LayerShape, StoredLayer
 from foldmap.visual.source import unit_descriptors
 
 LOSSES = ("triplet", "l2", "n-pair")
+ROWS = ("track-means", "image-descriptors")
+"""What a layer can learn on. The paper trains on the descriptors of database images."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +38,9 @@ class LayerSettings:
 
     Attributes:
         loss: one of `LOSSES` (paper: "triplet").
+        rows: one of `ROWS` (paper: "image-descriptors"), what k-means and the training draw.
         epochs: of training (paper: 30).
-        batch: points a step (paper: 1000).
+        batch: rows a step (paper: 1000).
         learning_rate: Adam's (paper: 1e-3), falling to a twentieth along a cosine when `decay`.
         decay: whether it falls.
         margin: m of the triplet loss (paper: 0.9).
@@ -50,6 +54,7 @@ class LayerSettings:
     """
 
     loss: str = "triplet"
+    rows: str = "track-means"
     epochs: int = 30
     batch: int = 1000
     learning_rate: float = 1e-3
@@ -66,6 +71,8 @@ class LayerSettings:
     def __post_init__(self) -> None:
         if self.loss not in LOSSES:
             raise ConfigError(f"there is no loss {self.loss!r}", f"choose one of {', '.join(LOSSES)}")
+        if self.rows not in ROWS:
+            raise ConfigError(f"nothing is learned on {self.rows!r}", f"choose one of {', '.join(ROWS)}")
         if self.epochs < 1 or self.batch < 2 or not self.learning_rate > 0 or not self.tau > 0 or self.pairs < 2:
             raise ConfigError("epochs, batch, rates and pairs must be positive", "give positive numbers")
         if not 0 <= self.validation < 0.9:
@@ -77,7 +84,7 @@ class Descriptors:
     """What a layer is trained on, everything of unit length.
 
     Attributes:
-        mean_PD: float32 (P, D), one descriptor a point (HLoc-avg).
+        mean_PD: float32 (P, D), the mean of each point's track (the paper's HLoc-avg).
         seen_OD: float32 (O, D), observations sorted by point.
         first: int64 (P + 1,): observations of point p are rows ``first[p]`` to ``first[p + 1]``.
     """
@@ -103,6 +110,13 @@ class Descriptors:
             raise MapInputError("descriptors have NaN or infinite values", "recompute or drop them")
         first = np.concatenate([[0], np.flatnonzero(steps) + 1, [len(point)]]).astype(np.int64)
         return Descriptors(unit_descriptors(np.add.reduceat(seen, first[:-1], axis=0)), seen, first)
+
+    def rows(self, kind: str) -> tuple[FloatArray, IntArray]:
+        """One of `ROWS`: float32 (N, D), and the point of each, int64 (N,), ascending."""
+        points = np.arange(len(self.mean_PD))
+        if kind == "track-means":
+            return self.mean_PD, points
+        return self.seen_OD, np.repeat(points, np.diff(self.first))
 
     def one_seen(self, points: IntArray, random: np.random.Generator) -> FloatArray:
         """One observation of each point."""
@@ -149,11 +163,12 @@ class LayerTrainer(Trainer[list[IntArray], LayerProgress]):
             raise ConfigError("LoRA adapts a trained layer, and there is none", "give one, or train without")
         torch.manual_seed(settings.seed)
         layer = DpqedLayer(shape, settings.tau, settings.beam)
+        self._rows_ND, self._point_N = data.rows(settings.rows)
         if start is not None:
             layer.load_state_dict(start.state_dict())
         else:
             quantizer = AdditiveQuantizer if shape.additive else ProductQuantizer
-            layer.start_from(quantizer.fit(data.mean_PD, shape.parts, shape.centroids, seed=settings.seed))
+            layer.start_from(quantizer.fit(self._rows_ND, shape.parts, shape.centroids, seed=settings.seed))
         trained = layer.decoder.adapt(rank) if rank else list(layer.parameters())
         optimizer = torch.optim.Adam(trained, lr=settings.learning_rate)
         identity: dict[str, Any] = {"shape": asdict(shape), "settings": asdict(settings)}
@@ -162,7 +177,8 @@ class LayerTrainer(Trainer[list[IntArray], LayerProgress]):
         self._data, self._settings = data, settings
         mixed = np.random.default_rng(settings.seed).permutation(len(data.mean_PD)).astype(np.int64)
         kept = int(settings.validation * len(mixed))
-        self._learn, self._held_out = np.sort(mixed[kept:]), np.sort(mixed[:kept])
+        self._held_out = np.sort(mixed[:kept])
+        self._learn = np.flatnonzero(~np.isin(self._point_N, self._held_out))
         self.curve: list[LayerProgress] = []
         self.best = _copied(layer.state_dict())
 
@@ -175,7 +191,7 @@ class LayerTrainer(Trainer[list[IntArray], LayerProgress]):
         self.best, self.curve = _copied({name: tensors[name] for name in self.best}), lines
 
     def draw(self, step: int) -> list[IntArray]:
-        """Points of an epoch's steps, which do not depend on the epochs before."""
+        """Rows of an epoch's steps, which do not depend on the epochs before."""
         order = np.random.default_rng([self._settings.seed, step]).permutation(len(self._learn))
         cuts = range(self._settings.batch, len(order), self._settings.batch)
         return [batch for batch in np.split(self._learn[order], list(cuts)) if len(batch) > 1]
@@ -183,12 +199,12 @@ class LayerTrainer(Trainer[list[IntArray], LayerProgress]):
     def step(self, step: int, drawn: list[IntArray]) -> LayerProgress:
         """One epoch."""
         settings, losses = self._settings, []
-        for index, points in enumerate(drawn):
+        for index, rows in enumerate(drawn):
             done = (step - 1 + index / len(drawn)) / settings.epochs
             set_rate(self.optimizer, settings.learning_rate * (cosine(done, 0.05) if settings.decay else 1.0))
-            raw = torch.from_numpy(self._data.mean_PD[points])
+            raw = torch.from_numpy(self._rows_ND[rows])
             decoded = self.network(raw)
-            loss = objective(raw, decoded, torch.from_numpy(points), settings)
+            loss = objective(raw, decoded, torch.from_numpy(self._point_N[rows]), settings)
             if settings.l2_weight:
                 loss = loss + settings.l2_weight * reconstruction_loss(raw, decoded)
             descend(self.optimizer, loss)

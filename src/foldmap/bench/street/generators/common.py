@@ -201,6 +201,10 @@ class Head(nn.Module, ABC):
     def start(self, targets: Sequence[Any], rng: np.random.Generator) -> None:
         """Start parameters from what will be taught, where a style does so."""
 
+    def suited(self, maps: Sequence[Tensor], targets: Sequence[Any]) -> float | None:
+        """The probability to predict from, found on batches of training maps; None for what the style says."""
+        return None
+
     @abstractmethod
     def loss(self, maps: Tensor, targets: list[Any], rng: np.random.Generator) -> Tensor:
         """The objective over a batch: maps (B, width, H/8, W/8) and the targets of those images."""

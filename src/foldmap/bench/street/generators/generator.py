@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,8 @@ GENERATORS: dict[str, type[Head]] = {"topo-tr": TopoTr, "topo-prnn": TopoPrnn, "
 FORMAT = 2
 MAX_BYTES = 256 << 20
 _SEE_BATCH = 32
+_SUITED = 256
+"""Training images, at most, on which the probability to predict from is found; in the order of the pairs."""
 _TRUNK_SHARE = 0.2
 _WARM_UP = 0.05
 _CURE = "train it anew"
@@ -106,6 +108,19 @@ class Generator(nn.Module):
                 schedule.step()
                 losses.append(float(loss.detach()))
             report(epoch, epochs, float(np.mean(losses)))
+        if self.settings.exist is None:
+            self._suit(early, seen, targets)
+
+    @torch.no_grad()
+    def _suit(self, early: Tensor, seen: Tensor, targets: Sequence[Any]) -> None:
+        """Set the probability to predict from to what the style finds on images that it learned from, if it does."""
+        self.eval()
+        few = min(len(targets), _SUITED)
+        maps = [self.trunk(early[at : at + _SEE_BATCH], seen[at : at + _SEE_BATCH]) for at in range(0, few, _SEE_BATCH)]
+        few = sum(map(len, maps))
+        least = self.head.suited(maps, targets[:few])
+        if least is not None:
+            self.settings = self.head.settings = replace(self.settings, exist=least)
 
     @torch.no_grad()
     def predict(self, images_NHWC: ByteArray, seen_NHW: BoolArray | None = None) -> list[LaneGraph]:

@@ -1,0 +1,85 @@
+"""A results file: what one run measured, with what it was measured on, by and with. Small JSON, kept in the repository.
+
+A file holds the figures of each seed; a run that is stopped between seeds goes on with the next.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from benchmarks.evidence.seals import ROOT
+from foldmap.atlas.whole import write_whole
+from foldmap.errors import ConfigError
+
+RESULTS = ROOT / "benchmarks" / "results"
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Figures of one seed.
+
+    Attributes:
+        seconds: by the clock.
+        processor_s: of the run's process and those it waited for.
+        load: processes that wanted a core when it began, others' included.
+        figures: lines of the scoreboard, as `Line.to_dict` gives them.
+    """
+
+    seconds: float
+    processor_s: float
+    load: float
+    figures: list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Results:
+    """What is kept of a run.
+
+    Attributes:
+        name: of the run.
+        command: that makes the figures, with {seed} where there are several.
+        inputs, code: hashes, see `benchmarks.evidence.seals`.
+        machine: its class: kind of processor, cores, threads given, Python. No names.
+        foldmap: version.
+        seeds: seed -> figures.
+    """
+
+    name: str
+    command: str
+    inputs: str
+    code: str
+    machine: dict[str, Any]
+    foldmap: str
+    seeds: dict[str, Measured] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """The file's text."""
+        return json.dumps({"format": FORMAT, **asdict(self)}, indent=1, sort_keys=True) + "\n"
+
+    def write(self, folder: Path = RESULTS) -> None:
+        """Write the file whole, or leave the one that is there."""
+        folder.mkdir(parents=True, exist_ok=True)
+        write_whole(folder / f"{self.name}.json", self.to_json())
+
+
+def read_results(name: str, folder: Path = RESULTS) -> Results | None:
+    """The kept results of a run; None where there are none.
+
+    Raises:
+        ConfigError: the file is no results file of this version.
+    """
+    path = folder / f"{name}.json"
+    if not path.is_file():
+        return None
+    try:
+        held = json.loads(path.read_text(encoding="utf-8"))
+        if held.pop("format") != FORMAT or held["name"] != name:
+            raise ValueError("another format, or another run's")
+        seeds = {str(seed): Measured(**one) for seed, one in held.pop("seeds").items()}
+        return Results(**held, seeds=seeds)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(f"{path} does not hold results: {error!r}", "delete it and run make evidence") from error

@@ -1,0 +1,68 @@
+"""The list of runs: every row of the scoreboard, each alone, with what it reads and how often it is repeated."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from benchmarks.lines import Row
+from benchmarks.scoreboard import ROWS
+
+READS = {
+    "lidar": ("data/lidar",), "visual": ("data/visual",), "street": ("data/street",),
+    "trust": ("data/lidar", "data/visual"), "journey": ("data/joint", "data/lidar"), "world": ("data/visual",),
+    "cases": ("cases",), "house": (),
+}  # fmt: skip
+"""What each layer's rows read, below the folder of recordings."""
+ALSO = {"house": ("src", "tests", "README.md")}
+"""Parts of the repository that rows look at without importing them."""
+SEEDS: dict[str, int] = {}
+"""Runs that are repeated with seeds 0, 1 and so on."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run.
+
+    Attributes:
+        name: of its results file: LAYER-ROW.
+        layer, row: of the scoreboard.
+        module: that measures, by whose imports its code is hashed.
+        reads: folders below that of the recordings.
+        also: parts of the repository that it depends on besides.
+        seeds: how many.
+        seeded: whether the row has a seed at all.
+    """
+
+    name: str
+    layer: str
+    row: str
+    module: str
+    reads: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
+    seeds: int = 1
+
+    def options(self, seed: str) -> list[str]:
+        """Of the scoreboard."""
+        return ["--layer", self.layer, "--only", self.row, *(["--seed", seed] if self.seeds > 1 else [])]
+
+    @property
+    def command(self) -> str:
+        """As a person types it."""
+        return " ".join(["python -m benchmarks.scoreboard", *self.options("{seed}")])
+
+
+def all_runs() -> list[Run]:
+    """Every row of every layer."""
+    return [_run(layer, row) for layer, rows in ROWS.items() for row in rows()]
+
+
+def _run(layer: str, row: Row) -> Run:
+    name = f"{layer}-{row.name}"
+    return Run(name, layer, row.name, type(row).__module__, READS[layer], ALSO.get(layer, ()), SEEDS.get(name, 1))
+
+
+def chosen_runs(words: Sequence[str]) -> list[Run]:
+    """Runs by name, or by the beginning of it; all where no word is given."""
+    runs = all_runs()
+    return [run for run in runs if not words or any(run.name.startswith(word) for word in words)]

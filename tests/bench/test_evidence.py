@@ -1,0 +1,140 @@
+"""Kept results: what decides them, that a stopped run goes on, and that documents tell what they say."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from benchmarks.evidence import __main__ as evidence
+from benchmarks.evidence import pages, seals
+from benchmarks.evidence.results import RESULTS, Measured, Results, read_results
+from benchmarks.evidence.runs import Run, all_runs, chosen_runs
+from benchmarks.lines import at_least, information
+from foldmap.errors import ConfigError
+
+FIGURES = [at_least(1, "answered", 97.25, 95, "%").to_dict(), information(1, "median", 3.5, "cm").to_dict()]
+MACHINE = {"processor": "any", "cores": 2, "threads": 1, "python": "3"}
+
+
+def results(name: str = "house-lines", *measured: float) -> Results:
+    seeds = {}
+    for seed, value in enumerate(measured or (97.25,)):
+        seeds[str(seed)] = Measured(12.3, 10.0, 0.1, [{**FIGURES[0], "measured": value}, FIGURES[1]])
+    return Results(name, "python -m benchmarks.scoreboard", "in", "code", MACHINE, "1.0", seeds)
+
+
+def test_every_row_of_the_scoreboard_is_a_run_of_its_own_name() -> None:
+    names = [run.name for run in all_runs()]
+    assert len(names) == len(set(names)) > 50
+    assert [run.name for run in chosen_runs(["house-l"])] == ["house-lidar-file", "house-lines"]
+    assert all(seals.file_of(run.module) for run in all_runs())
+
+
+def test_documents_tell_what_the_results_files_say() -> None:
+    for page in pages.PAGES:
+        path = pages.ROOT / page
+        text = path.read_text(encoding="utf-8")
+        assert pages.filled(text) == text, f"{page}: run make evidence"
+
+
+def test_every_results_file_is_told_in_a_document_and_is_small() -> None:
+    told = "".join((pages.ROOT / page).read_text(encoding="utf-8") for page in pages.PAGES)
+    for path in RESULTS.glob("*.json"):
+        assert f"<!-- evidence: {path.stem}" in told
+        assert read_results(path.stem) is not None
+        assert path.stat().st_size < 64_000
+
+
+def test_figures_without_a_results_file_only_grow_fewer() -> None:
+    typed = pages.read_typed()
+    for page, count in pages.count_typed().items():
+        assert count <= typed.get(page, 0), f"{page} has {count} figures without results: measure by make evidence"
+
+
+def test_a_changed_figure_changes_the_page(tmp_path: Path) -> None:
+    page = "Before.\n<!-- evidence: house-lines -->\nold\n<!-- end of evidence -->\nAfter 3 cm, <= 5 cm, 7 % of 12.\n"
+    results().write(tmp_path)
+    first = pages.filled(page, tmp_path)
+    assert "| answered | 97.25 % | >= 95 | met |" in first
+    assert pages.filled(first, tmp_path) == first
+    assert first.startswith("Before.\n<!-- evidence")
+    results("house-lines", 94.0).write(tmp_path)
+    assert "| answered | 94 % | >= 95 |" in pages.filled(first, tmp_path)
+    results("house-lines", 94.0, 98.0).write(tmp_path)
+    assert "| answered | 96 ± 2 % |" in pages.filled(first, tmp_path)
+    assert pages.typed_figures(first) == 2  # the target and the bare number are none
+    with pytest.raises(ConfigError, match="no results file of house-gone"):
+        pages.filled(page.replace("house-lines", "house-gone"), tmp_path)
+    with pytest.raises(ConfigError, match="no table 'table9'"):
+        pages.filled(page.replace("house-lines", "house-lines table=table9"), tmp_path)
+
+
+def test_code_is_what_a_module_reaches_without_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "benchmarks"
+    package.mkdir()
+    for name, text in {
+        "__init__": "",
+        "a": "from benchmarks.b import x\n",
+        "b": '"""Old."""\nx = 1\n',
+        "c": "",
+    }.items():
+        (package / f"{name}.py").write_text(text)
+    monkeypatch.setattr(seals, "ROOT", tmp_path)
+    monkeypatch.setattr(seals, "PACKAGES", {"benchmarks": package, "foldmap": tmp_path / "none"})
+
+    def seal() -> str:
+        seals._imported.cache_clear()
+        seals._code.cache_clear()
+        return seals.code_seal("benchmarks.a")
+
+    assert seals.reachable("benchmarks.a") == ["benchmarks.a", "benchmarks.b"]
+    first = seal()
+    (package / "b.py").write_text('"""New words."""\n\nx = 1  # one\n')
+    (package / "c.py").write_text("y = 2\n")
+    assert seal() == first
+    (package / "b.py").write_text("x = 2\n")
+    assert seal() != first
+
+
+def test_a_run_is_done_until_its_inputs_change_and_goes_on_with_the_next_seed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Run("house-lines", "house", "lines", "benchmarks.house.tree", ("data",), seeds=2)
+    shared, kept = tmp_path / "shared", tmp_path / "results"
+    assert "no recordings" in evidence.state_of(run, shared, 1, kept)
+    (shared / "data").mkdir(parents=True)
+    assert evidence.state_of(run, shared, 1, kept) == "never measured"
+    asked: list[str] = []
+
+    def measured(run: Run, seed: str, *_: object) -> Measured | None:
+        asked.append(seed)
+        return None if asked == ["0", "1"] else Measured(1.0, 1.0, 0.0, FIGURES)
+
+    monkeypatch.setattr(evidence, "_measured", measured)
+    assert not evidence.measure(run, shared, 1, tmp_path / "work", kept)  # it failed at the second seed
+    assert evidence.state_of(run, shared, 1, kept) == "1 of 2 seeds"
+    assert evidence.measure(run, shared, 1, tmp_path / "work", kept)
+    assert asked == ["0", "1", "1"]
+    assert evidence.state_of(run, shared, 1, kept) == "done"
+    found = read_results("house-lines", kept)
+    assert found is not None
+    replace(found, code="other").write(kept)
+    assert evidence.state_of(run, shared, 1, kept) == "the code is another"
+    (kept / "house-lines.json").write_text("{}")
+    with pytest.raises(ConfigError, match="does not hold results"):
+        evidence.state_of(run, shared, 1, kept)
+
+
+def test_a_row_is_measured_in_a_process_of_its_own(tmp_path: Path) -> None:
+    (run,) = chosen_runs(["house-readme"])
+    assert evidence.measure(run, tmp_path, 1, tmp_path / "work", tmp_path / "results")
+    held = json.loads((tmp_path / "results" / "house-readme.json").read_text())
+    (one,) = held["seeds"].values()
+    assert [line["name"] for line in one["figures"]] == ["lines of the README", "pictures missing on its first screen"]
+    assert one["figures"][0]["measured"] == (pages.ROOT / "README.md").read_text().count("\n")
+    assert one["processor_s"] > 0
+    assert not re.search(r"/(tmp|home|work)\b", json.dumps(held))
