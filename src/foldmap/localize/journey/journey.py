@@ -145,6 +145,8 @@ class Journey:
     def _look_everywhere(self, whole: WholeMap, lidar: LidarLocalizer, observation: Observation) -> None:
         """Search the whole map, some headings by each sweep, and look now at what was found by an earlier one."""
         if whole.idle:
+            if self._sweeps < self.settings.sweeps:  # more is seen by as many as are laid together
+                return
             whole.begin(observation)
             self._begun_here = self._here
         moved = self._begun_here.inverse() @ self._here

@@ -31,7 +31,8 @@ class Hypothesis:
     """A pose that a fine layer proposed, how often it was matched again, on how much ground, and how tellingly.
 
     The evidence is minus log10 of the chance that places alike match as well, summed over new ground; misses lower it.
-    Explained is the mean share of the map's marks that were seen; None where nothing says so.
+    By photo is what cameras gave of it. Explained is the mean share of the map's marks that lidar's matches saw; None
+    where nothing says so.
     """
 
     pose: SE2
@@ -42,11 +43,14 @@ class Hypothesis:
     misses: int = 0
     driven_m: float = 0.0  # since it was proposed
     witness_m: float = 0.0  # the way at its newest counted match
+    by_photo: float = 0.0
     explained: float | None = None
 
-    def demand(self) -> float:
-        """By which the evidence that is asked for is multiplied."""
-        return 1.0 if self.explained is None else float(np.interp(self.explained, _EXPLAINED, _DEMANDS))
+    def worth(self) -> float:
+        """The evidence, where lidar's counts by how much of the map it saw."""
+        demand = 1.0 if self.explained is None else float(np.interp(self.explained, _EXPLAINED, _DEMANDS))
+        by_photo = min(self.by_photo, self.evidence)
+        return by_photo + (self.evidence - by_photo) / demand
 
 
 class Search:
@@ -104,7 +108,8 @@ class Search:
     def propose(self, pose: SE2, covariance: DoubleArray, layer: str, telling: float) -> None:
         """Add a hypothesis, unless there is one."""
         if all(distance_m(one.pose, pose) > _SAME_M for one in self.alive):
-            self.alive.append(Hypothesis(pose, covariance, layer, telling))
+            by_photo = telling if layer == "visual" else 0.0
+            self.alive.append(Hypothesis(pose, covariance, layer, telling, by_photo=by_photo))
 
     def decided(self) -> Hypothesis | None:
         """The hypothesis that enough independent evidence speaks for, where no other comes near; else None."""
@@ -113,7 +118,7 @@ class Search:
         best, *others = sorted(self.alive, key=lambda one: -one.evidence)
         s = self._settings
         rivals = [one for one in others if one.misses == 0 and one.evidence > s.rival_share * best.evidence]
-        enough = best.hits >= s.hits and best.evidence >= s.evidence * best.demand() and best.misses == 0
+        enough = best.hits >= s.hits and best.worth() >= s.evidence and best.misses == 0
         return best if enough and not rivals else None
 
     def _judge(self, one: Hypothesis, found: tuple[SE2, DoubleArray] | None, layer: str, telling: float) -> None:
@@ -124,7 +129,7 @@ class Search:
         new = one.driven_m - one.witness_m >= self._settings.witness_m / max(1, self._settings.hits - 1)
         if new or layer != one.layer:  # other ground, or another layer: another witness
             one.hits, one.witness_m, one.layer = one.hits + 1, one.driven_m, layer
-            one.evidence += telling
+            one.evidence, one.by_photo = one.evidence + telling, one.by_photo + (telling if layer == "visual" else 0.0)
 
     def _tidy(self) -> None:
         """Let go of what has missed too often, and of what came to stand where another one stands."""

@@ -141,6 +141,11 @@ class MarksMatcher:
         volume = np.concatenate([view.scores(float(turn), radius_px) for turn in headings])
         return [prior @ one for one in modes_of(volume, headings, radius_px, step_m)]
 
+    def peak(self, observation: Observation, prior: SE2, radius_px: int, headings_rad: DoubleArray) -> float:
+        """The best score of a small window, with nothing that judges it."""
+        view = self._view(observation, prior, 0.0).inside()
+        return max(float(view.scores(float(turn), radius_px).max()) for turn in headings_rad)
+
     def _view(self, observation: Observation, prior: SE2, radius_m: float) -> _View:
         if self._drawn is None or self._drawn[0] is not observation:
             self._drawn = observation, self.folded.embed_observation(observation)[0]

@@ -1,7 +1,8 @@
 """Where in a whole map of marks: one observation at every place and heading, coarsely, some headings at a time.
 
 The marks, counted in cells of 0.4 m, are correlated with the pooled contrast of the observation (FFT, in blocks). A
-score is divided by the root of the marks around: where there are many, chance gives more.
+score is divided by the root of the marks around: where there are many, chance gives more. The best are scored again at
+full resolution.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from foldmap.geometry import SE2, wrap_rad
 from foldmap.lidar.marks.unfold import MarksMap
 from foldmap.lidar.match.rotate import turned_images
 from foldmap.lidar.observation import Observation, extent_of
+from foldmap.localize.lidar.marks import MarksMatcher
 from foldmap.types import AnyArray, FloatArray
 
 CELL_M = 0.4
@@ -26,7 +28,8 @@ _BLOCK_PX = 1024
 _SPOT_PX = 16  # of so many cells square, at one heading, only the best counts
 _SPOTS = 4  # of a block at one heading
 _DISK_M, _EVEN_MARKS = 12.0, 50.0
-_CANDIDATES = 16
+_COARSE, _CANDIDATES = 64, 16
+_FINE_M, _FINE_RAD = 0.4, np.radians((-1.0, 0.0, 1.0))
 _SAME_M, _SAME_RAD = 3.0, 0.3
 
 
@@ -43,7 +46,8 @@ class WholeMap:
     """Searches all of a map for an observation, again and again; `fits` says whether a map is small enough."""
 
     def __init__(self, folded: MarksMap) -> None:
-        self._folded = folded
+        self._folded, self._matcher = folded, MarksMatcher(folded)
+        self._observation: Observation | None = None
         self._side = _sight_px(folded)
         self._size, self._corners = _blocks_of(folded)
         self._blocks: list[_Block] | None = None  # made when they are first asked for
@@ -68,6 +72,7 @@ class WholeMap:
         height, width = (side // pool * pool for side in image.shape)
         top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
         whole = image[top : top + height, left : left + width].reshape(height // pool, pool, width // pool, pool)
+        self._observation = observation
         self._turned, self._next, self._found = whole.mean((1, 3), dtype=np.float32)[None], 0, []
 
     def advance(self, headings: int) -> list[SE2]:
@@ -88,7 +93,18 @@ class WholeMap:
         if self._next < HEADINGS:
             return []
         self._turned = None
-        return self._apart()
+        assert self._observation is not None
+        return self._finely(self._observation, self._apart())
+
+    def _finely(self, observation: Observation, poses: list[SE2]) -> list[SE2]:
+        """The best of poses by what is seen of the map's marks at its own resolution."""
+        radius_px = math.ceil(_FINE_M / observation.resolution_m)
+        peaks = []
+        for pose in poses:
+            near = len(self._folded.marks_near(pose.x_m, pose.y_m, _DISK_M))
+            score = self._matcher.peak(observation, pose, radius_px, _FINE_RAD)
+            peaks.append(score / math.sqrt(near + _EVEN_MARKS))
+        return [poses[one] for one in np.argsort(-np.array(peaks), kind="stable")[:_CANDIDATES]]
 
     def _best_of(self, block: _Block, template: AnyArray, turn_rad: float) -> None:
         valid = block.scale.shape[0]
@@ -114,7 +130,7 @@ class WholeMap:
                 for other in kept
             ):
                 kept.append(pose)
-            if len(kept) == _CANDIDATES:
+            if len(kept) == _COARSE:
                 break
         return kept
 
