@@ -221,6 +221,8 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--train-roundabout", action=argparse.BooleanOptionalAction, default=False)
     parser.add_argument("--train-steps", type=int, default=None, help="of adapting to the roundabout's sensors")
     parser.add_argument("--every", type=int, default=None, help="rows 1, 2, 5, 11, 12: a query every so many sweeps")
+    parser.add_argument("--starts", type=int, default=None, help="journey, row 1: so many drives")
+    parser.add_argument("--side", type=float, default=None, metavar="M", help="journey, rows 1 to 3: of the town")
     parser.add_argument("--all-codes", action="store_true", help="row 2: all kinds and sizes of simple codes")
     parser.add_argument("--json", action="store_true", help="print the JSON at the end")
     parser.add_argument("--quiet", action="store_true", help="no progress on stderr")
@@ -265,6 +267,10 @@ def adjusted(rows: Sequence[Row], given: argparse.Namespace) -> list[Row]:
         elif isinstance(row, Street | AgainstClassical | Refusing | Coders | Overhead | PaperFigures):
             every = row.asked.every if given.every is None else given.every
             row = replace(row, asked=replace(row.asked, every=every))
+        elif isinstance(row, Starts | Cuts | Stranger):
+            row = replace(row, extent_m=row.extent_m if given.side is None else given.side)
+        if isinstance(row, Starts) and given.starts is not None:
+            row = replace(row, starts=given.starts)
         if isinstance(row, AgainstClassical):
             row = replace(row, every_code=given.all_codes)
         if isinstance(row, Requests) and given.minutes is not None:
@@ -319,6 +325,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise ConfigError("rows or a data folder of all layers", "name one layer")
         if given.threads < 1:
             raise ConfigError(f"{given.threads} threads", "give 1 or more")
+        if min(one for one in (given.starts, given.side, 1) if one is not None) <= 0:
+            raise ConfigError("no starts, or a town without a side", "give 1 or more, and metres")
         if given.queries is not None and given.queries < 1:
             raise ConfigError(f"{given.queries} queries a scene", "give 1 or more")
         rows = {layer: adjusted(chosen(ROWS[layer](), given.only), given) for layer in layers}

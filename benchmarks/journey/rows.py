@@ -140,7 +140,7 @@ class Stranger:
     number: ClassVar[int] = 3
     name: ClassVar[str] = "stranger"
     title: ClassVar[str] = "drives in another town"
-    drives: int = 3
+    drives: int = 10
     frames: int = 40
     extent_m: float = 240.0
     seed: int = 5

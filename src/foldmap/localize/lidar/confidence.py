@@ -39,6 +39,8 @@ class LidarDiagnostics(Diagnostics):
         prior_turn_rad: from the prior's heading to the pose's.
         entropy: of the score volume, 0 (one pose) to 1 (flat). Information.
         lidar_age_s: time since lidar last agreed (filter). Warns above 0.
+        explained: share of the map's marks in sight that show as bright, of few nearer to one half; None where a map is
+            not of marks. Information; a journey that begins goes by it.
     """
 
     score: float | None = None
@@ -53,6 +55,7 @@ class LidarDiagnostics(Diagnostics):
     prior_turn_rad: float | None = None
     entropy: float | None = None
     lidar_age_s: float | None = None
+    explained: float | None = None
 
 
 DISTINCTION = "distinction"
@@ -76,6 +79,7 @@ class MatchFeatures:
     surprise: float
     distinction: float
     at_edge: bool
+    explained: float | None = None
 
 
 _LATER = {"warn_distinction", "reject_surprise"}  # not in models that were calibrated before there were these

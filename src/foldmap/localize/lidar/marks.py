@@ -31,6 +31,8 @@ from foldmap.types import BoolArray, DoubleArray, FloatArray, IntArray
 _POOL = 4
 _TURNS_RAD = np.radians(np.arange(-0.75, 0.76, 0.25))  # around a peak
 _REPLICATES, _LEAST_PARTS = 64, 4
+_BRIGHT = 0.5  # contrast
+_FEW = 30.0  # marks that say as much as there is said beforehand
 _SAMPLED_PX = 8  # what is known of the map is looked up once in so many pixels
 
 
@@ -118,6 +120,7 @@ class MarksMatcher:
             observed_fraction=float((known & observed).mean()),
             known_fraction=float(known.mean()),
             chance=_chance(view, float(blocks_KHW.sum(0).max()), radius_px, headings_rad),
+            explained=_explained(view, heading, shift_m),
         )
         found = judged(volume, headings_rad, heading, blocks_KHW, resolution_m, overlap)
         return replace(found, offset=best.offset or found.offset)
@@ -137,6 +140,11 @@ class MarksMatcher:
         radius_px = math.ceil(radius_m / step_m)
         volume = np.concatenate([view.scores(float(turn), radius_px) for turn in headings])
         return [prior @ one for one in modes_of(volume, headings, radius_px, step_m)]
+
+    def peak(self, observation: Observation, prior: SE2, radius_px: int, headings_rad: DoubleArray) -> float:
+        """The best score of a small window, with nothing that judges it."""
+        view = self._view(observation, prior, 0.0).inside()
+        return max(float(view.scores(float(turn), radius_px).max()) for turn in headings_rad)
 
     def _view(self, observation: Observation, prior: SE2, radius_m: float) -> _View:
         if self._drawn is None or self._drawn[0] is not observation:
@@ -221,6 +229,13 @@ def _chance(view: _View, peak: float, radius_px: int, headings_rad: DoubleArray)
     scores = [replace(view, marks_m=view.marks_m * np.array(mirror)).scores(0.0, reach_px) for mirror in MIRRORS]
     trials = trials_of(radius_px * view.resolution_m, heading_range(headings_rad), view.resolution_m)
     return chance_of(peak, scores, trials)
+
+
+def _explained(view: _View, heading_rad: float, shift_m: tuple[float, float]) -> float:
+    """Share of the marks on observed ground that show as bright; of few marks nearer to one half."""
+    under = values_at(view.image, *view.pixels(heading_rad, shift_m))
+    under = under[under != 0]
+    return float(((under > _BRIGHT).sum() + 0.5 * _FEW) / (len(under) + _FEW))
 
 
 def _correlation(view: _View, heading_rad: float, shift_m: tuple[float, float], cell_px: int) -> float:

@@ -113,6 +113,7 @@ class Overlap:
     observed_fraction: float
     known_fraction: float
     chance: Chance
+    explained: float | None = None
 
 
 def judged(
@@ -143,6 +144,7 @@ def judged(
         observed_fraction=overlap.observed_fraction,
         known_fraction=overlap.known_fraction,
         at_edge=at_rim or _turned_to_the_rim(heading_rad, fine_headings(headings_rad, t), t, headings_rad),
+        explained=overlap.explained,
     )
     offset = SE2(float(x_px) * resolution_m, float(y_px) * resolution_m, heading_rad)
     entropy = entropy_of(volume, max(statistics.temperature, 1e-12))

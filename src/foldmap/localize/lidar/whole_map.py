@@ -1,0 +1,174 @@
+"""Where in a whole map of marks: one observation at every place and heading, coarsely, some headings at a time.
+
+The marks, counted in cells of 0.4 m, are correlated with the pooled contrast of the observation (FFT, in blocks). A
+score is divided by the root of the marks around: where there are many, chance gives more. The best are scored again at
+full resolution.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import product
+from typing import NamedTuple
+
+import numpy as np
+from scipy import fft
+
+from foldmap.geometry import SE2, wrap_rad
+from foldmap.lidar.marks.unfold import MarksMap
+from foldmap.lidar.match.rotate import turned_images
+from foldmap.lidar.observation import Observation, extent_of
+from foldmap.localize.lidar.marks import MarksMatcher
+from foldmap.types import AnyArray, FloatArray
+
+CELL_M = 0.4
+HEADINGS = 240
+MOST_BLOCKS = 16
+_BLOCK_PX = 1024
+_SPOT_PX = 16  # of so many cells square, at one heading, only the best counts
+_SPOTS = 4  # of a block at one heading
+_DISK_M, _EVEN_MARKS = 12.0, 50.0
+_COARSE, _CANDIDATES = 64, 16
+_FINE_M, _FINE_RAD = 0.4, np.radians((-1.0, 0.0, 1.0))
+_SAME_M, _SAME_RAD = 3.0, 0.3
+
+
+class _Block(NamedTuple):
+    """A square of map: its marks' transform, one over the root of the marks around each centre, and its corner."""
+
+    transform: AnyArray
+    scale: FloatArray
+    west_m: float
+    north_m: float
+
+
+class WholeMap:
+    """Searches all of a map for an observation, again and again; `fits` says whether a map is small enough."""
+
+    def __init__(self, folded: MarksMap) -> None:
+        self._folded, self._matcher = folded, MarksMatcher(folded)
+        self._observation: Observation | None = None
+        self._side = _sight_px(folded)
+        self._size, self._corners = _blocks_of(folded)
+        self._blocks: list[_Block] | None = None  # made when they are first asked for
+        self._turned: FloatArray | None = None
+        self._next = 0
+        self._found: list[tuple[float, SE2]] = []
+
+    @staticmethod
+    def fits(folded: MarksMap) -> bool:
+        """Whether the map has no more than `MOST_BLOCKS` blocks: about 2.7 km2."""
+        return len(_blocks_of(folded)[1]) <= MOST_BLOCKS
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is being searched."""
+        return self._turned is None
+
+    def begin(self, observation: Observation) -> None:
+        """Start with an observation, whatever was searched before."""
+        pool = max(1, round(CELL_M / observation.resolution_m))
+        image = self._folded.embed_observation(observation)[0]
+        height, width = (side // pool * pool for side in image.shape)
+        top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
+        whole = image[top : top + height, left : left + width].reshape(height // pool, pool, width // pool, pool)
+        self._observation = observation
+        self._turned, self._next, self._found = whole.mean((1, 3), dtype=np.float32)[None], 0, []
+
+    def advance(self, headings: int) -> list[SE2]:
+        """Search so many more headings; when all are done the best poses, the likeliest first, and `idle` again."""
+        if self._turned is None:
+            return []
+        if self._blocks is None:
+            self._blocks = [self._block(*corner) for corner in self._corners]
+        numbers = range(self._next, min(self._next + headings, HEADINGS))
+        turns_rad = [wrap_rad(number * math.tau / HEADINGS) for number in numbers]
+        canvas = np.zeros((self._size, self._size), np.float32)
+        for turn_rad, image in zip(turns_rad, turned_images(self._turned, turns_rad, (self._side,) * 2), strict=True):
+            canvas[: self._side, : self._side] = image[0]
+            template = np.conj(fft.rfft2(canvas))
+            for block in self._blocks:
+                self._best_of(block, template, turn_rad)
+        self._next += len(numbers)
+        if self._next < HEADINGS:
+            return []
+        self._turned = None
+        assert self._observation is not None
+        return self._finely(self._observation, self._apart())
+
+    def _finely(self, observation: Observation, poses: list[SE2]) -> list[SE2]:
+        """The best of poses by what is seen of the map's marks at its own resolution."""
+        radius_px = math.ceil(_FINE_M / observation.resolution_m)
+        peaks = []
+        for pose in poses:
+            near = len(self._folded.marks_near(pose.x_m, pose.y_m, _DISK_M))
+            score = self._matcher.peak(observation, pose, radius_px, _FINE_RAD)
+            peaks.append(score / math.sqrt(near + _EVEN_MARKS))
+        return [poses[one] for one in np.argsort(-np.array(peaks), kind="stable")[:_CANDIDATES]]
+
+    def _best_of(self, block: _Block, template: AnyArray, turn_rad: float) -> None:
+        valid = block.scale.shape[0]
+        scores = fft.irfft2(block.transform * template, s=(self._size,) * 2)[:valid, :valid] * block.scale
+        spots = scores.reshape(valid // _SPOT_PX, _SPOT_PX, valid // _SPOT_PX, _SPOT_PX).transpose(0, 2, 1, 3)
+        within = spots.reshape(*spots.shape[:2], -1)
+        best = within.max(2)
+        for flat in np.argpartition(best.ravel(), -_SPOTS)[-_SPOTS:]:
+            down, right = divmod(int(flat), best.shape[1])
+            row, col = divmod(int(within[down, right].argmax()), _SPOT_PX)
+            centre = self._side // 2 + 0.5
+            x_m = block.west_m + (right * _SPOT_PX + col + centre) * CELL_M
+            y_m = block.north_m - (down * _SPOT_PX + row + centre) * CELL_M
+            self._found.append((float(best[down, right]), SE2(x_m, y_m, turn_rad)))
+
+    def _apart(self) -> list[SE2]:
+        """The best poses, none near a better one."""
+        kept: list[SE2] = []
+        for _, pose in sorted(self._found, key=lambda one: -one[0]):
+            if not any(
+                math.hypot(pose.x_m - other.x_m, pose.y_m - other.y_m) <= _SAME_M
+                and abs(wrap_rad(pose.heading_rad - other.heading_rad)) <= _SAME_RAD
+                for other in kept
+            ):
+                kept.append(pose)
+            if len(kept) == _COARSE:
+                break
+        return kept
+
+    def _block(self, west_m: float, north_m: float) -> _Block:
+        half_m = 0.5 * self._size * CELL_M
+        marks_m = self._folded.marks_near(west_m + half_m, north_m - half_m, half_m)
+        cells = np.floor(np.stack([north_m - marks_m[:, 1], marks_m[:, 0] - west_m]) / CELL_M).astype(np.int64)
+        image = np.zeros((self._size, self._size), np.float32)
+        np.add.at(image, tuple(np.clip(cells, 0, self._size - 1)), 1.0)
+        transform = fft.rfft2(image)
+        middle = self._side // 2
+        down, right = np.ogrid[: self._size, : self._size]
+        disk = (down - middle) ** 2 + (right - middle) ** 2 <= (_DISK_M / CELL_M) ** 2
+        around = fft.irfft2(transform * np.conj(fft.rfft2(disk.astype(np.float32))), s=image.shape)
+        valid = _valid_px(self._size, self._side)
+        scale = 1.0 / np.sqrt(np.maximum(around[:valid, :valid], 0.0) + _EVEN_MARKS)
+        return _Block(transform, scale.astype(np.float32), west_m, north_m)
+
+
+def _sight_px(folded: MarksMap) -> int:
+    """Side of a square that holds an observation at any heading, odd."""
+    return math.ceil(2 * math.hypot(*extent_of(folded.grid.resolution_m)) / CELL_M) | 1
+
+
+def _valid_px(size: int, side: int) -> int:
+    """Places of a block that its own marks tell of, in whole spots."""
+    return (size - side + 1) // _SPOT_PX * _SPOT_PX
+
+
+def _blocks_of(folded: MarksMap) -> tuple[int, list[tuple[float, float]]]:
+    """Side of a block in cells, and the west and north of each; together their places are those of the map."""
+    grid, side = folded.grid, _sight_px(folded)
+    lengths_px = [count * grid.resolution_m / CELL_M for count in (grid.width_px, grid.height_px)]
+    wanted = math.ceil(max(lengths_px)) + side + _SPOT_PX
+    size = min(int(fft.next_fast_len(wanted, real=True)), _BLOCK_PX)
+    valid_m, before_m = _valid_px(size, side) * CELL_M, side // 2 * CELL_M
+    across, down = (math.ceil(length_px * CELL_M / valid_m) for length_px in lengths_px)
+    return size, [
+        (grid.west_m - before_m + col * valid_m, grid.north_m + before_m - row * valid_m)
+        for row, col in product(range(down), range(across))
+    ]
