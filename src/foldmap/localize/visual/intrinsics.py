@@ -146,19 +146,19 @@ def settle(
         normal = normal.with_prior(doubt, nothing)
         moved = (1.0 - usual) * np.linalg.lstsq(normal.matrix, normal.right, rcond=None)[0][:6]
         as_given = replace(as_given, covariance=as_given.covariance + np.outer(moved, moved))
-    if glance is None or glance.gain < SUSPECT:
+    found, freed = 0, None
+    if glance is not None and glance.gain >= SUSPECT:
+        freed = _freed(views, around, glance, error_px, free, around.similarity)
+        if freed is None:
+            return replace(as_given, wrong=_UNFIT)
+        errors = residuals_of(seen_with(views, freed.numbers), freed.inliers, freed.rig_SE3_world)
+        found = int((np.linalg.norm(errors, axis=1) < 3.0 * noise).sum())
+    # what is bent to some points is no better camera: the right one shows where the others are
+    if freed is None or found < as_given.inliers + _MORE * np.sqrt(as_given.inliers):
         if off < _SURE or as_given.covariance is None:
             return _doubted(as_given, near, off)
         freed = _freed(views, around, near, error_px, focal_alone, best.similar)
         return _found(queries, views, around, as_given, freed, focal_alone)
-    freed = _freed(views, around, glance, error_px, free, around.similarity)
-    if freed is None:
-        return replace(as_given, wrong=_UNFIT)
-    errors = residuals_of(seen_with(views, freed.numbers), freed.inliers, freed.rig_SE3_world)
-    found = int((np.linalg.norm(errors, axis=1) < 3.0 * noise).sum())
-    if found < as_given.inliers + _MORE * np.sqrt(as_given.inliers):
-        # what is bent to some points is no better camera: the right one shows where the others are
-        return _doubted(as_given, near, off)
     # mostly the focal length alone is wrong: what else is known of the camera keeps its say
     simple = _refit(views, freed, focal_alone)
     if simple.gain < SUSPECT:
