@@ -60,6 +60,19 @@ def column(answers: list[Answer], name: str) -> DoubleArray:
     return np.array([getattr(one, name) for one in answers], np.float64)
 
 
+def ratios(answers: list[Answer]) -> tuple[float, dict[str, float]]:
+    """Median level over median error of answers, and of each map's: scenes have units of their own.
+
+    Levels and errors are taken in units of their map's median error.
+    """
+    errors, levels = column(answers, "position"), column(answers, "level")
+    maps = np.array([one.map for one in answers])
+    unit = {name: float(np.median(errors[maps == name])) for name in dict.fromkeys(maps.tolist())}
+    units = np.array([unit[name] for name in maps.tolist()])
+    each = {name: float(np.median(levels[maps == name])) / one for name, one in unit.items()}
+    return float(np.median(levels / units) / np.median(errors / units)), each
+
+
 @dataclass(frozen=True)
 class SigmaRow:
     """Row 9: shares of position errors in the regions that hold 68.3, 95.4 and 99.7 % of a Gaussian."""
@@ -122,6 +135,8 @@ class LevelRow:
             told = f"at most {1000 * score.most_share:.1f} with 95 % confidence"
             what, share = f"{layer}: beyond the level, of {score.count}", 1000.0 * score.share
             yield at_most(self.number, what, share, self.most_of_1000, "/1000", note=told, detail=score.row())
-            yield at_most(self.number, f"{layer}: median level over median error", score.ratio, self.most_ratio)
+            ratio, each = ratios(known)
+            told = ", ".join(f"{name} {one:.1f}" for name, one in each.items())
+            yield at_most(self.number, f"{layer}: median level over median error", ratio, self.most_ratio, note=told)
             turn = level_score(column(known, "rotation_rad"), column(known, "level_rad"))
             yield information(self.number, f"{layer}: rotations beyond the level", 1000.0 * turn.share, "/1000")

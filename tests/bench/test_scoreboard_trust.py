@@ -93,6 +93,16 @@ def test_sigma_and_levels(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, scale
     board.close()
 
 
+def test_levels_over_errors_are_of_each_map_in_its_own_unit() -> None:
+    """Two maps of the same answers, one in millimetres: together they have the ratio of each."""
+    one = [replace(answer, map="metres") for answer in made_up(1.0, 100)]
+    other = [replace(a, map="millimetres", position=1e3 * a.position, level=1e3 * a.level) for a in one]
+    together, each = sigma.ratios([*one, *other])
+    alone = np.median([a.level for a in one]) / np.median([a.position for a in one])
+    assert together == pytest.approx(alone)
+    assert each == pytest.approx({"metres": alone, "millimetres": alone})
+
+
 def test_hostile_answers_are_counted() -> None:
     wrong = answer_of(estimate(0.0), None, **ASKED, expect=Expect.REFUSED)
     doubted = answer_of(estimate(0.0, status=Status.DEGRADED), None, **ASKED, expect=Expect.REFUSED)

@@ -13,7 +13,7 @@ from foldmap.geometry import SE2
 from foldmap.localize.estimate import Diagnostics, Estimate, Status
 from foldmap.localize.evidence import MapCalibration, effective_count, mahalanobis, surprise
 from foldmap.localize.protection import ALERT_LIMITS, AlertLimit
-from foldmap.localize.tail import Tail, distance_at, gaussian_exceeded_at, length_at
+from foldmap.localize.tail import Scatter, Tail, distance_at, gaussian_exceeded_at, length_at
 
 
 @pytest.mark.parametrize("axes", [1, 2, 3])
@@ -48,6 +48,15 @@ def test_distances_of_scattering_sigmas_are_bounded_by_their_law(freedom: float,
     assert 0.9 * true < np.median(levels) < 1.5 * true
     if count == 600:
         assert max(levels) < 1.7 * true
+
+
+def test_the_next_distance_is_expected_where_many_were() -> None:
+    law = stats.f(3, 8.0)
+    distances = np.sqrt(3 * law.rvs(4000, random_state=np.random.default_rng(5)))
+    scatter = Scatter.of(2.0 * distances, 3)
+    assert scatter.weights.sum() == pytest.approx(1.0)
+    for risk in (0.317, 0.0455, 1e-2):
+        assert scatter.exceeded_at(risk) == pytest.approx(2.0 * math.sqrt(3 * law.isf(risk)), rel=0.06)
 
 
 def test_distances_that_are_none_have_no_tail() -> None:

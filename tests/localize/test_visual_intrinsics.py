@@ -70,6 +70,18 @@ def test_a_wrong_focal_length_is_told_and_the_pose_is_right(focal: float) -> Non
     assert np.linalg.norm(off) < min(4.0 * sigma, 0.1)
 
 
+@pytest.mark.parametrize("focal", [0.98, 1.02])
+def test_a_focal_length_that_is_slightly_wrong_is_found_near_it(focal: float) -> None:
+    """Off by less than cameras that are called another: the answer must be that of the focal length found."""
+    for seed in range(2):
+        query, pose = taken(seed)
+        found = made()[2].localize(given(query, focal))
+        assert found.diagnostics.focal == pytest.approx(1 / focal, rel=0.004)
+        off = -found.pose[:3, :3].T @ found.pose[:3, 3] + pose[:3, :3].T @ pose[:3, 3]
+        sigma = np.sqrt(np.linalg.eigvalsh(found.covariance[:3, :3]).max())
+        assert np.linalg.norm(off) < min(4.0 * sigma, 0.05)
+
+
 def test_a_moved_lens_is_never_ok() -> None:
     for seed in range(3):
         query, pose = taken(seed)

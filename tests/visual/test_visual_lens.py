@@ -8,7 +8,7 @@ from point_shell import CAMERA, apart, photo, pose_at, shell
 from scipy.optimize import least_squares
 from scipy.spatial.transform import Rotation
 
-from foldmap.visual.match.lens import normal_equations, refine_with_lens, seen_with
+from foldmap.visual.match.lens import moved_by, normal_equations, refine_with_lens, seen_with
 from foldmap.visual.match.solve import Correspondences, residuals_px
 from foldmap.visual.match.view import View, prepare
 
@@ -85,3 +85,25 @@ def test_doubt_about_the_focal_length_is_doubt_about_the_place() -> None:
     assert sigmas[0] < sigmas[1] < sigmas[2]
     assert sigmas[2] > 2 * sigmas[0]
     assert CAMERA.focal_px == view.focal_px
+
+
+def test_a_step_between_poses_is_that_of_their_equations() -> None:
+    """As `errors` moves a camera."""
+    step = np.array([0.01, -0.02, 0.015, 2e-3, -1e-3, 3e-3])
+    world_SE3_camera = np.linalg.inv(TRUE)
+    world_SE3_camera[:3, 3] += step[:3]
+    world_SE3_camera[:3, :3] = world_SE3_camera[:3, :3] @ Rotation.from_rotvec(step[3:]).as_matrix()
+    assert np.allclose(moved_by(TRUE, np.linalg.inv(world_SE3_camera)), step, atol=1e-9)
+
+
+def test_what_freed_intrinsics_take_off_the_residuals_is_their_pull() -> None:
+    view, part = seen(noise=0.3)
+    (wrong,) = seen_with([view], np.array([0.002, 0.0, 0.0, 0.0]))
+    normal = normal_equations([wrong], [part], TRUE, 0.3, 0.0)
+    costs = []
+    for free in (0, 4):
+        fit = least_squares(
+            lambda x: errors(np.concatenate([x, np.zeros(10 - len(x))]), wrong, part) / 0.3, np.zeros(6 + free)
+        )
+        costs.append(2 * fit.cost)
+    assert normal.pull(LOOSE) == pytest.approx(costs[0] - costs[1], rel=0.05)

@@ -16,12 +16,13 @@ import numpy as np
 from foldmap.atlas.parameters import number_of, value_of, whole_of
 from foldmap.errors import MapFormatError
 from foldmap.localize.estimate import Status
-from foldmap.localize.tail import Tail, gaussian_exceeded_at
+from foldmap.localize.tail import Scatter, Tail, gaussian_exceeded_at
 from foldmap.types import AnyArray, DoubleArray, IntArray
 
 KEY = "calibration"
 """Of a layer's parameters."""
 _MOST = 1_000_000_000
+_TWO_SIGMA = 0.9545  # of a Gaussian
 
 Rule: TypeAlias = tuple[bool, Status, str]
 """Whether an estimate breaks it, what the estimate is worth then, and why."""
@@ -113,13 +114,15 @@ class MapCalibration:
 
         Distances are the positions' Mahalanobis distances (`mahalanobis`) to the truth by the formal covariance, of 2
         or 3 axes. The scale is the least under which the half, two thirds and nineteen of twenty lie where a Gaussian
-        has them.
+        has them; of 3 axes (photos, which come in dozens) two thirds, and what is expected of twenty-one of twenty-two.
         """
         values = np.asarray(distances, np.float64)
-        quantiles = [(float(np.quantile(values, q)), gaussian_exceeded_at(1.0 - q, axes)) for q in (0.5, 0.683, 0.95)]
-        scale = max(max(here / there for here, there in quantiles), 1e-3)
+        reached = {q: float(np.quantile(values, q)) for q in (0.5, 0.683, 0.95)}
+        if axes == 3:
+            # some dozen distances have few large ones: all of them tell how these are distributed
+            reached = {0.683: reached[0.683], _TWO_SIGMA: Scatter.of(values, axes).exceeded_at(1.0 - _TWO_SIGMA)}
+        scale = max(max(here / gaussian_exceeded_at(1.0 - q, axes) for q, here in reached.items()), 1e-3)
         scaled = values / scale
-        # photos come in dozens, and their errors as Student's t: all of them tell the tail, not the largest alone
         errors = Tail.of_distances(scaled, axes) if axes == 3 else Tail.of(scaled)
         return replace(self, sigma_scale=scale, errors=errors, answers=len(values))
 

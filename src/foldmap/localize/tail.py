@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.special import betaln, erfc, fdtri
+from scipy.special import betaln, erfc, fdtrc
 
 from foldmap.errors import ConfigError, MapFormatError
 from foldmap.types import AnyArray, DoubleArray
@@ -16,7 +16,10 @@ from foldmap.types import AnyArray, DoubleArray
 LEAST = 20
 """From fewer numbers nothing is said of their tail."""
 _ONE_SIDED = 1.645  # standard deviations: a scale this small or smaller would be seen once in twenty
-_SHAPES = (3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0, 15.0)  # degrees of freedom of scattering standard deviations
+_SHAPES = np.array([3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0, 15.0, 20.0, 30.0])
+_USUAL_SHAPE, _SHAPE_SPREAD = 8.0, 0.5
+"""Degrees of freedom of scattering standard deviations, and before any is seen their median (that of one scene's
+held-out images) and the standard deviation of their logarithm: some dozen distances tell little of them."""
 _SCALES = 100
 _DIRECTIONS = 400
 
@@ -61,23 +64,13 @@ class Tail:
 
     @staticmethod
     def of_distances(values: AnyArray, axes: int) -> Tail:
-        """The tail of at least `LEAST` Mahalanobis distances whose standard deviations are right on average.
+        """The tail of at least `LEAST` Mahalanobis distances, by `Scatter`.
 
-        Were they right each time, the squares were chi-squared. Where they scatter as a gamma variable's inverse does,
-        squares an axis have an F distribution (errors are Student's t). Its shape is the most likely one of
-        `_SHAPES`, its scale the upper 95 % confidence bound; so all numbers speak, and not the few largest alone. The
-        exponential goes through the distances that 1 in 100 and 1 in 1,000 exceed; rarer ones are a little longer.
+        The exponential goes through the distances that 1 in 100 and 1 in 1,000 exceed; rarer ones are a little longer.
         """
-        numbers = np.asarray(values, np.float64).ravel()
-        if len(numbers) < LEAST or not (np.isfinite(numbers) & (numbers >= 0)).all():
-            raise ConfigError(f"the tail of {len(numbers)} distances", f"give {LEAST} finite ones or more")
-        squares = np.maximum(numbers**2 / axes, 1e-12)
-        scales = np.median(squares) * np.geomspace(0.25, 4.0, _SCALES)
-        likely = [_likely(squares[None, :] / scales[:, None], axes, shape) - np.log(scales) for shape in _SHAPES]
-        shape, scale = np.unravel_index(int(np.argmax(likely)), (len(_SHAPES), _SCALES))
-        most = math.sqrt(scales[scale]) * (1.0 + _ONE_SIDED / math.sqrt(2.0 * axes * len(numbers)))
-        level, rarer = (most * math.sqrt(axes * float(fdtri(axes, _SHAPES[shape], 1.0 - p))) for p in (1e-2, 1e-3))
-        return Tail(level, (rarer - level) / math.log(10.0), 1e-2, len(numbers))
+        scatter = Scatter.of(values, axes)
+        level, rarer = (scatter.exceeded_at(risk) for risk in (1e-2, 1e-3))
+        return Tail(level, (rarer - level) / math.log(10.0), 1e-2, scatter.count)
 
     def log10_beyond(self, value: float, trials: float = 1.0) -> float:
         """log10 of the probability that one of so many independent numbers is larger; at most 0."""
@@ -109,6 +102,50 @@ class Tail:
         except (ConfigError, TypeError, OverflowError, ValueError) as error:
             raise MapFormatError(f"the tail of {what} is {stored!r}"[:200], "calibrate the map again") from error
         return tail
+
+
+@dataclass(frozen=True)
+class Scatter:
+    """How Mahalanobis distances are distributed whose standard deviations are right on average, and not each time.
+
+    Were they right each time, the squares were chi-squared. Where they scatter as a gamma variable's inverse does,
+    squares an axis have an F distribution (errors are Student's t), of some shape and scale. Neither is known well from
+    some dozen distances: what is expected of the next one is the mean over all, weighted by how likely they are.
+
+    Attributes:
+        axes: of an error.
+        scales: of squares an axis, float64 (S,).
+        weights: of each shape and scale, float64 (shapes, S), sum 1.
+        count: of the distances it was set on.
+    """
+
+    axes: int
+    scales: DoubleArray
+    weights: DoubleArray
+    count: int
+
+    @staticmethod
+    def of(values: AnyArray, axes: int) -> Scatter:
+        """Of at least `LEAST` finite distances; a ConfigError where there are fewer."""
+        numbers = np.asarray(values, np.float64).ravel()
+        if len(numbers) < LEAST or not (np.isfinite(numbers) & (numbers >= 0)).all():
+            raise ConfigError(f"the tail of {len(numbers)} distances", f"give {LEAST} finite ones or more")
+        squares = np.maximum(numbers**2 / axes, 1e-12)
+        scales = np.median(squares) * np.geomspace(0.25, 4.0, _SCALES)
+        each = [_likely(squares[None, :] / scales[:, None], axes, shape) - np.log(scales) for shape in _SHAPES]
+        before = -0.5 * (np.log(_SHAPES / _USUAL_SHAPE) / _SHAPE_SPREAD) ** 2
+        likely = len(numbers) * np.array(each) + before[:, None]
+        weights = np.exp(likely - likely.max())
+        return Scatter(axes, scales, weights / weights.sum(), len(numbers))
+
+    def exceeded_at(self, risk: float) -> float:
+        """The distance that the next one exceeds with this probability."""
+        low, high = 0.0, 1e3 * math.sqrt(self.axes * float(self.scales[-1]))
+        for _ in range(60):
+            middle = 0.5 * (low + high)
+            beyond = fdtrc(self.axes, _SHAPES[:, None], middle**2 / self.axes / self.scales)
+            low, high = (middle, high) if float((self.weights * beyond).sum()) > risk else (low, middle)
+        return high
 
 
 def distance_at(errors: Tail, risk: float, axes: int) -> float:

@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from foldmap.localize.visual.search import LEAST_NOISE_PX, Hypothesis, look, residuals_of
-from foldmap.types import DoubleArray
+from foldmap.types import DoubleArray, FloatArray
 from foldmap.visual.decoded import MapPoints
 from foldmap.visual.match import solve
-from foldmap.visual.match.lens import NUMBERS, Normal, normal_equations, refine_with_lens, seen_with
+from foldmap.visual.match.lens import NUMBERS, Normal, moved_by, normal_equations, refine_with_lens, seen_with
 from foldmap.visual.match.matching import Matches
 from foldmap.visual.match.solve import Correspondences, noise_px, residuals_px
 from foldmap.visual.match.view import View
@@ -30,13 +30,19 @@ DOUBTS = {
 """Standard deviations of what is known of a camera: log focal length, log aspect, principal point (share of the focal
 length); of a calibrated one, of a focal length in EXIF, and of a guess."""
 _FREE = (0.5, 0.3, 0.3, 0.3)
-_TOLD = 0.25  # of what matches tell intrinsics to: less than that may be off unnoticed
+_TOLD = 0.15  # of what matches tell intrinsics to: so much may be off unnoticed, in the median
 _FEW = 40  # matches of which the few that chance puts among them bend the pose by as much as noise does
 CORRELATION = 0.2
 """Of the errors of two matches in one cell of an image."""
 SUSPECT = 50.0
 """How much less the squared residuals, in units of the noise, must be with freed intrinsics than with those given."""
 _USUAL = 15.0  # so much less they may be with right ones, too: errors of neighbours are alike
+_LIKELY, _SURE = 2.5, 3.5
+"""Standard deviations: so far from the given focal length the one that is found near it lies with right cameras, too;
+farther, and the given one is wrong."""
+_NEAR_POINTS = 2000
+_PULL, _PULL_EACH = 12.0, 0.04
+"""So much less, and so much a match, squared residuals may be were all intrinsics free, at the pose as it is."""
 _AGREED = 0.2  # of the most distinct matches, so many must agree with a pose for no far focal length to be asked
 _NEAR_RIVALS, _FAR_RIVALS = (0.9, 1.1), (0.7, 0.82, 0.95, 1.05, 1.2, 1.4)
 """Focal lengths over the given one that matches are asked for; where more agree with none of the near ones, and enough
@@ -117,6 +123,11 @@ def settle(
     if covariance is not None:
         covariance = covariance * (1.0 + (_FEW / count) ** 2)
     as_given = Settled(best.rig_SE3_world, covariance, count, noise)
+    focal_alone = np.where(np.arange(len(doubt)) % NUMBERS == 0, free, doubt)
+    near, off = _near(views, around, best, error_px, focal_alone)
+    if clear and off < _LIKELY and formal.pull(free) < max(_PULL, _PULL_EACH * count):
+        return as_given
+    # what follows is for cameras that seem to be others: another lens bends the whole pose, too
     few = _few(views, matches, around)
     agreeing = _agreeing(views, few, best.rig_SE3_world, error_px)
     share = agreeing / max(sum(len(part) for part in few), 1)
@@ -135,24 +146,91 @@ def settle(
         normal = normal.with_prior(doubt, nothing)
         moved = (1.0 - usual) * np.linalg.lstsq(normal.matrix, normal.right, rcond=None)[0][:6]
         as_given = replace(as_given, covariance=as_given.covariance + np.outer(moved, moved))
-    if glance is None or glance.gain < SUSPECT:
-        return as_given
-    freed = _freed(views, around, glance, error_px)
-    if freed is None:
-        return replace(as_given, wrong=_UNFIT)
-    errors = residuals_of(seen_with(views, freed.numbers), freed.inliers, freed.rig_SE3_world)
-    found = int((np.linalg.norm(errors, axis=1) < 3.0 * noise).sum())
-    if found < as_given.inliers + _MORE * np.sqrt(as_given.inliers):
-        return as_given  # what is bent to some points is no better camera: the right one shows where the others are
+    found, freed = 0, None
+    if glance is not None and glance.gain >= SUSPECT:
+        freed = _freed(views, around, glance, error_px, free, around.similarity)
+        if freed is None:
+            return replace(as_given, wrong=_UNFIT)
+        errors = residuals_of(seen_with(views, freed.numbers), freed.inliers, freed.rig_SE3_world)
+        found = int((np.linalg.norm(errors, axis=1) < 3.0 * noise).sum())
+    # what is bent to some points is no better camera: the right one shows where the others are
+    if freed is None or found < as_given.inliers + _MORE * np.sqrt(as_given.inliers):
+        if off < _SURE or as_given.covariance is None:
+            return _doubted(as_given, near, off)
+        freed = _freed(views, around, near, error_px, focal_alone, best.similar)
+        return _found(queries, views, around, as_given, freed, focal_alone)
     # mostly the focal length alone is wrong: what else is known of the camera keeps its say
-    focal_alone = np.where(np.arange(len(doubt)) % NUMBERS == 0, free, doubt)
     simple = _refit(views, freed, focal_alone)
     if simple.gain < SUSPECT:
         freed, free = simple, focal_alone
+    return _found(queries, views, around, as_given, freed, free)
+
+
+def _near(
+    views: Sequence[View], around: MapPoints, best: Hypothesis, error_px: float, prior: DoubleArray
+) -> tuple[_Freed, float]:
+    """The pose with the focal length near the given one, and how many standard deviations it lies from that.
+
+    The points that were found are those that suit the given one. So others are looked for, first far and wide: where a
+    focal length is 2 % off, those of another depth than what the pose hangs on are many pixels away.
+    """
+    pose, numbers, sigma_px = best.rig_SE3_world, np.zeros(len(prior)), error_px
+    for within in (_WIDE, 1.0):
+        now = seen_with(views, numbers)
+        parts, similar = look(now, around, pose, within * error_px, _NEAR_POINTS, best.similar)
+        if sum(len(part) for part in parts) < _LEAST:
+            return _Freed(best.rig_SE3_world, np.zeros(len(prior)), best.inliers, sigma_px), 0.0
+        # what chance finds hides among the less similar
+        surer = _most_similar(parts, similar)
+        for most_px in (error_px, error_px / 3.0) if within > 1.0 else ():
+            pose, numbers = refine_with_lens(views, surer, pose, most_px, prior, numbers, CORRELATION, _ROUGHLY)
+        errors = residuals_of(seen_with(views, numbers), surer, pose)
+        close = np.linalg.norm(errors, axis=1) < error_px
+        sigma_px = max(noise_px(errors[close if close.any() else slice(None)]), LEAST_NOISE_PX)
+    pose, numbers = refine_with_lens(views, parts, pose, sigma_px, prior, numbers, CORRELATION, _ROUGHLY)
+    spread_px = float(np.hypot(sigma_px, around.noise_px))
+    now = seen_with(views, numbers)
+    normal = normal_equations(now, parts, pose, spread_px, CORRELATION, 3.0 * sigma_px)
+    covariance = normal.with_prior(prior, np.zeros(len(prior))).covariance()
+    off = 0.0
+    if covariance is not None:
+        off = float((np.abs(numbers) / np.sqrt(np.diag(covariance)[6:]))[::NUMBERS].max())
+    return _Freed(pose, numbers, parts, sigma_px), off
+
+
+def _most_similar(parts: Sequence[Correspondences], similarity: FloatArray) -> list[Correspondences]:
+    """The half of them that is most similar."""
+    half = similarity >= np.median(similarity)
+    ends = np.cumsum([len(part) for part in parts])[:-1]
+    each = zip(parts, np.split(half, ends), strict=True)
+    return [Correspondences(part.xy_px[kept], part.points_world[kept]) for part, kept in each]
+
+
+def _doubted(as_given: Settled, near: _Freed, off: float) -> Settled:
+    """The answer with the given intrinsics; where others near them seem better, it may be off by what they move it."""
+    share = min(1.0, max(0.0, (off - _LIKELY) / (_SURE - _LIKELY)))
+    if as_given.covariance is None or share == 0.0:
+        return as_given
+    moved = share * moved_by(as_given.rig_SE3_world, near.rig_SE3_world)
+    return replace(as_given, covariance=as_given.covariance + np.outer(moved, moved))
+
+
+def _found(
+    queries: Sequence[Query],
+    views: Sequence[View],
+    around: MapPoints,
+    as_given: Settled,
+    freed: _Freed | None,
+    free: DoubleArray,
+) -> Settled:
+    """The answer with the intrinsics that were found, known before to ``free``; wrong where they cannot be right."""
+    if freed is None:
+        return replace(as_given, wrong=_UNFIT)
+    doubt = np.array([DOUBTS[query.intrinsics] for query in queries]).ravel()
     now = seen_with(views, freed.numbers)
     spread_px = float(np.hypot(freed.noise_px, around.noise_px))
     normal = normal_equations(now, freed.inliers, freed.rig_SE3_world, spread_px, CORRELATION)
-    whole = normal.with_prior(free, nothing).covariance()
+    whole = normal.with_prior(free, np.zeros(len(free))).covariance()
     if whole is None:
         return replace(as_given, wrong=_UNFIT)
     off = np.abs(freed.numbers) / np.hypot(doubt, _MISFIT * np.sqrt(np.diag(whole)[6:]))
@@ -166,8 +244,8 @@ def settle(
 def _left(normal: Normal, doubt: DoubleArray, queries: Sequence[Query]) -> DoubleArray:
     """What doubt about the intrinsics is left once the matches had nothing against those given, (4 V,).
 
-    Matches tell intrinsics to so much, and would have told what is off by more: a quarter of it is left. Where they
-    tell less than what was known before, that stays; so it does where nobody gave them.
+    Matches tell intrinsics to so much, and would have told what is off by more (`_near`): a part of it is left. Where
+    they tell less than what was known before, that stays; so it does where nobody gave them.
     """
     covariance = normal.with_prior(doubt / _TOLD, np.zeros(len(doubt))).covariance()
     if covariance is None:
@@ -257,14 +335,16 @@ def _cost(views: Sequence[View], parts: Sequence[Correspondences], rig_SE3_world
     return float(np.minimum(square / noise**2, 9.0).sum())
 
 
-def _freed(views: Sequence[View], around: MapPoints, start: _Freed, error_px: float) -> _Freed | None:
-    """The same once the map was looked at through that lens, closer and closer."""
-    pose, numbers, noise, free = start.rig_SE3_world, start.numbers, start.noise_px, np.tile(_FREE, len(views))
+def _freed(
+    views: Sequence[View], around: MapPoints, start: _Freed, error_px: float, free: DoubleArray, similar: float
+) -> _Freed | None:
+    """The same once the map was looked at through that lens, closer and closer, for points so similar at least."""
+    pose, numbers, noise = start.rig_SE3_world, start.numbers, start.noise_px
     parts = start.inliers
     for round_ in range(_ROUNDS):
         now = seen_with(views, numbers)
         radius_px = error_px if round_ < 2 else max(4.0 * noise, 1.5)
-        parts, _ = look(now, around, pose, radius_px, _MOST, around.similarity)
+        parts, _ = look(now, around, pose, radius_px, _MOST, similar)
         if sum(len(part) for part in parts) < _LEAST:
             return None
         parts, noise = _close(now, parts, pose)

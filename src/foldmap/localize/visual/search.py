@@ -26,11 +26,12 @@ AGAIN = 5000  # most samples of the second RANSAC, among points found where a fi
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """A pose, what supports it, and how strongly."""
+    """A pose, what supports it and how strongly, and the least similarity of what was found."""
 
     rig_SE3_world: DoubleArray
     inliers: list[Correspondences]
     support: Support
+    similar: float
 
 
 class PoseSearch:
@@ -92,7 +93,7 @@ class PoseSearch:
             radius_px = settings.rounds[min(round_ + 1, len(settings.rounds) - 1)] * error_px
             if round_ + 2 == len(settings.look):
                 radius_px = min(radius_px, max(4.0 * noise, 1.5))
-        return Hypothesis(rig_SE3_world, inliers, support_of(views, around, rig_SE3_world, error_px))
+        return Hypothesis(rig_SE3_world, inliers, support_of(views, around, rig_SE3_world, error_px), least_similar)
 
     def rival(
         self, views: Sequence[View], matches: Sequence[Matches], around: MapPoints, best: Hypothesis

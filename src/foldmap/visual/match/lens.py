@@ -45,6 +45,16 @@ class Normal:
         right[rows] += at / sigma**2
         return Normal(matrix, right, self.weight)
 
+    def pull(self, sigma: DoubleArray) -> float:
+        """How much less the squared residuals would be with intrinsics free to so much, linearized."""
+        freed = self.with_prior(sigma, np.zeros(len(sigma)))
+        whole, pose = (np.linalg.lstsq(m, b, rcond=None)[0] @ b for m, b in ((freed.matrix, freed.right), self._pose))
+        return float(whole - pose)
+
+    @property
+    def _pose(self) -> tuple[DoubleArray, DoubleArray]:
+        return self.matrix[:6, :6], self.right[:6]
+
     def covariance(self, axes: int | None = None) -> DoubleArray | None:
         """Of the first so many parameters, None for all; None where these are not fixed."""
         scale = np.sqrt(np.maximum(np.diag(self.matrix), 1e-300))
@@ -62,6 +72,7 @@ def normal_equations(
     sigma_px: float,
     correlation: float,
     most_px: float = np.inf,
+    weights: Sequence[DoubleArray] | None = None,
 ) -> Normal:
     """Linearize reprojection errors at a pose, for the centre in the world, a turn in the rig, and the intrinsics.
 
@@ -72,7 +83,9 @@ def normal_equations(
         sigma_px: of a residual in one direction.
         correlation: of the errors of two matches in one cell of an image: each counts the less the more share it.
         most_px: longer residuals have no say.
+        weights: what each match of a view counts, where that is known already.
     """
+    weights = weights or [_weights(view, part.xy_px, correlation) for view, part in zip(views, matched, strict=True)]
     size = 6 + NUMBERS * len(views)
     matrix, right, weight = np.zeros((size, size)), np.zeros(size), 0.0
     for number, (view, part) in enumerate(zip(views, matched, strict=True)):
@@ -80,7 +93,7 @@ def normal_equations(
         own, towards, count = _summed(
             np.ascontiguousarray(part.points_world),
             np.ascontiguousarray(part.xy_px),
-            _weights(view, part.xy_px, correlation),
+            weights[number],
             (np.ascontiguousarray(rig_SE3_world), camera_SE3_rig),
             (*view.focal_px, *view.centre_px),
             most_px,
@@ -185,10 +198,12 @@ def refine_with_lens(
         small: a step of angles and intrinsics that ends it.
     """
     pose, numbers = np.array(rig_SE3_world), np.array(start)
+    weights = [_weights(view, part.xy_px, correlation) for view, part in zip(views, matched, strict=True)]
 
     def at(pose: DoubleArray, numbers: DoubleArray) -> Normal:
         now = seen_with(views, numbers)
-        return normal_equations(now, matched, pose, sigma_px, correlation, 3.0 * sigma_px).with_prior(prior, numbers)
+        normal = normal_equations(now, matched, pose, sigma_px, correlation, 3.0 * sigma_px, weights)
+        return normal.with_prior(prior, numbers)
 
     normal = at(pose, numbers)
     for _ in range(_STEPS):
@@ -214,6 +229,13 @@ def refine_with_lens(
 def seen_with(views: Sequence[View], numbers: DoubleArray) -> list[View]:
     """Views with intrinsics that differ from their own by so much, (4 V,)."""
     return [adjusted(view, own) for view, own in zip(views, numbers.reshape(-1, NUMBERS), strict=True)]
+
+
+def moved_by(rig_SE3_world: DoubleArray, to: DoubleArray) -> DoubleArray:
+    """The step from one pose to another, float64 (6,): of the centre in the world, then the turn in the rig, rad."""
+    centres = [-pose[:3, :3].T @ pose[:3, 3] for pose in (rig_SE3_world, to)]
+    turn = -Rotation.from_matrix(to[:3, :3] @ rig_SE3_world[:3, :3].T).as_rotvec()
+    return np.concatenate([centres[1] - centres[0], turn])
 
 
 def _moved(rig_SE3_world: DoubleArray, step: DoubleArray) -> DoubleArray:
