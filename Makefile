@@ -51,8 +51,9 @@ weights: $(STAMP)
 	    --start $(WEIGHTS)/fine-16x-3/model.safetensors -o $(WEIGHTS)/fine-16x-1
 	$(VENV)/bin/foldmap train lidar --coarse --pairs $(WEIGHTS)/pairs-coarse --pair-count 300 --preset coarse-4x --rate 3.5 \
 	    --matcher-steps 500 --steps 1700 --name coarse-4x-4 -o $(WEIGHTS)/coarse-4x-4
+	$(VENV)/bin/foldmap train lidar --pairs $(WEIGHTS)/pairs-fine --marks 0.4 --bit-price 0.1 --name marks-fine-5 -o $(WEIGHTS)/marks-fine-5
 	mkdir -p src/foldmap/lidar/weights
-	for name in fine-16x-3 fine-16x-6 fine-16x-1 coarse-4x-4; do \
+	for name in fine-16x-3 fine-16x-6 fine-16x-1 coarse-4x-4 marks-fine-5; do \
 	    cp $(WEIGHTS)/$$name/model.safetensors src/foldmap/lidar/weights/$$name.safetensors; done
 	$(VENV)/bin/foldmap train street --town --steps 3000 -o $(WEIGHTS)/street-field-1
 	$(VENV)/bin/foldmap train street --town --update --steps 1200 --start $(WEIGHTS)/street-field-1/model.safetensors \
