@@ -20,6 +20,7 @@ from scipy.ndimage import gaussian_filter, uniform_filter
 from coding.twin import decode_context
 from foldmap.atlas import FoldFile, FoldUpdater, FoldWriter
 from foldmap.coding.context import untrained
+from foldmap.coding.pricing import prices_of
 from foldmap.errors import LayerError, MapFormatError, MapInputError, ModelError
 from foldmap.geometry import SE2, MetricGrid
 from foldmap.lidar.defaults import default_marks, marks_for, model_from_bytes
@@ -31,6 +32,8 @@ from foldmap.lidar.marks.fit import marks_in_memory
 from foldmap.lidar.marks.fold import MarkTiles
 from foldmap.lidar.marks.model import MarksModel
 from foldmap.lidar.marks.score import values_at, window_scores
+from foldmap.lidar.marks.telling import told_by
+from foldmap.lidar.marks.thrift import thrifty
 from foldmap.lidar.marks.unfold import FoldedMarks
 from foldmap.lidar.source import RasterMap
 from foldmap.lidar.update import update_lidar
@@ -90,13 +93,13 @@ def test_marks_lie_on_paint_and_are_as_many_as_asked(raster: RasterMap) -> None:
     recipe = replace(MarkRecipe(), marks_m2=0.1, quota_m2=0.65)
     level = map_level(raster, recipe)
     whole = raster.read(0, 0, 999, 999)
-    marks = marks_of(whole, recipe, level)
+    marks = marks_of(whole, recipe, level).marks
     assert 0.05 < marks.sum() / (999 * RESOLUTION_M) ** 2 < 0.12
     painted = gaussian_filter((paint(3)[:999, :999] > 0.5).astype(float), 3).reshape(333, 3, 333, 3).max((1, 3)) > 0.05
     assert painted[marks].mean() > 0.8
     assert painted.mean() < 0.1
     scaled = RasterMap(raster.grid, raster.intensity * 200 + 5, raster.observed)
-    np.testing.assert_array_equal(marks_of(scaled.read(0, 0, 999, 999), recipe, map_level(scaled, recipe)), marks)
+    np.testing.assert_array_equal(marks_of(scaled.read(0, 0, 999, 999), recipe, map_level(scaled, recipe)).marks, marks)
 
 
 def test_a_tile_holds_what_the_whole_map_does(raster: RasterMap) -> None:
@@ -107,16 +110,56 @@ def test_a_tile_holds_what_the_whole_map_does(raster: RasterMap) -> None:
     size = 2 * side + 2 * reach
     grown = raster.read(-reach, -reach, size // 3 * 3, size // 3 * 3)  # reach is an even number of cells
     whole = marks_of(grown, model.recipe, level)
+    assert model.recipe.told > 0
     cells = model.recipe.cell_px(RESOLUTION_M)
     for row, column in ((0, 0), (0, 1), (1, 0), (1, 1)):
-        tile = coder.tile(raster, row, column)
+        tile, chosen = coder.tile(raster, row, column), coder.chosen(raster, row, column)
         assert tile is not None
+        assert chosen is not None
         marks, known = model.decode(tile.payload, side // cells)
         top, left = (reach + row * side) // cells, (reach + column * side) // cells
-        np.testing.assert_array_equal(marks, whole[top : top + side // cells, left : left + side // cells])
+        for mine, all_ in zip((chosen.marks, chosen.lead), whole, strict=True):
+            np.testing.assert_allclose(mine, all_[top : top + side // cells, left : left + side // cells], atol=1e-5)
+        np.testing.assert_array_equal(marks, chosen.worth(model))
         seen = raster.read(row * side, column * side, side, side).observed
         square = cells * model.known_cells
         np.testing.assert_array_equal(known, cells_of(seen.astype(np.float32), square) > 0)
+
+
+def test_marks_that_are_not_worth_their_bits_are_left() -> None:
+    """No cell that is taken or left alone would do better, by what the coder itself asks for the whole tile."""
+    coder = default_marks(RESOLUTION_M).marks_coder
+    rng = np.random.default_rng(4)
+    lead = gaussian_filter(rng.standard_normal((48, 40)), 1.0) * 4 - 0.6
+    lead[:, 20:22], lead[30, 5], lead[:4, :4] = 0.4, 0.5, -np.inf  # a stripe, a lone cell, and what nobody saw
+    lead[28:33, 3:8] = np.where(np.arange(25).reshape(5, 5) == 12, 0.5, -2.0)
+    found = thrifty(lead > 0, lead.astype(np.float32), price := 0.08, prices_of(coder))
+
+    def worth(marks: np.ndarray[Any, Any]) -> float:
+        bits = coder.cross_entropy_bits(marks[None].astype(np.uint8), adaptive=False)
+        return float(lead[marks].sum() - price * bits)
+
+    assert found[:, 20:22].mean() > 0.9
+    assert not found[30, 5]
+    assert not found[:4, :4].any()
+    assert worth(found) > worth(lead > 0) + 1
+    for row, col in np.argwhere(found)[::7]:
+        other = found.copy()
+        other[row, col] = False
+        assert worth(other) < worth(found) + 1e-4
+
+
+def test_a_spot_tells_more_than_the_middle_of_a_stripe() -> None:
+    bright = np.zeros((100, 100), np.float32)
+    bright[:, 48:51], bright[20:22, 20:22], bright[70:72, 70:72] = 2.0, 2.0, 2.0
+    seen = np.ones_like(bright, np.bool_)
+    seen[68:73, 68:73] = False
+    told = told_by(bright, seen, bright > 1, 0.15)
+    assert told[21, 21] > told[50, 49] + 0.3
+    assert told[50, 49] > told[50, 80]
+    assert (told[68:73, 68:73] == -1).all()
+    turned = told_by(bright[::-1].T.copy(), seen[::-1].T.copy(), (bright > 1)[::-1].T.copy(), 0.15)
+    np.testing.assert_allclose(turned, told[::-1].T, atol=1e-2)
 
 
 def test_scores_are_correlations_of_images() -> None:

@@ -127,6 +127,10 @@ class ContextModel:
         groups, symbols, block, flag_prior, symbol_prior, memory = numbers
         return cls(groups, symbols, block, flag_prior, symbol_prior, memory, **checked)
 
+    def trees(self) -> tuple[AnyArray, AnyArray, AnyArray]:
+        """Roots int32 (3, G), features int16 (N, 3) of all questions, and their children int16 (N, V) by value."""
+        return self._runtime["roots"], self._runtime["features"], self._runtime["children"]
+
     def collect(self, codes: ByteArray, kind: int, group: int, sample: tuple[Any, ...]) -> None:
         """Gather features and outcomes of one kind of decision of one group; for fitting."""
         self._run(rangecoder.COLLECT, codes, _NO_BYTES, _NO_HISTOGRAM, (kind, group), sample)

@@ -18,20 +18,31 @@ from foldmap.training.places import recorded
 
 _MOST_PAIRS = 96
 _WRONG = 300
+_TOLD = 0.3  # of the recipe
 _QUOTA = 6.5  # cells that may pass the threshold of a neighbourhood, to each mark of the map
 
 
 @dataclass(frozen=True)
 class MarksRun:
-    """What a person decides: marks a square metre of observed ground, seed, and name (marks-MARKS where empty)."""
+    """What a person decides.
+
+    Attributes:
+        marks_m2: marks a square metre of observed ground, before their bits are weighed.
+        price: contrast, in standard deviations of the ground, that a bit must bring.
+        seed: of priors and wrong queries.
+        name: of the model; marks-MARKS where empty.
+    """
 
     marks_m2: float = 0.4
+    price: float = 0.1
     seed: int = 0
     name: str = ""
 
     def __post_init__(self) -> None:
         if not 0 < self.marks_m2 <= 10:
             raise ConfigError(f"{self.marks_m2} marks a square metre", "give more than 0, at most 10")
+        if not 0 <= self.price <= 10:
+            raise ConfigError(f"a contrast of {self.price} a bit", "give 0, where bits are not weighed, to 10")
 
 
 def train_marks(pairs: LidarPairs, folder: Path, run: MarksRun, begin: Begin = silent) -> dict[str, Any]:
@@ -39,7 +50,7 @@ def train_marks(pairs: LidarPairs, folder: Path, run: MarksRun, begin: Begin = s
 
     A ConfigError where pairs are too few.
     """
-    recipe = MarkRecipe(marks_m2=run.marks_m2, quota_m2=_QUOTA * run.marks_m2)
+    recipe = MarkRecipe(marks_m2=run.marks_m2, quota_m2=_QUOTA * run.marks_m2, told=_TOLD, price=run.price)
     some = [pairs.training[index] for index in range(min(len(pairs.training), _MOST_PAIRS))]
     name = run.name or f"marks-{run.marks_m2:g}"
     bars: dict[str, Callable[[int, int], None]] = {}

@@ -15,6 +15,7 @@ from foldmap.errors import ConfigError
 
 if TYPE_CHECKING:
     from foldmap.api.training.lidar_pairs import LidarPairs
+    from foldmap.api.training.marks import MarksRun
 
 EXAMPLES = (
     "\b\nExamples:\n  foldmap train lidar -o out/train --preset small-16x --rate 3\n"
@@ -53,6 +54,7 @@ def lidar(
     marks: Annotated[
         float | None, option(MODEL, "Fit a code of so many marks a m2, which has no network, instead of training.")
     ] = None,
+    bit_price: Annotated[float, option(MODEL, "Contrast, in deviations, that a bit of --marks must bring.")] = 0.1,
     preset: Annotated[str | None, option(MODEL, "Sizes of the networks; small-16x.")] = None,
     mode: Annotated[str, option(MODEL, "match, scratch or recon.")] = "match",
     paper_objective: Annotated[
@@ -77,11 +79,11 @@ def lidar(
     """
     from foldmap.api.training import lidar_pairs
     from foldmap.api.training.lidar import LidarRun, train_lidar
+    from foldmap.api.training.marks import MarksRun
 
     if sum((town, map_tif is not None, sweeps is not None)) > 1 or (map_tif is not None and pairs is not None):
         raise ConfigError("several sources of pairs were named", "give one of --town, --map and --sweeps")
-    if (sweeps is None) != (poses is None):
-        raise ConfigError("sweeps and poses go together", "give both --sweeps and --poses")
+    _check_poses(sweeps, poses)
     _check_relief(relief, relief_band, map_tif, sweeps)
     if smoke:
         steps, matcher_steps, batch, pair_count = 12, 12, 2, min(pair_count, 20)
@@ -108,12 +110,17 @@ def lidar(
     else:
         source = of_town(pairs or output / "pairs")
     if marks is not None:
-        put(_fitted(source, output, marks, seed, name, resume), as_json)
+        put(_fitted(source, output, MarksRun(marks, bit_price, seed, name), resume), as_json)
         return
     open_run(output, "train lidar", {**asdict(run), "source": source.name, "pairs": len(source.training)}, resume)
     with bars() as begin:
         summary = train_lidar(source, output, run, begin, say)
     put(summary, as_json)
+
+
+def _check_poses(sweeps: str | None, poses: Path | None) -> None:
+    if (sweeps is None) != (poses is None):
+        raise ConfigError("sweeps and poses go together", "give both --sweeps and --poses")
 
 
 def _check_relief(relief: bool, relief_band: int | None, map_tif: Path | None, sweeps: str | None) -> None:
@@ -123,11 +130,10 @@ def _check_relief(relief: bool, relief_band: int | None, map_tif: Path | None, s
         raise ConfigError("--relief-band is of a map", "give --map, or --relief for the generated town")
 
 
-def _fitted(source: LidarPairs, output: Path, marks_m2: float, seed: int, name: str, resume: bool) -> dict[str, Any]:
+def _fitted(source: LidarPairs, output: Path, run: MarksRun, resume: bool) -> dict[str, Any]:
     """Fit marks, and sum up."""
-    from foldmap.api.training.marks import MarksRun, train_marks
+    from foldmap.api.training.marks import train_marks
 
-    run = MarksRun(marks_m2, seed, name)
     open_run(output, "train lidar", {**asdict(run), "source": source.name}, resume)
     with bars() as begin:
         return train_marks(source, output, run, begin)

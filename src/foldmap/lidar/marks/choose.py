@@ -2,21 +2,24 @@
 
 A mark's contrast is above the map's level, which is found for each map so that it holds a given number of marks: what
 is much on smooth asphalt is little on cobbles. Where there is much paint, the threshold of a neighbourhood is higher,
-lest all bits go there. Among what passes, a Markov random field over the eight neighbours trades contrast for company:
-a lone cell costs the coder several times what one more cell of a stripe does.
+lest all bits go there. Among what passes, a Markov random field over the eight neighbours trades contrast for company,
+and what tells of the place along the street counts for more than its contrast (`foldmap.lidar.marks.telling`). What the
+coder asks for each is weighed later, tile by tile (`foldmap.lidar.marks.thrift`).
 """
 
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
 
 from foldmap.errors import MapFormatError
 from foldmap.lidar.marks.contrast import local_moments, median_spread, odd, smoothed
+from foldmap.lidar.marks.telling import REACH_M, told_by
 from foldmap.lidar.source import RasterMap, RasterSource, median_by_weight, some_blocks
 from foldmap.types import BoolArray, FloatArray, IntArray
 
@@ -36,11 +39,13 @@ class MarkRecipe:
     Attributes:
         cell_m: side of a cell, about; it is a whole number of pixels.
         smooth_m, window_m: of the map's contrast; see `foldmap.lidar.marks.contrast`.
-        marks_m2: marks a square metre of observed ground, in the whole map.
+        marks_m2: marks a square metre of observed ground, in the whole map, before their bits are weighed.
         quota_m2: cells a square metre that may be above the threshold of a neighbourhood.
         block_m: side of the neighbourhood that keeps to the quota.
         side_cost, corner_cost: contrast that a neighbour of the other kind costs, beside and at a corner.
         query_smooth_m, query_window_m: of the observation's contrast.
+        told: contrast that it is worth to tell twice as much of the place as the marks around; 0 in older models.
+        price: contrast that a bit of the tile must bring; 0 in older models: bits are not weighed.
     """
 
     cell_m: float = 0.15
@@ -53,6 +58,8 @@ class MarkRecipe:
     corner_cost: float = 0.1
     query_smooth_m: float = 0.1
     query_window_m: float = 2.0
+    told: float = 0.0
+    price: float = 0.0
 
     def cell_px(self, resolution_m: float) -> int:
         """Pixels a cell."""
@@ -61,7 +68,9 @@ class MarkRecipe:
     def reach_m(self, resolution_m: float) -> float:
         """How far from a cell the map decides whether it is a mark."""
         cell_m = self.cell_px(resolution_m) * resolution_m
-        return 3 * self.smooth_m + 0.5 * (self.window_m + self.block_m) + (4 * _PASSES + 1) * cell_m
+        company_m = (4 * _PASSES + 1) * cell_m
+        once_m = 3 * self.smooth_m + 0.5 * (self.window_m + self.block_m) + company_m
+        return once_m + (REACH_M + 4 * cell_m + company_m if self.told > 0 else 0.0)
 
 
 @dataclass(frozen=True)
@@ -100,22 +109,30 @@ def map_level(source: RasterSource, recipe: MarkRecipe) -> MapLevel:
     counts = [int(one.seen.sum()) for one in blocks]
     spread = median_by_weight([median_spread(one.spread, one.seen) for one in blocks], counts)
     most = recipe.marks_m2 * (cell * resolution_m) ** 2 * sum(counts)
-    contrast = _TOP
-    for level in _LEVELS:
-        at = MapLevel(spread, float(level))
-        if sum(int(one.marks(recipe, at, cell * resolution_m).sum()) for one in blocks) > most:
-            break
-        contrast = round(float(level), 3)
-    return MapLevel(spread, contrast)
+    levels = [round(float(level), 3) for level in _LEVELS]
+
+    def fits(contrast: float) -> bool:
+        at = MapLevel(spread, contrast)
+        return sum(int(one.chosen(recipe, at, cell * resolution_m).marks.sum()) for one in blocks) <= most
+
+    below = bisect_left(levels, True, key=lambda contrast: not fits(contrast))
+    return MapLevel(spread, levels[below - 1] if below else _TOP)
 
 
-def marks_of(raster: RasterMap, recipe: MarkRecipe, level: MapLevel) -> BoolArray:
-    """Cells that are marks, bool (H / c, W / c), of a raster whose sides are multiples of c pixels a cell.
+class ChosenCells(NamedTuple):
+    """Marks of cells, bool (h, w), and contrast above the threshold, float32 (h, w), -inf where nothing can be told."""
+
+    marks: BoolArray
+    lead: FloatArray
+
+
+def marks_of(raster: RasterMap, recipe: MarkRecipe, level: MapLevel) -> ChosenCells:
+    """Which cells are marks, (H / c, W / c), of a raster whose sides are multiples of c pixels a cell.
 
     The first row and column of cells are even ones of the whole map.
     """
     cell = recipe.cell_px(raster.grid.resolution_m)
-    return _Cells.of(raster, recipe, cell).marks(recipe, level, cell * raster.grid.resolution_m)
+    return _Cells.of(raster, recipe, cell).chosen(recipe, level, cell * raster.grid.resolution_m)
 
 
 @dataclass(frozen=True)
@@ -140,11 +157,15 @@ class _Cells:
         held = _counts(total > 0, side) >= _LEAST_HELD * side**2
         return _Cells(mean - middle, spread, (total > 0) & held)
 
-    def marks(self, recipe: MarkRecipe, level: MapLevel, cell_m: float) -> BoolArray:
+    def chosen(self, recipe: MarkRecipe, level: MapLevel, cell_m: float) -> ChosenCells:
         bright = (self.excess / np.maximum(self.spread, level.spread + _EPSILON)).astype(np.float32)
         threshold = _thresholds(bright, self.seen, recipe, level.contrast, cell_m)
         lead = np.where(self.seen, bright - threshold, -np.inf).astype(np.float32)
-        return _in_company(lead, self.seen, recipe.side_cost, recipe.corner_cost)
+        marks = _in_company(lead, self.seen, recipe.side_cost, recipe.corner_cost)
+        if recipe.told > 0:
+            lead += np.float32(recipe.told) * told_by(bright, self.seen, marks, cell_m)
+            marks = _in_company(lead, self.seen, recipe.side_cost, recipe.corner_cost)
+        return ChosenCells(marks, lead)
 
 
 def cells_of(image: FloatArray, cell_px: int) -> FloatArray:

@@ -11,14 +11,14 @@ import numpy as np
 from foldmap.coding.context import ContextModel, untrained
 from foldmap.errors import ModelError
 from foldmap.lidar.marks.choose import MarkRecipe
-from foldmap.lidar.marks.fold import MarkTiles, tiles_of
-from foldmap.lidar.marks.model import MarksModel
+from foldmap.lidar.marks.fold import ChosenTile, MarkTiles, tiles_of
+from foldmap.lidar.marks.model import KNOWN_CELLS, MarksModel
 from foldmap.lidar.marks.unfold import MarksMap
 from foldmap.lidar.source import RasterMap
-from foldmap.types import ByteArray
 
 HOLD_OUT = 4  # every fourth map measures, the others fit
 _MODEL_BYTES = 8_000
+_ROUNDS = 3
 
 
 def marks_in_memory(model: MarksModel, raster: RasterMap) -> tuple[MarksMap, int]:
@@ -34,12 +34,19 @@ def marks_in_memory(model: MarksModel, raster: RasterMap) -> tuple[MarksMap, int
     return opened, sum(map(len, payloads.values()))
 
 
+def chosen_tiles(model: MarksModel, raster: RasterMap) -> list[ChosenTile]:
+    """What may be marks in each tile of a raster."""
+    coder = MarkTiles(model, raster)
+    tiles = [coder.chosen(raster, row, column) for row, column in np.ndindex(*tiles_of(raster, coder.side_px))]
+    return [tile for tile in tiles if tile is not None]
+
+
 def fit_marks(
     recipe: MarkRecipe,
     rasters: Sequence[RasterMap],
     name: str,
     provenance: dict[str, Any],
-    known_cells: int = 32,
+    known_cells: int = KNOWN_CELLS,
     report: Callable[[int, int], None] = lambda done, total: None,
 ) -> MarksModel:
     """Fit the coders on three quarters of at least four maps of one pixel size, and measure the rate on the rest.
@@ -50,22 +57,17 @@ def fit_marks(
         recipe, untrained(1, 1), untrained(1, 1), rasters[0].grid.resolution_m, 1.0, name,
         known_cells=known_cells, provenance=provenance,
     )  # fmt: skip
-    marks, known = list[ByteArray](), list[ByteArray]()
+    fitting = list[ChosenTile]()
     for index, raster in enumerate(rasters):
         report(index + 1, len(rasters))
         if index % HOLD_OUT:
-            opened, _ = marks_in_memory(blank, raster)
-            side = opened.tile_cells * opened.cell_px
-            for row, column in np.ndindex(*tiles_of(raster, side)):
-                tile = opened.tile(column, row)
-                if tile is not None:
-                    marks.append(tile[0][None].astype(np.uint8))
-                    known.append(tile[1][None].astype(np.uint8))
-    fitted = replace(
-        blank,
-        marks_coder=ContextModel.fit(marks, 1, model_bytes=_MODEL_BYTES),
-        known_coder=ContextModel.fit(known, 1, model_bytes=_MODEL_BYTES),
-    )
+            fitting += chosen_tiles(blank, raster)
+    known = [tile.known[None].astype(np.uint8) for tile in fitting]
+    fitted = replace(blank, known_coder=ContextModel.fit(known, 1, model_bytes=_MODEL_BYTES))
+    for again in range(1 + (_ROUNDS if recipe.price > 0 else 0)):
+        # what is worth its bits depends on the coder, and the coder is fitted on that
+        marks = [(tile.worth(fitted) if again else tile.marks)[None].astype(np.uint8) for tile in fitting]
+        fitted = replace(fitted, marks_coder=ContextModel.fit(marks, 1, model_bytes=_MODEL_BYTES))
     held = [raster for index, raster in enumerate(rasters) if index % HOLD_OUT == 0]
     ground_m2 = sum(raster.observed_m2 for raster in held)
     if ground_m2 == 0:

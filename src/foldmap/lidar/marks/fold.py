@@ -8,9 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from foldmap.coding.pricing import prices_of
 from foldmap.lidar.marks.choose import MapLevel, cells_of, map_level, marks_of
 from foldmap.lidar.marks.model import MarksModel
+from foldmap.lidar.marks.thrift import thrifty
 from foldmap.lidar.source import RasterSource
+from foldmap.types import BoolArray, FloatArray
 
 TILE_CELLS = 640
 """Cells a side of a tile: half of that costs a tenth more bits, in tiles' ends and in the file's index."""
@@ -22,6 +25,26 @@ class CodedTile:
 
     payload: bytes
     observed_px: int
+
+
+@dataclass(frozen=True)
+class ChosenTile:
+    """What may be marks in a tile and their lead, (S, S), and where there is map, (S / k, S / k)."""
+
+    marks: BoolArray
+    lead: FloatArray
+    known: BoolArray
+    observed_px: int
+
+    def worth(self, model: MarksModel) -> BoolArray:
+        """The marks that are worth what the coder of a model asks for them."""
+        if model.recipe.price == 0:
+            return self.marks
+        return thrifty(self.marks, self.lead, model.recipe.price, prices_of(model.marks_coder))
+
+    def coded(self, model: MarksModel) -> bytes:
+        """The payload."""
+        return model.encode(self.worth(model), self.known)
 
 
 class MarkTiles:
@@ -51,14 +74,20 @@ class MarkTiles:
 
     def tile(self, source: RasterSource, row: int, column: int) -> CodedTile | None:
         """Choose and code the marks of a tile; None where nothing was observed in it."""
+        chosen = self.chosen(source, row, column)
+        return None if chosen is None else CodedTile(chosen.coded(self.model), chosen.observed_px)
+
+    def chosen(self, source: RasterSource, row: int, column: int) -> ChosenTile | None:
+        """What may be marks in a tile, before their bits are weighed; None where nothing was observed in it."""
         side, around, halo = self.side_px, self.halo_px, self._halo
         raster = source.read(row * side - around, column * side - around, side + 2 * around, side + 2 * around)
         observed = raster.observed[around:-around, around:-around]
         if not observed.any():
             return None
-        marks = marks_of(raster, self.model.recipe, self._level)[halo:-halo, halo:-halo]
+        found, inside = marks_of(raster, self.model.recipe, self._level), np.s_[halo:-halo, halo:-halo]
+        marks, lead = np.ascontiguousarray(found.marks[inside]), np.ascontiguousarray(found.lead[inside])
         known = cells_of(observed.astype(np.float32), self._cell * self.model.known_cells) > 0
-        return CodedTile(self.model.encode(np.ascontiguousarray(marks), known), int(observed.sum()))
+        return ChosenTile(marks, lead, known, int(observed.sum()))
 
 
 def tiles_of(source: RasterSource, side_px: int) -> tuple[int, int]:

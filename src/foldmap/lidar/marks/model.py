@@ -20,8 +20,12 @@ from foldmap.types import AnyArray, BoolArray
 FORMAT = 1
 CODEC = "marks-1"
 MAX_BYTES = 1 << 20
+KNOWN_CELLS = 64
+"""Cells a side of a square in which it is known whether there is map: of squares of half of that, an eighth of a small
+map's bytes would tell where it ends."""
 _CURE = "use a model written by foldmap"
 _CODERS = ("marks", "known")
+_LATER = {"told", "price"}  # not in recipes of before there were these
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,7 @@ class MarksModel:
     name: str
     thresholds: dict[str, float] = field(default_factory=dict)
     calibration: dict[str, Any] | None = None
-    known_cells: int = 32
+    known_cells: int = KNOWN_CELLS
     provenance: dict[str, Any] = field(default_factory=dict)
 
     codec: ClassVar[str] = CODEC
@@ -99,9 +103,10 @@ def _rebuilt(info: dict[str, Any], arrays: dict[str, AnyArray]) -> MarksModel:
         raise ModelError(f"the model's codec is {info.get('codec')!r}, not {CODEC!r}", "update foldmap")
     said = info["recipe"]
     names = {one.name for one in fields(MarkRecipe)}
-    if not isinstance(said, dict) or set(said) != names:
+    if not isinstance(said, dict) or not names - _LATER <= set(said) <= names:
         raise ModelError("the recipe of marks has unknown or missing fields", _CURE)
-    recipe = MarkRecipe(**{name: _positive(said[name], name) for name in names})
+    weighed = {name: 0.0 if said.get(name, 0) == 0 else _positive(said[name], name) for name in _LATER}
+    recipe = MarkRecipe(**{name: _positive(said[name], name) for name in names - _LATER}, **weighed)
     coders = list[ContextModel]()
     for name in _CODERS:
         mine = {key.removeprefix(f"{name}."): value for key, value in arrays.items() if key.startswith(f"{name}.")}

@@ -40,6 +40,8 @@ from foldmap.localize.lidar.view import DecodedMap
 from foldmap.localize.tail import LEAST, Tail
 from foldmap.types import BoolArray, ByteArray, FloatArray
 
+_EVERYWHERE_M = 1e3
+
 
 class UnfoldedRaster:
     """One raster that went through the codec in memory: a `DecodedMap` without a file.
@@ -148,7 +150,9 @@ def calibrate_marks(
     maps = [marks_in_memory(model, raster)[0] for raster in rasters]
     # the localizer's errors do not know which maps the coder was fitted on
     found = match_features(maps, pairs, resolution_m, range(len(pairs)), wrong, 1.0, seed, report)
-    calibration = calibrate_marks_against(found.wrong, found.right, recipe.marks_m2)
+    marks = sum(len(one.marks_near(0.0, 0.0, _EVERYWHERE_M)) for one in maps)
+    density = marks / sum(raster.observed_m2 for raster in rasters)
+    calibration = calibrate_marks_against(found.wrong, found.right, density)
     answered = [distance for one, distance in found.distances if decide(one, calibration.thresholds)[0].has_pose]
     worth = worth_of(answered, []).to_dict()  # what chance reaches is in the thresholds
     return replace(model, thresholds=calibration.thresholds.to_dict(), calibration=worth), calibration

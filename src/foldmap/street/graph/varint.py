@@ -27,14 +27,14 @@ def unpack(data: bytes, at: int, count: int) -> tuple[list[int], int]:
         value = 0
         for place in range(_MOST_BYTES):
             if at >= len(data):
-                raise MapFormatError("a number of the street layer is cut", "fold the map again")
+                raise MapFormatError("a number of a payload is cut", "fold the map again")
             byte = data[at]
             at += 1
             value |= (byte & 127) << 7 * place
             if byte < 128:
                 break
         if byte > 127 or (byte == 0 and place):
-            raise MapFormatError("a number of the street layer has no end", "fold the map again")
+            raise MapFormatError("a number of a payload has no end", "fold the map again")
         values.append(value)
     return values, at
 

@@ -4,7 +4,6 @@ The payload holds placement, an occupancy mask of 0.8 m cells and one level a pi
 coder's two models are fitted elsewhere and shared by all maps, so they are no part of a payload.
 """
 
-import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -14,13 +13,13 @@ import numpy as np
 from foldmap.bench.lidar.baselines.contrast import local_contrast, nearest_levels
 from foldmap.bench.lidar.baselines.image_codecs import MASK_CELL_M, reduction_of
 from foldmap.bench.lidar.baselines.rasters import block_sum, enlarge, reduce_observed
+from foldmap.bench.lidar.payload import Reader, placement
 from foldmap.coding.context import ContextModel
-from foldmap.errors import ConfigError, MapFormatError, MapInputError
+from foldmap.errors import ConfigError, MapInputError
 from foldmap.geometry import MetricGrid
 from foldmap.lidar.source import RasterMap
+from foldmap.street.graph.varint import pack
 from foldmap.types import BoolArray, ByteArray, FloatArray
-
-_HEADER = struct.Struct("<dddIII")  # west, north, resolution, rows, columns, mask bytes
 
 
 class Kind(NamedTuple):
@@ -84,15 +83,13 @@ class ContrastMapCodec:
         """See `Codec`; errors as `quantize`."""
         coded, coders, grid = self.quantize(raster), self.coders(self), raster.grid
         mask, codes = coders.mask.encode(coded.mask[None]), coders.codes.encode(coded.codes[None])
-        place = grid.west_m, grid.north_m, grid.resolution_m, grid.height_px, grid.width_px
-        return _HEADER.pack(*place, len(mask)) + mask + codes
+        return placement(grid) + pack([len(mask)]) + mask + codes
 
     def decode(self, payload: bytes) -> RasterMap:
         """See `Codec`; intensity is the contrast, smooth between pixels. A MapFormatError for a foreign payload."""
-        if len(payload) < _HEADER.size:
-            raise MapFormatError(f"a payload of {len(payload)} bytes has no header")
-        *place, mask_bytes = _HEADER.unpack_from(payload)
-        grid, coders, body = MetricGrid(*place), self.coders(self), payload[_HEADER.size :]
+        reader, coders = Reader(payload), self.coders(self)
+        grid, mask_bytes = reader.grid(), reader.number()
+        body = reader.left
         factor = reduction_of(self.pixel_m, grid)
         mask = coders.mask.decode(body[:mask_bytes], (1, *_shape(grid, _cell_px(grid))))[0] > 0
         codes = coders.codes.decode(body[mask_bytes:], (1, *_shape(grid, factor)))[0]

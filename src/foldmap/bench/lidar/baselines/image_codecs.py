@@ -13,12 +13,14 @@ import numpy as np
 
 from foldmap.bench.lidar.baselines.rasters import block_sum, enlarge, inpaint, local_mean, reduce_observed
 from foldmap.bench.lidar.cases import Codec
+from foldmap.bench.lidar.payload import Reader, placement
 from foldmap.errors import ConfigError, MapFormatError, MapInputError
 from foldmap.geometry import MetricGrid
 from foldmap.lidar.source import RasterMap
+from foldmap.street.graph.varint import pack
 from foldmap.types import AnyArray, BoolArray, ByteArray, FloatArray
 
-_HEADER = struct.Struct("<dddIIffI")  # west, north, resolution, rows, columns, lowest value, value step, mask bytes
+_VALUES = struct.Struct("<ff")  # lowest value, value step
 MASK_CELL_M = 0.8
 
 
@@ -187,19 +189,17 @@ def _value_range(values: FloatArray, top: int, quantile: float) -> tuple[float, 
 
 
 def _header(grid: MetricGrid, low: float, step: float, mask_bytes: int) -> bytes:
-    return _HEADER.pack(
-        grid.west_m, grid.north_m, grid.resolution_m, grid.height_px, grid.width_px, low, step, mask_bytes
-    )
+    return placement(grid) + _VALUES.pack(low, step) + pack([mask_bytes])
 
 
 def _split(payload: bytes) -> tuple[MetricGrid, float, float, bytes, bytes]:
-    if len(payload) < _HEADER.size:
-        raise MapFormatError(f"a payload of {len(payload)} bytes has no header")
-    west_m, north_m, resolution_m, rows, cols, low, step, mask_bytes = _HEADER.unpack_from(payload)
-    body = payload[_HEADER.size :]
+    reader = Reader(payload)
+    grid = reader.grid()
+    low, step = _VALUES.unpack(reader.take(_VALUES.size))
+    mask_bytes, body = reader.number(), reader.left
     if mask_bytes >= len(body):
         raise MapFormatError(f"the payload declares a mask of {mask_bytes} bytes and holds {len(body)}")
-    return MetricGrid(west_m, north_m, resolution_m, rows, cols), low, step, body[:mask_bytes], body[mask_bytes:]
+    return grid, low, step, body[:mask_bytes], body[mask_bytes:]
 
 
 def _read_image(read: Callable[[bytes], AnyArray], body: bytes, shape: tuple[int, int]) -> AnyArray:
