@@ -41,7 +41,8 @@ class Crew:
         on: ``local`` or ``dask``. The scheduler of Dask is the one that the environment variable
             DASK_SCHEDULER_ADDRESS names; where it names none, Dask starts one on this machine.
         workers: of ``local`` how many processes, 1: this one; of a Dask that is started here likewise. None: as many
-            as `thread_count`.
+            as `thread_count`. Processes are started afresh: a program of one's own that asks for several does so under
+            ``if __name__ == "__main__"``.
     """
 
     on: str = LOCAL
@@ -81,7 +82,11 @@ def _on_cores(
         try:
             while True:
                 while len(running) < workers and (item := next(waiting, None)) is not None:
-                    running[pool.submit(work, common, item)] = item
+                    try:
+                        running[pool.submit(work, common, item)] = item
+                    except BrokenProcessPool:
+                        suspects.append(item)
+                        raise
                 if not running:
                     break
                 for future in wait(running, return_when=FIRST_COMPLETED).done:

@@ -169,10 +169,14 @@ class InParts:
                     yield from before
             if len(missing) < len(parts):
                 self.note(f"{len(parts) - len(missing)} of {len(parts)} parts were done before: {kept.path.name}")
+            unheard = set(missing)
             for part, done in self.crew.run(code_part, common, missing):
+                unheard.remove(part)
                 if isinstance(done, DonePart) and not done.failed:
                     kept.put(keys[part], done.tiles)
                 yield from self._heard(part, done)
+            if unheard:  # no map may lack tiles for what went wrong in sharing out work
+                raise RuntimeError(f"{len(unheard)} of {len(parts)} parts were given out and not heard of")
             self._refuse_gaps(f": what is done is kept in {kept.path.name}")
 
     def _heard(self, part: Part, done: DonePart | LostWorkerError) -> Iterator[Tile]:
