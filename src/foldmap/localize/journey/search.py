@@ -98,7 +98,7 @@ class Search:
     def photo(self, pose: SE2, covariance: DoubleArray) -> None:
         """Take a camera's pose that stands: a match of the hypotheses there, a miss of the others, else a new one."""
         near = [one for one in self.alive if distance_m(one.pose, pose) <= _SAME_M]
-        sure = self._settings.evidence / self._settings.hits  # it stands by itself
+        sure = 0.5 * self._settings.evidence  # it stands by itself: two of them and any third match are enough
         for one in self.alive:
             self._judge(one, (pose, covariance) if one in near else None, "visual", sure)
         if not near:
