@@ -16,6 +16,7 @@ from foldmap.bench.lidar.cases import BenchQuery, Search, perturbed
 from foldmap.bench.lidar.drive import LeaveOutMaps
 from foldmap.bench.lidar.learned import EmbeddingMatcher, LearnedCodec
 from foldmap.bench.lidar.marks import MarksCodec
+from foldmap.bench.lidar.payload import placement
 from foldmap.bench.lidar.protocol import GivenMapProtocol, drive_case
 from foldmap.coding.context import ContextModel, untrained
 from foldmap.errors import MapFormatError
@@ -59,7 +60,9 @@ def test_marks_of_a_payload_are_those_of_a_map_in_memory_and_are_localized_in() 
     wanted, size = marks_in_memory(codec.model, raster)
     unfolded = codec.decode(payload)
     tiles = np.ndindex(*tiles_of(raster, wanted.tile_px))
-    assert len(payload) == size + 36 + 8 * sum(wanted.tile(column, row) is not None for row, column in tiles)
+    held = sum(wanted.tile(column, row) is not None for row, column in tiles)
+    assert len(payload) == size + len(placement(raster.grid)) + 1 + 4 * held - (size < 128)
+    assert len(placement(raster.grid)) <= 13
     assert unfolded.embedding(raster.grid)[0].sum() > 20
     np.testing.assert_array_equal(unfolded.embedding(raster.grid)[0], wanted.embedding(raster.grid)[0])
     case = drive_case(GivenMapProtocol(drive, raster, "painted"), 4, 7, 6, Search(0.6, math.radians(1.0)))
@@ -77,7 +80,8 @@ def test_payload_and_embedding_are_those_of_a_file(tmp_path: Path) -> None:
     payload = codec.encode(raster)
     with FoldWriter(tmp_path / "map.fold") as writer:
         report = fold_lidar(writer, raster, LidarPlan(bundle))
-    assert len(payload) == report.payload_bytes + 36 + 8 * report.tiles
+    assert (report.tiles, report.payload_bytes > 127) == (1, True)
+    assert len(payload) == report.payload_bytes + len(placement(raster.grid)) + 1 + 4
     unfolded = codec.decode(payload)
     assert unfolded.grid == raster.grid
     window = raster.grid.window(100, 60, 200, 240)

@@ -103,7 +103,7 @@ def test_marks_lie_on_paint_and_are_as_many_as_asked(raster: RasterMap) -> None:
 
 
 def test_a_tile_holds_what_the_whole_map_does(raster: RasterMap) -> None:
-    model = default_marks(RESOLUTION_M)
+    model = marks_for(RESOLUTION_M)[-1]
     coder = MarkTiles(model, raster, tile_cells=SMALL_CELLS)
     side, reach = coder.side_px, coder.halo_px
     level = map_level(raster, model.recipe)
@@ -128,7 +128,7 @@ def test_a_tile_holds_what_the_whole_map_does(raster: RasterMap) -> None:
 
 def test_marks_that_are_not_worth_their_bits_are_left() -> None:
     """No cell that is taken or left alone would do better, by what the coder itself asks for the whole tile."""
-    coder = default_marks(RESOLUTION_M).marks_coder
+    coder = marks_for(RESOLUTION_M)[-1].marks_coder
     rng = np.random.default_rng(4)
     lead = gaussian_filter(rng.standard_normal((48, 40)), 1.0) * 4 - 0.6
     lead[:, 20:22], lead[30, 5], lead[:4, :4] = 0.4, 0.5, -np.inf  # a stripe, a lone cell, and what nobody saw

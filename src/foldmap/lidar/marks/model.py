@@ -82,7 +82,7 @@ class MarksModel:
             "format": FORMAT,
             "codec": CODEC,
             "name": self.name,
-            "recipe": asdict(self.recipe),
+            "recipe": {name: value for name, value in asdict(self.recipe).items() if value or name not in _LATER},
             "known_cells": self.known_cells,
             "resolution_m": self.resolution_m,
             "rate_bit_m2": self.rate_bit_m2,
