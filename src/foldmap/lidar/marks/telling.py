@@ -11,7 +11,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy.ndimage import convolve1d
 
 from foldmap.lidar.marks.contrast import odd
 from foldmap.types import BoolArray, DoubleArray, FloatArray, IntArray
@@ -35,6 +34,8 @@ def told_by(bright: FloatArray, seen: BoolArray, marks: BoolArray, cell_m: float
         marks: those around that have been chosen so far.
         cell_m: side of a cell.
     """
+    from scipy.ndimage import convolve1d  # localizing does without
+
     value = np.where(seen, np.clip(bright, _DARKEST, _BRIGHTEST), 0)
     for axis in (0, 1):
         value = convolve1d(value, _SOFT, axis=axis, mode="constant")
