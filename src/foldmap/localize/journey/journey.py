@@ -162,7 +162,8 @@ class Journey:
             count = min(1 if regions else _CELLS, len(self._cells))
             first, self._cell = self._cell, self._cell + count
             return [self._cells[(first + number) % len(self._cells)] for number in range(count)]
-        count = min(self.settings.at_once, len(regions))
+        # a pose that is only doubted is kept meanwhile: its sweeps are not to take three times as long
+        count = min(self.settings.at_once if self._fine is None else 1, len(regions))
         return [regions[(turn * count + number) % len(regions)] for number in range(count)]
 
     def _doubted(self, fine: Fine) -> bool:

@@ -155,7 +155,10 @@ def settle(
         found = int((np.linalg.norm(errors, axis=1) < 3.0 * noise).sum())
     # what is bent to some points is no better camera: the right one shows where the others are
     if freed is None or found < as_given.inliers + _MORE * np.sqrt(as_given.inliers):
-        if off < _SURE or as_given.covariance is None:
+        # a given focal length is known to 1 %: what lies within leaves the pose, which no small map tells better
+        given = all(query.intrinsics == "given" for query in queries)
+        as_known = given and float(np.abs(near.numbers[::NUMBERS]).max()) < DOUBTS["given"][0]
+        if off < _SURE or as_known or as_given.covariance is None:
             return _doubted(as_given, near, off)
         freed = _freed(views, around, near, error_px, focal_alone, best.similar)
         return _found(queries, views, around, as_given, freed, focal_alone)
