@@ -101,6 +101,16 @@ def test_nodata_that_is_not_declared(tmp_path: Path, kind: str, value: float) ->
         assert raster.read(0, 0, *SHAPE).observed.sum() == 57 * 120
 
 
+def test_ground_that_was_measured_as_nought_is_kept_where_nodata_is_another(tmp_path: Path) -> None:
+    values = np.minimum(texture(0, 255, "uint8"), 254)
+    values[:40] = 0
+    with pytest.raises(MapInputError, match="values of 0 look like nodata") as caught:
+        read(write(tmp_path, values))
+    assert "declare another value, which no pixel has" in caught.value.cure
+    with open_raster(write(tmp_path, values, nodata=255)) as raster:
+        assert raster.read(0, 0, *SHAPE).observed.all()
+
+
 def test_nodata_far_from_where_samples_lie(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(geotiff_values, "_SIDE_PX", 16)
     monkeypatch.setattr(geotiff_values, "_PICKS", 2)

@@ -82,6 +82,18 @@ def test_a_focal_length_that_is_slightly_wrong_is_found_near_it(focal: float) ->
         assert np.linalg.norm(off) < min(4.0 * sigma, 0.05)
 
 
+@pytest.mark.parametrize("focal", [0.993, 1.007])
+def test_a_focal_length_within_what_is_known_of_it_widens_sigma_alone(focal: float) -> None:
+    """A calibrated one is known to 1 %: within that the pose stays that of the camera that was given."""
+    query, pose = taken(1)
+    found, right = (made()[2].localize(given(query, one)) for one in (focal, 1.0))
+    assert found.diagnostics.focal == 1.0
+    sigma, least = (np.sqrt(np.linalg.eigvalsh(one.covariance[:3, :3]).max()) for one in (found, right))
+    assert sigma > 1.5 * least
+    off = -found.pose[:3, :3].T @ found.pose[:3, 3] + pose[:3, :3].T @ pose[:3, 3]
+    assert np.linalg.norm(off) < 3.0 * sigma
+
+
 def test_a_moved_lens_is_never_ok() -> None:
     for seed in range(3):
         query, pose = taken(seed)

@@ -155,8 +155,8 @@ def refuse_empty(path: Path, shape: tuple[int, int], stored: Callable[[int, int,
         least, most = cut.min((1, 3)), cut.max((1, 3))
         patches += least.size
         solid.update(least[least == most].tolist())
-    if len(solid) and solid[low] >= max(_PATCHES, _PATCHES_SHARE * patches):
-        _refuse(path, low)
+    if solid and solid[low] >= max(_PATCHES, _PATCHES_SHARE * patches):
+        _refuse(path, low, "; where it was measured, declare another value, which no pixel has")
 
 
 def _refuse_top(path: Path, some: _Seen) -> None:
@@ -166,10 +166,10 @@ def _refuse_top(path: Path, some: _Seen) -> None:
         _refuse(path, some.high)
 
 
-def _refuse(path: Path, value: float) -> None:
+def _refuse(path: Path, value: float, otherwise: str = "") -> None:
     raise MapInputError(
         f"{path}: values of {value:.9g} look like nodata, which the file does not declare",
-        f"declare it: gdal_edit.py -a_nodata {value:.17g} {path}",
+        f"declare it: gdal_edit.py -a_nodata {value:.17g} {path}{otherwise}",
     )
 
 
