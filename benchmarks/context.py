@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from benchmarks.lines import RowSkipped
+from benchmarks.lines import Line, RowSkipped
 from foldmap.bench.lidar.drive import Drive, load_drive
 from foldmap.errors import ModelError
 from foldmap.formats.raster.geotiff import open_rasters
@@ -115,3 +115,30 @@ class Board:
                 print(f"    {what}: {done} of {total}", file=sys.stderr, flush=True)
 
         return say
+
+
+class Row(Protocol):
+    """One row of the table: a frozen dataclass whose fields are its parameters."""
+
+    @property
+    def number(self) -> int:
+        """Of the row in its layer's table."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """By which ``--only`` knows it."""
+        ...
+
+    @property
+    def title(self) -> str:
+        """For people."""
+        ...
+
+    def lines(self, board: Board) -> Iterator[Line]:
+        """Measure.
+
+        Raises:
+            RowSkipped: data or a model that it needs is not here.
+        """
+        ...

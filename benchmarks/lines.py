@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
-
-if TYPE_CHECKING:
-    from benchmarks.context import Board
+from typing import Any
 
 
 class RowSkipped(Exception):  # noqa: N818 - nothing went wrong, something is not there
@@ -93,30 +89,3 @@ def at_least(row: int, name: str, measured: float, limit: float, unit: str = "",
 def information(row: int, name: str, measured: float, unit: str = "", **more: Any) -> Line:
     """A figure without a target, measured in the same run for comparison."""
     return Line(row, name, float(measured), unit, **more)
-
-
-class Row(Protocol):
-    """One row of the table: a frozen dataclass whose fields are its parameters."""
-
-    @property
-    def number(self) -> int:
-        """Of the row in its issue's table."""
-        ...
-
-    @property
-    def name(self) -> str:
-        """By which ``--only`` knows it."""
-        ...
-
-    @property
-    def title(self) -> str:
-        """For people."""
-        ...
-
-    def lines(self, board: Board) -> Iterator[Line]:
-        """Measure.
-
-        Raises:
-            RowSkipped: data or a model that it needs is not here.
-        """
-        ...

@@ -26,7 +26,7 @@ from benchmarks.cases.outputs import Outputs
 from benchmarks.cases.rows import CasesRow
 from benchmarks.cases.street import STREET
 from benchmarks.cases.visual import VISUAL
-from benchmarks.context import Board
+from benchmarks.context import Board, Row
 from benchmarks.house.files import DemoFile, LidarFile, StreetFile
 from benchmarks.house.tree import AllTests, Collecting, Folders, FrontDoor, Lines, Readme
 from benchmarks.journey.photos import Photos
@@ -41,7 +41,7 @@ from benchmarks.lidar.refusing import Refusing
 from benchmarks.lidar.roundabout import Roundabout
 from benchmarks.lidar.stepping import Stepping
 from benchmarks.lidar.streets import PaperFigures
-from benchmarks.lines import Line, Row, RowSkipped
+from benchmarks.lines import Line, RowSkipped
 from benchmarks.street.changing import Changing
 from benchmarks.street.coding import Coding
 from benchmarks.street.data import StreetBoard

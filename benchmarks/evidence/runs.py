@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from benchmarks.lines import Row
+from benchmarks.context import Row
 from benchmarks.scoreboard import ROWS
 
 READS = {

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from benchmarks.lines import Line, Row, information
+from benchmarks.context import Row
+from benchmarks.lines import Line, information
 from benchmarks.visual.data import VisualBoard
 from foldmap.bench.visual.benchmark import BenchScene, VisualBenchSettings, run_visual
 

@@ -23,21 +23,22 @@ _RANKS = 24
 _FRONT = 1024
 _LIMIT_XY = 1 << 28
 
-_MORE = 3
-_BACK = _MORE + PER_FLAG
-_KIND = _BACK + PER_FLAG
-_REF = _KIND + PER_FLAG
-_RANK = _REF + PER_FLAG
-_NEAR = _RANK + PER_FLAG
-_ROOT_X = _NEAR + PER_FLAG
-_ROOT_Y = _ROOT_X + PER_NUMBER
-_INDEX = _ROOT_Y + PER_NUMBER
-_COUNT = _INDEX + PER_NUMBER
-_END_A = _COUNT + PER_NUMBER
-_END_B = _END_A + 4 * PER_NUMBER
-_IN_A = _END_B + 4 * PER_NUMBER
-_IN_B = _IN_A + PER_NUMBER
-SLOTS = _IN_B + PER_NUMBER
+# Where the slots of each kind of decision begin and which weights it takes; of numbers also whether they have a sign.
+# numpy's integers, like `_NONE`: of Python's numba compiles a version of each function a value.
+_NONE = np.int64(0)
+_FLAGS = 3
+_NUMBERS = _FLAGS + 5 * PER_FLAG
+_MORE, _BACK, _KIND, _REF, _RANK = (
+    (np.int64(_FLAGS + k * PER_FLAG), np.int64(weights)) for k, weights in enumerate((19, 14, 15, 3, 6))
+)
+_ROOT_X, _ROOT_Y, _INDEX, _COUNT, _IN_A, _IN_B, _END_A, _END_B = (
+    (np.int64(_NUMBERS + k * PER_NUMBER), np.int64(weights), np.int64(signed))
+    for k, weights, signed in (
+        (0, 17, 1), (1, 18, 1), (2, 9, 0), (3, 16, 0), (4, 12, 1), (5, 13, 1),
+        (6, 10, 1), (10, 11, 1),  # four each, by what the end is predicted from
+    )
+)  # fmt: skip
+SLOTS = _NUMBERS + 14 * PER_NUMBER
 INPUTS = 3
 SETS = 20
 
@@ -116,17 +117,17 @@ def _known_end(mode, target, v, known, backward, kind, vertices, scores, coder):
     a = (close * 2 + backward) * 2 + kind
     b = (away * 9 + used) * 2 + kind
     c = ((min(vertices[v, INS], 2) * 3 + min(vertices[v, OUTS], 2)) * 2 + backward) * 16 + away
-    if flag(mode, target < known, _REF, a, b, c, 3, coder) == 0:
+    if flag(mode, target < known, _REF, a, b, c, coder) == 0:
         return np.int64(-1)
     rank = np.int64(_RANKS)
     if mode == ENCODE and v < target <= v + total and scores[target - v - 1] >= 0:
         rank = np.int64(min(_RANKS, _rank_of(scores, total, target - v - 1)))
-    k = 0
+    k = np.int64(0)
     while k < min(count, _RANKS):
-        if flag(mode, rank > k, _RANK, k, k * 2 + kind, (close * 2 + backward) * 32 + k, 6, coder) == 0:
+        if flag(mode, rank > k, _RANK, k, k * 2 + kind, (close * 2 + backward) * 32 + k, coder) == 0:
             return np.int64(v + 1 + _of_rank(scores, total, k))
         k += 1
-    back = number(mode, known - 1 - target, False, _INDEX, 0, 0, 0, 9, coder)
+    back = number(mode, known - 1 - target, _INDEX, _NONE, _NONE, _NONE, coder)
     if not 0 <= back < known:
         return np.int64(-2)
     return known - 1 - back
@@ -176,16 +177,16 @@ def _new_end(mode, v, target, known, backward, kind, reach, vertices, chains, co
         rx, ry = vertices[target, X] - vertices[v, X] - dx, vertices[target, Y] - vertices[v, Y] - dy
         along, across = into(rx, ry, ux, uy)
     length = bits(root(dx * dx + dy * dy))
-    base = how * PER_NUMBER
+    at = how * PER_NUMBER
     a = kind * 2 + backward
-    along = number(mode, along, True, _END_A + base, a, min(31, length) * 2 + kind, 0, 10, coder)
+    along = number(mode, along, (_END_A[0] + at, *_END_A[1:]), a, min(31, length) * 2 + kind, _NONE, coder)
     tall = min(31, bits(along))
     sign = 0 if along == 0 else (1 if along > 0 else 2)
     side = 0
     if how == 0:
         side = kind
     b = tall * 2 + kind
-    across = number(mode, across, True, _END_B + base, min(15, length), b, sign * 3 + side, 11, coder)
+    across = number(mode, across, (_END_B[0] + at, *_END_B[1:]), min(15, length), b, sign * 3 + side, coder)
     if mode == DECODE:
         rx, ry = out_of(along, across, ux, uy)
         vertices[known, X], vertices[known, Y] = vertices[v, X] + dx + rx, vertices[v, Y] + dy + ry
@@ -261,13 +262,13 @@ def _inner(mode, c, chains, points, vertices, coder):  # type: ignore[no-untyped
         sign = 0 if last == 0 else (1 if last > 0 else 2)
         a = min(7, left) * 2 + kind
         b = min(15, bits(step)) * 8 + min(3, k) * 2 + kind
-        along = step + number(mode, along - step, True, _IN_A, a, b, sign * 3 + min(2, k), 12, coder)
+        along = step + number(mode, along - step, _IN_A, a, b, sign * 3 + min(2, k), coder)
         last = along - step
         high = _curve(tx, ty, ex, ey, ux, uy, length, along)
         a = min(15, bits(min(along, length - along)))
         b = min(15, bits(high)) * 8 + min(7, missed)
         sign = (0 if high == 0 else (1 if high > 0 else 2)) * 3 + (0 if k == 0 else 1)
-        miss = number(mode, across - high, True, _IN_B, a, b, sign, 13, coder)
+        miss = number(mode, across - high, _IN_B, a, b, sign, coder)
         missed = bits(miss) + 1
         if mode == DECODE:
             rx, ry = out_of(along, high + miss, ux, uy)
@@ -309,9 +310,9 @@ def _chain(mode, c, v, known, room, reach, chains, points, vertices, scores, cod
     """Code one chain from `v`; how many vertices are known then, or -1."""
     kin, degrees = _around(vertices, chains, v)
     around = degrees * 3 + kin
-    backward = flag(mode, chains[c, BACKWARD], _BACK, kin, around, 0, 14, coder)
+    backward = flag(mode, chains[c, BACKWARD], _BACK, kin, around, _NONE, coder)
     chains[c, BACKWARD] = backward
-    kind = flag(mode, chains[c, KIND], _KIND, kin * 2 + backward, around * 2 + backward, 0, 15, coder)
+    kind = flag(mode, chains[c, KIND], _KIND, kin * 2 + backward, around * 2 + backward, _NONE, coder)
     chains[c, KIND] = kind
     chains[c, FROM] = v
     w = _known_end(mode, chains[c, TO], v, known, backward, kind, vertices, scores, coder)
@@ -331,7 +332,7 @@ def _chain(mode, c, v, known, room, reach, chains, points, vertices, scores, cod
     if tx != 0 or ty != 0:
         bow = abs(_curve(tx, ty, *_facing(vertices, w, backward), ux, uy, length, length // 2))
     a, b = min(7, bits(bow)) * 2 + kind, min(15, bits(length)) * 8 + min(7, bits(bow))
-    inner = number(mode, chains[c, INNER], False, _COUNT, a, b, 0, 16, coder)
+    inner = number(mode, chains[c, INNER], _COUNT, a, b, _NONE, coder)
     chains[c, INNER] = inner
     if inner > room:
         return -1
@@ -352,12 +353,11 @@ def walk(mode, reach, chains, points, vertices, scores, model, fixed, state, pay
         return -1
     model[2][:3] = 1 << 16  # decisions with one context take its word
     coder = (model, fixed, state, payload)
-    known, c, point = 0, 0, 0
-    rx, ry = np.int64(0), np.int64(0)
+    known = c = point = rx = ry = np.int64(0)
     for v in range(len(vertices)):
         if v == known:
-            dx = number(mode, vertices[v, X] - rx, True, _ROOT_X, 0, 0, 0, 17, coder)
-            dy = number(mode, vertices[v, Y] - ry, True, _ROOT_Y, min(15, bits(dx)), 0, 0, 18, coder)
+            dx = number(mode, vertices[v, X] - rx, _ROOT_X, _NONE, _NONE, _NONE, coder)
+            dy = number(mode, vertices[v, Y] - ry, _ROOT_Y, min(15, bits(dx)), _NONE, _NONE, coder)
             rx, ry = rx + dx, ry + dy
             vertices[v, X], vertices[v, Y] = rx, ry
             if abs(rx) >= _LIMIT_XY or abs(ry) >= _LIMIT_XY:
@@ -367,7 +367,7 @@ def walk(mode, reach, chains, points, vertices, scores, model, fixed, state, pay
             kin, degrees = _around(vertices, chains, v)
             waits = min(3, known - v - 1)
             more = c < len(chains) and chains[c, FROM] == v
-            if flag(mode, more, _MORE, kin, degrees * 3 + kin, degrees * 4 + waits, 19, coder) == 0:
+            if flag(mode, more, _MORE, kin, degrees * 3 + kin, degrees * 4 + waits, coder) == 0:
                 break
             if c >= len(chains):
                 return -1

@@ -93,8 +93,9 @@ def out_of(along, across, ux, uy):  # type: ignore[no-untyped-def]
 
 
 @loop
-def flag(mode, bit, base, a, b, c, weights, coder):  # type: ignore[no-untyped-def]
-    """A decision in three contexts, each below 64, 512 and 512."""
+def flag(mode, bit, kind, a, b, c, coder):  # type: ignore[no-untyped-def]
+    """A decision of a kind (first slot, weights) in three contexts, each below 64, 512 and 512."""
+    base, weights = kind
     scratch = coder[0][3]
     scratch[0] = base + a
     scratch[1] = base + 64 + b
@@ -106,8 +107,12 @@ PER_FLAG = 64 + 512 + 512
 
 
 @loop
-def number(mode, value, signed, base, a, b, sign, weights, coder):  # type: ignore[no-untyped-def]
-    """A number: its bit length in unary in contexts `a` < 16 and `b` < 256, its sign in `sign` < 9, its bits."""
+def number(mode, value, kind, a, b, sign, coder):  # type: ignore[no-untyped-def]
+    """A number of a kind (first slot, weights, signed).
+
+    Its bit length in unary in contexts `a` < 16 and `b` < 256, its sign in `sign` < 9, its bits.
+    """
+    base, weights, signed = kind
     scratch = coder[0][3]
     length = bits(value)
     k = 0
