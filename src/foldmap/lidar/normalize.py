@@ -138,7 +138,11 @@ def _normalized(
     line = np.empty((2, moments.shape[2]), np.float32)
     for row in range(observed.shape[0]):
         down = rows[2][row]
-        line[:] = moments[:, rows[0][row]] * (np.float32(1) - down) + moments[:, rows[1][row]] * down
+        above, below = rows[0][row], rows[1][row]
+        for moment in range(2):
+            for column in range(line.shape[1]):
+                high, low = moments[moment, above, column], moments[moment, below, column]
+                line[moment, column] = high * (np.float32(1) - down) + low * down
         for column in range(observed.shape[1]):
             if not observed[row, column]:
                 out[0, row, column] = out[1, row, column] = np.float32(0)

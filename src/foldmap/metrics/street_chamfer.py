@@ -193,7 +193,8 @@ def _room(kept, filled, more):  # type: ignore[no-untyped-def]
     if filled + more <= len(kept):
         return kept
     larger = np.empty((2 * (filled + more), 2), np.float64)
-    larger[:filled] = kept[:filled]
+    for i in range(filled):  # not a slice of a slice: numba takes seconds to compile that
+        larger[i, 0], larger[i, 1] = kept[i, 0], kept[i, 1]
     return larger
 
 

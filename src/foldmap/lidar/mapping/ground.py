@@ -204,5 +204,5 @@ def _solve_planes(sums: AnyArray) -> AnyArray:
             det = vxx * vyy - vxy * vxy
             a, b = (vyy * vxz - vxy * vyz) / det, (vxx * vyz - vxy * vxz) / det
             if a * a + b * b <= 0.16:
-                planes[row, col] = a, b, mz - a * mx - b * my
+                planes[row, col, 0], planes[row, col, 1], planes[row, col, 2] = a, b, mz - a * mx - b * my
     return planes

@@ -97,7 +97,8 @@ def _along_columns(source: FloatArray, taps: FloatArray, out: FloatArray) -> Non
     reach = len(taps) // 2
     padded = np.zeros(width + 2 * reach, np.float32)
     for row in range(height):
-        padded[reach : reach + width] = source[row]
+        for col in range(width):
+            padded[reach + col] = source[row, col]
         line = out[row]
         line[:] = 0
         for k in range(len(taps)):

@@ -81,33 +81,32 @@ def _leave_groups(cells, flags, counts, lead, price, prices):  # type: ignore[no
     height, width = cells.shape
     block = prices.block
     met = np.zeros(cells.shape, np.uint8)
-    stack = np.empty((height * width, 2), np.int64)
+    rows, cols = np.empty(height * width, np.int64), np.empty(height * width, np.int64)  # cells of a group
     left = 0
     for row in range(height):
         for col in range(width):
             if cells[row, col] == 0 or met[row, col]:
                 continue
             count, at = 1, 0
-            stack[0] = row, col
+            rows[0], cols[0] = row, col
+            top, bottom, first, last = row, row, col, col  # the first cell met is of the topmost row
             met[row, col] = 1
             while at < count:
-                r, c = stack[at]
+                r, c = rows[at], cols[at]
+                bottom, first, last = max(bottom, r), min(first, c), max(last, c)
                 at += 1
                 for i in range(max(r - 1, 0), min(r + 2, height)):
                     for j in range(max(c - 1, 0), min(c + 2, width)):
                         if cells[i, j] and not met[i, j]:
                             met[i, j] = 1
-                            stack[count] = i, j
+                            rows[count], cols[count] = i, j
                             count += 1
             if count > _MOST_TOGETHER:
                 continue
-            group = stack[:count]
-            top, bottom = group[:, 0].min(), group[:, 0].max()
-            first, last = group[:, 1].min(), group[:, 1].max()
             gain = 0.0
             before = bits_around(cells, flags, top, first, bottom, last, True, prices)
             for k in range(count):
-                r, c = group[k]
+                r, c = rows[k], cols[k]
                 gain += lead[r, c]
                 cells[r, c] = 0
                 counts[r // block, c // block] -= 1
@@ -117,7 +116,7 @@ def _leave_groups(cells, flags, counts, lead, price, prices):  # type: ignore[no
                 left += 1
                 continue
             for k in range(count):
-                r, c = group[k]
+                r, c = rows[k], cols[k]
                 cells[r, c] = 1
                 counts[r // block, c // block] += 1
                 flags[r // block, c // block] = 1

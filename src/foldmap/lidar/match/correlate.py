@@ -137,7 +137,9 @@ def _sums_of_products(crop: FloatArray, template: FloatArray, scores: FloatArray
                     for col in range(columns):
                         part += own[col] * line[col + k]
                     total[r, k] += part
-    scores[:] = total
+    for r in range(down):  # not scores[:]: numba takes three seconds to compile that
+        for k in range(across):
+            scores[r, k] = total[r, k]
 
 
 def block_products(under_CHW: FloatArray, turned_TCHW: FloatArray, side_px: int) -> FloatArray:
