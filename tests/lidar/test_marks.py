@@ -26,8 +26,8 @@ from foldmap.geometry import SE2, MetricGrid
 from foldmap.lidar.defaults import default_marks, marks_for, model_from_bytes
 from foldmap.lidar.fold import LidarPlan, fold_lidar
 from foldmap.lidar.folded import open_lidar
-from foldmap.lidar.marks.choose import MarkRecipe, _counts, cells_of, map_level, marks_of
-from foldmap.lidar.marks.contrast import contrast, local_moments, odd, smoothed
+from foldmap.lidar.marks.choose import MarkRecipe, _Cells, cells_of, map_level, marks_of
+from foldmap.lidar.marks.contrast import box_sums, contrast, local_moments, odd, smoothed
 from foldmap.lidar.marks.fit import marks_in_memory
 from foldmap.lidar.marks.fold import MarkTiles
 from foldmap.lidar.marks.model import MarksModel
@@ -84,9 +84,26 @@ def test_cells_and_counts_are_sums() -> None:
     chosen = np.random.default_rng(1).random((30, 42)) < 0.3
     padded = np.pad(chosen, 2)
     plain = np.array([[padded[r : r + 5, c : c + 5].sum() for c in range(42)] for r in range(30)])
-    np.testing.assert_array_equal(_counts(chosen, 5), plain)
+    np.testing.assert_array_equal(box_sums(chosen, 5), plain)
+    np.testing.assert_array_equal(box_sums(chosen, 99), np.full(chosen.shape, chosen.sum()))  # a window beyond all
     plain = np.array([[chosen[3 * r : 3 * r + 3, 3 * c : 3 * c + 3].sum() for c in range(14)] for r in range(10)])
     np.testing.assert_array_equal(cells_of(chosen.astype(np.float32), 3), plain)
+
+
+def test_ground_that_nobody_saw_changes_no_mark(raster: RasterMap) -> None:
+    recipe = replace(MarkRecipe(), told=1.0)
+    raster = raster.read(0, 0, 996, 996)
+    around = raster.read(-126, -66, 1398, 1302)  # even numbers of cells of three pixels
+    level = map_level(raster, recipe)
+    bare, padded = marks_of(raster, recipe, level), marks_of(around, recipe, level)
+    assert bare.marks.any()
+    for one, other in zip(bare, padded, strict=True):
+        np.testing.assert_array_equal(other[42:374, 22:354], one)
+    # the same of all cells at once, without looking for where the ground is
+    whole = _Cells.of(around, recipe, 3).chosen(recipe, level, 0.15)
+    np.testing.assert_array_equal(padded.marks, whole.marks)
+    np.testing.assert_array_equal(padded.lead, whole.lead)
+    assert not padded.marks[:42].any()
 
 
 def test_marks_lie_on_paint_and_are_as_many_as_asked(raster: RasterMap) -> None:

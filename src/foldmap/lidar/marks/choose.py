@@ -18,10 +18,10 @@ import numba
 import numpy as np
 
 from foldmap.errors import MapFormatError
-from foldmap.lidar.marks.contrast import local_moments, median_spread, odd, smoothed
+from foldmap.lidar.marks.contrast import box_sums, local_moments, median_spread, odd, smoothed
 from foldmap.lidar.marks.telling import REACH_M, told_by
 from foldmap.lidar.source import RasterMap, RasterSource, median_by_weight, some_blocks
-from foldmap.types import BoolArray, FloatArray, IntArray
+from foldmap.types import BoolArray, FloatArray
 
 _STEP = 0.2  # between the thresholds of neighbourhoods that are tried
 _TOP = 4.0  # the highest of them
@@ -132,7 +132,29 @@ def marks_of(raster: RasterMap, recipe: MarkRecipe, level: MapLevel) -> ChosenCe
     The first row and column of cells are even ones of the whole map.
     """
     cell = recipe.cell_px(raster.grid.resolution_m)
-    return _Cells.of(raster, recipe, cell).chosen(recipe, level, cell * raster.grid.resolution_m)
+    height, width = (side // cell for side in raster.observed.shape)
+    whole = ChosenCells(np.zeros((height, width), bool), np.full((height, width), -np.inf, np.float32))
+    box = observed_box(raster.observed, 2 * cell)  # an even number of cells, so that they keep their colours
+    if box is None:
+        return whole
+    within = tuple(slice(side.start // cell, side.stop // cell) for side in box)
+    down, across = box
+    window = raster.read(down.start, across.start, down.stop - down.start, across.stop - across.start)
+    found = _Cells.of(window, recipe, cell).chosen(recipe, level, cell * raster.grid.resolution_m)
+    whole.marks[within], whole.lead[within] = found
+    return whole
+
+
+def observed_box(observed: BoolArray, unit_px: int) -> tuple[slice, slice] | None:
+    """Rows and columns that hold all that was observed, from and to multiples of a unit; None where nothing was."""
+    found = []
+    for axis in (1, 0):
+        some = np.flatnonzero(observed.any(axis))
+        if not some.size:
+            return None
+        end = min(-(-int(some[-1] + 1) // unit_px) * unit_px, observed.shape[1 - axis])
+        found.append(slice(int(some[0]) // unit_px * unit_px, end))
+    return found[0], found[1]
 
 
 @dataclass(frozen=True)
@@ -154,7 +176,7 @@ class _Cells:
         side = odd(recipe.window_m / (cell_px * resolution_m))
         middle, spread = local_moments(mean, total, side)
         # At the rim of what was observed a mean of few cells makes marks of nothing.
-        held = _counts(total > 0, side) >= _LEAST_HELD * side**2
+        held = box_sums(total > 0, side) >= _LEAST_HELD * side**2
         return _Cells(mean - middle, spread, (total > 0) & held)
 
     def chosen(self, recipe: MarkRecipe, level: MapLevel, cell_m: float) -> ChosenCells:
@@ -178,19 +200,11 @@ def cells_of(image: FloatArray, cell_px: int) -> FloatArray:
 def _thresholds(bright: FloatArray, seen: BoolArray, recipe: MarkRecipe, least: float, cell_m: float) -> FloatArray:
     """The least contrast, from 4 down to the map's level, with which the neighbourhood of a cell keeps to the quota."""
     side = odd(recipe.block_m / cell_m)
-
-    allowed = _counts(seen, side) * (recipe.quota_m2 * cell_m**2) + 1e-6
+    allowed = box_sums(seen, side) * (recipe.quota_m2 * cell_m**2) + 1e-6
     threshold = np.full(bright.shape, _TOP, np.float32)
     for value in [*np.arange(_TOP - _STEP, least + 1e-6, -_STEP), least]:
-        threshold[_counts(seen & (bright > value), side) <= allowed] = value
+        threshold[box_sums(seen & (bright > value), side) <= allowed] = value
     return threshold
-
-
-def _counts(chosen: BoolArray, side: int) -> IntArray:
-    """How many cells are chosen in the square of an odd side around each."""
-    reach = side // 2
-    sums = np.pad(chosen, ((reach + 1, reach), (reach + 1, reach))).cumsum(0, dtype=np.int64).cumsum(1)
-    return np.asarray(sums[side:, side:] - sums[:-side, side:] - sums[side:, :-side] + sums[:-side, :-side])
 
 
 @numba.njit(nogil=True, cache=True)
@@ -202,6 +216,7 @@ def _in_company(lead: FloatArray, seen: BoolArray, side_cost: float, corner_cost
     height, width = lead.shape
     marks = lead > 0
     for _ in range(_PASSES):
+        changed = False
         for colour in range(4):
             for row in range(colour // 2, height, 2):
                 for col in range(colour % 2, width, 2):
@@ -213,5 +228,8 @@ def _in_company(lead: FloatArray, seen: BoolArray, side_cost: float, corner_cost
                             if seen[i, j] and (i != row or j != col):
                                 cost = side_cost if i == row or j == col else corner_cost
                                 gain += cost if marks[i, j] else -cost
+                    changed |= marks[row, col] != (gain > 0)
                     marks[row, col] = gain > 0
+        if not changed:
+            break
     return marks

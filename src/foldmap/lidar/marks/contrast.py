@@ -12,7 +12,7 @@ import math
 import numba
 import numpy as np
 
-from foldmap.types import BoolArray, FloatArray
+from foldmap.types import BoolArray, FloatArray, IntArray
 
 _LEAST_WEIGHT = 0.02  # of the Gaussian that must fall on observed pixels
 _EPSILON = 1e-6
@@ -70,6 +70,31 @@ def median_spread(spread: FloatArray, seen: BoolArray) -> float:
     """Median over every fourth row and column, which is as good and much quicker; 0 where nothing is seen there."""
     some = spread[::4, ::4][seen[::4, ::4]]
     return float(np.median(some)) if some.size else 0.0
+
+
+@numba.njit(nogil=True, cache=True)
+def box_sums(values: IntArray | BoolArray, side: int) -> IntArray:
+    """Sums, int64 (H, W), of whole numbers or truths over the square of an odd side around each pixel."""
+    height, width = values.shape
+    reach = side // 2
+    columns, sums = np.zeros(width, np.int64), np.empty((height, width), np.int64)
+    for row in range(-reach, height):
+        for col in range(width):
+            if row + reach < height:
+                columns[col] += values[row + reach, col]
+            if row > reach:
+                columns[col] -= values[row - reach - 1, col]
+        if row < 0:
+            continue
+        total = np.int64(0)
+        for col in range(-reach, width):
+            if col + reach < width:
+                total += columns[col + reach]
+            if col > reach:
+                total -= columns[col - reach - 1]
+            if col >= 0:
+                sums[row, col] = total
+    return sums
 
 
 def odd(length_px: float) -> int:

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from foldmap.lidar.marks.contrast import odd
-from foldmap.types import BoolArray, DoubleArray, FloatArray, IntArray
+from foldmap.lidar.marks.contrast import box_sums, odd
+from foldmap.types import BoolArray, DoubleArray, FloatArray
 
 REACH_M = 6.4
 """Half side of the square whose marks are counted together: about what a vehicle sees."""
@@ -52,17 +52,10 @@ def told_by(bright: FloatArray, seen: BoolArray, marks: BoolArray, cell_m: float
     both = 0.25 * (moved(value, 1, -1) + moved(value, -1, 1) - moved(value, 1, 1) - moved(value, -1, -1))
     bends = [np.rint(np.where(whole, one, 0) * _UNIT).astype(np.int64) for one in (across, along, both)]
     side = odd(2 * REACH_M / cell_m)
-    count = np.maximum(_sums(marks.astype(np.int64), side), 1)
-    xx, yy, xy = (_sums(one * marks, side) / (count * _UNIT) for one in bends)
+    count = np.maximum(box_sums(marks.astype(np.int64), side), 1)
+    xx, yy, xy = (box_sums(one * marks, side) / (count * _UNIT) for one in bends)
     plain = _PLAIN + _ROUND * (xx + yy)
     xx, yy = xx + plain, yy + plain
     own_xx, own_yy, own_xy = (one / _UNIT for one in bends)
     told: DoubleArray = 0.5 * (yy * own_xx + xx * own_yy - 2 * xy * own_xy) / np.maximum(xx * yy - xy * xy, 1e-3)
     return np.asarray(np.clip(np.where(whole, told, 0) - 1, -_MOST, _MOST), np.float32)
-
-
-def _sums(values: IntArray, side: int) -> IntArray:
-    """Sums over the square of an odd side around each cell."""
-    reach = side // 2
-    sums = np.pad(values, ((reach + 1, reach), (reach + 1, reach))).cumsum(0).cumsum(1)
-    return np.asarray(sums[side:, side:] - sums[:-side, side:] - sums[side:, :-side] + sums[:-side, :-side])
