@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -138,7 +139,7 @@ class _InView:
 
     def moved(self, radii_px: Sequence[float]) -> list[FloatArray]:
         """The same at moved places."""
-        return _joined([self._found(xy_px, self.rows, radii_px) for xy_px in self.moved_places()])
+        return _joined([self._found(xy_px, self.rows, radii_px) for xy_px in self._moved])
 
     def swapped(self, radii_px: Sequence[float]) -> list[FloatArray]:
         """The same with the descriptors of other points."""
@@ -152,9 +153,18 @@ class _InView:
 
     def moved_places(self) -> list[DoubleArray]:
         """Where `moved` looks, shift by shift."""
-        low = np.asarray(self.view.low_px)
-        size = np.asarray(self.view.high_px) - low
-        return [low + (self.xy_px - low + np.asarray(shift) * size) % size for shift in SHIFTS]
+        return self._moved
+
+    @cached_property
+    def _moved(self) -> list[DoubleArray]:
+        moved = [np.empty_like(self.xy_px) for _ in SHIFTS]
+        # axis by axis: a loop over pairs costs many times as much
+        for axis, (low, high) in enumerate(zip(self.view.low_px, self.view.high_px, strict=True)):
+            size, from_low = high - low, self.xy_px[:, axis] - low
+            for xy_px, shift in zip(moved, SHIFTS, strict=True):
+                at = from_low + shift[axis] * size
+                xy_px[:, axis] = low + at - size * np.floor(at / size)
+        return moved
 
     def kept_places(self) -> list[DoubleArray]:
         """Where `swapped` looks, turn by turn."""
@@ -163,9 +173,11 @@ class _InView:
     def voters(self, places: Callable[[_InView], list[DoubleArray]], number: int) -> IntArray:
         """The cell of each place, int64: of this view (with its number) and of each list its own."""
         side_px = VOTING_CELL * self.view.diagonal_px
-        cells = [((xy_px - self.view.low_px) / side_px).astype(np.int64) for xy_px in places(self)]
-        lists = [(number * len(SHIFTS) + shift) * _MOST_CELLS + cell[:, 1] for shift, cell in enumerate(cells)]
-        return np.concatenate([row * _MOST_CELLS + cell[:, 0] for row, cell in zip(lists, cells, strict=True)])
+        cells = []
+        for shift, xy_px in enumerate(places(self)):
+            x, y = (((xy_px[:, k] - self.view.low_px[k]) / side_px).astype(np.int64) for k in (0, 1))
+            cells.append(((number * len(SHIFTS) + shift) * _MOST_CELLS + y) * _MOST_CELLS + x)
+        return np.concatenate(cells)
 
     def _found(self, xy_px: DoubleArray, rows: IntArray, radii_px: Sequence[float]) -> list[FloatArray]:
         return [found.similarity for found in self._within(xy_px, rows, radii_px)]

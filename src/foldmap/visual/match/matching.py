@@ -14,7 +14,7 @@ from foldmap.types import AnyArray, BoolArray, FloatArray, IntArray
 
 _EXACT_POINTS = 30_000  # up to so many the search is exact; beyond, an inverted file is searched in part
 _TRAINED_ON = 20_000
-_AT_ONCE = 1024  # points whose products with all keypoints stay in the cache
+_AT_ONCE = 512  # points whose products with all keypoints stay in the cache
 _LOCK = threading.Lock()
 
 
