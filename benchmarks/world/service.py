@@ -118,6 +118,7 @@ class Requests:
         memory = {"before_MB": round(before / MB, 1), "after_MB": round(after / MB, 1)}
         yield at_most(3, "resident memory grew", growth, 5, "%", detail=memory)
         yield information(3, "resident memory", after / MB, "MB")
+        yield information(3, "requests a second", statuses.total() / took_s, "1/s")
 
 
 @dataclass(frozen=True)

@@ -55,6 +55,17 @@ def test_a_photo_is_asked_over_a_socket(street: ServedStreet, client: Client) ->
     assert (served.returncode, err) == (0, "")
 
 
+def test_answers_leave_at_once() -> None:
+    pytest.importorskip("uvicorn")
+    from foldmap.service.serving import listening_at
+
+    with listening_at("127.0.0.1", 0) as listening, socket.create_connection(listening.getsockname()):
+        accepted, _ = listening.accept()
+        with accepted:
+            # else a body waits for the 40 ms after which a client says that it has the head
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
 def test_what_cannot_be_served_is_said_before_anything_listens(tmp_path: Path, street: ServedStreet) -> None:
     path = street.folder / "map.fold"
     (tmp_path / "text.fold").write_text("no map")

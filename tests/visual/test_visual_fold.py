@@ -13,11 +13,13 @@ from point_shell import scene
 from foldmap.atlas import FoldFile, FoldWriter
 from foldmap.coding.pq import ProductQuantizer
 from foldmap.errors import ConfigError, LayerError, MapFormatError, MapInputError
+from foldmap.runtime.threads import use_threads
 from foldmap.visual.codes.basis_fit import fit_basis
 from foldmap.visual.codes.codecs import DescriptorCodec, Product, Transform, raw_for
 from foldmap.visual.codes.points_codec import tolerance_from_views
 from foldmap.visual.dpq.serialize import LayerShape, StoredLayer
 from foldmap.visual.fold import GLOBALS_KEY, IMAGES_KEY, TILES_KEY, VisualPlan, VisualReport, fold_visual, split_boxes
+from foldmap.visual.match.matching import DescriptorIndex
 from foldmap.visual.scene.average import track_means
 from foldmap.visual.scene.noise import reprojection_errors_px, reprojection_noise_px
 from foldmap.visual.source import SceneModel, unit_descriptors
@@ -190,6 +192,39 @@ def test_a_file_holds_all_that_its_codec_needs(name: str, tmp_path: Path) -> Non
     nearest = (descriptors @ means.T).max(axis=1)
     assert np.median(nearest) > {"raw": 0.999, "pq": 0.6, "transform": 0.97}[name]
     assert np.abs(np.linalg.norm(descriptors, axis=1) - 1).max() < 1e-5
+
+
+def test_what_lies_in_a_span_is_compared_there(tmp_path: Path) -> None:
+    _, means = made()
+    fold(tmp_path / "a.fold", everything(Transform(fit_basis(means, 20), 0.05, standard=False), images=False))
+    with FoldFile.open(tmp_path / "a.fold") as file:
+        whole = FoldedVisual(file).whole()
+    assert whole.span is not None
+    assert whole.looks.shape[1] == 21 < means.shape[1]
+    cosines = whole.descriptors.astype(np.float64) @ means.astype(np.float64).T
+    assert np.abs(whole.looks @ (means @ whole.span).T - cosines).max() < 1e-5
+    plain, shorter = (index.match(means) for index in (DescriptorIndex(whole.descriptors), whole.index))
+    nearest = [dict(zip(found.keypoint.tolist(), found.point.tolist(), strict=True)) for found in (plain, shorter)]
+    assert nearest[0] == nearest[1]
+    assert all(codec_named(name).span is None for name in ("raw", "pq", "transform"))  # the last has too wide a one
+
+
+def test_tiles_are_the_same_whoever_decodes_them(tmp_path: Path) -> None:
+    fold(tmp_path / "a.fold", everything(Transform(fit_basis(made()[1], 20), 0.05), images=True, tile_points=60))
+    before = use_threads(2)
+    try:
+        with FoldFile.open(tmp_path / "a.fold") as file:
+            one, other = FoldedVisual(file), FoldedVisual(file)
+            one.load()
+            for number in range(one.tiles):
+                mine, theirs = one.tile(number), other.tile(number)
+                for name in ("points_world", "descriptors", "visible", "seen_from", "shares"):
+                    assert np.array_equal(getattr(mine, name), getattr(theirs, name)), name
+            few = FoldedVisual(file, tiles_kept=2)
+            few.load()
+            assert sorted(few._tiles) == [0, 1]
+    finally:
+        use_threads(before)
 
 
 def test_plans_that_make_no_sense_are_refused(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from foldmap.types import AnyArray
+from foldmap.types import AnyArray, FloatArray
 
 OPSET = 17
 _IR_VERSION = 8
@@ -17,9 +17,13 @@ _KINDS = {"float32": 1, "uint8": 2, "int8": 3, "int32": 6, "int64": 7}
 
 
 class OnnxGraph:
-    """A graph in the making; inputs and output are float32 (batch, channels, height, width), all but channels free."""
+    """A graph in the making; inputs and output are float32 (batch, channels, height, width), all but channels free.
 
-    def __init__(self, **channels: int) -> None:
+    With ``int8``, kernels are held in a byte a number; what is computed with them is float32.
+    """
+
+    def __init__(self, int8: bool = False, **channels: int) -> None:
+        self._int8 = int8
         self._nodes, self._constants = list[bytes](), list[bytes]()
         self._inputs = [_text(1, name) + _tensor_type(name, count) for name, count in channels.items()]
         self._made = 0
@@ -31,6 +35,13 @@ class OnnxGraph:
         kind = _number(2, _KINDS[array.dtype.name])
         self._constants.append(dims + kind + _text(8, name) + _bytes(9, array.tobytes()))
         return name
+
+    def kernel(self, value: AnyArray) -> str:
+        """Add the weights of a convolution, (O, I, h, w); gives the name."""
+        if not self._int8:
+            return self.constant(value.astype(np.float32))
+        whole, scale, axis = quantized(value)
+        return self.add("DequantizeLinear", [self.constant(whole), self.constant(scale)], axis=axis)
 
     def add(self, operator: str, inputs: Sequence[str], **attributes: int | str | Sequence[int]) -> str:
         """Add an operator; gives the name of its output."""
@@ -49,6 +60,18 @@ class OnnxGraph:
         parts.append(_bytes(12, _text(1, output) + _tensor_type(output, channels)))
         opset = _text(1, "") + _number(2, OPSET)
         return _number(1, _IR_VERSION) + _bytes(7, b"".join(parts)) + _bytes(8, opset)
+
+
+def quantized(kernel: AnyArray) -> tuple[AnyArray, FloatArray, int]:
+    """A kernel as int8 of its shape, with a scale for each row of an axis, the outputs' or the inputs': the closer."""
+    found = []
+    for axis in (0, 1):
+        others = tuple(k for k in range(kernel.ndim) if k != axis)
+        most = np.abs(kernel).max(axis=others, keepdims=True)
+        scale = np.where(most > 0, most / 127, 1).astype(np.float32)
+        whole = np.clip(np.rint(kernel / scale), -127, 127).astype(np.int8)
+        found.append((float(np.square(whole * scale - kernel).sum()), whole, scale.ravel(), axis))
+    return min(found, key=lambda one: one[0])[1:]
 
 
 def _tensor_type(name: str, channels: int) -> bytes:

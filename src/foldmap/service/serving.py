@@ -38,7 +38,7 @@ def serve(settings: ServiceSettings, host: str, port: int, started: Callable[[st
         FoldmapError: the map cannot be opened.
     """
     MapHolder(settings.path, settings.anchor).close()  # what is wrong with it is said before anything listens
-    listening = _listening(host, port)
+    listening = listening_at(host, port)
     try:
         with tempfile.TemporaryDirectory(prefix="foldmap-metrics-") as shared:
             if settings.workers > 1:
@@ -86,13 +86,17 @@ def _run(config: uvicorn.Config, listening: socket.socket) -> None:
         sys.exit(3)
 
 
-def _listening(host: str, port: int) -> socket.socket:
+def listening_at(host: str, port: int) -> socket.socket:
+    """A socket at an address; a ConfigError where it cannot be had."""
     cure = "choose another --host or --port"
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         listening = socket.create_server((host, port), family=family, backlog=256)
     except (OSError, OverflowError, UnicodeError) as error:
         raise ConfigError(f"{host}:{port} cannot be listened at: {error}", cure) from error
+    # connections have it from here: asyncio sets it where a socket names its protocol only, and this one does not.
+    # Without it the body of an answer waits until the client says, 40 ms later, that it has the head
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     listening.set_inheritable(True)
     return listening
 

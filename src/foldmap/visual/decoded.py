@@ -15,6 +15,8 @@ from foldmap.visual.scene.average import track_means
 from foldmap.visual.scene.noise import reprojection_noise_px
 from foldmap.visual.source import Query, SceneModel
 
+_VIEWS_KEPT = 16  # of a map that is searched whole, query after query
+
 
 @dataclass(frozen=True)
 class ImageVisibility:
@@ -46,16 +48,36 @@ class MapPoints:
     # from where each point was seen, float64 (P, 6) as `decode_viewing` gives it; None where the map does not say
     seen_from: DoubleArray | None = None
     noise_px: float = 0.0  # of the reprojections in the images that it was made of; no query is seen better
+    # orthonormal columns float32 (D, R) that all descriptors are sums of, and their shares; None where there are no
+    # fewer than D. Cosines with them are those with the descriptors, for less
+    span: FloatArray | None = None
+    shares: FloatArray | None = None  # float32 (P, R)
     viewing: DoubleArray = field(init=False, repr=False, compare=False)  # the same, from everywhere where None
     index: DescriptorIndex = field(init=False, repr=False, compare=False)  # the descriptors ready to be searched
+    looks: FloatArray = field(init=False, repr=False, compare=False)  # what is compared: shares, or else descriptors
+    _compared: dict[int, tuple[FloatArray, FloatArray]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "index", DescriptorIndex(self.descriptors))
+        object.__setattr__(self, "looks", self.descriptors if self.shares is None else self.shares)
+        object.__setattr__(self, "index", DescriptorIndex(self.looks, self.span))
+        object.__setattr__(self, "_compared", {})
         viewing = any_viewing(len(self.points_world)) if self.seen_from is None else self.seen_from
         object.__setattr__(self, "viewing", viewing)
 
     def __len__(self) -> int:
         return len(self.points_world)
+
+    def compared(self, view: View) -> FloatArray:
+        """What `looks` are compared with of a view's keypoints, float32 (N, R) or (N, D); made once a view."""
+        if self.span is None:
+            return view.descriptors
+        kept = self._compared.get(id(view.descriptors))
+        if kept is None:
+            if len(self._compared) >= _VIEWS_KEPT:
+                self._compared.clear()
+            # with the descriptors themselves, so that none takes their number while it is kept
+            kept = self._compared[id(view.descriptors)] = (view.descriptors, view.descriptors @ self.span)
+        return kept[1]
 
 
 class VisualMap(Protocol):

@@ -23,13 +23,15 @@ _CURE = "fold the map again"
 class PointTile:
     """Decoded points of one tile, float64 (P, 3), and their descriptors, float32 (P, D) unit rows.
 
-    ``visible`` is bool (P, groups of images), or None where the map keeps no images; ``seen_from`` as of `MapPoints`.
+    ``visible`` is bool (P, groups of images), or None where the map keeps no images; ``seen_from`` and ``shares`` as
+    of `MapPoints`.
     """
 
     points_world: DoubleArray
     descriptors: FloatArray
     visible: BoolArray | None
     seen_from: DoubleArray | None = None
+    shares: FloatArray | None = None
 
     def __len__(self) -> int:
         return len(self.points_world)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +12,8 @@ import numpy as np
 from foldmap.atlas import FoldFile
 from foldmap.atlas.parameters import number_of, value_of, whole_of
 from foldmap.errors import LayerError, MapFormatError
-from foldmap.types import BoolArray, IntArray
+from foldmap.runtime.threads import share_out
+from foldmap.types import AnyArray, BoolArray, IntArray
 from foldmap.visual.codes.codecs import read_codec
 from foldmap.visual.codes.poses_codec import MapImages, decode_images
 from foldmap.visual.codes.viewing_codec import any_viewing, decode_viewing
@@ -75,6 +77,7 @@ class FoldedVisual:
         self.codec = read_codec(self.parameters, self.dimension, decoder)
         self._vlad = file.model(layer, VLAD_MODEL) if VLAD_MODEL in models else None
         self._most_images, self._tiles_kept = images, tiles_kept
+        self._lock = threading.Lock()  # of the tiles in memory and of the file: several threads may ask
         self._tiles: OrderedDict[int, PointTile] = OrderedDict()
         self._whole: MapPoints | None = None
         self._retriever: Retriever | None = None
@@ -103,37 +106,75 @@ class FoldedVisual:
     def whole(self) -> MapPoints:
         """Every point of the map."""
         if self._whole is None:
-            self._whole = self._joined([self.tile(number) for number in range(self.tiles)], None)
+            self.load()
+            self._whole = self._joined([self.tile(number) for number in range(self.tiles)], None, None)
         return self._whole
 
     def seen_by(self, images: IntArray) -> MapPoints:
         """The points that images of these numbers (int64) see, in that order; reads the tiles they lie in."""
         groups, column = np.unique(np.asarray(images) // max(self.group, 1), return_inverse=True)
-        parts, visible = [], []
-        for number in np.flatnonzero(self.tile_groups()[:, groups].any(axis=1)).tolist():
+        tiles, rows, visible = [], [], []
+        numbers = np.flatnonzero(self.tile_groups()[:, groups].any(axis=1)).tolist()
+        self.load(numbers)
+        for number in numbers:
             tile = self.tile(number)
             sees = np.ones((len(tile), len(groups)), bool) if tile.visible is None else tile.visible[:, groups]
-            seen = sees.any(axis=1)
-            seen_from = None if tile.seen_from is None else tile.seen_from[seen]
-            parts.append(PointTile(tile.points_world[seen], tile.descriptors[seen], None, seen_from))
+            seen = np.flatnonzero(sees.any(axis=1))
+            tiles.append(tile)
+            rows.append(seen)
             visible.append(sees[seen])
         joined = np.concatenate(visible) if visible else np.zeros((0, len(groups)), bool)
         visibility = ImageVisibility(np.asarray(images, dtype=np.int64), joined, column.astype(np.int64))
-        return self._joined(parts, visibility)
+        return self._joined(tiles, rows, visibility)
 
     def tile(self, number: int) -> PointTile:
         """One tile, decoded; the last ones stay in memory."""
-        if number in self._tiles:
-            self._tiles.move_to_end(number)
-            return self._tiles[number]
-        tile = unpack_tile(self._payload((number, 0)), self.codec, self.groups, self.points)
-        if self.viewing:
-            seen_from = decode_viewing(self._payload((number, VIEWING_ROW)), len(tile))
-            tile = replace(tile, seen_from=seen_from)
-        self._tiles[number] = tile
-        if len(self._tiles) > self._tiles_kept:
-            self._tiles.popitem(last=False)
+        with self._lock:
+            known = self._tiles.get(number)
+            if known is not None:
+                self._tiles.move_to_end(number)
+                return known
+            packed = self._packed(number)
+        tile = self._decoded(packed)
+        with self._lock:
+            self._tiles[number] = tile
+            if len(self._tiles) > self._tiles_kept:
+                self._tiles.popitem(last=False)
         return tile
+
+    def load(self, numbers: Iterable[int] | None = None) -> None:
+        """Decode tiles, all of them or those of some numbers, on all threads, so that no query waits for them.
+
+        Of more than stay in memory, the first ones alone.
+        """
+        wanted = range(self.tiles) if numbers is None else numbers
+        with self._lock:
+            missing = [number for number in wanted if number not in self._tiles]
+            missing = missing[: max(0, self._tiles_kept - len(self._tiles))]
+            packed = [self._packed(number) for number in missing]
+        decoded: list[PointTile | None] = [None] * len(missing)
+
+        def decode(rows: range) -> None:
+            for row in rows:
+                decoded[row] = self._decoded(packed[row])
+
+        share_out(decode, len(missing))
+        with self._lock:
+            self._tiles.update(
+                (number, tile) for number, tile in zip(missing, decoded, strict=True) if tile is not None
+            )
+
+    def _packed(self, number: int) -> tuple[bytes, bytes | None]:
+        return self._payload((number, 0)), self._payload((number, VIEWING_ROW)) if self.viewing else None
+
+    def _decoded(self, packed: tuple[bytes, bytes | None]) -> PointTile:
+        tile = unpack_tile(packed[0], self.codec, self.groups, self.points)
+        span, viewing = self.codec.span, packed[1]
+        return replace(
+            tile,
+            seen_from=None if viewing is None else decode_viewing(viewing, len(tile)),
+            shares=None if span is None else tile.descriptors @ span,
+        )
 
     def images(self) -> MapImages:
         """Cameras, poses and names of the map's images.
@@ -169,16 +210,25 @@ class FoldedVisual:
             self._sees = np.unpackbits(packed, count=cells).reshape(self.tiles, self.groups).astype(bool)
         return self._sees
 
-    def _joined(self, tiles: Sequence[PointTile], visibility: ImageVisibility | None) -> MapPoints:
-        tiles = tiles or [PointTile(np.zeros((0, 3)), np.zeros((0, self.dimension), np.float32), None, any_viewing(0))]
+    def _joined(
+        self, tiles: Sequence[PointTile], rows: Sequence[IntArray] | None, visibility: ImageVisibility | None
+    ) -> MapPoints:
+        """All points of tiles, or some ``rows`` of each."""
+        span = self.codec.span
+        if not tiles:
+            shares = None if span is None else np.zeros((0, span.shape[1]), np.float32)
+            none = np.zeros((0, self.dimension), np.float32)
+            tiles, rows = [PointTile(np.zeros((0, 3)), none, None, any_viewing(0), shares)], None
         return MapPoints(
-            np.concatenate([tile.points_world for tile in tiles]),
-            np.concatenate([tile.descriptors for tile in tiles]),
+            _gathered([tile.points_world for tile in tiles], rows),
+            _gathered([tile.descriptors for tile in tiles], rows),
             0 if visibility is None else len(visibility.images),
             visibility,
             self.similarity,
-            np.concatenate([tile.seen_from for tile in tiles if tile.seen_from is not None]) if self.viewing else None,
+            _gathered([tile.seen_from for tile in tiles if tile.seen_from is not None], rows) if self.viewing else None,
             self.noise_px,
+            span,
+            None if span is None else _gathered([tile.shares for tile in tiles if tile.shares is not None], rows),
         )
 
     def _payload(self, key: tuple[int, int]) -> bytes:
@@ -186,6 +236,17 @@ class FoldedVisual:
         if payload is None:
             raise MapFormatError(f"tile {key} of the visual layer is missing", _CURE)
         return payload
+
+
+def _gathered(parts: Sequence[AnyArray], rows: Sequence[IntArray] | None) -> AnyArray:
+    """Arrays, or some rows of each, one after the other; each number is copied once."""
+    if rows is None:
+        return np.concatenate(parts)
+    ends = np.cumsum([len(some) for some in rows]).tolist()
+    joined = np.empty((ends[-1], *parts[0].shape[1:]), parts[0].dtype)
+    for part, some, end in zip(parts, rows, ends, strict=True):
+        np.take(part, some, axis=0, out=joined[end - len(some) : end], mode="clip")
+    return joined
 
 
 def bytes_by_use(file: FoldFile, layer: str = LAYER) -> dict[str, int]:

@@ -59,9 +59,9 @@ def _prelus(preset: Preset) -> list[tuple[str, int]]:
     return slopes + [(f"decoder.layers.{3 + blocks + 2 * k}", width) for k, width in enumerate(deep[1:])]
 
 
-def sweep_graph(preset: Preset, weights: Weights) -> bytes:
+def sweep_graph(preset: Preset, weights: Weights, int8: bool = False) -> bytes:
     """Normalized observation (1, 2, H, W), sides multiples of 16, to embedding (1, C, H, W): `model.Embedding`."""
-    graph, root, widths = OnnxGraph(x=INPUT_CHANNELS), "sweep_embedding", preset.unet_widths
+    graph, root, widths = OnnxGraph(int8, x=INPUT_CHANNELS), "sweep_embedding", preset.unet_widths
 
     def convolve(x: str, name: str, stride: int = 1) -> str:
         kernel, bias = _folded(weights, f"{name}.0", f"{name}.1", axis=0)
@@ -82,10 +82,10 @@ def sweep_graph(preset: Preset, weights: Weights) -> bytes:
     return graph.to_bytes(graph.add("Mul", [head, observed]), preset.embedding_channels)
 
 
-def cells_graph(preset: Preset, weights: Weights) -> bytes:
+def cells_graph(preset: Preset, weights: Weights, int8: bool = False) -> bytes:
     """Binary code (1, G * K, h, w) to features (1, C, h, w): what the decoder does at code resolution."""
     channels, width = preset.groups * preset.group_channels, preset.decoder_widths[0]
-    graph, root = OnnxGraph(x=channels), "decoder.layers"
+    graph, root = OnnxGraph(int8, x=channels), "decoder.layers"
 
     def convolve(x: str, name: str) -> str:
         return _convolution(graph, x, weights[f"{name}.weight"], weights[f"{name}.bias"], 1)
@@ -98,12 +98,12 @@ def cells_graph(preset: Preset, weights: Weights) -> bytes:
     return graph.to_bytes(x, width)
 
 
-def pixels_graph(preset: Preset, weights: Weights) -> bytes:
+def pixels_graph(preset: Preset, weights: Weights, int8: bool = False) -> bytes:
     """Features (1, C, h, w) to the embedding of all cells but the outermost: (1, C, s * (h - 2), s * (w - 2)).
 
     Without padding, by the convolutions that `foldmap.lidar.runtime.inference` explains.
     """
-    graph, first = OnnxGraph(x=preset.decoder_widths[0]), 2 + preset.decoder_blocks
+    graph, first = OnnxGraph(int8, x=preset.decoder_widths[0]), 2 + preset.decoder_blocks
     x = "x"
     for k in range(first, first + 2 * (len(preset.decoder_widths) - 1), 2):
         kernel, bias = weights[f"decoder.layers.{k}.weight"], weights[f"decoder.layers.{k}.bias"]
@@ -119,7 +119,7 @@ def pixels_graph(preset: Preset, weights: Weights) -> bytes:
 
 
 def _convolution(graph: OnnxGraph, x: str, kernel: FloatArray, bias: FloatArray, pad: int, stride: int = 1) -> str:
-    inputs = [x, graph.constant(kernel), graph.constant(bias)]
+    inputs = [x, graph.kernel(kernel), graph.constant(bias)]
     return graph.add("Conv", inputs, pads=[pad] * 4, strides=[stride] * 2, kernel_shape=kernel.shape[2:])
 
 
@@ -148,4 +148,4 @@ def _as_blocks(graph: OnnxGraph, kernel: FloatArray, bias: FloatArray) -> list[s
     for a, r, i in rows:
         for b, c, j in rows:
             blocks[a, b, :, :, r, c] = kernel[:, :, i, j].T
-    return [graph.constant(blocks.reshape(-1, inputs, 2, 2)), graph.constant(np.tile(bias, 4))]
+    return [graph.kernel(blocks.reshape(-1, inputs, 2, 2)), graph.constant(np.tile(bias, 4))]

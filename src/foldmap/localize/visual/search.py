@@ -127,7 +127,7 @@ def look(
         visible, xy_px = view.in_view(rig_SE3_world, around.points_world, around.viewing)
         asked = thinned(np.arange(len(visible)), most)
         visible = visible[asked]
-        found = best_nearby(view, xy_px[asked], around.descriptors, radius_px, visible)
+        found = best_nearby(view, xy_px[asked], around.looks, radius_px, visible, around.compared(view))
         rows = one_point_a_keypoint(found)
         rows = rows[found.similarity[rows] > least]
         inliers.append(Correspondences(view.xy_px[found.keypoint[rows]], around.points_world[visible[rows]]))

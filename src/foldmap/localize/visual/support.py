@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from foldmap.localize.evidence import surprise
 from foldmap.types import DoubleArray, FloatArray, IntArray
 from foldmap.visual.decoded import MapPoints
 from foldmap.visual.match.guided import Nearby, best_within, one_point_a_keypoint, thinned
+from foldmap.visual.match.solve import quantile
 from foldmap.visual.match.view import View
 
 CHANCE = 0.02
@@ -27,7 +29,7 @@ VOTING_CELL = 1.0 / 20.0
 and descriptors of networks share a neighbourhood (those of XFeat within 12 px of each other have a cosine of 0.8)."""
 
 RADII = (1.0, 0.5, 0.25)  # shares of the inlier error within which points are counted
-_MOST_CELLS = 4096  # in a row
+_MOST_CELLS = 32  # in a row: more than the diagonal has
 MOST_POINTS = 3000  # so many points in view are asked; more would tell no more
 GLANCED_POINTS = 800  # so many suffice to know how similar chance finds are
 
@@ -87,11 +89,11 @@ def support_of(
         np.concatenate([one.voters(places, number) for number, one in enumerate(seen)])
         for places in (_InView.in_place, _InView.moved_places, _InView.kept_places)
     ]
-    every = [len(np.unique(each)) for each in cells]
+    every = [_different(each) for each in cells]
     supports = []
     for trio in zip(own, moved, swapped, strict=True):
         support, least = _counted(trio[0], trio[1:], visible, keypoints)
-        found, *beyond = (len(np.unique(each[similar > least])) for each, similar in zip(cells, trio, strict=True))
+        found, *beyond = (_different(each[similar > least]) for each, similar in zip(cells, trio, strict=True))
         chance = max((by + 1.0) / (of + 1.0) for by, of in zip(beyond, every[1:], strict=True))
         supports.append(replace(support, evidence=surprise(found, every[0], min(chance, 0.999))))
     return max(supports, key=lambda support: support.evidence)
@@ -111,37 +113,39 @@ def chance_similarity(views: Sequence[View], around: MapPoints, rig_SE3_world: D
 
 
 def _exceeded_by(share: float, controls: Sequence[FloatArray]) -> float:
-    return max(float(np.quantile(control, 1.0 - share)) for control in controls)
+    return max(quantile(control, 1.0 - share) for control in controls)
 
 
 @dataclass(frozen=True)
 class _InView:
-    """The points that a pose puts in one view (rows of the map's descriptors), and where."""
+    """The points that a pose puts in one view (rows of the map's `looks`), and where."""
 
     view: View
     visible: int
     xy_px: DoubleArray
     rows: IntArray
-    descriptors: FloatArray
+    looks: FloatArray
+    keypoints: FloatArray
 
     @staticmethod
     def at(view: View, around: MapPoints, rig_SE3_world: DoubleArray, most: int = MOST_POINTS) -> _InView:
         rows, xy_px = view.in_view(rig_SE3_world, around.points_world, around.viewing)
         asked = thinned(np.arange(len(rows)), most)
-        return _InView(view, len(rows), xy_px[asked], rows[asked], around.descriptors)
+        return _InView(view, len(rows), xy_px[asked], rows[asked], around.looks, around.compared(view))
 
     def own(self, radii_px: Sequence[float]) -> list[FloatArray]:
         """Similarity of each point to its keypoint, -1 where another point has that or there is none; a radius each."""
-        return [_alone(found) for found in best_within(self.view, self.xy_px, self.descriptors, radii_px, self.rows)]
+        return [_alone(found) for found in self._within(self.xy_px, self.rows, radii_px)]
 
     def moved(self, radii_px: Sequence[float]) -> list[FloatArray]:
         """The same at moved places."""
-        return _joined([self._found(xy_px, self.rows, radii_px) for xy_px in self.moved_places()])
+        return _joined([self._found(xy_px, self.rows, radii_px) for xy_px in self._moved])
 
     def swapped(self, radii_px: Sequence[float]) -> list[FloatArray]:
         """The same with the descriptors of other points."""
         turns = [max(1, round(shift[0] % 1.0 * len(self.rows))) for shift in SHIFTS]
-        return _joined([self._found(self.xy_px, np.roll(self.rows, turn), radii_px) for turn in turns])
+        others = [np.concatenate([self.rows[-turn:], self.rows[:-turn]]) for turn in turns]
+        return _joined([self._found(self.xy_px, rows, radii_px) for rows in others])
 
     def in_place(self) -> list[DoubleArray]:
         """Where `own` looks."""
@@ -149,9 +153,18 @@ class _InView:
 
     def moved_places(self) -> list[DoubleArray]:
         """Where `moved` looks, shift by shift."""
-        low = np.asarray(self.view.low_px)
-        size = np.asarray(self.view.high_px) - low
-        return [low + (self.xy_px - low + np.asarray(shift) * size) % size for shift in SHIFTS]
+        return self._moved
+
+    @cached_property
+    def _moved(self) -> list[DoubleArray]:
+        moved = [np.empty_like(self.xy_px) for _ in SHIFTS]
+        # axis by axis: a loop over pairs costs many times as much
+        for axis, (low, high) in enumerate(zip(self.view.low_px, self.view.high_px, strict=True)):
+            size, from_low = high - low, self.xy_px[:, axis] - low
+            for xy_px, shift in zip(moved, SHIFTS, strict=True):
+                at = from_low + shift[axis] * size
+                xy_px[:, axis] = low + at - size * np.floor(at / size)
+        return moved
 
     def kept_places(self) -> list[DoubleArray]:
         """Where `swapped` looks, turn by turn."""
@@ -160,12 +173,21 @@ class _InView:
     def voters(self, places: Callable[[_InView], list[DoubleArray]], number: int) -> IntArray:
         """The cell of each place, int64: of this view (with its number) and of each list its own."""
         side_px = VOTING_CELL * self.view.diagonal_px
-        cells = [((xy_px - self.view.low_px) // side_px).astype(np.int64) for xy_px in places(self)]
-        lists = [(number * len(SHIFTS) + shift) * _MOST_CELLS + cell[:, 1] for shift, cell in enumerate(cells)]
-        return np.concatenate([row * _MOST_CELLS + cell[:, 0] for row, cell in zip(lists, cells, strict=True)])
+        cells = []
+        for shift, xy_px in enumerate(places(self)):
+            x, y = (((xy_px[:, k] - self.view.low_px[k]) / side_px).astype(np.int64) for k in (0, 1))
+            cells.append(((number * len(SHIFTS) + shift) * _MOST_CELLS + y) * _MOST_CELLS + x)
+        return np.concatenate(cells)
 
     def _found(self, xy_px: DoubleArray, rows: IntArray, radii_px: Sequence[float]) -> list[FloatArray]:
-        return [found.similarity for found in best_within(self.view, xy_px, self.descriptors, radii_px, rows)]
+        return [found.similarity for found in self._within(xy_px, rows, radii_px)]
+
+    def _within(self, xy_px: DoubleArray, rows: IntArray, radii_px: Sequence[float]) -> list[Nearby]:
+        return best_within(self.view, xy_px, self.looks, radii_px, rows, self.keypoints)
+
+
+def _different(cells: IntArray) -> int:
+    return int(np.count_nonzero(np.bincount(cells)))
 
 
 def _alone(found: Nearby) -> FloatArray:

@@ -41,10 +41,10 @@ class FieldGraph:
             inputs["old"] = map_BCRS
         return compute(self._session, **inputs)
 
-    def to_onnx(self) -> bytes:
+    def to_onnx(self, int8: bool = False) -> bytes:
         """The graph, of ``image`` (B, 3, H, W): normalized, 0 where no ground is seen; and ``old``, a map's field."""
         weights = {name: array.astype(np.float32) for name, array in self._arrays.items()}
-        return _Drawn(self.shape, weights).to_bytes()
+        return _Drawn(self.shape, weights, int8).to_bytes()
 
     def packed(self) -> dict[str, AnyArray]:
         """See `foldmap.street.field.shape.FieldReader`."""
@@ -54,9 +54,9 @@ class FieldGraph:
 class _Drawn:
     """The graph: the same layers as `FieldNetwork.forward`, each batch norm within the convolution before it."""
 
-    def __init__(self, shape: FieldShape, weights: Mapping[str, FloatArray]) -> None:
+    def __init__(self, shape: FieldShape, weights: Mapping[str, FloatArray], int8: bool) -> None:
         self._shape, self._weights = shape, weights
-        self._graph = OnnxGraph(image=3, **({"old": shape.headings} if shape.with_map else {}))
+        self._graph = OnnxGraph(int8, image=3, **({"old": shape.headings} if shape.with_map else {}))
         self._zero, self._six = (self._graph.constant(np.array(value, np.float32)) for value in (0, 6))
 
     def to_bytes(self) -> bytes:
@@ -106,7 +106,7 @@ class _Drawn:
     def _convolved(
         self, x: str, kernel: AnyArray, bias: AnyArray, pads: Sequence[int], stride: int, groups: int
     ) -> str:
-        inputs = [x, *(self._graph.constant(part.astype(np.float32)) for part in (kernel, bias))]
+        inputs = [x, self._graph.kernel(kernel), self._graph.constant(bias.astype(np.float32))]
         how = {"pads": pads, "strides": [stride] * 2, "kernel_shape": kernel.shape[2:]}
         return self._graph.add("Conv", inputs, group=groups, **how)
 

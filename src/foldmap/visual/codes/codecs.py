@@ -26,6 +26,10 @@ class DescriptorCodec(Protocol):
     def dimension(self) -> int:
         """Length of a descriptor."""
 
+    @property
+    def span(self) -> FloatArray | None:
+        """Orthonormal columns float32 (D, R) that all decoded descriptors are sums of; None where that saves little."""
+
     def encode(self, descriptors: FloatArray) -> bytes:
         """Code float32 (N, D) unit rows."""
 
@@ -51,7 +55,7 @@ class Product:
     def __init__(self, layer: StoredLayer | bytes, precision: str = "int8", name: str = "pq") -> None:
         self._bytes = layer if isinstance(layer, bytes) else layer.to_bytes(precision)
         self._layer = StoredLayer.from_bytes(self._bytes)
-        self.name, self.dimension = name, self._layer.shape.dimension
+        self.name, self.dimension, self.span = name, self._layer.shape.dimension, None
 
     def encode(self, descriptors: FloatArray) -> bytes:
         """Code unit rows: one byte a part, parts of one descriptor together."""
@@ -77,6 +81,7 @@ class Raw:
     """A byte a number, ``low`` to ``high``: SIFT as COLMAP stores it; others by one scale."""
 
     name = "raw"
+    span = None
 
     def __init__(self, dimension: int, low: float = 0.0, high: float = 0.5) -> None:
         if not (dimension > 0 and np.isfinite([low, high]).all() and low < high):

@@ -72,24 +72,24 @@ def _take_in(value, k, square, bend, values, sums):  # type: ignore[no-untyped-d
     """Add the products of coefficient ``k`` with those before it, and its square, to all predictions after it."""
     values[k] = value
     row = (k * (k + 1)) // 2
-    rank = sums.size
+    after = sums[k + 1 :]  # counted from zero, and so added many at a time
     plain = np.int32((value * value) >> 10) - np.int32(square)
-    last = bend[row + k]
-    for j in range(k + 1, rank):
-        sums[j] += last[j] * plain
+    last = bend[row + k, k + 1 :]
+    for j in range(after.size):
+        after[j] += last[j] * plain
     if value == 0:
         return
     # Two at a time: the sums are read and written half as often.
     for i in range(0, k - 1, 2):
         one, two = np.int32((values[i] * value) >> 10), np.int32((values[i + 1] * value) >> 10)
-        first, second = bend[row + i], bend[row + i + 1]
-        for j in range(k + 1, rank):
-            sums[j] += first[j] * one + second[j] * two
+        first, second = bend[row + i, k + 1 :], bend[row + i + 1, k + 1 :]
+        for j in range(after.size):
+            after[j] += first[j] * one + second[j] * two
     if k % 2:
         one = np.int32((values[k - 1] * value) >> 10)
-        first = bend[row + k - 1]
-        for j in range(k + 1, rank):
-            sums[j] += first[j] * one
+        first = bend[row + k - 1, k + 1 :]
+        for j in range(after.size):
+            after[j] += first[j] * one
 
 
 @loop

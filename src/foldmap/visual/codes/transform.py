@@ -7,6 +7,7 @@ Nothing has to be learned from a map, nor stored beside its points' bytes, where
 """
 
 import math
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,8 @@ MAX_VALUES = 1 << 28  # descriptors times their dimension in one payload; a read
 _DEAD_ZONE = 0.55  # magnitude in steps below which a coefficient becomes zero; an encoder's choice
 _USED_STEPS = 8  # a coefficient whose step is larger than so many spreads is never told
 _LEAN_SHARE, _LEAN_MOST = 0.5, 0.4
-_CHUNK = 1 << 15
+_CHUNK = 1 << 10  # rows that stay in the cache
+_SPAN_MOST = 0.8  # of the dimensions: a span of more is not worth its own numbers
 
 
 class Transform:
@@ -48,6 +50,14 @@ class Transform:
         used = int(told[-1]) + 1 if len(told) else 1
         self.coder = CoefficientCoder(basis.spread[:used], step_units[:used], basis.curvature.first(used))
         self.steps: DoubleArray = step_units[:used] / UNIT
+
+    @cached_property
+    def span(self) -> FloatArray | None:
+        """Orthonormal columns float32 (D, R) that all decoded descriptors are sums of; None where that saves little."""
+        if self.coder.rank + 1 > _SPAN_MOST * self.dimension:
+            return None
+        known = np.column_stack([self.basis.centre, self.basis.vectors[:, : self.coder.rank]])
+        return np.ascontiguousarray(np.linalg.qr(known.astype(np.float64))[0], dtype=np.float32)
 
     def parameters(self) -> dict[str, Any]:
         """The basis by name, or that the file holds it, and the step."""
@@ -95,20 +105,22 @@ class Transform:
         if count * self.dimension > MAX_VALUES:
             raise LimitError(f"{count} descriptors are too many for one payload", "the file is damaged")
         symbols, leans = self.coder.decode(payload, count)
-        inside = np.arange(256).astype(np.uint8).view(np.int8) * (_LEAN_SHARE / LEAN_ONE)
-        inside = np.clip(inside, -_LEAN_MOST, _LEAN_MOST).astype(np.float32)
         vectors = np.ascontiguousarray(self.basis.vectors[:, : self.coder.rank].T)
         axis = self.basis.vectors[:, 0]
         steps = self.steps.astype(np.float32)
         decoded = np.empty((count, self.dimension), np.float32)
         for first in range(0, count, _CHUNK):
             rows = slice(first, first + _CHUNK)
-            whole = symbols[rows].astype(np.float32)
-            known = np.where(whole == 0, inside[leans[rows].view(np.uint8)], whole) * steps
-            near = known @ vectors + self.basis.centre
+            inside = leans[rows].astype(np.float32) * np.float32(_LEAN_SHARE / LEAN_ONE)
+            inside = np.clip(inside, -_LEAN_MOST, _LEAN_MOST)
+            known = np.where(symbols[rows] == 0, inside, symbols[rows]) * steps
+            near = np.matmul(known, vectors, out=decoded[rows])
+            near += self.basis.centre
             length = np.linalg.norm(near, axis=1, keepdims=True)
-            near = np.where(length > 1e-6, near, axis / np.linalg.norm(axis))
-            decoded[rows] = near / np.linalg.norm(near, axis=1, keepdims=True)
+            if length.min() <= 1e-6:
+                near[:] = np.where(length > 1e-6, near, axis / np.linalg.norm(axis))
+                length = np.linalg.norm(near, axis=1, keepdims=True)
+            near /= length
         if not np.isfinite(decoded).all():
             raise MapFormatError("coded descriptors leave the range of numbers", "fold the map again")
         return decoded

@@ -36,27 +36,32 @@ def _log_bin(value):  # type: ignore[no-untyped-def]
 
 
 @loop
-def _nearest(points, p, window, found, distance):  # type: ignore[no-untyped-def]
+def _nearest(points, p, window, squared, found, distance):  # type: ignore[no-untyped-def]
     """Indices of up to NEIGHBOURS nearest of the ``window`` points before ``p``, nearest first; returns how many."""
+    first = max(0, p - window)
+    x, y, z = points[0, p], points[1, p], points[2, p]
+    xs, ys, zs = points[0, first:p], points[1, first:p], points[2, first:p]
+    # whole numbers below 2^42, so exact; in a loop of their own many are made at a time
+    for j in range(xs.size):
+        dx, dy, dz = xs[j] - x, ys[j] - y, zs[j] - z
+        squared[j] = dx * dx + dy * dy + dz * dz
     total = 0
-    for j in range(max(0, p - window), p):
-        d = np.int64(0)
-        for a in range(3):
-            offset = points[p, a] - points[j, a]
-            d += offset * offset
-        if total < NEIGHBOURS:
-            k = total
-            total += 1
-        elif d < distance[NEIGHBOURS - 1]:
-            k = NEIGHBOURS - 1
-        else:
+    last = np.inf
+    # from the latest on, which lies nearest mostly, so that few are put in; of equals the earliest comes first
+    for j in range(xs.size - 1, -1, -1):
+        if squared[j] > last:
             continue
-        while k > 0 and distance[k - 1] > d:
+        k = min(total, NEIGHBOURS - 1)
+        total = min(total + 1, NEIGHBOURS)
+        d = np.int64(squared[j])
+        while k > 0 and distance[k - 1] >= d:
             distance[k] = distance[k - 1]
             found[k] = found[k - 1]
             k -= 1
         distance[k] = d
-        found[k] = j
+        found[k] = first + j
+        if total == NEIGHBOURS:
+            last = np.float64(distance[NEIGHBOURS - 1])
     return total
 
 
@@ -71,25 +76,25 @@ def _support(seen, found, distance, total, support):  # type: ignore[no-untyped-
     for k in range(total):
         weight = (scale << 6) // (distance[k] + scale) + 1
         weights += weight
-        row = found[k]
+        row = seen[found[k]]
         for i in range(images):
-            support[i] += weight * seen[row, i]
+            support[i] += weight * row[i]
     if weights:
-        for i in range(images):
-            support[i] = (support[i] * 255) // weights
+        for i in range(images):  # whole numbers below 2^20: a quotient of floating point is right, and many are made
+            support[i] = np.int64(np.float64(support[i] * 255) / np.float64(weights))
 
 
 @loop
-def walk(mode, points, window, seen, popular, support, found, distance, model, fixed, state, payload):  # type: ignore[no-untyped-def]
+def walk(mode, points, window, seen, popular, support, squared, found, distance, model, fixed, state, payload):  # type: ignore[no-untyped-def]
     """Encode or decode; returns what `rangecoder.finish` does, or -1.
 
     Arguments in their order:
         mode: ENCODE or DECODE.
-        points: int64 (P, 3), coordinates below 2^20, in coding order.
+        points: float64 (3, P), coordinates whole and below 2^20, in coding order.
         window: how many of the points before are searched for neighbours.
         seen: uint8 (P, I), read or filled.
         popular, support: int64 (I,), zeros and scratch.
-        found, distance: scratch, int64 (NEIGHBOURS,).
+        squared, found, distance: scratch, float64 (window,), and int64 (NEIGHBOURS,) twice.
         model, fixed: see `mixing.fresh` and `mixing.tables`.
         state, payload: the range coder's.
     """
@@ -97,8 +102,8 @@ def walk(mode, points, window, seen, popular, support, found, distance, model, f
         return -1
     images = support.size
     scratch = model[3]
-    for p in range(points.shape[0]):
-        total = _nearest(points, p, window, found, distance)
+    for p in range(points.shape[1]):
+        total = _nearest(points, p, window, squared, found, distance)
         _support(seen, found, distance, total, support)
         before = np.int64(0)  # the last eight bits of this row
         ones = np.int64(0)

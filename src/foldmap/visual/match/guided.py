@@ -26,17 +26,28 @@ class Nearby:
 
 
 def best_nearby(
-    view: View, xy_px: DoubleArray, descriptors: FloatArray, radius_px: float, rows: IntArray | None = None
+    view: View,
+    xy_px: DoubleArray,
+    descriptors: FloatArray,
+    radius_px: float,
+    rows: IntArray | None = None,
+    keypoints: FloatArray | None = None,
 ) -> Nearby:
     """For each place (P, 2) of an image, the keypoint within a radius whose descriptor is most similar.
 
-    What is looked for are unit rows float32 (P, D), or the ``rows`` of those of a whole map.
+    What is looked for are unit rows float32 (P, D), or the ``rows`` of those of a whole map. The keypoints' own are
+    the view's, or those given, float32 (N, D): see `foldmap.visual.decoded.MapPoints.compared`.
     """
-    return best_within(view, xy_px, descriptors, (radius_px,), rows)[0]
+    return best_within(view, xy_px, descriptors, (radius_px,), rows, keypoints)[0]
 
 
 def best_within(
-    view: View, xy_px: DoubleArray, descriptors: FloatArray, radii_px: Sequence[float], rows: IntArray | None = None
+    view: View,
+    xy_px: DoubleArray,
+    descriptors: FloatArray,
+    radii_px: Sequence[float],
+    rows: IntArray | None = None,
+    keypoints: FloatArray | None = None,
 ) -> list[Nearby]:
     """As `best_nearby` for each of several radii, in one pass."""
     wanted = np.arange(len(xy_px)) if rows is None else rows
@@ -44,7 +55,7 @@ def best_within(
         np.ascontiguousarray(xy_px, dtype=np.float64),
         np.ascontiguousarray(descriptors, dtype=np.float32),
         np.ascontiguousarray(wanted, dtype=np.int64),
-        (view.xy_px, view.descriptors),
+        (view.xy_px, view.descriptors if keypoints is None else keypoints),
         view.cells,
         np.array(radii_px, dtype=np.float64),
     )
@@ -67,7 +78,7 @@ def thinned(rows: IntArray, most: int) -> IntArray:
 
 
 # sums in any order: the products of a descriptor are then added eight or sixteen at a time
-@njit(cache=True, fastmath={"reassoc", "contract"})
+@njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
 def _cosine(one: AnyArray, other: AnyArray) -> Any:
     total = np.float32(0.0)
     for d in range(one.shape[0]):
@@ -75,7 +86,7 @@ def _cosine(one: AnyArray, other: AnyArray) -> Any:
     return total
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _best_within(
     xy: AnyArray,
     descriptors: AnyArray,

@@ -14,7 +14,7 @@ from foldmap.types import AnyArray, BoolArray, FloatArray, IntArray
 
 _EXACT_POINTS = 30_000  # up to so many the search is exact; beyond, an inverted file is searched in part
 _TRAINED_ON = 20_000
-_AT_ONCE = 1024  # points whose products with all keypoints stay in the cache
+_AT_ONCE = 512  # points whose products with all keypoints stay in the cache
 _LOCK = threading.Lock()
 
 
@@ -38,10 +38,13 @@ class Matches:
 
 
 class DescriptorIndex:
-    """Map descriptors, unit rows float32 (P, D), ready to be searched."""
+    """Map descriptors, unit rows float32 (P, D), ready to be searched.
 
-    def __init__(self, descriptors: FloatArray) -> None:
-        self.descriptors = np.ascontiguousarray(descriptors, dtype=np.float32)
+    With a ``span``, orthonormal columns float32 (D, R), they are rows (P, R) of what lies in it: all there is of them.
+    """
+
+    def __init__(self, descriptors: FloatArray, span: FloatArray | None = None) -> None:
+        self.descriptors, self._span = np.ascontiguousarray(descriptors, dtype=np.float32), span
         self._index = searchable(self.descriptors) if len(descriptors) > _EXACT_POINTS else None
 
     def __len__(self) -> int:
@@ -54,7 +57,7 @@ class DescriptorIndex:
         """
         if not len(descriptors) or not len(self):
             return Matches(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32))
-        rows = np.ascontiguousarray(descriptors, dtype=np.float32)
+        rows = np.ascontiguousarray(descriptors if self._span is None else descriptors @ self._span, dtype=np.float32)
         if self._index is None:
             similarity, nearest = nearest_two(rows, self.descriptors)
         else:
