@@ -23,11 +23,18 @@ from foldmap.bench.street.predict import NOTHING, Answers, Kept
 from foldmap.bench.street.retrieval import Retrieval, RetrievalSettings, measure_retrieval
 from foldmap.bench.street.sizes import measure_sizes
 from foldmap.bench.street.split import LEAKY, split_maps
-from foldmap.bench.street.updates import UpdateSettings, best_threshold, match_changes, measure_updates
+from foldmap.bench.street.updates import (
+    UpdateSettings,
+    best_threshold,
+    driven,
+    least_change,
+    match_changes,
+    measure_updates,
+)
 from foldmap.errors import ConfigError, ModelError
 from foldmap.localize.street.lane_places import lane_places
 from foldmap.metrics.street_sampled import sampled
-from foldmap.street.changes.detect import Change
+from foldmap.street.changes.detect import Change, ChangeSettings
 from foldmap.street.changes.edits import Edit
 from foldmap.street.changes.survey import Evidence
 from foldmap.street.field.lane_field import draw_all
@@ -182,6 +189,13 @@ def test_perfect_evidence_finds_all_edits(data: TileData, monkeypatch: pytest.Mo
     assert done.windows["retrieved graph against map"].f1 < 1.0
     assert done.drives is not None
     assert done.drives.recall >= 0.5
+    drive = done.rows()[-1]
+    assert drive["false_changes_a_km"] == pytest.approx(done.drives.false_positives / done.driven_km)
+    quiet = driven(data, data.split.test[0], model, settings, edits=False)
+    assert [one.edit for one in quiet] == [None] * 4
+    assert [one.score(ChangeSettings()).f1 for one in quiet] == [1.0] * 4  # nothing told, nothing there
+    assert sum(one.km for one in quiet) == pytest.approx(4 * 2 * 0.006, rel=0.2)
+    assert least_change(quiet) is None  # some metres tell nothing of kilometres
     with pytest.raises(ModelError, match="takes no map"):
         measure_updates(data, FieldEmbedding(FieldNetwork(FieldShape())), settings)
 

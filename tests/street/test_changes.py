@@ -6,7 +6,7 @@ from scipy.spatial.distance import directed_hausdorff
 
 from foldmap.errors import LimitError, MapInputError, ModelError
 from foldmap.geometry import SE2
-from foldmap.street.changes.detect import ADDED, MOVED, REMOVED, apply_changes, find_changes
+from foldmap.street.changes.detect import ADDED, LEAST, MOVED, REMOVED, apply_changes, find_changes, quiet_least
 from foldmap.street.changes.edits import edit
 from foldmap.street.changes.survey import Evidence, blob, gather
 from foldmap.street.changes.tracing import trace_lines
@@ -42,6 +42,18 @@ def _apart(a: np.ndarray, b: np.ndarray) -> float:
 
 def test_nothing_changed_is_nothing_found() -> None:
     assert find_changes(_road(), POSES, _evidence(_road(), _road()), SPEC) == []
+
+
+def test_changes_count_from_where_unchanged_lanes_tell_few() -> None:
+    told = [0.36, 0.41, 0.48, 0.52, 0.58, 0.66, 0.71]  # confidences of false changes
+
+    def false(least: float) -> int:
+        return sum(one >= least for one in told)
+
+    assert quiet_least(false, 10.0) == 0.6  # two in ten kilometres
+    assert quiet_least(false, 35.0) == LEAST
+    assert quiet_least(false, 4.9) is None  # too short to say
+    assert quiet_least(lambda least: 9, 10.0) is None
 
 
 def test_a_lane_that_the_map_lacks_is_found_where_it_is() -> None:

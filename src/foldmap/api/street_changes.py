@@ -18,7 +18,7 @@ from foldmap.errors import ConfigError, MapInputError, ModelError
 from foldmap.formats.street.geojson import LineFeature, write_features
 from foldmap.geometry import SE2
 from foldmap.localize.street.estimate import least_similarity
-from foldmap.street.changes.detect import ADDED, Change, ChangeSettings, apply_changes, find_changes
+from foldmap.street.changes.detect import ADDED, LEAST, Change, ChangeSettings, apply_changes, find_changes
 from foldmap.street.changes.survey import MappedRegion, Survey, drawn, surveyed
 from foldmap.street.field.lane_field import FieldSpec
 from foldmap.street.field.model import FieldEmbedding
@@ -74,6 +74,7 @@ class FoundChanges:
         shown: dict[str, Any] = {
             "region": self.region.name,
             "changes": len(self.changes),
+            "min_confidence": self.settings.least,
             "by_kind": dict(Counter(one.kind for one in self.changes)),
             "metres": dict(metres),
             "applied": done is not None,
@@ -92,16 +93,19 @@ def find_updates(
     *,
     region: str | None = None,
     model: Path | None = None,
-    min_confidence: float = 0.35,
+    min_confidence: float | None = None,
 ) -> FoundChanges:
     """Compare what was seen with the map there: lanes added, removed and moved.
 
-    The model's network takes a map; where none is given, it is the map's or a shipped one.
+    The model's network takes a map; where none is given, it is the map's or a shipped one. So is the confidence: the
+    model's own, where it has one, else 0.35.
     """
-    settings = _settings(min_confidence)
+    settings = _settings(LEAST if min_confidence is None else min_confidence)
     with opened.open(fold_file) as town:
         layer = town.street
         network = comparing_model(layer, model)
+        if min_confidence is None and network.least_change is not None:
+            settings = _settings(network.least_change)
         seen, mapped, poses = _opened(layer, source, region, network)
         survey = surveyed(network, mapped, seen.batches(range(len(seen)), report), poses)
     return _found(mapped, survey, settings, seen.notes)
@@ -114,7 +118,7 @@ def find_new_lanes(
     *,
     region: str | None = None,
     model: Path | None = None,
-    min_confidence: float = 0.35,
+    min_confidence: float = LEAST,
     free_m: float = 10.0,
     library: Path | None = None,
     min_similarity: float | None = None,

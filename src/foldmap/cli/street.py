@@ -148,7 +148,9 @@ def update(
     observations: Observations,
     output: Changes,
     apply: Apply = False,
-    min_confidence: Confidence = 0.35,
+    min_confidence: Annotated[
+        float | None, typer.Option(help="Least confidence of a change, 0 to 1; the model's own if left out, or 0.35.")
+    ] = None,
     poses: Poses = None,
     region: Region = None,
     ring: Ring = None,
@@ -160,8 +162,9 @@ def update(
 ) -> None:
     """Compare what was seen with the map there: lanes added, removed, moved, each with a confidence.
 
-    The evidence of all windows is laid together, so more of them see more surely. Without --apply the map stays as it
-    is; with it the tiles that changed are written in one transaction, embeddings included.
+    The evidence of all windows is laid together, so more of them see more surely. A model that foldmap train street
+    --update trained with --hold-out knows from which confidence on at most 0.2 changes a km are false. Without --apply
+    the map stays as it is; with it the tiles that changed are written in one transaction, embeddings included.
     """
     from foldmap.api.street_changes import find_updates
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +20,11 @@ from foldmap.street.source import LaneGraph
 from foldmap.types import BoolArray, DoubleArray, IntArray
 
 _GAP = 3
+LEAST = 0.35
+"""Confidence from which a change counts where nobody knows what a model takes for a change in vain."""
+FALSE_A_KM = 0.2
+"""So many false changes a kilometre a map may bear from its updates."""
+_STEP = 0.05
 ADDED, REMOVED, MOVED = "added", "removed", "moved"
 
 
@@ -31,7 +36,7 @@ class ChangeSettings:
     joined to ends of others within `join_m`.
     """
 
-    least: float = 0.35
+    least: float = LEAST
     least_m: float = 6.0
     moved_m: float = 6.5
     join_m: float = 2.5
@@ -77,6 +82,18 @@ def find_changes(
         if line.strength >= settings.least
     ]
     return sorted(_moved(removed, added, settings), key=lambda change: -change.confidence)
+
+
+def quiet_least(false: Callable[[float], int], driven_km: float, a_km: float = FALSE_A_KM) -> float | None:
+    """Least confidence, from 0.35 in steps of 0.05, at which drives past unchanged lanes tell few changes.
+
+    `false` counts the changes that are told in them from a confidence on. None where even 0.95 tells more than
+    `a_km`, or where they are too short for a single false change to be few.
+    """
+    if driven_km * a_km < 1:
+        return None
+    grid = np.round(np.arange(LEAST, 1.0, _STEP), 2).tolist()
+    return next((least for least in grid if false(least) <= a_km * driven_km), None)
 
 
 def _removed(graph: LaneGraph, gone: WorldField, settings: ChangeSettings) -> list[Change]:
