@@ -42,6 +42,8 @@ _COLUMNS = {
     "median": "median, cm or % of the radius",
     "plain_within_1_pct": "one pass: tight, %",
     "plain_within_2_pct": "one pass: (2, 2), %",
+    "cell": "median / degrees / widest, %",
+    "plain": "one pass: the same",
 }
 
 
